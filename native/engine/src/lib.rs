@@ -1,0 +1,1 @@
+//! Listeners, connections, inboxes and flow control on tokio.

@@ -1,0 +1,1 @@
+//! The seam between the engine and the Erlang VM.
