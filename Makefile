@@ -1,0 +1,63 @@
+# `make help` lists the targets. Each one installs what it needs first (.ci/setup).
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+# Where Debian puts the packages of Node; a Node from elsewhere does not look there.
+export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
+
+PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
+
+.PHONY: help run build test test-rust test-erlang test-peers lint install-modes autobahn bench bench-quick clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## the demo server on 127.0.0.1:19765, with an Erlang shell
+	@.ci/setup run
+	@rebar3 compile
+	@examples/erlpy/run_erl_app.sh
+
+build: ## the native library and the Erlang modules
+	@.ci/setup build
+	@rebar3 compile
+
+test: ## all tests: Rust, Erlang, and real clients in Python and Node
+	@.ci/setup test
+	@$(MAKE) --no-print-directory test-rust test-erlang test-peers
+
+test-rust: ## the tests of the crates that need no Erlang
+	cargo test --locked $(PURE_CRATES)
+
+test-erlang: ## EUnit
+	rebar3 eunit
+
+test-peers: ## Python and Node clients against a server
+	test/peers/run
+
+lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
+	@.ci/setup lint
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	rebar3 as test compile
+	rebar3 xref
+	rebar3 dialyzer
+	rebar3 edoc
+
+install-modes: ## the ways to depend on Sockeye, each tried for real
+	@.ci/setup install
+	test/install/run
+
+autobahn: ## the Autobahn suite against a server (needs CPython 2.7)
+	@.ci/setup autobahn
+	test/autobahn/run
+
+bench: ## the whole benchmark matrix (long)
+	@.ci/setup build
+	bench/run
+
+bench-quick: ## a short benchmark
+	@.ci/setup build
+	bench/run --quick
+
+clean: ## what the targets above made, downloaded packages included
+	rm -rf _build priv target doc .venv bench/target bench/results
