@@ -1,0 +1,391 @@
+//! JSON text to external term format: a visitor that writes bytes instead of building values.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+
+use crate::duplicates::{self, Pair};
+use crate::numbers::{self, Numbers};
+use crate::{Duplicates, Error, ErrorKind, Keys, MAX_DEPTH, MAX_DIGITS, Options, etf};
+
+/// Appends the term that `input` writes to `out`, in external term format with its version byte.
+///
+/// Strings become binaries, objects maps, arrays lists. Integers are exact at any size up to
+/// [`MAX_DIGITS`]; `-0` is the integer 0 and `-0.0` a float.
+///
+/// # Errors
+/// See [`ErrorKind`]. `out` is then as it was.
+pub fn decode<K: Keys>(
+    input: &[u8],
+    options: &Options,
+    keys: &mut K,
+    duplicates: Duplicates,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    match std::str::from_utf8(input) {
+        Ok(text) => decode_str(text, options, keys, duplicates, out),
+        Err(error) => Err(Error {
+            kind: ErrorKind::Utf8,
+            offset: error.valid_up_to(),
+        }),
+    }
+}
+
+/// As [`decode`], for a text that is known to be UTF-8.
+///
+/// # Errors
+/// As [`decode`], but never [`ErrorKind::Utf8`].
+pub fn decode_str<K: Keys>(
+    text: &str,
+    options: &Options,
+    keys: &mut K,
+    duplicates: Duplicates,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    // Every length and count of the output is below the length of the text and fits 32 bits.
+    if u32::try_from(text.len()).is_err() {
+        return Err(Error {
+            kind: ErrorKind::TooLarge,
+            offset: 0,
+        });
+    }
+    let start = out.len();
+    let result = match run(text, &[], options, keys, duplicates, out) {
+        Err(error) if error.kind == ErrorKind::NumberRange => {
+            out.truncate(start);
+            with_stand_ins(text, error, options, keys, duplicates, out)
+        }
+        result => result,
+    };
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+/// An integer that the parser can not take, and its place among the numbers of the text.
+struct Long<'a> {
+    index: usize,
+    negative: bool,
+    digits: &'a [u8],
+}
+
+/// The parser refuses integers of more than 308 digits: give it a zero in place of each.
+#[cold]
+fn with_stand_ins<K: Keys>(
+    text: &str,
+    first: Error,
+    options: &Options,
+    keys: &mut K,
+    duplicates: Duplicates,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    const LONG: usize = 300;
+    let mut longs = Vec::new();
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    let mut short = String::new();
+    let mut copied = 0;
+    for (index, span) in Numbers::new(text).enumerate() {
+        if span.len() < LONG {
+            continue;
+        }
+        let number = text.as_bytes().get(span.clone()).unwrap_or_default();
+        // A leading zero is left for the parser to refuse.
+        if let Some((negative, digits)) = numbers::integer(number)
+            && !digits.starts_with(b"0")
+        {
+            if digits.len() > MAX_DIGITS {
+                return Err(Error {
+                    kind: ErrorKind::NumberRange,
+                    offset: span.start,
+                });
+            }
+            short.push_str(text.get(copied..span.start).unwrap_or_default());
+            short.push('0');
+            copied = span.end;
+            longs.push(Long {
+                index,
+                negative,
+                digits,
+            });
+            spans.push(span);
+        }
+    }
+    if longs.is_empty() {
+        return Err(first);
+    }
+    short.push_str(text.get(copied..).unwrap_or_default());
+    run(&short, &longs, options, keys, duplicates, out).map_err(|mut error| {
+        for span in spans {
+            if error.offset > span.start {
+                error.offset += span.len() - 1;
+            }
+        }
+        error
+    })
+}
+
+fn run<K: Keys>(
+    text: &str,
+    longs: &[Long<'_>],
+    options: &Options,
+    keys: &mut K,
+    duplicates: Duplicates,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    out.push(etf::VERSION);
+    let mut writer = Writer {
+        out,
+        keys,
+        null: options.null.name(),
+        depth_left: options.max_depth.clamp(1, MAX_DEPTH),
+        resolve: duplicates == Duplicates::Resolve,
+        pairs: Vec::new(),
+        visited: 0,
+        numbers: Numbers::new(text),
+        longs,
+        failed: None,
+    };
+    let mut parser = serde_json::Deserializer::from_str(text);
+    parser.disable_recursion_limit();
+    if let Err(error) = Value(&mut writer).deserialize(&mut parser) {
+        let kind = writer.failed.unwrap_or_else(|| kind(&error));
+        return Err(Error {
+            kind,
+            offset: offset(text, &error),
+        });
+    }
+    parser.end().map_err(|error| Error {
+        kind: ErrorKind::TrailingData,
+        offset: offset(text, &error),
+    })
+}
+
+fn kind(error: &serde_json::Error) -> ErrorKind {
+    match error.classify() {
+        Category::Eof => ErrorKind::Eof,
+        // The parser has no other way to tell; a test holds it to these words.
+        _ if error.to_string().starts_with("number out of range") => ErrorKind::NumberRange,
+        _ => ErrorKind::Syntax,
+    }
+}
+
+/// The parser counts in lines and columns from 1.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let line_start = match error.line() {
+        0 | 1 => 0,
+        line => text
+            .bytes()
+            .enumerate()
+            .filter(|(_, b)| *b == b'\n')
+            .nth(line - 2)
+            .map_or(0, |(i, _)| i + 1),
+    };
+    (line_start + error.column().saturating_sub(1)).min(text.len())
+}
+
+struct Writer<'a, K> {
+    out: &'a mut Vec<u8>,
+    keys: &'a mut K,
+    null: &'static str,
+    depth_left: u16,
+    resolve: bool,
+    /// The pairs of all open maps, innermost last; used only to resolve duplicates.
+    pairs: Vec<Pair>,
+    /// Numbers the parser has given so far.
+    visited: usize,
+    numbers: Numbers<'a>,
+    /// What is still to come of the integers that have a stand-in.
+    longs: &'a [Long<'a>],
+    /// Our own reason when we stopped the parser.
+    failed: Option<ErrorKind>,
+}
+
+impl<K> Writer<'_, K> {
+    #[cold]
+    fn fail<E: de::Error>(&mut self, kind: ErrorKind) -> E {
+        self.failed = Some(kind);
+        E::custom("")
+    }
+
+    fn enter<E: de::Error>(&mut self) -> Result<(), E> {
+        if self.depth_left == 0 {
+            return Err(self.fail(ErrorKind::Depth));
+        }
+        self.depth_left -= 1;
+        Ok(())
+    }
+
+    /// A float that may have been an integer in the text.
+    #[cold]
+    fn suspect<E: de::Error>(&mut self, v: f64, index: usize) -> Result<(), E> {
+        match self.numbers.nth(index).and_then(numbers::integer) {
+            Some((_, digits)) if digits.len() > MAX_DIGITS => {
+                return Err(self.fail(ErrorKind::NumberRange));
+            }
+            Some((negative, digits)) => etf::decimal(self.out, negative, digits),
+            None => etf::float(self.out, v),
+        }
+        Ok(())
+    }
+
+    /// A zero that may stand for a long integer.
+    #[cold]
+    fn stand_in(&mut self, index: usize) {
+        match self.longs {
+            [long, rest @ ..] if long.index == index => {
+                self.longs = rest;
+                etf::decimal(self.out, long.negative, long.digits);
+            }
+            _ => etf::unsigned(self.out, 0),
+        }
+    }
+}
+
+impl<K: Keys> Writer<'_, K> {
+    #[inline]
+    fn key(&mut self, key: &str) {
+        // More than 255 bytes may still be 255 characters.
+        let may_be_atom = key.len() <= 255 || key.chars().count() <= 255;
+        if may_be_atom && self.keys.is_atom(key) {
+            etf::atom(self.out, key);
+        } else {
+            etf::binary(self.out, key.as_bytes());
+        }
+    }
+}
+
+struct Value<'w, 'a, K>(&'w mut Writer<'a, K>);
+
+impl<'de, K: Keys> DeserializeSeed<'de> for Value<'_, '_, K> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, K: Keys> Visitor<'de> for Value<'_, '_, K> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        etf::atom(self.0.out, self.0.null);
+        Ok(())
+    }
+
+    fn visit_bool<E: de::Error>(self, v: bool) -> Result<(), E> {
+        etf::atom(self.0.out, if v { "true" } else { "false" });
+        Ok(())
+    }
+
+    #[inline]
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<(), E> {
+        let index = self.0.visited;
+        self.0.visited += 1;
+        if v == 0 && !self.0.longs.is_empty() {
+            self.0.stand_in(index);
+        } else {
+            etf::unsigned(self.0.out, v);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<(), E> {
+        self.0.visited += 1;
+        // The parser gives only negative ones here.
+        etf::negative(self.0.out, v);
+        Ok(())
+    }
+
+    #[inline]
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<(), E> {
+        let index = self.0.visited;
+        self.0.visited += 1;
+        let may_be_integer = v.abs() >= i64::MAX as f64 || (v == 0.0 && v.is_sign_negative());
+        if may_be_integer {
+            return self.0.suspect(v, index);
+        }
+        etf::float(self.0.out, v);
+        Ok(())
+    }
+
+    #[inline]
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<(), E> {
+        etf::binary(self.0.out, v.as_bytes());
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self(w) = self;
+        w.enter()?;
+        let header = etf::open_list(w.out);
+        let mut n = 0;
+        while seq.next_element_seed(Value(w))?.is_some() {
+            n += 1;
+        }
+        etf::close_list(w.out, header, n);
+        w.depth_left += 1;
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(w) = self;
+        w.enter()?;
+        let header = etf::open_map(w.out);
+        let first_pair = w.pairs.len();
+        let mut n = 0;
+        loop {
+            let start = w.out.len();
+            if map.next_key_seed(Key(w))?.is_none() {
+                break;
+            }
+            if w.resolve {
+                let key_end = w.out.len();
+                w.pairs.push(Pair { start, key_end });
+            }
+            map.next_value_seed(Value(w))?;
+            n += 1;
+        }
+        if w.resolve {
+            let pairs = w.pairs.get(first_pair..).unwrap_or_default();
+            n = duplicates::keep_last(w.out, pairs) as u32;
+            w.pairs.truncate(first_pair);
+        }
+        etf::close_map(w.out, header, n);
+        w.depth_left += 1;
+        Ok(())
+    }
+}
+
+struct Key<'w, 'a, K>(&'w mut Writer<'a, K>);
+
+impl<'de, K: Keys> DeserializeSeed<'de> for Key<'_, '_, K> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de, K: Keys> Visitor<'de> for Key<'_, '_, K> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    #[inline]
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<(), E> {
+        self.0.key(v);
+        Ok(())
+    }
+}
