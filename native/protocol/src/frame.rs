@@ -1,0 +1,234 @@
+//! Writing frames.
+//!
+//! [`write`] takes a finished payload. An encoder that produces its payload piece by piece calls [`begin`], appends to the
+//! buffer, and calls [`seal`]: the frame then lies in the buffer with no gap and no second copy of the payload.
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::OpCode;
+
+use crate::config::Kind;
+use crate::mask;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Op {
+    /// The next fragment of a message.
+    Continuation = 0,
+    /// A text message or its first fragment.
+    Text = 1,
+    /// A binary message or its first fragment.
+    Binary = 2,
+    /// The last frame of its sender.
+    Close = 8,
+    /// A question, to be answered with a pong.
+    Ping = 9,
+    /// The answer to a ping.
+    Pong = 10,
+}
+
+impl Op {
+    pub(crate) fn from_bits(bits: u8) -> Option<Op> {
+        Some(match bits {
+            0 => Op::Continuation,
+            1 => Op::Text,
+            2 => Op::Binary,
+            8 => Op::Close,
+            9 => Op::Ping,
+            10 => Op::Pong,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is a close, a ping or a pong: at most 125 bytes, never fragmented.
+    pub fn is_control(self) -> bool {
+        self as u8 >= 8
+    }
+}
+
+impl From<Kind> for Op {
+    fn from(kind: Kind) -> Op {
+        kind.op()
+    }
+}
+
+/// Appends a whole frame to `out`. `mask` is [`crate::Role::mask`]'s: `None` for a server.
+///
+/// A control frame holds 125 bytes at most; the caller sees to that.
+///
+/// ```
+/// use sockeye_protocol::frame::{Op, write};
+/// let mut out = Vec::new();
+/// write(&mut out, Op::Text, b"hi", None);
+/// assert_eq!(out, b"\x81\x02hi");
+/// ```
+pub fn write(out: &mut Vec<u8>, op: Op, payload: &[u8], mask: Option<[u8; 4]>) {
+    write_fragment(out, op, true, payload, mask);
+}
+
+/// Appends one fragment of a message: the first has the message's opcode, the others are [`Op::Continuation`], and only
+/// the last is `fin`.
+pub fn write_fragment(out: &mut Vec<u8>, op: Op, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
+    let head = Head::new(op, fin, payload.len(), mask);
+    out.reserve(head.len + payload.len());
+    out.extend_from_slice(head.as_bytes());
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = mask {
+        mask::apply(&mut out[start..], key, 0);
+    }
+}
+
+/// The bytes that the header of a frame takes.
+pub fn head_len(payload: usize, masked: bool) -> usize {
+    let length = match payload {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => 10,
+    };
+    length + if masked { 4 } else { 0 }
+}
+
+/// Where a frame begins whose payload is being written.
+#[derive(Debug)]
+#[must_use = "a frame that is begun must be sealed, or the buffer truncated to `start`"]
+pub struct Mark {
+    start: usize,
+    room: usize,
+}
+
+impl Mark {
+    /// The length of the buffer before the frame: truncating to it takes the frame back.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Where the payload begins.
+    pub fn payload(&self) -> usize {
+        self.start + self.room
+    }
+}
+
+/// Begins a frame at the end of `out` with room for the smallest header; append the payload, then [`seal`].
+pub fn begin(out: &mut Vec<u8>) -> Mark {
+    begin_sized(out, 0, false)
+}
+
+/// As [`begin`], with room for the header of a payload of about `expected` bytes. A wrong guess costs one move of the
+/// payload.
+pub fn begin_sized(out: &mut Vec<u8>, expected: usize, masked: bool) -> Mark {
+    let mark = Mark {
+        start: out.len(),
+        room: head_len(expected, masked),
+    };
+    out.resize(mark.payload(), 0);
+    mark
+}
+
+/// Makes what was appended since `mark` the payload of a whole frame.
+///
+/// ```
+/// use sockeye_protocol::frame::{Op, begin, seal};
+/// let mut out = Vec::new();
+/// for word in ["one", "two"] {
+///     let mark = begin(&mut out);
+///     out.extend_from_slice(word.as_bytes());
+///     seal(&mut out, mark, Op::Text, None);
+/// }
+/// assert_eq!(out, b"\x81\x03one\x81\x03two");
+/// ```
+pub fn seal(out: &mut Vec<u8>, mark: Mark, op: Op, mask: Option<[u8; 4]>) {
+    let payload = mark.payload();
+    let len = out.len().saturating_sub(payload);
+    let head = Head::new(op, true, len, mask);
+    if head.len > mark.room {
+        out.resize(out.len() + head.len - mark.room, 0);
+    }
+    if head.len != mark.room {
+        out.copy_within(payload..payload + len, mark.start + head.len);
+    }
+    out.truncate(mark.start + head.len + len);
+    if let Some(frame) = out.get_mut(mark.start..) {
+        frame[..head.len].copy_from_slice(head.as_bytes());
+        if let Some(key) = mask {
+            mask::apply(&mut frame[head.len..], key, 0);
+        }
+    }
+}
+
+/// A header ready to be copied: the longest has 14 bytes.
+struct Head {
+    bytes: [u8; 14],
+    len: usize,
+}
+
+impl Head {
+    fn new(op: Op, fin: bool, payload: usize, mask: Option<[u8; 4]>) -> Head {
+        let header = FrameHeader {
+            is_final: fin,
+            opcode: OpCode::from(op as u8),
+            mask,
+            ..FrameHeader::default()
+        };
+        let mut head = Head {
+            bytes: [0; 14],
+            len: head_len(payload, mask.is_some()),
+        };
+        // Writing fails only for want of room, and there is room for the longest.
+        let written = header.format(payload as u64, &mut &mut head.bytes[..]);
+        debug_assert!(written.is_ok());
+        head
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: [usize; 9] = [0, 1, 2, 125, 126, 127, 65_535, 65_536, 70_000];
+
+    #[test]
+    fn headers_of_the_rfc() {
+        for (size, want) in [
+            (125, &b"\x82\x7d"[..]),
+            (126, b"\x82\x7e\x00\x7e"),
+            (65_535, b"\x82\x7e\xff\xff"),
+            (65_536, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+        ] {
+            let mut out = Vec::new();
+            write(&mut out, Op::Binary, &vec![7; size], None);
+            assert_eq!(&out[..want.len()], want);
+            assert_eq!(out.len(), want.len() + size);
+        }
+        let mut out = Vec::new();
+        write_fragment(&mut out, Op::Text, false, b"Hel", None);
+        write_fragment(&mut out, Op::Continuation, true, b"lo", None);
+        write(&mut out, Op::Text, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d]));
+        assert_eq!(
+            out,
+            b"\x01\x03Hel\x80\x02lo\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
+        );
+    }
+
+    #[test]
+    fn sealing_gives_what_writing_gives() {
+        for mask in [None, Some([1, 2, 3, 4])] {
+            for size in SIZES {
+                for expected in SIZES {
+                    let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
+                    let mut want = b"before".to_vec();
+                    write(&mut want, Op::Text, &payload, mask);
+                    let mut out = b"before".to_vec();
+                    let mark = begin_sized(&mut out, expected, mask.is_some());
+                    out.extend_from_slice(&payload);
+                    seal(&mut out, mark, Op::Text, mask);
+                    assert!(out == want, "{size} bytes where {expected} were expected");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! A connection after its handshake.
+
+use std::mem;
+use std::ops::Deref;
+
+use crate::close::{self, By, CloseReason};
+use crate::config::{Kind, Limits, Role};
+use crate::decode::{Head, MAX_HEAD};
+use crate::error::Violation;
+use crate::flight::{Flight, Frame, Message};
+use crate::frame::{self, Op};
+use crate::mask;
+
+/// The payload of a complete message. Text is valid UTF-8.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// It lay in the input as one whole frame: unmasked there, not copied.
+    Borrowed(&'a [u8]),
+    /// It arrived in pieces.
+    Owned(Vec<u8>),
+}
+
+impl Payload<'_> {
+    /// The bytes, copied only if they are borrowed.
+    pub fn into_vec(self) -> Vec<u8> {
+        match self {
+            Payload::Borrowed(bytes) => bytes.to_vec(),
+            Payload::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Payload<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Where a session puts what it receives.
+pub trait Sink {
+    /// A complete message.
+    fn message(&mut self, kind: Kind, payload: Payload<'_>);
+
+    /// A ping, which the session has answered already.
+    fn ping(&mut self, _payload: &[u8]) {}
+
+    /// A pong, asked for or not.
+    fn pong(&mut self, _payload: &[u8]) {}
+}
+
+/// Where a session stands after a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Messages go both ways.
+    Open,
+    /// Our Close frame is out and the peer's has not come: keep reading, send nothing. Data of the peer is discarded.
+    /// The caller bounds the time.
+    Closing,
+    /// Over: write out what is in `out`, then close the transport.
+    Finished(CloseReason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Closing,
+    Finished,
+}
+
+/// The protocol state of one connection. It holds no buffer: 16 bytes while no frame or message is incomplete.
+#[derive(Debug)]
+pub struct Session {
+    flight: Option<Box<Flight>>,
+    role: Role,
+    state: State,
+    /// The RSV bits that negotiated extensions use.
+    extensions: u8,
+}
+
+impl Session {
+    /// A session on a transport whose handshake is complete.
+    pub fn new(role: Role) -> Self {
+        Session {
+            flight: None,
+            role,
+            state: State::Open,
+            extensions: 0,
+        }
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether messages may be sent.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Bytes of memory held for frames and messages that are not complete.
+    pub fn buffered(&self) -> usize {
+        self.flight.as_ref().map_or(0, |flight| flight.footprint())
+    }
+
+    /// Takes bytes that arrived, all of them, in any cut. Complete messages go to `sink`; frames that must be sent in
+    /// answer (every pong, the echo of a Close, the Close for a violation) are appended to `out`, which the caller bounds.
+    /// Payloads are unmasked where they lie, so `input` is changed.
+    pub fn receive(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Progress {
+        if let Err(violation) = self.consume(input, limits, out, sink) {
+            self.fail(violation.code(), violation.reason(), out);
+        }
+        self.progress()
+    }
+
+    /// Begins the close handshake: appends our Close frame to `out`. Nothing may be sent after it. `false`, and nothing
+    /// appended, when the session is not open any more.
+    ///
+    /// The code should be [`close::is_sendable`]; for another one the frame goes without code and reason. A reason beyond
+    /// 123 bytes is cut.
+    pub fn close(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) -> bool {
+        if self.state != State::Open {
+            return false;
+        }
+        self.write_close(code, reason, out);
+        self.state = State::Closing;
+        if let Some(flight) = &mut self.flight {
+            flight.message = None;
+        }
+        self.settle();
+        true
+    }
+
+    /// Ends the session for something that the peer did: appends a Close frame to `out`, unless one went before, and does
+    /// not wait for the answer. [`Session::progress`] is [`Progress::Finished`] from here on.
+    pub fn fail(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) {
+        if self.state == State::Finished {
+            return;
+        }
+        if self.state == State::Open {
+            self.write_close(code, reason, out);
+        }
+        self.finish(code, close::truncate(reason), By::Violation);
+    }
+
+    /// The transport ended, whoever ended it. Gives how the session ended: with 1006, unless it was finished before.
+    pub fn eof(&mut self) -> CloseReason {
+        if self.state != State::Finished {
+            self.finish(close::ABNORMAL, "", By::Transport);
+        }
+        self.reason()
+    }
+
+    /// Where the session stands.
+    pub fn progress(&self) -> Progress {
+        match self.state {
+            State::Open => Progress::Open,
+            State::Closing => Progress::Closing,
+            State::Finished => Progress::Finished(self.reason()),
+        }
+    }
+
+    fn consume(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<(), Violation> {
+        let mut rest = input;
+        while self.state != State::Finished {
+            if let Some(flight) = &mut self.flight
+                && let Some(frame) = &flight.frame
+            {
+                let share = frame.share(rest.len());
+                let (piece, after) = mem::take(&mut rest).split_at_mut(share);
+                rest = after;
+                flight.feed(piece)?;
+                let Some(head) = flight.completed() else {
+                    return Ok(());
+                };
+                self.complete(head, out, sink)?;
+                continue;
+            }
+            let Some(head) = self.next_head(&mut rest)? else {
+                return Ok(());
+            };
+            self.admit(&head, limits)?;
+            let whole = usize::try_from(head.len)
+                .ok()
+                .filter(|&len| len <= rest.len());
+            let Some(len) = whole else {
+                self.begin(head);
+                continue;
+            };
+            let (payload, after) = mem::take(&mut rest).split_at_mut(len);
+            rest = after;
+            if let Some(key) = head.mask {
+                mask::apply(payload, key, 0);
+            }
+            self.whole(head, payload, out, sink)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the next header, whose beginning may have come with the read before. `None`: it is cut, and kept.
+    fn next_head(&mut self, rest: &mut &mut [u8]) -> Result<Option<Head>, Violation> {
+        let kept = self.flight.as_ref().map_or(0, |flight| flight.head_len);
+        if kept == 0 {
+            if let Some(head) = Head::parse(rest, self.role, self.extensions)? {
+                *rest = &mut mem::take(rest)[head.size..];
+                return Ok(Some(head));
+            }
+            if rest.is_empty() {
+                return Ok(None);
+            }
+        }
+        let flight = self.flight.get_or_insert_default();
+        let take = rest.len().min(MAX_HEAD - kept);
+        let have = kept + take;
+        flight.head[kept..have].copy_from_slice(&rest[..take]);
+        if let Some(head) = Head::parse(&flight.head[..have], self.role, self.extensions)? {
+            flight.head_len = 0;
+            *rest = &mut mem::take(rest)[head.size - kept..];
+            return Ok(Some(head));
+        }
+        flight.head_len = have;
+        Ok(None)
+    }
+
+    /// Decides from its header alone whether a frame may come.
+    #[inline]
+    fn admit(&mut self, head: &Head, limits: &Limits) -> Result<(), Violation> {
+        if head.op.is_control() || self.state != State::Open {
+            return Ok(());
+        }
+        if head.len > limits.max_frame_size as u64 {
+            return Err(Violation::FrameTooBig);
+        }
+        let message = match &mut self.flight {
+            Some(flight) => flight.message.as_mut(),
+            None => None,
+        };
+        let (before, fragments) = match (message, head.op) {
+            (None, Op::Continuation) => return Err(Violation::StrayContinuation),
+            (Some(message), Op::Continuation) => {
+                message.fragments += 1;
+                (message.data.len(), message.fragments)
+            }
+            (Some(_), _) => return Err(Violation::InterruptedMessage),
+            (None, _) => (0, 1),
+        };
+        // The highest bit of `len` is clear, so the sum does not overflow.
+        if before as u64 + head.len > limits.max_message_size as u64 {
+            return Err(Violation::MessageTooBig);
+        }
+        if fragments > limits.max_fragments {
+            return Err(Violation::TooManyFragments);
+        }
+        Ok(())
+    }
+
+    /// A frame that lies in the input complete, unmasked already.
+    #[inline]
+    fn whole(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<(), Violation> {
+        let kind = match head.op {
+            Op::Text => Kind::Text,
+            Op::Binary => Kind::Binary,
+            Op::Continuation => return self.append(head, None, payload, sink),
+            Op::Close | Op::Ping | Op::Pong => return self.control(head.op, payload, out, sink),
+        };
+        if self.state != State::Open {
+            return Ok(());
+        }
+        if !head.fin {
+            return self.append(head, Some(kind), payload, sink);
+        }
+        if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
+            return Err(Violation::InvalidUtf8);
+        }
+        sink.message(kind, Payload::Borrowed(payload));
+        Ok(())
+    }
+
+    /// A complete fragment; the first brings its `kind`.
+    fn append(
+        &mut self,
+        head: Head,
+        kind: Option<Kind>,
+        payload: &[u8],
+        sink: &mut impl Sink,
+    ) -> Result<(), Violation> {
+        if let Some(kind) = kind {
+            self.open_message(kind);
+        }
+        if let Some(flight) = &mut self.flight
+            && let Some(message) = &mut flight.message
+        {
+            message.push(payload, 0)?;
+        }
+        self.end_of_data(head, sink)
+    }
+
+    /// A frame whose payload the end of the input cuts.
+    fn begin(&mut self, head: Head) {
+        if self.state == State::Open {
+            match head.op {
+                Op::Text => self.open_message(Kind::Text),
+                Op::Binary => self.open_message(Kind::Binary),
+                _ => {}
+            }
+        }
+        self.flight.get_or_insert_default().frame = Some(Frame { head, received: 0 });
+    }
+
+    fn open_message(&mut self, kind: Kind) {
+        let message = Message::new(kind);
+        self.flight.get_or_insert_default().message = Some(message);
+    }
+
+    /// The frame in flight has all its payload.
+    fn complete(
+        &mut self,
+        head: Head,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<(), Violation> {
+        if !head.op.is_control() {
+            return self.end_of_data(head, sink);
+        }
+        let payload = match &mut self.flight {
+            Some(flight) => mem::take(&mut flight.control),
+            None => Vec::new(),
+        };
+        self.control(head.op, &payload, out, sink)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// A data frame is complete, and with its last frame the message.
+    fn end_of_data(&mut self, head: Head, sink: &mut impl Sink) -> Result<(), Violation> {
+        if head.fin
+            && let Some(flight) = &mut self.flight
+            && let Some(message) = flight.message.take()
+        {
+            let (kind, data) = message.finish()?;
+            sink.message(kind, Payload::Owned(data));
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn control(
+        &mut self,
+        op: Op,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<(), Violation> {
+        match (op, self.state) {
+            (Op::Close, State::Open) => {
+                let (code, reason) = close::parse(payload)?;
+                self.write_close(code, "", out);
+                self.finish(code, reason, By::Peer);
+            }
+            (Op::Close, _) => {
+                let (code, reason) = close::parse(payload)?;
+                self.finish(code, reason, By::Local);
+            }
+            (Op::Ping, State::Open) => {
+                frame::write(out, Op::Pong, payload, self.role.mask());
+                sink.ping(payload);
+            }
+            (Op::Pong, State::Open) => sink.pong(payload),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn write_close(&self, code: u16, reason: &str, out: &mut Vec<u8>) {
+        let body = close::Body::new(code, reason);
+        frame::write(out, Op::Close, body.as_bytes(), self.role.mask());
+    }
+
+    fn finish(&mut self, code: u16, reason: &str, by: By) {
+        self.state = State::Finished;
+        self.flight = Some(Box::new(Flight {
+            closed: Some(CloseReason {
+                code,
+                reason: reason.into(),
+                by,
+            }),
+            ..Flight::default()
+        }));
+    }
+
+    fn reason(&self) -> CloseReason {
+        let closed = self
+            .flight
+            .as_ref()
+            .and_then(|flight| flight.closed.clone());
+        closed.unwrap_or(CloseReason {
+            code: close::ABNORMAL,
+            reason: "".into(),
+            by: By::Transport,
+        })
+    }
+
+    /// Frees the box when nothing is in flight.
+    fn settle(&mut self) {
+        self.flight.take_if(|flight| flight.is_over());
+    }
+}
+
+const _: () = assert!(size_of::<Session>() <= 24);
