@@ -1,0 +1,53 @@
+"""The server of the erlpy example, started by its own script on a free port, as a context."""
+
+import pathlib
+import re
+import selectors
+import subprocess
+import time
+
+EXAMPLE = pathlib.Path(__file__).resolve().parent.parent.parent / "examples" / "erlpy"
+START = 60  # seconds
+
+
+class ExampleServer:
+    """`port` is where it listens; leaving the context stops it with SIGTERM."""
+
+    def __init__(self, *options):
+        self.options = options or ("--port", "0")
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [EXAMPLE / "run_erl_app.sh", "--no-shell", *self.options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.said = ""
+        deadline = time.monotonic() + START
+        ready = selectors.DefaultSelector()
+        ready.register(self.process.stdout, selectors.EVENT_READ)
+        while ready.select(max(0.0, deadline - time.monotonic())):
+            line = self.process.stdout.readline()
+            self.said += line
+            if found := re.match(r"erlpy listens on ws://[^:]+:(\d+)", line):
+                self.port = int(found[1])
+                return self
+            if not line:
+                break
+        self.process.kill()
+        self.process.wait()
+        raise RuntimeError(f"the example did not start: {self.said!r}")
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """The exit code after SIGTERM; None when it had to be killed."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.communicate(timeout=START)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.communicate()
+                return None
+        self.process.stdout.close()
+        return self.process.returncode

@@ -1,0 +1,72 @@
+%% The servers that the peers talk to. Prints their ports in one line of JSON and runs until
+%% its standard input closes, so that it can not outlive the script that started it.
+-module(peer_server).
+-behaviour(sockeye_handler).
+
+-export([main/0]).
+-export([init/1, handle_frame/3, handle_close/4]).
+
+%% The limit of the small server; the peers read it from the line of ports.
+-define(SMALL, 1024).
+-define(BIG, 16 * 1024 * 1024).
+
+-spec main() -> no_return().
+main() ->
+    Raw = start(#{format => raw, subprotocols => [<<"echo.v2">>, <<"echo.v1">>]}),
+    Json = start(#{format => json}),
+    Small = start(#{format => raw, max_message_size => ?SMALL}),
+    io:format("{\"raw\": ~b, \"json\": ~b, \"small\": ~b, \"limit\": ~b}~n",
+              [Raw, Json, Small, ?SMALL]),
+    eof = skip_to_eof(),
+    init:stop(),
+    receive never -> ok end.
+
+-spec start(map()) -> inet:port_number().
+start(Options) ->
+    Common = #{port => 0,
+               handler => {?MODULE, []},
+               max_message_size => ?BIG,
+               send_queue_size => ?BIG},
+    {ok, Server} = sockeye:start_link(maps:merge(Common, Options)),
+    #{port := Port} = sockeye:info(Server),
+    Port.
+
+-spec skip_to_eof() -> eof.
+skip_to_eof() ->
+    case io:get_line("") of
+        eof -> eof;
+        _ -> skip_to_eof()
+    end.
+
+%% The state is the connection that wants to hear of closes, if there is one.
+-spec init(term()) -> {ok, none}.
+init(_Arg) ->
+    {ok, none}.
+
+-spec handle_frame(sockeye:event(), sockeye:conn(), sockeye:conn() | none) ->
+    {[term()], sockeye:conn() | none}.
+handle_frame({text, <<"!close ", Rest/binary>>}, _Conn, State) ->
+    [Code, Reason] = binary:split(Rest, <<" ">>),
+    {[{close, binary_to_integer(Code), Reason}], State};
+handle_frame({text, <<"!ping ", Data/binary>>}, _Conn, State) ->
+    {[{reply, {ping, Data}}], State};
+handle_frame({text, <<"!push ", Text/binary>>}, _Conn, State) ->
+    {[{broadcast, {text, Text}}], State};
+handle_frame({text, <<"!split ", Text/binary>>}, _Conn, State) ->
+    {[{reply, {text, Part}} || <<Part:1/binary>> <= Text], State};
+handle_frame({text, <<"!watch">>}, Conn, _State) ->
+    {[{reply, {text, <<"watching">>}}], Conn};
+handle_frame({invalid_json, _, _} = Frame, _Conn, _State) ->
+    exit({unexpected, Frame});
+handle_frame(Frame, _Conn, State) ->
+    {[{reply, Frame}], State}.
+
+-spec handle_close(sockeye:conn(), 0..65535, binary(), sockeye:conn() | none) ->
+    {[term()], sockeye:conn() | none}.
+handle_close(_Conn, _Code, _Reason, none) ->
+    {[], none};
+handle_close(Conn, _Code, _Reason, Conn) ->
+    {[], none};
+handle_close(_Conn, Code, Reason, Watcher) ->
+    Line = [<<"closed ">>, integer_to_binary(Code), <<" ">>, Reason],
+    {[{send, Watcher, {text, Line}}], Watcher}.
