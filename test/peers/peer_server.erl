@@ -43,8 +43,8 @@ skip_to_eof() ->
 init(_Arg) ->
     {ok, none}.
 
--spec handle_frame(sockeye:event(), sockeye:conn(), sockeye:conn() | none) ->
-    {[term()], sockeye:conn() | none}.
+-spec handle_frame(sockeye_handler:in_frame(), sockeye:conn(), sockeye:conn() | none) ->
+    {[sockeye_handler:command()], sockeye:conn() | none}.
 handle_frame({text, <<"!close ", Rest/binary>>}, _Conn, State) ->
     [Code, Reason] = binary:split(Rest, <<" ">>),
     {[{close, binary_to_integer(Code), Reason}], State};
@@ -61,8 +61,8 @@ handle_frame({invalid_json, _, _} = Frame, _Conn, _State) ->
 handle_frame(Frame, _Conn, State) ->
     {[{reply, Frame}], State}.
 
--spec handle_close(sockeye:conn(), 0..65535, binary(), sockeye:conn() | none) ->
-    {[term()], sockeye:conn() | none}.
+-spec handle_close(sockeye:conn(), sockeye:close_code(), binary(), sockeye:conn() | none) ->
+    {[sockeye_handler:command()], sockeye:conn() | none}.
 handle_close(_Conn, _Code, _Reason, none) ->
     {[], none};
 handle_close(Conn, _Code, _Reason, Conn) ->

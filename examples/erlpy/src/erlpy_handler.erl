@@ -11,11 +11,11 @@
 init(_Arg) ->
     {ok, #state{started = erlang:monotonic_time(second)}}.
 
--spec handle_frame(sockeye:event(), sockeye:conn(), #state{}) -> {[term()], #state{}}.
+-spec handle_frame(sockeye_handler:in_frame(), sockeye:conn(), #state{}) -> {[sockeye_handler:command()], #state{}}.
 handle_frame(Frame, _Conn, State) ->
     {[{reply, answer(Frame, State)}], State}.
 
--spec answer(sockeye:event(), #state{}) -> map().
+-spec answer(sockeye_handler:in_frame(), #state{}) -> map().
 answer({json, #{<<"type">> := <<"ping">>} = Message}, _State) ->
     #{type => <<"pong">>,
       timestamp => maps:get(<<"timestamp">>, Message, null),
