@@ -1,0 +1,132 @@
+//! JSON text to a term: external term format first, then one call into the VM.
+
+use std::collections::HashSet;
+use std::mem::MaybeUninit;
+
+use rustler::sys::{
+    ERL_NIF_BIN2TERM_SAFE, ErlNifCharEncoding, ErlNifEnv, ErlNifTerm, enif_binary_to_term,
+    enif_make_existing_atom_len,
+};
+use sockeye_json::{BinaryKeys, Duplicates, Error, ErrorKind, Keys, Null, Options};
+
+/// A scratch buffer that grew beyond this is given back.
+const SCRATCH_KEPT: usize = 1 << 20;
+/// What is left of such a buffer.
+const SCRATCH_FLOOR: usize = 64 << 10;
+
+/// How the JSON of a server becomes terms.
+#[derive(Clone, Debug)]
+pub(crate) struct JsonOptions {
+    pub(crate) null: Null,
+    /// 1 to [`sockeye_json::MAX_DEPTH`].
+    pub(crate) max_depth: u16,
+    pub(crate) keys: KeyMode,
+}
+
+/// What the keys of objects become.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyMode {
+    /// Binaries.
+    Binary,
+    /// Atoms if the VM has them already, else binaries.
+    ExistingAtom,
+    /// Atoms for these names, else binaries. The atoms must exist.
+    Listed(HashSet<Box<str>>),
+}
+
+/// Builds the term that `input` writes in `env`, which may be a process's or one of its own.
+///
+/// `scratch` is working space, reused from call to call.
+///
+/// The work grows with the input: keep large ones off the normal schedulers.
+pub(crate) fn decode(
+    env: *mut ErlNifEnv,
+    input: &[u8],
+    options: &JsonOptions,
+    scratch: &mut Vec<u8>,
+) -> Result<ErlNifTerm, Error> {
+    let result = match &options.keys {
+        KeyMode::Binary => decode_with(env, input, options, &mut BinaryKeys, scratch),
+        KeyMode::ExistingAtom => {
+            let mut keys = |key: &str| atom_exists(env, key);
+            decode_with(env, input, options, &mut keys, scratch)
+        }
+        KeyMode::Listed(names) => {
+            let mut keys = |key: &str| names.contains(key);
+            decode_with(env, input, options, &mut keys, scratch)
+        }
+    };
+    if scratch.capacity() > SCRATCH_KEPT {
+        scratch.clear();
+        scratch.shrink_to(SCRATCH_FLOOR);
+    }
+    result
+}
+
+fn decode_with<K: Keys>(
+    env: *mut ErlNifEnv,
+    input: &[u8],
+    options: &JsonOptions,
+    keys: &mut K,
+    scratch: &mut Vec<u8>,
+) -> Result<ErlNifTerm, Error> {
+    let options = Options {
+        null: options.null,
+        max_depth: options.max_depth,
+    };
+    for duplicates in [Duplicates::Assume, Duplicates::Resolve] {
+        scratch.clear();
+        sockeye_json::decode(input, &options, keys, duplicates, scratch)?;
+        if let Some(term) = binary_to_term(env, scratch, 0) {
+            return Ok(term);
+        }
+        // The one thing the VM refuses is a key that comes twice.
+    }
+    Err(Error {
+        kind: ErrorKind::TooLarge,
+        offset: 0,
+    })
+}
+
+fn binary_to_term(env: *mut ErlNifEnv, etf: &[u8], options: u32) -> Option<ErlNifTerm> {
+    let mut term = MaybeUninit::uninit();
+    // SAFETY: `env` is valid for this call, `etf` is read only, and `term` is written when the
+    // result is not 0.
+    unsafe {
+        let read = enif_binary_to_term(env, etf.as_ptr(), etf.len(), term.as_mut_ptr(), options);
+        (read != 0).then(|| term.assume_init())
+    }
+}
+
+/// Whether the VM has an atom of this name (at most 255 characters).
+fn atom_exists(env: *mut ErlNifEnv, name: &str) -> bool {
+    if !name.is_ascii() {
+        return atom_exists_utf8(env, name);
+    }
+    let mut atom = MaybeUninit::uninit();
+    // SAFETY: `env` is valid for this call and the name is read up to its length only. ASCII is
+    // the same in Latin-1, the encoding that every NIF version has.
+    unsafe {
+        enif_make_existing_atom_len(
+            env,
+            name.as_ptr().cast(),
+            name.len(),
+            atom.as_mut_ptr(),
+            ErlNifCharEncoding::ERL_NIF_LATIN1,
+        ) != 0
+    }
+}
+
+/// Before OTP 26 a NIF could name only Latin-1 atoms, so ask for a term that must not make any.
+fn atom_exists_utf8(env: *mut ErlNifEnv, name: &str) -> bool {
+    const VERSION: u8 = 131;
+    const ATOM_UTF8_EXT: u8 = 118;
+    let Ok(len) = u16::try_from(name.len()) else {
+        return false;
+    };
+    let [hi, lo] = len.to_be_bytes();
+    let mut etf = Vec::with_capacity(4 + name.len());
+    etf.extend_from_slice(&[VERSION, ATOM_UTF8_EXT, hi, lo]);
+    etf.extend_from_slice(name.as_bytes());
+    binary_to_term(env, &etf, ERL_NIF_BIN2TERM_SAFE).is_some()
+}
