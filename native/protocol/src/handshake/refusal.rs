@@ -1,0 +1,97 @@
+//! An answer that is not an upgrade.
+
+use super::head::{HeadError, is_valid_header, write_header, write_headers};
+
+/// An HTTP answer after which the server closes the transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers beside those that [`Refusal::response`] writes itself.
+    pub headers: Vec<(String, String)>,
+    /// Plain text, unless a `Content-Type` header says otherwise.
+    pub body: Vec<u8>,
+}
+
+impl Refusal {
+    /// An answer with a plain text body.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Refusal {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+        }
+    }
+
+    /// Adds a header.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The bytes to send. A header that is not [`is_valid_header`], and one that would change how the answer is framed
+    /// (`Connection`, `Content-Length`, `Transfer-Encoding`), is left out.
+    pub fn response(&self) -> Vec<u8> {
+        let has = |wanted: &str| {
+            let found = |(name, value): &(String, String)| {
+                name.eq_ignore_ascii_case(wanted) && is_valid_header(name, value)
+            };
+            self.headers.iter().any(found)
+        };
+        let mut out = Vec::with_capacity(256 + self.body.len());
+        let line = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
+        out.extend_from_slice(line.as_bytes());
+        // An Upgrade header is meant for this connection, and has to be named there.
+        let connection = if has("upgrade") {
+            "upgrade, close"
+        } else {
+            "close"
+        };
+        write_header(&mut out, "Connection", connection);
+        write_header(&mut out, "Content-Length", &self.body.len().to_string());
+        if !has("content-type") {
+            write_header(&mut out, "Content-Type", "text/plain; charset=utf-8");
+        }
+        let reserved = ["connection", "content-length", "transfer-encoding"];
+        write_headers(&mut out, &self.headers, &reserved);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.body);
+        out
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Refusal::new(400, "This is not an HTTP request.\n"),
+            HeadError::LongLine => Refusal::new(414, "The request line is too long.\n"),
+            HeadError::TooLarge => Refusal::new(431, "The request head is too large.\n"),
+        }
+    }
+}
+
+/// The phrase of a status line.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
+    }
+}

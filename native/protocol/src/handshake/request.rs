@@ -1,0 +1,162 @@
+//! The head of a request.
+
+use std::ops::Range;
+
+use super::head::{HeadLimits, Headers, find_end};
+use super::refusal::Refusal;
+
+/// Fields that must not occur twice: two readers could take different ones.
+const SINGLE: [&str; 6] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "origin",
+    "sec-websocket-key",
+    "sec-websocket-version",
+];
+
+/// An HTTP request without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    method: Box<str>,
+    target: Box<str>,
+    path: Range<usize>,
+    query: Range<usize>,
+    minor: u8,
+    headers: Headers,
+}
+
+impl Request {
+    /// Reads a request from the beginning of `bytes`: `None` while its head is incomplete, else the request and the
+    /// length of the head. It is strict where readers of HTTP disagree, since that is where requests are smuggled.
+    ///
+    /// A refusal has status 400 (malformed), 414 (request line too long), 431 (head too large, too many headers) or 505
+    /// (HTTP version).
+    pub fn parse(bytes: &[u8], limits: &HeadLimits) -> Result<Option<(Request, usize)>, Refusal> {
+        let Some(end) = find_end(bytes, limits)? else {
+            return Ok(None);
+        };
+        let mut fields = vec![httparse::EMPTY_HEADER; limits.max_headers];
+        let mut parsed = httparse::Request::new(&mut fields);
+        parsed.parse(&bytes[..end]).map_err(refuse)?;
+        let (Some(method), Some(target), Some(minor)) =
+            (parsed.method, parsed.path, parsed.version)
+        else {
+            return Err(Refusal::new(400, "The request line is incomplete.\n"));
+        };
+        let headers = Headers::copy(parsed.headers);
+        check(&headers, minor)?;
+        let (path, query) =
+            split(target).ok_or_else(|| Refusal::new(400, "The request target is malformed.\n"))?;
+        let request = Request {
+            method: method.into(),
+            target: target.into(),
+            path,
+            query,
+            minor,
+            headers,
+        };
+        Ok(Some((request, end)))
+    }
+
+    /// The method, as it came.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The request target, as it came: ASCII without spaces.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path of the target, not percent-decoded, `/` if it is empty.
+    pub fn path(&self) -> &str {
+        match &self.target[self.path.clone()] {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// What follows the first `?` of the target, not decoded; empty if there is none.
+    pub fn query(&self) -> &str {
+        &self.target[self.query.clone()]
+    }
+
+    /// Whether it is HTTP/1.1, not 1.0.
+    pub fn is_http_11(&self) -> bool {
+        self.minor == 1
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The first value of a header, whose name is compared without regard to case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.first(name)
+    }
+
+    /// Whether a header that is a list holds a token, without regard to case.
+    pub fn header_has_token(&self, name: &str, token: &str) -> bool {
+        self.headers.has_token(name, token)
+    }
+
+    /// Whether a body follows the head.
+    pub fn has_body(&self) -> bool {
+        let length = self.header("content-length");
+        self.header("transfer-encoding").is_some()
+            || length.is_some_and(|digits| digits.iter().any(|&digit| digit != b'0'))
+    }
+}
+
+fn refuse(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::TooManyHeaders => Refusal::new(431, "There are too many headers.\n"),
+        httparse::Error::Version => Refusal::new(505, "Only HTTP/1.1 is spoken here.\n"),
+        _ => Refusal::new(400, "The request is malformed.\n"),
+    }
+}
+
+fn check(headers: &Headers, minor: u8) -> Result<(), Refusal> {
+    for name in SINGLE {
+        if headers.count(name) > 1 {
+            return Err(Refusal::new(
+                400,
+                format!("The header {name} occurs twice.\n"),
+            ));
+        }
+    }
+    let length = headers.first("content-length");
+    if length.is_some_and(|digits| digits.is_empty() || !digits.iter().all(u8::is_ascii_digit)) {
+        return Err(Refusal::new(400, "The content-length is not a number.\n"));
+    }
+    if length.is_some() && headers.first("transfer-encoding").is_some() {
+        return Err(Refusal::new(400, "The length of the body is ambiguous.\n"));
+    }
+    if minor == 1 && headers.first("host").is_none() {
+        return Err(Refusal::new(400, "The header host is missing.\n"));
+    }
+    Ok(())
+}
+
+/// Where path and query lie in a request target.
+fn split(target: &str) -> Option<(Range<usize>, Range<usize>)> {
+    let visible = |b: u8| (0x21..=0x7e).contains(&b) && b != b'#';
+    if !target.bytes().all(visible) {
+        return None;
+    }
+    let start = if target.starts_with('/') || target == "*" {
+        0
+    } else {
+        // The form that proxies are sent, which every server has to understand.
+        let authority = target.find("://").filter(|&scheme| scheme > 0)? + 3;
+        let host = target[authority..].find(['/', '?']);
+        host.map_or(target.len(), |length| authority + length)
+    };
+    let query = target[start..].find('?').map(|length| start + length);
+    Some(match query {
+        None => (start..target.len(), target.len()..target.len()),
+        Some(mark) => (start..mark, mark + 1..target.len()),
+    })
+}

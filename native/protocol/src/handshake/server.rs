@@ -1,0 +1,147 @@
+//! The server's side of the handshake.
+
+use tungstenite::handshake::derive_accept_key;
+
+use super::head::{is_token, write_header, write_headers};
+use super::refusal::Refusal;
+use super::request::Request;
+
+/// Headers of the 101 that the handshake itself decides.
+const RESERVED: [&str; 7] = [
+    "connection",
+    "upgrade",
+    "content-length",
+    "transfer-encoding",
+    "sec-websocket-accept",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+];
+
+/// What a server agrees to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerPolicy<'a> {
+    /// The subprotocols it speaks. The first one that the client offers, in the client's order, is taken; a client that
+    /// offers none of them is accepted without one.
+    pub subprotocols: &'a [String],
+}
+
+/// A request that may become a WebSocket connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The value of `Sec-WebSocket-Accept`.
+    pub accept: String,
+    /// The subprotocol that both sides speak.
+    pub subprotocol: Option<String>,
+}
+
+impl Upgrade {
+    /// The 101 to send. Extra headers that are not [`super::is_valid_header`], and those that the handshake decides, are
+    /// left out.
+    pub fn response(&self, extra: &[(String, String)]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(192);
+        out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        write_header(&mut out, "Upgrade", "websocket");
+        write_header(&mut out, "Connection", "Upgrade");
+        write_header(&mut out, "Sec-WebSocket-Accept", &self.accept);
+        if let Some(subprotocol) = &self.subprotocol {
+            write_header(&mut out, "Sec-WebSocket-Protocol", subprotocol);
+        }
+        write_headers(&mut out, extra, &RESERVED);
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+}
+
+/// Decides whether a request opens a WebSocket connection.
+///
+/// A refusal has status 405 (not GET), 426 (no WebSocket asked for, or a version other than RFC 6455's), 505 (HTTP/1.0)
+/// or 400 (a malformed handshake, or a body). Its text says which.
+pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refusal> {
+    if request.method() != "GET" {
+        let text = "A WebSocket connection is opened with GET.\n";
+        return Err(Refusal::new(405, text).with_header("Allow", "GET"));
+    }
+    let is_draft_76 = |name: &str| {
+        request.header(name).is_some() && request.header("sec-websocket-key").is_none()
+    };
+    if is_draft_76("sec-websocket-key1") || is_draft_76("sec-websocket-key2") {
+        return Err(version_required(
+            "The WebSocket draft 76 is obsolete and insecure.",
+        ));
+    }
+    if !request.header_has_token("upgrade", "websocket") {
+        return Err(upgrade_required("This is a WebSocket server (RFC 6455)."));
+    }
+    if !request.is_http_11() {
+        return Err(Refusal::new(
+            505,
+            "A WebSocket connection needs HTTP/1.1.\n",
+        ));
+    }
+    match request.header("sec-websocket-version") {
+        Some(b"13") => {}
+        Some(_) => {
+            return Err(version_required(
+                "This WebSocket version is not spoken here.",
+            ));
+        }
+        None => {
+            return Err(version_required(
+                "The header Sec-WebSocket-Version is missing.",
+            ));
+        }
+    }
+    if !request.header_has_token("connection", "upgrade") {
+        return Err(Refusal::new(
+            400,
+            "The header Connection must name Upgrade.\n",
+        ));
+    }
+    if request.has_body() {
+        return Err(Refusal::new(400, "A WebSocket request has no body.\n"));
+    }
+    let key = request
+        .header("sec-websocket-key")
+        .filter(|key| is_key(key));
+    let key = key.ok_or_else(|| {
+        Refusal::new(
+            400,
+            "The header Sec-WebSocket-Key must hold 16 bytes in base64.\n",
+        )
+    })?;
+    Ok(Upgrade {
+        accept: derive_accept_key(key),
+        subprotocol: choose(request, policy)?,
+    })
+}
+
+fn choose(request: &Request, policy: &ServerPolicy<'_>) -> Result<Option<String>, Refusal> {
+    let mut chosen = None;
+    for offer in request.headers().list("sec-websocket-protocol") {
+        if !is_token(offer) {
+            return Err(Refusal::new(400, "A subprotocol is not a token.\n"));
+        }
+        if chosen.is_none() {
+            chosen = policy.subprotocols.iter().find(|s| s.as_bytes() == offer);
+        }
+    }
+    Ok(chosen.cloned())
+}
+
+/// Whether it is the base64 of 16 bytes.
+fn is_key(key: &[u8]) -> bool {
+    let letter = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    match key.strip_suffix(b"==") {
+        Some(letters) => letters.len() == 22 && letters.iter().all(letter),
+        None => false,
+    }
+}
+
+fn upgrade_required(text: &str) -> Refusal {
+    Refusal::new(426, format!("{text}\n")).with_header("Upgrade", "websocket")
+}
+
+fn version_required(text: &str) -> Refusal {
+    let advice = "Use a client of RFC 6455, which sends Sec-WebSocket-Version: 13.";
+    upgrade_required(&format!("{text} {advice}")).with_header("Sec-WebSocket-Version", "13")
+}
