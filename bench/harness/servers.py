@@ -1,0 +1,155 @@
+"""The servers under test: how each is started, pinned, asked and ended."""
+
+import glob
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent.parent
+ROOT = BENCH.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", BENCH / "target")).resolve()
+LOAD = TARGET / "release" / "sockeye-load"
+
+# One core for the server and one for the load. One scheduler, since that is what the VM takes by
+# itself when it may use one core; no busy waiting, which would be billed as work.
+SERVER_CPU, LOAD_CPU = "0", "1"
+BEAM = ["erl", "+S", "1:1", "+SDcpu", "1:1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "-noshell"]
+
+
+class Missing(Exception):
+    """A server that can not run here; the text says what to do about it."""
+
+
+def pinned(cpu, command):
+    return ["taskset", "-c", cpu, *command] if os.cpu_count() > 1 else command
+
+
+def rust(name, *args):
+    program = TARGET / "release" / name
+    if not program.exists():
+        raise Missing("run bench/setup rust")
+    return [str(program), *args]
+
+
+def beam(module, mode, patterns, hint):
+    paths = []
+    for pattern in patterns:
+        found = glob.glob(str(pattern))
+        if not found:
+            raise Missing(hint)
+        paths += found
+    paths += [str(compiled(module, paths))]
+    start = f"spawn(fun() -> {module}:main([{mode}]) end)."
+    return [*BEAM, "-pa", *paths, "-eval", start]
+
+
+def compiled(module, paths):
+    out = TARGET / "ebin"
+    out.mkdir(parents=True, exist_ok=True)
+    sources = [BENCH / "peers/beam/bench_node.erl", *BENCH.glob(f"peers/*/{module}.erl")]
+    search = [word for path in paths for word in ("-pa", path)]
+    subprocess.run(["erlc", "-o", out, *search, *sources], check=True)
+    return out
+
+
+def cowboy(mode):
+    plugins = TARGET / "debian/usr/lib/rabbitmq/lib/rabbitmq_server-*/plugins"
+    patterns = [plugins / f"{app}-*/ebin" for app in ("cowboy", "cowlib", "ranch")]
+    patterns.append(TARGET / "debian/usr/lib/erlang/lib/jiffy-*/ebin")
+    return beam("bench_cowboy", mode, patterns, "run bench/setup beam")
+
+
+def sockeye(mode):
+    ebin = ROOT / "_build/default/lib/sockeye/ebin"
+    return beam("bench_sockeye", mode, [ebin], "run rebar3 compile")
+
+
+def node():
+    if not (BENCH / "peers/node/node_modules/ws").exists():
+        raise Missing("run bench/setup node")
+    return ["node", str(BENCH / "peers/node/server.js")]
+
+
+def python():
+    program = TARGET / "python/bin/python"
+    if not program.exists():
+        raise Missing("run bench/setup python")
+    return [str(program), str(BENCH / "peers/python/server.py")]
+
+
+# Name -> what makes the command line. The order is that of the tables.
+SERVERS = {
+    "sockeye-one": lambda: sockeye("one"),
+    "sockeye-pool": lambda: sockeye("pool"),
+    "sockeye-each": lambda: sockeye("each"),
+    "sockeye-owner": lambda: sockeye("owner"),
+    "sockeye-slow": lambda: sockeye("slow"),
+    "cowboy-one": lambda: cowboy("one"),
+    "cowboy-each": lambda: cowboy("each"),
+    "cowboy-slow": lambda: cowboy("slow"),
+    "tungstenite": lambda: rust("peer-tungstenite"),
+    "tungstenite-4k": lambda: rust("peer-tungstenite", "4096"),
+    "tungstenite-512": lambda: rust("peer-tungstenite", "512"),
+    "fastwebsockets": lambda: rust("peer-fastwebsockets"),
+    "node-ws": node,
+    "python-websockets": python,
+}
+
+
+class Server:
+    """A running server. It ends when its standard input closes, so it can not outlive the bench."""
+
+    def __init__(self, name):
+        self.name = name
+        command = pinned(SERVER_CPU, SERVERS[name]())
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=TARGET
+        )
+        for line in self.process.stdout:
+            if line.startswith("READY "):
+                self.port = int(line.split()[1])
+                return
+            sys.stderr.write(f"{name}: {line}")
+        raise Missing(f"it ended with code {self.process.wait()} before it was ready")
+
+    def load(self, mode, **options):
+        """Runs the load generator against this server: its result, or what went wrong."""
+        command = [str(LOAD), mode, "--addr", f"127.0.0.1:{self.port}", "--pid", str(self.process.pid)]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        done = subprocess.run(pinned(LOAD_CPU, command), capture_output=True, text=True)
+        if done.returncode != 0:
+            return {"mode": mode, "error": done.stderr.strip()}
+        return json.loads(done.stdout)
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+
+    def ask(self, line):
+        self.tell(line)
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self):
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+def start(names, log):
+    """Starts all that can run here; says which can not."""
+    running = []
+    for name in names:
+        try:
+            running.append(Server(name))
+        except Missing as why:
+            log(f"{name} is left out: {why}")
+    return running

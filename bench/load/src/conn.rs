@@ -1,0 +1,85 @@
+//! Opening connections: TCP from several source addresses, then the upgrade.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::{Result, Target};
+
+/// The key of RFC 6455's example and the answer to it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/// Connections that are in their handshake at the same time.
+const AT_ONCE: usize = 64;
+/// One source address has some 28,000 ports.
+const PER_SOURCE: usize = 20_000;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Opens the target's connections, blocking. `sndbuf` bounds what the kernel takes for a peer that does not read.
+pub(crate) fn open_all(target: &Target, sndbuf: Option<usize>) -> Result<Vec<TcpStream>> {
+    open(target, target.connections, sndbuf)
+}
+
+pub(crate) fn open(target: &Target, count: usize, sndbuf: Option<usize>) -> Result<Vec<TcpStream>> {
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        target.path, target.addr
+    );
+    let mut open = Vec::with_capacity(count);
+    while open.len() < count {
+        let first = open.len();
+        for n in first..count.min(first + AT_ONCE) {
+            let mut stream = connect(target.addr, n, sndbuf)?;
+            stream.write_all(request.as_bytes())?;
+            open.push(stream);
+        }
+        for stream in &mut open[first..] {
+            upgrade(stream)?;
+        }
+    }
+    Ok(open)
+}
+
+fn connect(addr: SocketAddr, n: usize, sndbuf: Option<usize>) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    if let Some(bytes) = sndbuf {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if addr.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        let source = Ipv4Addr::new(127, 0, 0, 2 + (n / PER_SOURCE) as u8);
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.connect(&addr.into())?;
+    socket.set_tcp_nodelay(true)?;
+    let stream: TcpStream = socket.into();
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Reads the answer to its last byte and no further.
+fn upgrade(stream: &mut TcpStream) -> Result<()> {
+    let mut head = Vec::with_capacity(512);
+    let mut chunk = [0; 512];
+    loop {
+        let peeked = stream.peek(&mut chunk)?;
+        if peeked == 0 {
+            return Err("closed during the handshake".into());
+        }
+        let before = head.len();
+        head.extend_from_slice(&chunk[..peeked]);
+        let end = head.windows(4).position(|w| w == b"\r\n\r\n");
+        let take = end.map_or(peeked, |e| e + 4 - before);
+        stream.read_exact(&mut chunk[..take])?;
+        if end.is_some() {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&head);
+    if !text.starts_with("HTTP/1.1 101") || !text.contains(ACCEPT) {
+        return Err(format!("not upgraded: {text}").into());
+    }
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! Closed loop: each connection keeps `pipeline` messages on their way and checks each reply.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use serde_json::{Value, json};
+
+use crate::cli::Args;
+use crate::frame::{self, Incoming, Template};
+use crate::payload::Verifier;
+use crate::{Result, Target, conn, proc};
+
+/// A server that answers nothing for this long has failed.
+const STALL: Duration = Duration::from_secs(20);
+const READ_BUFFER: usize = 256 * 1024;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refill {
+    /// The next burst goes out when the last reply of this one is in: the load has the same shape for all servers.
+    Burst,
+    /// Each reply makes room for one message.
+    Slide,
+}
+
+impl std::str::FromStr for Refill {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Refill, ()> {
+        match text {
+            "burst" => Ok(Refill::Burst),
+            "slide" => Ok(Refill::Slide),
+            _ => Err(()),
+        }
+    }
+}
+
+pub(crate) struct Options {
+    pipeline: u64,
+    refill: Refill,
+    warmup: Duration,
+    duration: Duration,
+}
+
+impl Options {
+    pub(crate) fn take(mut args: Args) -> Result<Options> {
+        let options = Options {
+            pipeline: args.take("pipeline", 1)?,
+            refill: args.take("refill", Refill::Burst)?,
+            warmup: Duration::from_secs_f64(args.take("warmup", 0.5)?),
+            duration: Duration::from_secs_f64(args.take("duration", 2.0)?),
+        };
+        args.finish()?;
+        Ok(options)
+    }
+}
+
+struct Conn {
+    stream: TcpStream,
+    sent: u64,
+    received: u64,
+    out: Vec<u8>,
+    written: usize,
+    /// The beginning of a frame whose end has not come yet.
+    spill: Vec<u8>,
+    burst_at: Instant,
+}
+
+struct Echo<'a> {
+    target: &'a Target,
+    options: Options,
+    template: Template,
+    verifier: Verifier,
+    conns: Vec<Conn>,
+    /// Round trips of whole bursts, in buckets of 10 us.
+    round_trips: Vec<u32>,
+}
+
+pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
+    let mut poll = Poll::new()?;
+    let mut conns = Vec::new();
+    for (n, stream) in conn::open_all(target, None)?.into_iter().enumerate() {
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(n), interest)?;
+        conns.push(Conn {
+            stream,
+            sent: 0,
+            received: 0,
+            out: Vec::new(),
+            written: 0,
+            spill: Vec::new(),
+            burst_at: Instant::now(),
+        });
+    }
+    let mut echo = Echo {
+        target,
+        template: Template::new(&target.payload),
+        verifier: Verifier::new(&target.payload)?,
+        conns,
+        round_trips: vec![0; 100_000],
+        options,
+    };
+    echo.measure(&mut poll)
+}
+
+impl Echo<'_> {
+    fn measure(&mut self, poll: &mut Poll) -> Result<Value> {
+        for n in 0..self.conns.len() {
+            self.send(n, self.options.pipeline)?;
+        }
+        self.turn_until(poll, Instant::now() + self.options.warmup)?;
+        self.round_trips.fill(0);
+
+        let pid = self.target.pid;
+        let (server, load) = (proc::cpu_ns(pid)?, proc::cpu_ns(std::process::id())?);
+        let before = self.received();
+        let start = Instant::now();
+        self.turn_until(poll, start + self.options.duration)?;
+        let wall = start.elapsed();
+        let messages = self.received() - before;
+        let server = proc::cpu_ns(pid)? - server;
+        let load = proc::cpu_ns(std::process::id())? - load;
+
+        if messages == 0 {
+            return Err("no reply in the measured time".into());
+        }
+        let wall_ns = wall.as_nanos() as f64;
+        let per_message = |ns: u64| round(ns as f64 / 1000.0 / messages as f64, 3);
+        Ok(json!({
+            "mode": "echo",
+            "size": self.target.payload.text.len(),
+            "connections": self.target.connections,
+            "pipeline": self.options.pipeline,
+            "messages": messages,
+            "seconds": round(wall.as_secs_f64(), 3),
+            "per_second": (messages as f64 / wall.as_secs_f64()) as u64,
+            "cpu_us": per_message(server),
+            "server_busy": round(server as f64 / wall_ns, 3),
+            "load_cpu_us": per_message(load),
+            "load_busy": round(load as f64 / wall_ns, 3),
+            "p50_us": self.percentile(0.5),
+            "p99_us": self.percentile(0.99),
+            "rss": proc::memory(pid)?.now,
+        }))
+    }
+
+    fn received(&self) -> u64 {
+        self.conns.iter().map(|c| c.received).sum()
+    }
+
+    fn percentile(&self, share: f64) -> u64 {
+        let total: u64 = self.round_trips.iter().map(|n| u64::from(*n)).sum();
+        let mut left = (total as f64 * share) as u64;
+        for (bucket, count) in self.round_trips.iter().enumerate() {
+            if u64::from(*count) > left {
+                return bucket as u64 * 10;
+            }
+            left -= u64::from(*count);
+        }
+        self.round_trips.len() as u64 * 10
+    }
+
+    fn turn_until(&mut self, poll: &mut Poll, end: Instant) -> Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut buffer = vec![0; READ_BUFFER];
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return Ok(());
+            }
+            // Large messages on a slow server: an answer may come after the window.
+            match poll.poll(&mut events, Some(STALL.min(end - now))) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for event in &events {
+                let n = event.token().0;
+                if event.is_readable() {
+                    self.read(n, &mut buffer)?;
+                }
+                if event.is_writable() {
+                    flush(&mut self.conns[n])?;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, n: usize, count: u64) -> Result<()> {
+        let conn = &mut self.conns[n];
+        for _ in 0..count {
+            let id = self.target.payload.id(n, conn.sent);
+            self.template.push(id, &mut conn.out);
+            conn.sent += 1;
+        }
+        conn.burst_at = Instant::now();
+        flush(conn)
+    }
+
+    fn read(&mut self, n: usize, buffer: &mut [u8]) -> Result<()> {
+        loop {
+            let conn = &mut self.conns[n];
+            let got = match conn.stream.read(buffer) {
+                Ok(0) => return Err("the server closed a connection".into()),
+                Ok(got) => got,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e.into()),
+            };
+            let before = conn.received;
+            if conn.spill.is_empty() {
+                let used = self.take_frames(n, &buffer[..got])?;
+                self.conns[n].spill.extend_from_slice(&buffer[used..got]);
+            } else {
+                let mut whole = std::mem::take(&mut conn.spill);
+                whole.extend_from_slice(&buffer[..got]);
+                let used = self.take_frames(n, &whole)?;
+                whole.drain(..used);
+                self.conns[n].spill = whole;
+            }
+            self.refill(n, before)?;
+            if got < buffer.len() {
+                // Short read: the socket is empty, and the next byte raises an edge.
+                return Ok(());
+            }
+        }
+    }
+
+    fn refill(&mut self, n: usize, before: u64) -> Result<()> {
+        let conn = &self.conns[n];
+        let (news, whole) = (conn.received - before, conn.received == conn.sent);
+        if whole && news > 0 {
+            let bucket = conn.burst_at.elapsed().as_micros() as usize / 10;
+            let last = self.round_trips.len() - 1;
+            self.round_trips[bucket.min(last)] += 1;
+        }
+        match self.options.refill {
+            Refill::Slide if news > 0 => self.send(n, news),
+            Refill::Burst if whole && news > 0 => self.send(n, self.options.pipeline),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks all whole frames in `bytes`; the number of bytes they took.
+    fn take_frames(&mut self, n: usize, bytes: &[u8]) -> Result<usize> {
+        let mut used = 0;
+        while let Some((incoming, size)) = frame::next(&bytes[used..])? {
+            let conn = &mut self.conns[n];
+            match incoming {
+                Incoming::Text(text) => {
+                    let id = self.target.payload.id(n, conn.received);
+                    self.verifier.check(text, id)?;
+                    conn.received += 1;
+                }
+                Incoming::Ping(pong) => conn.out.extend(pong),
+                Incoming::Close(code) => return Err(format!("closed with {code}").into()),
+            }
+            used += size;
+        }
+        Ok(used)
+    }
+}
+
+fn flush(conn: &mut Conn) -> Result<()> {
+    while conn.written < conn.out.len() {
+        match conn.stream.write(&conn.out[conn.written..]) {
+            Ok(n) => conn.written += n,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    conn.out.clear();
+    conn.written = 0;
+    Ok(())
+}
+
+pub(crate) fn round(value: f64, places: i32) -> f64 {
+    let unit = 10f64.powi(places);
+    (value * unit).round() / unit
+}

@@ -1,0 +1,108 @@
+//! Memory of connections that do nothing: fresh, and after one echo each.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cli::Args;
+use crate::echo::round;
+use crate::frame::{self, Incoming, Template};
+use crate::payload::Verifier;
+use crate::{Result, Target, conn, proc};
+
+/// Connections opened, used and closed first, so that code pages and fixed buffers are not billed.
+const WARM: usize = 100;
+/// Messages on their way at the same time.
+const AT_ONCE: usize = 64;
+
+pub(crate) struct Options {
+    settle: Duration,
+}
+
+impl Options {
+    pub(crate) fn take(mut args: Args) -> Result<Options> {
+        let options = Options {
+            settle: Duration::from_secs_f64(args.take("settle", 2.0)?),
+        };
+        args.finish()?;
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
+    let pid = target.pid;
+    let count = target.connections as f64;
+    let mut warm = conn::open(target, WARM.min(target.connections), None)?;
+    echo_each(target, &mut warm)?;
+    drop(warm);
+    sleep(options.settle);
+
+    let base = proc::memory(pid)?.now;
+    let cpu = proc::cpu_ns(pid)?;
+    let mut open = conn::open_all(target, None)?;
+    let handshakes = proc::cpu_ns(pid)? - cpu;
+    sleep(options.settle);
+    let fresh = proc::memory(pid)?.now;
+
+    let (cpu, start) = (proc::cpu_ns(pid)?, Instant::now());
+    sleep(options.settle);
+    let idle = (proc::cpu_ns(pid)? - cpu) as f64 / start.elapsed().as_nanos() as f64;
+
+    echo_each(target, &mut open)?;
+    sleep(options.settle);
+    let used = proc::memory(pid)?.now;
+    let each = |now: u64| ((now as f64 - base as f64) / count).round();
+    Ok(json!({
+        "mode": "idle",
+        "connections": target.connections,
+        "rss_base": base,
+        "rss_fresh": fresh,
+        "rss_echoed": used,
+        "bytes_fresh": each(fresh),
+        "bytes_echoed": each(used),
+        "handshake_us": round(handshakes as f64 / 1000.0 / count, 1),
+        "idle_busy": round(idle, 4),
+    }))
+}
+
+fn echo_each(target: &Target, conns: &mut [TcpStream]) -> Result<()> {
+    let template = Template::new(&target.payload);
+    let mut verifier = Verifier::new(&target.payload)?;
+    let mut out = Vec::new();
+    for (chunk, group) in conns.chunks_mut(AT_ONCE).enumerate() {
+        let first = chunk * AT_ONCE;
+        for (n, stream) in group.iter_mut().enumerate() {
+            out.clear();
+            template.push(target.payload.id(first + n, 0), &mut out);
+            stream.write_all(&out)?;
+        }
+        for (n, stream) in group.iter_mut().enumerate() {
+            let reply = reply(stream)?;
+            verifier.check(&reply, target.payload.id(first + n, 0))?;
+        }
+    }
+    Ok(())
+}
+
+fn reply(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let got = stream.read(&mut chunk)?;
+        if got == 0 {
+            return Err("closed before the reply".into());
+        }
+        bytes.extend_from_slice(&chunk[..got]);
+        while let Some((incoming, size)) = frame::next(&bytes)? {
+            match incoming {
+                Incoming::Text(text) => return Ok(text.to_vec()),
+                Incoming::Ping(pong) => stream.write_all(&pong)?,
+                Incoming::Close(code) => return Err(format!("closed with {code}").into()),
+            }
+            bytes.drain(..size);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+%% JSON echo on cowboy and jiffy.
+%% `each': the connection's own process decodes and encodes. `one': it hands the raw frame to one
+%% gen_server that decodes, encodes and sends the text back. `slow': as `one', but 1 ms a frame.
+-module(bench_cowboy).
+-behaviour(gen_server).
+
+-export([main/1]).
+-export([init/2, websocket_init/1, websocket_handle/2, websocket_info/2]).
+-export([init/1, handle_call/3, handle_cast/2]).
+
+-spec main([atom()]) -> no_return().
+main([Mode]) ->
+    {ok, _} = application:ensure_all_started(cowboy),
+    {ok, _} = gen_server:start({local, ?MODULE}, ?MODULE, Mode, []),
+    Dispatch = cowboy_router:compile([{'_', [{'_', ?MODULE, Mode}]}]),
+    {ok, _} = cowboy:start_clear(bench,
+        #{socket_opts => [{ip, {127, 0, 0, 1}}, {port, 0}, {backlog, 1024}], max_connections => infinity},
+        #{env => #{dispatch => Dispatch}}),
+    bench_node:run(ranch:get_port(bench)).
+
+init(Req, Mode) ->
+    {cowboy_websocket, Req, Mode, #{idle_timeout => infinity}}.
+
+websocket_init(Mode) ->
+    {[], Mode}.
+
+websocket_handle({text, Text}, each = Mode) ->
+    {[{text, echo(Text)}], Mode};
+websocket_handle({text, Text}, Mode) ->
+    gen_server:cast(?MODULE, {frame, self(), Text}),
+    {[], Mode};
+websocket_handle(_, Mode) ->
+    {[], Mode}.
+
+websocket_info({reply, Text}, Mode) ->
+    {[{text, Text}], Mode}.
+
+init(Mode) ->
+    {ok, Mode}.
+
+handle_call(_, _, Mode) ->
+    {reply, ok, Mode}.
+
+handle_cast({frame, From, Text}, Mode) ->
+    Reply = echo(Text),
+    _ = Mode =:= slow andalso timer:sleep(1),
+    From ! {reply, Reply},
+    {noreply, Mode}.
+
+echo(Text) ->
+    jiffy:encode(jiffy:decode(Text, [return_maps])).

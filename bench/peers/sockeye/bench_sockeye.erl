@@ -1,0 +1,42 @@
+%% JSON echo on Sockeye, through its public interface only.
+%% `one', `pool', `each': which processes run the handler. `slow': as `one', but 1 ms a frame.
+%% `owner': frames as messages to a plain process.
+-module(bench_sockeye).
+-behaviour(sockeye_handler).
+
+-export([main/1]).
+-export([init/1, handle_frame/3]).
+
+%% A burst of the largest cell, 16 times 64 KB, must fit a connection's send queue.
+-define(OPTIONS, #{port => 0, send_queue_size => 4 * 1024 * 1024}).
+
+-spec main([atom()]) -> no_return().
+main([Mode]) ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    {ok, Server} = sockeye:start_link(maps:merge(?OPTIONS, options(Mode))),
+    #{port := Port} = sockeye:info(Server),
+    bench_node:run(Port).
+
+options(one) -> #{handler => {?MODULE, fast}, processes => one};
+options(slow) -> #{handler => {?MODULE, slow}, processes => one};
+options(pool) -> #{handler => {?MODULE, fast}, processes => 4};
+options(each) -> #{handler => {?MODULE, fast}, processes => per_connection};
+options(owner) -> #{handler => spawn_link(fun owner/0), active => true}.
+
+init(Speed) ->
+    {ok, Speed}.
+
+handle_frame({json, Term}, _Conn, fast) ->
+    {[{reply, {json, Term}}], fast};
+handle_frame({json, Term}, _Conn, slow) ->
+    timer:sleep(1),
+    {[{reply, {json, Term}}], slow}.
+
+owner() ->
+    receive
+        {sockeye, Conn, {json, Term}} ->
+            ok = sockeye:send(Conn, {json, Term}),
+            owner();
+        _ ->
+            owner()
+    end.
