@@ -43,7 +43,7 @@ start(Host, #{port := Port} = Options) ->
     Result = sup(Options),
     ok = logger:set_primary_config(level, Level),
     case Result of
-        {ok, Sup} -> ready(Host, Sup);
+        {ok, Sup} -> ready(in_url(Host), Sup);
         {error, {shutdown, {failed_to_start_child, _, Reason}}} -> fail(sentence(Reason, Host, Port));
         {error, Reason} -> fail(sentence(Reason, Host, Port))
     end.
@@ -59,6 +59,13 @@ sup(Options) ->
     end,
     process_flag(trap_exit, Trap),
     Result.
+
+-spec in_url(string()) -> string().
+in_url(Host) ->
+    case lists:member($:, Host) of
+        true -> "[" ++ Host ++ "]";
+        false -> Host
+    end.
 
 -spec ready(string(), pid()) -> ok.
 ready(Host, Sup) ->
