@@ -1,0 +1,464 @@
+%% @doc WebSocket servers for Erlang and Elixir, with a Rust engine inside.
+%%
+%% A shell is enough to try it. With no handler, frames come to the caller:
+%%
+%% ```
+%% 1> {ok, Server} = sockeye:start_link(8080).
+%% {ok,<0.105.0>}
+%% 2> receive {sockeye, Conn, {json, Term}} -> sockeye:send(Conn, #{you_said => Term}) end.
+%% ok
+%% '''
+%%
+%% <h3>Messages to an owner</h3>
+%%
+%% They have one shape, `{sockeye, Conn, Event}'; see {@link event()}. With the
+%% option `batch => true', events of one connection that arrive together come
+%% as `{sockeye, Conn, {batch, [Event]}}'.
+%%
+%% An owner is protected by credits: each connection starts with `active => 100',
+%% which means that after a hundred frames comes `passive', and nothing more is
+%% read from that client until {@link setopts/2} gives new credits.
+%%
+%% <h3>Naming a server</h3>
+%%
+%% By the pid that {@link start_link/1} returned, by its registered name (option
+%% `name'), or by its port number. If two servers have the same port on different
+%% addresses, use the pid or the name.
+%%
+%% <h3>Errors</h3>
+%%
+%% What a caller can meet is a tuple. A value of a wrong type is `error:badarg'.
+-module(sockeye).
+
+-export([start_link/0]).
+-export([start_link/1]).
+-export([child_spec/1]).
+-export([stop/1]).
+-export([send/2]).
+-export([send_message/2]).
+-export([broadcast/2]).
+-export([broadcast_from/2]).
+-export([close/1]).
+-export([close/3]).
+-export([setopts/2]).
+-export([controlling_process/2]).
+-export([info/1]).
+-export([connections/1]).
+
+%% @private
+-export([send_all/3]).
+
+-export_type([conn/0]).
+-export_type([server/0]).
+-export_type([options/0]).
+-export_type([handler/0]).
+-export_type([frame/0]).
+-export_type([event/0]).
+-export_type([active/0]).
+-export_type([conn_option/0]).
+-export_type([close_code/0]).
+-export_type([send_error/0]).
+-export_type([start_error/0]).
+-export_type([server_info/0]).
+-export_type([conn_info/0]).
+
+-opaque conn() :: {sockeye_conn, pos_integer()}.
+%% A connection. It can be compared, sent to other processes of this node and
+%% used as a key; once the connection is gone, calls answer `{error, closed}'.
+
+-type server() :: pid() | inet:port_number() | atom().
+%% A server, by pid, port number or registered name.
+
+-type frame() :: map()
+               | {json, Term :: term()}
+               | {text, iodata()}
+               | {binary, iodata()}
+               | {ping, iodata()}
+               | {close, close_code(), Reason :: iodata()}.
+%% What can be sent. A map is JSON, and `{json, Term}' is JSON for any term:
+%% maps, lists, binaries (UTF-8), atoms and numbers, where `{json_raw, IoData}'
+%% stands for a value that is encoded already. `{text, _}' must be UTF-8. The
+%% body of a ping has at most 125 bytes.
+
+-type event() :: {open, conn_info()}
+               | {json, term()}
+               | {text, binary()}
+               | {binary, binary()}
+               | {invalid_json, binary(), Why :: term()}
+               | passive
+               | {error, Reason :: term()}
+               | {closed, close_code(), Reason :: binary()}.
+%% What happens on a connection. `open' comes first and `closed' last; 1006 as a
+%% code means that the transport ended without a Close frame. `passive': the
+%% credits ran out.
+
+-type active() :: true | false | once | integer().
+%% How many frames a connection may deliver. A number adds to the credits that
+%% are left, as in `inet'; `once' sets them to one, `false' to none, and `true'
+%% lifts the limit. Control frames cost nothing, and pings are always answered.
+
+-type conn_option() :: {active, active()}.
+
+-type close_code() :: 1000..4999.
+
+-type send_error() :: closed | busy | not_utf8 | {not_json, term()}.
+%% `busy': the queue of this connection is full (option `send_queue_size').
+%% `not_json': this part of the term has no JSON form. Nothing was sent.
+
+-type start_error() :: {bad_option, Key :: term(), Why :: string()}
+                     | eaddrinuse | eacces
+                     | {already_started, pid()}
+                     | term().
+
+-type handler() :: pid() | atom() | {module(), Arg :: term()}.
+%% Where frames go: an owner process, or a {@link sockeye_handler}.
+
+-type options() ::
+        #{port => inet:port_number(),
+          ip => any | loopback | inet:ip_address() | string() | binary(),
+          name => atom() | {local, atom()},
+          handler => handler(),
+          processes => one | pos_integer() | per_connection,
+          batch => boolean(),
+          active => true | false | once | pos_integer(),
+          format => json | raw,
+          keys => binary | existing_atom | {atoms, [atom()]},
+          null => null | undefined | nil,
+          max_depth => pos_integer(),
+          on_invalid_json => close | deliver,
+          max_message_size => pos_integer(),
+          max_frame_size => pos_integer(),
+          max_fragments => pos_integer(),
+          inbox_size => pos_integer(),
+          send_queue_size => pos_integer(),
+          send_timeout => pos_integer(),
+          handshake_timeout => pos_integer(),
+          close_timeout => pos_integer(),
+          max_connections => pos_integer() | infinity,
+          backlog => pos_integer(),
+          subprotocols => [binary() | string()]}.
+%% Options of a server.
+%%
+%% <ul>
+%% <li>`port': 0..65535, default 19765. With 0 the system picks one; {@link info/1} tells.</li>
+%% <li>`ip': the address to listen on, default `loopback' (127.0.0.1); `any' is 0.0.0.0.</li>
+%% <li>`name': registers the server under this name.</li>
+%% <li>`handler': where frames go, default the calling process.</li>
+%% <li>`processes': how many processes run a `{Module, Arg}': `one' (default),
+%%     a pool of 2..1024, or `per_connection'.</li>
+%% <li>`batch': an owner gets events that arrive together in one message, default `false'.</li>
+%% <li>`active': credits of a new connection, default 100 for an owner and `true' for
+%%     a `{Module, Arg}', which its inbox protects.</li>
+%% <li>`format': `json' (default) decodes text frames; with `raw' they come as `{text, Bin}'.
+%%     Binary frames always come as `{binary, Bin}'.</li>
+%% <li>`keys': keys of JSON objects as binaries (default), as atoms that exist already,
+%%     or as the atoms listed; other keys stay binaries.</li>
+%% <li>`null': the atom for a JSON null, default `null'.</li>
+%% <li>`max_depth': nesting of JSON values, default 128, at most 4096.</li>
+%% <li>`on_invalid_json': `close' with 1007 (default), or `deliver' as
+%%     `{invalid_json, Bin, Why}'.</li>
+%% <li>`max_message_size': bytes, default 16 MiB; a longer message closes with 1009.</li>
+%% <li>`max_frame_size': bytes of one frame, default that of a message.</li>
+%% <li>`max_fragments': frames of one message, default 65536.</li>
+%% <li>`inbox_size': bytes that wait for one handler process, default 1 MiB. When it is full,
+%%     its clients are not read from.</li>
+%% <li>`send_queue_size': bytes that wait for one client, default 1 MiB. When it is full,
+%%     sending answers `{error, busy}'.</li>
+%% <li>`send_timeout': milliseconds, default 30000. A client whose queue stays full for
+%%     that long is closed with 1008.</li>
+%% <li>`handshake_timeout': milliseconds, default 10000, for the opening handshake.</li>
+%% <li>`close_timeout': milliseconds, default 5000, for the answer to a Close frame.</li>
+%% <li>`max_connections': more are refused; default `infinity'.</li>
+%% <li>`backlog': of the listening socket, default 1024.</li>
+%% <li>`subprotocols': those the server speaks, best first, default none.</li>
+%% </ul>
+
+-type server_info() :: #{server := pid(), ip := inet:ip_address(), port := inet:port_number(),
+                         name := atom(), handler := handler(),
+                         connections := non_neg_integer(), atom() => term()}.
+%% `frames_in', `frames_out', `bytes_in' and `bytes_out' count since the start;
+%% `dropped' counts frames of broadcasts that met a full queue.
+
+-type conn_info() :: #{peer := {inet:ip_address(), inet:port_number()}, path := binary(),
+                       atom() => term()}.
+%% Also `query', `local', `subprotocol' (`undefined' if none), `age' in
+%% milliseconds, and `queue', the bytes that wait to be written.
+
+-define(DEFAULT_PORT, 19765).
+-define(INFO_TIMEOUT_MS, 5000).
+
+%% @equiv start_link(19765)
+-spec start_link() -> {ok, pid()} | {error, start_error()}.
+start_link() ->
+    start_link(?DEFAULT_PORT).
+
+%% @doc Starts a server linked to the caller, on a port of 127.0.0.1 or with {@link options()}.
+%%
+%% Starts the application `sockeye' when it is not running. A start that fails
+%% returns an error and leaves the caller alone; for instance `{error, eaddrinuse}'
+%% when the port is taken, `{error, {bad_option, Key, Why}}' with a sentence for
+%% people in `Why', or what the handler's `init/1' gave as the reason to stop.
+%%
+%% ```
+%% 1> {ok, S} = sockeye:start_link(#{port => 0, handler => {hello_handler, <<"Hi">>}}).
+%% {ok,<0.105.0>}
+%% 2> maps:get(port, sockeye:info(S)).
+%% 40213
+%% 3> sockeye:start_link(#{prot => 8080}).
+%% {error,{bad_option,prot,"unknown option"}}
+%% '''
+-spec start_link(inet:port_number() | options()) -> {ok, pid()} | {error, start_error()}.
+start_link(Port) when is_integer(Port) ->
+    start_link(#{port => Port});
+start_link(Options) when is_map(Options) ->
+    case sockeye_options:parse(Options, self()) of
+        {ok, Config} ->
+            case ensure_started() of
+                ok -> sockeye_server:start_link(Config);
+                {error, _} = Error -> Error
+            end;
+        {error, _} = Error ->
+            Error
+    end;
+start_link(_) ->
+    error(badarg).
+
+-spec ensure_started() -> ok | {error, term()}.
+ensure_started() ->
+    case whereis(sockeye_engine) of
+        undefined ->
+            case application:ensure_all_started(sockeye) of
+                {ok, _} -> ok;
+                {error, Reason} -> {error, Reason}
+            end;
+        _ ->
+            ok
+    end.
+
+%% @doc A child specification for a supervisor; Elixir's `{:sockeye, options}' works too.
+%%
+%% The handler must be given, since the caller of {@link start_link/1} will be the
+%% supervisor. The id is the name or else the port: `{sockeye, 8080}'. Raises
+%% `{bad_option, Key, Why}' when an option is wrong.
+%%
+%% ```
+%% init([]) ->
+%%     {ok, {#{}, [sockeye:child_spec(#{port => 8080, handler => {chat, []}})]}}.
+%% '''
+-spec child_spec(options()) -> supervisor:child_spec().
+child_spec(#{handler := _} = Options) ->
+    case sockeye_options:parse(Options, self()) of
+        {ok, #{name := Name, port := Port} = Config} ->
+            Id = case Name of
+                     undefined -> Port;
+                     _ -> Name
+                 end,
+            #{id => {?MODULE, Id},
+              start => {?MODULE, start_link, [Options]},
+              type => worker,
+              shutdown => sockeye_options:shutdown_time(Config)};
+        {error, Reason} ->
+            error(Reason)
+    end;
+child_spec(Options) when is_map(Options) ->
+    error({bad_option, handler, "must be given under a supervisor"});
+child_spec(_) ->
+    error(badarg).
+
+%% @doc Stops a server, and returns when its port is free.
+%%
+%% The clients get Close frames with 1001, and have the server's `close_timeout'
+%% to answer. Do not call it from a handler of the same server, which it waits for.
+%% ```
+%% 3> sockeye:stop(8080).
+%% ok
+%% 4> sockeye:stop(8080).
+%% {error,not_found}
+%% '''
+-spec stop(server()) -> ok | {error, not_found}.
+stop(Server) ->
+    case sockeye_engine:find(Server) of
+        {ok, {Pid, _, _}} ->
+            try gen_server:stop(Pid, normal, infinity)
+            catch
+                exit:noproc -> {error, not_found};
+                %% It was about to end by itself.
+                exit:_ -> ok
+            end;
+        error ->
+            {error, not_found}
+    end.
+
+%% @doc Sends a frame, or several in this order: all of them or, with an error, none.
+%%
+%% Never blocks: frames are written, or queued up to `send_queue_size' bytes.
+%% `ok' means that they are on their way, not that the client has them.
+%%
+%% ```
+%% 1> sockeye:send(Conn, #{temperature => 21.5}).
+%% ok
+%% 2> sockeye:send(Conn, [{text, <<"one">>}, {binary, <<2>>}]).
+%% ok
+%% 3> sockeye:send(Conn, #{owner => self()}).
+%% {error,{not_json,<0.84.0>}}
+%% '''
+%% Errors: see {@link send_error()}.
+-spec send(conn(), frame() | [frame()]) -> ok | {error, send_error()}.
+send(Conn, Frames) ->
+    case sockeye_nif:send(Conn, Frames) of
+        dirty -> retry(fun() -> sockeye_nif:send_dirty(Conn, Frames) end);
+        retry -> erlang:yield(), send(Conn, Frames);
+        Result -> Result
+    end.
+
+%% @doc Sends a frame to every client of a server.
+%%
+%% It is encoded once. A client whose queue is full does not get it; `info/1'
+%% counts that as `dropped'.
+%%
+%% ```
+%% 1> sockeye:send_message(19765, #{type => <<"notification">>, message => <<"Hello!">>}).
+%% ok
+%% '''
+-spec send_message(server(), frame()) -> ok | {error, not_found | send_error()}.
+send_message(Server, Frame) ->
+    case sockeye_engine:find(Server) of
+        {ok, {_, ServerId, _}} -> send_all(ServerId, Frame, none);
+        error -> {error, not_found}
+    end.
+
+%% @equiv send_message(Server, Frame)
+-spec broadcast(server(), frame()) -> ok | {error, not_found | send_error()}.
+broadcast(Server, Frame) ->
+    send_message(Server, Frame).
+
+%% @doc Sends a frame to every client of the server that `Conn' belongs to, but not to `Conn'.
+-spec broadcast_from(conn(), frame()) -> ok | {error, send_error()}.
+broadcast_from(Conn, Frame) ->
+    case conn_info(Conn) of
+        #{server_id := ServerId} -> send_all(ServerId, Frame, Conn);
+        {error, _} -> {error, closed}
+    end.
+
+%% @private
+-spec send_all(sockeye_nif:server_id(), frame(), conn() | none) -> ok | {error, send_error()}.
+send_all(ServerId, Frame, Except) ->
+    case sockeye_nif:send_all(ServerId, Frame, Except) of
+        dirty -> retry(fun() -> sockeye_nif:send_all_dirty(ServerId, Frame, Except) end);
+        retry -> erlang:yield(), send_all(ServerId, Frame, Except);
+        Result -> Result
+    end.
+
+%% @equiv close(Conn, 1000, <<>>)
+-spec close(conn()) -> ok | {error, closed}.
+close(Conn) ->
+    close(Conn, 1000, <<>>).
+
+%% @doc Sends a Close frame, after what is queued, and ends the connection when the
+%% client has answered or after `close_timeout'. The event `closed' comes then.
+%%
+%% `Code' is one that RFC 6455 allows in a frame (1000..1003, 1007..1014, 3000..4999),
+%% `Reason' UTF-8 of at most 123 bytes; anything else is `badarg'.
+-spec close(conn(), close_code(), iodata()) -> ok | {error, closed}.
+close(Conn, Code, Reason) ->
+    case send(Conn, {close, Code, Reason}) of
+        ok -> ok;
+        {error, closed} -> {error, closed};
+        {error, _} -> error(badarg)
+    end.
+
+%% @doc Sets how many frames a connection may deliver to its process.
+%%
+%% ```
+%% 1> sockeye:setopts(Conn, [{active, once}]).
+%% ok
+%% '''
+%% See {@link active()}.
+-spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
+setopts(Conn, Options) ->
+    retry(fun() -> sockeye_nif:setopts(Conn, Options) end).
+
+%% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
+%% and its death closes the connection with 1011. For servers with an owner; the
+%% connections of a `{Module, Arg}' stay with their handler.
+-spec controlling_process(conn(), pid()) -> ok | {error, closed}.
+controlling_process(Conn, Pid) ->
+    retry(fun() -> sockeye_nif:controlling_process(Conn, Pid) end).
+
+%% @doc What there is to know about a server or a connection, as a map.
+%%
+%% See {@link server_info()} and {@link conn_info()}.
+%% ```
+%% 1> #{port := Port, connections := N} = sockeye:info(Server).
+%% '''
+-spec info(server() | conn()) ->
+          server_info() | conn_info() | {error, not_found | closed | timeout}.
+info({sockeye_conn, _} = Conn) ->
+    case conn_info(Conn) of
+        #{} = Info -> maps:remove(server_id, Info);
+        {error, _} = Error -> Error
+    end;
+info(Server) ->
+    case sockeye_engine:find(Server) of
+        {ok, {Pid, ServerId, About}} ->
+            try maps:merge(sockeye_nif:server_info(ServerId), About#{server => Pid})
+            catch error:badarg -> {error, not_found}
+            end;
+        error ->
+            {error, not_found}
+    end.
+
+-spec conn_info(conn()) -> map() | {error, closed | timeout}.
+conn_info(Conn) ->
+    %% The engine may end before it answers.
+    Ref = monitor(process, sockeye_engine),
+    Result = case retry(fun() -> sockeye_nif:conn_info(Conn, Ref) end) of
+                 ok ->
+                     receive
+                         {Ref, {ok, Info}} -> Info;
+                         {Ref, {error, closed}} -> {error, closed};
+                         {'DOWN', Ref, process, _, _} -> {error, closed}
+                     after ?INFO_TIMEOUT_MS ->
+                             {error, timeout}
+                     end;
+                 {error, closed} ->
+                     {error, closed}
+             end,
+    _ = demonitor(Ref, [flush]),
+    Result.
+
+%% @doc The connections of a server that are open now, in no order.
+-spec connections(server()) -> [conn()] | {error, not_found | timeout}.
+connections(Server) ->
+    case sockeye_engine:find(Server) of
+        {ok, {_, ServerId, _}} ->
+            Ref = monitor(process, sockeye_engine),
+            Result = try retry(fun() -> sockeye_nif:connections(ServerId, Ref) end) of
+                         Parts -> collect(Parts, Ref, [])
+                     catch
+                         error:badarg -> {error, not_found}
+                     end,
+            _ = demonitor(Ref, [flush]),
+            Result;
+        error ->
+            {error, not_found}
+    end.
+
+-spec collect(non_neg_integer(), reference(), [conn()]) -> [conn()] | {error, not_found | timeout}.
+collect(0, _Ref, Conns) ->
+    Conns;
+collect(Parts, Ref, Conns) ->
+    receive
+        {Ref, Some} -> collect(Parts - 1, Ref, Some ++ Conns);
+        {'DOWN', Ref, process, _, _} -> {error, not_found}
+    after ?INFO_TIMEOUT_MS ->
+            {error, timeout}
+    end.
+
+%% The engine takes no more orders for the moment, which never lasts.
+-spec retry(fun(() -> Result | retry)) -> Result.
+retry(Call) ->
+    case Call() of
+        retry -> erlang:yield(), retry(Call);
+        Result -> Result
+    end.

@@ -1,0 +1,123 @@
+%% @private
+%% Owns the native engine (its threads live and die with this process) and the
+%% table in which servers are found by pid or port number.
+-module(sockeye_engine).
+-behaviour(gen_server).
+
+-export([start_link/0]).
+-export([register_server/3]).
+-export([unregister_server/0]).
+-export([find/1]).
+
+-export([init/1]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+-export([terminate/2]).
+
+-define(TABLE, sockeye_servers).
+
+%% Keys of the table: {pid, Pid}, which holds the server, and {port, Port, Pid},
+%% ordered so that the first server of a port is one step away.
+-record(state, {servers = #{} :: #{reference() => {pid(), inet:port_number()}}}).
+
+-type entry() :: {pid(), sockeye_nif:server_id(), map()}.
+
+-spec start_link() -> gen_server:start_ret().
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% Makes the calling server known. `About' is what never changes of it.
+-spec register_server(sockeye_nif:server_id(), inet:port_number(), map()) -> ok.
+register_server(ServerId, Port, About) ->
+    gen_server:call(?MODULE, {register, self(), ServerId, Port, About}, infinity).
+
+%% Also answers `ok' when the engine is gone, and the table with it.
+-spec unregister_server() -> ok.
+unregister_server() ->
+    try gen_server:call(?MODULE, {unregister, self()}, infinity)
+    catch exit:_ -> ok
+    end.
+
+-spec find(sockeye:server()) -> {ok, entry()} | error.
+find(Server) when is_pid(Server) ->
+    try ets:lookup(?TABLE, {pid, Server}) of
+        [{_, ServerId, About}] -> {ok, {Server, ServerId, About}};
+        [] -> error
+    catch
+        error:badarg -> error
+    end;
+find(Port) when is_integer(Port) ->
+    %% Any number sorts before any pid.
+    try ets:next(?TABLE, {port, Port, 0}) of
+        {port, Port, Pid} -> find(Pid);
+        _ -> error
+    catch
+        error:badarg -> error
+    end;
+find(Name) when is_atom(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> find(Pid);
+        _ -> error
+    end;
+find(_) ->
+    error(badarg).
+
+-spec init([]) -> {ok, #state{}} | {stop, term()}.
+init([]) ->
+    process_flag(trap_exit, true),
+    _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
+    try sockeye_nif:engine_start(#{shards => shards()}) of
+        ok -> {ok, #state{}};
+        {error, Reason} -> {stop, Reason}
+    catch
+        error:{sockeye_nif, _, _} = Reason -> {stop, Reason}
+    end.
+
+%% Half of the schedulers: the other half has handlers to run.
+-spec shards() -> pos_integer().
+shards() ->
+    case application:get_env(sockeye, shards) of
+        {ok, N} when is_integer(N), N > 0 -> N;
+        _ -> max(1, erlang:system_info(schedulers_online) div 2)
+    end.
+
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call({register, Pid, ServerId, Port, About}, _From, #state{servers = Servers} = State) ->
+    Monitor = monitor(process, Pid),
+    true = ets:insert(?TABLE, [{{pid, Pid}, ServerId, About}, {{port, Port, Pid}}]),
+    {reply, ok, State#state{servers = Servers#{Monitor => {Pid, Port}}}};
+handle_call({unregister, Pid}, _From, #state{servers = Servers} = State) ->
+    Found = [Monitor || {Monitor, {P, _}} <- maps:to_list(Servers), P =:= Pid],
+    {reply, ok, lists:foldl(fun forget/2, State, Found)};
+handle_call(_Request, _From, State) ->
+    {reply, {error, not_supported}, State}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
+    {noreply, forget(Monitor, State)};
+handle_info({sockeye_event, Kind, Detail}, State) ->
+    sockeye_log:event(error, Kind, Detail),
+    {noreply, State};
+handle_info(_Message, State) ->
+    {noreply, State}.
+
+-spec forget(reference(), #state{}) -> #state{}.
+forget(Monitor, #state{servers = Servers} = State) ->
+    case maps:take(Monitor, Servers) of
+        {{Pid, Port}, Rest} ->
+            _ = demonitor(Monitor, [flush]),
+            true = ets:delete(?TABLE, {pid, Pid}),
+            true = ets:delete(?TABLE, {port, Port, Pid}),
+            State#state{servers = Rest};
+        error ->
+            State
+    end.
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, _State) ->
+    sockeye_nif:engine_stop().

@@ -1,0 +1,91 @@
+%% @doc The callbacks of a connection handler.
+%%
+%% A module with these callbacks serves a server whose option `handler' is
+%% `{Module, Arg}'. How many processes run it is the option `processes':
+%%
+%% <ul>
+%% <li>`one' (default): a single process serves every connection and can
+%%     keep what they share in its state;</li>
+%% <li>`N': a pool; a connection stays with one process of it, so its frames
+%%     keep their order;</li>
+%% <li>`per_connection': each connection has a process, which ends after
+%%     `handle_close/4'.</li>
+%% </ul>
+%%
+%% When a handler process dies, its connections are closed with code 1011, and
+%% only those. In the first two modes it is started again with `init/1'.
+%%
+%% ```
+%% -module(hello_handler).
+%% -behaviour(sockeye_handler).
+%% -export([init/1, handle_frame/3]).
+%%
+%% init(Greeting) ->
+%%     {ok, Greeting}.
+%%
+%% handle_frame({json, #{<<"name">> := Name}}, _Conn, Greeting) ->
+%%     {[{reply, #{greeting => <<Greeting/binary, ", ", Name/binary>>}}], Greeting};
+%% handle_frame(_Other, _Conn, Greeting) ->
+%%     {[{close, 1008, <<"a name, please">>}], Greeting}.
+%% '''
+%%
+%% Commands are carried out in their order. Those of several frames that came
+%% together leave together, once the last of these callbacks has returned. A
+%% command that fails costs nothing but itself: the handler is told with
+%% `handle_info({sockeye, Conn, {error, Reason}}, State)', and when it has no
+%% `handle_info/2' a warning is logged (except for `closed').
+-module(sockeye_handler).
+
+-export_type([command/0]).
+-export_type([result/0]).
+-export_type([in_frame/0]).
+
+-type in_frame() :: {json, term()}
+                  | {text, binary()}
+                  | {binary, binary()}
+                  | {invalid_json, binary(), Why :: term()}.
+%% What a client sent. `{text, _}' comes with the option `format => raw' only,
+%% `{invalid_json, Bin, Why}' with `on_invalid_json => deliver' only.
+
+-type command() :: {reply, sockeye:frame() | [sockeye:frame()]}
+                 | {send, sockeye:conn(), sockeye:frame() | [sockeye:frame()]}
+                 | {broadcast, sockeye:frame()}
+                 | {broadcast_from, sockeye:frame()}
+                 | {active, sockeye:active()}
+                 | {close, sockeye:close_code(), binary()}
+                 | {close, sockeye:conn(), sockeye:close_code(), binary()}.
+%% `reply', `broadcast_from' (every client but this one), `active' and
+%% `close' with a code and a reason speak of the connection at hand. In
+%% `handle_info/2' there is none, unless each connection has its own process.
+
+-type result() :: {[command()], State :: term()}
+                | {[command()], State :: term(), hibernate}
+                | {stop, Reason :: term(), State :: term()}.
+%% `hibernate' takes effect once the frames that came together are served.
+%% `{stop, Reason, State}' ends the handler process, after the commands so far.
+
+%% Called when the process starts. In the modes `one' and `N', `{stop, Reason}'
+%% makes `sockeye:start_link/1' return `{error, Reason}'.
+-callback init(Arg :: term()) -> {ok, State :: term()} | {stop, Reason :: term()}.
+
+%% A connection is open. `Info' has the keys of `sockeye:info/1'.
+-callback handle_open(sockeye:conn(), Info :: map(), State :: term()) -> result().
+
+%% A frame came in.
+-callback handle_frame(in_frame(), sockeye:conn(), State :: term()) -> result().
+
+%% A connection is gone; nothing more comes from it. 1006 means that the
+%% transport ended without a Close frame.
+-callback handle_close(sockeye:conn(), sockeye:close_code(), Reason :: binary(),
+                       State :: term()) -> result().
+
+%% Any other message to the process; also `{sockeye, Conn, {error, Reason}}'
+%% when a command failed (the server's pid stands for `Conn' when it was a
+%% broadcast) and `{sockeye, Conn, passive}' when the credits ran out.
+-callback handle_info(Message :: term(), State :: term()) -> result().
+
+%% The process ends. Called as in `gen_server', and with `shutdown' when the
+%% server stops.
+-callback terminate(Reason :: term(), State :: term()) -> term().
+
+-optional_callbacks([handle_open/3, handle_close/4, handle_info/2, terminate/2]).

@@ -1,0 +1,192 @@
+%% @private
+%% Stubs of the native library, and nothing else: this module can not be
+%% reloaded while its library is in use, every other one can.
+%%
+%% A `_dirty' twin is the same function on a dirty CPU scheduler, for work that
+%% is too long for a normal one.
+-module(sockeye_nif).
+
+-export([engine_start/1]).
+-export([engine_stop/0]).
+-export([engine_info/0]).
+-export([listen/1]).
+-export([server_stop/3]).
+-export([server_info/1]).
+-export([inbox_open/2]).
+-export([attach/2]).
+-export([recv/2]).
+-export([recv_dirty/2]).
+-export([commands/1]).
+-export([commands_dirty/1]).
+-export([send/2]).
+-export([send_dirty/2]).
+-export([send_all/3]).
+-export([send_all_dirty/3]).
+-export([setopts/2]).
+-export([controlling_process/2]).
+-export([conn_info/2]).
+-export([connections/2]).
+
+-export_type([inbox/0]).
+-export_type([server_id/0]).
+-export_type([batch/0]).
+-export_type([conn_error/0]).
+
+-on_load(init/0).
+
+%% The library refuses to load into stubs of another number.
+-define(ABI, 1).
+-define(REASON, {?MODULE, load_error}).
+
+-type inbox() :: reference().
+-type server_id() :: non_neg_integer().
+-type batch() :: [sockeye:conn() | sockeye:event()].
+-type conn_error() :: {sockeye:conn(), sockeye:send_error()}.
+
+-spec init() -> ok.
+init() ->
+    case load(candidates(), []) of
+        ok ->
+            ok;
+        {error, Reason} ->
+            %% Failing here would leave callers with a bare `undef': let the
+            %% stubs tell what went wrong instead.
+            persistent_term:put(?REASON, Reason)
+    end.
+
+-spec load([file:filename_all()], [term()]) -> ok | {error, term()}.
+load([Path | Paths], Errors) ->
+    case erlang:load_nif(Path, ?ABI) of
+        ok -> ok;
+        {error, {Kind, Text}} -> load(Paths, [{Path, Kind, lists:flatten(Text)} | Errors])
+    end;
+load([], Errors) ->
+    {error, lists:reverse(Errors)}.
+
+-spec candidates() -> [file:filename_all()].
+candidates() ->
+    case {os:getenv("SOCKEYE_NIF_PATH"), application:get_env(sockeye, nif_path)} of
+        {Path, _} when is_list(Path), Path =/= "" -> [without_extension(Path)];
+        {_, {ok, Path}} -> [without_extension(Path)];
+        {_, undefined} -> lists:usort([filename:join(Dir, "sockeye_nif") || Dir <- priv_dirs()])
+    end.
+
+%% `load_nif' adds the extension itself.
+-spec without_extension(file:filename_all()) -> file:filename_all().
+without_extension(Path) ->
+    case filename:extension(Path) of
+        Ext when Ext =:= ".so"; Ext =:= ".dll"; Ext =:= <<".so">>; Ext =:= <<".dll">> ->
+            filename:rootname(Path);
+        _ ->
+            Path
+    end.
+
+%% The application is not in the code path under that name everywhere (scripts
+%% that use -pa), so the folder beside our own ebin is looked at too.
+-spec priv_dirs() -> [file:filename_all()].
+priv_dirs() ->
+    Beside = case code:which(?MODULE) of
+                 File when is_list(File) ->
+                     [filename:join(filename:dirname(filename:dirname(File)), "priv")];
+                 _ ->
+                     []
+             end,
+    case code:priv_dir(sockeye) of
+        {error, bad_name} -> Beside;
+        Dir -> [Dir | Beside]
+    end.
+
+-spec not_loaded() -> term().
+not_loaded() ->
+    Reason = persistent_term:get(?REASON, not_loaded),
+    {sockeye_nif, Reason,
+     "The native library of sockeye is not loaded: build it with `rebar3 compile' "
+     "(needs cargo), or name a built one in SOCKEYE_NIF_PATH."}.
+
+-spec engine_start(#{shards := pos_integer()}) -> ok | {error, term()}.
+engine_start(_Config) ->
+    erlang:nif_error(not_loaded()).
+
+-spec engine_stop() -> ok.
+engine_stop() ->
+    erlang:nif_error(not_loaded()).
+
+-spec engine_info() -> map().
+engine_info() ->
+    erlang:nif_error(not_loaded()).
+
+-spec listen(sockeye_options:config()) ->
+          {ok, server_id(), #{address := inet:ip_address(), port := inet:port_number()}}
+        | {error, atom()}.
+listen(_Config) ->
+    erlang:nif_error(not_loaded()).
+
+-spec server_stop(server_id(), sockeye:close_code(), binary()) -> ok.
+server_stop(_ServerId, _Code, _Reason) ->
+    erlang:nif_error(not_loaded()).
+
+-spec server_info(server_id()) -> map().
+server_info(_ServerId) ->
+    erlang:nif_error(not_loaded()).
+
+-spec inbox_open(server_id(), non_neg_integer() | none | acceptor) -> inbox().
+inbox_open(_ServerId, _Slot) ->
+    erlang:nif_error(not_loaded()).
+
+-spec attach(sockeye:conn(), inbox()) -> ok | {error, closed} | retry.
+attach(_Conn, _Inbox) ->
+    erlang:nif_error(not_loaded()).
+
+-spec recv(inbox(), pos_integer()) -> batch() | {more, batch()} | dirty.
+recv(_Inbox, _Max) ->
+    erlang:nif_error(not_loaded()).
+
+-spec recv_dirty(inbox(), pos_integer()) -> batch() | {more, batch()}.
+recv_dirty(_Inbox, _Max) ->
+    erlang:nif_error(not_loaded()).
+
+-spec commands(list()) -> ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}.
+commands(_Commands) ->
+    erlang:nif_error(not_loaded()).
+
+-spec commands_dirty(list()) -> ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}.
+commands_dirty(_Commands) ->
+    erlang:nif_error(not_loaded()).
+
+-spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
+          ok | {error, sockeye:send_error()} | dirty | retry.
+send(_Conn, _Frames) ->
+    erlang:nif_error(not_loaded()).
+
+-spec send_dirty(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
+          ok | {error, sockeye:send_error()} | retry.
+send_dirty(_Conn, _Frames) ->
+    erlang:nif_error(not_loaded()).
+
+-spec send_all(server_id(), sockeye:frame(), sockeye:conn() | none) ->
+          ok | {error, sockeye:send_error()} | dirty | retry.
+send_all(_ServerId, _Frame, _Except) ->
+    erlang:nif_error(not_loaded()).
+
+-spec send_all_dirty(server_id(), sockeye:frame(), sockeye:conn() | none) ->
+          ok | {error, sockeye:send_error()} | retry.
+send_all_dirty(_ServerId, _Frame, _Except) ->
+    erlang:nif_error(not_loaded()).
+
+-spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> ok | {error, closed} | retry.
+setopts(_Conn, _Options) ->
+    erlang:nif_error(not_loaded()).
+
+-spec controlling_process(sockeye:conn(), pid()) -> ok | {error, closed} | retry.
+controlling_process(_Conn, _Pid) ->
+    erlang:nif_error(not_loaded()).
+
+%% The answer comes as the message `{Ref, {ok, Map} | {error, closed}}'.
+-spec conn_info(sockeye:conn(), reference()) -> ok | {error, closed} | retry.
+conn_info(_Conn, _Ref) ->
+    erlang:nif_error(not_loaded()).
+
+%% The answer comes as that number of messages `{Ref, [Conn]}'.
+-spec connections(server_id(), reference()) -> non_neg_integer() | retry.
+connections(_ServerId, _Ref) ->
+    erlang:nif_error(not_loaded()).

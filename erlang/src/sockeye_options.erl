@@ -1,0 +1,207 @@
+%% @private
+%% Options of a server: one clause a key, nothing ignored.
+-module(sockeye_options).
+
+-export([parse/2]).
+-export([shutdown_time/1]).
+
+-export_type([config/0]).
+
+-type config() :: #{atom() => term()}.
+%% The options with every key present, as the engine wants them, and `name',
+%% `handler' and `processes' for ourselves.
+
+-define(MIB, 1048576).
+%% What fits into 32 bits is enough for any size and time here.
+-define(MAX, 16#7fffffff).
+
+-spec defaults() -> map().
+defaults() ->
+    #{ip => {127, 0, 0, 1},
+      port => 19765,
+      backlog => 1024,
+      name => undefined,
+      processes => one,
+      batch => false,
+      format => json,
+      keys => binary,
+      null => null,
+      max_depth => 128,
+      on_invalid_json => close,
+      max_message_size => 16 * ?MIB,
+      max_fragments => 65536,
+      inbox_size => ?MIB,
+      send_queue_size => ?MIB,
+      send_timeout => 30000,
+      handshake_timeout => 10000,
+      close_timeout => 5000,
+      max_connections => infinity,
+      subprotocols => []}.
+
+%% `Owner' gets the messages when there is no handler.
+-spec parse(map(), pid()) -> {ok, config()} | {error, {bad_option, term(), string()}}.
+parse(Options, Owner) ->
+    try maps:map(fun checked/2, Options) of
+        Given -> complete(maps:merge(defaults(), Given), Given, Owner)
+    catch
+        throw:{bad_option, _, _} = Bad -> {error, Bad}
+    end.
+
+%% How long a supervisor has to wait for a server to stop: the close handshake
+%% with its clients, then the handlers.
+-spec shutdown_time(config()) -> pos_integer().
+shutdown_time(#{close_timeout := Time}) ->
+    Time + 10000.
+
+-spec checked(term(), term()) -> term().
+checked(Key, Value) ->
+    case check(Key, Value) of
+        true -> Value;
+        {ok, Parsed} -> Parsed;
+        {error, Why} -> throw({bad_option, Key, Why});
+        unknown -> throw({bad_option, Key, "unknown option"});
+        Expected -> throw({bad_option, Key, text("expected ~ts, got ~tp", [Expected, Value])})
+    end.
+
+%% true, a parsed value, a whole reason, or the name of what was expected.
+-spec check(term(), term()) -> true | {ok, term()} | {error, string()} | unknown | string().
+check(port, V) -> is_integer(V) andalso V >= 0 andalso V =< 65535 orelse "0..65535";
+check(ip, V) -> ip(V);
+check(backlog, V) -> positive(V);
+check(name, {local, V}) when is_atom(V) -> check(name, V);
+check(name, V) -> case is_atom(V) andalso V =/= undefined of
+                      true -> {ok, V};
+                      false -> "an atom or {local, atom()}"
+                  end;
+check(handler, V) -> handler(V);
+check(processes, V) -> V =:= one orelse V =:= per_connection
+                           orelse is_integer(V) andalso V >= 1 andalso V =< 1024
+                           orelse "one, 1..1024 or per_connection";
+check(batch, V) -> is_boolean(V) orelse "a boolean";
+check(active, V) -> is_boolean(V) orelse V =:= once
+                        orelse is_integer(V) andalso V >= 1 andalso V =< ?MAX
+                        orelse "true, false, once or a positive integer";
+check(format, V) -> V =:= json orelse V =:= raw orelse "json or raw";
+check(keys, V) -> keys(V);
+check(null, V) -> V =:= null orelse V =:= undefined orelse V =:= nil
+                      orelse "null, undefined or nil";
+check(max_depth, V) -> is_integer(V) andalso V >= 1 andalso V =< 4096 orelse "1..4096";
+check(on_invalid_json, V) -> V =:= close orelse V =:= deliver orelse "close or deliver";
+check(max_message_size, V) -> positive(V);
+check(max_frame_size, V) -> positive(V);
+check(max_fragments, V) -> positive(V);
+check(inbox_size, V) -> positive(V);
+check(send_queue_size, V) -> positive(V);
+check(send_timeout, V) -> positive(V);
+check(handshake_timeout, V) -> positive(V);
+check(close_timeout, V) -> positive(V);
+check(max_connections, infinity) -> true;
+check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";
+check(subprotocols, V) -> subprotocols(V);
+check(_Key, _V) -> unknown.
+
+-spec positive(term()) -> true | string().
+positive(V) ->
+    is_integer(V) andalso V >= 1 andalso V =< ?MAX orelse "a positive integer below 2^31".
+
+-spec ip(term()) -> {ok, inet:ip_address()} | string().
+ip(any) -> {ok, {0, 0, 0, 0}};
+ip(loopback) -> {ok, {127, 0, 0, 1}};
+ip(Text) when is_binary(Text) -> ip(binary_to_list(Text));
+ip(Text) when is_list(Text) ->
+    try inet:parse_strict_address(Text) of
+        {ok, Address} -> {ok, Address};
+        {error, _} -> ip(undefined)
+    catch
+        error:_ -> ip(undefined)
+    end;
+ip(V) ->
+    case inet:is_ip_address(V) of
+        true -> {ok, V};
+        false -> "any, loopback, or an address as a tuple or text"
+    end.
+
+-spec handler(term()) -> true | {error, string()} | string().
+handler(Pid) when is_pid(Pid) ->
+    node(Pid) =:= node() orelse "a pid of this node";
+handler(Name) when is_atom(Name) ->
+    Name =/= undefined orelse "a pid, a registered name or {Module, Arg}";
+handler({Module, _Arg}) when is_atom(Module) ->
+    case code:ensure_loaded(Module) of
+        {module, Module} ->
+            case [F || F <- [{init, 1}, {handle_frame, 3}], not exports(Module, F)] of
+                [] -> true;
+                [{F, A} | _] -> {error, text("~tp does not export ~tp/~p", [Module, F, A])}
+            end;
+        {error, Reason} ->
+            {error, text("module ~tp can not be loaded: ~tp", [Module, Reason])}
+    end;
+handler(_) ->
+    "a pid, a registered name or {Module, Arg}".
+
+-spec exports(module(), {atom(), arity()}) -> boolean().
+exports(Module, {Function, Arity}) ->
+    erlang:function_exported(Module, Function, Arity).
+
+-spec keys(term()) -> true | string().
+keys(binary) -> true;
+keys(existing_atom) -> true;
+keys({atoms, Atoms}) when is_list(Atoms) ->
+    try lists:all(fun is_atom/1, Atoms) orelse keys(undefined)
+    catch error:_ -> keys(undefined)
+    end;
+keys(_) -> "binary, existing_atom or {atoms, [atom()]}".
+
+-spec subprotocols(term()) -> {ok, [binary()]} | string().
+subprotocols(List) when is_list(List) ->
+    try {ok, [subprotocol(P) || P <- List]}
+    catch error:_ -> subprotocols(undefined)
+    end;
+subprotocols(_) ->
+    "a list of names without spaces or separators".
+
+-spec subprotocol(iodata()) -> binary().
+subprotocol(Name) ->
+    Bin = iolist_to_binary(Name),
+    true = Bin =/= <<>> andalso lists:all(fun is_token/1, binary_to_list(Bin)),
+    Bin.
+
+%% RFC 7230, 3.2.6.
+-spec is_token(byte()) -> boolean().
+is_token(C) when C >= $a, C =< $z; C >= $A, C =< $Z; C >= $0, C =< $9 -> true;
+is_token(C) -> lists:member(C, "!#$%&'*+-.^_`|~").
+
+%% What depends on more than one key.
+-spec complete(map(), map(), pid()) -> {ok, config()} | {error, {bad_option, atom(), string()}}.
+complete(Config, Given, Owner) ->
+    Handler = maps:get(handler, Config, Owner),
+    IsModule = is_tuple(Handler),
+    Needless = "has no meaning with this handler",
+    case Given of
+        #{processes := _} when not IsModule ->
+            {error, {bad_option, processes, "needs a handler {Module, Arg}"}};
+        #{batch := true} when IsModule ->
+            {error, {bad_option, batch, Needless}};
+        _ ->
+            Derived = #{handler => Handler,
+                        mode => mode(Handler, Config),
+                        active => active(IsModule),
+                        max_frame_size => maps:get(max_message_size, Config)},
+            {ok, maps:merge(Derived, Config#{handler => Handler})}
+    end.
+
+-spec mode(term(), map()) ->
+          {workers, pos_integer()} | per_connection | {owner, pid() | atom(), boolean()}.
+mode({_, _}, #{processes := one}) -> {workers, 1};
+mode({_, _}, #{processes := per_connection}) -> per_connection;
+mode({_, _}, #{processes := N}) -> {workers, N};
+mode(Owner, #{batch := Batch}) -> {owner, Owner, Batch}.
+
+%% A handler is protected by its inbox, an owner's mailbox by credits only.
+-spec active(boolean()) -> true | pos_integer().
+active(true) -> true;
+active(false) -> 100.
+
+-spec text(string(), [term()]) -> string().
+text(Format, Args) ->
+    lists:flatten(io_lib:format(Format, Args)).

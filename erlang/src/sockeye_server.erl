@@ -1,0 +1,281 @@
+%% @private
+%% One server: owns the listener, starts the handler processes and replaces
+%% those that die.
+-module(sockeye_server).
+-behaviour(gen_server).
+
+-export([start_link/1]).
+
+-export([init/1]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+-export([terminate/2]).
+
+-define(ACCEPT_BATCH, 64).
+%% A handler gets this long to end by itself.
+-define(WORKER_STOP_MS, 5000).
+%% On top of the close timeout, for the engine to say that it is done.
+-define(ENGINE_SLACK_MS, 3000).
+%% This many crashes of a handler within the window are answered at once, then
+%% the pause before a restart doubles: a client that kills the handler with
+%% each frame must not take the processor as well.
+-define(CRASHES_AT_ONCE, 5).
+-define(CRASH_WINDOW_MS, 5000).
+-define(FIRST_PAUSE_MS, 20).
+-define(LAST_PAUSE_MS, 2000).
+
+-record(state,
+        {id :: sockeye_nif:server_id(),
+         config :: sockeye_options:config(),
+         engine :: reference(),
+         %% Pool: worker => slot. Process per connection: empty.
+         workers = #{} :: #{pid() => non_neg_integer()},
+         %% slot => {crashes in the window, time of the last one}
+         crashes = #{} :: #{non_neg_integer() => {pos_integer(), integer()}},
+         conn_sup :: pid() | undefined,
+         inbox :: sockeye_nif:inbox() | undefined}).
+
+%% Not gen_server:start_link: there, a start that fails sends an exit signal
+%% which kills a caller that does not trap exits, a shell for one.
+-spec start_link(sockeye_options:config()) -> {ok, pid()} | {error, term()}.
+start_link(Config) ->
+    proc_lib:start_link(?MODULE, init, [{self(), Config}]).
+
+-spec init({pid(), sockeye_options:config()}) -> no_return().
+init({Parent, #{name := Name} = Config}) ->
+    process_flag(trap_exit, true),
+    try start(Config) of
+        State ->
+            proc_lib:init_ack(Parent, {ok, self()}),
+            case Name of
+                undefined -> gen_server:enter_loop(?MODULE, [], State);
+                _ -> gen_server:enter_loop(?MODULE, [], State, {local, Name})
+            end
+    catch
+        throw:{start_failed, Reason} -> init_failed(Parent, Reason);
+        _:Reason:Stack -> init_failed(Parent, {Reason, Stack})
+    end.
+
+-spec init_failed(pid(), term()) -> no_return().
+init_failed(Parent, Reason) ->
+    proc_lib:init_ack(Parent, {error, Reason}),
+    unlink(Parent),
+    exit(normal).
+
+-spec start(sockeye_options:config()) -> #state{}.
+start(#{name := Name} = Config) ->
+    register_name(Name),
+    Engine = monitor(process, sockeye_engine),
+    {Id, Address} = listen(Config),
+    State = #state{id = Id, config = Config, engine = Engine},
+    try
+        Started = start_handlers(State),
+        #{port := Port} = Address,
+        ok = sockeye_engine:register_server(Id, Port, about(Config, Address)),
+        Started
+    catch
+        throw:{start_failed, _} = Failed ->
+            close_listener(1001, State),
+            throw(Failed)
+    end.
+
+-spec register_name(atom()) -> true.
+register_name(undefined) ->
+    true;
+register_name(Name) ->
+    try register(Name, self())
+    catch
+        error:badarg ->
+            case whereis(Name) of
+                undefined -> throw({start_failed, {bad_option, name, "can not be registered"}});
+                Other -> throw({start_failed, {already_started, Other}})
+            end
+    end.
+
+-spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map()}.
+listen(Config) ->
+    case sockeye_nif:listen(maps:without([name, handler, processes, batch], Config)) of
+        {ok, Id, Address} -> {Id, Address};
+        {error, Reason} -> throw({start_failed, Reason})
+    end.
+
+-spec about(sockeye_options:config(), map()) -> map().
+about(Config, #{address := Ip, port := Port}) ->
+    About = maps:with([name, handler, processes], Config),
+    Kept = case Config of
+               #{mode := {owner, _, _}} -> maps:remove(processes, About);
+               _ -> About
+           end,
+    Kept#{ip => Ip, port => Port}.
+
+-spec start_handlers(#state{}) -> #state{}.
+start_handlers(#state{config = #{mode := {owner, _, _}}} = State) ->
+    State;
+start_handlers(#state{id = Id, config = #{mode := per_connection, handler := {Module, Arg}}} = State) ->
+    {ok, Sup} = sockeye_conn_sup:start_link(Id, self(), Module, Arg),
+    State#state{conn_sup = Sup, inbox = sockeye_nif:inbox_open(Id, acceptor)};
+start_handlers(#state{config = #{mode := {workers, N}}} = State) ->
+    lists:foldl(fun start_first/2, State, lists:seq(0, N - 1)).
+
+-spec start_first(non_neg_integer(), #state{}) -> #state{}.
+start_first(Slot, #state{workers = Workers} = State) ->
+    case start_worker(now, Slot, State) of
+        {ok, Pid} ->
+            State#state{workers = Workers#{Pid => Slot}};
+        {error, Reason} ->
+            stop_workers(maps:keys(Workers)),
+            throw({start_failed, Reason})
+    end.
+
+-spec start_worker(now | later, non_neg_integer(), #state{}) -> {ok, pid()} | {error, term()}.
+start_worker(When, Slot, #state{id = Id, config = #{handler := {Module, Arg}}}) ->
+    sockeye_worker:start_link(When, Id, Slot, Module, Arg).
+
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call(_Request, _From, State) ->
+    {reply, {error, not_supported}, State}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_info(sockeye_ready, #state{inbox = Inbox} = State) when Inbox =/= undefined ->
+    case sockeye_nif:recv(Inbox, ?ACCEPT_BATCH) of
+        {more, Events} -> self() ! sockeye_ready, accept(Events, State);
+        dirty -> accept(element_or_list(sockeye_nif:recv_dirty(Inbox, ?ACCEPT_BATCH)), State);
+        Events -> accept(Events, State)
+    end;
+handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = State) ->
+    case Workers of
+        #{Pid := Slot} -> worker_down(Slot, Reason, State#state{workers = maps:remove(Pid, Workers)});
+        _ when Pid =:= Sup -> {stop, Reason, State};
+        _ -> {noreply, State}
+    end;
+handle_info({restart, Slot}, #state{workers = Workers} = State) ->
+    {ok, Pid} = start_worker(later, Slot, State),
+    {noreply, State#state{workers = Workers#{Pid => Slot}}};
+handle_info({'DOWN', Engine, process, _, Reason}, #state{engine = Engine} = State) ->
+    %% An ordinary end must not kill the shell that started this server.
+    case Reason of
+        normal -> {stop, normal, State};
+        shutdown -> {stop, normal, State};
+        _ -> {stop, {engine_down, Reason}, State}
+    end;
+handle_info({sockeye_event, Kind, Detail}, #state{id = Id} = State) ->
+    sockeye_log:event(level(Kind), Kind, Detail#{server_id => Id, server => self()}),
+    {noreply, State};
+handle_info(_Message, State) ->
+    {noreply, State}.
+
+-spec element_or_list({more, list()} | list()) -> list().
+element_or_list({more, Events}) -> self() ! sockeye_ready, Events;
+element_or_list(Events) -> Events.
+
+-spec level(atom()) -> logger:level().
+level(panic) -> error;
+level(_) -> warning.
+
+%% Only new connections come here; each event after `open' goes to the worker.
+-spec accept(sockeye_nif:batch(), #state{}) -> {noreply, #state{}}.
+accept([Conn, {open, _Info} | Rest], #state{conn_sup = Sup} = State) ->
+    case sockeye_conn_sup:start_worker(Sup, Conn) of
+        {ok, _Pid} ->
+            accept(Rest, State);
+        {error, Reason} ->
+            sockeye_log:event(error, worker_not_started, #{reason => Reason}),
+            _ = sockeye_nif:commands([Conn, {close, 1011, <<>>}]),
+            accept(Rest, State)
+    end;
+accept([_Conn, _Event | Rest], State) ->
+    accept(Rest, State);
+accept([], State) ->
+    {noreply, State}.
+
+-spec worker_down(non_neg_integer(), term(), #state{}) -> {noreply, #state{}}.
+worker_down(Slot, _Reason, #state{crashes = Crashes} = State) ->
+    Now = erlang:monotonic_time(millisecond),
+    Count = case Crashes of
+                #{Slot := {N, Last}} when Now - Last < ?CRASH_WINDOW_MS -> N + 1;
+                _ -> 1
+            end,
+    _ = erlang:send_after(pause(Count - ?CRASHES_AT_ONCE), self(), {restart, Slot}),
+    {noreply, State#state{crashes = Crashes#{Slot => {Count, Now}}}}.
+
+-spec pause(integer()) -> non_neg_integer().
+pause(Over) when Over =< 0 -> 0;
+pause(Over) -> min(?LAST_PAUSE_MS, ?FIRST_PAUSE_MS bsl min(Over - 1, 10)).
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(Reason, #state{workers = Workers, conn_sup = Sup} = State) ->
+    close_listener(close_code(Reason, State), State),
+    Pids = case Sup of
+               undefined -> maps:keys(Workers);
+               _ -> conn_workers(Sup)
+           end,
+    stop_workers(Pids),
+    stop_sup(Sup),
+    sockeye_engine:unregister_server().
+
+%% The owner took its server along: to the clients that is an owner that died.
+-spec close_code(term(), #state{}) -> sockeye:close_code().
+close_code(Reason, #state{config = #{mode := {owner, Owner, _}}})
+  when is_pid(Owner), Reason =/= normal, Reason =/= shutdown ->
+    case is_process_alive(Owner) of
+        true -> 1001;
+        false -> 1011
+    end;
+close_code(_Reason, _State) ->
+    1001.
+
+%% Returns when the port is free and every connection is gone.
+-spec close_listener(sockeye:close_code(), #state{}) -> ok.
+close_listener(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}}) ->
+    try sockeye_nif:server_stop(Id, Code, <<>>) of
+        ok ->
+            receive
+                {sockeye_stopped, Id} -> ok;
+                {'DOWN', Engine, process, _, _} -> ok
+            after Timeout + ?ENGINE_SLACK_MS ->
+                    sockeye_log:event(warning, server_stop_timeout, #{server_id => Id})
+            end
+    catch
+        %% The engine is gone, and the listener with it.
+        error:badarg -> ok
+    end.
+
+-spec conn_workers(pid()) -> [pid()].
+conn_workers(Sup) ->
+    try sockeye_conn_sup:workers(Sup)
+    catch exit:_ -> []
+    end.
+
+%% Workers serve what is in their inboxes, the last `handle_close' included.
+-spec stop_workers([pid()]) -> ok.
+stop_workers(Pids) ->
+    Monitors = [{Pid, monitor(process, Pid)} || Pid <- Pids],
+    lists:foreach(fun sockeye_worker:stop/1, Pids),
+    Timer = erlang:start_timer(?WORKER_STOP_MS, self(), stop_workers),
+    lists:foreach(fun({Pid, Monitor}) -> await_down(Pid, Monitor, Timer) end, Monitors),
+    _ = erlang:cancel_timer(Timer),
+    ok.
+
+-spec await_down(pid(), reference(), reference()) -> ok.
+await_down(Pid, Monitor, Timer) ->
+    receive
+        {'DOWN', Monitor, process, Pid, _} -> ok;
+        {timeout, Timer, stop_workers} ->
+            %% From now on, nobody is waited for.
+            self() ! {timeout, Timer, stop_workers},
+            exit(Pid, kill),
+            receive {'DOWN', Monitor, process, Pid, _} -> ok end
+    end.
+
+-spec stop_sup(pid() | undefined) -> ok.
+stop_sup(undefined) ->
+    ok;
+stop_sup(Sup) ->
+    Monitor = monitor(process, Sup),
+    exit(Sup, shutdown),
+    receive {'DOWN', Monitor, process, Sup, _} -> ok end.

@@ -1,0 +1,385 @@
+%% @private
+%% Runs the callbacks of a sockeye_handler over the frames of one inbox: a
+%% member of a pool, or the process of one connection.
+%%
+%% This is the hot path. A batch costs one call to take it from the inbox and
+%% one to hand over all commands; between the two nothing is built that the
+%% handler did not ask for.
+-module(sockeye_worker).
+-behaviour(gen_server).
+
+-export([start_link/5]).
+-export([start_conn/5]).
+-export([stop/1]).
+
+-export([init/1]).
+-export([handle_continue/2]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+-export([terminate/2]).
+
+%% Events to take at once. It follows the speed of the callbacks, since the
+%% first reply of a batch waits for the last callback.
+-define(FIRST_MAX, 64).
+-define(MOST, 256).
+-define(TOO_LONG_US, 2000).
+-define(SHORT_US, 500).
+%% Large frames, decoded on a dirty scheduler.
+-define(DIRTY_MAX, 8).
+
+-record(s,
+        {module :: module(),
+         state :: term(),
+         server_id :: sockeye_nif:server_id(),
+         server :: pid(),
+         inbox :: sockeye_nif:inbox(),
+         %% The connection at hand outside of frames: with a process per
+         %% connection, the one it serves.
+         conn = none :: sockeye:conn() | none,
+         max = ?FIRST_MAX :: pos_integer(),
+         %% Which optional callbacks there are.
+         has_open :: boolean(),
+         has_close :: boolean(),
+         has_info :: boolean(),
+         has_terminate :: boolean()}).
+
+%% Commands so far, last first: [Frame, Conn, Frame, Conn, ...].
+-type acc() :: [term()].
+
+%% `ended' is the end of a process whose connection is gone.
+-type outcome() :: {ok, acc(), State :: term(), Hibernate :: boolean()}
+                 | {ended, acc(), State :: term()}
+                 | {stop, Reason :: term(), acc(), State :: term()}.
+
+-type answer() :: {noreply, #s{}} | {noreply, #s{}, hibernate} | {stop, term(), #s{}}.
+
+%% Where the state of a crashed batch waits for terminate/2.
+-define(LAST_STATE, '$sockeye_last_state').
+
+%% `now' runs Module:init/1 before it returns, `later' after.
+-spec start_link(now | later, sockeye_nif:server_id(), non_neg_integer(), module(), term()) ->
+          {ok, pid()} | {error, term()}.
+start_link(When, ServerId, Slot, Module, Arg) ->
+    Start = {ServerId, self(), Slot, none, Module, Arg},
+    case gen_server:start_link(?MODULE, {When, Start}, []) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} -> {error, Reason};
+        ignore -> {error, ignore}
+    end.
+
+-spec start_conn(sockeye_nif:server_id(), pid(), module(), term(), sockeye:conn()) ->
+          gen_server:start_ret().
+start_conn(ServerId, Server, Module, Arg, Conn) ->
+    gen_server:start_link(?MODULE, {later, {ServerId, Server, none, Conn, Module, Arg}}, []).
+
+%% Asks a worker to serve what it has and then to end.
+-spec stop(pid()) -> ok.
+stop(Pid) ->
+    gen_server:cast(Pid, '$sockeye_stop').
+
+-spec init({now | later, tuple()}) ->
+          {ok, #s{}} | {ok, {starting, tuple()}, {continue, start}} | {stop, term()}.
+init({later, Start}) ->
+    {ok, {starting, Start}, {continue, start}};
+init({now, Start}) ->
+    start(Start).
+
+-spec start(tuple()) -> {ok, #s{}} | {stop, term()}.
+start({ServerId, Server, Slot, Conn, Module, Arg}) ->
+    %% With a process per connection the inbox comes first: if init fails, its
+    %% end closes the connection.
+    Early = case Conn of
+                none -> none;
+                _ -> attached(Conn, sockeye_nif:inbox_open(ServerId, none))
+            end,
+    case Module:init(Arg) of
+        {ok, State} ->
+            Inbox = case Early of
+                        none -> sockeye_nif:inbox_open(ServerId, Slot);
+                        _ -> Early
+                    end,
+            {ok, #s{module = Module, state = State, server_id = ServerId, server = Server,
+                    inbox = Inbox, conn = Conn,
+                    has_open = erlang:function_exported(Module, handle_open, 3),
+                    has_close = erlang:function_exported(Module, handle_close, 4),
+                    has_info = erlang:function_exported(Module, handle_info, 2),
+                    has_terminate = erlang:function_exported(Module, terminate, 2)}};
+        {stop, Reason} ->
+            {stop, Reason};
+        Other ->
+            {stop, {bad_return_value, Other}}
+    end.
+
+%% A connection that is gone already still has its `closed' to come, or the
+%% worker has nothing to do.
+-spec attached(sockeye:conn(), sockeye_nif:inbox()) -> sockeye_nif:inbox().
+attached(Conn, Inbox) ->
+    case sockeye_nif:attach(Conn, Inbox) of
+        ok -> Inbox;
+        retry -> erlang:yield(), attached(Conn, Inbox);
+        {error, closed} -> exit(normal)
+    end.
+
+-spec handle_continue(start, {starting, tuple()}) -> {noreply, #s{}} | {stop, term(), term()}.
+handle_continue(start, {starting, Start} = Starting) ->
+    case start(Start) of
+        {ok, S} -> {noreply, S};
+        {stop, Reason} -> {stop, Reason, Starting}
+    end.
+
+-spec handle_call(term(), gen_server:from(), #s{}) -> {reply, term(), #s{}}.
+handle_call(_Request, _From, S) ->
+    {reply, {error, not_supported}, S}.
+
+-spec handle_cast(term(), #s{}) -> answer().
+handle_cast('$sockeye_stop', S) ->
+    drain(S);
+handle_cast(Request, S) ->
+    handle_info({'$gen_cast', Request}, S).
+
+-spec handle_info(term(), #s{}) -> answer().
+handle_info(sockeye_ready, #s{inbox = Inbox, max = Max} = S) ->
+    case sockeye_nif:recv(Inbox, Max) of
+        [] -> {noreply, S};
+        {more, Events} -> batch(Events, true, false, S);
+        dirty -> dirty_batch(S);
+        Events -> batch(Events, false, false, S)
+    end;
+handle_info(Message, #s{has_info = true, module = Module, conn = Conn, state = State} = S) ->
+    Outcome = result(Module:handle_info(Message, State), Conn, [], State, S),
+    finish(Outcome, false, false, S);
+handle_info(Message, #s{module = Module} = S) ->
+    sockeye_log:event(debug, unexpected_message, #{module => Module, message => Message}),
+    {noreply, S}.
+
+-spec dirty_batch(#s{}) -> answer().
+dirty_batch(#s{inbox = Inbox} = S) ->
+    case sockeye_nif:recv_dirty(Inbox, ?DIRTY_MAX) of
+        {more, Events} -> batch(Events, true, true, S);
+        Events -> batch(Events, false, true, S)
+    end.
+
+-spec batch(sockeye_nif:batch(), boolean(), boolean(), #s{}) -> answer().
+batch(Events, More, Dirty, #s{state = State} = S) ->
+    Begin = erlang:monotonic_time(microsecond),
+    Outcome = events(Events, [], State, false, S),
+    Time = erlang:monotonic_time(microsecond) - Begin,
+    finish(Outcome, More, Dirty, adapt(Time, More, S)).
+
+-spec adapt(integer(), boolean(), #s{}) -> #s{}.
+adapt(Time, _More, #s{max = Max} = S) when Time > ?TOO_LONG_US, Max > 1 ->
+    S#s{max = Max div 2};
+adapt(Time, true, #s{max = Max} = S) when Time < ?SHORT_US, Max < ?MOST ->
+    S#s{max = min(?MOST, Max * 2)};
+adapt(_Time, _More, S) ->
+    S.
+
+-spec finish(outcome(), boolean(), boolean(), #s{}) -> answer().
+finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
+    flush(Acc, Dirty, S),
+    case More of
+        true ->
+            %% By way of the mailbox, so that other messages get their turn,
+            %% those about failed commands among them.
+            self() ! sockeye_ready,
+            {noreply, S#s{state = State}};
+        false when Hibernate ->
+            {noreply, S#s{state = State}, hibernate};
+        false ->
+            {noreply, S#s{state = State}}
+    end;
+finish({ended, Acc, State}, _More, Dirty, S) ->
+    flush(Acc, Dirty, S),
+    {stop, normal, S#s{state = State}};
+finish({stop, Reason, Acc, State}, _More, Dirty, #s{conn = Conn} = S) ->
+    %% A process per connection that ends in order closes in order; otherwise
+    %% the engine sees it die and says 1011.
+    Orderly = Conn =/= none andalso is_orderly(Reason),
+    case Orderly of
+        true -> flush([{close, 1000, <<>>}, Conn | Acc], Dirty, S);
+        false -> flush(Acc, Dirty, S)
+    end,
+    {stop, Reason, S#s{state = State}}.
+
+-spec is_orderly(term()) -> boolean().
+is_orderly(normal) -> true;
+is_orderly(shutdown) -> true;
+is_orderly({shutdown, _}) -> true;
+is_orderly(_) -> false.
+
+%% Whatever a callback does, the commands of the frames before it are carried
+%% out, as if each frame had been served by itself.
+-spec events(sockeye_nif:batch(), acc(), term(), boolean(), #s{}) -> outcome().
+events([Conn, {closed, _, _} = Event | _], Acc, State, _Hibernate, #s{conn = Conn} = S) ->
+    case guarded(Event, Conn, Acc, State, S) of
+        {ok, Acc1, State1, _} -> {ended, Acc1, State1};
+        Stop -> Stop
+    end;
+events([Conn, Event | Rest], Acc, State, Hibernate, S) ->
+    case guarded(Event, Conn, Acc, State, S) of
+        {ok, Acc1, State1, false} -> events(Rest, Acc1, State1, Hibernate, S);
+        {ok, Acc1, State1, true} -> events(Rest, Acc1, State1, true, S);
+        Stop -> Stop
+    end;
+events([], Acc, State, Hibernate, _S) ->
+    {ok, Acc, State, Hibernate}.
+
+-spec guarded(sockeye:event(), sockeye:conn(), acc(), term(), #s{}) -> outcome().
+guarded(Event, Conn, Acc, State, S) ->
+    try callback(Event, Conn, State, S) of
+        {[{reply, Frame}], State1} when not is_list(Frame) ->
+            {ok, [Frame, Conn | Acc], State1, false};
+        Result ->
+            result(Result, Conn, Acc, State, S)
+    catch
+        throw:Result -> result(Result, Conn, Acc, State, S);
+        Class:Reason:Stack -> crash(Class, Reason, Stack, Acc, State, S)
+    end.
+
+-spec callback(sockeye:event(), sockeye:conn(), term(), #s{}) -> term().
+callback({json, _} = Frame, Conn, State, #s{module = Module}) ->
+    Module:handle_frame(Frame, Conn, State);
+callback({text, _} = Frame, Conn, State, #s{module = Module}) ->
+    Module:handle_frame(Frame, Conn, State);
+callback({binary, _} = Frame, Conn, State, #s{module = Module}) ->
+    Module:handle_frame(Frame, Conn, State);
+callback({open, Info}, Conn, State, #s{module = Module, has_open = true}) ->
+    Module:handle_open(Conn, Info, State);
+callback({closed, Code, Reason}, Conn, State, #s{module = Module, has_close = true}) ->
+    Module:handle_close(Conn, Code, Reason, State);
+callback({invalid_json, _, _} = Frame, Conn, State, #s{module = Module}) ->
+    Module:handle_frame(Frame, Conn, State);
+callback({open, _}, _Conn, State, _S) ->
+    {[], State};
+callback({closed, _, _}, _Conn, State, _S) ->
+    {[], State};
+callback(Event, Conn, State, #s{module = Module, has_info = true}) ->
+    Module:handle_info({sockeye, Conn, Event}, State);
+callback(_Event, _Conn, State, _S) ->
+    {[], State}.
+
+-spec result(term(), sockeye:conn() | none, acc(), term(), #s{}) -> outcome().
+result({[], State}, _Conn, Acc, _Old, _S) ->
+    {ok, Acc, State, false};
+result({Commands, State}, Conn, Acc, Old, S) when is_list(Commands) ->
+    {ok, commands(Commands, Conn, Acc, Old, S), State, false};
+result({Commands, State, hibernate}, Conn, Acc, Old, S) when is_list(Commands) ->
+    {ok, commands(Commands, Conn, Acc, Old, S), State, true};
+result({stop, Reason, State}, _Conn, Acc, _Old, _S) ->
+    {stop, Reason, Acc, State};
+result(Other, _Conn, Acc, Old, S) ->
+    crash(exit, {bad_return_value, Other}, [], Acc, Old, S).
+
+-spec commands([sockeye_handler:command()], sockeye:conn() | none, acc(), term(), #s{}) -> acc().
+commands([{reply, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
+    commands(Rest, Conn, push(Frame, Conn, Acc), Old, S);
+commands([{send, To, Frame} | Rest], Conn, Acc, Old, S) ->
+    commands(Rest, Conn, push(Frame, To, Acc), Old, S);
+commands([{broadcast, Frame} | Rest], Conn, Acc, Old, S) ->
+    flush(Acc, false, S),
+    broadcast(Frame, none, S),
+    commands(Rest, Conn, [], Old, S);
+commands([{broadcast_from, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
+    flush(Acc, false, S),
+    broadcast(Frame, Conn, S),
+    commands(Rest, Conn, [], Old, S);
+commands([{active, _} = Active | Rest], Conn, Acc, Old, S) when Conn =/= none ->
+    commands(Rest, Conn, [Active, Conn | Acc], Old, S);
+commands([{close, _, _} = Close | Rest], Conn, Acc, Old, S) when Conn =/= none ->
+    commands(Rest, Conn, [Close, Conn | Acc], Old, S);
+commands([{close, To, Code, Reason} | Rest], Conn, Acc, Old, S) ->
+    commands(Rest, Conn, [{close, Code, Reason}, To | Acc], Old, S);
+commands([], _Conn, Acc, _Old, _S) ->
+    Acc;
+commands([Command | _], _Conn, Acc, Old, S) ->
+    sockeye_log:event(error, bad_command, #{module => S#s.module, command => Command}),
+    crash(error, {bad_command, Command}, [], Acc, Old, S).
+
+-spec push(sockeye:frame() | [sockeye:frame()], sockeye:conn(), acc()) -> acc().
+push(Frames, Conn, Acc) when is_list(Frames) ->
+    lists:foldl(fun(Frame, In) -> [Frame, Conn | In] end, Acc, Frames);
+push(Frame, Conn, Acc) ->
+    [Frame, Conn | Acc].
+
+-spec crash(error | exit | throw, term(), list(), acc(), term(), #s{}) -> no_return().
+crash(Class, Reason, Stack, Acc, State, S) ->
+    put(?LAST_STATE, {state, State}),
+    try flush(Acc, false, S)
+    catch error:badarg -> ok
+    end,
+    erlang:raise(Class, Reason, Stack).
+
+-spec flush(acc(), boolean(), #s{}) -> ok.
+flush([], _Dirty, _S) ->
+    ok;
+flush(Acc, Dirty, S) ->
+    submit(lists:reverse(Acc), Dirty, S).
+
+-spec submit(list(), boolean(), #s{}) -> ok.
+submit(Commands, false, S) ->
+    submitted(sockeye_nif:commands(Commands), false, S);
+submit(Commands, true, S) ->
+    submitted(sockeye_nif:commands_dirty(Commands), true, S).
+
+-spec submitted(term(), boolean(), #s{}) -> ok.
+submitted(ok, _Dirty, _S) ->
+    ok;
+submitted({done, Errors}, _Dirty, S) ->
+    failed(Errors, S);
+submitted({more, Rest, Errors}, Dirty, S) ->
+    failed(Errors, S),
+    submit(Rest, Dirty, S);
+submitted({dirty, Rest, Errors}, _Dirty, S) ->
+    failed(Errors, S),
+    submit(Rest, true, S).
+
+-spec broadcast(sockeye:frame(), sockeye:conn() | none, #s{}) -> ok.
+broadcast(Frame, Except, #s{server_id = ServerId, server = Server} = S) ->
+    case sockeye:send_all(ServerId, Frame, Except) of
+        ok -> ok;
+        {error, Reason} -> failed([{Server, Reason}], S)
+    end.
+
+%% The errors of one batch come before the next batch is taken, so there are
+%% never more of them in the mailbox than commands in a batch.
+-spec failed([{sockeye:conn() | pid(), sockeye:send_error()}], #s{}) -> ok.
+failed([], _S) ->
+    ok;
+failed(Errors, #s{has_info = true}) ->
+    lists:foreach(fun({Conn, Reason}) -> self() ! {sockeye, Conn, {error, Reason}} end, Errors);
+failed(Errors, #s{module = Module}) ->
+    case [Error || {_, Reason} = Error <- Errors, Reason =/= closed] of
+        [] ->
+            ok;
+        [{Conn, Reason} | _] = Serious ->
+            sockeye_log:event(warning, commands_failed,
+                              #{module => Module, count => length(Serious),
+                                first => {Conn, Reason}})
+    end.
+
+%% Serves what has come until now, then ends.
+-spec drain(#s{}) -> {stop, term(), #s{}}.
+drain(S) ->
+    case handle_info(sockeye_ready, S) of
+        {noreply, S1} -> drain_more(S1);
+        {noreply, S1, hibernate} -> drain_more(S1);
+        Stop -> Stop
+    end.
+
+-spec drain_more(#s{}) -> {stop, term(), #s{}}.
+drain_more(S) ->
+    receive
+        sockeye_ready -> drain(S)
+    after 0 ->
+            {stop, shutdown, S}
+    end.
+
+-spec terminate(term(), #s{} | {starting, tuple()}) -> term().
+terminate(Reason, #s{has_terminate = true, module = Module, state = State}) ->
+    case erase(?LAST_STATE) of
+        {state, Last} -> Module:terminate(Reason, Last);
+        undefined -> Module:terminate(Reason, State)
+    end;
+terminate(_Reason, _S) ->
+    ok.
