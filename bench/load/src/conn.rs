@@ -49,7 +49,9 @@ fn connect(addr: SocketAddr, n: usize, sndbuf: Option<usize>) -> Result<TcpStrea
         socket.set_send_buffer_size(bytes)?;
     }
     if addr.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-        let source = Ipv4Addr::new(127, 0, 0, 2 + (n / PER_SOURCE) as u8);
+        // Addresses that no other server of the bench was asked from: the last one's ports are still in TIME_WAIT.
+        let [high, low] = addr.port().to_be_bytes();
+        let source = Ipv4Addr::new(127, high, low, 1 + (n / PER_SOURCE) as u8);
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     socket.connect(&addr.into())?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Args;
 use crate::frame::{self, Incoming, Template};
+use crate::histogram::Histogram;
 use crate::payload::Verifier;
 use crate::{Result, Target, conn, proc};
 
@@ -41,6 +42,7 @@ pub(crate) struct Options {
     refill: Refill,
     warmup: Duration,
     duration: Duration,
+    bursts: u64,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             refill: args.take("refill", Refill::Burst)?,
             warmup: Duration::from_secs_f64(args.take("warmup", 0.5)?),
             duration: Duration::from_secs_f64(args.take("duration", 2.0)?),
+            bursts: args.take("bursts", 2)?,
         };
         args.finish()?;
         Ok(options)
@@ -73,8 +76,8 @@ struct Echo<'a> {
     template: Template,
     verifier: Verifier,
     conns: Vec<Conn>,
-    /// Round trips of whole bursts, in buckets of 10 us.
-    round_trips: Vec<u32>,
+    /// Round trips of whole bursts.
+    round_trips: Histogram,
 }
 
 pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
@@ -100,7 +103,7 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
         template: Template::new(&target.payload),
         verifier: Verifier::new(&target.payload)?,
         conns,
-        round_trips: vec![0; 100_000],
+        round_trips: Histogram::new(),
         options,
     };
     echo.measure(&mut poll)
@@ -111,14 +114,20 @@ impl Echo<'_> {
         for n in 0..self.conns.len() {
             self.send(n, self.options.pipeline)?;
         }
-        self.turn_until(poll, Instant::now() + self.options.warmup)?;
-        self.round_trips.fill(0);
+        // What a slow server still has to do for the burst before would be billed to this one.
+        let burst = self.options.pipeline * self.conns.len() as u64;
+        self.turn_until(poll, self.options.warmup, burst)?;
+        self.round_trips = Histogram::new();
 
         let pid = self.target.pid;
         let (server, load) = (proc::cpu_ns(pid)?, proc::cpu_ns(std::process::id())?);
         let before = self.received();
         let start = Instant::now();
-        self.turn_until(poll, start + self.options.duration)?;
+        self.turn_until(
+            poll,
+            self.options.duration,
+            before + burst * self.options.bursts,
+        )?;
         let wall = start.elapsed();
         let messages = self.received() - before;
         let server = proc::cpu_ns(pid)? - server;
@@ -141,8 +150,8 @@ impl Echo<'_> {
             "server_busy": round(server as f64 / wall_ns, 3),
             "load_cpu_us": per_message(load),
             "load_busy": round(load as f64 / wall_ns, 3),
-            "p50_us": self.percentile(0.5),
-            "p99_us": self.percentile(0.99),
+            "p50_us": self.round_trips.percentile(0.5),
+            "p99_us": self.round_trips.percentile(0.99),
             "rss": proc::memory(pid)?.now,
         }))
     }
@@ -151,30 +160,27 @@ impl Echo<'_> {
         self.conns.iter().map(|c| c.received).sum()
     }
 
-    fn percentile(&self, share: f64) -> u64 {
-        let total: u64 = self.round_trips.iter().map(|n| u64::from(*n)).sum();
-        let mut left = (total as f64 * share) as u64;
-        for (bucket, count) in self.round_trips.iter().enumerate() {
-            if u64::from(*count) > left {
-                return bucket as u64 * 10;
-            }
-            left -= u64::from(*count);
-        }
-        self.round_trips.len() as u64 * 10
-    }
-
-    fn turn_until(&mut self, poll: &mut Poll, end: Instant) -> Result<()> {
+    /// Goes on for at least `time`, and until `received` replies are there.
+    fn turn_until(&mut self, poll: &mut Poll, time: Duration, received: u64) -> Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; READ_BUFFER];
+        let end = Instant::now() + time;
+        let mut answered_at = Instant::now();
         loop {
             let now = Instant::now();
-            if now >= end {
+            if now >= end && self.received() >= received {
                 return Ok(());
             }
-            // Large messages on a slow server: an answer may come after the window.
-            match poll.poll(&mut events, Some(STALL.min(end - now))) {
+            if now - answered_at > STALL {
+                return Err("no reply for 20 s".into());
+            }
+            let wait = if now < end { end - now } else { STALL };
+            match poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
+            }
+            if !events.is_empty() {
+                answered_at = Instant::now();
             }
             for event in &events {
                 let n = event.token().0;
@@ -231,9 +237,7 @@ impl Echo<'_> {
         let conn = &self.conns[n];
         let (news, whole) = (conn.received - before, conn.received == conn.sent);
         if whole && news > 0 {
-            let bucket = conn.burst_at.elapsed().as_micros() as usize / 10;
-            let last = self.round_trips.len() - 1;
-            self.round_trips[bucket.min(last)] += 1;
+            self.round_trips.add(conn.burst_at.elapsed());
         }
         match self.options.refill {
             Refill::Slide if news > 0 => self.send(n, news),

@@ -5,6 +5,7 @@ mod conn;
 mod echo;
 mod flood;
 mod frame;
+mod histogram;
 mod idle;
 mod payload;
 mod proc;

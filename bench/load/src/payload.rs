@@ -121,7 +121,8 @@ impl Verifier {
 
     pub(crate) fn check(&mut self, reply: &[u8], id: u64) -> Result<()> {
         let end = self.id_at + ID_DIGITS;
-        if reply.len() == self.learned.len()
+        if !self.learned.is_empty()
+            && reply.len() == self.learned.len()
             && reply[self.id_at..end] == digits(id)
             && reply[..self.id_at] == self.learned[..self.id_at]
             && reply[end..] == self.learned[end..]
