@@ -36,9 +36,11 @@ pub mod frame;
 pub mod handshake;
 pub mod mask;
 mod session;
+mod sink;
 pub mod utf8;
 
 pub use close::{By, CloseReason};
 pub use config::{Kind, Limits, Role};
 pub use error::Violation;
-pub use session::{Payload, Progress, Session, Sink};
+pub use session::Session;
+pub use sink::{Payload, Progress, Sink};

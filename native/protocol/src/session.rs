@@ -1,7 +1,6 @@
 //! A connection after its handshake.
 
 use std::mem;
-use std::ops::Deref;
 
 use crate::close::{self, By, CloseReason};
 use crate::config::{Kind, Limits, Role};
@@ -10,60 +9,7 @@ use crate::error::Violation;
 use crate::flight::{Flight, Frame, Message};
 use crate::frame::{self, Op};
 use crate::mask;
-
-/// The payload of a complete message. Text is valid UTF-8.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// It lay in the input as one whole frame: unmasked there, not copied.
-    Borrowed(&'a [u8]),
-    /// It arrived in pieces.
-    Owned(Vec<u8>),
-}
-
-impl Payload<'_> {
-    /// The bytes, copied only if they are borrowed.
-    pub fn into_vec(self) -> Vec<u8> {
-        match self {
-            Payload::Borrowed(bytes) => bytes.to_vec(),
-            Payload::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl Deref for Payload<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Payload::Borrowed(bytes) => bytes,
-            Payload::Owned(bytes) => bytes,
-        }
-    }
-}
-
-/// Where a session puts what it receives.
-pub trait Sink {
-    /// A complete message.
-    fn message(&mut self, kind: Kind, payload: Payload<'_>);
-
-    /// A ping, which the session has answered already.
-    fn ping(&mut self, _payload: &[u8]) {}
-
-    /// A pong, asked for or not.
-    fn pong(&mut self, _payload: &[u8]) {}
-}
-
-/// Where a session stands after a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Messages go both ways.
-    Open,
-    /// Our Close frame is out and the peer's has not come: keep reading, send nothing. Data of the peer is discarded.
-    /// The caller bounds the time.
-    Closing,
-    /// Over: write out what is in `out`, then close the transport.
-    Finished(CloseReason),
-}
+use crate::sink::{Payload, Progress, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -233,6 +179,8 @@ impl Session {
         if let Some(head) = Head::parse(&flight.head[..have], self.role, self.extensions)? {
             flight.head_len = 0;
             *rest = &mut mem::take(rest)[head.size - kept..];
+            // The frame itself may lie here whole, and then nothing else would free the box.
+            self.settle();
             return Ok(Some(head));
         }
         flight.head_len = have;
@@ -429,4 +377,4 @@ impl Session {
     }
 }
 
-const _: () = assert!(size_of::<Session>() <= 24);
+const _: () = assert!(size_of::<Session>() <= 16);

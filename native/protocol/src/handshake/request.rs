@@ -38,7 +38,9 @@ impl Request {
         };
         let mut fields = vec![httparse::EMPTY_HEADER; limits.max_headers];
         let mut parsed = httparse::Request::new(&mut fields);
-        parsed.parse(&bytes[..end]).map_err(refuse)?;
+        parsed
+            .parse(&bytes[..end])
+            .map_err(|error| refuse(error, bytes))?;
         let (Some(method), Some(target), Some(minor)) =
             (parsed.method, parsed.path, parsed.version)
         else {
@@ -110,12 +112,22 @@ impl Request {
     }
 }
 
-fn refuse(error: httparse::Error) -> Refusal {
+fn refuse(error: httparse::Error, bytes: &[u8]) -> Refusal {
     match error {
         httparse::Error::TooManyHeaders => Refusal::new(431, "There are too many headers.\n"),
-        httparse::Error::Version => Refusal::new(505, "Only HTTP/1.1 is spoken here.\n"),
+        // A target with a space in it is also reported as a version.
+        httparse::Error::Version if version(bytes).starts_with(b"HTTP/") => {
+            Refusal::new(505, "Only HTTP/1.1 is spoken here.\n")
+        }
         _ => Refusal::new(400, "The request is malformed.\n"),
     }
+}
+
+/// What stands after the second space.
+fn version(line: &[u8]) -> &[u8] {
+    line.splitn(3, |&byte| byte == b' ')
+        .nth(2)
+        .unwrap_or_default()
 }
 
 fn check(headers: &Headers, minor: u8) -> Result<(), Refusal> {

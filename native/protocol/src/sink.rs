@@ -1,0 +1,60 @@
+//! What comes out of a session.
+
+use std::ops::Deref;
+
+use crate::close::CloseReason;
+use crate::config::Kind;
+
+/// The payload of a complete message. Text is valid UTF-8.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// It lay in the input as one whole frame: unmasked there, not copied.
+    Borrowed(&'a [u8]),
+    /// It arrived in pieces.
+    Owned(Vec<u8>),
+}
+
+impl Payload<'_> {
+    /// The bytes, copied only if they are borrowed.
+    pub fn into_vec(self) -> Vec<u8> {
+        match self {
+            Payload::Borrowed(bytes) => bytes.to_vec(),
+            Payload::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Payload<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Where a session puts what it receives.
+pub trait Sink {
+    /// A complete message.
+    fn message(&mut self, kind: Kind, payload: Payload<'_>);
+
+    /// A ping, which the session has answered already.
+    fn ping(&mut self, _payload: &[u8]) {}
+
+    /// A pong, asked for or not.
+    fn pong(&mut self, _payload: &[u8]) {}
+}
+
+/// Where a session stands after a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Messages go both ways.
+    Open,
+    /// Our Close frame is out and the peer's has not come: keep reading, send nothing. Data of the peer is discarded.
+    /// The caller bounds the time.
+    Closing,
+    /// Over: write out what is in `out`, then close the transport.
+    Finished(CloseReason),
+}

@@ -1,0 +1,474 @@
+//! The opening handshake of both sides.
+
+use proptest::prelude::*;
+use sockeye_protocol::handshake::{
+    ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Upgrade, client,
+    server,
+};
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The handshake of RFC 6455 with some lines taken out and others put in.
+fn head(line: &str, without: &[&str], with: &[&str]) -> Vec<u8> {
+    let usual = [
+        "Host: example.com",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let kept = usual
+        .iter()
+        .filter(|l| !without.iter().any(|w| l.starts_with(w)));
+    let mut head = format!("{line}\r\n");
+    for line in kept.chain(with) {
+        head.push_str(line);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+fn parse(bytes: &[u8]) -> Result<Request, Refusal> {
+    let (request, consumed) = Request::parse(bytes, &HeadLimits::default())?.unwrap();
+    assert_eq!(consumed, bytes.len());
+    Ok(request)
+}
+
+fn upgrade(bytes: &[u8]) -> Result<Upgrade, Refusal> {
+    let subprotocols = ["json".to_string(), "mqtt".to_string()];
+    server::upgrade(
+        &parse(bytes)?,
+        &ServerPolicy {
+            subprotocols: &subprotocols,
+        },
+    )
+}
+
+const GET: &str = "GET /chat?room=1 HTTP/1.1";
+
+#[test]
+fn the_example_of_the_rfc() {
+    let upgrade = upgrade(&head(GET, &[], &[])).unwrap();
+    assert_eq!(
+        (upgrade.accept.as_str(), &upgrade.subprotocol),
+        (ACCEPT, &None)
+    );
+    let extra = [
+        ("Server".to_string(), "sockeye".to_string()),
+        ("X-Bad".to_string(), "a\r\nX-Smuggled: 1".to_string()),
+        ("Content-Length".to_string(), "5".to_string()),
+    ];
+    let response = String::from_utf8(upgrade.response(&extra)).unwrap();
+    assert_eq!(
+        response,
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {ACCEPT}\r\nServer: sockeye\r\n\r\n"
+        )
+    );
+}
+
+#[test]
+fn unusual_but_valid_requests() {
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["Upgrade"], &["uPGRADE: WebSocket"]),
+        (&["Connection"], &["Connection: keep-alive, Upgrade"]),
+        (
+            &["Connection"],
+            &["Connection: keep-alive", "Connection:\tupgrade \t"],
+        ),
+        (&["Upgrade"], &["Upgrade: h2c, websocket"]),
+        (
+            &[],
+            &[
+                "Content-Length: 0",
+                "Sec-WebSocket-Extensions: permessage-deflate",
+                "X-Empty:",
+            ],
+        ),
+    ];
+    for (without, with) in cases {
+        assert_eq!(
+            upgrade(&head(GET, without, with)).unwrap().accept,
+            ACCEPT,
+            "{with:?}"
+        );
+    }
+}
+
+#[test]
+fn requests_that_are_not_upgrades() {
+    let cases: [(u16, &str, &[&str], &[&str]); 21] = [
+        (405, "POST / HTTP/1.1", &[], &[]),
+        (405, "get / HTTP/1.1", &[], &[]),
+        (426, GET, &["Upgrade"], &[]),
+        (426, GET, &["Upgrade"], &["Upgrade: h2c"]),
+        (426, GET, &["Upgrade"], &["Upgrade: websockets"]),
+        (505, "GET / HTTP/1.0", &[], &[]),
+        (505, "GET / HTTP/2.0", &[], &[]),
+        (400, GET, &["Connection"], &[]),
+        (400, GET, &["Connection"], &["Connection: close"]),
+        (426, GET, &["Sec-WebSocket-Version"], &[]),
+        (
+            426,
+            GET,
+            &["Sec-WebSocket-Version"],
+            &["Sec-WebSocket-Version: 8"],
+        ),
+        (
+            426,
+            GET,
+            &["Sec-WebSocket-Version"],
+            &["Sec-WebSocket-Version: 13, 8"],
+        ),
+        (400, GET, &["Sec-WebSocket-Key"], &[]),
+        (400, GET, &["Sec-WebSocket-Key"], &["Sec-WebSocket-Key: "]),
+        (
+            400,
+            GET,
+            &["Sec-WebSocket-Key"],
+            &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ="],
+        ),
+        (
+            400,
+            GET,
+            &["Sec-WebSocket-Key"],
+            &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE="],
+        ),
+        (
+            400,
+            GET,
+            &["Sec-WebSocket-Key"],
+            &["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j*Q=="],
+        ),
+        (400, GET, &[], &["Content-Length: 3"]),
+        (400, GET, &[], &["Transfer-Encoding: chunked"]),
+        (400, GET, &[], &["Sec-WebSocket-Protocol: a b"]),
+        (400, GET, &[], &["Sec-WebSocket-Protocol: json, {x}"]),
+    ];
+    for (status, line, without, with) in cases {
+        let refusal = upgrade(&head(line, without, with)).unwrap_err();
+        assert_eq!(refusal.status, status, "{line} {without:?} {with:?}");
+        let response = String::from_utf8(refusal.response()).unwrap();
+        let (answer, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")));
+        assert!(answer.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
+        assert_eq!(status == 426, answer.contains("\r\nUpgrade: websocket"));
+        assert!(answer.contains(if status == 426 {
+            "\r\nConnection: upgrade, close"
+        } else {
+            "\r\nConnection: close"
+        }));
+        assert_eq!(status == 405, answer.contains("\r\nAllow: GET"));
+    }
+}
+
+#[test]
+fn old_drafts_are_told_of_the_rfc() {
+    let draft_76 = head(
+        GET,
+        &["Sec-WebSocket", "Upgrade"],
+        &[
+            "Upgrade: WebSocket",
+            "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5",
+            "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00",
+        ],
+    );
+    let draft_75 = head(GET, &["Sec-WebSocket"], &[]);
+    let version_8 = head(
+        GET,
+        &["Sec-WebSocket-Version"],
+        &["Sec-WebSocket-Version: 8"],
+    );
+    for bytes in [draft_76, draft_75, version_8] {
+        let refusal = upgrade(&bytes).unwrap_err();
+        let response = String::from_utf8(refusal.response()).unwrap();
+        assert_eq!(refusal.status, 426);
+        assert!(
+            response.contains("\r\nSec-WebSocket-Version: 13\r\n"),
+            "{response}"
+        );
+        assert!(response.contains("RFC 6455"), "{response}");
+    }
+}
+
+#[test]
+fn heads_that_could_be_smuggled() {
+    let cases: [(u16, &str, &[&str], &[&str]); 18] = [
+        (400, GET, &["Host"], &[]),
+        (400, GET, &[], &["Host: other"]),
+        (
+            400,
+            GET,
+            &[],
+            &["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="],
+        ),
+        (400, GET, &[], &["Sec-WebSocket-Version: 13"]),
+        (400, GET, &[], &["Content-Length: 0", "Content-Length: 0"]),
+        (
+            400,
+            GET,
+            &[],
+            &["Content-Length: 0", "Transfer-Encoding: chunked"],
+        ),
+        (400, GET, &[], &["Content-Length: +3"]),
+        (400, GET, &[], &["Content-Length:"]),
+        (400, GET, &[], &["X-Folded: a", "  b"]),
+        (400, GET, &[], &["X-Space : a"]),
+        (400, GET, &[], &["X-Nul: a\0b"]),
+        (400, GET, &[], &["X-Lf: a\nX-Other: b"]),
+        (400, GET, &[], &["no colon"]),
+        (400, GET, &[], &[": no name"]),
+        (400, "GET /a b HTTP/1.1", &[], &[]),
+        (400, "GET chat HTTP/1.1", &[], &[]),
+        (400, "GET /#top HTTP/1.1", &[], &[]),
+        (400, "GET /\u{e9} HTTP/1.1", &[], &[]),
+    ];
+    for (status, line, without, with) in cases {
+        let bytes = head(line, without, with);
+        let refusal = Request::parse(&bytes, &HeadLimits::default()).unwrap_err();
+        assert_eq!(refusal.status, status, "{line} {without:?} {with:?}");
+    }
+}
+
+#[test]
+fn garbage_is_refused_before_it_ends() {
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+        b"GET / HTTP/1.1\n",
+        b"\r\n",
+        b"\x81\x85\0\0",
+    ] {
+        let refusal = Request::parse(bytes, &HeadLimits::default()).unwrap_err();
+        assert_eq!(refusal.status, 400, "{bytes:?}");
+    }
+}
+
+#[test]
+fn targets() {
+    for (target, path, query) in [
+        ("/", "/", ""),
+        ("/a/b?c=d?e", "/a/b", "c=d?e"),
+        ("/?", "/", ""),
+        ("?x", "", ""),
+        ("http://example.com", "/", ""),
+        ("http://example.com?q", "/", "q"),
+        ("ws://example.com:80/a%20b?q=/", "/a%20b", "q=/"),
+        ("/redirect?to=http://x/y", "/redirect", "to=http://x/y"),
+    ] {
+        let bytes = head(&format!("GET {target} HTTP/1.1"), &[], &[]);
+        match parse(&bytes) {
+            Ok(request) => {
+                assert_eq!((request.path(), request.query()), (path, query), "{target}");
+                assert_eq!((request.target(), request.method()), (target, "GET"));
+            }
+            Err(refusal) => assert_eq!((refusal.status, path), (400, ""), "{target}"),
+        }
+    }
+}
+
+#[test]
+fn limits_just_below_at_and_above() {
+    let bytes = head(GET, &[], &[]);
+    let limits = |max_head_size, max_headers| HeadLimits {
+        max_head_size,
+        max_headers,
+    };
+    let status = |limits: HeadLimits| match Request::parse(&bytes, &limits) {
+        Ok(request) => request.map(|(_, consumed)| consumed).unwrap() as u16,
+        Err(refusal) => refusal.status,
+    };
+    let whole = bytes.len() as u16;
+    assert_eq!(status(limits(bytes.len() + 1, 6)), whole);
+    assert_eq!(status(limits(bytes.len(), 5)), whole);
+    assert_eq!(status(limits(bytes.len() - 1, 5)), 431);
+    assert_eq!(status(limits(bytes.len(), 4)), 431);
+    assert_eq!(status(limits(GET.len(), 5)), 414);
+}
+
+#[test]
+fn the_first_offer_that_is_spoken_is_chosen() {
+    for (offers, want) in [
+        (
+            &["Sec-WebSocket-Protocol: soap, mqtt, json"][..],
+            Some("mqtt"),
+        ),
+        (
+            &[
+                "Sec-WebSocket-Protocol: soap",
+                "Sec-WebSocket-Protocol: json,mqtt",
+            ],
+            Some("json"),
+        ),
+        (&["Sec-WebSocket-Protocol: JSON"], None),
+        (&["Sec-WebSocket-Protocol: soap"], None),
+        (&[], None),
+    ] {
+        let upgrade = upgrade(&head(GET, &[], offers)).unwrap();
+        assert_eq!(upgrade.subprotocol.as_deref(), want, "{offers:?}");
+        let response = String::from_utf8(upgrade.response(&[])).unwrap();
+        let line = want.map(|name| format!("\r\nSec-WebSocket-Protocol: {name}\r\n"));
+        match line {
+            Some(line) => assert!(response.contains(&line)),
+            None => assert!(!response.contains("Protocol:")),
+        }
+    }
+}
+
+#[test]
+fn headers_are_found_in_any_case() {
+    let bytes = head(
+        GET,
+        &[],
+        &["X-Thing:  one ", "x-thing: two", "Cookie: caf\u{e9}"],
+    );
+    let request = parse(&bytes).unwrap();
+    assert_eq!(request.header("x-THING"), Some(&b"one"[..]));
+    assert_eq!(
+        request.headers().all("X-Thing").collect::<Vec<_>>(),
+        [b"one", b"two"]
+    );
+    assert_eq!(request.header("cookie"), Some("caf\u{e9}".as_bytes()));
+    assert_eq!(
+        request.headers().iter().next(),
+        Some(("host", &b"example.com"[..]))
+    );
+    assert_eq!(request.header("absent"), None);
+}
+
+fn options<'a>(subprotocols: &'a [String], headers: &'a [(String, String)]) -> ClientOptions<'a> {
+    ClientOptions {
+        host: "example.com:8080",
+        path: "/feed?x=1",
+        subprotocols,
+        headers,
+    }
+}
+
+#[test]
+fn a_client_and_a_server_agree() {
+    let offered = ["soap".to_string(), "json".to_string()];
+    let headers = [("Origin".to_string(), "https://example.com".to_string())];
+    let key = client::generate_key();
+    assert_ne!(key, client::generate_key());
+    let bytes = client::request(&options(&offered, &headers), &key).unwrap();
+    let request = parse(&bytes).unwrap();
+    assert_eq!((request.path(), request.query()), ("/feed", "x=1"));
+    assert_eq!(request.header("host"), Some(&b"example.com:8080"[..]));
+    assert_eq!(request.header("origin"), Some(&b"https://example.com"[..]));
+    let mut response = upgrade(&bytes).unwrap().response(&[]);
+    let length = response.len();
+    response.extend_from_slice(b"\x81\x02hi");
+    for cut in 0..length {
+        let early = client::verify(&response[..cut], &key, &offered, &HeadLimits::default());
+        assert_eq!(early, Ok(None), "cut at {cut}");
+    }
+    let verdict = client::verify(&response, &key, &offered, &HeadLimits::default());
+    let (accepted, consumed) = verdict.unwrap().unwrap();
+    assert_eq!(accepted.subprotocol.as_deref(), Some("json"));
+    assert_eq!(consumed, length);
+}
+
+#[test]
+fn a_client_checks_the_answer() {
+    let upgrade = "Upgrade: websocket\r\n";
+    let connection = "Connection: Upgrade\r\n";
+    let accept = format!("Sec-WebSocket-Accept: {ACCEPT}\r\n");
+    let verify = |status: &str, parts: &[&str]| {
+        let response = format!("HTTP/1.1 {status}\r\n{}\r\n", parts.concat());
+        client::verify(
+            response.as_bytes(),
+            KEY,
+            &["json".to_string()],
+            &HeadLimits::default(),
+        )
+    };
+    let is_invalid = |parts: &[&str]| {
+        matches!(
+            verify("101 Switching Protocols", parts),
+            Err(HandshakeError::Invalid(_))
+        )
+    };
+    assert!(
+        verify("101 x", &[upgrade, connection, &accept])
+            .unwrap()
+            .is_some()
+    );
+    assert!(is_invalid(&[connection, &accept]));
+    assert!(is_invalid(&[upgrade, &accept]));
+    assert!(is_invalid(&[upgrade, connection]));
+    assert!(is_invalid(&[
+        upgrade,
+        connection,
+        "Sec-WebSocket-Accept: AAAA\r\n"
+    ]));
+    assert!(is_invalid(&[upgrade, connection, &accept, &accept]));
+    let usual = [upgrade, connection, &accept];
+    let with = |line: &'static str| is_invalid(&[&usual[..], &[line]].concat());
+    assert!(with("Sec-WebSocket-Protocol: soap\r\n"));
+    assert!(with("Sec-WebSocket-Protocol: \r\n"));
+    assert!(with("Sec-WebSocket-Extensions: permessage-deflate\r\n"));
+    assert!(!with("Sec-WebSocket-Protocol: json\r\n"));
+    let refused = verify("403 Forbidden", &["X-Why: policy\r\n"]).unwrap_err();
+    assert!(
+        matches!(&refused, HandshakeError::Status { status: 403, headers }
+        if headers.first("x-why") == Some(b"policy"))
+    );
+    let old = client::verify(b"HTTP/1.0 101 x\r\n\r\n", KEY, &[], &HeadLimits::default());
+    assert_eq!(old, Err(HandshakeError::Malformed));
+    let noise = client::verify(b"SSH-2.0-OpenSSH\r\n\r\n", KEY, &[], &HeadLimits::default());
+    assert_eq!(noise, Err(HandshakeError::Malformed));
+}
+
+#[test]
+fn a_client_sends_nothing_unsafe() {
+    let bad = |options: ClientOptions<'_>| client::request(&options, KEY).is_err();
+    let ok = options(&[], &[]);
+    assert!(!bad(ok));
+    assert!(bad(ClientOptions {
+        host: "a\r\nX: y",
+        ..ok
+    }));
+    assert!(bad(ClientOptions { host: "", ..ok }));
+    assert!(bad(ClientOptions { path: "/a b", ..ok }));
+    assert!(bad(ClientOptions { path: "feed", ..ok }));
+    assert!(bad(ClientOptions {
+        subprotocols: &["a,b".to_string()],
+        ..ok
+    }));
+    for (name, value) in [
+        ("X", "a\nb"),
+        ("X Y", "a"),
+        ("Host", "b"),
+        ("Sec-WebSocket-Key", KEY),
+    ] {
+        let headers = [(name.to_string(), value.to_string())];
+        assert!(
+            bad(ClientOptions {
+                headers: &headers,
+                ..ok
+            }),
+            "{name}"
+        );
+    }
+}
+
+proptest! {
+    /// A damaged head is a request, a refusal or incomplete, and never more.
+    #[test]
+    fn any_damage_is_survived(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)) {
+        let mut bytes = head(GET, &[], &["Sec-WebSocket-Protocol: json"]);
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(Some((request, consumed))) = Request::parse(&bytes, &HeadLimits::default()) {
+            prop_assert!(consumed <= bytes.len());
+            prop_assert!(request.target().is_ascii());
+            let _ = server::upgrade(&request, &ServerPolicy::default());
+        }
+        let _ = client::verify(&bytes, KEY, &[], &HeadLimits::default());
+    }
+}

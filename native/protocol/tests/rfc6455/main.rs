@@ -1,0 +1,10 @@
+//! The protocol from outside, by concern.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod closing;
+mod handshake;
+mod limits;
+mod properties;
+mod support;
+mod violations;
