@@ -137,5 +137,7 @@ def flood_table(rows):
         print(f"  {name:<18}{row['sent']:>9}{row['answered_in_time']:>9}{row['lost']:>6}{row['drain_seconds']:>9}"
               f"{row['most_unanswered']:>12}{mailbox:>9}{row['rss_before'] / 2**20:>9.1f} MB"
               f"{row['rss_peak'] / 2**20:>7.1f} MB")
+        if row["gave_up"]:
+            print(f"    still answering after {row['drain_seconds']} s: not all of the lost need be lost")
         for error in sorted(set(row["errors"])):
             print(f"    {row['errors'].count(error)} connections: {error}")

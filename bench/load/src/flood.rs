@@ -112,6 +112,7 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
         "answered_in_time": answered,
         "received": received,
         "lost": sent - received,
+        "gave_up": drain.elapsed() >= options.drain,
         "drain_seconds": round(drain.elapsed().as_secs_f64(), 1),
         "most_unanswered": flood.most_unanswered,
         "errors": errors,
