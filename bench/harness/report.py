@@ -82,8 +82,8 @@ def echo_tables(cells, names, rows):
             low, high = min(r["cpu_us"] for r in found), max(r["cpu_us"] for r in found)
             shares = "".join(f"{cpu / p:>9.3f}" if p else f"{'-':>9}" for p in peers)
             print(f"  {name:<18}{cpu:>11.2f}{f'{low:.2f}-{high:.2f}':>17}{shares}"
-                  f"{median(found, 'per_second'):>10.0f}{median(found, 'p50_us'):>9.0f}"
-                  f"{median(found, 'p99_us'):>9.0f}{median(found, 'load_busy'):>6.0%}"
+                  f"{median(found, 'per_second'):>10.0f}{median(found, 'p50_us') or '-':>9}"
+                  f"{median(found, 'p99_us') or '-':>9}{median(found, 'load_busy'):>6.0%}"
                   f"{'  load was the limit' if median(found, 'load_busy') > 0.9 else ''}")
 
 
