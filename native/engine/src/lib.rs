@@ -1,1 +1,35 @@
-//! Listeners, connections, inboxes and flow control on tokio.
+//! The engine: listeners, connections, inboxes and flow control on tokio.
+//!
+//! It knows nothing of Erlang. What it needs from the virtual machine it asks through the
+//! traits of [`host`]; what the virtual machine needs from it is in [`Engine`].
+//!
+//! A *shard* is one thread with one single-threaded tokio runtime. A connection lives its
+//! whole life on one shard, so its state needs no lock. Other threads reach a connection only
+//! through its [`ConnId`]: the shared slot table ([`slots`]) tells whether it is open and how
+//! much is queued for it, and the shard's operation queue ([`op`]) carries the work over.
+
+pub mod active;
+pub mod batch;
+pub mod config;
+mod conn;
+mod deliver;
+mod engine;
+mod handshake;
+pub mod host;
+mod id;
+pub mod inbox;
+mod listener;
+pub mod op;
+mod outbox;
+mod server;
+mod shard;
+mod slots;
+mod turn;
+
+pub use active::Active;
+pub use config::{EngineConfig, Mode, ServerConfig};
+pub use engine::{Engine, StopReport};
+pub use id::ConnId;
+pub use inbox::Inbox;
+pub use op::{Frames, SendError};
+pub use server::{Server, ServerStats};

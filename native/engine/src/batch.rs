@@ -1,0 +1,299 @@
+//! Events on their way to a receiver: small payloads side by side in one arena.
+
+use std::net::SocketAddr;
+
+use sockeye_protocol::handshake::Request;
+
+use crate::id::ConnId;
+
+/// Payloads from this size on keep the buffer they arrived in.
+const OWN_BUFFER: usize = 16 * 1024;
+
+/// What an event costs against a bound, besides its payload: a frame of no bytes is not free.
+pub const EVENT_COST: usize = 64;
+
+/// What an accepted handshake told.
+#[derive(Debug)]
+pub struct OpenInfo {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// The request line and headers.
+    pub request: Request,
+    /// The subprotocol that was agreed on.
+    pub subprotocol: Option<Box<str>>,
+}
+
+/// An event, as a receiver reads it out of a [`Batch`].
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The handshake is done.
+    Open(&'a OpenInfo),
+    /// A text message. It is valid UTF-8.
+    Text(&'a [u8]),
+    /// A binary message.
+    Binary(&'a [u8]),
+    /// The credits have run out.
+    Passive,
+    /// The connection is gone. Always the last event of a connection.
+    Closed(u16, &'a str),
+}
+
+#[derive(Debug)]
+enum Extra {
+    Open(Box<OpenInfo>),
+    Payload(Vec<u8>),
+    Closed(u16, Box<str>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tag {
+    Text,
+    Binary,
+    BigText,
+    BigBinary,
+    Passive,
+    Open,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    conn: ConnId,
+    /// In the arena, or the number of an extra.
+    start: u32,
+    len: u32,
+    tag: Tag,
+}
+
+/// A message's payload on its way into a batch.
+pub(crate) enum Incoming<'a> {
+    Slice(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Incoming<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Incoming::Slice(s) => s.len(),
+            Incoming::Owned(v) => v.len(),
+        }
+    }
+}
+
+/// A queue of events.
+#[derive(Debug, Default)]
+pub struct Batch {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    extras: Vec<Extra>,
+    cost: usize,
+}
+
+impl Batch {
+    /// Number of events.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no event.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all payloads and [`EVENT_COST`] an event.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Heap bytes that this batch holds on to.
+    pub fn capacity(&self) -> usize {
+        self.arena.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    fn entry(&mut self, conn: ConnId, tag: Tag, start: usize, len: usize) {
+        self.cost += EVENT_COST + len;
+        self.entries.push(Entry {
+            conn,
+            start: start as u32,
+            len: len as u32,
+            tag,
+        });
+    }
+
+    fn extra(&mut self, conn: ConnId, tag: Tag, extra: Extra, len: usize) {
+        let index = self.extras.len();
+        self.extras.push(extra);
+        self.entry(conn, tag, index, len);
+    }
+
+    pub(crate) fn push_message(&mut self, conn: ConnId, text: bool, payload: Incoming<'_>) {
+        // Offsets are 32 bits: what lies beyond has a buffer of its own.
+        let arena_full = self.arena.len() > (1 << 30);
+        match payload {
+            Incoming::Owned(v) if v.len() >= OWN_BUFFER => {
+                let len = v.len();
+                let tag = if text { Tag::BigText } else { Tag::BigBinary };
+                self.extra(conn, tag, Extra::Payload(v), len);
+            }
+            Incoming::Slice(s) if s.len() >= OWN_BUFFER || arena_full => {
+                self.push_big(conn, text, s);
+            }
+            Incoming::Owned(v) if arena_full => self.push_big(conn, text, &v),
+            Incoming::Slice(s) => self.push_small(conn, text, s),
+            Incoming::Owned(v) => self.push_small(conn, text, &v),
+        }
+    }
+
+    fn push_big(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
+        let tag = if text { Tag::BigText } else { Tag::BigBinary };
+        self.extra(conn, tag, Extra::Payload(payload.to_vec()), payload.len());
+    }
+
+    fn push_small(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(payload);
+        let tag = if text { Tag::Text } else { Tag::Binary };
+        self.entry(conn, tag, start, payload.len());
+    }
+
+    pub(crate) fn push_open(&mut self, conn: ConnId, info: Box<OpenInfo>) {
+        self.extra(conn, Tag::Open, Extra::Open(info), 0);
+    }
+
+    pub(crate) fn push_closed(&mut self, conn: ConnId, code: u16, reason: &str) {
+        self.extra(conn, Tag::Closed, Extra::Closed(code, reason.into()), 0);
+    }
+
+    pub(crate) fn push_passive(&mut self, conn: ConnId) {
+        self.entry(conn, Tag::Passive, 0, 0);
+    }
+
+    /// The event at this place and the connection it belongs to.
+    pub fn event(&self, index: usize) -> Option<(ConnId, Event<'_>)> {
+        let entry = self.entries.get(index)?;
+        let (start, len) = (entry.start as usize, entry.len as usize);
+        let small = || self.arena.get(start..start + len);
+        let event = match entry.tag {
+            Tag::Text => Event::Text(small()?),
+            Tag::Binary => Event::Binary(small()?),
+            Tag::Passive => Event::Passive,
+            Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
+                match self.extras.get(start)? {
+                    Extra::Payload(v) if entry.tag == Tag::BigText => Event::Text(v),
+                    Extra::Payload(v) => Event::Binary(v),
+                    Extra::Open(info) => Event::Open(info),
+                    Extra::Closed(code, reason) => Event::Closed(*code, reason),
+                }
+            }
+        };
+        Some((entry.conn, event))
+    }
+
+    /// The payload bytes of the event at this place.
+    pub fn payload_len(&self, index: usize) -> usize {
+        self.entries.get(index).map_or(0, |e| e.len as usize)
+    }
+
+    /// Gives the large payload at this place back to the allocator once it has been read.
+    pub fn discard(&mut self, index: usize) {
+        let Some(entry) = self.entries.get(index) else {
+            return;
+        };
+        if matches!(entry.tag, Tag::BigText | Tag::BigBinary)
+            && let Some(Extra::Payload(v)) = self.extras.get_mut(entry.start as usize)
+        {
+            *v = Vec::new();
+        }
+    }
+
+    /// Moves the event at this place to the end of another batch.
+    pub(crate) fn move_to(&mut self, index: usize, to: &mut Batch) {
+        let Some(entry) = self.entries.get(index).copied() else {
+            return;
+        };
+        let start = entry.start as usize;
+        match entry.tag {
+            Tag::Text | Tag::Binary => {
+                if let Some(s) = self.arena.get(start..start + entry.len as usize) {
+                    to.push_small(entry.conn, entry.tag == Tag::Text, s);
+                }
+            }
+            Tag::Passive => to.push_passive(entry.conn),
+            Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
+                if let Some(extra) = self.extras.get_mut(start) {
+                    let extra = std::mem::replace(extra, Extra::Payload(Vec::new()));
+                    to.extra(entry.conn, entry.tag, extra, entry.len as usize);
+                }
+            }
+        }
+    }
+
+    /// Whether the event at this place is a message, which needs a credit.
+    pub(crate) fn is_message(&self, index: usize) -> bool {
+        self.entries.get(index).is_some_and(|e| {
+            matches!(
+                e.tag,
+                Tag::Text | Tag::Binary | Tag::BigText | Tag::BigBinary
+            )
+        })
+    }
+
+    /// Forgets all events; memory beyond `keep` bytes goes back to the allocator.
+    pub fn clear(&mut self, keep: usize) {
+        self.arena.clear();
+        self.entries.clear();
+        self.extras.clear();
+        self.cost = 0;
+        if self.capacity() > keep {
+            *self = Batch::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(slot: u32) -> ConnId {
+        ConnId::new(0, slot, 1)
+    }
+
+    #[test]
+    fn events_come_out_as_they_went_in() {
+        let mut batch = Batch::default();
+        batch.push_message(id(1), true, Incoming::Slice(b"one"));
+        batch.push_message(id(2), false, Incoming::Owned(vec![7; OWN_BUFFER]));
+        batch.push_passive(id(2));
+        batch.push_closed(id(1), 1000, "bye");
+        assert_eq!(batch.len(), 4);
+        assert_eq!(batch.cost(), 4 * EVENT_COST + 3 + OWN_BUFFER);
+        assert!(matches!(batch.event(0), Some((c, Event::Text(b"one"))) if c == id(1)));
+        assert!(matches!(batch.event(1), Some((_, Event::Binary(v))) if v.len() == OWN_BUFFER));
+        assert!(matches!(batch.event(2), Some((_, Event::Passive))));
+        assert!(matches!(
+            batch.event(3),
+            Some((_, Event::Closed(1000, "bye")))
+        ));
+        assert!(batch.event(4).is_none());
+        batch.clear(0);
+        assert!(batch.is_empty());
+        assert_eq!(batch.capacity(), 0);
+    }
+
+    #[test]
+    fn events_move_to_another_batch() {
+        let mut from = Batch::default();
+        from.push_message(id(1), true, Incoming::Slice(b"one"));
+        from.push_message(id(1), false, Incoming::Slice(&[7; OWN_BUFFER]));
+        from.push_closed(id(1), 1001, "");
+        let mut to = Batch::default();
+        for i in 0..3 {
+            assert_eq!(from.is_message(i), i < 2);
+            from.move_to(i, &mut to);
+        }
+        assert_eq!(to.cost(), from.cost());
+        assert!(matches!(to.event(0), Some((_, Event::Text(b"one")))));
+        assert!(matches!(to.event(1), Some((_, Event::Binary(v))) if v.len() == OWN_BUFFER));
+        assert!(matches!(to.event(2), Some((_, Event::Closed(1001, "")))));
+    }
+}

@@ -1,0 +1,89 @@
+//! What can be set.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sockeye_protocol::Limits;
+
+use crate::Active;
+
+/// Settings of the engine.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    /// Number of shards, from 1 to 64. Default 1.
+    pub shards: usize,
+}
+
+impl EngineConfig {
+    /// An engine with so many shards.
+    pub fn new(shards: usize) -> Self {
+        EngineConfig {
+            shards: shards.clamp(1, crate::id::MAX_SHARDS),
+        }
+    }
+}
+
+/// Who gets the frames of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// So many handler processes; a connection stays with one of them.
+    Workers(usize),
+    /// A process for each connection, made by the process behind the acceptor inbox.
+    PerConnection,
+    /// A plain process that gets messages.
+    Owner,
+}
+
+/// Settings of a server. Sizes are bytes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Where to listen. Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Length of the operating system's queue of new connections.
+    pub backlog: i32,
+    /// Who gets the frames.
+    pub mode: Mode,
+    /// The credits that a connection starts with.
+    pub active: Active,
+    /// Limits of what a client may send.
+    pub limits: Limits,
+    /// Bound of what waits for a handler process.
+    pub inbox_size: usize,
+    /// Bound of what waits for a client.
+    pub send_queue_size: u32,
+    /// How long a connection may stay full.
+    pub send_timeout: Duration,
+    /// Time for a client to complete the handshake.
+    pub handshake_timeout: Duration,
+    /// Time for a client to answer a close frame.
+    pub close_timeout: Duration,
+    /// Connections beyond this number are refused with 503.
+    pub max_connections: usize,
+    /// Subprotocols that the server speaks.
+    pub subprotocols: Vec<String>,
+    /// The caller's own; [`crate::Engine::reserve`] gives it back.
+    pub tag: u8,
+}
+
+impl ServerConfig {
+    /// The defaults, for this address.
+    pub fn new(address: SocketAddr, mode: Mode) -> Self {
+        ServerConfig {
+            address,
+            backlog: 1024,
+            mode,
+            active: Active::True,
+            limits: Limits::default(),
+            inbox_size: 1 << 20,
+            send_queue_size: 1 << 20,
+            send_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            max_connections: usize::MAX,
+            subprotocols: Vec::new(),
+            tag: 0,
+        }
+    }
+}

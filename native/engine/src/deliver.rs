@@ -1,0 +1,284 @@
+//! The way of a message from the protocol to its receiver.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sockeye_protocol::{Kind, Payload, Sink};
+
+use crate::active::{Active, Credit};
+use crate::batch::{Batch, Incoming};
+use crate::host::Owner;
+use crate::id::ConnId;
+use crate::inbox::{Filler, Inbox, Pushed, Share};
+
+/// Who gets the events of a connection.
+#[derive(Clone)]
+pub(crate) enum Route {
+    /// Nobody yet: a process for it is on its way.
+    None,
+    /// A handler process, which comes and takes them.
+    Pull(Arc<Inbox>),
+    /// A plain process, to which they are sent.
+    Push(Rc<Staging>),
+}
+
+impl Route {
+    pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
+        match self {
+            Route::Pull(inbox) => Some(inbox),
+            Route::None | Route::Push(_) => None,
+        }
+    }
+}
+
+/// Events that one shard sends to one plain process when its turn ends.
+pub(crate) struct Staging {
+    pub(crate) owner: Arc<dyn Owner>,
+    pub(crate) batch: RefCell<Batch>,
+    /// On the shard's list of those to send.
+    pub(crate) touched: Cell<bool>,
+}
+
+/// Events that arrived while the receiver wanted none.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) batch: Batch,
+    next: usize,
+    taken: usize,
+}
+
+impl Held {
+    /// Cost of what is still held.
+    pub(crate) fn cost(&self) -> usize {
+        self.batch.cost() - self.taken
+    }
+
+    fn drop_taken(&mut self) {
+        if self.next * 2 < self.batch.len() {
+            return;
+        }
+        let mut rest = Batch::default();
+        for index in self.next..self.batch.len() {
+            self.batch.move_to(index, &mut rest);
+        }
+        *self = Held {
+            batch: rest,
+            next: 0,
+            taken: 0,
+        };
+    }
+}
+
+/// An open receiver.
+enum Target<'a> {
+    None,
+    Inbox(Filler<'a>),
+    Staging(RefMut<'a, Batch>),
+}
+
+impl<'a> Target<'a> {
+    fn open(route: &'a Route) -> Self {
+        match route {
+            Route::None => Target::None,
+            Route::Pull(inbox) => Target::Inbox(inbox.fill()),
+            Route::Push(staging) => Target::Staging(staging.batch.borrow_mut()),
+        }
+    }
+
+    fn message(
+        &mut self,
+        share: &mut Share,
+        conn: ConnId,
+        text: bool,
+        payload: &mut Option<Incoming<'_>>,
+    ) -> Pushed {
+        match self {
+            Target::None => Pushed::Full,
+            Target::Inbox(filler) => filler.message(share, conn, text, payload),
+            Target::Staging(batch) => {
+                if let Some(payload) = payload.take() {
+                    batch.push_message(conn, text, payload);
+                }
+                Pushed::Done
+            }
+        }
+    }
+
+    fn take_over(&mut self, share: &mut Share, held: &mut Batch, index: usize) -> Pushed {
+        match self {
+            Target::None => Pushed::Full,
+            Target::Inbox(filler) => filler.take_over(share, held, index),
+            Target::Staging(batch) => {
+                held.move_to(index, batch);
+                Pushed::Done
+            }
+        }
+    }
+
+    fn event(&mut self, push: impl FnOnce(&mut Batch)) -> Pushed {
+        match self {
+            Target::None => Pushed::Full,
+            Target::Inbox(filler) => filler.event(push),
+            Target::Staging(batch) => {
+                push(batch);
+                Pushed::Done
+            }
+        }
+    }
+}
+
+/// What a delivery leaves to do.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// The inbox must be rung when the turn ends.
+    pub(crate) ring: bool,
+    /// There was no room: wait for it.
+    pub(crate) wait: bool,
+    /// The receiver is dead.
+    pub(crate) dead: bool,
+    /// Messages that came from the peer.
+    pub(crate) messages: u64,
+}
+
+/// The delivery side of a connection's state, borrowed for one read.
+pub(crate) struct Delivery<'a> {
+    conn: ConnId,
+    route: &'a Route,
+    target: Option<Target<'a>>,
+    held: &'a mut Option<Box<Held>>,
+    active: &'a mut Active,
+    share: &'a mut Share,
+    outcome: Outcome,
+}
+
+impl<'a> Delivery<'a> {
+    pub(crate) fn new(
+        conn: ConnId,
+        route: &'a Route,
+        held: &'a mut Option<Box<Held>>,
+        active: &'a mut Active,
+        share: &'a mut Share,
+    ) -> Self {
+        Delivery {
+            conn,
+            route,
+            target: None,
+            held,
+            active,
+            share,
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn target<'t>(target: &'t mut Option<Target<'a>>, route: &'a Route) -> &'t mut Target<'a> {
+        target.get_or_insert_with(|| Target::open(route))
+    }
+
+    /// Delivers a message, or holds it back: it is never lost.
+    fn offer(&mut self, text: bool, payload: Incoming<'_>) {
+        self.outcome.messages += 1;
+        let mut payload = Some(payload);
+        if self.held.is_none() && self.active.has_credit() {
+            let target = Self::target(&mut self.target, self.route);
+            match target.message(self.share, self.conn, text, &mut payload) {
+                Pushed::Done => self.spend(),
+                Pushed::Full => self.outcome.wait = true,
+                Pushed::Dead => self.outcome.dead = true,
+            }
+        }
+        if let Some(payload) = payload {
+            self.held
+                .get_or_insert_default()
+                .batch
+                .push_message(self.conn, text, payload);
+        }
+    }
+
+    fn spend(&mut self) {
+        if self.active.take() == Credit::Last {
+            self.notify(|batch, conn| batch.push_passive(conn));
+        }
+    }
+
+    /// Delivers an event that needs neither credit nor room. False if there is no receiver.
+    pub(crate) fn notify(&mut self, push: impl FnOnce(&mut Batch, ConnId)) -> bool {
+        let conn = self.conn;
+        match Self::target(&mut self.target, self.route).event(|batch| push(batch, conn)) {
+            Pushed::Done => true,
+            Pushed::Full => false,
+            Pushed::Dead => {
+                self.outcome.dead = true;
+                false
+            }
+        }
+    }
+
+    /// Delivers the last event, behind what is held. True if it is delivered now.
+    pub(crate) fn closed(&mut self, code: u16, reason: &str) -> bool {
+        if self.held.is_none() && self.notify(|batch, conn| batch.push_closed(conn, code, reason)) {
+            return true;
+        }
+        let held = self.held.get_or_insert_default();
+        held.batch.push_closed(self.conn, code, reason);
+        false
+    }
+
+    /// Delivers what was held back, as far as credit and room go.
+    pub(crate) fn pump(&mut self) {
+        let Some(mut held) = self.held.take() else {
+            return;
+        };
+        while held.next < held.batch.len() {
+            let message = held.batch.is_message(held.next);
+            if message && !self.active.has_credit() {
+                break;
+            }
+            let cost = held.batch.payload_len(held.next) + crate::batch::EVENT_COST;
+            let target = Self::target(&mut self.target, self.route);
+            match target.take_over(self.share, &mut held.batch, held.next) {
+                Pushed::Done => {
+                    held.next += 1;
+                    held.taken += cost;
+                    if message {
+                        self.spend();
+                    }
+                }
+                Pushed::Full => {
+                    self.outcome.wait = true;
+                    break;
+                }
+                Pushed::Dead => {
+                    self.outcome.dead = true;
+                    break;
+                }
+            }
+        }
+        if held.next < held.batch.len() {
+            held.drop_taken();
+            *self.held = Some(held);
+        }
+    }
+
+    pub(crate) fn finish(self) -> Outcome {
+        let mut outcome = self.outcome;
+        match self.target {
+            Some(Target::Inbox(filler)) => outcome.ring = filler.finish(),
+            Some(Target::Staging(batch)) => outcome.ring = !batch.is_empty(),
+            Some(Target::None) | None => {}
+        }
+        // Who has no receiver waits for the process, not for room.
+        outcome.wait &= !matches!(self.route, Route::None);
+        outcome
+    }
+}
+
+impl Sink for Delivery<'_> {
+    fn message(&mut self, kind: Kind, payload: Payload<'_>) {
+        let payload = match payload {
+            Payload::Borrowed(bytes) => Incoming::Slice(bytes),
+            Payload::Owned(bytes) => Incoming::Owned(bytes),
+        };
+        self.offer(kind == Kind::Text, payload);
+    }
+}

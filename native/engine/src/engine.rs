@@ -1,0 +1,378 @@
+//! The whole: shards, servers, and what the virtual machine may ask of them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::config::{EngineConfig, ServerConfig};
+use crate::host::{Owner, ServerHost};
+use crate::id::ConnId;
+use crate::inbox::Inbox;
+use crate::listener::{self, Listening};
+use crate::op::{ConnectionsReply, Control, Frames, Op, SendError, StatsReply};
+use crate::server::{MAX_SERVER, Server};
+use crate::shard::{self, Handle};
+
+/// How long [`Engine::stop`] waits for clients to answer close frames.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// A running engine.
+pub struct Engine {
+    shards: Arc<[Arc<Handle>]>,
+    servers: RwLock<Vec<Option<Arc<Server>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    stopping: AtomicBool,
+}
+
+/// What [`Engine::stop`] left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// Threads that had not ended in time.
+    pub stuck: usize,
+}
+
+impl Engine {
+    /// Starts the threads.
+    pub fn start(config: EngineConfig) -> io::Result<Arc<Self>> {
+        let random = RandomState::new();
+        let parts: Vec<_> = (0..config.shards)
+            .map(|i| Handle::make(i, random.hash_one(i) as u32))
+            .collect();
+        let shards: Arc<[_]> = parts.iter().map(|p| p.handle.clone()).collect();
+        let engine = Arc::new(Engine {
+            shards: shards.clone(),
+            servers: RwLock::default(),
+            threads: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        });
+        for part in parts {
+            let all = shards.clone();
+            let name = format!("sockeye-{}", part.handle.index);
+            let (sender, started) = mpsc::sync_channel(1);
+            let run = move || {
+                shard::run(part, all, &|result| {
+                    let _ = sender.try_send(result);
+                });
+            };
+            let thread = std::thread::Builder::new().name(name).spawn(run)?;
+            engine.threads().push(thread);
+            let result = started
+                .recv()
+                .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+            if let Err(e) = result {
+                engine.stop();
+                return Err(e);
+            }
+        }
+        Ok(engine)
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes every connection with 1001 and ends the threads. Takes a second at most.
+    pub fn stop(&self) -> StopReport {
+        let deadline = Instant::now() + 2 * FAREWELL;
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            let servers: Vec<_> = self.all_servers();
+            for server in &servers {
+                self.stop_server(server, 1001, "engine stopped");
+            }
+            let farewell = Instant::now() + FAREWELL;
+            while servers.iter().any(|s| !s.is_empty()) && Instant::now() < farewell {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            for shard in self.shards.iter() {
+                shard.control(Control::Shutdown);
+            }
+        }
+        let mut threads = std::mem::take(&mut *self.threads());
+        while !threads.is_empty() && Instant::now() < deadline {
+            threads = threads
+                .into_iter()
+                .filter_map(|thread| {
+                    if thread.is_finished() {
+                        let _ = thread.join();
+                        return None;
+                    }
+                    Some(thread)
+                })
+                .collect();
+            if !threads.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        StopReport {
+            stuck: threads.len(),
+        }
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// All servers that have not been removed.
+    pub fn all_servers(&self) -> Vec<Arc<Server>> {
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        servers.iter().flatten().cloned().collect()
+    }
+
+    /// Starts a server and says where it listens.
+    pub fn listen(
+        &self,
+        config: ServerConfig,
+        host: Box<dyn ServerHost>,
+    ) -> io::Result<(Arc<Server>, SocketAddr)> {
+        let socket = listener::bind(&config)?;
+        let address = socket.local_addr()?;
+        let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let number = servers
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(servers.len());
+        if number > MAX_SERVER as usize {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let server = Arc::new(Server::new(number as u32, config, host));
+        if number == servers.len() {
+            servers.push(None);
+        }
+        if let Some(place) = servers.get_mut(number) {
+            *place = Some(server.clone());
+        }
+        drop(servers);
+        let shard = number % self.shards.len();
+        if let Some(handle) = self.shards.get(shard) {
+            let server = server.clone();
+            handle.control(Control::Listen(Listening { server, socket }));
+        }
+        Ok((server, address))
+    }
+
+    /// Stops listening and closes the connections. [`ServerHost::stopped`] tells when that is
+    /// done; the last connection is dropped after the server's `close_timeout`.
+    pub fn stop_server(&self, server: &Arc<Server>, code: u16, reason: &str) {
+        if server.begin_stop() {
+            for shard in self.shards.iter() {
+                let (server, reason) = (server.clone(), reason.into());
+                shard.control(Control::StopServer {
+                    server,
+                    code,
+                    reason,
+                });
+            }
+            server.check_stopped();
+        }
+    }
+
+    /// Forgets a stopped server: its number is free.
+    pub fn remove_server(&self, server: &Arc<Server>) {
+        let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = servers.get_mut(server.number() as usize)
+            && place.as_ref().is_some_and(|s| Arc::ptr_eq(s, server))
+        {
+            *place = None;
+        }
+    }
+
+    /// The process with this inbox serves connections of a server with a fixed number of them.
+    /// False if there is no such place.
+    pub fn set_worker(&self, server: &Arc<Server>, slot: usize, inbox: &Arc<Inbox>) -> bool {
+        let known = server.set_worker(slot, inbox);
+        self.tell_worker(server);
+        known
+    }
+
+    /// The process with this inbox is told of connections that need a process: each is one
+    /// [`crate::batch::Event::Passive`], to be answered with [`Engine::attach`].
+    pub fn set_acceptor(&self, server: &Arc<Server>, inbox: &Arc<Inbox>) {
+        server.set_acceptor(inbox);
+        self.tell_worker(server);
+    }
+
+    fn tell_worker(&self, server: &Arc<Server>) {
+        for shard in self.shards.iter() {
+            shard.control(Control::Worker(server.clone()));
+        }
+    }
+
+    /// The process of an inbox is dead: its connections close with 1011.
+    pub fn inbox_died(&self, server: &Server, inbox: &Arc<Inbox>) {
+        inbox.kill();
+        server.remove_inbox(inbox);
+        for (index, shard) in self.shards.iter().enumerate() {
+            if inbox.only().is_none_or(|conn| conn.shard() == index) {
+                shard.control(Control::InboxDied(inbox.clone()));
+            }
+        }
+    }
+
+    /// A plain process is dead: its connections close with 1011.
+    pub fn owner_died(&self, key: u64) {
+        for shard in self.shards.iter() {
+            shard.control(Control::OwnerDied(key));
+        }
+    }
+
+    /// There is room in an inbox for the connections of these shards, as [`Inbox::drain`] said.
+    pub fn resume(&self, inbox: &Inbox, mut shards: u64) {
+        while shards != 0 {
+            let index = shards.trailing_zeros() as usize;
+            shards &= shards - 1;
+            if let Some(shard) = self.shards.get(index) {
+                shard.control(Control::Resume(inbox.key()));
+            }
+        }
+    }
+
+    fn shard_of(&self, conn: ConnId) -> Option<&Arc<Handle>> {
+        self.shards.get(conn.shard())
+    }
+
+    fn known(&self, conn: ConnId) -> Result<&Arc<Handle>, SendError> {
+        let shard = self.shard_of(conn).ok_or(SendError::Closed)?;
+        shard
+            .slots
+            .is_known(conn)
+            .then_some(shard)
+            .ok_or(SendError::Closed)
+    }
+
+    /// The events of a connection go to this inbox, which serves no other connection.
+    pub fn attach(&self, conn: ConnId, inbox: &Arc<Inbox>) -> Result<(), SendError> {
+        let shard = self.known(conn)?;
+        inbox.dedicate(conn);
+        shard.control(Control::Attach {
+            conn,
+            inbox: inbox.clone(),
+        });
+        Ok(())
+    }
+
+    /// The server of a connection and its tag.
+    pub fn server_of(&self, conn: ConnId) -> Option<(u32, u8)> {
+        let label = self.shard_of(conn)?.slots.server(conn)?;
+        Some((label & MAX_SERVER, (label >> 24) as u8))
+    }
+
+    /// The server with this number.
+    pub fn server(&self, number: u32) -> Option<Arc<Server>> {
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        servers.get(number as usize)?.clone()
+    }
+
+    /// Whether frames may be sent to a connection.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.shard_of(conn)
+            .is_some_and(|shard| shard.slots.is_open(conn))
+    }
+
+    /// Counts bytes that a following [`Engine::send`] brings, or says why not.
+    pub fn reserve(&self, conn: ConnId, len: usize) -> Result<(), SendError> {
+        self.shard_of(conn)
+            .ok_or(SendError::Closed)?
+            .slots
+            .reserve(conn, len)
+    }
+
+    /// Takes back what [`Engine::reserve`] counted.
+    pub fn unreserve(&self, conn: ConnId, len: usize) {
+        if let Some(shard) = self.shard_of(conn) {
+            shard.slots.release(conn, len);
+        }
+    }
+
+    /// Notes that a close is on its way: sends that follow are refused. False if it was so.
+    pub fn set_closing(&self, conn: ConnId) -> bool {
+        self.shard_of(conn)
+            .is_some_and(|shard| shard.slots.set_closing(conn))
+    }
+
+    /// Whether the last event of a connection is still to come.
+    pub fn is_known(&self, conn: ConnId) -> bool {
+        self.known(conn).is_ok()
+    }
+
+    /// Hands frames to a shard. All parts must belong to it, and their bytes be reserved. They
+    /// come back if the shard has too much to do.
+    pub fn send(&self, shard: usize, frames: Frames) -> Result<(), Frames> {
+        let Some(shard) = self.shards.get(shard) else {
+            return Ok(());
+        };
+        shard.submit(Op::Frames(frames)).map_err(|op| match op {
+            Op::Frames(frames) => frames,
+            _ => Frames::default(),
+        })
+    }
+
+    /// Sends one frame to every connection of a server but one. A connection whose queue is
+    /// full does not get it, which is counted.
+    pub fn fan_out(
+        &self,
+        server: &Arc<Server>,
+        frame: Vec<u8>,
+        except: Option<ConnId>,
+    ) -> Result<(), SendError> {
+        let frame = Arc::new(frame);
+        if server.is_stopping() {
+            return Err(SendError::Closed);
+        }
+        let mut refused = 0;
+        for shard in self.shards.iter() {
+            let (server, frame) = (server.clone(), frame.clone());
+            let op = Op::Fanout {
+                server,
+                frame,
+                except,
+            };
+            refused += usize::from(shard.submit(op).is_err());
+        }
+        if refused == 0 {
+            Ok(())
+        } else {
+            Err(SendError::Busy)
+        }
+    }
+
+    /// Gives a connection of an owner server to another process.
+    pub fn set_owner(&self, conn: ConnId, owner: Arc<dyn Owner>) -> Result<(), SendError> {
+        let shard = self.known(conn)?;
+        shard
+            .submit(Op::Owner { conn, owner })
+            .map_err(|_| SendError::Busy)
+    }
+
+    /// Asks for what is known of a connection. The answer comes on the shard's thread.
+    pub fn conn_stats(&self, conn: ConnId, reply: StatsReply) -> Result<(), SendError> {
+        let shard = self.known(conn)?;
+        shard
+            .submit(Op::Info { conn, reply })
+            .map_err(|_| SendError::Busy)
+    }
+
+    /// Asks each shard for its connections of a server. `reply` makes the receiver of one
+    /// answer, which comes on the shard's thread.
+    pub fn connections(
+        &self,
+        server: &Arc<Server>,
+        reply: impl Fn() -> ConnectionsReply,
+    ) -> Result<usize, SendError> {
+        for shard in self.shards.iter() {
+            let op = Op::Connections {
+                server: server.clone(),
+                reply: reply(),
+            };
+            shard.submit(op).map_err(|_| SendError::Busy)?;
+        }
+        Ok(self.shards.len())
+    }
+}

@@ -1,0 +1,56 @@
+//! What the engine asks of the virtual machine around it.
+//!
+//! Every call comes from a shard's thread and must not block.
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+
+/// The process behind an [`crate::Inbox`].
+pub trait Bell: Send + Sync {
+    /// Tells the process that its inbox has events. False if the process is dead.
+    fn ring(&self) -> bool;
+}
+
+/// A process that gets every event as a message.
+pub trait Owner: Send + Sync {
+    /// Sends the events, in order. False if the process is dead.
+    fn deliver(&self, batch: &Batch) -> Delivery;
+    /// Equal for the same process of the same server, and for nothing else.
+    fn key(&self) -> u64;
+}
+
+/// What came of [`Owner::deliver`].
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// The process is dead.
+    pub dead: bool,
+    /// Connections whose text was not what the server promises, with the reason: they close
+    /// with 1007.
+    pub invalid: Vec<(crate::ConnId, Box<str>)>,
+}
+
+/// The process that started a server.
+pub trait ServerHost: Send + Sync {
+    /// The receiver of a new connection in owner mode. None if there is no such process.
+    fn owner(&self) -> Option<Arc<dyn Owner>>;
+    /// The server's port is free and its connections are gone.
+    fn stopped(&self);
+    /// Something that belongs into the log.
+    fn event(&self, event: Notice);
+}
+
+/// The process that started the engine.
+pub trait EngineHost: Send + Sync {
+    /// Something that belongs into the log.
+    fn event(&self, event: Notice);
+}
+
+/// Something that belongs into the log.
+#[derive(Debug)]
+pub enum Notice {
+    /// `accept` failed, with the operating system's words. At most one a second.
+    AcceptFailed(String),
+    /// A defect: a panic was caught, with its message and place.
+    Panic(String),
+}

@@ -1,0 +1,491 @@
+//! A byte-bounded queue between the shards and one handler process.
+//!
+//! Shards append to the *filling* batch; the process takes the whole of it in one swap and then
+//! reads from the *draining* batch without disturbing them. The process is told once that there
+//! is something (the inbox is then no longer *armed*) and not again until it has seen the
+//! inbox empty, so its mailbox never holds more than one message of ours.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::batch::{Batch, EVENT_COST, Event, Incoming};
+use crate::host::Bell;
+use crate::id::ConnId;
+
+/// One connection may fill this part of an inbox before the process has taken what is there.
+const SHARE: usize = 16;
+
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+
+/// The queue. Shared by the shards, which fill it, and the process, which drains it.
+pub struct Inbox {
+    key: u64,
+    limit: usize,
+    keep: usize,
+    bell: Box<dyn Bell>,
+    /// The one connection of an inbox that serves no other; 0 for none.
+    only: AtomicU64,
+    filling: Mutex<Filling>,
+    draining: Mutex<Draining>,
+    /// Cost of all events in both batches.
+    pending: AtomicUsize,
+    /// Bit n: shard n has connections that wait for room.
+    waiting: AtomicU64,
+    epoch: AtomicU32,
+}
+
+pub(crate) struct Filling {
+    batch: Batch,
+    armed: bool,
+    /// A shard will ring when its turn ends.
+    ringing: bool,
+    dead: bool,
+}
+
+#[derive(Default)]
+struct Draining {
+    batch: Batch,
+    next: usize,
+}
+
+/// What came of an attempt to append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Done,
+    /// No room, or the connection has had its share.
+    Full,
+    /// Nobody will ever read this inbox again.
+    Dead,
+}
+
+/// How much of an inbox one connection has filled since the process last took it over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Share {
+    epoch: u32,
+    bytes: u32,
+}
+
+/// What is left after [`Inbox::drain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing; the bell will ring.
+    Nothing,
+    /// More events; the bell will not ring.
+    More,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inbox {
+    /// An empty, armed inbox. `limit` bounds the payloads and [`EVENT_COST`] an event; `keep` is
+    /// how much memory an empty inbox may hold on to.
+    pub fn new(limit: usize, keep: usize, bell: Box<dyn Bell>) -> Arc<Self> {
+        Arc::new(Inbox {
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            limit,
+            keep,
+            bell,
+            only: AtomicU64::new(0),
+            filling: Mutex::new(Filling {
+                batch: Batch::default(),
+                armed: true,
+                ringing: false,
+                dead: false,
+            }),
+            draining: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            waiting: AtomicU64::new(0),
+            epoch: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Notes that this inbox serves this connection and no other.
+    pub(crate) fn dedicate(&self, conn: ConnId) {
+        self.only.store(conn.as_u64(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn only(&self) -> Option<ConnId> {
+        ConnId::from_u64(self.only.load(Ordering::Relaxed))
+    }
+
+    /// Cost of the events that wait.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Whether more than half of the room is taken.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.pending() > self.limit / 2
+    }
+
+    pub(crate) fn fill(&self) -> Filler<'_> {
+        Filler {
+            inbox: self,
+            filling: lock(&self.filling),
+            touched: false,
+        }
+    }
+
+    /// Rings the bell if there are events and the process waits. False if the process is dead.
+    pub(crate) fn ring(&self) -> bool {
+        let mut filling = lock(&self.filling);
+        filling.ringing = false;
+        if filling.dead {
+            return false;
+        }
+        if !filling.armed || filling.batch.is_empty() {
+            return true;
+        }
+        filling.armed = false;
+        drop(filling);
+        self.bell.ring()
+    }
+
+    /// The process is gone: drops what is here and refuses what comes.
+    pub fn kill(&self) {
+        let mut filling = lock(&self.filling);
+        filling.dead = true;
+        filling.batch = Batch::default();
+        drop(filling);
+        let mut draining = lock(&self.draining);
+        *draining = Draining::default();
+        drop(draining);
+        self.pending.store(0, Ordering::Release);
+    }
+
+    /// Notes that connections of this shard wait for room. True if there is room already.
+    pub(crate) fn wait(&self, shard: usize) -> bool {
+        self.waiting.fetch_or(1 << shard, Ordering::SeqCst);
+        if self.pending.load(Ordering::SeqCst) == 0 {
+            self.waiting.fetch_and(!(1 << shard), Ordering::SeqCst);
+            return true;
+        }
+        false
+    }
+
+    /// Reads up to `max` events.
+    ///
+    /// `visit` sees each event and says whether to go on; an event that it refuses with
+    /// [`Visit::Stop`] stays. Returns what is left, and the shards (as bits) whose connections
+    /// may go on: the caller passes them to [`crate::Engine::resume`].
+    pub fn drain(
+        &self,
+        max: usize,
+        mut visit: impl FnMut(ConnId, Event<'_>, usize) -> Visit,
+    ) -> (Left, u64) {
+        let mut draining = lock(&self.draining);
+        let mut freed = 0;
+        let mut swapped = false;
+        let mut seen = 0;
+        let mut left = Left::More;
+        let before = self.pending.load(Ordering::Acquire);
+        while seen < max {
+            if draining.next == draining.batch.len() {
+                draining.batch.clear(self.keep);
+                draining.next = 0;
+                let mut filling = lock(&self.filling);
+                if filling.batch.is_empty() {
+                    filling.armed = !filling.dead;
+                    left = Left::Nothing;
+                    break;
+                }
+                std::mem::swap(&mut filling.batch, &mut draining.batch);
+                self.epoch.fetch_add(1, Ordering::Relaxed);
+                swapped = true;
+            }
+            let index = draining.next;
+            let len = draining.batch.payload_len(index);
+            let Some((conn, event)) = draining.batch.event(index) else {
+                break;
+            };
+            let visit = visit(conn, event, len);
+            if visit == Visit::Stop {
+                break;
+            }
+            draining.batch.discard(index);
+            draining.next += 1;
+            freed += len + EVENT_COST;
+            seen += 1;
+            if visit == Visit::Last {
+                break;
+            }
+        }
+        // A full visit may have read the last event: say so now and save a call.
+        if left == Left::More && draining.next == draining.batch.len() {
+            let mut filling = lock(&self.filling);
+            if filling.batch.is_empty() {
+                filling.armed = !filling.dead;
+                left = Left::Nothing;
+            }
+            drop(filling);
+            if left == Left::Nothing {
+                draining.batch.clear(self.keep);
+                draining.next = 0;
+            }
+        }
+        drop(draining);
+        let now = self.pending.fetch_sub(freed.min(before), Ordering::SeqCst) - freed.min(before);
+        let room = now <= self.limit / 2 && (swapped || before > self.limit / 2);
+        let shards = if room || now == 0 || left == Left::Nothing {
+            self.take_waiting()
+        } else {
+            0
+        };
+        (left, shards)
+    }
+
+    fn take_waiting(&self) -> u64 {
+        // A plain read first: mostly nobody waits.
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return 0;
+        }
+        self.waiting.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// What [`Inbox::drain`]'s visitor wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// The next one.
+    Next,
+    /// This was the last one.
+    Last,
+    /// Not even this one.
+    Stop,
+}
+
+/// A locked inbox: one lock for all that a read brought.
+pub(crate) struct Filler<'a> {
+    inbox: &'a Inbox,
+    filling: MutexGuard<'a, Filling>,
+    touched: bool,
+}
+
+impl Filler<'_> {
+    /// Appends a message, if it fits.
+    pub(crate) fn message(
+        &mut self,
+        share: &mut Share,
+        conn: ConnId,
+        text: bool,
+        payload: &mut Option<Incoming<'_>>,
+    ) -> Pushed {
+        let len = payload.as_ref().map_or(0, Incoming::len);
+        let pushed = self.admit(share, len);
+        if pushed == Pushed::Done
+            && let Some(payload) = payload.take()
+        {
+            self.append(|batch| batch.push_message(conn, text, payload));
+        }
+        pushed
+    }
+
+    /// Moves an event out of a batch that was held back, if it fits.
+    pub(crate) fn take_over(
+        &mut self,
+        share: &mut Share,
+        held: &mut Batch,
+        index: usize,
+    ) -> Pushed {
+        let pushed = if held.is_message(index) {
+            self.admit(share, held.payload_len(index))
+        } else if self.filling.dead {
+            Pushed::Dead
+        } else {
+            Pushed::Done
+        };
+        if pushed == Pushed::Done {
+            self.append(|batch| held.move_to(index, batch));
+        }
+        pushed
+    }
+
+    /// Appends an event that is bounded by the number of connections and so needs no room.
+    pub(crate) fn event(&mut self, push: impl FnOnce(&mut Batch)) -> Pushed {
+        if self.filling.dead {
+            return Pushed::Dead;
+        }
+        self.append(push);
+        Pushed::Done
+    }
+
+    fn admit(&self, share: &mut Share, len: usize) -> Pushed {
+        if self.filling.dead {
+            return Pushed::Dead;
+        }
+        let epoch = self.inbox.epoch.load(Ordering::Relaxed);
+        if share.epoch != epoch {
+            *share = Share { epoch, bytes: 0 };
+        }
+        let cost = len + EVENT_COST;
+        let pending = self.inbox.pending.load(Ordering::Relaxed);
+        let no_room = pending != 0 && pending + cost > self.inbox.limit;
+        let share_used = share.bytes != 0 && share.bytes as usize + cost > self.inbox.limit / SHARE;
+        // A share is only for those who must share.
+        if no_room || (share_used && pending != 0) {
+            return Pushed::Full;
+        }
+        share.bytes = share
+            .bytes
+            .saturating_add(cost.min(u32::MAX as usize) as u32);
+        Pushed::Done
+    }
+
+    fn append(&mut self, push: impl FnOnce(&mut Batch)) {
+        let before = self.filling.batch.cost();
+        push(&mut self.filling.batch);
+        let cost = self.filling.batch.cost() - before;
+        self.inbox.pending.fetch_add(cost, Ordering::Relaxed);
+        if !self.filling.ringing {
+            self.filling.ringing = true;
+            self.touched = true;
+        }
+    }
+
+    /// Whether the caller is now the one who must ring when its turn ends.
+    pub(crate) fn finish(self) -> bool {
+        self.touched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    struct Count(Arc<AtomicUsize>);
+    impl Bell for Count {
+        fn ring(&self) -> bool {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            true
+        }
+    }
+
+    fn inbox(limit: usize) -> (Arc<Inbox>, Arc<AtomicUsize>) {
+        let rings = Arc::new(AtomicUsize::new(0));
+        (Inbox::new(limit, 0, Box::new(Count(rings.clone()))), rings)
+    }
+
+    fn id(slot: u32) -> ConnId {
+        ConnId::new(0, slot, 1)
+    }
+
+    fn push(inbox: &Inbox, share: &mut Share, conn: ConnId, len: usize) -> Pushed {
+        let bytes = vec![b'x'; len];
+        let mut filler = inbox.fill();
+        filler.message(share, conn, true, &mut Some(Incoming::Slice(&bytes)))
+    }
+
+    fn drain_all(inbox: &Inbox, max: usize) -> (usize, Left, u64) {
+        let mut n = 0;
+        let (left, shards) = inbox.drain(max, |_, _, _| {
+            n += 1;
+            Visit::Next
+        });
+        (n, left, shards)
+    }
+
+    #[test]
+    fn the_bound_at_less_equal_and_more() {
+        // Two connections, so that neither meets its share first.
+        for (second, expected) in [(35, Pushed::Done), (36, Pushed::Done), (37, Pushed::Full)] {
+            let (inbox, _) = inbox(2 * EVENT_COST + 100);
+            assert_eq!(push(&inbox, &mut Share::default(), id(1), 64), Pushed::Done);
+            assert_eq!(push(&inbox, &mut Share::default(), id(2), second), expected);
+        }
+    }
+
+    #[test]
+    fn an_empty_inbox_takes_any_message() {
+        let (inbox, _) = inbox(10);
+        assert_eq!(
+            push(&inbox, &mut Share::default(), id(1), 1000),
+            Pushed::Done
+        );
+        assert_eq!(push(&inbox, &mut Share::default(), id(1), 0), Pushed::Full);
+        assert_eq!(drain_all(&inbox, 10), (1, Left::Nothing, 0));
+        assert_eq!(inbox.pending(), 0);
+        assert_eq!(push(&inbox, &mut Share::default(), id(1), 0), Pushed::Done);
+    }
+
+    #[test]
+    fn one_connection_gets_its_share_only() {
+        let (inbox, _) = inbox(16 * 1000);
+        let mut greedy = Share::default();
+        assert_eq!(push(&inbox, &mut greedy, id(1), 936), Pushed::Done);
+        assert_eq!(push(&inbox, &mut greedy, id(1), 0), Pushed::Full);
+        assert_eq!(
+            push(&inbox, &mut Share::default(), id(2), 900),
+            Pushed::Done
+        );
+        assert!(!inbox.wait(3));
+        // Taking one event takes the whole batch over: a new share for everyone.
+        let (n, left, shards) = drain_all(&inbox, 1);
+        assert_eq!((n, left, shards), (1, Left::More, 1 << 3));
+        assert_eq!(push(&inbox, &mut greedy, id(1), 936), Pushed::Done);
+    }
+
+    #[test]
+    fn the_bell_rings_once_until_seen_empty() {
+        let (inbox, rings) = inbox(10_000);
+        let mut share = Share::default();
+        push(&inbox, &mut share, id(1), 1);
+        assert!(inbox.ring());
+        push(&inbox, &mut share, id(1), 1);
+        assert!(inbox.ring());
+        assert_eq!(rings.load(Ordering::SeqCst), 1);
+        assert_eq!(drain_all(&inbox, 1).1, Left::More);
+        push(&inbox, &mut share, id(1), 1);
+        inbox.ring();
+        assert_eq!(rings.load(Ordering::SeqCst), 1);
+        assert_eq!(drain_all(&inbox, 9), (2, Left::Nothing, 0));
+        push(&inbox, &mut share, id(1), 1);
+        inbox.ring();
+        assert_eq!(rings.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn who_waits_is_told_when_there_is_room() {
+        let (inbox, _) = inbox(1000);
+        for slot in 0..10 {
+            push(&inbox, &mut Share::default(), id(slot), 36);
+        }
+        assert_eq!(
+            push(&inbox, &mut Share::default(), id(11), 36),
+            Pushed::Full
+        );
+        assert!(!inbox.wait(0));
+        assert_eq!(drain_all(&inbox, 1).2, 0, "still more than half");
+        assert_eq!(drain_all(&inbox, 4).2, 1, "half is free");
+        assert!(!inbox.wait(0));
+        assert_eq!(drain_all(&inbox, 100), (5, Left::Nothing, 1));
+        assert!(inbox.wait(0), "empty: no need to wait");
+    }
+
+    #[test]
+    fn a_refused_event_stays() {
+        let (inbox, _) = inbox(1000);
+        push(&inbox, &mut Share::default(), id(1), 5);
+        let (left, _) = inbox.drain(9, |_, _, _| Visit::Stop);
+        assert_eq!(left, Left::More);
+        assert_eq!(drain_all(&inbox, 9).0, 1);
+    }
+
+    #[test]
+    fn a_dead_inbox_takes_nothing() {
+        let (inbox, rings) = inbox(1000);
+        push(&inbox, &mut Share::default(), id(1), 5);
+        inbox.kill();
+        assert_eq!(push(&inbox, &mut Share::default(), id(1), 5), Pushed::Dead);
+        assert!(!inbox.ring());
+        assert_eq!(rings.load(Ordering::SeqCst), 0);
+        assert_eq!(inbox.pending(), 0);
+    }
+}

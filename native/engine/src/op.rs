@@ -1,0 +1,137 @@
+//! What other threads ask of a shard.
+
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::active::SetActive;
+use crate::host::Owner;
+use crate::id::ConnId;
+use crate::inbox::Inbox;
+use crate::listener::Listening;
+use crate::server::Server;
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection is closed or closing.
+    Closed,
+    /// The connection's queue, or the shard's, is full.
+    Busy,
+}
+
+/// Encoded frames for connections of one shard: one buffer, and who gets which part.
+///
+/// Built by the caller of [`crate::Engine::send`]; the bytes of each part were counted with
+/// [`crate::Engine::reserve`] before.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// The bytes of all frames.
+    pub bytes: Vec<u8>,
+    /// In the order in which they are to be carried out.
+    pub parts: Vec<(ConnId, Part)>,
+}
+
+/// One thing to do for a connection.
+#[derive(Debug)]
+pub enum Part {
+    /// Write these bytes: whole frames.
+    Write(Range<u32>),
+    /// Start the close handshake.
+    Close(u16, Box<str>),
+    /// Close without waiting for the peer: it, or its handler, broke the rules.
+    Fail(u16, Box<str>),
+    /// Change the credits.
+    Active(SetActive),
+}
+
+impl Frames {
+    /// Adds a range of frames; one that follows directly on the last is merged with it.
+    pub fn write(&mut self, conn: ConnId, range: Range<u32>) {
+        if let Some((last, Part::Write(open))) = self.parts.last_mut()
+            && *last == conn
+            && open.end == range.start
+        {
+            open.end = range.end;
+            return;
+        }
+        self.parts.push((conn, Part::Write(range)));
+    }
+}
+
+/// Receives what is known of a connection; nothing if it is gone.
+pub type StatsReply = Box<dyn FnOnce(Option<ConnStats>) + Send>;
+
+/// Receives the connections of a server on one shard.
+pub type ConnectionsReply = Box<dyn FnOnce(&[ConnId]) + Send>;
+
+/// Work that grows with the traffic. Its queue is bounded.
+pub(crate) enum Op {
+    Frames(Frames),
+    Fanout {
+        server: Arc<Server>,
+        frame: Arc<Vec<u8>>,
+        except: Option<ConnId>,
+    },
+    Owner {
+        conn: ConnId,
+        owner: Arc<dyn Owner>,
+    },
+    Info {
+        conn: ConnId,
+        reply: StatsReply,
+    },
+    Connections {
+        server: Arc<Server>,
+        reply: ConnectionsReply,
+    },
+}
+
+/// Rare work that must not get lost: at most one at a time for each server, inbox or connection.
+pub(crate) enum Control {
+    Accepted {
+        server: Arc<Server>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    },
+    Listen(Listening),
+    /// There is room in the inbox again.
+    Resume(u64),
+    InboxDied(Arc<Inbox>),
+    OwnerDied(u64),
+    /// A handler process of the server is ready.
+    Worker(Arc<Server>),
+    Attach {
+        conn: ConnId,
+        inbox: Arc<Inbox>,
+    },
+    StopServer {
+        server: Arc<Server>,
+        code: u16,
+        reason: Box<str>,
+    },
+    Shutdown,
+}
+
+/// What a shard knows of one connection.
+#[derive(Clone, Debug)]
+pub struct ConnStats {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// Path of the request.
+    pub path: Box<str>,
+    /// Query of the request, without the question mark.
+    pub query: Box<str>,
+    /// The subprotocol that was agreed on.
+    pub subprotocol: Option<Box<str>>,
+    /// Milliseconds since the handshake.
+    pub age: u64,
+    /// Bytes queued and not yet taken by the operating system.
+    pub queue: usize,
+    /// Bytes that arrived and wait for a credit or for room in the inbox.
+    pub held: usize,
+    /// Frames received.
+    pub frames_in: u64,
+    /// The credits.
+    pub active: crate::Active,
+}

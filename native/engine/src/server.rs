@@ -1,0 +1,201 @@
+//! What the shards share of one server: its settings, its counters, its receivers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::{Mode, ServerConfig};
+use crate::host::ServerHost;
+use crate::id::ConnId;
+use crate::inbox::Inbox;
+
+/// Highest server number: the slot table keeps it in 24 bits beside the tag.
+pub(crate) const MAX_SERVER: u32 = (1 << 24) - 1;
+
+/// A server, as all shards see it.
+pub struct Server {
+    number: u32,
+    /// Settings, never changed.
+    pub config: ServerConfig,
+    pub(crate) host: Box<dyn ServerHost>,
+    pub(crate) counters: Counters,
+    workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
+    acceptor: Mutex<Option<Arc<Inbox>>>,
+    /// The listening socket and every accepted one.
+    live: AtomicUsize,
+    stopping: AtomicBool,
+    stopped: AtomicBool,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) open: AtomicUsize,
+    pub(crate) unattached: AtomicUsize,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) frames_in: AtomicU64,
+    pub(crate) frames_out: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+}
+
+/// The counters of a server at one moment. All count from the start of the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerStats {
+    /// Open connections.
+    pub connections: usize,
+    /// Connections whose handshake was completed.
+    pub accepted: u64,
+    /// Sockets that were refused, or that left before their handshake was complete.
+    pub rejected: u64,
+    /// Messages received.
+    pub frames_in: u64,
+    /// Frames handed over for sending.
+    pub frames_out: u64,
+    /// Bytes read after the handshake.
+    pub bytes_in: u64,
+    /// Bytes written after the handshake.
+    pub bytes_out: u64,
+    /// Copies of broadcast frames that a full connection did not get.
+    pub dropped: u64,
+}
+
+pub(crate) fn bump(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+fn get(slot: &Mutex<Option<Arc<Inbox>>>) -> Option<Arc<Inbox>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+impl Server {
+    pub(crate) fn new(number: u32, config: ServerConfig, host: Box<dyn ServerHost>) -> Self {
+        let workers = match config.mode {
+            Mode::Workers(n) => n,
+            Mode::PerConnection | Mode::Owner => 0,
+        };
+        Server {
+            number,
+            config,
+            host,
+            counters: Counters::default(),
+            workers: (0..workers).map(|_| Mutex::new(None)).collect(),
+            acceptor: Mutex::new(None),
+            live: AtomicUsize::new(1),
+            stopping: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// The server's number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What the slot table keeps for each connection: the number and the caller's tag.
+    pub(crate) fn label(&self) -> u32 {
+        (u32::from(self.config.tag) << 24) | self.number
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> ServerStats {
+        let c = &self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ServerStats {
+            connections: c.open.load(Ordering::Relaxed),
+            accepted: read(&c.accepted),
+            rejected: read(&c.rejected),
+            frames_in: read(&c.frames_in),
+            frames_out: read(&c.frames_out),
+            bytes_in: read(&c.bytes_in),
+            bytes_out: read(&c.bytes_out),
+            dropped: read(&c.dropped),
+        }
+    }
+
+    /// Number of handler processes, 0 where there is no fixed number.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    pub(crate) fn set_worker(&self, slot: usize, inbox: &Arc<Inbox>) -> bool {
+        self.put(self.workers.get(slot), inbox)
+    }
+
+    pub(crate) fn set_acceptor(&self, inbox: &Arc<Inbox>) -> bool {
+        self.put(Some(&self.acceptor), inbox)
+    }
+
+    fn put(&self, slot: Option<&Mutex<Option<Arc<Inbox>>>>, inbox: &Arc<Inbox>) -> bool {
+        let Some(slot) = slot else { return false };
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox.clone());
+        true
+    }
+
+    /// Takes a dead process's inbox out.
+    pub(crate) fn remove_inbox(&self, inbox: &Inbox) {
+        for slot in self.workers.iter().chain([&self.acceptor]) {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.as_ref().is_some_and(|i| i.key() == inbox.key()) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// The handler process of a connection: always the same one as long as it lives.
+    pub(crate) fn worker_for(&self, conn: ConnId) -> Option<Arc<Inbox>> {
+        let n = self.workers.len();
+        // Slots are handed out in order, so they spread evenly without a hash.
+        let first = conn.slot() as usize % n.max(1);
+        (0..n).find_map(|i| get(&self.workers[(first + i) % n]))
+    }
+
+    pub(crate) fn acceptor(&self) -> Option<Arc<Inbox>> {
+        get(&self.acceptor)
+    }
+
+    /// Whether one more socket may be accepted; it is counted if so.
+    pub(crate) fn enter(&self) -> bool {
+        // The listening socket counts as one.
+        let taken = self.live.fetch_add(1, Ordering::AcqRel);
+        if taken > self.config.max_connections {
+            self.leave();
+            return false;
+        }
+        true
+    }
+
+    /// The listening socket, or an accepted one, is gone.
+    pub(crate) fn leave(&self) {
+        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.tell_stopped();
+        }
+    }
+
+    /// Whether no socket is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live.load(Ordering::Acquire) == 0
+    }
+
+    /// True for the first caller.
+    pub(crate) fn begin_stop(&self) -> bool {
+        !self.stopping.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Tells that the server has stopped, if so: once.
+    pub(crate) fn check_stopped(&self) {
+        if self.is_empty() {
+            self.tell_stopped();
+        }
+    }
+
+    fn tell_stopped(&self) {
+        if self.is_stopping() && !self.stopped.swap(true, Ordering::AcqRel) {
+            self.host.stopped();
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! One thread, one runtime, and the connections that live there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::batch::OpenInfo;
+use crate::config::Mode;
+use crate::conn::{Conn, Task};
+use crate::deliver::{Route, Staging};
+use crate::host::Owner;
+use crate::id::ConnId;
+use crate::inbox::Inbox;
+use crate::op::{Control, Op};
+use crate::server::Server;
+use crate::slots::Slots;
+
+/// Bytes that one read may bring. One buffer a shard, used by all its connections in turn.
+const READ_BUFFER: usize = 128 * 1024;
+
+/// Operations that may wait for a shard.
+const OPS: usize = 8192;
+
+/// The step of the clock that closes what has waited too long.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A duration in steps of the shard's clock, never shorter than it.
+pub(crate) fn ticks(duration: Duration) -> u32 {
+    let ticks = duration.as_millis().div_ceil(TICK.as_millis()) + 1;
+    ticks.min(u128::from(u32::MAX / 2)) as u32
+}
+
+/// The part of a shard that every thread may use.
+pub(crate) struct Handle {
+    pub(crate) index: usize,
+    pub(crate) slots: Slots,
+    pub(crate) turn: Notify,
+    ops: Sender<Op>,
+    controls: Sender<Control>,
+    sleeping: AtomicBool,
+}
+
+/// What a shard is made of, before its thread runs.
+pub(crate) struct Parts {
+    pub(crate) handle: Arc<Handle>,
+    ops: Receiver<Op>,
+    controls: Receiver<Control>,
+}
+
+impl Handle {
+    pub(crate) fn make(index: usize, seed: u32) -> Parts {
+        let (op_sender, ops) = crossbeam_channel::bounded(OPS);
+        let (control_sender, controls) = crossbeam_channel::unbounded();
+        let handle = Arc::new(Handle {
+            index,
+            slots: Slots::new(seed),
+            turn: Notify::new(),
+            ops: op_sender,
+            controls: control_sender,
+            sleeping: AtomicBool::new(false),
+        });
+        Parts {
+            handle,
+            ops,
+            controls,
+        }
+    }
+
+    /// Hands work over. It comes back if the queue is full.
+    pub(crate) fn submit(&self, op: Op) -> Result<(), Op> {
+        match self.ops.try_send(op) {
+            Ok(()) => {
+                self.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(op) | TrySendError::Disconnected(op)) => Err(op),
+        }
+    }
+
+    /// Hands over work that must not get lost. A shard that has ended needs it no more.
+    pub(crate) fn control(&self, control: Control) {
+        if self.controls.send(control).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// One wake-up for all that is handed over while the shard sleeps; none while it runs.
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
+            self.turn.notify_one();
+        }
+    }
+
+    /// Called by the runtime when it has nothing left to run.
+    fn before_park(&self) {
+        self.sleeping.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let work = !self.ops.is_empty() || !self.controls.is_empty();
+        if work && self.sleeping.swap(false, Ordering::SeqCst) {
+            self.turn.notify_one();
+        }
+    }
+
+    fn after_park(&self) {
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The state of a shard. It never leaves its thread.
+pub(crate) struct Shard {
+    pub(crate) handle: Arc<Handle>,
+    /// All shards, this one among them, in order.
+    pub(crate) all: Arc<[Arc<Handle>]>,
+    pub(crate) read_buffer: RefCell<Box<[u8]>>,
+    pub(crate) scratch: RefCell<Vec<u8>>,
+    pub(crate) ops: Receiver<Op>,
+    pub(crate) controls: Receiver<Control>,
+    pub(crate) lists: Lists,
+    conns: RefCell<Vec<Option<Rc<Conn>>>>,
+    free: RefCell<Vec<u32>>,
+    members: RefCell<HashMap<u32, Vec<Rc<Conn>>>>,
+    /// Connections that have no receiver yet.
+    unrouted: RefCell<Vec<Rc<Conn>>>,
+    /// Connections that wait for room, by inbox.
+    waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
+    stagings: RefCell<HashMap<u64, Rc<Staging>>>,
+    /// Listeners and handshakes, by server.
+    pub(crate) tasks: RefCell<HashMap<u64, (u32, AbortHandle)>>,
+    next_task: Cell<u64>,
+    due: Cell<bool>,
+    start: Instant,
+    pub(crate) sweep: Notify,
+    pub(crate) end: Notify,
+}
+
+/// What the present turn has to finish.
+#[derive(Default)]
+pub(crate) struct Lists {
+    pub(crate) soiled: RefCell<Vec<Rc<Conn>>>,
+    pub(crate) inboxes: RefCell<Vec<Arc<Inbox>>>,
+    pub(crate) stagings: RefCell<Vec<Rc<Staging>>>,
+    pub(crate) resumable: RefCell<Vec<u64>>,
+    pub(crate) orphans: RefCell<Vec<Rc<Conn>>>,
+    pub(crate) watched: RefCell<Vec<Rc<Conn>>>,
+}
+
+impl Shard {
+    fn new(parts: Parts, all: Arc<[Arc<Handle>]>) -> Rc<Self> {
+        Rc::new(Shard {
+            handle: parts.handle,
+            all,
+            read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
+            scratch: RefCell::default(),
+            ops: parts.ops,
+            controls: parts.controls,
+            lists: Lists::default(),
+            conns: RefCell::default(),
+            free: RefCell::default(),
+            members: RefCell::default(),
+            unrouted: RefCell::default(),
+            waiting: RefCell::default(),
+            stagings: RefCell::default(),
+            tasks: RefCell::default(),
+            next_task: Cell::new(0),
+            due: Cell::new(false),
+            start: Instant::now(),
+            sweep: Notify::new(),
+            end: Notify::new(),
+        })
+    }
+
+    /// The shard's clock, in steps of 100 ms. It starts at 1: 0 stands for never.
+    pub(crate) fn now(&self) -> u32 {
+        (self.start.elapsed().as_millis() / TICK.as_millis()) as u32 + 1
+    }
+
+    /// Makes sure that a turn follows what is ready now.
+    pub(crate) fn schedule(&self) {
+        if !self.due.replace(true) {
+            self.handle.turn.notify_one();
+        }
+    }
+
+    pub(crate) fn turn_begins(&self) {
+        self.due.set(false);
+    }
+
+    /// The open connection of this name.
+    pub(crate) fn conn(&self, id: ConnId) -> Option<Rc<Conn>> {
+        let conns = self.conns.borrow();
+        let conn = conns.get(id.slot() as usize)?.as_ref()?;
+        (conn.id == id && self.handle.slots.is_known(id)).then(|| conn.clone())
+    }
+
+    /// The server's connections here.
+    pub(crate) fn members(&self, server: &Server) -> Vec<Rc<Conn>> {
+        self.members
+            .borrow()
+            .get(&server.number())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn with_members(&self, server: &Server, work: impl FnOnce(&[Rc<Conn>])) {
+        let members = self.members.borrow();
+        work(members.get(&server.number()).map_or(&[], Vec::as_slice));
+    }
+
+    pub(crate) fn everyone(&self) -> Vec<Rc<Conn>> {
+        self.conns.borrow().iter().flatten().cloned().collect()
+    }
+
+    /// Takes in a socket whose handshake is done, with the bytes that followed it. The server
+    /// has counted the socket.
+    pub(crate) fn adopt(
+        self: &Rc<Self>,
+        server: &Arc<Server>,
+        stream: tokio::net::TcpStream,
+        info: Box<OpenInfo>,
+        mut rest: Vec<u8>,
+    ) {
+        let slot = self.free.borrow_mut().pop();
+        let slot = slot.unwrap_or_else(|| self.conns.borrow().len() as u32);
+        let limit = server.config.send_queue_size;
+        let Some(id) = self
+            .handle
+            .slots
+            .open(self.handle.index, slot, limit, server.label())
+        else {
+            // Sixteen million connections: the socket is dropped.
+            server.leave();
+            return;
+        };
+        let conn = Conn::new(id, server.clone(), stream, info);
+        {
+            let mut conns = self.conns.borrow_mut();
+            if slot as usize == conns.len() {
+                conns.push(None);
+            }
+            if let Some(place) = conns.get_mut(slot as usize) {
+                *place = Some(conn.clone());
+            }
+            let mut members = self.members.borrow_mut();
+            let members = members.entry(server.number()).or_default();
+            conn.member.set(members.len() as u32);
+            members.push(conn.clone());
+        }
+        server.counters.open.fetch_add(1, Ordering::Relaxed);
+        crate::server::bump(&server.counters.accepted, 1);
+        self.route(&conn);
+        if !rest.is_empty() {
+            conn.receive(self, &mut rest);
+        }
+        tokio::task::spawn_local(Task {
+            conn,
+            shard: self.clone(),
+        });
+    }
+
+    /// Finds the receiver of a new connection, or lets it wait for one.
+    fn route(self: &Rc<Self>, conn: &Rc<Conn>) {
+        let server = &conn.server;
+        match server.config.mode {
+            Mode::Owner => match server.host.owner() {
+                Some(owner) => conn.set_route(self, self.push_route(&owner)),
+                None => conn.orphan(self, "no owner"),
+            },
+            Mode::Workers(_) => match server.worker_for(conn.id) {
+                Some(inbox) => conn.set_route(self, Route::Pull(inbox)),
+                None => self.unrouted.borrow_mut().push(conn.clone()),
+            },
+            Mode::PerConnection => {
+                server.counters.unattached.fetch_add(1, Ordering::Relaxed);
+                if !self.announce(conn) {
+                    self.unrouted.borrow_mut().push(conn.clone());
+                }
+            }
+        }
+    }
+
+    /// Asks for a process for this connection. False if nobody is there to ask.
+    fn announce(&self, conn: &Rc<Conn>) -> bool {
+        let Some(inbox) = conn.server.acceptor() else {
+            return false;
+        };
+        let mut filler = inbox.fill();
+        let done = filler.event(|batch| batch.push_passive(conn.id));
+        let ring = filler.finish();
+        if ring {
+            self.lists.inboxes.borrow_mut().push(inbox);
+            self.schedule();
+        }
+        done == crate::inbox::Pushed::Done
+    }
+
+    /// A handler process of the server is ready: those that waited for one go to it.
+    pub(crate) fn worker_ready(self: &Rc<Self>, server: &Server) {
+        let all = std::mem::take(&mut *self.unrouted.borrow_mut());
+        for conn in all {
+            if conn.server.number() != server.number() {
+                self.unrouted.borrow_mut().push(conn);
+            } else if server.config.mode == Mode::PerConnection {
+                if !self.announce(&conn) {
+                    self.unrouted.borrow_mut().push(conn);
+                }
+            } else if self.handle.slots.is_known(conn.id) {
+                self.route(&conn);
+            }
+        }
+    }
+
+    pub(crate) fn attach(self: &Rc<Self>, id: ConnId, inbox: Arc<Inbox>) {
+        if let Some(conn) = self.conn(id) {
+            conn.server
+                .counters
+                .unattached
+                .fetch_sub(1, Ordering::Relaxed);
+            conn.set_route(self, Route::Pull(inbox));
+        }
+    }
+
+    pub(crate) fn push_route(&self, owner: &Arc<dyn Owner>) -> Route {
+        let mut stagings = self.stagings.borrow_mut();
+        let staging = stagings.entry(owner.key()).or_insert_with(|| {
+            Rc::new(Staging {
+                owner: owner.clone(),
+                batch: RefCell::default(),
+                touched: Cell::new(false),
+            })
+        });
+        Route::Push(staging.clone())
+    }
+
+    pub(crate) fn drop_staging(&self, key: u64) {
+        self.stagings.borrow_mut().remove(&key);
+    }
+
+    pub(crate) fn touch(&self, route: &Route) {
+        match route {
+            Route::Pull(inbox) => self.lists.inboxes.borrow_mut().push(inbox.clone()),
+            Route::Push(staging) if !staging.touched.replace(true) => {
+                self.lists.stagings.borrow_mut().push(staging.clone());
+            }
+            Route::Push(_) | Route::None => return,
+        }
+        self.schedule();
+    }
+
+    pub(crate) fn wait(&self, conn: &Rc<Conn>, route: &Route) {
+        let Some(inbox) = route.inbox() else { return };
+        let key = inbox.key();
+        self.waiting
+            .borrow_mut()
+            .entry(key)
+            .or_default()
+            .push_back(conn.clone());
+        if inbox.wait(self.handle.index) {
+            self.lists.resumable.borrow_mut().push(key);
+            self.schedule();
+        }
+    }
+
+    /// Lets those that wait for room in this inbox go on, the longest wait first.
+    pub(crate) fn resume(&self, key: u64) {
+        let queue = self.waiting.borrow_mut().remove(&key);
+        for conn in queue.into_iter().flatten() {
+            conn.resume(self);
+        }
+    }
+
+    pub(crate) fn orphan_later(&self, conn: &Rc<Conn>) {
+        self.lists.orphans.borrow_mut().push(conn.clone());
+        self.schedule();
+    }
+
+    pub(crate) fn soiled(&self, conn: &Rc<Conn>) {
+        self.lists.soiled.borrow_mut().push(conn.clone());
+        self.schedule();
+    }
+
+    pub(crate) fn watch(&self, conn: &Rc<Conn>) {
+        self.lists.watched.borrow_mut().push(conn.clone());
+        self.sweep.notify_one();
+    }
+
+    /// The id of a connection names nothing from here on.
+    pub(crate) fn forget(&self, conn: &Rc<Conn>) {
+        self.handle.slots.close(conn.id);
+        conn.server.counters.open.fetch_sub(1, Ordering::Relaxed);
+        let mut members = self.members.borrow_mut();
+        let number = conn.server.number();
+        if let Some(list) = members.get_mut(&number) {
+            let place = conn.member.get() as usize;
+            if list.get(place).is_some_and(|c| Rc::ptr_eq(c, conn)) {
+                list.swap_remove(place);
+                if let Some(moved) = list.get(place) {
+                    moved.member.set(place as u32);
+                }
+            }
+            if list.is_empty() {
+                members.remove(&number);
+            }
+        }
+        drop(members);
+        self.unrouted.borrow_mut().retain(|c| !Rc::ptr_eq(c, conn));
+    }
+
+    /// The slot of a connection is free.
+    pub(crate) fn retire(&self, conn: &Rc<Conn>) {
+        let slot = conn.id.slot();
+        if let Some(place) = self.conns.borrow_mut().get_mut(slot as usize) {
+            *place = None;
+        }
+        self.free.borrow_mut().push(slot);
+    }
+
+    /// Runs a task of a server that ends with it.
+    pub(crate) fn spawn_for(
+        self: &Rc<Self>,
+        server: &Server,
+        work: impl Future<Output = ()> + 'static,
+    ) {
+        let number = self.next_task.get();
+        self.next_task.set(number + 1);
+        let shard = self.clone();
+        let task = tokio::task::spawn_local(async move {
+            work.await;
+            shard.tasks.borrow_mut().remove(&number);
+        });
+        self.tasks
+            .borrow_mut()
+            .insert(number, (server.number(), task.abort_handle()));
+    }
+
+    async fn sweeper(self: Rc<Self>) {
+        loop {
+            if self.lists.watched.borrow().is_empty() {
+                self.sweep.notified().await;
+            }
+            tokio::time::sleep(TICK).await;
+            let now = self.now();
+            let watched = std::mem::take(&mut *self.lists.watched.borrow_mut());
+            for conn in watched {
+                if conn.sweep(&self, now) {
+                    self.lists.watched.borrow_mut().push(conn);
+                }
+            }
+        }
+    }
+
+    async fn turns(self: Rc<Self>) {
+        loop {
+            self.handle.turn.notified().await;
+            let work = std::panic::AssertUnwindSafe(|| self.turn());
+            if std::panic::catch_unwind(work).is_err() {
+                // What the turn had left to do is still on the lists.
+                self.schedule();
+            }
+        }
+    }
+}
+
+/// Runs a shard until it is told to end. The first result tells whether it could start.
+pub(crate) fn run(parts: Parts, all: Arc<[Arc<Handle>]>, started: &dyn Fn(io::Result<()>)) {
+    let before = parts.handle.clone();
+    let after = parts.handle.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_park(move || before.before_park())
+        .on_thread_unpark(move || after.after_park())
+        .build_local(Default::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => return started(Err(e)),
+    };
+    runtime.block_on(async {
+        let shard = Shard::new(parts, all);
+        tokio::task::spawn_local(shard.clone().turns());
+        tokio::task::spawn_local(shard.clone().sweeper());
+        started(Ok(()));
+        shard.end.notified().await;
+        for conn in shard.everyone() {
+            conn.abort(&shard);
+        }
+        shard.turn();
+    });
+}
