@@ -17,7 +17,8 @@
 %%
 %% An owner is protected by credits: each connection starts with `active => 100',
 %% which means that after a hundred frames comes `passive', and nothing more is
-%% read from that client until {@link setopts/2} gives new credits.
+%% read from that client until {@link setopts/2} gives new credits. `passive' only comes when a number ran out, not after
+%% `once'.
 %%
 %% <h3>Naming a server</h3>
 %%
@@ -94,7 +95,7 @@
 
 -type active() :: true | false | once | integer().
 %% How many frames a connection may deliver. A number adds to the credits that
-%% are left, as in `inet'; `once' sets them to one, `false' to none, and `true'
+%% are left, up to 32767, as in `inet'; `once' sets them to one, `false' to none, and `true'
 %% lifts the limit. Control frames cost nothing, and pings are always answered.
 
 -type conn_option() :: {active, active()}.
@@ -120,7 +121,7 @@
           handler => handler(),
           processes => one | pos_integer() | per_connection,
           batch => boolean(),
-          active => true | false | once | pos_integer(),
+          active => true | false | once | 1..32767,
           format => json | raw,
           keys => binary | existing_atom | {atoms, [atom()]},
           null => null | undefined | nil,

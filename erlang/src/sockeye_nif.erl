@@ -43,11 +43,14 @@
 -type batch() :: [sockeye:conn() | sockeye:event()].
 -type conn_error() :: {sockeye:conn(), sockeye:send_error()}.
 
--spec init() -> ok.
+-spec init() -> ok | {error, term()}.
 init() ->
     case load(candidates(), []) of
         ok ->
             ok;
+        {error, [{_, upgrade, _} | _]} = Error ->
+            %% A second load: the code and the library in use stay.
+            Error;
         {error, Reason} ->
             %% Failing here would leave callers with a bare `undef': let the
             %% stubs tell what went wrong instead.

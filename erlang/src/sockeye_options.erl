@@ -79,8 +79,8 @@ check(processes, V) -> V =:= one orelse V =:= per_connection
                            orelse "one, 1..1024 or per_connection";
 check(batch, V) -> is_boolean(V) orelse "a boolean";
 check(active, V) -> is_boolean(V) orelse V =:= once
-                        orelse is_integer(V) andalso V >= 1 andalso V =< ?MAX
-                        orelse "true, false, once or a positive integer";
+                        orelse is_integer(V) andalso V >= 1 andalso V =< 32767
+                        orelse "true, false, once or 1..32767";
 check(format, V) -> V =:= json orelse V =:= raw orelse "json or raw";
 check(keys, V) -> keys(V);
 check(null, V) -> V =:= null orelse V =:= undefined orelse V =:= nil

@@ -1,0 +1,139 @@
+%% Every option: what it takes, what it refuses, and its default.
+-module(sockeye_options_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+parse(Options) ->
+    sockeye_options:parse(Options, self()).
+
+value(Key, Value) ->
+    {ok, #{Key := Parsed}} = parse(#{Key => Value}),
+    Parsed.
+
+defaults_test() ->
+    Self = self(),
+    {ok, Config} = parse(#{}),
+    ?assertMatch(#{ip := {127, 0, 0, 1}, port := 19765, backlog := 1024, name := undefined,
+                   handler := Self, mode := {owner, Self, false}, active := 100,
+                   format := json, keys := binary, null := null, max_depth := 128,
+                   on_invalid_json := close, max_message_size := 16777216,
+                   max_frame_size := 16777216, max_fragments := 65536,
+                   inbox_size := 1048576, send_queue_size := 1048576,
+                   send_timeout := 30000, handshake_timeout := 10000, close_timeout := 5000,
+                   max_connections := infinity, subprotocols := []}, Config).
+
+good() ->
+    [{port, [0, 1, 65535]},
+     {backlog, [1, 2147483647]},
+     {name, [a_name]},
+     {handler, [self(), some_name, {bare_handler, []}]},
+     {batch, [true, false]},
+     {active, [true, false, once, 1, 32767]},
+     {format, [json, raw]},
+     {keys, [binary, existing_atom, {atoms, []}, {atoms, [a, b]}]},
+     {null, [null, undefined, nil]},
+     {max_depth, [1, 4096]},
+     {on_invalid_json, [close, deliver]},
+     {max_connections, [1, infinity]},
+     {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]}
+     | [{Key, [1, 2147483647]} || Key <- sizes()]].
+
+bad() ->
+    [{port, [-1, 65536, 80.0, "80", <<"80">>, any]},
+     {ip, [all, {1, 2, 3}, {1, 2, 3, 256}, "localhost", <<"1.2.3">>, [a], 1]},
+     {backlog, [0, -1, 2147483648, many]},
+     {name, [undefined, "name", {local, "name"}, {global, name}, 1]},
+     {handler, [undefined, "name", {no_such_module, []}, {lists, []}, {bare_handler}, 1]},
+     {processes, [0, -1, 1025, two, 1.0]},
+     {batch, [yes, 1]},
+     {active, [0, -1, 32768, twice, 1.0]},
+     {format, [text, undefined]},
+     {keys, [atom, {atoms, a}, {atoms, [<<"a">>]}, {atoms, [a | b]}]},
+     {null, [none, <<"null">>, 0]},
+     {max_depth, [0, 4097, infinity]},
+     {on_invalid_json, [ignore]},
+     {max_connections, [0, -1, unlimited, 1.5]},
+     {subprotocols, [chat, [chat], [<<>>], [<<"a b">>], [<<"a,b">>], [<<"a">> | b]]},
+     {prot, [8080]},
+     {<<"port">>, [8080]}
+     | [{Key, [0, -1, 2147483648, 1.0, infinity]} || Key <- sizes()]].
+
+sizes() ->
+    [max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size,
+     send_timeout, handshake_timeout, close_timeout].
+
+good_values_test_() ->
+    [{lists:flatten(io_lib:format("~p => ~p", [Key, Value])),
+      ?_assertEqual(Value, value(Key, Value))} || {Key, Values} <- good(), Value <- Values].
+
+bad_values_test_() ->
+    [{lists:flatten(io_lib:format("~p => ~p", [Key, Value])),
+      fun() ->
+              {error, {bad_option, Named, Why}} = parse(with_handler(Key, Value)),
+              ?assertEqual(Key, Named),
+              ?assert(io_lib:printable_unicode_list(Why))
+      end} || {Key, Values} <- bad(), Value <- Values].
+
+%% These are checked against the handler as well.
+with_handler(processes, Value) -> #{processes => Value, handler => {bare_handler, []}};
+with_handler(Key, Value) -> #{Key => Value}.
+
+every_default_has_its_test_test() ->
+    {ok, Config} = parse(#{}),
+    Tested = [ip, processes, mode | [Key || {Key, _} <- good()]],
+    ?assertEqual([], maps:keys(Config) -- Tested).
+
+ip_forms_test_() ->
+    [?_assertEqual(Parsed, value(ip, Given))
+     || {Given, Parsed} <- [{any, {0, 0, 0, 0}}, {loopback, {127, 0, 0, 1}},
+                            {{10, 0, 0, 1}, {10, 0, 0, 1}}, {"10.0.0.1", {10, 0, 0, 1}},
+                            {<<"::1">>, {0, 0, 0, 0, 0, 0, 0, 1}},
+                            {{0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}}]].
+
+local_name_test() ->
+    ?assertEqual(a_name, value(name, {local, a_name})).
+
+text_subprotocols_become_binaries_test() ->
+    ?assertEqual([<<"chat">>], value(subprotocols, ["chat"])).
+
+modes_test_() ->
+    Handler = {bare_handler, []},
+    [?_assertMatch({ok, #{mode := Mode, active := Active}}, parse(Options))
+     || {Options, Mode, Active} <-
+            [{#{handler => Handler}, {workers, 1}, true},
+             {#{handler => Handler, processes => one}, {workers, 1}, true},
+             {#{handler => Handler, processes => 4, active => 7}, {workers, 4}, 7},
+             {#{handler => Handler, processes => per_connection}, per_connection, true},
+             {#{handler => owner, batch => true}, {owner, owner, true}, 100},
+             {#{handler => owner, active => false}, {owner, owner, false}, false}]].
+
+options_that_contradict_test_() ->
+    [?_assertMatch({error, {bad_option, processes, _}}, parse(#{processes => 2})),
+     ?_assertMatch({error, {bad_option, processes, _}},
+                   parse(#{handler => self(), processes => one})),
+     ?_assertMatch({error, {bad_option, batch, _}},
+                   parse(#{handler => {bare_handler, []}, batch => true}))].
+
+frames_are_as_long_as_messages_test() ->
+    ?assertMatch({ok, #{max_frame_size := 1000}}, parse(#{max_message_size => 1000})),
+    ?assertMatch({ok, #{max_frame_size := 10}},
+                 parse(#{max_message_size => 1000, max_frame_size => 10})).
+
+missing_callback_is_named_test() ->
+    {error, {bad_option, handler, Why}} = parse(#{handler => {lists, []}}),
+    ?assertEqual("lists does not export init/1", Why).
+
+start_link_returns_the_error_test() ->
+    ?assertMatch({error, {bad_option, prot, "unknown option"}}, sockeye:start_link(#{prot => 1})),
+    ?assertMatch({error, {bad_option, port, _}}, sockeye:start_link(65536)),
+    ?assertError(badarg, sockeye:start_link([])),
+    ?assertError(badarg, sockeye:start_link("8080")).
+
+child_spec_test() ->
+    Options = #{port => 8080, handler => {bare_handler, []}, close_timeout => 1000},
+    ?assertMatch(#{id := {sockeye, 8080}, start := {sockeye, start_link, [Options]},
+                   type := worker, shutdown := 11000}, sockeye:child_spec(Options)),
+    ?assertMatch(#{id := {sockeye, chat}}, sockeye:child_spec(Options#{name => chat})),
+    ?assertError({bad_option, handler, _}, sockeye:child_spec(#{port => 8080})),
+    ?assertError({bad_option, prot, _}, sockeye:child_spec(Options#{prot => 1})),
+    ?assertError(badarg, sockeye:child_spec(8080)).

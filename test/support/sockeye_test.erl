@@ -1,0 +1,86 @@
+%% What most tests need: a server on a free port, and events with a time limit.
+-module(sockeye_test).
+
+-export([with_server/2]).
+-export([with_handler/2]).
+-export([with_handler/3]).
+-export([port/1]).
+-export([open/1]).
+-export([event/0]).
+-export([event/1]).
+-export([closed/1]).
+-export([message/0]).
+-export([flush/0]).
+-export([quiet/1]).
+-export([down/1]).
+
+-define(TIMEOUT, 10000).
+
+%% Test is called with the port and the server.
+with_server(Options, Test) ->
+    {ok, Server} = sockeye:start_link(maps:merge(#{port => 0}, Options)),
+    try Test(port(Server), Server)
+    after
+        _ = sockeye:stop(Server),
+        flush()
+    end.
+
+with_handler(Funs, Test) ->
+    with_handler(Funs, #{}, Test).
+
+with_handler(Funs, Options, Test) ->
+    with_server(Options#{handler => {fun_handler, Funs}}, Test).
+
+port(Server) ->
+    #{port := Port} = sockeye:info(Server),
+    Port.
+
+%% A client of a server whose owner is the caller.
+open(Port) ->
+    Socket = ws_client:connect(Port),
+    receive
+        {sockeye, Conn, {open, _}} -> {Socket, Conn}
+    after ?TIMEOUT ->
+            error(not_open)
+    end.
+
+event() ->
+    receive {sockeye, Conn, Event} -> {Conn, Event}
+    after ?TIMEOUT -> error(no_event)
+    end.
+
+event(Conn) ->
+    receive {sockeye, Conn, Event} -> Event
+    after ?TIMEOUT -> error(no_event)
+    end.
+
+%% The close code of a connection, past what came before.
+closed(Conn) ->
+    case event(Conn) of
+        {closed, Code, _} -> Code;
+        _ -> closed(Conn)
+    end.
+
+message() ->
+    receive Message -> Message
+    after ?TIMEOUT -> error(no_message)
+    end.
+
+flush() ->
+    receive _ -> flush()
+    after 0 -> ok
+    end.
+
+%% Crashes that a test wants are no news.
+quiet(Test) ->
+    #{level := Level} = logger:get_primary_config(),
+    ok = logger:set_primary_config(level, none),
+    try Test()
+    after ok = logger:set_primary_config(level, Level)
+    end.
+
+down(Pid) ->
+    Monitor = monitor(process, Pid),
+    receive {'DOWN', Monitor, process, Pid, Reason} -> Reason
+    after ?TIMEOUT -> error(not_down)
+    end.
