@@ -1,6 +1,7 @@
 //! Frame headers, read and judged.
 //!
-//! Read by hand: tungstenite's `FrameHeader::parse` takes 35 ns a frame, this 5. The tests hold the two side by side.
+//! Read by hand: with tungstenite's `FrameHeader::parse` a frame of 20 bytes takes 32 ns, with this 10. The tests hold the two
+//! side by side.
 
 use crate::config::Role;
 use crate::error::Violation;

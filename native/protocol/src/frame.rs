@@ -1,6 +1,6 @@
 //! Writing frames.
 //!
-//! [`write`] takes a finished payload. An encoder that produces its payload piece by piece calls [`begin`], appends to the
+//! [`write()`] takes a finished payload. An encoder that produces its payload piece by piece calls [`begin`], appends to the
 //! buffer, and calls [`seal`]: the frame then lies in the buffer with no gap and no second copy of the payload.
 
 use tungstenite::protocol::frame::FrameHeader;
