@@ -152,10 +152,11 @@ fn run<K: Keys>(
     parser.disable_recursion_limit();
     if let Err(error) = Value(&mut writer).deserialize(&mut parser) {
         let kind = writer.failed.unwrap_or_else(|| kind(&error));
-        return Err(Error {
-            kind,
-            offset: offset(text, &error),
-        });
+        let offset = match kind {
+            ErrorKind::Eof => text.len(),
+            _ => offset(text, &error),
+        };
+        return Err(Error { kind, offset });
     }
     parser.end().map_err(|error| Error {
         kind: ErrorKind::TrailingData,

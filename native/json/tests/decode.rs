@@ -1,0 +1,384 @@
+//! Terms, limits and errors of decoding.
+
+#[cfg(test)]
+mod support;
+
+use sockeye_json::{
+    BinaryKeys, Duplicates, Error, ErrorKind, MAX_DEPTH, MAX_DIGITS, Null, Options, decode,
+};
+use support::{Term, atom, bin, float, int, read, term_of, term_with};
+
+fn ok(text: impl AsRef<[u8]>) -> Term {
+    term_of(text, Duplicates::Assume).unwrap()
+}
+
+fn err(text: impl AsRef<[u8]>) -> Error {
+    term_of(text, Duplicates::Assume).unwrap_err()
+}
+
+fn list(terms: impl IntoIterator<Item = Term>) -> Term {
+    Term::List(terms.into_iter().collect())
+}
+
+#[test]
+fn each_kind_of_value() {
+    assert_eq!(
+        ok(br#" {"a": [1, -2, 2.5, "x", true, false, null], "": {}, "l": []} "#),
+        Term::Map(vec![
+            (
+                bin("a"),
+                list([
+                    int(1),
+                    int(-2),
+                    float(2.5),
+                    bin("x"),
+                    atom("true"),
+                    atom("false"),
+                    atom("null"),
+                ])
+            ),
+            (bin(""), Term::Map(vec![])),
+            (bin("l"), list([])),
+        ])
+    );
+}
+
+#[test]
+fn null_is_the_atom_of_choice() {
+    for (null, name) in [
+        (Null::Null, "null"),
+        (Null::Undefined, "undefined"),
+        (Null::Nil, "nil"),
+    ] {
+        let options = Options {
+            null,
+            ..Options::default()
+        };
+        let term = term_with("[null]", &options, Duplicates::Assume);
+        assert_eq!(term, Ok(list([atom(name)])));
+    }
+}
+
+#[test]
+fn strings_are_unescaped() {
+    assert_eq!(
+        ok(r#"["\"\\\/\b\f\n\r\t\u0000\u00e9\u20ac\ud834\udd1e","é€𝄞"]"#),
+        list([bin("\"\\/\u{8}\u{c}\n\r\t\0é€𝄞"), bin("é€𝄞")])
+    );
+}
+
+#[test]
+fn integers_are_exact_around_every_boundary() {
+    for bits in [7, 8, 15, 16, 31, 32, 53, 62, 63, 64, 65, 126] {
+        for d in [-2, -1, 0, 1, 2] {
+            let n = (1i128 << bits) + d;
+            for n in [n, -n] {
+                assert_eq!(ok(n.to_string()), int(n));
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_of_hundreds_of_digits() {
+    // 2040 bits is where the small form of the external format ends; 309 digits is where the
+    // parser gives up.
+    for digits in [19, 20, 38, 39, 307, 308, 309, 310, 613, 614, 615, 616, 5000] {
+        for digit in ["1", "9"] {
+            let n = digit.repeat(digits);
+            let text = format!("[0,-{n},0,0.5,{n},\"{n}\",-0]");
+            let want = list([
+                int(0),
+                int(format!("-{n}")),
+                int(0),
+                float(0.5),
+                int(&n),
+                bin(&n),
+                int(0),
+            ]);
+            assert_eq!(ok(text), want);
+        }
+    }
+}
+
+#[test]
+fn big_integers_are_found_among_other_tokens() {
+    let n = "123456789012345678901234567890";
+    let text = format!(r#"{{"1":["2\"3",4.5e300,{n},"\\",-{n},1e19,-0,-0.0],"{n}":{n}}}"#);
+    let elements = [
+        bin("2\"3"),
+        float(4.5e300),
+        int(n),
+        bin("\\"),
+        int(format!("-{n}")),
+        float(1e19),
+        int(0),
+        float(-0.0),
+    ];
+    let want = Term::Map(vec![(bin("1"), list(elements)), (bin(n), int(n))]);
+    assert_eq!(ok(text), want);
+}
+
+#[test]
+fn zero_has_a_sign_only_as_a_float() {
+    assert_eq!(
+        ok("[0,-0,0.0,-0.0,-0e0]"),
+        list([int(0), int(0), float(0.0), float(-0.0), float(-0.0)])
+    );
+}
+
+#[test]
+fn limit_of_digits() {
+    assert!(matches!(ok("7".repeat(MAX_DIGITS)), Term::Int(_)));
+    let text = format!("[1, {}]", "7".repeat(MAX_DIGITS + 1));
+    let want = Error {
+        kind: ErrorKind::NumberRange,
+        offset: 4,
+    };
+    assert_eq!(err(text), want);
+}
+
+#[test]
+fn floats_out_of_range() {
+    assert_eq!(ok("1.7976931348623157e308"), float(f64::MAX));
+    assert_eq!(ok("5e-324"), float(5e-324));
+    assert_eq!(ok("1e-400"), float(0.0));
+    for text in ["1e400", "-1e400", "1.8e308", "[1,2,1e999]"] {
+        assert_eq!(err(text).kind, ErrorKind::NumberRange, "{text}");
+    }
+    // A long integer before it does not hide it.
+    let text = format!("[{},1e400]", "1".repeat(400));
+    assert_eq!(err(text).kind, ErrorKind::NumberRange);
+}
+
+#[test]
+fn floats_are_the_nearest() {
+    for v in [0.1, 1.1e-7, 9007199254740993.0, 2.2250738585072014e-308] {
+        assert_eq!(ok(format!("{v:e}")), float(v));
+    }
+    // Halfway cases and more digits than a double has.
+    assert_eq!(ok("9007199254740993.0"), float(9007199254740992.0));
+    assert_eq!(
+        ok("9007199254740993.00000000000000000000000000000000001"),
+        float(9007199254740994.0)
+    );
+    assert_eq!(
+        ok("1.3074447714446715e-106"),
+        float(1.3074447714446715e-106)
+    );
+}
+
+fn nested(open: &str, close: &str, n: usize) -> String {
+    open.repeat(n) + "1" + &close.repeat(n)
+}
+
+#[test]
+fn limit_of_depth() {
+    for max_depth in [1, 2, 127, 128, 256] {
+        let options = Options {
+            max_depth,
+            ..Options::default()
+        };
+        let run = |text: String| term_with(text, &options, Duplicates::Resolve);
+        let n = usize::from(max_depth);
+        for (open, close) in [("[", "]"), ("{\"k\":", "}")] {
+            assert!(run(nested(open, close, n - 1)).is_ok());
+            assert!(run(nested(open, close, n)).is_ok());
+            let error = run(nested(open, close, n + 1)).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Depth);
+            assert_eq!(error.offset, open.len() * n, "where the last one opens");
+        }
+        // Depth is not length.
+        assert!(run(format!("[{}1]", "1,".repeat(1000))).is_ok());
+    }
+}
+
+#[test]
+fn depth_has_bounds_of_its_own() {
+    for (max_depth, allowed) in [(0, 1), (257, 256), (u16::MAX, 256)] {
+        let options = Options {
+            max_depth,
+            ..Options::default()
+        };
+        let run = |n| term_with(nested("[", "]", n), &options, Duplicates::Assume);
+        assert!(run(allowed).is_ok());
+        assert_eq!(run(allowed + 1).unwrap_err().kind, ErrorKind::Depth);
+    }
+}
+
+#[test]
+fn siblings_do_not_add_up_to_depth() {
+    let options = Options {
+        max_depth: 2,
+        ..Options::default()
+    };
+    let text = "[[],{},[1],{\"a\":1},[]]";
+    assert!(term_with(text, &options, Duplicates::Assume).is_ok());
+}
+
+/// A thread with less stack than a dirty scheduler has.
+#[test]
+fn deepest_nesting_fits_a_dirty_scheduler() {
+    let deep = usize::from(MAX_DEPTH);
+    let text = nested("[{\"k\":", "}]", deep / 2);
+    let options = Options {
+        max_depth: MAX_DEPTH,
+        ..Options::default()
+    };
+    let here = |_: &str| {
+        let mark = 0u8;
+        std::ptr::from_ref(std::hint::black_box(&mark)).addr()
+    };
+    let run = move || {
+        let mut marks = vec![];
+        let mut keys = |key: &str| {
+            marks.push(here(key));
+            false
+        };
+        let mut out = vec![];
+        decode(
+            text.as_bytes(),
+            &options,
+            &mut keys,
+            Duplicates::Resolve,
+            &mut out,
+        )
+        .unwrap();
+        (marks[0] - marks[marks.len() - 1]) / (deep - 2)
+    };
+    let thread = std::thread::Builder::new().stack_size(256 << 10);
+    let per_level = thread.spawn(run).unwrap().join().unwrap();
+    println!("{per_level} bytes of stack a level");
+    assert!(
+        per_level < 800,
+        "{per_level} bytes of stack a level: 320 KiB would be too little"
+    );
+}
+
+#[test]
+fn duplicate_keys() {
+    let text = r#"{"a":1,"b":{"x":1,"y":[{"q":1,"q":2}],"x":3},"\u0061":[2],"c":4,"b":5,"a":6}"#;
+    let pair = |k: &str, v| (bin(k), v);
+    assert_eq!(
+        term_of(text, Duplicates::Resolve),
+        Ok(Term::Map(vec![
+            pair("c", int(4)),
+            pair("b", int(5)),
+            pair("a", int(6)),
+        ]))
+    );
+    let Ok(Term::Map(all)) = term_of(text, Duplicates::Assume) else {
+        panic!("not a map");
+    };
+    assert_eq!(all.len(), 6, "assuming keeps them all");
+    // Inner maps are resolved when the outer has nothing to drop.
+    assert_eq!(
+        term_of(r#"[{"a":{"x":1,"x":2},"b":0},7]"#, Duplicates::Resolve),
+        Ok(list([
+            Term::Map(vec![
+                pair("a", Term::Map(vec![pair("x", int(2))])),
+                pair("b", int(0)),
+            ]),
+            int(7),
+        ]))
+    );
+}
+
+/// A hundred thousand pairs at the cost of about as many, not of their square.
+#[test]
+fn many_duplicate_keys() {
+    let pairs: Vec<_> = (0..100_000).map(|i| format!("\"{}\":{i}", i % 7)).collect();
+    let text = format!("{{{}}}", pairs.join(","));
+    let Ok(Term::Map(left)) = term_of(text, Duplicates::Resolve) else {
+        panic!("not a map");
+    };
+    let want: Vec<_> = (99_993..100_000)
+        .map(|i| (bin(&(i % 7).to_string()), int(i)))
+        .collect();
+    assert_eq!(left, want);
+}
+
+#[test]
+fn keys_that_become_atoms() {
+    let longest = "é".repeat(255);
+    let too_long = "é".repeat(256);
+    let text = format!(r#"{{"a":1,"b":{{"\u0061":2}},"{longest}":3,"{too_long}":4,"c":"a"}}"#);
+    let mut asked = vec![];
+    let mut keys = |key: &str| {
+        asked.push(key.to_owned());
+        key != "b"
+    };
+    let mut out = vec![];
+    let options = Options::default();
+    decode(
+        text.as_bytes(),
+        &options,
+        &mut keys,
+        Duplicates::Resolve,
+        &mut out,
+    )
+    .unwrap();
+    assert_eq!(asked, ["a", "b", "a", longest.as_str(), "c"]);
+    assert_eq!(
+        read(&out),
+        Term::Map(vec![
+            (atom("a"), int(1)),
+            (bin("b"), Term::Map(vec![(atom("a"), int(2))])),
+            (atom(&longest), int(3)),
+            (bin(&too_long), int(4)),
+            (atom("c"), bin("a")),
+        ])
+    );
+}
+
+#[test]
+fn errors_say_what_and_where() {
+    let cases: &[(&[u8], ErrorKind, usize)] = &[
+        (b"", ErrorKind::Eof, 0),
+        (b"  ", ErrorKind::Eof, 2),
+        (b"[1,", ErrorKind::Eof, 3),
+        (b"{\"a\":\n\"b", ErrorKind::Eof, 8),
+        (b"[1,x]", ErrorKind::Syntax, 3),
+        (b"[1,\n\n  x]", ErrorKind::Syntax, 7),
+        (b"\"\\ud800\"", ErrorKind::Syntax, 7),
+        (b"[1] 2", ErrorKind::TrailingData, 4),
+        (b"1\n2", ErrorKind::TrailingData, 2),
+        (b"[\"ab\xff\"]", ErrorKind::Utf8, 4),
+        (b"1e999", ErrorKind::NumberRange, 4),
+    ];
+    for (text, kind, offset) in cases {
+        let (kind, offset) = (*kind, *offset);
+        let shown = String::from_utf8_lossy(text);
+        assert_eq!(err(text), Error { kind, offset }, "{shown:?}");
+    }
+}
+
+#[test]
+fn offsets_after_long_integers() {
+    let long = "1".repeat(400);
+    let text = format!("[{long},\n{long},x]");
+    let want = Error {
+        kind: ErrorKind::Syntax,
+        offset: 804,
+    };
+    assert_eq!(err(&text), Error { ..want });
+    assert_eq!(text.as_bytes()[want.offset], b'x');
+}
+
+#[test]
+fn output_is_appended() {
+    let mut out = vec![1, 2];
+    let options = Options::default();
+    let mut run = |text: &[u8]| {
+        let result = decode(
+            text,
+            &options,
+            &mut BinaryKeys,
+            Duplicates::Assume,
+            &mut out,
+        );
+        (result.is_ok(), out.clone())
+    };
+    assert_eq!(run(b"[1,2"), (false, vec![1, 2]));
+    assert_eq!(run(b"7"), (true, vec![1, 2, 131, 97, 7]));
+}
