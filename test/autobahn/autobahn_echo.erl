@@ -1,0 +1,33 @@
+%% Sends every message back as it came. autobahn_echo:main() prints "port N".
+-module(autobahn_echo).
+-behaviour(sockeye_handler).
+
+-export([main/0]).
+-export([init/1, handle_frame/3]).
+
+%% The suite's largest message has 16 MiB, its most fragmented one 4 MiB in frames of 64 bytes.
+-define(MIB, 1048576).
+
+-spec main() -> ok.
+main() ->
+    {ok, Server} = sockeye:start_link(#{
+        port => 0,
+        handler => {?MODULE, none},
+        format => raw,
+        max_message_size => 32 * ?MIB,
+        max_fragments => 100000,
+        send_queue_size => 64 * ?MIB
+    }),
+    #{port := Port} = sockeye:info(Server),
+    io:format("port ~b~n", [Port]),
+    receive
+        {'EXIT', Server, Reason} -> exit(Reason)
+    end.
+
+-spec init(none) -> {ok, none}.
+init(none) ->
+    {ok, none}.
+
+-spec handle_frame(term(), term(), none) -> {list(), none}.
+handle_frame(Frame, _Conn, State) ->
+    {[{reply, Frame}], State}.
