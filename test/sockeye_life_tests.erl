@@ -1,0 +1,181 @@
+%% Life and death: nothing hangs, crashes, leaks a process or leaves a port bound.
+-module(sockeye_life_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(sockeye_test, [with_server/2, open/1, closed/1, port/1, quiet/1, message/0]).
+
+%% How often each way to end a node is tried.
+rounds() ->
+    list_to_integer(os:getenv("SOCKEYE_TEST_ROUNDS", "100")).
+
+owner_death_is_1011_test() ->
+    Self = self(),
+    Owner = spawn(fun Loop() -> receive {sockeye, Conn, {open, _}} -> Self ! {open, Conn}, Loop() end end),
+    with_server(#{handler => Owner}, fun(Port, Server) ->
+        Socket = ws_client:connect(Port),
+        {open, Conn} = message(),
+        exit(Owner, kill),
+        ?assertMatch({1011, _}, ws_client:recv_close(Socket)),
+        ?assertEqual({error, closed}, sockeye:send(Conn, #{})),
+        ?assert(is_process_alive(Server))
+    end).
+
+%% The owner started the server and takes it along.
+death_of_owner_and_parent_test() ->
+    Self = self(),
+    {Owner, Monitor} = spawn_monitor(fun() ->
+                                             {ok, Server} = sockeye:start_link(0),
+                                             Self ! {Server, port(Server)},
+                                             receive die -> exit(crash) end
+                                     end),
+    {Server, Port} = message(),
+    Socket = ws_client:connect(Port),
+    Owner ! die,
+    receive {'DOWN', Monitor, process, Owner, crash} -> ok end,
+    ?assertMatch({1011, _}, ws_client:recv_close(Socket)),
+    _ = sockeye_test:down(Server),
+    ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])).
+
+handler_killed_is_1011_test_() ->
+    [fun() ->
+             with_server(#{handler => {bare_handler, []}, processes => Processes}, fun(Port, _) ->
+                 Socket = ws_client:connect(Port),
+                 ok = ws_client:text(Socket, <<"\"pid\"">>),
+                 Text = ws_client:recv_data(Socket),
+                 exit(list_to_pid(binary_to_list(binary:part(Text, 1, byte_size(Text) - 2))), kill),
+                 ?assertMatch({1011, _}, ws_client:recv_close(Socket))
+             end)
+     end || Processes <- [one, 2, per_connection]].
+
+a_killed_server_is_1001_and_frees_its_port_test() ->
+    process_flag(trap_exit, true),
+    {ok, Server} = sockeye:start_link(0),
+    {Socket, _} = open(Port = port(Server)),
+    exit(Server, kill),
+    receive {'EXIT', Server, killed} -> ok end,
+    ?assertMatch({1001, _}, ws_client:recv_close(Socket)),
+    process_flag(trap_exit, false),
+    ok = bind(Port, 1000),
+    ?assertEqual({error, not_found}, sockeye:info(Port)).
+
+%% The engine frees the port by itself when nobody is left to wait for it.
+bind(Port, Tries) ->
+    case gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]) of
+        {ok, Socket} -> gen_tcp:close(Socket);
+        {error, eaddrinuse} when Tries > 0 ->
+            _ = gen_tcp:connect({127, 0, 0, 1}, Port, []),
+            bind(Port, Tries - 1)
+    end.
+
+a_crash_of_the_engine_test() ->
+    quiet(fun() ->
+        process_flag(trap_exit, true),
+        {ok, Server} = sockeye:start_link(0),
+        {Socket, Conn} = open(port(Server)),
+        Engine = whereis(sockeye_engine),
+        exit(Engine, kill),
+        receive {'EXIT', Server, {engine_down, killed}} -> ok end,
+        ?assertMatch(closed, lost(ws_client:recv_close(Socket))),
+        ?assertEqual({error, closed}, try sockeye:send(Conn, #{}) catch error:_ -> {error, closed} end),
+        process_flag(trap_exit, false),
+        ok = another_engine(Engine),
+        with_server(#{}, fun(Port, _) -> {_, _} = open(Port) end)
+    end).
+
+lost({1001, _}) -> closed;
+lost(closed) -> closed.
+
+another_engine(Old) ->
+    case whereis(sockeye_engine) of
+        New when is_pid(New), New =/= Old -> _ = sys:get_status(New), ok;
+        _ -> erlang:yield(), another_engine(Old)
+    end.
+
+application_stop_and_start_test_() ->
+    {timeout, 300, fun() ->
+        Before = {length(processes()), length(erlang:ports())},
+        [begin
+             {ok, Server} = sockeye:start_link(#{port => 0, close_timeout => 500}),
+             {Socket, Conn} = open(Port = port(Server)),
+             ok = sockeye:send(Conn, #{a => 1}),
+             {text, _} = ws_client:recv(Socket),
+             Self = self(),
+             Client = spawn_link(fun() -> Self ! {code, ws_client:echo_until_closed(Socket)} end),
+             ok = gen_tcp:controlling_process(Socket, Client),
+             ok = application:stop(sockeye),
+             receive {code, Code} -> ?assertEqual(1001, Code) end,
+             _ = sockeye_test:down(Server),
+             ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])),
+             sockeye_test:flush()
+         end || _ <- lists:seq(1, rounds())],
+        {Processes, Ports} = {length(processes()), length(erlang:ports())},
+        ?assert(Processes =< element(1, Before)),
+        ?assert(Ports =< element(2, Before))
+    end}.
+
+%% No file descriptor and no thread stays behind.
+nothing_is_left_behind_test_() ->
+    {timeout, 60, fun() ->
+        case file:list_dir("/proc/self/fd") of
+            {error, _} -> ok;
+            {ok, _} ->
+                _ = application:stop(sockeye),
+                _ = once(),
+                Before = held(),
+                [once() || _ <- lists:seq(1, 30)],
+                ?assertEqual(Before, held())
+        end
+    end}.
+
+once() ->
+    {ok, Server} = sockeye:start_link(#{port => 0, close_timeout => 200}),
+    {Socket, Conn} = open(port(Server)),
+    ok = ws_client:close(Socket, 1000, <<>>),
+    1000 = closed(Conn),
+    ok = gen_tcp:close(Socket),
+    application:stop(sockeye).
+
+held() ->
+    Count = fun(Dir) -> length(filelib:wildcard("*", "/proc/" ++ os:getpid() ++ Dir)) end,
+    {Count("/fd"), Count("/task")}.
+
+nodes_test_() ->
+    [{How, {timeout, 600, fun() -> end_nodes(How, rounds()) end}}
+     || How <- ["init_stop", "halt", "halt_now", "application_stop"]].
+
+reload_test_() ->
+    {timeout, 300, fun() -> end_nodes("reload", 1) end}.
+
+%% A few at a time: a node spends much of its life waiting.
+end_nodes(_How, Left) when Left =< 0 ->
+    ok;
+end_nodes(How, Left) ->
+    Nodes = [start_node(How) || _ <- lists:seq(1, min(4, Left))],
+    [end_node(Node, []) || Node <- Nodes],
+    end_nodes(How, Left - 4).
+
+start_node(How) ->
+    Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye, life_node, ws_client]]),
+    open_port({spawn_executable, os:find_executable("erl")},
+              [{args, ["-noshell", "+S", "2:2", "+sbwt", "none", "-pa"] ++ Paths
+                ++ ["-s", "life_node", "main", "-extra", How]},
+               {env, [{"ERL_CRASH_DUMP_BYTES", "0"}]},
+               exit_status, stderr_to_stdout, binary, {line, 1000}]).
+
+end_node(Node, Output) ->
+    receive
+        {Node, {data, {_, Line}}} ->
+            end_node(Node, [Line | Output]);
+        {Node, {exit_status, Status}} ->
+            ?assertEqual({0, []}, {Status, [L || L <- Output, not is_port_line(L)]}),
+            [<<"port ", Ports/binary>>] = Output,
+            [ok = bind(binary_to_integer(Port), 0) || Port <- binary:split(Ports, <<" ">>)]
+    after 60000 ->
+            {os_pid, Pid} = erlang:port_info(Node, os_pid),
+            _ = os:cmd("kill -9 " ++ integer_to_list(Pid)),
+            error({hangs, Output})
+    end.
+
+is_port_line(<<"port ", _/binary>>) -> true;
+is_port_line(_) -> false.

@@ -1,0 +1,81 @@
+%% A node of its own, with servers and traffic, that ends in the way it is told.
+-module(life_node).
+
+-export([main/0]).
+
+main() ->
+    %% Out of the way of the boot, which has to end before init:stop is heard.
+    spawn(fun run/0).
+
+run() ->
+    [How] = init:get_plain_arguments(),
+    %% A child that hangs must not stay behind when the test gives up.
+    _ = spawn(fun() -> _ = io:get_line(""), erlang:halt(9) end),
+    logger:set_primary_config(level, error),
+    {Port1, _} = start(#{handler => {bare_handler, []}, processes => 2}),
+    {Port2, _} = start(#{handler => {bare_handler, []}, processes => per_connection}),
+    Self = self(),
+    [spawn_link(fun() -> client(Self, ws_client:connect(Port)) end)
+     || Port <- [Port1, Port2], _ <- lists:seq(1, 4)],
+    [receive warm -> ok end || _ <- lists:seq(1, 8)],
+    io:format("port ~b ~b~n", [Port1, Port2]),
+    finish(How, Port1).
+
+start(Options) ->
+    {ok, Server} = sockeye:start_link(Options#{port => 0, close_timeout => 500}),
+    #{port := Port} = sockeye:info(Server),
+    {Port, Server}.
+
+%% Echo without a pause, so that frames are on their way when the end comes.
+client(Parent, Socket) ->
+    echo(Socket, 50),
+    Parent ! warm,
+    echo(Socket, infinity).
+
+echo(_Socket, 0) ->
+    ok;
+echo(Socket, N) ->
+    case ws_client:text(Socket, <<"[1,2,3]">>) of
+        ok ->
+            case ws_client:recv(Socket) of
+                {text, <<"[1,2,3]">>} -> echo(Socket, minus_one(N));
+                {close, Code, _} -> _ = ws_client:close(Socket, Code, <<>>), ok;
+                closed -> ok
+            end;
+        {error, _} ->
+            ok
+    end.
+
+minus_one(infinity) -> infinity;
+minus_one(N) -> N - 1.
+
+finish("init_stop", _Port) -> init:stop();
+finish("halt", _Port) -> erlang:halt(0);
+finish("halt_now", _Port) -> erlang:halt(0, [{flush, false}]);
+finish("application_stop", _Port) -> ok = application:stop(sockeye), erlang:halt(0);
+finish("reload", Port) -> reload(Port, 100), erlang:halt(0).
+
+%% With the library in use a second load is refused and changes nothing; once
+%% the application is stopped, the code is purged and loaded again.
+reload(_Port, 0) ->
+    ok;
+reload(Port, N) ->
+    logger:set_primary_config(level, none),
+    {error, on_load_failure} = code:load_file(sockeye_nif),
+    [{module, M} = code:load_file(M)
+     || M <- [sockeye, sockeye_options, sockeye_log, sockeye_handler]],
+    [code:purge(M) || M <- [sockeye, sockeye_options, sockeye_log, sockeye_handler]],
+    ok = once(Port),
+    ok = application:stop(sockeye),
+    true = code:delete(sockeye_nif),
+    _ = code:purge(sockeye_nif),
+    {module, sockeye_nif} = code:load_file(sockeye_nif),
+    {Next, _} = start(#{handler => {bare_handler, []}}),
+    ok = once(Next),
+    reload(Next, N - 1).
+
+once(Port) ->
+    Socket = ws_client:connect(Port),
+    ok = ws_client:text(Socket, <<"{\"a\":1}">>),
+    {text, <<"{\"a\":1}">>} = ws_client:recv(Socket),
+    gen_tcp:close(Socket).
