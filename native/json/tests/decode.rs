@@ -8,10 +8,12 @@ use sockeye_json::{
 };
 use support::{Term, atom, bin, float, int, read, term_of, term_with};
 
+#[cfg(test)]
 fn ok(text: impl AsRef<[u8]>) -> Term {
     term_of(text, Duplicates::Assume).unwrap()
 }
 
+#[cfg(test)]
 fn err(text: impl AsRef<[u8]>) -> Error {
     term_of(text, Duplicates::Assume).unwrap_err()
 }

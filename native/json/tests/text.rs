@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use sockeye_json::text::{push_big, push_f64, push_i64, push_string, push_u64};
 
+#[cfg(test)]
 fn written(push: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = b"#".to_vec();
     push(&mut out);
