@@ -29,7 +29,32 @@
 %%     {[{close, 1008, <<"a name, please">>}], Greeting}.
 %% '''
 %%
-%% Commands are carried out in their order. Those of several frames that came
+%% <h3>Callbacks</h3>
+%%
+%% <dl>
+%% <dt>`init(Arg)'</dt>
+%% <dd>The process starts. In the modes `one' and `N', `{stop, Reason}' makes
+%%     `sockeye:start_link/1' return `{error, Reason}'.</dd>
+%% <dt>`handle_open(Conn, Info, State)', optional</dt>
+%% <dd>A connection is open. `Info' is a map with `peer', `path', `query',
+%%     `subprotocol' and `headers'.</dd>
+%% <dt>`handle_frame(Frame, Conn, State)'</dt>
+%% <dd>A frame came in.</dd>
+%% <dt>`handle_close(Conn, Code, Reason, State)', optional</dt>
+%% <dd>A connection is gone; nothing more comes from it. 1006 means that the
+%%     transport ended without a Close frame.</dd>
+%% <dt>`handle_info(Message, State)', optional</dt>
+%% <dd>Any other message to the process; also `{sockeye, Conn, {error, Reason}}'
+%%     when a command failed (the server's pid stands for `Conn' when it was a
+%%     broadcast) and `{sockeye, Conn, passive}' when the credits ran out.</dd>
+%% <dt>`terminate(Reason, State)', optional</dt>
+%% <dd>The process ends. Called as in `gen_server', and with `shutdown' when
+%%     the server stops.</dd>
+%% </dl>
+%%
+%% <h3>Commands</h3>
+%%
+%% They are carried out in their order. Those of several frames that came
 %% together leave together, once the last of these callbacks has returned. A
 %% command that fails costs nothing but itself: the handler is told with
 %% `handle_info({sockeye, Conn, {error, Reason}}, State)', and when it has no
@@ -64,28 +89,17 @@
 %% `hibernate' takes effect once the frames that came together are served.
 %% `{stop, Reason, State}' ends the handler process, after the commands so far.
 
-%% Called when the process starts. In the modes `one' and `N', `{stop, Reason}'
-%% makes `sockeye:start_link/1' return `{error, Reason}'.
 -callback init(Arg :: term()) -> {ok, State :: term()} | {stop, Reason :: term()}.
 
-%% A connection is open. `Info' has the keys of `sockeye:info/1'.
 -callback handle_open(sockeye:conn(), Info :: map(), State :: term()) -> result().
 
-%% A frame came in.
 -callback handle_frame(in_frame(), sockeye:conn(), State :: term()) -> result().
 
-%% A connection is gone; nothing more comes from it. 1006 means that the
-%% transport ended without a Close frame.
 -callback handle_close(sockeye:conn(), sockeye:close_code(), Reason :: binary(),
                        State :: term()) -> result().
 
-%% Any other message to the process; also `{sockeye, Conn, {error, Reason}}'
-%% when a command failed (the server's pid stands for `Conn' when it was a
-%% broadcast) and `{sockeye, Conn, passive}' when the credits ran out.
 -callback handle_info(Message :: term(), State :: term()) -> result().
 
-%% The process ends. Called as in `gen_server', and with `shutdown' when the
-%% server stops.
 -callback terminate(Reason :: term(), State :: term()) -> term().
 
 -optional_callbacks([handle_open/3, handle_close/4, handle_info/2, terminate/2]).

@@ -177,9 +177,11 @@ element_or_list(Events) -> Events.
 level(panic) -> error;
 level(_) -> warning.
 
-%% Only new connections come here; each event after `open' goes to the worker.
+%% Each event here is a new connection; what it has to tell waits for its worker.
 -spec accept(sockeye_nif:batch(), #state{}) -> {noreply, #state{}}.
-accept([Conn, {open, _Info} | Rest], #state{conn_sup = Sup} = State) ->
+accept([_Conn, {closed, _, _} | Rest], State) ->
+    accept(Rest, State);
+accept([Conn, _Event | Rest], #state{conn_sup = Sup} = State) ->
     case sockeye_conn_sup:start_worker(Sup, Conn) of
         {ok, _Pid} ->
             accept(Rest, State);
@@ -188,8 +190,6 @@ accept([Conn, {open, _Info} | Rest], #state{conn_sup = Sup} = State) ->
             _ = sockeye_nif:commands([Conn, {close, 1011, <<>>}]),
             accept(Rest, State)
     end;
-accept([_Conn, _Event | Rest], State) ->
-    accept(Rest, State);
 accept([], State) ->
     {noreply, State}.
 
