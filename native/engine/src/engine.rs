@@ -170,7 +170,6 @@ impl Engine {
                     reason,
                 });
             }
-            server.check_stopped();
         }
     }
 
@@ -360,19 +359,12 @@ impl Engine {
     }
 
     /// Asks each shard for its connections of a server. `reply` makes the receiver of one
-    /// answer, which comes on the shard's thread.
-    pub fn connections(
-        &self,
-        server: &Arc<Server>,
-        reply: impl Fn() -> ConnectionsReply,
-    ) -> Result<usize, SendError> {
+    /// answer, which comes on the shard's thread. Returns how many answers will come.
+    pub fn connections(&self, server: &Arc<Server>, reply: impl Fn() -> ConnectionsReply) -> usize {
         for shard in self.shards.iter() {
-            let op = Op::Connections {
-                server: server.clone(),
-                reply: reply(),
-            };
-            shard.submit(op).map_err(|_| SendError::Busy)?;
+            let (server, reply) = (server.clone(), reply());
+            shard.control(Control::Connections { server, reply });
         }
-        Ok(self.shards.len())
+        self.shards.len()
     }
 }

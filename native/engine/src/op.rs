@@ -35,8 +35,8 @@ pub struct Frames {
 /// One thing to do for a connection.
 #[derive(Debug)]
 pub enum Part {
-    /// Write these bytes: whole frames.
-    Write(Range<u32>),
+    /// Write these bytes: so many whole frames.
+    Write(Range<u32>, u32),
     /// Start the close handshake.
     Close(u16, Box<str>),
     /// Close without waiting for the peer: it, or its handler, broke the rules.
@@ -46,16 +46,17 @@ pub enum Part {
 }
 
 impl Frames {
-    /// Adds a range of frames; one that follows directly on the last is merged with it.
+    /// Adds a frame; one that follows directly on the last is merged with it.
     pub fn write(&mut self, conn: ConnId, range: Range<u32>) {
-        if let Some((last, Part::Write(open))) = self.parts.last_mut()
+        if let Some((last, Part::Write(open, frames))) = self.parts.last_mut()
             && *last == conn
             && open.end == range.start
         {
             open.end = range.end;
+            *frames += 1;
             return;
         }
-        self.parts.push((conn, Part::Write(range)));
+        self.parts.push((conn, Part::Write(range, 1)));
     }
 }
 
@@ -81,10 +82,6 @@ pub(crate) enum Op {
         conn: ConnId,
         reply: StatsReply,
     },
-    Connections {
-        server: Arc<Server>,
-        reply: ConnectionsReply,
-    },
 }
 
 /// Rare work that must not get lost: at most one at a time for each server, inbox or connection.
@@ -109,6 +106,10 @@ pub(crate) enum Control {
         server: Arc<Server>,
         code: u16,
         reason: Box<str>,
+    },
+    Connections {
+        server: Arc<Server>,
+        reply: ConnectionsReply,
     },
     Shutdown,
 }

@@ -117,6 +117,10 @@ impl Shard {
             } => {
                 self.stop_server(&server, code, &reason);
             }
+            Control::Connections { server, reply } => self.with_members(&server, |members| {
+                let ids: Vec<ConnId> = members.iter().map(|conn| conn.id).collect();
+                reply(&ids);
+            }),
             Control::Shutdown => self.end.notify_one(),
         }
     }
@@ -132,6 +136,8 @@ impl Shard {
         for conn in self.members(server) {
             conn.close(self, code, reason);
         }
+        // Its listener may have ended before, and with it the last who would tell.
+        server.check_stopped();
     }
 
     fn op(self: &Rc<Self>, op: Op) {
@@ -148,10 +154,6 @@ impl Shard {
                 }
             }
             Op::Info { conn, reply } => reply(self.conn(conn).map(|conn| conn.stats(self))),
-            Op::Connections { server, reply } => self.with_members(&server, |members| {
-                let ids: Vec<ConnId> = members.iter().map(|conn| conn.id).collect();
-                reply(&ids);
-            }),
         }
     }
 
@@ -160,7 +162,8 @@ impl Shard {
         for (id, part) in parts {
             let Some(conn) = self.conn(id) else { continue };
             match part {
-                Part::Write(range) => {
+                Part::Write(range, frames) => {
+                    bump(&conn.server.counters.frames_out, frames.into());
                     let part = outbox::Part::new(buffer.clone(), range.start, range.end);
                     conn.send(self, part);
                 }

@@ -1,1 +1,36 @@
-//! The seam between the engine and the Erlang VM.
+//! The seam between the engine and the Erlang VM: terms on one side, bytes on the other.
+//!
+//! - [`control`]: the calls that start and stop things.
+//! - [`inbound`]: events out of an inbox, as terms of the process that asks.
+//! - [`outbound`]: frames out of terms, handed to the shards.
+//! - [`owner`]: events as messages to a plain process.
+//! - [`encode`], [`decode`]: JSON and terms.
+
+mod atoms;
+mod config;
+mod control;
+mod decode;
+mod encode;
+mod events;
+mod frames;
+mod inbound;
+mod outbound;
+mod owner;
+mod process;
+mod running;
+mod terms;
+mod watch;
+
+use rustler::{Env, Term};
+
+/// Changes with every change of what the Erlang stubs expect.
+const ABI: u32 = 1;
+
+fn load(env: Env<'_>, info: Term<'_>) -> bool {
+    running::report_panics();
+    env.register::<watch::Watch>().is_ok()
+        && env.register::<inbound::InboxRef>().is_ok()
+        && info.decode::<u32>().is_ok_and(|abi| abi == ABI)
+}
+
+rustler::init!("sockeye_nif", load = load);

@@ -1,0 +1,21 @@
+//! Every atom that this crate makes: none comes from input.
+
+rustler::atoms! {
+    ok, error, more, done, dirty, retry, none, acceptor, infinity,
+    closed, busy, not_json, not_utf8, invalid_json,
+    json, raw, text, binary, ping, pong, close, active, open, passive, batch,
+    once, null, undefined, nil, deliver,
+    true_ = "true", false_ = "false",
+    workers, per_connection, owner, keys, existing_atom, atoms,
+    ip, port, backlog, mode, format, max_depth, on_invalid_json, max_message_size,
+    max_frame_size, max_fragments, inbox_size, send_queue_size, send_timeout,
+    handshake_timeout, close_timeout, max_connections, subprotocols,
+    address, peer, path, query, subprotocol, headers, age, queue, held, server,
+    shards, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
+    bytes_out, dropped, reason, message,
+    sockeye, sockeye_conn, sockeye_ready, sockeye_stopped, sockeye_event,
+    accept_error, panic,
+    eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
+    already_running,
+    syntax, eof, depth, number_range, utf8, trailing_data, too_large,
+}

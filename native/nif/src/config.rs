@@ -1,0 +1,157 @@
+//! The configuration of a server, out of the map that `sockeye_options` has checked.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use rustler::types::atom::Atom;
+use rustler::{Decoder, Error, LocalPid, NifResult, Term};
+use sockeye_engine::{Active, Mode, ServerConfig};
+use sockeye_json::Null;
+use sockeye_protocol::Limits;
+
+use crate::atoms;
+use crate::decode::{JsonOptions, KeyMode};
+use crate::events::Format;
+use crate::outbound::tag_of;
+use crate::owner::OwnerSpec;
+
+/// All of it.
+pub(crate) struct Settings {
+    pub(crate) engine: ServerConfig,
+    pub(crate) format: Format,
+    pub(crate) owner: OwnerSpec,
+    pub(crate) batch: bool,
+}
+
+fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
+    map.map_get(key)?.decode()
+}
+
+fn is(term: Term<'_>, atom: Atom) -> bool {
+    term.as_c_arg() == atom.as_c_arg()
+}
+
+fn millis(map: Term<'_>, key: Atom) -> NifResult<Duration> {
+    Ok(Duration::from_millis(get(map, key)?))
+}
+
+impl Settings {
+    pub(crate) fn decode(map: Term<'_>) -> NifResult<Self> {
+        let address = SocketAddr::new(ip(get(map, atoms::ip())?)?, get(map, atoms::port())?);
+        let (mode, owner, batch) = mode(get(map, atoms::mode())?)?;
+        let mut limits = Limits::default();
+        limits.max_message_size = get(map, atoms::max_message_size())?;
+        limits.max_frame_size = get(map, atoms::max_frame_size())?;
+        limits.max_fragments = get(map, atoms::max_fragments())?;
+        let null = null(get(map, atoms::null())?)?;
+        let mut engine = ServerConfig::new(address, mode);
+        engine.backlog = get(map, atoms::backlog())?;
+        engine.active = active(get(map, atoms::active())?)?;
+        engine.limits = limits;
+        engine.inbox_size = get(map, atoms::inbox_size())?;
+        engine.send_queue_size = get(map, atoms::send_queue_size())?;
+        engine.send_timeout = millis(map, atoms::send_timeout())?;
+        engine.handshake_timeout = millis(map, atoms::handshake_timeout())?;
+        engine.close_timeout = millis(map, atoms::close_timeout())?;
+        let most: Term<'_> = get(map, atoms::max_connections())?;
+        engine.max_connections = if is(most, atoms::infinity()) {
+            usize::MAX
+        } else {
+            most.decode()?
+        };
+        engine.subprotocols = get(map, atoms::subprotocols())?;
+        engine.tag = tag_of(null);
+        let json = JsonOptions {
+            null,
+            max_depth: get(map, atoms::max_depth())?,
+            keys: keys(get(map, atoms::keys())?)?,
+        };
+        let raw = is(get(map, atoms::format())?, atoms::raw());
+        let format = Format {
+            json: (!raw).then_some(json),
+            deliver_invalid: is(get(map, atoms::on_invalid_json())?, atoms::deliver()),
+        };
+        Ok(Settings {
+            engine,
+            format,
+            owner,
+            batch,
+        })
+    }
+}
+
+fn ip(term: Term<'_>) -> NifResult<IpAddr> {
+    if let Ok((a, b, c, d)) = term.decode::<(u8, u8, u8, u8)>() {
+        return Ok(Ipv4Addr::new(a, b, c, d).into());
+    }
+    let elements = rustler::types::tuple::get_tuple(term)?;
+    let segments: Vec<u16> = elements
+        .iter()
+        .map(|e| e.decode())
+        .collect::<NifResult<_>>()?;
+    let segments: [u16; 8] = segments.try_into().map_err(|_| Error::BadArg)?;
+    Ok(Ipv6Addr::from(segments).into())
+}
+
+fn mode(term: Term<'_>) -> NifResult<(Mode, OwnerSpec, bool)> {
+    if is(term, atoms::per_connection()) {
+        return Ok((Mode::PerConnection, OwnerSpec::Nobody, false));
+    }
+    if let Ok((tag, n)) = term.decode::<(Atom, usize)>() {
+        let valid = tag == atoms::workers() && n > 0;
+        return valid
+            .then_some((Mode::Workers(n), OwnerSpec::Nobody, false))
+            .ok_or(Error::BadArg);
+    }
+    let (tag, owner, batch): (Atom, Term<'_>, bool) = term.decode()?;
+    if tag != atoms::owner() {
+        return Err(Error::BadArg);
+    }
+    let spec = match owner.decode::<LocalPid>() {
+        Ok(pid) => OwnerSpec::Pid(pid),
+        Err(_) => OwnerSpec::Name(owner.decode()?),
+    };
+    Ok((Mode::Owner, spec, batch))
+}
+
+fn active(term: Term<'_>) -> NifResult<Active> {
+    Ok(if is(term, atoms::true_()) {
+        Active::True
+    } else if is(term, atoms::false_()) {
+        Active::False
+    } else if is(term, atoms::once()) {
+        Active::Once
+    } else {
+        Active::Count(term.decode()?)
+    })
+}
+
+fn null(term: Term<'_>) -> NifResult<Null> {
+    if is(term, atoms::null()) {
+        Ok(Null::Null)
+    } else if is(term, atoms::undefined()) {
+        Ok(Null::Undefined)
+    } else if is(term, atoms::nil()) {
+        Ok(Null::Nil)
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+fn keys(term: Term<'_>) -> NifResult<KeyMode> {
+    if is(term, atoms::binary()) {
+        return Ok(KeyMode::Binary);
+    }
+    if is(term, atoms::existing_atom()) {
+        return Ok(KeyMode::ExistingAtom);
+    }
+    let (tag, names): (Atom, Vec<Term<'_>>) = term.decode()?;
+    if tag != atoms::atoms() {
+        return Err(Error::BadArg);
+    }
+    let names = names
+        .iter()
+        .map(|name| name.atom_to_string().map(String::into_boxed_str));
+    Ok(KeyMode::Listed(names.collect::<NifResult<HashSet<_>>>()?))
+}

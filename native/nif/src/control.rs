@@ -1,0 +1,270 @@
+//! The calls that start, stop and inspect.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use rustler::env::{OwnedEnv, SavedTerm};
+use rustler::types::atom::Atom;
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Reference, Term};
+use sockeye_engine::op::{ConnStats, Part};
+use sockeye_engine::{Active, ConnId, Engine, EngineConfig, Frames, SendError};
+
+use crate::config::Settings;
+use crate::events;
+use crate::owner::{self, Host, HostRef};
+use crate::running::{self, Running};
+use crate::terms::{Builder, map};
+use crate::watch::{self, Watched};
+use crate::{atoms, frames};
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    let shards: usize = options.map_get(atoms::shards())?.decode()?;
+    let _turn = running::CHANGE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if running::current().is_some() {
+        return Ok((atoms::error(), atoms::already_running()).encode(env));
+    }
+    let engine = match Engine::start(EngineConfig::new(shards)) {
+        Ok(engine) => engine,
+        Err(e) => return Ok((atoms::error(), e.to_string()).encode(env)),
+    };
+    let owner = running::caller(env);
+    running::set(Some(Running { engine, owner }));
+    if !watch::watch(Some(env), &owner, Watched::Engine) {
+        stop();
+        return Err(Error::BadArg);
+    }
+    Ok(atoms::ok().encode(env))
+}
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn engine_stop(env: Env<'_>) -> Term<'_> {
+    let _turn = running::CHANGE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    stop();
+    atoms::ok().encode(env)
+}
+
+fn stop() {
+    if let Some(running) = running::current() {
+        running.engine.stop();
+        running::set(None);
+    }
+}
+
+#[rustler::nif]
+fn engine_info(env: Env<'_>) -> NifResult<Term<'_>> {
+    let b = Builder::of(env);
+    let engine = running::engine().ok_or(Error::BadArg)?;
+    let servers = engine.all_servers();
+    let open = servers.iter().map(|s| s.stats().connections as u64).sum();
+    let pairs = [
+        (b.atom(atoms::shards()), b.integer(engine.shards() as u64)),
+        (b.atom(atoms::servers()), b.integer(servers.len() as u64)),
+        (b.atom(atoms::connections()), b.integer(open)),
+    ];
+    Ok(b.term(env, map(b, &pairs)))
+}
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let settings = Settings::decode(config)?;
+    let Some(engine) = running::engine() else {
+        return Ok((atoms::error(), atoms::not_running()).encode(env));
+    };
+    let pid = running::caller(env);
+    let format = Arc::new(settings.format);
+    let host = Arc::new(Host::new(pid, settings.owner, settings.batch, format));
+    let (server, address) = match engine.listen(settings.engine, Box::new(HostRef(host.clone()))) {
+        Ok(listening) => listening,
+        Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),
+    };
+    host.set_server(&server);
+    watch::remember_host(server.number(), &host);
+    if !watch::watch(Some(env), &pid, Watched::Server(server.clone())) {
+        engine.stop_server(&server, 1001, "server stopped");
+    }
+    let place = map(
+        b,
+        &[
+            (b.atom(atoms::address()), events::ip(b, address.ip())),
+            (b.atom(atoms::port()), b.integer(address.port().into())),
+        ],
+    );
+    let number = b.integer(server.number().into());
+    Ok(b.term(env, b.tuple([b.atom(atoms::ok()), number, place])))
+}
+
+/// The name of an error, as `inet` has it.
+fn errno(e: &io::Error) -> Atom {
+    match e.kind() {
+        io::ErrorKind::AddrInUse => atoms::eaddrinuse(),
+        io::ErrorKind::AddrNotAvailable => atoms::eaddrnotavail(),
+        io::ErrorKind::PermissionDenied => atoms::eacces(),
+        io::ErrorKind::NotConnected => atoms::not_running(),
+        io::ErrorKind::Unsupported => atoms::eafnosupport(),
+        _ if matches!(e.raw_os_error(), Some(23 | 24)) => atoms::emfile(),
+        _ => atoms::einval(),
+    }
+}
+
+#[rustler::nif]
+fn server_stop<'a>(env: Env<'a>, server: u32, code: u16, reason: &str) -> NifResult<Term<'a>> {
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    engine.stop_server(&server, code, reason);
+    Ok(atoms::ok().encode(env))
+}
+
+#[rustler::nif]
+fn server_info(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+    let b = Builder::of(env);
+    let (_, server) = running::server(server).ok_or(Error::BadArg)?;
+    let stats = server.stats();
+    let pairs = [
+        (atoms::connections(), stats.connections as u64),
+        (atoms::accepted(), stats.accepted),
+        (atoms::rejected(), stats.rejected),
+        (atoms::frames_in(), stats.frames_in),
+        (atoms::frames_out(), stats.frames_out),
+        (atoms::bytes_in(), stats.bytes_in),
+        (atoms::bytes_out(), stats.bytes_out),
+        (atoms::dropped(), stats.dropped),
+    ];
+    Ok(b.term(
+        env,
+        map(b, &pairs.map(|(key, n)| (b.atom(key), b.integer(n)))),
+    ))
+}
+
+fn conn_of(env: Env<'_>, term: Term<'_>) -> NifResult<ConnId> {
+    Builder::of(env)
+        .as_conn(term.as_c_arg())
+        .ok_or(Error::BadArg)
+}
+
+/// `ok`, `{error, closed}`, or `retry` if the shard has too much to do.
+fn outcome<'a>(env: Env<'a>, result: Result<(), SendError>) -> Term<'a> {
+    match result {
+        Ok(()) => atoms::ok().encode(env),
+        Err(SendError::Closed) => (atoms::error(), atoms::closed()).encode(env),
+        Err(SendError::Busy) => atoms::retry().encode(env),
+    }
+}
+
+#[rustler::nif]
+fn setopts<'a>(env: Env<'a>, conn: Term<'a>, options: Vec<Term<'a>>) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = conn_of(env, conn)?;
+    let mut frames = Frames::default();
+    for option in options {
+        let (key, value): (Atom, Term<'_>) = option.decode()?;
+        if key != atoms::active() {
+            return Err(Error::BadArg);
+        }
+        let change = frames::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
+        frames.parts.push((conn, Part::Active(change)));
+    }
+    let result = running::with_engine(|engine| {
+        let engine = engine
+            .filter(|engine| engine.is_known(conn))
+            .ok_or(SendError::Closed)?;
+        engine
+            .send(conn.shard(), frames)
+            .map_err(|_| SendError::Busy)
+    });
+    Ok(outcome(env, result))
+}
+
+#[rustler::nif]
+fn controlling_process<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term<'a>> {
+    let conn = conn_of(env, conn)?;
+    Ok(outcome(env, owner::give(env, conn, pid)))
+}
+
+/// Where an answer goes: the process that asked, with its reference.
+struct ReplyTo {
+    env: OwnedEnv,
+    pid: LocalPid,
+    reference: SavedTerm,
+}
+
+impl ReplyTo {
+    fn new(env: Env<'_>, reference: Reference<'_>) -> Self {
+        let owned = OwnedEnv::new();
+        let reference = owned.save(reference);
+        ReplyTo {
+            env: owned,
+            pid: running::caller(env),
+            reference,
+        }
+    }
+
+    /// Sends `{Reference, Answer}`. Called on a shard's thread.
+    fn answer(mut self, build: impl FnOnce(Builder) -> rustler::sys::ErlNifTerm) {
+        let reference = self.reference;
+        let _ = self.env.send_and_clear(&self.pid, |env| {
+            let b = Builder::of(env);
+            let reference = reference.load(env).as_c_arg();
+            let answer = build(b);
+            b.term(env, b.tuple([reference, answer]))
+        });
+    }
+}
+
+#[rustler::nif]
+fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, reference: Reference<'a>) -> NifResult<Term<'a>> {
+    let conn = conn_of(env, conn)?;
+    let to = ReplyTo::new(env, reference);
+    let Some(engine) = running::engine() else {
+        return Ok(outcome(env, Err(SendError::Closed)));
+    };
+    let reply = move |stats: Option<ConnStats>| {
+        to.answer(|b| match stats {
+            Some(stats) => b.tuple([b.atom(atoms::ok()), conn_map(b, &stats)]),
+            None => b.tuple([b.atom(atoms::error()), b.atom(atoms::closed())]),
+        });
+    };
+    Ok(outcome(env, engine.conn_stats(conn, Box::new(reply))))
+}
+
+fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
+    let active = match stats.active {
+        Active::True => b.atom(atoms::true_()),
+        Active::False => b.atom(atoms::false_()),
+        Active::Once => b.atom(atoms::once()),
+        Active::Count(n) => b.integer(n.into()),
+    };
+    map(
+        b,
+        &[
+            (b.atom(atoms::peer()), events::peer(b, stats.peer)),
+            (b.atom(atoms::path()), b.binary(stats.path.as_bytes())),
+            (b.atom(atoms::query()), b.binary(stats.query.as_bytes())),
+            (
+                b.atom(atoms::subprotocol()),
+                events::subprotocol(b, stats.subprotocol.as_deref()),
+            ),
+            (b.atom(atoms::age()), b.integer(stats.age)),
+            (b.atom(atoms::queue()), b.integer(stats.queue as u64)),
+            (b.atom(atoms::held()), b.integer(stats.held as u64)),
+            (b.atom(atoms::frames_in()), b.integer(stats.frames_in)),
+            (b.atom(atoms::active()), active),
+        ],
+    )
+}
+
+#[rustler::nif]
+fn connections<'a>(env: Env<'a>, server: u32, reference: Reference<'a>) -> NifResult<Term<'a>> {
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let asked = engine.connections(&server, || {
+        let to = ReplyTo::new(env, reference);
+        Box::new(move |conns: &[ConnId]| {
+            to.answer(|b| b.list(&conns.iter().map(|conn| b.conn(*conn)).collect::<Vec<_>>()));
+        })
+    });
+    Ok(asked.encode(env))
+}

@@ -1,0 +1,128 @@
+//! Events as terms.
+
+use rustler::sys::ErlNifTerm;
+use rustler::types::atom::Atom;
+use sockeye_engine::batch::{Event, OpenInfo};
+use sockeye_json::{Error as JsonError, ErrorKind};
+
+use crate::atoms;
+use crate::decode::{self, JsonOptions};
+use crate::terms::{Builder, map};
+
+/// How a server's text frames become terms.
+#[derive(Debug)]
+pub(crate) struct Format {
+    /// None: text stays text.
+    pub(crate) json: Option<JsonOptions>,
+    pub(crate) deliver_invalid: bool,
+}
+
+/// A text frame of a JSON server that is not JSON, where that ends the connection.
+pub(crate) struct Invalid(pub(crate) Box<str>);
+
+impl Format {
+    /// The event, as the handler sees it.
+    pub(crate) fn term(
+        &self,
+        b: Builder,
+        event: Event<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<ErlNifTerm, Invalid> {
+        Ok(match event {
+            Event::Text(bytes) => match &self.json {
+                None => b.tuple([b.atom(atoms::text()), b.binary(bytes)]),
+                Some(options) => match decode::decode(b.env, bytes, options, scratch) {
+                    Ok(term) => b.tuple([b.atom(atoms::json()), term]),
+                    Err(e) if self.deliver_invalid => invalid(b, bytes, &e),
+                    Err(e) => return Err(Invalid(explain(&e))),
+                },
+            },
+            Event::Binary(bytes) => b.tuple([b.atom(atoms::binary()), b.binary(bytes)]),
+            Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, info)]),
+            Event::Passive => b.atom(atoms::passive()),
+            Event::Closed(code, reason) => {
+                let reason = b.binary(reason.as_bytes());
+                b.tuple([b.atom(atoms::closed()), b.integer(code.into()), reason])
+            }
+        })
+    }
+}
+
+fn kind(error: &JsonError) -> Atom {
+    match error.kind {
+        ErrorKind::Syntax => atoms::syntax(),
+        ErrorKind::Eof => atoms::eof(),
+        ErrorKind::Depth => atoms::depth(),
+        ErrorKind::NumberRange => atoms::number_range(),
+        ErrorKind::Utf8 => atoms::utf8(),
+        ErrorKind::TrailingData => atoms::trailing_data(),
+        _ => atoms::too_large(),
+    }
+}
+
+/// What a peer reads in its close frame: 123 bytes at most.
+fn explain(error: &JsonError) -> Box<str> {
+    format!("not JSON: {error}").into()
+}
+
+fn invalid(b: Builder, bytes: &[u8], error: &JsonError) -> ErlNifTerm {
+    let why = b.tuple([b.atom(kind(error)), b.integer(error.offset as u64)]);
+    b.tuple([b.atom(atoms::invalid_json()), b.binary(bytes), why])
+}
+
+pub(crate) fn peer(b: Builder, address: std::net::SocketAddr) -> ErlNifTerm {
+    let ip = ip(b, address.ip());
+    b.tuple([ip, b.integer(address.port().into())])
+}
+
+pub(crate) fn ip(b: Builder, ip: std::net::IpAddr) -> ErlNifTerm {
+    match ip {
+        std::net::IpAddr::V4(v4) => b.tuple(v4.octets().map(|n| b.integer(n.into()))),
+        std::net::IpAddr::V6(v6) => b.tuple(v6.segments().map(|n| b.integer(n.into()))),
+    }
+}
+
+pub(crate) fn subprotocol(b: Builder, subprotocol: Option<&str>) -> ErlNifTerm {
+    match subprotocol {
+        Some(name) => b.binary(name.as_bytes()),
+        None => b.atom(atoms::undefined()),
+    }
+}
+
+fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
+    let request = &info.request;
+    map(
+        b,
+        &[
+            (b.atom(atoms::peer()), peer(b, info.peer)),
+            (b.atom(atoms::path()), b.binary(request.path().as_bytes())),
+            (b.atom(atoms::query()), b.binary(request.query().as_bytes())),
+            (
+                b.atom(atoms::subprotocol()),
+                subprotocol(b, info.subprotocol.as_deref()),
+            ),
+            (b.atom(atoms::headers()), headers(b, info)),
+        ],
+    )
+}
+
+/// Names in lower case; the values of a name that comes several times, joined with a comma as
+/// HTTP has it.
+fn headers(b: Builder, info: &OpenInfo) -> ErlNifTerm {
+    let mut joined: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, value) in info.request.headers().iter() {
+        let name = name.to_ascii_lowercase();
+        match joined.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => {
+                values.extend_from_slice(b", ");
+                values.extend_from_slice(value);
+            }
+            None => joined.push((name, value.to_vec())),
+        }
+    }
+    let pairs: Vec<_> = joined
+        .iter()
+        .map(|(name, value)| (b.binary(name.as_bytes()), b.binary(value)))
+        .collect();
+    map(b, &pairs)
+}

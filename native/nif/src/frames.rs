@@ -1,0 +1,227 @@
+//! Frames out of terms.
+
+use rustler::sys::{
+    ErlNifBinary, ErlNifTerm, ErlNifTermType, enif_get_int, enif_inspect_iolist_as_binary,
+    enif_term_type,
+};
+use sockeye_engine::Active;
+use sockeye_engine::active::SetActive;
+use sockeye_json::Null;
+use sockeye_protocol::close;
+use sockeye_protocol::frame::{self, Op};
+
+use crate::atoms;
+use crate::encode::{self, EncodeError};
+use crate::terms::Builder;
+
+/// A payload beyond this size is no work for a normal scheduler.
+pub(crate) const NORMAL_PAYLOAD: usize = 256 * 1024;
+/// JSON text beyond this size is no work for a normal scheduler: it is made, not copied.
+pub(crate) const NORMAL_JSON: usize = 64 * 1024;
+/// The payload of a control frame.
+const CONTROL: usize = 125;
+/// The reason in a close frame.
+const REASON: usize = 123;
+
+/// What a frame term asks for, besides bytes.
+pub(crate) enum Asked {
+    /// A frame has been appended.
+    Frame,
+    Close(u16, Box<str>),
+    Active(SetActive),
+}
+
+/// Why a frame term was not taken. Nothing has been appended.
+pub(crate) enum Refused {
+    /// Not a frame at all.
+    BadArg,
+    NotJson(ErlNifTerm),
+    NotUtf8,
+    /// Too much work for a normal scheduler.
+    Dirty,
+}
+
+/// What bounds the work of one call.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) json: usize,
+    pub(crate) payload: usize,
+}
+
+impl Bounds {
+    /// On a normal scheduler.
+    pub(crate) const NORMAL: Bounds = Bounds {
+        json: NORMAL_JSON,
+        payload: NORMAL_PAYLOAD,
+    };
+    /// On a dirty one.
+    pub(crate) const DIRTY: Bounds = Bounds {
+        json: usize::MAX,
+        payload: usize::MAX,
+    };
+}
+
+/// Appends the frame that a term describes, or says what else it asks for.
+pub(crate) fn append(
+    b: Builder,
+    term: ErlNifTerm,
+    null: Null,
+    bounds: Bounds,
+    out: &mut Vec<u8>,
+) -> Result<Asked, Refused> {
+    // SAFETY: the term belongs to the builder's environment.
+    let kind = unsafe { enif_term_type(b.env, term) };
+    if matches!(kind, ErlNifTermType::ERL_NIF_TERM_TYPE_MAP) {
+        return json(b, term, null, bounds, out);
+    }
+    match b.elements(term).ok_or(Refused::BadArg)? {
+        [tag, value] => {
+            let tag = *tag;
+            if tag == atoms::json().as_c_arg() {
+                json(b, *value, null, bounds, out)
+            } else if tag == atoms::text().as_c_arg() {
+                payload(b, *value, Op::Text, bounds.payload, out)
+            } else if tag == atoms::binary().as_c_arg() {
+                payload(b, *value, Op::Binary, bounds.payload, out)
+            } else if tag == atoms::ping().as_c_arg() {
+                payload(b, *value, Op::Ping, CONTROL, out)
+            } else if tag == atoms::pong().as_c_arg() {
+                payload(b, *value, Op::Pong, CONTROL, out)
+            } else if tag == atoms::active().as_c_arg() {
+                Ok(Asked::Active(set_active(b, *value).ok_or(Refused::BadArg)?))
+            } else {
+                Err(Refused::BadArg)
+            }
+        }
+        [tag, code, reason] if *tag == atoms::close().as_c_arg() => {
+            closing(b, *code, *reason).ok_or(Refused::BadArg)
+        }
+        _ => Err(Refused::BadArg),
+    }
+}
+
+fn json(
+    b: Builder,
+    term: ErlNifTerm,
+    null: Null,
+    bounds: Bounds,
+    out: &mut Vec<u8>,
+) -> Result<Asked, Refused> {
+    let mark = frame::begin(out);
+    match encode::encode(b.env, term, null, bounds.json, out) {
+        Ok(()) => {
+            frame::seal(out, mark, Op::Text, None);
+            Ok(Asked::Frame)
+        }
+        Err(e) => {
+            out.truncate(mark.start());
+            Err(match e {
+                EncodeError::NotJson(part) => Refused::NotJson(part),
+                EncodeError::TooLarge => Refused::Dirty,
+            })
+        }
+    }
+}
+
+fn payload(
+    b: Builder,
+    term: ErlNifTerm,
+    op: Op,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<Asked, Refused> {
+    let bytes = match b.bytes(term) {
+        Some(bytes) => bytes,
+        None => {
+            // Flattening takes time that the limit must bound before it starts.
+            if limit != usize::MAX && iolist_exceeds(b, term, limit) {
+                let control = limit == CONTROL;
+                return Err(if control {
+                    Refused::BadArg
+                } else {
+                    Refused::Dirty
+                });
+            }
+            flatten(b, term).ok_or(Refused::BadArg)?
+        }
+    };
+    if bytes.len() > limit {
+        return Err(if limit == CONTROL {
+            Refused::BadArg
+        } else {
+            Refused::Dirty
+        });
+    }
+    if op == Op::Text && std::str::from_utf8(bytes).is_err() {
+        return Err(Refused::NotUtf8);
+    }
+    frame::write(out, op, bytes, None);
+    Ok(Asked::Frame)
+}
+
+/// Whether walking this much of an io list does not reach its end.
+fn iolist_exceeds(b: Builder, term: ErlNifTerm, limit: usize) -> bool {
+    let mut open = vec![term];
+    let (mut size, mut steps) = (0usize, 0usize);
+    while let Some(next) = open.pop() {
+        steps += 1;
+        if size > limit || steps > limit.min(16 * 1024) {
+            return true;
+        }
+        if let Some(bytes) = b.bytes(next) {
+            size += bytes.len();
+        } else if let Some((head, tail)) = b.cell(next) {
+            open.push(tail);
+            open.push(head);
+        } else {
+            size += 1;
+        }
+    }
+    size > limit
+}
+
+fn flatten<'a>(b: Builder, term: ErlNifTerm) -> Option<&'a [u8]> {
+    let mut binary = std::mem::MaybeUninit::<ErlNifBinary>::uninit();
+    // SAFETY: set when the result is not 0; the data lives until the call ends, and no caller
+    // keeps it longer.
+    unsafe {
+        if enif_inspect_iolist_as_binary(b.env, term, binary.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let binary = binary.assume_init();
+        if binary.size == 0 {
+            return Some(&[]);
+        }
+        Some(std::slice::from_raw_parts(binary.data, binary.size))
+    }
+}
+
+/// The code and reason of a close frame.
+pub(crate) fn closing(b: Builder, code: ErlNifTerm, reason: ErlNifTerm) -> Option<Asked> {
+    let code = u16::try_from(b.as_u64(code)?).ok()?;
+    let reason = match b.bytes(reason) {
+        Some(bytes) => bytes,
+        None if iolist_exceeds(b, reason, REASON) => return None,
+        None => flatten(b, reason)?,
+    };
+    let reason = std::str::from_utf8(reason).ok()?;
+    let valid = close::is_sendable(code) && reason.len() <= REASON;
+    valid.then(|| Asked::Close(code, reason.into()))
+}
+
+/// The value of an `active` option.
+pub(crate) fn set_active(b: Builder, value: ErlNifTerm) -> Option<SetActive> {
+    if value == atoms::true_().as_c_arg() {
+        Some(SetActive::To(Active::True))
+    } else if value == atoms::false_().as_c_arg() {
+        Some(SetActive::To(Active::False))
+    } else if value == atoms::once().as_c_arg() {
+        Some(SetActive::To(Active::Once))
+    } else {
+        let mut n = 0;
+        // SAFETY: `n` is written when the result is not 0.
+        let found = unsafe { enif_get_int(b.env, value, &mut n) } != 0;
+        let range = i32::from(i16::MIN)..=i32::from(i16::MAX);
+        (found && range.contains(&n)).then_some(SetActive::Add(n))
+    }
+}

@@ -1,0 +1,196 @@
+//! Events out of an inbox: a batch at a time, built in the heap of the process that asks.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Resource, ResourceArc, Term};
+use sockeye_engine::batch::Event;
+use sockeye_engine::host::Bell;
+use sockeye_engine::inbox::{Left, Visit};
+use sockeye_engine::op::Part;
+use sockeye_engine::{ConnId, Engine, Frames, Inbox};
+
+use crate::events::Format;
+use crate::outbound::charge;
+use crate::terms::Builder;
+use crate::watch::{self, Watched};
+use crate::{atoms, process, running};
+
+/// JSON text that one call on a normal scheduler decodes.
+const SLICE_JSON: usize = 32 * 1024;
+/// Payload that one such call copies.
+const SLICE_RAW: usize = 256 * 1024;
+/// Memory that the empty inbox of a process for many connections may hold on to.
+const KEEP: usize = 256 * 1024;
+
+/// An inbox, as its process holds it.
+pub(crate) struct InboxRef {
+    engine: Arc<Engine>,
+    inbox: Arc<Inbox>,
+    format: Arc<Format>,
+    /// Of new connections that need a process, not of their events.
+    acceptor: bool,
+    /// Connections that sent something invalid: what else they sent is not wanted.
+    refused: Mutex<Vec<ConnId>>,
+    any_refused: AtomicBool,
+}
+
+impl Resource for InboxRef {}
+
+struct Ring(LocalPid);
+
+// SAFETY: a pid is a plain number.
+unsafe impl Send for Ring {}
+// SAFETY: as above.
+unsafe impl Sync for Ring {}
+
+impl Bell for Ring {
+    fn ring(&self) -> bool {
+        process::send_atom(&self.0, atoms::sockeye_ready())
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+#[rustler::nif]
+fn inbox_open<'a>(env: Env<'a>, server: u32, slot: Term<'a>) -> NifResult<Term<'a>> {
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let host = watch::host(server.number()).ok_or(Error::BadArg)?;
+    let pid = running::caller(env);
+    let worker = slot.decode::<usize>().ok();
+    let acceptor = slot.as_c_arg() == atoms::acceptor().as_c_arg();
+    let alone = slot.as_c_arg() == atoms::none().as_c_arg();
+    if !(acceptor || alone || worker.is_some_and(|slot| slot < server.workers())) {
+        return Err(Error::BadArg);
+    }
+    let keep = if alone { 0 } else { KEEP };
+    let inbox = Inbox::new(server.config.inbox_size, keep, Box::new(Ring(pid)));
+    let watched = Watched::Inbox {
+        inbox: inbox.clone(),
+        server: server.clone(),
+    };
+    if !watch::watch(Some(env), &pid, watched) {
+        return Err(Error::BadArg);
+    }
+    if let Some(slot) = worker {
+        engine.set_worker(&server, slot, &inbox);
+    } else if acceptor {
+        engine.set_acceptor(&server, &inbox);
+    }
+    let inbox = ResourceArc::new(InboxRef {
+        engine,
+        inbox,
+        format: host.format.clone(),
+        acceptor,
+        refused: Mutex::default(),
+        any_refused: AtomicBool::new(false),
+    });
+    Ok(inbox.encode(env))
+}
+
+#[rustler::nif]
+fn attach<'a>(env: Env<'a>, conn: Term<'a>, inbox: ResourceArc<InboxRef>) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
+    Ok(match inbox.engine.attach(conn, &inbox.inbox) {
+        Ok(()) => atoms::ok().encode(env),
+        Err(_) => (atoms::error(), atoms::closed()).encode(env),
+    })
+}
+
+#[rustler::nif]
+fn recv<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> {
+    let slice = if inbox.format.json.is_some() {
+        SLICE_JSON
+    } else {
+        SLICE_RAW
+    };
+    take(env, &inbox, max, slice)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn recv_dirty<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> {
+    take(env, &inbox, max, usize::MAX)
+}
+
+/// Takes up to `max` events, and no more payload than `slice` bytes.
+fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a> {
+    let b = Builder::of(env);
+    let mut terms = Vec::with_capacity(2 * max.min(256));
+    let mut invalid: Vec<(ConnId, Box<str>)> = Vec::new();
+    let (mut bytes, mut large) = (0, false);
+    let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
+        inbox.inbox.drain(max.max(1), |conn, event, len| {
+            if bytes + len > slice {
+                // Alone too large for this scheduler, or only for this call.
+                large = len > slice;
+                return Visit::Stop;
+            }
+            bytes += len;
+            if inbox.is_refused(conn, &event) {
+                return Visit::Next;
+            }
+            if inbox.acceptor {
+                let info = rustler::types::map::map_new(env).as_c_arg();
+                terms.extend([b.conn(conn), b.tuple([b.atom(atoms::open()), info])]);
+                return Visit::Next;
+            }
+            match inbox.format.term(b, event, scratch) {
+                Ok(term) => terms.extend([b.conn(conn), term]),
+                Err(why) => {
+                    inbox.refuse(conn);
+                    invalid.push((conn, why.0));
+                }
+            }
+            Visit::Next
+        })
+    });
+    if shards != 0 {
+        inbox.engine.resume(&inbox.inbox, shards);
+    }
+    for (conn, why) in invalid {
+        let mut frames = Frames::default();
+        frames.parts.push((conn, Part::Fail(1007, why)));
+        // A shard with too much to do closes it with the next invalid frame, or not at all:
+        // its frames stay refused.
+        let _ = inbox.engine.send(conn.shard(), frames);
+    }
+    charge(env, bytes, terms.len() / 2);
+    let term = match left {
+        Left::Nothing => b.list(&terms),
+        Left::More if terms.is_empty() && large => b.atom(atoms::dirty()),
+        Left::More => b.tuple([b.atom(atoms::more()), b.list(&terms)]),
+    };
+    b.term(env, term)
+}
+
+impl InboxRef {
+    fn refuse(&self, conn: ConnId) {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(conn);
+        self.any_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the event is of a connection that was refused. Its last event ends that.
+    fn is_refused(&self, conn: ConnId, event: &Event<'_>) -> bool {
+        if !self.any_refused.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = refused.iter().position(|known| *known == conn) else {
+            return false;
+        };
+        if matches!(event, Event::Closed(..)) {
+            refused.swap_remove(place);
+            self.any_refused
+                .store(!refused.is_empty(), Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+}

@@ -1,0 +1,396 @@
+//! Frames of Erlang processes on their way to the shards.
+//!
+//! What one call brings is encoded into one buffer a shard and handed over at once.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rustler::sys::ErlNifTerm;
+use rustler::{Encoder, Env, Error, NifResult, Term};
+use sockeye_engine::op::Part;
+use sockeye_engine::{ConnId, Engine, Frames, SendError};
+use sockeye_json::Null;
+
+use crate::atoms;
+use crate::frames::{self, Asked, Bounds, Refused};
+use crate::running::{self, with_engine};
+use crate::terms::Builder;
+
+/// Bytes that one call on a normal scheduler encodes before it lets others run.
+const SLICE: usize = 256 * 1024;
+/// Frames that one such call takes.
+const SLICE_FRAMES: usize = 1024;
+
+/// What the tag of a server says of its connections.
+pub(crate) fn tag_of(null: Null) -> u8 {
+    match null {
+        Null::Null => 0,
+        Null::Undefined => 1,
+        Null::Nil => 2,
+    }
+}
+
+pub(crate) fn null_of(tag: u8) -> Null {
+    match tag {
+        1 => Null::Undefined,
+        2 => Null::Nil,
+        _ => Null::Null,
+    }
+}
+
+thread_local! {
+    /// How much the last call needed: the next buffer starts at that size.
+    static EXPECTED: Cell<usize> = const { Cell::new(512) };
+}
+
+/// Frames on their way, by shard.
+struct Outgoing<'e> {
+    engine: &'e Arc<Engine>,
+    shards: Vec<Frames>,
+    bytes: usize,
+}
+
+impl<'e> Outgoing<'e> {
+    fn new(engine: &'e Arc<Engine>) -> Self {
+        let mut shards = Vec::new();
+        shards.resize_with(engine.shards(), Frames::default);
+        Outgoing {
+            engine,
+            shards,
+            bytes: 0,
+        }
+    }
+
+    fn frames(&mut self, conn: ConnId) -> Result<&mut Frames, Failure> {
+        let frames = self
+            .shards
+            .get_mut(conn.shard())
+            .ok_or(Failure::Send(SendError::Closed))?;
+        if frames.bytes.capacity() == 0 {
+            frames.bytes.reserve(EXPECTED.get());
+        }
+        Ok(frames)
+    }
+
+    /// Adds one frame. On failure nothing is added.
+    fn add(
+        &mut self,
+        b: Builder,
+        conn: ConnId,
+        frame: ErlNifTerm,
+        bounds: Bounds,
+    ) -> Result<(), Failure> {
+        let engine = self.engine;
+        let (_, tag) = engine
+            .server_of(conn)
+            .ok_or(Failure::Send(SendError::Closed))?;
+        let out = self.frames(conn)?;
+        let start = out.bytes.len();
+        match frames::append(b, frame, null_of(tag), bounds, &mut out.bytes)? {
+            Asked::Frame => {
+                let end = out.bytes.len();
+                if let Err(e) = engine.reserve(conn, end - start) {
+                    out.bytes.truncate(start);
+                    return Err(Failure::Send(e));
+                }
+                out.write(conn, start as u32..end as u32);
+                self.bytes += end - start;
+            }
+            Asked::Close(code, reason) => {
+                if !engine.set_closing(conn) {
+                    return Err(Failure::Send(SendError::Closed));
+                }
+                out.parts.push((conn, Part::Close(code, reason)));
+            }
+            Asked::Active(change) => out.parts.push((conn, Part::Active(change))),
+        }
+        Ok(())
+    }
+
+    /// Hands everything over. Returns the frames of shards that have too much to do already.
+    fn flush(&mut self) -> Vec<Frames> {
+        let mut refused = Vec::new();
+        for (shard, frames) in self.shards.iter_mut().enumerate() {
+            if frames.parts.is_empty() {
+                continue;
+            }
+            let frames = std::mem::take(frames);
+            EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
+            if let Err(frames) = self.engine.send(shard, frames) {
+                refused.push(frames);
+            }
+        }
+        self.bytes = 0;
+        refused
+    }
+}
+
+/// Gives back the room that refused frames were counted with.
+fn unreserve(engine: &Engine, frames: &Frames) {
+    for (conn, part) in &frames.parts {
+        if let Part::Write(range, _) = part {
+            engine.unreserve(*conn, (range.end - range.start) as usize);
+        }
+    }
+}
+
+enum Failure {
+    BadArg,
+    Dirty,
+    Send(SendError),
+    NotJson(ErlNifTerm),
+    NotUtf8,
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::BadArg => Failure::BadArg,
+            Refused::Dirty => Failure::Dirty,
+            Refused::NotJson(term) => Failure::NotJson(term),
+            Refused::NotUtf8 => Failure::NotUtf8,
+        }
+    }
+}
+
+/// The reason in an error tuple.
+fn reason(b: Builder, failure: Failure) -> Option<ErlNifTerm> {
+    Some(match failure {
+        Failure::BadArg | Failure::Dirty => return None,
+        Failure::Send(SendError::Closed) => b.atom(atoms::closed()),
+        Failure::Send(SendError::Busy) => b.atom(atoms::busy()),
+        Failure::NotJson(term) => b.tuple([b.atom(atoms::not_json()), term]),
+        Failure::NotUtf8 => b.atom(atoms::not_utf8()),
+    })
+}
+
+#[rustler::nif]
+fn commands<'a>(env: Env<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
+    carry_out(env, list, Bounds::NORMAL)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn commands_dirty<'a>(env: Env<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
+    carry_out(env, list, Bounds::DIRTY)
+}
+
+fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let mut rest = list.as_c_arg();
+    let mut errors = Vec::new();
+    let (mut taken, mut count) = (0, 0);
+    let stop = with_engine(|engine| {
+        let Some(engine) = engine else {
+            return Ok(None);
+        };
+        let mut out = Outgoing::new(engine);
+        let mut stop = None;
+        while let Some((conn_term, tail)) = b.cell(rest) {
+            if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.json != usize::MAX {
+                stop = Some(atoms::more());
+                break;
+            }
+            let parsed = b.as_conn(conn_term).zip(b.cell(tail));
+            let Some((conn, (frame, next))) = parsed else {
+                out.flush();
+                return Err(Error::BadArg);
+            };
+            match out.add(b, conn, frame, bounds) {
+                Ok(()) => {}
+                Err(Failure::Dirty) => {
+                    stop = Some(atoms::dirty());
+                    break;
+                }
+                Err(Failure::BadArg) => {
+                    out.flush();
+                    return Err(Error::BadArg);
+                }
+                Err(failure) => {
+                    if let Some(reason) = reason(b, failure) {
+                        errors.push(b.tuple([conn_term, reason]));
+                    }
+                }
+            }
+            rest = next;
+            count += 1;
+        }
+        taken = out.bytes;
+        for frames in out.flush() {
+            unreserve(engine, &frames);
+            let busy = |(conn, _): &(ConnId, Part)| b.tuple([b.conn(*conn), b.atom(atoms::busy())]);
+            errors.extend(frames.parts.iter().map(busy));
+        }
+        Ok(stop)
+    })?;
+    charge(env, taken, count);
+    let term = match (stop, errors.is_empty()) {
+        (Some(stop), _) => b.tuple([b.atom(stop), rest, b.list(&errors)]),
+        (None, true) => b.atom(atoms::ok()),
+        (None, false) => b.tuple([b.atom(atoms::done()), b.list(&errors)]),
+    };
+    Ok(b.term(env, term))
+}
+
+/// Counts work as reductions, so that the scheduler knows how long it took.
+pub(crate) fn charge(env: Env<'_>, bytes: usize, items: usize) {
+    // About 1 % of a millisecond's time slice for 2 KiB, or for 8 items.
+    let percent = bytes / 2048 + items / 8;
+    if percent > 0 {
+        rustler::schedule::consume_timeslice(env, percent.min(100) as i32);
+    }
+}
+
+#[rustler::nif]
+fn send<'a>(env: Env<'a>, conn: Term<'a>, frames: Term<'a>) -> NifResult<Term<'a>> {
+    send_with(env, conn, frames, Bounds::NORMAL)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn send_dirty<'a>(env: Env<'a>, conn: Term<'a>, frames: Term<'a>) -> NifResult<Term<'a>> {
+    send_with(env, conn, frames, Bounds::DIRTY)
+}
+
+fn send_with<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    frames: Term<'a>,
+    bounds: Bounds,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
+    let frames = frames.as_c_arg();
+    let sent = with_engine(|engine| {
+        let engine = engine.ok_or(Failure::Send(SendError::Closed))?;
+        send_all_or_none(b, engine, conn, frames, bounds)
+    });
+    match sent {
+        Ok(bytes) => {
+            charge(env, bytes, 0);
+            Ok(atoms::ok().encode(env))
+        }
+        Err(failure) => refuse(env, b, failure),
+    }
+}
+
+fn refuse<'a>(env: Env<'a>, b: Builder, failure: Failure) -> NifResult<Term<'a>> {
+    match failure {
+        Failure::BadArg => Err(Error::BadArg),
+        Failure::Dirty => Ok(atoms::dirty().encode(env)),
+        failure => {
+            let reason = reason(b, failure).ok_or(Error::BadArg)?;
+            Ok(b.term(env, b.tuple([b.atom(atoms::error()), reason])))
+        }
+    }
+}
+
+/// Encodes first and asks for room afterwards: either all frames go or none.
+fn send_all_or_none(
+    b: Builder,
+    engine: &Arc<Engine>,
+    conn: ConnId,
+    list: ErlNifTerm,
+    bounds: Bounds,
+) -> Result<usize, Failure> {
+    let (_, tag) = engine
+        .server_of(conn)
+        .ok_or(Failure::Send(SendError::Closed))?;
+    let mut frames = Frames::default();
+    let mut parts = Vec::new();
+    let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), Failure> {
+        let start = frames.bytes.len();
+        match frames::append(b, frame, null_of(tag), bounds, &mut frames.bytes)? {
+            Asked::Frame => frames.write(conn, start as u32..frames.bytes.len() as u32),
+            other => parts.push(other),
+        }
+        let large = frames.bytes.len() > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
+        if large && bounds.json != usize::MAX {
+            Err(Failure::Dirty)
+        } else {
+            Ok(())
+        }
+    };
+    let mut rest = list;
+    if b.cell(rest).is_some() || b.is_nil(rest) {
+        while let Some((head, tail)) = b.cell(rest) {
+            one(head, &mut frames)?;
+            rest = tail;
+        }
+        if !b.is_nil(rest) {
+            return Err(Failure::BadArg);
+        }
+    } else {
+        one(list, &mut frames)?;
+    }
+    let len = frames.bytes.len();
+    engine.reserve(conn, len).map_err(Failure::Send)?;
+    let mut closes = false;
+    for part in parts {
+        match part {
+            Asked::Frame => {}
+            Asked::Close(code, reason) => {
+                closes = true;
+                frames.parts.push((conn, Part::Close(code, reason)));
+            }
+            Asked::Active(change) => frames.parts.push((conn, Part::Active(change))),
+        }
+    }
+    if closes && !engine.set_closing(conn) {
+        engine.unreserve(conn, len);
+        return Err(Failure::Send(SendError::Closed));
+    }
+    engine.send(conn.shard(), frames).map_err(|_| {
+        engine.unreserve(conn, len);
+        Failure::Send(SendError::Busy)
+    })?;
+    Ok(len)
+}
+
+#[rustler::nif]
+fn send_all<'a>(
+    env: Env<'a>,
+    server: u32,
+    frame: Term<'a>,
+    except: Term<'a>,
+) -> NifResult<Term<'a>> {
+    fan_out(env, server, frame, except, Bounds::NORMAL)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn send_all_dirty<'a>(
+    env: Env<'a>,
+    server: u32,
+    frame: Term<'a>,
+    except: Term<'a>,
+) -> NifResult<Term<'a>> {
+    fan_out(env, server, frame, except, Bounds::DIRTY)
+}
+
+fn fan_out<'a>(
+    env: Env<'a>,
+    server: u32,
+    frame: Term<'a>,
+    except: Term<'a>,
+    bounds: Bounds,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let except = if except.as_c_arg() == atoms::none().as_c_arg() {
+        None
+    } else {
+        Some(b.as_conn(except.as_c_arg()).ok_or(Error::BadArg)?)
+    };
+    let Some((engine, server)) = running::server(server) else {
+        return refuse(env, b, Failure::Send(SendError::Closed));
+    };
+    let mut bytes = Vec::with_capacity(256);
+    let null = null_of(server.config.tag);
+    match frames::append(b, frame.as_c_arg(), null, bounds, &mut bytes) {
+        Ok(Asked::Frame) => {}
+        Ok(Asked::Close(..) | Asked::Active(_)) => return Err(Error::BadArg),
+        Err(refused) => return refuse(env, b, refused.into()),
+    }
+    charge(env, bytes.len(), 0);
+    match engine.fan_out(&server, bytes, except) {
+        Ok(()) => Ok(atoms::ok().encode(env)),
+        Err(e) => refuse(env, b, Failure::Send(e)),
+    }
+}

@@ -1,0 +1,229 @@
+//! Events as messages: a plain process behind a server.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustler::types::atom::Atom;
+use rustler::{LocalPid, sys};
+use sockeye_engine::batch::Batch;
+use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
+use sockeye_engine::{ConnId, Server};
+
+use crate::events::Format;
+use crate::process::{self, send_term};
+use crate::terms::Builder;
+use crate::watch::{self, Watched};
+use crate::{atoms, running};
+
+/// A process that gets each event as a message.
+pub(crate) struct ProcessOwner {
+    pid: LocalPid,
+    key: u64,
+    batch: bool,
+    format: Arc<Format>,
+}
+
+// SAFETY: a pid is a plain number.
+unsafe impl Send for ProcessOwner {}
+// SAFETY: as above.
+unsafe impl Sync for ProcessOwner {}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Owner for ProcessOwner {
+    fn key(&self) -> u64 {
+        self.key
+    }
+
+    fn deliver(&self, batch: &Batch) -> Delivery {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut delivery = Delivery::default();
+            let mut index = 0;
+            while index < batch.len() && !delivery.dead {
+                index = process::with_env(|b| {
+                    let (next, term) = self.message(b, batch, index, scratch, &mut delivery);
+                    delivery.dead = term.is_some_and(|term| !send_term(&self.pid, term));
+                    next
+                });
+            }
+            delivery
+        })
+    }
+}
+
+impl ProcessOwner {
+    /// The message that begins with this event, and the first event that is not in it.
+    fn message(
+        &self,
+        b: Builder,
+        batch: &Batch,
+        index: usize,
+        scratch: &mut Vec<u8>,
+        delivery: &mut Delivery,
+    ) -> (usize, Option<sys::ErlNifTerm>) {
+        let Some((conn, _)) = batch.event(index) else {
+            return (index + 1, None);
+        };
+        let mut terms = Vec::new();
+        let mut next = index;
+        while let Some((of, event)) = batch.event(next) {
+            if of != conn || (!self.batch && !terms.is_empty()) {
+                break;
+            }
+            next += 1;
+            let closed = matches!(event, sockeye_engine::batch::Event::Closed(..));
+            let refused = delivery.invalid.iter().any(|(id, _)| *id == conn);
+            if refused && !closed {
+                continue;
+            }
+            match self.format.term(b, event, scratch) {
+                Ok(term) => terms.push(term),
+                Err(invalid) => delivery.invalid.push((conn, invalid.0)),
+            }
+        }
+        let event = match terms.as_slice() {
+            [] => return (next, None),
+            [one] => *one,
+            many => b.tuple([b.atom(atoms::batch()), b.list(many)]),
+        };
+        (
+            next,
+            Some(b.tuple([b.atom(atoms::sockeye()), b.conn(conn), event])),
+        )
+    }
+}
+
+/// Who the owner of a server's connections is.
+pub(crate) enum OwnerSpec {
+    /// Handler processes, not an owner.
+    Nobody,
+    Pid(LocalPid),
+    Name(Atom),
+}
+
+/// The process that called `listen`, and the owner of its connections.
+pub(crate) struct Host {
+    pub(crate) pid: LocalPid,
+    pub(crate) spec: OwnerSpec,
+    pub(crate) batch: bool,
+    pub(crate) format: Arc<Format>,
+    number: std::sync::OnceLock<u32>,
+    owners: Mutex<Vec<Arc<ProcessOwner>>>,
+}
+
+// SAFETY: pids and atoms are plain numbers.
+unsafe impl Send for Host {}
+// SAFETY: as above.
+unsafe impl Sync for Host {}
+
+/// The part of a host that the engine owns.
+pub(crate) struct HostRef(pub(crate) Arc<Host>);
+
+impl Host {
+    pub(crate) fn new(pid: LocalPid, spec: OwnerSpec, batch: bool, format: Arc<Format>) -> Self {
+        Host {
+            pid,
+            spec,
+            batch,
+            format,
+            number: std::sync::OnceLock::new(),
+            owners: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn set_server(&self, server: &Server) {
+        let _ = self.number.set(server.number());
+    }
+
+    /// The owner that stands for this process, watched. None if the process is dead.
+    pub(crate) fn owner_for(
+        &self,
+        env: Option<rustler::Env<'_>>,
+        pid: LocalPid,
+    ) -> Option<Arc<dyn Owner>> {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = owners.iter().find(|owner| owner.pid == pid) {
+            return Some(known.clone());
+        }
+        let key = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let (batch, format) = (self.batch, self.format.clone());
+        let owner = Arc::new(ProcessOwner {
+            pid,
+            key,
+            batch,
+            format,
+        });
+        // Entered before it is watched: its death takes it out again.
+        owners.push(owner.clone());
+        drop(owners);
+        if watch::watch(
+            env,
+            &pid,
+            Watched::Owner {
+                key,
+                server: self.number.get().copied(),
+            },
+        ) {
+            return Some(owner);
+        }
+        self.forget_owner(key);
+        None
+    }
+
+    pub(crate) fn forget_owner(&self, key: u64) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.retain(|owner| owner.key != key);
+    }
+}
+
+impl ServerHost for HostRef {
+    fn owner(&self) -> Option<Arc<dyn Owner>> {
+        let pid = match &self.0.spec {
+            OwnerSpec::Nobody => return None,
+            OwnerSpec::Pid(pid) => *pid,
+            OwnerSpec::Name(name) => watch::whereis(*name)?,
+        };
+        self.0.owner_for(None, pid)
+    }
+
+    fn stopped(&self) {
+        let Some(number) = self.0.number.get().copied() else {
+            return;
+        };
+        if let Some((engine, server)) = running::server(number) {
+            engine.remove_server(&server);
+        }
+        watch::forget_host(number);
+        process::send(&self.0.pid, |b| {
+            b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(number.into())])
+        });
+    }
+
+    fn event(&self, event: Notice) {
+        let (kind, key, text) = match &event {
+            Notice::AcceptFailed(text) => (atoms::accept_error(), atoms::reason(), text),
+            Notice::Panic(text) => (atoms::panic(), atoms::message(), text),
+        };
+        process::send(&self.0.pid, |b| {
+            let detail = running::single(b, b.atom(key), b.binary(text.as_bytes()));
+            b.tuple([b.atom(atoms::sockeye_event()), b.atom(kind), detail])
+        });
+    }
+}
+
+/// Gives a connection to another process.
+pub(crate) fn give(
+    env: rustler::Env<'_>,
+    conn: ConnId,
+    pid: LocalPid,
+) -> Result<(), sockeye_engine::SendError> {
+    use sockeye_engine::SendError::Closed;
+    let engine = running::engine().ok_or(Closed)?;
+    let (number, _) = engine.server_of(conn).ok_or(Closed)?;
+    let host = watch::host(number).ok_or(Closed)?;
+    let owner = host.owner_for(Some(env), pid).ok_or(Closed)?;
+    engine.set_owner(conn, owner)
+}

@@ -1,0 +1,97 @@
+//! The one engine of a node.
+
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError, RwLock};
+
+use rustler::sys::{ERL_NIF_THR_UNDEFINED, enif_thread_type};
+use rustler::{Env, LocalPid};
+use sockeye_engine::{Engine, Server};
+
+use crate::atoms;
+use crate::process;
+
+/// The engine and the process that started it.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) owner: LocalPid,
+}
+
+// SAFETY: a pid is a plain number.
+unsafe impl Send for Running {}
+// SAFETY: as above.
+unsafe impl Sync for Running {}
+
+static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
+
+/// Starting and stopping take turns.
+pub(crate) static CHANGE: Mutex<()> = Mutex::new(());
+
+pub(crate) fn current() -> Option<Running> {
+    RUNNING
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+pub(crate) fn engine() -> Option<Arc<Engine>> {
+    current().map(|running| running.engine)
+}
+
+pub(crate) fn server(number: u32) -> Option<(Arc<Engine>, Arc<Server>)> {
+    let engine = engine()?;
+    let server = engine.server(number)?;
+    Some((engine, server))
+}
+
+pub(crate) fn set(running: Option<Running>) -> Option<Running> {
+    std::mem::replace(
+        &mut *RUNNING.write().unwrap_or_else(PoisonError::into_inner),
+        running,
+    )
+}
+
+/// Lends the engine without counting references: for calls that are over in a moment.
+pub(crate) fn with_engine<T>(work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T {
+    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    work(running.as_ref().map(|running| &running.engine))
+}
+
+/// Panics are told to the process that started the engine, and never printed.
+pub(crate) fn report_panics() {
+    static ONCE: Once = Once::new();
+    static SILENT: OnceLock<()> = OnceLock::new();
+    ONCE.call_once(|| {
+        let _ = SILENT.set(());
+        std::panic::set_hook(Box::new(|info| {
+            let message = info.to_string();
+            // A panic on a scheduler becomes an exception of the call.
+            // SAFETY: any thread may ask.
+            let foreign = unsafe { enif_thread_type() } == ERL_NIF_THR_UNDEFINED;
+            if let (true, Some(running)) = (foreign, current()) {
+                process::send(&running.owner, |b| {
+                    let key = b.atom(atoms::message());
+                    let detail = single(b, key, b.binary(message.as_bytes()));
+                    b.tuple([
+                        b.atom(atoms::sockeye_event()),
+                        b.atom(atoms::panic()),
+                        detail,
+                    ])
+                });
+            }
+        }));
+    });
+}
+
+/// A map of one pair.
+pub(crate) fn single(
+    b: crate::terms::Builder,
+    key: rustler::sys::ErlNifTerm,
+    value: rustler::sys::ErlNifTerm,
+) -> rustler::sys::ErlNifTerm {
+    crate::terms::map(b, &[(key, value)])
+}
+
+/// The process that makes this call.
+pub(crate) fn caller(env: Env<'_>) -> LocalPid {
+    env.pid()
+}

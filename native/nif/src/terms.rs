@@ -1,0 +1,155 @@
+//! Raw terms: what the hot paths build and read without wrapping each one.
+
+use std::mem::MaybeUninit;
+
+use rustler::sys::{
+    ErlNifBinary, ErlNifEnv, ErlNifTerm, enif_get_list_cell, enif_get_tuple, enif_get_uint64,
+    enif_inspect_binary, enif_is_identical, enif_make_list_from_array, enif_make_map_from_arrays,
+    enif_make_new_binary, enif_make_tuple_from_array, enif_make_uint64,
+};
+use rustler::types::atom::Atom;
+use rustler::{Env, Term};
+use sockeye_engine::ConnId;
+
+use crate::atoms;
+
+/// An environment and its terms, good for the call or callback that brought it.
+#[derive(Clone, Copy)]
+pub(crate) struct Builder {
+    pub(crate) env: *mut ErlNifEnv,
+}
+
+impl Builder {
+    pub(crate) fn of(env: Env<'_>) -> Self {
+        Builder {
+            env: env.as_c_arg(),
+        }
+    }
+
+    pub(crate) fn atom(self, atom: Atom) -> ErlNifTerm {
+        atom.as_c_arg()
+    }
+
+    pub(crate) fn tuple<const N: usize>(self, terms: [ErlNifTerm; N]) -> ErlNifTerm {
+        // SAFETY: all terms belong to this environment or are atoms.
+        unsafe { enif_make_tuple_from_array(self.env, terms.as_ptr(), N as u32) }
+    }
+
+    pub(crate) fn list(self, terms: &[ErlNifTerm]) -> ErlNifTerm {
+        // SAFETY: as in `tuple`.
+        unsafe { enif_make_list_from_array(self.env, terms.as_ptr(), terms.len() as u32) }
+    }
+
+    pub(crate) fn binary(self, bytes: &[u8]) -> ErlNifTerm {
+        let mut term = MaybeUninit::uninit();
+        // SAFETY: the buffer that the VM gives has the length it was asked for, and the term is
+        // always set.
+        unsafe {
+            let buffer = enif_make_new_binary(self.env, bytes.len(), term.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, bytes.len());
+            term.assume_init()
+        }
+    }
+
+    pub(crate) fn integer(self, n: u64) -> ErlNifTerm {
+        // SAFETY: `env` is valid.
+        unsafe { enif_make_uint64(self.env, n) }
+    }
+
+    pub(crate) fn conn(self, conn: ConnId) -> ErlNifTerm {
+        let id = self.integer(conn.as_u64());
+        self.tuple([self.atom(atoms::sockeye_conn()), id])
+    }
+
+    /// The elements of a tuple. They live as long as the environment.
+    pub(crate) fn elements<'a>(self, tuple: ErlNifTerm) -> Option<&'a [ErlNifTerm]> {
+        let (mut arity, mut array) = (0, std::ptr::null());
+        // SAFETY: on success `array` points to `arity` terms inside the tuple. The callers do not
+        // keep them beyond the call that owns the environment.
+        unsafe {
+            if enif_get_tuple(self.env, tuple, &mut arity, &mut array) == 0 {
+                return None;
+            }
+            if arity == 0 {
+                return Some(&[]);
+            }
+            Some(std::slice::from_raw_parts(array, arity as usize))
+        }
+    }
+
+    pub(crate) fn as_u64(self, term: ErlNifTerm) -> Option<u64> {
+        let mut n = 0;
+        // SAFETY: `n` is written when the result is not 0.
+        (unsafe { enif_get_uint64(self.env, term, &mut n) } != 0).then_some(n)
+    }
+
+    pub(crate) fn as_conn(self, term: ErlNifTerm) -> Option<ConnId> {
+        match self.elements(term)? {
+            [tag, id] if *tag == atoms::sockeye_conn().as_c_arg() => {
+                ConnId::from_u64(self.as_u64(*id)?)
+            }
+            _ => None,
+        }
+    }
+
+    /// Head and tail of a list that is not empty.
+    pub(crate) fn cell(self, list: ErlNifTerm) -> Option<(ErlNifTerm, ErlNifTerm)> {
+        let (mut head, mut tail) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        // SAFETY: both are written when the result is not 0.
+        unsafe {
+            let found =
+                enif_get_list_cell(self.env, list, head.as_mut_ptr(), tail.as_mut_ptr()) != 0;
+            found.then(|| (head.assume_init(), tail.assume_init()))
+        }
+    }
+
+    /// The bytes of a binary. They live as long as the term.
+    pub(crate) fn bytes<'a>(self, term: ErlNifTerm) -> Option<&'a [u8]> {
+        let mut binary = MaybeUninit::<ErlNifBinary>::uninit();
+        // SAFETY: `binary` is written when the result is not 0; its data belongs to the term,
+        // which the callers do not keep beyond the call that owns the environment.
+        unsafe {
+            if enif_inspect_binary(self.env, term, binary.as_mut_ptr()) == 0 {
+                return None;
+            }
+            let binary = binary.assume_init();
+            if binary.size == 0 {
+                return Some(&[]);
+            }
+            Some(std::slice::from_raw_parts(binary.data, binary.size))
+        }
+    }
+
+    pub(crate) fn is_nil(self, term: ErlNifTerm) -> bool {
+        // SAFETY: compares two valid terms.
+        unsafe { enif_is_identical(term, self.list(&[])) != 0 }
+    }
+
+    /// The term, as rustler's own functions want it.
+    pub(crate) fn term<'a>(self, env: Env<'a>, term: ErlNifTerm) -> Term<'a> {
+        // SAFETY: the builder was made of this environment.
+        unsafe { Term::new(env, term) }
+    }
+}
+
+/// A map of these pairs, whose keys differ.
+pub(crate) fn map(b: Builder, pairs: &[(ErlNifTerm, ErlNifTerm)]) -> ErlNifTerm {
+    let keys: Vec<_> = pairs.iter().map(|p| p.0).collect();
+    let values: Vec<_> = pairs.iter().map(|p| p.1).collect();
+    let mut term = MaybeUninit::uninit();
+    // SAFETY: both arrays have the given length; the map is set when the result is not 0.
+    unsafe {
+        let made = enif_make_map_from_arrays(
+            b.env,
+            keys.as_ptr(),
+            values.as_ptr(),
+            pairs.len(),
+            term.as_mut_ptr(),
+        );
+        if made != 0 {
+            term.assume_init()
+        } else {
+            b.list(&[])
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Processes whose death the engine must hear of.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustler::sys::{ErlNifPid, enif_whereis_pid};
+use rustler::types::atom::Atom;
+use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
+use sockeye_engine::{Inbox, Server};
+
+use crate::owner::Host;
+use crate::running;
+
+/// What ends with a process.
+pub(crate) enum Watched {
+    Engine,
+    Server(Arc<Server>),
+    Inbox {
+        inbox: Arc<Inbox>,
+        server: Arc<Server>,
+    },
+    Owner {
+        key: u64,
+        server: Option<u32>,
+    },
+}
+
+/// The resource that carries the monitor. Kept in a table until the process dies: the VM drops
+/// the monitors of a resource that nobody holds.
+pub(crate) struct Watch {
+    key: u64,
+    watched: Watched,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+static WATCHES: Mutex<Option<HashMap<u64, ResourceArc<Watch>>>> = Mutex::new(None);
+static HOSTS: Mutex<Option<HashMap<u32, Arc<Host>>>> = Mutex::new(None);
+
+fn watches<T>(work: impl FnOnce(&mut HashMap<u64, ResourceArc<Watch>>) -> T) -> T {
+    work(
+        WATCHES
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default(),
+    )
+}
+
+fn hosts<T>(work: impl FnOnce(&mut HashMap<u32, Arc<Host>>) -> T) -> T {
+    work(
+        HOSTS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default(),
+    )
+}
+
+/// Monitors a process. False if it is dead already.
+pub(crate) fn watch(env: Option<Env<'_>>, pid: &LocalPid, watched: Watched) -> bool {
+    let key = NEXT.fetch_add(1, Ordering::Relaxed);
+    let watch = ResourceArc::new(Watch { key, watched });
+    watches(|all| all.insert(key, watch.clone()));
+    if watch.monitor(env, pid).is_some() {
+        return true;
+    }
+    drop(watches(|all| all.remove(&key)));
+    false
+}
+
+/// The process of this name.
+pub(crate) fn whereis(name: Atom) -> Option<LocalPid> {
+    let mut pid = std::mem::MaybeUninit::<ErlNifPid>::uninit();
+    // SAFETY: the calling thread is not a scheduler, so there is no environment; the pid is set
+    // when the result is not 0.
+    unsafe {
+        let found = enif_whereis_pid(std::ptr::null_mut(), name.as_c_arg(), pid.as_mut_ptr()) != 0;
+        found.then(|| LocalPid::from_c_arg(pid.assume_init()))
+    }
+}
+
+pub(crate) fn remember_host(number: u32, host: &Arc<Host>) {
+    hosts(|all| all.insert(number, host.clone()));
+}
+
+pub(crate) fn host(number: u32) -> Option<Arc<Host>> {
+    hosts(|all| all.get(&number).cloned())
+}
+
+pub(crate) fn forget_host(number: u32) {
+    hosts(|all| all.remove(&number));
+}
+
+impl Resource for Watch {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    fn down<'a>(&'a self, _env: Env<'a>, _pid: LocalPid, _monitor: Monitor) {
+        let kept = watches(|all| all.remove(&self.key));
+        match &self.watched {
+            // Joining threads takes long, and this is a scheduler.
+            Watched::Engine => {
+                if let Some(old) = running::set(None) {
+                    let stop = move || {
+                        let _ = old.engine.stop();
+                    };
+                    let _ = std::thread::Builder::new()
+                        .name("sockeye-stop".into())
+                        .spawn(stop);
+                }
+            }
+            Watched::Server(server) => {
+                if let Some(engine) = running::engine() {
+                    engine.stop_server(server, 1001, "server stopped");
+                }
+            }
+            Watched::Inbox { inbox, server } => {
+                if let Some(engine) = running::engine() {
+                    engine.inbox_died(server, inbox);
+                }
+            }
+            Watched::Owner { key, server } => {
+                if let Some(host) = server.and_then(host) {
+                    host.forget_owner(*key);
+                }
+                if let Some(engine) = running::engine() {
+                    engine.owner_died(*key);
+                }
+            }
+        }
+        drop(kept);
+    }
+}
