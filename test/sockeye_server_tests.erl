@@ -205,7 +205,7 @@ info_of_a_connection_test() ->
         {Conn, {open, Open}} = sockeye_test:event(),
         {ok, Local} = inet:sockname(Socket),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
-                       peer := Local, local := {{127, 0, 0, 1}, Port}}, Open),
+                       peer := Local, headers := #{<<"host">> := <<"localhost">>}}, Open),
         Info = sockeye:info(Conn),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
                        peer := Local, queue := 0}, Info),

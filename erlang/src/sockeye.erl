@@ -182,8 +182,10 @@
 
 -type conn_info() :: #{peer := {inet:ip_address(), inet:port_number()}, path := binary(),
                        atom() => term()}.
-%% Also `query', `local', `subprotocol' (`undefined' if none), `age' in
-%% milliseconds, and `queue', the bytes that wait to be written.
+%% Also `query', `subprotocol' (`undefined' if none), `age' in milliseconds,
+%% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
+%% those that were read and wait for credits or room. The map of the event `open'
+%% has no counters yet, but `headers': names in lower case, values as they came.
 
 -define(DEFAULT_PORT, 19765).
 -define(INFO_TIMEOUT_MS, 5000).
@@ -307,8 +309,7 @@ stop(Server) ->
 -spec send(conn(), frame() | [frame()]) -> ok | {error, send_error()}.
 send(Conn, Frames) ->
     case sockeye_nif:send(Conn, Frames) of
-        dirty -> retry(fun() -> sockeye_nif:send_dirty(Conn, Frames) end);
-        retry -> erlang:yield(), send(Conn, Frames);
+        dirty -> sockeye_nif:send_dirty(Conn, Frames);
         Result -> Result
     end.
 
@@ -336,17 +337,16 @@ broadcast(Server, Frame) ->
 %% @doc Sends a frame to every client of the server that `Conn' belongs to, but not to `Conn'.
 -spec broadcast_from(conn(), frame()) -> ok | {error, send_error()}.
 broadcast_from(Conn, Frame) ->
-    case conn_info(Conn) of
-        #{server_id := ServerId} -> send_all(ServerId, Frame, Conn);
-        {error, _} -> {error, closed}
+    case sockeye_nif:conn_server(Conn) of
+        {ok, ServerId} -> send_all(ServerId, Frame, Conn);
+        {error, closed} -> {error, closed}
     end.
 
 %% @private
 -spec send_all(sockeye_nif:server_id(), frame(), conn() | none) -> ok | {error, send_error()}.
 send_all(ServerId, Frame, Except) ->
     case sockeye_nif:send_all(ServerId, Frame, Except) of
-        dirty -> retry(fun() -> sockeye_nif:send_all_dirty(ServerId, Frame, Except) end);
-        retry -> erlang:yield(), send_all(ServerId, Frame, Except);
+        dirty -> sockeye_nif:send_all_dirty(ServerId, Frame, Except);
         Result -> Result
     end.
 
@@ -395,10 +395,7 @@ controlling_process(Conn, Pid) ->
 -spec info(server() | conn()) ->
           server_info() | conn_info() | {error, not_found | closed | timeout}.
 info({sockeye_conn, _} = Conn) ->
-    case conn_info(Conn) of
-        #{} = Info -> maps:remove(server_id, Info);
-        {error, _} = Error -> Error
-    end;
+    conn_info(Conn);
 info(Server) ->
     case sockeye_engine:find(Server) of
         {ok, {Pid, ServerId, About}} ->
@@ -434,7 +431,7 @@ connections(Server) ->
     case sockeye_engine:find(Server) of
         {ok, {_, ServerId, _}} ->
             Ref = monitor(process, sockeye_engine),
-            Result = try retry(fun() -> sockeye_nif:connections(ServerId, Ref) end) of
+            Result = try sockeye_nif:connections(ServerId, Ref) of
                          Parts -> collect(Parts, Ref, [])
                      catch
                          error:badarg -> {error, not_found}

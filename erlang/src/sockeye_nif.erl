@@ -24,6 +24,7 @@
 -export([send_all_dirty/3]).
 -export([setopts/2]).
 -export([controlling_process/2]).
+-export([conn_server/1]).
 -export([conn_info/2]).
 -export([connections/2]).
 
@@ -136,7 +137,7 @@ server_info(_ServerId) ->
 inbox_open(_ServerId, _Slot) ->
     erlang:nif_error(not_loaded()).
 
--spec attach(sockeye:conn(), inbox()) -> ok | {error, closed} | retry.
+-spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.
 attach(_Conn, _Inbox) ->
     erlang:nif_error(not_loaded()).
 
@@ -157,22 +158,22 @@ commands_dirty(_Commands) ->
     erlang:nif_error(not_loaded()).
 
 -spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
-          ok | {error, sockeye:send_error()} | dirty | retry.
+          ok | {error, sockeye:send_error()} | dirty.
 send(_Conn, _Frames) ->
     erlang:nif_error(not_loaded()).
 
 -spec send_dirty(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
-          ok | {error, sockeye:send_error()} | retry.
+          ok | {error, sockeye:send_error()}.
 send_dirty(_Conn, _Frames) ->
     erlang:nif_error(not_loaded()).
 
 -spec send_all(server_id(), sockeye:frame(), sockeye:conn() | none) ->
-          ok | {error, sockeye:send_error()} | dirty | retry.
+          ok | {error, sockeye:send_error()} | dirty.
 send_all(_ServerId, _Frame, _Except) ->
     erlang:nif_error(not_loaded()).
 
 -spec send_all_dirty(server_id(), sockeye:frame(), sockeye:conn() | none) ->
-          ok | {error, sockeye:send_error()} | retry.
+          ok | {error, sockeye:send_error()}.
 send_all_dirty(_ServerId, _Frame, _Except) ->
     erlang:nif_error(not_loaded()).
 
@@ -184,12 +185,16 @@ setopts(_Conn, _Options) ->
 controlling_process(_Conn, _Pid) ->
     erlang:nif_error(not_loaded()).
 
+-spec conn_server(sockeye:conn()) -> {ok, server_id()} | {error, closed}.
+conn_server(_Conn) ->
+    erlang:nif_error(not_loaded()).
+
 %% The answer comes as the message `{Ref, {ok, Map} | {error, closed}}'.
 -spec conn_info(sockeye:conn(), reference()) -> ok | {error, closed} | retry.
 conn_info(_Conn, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 %% The answer comes as that number of messages `{Ref, [Conn]}'.
--spec connections(server_id(), reference()) -> non_neg_integer() | retry.
+-spec connections(server_id(), reference()) -> non_neg_integer().
 connections(_ServerId, _Ref) ->
     erlang:nif_error(not_loaded()).

@@ -117,7 +117,6 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
 attached(Conn, Inbox) ->
     case sockeye_nif:attach(Conn, Inbox) of
         ok -> Inbox;
-        retry -> erlang:yield(), attached(Conn, Inbox);
         {error, closed} -> exit(normal)
     end.
 

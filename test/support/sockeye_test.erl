@@ -21,6 +21,7 @@ with_server(Options, Test) ->
     {ok, Server} = sockeye:start_link(maps:merge(#{port => 0}, Options)),
     try Test(port(Server), Server)
     after
+        ws_client:drop_all(),
         _ = sockeye:stop(Server),
         flush()
     end.

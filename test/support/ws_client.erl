@@ -19,7 +19,10 @@
 -export([recv_close/1]).
 -export([echo_until_closed/1]).
 -export([drop/1]).
+-export([drop_all/0]).
 
+%% What this process has opened, for drop_all/0.
+-define(OPENED, ws_client_opened).
 -define(TIMEOUT, 10000).
 -define(KEY, <<"dGhlIHNhbXBsZSBub25jZQ==">>).
 -define(ACCEPT, <<"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=">>).
@@ -38,6 +41,7 @@ handshake(Port, Options) ->
     SocketOptions = [binary, {active, false}, {nodelay, true}, {packet, raw}
                      | maps:get(socket, Options, [])],
     {ok, Socket} = gen_tcp:connect(Ip, Port, SocketOptions, ?TIMEOUT),
+    put(?OPENED, [Socket | opened()]),
     Extra = [[Name, ": ", Value, "\r\n"] || {Name, Value} <- maps:get(headers, Options, [])],
     ok = gen_tcp:send(Socket, ["GET ", maps:get(path, Options, "/"), " HTTP/1.1\r\n"
                                "Host: localhost\r\nUpgrade: websocket\r\n"
@@ -170,3 +174,14 @@ echo_until_closed(Socket) ->
 drop(Socket) ->
     ok = inet:setopts(Socket, [{linger, {true, 0}}]),
     gen_tcp:close(Socket).
+
+%% For the end of a test: a server need not wait for these clients.
+drop_all() ->
+    [gen_tcp:close(Socket) || Socket <- opened()],
+    erase(?OPENED).
+
+opened() ->
+    case get(?OPENED) of
+        undefined -> [];
+        Sockets -> Sockets
+    end.

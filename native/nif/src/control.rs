@@ -268,3 +268,14 @@ fn connections<'a>(env: Env<'a>, server: u32, reference: Reference<'a>) -> NifRe
     });
     Ok(asked.encode(env))
 }
+
+/// The server that a connection belongs to.
+#[rustler::nif]
+fn conn_server<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
+    let conn = conn_of(env, conn)?;
+    let found = running::with_engine(|engine| engine.and_then(|e| e.server_of(conn)));
+    Ok(match found {
+        Some((server, _)) => (atoms::ok(), server).encode(env),
+        None => (atoms::error(), atoms::closed()).encode(env),
+    })
+}
