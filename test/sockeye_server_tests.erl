@@ -199,9 +199,9 @@ info_of_a_server_test() ->
     end).
 
 info_of_a_connection_test() ->
-    with_server(#{subprotocols => [<<"b">>, <<"a">>]}, fun(Port, _) ->
+    with_server(#{subprotocols => [<<"c">>, <<"b">>, <<"a">>]}, fun(Port, _) ->
         Socket = ws_client:connect(Port, #{path => "/chat/%20?x=1&y=2",
-                                           headers => [{"Sec-WebSocket-Protocol", "a, b"}]}),
+                                           headers => [{"Sec-WebSocket-Protocol", "x, b, a"}]}),
         {Conn, {open, Open}} = sockeye_test:event(),
         {ok, Local} = inet:sockname(Socket),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,

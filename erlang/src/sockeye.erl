@@ -171,7 +171,8 @@
 %% <li>`close_timeout': milliseconds, default 5000, for the answer to a Close frame.</li>
 %% <li>`max_connections': more are refused; default `infinity'.</li>
 %% <li>`backlog': of the listening socket, default 1024.</li>
-%% <li>`subprotocols': those the server speaks, best first, default none.</li>
+%% <li>`subprotocols': those the server speaks, default none. The first one in the client's
+%%     list that is among them is taken.</li>
 %% </ul>
 
 -type server_info() :: #{server := pid(), ip := inet:ip_address(), port := inet:port_number(),

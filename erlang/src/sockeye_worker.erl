@@ -337,6 +337,8 @@ submitted({dirty, Rest, Errors}, _Dirty, S) ->
 broadcast(Frame, Except, #s{server_id = ServerId, server = Server} = S) ->
     case sockeye:send_all(ServerId, Frame, Except) of
         ok -> ok;
+        %% The server is about to stop, and its clients to leave.
+        {error, closed} -> ok;
         {error, Reason} -> failed([{Server, Reason}], S)
     end.
 
