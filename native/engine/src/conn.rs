@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use sockeye_protocol::{CloseReason, Progress, Role, Session};
+use sockeye_protocol::{By, CloseReason, Progress, Role, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -27,6 +27,9 @@ const HOLD: usize = 16 * 1024;
 
 /// How much is read at once while the receiver is behind.
 const SMALL_READ: usize = 8 * 1024;
+
+/// How long a peer may take to hang up when all is said.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Answers to pings that may wait in the queue before reading stops.
 const OWED: usize = 64 * 1024;
@@ -81,7 +84,11 @@ struct State {
     /// The close event is with the receiver.
     told: bool,
     wants_write: bool,
+    /// The socket is shut down for writing.
     shut: bool,
+    /// After that, wait for the peer to hang up: closing a socket that still receives would
+    /// take from the peer what it has not read yet.
+    patient: bool,
     /// On the shard's lists: to flush, waiting for room, watched by the sweep.
     dirty: bool,
     waiting: bool,
@@ -124,6 +131,7 @@ impl Conn {
                 told: false,
                 wants_write: false,
                 shut: false,
+                patient: true,
                 dirty: false,
                 waiting: false,
                 watched: false,
@@ -238,6 +246,19 @@ impl Conn {
         }
     }
 
+    /// The server stops: closes an open connection, and lets a closed one go without waiting.
+    pub(crate) fn leave(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        self.close(shard, code, reason);
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Lingering {
+            state.patient = false;
+            if state.shut {
+                self.lose(shard, &mut state);
+            }
+            state.wake();
+        }
+    }
+
     /// Drops the socket whatever is left to say.
     pub(crate) fn abort(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
@@ -325,9 +346,11 @@ impl Conn {
         if !out.is_empty() {
             self.owe(shard, state, &out);
         }
-        if let Progress::Finished(CloseReason { code, reason, .. }) = progress
+        if let Progress::Finished(CloseReason { code, reason, by }) = progress
             && state.phase == Phase::Talking
         {
+            // The peer has answered our close frame: it has read all there was.
+            state.patient = by != By::Local;
             self.end(shard, state, code, &reason);
         }
     }
@@ -414,9 +437,8 @@ impl Conn {
         if now {
             self.tell(shard, state);
         }
-        if state.deadline == 0 {
-            self.limit_patience(shard, state);
-        }
+        state.deadline = shard.now() + ticks(LINGER);
+        self.watch(shard, state);
         self.soil(shard, state);
     }
 
@@ -498,9 +520,10 @@ impl Conn {
                     }
                     Poll::Pending => {}
                 }
-            } else if state.phase == Phase::Lingering && !state.shut {
+            } else if state.phase == Phase::Lingering && !state.shut && state.outbox.is_empty() {
                 state.shut = true;
-                if let Poll::Ready(Err(_)) = Pin::new(stream).poll_shutdown(cx) {
+                let shut = Pin::new(stream).poll_shutdown(cx);
+                if !state.patient || matches!(shut, Poll::Ready(Err(_))) {
                     self.lose(shard, state);
                 }
                 continue;

@@ -46,6 +46,10 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     pub(crate) fn push(&mut self, part: Part) {
         if part.len() == 0 {
             return;

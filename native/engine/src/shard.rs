@@ -201,15 +201,7 @@ impl Shard {
         (conn.id == id && self.handle.slots.is_known(id)).then(|| conn.clone())
     }
 
-    /// The server's connections here.
-    pub(crate) fn members(&self, server: &Server) -> Vec<Rc<Conn>> {
-        self.members
-            .borrow()
-            .get(&server.number())
-            .cloned()
-            .unwrap_or_default()
-    }
-
+    /// Lends the server's open connections here.
     pub(crate) fn with_members(&self, server: &Server, work: impl FnOnce(&[Rc<Conn>])) {
         let members = self.members.borrow();
         work(members.get(&server.number()).map_or(&[], Vec::as_slice));

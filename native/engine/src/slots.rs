@@ -94,12 +94,21 @@ impl Slots {
     ///
     /// An empty queue takes a frame of any size, so that one larger than the bound can pass.
     pub(crate) fn reserve(&self, id: ConnId, len: usize) -> Result<(), SendError> {
+        self.reserve_unless(id, len, CLOSING)
+    }
+
+    /// The same for a frame that was on its way before a close was asked for.
+    pub(crate) fn reserve_earlier(&self, id: ConnId, len: usize) -> Result<(), SendError> {
+        self.reserve_unless(id, len, 0)
+    }
+
+    fn reserve_unless(&self, id: ConnId, len: usize, flag: u64) -> Result<(), SendError> {
         let Some((slot, mut state)) = self.current(id) else {
             return Err(SendError::Closed);
         };
         let limit = u64::from(slot.limit.load(Ordering::Relaxed));
         loop {
-            if generation_of(state) != id.generation() || state & CLOSING != 0 {
+            if generation_of(state) != id.generation() || state & flag != 0 {
                 return Err(SendError::Closed);
             }
             let queued = state & QUEUED_MASK;

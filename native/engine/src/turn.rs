@@ -133,8 +133,10 @@ impl Shard {
             }
             !ours
         });
-        for conn in self.members(server) {
-            conn.close(self, code, reason);
+        for conn in self.everyone() {
+            if conn.server.number() == server.number() {
+                conn.leave(self, code, reason);
+            }
         }
         // Its listener may have ended before, and with it the last who would tell.
         server.check_stopped();
@@ -181,7 +183,7 @@ impl Shard {
             if Some(conn.id) == except {
                 return;
             }
-            match self.handle.slots.reserve(conn.id, len) {
+            match self.handle.slots.reserve_earlier(conn.id, len) {
                 Ok(()) => {
                     conn.send(self, outbox::Part::new(frame.clone(), 0, len as u32));
                     sent += 1;
