@@ -56,6 +56,7 @@ credits_add_up_and_can_be_taken_back_test() ->
     with_server(#{active => 2}, fun(Port, _) ->
         {Socket, Conn} = open(Port),
         ok = sockeye:setopts(Conn, [{active, 3}]),
+        ?assertMatch(#{active := 5}, sockeye:info(Conn)),
         send_numbers(Socket, 1, 5),
         expect_numbers(Conn, 1, 5),
         ?assertEqual(passive, event(Conn)),

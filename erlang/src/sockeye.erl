@@ -160,7 +160,7 @@
 %%     `{invalid_json, Bin, Why}'.</li>
 %% <li>`max_message_size': bytes, default 16 MiB; a longer message closes with 1009.</li>
 %% <li>`max_frame_size': bytes of one frame, default that of a message.</li>
-%% <li>`max_fragments': frames of one message, default 65536.</li>
+%% <li>`max_fragments': frames of one message, default 65536; more close with 1008.</li>
 %% <li>`inbox_size': bytes that wait for one handler process, default 1 MiB. When it is full,
 %%     its clients are not read from.</li>
 %% <li>`send_queue_size': bytes that wait for one client, default 1 MiB. When it is full,
@@ -375,7 +375,7 @@ close(Conn, Code, Reason) ->
 %% 1> sockeye:setopts(Conn, [{active, once}]).
 %% ok
 %% '''
-%% See {@link active()}.
+%% See {@link active()}. Frames that are on their way at that moment still come.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
     retry(fun() -> sockeye_nif:setopts(Conn, Options) end).
@@ -383,9 +383,20 @@ setopts(Conn, Options) ->
 %% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
 %% and its death closes the connection with 1011. For servers with an owner; the
 %% connections of a `{Module, Arg}' stay with their handler.
+%%
+%% What came before the return of this call is with the old owner. With
+%% `active => false' that is the event `open' only: then hand over, and let the
+%% new owner set `active'.
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
-    retry(fun() -> sockeye_nif:controlling_process(Conn, Pid) end).
+    case retry(fun() -> sockeye_nif:controlling_process(Conn, Pid) end) of
+        ok ->
+            %% Its thread answers in order: after that, the new owner is in place.
+            _ = conn_info(Conn),
+            ok;
+        {error, closed} ->
+            {error, closed}
+    end.
 
 %% @doc What there is to know about a server or a connection, as a map.
 %%

@@ -21,10 +21,17 @@ const MOST: usize = 1024;
 impl Shard {
     pub(crate) fn turn(self: &Rc<Self>) {
         self.turn_begins();
+        // What a process sent before its death comes before the death.
+        let mut deaths = Vec::new();
         while let Ok(control) = self.controls.try_recv() {
-            self.control(control);
+            match control {
+                Control::InboxDied(_) | Control::OwnerDied(_) => deaths.push(control),
+                _ => self.control(control),
+            }
         }
-        for key in take(&mut *self.lists.resumable.borrow_mut()) {
+        // Lists are taken first: the work may add to them.
+        let resumable = take(&mut *self.lists.resumable.borrow_mut());
+        for key in resumable {
             self.resume(key);
         }
         for _ in 0..MOST {
@@ -33,10 +40,14 @@ impl Shard {
                 Err(_) => break,
             }
         }
+        for death in deaths {
+            self.control(death);
+        }
         if !self.ops.is_empty() {
             self.schedule();
         }
-        for conn in take(&mut *self.lists.orphans.borrow_mut()) {
+        let orphans = take(&mut *self.lists.orphans.borrow_mut());
+        for conn in orphans {
             conn.orphan(self, "handler died");
         }
         for inbox in self.lists.inboxes.borrow_mut().drain(..) {
@@ -55,7 +66,8 @@ impl Shard {
     }
 
     fn send_to_owners(self: &Rc<Self>) {
-        for staging in take(&mut *self.lists.stagings.borrow_mut()) {
+        let stagings = take(&mut *self.lists.stagings.borrow_mut());
+        for staging in stagings {
             staging.touched.set(false);
             let mut batch = take(&mut *staging.batch.borrow_mut());
             let delivery = staging.owner.deliver(&batch);
