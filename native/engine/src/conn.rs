@@ -250,6 +250,9 @@ impl Conn {
     pub(crate) fn leave(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         self.close(shard, code, reason);
         let mut state = self.state.borrow_mut();
+        if state.deadline != 0 {
+            state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
+        }
         if state.phase == Phase::Lingering {
             state.patient = false;
             if state.shut {
@@ -431,6 +434,7 @@ impl Conn {
     /// The protocol is over: tells the receiver, and lets the socket go when all is written.
     fn end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
         shard.handle.slots.set_closing(self.id);
+        self.server.vacate();
         state.phase = Phase::Lingering;
         let mut now = false;
         self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));

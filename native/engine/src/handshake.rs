@@ -10,7 +10,6 @@ use sockeye_protocol::handshake::{HeadLimits, Refusal, Request, ServerPolicy, se
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::batch::OpenInfo;
-use crate::listener::Token;
 use crate::server::{Server, bump};
 use crate::shard::Shard;
 
@@ -21,7 +20,26 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) fn start(shard: &Rc<Shard>, server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => start_here(shard, server, stream, peer),
-        Err(_) => server.leave(),
+        Err(_) => drop(Seat(Some(server.clone()))),
+    }
+}
+
+/// An accepted socket before it is a connection: gives up what the server counted for it.
+struct Seat(Option<Arc<Server>>);
+
+impl Seat {
+    /// From here on the connection answers for the socket.
+    fn hand_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(server) = &self.0 {
+            server.vacate();
+            server.leave();
+        }
     }
 }
 
@@ -32,20 +50,18 @@ pub(crate) fn start_here(
     stream: tokio::net::TcpStream,
     peer: SocketAddr,
 ) {
-    let token = Token(server.clone());
+    let seat = Seat(Some(server.clone()));
     if server.is_stopping() {
         return;
     }
     let work = {
-        let shard = shard.clone();
+        let (shard, server) = (shard.clone(), server.clone());
         async move {
-            let server = token.0.clone();
             let limit = server.config.handshake_timeout;
             let shaken = shake_hands(&server, stream, peer);
             match tokio::time::timeout(limit, shaken).await {
                 Ok(Some((stream, info, rest))) if !server.is_stopping() => {
-                    // From here on the connection answers for the socket.
-                    std::mem::forget(token);
+                    seat.hand_over();
                     shard.adopt(&server, stream, info, rest);
                 }
                 _ => bump(&server.counters.rejected, 1),

@@ -140,7 +140,10 @@ fn hand_over(
                 peer,
             });
         }
-        _ => server.leave(),
+        _ => {
+            server.vacate();
+            server.leave();
+        }
     }
 }
 

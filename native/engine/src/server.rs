@@ -22,6 +22,8 @@ pub struct Server {
     acceptor: Mutex<Option<Arc<Inbox>>>,
     /// The listening socket and every accepted one.
     live: AtomicUsize,
+    /// Accepted sockets that are not closing: what `max_connections` bounds.
+    seats: AtomicUsize,
     stopping: AtomicBool,
     stopped: AtomicBool,
 }
@@ -82,6 +84,7 @@ impl Server {
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),
             live: AtomicUsize::new(1),
+            seats: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -156,13 +159,18 @@ impl Server {
 
     /// Whether one more socket may be accepted; it is counted if so.
     pub(crate) fn enter(&self) -> bool {
-        // The listening socket counts as one.
-        let taken = self.live.fetch_add(1, Ordering::AcqRel);
-        if taken > self.config.max_connections {
-            self.leave();
+        let taken = self.seats.fetch_add(1, Ordering::AcqRel);
+        if taken >= self.config.max_connections {
+            self.vacate();
             return false;
         }
+        self.live.fetch_add(1, Ordering::AcqRel);
         true
+    }
+
+    /// A socket does not count for `max_connections` any more.
+    pub(crate) fn vacate(&self) {
+        self.seats.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// The listening socket, or an accepted one, is gone.

@@ -229,6 +229,7 @@ impl Shard {
             .open(self.handle.index, slot, limit, server.label())
         else {
             // Sixteen million connections: the socket is dropped.
+            server.vacate();
             server.leave();
             return;
         };
