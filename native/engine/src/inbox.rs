@@ -231,7 +231,14 @@ impl Inbox {
             }
         }
         drop(draining);
-        let now = self.pending.fetch_sub(freed.min(before), Ordering::SeqCst) - freed.min(before);
+        // More may be freed than `before` says: shards append while the visitor works. Less may
+        // be left than was freed only when the inbox was killed meanwhile.
+        let now = self
+            .pending
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |pending| {
+                Some(pending.saturating_sub(freed))
+            })
+            .map_or(0, |pending| pending.saturating_sub(freed));
         let room = now <= self.limit / 2 && (swapped || before > self.limit / 2);
         let shards = if room || now == 0 || left == Left::Nothing {
             self.take_waiting()
@@ -413,6 +420,39 @@ mod tests {
         assert_eq!(drain_all(&inbox, 10), (1, Left::Nothing, 0));
         assert_eq!(inbox.pending(), 0);
         assert_eq!(push(&inbox, &mut Share::default(), id(1), 0), Pushed::Done);
+    }
+
+    #[test]
+    fn what_arrives_during_a_drain_is_accounted_for() {
+        let (inbox, _) = inbox(1000);
+        assert_eq!(push(&inbox, &mut Share::default(), id(1), 10), Pushed::Done);
+        let mut n = 0;
+        let (left, _) = inbox.drain(10, |_, _, _| {
+            n += 1;
+            if n == 1 {
+                assert_eq!(
+                    push(&inbox, &mut Share::default(), id(2), 500),
+                    Pushed::Done
+                );
+            }
+            Visit::Next
+        });
+        assert_eq!((n, left, inbox.pending()), (2, Left::Nothing, 0));
+        // A room that is lost would turn this one away for ever.
+        assert_eq!(
+            push(&inbox, &mut Share::default(), id(1), 5000),
+            Pushed::Done
+        );
+    }
+
+    #[test]
+    fn killed_during_a_drain() {
+        let (inbox, _) = inbox(1000);
+        assert_eq!(push(&inbox, &mut Share::default(), id(1), 10), Pushed::Done);
+        assert_eq!(push(&inbox, &mut Share::default(), id(2), 10), Pushed::Done);
+        inbox.pending.store(0, Ordering::SeqCst); // as kill() does, from another thread
+        assert_eq!(drain_all(&inbox, 10).0, 2);
+        assert_eq!(inbox.pending(), 0);
     }
 
     #[test]
