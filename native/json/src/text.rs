@@ -25,6 +25,54 @@ pub fn push_string(out: &mut Vec<u8>, s: &str) {
     out.push(b'"');
 }
 
+/// As [`push_string`], for bytes that may not be UTF-8. False, and nothing is appended, if they
+/// are not.
+///
+/// Plain ASCII, which most keys and words are, is checked and scanned in one pass.
+///
+/// ```
+/// let mut out = Vec::new();
+/// assert!(sockeye_json::text::push_bytes(&mut out, b"plain"));
+/// assert!(!sockeye_json::text::push_bytes(&mut out, b"\xff"));
+/// assert_eq!(out, br#""plain""#);
+/// ```
+#[inline]
+pub fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    if is_plain_ascii(bytes) {
+        out.reserve(bytes.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return true;
+    }
+    let Ok(s) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    push_string(out, s);
+    true
+}
+
+/// Whether these bytes are ASCII that needs no escape.
+#[inline]
+fn is_plain_ascii(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let marks = |w: u64| {
+        let quote = w ^ (ONES * 0x22);
+        let backslash = w ^ (ONES * 0x5c);
+        w | w.wrapping_sub(ONES * 0x20) | quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES)
+    };
+    let (words, tail) = bytes.as_chunks::<8>();
+    // A byte with its high bit set is no ASCII; of the others, a subtraction that borrows marks
+    // one that needs an escape. What a borrow marks too much lies above a true mark.
+    words
+        .iter()
+        .all(|word| marks(u64::from_le_bytes(*word)) & HIGHS == 0)
+        && tail
+            .iter()
+            .all(|&b| (0x20..0x80).contains(&b) && b != b'"' && b != b'\\')
+}
+
 /// How many bytes from the start need no escape.
 #[inline]
 fn plain_len(bytes: &[u8]) -> usize {

@@ -1,7 +1,7 @@
 //! The pieces of JSON text, held against a parser that is not ours.
 
 use proptest::prelude::*;
-use sockeye_json::text::{push_big, push_f64, push_i64, push_string, push_u64};
+use sockeye_json::text::{push_big, push_bytes, push_f64, push_i64, push_string, push_u64};
 
 #[cfg(test)]
 fn written(push: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -11,7 +11,22 @@ fn written(push: impl FnOnce(&mut Vec<u8>)) -> String {
 }
 
 fn string(s: &str) -> String {
-    written(|out| push_string(out, s))
+    let text = written(|out| push_string(out, s));
+    assert_eq!(
+        written(|out| assert!(push_bytes(out, s.as_bytes()))),
+        text,
+        "both writers agree"
+    );
+    text
+}
+
+#[test]
+fn bytes_that_are_no_text_leave_nothing() {
+    for place in 0..20 {
+        let mut bytes = vec![b'a'; 20];
+        bytes[place] = 0xff;
+        assert_eq!(written(|out| assert!(!push_bytes(out, &bytes))), "");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) enum KeyMode {
 /// The work grows with the input: keep large ones off the normal schedulers.
 pub(crate) fn decode(
     env: *mut ErlNifEnv,
-    input: &[u8],
+    input: &str,
     options: &JsonOptions,
     scratch: &mut Vec<u8>,
 ) -> Result<ErlNifTerm, Error> {
@@ -65,7 +65,7 @@ pub(crate) fn decode(
 
 fn decode_with<K: Keys>(
     env: *mut ErlNifEnv,
-    input: &[u8],
+    input: &str,
     options: &JsonOptions,
     keys: &mut K,
     scratch: &mut Vec<u8>,
@@ -76,7 +76,7 @@ fn decode_with<K: Keys>(
     };
     for duplicates in [Duplicates::Assume, Duplicates::Resolve] {
         scratch.clear();
-        sockeye_json::decode(input, &options, keys, duplicates, scratch)?;
+        sockeye_json::decode_str(input, &options, keys, duplicates, scratch)?;
         if let Some(term) = binary_to_term(env, scratch, 0) {
             return Ok(term);
         }

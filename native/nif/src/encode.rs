@@ -196,9 +196,11 @@ impl Encoder<'_> {
         let binary = vm::inspect(self.env, term).ok_or(NotJson(term))?;
         let bytes = vm::as_bytes(&binary);
         self.fits(bytes.len())?;
-        let string = std::str::from_utf8(bytes).map_err(|_| NotJson(term))?;
-        text::push_string(self.out, string);
-        Ok(())
+        if text::push_bytes(self.out, bytes) {
+            Ok(())
+        } else {
+            Err(NotJson(term))
+        }
     }
 
     fn integer(&mut self, term: ErlNifTerm) -> Result<(), EncodeError> {

@@ -31,7 +31,7 @@ impl Format {
         Ok(match event {
             Event::Text(bytes) => match &self.json {
                 None => b.tuple([b.atom(atoms::text()), b.binary(bytes)]),
-                Some(options) => match decode::decode(b.env, bytes, options, scratch) {
+                Some(options) => match decode::decode(b.env, text(bytes), options, scratch) {
                     Ok(term) => b.tuple([b.atom(atoms::json()), term]),
                     Err(e) if self.deliver_invalid => invalid(b, bytes, &e),
                     Err(e) => return Err(Invalid(explain(&e))),
@@ -46,6 +46,13 @@ impl Format {
             }
         })
     }
+}
+
+/// The payload of a text event.
+fn text(bytes: &[u8]) -> &str {
+    // SAFETY: a session delivers a text message only after it has found it to be UTF-8; the
+    // engine keeps the bytes as they are. Checking again was 4 % of a 1 KB echo.
+    unsafe { std::str::from_utf8_unchecked(bytes) }
 }
 
 fn kind(error: &JsonError) -> Atom {
