@@ -391,16 +391,16 @@ an_init_that_takes_long_keeps_the_others_going_test() ->
 stop_lets_handlers_close_test_() ->
     [fun() ->
              Self = self(),
-             Funs = #{close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end},
+             Funs = #{open => fun(_, _, S) -> Self ! open, {[], S} end,
+                      close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end},
              with_handler(Funs, #{processes => Processes}, fun(Port, Server) ->
-                 Clients = [begin
-                                Socket = ws_client:connect(Port),
-                                spawn_link(fun() -> Self ! {client, ws_client:recv(Socket)},
-                                                    ws_client:close(Socket, 1001, <<>>)
-                                           end),
-                                Socket
-                            end || _ <- lists:seq(1, 5)],
-                 [ok = gen_tcp:controlling_process(S, self()) || S <- Clients],
+                 [begin
+                      Socket = ws_client:connect(Port),
+                      open = message(),
+                      spawn_link(fun() -> Self ! {client, ws_client:recv(Socket)},
+                                          ws_client:close(Socket, 1001, <<>>)
+                                 end)
+                  end || _ <- lists:seq(1, 5)],
                  ok = sockeye:stop(Server),
                  Got = [message() || _ <- lists:seq(1, 10)],
                  ?assertEqual(5, length([C || {closed, _} = C <- Got])),

@@ -31,20 +31,25 @@ death_of_owner_and_parent_test() ->
                                      end),
     {Server, Port} = message(),
     Socket = ws_client:connect(Port),
-    Owner ! die,
-    receive {'DOWN', Monitor, process, Owner, crash} -> ok end,
-    ?assertMatch({1011, _}, ws_client:recv_close(Socket)),
-    _ = sockeye_test:down(Server),
+    quiet(fun() ->
+        Owner ! die,
+        receive {'DOWN', Monitor, process, Owner, crash} -> ok end,
+        ?assertMatch({1011, _}, ws_client:recv_close(Socket)),
+        _ = sockeye_test:down(Server)
+    end),
     ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])).
 
 handler_killed_is_1011_test_() ->
     [fun() ->
-             with_server(#{handler => {bare_handler, []}, processes => Processes}, fun(Port, _) ->
-                 Socket = ws_client:connect(Port),
-                 ok = ws_client:text(Socket, <<"\"pid\"">>),
-                 Text = ws_client:recv_data(Socket),
-                 exit(list_to_pid(binary_to_list(binary:part(Text, 1, byte_size(Text) - 2))), kill),
-                 ?assertMatch({1011, _}, ws_client:recv_close(Socket))
+             quiet(fun() ->
+                 with_server(#{handler => {bare_handler, []}, processes => Processes}, fun(Port, _) ->
+                     Socket = ws_client:connect(Port),
+                     ok = ws_client:text(Socket, <<"\"pid\"">>),
+                     Text = ws_client:recv_data(Socket),
+                     Pid = binary_to_list(binary:part(Text, 1, byte_size(Text) - 2)),
+                     exit(list_to_pid(Pid), kill),
+                     ?assertMatch({1011, _}, ws_client:recv_close(Socket))
+                 end)
              end)
      end || Processes <- [one, 2, per_connection]].
 
@@ -93,7 +98,7 @@ another_engine(Old) ->
     end.
 
 application_stop_and_start_test_() ->
-    {timeout, 300, fun() ->
+    {timeout, 300, fun() -> quiet(fun() ->
         Before = {length(processes()), length(erlang:ports())},
         [begin
              {ok, Server} = sockeye:start_link(#{port => 0, close_timeout => 500}),
@@ -112,7 +117,7 @@ application_stop_and_start_test_() ->
         {Processes, Ports} = {length(processes()), length(erlang:ports())},
         ?assert(Processes =< element(1, Before)),
         ?assert(Ports =< element(2, Before))
-    end}.
+    end) end}.
 
 %% No file descriptor and no thread stays behind.
 nothing_is_left_behind_test_() ->
@@ -120,11 +125,13 @@ nothing_is_left_behind_test_() ->
         case file:list_dir("/proc/self/fd") of
             {error, _} -> ok;
             {ok, _} ->
-                _ = application:stop(sockeye),
-                _ = once(),
-                Before = held(),
-                [once() || _ <- lists:seq(1, 30)],
-                ?assertEqual(Before, held())
+                quiet(fun() ->
+                    _ = application:stop(sockeye),
+                    _ = once(),
+                    Before = held(),
+                    [once() || _ <- lists:seq(1, 30)],
+                    ?assertEqual(Before, held())
+                end)
         end
     end}.
 
@@ -151,9 +158,9 @@ reload_test_() ->
 end_nodes(_How, Left) when Left =< 0 ->
     ok;
 end_nodes(How, Left) ->
-    Nodes = [start_node(How) || _ <- lists:seq(1, min(4, Left))],
+    Nodes = [start_node(How) || _ <- lists:seq(1, min(8, Left))],
     [end_node(Node, []) || Node <- Nodes],
-    end_nodes(How, Left - 4).
+    end_nodes(How, Left - 8).
 
 start_node(How) ->
     Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye, life_node, ws_client]]),
@@ -166,6 +173,7 @@ start_node(How) ->
 end_node(Node, Output) ->
     receive
         {Node, {data, {_, Line}}} ->
+            [true = port_command(Node, "go\n") || is_port_line(Line)],
             end_node(Node, [Line | Output]);
         {Node, {exit_status, Status}} ->
             ?assertEqual({0, []}, {Status, [L || L <- Output, not is_port_line(L)]}),

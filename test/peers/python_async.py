@@ -43,6 +43,15 @@ async def a_mebibyte():
         await echoes(ws, bytes(range(256)) * 4096)
 
 
+async def mebibytes_from_several_clients_at_once():
+    async def one(byte):
+        for _ in range(10):
+            async with connect(url("raw"), max_size=None) as ws:
+                await echoes(ws, byte * (1 << 20))
+
+    await asyncio.gather(*(one(bytes([byte])) for byte in range(8)))
+
+
 async def fragments():
     async with connect(url("raw")) as ws:
         await ws.send(["one ", "", "two ", "drei ü"])
@@ -208,8 +217,8 @@ async def text_that_is_not_json_is_1007():
             same((await closed(ws))[0], 1007)
 
 
-run([text_and_binary, lengths_at_the_header_borders, a_mebibyte, fragments,
-     a_character_across_fragments, a_ping_between_fragments, ping_is_answered,
+run([text_and_binary, lengths_at_the_header_borders, a_mebibyte,
+     mebibytes_from_several_clients_at_once, fragments, a_character_across_fragments, a_ping_between_fragments, ping_is_answered,
      pipelined_messages_keep_their_order, several_frames_in_answer_to_one, many_clients,
      push_reaches_everyone, the_client_closes, the_server_closes,
      a_lost_client_is_1006_to_the_handler, text_that_is_not_utf8_is_1007, too_big_is_1009,

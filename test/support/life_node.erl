@@ -9,17 +9,25 @@ main() ->
 
 run() ->
     [How] = init:get_plain_arguments(),
-    %% A child that hangs must not stay behind when the test gives up.
-    _ = spawn(fun() -> _ = io:get_line(""), erlang:halt(9) end),
+    Self = self(),
+    _ = spawn(fun() -> listen_to_test(Self) end),
     logger:set_primary_config(level, error),
     {Port1, _} = start(#{handler => {bare_handler, []}, processes => 2}),
     {Port2, _} = start(#{handler => {bare_handler, []}, processes => per_connection}),
-    Self = self(),
     [spawn_link(fun() -> client(Self, ws_client:connect(Port)) end)
      || Port <- [Port1, Port2], _ <- lists:seq(1, 4)],
     [receive warm -> ok end || _ <- lists:seq(1, 8)],
     io:format("port ~b ~b~n", [Port1, Port2]),
-    finish(How, Port1).
+    %% The test has read the line: nothing of it is lost, however abrupt the end.
+    receive go -> finish(How, Port1) end.
+
+%% A child must not stay behind when the test gives up.
+listen_to_test(Main) ->
+    case io:get_line("") of
+        "go\n" -> Main ! go, listen_to_test(Main);
+        eof -> erlang:halt(9);
+        {error, _} -> ok
+    end.
 
 start(Options) ->
     {ok, Server} = sockeye:start_link(Options#{port => 0, close_timeout => 500}),
