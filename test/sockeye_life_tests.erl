@@ -159,7 +159,9 @@ end_nodes(_How, Left) when Left =< 0 ->
     ok;
 end_nodes(How, Left) ->
     Nodes = [start_node(How) || _ <- lists:seq(1, min(8, Left))],
-    [end_node(Node, []) || Node <- Nodes],
+    Ready = [{Node, its_ports(Node)} || Node <- Nodes],
+    [true = port_command(Node, "go\n") || Node <- Nodes],
+    [end_node(Node, Ports) || {Node, Ports} <- Ready],
     end_nodes(How, Left - 8).
 
 start_node(How) ->
@@ -170,20 +172,26 @@ start_node(How) ->
                {env, [{"ERL_CRASH_DUMP_BYTES", "0"}]},
                exit_status, stderr_to_stdout, binary, {line, 1000}]).
 
-end_node(Node, Output) ->
+its_ports(Node) ->
     receive
-        {Node, {data, {_, Line}}} ->
-            [true = port_command(Node, "go\n") || is_port_line(Line)],
-            end_node(Node, [Line | Output]);
-        {Node, {exit_status, Status}} ->
-            ?assertEqual({0, []}, {Status, [L || L <- Output, not is_port_line(L)]}),
-            [<<"port ", Ports/binary>>] = Output,
-            [ok = bind(binary_to_integer(Port), 0) || Port <- binary:split(Ports, <<" ">>)]
+        {Node, {data, {_, <<"port ", Ports/binary>>}}} ->
+            [binary_to_integer(Port) || Port <- binary:split(Ports, <<" ">>)];
+        {Node, Other} ->
+            error({not_ready, Other})
     after 60000 ->
-            {os_pid, Pid} = erlang:port_info(Node, os_pid),
-            _ = os:cmd("kill -9 " ++ integer_to_list(Pid)),
-            error({hangs, Output})
+            give_up(Node)
     end.
 
-is_port_line(<<"port ", _/binary>>) -> true;
-is_port_line(_) -> false.
+end_node(Node, Ports) ->
+    receive
+        {Node, Output} ->
+            ?assertEqual({exit_status, 0}, Output),
+            [ok = bind(Port, 0) || Port <- Ports]
+    after 60000 ->
+            give_up(Node)
+    end.
+
+give_up(Node) ->
+    {os_pid, Pid} = erlang:port_info(Node, os_pid),
+    _ = os:cmd("kill -9 " ++ integer_to_list(Pid)),
+    error(hangs).
