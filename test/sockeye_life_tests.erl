@@ -154,6 +154,27 @@ nodes_test_() ->
 reload_test_() ->
     {timeout, 300, fun() -> end_nodes("reload", 1) end}.
 
+%% Callers hear why, not a bare undef.
+a_library_that_can_not_be_loaded_test_() ->
+    {timeout, 60, fun() ->
+        Node = open_port({spawn_executable, os:find_executable("erl")},
+                         [{args, ["-noshell", "-kernel", "logger_level", "none", "-pa",
+                                  filename:dirname(code:which(sockeye)), "-eval",
+                                  "{error, {sockeye_nif, [{_, load_failed, _}], Why}} ="
+                                  " sockeye:start_link(0), true = is_list(Why),"
+                                  " halt(42)."]},
+                          {env, [{"SOCKEYE_NIF_PATH", "/nowhere/sockeye_nif.so"}]},
+                          exit_status, stderr_to_stdout, binary]),
+        ?assertEqual(42, exit_status(Node))
+    end}.
+
+exit_status(Node) ->
+    receive
+        {Node, {exit_status, Status}} -> Status;
+        {Node, {data, _}} -> exit_status(Node)
+    after 30000 -> give_up(Node)
+    end.
+
 %% A few at a time: a node spends much of its life waiting.
 end_nodes(_How, Left) when Left =< 0 ->
     ok;

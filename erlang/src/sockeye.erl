@@ -233,11 +233,16 @@ ensure_started() ->
         undefined ->
             case application:ensure_all_started(sockeye) of
                 {ok, _} -> ok;
-                {error, Reason} -> {error, Reason}
+                {error, Reason} -> {error, cause(Reason)}
             end;
         _ ->
             ok
     end.
+
+%% What the engine said, without what each supervisor wraps around it.
+-spec cause(term()) -> term().
+cause({sockeye, {{shutdown, {failed_to_start_child, sockeye_engine, Reason}}, _}}) -> Reason;
+cause(Reason) -> Reason.
 
 %% @doc A child specification for a supervisor; Elixir's `{:sockeye, options}' works too.
 %%
