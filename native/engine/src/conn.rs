@@ -485,9 +485,17 @@ impl Conn {
                 }
                 let blocked = !done && !state.wants_write;
                 state.wants_write = !done;
-                if done {
-                    state.owed = 0;
+                // Which of the bytes were owed is not known: those that went first, say.
+                let stuffed = state.owed > OWED;
+                state.owed = if done {
+                    0
                 } else {
+                    state.owed.saturating_sub(n)
+                };
+                if stuffed && state.owed <= OWED {
+                    state.wake();
+                }
+                if !done {
                     self.watch(shard, state);
                 }
                 // The task must ask the socket to tell when it is writable, or shut it down.

@@ -112,6 +112,11 @@ impl Engine {
         }
     }
 
+    /// Whether [`Engine::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Number of shards.
     pub fn shards(&self) -> usize {
         self.shards.len()
@@ -314,7 +319,8 @@ impl Engine {
     }
 
     /// Sends one frame to every connection of a server but one. A connection whose queue is
-    /// full does not get it, which is counted.
+    /// full does not get it, which is counted. Refused if a shard has too many such frames
+    /// waiting; the others send it.
     pub fn fan_out(
         &self,
         server: &Arc<Server>,
@@ -325,20 +331,14 @@ impl Engine {
         if server.is_stopping() {
             return Err(SendError::Closed);
         }
-        let mut refused = 0;
+        let mut refused = false;
         for shard in self.shards.iter() {
-            let (server, frame) = (server.clone(), frame.clone());
-            let op = Op::Fanout {
-                server,
-                frame,
-                except,
-            };
-            refused += usize::from(shard.submit(op).is_err());
+            refused |= !shard.fan_out(server, &frame, except);
         }
-        if refused == 0 {
-            Ok(())
-        } else {
+        if refused {
             Err(SendError::Busy)
+        } else {
+            Ok(())
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -29,6 +29,9 @@ const READ_BUFFER: usize = 128 * 1024;
 /// Operations that may wait for a shard.
 const OPS: usize = 8192;
 
+/// Bytes of frames for many connections that may wait for a shard.
+const FANNING: usize = 16 << 20;
+
 /// The step of the clock that closes what has waited too long.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -45,6 +48,8 @@ pub(crate) struct Handle {
     pub(crate) turn: Notify,
     ops: Sender<Op>,
     controls: Sender<Control>,
+    /// Bytes of frames for many connections that wait in `ops`.
+    fanning: AtomicUsize,
     sleeping: AtomicBool,
 }
 
@@ -65,6 +70,7 @@ impl Handle {
             turn: Notify::new(),
             ops: op_sender,
             controls: control_sender,
+            fanning: AtomicUsize::new(0),
             sleeping: AtomicBool::new(false),
         });
         Parts {
@@ -83,6 +89,33 @@ impl Handle {
             }
             Err(TrySendError::Full(op) | TrySendError::Disconnected(op)) => Err(op),
         }
+    }
+
+    /// Hands over a frame for many connections. False if too much of that kind waits.
+    pub(crate) fn fan_out(
+        &self,
+        server: &Arc<Server>,
+        frame: &Arc<Vec<u8>>,
+        except: Option<ConnId>,
+    ) -> bool {
+        let len = frame.len();
+        let waiting = self.fanning.fetch_add(len, Ordering::AcqRel);
+        let op = Op::Fanout {
+            server: server.clone(),
+            frame: frame.clone(),
+            except,
+        };
+        let room = waiting == 0 || waiting + len <= FANNING;
+        let taken = room && self.submit(op).is_ok();
+        if !taken {
+            self.fanned_out(len);
+        }
+        taken
+    }
+
+    /// A frame for many connections is with them.
+    pub(crate) fn fanned_out(&self, len: usize) {
+        self.fanning.fetch_sub(len, Ordering::AcqRel);
     }
 
     /// Hands over work that must not get lost. A shard that has ended needs it no more.
@@ -323,6 +356,10 @@ impl Shard {
 
     pub(crate) fn push_route(&self, owner: &Arc<dyn Owner>) -> Route {
         let mut stagings = self.stagings.borrow_mut();
+        if !stagings.contains_key(&owner.key()) {
+            // Those of owners that have no connection any more.
+            stagings.retain(|_, staging| Rc::strong_count(staging) > 1);
+        }
         let staging = stagings.entry(owner.key()).or_insert_with(|| {
             Rc::new(Staging {
                 owner: owner.clone(),
@@ -331,6 +368,11 @@ impl Shard {
             })
         });
         Route::Push(staging.clone())
+    }
+
+    /// Nobody will make room in this inbox again.
+    pub(crate) fn drop_waiting(&self, key: u64) {
+        self.waiting.borrow_mut().remove(&key);
     }
 
     pub(crate) fn drop_staging(&self, key: u64) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::conn::Conn;
 use crate::id::ConnId;
+use crate::inbox::Inbox;
 use crate::op::{Control, Frames, Op, Part};
 use crate::outbox;
 use crate::server::{Server, bump};
@@ -92,6 +93,18 @@ impl Shard {
         self.orphan_all(key, true);
     }
 
+    fn inbox_died(self: &Rc<Self>, inbox: &Inbox) {
+        self.drop_waiting(inbox.key());
+        match inbox.only() {
+            Some(id) => {
+                if let Some(conn) = self.conn(id) {
+                    conn.orphan(self, "handler died");
+                }
+            }
+            None => self.orphan_all(inbox.key(), false),
+        }
+    }
+
     fn orphan_all(self: &Rc<Self>, key: u64, owner: bool) {
         for conn in self.everyone() {
             if conn.is_routed_to(key, owner) {
@@ -111,14 +124,7 @@ impl Shard {
             }
             Control::Listen(listening) => listener::start(self, listening),
             Control::Resume(key) => self.resume(key),
-            Control::InboxDied(inbox) => match inbox.only() {
-                Some(id) => {
-                    if let Some(conn) = self.conn(id) {
-                        conn.orphan(self, "handler died");
-                    }
-                }
-                None => self.orphan_all(inbox.key(), false),
-            },
+            Control::InboxDied(inbox) => self.inbox_died(&inbox),
             Control::OwnerDied(key) => self.owner_died(key),
             Control::Worker(server) => self.worker_ready(&server),
             Control::Attach { conn, inbox } => self.attach(conn, inbox),
@@ -161,7 +167,10 @@ impl Shard {
                 server,
                 frame,
                 except,
-            } => self.fan_out(&server, &frame, except),
+            } => {
+                self.fan_out(&server, &frame, except);
+                self.handle.fanned_out(frame.len());
+            }
             Op::Owner { conn, owner } => {
                 if let Some(conn) = self.conn(conn) {
                     conn.set_owner(self, self.push_route(&owner));

@@ -31,8 +31,11 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
         Err(e) => return Ok((atoms::error(), e.to_string()).encode(env)),
     };
     let owner = running::caller(env);
-    running::set(Some(Running { engine, owner }));
-    if !watch::watch(Some(env), &owner, Watched::Engine) {
+    running::set(Running {
+        engine: engine.clone(),
+        owner,
+    });
+    if watch::watch(Some(env), &owner, Watched::Engine(engine)).is_none() {
         stop();
         return Err(Error::BadArg);
     }
@@ -51,7 +54,7 @@ fn engine_stop(env: Env<'_>) -> Term<'_> {
 fn stop() {
     if let Some(running) = running::current() {
         running.engine.stop();
-        running::set(None);
+        running::clear(&running.engine);
     }
 }
 
@@ -85,7 +88,7 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     };
     host.set_server(&server);
     watch::remember_host(server.number(), &host);
-    if !watch::watch(Some(env), &pid, Watched::Server(server.clone())) {
+    if watch::watch(Some(env), &pid, Watched::Server(server.clone())).is_none() {
         engine.stop_server(&server, 1001, "server stopped");
     }
     let place = map(

@@ -72,7 +72,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u32, slot: Term<'a>) -> NifResult<Term<'
         inbox: inbox.clone(),
         server: server.clone(),
     };
-    if !watch::watch(Some(env), &pid, watched) {
+    if watch::watch(Some(env), &pid, watched).is_none() {
         return Err(Error::BadArg);
     }
     if let Some(slot) = worker {

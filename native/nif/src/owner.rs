@@ -1,7 +1,8 @@
 //! Events as messages: a plain process behind a server.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustler::types::atom::Atom;
 use rustler::{LocalPid, sys};
@@ -12,7 +13,7 @@ use sockeye_engine::{ConnId, Server};
 use crate::events::Format;
 use crate::process::{self, send_term};
 use crate::terms::Builder;
-use crate::watch::{self, Watched};
+use crate::watch::{self, WatchKey, Watched};
 use crate::{atoms, running};
 
 /// A process that gets each event as a message.
@@ -110,7 +111,13 @@ pub(crate) struct Host {
     pub(crate) batch: bool,
     pub(crate) format: Arc<Format>,
     number: std::sync::OnceLock<u32>,
-    owners: Mutex<Vec<Arc<ProcessOwner>>>,
+    owners: Mutex<Vec<Known>>,
+}
+
+/// An owner, and its monitor once it has one.
+struct Known {
+    owner: Arc<ProcessOwner>,
+    watch: Option<WatchKey>,
 }
 
 // SAFETY: pids and atoms are plain numbers.
@@ -143,39 +150,54 @@ impl Host {
         env: Option<rustler::Env<'_>>,
         pid: LocalPid,
     ) -> Option<Arc<dyn Owner>> {
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = owners.iter().find(|owner| owner.pid == pid) {
-            return Some(known.clone());
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mut owners = self.owners();
+        if let Some(known) = owners.iter().find(|known| known.owner.pid == pid) {
+            return Some(known.owner.clone());
         }
-        let key = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let (batch, format) = (self.batch, self.format.clone());
+        let key = NEXT.fetch_add(1, Ordering::Relaxed);
         let owner = Arc::new(ProcessOwner {
             pid,
             key,
-            batch,
-            format,
+            batch: self.batch,
+            format: self.format.clone(),
         });
         // Entered before it is watched: its death takes it out again.
-        owners.push(owner.clone());
+        owners.push(Known {
+            owner: owner.clone(),
+            watch: None,
+        });
         drop(owners);
-        if watch::watch(
-            env,
-            &pid,
-            Watched::Owner {
-                key,
-                server: self.number.get().copied(),
-            },
-        ) {
-            return Some(owner);
+        let server = self.number.get().copied();
+        let Some(watch) = watch::watch(env, &pid, Watched::Owner { key, server }) else {
+            self.forget_owner(key);
+            return None;
+        };
+        if let Some(known) = self
+            .owners()
+            .iter_mut()
+            .find(|known| known.owner.key == key)
+        {
+            known.watch = Some(watch);
         }
-        self.forget_owner(key);
-        None
+        Some(owner)
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn forget_owner(&self, key: u64) {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        owners.retain(|owner| owner.key != key);
+        self.owners().retain(|known| known.owner.key != key);
+    }
+
+    /// The server is gone: its owners need not be watched for it.
+    pub(crate) fn forget_owners(&self) {
+        let owners = std::mem::take(&mut *self.owners());
+        owners
+            .into_iter()
+            .filter_map(|known| known.watch)
+            .for_each(watch::unwatch);
     }
 }
 

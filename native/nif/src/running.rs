@@ -1,6 +1,6 @@
 //! The one engine of a node.
 
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock};
 
 use rustler::sys::{ERL_NIF_THR_UNDEFINED, enif_thread_type};
 use rustler::{Env, LocalPid};
@@ -43,11 +43,19 @@ pub(crate) fn server(number: u32) -> Option<(Arc<Engine>, Arc<Server>)> {
     Some((engine, server))
 }
 
-pub(crate) fn set(running: Option<Running>) -> Option<Running> {
-    std::mem::replace(
-        &mut *RUNNING.write().unwrap_or_else(PoisonError::into_inner),
-        running,
-    )
+pub(crate) fn set(running: Running) {
+    *RUNNING.write().unwrap_or_else(PoisonError::into_inner) = Some(running);
+}
+
+/// Forgets this engine, unless another has taken its place.
+pub(crate) fn clear(engine: &Arc<Engine>) {
+    let mut running = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
+    if running
+        .as_ref()
+        .is_some_and(|r| Arc::ptr_eq(&r.engine, engine))
+    {
+        *running = None;
+    }
 }
 
 /// Lends the engine without counting references: for calls that are over in a moment.
@@ -59,9 +67,7 @@ pub(crate) fn with_engine<T>(work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T 
 /// Panics are told to the process that started the engine, and never printed.
 pub(crate) fn report_panics() {
     static ONCE: Once = Once::new();
-    static SILENT: OnceLock<()> = OnceLock::new();
     ONCE.call_once(|| {
-        let _ = SILENT.set(());
         std::panic::set_hook(Box::new(|info| {
             let message = info.to_string();
             // A panic on a scheduler becomes an exception of the call.

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustler::sys::{ErlNifPid, enif_whereis_pid};
 use rustler::types::atom::Atom;
 use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
-use sockeye_engine::{Inbox, Server};
+use sockeye_engine::{Engine, Inbox, Server};
 
 use crate::owner::Host;
 use crate::running;
 
 /// What ends with a process.
 pub(crate) enum Watched {
-    Engine,
+    Engine(Arc<Engine>),
     Server(Arc<Server>),
     Inbox {
         inbox: Arc<Inbox>,
@@ -32,6 +32,10 @@ pub(crate) struct Watch {
     key: u64,
     watched: Watched,
 }
+
+/// Names a monitor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WatchKey(u64);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static WATCHES: Mutex<Option<HashMap<u64, ResourceArc<Watch>>>> = Mutex::new(None);
@@ -55,16 +59,22 @@ fn hosts<T>(work: impl FnOnce(&mut HashMap<u32, Arc<Host>>) -> T) -> T {
     )
 }
 
-/// Monitors a process. False if it is dead already.
-pub(crate) fn watch(env: Option<Env<'_>>, pid: &LocalPid, watched: Watched) -> bool {
+/// Monitors a process. None if it is dead already.
+pub(crate) fn watch(env: Option<Env<'_>>, pid: &LocalPid, watched: Watched) -> Option<WatchKey> {
     let key = NEXT.fetch_add(1, Ordering::Relaxed);
     let watch = ResourceArc::new(Watch { key, watched });
     watches(|all| all.insert(key, watch.clone()));
     if watch.monitor(env, pid).is_some() {
-        return true;
+        return Some(WatchKey(key));
     }
+    unwatch(WatchKey(key));
+    None
+}
+
+/// Ends a monitor.
+pub(crate) fn unwatch(WatchKey(key): WatchKey) {
+    // Dropped after the lock is free: the VM ends the monitors of a resource that is gone.
     drop(watches(|all| all.remove(&key)));
-    false
 }
 
 /// The process of this name.
@@ -86,8 +96,11 @@ pub(crate) fn host(number: u32) -> Option<Arc<Host>> {
     hosts(|all| all.get(&number).cloned())
 }
 
+/// The server is gone, and with it what was watched for it.
 pub(crate) fn forget_host(number: u32) {
-    hosts(|all| all.remove(&number));
+    if let Some(host) = hosts(|all| all.remove(&number)) {
+        host.forget_owners();
+    }
 }
 
 impl Resource for Watch {
@@ -97,14 +110,15 @@ impl Resource for Watch {
         let kept = watches(|all| all.remove(&self.key));
         match &self.watched {
             // Joining threads takes long, and this is a scheduler.
-            Watched::Engine => {
-                if let Some(old) = running::set(None) {
+            Watched::Engine(engine) => {
+                running::clear(engine);
+                if !engine.is_stopping() {
+                    let engine = engine.clone();
                     let stop = move || {
-                        let _ = old.engine.stop();
+                        let _ = engine.stop();
                     };
-                    let _ = std::thread::Builder::new()
-                        .name("sockeye-stop".into())
-                        .spawn(stop);
+                    let thread = std::thread::Builder::new().name("sockeye-stop".into());
+                    let _ = thread.spawn(stop);
                 }
             }
             Watched::Server(server) => {
