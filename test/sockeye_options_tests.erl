@@ -32,7 +32,7 @@ good() ->
      {format, [json, raw]},
      {keys, [binary, existing_atom, {atoms, []}, {atoms, [a, b]}]},
      {null, [null, undefined, nil]},
-     {max_depth, [1, 4096]},
+     {max_depth, [1, 256]},
      {on_invalid_json, [close, deliver]},
      {max_connections, [1, infinity]},
      {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]}
@@ -50,7 +50,7 @@ bad() ->
      {format, [text, undefined]},
      {keys, [atom, {atoms, a}, {atoms, [<<"a">>]}, {atoms, [a | b]}]},
      {null, [none, <<"null">>, 0]},
-     {max_depth, [0, 4097, infinity]},
+     {max_depth, [0, 257, infinity]},
      {on_invalid_json, [ignore]},
      {max_connections, [0, -1, unlimited, 1.5]},
      {subprotocols, [chat, [chat], [<<>>], [<<"a b">>], [<<"a,b">>], [<<"a">> | b]]},

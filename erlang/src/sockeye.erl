@@ -155,7 +155,7 @@
 %% <li>`keys': keys of JSON objects as binaries (default), as atoms that exist already,
 %%     or as the atoms listed; other keys stay binaries.</li>
 %% <li>`null': the atom for a JSON null, default `null'.</li>
-%% <li>`max_depth': nesting of JSON values, default 128, at most 4096.</li>
+%% <li>`max_depth': nesting of JSON values, default 128, at most 256.</li>
 %% <li>`on_invalid_json': `close' with 1007 (default), or `deliver' as
 %%     `{invalid_json, Bin, Why}'.</li>
 %% <li>`max_message_size': bytes, default 16 MiB; a longer message closes with 1009.</li>
@@ -371,7 +371,8 @@ close(Conn, Code, Reason) ->
     case send(Conn, {close, Code, Reason}) of
         ok -> ok;
         {error, closed} -> {error, closed};
-        {error, _} -> error(badarg)
+        %% The queue of the connection is no obstacle, that of the engine may be.
+        {error, busy} -> erlang:yield(), close(Conn, Code, Reason)
     end.
 
 %% @doc Sets how many frames a connection may deliver to its process.

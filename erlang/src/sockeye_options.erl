@@ -85,7 +85,7 @@ check(format, V) -> V =:= json orelse V =:= raw orelse "json or raw";
 check(keys, V) -> keys(V);
 check(null, V) -> V =:= null orelse V =:= undefined orelse V =:= nil
                       orelse "null, undefined or nil";
-check(max_depth, V) -> is_integer(V) andalso V >= 1 andalso V =< 4096 orelse "1..4096";
+check(max_depth, V) -> is_integer(V) andalso V >= 1 andalso V =< 256 orelse "1..256";
 check(on_invalid_json, V) -> V =:= close orelse V =:= deliver orelse "close or deliver";
 check(max_message_size, V) -> positive(V);
 check(max_frame_size, V) -> positive(V);

@@ -13,7 +13,7 @@ use crate::host::{Owner, ServerHost};
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::{self, Listening};
-use crate::op::{ConnectionsReply, Control, Frames, Op, SendError, StatsReply};
+use crate::op::{ConnectionsReply, Control, Frames, Op, Part, SendError, StatsReply};
 use crate::server::{MAX_SERVER, Server};
 use crate::shard::{self, Handle};
 
@@ -316,6 +316,22 @@ impl Engine {
             Op::Frames(frames) => frames,
             _ => Frames::default(),
         })
+    }
+
+    /// Ends a connection for what it sent, behind the frames that are on their way to it unless
+    /// the shard has too much to do.
+    pub fn fail(&self, conn: ConnId, code: u16, reason: &str) {
+        let mut frames = Frames::default();
+        frames.parts.push((conn, Part::Fail(code, reason.into())));
+        if self.send(conn.shard(), frames).is_err()
+            && let Some(shard) = self.shard_of(conn)
+        {
+            shard.control(Control::Fail {
+                conn,
+                code,
+                reason: reason.into(),
+            });
+        }
     }
 
     /// Sends one frame to every connection of a server but one. A connection whose queue is

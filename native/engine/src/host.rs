@@ -40,17 +40,9 @@ pub trait ServerHost: Send + Sync {
     fn event(&self, event: Notice);
 }
 
-/// The process that started the engine.
-pub trait EngineHost: Send + Sync {
-    /// Something that belongs into the log.
-    fn event(&self, event: Notice);
-}
-
 /// Something that belongs into the log.
 #[derive(Debug)]
 pub enum Notice {
     /// `accept` failed, with the operating system's words. At most one a second.
     AcceptFailed(String),
-    /// A defect: a panic was caught, with its message and place.
-    Panic(String),
 }

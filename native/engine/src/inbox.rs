@@ -334,7 +334,9 @@ impl Filler<'_> {
         let cost = len + EVENT_COST;
         let pending = self.inbox.pending.load(Ordering::Relaxed);
         let no_room = pending != 0 && pending + cost > self.inbox.limit;
-        let share_used = share.bytes != 0 && share.bytes as usize + cost > self.inbox.limit / SHARE;
+        let share_used = self.inbox.only().is_none()
+            && share.bytes != 0
+            && share.bytes as usize + cost > self.inbox.limit / SHARE;
         // A share is only for those who must share.
         if no_room || (share_used && pending != 0) {
             return Pushed::Full;

@@ -98,6 +98,11 @@ pub(crate) enum Control {
     OwnerDied(u64),
     /// A handler process of the server is ready.
     Worker(Arc<Server>),
+    Fail {
+        conn: ConnId,
+        code: u16,
+        reason: Box<str>,
+    },
     Attach {
         conn: ConnId,
         inbox: Arc<Inbox>,

@@ -127,6 +127,11 @@ impl Shard {
             Control::InboxDied(inbox) => self.inbox_died(&inbox),
             Control::OwnerDied(key) => self.owner_died(key),
             Control::Worker(server) => self.worker_ready(&server),
+            Control::Fail { conn, code, reason } => {
+                if let Some(conn) = self.conn(conn) {
+                    conn.fail(self, code, &reason);
+                }
+            }
             Control::Attach { conn, inbox } => self.attach(conn, inbox),
             Control::StopServer {
                 server,

@@ -8,8 +8,7 @@ use rustler::{Encoder, Env, Error, LocalPid, NifResult, Resource, ResourceArc, T
 use sockeye_engine::batch::Event;
 use sockeye_engine::host::Bell;
 use sockeye_engine::inbox::{Left, Visit};
-use sockeye_engine::op::Part;
-use sockeye_engine::{ConnId, Engine, Frames, Inbox};
+use sockeye_engine::{ConnId, Engine, Inbox};
 
 use crate::events::Format;
 use crate::outbound::charge;
@@ -152,11 +151,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
         inbox.engine.resume(&inbox.inbox, shards);
     }
     for (conn, why) in invalid {
-        let mut frames = Frames::default();
-        frames.parts.push((conn, Part::Fail(1007, why)));
-        // A shard with too much to do closes it with the next invalid frame, or not at all:
-        // its frames stay refused.
-        let _ = inbox.engine.send(conn.shard(), frames);
+        inbox.engine.fail(conn, 1007, &why);
     }
     charge(env, bytes, terms.len() / 2);
     let term = match left {

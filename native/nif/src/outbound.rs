@@ -322,7 +322,10 @@ fn send_all_or_none(
         one(list, &mut frames)?;
     }
     let len = frames.bytes.len();
-    engine.reserve(conn, len).map_err(Failure::Send)?;
+    // A close or a change of credits needs no room.
+    if len > 0 {
+        engine.reserve(conn, len).map_err(Failure::Send)?;
+    }
     let mut closes = false;
     for part in parts {
         match part {

@@ -225,13 +225,14 @@ impl ServerHost for HostRef {
     }
 
     fn event(&self, event: Notice) {
-        let (kind, key, text) = match &event {
-            Notice::AcceptFailed(text) => (atoms::accept_error(), atoms::reason(), text),
-            Notice::Panic(text) => (atoms::panic(), atoms::message(), text),
-        };
+        let Notice::AcceptFailed(text) = event;
         process::send(&self.0.pid, |b| {
-            let detail = running::single(b, b.atom(key), b.binary(text.as_bytes()));
-            b.tuple([b.atom(atoms::sockeye_event()), b.atom(kind), detail])
+            let detail = running::single(b, b.atom(atoms::reason()), b.binary(text.as_bytes()));
+            b.tuple([
+                b.atom(atoms::sockeye_event()),
+                b.atom(atoms::accept_error()),
+                detail,
+            ])
         });
     }
 }
