@@ -147,6 +147,9 @@ any_address_test() ->
     end).
 
 under_a_supervisor_test() ->
+    sockeye_test:quiet(fun under_a_supervisor/0).
+
+under_a_supervisor() ->
     {ok, Sup} = supervisor:start_link(test_sup, [sockeye:child_spec(
         #{port => 0, name => supervised, handler => {bare_handler, []}})]),
     [begin
@@ -160,8 +163,9 @@ under_a_supervisor_test() ->
      end || _ <- lists:seq(1, 3)],
     Port = port(supervised),
     unlink(Sup),
+    Monitor = monitor(process, Sup),
     exit(Sup, shutdown),
-    shutdown = sockeye_test:down(Sup),
+    receive {'DOWN', Monitor, process, Sup, shutdown} -> ok end,
     ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])).
 
 closed_or_1001({1001, _}) -> closed;
