@@ -10,16 +10,24 @@
 main(_Args) ->
     Sources = filelib:wildcard("erlang/src/*.erl"),
     Newest = lists:max([filelib:last_modified(F) || F <- Sources]),
-    case Newest > filelib:last_modified("doc/chunks/sockeye.chunk") of
-        true -> catch write(Sources);
+    Dir = filename:join(application_dir(), "doc"),
+    case Newest > filelib:last_modified(filename:join([Dir, "chunks", "sockeye.chunk"])) of
+        true -> catch write(Sources, Dir);
         false -> ok
     end.
 
-write(Sources) ->
+%% Beside the ebin that is loaded: mix has it away from the sources.
+application_dir() ->
+    case os:getenv("REBAR_BARE_COMPILER_OUTPUT_DIR", "") of
+        "" -> ".";
+        Dir -> Dir
+    end.
+
+write(Sources, Dir) ->
     %% What edoc has to say about a comment is for our own lint, not for a user's build.
     group_leader(spawn_link(fun quiet/0), self()),
     edoc:files(Sources, [
-        {dir, "doc"},
+        {dir, Dir},
         {preprocess, true},
         {doclet, edoc_doclet_chunks},
         {layout, edoc_layout_chunks}
