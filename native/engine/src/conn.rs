@@ -469,7 +469,7 @@ impl Conn {
         state.outbox.clear();
         state.deadline = 0;
         state.wants_write = false;
-        self.server.leave();
+        shard.left(&self.server);
         if state.told {
             shard.retire(self);
         }

@@ -184,6 +184,7 @@ pub(crate) struct Lists {
     pub(crate) resumable: RefCell<Vec<u64>>,
     pub(crate) orphans: RefCell<Vec<Rc<Conn>>>,
     pub(crate) watched: RefCell<Vec<Rc<Conn>>>,
+    pub(crate) left: RefCell<Vec<Arc<Server>>>,
 }
 
 impl Shard {
@@ -410,6 +411,13 @@ impl Shard {
         for conn in queue.into_iter().flatten() {
             conn.resume(self);
         }
+    }
+
+    /// The socket of a connection is gone. Told when its last event is with its owner, since
+    /// after the last socket comes the news that the server has stopped.
+    pub(crate) fn left(&self, server: &Arc<Server>) {
+        self.lists.left.borrow_mut().push(server.clone());
+        self.schedule();
     }
 
     pub(crate) fn orphan_later(&self, conn: &Rc<Conn>) {
