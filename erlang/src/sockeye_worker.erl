@@ -30,6 +30,8 @@
 
 -record(s,
         {module :: module(),
+         %% Called through a fun, which spares the search for the function.
+         handle_frame :: fun((term(), sockeye:conn(), term()) -> term()),
          state :: term(),
          server_id :: sockeye_nif:server_id(),
          server :: pid(),
@@ -99,7 +101,8 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
                         none -> sockeye_nif:inbox_open(ServerId, Slot);
                         _ -> Early
                     end,
-            {ok, #s{module = Module, state = State, server_id = ServerId, server = Server,
+            {ok, #s{module = Module, handle_frame = fun Module:handle_frame/3, state = State,
+                    server_id = ServerId, server = Server,
                     inbox = Inbox, conn = Conn,
                     has_open = erlang:function_exported(Module, handle_open, 3),
                     has_close = erlang:function_exported(Module, handle_close, 4),
@@ -237,18 +240,18 @@ guarded(Event, Conn, Acc, State, S) ->
     end.
 
 -spec callback(sockeye:event(), sockeye:conn(), term(), #s{}) -> term().
-callback({json, _} = Frame, Conn, State, #s{module = Module}) ->
-    Module:handle_frame(Frame, Conn, State);
-callback({text, _} = Frame, Conn, State, #s{module = Module}) ->
-    Module:handle_frame(Frame, Conn, State);
-callback({binary, _} = Frame, Conn, State, #s{module = Module}) ->
-    Module:handle_frame(Frame, Conn, State);
+callback({json, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
+    Handle(Frame, Conn, State);
+callback({text, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
+    Handle(Frame, Conn, State);
+callback({binary, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
+    Handle(Frame, Conn, State);
 callback({open, Info}, Conn, State, #s{module = Module, has_open = true}) ->
     Module:handle_open(Conn, Info, State);
 callback({closed, Code, Reason}, Conn, State, #s{module = Module, has_close = true}) ->
     Module:handle_close(Conn, Code, Reason, State);
-callback({invalid_json, _, _} = Frame, Conn, State, #s{module = Module}) ->
-    Module:handle_frame(Frame, Conn, State);
+callback({invalid_json, _, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
+    Handle(Frame, Conn, State);
 callback({open, _}, _Conn, State, _S) ->
     {[], State};
 callback({closed, _, _}, _Conn, State, _S) ->

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::batch::Event;
 use sockeye_engine::host::Bell;
@@ -120,6 +121,16 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
     let b = Builder::of(env);
     let mut terms = Vec::with_capacity(2 * max.min(256));
     let mut invalid: Vec<(ConnId, Box<str>)> = Vec::new();
+    // Frames of one connection mostly come together, and can share its term.
+    let mut last: Option<(ConnId, ErlNifTerm)> = None;
+    let mut conn_term = |conn: ConnId| match last {
+        Some((known, term)) if known == conn => term,
+        _ => {
+            let term = b.conn(conn);
+            last = Some((conn, term));
+            term
+        }
+    };
     let (mut bytes, mut large) = (0, false);
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
         inbox.inbox.drain(max.max(1), |conn, event, len| {
@@ -134,11 +145,11 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
             }
             if inbox.acceptor {
                 let info = rustler::types::map::map_new(env).as_c_arg();
-                terms.extend([b.conn(conn), b.tuple([b.atom(atoms::open()), info])]);
+                terms.extend([conn_term(conn), b.tuple([b.atom(atoms::open()), info])]);
                 return Visit::Next;
             }
             match inbox.format.term(b, event, scratch) {
-                Ok(term) => terms.extend([b.conn(conn), term]),
+                Ok(term) => terms.extend([conn_term(conn), term]),
                 Err(why) => {
                     inbox.refuse(conn);
                     invalid.push((conn, why.0));

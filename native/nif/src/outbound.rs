@@ -48,6 +48,9 @@ struct Outgoing<'e> {
     engine: &'e Arc<Engine>,
     shards: Vec<Frames>,
     bytes: usize,
+    /// The last connection, its term, and what its server says of null: frames of one
+    /// connection mostly come together.
+    last: Option<(ErlNifTerm, ConnId, Null)>,
 }
 
 impl<'e> Outgoing<'e> {
@@ -58,6 +61,7 @@ impl<'e> Outgoing<'e> {
             engine,
             shards,
             bytes: 0,
+            last: None,
         }
     }
 
@@ -72,21 +76,32 @@ impl<'e> Outgoing<'e> {
         Ok(frames)
     }
 
+    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(ConnId, Null), Failure> {
+        let conn = b.as_conn(term).ok_or(Failure::BadArg)?;
+        let (_, tag) = self
+            .engine
+            .server_of(conn)
+            .ok_or(Failure::Send(SendError::Closed))?;
+        self.last = Some((term, conn, null_of(tag)));
+        Ok((conn, null_of(tag)))
+    }
+
     /// Adds one frame. On failure nothing is added.
     fn add(
         &mut self,
         b: Builder,
-        conn: ConnId,
+        conn_term: ErlNifTerm,
         frame: ErlNifTerm,
         bounds: Bounds,
     ) -> Result<(), Failure> {
         let engine = self.engine;
-        let (_, tag) = engine
-            .server_of(conn)
-            .ok_or(Failure::Send(SendError::Closed))?;
+        let (conn, null) = match self.last {
+            Some((term, conn, null)) if term == conn_term => (conn, null),
+            _ => self.look_up(b, conn_term)?,
+        };
         let out = self.frames(conn)?;
         let start = out.bytes.len();
-        match frames::append(b, frame, null_of(tag), bounds, &mut out.bytes)? {
+        match frames::append(b, frame, null, bounds, &mut out.bytes)? {
             Asked::Frame => {
                 let end = out.bytes.len();
                 if let Err(e) = engine.reserve(conn, end - start) {
@@ -190,12 +205,11 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
                 stop = Some(atoms::more());
                 break;
             }
-            let parsed = b.as_conn(conn_term).zip(b.cell(tail));
-            let Some((conn, (frame, next))) = parsed else {
+            let Some((frame, next)) = b.cell(tail) else {
                 out.flush();
                 return Err(Error::BadArg);
             };
-            match out.add(b, conn, frame, bounds) {
+            match out.add(b, conn_term, frame, bounds) {
                 Ok(()) => {}
                 Err(Failure::Dirty) => {
                     stop = Some(atoms::dirty());
