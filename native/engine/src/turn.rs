@@ -55,6 +55,10 @@ impl Shard {
             inbox.ring();
         }
         self.send_to_owners();
+        let left = take(&mut *self.lists.left.borrow_mut());
+        for server in left {
+            server.leave();
+        }
         let mut soiled = take(&mut *self.lists.soiled.borrow_mut());
         for conn in soiled.drain(..) {
             conn.flush(self);
