@@ -13,6 +13,7 @@
 -export([server_stop/3]).
 -export([server_info/1]).
 -export([inbox_open/2]).
+-export([relay_open/1]).
 -export([attach/2]).
 -export([recv/2]).
 -export([recv_dirty/2]).
@@ -135,6 +136,11 @@ server_info(_ServerId) ->
 
 -spec inbox_open(server_id(), non_neg_integer() | none | acceptor) -> inbox().
 inbox_open(_ServerId, _Slot) ->
+    erlang:nif_error(not_loaded()).
+
+%% The caller gets {sockeye_wake, [pid()]} for the inboxes with slot `none'.
+-spec relay_open(server_id()) -> ok.
+relay_open(_ServerId) ->
     erlang:nif_error(not_loaded()).
 
 -spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.

@@ -34,6 +34,7 @@
          %% slot => {crashes in the window, time of the last one}
          crashes = #{} :: #{non_neg_integer() => {pos_integer(), integer()}},
          conn_sup :: pid() | undefined,
+         relay :: pid() | undefined,
          inbox :: sockeye_nif:inbox() | undefined}).
 
 %% Not gen_server:start_link: there, a start that fails sends an exit signal
@@ -114,7 +115,7 @@ start_handlers(#state{config = #{mode := {owner, _, _}}} = State) ->
     State;
 start_handlers(#state{id = Id, config = #{mode := per_connection, handler := {Module, Arg}}} = State) ->
     {ok, Sup} = sockeye_conn_sup:start_link(Id, self(), Module, Arg),
-    State#state{conn_sup = Sup, inbox = sockeye_nif:inbox_open(Id, acceptor)};
+    State#state{conn_sup = Sup, relay = sockeye_relay:start_link(Id), inbox = sockeye_nif:inbox_open(Id, acceptor)};
 start_handlers(#state{config = #{mode := {workers, N}}} = State) ->
     lists:foldl(fun start_first/2, State, lists:seq(0, N - 1)).
 
@@ -151,6 +152,8 @@ handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = S
     case Workers of
         #{Pid := Slot} -> worker_down(Slot, Reason, State#state{workers = maps:remove(Pid, Workers)});
         _ when Pid =:= Sup -> {stop, Reason, State};
+        _ when Pid =:= State#state.relay ->
+            {noreply, State#state{relay = sockeye_relay:start_link(State#state.id)}};
         _ -> {noreply, State}
     end;
 handle_info({restart, Slot}, #state{workers = Workers} = State) ->

@@ -13,6 +13,8 @@ use crate::Active;
 pub struct EngineConfig {
     /// Number of shards, from 1 to 64. Default 1.
     pub shards: usize,
+    /// Called on a shard's thread when it has rung the bells of a turn. Default: nothing.
+    pub after_bells: fn(),
 }
 
 impl EngineConfig {
@@ -20,6 +22,7 @@ impl EngineConfig {
     pub fn new(shards: usize) -> Self {
         EngineConfig {
             shards: shards.clamp(1, crate::id::MAX_SHARDS),
+            after_bells: || {},
         }
     }
 }

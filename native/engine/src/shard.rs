@@ -151,6 +151,7 @@ impl Handle {
 /// The state of a shard. It never leaves its thread.
 pub(crate) struct Shard {
     pub(crate) handle: Arc<Handle>,
+    pub(crate) after_bells: fn(),
     /// All shards, this one among them, in order.
     pub(crate) all: Arc<[Arc<Handle>]>,
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
@@ -188,9 +189,10 @@ pub(crate) struct Lists {
 }
 
 impl Shard {
-    fn new(parts: Parts, all: Arc<[Arc<Handle>]>) -> Rc<Self> {
+    fn new(parts: Parts, all: Arc<[Arc<Handle>]>, after_bells: fn()) -> Rc<Self> {
         Rc::new(Shard {
             handle: parts.handle,
+            after_bells,
             all,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
             scratch: RefCell::default(),
@@ -513,7 +515,12 @@ impl Shard {
 }
 
 /// Runs a shard until it is told to end. The first result tells whether it could start.
-pub(crate) fn run(parts: Parts, all: Arc<[Arc<Handle>]>, started: &dyn Fn(io::Result<()>)) {
+pub(crate) fn run(
+    parts: Parts,
+    all: Arc<[Arc<Handle>]>,
+    after_bells: fn(),
+    started: &dyn Fn(io::Result<()>),
+) {
     let before = parts.handle.clone();
     let after = parts.handle.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -527,7 +534,7 @@ pub(crate) fn run(parts: Parts, all: Arc<[Arc<Handle>]>, started: &dyn Fn(io::Re
         Err(e) => return started(Err(e)),
     };
     runtime.block_on(async {
-        let shard = Shard::new(parts, all);
+        let shard = Shard::new(parts, all, after_bells);
         tokio::task::spawn_local(shard.clone().turns());
         tokio::task::spawn_local(shard.clone().sweeper());
         started(Ok(()));

@@ -51,8 +51,13 @@ impl Shard {
         for conn in orphans {
             conn.orphan(self, "handler died");
         }
+        let mut rung = false;
         for inbox in self.lists.inboxes.borrow_mut().drain(..) {
             inbox.ring();
+            rung = true;
+        }
+        if rung {
+            (self.after_bells)();
         }
         self.send_to_owners();
         let left = take(&mut *self.lists.left.borrow_mut());

@@ -13,7 +13,7 @@ rustler::atoms! {
     address, peer, path, query, subprotocol, headers, age, queue, held, server,
     shards, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
     bytes_out, dropped, reason, message,
-    sockeye, sockeye_conn, sockeye_ready, sockeye_stopped, sockeye_event,
+    sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_event,
     accept_error, panic,
     eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
     already_running,

@@ -15,7 +15,7 @@ use crate::owner::{self, Host, HostRef};
 use crate::running::{self, Running};
 use crate::terms::{Builder, map};
 use crate::watch::{self, Watched};
-use crate::{atoms, frames};
+use crate::{atoms, frames, relay};
 
 #[rustler::nif(schedule = "DirtyIo")]
 fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
@@ -26,7 +26,9 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     if running::current().is_some() {
         return Ok((atoms::error(), atoms::already_running()).encode(env));
     }
-    let engine = match Engine::start(EngineConfig::new(shards)) {
+    let mut config = EngineConfig::new(shards);
+    config.after_bells = relay::ring_out;
+    let engine = match Engine::start(config) {
         Ok(engine) => engine,
         Err(e) => return Ok((atoms::error(), e.to_string()).encode(env)),
     };

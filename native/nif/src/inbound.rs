@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustler::sys::ErlNifTerm;
-use rustler::{Encoder, Env, Error, LocalPid, NifResult, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::batch::Event;
 use sockeye_engine::host::Bell;
 use sockeye_engine::inbox::{Left, Visit};
@@ -13,9 +13,10 @@ use sockeye_engine::{ConnId, Engine, Inbox};
 
 use crate::events::Format;
 use crate::outbound::charge;
+use crate::relay::{Direct, Relayed};
 use crate::terms::Builder;
 use crate::watch::{self, Watched};
-use crate::{atoms, process, running};
+use crate::{atoms, running};
 
 /// JSON text that one call on a normal scheduler decodes.
 const SLICE_JSON: usize = 32 * 1024;
@@ -38,19 +39,6 @@ pub(crate) struct InboxRef {
 
 impl Resource for InboxRef {}
 
-struct Ring(LocalPid);
-
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Ring {}
-// SAFETY: as above.
-unsafe impl Sync for Ring {}
-
-impl Bell for Ring {
-    fn ring(&self) -> bool {
-        process::send_atom(&self.0, atoms::sockeye_ready())
-    }
-}
-
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -67,7 +55,15 @@ fn inbox_open<'a>(env: Env<'a>, server: u32, slot: Term<'a>) -> NifResult<Term<'
         return Err(Error::BadArg);
     }
     let keep = if alone { 0 } else { KEEP };
-    let inbox = Inbox::new(server.config.inbox_size, keep, Box::new(Ring(pid)));
+    let bell: Box<dyn Bell> = if alone {
+        Box::new(Relayed {
+            pid,
+            host: host.clone(),
+        })
+    } else {
+        Box::new(Direct(pid))
+    };
+    let inbox = Inbox::new(server.config.inbox_size, keep, bell);
     let watched = Watched::Inbox {
         inbox: inbox.clone(),
         server: server.clone(),

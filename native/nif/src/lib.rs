@@ -17,6 +17,7 @@ mod inbound;
 mod outbound;
 mod owner;
 mod process;
+mod relay;
 mod running;
 mod terms;
 mod watch;

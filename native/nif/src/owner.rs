@@ -112,6 +112,8 @@ pub(crate) struct Host {
     pub(crate) format: Arc<Format>,
     number: std::sync::OnceLock<u32>,
     owners: Mutex<Vec<Known>>,
+    /// Wakes the processes of connections.
+    relay: Mutex<Option<LocalPid>>,
 }
 
 /// An owner, and its monitor once it has one.
@@ -137,7 +139,16 @@ impl Host {
             format,
             number: std::sync::OnceLock::new(),
             owners: Mutex::default(),
+            relay: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn set_relay(&self, pid: LocalPid) {
+        *self.relay.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    }
+
+    pub(crate) fn relay(&self) -> Option<LocalPid> {
+        *self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_server(&self, server: &Server) {

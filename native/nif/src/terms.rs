@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use rustler::sys::{
     ErlNifBinary, ErlNifEnv, ErlNifTerm, enif_get_list_cell, enif_get_tuple, enif_get_uint64,
     enif_inspect_binary, enif_is_identical, enif_make_list_from_array, enif_make_map_from_arrays,
-    enif_make_new_binary, enif_make_tuple_from_array, enif_make_uint64,
+    enif_make_new_binary, enif_make_pid, enif_make_tuple_from_array, enif_make_uint64,
 };
 use rustler::types::atom::Atom;
-use rustler::{Env, Term};
+use rustler::{Env, LocalPid, Term};
 use sockeye_engine::ConnId;
 
 use crate::atoms;
@@ -54,6 +54,11 @@ impl Builder {
     pub(crate) fn integer(self, n: u64) -> ErlNifTerm {
         // SAFETY: `env` is valid.
         unsafe { enif_make_uint64(self.env, n) }
+    }
+
+    pub(crate) fn pid(self, pid: &LocalPid) -> ErlNifTerm {
+        // SAFETY: a local pid belongs to no environment.
+        unsafe { enif_make_pid(self.env, *pid.as_c_arg()) }
     }
 
     pub(crate) fn conn(self, conn: ConnId) -> ErlNifTerm {

@@ -1,0 +1,36 @@
+%% @private
+%% Wakes the processes of a server with a process per connection.
+%%
+%% A shard that has read from many connections names their processes in one
+%% message to the relay. To wake each of them from outside of the VM would cost
+%% a lock and, where the scheduler sleeps, a switch of threads for each.
+-module(sockeye_relay).
+
+-export([start_link/1]).
+-export([init/1]).
+
+-spec start_link(sockeye_nif:server_id()) -> pid().
+start_link(ServerId) ->
+    {ok, Pid} = proc_lib:start_link(?MODULE, init, [ServerId]),
+    Pid.
+
+-spec init(sockeye_nif:server_id()) -> no_return().
+init(ServerId) ->
+    ok = sockeye_nif:relay_open(ServerId),
+    proc_lib:init_ack({ok, self()}),
+    loop().
+
+-spec loop() -> no_return().
+loop() ->
+    receive
+        {sockeye_wake, Pids} -> wake(Pids);
+        _ -> ok
+    end,
+    loop().
+
+-spec wake([pid()]) -> ok.
+wake([Pid | Pids]) ->
+    Pid ! sockeye_ready,
+    wake(Pids);
+wake([]) ->
+    ok.

@@ -1,0 +1,101 @@
+//! Telling processes that their inboxes have something.
+//!
+//! One of many connections' processes is told at once. Processes of one connection each are
+//! told by way of the server's relay, in one message for all that a turn has something for:
+//! a message from a foreign thread takes a lock and may wake a scheduler, which on a shared
+//! core takes the core from the shard, once for each process.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
+use sockeye_engine::host::Bell;
+
+use crate::owner::Host;
+use crate::{atoms, process, running, watch};
+
+/// So few are told directly: the relay would only take longer.
+const FEW: usize = 2;
+
+/// The process is told when the bell rings.
+pub(crate) struct Direct(pub(crate) LocalPid);
+
+// SAFETY: a pid is a plain number.
+unsafe impl Send for Direct {}
+// SAFETY: as above.
+unsafe impl Sync for Direct {}
+
+impl Bell for Direct {
+    fn ring(&self) -> bool {
+        process::send_atom(&self.0, atoms::sockeye_ready())
+    }
+}
+
+/// The process is told when all bells of the turn have rung.
+pub(crate) struct Relayed {
+    pub(crate) pid: LocalPid,
+    pub(crate) host: Arc<Host>,
+}
+
+// SAFETY: a pid is a plain number.
+unsafe impl Send for Relayed {}
+// SAFETY: as above.
+unsafe impl Sync for Relayed {}
+
+impl Bell for Relayed {
+    fn ring(&self) -> bool {
+        RUNG.with_borrow_mut(|rung| {
+            let host = &self.host;
+            match rung
+                .iter_mut()
+                .find(|server| Arc::ptr_eq(&server.host, host))
+            {
+                Some(server) => server.pids.push(self.pid),
+                None => rung.push(Rung {
+                    host: host.clone(),
+                    pids: vec![self.pid],
+                }),
+            }
+        });
+        true
+    }
+}
+
+/// The processes of one server that a turn has something for.
+struct Rung {
+    host: Arc<Host>,
+    pids: Vec<LocalPid>,
+}
+
+thread_local! {
+    static RUNG: RefCell<Vec<Rung>> = const { RefCell::new(Vec::new()) };
+}
+
+/// All bells of a turn have rung.
+pub(crate) fn ring_out() {
+    RUNG.with_borrow_mut(|rung| rung.drain(..).for_each(|server| server.tell()));
+}
+
+impl Rung {
+    fn tell(self) {
+        let relay = self.host.relay().filter(|_| self.pids.len() > FEW);
+        let relayed = relay.is_some_and(|relay| {
+            process::send(&relay, |b| {
+                let pids: Vec<_> = self.pids.iter().map(|pid| b.pid(pid)).collect();
+                b.tuple([b.atom(atoms::sockeye_wake()), b.list(&pids)])
+            })
+        });
+        if !relayed {
+            for pid in &self.pids {
+                process::send_atom(pid, atoms::sockeye_ready());
+            }
+        }
+    }
+}
+
+#[rustler::nif]
+fn relay_open<'a>(env: Env<'a>, server: u32) -> NifResult<Term<'a>> {
+    let host = watch::host(server).ok_or(Error::BadArg)?;
+    host.set_relay(running::caller(env));
+    Ok(atoms::ok().encode(env))
+}
