@@ -16,8 +16,8 @@ defaults_test() ->
     ?assertMatch(#{ip := {127, 0, 0, 1}, port := 19765, backlog := 1024, name := undefined,
                    handler := Self, mode := {owner, Self, false}, active := 100,
                    format := json, keys := binary, null := null, max_depth := 128,
-                   on_invalid_json := close, max_message_size := 16777216,
-                   max_frame_size := 16777216, max_fragments := 65536,
+                   on_invalid_json := close, max_message_size := 1048576,
+                   max_frame_size := 1048576, max_fragments := 1024,
                    inbox_size := 1048576, send_queue_size := 1048576,
                    send_timeout := 30000, handshake_timeout := 10000, close_timeout := 5000,
                    max_connections := infinity, subprotocols := []}, Config).

@@ -158,9 +158,9 @@
 %% <li>`max_depth': nesting of JSON values, default 128, at most 256.</li>
 %% <li>`on_invalid_json': `close' with 1007 (default), or `deliver' as
 %%     `{invalid_json, Bin, Why}'.</li>
-%% <li>`max_message_size': bytes, default 16 MiB; a longer message closes with 1009.</li>
+%% <li>`max_message_size': bytes, default 1 MiB; a longer message closes with 1009.</li>
 %% <li>`max_frame_size': bytes of one frame, default that of a message.</li>
-%% <li>`max_fragments': frames of one message, default 65536; more close with 1008.</li>
+%% <li>`max_fragments': frames of one message, default 1024; more close with 1008.</li>
 %% <li>`inbox_size': bytes that wait for one handler process, default 1 MiB. When it is full,
 %%     its clients are not read from.</li>
 %% <li>`send_queue_size': bytes that wait for one client, default 1 MiB. When it is full,

@@ -301,11 +301,6 @@ impl Engine {
             .is_some_and(|shard| shard.slots.set_closing(conn))
     }
 
-    /// Takes back what [`Engine::set_closing`] noted, when the close could not be handed over.
-    pub fn reopen(&self, conn: ConnId) {
-        let _ = conn;
-    }
-
     /// Whether the last event of a connection is still to come.
     pub fn is_known(&self, conn: ConnId) -> bool {
         self.known(conn).is_ok()

@@ -116,11 +116,6 @@ impl Server {
         }
     }
 
-    /// Connections that wait for a process of their own.
-    pub fn unattached(&self) -> usize {
-        self.counters.unattached.load(Ordering::Relaxed)
-    }
-
     /// Number of handler processes, 0 where there is no fixed number.
     pub fn workers(&self) -> usize {
         self.workers.len()
