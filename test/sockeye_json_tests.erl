@@ -211,7 +211,7 @@ large_frames_take_the_dirty_way_test_() ->
         Text = ["[", lists:join(",", [integer_to_list(N) || N <- List]), "]"],
         ?assertEqual({json, List}, decoded(#{max_message_size => 4 bsl 20}, Text)),
         Funs = #{frame => fun(Frame, _Conn, S) -> {[{reply, Frame}], S} end},
-        with_handler(Funs, #{send_queue_size => 16000000}, fun(Port, _) ->
+        with_handler(Funs, #{send_queue_size => 16000000, max_message_size => 4 bsl 20}, fun(Port, _) ->
             Socket = ws_client:connect(Port),
             [begin
                  ok = ws_client:text(Socket, Text),
