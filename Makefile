@@ -60,4 +60,4 @@ bench-quick: ## a short benchmark
 	bench/run --quick
 
 clean: ## what the targets above made, downloaded packages included
-	rm -rf _build priv target doc .venv bench/target bench/results
+	rm -rf _build priv target doc .venv bench/target bench/results bench/peers/node/node_modules
