@@ -21,6 +21,17 @@ pub struct OpenInfo {
     pub request: Request,
     /// The subprotocol that was agreed on.
     pub subprotocol: Option<Box<str>>,
+    /// The inbox that was asked for a process; 0 for none.
+    pub(crate) acceptor: u64,
+}
+
+impl OpenInfo {
+    /// About the bytes that it holds on to.
+    fn size(&self) -> usize {
+        let headers = self.request.headers().iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        size_of::<Self>() + self.request.target().len() + headers
+    }
 }
 
 /// An event, as a receiver reads it out of a [`Batch`].
@@ -65,6 +76,13 @@ struct Entry {
     tag: Tag,
 }
 
+impl Entry {
+    /// Whether the payload has a buffer of its own.
+    fn is_big(&self) -> bool {
+        matches!(self.tag, Tag::BigText | Tag::BigBinary)
+    }
+}
+
 /// A message's payload on its way into a batch.
 pub(crate) enum Incoming<'a> {
     Slice(&'a [u8]),
@@ -100,7 +118,7 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Bytes of all payloads and [`EVENT_COST`] an event.
+    /// Bytes of all payloads and requests, and [`EVENT_COST`] an event.
     pub fn cost(&self) -> usize {
         self.cost
     }
@@ -157,7 +175,8 @@ impl Batch {
     }
 
     pub(crate) fn push_open(&mut self, conn: ConnId, info: Box<OpenInfo>) {
-        self.extra(conn, Tag::Open, Extra::Open(info), 0);
+        let len = info.size();
+        self.extra(conn, Tag::Open, Extra::Open(info), len);
     }
 
     pub(crate) fn push_closed(&mut self, conn: ConnId, code: u16, reason: &str) {
@@ -189,9 +208,16 @@ impl Batch {
         Some((entry.conn, event))
     }
 
-    /// The payload bytes of the event at this place.
+    /// The bytes of the event at this place: a payload, or what a new connection tells.
     pub fn payload_len(&self, index: usize) -> usize {
-        self.entries.get(index).map_or(0, |e| e.len as usize)
+        let Some(entry) = self.entries.get(index) else {
+            return 0;
+        };
+        match self.extras.get(entry.start as usize) {
+            // Longer, maybe, than 32 bits can tell.
+            Some(Extra::Payload(v)) if entry.is_big() => v.len(),
+            _ => entry.len as usize,
+        }
     }
 
     /// Gives the large payload at this place back to the allocator once it has been read.
@@ -199,7 +225,7 @@ impl Batch {
         let Some(entry) = self.entries.get(index) else {
             return;
         };
-        if matches!(entry.tag, Tag::BigText | Tag::BigBinary)
+        if entry.is_big()
             && let Some(Extra::Payload(v)) = self.extras.get_mut(entry.start as usize)
         {
             *v = Vec::new();
@@ -212,6 +238,7 @@ impl Batch {
             return;
         };
         let start = entry.start as usize;
+        let len = self.payload_len(index);
         match entry.tag {
             Tag::Text | Tag::Binary => {
                 if let Some(s) = self.arena.get(start..start + entry.len as usize) {
@@ -222,7 +249,7 @@ impl Batch {
             Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
                 if let Some(extra) = self.extras.get_mut(start) {
                     let extra = std::mem::replace(extra, Extra::Payload(Vec::new()));
-                    to.extra(entry.conn, entry.tag, extra, entry.len as usize);
+                    to.extra(entry.conn, entry.tag, extra, len);
                 }
             }
         }

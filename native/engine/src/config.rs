@@ -60,6 +60,8 @@ pub struct ServerConfig {
     pub send_timeout: Duration,
     /// Time for a client to complete the handshake.
     pub handshake_timeout: Duration,
+    /// Time for the process of a new connection to come. Default 30 seconds.
+    pub attach_timeout: Duration,
     /// Time for a client to answer a close frame.
     pub close_timeout: Duration,
     /// Connections beyond this number are refused with 503.
@@ -83,6 +85,7 @@ impl ServerConfig {
             send_queue_size: 1 << 20,
             send_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
+            attach_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
             max_connections: usize::MAX,
             subprotocols: Vec::new(),

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,10 @@ struct State {
     /// After that, wait for the peer to hang up: closing a socket that still receives would
     /// take from the peer what it has not read yet.
     patient: bool,
+    /// Counted as one that waits for a process of its own.
+    unattached: bool,
+    /// Nobody will come for what is left to tell.
+    abandoned: bool,
     /// On the shard's lists: to flush, waiting for room, watched by the sweep.
     dirty: bool,
     waiting: bool,
@@ -132,6 +137,8 @@ impl Conn {
                 wants_write: false,
                 shut: false,
                 patient: true,
+                unattached: false,
+                abandoned: false,
                 dirty: false,
                 waiting: false,
                 watched: false,
@@ -144,6 +151,9 @@ impl Conn {
     pub(crate) fn set_route(self: &Rc<Self>, shard: &Shard, route: Route) {
         let mut state = self.state.borrow_mut();
         state.route = route;
+        if self.attached(&mut state) && !state.is_closing() {
+            state.deadline = 0;
+        }
         let info = state.info.take();
         self.deliver(shard, &mut state, |delivery| {
             if let Some(info) = info {
@@ -152,6 +162,38 @@ impl Conn {
             delivery.pump();
         });
         self.after_pump(shard, &mut state);
+    }
+
+    /// The connection is to get a process of its own.
+    pub(crate) fn await_process(self: &Rc<Self>, shard: &Shard) {
+        let mut state = self.state.borrow_mut();
+        state.unattached = true;
+        let unattached = &self.server.counters.unattached;
+        unattached.fetch_add(1, Ordering::Relaxed);
+        state.deadline = shard.now() + ticks(self.server.config.attach_timeout);
+        self.watch(shard, &mut state);
+    }
+
+    /// The process behind this inbox has been asked for one.
+    pub(crate) fn announced_to(&self, acceptor: u64) {
+        if let Some(info) = &mut self.state.borrow_mut().info {
+            info.acceptor = acceptor;
+        }
+    }
+
+    pub(crate) fn waits_for(&self, acceptor: u64) -> bool {
+        let state = self.state.borrow();
+        state.unattached && state.info.as_ref().is_some_and(|i| i.acceptor == acceptor)
+    }
+
+    /// The wait for a process is over. False if there was none.
+    fn attached(&self, state: &mut State) -> bool {
+        let waited = std::mem::take(&mut state.unattached);
+        if waited {
+            let unattached = &self.server.counters.unattached;
+            unattached.fetch_sub(1, Ordering::Relaxed);
+        }
+        waited
     }
 
     /// Moves the connection to another plain process.
@@ -185,12 +227,15 @@ impl Conn {
         self.after_pump(shard, &mut state);
     }
 
-    /// There is room in the inbox. If it is not enough, the connection waits again.
-    pub(crate) fn resume(self: &Rc<Self>, shard: &Shard) {
+    /// There is room in the inbox. If it is not enough, the connection waits again. True if
+    /// something was delivered.
+    pub(crate) fn resume(self: &Rc<Self>, shard: &Shard) -> bool {
         let mut state = self.state.borrow_mut();
         state.waiting = false;
+        let before = state.held_cost();
         self.deliver(shard, &mut state, |delivery| delivery.pump());
         self.after_pump(shard, &mut state);
+        state.held_cost() != before
     }
 
     /// Queues a part of a buffer. Its bytes have been counted in the slot.
@@ -206,6 +251,7 @@ impl Conn {
     pub(crate) fn close(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
         let mut out = Vec::new();
+        state.abandoned |= state.unattached;
         if state.session.close(code, reason, &mut out) {
             shard.handle.slots.set_closing(self.id);
             self.owe(shard, &mut state, &out);
@@ -217,6 +263,7 @@ impl Conn {
     /// Ends the connection for what the peer or its receiver did, without waiting for the peer.
     pub(crate) fn fail(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
+        state.abandoned |= state.unattached;
         if state.phase != Phase::Talking {
             return;
         }
@@ -231,6 +278,7 @@ impl Conn {
     pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
         {
             let mut state = self.state.borrow_mut();
+            self.attached(&mut state);
             state.route = Route::None;
             state.held = None;
             state.info = None;
@@ -250,6 +298,11 @@ impl Conn {
     pub(crate) fn leave(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         self.close(shard, code, reason);
         let mut state = self.state.borrow_mut();
+        // A handler process still takes what it has not seen; others come no more.
+        state.abandoned = state.route.inbox().is_none();
+        if state.abandoned && state.phase != Phase::Talking && !state.told {
+            self.give_up(shard, &mut state);
+        }
         if state.deadline != 0 {
             state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
         }
@@ -282,7 +335,7 @@ impl Conn {
             subprotocol: self.meta.subprotocol.clone(),
             age: self.meta.opened.elapsed().as_millis() as u64,
             queue: shard.handle.slots.queued(self.id),
-            held: state.held.as_ref().map_or(0, |held| held.cost()),
+            held: state.held_cost(),
             frames_in: state.frames_in,
             active: state.active,
         }
@@ -299,9 +352,14 @@ impl Conn {
     pub(crate) fn sweep(self: &Rc<Self>, shard: &Shard, now: u32) -> bool {
         let mut state = self.state.borrow_mut();
         if state.deadline != 0 && now >= state.deadline {
+            let missed = state.unattached && !state.is_closing();
             drop(state);
-            self.abort(shard);
-            return false;
+            if missed {
+                self.orphan(shard, "no handler");
+            } else {
+                self.abort(shard);
+            }
+            state = self.state.borrow_mut();
         }
         let full = state.wants_write && shard.handle.slots.is_full(self.id);
         match (full, state.full_since) {
@@ -440,15 +498,32 @@ impl Conn {
         self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));
         if now {
             self.tell(shard, state);
+        } else if state.abandoned {
+            self.give_up(shard, state);
         }
         state.deadline = shard.now() + ticks(LINGER);
         self.watch(shard, state);
         self.soil(shard, state);
     }
 
+    /// Nobody will ask for what is held, or come for it: only the end is told.
+    fn give_up(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        let held = state.held.take();
+        let last = held.and_then(|held| held.closed());
+        if let Some((code, reason)) = last {
+            self.deliver(shard, state, |delivery| {
+                delivery.closed(code, &reason);
+            });
+            state.held = None;
+        }
+        state.info = None;
+        self.tell(shard, state);
+    }
+
     /// The close event is delivered: from here on the id names nothing.
     fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         state.told = true;
+        self.attached(state);
         shard.forget(self);
         if state.phase == Phase::Gone {
             shard.retire(self);
@@ -467,7 +542,11 @@ impl Conn {
         state.phase = Phase::Gone;
         state.stream = None;
         state.outbox.clear();
-        state.deadline = 0;
+        state.deadline = if state.unattached {
+            shard.now() + ticks(self.server.config.attach_timeout)
+        } else {
+            0
+        };
         state.wants_write = false;
         shard.left(&self.server);
         if state.told {
@@ -552,14 +631,19 @@ impl Conn {
             match Pin::new(stream).poll_read(cx, &mut read) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => self.lose(shard, state),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => self.lose(shard, state),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                    // Who writes no more may still read, and wait for the answer to its close.
+                    self.write_out(shard, state);
+                    self.lose(shard, state);
+                }
                 Poll::Ready(Ok(())) => {
                     let full = read.remaining() == 0;
                     if state.phase == Phase::Talking {
                         self.take_in(shard, state, read.filled_mut());
                     }
                     if full {
-                        // There may be more: the others first.
+                        // There may be more: the others first, and other threads.
+                        shard.schedule();
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -570,6 +654,19 @@ impl Conn {
 }
 
 impl State {
+    /// Whether the deadline is for the peer to end what it or we have begun to end.
+    fn is_closing(&self) -> bool {
+        match self.phase {
+            Phase::Talking => !self.session.is_open(),
+            Phase::Lingering => true,
+            Phase::Gone => false,
+        }
+    }
+
+    fn held_cost(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.cost())
+    }
+
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sockeye_protocol::{Kind, Payload, Sink};
 
 use crate::active::{Active, Credit};
-use crate::batch::{Batch, Incoming};
+use crate::batch::{Batch, Event, Incoming};
 use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::{Filler, Inbox, Pushed, Share};
@@ -52,6 +52,14 @@ impl Held {
     /// Cost of what is still held.
     pub(crate) fn cost(&self) -> usize {
         self.batch.cost() - self.taken
+    }
+
+    /// Code and reason of the last event, if it is held.
+    pub(crate) fn closed(&self) -> Option<(u16, Box<str>)> {
+        match self.batch.event(self.batch.len().checked_sub(1)?)? {
+            (_, Event::Closed(code, reason)) => Some((code, reason.into())),
+            _ => None,
+        }
     }
 
     fn drop_taken(&mut self) {

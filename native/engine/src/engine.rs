@@ -50,25 +50,28 @@ impl Engine {
             stopping: AtomicBool::new(false),
         });
         for part in parts {
-            let all = shards.clone();
-            let name = format!("sockeye-{}", part.handle.index);
-            let (sender, started) = mpsc::sync_channel(1);
-            let run = move || {
-                shard::run(part, all, config.after_bells, &|result| {
-                    let _ = sender.try_send(result);
-                });
-            };
-            let thread = std::thread::Builder::new().name(name).spawn(run)?;
-            engine.threads().push(thread);
-            let result = started
-                .recv()
-                .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-            if let Err(e) = result {
+            if let Err(e) = engine.start_shard(part, &config) {
                 engine.stop();
                 return Err(e);
             }
         }
         Ok(engine)
+    }
+
+    fn start_shard(&self, parts: shard::Parts, config: &EngineConfig) -> io::Result<()> {
+        let (all, after_bells) = (self.shards.clone(), config.after_bells);
+        let name = format!("sockeye-{}", parts.handle.index);
+        let (sender, started) = mpsc::sync_channel(1);
+        let run = move || {
+            shard::run(parts, all, after_bells, &|result| {
+                let _ = sender.try_send(result);
+            });
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        self.threads().push(thread);
+        started
+            .recv()
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -128,11 +131,12 @@ impl Engine {
         servers.iter().flatten().cloned().collect()
     }
 
-    /// Starts a server and says where it listens.
+    /// Starts a server and says where it listens. `host` is told the server's number before
+    /// anything can happen to the server, and must not call the engine.
     pub fn listen(
         &self,
         config: ServerConfig,
-        host: Box<dyn ServerHost>,
+        host: impl FnOnce(u32) -> Box<dyn ServerHost>,
     ) -> io::Result<(Arc<Server>, SocketAddr)> {
         let socket = listener::bind(&config)?;
         let address = socket.local_addr()?;
@@ -147,15 +151,17 @@ impl Engine {
         if number > MAX_SERVER as usize {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let server = Arc::new(Server::new(number as u32, config, host));
-        if number == servers.len() {
+        let number = number as u32;
+        let server = Arc::new(Server::new(number, config, host(number)));
+        let place = number as usize;
+        if place == servers.len() {
             servers.push(None);
         }
-        if let Some(place) = servers.get_mut(number) {
+        if let Some(place) = servers.get_mut(place) {
             *place = Some(server.clone());
         }
         drop(servers);
-        let shard = number % self.shards.len();
+        let shard = place % self.shards.len();
         if let Some(handle) = self.shards.get(shard) {
             let server = server.clone();
             handle.control(Control::Listen(Listening { server, socket }));
@@ -178,11 +184,11 @@ impl Engine {
         }
     }
 
-    /// Forgets a stopped server: its number is free.
-    pub fn remove_server(&self, server: &Arc<Server>) {
+    /// Forgets the server with this number, which has stopped: another may get the number.
+    pub fn remove_stopped(&self, number: u32) {
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = servers.get_mut(server.number() as usize)
-            && place.as_ref().is_some_and(|s| Arc::ptr_eq(s, server))
+        if let Some(place) = servers.get_mut(number as usize)
+            && place.as_ref().is_some_and(|server| server.has_stopped())
         {
             *place = None;
         }
@@ -301,6 +307,13 @@ impl Engine {
             .is_some_and(|shard| shard.slots.set_closing(conn))
     }
 
+    /// Takes back what [`Engine::set_closing`] noted, when the close could not be handed over.
+    pub fn reopen(&self, conn: ConnId) {
+        if let Some(shard) = self.shard_of(conn) {
+            shard.slots.unset_closing(conn);
+        }
+    }
+
     /// Whether the last event of a connection is still to come.
     pub fn is_known(&self, conn: ConnId) -> bool {
         self.known(conn).is_ok()
@@ -343,6 +356,10 @@ impl Engine {
         frame: Vec<u8>,
         except: Option<ConnId>,
     ) -> Result<(), SendError> {
+        // Parts of a queue are counted in 32 bits.
+        if u32::try_from(frame.len()).is_err() {
+            return Err(SendError::Busy);
+        }
         let frame = Arc::new(frame);
         if server.is_stopping() {
             return Err(SendError::Closed);

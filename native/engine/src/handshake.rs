@@ -3,54 +3,33 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_protocol::handshake::{HeadLimits, Refusal, Request, ServerPolicy, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::batch::OpenInfo;
-use crate::server::{Server, bump};
+use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
 
 /// How long a refused client may take to read the answer.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Takes over a socket that another shard accepted and the server has counted.
-pub(crate) fn start(shard: &Rc<Shard>, server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
-    match tokio::net::TcpStream::from_std(stream) {
-        Ok(stream) => start_here(shard, server, stream, peer),
-        Err(_) => drop(Seat(Some(server.clone()))),
+/// Takes over a socket that another shard accepted.
+pub(crate) fn start(shard: &Rc<Shard>, seat: Seat, stream: TcpStream, peer: SocketAddr) {
+    if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+        start_here(shard, seat, stream, peer);
     }
 }
 
-/// An accepted socket before it is a connection: gives up what the server counted for it.
-struct Seat(Option<Arc<Server>>);
-
-impl Seat {
-    /// From here on the connection answers for the socket.
-    fn hand_over(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(server) = &self.0 {
-            server.vacate();
-            server.leave();
-        }
-    }
-}
-
-/// Takes over a socket that the server has counted.
+/// Shakes hands, in a task of its own.
 pub(crate) fn start_here(
     shard: &Rc<Shard>,
-    server: &Arc<Server>,
+    seat: Seat,
     stream: tokio::net::TcpStream,
     peer: SocketAddr,
 ) {
-    let seat = Seat(Some(server.clone()));
+    let server = seat.server.clone();
     if server.is_stopping() {
         return;
     }
@@ -58,17 +37,16 @@ pub(crate) fn start_here(
         let (shard, server) = (shard.clone(), server.clone());
         async move {
             let limit = server.config.handshake_timeout;
-            let shaken = shake_hands(&server, stream, peer);
+            let shaken = shake_hands(&shard, &server, stream, peer);
             match tokio::time::timeout(limit, shaken).await {
                 Ok(Some((stream, info, rest))) if !server.is_stopping() => {
-                    seat.hand_over();
-                    shard.adopt(&server, stream, info, rest);
+                    shard.adopt(seat, stream, info, rest);
                 }
                 _ => bump(&server.counters.rejected, 1),
             }
         }
     };
-    shard.spawn_for(server, work);
+    shard.spawn_for(&server, work);
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting.
@@ -80,6 +58,7 @@ pub(crate) fn refuse(stream: &tokio::net::TcpStream) {
 type Shaken = (tokio::net::TcpStream, Box<OpenInfo>, Vec<u8>);
 
 async fn shake_hands(
+    shard: &Shard,
     server: &Server,
     mut stream: tokio::net::TcpStream,
     peer: SocketAddr,
@@ -96,7 +75,7 @@ async fn shake_hands(
             Ok(Some(found)) => break found,
             Ok(None) => {}
             Err(refusal) => {
-                say_no(stream, &refusal).await;
+                say_no(shard, stream, &refusal).await;
                 return None;
             }
         }
@@ -107,7 +86,7 @@ async fn shake_hands(
     let upgrade = match server::upgrade(&request, &policy) {
         Ok(upgrade) => upgrade,
         Err(refusal) => {
-            say_no(stream, &refusal).await;
+            say_no(shard, stream, &refusal).await;
             return None;
         }
     };
@@ -117,17 +96,21 @@ async fn shake_hands(
         peer,
         request,
         subprotocol,
+        acceptor: 0,
     });
     Some((stream, info, buffer.split_off(consumed.min(buffer.len()))))
 }
 
-async fn say_no(mut stream: tokio::net::TcpStream, refusal: &Refusal) {
+async fn say_no(shard: &Shard, mut stream: tokio::net::TcpStream, refusal: &Refusal) {
     let farewell = async {
         stream.write_all(&refusal.response()).await?;
         stream.shutdown().await?;
         // Closing while the client still sends would take the answer from it.
         let mut rest = [0; 1024];
-        while stream.read(&mut rest).await? > 0 {}
+        while stream.read(&mut rest).await? > 0 {
+            // One that never stops sending must not keep the shard from its other work.
+            shard.schedule();
+        }
         std::io::Result::Ok(())
     };
     let _ = tokio::time::timeout(FAREWELL, farewell).await;

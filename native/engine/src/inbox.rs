@@ -16,6 +16,9 @@ use crate::id::ConnId;
 /// One connection may fill this part of an inbox before the process has taken what is there.
 const SHARE: usize = 16;
 
+/// Bytes beyond the bound from which on no more connections are accepted.
+const SWAMPED: usize = 1 << 20;
+
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
 /// The queue. Shared by the shards, which fill it, and the process, which drains it.
@@ -125,6 +128,11 @@ impl Inbox {
         self.pending() > self.limit / 2
     }
 
+    /// Whether there is far more than room for.
+    pub(crate) fn is_swamped(&self) -> bool {
+        self.pending() > self.limit.saturating_add(SWAMPED)
+    }
+
     pub(crate) fn fill(&self) -> Filler<'_> {
         Filler {
             inbox: self,
@@ -154,9 +162,10 @@ impl Inbox {
         filling.dead = true;
         filling.batch = Batch::default();
         drop(filling);
-        let mut draining = lock(&self.draining);
-        *draining = Draining::default();
-        drop(draining);
+        // One that is being read goes with the inbox: this must not wait.
+        if let Ok(mut draining) = self.draining.try_lock() {
+            *draining = Draining::default();
+        }
         self.pending.store(0, Ordering::Release);
     }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,11 +12,8 @@ use crate::config::ServerConfig;
 use crate::handshake;
 use crate::host::Notice;
 use crate::op::Control;
-use crate::server::{Server, bump};
+use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
-
-/// Connections of a server that may wait for their handler process; then accepting waits too.
-const UNATTACHED: usize = 1024;
 
 /// How long accepting rests when the operating system has no more to give.
 const REST: Duration = Duration::from_millis(100);
@@ -96,21 +92,23 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: tokio::ne
     let mut next = shard.handle.index;
     let mut told: Option<Instant> = None;
     loop {
-        while server.counters.unattached.load(Ordering::Relaxed) >= UNATTACHED {
+        while server.is_swamped() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if !server.enter() {
+                // A flood of newcomers must not keep the shard from its other work.
+                shard.schedule();
+                let Some(seat) = server.enter() else {
                     bump(&server.counters.rejected, 1);
                     handshake::refuse(&stream);
                     continue;
-                }
+                };
                 next = (next + 1) % shard.all.len();
                 if next == shard.handle.index {
-                    handshake::start_here(shard, server, stream, peer);
+                    handshake::start_here(shard, seat, stream, peer);
                 } else {
-                    hand_over(shard, next, server, stream, peer);
+                    hand_over(shard, next, seat, stream, peer);
                 }
             }
             Err(e) if is_peers_fault(&e) => {}
@@ -128,22 +126,12 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: tokio::ne
 fn hand_over(
     shard: &Rc<Shard>,
     to: usize,
-    server: &Arc<Server>,
+    seat: Seat,
     stream: tokio::net::TcpStream,
     peer: std::net::SocketAddr,
 ) {
-    match (stream.into_std(), shard.all.get(to)) {
-        (Ok(stream), Some(handle)) => {
-            handle.control(Control::Accepted {
-                server: server.clone(),
-                stream,
-                peer,
-            });
-        }
-        _ => {
-            server.vacate();
-            server.leave();
-        }
+    if let (Ok(stream), Some(handle)) = (stream.into_std(), shard.all.get(to)) {
+        handle.control(Control::Accepted { seat, stream, peer });
     }
 }
 

@@ -9,7 +9,7 @@ use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::Listening;
-use crate::server::Server;
+use crate::server::{Seat, Server};
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub(crate) enum Op {
 /// Rare work that must not get lost: at most one at a time for each server, inbox or connection.
 pub(crate) enum Control {
     Accepted {
-        server: Arc<Server>,
+        seat: Seat,
         stream: TcpStream,
         peer: SocketAddr,
     },

@@ -12,6 +12,10 @@ use tokio::net::TcpStream;
 /// Parts that one system call writes.
 const SLICES: usize = 64;
 
+/// Where so many parts wait already, small ones are copied together up to this size: a queue
+/// that is bounded in bytes must not become many times as large by the number of its parts.
+const CHUNK: usize = 4096;
+
 /// A part of a shared buffer.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -29,6 +33,23 @@ impl Part {
         self.buffer
             .get(self.start as usize..self.end as usize)
             .unwrap_or_default()
+    }
+
+    /// Takes in the bytes of another part. The buffer is then this part's alone.
+    fn absorb(&mut self, other: &Part) {
+        match Arc::get_mut(&mut self.buffer) {
+            Some(own) if own.len() == self.end as usize => own.extend_from_slice(other.bytes()),
+            _ => {
+                let mut own = Vec::with_capacity(CHUNK);
+                own.extend_from_slice(self.bytes());
+                own.extend_from_slice(other.bytes());
+                let end = own.len() as u32;
+                let buffer = Arc::new(own);
+                *self = Part::new(buffer, 0, end);
+                return;
+            }
+        }
+        self.end += other.len() as u32;
     }
 
     fn len(&self) -> usize {
@@ -55,6 +76,10 @@ impl Outbox {
             return;
         }
         let last = match &mut self.rest {
+            Some(rest) if rest.len() >= SLICES => match rest.back_mut() {
+                Some(last) if last.len() + part.len() <= CHUNK => return last.absorb(&part),
+                last => last,
+            },
             Some(rest) if !rest.is_empty() => rest.back_mut(),
             _ => self.first.as_mut(),
         };
@@ -167,6 +192,34 @@ mod tests {
         outbox.advance(1);
         assert!(outbox.first.is_none());
         assert!(outbox.rest.is_none());
+    }
+
+    #[test]
+    fn many_small_parts_come_together() {
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        for i in 0..100_000u32 {
+            let bytes = i.to_be_bytes();
+            expected.extend(bytes);
+            outbox.push_bytes(&bytes);
+        }
+        let parts = outbox.rest.as_ref().map_or(0, |rest| rest.len());
+        assert!(parts < 64 + 2 * 400_000 / CHUNK, "{parts} parts");
+        assert_eq!(contents(&outbox).concat(), expected);
+        outbox.advance(399_990);
+        assert_eq!(contents(&outbox).concat(), expected[399_990..]);
+    }
+
+    #[test]
+    fn a_part_of_a_shared_buffer_is_copied_before_it_grows() {
+        let shared = Arc::new(vec![b'x'; 10]);
+        let mut outbox = Outbox::default();
+        for _ in 0..200 {
+            outbox.push_bytes(b"-");
+            outbox.push(Part::new(shared.clone(), 2, 4));
+        }
+        assert_eq!(contents(&outbox).concat(), b"-xx".repeat(200));
+        assert_eq!(*shared, vec![b'x'; 10]);
     }
 
     #[test]

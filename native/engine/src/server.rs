@@ -11,9 +11,16 @@ use crate::inbox::Inbox;
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
 pub(crate) const MAX_SERVER: u32 = (1 << 24) - 1;
 
+/// Connections that may wait for their handler process; then accepting waits too.
+const UNATTACHED: usize = 1024;
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+
 /// A server, as all shards see it.
 pub struct Server {
     number: u32,
+    /// Unlike the number, never used again.
+    serial: u64,
     /// Settings, never changed.
     pub config: ServerConfig,
     pub(crate) host: Box<dyn ServerHost>,
@@ -62,6 +69,29 @@ pub struct ServerStats {
     pub dropped: u64,
 }
 
+/// What is counted for an accepted socket until it is a connection. Dropped, it is given back.
+pub(crate) struct Seat {
+    pub(crate) server: Arc<Server>,
+    taken: bool,
+}
+
+impl Seat {
+    /// From here on the connection answers for the socket.
+    pub(crate) fn hand_over(mut self) -> Arc<Server> {
+        self.taken = false;
+        self.server.clone()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.taken {
+            self.server.vacate();
+            self.server.leave();
+        }
+    }
+}
+
 pub(crate) fn bump(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
@@ -78,6 +108,7 @@ impl Server {
         };
         Server {
             number,
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             config,
             host,
             counters: Counters::default(),
@@ -93,6 +124,11 @@ impl Server {
     /// The server's number.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Names the server within this process.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// What the slot table keeps for each connection: the number and the caller's tag.
@@ -114,6 +150,11 @@ impl Server {
             bytes_out: read(&c.bytes_out),
             dropped: read(&c.dropped),
         }
+    }
+
+    /// Connections that wait for a process of their own.
+    pub fn unattached(&self) -> usize {
+        self.counters.unattached.load(Ordering::Relaxed)
     }
 
     /// Number of handler processes, 0 where there is no fixed number.
@@ -153,19 +194,30 @@ impl Server {
         (0..n).find_map(|i| get(&self.workers[(first + i) % n]))
     }
 
+    /// Whether the handlers must see what there is before more connections come. The events of
+    /// a connection besides its messages need no room in an inbox, and short-lived connections
+    /// could fill it without end.
+    pub(crate) fn is_swamped(&self) -> bool {
+        let full = |slot| get(slot).is_some_and(|inbox| inbox.is_swamped());
+        self.unattached() >= UNATTACHED || self.workers.iter().any(full)
+    }
+
     pub(crate) fn acceptor(&self) -> Option<Arc<Inbox>> {
         get(&self.acceptor)
     }
 
-    /// Whether one more socket may be accepted; it is counted if so.
-    pub(crate) fn enter(&self) -> bool {
+    /// A place for one more socket, if there is one.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
         let taken = self.seats.fetch_add(1, Ordering::AcqRel);
         if taken >= self.config.max_connections {
             self.vacate();
-            return false;
+            return None;
         }
         self.live.fetch_add(1, Ordering::AcqRel);
-        true
+        Some(Seat {
+            server: self.clone(),
+            taken: true,
+        })
     }
 
     /// A socket does not count for `max_connections` any more.
@@ -192,6 +244,11 @@ impl Server {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether its host was told that it has stopped.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Tells that the server has stopped, if so: once.

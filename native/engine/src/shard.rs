@@ -20,7 +20,7 @@ use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::op::{Control, Op};
-use crate::server::Server;
+use crate::server::{Seat, Server};
 use crate::slots::Slots;
 
 /// Bytes that one read may bring. One buffer a shard, used by all its connections in turn.
@@ -152,6 +152,8 @@ impl Handle {
 pub(crate) struct Shard {
     pub(crate) handle: Arc<Handle>,
     pub(crate) after_bells: fn(),
+    /// Bells have rung since it was called.
+    pub(crate) rung: Cell<bool>,
     /// All shards, this one among them, in order.
     pub(crate) all: Arc<[Arc<Handle>]>,
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
@@ -161,14 +163,15 @@ pub(crate) struct Shard {
     pub(crate) lists: Lists,
     conns: RefCell<Vec<Option<Rc<Conn>>>>,
     free: RefCell<Vec<u32>>,
-    members: RefCell<HashMap<u32, Vec<Rc<Conn>>>>,
+    /// Connections that are known, by the server's serial.
+    members: RefCell<HashMap<u64, Vec<Rc<Conn>>>>,
     /// Connections that have no receiver yet.
     unrouted: RefCell<Vec<Rc<Conn>>>,
     /// Connections that wait for room, by inbox.
     waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
     stagings: RefCell<HashMap<u64, Rc<Staging>>>,
-    /// Listeners and handshakes, by server.
-    pub(crate) tasks: RefCell<HashMap<u64, (u32, AbortHandle)>>,
+    /// Listeners and handshakes, with the server's serial.
+    pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
     next_task: Cell<u64>,
     due: Cell<bool>,
     start: Instant,
@@ -179,13 +182,39 @@ pub(crate) struct Shard {
 /// What the present turn has to finish.
 #[derive(Default)]
 pub(crate) struct Lists {
-    pub(crate) soiled: RefCell<Vec<Rc<Conn>>>,
-    pub(crate) inboxes: RefCell<Vec<Arc<Inbox>>>,
-    pub(crate) stagings: RefCell<Vec<Rc<Staging>>>,
-    pub(crate) resumable: RefCell<Vec<u64>>,
-    pub(crate) orphans: RefCell<Vec<Rc<Conn>>>,
-    pub(crate) watched: RefCell<Vec<Rc<Conn>>>,
-    pub(crate) left: RefCell<Vec<Arc<Server>>>,
+    pub(crate) soiled: List<Rc<Conn>>,
+    pub(crate) inboxes: List<Arc<Inbox>>,
+    pub(crate) stagings: List<Rc<Staging>>,
+    pub(crate) resumable: List<u64>,
+    pub(crate) orphans: List<Rc<Conn>>,
+    pub(crate) watched: List<Rc<Conn>>,
+    pub(crate) left: List<Arc<Server>>,
+    /// Deaths and stops, which come after what was sent before them.
+    pub(crate) endings: List<Control>,
+}
+
+/// Work to do. It is taken one by one: a panic costs the item at hand, and the work may add to
+/// the list.
+pub(crate) struct List<T>(RefCell<VecDeque<T>>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        List(RefCell::default())
+    }
+}
+
+impl<T> List<T> {
+    pub(crate) fn push(&self, item: T) {
+        self.0.borrow_mut().push_back(item);
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.0.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
 }
 
 impl Shard {
@@ -193,6 +222,7 @@ impl Shard {
         Rc::new(Shard {
             handle: parts.handle,
             after_bells,
+            rung: Cell::new(false),
             all,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
             scratch: RefCell::default(),
@@ -240,35 +270,33 @@ impl Shard {
     /// Lends the server's open connections here.
     pub(crate) fn with_members(&self, server: &Server, work: impl FnOnce(&[Rc<Conn>])) {
         let members = self.members.borrow();
-        work(members.get(&server.number()).map_or(&[], Vec::as_slice));
+        work(members.get(&server.serial()).map_or(&[], Vec::as_slice));
     }
 
     pub(crate) fn everyone(&self) -> Vec<Rc<Conn>> {
         self.conns.borrow().iter().flatten().cloned().collect()
     }
 
-    /// Takes in a socket whose handshake is done, with the bytes that followed it. The server
-    /// has counted the socket.
+    /// Takes in a socket whose handshake is done, with the bytes that followed it.
     pub(crate) fn adopt(
         self: &Rc<Self>,
-        server: &Arc<Server>,
+        seat: Seat,
         stream: tokio::net::TcpStream,
         info: Box<OpenInfo>,
         mut rest: Vec<u8>,
     ) {
         let slot = self.free.borrow_mut().pop();
         let slot = slot.unwrap_or_else(|| self.conns.borrow().len() as u32);
-        let limit = server.config.send_queue_size;
-        let Some(id) = self
+        let (limit, label) = (seat.server.config.send_queue_size, seat.server.label());
+        let opened = self
             .handle
             .slots
-            .open(self.handle.index, slot, limit, server.label())
-        else {
+            .open(self.handle.index, slot, limit, label);
+        let Some(id) = opened else {
             // Sixteen million connections: the socket is dropped.
-            server.vacate();
-            server.leave();
             return;
         };
+        let server = seat.hand_over();
         let conn = Conn::new(id, server.clone(), stream, info);
         {
             let mut conns = self.conns.borrow_mut();
@@ -279,7 +307,7 @@ impl Shard {
                 *place = Some(conn.clone());
             }
             let mut members = self.members.borrow_mut();
-            let members = members.entry(server.number()).or_default();
+            let members = members.entry(server.serial()).or_default();
             conn.member.set(members.len() as u32);
             members.push(conn.clone());
         }
@@ -308,39 +336,46 @@ impl Shard {
                 None => self.unrouted.borrow_mut().push(conn.clone()),
             },
             Mode::PerConnection => {
-                server.counters.unattached.fetch_add(1, Ordering::Relaxed);
-                if !self.announce(conn) {
-                    self.unrouted.borrow_mut().push(conn.clone());
-                }
+                conn.await_process(self);
+                self.announce_or_wait(conn);
             }
         }
     }
 
-    /// Asks for a process for this connection. False if nobody is there to ask.
+    /// Asks for a process for this connection, now or when somebody is there to ask.
+    pub(crate) fn announce_or_wait(&self, conn: &Rc<Conn>) {
+        if !self.announce(conn) {
+            self.unrouted.borrow_mut().push(conn.clone());
+        }
+    }
+
     fn announce(&self, conn: &Rc<Conn>) -> bool {
         let Some(inbox) = conn.server.acceptor() else {
             return false;
         };
+        let inbox_key = inbox.key();
         let mut filler = inbox.fill();
         let done = filler.event(|batch| batch.push_passive(conn.id));
         let ring = filler.finish();
         if ring {
-            self.lists.inboxes.borrow_mut().push(inbox);
+            self.lists.inboxes.push(inbox);
             self.schedule();
         }
-        done == crate::inbox::Pushed::Done
+        let done = done == crate::inbox::Pushed::Done;
+        if done {
+            conn.announced_to(inbox_key);
+        }
+        done
     }
 
     /// A handler process of the server is ready: those that waited for one go to it.
     pub(crate) fn worker_ready(self: &Rc<Self>, server: &Server) {
         let all = std::mem::take(&mut *self.unrouted.borrow_mut());
         for conn in all {
-            if conn.server.number() != server.number() {
+            if conn.server.serial() != server.serial() {
                 self.unrouted.borrow_mut().push(conn);
             } else if server.config.mode == Mode::PerConnection {
-                if !self.announce(&conn) {
-                    self.unrouted.borrow_mut().push(conn);
-                }
+                self.announce_or_wait(&conn);
             } else if self.handle.slots.is_known(conn.id) {
                 self.route(&conn);
             }
@@ -349,10 +384,6 @@ impl Shard {
 
     pub(crate) fn attach(self: &Rc<Self>, id: ConnId, inbox: Arc<Inbox>) {
         if let Some(conn) = self.conn(id) {
-            conn.server
-                .counters
-                .unattached
-                .fetch_sub(1, Ordering::Relaxed);
             conn.set_route(self, Route::Pull(inbox));
         }
     }
@@ -384,9 +415,9 @@ impl Shard {
 
     pub(crate) fn touch(&self, route: &Route) {
         match route {
-            Route::Pull(inbox) => self.lists.inboxes.borrow_mut().push(inbox.clone()),
+            Route::Pull(inbox) => self.lists.inboxes.push(inbox.clone()),
             Route::Push(staging) if !staging.touched.replace(true) => {
-                self.lists.stagings.borrow_mut().push(staging.clone());
+                self.lists.stagings.push(staging.clone());
             }
             Route::Push(_) | Route::None => return,
         }
@@ -402,38 +433,49 @@ impl Shard {
             .or_default()
             .push_back(conn.clone());
         if inbox.wait(self.handle.index) {
-            self.lists.resumable.borrow_mut().push(key);
+            self.lists.resumable.push(key);
             self.schedule();
         }
     }
 
-    /// Lets those that wait for room in this inbox go on, the longest wait first.
+    /// Lets those that wait for room in this inbox go on, the longest wait first. Who has had
+    /// its share and waits again stands behind those that have had nothing.
     pub(crate) fn resume(&self, key: u64) {
         let queue = self.waiting.borrow_mut().remove(&key);
+        let mut served = Vec::new();
         for conn in queue.into_iter().flatten() {
-            conn.resume(self);
+            if conn.resume(self)
+                && let Some(queue) = self.waiting.borrow_mut().get_mut(&key)
+                && queue.back().is_some_and(|last| Rc::ptr_eq(last, &conn))
+            {
+                served.extend(queue.pop_back());
+            }
+        }
+        if !served.is_empty() {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.entry(key).or_default().extend(served);
         }
     }
 
     /// The socket of a connection is gone. Told when its last event is with its owner, since
     /// after the last socket comes the news that the server has stopped.
     pub(crate) fn left(&self, server: &Arc<Server>) {
-        self.lists.left.borrow_mut().push(server.clone());
+        self.lists.left.push(server.clone());
         self.schedule();
     }
 
     pub(crate) fn orphan_later(&self, conn: &Rc<Conn>) {
-        self.lists.orphans.borrow_mut().push(conn.clone());
+        self.lists.orphans.push(conn.clone());
         self.schedule();
     }
 
     pub(crate) fn soiled(&self, conn: &Rc<Conn>) {
-        self.lists.soiled.borrow_mut().push(conn.clone());
+        self.lists.soiled.push(conn.clone());
         self.schedule();
     }
 
     pub(crate) fn watch(&self, conn: &Rc<Conn>) {
-        self.lists.watched.borrow_mut().push(conn.clone());
+        self.lists.watched.push(conn.clone());
         self.sweep.notify_one();
     }
 
@@ -442,8 +484,8 @@ impl Shard {
         self.handle.slots.close(conn.id);
         conn.server.counters.open.fetch_sub(1, Ordering::Relaxed);
         let mut members = self.members.borrow_mut();
-        let number = conn.server.number();
-        if let Some(list) = members.get_mut(&number) {
+        let serial = conn.server.serial();
+        if let Some(list) = members.get_mut(&serial) {
             let place = conn.member.get() as usize;
             if list.get(place).is_some_and(|c| Rc::ptr_eq(c, conn)) {
                 list.swap_remove(place);
@@ -452,7 +494,7 @@ impl Shard {
                 }
             }
             if list.is_empty() {
-                members.remove(&number);
+                members.remove(&serial);
             }
         }
         drop(members);
@@ -483,20 +525,23 @@ impl Shard {
         });
         self.tasks
             .borrow_mut()
-            .insert(number, (server.number(), task.abort_handle()));
+            .insert(number, (server.serial(), task.abort_handle()));
     }
 
     async fn sweeper(self: Rc<Self>) {
         loop {
-            if self.lists.watched.borrow().is_empty() {
+            if self.lists.watched.len() == 0 {
                 self.sweep.notified().await;
             }
             tokio::time::sleep(TICK).await;
             let now = self.now();
-            let watched = std::mem::take(&mut *self.lists.watched.borrow_mut());
-            for conn in watched {
-                if conn.sweep(&self, now) {
-                    self.lists.watched.borrow_mut().push(conn);
+            for _ in 0..self.lists.watched.len() {
+                let Some(conn) = self.lists.watched.pop() else {
+                    break;
+                };
+                let look = std::panic::AssertUnwindSafe(|| conn.sweep(&self, now));
+                if std::panic::catch_unwind(look).unwrap_or(false) {
+                    self.lists.watched.push(conn);
                 }
             }
         }
@@ -542,6 +587,8 @@ pub(crate) fn run(
         for conn in shard.everyone() {
             conn.abort(&shard);
         }
-        shard.turn();
+        // Each panic has used up something of what is left to do.
+        let last = || shard.turn();
+        while std::panic::catch_unwind(std::panic::AssertUnwindSafe(last)).is_err() {}
     });
 }

@@ -4,10 +4,12 @@
 //! and a socket one write for all that a turn brought.
 
 use std::mem::take;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::conn::Conn;
+use crate::host::Delivery;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::op::{Control, Frames, Op, Part};
@@ -19,68 +21,78 @@ use crate::{handshake, listener};
 /// Operations of one turn; the sockets come next, then the rest.
 const MOST: usize = 1024;
 
+impl Control {
+    fn is_ending(&self) -> bool {
+        matches!(
+            self,
+            Control::InboxDied(_) | Control::OwnerDied(_) | Control::StopServer { .. }
+        )
+    }
+}
+
 impl Shard {
     pub(crate) fn turn(self: &Rc<Self>) {
         self.turn_begins();
-        // What a process sent before its death comes before the death.
-        let mut deaths = Vec::new();
-        while let Ok(control) = self.controls.try_recv() {
-            match control {
-                Control::InboxDied(_) | Control::OwnerDied(_) => deaths.push(control),
-                _ => self.control(control),
+        // What comes meanwhile waits for the next turn.
+        for _ in 0..self.controls.len() {
+            match self.controls.try_recv() {
+                Ok(control) if control.is_ending() => self.lists.endings.push(control),
+                Ok(control) => self.control(control),
+                Err(_) => break,
             }
         }
-        // Lists are taken first: the work may add to them.
-        let resumable = take(&mut *self.lists.resumable.borrow_mut());
-        for key in resumable {
-            self.resume(key);
+        for _ in 0..self.lists.resumable.len() {
+            if let Some(key) = self.lists.resumable.pop() {
+                self.resume(key);
+            }
         }
-        for _ in 0..MOST {
+        // What was sent before a death or a stop comes before it.
+        let most = if self.lists.endings.len() > 0 {
+            usize::MAX
+        } else {
+            MOST
+        };
+        for _ in 0..self.ops.len().min(most) {
             match self.ops.try_recv() {
                 Ok(op) => self.op(op),
                 Err(_) => break,
             }
         }
-        for death in deaths {
-            self.control(death);
+        while let Some(ending) = self.lists.endings.pop() {
+            self.control(ending);
         }
-        if !self.ops.is_empty() {
+        if !self.ops.is_empty() || !self.controls.is_empty() {
             self.schedule();
         }
-        let orphans = take(&mut *self.lists.orphans.borrow_mut());
-        for conn in orphans {
+        while let Some(conn) = self.lists.orphans.pop() {
             conn.orphan(self, "handler died");
         }
-        let mut rung = false;
-        for inbox in self.lists.inboxes.borrow_mut().drain(..) {
+        while let Some(inbox) = self.lists.inboxes.pop() {
+            self.rung.set(true);
             inbox.ring();
-            rung = true;
         }
-        if rung {
+        if self.rung.replace(false) {
             (self.after_bells)();
         }
         self.send_to_owners();
-        let left = take(&mut *self.lists.left.borrow_mut());
-        for server in left {
+        while let Some(server) = self.lists.left.pop() {
             server.leave();
         }
-        let mut soiled = take(&mut *self.lists.soiled.borrow_mut());
-        for conn in soiled.drain(..) {
+        while let Some(conn) = self.lists.soiled.pop() {
             conn.flush(self);
-        }
-        // Its memory serves the next turn.
-        let mut list = self.lists.soiled.borrow_mut();
-        if list.is_empty() {
-            *list = soiled;
         }
     }
 
     fn send_to_owners(self: &Rc<Self>) {
-        let stagings = take(&mut *self.lists.stagings.borrow_mut());
-        for staging in stagings {
+        while let Some(staging) = self.lists.stagings.pop() {
             staging.touched.set(false);
             let mut batch = take(&mut *staging.batch.borrow_mut());
-            let delivery = staging.owner.deliver(&batch);
+            let deliver = AssertUnwindSafe(|| staging.owner.deliver(&batch));
+            // What a defect has swallowed can not be told again: as if the owner were dead.
+            let delivery = catch_unwind(deliver).unwrap_or_else(|_| Delivery {
+                dead: true,
+                invalid: Vec::new(),
+            });
             for (id, reason) in delivery.invalid {
                 if let Some(conn) = self.conn(id) {
                     conn.fail(self, 1007, &reason);
@@ -106,11 +118,25 @@ impl Shard {
         self.drop_waiting(inbox.key());
         match inbox.only() {
             Some(id) => {
-                if let Some(conn) = self.conn(id) {
+                if let Some(conn) = self.conn(id)
+                    && conn.is_routed_to(inbox.key(), false)
+                {
                     conn.orphan(self, "handler died");
                 }
             }
-            None => self.orphan_all(inbox.key(), false),
+            None => {
+                self.orphan_all(inbox.key(), false);
+                self.announce_again(inbox.key());
+            }
+        }
+    }
+
+    /// Who asked a dead acceptor for a process asks the next one.
+    fn announce_again(&self, acceptor: u64) {
+        for conn in self.everyone() {
+            if conn.waits_for(acceptor) {
+                self.announce_or_wait(&conn);
+            }
         }
     }
 
@@ -124,12 +150,8 @@ impl Shard {
 
     fn control(self: &Rc<Self>, control: Control) {
         match control {
-            Control::Accepted {
-                server,
-                stream,
-                peer,
-            } => {
-                handshake::start(self, &server, stream, peer);
+            Control::Accepted { seat, stream, peer } => {
+                handshake::start(self, seat, stream, peer);
             }
             Control::Listen(listening) => listener::start(self, listening),
             Control::Resume(key) => self.resume(key),
@@ -158,15 +180,15 @@ impl Shard {
     }
 
     fn stop_server(self: &Rc<Self>, server: &Arc<Server>, code: u16, reason: &str) {
-        self.tasks.borrow_mut().retain(|_, (number, task)| {
-            let ours = *number == server.number();
+        self.tasks.borrow_mut().retain(|_, (serial, task)| {
+            let ours = *serial == server.serial();
             if ours {
                 task.abort();
             }
             !ours
         });
         for conn in self.everyone() {
-            if conn.server.number() == server.number() {
+            if conn.server.serial() == server.serial() {
                 conn.leave(self, code, reason);
             }
         }

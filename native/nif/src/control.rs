@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use rustler::env::{OwnedEnv, SavedTerm};
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Reference, Term};
+use sockeye_engine::host::ServerHost;
 use sockeye_engine::op::{ConnStats, Part};
 use sockeye_engine::{Active, ConnId, Engine, EngineConfig, Frames, SendError};
 
@@ -83,14 +84,21 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     };
     let pid = running::caller(env);
     let format = Arc::new(settings.format);
-    let host = Arc::new(Host::new(pid, settings.owner, settings.batch, format));
-    let (server, address) = match engine.listen(settings.engine, Box::new(HostRef(host.clone()))) {
+    let owner = (settings.owner, settings.batch);
+    let host = |number| -> Box<dyn ServerHost> {
+        let host = Arc::new(Host::new(pid, owner, format, number, &engine));
+        watch::remember_host(number, &host);
+        Box::new(HostRef(host))
+    };
+    let (server, address) = match engine.listen(settings.engine, host) {
         Ok(listening) => listening,
         Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),
     };
-    host.set_server(&server);
-    watch::remember_host(server.number(), &host);
-    if watch::watch(Some(env), &pid, Watched::Server(server.clone())).is_none() {
+    let watched = Watched::Server {
+        server: server.clone(),
+        engine: Arc::downgrade(&engine),
+    };
+    if watch::watch(Some(env), &pid, watched).is_none() {
         engine.stop_server(&server, 1001, "server stopped");
     }
     let place = map(

@@ -67,6 +67,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u32, slot: Term<'a>) -> NifResult<Term<'
     let watched = Watched::Inbox {
         inbox: inbox.clone(),
         server: server.clone(),
+        engine: Arc::downgrade(&engine),
     };
     if watch::watch(Some(env), &pid, watched).is_none() {
         return Err(Error::BadArg);

@@ -3,6 +3,7 @@
 //! What one call brings is encoded into one buffer a shard and handed over at once.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
@@ -18,7 +19,9 @@ use crate::terms::Builder;
 
 /// Bytes that one call on a normal scheduler encodes before it lets others run.
 const SLICE: usize = 256 * 1024;
-/// Frames that one such call takes.
+/// Bytes that a call on a dirty one encodes before it hands them over.
+const DIRTY_SLICE: usize = 16 << 20;
+/// Frames that one such call on a normal scheduler takes.
 const SLICE_FRAMES: usize = 1024;
 
 /// What the tag of a server says of its connections.
@@ -103,13 +106,16 @@ impl<'e> Outgoing<'e> {
         let start = out.bytes.len();
         match frames::append(b, frame, null, bounds, &mut out.bytes)? {
             Asked::Frame => {
-                let end = out.bytes.len();
-                if let Err(e) = engine.reserve(conn, end - start) {
+                let Some((range, len)) = range(start, out.bytes.len()) else {
+                    out.bytes.truncate(start);
+                    return Err(Failure::BadArg);
+                };
+                if let Err(e) = engine.reserve(conn, len) {
                     out.bytes.truncate(start);
                     return Err(Failure::Send(e));
                 }
-                out.write(conn, start as u32..end as u32);
-                self.bytes += end - start;
+                out.write(conn, range);
+                self.bytes += len;
             }
             Asked::Close(code, reason) => {
                 if !engine.set_closing(conn) {
@@ -122,8 +128,9 @@ impl<'e> Outgoing<'e> {
         Ok(())
     }
 
-    /// Hands everything over. Returns the frames of shards that have too much to do already.
-    fn flush(&mut self) -> Vec<Frames> {
+    /// Hands everything over. Returns the parts for shards that have too much to do already,
+    /// which are as if they had not been asked for.
+    fn flush(&mut self) -> Vec<(ConnId, Part)> {
         let mut refused = Vec::new();
         for (shard, frames) in self.shards.iter_mut().enumerate() {
             if frames.parts.is_empty() {
@@ -132,7 +139,8 @@ impl<'e> Outgoing<'e> {
             let frames = std::mem::take(frames);
             EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
             if let Err(frames) = self.engine.send(shard, frames) {
-                refused.push(frames);
+                take_back(self.engine, &frames);
+                refused.extend(frames.parts);
             }
         }
         self.bytes = 0;
@@ -140,11 +148,21 @@ impl<'e> Outgoing<'e> {
     }
 }
 
-/// Gives back the room that refused frames were counted with.
-fn unreserve(engine: &Engine, frames: &Frames) {
+/// The place of a frame, and its length. The engine counts in 32 bits: a frame beyond is none.
+fn range(start: usize, end: usize) -> Option<(Range<u32>, usize)> {
+    let range = u32::try_from(start).ok()?..u32::try_from(end).ok()?;
+    Some((range, end - start))
+}
+
+/// Gives back the room that refused frames were counted with, and the right to close.
+fn take_back(engine: &Engine, frames: &Frames) {
     for (conn, part) in &frames.parts {
-        if let Part::Write(range, _) = part {
-            engine.unreserve(*conn, (range.end - range.start) as usize);
+        match part {
+            Part::Write(range, _) => {
+                engine.unreserve(*conn, (range.end - range.start) as usize);
+            }
+            Part::Close(..) => engine.reopen(*conn),
+            Part::Fail(..) | Part::Active(_) => {}
         }
     }
 }
@@ -200,10 +218,15 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
         };
         let mut out = Outgoing::new(engine);
         let mut stop = None;
+        let busy = |(conn, _): (ConnId, Part)| b.tuple([b.conn(conn), b.atom(atoms::busy())]);
         while let Some((conn_term, tail)) = b.cell(rest) {
             if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.json != usize::MAX {
                 stop = Some(atoms::more());
                 break;
+            }
+            if out.bytes > DIRTY_SLICE {
+                taken += out.bytes;
+                errors.extend(out.flush().into_iter().map(busy));
             }
             let Some((frame, next)) = b.cell(tail) else {
                 out.flush();
@@ -228,12 +251,8 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
             rest = next;
             count += 1;
         }
-        taken = out.bytes;
-        for frames in out.flush() {
-            unreserve(engine, &frames);
-            let busy = |(conn, _): &(ConnId, Part)| b.tuple([b.conn(*conn), b.atom(atoms::busy())]);
-            errors.extend(frames.parts.iter().map(busy));
-        }
+        taken += out.bytes;
+        errors.extend(out.flush().into_iter().map(busy));
         Ok(stop)
     })?;
     charge(env, taken, count);
@@ -313,7 +332,10 @@ fn send_all_or_none(
     let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), Failure> {
         let start = frames.bytes.len();
         match frames::append(b, frame, null_of(tag), bounds, &mut frames.bytes)? {
-            Asked::Frame => frames.write(conn, start as u32..frames.bytes.len() as u32),
+            Asked::Frame => {
+                let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
+                frames.write(conn, range);
+            }
             other => parts.push(other),
         }
         let large = frames.bytes.len() > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
@@ -357,6 +379,9 @@ fn send_all_or_none(
     }
     engine.send(conn.shard(), frames).map_err(|_| {
         engine.unreserve(conn, len);
+        if closes {
+            engine.reopen(conn);
+        }
         Failure::Send(SendError::Busy)
     })?;
     Ok(len)
@@ -401,7 +426,8 @@ fn fan_out<'a>(
     let mut bytes = Vec::with_capacity(256);
     let null = null_of(server.config.tag);
     match frames::append(b, frame.as_c_arg(), null, bounds, &mut bytes) {
-        Ok(Asked::Frame) => {}
+        Ok(Asked::Frame) if range(0, bytes.len()).is_some() => {}
+        Ok(Asked::Frame) => return Err(Error::BadArg),
         Ok(Asked::Close(..) | Asked::Active(_)) => return Err(Error::BadArg),
         Err(refused) => return refuse(env, b, refused.into()),
     }

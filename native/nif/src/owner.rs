@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustler::types::atom::Atom;
 use rustler::{LocalPid, sys};
 use sockeye_engine::batch::Batch;
 use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
-use sockeye_engine::{ConnId, Server};
+use sockeye_engine::{ConnId, Engine};
 
 use crate::events::Format;
 use crate::process::{self, send_term};
@@ -110,7 +110,8 @@ pub(crate) struct Host {
     pub(crate) spec: OwnerSpec,
     pub(crate) batch: bool,
     pub(crate) format: Arc<Format>,
-    number: std::sync::OnceLock<u32>,
+    number: u32,
+    engine: Weak<Engine>,
     owners: Mutex<Vec<Known>>,
     /// Wakes the processes of connections.
     relay: Mutex<Option<LocalPid>>,
@@ -131,13 +132,20 @@ unsafe impl Sync for Host {}
 pub(crate) struct HostRef(pub(crate) Arc<Host>);
 
 impl Host {
-    pub(crate) fn new(pid: LocalPid, spec: OwnerSpec, batch: bool, format: Arc<Format>) -> Self {
+    pub(crate) fn new(
+        pid: LocalPid,
+        (spec, batch): (OwnerSpec, bool),
+        format: Arc<Format>,
+        number: u32,
+        engine: &Arc<Engine>,
+    ) -> Self {
         Host {
             pid,
             spec,
             batch,
             format,
-            number: std::sync::OnceLock::new(),
+            number,
+            engine: Arc::downgrade(engine),
             owners: Mutex::default(),
             relay: Mutex::new(None),
         }
@@ -151,13 +159,9 @@ impl Host {
         *self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_server(&self, server: &Server) {
-        let _ = self.number.set(server.number());
-    }
-
     /// The owner that stands for this process, watched. None if the process is dead.
     pub(crate) fn owner_for(
-        &self,
+        self: &Arc<Self>,
         env: Option<rustler::Env<'_>>,
         pid: LocalPid,
     ) -> Option<Arc<dyn Owner>> {
@@ -179,8 +183,11 @@ impl Host {
             watch: None,
         });
         drop(owners);
-        let server = self.number.get().copied();
-        let Some(watch) = watch::watch(env, &pid, Watched::Owner { key, server }) else {
+        let watched = Watched::Owner {
+            key,
+            host: Arc::downgrade(self),
+        };
+        let Some(watch) = watch::watch(env, &pid, watched) else {
             self.forget_owner(key);
             return None;
         };
@@ -198,8 +205,20 @@ impl Host {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn forget_owner(&self, key: u64) {
+    /// The owner is dead: its connections must know.
+    pub(crate) fn owner_died(&self, key: u64) {
+        self.forget_owner(key);
+        if let Some(engine) = self.engine.upgrade() {
+            engine.owner_died(key);
+        }
+    }
+
+    fn forget_owner(&self, key: u64) {
         self.owners().retain(|known| known.owner.key != key);
+    }
+
+    fn knows(&self, key: u64) -> bool {
+        self.owners().iter().any(|known| known.owner.key == key)
     }
 
     /// The server is gone: its owners need not be watched for it.
@@ -223,13 +242,12 @@ impl ServerHost for HostRef {
     }
 
     fn stopped(&self) {
-        let Some(number) = self.0.number.get().copied() else {
-            return;
-        };
-        if let Some((engine, server)) = running::server(number) {
-            engine.remove_server(&server);
+        let number = self.0.number;
+        // Before the number is free for another server.
+        watch::forget_host(number, &self.0);
+        if let Some(engine) = self.0.engine.upgrade() {
+            engine.remove_stopped(number);
         }
-        watch::forget_host(number);
         process::send(&self.0.pid, |b| {
             b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(number.into())])
         });
@@ -259,5 +277,11 @@ pub(crate) fn give(
     let (number, _) = engine.server_of(conn).ok_or(Closed)?;
     let host = watch::host(number).ok_or(Closed)?;
     let owner = host.owner_for(Some(env), pid).ok_or(Closed)?;
-    engine.set_owner(conn, owner)
+    let key = owner.key();
+    engine.set_owner(conn, owner)?;
+    if !host.knows(key) {
+        // It died meanwhile, and the shard may have heard of it too early.
+        engine.owner_died(key);
+    }
+    Ok(())
 }

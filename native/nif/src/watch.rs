@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustler::sys::{ErlNifPid, enif_whereis_pid};
 use rustler::types::atom::Atom;
@@ -15,14 +15,18 @@ use crate::running;
 /// What ends with a process.
 pub(crate) enum Watched {
     Engine(Arc<Engine>),
-    Server(Arc<Server>),
+    Server {
+        server: Arc<Server>,
+        engine: Weak<Engine>,
+    },
     Inbox {
         inbox: Arc<Inbox>,
         server: Arc<Server>,
+        engine: Weak<Engine>,
     },
     Owner {
         key: u64,
-        server: Option<u32>,
+        host: Weak<Host>,
     },
 }
 
@@ -97,10 +101,17 @@ pub(crate) fn host(number: u32) -> Option<Arc<Host>> {
 }
 
 /// The server is gone, and with it what was watched for it.
-pub(crate) fn forget_host(number: u32) {
-    if let Some(host) = hosts(|all| all.remove(&number)) {
-        host.forget_owners();
-    }
+pub(crate) fn forget_host(number: u32, host: &Arc<Host>) {
+    hosts(|all| {
+        // An engine that was started meanwhile counts its servers from the same number.
+        if all
+            .get(&number)
+            .is_some_and(|known| Arc::ptr_eq(known, host))
+        {
+            all.remove(&number);
+        }
+    });
+    host.forget_owners();
 }
 
 impl Resource for Watch {
@@ -121,22 +132,23 @@ impl Resource for Watch {
                     let _ = thread.spawn(stop);
                 }
             }
-            Watched::Server(server) => {
-                if let Some(engine) = running::engine() {
+            Watched::Server { server, engine } => {
+                if let Some(engine) = engine.upgrade() {
                     engine.stop_server(server, 1001, "server stopped");
                 }
             }
-            Watched::Inbox { inbox, server } => {
-                if let Some(engine) = running::engine() {
+            Watched::Inbox {
+                inbox,
+                server,
+                engine,
+            } => {
+                if let Some(engine) = engine.upgrade() {
                     engine.inbox_died(server, inbox);
                 }
             }
-            Watched::Owner { key, server } => {
-                if let Some(host) = server.and_then(host) {
-                    host.forget_owner(*key);
-                }
-                if let Some(engine) = running::engine() {
-                    engine.owner_died(*key);
+            Watched::Owner { key, host } => {
+                if let Some(host) = host.upgrade() {
+                    host.owner_died(*key);
                 }
             }
         }

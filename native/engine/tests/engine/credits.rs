@@ -1,0 +1,158 @@
+//! A plain owner and the frames that it has asked for.
+
+use sockeye_engine::active::SetActive;
+use sockeye_engine::op::Part;
+use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
+use sockeye_protocol::frame::Op;
+
+use crate::support::*;
+
+fn owned(active: Active) -> ServerConfig {
+    let mut config = config(Mode::Owner);
+    config.active = active;
+    config
+}
+
+fn active(world: &World, conn: ConnId, change: SetActive) {
+    ask(&world.engine, conn, Part::Active(change));
+}
+
+/// Returns when the server has seen all that the client sent.
+fn seen(client: &mut Client) {
+    client.send(Op::Ping, b"seen");
+    client.expect(Op::Pong, b"seen");
+}
+
+#[test]
+fn credits_run_out_with_a_notice() {
+    for (frames, delivered, passive) in [(2, 2, false), (3, 3, true), (4, 3, true)] {
+        let (world, mut owner) = World::pushed(1, owned(Active::Count(3)));
+        let mut client = world.client();
+        let conn = owner.opened();
+        for i in 0..frames {
+            client.text(&format!("{i}"));
+        }
+        seen(&mut client);
+        world.settle();
+        for i in 0..delivered {
+            owner.expect(conn, text(&format!("{i}")));
+        }
+        if passive {
+            owner.expect(conn, Got::Passive);
+        }
+        assert!(owner.is_empty(), "{frames} frames for 3 credits");
+        if frames > delivered {
+            active(&world, conn, SetActive::Add(5));
+            owner.expect(conn, text("3"));
+            assert_eq!(world.stats(conn).unwrap().active, Active::Count(4));
+        }
+    }
+}
+
+#[test]
+fn a_count_taken_back_tells_too() {
+    let (world, mut owner) = World::pushed(1, owned(Active::Count(3)));
+    let _client = world.client();
+    let conn = owner.opened();
+    active(&world, conn, SetActive::Add(-2));
+    active(&world, conn, SetActive::Add(-2));
+    owner.expect(conn, Got::Passive);
+    assert_eq!(world.stats(conn).unwrap().active, Active::False);
+}
+
+#[test]
+fn pings_are_answered_while_nobody_reads() {
+    let (world, mut owner) = World::pushed(1, owned(Active::False));
+    let mut client = world.client();
+    let conn = owner.opened();
+    for i in 0..10 {
+        client.text(&format!("{i}"));
+        seen(&mut client);
+    }
+    world.settle();
+    assert!(owner.is_empty());
+    assert!(world.stats(conn).unwrap().held > 0);
+    active(&world, conn, SetActive::To(Active::True));
+    for i in 0..10 {
+        owner.expect(conn, text(&format!("{i}")));
+    }
+}
+
+#[test]
+fn once_gives_one_and_pings_behind_others_are_answered() {
+    let (world, mut owner) = World::pushed(1, owned(Active::Once));
+    let mut client = world.client();
+    let conn = owner.opened();
+    for i in 0..5 {
+        client.text(&format!("{i}"));
+    }
+    seen(&mut client);
+    for i in 0..5 {
+        world.settle();
+        owner.expect(conn, text(&format!("{i}")));
+        assert!(owner.is_empty());
+        active(&world, conn, SetActive::To(Active::Once));
+    }
+}
+
+#[test]
+fn what_arrives_unasked_is_bounded_and_complete() {
+    const FRAMES: usize = 4000;
+    let (world, mut owner) = World::pushed(1, owned(Active::False));
+    let mut client = world.client();
+    let conn = owner.opened();
+    let writer = std::thread::spawn(move || {
+        for i in 0..FRAMES {
+            client.text(&format!("{i:01000}"));
+        }
+        client
+    });
+    for i in 0..FRAMES {
+        active(&world, conn, SetActive::To(Active::Once));
+        owner.expect(conn, text(&format!("{i:01000}")));
+        let held = world.stats(conn).unwrap().held;
+        assert!(held <= 256 * 1024, "{held} bytes are held");
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn the_last_event_waits_behind_what_is_held() {
+    let (world, mut owner) = World::pushed(1, owned(Active::False));
+    let mut client = world.client();
+    let conn = owner.opened();
+    client.text("one");
+    client.text("two");
+    client.close(1000);
+    assert_eq!(client.closed(), 1000);
+    client.drained();
+    assert!(world.engine.is_known(conn));
+    assert!(owner.is_empty());
+    active(&world, conn, SetActive::To(Active::Once));
+    owner.expect(conn, text("one"));
+    active(&world, conn, SetActive::To(Active::Once));
+    owner.expect(conn, text("two"));
+    owner.expect(conn, Got::Closed(1000, String::new()));
+    assert!(!world.engine.is_known(conn));
+    assert_eq!(world.connections(), []);
+}
+
+#[test]
+fn a_connection_moves_to_another_owner() {
+    let (world, mut owner) = World::pushed(1, owned(Active::Count(1)));
+    let mut client = world.client();
+    let conn = owner.opened();
+    client.text("one");
+    client.text("two");
+    owner.expect(conn, text("one"));
+    owner.expect(conn, Got::Passive);
+    let mut heir = Mailbox::new();
+    world.engine.set_owner(conn, heir.owner.clone()).unwrap();
+    active(&world, conn, SetActive::To(Active::True));
+    heir.expect(conn, text("two"));
+    world.engine.owner_died(owner.owner.key());
+    client.text("three");
+    heir.expect(conn, text("three"));
+    world.engine.owner_died(heir.owner.key());
+    assert_eq!(client.closed(), 1011);
+}

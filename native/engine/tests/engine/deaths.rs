@@ -1,0 +1,315 @@
+//! Handlers that die, are replaced, or never come.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_engine::{Active, ConnId, Inbox, Mode, SendError};
+use sockeye_protocol::frame::Op;
+
+use crate::support::*;
+
+/// The close codes of those that were closed; the others still answer.
+fn codes(clients: &mut [Client]) -> Vec<Vec<u8>> {
+    let mut codes = Vec::new();
+    for client in clients {
+        let _ = client.stream.write_all(&masked(Op::Ping, b"alive"));
+        match client.next() {
+            Next::Frame(8, payload) => codes.push(payload[..2].to_vec()),
+            Next::Frame(10, _) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    codes
+}
+
+#[test]
+fn a_death_costs_the_connections_of_the_dead_only() {
+    let world = World::new(1, config(Mode::Workers(2)), None);
+    let mut workers = [world.worker(0), world.worker(1)];
+    let mut clients: Vec<_> = (0..4).map(|_| world.client()).collect();
+    let conns: Vec<Vec<ConnId>> = workers
+        .iter_mut()
+        .map(|worker| vec![worker.opened(), worker.opened()])
+        .collect();
+    world.engine.inbox_died(&world.server, &workers[0].inbox);
+    world.settle();
+    let mut alive = world.connections();
+    alive.sort_by_key(|conn| conn.as_u64());
+    assert_eq!(alive, conns[1]);
+    assert_eq!(codes(&mut clients), vec![close_payload(1011); 2]);
+    assert!(send(&world.engine, conns[0][0], Op::Text, b"").is_err());
+    send(&world.engine, conns[1][0], Op::Text, b"I am").unwrap();
+}
+
+#[test]
+fn a_new_worker_serves_those_that_waited() {
+    let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
+    let mut first = world.client();
+    puller.opened();
+    world.engine.inbox_died(&world.server, &puller.inbox);
+    assert_eq!(first.closed(), 1011);
+    let mut waiting: Vec<_> = (0..3).map(|_| world.client()).collect();
+    for (i, client) in waiting.iter_mut().enumerate() {
+        client.text(&format!("{i}"));
+        client.send(Op::Ping, b"");
+        client.expect(Op::Pong, b"");
+    }
+    let mut heir = world.worker(0);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let conn = heir.opened();
+        match heir.next() {
+            (of, Got::Text(text)) if of == conn => seen.push(text),
+            other => panic!("{other:?}"),
+        }
+        send(&world.engine, conn, Op::Text, b"welcome").unwrap();
+    }
+    seen.sort();
+    assert_eq!(seen, [b"0", b"1", b"2"]);
+    for client in &mut waiting {
+        client.expect(Op::Text, b"welcome");
+    }
+}
+
+#[test]
+fn who_leaves_before_there_is_a_worker_is_told_of_in_order() {
+    let world = World::new(1, config(Mode::Workers(1)), None);
+    let mut client = world.client();
+    client.text("one");
+    client.close(1000);
+    assert_eq!(client.closed(), 1000);
+    client.drained();
+    let mut puller = world.worker(0);
+    let conn = puller.opened();
+    puller.expect(conn, text("one"));
+    puller.expect(conn, Got::Closed(1000, String::new()));
+    assert_eq!(world.connections(), []);
+}
+
+#[test]
+fn the_death_of_an_owner() {
+    let (world, mut owner) = World::pushed(2, config(Mode::Owner));
+    let mut clients: Vec<_> = (0..4).map(|_| world.client()).collect();
+    let conns: Vec<_> = (0..4).map(|_| owner.opened()).collect();
+    let heir = Mailbox::new();
+    world
+        .engine
+        .set_owner(conns[0], heir.owner.clone())
+        .unwrap();
+    world.settle();
+    world.engine.owner_died(owner.owner.key());
+    world.settle();
+    assert_eq!(world.connections(), [conns[0]]);
+    assert_eq!(codes(&mut clients), vec![close_payload(1011); 3]);
+}
+
+#[test]
+fn an_owner_that_does_not_listen_is_dead() {
+    let (world, owner) = World::pushed(1, config(Mode::Owner));
+    drop(owner);
+    let mut client = world.client();
+    assert_eq!(client.closed(), 1011);
+}
+
+#[test]
+fn no_owner_at_all() {
+    let world = World::new(1, config(Mode::Owner), None);
+    let mut client = world.client();
+    assert_eq!(client.closed(), 1011);
+    client.drained();
+    world.settle();
+    assert_eq!(world.connections(), []);
+}
+
+fn acceptor(world: &World) -> Puller {
+    let puller = Puller::new(&world.engine, 1 << 20);
+    world.engine.set_acceptor(&world.server, &puller.inbox);
+    puller
+}
+
+/// The process behind the acceptor is told of a connection.
+fn announced(acceptor: &mut Puller) -> ConnId {
+    match acceptor.next() {
+        (conn, Got::Passive) => conn,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn process(world: &World) -> Puller {
+    Puller::new(&world.engine, 1 << 20)
+}
+
+fn died(world: &World, inbox: &Arc<Inbox>) {
+    world.engine.inbox_died(&world.server, inbox);
+}
+
+#[test]
+fn a_process_for_each_connection() {
+    let world = World::new(2, config(Mode::PerConnection), None);
+    let mut acceptor = acceptor(&world);
+    let mut clients = Vec::new();
+    for i in 0..4 {
+        let mut client = world.client();
+        client.text(&format!("{i}"));
+        let conn = announced(&mut acceptor);
+        let mut process = process(&world);
+        world.engine.attach(conn, &process.inbox).unwrap();
+        assert_eq!(process.opened(), conn);
+        process.expect(conn, text(&format!("{i}")));
+        clients.push((client, conn, process));
+    }
+    let (mut client, conn, process) = clients.remove(0);
+    died(&world, &process.inbox);
+    assert_eq!(client.closed(), 1011);
+    world.settle();
+    assert!(!world.engine.is_known(conn));
+    for (client, conn, process) in &mut clients {
+        send(&world.engine, *conn, Op::Text, b"alive").unwrap();
+        client.expect(Op::Text, b"alive");
+        client.close(1000);
+        process.expect(*conn, Got::Closed(1000, String::new()));
+    }
+    world.settle();
+    assert_eq!(world.server.unattached(), 0);
+}
+
+#[test]
+fn who_leaves_before_its_process_comes() {
+    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut acceptor = acceptor(&world);
+    let mut client = world.client();
+    let conn = announced(&mut acceptor);
+    client.text("one");
+    client.close(1000);
+    assert_eq!(client.closed(), 1000);
+    client.drained();
+    assert_eq!(world.server.unattached(), 1);
+    let mut process = process(&world);
+    world.engine.attach(conn, &process.inbox).unwrap();
+    assert_eq!(process.opened(), conn);
+    process.expect(conn, text("one"));
+    process.expect(conn, Got::Closed(1000, String::new()));
+    world.settle();
+    assert_eq!(world.server.unattached(), 0);
+    let again = world.engine.attach(conn, &process.inbox);
+    assert_eq!(again, Err(SendError::Closed));
+}
+
+#[test]
+fn a_process_that_dies_before_it_attaches() {
+    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut acceptor = acceptor(&world);
+    let mut client = world.client();
+    let conn = announced(&mut acceptor);
+    let process = process(&world);
+    died(&world, &process.inbox);
+    world.engine.attach(conn, &process.inbox).unwrap();
+    assert_eq!(client.closed(), 1011);
+    world.settle();
+    assert_eq!(world.connections(), []);
+    assert_eq!(world.server.unattached(), 0);
+}
+
+#[test]
+fn a_connection_that_gets_no_process_is_closed_and_forgotten() {
+    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut acceptor = acceptor(&world);
+    for _ in 0..3 {
+        let mut client = world.client();
+        let conn = announced(&mut acceptor);
+        client.text("lost");
+        close(&world.engine, conn, 1011);
+        assert_eq!(client.closed(), 1011);
+        client.drained();
+        assert!(!world.engine.is_known(conn));
+    }
+    assert_eq!(world.connections(), []);
+    assert_eq!(world.server.unattached(), 0);
+}
+
+#[test]
+fn attaching_twice_counts_once() {
+    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut acceptor = acceptor(&world);
+    let mut client = world.client();
+    let conn = announced(&mut acceptor);
+    let mut processes = [process(&world), process(&world)];
+    world.engine.attach(conn, &processes[0].inbox).unwrap();
+    world.engine.attach(conn, &processes[1].inbox).unwrap();
+    world.settle();
+    assert_eq!(processes[0].opened(), conn);
+    client.text("to the second");
+    processes[1].expect(conn, text("to the second"));
+    assert_eq!(world.server.unattached(), 0);
+    // The first has nothing to do with it any more.
+    died(&world, &processes[0].inbox);
+    client.text("still here");
+    processes[1].expect(conn, text("still here"));
+}
+
+#[test]
+fn a_new_acceptor_hears_of_those_that_wait() {
+    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut first = acceptor(&world);
+    let mut client = world.client();
+    let conn = announced(&mut first);
+    died(&world, &first.inbox);
+    world.settle();
+    let mut second = acceptor(&world);
+    assert_eq!(announced(&mut second), conn);
+    let mut process = process(&world);
+    world.engine.attach(conn, &process.inbox).unwrap();
+    assert_eq!(process.opened(), conn);
+    client.text("hello");
+    process.expect(conn, text("hello"));
+    assert_eq!(world.server.unattached(), 0);
+}
+
+#[test]
+fn a_process_that_never_comes() {
+    let mut config = config(Mode::PerConnection);
+    config.attach_timeout = Duration::from_millis(200);
+    let world = World::new(1, config, None);
+    let mut acceptor = acceptor(&world);
+    let mut waiting = world.client();
+    let conns = [announced(&mut acceptor)];
+    let mut left = world.client();
+    let conns = [conns[0], announced(&mut acceptor)];
+    left.close(1000);
+    assert_eq!(left.closed(), 1000);
+    left.drained();
+    assert_eq!(waiting.closed(), 1011);
+    waiting.drained();
+    while conns.iter().any(|conn| world.engine.is_known(*conn)) {
+        world.settle();
+    }
+    assert_eq!(world.server.unattached(), 0);
+    // One whose process came in time lives on.
+    let mut client = world.client();
+    let conn = announced(&mut acceptor);
+    let mut process = process(&world);
+    world.engine.attach(conn, &process.inbox).unwrap();
+    assert_eq!(process.opened(), conn);
+    let mut dropped = world.client();
+    announced(&mut acceptor);
+    assert_eq!(dropped.closed(), 1011);
+    client.text("alive");
+    process.expect(conn, text("alive"));
+}
+
+#[test]
+fn held_messages_of_a_dead_owner_are_dropped() {
+    let mut config = config(Mode::Owner);
+    config.active = Active::False;
+    let (world, mut owner) = World::pushed(1, config);
+    let mut client = world.client();
+    let conn = owner.opened();
+    client.text("held");
+    client.close(1000);
+    assert_eq!(client.closed(), 1000);
+    assert!(world.engine.is_known(conn));
+    world.engine.owner_died(owner.owner.key());
+    world.settle();
+    assert!(!world.engine.is_known(conn));
+}

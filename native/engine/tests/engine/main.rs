@@ -1,0 +1,14 @@
+//! The engine without a virtual machine: its hosts are channels, its clients plain sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod closing;
+mod credits;
+mod deaths;
+mod echo;
+mod inbox;
+mod panics;
+mod sending;
+mod servers;
+mod stopping;
+mod support;

@@ -1,0 +1,218 @@
+//! Frames to clients that read slowly or not at all.
+
+use std::time::Duration;
+
+use sockeye_engine::{ConnId, Mode, SendError, ServerConfig};
+use sockeye_protocol::frame::{self, Op};
+
+use crate::support::*;
+
+fn queue(bytes: u32) -> ServerConfig {
+    let mut config = config(Mode::Workers(1));
+    config.send_queue_size = bytes;
+    config
+}
+
+/// A frame that so many bytes are on the wire.
+fn wire(len: usize) -> Vec<u8> {
+    let head = frame::head_len(len.saturating_sub(4), false);
+    vec![b'x'; len - head]
+}
+
+/// More than the system's buffers take, whatever they grow to. An empty queue takes it.
+const HUGE: usize = 64 << 20;
+
+/// Fills the queue of a client that does not read: the next sender is told so.
+fn stuff(world: &World, conn: ConnId) {
+    send(&world.engine, conn, Op::Binary, &vec![7; HUGE]).unwrap();
+    let more = send(&world.engine, conn, Op::Text, b"more");
+    assert_eq!(more, Err(SendError::Busy));
+}
+
+#[test]
+fn the_queue_is_bounded_at_less_equal_and_more() {
+    for (second, expected) in [(399, Ok(())), (400, Ok(())), (401, Err(SendError::Busy))] {
+        let (world, mut puller) = World::pulled(1, queue(1000));
+        let mut client = world.client();
+        let conn = puller.opened();
+        let held = world.hold();
+        send(&world.engine, conn, Op::Binary, &wire(600)).unwrap();
+        let result = send(&world.engine, conn, Op::Binary, &wire(second));
+        assert_eq!(result, expected, "600 and {second} of 1000");
+        drop(held);
+        client.expect(Op::Binary, &wire(600));
+        if expected.is_ok() {
+            client.expect(Op::Binary, &wire(second));
+        }
+        world.settle();
+        assert_eq!(world.stats(conn).unwrap().queue, 0);
+        send(&world.engine, conn, Op::Binary, &wire(5000)).unwrap();
+        client.expect(Op::Binary, &wire(5000));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_makes_its_sender_busy_and_nobody_else() {
+    const PAYLOAD: usize = 10_000;
+    let (world, mut puller) = World::pulled(1, queue(100_000));
+    let mut slow = world.client();
+    let slow_conn = puller.opened();
+    let mut other = world.client();
+    let other_conn = puller.opened();
+    stuff(&world, slow_conn);
+    for _ in 0..100 {
+        send(&world.engine, other_conn, Op::Binary, &[8; PAYLOAD]).unwrap();
+        other.expect(Op::Binary, &[8; PAYLOAD]);
+    }
+    // Once it reads, it gets what was taken, and its sender goes on.
+    slow.expect(Op::Binary, &vec![7; HUGE]);
+    world.settle();
+    send(&world.engine, slow_conn, Op::Text, b"more").unwrap();
+    slow.expect(Op::Text, b"more");
+}
+
+#[test]
+fn tiny_frames_behind_a_large_one_keep_their_order() {
+    let (world, mut puller) = World::pulled(1, queue(80 << 20));
+    let mut client = world.client();
+    let conn = puller.opened();
+    send(&world.engine, conn, Op::Binary, &vec![7; HUGE]).unwrap();
+    for i in 0..10_000u32 {
+        while send(&world.engine, conn, Op::Text, format!("{i}").as_bytes()).is_err() {
+            // The shard's own queue is full.
+            world.settle();
+        }
+    }
+    client.expect(Op::Binary, &vec![7; HUGE]);
+    for i in 0..10_000u32 {
+        client.expect(Op::Text, format!("{i}").as_bytes());
+    }
+}
+
+#[test]
+fn who_stays_full_is_closed_and_others_are_not() {
+    let mut config = queue(100_000);
+    config.send_timeout = Duration::from_millis(300);
+    let (world, mut puller) = World::pulled(1, config);
+    let _slow = world.client();
+    let slow_conn = puller.opened();
+    let mut other = world.client();
+    let other_conn = puller.opened();
+    stuff(&world, slow_conn);
+    let (of, event) = puller.next();
+    assert_eq!(of, slow_conn);
+    assert!(matches!(event, Got::Closed(1008, _)), "{event:?}");
+    let sent = send(&world.engine, slow_conn, Op::Text, b"");
+    assert_eq!(sent, Err(SendError::Closed));
+    send(&world.engine, other_conn, Op::Text, b"still here").unwrap();
+    other.expect(Op::Text, b"still here");
+    // The socket goes too, though its client never read.
+    world.stop_server();
+    assert_eq!(other.closed(), 1001);
+    world.wait_stopped();
+}
+
+fn fan_out(world: &World, text: &str, except: Option<ConnId>) -> Result<(), SendError> {
+    let mut bytes = Vec::new();
+    frame::write(&mut bytes, Op::Text, text.as_bytes(), None);
+    world.engine.fan_out(&world.server, bytes, except)
+}
+
+#[test]
+fn one_frame_goes_to_everybody_but_one() {
+    let (world, mut puller) = World::pulled(2, queue(1000));
+    let mut clients: Vec<_> = (0..6).map(|_| world.client()).collect();
+    let conns: Vec<_> = (0..6).map(|_| puller.opened()).collect();
+    fan_out(&world, "all", None).unwrap();
+    fan_out(&world, "but one", Some(conns[0])).unwrap();
+    fan_out(&world, "end", None).unwrap();
+    let mut left_out = 0;
+    for client in &mut clients {
+        client.expect(Op::Text, b"all");
+        match client.next() {
+            Next::Frame(1, text) if text == b"but one" => client.expect(Op::Text, b"end"),
+            Next::Frame(1, text) if text == b"end" => left_out += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(left_out, 1);
+    world.settle();
+    let stats = world.server.stats();
+    assert_eq!((stats.frames_out, stats.dropped), (17, 0));
+}
+
+#[test]
+fn who_is_full_misses_what_goes_to_all_and_that_is_counted() {
+    let (world, mut puller) = World::pulled(1, queue(100_000));
+    let _slow = world.client();
+    let slow_conn = puller.opened();
+    let mut other = world.client();
+    puller.opened();
+    stuff(&world, slow_conn);
+    let news = "n".repeat(100_000);
+    for _ in 0..5 {
+        fan_out(&world, &news, None).unwrap();
+        other.expect(Op::Text, news.as_bytes());
+    }
+    world.settle();
+    assert_eq!(world.server.stats().dropped, 5);
+}
+
+#[test]
+fn what_was_sent_before_a_stop_arrives_before_the_close() {
+    let (world, mut puller) = World::pulled(1, queue(1 << 20));
+    let mut client = world.client();
+    let conn = puller.opened();
+    let held = world.hold();
+    send(&world.engine, conn, Op::Text, b"last words").unwrap();
+    fan_out(&world, "to all", None).unwrap();
+    world.stop_server();
+    drop(held);
+    client.expect(Op::Text, b"last words");
+    client.expect(Op::Text, b"to all");
+    assert_eq!(client.closed(), 1001);
+    world.wait_stopped();
+}
+
+#[test]
+fn what_was_sent_before_a_death_arrives_before_the_close() {
+    // More than one turn carries out.
+    const FRAMES: usize = 5000;
+    let (world, mut puller) = World::pulled(1, queue(1 << 20));
+    let mut client = world.client();
+    let conn = puller.opened();
+    let held = world.hold();
+    for i in 0..FRAMES {
+        send(&world.engine, conn, Op::Text, format!("{i}").as_bytes()).unwrap();
+    }
+    world.engine.inbox_died(&world.server, &puller.inbox);
+    drop(held);
+    for i in 0..FRAMES {
+        client.expect(Op::Text, format!("{i}").as_bytes());
+    }
+    assert_eq!(client.closed(), 1011);
+}
+
+#[test]
+fn a_shard_with_too_much_to_do_says_so_and_loses_nothing() {
+    let (world, mut puller) = World::pulled(1, queue(1 << 20));
+    let mut client = world.client();
+    let conn = puller.opened();
+    let held = world.hold();
+    let mut taken = 0;
+    while send(&world.engine, conn, Op::Text, b"x").is_ok() {
+        taken += 1;
+        assert!(taken < 100_000, "no bound");
+    }
+    // A close that was not taken can be asked for again.
+    assert!(world.engine.set_closing(conn));
+    world.engine.reopen(conn);
+    assert!(world.engine.is_open(conn));
+    drop(held);
+    for _ in 0..taken {
+        client.expect(Op::Text, b"x");
+    }
+    world.settle();
+    assert!(close(&world.engine, conn, 1000));
+    assert_eq!(client.closed(), 1000);
+}

@@ -1,0 +1,207 @@
+//! Processes that are channels.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use sockeye_engine::batch::Batch;
+use sockeye_engine::host::{Bell, Delivery, Notice, Owner, ServerHost};
+use sockeye_engine::inbox::{Left, Visit};
+use sockeye_engine::{ConnId, Engine, Inbox};
+use sockeye_protocol::frame::Op;
+
+use super::{Got, LONG, send};
+
+struct Ring(Sender<()>);
+
+impl Bell for Ring {
+    fn ring(&self) -> bool {
+        self.0.send(()).is_ok()
+    }
+}
+
+/// A handler process.
+pub struct Puller {
+    pub inbox: Arc<Inbox>,
+    pub rings: Receiver<()>,
+    engine: Arc<Engine>,
+    queue: VecDeque<(ConnId, Got)>,
+    more: bool,
+}
+
+impl Puller {
+    pub fn new(engine: &Arc<Engine>, limit: usize) -> Self {
+        let (sender, rings) = channel();
+        Puller {
+            inbox: Inbox::new(limit, 0, Box::new(Ring(sender))),
+            rings,
+            engine: engine.clone(),
+            queue: VecDeque::new(),
+            more: false,
+        }
+    }
+
+    /// One call, as a process makes it: so many events and what is left.
+    pub fn take(&mut self, max: usize) -> (Vec<(ConnId, Got)>, Left) {
+        let mut events = Vec::new();
+        let (left, shards) = self.inbox.drain(max, |conn, event, _| {
+            events.push((conn, event.into()));
+            Visit::Next
+        });
+        self.engine.resume(&self.inbox, shards);
+        self.more = left == Left::More;
+        (events, left)
+    }
+
+    pub fn next(&mut self) -> (ConnId, Got) {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return event;
+            }
+            if !self.more {
+                self.rings.recv_timeout(LONG).expect("the bell");
+            }
+            let (events, _) = self.take(64);
+            self.queue.extend(events);
+        }
+    }
+
+    pub fn opened(&mut self) -> ConnId {
+        match self.next() {
+            (conn, Got::Open(_)) => conn,
+            other => panic!("{other:?} and not open"),
+        }
+    }
+
+    pub fn expect(&mut self, conn: ConnId, event: Got) {
+        assert_eq!(self.next(), (conn, event));
+    }
+
+    /// Waits for the end of a connection and gives its messages, and the code.
+    pub fn until_closed(&mut self, conn: ConnId) -> (Vec<Vec<u8>>, u16) {
+        let mut messages = Vec::new();
+        loop {
+            match self.next() {
+                (of, Got::Text(m) | Got::Binary(m)) if of == conn => messages.push(m),
+                (of, Got::Closed(code, _)) if of == conn => return (messages, code),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends everything back until nobody is left.
+    pub fn echo(&mut self, mut open: usize) {
+        while open > 0 {
+            match self.next() {
+                (conn, Got::Text(m)) => send(&self.engine, conn, Op::Text, &m).unwrap(),
+                (conn, Got::Binary(m)) => send(&self.engine, conn, Op::Binary, &m).unwrap(),
+                (_, Got::Closed(..)) => open -= 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A plain process.
+pub struct Pusher {
+    key: u64,
+    sender: Mutex<Sender<Vec<(ConnId, Got)>>>,
+}
+
+impl Owner for Pusher {
+    fn deliver(&self, batch: &Batch) -> Delivery {
+        let events = (0..batch.len())
+            .filter_map(|i| batch.event(i))
+            .map(|(conn, event)| (conn, event.into()))
+            .collect();
+        Delivery {
+            dead: self.sender.lock().unwrap().send(events).is_err(),
+            invalid: Vec::new(),
+        }
+    }
+
+    fn key(&self) -> u64 {
+        self.key
+    }
+}
+
+pub struct Mailbox {
+    pub owner: Arc<dyn Owner>,
+    pub batches: Receiver<Vec<(ConnId, Got)>>,
+    queue: VecDeque<(ConnId, Got)>,
+}
+
+pub fn next_key() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Mailbox {
+    pub fn new() -> Self {
+        let (sender, batches) = channel();
+        let owner = Arc::new(Pusher {
+            key: next_key(),
+            sender: Mutex::new(sender),
+        });
+        Mailbox {
+            owner,
+            batches,
+            queue: VecDeque::new(),
+        }
+    }
+
+    pub fn next(&mut self) -> (ConnId, Got) {
+        while self.queue.is_empty() {
+            let batch = self.batches.recv_timeout(LONG).expect("a message");
+            self.queue.extend(batch);
+        }
+        self.queue.pop_front().unwrap()
+    }
+
+    pub fn opened(&mut self) -> ConnId {
+        match self.next() {
+            (conn, Got::Open(_)) => conn,
+            other => panic!("{other:?} and not open"),
+        }
+    }
+
+    pub fn expect(&mut self, conn: ConnId, event: Got) {
+        assert_eq!(self.next(), (conn, event));
+    }
+
+    /// Nothing has come. For use after an event that would have come later.
+    pub fn is_empty(&mut self) -> bool {
+        self.queue.extend(self.batches.try_iter().flatten());
+        self.queue.is_empty()
+    }
+}
+
+/// The process that started a server.
+pub struct Host {
+    owner: Option<Arc<dyn Owner>>,
+    stopped: Mutex<Sender<()>>,
+}
+
+impl Host {
+    pub fn new(owner: Option<&Mailbox>) -> (Self, Receiver<()>) {
+        let (sender, stopped) = channel();
+        let host = Host {
+            owner: owner.map(|mailbox| mailbox.owner.clone()),
+            stopped: Mutex::new(sender),
+        };
+        (host, stopped)
+    }
+}
+
+impl ServerHost for Host {
+    fn owner(&self) -> Option<Arc<dyn Owner>> {
+        self.owner.clone()
+    }
+
+    fn stopped(&self) {
+        let _ = self.stopped.lock().unwrap().send(());
+    }
+
+    fn event(&self, _: Notice) {}
+}

@@ -1,0 +1,159 @@
+//! An engine, and what its callers do.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use sockeye_engine::op::{ConnStats, Part};
+use sockeye_engine::{ConnId, Engine, EngineConfig, Frames, Mode, SendError, Server, ServerConfig};
+use sockeye_protocol::frame::{self, Op};
+
+use super::{Client, Host, LONG, Mailbox, Puller};
+
+/// An engine with one server.
+pub struct World {
+    pub engine: Arc<Engine>,
+    pub server: Arc<Server>,
+    pub address: SocketAddr,
+    pub stopped: Receiver<()>,
+}
+
+pub fn engine(shards: usize) -> Arc<Engine> {
+    Engine::start(EngineConfig::new(shards)).unwrap()
+}
+
+pub fn config(mode: Mode) -> ServerConfig {
+    ServerConfig::new("127.0.0.1:0".parse().unwrap(), mode)
+}
+
+impl World {
+    pub fn new(shards: usize, config: ServerConfig, owner: Option<&Mailbox>) -> Self {
+        Self::on(engine(shards), config, owner)
+    }
+
+    pub fn on(engine: Arc<Engine>, config: ServerConfig, owner: Option<&Mailbox>) -> Self {
+        let (host, stopped) = Host::new(owner);
+        let (server, address) = engine.listen(config, |_| Box::new(host)).unwrap();
+        World {
+            engine,
+            server,
+            address,
+            stopped,
+        }
+    }
+
+    /// What comes of a second server.
+    pub fn listen_again(&self, config: ServerConfig) -> Option<ErrorKind> {
+        let (host, _) = Host::new(None);
+        let result = self.engine.listen(config, |_| Box::new(host));
+        result.err().map(|e| e.kind())
+    }
+
+    /// A server with one handler process.
+    pub fn pulled(shards: usize, config: ServerConfig) -> (Self, Puller) {
+        let world = World::new(shards, config, None);
+        let puller = world.worker(0);
+        (world, puller)
+    }
+
+    /// A server with a plain owner.
+    pub fn pushed(shards: usize, config: ServerConfig) -> (Self, Mailbox) {
+        let mailbox = Mailbox::new();
+        (World::new(shards, config, Some(&mailbox)), mailbox)
+    }
+
+    pub fn worker(&self, slot: usize) -> Puller {
+        let puller = Puller::new(&self.engine, self.server.config.inbox_size);
+        assert!(self.engine.set_worker(&self.server, slot, &puller.inbox));
+        puller
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub fn stop_server(&self) {
+        self.engine.stop_server(&self.server, 1001, "bye");
+    }
+
+    pub fn wait_stopped(&self) {
+        self.stopped.recv_timeout(LONG).expect("stopped");
+    }
+
+    pub fn stats(&self, conn: ConnId) -> Option<ConnStats> {
+        let (sender, answer) = channel();
+        let reply = Box::new(move |stats| sender.send(stats).unwrap());
+        self.engine.conn_stats(conn, reply).ok()?;
+        answer.recv_timeout(LONG).unwrap()
+    }
+
+    /// The connections of the server, on all shards.
+    pub fn connections(&self) -> Vec<ConnId> {
+        let (sender, answers) = channel();
+        let n = self.engine.connections(&self.server, || {
+            let sender = sender.clone();
+            Box::new(move |ids: &[ConnId]| sender.send(ids.to_vec()).unwrap())
+        });
+        (0..n)
+            .flat_map(|_| answers.recv_timeout(LONG).unwrap())
+            .collect()
+    }
+
+    /// Returns when each shard has done all that was asked of it before.
+    pub fn settle(&self) {
+        // The answer comes before the other half of a turn: the second comes after it.
+        self.connections();
+        self.connections();
+    }
+
+    /// Stops the shard, of an engine with one, until the result is dropped.
+    pub fn hold(&self) -> Held {
+        let (release, wait) = channel::<()>();
+        let (reached, there) = channel();
+        let parts = Mutex::new(Some((wait, reached)));
+        self.engine.connections(&self.server, || {
+            let (wait, reached) = parts.lock().unwrap().take().expect("one shard");
+            Box::new(move |_: &[ConnId]| {
+                reached.send(()).unwrap();
+                let _ = wait.recv_timeout(LONG);
+            })
+        });
+        there.recv_timeout(LONG).unwrap();
+        Held { _release: release }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.engine.stop();
+    }
+}
+
+pub struct Held {
+    _release: Sender<()>,
+}
+
+pub fn send(engine: &Engine, conn: ConnId, op: Op, payload: &[u8]) -> Result<(), SendError> {
+    let mut frames = Frames::default();
+    frame::write(&mut frames.bytes, op, payload, None);
+    let len = frames.bytes.len();
+    engine.reserve(conn, len)?;
+    frames.write(conn, 0..len as u32);
+    engine.send(conn.shard(), frames).map_err(|_| {
+        engine.unreserve(conn, len);
+        SendError::Busy
+    })
+}
+
+pub fn ask(engine: &Engine, conn: ConnId, part: Part) {
+    let mut frames = Frames::default();
+    frames.parts.push((conn, part));
+    assert!(engine.send(conn.shard(), frames).is_ok());
+}
+
+pub fn close(engine: &Engine, conn: ConnId, code: u16) -> bool {
+    let closing = engine.set_closing(conn);
+    ask(engine, conn, Part::Close(code, "".into()));
+    closing
+}
