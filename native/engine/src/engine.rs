@@ -9,13 +9,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::config::{EngineConfig, ServerConfig};
+use crate::handle::{Handle, Parts};
 use crate::host::{Owner, ServerHost};
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::{self, Listening};
 use crate::op::{ConnectionsReply, Control, Frames, Op, Part, SendError, StatsReply};
 use crate::server::{MAX_SERVER, Server};
-use crate::shard::{self, Handle};
+use crate::shard;
 
 /// How long [`Engine::stop`] waits for clients to answer close frames.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -58,7 +59,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn start_shard(&self, parts: shard::Parts, config: &EngineConfig) -> io::Result<()> {
+    fn start_shard(&self, parts: Parts, config: &EngineConfig) -> io::Result<()> {
         let (all, after_bells) = (self.shards.clone(), config.after_bells);
         let name = format!("sockeye-{}", parts.handle.index);
         let (sender, started) = mpsc::sync_channel(1);

@@ -5,7 +5,7 @@
 //!
 //! A *shard* is one thread with one single-threaded tokio runtime. A connection lives its
 //! whole life on one shard, so its state needs no lock. Other threads reach a connection only
-//! through its [`ConnId`]: the shared slot table ([`slots`]) tells whether it is open and how
+//! through its [`ConnId`]: the shared slot table (`slots`) tells whether it is open and how
 //! much is queued for it, and the shard's operation queue ([`op`]) carries the work over.
 
 pub mod active;
@@ -14,11 +14,13 @@ pub mod config;
 mod conn;
 mod deliver;
 mod engine;
+mod handle;
 mod handshake;
 pub mod host;
 mod id;
 pub mod inbox;
 mod listener;
+mod lists;
 pub mod op;
 mod outbox;
 mod server;

@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::Receiver;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -16,21 +16,16 @@ use crate::batch::OpenInfo;
 use crate::config::Mode;
 use crate::conn::{Conn, Task};
 use crate::deliver::{Route, Staging};
+use crate::handle::{Handle, Parts};
 use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
+use crate::lists::Lists;
 use crate::op::{Control, Op};
 use crate::server::{Seat, Server};
-use crate::slots::Slots;
 
 /// Bytes that one read may bring. One buffer a shard, used by all its connections in turn.
 const READ_BUFFER: usize = 128 * 1024;
-
-/// Operations that may wait for a shard.
-const OPS: usize = 8192;
-
-/// Bytes of frames for many connections that may wait for a shard.
-const FANNING: usize = 16 << 20;
 
 /// The step of the clock that closes what has waited too long.
 const TICK: Duration = Duration::from_millis(100);
@@ -39,113 +34,6 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) fn ticks(duration: Duration) -> u32 {
     let ticks = duration.as_millis().div_ceil(TICK.as_millis()) + 1;
     ticks.min(u128::from(u32::MAX / 2)) as u32
-}
-
-/// The part of a shard that every thread may use.
-pub(crate) struct Handle {
-    pub(crate) index: usize,
-    pub(crate) slots: Slots,
-    pub(crate) turn: Notify,
-    ops: Sender<Op>,
-    controls: Sender<Control>,
-    /// Bytes of frames for many connections that wait in `ops`.
-    fanning: AtomicUsize,
-    sleeping: AtomicBool,
-}
-
-/// What a shard is made of, before its thread runs.
-pub(crate) struct Parts {
-    pub(crate) handle: Arc<Handle>,
-    ops: Receiver<Op>,
-    controls: Receiver<Control>,
-}
-
-impl Handle {
-    pub(crate) fn make(index: usize, seed: u32) -> Parts {
-        let (op_sender, ops) = crossbeam_channel::bounded(OPS);
-        let (control_sender, controls) = crossbeam_channel::unbounded();
-        let handle = Arc::new(Handle {
-            index,
-            slots: Slots::new(seed),
-            turn: Notify::new(),
-            ops: op_sender,
-            controls: control_sender,
-            fanning: AtomicUsize::new(0),
-            sleeping: AtomicBool::new(false),
-        });
-        Parts {
-            handle,
-            ops,
-            controls,
-        }
-    }
-
-    /// Hands work over. It comes back if the queue is full.
-    pub(crate) fn submit(&self, op: Op) -> Result<(), Op> {
-        match self.ops.try_send(op) {
-            Ok(()) => {
-                self.wake();
-                Ok(())
-            }
-            Err(TrySendError::Full(op) | TrySendError::Disconnected(op)) => Err(op),
-        }
-    }
-
-    /// Hands over a frame for many connections. False if too much of that kind waits.
-    pub(crate) fn fan_out(
-        &self,
-        server: &Arc<Server>,
-        frame: &Arc<Vec<u8>>,
-        except: Option<ConnId>,
-    ) -> bool {
-        let len = frame.len();
-        let waiting = self.fanning.fetch_add(len, Ordering::AcqRel);
-        let op = Op::Fanout {
-            server: server.clone(),
-            frame: frame.clone(),
-            except,
-        };
-        let room = waiting == 0 || waiting + len <= FANNING;
-        let taken = room && self.submit(op).is_ok();
-        if !taken {
-            self.fanned_out(len);
-        }
-        taken
-    }
-
-    /// A frame for many connections is with them.
-    pub(crate) fn fanned_out(&self, len: usize) {
-        self.fanning.fetch_sub(len, Ordering::AcqRel);
-    }
-
-    /// Hands over work that must not get lost. A shard that has ended needs it no more.
-    pub(crate) fn control(&self, control: Control) {
-        if self.controls.send(control).is_ok() {
-            self.wake();
-        }
-    }
-
-    /// One wake-up for all that is handed over while the shard sleeps; none while it runs.
-    fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
-            self.turn.notify_one();
-        }
-    }
-
-    /// Called by the runtime when it has nothing left to run.
-    fn before_park(&self) {
-        self.sleeping.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let work = !self.ops.is_empty() || !self.controls.is_empty();
-        if work && self.sleeping.swap(false, Ordering::SeqCst) {
-            self.turn.notify_one();
-        }
-    }
-
-    fn after_park(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
-    }
 }
 
 /// The state of a shard. It never leaves its thread.
@@ -177,44 +65,6 @@ pub(crate) struct Shard {
     start: Instant,
     pub(crate) sweep: Notify,
     pub(crate) end: Notify,
-}
-
-/// What the present turn has to finish.
-#[derive(Default)]
-pub(crate) struct Lists {
-    pub(crate) soiled: List<Rc<Conn>>,
-    pub(crate) inboxes: List<Arc<Inbox>>,
-    pub(crate) stagings: List<Rc<Staging>>,
-    pub(crate) resumable: List<u64>,
-    pub(crate) orphans: List<Rc<Conn>>,
-    pub(crate) watched: List<Rc<Conn>>,
-    pub(crate) left: List<Arc<Server>>,
-    /// Deaths and stops, which come after what was sent before them.
-    pub(crate) endings: List<Control>,
-}
-
-/// Work to do. It is taken one by one: a panic costs the item at hand, and the work may add to
-/// the list.
-pub(crate) struct List<T>(RefCell<VecDeque<T>>);
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        List(RefCell::default())
-    }
-}
-
-impl<T> List<T> {
-    pub(crate) fn push(&self, item: T) {
-        self.0.borrow_mut().push_back(item);
-    }
-
-    pub(crate) fn pop(&self) -> Option<T> {
-        self.0.borrow_mut().pop_front()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
 }
 
 impl Shard {

@@ -1,0 +1,203 @@
+//! How a connection ends: by either side, by a rule, by the clock, with its receiver or server.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye_protocol::CloseReason;
+
+use super::{Conn, Phase, State};
+use crate::deliver::Route;
+use crate::shard::{Shard, ticks};
+
+/// How long a peer may take to hang up when all is said.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Conn {
+    /// Starts the close handshake.
+    pub(crate) fn close(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        let mut out = Vec::new();
+        state.abandoned |= state.unattached;
+        if state.session.close(code, reason, &mut out) {
+            shard.handle.slots.set_closing(self.id);
+            self.owe(shard, &mut state, &out);
+            self.limit_patience(shard, &mut state);
+            state.wake();
+        }
+    }
+
+    /// Ends the connection for what the peer or its receiver did, without waiting for the peer.
+    pub(crate) fn fail(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        state.abandoned |= state.unattached;
+        if state.phase != Phase::Talking {
+            return;
+        }
+        let mut out = Vec::new();
+        state.session.fail(code, reason, &mut out);
+        self.owe(shard, &mut state, &out);
+        self.end(shard, &mut state, code, reason);
+        state.wake();
+    }
+
+    /// The receiver is dead: nobody will hear of the end.
+    pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
+        {
+            let mut state = self.state.borrow_mut();
+            self.attached(&mut state);
+            state.route = Route::None;
+            state.held = None;
+            state.info = None;
+            if state.phase != Phase::Talking && !state.told {
+                self.tell(shard, &mut state);
+            }
+        }
+        self.fail(shard, 1011, reason);
+        let mut state = self.state.borrow_mut();
+        state.held = None;
+        if !state.told {
+            self.tell(shard, &mut state);
+        }
+    }
+
+    /// The server stops: closes an open connection, and lets a closed one go without waiting.
+    pub(crate) fn leave(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        self.close(shard, code, reason);
+        let mut state = self.state.borrow_mut();
+        // A handler process still takes what it has not seen; others come no more.
+        state.abandoned = state.route.inbox().is_none();
+        if state.abandoned && state.phase != Phase::Talking && !state.told {
+            self.give_up(shard, &mut state);
+        }
+        if state.deadline != 0 {
+            state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
+        }
+        if state.phase == Phase::Lingering {
+            state.patient = false;
+            if state.shut {
+                self.lose(shard, &mut state);
+            }
+            state.wake();
+        }
+    }
+
+    /// Drops the socket whatever is left to say.
+    pub(crate) fn abort(self: &Rc<Self>, shard: &Shard) {
+        let mut state = self.state.borrow_mut();
+        if let Some(stream) = &state.stream {
+            // Unsent data would keep the kernel busy with a peer that does not read.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        self.lose(shard, &mut state);
+        state.wake();
+    }
+
+    /// Looks at the clock. False once there is no reason to look again.
+    pub(crate) fn sweep(self: &Rc<Self>, shard: &Shard, now: u32) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.deadline != 0 && now >= state.deadline {
+            let missed = state.unattached && !state.is_closing();
+            drop(state);
+            if missed {
+                self.orphan(shard, "no handler");
+            } else {
+                self.abort(shard);
+            }
+            state = self.state.borrow_mut();
+        }
+        let full = state.wants_write && shard.handle.slots.is_full(self.id);
+        match (full, state.full_since) {
+            (false, _) => state.full_since = 0,
+            (true, 0) => state.full_since = now,
+            (true, since) => {
+                let limit = ticks(self.server.config.send_timeout);
+                if now - since >= limit && state.phase == Phase::Talking {
+                    state.full_since = 0;
+                    self.limit_patience(shard, &mut state);
+                    drop(state);
+                    self.fail(shard, 1008, "send timeout");
+                    return true;
+                }
+            }
+        }
+        state.watched = state.wants_write || state.deadline != 0;
+        state.watched
+    }
+
+    pub(super) fn limit_patience(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        state.deadline = shard.now() + ticks(self.server.config.close_timeout);
+        self.watch(shard, state);
+    }
+
+    pub(super) fn watch(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        if !state.watched {
+            state.watched = true;
+            shard.watch(self);
+        }
+    }
+
+    /// The protocol is over: tells the receiver, and lets the socket go when all is written.
+    pub(super) fn end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
+        shard.handle.slots.set_closing(self.id);
+        self.server.vacate();
+        state.phase = Phase::Lingering;
+        let mut now = false;
+        self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));
+        if now {
+            self.tell(shard, state);
+        } else if state.abandoned {
+            self.give_up(shard, state);
+        }
+        state.deadline = shard.now() + ticks(LINGER);
+        self.watch(shard, state);
+        self.soil(shard, state);
+    }
+
+    /// Nobody will ask for what is held, or come for it: only the end is told.
+    pub(super) fn give_up(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        let held = state.held.take();
+        let last = held.and_then(|held| held.closed());
+        if let Some((code, reason)) = last {
+            self.deliver(shard, state, |delivery| {
+                delivery.closed(code, &reason);
+            });
+            state.held = None;
+        }
+        state.info = None;
+        self.tell(shard, state);
+    }
+
+    /// The close event is delivered: from here on the id names nothing.
+    pub(super) fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        state.told = true;
+        self.attached(state);
+        shard.forget(self);
+        if state.phase == Phase::Gone {
+            shard.retire(self);
+        }
+    }
+
+    /// The transport has ended.
+    pub(super) fn lose(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        if state.phase == Phase::Gone {
+            return;
+        }
+        if state.phase == Phase::Talking {
+            let CloseReason { code, reason, .. } = state.session.eof();
+            self.end(shard, state, code, &reason);
+        }
+        state.phase = Phase::Gone;
+        state.stream = None;
+        state.outbox.clear();
+        state.deadline = if state.unattached {
+            shard.now() + ticks(self.server.config.attach_timeout)
+        } else {
+            0
+        };
+        state.wants_write = false;
+        shard.left(&self.server);
+        if state.told {
+            shard.retire(self);
+        }
+    }
+}

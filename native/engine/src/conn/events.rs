@@ -1,0 +1,139 @@
+//! The way of events to the receiver: credits, room, and what is held back meanwhile.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::{Conn, Phase, State};
+use crate::active::SetActive;
+use crate::deliver::{Delivery, Outcome, Route};
+use crate::server::bump;
+use crate::shard::{Shard, ticks};
+
+impl Conn {
+    /// Gives the connection its receiver, which hears of it first and then gets what was held.
+    pub(crate) fn set_route(self: &Rc<Self>, shard: &Shard, route: Route) {
+        let mut state = self.state.borrow_mut();
+        state.route = route;
+        if self.attached(&mut state) && !state.is_closing() {
+            state.deadline = 0;
+        }
+        let info = state.info.take();
+        self.deliver(shard, &mut state, |delivery| {
+            if let Some(info) = info {
+                delivery.notify(|batch, conn| batch.push_open(conn, info));
+            }
+            delivery.pump();
+        });
+        self.after_pump(shard, &mut state);
+    }
+
+    /// The connection is to get a process of its own.
+    pub(crate) fn await_process(self: &Rc<Self>, shard: &Shard) {
+        let mut state = self.state.borrow_mut();
+        state.unattached = true;
+        let unattached = &self.server.counters.unattached;
+        unattached.fetch_add(1, Ordering::Relaxed);
+        state.deadline = shard.now() + ticks(self.server.config.attach_timeout);
+        self.watch(shard, &mut state);
+    }
+
+    /// The process behind this inbox has been asked for one.
+    pub(crate) fn announced_to(&self, acceptor: u64) {
+        if let Some(info) = &mut self.state.borrow_mut().info {
+            info.acceptor = acceptor;
+        }
+    }
+
+    pub(crate) fn waits_for(&self, acceptor: u64) -> bool {
+        let state = self.state.borrow();
+        state.unattached && state.info.as_ref().is_some_and(|i| i.acceptor == acceptor)
+    }
+
+    /// The wait for a process is over. False if there was none.
+    pub(super) fn attached(&self, state: &mut State) -> bool {
+        let waited = std::mem::take(&mut state.unattached);
+        if waited {
+            let unattached = &self.server.counters.unattached;
+            unattached.fetch_sub(1, Ordering::Relaxed);
+        }
+        waited
+    }
+
+    /// Moves the connection to another plain process.
+    pub(crate) fn set_owner(self: &Rc<Self>, shard: &Shard, route: Route) {
+        let mut state = self.state.borrow_mut();
+        if matches!(state.route, Route::Push(_)) {
+            state.route = route;
+            self.deliver(shard, &mut state, |delivery| delivery.pump());
+            self.after_pump(shard, &mut state);
+        }
+    }
+
+    pub(crate) fn set_active(self: &Rc<Self>, shard: &Shard, change: SetActive) {
+        let mut state = self.state.borrow_mut();
+        let ran_out = state.active.set(change);
+        self.deliver(shard, &mut state, |delivery| {
+            if ran_out {
+                delivery.notify(|batch, conn| batch.push_passive(conn));
+            }
+            delivery.pump();
+        });
+        self.after_pump(shard, &mut state);
+    }
+
+    /// There is room in the inbox. If it is not enough, the connection waits again. True if
+    /// something was delivered.
+    pub(crate) fn resume(self: &Rc<Self>, shard: &Shard) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.waiting = false;
+        let before = state.held_cost();
+        self.deliver(shard, &mut state, |delivery| delivery.pump());
+        self.after_pump(shard, &mut state);
+        state.held_cost() != before
+    }
+
+    pub(super) fn deliver(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut State,
+        work: impl FnOnce(&mut Delivery<'_>),
+    ) {
+        let State {
+            route,
+            held,
+            active,
+            share,
+            ..
+        } = state;
+        let mut delivery = Delivery::new(self.id, route, held, active, share);
+        work(&mut delivery);
+        let mut outcome = delivery.finish();
+        outcome.messages = 0;
+        self.settle(shard, state, outcome);
+    }
+
+    pub(super) fn settle(self: &Rc<Self>, shard: &Shard, state: &mut State, outcome: Outcome) {
+        if outcome.messages > 0 {
+            state.frames_in += outcome.messages;
+            bump(&self.server.counters.frames_in, outcome.messages);
+        }
+        if outcome.ring {
+            shard.touch(&state.route);
+        }
+        if outcome.wait && !state.waiting {
+            state.waiting = true;
+            shard.wait(self, &state.route);
+        }
+        if outcome.dead {
+            shard.orphan_later(self);
+        }
+    }
+
+    /// After held events have moved: the last one may have gone, or reading may go on.
+    pub(super) fn after_pump(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        if state.phase != Phase::Talking && !state.told && state.held.is_none() {
+            self.tell(shard, state);
+        }
+        state.wake();
+    }
+}

@@ -1,0 +1,233 @@
+//! The bytes of a connection: what is read, what is written, and when.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use sockeye_protocol::{By, CloseReason, Progress};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Conn, Phase, State};
+use crate::deliver::Delivery;
+use crate::outbox::Part;
+use crate::server::bump;
+use crate::shard::Shard;
+
+/// A connection whose receiver wants nothing goes on reading until it holds this much, so that
+/// pings behind a few messages are still answered.
+const HOLD: usize = 16 * 1024;
+
+/// How much is read at once while the receiver is behind.
+const SMALL_READ: usize = 8 * 1024;
+
+/// Answers to pings that may wait in the queue before reading stops.
+const OWED: usize = 64 * 1024;
+
+impl Conn {
+    /// Queues a part of a buffer. Its bytes have been counted in the slot.
+    pub(crate) fn send(self: &Rc<Self>, shard: &Shard, part: Part) {
+        let mut state = self.state.borrow_mut();
+        if state.session.is_open() {
+            state.outbox.push(part);
+            self.soil(shard, &mut state);
+        }
+    }
+
+    /// Writes what is queued, as much as the socket takes.
+    pub(crate) fn flush(self: &Rc<Self>, shard: &Shard) {
+        let mut state = self.state.borrow_mut();
+        state.dirty = false;
+        self.write_out(shard, &mut state);
+    }
+
+    /// Takes in bytes that came with the handshake or from the socket.
+    pub(crate) fn receive(self: &Rc<Self>, shard: &Shard, input: &mut [u8]) {
+        let mut state = self.state.borrow_mut();
+        self.take_in(shard, &mut state, input);
+    }
+
+    pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut State, input: &mut [u8]) {
+        bump(&self.server.counters.bytes_in, input.len() as u64);
+        // Whatever came, the turn that follows also looks at what other threads ask.
+        shard.schedule();
+        let mut out = shard.scratch.borrow_mut();
+        out.clear();
+        let State {
+            session,
+            route,
+            held,
+            active,
+            share,
+            ..
+        } = state;
+        let mut delivery = Delivery::new(self.id, route, held, active, share);
+        let progress = session.receive(input, &self.server.config.limits, &mut out, &mut delivery);
+        let outcome = delivery.finish();
+        self.settle(shard, state, outcome);
+        if !out.is_empty() {
+            self.owe(shard, state, &out);
+        }
+        if let Progress::Finished(CloseReason { code, reason, by }) = progress
+            && state.phase == Phase::Talking
+        {
+            // The peer has answered our close frame: it has read all there was.
+            state.patient = by != By::Local;
+            self.end(shard, state, code, &reason);
+        }
+    }
+
+    /// Queues bytes that the protocol owes the peer.
+    pub(super) fn owe(self: &Rc<Self>, shard: &Shard, state: &mut State, out: &[u8]) {
+        state.owed += out.len();
+        shard.handle.slots.charge(self.id, out.len());
+        state.outbox.push_bytes(out);
+        self.soil(shard, state);
+    }
+
+    pub(super) fn soil(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        // One that waits for the socket is flushed by its task.
+        if !state.dirty && !state.wants_write {
+            state.dirty = true;
+            shard.soiled(self);
+        }
+    }
+
+    pub(super) fn write_out(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        let Some(stream) = &state.stream else { return };
+        match state.outbox.write(stream) {
+            Ok((n, done)) => {
+                if n > 0 {
+                    shard.handle.slots.release(self.id, n);
+                    bump(&self.server.counters.bytes_out, n as u64);
+                }
+                let blocked = !done && !state.wants_write;
+                state.wants_write = !done;
+                // Which of the bytes were owed is not known: those that went first, say.
+                let stuffed = state.owed > OWED;
+                state.owed = if done {
+                    0
+                } else {
+                    state.owed.saturating_sub(n)
+                };
+                if stuffed && state.owed <= OWED {
+                    state.wake();
+                }
+                if !done {
+                    self.watch(shard, state);
+                }
+                // The task must ask the socket to tell when it is writable, or shut it down.
+                if blocked || (done && state.phase == Phase::Lingering) {
+                    state.wake();
+                }
+            }
+            Err(_) => {
+                self.lose(shard, state);
+                state.wake();
+            }
+        }
+    }
+
+    fn poll(self: &Rc<Self>, shard: &Shard, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        if state.waker.is_none() {
+            state.waker = Some(cx.waker().clone());
+        }
+        loop {
+            let Some(stream) = &mut state.stream else {
+                return Poll::Ready(());
+            };
+            if state.wants_write {
+                match stream.poll_write_ready(cx) {
+                    Poll::Ready(Ok(())) => {
+                        self.write_out(shard, state);
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => {
+                        self.lose(shard, state);
+                        continue;
+                    }
+                    Poll::Pending => {}
+                }
+            } else if state.phase == Phase::Lingering && !state.shut && state.outbox.is_empty() {
+                state.shut = true;
+                let shut = Pin::new(stream).poll_shutdown(cx);
+                if !state.patient || matches!(shut, Poll::Ready(Err(_))) {
+                    self.lose(shard, state);
+                }
+                continue;
+            }
+            let Some(len) = state.read_size() else {
+                return Poll::Pending;
+            };
+            let Some(stream) = &mut state.stream else {
+                return Poll::Ready(());
+            };
+            let mut buffer = shard.read_buffer.borrow_mut();
+            let room = buffer.len().min(len);
+            let mut read = ReadBuf::new(buffer.get_mut(..room).unwrap_or_default());
+            match Pin::new(stream).poll_read(cx, &mut read) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => self.lose(shard, state),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                    // Who writes no more may still read, and wait for the answer to its close.
+                    self.write_out(shard, state);
+                    self.lose(shard, state);
+                }
+                Poll::Ready(Ok(())) => {
+                    let full = read.remaining() == 0;
+                    if state.phase == Phase::Talking {
+                        self.take_in(shard, state, read.filled_mut());
+                    }
+                    if full {
+                        // There may be more: the others first, and other threads.
+                        shard.schedule();
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// How much to read next; none while there is no place to put it.
+    fn read_size(&self) -> Option<usize> {
+        if self.owed > OWED {
+            return None;
+        }
+        match &self.held {
+            // The session throws away what comes after our close frame.
+            _ if !self.session.is_open() => Some(SMALL_READ),
+            Some(held) => (held.cost() + self.session.buffered() < HOLD).then_some(SMALL_READ),
+            None if self.route.inbox().is_some_and(|inbox| inbox.is_crowded()) => Some(SMALL_READ),
+            None => Some(usize::MAX),
+        }
+    }
+}
+
+/// The task of a connection. It runs when there is something to read, when a full socket can
+/// be written again, and when somebody wakes it.
+pub(crate) struct Task {
+    pub(crate) conn: Rc<Conn>,
+    pub(crate) shard: Rc<Shard>,
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Task { conn, shard } = &*self;
+        let work = std::panic::AssertUnwindSafe(|| conn.poll(shard, cx));
+        match std::panic::catch_unwind(work) {
+            Ok(poll) => poll,
+            Err(_) => {
+                // A defect of ours costs this connection only.
+                conn.fail(shard, 1011, "internal error");
+                conn.abort(shard);
+                Poll::Ready(())
+            }
+        }
+    }
+}

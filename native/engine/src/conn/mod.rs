@@ -1,0 +1,187 @@
+//! A connection after its handshake.
+//!
+//! Here its state; in `events` the way to its receiver, in `io` the task that moves its
+//! bytes, in `ending` how it ends.
+
+mod ending;
+mod events;
+mod io;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use sockeye_protocol::{Role, Session};
+use tokio::net::TcpStream;
+
+use crate::active::Active;
+use crate::batch::OpenInfo;
+use crate::deliver::{Held, Route};
+use crate::id::ConnId;
+use crate::inbox::Share;
+use crate::op::ConnStats;
+use crate::outbox::Outbox;
+use crate::server::Server;
+use crate::shard::Shard;
+
+pub(crate) use io::Task;
+
+/// Facts that never change.
+pub(crate) struct Meta {
+    pub(crate) peer: std::net::SocketAddr,
+    pub(crate) path: Box<str>,
+    pub(crate) query: Box<str>,
+    pub(crate) subprotocol: Option<Box<str>>,
+    pub(crate) opened: Instant,
+}
+
+pub(crate) struct Conn {
+    pub(crate) id: ConnId,
+    pub(crate) server: Arc<Server>,
+    /// Its place in the shard's list of the server's connections.
+    pub(crate) member: Cell<u32>,
+    meta: Box<Meta>,
+    state: RefCell<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Open, or our close frame is out.
+    Talking,
+    /// All is said: write what is left, then wait for the peer to hang up.
+    Lingering,
+    /// The socket is gone.
+    Gone,
+}
+
+struct State {
+    stream: Option<TcpStream>,
+    session: Session,
+    outbox: Outbox,
+    route: Route,
+    held: Option<Box<Held>>,
+    /// Kept until the receiver is known.
+    info: Option<Box<OpenInfo>>,
+    waker: Option<Waker>,
+    frames_in: u64,
+    /// Bytes in the outbox that the peer made us owe.
+    owed: usize,
+    /// Shard time at which patience ends; 0 for never.
+    deadline: u32,
+    /// Shard time since which the queue is full; 0 for not full.
+    full_since: u32,
+    share: Share,
+    active: Active,
+    phase: Phase,
+    /// The close event is with the receiver.
+    told: bool,
+    wants_write: bool,
+    /// The socket is shut down for writing.
+    shut: bool,
+    /// After that, wait for the peer to hang up: closing a socket that still receives would
+    /// take from the peer what it has not read yet.
+    patient: bool,
+    /// Counted as one that waits for a process of its own.
+    unattached: bool,
+    /// Nobody will come for what is left to tell.
+    abandoned: bool,
+    /// On the shard's lists: to flush, waiting for room, watched by the sweep.
+    dirty: bool,
+    waiting: bool,
+    watched: bool,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        id: ConnId,
+        server: Arc<Server>,
+        stream: TcpStream,
+        info: Box<OpenInfo>,
+    ) -> Rc<Self> {
+        let active = server.config.active;
+        Rc::new(Conn {
+            id,
+            member: Cell::new(0),
+            meta: Box::new(Meta {
+                peer: info.peer,
+                path: info.request.path().into(),
+                query: info.request.query().into(),
+                subprotocol: info.subprotocol.clone(),
+                opened: Instant::now(),
+            }),
+            state: RefCell::new(State {
+                stream: Some(stream),
+                session: Session::new(Role::Server),
+                outbox: Outbox::default(),
+                route: Route::None,
+                held: None,
+                info: Some(info),
+                waker: None,
+                frames_in: 0,
+                owed: 0,
+                deadline: 0,
+                full_since: 0,
+                share: Share::default(),
+                active,
+                phase: Phase::Talking,
+                told: false,
+                wants_write: false,
+                shut: false,
+                patient: true,
+                unattached: false,
+                abandoned: false,
+                dirty: false,
+                waiting: false,
+                watched: false,
+            }),
+            server,
+        })
+    }
+
+    /// Whether its events go to this inbox or plain process.
+    pub(crate) fn is_routed_to(&self, key: u64, owner: bool) -> bool {
+        match &self.state.borrow().route {
+            Route::Pull(inbox) => !owner && inbox.key() == key,
+            Route::Push(staging) => owner && staging.owner.key() == key,
+            Route::None => false,
+        }
+    }
+
+    pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {
+        let state = self.state.borrow();
+        ConnStats {
+            peer: self.meta.peer,
+            path: self.meta.path.clone(),
+            query: self.meta.query.clone(),
+            subprotocol: self.meta.subprotocol.clone(),
+            age: self.meta.opened.elapsed().as_millis() as u64,
+            queue: shard.handle.slots.queued(self.id),
+            held: state.held_cost(),
+            frames_in: state.frames_in,
+            active: state.active,
+        }
+    }
+}
+
+impl State {
+    /// Whether the deadline is for the peer to end what it or we have begun to end.
+    fn is_closing(&self) -> bool {
+        match self.phase {
+            Phase::Talking => !self.session.is_open(),
+            Phase::Lingering => true,
+            Phase::Gone => false,
+        }
+    }
+
+    fn held_cost(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.cost())
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}

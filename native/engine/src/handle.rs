@@ -1,0 +1,125 @@
+//! How other threads reach a shard: its slots, its queues, and its one alarm clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use tokio::sync::Notify;
+
+use crate::id::ConnId;
+use crate::op::{Control, Op};
+use crate::server::Server;
+use crate::slots::Slots;
+
+/// Operations that may wait for a shard.
+const OPS: usize = 8192;
+
+/// Bytes of frames for many connections that may wait for a shard.
+const FANNING: usize = 16 << 20;
+
+/// The part of a shard that every thread may use.
+pub(crate) struct Handle {
+    pub(crate) index: usize,
+    pub(crate) slots: Slots,
+    pub(crate) turn: Notify,
+    ops: Sender<Op>,
+    controls: Sender<Control>,
+    /// Bytes of frames for many connections that wait in `ops`.
+    fanning: AtomicUsize,
+    sleeping: AtomicBool,
+}
+
+/// What a shard is made of, before its thread runs.
+pub(crate) struct Parts {
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) ops: Receiver<Op>,
+    pub(crate) controls: Receiver<Control>,
+}
+
+impl Handle {
+    pub(crate) fn make(index: usize, seed: u32) -> Parts {
+        let (op_sender, ops) = crossbeam_channel::bounded(OPS);
+        let (control_sender, controls) = crossbeam_channel::unbounded();
+        let handle = Arc::new(Handle {
+            index,
+            slots: Slots::new(seed),
+            turn: Notify::new(),
+            ops: op_sender,
+            controls: control_sender,
+            fanning: AtomicUsize::new(0),
+            sleeping: AtomicBool::new(false),
+        });
+        Parts {
+            handle,
+            ops,
+            controls,
+        }
+    }
+
+    /// Hands work over. It comes back if the queue is full.
+    pub(crate) fn submit(&self, op: Op) -> Result<(), Op> {
+        match self.ops.try_send(op) {
+            Ok(()) => {
+                self.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(op) | TrySendError::Disconnected(op)) => Err(op),
+        }
+    }
+
+    /// Hands over a frame for many connections. False if too much of that kind waits.
+    pub(crate) fn fan_out(
+        &self,
+        server: &Arc<Server>,
+        frame: &Arc<Vec<u8>>,
+        except: Option<ConnId>,
+    ) -> bool {
+        let len = frame.len();
+        let waiting = self.fanning.fetch_add(len, Ordering::AcqRel);
+        let op = Op::Fanout {
+            server: server.clone(),
+            frame: frame.clone(),
+            except,
+        };
+        let room = waiting == 0 || waiting + len <= FANNING;
+        let taken = room && self.submit(op).is_ok();
+        if !taken {
+            self.fanned_out(len);
+        }
+        taken
+    }
+
+    /// A frame for many connections is with them.
+    pub(crate) fn fanned_out(&self, len: usize) {
+        self.fanning.fetch_sub(len, Ordering::AcqRel);
+    }
+
+    /// Hands over work that must not get lost. A shard that has ended needs it no more.
+    pub(crate) fn control(&self, control: Control) {
+        if self.controls.send(control).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// One wake-up for all that is handed over while the shard sleeps; none while it runs.
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
+            self.turn.notify_one();
+        }
+    }
+
+    /// Called by the runtime when it has nothing left to run.
+    pub(crate) fn before_park(&self) {
+        self.sleeping.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let work = !self.ops.is_empty() || !self.controls.is_empty();
+        if work && self.sleeping.swap(false, Ordering::SeqCst) {
+            self.turn.notify_one();
+        }
+    }
+
+    pub(crate) fn after_park(&self) {
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+}
