@@ -184,9 +184,15 @@ term(0) -> leaf(rand:uniform(8));
 term(Depth) ->
     case rand:uniform(4) of
         1 -> [term(Depth - 1) || _ <- lists:seq(1, rand:uniform(6) - 1)];
-        2 -> maps:from_list([{string(), term(Depth - 1)} || _ <- lists:seq(1, rand:uniform(40) - 1)]);
+        2 -> maps:from_list([{string(), term(Depth - 1)}
+                             || _ <- lists:seq(1, rand:uniform(width(Depth)) - 1)]);
         _ -> leaf(rand:uniform(8))
     end.
+
+%% Both kinds of maps that the VM has; wide ones at the top only, or a term in
+%% some thousands would have millions of parts.
+width(4) -> 40;
+width(_) -> 6.
 
 leaf(1) -> null;
 leaf(2) -> true;
