@@ -15,7 +15,9 @@ LOAD = TARGET / "release" / "sockeye-load"
 # One core for the server and one for the load. One scheduler, since that is what the VM takes by
 # itself when it may use one core; no busy waiting, which would be billed as work.
 SERVER_CPU, LOAD_CPU = "0", "1"
-BEAM = ["erl", "+S", "1:1", "+SDcpu", "1:1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "-noshell"]
+BEAM = ["erl", "+S", "1:1", "+SDcpu", "1:1", "-noshell"]
+NO_BUSY_WAIT = ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]
+busy_wait = False
 
 
 class Missing(Exception):
@@ -42,7 +44,7 @@ def beam(module, mode, patterns, hint):
         paths += found
     paths += [str(compiled(module, paths))]
     start = f"spawn(fun() -> {module}:main([{mode}]) end)."
-    return [*BEAM, "-pa", *paths, "-eval", start]
+    return [*BEAM, *([] if busy_wait else NO_BUSY_WAIT), "-pa", *paths, "-eval", start]
 
 
 def compiled(module, paths):
