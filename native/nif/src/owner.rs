@@ -12,7 +12,7 @@ use sockeye_engine::{ConnId, Engine};
 
 use crate::events::Format;
 use crate::process::{self, send_term};
-use crate::terms::Builder;
+use crate::terms::{Builder, map};
 use crate::watch::{self, WatchKey, Watched};
 use crate::{atoms, running};
 
@@ -256,7 +256,7 @@ impl ServerHost for HostRef {
     fn event(&self, event: Notice) {
         let Notice::AcceptFailed(text) = event;
         process::send(&self.0.pid, |b| {
-            let detail = running::single(b, b.atom(atoms::reason()), b.binary(text.as_bytes()));
+            let detail = map(b, &[(b.atom(atoms::reason()), b.binary(text.as_bytes()))]);
             b.tuple([
                 b.atom(atoms::sockeye_event()),
                 b.atom(atoms::accept_error()),

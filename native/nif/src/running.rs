@@ -8,6 +8,7 @@ use sockeye_engine::{Engine, Server};
 
 use crate::atoms;
 use crate::process;
+use crate::terms::map;
 
 /// The engine and the process that started it.
 #[derive(Clone)]
@@ -76,7 +77,7 @@ pub(crate) fn report_panics() {
             if let (true, Some(running)) = (foreign, current()) {
                 process::send(&running.owner, |b| {
                     let key = b.atom(atoms::message());
-                    let detail = single(b, key, b.binary(message.as_bytes()));
+                    let detail = map(b, &[(key, b.binary(message.as_bytes()))]);
                     b.tuple([
                         b.atom(atoms::sockeye_event()),
                         b.atom(atoms::panic()),
@@ -86,15 +87,6 @@ pub(crate) fn report_panics() {
             }
         }));
     });
-}
-
-/// A map of one pair.
-pub(crate) fn single(
-    b: crate::terms::Builder,
-    key: rustler::sys::ErlNifTerm,
-    value: rustler::sys::ErlNifTerm,
-) -> rustler::sys::ErlNifTerm {
-    crate::terms::map(b, &[(key, value)])
 }
 
 /// The process that makes this call.

@@ -113,7 +113,6 @@ impl Conn {
                 let limit = ticks(self.server.config.send_timeout);
                 if now - since >= limit && state.phase == Phase::Talking {
                     state.full_since = 0;
-                    self.limit_patience(shard, &mut state);
                     drop(state);
                     self.fail(shard, 1008, "send timeout");
                     return true;
