@@ -211,12 +211,15 @@ info_of_a_connection_test() ->
         Socket = ws_client:connect(Port, #{path => "/chat/%20?x=1&y=2",
                                            headers => [{"Sec-WebSocket-Protocol", "x, b, a"}]}),
         {Conn, {open, Open}} = sockeye_test:event(),
-        {ok, Local} = inet:sockname(Socket),
+        {ok, Client} = inet:sockname(Socket),
+        {ok, Ours} = inet:peername(Socket),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
-                       peer := Local, headers := #{<<"host">> := <<"localhost">>}}, Open),
+                       peer := Client, local := Ours, tls := undefined,
+                       http_version := {1, 1}, headers := #{<<"host">> := <<"localhost">>}}, Open),
         Info = sockeye:info(Conn),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
-                       peer := Local, queue := 0}, Info),
+                       peer := Client, local := Ours, tls := undefined,
+                       http_version := {1, 1}, queue := 0}, Info),
         #{age := Age} = Info,
         ?assert(is_integer(Age) andalso Age >= 0 andalso Age < 60000)
     end).

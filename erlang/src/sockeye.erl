@@ -61,6 +61,7 @@
 -export_type([send_error/0]).
 -export_type([start_error/0]).
 -export_type([server_info/0]).
+-export_type([endpoint/0]).
 -export_type([conn_info/0]).
 
 -opaque conn() :: {sockeye_conn, pos_integer()}.
@@ -181,9 +182,14 @@
 %% `frames_in', `frames_out', `bytes_in' and `bytes_out' count since the start;
 %% `dropped' counts frames of broadcasts that met a full queue.
 
--type conn_info() :: #{peer := {inet:ip_address(), inet:port_number()}, path := binary(),
+-type endpoint() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.
+%% An address and a port, or the name of a Unix socket: a path, a zero byte and
+%% an abstract name, or nothing for a client that has not bound its socket.
+
+-type conn_info() :: #{peer := endpoint(), local := endpoint(), path := binary(),
                        atom() => term()}.
-%% Also `query', `subprotocol' (`undefined' if none), `age' in milliseconds,
+%% Also `query', `tls' (`undefined' without), `http_version', a pair such as
+%% `{1, 1}', `subprotocol' (`undefined' if none), `age' in milliseconds,
 %% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
 %% those that were read and wait for credits or room. The map of the event `open'
 %% has no counters yet, but `headers': names in lower case, values as they came.

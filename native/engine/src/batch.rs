@@ -1,9 +1,8 @@
 //! Events on their way to a receiver: small payloads side by side in one arena.
 
-use std::net::SocketAddr;
-
 use sockeye_protocol::handshake::Request;
 
+use crate::front::visitor::Visitor;
 use crate::id::ConnId;
 
 /// Payloads from this size on keep the buffer they arrived in.
@@ -15,8 +14,8 @@ pub const EVENT_COST: usize = 64;
 /// What an accepted handshake told.
 #[derive(Debug)]
 pub struct OpenInfo {
-    /// The peer's address.
-    pub peer: SocketAddr,
+    /// Both ends, and the way between them.
+    pub visitor: Visitor,
     /// The request line and headers.
     pub request: Request,
     /// The subprotocol that was agreed on.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::ServerConfig;
-use crate::handshake;
+use crate::front::visitor::{Peer, Visitor};
+use crate::front::{self, Arrival};
 use crate::host::Notice;
 use crate::op::Control;
 use crate::server::{Seat, Server, bump};
@@ -101,14 +102,18 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: tokio::ne
                 shard.schedule();
                 let Some(seat) = server.enter() else {
                     bump(&server.counters.rejected, 1);
-                    handshake::refuse(&stream);
+                    front::refuse(&stream);
                     continue;
                 };
+                let Ok(local) = stream.local_addr() else {
+                    continue;
+                };
+                let visitor = Visitor::new(Peer::from(peer), Peer::from(local));
                 next = (next + 1) % shard.all.len();
                 if next == shard.handle.index {
-                    handshake::start_here(shard, seat, stream, peer);
+                    front::start_here(shard, seat, stream, visitor);
                 } else {
-                    hand_over(shard, next, seat, stream, peer);
+                    hand_over(shard, next, seat, stream, visitor);
                 }
             }
             Err(e) if is_peers_fault(&e) => {}
@@ -128,10 +133,14 @@ fn hand_over(
     to: usize,
     seat: Seat,
     stream: tokio::net::TcpStream,
-    peer: std::net::SocketAddr,
+    visitor: Visitor,
 ) {
-    if let (Ok(stream), Some(handle)) = (stream.into_std(), shard.all.get(to)) {
-        handle.control(Control::Accepted { seat, stream, peer });
+    if let (Ok(socket), Some(handle)) = (stream.into_std(), shard.all.get(to)) {
+        handle.control(Control::Accepted(Arrival {
+            seat,
+            socket,
+            visitor,
+        }));
     }
 }
 

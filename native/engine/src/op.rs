@@ -1,15 +1,16 @@
 //! What other threads ask of a shard.
 
-use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::active::SetActive;
+use crate::front::Arrival;
+use crate::front::visitor::Visitor;
 use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::Listening;
-use crate::server::{Seat, Server};
+use crate::server::Server;
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +87,7 @@ pub(crate) enum Op {
 
 /// Rare work that must not get lost: at most one at a time for each server, inbox or connection.
 pub(crate) enum Control {
-    Accepted {
-        seat: Seat,
-        stream: TcpStream,
-        peer: SocketAddr,
-    },
+    Accepted(Arrival),
     Listen(Listening),
     /// There is room in the inbox again.
     Resume(u64),
@@ -122,8 +119,8 @@ pub(crate) enum Control {
 /// What a shard knows of one connection.
 #[derive(Clone, Debug)]
 pub struct ConnStats {
-    /// The peer's address.
-    pub peer: SocketAddr,
+    /// Both ends, and the way between them.
+    pub visitor: Visitor,
     /// Path of the request.
     pub path: Box<str>,
     /// Query of the request, without the question mark.

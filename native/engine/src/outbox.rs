@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::task::Waker;
 
-use tokio::net::TcpStream;
+use crate::transport::Transport;
 
 /// Parts that one system call writes.
 const SLICES: usize = 64;
@@ -97,8 +98,12 @@ impl Outbox {
         self.push(Part::new(Arc::new(bytes.to_vec()), 0, len));
     }
 
-    /// Writes as much as the socket takes. The number of bytes, and whether all is written.
-    pub(crate) fn write(&mut self, stream: &TcpStream) -> io::Result<(usize, bool)> {
+    /// Writes as much as the transport takes. The number of bytes, and whether all is written.
+    pub(crate) fn write(
+        &mut self,
+        stream: &mut Transport,
+        waker: &Waker,
+    ) -> io::Result<(usize, bool)> {
         let mut total = 0;
         while let Some(first) = &self.first {
             let result = match &self.rest {
@@ -109,9 +114,9 @@ impl Outbox {
                         *slice = IoSlice::new(part.bytes());
                         n += 1;
                     }
-                    stream.try_write_vectored(slices.get(..n).unwrap_or_default())
+                    stream.try_write(slices.get(..n).unwrap_or_default(), waker)
                 }
-                _ => stream.try_write(first.bytes()),
+                _ => stream.try_write(&[IoSlice::new(first.bytes())], waker),
             };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -127,7 +132,11 @@ impl Outbox {
                 Err(e) => return Err(e),
             }
         }
-        Ok((total, true))
+        match stream.try_flush(waker) {
+            Ok(()) => Ok((total, true)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok((total, false)),
+            Err(e) => Err(e),
+        }
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -252,7 +261,7 @@ mod tests {
     async fn full_socket() {
         use tokio::io::AsyncReadExt;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap())
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
@@ -269,9 +278,12 @@ mod tests {
             got
         });
         let mut total = 0;
+        let mut stream = Transport::Tcp(stream);
         loop {
-            stream.writable().await.unwrap();
-            let (n, done) = outbox.write(&stream).unwrap();
+            std::future::poll_fn(|cx| stream.poll_write_ready(cx))
+                .await
+                .unwrap();
+            let (n, done) = outbox.write(&mut stream, Waker::noop()).unwrap();
             total += n;
             if done {
                 break;

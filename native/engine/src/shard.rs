@@ -12,10 +12,10 @@ use crossbeam_channel::Receiver;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::batch::OpenInfo;
 use crate::config::Mode;
 use crate::conn::{Conn, Task};
 use crate::deliver::{Route, Staging};
+use crate::front::Opened;
 use crate::handle::{Handle, Parts};
 use crate::host::Owner;
 use crate::id::ConnId;
@@ -68,7 +68,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    fn new(parts: Parts, all: Arc<[Arc<Handle>]>, after_bells: fn()) -> Rc<Self> {
+    pub(crate) fn new(parts: Parts, all: Arc<[Arc<Handle>]>, after_bells: fn()) -> Rc<Self> {
         Rc::new(Shard {
             handle: parts.handle,
             after_bells,
@@ -128,26 +128,21 @@ impl Shard {
     }
 
     /// Takes in a socket whose handshake is done, with the bytes that followed it.
-    pub(crate) fn adopt(
-        self: &Rc<Self>,
-        seat: Seat,
-        stream: tokio::net::TcpStream,
-        info: Box<OpenInfo>,
-        mut rest: Vec<u8>,
-    ) {
+    pub(crate) fn adopt(self: &Rc<Self>, seat: Seat, mut opened: Opened) {
+        let mut rest = std::mem::take(&mut opened.rest);
         let slot = self.free.borrow_mut().pop();
         let slot = slot.unwrap_or_else(|| self.conns.borrow().len() as u32);
         let (limit, label) = (seat.server.config.send_queue_size, seat.server.label());
-        let opened = self
+        let id = self
             .handle
             .slots
             .open(self.handle.index, slot, limit, label);
-        let Some(id) = opened else {
+        let Some(id) = id else {
             // Sixteen million connections: the socket is dropped.
             return;
         };
         let server = seat.hand_over();
-        let conn = Conn::new(id, server.clone(), stream, info);
+        let conn = Conn::new(id, server.clone(), opened);
         {
             let mut conns = self.conns.borrow_mut();
             if slot as usize == conns.len() {
@@ -378,7 +373,7 @@ impl Shard {
             .insert(number, (server.serial(), task.abort_handle()));
     }
 
-    async fn sweeper(self: Rc<Self>) {
+    pub(crate) async fn sweeper(self: Rc<Self>) {
         loop {
             if self.lists.watched.len() == 0 {
                 self.sweep.notified().await;
@@ -397,7 +392,7 @@ impl Shard {
         }
     }
 
-    async fn turns(self: Rc<Self>) {
+    pub(crate) async fn turns(self: Rc<Self>) {
         loop {
             self.handle.turn.notified().await;
             let work = std::panic::AssertUnwindSafe(|| self.turn());

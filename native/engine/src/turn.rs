@@ -16,7 +16,7 @@ use crate::op::{Control, Frames, Op, Part};
 use crate::outbox;
 use crate::server::{Server, bump};
 use crate::shard::Shard;
-use crate::{handshake, listener};
+use crate::{front, listener};
 
 /// Operations of one turn; the sockets come next, then the rest.
 const MOST: usize = 1024;
@@ -150,9 +150,7 @@ impl Shard {
 
     fn control(self: &Rc<Self>, control: Control) {
         match control {
-            Control::Accepted { seat, stream, peer } => {
-                handshake::start(self, seat, stream, peer);
-            }
+            Control::Accepted(arrival) => front::start(self, arrival),
             Control::Listen(listening) => listener::start(self, listening),
             Control::Resume(key) => self.resume(key),
             Control::InboxDied(inbox) => self.inbox_died(&inbox),

@@ -251,23 +251,21 @@ fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
         Active::Once => b.atom(atoms::once()),
         Active::Count(n) => b.integer(n.into()),
     };
-    map(
-        b,
-        &[
-            (b.atom(atoms::peer()), events::peer(b, stats.peer)),
-            (b.atom(atoms::path()), b.binary(stats.path.as_bytes())),
-            (b.atom(atoms::query()), b.binary(stats.query.as_bytes())),
-            (
-                b.atom(atoms::subprotocol()),
-                events::subprotocol(b, stats.subprotocol.as_deref()),
-            ),
-            (b.atom(atoms::age()), b.integer(stats.age)),
-            (b.atom(atoms::queue()), b.integer(stats.queue as u64)),
-            (b.atom(atoms::held()), b.integer(stats.held as u64)),
-            (b.atom(atoms::frames_in()), b.integer(stats.frames_in)),
-            (b.atom(atoms::active()), active),
-        ],
-    )
+    let mut pairs = events::visitor(b, &stats.visitor).to_vec();
+    pairs.extend([
+        (b.atom(atoms::path()), b.binary(stats.path.as_bytes())),
+        (b.atom(atoms::query()), b.binary(stats.query.as_bytes())),
+        (
+            b.atom(atoms::subprotocol()),
+            events::subprotocol(b, stats.subprotocol.as_deref()),
+        ),
+        (b.atom(atoms::age()), b.integer(stats.age)),
+        (b.atom(atoms::queue()), b.integer(stats.queue as u64)),
+        (b.atom(atoms::held()), b.integer(stats.held as u64)),
+        (b.atom(atoms::frames_in()), b.integer(stats.frames_in)),
+        (b.atom(atoms::active()), active),
+    ]);
+    map(b, &pairs)
 }
 
 #[rustler::nif]

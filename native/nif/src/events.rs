@@ -3,6 +3,7 @@
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
 use sockeye_engine::batch::{Event, OpenInfo};
+use sockeye_engine::{Peer, TlsFacts, Visitor};
 use sockeye_json::{Error as JsonError, ErrorKind};
 
 use crate::atoms;
@@ -77,9 +78,54 @@ fn invalid(b: Builder, bytes: &[u8], error: &JsonError) -> ErlNifTerm {
     b.tuple([b.atom(atoms::invalid_json()), b.binary(bytes), why])
 }
 
-pub(crate) fn peer(b: Builder, address: std::net::SocketAddr) -> ErlNifTerm {
-    let ip = ip(b, address.ip());
-    b.tuple([ip, b.integer(address.port().into())])
+/// `{Ip, Port}` or `{local, Path}`, as `inet` has them.
+pub(crate) fn peer(b: Builder, peer: &Peer) -> ErlNifTerm {
+    match peer {
+        Peer::Inet(address, port) => b.tuple([ip(b, *address), b.integer((*port).into())]),
+        Peer::Unix(path) => b.tuple([b.atom(atoms::local()), b.binary(path)]),
+    }
+}
+
+/// What a connection knows of both ends, as pairs of a map.
+pub(crate) fn visitor(b: Builder, visitor: &Visitor) -> [(ErlNifTerm, ErlNifTerm); 4] {
+    let (major, minor) = visitor.http_version;
+    let version = [major, minor].map(|n| b.integer(n.into()));
+    [
+        (b.atom(atoms::peer()), peer(b, &visitor.peer)),
+        (b.atom(atoms::local()), peer(b, &visitor.local)),
+        (b.atom(atoms::tls()), tls(b, visitor.tls.as_deref())),
+        (b.atom(atoms::http_version()), b.tuple(version)),
+    ]
+}
+
+fn tls(b: Builder, facts: Option<&TlsFacts>) -> ErlNifTerm {
+    let Some(facts) = facts else {
+        return b.atom(atoms::undefined());
+    };
+    let optional = |bytes: Option<&[u8]>| match bytes {
+        Some(bytes) => b.binary(bytes),
+        None => b.atom(atoms::undefined()),
+    };
+    let version = match facts.version {
+        (1, 2) => atoms::tlsv1_2(),
+        _ => atoms::tlsv1_3(),
+    };
+    map(
+        b,
+        &[
+            (b.atom(atoms::version()), b.atom(version)),
+            (b.atom(atoms::cipher()), b.binary(facts.cipher.as_bytes())),
+            (
+                b.atom(atoms::sni()),
+                optional(facts.sni.as_deref().map(str::as_bytes)),
+            ),
+            (b.atom(atoms::alpn()), optional(facts.alpn.as_deref())),
+            (
+                b.atom(atoms::peer_cert()),
+                optional(facts.peer_cert.as_deref()),
+            ),
+        ],
+    )
 }
 
 pub(crate) fn ip(b: Builder, ip: std::net::IpAddr) -> ErlNifTerm {
@@ -98,19 +144,17 @@ pub(crate) fn subprotocol(b: Builder, subprotocol: Option<&str>) -> ErlNifTerm {
 
 fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
     let request = &info.request;
-    map(
-        b,
-        &[
-            (b.atom(atoms::peer()), peer(b, info.peer)),
-            (b.atom(atoms::path()), b.binary(request.path().as_bytes())),
-            (b.atom(atoms::query()), b.binary(request.query().as_bytes())),
-            (
-                b.atom(atoms::subprotocol()),
-                subprotocol(b, info.subprotocol.as_deref()),
-            ),
-            (b.atom(atoms::headers()), headers(b, info)),
-        ],
-    )
+    let mut pairs = visitor(b, &info.visitor).to_vec();
+    pairs.extend([
+        (b.atom(atoms::path()), b.binary(request.path().as_bytes())),
+        (b.atom(atoms::query()), b.binary(request.query().as_bytes())),
+        (
+            b.atom(atoms::subprotocol()),
+            subprotocol(b, info.subprotocol.as_deref()),
+        ),
+        (b.atom(atoms::headers()), headers(b, info)),
+    ]);
+    map(b, &pairs)
 }
 
 /// Names in lower case; the values of a name that comes several times, joined with a comma as

@@ -84,9 +84,8 @@ impl Conn {
     /// Drops the socket whatever is left to say.
     pub(crate) fn abort(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        if let Some(stream) = &state.stream {
-            // Unsent data would keep the kernel busy with a peer that does not read.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        if let Some(stream) = &mut state.stream {
+            stream.abort();
         }
         self.lose(shard, &mut state);
         state.wake();

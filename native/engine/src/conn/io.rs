@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use sockeye_protocol::{By, CloseReason, Progress};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -93,8 +93,18 @@ impl Conn {
     }
 
     pub(super) fn write_out(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        let Some(stream) = &state.stream else { return };
-        match state.outbox.write(stream) {
+        let State {
+            stream: Some(stream),
+            outbox,
+            waker,
+            ..
+        } = state
+        else {
+            return;
+        };
+        // Without a waker the task has not run yet, and looks when it does.
+        let waker = waker.as_ref().unwrap_or(Waker::noop());
+        match outbox.write(stream, waker) {
             Ok((n, done)) => {
                 if n > 0 {
                     shard.handle.slots.release(self.id, n);
@@ -140,8 +150,12 @@ impl Conn {
             if state.wants_write {
                 match stream.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => {
+                        let wakes = stream.wakes();
                         self.write_out(shard, state);
-                        continue;
+                        // Trying again would only find it full again.
+                        if !(wakes && state.wants_write) {
+                            continue;
+                        }
                     }
                     Poll::Ready(Err(_)) => {
                         self.lose(shard, state);
@@ -150,12 +164,16 @@ impl Conn {
                     Poll::Pending => {}
                 }
             } else if state.phase == Phase::Lingering && !state.shut && state.outbox.is_empty() {
-                state.shut = true;
                 let shut = Pin::new(stream).poll_shutdown(cx);
-                if !state.patient || matches!(shut, Poll::Ready(Err(_))) {
+                state.shut = shut.is_ready();
+                let failed = matches!(shut, Poll::Ready(Err(_)));
+                if failed || (state.shut && !state.patient) {
                     self.lose(shard, state);
+                    continue;
                 }
-                continue;
+                if state.shut {
+                    continue;
+                }
             }
             let Some(len) = state.read_size() else {
                 return Poll::Pending;

@@ -3,6 +3,8 @@
 //! Here its state; in `events` the way to its receiver, in `io` the task that moves its
 //! bytes, in `ending` how it ends.
 
+#[cfg(test)]
+mod boxed_tests;
 mod ending;
 mod events;
 mod io;
@@ -14,23 +16,25 @@ use std::task::Waker;
 use std::time::Instant;
 
 use sockeye_protocol::{Role, Session};
-use tokio::net::TcpStream;
 
 use crate::active::Active;
 use crate::batch::OpenInfo;
 use crate::deliver::{Held, Route};
+use crate::front::Opened;
+use crate::front::visitor::Visitor;
 use crate::id::ConnId;
 use crate::inbox::Share;
 use crate::op::ConnStats;
 use crate::outbox::Outbox;
 use crate::server::Server;
 use crate::shard::Shard;
+use crate::transport::Transport;
 
 pub(crate) use io::Task;
 
 /// Facts that never change.
 pub(crate) struct Meta {
-    pub(crate) peer: std::net::SocketAddr,
+    pub(crate) visitor: Visitor,
     pub(crate) path: Box<str>,
     pub(crate) query: Box<str>,
     pub(crate) subprotocol: Option<Box<str>>,
@@ -57,7 +61,7 @@ enum Phase {
 }
 
 struct State {
-    stream: Option<TcpStream>,
+    stream: Option<Transport>,
     session: Session,
     outbox: Outbox,
     route: Route,
@@ -97,22 +101,23 @@ impl Conn {
     pub(crate) fn new(
         id: ConnId,
         server: Arc<Server>,
-        stream: TcpStream,
-        info: Box<OpenInfo>,
+        Opened {
+            transport, info, ..
+        }: Opened,
     ) -> Rc<Self> {
         let active = server.config.active;
         Rc::new(Conn {
             id,
             member: Cell::new(0),
             meta: Box::new(Meta {
-                peer: info.peer,
+                visitor: info.visitor.clone(),
                 path: info.request.path().into(),
                 query: info.request.query().into(),
                 subprotocol: info.subprotocol.clone(),
                 opened: Instant::now(),
             }),
             state: RefCell::new(State {
-                stream: Some(stream),
+                stream: Some(transport),
                 session: Session::new(Role::Server),
                 outbox: Outbox::default(),
                 route: Route::None,
@@ -152,7 +157,7 @@ impl Conn {
     pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {
         let state = self.state.borrow();
         ConnStats {
-            peer: self.meta.peer,
+            visitor: self.meta.visitor.clone(),
             path: self.meta.path.clone(),
             query: self.meta.query.clone(),
             subprotocol: self.meta.subprotocol.clone(),

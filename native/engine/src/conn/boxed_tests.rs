@@ -1,0 +1,191 @@
+//! Connections over a stream that is not a socket.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use sockeye_protocol::frame::{self, Op as Opcode};
+use sockeye_protocol::handshake::{HeadLimits, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use crate::batch::{Batch, Event, OpenInfo};
+use crate::front::Opened;
+use crate::front::visitor::{Peer, Visitor};
+use crate::handle::Handle;
+use crate::host::{Delivery, Notice, Owner, ServerHost};
+use crate::op::{Frames, Op};
+use crate::server::Server;
+use crate::shard::Shard;
+use crate::transport::{Stream, Transport};
+use crate::{Mode, ServerConfig};
+
+impl Stream for DuplexStream {}
+
+/// A process that sends every message back, so many times.
+#[derive(Default)]
+struct Echo {
+    times: usize,
+    handle: OnceLock<Arc<Handle>>,
+    closed: Mutex<Vec<u16>>,
+}
+
+impl Owner for Echo {
+    fn deliver(&self, batch: &Batch) -> Delivery {
+        let handle = self.handle.get().unwrap();
+        for index in 0..batch.len() {
+            match batch.event(index).unwrap() {
+                (conn, Event::Binary(bytes)) => {
+                    let mut frames = Frames::default();
+                    for _ in 0..self.times {
+                        let start = frames.bytes.len() as u32;
+                        frame::write(&mut frames.bytes, Opcode::Binary, bytes, None);
+                        let range = start..frames.bytes.len() as u32;
+                        handle.slots.charge(conn, range.len());
+                        frames.write(conn, range);
+                    }
+                    assert!(handle.submit(Op::Frames(frames)).is_ok());
+                }
+                (_, Event::Closed(code, _)) => self.closed.lock().unwrap().push(code),
+                _ => {}
+            }
+        }
+        Delivery::default()
+    }
+
+    fn key(&self) -> u64 {
+        1
+    }
+}
+
+struct Host(Arc<Echo>);
+
+impl ServerHost for Host {
+    fn owner(&self) -> Option<Arc<dyn Owner>> {
+        Some(self.0.clone())
+    }
+
+    fn stopped(&self) {}
+
+    fn event(&self, _: Notice) {}
+}
+
+/// Runs `client` on the other end of a pipe that holds so many bytes.
+fn with_connection<F: Future<Output = ()>>(
+    capacity: usize,
+    times: usize,
+    client: impl FnOnce(DuplexStream) -> F,
+) -> Vec<u16> {
+    let parts = Handle::make(0, 1);
+    let (before, after) = (parts.handle.clone(), parts.handle.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .on_thread_park(move || before.before_park())
+        .on_thread_unpark(move || after.after_park())
+        .build_local(Default::default())
+        .unwrap();
+    runtime.block_on(async {
+        let handle = parts.handle.clone();
+        let shard = Shard::new(parts, [handle.clone()].into(), || {});
+        let echo = Arc::new(Echo {
+            times,
+            ..Echo::default()
+        });
+        let _ = echo.handle.set(handle);
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let config = ServerConfig::new(address, Mode::Owner);
+        let server = Arc::new(Server::new(0, config, Box::new(Host(echo.clone()))));
+        let turns = tokio::task::spawn_local(shard.clone().turns());
+        let sweeper = tokio::task::spawn_local(shard.clone().sweeper());
+        let (ours, theirs) = tokio::io::duplex(capacity);
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let (request, _) = Request::parse(request, &HeadLimits::default())
+            .unwrap()
+            .unwrap();
+        let peer = Peer::Unix([].into());
+        let info = Box::new(OpenInfo {
+            visitor: Visitor::new(peer.clone(), peer),
+            request,
+            subprotocol: None,
+            acceptor: 0,
+        });
+        let opened = Opened {
+            transport: Transport::boxed(ours),
+            info,
+            rest: Vec::new(),
+        };
+        shard.adopt(server.enter().unwrap(), opened);
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, client(theirs)).await.unwrap();
+        while !shard.everyone().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        turns.abort();
+        sweeper.abort();
+        echo.closed.lock().unwrap().clone()
+    })
+}
+
+fn masked(op: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::write(&mut out, op, payload, Some([1, 2, 3, 4]));
+    out
+}
+
+fn plain(op: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::write(&mut out, op, payload, None);
+    out
+}
+
+async fn expect(client: &mut DuplexStream, bytes: &[u8]) {
+    let mut got = vec![0; bytes.len()];
+    client.read_exact(&mut got).await.unwrap();
+    assert!(got == bytes, "other bytes came back");
+}
+
+async fn leave(client: &mut DuplexStream) {
+    let close = masked(Opcode::Close, &1000u16.to_be_bytes());
+    client.write_all(&close).await.unwrap();
+    expect(client, &plain(Opcode::Close, &1000u16.to_be_bytes())).await;
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[test]
+fn messages_are_echoed() {
+    let closed = with_connection(1 << 16, 1, |mut client| async move {
+        for n in 0..100usize {
+            let payload = vec![n as u8; n];
+            let frame = masked(Opcode::Binary, &payload);
+            client.write_all(&frame).await.unwrap();
+            expect(&mut client, &plain(Opcode::Binary, &payload)).await;
+        }
+        leave(&mut client).await;
+    });
+    assert_eq!(closed, [1000]);
+}
+
+#[test]
+fn a_client_that_reads_late_gets_all_in_order() {
+    // Far more than the pipe holds, and nothing reads it while it is written.
+    let closed = with_connection(64, 50, |mut client| async move {
+        let payload: Vec<u8> = (0..2000).map(|n| n as u8).collect();
+        let frame = masked(Opcode::Binary, &payload);
+        client.write_all(&frame).await.unwrap();
+        // The server has nothing to do but to wait: one that spins would never let us go on.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        let all = plain(Opcode::Binary, &payload).repeat(50);
+        expect(&mut client, &all).await;
+        leave(&mut client).await;
+    });
+    assert_eq!(closed, [1000]);
+}
+
+#[test]
+fn a_client_that_vanishes_is_1006() {
+    let closed = with_connection(64, 50, |mut client| async move {
+        let frame = masked(Opcode::Binary, &[7; 1000]);
+        client.write_all(&frame).await.unwrap();
+    });
+    assert_eq!(closed, [1006]);
+}

@@ -1,0 +1,80 @@
+//! The front door: what happens to an accepted socket until it is a connection.
+//!
+//! It is a task of its own, so that its state does not stay with the connection.
+
+pub(crate) mod upgrade;
+pub(crate) mod visitor;
+
+use std::net::TcpStream;
+use std::rc::Rc;
+
+use sockeye_protocol::handshake::Refusal;
+
+use crate::batch::OpenInfo;
+use crate::server::{Seat, Server, bump};
+use crate::shard::Shard;
+use crate::transport::Transport;
+use visitor::Visitor;
+
+/// An accepted socket on its way to the shard that serves it.
+pub(crate) struct Arrival {
+    pub(crate) seat: Seat,
+    pub(crate) socket: TcpStream,
+    pub(crate) visitor: Visitor,
+}
+
+/// A connection whose handshake is done, and the bytes that followed it.
+pub(crate) struct Opened {
+    pub(crate) transport: Transport,
+    pub(crate) info: Box<OpenInfo>,
+    pub(crate) rest: Vec<u8>,
+}
+
+/// Takes over a socket that another shard accepted.
+pub(crate) fn start(shard: &Rc<Shard>, arrival: Arrival) {
+    if let Ok(socket) = tokio::net::TcpStream::from_std(arrival.socket) {
+        start_here(shard, arrival.seat, socket, arrival.visitor);
+    }
+}
+
+/// Serves a newcomer, in a task of its own.
+pub(crate) fn start_here(
+    shard: &Rc<Shard>,
+    seat: Seat,
+    socket: tokio::net::TcpStream,
+    visitor: Visitor,
+) {
+    let server = seat.server.clone();
+    if server.is_stopping() {
+        return;
+    }
+    let work = {
+        let (shard, server) = (shard.clone(), server.clone());
+        async move {
+            let limit = server.config.handshake_timeout;
+            let welcome = welcome(&shard, &server, socket, visitor);
+            match tokio::time::timeout(limit, welcome).await {
+                Ok(Some(opened)) if !server.is_stopping() => shard.adopt(seat, opened),
+                _ => bump(&server.counters.rejected, 1),
+            }
+        }
+    };
+    shard.spawn_for(&server, work);
+}
+
+async fn welcome(
+    shard: &Shard,
+    server: &Server,
+    socket: tokio::net::TcpStream,
+    visitor: Visitor,
+) -> Option<Opened> {
+    // A reply is one small packet: waiting for more to send would only delay it.
+    socket.set_nodelay(true).ok()?;
+    upgrade::shake_hands(shard, server, Transport::Tcp(socket), visitor).await
+}
+
+/// Tells a client that there is no room, as far as that goes without waiting.
+pub(crate) fn refuse(stream: &tokio::net::TcpStream) {
+    let refusal = Refusal::new(503, "Too many connections.\n").with_header("Retry-After", "1");
+    let _ = stream.try_write(&refusal.response());
+}

@@ -1,0 +1,162 @@
+//! What a connection reads and writes: a socket, or something that stands on one.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+/// A byte stream that is not a plain socket: TLS, or a stream of HTTP/2.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// What is not sent yet need not be sent.
+    fn abort(&mut self) {}
+}
+
+/// The way to a peer.
+#[allow(dead_code)]
+pub(crate) enum Transport {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Boxed(Box<dyn Stream>),
+}
+
+impl Transport {
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) fn boxed(stream: impl Stream + 'static) -> Self {
+        Transport::Boxed(Box::new(stream))
+    }
+
+    /// Writes what can be written now, else `WouldBlock`. `waker` is then woken if
+    /// [`Transport::poll_write_ready`] can not tell when to try again.
+    pub(crate) fn try_write(&mut self, slices: &[IoSlice<'_>], waker: &Waker) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(socket) => match slices {
+                [one] => socket.try_write(one),
+                many => socket.try_write_vectored(many),
+            },
+            #[cfg(unix)]
+            Transport::Unix(socket) => match slices {
+                [one] => socket.try_write(one),
+                many => socket.try_write_vectored(many),
+            },
+            Transport::Boxed(stream) => {
+                let mut cx = Context::from_waker(waker);
+                now(Pin::new(stream).poll_write_vectored(&mut cx, slices))
+            }
+        }
+    }
+
+    /// Passes on what a layer below has kept back; `WouldBlock` as in [`Transport::try_write`].
+    pub(crate) fn try_flush(&mut self, waker: &Waker) -> io::Result<()> {
+        match self {
+            Transport::Tcp(_) => Ok(()),
+            #[cfg(unix)]
+            Transport::Unix(_) => Ok(()),
+            Transport::Boxed(stream) => {
+                now(Pin::new(stream).poll_flush(&mut Context::from_waker(waker)))
+            }
+        }
+    }
+
+    /// Waits for a full socket. A boxed stream is always ready: only trying tells.
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Tcp(socket) => socket.poll_write_ready(cx),
+            #[cfg(unix)]
+            Transport::Unix(socket) => socket.poll_write_ready(cx),
+            Transport::Boxed(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether a write that would block has registered the waker it was given.
+    pub(crate) fn wakes(&self) -> bool {
+        matches!(self, Transport::Boxed(_))
+    }
+
+    /// Closing drops what the peer has not taken: unsent data would keep the kernel busy with
+    /// one that does not read.
+    pub(crate) fn abort(&mut self) {
+        match self {
+            Transport::Tcp(socket) => reset_on_close(socket),
+            // Its peer is on this machine, and nothing is sent again.
+            #[cfg(unix)]
+            Transport::Unix(_) => {}
+            Transport::Boxed(stream) => stream.abort(),
+        }
+    }
+}
+
+/// Makes closing this socket reset it.
+pub(crate) fn reset_on_close(socket: &TcpStream) {
+    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+fn now<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            #[cfg(unix)]
+            Transport::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
+            Transport::Boxed(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
+            #[cfg(unix)]
+            Transport::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
+            Transport::Boxed(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            #[cfg(unix)]
+            Transport::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            Transport::Boxed(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            #[cfg(unix)]
+            Transport::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Boxed(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_pays_eight_bytes_for_the_choice() {
+        assert_eq!(size_of::<Option<Transport>>(), size_of::<TcpStream>() + 8);
+    }
+}
