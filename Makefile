@@ -7,7 +7,7 @@ export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
 
-.PHONY: help run build test test-rust test-erlang test-peers lint install-modes autobahn bench bench-quick clean
+.PHONY: help run build test test-rust test-erlang test-peers lint install-modes autobahn fuzz bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,8 +25,9 @@ test: ## all tests: Rust, Erlang, and real clients in Python and Node
 	@.ci/setup test
 	@$(MAKE) --no-print-directory test-rust test-erlang test-peers
 
-test-rust: ## the tests of the crates that need no Erlang
+test-rust: ## the tests of the crates that need no Erlang, and a few seconds of fuzzing
 	cargo test --locked $(PURE_CRATES)
+	cargo test --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
 
 test-erlang: ## EUnit
 	rebar3 eunit
@@ -38,6 +39,8 @@ lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	@.ci/setup lint
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo fmt --manifest-path native/fuzz/Cargo.toml --check
+	cargo clippy --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --all-targets -- -D warnings
 	rebar3 as test compile
 	rebar3 xref
 	rebar3 dialyzer
@@ -51,6 +54,10 @@ autobahn: ## the Autobahn suite against a server (needs CPython 2.7)
 	@.ci/setup autobahn
 	test/autobahn/run
 
+fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is nightly Rust
+	@.ci/setup build
+	SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
+
 bench: ## the whole benchmark matrix (long)
 	@.ci/setup build
 	bench/run
@@ -60,4 +67,4 @@ bench-quick: ## a short benchmark
 	bench/run --quick
 
 clean: ## what the targets above made, downloaded packages included
-	rm -rf _build priv target doc .venv bench/target bench/results bench/peers/node/node_modules
+	rm -rf _build priv target doc .venv native/fuzz/target native/fuzz/corpus bench/target bench/results bench/peers/node/node_modules

@@ -1,0 +1,33 @@
+//! What must hold for any bytes. Each module has a `check` that panics when it does not hold; cargo-fuzz, the runner on
+//! stable Rust and the test that replays the seeds all call it.
+
+pub mod answer;
+pub mod frames;
+pub mod json;
+pub mod mutate;
+pub mod request;
+pub mod seeds;
+#[path = "../../json/tests/support/mod.rs"]
+mod term;
+
+/// What a fuzzer calls with bytes of its own.
+pub type Check = fn(&[u8]);
+
+/// All targets; the names are also those of the folders of their seeds.
+pub const TARGETS: [(&str, Check); 4] = [
+    ("answer", answer::check),
+    ("frames", frames::check),
+    ("json", json::check),
+    ("request", request::check),
+];
+
+/// The first bytes of an input choose how it is run; what is missing reads as zero.
+pub(crate) struct Choices<'a>(pub(crate) &'a [u8]);
+
+impl Choices<'_> {
+    pub(crate) fn byte(&mut self) -> u8 {
+        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *first
+    }
+}
