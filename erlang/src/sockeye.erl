@@ -136,6 +136,10 @@
           send_timeout => pos_integer(),
           handshake_timeout => pos_integer(),
           close_timeout => pos_integer(),
+          idle_timeout => pos_integer() | infinity,
+          ping_interval => pos_integer() | infinity,
+          pong_timeout => pos_integer(),
+          max_age => pos_integer() | infinity,
           max_connections => pos_integer() | infinity,
           backlog => pos_integer(),
           subprotocols => [binary() | string()]}.
@@ -170,6 +174,14 @@
 %%     that long is closed with 1008.</li>
 %% <li>`handshake_timeout': milliseconds, default 10000, for the opening handshake.</li>
 %% <li>`close_timeout': milliseconds, default 5000, for the answer to a Close frame.</li>
+%% <li>`idle_timeout': milliseconds or `infinity', default 60000. A client from which nothing
+%%     at all came for that long, no pong either, is closed with 1001.</li>
+%% <li>`ping_interval': milliseconds or `infinity', default 30000. A client from which nothing
+%%     came for that long is sent a ping.</li>
+%% <li>`pong_timeout': milliseconds, default 20000. A client from which nothing came for that
+%%     long after a ping is closed with 1001.</li>
+%% <li>`max_age': milliseconds or `infinity' (default). A connection that lasts longer is
+%%     closed with 1001.</li>
 %% <li>`max_connections': more are refused; default `infinity'.</li>
 %% <li>`backlog': of the listening socket, default 1024.</li>
 %% <li>`subprotocols': those the server speaks, default none. The first one in the client's

@@ -35,6 +35,10 @@ defaults() ->
       send_timeout => 30000,
       handshake_timeout => 10000,
       close_timeout => 5000,
+      idle_timeout => 60000,
+      ping_interval => 30000,
+      pong_timeout => 20000,
+      max_age => infinity,
       max_connections => infinity,
       subprotocols => []}.
 
@@ -95,6 +99,10 @@ check(send_queue_size, V) -> positive(V);
 check(send_timeout, V) -> positive(V);
 check(handshake_timeout, V) -> positive(V);
 check(close_timeout, V) -> positive(V);
+check(idle_timeout, V) -> time(V);
+check(ping_interval, V) -> time(V);
+check(pong_timeout, V) -> positive(V);
+check(max_age, V) -> time(V);
 check(max_connections, infinity) -> true;
 check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";
 check(subprotocols, V) -> subprotocols(V);
@@ -103,6 +111,10 @@ check(_Key, _V) -> unknown.
 -spec positive(term()) -> true | string().
 positive(V) ->
     is_integer(V) andalso V >= 1 andalso V =< ?MAX orelse "a positive integer below 2^31".
+
+-spec time(term()) -> true | string().
+time(infinity) -> true;
+time(V) -> positive(V) =:= true orelse "milliseconds below 2^31, or infinity".
 
 -spec ip(term()) -> {ok, inet:ip_address()} | string().
 ip(any) -> {ok, {0, 0, 0, 0}};

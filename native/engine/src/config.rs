@@ -64,6 +64,14 @@ pub struct ServerConfig {
     pub attach_timeout: Duration,
     /// Time for a client to answer a close frame.
     pub close_timeout: Duration,
+    /// How long nothing at all may come from a client. Default 60 seconds.
+    pub idle_timeout: Duration,
+    /// How long nothing may come before the client is pinged. Default 30 seconds.
+    pub ping_interval: Duration,
+    /// How long nothing may come after a ping. Default 20 seconds.
+    pub pong_timeout: Duration,
+    /// How long a connection may last. Default [`crate::options::NEVER`]: for ever.
+    pub max_age: Duration,
     /// Connections beyond this number are refused with 503.
     pub max_connections: usize,
     /// Subprotocols that the server speaks.
@@ -87,6 +95,10 @@ impl ServerConfig {
             handshake_timeout: Duration::from_secs(10),
             attach_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+            ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(20),
+            max_age: crate::options::NEVER,
             max_connections: usize::MAX,
             subprotocols: Vec::new(),
             tag: 0,

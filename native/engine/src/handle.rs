@@ -27,6 +27,8 @@ pub(crate) struct Handle {
     /// Bytes of frames for many connections that wait in `ops`.
     fanning: AtomicUsize,
     sleeping: AtomicBool,
+    /// Time may have passed since the shard last looked at its clock.
+    pub(crate) slept: AtomicBool,
 }
 
 /// What a shard is made of, before its thread runs.
@@ -48,6 +50,7 @@ impl Handle {
             controls: control_sender,
             fanning: AtomicUsize::new(0),
             sleeping: AtomicBool::new(false),
+            slept: AtomicBool::new(true),
         });
         Parts {
             handle,
@@ -120,6 +123,7 @@ impl Handle {
     }
 
     pub(crate) fn after_park(&self) {
+        self.slept.store(true, Ordering::Relaxed);
         self.sleeping.store(false, Ordering::SeqCst);
     }
 }

@@ -9,6 +9,7 @@
 //! much is queued for it, and the shard's operation queue ([`op`]) carries the work over.
 
 pub mod active;
+mod appointments;
 pub mod batch;
 pub mod config;
 mod conn;
@@ -22,6 +23,7 @@ pub mod inbox;
 mod listener;
 mod lists;
 pub mod op;
+pub mod options;
 mod outbox;
 mod server;
 mod shard;
@@ -36,4 +38,5 @@ pub use front::visitor::{Peer, TlsFacts, Visitor};
 pub use id::ConnId;
 pub use inbox::Inbox;
 pub use op::{Frames, SendError};
+pub use options::ConnOptions;
 pub use server::{Server, ServerStats};

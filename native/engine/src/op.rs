@@ -10,6 +10,7 @@ use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::Listening;
+use crate::options::ConnOptions;
 use crate::server::Server;
 
 /// Why a frame was not taken.
@@ -44,6 +45,8 @@ pub enum Part {
     Fail(u16, Box<str>),
     /// Change the credits.
     Active(SetActive),
+    /// Change other settings.
+    Options(Box<ConnOptions>),
 }
 
 impl Frames {

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Mode, ServerConfig};
+use crate::conn::Times;
 use crate::host::ServerHost;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
+use crate::options::Rules;
 
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
 pub(crate) const MAX_SERVER: u32 = (1 << 24) - 1;
@@ -23,6 +25,8 @@ pub struct Server {
     serial: u64,
     /// Settings, never changed.
     pub config: ServerConfig,
+    /// What its connections live by unless told otherwise.
+    pub(crate) rules: Rules,
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
     workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
@@ -108,6 +112,10 @@ impl Server {
         };
         Server {
             number,
+            rules: Rules {
+                limits: config.limits,
+                times: Times::of(&config),
+            },
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             config,
             host,

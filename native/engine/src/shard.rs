@@ -12,6 +12,7 @@ use crossbeam_channel::Receiver;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::appointments::{self, Appointments};
 use crate::config::Mode;
 use crate::conn::{Conn, Task};
 use crate::deliver::{Route, Staging};
@@ -63,6 +64,8 @@ pub(crate) struct Shard {
     next_task: Cell<u64>,
     due: Cell<bool>,
     start: Instant,
+    clock: Cell<u32>,
+    appointments: Appointments,
     pub(crate) sweep: Notify,
     pub(crate) end: Notify,
 }
@@ -89,6 +92,8 @@ impl Shard {
             next_task: Cell::new(0),
             due: Cell::new(false),
             start: Instant::now(),
+            clock: Cell::new(1),
+            appointments: Appointments::default(),
             sweep: Notify::new(),
             end: Notify::new(),
         })
@@ -96,7 +101,23 @@ impl Shard {
 
     /// The shard's clock, in steps of 100 ms. It starts at 1: 0 stands for never.
     pub(crate) fn now(&self) -> u32 {
-        (self.start.elapsed().as_millis() / TICK.as_millis()) as u32 + 1
+        self.at(Instant::now())
+    }
+
+    /// What the clock showed at that moment.
+    pub(crate) fn at(&self, moment: Instant) -> u32 {
+        let since = moment.saturating_duration_since(self.start);
+        (since.as_millis() / TICK.as_millis()) as u32 + 1
+    }
+
+    /// The shard's clock as it was when the turn began or the shard woke: what comes in between
+    /// need not ask for the time each.
+    pub(crate) fn clock(&self) -> u32 {
+        if self.handle.slept.load(Ordering::Relaxed) {
+            self.handle.slept.store(false, Ordering::Relaxed);
+            self.clock.set(self.now());
+        }
+        self.clock.get()
     }
 
     /// Makes sure that a turn follows what is ready now.
@@ -107,6 +128,7 @@ impl Shard {
     }
 
     pub(crate) fn turn_begins(&self) {
+        self.handle.slept.store(true, Ordering::Relaxed);
         self.due.set(false);
     }
 
@@ -115,6 +137,10 @@ impl Shard {
         let conns = self.conns.borrow();
         let conn = conns.get(id.slot() as usize)?.as_ref()?;
         (conn.id == id && self.handle.slots.is_known(id)).then(|| conn.clone())
+    }
+
+    fn in_slot(&self, slot: u32) -> Option<Rc<Conn>> {
+        self.conns.borrow().get(slot as usize)?.clone()
     }
 
     /// Lends the server's open connections here.
@@ -132,7 +158,9 @@ impl Shard {
         let mut rest = std::mem::take(&mut opened.rest);
         let slot = self.free.borrow_mut().pop();
         let slot = slot.unwrap_or_else(|| self.conns.borrow().len() as u32);
-        let (limit, label) = (seat.server.config.send_queue_size, seat.server.label());
+        let own = opened.options.send_queue_size;
+        let limit = own.unwrap_or(seat.server.config.send_queue_size);
+        let label = seat.server.label();
         let id = self
             .handle
             .slots
@@ -158,6 +186,7 @@ impl Shard {
         }
         server.counters.open.fetch_add(1, Ordering::Relaxed);
         crate::server::bump(&server.counters.accepted, 1);
+        conn.begin(self);
         self.route(&conn);
         if !rest.is_empty() {
             conn.receive(self, &mut rest);
@@ -319,6 +348,19 @@ impl Shard {
         self.schedule();
     }
 
+    /// The connection is to be looked at when the clock shows this.
+    pub(crate) fn appoint(&self, conn: &Conn, due: u32) {
+        // Half of the clock's range stands for never.
+        let due = if due < u32::MAX / 2 {
+            due
+        } else {
+            appointments::NEVER
+        };
+        if self.appointments.set(conn.id.slot(), due) {
+            self.sweep.notify_one();
+        }
+    }
+
     pub(crate) fn watch(&self, conn: &Rc<Conn>) {
         self.lists.watched.push(conn.clone());
         self.sweep.notify_one();
@@ -349,6 +391,7 @@ impl Shard {
     /// The slot of a connection is free.
     pub(crate) fn retire(&self, conn: &Rc<Conn>) {
         let slot = conn.id.slot();
+        self.appointments.set(slot, appointments::NEVER);
         if let Some(place) = self.conns.borrow_mut().get_mut(slot as usize) {
             *place = None;
         }
@@ -375,11 +418,28 @@ impl Shard {
 
     pub(crate) async fn sweeper(self: Rc<Self>) {
         loop {
-            if self.lists.watched.len() == 0 {
-                self.sweep.notified().await;
+            while self.lists.watched.len() == 0 {
+                let woken = self.sweep.notified();
+                let steps = match self.appointments.earliest() {
+                    appointments::NEVER => {
+                        woken.await;
+                        continue;
+                    }
+                    due => due.saturating_sub(self.now() + 1),
+                };
+                if steps == 0 || tokio::time::timeout(TICK * steps, woken).await.is_err() {
+                    break;
+                }
             }
             tokio::time::sleep(TICK).await;
             let now = self.now();
+            for slot in self.appointments.take(now) {
+                let Some(conn) = self.in_slot(slot) else {
+                    continue;
+                };
+                let look = std::panic::AssertUnwindSafe(|| conn.attend(&self));
+                let _ = std::panic::catch_unwind(look);
+            }
             for _ in 0..self.lists.watched.len() {
                 let Some(conn) = self.lists.watched.pop() else {
                     break;

@@ -84,6 +84,13 @@ impl Slots {
         }
     }
 
+    /// Sets the bound of the queued bytes. Only its shard calls this.
+    pub(crate) fn set_limit(&self, id: ConnId, limit: u32) {
+        if let Some((slot, _)) = self.current(id) {
+            slot.limit.store(limit, Ordering::Relaxed);
+        }
+    }
+
     /// The server of an open connection.
     pub(crate) fn server(&self, id: ConnId) -> Option<u32> {
         let (slot, _) = self.current(id)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustler::types::atom::Atom;
 use rustler::{Decoder, Error, LocalPid, NifResult, Term};
+use sockeye_engine::options::NEVER;
 use sockeye_engine::{Active, Mode, ServerConfig};
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
@@ -36,6 +37,19 @@ fn millis(map: Term<'_>, key: Atom) -> NifResult<Duration> {
     Ok(Duration::from_millis(get(map, key)?))
 }
 
+fn millis_or_never(map: Term<'_>, key: Atom) -> NifResult<Duration> {
+    time(map.map_get(key)?)
+}
+
+/// Milliseconds, or `infinity`.
+pub(crate) fn time(term: Term<'_>) -> NifResult<Duration> {
+    if is(term, atoms::infinity()) {
+        Ok(NEVER)
+    } else {
+        Ok(Duration::from_millis(term.decode()?))
+    }
+}
+
 impl Settings {
     pub(crate) fn decode(map: Term<'_>) -> NifResult<Self> {
         let address = SocketAddr::new(ip(get(map, atoms::ip())?)?, get(map, atoms::port())?);
@@ -54,6 +68,10 @@ impl Settings {
         engine.send_timeout = millis(map, atoms::send_timeout())?;
         engine.handshake_timeout = millis(map, atoms::handshake_timeout())?;
         engine.close_timeout = millis(map, atoms::close_timeout())?;
+        engine.idle_timeout = millis_or_never(map, atoms::idle_timeout())?;
+        engine.ping_interval = millis_or_never(map, atoms::ping_interval())?;
+        engine.pong_timeout = millis(map, atoms::pong_timeout())?;
+        engine.max_age = millis_or_never(map, atoms::max_age())?;
         let most: Term<'_> = get(map, atoms::max_connections())?;
         engine.max_connections = if is(most, atoms::infinity()) {
             usize::MAX

@@ -162,7 +162,7 @@ fn take_back(engine: &Engine, frames: &Frames) {
                 engine.unreserve(*conn, (range.end - range.start) as usize);
             }
             Part::Close(..) => engine.reopen(*conn),
-            Part::Fail(..) | Part::Active(_) => {}
+            Part::Fail(..) | Part::Active(_) | Part::Options(_) => {}
         }
     }
 }

@@ -110,6 +110,7 @@ fn with_connection<F: Future<Output = ()>>(
         let opened = Opened {
             transport: Transport::boxed(ours),
             info,
+            options: Default::default(),
             rest: Vec::new(),
         };
         shard.adopt(server.enter().unwrap(), opened);

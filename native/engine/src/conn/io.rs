@@ -8,7 +8,7 @@ use sockeye_protocol::{By, CloseReason, Progress};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Conn, Phase, State};
-use crate::deliver::Delivery;
+use crate::deliver::{Delivery, Held};
 use crate::outbox::Part;
 use crate::server::bump;
 use crate::shard::Shard;
@@ -52,16 +52,19 @@ impl Conn {
         shard.schedule();
         let mut out = shard.scratch.borrow_mut();
         out.clear();
+        state.pulse.hear(shard.clock());
         let State {
             session,
             route,
             held,
             active,
             share,
+            own,
             ..
         } = state;
+        let limits = &own.as_deref().unwrap_or(&self.server.rules).limits;
         let mut delivery = Delivery::new(self.id, route, held, active, share);
-        let progress = session.receive(input, &self.server.config.limits, &mut out, &mut delivery);
+        let progress = session.receive(input, limits, &mut out, &mut delivery);
         let outcome = delivery.finish();
         self.settle(shard, state, outcome);
         if !out.is_empty() {
@@ -109,6 +112,9 @@ impl Conn {
                 if n > 0 {
                     shard.handle.slots.release(self.id, n);
                     bump(&self.server.counters.bytes_out, n as u64);
+                    if state.wants_write {
+                        state.pulse.felt(shard.clock());
+                    }
                 }
                 let blocked = !done && !state.wants_write;
                 state.wants_write = !done;
@@ -210,6 +216,12 @@ impl Conn {
 }
 
 impl State {
+    /// Whether the receiver, by not taking what there is, keeps us from reading on.
+    pub(super) fn is_held_back(&self) -> bool {
+        let held = |held: &Held| held.cost() + self.session.buffered() >= HOLD;
+        self.held.as_deref().is_some_and(held)
+    }
+
     /// How much to read next; none while there is no place to put it.
     fn read_size(&self) -> Option<usize> {
         if self.owed > OWED {
@@ -218,7 +230,7 @@ impl State {
         match &self.held {
             // The session throws away what comes after our close frame.
             _ if !self.session.is_open() => Some(SMALL_READ),
-            Some(held) => (held.cost() + self.session.buffered() < HOLD).then_some(SMALL_READ),
+            Some(_) => (!self.is_held_back()).then_some(SMALL_READ),
             None if self.route.inbox().is_some_and(|inbox| inbox.is_crowded()) => Some(SMALL_READ),
             None => Some(usize::MAX),
         }

@@ -8,6 +8,7 @@ mod boxed_tests;
 mod ending;
 mod events;
 mod io;
+mod pulse;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,12 +26,14 @@ use crate::front::visitor::Visitor;
 use crate::id::ConnId;
 use crate::inbox::Share;
 use crate::op::ConnStats;
+use crate::options::{ConnOptions, Rules};
 use crate::outbox::Outbox;
 use crate::server::Server;
 use crate::shard::Shard;
 use crate::transport::Transport;
 
 pub(crate) use io::Task;
+pub(crate) use pulse::Times;
 
 /// Facts that never change.
 pub(crate) struct Meta {
@@ -74,6 +77,9 @@ struct State {
     owed: usize,
     /// Shard time at which patience ends; 0 for never.
     deadline: u32,
+    pulse: pulse::Pulse,
+    /// Rules of its own; none for most.
+    own: Option<Box<Rules>>,
     /// Shard time since which the queue is full; 0 for not full.
     full_since: u32,
     share: Share,
@@ -102,11 +108,14 @@ impl Conn {
         id: ConnId,
         server: Arc<Server>,
         Opened {
-            transport, info, ..
+            transport,
+            info,
+            options,
+            ..
         }: Opened,
     ) -> Rc<Self> {
         let active = server.config.active;
-        Rc::new(Conn {
+        let conn = Rc::new(Conn {
             id,
             member: Cell::new(0),
             meta: Box::new(Meta {
@@ -127,6 +136,8 @@ impl Conn {
                 frames_in: 0,
                 owed: 0,
                 deadline: 0,
+                pulse: pulse::Pulse::default(),
+                own: None,
                 full_since: 0,
                 share: Share::default(),
                 active,
@@ -142,7 +153,29 @@ impl Conn {
                 watched: false,
             }),
             server,
-        })
+        });
+        conn.configure(&options);
+        conn
+    }
+
+    fn configure(&self, options: &ConnOptions) {
+        let mut state = self.state.borrow_mut();
+        if let Some(active) = options.active {
+            state.active = active;
+        }
+        if Rules::differ(options) {
+            let own = state.own.get_or_insert_with(|| Box::new(self.server.rules));
+            own.apply(options);
+        }
+    }
+
+    /// Changes what is given, from now on.
+    pub(crate) fn set_options(self: &Rc<Self>, shard: &Shard, options: &ConnOptions) {
+        self.configure(options);
+        if let Some(bytes) = options.send_queue_size {
+            shard.handle.slots.set_limit(self.id, bytes);
+        }
+        self.attend(shard);
     }
 
     /// Whether its events go to this inbox or plain process.
@@ -178,6 +211,10 @@ impl State {
             Phase::Lingering => true,
             Phase::Gone => false,
         }
+    }
+
+    fn rules<'a>(&'a self, conn: &'a Conn) -> &'a Rules {
+        self.own.as_deref().unwrap_or(&conn.server.rules)
     }
 
     fn held_cost(&self) -> usize {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use sockeye_protocol::handshake::Refusal;
 
 use crate::batch::OpenInfo;
+use crate::options::ConnOptions;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
 use crate::transport::Transport;
@@ -27,6 +28,8 @@ pub(crate) struct Arrival {
 pub(crate) struct Opened {
     pub(crate) transport: Transport,
     pub(crate) info: Box<OpenInfo>,
+    /// What this connection has of its own.
+    pub(crate) options: ConnOptions,
     pub(crate) rest: Vec<u8>,
 }
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::batch::OpenInfo;
 use crate::front::Opened;
 use crate::front::visitor::Visitor;
+use crate::options::ConnOptions;
 use crate::server::Server;
 use crate::shard::Shard;
 use crate::transport::Transport;
@@ -59,6 +60,7 @@ pub(crate) async fn shake_hands(
     Some(Opened {
         transport: stream,
         info,
+        options: ConnOptions::default(),
         rest: buffer.split_off(consumed.min(buffer.len())),
     })
 }

@@ -10,5 +10,6 @@ mod inbox;
 mod panics;
 mod sending;
 mod servers;
+mod silence;
 mod stopping;
 mod support;

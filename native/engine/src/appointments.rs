@@ -1,0 +1,131 @@
+//! When each connection must be looked at next: one number a slot, read in one sweep.
+
+use std::cell::{Cell, RefCell};
+
+/// No appointment.
+pub(crate) const NEVER: u32 = u32::MAX;
+
+/// How many connections one step of the clock serves at least; the rest follow with the next.
+/// Thousands that came together would otherwise all be pinged at once, time and again.
+const MOST: usize = 1024;
+
+/// The appointments of a shard, by slot.
+pub(crate) struct Appointments {
+    due: RefCell<Vec<u32>>,
+    /// No appointment is before this.
+    earliest: Cell<u32>,
+    /// Where the next sweep begins, so that all get their turn.
+    from: Cell<usize>,
+}
+
+impl Default for Appointments {
+    fn default() -> Self {
+        Appointments {
+            due: RefCell::default(),
+            earliest: Cell::new(NEVER),
+            from: Cell::new(0),
+        }
+    }
+}
+
+impl Appointments {
+    /// Makes or moves an appointment. True if it is before all others.
+    pub(crate) fn set(&self, slot: u32, due: u32) -> bool {
+        let slot = slot as usize;
+        let mut all = self.due.borrow_mut();
+        if slot >= all.len() && due != NEVER {
+            all.resize(slot + 1, NEVER);
+        }
+        if let Some(place) = all.get_mut(slot) {
+            *place = due;
+        }
+        let first = due < self.earliest.get();
+        if first {
+            self.earliest.set(due);
+        }
+        first
+    }
+
+    /// When the next one is, at the earliest.
+    pub(crate) fn earliest(&self) -> u32 {
+        self.earliest.get()
+    }
+
+    /// The slots whose time has come; they have no appointment from here on.
+    pub(crate) fn take(&self, now: u32) -> Vec<u32> {
+        let mut slots = Vec::new();
+        if self.earliest.get() > now {
+            return slots;
+        }
+        let mut all = self.due.borrow_mut();
+        let most = MOST.max(all.len() / 32);
+        let from = self.from.get().min(all.len());
+        let mut earliest = NEVER;
+        let mut last = 0;
+        let (before, after) = all.split_at_mut(from);
+        let after = after.iter_mut().zip(from..);
+        for (due, slot) in after.chain(before.iter_mut().zip(0..)) {
+            if *due <= now && slots.len() < most {
+                *due = NEVER;
+                slots.push(slot as u32);
+                last = slot;
+            }
+            earliest = earliest.min(*due);
+        }
+        self.earliest.set(earliest);
+        self.from
+            .set(if slots.len() == most { last + 1 } else { 0 });
+        slots
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_at_less_equal_and_more() {
+        let all = Appointments::default();
+        assert!(all.set(3, 10));
+        assert!(!all.set(5, 11));
+        assert_eq!(all.earliest(), 10);
+        assert_eq!(all.take(9), []);
+        assert_eq!(all.take(10), [3]);
+        assert_eq!(all.earliest(), 11);
+        assert_eq!(all.take(12), [5]);
+        assert_eq!(all.earliest(), NEVER);
+        assert_eq!(all.take(NEVER - 1), []);
+    }
+
+    #[test]
+    fn an_appointment_moves() {
+        let all = Appointments::default();
+        all.set(0, 10);
+        all.set(0, 20);
+        assert_eq!(all.take(10), []);
+        assert_eq!(all.earliest(), 20);
+        all.set(0, NEVER);
+        assert_eq!(all.take(30), []);
+        assert_eq!(all.earliest(), NEVER);
+    }
+
+    #[test]
+    fn a_crowd_is_served_in_turns_and_nobody_is_left_out() {
+        let all = Appointments::default();
+        let crowd = MOST as u32 * 2 + 10;
+        for slot in 0..crowd {
+            all.set(slot, 10);
+        }
+        let mut served = std::collections::HashSet::new();
+        for now in 10..13 {
+            let slots = all.take(now);
+            assert_eq!(slots.len(), MOST);
+            for slot in slots {
+                served.insert(slot);
+                // At once due again: the others come first.
+                all.set(slot, 10);
+            }
+        }
+        assert_eq!(served.len(), crowd as usize);
+    }
+}

@@ -1,0 +1,147 @@
+//! Peers that say nothing, and connections that last too long.
+
+use std::time::{Duration, Instant};
+
+use sockeye_engine::op::Part;
+use sockeye_engine::options::NEVER;
+use sockeye_engine::{Active, ConnOptions, Mode, ServerConfig};
+use sockeye_protocol::frame::Op;
+
+use crate::support::*;
+
+const SHORT: Duration = Duration::from_millis(300);
+
+fn quiet() -> ServerConfig {
+    let mut config = config(Mode::Workers(1));
+    config.idle_timeout = NEVER;
+    config.ping_interval = NEVER;
+    config
+}
+
+#[test]
+fn who_says_nothing_is_closed() {
+    let mut config = quiet();
+    config.idle_timeout = SHORT;
+    let (world, mut puller) = World::pulled(1, config);
+    let begin = Instant::now();
+    let mut client = world.client();
+    let conn = puller.opened();
+    client.expect(Op::Close, b"\x03\xe9idle timeout");
+    assert!(begin.elapsed() >= SHORT);
+    puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
+    client.drained();
+}
+
+#[test]
+fn who_answers_pings_stays() {
+    let mut config = quiet();
+    config.idle_timeout = 3 * SHORT;
+    config.ping_interval = SHORT;
+    config.pong_timeout = SHORT;
+    let (world, mut puller) = World::pulled(1, config);
+    let begin = Instant::now();
+    let mut client = world.client();
+    let conn = puller.opened();
+    for _ in 0..5 {
+        client.expect(Op::Ping, b"");
+        client.send(Op::Pong, b"");
+    }
+    assert!(begin.elapsed() > 3 * SHORT, "idle for less than the limit");
+    client.text("here");
+    puller.expect(conn, text("here"));
+}
+
+#[test]
+fn who_does_not_answer_a_ping_is_closed_while_the_server_pushes() {
+    let mut config = quiet();
+    config.ping_interval = SHORT;
+    config.pong_timeout = SHORT;
+    let (world, mut puller) = World::pulled(1, config);
+    let mut client = world.client();
+    let conn = puller.opened();
+    let begin = Instant::now();
+    // What is sent to it proves nothing.
+    while send(&world.engine, conn, Op::Text, b"news").is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(begin.elapsed() < LONG);
+    }
+    assert!(begin.elapsed() >= 2 * SHORT);
+    puller.expect(conn, Got::Closed(1001, "ping timeout".into()));
+    assert_eq!(client.closed(), 1001);
+}
+
+#[test]
+fn silence_is_ours_while_we_do_not_read() {
+    let mut config = quiet();
+    config.idle_timeout = SHORT;
+    config.active = Active::False;
+    let (world, mut puller) = World::pulled(1, config);
+    let mut client = world.client();
+    let conn = puller.opened();
+    // Beyond what is held for a receiver that wants nothing: the rest stays unread.
+    let large = vec![7; 20_000];
+    client.send(Op::Binary, &large);
+    let mut other = world.client();
+    other.expect(Op::Close, b"\x03\xe9idle timeout");
+    let other_conn = puller.opened();
+    puller.expect(other_conn, Got::Closed(1001, "idle timeout".into()));
+    // The one that waits for us outlives those that say nothing, several times.
+    let mut third = world.client();
+    third.expect(Op::Close, b"\x03\xe9idle timeout");
+    assert!(world.engine.is_open(conn));
+    ask(
+        &world.engine,
+        conn,
+        Part::Active(sockeye_engine::active::SetActive::To(Active::True)),
+    );
+    let third_conn = puller.opened();
+    puller.expect(third_conn, Got::Closed(1001, "idle timeout".into()));
+    puller.expect(conn, Got::Binary(large));
+    puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
+}
+
+#[test]
+fn nothing_lasts_longer_than_its_age() {
+    let mut config = quiet();
+    config.max_age = SHORT;
+    let (world, mut puller) = World::pulled(1, config);
+    let begin = Instant::now();
+    let mut client = world.client();
+    let conn = puller.opened();
+    assert_eq!(client.closed(), 1001);
+    assert!(begin.elapsed() >= SHORT);
+    assert!(matches!(puller.next(), (c, Got::Closed(1001, _)) if c == conn));
+}
+
+#[test]
+fn times_and_limits_change_at_run_time() {
+    let (world, mut puller) = World::pulled(1, quiet());
+    let mut client = world.client();
+    let conn = puller.opened();
+    let mut options = ConnOptions::default();
+    options.max_message_size = Some(10);
+    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    world.settle();
+    client.text("0123456789");
+    puller.expect(conn, text("0123456789"));
+    let mut options = ConnOptions::default();
+    options.ping_interval = Some(SHORT);
+    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    client.expect(Op::Ping, b"");
+    let mut options = ConnOptions::default();
+    options.ping_interval = Some(NEVER);
+    options.idle_timeout = Some(SHORT);
+    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    client.expect(Op::Close, b"\x03\xe9idle timeout");
+    puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
+
+    let mut client = world.client();
+    let conn = puller.opened();
+    let mut options = ConnOptions::default();
+    options.max_message_size = Some(10);
+    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    world.settle();
+    client.text("0123456789a");
+    assert_eq!(client.closed(), 1009);
+    assert!(matches!(puller.next(), (c, Got::Closed(1009, _)) if c == conn));
+}
