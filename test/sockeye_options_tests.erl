@@ -20,6 +20,8 @@ defaults_test() ->
                    max_frame_size := 1048576, max_fragments := 1024,
                    inbox_size := 1048576, send_queue_size := 1048576,
                    send_timeout := 30000, handshake_timeout := 10000, close_timeout := 5000,
+                   idle_timeout := 60000, ping_interval := 30000, pong_timeout := 20000,
+                   max_age := infinity,
                    max_connections := infinity, subprotocols := []}, Config).
 
 good() ->
@@ -35,7 +37,10 @@ good() ->
      {max_depth, [1, 256]},
      {on_invalid_json, [close, deliver]},
      {max_connections, [1, infinity]},
-     {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]}
+     {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]},
+     {idle_timeout, [1, 2147483647, infinity]},
+     {ping_interval, [1, 2147483647, infinity]},
+     {max_age, [1, 2147483647, infinity]}
      | [{Key, [1, 2147483647]} || Key <- sizes()]].
 
 bad() ->
@@ -54,13 +59,16 @@ bad() ->
      {on_invalid_json, [ignore]},
      {max_connections, [0, -1, unlimited, 1.5]},
      {subprotocols, [chat, [chat], [<<>>], [<<"a b">>], [<<"a,b">>], [<<"a">> | b]]},
+     {idle_timeout, [0, -1, 2147483648, 1.0, never]},
+     {ping_interval, [0, false]},
+     {max_age, [0, "1s"]},
      {prot, [8080]},
      {<<"port">>, [8080]}
      | [{Key, [0, -1, 2147483648, 1.0, infinity]} || Key <- sizes()]].
 
 sizes() ->
     [max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size,
-     send_timeout, handshake_timeout, close_timeout].
+     send_timeout, handshake_timeout, close_timeout, pong_timeout].
 
 good_values_test_() ->
     [{lists:flatten(io_lib:format("~p => ~p", [Key, Value])),
