@@ -56,7 +56,7 @@ autobahn: ## the Autobahn suite against a server (needs CPython 2.7)
 
 fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is nightly Rust
 	@.ci/setup build
-	SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
+	@SOCKEYE_FUZZ_SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
 
 bench: ## the whole benchmark matrix (long)
 	@.ci/setup build

@@ -48,8 +48,9 @@ impl Request {
         };
         let headers = Headers::copy(parsed.headers);
         check(&headers, minor)?;
-        let (path, query) =
-            split(target).ok_or_else(|| Refusal::new(400, "The request target is malformed.\n"))?;
+        let (path, query) = split(target)
+            .filter(|_| target != "*" || method == "OPTIONS")
+            .ok_or_else(|| Refusal::new(400, "The request target is malformed.\n"))?;
         let request = Request {
             method: method.into(),
             target: target.into(),
@@ -146,10 +147,18 @@ fn check(headers: &Headers, minor: u8) -> Result<(), Refusal> {
     if length.is_some() && headers.first("transfer-encoding").is_some() {
         return Err(Refusal::new(400, "The length of the body is ambiguous.\n"));
     }
-    if minor == 1 && headers.first("host").is_none() {
-        return Err(Refusal::new(400, "The header host is missing.\n"));
+    match headers.first("host") {
+        None if minor == 1 => Err(Refusal::new(400, "The header host is missing.\n")),
+        // What reads the name of a server from it must not see two, or a user, or a path.
+        Some(host) if !is_host(host) => Err(Refusal::new(400, "The header host is malformed.\n")),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether it may be a host with a port, or nothing: the characters that RFC 3986 has for those.
+fn is_host(host: &[u8]) -> bool {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(b);
+    host.iter().all(allowed)
 }
 
 /// Where path and query lie in a request target.

@@ -196,8 +196,13 @@ fn old_drafts_are_told_of_the_rfc() {
 
 #[test]
 fn heads_that_could_be_smuggled() {
-    let cases: [(u16, &str, &[&str], &[&str]); 18] = [
+    let cases: [(u16, &str, &[&str], &[&str]); 23] = [
         (400, GET, &["Host"], &[]),
+        (400, GET, &["Host"], &["Host: a, b"]),
+        (400, GET, &["Host"], &["Host: a b"]),
+        (400, GET, &["Host"], &["Host: user@a"]),
+        (400, GET, &["Host"], &["Host: a/b"]),
+        (400, "GET * HTTP/1.1", &[], &[]),
         (400, GET, &[], &["Host: other"]),
         (
             400,

@@ -1,0 +1,136 @@
+%% A server under attack: another client gets its echoes all the while, and
+%% afterwards the node holds what it held before.
+-module(siege).
+
+-export([under/2]).
+-export([connect/1]).
+-export([say/2]).
+-export([answer/1]).
+-export([status/1]).
+-export([end_with/2]).
+-export([until/1]).
+-export([settled/2]).
+
+-define(TIMEOUT, 20000).
+
+%% Attack is called with the port and the server, whose owner is the caller: it
+%% gets the events of the attackers.
+under(Options, Attack) ->
+    before_all(),
+    Before = holdings(),
+    sockeye_test:with_server(maps:merge(#{format => raw, active => true, handshake_timeout => 5000,
+                                          close_timeout => 1000}, Options), fun(Port, Server) ->
+        Bystander = bystander(Port),
+        Result = Attack(Port, Server),
+        ws_client:drop_all(),
+        settled(Server, 1),
+        stop_bystander(Bystander),
+        settled(Server, 0),
+        Result
+    end),
+    until(fun() -> no_growth(Before, holdings()) end).
+
+%% What is loaded or opened once stays: that is no growth.
+before_all() ->
+    sockeye_test:with_server(#{}, fun(Port, _) -> _ = sockeye_test:open(Port) end).
+
+%% How many connections the server has, once those that end have ended.
+settled(Server, Connections) ->
+    until(fun() ->
+        #{connections := N} = sockeye:info(Server),
+        N =:= Connections orelse {connections, N}
+    end).
+
+holdings() ->
+    #{connections := Connections, servers := Servers} = sockeye_nif:engine_info(),
+    #{connections => Connections, servers => Servers, processes => length(processes()),
+      ports => length(erlang:ports()), files => files()}.
+
+%% Descriptors of this node, where the system tells.
+files() ->
+    case file:list_dir("/proc/self/fd") of
+        {ok, Files} -> length(Files);
+        {error, _} -> 0
+    end.
+
+no_growth(Before, After) ->
+    case [Key || {Key, N} <- maps:to_list(After), N > maps:get(Key, Before)] of
+        [] -> true;
+        _ -> {grown, Before, After}
+    end.
+
+%% Waits for what has no event of its own: true, or the last reason why not.
+until(Test) ->
+    until(Test, erlang:monotonic_time(millisecond) + ?TIMEOUT).
+
+until(Test, Deadline) ->
+    case Test() of
+        true ->
+            true;
+        Why ->
+            erlang:monotonic_time(millisecond) < Deadline orelse error({not_yet, Why}),
+            receive after 5 -> until(Test, Deadline) end
+    end.
+
+%% The bystander: one ping after the other, each answered within five seconds.
+bystander(Port) ->
+    Self = self(),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        Socket = ws_client:connect(Port),
+        ping(Self, Socket, 0)
+    end),
+    Conn = receive {sockeye, C, {open, _}} -> C after ?TIMEOUT -> error(no_bystander) end,
+    {Pid, Monitor, Conn}.
+
+ping(Self, Socket, N) ->
+    Payload = integer_to_binary(N),
+    ok = ws_client:ping(Socket, Payload),
+    {pong, Payload} = ws_client:recv(Socket, 5000),
+    receive stop -> Self ! {self(), stopped}, gen_tcp:close(Socket)
+    after 10 -> ping(Self, Socket, N + 1)
+    end.
+
+stop_bystander({Pid, Monitor, Conn}) ->
+    Pid ! stop,
+    receive
+        {Pid, stopped} -> ok;
+        {'DOWN', Monitor, process, Pid, Reason} -> error({bystander, Reason})
+    after ?TIMEOUT -> error(bystander)
+    end,
+    receive {'DOWN', Monitor, process, Pid, _} -> ok end,
+    1006 = sockeye_test:closed(Conn).
+
+%% A socket with no handshake.
+connect(Port) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port,
+                                   [binary, {active, false}, {nodelay, true}], ?TIMEOUT),
+    Socket.
+
+%% Bytes on a socket of their own, and what the server answers until it closes.
+say(Port, Bytes) ->
+    Socket = connect(Port),
+    _ = gen_tcp:send(Socket, Bytes),
+    Answer = answer(Socket),
+    gen_tcp:close(Socket),
+    Answer.
+
+%% All that comes until the end.
+answer(Socket) ->
+    answer(Socket, <<>>).
+
+answer(Socket, Sofar) ->
+    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+        {ok, Data} -> answer(Socket, <<Sofar/binary, Data/binary>>);
+        {error, timeout} -> {open, Sofar};
+        {error, _} -> Sofar
+    end.
+
+%% Of an answer: the status, or `silence'.
+status(<<"HTTP/1.1 ", Status:3/binary, " ", _/binary>>) -> binary_to_integer(Status);
+status(<<>>) -> silence;
+status(Other) -> Other.
+
+%% The ways in which a client leaves.
+end_with(fin, Socket) -> gen_tcp:shutdown(Socket, write);
+end_with(rst, Socket) -> ws_client:drop(Socket);
+end_with(close, Socket) -> gen_tcp:close(Socket).
