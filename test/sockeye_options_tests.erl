@@ -13,7 +13,7 @@ value(Key, Value) ->
 defaults_test() ->
     Self = self(),
     {ok, Config} = parse(#{}),
-    ?assertMatch(#{ip := {127, 0, 0, 1}, port := 19765, backlog := 1024, name := undefined,
+    ?assertMatch(#{ip := {127, 0, 0, 1}, port := 19765, reuseport := false, backlog := 1024, name := undefined,
                    handler := Self, mode := {owner, Self, false}, active := 100,
                    format := json, keys := binary, null := null, max_depth := 128,
                    on_invalid_json := close, max_message_size := 1048576,
@@ -30,6 +30,7 @@ good() ->
      {name, [a_name]},
      {handler, [self(), some_name, {bare_handler, []}]},
      {batch, [true, false]},
+     {reuseport, [true, false]},
      {active, [true, false, once, 1, 32767]},
      {format, [json, raw]},
      {keys, [binary, existing_atom, {atoms, []}, {atoms, [a, b]}]},
@@ -51,6 +52,8 @@ bad() ->
      {handler, [undefined, "name", {no_such_module, []}, {lists, []}, {bare_handler}, 1]},
      {processes, [0, -1, 1025, two, 1.0]},
      {batch, [yes, 1]},
+     {reuseport, [yes, 1]},
+     {ip, [{local, Path} || Path <- [<<>>, "", a, [a], <<"a", 0, "b">>, binary:copy(<<"a">>, 108)]]},
      {active, [0, -1, 32768, twice, 1.0]},
      {format, [text, undefined]},
      {keys, [atom, {atoms, a}, {atoms, [<<"a">>]}, {atoms, [a | b]}]},
@@ -95,6 +98,10 @@ ip_forms_test_() ->
     [?_assertEqual(Parsed, value(ip, Given))
      || {Given, Parsed} <- [{any, {0, 0, 0, 0}}, {loopback, {127, 0, 0, 1}},
                             {{10, 0, 0, 1}, {10, 0, 0, 1}}, {"10.0.0.1", {10, 0, 0, 1}},
+                            {{local, "/tmp/ä"}, {local, <<"/tmp/ä"/utf8>>}},
+                            {{local, <<0, "a", 0, "b">>}, {local, <<0, "a", 0, "b">>}},
+                            {{local, binary:copy(<<"a">>, 106)}, {local, binary:copy(<<"a">>, 106)}},
+                            {{local, binary:copy(<<"a">>, 107)}, {local, binary:copy(<<"a">>, 107)}},
                             {<<"::1">>, {0, 0, 0, 0, 0, 0, 0, 1}},
                             {{0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}}]].
 

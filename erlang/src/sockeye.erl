@@ -68,8 +68,8 @@
 %% A connection. It can be compared, sent to other processes of this node and
 %% used as a key; once the connection is gone, calls answer `{error, closed}'.
 
--type server() :: pid() | inet:port_number() | atom().
-%% A server, by pid, port number or registered name.
+-type server() :: pid() | inet:port_number() | {local, binary()} | atom().
+%% A server, by pid, port number, Unix socket or registered name.
 
 -type frame() :: map()
                | {json, Term :: term()}
@@ -117,7 +117,8 @@
 
 -type options() ::
         #{port => inet:port_number(),
-          ip => any | loopback | inet:ip_address() | string() | binary(),
+          ip => any | loopback | inet:ip_address() | string() | binary() | {local, file:name_all()},
+          reuseport => boolean(),
           name => atom() | {local, atom()},
           handler => handler(),
           processes => one | pos_integer() | per_connection,
@@ -147,7 +148,15 @@
 %%
 %% <ul>
 %% <li>`port': 0..65535, default 19765. With 0 the system picks one; {@link info/1} tells.</li>
-%% <li>`ip': the address to listen on, default `loopback' (127.0.0.1); `any' is 0.0.0.0.</li>
+%% <li>`ip': the address to listen on, default `loopback' (127.0.0.1); `any' is 0.0.0.0.
+%%     `{0,0,0,0,0,0,0,0}' (`"::"') takes IPv6 and IPv4 clients, and shows the latter with
+%%     their IPv4 address. `{local, Path}' is a Unix socket, a path of up to 107 bytes, or
+%%     `<<0, Name/binary>>' for an abstract name on Linux; the port is then 0. Who may
+%%     connect is a matter of the folder's permissions. A socket file whose server is
+%%     gone is replaced, one in use is `eaddrinuse'; it is removed when the server stops.</li>
+%% <li>`reuseport': lets several sockets share the port, of one user's processes on this machine;
+%%     each must ask for it, and the system spreads new connections. Default `false', where
+%%     a second server gets `eaddrinuse'.</li>
 %% <li>`name': registers the server under this name.</li>
 %% <li>`handler': where frames go, default the calling process.</li>
 %% <li>`processes': how many processes run a `{Module, Arg}': `one' (default),
@@ -188,7 +197,7 @@
 %%     list that is among them is taken.</li>
 %% </ul>
 
--type server_info() :: #{server := pid(), ip := inet:ip_address(), port := inet:port_number(),
+-type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(),
                          name := atom(), handler := handler(),
                          connections := non_neg_integer(), atom() => term()}.
 %% `frames_in', `frames_out', `bytes_in' and `bytes_out' count since the start;
@@ -265,7 +274,7 @@ cause(Reason) -> Reason.
 %% @doc A child specification for a supervisor; Elixir's `{:sockeye, options}' works too.
 %%
 %% The handler must be given, since the caller of {@link start_link/1} will be the
-%% supervisor. The id is the name or else the port: `{sockeye, 8080}'. Raises
+%% supervisor. The id is the name or else the port or Unix socket: `{sockeye, 8080}'. Raises
 %% `{bad_option, Key, Why}' when an option is wrong.
 %%
 %% ```
@@ -275,10 +284,11 @@ cause(Reason) -> Reason.
 -spec child_spec(options()) -> supervisor:child_spec().
 child_spec(#{handler := _} = Options) ->
     case sockeye_options:parse(Options, self()) of
-        {ok, #{name := Name, port := Port} = Config} ->
-            Id = case Name of
-                     undefined -> Port;
-                     _ -> Name
+        {ok, Config} ->
+            Id = case Config of
+                     #{name := Name} when Name =/= undefined -> Name;
+                     #{ip := {local, _} = Path} -> Path;
+                     #{port := Port} -> Port
                  end,
             #{id => {?MODULE, Id},
               start => {?MODULE, start_link, [Options]},

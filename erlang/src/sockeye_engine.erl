@@ -17,9 +17,14 @@
 
 -define(TABLE, sockeye_servers).
 
-%% Keys of the table: {pid, Pid}, which holds the server, and {port, Port, Pid},
-%% ordered so that the first server of a port is one step away.
--record(state, {servers = #{} :: #{reference() => {pid(), inet:port_number()}}}).
+%% Keys of the table: {pid, Pid}, which holds the server, and {place, Place, Pid},
+%% ordered so that the first server of a place is one step away.
+-record(state, {servers = #{} :: #{reference() => {pid(), place()}}}).
+
+-type place() :: inet:port_number() | {local, binary()}.
+%% A port, or the name of a Unix socket.
+
+-export_type([place/0]).
 
 -type entry() :: {pid(), sockeye_nif:server_id(), map()}.
 
@@ -28,9 +33,9 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% Makes the calling server known. `About' is what never changes of it.
--spec register_server(sockeye_nif:server_id(), inet:port_number(), map()) -> ok.
-register_server(ServerId, Port, About) ->
-    gen_server:call(?MODULE, {register, self(), ServerId, Port, About}, infinity).
+-spec register_server(sockeye_nif:server_id(), place(), map()) -> ok.
+register_server(ServerId, Place, About) ->
+    gen_server:call(?MODULE, {register, self(), ServerId, Place, About}, infinity).
 
 %% Also answers `ok' when the engine is gone, and the table with it.
 -spec unregister_server() -> ok.
@@ -48,13 +53,9 @@ find(Server) when is_pid(Server) ->
         error:badarg -> error
     end;
 find(Port) when is_integer(Port) ->
-    %% Any number sorts before any pid.
-    try ets:next(?TABLE, {port, Port, 0}) of
-        {port, Port, Pid} -> find(Pid);
-        _ -> error
-    catch
-        error:badarg -> error
-    end;
+    find_place(Port);
+find({local, Path} = Place) when is_binary(Path) ->
+    find_place(Place);
 find(Name) when is_atom(Name) ->
     case whereis(Name) of
         Pid when is_pid(Pid) -> find(Pid);
@@ -62,6 +63,16 @@ find(Name) when is_atom(Name) ->
     end;
 find(_) ->
     error(badarg).
+
+-spec find_place(place()) -> {ok, entry()} | error.
+find_place(Place) ->
+    %% Any number sorts before any pid.
+    try ets:next(?TABLE, {place, Place, 0}) of
+        {place, Place, Pid} -> find(Pid);
+        _ -> error
+    catch
+        error:badarg -> error
+    end.
 
 -spec init([]) -> {ok, #state{}} | {stop, term()}.
 init([]) ->
@@ -83,10 +94,10 @@ shards() ->
     end.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call({register, Pid, ServerId, Port, About}, _From, #state{servers = Servers} = State) ->
+handle_call({register, Pid, ServerId, Place, About}, _From, #state{servers = Servers} = State) ->
     Monitor = monitor(process, Pid),
-    true = ets:insert(?TABLE, [{{pid, Pid}, ServerId, About}, {{port, Port, Pid}}]),
-    {reply, ok, State#state{servers = Servers#{Monitor => {Pid, Port}}}};
+    true = ets:insert(?TABLE, [{{pid, Pid}, ServerId, About}, {{place, Place, Pid}}]),
+    {reply, ok, State#state{servers = Servers#{Monitor => {Pid, Place}}}};
 handle_call({unregister, Pid}, _From, #state{servers = Servers} = State) ->
     Found = [Monitor || {Monitor, {P, _}} <- maps:to_list(Servers), P =:= Pid],
     {reply, ok, lists:foldl(fun forget/2, State, Found)};
@@ -109,10 +120,10 @@ handle_info(_Message, State) ->
 -spec forget(reference(), #state{}) -> #state{}.
 forget(Monitor, #state{servers = Servers} = State) ->
     case maps:take(Monitor, Servers) of
-        {{Pid, Port}, Rest} ->
+        {{Pid, Place}, Rest} ->
             _ = demonitor(Monitor, [flush]),
             true = ets:delete(?TABLE, {pid, Pid}),
-            true = ets:delete(?TABLE, {port, Port, Pid}),
+            true = ets:delete(?TABLE, {place, Place, Pid}),
             State#state{servers = Rest};
         error ->
             State

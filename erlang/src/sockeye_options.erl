@@ -14,11 +14,14 @@
 -define(MIB, 1048576).
 %% What fits into 32 bits is enough for any size and time here.
 -define(MAX, 16#7fffffff).
+%% What the system has room for in the address of a Unix socket.
+-define(MAX_UNIX_PATH, 107).
 
 -spec defaults() -> map().
 defaults() ->
     #{ip => {127, 0, 0, 1},
       port => 19765,
+      reuseport => false,
       backlog => 1024,
       name => undefined,
       processes => one,
@@ -71,6 +74,7 @@ checked(Key, Value) ->
 -spec check(term(), term()) -> true | {ok, term()} | {error, string()} | unknown | string().
 check(port, V) -> is_integer(V) andalso V >= 0 andalso V =< 65535 orelse "0..65535";
 check(ip, V) -> ip(V);
+check(reuseport, V) -> is_boolean(V) orelse "a boolean";
 check(backlog, V) -> positive(V);
 check(name, {local, V}) when is_atom(V) -> check(name, V);
 check(name, V) -> case is_atom(V) andalso V =/= undefined of
@@ -116,9 +120,10 @@ positive(V) ->
 time(infinity) -> true;
 time(V) -> positive(V) =:= true orelse "milliseconds below 2^31, or infinity".
 
--spec ip(term()) -> {ok, inet:ip_address()} | string().
+-spec ip(term()) -> {ok, inet:ip_address() | {local, binary()}} | string().
 ip(any) -> {ok, {0, 0, 0, 0}};
 ip(loopback) -> {ok, {127, 0, 0, 1}};
+ip({local, Path}) -> unix_path(Path);
 ip(Text) when is_binary(Text) -> ip(binary_to_list(Text));
 ip(Text) when is_list(Text) ->
     try inet:parse_strict_address(Text) of
@@ -130,8 +135,27 @@ ip(Text) when is_list(Text) ->
 ip(V) ->
     case inet:is_ip_address(V) of
         true -> {ok, V};
-        false -> "any, loopback, or an address as a tuple or text"
+        false -> "any, loopback, {local, Path}, or an address as a tuple or text"
     end.
+
+%% A path as gen_tcp takes it. A zero byte first makes it an abstract name; one
+%% further on would cut a path short.
+-spec unix_path(term()) -> {ok, {local, binary()}} | string().
+unix_path(Path) when is_binary(Path), byte_size(Path) >= 1, byte_size(Path) =< ?MAX_UNIX_PATH ->
+    <<First, Rest/binary>> = Path,
+    case First =:= 0 orelse binary:match(Rest, <<0>>) =:= nomatch of
+        true -> {ok, {local, Path}};
+        false -> unix_path(undefined)
+    end;
+unix_path([_ | _] = Path) ->
+    try unicode:characters_to_binary(Path, unicode, file:native_name_encoding()) of
+        Binary when is_binary(Binary) -> unix_path(Binary);
+        _ -> unix_path(undefined)
+    catch
+        error:_ -> unix_path(undefined)
+    end;
+unix_path(_) ->
+    text("a path of 1 to ~b bytes in {local, Path}", [?MAX_UNIX_PATH]).
 
 -spec handler(term()) -> true | {error, string()} | string().
 handler(Pid) when is_pid(Pid) ->
@@ -186,6 +210,20 @@ is_token(C) -> lists:member(C, "!#$%&'*+-.^_`|~").
 %% What depends on more than one key.
 -spec complete(map(), map(), pid()) -> {ok, config()} | {error, {bad_option, atom(), string()}}.
 complete(Config, Given, Owner) ->
+    case Config of
+        #{ip := {local, _}, port := Port} when Port =/= 0, is_map_key(port, Given) ->
+            {error, {bad_option, port, "has no meaning with a Unix socket"}};
+        #{ip := {local, _}, reuseport := true} ->
+            {error, {bad_option, reuseport, "has no meaning with a Unix socket"}};
+        #{ip := {local, _}, port := Port} when Port =/= 0 ->
+            complete(Config#{port := 0}, Given, Owner);
+        _ ->
+            complete_handler(Config, Given, Owner)
+    end.
+
+-spec complete_handler(map(), map(), pid()) ->
+          {ok, config()} | {error, {bad_option, atom(), string()}}.
+complete_handler(Config, Given, Owner) ->
     Handler = maps:get(handler, Config, Owner),
     IsModule = is_tuple(Handler),
     Needless = "has no meaning with this handler",

@@ -72,8 +72,7 @@ start(#{name := Name} = Config) ->
     State = #state{id = Id, config = Config, engine = Engine},
     try
         Started = start_handlers(State),
-        #{port := Port} = Address,
-        ok = sockeye_engine:register_server(Id, Port, about(Config, Address)),
+        ok = sockeye_engine:register_server(Id, place(Address), about(Config, Address)),
         Started
     catch
         throw:{start_failed, _} = Failed ->
@@ -100,6 +99,11 @@ listen(Config) ->
         {ok, Id, Address} -> {Id, Address};
         {error, Reason} -> throw({start_failed, Reason})
     end.
+
+%% Under what a server is found, beside its pid and its name.
+-spec place(map()) -> sockeye_engine:place().
+place(#{address := {local, _} = Path}) -> Path;
+place(#{port := Port}) -> Port.
 
 -spec about(sockeye_options:config(), map()) -> map().
 about(Config, #{address := Ip, port := Port}) ->

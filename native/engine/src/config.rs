@@ -38,12 +38,31 @@ pub enum Mode {
     Owner,
 }
 
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An address and a port; port 0 takes a free one. `::` takes IPv4 clients too.
+    Inet(SocketAddr),
+    /// A Unix socket: a path, or a zero byte and an abstract name (Linux). The file of a server
+    /// that is gone is replaced, and the server removes its own when it stops.
+    Unix(Box<[u8]>),
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Address::Inet(address)
+    }
+}
+
 /// Settings of a server. Sizes are bytes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// Where to listen. Port 0 takes a free one.
-    pub address: SocketAddr,
+    /// Where to listen.
+    pub address: Address,
+    /// Lets other sockets listen on the same port, of this process or others of the same user;
+    /// the system spreads new connections. Default false.
+    pub reuse_port: bool,
     /// Length of the operating system's queue of new connections.
     pub backlog: i32,
     /// Who gets the frames.
@@ -82,9 +101,10 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// The defaults, for this address.
-    pub fn new(address: SocketAddr, mode: Mode) -> Self {
+    pub fn new(address: impl Into<Address>, mode: Mode) -> Self {
         ServerConfig {
-            address,
+            address: address.into(),
+            reuse_port: false,
             backlog: 1024,
             mode,
             active: Active::True,

@@ -2,18 +2,19 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::bind;
 use crate::config::{EngineConfig, ServerConfig};
+use crate::front::visitor::Peer;
 use crate::handle::{Handle, Parts};
 use crate::host::{Owner, ServerHost};
 use crate::id::ConnId;
 use crate::inbox::Inbox;
-use crate::listener::{self, Listening};
+use crate::listener::Listening;
 use crate::op::{ConnectionsReply, Control, Frames, Op, Part, SendError, StatsReply};
 use crate::server::{MAX_SERVER, Server};
 use crate::shard;
@@ -138,9 +139,9 @@ impl Engine {
         &self,
         config: ServerConfig,
         host: impl FnOnce(u32) -> Box<dyn ServerHost>,
-    ) -> io::Result<(Arc<Server>, SocketAddr)> {
-        let socket = listener::bind(&config)?;
-        let address = socket.local_addr()?;
+    ) -> io::Result<(Arc<Server>, Peer)> {
+        let bound = bind::bind(&config)?;
+        let listens_at = bound.place.clone();
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         if self.stopping.load(Ordering::Acquire) {
             return Err(io::ErrorKind::NotConnected.into());
@@ -165,9 +166,9 @@ impl Engine {
         let shard = place % self.shards.len();
         if let Some(handle) = self.shards.get(shard) {
             let server = server.clone();
-            handle.control(Control::Listen(Listening { server, socket }));
+            handle.control(Control::Listen(Listening { server, bound }));
         }
-        Ok((server, address))
+        Ok((server, listens_at))
     }
 
     /// Stops listening and closes the connections. [`ServerHost::stopped`] tells when that is

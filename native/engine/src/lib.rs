@@ -11,6 +11,7 @@
 pub mod active;
 mod appointments;
 pub mod batch;
+mod bind;
 pub mod config;
 mod conn;
 mod deliver;
@@ -32,7 +33,7 @@ mod transport;
 mod turn;
 
 pub use active::Active;
-pub use config::{EngineConfig, Mode, ServerConfig};
+pub use config::{Address, EngineConfig, Mode, ServerConfig};
 pub use engine::{Engine, StopReport};
 pub use front::visitor::{Peer, TlsFacts, Visitor};
 pub use id::ConnId;

@@ -1,20 +1,22 @@
 //! Accepting connections and spreading them over the shards.
 
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 
-use crate::config::ServerConfig;
+use crate::bind::{Bindings, Bound};
 use crate::front::visitor::{Peer, Visitor};
 use crate::front::{self, Arrival};
 use crate::host::Notice;
 use crate::op::Control;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
+use crate::transport::Transport;
 
 /// How long accepting rests when the operating system has no more to give.
 const REST: Duration = Duration::from_millis(100);
@@ -22,29 +24,7 @@ const REST: Duration = Duration::from_millis(100);
 /// A listening socket on its way to the shard that accepts.
 pub(crate) struct Listening {
     pub(crate) server: Arc<Server>,
-    pub(crate) socket: TcpListener,
-}
-
-/// Binds the server's address.
-///
-/// `SO_REUSEADDR`, so that a restart need not wait for old connections; not `SO_REUSEPORT`,
-/// which would let two servers share a port without either being told.
-pub(crate) fn bind(config: &ServerConfig) -> io::Result<TcpListener> {
-    let address = config.address;
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    #[cfg(not(windows))]
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(config.backlog)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    pub(crate) bound: Bound,
 }
 
 /// Counts a socket as gone when it goes.
@@ -72,7 +52,7 @@ struct Accept<F> {
 
 fn accept(
     shard: Rc<Shard>,
-    Listening { server, socket }: Listening,
+    Listening { server, bound }: Listening,
     token: Token,
 ) -> Accept<impl Future<Output = ()>> {
     let run = {
@@ -80,7 +60,7 @@ fn accept(
         async move {
             // Dropped last: the port is free before the server hears of it.
             let _token = token;
-            match tokio::net::TcpListener::from_std(socket) {
+            match Listener::new(bound) {
                 Ok(listener) => accept_all(&shard, &server, listener).await,
                 Err(e) => server.host.event(Notice::AcceptFailed(e.to_string())),
             }
@@ -89,7 +69,53 @@ fn accept(
     Accept { server, run }
 }
 
-async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: tokio::net::TcpListener) {
+/// Somewhere to accept connections.
+enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix {
+        /// Removed before the socket closes: nobody can take the name for a dead server's then.
+        _file: crate::bind::unix::File,
+        listener: UnixListener,
+        local: Peer,
+    },
+}
+
+impl Listener {
+    fn new(bound: Bound) -> io::Result<Self> {
+        Ok(match bound.socket {
+            Bindings::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
+            #[cfg(unix)]
+            Bindings::Unix(file, socket) => Listener::Unix {
+                _file: file,
+                listener: UnixListener::from_std(socket)?,
+                local: bound.place,
+            },
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Transport, Visitor)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                let local = socket.local_addr();
+                let local = local.map_err(|_| io::ErrorKind::ConnectionAborted)?;
+                let visitor = Visitor::new(Peer::from(peer), Peer::from(local));
+                Ok((Transport::Tcp(socket), visitor))
+            }
+            #[cfg(unix)]
+            Listener::Unix {
+                listener, local, ..
+            } => {
+                let (socket, peer) = listener.accept().await?;
+                let visitor = Visitor::new(Peer::from(peer), local.clone());
+                Ok((Transport::Unix(socket), visitor))
+            }
+        }
+    }
+}
+
+async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener) {
     let mut next = shard.handle.index;
     let mut told: Option<Instant> = None;
     loop {
@@ -97,23 +123,19 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: tokio::ne
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         match listener.accept().await {
-            Ok((stream, peer)) => {
+            Ok((transport, visitor)) => {
                 // A flood of newcomers must not keep the shard from its other work.
                 shard.schedule();
                 let Some(seat) = server.enter() else {
                     bump(&server.counters.rejected, 1);
-                    front::refuse(&stream);
+                    front::refuse(transport);
                     continue;
                 };
-                let Ok(local) = stream.local_addr() else {
-                    continue;
-                };
-                let visitor = Visitor::new(Peer::from(peer), Peer::from(local));
                 next = (next + 1) % shard.all.len();
                 if next == shard.handle.index {
-                    front::start_here(shard, seat, stream, visitor);
+                    front::start_here(shard, seat, transport, visitor);
                 } else {
-                    hand_over(shard, next, seat, stream, visitor);
+                    hand_over(shard, next, seat, transport, visitor);
                 }
             }
             Err(e) if is_peers_fault(&e) => {}
@@ -128,17 +150,11 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: tokio::ne
     }
 }
 
-fn hand_over(
-    shard: &Rc<Shard>,
-    to: usize,
-    seat: Seat,
-    stream: tokio::net::TcpStream,
-    visitor: Visitor,
-) {
-    if let (Ok(socket), Some(handle)) = (stream.into_std(), shard.all.get(to)) {
+fn hand_over(shard: &Rc<Shard>, to: usize, seat: Seat, transport: Transport, visitor: Visitor) {
+    if let (Ok(transport), Some(handle)) = (transport.detach(), shard.all.get(to)) {
         handle.control(Control::Accepted(Arrival {
             seat,
-            socket,
+            transport,
             visitor,
         }));
     }

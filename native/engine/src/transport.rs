@@ -17,7 +17,6 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
 }
 
 /// The way to a peer.
-#[allow(dead_code)]
 pub(crate) enum Transport {
     Tcp(TcpStream),
     #[cfg(unix)]
@@ -25,7 +24,43 @@ pub(crate) enum Transport {
     Boxed(Box<dyn Stream>),
 }
 
+/// A transport between two shards, which no runtime watches.
+pub(crate) enum Detached {
+    Tcp(std::net::TcpStream),
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Detached {
+    /// Takes it to the shard whose thread calls.
+    pub(crate) fn attach(self) -> io::Result<Transport> {
+        Ok(match self {
+            Detached::Tcp(socket) => Transport::Tcp(TcpStream::from_std(socket)?),
+            #[cfg(unix)]
+            Detached::Unix(socket) => Transport::Unix(UnixStream::from_std(socket)?),
+        })
+    }
+}
+
 impl Transport {
+    /// Takes a socket from its shard. What stands on one stays where it is.
+    pub(crate) fn detach(self) -> io::Result<Detached> {
+        match self {
+            Transport::Tcp(socket) => Ok(Detached::Tcp(socket.into_std()?)),
+            #[cfg(unix)]
+            Transport::Unix(socket) => Ok(Detached::Unix(socket.into_std()?)),
+            Transport::Boxed(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// A small packet leaves at once: waiting for more to send would only delay a reply.
+    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Transport::Tcp(socket) => socket.set_nodelay(true),
+            _ => Ok(()),
+        }
+    }
+
     #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn boxed(stream: impl Stream + 'static) -> Self {
         Transport::Boxed(Box::new(stream))

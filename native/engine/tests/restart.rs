@@ -33,7 +33,7 @@ fn engines_come_and_go_a_hundred_times() {
         }
         let (world, mut puller) = World::pulled(2, config.clone());
         // The same port each time: it must be free at once.
-        config.address = world.address;
+        config.address = world.address.into();
         let mut client = world.client();
         let conn = puller.opened();
         client.text("x");

@@ -18,7 +18,7 @@ rustler::atoms! {
     accept_error, panic,
     eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
     already_running,
-    local, tls, http_version, version, cipher, sni, alpn, peer_cert,
+    reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,
     tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3",
     syntax, eof, depth, number_range, utf8, trailing_data, too_large,
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use rustler::types::atom::Atom;
-use rustler::{Decoder, Error, LocalPid, NifResult, Term};
+use rustler::{Binary, Decoder, Error, LocalPid, NifResult, Term};
 use sockeye_engine::options::NEVER;
-use sockeye_engine::{Active, Mode, ServerConfig};
+use sockeye_engine::{Active, Address, Mode, ServerConfig};
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
 
@@ -52,7 +52,7 @@ pub(crate) fn time(term: Term<'_>) -> NifResult<Duration> {
 
 impl Settings {
     pub(crate) fn decode(map: Term<'_>) -> NifResult<Self> {
-        let address = SocketAddr::new(ip(get(map, atoms::ip())?)?, get(map, atoms::port())?);
+        let address = address(get(map, atoms::ip())?, get(map, atoms::port())?)?;
         let (mode, owner, batch) = mode(get(map, atoms::mode())?)?;
         let mut limits = Limits::default();
         limits.max_message_size = get(map, atoms::max_message_size())?;
@@ -60,6 +60,7 @@ impl Settings {
         limits.max_fragments = get(map, atoms::max_fragments())?;
         let null = null(get(map, atoms::null())?)?;
         let mut engine = ServerConfig::new(address, mode);
+        engine.reuse_port = get(map, atoms::reuseport())?;
         engine.backlog = get(map, atoms::backlog())?;
         engine.active = active(get(map, atoms::active())?)?;
         engine.limits = limits;
@@ -97,6 +98,16 @@ impl Settings {
             batch,
         })
     }
+}
+
+fn address(term: Term<'_>, port: u16) -> NifResult<Address> {
+    if let Ok((tag, path)) = term.decode::<(Atom, Binary<'_>)>() {
+        let valid = tag == atoms::local();
+        return valid
+            .then(|| Address::Unix(path.as_slice().into()))
+            .ok_or(Error::BadArg);
+    }
+    Ok(SocketAddr::new(ip(term)?, port).into())
 }
 
 fn ip(term: Term<'_>) -> NifResult<IpAddr> {

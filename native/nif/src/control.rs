@@ -8,7 +8,7 @@ use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Reference, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::op::{ConnStats, Part};
-use sockeye_engine::{Active, ConnId, Engine, EngineConfig, Frames, SendError};
+use sockeye_engine::{Active, ConnId, Engine, EngineConfig, Frames, Peer, SendError};
 
 use crate::config::Settings;
 use crate::events;
@@ -90,7 +90,7 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
         watch::remember_host(number, &host);
         Box::new(HostRef(host))
     };
-    let (server, address) = match engine.listen(settings.engine, host) {
+    let (server, place) = match engine.listen(settings.engine, host) {
         Ok(listening) => listening,
         Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),
     };
@@ -101,11 +101,15 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     if watch::watch(Some(env), &pid, watched).is_none() {
         engine.stop_server(&server, 1001, "server stopped");
     }
+    let (ip, port) = match &place {
+        Peer::Inet(ip, port) => (events::ip(b, *ip), *port),
+        unix => (events::peer(b, unix), 0),
+    };
     let place = map(
         b,
         &[
-            (b.atom(atoms::address()), events::ip(b, address.ip())),
-            (b.atom(atoms::port()), b.integer(address.port().into())),
+            (b.atom(atoms::address()), ip),
+            (b.atom(atoms::port()), b.integer(port.into())),
         ],
     );
     let number = b.integer(server.number().into());
@@ -118,6 +122,9 @@ fn errno(e: &io::Error) -> Atom {
         io::ErrorKind::AddrInUse => atoms::eaddrinuse(),
         io::ErrorKind::AddrNotAvailable => atoms::eaddrnotavail(),
         io::ErrorKind::PermissionDenied => atoms::eacces(),
+        io::ErrorKind::NotFound => atoms::enoent(),
+        io::ErrorKind::NotADirectory => atoms::enotdir(),
+        io::ErrorKind::ReadOnlyFilesystem => atoms::erofs(),
         io::ErrorKind::NotConnected => atoms::not_running(),
         io::ErrorKind::Unsupported => atoms::eafnosupport(),
         _ if matches!(e.raw_os_error(), Some(23 | 24)) => atoms::emfile(),

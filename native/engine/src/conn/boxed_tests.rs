@@ -1,6 +1,6 @@
 //! Connections over a stream that is not a socket.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use sockeye_protocol::frame::{self, Op as Opcode};
@@ -90,7 +90,7 @@ fn with_connection<F: Future<Output = ()>>(
             ..Echo::default()
         });
         let _ = echo.handle.set(handle);
-        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
         let server = Arc::new(Server::new(0, config, Box::new(Host(echo.clone()))));
         let turns = tokio::task::spawn_local(shard.clone().turns());

@@ -5,8 +5,9 @@
 pub(crate) mod upgrade;
 pub(crate) mod visitor;
 
-use std::net::TcpStream;
+use std::io::IoSlice;
 use std::rc::Rc;
+use std::task::Waker;
 
 use sockeye_protocol::handshake::Refusal;
 
@@ -14,13 +15,13 @@ use crate::batch::OpenInfo;
 use crate::options::ConnOptions;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
-use crate::transport::Transport;
+use crate::transport::{Detached, Transport};
 use visitor::Visitor;
 
 /// An accepted socket on its way to the shard that serves it.
 pub(crate) struct Arrival {
     pub(crate) seat: Seat,
-    pub(crate) socket: TcpStream,
+    pub(crate) transport: Detached,
     pub(crate) visitor: Visitor,
 }
 
@@ -35,18 +36,13 @@ pub(crate) struct Opened {
 
 /// Takes over a socket that another shard accepted.
 pub(crate) fn start(shard: &Rc<Shard>, arrival: Arrival) {
-    if let Ok(socket) = tokio::net::TcpStream::from_std(arrival.socket) {
-        start_here(shard, arrival.seat, socket, arrival.visitor);
+    if let Ok(transport) = arrival.transport.attach() {
+        start_here(shard, arrival.seat, transport, arrival.visitor);
     }
 }
 
 /// Serves a newcomer, in a task of its own.
-pub(crate) fn start_here(
-    shard: &Rc<Shard>,
-    seat: Seat,
-    socket: tokio::net::TcpStream,
-    visitor: Visitor,
-) {
+pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, visitor: Visitor) {
     let server = seat.server.clone();
     if server.is_stopping() {
         return;
@@ -55,7 +51,7 @@ pub(crate) fn start_here(
         let (shard, server) = (shard.clone(), server.clone());
         async move {
             let limit = server.config.handshake_timeout;
-            let welcome = welcome(&shard, &server, socket, visitor);
+            let welcome = welcome(&shard, &server, transport, visitor);
             match tokio::time::timeout(limit, welcome).await {
                 Ok(Some(opened)) if !server.is_stopping() => shard.adopt(seat, opened),
                 _ => bump(&server.counters.rejected, 1),
@@ -68,16 +64,15 @@ pub(crate) fn start_here(
 async fn welcome(
     shard: &Shard,
     server: &Server,
-    socket: tokio::net::TcpStream,
+    transport: Transport,
     visitor: Visitor,
 ) -> Option<Opened> {
-    // A reply is one small packet: waiting for more to send would only delay it.
-    socket.set_nodelay(true).ok()?;
-    upgrade::shake_hands(shard, server, Transport::Tcp(socket), visitor).await
+    transport.set_nodelay().ok()?;
+    upgrade::shake_hands(shard, server, transport, visitor).await
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting.
-pub(crate) fn refuse(stream: &tokio::net::TcpStream) {
+pub(crate) fn refuse(mut transport: Transport) {
     let refusal = Refusal::new(503, "Too many connections.\n").with_header("Retry-After", "1");
-    let _ = stream.try_write(&refusal.response());
+    let _ = transport.try_write(&[IoSlice::new(&refusal.response())], Waker::noop());
 }

@@ -25,7 +25,22 @@ impl Peer {
 
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
-        Peer::Inet(address.ip(), address.port())
+        // A socket of `::` shows IPv4 clients in a form that no rule about addresses expects.
+        Peer::Inet(address.ip().to_canonical(), address.port())
+    }
+}
+
+#[cfg(unix)]
+impl From<tokio::net::unix::SocketAddr> for Peer {
+    fn from(address: tokio::net::unix::SocketAddr) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        if let Some(path) = address.as_pathname() {
+            return Peer::Unix(path.as_os_str().as_bytes().into());
+        }
+        match address.as_abstract_name() {
+            Some(name) => Peer::Unix([&[0], name].concat().into()),
+            None => Peer::Unix([].into()),
+        }
     }
 }
 

@@ -13,3 +13,5 @@ mod servers;
 mod silence;
 mod stopping;
 mod support;
+#[cfg(unix)]
+mod unix;

@@ -79,11 +79,26 @@ fn who_asks_for_something_else_is_told() {
     assert_eq!(world.server.stats().connections, 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_port_is_shared_if_both_want_it() {
+    let mut shared = config(Mode::Workers(1));
+    shared.reuse_port = true;
+    let (world, _puller) = World::pulled(1, shared.clone());
+    shared.address = world.address.into();
+    assert_eq!(world.listen_again(shared.clone()), None);
+    shared.reuse_port = false;
+    assert_eq!(
+        world.listen_again(shared),
+        Some(std::io::ErrorKind::AddrInUse)
+    );
+}
+
 #[test]
 fn a_taken_port_is_an_error() {
     let (world, _puller) = World::pulled(1, config(Mode::Workers(1)));
     let mut config = config(Mode::Owner);
-    config.address = world.address;
+    config.address = world.address.into();
     let second = world.listen_again(config);
     assert_eq!(second, Some(std::io::ErrorKind::AddrInUse));
 }

@@ -63,7 +63,7 @@ fn the_same_port_again_and_again() {
     let mut config = config(Mode::Workers(1));
     for round in 0..100 {
         let world = World::on(engine.clone(), config.clone(), None);
-        config.address = world.address;
+        config.address = world.address.into();
         let mut puller = world.worker(0);
         let mut client = world.client();
         let conn = puller.opened();

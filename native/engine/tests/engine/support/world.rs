@@ -1,12 +1,14 @@
 //! An engine, and what its callers do.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use sockeye_engine::op::{ConnStats, Part};
-use sockeye_engine::{ConnId, Engine, EngineConfig, Frames, Mode, SendError, Server, ServerConfig};
+use sockeye_engine::{
+    ConnId, Engine, EngineConfig, Frames, Mode, Peer, SendError, Server, ServerConfig,
+};
 use sockeye_protocol::frame::{self, Op};
 
 use super::{Client, Host, LONG, Mailbox, Puller};
@@ -24,7 +26,7 @@ pub fn engine(shards: usize) -> Arc<Engine> {
 }
 
 pub fn config(mode: Mode) -> ServerConfig {
-    ServerConfig::new("127.0.0.1:0".parse().unwrap(), mode)
+    ServerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), mode)
 }
 
 impl World {
@@ -34,7 +36,11 @@ impl World {
 
     pub fn on(engine: Arc<Engine>, config: ServerConfig, owner: Option<&Mailbox>) -> Self {
         let (host, stopped) = Host::new(owner);
-        let (server, address) = engine.listen(config, |_| Box::new(host)).unwrap();
+        let (server, place) = engine.listen(config, |_| Box::new(host)).unwrap();
+        let address = match place {
+            Peer::Inet(ip, port) => SocketAddr::new(ip, port),
+            Peer::Unix(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        };
         World {
             engine,
             server,
