@@ -19,12 +19,14 @@
 
 pub mod client;
 pub mod head;
+pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod server;
 
 pub use client::{Accepted, ClientOptions, HandshakeError};
 pub use head::{HeadLimits, Headers, is_valid_header};
+pub use policy::{Origins, Paths};
 pub use refusal::Refusal;
 pub use request::Request;
 pub use server::{ServerPolicy, Upgrade};
