@@ -143,6 +143,12 @@
           max_age => pos_integer() | infinity,
           max_connections => pos_integer() | infinity,
           backlog => pos_integer(),
+          accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
+          accept_timeout => pos_integer(),
+          origins => any | [same_host | binary() | string()],
+          paths => any | [binary() | string()],
+          max_header_size => 256..1048576,
+          max_headers => 8..1024,
           subprotocols => [binary() | string()]}.
 %% Options of a server.
 %%
@@ -192,6 +198,15 @@
 %% <li>`max_age': milliseconds or `infinity' (default). A connection that lasts longer is
 %%     closed with 1001.</li>
 %% <li>`max_connections': more are refused; default `infinity'.</li>
+%% <li>`accept': decides about each handshake, as `accept/2' of a {@link sockeye_handler}.</li>
+%% <li>`accept_timeout': milliseconds for that, default 5000; then the client gets 503.</li>
+%% <li>`origins': the pages that may connect, default `any'. A list of `same_host', origins
+%%     like `<<"https://example.com">>' and wildcards like `<<"https://*.example.com">>'; others
+%%     get 403. A client that names no origin is no page, and passes.</li>
+%% <li>`paths': where there are connections, default `any'. A list of paths like `<<"/ws">>'
+%%     and `<<"/rooms/*">>': a star is one segment, at the end one or more; others get 404.</li>
+%% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
+%% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
 %% <li>`backlog': of the listening socket, default 1024.</li>
 %% <li>`subprotocols': those the server speaks, default none. The first one in the client's
 %%     list that is among them is taken.</li>

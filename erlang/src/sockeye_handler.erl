@@ -32,6 +32,13 @@
 %% <h3>Callbacks</h3>
 %%
 %% <dl>
+%% <dt>`accept(Request, Arg)', optional</dt>
+%% <dd>A client asks for a connection. Called in a process of its own, before the
+%%     handshake is answered, for at most the option `accept_timeout' (then the
+%%     client gets 503). `{accept, Options}' lets it in, `{reject, Status,
+%%     Headers, Body}' answers with that. A crash or a bad return is 500 for the
+%%     client and an error in the log. An owner has the option `accept' instead,
+%%     a function of the request.</dd>
 %% <dt>`init(Arg)'</dt>
 %% <dd>The process starts. In the modes `one' and `N', `{stop, Reason}' makes
 %%     `sockeye:start_link/1' return `{error, Reason}'.</dd>
@@ -64,6 +71,8 @@
 -export_type([command/0]).
 -export_type([result/0]).
 -export_type([in_frame/0]).
+-export_type([request/0]).
+-export_type([decision/0]).
 
 -type in_frame() :: {json, term()}
                   | {text, binary()}
@@ -83,11 +92,44 @@
 %% `close' with a code and a reason speak of the connection at hand. In
 %% `handle_info/2' there is none, unless each connection has its own process.
 
+-type request() :: #{method := binary(),
+                     path := binary(),
+                     query := binary(),
+                     headers := [{LowerCaseName :: binary(), Value :: binary()}],
+                     subprotocols := [binary()],
+                     http_version := {1 | 2, 0 | 1},
+                     peer := term(),
+                     local := term(),
+                     tls := undefined | map(),
+                     body => binary()}.
+%% Path and query as they came, not percent-decoded. `body' is there in the
+%% functions of HTTP routes only.
+
+-type decision() :: {accept, #{subprotocol => binary() | undefined,
+                               headers => [{iodata(), iodata()}],
+                               state => term(),
+                               active => sockeye:active(),
+                               max_message_size => pos_integer(),
+                               max_frame_size => pos_integer(),
+                               max_fragments => pos_integer(),
+                               idle_timeout => pos_integer() | infinity,
+                               ping_interval => pos_integer() | infinity,
+                               pong_timeout => pos_integer(),
+                               max_age => pos_integer() | infinity,
+                               send_queue_size => pos_integer()}}
+                  | {reject, Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
+%% `subprotocol' must be one that the client offers; without the key the
+%% server's own choice stands. `headers' go into the 101. `state' comes as the
+%% key `state' of `Info' in `handle_open/3' or the event `{open, Info}'. The
+%% others are the options of that name, for this connection alone.
+
 -type result() :: {[command()], State :: term()}
                 | {[command()], State :: term(), hibernate}
                 | {stop, Reason :: term(), State :: term()}.
 %% `hibernate' takes effect once the frames that came together are served.
 %% `{stop, Reason, State}' ends the handler process, after the commands so far.
+
+-callback accept(request(), Arg :: term()) -> decision().
 
 -callback init(Arg :: term()) -> {ok, State :: term()} | {stop, Reason :: term()}.
 
@@ -102,4 +144,4 @@
 
 -callback terminate(Reason :: term(), State :: term()) -> term().
 
--optional_callbacks([handle_open/3, handle_close/4, handle_info/2, terminate/2]).
+-optional_callbacks([accept/2, handle_open/3, handle_close/4, handle_info/2, terminate/2]).

@@ -14,6 +14,8 @@
 -export([server_info/1]).
 -export([inbox_open/2]).
 -export([relay_open/1]).
+-export([gate_open/1]).
+-export([answer/3]).
 -export([attach/2]).
 -export([recv/2]).
 -export([recv_dirty/2]).
@@ -37,7 +39,7 @@
 -on_load(init/0).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 1).
+-define(ABI, 2).
 -define(REASON, {?MODULE, load_error}).
 
 -type inbox() :: reference().
@@ -141,6 +143,16 @@ inbox_open(_ServerId, _Slot) ->
 %% The caller gets {sockeye_wake, [pid()]} for the inboxes with slot `none'.
 -spec relay_open(server_id()) -> ok.
 relay_open(_ServerId) ->
+    erlang:nif_error(not_loaded()).
+
+%% The caller gets {sockeye_ask, Token, accept | Route, Request} for what is asked.
+-spec gate_open(server_id()) -> ok.
+gate_open(_ServerId) ->
+    erlang:nif_error(not_loaded()).
+
+%% `false' if nobody waits for the answer any more.
+-spec answer(server_id(), non_neg_integer(), sockeye_decision:checked()) -> boolean().
+answer(_ServerId, _Token, _Decision) ->
     erlang:nif_error(not_loaded()).
 
 -spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.

@@ -4,6 +4,8 @@
 
 -export([parse/2]).
 -export([shutdown_time/1]).
+-export([connection_option/2]).
+-export([is_token/1]).
 
 -export_type([config/0]).
 
@@ -43,6 +45,11 @@ defaults() ->
       pong_timeout => 20000,
       max_age => infinity,
       max_connections => infinity,
+      accept_timeout => 5000,
+      origins => any,
+      paths => any,
+      max_header_size => 16384,
+      max_headers => 100,
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
@@ -110,6 +117,13 @@ check(max_age, V) -> time(V);
 check(max_connections, infinity) -> true;
 check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";
 check(subprotocols, V) -> subprotocols(V);
+check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
+check(accept_timeout, V) -> positive(V);
+check(origins, V) -> sockeye_rules:origins(V);
+check(paths, V) -> sockeye_rules:paths(V);
+check(max_header_size, V) -> is_integer(V) andalso V >= 256 andalso V =< ?MIB
+                                 orelse "256..1048576";
+check(max_headers, V) -> is_integer(V) andalso V >= 8 andalso V =< 1024 orelse "8..1024";
 check(_Key, _V) -> unknown.
 
 -spec positive(term()) -> true | string().
@@ -199,13 +213,34 @@ subprotocols(_) ->
 -spec subprotocol(iodata()) -> binary().
 subprotocol(Name) ->
     Bin = iolist_to_binary(Name),
-    true = Bin =/= <<>> andalso lists:all(fun is_token/1, binary_to_list(Bin)),
+    true = is_token(Bin),
     Bin.
 
 %% RFC 7230, 3.2.6.
--spec is_token(byte()) -> boolean().
-is_token(C) when C >= $a, C =< $z; C >= $A, C =< $Z; C >= $0, C =< $9 -> true;
-is_token(C) -> lists:member(C, "!#$%&'*+-.^_`|~").
+-spec is_token(binary()) -> boolean().
+is_token(Bin) ->
+    Bin =/= <<>> andalso lists:all(fun is_token_char/1, binary_to_list(Bin)).
+
+-spec is_token_char(byte()) -> boolean().
+is_token_char(C) when C >= $a, C =< $z; C >= $A, C =< $Z; C >= $0, C =< $9 -> true;
+is_token_char(C) -> lists:member(C, "!#$%&'*+-.^_`|~").
+
+%% A setting of one connection, as `accept/2' gives it.
+-spec connection_option(term(), term()) -> {ok, term()} | {error, string()}.
+connection_option(Key, Value) ->
+    case lists:member(Key, connection_options()) of
+        true ->
+            try {ok, checked(Key, Value)}
+            catch throw:{bad_option, _, Why} -> {error, Why}
+            end;
+        false ->
+            {error, "unknown option"}
+    end.
+
+-spec connection_options() -> [atom()].
+connection_options() ->
+    [active, max_message_size, max_frame_size, max_fragments, idle_timeout, ping_interval,
+     pong_timeout, max_age, send_queue_size].
 
 %% What depends on more than one key.
 -spec complete(map(), map(), pid()) -> {ok, config()} | {error, {bad_option, atom(), string()}}.

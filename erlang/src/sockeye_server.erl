@@ -35,6 +35,7 @@
          crashes = #{} :: #{non_neg_integer() => {pos_integer(), integer()}},
          conn_sup :: pid() | undefined,
          relay :: pid() | undefined,
+         gate :: pid() | undefined,
          inbox :: sockeye_nif:inbox() | undefined}).
 
 %% Not gen_server:start_link: there, a start that fails sends an exit signal
@@ -71,7 +72,7 @@ start(#{name := Name} = Config) ->
     {Id, Address} = listen(Config),
     State = #state{id = Id, config = Config, engine = Engine},
     try
-        Started = start_handlers(State),
+        Started = start_gate(start_handlers(State)),
         ok = sockeye_engine:register_server(Id, place(Address), about(Config, Address)),
         Started
     catch
@@ -95,7 +96,9 @@ register_name(Name) ->
 
 -spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map()}.
 listen(Config) ->
-    case sockeye_nif:listen(maps:without([name, handler, processes, batch], Config)) of
+    Asks = sockeye_gate:wanted(Config),
+    Engine = maps:without([name, handler, processes, batch, accept], Config),
+    case sockeye_nif:listen(Engine#{asks => Asks}) of
         {ok, Id, Address} -> {Id, Address};
         {error, Reason} -> throw({start_failed, Reason})
     end.
@@ -113,6 +116,13 @@ about(Config, #{address := Ip, port := Port}) ->
                _ -> About
            end,
     Kept#{ip => Ip, port => Port}.
+
+-spec start_gate(#state{}) -> #state{}.
+start_gate(#state{id = Id, config = Config} = State) ->
+    case sockeye_gate:wanted(Config) of
+        true -> State#state{gate = sockeye_gate:start_link(Id, Config)};
+        false -> State
+    end.
 
 -spec start_handlers(#state{}) -> #state{}.
 start_handlers(#state{config = #{mode := {owner, _, _}}} = State) ->
@@ -158,6 +168,8 @@ handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = S
         _ when Pid =:= Sup -> {stop, Reason, State};
         _ when Pid =:= State#state.relay ->
             {noreply, State#state{relay = sockeye_relay:start_link(State#state.id)}};
+        _ when Pid =:= State#state.gate ->
+            {noreply, start_gate(State)};
         _ -> {noreply, State}
     end;
 handle_info({restart, Slot}, #state{workers = Workers} = State) ->

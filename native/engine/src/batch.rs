@@ -2,6 +2,7 @@
 
 use sockeye_protocol::handshake::Request;
 
+use crate::front::ask::Luggage;
 use crate::front::visitor::Visitor;
 use crate::id::ConnId;
 
@@ -20,6 +21,8 @@ pub struct OpenInfo {
     pub request: Request,
     /// The subprotocol that was agreed on.
     pub subprotocol: Option<Box<str>>,
+    /// What was decided to go to its receiver.
+    pub luggage: Option<Luggage>,
     /// The inbox that was asked for a process; 0 for none.
     pub(crate) acceptor: u64,
 }

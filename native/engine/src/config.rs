@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sockeye_protocol::Limits;
+use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
 
 use crate::Active;
 
@@ -95,6 +96,16 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Subprotocols that the server speaks.
     pub subprotocols: Vec<String>,
+    /// Bounds on the head of a request.
+    pub head_limits: HeadLimits,
+    /// The pages that may open connections.
+    pub origins: Origins,
+    /// The paths at which connections are opened; 404 at others.
+    pub paths: Paths,
+    /// Whether the virtual machine is asked before a connection is let in.
+    pub asks: bool,
+    /// Time for the answer.
+    pub accept_timeout: Duration,
     /// The caller's own; [`crate::Engine::reserve`] gives it back.
     pub tag: u8,
 }
@@ -121,6 +132,11 @@ impl ServerConfig {
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,
             subprotocols: Vec::new(),
+            head_limits: HeadLimits::default(),
+            origins: Origins::default(),
+            paths: Paths::default(),
+            asks: false,
+            accept_timeout: Duration::from_secs(5),
             tag: 0,
         }
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::front::ask::Question;
 
 /// The process behind an [`crate::Inbox`].
 pub trait Bell: Send + Sync {
@@ -34,6 +35,11 @@ pub struct Delivery {
 pub trait ServerHost: Send + Sync {
     /// The receiver of a new connection in owner mode. None if there is no such process.
     fn owner(&self) -> Option<Arc<dyn Owner>>;
+    /// Asks what only the virtual machine knows. The answer goes to [`crate::Server::answer`] with
+    /// this token. False if nobody is there to ask.
+    fn ask(&self, _token: u64, _question: &Question<'_>) -> bool {
+        false
+    }
     /// The server's port is free and its connections are gone.
     fn stopped(&self);
     /// Something that belongs into the log.

@@ -16,7 +16,7 @@ pub mod config;
 mod conn;
 mod deliver;
 mod engine;
-mod front;
+pub mod front;
 mod handle;
 pub mod host;
 mod id;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Mode, ServerConfig};
 use crate::conn::Times;
+use crate::front::ask::{Answer, Asking};
 use crate::host::ServerHost;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
@@ -29,6 +30,7 @@ pub struct Server {
     pub(crate) rules: Rules,
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
+    pub(crate) asking: Asking,
     workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
     acceptor: Mutex<Option<Arc<Inbox>>>,
     /// The listening socket and every accepted one.
@@ -120,6 +122,7 @@ impl Server {
             config,
             host,
             counters: Counters::default(),
+            asking: Asking::default(),
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),
             live: AtomicUsize::new(1),
@@ -158,6 +161,16 @@ impl Server {
             bytes_out: read(&c.bytes_out),
             dropped: read(&c.dropped),
         }
+    }
+
+    /// Answers what was asked with this token. False if nobody waits for it any more.
+    pub fn answer(&self, token: u64, answer: Answer) -> bool {
+        self.asking.answer(token, answer)
+    }
+
+    /// Nobody will answer what was asked so far: it is refused with 503.
+    pub fn forget_questions(&self) {
+        self.asking.forget();
     }
 
     /// Connections that wait for a process of their own.

@@ -16,6 +16,8 @@ rustler::atoms! {
     bytes_out, dropped, reason, message,
     sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_event,
     accept_error, panic,
+    sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,
+    any, origins, paths, max_header_size, max_headers,
     eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
     already_running,
     reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,

@@ -10,6 +10,7 @@ use sockeye_engine::options::NEVER;
 use sockeye_engine::{Active, Address, Mode, ServerConfig};
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
+use sockeye_protocol::handshake::{Origins, Paths};
 
 use crate::atoms;
 use crate::decode::{JsonOptions, KeyMode};
@@ -27,6 +28,15 @@ pub(crate) struct Settings {
 
 fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
     map.map_get(key)?.decode()
+}
+
+/// A list of texts; none for `any`.
+fn list(map: Term<'_>, key: Atom) -> NifResult<Option<Vec<String>>> {
+    let value: Term<'_> = get(map, key)?;
+    if is(value, atoms::any()) {
+        return Ok(None);
+    }
+    value.decode().map(Some)
 }
 
 fn is(term: Term<'_>, atom: Atom) -> bool {
@@ -80,6 +90,18 @@ impl Settings {
             most.decode()?
         };
         engine.subprotocols = get(map, atoms::subprotocols())?;
+        engine.head_limits.max_head_size = get(map, atoms::max_header_size())?;
+        engine.head_limits.max_headers = get(map, atoms::max_headers())?;
+        if let Some(rules) = list(map, atoms::origins())? {
+            let rules = Origins::new(rules.iter().map(String::as_str));
+            engine.origins = rules.map_err(|_| Error::BadArg)?;
+        }
+        if let Some(patterns) = list(map, atoms::paths())? {
+            let patterns = Paths::new(patterns.iter().map(String::as_str));
+            engine.paths = patterns.map_err(|_| Error::BadArg)?;
+        }
+        engine.asks = get(map, atoms::asks())?;
+        engine.accept_timeout = millis(map, atoms::accept_timeout())?;
         engine.tag = tag_of(null);
         let json = JsonOptions {
             null,
@@ -144,7 +166,7 @@ fn mode(term: Term<'_>) -> NifResult<(Mode, OwnerSpec, bool)> {
     Ok((Mode::Owner, spec, batch))
 }
 
-fn active(term: Term<'_>) -> NifResult<Active> {
+pub(crate) fn active(term: Term<'_>) -> NifResult<Active> {
     Ok(if is(term, atoms::true_()) {
         Active::True
     } else if is(term, atoms::false_()) {

@@ -6,6 +6,7 @@ use sockeye_engine::batch::{Event, OpenInfo};
 use sockeye_engine::{Peer, TlsFacts, Visitor};
 use sockeye_json::{Error as JsonError, ErrorKind};
 
+use crate::ask::Kept;
 use crate::atoms;
 use crate::decode::{self, JsonOptions};
 use crate::terms::{Builder, map};
@@ -154,6 +155,13 @@ fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
         ),
         (b.atom(atoms::headers()), headers(b, info)),
     ]);
+    let kept = info
+        .luggage
+        .as_ref()
+        .and_then(|l| l.0.downcast_ref::<Kept>());
+    if let Some(state) = kept {
+        pairs.push((b.atom(atoms::state()), state.copy(b)));
+    }
     map(b, &pairs)
 }
 

@@ -6,6 +6,7 @@
 //! - [`owner`]: events as messages to a plain process.
 //! - [`encode`], [`decode`]: JSON and terms.
 
+mod ask;
 mod atoms;
 mod config;
 mod control;
@@ -25,7 +26,7 @@ mod watch;
 use rustler::{Env, Term};
 
 /// Changes with every change of what the Erlang stubs expect.
-const ABI: u32 = 1;
+const ABI: u32 = 2;
 
 fn load(env: Env<'_>, info: Term<'_>) -> bool {
     running::report_panics();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rustler::types::atom::Atom;
 use rustler::{LocalPid, sys};
 use sockeye_engine::batch::Batch;
+use sockeye_engine::front::ask::Question;
 use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
 use sockeye_engine::{ConnId, Engine};
 
@@ -14,7 +15,7 @@ use crate::events::Format;
 use crate::process::{self, send_term};
 use crate::terms::{Builder, map};
 use crate::watch::{self, WatchKey, Watched};
-use crate::{atoms, running};
+use crate::{ask, atoms, running};
 
 /// A process that gets each event as a message.
 pub(crate) struct ProcessOwner {
@@ -115,6 +116,8 @@ pub(crate) struct Host {
     owners: Mutex<Vec<Known>>,
     /// Wakes the processes of connections.
     relay: Mutex<Option<LocalPid>>,
+    /// Answers what is asked before a connection is made.
+    gate: Mutex<Option<LocalPid>>,
 }
 
 /// An owner, and its monitor once it has one.
@@ -148,7 +151,16 @@ impl Host {
             engine: Arc::downgrade(engine),
             owners: Mutex::default(),
             relay: Mutex::new(None),
+            gate: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn set_gate(&self, pid: LocalPid) {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    }
+
+    pub(crate) fn gate(&self) -> Option<LocalPid> {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_relay(&self, pid: LocalPid) {
@@ -251,6 +263,10 @@ impl ServerHost for HostRef {
         process::send(&self.0.pid, |b| {
             b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(number.into())])
         });
+    }
+
+    fn ask(&self, token: u64, question: &Question<'_>) -> bool {
+        ask::ask(&self.0, token, question)
     }
 
     fn event(&self, event: Notice) {

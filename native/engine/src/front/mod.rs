@@ -2,6 +2,8 @@
 //!
 //! It is a task of its own, so that its state does not stay with the connection.
 
+pub mod ask;
+pub(crate) mod gate;
 pub(crate) mod upgrade;
 pub(crate) mod visitor;
 
@@ -50,7 +52,11 @@ pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, vi
     let work = {
         let (shard, server) = (shard.clone(), server.clone());
         async move {
-            let limit = server.config.handshake_timeout;
+            let mut limit = server.config.handshake_timeout;
+            if server.config.asks {
+                // The client is not to pay for our own thinking.
+                limit += ask::limit(&server) + upgrade::FAREWELL;
+            }
             let welcome = welcome(&shard, &server, transport, visitor);
             match tokio::time::timeout(limit, welcome).await {
                 Ok(Some(opened)) if !server.is_stopping() => shard.adopt(seat, opened),

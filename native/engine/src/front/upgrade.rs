@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use sockeye_protocol::handshake::{HeadLimits, Refusal, Request, ServerPolicy, server};
+use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::batch::OpenInfo;
-use crate::front::Opened;
 use crate::front::visitor::Visitor;
-use crate::options::ConnOptions;
+use crate::front::{Opened, gate};
 use crate::server::Server;
 use crate::shard::Shard;
 use crate::transport::Transport;
 
 /// How long a refused client may take to read the answer.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Reads a request and answers it. None if it did not become a connection.
 pub(crate) async fn shake_hands(
@@ -24,45 +23,61 @@ pub(crate) async fn shake_hands(
     visitor: Visitor,
 ) -> Option<Opened> {
     let mut buffer = Vec::with_capacity(1024);
-    let limits = HeadLimits::default();
-    let (request, consumed) = loop {
-        if stream.read_buf(&mut buffer).await.ok()? == 0 {
-            return None;
-        }
-        match Request::parse(&buffer, &limits) {
-            Ok(Some(found)) => break found,
-            Ok(None) => {}
-            Err(refusal) => {
-                say_no(shard, stream, &refusal).await;
-                return None;
-            }
-        }
-    };
-    let policy = ServerPolicy {
-        subprotocols: &server.config.subprotocols,
-    };
-    let upgrade = match server::upgrade(&request, &policy) {
-        Ok(upgrade) => upgrade,
+    let head = read_head(server, &mut stream, &mut buffer);
+    let head = tokio::time::timeout(server.config.handshake_timeout, head);
+    let (request, consumed) = match head.await.ok()?? {
+        Ok(found) => found,
         Err(refusal) => {
             say_no(shard, stream, &refusal).await;
             return None;
         }
     };
-    stream.write_all(&upgrade.response(&[])).await.ok()?;
+    let gate::Admission {
+        upgrade,
+        acceptance,
+    } = match gate::decide(server, &visitor, &request).await {
+        Ok(admission) => admission,
+        Err(refusal) => {
+            say_no(shard, stream, &refusal).await;
+            return None;
+        }
+    };
+    let response = upgrade.response(&acceptance.headers);
+    stream.write_all(&response).await.ok()?;
     stream.flush().await.ok()?;
     let subprotocol = upgrade.subprotocol.map(String::into_boxed_str);
     let info = Box::new(OpenInfo {
         visitor,
         request,
         subprotocol,
+        luggage: acceptance.luggage,
         acceptor: 0,
     });
     Some(Opened {
         transport: stream,
         info,
-        options: ConnOptions::default(),
+        options: acceptance.options,
         rest: buffer.split_off(consumed.min(buffer.len())),
     })
+}
+
+/// Reads the head of a request: it and its length, or why it is none. `None` if the client has
+/// gone.
+async fn read_head(
+    server: &Server,
+    stream: &mut Transport,
+    buffer: &mut Vec<u8>,
+) -> Option<Result<(Request, usize), Refusal>> {
+    loop {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+        match Request::parse(buffer, &server.config.head_limits) {
+            Ok(Some(found)) => return Some(Ok(found)),
+            Ok(None) => {}
+            Err(refusal) => return Some(Err(refusal)),
+        }
+    }
 }
 
 async fn say_no(shard: &Shard, mut stream: Transport, refusal: &Refusal) {

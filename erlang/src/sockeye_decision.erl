@@ -1,0 +1,107 @@
+%% @private
+%% Checks what `accept/2' and the functions behind HTTP routes return, one
+%% clause a key, nothing ignored.
+-module(sockeye_decision).
+
+-export([accept/2]).
+-export([response/1]).
+
+-export_type([checked/0]).
+
+-type checked() :: {accept, map()}
+                 | {reject, 200..599, [{binary(), binary()}], binary()}.
+
+%% Headers that the handshake decides, and those that say where an answer ends.
+-define(FRAMING, [<<"connection">>, <<"content-length">>, <<"transfer-encoding">>]).
+-define(HANDSHAKE, [<<"upgrade">>, <<"sec-websocket-accept">>, <<"sec-websocket-protocol">>,
+                    <<"sec-websocket-extensions">> | ?FRAMING]).
+
+-spec accept(term(), map()) -> {ok, checked()} | {error, string()}.
+accept({accept, Options}, Request) when is_map(Options) ->
+    try {ok, {accept, maps:map(fun(Key, Value) -> option(Key, Value, Request) end, Options)}}
+    catch throw:{bad, Why} -> {error, Why}
+    end;
+accept({reject, Status, Headers, Body}, _Request) ->
+    response({Status, Headers, Body});
+accept(Other, _Request) ->
+    {error, text("expected {accept, Map} or {reject, Status, Headers, Body}, got ~tp", [Other])}.
+
+-spec response(term()) -> {ok, checked()} | {error, string()}.
+response({Status, Headers, Body}) ->
+    try {ok, {reject, status(Status), headers(Headers, ?FRAMING), body(Status, Body)}}
+    catch throw:{bad, Why} -> {error, Why}
+    end;
+response(Other) ->
+    {error, text("expected {Status, Headers, Body}, got ~tp", [Other])}.
+
+-spec option(term(), term(), map()) -> term().
+option(state, State, _Request) ->
+    State;
+option(headers, Headers, _Request) ->
+    headers(Headers, ?HANDSHAKE);
+option(subprotocol, undefined, _Request) ->
+    undefined;
+option(subprotocol, Name, #{subprotocols := Offered}) ->
+    Bin = binary(subprotocol, Name),
+    case lists:member(Bin, Offered) of
+        true -> Bin;
+        false -> bad("subprotocol: ~tp is not among those the client offers, ~tp", [Name, Offered])
+    end;
+option(Key, Value, _Request) ->
+    case sockeye_options:connection_option(Key, Value) of
+        {ok, Parsed} -> Parsed;
+        {error, Why} -> bad("~tp: ~ts", [Key, Why])
+    end.
+
+-spec status(term()) -> 200..599.
+status(Status) when is_integer(Status), Status >= 200, Status =< 599 -> Status;
+status(Status) -> bad("expected a status from 200 to 599, got ~tp", [Status]).
+
+-spec body(term(), term()) -> binary().
+body(Status, Body) ->
+    case binary(body, Body) of
+        <<_, _/binary>> when Status =:= 204; Status =:= 304 ->
+            bad("an answer with status ~b has no body", [Status]);
+        Bin ->
+            Bin
+    end.
+
+-spec headers(term(), [binary()]) -> [{binary(), binary()}].
+headers(Headers, Reserved) when is_list(Headers) ->
+    [header(Header, Reserved) || Header <- Headers];
+headers(Headers, _Reserved) ->
+    bad("headers: expected a list of {Name, Value}, got ~tp", [Headers]).
+
+-spec header(term(), [binary()]) -> {binary(), binary()}.
+header({Name, Value}, Reserved) ->
+    Bin = binary(headers, Name),
+    lists:member(string:lowercase(Bin), Reserved)
+        andalso bad("headers: ~ts is set by the server", [Bin]),
+    sockeye_options:is_token(Bin) orelse bad("headers: ~tp is not a header's name", [Name]),
+    {Bin, value(Bin, binary(headers, Value))};
+header(Header, _Reserved) ->
+    bad("headers: expected {Name, Value}, got ~tp", [Header]).
+
+%% A line break here would let an answer be split.
+-spec value(binary(), binary()) -> binary().
+value(Name, Value) ->
+    Clean = lists:all(fun(C) -> C >= $\s andalso C =/= 127 orelse C =:= $\t end,
+                      binary_to_list(Value)),
+    case Clean andalso is_list(unicode:characters_to_list(Value)) of
+        true -> Value;
+        false -> bad("headers: the value of ~ts is not UTF-8 without control characters", [Name])
+    end.
+
+-spec binary(atom(), term()) -> binary().
+binary(What, Value) ->
+    try iolist_to_binary(Value)
+    catch error:badarg -> bad("~tp: expected a binary or iodata, got ~tp", [What, Value])
+    end.
+
+-spec bad(string(), [term()]) -> no_return().
+bad(Format, Args) ->
+    throw({bad, text(Format, Args)}).
+
+-spec text(string(), [term()]) -> string().
+text(Format, Args) ->
+    lists:flatten(io_lib:format(Format, Args)).

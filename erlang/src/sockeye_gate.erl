@@ -1,0 +1,154 @@
+%% @private
+%% Answers what the engine asks before a connection is made: `accept/2' of the
+%% handler, and the functions behind HTTP routes.
+%%
+%% Each question has a process of its own, which ends at the deadline: a
+%% callback that waits for something holds up nobody else. The engine bounds
+%% their number.
+-module(sockeye_gate).
+
+-export([start_link/2]).
+-export([wanted/1]).
+-export([init/1]).
+
+-type about() :: accept | non_neg_integer().
+-type accept() :: fun((sockeye_handler:request()) -> sockeye_handler:decision()).
+
+-record(state,
+        {id :: sockeye_nif:server_id(),
+         server :: pid(),
+         accept :: accept() | undefined,
+         %% The functions of the routes that have one, by their number.
+         routes :: #{non_neg_integer() => fun((map()) -> term())},
+         timeout :: pos_integer(),
+         running = #{} :: #{pid() => {about(), non_neg_integer(), reference()}}}).
+
+%% Whether there is anything to ask.
+-spec wanted(sockeye_options:config()) -> boolean().
+wanted(Config) ->
+    accept(Config) =/= undefined orelse routes(Config) =/= #{}.
+
+-spec start_link(sockeye_nif:server_id(), sockeye_options:config()) -> pid().
+start_link(ServerId, Config) ->
+    {ok, Pid} = proc_lib:start_link(?MODULE, init, [{self(), ServerId, Config}]),
+    Pid.
+
+-spec init({pid(), sockeye_nif:server_id(), sockeye_options:config()}) -> no_return().
+init({Server, ServerId, #{accept_timeout := Timeout} = Config}) ->
+    process_flag(trap_exit, true),
+    ok = sockeye_nif:gate_open(ServerId),
+    proc_lib:init_ack({ok, self()}),
+    loop(#state{id = ServerId, server = Server, accept = accept(Config), routes = routes(Config),
+                timeout = Timeout}).
+
+-spec accept(sockeye_options:config()) -> accept() | undefined.
+accept(#{accept := Accept}) ->
+    Accept;
+accept(#{handler := {Module, Arg}}) ->
+    case erlang:function_exported(Module, accept, 2) of
+        true -> fun(Request) -> Module:accept(Request, Arg) end;
+        false -> undefined
+    end;
+accept(_Config) ->
+    undefined.
+
+-spec routes(sockeye_options:config()) -> #{non_neg_integer() => fun((map()) -> term())}.
+routes(_Config) ->
+    #{}.
+
+-spec loop(#state{}) -> no_return().
+loop(#state{server = Server, running = Running} = State) ->
+    receive
+        {sockeye_ask, Token, About, Request} ->
+            loop(start(Token, About, Request, State));
+        {'EXIT', Server, _Reason} ->
+            %% Takes along those that are linked.
+            exit(shutdown);
+        {'EXIT', Pid, Reason} ->
+            case maps:take(Pid, Running) of
+                {{About, Token, Timer}, Rest} ->
+                    _ = erlang:cancel_timer(Timer),
+                    Reason =:= normal orelse failed(About, Token, {exit, Reason}, State),
+                    loop(State#state{running = Rest});
+                error ->
+                    loop(State)
+            end;
+        {timeout, Timer, Pid} ->
+            case Running of
+                #{Pid := {About, Token, Timer}} ->
+                    unlink(Pid),
+                    exit(Pid, kill),
+                    answer(Token, unavailable(), State),
+                    log(warning, timeout_of(About), #{timeout => State#state.timeout}, State),
+                    loop(State#state{running = maps:remove(Pid, Running)});
+                _ ->
+                    loop(State)
+            end;
+        _ ->
+            loop(State)
+    end.
+
+-spec start(non_neg_integer(), about(), map(), #state{}) -> #state{}.
+start(Token, About, Request, #state{running = Running, timeout = Timeout} = State) ->
+    %% Not the whole state: it would be copied.
+    Small = State#state{running = #{}},
+    Pid = spawn_link(fun() -> run(Token, About, Request, Small) end),
+    Timer = erlang:start_timer(Timeout, self(), Pid),
+    State#state{running = Running#{Pid => {About, Token, Timer}}}.
+
+-spec run(non_neg_integer(), about(), map(), #state{}) -> ok.
+run(Token, About, Request, State) ->
+    try decide(About, Request, State) of
+        {ok, Decision} ->
+            answer(Token, Decision, State);
+        {error, Why} ->
+            log(error, bad_return_of(About), #{why => Why, path => path(Request)}, State),
+            answer(Token, internal_error(), State)
+    catch
+        Class:Reason:Stack ->
+            failed(About, Token, {Class, Reason, Stack}, State)
+    end.
+
+-spec decide(about(), map(), #state{}) -> {ok, sockeye_decision:checked()} | {error, string()}.
+decide(accept, Request, #state{accept = Accept}) when Accept =/= undefined ->
+    sockeye_decision:accept(Accept(Request), Request);
+decide(Route, Request, #state{routes = Routes}) ->
+    #{Route := Fun} = Routes,
+    sockeye_decision:response(Fun(Request)).
+
+-spec failed(about(), non_neg_integer(), tuple(), #state{}) -> ok.
+failed(About, Token, Failure, State) ->
+    log(error, crash_of(About), #{reason => Failure}, State),
+    answer(Token, internal_error(), State).
+
+-spec answer(non_neg_integer(), sockeye_decision:checked(), #state{}) -> ok.
+answer(Token, Decision, #state{id = Id}) ->
+    _ = sockeye_nif:answer(Id, Token, Decision),
+    ok.
+
+-spec log(logger:level(), atom(), map(), #state{}) -> ok.
+log(Level, What, Detail, #state{id = Id, server = Server}) ->
+    sockeye_log:event(Level, What, Detail#{server_id => Id, server => Server}).
+
+-spec path(map()) -> binary().
+path(#{path := Path}) -> Path.
+
+-spec internal_error() -> sockeye_decision:checked().
+internal_error() ->
+    {reject, 500, [], <<"Something went wrong here.\n">>}.
+
+-spec unavailable() -> sockeye_decision:checked().
+unavailable() ->
+    {reject, 503, [{<<"Retry-After">>, <<"1">>}], <<"The answer took too long.\n">>}.
+
+-spec crash_of(about()) -> atom().
+crash_of(accept) -> accept_crashed;
+crash_of(_) -> http_crashed.
+
+-spec timeout_of(about()) -> atom().
+timeout_of(accept) -> accept_timeout;
+timeout_of(_) -> http_timeout.
+
+-spec bad_return_of(about()) -> atom().
+bad_return_of(accept) -> bad_accept_return;
+bad_return_of(_) -> bad_http_return.

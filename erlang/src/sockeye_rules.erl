@@ -1,0 +1,59 @@
+%% @private
+%% The options that say who is let in.
+-module(sockeye_rules).
+
+-export([origins/1]).
+-export([paths/1]).
+
+-define(ORIGIN, "^[A-Za-z][A-Za-z0-9-]*://(\\*\\.)?([A-Za-z0-9._~-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]+)?$").
+%% A segment is a star or has none.
+-define(PATH, "^(/([^*?#/]*|\\*))+$").
+
+-spec origins(term()) -> {ok, any | [binary()]} | string() | {error, string()}.
+origins(any) ->
+    {ok, any};
+origins(List) when is_list(List), List =/= [] ->
+    rules(List, fun origin/1, "any or a list of same_host and origins like "
+          "<<\"https://example.com\">> or <<\"https://*.example.com\">>");
+origins(_) ->
+    "any or a list of same_host and origins like <<\"https://example.com\">>".
+
+-spec paths(term()) -> {ok, any | [binary()]} | string() | {error, string()}.
+paths(any) ->
+    {ok, any};
+paths(List) when is_list(List), List =/= [] ->
+    rules(List, fun path/1, "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>");
+paths(_) ->
+    "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>".
+
+-spec rules([term()], fun((term()) -> binary()), string()) -> {ok, [binary()]} | {error, string()}.
+rules(List, Check, Expected) ->
+    try {ok, [Check(Rule) || Rule <- List]}
+    catch throw:{no_rule, Rule} ->
+            {error, lists:flatten(io_lib:format("expected ~ts, got ~tp", [Expected, Rule]))};
+          error:_ -> {error, lists:flatten(io_lib:format("expected ~ts, got ~tp", [Expected, List]))}
+    end.
+
+-spec origin(term()) -> binary().
+origin(same_host) -> <<"same_host">>;
+origin(Rule) -> matching(Rule, ?ORIGIN).
+
+-spec path(term()) -> binary().
+path(Rule) ->
+    Path = matching(Rule, ?PATH),
+    %% What can stand in a request line.
+    lists:all(fun(C) -> C > $\s andalso C < 127 end, binary_to_list(Path))
+        orelse throw({no_rule, Rule}),
+    Path.
+
+-spec matching(term(), string()) -> binary().
+matching(Rule, Pattern) ->
+    try iolist_to_binary(Rule) of
+        Bin ->
+            case re:run(Bin, Pattern, [{capture, none}, dollar_endonly]) of
+                match -> Bin;
+                nomatch -> throw({no_rule, Rule})
+            end
+    catch
+        error:_ -> throw({no_rule, Rule})
+    end.

@@ -1,0 +1,56 @@
+//! Who is let in: the server's rules, then what the virtual machine says.
+
+use sockeye_protocol::handshake::{Refusal, Request, ServerPolicy, Upgrade, server};
+
+use super::ask::{About, Acceptance, Answer, Question, ask};
+use super::visitor::Visitor;
+use crate::server::Server;
+
+/// A request that becomes a connection.
+pub(crate) struct Admission {
+    pub(crate) upgrade: Upgrade,
+    pub(crate) acceptance: Acceptance,
+}
+
+/// Decides whether a request becomes a connection.
+pub(crate) async fn decide(
+    server: &Server,
+    visitor: &Visitor,
+    request: &Request,
+) -> Result<Admission, Refusal> {
+    let config = &server.config;
+    if !config.paths.has(request.path()) {
+        return Err(Refusal::new(404, "There is nothing here.\n"));
+    }
+    let policy = ServerPolicy {
+        subprotocols: &config.subprotocols,
+    };
+    let mut upgrade = server::upgrade(request, &policy)?;
+    if !config.origins.allow(request) {
+        return Err(Refusal::new(403, "This origin is not allowed.\n"));
+    }
+    if !config.asks {
+        return Ok(Admission {
+            upgrade,
+            acceptance: Acceptance::default(),
+        });
+    }
+    let question = Question {
+        about: About::Upgrade,
+        request,
+        visitor,
+        body: &[],
+    };
+    match ask(server, &question).await {
+        Answer::Accept(mut acceptance) => {
+            if let Some(chosen) = acceptance.subprotocol.take() {
+                upgrade.subprotocol = chosen;
+            }
+            Ok(Admission {
+                upgrade,
+                acceptance: *acceptance,
+            })
+        }
+        Answer::Respond(refusal) => Err(refusal),
+    }
+}
