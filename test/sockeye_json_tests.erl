@@ -18,15 +18,7 @@ json(Text) ->
     Term.
 
 values_test_() ->
-    [{Text, ?_assertEqual(Term, json(Text))}
-     || {Text, Term} <-
-            [{<<"null">>, null}, {<<"true">>, true}, {<<"false">>, false},
-             {<<"\"\"">>, <<>>}, {<<"[]">>, []}, {<<"{}">>, #{}},
-             {<<" [ 1 , [ ] , { } ] ">>, [1, [], #{}]},
-             {<<"\"\\u00e9\\ud83d\\ude00\\n\\\"\"">>, <<16#e9/utf8, 16#1f600/utf8, "\n\"">>},
-             {<<"{\"a\":{\"b\":[null,true]}}">>, #{<<"a">> => #{<<"b">> => [null, true]}}},
-             {<<"{\"a\":1,\"a\":2}">>, #{<<"a">> => 2}},
-             {<<"1.5">>, 1.5}, {<<"1e3">>, 1000.0}, {<<"-0.25">>, -0.25}]].
+    [{Text, ?_assertEqual(Term, json(Text))} || {Text, Term} <- json_terms:values()].
 
 integers_are_exact_test_() ->
     [{integer_to_list(N),
@@ -64,10 +56,6 @@ depth_test_() ->
      ?_assertMatch({json, _}, decoded(Deliver, Nested(128))),
      ?_assertMatch({invalid_json, _, _}, decoded(Deliver, Nested(129)))].
 
-invalid() ->
-    [<<>>, <<"{">>, <<"nul">>, <<"[1,]">>, <<"{\"a\":1,}">>, <<"01">>, <<"1 2">>, <<"'a'">>,
-     <<"\"\n\"">>, <<"NaN">>, <<"\"\\x\"">>].
-
 invalid_is_closed_test_() ->
     [{Text,
       fun() ->
@@ -77,7 +65,7 @@ invalid_is_closed_test_() ->
                   ?assertMatch({1007, _}, ws_client:recv_close(Socket)),
                   ?assertMatch({closed, 1007, _}, event(Conn))
               end)
-      end} || Text <- invalid()].
+      end} || Text <- json_terms:invalid()].
 
 invalid_is_closed_for_a_handler_test() ->
     Self = self(),
@@ -91,7 +79,7 @@ invalid_is_closed_for_a_handler_test() ->
 
 invalid_is_delivered_test_() ->
     [{Text, ?_assertMatch({invalid_json, Text, _}, decoded(#{on_invalid_json => deliver}, Text))}
-     || Text <- invalid()].
+     || Text <- json_terms:invalid()].
 
 raw_test() ->
     ?assertEqual({text, <<"{not json">>}, decoded(#{format => raw}, <<"{not json">>)).
@@ -127,11 +115,10 @@ encode_test_() ->
              {[{json_raw, <<"{\"x\": 1}">>}, 2], <<"[{\"x\": 1},2]">>}]].
 
 not_json_test_() ->
-    Ref = make_ref(),
     [{lists:flatten(io_lib:format("~p", [Bad])),
       [?_assertEqual({error, {not_json, Bad}}, encoded(Bad)),
        ?_assertEqual({error, {not_json, Bad}}, encoded([1, #{a => [Bad]}]))]}
-     || Bad <- [Ref, self(), {a, b}, {}, <<255>>, <<1:3>>, fun lists:map/2, [1 | 2]]].
+     || Bad <- json_terms:not_json()].
 
 floats_come_back_test() ->
     Funs = #{frame => fun(Frame, _Conn, S) -> {[{reply, Frame}], S} end},
@@ -142,14 +129,8 @@ floats_come_back_test() ->
              ok = ws_client:text(Socket, Text),
              ?assertEqual(Float, number(ws_client:recv_data(Socket)))
          end || Float <- [0.1, -0.0, 1.0e-300, 1.7976931348623157e308, 5.0e-324, 1.0e21, 123456.789
-                          | [F || _ <- lists:seq(1, 500), F <- [random_float()]]]]
+                          | [F || _ <- lists:seq(1, 500), F <- [json_terms:random_float()]]]]
     end).
-
-random_float() ->
-    case rand:bytes(8) of
-        <<Float:64/float>> -> Float;
-        _ -> random_float()
-    end.
 
 %% Erlang wants a point where JSON does not.
 number(Text) ->
@@ -172,44 +153,13 @@ property_round_trip_test_() ->
         with_server(#{active => true, send_queue_size => 100000000}, fun(Port, _) ->
             {Socket, Conn} = open(Port),
             [begin
-                 Term = term(4),
+                 Term = json_terms:term(4),
                  ok = sockeye:send(Conn, {json, Term}),
                  ok = ws_client:text(Socket, ws_client:recv_data(Socket)),
                  ?assertEqual({json, Term}, event(Conn))
              end || _ <- lists:seq(1, 2000)]
         end)
     end}.
-
-term(0) -> leaf(rand:uniform(8));
-term(Depth) ->
-    case rand:uniform(4) of
-        1 -> [term(Depth - 1) || _ <- lists:seq(1, rand:uniform(6) - 1)];
-        2 -> maps:from_list([{string(), term(Depth - 1)}
-                             || _ <- lists:seq(1, rand:uniform(width(Depth)) - 1)]);
-        _ -> leaf(rand:uniform(8))
-    end.
-
-%% Both kinds of maps that the VM has; wide ones at the top only, or a term in
-%% some thousands would have millions of parts.
-width(4) -> 40;
-width(_) -> 6.
-
-leaf(1) -> null;
-leaf(2) -> true;
-leaf(3) -> rand:uniform(256) - 128;
-leaf(4) -> (rand:uniform(1 bsl 70) - (1 bsl 69)) bsr rand:uniform(60);
-leaf(5) -> random_float();
-leaf(6) -> [];
-leaf(_) -> string().
-
-string() ->
-    << <<(char(rand:uniform(5)))/utf8>> || _ <- lists:seq(1, rand:uniform(30) - 1) >>.
-
-char(1) -> rand:uniform(32) - 1;
-char(2) -> lists:nth(rand:uniform(4), "\"\\/'");
-char(3) -> 16#80 + rand:uniform(16#700);
-char(4) -> 16#10000 + rand:uniform(16#fffff);
-char(5) -> 32 + rand:uniform(94).
 
 large_frames_take_the_dirty_way_test_() ->
     {timeout, 60, fun() ->

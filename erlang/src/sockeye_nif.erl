@@ -30,6 +30,10 @@
 -export([conn_server/1]).
 -export([conn_info/2]).
 -export([connections/2]).
+-export([json_decode/2]).
+-export([json_decode_dirty/2]).
+-export([json_encode/2]).
+-export([json_encode_dirty/2]).
 
 -export_type([inbox/0]).
 -export_type([server_id/0]).
@@ -215,4 +219,24 @@ conn_info(_Conn, _Ref) ->
 %% The answer comes as that number of messages `{Ref, [Conn]}'.
 -spec connections(server_id(), reference()) -> non_neg_integer().
 connections(_ServerId, _Ref) ->
+    erlang:nif_error(not_loaded()).
+
+-spec json_decode(iodata(), sockeye_json:decode_options()) ->
+          {ok, term()} | {error, sockeye_json:decode_error()} | dirty | bad_option.
+json_decode(_Text, _Options) ->
+    erlang:nif_error(not_loaded()).
+
+-spec json_decode_dirty(iodata(), sockeye_json:decode_options()) ->
+          {ok, term()} | {error, sockeye_json:decode_error()} | bad_option.
+json_decode_dirty(_Text, _Options) ->
+    erlang:nif_error(not_loaded()).
+
+-spec json_encode(term(), sockeye_json:encode_options()) ->
+          {ok, binary()} | {error, {not_json, term()}} | dirty | bad_option.
+json_encode(_Term, _Options) ->
+    erlang:nif_error(not_loaded()).
+
+-spec json_encode_dirty(term(), sockeye_json:encode_options()) ->
+          {ok, binary()} | {error, {not_json, term()}} | bad_option.
+json_encode_dirty(_Term, _Options) ->
     erlang:nif_error(not_loaded()).

@@ -3,6 +3,7 @@
 -module(sockeye_options).
 
 -export([parse/2]).
+-export([explain/2]).
 -export([shutdown_time/1]).
 -export([connection_option/2]).
 -export([is_token/1]).
@@ -60,6 +61,20 @@ parse(Options, Owner) ->
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}
     end.
+
+%% What is wrong with options of which only these keys may be there.
+-spec explain(map(), [atom()]) -> {error, {bad_option, term(), string()}}.
+explain(Options, Keys) ->
+    try maps:foreach(fun(Key, Value) -> known(Key, Keys), checked(Key, Value) end, Options) of
+        ok -> error(badarg)
+    catch
+        throw:{bad_option, _, _} = Bad -> {error, Bad}
+    end.
+
+-spec known(term(), [atom()]) -> ok.
+known(Key, Keys) ->
+    lists:member(Key, Keys) orelse throw({bad_option, Key, "unknown option"}),
+    ok.
 
 %% How long a supervisor has to wait for a server to stop: the close handshake
 %% with its clients, then the handlers.

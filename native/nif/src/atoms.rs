@@ -22,5 +22,6 @@ rustler::atoms! {
     already_running,
     reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,
     tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3",
+    bad_option,
     syntax, eof, depth, number_range, utf8, trailing_data, too_large,
 }

@@ -178,7 +178,7 @@ pub(crate) fn active(term: Term<'_>) -> NifResult<Active> {
     })
 }
 
-fn null(term: Term<'_>) -> NifResult<Null> {
+pub(crate) fn null(term: Term<'_>) -> NifResult<Null> {
     if is(term, atoms::null()) {
         Ok(Null::Null)
     } else if is(term, atoms::undefined()) {
@@ -190,7 +190,7 @@ fn null(term: Term<'_>) -> NifResult<Null> {
     }
 }
 
-fn keys(term: Term<'_>) -> NifResult<KeyMode> {
+pub(crate) fn keys(term: Term<'_>) -> NifResult<KeyMode> {
     if is(term, atoms::binary()) {
         return Ok(KeyMode::Binary);
     }

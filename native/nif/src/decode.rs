@@ -45,15 +45,31 @@ pub(crate) fn decode(
     options: &JsonOptions,
     scratch: &mut Vec<u8>,
 ) -> Result<ErlNifTerm, Error> {
+    let term = decode_up_to(env, input, options, scratch, usize::MAX)?;
+    term.ok_or(Error {
+        kind: ErrorKind::TooLarge,
+        offset: 0,
+    })
+}
+
+/// The same, but `None` if a key comes twice in more than `twice` bytes: sorting keys takes
+/// several times as long.
+pub(crate) fn decode_up_to(
+    env: *mut ErlNifEnv,
+    input: &str,
+    options: &JsonOptions,
+    scratch: &mut Vec<u8>,
+    twice: usize,
+) -> Result<Option<ErlNifTerm>, Error> {
     let result = match &options.keys {
-        KeyMode::Binary => decode_with(env, input, options, &mut BinaryKeys, scratch),
+        KeyMode::Binary => decode_with(env, input, options, &mut BinaryKeys, scratch, twice),
         KeyMode::ExistingAtom => {
             let mut keys = |key: &str| atom_exists(env, key);
-            decode_with(env, input, options, &mut keys, scratch)
+            decode_with(env, input, options, &mut keys, scratch, twice)
         }
         KeyMode::Listed(names) => {
             let mut keys = |key: &str| names.contains(key);
-            decode_with(env, input, options, &mut keys, scratch)
+            decode_with(env, input, options, &mut keys, scratch, twice)
         }
     };
     if scratch.capacity() > SCRATCH_KEPT {
@@ -69,7 +85,8 @@ fn decode_with<K: Keys>(
     options: &JsonOptions,
     keys: &mut K,
     scratch: &mut Vec<u8>,
-) -> Result<ErlNifTerm, Error> {
+    twice: usize,
+) -> Result<Option<ErlNifTerm>, Error> {
     let options = Options {
         null: options.null,
         max_depth: options.max_depth,
@@ -78,14 +95,14 @@ fn decode_with<K: Keys>(
         scratch.clear();
         sockeye_json::decode_str(input, &options, keys, duplicates, scratch)?;
         if let Some(term) = binary_to_term(env, scratch, 0) {
-            return Ok(term);
+            return Ok(Some(term));
         }
         // The one thing the VM refuses is a key that comes twice.
+        if input.len() > twice {
+            break;
+        }
     }
-    Err(Error {
-        kind: ErrorKind::TooLarge,
-        offset: 0,
-    })
+    Ok(None)
 }
 
 fn binary_to_term(env: *mut ErlNifEnv, etf: &[u8], options: u32) -> Option<ErlNifTerm> {

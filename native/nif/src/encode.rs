@@ -1,7 +1,7 @@
 //! A term to JSON text: a walk with a stack of its own, so that no term can overflow the native
 //! one, and with a bound, so that a scheduler is not held up.
 
-mod vm;
+pub(crate) mod vm;
 
 use rustler::sys::{ErlNifEnv, ErlNifTerm, ErlNifTermType};
 use sockeye_json::{MAX_DIGITS, Null, text};

@@ -75,8 +75,16 @@ fn explain(error: &JsonError) -> Box<str> {
 }
 
 fn invalid(b: Builder, bytes: &[u8], error: &JsonError) -> ErlNifTerm {
-    let why = b.tuple([b.atom(kind(error)), b.integer(error.offset as u64)]);
-    b.tuple([b.atom(atoms::invalid_json()), b.binary(bytes), why])
+    b.tuple([
+        b.atom(atoms::invalid_json()),
+        b.binary(bytes),
+        why(b, error),
+    ])
+}
+
+/// `{Kind, Offset}`
+pub(crate) fn why(b: Builder, error: &JsonError) -> ErlNifTerm {
+    b.tuple([b.atom(kind(error)), b.integer(error.offset as u64)])
 }
 
 /// `{Ip, Port}` or `{local, Path}`, as `inet` has them.

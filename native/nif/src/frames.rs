@@ -160,7 +160,7 @@ fn payload(
 }
 
 /// Whether walking this much of an io list does not reach its end.
-fn iolist_exceeds(b: Builder, term: ErlNifTerm, limit: usize) -> bool {
+pub(crate) fn iolist_exceeds(b: Builder, term: ErlNifTerm, limit: usize) -> bool {
     let mut open = vec![term];
     let (mut size, mut steps) = (0usize, 0usize);
     while let Some(next) = open.pop() {
@@ -180,7 +180,7 @@ fn iolist_exceeds(b: Builder, term: ErlNifTerm, limit: usize) -> bool {
     size > limit
 }
 
-fn flatten<'a>(b: Builder, term: ErlNifTerm) -> Option<&'a [u8]> {
+pub(crate) fn flatten<'a>(b: Builder, term: ErlNifTerm) -> Option<&'a [u8]> {
     let mut binary = std::mem::MaybeUninit::<ErlNifBinary>::uninit();
     // SAFETY: set when the result is not 0; the data lives until the call ends, and no caller
     // keeps it longer.

@@ -4,7 +4,7 @@
 //! - [`inbound`]: events out of an inbox, as terms of the process that asks.
 //! - [`outbound`]: frames out of terms, handed to the shards.
 //! - [`owner`]: events as messages to a plain process.
-//! - [`encode`], [`decode`]: JSON and terms.
+//! - [`encode`], [`decode`]: JSON and terms; [`json`]: the same with no server.
 
 mod ask;
 mod atoms;
@@ -15,6 +15,7 @@ mod encode;
 mod events;
 mod frames;
 mod inbound;
+mod json;
 mod outbound;
 mod owner;
 mod process;

@@ -138,13 +138,13 @@ pub(super) fn as_bytes(binary: &ErlNifBinary) -> &[u8] {
 }
 
 /// The pairs of a map.
-pub(super) struct MapPairs {
+pub(crate) struct MapPairs {
     env: *mut ErlNifEnv,
     iter: ErlNifMapIterator,
 }
 
 impl MapPairs {
-    pub(super) fn new(env: *mut ErlNifEnv, map: ErlNifTerm) -> Option<Self> {
+    pub(crate) fn new(env: *mut ErlNifEnv, map: ErlNifTerm) -> Option<Self> {
         let mut iter = MaybeUninit::uninit();
         let first = ErlNifMapIteratorEntry::ERL_NIF_MAP_ITERATOR_HEAD;
         // SAFETY: `env` and `map` are valid; the iterator is written when the result is not 0. It
@@ -157,7 +157,7 @@ impl MapPairs {
         }
     }
 
-    pub(super) fn next(&mut self) -> Option<(ErlNifTerm, ErlNifTerm)> {
+    pub(crate) fn next(&mut self) -> Option<(ErlNifTerm, ErlNifTerm)> {
         let mut key = MaybeUninit::uninit();
         let mut value = MaybeUninit::uninit();
         // SAFETY: the iterator is valid until it is dropped; both terms are written when the

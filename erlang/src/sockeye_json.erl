@@ -1,0 +1,118 @@
+%% @doc JSON on its own: text to terms and terms to text, in Rust.
+%%
+%% The same decoder and encoder that a server uses, as plain functions. They need
+%% neither a server nor the application `sockeye' to be started.
+%%
+%% ```
+%% 1> sockeye_json:decode(<<"{\"n\": [1, 2.5, null]}">>).
+%% {ok,#{<<"n">> => [1,2.5,null]}}
+%% 2> sockeye_json:encode(#{ok => true, list => [1, <<"two">>]}).
+%% {ok,<<"{\"list\":[1,\"two\"],\"ok\":true}">>}
+%% 3> sockeye_json:decode(<<"[1,">>).
+%% {error,{eof,3}}
+%% 4> sockeye_json:encode([1, self()]).
+%% {error,{not_json,<0.85.0>}}
+%% '''
+%%
+%% Small values are done at once on the caller's scheduler; a text of more than
+%% 32 KiB in (8 KiB if an object has equal keys), or 64 KiB out, is done on a dirty
+%% CPU scheduler, so that no call
+%% holds up other processes.
+%%
+%% <b>In</b>: objects are maps, arrays lists, strings binaries. Integers are exact
+%% up to 65,536 digits. Of equal keys in an object the last one counts. `-0' is the
+%% integer 0, `-0.0' a float. The binaries are copies: none keeps the text alive.
+%%
+%% <b>Out</b>: maps, whose keys are binaries, atoms or integers; proper lists;
+%% binaries in UTF-8; integers up to 65,536 digits; floats in the shortest form that
+%% reads back as the same float; `true', `false', `null' and the atom of the option
+%% `null' are literals and other atoms strings; `{json_raw, IoData}' anywhere in a
+%% value is text that is JSON already (only its UTF-8 is checked). Of a map with
+%% keys that are the same in text, as `a' and `<<"a">>', both are written. The order of keys is that of
+%% the map.
+-module(sockeye_json).
+
+-export([decode/1]).
+-export([decode/2]).
+-export([encode/1]).
+-export([encode/2]).
+
+-export_type([decode_options/0]).
+-export_type([encode_options/0]).
+-export_type([decode_error/0]).
+-export_type([option_error/0]).
+
+-type decode_options() :: #{keys => binary | existing_atom | {atoms, [atom()]},
+                            null => null | undefined | nil,
+                            max_depth => 1..256}.
+%% `keys': what the keys of objects become; default `binary'. `existing_atom':
+%% atoms where the VM has them already, `{atoms, List}': atoms for these names;
+%% other keys stay binaries, and no atom is ever made from a text.
+%% `{atoms, List}' is read anew in each call: keep the list short.
+%%
+%% `null': the atom for JSON's null; default `null'.
+%%
+%% `max_depth': how many arrays and objects may be open at once; default 128.
+
+-type encode_options() :: #{null => null | undefined | nil}.
+%% `null': the atom that becomes JSON's null, beside `null' itself; default `null'.
+
+-type decode_error() :: {Kind :: syntax | eof | depth | number_range | utf8 | trailing_data | too_large,
+                         Offset :: non_neg_integer()}.
+%% What is wrong with a text, and the byte, counted from 0, at which that was noticed
+%% (it may be off by one).
+%%
+%% `syntax': not JSON; a lone surrogate in an escape as well. `eof': the text ends
+%% inside a value. `depth': nested deeper than `max_depth'. `number_range': a float
+%% that no double can hold, or an integer of more than 65,536 digits. `utf8': not
+%% UTF-8. `trailing_data': something other than white space follows the value.
+%% `too_large': 4 GiB or more.
+
+-type option_error() :: {bad_option, Key :: term(), Why :: string()}.
+%% A key that is unknown or whose value is wrong; `Why' is a sentence.
+
+%% @equiv decode(Text, #{})
+-spec decode(iodata()) -> {ok, term()} | {error, decode_error()}.
+decode(Text) ->
+    case sockeye_nif:json_decode(Text, #{}) of
+        dirty -> sockeye_nif:json_decode_dirty(Text, #{});
+        Result -> Result
+    end.
+
+%% @doc The term that a text writes: one JSON value, with white space around it if any.
+%%
+%% Raises `badarg' if `Text' is no iodata, or `Options' no map.
+-spec decode(iodata(), decode_options()) ->
+          {ok, term()} | {error, decode_error() | option_error()}.
+decode(Text, Options) when is_map(Options) ->
+    case sockeye_nif:json_decode(Text, Options) of
+        dirty -> sockeye_nif:json_decode_dirty(Text, Options);
+        bad_option -> sockeye_options:explain(Options, [keys, null, max_depth]);
+        Result -> Result
+    end;
+decode(_Text, _Options) ->
+    error(badarg).
+
+%% @equiv encode(Term, #{})
+-spec encode(term()) -> {ok, binary()} | {error, {not_json, term()}}.
+encode(Term) ->
+    case sockeye_nif:json_encode(Term, #{}) of
+        dirty -> sockeye_nif:json_encode_dirty(Term, #{});
+        Result -> Result
+    end.
+
+%% @doc The text of a term, without white space.
+%%
+%% `not_json' names the innermost part of the term that has no JSON form: a pid, a
+%% tuple, a binary that is not UTF-8, an improper list, a key that is neither binary
+%% nor atom nor integer. Raises `badarg' if `Options' is no map.
+-spec encode(term(), encode_options()) ->
+          {ok, binary()} | {error, {not_json, term()} | option_error()}.
+encode(Term, Options) when is_map(Options) ->
+    case sockeye_nif:json_encode(Term, Options) of
+        dirty -> sockeye_nif:json_encode_dirty(Term, Options);
+        bad_option -> sockeye_options:explain(Options, [null]);
+        Result -> Result
+    end;
+encode(_Term, _Options) ->
+    error(badarg).

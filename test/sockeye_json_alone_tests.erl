@@ -1,0 +1,240 @@
+%% sockeye_json: JSON as plain functions, with no server.
+-module(sockeye_json_alone_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(sockeye_json, [decode/1, decode/2, encode/1, encode/2]).
+
+%% Bytes up to which a normal scheduler does the work (json.rs, frames.rs).
+-define(NORMAL_IN, 32 * 1024).
+-define(NORMAL_OUT, 64 * 1024).
+
+needs_no_application_test() ->
+    Code = "{ok, [1]} = sockeye_json:decode(<<\"[1]\">>), {ok, <<\"[1]\">>} = sockeye_json:encode([1]), "
+           "false = lists:keymember(sockeye, 1, application:which_applications()), "
+           "io:put_chars(\"fine\"), halt().",
+    Erl = filename:join([code:root_dir(), "bin", "erl"]),
+    Ebin = filename:dirname(code:which(sockeye_json)),
+    Port = open_port({spawn_executable, Erl},
+                     [{args, ["-noshell", "-pa", Ebin, "-eval", Code]}, exit_status, binary, stderr_to_stdout]),
+    ?assertEqual({0, <<"fine">>}, output(Port, <<>>)).
+
+output(Port, Acc) ->
+    receive
+        {Port, {data, Data}} -> output(Port, <<Acc/binary, Data/binary>>);
+        {Port, {exit_status, Status}} -> {Status, Acc}
+    end.
+
+values_test_() ->
+    [{Text, [?_assertEqual({ok, Term}, decode(Text)),
+             ?_assertEqual({ok, Term}, decode([<<>>, binary_to_list(Text), []]))]}
+     || {Text, Term} <- json_terms:values()].
+
+integers_are_exact_test() ->
+    [begin
+         Text = integer_to_binary(N),
+         ?assertEqual({ok, N}, decode(Text)),
+         ?assertEqual({ok, Text}, encode(N))
+     end || Bits <- [8, 31, 32, 59, 60, 63, 64, 65, 128, 2100],
+            Sign <- [1, -1], Delta <- [-1, 0, 1], N <- [Sign * (1 bsl Bits) + Delta]].
+
+digits_test_() ->
+    Digits = fun(N) -> binary:copy(<<"7">>, N) end,
+    {timeout, 60,
+     [fun() ->
+              Number = binary_to_integer(Digits(N)),
+              ?assertEqual({ok, Number}, decode(Digits(N))),
+              ?assertEqual({ok, Digits(N)}, encode(Number))
+      end || N <- [65535, 65536]]
+     ++ [fun() ->
+                 Number = binary_to_integer(Digits(65537)),
+                 ?assertEqual({error, {number_range, 0}}, decode(Digits(65537))),
+                 ?assertEqual({error, {not_json, Number}}, encode(Number))
+         end]}.
+
+keys_test_() ->
+    Text = <<"{\"sockeye\":1,\"never an atom 2\":2}">>,
+    Binaries = #{<<"sockeye">> => 1, <<"never an atom 2">> => 2},
+    Atoms = #{sockeye => 1, <<"never an atom 2">> => 2},
+    [?_assertEqual({ok, Want}, decode(Text, #{keys => Keys}))
+     || {Keys, Want} <- [{binary, Binaries}, {existing_atom, Atoms}, {{atoms, [sockeye]}, Atoms},
+                         {{atoms, [other]}, Binaries}, {{atoms, []}, Binaries}]].
+
+no_atoms_are_made_test() ->
+    Name = binary:encode_hex(rand:bytes(16)),
+    ?assertEqual({ok, #{Name => 1}}, decode(<<"{\"", Name/binary, "\":1}">>, #{keys => existing_atom})),
+    ?assertError(badarg, binary_to_existing_atom(Name)).
+
+null_test() ->
+    [begin
+         ?assertEqual({ok, [Null]}, decode(<<"[null]">>, #{null => Null})),
+         ?assertEqual({ok, <<"[null,null]">>}, encode([Null, null], #{null => Null}))
+     end || Null <- [null, undefined, nil]],
+    ?assertEqual({ok, <<"[\"undefined\",\"nil\"]">>}, encode([undefined, nil])).
+
+nested(N) -> [binary:copy(<<"[">>, N), binary:copy(<<"]">>, N)].
+
+depth_test_() ->
+    [{integer_to_list(Max),
+      fun() ->
+              ?assertMatch({ok, _}, decode(nested(Max - 1), Options)),
+              ?assertMatch({ok, _}, decode(nested(Max), Options)),
+              ?assertMatch({error, {depth, _}}, decode(nested(Max + 1), Options))
+      end} || {Max, Options} <- [{128, #{}}, {2, #{max_depth => 2}}, {256, #{max_depth => 256}}]].
+
+%% Encoding has no bound on depth, and no recursion to overflow.
+deep_out_test() ->
+    Deep = lists:foldl(fun(_, Acc) -> [Acc] end, [], lists:seq(1, 100000)),
+    {ok, Text} = encode(Deep),
+    ?assertEqual(200002, byte_size(Text)).
+
+invalid_test_() ->
+    [{Text, ?_assertMatch({error, {_, _}}, decode(Text))} || Text <- json_terms:invalid()].
+
+errors_test_() ->
+    [{Text, ?_assertEqual({error, Why}, decode(Text))}
+     || {Text, Why} <- [{<<"[1,]">>, {syntax, 3}}, {<<"[1">>, {eof, 2}}, {<<>>, {eof, 0}},
+                        {<<"1 2">>, {trailing_data, 2}}, {<<"\"ab", 255, "\"">>, {utf8, 3}},
+                        {<<"[\n1e400]">>, {number_range, 6}}, {<<"\"\\ud800\"">>, {syntax, 7}}]].
+
+encode_test_() ->
+    [{Text, ?_assertEqual({ok, Text}, encode(Term))}
+     || {Term, Text} <-
+            [{null, <<"null">>}, {an_atom, <<"\"an_atom\"">>}, {'\x{e9}\x{416}', <<"\"\x{e9}\x{416}\""/utf8>>},
+             {0.1, <<"0.1">>}, {-0.0, <<"-0.0">>}, {1.0e22, <<"1e+22">>}, {[], <<"[]">>}, {#{}, <<"{}">>},
+             {#{1 => 2}, <<"{\"1\":2}">>}, {#{a => 2}, <<"{\"a\":2}">>},
+             {<<"q\"\\\n\t", 1, "/">>, <<"\"q\\\"\\\\\\n\\t\\u0001/\"">>},
+             {[{json_raw, ["{", <<"\"x\": 1}">>]}, 2], <<"[{\"x\": 1},2]">>}]].
+
+not_json_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Bad])),
+      [?_assertEqual({error, {not_json, Bad}}, encode(Bad)),
+       ?_assertEqual({error, {not_json, Bad}}, encode([1, #{a => [Bad]}]))]}
+     || Bad <- json_terms:not_json()]
+    ++ [?_assertEqual({error, {not_json, 1.5}}, encode(#{1.5 => 1}))].
+
+bad_options_test_() ->
+    [{lists:flatten(io_lib:format("~p", [{Function, Key, Value}])),
+      fun() ->
+              {error, {bad_option, Named, Why}} = sockeye_json:Function(<<"1">>, #{Key => Value}),
+              ?assertEqual(Key, Named),
+              ?assert(io_lib:char_list(Why))
+      end}
+     || {Function, Key, Value} <-
+            [{decode, keys, atom}, {decode, keys, {atoms, [<<"a">>]}}, {decode, keys, {atoms, a}},
+             {decode, null, 0}, {decode, max_depth, 0}, {decode, max_depth, 257}, {decode, max_depth, 1.0},
+             {decode, max_depth, -1}, {decode, port, 80}, {decode, <<"keys">>, binary},
+             {encode, null, none}, {encode, keys, binary}, {encode, max_depth, 3}]].
+
+misuse_test_() ->
+    [?_assertError(badarg, decode(Bad)) || Bad <- [atom, 1, [256], [-1], [a], {}, <<1:3>>, [$1 | $2]]]
+    ++ [?_assertError(badarg, decode(<<"1">>, Bad)) || Bad <- [[], default, 1]]
+    ++ [?_assertError(badarg, encode(1, Bad)) || Bad <- [[], default, 1]].
+
+%% N - 1, N, N + 1 bytes: the same answers from either scheduler.
+dirty_boundary_test_() ->
+    Sizes = fun(N) -> [N - 1, N, N + 1, 4 * N] end,
+    [fun() ->
+             String = binary:copy(<<"x">>, Size - 2),
+             Text = <<$", String/binary, $">>,
+             ?assertEqual({ok, String}, decode(Text)),
+             ?assertEqual({ok, [String]}, decode([$[, Text, $]])),
+             ?assertEqual({ok, Text}, encode(String)),
+             ?assertEqual({error, {eof, Size - 1}}, decode(binary:part(Text, 0, Size - 1))),
+             ?assertEqual({error, {not_json, {}}}, encode([String, {}])),
+             ?assertMatch({error, {bad_option, x, _}}, decode(Text, #{x => 1})),
+             ?assertEqual({ok, [undefined]},
+                          decode([$[, binary:copy(<<" ">>, Size), "null]"], #{null => undefined}))
+     end || Size <- Sizes(?NORMAL_IN) ++ Sizes(?NORMAL_OUT)].
+
+%% The stub on a normal scheduler says when the work is too much for it.
+dirty_is_asked_for_test() ->
+    Text = fun(Size) -> <<$", (binary:copy(<<"x">>, Size - 2))/binary, $">> end,
+    ?assertMatch({ok, _}, sockeye_nif:json_decode(Text(?NORMAL_IN), #{})),
+    ?assertEqual(dirty, sockeye_nif:json_decode(Text(?NORMAL_IN + 1), #{})),
+    ?assertEqual(dirty, sockeye_nif:json_decode([Text(?NORMAL_IN + 1)], #{})),
+    ?assertMatch({ok, _}, sockeye_nif:json_encode(binary:copy(<<"x">>, ?NORMAL_OUT - 2), #{})),
+    ?assertEqual(dirty, sockeye_nif:json_encode(binary:copy(<<"x">>, ?NORMAL_OUT - 1), #{})).
+
+%% Equal keys make more work.
+equal_keys_are_dirty_sooner_test() ->
+    Text = fun(Size) -> <<"{\"a\":1,\"a\":\"", (binary:copy(<<"x">>, Size - 14))/binary, "\"}">> end,
+    [begin
+         8192 = byte_size(Text(8192)),
+         ?assertEqual(Dirty, sockeye_nif:json_decode(Text(Size), #{}) =:= dirty),
+         ?assertEqual({ok, #{<<"a">> => binary:copy(<<"x">>, Size - 14)}}, decode(Text(Size)))
+     end || {Size, Dirty} <- [{8191, false}, {8192, false}, {8193, true}]].
+
+%% The terms that come out keep nothing of the text alive.
+strings_are_copies_test() ->
+    {ok, [Word, _]} = decode(["[\"", binary:copy(<<"w">>, 100), "\",\"", binary:copy(<<"x">>, 20000), "\"]"]),
+    ?assert(binary:referenced_byte_size(Word) =< 100).
+
+property_round_trip_test_() ->
+    {timeout, 60, fun() ->
+        Seed = rand:seed(exsss),
+        [begin
+             Term = json_terms:term(4),
+             case encode(Term) of
+                 {ok, Text} ->
+                     {Term, Term} == {Term, element(2, decode(Text))}
+                         orelse error({seed, rand:export_seed_s(Seed), Term});
+                 Other -> error({seed, rand:export_seed_s(Seed), Term, Other})
+             end
+         end || _ <- lists:seq(1, 3000)]
+    end}.
+
+%% Any bytes: an answer, and the same one for the text in pieces.
+property_any_bytes_test_() ->
+    {timeout, 60, fun() ->
+        [begin
+             {ok, Text} = encode(json_terms:term(3)),
+             Broken = broken(Text),
+             Answer = decode(Broken),
+             ?assertMatch({Tag, _} when Tag =:= ok; Tag =:= error, Answer),
+             ?assertEqual(Answer, decode(binary_to_list(Broken)))
+         end || _ <- lists:seq(1, 3000)]
+    end}.
+
+broken(Text) ->
+    At = rand:uniform(byte_size(Text) + 1) - 1,
+    <<Before:At/binary, After/binary>> = Text,
+    case rand:uniform(3) of
+        1 -> Before;
+        2 -> <<Before/binary, (rand:uniform(256) - 1), After/binary>>;
+        3 -> <<Before/binary, (binary:part(After, byte_size(After), -max(0, byte_size(After) - 1)))/binary>>
+    end.
+
+%% The JSONTestSuite, through the VM: a name in y_ must be taken, one in n_ refused.
+suite_test() ->
+    case file:read_file(suite()) of
+        {ok, File} ->
+            Lines = [Line || Line <- binary:split(File, <<"\n">>, [global]), Line =/= <<>>],
+            ?assert(length(Lines) > 300),
+            [begin
+                 [Name, Text] = binary:split(Line, <<"\t">>),
+                 Result = decode(unescape(Text)),
+                 case Name of
+                     <<"y_", _/binary>> -> ?assertMatch({Name, {ok, _}}, {Name, Result});
+                     <<"n_", _/binary>> -> ?assertMatch({Name, {error, _}}, {Name, Result});
+                     <<"i_", _/binary>> -> ?assertMatch({_, _}, Result)
+                 end
+             end || Line <- Lines]
+    end.
+
+suite() ->
+    Source = proplists:get_value(source, ?MODULE:module_info(compile)),
+    filename:join([above(filename:dirname(Source)), "native/json/tests/suite/cases.txt"]).
+
+%% The sources may be compiled from a copy of the tree, some folders down.
+above(Dir) ->
+    case filelib:is_dir(filename:join(Dir, "native")) of
+        true -> Dir;
+        false -> above(filename:dirname(Dir))
+    end.
+
+unescape(<<"\\x", Hex:2/binary, Rest/binary>>) ->
+    <<(binary_to_integer(Hex, 16)), (unescape(Rest))/binary>>;
+unescape(<<"\\\\", Rest/binary>>) -> <<$\\, (unescape(Rest))/binary>>;
+unescape(<<C, Rest/binary>>) -> <<C, (unescape(Rest))/binary>>;
+unescape(<<>>) -> <<>>.
