@@ -12,6 +12,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// The peer's role.
+    pub fn other(self) -> Role {
+        match self {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        }
+    }
+
     /// The mask of the next outgoing frame: `None` for a server, four unpredictable bytes for a client.
     pub fn mask(self) -> Option<[u8; 4]> {
         match self {

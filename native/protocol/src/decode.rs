@@ -13,11 +13,16 @@ pub(crate) const MAX_HEAD: usize = 14;
 /// The RSV bits as they lie in the first byte of a frame.
 const RSV: u8 = 0x70;
 
+/// The bit of permessage-deflate among them.
+pub(crate) const COMPRESSED: u8 = 0x40;
+
 /// The header of an incoming frame that broke no rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub(crate) op: Op,
     pub(crate) fin: bool,
+    /// The first frame of a compressed message.
+    pub(crate) compressed: bool,
     /// Bytes of the payload.
     pub(crate) len: u64,
     pub(crate) mask: Option<[u8; 4]>,
@@ -90,6 +95,7 @@ impl Head {
         Ok(Some(Head {
             op,
             fin: first & 0x80 != 0,
+            compressed: first & COMPRESSED != 0,
             len,
             mask,
             size,

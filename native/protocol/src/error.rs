@@ -32,6 +32,8 @@ pub enum Violation {
     CloseCode(u16),
     /// Text or a close reason that is not UTF-8.
     InvalidUtf8,
+    /// A compressed message that is not what DEFLATE makes.
+    InvalidDeflate,
     /// A frame beyond `max_frame_size`.
     FrameTooBig,
     /// A message beyond `max_message_size`.
@@ -41,10 +43,10 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The close code that answers it: 1002 for the protocol, 1007 for bad text, 1009 for sizes, 1008 for fragments.
+    /// The close code that answers it: 1002 for the protocol, 1007 for bad text and bad compression, 1009 for sizes, 1008 for fragments.
     pub fn code(self) -> u16 {
         match self {
-            Violation::InvalidUtf8 => 1007,
+            Violation::InvalidUtf8 | Violation::InvalidDeflate => 1007,
             Violation::TooManyFragments => 1008,
             Violation::FrameTooBig | Violation::MessageTooBig => 1009,
             _ => 1002,
@@ -67,6 +69,7 @@ impl Violation {
             Violation::TruncatedClose => "truncated close code",
             Violation::CloseCode(_) => "invalid close code",
             Violation::InvalidUtf8 => "invalid UTF-8",
+            Violation::InvalidDeflate => "invalid compressed data",
             Violation::FrameTooBig => "frame too big",
             Violation::MessageTooBig => "message too big",
             Violation::TooManyFragments => "too many fragments",

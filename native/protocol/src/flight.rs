@@ -3,6 +3,7 @@
 use crate::close::CloseReason;
 use crate::config::Kind;
 use crate::decode::{Head, MAX_HEAD};
+use crate::deflate::Windows;
 use crate::error::Violation;
 use crate::mask;
 use crate::utf8::Utf8;
@@ -22,6 +23,8 @@ pub(crate) struct Flight {
     pub(crate) control: Vec<u8>,
     /// The message whose last fragment has not come.
     pub(crate) message: Option<Message>,
+    /// Contexts that stay from message to message.
+    pub(crate) windows: Option<Box<Windows>>,
     /// How it all ended.
     pub(crate) closed: Option<CloseReason>,
 }
@@ -44,22 +47,25 @@ pub(crate) struct Message {
     pub(crate) kind: Kind,
     pub(crate) data: Vec<u8>,
     pub(crate) fragments: u32,
+    /// The data is compressed: it is inflated, and text checked, when it is complete.
+    pub(crate) compressed: bool,
     utf8: Utf8,
 }
 
 impl Message {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: Kind, compressed: bool) -> Self {
         Message {
             kind,
             data: Vec::new(),
             fragments: 1,
+            compressed,
             utf8: Utf8::default(),
         }
     }
 
     /// Appends unmasked bytes. `claimed` is what the current frame will still bring after them.
     pub(crate) fn push(&mut self, bytes: &[u8], claimed: u64) -> Result<(), Violation> {
-        if self.kind == Kind::Text {
+        if self.kind == Kind::Text && !self.compressed {
             self.utf8.feed(bytes).map_err(|_| Violation::InvalidUtf8)?;
         }
         let need = self.data.len() + bytes.len();
@@ -76,7 +82,7 @@ impl Message {
 
     /// The message is complete.
     pub(crate) fn finish(self) -> Result<(Kind, Vec<u8>), Violation> {
-        if self.kind == Kind::Text {
+        if self.kind == Kind::Text && !self.compressed {
             self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
         }
         Ok((self.kind, self.data))
@@ -117,6 +123,7 @@ impl Flight {
         self.head_len == 0
             && self.frame.is_none()
             && self.message.is_none()
+            && self.windows.is_none()
             && self.closed.is_none()
     }
 

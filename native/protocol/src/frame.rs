@@ -7,6 +7,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;
 
 use crate::config::Kind;
+use crate::decode::COMPRESSED;
 use crate::mask;
 
 /// What a frame is.
@@ -77,6 +78,52 @@ pub fn write_fragment(out: &mut Vec<u8>, op: Op, fin: bool, payload: &[u8], mask
     if let Some(key) = mask {
         mask::apply(&mut out[start..], key, 0);
     }
+}
+
+/// Appends a whole compressed message. Only a peer that has agreed to permessage-deflate takes it.
+pub(crate) fn write_compressed(out: &mut Vec<u8>, op: Op, payload: &[u8], mask: Option<[u8; 4]>) {
+    let start = out.len();
+    write(out, op, payload, mask);
+    if let Some(first) = out.get_mut(start) {
+        *first |= COMPRESSED;
+    }
+}
+
+/// Opcode and payload of the one frame that `bytes` are: `None` if it is not a whole message, or masked or compressed.
+pub(crate) fn plain_message(bytes: &[u8]) -> Option<(Op, &[u8])> {
+    let (op, frame, rest) = split(bytes)?;
+    let op = op.filter(|_| rest.is_empty())?;
+    Some((op, frame.get(head_len_of(frame)?..)?))
+}
+
+/// Takes the first frame, which is unmasked, off a sequence: its opcode if it is a whole message and not compressed, its
+/// bytes, and the rest.
+pub(crate) fn split(bytes: &[u8]) -> Option<(Option<Op>, &[u8], &[u8])> {
+    let (first, len) = (*bytes.first()?, *bytes.get(1)?);
+    let payload = match len {
+        126 => u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+        127 => u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?),
+        short => u64::from(short),
+    };
+    let len = usize::try_from(payload)
+        .ok()?
+        .checked_add(head_len_of(bytes)?)?;
+    let (frame, rest) = bytes.split_at_checked(len)?;
+    let op = match first {
+        0x81 => Some(Op::Text),
+        0x82 => Some(Op::Binary),
+        _ => None,
+    };
+    Some((op, frame, rest))
+}
+
+/// How long the header of an unmasked frame is.
+pub(crate) fn head_len_of(frame: &[u8]) -> Option<usize> {
+    Some(match frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    })
 }
 
 /// The bytes that the header of a frame takes.

@@ -6,6 +6,7 @@
 //! - [`handshake`] turns HTTP heads into an [`handshake::Upgrade`], an answer or a refusal, for servers and clients.
 //! - [`Session`] is everything after the handshake: frames, fragments, masks, UTF-8, limits, ping and close.
 //! - [`frame`] writes frames, also around a payload that is encoded in place.
+//! - [`deflate`] is permessage-deflate (RFC 7692).
 //! - [`close`] knows which close codes may travel.
 //!
 //! ```
@@ -30,6 +31,7 @@
 pub mod close;
 mod config;
 mod decode;
+pub mod deflate;
 mod error;
 mod flight;
 pub mod frame;

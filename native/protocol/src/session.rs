@@ -4,7 +4,8 @@ use std::mem;
 
 use crate::close::{self, By, CloseReason};
 use crate::config::{Kind, Limits, Role};
-use crate::decode::{Head, MAX_HEAD};
+use crate::decode::{COMPRESSED, Head, MAX_HEAD};
+use crate::deflate::{Codecs, Params, while_compressed};
 use crate::error::Violation;
 use crate::flight::{Flight, Frame, Message};
 use crate::frame::{self, Op};
@@ -18,25 +19,42 @@ enum State {
     Finished,
 }
 
+/// Where what is received goes, and what it needs on its way.
+pub(crate) struct Way<'a, S> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) codecs: &'a mut Codecs,
+    pub(crate) out: &'a mut Vec<u8>,
+    pub(crate) sink: &'a mut S,
+}
+
 /// The protocol state of one connection. It holds no buffer: 16 bytes while no frame or message is incomplete.
 #[derive(Debug)]
 pub struct Session {
-    flight: Option<Box<Flight>>,
-    role: Role,
+    pub(crate) flight: Option<Box<Flight>>,
+    pub(crate) role: Role,
     state: State,
-    /// The RSV bits that negotiated extensions use.
-    extensions: u8,
+    pub(crate) deflate: Option<Params>,
 }
 
 impl Session {
     /// A session on a transport whose handshake is complete.
     pub fn new(role: Role) -> Self {
+        Session::with_deflate(role, None)
+    }
+
+    /// The same, where permessage-deflate may have been agreed on.
+    pub fn with_deflate(role: Role, deflate: Option<Params>) -> Self {
         Session {
             flight: None,
             role,
             state: State::Open,
-            extensions: 0,
+            deflate,
         }
+    }
+
+    /// What was agreed on for compression.
+    pub fn deflate(&self) -> Option<Params> {
+        self.deflate
     }
 
     /// Which end this is.
@@ -57,6 +75,9 @@ impl Session {
     /// Takes bytes that arrived, all of them, in any cut. Complete messages go to `sink`; frames that must be sent in
     /// answer (every pong, the echo of a Close, the Close for a violation) are appended to `out`, which the caller bounds.
     /// Payloads are unmasked where they lie, so `input` is changed.
+    ///
+    /// Where messages may be compressed, use [`Session::receive_with`]: this makes new contexts for each call that needs
+    /// them.
     pub fn receive(
         &mut self,
         input: &mut [u8],
@@ -64,7 +85,25 @@ impl Session {
         out: &mut Vec<u8>,
         sink: &mut impl Sink,
     ) -> Progress {
-        if let Err(violation) = self.consume(input, limits, out, sink) {
+        self.receive_with(input, limits, &mut Codecs::default(), out, sink)
+    }
+
+    /// The same, with the contexts of this thread to inflate with.
+    pub fn receive_with(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        codecs: &mut Codecs,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Progress {
+        let mut way = Way {
+            limits,
+            codecs,
+            out,
+            sink,
+        };
+        if let Err(violation) = self.consume(input, &mut way) {
             self.fail(violation.code(), violation.reason(), out);
         }
         self.progress()
@@ -117,12 +156,10 @@ impl Session {
         }
     }
 
-    fn consume(
+    fn consume<S: Sink>(
         &mut self,
         input: &mut [u8],
-        limits: &Limits,
-        out: &mut Vec<u8>,
-        sink: &mut impl Sink,
+        way: &mut Way<'_, S>,
     ) -> Result<(), Violation> {
         let mut rest = input;
         while self.state != State::Finished {
@@ -136,13 +173,13 @@ impl Session {
                 let Some(head) = flight.completed() else {
                     return Ok(());
                 };
-                self.complete(head, out, sink)?;
+                self.complete(head, way)?;
                 continue;
             }
             let Some(head) = self.next_head(&mut rest)? else {
                 return Ok(());
             };
-            self.admit(&head, limits)?;
+            self.admit(&head, way.limits)?;
             let whole = usize::try_from(head.len)
                 .ok()
                 .filter(|&len| len <= rest.len());
@@ -155,7 +192,7 @@ impl Session {
             if let Some(key) = head.mask {
                 mask::apply(payload, key, 0);
             }
-            self.whole(head, payload, out, sink)?;
+            self.whole(head, payload, way)?;
         }
         Ok(())
     }
@@ -164,7 +201,7 @@ impl Session {
     fn next_head(&mut self, rest: &mut &mut [u8]) -> Result<Option<Head>, Violation> {
         let kept = self.flight.as_ref().map_or(0, |flight| flight.head_len);
         if kept == 0 {
-            if let Some(head) = Head::parse(rest, self.role, self.extensions)? {
+            if let Some(head) = Head::parse(rest, self.role, self.extensions())? {
                 *rest = &mut mem::take(rest)[head.size..];
                 return Ok(Some(head));
             }
@@ -172,11 +209,12 @@ impl Session {
                 return Ok(None);
             }
         }
+        let extensions = self.extensions();
         let flight = self.flight.get_or_insert_default();
         let take = rest.len().min(MAX_HEAD - kept);
         let have = kept + take;
         flight.head[kept..have].copy_from_slice(&rest[..take]);
-        if let Some(head) = Head::parse(&flight.head[..have], self.role, self.extensions)? {
+        if let Some(head) = Head::parse(&flight.head[..have], self.role, extensions)? {
             flight.head_len = 0;
             *rest = &mut mem::take(rest)[head.size - kept..];
             // The frame itself may lie here whole, and then nothing else would free the box.
@@ -193,22 +231,27 @@ impl Session {
         if head.op.is_control() || self.state != State::Open {
             return Ok(());
         }
-        if head.len > limits.max_frame_size as u64 {
-            return Err(Violation::FrameTooBig);
-        }
         let message = match &mut self.flight {
             Some(flight) => flight.message.as_mut(),
             None => None,
         };
-        let (before, fragments) = match (message, head.op) {
+        let (before, fragments, compressed) = match (message, head.op) {
             (None, Op::Continuation) => return Err(Violation::StrayContinuation),
             (Some(message), Op::Continuation) => {
                 message.fragments += 1;
-                (message.data.len(), message.fragments)
+                (message.data.len(), message.fragments, message.compressed)
             }
             (Some(_), _) => return Err(Violation::InterruptedMessage),
-            (None, _) => (0, 1),
+            (None, _) => (0, 1, head.compressed),
         };
+        let limits = if compressed {
+            &while_compressed(limits)
+        } else {
+            limits
+        };
+        if head.len > limits.max_frame_size as u64 {
+            return Err(Violation::FrameTooBig);
+        }
         // The highest bit of `len` is clear, so the sum does not overflow.
         if before as u64 + head.len > limits.max_message_size as u64 {
             return Err(Violation::MessageTooBig);
@@ -221,111 +264,112 @@ impl Session {
 
     /// A frame that lies in the input complete, unmasked already.
     #[inline]
-    fn whole(
+    fn whole<S: Sink>(
         &mut self,
         head: Head,
         payload: &[u8],
-        out: &mut Vec<u8>,
-        sink: &mut impl Sink,
+        way: &mut Way<'_, S>,
     ) -> Result<(), Violation> {
         let kind = match head.op {
             Op::Text => Kind::Text,
             Op::Binary => Kind::Binary,
-            Op::Continuation => return self.append(head, None, payload, sink),
-            Op::Close | Op::Ping | Op::Pong => return self.control(head.op, payload, out, sink),
+            Op::Continuation => return self.append(head, None, payload, way),
+            Op::Close | Op::Ping | Op::Pong => return self.control(head.op, payload, way),
         };
         if self.state != State::Open {
             return Ok(());
         }
         if !head.fin {
-            return self.append(head, Some(kind), payload, sink);
+            return self.append(head, Some(kind), payload, way);
+        }
+        if head.compressed {
+            return self.inflate(kind, payload, way);
         }
         if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
             return Err(Violation::InvalidUtf8);
         }
-        sink.message(kind, Payload::Borrowed(payload));
+        way.sink.message(kind, Payload::Borrowed(payload));
         Ok(())
     }
 
     /// A complete fragment; the first brings its `kind`.
-    fn append(
+    fn append<S: Sink>(
         &mut self,
         head: Head,
         kind: Option<Kind>,
         payload: &[u8],
-        sink: &mut impl Sink,
+        way: &mut Way<'_, S>,
     ) -> Result<(), Violation> {
         if let Some(kind) = kind {
-            self.open_message(kind);
+            self.open_message(kind, head.compressed);
         }
         if let Some(flight) = &mut self.flight
             && let Some(message) = &mut flight.message
         {
             message.push(payload, 0)?;
         }
-        self.end_of_data(head, sink)
+        self.end_of_data(head, way)
     }
 
     /// A frame whose payload the end of the input cuts.
     fn begin(&mut self, head: Head) {
         if self.state == State::Open {
             match head.op {
-                Op::Text => self.open_message(Kind::Text),
-                Op::Binary => self.open_message(Kind::Binary),
+                Op::Text => self.open_message(Kind::Text, head.compressed),
+                Op::Binary => self.open_message(Kind::Binary, head.compressed),
                 _ => {}
             }
         }
         self.flight.get_or_insert_default().frame = Some(Frame { head, received: 0 });
     }
 
-    fn open_message(&mut self, kind: Kind) {
-        let message = Message::new(kind);
+    fn open_message(&mut self, kind: Kind, compressed: bool) {
+        let message = Message::new(kind, compressed);
         self.flight.get_or_insert_default().message = Some(message);
     }
 
     /// The frame in flight has all its payload.
-    fn complete(
-        &mut self,
-        head: Head,
-        out: &mut Vec<u8>,
-        sink: &mut impl Sink,
-    ) -> Result<(), Violation> {
+    fn complete<S: Sink>(&mut self, head: Head, way: &mut Way<'_, S>) -> Result<(), Violation> {
         if !head.op.is_control() {
-            return self.end_of_data(head, sink);
+            return self.end_of_data(head, way);
         }
         let payload = match &mut self.flight {
             Some(flight) => mem::take(&mut flight.control),
             None => Vec::new(),
         };
-        self.control(head.op, &payload, out, sink)?;
+        self.control(head.op, &payload, way)?;
         self.settle();
         Ok(())
     }
 
     /// A data frame is complete, and with its last frame the message.
-    fn end_of_data(&mut self, head: Head, sink: &mut impl Sink) -> Result<(), Violation> {
+    fn end_of_data<S: Sink>(&mut self, head: Head, way: &mut Way<'_, S>) -> Result<(), Violation> {
         if head.fin
             && let Some(flight) = &mut self.flight
             && let Some(message) = flight.message.take()
         {
+            let compressed = message.compressed;
             let (kind, data) = message.finish()?;
-            sink.message(kind, Payload::Owned(data));
+            if compressed {
+                self.inflate(kind, &data, way)?;
+            } else {
+                way.sink.message(kind, Payload::Owned(data));
+            }
         }
         self.settle();
         Ok(())
     }
 
-    fn control(
+    fn control<S: Sink>(
         &mut self,
         op: Op,
         payload: &[u8],
-        out: &mut Vec<u8>,
-        sink: &mut impl Sink,
+        way: &mut Way<'_, S>,
     ) -> Result<(), Violation> {
         match (op, self.state) {
             (Op::Close, State::Open) => {
                 let (code, reason) = close::parse(payload)?;
-                self.write_close(code, "", out);
+                self.write_close(code, "", way.out);
                 self.finish(code, reason, By::Peer);
             }
             (Op::Close, _) => {
@@ -333,13 +377,22 @@ impl Session {
                 self.finish(code, reason, By::Local);
             }
             (Op::Ping, State::Open) => {
-                frame::write(out, Op::Pong, payload, self.role.mask());
-                sink.ping(payload);
+                frame::write(way.out, Op::Pong, payload, self.role.mask());
+                way.sink.ping(payload);
             }
-            (Op::Pong, State::Open) => sink.pong(payload),
+            (Op::Pong, State::Open) => way.sink.pong(payload),
             _ => {}
         }
         Ok(())
+    }
+
+    /// The RSV bits that are in use.
+    fn extensions(&self) -> u8 {
+        if self.deflate.is_some() {
+            COMPRESSED
+        } else {
+            0
+        }
     }
 
     fn write_close(&self, code: u16, reason: &str, out: &mut Vec<u8>) {

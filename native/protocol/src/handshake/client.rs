@@ -4,6 +4,8 @@ use std::fmt;
 
 use tungstenite::handshake::derive_accept_key;
 
+use crate::deflate;
+
 use super::head::{HeadLimits, Headers, find_end, is_token, is_valid_header, write_header};
 
 pub use tungstenite::handshake::client::generate_key;
@@ -29,6 +31,8 @@ pub struct ClientOptions<'a> {
     pub path: &'a str,
     /// Subprotocols, the preferred one first.
     pub subprotocols: &'a [String],
+    /// Compression to offer, if any.
+    pub deflate: Option<&'a deflate::Policy>,
     /// Further headers.
     pub headers: &'a [(String, String)],
 }
@@ -38,6 +42,8 @@ pub struct ClientOptions<'a> {
 pub struct Accepted {
     /// The subprotocol that it chose.
     pub subprotocol: Option<String>,
+    /// What was agreed on for compression.
+    pub deflate: Option<deflate::Params>,
     /// All headers of its answer.
     pub headers: Headers,
 }
@@ -104,6 +110,13 @@ pub fn request(options: &ClientOptions<'_>, key: &str) -> Result<Vec<u8>, Handsh
         let offer = options.subprotocols.join(", ");
         write_header(&mut out, "Sec-WebSocket-Protocol", &offer);
     }
+    if let Some(policy) = options.deflate {
+        write_header(
+            &mut out,
+            "Sec-WebSocket-Extensions",
+            &deflate::offer(policy),
+        );
+    }
     for (name, value) in options.headers {
         let taken = RESERVED.iter().any(|r| r.eq_ignore_ascii_case(name))
             || name.eq_ignore_ascii_case("sec-websocket-protocol");
@@ -117,11 +130,22 @@ pub fn request(options: &ClientOptions<'_>, key: &str) -> Result<Vec<u8>, Handsh
 }
 
 /// Reads the answer to a request with `key` and the subprotocols `offered`: `None` while its head is incomplete, else what
-/// was agreed and the length of the head.
+/// was agreed and the length of the head. No compression was offered; see [`verify_with`].
 pub fn verify(
     bytes: &[u8],
     key: &str,
     offered: &[String],
+    limits: &HeadLimits,
+) -> Result<Option<(Accepted, usize)>, HandshakeError> {
+    verify_with(bytes, key, offered, None, limits)
+}
+
+/// The same where compression was offered.
+pub fn verify_with(
+    bytes: &[u8],
+    key: &str,
+    offered: &[String],
+    deflate: Option<&deflate::Policy>,
     limits: &HeadLimits,
 ) -> Result<Option<(Accepted, usize)>, HandshakeError> {
     let end = find_end(bytes, limits).map_err(|error| match error {
@@ -148,13 +172,26 @@ pub fn verify(
         return Err(HandshakeError::Malformed);
     }
     let subprotocol = agreed(&headers, key, offered).map_err(HandshakeError::Invalid)?;
+    let deflate = compression(&headers, deflate).map_err(HandshakeError::Invalid)?;
     Ok(Some((
         Accepted {
             subprotocol,
+            deflate,
             headers,
         },
         end,
     )))
+}
+
+fn compression(
+    headers: &Headers,
+    policy: Option<&deflate::Policy>,
+) -> Result<Option<deflate::Params>, &'static str> {
+    match policy {
+        Some(policy) => deflate::verify(headers.all("sec-websocket-extensions"), policy),
+        None if headers.list("sec-websocket-extensions").next().is_none() => Ok(None),
+        None => Err("an extension that was not offered"),
+    }
 }
 
 /// Checks a 101, and gives the subprotocol that the server chose.
@@ -173,9 +210,6 @@ fn agreed(
     let mut accepts = headers.all("sec-websocket-accept");
     if accepts.next() != Some(accept.as_bytes()) || accepts.next().is_some() {
         return Err("wrong Sec-WebSocket-Accept");
-    }
-    if headers.list("sec-websocket-extensions").next().is_some() {
-        return Err("an extension that was not offered");
     }
     let mut choices = headers.all("sec-websocket-protocol");
     let Some(choice) = choices.next() else {

@@ -104,7 +104,7 @@ pub fn is_valid_header(name: &str, value: &str) -> bool {
             .all(|b| b == b'\t' || (b >= b' ' && b != 0x7f))
 }
 
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
     !bytes.is_empty() && bytes.iter().all(allowed)
 }

@@ -5,6 +5,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::head::{is_token, write_header, write_headers};
 use super::refusal::Refusal;
 use super::request::Request;
+use crate::deflate;
 
 /// Headers of the 101 that the handshake itself decides.
 const RESERVED: [&str; 7] = [
@@ -23,6 +24,8 @@ pub struct ServerPolicy<'a> {
     /// The subprotocols it speaks. The first one that the client offers, in the client's order, is taken; a client that
     /// offers none of them is accepted without one.
     pub subprotocols: &'a [String],
+    /// What it wants of permessage-deflate; `None`: nothing is ever compressed.
+    pub deflate: Option<&'a deflate::Policy>,
 }
 
 /// A request that may become a WebSocket connection.
@@ -32,6 +35,10 @@ pub struct Upgrade {
     pub accept: String,
     /// The subprotocol that both sides speak.
     pub subprotocol: Option<String>,
+    /// What was agreed on for compression.
+    pub deflate: Option<deflate::Params>,
+    /// The value of `Sec-WebSocket-Extensions` in the answer.
+    pub extensions: Option<String>,
 }
 
 impl Upgrade {
@@ -45,6 +52,9 @@ impl Upgrade {
         write_header(&mut out, "Sec-WebSocket-Accept", &self.accept);
         if let Some(subprotocol) = &self.subprotocol {
             write_header(&mut out, "Sec-WebSocket-Protocol", subprotocol);
+        }
+        if let Some(extensions) = &self.extensions {
+            write_header(&mut out, "Sec-WebSocket-Extensions", extensions);
         }
         write_headers(&mut out, extra, &RESERVED);
         out.extend_from_slice(b"\r\n");
@@ -109,10 +119,19 @@ pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, 
             "The header Sec-WebSocket-Key must hold 16 bytes in base64.\n",
         )
     })?;
+    let (deflate, extensions) = extend(request, policy).unzip();
     Ok(Upgrade {
         accept: derive_accept_key(key),
         subprotocol: choose(request, policy)?,
+        deflate,
+        extensions,
     })
+}
+
+/// What is agreed on for compression, and how the client is told.
+pub fn extend(request: &Request, policy: &ServerPolicy<'_>) -> Option<(deflate::Params, String)> {
+    let offers = request.headers().all("sec-websocket-extensions");
+    deflate::accept(offers, policy.deflate?)
 }
 
 fn choose(request: &Request, policy: &ServerPolicy<'_>) -> Result<Option<String>, Refusal> {

@@ -42,6 +42,7 @@ fn upgrade(bytes: &[u8]) -> Result<Upgrade, Refusal> {
         &parse(bytes)?,
         &ServerPolicy {
             subprotocols: &subprotocols,
+            ..ServerPolicy::default()
         },
     )
 }
@@ -348,6 +349,7 @@ fn options<'a>(subprotocols: &'a [String], headers: &'a [(String, String)]) -> C
         host: "example.com:8080",
         path: "/feed?x=1",
         subprotocols,
+        deflate: None,
         headers,
     }
 }

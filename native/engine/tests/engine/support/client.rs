@@ -29,6 +29,7 @@ pub fn request(key: &str) -> Vec<u8> {
         host: "localhost",
         path: "/path",
         subprotocols: &[],
+        deflate: None,
         headers: &[],
     };
     client::request(&options, key).unwrap()

@@ -1,0 +1,125 @@
+//! The contexts of a thread.
+
+use std::fmt;
+
+use super::compress::Compressor;
+use super::inflate::Inflater;
+use super::params::Tuning;
+use crate::error::Violation;
+use crate::frame;
+
+/// What a buffer may keep from message to message.
+const KEEP: usize = 64 * 1024;
+
+/// Settings for which a compressor is kept.
+const KINDS: usize = 4;
+
+/// Contexts to compress and inflate with, made when they are first used: 47 KiB to inflate, 140 to 500 KiB for each setting
+/// to compress with, and up to 64 KiB for the bytes themselves. One for each thread is enough: nothing stays in it of one
+/// message that another could see.
+#[derive(Default)]
+pub struct Codecs {
+    inflater: Option<Box<Inflater>>,
+    compressors: Vec<(Key, Box<Compressor>)>,
+    pub(crate) buffer: Vec<u8>,
+}
+
+/// Level, memory level, window.
+type Key = (u8, u8, u8);
+
+impl Codecs {
+    /// Compresses the payload of the frame that begins at `start` of `out` and is its last: a whole, unmasked text or
+    /// binary message of a server. True if the frame is compressed now; otherwise it is as it was: too small for the
+    /// threshold, not smaller, or nothing that can be compressed.
+    ///
+    /// For connections without context takeover: the same bytes are good for all of them whose window is not smaller.
+    pub fn compress_frame(
+        &mut self,
+        out: &mut Vec<u8>,
+        start: usize,
+        tuning: &Tuning,
+        window_bits: u8,
+    ) -> bool {
+        let Some((op, payload)) = frame::plain_message(out.get(start..).unwrap_or_default()) else {
+            return false;
+        };
+        if payload.len() < tuning.threshold.max(1) {
+            return false;
+        }
+        let Some(len) = self.compress(payload, tuning, window_bits) else {
+            return false;
+        };
+        out.truncate(start);
+        frame::write_compressed(out, op, self.bytes(len), None);
+        self.trim();
+        true
+    }
+
+    /// Compresses a message that refers to no other: see [`Compressor::fresh`].
+    pub(crate) fn compress(&mut self, payload: &[u8], tuning: &Tuning, bits: u8) -> Option<usize> {
+        let key = (tuning.level, tuning.mem_level, bits);
+        let place = match self.compressors.iter().position(|(k, _)| *k == key) {
+            Some(place) => place,
+            None => {
+                if self.compressors.len() == KINDS {
+                    self.compressors.remove(0);
+                }
+                let new = Box::new(Compressor::new(tuning, bits));
+                self.compressors.push((key, new));
+                self.compressors.len() - 1
+            }
+        };
+        let (_, compressor) = self.compressors.get_mut(place)?;
+        compressor.fresh(payload, &mut self.buffer)
+    }
+
+    pub(crate) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<usize, Violation> {
+        let inflater = self
+            .inflater
+            .get_or_insert_with(|| Box::new(Inflater::new()));
+        inflater.fresh(payload, limit, &mut self.buffer)
+    }
+
+    /// What was written last.
+    pub(crate) fn bytes(&self, len: usize) -> &[u8] {
+        self.buffer.get(..len).unwrap_or_default()
+    }
+
+    /// Whether the buffer is larger than what is kept.
+    pub(crate) fn is_swollen(&self) -> bool {
+        self.buffer.len() > KEEP
+    }
+
+    /// Gives a large buffer back to the allocator.
+    pub(crate) fn trim(&mut self) {
+        if self.is_swollen() {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+impl fmt::Debug for Codecs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codecs")
+            .field("inflater", &self.inflater.is_some())
+            .field("compressors", &self.compressors.len())
+            .field("buffer", &self.buffer.len())
+            .finish()
+    }
+}
+
+/// The contexts of one connection, where the peer agreed to them.
+#[derive(Default)]
+pub(crate) struct Windows {
+    pub(crate) inflater: Option<Inflater>,
+    pub(crate) compressor: Option<Compressor>,
+}
+
+impl fmt::Debug for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Windows")
+            .field("inflater", &self.inflater.is_some())
+            .field("compressor", &self.compressor.is_some())
+            .finish()
+    }
+}
