@@ -69,6 +69,7 @@ fn options(bytes: &[u8]) {
         host,
         path,
         subprotocols: &subprotocols,
+        deflate: None,
         headers: &headers,
     };
     let bytes = match client::request(&options, KEY) {
