@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sockeye_protocol::Limits;
+use sockeye_protocol::{Limits, deflate};
 use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
 
 use crate::Active;
@@ -96,6 +96,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Subprotocols that the server speaks.
     pub subprotocols: Vec<String>,
+    /// Compression that the server agrees to. Default: none.
+    pub deflate: Option<deflate::Policy>,
     /// Bounds on the head of a request.
     pub head_limits: HeadLimits,
     /// The pages that may open connections.
@@ -132,6 +134,7 @@ impl ServerConfig {
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,
             subprotocols: Vec::new(),
+            deflate: None,
             head_limits: HeadLimits::default(),
             origins: Origins::default(),
             paths: Paths::default(),

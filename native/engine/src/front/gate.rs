@@ -24,6 +24,7 @@ pub(crate) async fn decide(
     }
     let policy = ServerPolicy {
         subprotocols: &config.subprotocols,
+        deflate: config.deflate.as_ref(),
     };
     let mut upgrade = server::upgrade(request, &policy)?;
     if !config.origins.allow(request) {
