@@ -21,7 +21,7 @@ defaults_test() ->
                    inbox_size := 1048576, send_queue_size := 1048576,
                    send_timeout := 30000, handshake_timeout := 10000, close_timeout := 5000,
                    idle_timeout := 60000, ping_interval := 30000, pong_timeout := 20000,
-                   max_age := infinity,
+                   max_age := infinity, control_frames := false,
                    max_connections := infinity, subprotocols := []}, Config).
 
 good() ->
@@ -46,7 +46,8 @@ good() ->
      {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]},
      {idle_timeout, [1, 2147483647, infinity]},
      {ping_interval, [1, 2147483647, infinity]},
-     {max_age, [1, 2147483647, infinity]}
+     {max_age, [1, 2147483647, infinity]},
+     {control_frames, [true, false]}
      | [{Key, [1, 2147483647]} || Key <- sizes()]].
 
 bad() ->
@@ -70,6 +71,7 @@ bad() ->
      {idle_timeout, [0, -1, 2147483648, 1.0, never]},
      {ping_interval, [0, false]},
      {max_age, [0, "1s"]},
+     {control_frames, [1, yes]},
      {prot, [8080]},
      {<<"port">>, [8080]}
      | [{Key, [0, -1, 2147483648, 1.0, infinity]} || Key <- sizes()]].

@@ -1,4 +1,4 @@
-%% Silence, pings and age: when a connection ends by the clock.
+%% Silence, pings and age: when a connection ends by the clock, and what can be set while it lives.
 -module(sockeye_time_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -57,4 +57,98 @@ infinity_is_a_time_test() ->
         {Socket, Conn} = open(Port),
         ok = ws_client:text(Socket, <<"1">>),
         ?assertEqual({json, 1}, event(Conn))
+    end).
+
+an_owner_may_see_pings_and_pongs_test() ->
+    with_server(#{control_frames => true, active => 2}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = ws_client:ping(Socket, <<"here?">>),
+        ?assertEqual({pong, <<"here?">>}, ws_client:recv(Socket)),
+        ok = ws_client:raw(Socket, ws_client:encode(10, <<"yes">>)),
+        ?assertEqual({ping, <<"here?">>}, event(Conn)),
+        ?assertEqual({pong, <<"yes">>}, event(Conn)),
+        ?assertEqual(passive, event(Conn))
+    end).
+
+a_handler_may_see_pings_and_pongs_test() ->
+    Self = self(),
+    Funs = #{frame => fun(Frame, _, S) -> Self ! Frame, {[{reply, {ping, <<"and you?">>}}], S} end},
+    with_handler(Funs, #{control_frames => true}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:ping(Socket, <<"here?">>),
+        ?assertEqual({pong, <<"here?">>}, ws_client:recv(Socket)),
+        ?assertEqual({ping, <<"and you?">>}, ws_client:recv(Socket)),
+        ok = ws_client:raw(Socket, ws_client:encode(10, <<"and you?">>)),
+        ?assertEqual({ping, <<"here?">>}, sockeye_test:message()),
+        ?assertEqual({pong, <<"and you?">>}, sockeye_test:message())
+    end).
+
+limits_change_at_run_time_test_() ->
+    [{atom_to_list(Key),
+      fun() ->
+              with_server(#{}, fun(Port, _) ->
+                  {Other, OtherConn} = open(Port),
+                  {Socket, Conn} = open(Port),
+                  ok = sockeye:setopts(Conn, [{Key, 10}]),
+                  %% Answered in order: from here on it is so.
+                  #{} = sockeye:info(Conn),
+                  ok = ws_client:raw(Socket, At),
+                  ?assertEqual({binary, <<0:80>>}, event(Conn)),
+                  ok = ws_client:raw(Socket, Beyond),
+                  ?assertMatch({Code, _}, ws_client:recv_close(Socket)),
+                  %% The others keep what the server says.
+                  ok = ws_client:raw(Other, Beyond),
+                  ?assertEqual({binary, <<0:88>>}, event(OtherConn))
+              end)
+      end}
+     || {Key, Code, At, Beyond} <-
+            [{max_message_size, 1009, ws_client:encode(2, <<0:80>>), ws_client:encode(2, <<0:88>>)},
+             {max_frame_size, 1009, ws_client:encode(2, <<0:80>>), ws_client:encode(2, <<0:88>>)},
+             {max_fragments, 1008, fragments(10), fragments(11)}]].
+
+%% A binary message in so many frames of a byte each.
+fragments(N) ->
+    [ws_client:encode(Op, <<0>>, #{fin => Fin})
+     || {Op, Fin} <- [{2, 0}] ++ lists:duplicate(N - 2, {0, 0}) ++ [{0, 1}]].
+
+a_larger_message_may_come_in_one_frame_test() ->
+    with_server(#{max_message_size => 10}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = sockeye:setopts(Conn, [{max_message_size, 11}]),
+        #{} = sockeye:info(Conn),
+        ok = ws_client:binary(Socket, <<0:88>>),
+        ?assertEqual({binary, <<0:88>>}, event(Conn))
+    end).
+
+times_change_at_run_time_test() ->
+    with_server(#{}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = sockeye:setopts(Conn, [{ping_interval, ?SHORT}, {pong_timeout, ?SHORT}]),
+        ?assertEqual({ping, <<>>}, ws_client:recv(Socket)),
+        ok = sockeye:setopts(Conn, [{pong_timeout, 60000}, {idle_timeout, 2 * ?SHORT}]),
+        ?assertEqual({1001, <<"idle timeout">>}, ws_client:recv_close(Socket))
+    end).
+
+the_send_queue_changes_at_run_time_test() ->
+    with_server(#{}, fun(Port, _) ->
+        Socket = ws_client:connect(Port, #{socket => [{recbuf, 4096}]}),
+        {Conn, {open, _}} = sockeye_test:event(),
+        ok = sockeye:setopts(Conn, [{send_queue_size, 64 * 1048576}]),
+        #{} = sockeye:info(Conn),
+        Large = <<0:(8 * 1048576 * 8)>>,
+        [?assertEqual(ok, sockeye:send(Conn, {binary, Large})) || _ <- lists:seq(1, 5)],
+        ok = sockeye:setopts(Conn, [{send_queue_size, 1000}]),
+        #{} = sockeye:info(Conn),
+        ?assertEqual({error, busy}, sockeye:send(Conn, {binary, Large})),
+        ws_client:drop(Socket)
+    end).
+
+misuse_of_setopts_is_badarg_test() ->
+    with_server(#{}, fun(Port, _) ->
+        {_Socket, Conn} = open(Port),
+        [?assertError(badarg, sockeye:setopts(Conn, [{Key, Value}]))
+         || {Key, Value} <- [{max_message_size, 0}, {max_message_size, infinity}, {max_frame_size, -1},
+                             {max_fragments, 16#80000000}, {idle_timeout, 0}, {idle_timeout, never},
+                             {ping_interval, 16#80000000}, {pong_timeout, infinity}, {max_age, 1.0},
+                             {send_queue_size, 0}, {inbox_size, 10}]]
     end).

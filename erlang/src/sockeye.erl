@@ -87,6 +87,8 @@
                | {text, binary()}
                | {binary, binary()}
                | {invalid_json, binary(), Why :: term()}
+               | {ping, binary()}
+               | {pong, binary()}
                | passive
                | {error, Reason :: term()}
                | {closed, close_code(), Reason :: binary()}.
@@ -99,7 +101,17 @@
 %% are left, up to 32767, as in `inet'; `once' sets them to one, `false' to none, and `true'
 %% lifts the limit. Control frames cost nothing, and pings are always answered.
 
--type conn_option() :: {active, active()}.
+-type conn_option() :: {active, active()}
+                     | {max_message_size, pos_integer()}
+                     | {max_frame_size, pos_integer()}
+                     | {max_fragments, pos_integer()}
+                     | {idle_timeout, pos_integer() | infinity}
+                     | {ping_interval, pos_integer() | infinity}
+                     | {pong_timeout, pos_integer()}
+                     | {max_age, pos_integer() | infinity}
+                     | {send_queue_size, pos_integer()}.
+%% What {@link setopts/2} changes for one connection; see {@link options()}. A `max_frame_size'
+%% that was as large as `max_message_size' follows it. The age counts from the handshake.
 
 -type close_code() :: 1000..4999.
 
@@ -141,6 +153,7 @@
           ping_interval => pos_integer() | infinity,
           pong_timeout => pos_integer(),
           max_age => pos_integer() | infinity,
+          control_frames => boolean(),
           max_connections => pos_integer() | infinity,
           backlog => pos_integer(),
           accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
@@ -197,6 +210,9 @@
 %%     long after a ping is closed with 1001.</li>
 %% <li>`max_age': milliseconds or `infinity' (default). A connection that lasts longer is
 %%     closed with 1001.</li>
+%% <li>`control_frames': also deliver pings (answered already) and pongs, as `{ping, Bin}' and
+%%     `{pong, Bin}', default `false'. Each costs a credit, like a frame. The answer to a ping
+%%     of `ping_interval', which has no payload, is not delivered.</li>
 %% <li>`max_connections': more are refused; default `infinity'.</li>
 %% <li>`accept': decides about each handshake, as `accept/2' of a {@link sockeye_handler}.</li>
 %% <li>`accept_timeout': milliseconds for that, default 5000; then the client gets 503.</li>
@@ -418,13 +434,16 @@ close(Conn, Code, Reason) ->
         {error, busy} -> erlang:yield(), close(Conn, Code, Reason)
     end.
 
-%% @doc Sets how many frames a connection may deliver to its process.
+%% @doc Changes options of one connection while it lives; its server and the others keep theirs.
+%% `active' sets how many frames it may deliver to its process.
 %%
 %% ```
 %% 1> sockeye:setopts(Conn, [{active, once}]).
 %% ok
+%% 2> sockeye:setopts(Conn, [{max_message_size, 64 * 1048576}, {idle_timeout, infinity}]).
+%% ok
 %% '''
-%% See {@link active()}. Frames that are on their way at that moment still come.
+%% See {@link active()} and {@link conn_option()}; anything else is `badarg'. Frames that are on their way at that moment still come.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
     retry(fun() -> sockeye_nif:setopts(Conn, Options) end).

@@ -77,9 +77,12 @@
 -type in_frame() :: {json, term()}
                   | {text, binary()}
                   | {binary, binary()}
-                  | {invalid_json, binary(), Why :: term()}.
+                  | {invalid_json, binary(), Why :: term()}
+                  | {ping, binary()}
+                  | {pong, binary()}.
 %% What a client sent. `{text, _}' comes with the option `format => raw' only,
-%% `{invalid_json, Bin, Why}' with `on_invalid_json => deliver' only.
+%% `{invalid_json, Bin, Why}' with `on_invalid_json => deliver' only, `{ping, Bin}'
+%% (answered already) and `{pong, Bin}' with `control_frames => true' only.
 
 -type command() :: {reply, sockeye:frame() | [sockeye:frame()]}
                  | {send, sockeye:conn(), sockeye:frame() | [sockeye:frame()]}

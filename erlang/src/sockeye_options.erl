@@ -45,6 +45,7 @@ defaults() ->
       ping_interval => 30000,
       pong_timeout => 20000,
       max_age => infinity,
+      control_frames => false,
       max_connections => infinity,
       accept_timeout => 5000,
       origins => any,
@@ -128,6 +129,7 @@ check(close_timeout, V) -> positive(V);
 check(idle_timeout, V) -> time(V);
 check(ping_interval, V) -> time(V);
 check(pong_timeout, V) -> positive(V);
+check(control_frames, V) -> is_boolean(V) orelse "a boolean";
 check(max_age, V) -> time(V);
 check(max_connections, infinity) -> true;
 check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";

@@ -246,6 +246,10 @@ callback({text, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
     Handle(Frame, Conn, State);
 callback({binary, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
     Handle(Frame, Conn, State);
+callback({ping, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
+    Handle(Frame, Conn, State);
+callback({pong, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
+    Handle(Frame, Conn, State);
 callback({open, Info}, Conn, State, #s{module = Module, has_open = true}) ->
     Module:handle_open(Conn, Info, State);
 callback({closed, Code, Reason}, Conn, State, #s{module = Module, has_close = true}) ->

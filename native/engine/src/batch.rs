@@ -45,6 +45,10 @@ pub enum Event<'a> {
     Text(&'a [u8]),
     /// A binary message.
     Binary(&'a [u8]),
+    /// A ping, which is answered already; where the server wants to see them.
+    Ping(&'a [u8]),
+    /// A pong, likewise.
+    Pong(&'a [u8]),
     /// The credits have run out.
     Passive,
     /// The connection is gone. Always the last event of a connection.
@@ -64,6 +68,8 @@ enum Tag {
     Binary,
     BigText,
     BigBinary,
+    Ping,
+    Pong,
     Passive,
     Open,
     Closed,
@@ -170,10 +176,19 @@ impl Batch {
     }
 
     fn push_small(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
+        let tag = if text { Tag::Text } else { Tag::Binary };
+        self.push_bytes(conn, tag, payload);
+    }
+
+    fn push_bytes(&mut self, conn: ConnId, tag: Tag, payload: &[u8]) {
         let start = self.arena.len();
         self.arena.extend_from_slice(payload);
-        let tag = if text { Tag::Text } else { Tag::Binary };
         self.entry(conn, tag, start, payload.len());
+    }
+
+    pub(crate) fn push_control(&mut self, conn: ConnId, pong: bool, payload: &[u8]) {
+        let tag = if pong { Tag::Pong } else { Tag::Ping };
+        self.push_bytes(conn, tag, payload);
     }
 
     pub(crate) fn push_open(&mut self, conn: ConnId, info: Box<OpenInfo>) {
@@ -197,6 +212,8 @@ impl Batch {
         let event = match entry.tag {
             Tag::Text => Event::Text(small()?),
             Tag::Binary => Event::Binary(small()?),
+            Tag::Ping => Event::Ping(small()?),
+            Tag::Pong => Event::Pong(small()?),
             Tag::Passive => Event::Passive,
             Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
                 match self.extras.get(start)? {
@@ -242,9 +259,9 @@ impl Batch {
         let start = entry.start as usize;
         let len = self.payload_len(index);
         match entry.tag {
-            Tag::Text | Tag::Binary => {
+            Tag::Text | Tag::Binary | Tag::Ping | Tag::Pong => {
                 if let Some(s) = self.arena.get(start..start + entry.len as usize) {
-                    to.push_small(entry.conn, entry.tag == Tag::Text, s);
+                    to.push_bytes(entry.conn, entry.tag, s);
                 }
             }
             Tag::Passive => to.push_passive(entry.conn),
@@ -257,13 +274,11 @@ impl Batch {
         }
     }
 
-    /// Whether the event at this place is a message, which needs a credit.
+    /// Whether the event at this place is a message, or a ping or pong, which need a credit.
     pub(crate) fn is_message(&self, index: usize) -> bool {
-        self.entries.get(index).is_some_and(|e| {
-            matches!(
-                e.tag,
-                Tag::Text | Tag::Binary | Tag::BigText | Tag::BigBinary
-            )
+        self.entries.get(index).is_some_and(|e| match e.tag {
+            Tag::Text | Tag::Binary | Tag::BigText | Tag::BigBinary | Tag::Ping | Tag::Pong => true,
+            Tag::Passive | Tag::Open | Tag::Closed => false,
         })
     }
 

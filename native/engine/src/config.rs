@@ -92,6 +92,8 @@ pub struct ServerConfig {
     pub pong_timeout: Duration,
     /// How long a connection may last. Default [`crate::options::NEVER`]: for ever.
     pub max_age: Duration,
+    /// Whether the receiver gets pings and pongs as well. Default no.
+    pub control_frames: bool,
     /// Connections beyond this number are refused with 503.
     pub max_connections: usize,
     /// Subprotocols that the server speaks.
@@ -131,6 +133,7 @@ impl ServerConfig {
             idle_timeout: Duration::from_secs(60),
             ping_interval: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(20),
+            control_frames: false,
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,
             subprotocols: Vec::new(),

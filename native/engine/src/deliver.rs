@@ -113,6 +113,17 @@ impl<'a> Target<'a> {
         }
     }
 
+    fn control(&mut self, share: &mut Share, conn: ConnId, pong: bool, payload: &[u8]) -> Pushed {
+        match self {
+            Target::None => Pushed::Full,
+            Target::Inbox(filler) => filler.control(share, conn, pong, payload),
+            Target::Staging(batch) => {
+                batch.push_control(conn, pong, payload);
+                Pushed::Done
+            }
+        }
+    }
+
     fn take_over(&mut self, share: &mut Share, held: &mut Batch, index: usize) -> Pushed {
         match self {
             Target::None => Pushed::Full,
@@ -157,6 +168,8 @@ pub(crate) struct Delivery<'a> {
     held: &'a mut Option<Box<Held>>,
     active: &'a mut Active,
     share: &'a mut Share,
+    /// There if the receiver wants pings and pongs: whether a pong to a ping of ours is due.
+    control: Option<&'a mut bool>,
     outcome: Outcome,
 }
 
@@ -175,8 +188,15 @@ impl<'a> Delivery<'a> {
             held,
             active,
             share,
+            control: None,
             outcome: Outcome::default(),
         }
+    }
+
+    /// Also delivers pings and pongs.
+    pub(crate) fn with_control(mut self, wanted: bool, beat: &'a mut bool) -> Self {
+        self.control = wanted.then_some(beat);
+        self
     }
 
     fn target<'t>(target: &'t mut Option<Target<'a>>, route: &'a Route) -> &'t mut Target<'a> {
@@ -200,6 +220,27 @@ impl<'a> Delivery<'a> {
                 .get_or_insert_default()
                 .batch
                 .push_message(self.conn, text, payload);
+        }
+    }
+
+    /// Delivers a ping or a pong, or holds it back. It costs what a message costs: nothing else
+    /// would keep a flood of them within bounds.
+    fn offer_control(&mut self, pong: bool, payload: &[u8]) {
+        let mut done = false;
+        if self.held.is_none() && self.active.has_credit() {
+            let target = Self::target(&mut self.target, self.route);
+            match target.control(self.share, self.conn, pong, payload) {
+                Pushed::Done => {
+                    done = true;
+                    self.spend();
+                }
+                Pushed::Full => self.outcome.wait = true,
+                Pushed::Dead => self.outcome.dead = true,
+            }
+        }
+        if !done {
+            let held = self.held.get_or_insert_default();
+            held.batch.push_control(self.conn, pong, payload);
         }
     }
 
@@ -288,5 +329,21 @@ impl Sink for Delivery<'_> {
             Payload::Owned(bytes) => Incoming::Owned(bytes),
         };
         self.offer(kind == Kind::Text, payload);
+    }
+
+    fn ping(&mut self, payload: &[u8]) {
+        if self.control.is_some() {
+            self.offer_control(false, payload);
+        }
+    }
+
+    fn pong(&mut self, payload: &[u8]) {
+        if let Some(beat) = &mut self.control {
+            // The answer to a ping that only we know of.
+            if payload.is_empty() && std::mem::take(*beat) {
+                return;
+            }
+            self.offer_control(true, payload);
+        }
     }
 }

@@ -303,6 +303,21 @@ impl Filler<'_> {
         pushed
     }
 
+    /// Appends a ping or a pong, if it fits.
+    pub(crate) fn control(
+        &mut self,
+        share: &mut Share,
+        conn: ConnId,
+        pong: bool,
+        payload: &[u8],
+    ) -> Pushed {
+        let pushed = self.admit(share, payload.len());
+        if pushed == Pushed::Done {
+            self.append(|batch| batch.push_control(conn, pong, payload));
+        }
+        pushed
+    }
+
     /// Moves an event out of a batch that was held back, if it fits.
     pub(crate) fn take_over(
         &mut self,

@@ -83,6 +83,7 @@ impl Settings {
         engine.ping_interval = millis_or_never(map, atoms::ping_interval())?;
         engine.pong_timeout = millis(map, atoms::pong_timeout())?;
         engine.max_age = millis_or_never(map, atoms::max_age())?;
+        engine.control_frames = get(map, atoms::control_frames())?;
         let most: Term<'_> = get(map, atoms::max_connections())?;
         engine.max_connections = if is(most, atoms::infinity()) {
             usize::MAX

@@ -8,7 +8,7 @@ use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Reference, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::op::{ConnStats, Part};
-use sockeye_engine::{Active, ConnId, Engine, EngineConfig, Frames, Peer, SendError};
+use sockeye_engine::{Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, SendError};
 
 use crate::config::Settings;
 use crate::events;
@@ -16,7 +16,7 @@ use crate::owner::{self, Host, HostRef};
 use crate::running::{self, Running};
 use crate::terms::{Builder, map};
 use crate::watch::{self, Watched};
-use crate::{atoms, frames, relay};
+use crate::{atoms, frames, options, relay};
 
 #[rustler::nif(schedule = "DirtyIo")]
 fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
@@ -176,17 +176,23 @@ fn outcome<'a>(env: Env<'a>, result: Result<(), SendError>) -> Term<'a> {
 }
 
 #[rustler::nif]
-fn setopts<'a>(env: Env<'a>, conn: Term<'a>, options: Vec<Term<'a>>) -> NifResult<Term<'a>> {
+fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Vec<Term<'a>>) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let conn = conn_of(env, conn)?;
     let mut frames = Frames::default();
-    for option in options {
+    let mut others = ConnOptions::default();
+    for option in list {
         let (key, value): (Atom, Term<'_>) = option.decode()?;
-        if key != atoms::active() {
+        if key == atoms::active() {
+            let change = frames::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
+            frames.parts.push((conn, Part::Active(change)));
+        } else if !options::set(&mut others, key, value)? {
             return Err(Error::BadArg);
         }
-        let change = frames::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
-        frames.parts.push((conn, Part::Active(change)));
+    }
+    if others != ConnOptions::default() {
+        let part = Part::Options(Box::new(others));
+        frames.parts.push((conn, part));
     }
     let result = running::with_engine(|engine| {
         let engine = engine

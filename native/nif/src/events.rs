@@ -40,6 +40,8 @@ impl Format {
                 },
             },
             Event::Binary(bytes) => b.tuple([b.atom(atoms::binary()), b.binary(bytes)]),
+            Event::Ping(bytes) => b.tuple([b.atom(atoms::ping()), b.binary(bytes)]),
+            Event::Pong(bytes) => b.tuple([b.atom(atoms::pong()), b.binary(bytes)]),
             Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, info)]),
             Event::Passive => b.atom(atoms::passive()),
             Event::Closed(code, reason) => {

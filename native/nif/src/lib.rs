@@ -16,6 +16,7 @@ mod events;
 mod frames;
 mod inbound;
 mod json;
+mod options;
 mod outbound;
 mod owner;
 mod process;

@@ -60,10 +60,13 @@ impl Conn {
             active,
             share,
             own,
+            beat,
             ..
         } = state;
         let limits = &own.as_deref().unwrap_or(&self.server.rules).limits;
-        let mut delivery = Delivery::new(self.id, route, held, active, share);
+        let control = self.server.config.control_frames;
+        let mut delivery =
+            Delivery::new(self.id, route, held, active, share).with_control(control, beat);
         let progress = session.receive(input, limits, &mut out, &mut delivery);
         let outcome = delivery.finish();
         self.settle(shard, state, outcome);

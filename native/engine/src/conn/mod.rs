@@ -88,6 +88,8 @@ struct State {
     /// The close event is with the receiver.
     told: bool,
     wants_write: bool,
+    /// A ping of ours is unanswered.
+    beat: bool,
     /// The socket is shut down for writing.
     shut: bool,
     /// After that, wait for the peer to hang up: closing a socket that still receives would
@@ -144,6 +146,7 @@ impl Conn {
                 phase: Phase::Talking,
                 told: false,
                 wants_write: false,
+                beat: false,
                 shut: false,
                 patient: true,
                 unattached: false,

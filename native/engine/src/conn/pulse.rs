@@ -129,6 +129,7 @@ impl Conn {
         let mut verdict = state.pulse.judge(&times, opened, now);
         if verdict == Verdict::Ping {
             state.pulse.asked = now;
+            state.beat = true;
             let mut ping = Vec::with_capacity(2);
             frame::write(&mut ping, Op::Ping, b"", None);
             self.owe(shard, &mut state, &ping);

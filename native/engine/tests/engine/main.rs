@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod closing;
+mod control;
 mod credits;
 mod deaths;
 mod echo;

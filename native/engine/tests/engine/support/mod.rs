@@ -25,6 +25,8 @@ pub enum Got {
     Open(String),
     Text(Vec<u8>),
     Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
     Passive,
     Closed(u16, String),
 }
@@ -35,6 +37,8 @@ impl From<Event<'_>> for Got {
             Event::Open(info) => Got::Open(info.request.path().to_owned()),
             Event::Text(bytes) => Got::Text(bytes.to_vec()),
             Event::Binary(bytes) => Got::Binary(bytes.to_vec()),
+            Event::Ping(bytes) => Got::Ping(bytes.to_vec()),
+            Event::Pong(bytes) => Got::Pong(bytes.to_vec()),
             Event::Passive => Got::Passive,
             Event::Closed(code, reason) => Got::Closed(code, reason.to_owned()),
         }

@@ -1,0 +1,108 @@
+//! Pings and pongs for those who want to see them.
+
+use std::time::Duration;
+
+use sockeye_engine::active::SetActive;
+use sockeye_engine::op::Part;
+use sockeye_engine::{Active, Mode, ServerConfig};
+use sockeye_protocol::frame::Op;
+
+use crate::support::*;
+
+fn seen() -> ServerConfig {
+    let mut config = config(Mode::Workers(1));
+    config.control_frames = true;
+    config
+}
+
+#[test]
+fn they_come_in_order_among_the_messages() {
+    let (world, mut puller) = World::pulled(1, seen());
+    let mut client = world.client();
+    let conn = puller.opened();
+    client.text("one");
+    client.send(Op::Ping, b"here?");
+    client.send(Op::Pong, b"yes");
+    client.text("two");
+    puller.expect(conn, text("one"));
+    puller.expect(conn, Got::Ping(b"here?".to_vec()));
+    puller.expect(conn, Got::Pong(b"yes".to_vec()));
+    puller.expect(conn, text("two"));
+    client.expect(Op::Pong, b"here?");
+}
+
+#[test]
+fn each_costs_a_credit() {
+    let mut config = seen();
+    config.active = Active::Count(2);
+    let (world, mut puller) = World::pulled(1, config);
+    let mut client = world.client();
+    let conn = puller.opened();
+    for n in 0..3 {
+        client.send(Op::Ping, &[n]);
+        client.expect(Op::Pong, &[n]);
+    }
+    puller.expect(conn, Got::Ping(vec![0]));
+    puller.expect(conn, Got::Ping(vec![1]));
+    puller.expect(conn, Got::Passive);
+    ask(
+        &world.engine,
+        conn,
+        Part::Active(SetActive::To(Active::True)),
+    );
+    puller.expect(conn, Got::Ping(vec![2]));
+}
+
+#[test]
+fn a_flood_of_pings_does_not_fill_an_inbox() {
+    let mut config = seen();
+    config.inbox_size = 10_000;
+    let (world, mut puller) = World::pulled(1, config);
+    let mut client = world.client();
+    let conn = puller.opened();
+    let n = 2_000u32;
+    let mut pings = Vec::new();
+    for i in 0..n {
+        pings.extend(masked(Op::Ping, &i.to_be_bytes()));
+    }
+    let mut writer = client.stream.try_clone().unwrap();
+    let write = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &pings));
+    // Answered as long as the receiver is not too far behind.
+    client.expect(Op::Pong, &0u32.to_be_bytes());
+    world.settle();
+    assert!(puller.inbox.pending() <= 10_000 + 64);
+    for i in 0..n {
+        puller.expect(conn, Got::Ping(i.to_be_bytes().to_vec()));
+    }
+    write.join().unwrap().unwrap();
+    for i in 1..n {
+        client.expect(Op::Pong, &i.to_be_bytes());
+    }
+}
+
+#[test]
+fn the_answer_to_a_ping_of_the_engine_is_not_news() {
+    let mut config = seen();
+    config.ping_interval = Duration::from_millis(200);
+    let (world, mut puller) = World::pulled(1, config);
+    let mut client = world.client();
+    let conn = puller.opened();
+    client.expect(Op::Ping, b"");
+    client.text("first");
+    client.send(Op::Pong, b"");
+    client.send(Op::Pong, b"");
+    puller.expect(conn, text("first"));
+    puller.expect(conn, Got::Pong(Vec::new()));
+    drop(world);
+}
+
+#[test]
+fn who_does_not_ask_does_not_see_them() {
+    let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
+    let mut client = world.client();
+    let conn = puller.opened();
+    client.send(Op::Ping, b"here?");
+    client.send(Op::Pong, b"yes");
+    client.text("one");
+    puller.expect(conn, text("one"));
+}
