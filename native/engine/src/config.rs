@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sockeye_protocol::{Limits, deflate};
 use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
+use sockeye_protocol::{Limits, deflate};
 
 use crate::Active;
 

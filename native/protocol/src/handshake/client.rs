@@ -65,8 +65,36 @@ pub enum HandshakeError {
         /// The headers of the answer.
         headers: Headers,
     },
-    /// A 101 that breaks the rules of the handshake; the text says how.
-    Invalid(&'static str),
+    /// A 101 that breaks the rules of the handshake.
+    Invalid(Breach),
+}
+
+/// What is wrong with a 101.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Breach {
+    /// No `Upgrade: websocket`.
+    Upgrade,
+    /// No `Connection: Upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, or not the one for the key.
+    Accept,
+    /// A subprotocol that was not offered, or more than one.
+    Subprotocol,
+    /// An extension that was not offered, or not as it was offered; the text says how.
+    Extension(&'static str),
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Breach::Upgrade => "no Upgrade: websocket",
+            Breach::Connection => "no Connection: Upgrade",
+            Breach::Accept => "wrong Sec-WebSocket-Accept",
+            Breach::Subprotocol => "a subprotocol that was not offered",
+            Breach::Extension(why) => why,
+        })
+    }
 }
 
 impl fmt::Display for HandshakeError {
@@ -172,7 +200,8 @@ pub fn verify_with(
         return Err(HandshakeError::Malformed);
     }
     let subprotocol = agreed(&headers, key, offered).map_err(HandshakeError::Invalid)?;
-    let deflate = compression(&headers, deflate).map_err(HandshakeError::Invalid)?;
+    let deflate = compression(&headers, deflate)
+        .map_err(|why| HandshakeError::Invalid(Breach::Extension(why)))?;
     Ok(Some((
         Accepted {
             subprotocol,
@@ -195,32 +224,25 @@ fn compression(
 }
 
 /// Checks a 101, and gives the subprotocol that the server chose.
-fn agreed(
-    headers: &Headers,
-    key: &str,
-    offered: &[String],
-) -> Result<Option<String>, &'static str> {
+fn agreed(headers: &Headers, key: &str, offered: &[String]) -> Result<Option<String>, Breach> {
     if !headers.has_token("upgrade", "websocket") {
-        return Err("no Upgrade: websocket");
+        return Err(Breach::Upgrade);
     }
     if !headers.has_token("connection", "upgrade") {
-        return Err("no Connection: Upgrade");
+        return Err(Breach::Connection);
     }
     let accept = derive_accept_key(key.as_bytes());
     let mut accepts = headers.all("sec-websocket-accept");
     if accepts.next() != Some(accept.as_bytes()) || accepts.next().is_some() {
-        return Err("wrong Sec-WebSocket-Accept");
+        return Err(Breach::Accept);
     }
     let mut choices = headers.all("sec-websocket-protocol");
     let Some(choice) = choices.next() else {
         return Ok(None);
     };
     if choices.next().is_some() {
-        return Err("more than one subprotocol");
+        return Err(Breach::Subprotocol);
     }
     let chosen = offered.iter().find(|offer| offer.as_bytes() == choice);
-    chosen
-        .cloned()
-        .map(Some)
-        .ok_or("a subprotocol that was not offered")
+    chosen.cloned().map(Some).ok_or(Breach::Subprotocol)
 }

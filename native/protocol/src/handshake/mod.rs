@@ -24,9 +24,9 @@ pub mod refusal;
 pub mod request;
 pub mod server;
 
-pub use client::{Accepted, ClientOptions, HandshakeError};
+pub use client::{Accepted, Breach, ClientOptions, HandshakeError};
 pub use head::{HeadLimits, Headers, is_valid_header};
 pub use policy::{Origins, Paths};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Why};
 pub use request::Request;
 pub use server::{ServerPolicy, Upgrade};

@@ -2,9 +2,43 @@
 
 use super::head::{HeadError, is_valid_header, write_header, write_headers};
 
+/// Why a request is refused, for programs; the status and the text are for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Why {
+    /// Not a reason of the protocol: the caller's own.
+    Other,
+    /// Not HTTP, or HTTP that two readers could understand differently.
+    Malformed,
+    /// The request line goes beyond the limit.
+    LongLine,
+    /// The head goes beyond the limit, or has too many headers.
+    TooLarge,
+    /// Not HTTP/1.1.
+    HttpVersion,
+    /// Not GET.
+    Method,
+    /// The draft 76 of the protocol.
+    Draft76,
+    /// An ordinary request, not for a WebSocket.
+    NotWebSocket,
+    /// A version of the protocol other than 13, or none.
+    Version,
+    /// `Connection` does not name `Upgrade`.
+    Connection,
+    /// The request has a body.
+    Body,
+    /// `Sec-WebSocket-Key` is missing, or not 16 bytes in base64.
+    Key,
+    /// An offered subprotocol is not a token.
+    Subprotocol,
+}
+
 /// An HTTP answer after which the server closes the transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Why, for programs.
+    pub why: Why,
     /// The HTTP status.
     pub status: u16,
     /// Headers beside those that [`Refusal::response`] writes itself.
@@ -17,10 +51,17 @@ impl Refusal {
     /// An answer with a plain text body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Refusal {
+            why: Why::Other,
             status,
             headers: Vec::new(),
             body: body.into(),
         }
+    }
+
+    /// Says why.
+    pub fn because(mut self, why: Why) -> Self {
+        self.why = why;
+        self
     }
 
     /// Adds a header.
@@ -63,9 +104,15 @@ impl Refusal {
 impl From<HeadError> for Refusal {
     fn from(error: HeadError) -> Self {
         match error {
-            HeadError::Malformed => Refusal::new(400, "This is not an HTTP request.\n"),
-            HeadError::LongLine => Refusal::new(414, "The request line is too long.\n"),
-            HeadError::TooLarge => Refusal::new(431, "The request head is too large.\n"),
+            HeadError::Malformed => {
+                Refusal::new(400, "This is not an HTTP request.\n").because(Why::Malformed)
+            }
+            HeadError::LongLine => {
+                Refusal::new(414, "The request line is too long.\n").because(Why::LongLine)
+            }
+            HeadError::TooLarge => {
+                Refusal::new(431, "The request head is too large.\n").because(Why::TooLarge)
+            }
         }
     }
 }

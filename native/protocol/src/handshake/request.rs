@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::head::{HeadLimits, Headers, find_end};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Why};
 
 /// Fields that must not occur twice: two readers could take different ones.
 const SINGLE: [&str; 6] = [
@@ -44,13 +44,13 @@ impl Request {
         let (Some(method), Some(target), Some(minor)) =
             (parsed.method, parsed.path, parsed.version)
         else {
-            return Err(Refusal::new(400, "The request line is incomplete.\n"));
+            return Err(malformed("The request line is incomplete.\n"));
         };
         let headers = Headers::copy(parsed.headers);
         check(&headers, minor)?;
         let (path, query) = split(target)
             .filter(|_| target != "*" || method == "OPTIONS")
-            .ok_or_else(|| Refusal::new(400, "The request target is malformed.\n"))?;
+            .ok_or_else(|| malformed("The request target is malformed.\n"))?;
         let request = Request {
             method: method.into(),
             target: target.into(),
@@ -115,13 +115,19 @@ impl Request {
 
 fn refuse(error: httparse::Error, bytes: &[u8]) -> Refusal {
     match error {
-        httparse::Error::TooManyHeaders => Refusal::new(431, "There are too many headers.\n"),
+        httparse::Error::TooManyHeaders => {
+            Refusal::new(431, "There are too many headers.\n").because(Why::TooLarge)
+        }
         // A target with a space in it is also reported as a version.
         httparse::Error::Version if version(bytes).starts_with(b"HTTP/") => {
-            Refusal::new(505, "Only HTTP/1.1 is spoken here.\n")
+            Refusal::new(505, "Only HTTP/1.1 is spoken here.\n").because(Why::HttpVersion)
         }
-        _ => Refusal::new(400, "The request is malformed.\n"),
+        _ => malformed("The request is malformed.\n"),
     }
+}
+
+fn malformed(text: impl Into<Vec<u8>>) -> Refusal {
+    Refusal::new(400, text).because(Why::Malformed)
 }
 
 /// What stands after the second space.
@@ -134,23 +140,20 @@ fn version(line: &[u8]) -> &[u8] {
 fn check(headers: &Headers, minor: u8) -> Result<(), Refusal> {
     for name in SINGLE {
         if headers.count(name) > 1 {
-            return Err(Refusal::new(
-                400,
-                format!("The header {name} occurs twice.\n"),
-            ));
+            return Err(malformed(format!("The header {name} occurs twice.\n")));
         }
     }
     let length = headers.first("content-length");
     if length.is_some_and(|digits| digits.is_empty() || !digits.iter().all(u8::is_ascii_digit)) {
-        return Err(Refusal::new(400, "The content-length is not a number.\n"));
+        return Err(malformed("The content-length is not a number.\n"));
     }
     if length.is_some() && headers.first("transfer-encoding").is_some() {
-        return Err(Refusal::new(400, "The length of the body is ambiguous.\n"));
+        return Err(malformed("The length of the body is ambiguous.\n"));
     }
     match headers.first("host") {
-        None if minor == 1 => Err(Refusal::new(400, "The header host is missing.\n")),
+        None if minor == 1 => Err(malformed("The header host is missing.\n")),
         // What reads the name of a server from it must not see two, or a user, or a path.
-        Some(host) if !is_host(host) => Err(Refusal::new(400, "The header host is malformed.\n")),
+        Some(host) if !is_host(host) => Err(malformed("The header host is malformed.\n")),
         _ => Ok(()),
     }
 }

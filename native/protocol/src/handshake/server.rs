@@ -3,7 +3,7 @@
 use tungstenite::handshake::derive_accept_key;
 
 use super::head::{is_token, write_header, write_headers};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Why};
 use super::request::Request;
 use crate::deflate;
 
@@ -69,24 +69,23 @@ impl Upgrade {
 pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refusal> {
     if request.method() != "GET" {
         let text = "A WebSocket connection is opened with GET.\n";
-        return Err(Refusal::new(405, text).with_header("Allow", "GET"));
+        let refusal = Refusal::new(405, text).with_header("Allow", "GET");
+        return Err(refusal.because(Why::Method));
     }
     let is_draft_76 = |name: &str| {
         request.header(name).is_some() && request.header("sec-websocket-key").is_none()
     };
     if is_draft_76("sec-websocket-key1") || is_draft_76("sec-websocket-key2") {
-        return Err(version_required(
-            "The WebSocket draft 76 is obsolete and insecure.",
-        ));
+        let refusal = version_required("The WebSocket draft 76 is obsolete and insecure.");
+        return Err(refusal.because(Why::Draft76));
     }
     if !request.header_has_token("upgrade", "websocket") {
-        return Err(upgrade_required("This is a WebSocket server (RFC 6455)."));
+        let refusal = upgrade_required("This is a WebSocket server (RFC 6455).");
+        return Err(refusal.because(Why::NotWebSocket));
     }
     if !request.is_http_11() {
-        return Err(Refusal::new(
-            505,
-            "A WebSocket connection needs HTTP/1.1.\n",
-        ));
+        let refusal = Refusal::new(505, "A WebSocket connection needs HTTP/1.1.\n");
+        return Err(refusal.because(Why::HttpVersion));
     }
     match request.header("sec-websocket-version") {
         Some(b"13") => {}
@@ -102,22 +101,19 @@ pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, 
         }
     }
     if !request.header_has_token("connection", "upgrade") {
-        return Err(Refusal::new(
-            400,
-            "The header Connection must name Upgrade.\n",
-        ));
+        let refusal = Refusal::new(400, "The header Connection must name Upgrade.\n");
+        return Err(refusal.because(Why::Connection));
     }
     if request.has_body() {
-        return Err(Refusal::new(400, "A WebSocket request has no body.\n"));
+        let refusal = Refusal::new(400, "A WebSocket request has no body.\n");
+        return Err(refusal.because(Why::Body));
     }
     let key = request
         .header("sec-websocket-key")
         .filter(|key| is_key(key));
     let key = key.ok_or_else(|| {
-        Refusal::new(
-            400,
-            "The header Sec-WebSocket-Key must hold 16 bytes in base64.\n",
-        )
+        let text = "The header Sec-WebSocket-Key must hold 16 bytes in base64.\n";
+        Refusal::new(400, text).because(Why::Key)
     })?;
     let (deflate, extensions) = extend(request, policy).unzip();
     Ok(Upgrade {
@@ -138,7 +134,8 @@ fn choose(request: &Request, policy: &ServerPolicy<'_>) -> Result<Option<String>
     let mut chosen = None;
     for offer in request.headers().list("sec-websocket-protocol") {
         if !is_token(offer) {
-            return Err(Refusal::new(400, "A subprotocol is not a token.\n"));
+            let refusal = Refusal::new(400, "A subprotocol is not a token.\n");
+            return Err(refusal.because(Why::Subprotocol));
         }
         if chosen.is_none() {
             chosen = policy.subprotocols.iter().find(|s| s.as_bytes() == offer);
@@ -162,5 +159,7 @@ fn upgrade_required(text: &str) -> Refusal {
 
 fn version_required(text: &str) -> Refusal {
     let advice = "Use a client of RFC 6455, which sends Sec-WebSocket-Version: 13.";
-    upgrade_required(&format!("{text} {advice}")).with_header("Sec-WebSocket-Version", "13")
+    upgrade_required(&format!("{text} {advice}"))
+        .with_header("Sec-WebSocket-Version", "13")
+        .because(Why::Version)
 }

@@ -3,7 +3,7 @@
 use sockeye_protocol::Role;
 use sockeye_protocol::deflate::{Params, Policy, accept, offer, verify};
 use sockeye_protocol::handshake::{
-    ClientOptions, HandshakeError, HeadLimits, Request, ServerPolicy, client, server,
+    Breach, ClientOptions, HandshakeError, HeadLimits, Request, ServerPolicy, client, server,
 };
 use sockeye_protocol::{Limits, Session};
 
@@ -262,7 +262,9 @@ fn the_handshake_carries_it() {
     assert!(upgrade.deflate.is_some());
     assert_eq!(
         client::verify(&response, &key, &[], &limits),
-        Err(HandshakeError::Invalid("an extension that was not offered"))
+        Err(HandshakeError::Invalid(Breach::Extension(
+            "an extension that was not offered"
+        )))
     );
 }
 
