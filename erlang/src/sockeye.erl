@@ -43,6 +43,7 @@
 -export([close/3]).
 -export([setopts/2]).
 -export([controlling_process/2]).
+-export([info/0]).
 -export([info/1]).
 -export([connections/1]).
 
@@ -464,6 +465,22 @@ controlling_process(Conn, Pid) ->
             ok;
         {error, closed} ->
             {error, closed}
+    end.
+
+%% @doc What there is to know about the engine of this node, as a map.
+%%
+%% `memory' is what it holds at this moment, in bytes: buffers, queues, inboxes and
+%% the state of connections, but not the stacks of its `shards' threads. It is no
+%% part of what `erlang:memory/0' tells.
+%% ```
+%% 1> #{memory := Bytes, connections := N} = sockeye:info().
+%% '''
+-spec info() -> #{shards := pos_integer(), servers := non_neg_integer(),
+                  connections := non_neg_integer(), memory := non_neg_integer()}
+              | {error, not_running}.
+info() ->
+    try sockeye_nif:engine_info()
+    catch error:badarg -> {error, not_running}
     end.
 
 %% @doc What there is to know about a server or a connection, as a map.

@@ -13,7 +13,7 @@ rustler::atoms! {
     idle_timeout, ping_interval, pong_timeout, max_age, control_frames,
     address, peer, path, query, subprotocol, headers, age, queue, held, server,
     shards, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
-    bytes_out, dropped, reason, message,
+    bytes_out, dropped, memory, reason, message,
     sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_event,
     accept_error, panic,
     sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,

@@ -16,7 +16,7 @@ use crate::owner::{self, Host, HostRef};
 use crate::running::{self, Running};
 use crate::terms::{Builder, map};
 use crate::watch::{self, Watched};
-use crate::{atoms, frames, options, relay};
+use crate::{atoms, frames, memory, options, relay};
 
 #[rustler::nif(schedule = "DirtyIo")]
 fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
@@ -71,6 +71,7 @@ fn engine_info(env: Env<'_>) -> NifResult<Term<'_>> {
         (b.atom(atoms::shards()), b.integer(engine.shards() as u64)),
         (b.atom(atoms::servers()), b.integer(servers.len() as u64)),
         (b.atom(atoms::connections()), b.integer(open)),
+        (b.atom(atoms::memory()), b.integer(memory::held())),
     ];
     Ok(b.term(env, map(b, &pairs)))
 }

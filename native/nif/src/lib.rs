@@ -16,6 +16,7 @@ mod events;
 mod frames;
 mod inbound;
 mod json;
+mod memory;
 mod options;
 mod outbound;
 mod owner;

@@ -1,0 +1,80 @@
+//! How much memory the library holds: `erlang:memory/0` does not see it.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+
+/// Threads count apart, so that they do not wait for each other's cache line. What one allocates another may free: only
+/// the sum means something.
+const COUNTERS: usize = 16;
+
+#[repr(align(128))]
+struct Counter(AtomicIsize);
+
+static HELD: [Counter; COUNTERS] = [const { Counter(AtomicIsize::new(0)) }; COUNTERS];
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    // Neither built nor dropped by code, so that an allocator may use it at any time.
+    static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+fn count(bytes: isize) {
+    let mine = MINE.try_with(|mine| {
+        if mine.get() == usize::MAX {
+            mine.set(THREADS.fetch_add(1, Ordering::Relaxed) % COUNTERS);
+        }
+        mine.get()
+    });
+    if let Some(counter) = HELD.get(mine.unwrap_or(0)) {
+        counter.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that are allocated, as asked for; what the C library adds to each piece is not in it.
+pub(crate) fn held() -> u64 {
+    let sum: isize = HELD.iter().map(|c| c.0.load(Ordering::Relaxed)).sum();
+    u64::try_from(sum).unwrap_or(0)
+}
+
+/// The system's allocator, counted.
+struct Counted;
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
+
+// SAFETY: every call goes to the system's allocator as it came. A layout's size fits an isize.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise is the one that is asked for.
+        let at = unsafe { System.alloc(layout) };
+        if !at.is_null() {
+            count(layout.size() as isize);
+        }
+        at
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        let at = unsafe { System.alloc_zeroed(layout) };
+        if !at.is_null() {
+            count(layout.size() as isize);
+        }
+        at
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) };
+        count(-(layout.size() as isize));
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        let moved = unsafe { System.realloc(at, layout, size) };
+        if !moved.is_null() {
+            count(size as isize - layout.size() as isize);
+        }
+        moved
+    }
+}
