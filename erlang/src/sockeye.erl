@@ -35,6 +35,7 @@
 -export([start_link/1]).
 -export([child_spec/1]).
 -export([stop/1]).
+-export([drain/2]).
 -export([send/2]).
 -export([send_message/2]).
 -export([broadcast/2]).
@@ -59,6 +60,7 @@
 -export_type([active/0]).
 -export_type([conn_option/0]).
 -export_type([close_code/0]).
+-export_type([drain_options/0]).
 -export_type([send_error/0]).
 -export_type([start_error/0]).
 -export_type([server_info/0]).
@@ -113,6 +115,13 @@
                      | {send_queue_size, pos_integer()}.
 %% What {@link setopts/2} changes for one connection; see {@link options()}. A `max_frame_size'
 %% that was as large as `max_message_size' follows it. The age counts from the handshake.
+
+-type drain_options() :: #{batch => pos_integer(),
+                           interval => pos_integer(),
+                           code => 1001 | 1012 | 3000..4999,
+                           reason => iodata(),
+                           deadline => pos_integer()}.
+%% See {@link drain/2}.
 
 -type close_code() :: 1000..4999.
 
@@ -353,6 +362,44 @@ stop(Server) ->
                 exit:noproc -> {error, not_found};
                 %% It was about to end by itself.
                 exit:_ -> ok
+            end;
+        error ->
+            {error, not_found}
+    end.
+
+%% @doc Ends a server in good order: frees its port, closes its connections a batch at a time,
+%% so that their clients do not all come back elsewhere at the same moment, and then stops it.
+%%
+%% Options: `batch', how many connections are closed at once, default 100; `interval', the
+%% milliseconds between two batches, default 100; `code', 1001 (default), 1012 or 3000..4999, and
+%% `reason' of the Close frames; `deadline', the milliseconds after which the connections that are
+%% left are dropped, default 30000 (one may take up to a second to go).
+%%
+%% Handlers serve what is in their inboxes, and their `handle_close/4' is called for every
+%% connection. Returns when that is done and the server process has ended (normally: a supervisor
+%% starts a permanent child again). `closed' counts the connections that ended before the
+%% deadline, whoever ended them. Do not call it from a handler of the same server.
+%% ```
+%% 3> sockeye:drain(8080, #{batch => 50, interval => 200, code => 1012, deadline => 60000}).
+%% {ok,#{closed => 1204,dropped => 3}}
+%% '''
+%% Errors: `{bad_option, Key, Why}', `not_found', and `draining' if somebody drains it already.
+-spec drain(server(), drain_options()) ->
+          {ok, #{closed := non_neg_integer(), dropped := non_neg_integer()}}
+        | {error, not_found | draining | {bad_option, Key :: term(), Why :: string()}}.
+drain(Server, Options) ->
+    case sockeye_drain:parse(Options) of
+        {ok, Parsed} -> drain_parsed(Server, Parsed);
+        {error, _} = Error -> Error
+    end.
+
+-spec drain_parsed(server(), map()) -> {ok, map()} | {error, not_found | draining}.
+drain_parsed(Server, Options) ->
+    case sockeye_engine:find(Server) of
+        {ok, {Pid, _, _}} ->
+            try gen_server:call(Pid, {drain, Options}, infinity)
+            %% It was about to end by itself, or somebody stopped it.
+            catch exit:_ -> {error, not_found}
             end;
         error ->
             {error, not_found}

@@ -11,6 +11,7 @@
 -export([engine_info/0]).
 -export([listen/1]).
 -export([server_stop/3]).
+-export([server_drain/1]).
 -export([server_info/1]).
 -export([inbox_open/2]).
 -export([relay_open/1]).
@@ -134,6 +135,11 @@ listen(_Config) ->
 
 -spec server_stop(server_id(), sockeye:close_code(), binary()) -> ok.
 server_stop(_ServerId, _Code, _Reason) ->
+    erlang:nif_error(not_loaded()).
+
+%% No more connections. `{sockeye_unlistened, ServerId}' says that the port is free.
+-spec server_drain(server_id()) -> ok.
+server_drain(_ServerId) ->
     erlang:nif_error(not_loaded()).
 
 -spec server_info(server_id()) -> map().

@@ -36,6 +36,7 @@
          conn_sup :: pid() | undefined,
          relay :: pid() | undefined,
          gate :: pid() | undefined,
+         drain :: sockeye_drain:drain() | undefined,
          inbox :: sockeye_nif:inbox() | undefined}).
 
 %% Not gen_server:start_link: there, a start that fails sends an exit signal
@@ -147,7 +148,12 @@ start_first(Slot, #state{workers = Workers} = State) ->
 start_worker(When, Slot, #state{id = Id, config = #{handler := {Module, Arg}}}) ->
     sockeye_worker:start_link(When, Id, Slot, Module, Arg).
 
--spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+-spec handle_call(term(), gen_server:from(), #state{}) ->
+          {reply, term(), #state{}} | {noreply, #state{}}.
+handle_call({drain, Options}, From, #state{drain = undefined, id = Id} = State) ->
+    {noreply, State#state{drain = sockeye_drain:start(From, Id, Options)}};
+handle_call({drain, _}, _From, State) ->
+    {reply, {error, draining}, State};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
@@ -161,6 +167,11 @@ handle_info(sockeye_ready, #state{inbox = Inbox} = State) when Inbox =/= undefin
         {more, Events} -> self() ! sockeye_ready, accept(Events, State);
         dirty -> accept(element_or_list(sockeye_nif:recv_dirty(Inbox, ?ACCEPT_BATCH)), State);
         Events -> accept(Events, State)
+    end;
+handle_info(sockeye_drain, #state{drain = Drain} = State) when Drain =/= undefined ->
+    case sockeye_drain:step(Drain) of
+        {wait, Later} -> {noreply, State#state{drain = Later}};
+        {done, Done} -> {stop, normal, State#state{drain = Done}}
     end;
 handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = State) ->
     case Workers of
@@ -227,15 +238,27 @@ pause(Over) when Over =< 0 -> 0;
 pause(Over) -> min(?LAST_PAUSE_MS, ?FIRST_PAUSE_MS bsl min(Over - 1, 10)).
 
 -spec terminate(term(), #state{}) -> ok.
-terminate(Reason, #state{workers = Workers, conn_sup = Sup} = State) ->
-    close_listener(close_code(Reason, State), State),
+terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Drain} = State) ->
+    Code = close_code(Reason, State),
+    case Reason of
+        shutdown -> sockeye_drain:calmly(Id, Code);
+        _ -> ok
+    end,
+    Result = drained(Drain),
+    close_listener(Code, State),
     Pids = case Sup of
                undefined -> maps:keys(Workers);
                _ -> conn_workers(Sup)
            end,
     stop_workers(Pids),
     stop_sup(Sup),
-    sockeye_engine:unregister_server().
+    ok = sockeye_engine:unregister_server(),
+    Result().
+
+%% Tells who asked for the end, when all is over, how it went.
+-spec drained(sockeye_drain:drain() | undefined) -> fun(() -> ok).
+drained(undefined) -> fun() -> ok end;
+drained(Drain) -> sockeye_drain:answer(Drain).
 
 %% The owner took its server along: to the clients that is an owner that died.
 -spec close_code(term(), #state{}) -> sockeye:close_code().
@@ -245,8 +268,10 @@ close_code(Reason, #state{config = #{mode := {owner, Owner, _}}})
         true -> 1001;
         false -> 1011
     end;
-close_code(_Reason, _State) ->
-    1001.
+close_code(_Reason, #state{drain = undefined}) ->
+    1001;
+close_code(_Reason, #state{drain = Drain}) ->
+    sockeye_drain:code(Drain).
 
 %% Returns when the port is free and every connection is gone.
 -spec close_listener(sockeye:close_code(), #state{}) -> ok.

@@ -40,6 +40,8 @@ pub trait ServerHost: Send + Sync {
     fn ask(&self, _token: u64, _question: &Question<'_>) -> bool {
         false
     }
+    /// The server's port is free.
+    fn unlistened(&self) {}
     /// The server's port is free and its connections are gone.
     fn stopped(&self);
     /// Something that belongs into the log.

@@ -32,7 +32,7 @@ pub(crate) struct Token(pub(crate) Arc<Server>);
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.unlistened();
     }
 }
 
@@ -42,7 +42,8 @@ pub(crate) fn start(shard: &Rc<Shard>, listening: Listening) {
         return;
     }
     let accept = accept(shard.clone(), listening, token);
-    shard.spawn_for(&accept.server, accept.run);
+    let task = shard.spawn_for(&accept.server, accept.run);
+    accept.server.listens(task);
 }
 
 struct Accept<F> {

@@ -1,7 +1,9 @@
 //! What the shards share of one server: its settings, its counters, its receivers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::AbortHandle;
 
 use crate::config::{Mode, ServerConfig};
 use crate::conn::Times;
@@ -37,6 +39,9 @@ pub struct Server {
     live: AtomicUsize,
     /// Accepted sockets that are not closing: what `max_connections` bounds.
     seats: AtomicUsize,
+    /// Ends the task that accepts.
+    listener: Mutex<Option<AbortHandle>>,
+    draining: AtomicBool,
     stopping: AtomicBool,
     stopped: AtomicBool,
 }
@@ -102,6 +107,10 @@ pub(crate) fn bump(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn get(slot: &Mutex<Option<Arc<Inbox>>>) -> Option<Arc<Inbox>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
@@ -127,6 +136,8 @@ impl Server {
             acceptor: Mutex::new(None),
             live: AtomicUsize::new(1),
             seats: AtomicUsize::new(0),
+            listener: Mutex::new(None),
+            draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         }
@@ -256,6 +267,37 @@ impl Server {
     /// Whether no socket is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.live.load(Ordering::Acquire) == 0
+    }
+
+    /// Takes no more connections; those that are there stay. [`ServerHost::unlistened`] tells
+    /// when the port is free.
+    pub fn drain(&self) {
+        let mut listener = lock(&self.listener);
+        self.draining.store(true, Ordering::Release);
+        if let Some(task) = listener.take() {
+            task.abort();
+        }
+    }
+
+    /// Whether it takes no more connections, since it is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.is_stopping()
+    }
+
+    /// The task that accepts, to be ended when the server drains.
+    pub(crate) fn listens(&self, task: AbortHandle) {
+        let mut listener = lock(&self.listener);
+        if self.is_draining() {
+            task.abort();
+        } else {
+            *listener = Some(task);
+        }
+    }
+
+    /// The listening socket is closed.
+    pub(crate) fn unlistened(&self) {
+        self.host.unlistened();
+        self.leave();
     }
 
     /// True for the first caller.

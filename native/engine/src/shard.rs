@@ -403,7 +403,7 @@ impl Shard {
         self: &Rc<Self>,
         server: &Server,
         work: impl Future<Output = ()> + 'static,
-    ) {
+    ) -> AbortHandle {
         let number = self.next_task.get();
         self.next_task.set(number + 1);
         let shard = self.clone();
@@ -411,9 +411,11 @@ impl Shard {
             work.await;
             shard.tasks.borrow_mut().remove(&number);
         });
+        let task = task.abort_handle();
         self.tasks
             .borrow_mut()
-            .insert(number, (server.serial(), task.abort_handle()));
+            .insert(number, (server.serial(), task.clone()));
+        task
     }
 
     pub(crate) async fn sweeper(self: Rc<Self>) {

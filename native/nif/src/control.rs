@@ -141,6 +141,13 @@ fn server_stop<'a>(env: Env<'a>, server: u32, code: u16, reason: &str) -> NifRes
 }
 
 #[rustler::nif]
+fn server_drain(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+    let (_, server) = running::server(server).ok_or(Error::BadArg)?;
+    server.drain();
+    Ok(atoms::ok().encode(env))
+}
+
+#[rustler::nif]
 fn server_info(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
     let (_, server) = running::server(server).ok_or(Error::BadArg)?;

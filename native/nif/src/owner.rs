@@ -253,6 +253,16 @@ impl ServerHost for HostRef {
         self.0.owner_for(None, pid)
     }
 
+    fn unlistened(&self) {
+        let number = self.0.number;
+        process::send(&self.0.pid, |b| {
+            b.tuple([
+                b.atom(atoms::sockeye_unlistened()),
+                b.integer(number.into()),
+            ])
+        });
+    }
+
     fn stopped(&self) {
         let number = self.0.number;
         // Before the number is free for another server.

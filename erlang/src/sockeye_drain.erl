@@ -1,0 +1,175 @@
+%% @private
+%% The end of a server in good order: no more connections, and those that are
+%% there are closed a batch at a time, so that their clients do not all come to
+%% another server at the same moment.
+-module(sockeye_drain).
+
+-export([parse/1]).
+-export([start/3]).
+-export([step/1]).
+-export([answer/1]).
+-export([code/1]).
+-export([calmly/2]).
+
+-export_type([drain/0]).
+
+%% Of a server that its supervisor stops: so many batches, and their distance.
+-define(CALM_BATCHES, 10).
+-define(CALM_MS, 100).
+-define(CALM_BATCH, 100).
+
+-record(drain,
+        {from :: gen_server:from(),
+         id :: sockeye_nif:server_id(),
+         options :: map(),
+         %% Monotonic milliseconds.
+         deadline :: integer(),
+         %% Connections that were ever to be closed, and those accepted before.
+         open :: non_neg_integer(),
+         accepted :: non_neg_integer(),
+         %% To be closed next.
+         queue = [] :: [sockeye:conn()],
+         dropped = 0 :: non_neg_integer()}).
+
+-opaque drain() :: #drain{}.
+
+-spec parse(term()) -> {ok, map()} | {error, {bad_option, term(), string()}}.
+parse(Options) when is_map(Options) ->
+    Defaults = #{batch => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000},
+    try maps:map(fun checked/2, Options) of
+        Given -> {ok, maps:merge(Defaults, Given)}
+    catch
+        throw:{bad_option, _, _} = Bad -> {error, Bad}
+    end;
+parse(_) ->
+    error(badarg).
+
+-spec checked(term(), term()) -> term().
+checked(Key, Value) ->
+    case check(Key, Value) of
+        true -> Value;
+        {ok, Parsed} -> Parsed;
+        unknown -> throw({bad_option, Key, "unknown option"});
+        Expected -> throw({bad_option, Key,
+                           lists:flatten(io_lib:format("expected ~ts, got ~tp", [Expected, Value]))})
+    end.
+
+-spec check(term(), term()) -> true | {ok, binary()} | unknown | string().
+check(batch, V) -> positive(V) orelse "a positive integer below 2^31";
+check(interval, V) -> positive(V) orelse "milliseconds below 2^31";
+check(deadline, V) -> positive(V) orelse "milliseconds below 2^31";
+check(code, V) -> V =:= 1001 orelse V =:= 1012 orelse is_integer(V) andalso V >= 3000
+                      andalso V =< 4999 orelse "1001, 1012 or 3000..4999";
+check(reason, V) ->
+    try iolist_to_binary(V) of
+        Bin when byte_size(Bin) =< 123 ->
+            case unicode:characters_to_binary(Bin) of
+                Bin -> {ok, Bin};
+                _ -> check(reason, undefined)
+            end;
+        _ -> check(reason, undefined)
+    catch
+        error:badarg -> "UTF-8 of at most 123 bytes"
+    end;
+check(_Key, _V) -> unknown.
+
+-spec positive(term()) -> boolean().
+positive(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7fffffff.
+
+%% The calling process owns the server, and gets `sockeye_drain' when it is time
+%% for the next step.
+-spec start(gen_server:from(), sockeye_nif:server_id(), map()) -> drain().
+start(From, Id, #{deadline := Time} = Options) ->
+    ok = sockeye_nif:server_drain(Id),
+    #{connections := Open, accepted := Accepted} = sockeye_nif:server_info(Id),
+    self() ! sockeye_drain,
+    #drain{from = From, id = Id, options = Options, deadline = now_ms() + Time,
+           open = Open, accepted = Accepted}.
+
+-spec step(drain()) -> {wait, drain()} | {done, drain()}.
+step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = Drain) ->
+    Left = Deadline - now_ms(),
+    case sockeye_nif:server_info(Id) of
+        #{connections := 0} ->
+            {done, Drain};
+        #{connections := Open} when Left =< 0 ->
+            {done, Drain#drain{dropped = Open}};
+        _ ->
+            _ = erlang:send_after(min(Interval, Left), self(), sockeye_drain),
+            {wait, close_some(Drain)}
+    end.
+
+%% Who came in the meantime is found when all others are closed.
+-spec close_some(drain()) -> drain().
+close_some(#drain{queue = []} = Drain) ->
+    case sockeye:connections(self()) of
+        [_ | _] = Conns -> close_some(Drain#drain{queue = Conns});
+        _ -> Drain
+    end;
+close_some(#drain{queue = Queue, options = #{batch := Batch, code := Code, reason := Reason}} = Drain) ->
+    {Now, Later} = split(Batch, Queue),
+    close(Now, Code, Reason),
+    Drain#drain{queue = Later}.
+
+-spec split(pos_integer(), [T]) -> {[T], [T]}.
+split(N, List) when length(List) =< N -> {List, []};
+split(N, List) -> lists:split(N, List).
+
+%% An error is one of a connection that is closed already, or the engine is busy:
+%% then the connection is still there the next time.
+-spec close([sockeye:conn()], sockeye:close_code(), binary()) -> ok.
+close(Conns, Code, Reason) ->
+    submit(lists:append([[Conn, {close, Code, Reason}] || Conn <- Conns])).
+
+-spec submit(list()) -> ok.
+submit(Commands) ->
+    case sockeye_nif:commands(Commands) of
+        {more, Rest, _} -> submit(Rest);
+        _ -> ok
+    end.
+
+-spec code(drain()) -> sockeye:close_code().
+code(#drain{options = #{code := Code}}) -> Code.
+
+%% What tells the caller, once the server has ended. The engine must still know it now.
+-spec answer(drain()) -> fun(() -> ok).
+answer(#drain{from = From, open = Open, accepted = Before, dropped = Dropped, id = Id}) ->
+    Later = try sockeye_nif:server_info(Id) of
+                #{accepted := Accepted} -> Accepted - Before
+            catch
+                error:badarg -> 0
+            end,
+    Counts = #{closed => Open + Later - Dropped, dropped => Dropped},
+    fun() -> gen_server:reply(From, {ok, Counts}) end.
+
+%% Closes in batches as well, but within a second, for a server whose time is
+%% bounded. Few connections are left to the caller, who closes them at once.
+-spec calmly(sockeye_nif:server_id(), sockeye:close_code()) -> ok.
+calmly(Id, Code) ->
+    try sockeye_nif:server_drain(Id) of
+        ok ->
+            case sockeye:connections(self()) of
+                Conns when is_list(Conns), length(Conns) > ?CALM_BATCH ->
+                    Batch = max(?CALM_BATCH, (length(Conns) - 1) div ?CALM_BATCHES + 1),
+                    close_all(Conns, Batch, Code);
+                _ ->
+                    ok
+            end
+    catch
+        error:badarg -> ok
+    end.
+
+-spec close_all([sockeye:conn()], pos_integer(), sockeye:close_code()) -> ok.
+close_all(Conns, Batch, Code) ->
+    {Now, Later} = split(Batch, Conns),
+    close(Now, Code, <<>>),
+    case Later of
+        [] -> ok;
+        _ ->
+            receive after ?CALM_MS -> ok end,
+            close_all(Later, Batch, Code)
+    end.
+
+-spec now_ms() -> integer().
+now_ms() ->
+    erlang:monotonic_time(millisecond).

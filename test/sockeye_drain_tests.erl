@@ -1,0 +1,113 @@
+%% A server that ends in good order.
+-module(sockeye_drain_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(sockeye_test, [with_server/2, with_handler/3, open/1, event/1]).
+
+%% Clients in processes of their own, which answer the Close frame and tell its code.
+clients(Port, N) ->
+    Self = self(),
+    Pids = [spawn_link(fun() ->
+                               Socket = ws_client:connect(Port),
+                               Self ! {ready, self()},
+                               {close, Code, Reason} = ws_client:recv(Socket),
+                               Self ! {ended, {Code, Reason}, erlang:monotonic_time(millisecond)},
+                               _ = ws_client:close(Socket, Code, <<>>),
+                               closed = ws_client:recv(Socket)
+                       end) || _ <- lists:seq(1, N)],
+    [receive {ready, Pid} -> ok end || Pid <- Pids],
+    ok.
+
+ended(N) ->
+    [receive {ended, How, When} -> {How, When} end || _ <- lists:seq(1, N)].
+
+in_batches_test() ->
+    Self = self(),
+    Funs = #{close => fun(_, Code, _, S) -> Self ! {handler, Code}, {[], S} end},
+    with_handler(Funs, #{}, fun(Port, Server) ->
+        ok = clients(Port, 10),
+        Options = #{batch => 3, interval => 50, code => 1012, reason => "again"},
+        ?assertEqual({ok, #{closed => 10, dropped => 0}}, sockeye:drain(Server, Options)),
+        Ended = ended(10),
+        [?assertEqual({1012, <<"again">>}, How) || {How, _} <- Ended],
+        Times = [Time || {_, Time} <- Ended],
+        %% Three pauses between four batches.
+        ?assert(lists:max(Times) - lists:min(Times) >= 100),
+        [?assertMatch({handler, _}, receive {handler, _} = M -> M after 0 -> none end)
+         || _ <- lists:seq(1, 10)],
+        ?assertNot(is_process_alive(Server))
+    end).
+
+the_port_is_free_at_once_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        {Socket, Conn} = open(Port),
+        Self = self(),
+        _ = spawn_link(fun() -> Self ! {result, sockeye:drain(Server, #{deadline => 20000})} end),
+        ?assertMatch({close, 1001, _}, ws_client:recv(Socket)),
+        {ok, Next} = sockeye:start_link(#{port => Port, handler => Self}),
+        ?assertEqual({error, draining}, sockeye:drain(Server, #{})),
+        _ = ws_client:close(Socket, 1001, <<>>),
+        ?assertMatch({closed, 1001, _}, event(Conn)),
+        ?assertEqual({result, {ok, #{closed => 1, dropped => 0}}}, sockeye_test:message()),
+        ok = sockeye:stop(Next)
+    end).
+
+who_does_not_answer_is_dropped_at_the_deadline_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        {_Socket1, Conn1} = open(Port),
+        {Socket2, Conn2} = open(Port),
+        Begin = erlang:monotonic_time(millisecond),
+        _ = spawn_link(fun() -> ws_client:recv_close(Socket2) end),
+        ?assertEqual({ok, #{closed => 1, dropped => 1}},
+                     sockeye:drain(Server, #{deadline => 300, interval => 10})),
+        Took = erlang:monotonic_time(millisecond) - Begin,
+        ?assert(Took >= 300 andalso Took < 3000),
+        ?assertMatch({closed, _, _}, sockeye_test:event(Conn2)),
+        ?assertMatch({closed, 1006, _}, sockeye_test:event(Conn1))
+    end).
+
+nobody_there_test() ->
+    with_server(#{}, fun(_Port, Server) ->
+        ?assertEqual({ok, #{closed => 0, dropped => 0}}, sockeye:drain(Server, #{})),
+        ?assertEqual({error, not_found}, sockeye:drain(Server, #{})),
+        ?assertEqual({error, not_found}, sockeye:drain(no_such_server, #{}))
+    end).
+
+a_process_each_test() ->
+    Self = self(),
+    Funs = #{close => fun(_, _, _, S) -> Self ! closed, {[], S} end},
+    with_handler(Funs, #{processes => per_connection}, fun(Port, Server) ->
+        ok = clients(Port, 5),
+        ?assertEqual({ok, #{closed => 5, dropped => 0}}, sockeye:drain(Server, #{batch => 2, interval => 10})),
+        _ = ended(5),
+        [receive closed -> ok after 0 -> error(no_last_word) end || _ <- lists:seq(1, 5)]
+    end).
+
+bad_options_are_named_test() ->
+    with_server(#{}, fun(_Port, Server) ->
+        [?assertMatch({error, {bad_option, Key, _}}, sockeye:drain(Server, #{Key => Value}))
+         || {Key, Value} <- [{batch, 0}, {interval, 0}, {interval, infinity}, {deadline, 0}, {code, 1000},
+                             {code, 5000}, {reason, binary:copy(<<"a">>, 124)}, {reason, <<255>>},
+                             {reason, undefined}, {bach, 10}]],
+        ?assertError(badarg, sockeye:drain(Server, [])),
+        ?assert(is_process_alive(Server))
+    end).
+
+%% More than one batch, and each client is told.
+a_supervisor_closes_in_batches_as_well_test_() ->
+    {timeout, 60, fun() ->
+        Self = self(),
+        Child = sockeye:child_spec(#{port => 0, handler => Self, name => drain_me}),
+        {ok, Sup} = supervisor:start_link(test_sup, [Child]),
+        #{port := Port} = sockeye:info(drain_me),
+        N = 150,
+        ok = clients(Port, N),
+        unlink(Sup),
+        exit(Sup, shutdown),
+        Ended = ended(N),
+        [?assertMatch({1001, _}, How) || {How, _} <- Ended],
+        Times = [Time || {_, Time} <- Ended],
+        ?assert(lists:max(Times) - lists:min(Times) >= 50),
+        sockeye_test:flush()
+    end}.
