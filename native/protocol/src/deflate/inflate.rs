@@ -14,6 +14,10 @@ const LAST: [u8; 5] = [1, 0, 0, 0xff, 0xff];
 /// The first size of the output, and how much of it stays from message to message.
 const FIRST: usize = 4 * 1024;
 
+/// Streams that a message may consist of: one would do, some senders end one with each flush. Each new one costs a window
+/// to set up, for as little as two bytes.
+const STREAMS: u32 = 1024;
+
 /// The window as far as a message may refer back.
 const WINDOW: usize = 1 << MAX_BITS;
 
@@ -87,9 +91,14 @@ impl Output<'_> {
     /// True if the message ended with a last block, and no part of a block after it.
     fn message(&mut self, payload: &[u8]) -> Result<bool, Violation> {
         let mut rest = payload;
+        let mut streams = 0;
         loop {
             match self.feed(rest)? {
                 (Status::StreamEnd, after) => {
+                    streams += 1;
+                    if streams > STREAMS {
+                        return Err(Violation::InvalidDeflate);
+                    }
                     self.restart()?;
                     if after.is_empty() {
                         return Ok(true);

@@ -323,3 +323,17 @@ fn frames_of_others_are_compressed_where_they_lie() {
         ]
     );
 }
+
+/// Each costs a window to set up, for two bytes.
+#[test]
+fn streams_within_a_message_are_bounded() {
+    for takeover in [false, true] {
+        for (streams, closed) in [(1023, None), (1024, None), (1025, Some(1007))] {
+            let mut end = client(takeover);
+            let empty_last_blocks = b"\x03\0".repeat(streams);
+            let progress = end.receive(&raw(0xc2, &empty_last_blocks));
+            assert_eq!(code(progress), closed, "{streams}");
+            assert_eq!(end.seen.0.len(), usize::from(closed.is_none()));
+        }
+    }
+}
