@@ -2,9 +2,11 @@
 //! stable Rust and the test that replays the seeds all call it.
 
 pub mod answer;
+pub mod deflate;
 pub mod frames;
 pub mod json;
 pub mod mutate;
+pub mod policy;
 pub mod request;
 pub mod seeds;
 #[path = "../../json/tests/support/mod.rs"]
@@ -14,10 +16,12 @@ mod term;
 pub type Check = fn(&[u8]);
 
 /// All targets; the names are also those of the folders of their seeds.
-pub const TARGETS: [(&str, Check); 4] = [
+pub const TARGETS: [(&str, Check); 6] = [
     ("answer", answer::check),
+    ("deflate", deflate::check),
     ("frames", frames::check),
     ("json", json::check),
+    ("policy", policy::check),
     ("request", request::check),
 ];
 

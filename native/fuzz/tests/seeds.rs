@@ -64,3 +64,13 @@ fn json() {
 fn request() {
     run("request");
 }
+
+#[test]
+fn deflate() {
+    run("deflate");
+}
+
+#[test]
+fn policy() {
+    run("policy");
+}

@@ -1,0 +1,70 @@
+//! Who is let in: rules and requests of any kind, beside a reading of the rules in a few lines.
+
+use sockeye_protocol::handshake::{HeadLimits, Origins, Paths, Request};
+
+/// Lines: a rule, a host, an origin, a pattern, a path.
+pub fn check(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (rule, host, origin, pattern, path) = (line(), line(), line(), line(), line());
+    let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
+    let request = Request::parse(head.as_bytes(), &HeadLimits::default());
+    if let (Ok(origins), Ok(Some((request, end)))) = (Origins::new([rule]), request)
+        && end == head.len()
+    {
+        let allowed = origins.allow(&request);
+        assert!(
+            !Origins::new([]).expect("no rule").allow(&request),
+            "an empty list lets a page in"
+        );
+        assert!(Origins::default().allow(&request));
+        assert!(
+            !allowed || may(rule, host.trim(), origin.trim()),
+            "{rule:?} {host:?} {origin:?}"
+        );
+    }
+    if let Ok(paths) = Paths::new([pattern]) {
+        assert!(pattern.starts_with('/'));
+        let has = paths.has(path);
+        assert!(!has || path.starts_with('/'), "{path:?}");
+        match pattern.split_once('*') {
+            None => assert_eq!(has, pattern == path),
+            Some((before, _)) => {
+                assert!(!has || path.starts_with(before) && path.len() > before.len())
+            }
+        }
+    }
+}
+
+/// What is let in is at least this: the same scheme, and a host that is or ends with that of the rule.
+fn may(rule: &str, host: &str, origin: &str) -> bool {
+    let (rule, host, origin) = (
+        rule.to_ascii_lowercase(),
+        host.to_ascii_lowercase(),
+        origin.to_ascii_lowercase(),
+    );
+    let Some((scheme, page)) = origin.split_once("://") else {
+        return false;
+    };
+    let page = name(page);
+    if rule == "same_host" {
+        return page == name(&host);
+    }
+    let Some((wanted, authority)) = rule.split_once("://") else {
+        return false;
+    };
+    scheme == wanted
+        && match authority.strip_prefix('*') {
+            Some(domain) => page.ends_with(name(domain)) && domain.starts_with('.'),
+            None => page == name(authority),
+        }
+}
+
+/// A host without its port.
+fn name(authority: &str) -> &str {
+    let digits = authority.trim_end_matches(|c: char| c.is_ascii_digit());
+    digits.strip_suffix(':').unwrap_or(authority)
+}
