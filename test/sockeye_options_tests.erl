@@ -21,7 +21,7 @@ defaults_test() ->
                    inbox_size := 1048576, send_queue_size := 1048576,
                    send_timeout := 30000, handshake_timeout := 10000, close_timeout := 5000,
                    idle_timeout := 60000, ping_interval := 30000, pong_timeout := 20000,
-                   max_age := infinity, control_frames := false,
+                   max_age := infinity, control_frames := false, message_rate := infinity,
                    max_connections := infinity, subprotocols := []}, Config).
 
 good() ->
@@ -47,7 +47,8 @@ good() ->
      {idle_timeout, [1, 2147483647, infinity]},
      {ping_interval, [1, 2147483647, infinity]},
      {max_age, [1, 2147483647, infinity]},
-     {control_frames, [true, false]}
+     {control_frames, [true, false]},
+     {message_rate, [infinity, #{rate => 1, burst => 2147483647, action => close}]}
      | [{Key, [1, 2147483647]} || Key <- sizes()]].
 
 bad() ->
@@ -72,6 +73,8 @@ bad() ->
      {ping_interval, [0, false]},
      {max_age, [0, "1s"]},
      {control_frames, [1, yes]},
+     {message_rate, [0, 10, #{}, #{burst => 1}, #{rate => 0}, #{rate => 1, burst => 2147483648},
+                     #{rate => 1, action => drop}, #{rate => 1, per => hour}]},
      {prot, [8080]},
      {<<"port">>, [8080]}
      | [{Key, [0, -1, 2147483648, 1.0, infinity]} || Key <- sizes()]].

@@ -152,3 +152,57 @@ misuse_of_setopts_is_badarg_test() ->
                              {ping_interval, 16#80000000}, {pong_timeout, infinity}, {max_age, 1.0},
                              {send_queue_size, 0}, {inbox_size, 10}]]
     end).
+
+%% N-1 and N messages at once are a burst, and N+1 is one too many.
+too_many_messages_close_test_() ->
+    [{integer_to_list(N),
+      fun() ->
+              Rate = #{rate => 1, burst => 3, action => close},
+              with_server(#{message_rate => Rate}, fun(Port, _) ->
+                  {Socket, Conn} = open(Port),
+                  ok = ws_client:raw(Socket, [ws_client:encode(1, <<"1">>) || _ <- lists:seq(1, N)]),
+                  [?assertEqual({json, 1}, event(Conn)) || _ <- lists:seq(1, min(N, 3))],
+                  case N > 3 of
+                      true ->
+                          ?assertEqual({1008, <<"too many messages">>}, ws_client:recv_close(Socket)),
+                          ?assertEqual({closed, 1008, <<"too many messages">>}, event(Conn));
+                      false ->
+                          ok = ws_client:ping(Socket, <<"still">>),
+                          ?assertEqual({pong, <<"still">>}, ws_client:recv(Socket))
+                  end
+              end)
+      end} || N <- [2, 3, 4]].
+
+too_many_messages_wait_test() ->
+    with_server(#{message_rate => #{rate => 20, burst => 5}}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        Begin = erlang:monotonic_time(millisecond),
+        ok = ws_client:raw(Socket, [ws_client:encode(1, integer_to_binary(N)) || N <- lists:seq(1, 15)]),
+        [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 5)],
+        At5 = erlang:monotonic_time(millisecond) - Begin,
+        [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(6, 15)],
+        At15 = erlang:monotonic_time(millisecond) - Begin,
+        ?assert(At5 < 400),
+        %% Ten more at twenty a second.
+        ?assert(At15 >= 490)
+    end).
+
+%% The rate is no reason to lose what a client sent before it left.
+a_client_that_leaves_is_heard_to_the_end_test() ->
+    with_server(#{message_rate => #{rate => 1, burst => 1}}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = ws_client:raw(Socket, [[ws_client:encode(1, integer_to_binary(N)) || N <- lists:seq(1, 5)],
+                                    ws_client:encode(8, <<1000:16>>)]),
+        [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 5)],
+        ?assertMatch({closed, 1000, _}, event(Conn))
+    end).
+
+the_rate_and_credits_go_together_test() ->
+    with_server(#{message_rate => #{rate => 100, burst => 1}, active => 2}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = ws_client:raw(Socket, [ws_client:encode(1, integer_to_binary(N)) || N <- lists:seq(1, 4)]),
+        [?assertEqual({json, N}, event(Conn)) || N <- [1, 2]],
+        ?assertEqual(passive, event(Conn)),
+        ok = sockeye:setopts(Conn, [{active, true}]),
+        [?assertEqual({json, N}, event(Conn)) || N <- [3, 4]]
+    end).

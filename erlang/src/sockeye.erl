@@ -164,6 +164,8 @@
           pong_timeout => pos_integer(),
           max_age => pos_integer() | infinity,
           control_frames => boolean(),
+          message_rate => infinity | #{rate := pos_integer(), burst => pos_integer(),
+                                       action => delay | close},
           max_connections => pos_integer() | infinity,
           backlog => pos_integer(),
           accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
@@ -223,6 +225,9 @@
 %% <li>`control_frames': also deliver pings (answered already) and pongs, as `{ping, Bin}' and
 %%     `{pong, Bin}', default `false'. Each costs a credit, like a frame. The answer to a ping
 %%     of `ping_interval', which has no payload, is not delivered.</li>
+%% <li>`message_rate': messages a second from each client, default `infinity'; `burst', how many
+%%     at once, default `rate'. Beyond: `action => delay' (default) does not read from the client
+%%     until it may go on, `close' closes with 1008.</li>
 %% <li>`max_connections': more are refused; default `infinity'.</li>
 %% <li>`accept': decides about each handshake, as `accept/2' of a {@link sockeye_handler}.</li>
 %% <li>`accept_timeout': milliseconds for that, default 5000; then the client gets 503.</li>

@@ -46,6 +46,7 @@ defaults() ->
       pong_timeout => 20000,
       max_age => infinity,
       control_frames => false,
+      message_rate => infinity,
       max_connections => infinity,
       accept_timeout => 5000,
       origins => any,
@@ -129,6 +130,7 @@ check(close_timeout, V) -> positive(V);
 check(idle_timeout, V) -> time(V);
 check(ping_interval, V) -> time(V);
 check(pong_timeout, V) -> positive(V);
+check(message_rate, V) -> message_rate(V);
 check(control_frames, V) -> is_boolean(V) orelse "a boolean";
 check(max_age, V) -> time(V);
 check(max_connections, infinity) -> true;
@@ -146,6 +148,24 @@ check(_Key, _V) -> unknown.
 -spec positive(term()) -> true | string().
 positive(V) ->
     is_integer(V) andalso V >= 1 andalso V =< ?MAX orelse "a positive integer below 2^31".
+
+-spec message_rate(term()) -> true | {ok, map()} | {error, string()} | string().
+message_rate(infinity) ->
+    true;
+message_rate(#{rate := Rate} = V) ->
+    Full = maps:merge(#{burst => Rate, action => delay}, V),
+    Wrong = [Key || {Key, Value} <- maps:to_list(Full), not message_rate(Key, Value)],
+    case Wrong of
+        [] -> {ok, Full};
+        [Key | _] -> {error, text("~tp in ~tp: rate and burst are positive integers below 2^31, "
+                                  "action is delay or close", [Key, V])}
+    end;
+message_rate(_) ->
+    "infinity or a map with rate (and burst, action)".
+
+-spec message_rate(term(), term()) -> boolean().
+message_rate(action, V) -> V =:= delay orelse V =:= close;
+message_rate(Key, V) -> (Key =:= rate orelse Key =:= burst) andalso positive(V) =:= true.
 
 -spec time(term()) -> true | string().
 time(infinity) -> true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
 use sockeye_protocol::{Limits, deflate};
 
-use crate::Active;
+use crate::{Active, MessageRate};
 
 /// Settings of the engine.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +92,8 @@ pub struct ServerConfig {
     pub pong_timeout: Duration,
     /// How long a connection may last. Default [`crate::options::NEVER`]: for ever.
     pub max_age: Duration,
+    /// How fast each client may send messages. Default: as it likes.
+    pub message_rate: Option<MessageRate>,
     /// Whether the receiver gets pings and pongs as well. Default no.
     pub control_frames: bool,
     /// Connections beyond this number are refused with 503.
@@ -133,6 +135,7 @@ impl ServerConfig {
             idle_timeout: Duration::from_secs(60),
             ping_interval: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(20),
+            message_rate: None,
             control_frames: false,
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Event, Incoming};
 use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::{Filler, Inbox, Pushed, Share};
+use crate::pace::Pace;
 
 /// Who gets the events of a connection.
 #[derive(Clone)]
@@ -170,6 +171,8 @@ pub(crate) struct Delivery<'a> {
     share: &'a mut Share,
     /// There if the receiver wants pings and pongs: whether a pong to a ping of ours is due.
     control: Option<&'a mut bool>,
+    /// There if the messages of the peer are counted against the time.
+    pace: Option<&'a mut Pace>,
     outcome: Outcome,
 }
 
@@ -189,6 +192,7 @@ impl<'a> Delivery<'a> {
             active,
             share,
             control: None,
+            pace: None,
             outcome: Outcome::default(),
         }
     }
@@ -199,6 +203,22 @@ impl<'a> Delivery<'a> {
         self
     }
 
+    /// Delivers no faster than this.
+    pub(crate) fn with_pace(mut self, pace: Option<&'a mut Pace>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Whether the next message may be delivered, but for the room.
+    fn is_due(&self) -> bool {
+        self.active.has_credit() && self.pace.as_ref().is_none_or(|pace| pace.allows())
+    }
+
+    /// Whether a message that has come ends the connection, for coming too soon.
+    fn is_excess(&mut self) -> bool {
+        self.pace.as_mut().is_some_and(|pace| pace.exceeds())
+    }
+
     fn target<'t>(target: &'t mut Option<Target<'a>>, route: &'a Route) -> &'t mut Target<'a> {
         target.get_or_insert_with(|| Target::open(route))
     }
@@ -206,8 +226,11 @@ impl<'a> Delivery<'a> {
     /// Delivers a message, or holds it back: it is never lost.
     fn offer(&mut self, text: bool, payload: Incoming<'_>) {
         self.outcome.messages += 1;
+        if self.is_excess() {
+            return;
+        }
         let mut payload = Some(payload);
-        if self.held.is_none() && self.active.has_credit() {
+        if self.held.is_none() && self.is_due() {
             let target = Self::target(&mut self.target, self.route);
             match target.message(self.share, self.conn, text, &mut payload) {
                 Pushed::Done => self.spend(),
@@ -226,8 +249,11 @@ impl<'a> Delivery<'a> {
     /// Delivers a ping or a pong, or holds it back. It costs what a message costs: nothing else
     /// would keep a flood of them within bounds.
     fn offer_control(&mut self, pong: bool, payload: &[u8]) {
+        if self.is_excess() {
+            return;
+        }
         let mut done = false;
-        if self.held.is_none() && self.active.has_credit() {
+        if self.held.is_none() && self.is_due() {
             let target = Self::target(&mut self.target, self.route);
             match target.control(self.share, self.conn, pong, payload) {
                 Pushed::Done => {
@@ -245,6 +271,9 @@ impl<'a> Delivery<'a> {
     }
 
     fn spend(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.take();
+        }
         if self.active.take() == Credit::Last {
             self.notify(|batch, conn| batch.push_passive(conn));
         }
@@ -280,7 +309,7 @@ impl<'a> Delivery<'a> {
         };
         while held.next < held.batch.len() {
             let message = held.batch.is_message(held.next);
-            if message && !self.active.has_credit() {
+            if message && !self.is_due() {
                 break;
             }
             let cost = held.batch.payload_len(held.next) + crate::batch::EVENT_COST;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Error, LocalPid, NifResult, Term};
 use sockeye_engine::options::NEVER;
-use sockeye_engine::{Active, Address, Mode, ServerConfig};
+use sockeye_engine::{Active, Address, MessageRate, Mode, ServerConfig};
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
 use sockeye_protocol::handshake::{Origins, Paths};
@@ -60,6 +60,17 @@ pub(crate) fn time(term: Term<'_>) -> NifResult<Duration> {
     }
 }
 
+fn message_rate(term: Term<'_>) -> NifResult<Option<MessageRate>> {
+    if is(term, atoms::infinity()) {
+        return Ok(None);
+    }
+    Ok(Some(MessageRate {
+        rate: get(term, atoms::rate())?,
+        burst: get(term, atoms::burst())?,
+        close: is(get(term, atoms::action())?, atoms::close()),
+    }))
+}
+
 impl Settings {
     pub(crate) fn decode(map: Term<'_>) -> NifResult<Self> {
         let address = address(get(map, atoms::ip())?, get(map, atoms::port())?)?;
@@ -83,6 +94,7 @@ impl Settings {
         engine.ping_interval = millis_or_never(map, atoms::ping_interval())?;
         engine.pong_timeout = millis(map, atoms::pong_timeout())?;
         engine.max_age = millis_or_never(map, atoms::max_age())?;
+        engine.message_rate = message_rate(get(map, atoms::message_rate())?)?;
         engine.control_frames = get(map, atoms::control_frames())?;
         let most: Term<'_> = get(map, atoms::max_connections())?;
         engine.max_connections = if is(most, atoms::infinity()) {

@@ -139,6 +139,10 @@ impl Conn {
         shard.handle.slots.set_closing(self.id);
         self.server.vacate();
         state.phase = Phase::Lingering;
+        if state.pace.take().is_some() {
+            // The task that would wait for its time may be gone before.
+            self.deliver(shard, state, |delivery| delivery.pump());
+        }
         let mut now = false;
         self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));
         if now {

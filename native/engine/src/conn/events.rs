@@ -103,9 +103,11 @@ impl Conn {
             held,
             active,
             share,
+            pace,
             ..
         } = state;
-        let mut delivery = Delivery::new(self.id, route, held, active, share);
+        let mut delivery =
+            Delivery::new(self.id, route, held, active, share).with_pace(pace.as_deref_mut());
         work(&mut delivery);
         let mut outcome = delivery.finish();
         outcome.messages = 0;

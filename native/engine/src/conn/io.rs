@@ -8,7 +8,7 @@ use sockeye_protocol::{By, CloseReason, Progress};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Conn, Phase, State};
-use crate::deliver::{Delivery, Held};
+use crate::deliver::{Delivery, Held, Route};
 use crate::outbox::Part;
 use crate::server::bump;
 use crate::shard::Shard;
@@ -61,14 +61,23 @@ impl Conn {
             share,
             own,
             beat,
+            pace,
             ..
         } = state;
         let limits = &own.as_deref().unwrap_or(&self.server.rules).limits;
         let control = self.server.config.control_frames;
-        let mut delivery =
-            Delivery::new(self.id, route, held, active, share).with_control(control, beat);
-        let progress = session.receive(input, limits, &mut out, &mut delivery);
+        if let Some(pace) = pace {
+            pace.refill();
+        }
+        let mut delivery = Delivery::new(self.id, route, held, active, share)
+            .with_control(control, beat)
+            .with_pace(pace.as_deref_mut());
+        let mut progress = session.receive(input, limits, &mut out, &mut delivery);
         let outcome = delivery.finish();
+        if pace.as_ref().is_some_and(|pace| pace.is_exceeded()) {
+            session.fail(1008, "too many messages", &mut out);
+            progress = session.progress();
+        }
         self.settle(shard, state, outcome);
         if !out.is_empty() {
             self.owe(shard, state, &out);
@@ -146,6 +155,22 @@ impl Conn {
         }
     }
 
+    /// Delivers what was held for coming too fast, as its time comes.
+    fn keep_pace(self: &Rc<Self>, shard: &Shard, state: &mut State, cx: &mut Context<'_>) {
+        while state.is_paced() {
+            match state.pace.as_mut().map(|pace| pace.poll_wait(cx)) {
+                Some(Poll::Ready(())) => {}
+                Some(Poll::Pending) | None => return,
+            }
+            let before = state.held_cost();
+            self.deliver(shard, state, |delivery| delivery.pump());
+            if state.held_cost() == before {
+                // Something else is in the way, and tells when it is not.
+                return;
+            }
+        }
+    }
+
     fn poll(self: &Rc<Self>, shard: &Shard, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -183,6 +208,10 @@ impl Conn {
                 if state.shut {
                     continue;
                 }
+            }
+            if state.is_paced() {
+                // What may come now has been moved on the way.
+                self.keep_pace(shard, state, cx);
             }
             let Some(len) = state.read_size() else {
                 return Poll::Pending;
@@ -223,6 +252,15 @@ impl State {
     pub(super) fn is_held_back(&self) -> bool {
         let held = |held: &Held| held.cost() + self.session.buffered() >= HOLD;
         self.held.as_deref().is_some_and(held)
+    }
+
+    /// Whether something waits for nothing but its time.
+    fn is_paced(&self) -> bool {
+        self.pace.is_some()
+            && self.held.is_some()
+            && self.active.has_credit()
+            && !matches!(self.route, Route::None)
+            && !self.waiting
     }
 
     /// How much to read next; none while there is no place to put it.

@@ -28,6 +28,7 @@ use crate::inbox::Share;
 use crate::op::ConnStats;
 use crate::options::{ConnOptions, Rules};
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::server::Server;
 use crate::shard::Shard;
 use crate::transport::Transport;
@@ -80,6 +81,8 @@ struct State {
     pulse: pulse::Pulse,
     /// Rules of its own; none for most.
     own: Option<Box<Rules>>,
+    /// How fast it may send; there while that is bounded.
+    pace: Option<Box<Pace>>,
     /// Shard time since which the queue is full; 0 for not full.
     full_since: u32,
     share: Share,
@@ -117,6 +120,7 @@ impl Conn {
         }: Opened,
     ) -> Rc<Self> {
         let active = server.config.active;
+        let pace = server.config.message_rate;
         let conn = Rc::new(Conn {
             id,
             member: Cell::new(0),
@@ -140,6 +144,7 @@ impl Conn {
                 deadline: 0,
                 pulse: pulse::Pulse::default(),
                 own: None,
+                pace: pace.map(|rate| Box::new(Pace::new(rate))),
                 full_since: 0,
                 share: Share::default(),
                 active,
