@@ -1,11 +1,13 @@
 //! What can be set.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
-use sockeye_protocol::{Limits, deflate};
+use sockeye_protocol::{Limits, Role, deflate};
 
+use crate::dial::Dial;
 use crate::{Active, MessageRate};
 
 /// Settings of the engine.
@@ -112,6 +114,8 @@ pub struct ServerConfig {
     pub asks: bool,
     /// Time for the answer.
     pub accept_timeout: Duration,
+    /// For a client: where it connects. None for a server.
+    pub dial: Option<Arc<Dial>>,
     /// The caller's own; [`crate::Engine::reserve`] gives it back.
     pub tag: u8,
 }
@@ -146,7 +150,16 @@ impl ServerConfig {
             paths: Paths::default(),
             asks: false,
             accept_timeout: Duration::from_secs(5),
+            dial: None,
             tag: 0,
+        }
+    }
+
+    /// Which end of its connections it is.
+    pub fn role(&self) -> Role {
+        match self.dial {
+            Some(_) => Role::Client,
+            None => Role::Server,
         }
     }
 }

@@ -142,6 +142,24 @@ impl Engine {
     ) -> io::Result<(Arc<Server>, Peer)> {
         let bound = bind::bind(&config)?;
         let listens_at = bound.place.clone();
+        let server = self.enlist(config, host)?;
+        if let Some(handle) = self.shard(server.number() as usize % self.shards.len()) {
+            let server = server.clone();
+            handle.control(Control::Listen(Listening { server, bound }));
+        }
+        Ok((server, listens_at))
+    }
+
+    pub(crate) fn shard(&self, index: usize) -> Option<&Arc<Handle>> {
+        self.shards.get(index)
+    }
+
+    /// Gives a server a number.
+    pub(crate) fn enlist(
+        &self,
+        config: ServerConfig,
+        host: impl FnOnce(u32) -> Box<dyn ServerHost>,
+    ) -> io::Result<Arc<Server>> {
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         if self.stopping.load(Ordering::Acquire) {
             return Err(io::ErrorKind::NotConnected.into());
@@ -162,13 +180,7 @@ impl Engine {
         if let Some(place) = servers.get_mut(place) {
             *place = Some(server.clone());
         }
-        drop(servers);
-        let shard = place % self.shards.len();
-        if let Some(handle) = self.shards.get(shard) {
-            let server = server.clone();
-            handle.control(Control::Listen(Listening { server, bound }));
-        }
-        Ok((server, listens_at))
+        Ok(server)
     }
 
     /// Stops listening and closes the connections. [`ServerHost::stopped`] tells when that is

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::dial::error::DialError;
+use crate::dialling::Parted;
 use crate::front::ask::Question;
+use crate::id::ConnId;
 
 /// The process behind an [`crate::Inbox`].
 pub trait Bell: Send + Sync {
@@ -46,6 +49,10 @@ pub trait ServerHost: Send + Sync {
     fn stopped(&self);
     /// Something that belongs into the log.
     fn event(&self, event: Notice);
+    /// What became of [`crate::Engine::dial`].
+    fn dialled(&self, _result: Result<ConnId, DialError>) {}
+    /// The connection of a client is over, and its last event is with its receiver.
+    fn parted(&self, _conn: ConnId, _end: Parted) {}
 }
 
 /// Something that belongs into the log.

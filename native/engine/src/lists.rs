@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::conn::Conn;
 use crate::deliver::Staging;
+use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::op::Control;
 use crate::server::Server;
@@ -21,6 +22,8 @@ pub(crate) struct Lists {
     pub(crate) orphans: List<Rc<Conn>>,
     pub(crate) watched: List<Rc<Conn>>,
     pub(crate) left: List<Arc<Server>>,
+    /// Connections of clients that are over.
+    pub(crate) parted: List<(Arc<Server>, ConnId)>,
     /// Deaths and stops, which come after what was sent before them.
     pub(crate) endings: List<Control>,
 }

@@ -11,7 +11,7 @@ use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::Listening;
 use crate::options::ConnOptions;
-use crate::server::Server;
+use crate::server::{Seat, Server};
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,8 @@ pub(crate) enum Op {
 pub(crate) enum Control {
     Accepted(Arrival),
     Listen(Listening),
+    /// A client is to be connected.
+    Dial(Seat),
     /// There is room in the inbox again.
     Resume(u64),
     InboxDied(Arc<Inbox>),

@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 
 use crate::config::{Mode, ServerConfig};
 use crate::conn::Times;
+use crate::dialling::Calls;
 use crate::front::ask::{Answer, Asking};
 use crate::host::ServerHost;
 use crate::id::ConnId;
@@ -44,6 +45,8 @@ pub struct Server {
     draining: AtomicBool,
     stopping: AtomicBool,
     stopped: AtomicBool,
+    /// What a client has of its own.
+    pub(crate) calls: Option<Box<Calls>>,
 }
 
 #[derive(Default)]
@@ -121,6 +124,7 @@ impl Server {
             Mode::Workers(n) => n,
             Mode::PerConnection | Mode::Owner => 0,
         };
+        let is_client = config.dial.is_some();
         Server {
             number,
             rules: Rules {
@@ -134,12 +138,14 @@ impl Server {
             asking: Asking::default(),
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),
-            live: AtomicUsize::new(1),
+            // A client has no listening socket.
+            live: AtomicUsize::new(usize::from(!is_client)),
             seats: AtomicUsize::new(0),
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            calls: is_client.then(Box::default),
         }
     }
 

@@ -154,7 +154,7 @@ impl Shard {
     }
 
     /// Takes in a socket whose handshake is done, with the bytes that followed it.
-    pub(crate) fn adopt(self: &Rc<Self>, seat: Seat, mut opened: Opened) {
+    pub(crate) fn adopt(self: &Rc<Self>, seat: Seat, mut opened: Opened) -> Option<ConnId> {
         let mut rest = std::mem::take(&mut opened.rest);
         let slot = self.free.borrow_mut().pop();
         let slot = slot.unwrap_or_else(|| self.conns.borrow().len() as u32);
@@ -165,11 +165,10 @@ impl Shard {
             .handle
             .slots
             .open(self.handle.index, slot, limit, label);
-        let Some(id) = id else {
-            // Sixteen million connections: the socket is dropped.
-            return;
-        };
+        // None with sixteen million connections: the socket is dropped.
+        let id = id?;
         let server = seat.hand_over();
+        server.note_conn(id);
         let conn = Conn::new(id, server.clone(), opened);
         {
             let mut conns = self.conns.borrow_mut();
@@ -195,6 +194,7 @@ impl Shard {
             conn,
             shard: self.clone(),
         });
+        Some(id)
     }
 
     /// Finds the receiver of a new connection, or lets it wait for one.
@@ -385,6 +385,10 @@ impl Shard {
             }
         }
         drop(members);
+        if conn.server.is_client() {
+            self.lists.parted.push((conn.server.clone(), conn.id));
+            self.schedule();
+        }
         self.unrouted.borrow_mut().retain(|c| !Rc::ptr_eq(c, conn));
     }
 

@@ -16,7 +16,7 @@ use crate::op::{Control, Frames, Op, Part};
 use crate::outbox;
 use crate::server::{Server, bump};
 use crate::shard::Shard;
-use crate::{front, listener};
+use crate::{dial, front, listener};
 
 /// Operations of one turn; the sockets come next, then the rest.
 const MOST: usize = 1024;
@@ -75,6 +75,9 @@ impl Shard {
             (self.after_bells)();
         }
         self.send_to_owners();
+        while let Some((server, conn)) = self.lists.parted.pop() {
+            server.part(conn);
+        }
         while let Some(server) = self.lists.left.pop() {
             server.leave();
         }
@@ -152,6 +155,7 @@ impl Shard {
         match control {
             Control::Accepted(arrival) => front::start(self, arrival),
             Control::Listen(listening) => listener::start(self, listening),
+            Control::Dial(seat) => dial::start(self, seat),
             Control::Resume(key) => self.resume(key),
             Control::InboxDied(inbox) => self.inbox_died(&inbox),
             Control::OwnerDied(key) => self.owner_died(key),

@@ -6,12 +6,12 @@ use rustler::sys::{
 };
 use sockeye_engine::Active;
 use sockeye_engine::active::SetActive;
-use sockeye_json::Null;
-use sockeye_protocol::close;
 use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::{Role, close};
 
 use crate::atoms;
 use crate::encode::{self, EncodeError};
+use crate::outbound::Dialect;
 use crate::terms::Builder;
 
 /// A payload beyond this size is no work for a normal scheduler.
@@ -65,28 +65,28 @@ impl Bounds {
 pub(crate) fn append(
     b: Builder,
     term: ErlNifTerm,
-    null: Null,
+    dialect: Dialect,
     bounds: Bounds,
     out: &mut Vec<u8>,
 ) -> Result<Asked, Refused> {
     // SAFETY: the term belongs to the builder's environment.
     let kind = unsafe { enif_term_type(b.env, term) };
     if matches!(kind, ErlNifTermType::ERL_NIF_TERM_TYPE_MAP) {
-        return json(b, term, null, bounds, out);
+        return json(b, term, dialect, bounds, out);
     }
     match b.elements(term).ok_or(Refused::BadArg)? {
         [tag, value] => {
             let tag = *tag;
             if tag == atoms::json().as_c_arg() {
-                json(b, *value, null, bounds, out)
+                json(b, *value, dialect, bounds, out)
             } else if tag == atoms::text().as_c_arg() {
-                payload(b, *value, Op::Text, bounds.payload, out)
+                payload(b, *value, Op::Text, dialect.role, bounds.payload, out)
             } else if tag == atoms::binary().as_c_arg() {
-                payload(b, *value, Op::Binary, bounds.payload, out)
+                payload(b, *value, Op::Binary, dialect.role, bounds.payload, out)
             } else if tag == atoms::ping().as_c_arg() {
-                payload(b, *value, Op::Ping, CONTROL, out)
+                payload(b, *value, Op::Ping, dialect.role, CONTROL, out)
             } else if tag == atoms::pong().as_c_arg() {
-                payload(b, *value, Op::Pong, CONTROL, out)
+                payload(b, *value, Op::Pong, dialect.role, CONTROL, out)
             } else if tag == atoms::active().as_c_arg() {
                 Ok(Asked::Active(set_active(b, *value).ok_or(Refused::BadArg)?))
             } else {
@@ -103,14 +103,15 @@ pub(crate) fn append(
 fn json(
     b: Builder,
     term: ErlNifTerm,
-    null: Null,
+    dialect: Dialect,
     bounds: Bounds,
     out: &mut Vec<u8>,
 ) -> Result<Asked, Refused> {
-    let mark = frame::begin(out);
-    match encode::encode(b.env, term, null, bounds.json, out) {
+    let mask = dialect.role.mask();
+    let mark = frame::begin_sized(out, 0, mask.is_some());
+    match encode::encode(b.env, term, dialect.null, bounds.json, out) {
         Ok(()) => {
-            frame::seal(out, mark, Op::Text, None);
+            frame::seal(out, mark, Op::Text, mask);
             Ok(Asked::Frame)
         }
         Err(e) => {
@@ -127,6 +128,7 @@ fn payload(
     b: Builder,
     term: ErlNifTerm,
     op: Op,
+    role: Role,
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<Asked, Refused> {
@@ -155,7 +157,7 @@ fn payload(
     if op == Op::Text && std::str::from_utf8(bytes).is_err() {
         return Err(Refused::NotUtf8);
     }
-    frame::write(out, op, bytes, None);
+    frame::write(out, op, bytes, role.mask());
     Ok(Asked::Frame)
 }
 

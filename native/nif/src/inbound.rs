@@ -54,7 +54,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u32, slot: Term<'a>) -> NifResult<Term<'
     if !(acceptor || alone || worker.is_some_and(|slot| slot < server.workers())) {
         return Err(Error::BadArg);
     }
-    let keep = if alone { 0 } else { KEEP };
+    let keep = if alone || server.is_client() { 0 } else { KEEP };
     let bell: Box<dyn Bell> = if alone {
         Box::new(Relayed {
             pid,

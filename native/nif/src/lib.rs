@@ -1,5 +1,6 @@
 //! The seam between the engine and the Erlang VM: terms on one side, bytes on the other.
 //!
+//! - [`client`]: the calls of clients.
 //! - [`control`]: the calls that start and stop things.
 //! - [`inbound`]: events out of an inbox, as terms of the process that asks.
 //! - [`outbound`]: frames out of terms, handed to the shards.
@@ -8,6 +9,7 @@
 
 mod ask;
 mod atoms;
+mod client;
 mod config;
 mod control;
 mod decode;

@@ -11,6 +11,7 @@ use rustler::{Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::op::Part;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 use sockeye_json::Null;
+use sockeye_protocol::Role;
 
 use crate::atoms;
 use crate::frames::{self, Asked, Bounds, Refused};
@@ -24,7 +25,10 @@ const DIRTY_SLICE: usize = 16 << 20;
 /// Frames that one such call on a normal scheduler takes.
 const SLICE_FRAMES: usize = 1024;
 
-/// What the tag of a server says of its connections.
+/// Set in the tag of a client, whose frames are masked.
+pub(crate) const CLIENT_TAG: u8 = 0x80;
+
+/// What the tag of a server says of null.
 pub(crate) fn tag_of(null: Null) -> u8 {
     match null {
         Null::Null => 0,
@@ -33,11 +37,24 @@ pub(crate) fn tag_of(null: Null) -> u8 {
     }
 }
 
-pub(crate) fn null_of(tag: u8) -> Null {
-    match tag {
-        1 => Null::Undefined,
-        2 => Null::Nil,
-        _ => Null::Null,
+/// How frames for the connections of a server are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialect {
+    pub(crate) null: Null,
+    pub(crate) role: Role,
+}
+
+impl Dialect {
+    fn of(tag: u8) -> Self {
+        let client = tag & CLIENT_TAG != 0;
+        Dialect {
+            null: match tag & !CLIENT_TAG {
+                1 => Null::Undefined,
+                2 => Null::Nil,
+                _ => Null::Null,
+            },
+            role: if client { Role::Client } else { Role::Server },
+        }
     }
 }
 
@@ -51,9 +68,9 @@ struct Outgoing<'e> {
     engine: &'e Arc<Engine>,
     shards: Vec<Frames>,
     bytes: usize,
-    /// The last connection, its term, and what its server says of null: frames of one
-    /// connection mostly come together.
-    last: Option<(ErlNifTerm, ConnId, Null)>,
+    /// The last connection, its term, and how its frames are written: those of one connection
+    /// mostly come together.
+    last: Option<(ErlNifTerm, ConnId, Dialect)>,
 }
 
 impl<'e> Outgoing<'e> {
@@ -79,14 +96,15 @@ impl<'e> Outgoing<'e> {
         Ok(frames)
     }
 
-    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(ConnId, Null), Failure> {
+    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(ConnId, Dialect), Failure> {
         let conn = b.as_conn(term).ok_or(Failure::BadArg)?;
         let (_, tag) = self
             .engine
             .server_of(conn)
             .ok_or(Failure::Send(SendError::Closed))?;
-        self.last = Some((term, conn, null_of(tag)));
-        Ok((conn, null_of(tag)))
+        let dialect = Dialect::of(tag);
+        self.last = Some((term, conn, dialect));
+        Ok((conn, dialect))
     }
 
     /// Adds one frame. On failure nothing is added.
@@ -98,13 +116,13 @@ impl<'e> Outgoing<'e> {
         bounds: Bounds,
     ) -> Result<(), Failure> {
         let engine = self.engine;
-        let (conn, null) = match self.last {
-            Some((term, conn, null)) if term == conn_term => (conn, null),
+        let (conn, dialect) = match self.last {
+            Some((term, conn, dialect)) if term == conn_term => (conn, dialect),
             _ => self.look_up(b, conn_term)?,
         };
         let out = self.frames(conn)?;
         let start = out.bytes.len();
-        match frames::append(b, frame, null, bounds, &mut out.bytes)? {
+        match frames::append(b, frame, dialect, bounds, &mut out.bytes)? {
             Asked::Frame => {
                 let Some((range, len)) = range(start, out.bytes.len()) else {
                     out.bytes.truncate(start);
@@ -331,7 +349,7 @@ fn send_all_or_none(
     let mut parts = Vec::new();
     let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), Failure> {
         let start = frames.bytes.len();
-        match frames::append(b, frame, null_of(tag), bounds, &mut frames.bytes)? {
+        match frames::append(b, frame, Dialect::of(tag), bounds, &mut frames.bytes)? {
             Asked::Frame => {
                 let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
                 frames.write(conn, range);
@@ -424,8 +442,8 @@ fn fan_out<'a>(
         return refuse(env, b, Failure::Send(SendError::Closed));
     };
     let mut bytes = Vec::with_capacity(256);
-    let null = null_of(server.config.tag);
-    match frames::append(b, frame.as_c_arg(), null, bounds, &mut bytes) {
+    let dialect = Dialect::of(server.config.tag);
+    match frames::append(b, frame.as_c_arg(), dialect, bounds, &mut bytes) {
         Ok(Asked::Frame) if range(0, bytes.len()).is_some() => {}
         Ok(Asked::Frame) => return Err(Error::BadArg),
         Ok(Asked::Close(..) | Asked::Active(_)) => return Err(Error::BadArg),

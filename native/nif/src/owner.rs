@@ -9,13 +9,13 @@ use rustler::{LocalPid, sys};
 use sockeye_engine::batch::Batch;
 use sockeye_engine::front::ask::Question;
 use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
-use sockeye_engine::{ConnId, Engine};
+use sockeye_engine::{ConnId, DialError, Engine, Parted};
 
 use crate::events::Format;
 use crate::process::{self, send_term};
 use crate::terms::{Builder, map};
 use crate::watch::{self, WatchKey, Watched};
-use crate::{ask, atoms, running};
+use crate::{ask, atoms, client, running};
 
 /// A process that gets each event as a message.
 pub(crate) struct ProcessOwner {
@@ -277,6 +277,14 @@ impl ServerHost for HostRef {
 
     fn ask(&self, token: u64, question: &Question<'_>) -> bool {
         ask::ask(&self.0, token, question)
+    }
+
+    fn dialled(&self, result: Result<ConnId, DialError>) {
+        client::dialled(&self.0, self.0.number, result);
+    }
+
+    fn parted(&self, conn: ConnId, end: Parted) {
+        client::parted(&self.0, self.0.number, conn, &end);
     }
 
     fn event(&self, event: Notice) {

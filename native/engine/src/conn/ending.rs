@@ -20,6 +20,7 @@ impl Conn {
         state.abandoned |= state.unattached;
         if state.session.close(code, reason, &mut out) {
             shard.handle.slots.set_closing(self.id);
+            self.server.note_asked();
             self.owe(shard, &mut state, &out);
             self.limit_patience(shard, &mut state);
             state.wake();
@@ -138,6 +139,7 @@ impl Conn {
     pub(super) fn end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
         shard.handle.slots.set_closing(self.id);
         self.server.vacate();
+        self.server.note_end(code, reason);
         state.phase = Phase::Lingering;
         if state.pace.take().is_some() {
             // The task that would wait for its time may be gone before.

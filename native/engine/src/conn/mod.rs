@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use sockeye_protocol::{Role, Session};
+use sockeye_protocol::Session;
 
 use crate::active::Active;
 use crate::batch::OpenInfo;
@@ -133,7 +133,7 @@ impl Conn {
             }),
             state: RefCell::new(State {
                 stream: Some(transport),
-                session: Session::new(Role::Server),
+                session: Session::new(server.config.role()),
                 outbox: Outbox::default(),
                 route: Route::None,
                 held: None,

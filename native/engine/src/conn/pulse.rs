@@ -131,7 +131,7 @@ impl Conn {
             state.pulse.asked = now;
             state.beat = true;
             let mut ping = Vec::with_capacity(2);
-            frame::write(&mut ping, Op::Ping, b"", None);
+            frame::write(&mut ping, Op::Ping, b"", state.session.role().mask());
             self.owe(shard, &mut state, &ping);
             verdict = state.pulse.judge(&times, opened, now);
         }

@@ -59,7 +59,9 @@ pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, vi
             }
             let welcome = welcome(&shard, &server, transport, visitor);
             match tokio::time::timeout(limit, welcome).await {
-                Ok(Some(opened)) if !server.is_stopping() => shard.adopt(seat, opened),
+                Ok(Some(opened)) if !server.is_stopping() => {
+                    shard.adopt(seat, opened);
+                }
                 _ => bump(&server.counters.rejected, 1),
             }
         }

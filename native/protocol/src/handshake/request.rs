@@ -62,6 +62,21 @@ impl Request {
         Ok(Some((request, end)))
     }
 
+    /// What a client asked for, and the headers of the answer: what there is to say of a connection that it opened.
+    /// `target` is a path and, behind a question mark, a query.
+    pub fn answered(target: &str, headers: Headers) -> Request {
+        let end = target.len();
+        let path = target.find('?').unwrap_or(end);
+        Request {
+            method: "GET".into(),
+            target: target.into(),
+            path: 0..path,
+            query: (path + 1).min(end)..end,
+            minor: 1,
+            headers,
+        }
+    }
+
     /// The method, as it came.
     pub fn method(&self) -> &str {
         &self.method

@@ -1,0 +1,163 @@
+//! The client's side of the opening handshake over HTTP/1.1.
+
+use std::time::Duration;
+
+use sockeye_protocol::handshake::client::{self, generate_key};
+use sockeye_protocol::handshake::{ClientOptions, HandshakeError, HeadLimits, Headers, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::error::{DialError, Refused};
+use super::url::Url;
+use super::{Dial, MAX_BODY};
+use crate::batch::OpenInfo;
+use crate::config::ServerConfig;
+use crate::front::Opened;
+use crate::front::visitor::Visitor;
+use crate::transport::Transport;
+
+/// How long a refusal may take to arrive after its head.
+const BODY: Duration = Duration::from_secs(1);
+
+/// Asks for a WebSocket.
+pub(crate) async fn upgrade(
+    mut stream: Transport,
+    visitor: Visitor,
+    url: &Url,
+    dial: &Dial,
+    config: &ServerConfig,
+) -> Result<Opened, DialError> {
+    let key = generate_key();
+    let authority = url.authority();
+    let options = ClientOptions {
+        host: &authority,
+        path: &url.target,
+        subprotocols: &config.subprotocols,
+        deflate: None,
+        headers: &dial.headers,
+    };
+    let request = client::request(&options, &key).map_err(|e| plain(&e))?;
+    stream.write_all(&request).await?;
+    stream.flush().await?;
+    let limits = HeadLimits::default();
+    let mut buffer = Vec::with_capacity(1024);
+    let (accepted, consumed) = loop {
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(DialError::Closed);
+        }
+        match client::verify(&buffer, &key, &config.subprotocols, &limits) {
+            Ok(Some(found)) => break found,
+            Ok(None) => {}
+            Err(HandshakeError::Status { status, headers }) => {
+                let refused = refusal(&mut stream, buffer, status, headers).await;
+                return Err(DialError::Refused(Box::new(refused)));
+            }
+            Err(e) => return Err(plain(&e)),
+        }
+    };
+    let info = Box::new(OpenInfo {
+        visitor,
+        request: Request::answered(&url.target, accepted.headers),
+        subprotocol: accepted.subprotocol.map(String::into_boxed_str),
+        acceptor: 0,
+        luggage: None,
+    });
+    Ok(Opened {
+        transport: stream,
+        info,
+        rest: buffer.split_off(consumed.min(buffer.len())),
+        options: Default::default(),
+    })
+}
+
+fn plain(e: &HandshakeError) -> DialError {
+    match e {
+        HandshakeError::BadOption(what) => DialError::BadOption(what),
+        HandshakeError::Invalid(why) => DialError::Handshake((*why).into()),
+        other => DialError::Handshake(other.to_string()),
+    }
+}
+
+/// Reads what a refusal has to say, within its bounds of size and time.
+pub(super) async fn refusal(
+    stream: &mut Transport,
+    mut buffer: Vec<u8>,
+    status: u16,
+    headers: Headers,
+) -> Refused {
+    let head = buffer.windows(4).position(|w| w == b"\r\n\r\n");
+    let mut body = buffer.split_off(head.map_or(buffer.len(), |at| at + 4));
+    let chunked = headers.has_token("transfer-encoding", "chunked");
+    let length = headers
+        .first("content-length")
+        .and_then(|value| str::from_utf8(value).ok()?.parse().ok())
+        .unwrap_or(usize::MAX);
+    let none = matches!(status, 100..200 | 204 | 304);
+    let wanted = match chunked {
+        _ if none => 0,
+        // The sizes of the chunks take room, too.
+        true => 2 * MAX_BODY,
+        false => length.min(MAX_BODY),
+    };
+    let all = async {
+        while body.len() < wanted && !(chunked && body.ends_with(b"0\r\n\r\n")) {
+            if !matches!(stream.read_buf(&mut body).await, Ok(n) if n > 0) {
+                break;
+            }
+        }
+    };
+    // What has come by then will do.
+    let _ = tokio::time::timeout(BODY, all).await;
+    body.truncate(wanted);
+    if chunked {
+        body = joined(&body);
+    }
+    Refused {
+        status,
+        headers,
+        body,
+    }
+}
+
+/// The data of as many chunks as there are.
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = chunks.windows(2).position(|w| w == b"\r\n") {
+        let line = chunks.get(..end).unwrap_or_default();
+        let size = line.split(|b| *b == b';').next().unwrap_or_default();
+        let size = str::from_utf8(size).ok();
+        let Some(size) = size.and_then(|s| usize::from_str_radix(s.trim(), 16).ok()) else {
+            break;
+        };
+        let data = chunks.get(end + 2..).unwrap_or_default();
+        let data = data.get(..size).unwrap_or(data);
+        body.extend_from_slice(data);
+        if size == 0 || body.len() >= MAX_BODY {
+            break;
+        }
+        let next = (end + 4).saturating_add(size);
+        chunks = chunks.get(next..).unwrap_or_default();
+    }
+    body.truncate(MAX_BODY);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_joined_as_far_as_they_go() {
+        for (chunks, want) in [
+            (&b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"[..], &b"abcde"[..]),
+            (b"3\r\nabc\r\n5\r\nde", b"abcde"),
+            (b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
+            (b"zz\r\nabc", b""),
+            (b"-1\r\nabc", b""),
+            (b"ffffffffffffffffff\r\nabc", b""),
+            (b"ffffffffffffffff\r\nabc", b"abc"),
+            (b"", b""),
+        ] {
+            assert_eq!(joined(chunks), want);
+        }
+    }
+}

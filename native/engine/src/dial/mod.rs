@@ -1,0 +1,128 @@
+//! The way out: from a URL to a connection, the client's counterpart of the front door.
+//!
+//! A client is a [`Server`] without a listener. Its settings, counters and receivers are the
+//! same; each connection that it makes, one at a time, begins with a task here.
+
+pub(crate) mod error;
+mod handshake;
+mod resolve;
+pub(crate) mod url;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::front::Opened;
+use crate::front::visitor::{Peer, Visitor};
+use crate::id::ConnId;
+use crate::server::{Seat, Server};
+use crate::shard::Shard;
+use crate::transport::Transport;
+use error::DialError;
+use url::{Place, Url};
+
+/// Bytes of a refusal's body that the caller gets.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// What a client connects to, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Dial {
+    /// Where.
+    pub url: Url,
+    /// Headers of the request, besides those of the handshake.
+    pub headers: Vec<(String, String)>,
+    /// Time for all of it, from the look-up of the host to the answer.
+    pub connect_timeout: Duration,
+}
+
+impl Dial {
+    /// The defaults, for this URL.
+    pub fn new(url: Url) -> Self {
+        Dial {
+            url,
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Tells the host what became of an attempt, whatever happens to its task.
+struct Report(Option<Arc<Server>>);
+
+impl Report {
+    fn send(mut self, result: Result<ConnId, DialError>) {
+        if let Some(server) = self.0.take() {
+            server.host.dialled(result);
+        }
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take() {
+            server.host.dialled(Err(DialError::Stopped));
+        }
+    }
+}
+
+/// Connects a client, in a task of its own.
+pub(crate) fn start(shard: &Rc<Shard>, seat: Seat) {
+    let server = seat.server.clone();
+    let report = Report(Some(server.clone()));
+    let Some(dial) = server.config.dial.clone() else {
+        return;
+    };
+    if server.is_stopping() {
+        return;
+    }
+    let work = {
+        let (shard, server) = (shard.clone(), server.clone());
+        async move {
+            let attempt = attempt(&server, &dial);
+            let result = match tokio::time::timeout(dial.connect_timeout, attempt).await {
+                Ok(Ok(_)) if server.is_stopping() => Err(DialError::Stopped),
+                Ok(Ok(opened)) => shard.adopt(seat, opened).ok_or(DialError::Stopped),
+                Ok(Err(e)) => Err(e),
+                Err(_) => Err(DialError::Timeout),
+            };
+            report.send(result);
+        }
+    };
+    shard.spawn_for(&server, work);
+}
+
+async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
+    let (transport, visitor) = reach(&dial.url).await?;
+    handshake::upgrade(transport, visitor, &dial.url, dial, &server.config).await
+}
+
+/// A byte stream to the server, and its two ends.
+async fn reach(url: &Url) -> Result<(Transport, Visitor), DialError> {
+    match &url.place {
+        Place::Inet(host, port) => {
+            let socket = resolve::connect(host, *port).await?;
+            // A message is one small packet: waiting for more to send would only delay it.
+            socket.set_nodelay(true)?;
+            let ends = Visitor::new(socket.peer_addr()?.into(), socket.local_addr()?.into());
+            Ok((Transport::Tcp(socket), ends))
+        }
+        Place::Unix(name) => unix(name).await,
+    }
+}
+
+#[cfg(unix)]
+async fn unix(name: &[u8]) -> Result<(Transport, Visitor), DialError> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    // A zero byte before an abstract name is what the standard library wants, too.
+    let socket = tokio::net::UnixStream::connect(OsStr::from_bytes(name)).await?;
+    let ends = Visitor::new(Peer::Unix(name.into()), Peer::Unix([].into()));
+    Ok((Transport::Unix(socket), ends))
+}
+
+#[cfg(not(unix))]
+async fn unix(_name: &[u8]) -> Result<(Transport, Visitor), DialError> {
+    Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
+}

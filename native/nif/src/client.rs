@@ -1,0 +1,155 @@
+//! The calls of clients, and what a client process is told.
+
+use std::io;
+use std::sync::Arc;
+
+use rustler::sys::ErlNifTerm;
+use rustler::{Encoder, Env, Error, NifResult, Term};
+use sockeye_engine::host::ServerHost;
+use sockeye_engine::{ConnId, Dial, DialError, Parted, Refused, Url};
+
+use crate::config::Settings;
+use crate::control::{errno, errno_of};
+use crate::outbound::CLIENT_TAG;
+use crate::owner::{Host, HostRef};
+use crate::terms::{Builder, map};
+use crate::watch::{self, Watched};
+use crate::{atoms, process, running};
+
+/// Reads a URL: `{ok, Place}` for people, or `{error, Why}`.
+#[rustler::nif]
+fn client_url<'a>(env: Env<'a>, url: &str) -> Term<'a> {
+    match Url::parse(url) {
+        Ok(url) => (atoms::ok(), url.authority()).encode(env),
+        Err(why) => (atoms::error(), why).encode(env),
+    }
+}
+
+#[rustler::nif]
+fn client_open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
+    let mut settings = Settings::decode(config)?;
+    let dial = dial(config.map_get(atoms::dial())?)?;
+    settings.engine.dial = Some(Arc::new(dial));
+    settings.engine.tag |= CLIENT_TAG;
+    let Some(engine) = running::engine() else {
+        return Ok((atoms::error(), atoms::not_running()).encode(env));
+    };
+    let pid = running::caller(env);
+    let format = Arc::new(settings.format);
+    let owner = (settings.owner, settings.batch);
+    let host = |number| -> Box<dyn ServerHost> {
+        let host = Arc::new(Host::new(pid, owner, format, number, &engine));
+        watch::remember_host(number, &host);
+        Box::new(HostRef(host))
+    };
+    let client = match engine.client(settings.engine, host) {
+        Ok(client) => client,
+        Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),
+    };
+    let watched = Watched::Server {
+        server: client.clone(),
+        engine: Arc::downgrade(&engine),
+    };
+    if watch::watch(Some(env), &pid, watched).is_none() {
+        engine.stop_server(&client, 1001, "client stopped");
+    }
+    Ok((atoms::ok(), client.number()).encode(env))
+}
+
+fn dial(map: Term<'_>) -> NifResult<Dial> {
+    let url: &str = map.map_get(atoms::url())?.decode()?;
+    let url = Url::parse(url).map_err(|_| Error::BadArg)?;
+    let mut dial = Dial::new(url);
+    let millis: u64 = map.map_get(atoms::connect_timeout())?.decode()?;
+    dial.connect_timeout = std::time::Duration::from_millis(millis);
+    dial.headers = map.map_get(atoms::headers())?.decode()?;
+    Ok(dial)
+}
+
+/// The caller gets `{sockeye_dialled, Id, {ok, Conn} | {error, Reason}}`.
+#[rustler::nif]
+fn client_dial<'a>(env: Env<'a>, client: u32) -> NifResult<Term<'a>> {
+    let (engine, client) = running::server(client).ok_or(Error::BadArg)?;
+    if engine.dial(&client) {
+        Ok(atoms::ok().encode(env))
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+/// The connection of a client, or `none`.
+#[rustler::nif]
+fn client_conn<'a>(env: Env<'a>, client: u32) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = running::server(client).and_then(|(_, client)| client.client_conn());
+    Ok(match conn {
+        Some(conn) => b.term(env, b.conn(conn)),
+        None => atoms::none().encode(env),
+    })
+}
+
+pub(crate) fn dialled(host: &Host, number: u32, result: Result<ConnId, DialError>) {
+    process::send(&host.pid, |b| {
+        let result = match result {
+            Ok(conn) => b.tuple([b.atom(atoms::ok()), b.conn(conn)]),
+            Err(e) => b.tuple([b.atom(atoms::error()), reason(b, &e)]),
+        };
+        let tag = b.atom(atoms::sockeye_dialled());
+        b.tuple([tag, b.integer(number.into()), result])
+    });
+}
+
+pub(crate) fn parted(host: &Host, number: u32, conn: ConnId, end: &Parted) {
+    process::send(&host.pid, |b| {
+        let asked = if end.asked {
+            atoms::true_()
+        } else {
+            atoms::false_()
+        };
+        let code = b.integer(end.code.into());
+        let end = b.tuple([code, b.binary(end.reason.as_bytes()), b.atom(asked)]);
+        let tag = b.atom(atoms::sockeye_parted());
+        b.tuple([tag, b.integer(number.into()), b.conn(conn), end])
+    });
+}
+
+/// The reason, as the table of errors in the manual has it.
+fn reason(b: Builder, error: &DialError) -> ErlNifTerm {
+    let told = |tag, text: &str| b.tuple([b.atom(tag), b.binary(text.as_bytes())]);
+    match error {
+        DialError::Timeout => b.atom(atoms::timeout()),
+        DialError::NoHost => b.atom(atoms::nxdomain()),
+        DialError::Io(kind, code) => b.atom(errno_of(*kind, *code)),
+        DialError::Closed | DialError::Stopped => b.atom(atoms::closed()),
+        DialError::Tls(why) => told(atoms::tls(), why),
+        DialError::Proxy(why) => told(atoms::proxy(), why),
+        DialError::ProxyRefused(answer) => {
+            let answer = b.tuple([b.atom(atoms::refused()), refused(b, answer)]);
+            b.tuple([b.atom(atoms::proxy()), answer])
+        }
+        DialError::Refused(answer) => b.tuple([b.atom(atoms::refused()), refused(b, answer)]),
+        DialError::Handshake(why) => told(atoms::bad_handshake(), why),
+        DialError::Redirect(why) => told(atoms::redirect(), why),
+        DialError::BadOption(what) => told(atoms::bad_option(), what),
+        _ => b.atom(io_unknown()),
+    }
+}
+
+fn io_unknown() -> rustler::types::atom::Atom {
+    errno_of(io::ErrorKind::Other, None)
+}
+
+fn refused(b: Builder, answer: &Refused) -> ErlNifTerm {
+    let headers = answer.headers.iter();
+    let headers: Vec<_> = headers
+        .map(|(name, value)| b.tuple([b.binary(name.as_bytes()), b.binary(value)]))
+        .collect();
+    map(
+        b,
+        &[
+            (b.atom(atoms::status()), b.integer(answer.status.into())),
+            (b.atom(atoms::headers()), b.list(&headers)),
+            (b.atom(atoms::body()), b.binary(&answer.body)),
+        ],
+    )
+}
