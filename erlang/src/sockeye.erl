@@ -50,6 +50,8 @@
 
 %% @private
 -export([send_all/3]).
+%% @private
+-export([ensure_started/0]).
 
 -export_type([conn/0]).
 -export_type([server/0]).
@@ -300,6 +302,7 @@ start_link(Options) when is_map(Options) ->
 start_link(_) ->
     error(badarg).
 
+%% @private
 -spec ensure_started() -> ok | {error, term()}.
 ensure_started() ->
     case whereis(sockeye_engine) of

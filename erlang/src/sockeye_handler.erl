@@ -50,6 +50,10 @@
 %% <dt>`handle_close(Conn, Code, Reason, State)', optional</dt>
 %% <dd>A connection is gone; nothing more comes from it. 1006 means that the
 %%     transport ended without a Close frame.</dd>
+%% <dt>`handle_down(Reason, State)', optional</dt>
+%% <dd>Of a {@link sockeye_client} that reconnects: it is not connected, and will
+%%     try again. `Reason' is `{closed, Code, Text}' after `handle_close/4', or
+%%     why an attempt failed. `{stop, Why, State}' ends the client.</dd>
 %% <dt>`handle_info(Message, State)', optional</dt>
 %% <dd>Any other message to the process; also `{sockeye, Conn, {error, Reason}}'
 %%     when a command failed (the server's pid stands for `Conn' when it was a
@@ -143,8 +147,10 @@
 -callback handle_close(sockeye:conn(), sockeye:close_code(), Reason :: binary(),
                        State :: term()) -> result().
 
+-callback handle_down(sockeye_client:down_reason(), State :: term()) -> result().
+
 -callback handle_info(Message :: term(), State :: term()) -> result().
 
 -callback terminate(Reason :: term(), State :: term()) -> term().
 
--optional_callbacks([accept/2, handle_open/3, handle_close/4, handle_info/2, terminate/2]).
+-optional_callbacks([accept/2, handle_open/3, handle_close/4, handle_down/2, handle_info/2, terminate/2]).

@@ -12,6 +12,10 @@
 -export([listen/1]).
 -export([server_stop/3]).
 -export([server_drain/1]).
+-export([client_url/1]).
+-export([client_open/1]).
+-export([client_dial/1]).
+-export([client_conn/1]).
 -export([server_info/1]).
 -export([inbox_open/2]).
 -export([relay_open/1]).
@@ -131,6 +135,26 @@ engine_info() ->
           {ok, server_id(), #{address := inet:ip_address(), port := inet:port_number()}}
         | {error, atom()}.
 listen(_Config) ->
+    erlang:nif_error(not_loaded()).
+
+%% {ok, Host}: what the `Host' header will say.
+-spec client_url(binary()) -> {ok, binary()} | {error, Why :: binary()}.
+client_url(_Url) ->
+    erlang:nif_error(not_loaded()).
+
+%% A client is a server that connects: `server_stop/3' ends it.
+-spec client_open(map()) -> {ok, server_id()} | {error, atom()}.
+client_open(_Config) ->
+    erlang:nif_error(not_loaded()).
+
+%% The caller of `client_open/1' gets `{sockeye_dialled, Id, {ok, Conn} | {error, Reason}}',
+%% and later `{sockeye_parted, Id, Conn, {Code, Reason, Asked}}'.
+-spec client_dial(server_id()) -> ok.
+client_dial(_Id) ->
+    erlang:nif_error(not_loaded()).
+
+-spec client_conn(server_id()) -> sockeye:conn() | none.
+client_conn(_Id) ->
     erlang:nif_error(not_loaded()).
 
 -spec server_stop(server_id(), sockeye:close_code(), binary()) -> ok.

@@ -11,6 +11,7 @@
 -export([start_link/5]).
 -export([start_conn/5]).
 -export([stop/1]).
+-export([tell/2]).
 
 -export([init/1]).
 -export([handle_continue/2]).
@@ -39,11 +40,14 @@
          %% The connection at hand outside of frames: with a process per
          %% connection, the one it serves.
          conn = none :: sockeye:conn() | none,
+         %% Of a client: it has one connection at a time, and outlives it.
+         is_client :: boolean(),
          max = ?FIRST_MAX :: pos_integer(),
          %% Which optional callbacks there are.
          has_open :: boolean(),
          has_close :: boolean(),
          has_info :: boolean(),
+         has_down :: boolean(),
          has_terminate :: boolean()}).
 
 %% Commands so far, last first: [Frame, Conn, Frame, Conn, ...].
@@ -60,7 +64,7 @@
 -define(LAST_STATE, '$sockeye_last_state').
 
 %% `now' runs Module:init/1 before it returns, `later' after.
--spec start_link(now | later, sockeye_nif:server_id(), non_neg_integer(), module(), term()) ->
+-spec start_link(now | later, sockeye_nif:server_id(), non_neg_integer() | client, module(), term()) ->
           {ok, pid()} | {error, term()}.
 start_link(When, ServerId, Slot, Module, Arg) ->
     Start = {ServerId, self(), Slot, none, Module, Arg},
@@ -80,6 +84,12 @@ start_conn(ServerId, Server, Module, Arg, Conn) ->
 stop(Pid) ->
     gen_server:cast(Pid, '$sockeye_stop').
 
+%% Tells the worker of a client, after all that its connection has brought, that
+%% it is up or why it is down. The caller gets {sockeye_told, Worker, What}.
+-spec tell(pid(), up | {down, sockeye_client:down_reason()}) -> ok.
+tell(Pid, What) ->
+    gen_server:cast(Pid, {'$sockeye_tell', self(), What}).
+
 -spec init({now | later, tuple()}) ->
           {ok, #s{}} | {ok, {starting, tuple()}, {continue, start}} | {stop, term()}.
 init({later, Start}) ->
@@ -98,21 +108,26 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
     case Module:init(Arg) of
         {ok, State} ->
             Inbox = case Early of
-                        none -> sockeye_nif:inbox_open(ServerId, Slot);
+                        none -> sockeye_nif:inbox_open(ServerId, slot(Slot));
                         _ -> Early
                     end,
             {ok, #s{module = Module, handle_frame = fun Module:handle_frame/3, state = State,
                     server_id = ServerId, server = Server,
-                    inbox = Inbox, conn = Conn,
+                    inbox = Inbox, conn = Conn, is_client = Slot =:= client,
                     has_open = erlang:function_exported(Module, handle_open, 3),
                     has_close = erlang:function_exported(Module, handle_close, 4),
                     has_info = erlang:function_exported(Module, handle_info, 2),
+                    has_down = erlang:function_exported(Module, handle_down, 2),
                     has_terminate = erlang:function_exported(Module, terminate, 2)}};
         {stop, Reason} ->
             {stop, Reason};
         Other ->
             {stop, {bad_return_value, Other}}
     end.
+
+-spec slot(non_neg_integer() | none | client) -> non_neg_integer() | none.
+slot(client) -> 0;
+slot(Slot) -> Slot.
 
 %% A connection that is gone already still has its `closed' to come, or the
 %% worker has nothing to do.
@@ -137,6 +152,8 @@ handle_call(_Request, _From, S) ->
 -spec handle_cast(term(), #s{}) -> answer().
 handle_cast('$sockeye_stop', S) ->
     drain(S);
+handle_cast({'$sockeye_tell', From, What}, S) ->
+    told(From, What, S);
 handle_cast(Request, S) ->
     handle_info({'$gen_cast', Request}, S).
 
@@ -148,12 +165,17 @@ handle_info(sockeye_ready, #s{inbox = Inbox, max = Max} = S) ->
         dirty -> dirty_batch(S);
         Events -> batch(Events, false, false, S)
     end;
-handle_info(Message, #s{has_info = true, module = Module, conn = Conn, state = State} = S) ->
-    Outcome = result(Module:handle_info(Message, State), Conn, [], State, S),
+handle_info(Message, #s{has_info = true, module = Module, state = State} = S) ->
+    Outcome = result(Module:handle_info(Message, State), own_conn(S), [], State, S),
     finish(Outcome, false, false, S);
 handle_info(Message, #s{module = Module} = S) ->
     sockeye_log:event(debug, unexpected_message, #{module => Module, message => Message}),
     {noreply, S}.
+
+%% The connection that commands without one speak of, outside of frames.
+-spec own_conn(#s{}) -> sockeye:conn() | none.
+own_conn(#s{is_client = true, server_id = Id}) -> sockeye_nif:client_conn(Id);
+own_conn(#s{conn = Conn}) -> Conn.
 
 -spec dirty_batch(#s{}) -> answer().
 dirty_batch(#s{inbox = Inbox} = S) ->
@@ -194,8 +216,9 @@ finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
 finish({ended, Acc, State}, _More, Dirty, S) ->
     flush(Acc, Dirty, S),
     {stop, normal, S#s{state = State}};
-finish({stop, Reason, Acc, State}, _More, Dirty, #s{conn = Conn} = S) ->
-    %% A process per connection that ends in order closes in order; otherwise
+finish({stop, Reason, Acc, State}, _More, Dirty, S) ->
+    Conn = own_conn(S),
+    %% A process of one connection that ends in order closes in order; otherwise
     %% the engine sees it die and says 1011.
     Orderly = Conn =/= none andalso is_orderly(Reason),
     case Orderly of
@@ -365,6 +388,27 @@ failed(Errors, #s{module = Module}) ->
                               #{module => Module, count => length(Serious),
                                 first => {Conn, Reason}})
     end.
+
+-spec told(pid(), up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
+told(From, What, S) ->
+    case handle_info(sockeye_ready, S) of
+        {stop, _, _} = Stop -> Stop;
+        Answer ->
+            S1 = element(2, Answer),
+            receive
+                sockeye_ready -> told(From, What, S1)
+            after 0 ->
+                    Told = down(What, S1),
+                    From ! {sockeye_told, self(), What},
+                    Told
+            end
+    end.
+
+-spec down(up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
+down({down, Reason}, #s{has_down = true, module = Module, state = State} = S) ->
+    finish(result(Module:handle_down(Reason, State), none, [], State, S), false, false, S);
+down(_What, S) ->
+    {noreply, S}.
 
 %% Serves what has come until now, then ends.
 -spec drain(#s{}) -> {stop, term(), #s{}}.

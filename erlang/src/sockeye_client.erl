@@ -1,0 +1,361 @@
+%% @doc WebSocket clients: the frames, the connections and the behaviour of
+%% {@link sockeye} servers, on the other end.
+%%
+%% ```
+%% 1> {ok, Client} = sockeye_client:start_link("wss://example.com/feed", {feed_handler, []},
+%%                                             #{reconnect => true}).
+%% '''
+%%
+%% A client is a process, for a supervisor, that connects and keeps the
+%% connection; with a `{Module, Arg}' a second process runs the
+%% {@link sockeye_handler}. The frames go between engine and handler. The
+%% connection has the same `Conn' as one of a server, for {@link sockeye:send/2},
+%% {@link sockeye:close/3}, {@link sockeye:setopts/2} and {@link sockeye:info/1}.
+%%
+%% <h3>In a shell</h3>
+%%
+%% {@link connect/2}, {@link recv/2}, {@link send/2} and {@link close/1} wait for
+%% what they ask for, and need neither a process nor messages.
+%%
+%% ```
+%% 1> {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:19765/", #{}).
+%% {ok,{sockeye_conn,536870913}}
+%% 2> ok = sockeye_client:send(Conn, #{type => ping}).
+%% ok
+%% 3> sockeye_client:recv(Conn, 1000).
+%% {ok,{json,#{<<"type">> => <<"pong">>}}}
+%% 4> sockeye_client:close(Conn).
+%% ok
+%% '''
+%%
+%% <h3>The end</h3>
+%%
+%% Without the option `reconnect' a client ends with its connection: `normal' if
+%% our side closed it or the server did with 1000, else with
+%% `{shutdown, {closed, Code, Reason}}'. With it, a client ends when our side
+%% closes the connection, when its handler stops, or with `{shutdown, Reason}'
+%% when so many attempts have failed as are allowed. A handler that crashes takes
+%% its client along, for their supervisor to start both again.
+%%
+%% <h3>Reconnecting</h3>
+%%
+%% With `reconnect => true' or a map, {@link start_link/3} returns at once, and the
+%% client connects until it is told to stop. After each connection
+%% (`handle_close/4'), and after each attempt that failed, comes
+%% `handle_down(Reason, State)'; an owner gets `{sockeye, Client, {down, Reason}}'.
+%% The next attempt waits a random time between 0 and `min' milliseconds, doubled
+%% with each attempt up to `max'. Each connection is made from the beginning:
+%% address, TLS, upgrade, a new `Conn', `handle_open/3'.
+-module(sockeye_client).
+
+-export([start_link/2]).
+-export([start_link/3]).
+-export([child_spec/3]).
+-export([stop/1]).
+-export([connect/1]).
+-export([connect/2]).
+-export([send/2]).
+-export([recv/1]).
+-export([recv/2]).
+-export([close/1]).
+-export([close/3]).
+-export([conn/1]).
+-export([info/1]).
+
+-export_type([url/0]).
+-export_type([options/0]).
+-export_type([reconnect/0]).
+-export_type([dial_error/0]).
+-export_type([down_reason/0]).
+-export_type([refusal/0]).
+
+-type url() :: string() | binary().
+%% `ws://[user:password@]host[:port][/path][?query]', the same with `wss', or
+%% `ws+unix:/path/of/socket[:/path]' (an abstract name: `ws+unix:@name'). User and
+%% password are sent as basic authentication.
+
+-type options() ::
+        #{connect_timeout => pos_integer(),
+          headers => [{iodata(), iodata()}] | #{iodata() => iodata()},
+          reconnect => boolean() | reconnect(),
+          atom() => term()}.
+%% Options of a client. Besides these they are those of a server that speak of
+%% its connections, with the same meanings and defaults, see {@link
+%% sockeye:options()}: `name', `batch', `active', `format', `keys', `null',
+%% `max_depth', `on_invalid_json', `max_message_size', `max_frame_size',
+%% `max_fragments', `inbox_size', `send_queue_size', `send_timeout',
+%% `close_timeout', `idle_timeout', `ping_interval', `pong_timeout', `max_age',
+%% and `subprotocols' (those to ask for, the preferred one first).
+%%
+%% <ul>
+%% <li>`connect_timeout': milliseconds, default 10000, for all of it, from the
+%%     look-up of the host to the answer.</li>
+%% <li>`headers': further headers of the request.</li>
+%% <li>`reconnect': default `false'.</li>
+%% </ul>
+
+-type reconnect() :: #{min => pos_integer(), max => pos_integer(),
+                       attempts => pos_integer() | infinity, queue => drop | keep}.
+%% `min' (100) and `max' (30000): bounds of the pause, in milliseconds. `attempts':
+%% so many may fail one after the other, default `infinity'. `queue': what becomes
+%% of a {@link send/2} to a client that is not connected: `drop' answers
+%% `{error, down}'; `keep' sends it after the next `handle_open/3', up to
+%% `send_queue_size' bytes. What a connection had taken when it broke is lost: whether the
+%% server has it, nobody knows.
+
+-type refusal() :: #{status := 100..999, headers := [{binary(), binary()}], body := binary()}.
+%% An answer that is not 101: names in lower case, at most 64 KiB of the body.
+
+-type dial_error() :: timeout
+                    | nxdomain
+                    | econnrefused | econnreset | ehostunreach | enetunreach | etimedout | enoent
+                    | closed
+                    | {refused, refusal()}
+                    | {bad_handshake, Why :: binary()}
+                    | atom().
+%% Why there is no connection. `timeout': `connect_timeout' is over. `closed': the
+%% server hung up before its answer was complete. `bad_handshake': an answer that a
+%% WebSocket server must not give.
+
+-type down_reason() :: {closed, sockeye:close_code(), Reason :: binary()} | dial_error().
+
+%% @equiv start_link(Url, Handler, #{})
+-spec start_link(url(), sockeye:handler()) -> {ok, pid()} | {error, term()}.
+start_link(Url, Handler) ->
+    start_link(Url, Handler, #{}).
+
+%% @doc Starts a client, linked to the caller.
+%%
+%% Without `reconnect' it returns when the connection is open, or with an error
+%% when there is none; with it, at once. The handler is a pid or registered name, which gets
+%% messages, or a `{Module, Arg}'; see {@link sockeye:event()} and {@link sockeye_handler}.
+%%
+%% ```
+%% 1> sockeye_client:start_link("ws://127.0.0.1:9", self()).
+%% {error,econnrefused}
+%% '''
+-spec start_link(url(), sockeye:handler(), options()) ->
+          {ok, pid()}
+        | {error, dial_error() | {bad_url, Why :: binary()} | sockeye:start_error()}.
+start_link(Url, Handler, Options) when is_map(Options) ->
+    with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1);
+start_link(_, _, _) ->
+    error(badarg).
+
+%% @doc A child specification for a supervisor: `{sockeye_client, Name}', or the URL
+%% where there is no name. Raises what is wrong with the URL or an option.
+-spec child_spec(url(), sockeye:handler(), options()) -> supervisor:child_spec().
+child_spec(Url, Handler, Options) when is_map(Options) ->
+    case sockeye_client_options:parse(Url, Handler, Options, self()) of
+        {ok, #{name := Name, url := Shown} = Config} ->
+            Id = case Name of
+                     undefined -> Shown;
+                     _ -> Name
+                 end,
+            #{id => {?MODULE, Id},
+              start => {?MODULE, start_link, [Url, Handler, Options]},
+              type => worker,
+              restart => transient,
+              shutdown => sockeye_options:shutdown_time(Config)};
+        {error, Reason} ->
+            error(Reason)
+    end;
+child_spec(_, _, _) ->
+    error(badarg).
+
+%% @doc Ends a client: closes its connection with 1000, and returns when nothing is
+%% left of it, after about a second at most where the server does not answer.
+-spec stop(pid() | atom()) -> ok | {error, not_found}.
+stop(Client) when is_pid(Client); is_atom(Client) ->
+    try gen_server:stop(Client, normal, infinity)
+    catch
+        exit:noproc -> {error, not_found};
+        exit:_ -> ok
+    end.
+
+%% @equiv connect(Url, #{})
+-spec connect(url()) -> {ok, sockeye:conn()} | {error, term()}.
+connect(Url) ->
+    connect(Url, #{}).
+
+%% @doc Connects, for the calls of this module that wait. Nothing comes as a
+%% message, and nothing is linked: the connection ends with {@link close/1} or
+%% with the calling process. The options `active', `batch', `name' and `reconnect' have no
+%% meaning here.
+-spec connect(url(), options()) ->
+          {ok, sockeye:conn()}
+        | {error, dial_error() | {bad_url, Why :: binary()} | sockeye:start_error()}.
+connect(Url, Options) when is_map(Options) ->
+    Needless = [Key || Key <- [active, batch, name, reconnect], is_map_key(Key, Options)],
+    case Needless of
+        [] ->
+            with_config(Url, self(), Options#{active => false}, fun connected/1);
+        [Key | _] ->
+            {error, {bad_option, Key, "has no meaning for connect"}}
+    end;
+connect(_, _) ->
+    error(badarg).
+
+-spec connected(map()) -> {ok, sockeye:conn()} | {error, term()}.
+connected(Config) ->
+    case sockeye_dialler:start(Config) of
+        {ok, Pid, Conn} ->
+            Monitor = monitor(process, Pid),
+            Result = receive
+                         {sockeye, Conn, {open, _}} -> {ok, Conn};
+                         {'DOWN', Monitor, process, _, _} -> {error, closed}
+                     end,
+            _ = demonitor(Monitor, [flush]),
+            Result;
+        {error, _} = Error ->
+            Error
+    end.
+
+-spec with_config(url(), sockeye:handler(), options(), fun((map()) -> Result)) ->
+          Result | {error, term()}.
+with_config(Url, Handler, Options, Start) ->
+    case sockeye_client_options:parse(Url, Handler, Options, self()) of
+        {ok, Config} ->
+            case sockeye:ensure_started() of
+                ok -> Start(Config);
+                {error, _} = Error -> Error
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+%% @doc Sends a frame, or several, by way of a `Conn', as {@link sockeye:send/2}, or of a
+%% client: over the connection that it has at the moment. Where it has none, the answer is
+%% `{error, down}', or with `reconnect => #{queue => keep}' the frame is kept.
+-spec send(sockeye:conn() | pid() | atom(), sockeye:frame() | [sockeye:frame()]) ->
+          ok | {error, down | sockeye:send_error()}.
+send({sockeye_conn, _} = Conn, Frame) ->
+    sockeye:send(Conn, Frame);
+send(Client, Frame) when is_pid(Client); is_atom(Client) ->
+    send(Client, Frame, none).
+
+-spec send(pid() | atom(), sockeye:frame() | [sockeye:frame()], sockeye:conn() | none) ->
+          ok | {error, down | sockeye:send_error()}.
+send(Client, Frame, Tried) ->
+    try gen_server:call(Client, {send, Frame, Tried}, infinity) of
+        {conn, Conn} ->
+            case sockeye:send(Conn, Frame) of
+                %% It has just gone, and the client does not know yet.
+                {error, closed} -> send(Client, Frame, Conn);
+                Result -> Result
+            end;
+        Result ->
+            Result
+    catch
+        exit:_ -> {error, down}
+    end.
+
+%% @equiv recv(Conn, infinity)
+-spec recv(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
+recv(Conn) ->
+    recv(Conn, infinity).
+
+%% @doc Waits for the next frame of a connection made with {@link connect/2}; only
+%% the process that made it may.
+%%
+%% `{error, {closed, Code, Reason}}' when the connection has ended, after that
+%% `{error, closed}'. Until it is asked for, a frame stays with the engine, and soon with
+%% the server.
+-spec recv(sockeye:conn(), timeout()) ->
+          {ok, sockeye:event()}
+        | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.
+recv({sockeye_conn, _} = Conn, Timeout) ->
+    receive
+        {sockeye, Conn, Event} -> received(Event)
+    after 0 ->
+            case sockeye:setopts(Conn, [{active, once}]) of
+                ok -> await(Conn, Timeout);
+                %% Its last event may have come meanwhile.
+                {error, closed} -> await_last(Conn)
+            end
+    end.
+
+-spec await(sockeye:conn(), timeout()) -> {ok, sockeye:event()} | {error, term()}.
+await(Conn, Timeout) ->
+    Engine = monitor(process, sockeye_engine),
+    Result = receive
+                 {sockeye, Conn, Event} -> received(Event);
+                 {'DOWN', Engine, process, _, _} -> await_last(Conn)
+             after Timeout ->
+                     {error, timeout}
+             end,
+    _ = demonitor(Engine, [flush]),
+    Result.
+
+-spec await_last(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
+await_last(Conn) ->
+    receive
+        {sockeye, Conn, Event} -> received(Event)
+    after 0 ->
+            {error, closed}
+    end.
+
+-spec received(sockeye:event()) -> {ok, sockeye:event()} | {error, term()}.
+received({closed, _, _} = Closed) -> {error, Closed};
+received(Frame) -> {ok, Frame}.
+
+%% @equiv close(Conn, 1000, <<>>)
+-spec close(sockeye:conn()) -> ok | {error, closed}.
+close(Conn) ->
+    close(Conn, 1000, <<>>).
+
+%% @doc Closes a connection made with {@link connect/2}, and returns when it is
+%% closed: when the server has answered, or after `close_timeout'. What has not been
+%% received is lost.
+-spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
+close({sockeye_conn, _} = Conn, Code, Reason) ->
+    case sockeye:close(Conn, Code, Reason) of
+        ok ->
+            %% The last event comes behind frames that nobody asked for.
+            _ = sockeye:setopts(Conn, [{active, true}]),
+            drain(Conn);
+        {error, closed} ->
+            case drain_now(Conn) of
+                closed -> ok;
+                nothing -> {error, closed}
+            end
+    end.
+
+-spec drain(sockeye:conn()) -> ok.
+drain(Conn) ->
+    case await(Conn, infinity) of
+        {ok, _} -> drain(Conn);
+        {error, _} -> ok
+    end.
+
+-spec drain_now(sockeye:conn()) -> closed | nothing.
+drain_now(Conn) ->
+    receive
+        {sockeye, Conn, {closed, _, _}} -> closed;
+        {sockeye, Conn, _} -> drain_now(Conn)
+    after 0 ->
+            nothing
+    end.
+
+%% @doc The connection of a client, if it has one at the moment.
+-spec conn(pid() | atom()) -> {ok, sockeye:conn()} | {error, down}.
+conn(Client) ->
+    case info(Client) of
+        #{conn := Conn} when Conn =/= none -> {ok, Conn};
+        _ -> {error, down}
+    end.
+
+%% @doc What there is to know of a client: its `url' without user and password, its
+%% `conn' (`none' while it is not connected), `failures' (attempts since then), `kept'
+%% (bytes that wait for a connection), and the counters of {@link sockeye:info/1}, over
+%% all its connections; `accepted' is the number of these.
+-spec info(pid() | atom()) -> map() | {error, not_found}.
+info(Client) when is_pid(Client); is_atom(Client) ->
+    try gen_server:call(Client, info, infinity) of
+        {Id, Info} ->
+            try maps:merge(sockeye_nif:server_info(Id), Info)
+            catch error:badarg -> {error, not_found}
+            end
+    catch
+        exit:_ -> {error, not_found}
+    end.

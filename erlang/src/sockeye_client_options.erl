@@ -1,0 +1,142 @@
+%% @private
+%% Options of a client: those it shares with servers are checked there, its own
+%% here, one clause a key, nothing ignored.
+-module(sockeye_client_options).
+
+-export([parse/4]).
+
+%% What means the same for both ends of a connection.
+-define(SHARED, [name, batch, active, format, keys, null, max_depth, on_invalid_json,
+                 max_message_size, max_frame_size, max_fragments, inbox_size,
+                 send_queue_size, send_timeout, close_timeout, idle_timeout,
+                 ping_interval, pong_timeout, max_age, subprotocols]).
+
+-define(MAX, 16#7fffffff).
+
+%% Written by the handshake, or options of their own.
+-define(RESERVED, [<<"host">>, <<"connection">>, <<"upgrade">>, <<"content-length">>,
+                   <<"transfer-encoding">>, <<"sec-websocket-key">>,
+                   <<"sec-websocket-version">>, <<"sec-websocket-extensions">>,
+                   <<"sec-websocket-protocol">>]).
+
+-type bad() :: {bad_option, Key :: term(), Why :: string()} | {bad_url, Why :: binary()} | tuple().
+
+-spec defaults() -> map().
+defaults() ->
+    #{connect_timeout => 10000,
+      headers => [],
+      reconnect => false}.
+
+%% The configuration as `sockeye_nif:client_open/1' wants it, and `reconnect'.
+-spec parse(term(), term(), map(), pid()) -> {ok, map()} | {error, bad()}.
+parse(Url, Handler, Options, Owner) ->
+    Shared = maps:with(?SHARED, Options),
+    try {url(Url), maps:map(fun checked/2, maps:without(?SHARED, Options))} of
+        {Text, Given} ->
+            case sockeye_options:parse(Shared#{handler => Handler}, Owner) of
+                {ok, Config} -> {ok, complete(Text, maps:merge(defaults(), Given), Config)};
+                {error, _} = Error -> Error
+            end
+    catch
+        throw:Bad -> {error, Bad}
+    end.
+
+-spec complete(binary(), map(), map()) -> map().
+complete(Url, #{reconnect := Reconnect} = Own, Config) ->
+    Dial = maps:with([connect_timeout, headers], Own),
+    Config#{dial => Dial#{url => Url}, url => shown(Url), reconnect => Reconnect, alone => false}.
+
+%% Without user and password.
+-spec shown(binary()) -> binary().
+shown(Url) ->
+    re:replace(Url, <<"^([^:]*://)[^/?]*@">>, <<"\\1">>, [{return, binary}]).
+
+-spec url(term()) -> binary().
+url(Url) ->
+    Text = try iolist_to_binary(Url)
+           catch error:badarg -> throw({bad_url, <<"not a text of ASCII">>})
+           end,
+    try sockeye_nif:client_url(Text) of
+        {ok, _} -> Text;
+        {error, Why} -> throw({bad_url, Why})
+    catch
+        error:badarg -> throw({bad_url, <<"not a text of ASCII">>});
+        %% The library is not there.
+        error:{sockeye_nif, _, _} = Reason -> throw(Reason)
+    end.
+
+-spec checked(term(), term()) -> term().
+checked(Key, Value) ->
+    case check(Key, Value) of
+        true -> Value;
+        {ok, Parsed} -> Parsed;
+        unknown -> throw({bad_option, Key, "unknown option"});
+        Expected -> throw({bad_option, Key, text("expected ~ts, got ~tp", [Expected, Value])})
+    end.
+
+%% true, a parsed value, or the name of what was expected.
+-spec check(term(), term()) -> true | {ok, term()} | unknown | string().
+check(connect_timeout, V) -> positive(V) orelse "a positive integer below 2^31";
+check(headers, V) -> headers(V);
+check(reconnect, V) -> reconnect(V);
+check(_Key, _V) -> unknown.
+
+-spec positive(term()) -> boolean().
+positive(V) ->
+    is_integer(V) andalso V >= 1 andalso V =< ?MAX.
+
+-spec headers(term()) -> {ok, [{binary(), binary()}]} | string().
+headers(Map) when is_map(Map) ->
+    headers(maps:to_list(Map));
+headers(List) when is_list(List) ->
+    try {ok, [header(Name, Value) || {Name, Value} <- pairs(List)]}
+    catch error:_ -> headers(undefined)
+    end;
+headers(_) ->
+    "a map or list of names and values without line breaks, and no header of the handshake".
+
+%% Not a filter: what is no pair is an error.
+-spec pairs([term()]) -> [{term(), term()}].
+pairs(List) ->
+    [{_, _} = Pair || Pair <- List, is_tuple(Pair) orelse error(badarg)].
+
+-spec header(iodata(), iodata()) -> {binary(), binary()}.
+header(Name, Value) ->
+    NameBin = iolist_to_binary(Name),
+    ValueBin = iolist_to_binary(Value),
+    true = sockeye_options:is_token(NameBin),
+    true = is_list(unicode:characters_to_list(ValueBin)),
+    false = lists:any(fun is_control/1, binary_to_list(ValueBin)),
+    false = lists:member(string:lowercase(NameBin), ?RESERVED),
+    {NameBin, ValueBin}.
+
+-spec is_control(byte()) -> boolean().
+is_control($\t) -> false;
+is_control(C) -> C < 32 orelse C =:= 127.
+
+-spec reconnect(term()) -> true | {ok, false | map()} | string().
+reconnect(false) ->
+    true;
+reconnect(true) ->
+    reconnect(#{});
+reconnect(Map) when is_map(Map) ->
+    Full = maps:merge(#{min => 100, max => 30000, attempts => infinity, queue => drop}, Map),
+    case Full of
+        #{min := Min, max := Max, attempts := Attempts, queue := Queue} when map_size(Full) =:= 4 ->
+            Valid = positive(Min) andalso positive(Max) andalso Min =< Max
+                andalso (Attempts =:= infinity orelse positive(Attempts))
+                andalso (Queue =:= drop orelse Queue =:= keep),
+            case Valid of
+                true -> {ok, Full};
+                false -> reconnect(undefined)
+            end;
+        _ ->
+            reconnect(undefined)
+    end;
+reconnect(_) ->
+    "a boolean, or a map of min and max (milliseconds, min =< max), attempts (a positive "
+    "integer or infinity) and queue (keep or drop)".
+
+-spec text(string(), [term()]) -> string().
+text(Format, Args) ->
+    lists:flatten(io_lib:format(Format, Args)).

@@ -1,0 +1,330 @@
+%% @private
+%% One client: dials, dials again when it is to, runs the handler process, and
+%% keeps what is sent meanwhile. It sleeps while the connection is up: frames go
+%% between the engine and the handler, not through here.
+-module(sockeye_dialler).
+-behaviour(gen_server).
+
+-export([start_link/1]).
+-export([start/1]).
+
+-export([init/1]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+-export([terminate/2]).
+
+%% The handler gets this long to end by itself.
+-define(WORKER_STOP_MS, 5000).
+%% On top of the close timeout, for the engine to say that it is done.
+-define(ENGINE_SLACK_MS, 3000).
+%% Frames that were kept are offered again after this time, when there was no
+%% room for all of them.
+-define(FLUSH_MS, 10).
+
+-record(state,
+        {id :: sockeye_nif:server_id(),
+         config :: map(),
+         engine :: reference(),
+         worker :: pid() | undefined,
+         conn = none :: sockeye:conn() | none,
+         %% The handler has seen handle_open: what was kept may go.
+         up = false :: boolean(),
+         opened_at = 0 :: integer(),
+         %% Attempts that failed since it was last connected.
+         failures = 0 :: non_neg_integer(),
+         %% Doublings of the pause: a server that takes connections only to drop
+         %% them gets pauses, too.
+         backoff = 0 :: non_neg_integer(),
+         kept = queue:new() :: queue:queue({sockeye:frame() | [sockeye:frame()], non_neg_integer()}),
+         kept_bytes = 0 :: non_neg_integer()}).
+
+%% As in sockeye_server: a start that fails returns, and signals nothing.
+-spec start_link(map()) -> {ok, pid()} | {error, term()}.
+start_link(Config) ->
+    proc_lib:start_link(?MODULE, init, [{self(), Config}]).
+
+%% Not linked: ends with its connection.
+-spec start(map()) -> {ok, pid(), sockeye:conn()} | {error, term()}.
+start(Config) ->
+    proc_lib:start(?MODULE, init, [{self(), Config#{alone => true}}]).
+
+-spec init({pid(), map()}) -> no_return().
+init({Parent, #{name := Name} = Config}) ->
+    process_flag(trap_exit, true),
+    try begin_life(Parent, Config) of
+        State ->
+            proc_lib:init_ack(Parent, started(State)),
+            Via = case Name of
+                      undefined -> self();
+                      _ -> {local, Name}
+                  end,
+            %% The timeout comes at once, and there is sleep.
+            gen_server:enter_loop(?MODULE, [], State, Via, 0)
+    catch
+        throw:{start_failed, Reason} -> init_failed(Parent, Reason);
+        throw:{parent, Reason} -> exit(Reason);
+        _:Reason:Stack -> init_failed(Parent, {Reason, Stack})
+    end.
+
+-spec started(#state{}) -> {ok, pid()} | {ok, pid(), sockeye:conn()}.
+started(#state{config = #{alone := true}, conn = Conn}) -> {ok, self(), Conn};
+started(_State) -> {ok, self()}.
+
+-spec init_failed(pid(), term()) -> no_return().
+init_failed(Parent, Reason) ->
+    proc_lib:init_ack(Parent, {error, Reason}),
+    unlink(Parent),
+    exit(normal).
+
+-spec begin_life(pid(), map()) -> #state{}.
+begin_life(Parent, #{name := Name} = Config) ->
+    register_name(Name),
+    Engine = monitor(process, sockeye_engine),
+    %% Nobody comes who could be asked about.
+    Settings = (maps:without([name, handler, processes, batch, accept], Config))#{asks => false},
+    Id = case sockeye_nif:client_open(Settings) of
+             {ok, Number} -> Number;
+             {error, Why} -> throw({start_failed, Why})
+         end,
+    State = #state{id = Id, config = Config, engine = Engine},
+    Started = try start_worker(State)
+              catch
+                  throw:{start_failed, _} = Failed ->
+                      hang_up(State),
+                      throw(Failed)
+              end,
+    ok = sockeye_nif:client_dial(Id),
+    case Config of
+        #{reconnect := false} -> await_first(Parent, Started);
+        _ -> Started
+    end.
+
+-spec register_name(atom()) -> true.
+register_name(undefined) ->
+    true;
+register_name(Name) ->
+    try register(Name, self())
+    catch
+        error:badarg ->
+            case whereis(Name) of
+                undefined -> throw({start_failed, {bad_option, name, "can not be registered"}});
+                Other -> throw({start_failed, {already_started, Other}})
+            end
+    end.
+
+-spec start_worker(#state{}) -> #state{}.
+start_worker(#state{config = #{mode := {owner, _, _}}} = State) ->
+    State;
+start_worker(#state{id = Id, config = #{handler := {Module, Arg}}} = State) ->
+    case sockeye_worker:start_link(now, Id, client, Module, Arg) of
+        {ok, Pid} -> State#state{worker = Pid};
+        {error, Reason} -> throw({start_failed, Reason})
+    end.
+
+%% Without `reconnect', a client that can not connect is not started.
+-spec await_first(pid(), #state{}) -> #state{}.
+await_first(Parent, #state{id = Id, engine = Engine, worker = Worker} = State) ->
+    receive
+        {sockeye_dialled, Id, {ok, Conn}} ->
+            opened(Conn, State);
+        {sockeye_dialled, Id, {error, Reason}} ->
+            hang_up(State),
+            throw({start_failed, Reason});
+        {'EXIT', Parent, Reason} ->
+            hang_up(State),
+            throw({parent, Reason});
+        {'EXIT', Worker, Reason} ->
+            hang_up(State#state{worker = undefined}),
+            throw({start_failed, Reason});
+        {'DOWN', Engine, process, _, _} ->
+            hang_up(State),
+            throw({start_failed, not_running})
+    end.
+
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}, hibernate}.
+handle_call({send, Frame, Tried}, _From, State) ->
+    {Reply, State1} = send(Frame, Tried, State),
+    {reply, Reply, State1, hibernate};
+handle_call(info, _From, #state{conn = Conn, failures = Failures, kept_bytes = Bytes} = State) ->
+    #state{id = Id, config = #{url := Url}} = State,
+    {reply, {Id, #{conn => Conn, url => Url, failures => Failures, kept => Bytes}}, State, hibernate};
+handle_call(_Request, _From, State) ->
+    {reply, {error, not_supported}, State, hibernate}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}, hibernate}.
+handle_cast(_Request, State) ->
+    {noreply, State, hibernate}.
+
+-spec handle_info(term(), #state{}) ->
+          {noreply, #state{}, hibernate} | {stop, term(), #state{}}.
+handle_info({sockeye_dialled, Id, {ok, Conn}}, #state{id = Id} = State) ->
+    {noreply, opened(Conn, State), hibernate};
+handle_info({sockeye_dialled, Id, {error, Reason}}, #state{id = Id} = State) ->
+    failed(Reason, State);
+handle_info({sockeye_parted, Id, _Conn, {Code, Text, Asked}}, #state{id = Id} = State) ->
+    parted({closed, Code, Text}, Asked, State#state{conn = none, up = false});
+handle_info({sockeye_told, Worker, up}, #state{worker = Worker} = State) ->
+    {noreply, flush(State#state{up = true}), hibernate};
+handle_info({sockeye_told, Worker, {down, _}}, #state{worker = Worker} = State) ->
+    {noreply, pause(State), hibernate};
+handle_info(dial, #state{id = Id} = State) ->
+    try sockeye_nif:client_dial(Id) of
+        ok -> {noreply, State, hibernate}
+    catch
+        %% The engine stops; its end is on the way.
+        error:badarg -> {noreply, State, hibernate}
+    end;
+handle_info(flush, State) ->
+    {noreply, flush(State), hibernate};
+handle_info({'EXIT', Worker, Reason}, #state{worker = Worker} = State) ->
+    {stop, Reason, State#state{worker = undefined}};
+handle_info({'DOWN', Engine, process, _, Reason}, #state{engine = Engine} = State) ->
+    case Reason of
+        normal -> {stop, normal, State};
+        shutdown -> {stop, normal, State};
+        _ -> {stop, {engine_down, Reason}, State}
+    end;
+handle_info(_Message, State) ->
+    {noreply, State, hibernate}.
+
+-spec opened(sockeye:conn(), #state{}) -> #state{}.
+opened(Conn, #state{worker = undefined} = State) ->
+    flush(now_open(Conn, State#state{up = true}));
+opened(Conn, #state{worker = Worker, config = #{reconnect := Reconnect}} = State) ->
+    %% What handle_open sends goes before what was kept.
+    _ = case Reconnect of
+            #{queue := keep} -> sockeye_worker:tell(Worker, up);
+            _ -> ok
+        end,
+    now_open(Conn, State).
+
+-spec now_open(sockeye:conn(), #state{}) -> #state{}.
+now_open(Conn, State) ->
+    State#state{conn = Conn, failures = 0, opened_at = erlang:monotonic_time(millisecond)}.
+
+-spec failed(term(), #state{}) -> {noreply, #state{}, hibernate} | {stop, term(), #state{}}.
+failed(Reason, #state{failures = Before, config = #{reconnect := #{attempts := Most}}} = State) ->
+    Failures = Before + 1,
+    State1 = State#state{failures = Failures},
+    %% Any atom is greater than any number.
+    case Failures < Most of
+        true -> down(Reason, State1);
+        false -> {stop, {shutdown, Reason}, State1}
+    end.
+
+-spec parted(sockeye_client:down_reason(), boolean(), #state{}) ->
+          {noreply, #state{}, hibernate} | {stop, term(), #state{}}.
+parted(_Reason, true, State) ->
+    {stop, normal, State};
+parted(_Reason, false, #state{config = #{alone := true}} = State) ->
+    {stop, normal, State};
+parted({closed, 1000, _}, false, #state{config = #{reconnect := false}} = State) ->
+    {stop, normal, State};
+parted(Reason, false, #state{config = #{reconnect := false}} = State) ->
+    {stop, {shutdown, Reason}, State};
+parted(Reason, false, #state{opened_at = Then, config = #{reconnect := #{max := Max}}} = State) ->
+    case erlang:monotonic_time(millisecond) - Then >= Max of
+        true -> down(Reason, State#state{backoff = 0});
+        false -> down(Reason, State)
+    end.
+
+%% The handler hears of it once it has seen all that came before; only then is
+%% the next connection made.
+-spec down(sockeye_client:down_reason(), #state{}) -> {noreply, #state{}, hibernate}.
+down(Reason, #state{worker = undefined, config = #{mode := {owner, Owner, _}}} = State) ->
+    _ = try Owner ! {sockeye, self(), {down, Reason}}
+        catch error:badarg -> ok
+        end,
+    {noreply, pause(State), hibernate};
+down(Reason, #state{worker = Worker} = State) ->
+    ok = sockeye_worker:tell(Worker, {down, Reason}),
+    {noreply, State, hibernate}.
+
+%% Full jitter: clients that lost their server together do not come back together.
+-spec pause(#state{}) -> #state{}.
+pause(#state{backoff = N, config = #{reconnect := #{min := Min, max := Max}}} = State) ->
+    Most = min(Max, Min bsl min(N, 31)),
+    _ = erlang:send_after(rand:uniform(Most + 1) - 1, self(), dial),
+    State#state{backoff = N + 1}.
+
+-spec send(sockeye:frame() | [sockeye:frame()], sockeye:conn() | none, #state{}) ->
+          {{conn, sockeye:conn()} | ok | {error, down | busy}, #state{}}.
+send(_Frame, Tried, #state{conn = Conn, up = true, kept_bytes = 0} = State)
+  when Conn =/= none, Conn =/= Tried ->
+    {{conn, Conn}, State};
+send(Frame, _Tried, #state{config = #{reconnect := #{queue := keep}}} = State) ->
+    #state{kept = Kept, kept_bytes = Bytes, config = #{send_queue_size := Most}} = State,
+    Size = max(1, erlang:external_size(Frame)),
+    %% As in the engine, an empty queue takes a frame of any size.
+    case Bytes =:= 0 orelse Bytes + Size =< Most of
+        true -> {ok, State#state{kept = queue:in({Frame, Size}, Kept), kept_bytes = Bytes + Size}};
+        false -> {{error, busy}, State}
+    end;
+send(_Frame, Tried, #state{conn = Conn} = State) when Conn =/= none, Conn =/= Tried ->
+    {{conn, Conn}, State};
+send(_Frame, _Tried, State) ->
+    {{error, down}, State}.
+
+%% What was kept, in its order.
+-spec flush(#state{}) -> #state{}.
+flush(#state{up = true, conn = Conn, kept = Kept, kept_bytes = Bytes} = State) when Conn =/= none ->
+    case queue:out(Kept) of
+        {empty, _} ->
+            State;
+        {{value, {Frame, Size}}, Rest} ->
+            Sent = State#state{kept = Rest, kept_bytes = Bytes - Size},
+            try sockeye:send(Conn, Frame) of
+                ok ->
+                    flush(Sent);
+                {error, busy} ->
+                    _ = erlang:send_after(?FLUSH_MS, self(), flush),
+                    State;
+                {error, closed} ->
+                    %% For the next connection.
+                    State;
+                {error, Reason} ->
+                    sockeye_log:event(warning, kept_frame_lost, #{reason => Reason, client => self()}),
+                    flush(Sent)
+            catch
+                error:badarg ->
+                    sockeye_log:event(warning, kept_frame_lost, #{reason => badarg, client => self()}),
+                    flush(Sent)
+            end
+    end;
+flush(State) ->
+    State.
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, State) ->
+    hang_up(State).
+
+%% Returns when nothing is left of it.
+-spec hang_up(#state{}) -> ok.
+hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeout := Timeout}}) ->
+    try sockeye_nif:server_stop(Id, 1000, <<>>) of
+        ok ->
+            receive
+                {sockeye_stopped, Id} -> ok;
+                {'DOWN', Engine, process, _, _} -> ok
+            after Timeout + ?ENGINE_SLACK_MS ->
+                    sockeye_log:event(warning, client_stop_timeout, #{client => self()})
+            end
+    catch
+        %% The engine is gone, and the connection with it.
+        error:badarg -> ok
+    end,
+    stop_worker(Worker).
+
+-spec stop_worker(pid() | undefined) -> ok.
+stop_worker(undefined) ->
+    ok;
+stop_worker(Worker) ->
+    Monitor = monitor(process, Worker),
+    ok = sockeye_worker:stop(Worker),
+    receive
+        {'DOWN', Monitor, process, Worker, _} -> ok
+    after ?WORKER_STOP_MS ->
+            exit(Worker, kill),
+            receive {'DOWN', Monitor, process, Worker, _} -> ok end
+    end.
