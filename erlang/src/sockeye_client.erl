@@ -66,6 +66,7 @@
 -export_type([options/0]).
 -export_type([reconnect/0]).
 -export_type([dial_error/0]).
+-export_type([breach/0]).
 -export_type([down_reason/0]).
 -export_type([refusal/0]).
 
@@ -111,11 +112,16 @@
                     | econnrefused | econnreset | ehostunreach | enetunreach | etimedout | enoent
                     | closed
                     | {refused, refusal()}
-                    | {bad_handshake, Why :: binary()}
+                    | {bad_handshake, breach()}
                     | atom().
 %% Why there is no connection. `timeout': `connect_timeout' is over. `closed': the
 %% server hung up before its answer was complete. `bad_handshake': an answer that a
 %% WebSocket server must not give.
+
+-type breach() :: malformed | too_large | upgrade | connection | accept | subprotocol | extension.
+%% What is wrong with the answer of a server: no HTTP/1.1; a head beyond 16 KiB or 100 headers;
+%% a 101 without `Upgrade: websocket', without `Connection: Upgrade', with a wrong
+%% `Sec-WebSocket-Accept', or with a subprotocol or an extension that was not asked for.
 
 -type down_reason() :: {closed, sockeye:close_code(), Reason :: binary()} | dial_error().
 

@@ -24,7 +24,7 @@ rustler::atoms! {
     tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3",
     bad_option,
     dial, url, connect_timeout, sockeye_dialled, sockeye_parted, timeout, nxdomain, proxy, refused,
-    bad_handshake, redirect, status, econnrefused, econnreset, ehostunreach, enetunreach,
+    bad_handshake, bad_request, upgrade, connection, extension, malformed, redirect, status, econnrefused, econnreset, ehostunreach, enetunreach,
     etimedout, epipe,
     syntax, eof, depth, number_range, utf8, trailing_data, too_large,
 }

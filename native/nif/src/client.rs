@@ -4,9 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
+use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::{ConnId, Dial, DialError, Parted, Refused, Url};
+use sockeye_protocol::handshake::HandshakeError;
+use sockeye_protocol::handshake::client::Breach;
 
 use crate::config::Settings;
 use crate::control::{errno, errno_of};
@@ -128,14 +131,30 @@ fn reason(b: Builder, error: &DialError) -> ErlNifTerm {
             b.tuple([b.atom(atoms::proxy()), answer])
         }
         DialError::Refused(answer) => b.tuple([b.atom(atoms::refused()), refused(b, answer)]),
-        DialError::Handshake(why) => told(atoms::bad_handshake(), why),
+        DialError::Handshake(HandshakeError::BadOption(what)) => told(atoms::bad_request(), what),
+        DialError::Handshake(why) => {
+            let why = b.atom(breach(why));
+            b.tuple([b.atom(atoms::bad_handshake()), why])
+        }
         DialError::Redirect(why) => told(atoms::redirect(), why),
-        DialError::BadOption(what) => told(atoms::bad_option(), what),
         _ => b.atom(io_unknown()),
     }
 }
 
-fn io_unknown() -> rustler::types::atom::Atom {
+/// What is wrong with an answer.
+fn breach(error: &HandshakeError) -> Atom {
+    match error {
+        HandshakeError::TooLarge => atoms::too_large(),
+        HandshakeError::Invalid(Breach::Upgrade) => atoms::upgrade(),
+        HandshakeError::Invalid(Breach::Connection) => atoms::connection(),
+        HandshakeError::Invalid(Breach::Accept) => atoms::accept(),
+        HandshakeError::Invalid(Breach::Subprotocol) => atoms::subprotocol(),
+        HandshakeError::Invalid(Breach::Extension(_)) => atoms::extension(),
+        _ => atoms::malformed(),
+    }
+}
+
+fn io_unknown() -> Atom {
     errno_of(io::ErrorKind::Other, None)
 }
 

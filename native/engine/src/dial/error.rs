@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sockeye_protocol::handshake::Headers;
+use sockeye_protocol::handshake::{HandshakeError, Headers};
 
 /// What a server, or a proxy, answered instead of what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,10 @@ pub enum DialError {
     ProxyRefused(Box<Refused>),
     /// The server answered something else than 101.
     Refused(Box<Refused>),
-    /// The server answered what a server must not; the text says what.
-    Handshake(String),
+    /// The server answered what a server must not, or the request can not be written.
+    Handshake(HandshakeError),
     /// A redirect that must not be followed; the text says why.
     Redirect(String),
-    /// An option that can not stand in a request.
-    BadOption(&'static str),
     /// The client is stopped.
     Stopped,
 }

@@ -35,7 +35,7 @@ pub(crate) async fn upgrade(
         deflate: None,
         headers: &dial.headers,
     };
-    let request = client::request(&options, &key).map_err(|e| plain(&e))?;
+    let request = client::request(&options, &key).map_err(DialError::Handshake)?;
     stream.write_all(&request).await?;
     stream.flush().await?;
     let limits = HeadLimits::default();
@@ -51,7 +51,7 @@ pub(crate) async fn upgrade(
                 let refused = refusal(&mut stream, buffer, status, headers).await;
                 return Err(DialError::Refused(Box::new(refused)));
             }
-            Err(e) => return Err(plain(&e)),
+            Err(e) => return Err(DialError::Handshake(e)),
         }
     };
     let info = Box::new(OpenInfo {
@@ -67,14 +67,6 @@ pub(crate) async fn upgrade(
         rest: buffer.split_off(consumed.min(buffer.len())),
         options: Default::default(),
     })
-}
-
-fn plain(e: &HandshakeError) -> DialError {
-    match e {
-        HandshakeError::BadOption(what) => DialError::BadOption(what),
-        HandshakeError::Invalid(why) => DialError::Handshake((*why).into()),
-        other => DialError::Handshake(other.to_string()),
-    }
 }
 
 /// Reads what a refusal has to say, within its bounds of size and time.
