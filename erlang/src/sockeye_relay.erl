@@ -7,26 +7,29 @@
 -module(sockeye_relay).
 
 -export([start_link/1]).
--export([init/1]).
+-export([init/2]).
 
 -spec start_link(sockeye_nif:server_id()) -> pid().
 start_link(ServerId) ->
-    {ok, Pid} = proc_lib:start_link(?MODULE, init, [ServerId]),
+    {ok, Pid} = proc_lib:start_link(?MODULE, init, [self(), ServerId]),
     Pid.
 
--spec init(sockeye_nif:server_id()) -> no_return().
-init(ServerId) ->
+-spec init(pid(), sockeye_nif:server_id()) -> no_return().
+init(Server, ServerId) ->
+    %% A server that ends in order takes nobody along who does not look.
+    process_flag(trap_exit, true),
     ok = sockeye_nif:relay_open(ServerId),
     proc_lib:init_ack({ok, self()}),
-    loop().
+    loop(Server).
 
--spec loop() -> no_return().
-loop() ->
+-spec loop(pid()) -> no_return().
+loop(Server) ->
     receive
         {sockeye_wake, Pids} -> wake(Pids);
+        {'EXIT', Server, _Reason} -> exit(shutdown);
         _ -> ok
     end,
-    loop().
+    loop(Server).
 
 -spec wake([pid()]) -> ok.
 wake([Pid | Pids]) ->

@@ -3,6 +3,7 @@
 -module(siege).
 
 -export([under/2]).
+-export([unchanged/1]).
 -export([connect/1]).
 -export([say/2]).
 -export([answer/1]).
@@ -17,8 +18,17 @@
 %% Attack is called with the port and the server, whose owner is the caller: it
 %% gets the events of the attackers.
 under(Options, Attack) ->
+    unchanged(fun() -> besieged(Options, Attack) end).
+
+%% The node holds afterwards what it held before.
+unchanged(Test) ->
     before_all(),
     Before = holdings(),
+    Result = Test(),
+    until(fun() -> no_growth(Before, holdings()) end),
+    Result.
+
+besieged(Options, Attack) ->
     sockeye_test:with_server(maps:merge(#{format => raw, active => true, handshake_timeout => 5000,
                                           close_timeout => 1000}, Options), fun(Port, Server) ->
         Bystander = bystander(Port),
@@ -28,8 +38,7 @@ under(Options, Attack) ->
         stop_bystander(Bystander),
         settled(Server, 0),
         Result
-    end),
-    until(fun() -> no_growth(Before, holdings()) end).
+    end).
 
 %% What is loaded or opened once stays: that is no growth.
 before_all() ->
