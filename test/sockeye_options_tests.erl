@@ -43,6 +43,7 @@ good() ->
      {max_header_size, [256, 1048576]},
      {max_headers, [8, 1024]},
      {accept_timeout, [1, 2147483647]},
+     {max_body_size, [1, 2147483647]},
      {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]},
      {idle_timeout, [1, 2147483647, infinity]},
      {ping_interval, [1, 2147483647, infinity]},
@@ -101,7 +102,7 @@ with_handler(Key, Value) -> #{Key => Value}.
 
 every_default_has_its_test_test() ->
     {ok, Config} = parse(#{}),
-    Tested = [ip, processes, mode | [Key || {Key, _} <- good()]],
+    Tested = [ip, processes, mode, routes | [Key || {Key, _} <- good()]],
     ?assertEqual([], maps:keys(Config) -- Tested).
 
 ip_forms_test_() ->

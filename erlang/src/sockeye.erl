@@ -65,6 +65,7 @@
 -export_type([drain_options/0]).
 -export_type([send_error/0]).
 -export_type([start_error/0]).
+-export_type([http_answer/0]).
 -export_type([server_info/0]).
 -export_type([endpoint/0]).
 -export_type([conn_info/0]).
@@ -174,6 +175,12 @@
           accept_timeout => pos_integer(),
           origins => any | [same_host | binary() | string()],
           paths => any | [binary() | string()],
+          http => #{binary() | string() => {file | dir, file:name_all()} | {text, iodata()}
+                                         | fun((sockeye_handler:request()) -> http_answer())
+                                         | {module(), atom()}},
+          health => binary() | string(),
+          metrics => binary() | string(),
+          max_body_size => pos_integer(),
           max_header_size => 256..1048576,
           max_headers => 8..1024,
           subprotocols => [binary() | string()]}.
@@ -238,12 +245,21 @@
 %%     get 403. A client that names no origin is no page, and passes.</li>
 %% <li>`paths': where there are connections, default `any'. A list of paths like `<<"/ws">>'
 %%     and `<<"/rooms/*">>': a star is one segment, at the end one or more; others get 404.</li>
+%% <li>`http': answers to ordinary requests, by path: a file, the files below a directory, a
+%%     text, or a function of the request, also as `{Module, Function}'. A star in a path is one
+%%     segment, at the end one or more.</li>
+%% <li>`health': a path that answers 200, and 503 while the server stops.</li>
+%% <li>`metrics': a path with the counters of the server as Prometheus reads them.</li>
+%% <li>`max_body_size': bytes of the body of a request to a function, default 1 MiB; more
+%%     gets 413.</li>
 %% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
 %% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
 %% <li>`backlog': of the listening socket, default 1024.</li>
 %% <li>`subprotocols': those the server speaks, default none. The first one in the client's
 %%     list that is among them is taken.</li>
 %% </ul>
+
+-type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
 
 -type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(),
                          name := atom(), handler := handler(),

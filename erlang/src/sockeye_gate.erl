@@ -8,7 +8,9 @@
 -module(sockeye_gate).
 
 -export([start_link/2]).
+-export([accepts/1]).
 -export([wanted/1]).
+-export([plain/1]).
 -export([init/1]).
 
 -type about() :: accept | non_neg_integer().
@@ -22,6 +24,19 @@
          routes :: #{non_neg_integer() => fun((map()) -> term())},
          timeout :: pos_integer(),
          running = #{} :: #{pid() => {about(), non_neg_integer(), reference()}}}).
+
+%% Whether connections are asked about.
+-spec accepts(sockeye_options:config()) -> boolean().
+accepts(Config) ->
+    accept(Config) =/= undefined.
+
+%% The routes as the engine wants them.
+-spec plain(sockeye_options:config()) -> [{binary(), term()}].
+plain(#{routes := Routes}) ->
+    [{Path, case Target of
+                {ask, _} -> ask;
+                _ -> Target
+            end} || {Path, Target} <- Routes].
 
 %% Whether there is anything to ask.
 -spec wanted(sockeye_options:config()) -> boolean().
@@ -53,8 +68,8 @@ accept(_Config) ->
     undefined.
 
 -spec routes(sockeye_options:config()) -> #{non_neg_integer() => fun((map()) -> term())}.
-routes(_Config) ->
-    #{}.
+routes(#{routes := Routes}) ->
+    sockeye_routes:functions(Routes).
 
 -spec loop(#state{}) -> no_return().
 loop(#state{server = Server, running = Running} = State) ->

@@ -53,6 +53,7 @@ defaults() ->
       paths => any,
       max_header_size => 16384,
       max_headers => 100,
+      max_body_size => ?MIB,
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
@@ -138,6 +139,10 @@ check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or 
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
 check(accept_timeout, V) -> positive(V);
+check(http, V) -> sockeye_routes:parse(V);
+check(health, V) -> sockeye_routes:path(V);
+check(metrics, V) -> sockeye_routes:path(V);
+check(max_body_size, V) -> positive(V);
 check(origins, V) -> sockeye_rules:origins(V);
 check(paths, V) -> sockeye_rules:paths(V);
 check(max_header_size, V) -> is_integer(V) andalso V >= 256 andalso V =< ?MIB
@@ -309,7 +314,14 @@ complete_handler(Config, Given, Owner) ->
                         mode => mode(Handler, Config),
                         active => active(IsModule),
                         max_frame_size => maps:get(max_message_size, Config)},
-            {ok, maps:merge(Derived, Config#{handler => Handler})}
+            with_routes(maps:merge(Derived, Config#{handler => Handler}))
+    end.
+
+-spec with_routes(map()) -> {ok, config()} | {error, {bad_option, atom(), string()}}.
+with_routes(Config) ->
+    case sockeye_routes:complete(Config) of
+        {ok, Routes} -> {ok, maps:without([http, health, metrics], Config#{routes => Routes})};
+        Error -> Error
     end.
 
 -spec mode(term(), map()) ->

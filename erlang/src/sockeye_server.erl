@@ -97,9 +97,9 @@ register_name(Name) ->
 
 -spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map()}.
 listen(Config) ->
-    Asks = sockeye_gate:wanted(Config),
     Engine = maps:without([name, handler, processes, batch, accept], Config),
-    case sockeye_nif:listen(Engine#{asks => Asks}) of
+    case sockeye_nif:listen(Engine#{asks => sockeye_gate:accepts(Config),
+                                    routes => sockeye_gate:plain(Config)}) of
         {ok, Id, Address} -> {Id, Address};
         {error, Reason} -> throw({start_failed, Reason})
     end.

@@ -8,6 +8,7 @@ use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
 use sockeye_protocol::{Limits, Role, deflate};
 
 use crate::dial::Dial;
+use crate::http::Routes;
 use crate::{Active, MessageRate};
 
 /// Settings of the engine.
@@ -110,6 +111,10 @@ pub struct ServerConfig {
     pub origins: Origins,
     /// The paths at which connections are opened; 404 at others.
     pub paths: Paths,
+    /// What is answered to ordinary requests.
+    pub routes: Routes,
+    /// Bytes of the body of a request that the virtual machine is asked about; 413 beyond.
+    pub max_body_size: usize,
     /// Whether the virtual machine is asked before a connection is let in.
     pub asks: bool,
     /// Time for the answer.
@@ -148,6 +153,8 @@ impl ServerConfig {
             head_limits: HeadLimits::default(),
             origins: Origins::default(),
             paths: Paths::default(),
+            routes: Routes::default(),
+            max_body_size: 1 << 20,
             asks: false,
             accept_timeout: Duration::from_secs(5),
             dial: None,

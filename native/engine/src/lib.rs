@@ -21,6 +21,7 @@ mod engine;
 pub mod front;
 mod handle;
 pub mod host;
+pub mod http;
 mod id;
 pub mod inbox;
 mod listener;

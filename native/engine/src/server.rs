@@ -60,6 +60,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) requests: AtomicU64,
 }
 
 /// The counters of a server at one moment. All count from the start of the server.
@@ -81,6 +82,8 @@ pub struct ServerStats {
     pub bytes_out: u64,
     /// Copies of broadcast frames that a full connection did not get.
     pub dropped: u64,
+    /// Ordinary HTTP requests.
+    pub requests: u64,
 }
 
 /// What is counted for an accepted socket until it is a connection. Dropped, it is given back.
@@ -177,6 +180,7 @@ impl Server {
             bytes_in: read(&c.bytes_in),
             bytes_out: read(&c.bytes_out),
             dropped: read(&c.dropped),
+            requests: read(&c.requests),
         }
     }
 
@@ -193,6 +197,12 @@ impl Server {
     /// Connections that wait for a process of their own.
     pub fn unattached(&self) -> usize {
         self.counters.unattached.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait for the handler processes of a pool.
+    pub(crate) fn inbox_bytes(&self) -> u64 {
+        let inboxes = self.workers.iter().filter_map(get);
+        inboxes.map(|inbox| inbox.pending() as u64).sum()
     }
 
     /// Number of handler processes, 0 where there is no fixed number.

@@ -18,6 +18,7 @@ rustler::atoms! {
     accept_error, panic,
     sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,
     any, origins, paths, max_header_size, max_headers,
+    routes, file, dir, ask, health, metrics, max_body_size, requests,
     eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
     already_running,
     reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Error, LocalPid, NifResult, Term};
+use sockeye_engine::http::{Routes, Target};
 use sockeye_engine::options::NEVER;
 use sockeye_engine::{Active, Address, MessageRate, Mode, ServerConfig};
 use sockeye_json::Null;
@@ -28,6 +29,32 @@ pub(crate) struct Settings {
 
 fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
     map.map_get(key)?.decode()
+}
+
+fn routes(list: Vec<(Term<'_>, Term<'_>)>) -> NifResult<Routes> {
+    let routes = list.into_iter().map(|(path, target)| {
+        let path: String = path.decode()?;
+        let target = if is(target, atoms::ask()) {
+            Target::Ask
+        } else if is(target, atoms::health()) {
+            Target::Health
+        } else if is(target, atoms::metrics()) {
+            Target::Metrics
+        } else {
+            let (kind, value): (Atom, Term<'_>) = target.decode()?;
+            if kind == atoms::text() {
+                Target::Text(rustler::Binary::from_term(value)?.as_slice().to_vec())
+            } else if kind == atoms::file() {
+                Target::File(value.decode::<String>()?.into())
+            } else if kind == atoms::dir() {
+                Target::Dir(value.decode::<String>()?.into())
+            } else {
+                return Err(Error::BadArg);
+            }
+        };
+        Ok((path, target))
+    });
+    Routes::new(routes.collect::<NifResult<_>>()?).map_err(|_| Error::BadArg)
 }
 
 /// A list of texts; none for `any`.
@@ -113,6 +140,8 @@ impl Settings {
             let patterns = Paths::new(patterns.iter().map(String::as_str));
             engine.paths = patterns.map_err(|_| Error::BadArg)?;
         }
+        engine.routes = routes(get(map, atoms::routes())?)?;
+        engine.max_body_size = get(map, atoms::max_body_size())?;
         engine.asks = get(map, atoms::asks())?;
         engine.accept_timeout = millis(map, atoms::accept_timeout())?;
         engine.tag = tag_of(null);

@@ -171,6 +171,7 @@ fn server_info(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
         (atoms::bytes_in(), stats.bytes_in),
         (atoms::bytes_out(), stats.bytes_out),
         (atoms::dropped(), stats.dropped),
+        (atoms::requests(), stats.requests),
     ];
     Ok(b.term(
         env,

@@ -4,12 +4,42 @@ use sockeye_protocol::handshake::{Refusal, Request, ServerPolicy, Upgrade, serve
 
 use super::ask::{About, Acceptance, Answer, Question, ask};
 use super::visitor::Visitor;
+use crate::batch::OpenInfo;
+use crate::options::ConnOptions;
 use crate::server::Server;
 
 /// A request that becomes a connection.
 pub(crate) struct Admission {
     pub(crate) upgrade: Upgrade,
     pub(crate) acceptance: Acceptance,
+}
+
+impl Admission {
+    /// The head of the 101, and what becomes of the request.
+    pub(crate) fn accept(self, visitor: Visitor, request: Request) -> (Vec<u8>, Accepted) {
+        let Acceptance {
+            headers,
+            options,
+            luggage,
+            ..
+        } = self.acceptance;
+        let head = self.upgrade.response(&headers);
+        let subprotocol = self.upgrade.subprotocol.map(String::into_boxed_str);
+        let info = Box::new(OpenInfo {
+            visitor,
+            request,
+            subprotocol,
+            luggage,
+            acceptor: 0,
+        });
+        (head, Accepted { info, options })
+    }
+}
+
+/// A connection whose 101 is written or about to be.
+pub(crate) struct Accepted {
+    pub(crate) info: Box<OpenInfo>,
+    pub(crate) options: ConnOptions,
 }
 
 /// Decides whether a request becomes a connection.

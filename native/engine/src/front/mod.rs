@@ -14,10 +14,12 @@ use std::task::Waker;
 use sockeye_protocol::handshake::Refusal;
 
 use crate::batch::OpenInfo;
+use crate::http;
 use crate::options::ConnOptions;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
 use crate::transport::{Detached, Transport};
+use upgrade::Outcome;
 use visitor::Visitor;
 
 /// An accepted socket on its way to the shard that serves it.
@@ -59,8 +61,17 @@ pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, vi
             }
             let welcome = welcome(&shard, &server, transport, visitor);
             match tokio::time::timeout(limit, welcome).await {
-                Ok(Some(opened)) if !server.is_stopping() => {
+                Ok(Some(Outcome::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(seat, opened);
+                }
+                Ok(Some(Outcome::Http(transport, visitor, before))) => {
+                    // Boxed: the handshake of most is not to pay for its size.
+                    let served = Box::pin(http::serve(&shard, &server, transport, visitor, before));
+                    if let Some(opened) = served.await
+                        && !server.is_stopping()
+                    {
+                        shard.adopt(seat, opened);
+                    }
                 }
                 _ => bump(&server.counters.rejected, 1),
             }
@@ -74,7 +85,7 @@ async fn welcome(
     server: &Server,
     transport: Transport,
     visitor: Visitor,
-) -> Option<Opened> {
+) -> Option<Outcome> {
     transport.set_nodelay().ok()?;
     upgrade::shake_hands(shard, server, transport, visitor).await
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::batch::OpenInfo;
 use crate::front::visitor::Visitor;
 use crate::front::{Opened, gate};
 use crate::server::Server;
@@ -15,13 +14,23 @@ use crate::transport::Transport;
 /// How long a refused client may take to read the answer.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Reads a request and answers it. None if it did not become a connection.
+/// What came of the first request.
+pub(crate) enum Outcome {
+    /// A connection.
+    Opened(Opened),
+    /// No handshake, but there may be an answer: these bytes were read.
+    Http(Transport, Visitor, Vec<u8>),
+    /// Nothing, and the client knows why if it could be told.
+    Refused,
+}
+
+/// Reads a request and answers it. None if the client has gone or was too slow.
 pub(crate) async fn shake_hands(
     shard: &Shard,
     server: &Server,
     mut stream: Transport,
     visitor: Visitor,
-) -> Option<Opened> {
+) -> Option<Outcome> {
     let mut buffer = Vec::with_capacity(1024);
     let head = read_head(server, &mut stream, &mut buffer);
     let head = tokio::time::timeout(server.config.handshake_timeout, head);
@@ -29,36 +38,28 @@ pub(crate) async fn shake_hands(
         Ok(found) => found,
         Err(refusal) => {
             say_no(shard, stream, &refusal).await;
-            return None;
+            return Some(Outcome::Refused);
         }
     };
-    let gate::Admission {
-        upgrade,
-        acceptance,
-    } = match gate::decide(server, &visitor, &request).await {
+    if !server.config.routes.is_empty() && !request.header_has_token("upgrade", "websocket") {
+        return Some(Outcome::Http(stream, visitor, buffer));
+    }
+    let admission = match gate::decide(server, &visitor, &request).await {
         Ok(admission) => admission,
         Err(refusal) => {
             say_no(shard, stream, &refusal).await;
-            return None;
+            return Some(Outcome::Refused);
         }
     };
-    let response = upgrade.response(&acceptance.headers);
-    stream.write_all(&response).await.ok()?;
+    let (head, accepted) = admission.accept(visitor, request);
+    stream.write_all(&head).await.ok()?;
     stream.flush().await.ok()?;
-    let subprotocol = upgrade.subprotocol.map(String::into_boxed_str);
-    let info = Box::new(OpenInfo {
-        visitor,
-        request,
-        subprotocol,
-        luggage: acceptance.luggage,
-        acceptor: 0,
-    });
-    Some(Opened {
+    Some(Outcome::Opened(Opened {
         transport: stream,
-        info,
-        options: acceptance.options,
+        info: accepted.info,
+        options: accepted.options,
         rest: buffer.split_off(consumed.min(buffer.len())),
-    })
+    }))
 }
 
 /// Reads the head of a request: it and its length, or why it is none. `None` if the client has
@@ -81,8 +82,16 @@ async fn read_head(
 }
 
 async fn say_no(shard: &Shard, mut stream: Transport, refusal: &Refusal) {
+    let answer = refusal.response();
+    let written = tokio::time::timeout(FAREWELL, stream.write_all(&answer)).await;
+    if matches!(written, Ok(Ok(()))) {
+        hang_up(shard, stream).await;
+    }
+}
+
+/// Ends a connection so that the client gets what was written to it.
+pub(crate) async fn hang_up(shard: &Shard, mut stream: Transport) {
     let farewell = async {
-        stream.write_all(&refusal.response()).await?;
         stream.shutdown().await?;
         // Closing while the client still sends would take the answer from it.
         let mut rest = [0; 1024];

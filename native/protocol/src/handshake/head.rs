@@ -41,15 +41,23 @@ impl Headers {
             fields: Vec::with_capacity(fields.len()),
         };
         for field in fields {
-            let name = headers.text.len();
-            headers.text.extend_from_slice(field.name.as_bytes());
-            headers.text[name..].make_ascii_lowercase();
-            let value = headers.text.len();
-            headers.text.extend_from_slice(field.value.trim_ascii());
-            let end = headers.text.len();
-            headers.fields.push(Field { name, value, end });
+            headers.push(field.name, field.value);
         }
         headers
+    }
+
+    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_bytes());
+        self.text[start..].make_ascii_lowercase();
+        let middle = self.text.len();
+        self.text.extend_from_slice(value.trim_ascii());
+        let end = self.text.len();
+        self.fields.push(Field {
+            name: start,
+            value: middle,
+            end,
+        });
     }
 
     /// All fields, names in lower case.
@@ -98,10 +106,11 @@ impl Headers {
 
 /// Whether a header may be written: a token as the name, no control character in the value.
 pub fn is_valid_header(name: &str, value: &str) -> bool {
-    is_token(name.as_bytes())
-        && value
-            .bytes()
-            .all(|b| b == b'\t' || (b >= b' ' && b != 0x7f))
+    is_token(name.as_bytes()) && is_valid_value(value.as_bytes())
+}
+
+pub(super) fn is_valid_value(value: &[u8]) -> bool {
+    value.iter().all(|&b| !is_control(b))
 }
 
 pub(crate) fn is_token(bytes: &[u8]) -> bool {

@@ -195,6 +195,11 @@ impl Paths {
         })
     }
 
+    /// Whether this path is on the list: never if all are.
+    pub fn lists(&self, path: &str) -> bool {
+        self.patterns.is_some() && self.has(path)
+    }
+
     /// Whether there is such a path.
     pub fn has(&self, path: &str) -> bool {
         match &self.patterns {

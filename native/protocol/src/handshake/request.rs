@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::head::{HeadLimits, Headers, find_end};
+use super::head::{HeadLimits, Headers, find_end, is_token, is_valid_value};
 use super::refusal::{Refusal, Why};
 
 /// Fields that must not occur twice: two readers could take different ones.
@@ -75,6 +75,37 @@ impl Request {
             minor: 1,
             headers,
         }
+    }
+
+    /// A request that another parser has read, checked as by [`Request::parse`]. `minor` is that of HTTP/1; a request of
+    /// HTTP/2 counts as 1.1, with its authority as the header `host`.
+    pub fn from_parts<'a>(
+        method: &str,
+        target: &str,
+        minor: u8,
+        fields: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Request, Refusal> {
+        let mut headers = Headers::default();
+        for (name, value) in fields {
+            if !is_token(name.as_bytes()) || !is_valid_value(value) {
+                return Err(malformed("A header is malformed.\n"));
+            }
+            headers.push(name, value);
+        }
+        check(&headers, minor)?;
+        let (path, query) =
+            split(target).ok_or_else(|| malformed("The request target is malformed.\n"))?;
+        if !is_token(method.as_bytes()) {
+            return Err(malformed("The method is malformed.\n"));
+        }
+        Ok(Request {
+            method: method.into(),
+            target: target.into(),
+            path,
+            query,
+            minor,
+            headers,
+        })
     }
 
     /// The method, as it came.

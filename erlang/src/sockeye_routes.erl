@@ -1,0 +1,112 @@
+%% @private
+%% The option `http', and what `health' and `metrics' add to it.
+-module(sockeye_routes).
+
+-export([parse/1]).
+-export([path/1]).
+-export([complete/1]).
+-export([functions/1]).
+
+-export_type([route/0]).
+
+-type target() :: {file, binary()} | {dir, binary()} | {text, binary()} | health | metrics
+                | {ask, fun((map()) -> term())}.
+-type route() :: {Path :: binary(), target()}.
+
+-spec parse(term()) -> {ok, [route()]} | {error, string()} | string().
+parse(Map) when is_map(Map) ->
+    try {ok, [route(Path, Target) || {Path, Target} <- maps:to_list(Map)]}
+    catch throw:{bad_route, Why} -> {error, Why}
+    end;
+parse(_) ->
+    "a map of paths, #{<<\"/\">> => {file, F} | {dir, D} | {text, B} | fun/1 | {Module, Function}}".
+
+%% A single path: that of `health' or `metrics'.
+-spec path(term()) -> {ok, binary()} | string().
+path(Value) ->
+    try iolist_to_binary(Value) of
+        Bin ->
+            case sockeye_rules:paths([Bin]) of
+                {ok, [Bin]} -> {ok, Bin};
+                _ -> path_form()
+            end
+    catch
+        error:badarg -> path_form()
+    end.
+
+-spec path_form() -> string().
+path_form() ->
+    "a path like <<\"/health\">>".
+
+%% All routes of a server, as the engine numbers them.
+-spec complete(map()) -> {ok, [route()]} | {error, {bad_option, atom(), string()}}.
+complete(Config) ->
+    Own = [{Path, Key} || Key <- [health, metrics], #{Key := Path} <- [Config]],
+    Routes = maps:get(http, Config, []) ++ Own,
+    Paths = [Path || {Path, _} <- Routes],
+    case Paths -- lists:usort(Paths) of
+        [] -> {ok, Routes};
+        [Twice | _] -> {error, {bad_option, http, text("~ts occurs twice, with those of health "
+                                                       "and metrics", [Twice])}}
+    end.
+
+%% The functions among these routes, by their number.
+-spec functions([route()]) -> #{non_neg_integer() => fun((map()) -> term())}.
+functions(Routes) ->
+    Numbered = lists:zip(lists:seq(0, length(Routes) - 1), Routes),
+    maps:from_list([{N, Fun} || {N, {_, {ask, Fun}}} <- Numbered]).
+
+-spec route(term(), term()) -> route().
+route(Path, Target) ->
+    case path(Path) of
+        {ok, Bin} -> {Bin, target(Path, Target)};
+        _ -> bad("~tp is not a path like <<\"/\">>, <<\"/app\">> or <<\"/rooms/*\">>", [Path])
+    end.
+
+-spec target(term(), term()) -> target().
+target(Path, {file, Name}) ->
+    File = name(Path, Name),
+    filelib:is_regular(File) orelse bad("~tp: there is no file ~ts", [Path, File]),
+    {file, File};
+target(Path, {dir, Name}) ->
+    Dir = name(Path, Name),
+    filelib:is_dir(Dir) orelse bad("~tp: there is no directory ~ts", [Path, Dir]),
+    {dir, Dir};
+target(Path, {text, Text}) ->
+    try {text, iolist_to_binary(Text)}
+    catch error:badarg -> bad("~tp: {text, ~tp} is no iodata", [Path, Text])
+    end;
+target(_Path, Fun) when is_function(Fun, 1) ->
+    {ask, Fun};
+target(Path, {Module, Function}) when is_atom(Module), is_atom(Function) ->
+    case code:ensure_loaded(Module) of
+        {module, Module} ->
+            erlang:function_exported(Module, Function, 1)
+                orelse bad("~tp: ~tp does not export ~tp/1", [Path, Module, Function]),
+            {ask, fun Module:Function/1};
+        {error, Reason} ->
+            bad("~tp: module ~tp can not be loaded: ~tp", [Path, Module, Reason])
+    end;
+target(Path, Other) ->
+    bad("~tp: expected {file, F}, {dir, D}, {text, B}, a function of one argument or "
+        "{Module, Function}, got ~tp", [Path, Other]).
+
+%% Absolute: the engine must not depend on the current directory of the node.
+-spec name(term(), term()) -> binary().
+name(Path, Name) ->
+    try
+        Bin = unicode:characters_to_binary(filename:absname(Name)),
+        true = is_binary(Bin),
+        nomatch = binary:match(Bin, <<0>>),
+        Bin
+    catch
+        error:_ -> bad("~tp: ~tp is not the name of a file", [Path, Name])
+    end.
+
+-spec bad(string(), [term()]) -> no_return().
+bad(Format, Args) ->
+    throw({bad_route, text(Format, Args)}).
+
+-spec text(string(), [term()]) -> string().
+text(Format, Args) ->
+    lists:flatten(io_lib:format(Format, Args)).

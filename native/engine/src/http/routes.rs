@@ -1,0 +1,150 @@
+//! Which request goes where.
+
+use std::path::PathBuf;
+
+use hyper::body::Bytes;
+use sockeye_protocol::handshake::Paths;
+
+/// What answers at a path.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A file.
+    File(PathBuf),
+    /// The files below a directory, at the paths below this one.
+    Dir(PathBuf),
+    /// These bytes.
+    Text(Vec<u8>),
+    /// The virtual machine, which knows the route by its place in the list.
+    Ask,
+    /// Whether the server takes connections.
+    Health,
+    /// The counters of the server, as Prometheus reads them.
+    Metrics,
+}
+
+#[derive(Clone, Debug)]
+struct Route {
+    path: Box<str>,
+    /// For a path with a star in it.
+    pattern: Option<Paths>,
+    target: Target,
+    text: Bytes,
+}
+
+/// What a server answers to ordinary requests.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    routes: Vec<Route>,
+}
+
+/// What was found for a path.
+pub(crate) struct Found<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) index: usize,
+    /// Of a text.
+    pub(crate) text: &'a Bytes,
+    /// Of a directory: what follows its path, without the slash between. None for its path itself.
+    pub(crate) below: Option<&'a str>,
+}
+
+impl Routes {
+    /// These routes. Paths begin with a slash; a star stands for one segment, at the end for one
+    /// or more. The error is the path that is none.
+    pub fn new(routes: Vec<(String, Target)>) -> Result<Self, String> {
+        let routes = routes.into_iter().map(|(path, target)| {
+            // Checks the others as well.
+            let paths = Paths::new([path.as_str()]).map_err(str::to_owned)?;
+            let text = match &target {
+                Target::Text(text) => text.clone().into(),
+                _ => Bytes::new(),
+            };
+            Ok::<_, String>(Route {
+                pattern: path.contains('*').then_some(paths),
+                path: path.into(),
+                target,
+                text,
+            })
+        });
+        Ok(Routes {
+            routes: routes.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// The route of a path: the path itself, else the longest star or directory.
+    pub(crate) fn find<'a>(&'a self, path: &'a str) -> Option<Found<'a>> {
+        let mut best: Option<(usize, Found<'a>)> = None;
+        for (index, route) in self.routes.iter().enumerate() {
+            let found = |below| Found {
+                target: &route.target,
+                index,
+                text: &route.text,
+                below,
+            };
+            let here = match (&route.target, &route.pattern) {
+                (Target::Dir(_), _) => {
+                    let prefix = route.path.strip_suffix('/').unwrap_or(&route.path);
+                    match path.strip_prefix(prefix) {
+                        Some("") => Some(found(None)),
+                        Some(rest) => rest.strip_prefix('/').map(|rest| found(Some(rest))),
+                        None => None,
+                    }
+                }
+                (_, Some(pattern)) => pattern.has(path).then(|| found(None)),
+                (_, None) if *route.path == *path => return Some(found(None)),
+                (_, None) => None,
+            };
+            let longer = best.as_ref().is_none_or(|(len, _)| route.path.len() > *len);
+            if let Some(here) = here
+                && longer
+            {
+                best = Some((route.path.len(), here));
+            }
+        }
+        best.map(|(_, found)| found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_itself_then_the_longest() {
+        let dir = |name: &str| Target::Dir(name.into());
+        let routes = [
+            ("/", dir("root")),
+            ("/a", Target::Ask),
+            ("/a/*", Target::Ask),
+            ("/a/files", dir("files")),
+            ("/a/files/x", Target::Health),
+            ("/b/", dir("b")),
+        ];
+        let routes = routes.map(|(path, target)| (path.to_owned(), target));
+        let routes = Routes::new(routes.to_vec()).unwrap();
+        let at = |path| {
+            routes
+                .find(path)
+                .map(|f| (f.index, f.below.map(str::to_owned)))
+        };
+        let below = |index, rest: &str| Some((index, Some(rest.to_owned())));
+        assert_eq!(at("/"), below(0, ""));
+        assert_eq!(at("/c"), below(0, "c"));
+        assert_eq!(at("/a"), Some((1, None)));
+        assert_eq!(at("/a/"), below(0, "a/"));
+        assert_eq!(at("/a/1/2"), Some((2, None)));
+        assert_eq!(at("/a/files"), Some((3, None)));
+        assert_eq!(at("/a/files/y"), below(3, "y"));
+        assert_eq!(at("/a/files/x"), Some((4, None)));
+        assert_eq!(at("/a/filesx"), Some((2, None)));
+        assert_eq!(at("/b"), Some((5, None)));
+        assert_eq!(at("/b/c/d"), below(5, "c/d"));
+        assert_eq!(at("*"), None);
+        assert!(Routes::default().find("/").is_none());
+        assert!(Routes::new(vec![("a".into(), Target::Ask)]).is_err());
+    }
+}

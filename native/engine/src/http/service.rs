@@ -1,0 +1,218 @@
+//! What is answered to a request, whichever version of HTTP brought it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
+use sockeye_protocol::handshake::{Refusal, Request, server};
+
+use super::body::Body;
+use super::files::{self, Wanted};
+use super::routes::{Found, Target};
+use super::{metrics, plain, response, types};
+use crate::front::ask::{About, Answer, Question, ask};
+use crate::front::gate::{self, Accepted};
+use crate::front::visitor::Visitor;
+use crate::server::{Server, bump};
+
+const READ_ONLY: &str = "GET, HEAD, OPTIONS";
+
+/// What a connection has answers from.
+pub(crate) struct Service {
+    server: Arc<Server>,
+    visitor: Visitor,
+    opened: RefCell<Option<Accepted>>,
+}
+
+impl Service {
+    pub(crate) fn new(server: Arc<Server>, visitor: Visitor) -> Self {
+        Service {
+            server,
+            visitor,
+            opened: RefCell::default(),
+        }
+    }
+
+    /// The request that was answered with 101, if one was.
+    pub(crate) fn opened(&self) -> Option<Accepted> {
+        self.opened.take()
+    }
+
+    /// Answers a request.
+    pub(crate) async fn respond<B>(&self, request: hyper::Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = request.into_parts();
+        let request = match convert(&parts) {
+            Ok(request) => request,
+            Err(refusal) => return response(refusal),
+        };
+        if request.header_has_token("upgrade", "websocket") {
+            return self.upgrade(request).await;
+        }
+        bump(&self.server.counters.requests, 1);
+        if parts.method == Method::OPTIONS && request.path() == "*" {
+            return allowed(READ_ONLY);
+        }
+        let config = &self.server.config;
+        let Some(found) = config.routes.find(request.path()) else {
+            // Where there are connections and nothing else, this is how to get one.
+            let refusal = match config.paths.lists(request.path()) {
+                true => server::upgrade(&request, &Default::default()).err(),
+                false => None,
+            };
+            let nothing = || Refusal::new(404, "There is nothing here.\n");
+            return response(refusal.unwrap_or_else(nothing));
+        };
+        if matches!(found.target, Target::Ask) {
+            return self.ask(found.index, &request, body).await;
+        }
+        match parts.method {
+            Method::GET | Method::HEAD => self.read(&found, &request, &parts).await,
+            Method::OPTIONS => allowed(READ_ONLY),
+            _ => {
+                let text = "This can only be read.\n";
+                response(Refusal::new(405, text).with_header("Allow", READ_ONLY))
+            }
+        }
+    }
+
+    /// What can be read. hyper leaves out the body for HEAD.
+    async fn read(&self, found: &Found<'_>, request: &Request, parts: &Parts) -> Response<Body> {
+        let wanted = match found.target {
+            Target::File(path) => Wanted::File(path.clone()),
+            Target::Dir(dir) => Wanted::Below(dir.clone(), found.below.map(str::to_owned)),
+            Target::Text(_) => {
+                let mut response = Response::new(Body::Bytes(found.text.clone()));
+                let content = types::of(request.path()).unwrap_or("text/plain; charset=utf-8");
+                let content = HeaderValue::from_static(content);
+                response.headers_mut().insert(header::CONTENT_TYPE, content);
+                return response;
+            }
+            Target::Health if self.server.is_stopping() => {
+                return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+            }
+            Target::Health => return plain(StatusCode::OK, "ok\n"),
+            Target::Metrics | Target::Ask => return metrics::answer(&self.server),
+        };
+        let location = match request.query() {
+            "" => request.path().to_owned(),
+            query => format!("{}?{query}", request.path()),
+        };
+        files::answer(wanted, &parts.headers, &location).await
+    }
+
+    async fn ask<B>(&self, index: usize, request: &Request, body: B) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let config = &self.server.config;
+        let read = read_body(body, config.max_body_size);
+        let body = match tokio::time::timeout(config.handshake_timeout, read).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(refusal)) => return last(response(refusal)),
+            Err(_) => return last(response(Refusal::new(408, "The body took too long.\n"))),
+        };
+        let question = Question {
+            about: About::Route(index),
+            request,
+            visitor: &self.visitor,
+            body: &body,
+        };
+        match ask(&self.server, &question).await {
+            Answer::Respond(answer) => response(answer),
+            Answer::Accept(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, ""),
+        }
+    }
+
+    async fn upgrade(&self, request: Request) -> Response<Body> {
+        let admission = match gate::decide(&self.server, &self.visitor, &request).await {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                bump(&self.server.counters.rejected, 1);
+                return last(response(refusal));
+            }
+        };
+        let (head, accepted) = admission.accept(self.visitor.clone(), request);
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        for (name, value) in fields(&head) {
+            let name = HeaderName::from_bytes(name);
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        *self.opened.borrow_mut() = Some(accepted);
+        response
+    }
+}
+
+/// The headers of a head that we have written ourselves.
+fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    head.split(|&byte| byte == b'\n')
+        .skip(1)
+        .filter_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            let (name, value) = line.split_at_checked(colon)?;
+            Some((name, value.get(1..)?.trim_ascii()))
+        })
+}
+
+/// The connection ends after this answer.
+fn last(mut response: Response<Body>) -> Response<Body> {
+    let out = response.headers_mut();
+    let close = match out.contains_key(header::UPGRADE) {
+        true => "upgrade, close",
+        false => "close",
+    };
+    out.insert(header::CONNECTION, HeaderValue::from_static(close));
+    response
+}
+
+fn allowed(methods: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::NO_CONTENT, "");
+    let methods = HeaderValue::from_static(methods);
+    response.headers_mut().insert(header::ALLOW, methods);
+    response
+}
+
+/// Looks at a request as strictly as our own parser does.
+fn convert(parts: &Parts) -> Result<Request, Refusal> {
+    let minor = u8::from(parts.version != hyper::Version::HTTP_10);
+    let fields = parts.headers.iter();
+    Request::from_parts(
+        parts.method.as_str(),
+        &parts.uri.to_string(),
+        minor,
+        fields.map(|(name, value)| (name.as_str(), value.as_bytes())),
+    )
+}
+
+async fn read_body<B>(mut body: B, most: usize) -> Result<Vec<u8>, Refusal>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let too_large = || Refusal::new(413, "The body is too large.\n");
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
+    let mut read = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let broken = |_| Refusal::new(400, "The body is malformed.\n");
+        // Trailers are of no interest.
+        let Ok(data) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        if read.len() + data.len() > most {
+            return Err(too_large());
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
+}

@@ -1,0 +1,487 @@
+%% Ordinary requests on the port of a server.
+-module(sockeye_http_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-export([page/1]).
+
+-import(sockeye_test, [with_server/2, quiet/1, event/0]).
+
+-define(TIMEOUT, 10000).
+-define(UPGRADE, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n").
+
+%% ---------------------------------------------------------------- a client
+
+connect(Port) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}]),
+    Socket.
+
+%% One request on a connection of its own: {Status, Headers, Body}.
+get(Port, Path) -> request(Port, "GET", Path, []).
+
+request(Port, Method, Path, Headers) -> request(Port, Method, Path, Headers, <<>>).
+
+request(Port, Method, Path, Headers, Body) ->
+    Socket = connect(Port),
+    Answer = ask(Socket, Method, Path, Headers, Body),
+    ok = gen_tcp:close(Socket),
+    Answer.
+
+ask(Socket, Method, Path) -> ask(Socket, Method, Path, [], <<>>).
+
+ask(Socket, Method, Path, Headers, Body) ->
+    Length = case iolist_size(Body) of
+                 0 -> [];
+                 Size -> ["Content-Length: ", integer_to_list(Size), "\r\n"]
+             end,
+    ok = gen_tcp:send(Socket, [Method, " ", Path, " HTTP/1.1\r\nHost: localhost\r\n", Length,
+                               [[Name, ": ", Value, "\r\n"] || {Name, Value} <- Headers], "\r\n", Body]),
+    answer(Socket, Method).
+
+answer(Socket, Method) ->
+    ok = inet:setopts(Socket, [{packet, http_bin}]),
+    {ok, {http_response, {1, 1}, Status, _}} = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+    Headers = headers(Socket),
+    ok = inet:setopts(Socket, [{packet, raw}]),
+    Length = binary_to_integer(proplists:get_value(<<"content-length">>, Headers, <<"0">>)),
+    Body = case Length of
+               0 -> <<>>;
+               _ when Method =:= "HEAD"; Status =:= 304 -> <<>>;
+               _ -> {ok, Bytes} = gen_tcp:recv(Socket, Length, ?TIMEOUT), Bytes
+           end,
+    {Status, Headers, Body}.
+
+headers(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+        {ok, {http_header, _, Name, _, Value}} when is_atom(Name) ->
+            [{string:lowercase(atom_to_binary(Name)), Value} | headers(Socket)];
+        {ok, {http_header, _, Name, _, Value}} ->
+            [{string:lowercase(Name), Value} | headers(Socket)];
+        {ok, http_eoh} ->
+            []
+    end.
+
+header(Name, {_, Headers, _}) -> proplists:get_value(Name, Headers).
+
+status({Status, _, _}) -> Status.
+
+%% ---------------------------------------------------------------- files to serve
+
+%% A directory with a page, a large file, a secret beside it, and links.
+with_files(Test) ->
+    Base = filename:join(os:getenv("TMPDIR", "/tmp"),
+                         "sockeye_http_" ++ integer_to_list(erlang:unique_integer([positive]))
+                         ++ "_" ++ os:getpid()),
+    Dir = filename:join(Base, "www"),
+    Write = fun(Name, Bytes) ->
+        File = filename:join(Base, Name),
+        ok = filelib:ensure_dir(File),
+        ok = file:write_file(File, Bytes)
+    end,
+    Write("secret.txt", "secret"),
+    Write("wwwx/secret.txt", "secret"),
+    Write("www/index.html", "<p>index"),
+    Write("www/app.js", "run()"),
+    Write("www/ten.txt", "0123456789"),
+    Write("www/empty.txt", ""),
+    Write("www/sub/index.html", "<p>sub"),
+    Write("www/sub/a b.css", "p{}"),
+    Write("www/bare/x.bin", <<0, 1, 2>>),
+    Write("www/.env", "secret"),
+    Write("www/.git/config", "secret"),
+    Write("www/.well-known/x.txt", "known"),
+    Write("www/large.bin", large()),
+    Link = fun(To, Name) -> ok = file:make_symlink(To, filename:join(Dir, Name)) end,
+    Link("../secret.txt", "out.txt"),
+    Link("..", "up"),
+    Link("ten.txt", "in.txt"),
+    Link("/etc", "etc"),
+    try Test(Dir)
+    after
+        ok = file:del_dir_r(Base)
+    end.
+
+large() ->
+    binary:copy(<<"0123456789abcdef">>, 20000).
+
+with_dir(Test) -> with_dir(#{}, Test).
+
+with_dir(Options, Test) ->
+    with_files(fun(Dir) ->
+        with_server(Options#{http => #{"/" => {dir, Dir}}}, fun(Port, _) -> Test(Port, Dir) end)
+    end).
+
+%% ---------------------------------------------------------------- routes
+
+routes_test() ->
+    with_files(fun(Dir) ->
+        Http = #{<<"/">> => {file, filename:join(Dir, "index.html")},
+                 "/static" => {dir, Dir},
+                 "/text" => {text, ["he", <<"llo">>]},
+                 "/data.json" => {text, "{}"},
+                 "/fun" => fun(#{method := M}) -> {201, [{"X-Method", M}], ["made ", M]} end,
+                 "/mf" => {?MODULE, page},
+                 "/api/*" => fun(#{path := Path}) -> {200, [], Path} end},
+        with_server(#{http => Http}, fun(Port, Server) ->
+            Index = get(Port, "/"),
+            ?assertMatch({200, _, <<"<p>index">>}, Index),
+            ?assertEqual(<<"text/html; charset=utf-8">>, header(<<"content-type">>, Index)),
+            ?assertEqual(<<"nosniff">>, header(<<"x-content-type-options">>, Index)),
+            ?assertMatch({200, _, <<"run()">>}, get(Port, "/static/app.js")),
+            ?assertMatch({200, _, <<"<p>index">>}, get(Port, "/static/")),
+            ?assertMatch({200, _, <<"hello">>}, get(Port, "/text?x=y")),
+            ?assertEqual(<<"application/json">>, header(<<"content-type">>, get(Port, "/data.json"))),
+            Made = get(Port, "/fun"),
+            ?assertMatch({201, _, <<"made GET">>}, Made),
+            ?assertEqual(<<"GET">>, header(<<"x-method">>, Made)),
+            ?assertMatch({202, _, <<"page">>}, get(Port, "/mf")),
+            ?assertMatch({200, _, <<"/api/a/b">>}, get(Port, "/api/a/b")),
+            [?assertMatch({P, {404, _, _}}, {P, get(Port, P)})
+             || P <- ["/none", "/fun/", "/textx", "/static/none", "/api/", "/Text"]],
+            %% And connections as before.
+            Socket = ws_client:connect(Port),
+            ok = ws_client:text(Socket, "1"),
+            {Conn, {open, _}} = event(),
+            ?assertEqual({Conn, {json, 1}}, event()),
+            ?assertMatch(#{requests := 14, accepted := 1, rejected := 0}, sockeye:info(Server))
+        end)
+    end).
+
+page(_Request) -> {202, [], <<"page">>}.
+
+methods_test() ->
+    with_files(fun(Dir) ->
+        Http = #{"/text" => {text, "hello"}, "/dir" => {dir, Dir},
+                 "/fun" => fun(#{method := M}) -> {200, [], M} end},
+        with_server(#{http => Http, health => "/health"}, fun(Port, _) ->
+            [begin
+                 Head = request(Port, "HEAD", Path, []),
+                 ?assertMatch({200, _, <<>>}, Head),
+                 ?assertEqual(Length, header(<<"content-length">>, Head)),
+                 Options = request(Port, "OPTIONS", Path, []),
+                 ?assertEqual({204, <<"GET, HEAD, OPTIONS">>}, {status(Options), header(<<"allow">>, Options)}),
+                 [begin
+                      Refused = request(Port, Method, Path, []),
+                      ?assertEqual({405, <<"GET, HEAD, OPTIONS">>}, {status(Refused), header(<<"allow">>, Refused)})
+                  end || Method <- ["POST", "PUT", "DELETE", "TRACE", "BREW"]]
+             end || {Path, Length} <- [{"/text", <<"5">>}, {"/dir/ten.txt", <<"10">>}, {"/health", <<"3">>}]],
+            [?assertMatch({200, _, Method}, request(Port, binary_to_list(Method), "/fun", []))
+             || Method <- [<<"GET">>, <<"POST">>, <<"DELETE">>, <<"OPTIONS">>, <<"BREW">>]],
+            ?assertMatch({200, _, <<>>}, request(Port, "HEAD", "/fun", [])),
+            ?assertMatch({204, _, <<>>}, request(Port, "OPTIONS", "*", []))
+        end)
+    end).
+
+%% What is a path of connections only says how to get one.
+upgrade_required_test() ->
+    with_server(#{paths => ["/ws"], health => "/health"}, fun(Port, _) ->
+        Answer = get(Port, "/ws"),
+        ?assertEqual({426, <<"websocket">>}, {status(Answer), header(<<"upgrade">>, Answer)}),
+        Post = request(Port, "POST", "/ws", []),
+        ?assertEqual({405, <<"GET">>}, {status(Post), header(<<"allow">>, Post)}),
+        ?assertEqual(404, status(get(Port, "/other"))),
+        {ok, 404, _, _} = ws_client:handshake(Port, #{path => "/health"}),
+        {ok, 101, _, _} = ws_client:handshake(Port, #{path => "/ws"})
+    end).
+
+without_routes_test() ->
+    with_server(#{}, fun(Port, _) -> ?assertEqual(426, status(get(Port, "/"))) end).
+
+%% ---------------------------------------------------------------- files
+
+no_way_out_test_() ->
+    {timeout, 60, fun() ->
+        with_dir(fun(Port, _) ->
+            [begin
+                 {Status, _, Body} = get(Port, Path),
+                 ?assertEqual({Path, 404}, {Path, Status}),
+                 ?assertEqual(nomatch, binary:match(Body, <<"secret">>))
+             end
+             || Path <- ["/../secret.txt", "/..%2fsecret.txt", "/%2e%2e/secret.txt", "/%2e%2e%2fsecret.txt",
+                         "/sub/../../secret.txt", "/sub/%2e%2e/%2e%2e/secret.txt", "/..\\secret.txt",
+                         "/..%5csecret.txt", "//etc/passwd", "/%2fetc/passwd", "/etc/passwd", "/up/secret.txt",
+                         "/up/wwwx/secret.txt", "/out.txt", "/../wwwx/secret.txt", "/.env", "/.git/config", "/sub/..",
+                         "/ten.txt%00", "/ten.txt%00.html", "/ten.txt/", "/ten.txt/x", "/./ten.txt", "/sub//",
+                         "/%", "/%zz", "/%ff", "/bare", "/bare/", "/none/",
+                         ["/", lists:duplicate(5000, $a)]]]
+        end)
+    end}.
+
+found_test() ->
+    with_dir(fun(Port, _) ->
+        [?assertMatch({P, {200, _, Body}}, {P, get(Port, P)})
+         || {P, Body} <- [{"/", <<"<p>index">>}, {"/sub/", <<"<p>sub">>}, {"/sub/a%20b.css", <<"p{}">>},
+                          {"/%74en.txt", <<"0123456789">>}, {"/in.txt", <<"0123456789">>},
+                          %% Out and in again: the file is what counts.
+                          {"/up/www/ten.txt", <<"0123456789">>},
+                          {"/bare/x.bin", <<0, 1, 2>>}, {"/empty.txt", <<>>}, {"/.well-known/x.txt", <<"known">>},
+                          {"/large.bin", large()}]],
+        ?assertEqual(<<"application/octet-stream">>, header(<<"content-type">>, get(Port, "/bare/x.bin"))),
+        Moved = get(Port, "/sub?a=b"),
+        ?assertEqual({301, <<"/sub/?a=b">>}, {status(Moved), header(<<"location">>, Moved)})
+    end).
+
+conditions_test() ->
+    with_dir(fun(Port, Dir) ->
+        Answer = get(Port, "/ten.txt"),
+        Tag = header(<<"etag">>, Answer),
+        Date = header(<<"last-modified">>, Answer),
+        With = fun(Headers) -> status(request(Port, "GET", "/ten.txt", Headers)) end,
+        Old = "Sun, 06 Nov 1994 08:49:37 GMT",
+        [?assertEqual({H, S}, {H, With(H)})
+         || {H, S} <- [{[{"If-None-Match", Tag}], 304},
+                       {[{"If-None-Match", ["\"x\", W/", Tag]}], 304},
+                       {[{"If-None-Match", "*"}], 304},
+                       {[{"If-None-Match", "\"x\""}], 200},
+                       {[{"If-None-Match", "\"x\""}, {"If-Modified-Since", Date}], 200},
+                       {[{"If-Modified-Since", Date}], 304},
+                       {[{"If-Modified-Since", Old}], 200},
+                       {[{"If-Modified-Since", "yesterday"}], 200},
+                       {[{"If-Match", Tag}], 200},
+                       {[{"If-Match", "\"x\""}], 412},
+                       {[{"If-Unmodified-Since", Date}], 200},
+                       {[{"If-Unmodified-Since", Old}], 412}]],
+        Unchanged = request(Port, "GET", "/ten.txt", [{"If-None-Match", Tag}]),
+        ?assertEqual(Tag, header(<<"etag">>, Unchanged)),
+        ok = file:write_file(filename:join(Dir, "ten.txt"), "9876543210x"),
+        ?assertMatch({200, _, <<"9876543210x">>}, request(Port, "GET", "/ten.txt", [{"If-None-Match", Tag}]))
+    end).
+
+ranges_test() ->
+    with_dir(fun(Port, _) ->
+        Tag = header(<<"etag">>, get(Port, "/ten.txt")),
+        With = fun(Range, More) ->
+            Answer = request(Port, "GET", "/ten.txt", [{"Range", Range} | More]),
+            {S, _, Body} = Answer,
+            {S, header(<<"content-range">>, Answer), Body}
+        end,
+        All = {200, undefined, <<"0123456789">>},
+        [?assertEqual({R, Expected}, {R, With(R, More)})
+         || {R, More, Expected} <-
+                [{"bytes=0-0", [], {206, <<"bytes 0-0/10">>, <<"0">>}},
+                 {"bytes=8-9", [], {206, <<"bytes 8-9/10">>, <<"89">>}},
+                 {"bytes=8-10", [], {206, <<"bytes 8-9/10">>, <<"89">>}},
+                 {"bytes=9-", [], {206, <<"bytes 9-9/10">>, <<"9">>}},
+                 {"bytes=-3", [], {206, <<"bytes 7-9/10">>, <<"789">>}},
+                 {"bytes=10-", [], {416, <<"bytes */10">>, <<>>}},
+                 {"bytes=-0", [], {416, <<"bytes */10">>, <<>>}},
+                 {"bytes=0-1,3-4", [], All},
+                 {"bytes=4-3", [], All},
+                 {"lines=1-2", [], All},
+                 {"bytes=1-2", [{"If-Range", Tag}], {206, <<"bytes 1-2/10">>, <<"12">>}},
+                 {"bytes=1-2", [{"If-Range", "\"x\""}], All}]],
+        Middle = request(Port, "GET", "/large.bin", [{"Range", "bytes=100000-299999"}]),
+        ?assertEqual(binary:part(large(), 100000, 200000), element(3, Middle))
+    end).
+
+%% ---------------------------------------------------------------- functions
+
+request_map_test() ->
+    Self = self(),
+    Fun = fun(Request) -> Self ! {request, Request}, {200, [{"Set-Cookie", "a"}, {"Set-Cookie", "b"}], "ok"} end,
+    with_server(#{http => #{"/f" => Fun}}, fun(Port, _) ->
+        Answer = request(Port, "POST", "/f?q", [{"X-A", "1"}, {"X-A", "2"}], <<"body", 0, 255>>),
+        {200, Headers, <<"ok">>} = Answer,
+        ?assertEqual([<<"a">>, <<"b">>], proplists:get_all_values(<<"set-cookie">>, Headers)),
+        receive
+            {request, Request} ->
+                ?assertMatch(#{method := <<"POST">>, path := <<"/f">>, query := <<"q">>, tls := undefined,
+                               body := <<"body", 0, 255>>, http_version := {1, 1},
+                               peer := {{127, 0, 0, 1}, _}}, Request),
+                #{headers := Sent} = Request,
+                ?assertEqual([<<"1">>, <<"2">>], proplists:get_all_values(<<"x-a">>, Sent))
+        after ?TIMEOUT -> error(not_asked)
+        end
+    end).
+
+body_size_test() ->
+    Fun = fun(#{body := Body}) -> {200, [], integer_to_list(byte_size(Body))} end,
+    with_server(#{http => #{"/" => Fun}, max_body_size => 1000}, fun(Port, _) ->
+        Post = fun(Size) -> request(Port, "POST", "/", [], binary:copy(<<"x">>, Size)) end,
+        ?assertMatch({200, _, <<"999">>}, Post(999)),
+        ?assertMatch({200, _, <<"1000">>}, Post(1000)),
+        ?assertMatch({413, _, _}, Post(1001)),
+        ?assertMatch({413, _, _}, Post(1000000)),
+        %% Of a body in chunks the length is not known before.
+        Chunked = fun(Size) ->
+            Socket = connect(Port),
+            Chunk = [integer_to_list(Size, 16), "\r\n", lists:duplicate(Size, $x), "\r\n0\r\n\r\n"],
+            ok = gen_tcp:send(Socket, ["POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Chunk]),
+            status(answer(Socket, "POST"))
+        end,
+        ?assertEqual([200, 200, 413], [Chunked(N) || N <- [999, 1000, 1001]])
+    end).
+
+failures_test_() ->
+    [{Title, fun() ->
+        with_server(#{http => #{"/" => Fun}}, fun(Port, _) ->
+            quiet(fun() ->
+                Socket = connect(Port),
+                ?assertMatch({500, _, _}, ask(Socket, "GET", "/")),
+                %% The connection and the server go on.
+                ?assertMatch({500, _, _}, ask(Socket, "GET", "/"))
+            end)
+        end)
+      end}
+     || {Title, Fun} <- [{"crash", fun(_) -> error(oops) end}, {"exit", fun(_) -> exit(oops) end},
+                         {"throw", fun(_) -> throw(oops) end}, {"no answer", fun(_) -> ok end},
+                         {"accept", fun(_) -> {accept, #{}} end},
+                         {"a status that is none", fun(_) -> {99, [], ""} end},
+                         {"a split header", fun(_) -> {200, [{"a", "b\r\nc: d"}], ""} end},
+                         {"a header of the framing", fun(_) -> {200, [{"Transfer-Encoding", "chunked"}], ""} end}]].
+
+too_slow_test() ->
+    with_server(#{http => #{"/" => fun(_) -> timer:sleep(infinity) end}, accept_timeout => 100}, fun(Port, _) ->
+        quiet(fun() -> ?assertEqual(503, status(get(Port, "/"))) end)
+    end).
+
+%% ---------------------------------------------------------------- connections that stay
+
+keep_alive_test() ->
+    with_server(#{http => #{"/" => {text, "hello"}}}, fun(Port, Server) ->
+        Socket = connect(Port),
+        [?assertMatch({200, _, <<"hello">>}, ask(Socket, "GET", "/")) || _ <- lists:seq(1, 5)],
+        ?assertMatch({404, _, _}, ask(Socket, "GET", "/none")),
+        %% Two at once come back in order.
+        Get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ok = gen_tcp:send(Socket, [Get, Get]),
+        [?assertMatch({200, _, <<"hello">>}, answer(Socket, "GET")) || _ <- [1, 2]],
+        ?assertMatch(#{requests := 8, connections := 0}, sockeye:info(Server)),
+        Last = ask(Socket, "GET", "/", [{"Connection", "close"}], <<>>),
+        ?assertMatch({200, _, <<"hello">>}, Last),
+        ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, ?TIMEOUT))
+    end).
+
+old_version_test() ->
+    with_server(#{http => #{"/" => {text, "hello"}}}, fun(Port, _) ->
+        Socket = connect(Port),
+        ok = gen_tcp:send(Socket, "GET / HTTP/1.0\r\n\r\n"),
+        {ok, Bytes} = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+        ?assertMatch(<<"HTTP/1.0 200 OK\r\n", _/binary>>, Bytes),
+        ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, ?TIMEOUT))
+    end).
+
+%% A WebSocket on a connection that has served other requests; bytes that came
+%% with the handshake are not lost.
+upgrade_after_requests_test() ->
+    Accept = fun(#{path := <<"/no">>}) -> {reject, 403, [], "no"};
+                (_) -> {accept, #{state => 7, subprotocol => <<"b">>, headers => [{"X-Extra", "1"}]}}
+             end,
+    with_server(#{http => #{"/" => {text, "hello"}}, accept => Accept, format => raw}, fun(Port, Server) ->
+        Socket = connect(Port),
+        {200, _, _} = ask(Socket, "GET", "/"),
+        ok = gen_tcp:send(Socket, ["GET /ws?q HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: a, b\r\n" ?UPGRADE "\r\n",
+                                   ws_client:encode(1, <<"early">>)]),
+        Answer = answer(Socket, "GET"),
+        ?assertEqual(101, status(Answer)),
+        ?assertEqual(<<"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=">>, header(<<"sec-websocket-accept">>, Answer)),
+        ?assertEqual(<<"b">>, header(<<"sec-websocket-protocol">>, Answer)),
+        ?assertEqual(<<"1">>, header(<<"x-extra">>, Answer)),
+        {Conn, {open, Info}} = event(),
+        ?assertMatch(#{state := 7, path := <<"/ws">>, query := <<"q">>, subprotocol := <<"b">>}, Info),
+        ?assertEqual({Conn, {text, <<"early">>}}, event()),
+        ok = sockeye:send(Conn, {text, "late"}),
+        ?assertEqual({text, <<"late">>}, ws_client:recv(Socket)),
+        ?assertMatch(#{connections := 1}, sockeye:info(Server)),
+        Other = connect(Port),
+        {200, _, _} = ask(Other, "GET", "/"),
+        ok = gen_tcp:send(Other, "GET /no HTTP/1.1\r\nHost: a\r\n" ?UPGRADE "\r\n"),
+        ?assertMatch({403, _, <<"no">>}, answer(Other, "GET"))
+    end).
+
+idle_test() ->
+    with_server(#{http => #{"/" => {text, "hello"}}, handshake_timeout => 200}, fun(Port, _) ->
+        Socket = connect(Port),
+        {200, _, _} = ask(Socket, "GET", "/"),
+        %% Nothing more comes; half a head does not help either.
+        ok = gen_tcp:send(Socket, "GET / HT"),
+        closed(Socket)
+    end).
+
+closed(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+        {ok, _} -> closed(Socket);
+        {error, Reason} -> ?assertEqual(closed, Reason)
+    end.
+
+%% Later heads are read as strictly as the first.
+smuggling_test_() ->
+    [{Title, fun() ->
+        with_server(#{http => #{"/" => {text, "hello"}}}, fun(Port, _) ->
+            Socket = connect(Port),
+            {200, _, _} = ask(Socket, "GET", "/"),
+            ok = gen_tcp:send(Socket, ["POST / HTTP/1.1\r\n", Lines, "\r\n"]),
+            ?assertEqual(400, status(answer(Socket, "POST")))
+        end)
+      end}
+     || {Title, Lines} <- [{"two lengths", "Host: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n"},
+                           {"two hosts", "Host: a\r\nHost: b\r\n"},
+                           {"no host", "X: a\r\n"},
+                           {"a space before the colon", "Host : a\r\n"}]].
+
+%% A client that does not read its answer is given up, and the server stops at once.
+stuck_reader_test() ->
+    with_dir(#{send_timeout => 200, max_connections => 1}, fun(Port, _) ->
+        {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {recbuf, 4096}]),
+        Get = "GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n",
+        ok = gen_tcp:send(Socket, lists:duplicate(100, Get)),
+        %% Its place is free again without a word from it.
+        until_room(Port, 100),
+        ok = gen_tcp:close(Socket)
+    end).
+
+until_room(Port, N) when N > 0 ->
+    case status(get(Port, "/ten.txt")) of
+        200 -> ok;
+        503 -> receive after 50 -> until_room(Port, N - 1) end
+    end.
+
+stop_test() ->
+    {ok, Server} = sockeye:start_link(#{port => 0, http => #{"/" => {text, "hello"}}}),
+    Socket = connect(sockeye_test:port(Server)),
+    {200, _, _} = ask(Socket, "GET", "/"),
+    ok = sockeye:stop(Server),
+    ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, ?TIMEOUT)).
+
+%% ---------------------------------------------------------------- health and metrics
+
+health_and_metrics_test() ->
+    with_server(#{health => "/health", metrics => <<"/metrics">>}, fun(Port, _) ->
+        ?assertMatch({200, _, <<"ok\n">>}, get(Port, "/health")),
+        _ = sockeye_test:open(Port),
+        Answer = get(Port, "/metrics"),
+        ?assertEqual(<<"text/plain; version=0.0.4; charset=utf-8">>, header(<<"content-type">>, Answer)),
+        Lines = binary:split(element(3, Answer), <<"\n">>, [global, trim]),
+        ?assert(lists:member(<<"sockeye_connections 1">>, Lines)),
+        ?assert(lists:member(<<"sockeye_http_requests_total 2">>, Lines)),
+        ?assert(lists:member(<<"# TYPE sockeye_frames_received_total counter">>, Lines)),
+        %% Each value has its HELP and TYPE before it.
+        ?assertEqual([], untold(Lines))
+    end).
+
+untold([<<"# HELP ", Help/binary>>, <<"# TYPE ", Type/binary>>, Value | Rest]) ->
+    [Name | _] = binary:split(Value, <<" ">>),
+    Size = byte_size(Name),
+    ?assertMatch({<<Name:Size/binary, " ", _/binary>>, <<Name:Size/binary, " ", _/binary>>}, {Help, Type}),
+    untold(Rest);
+untold(Rest) ->
+    Rest.
+
+%% ---------------------------------------------------------------- options
+
+bad_options_test_() ->
+    [?_assertMatch({error, {bad_option, Key, _}}, sockeye:start_link(#{port => 0, Key => Value}))
+     || {Key, Values} <-
+            [{http, [[], #{"none" => {text, "x"}}, #{1 => {text, "x"}}, #{"/" => text}, #{"/" => {text, x}},
+                     #{"/" => {file, "/no/such/file"}}, #{"/" => {file, 1}}, #{"/" => {dir, "/no/such"}},
+                     #{"/" => {dir, "/etc/passwd"}}, #{"/" => {no_such_module, page}}, #{"/" => {lists, no}},
+                     #{"/" => fun() -> ok end}, #{"/" => {text, "a"}, <<"/">> => {text, "b"}}]},
+             {health, ["health", 1, ""]},
+             {metrics, ["metrics", x]},
+             {max_body_size, [0, infinity]}],
+        Value <- Values].
+
+twice_test() ->
+    ?assertMatch({error, {bad_option, http, _}},
+                 sockeye:start_link(#{port => 0, http => #{"/h" => {text, ""}}, health => "/h"})).
