@@ -39,6 +39,20 @@
 -export([json_decode_dirty/2]).
 -export([json_encode/2]).
 -export([json_encode_dirty/2]).
+-export([codec_new/2]).
+-export([codec_request/1]).
+-export([codec_response/3]).
+-export([codec_check_request/2]).
+-export([codec_accept/2]).
+-export([codec_refuse/3]).
+-export([codec_encode/3]).
+-export([codec_encode_dirty/3]).
+-export([codec_decode/2]).
+-export([codec_decode_dirty/2]).
+-export([codec_eof/1]).
+-export([codec_eof_dirty/1]).
+-export([codec_info/1]).
+-export([codec_info_dirty/1]).
 
 -export_type([inbox/0]).
 -export_type([server_id/0]).
@@ -269,4 +283,65 @@ json_encode(_Term, _Options) ->
 -spec json_encode_dirty(term(), sockeye_json:encode_options()) ->
           {ok, binary()} | {error, {not_json, term()}} | bad_option.
 json_encode_dirty(_Term, _Options) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_new(client | server, map()) -> sockeye_codec:codec().
+codec_new(_Role, _Options) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_request(map()) -> {ok, binary(), binary()} | {error, atom()}.
+codec_request(_Options) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_response(binary(), map(), binary()) ->
+          more | {ok, sockeye_codec:codec(), map(), non_neg_integer()} | {error, term()}.
+codec_response(_Key, _Options, _Bytes) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_check_request(map(), binary()) ->
+          more | {ok, sockeye_codec:request(), non_neg_integer()} | {error, atom(), binary()}.
+codec_check_request(_Options, _Bytes) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_accept(map(), binary()) ->
+          more | {ok, binary(), sockeye_codec:codec(), map(), non_neg_integer()} | {error, atom(), binary()}.
+codec_accept(_Options, _Bytes) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_refuse(100..599, [{binary(), binary()}], binary()) -> binary().
+codec_refuse(_Status, _Headers, _Body) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_encode(sockeye_codec:codec(), term(), boolean()) ->
+          {ok, binary()} | {error, sockeye_codec:encode_error()} | dirty.
+codec_encode(_Codec, _Frames, _Compress) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_encode_dirty(sockeye_codec:codec(), term(), boolean()) ->
+          {ok, binary()} | {error, sockeye_codec:encode_error()}.
+codec_encode_dirty(_Codec, _Frames, _Compress) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_decode(sockeye_codec:codec(), iodata()) -> {[sockeye_codec:event()], binary()} | dirty.
+codec_decode(_Codec, _Bytes) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_decode_dirty(sockeye_codec:codec(), iodata()) -> {[sockeye_codec:event()], binary()}.
+codec_decode_dirty(_Codec, _Bytes) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_eof(sockeye_codec:codec()) -> sockeye_codec:ending() | dirty.
+codec_eof(_Codec) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_eof_dirty(sockeye_codec:codec()) -> sockeye_codec:ending().
+codec_eof_dirty(_Codec) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_info(sockeye_codec:codec()) -> sockeye_codec:info() | dirty.
+codec_info(_Codec) ->
+    erlang:nif_error(not_loaded()).
+
+-spec codec_info_dirty(sockeye_codec:codec()) -> sockeye_codec:info().
+codec_info_dirty(_Codec) ->
     erlang:nif_error(not_loaded()).

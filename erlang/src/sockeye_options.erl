@@ -3,6 +3,7 @@
 -module(sockeye_options).
 
 -export([parse/2]).
+-export([only/2]).
 -export([explain/2]).
 -export([shutdown_time/1]).
 -export([connection_option/2]).
@@ -65,14 +66,18 @@ parse(Options, Owner) ->
         throw:{bad_option, _, _} = Bad -> {error, Bad}
     end.
 
-%% What is wrong with options of which only these keys may be there.
--spec explain(map(), [atom()]) -> {error, {bad_option, term(), string()}}.
-explain(Options, Keys) ->
-    try maps:foreach(fun(Key, Value) -> known(Key, Keys), checked(Key, Value) end, Options) of
-        ok -> error(badarg)
+%% Options of which only these keys may be there.
+-spec only(map(), [atom()]) -> {ok, map()} | {error, {bad_option, term(), string()}}.
+only(Options, Keys) ->
+    try {ok, maps:map(fun(Key, Value) -> known(Key, Keys), checked(Key, Value) end, Options)}
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}
     end.
+
+%% What is wrong with such options.
+-spec explain(map(), [atom()]) -> {error, {bad_option, term(), string()}}.
+explain(Options, Keys) ->
+    {error, _} = only(Options, Keys).
 
 -spec known(term(), [atom()]) -> ok.
 known(Key, Keys) ->

@@ -7,7 +7,7 @@ use rustler::types::atom::Atom;
 use rustler::{Decoder, Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::ConnOptions;
 use sockeye_engine::front::ask::{About, Acceptance, Answer, Luggage, Question};
-use sockeye_protocol::handshake::Refusal;
+use sockeye_protocol::handshake::{Refusal, Request};
 
 use crate::owner::Host;
 use crate::terms::{Builder, map};
@@ -67,7 +67,16 @@ pub(crate) fn ask(host: &Host, token: u64, question: &Question<'_>) -> bool {
 }
 
 fn request(b: Builder, question: &Question<'_>) -> ErlNifTerm {
-    let request = question.request;
+    let mut pairs = events::visitor(b, question.visitor).to_vec();
+    pairs.extend(request_pairs(b, question.request));
+    if question.about != About::Upgrade {
+        pairs.push((b.atom(atoms::body()), b.binary(question.body)));
+    }
+    map(b, &pairs)
+}
+
+/// What a request says of itself, as pairs of a map.
+pub(crate) fn request_pairs(b: Builder, request: &Request) -> [(ErlNifTerm, ErlNifTerm); 5] {
     let headers: Vec<_> = request
         .headers()
         .iter()
@@ -75,8 +84,7 @@ fn request(b: Builder, question: &Question<'_>) -> ErlNifTerm {
         .collect();
     let offers = request.headers().list("sec-websocket-protocol");
     let offers: Vec<_> = offers.map(|offer| b.binary(offer)).collect();
-    let mut pairs = events::visitor(b, question.visitor).to_vec();
-    pairs.extend([
+    [
         (
             b.atom(atoms::method()),
             b.binary(request.method().as_bytes()),
@@ -85,11 +93,7 @@ fn request(b: Builder, question: &Question<'_>) -> ErlNifTerm {
         (b.atom(atoms::query()), b.binary(request.query().as_bytes())),
         (b.atom(atoms::headers()), b.list(&headers)),
         (b.atom(atoms::subprotocols()), b.list(&offers)),
-    ]);
-    if question.about != About::Upgrade {
-        pairs.push((b.atom(atoms::body()), b.binary(question.body)));
-    }
-    map(b, &pairs)
+    ]
 }
 
 /// The caller gets the questions of this server. What was asked before will not be answered.

@@ -27,5 +27,9 @@ rustler::atoms! {
     dial, url, connect_timeout, sockeye_dialled, sockeye_parted, timeout, nxdomain, proxy, refused,
     bad_handshake, bad_request, upgrade, connection, extension, malformed, redirect, status, econnrefused, econnreset, ehostunreach, enetunreach,
     etimedout, epipe,
+    deflate, server_takeover, client_takeover, server_max_window_bits, client_max_window_bits,
+    level, mem_level, threshold,
+    role, client, closing, buffered, stream, first, last, host, key,
+    invalid, long_line, draft_76, not_websocket,
     syntax, eof, depth, number_range, utf8, trailing_data, too_large,
 }

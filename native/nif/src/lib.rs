@@ -6,13 +6,16 @@
 //! - [`outbound`]: frames out of terms, handed to the shards.
 //! - [`owner`]: events as messages to a plain process.
 //! - [`encode`], [`decode`]: JSON and terms; [`json`]: the same with no server.
+//! - [`codec`]: handshakes and frames, for people who own the socket.
 
 mod ask;
 mod atoms;
 mod client;
+mod codec;
 mod config;
 mod control;
 mod decode;
+mod deflate;
 mod encode;
 mod events;
 mod frames;
@@ -37,6 +40,7 @@ fn load(env: Env<'_>, info: Term<'_>) -> bool {
     running::report_panics();
     env.register::<watch::Watch>().is_ok()
         && env.register::<inbound::InboxRef>().is_ok()
+        && env.register::<codec::Codec>().is_ok()
         && info.decode::<u32>().is_ok_and(|abi| abi == ABI)
 }
 

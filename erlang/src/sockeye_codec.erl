@@ -1,0 +1,424 @@
+%% @doc The WebSocket protocol without a socket: for people who own it.
+%%
+%% Handshakes of both sides are built and checked from and to binaries, and a codec
+%% turns frames into bytes and arriving bytes, in any cut, into messages. Nothing here
+%% opens a socket, starts a process or waits, and the application `sockeye' does not
+%% have to be started.
+%%
+%% A client, on a socket of its own ({@link gen_tcp}, {@link ssl}, or whatever moves bytes):
+%%
+%% ```
+%% {ok, Request, Handshake} = sockeye_codec:request(#{host => <<"example.com">>, path => <<"/chat">>}),
+%% ok = gen_tcp:send(Socket, Request),
+%% {ok, Bytes} = gen_tcp:recv(Socket, 0),
+%% {ok, Codec, _Info, Rest} = sockeye_codec:check_response(Handshake, Bytes),   % or `more'
+%% {Events, Reply} = sockeye_codec:decode(Codec, Rest),
+%% {ok, Hello} = sockeye_codec:encode(Codec, {text, <<"hello">>}),
+%% ok = gen_tcp:send(Socket, [Reply, Hello]).
+%% '''
+%%
+%% A server:
+%%
+%% ```
+%% {ok, Bytes} = gen_tcp:recv(Socket, 0),
+%% {ok, Response, Codec, #{path := _Path}, Rest} = sockeye_codec:accept(Bytes),   % or `more', or
+%% ok = gen_tcp:send(Socket, Response).                                          % {error, Why, Answer}
+%% '''
+%%
+%% == The codec is a handle ==
+%%
+%% {@link encode/2} and {@link decode/2} change the codec they are given, as reading
+%% from a file changes its position: there is no new state to carry along, and an old
+%% one to go back to does not exist. It is so because it holds what can not be copied
+%% cheaply: up to a message in pieces, and with compression two windows of several
+%% hundred kilobytes. It belongs to no process, is freed with the last reference to it,
+%% and is of no use on another node. Calls of several processes take turns, but in
+%% which order is up to them: let one process write and one read, or one do both.
+%%
+%% == Limits ==
+%%
+%% `max_message_size' (1 MiB, a whole message, also when it is inflated),
+%% `max_frame_size' (the same), `max_fragments' (1,024) bound what a peer can make us
+%% hold; beyond one, {@link decode/2} ends with an error and its close code. The heads
+%% of handshakes are bounded by `max_header_size' (16,384 bytes) and `max_headers' (100).
+%% Time is yours to bound.
+-module(sockeye_codec).
+
+-export([request/1]).
+-export([check_response/2]).
+-export([check_request/1]).
+-export([check_request/2]).
+-export([accept/1]).
+-export([accept/2]).
+-export([refuse/3]).
+-export([new/1]).
+-export([new/2]).
+-export([encode/2]).
+-export([encode/3]).
+-export([decode/2]).
+-export([eof/1]).
+-export([info/1]).
+
+-export_type([codec/0]).
+-export_type([handshake/0]).
+-export_type([limits/0]).
+-export_type([deflate/0]).
+-export_type([request_options/0]).
+-export_type([accept_options/0]).
+-export_type([codec_options/0]).
+-export_type([request/0]).
+-export_type([agreed/0]).
+-export_type([refusal/0]).
+-export_type([response_error/0]).
+-export_type([frame/0]).
+-export_type([event/0]).
+-export_type([ending/0]).
+-export_type([encode_error/0]).
+-export_type([info/0]).
+
+-opaque codec() :: reference().
+%% One end of a connection after its handshake: a handle, see above.
+
+-opaque handshake() :: {sockeye_handshake, Key :: binary(), Options :: map()}.
+%% What a client has asked for, to hold the answer against. A plain term.
+
+-type headers() :: [{Name :: iodata(), Value :: iodata()}].
+
+-type deflate() :: boolean()
+                 | #{server_takeover => boolean(), client_takeover => boolean(),
+                     server_max_window_bits => 9..15, client_max_window_bits => 9..15,
+                     level => 1..9, mem_level => 1..9, threshold => non_neg_integer()}.
+%% What is wanted of compression (permessage-deflate, RFC 7692): none (`false', the default), as
+%% it is best for most (`true'), or in detail. `*_takeover' (default `false'): that side's
+%% messages may refer to earlier ones, which compresses better and takes a window of its own on
+%% both sides. `*_max_window_bits' (15): 2 to this power bytes of window. `level' (2), `mem_level'
+%% (5): less or more work and memory. `threshold' (64): smaller messages go uncompressed.
+
+-type request_options() :: #{host := iodata(),
+                             path => iodata(),
+                             subprotocols => [iodata()],
+                             headers => headers(),
+                             deflate => deflate(),
+                             max_header_size => 256..1048576,
+                             max_headers => 8..1024,
+                             max_message_size => pos_integer(),
+                             max_frame_size => pos_integer(),
+                             max_fragments => pos_integer(),
+                             null => null | undefined | nil}.
+%% `host': as in the URL, with the port if it is not the scheme's own. `path' (default `/'): with
+%% the query. `subprotocols': the preferred one first. `headers': further ones; not those
+%% that the handshake itself writes.
+
+-type accept_options() :: #{subprotocols => [iodata()],
+                            headers => headers(),
+                            deflate => deflate(),
+                            max_header_size => 256..1048576,
+                            max_headers => 8..1024,
+                            max_message_size => pos_integer(),
+                            max_frame_size => pos_integer(),
+                            max_fragments => pos_integer(),
+                            null => null | undefined | nil}.
+%% `subprotocols': those that are spoken; the first of the client's list that is among them is
+%% taken. `headers': further ones of the answer.
+
+-type limits() :: #{max_header_size => 256..1048576, max_headers => 8..1024}.
+
+-type codec_options() :: #{deflate => deflate(),
+                           max_message_size => pos_integer(),
+                           max_frame_size => pos_integer(),
+                           max_fragments => pos_integer(),
+                           null => null | undefined | nil}.
+%% `deflate' is here what both sides have agreed on.
+
+-type request() :: #{method := binary(), path := binary(), query := binary(),
+                     headers := [{LowerName :: binary(), Value :: binary()}],
+                     subprotocols := [binary()], http_version := {1, 1}}.
+%% A client's request. `subprotocols' are those it offers.
+
+-type agreed() :: #{headers := [{LowerName :: binary(), Value :: binary()}],
+                    subprotocol := binary() | undefined,
+                    deflate := boolean(),
+                    atom() => term()}.
+%% What was agreed on, with the headers of the other side; on a server all of {@link request()}
+%% as well.
+
+-type refusal() :: malformed | long_line | too_large | http_version | method | draft_76
+                 | not_websocket | version | connection | body | key | subprotocol.
+%% Why a request opens no connection: not HTTP (400), a request line (414) or head (431) beyond
+%% the limits, not HTTP/1.1 (505), not GET (405), the obsolete draft 76 (426), an ordinary
+%% request (426), a `Sec-WebSocket-Version' other than 13 (426), a `Connection' without
+%% `Upgrade', a body, a key that is missing or not 16 bytes in base64, a subprotocol that is
+%% not a token (400).
+
+-type response_error() :: malformed | too_large
+                        | {status, 100..999, Headers :: [{binary(), binary()}], Rest :: binary()}
+                        | {invalid, upgrade | connection | accept | subprotocol | {extension, binary()}}.
+%% Why an answer opens no connection: not HTTP/1.1; a head beyond the limits; another status than
+%% 101 (`Rest' is what has arrived of its body); a 101 that lacks `Upgrade' or `Connection', has the wrong
+%% `Sec-WebSocket-Accept', or a subprotocol or extension that was not offered so.
+
+-type frame() :: map()
+               | {json, term()}
+               | {text, iodata()}
+               | {binary, iodata()}
+               | {ping, iodata()}
+               | {pong, iodata()}
+               | {close, 1000..4999, Reason :: iodata()}
+               | {stream, text | binary, first | more | last, iodata()}.
+%% What can be written. A map and `{json, Term}' become a text message as with {@link
+%% sockeye_json:encode/1}. `{stream, ...}' is a message in fragments, one a call or several in a
+%% list: `first', any number of `more', `last', all of the same kind; pings and pongs may come
+%% between, messages not. Text must be UTF-8, across the fragments. Pings and pongs have at most
+%% 125 bytes, a reason 123.
+
+-type event() :: {text, binary()}
+               | {binary, binary()}
+               | {ping, binary()}
+               | {pong, binary()}
+               | ending()
+               | {error, close_code(), Reason :: binary()}.
+%% What arrived. Text is UTF-8. A ping is answered already, in `Reply'. `closed' or `error' is the last
+%% event: with `closed' the close handshake is complete once `Reply' is sent, with
+%% `error' the peer has broken the protocol (1002, 1007) or a limit (1008, 1009), and
+%% `Reply' tells it so.
+
+-type ending() :: {closed, close_code(), Reason :: binary()}.
+%% How it ended: with the code of the peer's Close frame; 1005: it had none; 1006: no Close frame came.
+
+-type close_code() :: 1000..4999.
+
+-type encode_error() :: closed | not_utf8 | {not_json, term()}.
+%% `closed': a Close frame was written before, or the connection is over.
+
+-type info() :: #{role := client | server, state := open | closing | closed,
+                  deflate := boolean(), buffered := non_neg_integer()}.
+%% `closing': our Close frame is written, the peer's has not come. `buffered': bytes of memory held for a
+%% message or frame that is not complete, and for windows.
+
+-type option_error() :: {error, {bad_option, Key :: term(), Why :: string()}}.
+
+-define(HEAD, [max_header_size, max_headers]).
+-define(SESSION, [max_message_size, max_frame_size, max_fragments, null]).
+
+%% @doc The request of a client, and what to hold the answer against.
+-spec request(request_options()) -> {ok, binary(), handshake()} | option_error().
+request(Options) ->
+    case options(Options, [host, path, headers, deflate, subprotocols] ++ ?HEAD ++ ?SESSION) of
+        {ok, #{host := _} = Checked} ->
+            case sockeye_nif:codec_request(Checked) of
+                {ok, Bytes, Key} -> {ok, Bytes, {sockeye_handshake, Key, Checked}};
+                {error, Option} -> {error, {bad_option, Option, "can not stand in a request"}}
+            end;
+        {ok, _} ->
+            {error, {bad_option, host, "is missing"}};
+        Error ->
+            Error
+    end.
+
+%% @doc Looks at what a server has answered so far: `more' until the head of the answer is complete.
+%%
+%% `Rest' is what follows the head: it belongs to {@link decode/2}.
+-spec check_response(handshake(), iodata()) ->
+          more | {ok, codec(), agreed(), Rest :: binary()} | {error, response_error()}.
+check_response({sockeye_handshake, Key, Options}, Bytes) ->
+    Bin = iolist_to_binary(Bytes),
+    case sockeye_nif:codec_response(Key, Options, Bin) of
+        {ok, Codec, Agreed, Length} -> {ok, Codec, Agreed, rest(Bin, Length)};
+        {error, {status, Status, Headers}} ->
+            [_, Rest] = binary:split(Bin, <<"\r\n\r\n">>),
+            {error, {status, Status, Headers, Rest}};
+        Other -> Other
+    end;
+check_response(_, _) ->
+    error(badarg).
+
+%% @equiv check_request(Bytes, #{})
+-spec check_request(iodata()) ->
+          more | {ok, request(), Rest :: binary()} | {error, refusal(), Answer :: binary()}.
+check_request(Bytes) ->
+    case check_request(Bytes, #{}) of
+        {error, {bad_option, _, _}} -> error(badarg);
+        Result -> Result
+    end.
+
+%% @doc Looks at what a client has sent so far, to decide about it: then {@link accept/2} with the
+%% same bytes, or {@link refuse/3}. `more' until the head of the request is complete.
+%%
+%% After an error: send `Answer' and close the socket.
+-spec check_request(iodata(), limits()) ->
+          more | {ok, request(), Rest :: binary()} | {error, refusal(), Answer :: binary()} | option_error().
+check_request(Bytes, Options) ->
+    Bin = iolist_to_binary(Bytes),
+    with(options(Options, ?HEAD), fun(Checked) ->
+        case sockeye_nif:codec_check_request(Checked, Bin) of
+            {ok, Request, Length} -> {ok, Request, rest(Bin, Length)};
+            Other -> Other
+        end
+    end).
+
+%% @equiv accept(Bytes, #{})
+-spec accept(iodata()) ->
+          more | {ok, Response :: binary(), codec(), agreed(), Rest :: binary()}
+        | {error, refusal(), Answer :: binary()}.
+accept(Bytes) ->
+    case accept(Bytes, #{}) of
+        {error, {bad_option, _, _}} -> error(badarg);
+        Result -> Result
+    end.
+
+%% @doc Answers a client's request: `more' until its head is complete. Send `Response', then
+%% give `Rest' to {@link decode/2}. After an error: send `Answer' and close the socket.
+-spec accept(iodata(), accept_options()) ->
+          more | {ok, Response :: binary(), codec(), agreed(), Rest :: binary()}
+        | {error, refusal(), Answer :: binary()} | option_error().
+accept(Bytes, Options) ->
+    Bin = iolist_to_binary(Bytes),
+    with(options(Options, [headers, deflate, subprotocols] ++ ?HEAD ++ ?SESSION), fun(Checked) ->
+        case sockeye_nif:codec_accept(Checked, Bin) of
+            {ok, Response, Codec, Agreed, Length} -> {ok, Response, Codec, Agreed, rest(Bin, Length)};
+            Other -> Other
+        end
+    end).
+
+%% @doc The answer of a server that does not want to talk; then close the socket.
+%%
+%% `Status' is 200 to 599. Length and connection headers are written by themselves, and a
+%% `content-type' of plain text if there is none. Raises `badarg' for headers that
+%% could not be sent safely.
+-spec refuse(200..599, headers(), iodata()) -> binary().
+refuse(Status, Headers, Body) ->
+    case sockeye_decision:response({Status, Headers, Body}) of
+        {ok, {reject, Checked, Lines, Bin}} -> sockeye_nif:codec_refuse(Checked, Lines, Bin);
+        {error, _} -> error(badarg)
+    end.
+
+%% @equiv new(Role, #{})
+-spec new(client | server) -> codec().
+new(Role) ->
+    {ok, Codec} = new(Role, #{}),
+    Codec.
+
+%% @doc A codec for a connection whose handshake was done by others.
+-spec new(client | server, codec_options()) -> {ok, codec()} | option_error().
+new(Role, Options) when Role =:= client; Role =:= server ->
+    with(options(Options, [deflate | ?SESSION]), fun(Checked) ->
+        {ok, sockeye_nif:codec_new(Role, Checked)}
+    end);
+new(_, _) ->
+    error(badarg).
+
+%% @equiv encode(Codec, Frames, #{})
+-spec encode(codec(), frame() | [frame()]) -> {ok, binary()} | {error, encode_error()}.
+encode(Codec, Frames) ->
+    encoded(Codec, Frames, true).
+
+%% @doc The bytes of these frames, masked if this is a client, compressed if that was agreed on
+%% and makes them smaller. All or none: after an error nothing has changed.
+%%
+%% With `#{compress => false}' messages go as they are, for what is small already or secret.
+%% Send the bytes in the order in which they were made. After a Close frame everything is
+%% `{error, closed}'. Raises `badarg' for what is no frame, and for a message or `first' within
+%% a message in fragments.
+-spec encode(codec(), frame() | [frame()], #{compress => boolean()}) ->
+          {ok, binary()} | {error, encode_error()} | option_error().
+encode(Codec, Frames, Options) when is_map(Options) ->
+    case [Bad || {_, _} = Bad <- maps:to_list(Options), not compress(Bad)] of
+        [] -> encoded(Codec, Frames, maps:get(compress, Options, true));
+        [{compress, _} | _] -> {error, {bad_option, compress, "expected a boolean"}};
+        [{Key, _} | _] -> {error, {bad_option, Key, "unknown option"}}
+    end;
+encode(_, _, _) ->
+    error(badarg).
+
+-spec compress({term(), term()}) -> boolean().
+compress({Key, Value}) ->
+    Key =:= compress andalso is_boolean(Value).
+
+-spec encoded(codec(), term(), boolean()) -> {ok, binary()} | {error, encode_error()}.
+encoded(Codec, Frames, Compress) ->
+    case sockeye_nif:codec_encode(Codec, Frames, Compress) of
+        dirty -> sockeye_nif:codec_encode_dirty(Codec, Frames, Compress);
+        Result -> Result
+    end.
+
+%% @doc Takes bytes that arrived, all of them, in any cut.
+%%
+%% `Reply' is what has to be sent, `<<>>' if nothing: pongs, the answer to a Close frame, the Close
+%% frame for a violation. After our own Close frame messages of the peer are dropped; after
+%% the last event everything is.
+-spec decode(codec(), iodata()) -> {[event()], Reply :: binary()}.
+decode(Codec, Bytes) ->
+    case sockeye_nif:codec_decode(Codec, Bytes) of
+        dirty -> sockeye_nif:codec_decode_dirty(Codec, Bytes);
+        Result -> Result
+    end.
+
+%% @doc The socket has ended, whoever ended it. Tells how the connection ended: with 1006,
+%% unless it was over before.
+-spec eof(codec()) -> ending().
+eof(Codec) ->
+    case sockeye_nif:codec_eof(Codec) of
+        dirty -> sockeye_nif:codec_eof_dirty(Codec);
+        Result -> Result
+    end.
+
+%% @doc Where the codec stands.
+-spec info(codec()) -> info().
+info(Codec) ->
+    case sockeye_nif:codec_info(Codec) of
+        dirty -> sockeye_nif:codec_info_dirty(Codec);
+        Result -> Result
+    end.
+
+-spec rest(binary(), non_neg_integer()) -> binary().
+rest(Bin, Length) ->
+    binary:part(Bin, Length, byte_size(Bin) - Length).
+
+-spec with({ok, map()} | option_error(), fun((map()) -> Result)) -> Result | option_error().
+with({ok, Checked}, Do) -> Do(Checked);
+with({error, _} = Error, _Do) -> Error.
+
+%% These keys and no others, each checked, the rest as by default.
+-spec options(map(), [atom()]) -> {ok, map()} | option_error().
+options(Options, Keys) when is_map(Options) ->
+    {Own, Common} = {maps:with([host, path, headers, deflate], Options),
+                     maps:without([host, path, headers, deflate], Options)},
+    try
+        Checked = maps:map(fun(Key, Value) -> own(Key, Value, lists:member(Key, Keys)) end, Own),
+        with(sockeye_options:only(Common, Keys), fun(More) ->
+            All = maps:merge(Checked, More),
+            Default = maps:get(max_message_size, All, 1048576),
+            {ok, maps:merge((defaults())#{max_frame_size => Default}, All)}
+        end)
+    catch
+        throw:{bad_option, _, _} = Bad -> {error, Bad}
+    end;
+options(_, _) ->
+    error(badarg).
+
+-spec defaults() -> map().
+defaults() ->
+    #{path => <<"/">>, subprotocols => [], headers => [], deflate => false,
+      max_header_size => 16384, max_headers => 100,
+      max_message_size => 1048576, max_fragments => 1024, null => null}.
+
+-spec own(atom(), term(), boolean()) -> term().
+own(Key, _Value, false) -> throw({bad_option, Key, "unknown option"});
+own(headers, Headers, true) ->
+    case sockeye_decision:accept({accept, #{headers => Headers}}, #{}) of
+        {ok, {accept, #{headers := Checked}}} -> Checked;
+        {error, Why} -> throw({bad_option, headers, Why})
+    end;
+own(deflate, Value, true) ->
+    case sockeye_deflate:check(Value) of
+        {ok, Checked} -> Checked;
+        {error, Why} -> throw({bad_option, deflate, Why});
+        Expected -> throw({bad_option, deflate, "expected " ++ Expected})
+    end;
+own(Key, Text, true) ->
+    try unicode:characters_to_binary(Text) of
+        Bin when is_binary(Bin) -> Bin;
+        _ -> throw({bad_option, Key, "expected text"})
+    catch
+        error:badarg -> throw({bad_option, Key, "expected text"})
+    end.

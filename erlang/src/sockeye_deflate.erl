@@ -1,0 +1,52 @@
+%% @private
+%% The option `deflate': what is wanted of permessage-deflate (RFC 7692).
+-module(sockeye_deflate).
+
+-export([check/1]).
+
+-spec defaults() -> map().
+defaults() ->
+    #{server_takeover => false,
+      client_takeover => false,
+      server_max_window_bits => 15,
+      client_max_window_bits => 15,
+      level => 2,
+      mem_level => 5,
+      threshold => 64}.
+
+%% `false' or a map with every key; else what was expected.
+-spec check(term()) -> {ok, false | map()} | {error, string()} | string().
+check(false) -> {ok, false};
+check(true) -> {ok, defaults()};
+check(Map) when is_map(Map) ->
+    case [Why || {Key, Value} <- lists:sort(maps:to_list(Map)), Why <- wrong(Key, Value)] of
+        [] -> {ok, maps:merge(defaults(), Map)};
+        [Why | _] -> {error, Why}
+    end;
+check(_) -> "a boolean or a map".
+
+-spec wrong(term(), term()) -> [string()].
+wrong(Key, Value) ->
+    case key(Key, Value) of
+        true -> [];
+        unknown -> [text("~tp: unknown option", [Key])];
+        Expected -> [text("~tp: expected ~ts, got ~tp", [Key, Expected, Value])]
+    end.
+
+-spec key(term(), term()) -> true | unknown | string().
+key(server_takeover, V) -> is_boolean(V) orelse "a boolean";
+key(client_takeover, V) -> is_boolean(V) orelse "a boolean";
+key(server_max_window_bits, V) -> within(V, 9, 15);
+key(client_max_window_bits, V) -> within(V, 9, 15);
+key(level, V) -> within(V, 1, 9);
+key(mem_level, V) -> within(V, 1, 9);
+key(threshold, V) -> within(V, 0, 16#7fffffff);
+key(_, _) -> unknown.
+
+-spec within(term(), integer(), integer()) -> true | string().
+within(V, Least, Most) ->
+    is_integer(V) andalso V >= Least andalso V =< Most orelse text("~b..~b", [Least, Most]).
+
+-spec text(string(), [term()]) -> string().
+text(Format, Args) ->
+    lists:flatten(io_lib:format(Format, Args)).
