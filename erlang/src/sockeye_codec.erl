@@ -152,7 +152,7 @@
 
 -type response_error() :: malformed | too_large
                         | {status, 100..999, Headers :: [{binary(), binary()}], Rest :: binary()}
-                        | {invalid, upgrade | connection | accept | subprotocol | {extension, binary()}}.
+                        | {invalid, upgrade | connection | accept | subprotocol | extension}.
 %% Why an answer opens no connection: not HTTP/1.1; a head beyond the limits; another status than
 %% 101 (`Rest' is what has arrived of its body); a 101 that lacks `Upgrade' or `Connection', has the wrong
 %% `Sec-WebSocket-Accept', or a subprotocol or extension that was not offered so.

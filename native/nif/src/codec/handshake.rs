@@ -101,7 +101,7 @@ fn codec_response<'a>(
                     headers(b, &h),
                 ]),
                 HandshakeError::Invalid(breach) => {
-                    b.tuple([b.atom(atoms::invalid()), broken(b, breach)])
+                    b.tuple([b.atom(atoms::invalid()), b.atom(broken(breach))])
                 }
                 _ => b.atom(atoms::malformed()),
             };
@@ -110,14 +110,14 @@ fn codec_response<'a>(
     }
 }
 
-fn broken(b: Builder, breach: Breach) -> ErlNifTerm {
+fn broken(breach: Breach) -> Atom {
     match breach {
-        Breach::Upgrade => b.atom(atoms::upgrade()),
-        Breach::Connection => b.atom(atoms::connection()),
-        Breach::Accept => b.atom(atoms::accept()),
-        Breach::Subprotocol => b.atom(atoms::subprotocol()),
-        Breach::Extension(why) => b.tuple([b.atom(atoms::extension()), b.binary(why.as_bytes())]),
-        _ => b.atom(atoms::malformed()),
+        Breach::Upgrade => atoms::upgrade(),
+        Breach::Connection => atoms::connection(),
+        Breach::Accept => atoms::accept(),
+        Breach::Subprotocol => atoms::subprotocol(),
+        Breach::Extension(_) => atoms::extension(),
+        _ => atoms::malformed(),
     }
 }
 
