@@ -223,15 +223,7 @@ suite_test() ->
     end.
 
 suite() ->
-    Source = proplists:get_value(source, ?MODULE:module_info(compile)),
-    filename:join([above(filename:dirname(Source)), "native/json/tests/suite/cases.txt"]).
-
-%% The sources may be compiled from a copy of the tree, some folders down.
-above(Dir) ->
-    case filelib:is_dir(filename:join(Dir, "native")) of
-        true -> Dir;
-        false -> above(filename:dirname(Dir))
-    end.
+    filename:join(sockeye_test:root(), "native/json/tests/suite/cases.txt").
 
 unescape(<<"\\x", Hex:2/binary, Rest/binary>>) ->
     <<(binary_to_integer(Hex, 16)), (unescape(Rest))/binary>>;

@@ -13,6 +13,7 @@
 -export([flush/0]).
 -export([quiet/1]).
 -export([down/1]).
+-export([root/0]).
 
 -define(TIMEOUT, 10000).
 
@@ -84,4 +85,15 @@ down(Pid) ->
     Monitor = monitor(process, Pid),
     receive {'DOWN', Monitor, process, Pid, Reason} -> Reason
     after ?TIMEOUT -> error(not_down)
+    end.
+
+%% The folder of this repository, wherever the tests were compiled.
+root() ->
+    Source = proplists:get_value(source, ?MODULE:module_info(compile)),
+    above(filename:dirname(Source)).
+
+above(Dir) ->
+    case filelib:is_dir(filename:join(Dir, "native")) of
+        true -> Dir;
+        false -> above(filename:dirname(Dir))
     end.
