@@ -48,6 +48,8 @@ good() ->
      {idle_timeout, [1, 2147483647, infinity]},
      {ping_interval, [1, 2147483647, infinity]},
      {max_age, [1, 2147483647, infinity]},
+     {deflate, [false, #{server_takeover => true, client_takeover => true, level => 9, mem_level => 1,
+                        server_max_window_bits => 9, client_max_window_bits => 15, threshold => 0}]},
      {control_frames, [true, false]},
      {message_rate, [infinity, #{rate => 1, burst => 2147483647, action => close}]}
      | [{Key, [1, 2147483647]} || Key <- sizes()]].
@@ -73,6 +75,7 @@ bad() ->
      {idle_timeout, [0, -1, 2147483648, 1.0, never]},
      {ping_interval, [0, false]},
      {max_age, [0, "1s"]},
+     {deflate, [yes, [], #{level => 0}, #{unknown => 1}]},
      {control_frames, [1, yes]},
      {message_rate, [0, 10, #{}, #{burst => 1}, #{rate => 0}, #{rate => 1, burst => 2147483648},
                      #{rate => 1, action => drop}, #{rate => 1, per => hour}]},

@@ -37,6 +37,7 @@
 -export([stop/1]).
 -export([drain/2]).
 -export([send/2]).
+-export([send/3]).
 -export([send_message/2]).
 -export([broadcast/2]).
 -export([broadcast_from/2]).
@@ -64,6 +65,7 @@
 -export_type([close_code/0]).
 -export_type([drain_options/0]).
 -export_type([send_error/0]).
+-export_type([send_options/0]).
 -export_type([start_error/0]).
 -export_type([http_answer/0]).
 -export_type([server_info/0]).
@@ -81,12 +83,14 @@
                | {json, Term :: term()}
                | {text, iodata()}
                | {binary, iodata()}
+               | {plain, map() | {json, term()} | {text | binary, iodata()}}
                | {ping, iodata()}
                | {close, close_code(), Reason :: iodata()}.
 %% What can be sent. A map is JSON, and `{json, Term}' is JSON for any term:
 %% maps, lists, binaries (UTF-8), atoms and numbers, where `{json_raw, IoData}'
 %% stands for a value that is encoded already. `{text, _}' must be UTF-8. The
-%% body of a ping has at most 125 bytes.
+%% body of a ping has at most 125 bytes. `{plain, Frame}' is not compressed, whatever the
+%% client agreed to: for what is compressed already, or mixes a secret with what others say.
 
 -type event() :: {open, conn_info()}
                | {json, term()}
@@ -127,6 +131,9 @@
 %% See {@link drain/2}.
 
 -type close_code() :: 1000..4999.
+
+-type send_options() :: #{compress => boolean()}.
+%% `#{compress => false}': each message as if it were `{plain, Frame}'.
 
 -type send_error() :: closed | busy | not_utf8 | {not_json, term()}.
 %% `busy': the queue of this connection is full (option `send_queue_size').
@@ -183,6 +190,7 @@
           max_body_size => pos_integer(),
           max_header_size => 256..1048576,
           max_headers => 8..1024,
+          deflate => boolean() | deflate_options(),
           subprotocols => [binary() | string()]}.
 %% Options of a server.
 %%
@@ -257,15 +265,42 @@
 %% <li>`backlog': of the listening socket, default 1024.</li>
 %% <li>`subprotocols': those the server speaks, default none. The first one in the client's
 %%     list that is among them is taken.</li>
+%% <li>`deflate': compression (permessage-deflate, RFC 7692) for clients that offer it, default
+%%     `false'; `true' or a map, see {@link deflate_options()}.</li>
 %% </ul>
 
 -type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
+
+-type deflate_options() :: #{server_takeover => boolean(), client_takeover => boolean(),
+                             server_max_window_bits => 9..15, client_max_window_bits => 9..15,
+                             level => 1..9, mem_level => 1..9,
+                             threshold => non_neg_integer()}.
+%% How messages are compressed.
+%%
+%% <ul>
+%% <li>`threshold': messages of fewer bytes are sent as they are, default 64. So are those that
+%%     would not be smaller.</li>
+%% <li>`level': from 1, fast, to 9, small; default 2.</li>
+%% <li>`mem_level': from 1, little memory, to 9; default 5.</li>
+%% <li>`server_takeover', `client_takeover': whether messages of that side may refer to earlier
+%%     ones, default `false'. If so, small messages that resemble each other become much
+%%     smaller, and each connection keeps 140 to 500 KiB to compress, 47 KiB to inflate,
+%%     from its first such message on. Without, the threads share what they need, and an
+%%     idle connection takes no more memory than one without compression. A client that
+%%     offers `server_no_context_takeover' gets it.</li>
+%% <li>`server_max_window_bits', `client_max_window_bits': how far back a message may refer, 2 to
+%%     this power bytes, default 15. The client's window is bounded only where it offers that;
+%%     where it does not, it may not keep it either.</li>
+%% </ul>
+%%
+%% `max_message_size' bounds what comes in once it is inflated, while it is being inflated.
 
 -type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(),
                          name := atom(), handler := handler(),
                          connections := non_neg_integer(), atom() => term()}.
 %% `frames_in', `frames_out', `bytes_in' and `bytes_out' count since the start;
-%% `dropped' counts frames of broadcasts that met a full queue.
+%% `dropped' counts frames of broadcasts that met a full queue, `bytes_saved' what compression
+%% has kept from being written.
 
 -type endpoint() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.
 %% An address and a port, or the name of a Unix socket: a path, a zero byte and
@@ -274,7 +309,7 @@
 -type conn_info() :: #{peer := endpoint(), local := endpoint(), path := binary(),
                        atom() => term()}.
 %% Also `query', `tls' (`undefined' without), `http_version', a pair such as
-%% `{1, 1}', `subprotocol' (`undefined' if none), `age' in milliseconds,
+%% `{1, 1}', `subprotocol' (`undefined' if none), `deflate', whether messages may be compressed, `age' in milliseconds,
 %% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
 %% those that were read and wait for credits or room. The map of the event `open'
 %% has no counters yet, but `headers': names in lower case, values as they came.
@@ -449,6 +484,16 @@ send(Conn, Frames) ->
         dirty -> sockeye_nif:send_dirty(Conn, Frames);
         Result -> Result
     end.
+
+%% @doc The same, with options for these frames.
+%%
+%% ```
+%% 1> sockeye:send(Conn, {binary, Jpeg}, #{compress => false}).
+%% ok
+%% '''
+-spec send(conn(), frame() | [frame()], send_options()) -> ok | {error, send_error()}.
+send(Conn, Frames, Options) ->
+    send(Conn, sockeye_deflate:frames(Frames, Options)).
 
 %% @doc Sends a frame to every client of a server.
 %%

@@ -90,6 +90,9 @@
 
 -type command() :: {reply, sockeye:frame() | [sockeye:frame()]}
                  | {send, sockeye:conn(), sockeye:frame() | [sockeye:frame()]}
+                 | {reply, sockeye:frame() | [sockeye:frame()], sockeye:send_options()}
+                 | {send, sockeye:conn(), sockeye:frame() | [sockeye:frame()],
+                    sockeye:send_options()}
                  | {broadcast, sockeye:frame()}
                  | {broadcast_from, sockeye:frame()}
                  | {active, sockeye:active()}

@@ -55,6 +55,7 @@ defaults() ->
       max_header_size => 16384,
       max_headers => 100,
       max_body_size => ?MIB,
+      deflate => false,
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
@@ -141,6 +142,7 @@ check(control_frames, V) -> is_boolean(V) orelse "a boolean";
 check(max_age, V) -> time(V);
 check(max_connections, infinity) -> true;
 check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";
+check(deflate, V) -> sockeye_deflate:check(V);
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
 check(accept_timeout, V) -> positive(V);

@@ -305,6 +305,10 @@ commands([{reply, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
     commands(Rest, Conn, push(Frame, Conn, Acc), Old, S);
 commands([{send, To, Frame} | Rest], Conn, Acc, Old, S) ->
     commands(Rest, Conn, push(Frame, To, Acc), Old, S);
+commands([{reply, Frame, Options} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
+    commands(Rest, Conn, push(sockeye_deflate:frames(Frame, Options), Conn, Acc), Old, S);
+commands([{send, To, Frame, Options} | Rest], Conn, Acc, Old, S) ->
+    commands(Rest, Conn, push(sockeye_deflate:frames(Frame, Options), To, Acc), Old, S);
 commands([{broadcast, Frame} | Rest], Conn, Acc, Old, S) ->
     flush(Acc, false, S),
     broadcast(Frame, none, S),

@@ -1,5 +1,6 @@
 //! Events on their way to a receiver: small payloads side by side in one arena.
 
+use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::Request;
 
 use crate::front::ask::Luggage;
@@ -21,6 +22,8 @@ pub struct OpenInfo {
     pub request: Request,
     /// The subprotocol that was agreed on.
     pub subprotocol: Option<Box<str>>,
+    /// What was agreed on for compression.
+    pub deflate: Option<Params>,
     /// What was decided to go to its receiver.
     pub luggage: Option<Luggage>,
     /// The inbox that was asked for a process; 0 for none.

@@ -121,7 +121,7 @@ pub struct ServerConfig {
     pub accept_timeout: Duration,
     /// For a client: where it connects. None for a server.
     pub dial: Option<Arc<Dial>>,
-    /// The caller's own; [`crate::Engine::reserve`] gives it back.
+    /// The caller's own, 0 to 15; [`crate::Engine::home_of`] gives it back.
     pub tag: u8,
 }
 

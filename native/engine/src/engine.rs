@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::bind;
+use crate::compression::{Broadcast, Compression, Home};
 use crate::config::{EngineConfig, ServerConfig};
 use crate::front::visitor::Peer;
 use crate::handle::{Handle, Parts};
@@ -282,10 +283,14 @@ impl Engine {
         Ok(())
     }
 
-    /// The server of a connection and its tag.
-    pub fn server_of(&self, conn: ConnId) -> Option<(u32, u8)> {
+    /// What is known of a connection by its id alone.
+    pub fn home_of(&self, conn: ConnId) -> Option<Home> {
         let label = self.shard_of(conn)?.slots.server(conn)?;
-        Some((label & MAX_SERVER, (label >> 24) as u8))
+        Some(Home {
+            server: label & MAX_SERVER,
+            tag: (label >> 24) as u8 & 0x0f,
+            compression: Compression::from_bits((label >> 28) as u8),
+        })
     }
 
     /// The server with this number.
@@ -367,20 +372,18 @@ impl Engine {
     pub fn fan_out(
         &self,
         server: &Arc<Server>,
-        frame: Vec<u8>,
+        frame: &Broadcast,
         except: Option<ConnId>,
     ) -> Result<(), SendError> {
-        // Parts of a queue are counted in 32 bits.
-        if u32::try_from(frame.len()).is_err() {
+        if frame.is_too_long() {
             return Err(SendError::Busy);
         }
-        let frame = Arc::new(frame);
         if server.is_stopping() {
             return Err(SendError::Closed);
         }
         let mut refused = false;
         for shard in self.shards.iter() {
-            refused |= !shard.fan_out(server, &frame, except);
+            refused |= !shard.fan_out(server, frame, except);
         }
         if refused {
             Err(SendError::Busy)

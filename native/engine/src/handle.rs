@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::Notify;
 
+use crate::compression::Broadcast;
 use crate::id::ConnId;
 use crate::op::{Control, Op};
 use crate::server::Server;
@@ -74,7 +75,7 @@ impl Handle {
     pub(crate) fn fan_out(
         &self,
         server: &Arc<Server>,
-        frame: &Arc<Vec<u8>>,
+        frame: &Broadcast,
         except: Option<ConnId>,
     ) -> bool {
         let len = frame.len();

@@ -12,6 +12,7 @@ pub mod active;
 mod appointments;
 pub mod batch;
 mod bind;
+pub mod compression;
 pub mod config;
 mod conn;
 mod deliver;
@@ -37,6 +38,7 @@ mod transport;
 mod turn;
 
 pub use active::Active;
+pub use compression::{Broadcast, Compression, Home};
 pub use config::{Address, EngineConfig, Mode, ServerConfig};
 pub use dial::error::{DialError, Refused};
 pub use dial::url::{Host, Place, Url};

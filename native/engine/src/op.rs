@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::active::SetActive;
+use crate::compression::Broadcast;
 use crate::front::Arrival;
 use crate::front::visitor::Visitor;
 use crate::host::Owner;
@@ -39,6 +40,8 @@ pub struct Frames {
 pub enum Part {
     /// Write these bytes: so many whole frames.
     Write(Range<u32>, u32),
+    /// The same, and compress none of them.
+    Plain(Range<u32>, u32),
     /// Start the close handshake.
     Close(u16, Box<str>),
     /// Close without waiting for the peer: it, or its handler, broke the rules.
@@ -62,6 +65,11 @@ impl Frames {
         }
         self.parts.push((conn, Part::Write(range, 1)));
     }
+
+    /// Adds a frame that is not to be compressed.
+    pub fn write_plain(&mut self, conn: ConnId, range: Range<u32>) {
+        self.parts.push((conn, Part::Plain(range, 1)));
+    }
 }
 
 /// Receives what is known of a connection; nothing if it is gone.
@@ -75,7 +83,7 @@ pub(crate) enum Op {
     Frames(Frames),
     Fanout {
         server: Arc<Server>,
-        frame: Arc<Vec<u8>>,
+        frame: Broadcast,
         except: Option<ConnId>,
     },
     Owner {
@@ -142,4 +150,6 @@ pub struct ConnStats {
     pub frames_in: u64,
     /// The credits.
     pub active: crate::Active,
+    /// Whether messages may be compressed.
+    pub deflate: bool,
 }

@@ -30,7 +30,7 @@ impl Part {
         Part { buffer, start, end }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer
             .get(self.start as usize..self.end as usize)
             .unwrap_or_default()

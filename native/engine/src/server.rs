@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::AbortHandle;
 
+use crate::compression::Compression;
 use crate::config::{Mode, ServerConfig};
 use crate::conn::Times;
 use crate::dialling::Calls;
@@ -61,6 +62,9 @@ pub(crate) struct Counters {
     pub(crate) bytes_out: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) requests: AtomicU64,
+    /// Connections for which anybody may compress.
+    pub(crate) sharing: AtomicUsize,
+    pub(crate) saved: AtomicU64,
 }
 
 /// The counters of a server at one moment. All count from the start of the server.
@@ -84,6 +88,8 @@ pub struct ServerStats {
     pub dropped: u64,
     /// Ordinary HTTP requests.
     pub requests: u64,
+    /// Bytes that compression has kept from being written.
+    pub saved: u64,
 }
 
 /// What is counted for an accepted socket until it is a connection. Dropped, it is given back.
@@ -162,9 +168,11 @@ impl Server {
         self.serial
     }
 
-    /// What the slot table keeps for each connection: the number and the caller's tag.
-    pub(crate) fn label(&self) -> u32 {
-        (u32::from(self.config.tag) << 24) | self.number
+    /// What the slot table keeps for each connection: the number, the caller's tag,
+    /// and how the connection is compressed for.
+    pub(crate) fn label(&self, compression: Compression) -> u32 {
+        let tag = (self.config.tag & 0x0f) | (compression.to_bits() << 4);
+        (u32::from(tag) << 24) | self.number
     }
 
     /// The counters.
@@ -181,6 +189,7 @@ impl Server {
             bytes_out: read(&c.bytes_out),
             dropped: read(&c.dropped),
             requests: read(&c.requests),
+            saved: read(&c.saved),
         }
     }
 

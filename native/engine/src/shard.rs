@@ -9,10 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
+use sockeye_protocol::deflate::Codecs;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::appointments::{self, Appointments};
+use crate::compression::Compression;
 use crate::config::Mode;
 use crate::conn::{Conn, Task};
 use crate::deliver::{Route, Staging};
@@ -47,6 +49,7 @@ pub(crate) struct Shard {
     pub(crate) all: Arc<[Arc<Handle>]>,
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     pub(crate) scratch: RefCell<Vec<u8>>,
+    pub(crate) codecs: RefCell<Codecs>,
     pub(crate) ops: Receiver<Op>,
     pub(crate) controls: Receiver<Control>,
     pub(crate) lists: Lists,
@@ -79,6 +82,7 @@ impl Shard {
             all,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
             scratch: RefCell::default(),
+            codecs: RefCell::default(),
             ops: parts.ops,
             controls: parts.controls,
             lists: Lists::default(),
@@ -160,7 +164,7 @@ impl Shard {
         let slot = slot.unwrap_or_else(|| self.conns.borrow().len() as u32);
         let own = opened.options.send_queue_size;
         let limit = own.unwrap_or(seat.server.config.send_queue_size);
-        let label = seat.server.label();
+        let label = seat.server.label(Compression::of(opened.info.deflate));
         let id = self
             .handle
             .slots
@@ -184,6 +188,9 @@ impl Shard {
             members.push(conn.clone());
         }
         server.counters.open.fetch_add(1, Ordering::Relaxed);
+        if matches!(conn.compression, Compression::Shared(_)) {
+            server.counters.sharing.fetch_add(1, Ordering::Relaxed);
+        }
         crate::server::bump(&server.counters.accepted, 1);
         conn.begin(self);
         self.route(&conn);
@@ -370,6 +377,9 @@ impl Shard {
     pub(crate) fn forget(&self, conn: &Rc<Conn>) {
         self.handle.slots.close(conn.id);
         conn.server.counters.open.fetch_sub(1, Ordering::Relaxed);
+        if matches!(conn.compression, Compression::Shared(_)) {
+            conn.server.counters.sharing.fetch_sub(1, Ordering::Relaxed);
+        }
         let mut members = self.members.borrow_mut();
         let serial = conn.server.serial();
         if let Some(list) = members.get_mut(&serial) {

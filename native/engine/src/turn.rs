@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::conn::Conn;
 use crate::host::Delivery;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
@@ -223,10 +222,11 @@ impl Shard {
         for (id, part) in parts {
             let Some(conn) = self.conn(id) else { continue };
             match part {
-                Part::Write(range, frames) => {
+                Part::Write(ref range, frames) | Part::Plain(ref range, frames) => {
                     bump(&conn.server.counters.frames_out, frames.into());
+                    let compress = matches!(part, Part::Write(..));
                     let part = outbox::Part::new(buffer.clone(), range.start, range.end);
-                    conn.send(self, part);
+                    conn.send(self, part, compress);
                 }
                 Part::Close(code, reason) => conn.close(self, code, &reason),
                 Part::Fail(code, reason) => conn.fail(self, code, &reason),
@@ -234,26 +234,5 @@ impl Shard {
                 Part::Options(options) => conn.set_options(self, &options),
             }
         }
-    }
-
-    fn fan_out(self: &Rc<Self>, server: &Server, frame: &Arc<Vec<u8>>, except: Option<ConnId>) {
-        let (mut sent, mut dropped) = (0, 0);
-        let len = frame.len();
-        let copy = |conn: &Rc<Conn>| {
-            if Some(conn.id) == except {
-                return;
-            }
-            match self.handle.slots.reserve_earlier(conn.id, len) {
-                Ok(()) => {
-                    conn.send(self, outbox::Part::new(frame.clone(), 0, len as u32));
-                    sent += 1;
-                }
-                Err(crate::SendError::Busy) => dropped += 1,
-                Err(crate::SendError::Closed) => {}
-            }
-        };
-        self.with_members(server, |members| members.iter().for_each(copy));
-        bump(&server.counters.frames_out, sent);
-        bump(&server.counters.dropped, dropped);
     }
 }

@@ -15,6 +15,7 @@ rustler::atoms! {
     shards, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
     bytes_out, dropped, memory, reason, message,
     sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event,
+    plain, bytes_saved,
     accept_error, panic,
     sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,
     any, origins, paths, max_header_size, max_headers,

@@ -15,6 +15,7 @@ use sockeye_protocol::handshake::{Origins, Paths};
 
 use crate::atoms;
 use crate::decode::{JsonOptions, KeyMode};
+use crate::deflate;
 use crate::events::Format;
 use crate::outbound::tag_of;
 use crate::owner::OwnerSpec;
@@ -144,6 +145,7 @@ impl Settings {
         engine.max_body_size = get(map, atoms::max_body_size())?;
         engine.asks = get(map, atoms::asks())?;
         engine.accept_timeout = millis(map, atoms::accept_timeout())?;
+        engine.deflate = deflate::policy(get(map, atoms::deflate())?)?;
         engine.tag = tag_of(null);
         let json = JsonOptions {
             null,

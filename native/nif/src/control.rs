@@ -172,6 +172,7 @@ fn server_info(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
         (atoms::bytes_out(), stats.bytes_out),
         (atoms::dropped(), stats.dropped),
         (atoms::requests(), stats.requests),
+        (atoms::bytes_saved(), stats.saved),
     ];
     Ok(b.term(
         env,
@@ -296,6 +297,7 @@ fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
         (b.atom(atoms::held()), b.integer(stats.held as u64)),
         (b.atom(atoms::frames_in()), b.integer(stats.frames_in)),
         (b.atom(atoms::active()), active),
+        (b.atom(atoms::deflate()), b.boolean(stats.deflate)),
     ]);
     map(b, &pairs)
 }
@@ -316,9 +318,9 @@ fn connections<'a>(env: Env<'a>, server: u32, reference: Reference<'a>) -> NifRe
 #[rustler::nif]
 fn conn_server<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
-    let found = running::with_engine(|engine| engine.and_then(|e| e.server_of(conn)));
+    let found = running::with_engine(|engine| engine.and_then(|e| e.home_of(conn)));
     Ok(match found {
-        Some((server, _)) => (atoms::ok(), server).encode(env),
+        Some(home) => (atoms::ok(), home.server).encode(env),
         None => (atoms::error(), atoms::closed()).encode(env),
     })
 }

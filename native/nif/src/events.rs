@@ -163,6 +163,7 @@ fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
             b.atom(atoms::subprotocol()),
             subprotocol(b, info.subprotocol.as_deref()),
         ),
+        (b.atom(atoms::deflate()), b.boolean(info.deflate.is_some())),
         (b.atom(atoms::headers()), headers(b, info)),
     ]);
     let kept = info

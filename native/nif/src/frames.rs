@@ -18,6 +18,8 @@ use crate::terms::Builder;
 pub(crate) const NORMAL_PAYLOAD: usize = 256 * 1024;
 /// JSON text beyond this size is no work for a normal scheduler: it is made, not copied.
 pub(crate) const NORMAL_JSON: usize = 64 * 1024;
+/// A payload beyond this size is not compressed on a normal scheduler: level 9 takes 0.3 ms for it.
+pub(crate) const NORMAL_DEFLATE: usize = 16 * 1024;
 /// The payload of a control frame.
 const CONTROL: usize = 125;
 /// The reason in a close frame.
@@ -27,6 +29,8 @@ const REASON: usize = 123;
 pub(crate) enum Asked {
     /// A frame has been appended.
     Frame,
+    /// A frame that is not to be compressed has been appended.
+    Plain,
     Close(u16, Box<str>),
     Active(SetActive),
 }
@@ -46,6 +50,8 @@ pub(crate) enum Refused {
 pub(crate) struct Bounds {
     pub(crate) json: usize,
     pub(crate) payload: usize,
+    /// Of what is compressed.
+    pub(crate) deflate: usize,
 }
 
 impl Bounds {
@@ -53,11 +59,13 @@ impl Bounds {
     pub(crate) const NORMAL: Bounds = Bounds {
         json: NORMAL_JSON,
         payload: NORMAL_PAYLOAD,
+        deflate: NORMAL_DEFLATE,
     };
     /// On a dirty one.
     pub(crate) const DIRTY: Bounds = Bounds {
         json: usize::MAX,
         payload: usize::MAX,
+        deflate: usize::MAX,
     };
 }
 
@@ -89,6 +97,16 @@ pub(crate) fn append(
                 payload(b, *value, Op::Pong, dialect.role, CONTROL, out)
             } else if tag == atoms::active().as_c_arg() {
                 Ok(Asked::Active(set_active(b, *value).ok_or(Refused::BadArg)?))
+            } else if tag == atoms::plain().as_c_arg() {
+                let start = out.len();
+                let asked = append(b, *value, dialect, bounds, out)?;
+                // A control frame is never compressed anyhow.
+                let control = out.get(start).is_none_or(|first| first & 0x08 != 0);
+                if control || !matches!(asked, Asked::Frame) {
+                    out.truncate(start);
+                    return Err(Refused::BadArg);
+                }
+                Ok(Asked::Plain)
             } else {
                 Err(Refused::BadArg)
             }

@@ -4,6 +4,7 @@
 //! - [`control`]: the calls that start and stop things.
 //! - [`inbound`]: events out of an inbox, as terms of the process that asks.
 //! - [`outbound`]: frames out of terms, handed to the shards.
+//! - [`squeeze`]: what the caller compresses.
 //! - [`owner`]: events as messages to a plain process.
 //! - [`encode`], [`decode`]: JSON and terms; [`json`]: the same with no server.
 //! - [`codec`]: handshakes and frames, for people who own the socket.
@@ -28,6 +29,7 @@ mod owner;
 mod process;
 mod relay;
 mod running;
+mod squeeze;
 mod terms;
 mod watch;
 

@@ -16,6 +16,7 @@ use sockeye_protocol::Role;
 use crate::atoms;
 use crate::frames::{self, Asked, Bounds, Refused};
 use crate::running::{self, with_engine};
+use crate::squeeze::{self, Squeeze};
 use crate::terms::Builder;
 
 /// Bytes that one call on a normal scheduler encodes before it lets others run.
@@ -25,8 +26,8 @@ const DIRTY_SLICE: usize = 16 << 20;
 /// Frames that one such call on a normal scheduler takes.
 const SLICE_FRAMES: usize = 1024;
 
-/// Set in the tag of a client, whose frames are masked.
-pub(crate) const CLIENT_TAG: u8 = 0x80;
+/// Set in the tag of a client, whose frames are masked. The engine keeps four bits.
+pub(crate) const CLIENT_TAG: u8 = 0x08;
 
 /// What the tag of a server says of null.
 pub(crate) fn tag_of(null: Null) -> u8 {
@@ -68,9 +69,47 @@ struct Outgoing<'e> {
     engine: &'e Arc<Engine>,
     shards: Vec<Frames>,
     bytes: usize,
-    /// The last connection, its term, and how its frames are written: those of one connection
-    /// mostly come together.
-    last: Option<(ErlNifTerm, ConnId, Dialect)>,
+    /// The last connection and its term: frames of one connection mostly come together.
+    last: Option<(ErlNifTerm, Receiver)>,
+}
+
+/// A connection that frames go to.
+struct Receiver {
+    conn: ConnId,
+    /// How its frames are written.
+    dialect: Dialect,
+    /// How it is compressed for, if that is for us to do.
+    squeeze: Option<Squeeze>,
+}
+
+impl Receiver {
+    fn of(engine: &Engine, conn: ConnId) -> Result<Self, Failure> {
+        let home = engine
+            .home_of(conn)
+            .ok_or(Failure::Send(SendError::Closed))?;
+        Ok(Receiver {
+            conn,
+            dialect: Dialect::of(home.tag),
+            squeeze: Squeeze::of(engine, home),
+        })
+    }
+
+    /// Appends a frame, or says what else the term asks for. Gives what the work is worth in bytes, too.
+    fn append(
+        &self,
+        b: Builder,
+        frame: ErlNifTerm,
+        bounds: Bounds,
+        out: &mut Vec<u8>,
+    ) -> Result<(Asked, usize), Failure> {
+        let start = out.len();
+        let asked = frames::append(b, frame, self.dialect, bounds, out)?;
+        let worth = match (&asked, &self.squeeze) {
+            (Asked::Frame, Some(squeeze)) => squeeze.last(out, start, bounds)?,
+            _ => 0,
+        };
+        Ok((asked, worth + out.len() - start))
+    }
 }
 
 impl<'e> Outgoing<'e> {
@@ -85,26 +124,13 @@ impl<'e> Outgoing<'e> {
         }
     }
 
-    fn frames(&mut self, conn: ConnId) -> Result<&mut Frames, Failure> {
-        let frames = self
-            .shards
-            .get_mut(conn.shard())
-            .ok_or(Failure::Send(SendError::Closed))?;
-        if frames.bytes.capacity() == 0 {
-            frames.bytes.reserve(EXPECTED.get());
+    /// The receiver that a term names, if it is not the last one.
+    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(), Failure> {
+        if !matches!(self.last, Some((last, _)) if last == term) {
+            let conn = b.as_conn(term).ok_or(Failure::BadArg)?;
+            self.last = Some((term, Receiver::of(self.engine, conn)?));
         }
-        Ok(frames)
-    }
-
-    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(ConnId, Dialect), Failure> {
-        let conn = b.as_conn(term).ok_or(Failure::BadArg)?;
-        let (_, tag) = self
-            .engine
-            .server_of(conn)
-            .ok_or(Failure::Send(SendError::Closed))?;
-        let dialect = Dialect::of(tag);
-        self.last = Some((term, conn, dialect));
-        Ok((conn, dialect))
+        Ok(())
     }
 
     /// Adds one frame. On failure nothing is added.
@@ -116,14 +142,22 @@ impl<'e> Outgoing<'e> {
         bounds: Bounds,
     ) -> Result<(), Failure> {
         let engine = self.engine;
-        let (conn, dialect) = match self.last {
-            Some((term, conn, dialect)) if term == conn_term => (conn, dialect),
-            _ => self.look_up(b, conn_term)?,
+        self.look_up(b, conn_term)?;
+        let closed = Failure::Send(SendError::Closed);
+        let Some((_, receiver)) = &self.last else {
+            return Err(closed);
         };
-        let out = self.frames(conn)?;
+        let conn = receiver.conn;
+        let Some(out) = self.shards.get_mut(conn.shard()) else {
+            return Err(closed);
+        };
+        if out.bytes.capacity() == 0 {
+            out.bytes.reserve(EXPECTED.get());
+        }
         let start = out.bytes.len();
-        match frames::append(b, frame, dialect, bounds, &mut out.bytes)? {
-            Asked::Frame => {
+        let (asked, worth) = receiver.append(b, frame, bounds, &mut out.bytes)?;
+        match asked {
+            Asked::Frame | Asked::Plain => {
                 let Some((range, len)) = range(start, out.bytes.len()) else {
                     out.bytes.truncate(start);
                     return Err(Failure::BadArg);
@@ -132,8 +166,12 @@ impl<'e> Outgoing<'e> {
                     out.bytes.truncate(start);
                     return Err(Failure::Send(e));
                 }
-                out.write(conn, range);
-                self.bytes += len;
+                if matches!(asked, Asked::Plain) {
+                    out.write_plain(conn, range);
+                } else {
+                    out.write(conn, range);
+                }
+                self.bytes += worth;
             }
             Asked::Close(code, reason) => {
                 if !engine.set_closing(conn) {
@@ -176,7 +214,7 @@ fn range(start: usize, end: usize) -> Option<(Range<u32>, usize)> {
 fn take_back(engine: &Engine, frames: &Frames) {
     for (conn, part) in &frames.parts {
         match part {
-            Part::Write(range, _) => {
+            Part::Write(range, _) | Part::Plain(range, _) => {
                 engine.unreserve(*conn, (range.end - range.start) as usize);
             }
             Part::Close(..) => engine.reopen(*conn),
@@ -342,21 +380,26 @@ fn send_all_or_none(
     list: ErlNifTerm,
     bounds: Bounds,
 ) -> Result<usize, Failure> {
-    let (_, tag) = engine
-        .server_of(conn)
-        .ok_or(Failure::Send(SendError::Closed))?;
+    let receiver = Receiver::of(engine, conn)?;
+    let mut work = 0;
     let mut frames = Frames::default();
     let mut parts = Vec::new();
     let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), Failure> {
         let start = frames.bytes.len();
-        match frames::append(b, frame, Dialect::of(tag), bounds, &mut frames.bytes)? {
-            Asked::Frame => {
+        let (asked, worth) = receiver.append(b, frame, bounds, &mut frames.bytes)?;
+        work += worth;
+        match asked {
+            Asked::Frame | Asked::Plain => {
                 let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
-                frames.write(conn, range);
+                if matches!(asked, Asked::Plain) {
+                    frames.write_plain(conn, range);
+                } else {
+                    frames.write(conn, range);
+                }
             }
             other => parts.push(other),
         }
-        let large = frames.bytes.len() > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
+        let large = work > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
         if large && bounds.json != usize::MAX {
             Err(Failure::Dirty)
         } else {
@@ -383,7 +426,7 @@ fn send_all_or_none(
     let mut closes = false;
     for part in parts {
         match part {
-            Asked::Frame => {}
+            Asked::Frame | Asked::Plain => {}
             Asked::Close(code, reason) => {
                 closes = true;
                 frames.parts.push((conn, Part::Close(code, reason)));
@@ -402,7 +445,7 @@ fn send_all_or_none(
         }
         Failure::Send(SendError::Busy)
     })?;
-    Ok(len)
+    Ok(work)
 }
 
 #[rustler::nif]
@@ -443,14 +486,21 @@ fn fan_out<'a>(
     };
     let mut bytes = Vec::with_capacity(256);
     let dialect = Dialect::of(server.config.tag);
-    match frames::append(b, frame.as_c_arg(), dialect, bounds, &mut bytes) {
-        Ok(Asked::Frame) if range(0, bytes.len()).is_some() => {}
-        Ok(Asked::Frame) => return Err(Error::BadArg),
+    let plain = match frames::append(b, frame.as_c_arg(), dialect, bounds, &mut bytes) {
+        Ok(Asked::Frame) => false,
+        Ok(Asked::Plain) => true,
         Ok(Asked::Close(..) | Asked::Active(_)) => return Err(Error::BadArg),
         Err(refused) => return refuse(env, b, refused.into()),
+    };
+    if range(0, bytes.len()).is_none() {
+        return Err(Error::BadArg);
     }
     charge(env, bytes.len(), 0);
-    match engine.fan_out(&server, bytes, except) {
+    let bytes = match squeeze::broadcast(&server, bytes, plain, bounds) {
+        Ok(broadcast) => broadcast,
+        Err(refused) => return refuse(env, b, refused.into()),
+    };
+    match engine.fan_out(&server, &bytes, except) {
         Ok(()) => Ok(atoms::ok().encode(env)),
         Err(e) => refuse(env, b, Failure::Send(e)),
     }

@@ -308,8 +308,8 @@ pub(crate) fn give(
 ) -> Result<(), sockeye_engine::SendError> {
     use sockeye_engine::SendError::Closed;
     let engine = running::engine().ok_or(Closed)?;
-    let (number, _) = engine.server_of(conn).ok_or(Closed)?;
-    let host = watch::host(number).ok_or(Closed)?;
+    let home = engine.home_of(conn).ok_or(Closed)?;
+    let host = watch::host(home.server).ok_or(Closed)?;
     let owner = host.owner_for(Some(env), pid).ok_or(Closed)?;
     let key = owner.key();
     engine.set_owner(conn, owner)?;

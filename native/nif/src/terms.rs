@@ -26,6 +26,14 @@ impl Builder {
         }
     }
 
+    pub(crate) fn boolean(self, value: bool) -> ErlNifTerm {
+        self.atom(if value {
+            crate::atoms::true_()
+        } else {
+            crate::atoms::false_()
+        })
+    }
+
     pub(crate) fn atom(self, atom: Atom) -> ErlNifTerm {
         atom.as_c_arg()
     }

@@ -105,6 +105,7 @@ fn with_connection<F: Future<Output = ()>>(
             visitor: Visitor::new(peer.clone(), peer),
             request,
             subprotocol: None,
+            deflate: None,
             luggage: None,
             acceptor: 0,
         });

@@ -2,12 +2,14 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use sockeye_protocol::{By, CloseReason, Progress};
+use sockeye_protocol::{By, CloseReason, Progress, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Conn, Phase, State};
+use crate::compression::Compression;
 use crate::deliver::{Delivery, Held, Route};
 use crate::outbox::Part;
 use crate::server::bump;
@@ -25,12 +27,31 @@ const OWED: usize = 64 * 1024;
 
 impl Conn {
     /// Queues a part of a buffer. Its bytes have been counted in the slot.
-    pub(crate) fn send(self: &Rc<Self>, shard: &Shard, part: Part) {
+    ///
+    /// The messages in it that are not compressed yet are now, if they may be and nobody else can.
+    pub(crate) fn send(self: &Rc<Self>, shard: &Shard, part: Part, compress: bool) {
         let mut state = self.state.borrow_mut();
         if state.session.is_open() {
+            let part = if compress && self.compression == Compression::Own {
+                self.compress(shard, &mut state.session, &part)
+            } else {
+                part
+            };
             state.outbox.push(part);
             self.soil(shard, &mut state);
         }
+    }
+
+    fn compress(&self, shard: &Shard, session: &mut Session, part: &Part) -> Part {
+        let mut codecs = shard.codecs.borrow_mut();
+        let mut out = Vec::with_capacity(part.bytes().len() / 2);
+        session.encode_frames(part.bytes(), &self.server.tuning(), &mut codecs, &mut out);
+        let saved = part.bytes().len().saturating_sub(out.len());
+        shard.handle.slots.release(self.id, saved);
+        self.server.saved(saved);
+        // Never longer than it was, and that has been counted in 32 bits.
+        let len = out.len() as u32;
+        Part::new(Arc::new(out), 0, len)
     }
 
     /// Writes what is queued, as much as the socket takes.
@@ -72,7 +93,10 @@ impl Conn {
         let mut delivery = Delivery::new(self.id, route, held, active, share)
             .with_control(control, beat)
             .with_pace(pace.as_deref_mut());
-        let mut progress = session.receive(input, limits, &mut out, &mut delivery);
+        let mut codecs = shard.codecs.borrow_mut();
+        let mut progress =
+            session.receive_with(input, limits, &mut codecs, &mut out, &mut delivery);
+        drop(codecs);
         let outcome = delivery.finish();
         if pace.as_ref().is_some_and(|pace| pace.is_exceeded()) {
             session.fail(1008, "too many messages", &mut out);

@@ -20,6 +20,7 @@ use sockeye_protocol::Session;
 
 use crate::active::Active;
 use crate::batch::OpenInfo;
+use crate::compression::Compression;
 use crate::deliver::{Held, Route};
 use crate::front::Opened;
 use crate::front::visitor::Visitor;
@@ -50,6 +51,8 @@ pub(crate) struct Conn {
     pub(crate) server: Arc<Server>,
     /// Its place in the shard's list of the server's connections.
     pub(crate) member: Cell<u32>,
+    /// How what goes out to it is compressed.
+    pub(crate) compression: Compression,
     meta: Box<Meta>,
     state: RefCell<State>,
 }
@@ -124,6 +127,7 @@ impl Conn {
         let conn = Rc::new(Conn {
             id,
             member: Cell::new(0),
+            compression: Compression::of(info.deflate),
             meta: Box::new(Meta {
                 visitor: info.visitor.clone(),
                 path: info.request.path().into(),
@@ -133,7 +137,7 @@ impl Conn {
             }),
             state: RefCell::new(State {
                 stream: Some(transport),
-                session: Session::new(server.config.role()),
+                session: Session::with_deflate(server.config.role(), info.deflate),
                 outbox: Outbox::default(),
                 route: Route::None,
                 held: None,
@@ -207,6 +211,7 @@ impl Conn {
             held: state.held_cost(),
             frames_in: state.frames_in,
             active: state.active,
+            deflate: state.session.deflate().is_some(),
         }
     }
 }

@@ -58,6 +58,7 @@ pub(crate) async fn upgrade(
         visitor,
         request: Request::answered(&url.target, accepted.headers),
         subprotocol: accepted.subprotocol.map(String::into_boxed_str),
+        deflate: accepted.deflate,
         acceptor: 0,
         luggage: None,
     });

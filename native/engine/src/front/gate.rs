@@ -29,6 +29,7 @@ impl Admission {
             visitor,
             request,
             subprotocol,
+            deflate: self.upgrade.deflate,
             luggage,
             acceptor: 0,
         });

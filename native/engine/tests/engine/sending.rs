@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye_engine::{ConnId, Mode, SendError, ServerConfig};
+use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ServerConfig};
 use sockeye_protocol::frame::{self, Op};
 
 use crate::support::*;
@@ -115,7 +115,8 @@ fn who_stays_full_is_closed_and_others_are_not() {
 fn fan_out(world: &World, text: &str, except: Option<ConnId>) -> Result<(), SendError> {
     let mut bytes = Vec::new();
     frame::write(&mut bytes, Op::Text, text.as_bytes(), None);
-    world.engine.fan_out(&world.server, bytes, except)
+    let frame = Broadcast::plain(bytes);
+    world.engine.fan_out(&world.server, &frame, except)
 }
 
 #[test]
