@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use sockeye_protocol::Role;
 use sockeye_protocol::deflate::{Codecs, Params, Tuning};
 use sockeye_protocol::frame;
 
@@ -33,11 +34,16 @@ const WINDOW_BASE: u8 = 8;
 const OWN: u8 = 8;
 
 impl Compression {
-    pub(crate) fn of(params: Option<Params>) -> Self {
-        match params {
-            None => Compression::None,
-            Some(params) if params.server_takeover => Compression::Own,
-            Some(params) => Compression::Shared(params.server_max_window_bits),
+    pub(crate) fn of(params: Option<Params>, role: Role) -> Self {
+        let (keeps_window, window) = match (params, role) {
+            (None, _) => return Compression::None,
+            (Some(params), Role::Server) => (params.server_takeover, params.server_max_window_bits),
+            (Some(params), Role::Client) => (params.client_takeover, params.client_max_window_bits),
+        };
+        if keeps_window {
+            Compression::Own
+        } else {
+            Compression::Shared(window)
         }
     }
 

@@ -164,7 +164,10 @@ impl Shard {
         let slot = slot.unwrap_or_else(|| self.conns.borrow().len() as u32);
         let own = opened.options.send_queue_size;
         let limit = own.unwrap_or(seat.server.config.send_queue_size);
-        let label = seat.server.label(Compression::of(opened.info.deflate));
+        let label = seat.server.label(Compression::of(
+            opened.info.deflate,
+            seat.server.config.role(),
+        ));
         let id = self
             .handle
             .slots

@@ -11,7 +11,7 @@ use rustler::{Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::op::Part;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 use sockeye_json::Null;
-use sockeye_protocol::Role;
+use sockeye_protocol::{Role, frame};
 
 use crate::atoms;
 use crate::frames::{self, Asked, Bounds, Refused};
@@ -103,11 +103,22 @@ impl Receiver {
         out: &mut Vec<u8>,
     ) -> Result<(Asked, usize), Failure> {
         let start = out.len();
-        let asked = frames::append(b, frame, self.dialect, bounds, out)?;
-        let worth = match (&asked, &self.squeeze) {
-            (Asked::Frame, Some(squeeze)) => squeeze.last(out, start, bounds)?,
+        let Some(squeeze) = &self.squeeze else {
+            let asked = frames::append(b, frame, self.dialect, bounds, out)?;
+            return Ok((asked, out.len() - start));
+        };
+        let unmasked = Dialect {
+            role: Role::Server,
+            ..self.dialect
+        };
+        let asked = frames::append(b, frame, unmasked, bounds, out)?;
+        let worth = match asked {
+            Asked::Frame => squeeze.last(out, start, bounds)?,
             _ => 0,
         };
+        if let (Asked::Frame | Asked::Plain, Some(key)) = (&asked, self.dialect.role.mask()) {
+            frame::mask_last(out, start, key);
+        }
         Ok((asked, worth + out.len() - start))
     }
 }

@@ -100,6 +100,9 @@ pub(crate) fn plain_message(bytes: &[u8]) -> Option<(Op, &[u8])> {
 /// bytes, and the rest.
 pub(crate) fn split(bytes: &[u8]) -> Option<(Option<Op>, &[u8], &[u8])> {
     let (first, len) = (*bytes.first()?, *bytes.get(1)?);
+    if len & 0x80 != 0 {
+        return None;
+    }
     let payload = match len {
         126 => u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
         127 => u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?),
@@ -115,6 +118,33 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(Option<Op>, &[u8], &[u8])> {
         _ => None,
     };
     Some((op, frame, rest))
+}
+
+/// Masks the frame that begins at `start` and is the last in `out`, as a client has to.
+///
+/// ```
+/// use sockeye_protocol::frame::{Op, mask_last, write};
+/// let (mut masked, mut expected) = (Vec::new(), Vec::new());
+/// write(&mut masked, Op::Text, b"hi", None);
+/// mask_last(&mut masked, 0, [1, 2, 3, 4]);
+/// write(&mut expected, Op::Text, b"hi", Some([1, 2, 3, 4]));
+/// assert_eq!(masked, expected);
+/// ```
+pub fn mask_last(out: &mut Vec<u8>, start: usize, key: [u8; 4]) {
+    let Some(head) = out.get(start..).and_then(head_len_of) else {
+        return;
+    };
+    let payload = start + head;
+    if payload > out.len() {
+        return;
+    }
+    out.splice(payload..payload, key);
+    if let Some(second) = out.get_mut(start + 1) {
+        *second |= 0x80;
+    }
+    if let Some(payload) = out.get_mut(payload + key.len()..) {
+        mask::apply(payload, key, 0);
+    }
 }
 
 /// How long the header of an unmasked frame is.

@@ -127,7 +127,7 @@ impl Conn {
         let conn = Rc::new(Conn {
             id,
             member: Cell::new(0),
-            compression: Compression::of(info.deflate),
+            compression: Compression::of(info.deflate, server.config.role()),
             meta: Box::new(Meta {
                 visitor: info.visitor.clone(),
                 path: info.request.path().into(),
