@@ -44,6 +44,7 @@ good() ->
      {max_headers, [8, 1024]},
      {accept_timeout, [1, 2147483647]},
      {max_body_size, [1, 2147483647]},
+     {tls, [undefined]},
      {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]},
      {idle_timeout, [1, 2147483647, infinity]},
      {ping_interval, [1, 2147483647, infinity]},

@@ -48,6 +48,7 @@
 -export([info/0]).
 -export([info/1]).
 -export([connections/1]).
+-export([reload_tls/1]).
 
 %% @private
 -export([send_all/3]).
@@ -71,6 +72,8 @@
 -export_type([server_info/0]).
 -export_type([endpoint/0]).
 -export_type([conn_info/0]).
+-export_type([identity/0]).
+-export_type([tls/0]).
 
 -opaque conn() :: {sockeye_conn, pos_integer()}.
 %% A connection. It can be compared, sent to other processes of this node and
@@ -177,6 +180,7 @@
           message_rate => infinity | #{rate := pos_integer(), burst => pos_integer(),
                                        action => delay | close},
           max_connections => pos_integer() | infinity,
+          tls => tls(),
           backlog => pos_integer(),
           accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
           accept_timeout => pos_integer(),
@@ -262,12 +266,34 @@
 %%     gets 413.</li>
 %% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
 %% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
+%% <li>`tls': certificate, key and more, see {@link tls()}; default none, the server then speaks plain text.</li>
 %% <li>`backlog': of the listening socket, default 1024.</li>
 %% <li>`subprotocols': those the server speaks, default none. The first one in the client's
 %%     list that is among them is taken.</li>
 %% <li>`deflate': compression (permessage-deflate, RFC 7692) for clients that offer it, default
 %%     `false'; `true' or a map, see {@link deflate_options()}.</li>
 %% </ul>
+
+-type identity() :: #{certfile => file:name_all(), cert => binary(),
+                      keyfile => file:name_all(), key => binary()}.
+%% A certificate with its chain, and its private key: the names of PEM files, or
+%% PEM text. The key must not be encrypted.
+
+-type tls() ::
+        #{certfile => file:name_all(), cert => binary(),
+          keyfile => file:name_all(), key => binary(),
+          sni => #{string() | binary() => identity()},
+          verify => none | optional | required,
+          cacertfile => file:name_all(),
+          versions => ['tlsv1.2' | 'tlsv1.3', ...]}.
+%% TLS 1.2 and 1.3; `versions' leaves one of them out.
+%%
+%% `sni' has certificates by the host that a client asks for; `*.' stands for one
+%% label, and who asks for another host, or for none, gets the certificate above.
+%% With `verify', clients are asked for a certificate: `optional' lets in who has
+%% none, `required' does not, and both refuse one that no certificate of
+%% `cacertfile' has signed. Sessions are resumed by ticket or from a cache of 1,024.
+%% What is wrong with a file is `{error, {bad_option, tls, Why}}'.
 
 -type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
 
@@ -308,8 +334,11 @@
 
 -type conn_info() :: #{peer := endpoint(), local := endpoint(), path := binary(),
                        atom() => term()}.
-%% Also `query', `tls' (`undefined' without), `http_version', a pair such as
-%% `{1, 1}', `subprotocol' (`undefined' if none), `deflate', whether messages may be compressed, `age' in milliseconds,
+%% Also `query', `tls' (`undefined' without, else a map of `version' such as 'tlsv1.3',
+%% `cipher', `sni', `alpn' and `peer_cert', the client's certificate as DER; the last
+%% three `undefined' if there is none), `http_version', a pair such as
+%% `{1, 1}', `subprotocol' (`undefined' if none), `deflate',
+%% whether messages may be compressed, `age' in milliseconds,
 %% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
 %% those that were read and wait for credits or room. The map of the event `open'
 %% has no counters yet, but `headers': names in lower case, values as they came.
@@ -581,6 +610,24 @@ controlling_process(Conn, Pid) ->
             ok;
         {error, closed} ->
             {error, closed}
+    end.
+
+%% @doc Reads the files of the option `tls' again: new handshakes use what they hold now.
+%%
+%% Connections that are open go on as they are. No session from before is resumed.
+%% After an error, the server goes on with what it had.
+%% ```
+%% ok = sockeye:reload_tls(my_server).
+%% '''
+-spec reload_tls(server()) -> ok | {error, {bad_option, tls, string()} | not_found}.
+reload_tls(Server) ->
+    case sockeye_engine:find(Server) of
+        {ok, {Pid, _, _}} ->
+            try gen_server:call(Pid, reload_tls, infinity)
+            catch exit:_ -> {error, not_found}
+            end;
+        error ->
+            {error, not_found}
     end.
 
 %% @doc What there is to know about the engine of this node, as a map.

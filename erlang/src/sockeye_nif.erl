@@ -10,6 +10,7 @@
 -export([engine_stop/0]).
 -export([engine_info/0]).
 -export([listen/1]).
+-export([reload_tls/2]).
 -export([server_stop/3]).
 -export([server_drain/1]).
 -export([client_url/1]).
@@ -146,9 +147,14 @@ engine_info() ->
     erlang:nif_error(not_loaded()).
 
 -spec listen(sockeye_options:config()) ->
-          {ok, server_id(), #{address := inet:ip_address(), port := inet:port_number()}}
-        | {error, atom()}.
+          {ok, server_id(), #{address := inet:ip_address() | {local, binary()}, port := inet:port_number()}}
+        | {error, atom() | {tls, binary()}}.
 listen(_Config) ->
+    erlang:nif_error(not_loaded()).
+
+%% A map as sockeye_tls:read/1 makes it.
+-spec reload_tls(server_id(), map()) -> ok | {error, {tls, binary()}}.
+reload_tls(_ServerId, _Tls) ->
     erlang:nif_error(not_loaded()).
 
 %% {ok, Host}: what the `Host' header will say.

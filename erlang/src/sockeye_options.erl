@@ -56,6 +56,7 @@ defaults() ->
       max_headers => 100,
       max_body_size => ?MIB,
       deflate => false,
+      tls => undefined,
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
@@ -143,6 +144,7 @@ check(max_age, V) -> time(V);
 check(max_connections, infinity) -> true;
 check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";
 check(deflate, V) -> sockeye_deflate:check(V);
+check(tls, V) -> sockeye_tls:check(V);
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
 check(accept_timeout, V) -> positive(V);

@@ -98,8 +98,14 @@ register_name(Name) ->
 -spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map()}.
 listen(Config) ->
     Engine = maps:without([name, handler, processes, batch, accept], Config),
-    case sockeye_nif:listen(Engine#{asks => sockeye_gate:accepts(Config),
-                                    routes => sockeye_gate:plain(Config)}) of
+    Tls = case sockeye_tls:read(maps:get(tls, Config)) of
+              {ok, Read} -> Read;
+              {error, Bad} -> throw({start_failed, Bad})
+          end,
+    Listening = sockeye_nif:listen(Engine#{asks => sockeye_gate:accepts(Config),
+                                           routes => sockeye_gate:plain(Config),
+                                           tls => Tls}),
+    case sockeye_tls:listen(Listening) of
         {ok, Id, Address} -> {Id, Address};
         {error, Reason} -> throw({start_failed, Reason})
     end.
@@ -154,6 +160,14 @@ handle_call({drain, Options}, From, #state{drain = undefined, id = Id} = State) 
     {noreply, State#state{drain = sockeye_drain:start(From, Id, Options)}};
 handle_call({drain, _}, _From, State) ->
     {reply, {error, draining}, State};
+handle_call(reload_tls, _From, #state{config = #{tls := undefined}} = State) ->
+    {reply, {error, {bad_option, tls, "the server was started without"}}, State};
+handle_call(reload_tls, _From, #state{id = Id, config = #{tls := Options}} = State) ->
+    Reply = case sockeye_tls:read(Options) of
+                {ok, Tls} -> sockeye_tls:listen(sockeye_nif:reload_tls(Id, Tls));
+                {error, _} = Error -> Error
+            end,
+    {reply, Reply, State};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 

@@ -24,13 +24,15 @@
 %% What this process has opened, for drop_all/0.
 -define(OPENED, ws_client_opened).
 -define(TIMEOUT, 10000).
+-define(IS_TLS(Socket), is_tuple(Socket) andalso element(1, Socket) =:= sslsocket).
 -define(KEY, <<"dGhlIHNhbXBsZSBub25jZQ==">>).
 -define(ACCEPT, <<"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=">>).
 
 connect(Port) ->
     connect(Port, #{}).
 
-%% Options: path, headers ([{Name, Value}]), ip, socket (gen_tcp options).
+%% Options: path, headers ([{Name, Value}]), ip, socket (gen_tcp options), tls
+%% (ssl options).
 connect(Port, Options) ->
     {ok, 101, Headers, Socket} = handshake(Port, Options),
     ?ACCEPT = proplists:get_value(<<"sec-websocket-accept">>, Headers),
@@ -40,21 +42,24 @@ handshake(Port, Options) ->
     Ip = maps:get(ip, Options, {127, 0, 0, 1}),
     SocketOptions = [binary, {active, false}, {nodelay, true}, {packet, raw}
                      | maps:get(socket, Options, [])],
-    {ok, Socket} = gen_tcp:connect(Ip, Port, SocketOptions, ?TIMEOUT),
+    {ok, Socket} = case Options of
+                       #{tls := Tls} -> ssl:connect(Ip, Port, SocketOptions ++ Tls, ?TIMEOUT);
+                       _ -> gen_tcp:connect(Ip, Port, SocketOptions, ?TIMEOUT)
+                   end,
     put(?OPENED, [Socket | opened()]),
     Extra = [[Name, ": ", Value, "\r\n"] || {Name, Value} <- maps:get(headers, Options, [])],
-    ok = gen_tcp:send(Socket, ["GET ", maps:get(path, Options, "/"), " HTTP/1.1\r\n"
+    ok = send(Socket, ["GET ", maps:get(path, Options, "/"), " HTTP/1.1\r\n"
                                "Host: localhost\r\nUpgrade: websocket\r\n"
                                "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                "Sec-WebSocket-Key: ", ?KEY, "\r\n", Extra, "\r\n"]),
-    ok = inet:setopts(Socket, [{packet, http_bin}]),
-    {ok, {http_response, {1, 1}, Status, _}} = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+    ok = setopts(Socket, [{packet, http_bin}]),
+    {ok, {http_response, {1, 1}, Status, _}} = take(Socket, 0, ?TIMEOUT),
     Headers = headers(Socket),
-    ok = inet:setopts(Socket, [{packet, raw}]),
+    ok = setopts(Socket, [{packet, raw}]),
     {ok, Status, Headers, Socket}.
 
 headers(Socket) ->
-    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+    case take(Socket, 0, ?TIMEOUT) of
         {ok, {http_header, _, Name, _, Value}} ->
             [{string:lowercase(name(Name)), Value} | headers(Socket)];
         {ok, http_eoh} ->
@@ -73,7 +78,7 @@ frame(Socket, Opcode, Payload) ->
     raw(Socket, encode(Opcode, Payload)).
 
 raw(Socket, Bytes) ->
-    gen_tcp:send(Socket, Bytes).
+    send(Socket, Bytes).
 
 encode(Opcode, Payload) ->
     encode(Opcode, Payload, #{}).
@@ -104,7 +109,7 @@ recv(Socket) ->
 
 %% One frame, or `closed'. Checks what every frame of a server has to be.
 recv(Socket, Timeout) ->
-    case gen_tcp:recv(Socket, 2, Timeout) of
+    case take(Socket, 2, Timeout) of
         {ok, <<Fin:1, 0:3, Opcode:4, 0:1, Len:7>>} ->
             Payload = payload(Socket, length_of(Socket, Len)),
             kind(Fin, Opcode, Payload);
@@ -114,10 +119,10 @@ recv(Socket, Timeout) ->
     end.
 
 length_of(Socket, 126) ->
-    {ok, <<Size:16>>} = gen_tcp:recv(Socket, 2, ?TIMEOUT),
+    {ok, <<Size:16>>} = take(Socket, 2, ?TIMEOUT),
     Size;
 length_of(Socket, 127) ->
-    {ok, <<Size:64>>} = gen_tcp:recv(Socket, 8, ?TIMEOUT),
+    {ok, <<Size:64>>} = take(Socket, 8, ?TIMEOUT),
     Size;
 length_of(_Socket, Len) ->
     Len.
@@ -125,7 +130,7 @@ length_of(_Socket, Len) ->
 payload(_Socket, 0) ->
     <<>>;
 payload(Socket, Size) ->
-    {ok, Payload} = gen_tcp:recv(Socket, Size, ?TIMEOUT),
+    {ok, Payload} = take(Socket, Size, ?TIMEOUT),
     Payload.
 
 kind(1, 1, Payload) -> {text, Payload};
@@ -151,7 +156,7 @@ recv_close(Socket) ->
         {close, Code, Reason} ->
             _ = close(Socket, 1000, <<>>),
             closed = recv(Socket),
-            ok = gen_tcp:close(Socket),
+            ok = close(Socket),
             {Code, Reason};
         closed ->
             closed;
@@ -165,15 +170,17 @@ recv_close(Socket) ->
 echo_until_closed(Socket) ->
     case recv(Socket) of
         {text, Payload} -> _ = text(Socket, Payload), echo_until_closed(Socket);
-        {close, Code, _} -> _ = close(Socket, 1000, <<>>), gen_tcp:close(Socket), Code;
+        {close, Code, _} -> _ = close(Socket, 1000, <<>>), close(Socket), Code;
         closed -> closed;
         _ -> echo_until_closed(Socket)
     end.
 
 %% Away, without a word.
+drop(Socket) when ?IS_TLS(Socket) ->
+    ssl:close(Socket);
 drop(Socket) ->
-    _ = inet:setopts(Socket, [{linger, {true, 0}}]),
-    gen_tcp:close(Socket).
+    _ = setopts(Socket, [{linger, {true, 0}}]),
+    close(Socket).
 
 %% For the end of a test: a server need not wait for these clients.
 drop_all() ->
@@ -185,3 +192,15 @@ opened() ->
         undefined -> [];
         Sockets -> Sockets
     end.
+
+send(Socket, Data) when ?IS_TLS(Socket) -> ssl:send(Socket, Data);
+send(Socket, Data) -> gen_tcp:send(Socket, Data).
+
+take(Socket, Length, Timeout) when ?IS_TLS(Socket) -> ssl:recv(Socket, Length, Timeout);
+take(Socket, Length, Timeout) -> gen_tcp:recv(Socket, Length, Timeout).
+
+close(Socket) when ?IS_TLS(Socket) -> ssl:close(Socket);
+close(Socket) -> gen_tcp:close(Socket).
+
+setopts(Socket, Options) when ?IS_TLS(Socket) -> ssl:setopts(Socket, Options);
+setopts(Socket, Options) -> inet:setopts(Socket, Options).

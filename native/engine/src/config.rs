@@ -9,6 +9,7 @@ use sockeye_protocol::{Limits, Role, deflate};
 
 use crate::dial::Dial;
 use crate::http::Routes;
+use crate::tls::Tls;
 use crate::{Active, MessageRate};
 
 /// Settings of the engine.
@@ -101,6 +102,8 @@ pub struct ServerConfig {
     pub control_frames: bool,
     /// Connections beyond this number are refused with 503.
     pub max_connections: usize,
+    /// Connections are TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Subprotocols that the server speaks.
     pub subprotocols: Vec<String>,
     /// Compression that the server agrees to. Default: none.
@@ -148,6 +151,7 @@ impl ServerConfig {
             control_frames: false,
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,
+            tls: None,
             subprotocols: Vec::new(),
             deflate: None,
             head_limits: HeadLimits::default(),

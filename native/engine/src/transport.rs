@@ -61,7 +61,6 @@ impl Transport {
         }
     }
 
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn boxed(stream: impl Stream + 'static) -> Self {
         Transport::Boxed(Box::new(stream))
     }
@@ -164,6 +163,28 @@ impl AsyncWrite for Transport {
             #[cfg(unix)]
             Transport::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
             Transport::Boxed(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            #[cfg(unix)]
+            Transport::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Transport::Boxed(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Transport::Tcp(socket) => socket.is_write_vectored(),
+            #[cfg(unix)]
+            Transport::Unix(socket) => socket.is_write_vectored(),
+            Transport::Boxed(stream) => stream.is_write_vectored(),
         }
     }
 

@@ -8,17 +8,18 @@ use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Error, LocalPid, NifResult, Term};
 use sockeye_engine::http::{Routes, Target};
 use sockeye_engine::options::NEVER;
+use sockeye_engine::tls::TlsSettings;
 use sockeye_engine::{Active, Address, MessageRate, Mode, ServerConfig};
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
 use sockeye_protocol::handshake::{Origins, Paths};
 
-use crate::atoms;
 use crate::decode::{JsonOptions, KeyMode};
 use crate::deflate;
 use crate::events::Format;
 use crate::outbound::tag_of;
 use crate::owner::OwnerSpec;
+use crate::{atoms, tls};
 
 /// All of it.
 pub(crate) struct Settings {
@@ -26,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) format: Format,
     pub(crate) owner: OwnerSpec,
     pub(crate) batch: bool,
+    pub(crate) tls: Option<TlsSettings>,
 }
 
 fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
@@ -162,6 +164,7 @@ impl Settings {
             format,
             owner,
             batch,
+            tls: tls::decode(get(map, atoms::tls())?)?,
         })
     }
 }

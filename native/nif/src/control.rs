@@ -16,7 +16,7 @@ use crate::owner::{self, Host, HostRef};
 use crate::running::{self, Running};
 use crate::terms::{Builder, map};
 use crate::watch::{self, Watched};
-use crate::{atoms, frames, memory, options, relay};
+use crate::{atoms, frames, memory, options, relay, tls};
 
 #[rustler::nif(schedule = "DirtyIo")]
 fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
@@ -79,7 +79,11 @@ fn engine_info(env: Env<'_>) -> NifResult<Term<'_>> {
 #[rustler::nif(schedule = "DirtyIo")]
 fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let settings = Settings::decode(config)?;
+    let mut settings = Settings::decode(config)?;
+    settings.engine.tls = match tls::read(settings.tls.take()) {
+        Ok(tls) => tls,
+        Err(why) => return Ok(tls::refused(env, &why)),
+    };
     let Some(engine) = running::engine() else {
         return Ok((atoms::error(), atoms::not_running()).encode(env));
     };

@@ -31,6 +31,7 @@ mod relay;
 mod running;
 mod squeeze;
 mod terms;
+mod tls;
 mod watch;
 
 use rustler::{Env, Term};

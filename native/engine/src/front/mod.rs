@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub(crate) mod gate;
+pub(crate) mod tls;
 pub(crate) mod upgrade;
 pub(crate) mod visitor;
 
@@ -12,6 +13,8 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use sockeye_protocol::handshake::Refusal;
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use crate::batch::OpenInfo;
 use crate::http;
@@ -83,11 +86,37 @@ pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, vi
 async fn welcome(
     shard: &Shard,
     server: &Server,
-    transport: Transport,
-    visitor: Visitor,
+    mut transport: Transport,
+    mut visitor: Visitor,
 ) -> Option<Outcome> {
     transport.set_nodelay().ok()?;
-    upgrade::shake_hands(shard, server, transport, visitor).await
+    // For all that the client sends before it is a connection.
+    let deadline = Instant::now() + server.config.handshake_timeout;
+    let mut ahead = Vec::new();
+    if let Some(tls) = &server.config.tls {
+        let first = tokio::time::timeout_at(deadline, transport.read_buf(&mut ahead));
+        if first.await.ok()?.ok()? == 0 {
+            return None;
+        }
+        if tls::is_plain_http(&ahead) {
+            let refusal = Refusal::new(400, "This port speaks HTTPS.\n");
+            upgrade::say_no(shard, transport, &refusal).await;
+            return None;
+        }
+        let accepted = tls::accept(tls, transport, std::mem::take(&mut ahead));
+        let accepted = tokio::time::timeout_at(deadline, accepted);
+        match accepted.await.ok()? {
+            Ok((secure, facts)) => {
+                transport = secure;
+                visitor.tls = Some(facts);
+            }
+            Err(transport) => {
+                upgrade::hang_up(shard, transport).await;
+                return None;
+            }
+        }
+    }
+    upgrade::shake_hands(shard, server, transport, visitor, ahead, deadline).await
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting.

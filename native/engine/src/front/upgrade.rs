@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::front::visitor::Visitor;
 use crate::front::{Opened, gate};
@@ -24,16 +25,18 @@ pub(crate) enum Outcome {
     Refused,
 }
 
-/// Reads a request and answers it. None if the client has gone or was too slow.
+/// Reads a request, of which the buffer holds the beginning, and answers it. None if the client has gone or was too slow.
 pub(crate) async fn shake_hands(
     shard: &Shard,
     server: &Server,
     mut stream: Transport,
     visitor: Visitor,
+    mut buffer: Vec<u8>,
+    deadline: Instant,
 ) -> Option<Outcome> {
-    let mut buffer = Vec::with_capacity(1024);
+    buffer.reserve(1024);
     let head = read_head(server, &mut stream, &mut buffer);
-    let head = tokio::time::timeout(server.config.handshake_timeout, head);
+    let head = tokio::time::timeout_at(deadline, head);
     let (request, consumed) = match head.await.ok()?? {
         Ok(found) => found,
         Err(refusal) => {
@@ -70,18 +73,19 @@ async fn read_head(
     buffer: &mut Vec<u8>,
 ) -> Option<Result<(Request, usize), Refusal>> {
     loop {
-        if stream.read_buf(buffer).await.ok()? == 0 {
-            return None;
-        }
         match Request::parse(buffer, &server.config.head_limits) {
             Ok(Some(found)) => return Some(Ok(found)),
-            Ok(None) => {}
+            Ok(None) => {
+                if stream.read_buf(buffer).await.ok()? == 0 {
+                    return None;
+                }
+            }
             Err(refusal) => return Some(Err(refusal)),
         }
     }
 }
 
-async fn say_no(shard: &Shard, mut stream: Transport, refusal: &Refusal) {
+pub(crate) async fn say_no(shard: &Shard, mut stream: Transport, refusal: &Refusal) {
     let answer = refusal.response();
     let written = tokio::time::timeout(FAREWELL, stream.write_all(&answer)).await;
     if matches!(written, Ok(Ok(()))) {

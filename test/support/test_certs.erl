@@ -1,0 +1,61 @@
+%% Certificates for a test, as PEM text and as files in a folder of its own.
+-module(test_certs).
+
+-include_lib("public_key/include/public_key.hrl").
+
+-export([authority/1]).
+-export([issue/2]).
+-export([pem/1]).
+-export([key_pem/1]).
+-export([encrypted_key_pem/1]).
+-export([der/1]).
+-export([cacerts/1]).
+-export([in_folder/1]).
+
+%% RSA: public_key gives the ECDSA algorithm a parameter that it must not have, and rustls minds.
+authority(Name) ->
+    Key = public_key:generate_key({rsa, 2048, 65537}),
+    public_key:pkix_test_root_cert(Name, [{key, Key}, {digest, sha256}]).
+
+%% A certificate for these host names, signed by the authority.
+issue(#{cert := _, key := _} = Authority, Hosts) ->
+    Names = #'Extension'{extnID = ?'id-ce-subjectAltName',
+                         extnValue = [{dNSName, Host} || Host <- Hosts],
+                         critical = false},
+    Key = fun() -> [{key, public_key:generate_key({namedCurve, secp256r1})}, {digest, sha256}] end,
+    Data = public_key:pkix_test_data(
+             #{server_chain => #{root => Authority, intermediates => [],
+                                 peer => [{extensions, [Names]} | Key()]},
+               client_chain => #{root => Authority, intermediates => [], peer => Key()}}),
+    #{server_config := Server, client_config := Client} = Data,
+    #{server => Server, client => Client}.
+
+der(Config) ->
+    proplists:get_value(cert, Config).
+
+pem(Ders) when is_list(Ders) ->
+    public_key:pem_encode([{'Certificate', Der, not_encrypted} || Der <- Ders]);
+pem(Der) ->
+    pem([Der]).
+
+key_pem(Config) ->
+    {Type, Der} = proplists:get_value(key, Config),
+    public_key:pem_encode([{Type, Der, not_encrypted}]).
+
+encrypted_key_pem(Config) ->
+    {Type, Der} = proplists:get_value(key, Config),
+    Key = public_key:der_decode(Type, Der),
+    Cipher = {"AES-256-CBC", crypto:strong_rand_bytes(16)},
+    public_key:pem_encode([public_key:pem_entry_encode('ECPrivateKey', Key, {Cipher, "secret"})]).
+
+cacerts(#{cert := Der}) ->
+    [Der].
+
+in_folder(Test) ->
+    Name = "sockeye-" ++ os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive])),
+    Folder = filename:join(os:getenv("TMPDIR", "/tmp"), Name),
+    ok = file:make_dir(Folder),
+    try Test(fun(File) -> filename:join(Folder, File) end)
+    after
+        ok = file:del_dir_r(Folder)
+    end.
