@@ -88,12 +88,20 @@
                | {binary, iodata()}
                | {plain, map() | {json, term()} | {text | binary, iodata()}}
                | {ping, iodata()}
+               | {stream, text | binary, first | more | last, iodata()}
                | {close, close_code(), Reason :: iodata()}.
 %% What can be sent. A map is JSON, and `{json, Term}' is JSON for any term:
 %% maps, lists, binaries (UTF-8), atoms and numbers, where `{json_raw, IoData}'
 %% stands for a value that is encoded already. `{text, _}' must be UTF-8. The
 %% body of a ping has at most 125 bytes. `{plain, Frame}' is not compressed, whatever the
 %% client agreed to: for what is compressed already, or mixes a secret with what others say.
+%%
+%% `stream': a piece of a message that is sent as it is produced: `first', any number of `more',
+%% `last'. The message belongs to the process that sent `first': pieces of others, and pieces with
+%% no `first', are `{error, not_streaming}', a second `first' is `{error, streaming}'. What else is
+%% sent to the connection meanwhile, broadcasts too, waits for the end of the message, within
+%% `send_queue_size'; pings, pongs and Close frames do not wait. A character of a text may be cut
+%% between two pieces. Without `last', all that waits is lost when the connection ends.
 
 -type event() :: {open, conn_info()}
                | {json, term()}
@@ -138,7 +146,7 @@
 -type send_options() :: #{compress => boolean()}.
 %% `#{compress => false}': each message as if it were `{plain, Frame}'.
 
--type send_error() :: closed | busy | not_utf8 | {not_json, term()}.
+-type send_error() :: closed | busy | not_utf8 | {not_json, term()} | streaming | not_streaming.
 %% `busy': the queue of this connection is full (option `send_queue_size').
 %% `not_json': this part of the term has no JSON form. Nothing was sent.
 

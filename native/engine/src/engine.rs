@@ -19,6 +19,8 @@ use crate::listener::Listening;
 use crate::op::{ConnectionsReply, Control, Frames, Op, Part, SendError, StatsReply};
 use crate::server::{MAX_SERVER, Server};
 use crate::shard;
+use crate::streams::{Step, StreamError, Undo};
+use sockeye_protocol::Kind;
 
 /// How long [`Engine::stop`] waits for clients to answer close frames.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -317,6 +319,30 @@ impl Engine {
     pub fn unreserve(&self, conn: ConnId, len: usize) {
         if let Some(shard) = self.shard_of(conn) {
             shard.slots.release(conn, len);
+        }
+    }
+
+    /// Notes a piece of a message for a following [`Engine::send`] with
+    /// [`crate::op::Part::Stream`], or says why it may not come. `owner` names the caller's
+    /// process: its pieces alone have an order.
+    pub fn stream(
+        &self,
+        conn: ConnId,
+        owner: u64,
+        kind: Kind,
+        step: Step,
+        payload: &[u8],
+    ) -> Result<Undo, StreamError> {
+        match self.shard_of(conn) {
+            Some(shard) => shard.streams.advance(conn, owner, kind, step, payload),
+            None => Err(StreamError::NotStreaming),
+        }
+    }
+
+    /// Takes back what [`Engine::stream`] noted last.
+    pub fn unstream(&self, conn: ConnId, undo: Undo) {
+        if let Some(shard) = self.shard_of(conn) {
+            shard.streams.undo(conn, undo);
         }
     }
 

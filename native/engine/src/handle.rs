@@ -11,6 +11,7 @@ use crate::id::ConnId;
 use crate::op::{Control, Op};
 use crate::server::Server;
 use crate::slots::Slots;
+use crate::streams::Streams;
 
 /// Operations that may wait for a shard.
 const OPS: usize = 8192;
@@ -22,6 +23,7 @@ const FANNING: usize = 16 << 20;
 pub(crate) struct Handle {
     pub(crate) index: usize,
     pub(crate) slots: Slots,
+    pub(crate) streams: Streams,
     pub(crate) turn: Notify,
     ops: Sender<Op>,
     controls: Sender<Control>,
@@ -46,6 +48,7 @@ impl Handle {
         let handle = Arc::new(Handle {
             index,
             slots: Slots::new(seed),
+            streams: Streams::default(),
             turn: Notify::new(),
             ops: op_sender,
             controls: control_sender,

@@ -34,6 +34,7 @@ mod pace;
 mod server;
 mod shard;
 mod slots;
+pub mod streams;
 pub mod tls;
 mod transport;
 mod turn;

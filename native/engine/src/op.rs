@@ -13,6 +13,7 @@ use crate::inbox::Inbox;
 use crate::listener::Listening;
 use crate::options::ConnOptions;
 use crate::server::{Seat, Server};
+use crate::streams::{Step, Undo};
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub enum Part {
     Write(Range<u32>, u32),
     /// The same, and compress none of them.
     Plain(Range<u32>, u32),
+    /// Write these bytes: one piece of a message, as [`crate::Engine::stream`] allowed it.
+    Stream(Range<u32>, Step, Undo),
     /// Start the close handshake.
     Close(u16, Box<str>),
     /// Close without waiting for the peer: it, or its handler, broke the rules.

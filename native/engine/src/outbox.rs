@@ -36,6 +36,18 @@ impl Part {
             .unwrap_or_default()
     }
 
+    pub(crate) fn whole(&self) -> Part {
+        Part::new(self.buffer.clone(), self.start, self.end)
+    }
+
+    /// The first bytes, so many, and the rest.
+    pub(crate) fn split(self, len: usize) -> (Part, Part) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let middle = self.start.saturating_add(len).min(self.end);
+        let first = Part::new(self.buffer.clone(), self.start, middle);
+        (first, Part::new(self.buffer, middle, self.end))
+    }
+
     /// Takes in the bytes of another part. The buffer is then this part's alone.
     fn absorb(&mut self, other: &Part) {
         match Arc::get_mut(&mut self.buffer) {
@@ -91,6 +103,16 @@ impl Outbox {
             Some(_) => self.rest.get_or_insert_default().push_back(part),
             None => self.first = Some(part),
         }
+    }
+
+    /// Takes over all parts of another queue.
+    pub(crate) fn append(&mut self, other: Outbox) {
+        let rest = other.rest.into_iter().flat_map(|rest| *rest);
+        other
+            .first
+            .into_iter()
+            .chain(rest)
+            .for_each(|part| self.push(part));
     }
 
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {

@@ -379,6 +379,7 @@ impl Shard {
     /// The id of a connection names nothing from here on.
     pub(crate) fn forget(&self, conn: &Rc<Conn>) {
         self.handle.slots.close(conn.id);
+        self.handle.streams.forget(conn.id);
         conn.server.counters.open.fetch_sub(1, Ordering::Relaxed);
         if matches!(conn.compression, Compression::Shared(_)) {
             conn.server.counters.sharing.fetch_sub(1, Ordering::Relaxed);

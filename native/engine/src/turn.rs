@@ -220,13 +220,23 @@ impl Shard {
     fn frames(self: &Rc<Self>, Frames { bytes, parts }: Frames) {
         let buffer = Arc::new(bytes);
         for (id, part) in parts {
-            let Some(conn) = self.conn(id) else { continue };
+            let Some(conn) = self.conn(id) else {
+                if let Part::Stream(..) = part {
+                    self.handle.streams.forget(id);
+                }
+                continue;
+            };
             match part {
                 Part::Write(ref range, frames) | Part::Plain(ref range, frames) => {
                     bump(&conn.server.counters.frames_out, frames.into());
                     let compress = matches!(part, Part::Write(..));
                     let part = outbox::Part::new(buffer.clone(), range.start, range.end);
                     conn.send(self, part, compress);
+                }
+                Part::Stream(range, step, _) => {
+                    bump(&conn.server.counters.frames_out, 1);
+                    let part = outbox::Part::new(buffer.clone(), range.start, range.end);
+                    conn.send_piece(self, part, step);
                 }
                 Part::Close(code, reason) => conn.close(self, code, &reason),
                 Part::Fail(code, reason) => conn.fail(self, code, &reason),

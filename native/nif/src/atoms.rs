@@ -10,7 +10,7 @@ rustler::atoms! {
     ip, port, backlog, mode, format, max_depth, on_invalid_json, max_message_size,
     max_frame_size, max_fragments, inbox_size, send_queue_size, send_timeout,
     handshake_timeout, close_timeout, max_connections, subprotocols,
-    idle_timeout, ping_interval, pong_timeout, max_age, control_frames, message_rate, rate, burst, action,
+    idle_timeout, ping_interval, pong_timeout, max_age, control_frames, streaming, not_streaming, message_rate, rate, burst, action,
     address, peer, path, query, subprotocol, headers, age, queue, held, server,
     shards, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
     bytes_out, dropped, memory, reason, message,

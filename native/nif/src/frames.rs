@@ -6,8 +6,9 @@ use rustler::sys::{
 };
 use sockeye_engine::Active;
 use sockeye_engine::active::SetActive;
+use sockeye_engine::streams::Step;
 use sockeye_protocol::frame::{self, Op};
-use sockeye_protocol::{Role, close};
+use sockeye_protocol::{Kind, Role, close};
 
 use crate::atoms;
 use crate::encode::{self, EncodeError};
@@ -33,6 +34,8 @@ pub(crate) enum Asked {
     Plain,
     Close(u16, Box<str>),
     Active(SetActive),
+    /// A piece of a message, whose payload is in this term. Nothing has been appended.
+    Stream(Kind, Step, ErlNifTerm),
 }
 
 /// Why a frame term was not taken. Nothing has been appended.
@@ -114,6 +117,25 @@ pub(crate) fn append(
         [tag, code, reason] if *tag == atoms::close().as_c_arg() => {
             closing(b, *code, *reason).ok_or(Refused::BadArg)
         }
+        [tag, kind, step, value] if *tag == atoms::stream().as_c_arg() => {
+            let kind = if *kind == atoms::text().as_c_arg() {
+                Kind::Text
+            } else if *kind == atoms::binary().as_c_arg() {
+                Kind::Binary
+            } else {
+                return Err(Refused::BadArg);
+            };
+            let step = if *step == atoms::first().as_c_arg() {
+                Step::First
+            } else if *step == atoms::more().as_c_arg() {
+                Step::More
+            } else if *step == atoms::last().as_c_arg() {
+                Step::Last
+            } else {
+                return Err(Refused::BadArg);
+            };
+            Ok(Asked::Stream(kind, step, *value))
+        }
         _ => Err(Refused::BadArg),
     }
 }
@@ -150,6 +172,26 @@ fn payload(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<Asked, Refused> {
+    let bytes = bytes(b, term, limit)?;
+    if op == Op::Text && std::str::from_utf8(bytes).is_err() {
+        return Err(Refused::NotUtf8);
+    }
+    frame::write(out, op, bytes, role.mask());
+    Ok(Asked::Frame)
+}
+
+/// Appends a piece of a message.
+pub(crate) fn append_piece(kind: Kind, step: Step, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
+    let op = match step {
+        Step::First => kind.op(),
+        Step::More | Step::Last => Op::Continuation,
+    };
+    let last = step == Step::Last;
+    frame::write_fragment(out, op, last, bytes, role.mask());
+}
+
+/// The bytes of an io list, not more than the limit. They live as long as the call.
+pub(crate) fn bytes<'a>(b: Builder, term: ErlNifTerm, limit: usize) -> Result<&'a [u8], Refused> {
     let bytes = match b.bytes(term) {
         Some(bytes) => bytes,
         None => {
@@ -172,11 +214,7 @@ fn payload(
             Refused::Dirty
         });
     }
-    if op == Op::Text && std::str::from_utf8(bytes).is_err() {
-        return Err(Refused::NotUtf8);
-    }
-    frame::write(out, op, bytes, role.mask());
-    Ok(Asked::Frame)
+    Ok(bytes)
 }
 
 /// Whether walking this much of an io list does not reach its end.

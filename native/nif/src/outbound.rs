@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::op::Part;
+use sockeye_engine::streams::StreamError;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 use sockeye_json::Null;
 use sockeye_protocol::{Role, frame};
@@ -191,6 +192,29 @@ impl<'e> Outgoing<'e> {
                 out.parts.push((conn, Part::Close(code, reason)));
             }
             Asked::Active(change) => out.parts.push((conn, Part::Active(change))),
+            Asked::Stream(kind, step, value) => {
+                let bytes = frames::bytes(b, value, bounds.payload)?;
+                let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
+                frames::append_piece(kind, step, bytes, receiver.dialect.role, &mut out.bytes);
+                let reserved = match range(start, out.bytes.len()) {
+                    Some((range, len)) => match engine.reserve(conn, len) {
+                        Ok(()) => Ok((range, len)),
+                        Err(e) => Err(Failure::Send(e)),
+                    },
+                    None => Err(Failure::BadArg),
+                };
+                match reserved {
+                    Ok((range, len)) => {
+                        out.parts.push((conn, Part::Stream(range, step, undo)));
+                        self.bytes += len;
+                    }
+                    Err(failure) => {
+                        out.bytes.truncate(start);
+                        engine.unstream(conn, undo);
+                        return Err(failure);
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -223,8 +247,13 @@ fn range(start: usize, end: usize) -> Option<(Range<u32>, usize)> {
 
 /// Gives back the room that refused frames were counted with, and the right to close.
 fn take_back(engine: &Engine, frames: &Frames) {
-    for (conn, part) in &frames.parts {
+    // The last piece of a message first.
+    for (conn, part) in frames.parts.iter().rev() {
         match part {
+            Part::Stream(range, _, undo) => {
+                engine.unreserve(*conn, (range.end - range.start) as usize);
+                engine.unstream(*conn, *undo);
+            }
             Part::Write(range, _) | Part::Plain(range, _) => {
                 engine.unreserve(*conn, (range.end - range.start) as usize);
             }
@@ -240,6 +269,13 @@ enum Failure {
     Send(SendError),
     NotJson(ErlNifTerm),
     NotUtf8,
+    Stream(StreamError),
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        Failure::Stream(error)
+    }
 }
 
 impl From<Refused> for Failure {
@@ -260,7 +296,9 @@ fn reason(b: Builder, failure: Failure) -> Option<ErlNifTerm> {
         Failure::Send(SendError::Closed) => b.atom(atoms::closed()),
         Failure::Send(SendError::Busy) => b.atom(atoms::busy()),
         Failure::NotJson(term) => b.tuple([b.atom(atoms::not_json()), term]),
-        Failure::NotUtf8 => b.atom(atoms::not_utf8()),
+        Failure::NotUtf8 | Failure::Stream(StreamError::NotUtf8) => b.atom(atoms::not_utf8()),
+        Failure::Stream(StreamError::Streaming) => b.atom(atoms::streaming()),
+        Failure::Stream(StreamError::NotStreaming) => b.atom(atoms::not_streaming()),
     })
 }
 
@@ -391,9 +429,46 @@ fn send_all_or_none(
     list: ErlNifTerm,
     bounds: Bounds,
 ) -> Result<usize, Failure> {
+    let mut frames = Frames::default();
+    let prepared = prepare(b, engine, conn, list, bounds, &mut frames);
+    let Ready { len, closes, work } = prepared.inspect_err(|_| forget_pieces(engine, &frames))?;
+    engine.send(conn.shard(), frames).map_err(|frames| {
+        forget_pieces(engine, &frames);
+        engine.unreserve(conn, len);
+        if closes {
+            engine.reopen(conn);
+        }
+        Failure::Send(SendError::Busy)
+    })?;
+    Ok(work)
+}
+
+/// Takes back what was noted of messages in pieces, the last piece first.
+fn forget_pieces(engine: &Engine, frames: &Frames) {
+    for (conn, part) in frames.parts.iter().rev() {
+        if let Part::Stream(_, _, undo) = part {
+            engine.unstream(*conn, *undo);
+        }
+    }
+}
+
+/// Frames that are encoded, and whose bytes are reserved.
+struct Ready {
+    len: usize,
+    closes: bool,
+    work: usize,
+}
+
+fn prepare(
+    b: Builder,
+    engine: &Arc<Engine>,
+    conn: ConnId,
+    list: ErlNifTerm,
+    bounds: Bounds,
+    frames: &mut Frames,
+) -> Result<Ready, Failure> {
     let receiver = Receiver::of(engine, conn)?;
     let mut work = 0;
-    let mut frames = Frames::default();
     let mut parts = Vec::new();
     let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), Failure> {
         let start = frames.bytes.len();
@@ -408,6 +483,15 @@ fn send_all_or_none(
                     frames.write(conn, range);
                 }
             }
+            Asked::Stream(kind, step, value) => {
+                let bytes = frames::bytes(b, value, bounds.payload)?;
+                let role = receiver.dialect.role;
+                frames::append_piece(kind, step, bytes, role, &mut frames.bytes);
+                work += bytes.len();
+                let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
+                let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
+                frames.parts.push((conn, Part::Stream(range, step, undo)));
+            }
             other => parts.push(other),
         }
         let large = work > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
@@ -420,14 +504,14 @@ fn send_all_or_none(
     let mut rest = list;
     if b.cell(rest).is_some() || b.is_nil(rest) {
         while let Some((head, tail)) = b.cell(rest) {
-            one(head, &mut frames)?;
+            one(head, frames)?;
             rest = tail;
         }
         if !b.is_nil(rest) {
             return Err(Failure::BadArg);
         }
     } else {
-        one(list, &mut frames)?;
+        one(list, frames)?;
     }
     let len = frames.bytes.len();
     // A close or a change of credits needs no room.
@@ -437,7 +521,7 @@ fn send_all_or_none(
     let mut closes = false;
     for part in parts {
         match part {
-            Asked::Frame | Asked::Plain => {}
+            Asked::Frame | Asked::Plain | Asked::Stream(..) => {}
             Asked::Close(code, reason) => {
                 closes = true;
                 frames.parts.push((conn, Part::Close(code, reason)));
@@ -449,14 +533,7 @@ fn send_all_or_none(
         engine.unreserve(conn, len);
         return Err(Failure::Send(SendError::Closed));
     }
-    engine.send(conn.shard(), frames).map_err(|_| {
-        engine.unreserve(conn, len);
-        if closes {
-            engine.reopen(conn);
-        }
-        Failure::Send(SendError::Busy)
-    })?;
-    Ok(work)
+    Ok(Ready { len, closes, work })
 }
 
 #[rustler::nif]
@@ -500,7 +577,7 @@ fn fan_out<'a>(
     let plain = match frames::append(b, frame.as_c_arg(), dialect, bounds, &mut bytes) {
         Ok(Asked::Frame) => false,
         Ok(Asked::Plain) => true,
-        Ok(Asked::Close(..) | Asked::Active(_)) => return Err(Error::BadArg),
+        Ok(Asked::Close(..) | Asked::Active(_) | Asked::Stream(..)) => return Err(Error::BadArg),
         Err(refused) => return refuse(env, b, refused.into()),
     };
     if range(0, bytes.len()).is_none() {

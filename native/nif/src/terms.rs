@@ -3,9 +3,10 @@
 use std::mem::MaybeUninit;
 
 use rustler::sys::{
-    ErlNifBinary, ErlNifEnv, ErlNifTerm, enif_get_list_cell, enif_get_tuple, enif_get_uint64,
-    enif_inspect_binary, enif_is_identical, enif_make_list_from_array, enif_make_map_from_arrays,
-    enif_make_new_binary, enif_make_pid, enif_make_tuple_from_array, enif_make_uint64,
+    ErlNifBinary, ErlNifEnv, ErlNifPid, ErlNifTerm, enif_get_list_cell, enif_get_tuple,
+    enif_get_uint64, enif_inspect_binary, enif_is_identical, enif_make_list_from_array,
+    enif_make_map_from_arrays, enif_make_new_binary, enif_make_pid, enif_make_tuple_from_array,
+    enif_make_uint64, enif_self,
 };
 use rustler::types::atom::Atom;
 use rustler::{Env, LocalPid, Term};
@@ -67,6 +68,20 @@ impl Builder {
     pub(crate) fn pid(self, pid: &LocalPid) -> ErlNifTerm {
         // SAFETY: a local pid belongs to no environment.
         unsafe { enif_make_pid(self.env, *pid.as_c_arg()) }
+    }
+
+    /// The calling process, as a number. Only within a call.
+    pub(crate) fn caller(self) -> u64 {
+        let mut pid = MaybeUninit::<ErlNifPid>::uninit();
+        // SAFETY: within a call there is a process, and then the pid is set. A term is one word,
+        // and that of a local pid is the pid itself.
+        unsafe {
+            if enif_self(self.env, pid.as_mut_ptr()).is_null() {
+                return 0;
+            }
+            let term = enif_make_pid(self.env, pid.assume_init());
+            std::mem::transmute::<ErlNifTerm, usize>(term) as u64
+        }
     }
 
     pub(crate) fn conn(self, conn: ConnId) -> ErlNifTerm {

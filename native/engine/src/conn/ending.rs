@@ -141,6 +141,7 @@ impl Conn {
         self.server.vacate();
         self.server.note_end(code, reason);
         state.phase = Phase::Lingering;
+        state.late = None;
         if state.pace.take().is_some() {
             // The task that would wait for its time may be gone before.
             self.deliver(shard, state, |delivery| delivery.pump());

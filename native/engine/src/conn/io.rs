@@ -37,7 +37,10 @@ impl Conn {
             } else {
                 part
             };
-            state.outbox.push(part);
+            match &mut state.late {
+                None => state.outbox.push(part),
+                Some(_) => state.push_around(&part),
+            }
             self.soil(shard, &mut state);
         }
     }

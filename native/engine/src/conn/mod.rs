@@ -9,6 +9,7 @@ mod ending;
 mod events;
 mod io;
 mod pulse;
+mod sending;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -86,6 +87,8 @@ struct State {
     own: Option<Box<Rules>>,
     /// How fast it may send; there while that is bounded.
     pace: Option<Box<Pace>>,
+    /// While a message is sent in pieces: the messages that wait for its end.
+    late: Option<Box<Outbox>>,
     /// Shard time since which the queue is full; 0 for not full.
     full_since: u32,
     share: Share,
@@ -148,6 +151,7 @@ impl Conn {
                 deadline: 0,
                 pulse: pulse::Pulse::default(),
                 own: None,
+                late: None,
                 pace: pace.map(|rate| Box::new(Pace::new(rate))),
                 full_since: 0,
                 share: Share::default(),
