@@ -146,6 +146,7 @@ answer(Socket, Sofar) ->
 
 %% Of an answer: the status, or `silence'.
 status(<<"HTTP/1.1 ", Status:3/binary, " ", _/binary>>) -> binary_to_integer(Status);
+status(<<"HTTP/1.0 ", Status:3/binary, " ", _/binary>>) -> binary_to_integer(Status);
 status(<<>>) -> silence;
 status(Other) -> Other.
 

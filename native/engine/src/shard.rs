@@ -484,6 +484,10 @@ impl Shard {
     }
 }
 
+/// Threads of a shard that may wait for a disk or a resolver at once; more of that waits for them. They end when there is
+/// nothing to do.
+const BLOCKING: usize = 32;
+
 /// Runs a shard until it is told to end. The first result tells whether it could start.
 pub(crate) fn run(
     parts: Parts,
@@ -496,6 +500,7 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        .max_blocking_threads(BLOCKING)
         .on_thread_park(move || before.before_park())
         .on_thread_unpark(move || after.after_park())
         .build_local(Default::default());

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-/// Bytes of a file that are read at once.
+/// Bytes that are read and handed on at once.
 const CHUNK: u64 = 64 * 1024;
 
 /// The body of an answer.
@@ -91,7 +91,11 @@ impl HttpBody for Body {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Body::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Body::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            // In pieces: hyper copies what it gets, and many may ask for the same bytes.
+            Body::Bytes(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(CHUNK as usize));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
             Body::File(part) => {
                 let chunk = ready!(part.poll_chunk(cx));
                 Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))

@@ -58,6 +58,8 @@ pub(crate) async fn serve(
     let wire = io::Wire::new(transport, before, config.send_timeout);
     let mut connection = http1::Builder::new()
         .timer(io::Clock)
+        // Who has said all it has to say still gets its answer.
+        .half_close(true)
         // Also how long a connection may be idle between two requests.
         .header_read_timeout(config.handshake_timeout)
         .max_buf_size(config.head_limits.max_head_size.max(LEAST_HEAD))

@@ -51,7 +51,8 @@ impl Service {
         let (parts, body) = request.into_parts();
         let request = match convert(&parts) {
             Ok(request) => request,
-            Err(refusal) => return response(refusal),
+            // What was read differently may go on differently.
+            Err(refusal) => return last(response(refusal)),
         };
         if request.header_has_token("upgrade", "websocket") {
             return self.upgrade(request).await;

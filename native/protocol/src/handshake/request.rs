@@ -48,9 +48,8 @@ impl Request {
         };
         let headers = Headers::copy(parsed.headers);
         check(&headers, minor)?;
-        let (path, query) = split(target)
-            .filter(|_| target != "*" || method == "OPTIONS")
-            .ok_or_else(|| malformed("The request target is malformed.\n"))?;
+        let (path, query) =
+            split(method, target).ok_or_else(|| malformed("The request target is malformed.\n"))?;
         let request = Request {
             method: method.into(),
             target: target.into(),
@@ -94,7 +93,7 @@ impl Request {
         }
         check(&headers, minor)?;
         let (path, query) =
-            split(target).ok_or_else(|| malformed("The request target is malformed.\n"))?;
+            split(method, target).ok_or_else(|| malformed("The request target is malformed.\n"))?;
         if !is_token(method.as_bytes()) {
             return Err(malformed("The method is malformed.\n"));
         }
@@ -211,12 +210,12 @@ fn is_host(host: &[u8]) -> bool {
 }
 
 /// Where path and query lie in a request target.
-fn split(target: &str) -> Option<(Range<usize>, Range<usize>)> {
+fn split(method: &str, target: &str) -> Option<(Range<usize>, Range<usize>)> {
     let visible = |b: u8| (0x21..=0x7e).contains(&b) && b != b'#';
     if !target.bytes().all(visible) {
         return None;
     }
-    let start = if target.starts_with('/') || target == "*" {
+    let start = if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         0
     } else {
         // The form that proxies are sent, which every server has to understand.
