@@ -70,25 +70,27 @@ def echo_tables(cells, names, rows):
     """rows: (size, pipeline, server) -> results that are not errors."""
     for size, pipeline in cells:
         print(f"\n{size_name(size)}, pipeline {pipeline}")
-        print(f"  {'server':<18}{'CPU us/msg':>11}{'min-max':>17}{'/cowboy':>9}{'/tungst.':>9}"
-              f"{'msg/s':>10}{'p50 us':>9}{'p99 us':>9}{'load':>6}")
+        print(f"  {'server':<26}{'CPU us/msg':>11}{'min-max':>17}{'/cowboy':>9}{'/tungst.':>9}"
+              f"{'wire B':>8}{'msg/s':>10}{'p50 us':>9}{'p99 us':>9}{'load':>6}")
         peers = [reference(rows, size, pipeline, name) for name in ("cowboy-one", "tungstenite")]
         for name in names:
             found = rows.get((size, pipeline, name), [])
             if not found:
-                print(f"  {name:<18}{'-':>11}")
+                print(f"  {name:<26}{'-':>11}")
                 continue
             cpu = median(found, "cpu_us")
             low, high = min(r["cpu_us"] for r in found), max(r["cpu_us"] for r in found)
             shares = "".join(f"{cpu / p:>9.3f}" if p else f"{'-':>9}" for p in peers)
-            print(f"  {name:<18}{cpu:>11.2f}{f'{low:.2f}-{high:.2f}':>17}{shares}"
-                  f"{median(found, 'per_second'):>10.0f}{median(found, 'p50_us') or '-':>9}"
+            print(f"  {name:<26}{cpu:>11.2f}{f'{low:.2f}-{high:.2f}':>17}{shares}"
+                  f"{median(found, 'wire_bytes'):>8.0f}{median(found, 'per_second'):>10.0f}{median(found, 'p50_us') or '-':>9}"
                   f"{median(found, 'p99_us') or '-':>9}{median(found, 'load_busy'):>6.0%}"
                   f"{'  load was the limit' if median(found, 'load_busy') > 0.9 else ''}")
 
 
 def reference(rows, size, pipeline, name):
     found = rows.get((size, pipeline, name), [])
+    if not found and name == "cowboy-one":
+        found = rows.get((size, pipeline, "cowboy-deflate"), [])
     if name == "tungstenite":
         # The better of its two buffer sizes is the one to beat.
         found = min((f for n in (name, name + "-4k") if (f := rows.get((size, pipeline, n), []))),

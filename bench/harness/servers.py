@@ -68,17 +68,17 @@ def sockeye(mode):
     return beam("bench_sockeye", mode, [ebin], "run rebar3 compile")
 
 
-def node():
+def node(*args):
     if not (BENCH / "peers/node/node_modules/ws").exists():
         raise Missing("run bench/setup node")
-    return ["node", str(BENCH / "peers/node/server.js")]
+    return ["node", str(BENCH / "peers/node/server.js"), *args]
 
 
-def python():
+def python(*args):
     program = TARGET / "python/bin/python"
     if not program.exists():
         raise Missing("run bench/setup python")
-    return [str(program), str(BENCH / "peers/python/server.py")]
+    return [str(program), str(BENCH / "peers/python/server.py"), *args]
 
 
 # Name -> what makes the command line. The order is that of the tables.
@@ -88,6 +88,9 @@ SERVERS = {
     "sockeye-each": lambda: sockeye("each"),
     "sockeye-owner": lambda: sockeye("owner"),
     "sockeye-slow": lambda: sockeye("slow"),
+    "sockeye-deflate": lambda: sockeye("deflate"),
+    "sockeye-window-deflate": lambda: sockeye("window"),
+    "sockeye-tls": lambda: sockeye("tls"),
     "cowboy-one": lambda: cowboy("one"),
     "cowboy-each": lambda: cowboy("each"),
     "cowboy-slow": lambda: cowboy("slow"),
@@ -97,6 +100,9 @@ SERVERS = {
     "fastwebsockets": lambda: rust("peer-fastwebsockets"),
     "node-ws": node,
     "python-websockets": python,
+    "cowboy-deflate": lambda: cowboy("deflate"),
+    "node-ws-deflate": lambda: node("deflate"),
+    "python-websockets-deflate": lambda: python("deflate"),
 }
 
 
@@ -119,6 +125,9 @@ class Server:
     def load(self, mode, **options):
         """Runs the load generator against this server: its result, or what went wrong."""
         command = [str(LOAD), mode, "--addr", f"127.0.0.1:{self.port}", "--pid", str(self.process.pid)]
+        for feature in ("deflate", "tls"):
+            if self.name.endswith(f"-{feature}"):
+                command += [f"--{feature}", "true"]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         done = subprocess.run(pinned(LOAD_CPU, command), capture_output=True, text=True)

@@ -7,7 +7,7 @@ use crate::Result;
 
 pub(crate) const USAGE: &str =
     "usage: sockeye-load echo|idle|flood --addr IP:PORT --pid SERVER_PID [options]
-  all     --size BYTES (64)  --shape records|string (records)  --connections N (64)  --path /ws (/)
+  all     --size BYTES (64)  --shape records|string (records)  --connections N (64)  --path /ws (/)  --deflate true|false (false)  --tls true|false (false; idle only)
   echo    --pipeline N (1)  --refill burst|slide (burst)  --warmup S (0.5)  --duration S (2)  --bursts N at least (2)
   idle    --settle S (2)
   flood   --duration S (20)  --sndbuf BYTES (16384)  --drain S (300)";

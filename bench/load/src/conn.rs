@@ -23,11 +23,7 @@ pub(crate) fn open_all(target: &Target, sndbuf: Option<usize>) -> Result<Vec<Tcp
 }
 
 pub(crate) fn open(target: &Target, count: usize, sndbuf: Option<usize>) -> Result<Vec<TcpStream>> {
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        target.path, target.addr
-    );
+    let request = request(target);
     let mut open = Vec::with_capacity(count);
     while open.len() < count {
         let first = open.len();
@@ -37,13 +33,28 @@ pub(crate) fn open(target: &Target, count: usize, sndbuf: Option<usize>) -> Resu
             open.push(stream);
         }
         for stream in &mut open[first..] {
-            upgrade(stream)?;
+            upgrade(target, stream)?;
         }
     }
     Ok(open)
 }
 
-fn connect(addr: SocketAddr, n: usize, sndbuf: Option<usize>) -> Result<TcpStream> {
+/// The opening handshake of the target's clients.
+pub(crate) fn request(target: &Target) -> String {
+    let extensions = if target.deflate {
+        // What browsers offer: each server then does what it does for them.
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+    } else {
+        ""
+    };
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n",
+        target.path, target.addr
+    )
+}
+
+pub(crate) fn connect(addr: SocketAddr, n: usize, sndbuf: Option<usize>) -> Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     if let Some(bytes) = sndbuf {
         socket.set_send_buffer_size(bytes)?;
@@ -62,7 +73,7 @@ fn connect(addr: SocketAddr, n: usize, sndbuf: Option<usize>) -> Result<TcpStrea
 }
 
 /// Reads the answer to its last byte and no further.
-fn upgrade(stream: &mut TcpStream) -> Result<()> {
+fn upgrade(target: &Target, stream: &mut TcpStream) -> Result<()> {
     let mut head = Vec::with_capacity(512);
     let mut chunk = [0; 512];
     loop {
@@ -79,9 +90,17 @@ fn upgrade(stream: &mut TcpStream) -> Result<()> {
             break;
         }
     }
-    let text = String::from_utf8_lossy(&head);
+    check(target, &head)
+}
+
+/// Whether the head is the answer that was asked for.
+pub(crate) fn check(target: &Target, head: &[u8]) -> Result<()> {
+    let text = String::from_utf8_lossy(head);
     if !text.starts_with("HTTP/1.1 101") || !text.contains(ACCEPT) {
         return Err(format!("not upgraded: {text}").into());
+    }
+    if target.deflate && !text.contains("permessage-deflate") {
+        return Err(format!("no compression agreed: {text}").into());
     }
     Ok(())
 }

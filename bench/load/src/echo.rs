@@ -8,6 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 use serde_json::{Value, json};
 
 use crate::cli::Args;
+use crate::deflate::Inflater;
 use crate::frame::{self, Incoming, Template};
 use crate::histogram::Histogram;
 use crate::payload::Verifier;
@@ -68,6 +69,7 @@ struct Conn {
     /// The beginning of a frame whose end has not come yet.
     spill: Vec<u8>,
     burst_at: Instant,
+    inflater: Option<Inflater>,
 }
 
 struct Echo<'a> {
@@ -76,6 +78,7 @@ struct Echo<'a> {
     template: Template,
     verifier: Verifier,
     conns: Vec<Conn>,
+    bytes_in: u64,
     /// Round trips of whole bursts.
     round_trips: Histogram,
 }
@@ -96,13 +99,21 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
             written: 0,
             spill: Vec::new(),
             burst_at: Instant::now(),
+            inflater: target
+                .deflate
+                .then(|| Inflater::new(target.payload.text.len())),
         });
     }
     let mut echo = Echo {
         target,
-        template: Template::new(&target.payload),
+        template: if target.deflate {
+            Template::deflated(&target.payload)?
+        } else {
+            Template::new(&target.payload)
+        },
         verifier: Verifier::new(&target.payload)?,
         conns,
+        bytes_in: 0,
         round_trips: Histogram::new(),
         options,
     };
@@ -118,6 +129,7 @@ impl Echo<'_> {
         let burst = self.options.pipeline * self.conns.len() as u64;
         self.turn_until(poll, self.options.warmup, burst)?;
         self.round_trips = Histogram::new();
+        self.bytes_in = 0;
 
         let pid = self.target.pid;
         let (server, load) = (proc::cpu_ns(pid)?, proc::cpu_ns(std::process::id())?);
@@ -146,6 +158,7 @@ impl Echo<'_> {
             "messages": messages,
             "seconds": round(wall.as_secs_f64(), 3),
             "per_second": (messages as f64 / wall.as_secs_f64()) as u64,
+            "wire_bytes": round(self.bytes_in as f64 / messages as f64, 1),
             "cpu_us": per_message(server),
             "server_busy": round(server as f64 / wall_ns, 3),
             "load_cpu_us": per_message(load),
@@ -214,6 +227,7 @@ impl Echo<'_> {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) => return Err(e.into()),
             };
+            self.bytes_in += got as u64;
             let before = conn.received;
             if conn.spill.is_empty() {
                 let used = self.take_frames(n, &buffer[..got])?;
@@ -255,6 +269,12 @@ impl Echo<'_> {
                 Incoming::Text(text) => {
                     let id = self.target.payload.id(n, conn.received);
                     self.verifier.check(text, id)?;
+                    conn.received += 1;
+                }
+                Incoming::Deflated(body) => {
+                    let inflater = conn.inflater.as_mut().ok_or("compressed unasked")?;
+                    let id = self.target.payload.id(n, conn.received);
+                    self.verifier.check(inflater.message(body)?, id)?;
                     conn.received += 1;
                 }
                 Incoming::Ping(pong) => conn.out.extend(pong),

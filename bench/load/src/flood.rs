@@ -237,6 +237,9 @@ impl Flood<'_> {
                         conn.out.extend(pong);
                         conn.writable = true;
                     }
+                    Incoming::Deflated(_) => {
+                        return Err("a compressed reply to a plain message".into());
+                    }
                     Incoming::Close(code) => return Err(format!("closed with {code}").into()),
                 }
                 used += size;

@@ -1,6 +1,7 @@
 //! Client framing, as little as a load needs: whole text frames out, whole frames in.
 
 use crate::Result;
+use crate::deflate;
 use crate::payload::{ID_DIGITS, Payload, digits};
 
 const MASK: [u8; 4] = [0x3a, 0x91, 0xc5, 0x6e];
@@ -15,19 +16,23 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn new(payload: &Payload) -> Template {
-        let mut bytes = header(0x81, payload.text.len());
+        Self::of(0x81, &payload.text, payload.id_at)
+    }
+
+    /// The same message, compressed.
+    pub(crate) fn deflated(payload: &Payload) -> Result<Template> {
+        let (body, id_at) = deflate::body(payload)?;
+        Ok(Self::of(0xc1, &body, id_at))
+    }
+
+    fn of(first: u8, body: &[u8], id_at: usize) -> Template {
+        let mut bytes = header(first, body.len());
         let start = bytes.len();
-        bytes.extend(
-            payload
-                .text
-                .iter()
-                .enumerate()
-                .map(|(i, b)| b ^ MASK[i & 3]),
-        );
+        bytes.extend(body.iter().enumerate().map(|(i, b)| b ^ MASK[i & 3]));
         Template {
             bytes,
-            id_at: start + payload.id_at,
-            id_mask: std::array::from_fn(|i| MASK[(payload.id_at + i) & 3]),
+            id_at: start + id_at,
+            id_mask: std::array::from_fn(|i| MASK[(id_at + i) & 3]),
         }
     }
 
@@ -61,6 +66,8 @@ fn header(first: u8, len: usize) -> Vec<u8> {
 /// What a server sent.
 pub(crate) enum Incoming<'a> {
     Text(&'a [u8]),
+    /// A text message that permessage-deflate has compressed.
+    Deflated(&'a [u8]),
     /// The masked pong to answer with.
     Ping(Vec<u8>),
     Close(u16),
@@ -88,6 +95,7 @@ pub(crate) fn next(buf: &[u8]) -> Result<Option<(Incoming<'_>, usize)>> {
     };
     let incoming = match first {
         0x81 => Incoming::Text(body),
+        0xc1 => Incoming::Deflated(body),
         0x89 => {
             let mut pong = header(0x8a, len);
             pong.extend(body.iter().enumerate().map(|(i, b)| b ^ MASK[i & 3]));

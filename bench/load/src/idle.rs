@@ -1,17 +1,18 @@
 //! Memory of connections that do nothing: fresh, and after one echo each.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::cli::Args;
+use crate::deflate::Inflater;
 use crate::echo::round;
 use crate::frame::{self, Incoming, Template};
 use crate::payload::Verifier;
-use crate::{Result, Target, conn, proc};
+use crate::tls::{self, Link};
+use crate::{Result, Target, proc};
 
 /// Connections opened, used and closed first, so that code pages and fixed buffers are not billed.
 const WARM: usize = 100;
@@ -35,14 +36,14 @@ impl Options {
 pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
     let pid = target.pid;
     let count = target.connections as f64;
-    let mut warm = conn::open(target, WARM.min(target.connections), None)?;
+    let mut warm = tls::open(target, WARM.min(target.connections))?;
     echo_each(target, &mut warm)?;
     drop(warm);
     sleep(options.settle);
 
     let base = proc::memory(pid)?.now;
     let cpu = proc::cpu_ns(pid)?;
-    let mut open = conn::open_all(target, None)?;
+    let mut open = tls::open(target, target.connections)?;
     let handshakes = proc::cpu_ns(pid)? - cpu;
     sleep(options.settle);
     let fresh = proc::memory(pid)?.now;
@@ -68,7 +69,7 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
     }))
 }
 
-fn echo_each(target: &Target, conns: &mut [TcpStream]) -> Result<()> {
+fn echo_each(target: &Target, conns: &mut [Link]) -> Result<()> {
     let template = Template::new(&target.payload);
     let mut verifier = Verifier::new(&target.payload)?;
     let mut out = Vec::new();
@@ -87,7 +88,7 @@ fn echo_each(target: &Target, conns: &mut [TcpStream]) -> Result<()> {
     Ok(())
 }
 
-fn reply(stream: &mut TcpStream) -> Result<Vec<u8>> {
+fn reply(stream: &mut Link) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -100,6 +101,10 @@ fn reply(stream: &mut TcpStream) -> Result<Vec<u8>> {
             match incoming {
                 Incoming::Text(text) => return Ok(text.to_vec()),
                 Incoming::Ping(pong) => stream.write_all(&pong)?,
+                // The first compressed message of its connection, so that no window is needed yet.
+                Incoming::Deflated(body) => {
+                    return Ok(Inflater::new(bytes.len()).message(body)?.to_vec());
+                }
                 Incoming::Close(code) => return Err(format!("closed with {code}").into()),
             }
             bytes.drain(..size);

@@ -2,6 +2,7 @@
 
 mod cli;
 mod conn;
+mod deflate;
 mod echo;
 mod flood;
 mod frame;
@@ -9,6 +10,7 @@ mod histogram;
 mod idle;
 mod payload;
 mod proc;
+mod tls;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -26,6 +28,9 @@ pub(crate) struct Target {
     pub(crate) pid: u32,
     pub(crate) connections: usize,
     pub(crate) payload: Payload,
+    /// Offer permessage-deflate, and compress what is sent.
+    pub(crate) deflate: bool,
+    pub(crate) tls: bool,
 }
 
 fn main() -> ExitCode {
@@ -53,7 +58,12 @@ fn run() -> Result<serde_json::Value> {
         pid: args.require("pid")?,
         connections,
         payload: Payload::new(shape, args.take("size", 64)?, connections)?,
+        deflate: args.take("deflate", false)?,
+        tls: args.take("tls", false)?,
     };
+    if target.tls && mode != "idle" {
+        return Err("--tls is for idle connections only".into());
+    }
     match mode.as_str() {
         "echo" => echo::run(&target, echo::Options::take(args)?),
         "idle" => idle::run(&target, idle::Options::take(args)?),

@@ -1,6 +1,7 @@
 %% JSON echo on cowboy and jiffy.
 %% `each': the connection's own process decodes and encodes. `one': it hands the raw frame to one
 %% gen_server that decodes, encodes and sends the text back. `slow': as `one', but 1 ms a frame.
+%% `deflate': as `one', with permessage-deflate.
 -module(bench_cowboy).
 -behaviour(gen_server).
 
@@ -19,7 +20,7 @@ main([Mode]) ->
     bench_node:run(ranch:get_port(bench)).
 
 init(Req, Mode) ->
-    {cowboy_websocket, Req, Mode, #{idle_timeout => infinity}}.
+    {cowboy_websocket, Req, Mode, #{idle_timeout => infinity, compress => Mode =:= deflate}}.
 
 websocket_init(Mode) ->
     {[], Mode}.

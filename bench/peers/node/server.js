@@ -1,10 +1,12 @@
 // JSON echo on ws. Prints `READY PORT`; ends when its standard input does.
+// With the argument `deflate`, permessage-deflate for every message, whatever its size.
 'use strict';
 
 const { WebSocketServer } = require('ws');
 
+const deflate = process.argv[2] === 'deflate';
 const server = new WebSocketServer(
-  { host: '127.0.0.1', port: 0, perMessageDeflate: false, backlog: 1024 },
+  { host: '127.0.0.1', port: 0, perMessageDeflate: deflate && { threshold: 0 }, backlog: 1024 },
   () => console.log(`READY ${server.address().port}`),
 );
 

@@ -1,4 +1,7 @@
-"""JSON echo on websockets. Prints `READY PORT`; ends when its standard input does."""
+"""JSON echo on websockets. Prints `READY PORT`; ends when its standard input does.
+
+With the argument `deflate`, permessage-deflate for every message.
+"""
 
 import asyncio
 import json
@@ -24,7 +27,8 @@ def end_with_runner():
 
 
 async def main():
-    options = dict(compression=None, ping_interval=None, max_size=None, backlog=1024)
+    compression = "deflate" if sys.argv[1:] == ["deflate"] else None
+    options = dict(compression=compression, ping_interval=None, max_size=None, backlog=1024)
     async with serve(echo, "127.0.0.1", 0, **options) as server:
         print("READY", server.sockets[0].getsockname()[1], flush=True)
         threading.Thread(target=end_with_runner, daemon=True).start()

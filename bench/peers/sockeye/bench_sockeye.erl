@@ -1,6 +1,7 @@
 %% JSON echo on Sockeye, through its public interface only.
 %% `one', `pool', `each': which processes run the handler. `slow': as `one', but 1 ms a frame.
-%% `owner': frames as messages to a plain process.
+%% `owner': frames as messages to a plain process. `deflate', `window', `tls': as `one', with
+%% permessage-deflate, with a window of its own for each connection, or with TLS and the certificate that bench/setup made.
 -module(bench_sockeye).
 -behaviour(sockeye_handler).
 
@@ -21,6 +22,9 @@ options(one) -> #{handler => {?MODULE, fast}, processes => one};
 options(slow) -> #{handler => {?MODULE, slow}, processes => one};
 options(pool) -> #{handler => {?MODULE, fast}, processes => 4};
 options(each) -> #{handler => {?MODULE, fast}, processes => per_connection};
+options(deflate) -> (options(one))#{deflate => true};
+options(window) -> (options(one))#{deflate => #{server_takeover => true}};
+options(tls) -> (options(one))#{tls => #{certfile => "tls/cert.pem", keyfile => "tls/key.pem"}};
 options(owner) -> #{handler => spawn_link(fun owner/0), active => true}.
 
 init(Speed) ->
