@@ -43,6 +43,8 @@ good() ->
      {max_header_size, [256, 1048576]},
      {max_headers, [8, 1024]},
      {accept_timeout, [1, 2147483647]},
+     {max_connections_per_address, [1, 2147483647, infinity]},
+     {connection_rate, [infinity, #{rate => 1, burst => 1000000}]},
      {max_body_size, [1, 2147483647]},
      {tls, [undefined]},
      {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]},

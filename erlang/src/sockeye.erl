@@ -189,6 +189,8 @@
                                        action => delay | close},
           max_connections => pos_integer() | infinity,
           tls => tls(),
+          max_connections_per_address => pos_integer() | infinity,
+          connection_rate => infinity | #{rate := 1..1000000, burst => 1..1000000},
           backlog => pos_integer(),
           accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
           accept_timeout => pos_integer(),
@@ -275,6 +277,10 @@
 %% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
 %% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
 %% <li>`tls': certificate, key and more, see {@link tls()}; default none, the server then speaks plain text.</li>
+%% <li>`max_connections_per_address': more of one address get 429; default `infinity'. A
+%%     network of 64 bits is one address of IPv6.</li>
+%% <li>`connection_rate': new connections of an address, `rate' a second and `burst' at once
+%%     (default `rate'); more get 429. Default `infinity'.</li>
 %% <li>`backlog': of the listening socket, default 1024.</li>
 %% <li>`subprotocols': those the server speaks, default none. The first one in the client's
 %%     list that is among them is taken.</li>

@@ -49,6 +49,8 @@ defaults() ->
       control_frames => false,
       message_rate => infinity,
       max_connections => infinity,
+      max_connections_per_address => infinity,
+      connection_rate => infinity,
       accept_timeout => 5000,
       origins => any,
       paths => any,
@@ -148,6 +150,9 @@ check(tls, V) -> sockeye_tls:check(V);
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
 check(accept_timeout, V) -> positive(V);
+check(max_connections_per_address, infinity) -> true;
+check(max_connections_per_address, V) -> positive(V);
+check(connection_rate, V) -> sockeye_rules:rate(V);
 check(http, V) -> sockeye_routes:parse(V);
 check(health, V) -> sockeye_routes:path(V);
 check(metrics, V) -> sockeye_routes:path(V);

@@ -4,6 +4,7 @@
 
 -export([origins/1]).
 -export([paths/1]).
+-export([rate/1]).
 
 -define(ORIGIN, "^[A-Za-z][A-Za-z0-9-]*://(\\*\\.)?([A-Za-z0-9._~-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]+)?$").
 %% A segment is a star or has none.
@@ -25,6 +26,26 @@ paths(List) when is_list(List), List =/= [] ->
     rules(List, fun path/1, "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>");
 paths(_) ->
     "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>".
+
+-spec rate(term()) -> {ok, infinity | map()} | string() | {error, string()}.
+rate(infinity) ->
+    {ok, infinity};
+rate(#{rate := Rate} = Map) ->
+    Full = maps:merge(#{burst => Rate}, Map),
+    Wrong = [Key || {Key, V} <- maps:to_list(Full), not is_rate(Key, V)],
+    case Wrong of
+        [] ->
+            {ok, Full};
+        [Key | _] ->
+            {error, lists:flatten(io_lib:format("~tp in ~tp: rate and burst are 1 to 1000000, and "
+                                                "there is nothing else", [Key, Map]))}
+    end;
+rate(_) ->
+    "infinity or #{rate => a second, burst => at once}".
+
+-spec is_rate(term(), term()) -> boolean().
+is_rate(Key, V) ->
+    (Key =:= rate orelse Key =:= burst) andalso is_integer(V) andalso V >= 1 andalso V =< 1000000.
 
 -spec rules([term()], fun((term()) -> binary()), string()) -> {ok, [binary()]} | {error, string()}.
 rules(List, Check, Expected) ->

@@ -8,6 +8,7 @@ use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
 use sockeye_protocol::{Limits, Role, deflate};
 
 use crate::dial::Dial;
+use crate::front::addresses::ConnectionRate;
 use crate::http::Routes;
 use crate::tls::Tls;
 use crate::{Active, MessageRate};
@@ -104,6 +105,10 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Connections are TLS.
     pub tls: Option<Arc<Tls>>,
+    /// Connections of one address beyond this number are refused with 429.
+    pub max_connections_per_address: usize,
+    /// How fast one address may open connections; 429 beyond.
+    pub connection_rate: Option<ConnectionRate>,
     /// Subprotocols that the server speaks.
     pub subprotocols: Vec<String>,
     /// Compression that the server agrees to. Default: none.
@@ -152,6 +157,8 @@ impl ServerConfig {
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,
             tls: None,
+            max_connections_per_address: usize::MAX,
+            connection_rate: None,
             subprotocols: Vec::new(),
             deflate: None,
             head_limits: HeadLimits::default(),

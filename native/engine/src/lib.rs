@@ -47,6 +47,7 @@ pub use dial::url::{Host, Place, Url};
 pub use dial::{Dial, MAX_BODY};
 pub use dialling::Parted;
 pub use engine::{Engine, StopReport};
+pub use front::addresses::ConnectionRate;
 pub use front::visitor::{Peer, TlsFacts, Visitor};
 pub use id::ConnId;
 pub use inbox::Inbox;

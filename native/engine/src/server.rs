@@ -1,14 +1,18 @@
 //! What the shards share of one server: its settings, its counters, its receivers.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use sockeye_protocol::handshake::Refusal;
 use tokio::task::AbortHandle;
 
 use crate::compression::Compression;
 use crate::config::{Mode, ServerConfig};
 use crate::conn::Times;
 use crate::dialling::Calls;
+use crate::front::addresses::Addresses;
 use crate::front::ask::{Answer, Asking};
 use crate::host::ServerHost;
 use crate::id::ConnId;
@@ -35,6 +39,8 @@ pub struct Server {
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
     pub(crate) asking: Asking,
+    /// Where there are limits for each address.
+    addresses: Option<Addresses>,
     workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
     acceptor: Mutex<Option<Arc<Inbox>>>,
     /// The listening socket and every accepted one.
@@ -96,12 +102,40 @@ pub struct ServerStats {
 pub(crate) struct Seat {
     pub(crate) server: Arc<Server>,
     taken: bool,
+    /// The address that it is counted for.
+    address: Option<IpAddr>,
 }
 
 impl Seat {
-    /// From here on the connection answers for the socket.
-    pub(crate) fn hand_over(mut self) -> Arc<Server> {
+    /// Counts the socket for the address of its client, once, or says why there is no room.
+    pub(crate) fn count_for(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let (Some(addresses), Some(address), None) =
+            (&self.server.addresses, address, self.address)
+        else {
+            return Ok(());
+        };
+        match addresses.enter(address, Instant::now()) {
+            Ok(()) => {
+                self.address = Some(address);
+                Ok(())
+            }
+            Err(crowd) => Err(crowd.refusal()),
+        }
+    }
+
+    /// From here on the connection, of this address, answers for the socket.
+    pub(crate) fn hand_over(mut self, address: Option<IpAddr>) -> Arc<Server> {
         self.taken = false;
+        if let Some(addresses) = &self.server.addresses
+            && address != self.address
+        {
+            if let Some(address) = address {
+                addresses.add(address, Instant::now());
+            }
+            if let Some(address) = self.address {
+                addresses.leave(address);
+            }
+        }
         self.server.clone()
     }
 }
@@ -109,7 +143,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if self.taken {
-            self.server.vacate();
+            self.server.vacate(self.address);
             self.server.leave();
         }
     }
@@ -134,6 +168,8 @@ impl Server {
             Mode::PerConnection | Mode::Owner => 0,
         };
         let is_client = config.dial.is_some();
+        let most = config.max_connections_per_address;
+        let addresses = Addresses::new(most, config.connection_rate);
         Server {
             number,
             rules: Rules {
@@ -145,6 +181,7 @@ impl Server {
             host,
             counters: Counters::default(),
             asking: Asking::default(),
+            addresses,
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),
             // A client has no listening socket.
@@ -267,19 +304,23 @@ impl Server {
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
         let taken = self.seats.fetch_add(1, Ordering::AcqRel);
         if taken >= self.config.max_connections {
-            self.vacate();
+            self.vacate(None);
             return None;
         }
         self.live.fetch_add(1, Ordering::AcqRel);
         Some(Seat {
             server: self.clone(),
             taken: true,
+            address: None,
         })
     }
 
-    /// A socket does not count for `max_connections` any more.
-    pub(crate) fn vacate(&self) {
+    /// A socket does not count for `max_connections` any more, nor for its address.
+    pub(crate) fn vacate(&self, address: Option<IpAddr>) {
         self.seats.fetch_sub(1, Ordering::AcqRel);
+        if let (Some(addresses), Some(address)) = (&self.addresses, address) {
+            addresses.leave(address);
+        }
     }
 
     /// The listening socket, or an accepted one, is gone.

@@ -174,7 +174,7 @@ impl Shard {
             .open(self.handle.index, slot, limit, label);
         // None with sixteen million connections: the socket is dropped.
         let id = id?;
-        let server = seat.hand_over();
+        let server = seat.hand_over(opened.info.visitor.peer.ip());
         server.note_conn(id);
         let conn = Conn::new(id, server.clone(), opened);
         {

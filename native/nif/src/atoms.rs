@@ -19,6 +19,7 @@ rustler::atoms! {
     accept_error, panic,
     sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,
     any, origins, paths, max_header_size, max_headers,
+    max_connections_per_address, connection_rate,
     routes, file, dir, ask, health, metrics, max_body_size, requests,
     eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
     already_running,

@@ -9,7 +9,7 @@ use rustler::{Binary, Decoder, Error, LocalPid, NifResult, Term};
 use sockeye_engine::http::{Routes, Target};
 use sockeye_engine::options::NEVER;
 use sockeye_engine::tls::TlsSettings;
-use sockeye_engine::{Active, Address, MessageRate, Mode, ServerConfig};
+use sockeye_engine::{Active, Address, ConnectionRate, MessageRate, Mode, ServerConfig};
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
 use sockeye_protocol::handshake::{Origins, Paths};
@@ -132,6 +132,17 @@ impl Settings {
         } else {
             most.decode()?
         };
+        let most: Term<'_> = get(map, atoms::max_connections_per_address())?;
+        if !is(most, atoms::infinity()) {
+            engine.max_connections_per_address = most.decode()?;
+        }
+        let rate: Term<'_> = get(map, atoms::connection_rate())?;
+        if !is(rate, atoms::infinity()) {
+            engine.connection_rate = Some(ConnectionRate {
+                per_second: get(rate, atoms::rate())?,
+                burst: get(rate, atoms::burst())?,
+            });
+        }
         engine.subprotocols = get(map, atoms::subprotocols())?;
         engine.head_limits.max_head_size = get(map, atoms::max_header_size())?;
         engine.head_limits.max_headers = get(map, atoms::max_headers())?;

@@ -2,6 +2,7 @@
 //!
 //! It is a task of its own, so that its state does not stay with the connection.
 
+pub(crate) mod addresses;
 pub mod ask;
 pub(crate) mod gate;
 pub(crate) mod tls;
@@ -49,7 +50,12 @@ pub(crate) fn start(shard: &Rc<Shard>, arrival: Arrival) {
 }
 
 /// Serves a newcomer, in a task of its own.
-pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, visitor: Visitor) {
+pub(crate) fn start_here(
+    shard: &Rc<Shard>,
+    mut seat: Seat,
+    transport: Transport,
+    visitor: Visitor,
+) {
     let server = seat.server.clone();
     if server.is_stopping() {
         return;
@@ -62,7 +68,7 @@ pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, vi
                 // The client is not to pay for our own thinking.
                 limit += ask::limit(&server) + upgrade::FAREWELL;
             }
-            let welcome = welcome(&shard, &server, transport, visitor);
+            let welcome = welcome(&shard, &server, &mut seat, transport, visitor);
             match tokio::time::timeout(limit, welcome).await {
                 Ok(Some(Outcome::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(seat, opened);
@@ -86,10 +92,18 @@ pub(crate) fn start_here(shard: &Rc<Shard>, seat: Seat, transport: Transport, vi
 async fn welcome(
     shard: &Shard,
     server: &Server,
+    seat: &mut Seat,
     mut transport: Transport,
     mut visitor: Visitor,
 ) -> Option<Outcome> {
     transport.set_nodelay().ok()?;
+    if let Err(refusal) = seat.count_for(visitor.peer.ip()) {
+        // To say so over TLS would cost what the limit is to save.
+        if server.config.tls.is_none() {
+            upgrade::say_no(shard, transport, &refusal).await;
+        }
+        return None;
+    }
     // For all that the client sends before it is a connection.
     let deadline = Instant::now() + server.config.handshake_timeout;
     let mut ahead = Vec::new();
