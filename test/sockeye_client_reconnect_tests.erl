@@ -1,0 +1,197 @@
+%% Clients that connect again: what the handler hears, what is kept, when they give up.
+-module(sockeye_client_reconnect_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(sockeye_test, [quiet/1]).
+
+-define(TIMEOUT, 10000).
+-define(SOON, #{min => 1, max => 20}).
+
+url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/".
+
+%% A server on this port, whose owner is a process that passes on what it gets.
+server(Port) ->
+    {ok, Server} = sockeye:start_link(#{port => Port}),
+    {Server, sockeye_test:port(Server)}.
+
+teller() ->
+    Self = self(),
+    Tell = fun(What, S) -> Self ! {told, What}, {[], S} end,
+    #{open => fun(Conn, _, S) -> Tell({open, Conn}, S) end,
+      frame => fun(Frame, _, S) -> Tell(Frame, S) end,
+      close => fun(Conn, Code, _, S) -> Tell({close, Conn, Code}, S) end,
+      down => fun(Reason, S) -> Tell({down, Reason}, S) end}.
+
+told() ->
+    receive {told, What} -> What
+    after ?TIMEOUT -> error({nothing_told, process_info(self(), messages)})
+    end.
+
+%% Past attempts that failed.
+told_open() ->
+    case told() of
+        {down, econnrefused} -> told_open();
+        {open, Conn} -> Conn
+    end.
+
+open() ->
+    receive {sockeye, Conn, {open, _}} when is_tuple(Conn) -> Conn
+    after ?TIMEOUT -> error({not_open, process_info(self(), messages)})
+    end.
+
+start(Port, Handler, Reconnect) ->
+    {ok, Client} = sockeye_client:start_link(url(Port), Handler, #{reconnect => maps:merge(?SOON, Reconnect)}),
+    Client.
+
+free_port() ->
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_tcp:close(Socket),
+    Port.
+
+the_handler_sees_each_connection_test() ->
+    {Server, Port} = server(0),
+    Client = start(Port, {fun_handler, teller()}, #{}),
+    There = open(),
+    First = told_open(),
+    ok = sockeye:close(There, 4000, <<"again">>),
+    ?assertEqual({close, First, 4000}, told()),
+    ?assertEqual({down, {closed, 4000, <<"again">>}}, told()),
+    Second = told_open(),
+    ?assertNotEqual(First, Second),
+    ?assertEqual({error, closed}, sockeye:send(First, #{})),
+    ok = sockeye:send(Second, #{a => 1}),
+    There2 = open(),
+    receive {sockeye, There2, {json, #{<<"a">> := 1}}} -> ok end,
+    ?assertMatch(#{accepted := 2, conn := Second, failures := 0}, sockeye_client:info(Client)),
+    ok = sockeye_client:stop(Client),
+    ?assertEqual({close, Second, 1000}, told()),
+    ok = sockeye:stop(Server),
+    sockeye_test:flush().
+
+start_link_needs_no_server_test() ->
+    Port = free_port(),
+    Client = start(Port, self(), #{}),
+    receive {sockeye, Client, {down, econnrefused}} -> ok end,
+    ?assertEqual({error, down}, sockeye_client:conn(Client)),
+    ?assertEqual({error, down}, sockeye_client:send(Client, #{})),
+    {Server, Port} = server(Port),
+    %% Both ends are this process's.
+    {_, _} = {open(), open()},
+    ok = sockeye_client:stop(Client),
+    ok = sockeye:stop(Server),
+    sockeye_test:flush().
+
+attempts_are_counted_test_() ->
+    [fun() ->
+             process_flag(trap_exit, true),
+             Client = start(free_port(), {fun_handler, teller()}, #{attempts => N}),
+             receive {'EXIT', Client, Reason} -> ?assertEqual({shutdown, econnrefused}, Reason)
+             after ?TIMEOUT -> error(goes_on)
+             end,
+             %% The last one is not followed by another.
+             [?assertEqual({down, econnrefused}, told()) || _ <- lists:seq(2, N)],
+             receive {told, More} -> error({more, More}) after 0 -> ok end,
+             process_flag(trap_exit, false)
+     end || N <- [1, 2, 3]].
+
+a_handler_may_give_up_test() ->
+    process_flag(trap_exit, true),
+    Handler = #{down => fun(econnrefused, S) -> {stop, {shutdown, enough}, S} end},
+    Client = start(free_port(), {fun_handler, Handler}, #{}),
+    receive {'EXIT', Client, Reason} -> ?assertEqual({shutdown, enough}, Reason)
+    after ?TIMEOUT -> error(goes_on)
+    end,
+    process_flag(trap_exit, false).
+
+closing_is_the_end_test() ->
+    {Server, Port} = server(0),
+    Client = start(Port, {fun_handler, teller()}, #{}),
+    Monitor = monitor(process, Client),
+    Conn = told_open(),
+    ok = sockeye:close(Conn),
+    ?assertEqual({close, Conn, 1000}, told()),
+    receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(normal, Reason) end,
+    ok = sockeye:stop(Server),
+    sockeye_test:flush().
+
+what_is_sent_meanwhile_is_kept_test() ->
+    Port = free_port(),
+    Hello = (teller())#{open => fun(_, _, S) -> {[{reply, {json, hello}}], S} end},
+    Client = start(Port, {fun_handler, Hello}, #{queue => keep}),
+    [ok = sockeye_client:send(Client, {json, N}) || N <- lists:seq(1, 100)],
+    ?assertMatch(#{kept := Bytes} when Bytes > 0, sockeye_client:info(Client)),
+    {Server, Port} = server(Port),
+    There = open(),
+    %% Behind what handle_open sends, in order, and with what comes later behind it.
+    ok = sockeye_client:send(Client, {json, 101}),
+    ?assertEqual([<<"hello">> | lists:seq(1, 101)], [json(There) || _ <- lists:seq(0, 101)]),
+    ?assertMatch(#{kept := 0}, sockeye_client:info(Client)),
+    ok = sockeye_client:stop(Client),
+    ok = sockeye:stop(Server),
+    sockeye_test:flush().
+
+json(Conn) ->
+    receive {sockeye, Conn, {json, Term}} -> sockeye:setopts(Conn, [{active, 1}]), Term
+    after ?TIMEOUT -> error({no_json, process_info(self(), messages)})
+    end.
+
+what_is_kept_is_bounded_test() ->
+    Frame = {binary, <<0:(100 * 8)>>},
+    Size = erlang:external_size(Frame),
+    {ok, Client} = sockeye_client:start_link(url(free_port()), self(),
+                                             #{reconnect => #{queue => keep}, send_queue_size => 3 * Size - 1}),
+    ok = sockeye_client:send(Client, Frame),
+    ok = sockeye_client:send(Client, Frame),
+    ?assertEqual({error, busy}, sockeye_client:send(Client, Frame)),
+    ok = sockeye_client:stop(Client),
+    {ok, Other} = sockeye_client:start_link(url(free_port()), self(),
+                                            #{reconnect => #{queue => keep}, send_queue_size => 3 * Size}),
+    [ok = sockeye_client:send(Other, Frame) || _ <- [1, 2, 3]],
+    ?assertEqual({error, busy}, sockeye_client:send(Other, Frame)),
+    ok = sockeye_client:stop(Other),
+    sockeye_test:flush().
+
+%% Everything that is sent after a reconnect arrives.
+a_server_that_dies_fifty_times_test_() ->
+    {timeout, 60, fun() ->
+        Rounds = 50,
+        Port = free_port(),
+        Self = self(),
+        Handler = #{open => fun(Conn, _, N) -> Self ! {up, N}, {[{send, Conn, {json, [N, M]}} || M <- [1, 2, 3]], N} end,
+                    init => fun() -> {ok, 1} end,
+                    close => fun(_, _, _, N) -> {[], N + 1} end},
+        Client = start(Port, {fun_handler, Handler}, #{queue => keep}),
+        quiet(fun() ->
+            [begin
+                 Server = spawn_server(Port),
+                 receive {up, N} -> ok after ?TIMEOUT -> error({not_up, N}) end,
+                 There = open(),
+                 ok = sockeye_client:send(Client, {json, [N, 4]}),
+                 ?assertEqual([[N, M] || M <- [1, 2, 3, 4]], [json(There) || _ <- [1, 2, 3, 4]]),
+                 exit(Server, kill),
+                 sockeye_test:down(Server)
+             end || N <- lists:seq(1, Rounds)]
+        end),
+        ?assertMatch(#{accepted := Rounds}, sockeye_client:info(Client)),
+        ok = sockeye_client:stop(Client),
+        sockeye_test:flush()
+    end}.
+
+%% Not linked to this process, and its death frees the port in a moment.
+spawn_server(Port) ->
+    Self = self(),
+    {Pid, _} = spawn_monitor(fun() ->
+        {ok, Server} = start_server(Port, Self, 100),
+        Self ! {server, self(), Server},
+        receive after infinity -> ok end
+    end),
+    receive {server, Pid, _} -> Pid end.
+
+start_server(Port, Owner, Tries) ->
+    case sockeye:start_link(#{port => Port, handler => Owner}) of
+        {ok, Server} -> {ok, Server};
+        {error, eaddrinuse} when Tries > 0 -> timer:sleep(10), start_server(Port, Owner, Tries - 1)
+    end.
+
