@@ -25,6 +25,8 @@
 defaults() ->
     #{connect_timeout => 10000,
       headers => [],
+      proxy => undefined,
+      redirects => 0,
       reconnect => false}.
 
 %% The configuration as `sockeye_nif:client_open/1' wants it, and `reconnect'.
@@ -33,6 +35,7 @@ parse(Url, Handler, Options, Owner) ->
     Shared = maps:with(?SHARED, Options),
     try {url(Url), maps:map(fun checked/2, maps:without(?SHARED, Options))} of
         {Text, Given} ->
+            ok = agree(Text, Given),
             case sockeye_options:parse(Shared#{handler => Handler}, Owner) of
                 {ok, Config} -> {ok, complete(Text, maps:merge(defaults(), Given), Config)};
                 {error, _} = Error -> Error
@@ -43,13 +46,23 @@ parse(Url, Handler, Options, Owner) ->
 
 -spec complete(binary(), map(), map()) -> map().
 complete(Url, #{reconnect := Reconnect} = Own, Config) ->
-    Dial = maps:with([connect_timeout, headers], Own),
+    Dial = maps:with([connect_timeout, headers, proxy, redirects], Own),
     Config#{dial => Dial#{url => Url}, url => shown(Url), reconnect => Reconnect, alone => false}.
 
 %% Without user and password.
 -spec shown(binary()) -> binary().
 shown(Url) ->
     re:replace(Url, <<"^([^:]*://)[^/?]*@">>, <<"\\1">>, [{return, binary}]).
+
+%% What depends on the URL.
+-spec agree(binary(), map()) -> ok.
+agree(Url, #{proxy := _}) ->
+    case re:run(Url, "^ws[+]unix:", [caseless]) of
+        {match, _} -> throw({bad_option, proxy, "has no meaning for a Unix socket"});
+        nomatch -> ok
+    end;
+agree(_Url, _Given) ->
+    ok.
 
 -spec url(term()) -> binary().
 url(Url) ->
@@ -78,6 +91,8 @@ checked(Key, Value) ->
 -spec check(term(), term()) -> true | {ok, term()} | unknown | string().
 check(connect_timeout, V) -> positive(V) orelse "a positive integer below 2^31";
 check(headers, V) -> headers(V);
+check(proxy, V) -> proxy(V);
+check(redirects, V) -> is_integer(V) andalso V >= 0 andalso V =< 20 orelse "0..20";
 check(reconnect, V) -> reconnect(V);
 check(_Key, _V) -> unknown.
 
@@ -113,6 +128,15 @@ header(Name, Value) ->
 -spec is_control(byte()) -> boolean().
 is_control($\t) -> false;
 is_control(C) -> C < 32 orelse C =:= 127.
+
+-spec proxy(term()) -> {ok, binary()} | string().
+proxy(Url) ->
+    try sockeye_nif:client_proxy(iolist_to_binary(Url)) of
+        ok -> {ok, iolist_to_binary(Url)};
+        {error, Why} -> text("http or socks5://[user:password@]host[:port] (~ts)", [Why])
+    catch
+        error:badarg -> "the URL of a proxy, as text"
+    end.
 
 -spec reconnect(term()) -> true | {ok, false | map()} | string().
 reconnect(false) ->

@@ -14,6 +14,7 @@
 -export([server_stop/3]).
 -export([server_drain/1]).
 -export([client_url/1]).
+-export([client_proxy/1]).
 -export([client_open/1]).
 -export([client_dial/1]).
 -export([client_conn/1]).
@@ -160,6 +161,10 @@ reload_tls(_ServerId, _Tls) ->
 %% {ok, Host}: what the `Host' header will say.
 -spec client_url(binary()) -> {ok, binary()} | {error, Why :: binary()}.
 client_url(_Url) ->
+    erlang:nif_error(not_loaded()).
+
+-spec client_proxy(binary()) -> ok | {error, Why :: binary()}.
+client_proxy(_Url) ->
     erlang:nif_error(not_loaded()).
 
 %% A client is a server that connects: `server_stop/3' ends it.

@@ -7,7 +7,9 @@ use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::host::ServerHost;
-use sockeye_engine::{ConnId, Dial, DialError, Parted, Refused, Url};
+use sockeye_engine::{
+    ConnId, Dial, DialError, Parted, Proxy, ProxyError, RedirectError, Refused, Url,
+};
 use sockeye_protocol::handshake::HandshakeError;
 use sockeye_protocol::handshake::client::Breach;
 
@@ -24,6 +26,15 @@ use crate::{atoms, process, running};
 fn client_url<'a>(env: Env<'a>, url: &str) -> Term<'a> {
     match Url::parse(url) {
         Ok(url) => (atoms::ok(), url.authority()).encode(env),
+        Err(why) => (atoms::error(), why).encode(env),
+    }
+}
+
+/// Reads the URL of a proxy: `ok`, or `{error, Why}`.
+#[rustler::nif]
+fn client_proxy<'a>(env: Env<'a>, url: &str) -> Term<'a> {
+    match Proxy::parse(url) {
+        Ok(_) => atoms::ok().encode(env),
         Err(why) => (atoms::error(), why).encode(env),
     }
 }
@@ -66,6 +77,12 @@ fn dial(map: Term<'_>) -> NifResult<Dial> {
     let millis: u64 = map.map_get(atoms::connect_timeout())?.decode()?;
     dial.connect_timeout = std::time::Duration::from_millis(millis);
     dial.headers = map.map_get(atoms::headers())?.decode()?;
+    dial.redirects = map.map_get(atoms::redirects())?.decode()?;
+    let proxy = map.map_get(atoms::proxy())?;
+    if !proxy.is_atom() {
+        let proxy = Proxy::parse(proxy.decode()?);
+        dial.proxy = Some(proxy.map_err(|_| Error::BadArg)?);
+    }
     Ok(dial)
 }
 
@@ -125,7 +142,7 @@ fn reason(b: Builder, error: &DialError) -> ErlNifTerm {
         DialError::Io(kind, code) => b.atom(errno_of(*kind, *code)),
         DialError::Closed | DialError::Stopped => b.atom(atoms::closed()),
         DialError::Tls(why) => told(atoms::tls(), why),
-        DialError::Proxy(why) => told(atoms::proxy(), why),
+        DialError::Proxy(why) => b.tuple([b.atom(atoms::proxy()), b.atom(proxy_error(*why))]),
         DialError::ProxyRefused(answer) => {
             let answer = b.tuple([b.atom(atoms::refused()), refused(b, answer)]);
             b.tuple([b.atom(atoms::proxy()), answer])
@@ -136,7 +153,14 @@ fn reason(b: Builder, error: &DialError) -> ErlNifTerm {
             let why = b.atom(breach(why));
             b.tuple([b.atom(atoms::bad_handshake()), why])
         }
-        DialError::Redirect(why) => told(atoms::redirect(), why),
+        DialError::Redirect(why) => {
+            let why = match why {
+                RedirectError::TooMany => atoms::too_many(),
+                RedirectError::Insecure => atoms::insecure(),
+                _ => atoms::bad_location(),
+            };
+            b.tuple([b.atom(atoms::redirect()), b.atom(why)])
+        }
         _ => b.atom(io_unknown()),
     }
 }
@@ -150,6 +174,17 @@ fn breach(error: &HandshakeError) -> Atom {
         HandshakeError::Invalid(Breach::Accept) => atoms::accept(),
         HandshakeError::Invalid(Breach::Subprotocol) => atoms::subprotocol(),
         HandshakeError::Invalid(Breach::Extension(_)) => atoms::extension(),
+        _ => atoms::malformed(),
+    }
+}
+
+fn proxy_error(error: ProxyError) -> Atom {
+    match error {
+        ProxyError::Denied => atoms::denied(),
+        ProxyError::Failure => atoms::failure(),
+        ProxyError::NotAllowed => atoms::not_allowed(),
+        ProxyError::Unreachable => atoms::ehostunreach(),
+        ProxyError::Refused => atoms::econnrefused(),
         _ => atoms::malformed(),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::proxy::ProxyError;
+use super::redirect::RedirectError;
 use sockeye_protocol::handshake::{HandshakeError, Headers};
 
 /// What a server, or a proxy, answered instead of what it was asked for.
@@ -29,16 +31,16 @@ pub enum DialError {
     Closed,
     /// TLS was not agreed on; the text says why.
     Tls(String),
-    /// The proxy did not let us through; the text says why.
-    Proxy(String),
+    /// The proxy did not let us through.
+    Proxy(ProxyError),
     /// The proxy answered with a status.
     ProxyRefused(Box<Refused>),
     /// The server answered something else than 101.
     Refused(Box<Refused>),
     /// The server answered what a server must not, or the request can not be written.
     Handshake(HandshakeError),
-    /// A redirect that must not be followed; the text says why.
-    Redirect(String),
+    /// A redirect that must not be followed.
+    Redirect(RedirectError),
     /// The client is stopped.
     Stopped,
 }

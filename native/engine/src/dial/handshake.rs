@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::error::{DialError, Refused};
 use super::url::Url;
-use super::{Dial, MAX_BODY};
+use super::{Dial, MAX_BODY, basic};
 use crate::batch::OpenInfo;
 use crate::config::ServerConfig;
 use crate::front::Opened;
@@ -18,22 +18,50 @@ use crate::transport::Transport;
 /// How long a refusal may take to arrive after its head.
 const BODY: Duration = Duration::from_secs(1);
 
+/// Headers that a redirect to another host must not bring there.
+const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+/// What is asked for, and where.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) url: &'a Url,
+    pub(crate) dial: &'a Dial,
+    /// Whether this server may see what is secret.
+    pub(crate) secrets: bool,
+}
+
+impl Asked<'_> {
+    fn headers(&self) -> Vec<(String, String)> {
+        let is = |name: &str, other: &&str| name.eq_ignore_ascii_case(other);
+        let secret = |name: &str| SECRET.iter().any(|other| is(name, other));
+        let mut headers = self.dial.headers.clone();
+        headers.retain(|(name, _)| self.secrets || !secret(name));
+        let has = headers.iter().any(|(name, _)| is(name, &"authorization"));
+        if let Some(credentials) = &self.url.credentials
+            && !has
+        {
+            headers.push(("Authorization".into(), basic::value(credentials)));
+        }
+        headers
+    }
+}
+
 /// Asks for a WebSocket.
 pub(crate) async fn upgrade(
     mut stream: Transport,
     visitor: Visitor,
-    url: &Url,
-    dial: &Dial,
+    asked: Asked<'_>,
     config: &ServerConfig,
 ) -> Result<Opened, DialError> {
     let key = generate_key();
+    let url = asked.url;
     let authority = url.authority();
     let options = ClientOptions {
         host: &authority,
         path: &url.target,
         subprotocols: &config.subprotocols,
         deflate: None,
-        headers: &dial.headers,
+        headers: &asked.headers(),
     };
     let request = client::request(&options, &key).map_err(DialError::Handshake)?;
     stream.write_all(&request).await?;

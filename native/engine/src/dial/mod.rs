@@ -3,8 +3,11 @@
 //! A client is a [`Server`] without a listener. Its settings, counters and receivers are the
 //! same; each connection that it makes, one at a time, begins with a task here.
 
+mod basic;
 pub(crate) mod error;
 mod handshake;
+pub(crate) mod proxy;
+pub(crate) mod redirect;
 mod resolve;
 pub(crate) mod url;
 
@@ -19,6 +22,8 @@ use crate::server::{Seat, Server};
 use crate::shard::Shard;
 use crate::transport::Transport;
 use error::DialError;
+use proxy::Proxy;
+use redirect::{RedirectError, is_redirect, trusts};
 use url::{Place, Url};
 
 /// Bytes of a refusal's body that the caller gets.
@@ -32,6 +37,10 @@ pub struct Dial {
     pub url: Url,
     /// Headers of the request, besides those of the handshake.
     pub headers: Vec<(String, String)>,
+    /// A proxy on the way.
+    pub proxy: Option<Proxy>,
+    /// How many redirects are followed; beyond, they are errors. Default 0: they are refusals.
+    pub redirects: u8,
     /// Time for all of it, from the look-up of the host to the answer.
     pub connect_timeout: Duration,
 }
@@ -42,6 +51,8 @@ impl Dial {
         Dial {
             url,
             headers: Vec::new(),
+            proxy: None,
+            redirects: 0,
             connect_timeout: Duration::from_secs(10),
         }
     }
@@ -93,22 +104,50 @@ pub(crate) fn start(shard: &Rc<Shard>, seat: Seat) {
 }
 
 async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
-    let (transport, visitor) = reach(&dial.url).await?;
-    handshake::upgrade(transport, visitor, &dial.url, dial, &server.config).await
+    let mut url = dial.url.clone();
+    let mut secrets = true;
+    for left in (0..=dial.redirects).rev() {
+        let (transport, visitor) = reach(&url, dial).await?;
+        let asked = handshake::Asked {
+            url: &url,
+            dial,
+            secrets,
+        };
+        match handshake::upgrade(transport, visitor, asked, &server.config).await {
+            Err(DialError::Refused(answer)) if dial.redirects > 0 && is_redirect(answer.status) => {
+                if left == 0 {
+                    break;
+                }
+                let next = redirect::next(&url, &answer.headers).map_err(DialError::Redirect)?;
+                // Once they were left behind, they do not come back.
+                secrets &= trusts(&url, &next);
+                url = next;
+            }
+            result => return result,
+        }
+    }
+    Err(DialError::Redirect(RedirectError::TooMany))
 }
 
 /// A byte stream to the server, and its two ends.
-async fn reach(url: &Url) -> Result<(Transport, Visitor), DialError> {
-    match &url.place {
-        Place::Inet(host, port) => {
-            let socket = resolve::connect(host, *port).await?;
-            // A message is one small packet: waiting for more to send would only delay it.
-            socket.set_nodelay(true)?;
-            let ends = Visitor::new(socket.peer_addr()?.into(), socket.local_addr()?.into());
-            Ok((Transport::Tcp(socket), ends))
-        }
-        Place::Unix(name) => unix(name).await,
+async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, Visitor), DialError> {
+    let (host, port) = match &url.place {
+        Place::Inet(host, port) => (host, *port),
+        Place::Unix(name) => return unix(name).await,
+    };
+    let (first, first_port) = match &dial.proxy {
+        Some(proxy) => (&proxy.host, proxy.port),
+        None => (host, port),
+    };
+    let socket = resolve::connect(first, first_port).await?;
+    // A message is one small packet: waiting for more to send would only delay it.
+    socket.set_nodelay(true)?;
+    let visitor = Visitor::new(socket.peer_addr()?.into(), socket.local_addr()?.into());
+    let mut transport = Transport::Tcp(socket);
+    if let Some(proxy) = &dial.proxy {
+        proxy.pass(&mut transport, host, port).await?;
     }
+    Ok((transport, visitor))
 }
 
 #[cfg(unix)]

@@ -180,7 +180,7 @@ fn rooted(target: &str) -> String {
     }
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, BadUrl> {
+pub(crate) fn decode(text: &str) -> Result<Vec<u8>, BadUrl> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
