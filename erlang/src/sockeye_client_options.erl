@@ -33,9 +33,8 @@ defaults() ->
 -spec parse(term(), term(), map(), pid()) -> {ok, map()} | {error, bad()}.
 parse(Url, Handler, Options, Owner) ->
     Shared = maps:with(?SHARED, Options),
-    try {url(Url), maps:map(fun checked/2, maps:without(?SHARED, Options))} of
+    try agree(url(Url), maps:map(fun checked/2, maps:without(?SHARED, Options))) of
         {Text, Given} ->
-            ok = agree(Text, Given),
             case sockeye_options:parse(Shared#{handler => Handler}, Owner) of
                 {ok, Config} -> {ok, complete(Text, maps:merge(defaults(), Given), Config)};
                 {error, _} = Error -> Error
@@ -55,14 +54,14 @@ shown(Url) ->
     re:replace(Url, <<"^([^:]*://)[^/?]*@">>, <<"\\1">>, [{return, binary}]).
 
 %% What depends on the URL.
--spec agree(binary(), map()) -> ok.
-agree(Url, #{proxy := _}) ->
+-spec agree(binary(), map()) -> {binary(), map()}.
+agree(Url, #{proxy := _} = Given) ->
     case re:run(Url, "^ws[+]unix:", [caseless]) of
         {match, _} -> throw({bad_option, proxy, "has no meaning for a Unix socket"});
-        nomatch -> ok
+        nomatch -> {Url, Given}
     end;
-agree(_Url, _Given) ->
-    ok.
+agree(Url, Given) ->
+    {Url, Given}.
 
 -spec url(term()) -> binary().
 url(Url) ->

@@ -65,13 +65,16 @@ fn is_unix(url: &Url) -> bool {
 
 fn resolve(from: &Url, location: &str) -> Result<Url, RedirectError> {
     let bad = |_| RedirectError::BadLocation;
-    if let Some((scheme, rest)) = location.split_once("://") {
+    // A colon in the first segment ends a scheme (RFC 3986, 4.2).
+    if let Some((scheme, rest)) = location.split_once(':')
+        && !scheme.contains(['/', '?'])
+    {
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => "ws",
             "https" | "wss" => "wss",
             _ => return Err(RedirectError::BadLocation),
         };
-        return Url::parse(&format!("{scheme}://{rest}")).map_err(bad);
+        return Url::parse(&format!("{scheme}:{rest}")).map_err(bad);
     }
     if let Some(rest) = location.strip_prefix("//") {
         let scheme = if from.tls { "wss" } else { "ws" };
@@ -158,6 +161,7 @@ mod tests {
             (b"z?r", "ws://u:p@a.example:81/x/z?r"),
             (b"../z", "ws://u:p@a.example:81/z"),
             (b"../../../z/./w/..", "ws://u:p@a.example:81/z/"),
+            (b"/z:w", "ws://u:p@a.example:81/z:w"),
             (b"?r", "ws://u:p@a.example:81/x/y?r"),
             (b"http://a.example:81/w#f", "ws://u:p@a.example:81/w"),
             (b"//b.example/w", "ws://@b.example/w"),
@@ -182,6 +186,8 @@ mod tests {
             ("ws+unix:/s", b"http://a/", Insecure),
             ("ws://a/", b"ftp://a/", BadLocation),
             ("ws://a/", b"ws+unix:///s", BadLocation),
+            ("ws://a/", b"ws+unix:/s", BadLocation),
+            ("ws://a/", b"http:x", BadLocation),
             ("ws://a/", b"", BadLocation),
             ("ws://a/", b"/a b", BadLocation),
             ("ws://a/", b"/\xff", BadLocation),

@@ -1,0 +1,75 @@
+%% A server of raw bytes, for clients that must not trust it: each connection is
+%% served by a process that runs a script and tells how the client left.
+-module(liar).
+
+-export([start/1]).
+-export([stop/1]).
+-export([port/1]).
+-export([with/2]).
+-export([head/1]).
+-export([accept/1]).
+-export([say/2]).
+-export([await_end/1]).
+
+-define(TIMEOUT, 10000).
+
+%% Script(Socket) is called with the passive socket of each connection.
+start(Script) ->
+    Self = self(),
+    Pid = spawn_link(fun() ->
+        {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}, {backlog, 64}]),
+        {ok, Port} = inet:port(Listener),
+        Self ! {self(), Port},
+        loop(Listener, Script)
+    end),
+    receive {Pid, Port} -> {Pid, Port} end.
+
+port({_, Port}) -> Port.
+
+stop({Pid, _}) ->
+    unlink(Pid),
+    exit(Pid, kill),
+    sockeye_test:down(Pid).
+
+with(Script, Test) ->
+    Liar = start(Script),
+    try Test(port(Liar))
+    after stop(Liar)
+    end.
+
+loop(Listener, Script) ->
+    {ok, Socket} = gen_tcp:accept(Listener),
+    Pid = spawn_link(fun() -> receive go -> Script(Socket) end end),
+    ok = gen_tcp:controlling_process(Socket, Pid),
+    Pid ! go,
+    loop(Listener, Script).
+
+%% Reads the head of a request.
+head(Socket) ->
+    head(Socket, <<>>).
+
+head(Socket, Seen) ->
+    case binary:match(Seen, <<"\r\n\r\n">>) of
+        nomatch ->
+            {ok, More} = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+            head(Socket, <<Seen/binary, More/binary>>);
+        _ ->
+            Seen
+    end.
+
+%% The value of Sec-WebSocket-Accept for a request.
+accept(Head) ->
+    {match, [Key]} = re:run(Head, "sec-websocket-key: *([^\r]*)", [caseless, {capture, all_but_first, binary}]),
+    base64:encode(crypto:hash(sha, [Key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"])).
+
+say(Socket, Bytes) ->
+    _ = gen_tcp:send(Socket, Bytes),
+    ok.
+
+%% Until the client hangs up.
+await_end(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+        {ok, _} -> await_end(Socket);
+        {error, timeout} -> error(client_stays);
+        {error, _} -> gone
+    end.
