@@ -67,6 +67,7 @@
 -export_type([drain_options/0]).
 -export_type([send_error/0]).
 -export_type([send_options/0]).
+-export_type([deflate_options/0]).
 -export_type([start_error/0]).
 -export_type([http_answer/0]).
 -export_type([server_info/0]).

@@ -14,6 +14,7 @@ main() ->
         port => 0,
         handler => {?MODULE, none},
         format => raw,
+        deflate => deflate(os:getenv("SOCKEYE_DEFLATE", "shared")),
         max_message_size => 32 * ?MIB,
         max_fragments => 100000,
         send_queue_size => 64 * ?MIB
@@ -23,6 +24,11 @@ main() ->
     receive
         {'EXIT', Server, Reason} -> exit(Reason)
     end.
+
+%% Contexts that the threads share, or windows of each connection's own.
+-spec deflate(string()) -> sockeye:deflate_options().
+deflate("shared") -> #{};
+deflate("own") -> #{server_takeover => true, client_takeover => true}.
 
 -spec init(none) -> {ok, none}.
 init(none) ->

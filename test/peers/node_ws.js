@@ -140,6 +140,31 @@ const cases = {
     assert.deepStrictEqual([kind, code], ["close", 1007]);
   },
 
+  async compression() {
+    for (const server of ["deflate", "own"]) {
+      for (const perMessageDeflate of [
+        {threshold: 0},
+        {threshold: 0, serverNoContextTakeover: true, clientNoContextTakeover: true},
+        {threshold: 0, serverMaxWindowBits: 9, clientMaxWindowBits: 10},
+      ]) {
+        const ws = await opened(server, [], {perMessageDeflate});
+        assert.match(ws.extensions, /^permessage-deflate/);
+        for (const size of [1, 63, 64, 65, 1000, 16384, 65536, 1 << 20]) {
+          await echoes(ws, "to be or not to be ".repeat(size / 19 + 1).slice(0, size));
+          await echoes(ws, require("node:crypto").randomBytes(size));
+        }
+        ws.send("one ".repeat(100), {fin: false});
+        ws.send("two ".repeat(100), {fin: true});
+        assert.deepStrictEqual(await ws.next(), ["message", "one ".repeat(100) + "two ".repeat(100)]);
+        ws.close();
+      }
+    }
+    const plain = await opened("deflate", [], {perMessageDeflate: false});
+    assert.strictEqual(plain.extensions, "");
+    await echoes(plain, "x".repeat(1000));
+    plain.close();
+  },
+
   async many_clients() {
     await Promise.all(Array.from({length: 50}, async (_, number) => {
       const ws = await opened("raw");

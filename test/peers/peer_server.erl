@@ -14,9 +14,12 @@
 main() ->
     Raw = start(#{format => raw, subprotocols => [<<"echo.v2">>, <<"echo.v1">>]}),
     Json = start(#{format => json}),
+    Deflate = start(#{format => raw, deflate => true}),
+    Own = start(#{format => raw,
+                  deflate => #{server_takeover => true, client_takeover => true}}),
     Small = start(#{format => raw, max_message_size => ?SMALL}),
-    io:format("{\"raw\": ~b, \"json\": ~b, \"small\": ~b, \"limit\": ~b}~n",
-              [Raw, Json, Small, ?SMALL]),
+    io:format("{\"raw\": ~b, \"json\": ~b, \"small\": ~b, \"limit\": ~b, \"deflate\": ~b, \"own\": ~b}~n",
+              [Raw, Json, Small, ?SMALL, Deflate, Own]),
     eof = skip_to_eof(),
     init:stop(),
     receive never -> ok end.

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import random
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from cases import PORTS, run, same, url
 
@@ -217,6 +219,55 @@ async def text_that_is_not_json_is_1007():
             same((await closed(ws))[0], 1007)
 
 
+def windows(ws):
+    (extension,) = ws.protocol.extensions
+    return (not extension.local_no_context_takeover, not extension.remote_no_context_takeover,
+            extension.local_max_window_bits, extension.remote_max_window_bits)
+
+
+async def compressed_echoes(ws):
+    for size in [0, 1, 63, 64, 65, 1000, 16384, 65536, 1 << 20]:
+        await echoes(ws, ("to be or not to be " * (size // 19 + 1))[:size])
+        await echoes(ws, random.Random(size).randbytes(size))
+    await ws.send(["one " * 100, "two " * 100, "drei ü"])
+    same(await ws.recv(), "one " * 100 + "two " * 100 + "drei ü")
+
+
+async def compression():
+    for server, kept in [("deflate", False), ("own", True)]:
+        async with connect(url(server), max_size=None) as ws:
+            same(windows(ws), (kept, kept, 15, 15))
+            await compressed_echoes(ws)
+        async with connect(url("raw"), max_size=None) as ws:
+            same(ws.protocol.extensions, [])
+
+
+async def compression_as_the_client_wants_it():
+    for server, kept in [("deflate", False), ("own", True)]:
+        for factory, want in [
+            (dict(server_no_context_takeover=True), (kept, False, 15, 15)),
+            (dict(client_no_context_takeover=True), (False, kept, 15, 15)),
+            (dict(server_max_window_bits=9), (kept, kept, 15, 9)),
+            (dict(client_max_window_bits=10), (kept, kept, 10, 15)),
+        ]:
+            options = [ClientPerMessageDeflateFactory(**{"client_max_window_bits": True, **factory})]
+            async with connect(url(server), max_size=None, compression=None, extensions=options) as ws:
+                same(windows(ws), want)
+                await compressed_echoes(ws)
+
+
+async def a_compressed_broadcast():
+    text = "to all of you, " * 100
+    async with connect(url("own")) as a, connect(url("own"), compression=None) as b, connect(
+        url("own"), compression=None,
+        extensions=[ClientPerMessageDeflateFactory(server_no_context_takeover=True)]) as c:
+        for ws in [b, c]:
+            await echoes(ws, "open")
+        for _ in range(3):
+            await a.send("!push " + text)
+            same([await a.recv(), await b.recv(), await c.recv()], [text, text, text])
+
+
 run([text_and_binary, lengths_at_the_header_borders, a_mebibyte,
      mebibytes_from_several_clients_at_once, fragments, a_character_across_fragments,
      a_ping_between_fragments, ping_is_answered, pipelined_messages_keep_their_order,
@@ -224,4 +275,5 @@ run([text_and_binary, lengths_at_the_header_borders, a_mebibyte,
      the_server_closes, a_lost_client_is_1006_to_the_handler, text_that_is_not_utf8_is_1007,
      too_big_is_1009, too_big_in_fragments_is_1009, subprotocols,
      a_path_and_a_query_are_no_obstacle, json_round_trips, a_large_json_value,
-     a_binary_frame_passes_a_json_server, text_that_is_not_json_is_1007])
+     a_binary_frame_passes_a_json_server, text_that_is_not_json_is_1007, compression,
+     compression_as_the_client_wants_it, a_compressed_broadcast])
