@@ -96,7 +96,7 @@ impl Service {
                 response.headers_mut().insert(header::CONTENT_TYPE, content);
                 return response;
             }
-            Target::Health if self.server.is_stopping() => {
+            Target::Health if self.server.is_draining() => {
                 return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
             }
             Target::Health => return plain(StatusCode::OK, "ok\n"),
