@@ -264,7 +264,7 @@ dirty_boundaries_test_() ->
               ?assertEqual({ok, Payload}, sockeye_json:decode(Text))
       end}
      || Deflate <- [false, true],
-        Base <- [1024, 8192, ?NORMAL_IN, 65536, ?NORMAL_MESSAGE], Size <- [Base - 1, Base, Base + 1]].
+        Base <- [1024, ?NORMAL_IN, 65536, ?NORMAL_MESSAGE], Size <- [Base - 1, Base, Base + 1]].
 
 dirty_is_asked_for_test() ->
     Server = new(server),
@@ -276,6 +276,19 @@ dirty_is_asked_for_test() ->
     ?assertEqual(dirty, sockeye_nif:codec_encode(Server, {binary, <<0:((?NORMAL_MESSAGE + 1) * 8)>>}, true)),
     ?assertEqual(dirty, sockeye_nif:codec_encode(Server, lists:duplicate(1025, {ping, ""}), true)),
     ?assertMatch({ok, _}, sockeye_nif:codec_encode(Server, lists:duplicate(1024, {ping, ""}), true)),
+    %% Compressing is more work than copying.
+    {ok, Compressing} = new(server, #{deflate => true}),
+    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16384 * 8)>>}, true)),
+    ?assertEqual(dirty, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16385 * 8)>>}, true)),
+    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16385 * 8)>>}, false)),
+    %% A byte can become a thousand.
+    Incoming = fun(Size) ->
+                   {ok, Inflating} = new(client, #{deflate => true}),
+                   sockeye_nif:codec_decode(Inflating, <<16#82, 126, (Size - 4):16, 0:((Size - 4) * 8)>>)
+               end,
+    ?assertMatch({[_], <<>>}, Incoming(1023)),
+    ?assertMatch({[_], <<>>}, Incoming(1024)),
+    ?assertEqual(dirty, Incoming(1025)),
     %% What is buffered already counts.
     {ok, Client} = new(client, #{max_message_size => 4194304}),
     {[], <<>>} = decode(Client, <<16#82, 127, (?NORMAL_MESSAGE * 2):64, 0:(?NORMAL_MESSAGE * 8)>>),

@@ -20,7 +20,7 @@ use crate::outbound::charge;
 use crate::terms::Builder;
 
 /// Bytes that a call on a normal scheduler compresses.
-const NORMAL_COMPRESSED: usize = 8 * 1024;
+const NORMAL_COMPRESSED: usize = 16 * 1024;
 /// Frames that one such call writes.
 const NORMAL_FRAMES: usize = 1024;
 /// The payload of a control frame.
