@@ -468,6 +468,36 @@ untold([<<"# HELP ", Help/binary>>, <<"# TYPE ", Type/binary>>, Value | Rest]) -
 untold(Rest) ->
     Rest.
 
+%% A server that drains takes no new socket, but says so on those that are there.
+draining_test() ->
+    {ok, Server} = sockeye:start_link(#{port => 0, health => "/health", http => #{"/" => {text, "hello"}}}),
+    Port = sockeye_test:port(Server),
+    {Client, _} = sockeye_test:open(Port),
+    [First, Second, Third] = Sockets = [connect(Port) || _ <- [1, 2, 3]],
+    [?assertMatch({200, _, _}, ask(Socket, "GET", "/health")) || Socket <- Sockets],
+    Self = self(),
+    _ = spawn_link(fun() -> Self ! {drained, sockeye:drain(Server, #{deadline => 10000})} end),
+    %% Not answered yet: the server waits.
+    ?assertMatch({close, 1001, _}, ws_client:recv(Client)),
+    Health = ask(First, "GET", "/health"),
+    ?assertMatch({503, _, <<"draining\n">>}, Health),
+    ?assertEqual(<<"close">>, header(<<"connection">>, Health)),
+    ?assertEqual({error, closed}, gen_tcp:recv(First, 0, ?TIMEOUT)),
+    ?assertMatch({200, _, <<"hello">>}, ask(Second, "GET", "/")),
+    ok = gen_tcp:send(Third, "GET / HTTP/1.1\r\nHost: a\r\n" ?UPGRADE "\r\n"),
+    ?assertMatch({503, _, _}, answer(Third, "GET")),
+    ok = ws_client:close(Client, 1001, <<>>),
+    receive {drained, Result} -> ?assertMatch({ok, _}, Result) after ?TIMEOUT -> error(not_drained) end,
+    ws_client:drop_all(),
+    sockeye_test:flush().
+
+memory_test() ->
+    with_server(#{metrics => "/metrics"}, fun(Port, _) ->
+        {200, _, Text} = get(Port, "/metrics"),
+        {match, [Bytes]} = re:run(Text, "^sockeye_memory_bytes (\\d+)$", [multiline, {capture, [1], list}]),
+        ?assert(list_to_integer(Bytes) > 100000)
+    end).
+
 %% ---------------------------------------------------------------- options
 
 bad_options_test_() ->

@@ -271,7 +271,7 @@
 %% <li>`http': answers to ordinary requests, by path: a file, the files below a directory, a
 %%     text, or a function of the request, also as `{Module, Function}'. A star in a path is one
 %%     segment, at the end one or more.</li>
-%% <li>`health': a path that answers 200, and 503 while the server stops.</li>
+%% <li>`health': a path that answers 200, and 503 while the server drains or stops.</li>
 %% <li>`metrics': a path with the counters of the server as Prometheus reads them.</li>
 %% <li>`max_body_size': bytes of the body of a request to a function, default 1 MiB; more
 %%     gets 413.</li>

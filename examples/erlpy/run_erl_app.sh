@@ -48,7 +48,7 @@ fi
 mkdir -p "$out"
 erlc -pa "$lib/ebin" -o "$out" "$here"/src/*.erl || fail "the example did not compile."
 
-export ERLPY_HOST="$host" ERLPY_PORT="$port"
+export ERLPY_HOST="$host" ERLPY_PORT="$port" ERLPY_PAGE="$here/index.html"
 if [ $shell = yes ]; then
     exec erl -pa "$lib/ebin" "$out" -eval 'erlpy:main().'
 fi

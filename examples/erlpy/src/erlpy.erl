@@ -1,4 +1,4 @@
-%% Starts the example from the command line: host and port come from the environment that
+%% Starts the example from the command line: host, port and page come from the environment that
 %% run_erl_app.sh sets, and a failure is one sentence and exit code 1.
 -module(erlpy).
 
@@ -19,9 +19,17 @@ options(Host, PortText) ->
         {{error, _}, _} ->
             {error, ["the host ", Host, " is not known; give an address such as 127.0.0.1."]};
         {{ok, Ip}, {Port, ""}} when Port >= 0, Port =< 65535 ->
-            {ok, #{ip => Ip, port => Port}};
+            {ok, page(#{ip => Ip, port => Port})};
         {_, _} ->
             {error, ["the port ", PortText, " is not a number from 0 to 65535."]}
+    end.
+
+%% The page for browsers, at the same address.
+-spec page(map()) -> map().
+page(Options) ->
+    case os:getenv("ERLPY_PAGE") of
+        false -> Options;
+        File -> Options#{http => #{"/" => {file, File}}}
     end.
 
 -spec address(string()) -> {ok, inet:ip_address()} | {error, inet:posix()}.
@@ -72,6 +80,7 @@ ready(Host, Sup) ->
     [{_, Server, _, _}] = supervisor:which_children(Sup),
     #{port := Port} = sockeye:info(Server),
     io:format("erlpy listens on ws://~s:~b~n", [Host, Port]),
+    io:format("A page to talk to it: http://~s:~b/~n", [Host, Port]),
     io:format("To reach every client: sockeye:send_message(~b, #{type => <<\"notification\">>, "
               "message => <<\"Hello!\">>}).~n", [Port]).
 

@@ -49,6 +49,10 @@ pub trait ServerHost: Send + Sync {
     fn stopped(&self);
     /// Something that belongs into the log.
     fn event(&self, event: Notice);
+    /// Bytes of memory that the engine holds, if somebody counts them.
+    fn memory(&self) -> Option<u64> {
+        None
+    }
     /// What became of [`crate::Engine::dial`].
     fn dialled(&self, _result: Result<ConnId, DialError>) {}
     /// The connection of a client is over, and its last event is with its receiver.

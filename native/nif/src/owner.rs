@@ -287,6 +287,10 @@ impl ServerHost for HostRef {
         client::parted(&self.0, self.0.number, conn, &end);
     }
 
+    fn memory(&self) -> Option<u64> {
+        Some(crate::memory::held())
+    }
+
     fn event(&self, event: Notice) {
         let Notice::AcceptFailed(text) = event;
         process::send(&self.0.pid, |b| {

@@ -50,6 +50,11 @@ pub(crate) async fn decide(
     request: &Request,
 ) -> Result<Admission, Refusal> {
     let config = &server.config;
+    if server.is_draining() {
+        // Another server takes this one's place, or soon will.
+        let refusal = Refusal::new(503, "This server is about to stop.\n");
+        return Err(refusal.with_header("Retry-After", "1"));
+    }
     if !config.paths.has(request.path()) {
         return Err(Refusal::new(404, "There is nothing here.\n"));
     }

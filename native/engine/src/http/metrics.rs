@@ -94,5 +94,13 @@ fn text(server: &Server) -> String {
         "Connections that wait for a process of their own.",
         server.unattached() as u64,
     );
+    if let Some(bytes) = server.host.memory() {
+        put(
+            "memory_bytes",
+            "gauge",
+            "Bytes that the library holds, for all servers of the node.",
+            bytes,
+        );
+    }
     out
 }

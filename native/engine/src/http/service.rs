@@ -43,8 +43,17 @@ impl Service {
         self.opened.take()
     }
 
-    /// Answers a request.
+    /// Answers a request. Once the server drains, an answer is the last of its connection.
     pub(crate) async fn respond<B>(&self, request: hyper::Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let response = self.decide(request).await;
+        let over = self.server.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if over { last(response) } else { response }
+    }
+
+    async fn decide<B>(&self, request: hyper::Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
@@ -97,7 +106,7 @@ impl Service {
                 return response;
             }
             Target::Health if self.server.is_draining() => {
-                return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+                return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
             }
             Target::Health => return plain(StatusCode::OK, "ok\n"),
             Target::Metrics | Target::Ask => return metrics::answer(&self.server),
