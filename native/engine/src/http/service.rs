@@ -49,7 +49,8 @@ impl Service {
         B: HttpBody<Data = Bytes> + Unpin,
     {
         let response = self.decide(request).await;
-        let over = self.server.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        let over =
+            self.server.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         if over { last(response) } else { response }
     }
 
