@@ -47,6 +47,8 @@ good() ->
      {connection_rate, [infinity, #{rate => 1, burst => 1000000}]},
      {max_body_size, [1, 2147483647]},
      {tls, [undefined]},
+     {proxy_protocol, [false]},
+     {trusted_proxies, [[]]},
      {subprotocols, [[], [<<"chat.v2">>, <<"chat">>]]},
      {idle_timeout, [1, 2147483647, infinity]},
      {ping_interval, [1, 2147483647, infinity]},
@@ -66,6 +68,9 @@ bad() ->
      {processes, [0, -1, 1025, two, 1.0]},
      {batch, [yes, 1]},
      {reuseport, [yes, 1]},
+     {proxy_protocol, [yes, 1, v2]},
+     {trusted_proxies, ["10.0.0.1", ["10.0.0"], ["10.0.0.0/33"], ["::/129"], ["10.0.0.0/-1"], ["10.0.0.0/"],
+                        ["10.0.0.0/8/8"], [{1, 2, 3}], [{1, 2, 3, 256}], [a], ["::1" | x], {10, 0, 0, 1}]},
      {ip, [{local, Path} || Path <- [<<>>, "", a, [a], <<"a", 0, "b">>, binary:copy(<<"a">>, 108)]]},
      {active, [0, -1, 32768, twice, 1.0]},
      {format, [text, undefined]},
@@ -124,6 +129,14 @@ ip_forms_test_() ->
 
 local_name_test() ->
     ?assertEqual(a_name, value(name, {local, a_name})).
+
+trusted_proxies_test() ->
+    Given = ["10.0.0.0/8", <<"192.168.1.1">>, {127, 0, 0, 1}, "fd00::/8", {0, 0, 0, 0, 0, 0, 0, 1}, "0.0.0.0/0", "::/128"],
+    ?assertEqual([{{10, 0, 0, 0}, 8}, {{192, 168, 1, 1}, 32}, {{127, 0, 0, 1}, 32},
+                  {{16#fd00, 0, 0, 0, 0, 0, 0, 0}, 8}, {{0, 0, 0, 0, 0, 0, 0, 1}, 128},
+                  {{0, 0, 0, 0}, 0}, {{0, 0, 0, 0, 0, 0, 0, 0}, 128}], value(trusted_proxies, Given)),
+    ?assertMatch({error, {bad_option, proxy_protocol, _}}, parse(#{proxy_protocol => true})),
+    ?assertMatch({ok, #{proxy_protocol := true}}, parse(#{proxy_protocol => true, trusted_proxies => Given})).
 
 text_subprotocols_become_binaries_test() ->
     ?assertEqual([<<"chat">>], value(subprotocols, ["chat"])).

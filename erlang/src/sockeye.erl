@@ -192,6 +192,8 @@
           tls => tls(),
           max_connections_per_address => pos_integer() | infinity,
           connection_rate => infinity | #{rate := 1..1000000, burst => 1..1000000},
+          proxy_protocol => boolean(),
+          trusted_proxies => [inet:ip_address() | string() | binary()],
           backlog => pos_integer(),
           accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
           accept_timeout => pos_integer(),
@@ -277,6 +279,12 @@
 %%     gets 413.</li>
 %% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
 %% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
+%% <li>`trusted_proxies': addresses and networks, as `"10.0.0.0/8"', of proxies that are
+%%     believed about their clients, default none. The right-most address in their
+%%     `x-forwarded-for' that is none of them becomes the `peer', with port 0. With a Unix
+%%     socket and a list that is not empty, whoever can connect is trusted.</li>
+%% <li>`proxy_protocol': each connection begins with a PROXY header, version 1 or 2, default
+%%     `false'. Who is not in `trusted_proxies', or begins otherwise, is dropped.</li>
 %% <li>`tls': certificate, key and more, see {@link tls()}; default none, the server then speaks plain text.</li>
 %% <li>`max_connections_per_address': more of one address get 429; default `infinity'. A
 %%     network of 64 bits is one address of IPv6.</li>

@@ -58,6 +58,8 @@ defaults() ->
       max_headers => 100,
       max_body_size => ?MIB,
       deflate => false,
+      proxy_protocol => false,
+      trusted_proxies => [],
       tls => undefined,
       subprotocols => []}.
 
@@ -146,6 +148,8 @@ check(max_age, V) -> time(V);
 check(max_connections, infinity) -> true;
 check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";
 check(deflate, V) -> sockeye_deflate:check(V);
+check(proxy_protocol, V) -> is_boolean(V) orelse "a boolean";
+check(trusted_proxies, V) -> sockeye_proxies:check(V);
 check(tls, V) -> sockeye_tls:check(V);
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
@@ -304,6 +308,8 @@ complete(Config, Given, Owner) ->
     case Config of
         #{ip := {local, _}, port := Port} when Port =/= 0, is_map_key(port, Given) ->
             {error, {bad_option, port, "has no meaning with a Unix socket"}};
+        #{proxy_protocol := true, trusted_proxies := []} ->
+            {error, {bad_option, proxy_protocol, "needs trusted_proxies"}};
         #{ip := {local, _}, reuseport := true} ->
             {error, {bad_option, reuseport, "has no meaning with a Unix socket"}};
         #{ip := {local, _}, port := Port} when Port =/= 0 ->

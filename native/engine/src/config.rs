@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
+use sockeye_protocol::networks::Networks;
 use sockeye_protocol::{Limits, Role, deflate};
 
 use crate::dial::Dial;
@@ -103,6 +104,10 @@ pub struct ServerConfig {
     pub control_frames: bool,
     /// Connections beyond this number are refused with 503.
     pub max_connections: usize,
+    /// Each connection begins with a header of the PROXY protocol. Needs trusted proxies.
+    pub proxy_protocol: bool,
+    /// Who is believed about its clients.
+    pub trusted_proxies: Networks,
     /// Connections are TLS.
     pub tls: Option<Arc<Tls>>,
     /// Connections of one address beyond this number are refused with 429.
@@ -156,6 +161,8 @@ impl ServerConfig {
             control_frames: false,
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,
+            proxy_protocol: false,
+            trusted_proxies: Networks::new(),
             tls: None,
             max_connections_per_address: usize::MAX,
             connection_rate: None,

@@ -24,7 +24,7 @@ rustler::atoms! {
     eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
     already_running,
     cacertfile, verify, versions, required, optional, identity, http2,
-    reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,
+    proxy_protocol, trusted_proxies, reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,
     tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3",
     bad_option,
     dial, url, connect_timeout, sockeye_dialled, sockeye_parted, timeout, nxdomain, proxy, refused,

@@ -13,6 +13,7 @@ use sockeye_engine::{Active, Address, ConnectionRate, MessageRate, Mode, ServerC
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
 use sockeye_protocol::handshake::{Origins, Paths};
+use sockeye_protocol::networks::Networks;
 
 use crate::decode::{JsonOptions, KeyMode};
 use crate::deflate;
@@ -112,6 +113,8 @@ impl Settings {
         let null = null(get(map, atoms::null())?)?;
         let mut engine = ServerConfig::new(address, mode);
         engine.reuse_port = get(map, atoms::reuseport())?;
+        engine.proxy_protocol = get(map, atoms::proxy_protocol())?;
+        engine.trusted_proxies = networks(get(map, atoms::trusted_proxies())?)?;
         engine.backlog = get(map, atoms::backlog())?;
         engine.active = active(get(map, atoms::active())?)?;
         engine.limits = limits;
@@ -188,6 +191,16 @@ fn address(term: Term<'_>, port: u16) -> NifResult<Address> {
             .ok_or(Error::BadArg);
     }
     Ok(SocketAddr::new(ip(term)?, port).into())
+}
+
+fn networks(list: Vec<(Term<'_>, u8)>) -> NifResult<Networks> {
+    let mut networks = Networks::new();
+    for (address, prefix) in list {
+        if !networks.add(ip(address)?, prefix) {
+            return Err(Error::BadArg);
+        }
+    }
+    Ok(networks)
 }
 
 fn ip(term: Term<'_>) -> NifResult<IpAddr> {

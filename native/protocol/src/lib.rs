@@ -7,6 +7,7 @@
 //! - [`Session`] is everything after the handshake: frames, fragments, masks, UTF-8, limits, ping and close.
 //! - [`frame`] writes frames, also around a payload that is encoded in place.
 //! - [`deflate`] is permessage-deflate (RFC 7692).
+//! - [`proxy`] is the PROXY protocol, [`networks`] tells who is trusted to speak it.
 //! - [`close`] knows which close codes may travel.
 //!
 //! ```
@@ -37,6 +38,8 @@ mod flight;
 pub mod frame;
 pub mod handshake;
 pub mod mask;
+pub mod networks;
+pub mod proxy;
 mod session;
 mod sink;
 pub mod utf8;

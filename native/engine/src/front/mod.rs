@@ -5,6 +5,7 @@
 pub(crate) mod addresses;
 pub mod ask;
 pub(crate) mod gate;
+pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod upgrade;
 pub(crate) mod visitor;
@@ -107,10 +108,16 @@ async fn welcome(
     // For all that the client sends before it is a connection.
     let deadline = Instant::now() + server.config.handshake_timeout;
     let mut ahead = Vec::new();
+    if server.config.proxy_protocol {
+        let known = proxy::introduce(server, &mut transport, &mut visitor, &mut ahead);
+        tokio::time::timeout_at(deadline, known).await.ok()??;
+    }
     if let Some(tls) = &server.config.tls {
-        let first = tokio::time::timeout_at(deadline, transport.read_buf(&mut ahead));
-        if first.await.ok()?.ok()? == 0 {
-            return None;
+        if ahead.is_empty() {
+            let first = tokio::time::timeout_at(deadline, transport.read_buf(&mut ahead));
+            if first.await.ok()?.ok()? == 0 {
+                return None;
+            }
         }
         if tls::is_plain_http(&ahead) {
             let refusal = Refusal::new(400, "This port speaks HTTPS.\n");

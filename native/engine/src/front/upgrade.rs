@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::front::visitor::Visitor;
-use crate::front::{Opened, gate};
+use crate::front::{Opened, gate, proxy};
 use crate::server::Server;
 use crate::shard::Shard;
 use crate::transport::Transport;
@@ -47,6 +47,7 @@ pub(crate) async fn shake_hands(
     if !server.config.routes.is_empty() && !request.header_has_token("upgrade", "websocket") {
         return Some(Outcome::Http(stream, visitor, buffer));
     }
+    let visitor = proxy::sender(server, &visitor, &request).into_owned();
     let admission = match gate::decide(server, &visitor, &request).await {
         Ok(admission) => admission,
         Err(refusal) => {

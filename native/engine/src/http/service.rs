@@ -17,6 +17,7 @@ use super::routes::{Found, Target};
 use super::{metrics, plain, response, types};
 use crate::front::ask::{About, Answer, Question, ask};
 use crate::front::gate::{self, Accepted};
+use crate::front::proxy;
 use crate::front::visitor::Visitor;
 use crate::server::{Server, bump};
 
@@ -133,7 +134,7 @@ impl Service {
         let question = Question {
             about: About::Route(index),
             request,
-            visitor: &self.visitor,
+            visitor: &proxy::sender(&self.server, &self.visitor, request),
             body: &body,
         };
         match ask(&self.server, &question).await {
@@ -143,14 +144,16 @@ impl Service {
     }
 
     async fn upgrade(&self, request: Request) -> Response<Body> {
-        let admission = match gate::decide(&self.server, &self.visitor, &request).await {
+        let visitor = proxy::sender(&self.server, &self.visitor, &request);
+        let visitor = visitor.into_owned();
+        let admission = match gate::decide(&self.server, &visitor, &request).await {
             Ok(admission) => admission,
             Err(refusal) => {
                 bump(&self.server.counters.rejected, 1);
                 return last(response(refusal));
             }
         };
-        let (head, accepted) = admission.accept(self.visitor.clone(), request);
+        let (head, accepted) = admission.accept(visitor, request);
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         for (name, value) in fields(&head) {

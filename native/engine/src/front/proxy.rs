@@ -1,0 +1,73 @@
+//! Clients behind proxies: what those that we trust say of them.
+
+use std::borrow::Cow;
+
+use sockeye_protocol::handshake::Request;
+use sockeye_protocol::networks;
+use sockeye_protocol::proxy::{Header, parse};
+use tokio::io::AsyncReadExt;
+
+use crate::front::visitor::{Peer, Visitor};
+use crate::server::Server;
+use crate::transport::Transport;
+
+/// Whether to believe what this visitor says of others. Who may connect to a Unix socket is a
+/// matter of its folder, so where there are proxies at all, there they are.
+fn is_trusted(server: &Server, visitor: &Visitor) -> bool {
+    let trusted = &server.config.trusted_proxies;
+    match &visitor.peer {
+        Peer::Inet(address, _) => trusted.contains(*address),
+        Peer::Unix(_) => !trusted.is_empty(),
+    }
+}
+
+/// Reads what the proxy writes before its client's bytes, and leaves those in `ahead`. None if
+/// it is no proxy that we trust, or not its protocol.
+pub(crate) async fn introduce(
+    server: &Server,
+    transport: &mut Transport,
+    visitor: &mut Visitor,
+    ahead: &mut Vec<u8>,
+) -> Option<()> {
+    if !is_trusted(server, visitor) {
+        return None;
+    }
+    loop {
+        if transport.read_buf(ahead).await.ok()? == 0 {
+            return None;
+        }
+        let Some((header, len)) = parse(ahead).ok()? else {
+            continue;
+        };
+        if let Header::Proxied {
+            source,
+            destination,
+        } = header
+        {
+            visitor.peer = Peer::from(source);
+            visitor.local = Peer::from(destination);
+        }
+        ahead.drain(..len);
+        return Some(());
+    }
+}
+
+/// The visitor that sent a request: the one that `X-Forwarded-For` names, if a proxy that we
+/// trust sends it. Its port is not known, and 0.
+pub(crate) fn sender<'a>(
+    server: &Server,
+    visitor: &'a Visitor,
+    request: &Request,
+) -> Cow<'a, Visitor> {
+    let trusted = &server.config.trusted_proxies;
+    if !trusted.is_empty() && is_trusted(server, visitor) {
+        let entries: Vec<_> = request.headers().list("x-forwarded-for").collect();
+        if let Some(client) = networks::forwarded(entries.into_iter(), trusted) {
+            return Cow::Owned(Visitor {
+                peer: Peer::Inet(client, 0),
+                ..visitor.clone()
+            });
+        }
+    }
+    Cow::Borrowed(visitor)
+}
