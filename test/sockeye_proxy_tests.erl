@@ -105,6 +105,25 @@ forwarded_test() ->
     ?assertMatch({{127, 0, 0, 1}, _},
                  forwarded(#{trusted_proxies => ["10.0.0.0/8"]}, "X-Forwarded-For: 192.0.2.7\r\n")).
 
+%% Limits of an address are the client's, not the proxy's.
+limits_are_the_clients_test() ->
+    Options = #{trusted_proxies => ?HERE, max_connections_per_address => 1},
+    First = "PROXY TCP4 192.0.2.1 198.51.100.9 1 443\r\n",
+    Second = "PROXY TCP4 192.0.2.2 198.51.100.9 1 443\r\n",
+    limited(Options#{proxy_protocol => true}, [First, ?UPGRADE "\r\n"], [Second, ?UPGRADE "\r\n"]),
+    limited(Options, [?UPGRADE "X-Forwarded-For: 192.0.2.1\r\n\r\n"],
+            [?UPGRADE "X-Forwarded-For: 192.0.2.2\r\n\r\n"]).
+
+limited(Options, First, Second) ->
+    with_server(Options, fun(Port, _) ->
+        {One, _, _} = opened(Port, [First]),
+        {Two, _, _} = opened(Port, [Second]),
+        {_, {ok, <<"HTTP/1.1 ", Status:3/binary, _/binary>>}} = talk(Port, [First]),
+        ?assertEqual(<<"429">>, Status),
+        ok = gen_tcp:close(One),
+        ok = gen_tcp:close(Two)
+    end).
+
 %% The functions that answer see the client too.
 forwarded_to_accept_test() ->
     Self = self(),

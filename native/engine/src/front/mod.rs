@@ -98,19 +98,22 @@ async fn welcome(
     mut visitor: Visitor,
 ) -> Option<Outcome> {
     transport.set_nodelay().ok()?;
-    if let Err(refusal) = seat.count_for(visitor.peer.ip()) {
-        // To say so over TLS would cost what the limit is to save.
-        if server.config.tls.is_none() {
-            upgrade::say_no(shard, transport, &refusal).await;
-        }
-        return None;
-    }
     // For all that the client sends before it is a connection.
     let deadline = Instant::now() + server.config.handshake_timeout;
     let mut ahead = Vec::new();
     if server.config.proxy_protocol {
         let known = proxy::introduce(server, &mut transport, &mut visitor, &mut ahead);
         tokio::time::timeout_at(deadline, known).await.ok()??;
+    }
+    // A proxy that we trust is not a client: whom it brings is known with the request.
+    if !proxy::is_trusted(server, &visitor)
+        && let Err(refusal) = seat.count_for(visitor.peer.ip())
+    {
+        // To say so over TLS would cost what the limit is to save.
+        if server.config.tls.is_none() {
+            upgrade::say_no(shard, transport, &refusal).await;
+        }
+        return None;
     }
     if let Some(tls) = &server.config.tls {
         if ahead.is_empty() {
@@ -137,7 +140,7 @@ async fn welcome(
             }
         }
     }
-    upgrade::shake_hands(shard, server, transport, visitor, ahead, deadline).await
+    upgrade::shake_hands(shard, server, seat, transport, visitor, ahead, deadline).await
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting.

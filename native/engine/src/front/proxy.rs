@@ -13,7 +13,7 @@ use crate::transport::Transport;
 
 /// Whether to believe what this visitor says of others. Who may connect to a Unix socket is a
 /// matter of its folder, so where there are proxies at all, there they are.
-fn is_trusted(server: &Server, visitor: &Visitor) -> bool {
+pub(crate) fn is_trusted(server: &Server, visitor: &Visitor) -> bool {
     let trusted = &server.config.trusted_proxies;
     match &visitor.peer {
         Peer::Inet(address, _) => trusted.contains(*address),

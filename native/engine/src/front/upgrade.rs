@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::front::visitor::Visitor;
 use crate::front::{Opened, gate, proxy};
-use crate::server::Server;
+use crate::server::{Seat, Server};
 use crate::shard::Shard;
 use crate::transport::Transport;
 
@@ -29,6 +29,7 @@ pub(crate) enum Outcome {
 pub(crate) async fn shake_hands(
     shard: &Shard,
     server: &Server,
+    seat: &mut Seat,
     mut stream: Transport,
     visitor: Visitor,
     mut buffer: Vec<u8>,
@@ -48,6 +49,10 @@ pub(crate) async fn shake_hands(
         return Some(Outcome::Http(stream, visitor, buffer));
     }
     let visitor = proxy::sender(server, &visitor, &request).into_owned();
+    if let Err(refusal) = seat.count_for(visitor.peer.ip()) {
+        say_no(shard, stream, &refusal).await;
+        return Some(Outcome::Refused);
+    }
     let admission = match gate::decide(server, &visitor, &request).await {
         Ok(admission) => admission,
         Err(refusal) => {
