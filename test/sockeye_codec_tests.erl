@@ -147,17 +147,23 @@ misuse_test_() ->
     Codec = new(server),
     [[?_assertError(badarg, encode(Codec, Bad))
       || Bad <- [text, {text, a}, {text, "a", "b"}, {close, 1005, ""}, {close, 999, ""}, {close, 5000, ""},
-                 {stream, text, middle, ""}, {stream, json, first, ""}, {stream, text, more, "no first"},
-                 {stream, text, last, "no first"}, [{text, "a"} | {text, "b"}], <<"text">>, {active, 1},
-                 [{stream, text, first, ""}, {text, "within"}], [{stream, text, first, ""}, #{}],
-                 [{stream, text, first, ""}, {stream, text, first, ""}],
-                 [{stream, text, first, ""}, {stream, binary, last, ""}]]],
+                 {stream, text, middle, ""}, {stream, json, first, ""}, {plain, {ping, ""}}, {plain, text},
+                 {plain, {plain, {text, ""}}}, [{text, "a"} | {text, "b"}], <<"text">>, {active, 1}]],
+     [?_assertError(badarg, encode(Codec, {text, ""}, Bad))
+      || Bad <- [[], #{compress => 1}, #{level => 1}, #{compress => true, level => 1}]],
      [?_assertError(badarg, decode(Codec, Bad)) || Bad <- [a, [256], <<1:3>>]],
      [?_assertError(badarg, decode(Bad, <<>>)) || Bad <- [a, make_ref(), self()]],
      ?_assertError(badarg, new(neither)),
      ?_assertError(badarg, new(server, [])),
-     ?_assertError(badarg, encode(Codec, {text, ""}, [])),
      ?_assertEqual(<<16#81, 2, "ok">>, bytes(Codec, {text, "ok"}))].
+
+order_of_fragments_test_() ->
+    First = {stream, text, first, ""},
+    [?_assertEqual({error, Why}, encode(new(server), Frames))
+     || {Why, Frames} <- [{not_streaming, {stream, text, more, "no first"}}, {not_streaming, {stream, text, last, ""}},
+                          {not_streaming, [First, {stream, binary, last, ""}]},
+                          {streaming, [First, {text, "within"}]}, {streaming, [First, #{}]},
+                          {streaming, [First, {plain, #{}}]}, {streaming, [First, First]}]].
 
 all_or_none_test() ->
     {Client, Server} = pair(#{deflate => #{server_takeover => true, client_takeover => true}}),
@@ -167,7 +173,7 @@ all_or_none_test() ->
          ?assertEqual({error, {not_json, Ref}}, encode(Client, [{text, Words}, #{a => Ref}])),
          ?assertEqual({error, not_utf8}, encode(Client, [{text, Words}, {text, <<255>>}, {close, 1000, ""}])),
          ?assertEqual({error, closed}, encode(Client, [{close, 1000, ""}, {text, Words}])),
-         ?assertError(badarg, encode(Client, [{stream, text, first, Words}, {text, Words}])),
+         ?assertEqual({error, streaming}, encode(Client, [{stream, text, first, Words}, {text, Words}])),
          ?assertEqual({[{text, Words}], <<>>}, decode(Server, bytes(Client, {text, Words})))
      end || _ <- lists:seq(1, 3)].
 
@@ -193,8 +199,7 @@ bad_options_test_() ->
              {deflate, #{server_max_window_bits => 8}}, {deflate, #{client_max_window_bits => 16}},
              {deflate, #{mem_level => 0}}, {deflate, #{threshold => -1}}, {deflate, #{server_takeover => 1}},
              {deflate, #{unknown => 1}}]]
-    ++ [?_assertMatch({error, {bad_option, compress, _}}, encode(new(server), {text, ""}, #{compress => 1})),
-        ?_assertMatch({error, {bad_option, level, _}}, encode(new(server), {text, ""}, #{level => 1}))].
+    ++ [?_assertMatch({error, {bad_option, null, _}}, new(client, #{null => 0, deflate => true}))].
 
 compression_test_() ->
     Words = binary:copy(<<"some words that repeat ">>, 50),
@@ -209,6 +214,8 @@ compression_test_() ->
                    ?assertEqual({[{text, Words}], <<>>}, decode(B, Bytes)),
                    Plain = element(2, encode(A, {text, Words}, #{compress => false})),
                    ?assert(byte_size(Plain) > byte_size(Words)),
+                   [?assertEqual(byte_size(Plain), byte_size(bytes(A, {plain, {Kind, Words}}))) || Kind <- [text, binary]],
+                   ?assert(byte_size(bytes(A, {plain, #{words => Words}})) > byte_size(Words)),
                    ?assertEqual({[{text, Words}], <<>>}, decode(B, Plain)),
                    Small = bytes(A, {text, "small"}),
                    ?assert(byte_size(Small) =< 11),

@@ -84,15 +84,9 @@
 
 -type headers() :: [{Name :: iodata(), Value :: iodata()}].
 
--type deflate() :: boolean()
-                 | #{server_takeover => boolean(), client_takeover => boolean(),
-                     server_max_window_bits => 9..15, client_max_window_bits => 9..15,
-                     level => 1..9, mem_level => 1..9, threshold => non_neg_integer()}.
+-type deflate() :: boolean() | sockeye:deflate_options().
 %% What is wanted of compression (permessage-deflate, RFC 7692): none (`false', the default), as
-%% it is best for most (`true'), or in detail. `*_takeover' (default `false'): that side's
-%% messages may refer to earlier ones, which compresses better and takes a window of its own on
-%% both sides. `*_max_window_bits' (15): 2 to this power bytes of window. `level' (2), `mem_level'
-%% (5): less or more work and memory. `threshold' (64): smaller messages go uncompressed.
+%% it is best for most (`true'), or in detail.
 
 -type request_options() :: #{host := iodata(),
                              path => iodata(),
@@ -157,17 +151,10 @@
 %% 101 (`Rest' is what has arrived of its body); a 101 that lacks `Upgrade' or `Connection', has the wrong
 %% `Sec-WebSocket-Accept', or a subprotocol or extension that was not offered so.
 
--type frame() :: map()
-               | {json, term()}
-               | {text, iodata()}
-               | {binary, iodata()}
-               | {ping, iodata()}
-               | {pong, iodata()}
-               | {close, 1000..4999, Reason :: iodata()}
-               | {stream, text | binary, first | more | last, iodata()}.
+-type frame() :: sockeye:frame() | {pong, iodata()}.
 %% What can be written. A map and `{json, Term}' become a text message as with {@link
-%% sockeye_json:encode/1}. `{stream, ...}' is a message in fragments, one a call or several in a
-%% list: `first', any number of `more', `last', all of the same kind; pings and pongs may come
+%% sockeye_json:encode/1}. `{stream, Kind, Place, IoData}' is a fragment of a message, one a call or several in a
+%% list: `first', any number of `more', `last', all of the same kind, never compressed; pings and pongs may come
 %% between, messages not. Text must be UTF-8, across the fragments. Pings and pongs have at most
 %% 125 bytes, a reason 123.
 
@@ -187,8 +174,10 @@
 
 -type close_code() :: 1000..4999.
 
--type encode_error() :: closed | not_utf8 | {not_json, term()}.
-%% `closed': a Close frame was written before, or the connection is over.
+-type encode_error() :: closed | not_utf8 | {not_json, term()} | streaming | not_streaming.
+%% `closed': a Close frame was written before, or the connection is over. `streaming': a message, or a
+%% `first', where a message in fragments has not had its `last'; `not_streaming': a `more' or `last'
+%% without `first', or of another kind.
 
 -type info() :: #{role := client | server, state := open | closing | closed,
                   deflate := boolean(), buffered := non_neg_integer()}.
@@ -317,22 +306,15 @@ encode(Codec, Frames) ->
 %%
 %% With `#{compress => false}' messages go as they are, for what is small already or secret.
 %% Send the bytes in the order in which they were made. After a Close frame everything is
-%% `{error, closed}'. Raises `badarg' for what is no frame, and for a message or `first' within
-%% a message in fragments.
+%% `{error, closed}'. Raises `badarg' for what is no frame, and for other options.
 -spec encode(codec(), frame() | [frame()], #{compress => boolean()}) ->
-          {ok, binary()} | {error, encode_error()} | option_error().
-encode(Codec, Frames, Options) when is_map(Options) ->
-    case [Bad || {_, _} = Bad <- maps:to_list(Options), not compress(Bad)] of
-        [] -> encoded(Codec, Frames, maps:get(compress, Options, true));
-        [{compress, _} | _] -> {error, {bad_option, compress, "expected a boolean"}};
-        [{Key, _} | _] -> {error, {bad_option, Key, "unknown option"}}
-    end;
+          {ok, binary()} | {error, encode_error()}.
+encode(Codec, Frames, Options) when map_size(Options) =:= 0 ->
+    encoded(Codec, Frames, true);
+encode(Codec, Frames, #{compress := Compress} = O) when map_size(O) =:= 1, is_boolean(Compress) ->
+    encoded(Codec, Frames, Compress);
 encode(_, _, _) ->
     error(badarg).
-
--spec compress({term(), term()}) -> boolean().
-compress({Key, Value}) ->
-    Key =:= compress andalso is_boolean(Value).
 
 -spec encoded(codec(), term(), boolean()) -> {ok, binary()} | {error, encode_error()}.
 encoded(Codec, Frames, Compress) ->

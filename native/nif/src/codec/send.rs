@@ -31,6 +31,8 @@ enum Failure {
     Closed,
     NotJson(ErlNifTerm),
     NotUtf8,
+    Streaming,
+    NotStreaming,
     Dirty,
 }
 
@@ -40,9 +42,16 @@ enum Source<'a> {
     Json(Range<usize>),
 }
 
+/// Whether a message may be compressed, where that was agreed on.
+#[derive(Clone, Copy, PartialEq)]
+enum Compress {
+    Yes,
+    No,
+}
+
 /// What is to be written.
 enum Step<'a> {
-    Message(Kind, Source<'a>),
+    Message(Kind, Source<'a>, Compress),
     Fragment(Op, bool, &'a [u8]),
     Control(Op, &'a [u8]),
     Close(u16, Box<str>),
@@ -100,6 +109,8 @@ fn encode<'a>(
         Err(Failure::Closed) => Some(b.atom(atoms::closed())),
         Err(Failure::NotJson(term)) => Some(b.tuple([b.atom(atoms::not_json()), term])),
         Err(Failure::NotUtf8) => Some(b.atom(atoms::not_utf8())),
+        Err(Failure::Streaming) => Some(b.atom(atoms::streaming())),
+        Err(Failure::NotStreaming) => Some(b.atom(atoms::not_streaming())),
     };
     if let Some(reason) = reason {
         return Ok(b.term(env, b.tuple([b.atom(atoms::error()), reason])));
@@ -156,24 +167,23 @@ impl<'a> Plan<'a, '_> {
         let Some(elements) = b.elements(term) else {
             // A map, or nothing that is a frame.
             return if is_map(b, term) {
-                self.json(term)
+                self.json(term, Compress::Yes)
             } else {
                 Err(Failure::BadArg)
             };
         };
         let is = |tag: &ErlNifTerm, atom: rustler::types::atom::Atom| *tag == b.atom(atom);
         match elements {
-            [tag, value] if is(tag, atoms::json()) => self.json(*value),
-            [tag, value] if is(tag, atoms::text()) => {
-                let bytes = self.payload(*value)?;
-                self.message(Kind::Text, bytes)
+            [tag, value] if is(tag, atoms::plain()) && is_map(b, *value) => {
+                self.json(*value, Compress::No)
             }
-            [tag, value] if is(tag, atoms::binary()) => {
-                let bytes = self.payload(*value)?;
-                self.message(Kind::Binary, bytes)
-            }
+            [tag, value] if is(tag, atoms::plain()) => match b.elements(*value) {
+                Some([tag, value]) => self.message(*tag, *value, Compress::No),
+                _ => Err(Failure::BadArg),
+            },
             [tag, value] if is(tag, atoms::ping()) => self.control(Op::Ping, *value),
             [tag, value] if is(tag, atoms::pong()) => self.control(Op::Pong, *value),
+            [tag, value] => self.message(*tag, *value, Compress::Yes),
             [tag, code, reason] if is(tag, atoms::close()) => {
                 let Some(Asked::Close(code, reason)) = closing(b, *code, *reason) else {
                     return Err(Failure::BadArg);
@@ -245,13 +255,30 @@ impl<'a> Plan<'a, '_> {
         flatten(b, term).ok_or(Failure::BadArg)
     }
 
-    fn message(&mut self, kind: Kind, bytes: &'a [u8]) -> Result<(), Failure> {
+    fn message(
+        &mut self,
+        tag: ErlNifTerm,
+        value: ErlNifTerm,
+        compress: Compress,
+    ) -> Result<(), Failure> {
+        let b = self.b;
+        let kind = if tag == b.atom(atoms::json()) {
+            return self.json(value, compress);
+        } else if tag == b.atom(atoms::text()) {
+            Kind::Text
+        } else if tag == b.atom(atoms::binary()) {
+            Kind::Binary
+        } else {
+            return Err(Failure::BadArg);
+        };
+        let bytes = self.payload(value)?;
         self.count(bytes.len(), self.most())?;
         self.whole_message()?;
         if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
             return Err(Failure::NotUtf8);
         }
-        self.steps.push(Step::Message(kind, Source::Term(bytes)));
+        self.steps
+            .push(Step::Message(kind, Source::Term(bytes), compress));
         Ok(())
     }
 
@@ -260,11 +287,11 @@ impl<'a> Plan<'a, '_> {
         self.admit()?;
         match self.stream {
             None => Ok(()),
-            Some(_) => Err(Failure::BadArg),
+            Some(_) => Err(Failure::Streaming),
         }
     }
 
-    fn json(&mut self, term: ErlNifTerm) -> Result<(), Failure> {
+    fn json(&mut self, term: ErlNifTerm, compress: Compress) -> Result<(), Failure> {
         self.whole_message()?;
         let limit = if self.normal {
             NORMAL_JSON.min(self.most())
@@ -279,7 +306,7 @@ impl<'a> Plan<'a, '_> {
         })?;
         let range = start..self.json.len();
         self.count(range.len(), self.most())?;
-        let step = Step::Message(Kind::Text, Source::Json(range));
+        let step = Step::Message(Kind::Text, Source::Json(range), compress);
         self.steps.push(step);
         Ok(())
     }
@@ -314,7 +341,8 @@ impl<'a> Plan<'a, '_> {
                 utf8: Utf8::default(),
             },
             Some(stream) if !first && stream.kind == kind => stream,
-            _ => return Err(Failure::BadArg),
+            Some(_) if first => return Err(Failure::Streaming),
+            _ => return Err(Failure::NotStreaming),
         };
         if kind == Kind::Text {
             let valid = stream.utf8.feed(bytes).is_ok();
@@ -334,16 +362,16 @@ impl<'a> Plan<'a, '_> {
         let mask = || self.role.mask();
         for step in &self.steps {
             match step {
-                Step::Message(kind, source) => {
+                Step::Message(kind, source, compress) => {
                     let payload = match source {
                         Source::Term(bytes) => bytes,
                         Source::Json(range) => self.json.get(range.clone()).unwrap_or_default(),
                     };
                     match &mut contexts {
-                        Some(contexts) => {
+                        Some(contexts) if *compress == Compress::Yes => {
                             session.encode(*kind, payload, &self.codec.tuning, contexts, out);
                         }
-                        None => frame::write(out, kind.op(), payload, mask()),
+                        _ => frame::write(out, kind.op(), payload, mask()),
                     }
                 }
                 Step::Fragment(op, last, bytes) => {
