@@ -41,6 +41,10 @@ pub(crate) struct Staging {
     pub(crate) touched: Cell<bool>,
 }
 
+/// A connection whose receiver wants nothing goes on reading until it holds this much, so that
+/// pings behind a few messages are still answered.
+pub(crate) const HOLD: usize = 16 * 1024;
+
 /// Events that arrived while the receiver wanted none.
 #[derive(Default)]
 pub(crate) struct Held {
@@ -159,6 +163,8 @@ pub(crate) struct Outcome {
     pub(crate) dead: bool,
     /// Messages that came from the peer.
     pub(crate) messages: u64,
+    /// Their bytes.
+    bytes: usize,
 }
 
 /// The delivery side of a connection's state, borrowed for one read.
@@ -226,6 +232,7 @@ impl<'a> Delivery<'a> {
     /// Delivers a message, or holds it back: it is never lost.
     fn offer(&mut self, text: bool, payload: Incoming<'_>) {
         self.outcome.messages += 1;
+        self.outcome.bytes += payload.len();
         if self.is_excess() {
             return;
         }
@@ -351,7 +358,15 @@ impl<'a> Delivery<'a> {
     }
 }
 
+/// Bytes that compressed messages may become before others have their turn.
+const SPLURGE: usize = 256 * 1024;
+
 impl Sink for Delivery<'_> {
+    fn is_full(&self) -> bool {
+        let held = |held: &Held| held.cost() >= HOLD;
+        self.outcome.bytes >= SPLURGE || self.held.as_deref().is_some_and(held)
+    }
+
     fn message(&mut self, kind: Kind, payload: Payload<'_>) {
         let payload = match payload {
             Payload::Borrowed(bytes) => Incoming::Slice(bytes),

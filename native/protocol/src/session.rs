@@ -25,6 +25,9 @@ pub(crate) struct Way<'a, S> {
     pub(crate) codecs: &'a mut Codecs,
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) sink: &'a mut S,
+    /// Stop behind an inflated message when the sink is full.
+    pub(crate) patient: bool,
+    pub(crate) stopped: bool,
 }
 
 /// The protocol state of one connection. It holds no buffer: 16 bytes while no frame or message is incomplete.
@@ -97,16 +100,47 @@ impl Session {
         out: &mut Vec<u8>,
         sink: &mut impl Sink,
     ) -> Progress {
+        let (progress, _) = self.take(input, limits, codecs, out, sink, false);
+        progress
+    }
+
+    /// The same, but stops behind a message that was inflated if [`Sink::is_full`] says so. Gives how many of the last bytes
+    /// of `input` it has not looked at: they are the first to hand in next time.
+    ///
+    /// What a read brings may become a thousand times larger: the bound on messages alone would not bound their sum.
+    pub fn receive_some(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        codecs: &mut Codecs,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> (Progress, usize) {
+        self.take(input, limits, codecs, out, sink, true)
+    }
+
+    fn take(
+        &mut self,
+        input: &mut [u8],
+        limits: &Limits,
+        codecs: &mut Codecs,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+        patient: bool,
+    ) -> (Progress, usize) {
         let mut way = Way {
             limits,
             codecs,
             out,
             sink,
+            patient,
+            stopped: false,
         };
-        if let Err(violation) = self.consume(input, &mut way) {
+        let left = self.consume(input, &mut way).unwrap_or_else(|violation| {
             self.fail(violation.code(), violation.reason(), out);
-        }
-        self.progress()
+            0
+        });
+        (self.progress(), left)
     }
 
     /// Begins the close handshake: appends our Close frame to `out`. Nothing may be sent after it. `false`, and nothing
@@ -156,13 +190,14 @@ impl Session {
         }
     }
 
+    /// Gives how many bytes are left.
     fn consume<S: Sink>(
         &mut self,
         input: &mut [u8],
         way: &mut Way<'_, S>,
-    ) -> Result<(), Violation> {
+    ) -> Result<usize, Violation> {
         let mut rest = input;
-        while self.state != State::Finished {
+        while self.state != State::Finished && !way.stopped {
             if let Some(flight) = &mut self.flight
                 && let Some(frame) = &flight.frame
             {
@@ -171,13 +206,13 @@ impl Session {
                 rest = after;
                 flight.feed(piece)?;
                 let Some(head) = flight.completed() else {
-                    return Ok(());
+                    return Ok(0);
                 };
                 self.complete(head, way)?;
                 continue;
             }
             let Some(head) = self.next_head(&mut rest)? else {
-                return Ok(());
+                return Ok(0);
             };
             self.admit(&head, way.limits)?;
             let whole = usize::try_from(head.len)
@@ -194,7 +229,7 @@ impl Session {
             }
             self.whole(head, payload, way)?;
         }
-        Ok(())
+        Ok(rest.len())
     }
 
     /// Reads the next header, whose beginning may have come with the read before. `None`: it is cut, and kept.

@@ -45,6 +45,11 @@ pub trait Sink {
 
     /// A pong, asked for or not.
     fn pong(&mut self, _payload: &[u8]) {}
+
+    /// Whether what follows should wait. Only [`crate::Session::receive_some`] asks, behind a message that was inflated.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// Where a session stands after a call.

@@ -8,16 +8,12 @@ use std::task::{Context, Poll, Waker};
 use sockeye_protocol::{By, CloseReason, Progress, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Conn, Phase, State};
+use super::{Conn, Phase, State, Unread};
 use crate::compression::Compression;
-use crate::deliver::{Delivery, Held, Route};
+use crate::deliver::{Delivery, HOLD, Held, Route};
 use crate::outbox::Part;
 use crate::server::bump;
 use crate::shard::Shard;
-
-/// A connection whose receiver wants nothing goes on reading until it holds this much, so that
-/// pings behind a few messages are still answered.
-const HOLD: usize = 16 * 1024;
 
 /// How much is read at once while the receiver is behind.
 const SMALL_READ: usize = 8 * 1024;
@@ -72,11 +68,48 @@ impl Conn {
 
     pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut State, input: &mut [u8]) {
         bump(&self.server.counters.bytes_in, input.len() as u64);
+        state.pulse.hear(shard.clock());
+        let left = self.digest(shard, state, input);
+        if let Some(rest) = input
+            .get(input.len() - left..)
+            .filter(|rest| !rest.is_empty())
+        {
+            state.unread = Some(Box::new(Unread {
+                bytes: rest.to_vec(),
+                at: 0,
+            }));
+        }
+    }
+
+    /// Takes in more of what was read before, if the receiver keeps up. False if there was none.
+    fn read_on(self: &Rc<Self>, shard: &Shard, state: &mut State, cx: &Context<'_>) -> bool {
+        if state.phase != Phase::Talking {
+            state.unread = None;
+        }
+        // The session throws away what comes after our close frame.
+        if state.is_held_back() && state.session.is_open() {
+            return true;
+        }
+        let Some(mut unread) = state.unread.take() else {
+            return false;
+        };
+        let rest = unread.bytes.get_mut(unread.at..).unwrap_or_default();
+        let left = self.digest(shard, state, rest);
+        if left > 0 {
+            unread.at = unread.bytes.len() - left;
+            state.unread = Some(unread);
+        }
+        // The others first.
+        cx.waker().wake_by_ref();
+        true
+    }
+
+    /// Hands bytes to the session. How many of the last ones have to wait.
+    fn digest(self: &Rc<Self>, shard: &Shard, state: &mut State, input: &mut [u8]) -> usize {
         // Whatever came, the turn that follows also looks at what other threads ask.
         shard.schedule();
         let mut out = shard.scratch.borrow_mut();
         out.clear();
-        state.pulse.hear(shard.clock());
         let State {
             session,
             route,
@@ -97,8 +130,8 @@ impl Conn {
             .with_control(control, beat)
             .with_pace(pace.as_deref_mut());
         let mut codecs = shard.codecs.borrow_mut();
-        let mut progress =
-            session.receive_with(input, limits, &mut codecs, &mut out, &mut delivery);
+        let (mut progress, left) =
+            session.receive_some(input, limits, &mut codecs, &mut out, &mut delivery);
         drop(codecs);
         let outcome = delivery.finish();
         if pace.as_ref().is_some_and(|pace| pace.is_exceeded()) {
@@ -116,6 +149,7 @@ impl Conn {
             state.patient = by != By::Local;
             self.end(shard, state, code, &reason);
         }
+        left
     }
 
     /// Queues bytes that the protocol owes the peer.
@@ -239,6 +273,9 @@ impl Conn {
             if state.is_paced() {
                 // What may come now has been moved on the way.
                 self.keep_pace(shard, state, cx);
+            }
+            if state.unread.is_some() && self.read_on(shard, state, cx) {
+                return Poll::Pending;
             }
             let Some(len) = state.read_size() else {
                 return Poll::Pending;

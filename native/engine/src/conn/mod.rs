@@ -68,12 +68,20 @@ enum Phase {
     Gone,
 }
 
+/// Bytes that the session has not seen, from `at` on.
+struct Unread {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
 struct State {
     stream: Option<Transport>,
     session: Session,
     outbox: Outbox,
     route: Route,
     held: Option<Box<Held>>,
+    /// What was read behind compressed messages that had to wait.
+    unread: Option<Box<Unread>>,
     /// Kept until the receiver is known.
     info: Option<Box<OpenInfo>>,
     waker: Option<Waker>,
@@ -144,6 +152,7 @@ impl Conn {
                 outbox: Outbox::default(),
                 route: Route::None,
                 held: None,
+                unread: None,
                 info: Some(info),
                 waker: None,
                 frames_in: 0,

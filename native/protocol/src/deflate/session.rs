@@ -133,6 +133,7 @@ impl Session {
         } else {
             way.sink.message(kind, Payload::Borrowed(codecs.bytes(len)));
         }
+        way.stopped = way.patient && way.sink.is_full();
         Ok(())
     }
 }
