@@ -1,7 +1,8 @@
 """Sockeye against headless Chromium, which is driven over its debugging protocol.
 
-The pages are opened over file://, as a person would: the test page of this folder, and the
-page of the erlpy example, in which the buttons are pressed.
+Over ws, pages are opened from files, as a person would: the test page of this folder, and the
+page of the erlpy example, in which the buttons are pressed. For wss the test page comes from the
+server itself over HTTP/2, and its connections to that port then use HTTP/2 as well.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import urllib.request
 
 from websockets.asyncio.client import connect
 
-from cases import PORTS
+from cases import ALL_PORTS
 from example_server import ExampleServer
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -26,7 +27,7 @@ INDEX = HERE.parent.parent / "examples" / "erlpy" / "index.html"
 LIMIT = 60  # seconds for everything that is asked of the browser at once
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--disable-dev-shm-usage", "--remote-debugging-port=0", "about:blank"]
+         "--disable-dev-shm-usage", "--ignore-certificate-errors", "--remote-debugging-port=0", "about:blank"]
 
 # Presses every button of the example's page and waits for the answer to each.
 PRESS = """
@@ -76,9 +77,9 @@ class Page:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
-    async def open(self, path):
+    async def open(self, url):
         await self.call("Page.enable")
-        await self.call("Page.navigate", url=path.as_uri())
+        await self.call("Page.navigate", url=url)
         while json.loads(await self.ws.recv()).get("method") != "Page.loadEventFired":
             pass
 
@@ -91,16 +92,24 @@ class Page:
 
 
 async def test_page(page):
-    await page.open(HERE / "browser.html")
-    outcome = await page.run(f"start({json.dumps(PORTS)})")
-    for failure in outcome["failures"]:
-        print("FAILED", failure)
-    return outcome["count"], len(outcome["failures"])
+    count = failed = 0
+    for way, ports in ALL_PORTS.items():
+        secure = way == "secure"
+        await page.open(f"https://127.0.0.1:{ports['raw']}/" if secure else (HERE / "browser.html").as_uri())
+        how = f"tls {str(secure).lower()} deflate {str(way != 'plain').lower()}"
+        # The page comes from the port of `raw`, so a connection to it is there already.
+        expected = {"raw": f"http/{2 if secure else 1} {how}", "small": f"http/1 {how}"}
+        outcome = await page.run(f"start({json.dumps(ports)}, {json.dumps(expected)})")
+        for failure in outcome["failures"]:
+            print(f"FAILED {way}: {failure}")
+        count += outcome["count"]
+        failed += len(outcome["failures"])
+    return count, failed
 
 
 async def example_page(page):
     with ExampleServer() as server:
-        await page.open(INDEX)
+        await page.open(INDEX.as_uri())
         url = json.dumps(f"ws://127.0.0.1:{server.port}")
         try:
             await asyncio.wait_for(page.run(PRESS.replace("URL_OF_SERVER", url)), LIMIT)

@@ -3,15 +3,30 @@
 import asyncio
 import json
 import os
+import ssl
 import sys
 import traceback
 
 LIMIT = 20  # seconds a case may take
-PORTS = json.loads(os.environ.get("PEER_PORTS", "{}"))
+ALL_PORTS = json.loads(os.environ.get("PEER_PORTS", "{}"))
+WAY = os.environ.get("PEER_WAY", "plain")  # or deflate, or secure: TLS and deflate
+PORTS = ALL_PORTS.get(WAY, {})
 
 
 def url(server, path="/"):
-    return f"ws://127.0.0.1:{PORTS[server]}{path}"
+    scheme = "wss" if WAY == "secure" else "ws"
+    return f"{scheme}://127.0.0.1:{PORTS[server]}{path}"
+
+
+def options():
+    """What a client of the websockets package needs beside the address."""
+    return {"ssl": ssl.create_default_context(cafile=os.environ["PEER_CERT"])} if WAY == "secure" else {}
+
+
+def how(version="1"):
+    """What the server says of a connection."""
+    flag = lambda on: "true" if on else "false"
+    return f"http/{version} tls {flag(WAY == 'secure')} deflate {flag(WAY != 'plain')}"
 
 
 def same(got, want):

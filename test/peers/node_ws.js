@@ -2,14 +2,20 @@
 "use strict";
 
 const assert = require("node:assert");
+const fs = require("node:fs");
 const WebSocket = require("ws");
 
 const LIMIT = 20000; // ms a case may take
-const ports = JSON.parse(process.env.PEER_PORTS);
+const way = process.env.PEER_WAY || "plain"; // or deflate, or secure: TLS and deflate
+const ports = JSON.parse(process.env.PEER_PORTS)[way];
+const secure = way === "secure";
+const tls = secure ? {ca: fs.readFileSync(process.env.PEER_CERT)} : {};
 
 // A client whose events can be awaited in the order in which they came.
 function open(server, protocols, options) {
-  const ws = new WebSocket(`ws://127.0.0.1:${ports[server]}/`, protocols, options);
+  const url = `${secure ? "wss" : "ws"}://127.0.0.1:${ports[server]}/`;
+  // By default ws leaves anything below 1 KiB as it is.
+  const ws = new WebSocket(url, protocols, {perMessageDeflate: {threshold: 0}, ...tls, ...options});
   const events = [];
   const waiting = [];
   const put = (kind, ...rest) => {
@@ -43,6 +49,14 @@ async function echoes(ws, message) {
 }
 
 const cases = {
+  async the_way_is_the_one_asked_for() {
+    const ws = await opened("raw");
+    ws.send("!how");
+    const how = `http/1 tls ${secure} deflate ${way !== "plain"}`;
+    assert.deepStrictEqual(await ws.next(), ["message", how]);
+    ws.close();
+  },
+
   async text_and_binary() {
     const ws = await opened("raw");
     for (const message of ["hello", "", "Grüße 🐟\u0000", Buffer.alloc(0), Buffer.from([0, 255, 128])])

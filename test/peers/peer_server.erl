@@ -1,5 +1,6 @@
-%% The servers that the peers talk to. Prints their ports in one line of JSON and runs until
-%% its standard input closes, so that it can not outlive the script that started it.
+%% The servers that the peers talk to, each set once for every way to reach it. Prints their
+%% ports in one line of JSON and runs until its standard input closes, so that it can not
+%% outlive the script that started it.
 -module(peer_server).
 -behaviour(sockeye_handler).
 
@@ -12,17 +13,29 @@
 
 -spec main() -> no_return().
 main() ->
-    Raw = start(#{format => raw, subprotocols => [<<"echo.v2">>, <<"echo.v1">>]}),
-    Json = start(#{format => json}),
-    Deflate = start(#{format => raw, deflate => true}),
-    Own = start(#{format => raw,
-                  deflate => #{server_takeover => true, client_takeover => true}}),
-    Small = start(#{format => raw, max_message_size => ?SMALL}),
-    io:format("{\"raw\": ~b, \"json\": ~b, \"small\": ~b, \"limit\": ~b, \"deflate\": ~b, \"own\": ~b}~n",
-              [Raw, Json, Small, ?SMALL, Deflate, Own]),
+    [Certificate, Key, Page] = init:get_plain_arguments(),
+    Tls = #{tls => #{certfile => Certificate, keyfile => Key},
+            http => #{"/" => {file, Page}}},
+    Ways = [{"plain", #{}},
+            {"deflate", #{deflate => true}},
+            {"secure", Tls#{deflate => true}}],
+    Sets = [io_lib:format("\"~s\": ~s", [Way, set(Options)]) || {Way, Options} <- Ways],
+    io:format("{~s}~n", [lists:join(", ", Sets)]),
     eof = skip_to_eof(),
     init:stop(),
     receive never -> ok end.
+
+-spec set(map()) -> iodata().
+set(Way) ->
+    Raw = start(Way#{format => raw, subprotocols => [<<"echo.v2">>, <<"echo.v1">>]}),
+    Json = start(Way#{format => json}),
+    Small = start(Way#{format => raw, max_message_size => ?SMALL}),
+    Deflate = start(Way#{format => raw, deflate => true}),
+    Own = start(Way#{format => raw,
+                     deflate => #{server_takeover => true, client_takeover => true}}),
+    io_lib:format("{\"raw\": ~b, \"json\": ~b, \"small\": ~b, \"limit\": ~b, "
+                  "\"deflate\": ~b, \"own\": ~b}",
+                  [Raw, Json, Small, ?SMALL, Deflate, Own]).
 
 -spec start(map()) -> inet:port_number().
 start(Options) ->
@@ -57,6 +70,10 @@ handle_frame({text, <<"!push ", Text/binary>>}, _Conn, State) ->
     {[{broadcast, {text, Text}}], State};
 handle_frame({text, <<"!split ", Text/binary>>}, _Conn, State) ->
     {[{reply, {text, Part}} || <<Part:1/binary>> <= Text], State};
+handle_frame({text, <<"!how">>}, Conn, State) ->
+    #{http_version := {Major, _}, tls := Tls, deflate := Deflate} = sockeye:info(Conn),
+    How = io_lib:format("http/~b tls ~s deflate ~s", [Major, Tls =/= undefined, Deflate]),
+    {[{reply, {text, How}}], State};
 handle_frame({text, <<"!watch">>}, Conn, _State) ->
     {[{reply, {text, <<"watching">>}}], Conn};
 handle_frame({invalid_json, _, _} = Frame, _Conn, _State) ->

@@ -1,6 +1,7 @@
 """Sockeye against Python's websockets, the asyncio client."""
 
 import asyncio
+import functools
 import json
 import random
 
@@ -8,7 +9,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
-from cases import PORTS, run, same, url
+from cases import PORTS, WAY, how, options, run, same, url
+
+connect = functools.partial(connect, **options())
 
 UNICODE = "Grüße, 你好, שלום, 🐟👩‍👩‍👧 \u0000 \U0010ffff"
 
@@ -24,6 +27,12 @@ async def closed(ws):
             await ws.recv()
     except ConnectionClosed:
         return ws.close_code, ws.close_reason
+
+
+async def the_way_is_the_one_asked_for():
+    async with connect(url("raw")) as ws:
+        await ws.send("!how")
+        same(await ws.recv(), how())
 
 
 async def text_and_binary():
@@ -238,8 +247,8 @@ async def compression():
         async with connect(url(server), max_size=None) as ws:
             same(windows(ws), (kept, kept, 15, 15))
             await compressed_echoes(ws)
-        async with connect(url("raw"), max_size=None) as ws:
-            same(ws.protocol.extensions, [])
+    async with connect(url("raw")) as ws:
+        same(len(ws.protocol.extensions), 0 if WAY == "plain" else 1)
 
 
 async def compression_as_the_client_wants_it():
@@ -250,8 +259,8 @@ async def compression_as_the_client_wants_it():
             (dict(server_max_window_bits=9), (kept, kept, 15, 9)),
             (dict(client_max_window_bits=10), (kept, kept, 10, 15)),
         ]:
-            options = [ClientPerMessageDeflateFactory(**{"client_max_window_bits": True, **factory})]
-            async with connect(url(server), max_size=None, compression=None, extensions=options) as ws:
+            extensions = [ClientPerMessageDeflateFactory(**{"client_max_window_bits": True, **factory})]
+            async with connect(url(server), max_size=None, compression=None, extensions=extensions) as ws:
                 same(windows(ws), want)
                 await compressed_echoes(ws)
 
@@ -268,7 +277,7 @@ async def a_compressed_broadcast():
             same([await a.recv(), await b.recv(), await c.recv()], [text, text, text])
 
 
-run([text_and_binary, lengths_at_the_header_borders, a_mebibyte,
+run([the_way_is_the_one_asked_for, text_and_binary, lengths_at_the_header_borders, a_mebibyte,
      mebibytes_from_several_clients_at_once, fragments, a_character_across_fragments,
      a_ping_between_fragments, ping_is_answered, pipelined_messages_keep_their_order,
      several_frames_in_answer_to_one, many_clients, push_reaches_everyone, the_client_closes,

@@ -5,11 +5,11 @@ import json
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from cases import LIMIT, PORTS, run, same, url
+from cases import LIMIT, PORTS, how, options, run, same, url
 
 
-def open_to(server, **options):
-    return connect(url(server), open_timeout=LIMIT, close_timeout=LIMIT, **options)
+def open_to(server, **more):
+    return connect(url(server), open_timeout=LIMIT, close_timeout=LIMIT, **options(), **more)
 
 
 def echoes(ws, message):
@@ -23,6 +23,12 @@ def closed(ws):
             ws.recv(timeout=LIMIT)
     except ConnectionClosed:
         return ws.close_code, ws.close_reason
+
+
+def the_way_is_the_one_asked_for():
+    with open_to("raw") as ws:
+        ws.send("!how")
+        same(ws.recv(timeout=LIMIT), how())
 
 
 def text_and_binary():
@@ -79,5 +85,5 @@ def json_round_trips():
         same(json.loads(ws.recv(timeout=LIMIT)), value)
 
 
-run([text_and_binary, a_mebibyte, fragments, ping_is_answered, the_client_closes,
+run([the_way_is_the_one_asked_for, text_and_binary, a_mebibyte, fragments, ping_is_answered, the_client_closes,
      the_server_closes, too_big_is_1009, subprotocol, json_round_trips])
