@@ -4,7 +4,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(liar, [head/1, accept/1, say/2, await_end/1]).
+-import(liar, [head/1, accept/1, say/2, await_end/1, tunnel/2]).
 
 -define(TIMEOUT, 10000).
 -define(SWITCH, "HTTP/1.1 101 Switching Protocols\r\n").
@@ -223,7 +223,6 @@ basic_authentication_test() ->
                      {"a:b", [{"Authorization", "Bearer x"}], <<"Bearer x">>}]]
     end).
 
-%% Proxies that do their work: bytes from one socket to the other.
 proxies_test_() ->
     [{Name, fun() ->
         Self = self(),
@@ -275,18 +274,6 @@ proxy(socks, Parent, Socket) ->
     Parent ! {asked, iolist_to_binary([Host, ":", integer_to_list(Port), " ", Login])},
     say(Socket, <<5, 0, 0, 3, 4, "some", 99:16>>),
     tunnel(Socket, Port).
-
-tunnel(Socket, Port) ->
-    {ok, There} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, true}]),
-    ok = inet:setopts(Socket, [{active, true}]),
-    pump(Socket, There).
-
-pump(A, B) ->
-    receive
-        {tcp, A, Bytes} -> _ = gen_tcp:send(B, Bytes), pump(A, B);
-        {tcp, B, Bytes} -> _ = gen_tcp:send(A, Bytes), pump(A, B);
-        {tcp_closed, _} -> ok
-    end.
 
 bad_proxies_test_() ->
     Http = fun(Answer) -> fun(S) -> _ = head(S), say(S, Answer), await_end(S) end end,

@@ -6,7 +6,7 @@
 -export([parse/4]).
 
 %% What means the same for both ends of a connection.
--define(SHARED, [name, batch, active, format, keys, null, max_depth, on_invalid_json,
+-define(SHARED, [name, deflate, control_frames, message_rate, batch, active, format, keys, null, max_depth, on_invalid_json,
                  max_message_size, max_frame_size, max_fragments, inbox_size,
                  send_queue_size, send_timeout, close_timeout, idle_timeout,
                  ping_interval, pong_timeout, max_age, subprotocols]).
@@ -26,6 +26,7 @@ defaults() ->
     #{connect_timeout => 10000,
       headers => [],
       proxy => undefined,
+      tls => element(2, sockeye_client_tls:check(#{})),
       redirects => 0,
       reconnect => false}.
 
@@ -45,7 +46,7 @@ parse(Url, Handler, Options, Owner) ->
 
 -spec complete(binary(), map(), map()) -> map().
 complete(Url, #{reconnect := Reconnect} = Own, Config) ->
-    Dial = maps:with([connect_timeout, headers, proxy, redirects], Own),
+    Dial = maps:with([connect_timeout, headers, proxy, redirects, tls], Own),
     Config#{dial => Dial#{url => Url}, url => shown(Url), reconnect => Reconnect, alone => false}.
 
 %% Without user and password.
@@ -82,14 +83,16 @@ checked(Key, Value) ->
     case check(Key, Value) of
         true -> Value;
         {ok, Parsed} -> Parsed;
+        {error, Why} -> throw({bad_option, Key, Why});
         unknown -> throw({bad_option, Key, "unknown option"});
         Expected -> throw({bad_option, Key, text("expected ~ts, got ~tp", [Expected, Value])})
     end.
 
-%% true, a parsed value, or the name of what was expected.
--spec check(term(), term()) -> true | {ok, term()} | unknown | string().
+%% true, a parsed value, a whole reason, or the name of what was expected.
+-spec check(term(), term()) -> true | {ok, term()} | {error, string()} | unknown | string().
 check(connect_timeout, V) -> positive(V) orelse "a positive integer below 2^31";
 check(headers, V) -> headers(V);
+check(tls, V) -> sockeye_client_tls:check(V);
 check(proxy, V) -> proxy(V);
 check(redirects, V) -> is_integer(V) andalso V >= 0 andalso V =< 20 orelse "0..20";
 check(reconnect, V) -> reconnect(V);

@@ -83,11 +83,12 @@ begin_life(Parent, #{name := Name} = Config) ->
     Engine = monitor(process, sockeye_engine),
     %% Nobody comes who could be asked about.
     Settings = (maps:without([name, handler, processes, batch, accept], Config))#{asks => false},
-    Id = case sockeye_nif:client_open(Settings) of
+    Id = case open(Settings) of
              {ok, Number} -> Number;
              {error, Why} -> throw({start_failed, Why})
          end,
-    State = #state{id = Id, config = Config, engine = Engine},
+    %% Without what is secret: it would be in every crash report.
+    State = #state{id = Id, config = maps:remove(dial, Config), engine = Engine},
     Started = try start_worker(State)
               catch
                   throw:{start_failed, _} = Failed ->
@@ -98,6 +99,13 @@ begin_life(Parent, #{name := Name} = Config) ->
     case Config of
         #{reconnect := false} -> await_first(Parent, Started);
         _ -> Started
+    end.
+
+-spec open(map()) -> {ok, sockeye_nif:server_id()} | {error, term()}.
+open(#{dial := #{tls := Tls} = Dial} = Settings) ->
+    case sockeye_client_tls:read(Tls) of
+        {ok, Read} -> sockeye_tls:listen(sockeye_nif:client_open(Settings#{dial := Dial#{tls := Read}}));
+        {error, _} = Error -> Error
     end.
 
 -spec register_name(atom()) -> true.

@@ -10,6 +10,7 @@
 -export([accept/1]).
 -export([say/2]).
 -export([await_end/1]).
+-export([tunnel/2]).
 
 -define(TIMEOUT, 10000).
 
@@ -72,4 +73,17 @@ await_end(Socket) ->
         {ok, _} -> await_end(Socket);
         {error, timeout} -> error(client_stays);
         {error, _} -> gone
+    end.
+
+%% A proxy that does its work: bytes from one socket to the other.
+tunnel(Socket, Port) ->
+    {ok, There} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, true}]),
+    ok = inet:setopts(Socket, [{active, true}]),
+    pump(Socket, There).
+
+pump(A, B) ->
+    receive
+        {tcp, A, Bytes} -> _ = gen_tcp:send(B, Bytes), pump(A, B);
+        {tcp, B, Bytes} -> _ = gen_tcp:send(A, Bytes), pump(A, B);
+        {tcp_closed, _} -> ok
     end.

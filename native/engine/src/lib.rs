@@ -45,6 +45,7 @@ pub use config::{Address, EngineConfig, Mode, ServerConfig};
 pub use dial::error::{DialError, Refused};
 pub use dial::proxy::{Proxy, ProxyError, ProxyKind};
 pub use dial::redirect::{MAX_REDIRECTS, RedirectError};
+pub use dial::tls::{ClientTls, ClientTlsSettings, Pin, TlsFault};
 pub use dial::url::{Host, Place, Url};
 pub use dial::{Dial, MAX_BODY};
 pub use dialling::Parted;

@@ -17,7 +17,7 @@ use rustls::{RootCertStore, SupportedProtocolVersion, version};
 const SESSIONS: usize = 1024;
 
 /// A certificate with the chain that proves it, and its private key, both PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The server's certificate first.
     pub certificates: Vec<u8>,
@@ -127,7 +127,7 @@ fn build(settings: &TlsSettings) -> Result<Arc<rustls::ServerConfig>, String> {
     Ok(Arc::new(config))
 }
 
-fn authorities(text: &[u8]) -> Result<Arc<RootCertStore>, String> {
+pub(crate) fn authorities(text: &[u8]) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(text).map_err(|why| format!("cacertfile: {why}"))? {
         roots
@@ -158,7 +158,10 @@ fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     }
 }
 
-fn certified(identity: &Identity, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, String> {
+pub(crate) fn certified(
+    identity: &Identity,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, String> {
     let chain = certificates(&identity.certificates).map_err(|why| format!("certfile: {why}"))?;
     let key = private_key(&identity.key).map_err(|why| format!("keyfile: {why}"))?;
     let key = provider

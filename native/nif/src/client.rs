@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
-use rustler::{Encoder, Env, Error, NifResult, Term};
+use rustler::{Binary, Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::{
-    ConnId, Dial, DialError, Parted, Proxy, ProxyError, RedirectError, Refused, Url,
+    ClientTls, ClientTlsSettings, ConnId, Dial, DialError, Parted, Pin, Proxy, ProxyError,
+    RedirectError, Refused, TlsFault, Url,
 };
 use sockeye_protocol::handshake::HandshakeError;
 use sockeye_protocol::handshake::client::Breach;
@@ -39,10 +40,18 @@ fn client_proxy<'a>(env: Env<'a>, url: &str) -> Term<'a> {
     }
 }
 
-#[rustler::nif]
+/// Reads files, where it is to trust whom the system trusts.
+#[rustler::nif(schedule = "DirtyIo")]
 fn client_open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let mut settings = Settings::decode(config)?;
-    let dial = dial(config.map_get(atoms::dial())?)?;
+    let dial_map = config.map_get(atoms::dial())?;
+    let mut dial = dial(dial_map)?;
+    if dial.url.tls || dial.redirects > 0 {
+        match ClientTls::new(&tls(dial_map.map_get(atoms::tls())?)?) {
+            Ok(tls) => dial.tls = Some(tls),
+            Err(why) => return Ok(crate::tls::refused(env, &why)),
+        }
+    }
     settings.engine.dial = Some(Arc::new(dial));
     settings.engine.tag |= CLIENT_TAG;
     let Some(engine) = running::engine() else {
@@ -84,6 +93,43 @@ fn dial(map: Term<'_>) -> NifResult<Dial> {
         dial.proxy = Some(proxy.map_err(|_| Error::BadArg)?);
     }
     Ok(dial)
+}
+
+fn tls(map: Term<'_>) -> NifResult<ClientTlsSettings> {
+    let get = |key: Atom| map.map_get(key);
+    let optional = |key: Atom| -> NifResult<Option<Term<'_>>> {
+        let value = get(key)?;
+        Ok((value.as_c_arg() != atoms::undefined().as_c_arg()).then_some(value))
+    };
+    let text = |term: Term<'_>| -> NifResult<Vec<u8>> {
+        Ok(term.decode::<Binary<'_>>()?.as_slice().to_vec())
+    };
+    let pins: Vec<(Atom, Binary<'_>)> = get(atoms::pin())?.decode()?;
+    let pin = |(kind, hash): (Atom, Binary<'_>)| {
+        let hash = hash.as_slice().try_into().map_err(|_| Error::BadArg)?;
+        Ok(if kind == atoms::cert() {
+            Pin::Certificate(hash)
+        } else {
+            Pin::Key(hash)
+        })
+    };
+    let versions: Vec<Atom> = get(atoms::versions())?.decode()?;
+    let mut settings = ClientTlsSettings {
+        verify: get(atoms::verify())?.as_c_arg() != atoms::none().as_c_arg(),
+        authorities: optional(atoms::cacertfile())?.map(text).transpose()?,
+        pins: pins.into_iter().map(pin).collect::<NifResult<_>>()?,
+        identity: optional(atoms::identity())?
+            .map(crate::tls::identity)
+            .transpose()?,
+        tls12: versions.contains(&atoms::tlsv1_2()),
+        tls13: versions.contains(&atoms::tlsv1_3()),
+        ..ClientTlsSettings::default()
+    };
+    match optional(atoms::sni())? {
+        Some(name) if name.is_atom() => settings.sni = false,
+        name => settings.name = name.map(|name| name.decode()).transpose()?,
+    }
+    Ok(settings)
 }
 
 /// The caller gets `{sockeye_dialled, Id, {ok, Conn} | {error, Reason}}`.
@@ -141,7 +187,10 @@ fn reason(b: Builder, error: &DialError) -> ErlNifTerm {
         DialError::NoHost => b.atom(atoms::nxdomain()),
         DialError::Io(kind, code) => b.atom(errno_of(*kind, *code)),
         DialError::Closed | DialError::Stopped => b.atom(atoms::closed()),
-        DialError::Tls(why) => told(atoms::tls(), why),
+        DialError::Tls(fault, why) => {
+            let why = b.tuple([b.atom(tls_fault(*fault)), b.binary(why.as_bytes())]);
+            b.tuple([b.atom(atoms::tls()), why])
+        }
         DialError::Proxy(why) => b.tuple([b.atom(atoms::proxy()), b.atom(proxy_error(*why))]),
         DialError::ProxyRefused(answer) => {
             let answer = b.tuple([b.atom(atoms::refused()), refused(b, answer)]);
@@ -175,6 +224,21 @@ fn breach(error: &HandshakeError) -> Atom {
         HandshakeError::Invalid(Breach::Subprotocol) => atoms::subprotocol(),
         HandshakeError::Invalid(Breach::Extension(_)) => atoms::extension(),
         _ => atoms::malformed(),
+    }
+}
+
+fn tls_fault(fault: TlsFault) -> Atom {
+    match fault {
+        TlsFault::UnknownCa => atoms::unknown_ca(),
+        TlsFault::BadHost => atoms::bad_host(),
+        TlsFault::Expired => atoms::expired(),
+        TlsFault::NotYetValid => atoms::not_yet_valid(),
+        TlsFault::Revoked => atoms::revoked(),
+        TlsFault::Pin => atoms::pin(),
+        TlsFault::Certificate => atoms::bad_certificate(),
+        TlsFault::Alert => atoms::alert(),
+        TlsFault::NotTls => atoms::not_tls(),
+        _ => atoms::failure(),
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn decode(term: Term<'_>) -> NifResult<Option<TlsSettings>> {
     }))
 }
 
-fn identity(term: Term<'_>) -> NifResult<Identity> {
+pub(crate) fn identity(term: Term<'_>) -> NifResult<Identity> {
     let (certificates, key): (Binary<'_>, Binary<'_>) = term.decode()?;
     Ok(Identity {
         certificates: certificates.as_slice().to_vec(),

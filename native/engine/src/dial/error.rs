@@ -4,6 +4,7 @@ use std::io;
 
 use super::proxy::ProxyError;
 use super::redirect::RedirectError;
+use super::tls::TlsFault;
 use sockeye_protocol::handshake::{HandshakeError, Headers};
 
 /// What a server, or a proxy, answered instead of what it was asked for.
@@ -29,8 +30,8 @@ pub enum DialError {
     Io(io::ErrorKind, Option<i32>),
     /// The other end hung up before the handshake was complete.
     Closed,
-    /// TLS was not agreed on; the text says why.
-    Tls(String),
+    /// TLS was not agreed on; the text says more.
+    Tls(TlsFault, String),
     /// The proxy did not let us through.
     Proxy(ProxyError),
     /// The proxy answered with a status.
@@ -47,6 +48,10 @@ pub enum DialError {
 
 impl From<io::Error> for DialError {
     fn from(e: io::Error) -> Self {
+        let tls = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+        if let Some(tls) = tls {
+            return super::tls::fault(tls);
+        }
         match e.kind() {
             io::ErrorKind::UnexpectedEof => DialError::Closed,
             kind => DialError::Io(kind, e.raw_os_error()),

@@ -60,7 +60,7 @@ pub(crate) async fn upgrade(
         host: &authority,
         path: &url.target,
         subprotocols: &config.subprotocols,
-        deflate: None,
+        deflate: config.deflate.as_ref(),
         headers: &asked.headers(),
     };
     let request = client::request(&options, &key).map_err(DialError::Handshake)?;
@@ -72,7 +72,8 @@ pub(crate) async fn upgrade(
         if stream.read_buf(&mut buffer).await? == 0 {
             return Err(DialError::Closed);
         }
-        match client::verify(&buffer, &key, &config.subprotocols, &limits) {
+        let deflate = config.deflate.as_ref();
+        match client::verify_with(&buffer, &key, &config.subprotocols, deflate, &limits) {
             Ok(Some(found)) => break found,
             Ok(None) => {}
             Err(HandshakeError::Status { status, headers }) => {

@@ -9,6 +9,7 @@ mod handshake;
 pub(crate) mod proxy;
 pub(crate) mod redirect;
 mod resolve;
+pub(crate) mod tls;
 pub(crate) mod url;
 
 use std::rc::Rc;
@@ -24,6 +25,7 @@ use crate::transport::Transport;
 use error::DialError;
 use proxy::Proxy;
 use redirect::{RedirectError, is_redirect, trusts};
+use tls::{ClientTls, TlsFault};
 use url::{Place, Url};
 
 /// Bytes of a refusal's body that the caller gets.
@@ -37,6 +39,8 @@ pub struct Dial {
     pub url: Url,
     /// Headers of the request, besides those of the handshake.
     pub headers: Vec<(String, String)>,
+    /// How TLS is spoken. Needed where the URL, or a redirect, leads to TLS.
+    pub tls: Option<ClientTls>,
     /// A proxy on the way.
     pub proxy: Option<Proxy>,
     /// How many redirects are followed; beyond, they are errors. Default 0: they are refusals.
@@ -51,6 +55,7 @@ impl Dial {
         Dial {
             url,
             headers: Vec::new(),
+            tls: None,
             proxy: None,
             redirects: 0,
             connect_timeout: Duration::from_secs(10),
@@ -119,6 +124,9 @@ async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
                     break;
                 }
                 let next = redirect::next(&url, &answer.headers).map_err(DialError::Redirect)?;
+                if !trusts(&url, &next) && dial.tls.as_ref().is_some_and(|tls| tls.has_identity) {
+                    return Err(DialError::Redirect(RedirectError::Insecure));
+                }
                 // Once they were left behind, they do not come back.
                 secrets &= trusts(&url, &next);
                 url = next;
@@ -142,10 +150,18 @@ async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, Visitor), DialError
     let socket = resolve::connect(first, first_port).await?;
     // A message is one small packet: waiting for more to send would only delay it.
     socket.set_nodelay(true)?;
-    let visitor = Visitor::new(socket.peer_addr()?.into(), socket.local_addr()?.into());
+    let mut visitor = Visitor::new(socket.peer_addr()?.into(), socket.local_addr()?.into());
     let mut transport = Transport::Tcp(socket);
     if let Some(proxy) = &dial.proxy {
         proxy.pass(&mut transport, host, port).await?;
+    }
+    if url.tls {
+        let Some(tls) = &dial.tls else {
+            return Err(DialError::Tls(TlsFault::Other, "no settings".into()));
+        };
+        let (secured, facts) = tls.connect(transport, host).await?;
+        transport = secured;
+        visitor.tls = Some(Arc::new(facts));
     }
     Ok((transport, visitor))
 }

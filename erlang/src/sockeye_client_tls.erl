@@ -1,0 +1,157 @@
+%% @private
+%% The option `tls' of a client: checks its form, and reads the files it names.
+-module(sockeye_client_tls).
+
+-export([check/1]).
+-export([read/1]).
+
+-export_type([checked/0]).
+
+-type checked() :: #{atom() => term()}.
+%% PEM text is inside a fun, so that no key appears in a log or a crash report.
+
+-spec defaults() -> checked().
+defaults() ->
+    #{verify => peer, versions => ['tlsv1.2', 'tlsv1.3'], pin => [], sni => undefined}.
+
+%% What sockeye_client_options wants: the option, a reason, or what was expected.
+-spec check(term()) -> {ok, checked()} | {error, string()} | string().
+check(Options) when is_map(Options) ->
+    try {ok, complete(maps:merge(defaults(), maps:map(fun key/2, Options)))}
+    catch throw:{bad, Why} -> {error, Why}
+    end;
+check(_) ->
+    "a map".
+
+-spec complete(checked()) -> checked().
+complete(Options) ->
+    ok = only_one(certfile, cert, Options),
+    ok = only_one(keyfile, key, Options),
+    ok = only_one(cacertfile, cacert, Options),
+    case {given([certfile, cert], Options), given([keyfile, key], Options)} of
+        {true, false} -> bad("keyfile (or key) is missing", []);
+        {false, true} -> bad("certfile (or cert) is missing", []);
+        _ -> ok
+    end,
+    case Options of
+        #{verify := none} ->
+            given([cacertfile, cacert], Options)
+                andalso bad("cacertfile has no meaning with verify => none", []),
+            Options;
+        _ ->
+            Options
+    end.
+
+-spec given([atom()], checked()) -> boolean().
+given(Keys, Options) ->
+    lists:any(fun(Key) -> is_map_key(Key, Options) end, Keys).
+
+-spec only_one(atom(), atom(), checked()) -> ok.
+only_one(A, B, Options) ->
+    case Options of
+        #{A := _, B := _} -> bad("~tp and ~tp are two ways to say the same", [A, B]);
+        _ -> ok
+    end.
+
+-spec key(term(), term()) -> term().
+key(Key, Value) when Key =:= certfile; Key =:= keyfile; Key =:= cacertfile ->
+    case is_binary(Value) andalso Value =/= <<>> orelse is_text(Value) of
+        true -> Value;
+        false -> bad("~ts: expected the name of a file, got ~tp", [Key, Value])
+    end;
+key(Key, Value) when Key =:= cert; Key =:= key; Key =:= cacert ->
+    %% Not shown: it may be what should have been a key.
+    case is_binary(Value) of
+        true -> fun() -> Value end;
+        false -> bad("~ts: expected PEM text as a binary", [Key])
+    end;
+key(verify, Value) when Value =:= peer; Value =:= none ->
+    Value;
+key(verify, Value) ->
+    bad("verify: expected peer or none, got ~tp", [Value]);
+key(versions, [_ | _] = Versions) ->
+    case catch Versions -- ['tlsv1.2', 'tlsv1.3', 'tlsv1.2', 'tlsv1.3'] of
+        [] -> Versions;
+        _ -> bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~tp", [Versions])
+    end;
+key(versions, Versions) ->
+    bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~tp", [Versions]);
+key(sni, false) ->
+    false;
+key(sni, Name) when is_binary(Name), Name =/= <<>>; is_list(Name), Name =/= [] ->
+    try unicode:characters_to_binary(Name) of
+        Binary when is_binary(Binary) -> Binary;
+        _ -> bad("sni: expected the name of a host or false, got ~tp", [Name])
+    catch
+        error:badarg -> bad("sni: expected the name of a host or false, got ~tp", [Name])
+    end;
+key(sni, Name) ->
+    bad("sni: expected the name of a host or false, got ~tp", [Name]);
+key(pin, [_ | _] = Pins) ->
+    case io_lib:char_list(Pins) of
+        true -> [pin(Pins)];
+        false -> try [pin(Pin) || Pin <- Pins]
+                 catch error:_ -> pin(Pins)
+                 end
+    end;
+key(pin, Pin) ->
+    [pin(Pin)];
+key(Key, _Value) ->
+    bad("unknown key ~tp", [Key]).
+
+%% As curl has it: "sha256//" and the Base64 of the hash of the public key.
+-spec pin(term()) -> {spki | cert, <<_:256>>}.
+pin({Kind, <<_:256>> = Hash}) when Kind =:= spki; Kind =:= cert ->
+    {Kind, Hash};
+pin(Text) ->
+    try iolist_to_binary(Text) of
+        <<"sha256//", Base64/binary>> ->
+            case base64:decode(Base64) of
+                <<_:256>> = Hash -> {spki, Hash};
+                _ -> bad_pin(Text)
+            end;
+        _ ->
+            bad_pin(Text)
+    catch
+        error:_ -> bad_pin(Text)
+    end.
+
+-spec bad_pin(term()) -> no_return().
+bad_pin(Pin) ->
+    bad("pin: expected {spki | cert, the 32 bytes of a SHA-256} or \"sha256//Base64\", got ~tp", [Pin]).
+
+-spec is_text(term()) -> boolean().
+is_text([_ | _] = Text) -> io_lib:char_list(Text);
+is_text(_) -> false.
+
+-spec bad(string(), [term()]) -> no_return().
+bad(Format, Args) ->
+    throw({bad, lists:flatten(io_lib:format(Format, Args))}).
+
+%% What the native library wants: PEM text only.
+-spec read(checked()) -> {ok, map()} | {error, {bad_option, tls, string()}}.
+read(Options) ->
+    try
+        Identity = case given([certfile, cert], Options) of
+                       true -> {text(certfile, cert, Options), text(keyfile, key, Options)};
+                       false -> undefined
+                   end,
+        Kept = maps:with([verify, versions, pin, sni], Options),
+        {ok, Kept#{identity => Identity, cacertfile => text(cacertfile, cacert, Options)}}
+    catch
+        throw:{bad, Why} -> {error, {bad_option, tls, Why}}
+    end.
+
+-spec text(atom(), atom(), checked()) -> binary() | undefined.
+text(FileKey, TextKey, Options) ->
+    case Options of
+        #{FileKey := Name} ->
+            case file:read_file(Name) of
+                {ok, Text} -> Text;
+                {error, Reason} -> bad("~ts ~ts: ~ts", [FileKey, Name, file:format_error(Reason)])
+            end;
+        #{TextKey := Text} ->
+            Text();
+        _ ->
+            undefined
+    end.

@@ -1,0 +1,260 @@
+%% Clients over TLS: whom they trust, what they show, and how they hear of it.
+-module(sockeye_client_tls_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-include_lib("public_key/include/public_key.hrl").
+
+-import(sockeye_test, [with_server/2, with_handler/3]).
+
+-define(TIMEOUT, 10000).
+
+setup() ->
+    {ok, Started} = application:ensure_all_started(ssl),
+    Authority = test_certs:authority("authority"),
+    {Started, #{authority => Authority,
+                ca => test_certs:pem(test_certs:cacerts(Authority)),
+                one => test_certs:issue(Authority, ["localhost", "one.example"])}}.
+
+cleanup({Started, _}) ->
+    [application:stop(App) || App <- lists:reverse(Started)].
+
+all_test_() ->
+    Tests = [{"echo over 1.2", fun(C) -> echo('tlsv1.2', C) end},
+             {"echo over 1.3", fun(C) -> echo('tlsv1.3', C) end},
+             {"large messages", fun large_messages/1},
+             {"whom to trust", fun trust/1},
+             {"the name", fun names/1},
+             {"pins", fun pins/1},
+             {"client certificate", fun client_certificate/1},
+             {"authorities from a file", fun from_files/1},
+             {"a server without TLS", fun not_tls/1},
+             {"no version in common", fun no_version/1},
+             {"silence", fun silence/1},
+             {"through a proxy", fun through_a_proxy/1},
+             {"a redirect to TLS, and none back", fun redirects/1},
+             {"reconnect", fun reconnect/1},
+             {"many with one configuration", fun many/1},
+             {"options", fun options/1}],
+    {setup, fun setup/0, fun cleanup/1,
+     fun({_, Certs}) -> [{Name, {timeout, 60, fun() -> Test(Certs) end}} || {Name, Test} <- Tests] end}.
+
+identity(Config) ->
+    #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}.
+
+with_tls(Certs, Test) ->
+    with_tls(#{}, Certs, Test).
+
+with_tls(Options, #{one := #{server := Server}}, Test) ->
+    Echo = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
+    with_handler(Echo, #{tls => maps:merge(identity(Server), Options)}, Test).
+
+url(Port) -> url("localhost", Port).
+url(Host, Port) -> ["wss://", Host, ":", integer_to_list(Port), "/"].
+
+connect(Port, Tls) ->
+    sockeye_client:connect(url(Port), #{tls => Tls}).
+
+talk(Conn) ->
+    ok = sockeye_client:send(Conn, {json, 1}),
+    ?assertEqual({ok, {json, 1}}, sockeye_client:recv(Conn, ?TIMEOUT)),
+    ok = sockeye_client:close(Conn).
+
+refused(Why, Result) ->
+    {error, {tls, {Got, Text}}} = Result,
+    ?assertEqual(Why, Got),
+    ?assert(is_binary(Text)).
+
+echo(Version, #{ca := Ca} = Certs) ->
+    with_tls(Certs, fun(Port, _) ->
+        {ok, Conn} = connect(Port, #{cacert => Ca, versions => [Version]}),
+        #{tls := Tls} = sockeye:info(Conn),
+        ?assertMatch(#{version := Version, cipher := <<"TLS", _/binary>>, sni := <<"localhost">>,
+                       alpn := <<"http/1.1">>, peer_cert := <<_, _/binary>>}, Tls),
+        talk(Conn)
+    end).
+
+large_messages(#{ca := Ca} = Certs) ->
+    Options = #{max_message_size => 8 bsl 20, send_queue_size => 8 bsl 20},
+    #{one := #{server := Server}} = Certs,
+    Echo = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
+    with_handler(Echo, Options#{tls => identity(Server)}, fun(Port, _) ->
+        {ok, Conn} = sockeye_client:connect(url(Port), Options#{tls => #{cacert => Ca}}),
+        [begin
+             Payload = crypto:strong_rand_bytes(Size),
+             ok = sockeye_client:send(Conn, {binary, Payload}),
+             ?assertEqual({ok, {binary, Payload}}, sockeye_client:recv(Conn, ?TIMEOUT))
+         end || Size <- [0, 1, 16384, 100000, 4000000]],
+        ok = sockeye_client:close(Conn)
+    end).
+
+trust(#{ca := Ca} = Certs) ->
+    Other = test_certs:pem(test_certs:cacerts(test_certs:authority("other"))),
+    with_tls(Certs, fun(Port, _) ->
+        %% The system's authorities do not know ours.
+        refused(unknown_ca, sockeye_client:connect(url(Port))),
+        refused(unknown_ca, connect(Port, #{cacert => Other})),
+        {ok, One} = connect(Port, #{cacert => <<Other/binary, Ca/binary>>}),
+        talk(One),
+        {ok, Two} = connect(Port, #{verify => none}),
+        talk(Two)
+    end).
+
+names(#{ca := Ca} = Certs) ->
+    with_tls(Certs, fun(Port, _) ->
+        refused(bad_host, sockeye_client:connect(url("127.0.0.1", Port), #{tls => #{cacert => Ca}})),
+        refused(bad_host, connect(Port, #{cacert => Ca, sni => "two.example"})),
+        [begin
+             {ok, Conn} = sockeye_client:connect(url(Host, Port), #{tls => Tls#{cacert => Ca}}),
+             ?assertMatch(#{tls := #{sni := Sni}}, sockeye:info(Conn)),
+             talk(Conn)
+         end || {Host, Tls, Sni} <- [{"127.0.0.1", #{sni => "one.example"}, <<"one.example">>},
+                                     {"localhost", #{sni => <<"one.example">>}, <<"one.example">>},
+                                     {"localhost", #{sni => false}, undefined}]]
+    end).
+
+pins(#{ca := Ca, one := #{server := Server}} = Certs) ->
+    Der = test_certs:der(Server),
+    #'OTPCertificate'{tbsCertificate = #'OTPTBSCertificate'{subjectPublicKeyInfo = _}} =
+        public_key:pkix_decode_cert(Der, otp),
+    #'Certificate'{tbsCertificate = #'TBSCertificate'{subjectPublicKeyInfo = Info}} =
+        public_key:der_decode('Certificate', Der),
+    Spki = crypto:hash(sha256, public_key:der_encode('SubjectPublicKeyInfo', Info)),
+    Whole = crypto:hash(sha256, Der),
+    Wrong = crypto:hash(sha256, <<"wrong">>),
+    with_tls(Certs, fun(Port, _) ->
+        [begin
+             {ok, Conn} = connect(Port, Tls),
+             talk(Conn)
+         end || Tls <- [#{cacert => Ca, pin => {spki, Spki}},
+                        #{cacert => Ca, pin => [{cert, Wrong}, {cert, Whole}]},
+                        #{cacert => Ca, pin => "sha256//" ++ base64:encode_to_string(Spki)},
+                        #{cacert => Ca, pin => [<<"sha256//", (base64:encode(Spki))/binary>>]},
+                        %% Of a certificate that nobody has signed, say.
+                        #{verify => none, pin => {cert, Whole}}]],
+        refused(pin, connect(Port, #{cacert => Ca, pin => {spki, Whole}})),
+        refused(pin, connect(Port, #{cacert => Ca, pin => {cert, Spki}})),
+        refused(pin, connect(Port, #{verify => none, pin => {spki, Wrong}})),
+        %% A pin is no signature.
+        refused(unknown_ca, connect(Port, #{pin => {spki, Spki}}))
+    end).
+
+client_certificate(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
+    test_certs:in_folder(fun(File) ->
+        ok = file:write_file(File("ca"), Ca),
+        with_tls(#{verify => required, cacertfile => File("ca")}, Certs, fun(Port, _) ->
+            {ok, Conn} = connect(Port, (identity(Client))#{cacert => Ca}),
+            talk(Conn),
+            %% Over 1.3 the server says so after our side is done.
+            refused(alert, connect(Port, #{cacert => Ca})),
+            refused(alert, connect(Port, #{cacert => Ca, versions => ['tlsv1.2']})),
+            #{key := Key} = identity(Server),
+            ?assertMatch({error, {bad_option, tls, "keyfile: " ++ _}},
+                         connect(Port, #{cacert => Ca, cert => maps:get(cert, identity(Client)), key => Key}))
+        end)
+    end).
+
+from_files(#{ca := Ca, one := #{client := Client}} = Certs) ->
+    #{cert := Cert, key := Key} = identity(Client),
+    test_certs:in_folder(fun(File) ->
+        [ok = file:write_file(File(Name), Text) || {Name, Text} <- [{"ca", Ca}, {"cert", Cert}, {"key", Key}]],
+        with_tls(Certs, fun(Port, _) ->
+            {ok, Conn} = connect(Port, #{cacertfile => File("ca"), certfile => File("cert"), keyfile => File("key")}),
+            talk(Conn),
+            ?assertMatch({error, {bad_option, tls, "cacertfile " ++ _}}, connect(Port, #{cacertfile => File("none")})),
+            ?assertMatch({error, {bad_option, tls, "cacertfile: " ++ _}}, connect(Port, #{cacertfile => File("key")}))
+        end)
+    end).
+
+not_tls(#{ca := Ca} = Certs) ->
+    with_server(#{}, fun(Port, _) -> refused(not_tls, connect(Port, #{cacert => Ca})) end),
+    with_tls(Certs, fun(Port, _) ->
+        ?assertMatch({error, {refused, #{status := 400}}},
+                     sockeye_client:connect(["ws://localhost:", integer_to_list(Port)]))
+    end).
+
+no_version(#{ca := Ca} = Certs) ->
+    with_tls(#{versions => ['tlsv1.3']}, Certs, fun(Port, _) ->
+        refused(alert, connect(Port, #{cacert => Ca, versions => ['tlsv1.2']}))
+    end).
+
+silence(#{ca := Ca}) ->
+    Self = self(),
+    liar:with(fun(S) -> Self ! liar:await_end(S) end, fun(Port) ->
+        ?assertEqual({error, timeout}, sockeye_client:connect(url("127.0.0.1", Port), #{connect_timeout => 200, tls => #{cacert => Ca}})),
+        receive gone -> ok after ?TIMEOUT -> error(client_stays) end
+    end).
+
+through_a_proxy(#{ca := Ca} = Certs) ->
+    with_tls(Certs, fun(Port, _) ->
+        Script = fun(S) ->
+            Head = liar:head(S),
+            {match, _} = re:run(Head, "^CONNECT localhost:"),
+            liar:say(S, "HTTP/1.1 200 OK\r\n\r\n"),
+            liar:tunnel(S, Port)
+        end,
+        liar:with(Script, fun(ProxyPort) ->
+            Proxy = ["http://127.0.0.1:", integer_to_list(ProxyPort)],
+            {ok, Conn} = sockeye_client:connect(url(Port), #{proxy => Proxy, tls => #{cacert => Ca}}),
+            ?assertMatch(#{tls := #{sni := <<"localhost">>}}, sockeye:info(Conn)),
+            talk(Conn)
+        end)
+    end).
+
+redirects(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
+    To = fun(Url) -> ["HTTP/1.1 301 x\r\nContent-Length: 0\r\nLocation: ", Url, "\r\n\r\n"] end,
+    Answer = fun(Url) -> fun(S) -> _ = liar:head(S), liar:say(S, To(Url)), liar:await_end(S) end end,
+    with_tls(Certs, fun(Port, _) ->
+        liar:with(Answer(["https://localhost:", integer_to_list(Port), "/"]), fun(First) ->
+            Url = ["ws://localhost:", integer_to_list(First)],
+            {ok, Conn} = sockeye_client:connect(Url, #{redirects => 1, tls => #{cacert => Ca}}),
+            ?assertMatch(#{tls := #{version := _}}, sockeye:info(Conn)),
+            talk(Conn),
+            %% Our certificate is not for whoever we are sent to.
+            ?assertEqual({error, {redirect, insecure}},
+                         sockeye_client:connect(Url, #{redirects => 1, tls => (identity(Client))#{cacert => Ca}}))
+        end)
+    end),
+    Decline = fun(_) -> {reject, 302, [{<<"location">>, <<"http://localhost:1/">>}], <<>>} end,
+    with_server(#{tls => identity(Server), accept => Decline}, fun(Port, _) ->
+        ?assertEqual({error, {redirect, insecure}},
+                     sockeye_client:connect(url(Port), #{redirects => 1, tls => #{cacert => Ca}}))
+    end).
+
+reconnect(#{ca := Ca, one := #{server := Server}}) ->
+    with_server(#{tls => identity(Server)}, fun(Port, _) ->
+        {ok, Client} = sockeye_client:start_link(url(Port), self(),
+                                                 #{reconnect => #{min => 1, max => 10}, tls => #{cacert => Ca}}),
+        [begin
+             %% One is the client's, one the server's.
+             [A, B] = [receive {sockeye, Conn, {open, #{headers := H}}} when is_tuple(Conn) -> {is_map_key(<<"host">>, H), Conn}
+                       after ?TIMEOUT -> error(not_open) end || _ <- [1, 2]],
+             [{false, _}, {true, There}] = lists:sort([A, B]),
+             ok = sockeye:close(There),
+             receive {sockeye, Client, {down, {closed, 1000, _}}} -> ok after ?TIMEOUT -> error(not_down) end
+         end || _ <- lists:seq(1, 5)],
+        ok = sockeye_client:stop(Client)
+    end).
+
+many(#{ca := Ca} = Certs) ->
+    with_tls(Certs, fun(Port, _) ->
+        Clients = [begin
+                       {ok, C} = sockeye_client:start_link(url(Port), self(), #{tls => #{cacert => Ca}}),
+                       C
+                   end || _ <- lists:seq(1, 50)],
+        [ok = sockeye_client:send(C, {json, 1}) || C <- Clients],
+        [receive {sockeye, _, {json, 1}} -> ok after ?TIMEOUT -> error(silent) end || _ <- Clients],
+        [ok = sockeye_client:stop(C) || C <- Clients]
+    end).
+
+options(#{ca := Ca, one := #{client := Client}}) ->
+    #{cert := Cert, key := Key} = identity(Client),
+    [begin
+         {error, {bad_option, tls, Why}} = sockeye_client:connect("wss://x", #{tls => Tls}),
+         ?assert(io_lib:printable_unicode_list(Why)),
+         ?assertEqual(nomatch, string:find(Why, "PRIVATE KEY"))
+     end || Tls <- [x, [], #{x => y}, #{verify => x}, #{verify => true}, #{versions => []}, #{versions => ['sslv3']},
+                    #{sni => 1}, #{sni => ""}, #{sni => "a b"}, #{pin => x}, #{pin => {spki, <<1>>}}, #{pin => []},
+                    #{pin => "sha256//AAAA"}, #{pin => "md5//AAAA"}, #{pin => [1]}, #{cacertfile => 1}, #{cacert => "x"},
+                    #{cacert => <<"x">>}, #{cacert => Ca, cacertfile => "x"}, #{verify => none, cacert => Ca},
+                    #{cert => Cert}, #{key => Key}, #{cert => Cert, certfile => "x", key => Key},
+                    #{cert => Key, key => Cert}, #{certfile => "/no/such", keyfile => "/no/such"}]].
