@@ -68,7 +68,7 @@ fn time(mut work: impl FnMut()) -> f64 {
 
 fn main() {
     println!("size    level  window   compress ns  bytes    inflate ns");
-    for size in [100, 1000, 10_000, 64_000] {
+    for size in [100, 250, 300, 1000, 10_000, 64_000] {
         let messages: Vec<_> = (0..16).map(|seed| json(size, seed)).collect();
         for level in [1, 2, 3, 6, 9] {
             for takeover in [false, true] {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::compress::Compressor;
 use super::inflate::Inflater;
 use super::params::Tuning;
+use super::short::{SHORT, Short};
 use crate::error::Violation;
 use crate::frame;
 
@@ -20,6 +21,7 @@ const KINDS: usize = 4;
 #[derive(Default)]
 pub struct Codecs {
     inflater: Option<Box<Inflater>>,
+    short: Option<Box<Short>>,
     compressors: Vec<(Key, Box<Compressor>)>,
     pub(crate) buffer: Vec<u8>,
 }
@@ -57,6 +59,12 @@ impl Codecs {
 
     /// Compresses a message that refers to no other: see [`Compressor::fresh`].
     pub(crate) fn compress(&mut self, payload: &[u8], tuning: &Tuning, bits: u8) -> Option<usize> {
+        if payload.len() <= SHORT {
+            return self
+                .short
+                .get_or_insert_default()
+                .compress(payload, tuning, &mut self.buffer);
+        }
         let key = (tuning.level, tuning.mem_level, bits);
         let place = match self.compressors.iter().position(|(k, _)| *k == key) {
             Some(place) => place,

@@ -38,6 +38,7 @@ mod inflate;
 mod negotiate;
 mod params;
 mod session;
+mod short;
 
 pub use codecs::Codecs;
 pub use negotiate::{accept, offer, verify};

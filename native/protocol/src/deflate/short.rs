@@ -1,0 +1,379 @@
+//! Short messages, each on its own, without a context that would have to be reset.
+//!
+//! The library clears 64 KiB and more before each message, which takes longer than a short message does. What is below
+//! this size it would put into one block with the fixed code anyhow, so that is all there is here: the message itself is
+//! the window, and the table of what occurred where outlives it, because positions are counted on from message to message.
+
+use super::params::Tuning;
+
+/// The longest message. Beyond it a code of its own begins to pay.
+pub(crate) const SHORT: usize = 256;
+
+const HASH_BITS: u32 = 9;
+const MIN_MATCH: usize = 3;
+const MAX_MATCH: usize = 258;
+
+/// Nine bits for each byte at most, and what surrounds the block.
+const ROOM: usize = SHORT + SHORT / 8 + 8;
+
+/// What has occurred in messages: 3 KiB.
+pub(crate) struct Short {
+    /// By hash, where it occurred last. Nothing before `base` is of this message.
+    heads: Box<[u32; 1 << HASH_BITS]>,
+    /// By place in the message, where the same hash occurred before.
+    before: Box<[u32; SHORT]>,
+    base: u32,
+}
+
+impl Default for Short {
+    fn default() -> Self {
+        Short {
+            heads: Box::new([0; 1 << HASH_BITS]),
+            before: Box::new([0; SHORT]),
+            base: 1,
+        }
+    }
+}
+
+impl Short {
+    /// Compresses a message of [`SHORT`] bytes at most into `buffer`. `None` if it would not be smaller.
+    pub(crate) fn compress(
+        &mut self,
+        payload: &[u8],
+        tuning: &Tuning,
+        buffer: &mut Vec<u8>,
+    ) -> Option<usize> {
+        if payload.len() > SHORT {
+            return None;
+        }
+        if self.base > u32::MAX - 2 * SHORT as u32 {
+            *self = Short::default();
+        }
+        let tries = if tuning.level < 2 {
+            1
+        } else {
+            4 * usize::from(tuning.level)
+        };
+        let mut bits = Bits::default();
+        bits.put(0b010, 3);
+        let mut at = 0;
+        let mut found = self.find(payload, at, tries);
+        while let Some(&byte) = payload.get(at) {
+            self.remember(payload, at);
+            // One place further there may be more to gain.
+            let next = self.find(payload, at + 1, tries);
+            let (len, distance) = found;
+            found = next;
+            if len < MIN_MATCH || next.0 > len {
+                bits.symbol(usize::from(byte));
+                at += 1;
+                continue;
+            }
+            bits.reference(len, distance);
+            for place in at + 1..at + len {
+                self.remember(payload, place);
+            }
+            at += len;
+            found = self.find(payload, at, tries);
+        }
+        self.base += SHORT as u32;
+        bits.symbol(256);
+        // The empty block that a flush ends with, without its lengths.
+        bits.put(0, 3);
+        let end = bits.finish()?;
+        if end.len() >= payload.len() {
+            return None;
+        }
+        if buffer.len() < end.len() {
+            buffer.resize(SHORT, 0);
+        }
+        buffer.get_mut(..end.len())?.copy_from_slice(end);
+        Some(end.len())
+    }
+
+    fn hash(payload: &[u8], at: usize) -> Option<usize> {
+        let bytes = payload.get(at..at + MIN_MATCH)?;
+        let word = bytes
+            .iter()
+            .fold(0_u32, |word, &byte| word << 8 | u32::from(byte));
+        Some((word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize)
+    }
+
+    fn remember(&mut self, payload: &[u8], at: usize) {
+        if let Some(hash) = Self::hash(payload, at)
+            && let (Some(head), Some(before)) = (self.heads.get_mut(hash), self.before.get_mut(at))
+        {
+            *before = *head;
+            *head = self.base + at as u32;
+        }
+    }
+
+    /// The longest match for what begins at `at`, and how far back it is.
+    fn find(&self, payload: &[u8], at: usize, tries: usize) -> (usize, usize) {
+        let mut best = (0, 0);
+        let Some(mut place) = Self::hash(payload, at).and_then(|hash| self.heads.get(hash)) else {
+            return best;
+        };
+        let rest = payload.get(at..).unwrap_or_default();
+        for _ in 0..tries {
+            let Some(start) = place.checked_sub(self.base).map(|start| start as usize) else {
+                break;
+            };
+            let there = payload.get(start..).unwrap_or_default();
+            let same = rest.iter().zip(there).take(MAX_MATCH);
+            let len = same.take_while(|(a, b)| a == b).count();
+            if len > best.0 {
+                best = (len, at - start);
+            }
+            match self.before.get(start) {
+                Some(before) => place = before,
+                None => break,
+            }
+        }
+        best
+    }
+}
+
+/// Bits in the order in which they travel: the lowest first.
+struct Bits {
+    bytes: [u8; ROOM],
+    len: usize,
+    held: u64,
+    count: u32,
+}
+
+impl Default for Bits {
+    fn default() -> Self {
+        Bits {
+            bytes: [0; ROOM],
+            len: 0,
+            held: 0,
+            count: 0,
+        }
+    }
+}
+
+impl Bits {
+    fn put(&mut self, value: u32, count: u32) {
+        self.held |= u64::from(value) << self.count;
+        self.count += count;
+        if self.count >= 32 {
+            self.write(4);
+        }
+    }
+
+    fn write(&mut self, count: usize) {
+        let bytes = self.held.to_le_bytes();
+        if let (Some(to), Some(from)) = (
+            self.bytes.get_mut(self.len..self.len + count),
+            bytes.get(..count),
+        ) {
+            to.copy_from_slice(from);
+        }
+        self.len += count;
+        self.held >>= 8 * count;
+        self.count = self.count.saturating_sub(8 * count as u32);
+    }
+
+    fn symbol(&mut self, symbol: usize) {
+        if let Some(&(code, count)) = FIXED.get(symbol) {
+            self.put(u32::from(code), u32::from(count));
+        }
+    }
+
+    fn reference(&mut self, len: usize, distance: usize) {
+        let (symbol, base, extra) = part(&LENGTHS, len);
+        self.symbol(257 + symbol);
+        self.put((len - base) as u32, extra);
+        let (symbol, base, extra) = part(&DISTANCES, distance);
+        self.put(u32::from(reversed(symbol as u16, 5)), 5);
+        self.put((distance - base) as u32, extra);
+    }
+
+    /// All of it; what is left of the last byte is 0.
+    fn finish(&mut self) -> Option<&[u8]> {
+        self.write(self.count.div_ceil(8) as usize);
+        self.bytes.get(..self.len)
+    }
+}
+
+/// The first of the values that a symbol stands for, and how many bits tell which, by symbol.
+type Parts = [(u16, u8)];
+
+/// RFC 1951, 3.2.5, lengths: symbols from 257.
+const LENGTHS: [(u16, u8); 29] = [
+    (3, 0),
+    (4, 0),
+    (5, 0),
+    (6, 0),
+    (7, 0),
+    (8, 0),
+    (9, 0),
+    (10, 0),
+    (11, 1),
+    (13, 1),
+    (15, 1),
+    (17, 1),
+    (19, 2),
+    (23, 2),
+    (27, 2),
+    (31, 2),
+    (35, 3),
+    (43, 3),
+    (51, 3),
+    (59, 3),
+    (67, 4),
+    (83, 4),
+    (99, 4),
+    (115, 4),
+    (131, 5),
+    (163, 5),
+    (195, 5),
+    (227, 5),
+    (258, 0),
+];
+
+/// The same, distances, as far as a short message goes.
+const DISTANCES: [(u16, u8); 16] = [
+    (1, 0),
+    (2, 0),
+    (3, 0),
+    (4, 0),
+    (5, 1),
+    (7, 1),
+    (9, 2),
+    (13, 2),
+    (17, 3),
+    (25, 3),
+    (33, 4),
+    (49, 4),
+    (65, 5),
+    (97, 5),
+    (129, 6),
+    (193, 6),
+];
+
+/// The symbol for a value, the first value that it stands for, and its extra bits.
+fn part(parts: &Parts, value: usize) -> (usize, usize, u32) {
+    let symbol = parts
+        .partition_point(|&(base, _)| usize::from(base) <= value)
+        .saturating_sub(1);
+    let (base, extra) = parts.get(symbol).copied().unwrap_or_default();
+    (symbol, usize::from(base), u32::from(extra))
+}
+
+/// The fixed code of RFC 1951, 3.2.6, in the order of its bits, and their number, by symbol.
+const FIXED: [(u16, u8); 286] = {
+    let mut table = [(0, 0); 286];
+    let mut symbol = 0;
+    while symbol < table.len() {
+        let s = symbol as u16;
+        let (code, count) = match s {
+            0..144 => (0x30 + s, 8),
+            144..256 => (0x190 + s - 144, 9),
+            256..280 => (s - 256, 7),
+            _ => (0xc0 + s - 280, 8),
+        };
+        table[symbol] = (reversed(code, count), count);
+        symbol += 1;
+    }
+    table
+};
+
+/// Codes travel with their highest bit first, everything else with the lowest.
+const fn reversed(code: u16, count: u8) -> u16 {
+    code.reverse_bits() >> (16 - count)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::compress::Compressor;
+    use super::super::inflate::Inflater;
+    use super::*;
+
+    fn check(short: &mut Short, payload: &[u8], tuning: &Tuning) -> Option<usize> {
+        let (mut buffer, mut inflated) = (Vec::new(), Vec::new());
+        let len = short.compress(payload, tuning, &mut buffer)?;
+        assert!(len < payload.len());
+        let got = Inflater::new().fresh(&buffer[..len], SHORT, &mut inflated);
+        assert_eq!(got, Ok(payload.len()));
+        assert_eq!(&inflated[..payload.len()], payload);
+        Some(len)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_comes_out_inflates_to_what_went_in(
+            payloads in vec(vec(prop_oneof![4 => 97_u8..101, 1 => any::<u8>()], 0..=SHORT), 1..6),
+            level in 1..=9_u8,
+        ) {
+            let mut short = Short::default();
+            let tuning = Tuning { level, ..Tuning::default() };
+            for payload in payloads {
+                check(&mut short, &payload, &tuning);
+            }
+        }
+    }
+
+    #[test]
+    fn every_length_and_distance() {
+        let mut short = Short::default();
+        let tuning = Tuning::default();
+        for gap in 0..SHORT {
+            for len in [3, 4, 10, 11, 34, 67, 130, 131, 227, 255, 256] {
+                // A run of its own, then something else, then the run again.
+                let run: Vec<u8> = (0..len).map(|i| b'a' + (i % 23) as u8).collect();
+                let mut payload: Vec<u8> = run.clone();
+                payload.extend((0..gap).map(|i| 128 + (i * 7 % 128) as u8));
+                payload.extend(&run);
+                payload.truncate(SHORT);
+                check(&mut short, &payload, &tuning);
+            }
+        }
+        let zeros = check(&mut short, &[0; SHORT], &tuning);
+        assert!(zeros.is_some_and(|len| len < 8));
+    }
+
+    #[test]
+    fn positions_start_again_before_they_overflow() {
+        let mut short = Short {
+            base: u32::MAX - 3 * SHORT as u32,
+            ..Short::default()
+        };
+        for _ in 0..5 {
+            assert!(check(&mut short, &b"abcdefgh".repeat(32), &Tuning::default()).is_some());
+        }
+    }
+
+    #[test]
+    fn only_short_ones() {
+        let mut buffer = Vec::new();
+        let mut short = Short::default();
+        for (len, some) in [(SHORT - 1, true), (SHORT, true), (SHORT + 1, false)] {
+            let got = short.compress(&vec![b'a'; len], &Tuning::default(), &mut buffer);
+            assert_eq!(got.is_some(), some, "{len}");
+        }
+        assert_eq!(short.compress(b"", &Tuning::default(), &mut buffer), None);
+    }
+
+    #[test]
+    fn no_larger_than_what_the_library_makes_of_it() {
+        let text = "{\"id\":123456,\"name\":\"user17\",\"ok\":true,\"price\":4711},".repeat(2)
+            + "{\"id\":98765,\"name\":\"user3\",\"ok\":false,\"price\":42},{\"id\":1,\"name\":\"x\"}";
+        let tuning = Tuning::default();
+        let (mut short, mut buffer) = (Short::default(), Vec::new());
+        let mut library = Compressor::new(&tuning, 15);
+        let (mut ours, mut theirs) = (0, 0);
+        for len in 64..text.len() {
+            let payload = text.get(..len).unwrap_or_default().as_bytes();
+            ours += check(&mut short, payload, &tuning).unwrap_or(len);
+            theirs += library.fresh(payload, &mut buffer).unwrap_or(len);
+        }
+        assert!(ours <= theirs + theirs / 100, "{ours} and {theirs}");
+    }
+}
