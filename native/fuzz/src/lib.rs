@@ -7,6 +7,7 @@ pub mod frames;
 pub mod json;
 pub mod mutate;
 pub mod policy;
+pub mod proxy;
 pub mod request;
 pub mod seeds;
 #[path = "../../json/tests/support/mod.rs"]
@@ -16,12 +17,13 @@ mod term;
 pub type Check = fn(&[u8]);
 
 /// All targets; the names are also those of the folders of their seeds.
-pub const TARGETS: [(&str, Check); 6] = [
+pub const TARGETS: [(&str, Check); 7] = [
     ("answer", answer::check),
     ("deflate", deflate::check),
     ("frames", frames::check),
     ("json", json::check),
     ("policy", policy::check),
+    ("proxy", proxy::check),
     ("request", request::check),
 ];
 

@@ -74,3 +74,8 @@ fn deflate() {
 fn policy() {
     run("policy");
 }
+
+#[test]
+fn proxy() {
+    run("proxy");
+}
