@@ -50,9 +50,8 @@
 -export([connections/1]).
 -export([reload_tls/1]).
 
-%% @private
+%% For our own modules.
 -export([send_all/3]).
-%% @private
 -export([ensure_started/0]).
 
 -export_type([conn/0]).
