@@ -444,6 +444,96 @@ stop_test() ->
     ok = sockeye:stop(Server),
     ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, ?TIMEOUT)).
 
+%% A body that trickles in does not hold its place for ever.
+slow_body_test() ->
+    with_server(#{http => #{"/" => fun(_) -> {200, [], ""} end}, handshake_timeout => 300}, fun(Port, _) ->
+        Socket = connect(Port),
+        ok = gen_tcp:send(Socket, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc"),
+        ?assertEqual(408, status(answer(Socket, "POST"))),
+        closed(Socket)
+    end).
+
+%% An obsolete client is told so, whatever else is answered here.
+obsolete_client_test() ->
+    with_server(#{http => #{"/" => {text, "hello"}}}, fun(Port, _) ->
+        Socket = connect(Port),
+        {200, _, _} = ask(Socket, "GET", "/"),
+        ok = gen_tcp:send(Socket, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+                          "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n"),
+        Answer = {426, _, Body} = answer(Socket, "GET"),
+        ?assertEqual(<<"13">>, header(<<"sec-websocket-version">>, Answer)),
+        ?assertNotEqual(nomatch, binary:match(Body, <<"RFC 6455">>))
+    end).
+
+%% ---------------------------------------------------------------- other transports
+
+https_test_() ->
+    {timeout, 60, fun() ->
+        {ok, Ssl} = application:ensure_all_started(ssl),
+        {ok, Inets} = application:ensure_all_started(inets),
+        Started = Ssl ++ Inets,
+        try https()
+        after [application:stop(App) || App <- lists:reverse(Started)]
+        end
+    end}.
+
+https() ->
+    Certificate = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
+    #{server := Config} = Certificate,
+    Tls = #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)},
+    Facts = fun(#{tls := #{version := Version}}) -> {200, [], atom_to_binary(Version)} end,
+    Client = [{verify, verify_none}, {active, false}, binary, {versions, ['tlsv1.3']}],
+    with_files(fun(Dir) ->
+        Options = #{http => #{"/" => {dir, Dir}, "/tls" => Facts}, tls => Tls, format => raw},
+        with_server(Options, fun(Port, _) ->
+            Get = fun(Path) ->
+                Url = lists:flatten(io_lib:format("https://localhost:~b~s", [Port, Path])),
+                {ok, {{_, Status, _}, _, Body}} =
+                    httpc:request(get, {Url, []}, [{ssl, Client -- [binary, {active, false}]}],
+                                  [{body_format, binary}]),
+                {Status, Body}
+            end,
+            Large = large(),
+            ?assertEqual({200, <<"<p>index">>}, Get("/")),
+            ?assertEqual({200, Large}, Get("/large.bin")),
+            ?assertMatch({404, _}, Get("/none")),
+            ?assertEqual({200, <<"tlsv1.3">>}, Get("/tls")),
+            %% A request and then a handshake, both over TLS.
+            {ok, Socket} = ssl:connect("localhost", Port, Client, ?TIMEOUT),
+            ok = ssl:send(Socket, "GET /sub/ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            ?assertNotEqual(nomatch, binary:match(until(Socket, <<"<p>sub">>), <<"200 OK">>)),
+            ok = ssl:send(Socket, "GET /ws HTTP/1.1\r\nHost: localhost\r\n" ?UPGRADE "\r\n"),
+            ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, until(Socket, <<"\r\n\r\n">>)),
+            {Conn, {open, Info}} = event(),
+            ?assertMatch(#{tls := #{version := 'tlsv1.3'}, path := <<"/ws">>}, Info),
+            ok = ssl:send(Socket, ws_client:encode(1, <<"hi">>)),
+            ?assertEqual({Conn, {text, <<"hi">>}}, event()),
+            ok = ssl:close(Socket)
+        end)
+    end).
+
+until(Socket, End) -> until(Socket, End, <<>>).
+
+until(Socket, End, Acc) ->
+    case binary:match(Acc, End) of
+        nomatch -> {ok, More} = ssl:recv(Socket, 0, ?TIMEOUT), until(Socket, End, <<Acc/binary, More/binary>>);
+        _ -> Acc
+    end.
+
+unix_socket_test() ->
+    Name = <<0, "sockeye_http_", (integer_to_binary(erlang:unique_integer([positive])))/binary>>,
+    Peer = fun(#{peer := {local, _}, local := {local, Local}}) -> {200, [], Local} end,
+    Options = #{ip => {local, Name}, port => 0, http => #{"/" => Peer}, max_connections_per_address => 1},
+    {ok, Server} = sockeye:start_link(Options),
+    Connect = fun() ->
+        {ok, Socket} = gen_tcp:connect({local, Name}, 0, [binary, {active, false}]),
+        Socket
+    end,
+    %% Who has no address is in no crowd.
+    Sockets = [Connect() || _ <- [1, 2, 3]],
+    [?assertMatch({200, _, Name}, ask(Socket, "GET", "/")) || Socket <- Sockets],
+    ok = sockeye:stop(Server).
+
 %% ---------------------------------------------------------------- health and metrics
 
 health_and_metrics_test() ->

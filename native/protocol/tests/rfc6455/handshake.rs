@@ -479,3 +479,28 @@ proptest! {
         let _ = client::verify(&bytes, KEY, &[], &HeadLimits::default());
     }
 }
+
+proptest! {
+    /// A request that another parser has taken apart is the same request, or refused as well.
+    #[test]
+    fn parts_make_the_same_request(
+        method in "[A-Z]{1,8}|G T|",
+        target in "(/[a-z?#%*]{0,8}|\\*|http://a[/?a-z]{0,4}|a|)",
+        minor in 0u8..2,
+        fields in proptest::collection::vec(
+            ("host|origin|content-length|transfer-encoding|x-a|X A", "[a-z0-9 ,\t]{0,6}"),
+            0..4,
+        ),
+    ) {
+        let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("{method} {target} HTTP/1.{minor}\r\n{lines}\r\n");
+        let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let made = Request::from_parts(&method, &target, minor, fields);
+        match (parsed, made) {
+            (Ok(parsed), Ok(made)) => prop_assert_eq!(parsed.map(|(request, _)| request), Some(made)),
+            (Err(parsed), Err(made)) => prop_assert_eq!(parsed.status, made.status),
+            (parsed, made) => prop_assert!(false, "{:?} but {:?}", parsed, made),
+        }
+    }
+}
