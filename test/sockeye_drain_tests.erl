@@ -97,8 +97,7 @@ bad_options_are_named_test() ->
 %% More than one batch, and each client is told.
 a_supervisor_closes_in_batches_as_well_test_() ->
     {timeout, 60, fun() ->
-        Self = self(),
-        Child = sockeye:child_spec(#{port => 0, handler => Self, name => drain_me}),
+        Child = sockeye:child_spec(#{port => 0, handler => {fun_handler, #{}}, name => drain_me}),
         {ok, Sup} = supervisor:start_link(test_sup, [Child]),
         #{port := Port} = sockeye:info(drain_me),
         N = 150,
@@ -111,3 +110,35 @@ a_supervisor_closes_in_batches_as_well_test_() ->
         ?assert(lists:max(Times) - lists:min(Times) >= 50),
         sockeye_test:flush()
     end}.
+
+%% A load balancer that keeps its connection hears that no more should come.
+health_says_so_test() ->
+    with_server(#{health => <<"/health">>}, fun(Port, Server) ->
+        {Socket, Conn} = open(Port),
+        {ok, Http} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {packet, http_bin}]),
+        ?assertEqual(200, health(Http)),
+        Self = self(),
+        _ = spawn_link(fun() -> Self ! {result, sockeye:drain(Server, #{})} end),
+        ?assertMatch({close, 1001, _}, ws_client:recv(Socket)),
+        ?assertEqual(503, health(Http)),
+        _ = ws_client:close(Socket, 1001, <<>>),
+        ?assertMatch({closed, 1001, _}, event(Conn)),
+        ?assertMatch({result, {ok, _}}, sockeye_test:message()),
+        gen_tcp:close(Http)
+    end).
+
+health(Http) ->
+    ok = inet:setopts(Http, [{packet, http_bin}]),
+    ok = gen_tcp:send(Http, "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"),
+    {ok, {http_response, _, Status, _}} = gen_tcp:recv(Http, 0, 5000),
+    Length = header(Http, 0),
+    ok = inet:setopts(Http, [{packet, raw}]),
+    {ok, _} = gen_tcp:recv(Http, Length, 5000),
+    Status.
+
+header(Http, Length) ->
+    case gen_tcp:recv(Http, 0, 5000) of
+        {ok, {http_header, _, 'Content-Length', _, Value}} -> header(Http, binary_to_integer(Value));
+        {ok, {http_header, _, _, _, _}} -> header(Http, Length);
+        {ok, http_eoh} -> Length
+    end.

@@ -394,7 +394,7 @@ impl Engine {
 
     /// Sends one frame to every connection of a server but one. A connection whose queue is
     /// full does not get it, which is counted. Refused if a shard has too many such frames
-    /// waiting; the others send it.
+    /// waiting: then nobody gets it, unless the shard's queue has filled in this very moment.
     pub fn fan_out(
         &self,
         server: &Arc<Server>,
@@ -406,6 +406,14 @@ impl Engine {
         }
         if server.is_stopping() {
             return Err(SendError::Closed);
+        }
+        // All or none: a caller who hears `busy` may send it again.
+        for (index, shard) in self.shards.iter().enumerate() {
+            if !shard.make_room(frame.len()) {
+                let before = self.shards.iter().take(index);
+                before.for_each(|shard| shard.fanned_out(frame.len()));
+                return Err(SendError::Busy);
+            }
         }
         let mut refused = false;
         for shard in self.shards.iter() {

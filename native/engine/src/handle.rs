@@ -74,22 +74,31 @@ impl Handle {
         }
     }
 
-    /// Hands over a frame for many connections. False if too much of that kind waits.
+    /// Hands over a frame for many connections, which has been counted. False if the queue has
+    /// filled meanwhile.
     pub(crate) fn fan_out(
         &self,
         server: &Arc<Server>,
         frame: &Broadcast,
         except: Option<ConnId>,
     ) -> bool {
-        let len = frame.len();
-        let waiting = self.fanning.fetch_add(len, Ordering::AcqRel);
         let op = Op::Fanout {
             server: server.clone(),
             frame: frame.clone(),
             except,
         };
-        let room = waiting == 0 || waiting + len <= FANNING;
-        let taken = room && self.submit(op).is_ok();
+        let taken = self.submit(op).is_ok();
+        if !taken {
+            self.fanned_out(frame.len());
+        }
+        taken
+    }
+
+    /// Counts a frame for many connections as on its way. False if too much of that kind waits.
+    pub(crate) fn make_room(&self, len: usize) -> bool {
+        let waiting = self.fanning.fetch_add(len, Ordering::AcqRel);
+        let room = waiting == 0 || waiting.saturating_add(len) <= FANNING;
+        let taken = room && !self.ops.is_full();
         if !taken {
             self.fanned_out(len);
         }
@@ -129,5 +138,35 @@ impl Handle {
     pub(crate) fn after_park(&self) {
         self.slept.store(true, Ordering::Relaxed);
         self.sleeping.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_broadcasts_at_less_equal_and_more() {
+        for (second, taken) in [(9, true), (10, true), (11, false)] {
+            let handle = Handle::make(0, 1).handle;
+            assert!(handle.make_room(FANNING - 10));
+            assert_eq!(handle.make_room(second), taken);
+            handle.fanned_out(FANNING - 10);
+            if taken {
+                handle.fanned_out(second);
+            }
+            // Nothing is counted that was refused.
+            assert!(handle.make_room(FANNING));
+            assert!(!handle.make_room(1));
+        }
+    }
+
+    #[test]
+    fn one_beyond_the_bound_passes_alone() {
+        let handle = Handle::make(0, 1).handle;
+        assert!(handle.make_room(FANNING + 1));
+        assert!(!handle.make_room(1));
+        handle.fanned_out(FANNING + 1);
+        assert!(handle.make_room(1));
     }
 }

@@ -209,6 +209,8 @@ impl Shard {
                 self.handle.fanned_out(frame.len());
             }
             Op::Owner { conn, owner } => {
+                // What came until now is the old owner's, and with it before the caller goes on.
+                self.send_to_owners();
                 if let Some(conn) = self.conn(conn) {
                     conn.set_owner(self, self.push_route(&owner));
                 }
