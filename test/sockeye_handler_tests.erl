@@ -279,6 +279,11 @@ bad_results_and_commands_test_() ->
              end)
      end || {Result, Expected} <- [{nonsense, {bad_return_value, nonsense}},
                                    {{commands, [{fly, away}]}, {bad_command, {fly, away}}},
+                                   {{commands, [{reply, #{}, #{squeeze => true}}]},
+                                    {bad_command, {reply, #{}, #{squeeze => true}}}},
+                                   {{commands, [{reply, #{}, #{compress => 1}}]},
+                                    {bad_command, {reply, #{}, #{compress => 1}}}},
+                                   {{commands, [{reply, #{}, none}]}, {bad_command, {reply, #{}, none}}},
                                    {{commands, [{reply, nonsense}]}, badarg}]].
 
 reply_has_no_meaning_in_handle_info_test() ->

@@ -28,6 +28,10 @@
 -define(SHORT_US, 500).
 %% Large frames, decoded on a dirty scheduler.
 -define(DIRTY_MAX, 8).
+%% Those of a frame: see sockeye:send_options().
+-define(ARE_OPTIONS(Options),
+        (Options =:= #{} orelse map_size(Options) =:= 1
+                                andalso is_boolean(map_get(compress, Options)))).
 
 -record(s,
         {module :: module(),
@@ -305,9 +309,10 @@ commands([{reply, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
     commands(Rest, Conn, push(Frame, Conn, Acc), Old, S);
 commands([{send, To, Frame} | Rest], Conn, Acc, Old, S) ->
     commands(Rest, Conn, push(Frame, To, Acc), Old, S);
-commands([{reply, Frame, Options} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
+commands([{reply, Frame, Options} | Rest], Conn, Acc, Old, S)
+  when Conn =/= none, ?ARE_OPTIONS(Options) ->
     commands(Rest, Conn, push(sockeye_deflate:frames(Frame, Options), Conn, Acc), Old, S);
-commands([{send, To, Frame, Options} | Rest], Conn, Acc, Old, S) ->
+commands([{send, To, Frame, Options} | Rest], Conn, Acc, Old, S) when ?ARE_OPTIONS(Options) ->
     commands(Rest, Conn, push(sockeye_deflate:frames(Frame, Options), To, Acc), Old, S);
 commands([{broadcast, Frame} | Rest], Conn, Acc, Old, S) ->
     flush(Acc, false, S),
