@@ -465,6 +465,28 @@ obsolete_client_test() ->
         ?assertNotEqual(nomatch, binary:match(Body, <<"RFC 6455">>))
     end).
 
+%% Requests of several clients on one connection of a proxy: each counts for itself.
+behind_a_proxy_test() ->
+    Peer = fun(#{peer := {Address, _}}) -> {200, [], inet:ntoa(Address)} end,
+    Options = #{http => #{"/" => Peer}, trusted_proxies => [<<"127.0.0.1">>], max_connections_per_address => 1},
+    with_server(Options, fun(Port, _) ->
+        Upgrade = fun(Client) ->
+            Socket = connect(Port),
+            [?assertMatch({200, _, Other}, ask(Socket, "GET", "/", [{"X-Forwarded-For", Other}], <<>>))
+             || Other <- [<<"192.0.2.1">>, <<"192.0.2.2">>]],
+            ok = gen_tcp:send(Socket, ["GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ", Client, "\r\n" ?UPGRADE "\r\n"]),
+            {status(answer(Socket, "GET")), Socket}
+        end,
+        {101, First} = Upgrade("192.0.2.7"),
+        {Conn, {open, #{peer := {{192, 0, 2, 7}, _}}}} = event(),
+        {429, _} = Upgrade("192.0.2.7"),
+        {101, _} = Upgrade("192.0.2.8"),
+        {_, {open, _}} = event(),
+        ok = ws_client:drop(First),
+        ?assertMatch({Conn, {closed, _, _}}, event()),
+        {101, _} = Upgrade("192.0.2.7")
+    end).
+
 %% ---------------------------------------------------------------- other transports
 
 https_test_() ->

@@ -315,6 +315,18 @@ impl Server {
         })
     }
 
+    /// Whether there is room for one more connection of this address, which is counted when it is
+    /// open.
+    pub(crate) fn has_room_for(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let (Some(addresses), Some(address)) = (&self.addresses, address) else {
+            return Ok(());
+        };
+        let room = addresses.enter(address, Instant::now());
+        room.map_err(|crowd| crowd.refusal())?;
+        addresses.leave(address);
+        Ok(())
+    }
+
     /// A socket does not count for `max_connections` any more, nor for its address.
     pub(crate) fn vacate(&self, address: Option<IpAddr>) {
         self.seats.fetch_sub(1, Ordering::AcqRel);

@@ -146,6 +146,13 @@ impl Service {
     async fn upgrade(&self, request: Request) -> Response<Body> {
         let visitor = proxy::sender(&self.server, &self.visitor, &request);
         let visitor = visitor.into_owned();
+        // A proxy brings many clients over one connection, which counts for none of them.
+        if proxy::is_trusted(&self.server, &self.visitor)
+            && let Err(refusal) = self.server.has_room_for(visitor.peer.ip())
+        {
+            bump(&self.server.counters.rejected, 1);
+            return response(refusal);
+        }
         let admission = match gate::decide(&self.server, &visitor, &request).await {
             Ok(admission) => admission,
             Err(refusal) => {
