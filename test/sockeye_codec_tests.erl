@@ -9,6 +9,12 @@
 -define(NORMAL_IN, 16 * 1024).
 -define(NORMAL_MESSAGE, 256 * 1024).
 
+needs_no_application_test() ->
+    Code = "{ok, Bytes} = sockeye_codec:encode(sockeye_codec:new(client), {text, \"hi\"}), "
+           "{[{text, <<\"hi\">>}], <<>>} = sockeye_codec:decode(sockeye_codec:new(server), Bytes), "
+           "false = lists:keymember(sockeye, 1, application:which_applications()), ",
+    ?assertEqual({0, <<"fine">>}, sockeye_test:bare_node(Code)).
+
 pair() -> {new(client), new(server)}.
 
 pair(Options) ->

@@ -11,19 +11,8 @@
 
 needs_no_application_test() ->
     Code = "{ok, [1]} = sockeye_json:decode(<<\"[1]\">>), {ok, <<\"[1]\">>} = sockeye_json:encode([1]), "
-           "false = lists:keymember(sockeye, 1, application:which_applications()), "
-           "io:put_chars(\"fine\"), halt().",
-    Erl = filename:join([code:root_dir(), "bin", "erl"]),
-    Ebin = filename:dirname(code:which(sockeye_json)),
-    Port = open_port({spawn_executable, Erl},
-                     [{args, ["-noshell", "-pa", Ebin, "-eval", Code]}, exit_status, binary, stderr_to_stdout]),
-    ?assertEqual({0, <<"fine">>}, output(Port, <<>>)).
-
-output(Port, Acc) ->
-    receive
-        {Port, {data, Data}} -> output(Port, <<Acc/binary, Data/binary>>);
-        {Port, {exit_status, Status}} -> {Status, Acc}
-    end.
+           "false = lists:keymember(sockeye, 1, application:which_applications()), ",
+    ?assertEqual({0, <<"fine">>}, sockeye_test:bare_node(Code)).
 
 values_test_() ->
     [{Text, [?_assertEqual({ok, Term}, decode(Text)),

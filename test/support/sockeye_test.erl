@@ -14,6 +14,7 @@
 -export([quiet/1]).
 -export([down/1]).
 -export([root/0]).
+-export([bare_node/1]).
 
 -define(TIMEOUT, 10000).
 
@@ -96,4 +97,18 @@ above(Dir) ->
     case filelib:is_dir(filename:join(Dir, "native")) of
         true -> Dir;
         false -> above(filename:dirname(Dir))
+    end.
+
+%% Runs expressions in a node of their own that has started nothing of ours: its
+%% exit status, and what it said, `fine' if it came to the end.
+bare_node(Code) ->
+    Erl = filename:join([code:root_dir(), "bin", "erl"]),
+    Ebin = filename:dirname(code:which(sockeye_nif)),
+    Args = ["-noshell", "-pa", Ebin, "-eval", Code ++ "io:put_chars(\"fine\"), halt()."],
+    said(open_port({spawn_executable, Erl}, [{args, Args}, exit_status, binary, stderr_to_stdout]), <<>>).
+
+said(Port, Acc) ->
+    receive
+        {Port, {data, Data}} -> said(Port, <<Acc/binary, Data/binary>>);
+        {Port, {exit_status, Status}} -> {Status, Acc}
     end.
