@@ -189,6 +189,7 @@
                                        action => delay | close},
           max_connections => pos_integer() | infinity,
           tls => tls(),
+          http2 => tls | cleartext | false,
           max_connections_per_address => pos_integer() | infinity,
           connection_rate => infinity | #{rate := 1..1000000, burst => 1..1000000},
           proxy_protocol => boolean(),
@@ -278,6 +279,10 @@
 %%     gets 413.</li>
 %% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
 %% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
+%% <li>`http2': HTTP/2, with WebSockets as streams (RFC 8441). `tls' (default) offers it where
+%%     there is TLS, `cleartext' also takes clients that begin with it without TLS,
+%%     `false' has none. Each WebSocket counts for `max_connections'; a client may have 64
+%%     streams open at once.</li>
 %% <li>`trusted_proxies': addresses and networks, as `"10.0.0.0/8"', of proxies that are
 %%     believed about their clients, default none. The right-most address in their
 %%     `x-forwarded-for' that is none of them becomes the `peer', with port 0. With a Unix

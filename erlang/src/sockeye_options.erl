@@ -61,6 +61,7 @@ defaults() ->
       proxy_protocol => false,
       trusted_proxies => [],
       tls => undefined,
+      http2 => tls,
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
@@ -150,6 +151,8 @@ check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or 
 check(deflate, V) -> sockeye_deflate:check(V);
 check(proxy_protocol, V) -> is_boolean(V) orelse "a boolean";
 check(trusted_proxies, V) -> sockeye_proxies:check(V);
+check(http2, V) -> V =:= tls orelse V =:= cleartext orelse V =:= false
+                       orelse "tls, cleartext or false";
 check(tls, V) -> sockeye_tls:check(V);
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";

@@ -98,7 +98,8 @@ register_name(Name) ->
 -spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map()}.
 listen(Config) ->
     Engine = maps:without([name, handler, processes, batch, accept], Config),
-    Tls = case sockeye_tls:read(maps:get(tls, Config)) of
+    #{tls := TlsOptions, http2 := Http2} = Config,
+    Tls = case sockeye_tls:read(TlsOptions, Http2) of
               {ok, Read} -> Read;
               {error, Bad} -> throw({start_failed, Bad})
           end,
@@ -162,8 +163,8 @@ handle_call({drain, _}, _From, State) ->
     {reply, {error, draining}, State};
 handle_call(reload_tls, _From, #state{config = #{tls := undefined}} = State) ->
     {reply, {error, {bad_option, tls, "the server was started without"}}, State};
-handle_call(reload_tls, _From, #state{id = Id, config = #{tls := Options}} = State) ->
-    Reply = case sockeye_tls:read(Options) of
+handle_call(reload_tls, _From, #state{id = Id, config = #{tls := Options, http2 := Http2}} = State) ->
+    Reply = case sockeye_tls:read(Options, Http2) of
                 {ok, Tls} -> sockeye_tls:listen(sockeye_nif:reload_tls(Id, Tls));
                 {error, _} = Error -> Error
             end,

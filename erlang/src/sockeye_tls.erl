@@ -3,7 +3,7 @@
 -module(sockeye_tls).
 
 -export([check/1]).
--export([read/1]).
+-export([read/2]).
 -export([listen/1]).
 
 -export_type([checked/0]).
@@ -104,11 +104,12 @@ is_text(_) -> false.
 bad(Format, Args) ->
     throw({bad, lists:flatten(io_lib:format(Format, Args))}).
 
-%% What the native library wants: PEM text only.
--spec read(checked()) -> {ok, undefined | map()} | {error, {bad_option, tls, string()}}.
-read(undefined) ->
+%% What the native library wants: PEM text only, and whether to offer HTTP/2.
+-spec read(checked(), tls | cleartext | false) ->
+          {ok, undefined | map()} | {error, {bad_option, tls, string()}}.
+read(undefined, _Http2) ->
     {ok, undefined};
-read(#{verify := Verify, versions := Versions, sni := Hosts} = Options) ->
+read(#{verify := Verify, versions := Versions, sni := Hosts} = Options, Http2) ->
     try
         {ok, #{identity => pair(Options, ""),
                sni => [{Host, pair(Identity, "sni " ++ binary_to_list(Host) ++ ": ")}
@@ -119,7 +120,7 @@ read(#{verify := Verify, versions := Versions, sni := Hosts} = Options) ->
                              end,
                verify => Verify,
                versions => Versions,
-               http2 => false}}
+               http2 => Http2 =/= false}}
     catch
         throw:{bad, Why} -> {error, {bad_option, tls, Why}}
     end.

@@ -93,12 +93,12 @@ class Page:
 
 async def test_page(page):
     count = failed = 0
-    for way, ports in ALL_PORTS.items():
-        secure = way == "secure"
+    for way in ("plain", "deflate", "secure"):
+        ports, secure = ALL_PORTS[way], way == "secure"
         await page.open(f"https://127.0.0.1:{ports['raw']}/" if secure else (HERE / "browser.html").as_uri())
         how = f"tls {str(secure).lower()} deflate {str(way != 'plain').lower()}"
-        # The page comes from the port of `raw`, so a connection to it is there already.
-        expected = {"raw": f"http/1 {how}", "small": f"http/1 {how}"}
+        # The page comes from the port of `raw`, so a connection of HTTP/2 to it is there already.
+        expected = {"raw": f"http/{2 if secure else 1} {how}", "small": f"http/1 {how}"}
         outcome = await page.run(f"start({json.dumps(ports)}, {json.dumps(expected)})")
         for failure in outcome["failures"]:
             print(f"FAILED {way}: {failure}")

@@ -20,7 +20,12 @@ main() ->
             {"deflate", #{deflate => true}},
             {"secure", Tls#{deflate => true}}],
     Sets = [io_lib:format("\"~s\": ~s", [Way, set(Options)]) || {Way, Options} <- Ways],
-    io:format("{~s}~n", [lists:join(", ", Sets)]),
+    Front = #{format => raw, subprotocols => [<<"echo.v2">>, <<"echo.v1">>],
+              paths => [<<"/">>, <<"/a">>], origins => [same_host],
+              http => #{<<"/hello">> => {text, <<"hello over HTTP">>}}},
+    Http2 = io_lib:format("\"http2\": {\"h2c\": ~b, \"h2\": ~b}",
+                          [start(Front#{http2 => cleartext}), start(maps:merge(Tls, Front))]),
+    io:format("{~s}~n", [lists:join(", ", Sets ++ [Http2])]),
     eof = skip_to_eof(),
     init:stop(),
     receive never -> ok end.

@@ -108,6 +108,8 @@ pub struct ServerConfig {
     pub proxy_protocol: bool,
     /// Who is believed about its clients.
     pub trusted_proxies: Networks,
+    /// Clients may speak HTTP/2 at once, without TLS to agree on it.
+    pub http2_cleartext: bool,
     /// Connections are TLS.
     pub tls: Option<Arc<Tls>>,
     /// Connections of one address beyond this number are refused with 429.
@@ -163,6 +165,7 @@ impl ServerConfig {
             max_connections: usize::MAX,
             proxy_protocol: false,
             trusted_proxies: Networks::new(),
+            http2_cleartext: false,
             tls: None,
             max_connections_per_address: usize::MAX,
             connection_rate: None,

@@ -8,6 +8,8 @@ use std::time::Instant;
 use sockeye_protocol::handshake::Refusal;
 use tokio::task::AbortHandle;
 
+use tokio::sync::Notify;
+
 use crate::compression::Compression;
 use crate::config::{Mode, ServerConfig};
 use crate::conn::Times;
@@ -51,6 +53,7 @@ pub struct Server {
     listener: Mutex<Option<AbortHandle>>,
     draining: AtomicBool,
     stopping: AtomicBool,
+    stop_asked: Notify,
     stopped: AtomicBool,
     /// What a client has of its own.
     pub(crate) calls: Option<Box<Calls>>,
@@ -149,6 +152,15 @@ impl Drop for Seat {
     }
 }
 
+/// A socket that counts for the stop of its server, and for nothing else.
+pub(crate) struct Live(Arc<Server>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 pub(crate) fn bump(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
@@ -190,6 +202,7 @@ impl Server {
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            stop_asked: Notify::new(),
             stopped: AtomicBool::new(false),
             calls: is_client.then(Box::default),
         }
@@ -380,7 +393,20 @@ impl Server {
 
     /// True for the first caller.
     pub(crate) fn begin_stop(&self) -> bool {
-        !self.stopping.swap(true, Ordering::AcqRel)
+        let first = !self.stopping.swap(true, Ordering::AcqRel);
+        self.stop_asked.notify_waiters();
+        first
+    }
+
+    /// Wakes those that wait for the server to stop.
+    pub(crate) fn stop_asked(&self) -> &Notify {
+        &self.stop_asked
+    }
+
+    /// The server has not stopped before this is dropped.
+    pub(crate) fn hold(self: &Arc<Self>) -> Live {
+        self.live.fetch_add(1, Ordering::AcqRel);
+        Live(self.clone())
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

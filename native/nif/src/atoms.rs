@@ -23,7 +23,7 @@ rustler::atoms! {
     routes, file, dir, ask, health, metrics, max_body_size, requests,
     eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
     already_running,
-    cacertfile, verify, versions, required, optional, identity, http2,
+    cacertfile, verify, versions, required, optional, identity, http2, cleartext,
     proxy_protocol, trusted_proxies, reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,
     tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3",
     bad_option,

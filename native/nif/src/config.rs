@@ -113,6 +113,8 @@ impl Settings {
         let null = null(get(map, atoms::null())?)?;
         let mut engine = ServerConfig::new(address, mode);
         engine.reuse_port = get(map, atoms::reuseport())?;
+        let http2: Atom = get(map, atoms::http2())?;
+        engine.http2_cleartext = http2 == atoms::cleartext();
         engine.proxy_protocol = get(map, atoms::proxy_protocol())?;
         engine.trusted_proxies = networks(get(map, atoms::trusted_proxies())?)?;
         engine.backlog = get(map, atoms::backlog())?;

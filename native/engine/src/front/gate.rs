@@ -62,7 +62,10 @@ pub(crate) async fn decide(
         subprotocols: &config.subprotocols,
         deflate: config.deflate.as_ref(),
     };
-    let mut upgrade = server::upgrade(request, &policy)?;
+    let mut upgrade = match visitor.http_version {
+        (2, _) => server::connect(request, &policy)?,
+        _ => server::upgrade(request, &policy)?,
+    };
     if !config.origins.allow(request) {
         return Err(Refusal::new(403, "This origin is not allowed.\n"));
     }

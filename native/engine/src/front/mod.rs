@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use crate::batch::OpenInfo;
-use crate::http;
+use crate::http::{self, h2::Preface};
 use crate::options::ConnOptions;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
@@ -83,6 +83,11 @@ pub(crate) fn start_here(
                         shard.adopt(seat, opened);
                     }
                 }
+                Ok(Some(Outcome::Http2(transport, visitor, before))) => {
+                    let shard = shard.clone();
+                    let served = http::h2::serve(shard, seat, transport, visitor, before);
+                    tokio::task::spawn_local(served);
+                }
                 _ => bump(&server.counters.rejected, 1),
             }
         }
@@ -132,11 +137,29 @@ async fn welcome(
         match accepted.await.ok()? {
             Ok((secure, facts)) => {
                 transport = secure;
+                let http2 = facts.alpn.as_deref() == Some(b"h2");
                 visitor.tls = Some(facts);
+                if http2 {
+                    return Some(Outcome::Http2(transport, visitor, ahead));
+                }
             }
             Err(transport) => {
                 upgrade::hang_up(shard, transport).await;
                 return None;
+            }
+        }
+    }
+    if server.config.http2_cleartext {
+        loop {
+            match http::h2::is_preface(&ahead) {
+                Preface::Yes => return Some(Outcome::Http2(transport, visitor, ahead)),
+                Preface::No => break,
+                Preface::Maybe => {
+                    let more = tokio::time::timeout_at(deadline, transport.read_buf(&mut ahead));
+                    if more.await.ok()?.ok()? == 0 {
+                        return None;
+                    }
+                }
             }
         }
     }

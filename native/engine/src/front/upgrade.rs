@@ -21,6 +21,8 @@ pub(crate) enum Outcome {
     Opened(Opened),
     /// No handshake, but there may be an answer: these bytes were read.
     Http(Transport, Visitor, Vec<u8>),
+    /// A connection of HTTP/2: these bytes were read.
+    Http2(Transport, Visitor, Vec<u8>),
     /// Nothing, and the client knows why if it could be told.
     Refused,
 }

@@ -6,11 +6,13 @@
 
 mod body;
 mod files;
+pub(crate) mod h2;
 mod io;
 mod metrics;
 mod paths;
 mod routes;
 mod service;
+mod tunnel;
 mod types;
 
 use std::convert::Infallible;

@@ -175,7 +175,7 @@ impl Service {
 }
 
 /// The headers of a head that we have written ourselves.
-fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(super) fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     head.split(|&byte| byte == b'\n')
         .skip(1)
         .filter_map(|line| {
@@ -204,7 +204,10 @@ fn allowed(methods: &'static str) -> Response<Body> {
 }
 
 /// Looks at a request as strictly as our own parser does.
-fn convert(parts: &Parts) -> Result<Request, Refusal> {
+pub(super) fn convert(parts: &Parts) -> Result<Request, Refusal> {
+    if parts.version == hyper::Version::HTTP_2 {
+        return convert_http_2(parts);
+    }
     let minor = u8::from(parts.version != hyper::Version::HTTP_10);
     let fields = parts.headers.iter();
     Request::from_parts(
@@ -213,6 +216,33 @@ fn convert(parts: &Parts) -> Result<Request, Refusal> {
         minor,
         fields.map(|(name, value)| (name.as_str(), value.as_bytes())),
     )
+}
+
+/// A request of HTTP/2 in the form of HTTP/1.1: the authority is the host, and there is one
+/// field of cookies.
+fn convert_http_2(parts: &Parts) -> Result<Request, Refusal> {
+    let authority = parts.uri.authority().map(|a| a.as_str().as_bytes());
+    let cookies: Vec<&[u8]> = parts
+        .headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let cookie = (!cookies.is_empty()).then(|| cookies.join(&b"; "[..]));
+    let others = parts.headers.iter().filter(|(name, value)| {
+        // A host that differs is one too many.
+        let again = *name == header::HOST && Some(value.as_bytes()) == authority;
+        !again && *name != header::COOKIE
+    });
+    let fields = others.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let host = authority.map(|authority| ("host", authority));
+    let cookie = cookie.as_deref().map(|cookie| ("cookie", cookie));
+    let fields = host.into_iter().chain(fields).chain(cookie);
+    Request::from_parts(parts.method.as_str(), target, 1, fields)
 }
 
 async fn read_body<B>(mut body: B, most: usize) -> Result<Vec<u8>, Refusal>

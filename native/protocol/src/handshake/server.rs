@@ -124,6 +124,25 @@ pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, 
     })
 }
 
+/// Decides whether a request of HTTP/2 opens a WebSocket connection on its stream (RFC 8441). That it is a `CONNECT` to
+/// the protocol `websocket` is the caller's to see. There is no key, so [`Upgrade::accept`] is empty.
+///
+/// A refusal has status 400: another version than RFC 6455's, or a malformed header.
+pub fn connect(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refusal> {
+    if request.header("sec-websocket-version") != Some(b"13") {
+        let text = "A WebSocket client sends Sec-WebSocket-Version: 13 (RFC 6455, RFC 8441).\n";
+        let refusal = Refusal::new(400, text).with_header("Sec-WebSocket-Version", "13");
+        return Err(refusal.because(Why::Version));
+    }
+    let (deflate, extensions) = extend(request, policy).unzip();
+    Ok(Upgrade {
+        accept: String::new(),
+        subprotocol: choose(request, policy)?,
+        deflate,
+        extensions,
+    })
+}
+
 /// What is agreed on for compression, and how the client is told.
 pub fn extend(request: &Request, policy: &ServerPolicy<'_>) -> Option<(deflate::Params, String)> {
     let offers = request.headers().all("sec-websocket-extensions");

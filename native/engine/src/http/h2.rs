@@ -1,0 +1,353 @@
+//! HTTP/2: ordinary requests, and WebSockets as RFC 8441 has them, each a stream.
+//!
+//! Unlike a handshake, the task of such a connection does not end with its server: it carries
+//! connections, which close in their own time.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use hyper::ext::Protocol;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use sockeye_protocol::handshake::Refusal;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::body::Body;
+use super::service::{Service, convert, fields};
+use super::tunnel::Tunnel;
+use super::{io as wire, response};
+use crate::front::visitor::Visitor;
+use crate::front::{Opened, ask, gate, proxy, upgrade};
+use crate::server::{Seat, Server, bump};
+use crate::shard::Shard;
+use crate::transport::Transport;
+
+/// Streams that a client may have open at once.
+const STREAMS: u32 = 64;
+
+/// Bytes that a client may send to one stream before its receiver takes them.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// Enough for all streams: one that is not read must not hold up the others.
+const WINDOW: u32 = STREAMS * STREAM_WINDOW;
+
+/// Bytes of one stream that may wait to be sent.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams that a client has reset and that are not forgotten yet; then it is cut off, since it
+/// opens streams only to have us work for nothing.
+const RESETS: usize = 20;
+
+/// What the streams of a connection share.
+pub(super) struct Carrier {
+    shard: Rc<Shard>,
+    server: Arc<Server>,
+    visitor: Visitor,
+    service: Service,
+    /// Of the socket, until its first WebSocket takes it: then that answers for the socket.
+    seat: RefCell<Option<Seat>>,
+    tunnels: Cell<usize>,
+    requests: Cell<usize>,
+    /// When anything went on that was not a WebSocket.
+    active: Cell<Instant>,
+    changed: Notify,
+}
+
+/// Counts a stream in one of these, as long as it lives.
+pub(super) struct Open(Rc<Carrier>, fn(&Carrier) -> &Cell<usize>);
+
+impl Open {
+    fn new(carrier: &Rc<Carrier>, counter: fn(&Carrier) -> &Cell<usize>) -> Self {
+        let open = counter(carrier);
+        open.set(open.get() + 1);
+        carrier.touch();
+        Open(carrier.clone(), counter)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let open = (self.1)(&self.0);
+        open.set(open.get().saturating_sub(1));
+        self.0.touch();
+    }
+}
+
+impl Carrier {
+    fn touch(&self) {
+        self.active.set(Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// When patience with this client ends. Connections have times of their own.
+    fn deadline(&self, leaving: bool) -> Option<Instant> {
+        let config = &self.server.config;
+        let limit = match (self.tunnels.get(), self.requests.get()) {
+            (0, _) if leaving => upgrade::FAREWELL,
+            (0, 0) => config.handshake_timeout,
+            (0, _) => config.handshake_timeout + config.send_timeout + ask::limit(&self.server),
+            _ => return None,
+        };
+        self.active.get().checked_add(limit)
+    }
+
+    /// Whether there is no reason to go on: the server ends, or the connection has no place of
+    /// its own any more, and carries nobody who has.
+    fn is_over(&self) -> bool {
+        let homeless = self.seat.borrow().is_none() && self.tunnels.get() == 0;
+        homeless || self.server.is_draining()
+    }
+
+    /// A place for one more connection, if there is one.
+    fn seat(&self, visitor: &Visitor) -> Result<Seat, Refusal> {
+        let full = || {
+            let refusal = Refusal::new(503, "Too many connections.\n");
+            refusal.with_header("Retry-After", "1")
+        };
+        if self.server.is_draining() {
+            return Err(full());
+        }
+        let own = self.seat.borrow_mut().take();
+        let mut seat = own.or_else(|| self.server.enter()).ok_or_else(full)?;
+        seat.count_for(visitor.peer.ip())?;
+        Ok(seat)
+    }
+}
+
+/// Serves a connection, of which these bytes have been read.
+pub(crate) async fn serve(
+    shard: Rc<Shard>,
+    seat: Seat,
+    transport: Transport,
+    mut visitor: Visitor,
+    before: Vec<u8>,
+) {
+    let server = seat.server.clone();
+    // The socket is a reason to wait for, when the server stops.
+    let _live = server.hold();
+    visitor.http_version = (2, 0);
+    let carrier = Rc::new(Carrier {
+        service: Service::new(server.clone(), visitor.clone()),
+        shard,
+        server: server.clone(),
+        visitor,
+        seat: RefCell::new(Some(seat)),
+        tunnels: Cell::new(0),
+        requests: Cell::new(0),
+        active: Cell::new(Instant::now()),
+        changed: Notify::new(),
+    });
+    let handler = service_fn({
+        let carrier = carrier.clone();
+        move |request| {
+            let carrier = carrier.clone();
+            async move { Ok::<_, Infallible>(respond(&carrier, request).await) }
+        }
+    });
+    let limits = &server.config.head_limits;
+    let list = u32::try_from(limits.max_head_size).unwrap_or(u32::MAX);
+    let wire = wire::Wire::new(transport, before, server.config.send_timeout);
+    let connection = http2::Builder::new(Local)
+        .timer(wire::Clock)
+        .enable_connect_protocol()
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(list)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(RESETS)
+        .serve_connection(wire, handler);
+    let mut connection = pin!(connection);
+    let mut stopped = pin!(server.stop_asked().notified());
+    stopped.as_mut().enable();
+    let mut leaving = false;
+    loop {
+        if !leaving && carrier.is_over() {
+            leaving = true;
+            connection.as_mut().graceful_shutdown();
+            carrier.active.set(Instant::now());
+        }
+        let deadline = carrier.deadline(leaving);
+        let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
+        let mut changed = pin!(carrier.changed.notified());
+        let woken = poll_fn(|cx| {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woken::Done);
+            }
+            let stop = !leaving && stopped.as_mut().poll(cx).is_ready();
+            if stop || changed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woken::Changed);
+            }
+            match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
+                Some(Poll::Ready(())) => Poll::Ready(Woken::Late),
+                _ => Poll::Pending,
+            }
+        });
+        match woken.await {
+            Woken::Done => return,
+            Woken::Changed => {}
+            Woken::Late if leaving => return,
+            Woken::Late => {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+                carrier.active.set(Instant::now());
+            }
+        }
+    }
+}
+
+enum Woken {
+    Done,
+    Changed,
+    Late,
+}
+
+async fn respond(carrier: &Rc<Carrier>, request: Request<Incoming>) -> Response<Answer> {
+    let open = Open::new(carrier, |carrier| &carrier.requests);
+    let most = carrier.server.config.head_limits.max_headers;
+    let answer = if request.headers().len() > most {
+        response(Refusal::new(431, "There are too many headers.\n"))
+    } else if request.method() != Method::CONNECT {
+        carrier.service.respond(request).await
+    } else {
+        match connect(carrier, request).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                bump(&carrier.server.counters.rejected, 1);
+                response(refusal)
+            }
+        }
+    };
+    answer.map(|body| Answer { body, open })
+}
+
+/// Opens a WebSocket on a stream.
+async fn connect(
+    carrier: &Rc<Carrier>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let protocol = request.extensions().get::<Protocol>();
+    if protocol.is_none_or(|protocol| protocol.as_str() != "websocket") {
+        return Err(Refusal::new(
+            501,
+            "Only WebSockets are connected to here.\n",
+        ));
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let (parts, _) = request.into_parts();
+    let request = convert(&parts)?;
+    let visitor = proxy::sender(&carrier.server, &carrier.visitor, &request).into_owned();
+    let admission = gate::decide(&carrier.server, &visitor, &request).await?;
+    let seat = carrier.seat(&visitor)?;
+    let (head, accepted) = admission.accept(visitor, request);
+    let mut answer = Response::new(Body::empty());
+    for (name, value) in fields(&head) {
+        let name = HeaderName::from_bytes(name);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value))
+            && !is_of_http_1(&name)
+        {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    *answer.status_mut() = StatusCode::OK;
+    let open = Open::new(carrier, |carrier| &carrier.tunnels);
+    let (shard, server) = (carrier.shard.clone(), carrier.server.clone());
+    tokio::task::spawn_local(async move {
+        let limit = server.config.handshake_timeout;
+        match tokio::time::timeout(limit, upgraded).await {
+            Ok(Ok(upgraded)) if !server.is_stopping() => {
+                let opened = Opened {
+                    transport: Transport::boxed(Tunnel::new(upgraded, open)),
+                    info: accepted.info,
+                    options: accepted.options,
+                    rest: Vec::new(),
+                };
+                shard.adopt(seat, opened);
+            }
+            _ => bump(&server.counters.rejected, 1),
+        }
+    });
+    Ok(answer)
+}
+
+fn is_of_http_1(name: &HeaderName) -> bool {
+    let mut names = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::SEC_WEBSOCKET_ACCEPT,
+    ]
+    .into_iter();
+    names.any(|of_http_1| of_http_1 == *name)
+}
+
+/// A body that is a request in progress until it is sent.
+struct Answer {
+    body: Body,
+    open: Open,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let answer = self.get_mut();
+        answer.open.0.active.set(Instant::now());
+        Pin::new(&mut answer.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Runs the streams on the shard's own thread.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F> hyper::rt::Executor<F> for Local
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(stream);
+    }
+}
+
+/// Whether these bytes are the beginning of a connection of HTTP/2, or may become it.
+pub(crate) fn is_preface(bytes: &[u8]) -> Preface {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let same = bytes.iter().zip(PREFACE).all(|(a, b)| a == b);
+    match same {
+        false => Preface::No,
+        true if bytes.len() >= PREFACE.len() => Preface::Yes,
+        true => Preface::Maybe,
+    }
+}
+
+/// See [`is_preface`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preface {
+    No,
+    Maybe,
+    Yes,
+}
