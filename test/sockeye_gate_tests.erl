@@ -113,6 +113,14 @@ rejected_test() ->
         flush()
     end).
 
+%% An answer that has no body says nothing about one.
+no_content_test() ->
+    with_accept(fun(_) -> {reject, 204, [], <<>>} end, fun(Port) ->
+        Answer = ask(Port),
+        ?assertMatch({204, _, <<>>}, Answer),
+        ?assertEqual({undefined, undefined}, {header(<<"content-length">>, Answer), header(<<"content-type">>, Answer)})
+    end).
+
 statuses_test_() ->
     {timeout, 60, fun() ->
         Accept = fun(#{query := Status}) -> {reject, binary_to_integer(Status), [], <<>>} end,

@@ -89,14 +89,20 @@ impl Refusal {
             "close"
         };
         write_header(&mut out, "Connection", connection);
-        write_header(&mut out, "Content-Length", &self.body.len().to_string());
-        if !has("content-type") {
-            write_header(&mut out, "Content-Type", "text/plain; charset=utf-8");
+        // These two have no body, and no header that speaks of one.
+        let bodiless = matches!(self.status, 204 | 304);
+        if !bodiless {
+            write_header(&mut out, "Content-Length", &self.body.len().to_string());
+            if !has("content-type") {
+                write_header(&mut out, "Content-Type", "text/plain; charset=utf-8");
+            }
         }
         let reserved = ["connection", "content-length", "transfer-encoding"];
         write_headers(&mut out, &self.headers, &reserved);
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.body);
+        if !bodiless {
+            out.extend_from_slice(&self.body);
+        }
         out
     }
 }
@@ -121,9 +127,13 @@ impl From<HeadError> for Refusal {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
         204 => "No Content",
         301 => "Moved Permanently",
         302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
         307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
@@ -131,13 +141,21 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
         414 => "URI Too Long",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Unknown",
     }
