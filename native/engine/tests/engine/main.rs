@@ -7,6 +7,7 @@ mod control;
 mod credits;
 mod deaths;
 mod echo;
+mod http2;
 mod inbox;
 mod panics;
 mod sending;

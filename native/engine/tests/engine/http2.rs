@@ -1,0 +1,193 @@
+//! HTTP/2 without TLS: what its connections cost, and how they end.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use h2::client::{Connection, SendRequest};
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use hyper::body::Bytes;
+use hyper::http::{Method, Request};
+use sockeye_engine::{Mode, ServerConfig};
+use sockeye_protocol::frame::Op;
+use tokio::net::TcpStream;
+
+use crate::support::*;
+
+fn cleartext() -> ServerConfig {
+    let mut config = config(Mode::Workers(1));
+    config.http2_cleartext = true;
+    config
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .unwrap();
+    runtime.block_on(async { tokio::time::timeout(LONG, test).await.unwrap() });
+}
+
+/// A client, and its connection, which somebody has to run.
+async fn client(world: &World) -> (SendRequest<Bytes>, Connection<TcpStream>) {
+    let socket = TcpStream::connect(world.address).await.unwrap();
+    h2::client::handshake(socket).await.unwrap()
+}
+
+struct Tunnel {
+    status: u16,
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    ahead: Vec<u8>,
+}
+
+async fn open(client: &mut SendRequest<Bytes>) -> Tunnel {
+    while !client.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://localhost/path")
+        .header("sec-websocket-version", "13")
+        .extension(Protocol::from_static("websocket"))
+        .body(())
+        .unwrap();
+    std::future::poll_fn(|cx| client.poll_ready(cx))
+        .await
+        .unwrap();
+    let (response, send) = client.send_request(request, false).unwrap();
+    let response = response.await.unwrap();
+    Tunnel {
+        status: response.status().as_u16(),
+        send,
+        recv: response.into_body(),
+        ahead: Vec::new(),
+    }
+}
+
+impl Tunnel {
+    fn write(&mut self, op: Op, payload: &[u8]) {
+        let frame = Bytes::from(masked(op, payload));
+        self.send.send_data(frame, false).unwrap();
+    }
+
+    async fn expect(&mut self, bytes: &[u8]) {
+        while self.ahead.len() < bytes.len() {
+            let data = self
+                .recv
+                .data()
+                .await
+                .expect("the stream has ended")
+                .unwrap();
+            let _ = self.recv.flow_control().release_capacity(data.len());
+            self.ahead.extend_from_slice(&data);
+        }
+        let rest = self.ahead.split_off(bytes.len());
+        assert_eq!(self.ahead, bytes);
+        self.ahead = rest;
+    }
+}
+
+#[test]
+fn a_stop_closes_each_stream() {
+    let (world, mut puller) = World::pulled(2, cleartext());
+    run(async {
+        let (mut client, connection) = client(&world).await;
+        let connection = tokio::task::spawn_local(connection);
+        let (mut one, mut two) = (open(&mut client).await, open(&mut client).await);
+        puller.opened();
+        puller.opened();
+        world.stop_server();
+        for tunnel in [&mut one, &mut two] {
+            tunnel.expect(b"\x88\x05\x03\xe9bye").await;
+            tunnel.write(Op::Close, &close_payload(1001));
+        }
+        drop((one, two, client));
+        let _ = connection.await.unwrap();
+    });
+    world.wait_stopped();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_client_that_does_not_answer() {
+    let mut config = cleartext();
+    config.close_timeout = Duration::from_millis(100);
+    let (world, mut puller) = World::pulled(1, config);
+    run(async {
+        let (mut client, connection) = client(&world).await;
+        let connection = tokio::task::spawn_local(connection);
+        let _tunnel = open(&mut client).await;
+        puller.opened();
+        world.stop_server();
+        world.wait_stopped();
+        let _ = connection.await;
+    });
+}
+
+#[test]
+fn a_websocket_takes_a_place_and_the_socket_does_not_take_another() {
+    let mut config = cleartext();
+    config.max_connections = 2;
+    let (world, mut puller) = World::pulled(1, config);
+    run(async {
+        let (mut client, connection) = client(&world).await;
+        tokio::task::spawn_local(connection);
+        let mut one = open(&mut client).await;
+        let two = open(&mut client).await;
+        assert_eq!((one.status, two.status), (200, 200));
+        assert_eq!(open(&mut client).await.status, 503);
+        let (first, _) = (puller.opened(), puller.opened());
+        one.write(Op::Close, &close_payload(1000));
+        one.expect(b"\x88\x02\x03\xe8").await;
+        puller.expect(first, Got::Closed(1000, String::new()));
+        // Its place is free again.
+        assert_eq!(open(&mut client).await.status, 200);
+    });
+}
+
+#[test]
+fn the_socket_goes_with_its_last_websocket() {
+    let (world, mut puller) = World::pulled(1, cleartext());
+    run(async {
+        let (mut client, connection) = client(&world).await;
+        let connection = tokio::task::spawn_local(connection);
+        let mut tunnel = open(&mut client).await;
+        puller.opened();
+        tunnel.write(Op::Close, &close_payload(1000));
+        tunnel.expect(b"\x88\x02\x03\xe8").await;
+        drop(tunnel);
+        // The client is still there: it is the server that goes.
+        let _ = connection.await.unwrap();
+        drop(client);
+    });
+}
+
+#[test]
+fn who_asks_for_nothing_is_left() {
+    let mut config = cleartext();
+    config.handshake_timeout = Duration::from_millis(100);
+    let (world, _puller) = World::pulled(1, config);
+    run(async {
+        let (client, connection) = client(&world).await;
+        let _ = connection.await;
+        drop(client);
+    });
+    for bytes in ["", "PRI * HTTP", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = connect(world.address);
+        stream.write_all(bytes.as_bytes()).unwrap();
+        // At most the frames of a server that has something to say, and then the end.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+}
+
+#[test]
+fn without_the_option_there_is_no_http_2() {
+    let (world, _puller) = World::pulled(1, config(Mode::Workers(1)));
+    let mut stream = connect(world.address);
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+}
