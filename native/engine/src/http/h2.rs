@@ -93,7 +93,8 @@ impl Carrier {
     fn deadline(&self, leaving: bool) -> Option<Instant> {
         let config = &self.server.config;
         let limit = match (self.tunnels.get(), self.requests.get()) {
-            (0, _) if leaving => upgrade::FAREWELL,
+            (0, 0) if leaving => upgrade::FAREWELL,
+            (0, _) if self.server.is_stopping() => upgrade::FAREWELL,
             (0, 0) => config.handshake_timeout,
             (0, _) => config.handshake_timeout + config.send_timeout + ask::limit(&self.server),
             _ => return None,

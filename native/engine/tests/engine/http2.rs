@@ -180,6 +180,29 @@ fn who_asks_for_nothing_is_left() {
     }
 }
 
+/// A frame of HTTP/2, on the first stream.
+fn raw(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags, 0, 0, 0, u8::from(kind != 4)]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[test]
+fn a_head_without_end_is_cut_off() {
+    let (world, _puller) = World::pulled(1, cleartext());
+    let mut stream = connect(world.address);
+    let mut head = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    head.extend(raw(4, 0, &[]));
+    head.extend(raw(1, 0, b"\x83\x86\x84\x41\x01a"));
+    stream.write_all(&head).unwrap();
+    let field = [b"\x00\x01a\x7f\x80\x01", [b'v'; 255].as_slice()].concat();
+    let more = raw(9, 0, &field);
+    // Far more than any head may have, and far less than would take long.
+    let cut = (0..20_000).any(|_| stream.write_all(&more).is_err());
+    assert!(cut);
+}
+
 #[test]
 fn without_the_option_there_is_no_http_2() {
     let (world, _puller) = World::pulled(1, config(Mode::Workers(1)));
