@@ -177,6 +177,9 @@ def facts(tls):
     headers = peer.headers[stream]
     assert headers["sec-websocket-protocol"] == "echo.v1", headers
     assert not {"connection", "upgrade", "sec-websocket-accept"} & set(headers), headers
+    peer.send(stream, 1, b"!how")
+    how = b"http/2 tls %s deflate false" % (b"true" if tls else b"false")
+    assert peer.receive(stream) == (1, how)
     peer.leave(stream)
 
 
