@@ -521,4 +521,6 @@ pub(crate) fn run(
         let last = || shard.turn();
         while std::panic::catch_unwind(std::panic::AssertUnwindSafe(last)).is_err() {}
     });
+    // The system may take its time to look up a host.
+    runtime.shutdown_background();
 }
