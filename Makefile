@@ -50,9 +50,10 @@ install-modes: ## the ways to depend on Sockeye, each tried for real
 	@.ci/setup install
 	test/install/run
 
-autobahn: ## the Autobahn suite against a server (needs CPython 2.7); CASES=--slice skips most of compression
+autobahn: ## the Autobahn suite against a server and a client (needs CPython 2.7); CASES=--slice skips most of compression
 	@.ci/setup autobahn
 	test/autobahn/run $(CASES)
+	test/autobahn/run-client $(CASES)
 
 fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is nightly Rust
 	@.ci/setup build
