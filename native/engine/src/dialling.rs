@@ -27,6 +27,8 @@ pub struct Parted {
 pub(crate) struct Calls {
     /// The connection that is open; 0 for none.
     conn: AtomicU64,
+    /// The last one, open or not.
+    last: AtomicU64,
     asked: AtomicBool,
     end: Mutex<(u16, Box<str>)>,
 }
@@ -43,9 +45,15 @@ impl Server {
         ConnId::from_u64(calls.conn.load(Ordering::Acquire))
     }
 
+    pub(crate) fn last_conn(&self) -> Option<ConnId> {
+        let calls = self.calls.as_ref()?;
+        ConnId::from_u64(calls.last.load(Ordering::Acquire))
+    }
+
     pub(crate) fn note_conn(&self, conn: ConnId) {
         if let Some(calls) = &self.calls {
             calls.asked.store(false, Ordering::Release);
+            calls.last.store(conn.as_u64(), Ordering::Release);
             calls.conn.store(conn.as_u64(), Ordering::Release);
         }
     }

@@ -236,6 +236,12 @@ impl Engine {
     pub fn inbox_died(&self, server: &Server, inbox: &Arc<Inbox>) {
         inbox.kill();
         server.remove_inbox(inbox);
+        if server.is_client() {
+            match server.client_conn() {
+                Some(conn) => inbox.dedicate(conn),
+                None => return,
+            }
+        }
         for (index, shard) in self.shards.iter().enumerate() {
             if inbox.only().is_none_or(|conn| conn.shard() == index) {
                 shard.control(Control::InboxDied(inbox.clone()));

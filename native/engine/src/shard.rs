@@ -136,6 +136,13 @@ impl Shard {
         self.due.set(false);
     }
 
+    /// The connection that had this name, as long as there is something of it.
+    pub(crate) fn find(&self, id: ConnId) -> Option<Rc<Conn>> {
+        let conns = self.conns.borrow();
+        let conn = conns.get(id.slot() as usize)?.as_ref()?;
+        (conn.id == id).then(|| conn.clone())
+    }
+
     /// The open connection of this name.
     pub(crate) fn conn(&self, id: ConnId) -> Option<Rc<Conn>> {
         let conns = self.conns.borrow();

@@ -188,9 +188,17 @@ impl Shard {
             }
             !ours
         });
-        for conn in self.everyone() {
-            if conn.server.serial() == server.serial() {
+        if server.is_client() {
+            // Of ten thousand clients, none is to look through the connections of all.
+            let last = server.last_conn().and_then(|id| self.find(id));
+            if let Some(conn) = last {
                 conn.leave(self, code, reason);
+            }
+        } else {
+            for conn in self.everyone() {
+                if conn.server.serial() == server.serial() {
+                    conn.leave(self, code, reason);
+                }
             }
         }
         // Its listener may have ended before, and with it the last who would tell.
