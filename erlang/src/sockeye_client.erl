@@ -235,10 +235,10 @@ with_config(Url, Handler, Options, Start) ->
 %% `{error, down}', or with `reconnect => #{queue => keep}' the frame is kept.
 -spec send(sockeye:conn() | pid() | atom(), sockeye:frame() | [sockeye:frame()]) ->
           ok | {error, down | sockeye:send_error()}.
-send({sockeye_conn, _} = Conn, Frame) ->
-    sockeye:send(Conn, Frame);
 send(Client, Frame) when is_pid(Client); is_atom(Client) ->
-    send(Client, Frame, none).
+    send(Client, Frame, none);
+send(Conn, Frame) ->
+    sockeye:send(Conn, Frame).
 
 -spec send(pid() | atom(), sockeye:frame() | [sockeye:frame()], sockeye:conn() | none) ->
           ok | {error, down | sockeye:send_error()}.
@@ -270,7 +270,7 @@ recv(Conn) ->
 -spec recv(sockeye:conn(), timeout()) ->
           {ok, sockeye:event()}
         | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.
-recv({sockeye_conn, _} = Conn, Timeout) ->
+recv(Conn, Timeout) ->
     receive
         {sockeye, Conn, Event} -> received(Event)
     after 0 ->
@@ -314,7 +314,7 @@ close(Conn) ->
 %% closed: when the server has answered, or after `close_timeout'. What has not been
 %% received is lost.
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
-close({sockeye_conn, _} = Conn, Code, Reason) ->
+close(Conn, Code, Reason) ->
     case sockeye:close(Conn, Code, Reason) of
         ok ->
             %% The last event comes behind frames that nobody asked for.

@@ -263,9 +263,12 @@ send(_Frame, Tried, #state{conn = Conn, up = true, kept_bytes = 0} = State)
     {{conn, Conn}, State};
 send(Frame, _Tried, #state{config = #{reconnect := #{queue := keep}}} = State) ->
     #state{kept = Kept, kept_bytes = Bytes, config = #{send_queue_size := Most}} = State,
+    %% The pieces of a message belong to one connection, and to the process that began it.
+    Pieces = is_tuple(Frame) andalso element(1, Frame) =:= stream,
     Size = max(1, erlang:external_size(Frame)),
     %% As in the engine, an empty queue takes a frame of any size.
     case Bytes =:= 0 orelse Bytes + Size =< Most of
+        _ when Pieces -> {{error, down}, State};
         true -> {ok, State#state{kept = queue:in({Frame, Size}, Kept), kept_bytes = Bytes + Size}};
         false -> {{error, busy}, State}
     end;
