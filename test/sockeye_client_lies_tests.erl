@@ -149,6 +149,51 @@ drip(Socket) ->
         {error, _} -> get(parent) ! gone
     end.
 
+%% A server that is there no more is pinged, with a mask as all that a client sends, and given up.
+silence_after_the_handshake_test() ->
+    Self = self(),
+    Script = fun(S) ->
+        Head = head(S),
+        say(S, [?SWITCH, ?UPGRADE, "Sec-WebSocket-Accept: ", accept(Head), "\r\n\r\n"]),
+        {ok, Ping} = gen_tcp:recv(S, 6, ?TIMEOUT),
+        Self ! {ping, Ping},
+        {ok, Close} = gen_tcp:recv(S, 8, ?TIMEOUT),
+        Self ! {close, Close},
+        Self ! await_end(S)
+    end,
+    liar:with(Script, fun(Port) ->
+        {ok, Conn} = sockeye_client:connect(url(Port), #{ping_interval => 100, pong_timeout => 100}),
+        ?assertMatch({error, {closed, 1001, _}}, sockeye_client:recv(Conn, ?TIMEOUT)),
+        receive {ping, Ping} -> ?assertMatch(<<16#89, 16#80, _:32>>, Ping) end,
+        receive {close, Close} ->
+            <<16#88, 1:1, _:7, Mask:16, _:16, Code:16>> = Close,
+            ?assertEqual(1001, Mask bxor Code)
+        end,
+        receive gone -> ok after ?TIMEOUT -> error(client_stays) end
+    end).
+
+%% Each frame has a mask of its own.
+masks_differ_test() ->
+    Self = self(),
+    N = 50,
+    Script = fun(S) ->
+        Head = head(S),
+        say(S, [?SWITCH, ?UPGRADE, "Sec-WebSocket-Accept: ", accept(Head), "\r\n\r\n"]),
+        Self ! {masks, [begin
+                            {ok, <<16#82, 16#84, Mask:4/binary, Payload:4/binary>>} = gen_tcp:recv(S, 10, ?TIMEOUT),
+                            <<"same">> = crypto:exor(Payload, Mask),
+                            Mask
+                        end || _ <- lists:seq(1, N)]},
+        await_end(S)
+    end,
+    liar:with(Script, fun(Port) ->
+        {ok, Conn} = sockeye_client:connect(url(Port), #{close_timeout => 100}),
+        ok = sockeye_client:send(Conn, lists:duplicate(N div 2, {binary, <<"same">>})),
+        [ok = sockeye_client:send(Conn, {binary, "same"}) || _ <- lists:seq(1, N div 2)],
+        receive {masks, Masks} -> ?assertEqual(N, length(lists:usort(Masks))) after ?TIMEOUT -> error(no_masks) end,
+        ok = sockeye_client:close(Conn)
+    end).
+
 %% A body that does not come costs a second at most, and is no reason to say nothing.
 a_body_that_never_comes_test() ->
     ?assertMatch({error, {refused, #{status := 403, body := <<"abc">>}}},

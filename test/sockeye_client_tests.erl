@@ -226,6 +226,25 @@ headers_reach_the_server_test() ->
          end || Headers <- [[{"X-A", "1"}], [{<<"x-a">>, ["1"]}], #{<<"X-a">> => <<"1">>}]]
     end).
 
+control_frames_come_when_asked_for_test() ->
+    Hello = #{open => fun(_, _, S) -> {[{reply, {ping, <<"hello">>}}], S} end},
+    with_handler(Hello, fun(Port, _) ->
+        {ok, Conn} = sockeye_client:connect(url(Port), #{control_frames => true}),
+        ?assertEqual({ok, {ping, <<"hello">>}}, sockeye_client:recv(Conn, ?TIMEOUT)),
+        ok = sockeye_client:send(Conn, {ping, <<"you">>}),
+        ?assertEqual({ok, {pong, <<"you">>}}, sockeye_client:recv(Conn, ?TIMEOUT)),
+        ok = sockeye_client:close(Conn)
+    end).
+
+messages_in_pieces_test() ->
+    with_handler(echo(), fun(Port, _) ->
+        {ok, Conn} = sockeye_client:connect(url(Port)),
+        ok = sockeye_client:send(Conn, {stream, binary, first, <<"a">>}),
+        ok = sockeye_client:send(Conn, [{stream, binary, more, <<"b">>}, {stream, binary, last, <<"c">>}]),
+        ?assertEqual({ok, {binary, <<"abc">>}}, sockeye_client:recv(Conn, ?TIMEOUT)),
+        ok = sockeye_client:close(Conn)
+    end).
+
 a_unix_socket_test() ->
     Path = filename:join("/tmp", "sockeye-client-" ++ os:getpid()),
     with_handler(echo(), #{ip => {local, Path}, port => 0}, fun(_, _) ->

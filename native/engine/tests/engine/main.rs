@@ -6,6 +6,7 @@ mod closing;
 mod control;
 mod credits;
 mod deaths;
+mod dialling;
 mod echo;
 mod http2;
 mod inbox;
