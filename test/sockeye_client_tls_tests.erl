@@ -25,6 +25,7 @@ all_test_() ->
              {"whom to trust", fun trust/1},
              {"the name", fun names/1},
              {"pins", fun pins/1},
+             {"out of its time", fun out_of_time/1},
              {"client certificate", fun client_certificate/1},
              {"authorities from a file", fun from_files/1},
              {"a server without TLS", fun not_tls/1},
@@ -137,6 +138,20 @@ pins(#{ca := Ca, one := #{server := Server}} = Certs) ->
         %% A pin is no signature.
         refused(unknown_ca, connect(Port, #{pin => {spki, Spki}}))
     end).
+
+out_of_time(#{ca := Ca, authority := Authority}) ->
+    Names = #'Extension'{extnID = ?'id-ce-subjectAltName', extnValue = [{dNSName, "localhost"}], critical = false},
+    Key = {key, public_key:generate_key({namedCurve, secp256r1})},
+    {{Year, _, _}, _} = calendar:universal_time(),
+    [begin
+         Chain = #{root => Authority, intermediates => [],
+                   peer => [Key, {digest, sha256}, {extensions, [Names]}, {validity, Validity}]},
+         #{server_config := Server} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
+         with_server(#{tls => identity(Server)}, fun(Port, _) ->
+             refused(Why, connect(Port, #{cacert => Ca}))
+         end)
+     end || {Why, Validity} <- [{expired, {{2001, 1, 1}, {2002, 1, 1}}},
+                                {not_yet_valid, {{Year + 2, 1, 1}, {Year + 3, 1, 1}}}]].
 
 client_certificate(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
     test_certs:in_folder(fun(File) ->
