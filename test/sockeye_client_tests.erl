@@ -80,6 +80,29 @@ the_server_closes_test() ->
         ?assertEqual({error, closed}, sockeye_client:recv(Conn))
     end).
 
+%% However late somebody looks, the end is told once.
+the_end_is_told_once_test() ->
+    Bye = #{frame => fun(_, _, S) -> {[{close, 4001, <<>>}], S} end},
+    with_handler(Bye, fun(Port, _) ->
+        [begin
+             {ok, Conn} = sockeye_client:connect(url(Port)),
+             ok = sockeye_client:send(Conn, #{}),
+             gone(Conn),
+             case N rem 2 of
+                 0 -> ?assertEqual({error, {closed, 4001, <<>>}}, sockeye_client:recv(Conn));
+                 1 -> ?assertEqual(ok, sockeye_client:close(Conn))
+             end,
+             ?assertEqual({error, closed}, sockeye_client:recv(Conn)),
+             ?assertEqual({error, closed}, sockeye_client:close(Conn))
+         end || N <- lists:seq(1, 200)]
+    end).
+
+gone(Conn) ->
+    case sockeye:setopts(Conn, []) of
+        ok -> gone(Conn);
+        {error, closed} -> ok
+    end.
+
 an_owner_gets_messages_test() ->
     with_handler(echo(), #{subprotocols => [<<"b">>]}, fun(Port, _) ->
         {ok, Client} = sockeye_client:start_link(url(Port, "/p?q=1"), self(),

@@ -208,7 +208,9 @@ connected(Config) ->
         {ok, Pid, Conn} ->
             Monitor = monitor(process, Pid),
             Result = receive
-                         {sockeye, Conn, {open, _}} -> {ok, Conn};
+                         {sockeye, Conn, {open, _}} ->
+                             _ = put({?MODULE, Conn}, Pid),
+                             {ok, Conn};
                          {'DOWN', Monitor, process, _, _} -> {error, closed}
                      end,
             _ = demonitor(Monitor, [flush]),
@@ -272,7 +274,7 @@ recv(Conn) ->
         | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.
 recv(Conn, Timeout) ->
     receive
-        {sockeye, Conn, Event} -> received(Event)
+        {sockeye, Conn, Event} -> received(Conn, Event)
     after 0 ->
             case sockeye:setopts(Conn, [{active, once}]) of
                 ok -> await(Conn, Timeout);
@@ -285,7 +287,7 @@ recv(Conn, Timeout) ->
 await(Conn, Timeout) ->
     Engine = monitor(process, sockeye_engine),
     Result = receive
-                 {sockeye, Conn, Event} -> received(Event);
+                 {sockeye, Conn, Event} -> received(Conn, Event);
                  {'DOWN', Engine, process, _, _} -> await_last(Conn)
              after Timeout ->
                      {error, timeout}
@@ -293,17 +295,37 @@ await(Conn, Timeout) ->
     _ = demonitor(Engine, [flush]),
     Result.
 
+%% The connection names nothing any more from the moment in which its last event is on the way.
+%% The process that made it ends after that.
 -spec await_last(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
 await_last(Conn) ->
+    case get({?MODULE, Conn}) of
+        undefined ->
+            from_mailbox(Conn);
+        Pid ->
+            Monitor = monitor(process, Pid),
+            Result = receive
+                         {sockeye, Conn, Event} -> received(Conn, Event);
+                         {'DOWN', Monitor, process, _, _} -> from_mailbox(Conn)
+                     end,
+            _ = demonitor(Monitor, [flush]),
+            Result
+    end.
+
+-spec from_mailbox(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
+from_mailbox(Conn) ->
     receive
-        {sockeye, Conn, Event} -> received(Event)
+        {sockeye, Conn, Event} -> received(Conn, Event)
     after 0 ->
             {error, closed}
     end.
 
--spec received(sockeye:event()) -> {ok, sockeye:event()} | {error, term()}.
-received({closed, _, _} = Closed) -> {error, Closed};
-received(Frame) -> {ok, Frame}.
+-spec received(sockeye:conn(), sockeye:event()) -> {ok, sockeye:event()} | {error, term()}.
+received(Conn, {closed, _, _} = Closed) ->
+    _ = erase({?MODULE, Conn}),
+    {error, Closed};
+received(_Conn, Frame) ->
+    {ok, Frame}.
 
 %% @equiv close(Conn, 1000, <<>>)
 -spec close(sockeye:conn()) -> ok | {error, closed}.
@@ -321,10 +343,7 @@ close(Conn, Code, Reason) ->
             _ = sockeye:setopts(Conn, [{active, true}]),
             drain(Conn);
         {error, closed} ->
-            case drain_now(Conn) of
-                closed -> ok;
-                nothing -> {error, closed}
-            end
+            drain_last(Conn)
     end.
 
 -spec drain(sockeye:conn()) -> ok.
@@ -334,13 +353,12 @@ drain(Conn) ->
         {error, _} -> ok
     end.
 
--spec drain_now(sockeye:conn()) -> closed | nothing.
-drain_now(Conn) ->
-    receive
-        {sockeye, Conn, {closed, _, _}} -> closed;
-        {sockeye, Conn, _} -> drain_now(Conn)
-    after 0 ->
-            nothing
+-spec drain_last(sockeye:conn()) -> ok | {error, closed}.
+drain_last(Conn) ->
+    case await_last(Conn) of
+        {ok, _} -> drain_last(Conn);
+        {error, {closed, _, _}} -> ok;
+        {error, closed} -> {error, closed}
     end.
 
 %% @doc The connection of a client, if it has one at the moment.

@@ -54,28 +54,14 @@ only_one(A, B, Options) ->
     end.
 
 -spec key(term(), term()) -> term().
-key(Key, Value) when Key =:= certfile; Key =:= keyfile; Key =:= cacertfile ->
-    case is_binary(Value) andalso Value =/= <<>> orelse is_text(Value) of
-        true -> Value;
-        false -> bad("~ts: expected the name of a file, got ~tp", [Key, Value])
-    end;
-key(Key, Value) when Key =:= cert; Key =:= key; Key =:= cacert ->
-    %% Not shown: it may be what should have been a key.
-    case is_binary(Value) of
-        true -> fun() -> Value end;
-        false -> bad("~ts: expected PEM text as a binary", [Key])
-    end;
+key(cacert, Value) when is_binary(Value) ->
+    fun() -> Value end;
+key(cacert, _Value) ->
+    bad("cacert: expected PEM text as a binary", []);
 key(verify, Value) when Value =:= peer; Value =:= none ->
     Value;
 key(verify, Value) ->
     bad("verify: expected peer or none, got ~tp", [Value]);
-key(versions, [_ | _] = Versions) ->
-    case catch Versions -- ['tlsv1.2', 'tlsv1.3', 'tlsv1.2', 'tlsv1.3'] of
-        [] -> Versions;
-        _ -> bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~tp", [Versions])
-    end;
-key(versions, Versions) ->
-    bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~tp", [Versions]);
 key(sni, false) ->
     false;
 key(sni, Name) when is_binary(Name), Name =/= <<>>; is_list(Name), Name =/= [] ->
@@ -96,8 +82,9 @@ key(pin, [_ | _] = Pins) ->
     end;
 key(pin, Pin) ->
     [pin(Pin)];
-key(Key, _Value) ->
-    bad("unknown key ~tp", [Key]).
+key(Key, Value) ->
+    %% As for a server.
+    sockeye_tls:key(Key, Value).
 
 %% As curl has it: "sha256//" and the Base64 of the hash of the public key.
 -spec pin(term()) -> {spki | cert, <<_:256>>}.
@@ -120,10 +107,6 @@ pin(Text) ->
 bad_pin(Pin) ->
     bad("pin: expected {spki | cert, the 32 bytes of a SHA-256} or \"sha256//Base64\", got ~tp", [Pin]).
 
--spec is_text(term()) -> boolean().
-is_text([_ | _] = Text) -> io_lib:char_list(Text);
-is_text(_) -> false.
-
 -spec bad(string(), [term()]) -> no_return().
 bad(Format, Args) ->
     throw({bad, lists:flatten(io_lib:format(Format, Args))}).
@@ -145,13 +128,7 @@ read(Options) ->
 -spec text(atom(), atom(), checked()) -> binary() | undefined.
 text(FileKey, TextKey, Options) ->
     case Options of
-        #{FileKey := Name} ->
-            case file:read_file(Name) of
-                {ok, Text} -> Text;
-                {error, Reason} -> bad("~ts ~ts: ~ts", [FileKey, Name, file:format_error(Reason)])
-            end;
-        #{TextKey := Text} ->
-            Text();
-        _ ->
-            undefined
+        #{FileKey := Name} -> sockeye_tls:file(atom_to_list(FileKey), Name);
+        #{TextKey := Text} -> Text();
+        _ -> undefined
     end.

@@ -79,7 +79,7 @@ init_failed(Parent, Reason) ->
 
 -spec begin_life(pid(), map()) -> #state{}.
 begin_life(Parent, #{name := Name} = Config) ->
-    register_name(Name),
+    sockeye_server:register_name(Name),
     Engine = monitor(process, sockeye_engine),
     %% Nobody comes who could be asked about.
     Settings = (maps:without([name, handler, processes, batch, accept], Config))#{asks => false},
@@ -106,19 +106,6 @@ open(#{dial := #{tls := Tls} = Dial} = Settings) ->
     case sockeye_client_tls:read(Tls) of
         {ok, Read} -> sockeye_tls:listen(sockeye_nif:client_open(Settings#{dial := Dial#{tls := Read}}));
         {error, _} = Error -> Error
-    end.
-
--spec register_name(atom()) -> true.
-register_name(undefined) ->
-    true;
-register_name(Name) ->
-    try register(Name, self())
-    catch
-        error:badarg ->
-            case whereis(Name) of
-                undefined -> throw({start_failed, {bad_option, name, "can not be registered"}});
-                Other -> throw({start_failed, {already_started, Other}})
-            end
     end.
 
 -spec start_worker(#state{}) -> #state{}.

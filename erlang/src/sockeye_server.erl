@@ -5,6 +5,7 @@
 -behaviour(gen_server).
 
 -export([start_link/1]).
+-export([register_name/1]).
 
 -export([init/1]).
 -export([handle_call/3]).

@@ -5,6 +5,9 @@
 -export([check/1]).
 -export([read/2]).
 -export([listen/1]).
+%% For the client's option of that name, too.
+-export([key/2]).
+-export([file/2]).
 
 -export_type([checked/0]).
 
