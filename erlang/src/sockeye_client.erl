@@ -67,6 +67,9 @@
 -export_type([reconnect/0]).
 -export_type([dial_error/0]).
 -export_type([breach/0]).
+-export_type([tls/0]).
+-export_type([tls_fault/0]).
+-export_type([pin/0]).
 -export_type([down_reason/0]).
 -export_type([refusal/0]).
 
@@ -78,22 +81,47 @@
 -type options() ::
         #{connect_timeout => pos_integer(),
           headers => [{iodata(), iodata()}] | #{iodata() => iodata()},
+          tls => tls(),
+          proxy => iodata(),
+          redirects => 0..20,
           reconnect => boolean() | reconnect(),
           atom() => term()}.
 %% Options of a client. Besides these they are those of a server that speak of
 %% its connections, with the same meanings and defaults, see {@link
 %% sockeye:options()}: `name', `batch', `active', `format', `keys', `null',
-%% `max_depth', `on_invalid_json', `max_message_size', `max_frame_size',
-%% `max_fragments', `inbox_size', `send_queue_size', `send_timeout',
+%% `max_depth', `on_invalid_json', `control_frames', `message_rate', `max_message_size',
+%% `max_frame_size', `max_fragments', `inbox_size', `send_queue_size', `send_timeout',
 %% `close_timeout', `idle_timeout', `ping_interval', `pong_timeout', `max_age',
-%% and `subprotocols' (those to ask for, the preferred one first).
+%% `deflate' (to offer), and `subprotocols' (those to ask for, the preferred one first).
 %%
 %% <ul>
 %% <li>`connect_timeout': milliseconds, default 10000, for all of it, from the
 %%     look-up of the host to the answer.</li>
 %% <li>`headers': further headers of the request.</li>
+%% <li>`tls': for `wss', and redirects that lead there; see {@link tls()}.</li>
+%% <li>`proxy': `http://[user:password@]host[:port]', to be asked with CONNECT (port 8080), or
+%%     `socks5://...' (port 1080). It gets the name of the host, and looks it up.</li>
+%% <li>`redirects': how many are followed, default 0: then they are refusals. They never lead from
+%%     `wss' to `ws', and credentials, cookies and client certificates go to no other host or port.</li>
 %% <li>`reconnect': default `false'.</li>
 %% </ul>
+
+-type tls() :: #{verify => peer | none,
+                 cacertfile => file:name_all(), cacert => binary(),
+                 certfile => file:name_all(), cert => binary(),
+                 keyfile => file:name_all(), key => binary(),
+                 pin => pin() | [pin()],
+                 sni => string() | binary() | false,
+                 versions => ['tlsv1.2' | 'tlsv1.3']}.
+%% The server's certificate is checked unless `verify' is `none' (default `peer'): against
+%% `cacertfile', or PEM text in `cacert', or whom the system trusts. With `pin' it must also be one
+%% of these. `certfile' and `keyfile', or `cert' and `key', are a client certificate. `sni' is the
+%% name to ask and check for, default the host of the URL; `false' sends none. Files are read when
+%% the client starts.
+
+-type pin() :: {spki | cert, Sha256 :: <<_:256>>} | string() | binary().
+%% The SHA-256 of the public key (`SubjectPublicKeyInfo') or of the whole certificate; as text
+%% `"sha256//Base64"' of the public key, as curl has it.
 
 -type reconnect() :: #{min => pos_integer(), max => pos_integer(),
                        attempts => pos_integer() | infinity, queue => drop | keep}.
@@ -113,10 +141,18 @@
                     | closed
                     | {refused, refusal()}
                     | {bad_handshake, breach()}
+                    | {tls, {tls_fault(), Text :: binary()}}
+                    | {proxy, denied | not_allowed | ehostunreach | econnrefused | failure | malformed
+                              | {refused, refusal()}}
+                    | {redirect, too_many | insecure | bad_location}
                     | atom().
 %% Why there is no connection. `timeout': `connect_timeout' is over. `closed': the
 %% server hung up before its answer was complete. `bad_handshake': an answer that a
 %% WebSocket server must not give.
+
+-type tls_fault() :: unknown_ca | bad_host | expired | not_yet_valid | revoked | pin | bad_certificate
+                   | alert | not_tls | failure.
+%% Why TLS was not agreed on; `alert' is the server's no.
 
 -type breach() :: malformed | too_large | upgrade | connection | accept | subprotocol | extension.
 %% What is wrong with the answer of a server: no HTTP/1.1; a head beyond 16 KiB or 100 headers;
