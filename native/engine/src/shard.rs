@@ -39,6 +39,11 @@ pub(crate) fn ticks(duration: Duration) -> u32 {
     ticks.min(u128::from(u32::MAX / 2)) as u32
 }
 
+/// What the clock shows so many milliseconds after it began.
+pub(crate) fn steps(millis: u64) -> u32 {
+    (millis / TICK.as_millis() as u64) as u32 + 1
+}
+
 /// The state of a shard. It never leaves its thread.
 pub(crate) struct Shard {
     pub(crate) handle: Arc<Handle>,
@@ -105,13 +110,12 @@ impl Shard {
 
     /// The shard's clock, in steps of 100 ms. It starts at 1: 0 stands for never.
     pub(crate) fn now(&self) -> u32 {
-        self.at(Instant::now())
+        steps(self.millis())
     }
 
-    /// What the clock showed at that moment.
-    pub(crate) fn at(&self, moment: Instant) -> u32 {
-        let since = moment.saturating_duration_since(self.start);
-        (since.as_millis() / TICK.as_millis()) as u32 + 1
+    /// The shard's clock in milliseconds.
+    pub(crate) fn millis(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
     }
 
     /// The shard's clock as it was when the turn began or the shard woke: what comes in between
@@ -183,7 +187,7 @@ impl Shard {
         let id = id?;
         let server = seat.hand_over(opened.info.visitor.peer.ip());
         server.note_conn(id);
-        let conn = Conn::new(id, server.clone(), opened);
+        let conn = Conn::new(id, server.clone(), opened, self.millis());
         {
             let mut conns = self.conns.borrow_mut();
             if slot as usize == conns.len() {

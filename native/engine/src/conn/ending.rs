@@ -138,7 +138,7 @@ impl Conn {
     /// The protocol is over: tells the receiver, and lets the socket go when all is written.
     pub(super) fn end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
         shard.handle.slots.set_closing(self.id);
-        self.server.vacate(self.meta.visitor.peer.ip());
+        self.server.vacate(self.facts.peer_ip());
         self.server.note_end(code, reason);
         state.phase = Phase::Lingering;
         state.late = None;

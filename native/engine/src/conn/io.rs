@@ -19,7 +19,7 @@ use crate::shard::Shard;
 const SMALL_READ: usize = 8 * 1024;
 
 /// Answers to pings that may wait in the queue before reading stops.
-const OWED: usize = 64 * 1024;
+const OWED: u32 = 64 * 1024;
 
 impl Conn {
     /// Queues a part of a buffer. Its bytes have been counted in the slot.
@@ -154,7 +154,7 @@ impl Conn {
 
     /// Queues bytes that the protocol owes the peer.
     pub(super) fn owe(self: &Rc<Self>, shard: &Shard, state: &mut State, out: &[u8]) {
-        state.owed += out.len();
+        state.owed = state.owed.saturating_add(out.len() as u32);
         shard.handle.slots.charge(self.id, out.len());
         state.outbox.push_bytes(out);
         self.soil(shard, state);
@@ -196,7 +196,7 @@ impl Conn {
                 state.owed = if done {
                     0
                 } else {
-                    state.owed.saturating_sub(n)
+                    state.owed.saturating_sub(n as u32)
                 };
                 if stuffed && state.owed <= OWED {
                     state.wake();

@@ -7,6 +7,7 @@
 mod boxed_tests;
 mod ending;
 mod events;
+mod facts;
 mod io;
 mod pulse;
 mod sending;
@@ -15,7 +16,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
 
 use sockeye_protocol::Session;
 
@@ -24,7 +24,6 @@ use crate::batch::OpenInfo;
 use crate::compression::Compression;
 use crate::deliver::{Held, Route};
 use crate::front::Opened;
-use crate::front::visitor::Visitor;
 use crate::id::ConnId;
 use crate::inbox::Share;
 use crate::op::ConnStats;
@@ -35,17 +34,9 @@ use crate::server::Server;
 use crate::shard::Shard;
 use crate::transport::Transport;
 
+use facts::Facts;
 pub(crate) use io::Task;
 pub(crate) use pulse::Times;
-
-/// Facts that never change.
-pub(crate) struct Meta {
-    pub(crate) visitor: Visitor,
-    pub(crate) path: Box<str>,
-    pub(crate) query: Box<str>,
-    pub(crate) subprotocol: Option<Box<str>>,
-    pub(crate) opened: Instant,
-}
 
 pub(crate) struct Conn {
     pub(crate) id: ConnId,
@@ -54,7 +45,7 @@ pub(crate) struct Conn {
     pub(crate) member: Cell<u32>,
     /// How what goes out to it is compressed.
     pub(crate) compression: Compression,
-    meta: Box<Meta>,
+    facts: Facts,
     state: RefCell<State>,
 }
 
@@ -87,7 +78,7 @@ struct State {
     waker: Option<Waker>,
     frames_in: u64,
     /// Bytes in the outbox that the peer made us owe.
-    owed: usize,
+    owed: u32,
     /// Shard time at which patience ends; 0 for never.
     deadline: u32,
     pulse: pulse::Pulse,
@@ -132,6 +123,7 @@ impl Conn {
             options,
             ..
         }: Opened,
+        now: u64,
     ) -> Rc<Self> {
         let active = server.config.active;
         let pace = server.config.message_rate;
@@ -139,13 +131,7 @@ impl Conn {
             id,
             member: Cell::new(0),
             compression: Compression::of(info.deflate, server.config.role()),
-            meta: Box::new(Meta {
-                visitor: info.visitor.clone(),
-                path: info.request.path().into(),
-                query: info.request.query().into(),
-                subprotocol: info.subprotocol.clone(),
-                opened: Instant::now(),
-            }),
+            facts: Facts::new(&info, now),
             state: RefCell::new(State {
                 stream: Some(transport),
                 session: Session::with_deflate(server.config.role(), info.deflate),
@@ -215,11 +201,11 @@ impl Conn {
     pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {
         let state = self.state.borrow();
         ConnStats {
-            visitor: self.meta.visitor.clone(),
-            path: self.meta.path.clone(),
-            query: self.meta.query.clone(),
-            subprotocol: self.meta.subprotocol.clone(),
-            age: self.meta.opened.elapsed().as_millis() as u64,
+            visitor: self.facts.visitor(),
+            path: self.facts.path().into(),
+            query: self.facts.query().into(),
+            subprotocol: self.facts.subprotocol().map(Into::into),
+            age: shard.millis().saturating_sub(self.facts.opened()),
             queue: shard.handle.slots.queued(self.id),
             held: state.held_cost(),
             frames_in: state.frames_in,

@@ -8,7 +8,7 @@ use sockeye_protocol::frame::{self, Op};
 use super::{Conn, Phase};
 use crate::config::ServerConfig;
 use crate::options::ConnOptions;
-use crate::shard::{Shard, ticks};
+use crate::shard::{Shard, steps, ticks};
 
 /// The times of a connection, in steps of the shard's clock. Those that never come are further
 /// away than any clock here runs.
@@ -124,7 +124,7 @@ impl Conn {
             // Whatever the peer says lies unread: the silence is ours.
             state.pulse.hear(now);
         }
-        let opened = shard.at(self.meta.opened);
+        let opened = steps(self.facts.opened());
         let times = state.rules(self).times;
         let mut verdict = state.pulse.judge(&times, opened, now);
         if verdict == Verdict::Ping {
