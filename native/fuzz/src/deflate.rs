@@ -84,9 +84,11 @@ fn inflate(payload: &[u8], agreed: Params, cut: usize) {
     stream.extend_from_slice(&[0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff]);
     let theirs = miniz_oxide::inflate::decompress_to_vec_with_limit(&stream, LIMIT);
     if let (Some((_, ours)), Ok(theirs)) = (whole.first(), theirs) {
-        // It stops at the first last block; a message may go on behind that.
+        // It stops at the first last block; a message may go on behind that. And where the sender keeps its window, a
+        // message that ends within a block shows with the next one only: ours ends there, theirs reads the end as data.
+        let cut = agreed.client_takeover && theirs.starts_with(ours);
         assert!(
-            ours.starts_with(&theirs),
+            cut || ours.starts_with(&theirs),
             "miniz_oxide reads something else"
         );
     }
