@@ -25,7 +25,7 @@ test: ## all tests: Rust, Erlang, and real clients in Python and Node
 	@.ci/setup test
 	@$(MAKE) --no-print-directory test-rust test-erlang test-peers
 
-test-rust: ## the tests of the crates that need no Erlang, and a few seconds of fuzzing
+test-rust: ## the tests of the crates that need no Erlang, and the fuzz targets on their seeds
 	cargo test --locked $(PURE_CRATES)
 	cargo test --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
 
