@@ -10,7 +10,7 @@
 
 -spec main() -> ok.
 main() ->
-    {ok, Server} = sockeye:start_link(#{
+    {ok, Server} = sockeye:start_link(maps:merge(way(os:getenv("SOCKEYE_WAY", "ws")), #{
         port => 0,
         handler => {?MODULE, none},
         format => raw,
@@ -18,12 +18,17 @@ main() ->
         max_message_size => 32 * ?MIB,
         max_fragments => 100000,
         send_queue_size => 64 * ?MIB
-    }),
+    })),
     #{port := Port} = sockeye:info(Server),
     io:format("port ~b~n", [Port]),
     receive
         {'EXIT', Server, Reason} -> exit(Reason)
     end.
+
+-spec way(string()) -> map().
+way("ws") -> #{};
+way("wss") -> #{tls => #{certfile => os:getenv("SOCKEYE_CERT"), keyfile => os:getenv("SOCKEYE_KEY")}};
+way("http2") -> #{http2 => cleartext}.
 
 %% Contexts that the threads share, or windows of each connection's own.
 -spec deflate(string()) -> sockeye:deflate_options().
