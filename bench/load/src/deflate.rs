@@ -8,6 +8,9 @@ use crate::payload::{ID_DIGITS, Payload};
 /// What a sync flush ends with and a message leaves out (RFC 7692, 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
+/// Small enough for what any of the servers asks of its clients.
+const WINDOW_BITS: u8 = 12;
+
 /// The compressed message, and where the ten digits of its id lie in it.
 ///
 /// The text up to the id goes as it is, in a stored block of its own, so that a new id needs no new compression: the
@@ -20,7 +23,7 @@ pub(crate) fn body(payload: &Payload) -> Result<(Vec<u8>, usize)> {
     out.extend((!len).to_le_bytes());
     let id_at = out.len() + payload.id_at;
     out.extend_from_slice(plain);
-    let mut compress = Compress::new(Compression::default(), false);
+    let mut compress = Compress::new_with_window_bits(Compression::default(), false, WINDOW_BITS);
     out.reserve(rest.len() + 1024);
     compress.compress_vec(rest, &mut out, FlushCompress::Sync)?;
     if compress.total_in() != rest.len() as u64 || !out.ends_with(&TAIL) {
