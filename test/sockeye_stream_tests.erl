@@ -111,10 +111,19 @@ a_full_queue_refuses_a_piece_test() ->
         ?assertEqual({1, 0, <<"end">>}, fragment(Socket))
     end).
 
+%% Until it stays full: at first the queue only waits for its thread.
 fill(Conn, N) ->
+    fill(Conn, N, 50).
+
+fill(_Conn, N, 0) ->
+    N;
+fill(Conn, N, Patience) ->
     case piece(Conn, binary, more, <<N:32, 0:80000>>) of
-        ok -> fill(Conn, N + 1);
-        {error, busy} -> N
+        ok ->
+            fill(Conn, N + 1, 50);
+        {error, busy} ->
+            #{} = sockeye:info(Conn),
+            fill(Conn, N, Patience - 1)
     end.
 
 a_handler_may_stream_test() ->
