@@ -1,4 +1,4 @@
-//! JSON text to external term format: a visitor that writes bytes instead of building values.
+//! JSON text to external term format or whatever takes values: a visitor that hands them on.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,9 +6,9 @@ use std::ops::Range;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
-use crate::duplicates::{self, Pair};
 use crate::numbers::{self, Numbers};
-use crate::{Duplicates, Error, ErrorKind, Keys, MAX_DEPTH, MAX_DIGITS, Options, etf};
+use crate::output::{Etf, Output};
+use crate::{Duplicates, Error, ErrorKind, Keys, MAX_DEPTH, MAX_DIGITS, Options};
 
 /// Appends the term that `input` writes to `out`, in external term format with its version byte.
 ///
@@ -44,6 +44,25 @@ pub fn decode_str<K: Keys>(
     duplicates: Duplicates,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
+    let start = out.len();
+    let mut etf = Etf::new(out, duplicates == Duplicates::Resolve);
+    let result = decode_into(text, options, keys, &mut etf);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+/// As [`decode_str`], for any taker of values. What it took before an error is of no use.
+///
+/// # Errors
+/// As [`decode_str`].
+pub fn decode_into<K: Keys, O: Output>(
+    text: &str,
+    options: &Options,
+    keys: &mut K,
+    out: &mut O,
+) -> Result<(), Error> {
     // Every length and count of the output is below the length of the text and fits 32 bits.
     if u32::try_from(text.len()).is_err() {
         return Err(Error {
@@ -51,18 +70,13 @@ pub fn decode_str<K: Keys>(
             offset: 0,
         });
     }
-    let start = out.len();
-    let result = match run(text, &[], options, keys, duplicates, out) {
+    match run(text, &[], options, keys, out) {
         Err(error) if error.kind == ErrorKind::NumberRange => {
-            out.truncate(start);
-            with_stand_ins(text, error, options, keys, duplicates, out)
+            out.restart();
+            with_stand_ins(text, error, options, keys, out)
         }
         result => result,
-    };
-    if result.is_err() {
-        out.truncate(start);
     }
-    result
 }
 
 /// An integer that the parser can not take, and its place among the numbers of the text.
@@ -74,13 +88,12 @@ struct Long<'a> {
 
 /// The parser refuses integers of more than 308 digits: give it a zero in place of each.
 #[cold]
-fn with_stand_ins<K: Keys>(
+fn with_stand_ins<K: Keys, O: Output>(
     text: &str,
     first: Error,
     options: &Options,
     keys: &mut K,
-    duplicates: Duplicates,
-    out: &mut Vec<u8>,
+    out: &mut O,
 ) -> Result<(), Error> {
     const LONG: usize = 300;
     let mut longs = Vec::new();
@@ -117,7 +130,7 @@ fn with_stand_ins<K: Keys>(
         return Err(first);
     }
     short.push_str(text.get(copied..).unwrap_or_default());
-    run(&short, &longs, options, keys, duplicates, out).map_err(|mut error| {
+    run(&short, &longs, options, keys, out).map_err(|mut error| {
         for span in spans {
             if error.offset > span.start {
                 error.offset += span.len() - 1;
@@ -127,22 +140,18 @@ fn with_stand_ins<K: Keys>(
     })
 }
 
-fn run<K: Keys>(
+fn run<K: Keys, O: Output>(
     text: &str,
     longs: &[Long<'_>],
     options: &Options,
     keys: &mut K,
-    duplicates: Duplicates,
-    out: &mut Vec<u8>,
+    out: &mut O,
 ) -> Result<(), Error> {
-    out.push(etf::VERSION);
     let mut writer = Writer {
         out,
         keys,
         null: options.null.name(),
         depth_left: options.max_depth.clamp(1, MAX_DEPTH),
-        resolve: duplicates == Duplicates::Resolve,
-        pairs: Vec::new(),
         visited: 0,
         numbers: Numbers::new(text),
         longs,
@@ -187,14 +196,11 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
     (line_start + error.column().saturating_sub(1)).min(text.len())
 }
 
-struct Writer<'a, K> {
-    out: &'a mut Vec<u8>,
+struct Writer<'a, K, O> {
+    out: &'a mut O,
     keys: &'a mut K,
     null: &'static str,
     depth_left: u16,
-    resolve: bool,
-    /// The pairs of all open maps, innermost last; used only to resolve duplicates.
-    pairs: Vec<Pair>,
     /// Numbers the parser has given so far.
     visited: usize,
     numbers: Numbers<'a>,
@@ -204,7 +210,7 @@ struct Writer<'a, K> {
     failed: Option<ErrorKind>,
 }
 
-impl<K> Writer<'_, K> {
+impl<K, O: Output> Writer<'_, K, O> {
     #[cold]
     fn fail<E: de::Error>(&mut self, kind: ErrorKind) -> E {
         self.failed = Some(kind);
@@ -226,8 +232,8 @@ impl<K> Writer<'_, K> {
             Some((_, digits)) if digits.len() > MAX_DIGITS => {
                 return Err(self.fail(ErrorKind::NumberRange));
             }
-            Some((negative, digits)) => etf::decimal(self.out, negative, digits),
-            None => etf::float(self.out, v),
+            Some((negative, digits)) => self.out.decimal(negative, digits),
+            None => self.out.float(v),
         }
         Ok(())
     }
@@ -238,29 +244,16 @@ impl<K> Writer<'_, K> {
         match self.longs {
             [long, rest @ ..] if long.index == index => {
                 self.longs = rest;
-                etf::decimal(self.out, long.negative, long.digits);
+                self.out.decimal(long.negative, long.digits);
             }
-            _ => etf::unsigned(self.out, 0),
+            _ => self.out.unsigned(0),
         }
     }
 }
 
-impl<K: Keys> Writer<'_, K> {
-    #[inline]
-    fn key(&mut self, key: &str) {
-        // More than 255 bytes may still be 255 characters.
-        let may_be_atom = key.len() <= 255 || key.chars().count() <= 255;
-        if may_be_atom && self.keys.is_atom(key) {
-            etf::atom(self.out, key);
-        } else {
-            etf::binary(self.out, key.as_bytes());
-        }
-    }
-}
+struct Value<'w, 'a, K, O>(&'w mut Writer<'a, K, O>);
 
-struct Value<'w, 'a, K>(&'w mut Writer<'a, K>);
-
-impl<'de, K: Keys> DeserializeSeed<'de> for Value<'_, '_, K> {
+impl<'de, K: Keys, O: Output> DeserializeSeed<'de> for Value<'_, '_, K, O> {
     type Value = ();
 
     #[inline]
@@ -269,7 +262,7 @@ impl<'de, K: Keys> DeserializeSeed<'de> for Value<'_, '_, K> {
     }
 }
 
-impl<'de, K: Keys> Visitor<'de> for Value<'_, '_, K> {
+impl<'de, K: Keys, O: Output> Visitor<'de> for Value<'_, '_, K, O> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -277,12 +270,12 @@ impl<'de, K: Keys> Visitor<'de> for Value<'_, '_, K> {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        etf::atom(self.0.out, self.0.null);
+        self.0.out.null(self.0.null);
         Ok(())
     }
 
     fn visit_bool<E: de::Error>(self, v: bool) -> Result<(), E> {
-        etf::atom(self.0.out, if v { "true" } else { "false" });
+        self.0.out.boolean(v);
         Ok(())
     }
 
@@ -293,7 +286,7 @@ impl<'de, K: Keys> Visitor<'de> for Value<'_, '_, K> {
         if v == 0 && !self.0.longs.is_empty() {
             self.0.stand_in(index);
         } else {
-            etf::unsigned(self.0.out, v);
+            self.0.out.unsigned(v);
         }
         Ok(())
     }
@@ -302,7 +295,7 @@ impl<'de, K: Keys> Visitor<'de> for Value<'_, '_, K> {
     fn visit_i64<E: de::Error>(self, v: i64) -> Result<(), E> {
         self.0.visited += 1;
         // The parser gives only negative ones here.
-        etf::negative(self.0.out, v);
+        self.0.out.negative(v);
         Ok(())
     }
 
@@ -314,25 +307,25 @@ impl<'de, K: Keys> Visitor<'de> for Value<'_, '_, K> {
         if may_be_integer {
             return self.0.suspect(v, index);
         }
-        etf::float(self.0.out, v);
+        self.0.out.float(v);
         Ok(())
     }
 
     #[inline]
     fn visit_str<E: de::Error>(self, v: &str) -> Result<(), E> {
-        etf::binary(self.0.out, v.as_bytes());
+        self.0.out.string(v);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let Self(w) = self;
         w.enter()?;
-        let header = etf::open_list(w.out);
+        let mark = w.out.open_list();
         let mut n = 0;
         while seq.next_element_seed(Value(w))?.is_some() {
             n += 1;
         }
-        etf::close_list(w.out, header, n);
+        w.out.close_list(mark, n);
         w.depth_left += 1;
         Ok(())
     }
@@ -340,35 +333,21 @@ impl<'de, K: Keys> Visitor<'de> for Value<'_, '_, K> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self(w) = self;
         w.enter()?;
-        let header = etf::open_map(w.out);
-        let first_pair = w.pairs.len();
+        let mark = w.out.open_map();
         let mut n = 0;
-        loop {
-            let start = w.out.len();
-            if map.next_key_seed(Key(w))?.is_none() {
-                break;
-            }
-            if w.resolve {
-                let key_end = w.out.len();
-                w.pairs.push(Pair { start, key_end });
-            }
+        while map.next_key_seed(Key(w))?.is_some() {
             map.next_value_seed(Value(w))?;
             n += 1;
         }
-        if w.resolve {
-            let pairs = w.pairs.get(first_pair..).unwrap_or_default();
-            n = duplicates::keep_last(w.out, pairs) as u32;
-            w.pairs.truncate(first_pair);
-        }
-        etf::close_map(w.out, header, n);
+        w.out.close_map(mark, n);
         w.depth_left += 1;
         Ok(())
     }
 }
 
-struct Key<'w, 'a, K>(&'w mut Writer<'a, K>);
+struct Key<'w, 'a, K, O>(&'w mut Writer<'a, K, O>);
 
-impl<'de, K: Keys> DeserializeSeed<'de> for Key<'_, '_, K> {
+impl<'de, K: Keys, O: Output> DeserializeSeed<'de> for Key<'_, '_, K, O> {
     type Value = ();
 
     #[inline]
@@ -377,7 +356,7 @@ impl<'de, K: Keys> DeserializeSeed<'de> for Key<'_, '_, K> {
     }
 }
 
-impl<'de, K: Keys> Visitor<'de> for Key<'_, '_, K> {
+impl<'de, K: Keys, O: Output> Visitor<'de> for Key<'_, '_, K, O> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -386,7 +365,8 @@ impl<'de, K: Keys> Visitor<'de> for Key<'_, '_, K> {
 
     #[inline]
     fn visit_str<E: de::Error>(self, v: &str) -> Result<(), E> {
-        self.0.key(v);
+        let Self(w) = self;
+        w.out.key(v, w.keys);
         Ok(())
     }
 }

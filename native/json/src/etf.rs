@@ -100,6 +100,13 @@ pub(crate) fn float(out: &mut Vec<u8>, v: f64) {
     out.extend_from_slice(&[FLOAT, a, b, c, d, e, f, g, h]);
 }
 
+/// Appends an integer given by its decimal digits (no sign, no leading zeros), in external term
+/// format with its version byte.
+pub fn decimal_etf(out: &mut Vec<u8>, negative: bool, digits: &[u8]) {
+    out.push(VERSION);
+    decimal(out, negative, digits);
+}
+
 /// An integer from its decimal digits (checked to be digits, no leading zeros).
 pub(crate) fn decimal(out: &mut Vec<u8>, negative: bool, digits: &[u8]) {
     big(out, negative, &bigint::from_decimal(digits));

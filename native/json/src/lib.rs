@@ -19,10 +19,13 @@ mod duplicates;
 mod error;
 mod etf;
 mod numbers;
+mod output;
 pub mod text;
 
-pub use decode::{decode, decode_str};
+pub use decode::{decode, decode_into, decode_str};
 pub use error::{Error, ErrorKind};
+pub use etf::decimal_etf;
+pub use output::{Output, is_atom};
 
 /// The deepest nesting that [`Options::max_depth`] can allow.
 ///

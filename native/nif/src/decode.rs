@@ -1,4 +1,4 @@
-//! JSON text to a term: external term format first, then one call into the VM.
+//! JSON text to a term.
 
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
@@ -7,7 +7,10 @@ use rustler::sys::{
     ERL_NIF_BIN2TERM_SAFE, ErlNifCharEncoding, ErlNifEnv, ErlNifTerm, enif_binary_to_term,
     enif_make_existing_atom_len,
 };
-use sockeye_json::{BinaryKeys, Duplicates, Error, ErrorKind, Keys, Null, Options};
+use sockeye_json::{BinaryKeys, Error, ErrorKind, Keys, Null, Options};
+
+use crate::terms::Builder;
+use crate::values::{self, Values};
 
 /// A scratch buffer that grew beyond this is given back.
 const SCRATCH_KEPT: usize = 1 << 20;
@@ -91,21 +94,16 @@ fn decode_with<K: Keys>(
         null: options.null,
         max_depth: options.max_depth,
     };
-    for duplicates in [Duplicates::Assume, Duplicates::Resolve] {
-        scratch.clear();
-        sockeye_json::decode_str(input, &options, keys, duplicates, scratch)?;
-        if let Some(term) = binary_to_term(env, scratch, 0) {
-            return Ok(Some(term));
-        }
-        // The one thing the VM refuses is a key that comes twice.
-        if input.len() > twice {
-            break;
-        }
-    }
-    Ok(None)
+    values::with_space(|space| {
+        let b = Builder { env };
+        let may_repeat = input.len() <= twice;
+        let mut values = Values::new(b, options.null, space, scratch, may_repeat);
+        sockeye_json::decode_into(input, &options, keys, &mut values)?;
+        Ok(values.finish().filter(|_| !values.repeated))
+    })
 }
 
-fn binary_to_term(env: *mut ErlNifEnv, etf: &[u8], options: u32) -> Option<ErlNifTerm> {
+pub(crate) fn binary_to_term(env: *mut ErlNifEnv, etf: &[u8], options: u32) -> Option<ErlNifTerm> {
     let mut term = MaybeUninit::uninit();
     // SAFETY: `env` is valid for this call, `etf` is read only, and `term` is written when the
     // result is not 0.
@@ -117,33 +115,37 @@ fn binary_to_term(env: *mut ErlNifEnv, etf: &[u8], options: u32) -> Option<ErlNi
 
 /// Whether the VM has an atom of this name (at most 255 characters).
 fn atom_exists(env: *mut ErlNifEnv, name: &str) -> bool {
+    atom(env, name).is_some()
+}
+
+/// The atom of this name (at most 255 characters), if the VM has it.
+pub(crate) fn atom(env: *mut ErlNifEnv, name: &str) -> Option<ErlNifTerm> {
     if !name.is_ascii() {
-        return atom_exists_utf8(env, name);
+        return utf8_atom(env, name);
     }
     let mut atom = MaybeUninit::uninit();
     // SAFETY: `env` is valid for this call and the name is read up to its length only. ASCII is
     // the same in Latin-1, the encoding that every NIF version has.
     unsafe {
-        enif_make_existing_atom_len(
+        let found = enif_make_existing_atom_len(
             env,
             name.as_ptr().cast(),
             name.len(),
             atom.as_mut_ptr(),
             ErlNifCharEncoding::ERL_NIF_LATIN1,
-        ) != 0
+        );
+        (found != 0).then(|| atom.assume_init())
     }
 }
 
 /// Before OTP 26 a NIF could name only Latin-1 atoms, so ask for a term that must not make any.
-fn atom_exists_utf8(env: *mut ErlNifEnv, name: &str) -> bool {
+fn utf8_atom(env: *mut ErlNifEnv, name: &str) -> Option<ErlNifTerm> {
     const VERSION: u8 = 131;
     const ATOM_UTF8_EXT: u8 = 118;
-    let Ok(len) = u16::try_from(name.len()) else {
-        return false;
-    };
+    let len = u16::try_from(name.len()).ok()?;
     let [hi, lo] = len.to_be_bytes();
     let mut etf = Vec::with_capacity(4 + name.len());
     etf.extend_from_slice(&[VERSION, ATOM_UTF8_EXT, hi, lo]);
     etf.extend_from_slice(name.as_bytes());
-    binary_to_term(env, &etf, ERL_NIF_BIN2TERM_SAFE).is_some()
+    binary_to_term(env, &etf, ERL_NIF_BIN2TERM_SAFE)
 }

@@ -32,6 +32,7 @@ mod running;
 mod squeeze;
 mod terms;
 mod tls;
+mod values;
 mod watch;
 
 use rustler::{Env, Term};
