@@ -40,7 +40,17 @@
 -export([send/3]).
 -export([send_message/2]).
 -export([broadcast/2]).
+-export([broadcast/3]).
 -export([broadcast_from/2]).
+-export([broadcast_from/3]).
+-export([subscribe/2]).
+-export([unsubscribe/2]).
+-export([publish/3]).
+-export([publish/4]).
+-export([publish_from/3]).
+-export([publish_from/4]).
+-export([subscribers/2]).
+-export([topics/1]).
 -export([close/1]).
 -export([close/3]).
 -export([setopts/2]).
@@ -51,7 +61,6 @@
 -export([reload_tls/1]).
 
 %% For our own modules.
--export([send_all/3]).
 -export([ensure_started/0]).
 
 -export_type([conn/0]).
@@ -65,6 +74,11 @@
 -export_type([close_code/0]).
 -export_type([drain_options/0]).
 -export_type([send_error/0]).
+-export_type([topic/0]).
+-export_type([publish_options/0]).
+-export_type([outcome/0]).
+-export_type([subscribe_error/0]).
+-export_type([publish_error/0]).
 -export_type([send_options/0]).
 -export_type([deflate_options/0]).
 -export_type([start_error/0]).
@@ -205,6 +219,8 @@
           health => binary() | string(),
           metrics => binary() | string(),
           max_body_size => pos_integer(),
+          max_subscriptions => 1..65536,
+          slow_subscriber => drop | close,
           max_header_size => 256..1048576,
           max_headers => 8..1024,
           deflate => boolean() | deflate_options(),
@@ -277,6 +293,10 @@
 %% <li>`metrics': a path with the counters of the server as Prometheus reads them.</li>
 %% <li>`max_body_size': bytes of the body of a request to a function, default 1 MiB; more
 %%     gets 413.</li>
+%% <li>`max_subscriptions': topics of each connection, default 1024.</li>
+%% <li>`slow_subscriber': what becomes of a client whose queue is full when something is published
+%%     or broadcast: `drop' (default) leaves out this frame and counts it, `close' closes
+%%     with 1008.</li>
 %% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
 %% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
 %% <li>`http2': HTTP/2, with WebSockets as streams (RFC 8441). `tls' (default) offers it where
@@ -300,6 +320,21 @@
 %% <li>`deflate': compression (permessage-deflate, RFC 7692) for clients that offer it, default
 %%     `false'; `true' or a map, see {@link deflate_options()}.</li>
 %% </ul>
+
+-type topic() :: binary().
+%% The name of a topic, 1..255 bytes. A subscription to a name that ends with `*' is one to every
+%% topic that begins with the rest: `<<"room/*">>' to `<<"room/7">>' and `<<"room/7/news">>'.
+
+-type publish_options() :: #{wait => boolean(), compress => boolean()}.
+%% `wait': returns when the frame is with the connections, and how many have it, default `false'.
+%% `compress': `false' sends it uncompressed to all, default `true'.
+
+-type outcome() :: #{sent := non_neg_integer(), dropped := non_neg_integer()}.
+%% Connections in whose queues a frame is, and those that missed it since their queue was full.
+
+-type subscribe_error() :: closed | busy | too_many_subscriptions.
+
+-type publish_error() :: not_found | timeout | send_error().
 
 -type identity() :: #{certfile => file:name_all(), cert => binary(),
                       keyfile => file:name_all(), key => binary()}.
@@ -534,7 +569,17 @@ drain_parsed(Server, Options) ->
 %% {error,{not_json,<0.84.0>}}
 %% '''
 %% Errors: see {@link send_error()}.
--spec send(conn(), frame() | [frame()]) -> ok | {error, send_error()}.
+%%
+%% With a list of connections one frame goes to each of them, encoded once. The connections that
+%% did not get it are in the error; an error that is no list means that nobody got it.
+%% ```
+%% 4> sockeye:send([A, B, C], #{n => 1}).
+%% {error,[{{sockeye_conn,4398046511105},closed}]}
+%% '''
+-spec send(conn(), frame() | [frame()]) -> ok | {error, send_error()};
+          ([conn()], frame()) -> ok | {error, send_error() | [{conn(), closed | busy}]}.
+send(Conns, Frame) when is_list(Conns) ->
+    sockeye_fanout:list(Conns, Frame);
 send(Conn, Frames) ->
     case sockeye_nif:send(Conn, Frames) of
         dirty -> sockeye_nif:send_dirty(Conn, Frames);
@@ -560,33 +605,110 @@ send(Conn, Frames, Options) ->
 %% 1> sockeye:send_message(19765, #{type => <<"notification">>, message => <<"Hello!">>}).
 %% ok
 %% '''
--spec send_message(server(), frame()) -> ok | {error, not_found | send_error()}.
+-spec send_message(server(), frame()) -> ok | {error, publish_error()}.
 send_message(Server, Frame) ->
-    case sockeye_engine:find(Server) of
-        {ok, {_, ServerId, _}} -> send_all(ServerId, Frame, none);
-        error -> {error, not_found}
-    end.
+    broadcast(Server, Frame, #{}).
 
 %% @equiv send_message(Server, Frame)
--spec broadcast(server(), frame()) -> ok | {error, not_found | send_error()}.
+-spec broadcast(server(), frame()) -> ok | {error, publish_error()}.
 broadcast(Server, Frame) ->
     send_message(Server, Frame).
 
-%% @doc Sends a frame to every client of the server that `Conn' belongs to, but not to `Conn'.
--spec broadcast_from(conn(), frame()) -> ok | {error, send_error()}.
-broadcast_from(Conn, Frame) ->
-    case sockeye_nif:conn_server(Conn) of
-        {ok, ServerId} -> send_all(ServerId, Frame, Conn);
-        {error, closed} -> {error, closed}
-    end.
+%% @doc The same, with {@link publish_options()}.
+-spec broadcast(server(), frame(), publish_options()) ->
+          ok | {ok, outcome()} | {error, publish_error()}.
+broadcast(Server, Frame, Options) ->
+    sockeye_fanout:of_server(
+      Server, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, none, Options) end).
 
-%% @private
--spec send_all(sockeye_nif:server_id(), frame(), conn() | none) -> ok | {error, send_error()}.
-send_all(ServerId, Frame, Except) ->
-    case sockeye_nif:send_all(ServerId, Frame, Except) of
-        dirty -> sockeye_nif:send_all_dirty(ServerId, Frame, Except);
-        Result -> Result
-    end.
+%% @doc Sends a frame to every client of the server that `Conn' belongs to, but not to `Conn'.
+-spec broadcast_from(conn(), frame()) -> ok | {error, publish_error()}.
+broadcast_from(Conn, Frame) ->
+    broadcast_from(Conn, Frame, #{}).
+
+%% @doc The same, with {@link publish_options()}.
+-spec broadcast_from(conn(), frame(), publish_options()) ->
+          ok | {ok, outcome()} | {error, publish_error()}.
+broadcast_from(Conn, Frame, Options) ->
+    sockeye_fanout:of_conn(
+      Conn, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, Conn, Options) end).
+
+%% @doc Has a connection of a server get what is published under a topic, see {@link topic()}.
+%%
+%% It gets what the caller publishes after this call; a second subscription to the same
+%% topic changes nothing. Subscriptions end with the connection. For a connection
+%% of a client it is `badarg'.
+%% ```
+%% 1> sockeye:subscribe(Conn, <<"room/7">>).
+%% ok
+%% 2> sockeye:publish(Server, <<"room/7">>, #{said => <<"Hello!">>}).
+%% ok
+%% '''
+%% Errors: `closed'; `too_many_subscriptions' beyond the server's `max_subscriptions'; `busy'
+%% when the engine takes no more orders for the moment.
+-spec subscribe(conn(), topic()) -> ok | {error, subscribe_error()}.
+subscribe(Conn, Topic) ->
+    sockeye_fanout:subscribe(Conn, Topic).
+
+%% @doc Ends a subscription; `ok' also if there was none.
+-spec unsubscribe(conn(), topic()) -> ok | {error, closed | busy}.
+unsubscribe(Conn, Topic) ->
+    sockeye_fanout:unsubscribe(Conn, Topic).
+
+%% @equiv publish(Server, Topic, Frame, #{})
+-spec publish(server(), topic(), frame()) -> ok | {error, publish_error()}.
+publish(Server, Topic, Frame) ->
+    publish(Server, Topic, Frame, #{}).
+
+%% @doc Sends a frame to every connection of the server that subscribes to a topic.
+%%
+%% It is encoded once, and compressed once for all that may share it. The call never
+%% blocks: it hands the frame over to the engine, and `ok' means that it is on its
+%% way. Each subscriber gets the frames of one process in the order in which that
+%% process published, sent and broadcast them. One that matches the topic in
+%% several ways gets it once. A subscriber whose queue is full misses it, which
+%% {@link info/1} counts as `dropped', or is closed with 1008: see `slow_subscriber'.
+%% ```
+%% 1> sockeye:publish(Server, <<"room/7">>, #{said => <<"Hello!">>}, #{wait => true}).
+%% {ok,#{dropped => 0,sent => 12}}
+%% '''
+%% The topic must not end with `*'. Errors: `busy' when too much of that kind waits in the engine,
+%% then nobody got it; `timeout', with `wait', when it has no answer within 5 seconds; and those
+%% of {@link send_error()}.
+-spec publish(server(), topic(), frame(), publish_options()) ->
+          ok | {ok, outcome()} | {error, publish_error()}.
+publish(Server, Topic, Frame, Options) ->
+    sockeye_fanout:of_server(
+      Server, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, none, Options) end).
+
+%% @equiv publish_from(Conn, Topic, Frame, #{})
+-spec publish_from(conn(), topic(), frame()) -> ok | {error, publish_error()}.
+publish_from(Conn, Topic, Frame) ->
+    publish_from(Conn, Topic, Frame, #{}).
+
+%% @doc The same on the server of `Conn', which does not get it itself.
+-spec publish_from(conn(), topic(), frame(), publish_options()) ->
+          ok | {ok, outcome()} | {error, publish_error()}.
+publish_from(Conn, Topic, Frame, Options) ->
+    sockeye_fanout:of_conn(
+      Conn, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, Conn, Options) end).
+
+%% @doc The connections of this node that would get what is published under a topic, in no order.
+-spec subscribers(server(), topic()) -> [conn()] | {error, not_found | timeout}.
+subscribers(Server, Topic) when is_binary(Topic) ->
+    sockeye_fanout:of_server(
+      Server, fun(ServerId) -> sockeye_fanout:connections(ServerId, Topic) end);
+subscribers(_Server, _Topic) ->
+    error(badarg).
+
+%% @doc The topics that connections of this node subscribe to, with how many do.
+%% ```
+%% 1> sockeye:topics(Server).
+%% #{<<"room/*">> => 1,<<"room/7">> => 12}
+%% '''
+-spec topics(server()) -> #{topic() => pos_integer()} | {error, not_found}.
+topics(Server) ->
+    sockeye_fanout:of_server(Server, fun sockeye_fanout:topics/1).
 
 %% @equiv close(Conn, 1000, <<>>)
 -spec close(conn()) -> ok | {error, closed}.
@@ -715,30 +837,8 @@ conn_info(Conn) ->
 %% @doc The connections of a server that are open now, in no order.
 -spec connections(server()) -> [conn()] | {error, not_found | timeout}.
 connections(Server) ->
-    case sockeye_engine:find(Server) of
-        {ok, {_, ServerId, _}} ->
-            Ref = monitor(process, sockeye_engine),
-            Result = try sockeye_nif:connections(ServerId, Ref) of
-                         Parts -> collect(Parts, Ref, [])
-                     catch
-                         error:badarg -> {error, not_found}
-                     end,
-            _ = demonitor(Ref, [flush]),
-            Result;
-        error ->
-            {error, not_found}
-    end.
-
--spec collect(non_neg_integer(), reference(), [conn()]) -> [conn()] | {error, not_found | timeout}.
-collect(0, _Ref, Conns) ->
-    Conns;
-collect(Parts, Ref, Conns) ->
-    receive
-        {Ref, Some} -> collect(Parts - 1, Ref, Some ++ Conns);
-        {'DOWN', Ref, process, _, _} -> {error, not_found}
-    after ?INFO_TIMEOUT_MS ->
-            {error, timeout}
-    end.
+    sockeye_fanout:of_server(
+      Server, fun(ServerId) -> sockeye_fanout:connections(ServerId, all) end).
 
 %% The engine takes no more orders for the moment, which never lasts.
 -spec retry(fun(() -> Result | retry)) -> Result.

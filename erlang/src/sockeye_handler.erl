@@ -95,10 +95,15 @@
                     sockeye:send_options()}
                  | {broadcast, sockeye:frame()}
                  | {broadcast_from, sockeye:frame()}
+                 | {subscribe | unsubscribe, sockeye:topic()}
+                 | {subscribe | unsubscribe, sockeye:conn(), sockeye:topic()}
+                 | {publish, sockeye:topic(), sockeye:frame()}
+                 | {publish_from, sockeye:topic(), sockeye:frame()}
                  | {active, sockeye:active()}
                  | {close, sockeye:close_code(), binary()}
                  | {close, sockeye:conn(), sockeye:close_code(), binary()}.
-%% `reply', `broadcast_from' (every client but this one), `active' and
+%% `reply', `broadcast_from' and `publish_from' (every client but this one), `subscribe' and
+%% `unsubscribe' without a connection, `active' and
 %% `close' with a code and a reason speak of the connection at hand. In
 %% `handle_info/2' there is none, unless each connection has its own process.
 

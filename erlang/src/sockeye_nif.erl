@@ -30,13 +30,25 @@
 -export([commands_dirty/1]).
 -export([send/2]).
 -export([send_dirty/2]).
--export([send_all/3]).
--export([send_all_dirty/3]).
+-export([publish/5]).
+-export([publish_dirty/5]).
+-export([encode_frame/2]).
+-export([encode_frame_dirty/2]).
+-export([publish_encoded/5]).
+-export([publish_encoded_dirty/5]).
+-export([send_list/2]).
+-export([send_list_dirty/2]).
+-export([subscribe/2]).
+-export([unsubscribe/2]).
+-export([watch_topics/2]).
+-export([topic_count/2]).
+-export([topics_of/1]).
+-export([watch_conn/2]).
 -export([setopts/2]).
 -export([controlling_process/2]).
 -export([conn_server/1]).
 -export([conn_info/2]).
--export([connections/2]).
+-export([connections/3]).
 -export([json_decode/2]).
 -export([json_decode_dirty/2]).
 -export([json_encode/2]).
@@ -58,6 +70,7 @@
 
 -export_type([inbox/0]).
 -export_type([server_id/0]).
+-export_type([encoded/0]).
 -export_type([batch/0]).
 -export_type([conn_error/0]).
 
@@ -68,6 +81,8 @@
 -define(REASON, {?MODULE, load_error}).
 
 -type inbox() :: reference().
+%% The bytes of a frame, and whether it must not be compressed.
+-type encoded() :: {binary(), boolean()}.
 -type server_id() :: non_neg_integer().
 -type batch() :: [sockeye:conn() | sockeye:event()].
 -type conn_error() :: {sockeye:conn(), sockeye:send_error()}.
@@ -244,14 +259,76 @@ send(_Conn, _Frames) ->
 send_dirty(_Conn, _Frames) ->
     erlang:nif_error(not_loaded()).
 
--spec send_all(server_id(), sockeye:frame(), sockeye:conn() | none) ->
-          ok | {error, sockeye:send_error()} | dirty.
-send_all(_ServerId, _Frame, _Except) ->
+%% With a reference, `ok' promises the message `{Ref, sockeye:outcome()}'.
+-spec publish(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
+              reference() | none) ->
+          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty.
+publish(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
 
--spec send_all_dirty(server_id(), sockeye:frame(), sockeye:conn() | none) ->
-          ok | {error, sockeye:send_error()}.
-send_all_dirty(_ServerId, _Frame, _Except) ->
+-spec publish_dirty(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
+              reference() | none) ->
+          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}.
+publish_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
+    erlang:nif_error(not_loaded()).
+
+-spec encode_frame(server_id(), sockeye:frame()) ->
+          {ok, encoded()} | {error, sockeye:send_error()} | dirty.
+encode_frame(_ServerId, _Frame) ->
+    erlang:nif_error(not_loaded()).
+
+-spec encode_frame_dirty(server_id(), sockeye:frame()) ->
+          {ok, encoded()} | {error, sockeye:send_error()}.
+encode_frame_dirty(_ServerId, _Frame) ->
+    erlang:nif_error(not_loaded()).
+
+-spec publish_encoded(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
+              reference() | none) ->
+          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty.
+publish_encoded(_ServerId, _To, _Frame, _Except, _Ref) ->
+    erlang:nif_error(not_loaded()).
+
+-spec publish_encoded_dirty(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
+              reference() | none) ->
+          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}.
+publish_encoded_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
+    erlang:nif_error(not_loaded()).
+
+-spec send_list([sockeye:conn()], sockeye:frame()) ->
+          ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()} | dirty.
+send_list(_Conns, _Frame) ->
+    erlang:nif_error(not_loaded()).
+
+-spec send_list_dirty([sockeye:conn()], sockeye:frame()) ->
+          ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}.
+send_list_dirty(_Conns, _Frame) ->
+    erlang:nif_error(not_loaded()).
+
+-spec subscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
+subscribe(_Conn, _Topic) ->
+    erlang:nif_error(not_loaded()).
+
+-spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed | busy}.
+unsubscribe(_Conn, _Topic) ->
+    erlang:nif_error(not_loaded()).
+
+%% The process gets `{sockeye_topic, ServerId, Topic}' when a topic may have got its first
+%% subscription or lost its last: {@link topic_count/2} tells.
+-spec watch_topics(server_id(), pid()) -> ok.
+watch_topics(_ServerId, _Pid) ->
+    erlang:nif_error(not_loaded()).
+
+-spec topic_count(server_id(), sockeye:topic()) -> non_neg_integer().
+topic_count(_ServerId, _Topic) ->
+    erlang:nif_error(not_loaded()).
+
+-spec topics_of(server_id()) -> #{sockeye:topic() => pos_integer()}.
+topics_of(_ServerId) ->
+    erlang:nif_error(not_loaded()).
+
+%% The process gets `{sockeye_down, Conn}' when the connection has ended.
+-spec watch_conn(sockeye:conn(), pid()) -> ok | {error, closed}.
+watch_conn(_Conn, _Pid) ->
     erlang:nif_error(not_loaded()).
 
 -spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> ok | {error, closed} | retry.
@@ -272,8 +349,8 @@ conn_info(_Conn, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 %% The answer comes as that number of messages `{Ref, [Conn]}'.
--spec connections(server_id(), reference()) -> non_neg_integer().
-connections(_ServerId, _Ref) ->
+-spec connections(server_id(), all | sockeye:topic(), reference()) -> non_neg_integer().
+connections(_ServerId, _Of, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 -spec json_decode(iodata(), sockeye_json:decode_options()) ->

@@ -57,6 +57,8 @@ defaults() ->
       max_header_size => 16384,
       max_headers => 100,
       max_body_size => ?MIB,
+      max_subscriptions => 1024,
+      slow_subscriber => drop,
       deflate => false,
       proxy_protocol => false,
       trusted_proxies => [],
@@ -164,6 +166,8 @@ check(http, V) -> sockeye_routes:parse(V);
 check(health, V) -> sockeye_routes:path(V);
 check(metrics, V) -> sockeye_routes:path(V);
 check(max_body_size, V) -> positive(V);
+check(max_subscriptions, V) -> is_integer(V) andalso V >= 1 andalso V =< 65536 orelse "1..65536";
+check(slow_subscriber, V) -> lists:member(V, [drop, close]) orelse "drop or close";
 check(origins, V) -> sockeye_rules:origins(V);
 check(paths, V) -> sockeye_rules:paths(V);
 check(max_header_size, V) -> is_integer(V) andalso V >= 256 andalso V =< ?MIB

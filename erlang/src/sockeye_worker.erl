@@ -322,6 +322,25 @@ commands([{broadcast_from, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none
     flush(Acc, false, S),
     broadcast(Frame, Conn, S),
     commands(Rest, Conn, [], Old, S);
+commands([{publish, Topic, Frame} | Rest], Conn, Acc, Old, S) ->
+    flush(Acc, false, S),
+    publish(Topic, Frame, none, S),
+    commands(Rest, Conn, [], Old, S);
+commands([{publish_from, Topic, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
+    flush(Acc, false, S),
+    publish(Topic, Frame, Conn, S),
+    commands(Rest, Conn, [], Old, S);
+commands([{Change, Topic} | Rest], Conn, Acc, Old, S)
+  when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
+    commands([{Change, Conn, Topic} | Rest], Conn, Acc, Old, S);
+commands([{subscribe, To, Topic} | Rest], Conn, Acc, Old, S) ->
+    flush(Acc, false, S),
+    subscribed(sockeye_fanout:subscribe(To, Topic), To, S),
+    commands(Rest, Conn, [], Old, S);
+commands([{unsubscribe, To, Topic} | Rest], Conn, Acc, Old, S) ->
+    flush(Acc, false, S),
+    subscribed(sockeye_fanout:unsubscribe(To, Topic), To, S),
+    commands(Rest, Conn, [], Old, S);
 commands([{active, _} = Active | Rest], Conn, Acc, Old, S) when Conn =/= none ->
     commands(Rest, Conn, [Active, Conn | Acc], Old, S);
 commands([{close, _, _} = Close | Rest], Conn, Acc, Old, S) when Conn =/= none ->
@@ -373,13 +392,22 @@ submitted({dirty, Rest, Errors}, _Dirty, S) ->
     submit(Rest, true, S).
 
 -spec broadcast(sockeye:frame(), sockeye:conn() | none, #s{}) -> ok.
-broadcast(Frame, Except, #s{server_id = ServerId, server = Server} = S) ->
-    case sockeye:send_all(ServerId, Frame, Except) of
-        ok -> ok;
-        %% The server is about to stop, and its clients to leave.
-        {error, closed} -> ok;
-        {error, Reason} -> failed([{Server, Reason}], S)
-    end.
+broadcast(Frame, Except, #s{server_id = ServerId} = S) ->
+    spread(sockeye_fanout:broadcast(ServerId, Frame, Except, #{}), S).
+
+-spec publish(sockeye:topic(), sockeye:frame(), sockeye:conn() | none, #s{}) -> ok.
+publish(Topic, Frame, Except, #s{server_id = ServerId} = S) ->
+    spread(sockeye_fanout:publish(ServerId, Topic, Frame, Except, #{}), S).
+
+-spec spread(ok | {ok, sockeye:outcome()} | {error, sockeye:publish_error()}, #s{}) -> ok.
+%% The server is about to stop, and its clients to leave.
+spread({error, closed}, _S) -> ok;
+spread({error, Reason}, #s{server = Server} = S) -> failed([{Server, Reason}], S);
+spread(_, _S) -> ok.
+
+-spec subscribed(ok | {error, sockeye:subscribe_error()}, sockeye:conn(), #s{}) -> ok.
+subscribed(ok, _Conn, _S) -> ok;
+subscribed({error, Reason}, Conn, S) -> failed([{Conn, Reason}], S).
 
 %% The errors of one batch come before the next batch is taken, so there are
 %% never more of them in the mailbox than commands in a batch.

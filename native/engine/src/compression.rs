@@ -4,7 +4,6 @@
 //! once for all receivers of a broadcast. One that keeps its window is compressed for by its shard, in the order of its
 //! messages.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,11 +11,7 @@ use sockeye_protocol::Role;
 use sockeye_protocol::deflate::{Codecs, Params, Tuning};
 use sockeye_protocol::frame;
 
-use crate::conn::Conn;
-use crate::id::ConnId;
-use crate::outbox::Part;
 use crate::server::{Server, bump};
-use crate::shard::Shard;
 
 /// How messages to one connection may be compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +126,18 @@ impl Broadcast {
         self.plain.len() - frame::head_len(self.plain.len(), false).min(self.plain.len())
     }
 
-    /// What this connection gets.
-    fn form(&self, compression: Compression) -> &Arc<Vec<u8>> {
+    /// Whether connections that keep a window may compress it.
+    pub(crate) fn compresses(&self) -> bool {
+        self.compress
+    }
+
+    /// Bytes that one of its forms is smaller by.
+    pub(crate) fn saved_by(&self, form: &[u8]) -> usize {
+        self.plain.len().saturating_sub(form.len())
+    }
+
+    /// What a connection gets.
+    pub(crate) fn form(&self, compression: Compression) -> &Arc<Vec<u8>> {
         match (compression, &self.compressed) {
             // What fits into a window is good for it, whichever window it was compressed with.
             (Compression::Shared(window), Some(compressed))
@@ -155,40 +160,6 @@ impl Server {
     /// Counts bytes that compression has saved.
     pub fn saved(&self, bytes: usize) {
         bump(&self.counters.saved, bytes as u64);
-    }
-}
-
-impl Shard {
-    /// Gives a frame to every connection of the server but one.
-    pub(crate) fn fan_out(
-        self: &Rc<Self>,
-        server: &Server,
-        broadcast: &Broadcast,
-        except: Option<ConnId>,
-    ) {
-        let (mut sent, mut dropped, mut saved) = (0, 0, 0);
-        let copy = |conn: &Rc<Conn>| {
-            if Some(conn.id) == except {
-                return;
-            }
-            let frame = broadcast.form(conn.compression);
-            match self.handle.slots.reserve_earlier(conn.id, frame.len()) {
-                Ok(()) => {
-                    let part = Part::new(frame.clone(), 0, frame.len() as u32);
-                    conn.send(self, part, broadcast.compress);
-                    sent += 1;
-                    saved += broadcast.plain.len() - frame.len();
-                }
-                Err(crate::SendError::Busy) => dropped += 1,
-                Err(crate::SendError::Closed) => {}
-            }
-        };
-        self.with_members(server, |members| members.iter().for_each(copy));
-        bump(&server.counters.frames_out, sent);
-        bump(&server.counters.dropped, dropped);
-        if saved > 0 {
-            server.saved(saved);
-        }
     }
 }
 

@@ -130,6 +130,11 @@ pub struct ServerConfig {
     pub routes: Routes,
     /// Bytes of the body of a request that the virtual machine is asked about; 413 beyond.
     pub max_body_size: usize,
+    /// Topics that a connection may subscribe to.
+    pub max_subscriptions: usize,
+    /// Whether a connection whose queue is full closes with 1008 when it misses a frame for
+    /// many; else that is counted only.
+    pub close_slow: bool,
     /// Whether the virtual machine is asked before a connection is let in.
     pub asks: bool,
     /// Time for the answer.
@@ -176,6 +181,8 @@ impl ServerConfig {
             paths: Paths::default(),
             routes: Routes::default(),
             max_body_size: 1 << 20,
+            max_subscriptions: 1024,
+            close_slow: false,
             asks: false,
             accept_timeout: Duration::from_secs(5),
             dial: None,

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::bind;
-use crate::compression::{Broadcast, Compression, Home};
+use crate::compression::{Compression, Home};
 use crate::config::{EngineConfig, ServerConfig};
 use crate::front::visitor::Peer;
 use crate::handle::{Handle, Parts};
@@ -20,6 +20,7 @@ use crate::op::{ConnectionsReply, Control, Frames, Op, Part, SendError, StatsRep
 use crate::server::{MAX_SERVER, Server};
 use crate::shard;
 use crate::streams::{Step, StreamError, Undo};
+use crate::topics::Audience;
 use sockeye_protocol::Kind;
 
 /// How long [`Engine::stop`] waits for clients to answer close frames.
@@ -398,40 +399,6 @@ impl Engine {
         }
     }
 
-    /// Sends one frame to every connection of a server but one. A connection whose queue is
-    /// full does not get it, which is counted. Refused if a shard has too many such frames
-    /// waiting: then nobody gets it, unless the shard's queue has filled in this very moment.
-    pub fn fan_out(
-        &self,
-        server: &Arc<Server>,
-        frame: &Broadcast,
-        except: Option<ConnId>,
-    ) -> Result<(), SendError> {
-        if frame.is_too_long() {
-            return Err(SendError::Busy);
-        }
-        if server.is_stopping() {
-            return Err(SendError::Closed);
-        }
-        // All or none: a caller who hears `busy` may send it again.
-        for (index, shard) in self.shards.iter().enumerate() {
-            if !shard.make_room(frame.len()) {
-                let before = self.shards.iter().take(index);
-                before.for_each(|shard| shard.fanned_out(frame.len()));
-                return Err(SendError::Busy);
-            }
-        }
-        let mut refused = false;
-        for shard in self.shards.iter() {
-            refused |= !shard.fan_out(server, frame, except);
-        }
-        if refused {
-            Err(SendError::Busy)
-        } else {
-            Ok(())
-        }
-    }
-
     /// Gives a connection of an owner server to another process.
     pub fn set_owner(&self, conn: ConnId, owner: Arc<dyn Owner>) -> Result<(), SendError> {
         let shard = self.known(conn)?;
@@ -448,12 +415,18 @@ impl Engine {
             .map_err(|_| SendError::Busy)
     }
 
-    /// Asks each shard for its connections of a server. `reply` makes the receiver of one
-    /// answer, which comes on the shard's thread. Returns how many answers will come.
-    pub fn connections(&self, server: &Arc<Server>, reply: impl Fn() -> ConnectionsReply) -> usize {
+    pub(crate) fn ask_connections(
+        &self,
+        server: &Arc<Server>,
+        audience: &Audience,
+        reply: impl Fn() -> ConnectionsReply,
+    ) -> usize {
         for shard in self.shards.iter() {
-            let (server, reply) = (server.clone(), reply());
-            shard.control(Control::Connections { server, reply });
+            shard.control(Control::Connections {
+                server: server.clone(),
+                audience: audience.clone(),
+                reply: reply(),
+            });
         }
         self.shards.len()
     }

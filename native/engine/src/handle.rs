@@ -7,11 +7,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::Notify;
 
 use crate::compression::Broadcast;
-use crate::id::ConnId;
 use crate::op::{Control, Op};
 use crate::server::Server;
 use crate::slots::Slots;
 use crate::streams::Streams;
+use crate::topics::{Delivery, Register};
 
 /// Operations that may wait for a shard.
 const OPS: usize = 8192;
@@ -24,6 +24,7 @@ pub(crate) struct Handle {
     pub(crate) index: usize,
     pub(crate) slots: Slots,
     pub(crate) streams: Streams,
+    pub(crate) register: Register,
     pub(crate) turn: Notify,
     ops: Sender<Op>,
     controls: Sender<Control>,
@@ -49,6 +50,7 @@ impl Handle {
             index,
             slots: Slots::new(seed),
             streams: Streams::default(),
+            register: Register::default(),
             turn: Notify::new(),
             ops: op_sender,
             controls: control_sender,
@@ -76,22 +78,23 @@ impl Handle {
 
     /// Hands over a frame for many connections, which has been counted. False if the queue has
     /// filled meanwhile.
-    pub(crate) fn fan_out(
-        &self,
-        server: &Arc<Server>,
-        frame: &Broadcast,
-        except: Option<ConnId>,
-    ) -> bool {
+    pub(crate) fn fan_out(&self, server: &Arc<Server>, frame: &Broadcast, to: Delivery) -> bool {
         let op = Op::Fanout {
             server: server.clone(),
             frame: frame.clone(),
-            except,
+            to,
         };
-        let taken = self.submit(op).is_ok();
-        if !taken {
-            self.fanned_out(frame.len());
+        let Err(refused) = self.submit(op) else {
+            return true;
+        };
+        self.fanned_out(frame.len());
+        // The caller hears of it in another way.
+        if let Op::Fanout { to, .. } = &refused
+            && let Some(tally) = &to.tally
+        {
+            tally.silence();
         }
-        taken
+        false
     }
 
     /// Counts a frame for many connections as on its way. False if too much of that kind waits.

@@ -53,6 +53,8 @@ pub trait ServerHost: Send + Sync {
     fn memory(&self) -> Option<u64> {
         None
     }
+    /// The last subscription of a topic has ended with its connection.
+    fn topic_left(&self, _name: &[u8]) {}
     /// What became of [`crate::Engine::dial`].
     fn dialled(&self, _result: Result<ConnId, DialError>) {}
     /// The connection of a client is over, and its last event is with its receiver.

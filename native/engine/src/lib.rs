@@ -35,7 +35,9 @@ mod server;
 mod shard;
 mod slots;
 pub mod streams;
+mod tally;
 pub mod tls;
+pub mod topics;
 mod transport;
 mod turn;
 
@@ -58,3 +60,5 @@ pub use op::{Frames, SendError};
 pub use options::ConnOptions;
 pub use pace::MessageRate;
 pub use server::{Server, ServerStats};
+pub use tally::Outcome;
+pub use topics::SubscribeError;

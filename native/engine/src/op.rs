@@ -14,6 +14,7 @@ use crate::listener::Listening;
 use crate::options::ConnOptions;
 use crate::server::{Seat, Server};
 use crate::streams::{Step, Undo};
+use crate::topics::{Audience, Delivery, Topic};
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +88,10 @@ pub(crate) enum Op {
     Fanout {
         server: Arc<Server>,
         frame: Broadcast,
-        except: Option<ConnId>,
+        to: Delivery,
     },
+    Subscribe(ConnId, Arc<Topic>),
+    Unsubscribe(ConnId, Arc<Topic>),
     Owner {
         conn: ConnId,
         owner: Arc<dyn Owner>,
@@ -127,6 +130,7 @@ pub(crate) enum Control {
     },
     Connections {
         server: Arc<Server>,
+        audience: Audience,
         reply: ConnectionsReply,
     },
     Shutdown,

@@ -20,6 +20,7 @@ use crate::host::ServerHost;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::options::Rules;
+use crate::topics::Table;
 
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
 pub(crate) const MAX_SERVER: u32 = (1 << 24) - 1;
@@ -41,6 +42,7 @@ pub struct Server {
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
     pub(crate) asking: Asking,
+    pub(crate) topics: Table,
     /// Where there are limits for each address.
     addresses: Option<Addresses>,
     workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
@@ -193,6 +195,7 @@ impl Server {
             host,
             counters: Counters::default(),
             asking: Asking::default(),
+            topics: Table::default(),
             addresses,
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),

@@ -26,6 +26,7 @@ use crate::inbox::Inbox;
 use crate::lists::Lists;
 use crate::op::{Control, Op};
 use crate::server::{Seat, Server};
+use crate::topics::Members;
 
 /// Bytes that one read may bring. One buffer a shard, used by all its connections in turn.
 const READ_BUFFER: usize = 128 * 1024;
@@ -67,6 +68,7 @@ pub(crate) struct Shard {
     /// Connections that wait for room, by inbox.
     waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
     stagings: RefCell<HashMap<u64, Rc<Staging>>>,
+    pub(crate) subscribers: RefCell<Members>,
     /// Listeners and handshakes, with the server's serial.
     pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
     next_task: Cell<u64>,
@@ -97,6 +99,7 @@ impl Shard {
             unrouted: RefCell::default(),
             waiting: RefCell::default(),
             stagings: RefCell::default(),
+            subscribers: RefCell::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
             due: Cell::new(false),
@@ -391,6 +394,7 @@ impl Shard {
     pub(crate) fn forget(&self, conn: &Rc<Conn>) {
         self.handle.slots.close(conn.id);
         self.handle.streams.forget(conn.id);
+        self.unsubscribe_all(conn);
         conn.server.counters.open.fetch_sub(1, Ordering::Relaxed);
         if matches!(conn.compression, Compression::Shared(_)) {
             conn.server.counters.sharing.fetch_sub(1, Ordering::Relaxed);

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::host::Delivery;
-use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::op::{Control, Frames, Op, Part};
 use crate::outbox;
@@ -172,10 +171,15 @@ impl Shard {
             } => {
                 self.stop_server(&server, code, &reason);
             }
-            Control::Connections { server, reply } => self.with_members(&server, |members| {
-                let ids: Vec<ConnId> = members.iter().map(|conn| conn.id).collect();
+            Control::Connections {
+                server,
+                audience,
+                reply,
+            } => {
+                let mut ids = Vec::new();
+                self.audience(&server, &audience, |conn| ids.push(conn.id));
                 reply(&ids);
-            }),
+            }
             Control::Shutdown => self.end.notify_one(),
         }
     }
@@ -208,14 +212,12 @@ impl Shard {
     fn op(self: &Rc<Self>, op: Op) {
         match op {
             Op::Frames(frames) => self.frames(frames),
-            Op::Fanout {
-                server,
-                frame,
-                except,
-            } => {
-                self.fan_out(&server, &frame, except);
+            Op::Fanout { server, frame, to } => {
+                self.fan_out(&server, &frame, &to);
                 self.handle.fanned_out(frame.len());
             }
+            Op::Subscribe(conn, topic) => self.subscribe(conn, &topic),
+            Op::Unsubscribe(conn, topic) => self.unsubscribe(conn, &topic),
             Op::Owner { conn, owner } => {
                 // What came until now is the old owner's, and with it before the caller goes on.
                 self.send_to_owners();

@@ -161,6 +161,8 @@ impl Settings {
         }
         engine.routes = routes(get(map, atoms::routes())?)?;
         engine.max_body_size = get(map, atoms::max_body_size())?;
+        engine.max_subscriptions = get(map, atoms::max_subscriptions())?;
+        engine.close_slow = get::<Atom>(map, atoms::slow_subscriber())? == atoms::close();
         engine.asks = get(map, atoms::asks())?;
         engine.accept_timeout = millis(map, atoms::accept_timeout())?;
         engine.deflate = deflate::policy(get(map, atoms::deflate())?)?;

@@ -184,7 +184,7 @@ fn server_info(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
     ))
 }
 
-fn conn_of(env: Env<'_>, term: Term<'_>) -> NifResult<ConnId> {
+pub(crate) fn conn_of(env: Env<'_>, term: Term<'_>) -> NifResult<ConnId> {
     Builder::of(env)
         .as_conn(term.as_c_arg())
         .ok_or(Error::BadArg)
@@ -236,14 +236,14 @@ fn controlling_process<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifRe
 }
 
 /// Where an answer goes: the process that asked, with its reference.
-struct ReplyTo {
+pub(crate) struct ReplyTo {
     env: OwnedEnv,
     pid: LocalPid,
     reference: SavedTerm,
 }
 
 impl ReplyTo {
-    fn new(env: Env<'_>, reference: Reference<'_>) -> Self {
+    pub(crate) fn new(env: Env<'_>, reference: Reference<'_>) -> Self {
         let owned = OwnedEnv::new();
         let reference = owned.save(reference);
         ReplyTo {
@@ -254,7 +254,7 @@ impl ReplyTo {
     }
 
     /// Sends `{Reference, Answer}`. Called on a shard's thread.
-    fn answer(mut self, build: impl FnOnce(Builder) -> rustler::sys::ErlNifTerm) {
+    pub(crate) fn answer(mut self, build: impl FnOnce(Builder) -> rustler::sys::ErlNifTerm) {
         let reference = self.reference;
         let _ = self.env.send_and_clear(&self.pid, |env| {
             let b = Builder::of(env);
@@ -304,18 +304,6 @@ fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
         (b.atom(atoms::deflate()), b.boolean(stats.deflate)),
     ]);
     map(b, &pairs)
-}
-
-#[rustler::nif]
-fn connections<'a>(env: Env<'a>, server: u32, reference: Reference<'a>) -> NifResult<Term<'a>> {
-    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
-    let asked = engine.connections(&server, || {
-        let to = ReplyTo::new(env, reference);
-        Box::new(move |conns: &[ConnId]| {
-            to.answer(|b| b.list(&conns.iter().map(|conn| b.conn(*conn)).collect::<Vec<_>>()));
-        })
-    });
-    Ok(asked.encode(env))
 }
 
 /// The server that a connection belongs to.

@@ -19,6 +19,7 @@ mod decode;
 mod deflate;
 mod encode;
 mod events;
+mod fanout;
 mod frames;
 mod inbound;
 mod json;
@@ -32,6 +33,7 @@ mod running;
 mod squeeze;
 mod terms;
 mod tls;
+mod topics;
 mod values;
 mod watch;
 

@@ -16,8 +16,8 @@ use sockeye_protocol::{Role, frame};
 
 use crate::atoms;
 use crate::frames::{self, Asked, Bounds, Refused};
-use crate::running::{self, with_engine};
-use crate::squeeze::{self, Squeeze};
+use crate::running::with_engine;
+use crate::squeeze::Squeeze;
 use crate::terms::Builder;
 
 /// Bytes that one call on a normal scheduler encodes before it lets others run.
@@ -47,7 +47,7 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    fn of(tag: u8) -> Self {
+    pub(crate) fn of(tag: u8) -> Self {
         let client = tag & CLIENT_TAG != 0;
         Dialect {
             null: match tag & !CLIENT_TAG {
@@ -240,7 +240,7 @@ impl<'e> Outgoing<'e> {
 }
 
 /// The place of a frame, and its length. The engine counts in 32 bits: a frame beyond is none.
-fn range(start: usize, end: usize) -> Option<(Range<u32>, usize)> {
+pub(crate) fn range(start: usize, end: usize) -> Option<(Range<u32>, usize)> {
     let range = u32::try_from(start).ok()?..u32::try_from(end).ok()?;
     Some((range, end - start))
 }
@@ -263,7 +263,7 @@ fn take_back(engine: &Engine, frames: &Frames) {
     }
 }
 
-enum Failure {
+pub(crate) enum Failure {
     BadArg,
     Dirty,
     Send(SendError),
@@ -290,7 +290,7 @@ impl From<Refused> for Failure {
 }
 
 /// The reason in an error tuple.
-fn reason(b: Builder, failure: Failure) -> Option<ErlNifTerm> {
+pub(crate) fn reason(b: Builder, failure: Failure) -> Option<ErlNifTerm> {
     Some(match failure {
         Failure::BadArg | Failure::Dirty => return None,
         Failure::Send(SendError::Closed) => b.atom(atoms::closed()),
@@ -410,7 +410,7 @@ fn send_with<'a>(
     }
 }
 
-fn refuse<'a>(env: Env<'a>, b: Builder, failure: Failure) -> NifResult<Term<'a>> {
+pub(crate) fn refuse<'a>(env: Env<'a>, b: Builder, failure: Failure) -> NifResult<Term<'a>> {
     match failure {
         Failure::BadArg => Err(Error::BadArg),
         Failure::Dirty => Ok(atoms::dirty().encode(env)),
@@ -534,62 +534,4 @@ fn prepare(
         return Err(Failure::Send(SendError::Closed));
     }
     Ok(Ready { len, closes, work })
-}
-
-#[rustler::nif]
-fn send_all<'a>(
-    env: Env<'a>,
-    server: u32,
-    frame: Term<'a>,
-    except: Term<'a>,
-) -> NifResult<Term<'a>> {
-    fan_out(env, server, frame, except, Bounds::NORMAL)
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn send_all_dirty<'a>(
-    env: Env<'a>,
-    server: u32,
-    frame: Term<'a>,
-    except: Term<'a>,
-) -> NifResult<Term<'a>> {
-    fan_out(env, server, frame, except, Bounds::DIRTY)
-}
-
-fn fan_out<'a>(
-    env: Env<'a>,
-    server: u32,
-    frame: Term<'a>,
-    except: Term<'a>,
-    bounds: Bounds,
-) -> NifResult<Term<'a>> {
-    let b = Builder::of(env);
-    let except = if except.as_c_arg() == atoms::none().as_c_arg() {
-        None
-    } else {
-        Some(b.as_conn(except.as_c_arg()).ok_or(Error::BadArg)?)
-    };
-    let Some((engine, server)) = running::server(server) else {
-        return refuse(env, b, Failure::Send(SendError::Closed));
-    };
-    let mut bytes = Vec::with_capacity(256);
-    let dialect = Dialect::of(server.config.tag);
-    let plain = match frames::append(b, frame.as_c_arg(), dialect, bounds, &mut bytes) {
-        Ok(Asked::Frame) => false,
-        Ok(Asked::Plain) => true,
-        Ok(Asked::Close(..) | Asked::Active(_) | Asked::Stream(..)) => return Err(Error::BadArg),
-        Err(refused) => return refuse(env, b, refused.into()),
-    };
-    if range(0, bytes.len()).is_none() {
-        return Err(Error::BadArg);
-    }
-    charge(env, bytes.len(), 0);
-    let bytes = match squeeze::broadcast(&server, bytes, plain, bounds) {
-        Ok(broadcast) => broadcast,
-        Err(refused) => return refuse(env, b, refused.into()),
-    };
-    match engine.fan_out(&server, &bytes, except) {
-        Ok(()) => Ok(atoms::ok().encode(env)),
-        Err(e) => refuse(env, b, Failure::Send(e)),
-    }
 }

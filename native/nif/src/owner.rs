@@ -15,7 +15,7 @@ use crate::events::Format;
 use crate::process::{self, send_term};
 use crate::terms::{Builder, map};
 use crate::watch::{self, WatchKey, Watched};
-use crate::{ask, atoms, client, running};
+use crate::{ask, atoms, client, running, topics};
 
 /// A process that gets each event as a message.
 pub(crate) struct ProcessOwner {
@@ -118,6 +118,8 @@ pub(crate) struct Host {
     relay: Mutex<Option<LocalPid>>,
     /// Answers what is asked before a connection is made.
     gate: Mutex<Option<LocalPid>>,
+    /// Is told when a topic has its first subscription, or has lost its last.
+    topics: Mutex<Option<LocalPid>>,
 }
 
 /// An owner, and its monitor once it has one.
@@ -152,6 +154,7 @@ impl Host {
             owners: Mutex::default(),
             relay: Mutex::new(None),
             gate: Mutex::new(None),
+            topics: Mutex::new(None),
         }
     }
 
@@ -161,6 +164,15 @@ impl Host {
 
     pub(crate) fn gate(&self) -> Option<LocalPid> {
         *self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_topic_watcher(&self, pid: LocalPid) {
+        *self.topics.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    }
+
+    /// Who is told of first and last subscriptions.
+    pub(crate) fn topic_watcher(&self) -> Option<LocalPid> {
+        *self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_relay(&self, pid: LocalPid) {
@@ -277,6 +289,13 @@ impl ServerHost for HostRef {
 
     fn ask(&self, token: u64, question: &Question<'_>) -> bool {
         ask::ask(&self.0, token, question)
+    }
+
+    fn topic_left(&self, name: &[u8]) {
+        if let Some(pid) = self.0.topic_watcher() {
+            let number = self.0.number;
+            process::send(&pid, |b| topics::changed(b, number, name));
+        }
     }
 
     fn dialled(&self, result: Result<ConnId, DialError>) {

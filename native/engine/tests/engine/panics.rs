@@ -101,7 +101,7 @@ fn an_answer() {
     for _ in 0..10 {
         let reply = Box::new(|_: Option<_>| panic!("an answer that breaks, in a test"));
         world.engine.conn_stats(conn, reply).unwrap();
-        world.engine.connections(&world.server, || {
+        world.engine.connections(&world.server, None, || {
             Box::new(|_: &[ConnId]| panic!("an answer that breaks, in a test"))
         });
     }

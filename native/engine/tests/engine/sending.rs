@@ -116,7 +116,7 @@ fn fan_out(world: &World, text: &str, except: Option<ConnId>) -> Result<(), Send
     let mut bytes = Vec::new();
     frame::write(&mut bytes, Op::Text, text.as_bytes(), None);
     let frame = Broadcast::plain(bytes);
-    world.engine.fan_out(&world.server, &frame, except)
+    world.engine.fan_out(&world.server, &frame, except, None)
 }
 
 #[test]

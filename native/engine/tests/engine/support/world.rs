@@ -97,7 +97,7 @@ impl World {
     /// The connections of the server, on all shards.
     pub fn connections(&self) -> Vec<ConnId> {
         let (sender, answers) = channel();
-        let n = self.engine.connections(&self.server, || {
+        let n = self.engine.connections(&self.server, None, || {
             let sender = sender.clone();
             Box::new(move |ids: &[ConnId]| sender.send(ids.to_vec()).unwrap())
         });
@@ -118,7 +118,7 @@ impl World {
         let (release, wait) = channel::<()>();
         let (reached, there) = channel();
         let parts = Mutex::new(Some((wait, reached)));
-        self.engine.connections(&self.server, || {
+        self.engine.connections(&self.server, None, || {
             let (wait, reached) = parts.lock().unwrap().take().expect("one shard");
             Box::new(move |_: &[ConnId]| {
                 reached.send(()).unwrap();

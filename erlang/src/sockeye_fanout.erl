@@ -1,0 +1,139 @@
+%% @private
+%% One frame for many connections: of a server, of a topic, of a list.
+-module(sockeye_fanout).
+
+-export([broadcast/4]).
+-export([publish/5]).
+-export([of_server/2]).
+-export([of_conn/2]).
+-export([list/2]).
+-export([subscribe/2]).
+-export([unsubscribe/2]).
+-export([connections/2]).
+-export([topics/1]).
+
+-define(TIMEOUT_MS, 5000).
+
+-type to() :: all | sockeye:topic().
+-type result() :: ok | {ok, sockeye:outcome()} | {error, sockeye:publish_error()}.
+
+%% Work for the number of a server.
+-spec of_server(sockeye:server(), fun((sockeye_nif:server_id()) -> Result)) ->
+          Result | {error, not_found}.
+of_server(Server, Work) ->
+    case sockeye_engine:find(Server) of
+        {ok, {_, ServerId, _}} -> Work(ServerId);
+        error -> {error, not_found}
+    end.
+
+-spec of_conn(sockeye:conn(), fun((sockeye_nif:server_id()) -> Result)) -> Result | {error, closed}.
+of_conn(Conn, Work) ->
+    case sockeye_nif:conn_server(Conn) of
+        {ok, ServerId} -> Work(ServerId);
+        {error, closed} = Error -> Error
+    end.
+
+-spec broadcast(sockeye_nif:server_id(), sockeye:frame(), sockeye:conn() | none,
+                sockeye:publish_options()) -> result().
+broadcast(ServerId, Frame, Except, Options) ->
+    spread(ServerId, all, Frame, Except, Options).
+
+-spec publish(sockeye_nif:server_id(), sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
+              sockeye:publish_options()) -> result().
+publish(ServerId, Topic, Frame, Except, Options) when is_binary(Topic) ->
+    spread(ServerId, Topic, Frame, Except, Options);
+publish(_ServerId, _Topic, _Frame, _Except, _Options) ->
+    error(badarg).
+
+-spec spread(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
+             sockeye:publish_options()) -> result().
+spread(ServerId, To, Frame, Except, Options) when map_size(Options) =:= 0 ->
+    hand_over(ServerId, To, Frame, Except, none);
+spread(ServerId, To, Frame, Except, Options) ->
+    Known = maps:with([wait, compress], Options),
+    map_size(Known) =:= map_size(Options) orelse error(badarg),
+    Chosen = sockeye_deflate:frames(Frame, maps:with([compress], Options)),
+    case Options of
+        #{wait := true} -> wait(ServerId, To, Chosen, Except);
+        #{wait := Other} when Other =/= false -> error(badarg);
+        _ -> hand_over(ServerId, To, Chosen, Except, none)
+    end.
+
+-spec hand_over(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
+                reference() | none) -> result().
+hand_over(ServerId, To, Frame, Except, Ref) ->
+    case sockeye_nif:publish(ServerId, To, Frame, Except, Ref) of
+        dirty -> sockeye_nif:publish_dirty(ServerId, To, Frame, Except, Ref);
+        Result -> Result
+    end.
+
+-spec wait(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none) -> result().
+wait(ServerId, To, Frame, Except) ->
+    %% The engine may end before it answers.
+    Ref = monitor(process, sockeye_engine),
+    Result = case hand_over(ServerId, To, Frame, Except, Ref) of
+                 ok ->
+                     receive
+                         {Ref, Outcome} -> {ok, Outcome};
+                         {'DOWN', Ref, process, _, _} -> {error, closed}
+                     after ?TIMEOUT_MS ->
+                             {error, timeout}
+                     end;
+                 Other ->
+                     Other
+             end,
+    _ = demonitor(Ref, [flush]),
+    Result.
+
+-spec list([sockeye:conn()], sockeye:frame()) ->
+          ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}.
+list(Conns, Frame) ->
+    case sockeye_nif:send_list(Conns, Frame) of
+        dirty -> sockeye_nif:send_list_dirty(Conns, Frame);
+        Result -> Result
+    end.
+
+-spec subscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
+subscribe(Conn, Topic) ->
+    sockeye_nif:subscribe(Conn, Topic).
+
+-spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed | busy}.
+unsubscribe(Conn, Topic) ->
+    sockeye_nif:unsubscribe(Conn, Topic).
+
+-spec connections(sockeye_nif:server_id(), to()) -> [sockeye:conn()] | {error, not_found | timeout}.
+connections(ServerId, Of) ->
+    Ref = monitor(process, sockeye_engine),
+    Result = case asked(ServerId, Of, Ref) of
+                 not_found -> {error, not_found};
+                 Parts -> collect(Parts, Ref, [])
+             end,
+    _ = demonitor(Ref, [flush]),
+    Result.
+
+-spec asked(sockeye_nif:server_id(), to(), reference()) -> non_neg_integer() | not_found.
+asked(ServerId, Of, Ref) ->
+    %% Only a server that has stopped is no misuse.
+    try sockeye_nif:server_info(ServerId) of
+        _ -> sockeye_nif:connections(ServerId, Of, Ref)
+    catch
+        error:badarg -> not_found
+    end.
+
+-spec collect(non_neg_integer(), reference(), [sockeye:conn()]) ->
+          [sockeye:conn()] | {error, not_found | timeout}.
+collect(0, _Ref, Conns) ->
+    Conns;
+collect(Parts, Ref, Conns) ->
+    receive
+        {Ref, Some} -> collect(Parts - 1, Ref, Some ++ Conns);
+        {'DOWN', Ref, process, _, _} -> {error, not_found}
+    after ?TIMEOUT_MS ->
+            {error, timeout}
+    end.
+
+-spec topics(sockeye_nif:server_id()) -> #{sockeye:topic() => pos_integer()} | {error, not_found}.
+topics(ServerId) ->
+    try sockeye_nif:topics_of(ServerId)
+    catch error:badarg -> {error, not_found}
+    end.

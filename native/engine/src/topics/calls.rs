@@ -1,0 +1,192 @@
+//! What other threads may ask: to subscribe, to publish.
+
+use std::sync::Arc;
+
+use super::register::Watcher;
+use super::{Audience, Delivery, Topic};
+use crate::compression::Broadcast;
+use crate::engine::Engine;
+use crate::handle::Handle;
+use crate::id::ConnId;
+use crate::op::{ConnectionsReply, Op, SendError};
+use crate::server::Server;
+use crate::tally::{Outcome, Tally};
+use crate::topics::SubscribeError;
+
+impl Engine {
+    /// Subscribes a connection to a topic, or with `*` at the end to all that begin so. It gets
+    /// what the caller publishes from here on. True if it is the topic's first subscription.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe(&self, conn: ConnId, name: &[u8]) -> Result<bool, SubscribeError> {
+        let (shard, server) = self.home(conn).ok_or(SubscribeError::Closed)?;
+        let mut register = shard.register.open();
+        if !shard.slots.is_open(conn) {
+            return Err(SubscribeError::Closed);
+        }
+        let has = register.topics_of(conn);
+        if has.iter().any(|topic| topic.is_named(name)) {
+            return Ok(false);
+        }
+        if has.len() >= server.config.max_subscriptions {
+            return Err(SubscribeError::TooMany);
+        }
+        let (topic, first) = server.topics.enter(name, shard.index, self.shards());
+        if shard.submit(Op::Subscribe(conn, topic.clone())).is_err() {
+            server.topics.leave(&topic, shard.index);
+            return Err(SubscribeError::Busy);
+        }
+        register.add(conn, topic);
+        Ok(first)
+    }
+
+    /// Ends a subscription of this very name, if there is one. True if it was the topic's last.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Closed`] and [`SubscribeError::Busy`].
+    pub fn unsubscribe(&self, conn: ConnId, name: &[u8]) -> Result<bool, SubscribeError> {
+        let (shard, server) = self.home(conn).ok_or(SubscribeError::Closed)?;
+        let mut register = shard.register.open();
+        let mut has = register.topics_of(conn).iter();
+        let Some(topic) = has.find(|topic| topic.is_named(name)).cloned() else {
+            return Ok(false);
+        };
+        if shard.submit(Op::Unsubscribe(conn, topic.clone())).is_err() {
+            return Err(SubscribeError::Busy);
+        }
+        register.take(conn, &topic);
+        Ok(server.topics.leave(&topic, shard.index))
+    }
+
+    /// Has the end of a connection told, on its shard's thread. False if it has ended.
+    pub fn watch(&self, conn: ConnId, watcher: Watcher) -> bool {
+        let Some((shard, _)) = self.home(conn) else {
+            return false;
+        };
+        let mut register = shard.register.open();
+        let known = shard.slots.is_known(conn);
+        if known {
+            register.watch(conn, watcher);
+        }
+        known
+    }
+
+    fn home(&self, conn: ConnId) -> Option<(&Arc<Handle>, Arc<Server>)> {
+        let home = self.home_of(conn)?;
+        Some((self.shard(conn.shard())?, self.server(home.server)?))
+    }
+
+    /// Sends one frame to every connection of a server but one. A connection whose queue is full
+    /// does not get it, which is counted. `outcome` is told on a shard's thread how many got it.
+    ///
+    /// # Errors
+    /// [`SendError::Busy`] if a shard has too many such frames waiting: then nobody gets it,
+    /// unless the shard's queue has filled in this very moment. [`SendError::Closed`] if the
+    /// server stops.
+    pub fn fan_out(
+        &self,
+        server: &Arc<Server>,
+        frame: &Broadcast,
+        except: Option<ConnId>,
+        outcome: Option<Outcome>,
+    ) -> Result<(), SendError> {
+        let everywhere = |_| true;
+        let sent = self.spread(server, frame, Audience::All(except), everywhere, outcome);
+        sent.map(|_| ())
+    }
+
+    /// Sends one frame to the subscribers of a topic but one, in the same way. The number of
+    /// shards that take part; if there is none, `outcome` is not told.
+    ///
+    /// # Errors
+    /// As for [`Engine::fan_out`].
+    pub fn publish(
+        &self,
+        server: &Arc<Server>,
+        name: &[u8],
+        frame: &Broadcast,
+        except: Option<ConnId>,
+        outcome: Option<Outcome>,
+    ) -> Result<usize, SendError> {
+        let topics: Arc<[Arc<Topic>]> = server.topics.find(name).into();
+        let concerned = |index: usize| topics.iter().any(|topic| topic.is_on(index));
+        let audience = Audience::Topics(topics.clone(), except);
+        self.spread(server, frame, audience, concerned, outcome)
+    }
+
+    fn spread(
+        &self,
+        server: &Arc<Server>,
+        frame: &Broadcast,
+        audience: Audience,
+        concerned: impl Fn(usize) -> bool,
+        outcome: Option<Outcome>,
+    ) -> Result<usize, SendError> {
+        if frame.is_too_long() {
+            return Err(SendError::Busy);
+        }
+        if server.is_stopping() {
+            return Err(SendError::Closed);
+        }
+        // All or none: a caller who hears `busy` may send it again.
+        let mut chosen: Vec<&Arc<Handle>> = Vec::with_capacity(self.shards());
+        for index in (0..self.shards()).filter(|index| concerned(*index)) {
+            let Some(shard) = self.shard(index) else {
+                continue;
+            };
+            if !shard.make_room(frame.len()) {
+                chosen
+                    .iter()
+                    .for_each(|shard| shard.fanned_out(frame.len()));
+                return Err(SendError::Busy);
+            }
+            chosen.push(shard);
+        }
+        let Some((last, others)) = chosen.split_last() else {
+            return Ok(0);
+        };
+        let tally = outcome.map(|outcome| Arc::new(Tally::new(outcome)));
+        let mut taken = true;
+        for shard in others {
+            let to = Delivery {
+                audience: audience.clone(),
+                tally: tally.clone(),
+            };
+            taken &= shard.fan_out(server, frame, to);
+        }
+        // Ours goes with it: a shard tells the outcome, not this thread.
+        taken &= last.fan_out(server, frame, Delivery { audience, tally });
+        if taken {
+            Ok(chosen.len())
+        } else {
+            Err(SendError::Busy)
+        }
+    }
+
+    /// How many subscribe to a topic, or to a pattern, of exactly this name.
+    pub fn subscriptions(&self, server: &Server, name: &[u8]) -> usize {
+        server.topics.count(name)
+    }
+
+    /// The topics and patterns that have subscribers, with their number.
+    pub fn topics(&self, server: &Server) -> Vec<(Vec<u8>, usize)> {
+        server.topics.all()
+    }
+
+    /// Asks each shard for its connections of a server: for all of them, or for those that would get
+    /// what is published under a name. `reply` makes the receiver of one answer, which comes on
+    /// the shard's thread. Returns how many answers will come.
+    pub fn connections(
+        &self,
+        server: &Arc<Server>,
+        topic: Option<&[u8]>,
+        reply: impl Fn() -> ConnectionsReply,
+    ) -> usize {
+        let audience = match topic {
+            None => Audience::All(None),
+            Some(name) => Audience::Topics(server.topics.find(name).into(), None),
+        };
+        self.ask_connections(server, &audience, reply)
+    }
+}

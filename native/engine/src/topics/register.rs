@@ -1,0 +1,146 @@
+//! The topics of each connection of a shard.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Topic;
+use crate::id::ConnId;
+
+/// Why a connection was not subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// The connection is closed or closing.
+    Closed,
+    /// The queue of its shard is full.
+    Busy,
+    /// It has as many subscriptions as it may have.
+    TooMany,
+}
+
+/// Told when a connection has ended.
+pub type Watcher = Box<dyn FnOnce(ConnId) + Send>;
+
+/// What a connection leaves behind when it ends.
+#[derive(Default)]
+pub(crate) struct Leaving {
+    pub(crate) topics: Vec<Arc<Topic>>,
+    pub(crate) watchers: Vec<Watcher>,
+}
+
+/// What is kept for those connections that have subscriptions, or are watched. Others have no
+/// entry.
+#[derive(Default)]
+pub(crate) struct Register {
+    entries: Mutex<HashMap<ConnId, Leaving>>,
+    /// Entries, and threads that are about to change them.
+    count: AtomicUsize,
+}
+
+/// The register while it is being changed. What is handed to the shard meanwhile has the order of
+/// the changes.
+pub(crate) struct Open<'a> {
+    entries: MutexGuard<'a, HashMap<ConnId, Leaving>>,
+    before: usize,
+    count: &'a AtomicUsize,
+}
+
+impl Register {
+    /// From here on, either the end of a connection is seen by the caller, or what the caller
+    /// enters is seen at the end of the connection.
+    pub(crate) fn open(&self) -> Open<'_> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        Open {
+            before: entries.len(),
+            entries,
+            count: &self.count,
+        }
+    }
+
+    /// Takes out what there is of a connection, whose id names nothing any more.
+    pub(crate) fn remove(&self, conn: ConnId) -> Leaving {
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return Leaving::default();
+        }
+        let mut open = self.open();
+        let entry = open.entries.remove(&conn);
+        let len = open.entries.len();
+        if open.entries.capacity() > 64 && len < open.entries.capacity() / 8 {
+            open.entries.shrink_to(len * 2);
+        }
+        entry.unwrap_or_default()
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let change = self.entries.len().wrapping_sub(self.before + 1);
+        self.count.fetch_add(change, Ordering::SeqCst);
+    }
+}
+
+impl Open<'_> {
+    /// The topics of a connection.
+    pub(crate) fn topics_of(&self, conn: ConnId) -> &[Arc<Topic>] {
+        self.entries.get(&conn).map_or(&[], |entry| &entry.topics)
+    }
+
+    pub(crate) fn add(&mut self, conn: ConnId, topic: Arc<Topic>) {
+        self.entries.entry(conn).or_default().topics.push(topic);
+    }
+
+    pub(crate) fn take(&mut self, conn: ConnId, topic: &Arc<Topic>) {
+        if let Some(entry) = self.entries.get_mut(&conn) {
+            entry.topics.retain(|other| !Arc::ptr_eq(other, topic));
+            if entry.topics.is_empty() && entry.watchers.is_empty() {
+                self.entries.remove(&conn);
+            }
+        }
+    }
+
+    /// Has somebody told of the end of a connection.
+    pub(crate) fn watch(&mut self, conn: ConnId, watcher: Watcher) {
+        self.entries.entry(conn).or_default().watchers.push(watcher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topics::Table;
+
+    fn id(slot: u32) -> ConnId {
+        ConnId::new(0, slot, 1)
+    }
+
+    #[test]
+    fn what_is_entered_is_left_behind_once() {
+        let (register, table) = (Register::default(), Table::default());
+        let [a, b] = [b"a", b"b"].map(|name| table.enter(name, 0, 1).0);
+        register.open().add(id(1), a.clone());
+        register.open().add(id(1), b.clone());
+        register.open().add(id(2), b.clone());
+        assert_eq!(register.open().topics_of(id(1)).len(), 2);
+        register.open().take(id(1), &a);
+        assert_eq!(register.count.load(Ordering::SeqCst), 2);
+        let left = register.remove(id(1));
+        assert!(matches!(&left.topics[..], [only] if Arc::ptr_eq(only, &b)));
+        assert!(register.remove(id(1)).topics.is_empty());
+        register.open().take(id(2), &b);
+        assert_eq!(register.count.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn watchers_outlast_subscriptions() {
+        let (register, table) = (Register::default(), Table::default());
+        let topic = table.enter(b"a", 0, 1).0;
+        register.open().watch(id(1), Box::new(|_| ()));
+        register.open().add(id(1), topic.clone());
+        register.open().take(id(1), &topic);
+        assert_eq!(register.remove(id(1)).watchers.len(), 1);
+        assert_eq!(register.count.load(Ordering::SeqCst), 0);
+    }
+}

@@ -1,0 +1,159 @@
+//! Subscriptions, and what is known of topics.
+
+use rustler::sys::ErlNifTerm;
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Reference, Term};
+use sockeye_engine::topics;
+use sockeye_engine::{ConnId, SubscribeError};
+
+use crate::atoms;
+use crate::control::{ReplyTo, conn_of};
+use crate::outbound::CLIENT_TAG;
+use crate::process;
+use crate::running;
+use crate::terms::{Builder, map};
+use crate::watch;
+
+/// Tells a process that the first subscription of a topic has come, or the last one has gone.
+pub(crate) fn changed(b: Builder, server: u32, name: &[u8]) -> ErlNifTerm {
+    b.tuple([
+        b.atom(atoms::sockeye_topic()),
+        b.integer(server.into()),
+        b.binary(name),
+    ])
+}
+
+#[rustler::nif]
+fn subscribe<'a>(env: Env<'a>, conn: Term<'a>, topic: Term<'a>) -> NifResult<Term<'a>> {
+    change(env, conn, topic, true)
+}
+
+#[rustler::nif]
+fn unsubscribe<'a>(env: Env<'a>, conn: Term<'a>, topic: Term<'a>) -> NifResult<Term<'a>> {
+    change(env, conn, topic, false)
+}
+
+fn change<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    topic: Term<'a>,
+    subscribe: bool,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = conn_of(env, conn)?;
+    let name = b.bytes(topic.as_c_arg());
+    let name = name
+        .filter(|name| topics::is_name(name))
+        .ok_or(Error::BadArg)?;
+    let closed = (atoms::error(), atoms::closed());
+    let Some(engine) = running::engine() else {
+        return Ok(closed.encode(env));
+    };
+    let Some(home) = engine.home_of(conn) else {
+        return Ok(closed.encode(env));
+    };
+    // Nobody publishes to a client's own connection.
+    if home.tag & CLIENT_TAG != 0 {
+        return Err(Error::BadArg);
+    }
+    let result = match subscribe {
+        true => engine.subscribe(conn, name),
+        false => engine.unsubscribe(conn, name),
+    };
+    let reason = match result {
+        Ok(told) => {
+            if told
+                && let Some(pid) = watch::host(home.server).and_then(|host| host.topic_watcher())
+            {
+                let news = b.term(env, changed(b, home.server, name));
+                // A dead process needs no news.
+                let _ = env.send(&pid, news);
+            }
+            return Ok(atoms::ok().encode(env));
+        }
+        Err(SubscribeError::Closed) => atoms::closed(),
+        Err(SubscribeError::Busy) => atoms::busy(),
+        Err(SubscribeError::TooMany) => atoms::too_many_subscriptions(),
+    };
+    Ok((atoms::error(), reason).encode(env))
+}
+
+/// The caller's process is told when a topic may have got its first subscription, or lost its last.
+#[rustler::nif]
+fn watch_topics(env: Env<'_>, server: u32, pid: LocalPid) -> NifResult<Term<'_>> {
+    let host = watch::host(server).ok_or(Error::BadArg)?;
+    host.set_topic_watcher(pid);
+    Ok(atoms::ok().encode(env))
+}
+
+#[rustler::nif]
+fn topic_count<'a>(env: Env<'a>, server: u32, topic: Term<'a>) -> NifResult<Term<'a>> {
+    let name = Builder::of(env)
+        .bytes(topic.as_c_arg())
+        .ok_or(Error::BadArg)?;
+    let count = running::server(server).map_or(0, |(engine, s)| engine.subscriptions(&s, name));
+    Ok(count.encode(env))
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn topics_of(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+    let b = Builder::of(env);
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let pairs: Vec<_> = engine
+        .topics(&server)
+        .iter()
+        .map(|(name, count)| (b.binary(name), b.integer(*count as u64)))
+        .collect();
+    Ok(b.term(env, map(b, &pairs)))
+}
+
+/// The caller gets one answer from each shard: the connections of a server, or the subscribers of
+/// a topic.
+#[rustler::nif]
+fn connections<'a>(
+    env: Env<'a>,
+    server: u32,
+    topic: Term<'a>,
+    reference: Reference<'a>,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let name = match topic.as_c_arg() {
+        term if term == atoms::all().as_c_arg() => None,
+        term => {
+            let name = b.bytes(term).filter(|name| topics::is_plain(name));
+            Some(name.ok_or(Error::BadArg)?)
+        }
+    };
+    let asked = engine.connections(&server, name, || {
+        let to = ReplyTo::new(env, reference);
+        Box::new(move |conns: &[ConnId]| {
+            to.answer(|b| b.list(&conns.iter().map(|conn| b.conn(*conn)).collect::<Vec<_>>()));
+        })
+    });
+    Ok(asked.encode(env))
+}
+
+/// `{sockeye_down, Conn}` comes to the process when the connection has ended.
+#[rustler::nif]
+fn watch_conn<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term<'a>> {
+    let conn = conn_of(env, conn)?;
+    let to = Watcher(pid);
+    let tell = move |conn: ConnId| {
+        let to = to;
+        process::send(&to.0, |b| {
+            b.tuple([b.atom(atoms::sockeye_down()), b.conn(conn)])
+        });
+    };
+    let known = running::engine().is_some_and(|engine| engine.watch(conn, Box::new(tell)));
+    Ok(if known {
+        atoms::ok().encode(env)
+    } else {
+        (atoms::error(), atoms::closed()).encode(env)
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Watcher(LocalPid);
+
+// SAFETY: a pid is a plain number.
+unsafe impl Send for Watcher {}
