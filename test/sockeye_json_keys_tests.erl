@@ -59,6 +59,44 @@ equal_keys_leave_little_behind_test() ->
     Twice = heap(object(Pairs ++ [{<<"1">>, 0}])),
     ?assertMatch({_, true}, {{Plain, Twice}, Twice < 2 * Plain}).
 
+%% On the way out the same key, met again in a text, is copied from there.
+encoded_keys_test_() ->
+    Kinds = [<<"short">>, <<"a key of more than sixteen bytes">>, <<"\"\\\n">>, <<"é€"/utf8>>, <<>>, sockeye, 'é', 7, -1,
+             1 bsl 70],
+    [fun() ->
+             Map = maps:from_list([{Key, 1} || Key <- Keys]),
+             ?assertEqual({ok, lists:duplicate(3, maps:from_list([{name(Key), 1} || Key <- Keys]))},
+                          decode(text([Map, Map, Map])))
+     end || Keys <- [Kinds, [I || I <- lists:seq(1, ?REMEMBERED + 1)], [integer_to_binary(I) || I <- lists:seq(1, 500)]]].
+
+%% A key is remembered with the text it stands in, also when that text came to nothing.
+encoded_texts_do_not_mix_test() ->
+    Key = <<"key">>,
+    [begin
+         ?assertMatch({error, {not_json, _}}, sockeye_json:encode(#{Key => #{Key => self()}})),
+         ?assertEqual({ok, <<"[{\"key\":1},{\"key\":{\"key\":2}}]">>},
+                      sockeye_json:encode([#{Key => 1}, #{Key => #{Key => 2}}]))
+     end || _ <- lists:seq(1, 10)].
+
+%% Texts one after the other in one buffer: those of a batch of commands.
+encoded_batches_do_not_mix_test() ->
+    {ok, Codec} = sockeye_codec:new(server, #{}),
+    Key = <<"key">>,
+    {ok, Bytes} = sockeye_codec:encode(Codec, [{json, #{Key => N}} || N <- [1, 2]]),
+    ?assertEqual(<<16#81, 9, "{\"key\":1}", 16#81, 9, "{\"key\":2}">>, iolist_to_binary(Bytes)).
+
+%% Copied keys count for the bound of a normal scheduler as others do.
+copied_keys_are_bounded_test() ->
+    Key = binary:copy(<<"k">>, 1024),
+    Maps = [#{Key => N} || N <- lists:seq(1, 100)],
+    Text = text(Maps),
+    ?assertEqual(dirty, sockeye_nif:json_encode(Maps, #{})),
+    ?assertEqual({ok, Maps}, decode(Text)).
+
+name(Key) when is_binary(Key) -> Key;
+name(Key) when is_atom(Key) -> atom_to_binary(Key);
+name(Key) -> integer_to_binary(Key).
+
 %% Words of the process that decoded a text.
 heap(Text) ->
     {Pid, Monitor} = spawn_opt(

@@ -62,15 +62,30 @@ fn is_plain_ascii(bytes: &[u8]) -> bool {
         let backslash = w ^ (ONES * 0x5c);
         w | w.wrapping_sub(ONES * 0x20) | quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES)
     };
-    let (words, tail) = bytes.as_chunks::<8>();
     // A byte with its high bit set is no ASCII; of the others, a subtraction that borrows marks
     // one that needs an escape. What a borrow marks too much lies above a true mark.
-    words
-        .iter()
-        .all(|word| marks(u64::from_le_bytes(*word)) & HIGHS == 0)
-        && tail
-            .iter()
-            .all(|&b| (0x20..0x80).contains(&b) && b != b'"' && b != b'\\')
+    let plain = |w: u64| marks(w) & HIGHS == 0;
+    // What is no whole word is looked at in words that overlap.
+    if let Some(last) = bytes.last_chunk::<8>() {
+        let (words, _) = bytes.as_chunks::<8>();
+        return words.iter().all(|word| plain(u64::from_le_bytes(*word)))
+            && plain(u64::from_le_bytes(*last));
+    }
+    plain(short_word(bytes))
+}
+
+/// All of less than eight bytes, in any order and number, and letters.
+#[inline]
+fn short_word(bytes: &[u8]) -> u64 {
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => {
+            let at = |i: usize| bytes.get(i).copied().unwrap_or(b'a');
+            u64::from_le_bytes([at(0), at(1), at(2), b'a', b'a', b'a', b'a', b'a'])
+        }
+    }
 }
 
 /// How many bytes from the start need no escape.

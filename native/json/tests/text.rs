@@ -149,3 +149,27 @@ proptest! {
         prop_assert_eq!(written(|out| push_big(out, n < 0, &magnitude)), n.to_string());
     }
 }
+
+/// Every byte at every place of a short string: words overlap where the length is no multiple.
+#[test]
+fn one_odd_byte() {
+    for len in 1..=25 {
+        for at in 0..len {
+            for byte in 0..=127u8 {
+                let mut text = vec![b'x'; len];
+                text[at] = byte;
+                let text = String::from_utf8(text).unwrap();
+                let mut out = Vec::new();
+                assert!(push_bytes(&mut out, text.as_bytes()));
+                let mut want = Vec::new();
+                push_string(&mut want, &text);
+                assert_eq!(out, want);
+                let escaped = out.len() > len + 2;
+                assert_eq!(escaped, byte < 0x20 || byte == b'"' || byte == b'\\');
+            }
+            let mut text = vec![b'x'; len];
+            text[at] = 0xff;
+            assert!(!push_bytes(&mut Vec::new(), &text));
+        }
+    }
+}

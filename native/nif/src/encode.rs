@@ -1,11 +1,15 @@
 //! A term to JSON text: a walk with a stack of its own, so that no term can overflow the native
 //! one, and with a bound, so that a scheduler is not held up.
 
+mod keys;
 pub(crate) mod vm;
+
+use std::cell::RefCell;
 
 use rustler::sys::{ErlNifEnv, ErlNifTerm, ErlNifTermType};
 use sockeye_json::{MAX_DIGITS, Null, text};
 
+use keys::Keys;
 use vm::{Atoms, External, MapPairs};
 
 /// Why a term has no JSON text.
@@ -41,32 +45,70 @@ pub(crate) fn encode(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let start = out.len();
-    let atoms = Atoms::of(env);
-    let result = Encoder {
-        env,
-        atoms,
-        null: match null {
-            Null::Null => atoms.null,
-            Null::Undefined => atoms.undefined,
-            Null::Nil => atoms.nil,
-        },
-        max_len: start.saturating_add(limit),
-        steps_left: limit / STEP + 1,
-        out,
-        open: Vec::new(),
+    SPACE.with_borrow_mut(|space| {
+        let start = out.len();
+        let atoms = Atoms::of(env);
+        space.keys.forget();
+        let result = Encoder {
+            env,
+            atoms,
+            null: match null {
+                Null::Null => atoms.null,
+                Null::Undefined => atoms.undefined,
+                Null::Nil => atoms.nil,
+            },
+            max_len: start.saturating_add(limit),
+            steps_left: limit / STEP + 1,
+            out,
+            space,
+        }
+        .run(term);
+        if result.is_err() {
+            out.truncate(start);
+            space.clear();
+        }
+        if space.open.capacity() > LEVELS_KEPT {
+            *space = Space::new();
+        }
+        result
+    })
+}
+
+/// Levels of nesting that the walk keeps room for.
+const LEVELS_KEPT: usize = 1024;
+
+/// What a walk needs, kept for the next one.
+struct Space {
+    /// Innermost last.
+    open: Vec<Open>,
+    /// Of the maps among them.
+    maps: Vec<MapPairs>,
+    keys: Keys,
+}
+
+impl Space {
+    const fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            maps: Vec::new(),
+            keys: Keys::new(),
+        }
     }
-    .run(term);
-    if result.is_err() {
-        out.truncate(start);
+
+    fn clear(&mut self) {
+        self.open.clear();
+        self.maps.clear();
     }
-    result
+}
+
+thread_local! {
+    static SPACE: RefCell<Space> = const { RefCell::new(Space::new()) };
 }
 
 /// A container whose elements are being written.
 enum Open {
     List { whole: ErlNifTerm, rest: ErlNifTerm },
-    Map(MapPairs),
+    Map,
 }
 
 struct Encoder<'a> {
@@ -77,7 +119,7 @@ struct Encoder<'a> {
     max_len: usize,
     steps_left: usize,
     out: &'a mut Vec<u8>,
-    open: Vec<Open>,
+    space: &'a mut Space,
 }
 
 impl Encoder<'_> {
@@ -126,7 +168,7 @@ impl Encoder<'_> {
 
     /// The next element of the innermost container; closes those that have none.
     fn next(&mut self) -> Result<Option<ErlNifTerm>, EncodeError> {
-        while let Some(open) = self.open.last_mut() {
+        while let Some(open) = self.space.open.last_mut() {
             let close = match open {
                 Open::List { whole, rest } => {
                     if let Some((head, tail)) = vm::list_cell(self.env, *rest) {
@@ -139,17 +181,19 @@ impl Encoder<'_> {
                     }
                     b']'
                 }
-                Open::Map(pairs) => {
-                    if let Some((key, value)) = pairs.next() {
+                Open::Map => {
+                    if let Some((key, value)) = self.space.maps.last_mut().and_then(MapPairs::next)
+                    {
                         self.out.push(b',');
                         self.key(key)?;
                         return Ok(Some(value));
                     }
+                    self.space.maps.pop();
                     b'}'
                 }
             };
             self.out.push(close);
-            self.open.pop();
+            self.space.open.pop();
         }
         Ok(None)
     }
@@ -160,23 +204,39 @@ impl Encoder<'_> {
             return None;
         };
         self.out.push(b'[');
-        self.open.push(Open::List { whole, rest });
+        self.space.open.push(Open::List { whole, rest });
         Some(head)
     }
 
     fn open_map(&mut self, map: ErlNifTerm) -> Result<Option<ErlNifTerm>, EncodeError> {
-        let mut pairs = MapPairs::new(self.env, map).ok_or(NotJson(map))?;
-        let Some((key, value)) = pairs.next() else {
+        if !MapPairs::push(&mut self.space.maps, self.env, map) {
+            return Err(NotJson(map));
+        }
+        let Some((key, value)) = self.space.maps.last_mut().and_then(MapPairs::next) else {
+            self.space.maps.pop();
             self.out.extend_from_slice(b"{}");
             return Ok(None);
         };
         self.out.push(b'{');
+        self.space.open.push(Open::Map);
         self.key(key)?;
-        self.open.push(Open::Map(pairs));
         Ok(Some(value))
     }
 
+    /// Writes a key and its colon, or copies what the same term became before.
     fn key(&mut self, key: ErlNifTerm) -> Result<(), EncodeError> {
+        if let Some(written) = self.space.keys.find(key) {
+            self.fits(written.len())?;
+            self.out.extend_from_within(written);
+            return Ok(());
+        }
+        let start = self.out.len();
+        self.new_key(key)?;
+        self.space.keys.remember(key, start..self.out.len());
+        Ok(())
+    }
+
+    fn new_key(&mut self, key: ErlNifTerm) -> Result<(), EncodeError> {
         use ErlNifTermType as T;
         match vm::term_type(self.env, key) {
             T::ERL_NIF_TERM_TYPE_BITSTRING => self.string(key)?,

@@ -73,14 +73,13 @@ impl Builder {
     /// The calling process, as a number. Only within a call.
     pub(crate) fn caller(self) -> u64 {
         let mut pid = MaybeUninit::<ErlNifPid>::uninit();
-        // SAFETY: within a call there is a process, and then the pid is set. A term is one word,
-        // and that of a local pid is the pid itself.
+        // SAFETY: within a call there is a process, and then the pid is set. The
+        // word of a local pid is the pid itself.
         unsafe {
             if enif_self(self.env, pid.as_mut_ptr()).is_null() {
                 return 0;
             }
-            let term = enif_make_pid(self.env, pid.assume_init());
-            std::mem::transmute::<ErlNifTerm, usize>(term) as u64
+            word(enif_make_pid(self.env, pid.assume_init())) as u64
         }
     }
 
@@ -158,6 +157,13 @@ impl Builder {
         // SAFETY: the builder was made of this environment.
         unsafe { Term::new(env, term) }
     }
+}
+
+/// What tells one term from another as long as nothing moves them: within a call.
+#[inline]
+pub(crate) fn word(term: ErlNifTerm) -> usize {
+    // SAFETY: a term is one word, whatever it means.
+    unsafe { std::mem::transmute::<ErlNifTerm, usize>(term) }
 }
 
 /// A map of these pairs, whose keys differ.

@@ -22,13 +22,18 @@ const SMALL_MAP: usize = 32;
 /// Terms that a stack keeps room for.
 const KEPT: usize = 64 * 1024;
 
-/// The bytes of a key, and how many they are.
-type Short = (u128, u8);
+/// A key of at most 16 bytes: all of them in two words that may overlap, and their number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Short {
+    head: u64,
+    tail: u64,
+    len: u8,
+}
 
 #[derive(Clone, Copy)]
 struct Cached {
     key: Short,
-    /// Terms of other texts belong to other environments.
+    /// Which text: terms of others belong to other environments.
     text: u64,
     term: Option<ErlNifTerm>,
 }
@@ -43,12 +48,22 @@ pub(crate) struct Space {
     text: u64,
 }
 
+const NONE: Cached = Cached {
+    key: Short {
+        head: 0,
+        tail: 0,
+        len: 0,
+    },
+    text: 0,
+    term: None,
+};
+
 thread_local! {
     static SPACE: RefCell<Space> = const {
         RefCell::new(Space {
             values: Vec::new(),
             keys: Vec::new(),
-            cache: [Cached { key: (0, 0), text: 0, term: None }; CACHED],
+            cache: [NONE; CACHED],
             text: 0,
         })
     };
@@ -175,17 +190,31 @@ fn map_of(b: Builder, keys: &[ErlNifTerm], values: &[ErlNifTerm]) -> Option<ErlN
     }
 }
 
-/// A key of at most 16 bytes.
+/// None beyond 16 bytes. Read in whole words: a copy of a few bytes, read as one, makes the
+/// processor wait for its own writing.
 #[inline]
 fn short(key: &str) -> Option<Short> {
-    let mut bytes = [0; 16];
-    bytes.get_mut(..key.len())?.copy_from_slice(key.as_bytes());
-    Some((u128::from_ne_bytes(bytes), key.len() as u8))
+    let bytes = key.as_bytes();
+    let len = u8::try_from(bytes.len()).ok().filter(|len| *len <= 16)?;
+    let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            (Some(head), Some(tail)) => (
+                u64::from(u32::from_le_bytes(*head)),
+                u64::from(u32::from_le_bytes(*tail)),
+            ),
+            _ => {
+                let at = |i: usize| u64::from(bytes.get(i).copied().unwrap_or_default());
+                (at(0) | at(1) << 8 | at(2) << 16, 0)
+            }
+        },
+    };
+    Some(Short { head, tail, len })
 }
 
 #[inline]
-fn place((bytes, len): Short) -> usize {
-    let folded = (bytes as u64) ^ ((bytes >> 64) as u64).rotate_left(29) ^ u64::from(len);
+fn place(key: Short) -> usize {
+    let folded = key.head ^ key.tail.rotate_left(29) ^ u64::from(key.len);
     (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % CACHED
 }
 

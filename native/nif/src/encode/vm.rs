@@ -145,16 +145,30 @@ pub(crate) struct MapPairs {
 
 impl MapPairs {
     pub(crate) fn new(env: *mut ErlNifEnv, map: ErlNifTerm) -> Option<Self> {
-        let mut iter = MaybeUninit::uninit();
+        let mut one = Vec::with_capacity(1);
+        Self::push(&mut one, env, map).then(|| one.pop())?
+    }
+
+    /// Adds the pairs of a map to a stack, if it is one. They are made in their place: what the VM
+    /// writes there word by word is slow to copy at once.
+    pub(super) fn push(stack: &mut Vec<Self>, env: *mut ErlNifEnv, map: ErlNifTerm) -> bool {
+        stack.reserve(1);
+        let Some(place) = stack.spare_capacity_mut().first_mut() else {
+            return false;
+        };
+        let place = place.as_mut_ptr();
         let first = ErlNifMapIteratorEntry::ERL_NIF_MAP_ITERATOR_HEAD;
-        // SAFETY: `env` and `map` are valid; the iterator is written when the result is not 0. It
-        // may be moved: what it points to is on the heap.
+        // SAFETY: `env` and `map` are valid; `place` is ours to write, and counted as written only
+        // when both fields are: the iterator is when the result is not 0. It may be moved: what it
+        // points to is on the heap.
         unsafe {
-            (enif_map_iterator_create(env, map, iter.as_mut_ptr(), first) != 0).then(|| Self {
-                env,
-                iter: iter.assume_init(),
-            })
+            (&raw mut (*place).env).write(env);
+            if enif_map_iterator_create(env, map, &raw mut (*place).iter, first) == 0 {
+                return false;
+            }
+            stack.set_len(stack.len() + 1);
         }
+        true
     }
 
     pub(crate) fn next(&mut self) -> Option<(ErlNifTerm, ErlNifTerm)> {
