@@ -48,6 +48,7 @@ good() ->
      {max_body_size, [1, 2147483647]},
      {max_subscriptions, [1, 1024, 65536]},
      {slow_subscriber, [drop, close]},
+     {scope, [local]},
      {tls, [undefined]},
      {http2, [tls, cleartext, false]},
      {proxy_protocol, [false]},

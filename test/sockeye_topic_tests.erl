@@ -331,7 +331,7 @@ commands_of_a_handler_test() ->
                     {[{subscribe, Conn, T}, {publish, T, {text, <<"1">>}}, {unsubscribe, Conn, T},
                       {publish, T, {text, <<"2">>}}, {reply, {text, <<"3">>}}], S}
             end,
-    sockeye_test:with_handler(#{handle_frame => Frame}, #{format => raw}, fun(Port, _) ->
+    sockeye_test:with_handler(#{frame => Frame}, #{format => raw}, fun(Port, _) ->
         A = ws_client:connect(Port),
         B = ws_client:connect(Port),
         Say = fun(Socket, Text) -> ws_client:text(Socket, Text) end,

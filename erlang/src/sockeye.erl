@@ -221,6 +221,7 @@
           max_body_size => pos_integer(),
           max_subscriptions => 1..65536,
           slow_subscriber => drop | close,
+          scope => local | cluster,
           max_header_size => 256..1048576,
           max_headers => 8..1024,
           deflate => boolean() | deflate_options(),
@@ -297,6 +298,8 @@
 %% <li>`slow_subscriber': what becomes of a client whose queue is full when something is published
 %%     or broadcast: `drop' (default) leaves out this frame and counts it, `close' closes
 %%     with 1008.</li>
+%% <li>`scope': whether what is published and broadcast stays on this node, `local' (default), or
+%%     goes to all servers of the same `name' on the nodes that are connected, `cluster'.</li>
 %% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
 %% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
 %% <li>`http2': HTTP/2, with WebSockets as streams (RFC 8441). `tls' (default) offers it where
@@ -325,8 +328,10 @@
 %% The name of a topic, 1..255 bytes. A subscription to a name that ends with `*' is one to every
 %% topic that begins with the rest: `<<"room/*">>' to `<<"room/7">>' and `<<"room/7/news">>'.
 
--type publish_options() :: #{wait => boolean(), compress => boolean()}.
-%% `wait': returns when the frame is with the connections, and how many have it, default `false'.
+-type publish_options() :: #{wait => boolean(), scope => local | cluster, compress => boolean()}.
+%% `wait': returns when the frame is with the connections of this node, and how many have it,
+%% default `false'. `scope': to the clients of this node, or to those of all servers of the same
+%% name in the cluster, default that of the server; `cluster' needs a server with `scope => cluster'.
 %% `compress': `false' sends it uncompressed to all, default `true'.
 
 -type outcome() :: #{sent := non_neg_integer(), dropped := non_neg_integer()}.
@@ -334,7 +339,7 @@
 
 -type subscribe_error() :: closed | busy | too_many_subscriptions.
 
--type publish_error() :: not_found | timeout | send_error().
+-type publish_error() :: not_found | not_clustered | timeout | send_error().
 
 -type identity() :: #{certfile => file:name_all(), cert => binary(),
                       keyfile => file:name_all(), key => binary()}.
@@ -783,15 +788,17 @@ reload_tls(Server) ->
 %%
 %% `memory' is what it holds at this moment, in bytes: buffers, queues, inboxes and
 %% the state of connections, but not the stacks of its `shards' threads. It is no
-%% part of what `erlang:memory/0' tells.
+%% part of what `erlang:memory/0' tells. `cluster_dropped' counts frames for or from other nodes
+%% that this one dropped, since a connection between nodes was full or too many waited.
 %% ```
 %% 1> #{memory := Bytes, connections := N} = sockeye:info().
 %% '''
 -spec info() -> #{shards := pos_integer(), servers := non_neg_integer(),
-                  connections := non_neg_integer(), memory := non_neg_integer()}
+                  connections := non_neg_integer(), memory := non_neg_integer(),
+                  cluster_dropped := non_neg_integer()}
               | {error, not_running}.
 info() ->
-    try sockeye_nif:engine_info()
+    try (sockeye_nif:engine_info())#{cluster_dropped => sockeye_cluster:dropped()}
     catch error:badarg -> {error, not_running}
     end.
 

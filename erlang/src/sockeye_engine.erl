@@ -8,6 +8,7 @@
 -export([register_server/3]).
 -export([unregister_server/0]).
 -export([find/1]).
+-export([find_id/1]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -63,6 +64,16 @@ find(Name) when is_atom(Name) ->
     end;
 find(_) ->
     error(badarg).
+
+%% The server of this number.
+-spec find_id(sockeye_nif:server_id()) -> {ok, pid()} | error.
+find_id(ServerId) ->
+    try ets:select(?TABLE, [{{{pid, '$1'}, ServerId, '_'}, [], ['$1']}]) of
+        [Pid | _] -> {ok, Pid};
+        [] -> error
+    catch
+        error:badarg -> error
+    end.
 
 -spec find_place(place()) -> {ok, entry()} | error.
 find_place(Place) ->

@@ -4,6 +4,7 @@
 
 -export([broadcast/4]).
 -export([publish/5]).
+-export([publish_encoded/3]).
 -export([of_server/2]).
 -export([of_conn/2]).
 -export([list/2]).
@@ -48,30 +49,93 @@ publish(_ServerId, _Topic, _Frame, _Except, _Options) ->
 -spec spread(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
              sockeye:publish_options()) -> result().
 spread(ServerId, To, Frame, Except, Options) when map_size(Options) =:= 0 ->
-    hand_over(ServerId, To, Frame, Except, none);
+    scoped(ServerId, To, Frame, Except, default, false);
 spread(ServerId, To, Frame, Except, Options) ->
-    Known = maps:with([wait, compress], Options),
+    Known = maps:with([wait, scope, compress], Options),
     map_size(Known) =:= map_size(Options) orelse error(badarg),
+    Wait = maps:get(wait, Options, false),
+    is_boolean(Wait) orelse error(badarg),
+    Scope = maps:get(scope, Options, default),
+    is_map_key(scope, Options) andalso Scope =/= local andalso Scope =/= cluster andalso error(badarg),
     Chosen = sockeye_deflate:frames(Frame, maps:with([compress], Options)),
-    case Options of
-        #{wait := true} -> wait(ServerId, To, Chosen, Except);
-        #{wait := Other} when Other =/= false -> error(badarg);
-        _ -> hand_over(ServerId, To, Chosen, Except, none)
+    scoped(ServerId, To, Chosen, Except, Scope, Wait).
+
+-spec scoped(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
+             default | local | cluster, boolean()) -> result().
+scoped(ServerId, To, Frame, Except, Scope, Wait) ->
+    case sockeye_cluster:name(ServerId, Scope) of
+        local ->
+            here(ServerId, To, Frame, Frame, Except, Wait);
+        {ok, Name} ->
+            case sockeye_cluster:targets(Name, To) of
+                [] -> here(ServerId, To, Frame, Frame, Except, Wait);
+                Targets -> everywhere(Targets, Name, ServerId, To, Frame, Except, Wait)
+            end;
+        {error, not_clustered} = Error ->
+            Error
     end.
 
--spec hand_over(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
-                reference() | none) -> result().
+%% What this node refuses goes nowhere.
+-spec everywhere([tuple()], atom(), sockeye_nif:server_id(), to(), sockeye:frame(),
+                 sockeye:conn() | none, boolean()) -> result().
+everywhere(Targets, Name, ServerId, To, Frame, Except, Wait) ->
+    case encode(ServerId, Frame) of
+        {ok, Encoded} ->
+            Result = here(ServerId, To, {encoded, Encoded}, Frame, Except, Wait),
+            is_sent(Result) andalso sockeye_cluster:spread(Targets, Name, To, Encoded, Frame),
+            Result;
+        Error ->
+            Error
+    end.
+
+-spec encode(sockeye_nif:server_id(), sockeye:frame()) ->
+          {ok, sockeye_nif:encoded()} | {error, sockeye:send_error()}.
+encode(ServerId, Frame) ->
+    case sockeye_nif:encode_frame(ServerId, Frame) of
+        dirty -> sockeye_nif:encode_frame_dirty(ServerId, Frame);
+        Result -> Result
+    end.
+
+%% Connections of this node, then its processes.
+-spec here(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
+           sockeye:frame(), sockeye:conn() | none, boolean()) -> result().
+here(ServerId, To, Form, Frame, Except, Wait) ->
+    Result = case Wait of
+                 true -> wait(ServerId, To, Form, Except);
+                 false -> hand_over(ServerId, To, Form, Except, none)
+             end,
+    is_binary(To) andalso is_sent(Result) andalso sockeye_pubsub:deliver(ServerId, To, Frame),
+    Result.
+
+-spec is_sent(result()) -> boolean().
+is_sent(ok) -> true;
+is_sent({ok, _}) -> true;
+is_sent({error, _}) -> false.
+
+%% What comes from another node.
+-spec publish_encoded(sockeye_nif:server_id(), to(), sockeye_nif:encoded()) -> result().
+publish_encoded(ServerId, To, Encoded) ->
+    hand_over(ServerId, To, {encoded, Encoded}, none, none).
+
+-spec hand_over(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
+                sockeye:conn() | none, reference() | none) -> result().
+hand_over(ServerId, To, {encoded, Encoded}, Except, Ref) ->
+    case sockeye_nif:publish_encoded(ServerId, To, Encoded, Except, Ref) of
+        dirty -> sockeye_nif:publish_encoded_dirty(ServerId, To, Encoded, Except, Ref);
+        Result -> Result
+    end;
 hand_over(ServerId, To, Frame, Except, Ref) ->
     case sockeye_nif:publish(ServerId, To, Frame, Except, Ref) of
         dirty -> sockeye_nif:publish_dirty(ServerId, To, Frame, Except, Ref);
         Result -> Result
     end.
 
--spec wait(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none) -> result().
-wait(ServerId, To, Frame, Except) ->
+-spec wait(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
+           sockeye:conn() | none) -> result().
+wait(ServerId, To, Form, Except) ->
     %% The engine may end before it answers.
     Ref = monitor(process, sockeye_engine),
-    Result = case hand_over(ServerId, To, Frame, Except, Ref) of
+    Result = case hand_over(ServerId, To, Form, Except, Ref) of
                  ok ->
                      receive
                          {Ref, Outcome} -> {ok, Outcome};

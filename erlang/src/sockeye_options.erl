@@ -59,6 +59,7 @@ defaults() ->
       max_body_size => ?MIB,
       max_subscriptions => 1024,
       slow_subscriber => drop,
+      scope => local,
       deflate => false,
       proxy_protocol => false,
       trusted_proxies => [],
@@ -167,6 +168,7 @@ check(health, V) -> sockeye_routes:path(V);
 check(metrics, V) -> sockeye_routes:path(V);
 check(max_body_size, V) -> positive(V);
 check(max_subscriptions, V) -> is_integer(V) andalso V >= 1 andalso V =< 65536 orelse "1..65536";
+check(scope, V) -> lists:member(V, [local, cluster]) orelse "local or cluster";
 check(slow_subscriber, V) -> lists:member(V, [drop, close]) orelse "drop or close";
 check(origins, V) -> sockeye_rules:origins(V);
 check(paths, V) -> sockeye_rules:paths(V);
@@ -317,6 +319,8 @@ complete(Config, Given, Owner) ->
             {error, {bad_option, port, "has no meaning with a Unix socket"}};
         #{proxy_protocol := true, trusted_proxies := []} ->
             {error, {bad_option, proxy_protocol, "needs trusted_proxies"}};
+        #{scope := cluster} when not is_map_key(name, Given) ->
+            {error, {bad_option, scope, "cluster needs a name"}};
         #{ip := {local, _}, reuseport := true} ->
             {error, {bad_option, reuseport, "has no meaning with a Unix socket"}};
         #{ip := {local, _}, port := Port} when Port =/= 0 ->

@@ -76,12 +76,19 @@ start(#{name := Name} = Config) ->
     try
         Started = start_gate(start_handlers(State)),
         ok = sockeye_engine:register_server(Id, place(Address), about(Config, Address)),
+        ok = join_cluster(Id, Config),
         Started
     catch
         throw:{start_failed, _} = Failed ->
             close_listener(1001, State),
             throw(Failed)
     end.
+
+-spec join_cluster(sockeye_nif:server_id(), sockeye_options:config()) -> ok.
+join_cluster(Id, #{scope := cluster, name := Name}) ->
+    sockeye_cluster:join(Name, Id, self());
+join_cluster(_Id, _Config) ->
+    ok.
 
 -spec register_name(atom()) -> true.
 register_name(undefined) ->
@@ -98,7 +105,7 @@ register_name(Name) ->
 
 -spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map()}.
 listen(Config) ->
-    Engine = maps:without([name, handler, processes, batch, accept], Config),
+    Engine = maps:without([name, handler, processes, batch, accept, scope], Config),
     #{tls := TlsOptions, http2 := Http2} = Config,
     Tls = case sockeye_tls:read(TlsOptions, Http2) of
               {ok, Read} -> Read;
@@ -119,7 +126,7 @@ place(#{port := Port}) -> Port.
 
 -spec about(sockeye_options:config(), map()) -> map().
 about(Config, #{address := Ip, port := Port}) ->
-    About = maps:with([name, handler, processes], Config),
+    About = maps:with([name, handler, processes, scope], Config),
     Kept = case Config of
                #{mode := {owner, _, _}} -> maps:remove(processes, About);
                _ -> About

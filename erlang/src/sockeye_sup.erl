@@ -11,10 +11,22 @@
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
--spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+-spec init([supervisor:child_spec()]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     Engine = #{id => sockeye_engine,
                start => {sockeye_engine, start_link, []},
                %% Threads are joined on the way out, in bounded time.
                shutdown => 30000},
-    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, [Engine]}}.
+    %% Tables of subscriptions belong to this process: a child's death loses none.
+    ok = sockeye_cluster:new_table(),
+    ok = sockeye_pubsub:new_table(),
+    Groups = #{id => sockeye_topics, start => {pg, start_link, [sockeye_cluster:scope()]}},
+    Cluster = #{id => sockeye_cluster, start => {sockeye_cluster, start_link, []}},
+    PubSub = #{id => sockeye_pubsub, start => {sockeye_pubsub, start_link, []}},
+    Presence = #{id => sockeye_presence, start => {sockeye_presence, start_link, []}},
+    %% A new process of groups knows nothing: those that had joined join again.
+    Together = #{id => sockeye_cluster_sup, type => supervisor,
+                 start => {supervisor, start_link, [?MODULE, [Groups, Cluster, PubSub, Presence]]}},
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, [Engine, Together]}};
+init(Children) ->
+    {ok, {#{strategy => rest_for_one, intensity => 3, period => 10}, Children}}.

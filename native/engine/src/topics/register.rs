@@ -31,8 +31,22 @@ pub(crate) struct Leaving {
 /// What is kept for those connections that have subscriptions, or are watched. Others have no
 /// entry.
 #[derive(Default)]
+struct Entries {
+    topics: HashMap<ConnId, Vec<Arc<Topic>>>,
+    // Few are watched: they do not make the others larger.
+    watchers: HashMap<ConnId, Vec<Watcher>>,
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.topics.len() + self.watchers.len()
+    }
+}
+
+/// The register of a shard.
+#[derive(Default)]
 pub(crate) struct Register {
-    entries: Mutex<HashMap<ConnId, Leaving>>,
+    entries: Mutex<Entries>,
     /// Entries, and threads that are about to change them.
     count: AtomicUsize,
 }
@@ -40,7 +54,7 @@ pub(crate) struct Register {
 /// The register while it is being changed. What is handed to the shard meanwhile has the order of
 /// the changes.
 pub(crate) struct Open<'a> {
-    entries: MutexGuard<'a, HashMap<ConnId, Leaving>>,
+    entries: MutexGuard<'a, Entries>,
     before: usize,
     count: &'a AtomicUsize,
 }
@@ -66,12 +80,14 @@ impl Register {
             return Leaving::default();
         }
         let mut open = self.open();
-        let entry = open.entries.remove(&conn);
-        let len = open.entries.len();
-        if open.entries.capacity() > 64 && len < open.entries.capacity() / 8 {
-            open.entries.shrink_to(len * 2);
+        let topics = open.entries.topics.remove(&conn).unwrap_or_default();
+        let watchers = open.entries.watchers.remove(&conn).unwrap_or_default();
+        let len = open.entries.topics.len();
+        let capacity = open.entries.topics.capacity();
+        if capacity > 64 && len < capacity / 8 {
+            open.entries.topics.shrink_to(len * 2);
         }
-        entry.unwrap_or_default()
+        Leaving { topics, watchers }
     }
 }
 
@@ -85,25 +101,27 @@ impl Drop for Open<'_> {
 impl Open<'_> {
     /// The topics of a connection.
     pub(crate) fn topics_of(&self, conn: ConnId) -> &[Arc<Topic>] {
-        self.entries.get(&conn).map_or(&[], |entry| &entry.topics)
+        self.entries.topics.get(&conn).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn add(&mut self, conn: ConnId, topic: Arc<Topic>) {
-        self.entries.entry(conn).or_default().topics.push(topic);
+        // Most have one or two: no room for four.
+        let topics = self.entries.topics.entry(conn);
+        topics.or_insert_with(|| Vec::with_capacity(1)).push(topic);
     }
 
     pub(crate) fn take(&mut self, conn: ConnId, topic: &Arc<Topic>) {
-        if let Some(entry) = self.entries.get_mut(&conn) {
-            entry.topics.retain(|other| !Arc::ptr_eq(other, topic));
-            if entry.topics.is_empty() && entry.watchers.is_empty() {
-                self.entries.remove(&conn);
+        if let Some(topics) = self.entries.topics.get_mut(&conn) {
+            topics.retain(|other| !Arc::ptr_eq(other, topic));
+            if topics.is_empty() {
+                self.entries.topics.remove(&conn);
             }
         }
     }
 
     /// Has somebody told of the end of a connection.
     pub(crate) fn watch(&mut self, conn: ConnId, watcher: Watcher) {
-        self.entries.entry(conn).or_default().watchers.push(watcher);
+        self.entries.watchers.entry(conn).or_default().push(watcher);
     }
 }
 

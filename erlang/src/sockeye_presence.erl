@@ -1,0 +1,420 @@
+%% @doc Who is in a topic: a list that every node has, and news of who comes and goes.
+%%
+%% An entry has a key, for instance the name of a user, and any term about it. It belongs to a
+%% connection or a process, and ends with it. A key may have several entries: one user with three
+%% windows is there until the last one closes. On servers with `scope => cluster' the lists of all
+%% nodes are one; each node answers for its own entries. When a node is cut off, its entries leave
+%% here, and come back when it does.
+%%
+%% Whoever subscribes gets `{sockeye_presence, Topic, #{joins => #{Key => [Meta]}, leaves => ...}}'
+%% for each change after that; an update is a leave and a join in one message. Being present is not
+%% being subscribed: {@link sockeye:subscribe/2} is for what is published.
+%% ```
+%% handle_frame({json, #{<<"join">> := Nick}}, Conn, S) ->
+%%     ok = sockeye_presence:track(Conn, <<"room/7">>, Nick, #{since => erlang:system_time(second)}),
+%%     {[{subscribe, <<"room/7">>},
+%%       {reply, #{here => maps:keys(sockeye_presence:list(my_server, <<"room/7">>))}}], S}.
+%% '''
+-module(sockeye_presence).
+-behaviour(gen_server).
+
+-export([track/4]).
+-export([track/5]).
+-export([update/4]).
+-export([update/5]).
+-export([untrack/3]).
+-export([untrack/4]).
+-export([list/2]).
+-export([subscribe/2]).
+-export([subscribe/3]).
+-export([unsubscribe/2]).
+-export([unsubscribe/3]).
+-export([start_link/0]).
+-export([init/1]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+
+-export_type([key/0, meta/0, change/0]).
+
+-type key() :: term().
+-type meta() :: term().
+-type change() :: #{joins := #{key() => [meta()]}, leaves := #{key() => [meta()]}}.
+
+%% Servers of one name are one in a cluster.
+-type domain() :: {cluster, atom()} | {server, pid()}.
+-type owner() :: sockeye:conn() | pid().
+%% The node is that of the owner: connections are numbers.
+-type id() :: {domain(), sockeye:topic(), key(), node(), owner()}.
+
+%% {id(), meta()}, sorted: entries of a topic are neighbours.
+-define(TABLE, sockeye_presence).
+
+-record(state, {peers = #{} :: #{pid() => reference()},
+                %% With the server of each entry.
+                owners = #{} :: #{owner() => {reference() | none, #{id() => pid()}}},
+                servers = #{} :: #{pid() => reference()},
+                watchers = #{} :: #{{domain(), sockeye:topic()} => #{pid() => true}},
+                watching = #{} :: #{pid() => reference()}}).
+
+%% @doc Enters a connection into a topic of its server, until it ends. A second entry of the same
+%% connection, topic and key replaces the first.
+-spec track(sockeye:conn(), sockeye:topic(), key(), meta()) -> ok | {error, closed}.
+track(Conn, Topic, Key, Meta) ->
+    change_conn(track, Conn, Topic, Key, Meta).
+
+%% @doc Enters a process of this node into a topic, until it or the server ends.
+-spec track(sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
+          ok | {error, closed | not_found}.
+track(Server, Topic, Pid, Key, Meta) ->
+    change_process(track, Server, Topic, Pid, Key, Meta).
+
+%% @doc Changes what is known of an entry; `{error, not_present}' if there is none.
+-spec update(sockeye:conn(), sockeye:topic(), key(), meta()) ->
+          ok | {error, closed | not_present}.
+update(Conn, Topic, Key, Meta) ->
+    change_conn(update, Conn, Topic, Key, Meta).
+
+%% @doc The same for a process.
+-spec update(sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
+          ok | {error, closed | not_found | not_present}.
+update(Server, Topic, Pid, Key, Meta) ->
+    change_process(update, Server, Topic, Pid, Key, Meta).
+
+%% @doc Takes an entry out; `ok' also if there was none.
+-spec untrack(sockeye:conn(), sockeye:topic(), key()) -> ok | {error, closed}.
+untrack(Conn, Topic, Key) ->
+    change_conn(untrack, Conn, Topic, Key, none).
+
+%% @doc The same for a process.
+-spec untrack(sockeye:server(), sockeye:topic(), pid(), key()) -> ok | {error, not_found}.
+untrack(Server, Topic, Pid, Key) ->
+    change_process(untrack, Server, Topic, Pid, Key, none).
+
+-spec change_conn(track | update | untrack, sockeye:conn(), sockeye:topic(), key(), meta()) -> term().
+change_conn(What, Conn, Topic, Key, Meta) ->
+    check(Topic),
+    sockeye_fanout:of_conn(
+      Conn, fun(ServerId) ->
+                    case sockeye_engine:find_id(ServerId) of
+                        {ok, Server} -> call({What, id(ServerId, Server, Topic, Key, Conn), Meta, Server});
+                        error -> {error, closed}
+                    end
+            end).
+
+-spec change_process(track | update | untrack, sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
+          term().
+change_process(What, Server, Topic, Pid, Key, Meta) when node(Pid) =:= node() ->
+    check(Topic),
+    case sockeye_engine:find(Server) of
+        {ok, {ServerPid, ServerId, _}} ->
+            call({What, id(ServerId, ServerPid, Topic, Key, Pid), Meta, ServerPid});
+        error ->
+            {error, not_found}
+    end;
+change_process(_What, _Server, _Topic, _Pid, _Key, _Meta) ->
+    error(badarg).
+
+-spec check(term()) -> ok.
+check(Topic) when byte_size(Topic) >= 1, byte_size(Topic) =< 255 -> ok;
+check(_Topic) -> error(badarg).
+
+-spec call(term()) -> term().
+call(Request) ->
+    try gen_server:call(?MODULE, Request, infinity)
+    %% The application stops.
+    catch exit:_ -> {error, closed}
+    end.
+
+-spec id(sockeye_nif:server_id(), pid(), sockeye:topic(), key(), owner()) -> id().
+id(ServerId, Server, Topic, Key, Owner) ->
+    {domain(ServerId, Server), Topic, Key, node(), Owner}.
+
+-spec domain(sockeye_nif:server_id(), pid()) -> domain().
+domain(ServerId, Server) ->
+    case sockeye_cluster:name(ServerId, default) of
+        {ok, Name} -> {cluster, Name};
+        local -> {server, Server}
+    end.
+
+%% @doc Who is in a topic, on all nodes if the server's scope is the cluster. Each key has the metas
+%% of its entries, in no order. Reads a table of this node: no process is asked.
+%% ```
+%% 1> sockeye_presence:list(my_server, <<"room/7">>).
+%% #{<<"ann">> => [#{since => 1700000000}],<<"bob">> => [#{},#{}]}
+%% '''
+-spec list(sockeye:server(), sockeye:topic()) -> #{key() => [meta()]} | {error, not_found}.
+list(Server, Topic) ->
+    check(Topic),
+    case sockeye_engine:find(Server) of
+        {ok, {Pid, ServerId, _}} ->
+            Head = {{domain(ServerId, Pid), Topic, '$1', '_', '_'}, '$2'},
+            try ets:select(?TABLE, [{Head, [], [['$1', '$2']]}]) of
+                Found -> grouped([{Key, Meta} || [Key, Meta] <- Found])
+            catch
+                error:badarg -> {error, not_found}
+            end;
+        error ->
+            {error, not_found}
+    end.
+
+-spec grouped([{key(), meta()}]) -> #{key() => [meta()]}.
+grouped(Entries) ->
+    lists:foldr(fun({Key, Meta}, All) -> All#{Key => [Meta | maps:get(Key, All, [])]} end, #{}, Entries).
+
+%% @equiv subscribe(Server, Topic, self())
+-spec subscribe(sockeye:server(), sockeye:topic()) -> ok | {error, not_found}.
+subscribe(Server, Topic) ->
+    subscribe(Server, Topic, self()).
+
+%% @doc Sends a process of this node all changes of a topic's list from here on, until the process
+%% or the server ends.
+-spec subscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
+subscribe(Server, Topic, Pid) ->
+    news(watch, Server, Topic, Pid).
+
+%% @equiv unsubscribe(Server, Topic, self())
+-spec unsubscribe(sockeye:server(), sockeye:topic()) -> ok | {error, not_found}.
+unsubscribe(Server, Topic) ->
+    unsubscribe(Server, Topic, self()).
+
+%% @doc Ends that; `ok' also if it was not so.
+-spec unsubscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
+unsubscribe(Server, Topic, Pid) ->
+    news(unwatch, Server, Topic, Pid).
+
+-spec news(watch | unwatch, sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
+news(What, Server, Topic, Pid) when node(Pid) =:= node() ->
+    check(Topic),
+    case sockeye_engine:find(Server) of
+        {ok, {ServerPid, ServerId, _}} ->
+            call({What, {domain(ServerId, ServerPid), Topic}, Pid, ServerPid});
+        error ->
+            {error, not_found}
+    end;
+news(_What, _Server, _Topic, _Pid) ->
+    error(badarg).
+
+%% @private
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% @private
+-spec init([]) -> {ok, #state{}}.
+init([]) ->
+    _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
+    ok = net_kernel:monitor_nodes(true),
+    lists:foreach(fun greet/1, nodes()),
+    {ok, #state{}}.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call({track, Id, Meta, Server}, _From, State) ->
+    case owned(Id, Server, server(Server, State)) of
+        {ok, Owned} -> {reply, ok, put_own(Id, Meta, Owned)};
+        closed -> {reply, {error, closed}, State}
+    end;
+handle_call({update, Id, Meta, _Server}, _From, State) ->
+    case ets:member(?TABLE, Id) of
+        true -> {reply, ok, put_own(Id, Meta, State)};
+        false -> {reply, {error, not_present}, State}
+    end;
+handle_call({untrack, Id, _Meta, _Server}, _From, State) ->
+    {reply, ok, take_own([Id], disowned(Id, State))};
+handle_call({watch, Where, Pid, Server}, _From, State) ->
+    {reply, ok, watch(Where, Pid, server(Server, State))};
+handle_call({unwatch, Where, Pid, _Server}, _From, State) ->
+    {reply, ok, unwatch([Where], Pid, State)};
+handle_call(_Request, _From, State) ->
+    {reply, {error, not_supported}, State}.
+
+%% @private
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+%% @private
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info({sockeye_down, Conn}, State) ->
+    {noreply, owner_ended(Conn, State)};
+handle_info({nodeup, Node}, State) ->
+    greet(Node),
+    {noreply, State};
+handle_info({sockeye_hello, Peer}, State) ->
+    {noreply, befriend(Peer, State)};
+%% All that a node has, at the moment when it got to know us.
+handle_info({sockeye_present, Peer, Entries}, State0) ->
+    State = befriend(Peer, State0),
+    Before = maps:from_list(of_node(node(Peer))),
+    After = maps:from_list([Entry || {{_, _, _, Node, _}, _} = Entry <- Entries, Node =:= node(Peer)]),
+    Joins = [Entry || {Id, Meta} = Entry <- maps:to_list(After), not is_same(Id, Meta, Before)],
+    Leaves = [Entry || {Id, Meta} = Entry <- maps:to_list(Before), not is_same(Id, Meta, After)],
+    true = ets:insert(?TABLE, maps:to_list(After)),
+    lists:foreach(fun(Id) -> ets:delete(?TABLE, Id) end, maps:keys(maps:without(maps:keys(After), Before))),
+    tell(Joins, Leaves, State),
+    {noreply, State};
+handle_info({sockeye_change, Peer, Joins, Leaves}, #state{peers = Peers} = State)
+  when is_map_key(Peer, Peers) ->
+    change(Joins, Leaves, State),
+    {noreply, State};
+handle_info({'DOWN', Monitor, process, Pid, _}, #state{peers = Peers} = State) ->
+    case Peers of
+        #{Pid := Monitor} ->
+            Left = State#state{peers = maps:remove(Pid, Peers)},
+            change([], [Id || {Id, _} <- of_node(node(Pid))], Left),
+            {noreply, Left};
+        _ ->
+            {noreply, ended(Pid, State)}
+    end;
+handle_info(_Message, State) ->
+    {noreply, State}.
+
+%% Another node's process answers with what it has, if there is one.
+-spec greet(node()) -> ok.
+greet(Node) ->
+    _ = {?MODULE, Node} ! {sockeye_hello, self()},
+    ok.
+
+%% From the moment in which it is told what there is, it is told of every change.
+-spec befriend(pid(), #state{}) -> #state{}.
+befriend(Peer, #state{peers = Peers} = State) when is_map_key(Peer, Peers); node(Peer) =:= node() ->
+    State;
+befriend(Peer, #state{peers = Peers} = State) ->
+    Monitor = monitor(process, Peer),
+    Ours = [Entry || {{{cluster, _}, _, _, _, _}, _} = Entry <- of_node(node())],
+    Peer ! {sockeye_present, self(), Ours},
+    State#state{peers = Peers#{Peer => Monitor}}.
+
+-spec of_node(node()) -> [{id(), meta()}].
+of_node(Node) ->
+    ets:select(?TABLE, [{{{'_', '_', '_', Node, '_'}, '_'}, [], ['$_']}]).
+
+-spec is_same(id(), meta(), #{id() => meta()}) -> boolean().
+is_same(Id, Meta, Map) ->
+    case Map of
+        #{Id := Meta} -> true;
+        _ -> false
+    end.
+
+%% Notes that an entry ends with its owner, who is watched from its first entry on.
+-spec owned(id(), pid(), #state{}) -> {ok, #state{}} | closed.
+owned({_, _, _, _, Owner} = Id, Server, #state{owners = Owners} = State) ->
+    case Owners of
+        #{Owner := {Watch, Ids}} ->
+            {ok, State#state{owners = Owners#{Owner := {Watch, Ids#{Id => Server}}}}};
+        _ when is_pid(Owner) ->
+            {ok, State#state{owners = Owners#{Owner => {monitor(process, Owner), #{Id => Server}}}}};
+        _ ->
+            case sockeye_nif:watch_conn(Owner, self()) of
+                ok -> {ok, State#state{owners = Owners#{Owner => {none, #{Id => Server}}}}};
+                {error, closed} -> closed
+            end
+    end.
+
+-spec disowned(id(), #state{}) -> #state{}.
+disowned({_, _, _, _, Owner} = Id, #state{owners = Owners} = State) ->
+    case Owners of
+        #{Owner := {Watch, Ids}} when is_reference(Watch), map_size(Ids) =:= 1, is_map_key(Id, Ids) ->
+            _ = demonitor(Watch, [flush]),
+            State#state{owners = maps:remove(Owner, Owners)};
+        %% A connection stays watched: it can not be watched twice.
+        #{Owner := {Watch, Ids}} ->
+            State#state{owners = Owners#{Owner := {Watch, maps:remove(Id, Ids)}}};
+        _ ->
+            State
+    end.
+
+-spec owner_ended(owner(), #state{}) -> #state{}.
+owner_ended(Owner, #state{owners = Owners} = State) ->
+    case maps:take(Owner, Owners) of
+        {{_, Ids}, Rest} -> take_own(maps:keys(Ids), State#state{owners = Rest});
+        error -> State
+    end.
+
+%% A process, a server, or both.
+-spec ended(pid(), #state{}) -> #state{}.
+ended(Pid, #state{servers = Servers, watchers = Watchers, watching = Watching} = State0) ->
+    State = owner_ended(Pid, State0),
+    Places = [Where || {Where, Pids} <- maps:to_list(Watchers), is_map_key(Pid, Pids)],
+    State1 = unwatch(Places, Pid, State#state{watching = maps:remove(Pid, Watching)}),
+    case Servers of
+        #{Pid := _} ->
+            Domain = {server, Pid},
+            All = [Ids || {_, Ids} <- maps:values(State1#state.owners)],
+            Ids = [Id || Of <- All, {Id, Server} <- maps:to_list(Of), Server =:= Pid],
+            State2 = lists:foldl(fun disowned/2, State1, Ids),
+            State3 = take_own(Ids, State2),
+            Others = fun({D, _}, _) -> D =/= Domain end,
+            State3#state{servers = maps:remove(Pid, Servers),
+                         watchers = maps:filter(Others, State3#state.watchers)};
+        _ ->
+            State1
+    end.
+
+-spec server(pid(), #state{}) -> #state{}.
+server(Server, #state{servers = Servers} = State) when is_map_key(Server, Servers) ->
+    State;
+server(Server, #state{servers = Servers} = State) ->
+    State#state{servers = Servers#{Server => monitor(process, Server)}}.
+
+-spec watch({domain(), sockeye:topic()}, pid(), #state{}) -> #state{}.
+watch(Where, Pid, #state{watchers = Watchers, watching = Watching} = State) ->
+    Pids = maps:get(Where, Watchers, #{}),
+    State#state{watchers = Watchers#{Where => Pids#{Pid => true}},
+                watching = case Watching of
+                               #{Pid := _} -> Watching;
+                               _ -> Watching#{Pid => monitor(process, Pid)}
+                           end}.
+
+-spec unwatch([{domain(), sockeye:topic()}], pid(), #state{}) -> #state{}.
+unwatch(Places, Pid, #state{watchers = Watchers} = State) ->
+    Without = fun(Where, All) ->
+                      case maps:remove(Pid, maps:get(Where, All, #{})) of
+                          None when map_size(None) =:= 0 -> maps:remove(Where, All);
+                          Others -> All#{Where => Others}
+                      end
+              end,
+    State#state{watchers = lists:foldl(Without, Watchers, Places)}.
+
+-spec put_own(id(), meta(), #state{}) -> #state{}.
+put_own(Id, Meta, State) ->
+    change([{Id, Meta}], [], State),
+    replicate([{Id, Meta}], [], State),
+    State.
+
+-spec take_own([id()], #state{}) -> #state{}.
+take_own(Ids, State) ->
+    change([], Ids, State),
+    replicate([], Ids, State),
+    State.
+
+-spec replicate([{id(), meta()}], [id()], #state{}) -> ok.
+replicate(Joins, Leaves, #state{peers = Peers}) ->
+    Far = fun({{cluster, _}, _, _, _, _}) -> true; (_) -> false end,
+    case {[Join || {Id, _} = Join <- Joins, Far(Id)], [Id || Id <- Leaves, Far(Id)]} of
+        {[], []} -> ok;
+        {J, L} -> lists:foreach(fun(Peer) -> Peer ! {sockeye_change, self(), J, L} end, maps:keys(Peers))
+    end.
+
+-spec change([{id(), meta()}], [id()], #state{}) -> ok.
+change(Joins, Leaves, State) ->
+    Old = lists:flatmap(fun(Id) -> ets:lookup(?TABLE, Id) end, [Id || {Id, _} <- Joins] ++ Leaves),
+    true = ets:insert(?TABLE, Joins),
+    lists:foreach(fun(Id) -> ets:delete(?TABLE, Id) end, Leaves),
+    tell(Joins, Old, State).
+
+-spec tell([{id(), meta()}], [{id(), meta()}], #state{}) -> ok.
+tell(_Joins, _Leaves, #state{watchers = Watchers}) when map_size(Watchers) =:= 0 ->
+    ok;
+tell(Joins, Leaves, #state{watchers = Watchers}) ->
+    Place = fun({{Domain, Topic, _, _, _}, _}) -> {Domain, Topic} end,
+    Of = fun(Where, Entries) ->
+                 grouped([{Key, Meta} || {{_, _, Key, _, _}, Meta} = Entry <- Entries, Place(Entry) =:= Where])
+         end,
+    lists:foreach(
+      fun({_, Topic} = Where) ->
+              News = {sockeye_presence, Topic, #{joins => Of(Where, Joins), leaves => Of(Where, Leaves)}},
+              lists:foreach(fun(Pid) -> Pid ! News end, maps:keys(maps:get(Where, Watchers, #{})))
+      end,
+      lists:usort(lists:map(Place, Joins ++ Leaves))).

@@ -1,0 +1,238 @@
+%% Topics and broadcasts over several nodes.
+-module(sockeye_cluster_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(cluster_node, [with_nodes/2, server/2, client/2, got/2, until/2, on/2]).
+
+
+
+%% Returns when a node knows of so many others that want this.
+known(Node, To, Count) ->
+    _ = until(fun() -> on(Node, {sockeye_cluster, targets, [chat, To]}) end,
+              fun(Targets) -> length(Targets) =:= Count end),
+    ok.
+
+publish(Node, Topic, Frame) ->
+    on(Node, {sockeye, publish, [chat, Topic, Frame]}).
+
+cluster_test_() ->
+    Cases = [fun frames_reach_subscribers_of_all_nodes/1,
+             fun a_frame_goes_only_where_it_is_wanted/1,
+             fun patterns_reach_over_nodes/1,
+             fun processes_get_terms_of_other_nodes/1,
+             fun order_of_a_publisher/1,
+             fun a_scope_for_one_call/1,
+             fun subscriptions_that_end_are_known_elsewhere/1,
+             fun a_server_that_stops_and_starts_again/1,
+             fun a_relay_that_dies_comes_back/1,
+             fun groups_that_die_come_back/1,
+             fun a_node_that_dies/1],
+    [{lists:last(binary:split(name(Case), <<"/">>)), {timeout, 60, fun() -> with_nodes(2, Case) end}}
+     || Case <- Cases]
+        ++ [{"three nodes", {timeout, 60, fun three_nodes/0}},
+            {"a node that joins late", {timeout, 60, fun a_node_that_joins_late/0}}].
+
+name(Fun) -> {name, Name} = erlang:fun_info(Fun, name), atom_to_binary(Name).
+
+frames_reach_subscribers_of_all_nodes([A, B]) ->
+    [server(Node, #{null => nil}) || Node <- [A, B]],
+    [{SocketA, ConnA}, {SocketB, ConnB}] = [client(Node, chat) || Node <- [A, B]],
+    ok = on(A, {sockeye, subscribe, [ConnA, <<"t">>]}),
+    ok = on(B, {sockeye, subscribe, [ConnB, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    known(B, <<"t">>, 1),
+    Large = binary:copy(<<"x">>, 300000),
+    Frames = [{#{n => nil}, <<"{\"n\":null}">>}, {{text, <<"t">>}, <<"t">>}, {{binary, Large}, Large}],
+    [begin
+         ok = publish(From, <<"t">>, Frame),
+         ?assertEqual({Data, Data}, {ws_client:recv_data(SocketA), ws_client:recv_data(SocketB)})
+     end || From <- [A, B], {Frame, Data} <- Frames],
+    ok = on(A, {sockeye, broadcast, [chat, {text, <<"all">>}]}),
+    ?assertEqual([<<"all">>], got(SocketB, 1)),
+    ok = on(A, {sockeye, broadcast_from, [ConnA, {text, <<"others">>}]}),
+    ?assertEqual([<<"others">>], got(SocketB, 1)),
+    ok = on(B, {sockeye, publish_from, [ConnB, <<"t">>, {text, <<"end">>}]}),
+    ?assertEqual([<<"all">>, <<"end">>], got(SocketA, 2)),
+    ?assertEqual({error, not_utf8}, publish(A, <<"t">>, {text, <<255>>})),
+    ?assertEqual({ok, #{sent => 1, dropped => 0}},
+                 on(A, {sockeye, publish, [chat, <<"t">>, {text, <<"w">>}, #{wait => true}]})),
+    ?assertEqual([<<"w">>], got(SocketB, 1)).
+
+a_frame_goes_only_where_it_is_wanted([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {Socket, Conn} = client(B, chat),
+    ok = on(B, {sockeye, subscribe, [Conn, <<"wanted">>]}),
+    known(A, <<"wanted">>, 1),
+    ?assertEqual([], on(A, {sockeye_cluster, targets, [chat, <<"other">>]})),
+    ?assertEqual([], on(B, {sockeye_cluster, targets, [chat, <<"wanted">>]})),
+    ok = publish(A, <<"other">>, {text, <<"1">>}),
+    ok = publish(A, <<"wanted">>, {text, <<"2">>}),
+    ?assertEqual([<<"2">>], got(Socket, 1)).
+
+patterns_reach_over_nodes([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {Socket, Conn} = client(B, chat),
+    [ok = on(B, {sockeye, subscribe, [Conn, Topic]}) || Topic <- [<<"room/*">>, <<"room/1">>]],
+    known(A, <<"room/9">>, 1),
+    [ok = publish(A, Topic, {text, Topic}) || Topic <- [<<"room/1">>, <<"x">>, <<"room/2">>]],
+    ?assertEqual([<<"room/1">>, <<"room/2">>], got(Socket, 2)),
+    ok = on(B, {sockeye, unsubscribe, [Conn, <<"room/*">>]}),
+    known(A, <<"room/9">>, 0),
+    known(A, <<"room/1">>, 1).
+
+processes_get_terms_of_other_nodes([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    Setup = fun() -> ok = sockeye_pubsub:subscribe(chat, <<"t">>), ok = sockeye_pubsub:subscribe(chat, <<"p/*">>) end,
+    Pid = on(B, {cluster_node, collect, [Setup]}),
+    known(A, <<"t">>, 1),
+    known(A, <<"p/1">>, 1),
+    Term = #{atom => [1, 2.5, {json_raw, <<"{}">>}]},
+    ok = publish(A, <<"t">>, Term),
+    ok = publish(A, <<"p/1">>, {text, [<<"io">>]}),
+    ok = publish(B, <<"t">>, {binary, <<1>>}),
+    Got = until(fun() -> on(B, {cluster_node, collected, [Pid]}) end, fun(G) -> length(G) =:= 3 end),
+    ?assertEqual(lists:sort([{sockeye_pubsub, <<"t">>, {json, Term}},
+                             {sockeye_pubsub, <<"p/1">>, {text, <<"io">>}},
+                             {sockeye_pubsub, <<"t">>, {binary, <<1>>}}]), lists:sort(Got)).
+
+order_of_a_publisher([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {Socket, Conn} = client(B, chat),
+    [ok = on(B, {sockeye, subscribe, [Conn, Topic]}) || Topic <- [<<"t">>, <<"u">>]],
+    known(A, <<"t">>, 1),
+    known(A, <<"u">>, 1),
+    ok = on(A, {lists, foreach,
+                [fun(N) ->
+                         Frame = {text, integer_to_binary(N)},
+                         ok = case N rem 3 of
+                                  0 -> sockeye:publish(chat, <<"t">>, Frame);
+                                  1 -> sockeye:publish(chat, <<"u">>, Frame);
+                                  2 -> sockeye:broadcast(chat, Frame)
+                              end
+                 end, lists:seq(1, 2000)]}),
+    ?assertEqual(lists:seq(1, 2000), [binary_to_integer(T) || T <- got(Socket, 2000)]),
+    ?assertEqual([0, 0], [on(Node, {sockeye_cluster, dropped, []}) || Node <- [A, B]]).
+
+a_scope_for_one_call([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    _ = server(A, #{name => alone, scope => local}),
+    {Socket, Conn} = client(B, chat),
+    ok = on(B, {sockeye, subscribe, [Conn, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    Publish = fun(Scope) -> on(A, {sockeye, publish, [chat, <<"t">>, {text, atom_to_binary(Scope)}, #{scope => Scope}]}) end,
+    ok = Publish(local),
+    ok = Publish(cluster),
+    ?assertEqual([<<"cluster">>], got(Socket, 1)),
+    ?assertEqual({error, not_clustered},
+                 on(A, {sockeye, publish, [alone, <<"t">>, #{}, #{scope => cluster}]})),
+    ?assertEqual({error, not_clustered},
+                 on(A, {sockeye, broadcast, [alone, #{}, #{scope => cluster}]})),
+    ?assertMatch({error, {bad_option, scope, _}}, sockeye:start_link(#{port => 0, scope => cluster})),
+    ?assertMatch({error, {bad_option, scope, _}}, sockeye:start_link(#{port => 0, scope => world})).
+
+subscriptions_that_end_are_known_elsewhere([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {Socket, Conn} = client(B, chat),
+    ok = on(B, {sockeye, subscribe, [Conn, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    gen_tcp:close(Socket),
+    known(A, <<"t">>, 0),
+    ?assertEqual(ok, publish(A, <<"t">>, #{})).
+
+a_server_that_stops_and_starts_again([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {_, Conn} = client(B, chat),
+    ok = on(B, {sockeye, subscribe, [Conn, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    ok = on(B, {sockeye, stop, [chat]}),
+    known(A, <<"t">>, 0),
+    known(A, all, 0),
+    _ = server(B, #{}),
+    known(A, all, 1),
+    {Again, NewConn} = client(B, chat),
+    ok = on(B, {sockeye, subscribe, [NewConn, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    ok = publish(A, <<"t">>, {text, <<"new">>}),
+    ?assertEqual([<<"new">>], got(Again, 1)).
+
+a_relay_that_dies_comes_back([A, B]) ->
+    dies_and_comes_back(sockeye_cluster, A, B).
+
+groups_that_die_come_back([A, B]) ->
+    dies_and_comes_back(sockeye_topics, A, B).
+
+dies_and_comes_back(Name, A, B) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {Socket, Conn} = client(B, chat),
+    ok = on(B, {sockeye, subscribe, [Conn, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    [Old] = on(A, {sockeye_cluster, targets, [chat, <<"t">>]}),
+    true = on(B, {erlang, exit, [on(B, {erlang, whereis, [Name]}), kill]}),
+    _ = until(fun() -> on(A, {sockeye_cluster, targets, [chat, <<"t">>]}) end,
+              fun([New]) -> New =/= Old; (_) -> false end),
+    ok = publish(A, <<"t">>, {text, <<"again">>}),
+    ?assertEqual([<<"again">>], got(Socket, 1)).
+
+a_node_that_dies([A, {PeerB, _} = B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    [{Socket, Conn}, {_, ConnB}] = [client(Node, chat) || Node <- [A, B]],
+    ok = on(A, {sockeye, subscribe, [Conn, <<"t">>]}),
+    ok = on(B, {sockeye, subscribe, [ConnB, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    ok = peer:stop(PeerB),
+    %% Whether A has noticed or not.
+    ok = publish(A, <<"t">>, {text, <<"here">>}),
+    ?assertEqual([<<"here">>], got(Socket, 1)),
+    known(A, <<"t">>, 0).
+
+three_nodes() ->
+    with_nodes(3, fun(Nodes) ->
+        [server(Node, #{}) || Node <- Nodes],
+        Clients = [client(Node, chat) || Node <- Nodes],
+        [ok = on(Node, {sockeye, subscribe, [Conn, <<"t">>]})
+         || {Node, {_, Conn}} <- lists:zip(Nodes, Clients)],
+        [known(Node, <<"t">>, 2) || Node <- Nodes],
+        [begin
+             ok = publish(Node, <<"t">>, {text, Text}),
+             [?assertEqual([Text], got(Socket, 1)) || {Socket, _} <- Clients]
+         end || {Node, Text} <- lists:zip(Nodes, [<<"1">>, <<"2">>, <<"3">>])]
+    end).
+
+a_node_that_joins_late() ->
+    with_nodes(1, fun([A]) ->
+        _ = server(A, #{}),
+        B = cluster_node:start(2),
+        try
+            _ = server(B, #{}),
+            {Socket, Conn} = client(B, chat),
+            ok = on(B, {sockeye, subscribe, [Conn, <<"t">>]}),
+            ok = publish(A, <<"t">>, {text, <<"before">>}),
+            cluster_node:connect([A, B]),
+            known(A, <<"t">>, 1),
+            ok = publish(A, <<"t">>, {text, <<"after">>}),
+            ?assertEqual([<<"after">>], got(Socket, 1))
+        after
+            peer:stop(element(1, B))
+        end
+    end).
+
+%% What waits for a node's process is bounded: more is dropped, and counted.
+the_relay_is_bounded_test_() ->
+    {timeout, 60, fun() ->
+        {ok, _} = application:ensure_all_started(sockeye),
+        [begin
+             Relay = whereis(sockeye_cluster),
+             Before = sockeye_cluster:dropped(),
+             ok = sys:suspend(Relay),
+             %% It looks at its mailbox with each 64th frame; the first one finds the others waiting.
+             [Relay ! {sockeye_publish, no_such_server, all, none, none} || _ <- lists:seq(1, Count)],
+             ok = sys:resume(Relay),
+             _ = sys:get_state(Relay),
+             Dropped = sockeye_cluster:dropped() - Before,
+             case Count =< 10000 of
+                 true -> ?assertEqual(0, Dropped);
+                 false -> ?assert(Dropped >= Count - 10000 - 65), ?assert(Dropped =< Count - 10000)
+             end
+         end || Count <- [9999, 10000, 10065, 20000]]
+    end}.

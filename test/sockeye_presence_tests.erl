@@ -1,0 +1,136 @@
+%% Who is in a topic.
+-module(sockeye_presence_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(sockeye_test, [with_server/2, open/1, closed/1]).
+-import(cluster_node, [with_nodes/2, server/2, client/2, until/2, on/2]).
+
+news() ->
+    receive {sockeye_presence, Topic, News} -> {Topic, News}
+    after 5000 -> error(no_news)
+    end.
+
+who_comes_and_who_goes_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        ok = sockeye_presence:subscribe(Server, <<"t">>),
+        [{SocketA, A}, {_, B}] = [open(Port) || _ <- [a, b]],
+        ok = sockeye_presence:track(A, <<"t">>, ann, #{n => 1}),
+        ?assertEqual({<<"t">>, #{joins => #{ann => [#{n => 1}]}, leaves => #{}}}, news()),
+        ok = sockeye_presence:track(B, <<"t">>, ann, #{n => 2}),
+        ?assertEqual({<<"t">>, #{joins => #{ann => [#{n => 2}]}, leaves => #{}}}, news()),
+        ok = sockeye_presence:track(Server, <<"t">>, self(), bob, x),
+        _ = news(),
+        #{ann := Anns, bob := [x]} = sockeye_presence:list(Server, <<"t">>),
+        ?assertEqual([#{n => 1}, #{n => 2}], lists:sort(Anns)),
+        ok = sockeye_presence:update(B, <<"t">>, ann, #{n => 3}),
+        ?assertEqual({<<"t">>, #{joins => #{ann => [#{n => 3}]}, leaves => #{ann => [#{n => 2}]}}}, news()),
+        ?assertEqual({error, not_present}, sockeye_presence:update(B, <<"t">>, bob, y)),
+        gen_tcp:close(SocketA),
+        ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{ann => [#{n => 1}]}}}, news()),
+        _ = closed(A),
+        ?assertEqual({error, closed}, sockeye_presence:track(A, <<"t">>, ann, 1)),
+        ok = sockeye_presence:untrack(B, <<"t">>, ann),
+        ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{ann => [#{n => 3}]}}}, news()),
+        ?assertEqual(#{bob => [x]}, sockeye_presence:list(Server, <<"t">>)),
+        ok = sockeye_presence:untrack(Server, <<"t">>, self(), bob),
+        _ = news(),
+        ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>)),
+        ok = sockeye_presence:unsubscribe(Server, <<"t">>),
+        ok = sockeye_presence:track(B, <<"t">>, cid, 1),
+        ok = sockeye_presence:untrack(B, <<"t">>, cid),
+        receive {sockeye_presence, _, _} = Late -> error(Late) after 0 -> ok end
+    end).
+
+one_connection_in_several_topics_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        {Socket, Conn} = open(Port),
+        ok = sockeye_presence:subscribe(Server, <<"b">>),
+        [ok = sockeye_presence:track(Conn, Topic, Key, 1) || Topic <- [<<"a">>, <<"b">>], Key <- [x, y]],
+        ?assertEqual(#{x => [1], y => [1]}, sockeye_presence:list(Server, <<"a">>)),
+        _ = news(), _ = news(),
+        gen_tcp:close(Socket),
+        %% One message for all that a connection leaves of a topic.
+        ?assertEqual({<<"b">>, #{joins => #{}, leaves => #{x => [1], y => [1]}}}, news()),
+        ?assertEqual([#{}, #{}], [sockeye_presence:list(Server, Topic) || Topic <- [<<"a">>, <<"b">>]])
+    end).
+
+it_ends_with_the_process_test() ->
+    with_server(#{}, fun(_, Server) ->
+        ok = sockeye_presence:subscribe(Server, <<"t">>),
+        {Pid, _} = spawn_monitor(fun() ->
+            ok = sockeye_presence:track(Server, <<"t">>, self(), key, meta),
+            receive stop -> ok end
+        end),
+        ?assertMatch({_, #{joins := #{key := [meta]}}}, news()),
+        Pid ! stop,
+        ?assertMatch({_, #{leaves := #{key := [meta]}}}, news()),
+        ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>))
+    end).
+
+it_ends_with_the_server_test() ->
+    {ok, Server} = sockeye:start_link(#{port => 0, name => presence_a}),
+    ok = sockeye_presence:track(Server, <<"t">>, self(), key, meta),
+    ok = sockeye:stop(Server),
+    ?assertEqual({error, not_found}, sockeye_presence:list(Server, <<"t">>)),
+    ?assertEqual({error, not_found}, sockeye_presence:track(Server, <<"t">>, self(), key, meta)),
+    ?assertEqual({error, not_found}, sockeye_presence:subscribe(Server, <<"t">>)),
+    {ok, Next} = sockeye:start_link(#{port => 0, name => presence_a}),
+    ?assertEqual(#{}, sockeye_presence:list(Next, <<"t">>)),
+    ok = sockeye:stop(Next).
+
+misuse_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        [begin
+             ?assertError(badarg, sockeye_presence:track(Conn, Bad, k, m)),
+             ?assertError(badarg, sockeye_presence:list(Server, Bad))
+         end || Bad <- [<<>>, binary:copy(<<"n">>, 256), "t"]],
+        ?assertError(badarg, sockeye_presence:track(conn, <<"t">>, k, m)),
+        ?assertError(badarg, sockeye_presence:track(Server, <<"t">>, name, k, m)),
+        ?assertError(badarg, sockeye_presence:subscribe(Server, <<"t">>, name))
+    end).
+
+over_nodes_test_() ->
+    {timeout, 120, fun() ->
+        with_nodes(2, fun([A, {PeerB, NodeB} = B]) ->
+            [server(Node, #{}) || Node <- [A, B]],
+            {_, ConnA} = client(A, chat),
+            {SocketB, ConnB} = client(B, chat),
+            List = fun(Node) -> on(Node, {sockeye_presence, list, [chat, <<"t">>]}) end,
+            Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
+            Watcher = on(A, {cluster_node, collect, [fun() -> ok = sockeye_presence:subscribe(chat, <<"t">>) end]}),
+            ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
+            ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),
+            [Soon(Node, #{ann => [1], bob => [2]}) || Node <- [A, B]],
+            ok = on(B, {sockeye_presence, update, [ConnB, <<"t">>, bob, 3]}),
+            _ = Soon(A, #{ann => [1], bob => [3]}),
+            %% Cut off, each has its own; together again, both.
+            true = on(A, {erlang, disconnect_node, [NodeB]}),
+            _ = Soon(A, #{ann => [1]}),
+            _ = Soon(B, #{bob => [3]}),
+            {_, ConnB2} = client(B, chat),
+            ok = on(B, {sockeye_presence, track, [ConnB2, <<"t">>, cid, 4]}),
+            cluster_node:connect([A, B]),
+            [Soon(Node, #{ann => [1], bob => [3], cid => [4]}) || Node <- [A, B]],
+            gen_tcp:close(SocketB),
+            _ = Soon(A, #{ann => [1], cid => [4]}),
+            ok = peer:stop(PeerB),
+            _ = Soon(A, #{ann => [1]}),
+            News = [{Joins, Leaves} || {sockeye_presence, <<"t">>, #{joins := Joins, leaves := Leaves}}
+                                           <- on(A, {cluster_node, collected, [Watcher]})],
+            ?assertEqual(#{ann => [1]}, replay(News))
+        end)
+    end}.
+
+%% What the news say of who is there.
+replay(News) ->
+    Add = fun(Key, Metas, All) -> All#{Key => lists:sort(Metas ++ maps:get(Key, All, []))} end,
+    Take = fun(Key, Metas, All) ->
+                   case maps:get(Key, All) -- Metas of
+                       [] -> maps:remove(Key, All);
+                       Rest -> All#{Key => Rest}
+                   end
+           end,
+    lists:foldl(fun({Joins, Leaves}, All) -> maps:fold(Add, maps:fold(Take, All, Leaves), Joins) end,
+                #{}, News).

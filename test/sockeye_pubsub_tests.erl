@@ -1,0 +1,125 @@
+%% Processes that subscribe to topics of a server.
+-module(sockeye_pubsub_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(sockeye_test, [with_server/2, open/1, message/0]).
+
+%% All that has come, and nothing is on its way: a publish delivers before it returns.
+got() ->
+    receive {sockeye_pubsub, Topic, Frame} -> [{Topic, Frame} | got()]
+    after 0 -> []
+    end.
+
+what_is_published_comes_as_the_term_test() ->
+    with_server(#{}, fun(_, Server) ->
+        ok = sockeye_pubsub:subscribe(Server, <<"t">>),
+        ok = sockeye_pubsub:subscribe(Server, <<"t">>),
+        Frames = [{#{a => {json_raw, "1"}}, {json, #{a => {json_raw, "1"}}}}, {{json, [b]}, {json, [b]}},
+                  {{text, ["x", <<"y">>]}, {text, <<"xy">>}}, {{binary, <<0>>}, {binary, <<0>>}},
+                  {{plain, {text, "z"}}, {text, <<"z">>}}],
+        [ok = sockeye:publish(Server, <<"t">>, Frame) || {Frame, _} <- Frames],
+        {ok, _} = sockeye:publish(Server, <<"t">>, {text, <<"w">>}, #{wait => true}),
+        ok = sockeye:publish(Server, <<"t">>, {ping, <<>>}),
+        ok = sockeye:publish(Server, <<"other">>, #{}),
+        ok = sockeye:broadcast(Server, #{}),
+        ?assertEqual([{<<"t">>, Term} || {_, Term} <- Frames] ++ [{<<"t">>, {text, <<"w">>}}], got()),
+        ok = sockeye_pubsub:unsubscribe(Server, <<"t">>),
+        ok = sockeye_pubsub:unsubscribe(Server, <<"t">>),
+        ok = sockeye:publish(Server, <<"t">>, #{}),
+        ?assertEqual([], got())
+    end).
+
+what_was_refused_is_not_delivered_test() ->
+    with_server(#{}, fun(_, Server) ->
+        ok = sockeye_pubsub:subscribe(Server, <<"t">>),
+        {error, {not_json, _}} = sockeye:publish(Server, <<"t">>, #{a => self()}),
+        {error, not_utf8} = sockeye:publish(Server, <<"t">>, {text, <<255>>}),
+        ?assertEqual([], got())
+    end).
+
+prefixes_and_each_once_test() ->
+    with_server(#{}, fun(_, Server) ->
+        [ok = sockeye_pubsub:subscribe(Server, Topic) || Topic <- [<<"a/*">>, <<"a/b">>, <<"a/b*">>]],
+        [ok = sockeye:publish(Server, Topic, {text, Topic}) || Topic <- [<<"a/b">>, <<"a/c">>, <<"a">>]],
+        ?assertEqual([<<"a/b">>, <<"a/c">>], [Topic || {Topic, _} <- got()]),
+        ?assertEqual([self()], sockeye_pubsub:subscribers(Server, <<"a/x">>)),
+        [ok = sockeye_pubsub:unsubscribe(Server, Topic) || Topic <- [<<"a/*">>, <<"a/b*">>]],
+        ?assertEqual([], sockeye_pubsub:subscribers(Server, <<"a/x">>)),
+        ?assertEqual([self()], sockeye_pubsub:subscribers(Server, <<"a/b">>))
+    end).
+
+servers_are_apart_test() ->
+    with_server(#{}, fun(_, A) ->
+        with_server(#{}, fun(_, B) ->
+            ok = sockeye_pubsub:subscribe(A, <<"t">>),
+            ok = sockeye:publish(B, <<"t">>, #{}),
+            ?assertEqual([], got()),
+            ok = sockeye:publish(A, <<"t">>, #{}),
+            ?assertEqual([{<<"t">>, {json, #{}}}], got())
+        end)
+    end).
+
+clients_and_handlers_publish_to_processes_test() ->
+    Frame = fun({text, Text}, _, S) -> {[{publish, <<"t">>, {text, Text}}, {reply, {text, <<"ok">>}}], S} end,
+    sockeye_test:with_handler(#{frame => Frame}, #{format => raw}, fun(Port, Server) ->
+        ok = sockeye_pubsub:subscribe(Server, <<"t">>),
+        Socket = ws_client:connect(Port),
+        ok = ws_client:text(Socket, <<"from a client">>),
+        <<"ok">> = ws_client:recv_data(Socket),
+        ?assertEqual({sockeye_pubsub, <<"t">>, {text, <<"from a client">>}}, message())
+    end).
+
+it_ends_with_the_process_test() ->
+    with_server(#{}, fun(_, Server) ->
+        Self = self(),
+        {Pid, Monitor} = spawn_monitor(fun() ->
+            ok = sockeye_pubsub:subscribe(Server, <<"t">>),
+            Self ! ready,
+            receive stop -> ok end
+        end),
+        receive ready -> ok end,
+        ?assertEqual([Pid], sockeye_pubsub:subscribers(Server, <<"t">>)),
+        ok = sockeye_pubsub:subscribe(Server, <<"u">>, Pid),
+        Pid ! stop,
+        receive {'DOWN', Monitor, process, Pid, _} -> ok end,
+        %% A death is known to it before our next call.
+        ok = sockeye_pubsub:subscribe(Server, <<"v">>),
+        ?assertEqual([[], []], [sockeye_pubsub:subscribers(Server, T) || T <- [<<"t">>, <<"u">>]])
+    end).
+
+it_ends_with_the_server_test() ->
+    {ok, First} = sockeye:start_link(#{port => 0}),
+    ok = sockeye_pubsub:subscribe(First, <<"t">>),
+    ok = sockeye:stop(First),
+    ?assertEqual({error, not_found}, sockeye_pubsub:subscribe(First, <<"t">>)),
+    ?assertEqual({error, not_found}, sockeye_pubsub:unsubscribe(First, <<"t">>)),
+    ?assertEqual({error, not_found}, sockeye_pubsub:subscribers(First, <<"t">>)),
+    %% The next server has its number, and none of its subscribers.
+    with_server(#{}, fun(_, Second) ->
+        ok = sockeye_pubsub:subscribe(Second, <<"u">>),
+        ok = sockeye:publish(Second, <<"t">>, #{}),
+        ?assertEqual([], got()),
+        ok = sockeye:publish(Second, <<"u">>, #{}),
+        ?assertEqual([{<<"u">>, {json, #{}}}], got())
+    end).
+
+a_new_process_of_the_module_loses_none_test() ->
+    with_server(#{}, fun(_, Server) ->
+        ok = sockeye_pubsub:subscribe(Server, <<"t">>),
+        Old = whereis(sockeye_pubsub),
+        exit(Old, kill),
+        sockeye_test:down(Old),
+        _ = cluster_node:until(fun() -> whereis(sockeye_pubsub) end, fun(P) -> P =/= undefined andalso P =/= Old end),
+        ok = sockeye:publish(Server, <<"t">>, #{}),
+        ?assertEqual([{<<"t">>, {json, #{}}}], got()),
+        ok = sockeye_pubsub:subscribe(Server, <<"u">>)
+    end).
+
+misuse_test() ->
+    with_server(#{}, fun(_, Server) ->
+        [?assertError(badarg, sockeye_pubsub:subscribe(Server, Bad))
+         || Bad <- [<<>>, binary:copy(<<"n">>, 256), "t", t]],
+        [ok = sockeye_pubsub:subscribe(Server, binary:copy(<<"n">>, Len)) || Len <- [1, 254, 255]],
+        ?assertError(badarg, sockeye_pubsub:subscribe(Server, <<"t">>, name))
+    end).

@@ -1,0 +1,108 @@
+%% Nodes of a cluster, and what tests do on them.
+-module(cluster_node).
+
+-export([with_nodes/2]).
+-export([start/1]).
+-export([connect/1]).
+-export([server/2]).
+-export([client/2]).
+-export([got/2]).
+-export([until/2]).
+-export([on/2]).
+-export([collect/1]).
+-export([collected/1]).
+-export([keep/1]).
+-export([loop/1]).
+
+-define(TIMEOUT, 20000).
+
+%% The test is called with so many nodes that know each other.
+with_nodes(Count, Test) ->
+    Nodes = [start(N) || N <- lists:seq(1, Count)],
+    try
+        connect(Nodes),
+        Test(Nodes)
+    after
+        [catch peer:stop(Peer) || {Peer, _} <- Nodes]
+    end.
+
+%% The way to a node is its standard input, so that a cut between nodes does not cut it.
+start(N) ->
+    Name = peer:random_name("sockeye" ++ integer_to_list(N)),
+    {ok, Peer, Node} = peer:start(#{name => Name, connection => standard_io,
+                                    args => ["-setcookie", "sockeye_test", "-kernel", "net_ticktime", "5",
+                                             "-kernel", "prevent_overlapping_partitions", "false"
+                                             | lists:append([["-pa", Dir] || Dir <- code:get_path(),
+                                                                             filelib:is_dir(Dir)])]}),
+    {ok, _} = peer:call(Peer, application, ensure_all_started, [sockeye], ?TIMEOUT),
+    {Peer, Node}.
+
+connect([{First, _} | Others] = All) ->
+    [true = peer:call(First, net_kernel, connect_node, [Node]) || {_, Node} <- Others],
+    [connect_all(Peer, All) || {Peer, _} <- Others],
+    ok.
+
+connect_all(Peer, All) ->
+    [true = peer:call(Peer, net_kernel, connect_node, [Node]) || {_, Node} <- All].
+
+on({Peer, _}, {M, F, A}) ->
+    peer:call(Peer, M, F, A, ?TIMEOUT).
+
+%% A server whose owner forgets what it gets, except the last connection.
+server(Node, Options) ->
+    Owner = on(Node, {?MODULE, keep, [loop]}),
+    on(Node, {?MODULE, keep, [{start, Owner, maps:merge(#{port => 0, name => chat, scope => cluster}, Options)}]}).
+
+%% A connection: {Socket here, Conn there}.
+client(Node, Name) ->
+    #{port := Port} = on(Node, {sockeye, info, [Name]}),
+    Before = on(Node, {sockeye, connections, [Name]}),
+    Socket = ws_client:connect(Port),
+    [Conn] = until(fun() -> on(Node, {sockeye, connections, [Name]}) -- Before end,
+                   fun(New) -> New =/= [] end),
+    {Socket, Conn}.
+
+got(Socket, Count) ->
+    [ws_client:recv_data(Socket) || _ <- lists:seq(1, Count)].
+
+%% What the node says, once it is so: news travel between nodes in their time.
+until(Ask, Good) ->
+    until(Ask, Good, erlang:monotonic_time(millisecond) + ?TIMEOUT).
+
+until(Ask, Good, Deadline) ->
+    Answer = Ask(),
+    case Good(Answer) of
+        true -> Answer;
+        false ->
+            erlang:monotonic_time(millisecond) < Deadline orelse error({never, Answer}),
+            timer:sleep(5),
+            until(Ask, Good, Deadline)
+    end.
+
+%% Runs on a node, for longer than the call.
+keep(loop) ->
+    spawn(fun F() -> receive _ -> F() end end);
+keep({start, Owner, Options}) ->
+    Self = self(),
+    spawn(fun() ->
+                  {ok, Server} = sockeye:start_link(Options#{handler => Owner}),
+                  Self ! {started, Server},
+                  receive stop -> ok end
+          end),
+    receive {started, Server} -> Server end.
+
+%% A process that keeps its messages.
+collect(Setup) ->
+    Self = self(),
+    Pid = spawn(fun() -> Setup(), Self ! ready, loop([]) end),
+    receive ready -> Pid end.
+
+loop(Got) ->
+    receive
+        {collected, From} -> From ! {collected, self(), lists:reverse(Got)}, loop(Got);
+        Message -> loop([Message | Got])
+    end.
+
+collected(Pid) ->
+    Pid ! {collected, self()},
+    receive {collected, Pid, Got} -> Got end.
