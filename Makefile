@@ -59,13 +59,13 @@ fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is night
 	@.ci/setup build
 	@SOCKEYE_FUZZ_SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
 
-bench: ## the whole benchmark matrix (long)
+bench: ## every question of the benchmark, beside other servers (about an hour); ARGS="--rate --runs 3" for some of it
 	@.ci/setup build
-	bench/run
+	bench/run $(or $(ARGS),--all)
 
-bench-quick: ## a short benchmark
+bench-quick: ## the same in minutes: one short run, the servers that matter most
 	@.ci/setup build
-	bench/run --quick
+	bench/run --all --quick
 
 clean: ## what the targets above made, downloaded packages included
 	rm -rf _build priv target doc .venv native/fuzz/target native/fuzz/corpus bench/target bench/results bench/peers/node/node_modules

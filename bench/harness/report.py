@@ -1,145 +1,168 @@
-"""Tables on standard output, JSON lines in bench/results/."""
+"""Tables on standard output."""
 
-import json
-import os
-import platform
-import statistics
-import subprocess
-import time
+import re
 
-from .servers import BENCH, ROOT
+from .results import least, median, values
 
-# (size, pipeline) -> the share of cowboy's CPU that one gen_server on Sockeye may take.
-TARGETS = {
-    (64, 1): 1 / 4,
-    (64, 16): 1 / 12,
-    (1024, 1): 1 / 5,
-    (1024, 16): 1 / 5,
-    (65536, 1): 1 / 5,
-    (65536, 16): 1 / 5,
-}
+TUNGSTENITE = ["tungstenite", "tungstenite-4k"]
 
 
-class Results:
-    """One file a run of the bench; the first line tells on what it ran."""
-
-    def __init__(self, name):
-        folder = BENCH / "results"
-        folder.mkdir(exist_ok=True)
-        self.path = folder / time.strftime(f"%Y%m%d-%H%M%S-{name}.jsonl")
-        self.add({"machine": machine()})
-
-    def add(self, row):
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+def show(text, width):
+    return f"{text:>{width}}"
 
 
-def machine():
-    cpu = ""
-    with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                cpu = line.split(":")[1].strip()
-                break
+def number(rows, key, places=0, unit=1):
+    found = median(rows, key)
+    return "-" if found is None else f"{found / unit:,.{places}f}"
+
+
+def spread(rows, key, places=2):
+    found = values(rows, key)
+    return f"{min(found):,.{places}f}-{max(found):,.{places}f}" if found else "-"
+
+
+def share(rows, key, peer):
+    found = median(rows, key)
+    return f"{found / peer:.3f}" if found and peer else "-"
+
+
+def limit(rows, key="load_busy"):
+    return "  load was the limit" if (median(rows, key) or 0) > 0.9 else ""
+
+
+def table(found, cells, names, columns, note=lambda rows: ""):
+    """columns: heading -> (width, function of the cell and its rows)."""
+    for cell in cells:
+        if not any((cell, name) in found for name in names):
+            continue
+        print(f"\n{cell}")
+        print(f"  {'server':<26}" + "".join(show(heading, width) for heading, (width, _) in columns.items()))
+        for name in names:
+            rows = found.get((cell, name))
+            if rows:
+                print(f"  {name:<26}" + "".join(show(of(cell, rows), width) for width, of in columns.values()) + note(rows))
+
+
+def echo_columns(found, cowboy, tungstenite, more=None):
     return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "commit": said("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
-        "otp": said("erl", "-noshell", "-eval", "io:put_chars(erlang:system_info(otp_release)),halt()."),
-        "load_average": os.getloadavg()[0],
+        "CPU us/msg": (11, lambda cell, rows: number(rows, "cpu_us", 2)),
+        "min-max": (17, lambda cell, rows: spread(rows, "cpu_us")),
+        "/cowboy": (9, lambda cell, rows: share(rows, "cpu_us", least(found, cell, cowboy, "cpu_us"))),
+        "/tungst.": (9, lambda cell, rows: share(rows, "cpu_us", least(found, cell, tungstenite, "cpu_us"))),
+        **(more or {}),
+        "wire B": (8, lambda cell, rows: number(rows, "wire_bytes")),
+        "msg/s": (11, lambda cell, rows: number(rows, "per_second")),
+        "p50 us": (9, lambda cell, rows: number(rows, "p50_us")),
+        "p99 us": (9, lambda cell, rows: number(rows, "p99_us")),
+        "load": (6, lambda cell, rows: f"{median(rows, 'load_busy'):.0%}"),
     }
 
 
-def said(*command):
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def echo(found, cells, names):
+    table(found, cells, names, echo_columns(found, ["cowboy-one"], TUNGSTENITE), limit)
 
 
-def median(rows, key):
-    return statistics.median(row[key] for row in rows)
+def deflate(found, cells, names):
+    table(found, cells, names, echo_columns(found, ["cowboy-deflate"], []), limit)
 
 
-def size_name(size):
-    return f"{size // 1024} KB" if size % 1024 == 0 else f"{size} B"
+def raw(found, cells, names):
+    against = {"/raw": (9, lambda cell, rows: share(rows, "cpu_us", least(found, cell, ["raw-echo"], "cpu_us")))}
+    table(found, cells, names, echo_columns(found, ["cowboy-raw"], ["tungstenite-raw"], against), limit)
 
 
-def echo_tables(cells, names, rows):
-    """rows: (size, pipeline, server) -> results that are not errors."""
-    for size, pipeline in cells:
-        print(f"\n{size_name(size)}, pipeline {pipeline}")
-        print(f"  {'server':<26}{'CPU us/msg':>11}{'min-max':>17}{'/cowboy':>9}{'/tungst.':>9}"
-              f"{'wire B':>8}{'msg/s':>10}{'p50 us':>9}{'p99 us':>9}{'load':>6}")
-        peers = [reference(rows, size, pipeline, name) for name in ("cowboy-one", "tungstenite")]
-        for name in names:
-            found = rows.get((size, pipeline, name), [])
-            if not found:
-                print(f"  {name:<26}{'-':>11}")
-                continue
-            cpu = median(found, "cpu_us")
-            low, high = min(r["cpu_us"] for r in found), max(r["cpu_us"] for r in found)
-            shares = "".join(f"{cpu / p:>9.3f}" if p else f"{'-':>9}" for p in peers)
-            print(f"  {name:<26}{cpu:>11.2f}{f'{low:.2f}-{high:.2f}':>17}{shares}"
-                  f"{median(found, 'wire_bytes'):>8.0f}{median(found, 'per_second'):>10.0f}{median(found, 'p50_us') or '-':>9}"
-                  f"{median(found, 'p99_us') or '-':>9}{median(found, 'load_busy'):>6.0%}"
-                  f"{'  load was the limit' if median(found, 'load_busy') > 0.9 else ''}")
+def rate(found, cells, names):
+    def note(rows):
+        behind, late = median(rows, "behind"), median(rows, "late_p99_us")
+        told = f"  did not keep up: {behind:,.0f} behind" if behind > rows[0]["rate"] / 10 else ""
+        return told + (f"  load was late: p99 {late:.0f} us" if late > 200 else "")
+
+    table(found, cells, names, {
+        "p50 us": (9, lambda cell, rows: number(rows, "p50_us")),
+        "p99 us": (9, lambda cell, rows: number(rows, "p99_us")),
+        "p99.9 us": (10, lambda cell, rows: number(rows, "p999_us")),
+        "min-max of p99.9": (20, lambda cell, rows: spread(rows, "p999_us", 0)),
+        "max us": (10, lambda cell, rows: number(rows, "max_us")),
+        "CPU us/msg": (12, lambda cell, rows: number(rows, "cpu_us", 2)),
+        "core busy": (11, lambda cell, rows: f"{median(rows, 'server_busy'):.0%}"),
+    }, note)
 
 
-def reference(rows, size, pipeline, name):
-    found = rows.get((size, pipeline, name), [])
-    if not found and name == "cowboy-one":
-        found = rows.get((size, pipeline, "cowboy-deflate"), [])
-    if name == "tungstenite":
-        # The better of its two buffer sizes is the one to beat.
-        found = min((f for n in (name, name + "-4k") if (f := rows.get((size, pipeline, n), []))),
-                    key=lambda f: median(f, "cpu_us"), default=[])
-    return median(found, "cpu_us") if found else None
+def fanout(found, cells, names):
+    for key, title in (("one", "one at a time"), ("burst", "fifty at once")):
+        against = lambda peer: lambda cell, rows: share(rows, f"{key}.cpu_us", median(found.get((cell, peer)), f"{key}.cpu_us"))
+        print(f"\n{title}", end="")
+        table(found, cells, names, {
+            "CPU us/delivery": (16, lambda cell, rows: number(rows, f"{key}.cpu_us", 2)),
+            "min-max": (17, lambda cell, rows: spread(rows, f"{key}.cpu_us")),
+            "/cowboy": (9, against("cowboy-topic")),
+            "/raw loop": (10, against("raw-loop")),
+            "last p50 ms": (13, lambda cell, rows: number(rows, f"{key}.last_p50_ms", 2)),
+            "last max ms": (13, lambda cell, rows: f"{max(values(rows, f'{key}.last_max_ms')):,.2f}"),
+            "delivered/s": (13, lambda cell, rows: number(rows, f"{key}.per_second")),
+            "load": (6, lambda cell, rows: f"{median(rows, f'{key}.load_busy'):.0%}"),
+        }, lambda rows: limit(rows, f"{key}.load_busy"))
+    counted = [(cell, name, rows) for (cell, name), rows in found.items() if values(rows, "writes.calls")]
+    for cell, name, rows in counted:
+        print(f"  {cell}, {name}: {number(rows, 'writes.per_subscriber', 2)} writes a subscriber "
+              f"for {number(rows, 'writes.messages')} messages at once")
 
 
-def echo_targets(cells, rows):
-    """The project's own goals, judged by medians."""
-    lines = []
-    for size, pipeline in cells:
-        cell = f"{size_name(size)}, pipeline {pipeline}"
-        cowboy = reference(rows, size, pipeline, "cowboy-one")
-        tungstenite = reference(rows, size, pipeline, "tungstenite")
-        one = reference(rows, size, pipeline, "sockeye-one")
-        goal = TARGETS.get((size, pipeline))
-        if one and cowboy and goal:
-            lines.append(verdict(f"{cell}: sockeye-one / cowboy-one", one / cowboy, goal))
-        for name in ("sockeye-one", "sockeye-pool", "sockeye-each"):
-            cpu = reference(rows, size, pipeline, name)
-            if cpu and tungstenite:
-                lines.append(verdict(f"{cell}: {name} / tungstenite", cpu / tungstenite, 1.0))
-    if lines:
-        print("\ntargets (shares of CPU)")
-        print("\n".join(lines))
+def handshakes(found, cells, names):
+    def cowboy(cell):
+        return least(found, cell, ["cowboy-one", "cowboy-tls"], "cpu_us")
+
+    table(found, cells, names, {
+        "CPU us": (10, lambda cell, rows: number(rows, "cpu_us", 1)),
+        "min-max": (17, lambda cell, rows: spread(rows, "cpu_us", 1)),
+        "/cowboy": (9, lambda cell, rows: share(rows, "cpu_us", cowboy(cell))),
+        "close CPU us": (14, lambda cell, rows: number(rows, "close_cpu_us", 1)),
+        "opened/s": (11, lambda cell, rows: number(rows, "per_second")),
+        "load": (6, lambda cell, rows: f"{median(rows, 'load_busy'):.0%}"),
+    }, limit)
 
 
-def verdict(what, share, goal):
-    return f"  {'met   ' if share <= goal else 'MISSED'} {what}: {share:.3f}, at most {goal:.3f}"
+def health(found, cells, names):
+    table(found, cells, names, {
+        "wake-up p50 us": (15, lambda cell, rows: number(rows, "wake_p50_us")),
+        "p99 us": (10, lambda cell, rows: number(rows, "wake_p99_us")),
+        "min-max of p99": (17, lambda cell, rows: spread(rows, "wake_p99_us", 0)),
+        "max us": (10, lambda cell, rows: f"{max(values(rows, 'wake_max_us')):,}"),
+        "over 1 ms": (11, lambda cell, rows: f"{sum(values(rows, 'long_schedules')):,}"),
+        "longest ms": (12, lambda cell, rows: f"{max(values(rows, 'long_schedule_max_ms')):,}"),
+        "msg/s": (11, lambda cell, rows: number(rows, "per_second")),
+    })
 
 
-def idle_table(rows):
-    print(f"\n  {'server':<18}{'connections':>12}{'fresh B':>10}{'echoed B':>10}{'handshake us':>14}{'idle CPU':>10}")
-    for name, found in rows.items():
-        print(f"  {name:<18}{found[0]['connections']:>12}{median(found, 'bytes_fresh'):>10.0f}"
-              f"{median(found, 'bytes_echoed'):>10.0f}{median(found, 'handshake_us'):>14.1f}"
-              f"{median(found, 'idle_busy'):>10.2%}")
+def idle(found, cells, names):
+    table(found, cells, names, {
+        "fresh B": (10, lambda cell, rows: number(rows, "bytes_fresh")),
+        "echoed B": (10, lambda cell, rows: number(rows, "bytes_echoed")),
+        "closed B": (10, lambda cell, rows: number(rows, "bytes_left")),
+        "open us": (9, lambda cell, rows: number(rows, "handshake_us", 1)),
+        "idle CPU": (10, lambda cell, rows: f"{median(rows, 'idle_busy'):.2%}"),
+    })
 
 
-def flood_table(rows):
-    print(f"\n  {'server':<18}{'sent':>9}{'in time':>9}{'lost':>6}{'drain s':>9}{'unanswered':>12}"
-          f"{'mailbox':>9}{'RSS before':>12}{'RSS peak':>10}")
-    for name, found in rows.items():
-        row = found[0]
-        mailbox = row.get("mailbox_peak", "-")
-        print(f"  {name:<18}{row['sent']:>9}{row['answered_in_time']:>9}{row['lost']:>6}{row['drain_seconds']:>9}"
-              f"{row['most_unanswered']:>12}{mailbox:>9}{row['rss_before'] / 2**20:>9.1f} MB"
-              f"{row['rss_peak'] / 2**20:>7.1f} MB")
-        if row["gave_up"]:
-            print(f"    still answering after {row['drain_seconds']} s: not all of the lost need be lost")
-        for error in sorted(set(row["errors"])):
-            print(f"    {row['errors'].count(error)} connections: {error}")
+def flood(found, cells, names):
+    table(found, cells, names, {
+        "sent": (9, lambda cell, rows: number(rows, "sent")),
+        "in time": (9, lambda cell, rows: number(rows, "answered_in_time")),
+        "lost": (6, lambda cell, rows: number(rows, "lost")),
+        "drain s": (9, lambda cell, rows: number(rows, "drain_seconds", 1)),
+        "unanswered": (12, lambda cell, rows: number(rows, "most_unanswered")),
+        "mailbox": (9, lambda cell, rows: number(rows, "mailbox_peak")),
+        "MB before": (11, lambda cell, rows: number(rows, "rss_before", 1, 2**20)),
+        "MB peak": (9, lambda cell, rows: number(rows, "rss_peak", 1, 2**20)),
+    }, lambda rows: "".join(
+        f"\n    still answering after {row['drain_seconds']} s: not all of the lost need be lost" * bool(row["gave_up"])
+        + "".join(f"\n    {row['errors'].count(error)} connections: {error}" for error in sorted(set(row["errors"])))
+        for row in rows))
+
+
+def json_rows(text):
+    """What bench/json printed, as measurements."""
+    for line in text.splitlines():
+        if head := re.match(r"(decode|encode) +(\d+) B", line):
+            for name, ns, thousand in re.findall(r"(\w+) ([\d]+)(k?) \(", line[head.end():]):
+                yield {"cell": f"{head[1]} {int(head[2]):,} B", "server": name, "cpu_ns": int(ns) * (1000 if thousand else 1)}

@@ -63,22 +63,27 @@ def cowboy(mode):
     return beam("bench_cowboy", mode, patterns, "run bench/setup beam")
 
 
+def yaws():
+    ebins = [TARGET / "debian/usr/lib/yaws-*/ebin", TARGET / "debian/usr/lib/erlang/lib/jiffy-*/ebin"]
+    return beam("bench_yaws", "each", ebins, "run bench/setup beam")
+
+
 def sockeye(mode):
     ebin = ROOT / "_build/default/lib/sockeye/ebin"
     return beam("bench_sockeye", mode, [ebin], "run rebar3 compile")
 
 
-def node(*args):
+def node(mode="json", *args):
     if not (BENCH / "peers/node/node_modules/ws").exists():
         raise Missing("run bench/setup node")
-    return ["node", str(BENCH / "peers/node/server.js"), *args]
+    return ["node", str(BENCH / "peers/node/server.js"), mode, *args]
 
 
-def python(*args):
+def python(*args, script="server.py"):
     program = TARGET / "python/bin/python"
     if not program.exists():
         raise Missing("run bench/setup python")
-    return [str(program), str(BENCH / "peers/python/server.py"), *args]
+    return [str(program), str(BENCH / "peers/python" / script), *args]
 
 
 # Name -> what makes the command line. The order is that of the tables.
@@ -91,17 +96,32 @@ SERVERS = {
     "sockeye-deflate": lambda: sockeye("deflate"),
     "sockeye-window-deflate": lambda: sockeye("window"),
     "sockeye-tls": lambda: sockeye("tls"),
+    "sockeye-raw": lambda: sockeye("raw"),
+    "sockeye-raw-each": lambda: sockeye("raw_each"),
+    "sockeye-topic": lambda: sockeye("topic"),
     "cowboy-one": lambda: cowboy("one"),
     "cowboy-each": lambda: cowboy("each"),
     "cowboy-slow": lambda: cowboy("slow"),
+    "cowboy-raw": lambda: cowboy("raw"),
+    "cowboy-tls": lambda: cowboy("tls"),
+    "cowboy-topic": lambda: cowboy("topic"),
+    "yaws-each": yaws,
     "tungstenite": lambda: rust("peer-tungstenite"),
     "tungstenite-4k": lambda: rust("peer-tungstenite", "4096"),
     "tungstenite-512": lambda: rust("peer-tungstenite", "512"),
     "fastwebsockets": lambda: rust("peer-fastwebsockets"),
-    "node-ws": node,
+    "tungstenite-raw": lambda: rust("peer-tungstenite", "4096", "raw"),
+    "tungstenite-topic": lambda: rust("peer-tungstenite", "4096", "topic"),
+    "raw-echo": lambda: rust("peer-raw-echo"),
+    "raw-loop": lambda: rust("peer-raw-loop"),
+    "node-ws": lambda: node(),
+    "node-ws-raw": lambda: node("raw"),
+    "node-ws-tls": lambda: node("json", "tls", "tls/cert.pem", "tls/key.pem"),
+    "node-ws-topic": lambda: node("topic"),
     "python-websockets": python,
+    "python-picows": lambda: python(script="server_picows.py"),
     "cowboy-deflate": lambda: cowboy("deflate"),
-    "node-ws-deflate": lambda: node("deflate"),
+    "node-ws-deflate": lambda: node("json", "deflate"),
     "python-websockets-deflate": lambda: python("deflate"),
 }
 
@@ -111,6 +131,7 @@ class Server:
 
     def __init__(self, name):
         self.name = name
+        self.beam = name.startswith(("sockeye", "cowboy", "yaws"))
         command = pinned(SERVER_CPU, SERVERS[name]())
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=TARGET
@@ -140,7 +161,11 @@ class Server:
 
     def ask(self, line):
         self.tell(line)
-        return json.loads(self.process.stdout.readline())
+        for answer in self.process.stdout:
+            if answer.startswith("{"):
+                return json.loads(answer)
+            sys.stderr.write(f"{self.name}: {answer}")
+        raise RuntimeError(f"{self.name} ended with code {self.process.wait()}")
 
     def stop(self):
         try:
@@ -153,6 +178,30 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+
+
+def versions():
+    """What is installed of each peer, by its own word."""
+    found = {}
+    for app in ("cowboy", "ranch", "jiffy", "yaws"):
+        for path in glob.glob(str(TARGET / "debian/usr/lib/**" / f"{app}-[0-9]*"), recursive=True):
+            found[app] = path.rsplit("-", 1)[1]
+    for path in glob.glob(str(TARGET / "python/lib/*/site-packages/*.dist-info")):
+        name, _, version = Path(path).name.removesuffix(".dist-info").partition("-")
+        if name in ("websockets", "picows", "uvloop", "orjson"):
+            found[name] = version
+    lock = (BENCH / "Cargo.lock").read_text().split("[[package]]")
+    for package in lock[1:]:
+        fields = dict(line.split(" = ", 1) for line in package.splitlines() if " = " in line)
+        name = fields["name"].strip('"')
+        if name in ("tokio", "tokio-tungstenite", "serde_json", "fastwebsockets", "sonic-rs"):
+            found[name] = fields["version"].strip('"')
+    try:
+        lock = json.loads((BENCH / "peers/node/package-lock.json").read_text())
+        found["ws"] = lock["packages"]["node_modules/ws"]["version"]
+    except (OSError, KeyError):
+        pass
+    return found
 
 
 def start(names, log):

@@ -12,7 +12,7 @@ use crate::{Result, Target};
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Connections that are in their handshake at the same time.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 /// One source address has some 28,000 ports.
 const PER_SOURCE: usize = 20_000;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,8 +39,20 @@ pub(crate) fn open(target: &Target, count: usize, sndbuf: Option<usize>) -> Resu
     Ok(open)
 }
 
+/// One more, to another path.
+pub(crate) fn open_at(target: &Target, path: &str, n: usize) -> Result<TcpStream> {
+    let mut stream = connect(target.addr, n, None)?;
+    stream.write_all(request_to(target, path).as_bytes())?;
+    upgrade(target, &mut stream)?;
+    Ok(stream)
+}
+
 /// The opening handshake of the target's clients.
 pub(crate) fn request(target: &Target) -> String {
+    request_to(target, &target.path)
+}
+
+fn request_to(target: &Target, path: &str) -> String {
     let extensions = if target.deflate {
         // What browsers offer: each server then does what it does for them.
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
@@ -50,7 +62,7 @@ pub(crate) fn request(target: &Target) -> String {
     format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n",
-        target.path, target.addr
+        path, target.addr
     )
 }
 

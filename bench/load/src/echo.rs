@@ -1,22 +1,24 @@
-//! Closed loop: each connection keeps `pipeline` messages on their way and checks each reply.
+//! Echo: each reply is checked. Closed loop (each connection keeps `pipeline` messages on their way), or a fixed rate.
 
-use std::io::{ErrorKind, Read, Write};
+use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 use serde_json::{Value, json};
 
 use crate::cli::Args;
 use crate::deflate::Inflater;
-use crate::frame::{self, Incoming, Template};
+use crate::frame::{Incoming, Template};
 use crate::histogram::Histogram;
 use crate::payload::Verifier;
+use crate::wire::{READ_BUFFER, Wire};
 use crate::{Result, Target, conn, proc};
 
 /// A server that answers nothing for this long has failed.
 const STALL: Duration = Duration::from_secs(20);
-const READ_BUFFER: usize = 256 * 1024;
+/// Below this, waiting in epoll, which counts milliseconds, would miss the time.
+const SPIN: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Refill {
@@ -44,6 +46,8 @@ pub(crate) struct Options {
     warmup: Duration,
     duration: Duration,
     bursts: u64,
+    /// Messages a second over all connections, at even times, whether the server keeps up or not; 0: closed loop.
+    rate: u64,
 }
 
 impl Options {
@@ -54,6 +58,7 @@ impl Options {
             warmup: Duration::from_secs_f64(args.take("warmup", 0.5)?),
             duration: Duration::from_secs_f64(args.take("duration", 2.0)?),
             bursts: args.take("bursts", 2)?,
+            rate: args.take("rate", 0)?,
         };
         args.finish()?;
         Ok(options)
@@ -61,14 +66,12 @@ impl Options {
 }
 
 struct Conn {
-    stream: TcpStream,
+    wire: Wire,
     sent: u64,
     received: u64,
-    out: Vec<u8>,
-    written: usize,
-    /// The beginning of a frame whose end has not come yet.
-    spill: Vec<u8>,
     burst_at: Instant,
+    /// When the messages on their way were due, with a rate.
+    due: VecDeque<Instant>,
     inflater: Option<Inflater>,
 }
 
@@ -79,26 +82,24 @@ struct Echo<'a> {
     verifier: Verifier,
     conns: Vec<Conn>,
     bytes_in: u64,
-    /// Round trips of whole bursts.
+    /// Round trips of whole bursts; with a rate, of each message since it was due.
     round_trips: Histogram,
+    /// With a rate: how long after its time a message was sent.
+    late: Histogram,
+    paced: u64,
+    began: Instant,
 }
 
 pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
     let mut poll = Poll::new()?;
     let mut conns = Vec::new();
     for (n, stream) in conn::open_all(target, None)?.into_iter().enumerate() {
-        stream.set_nonblocking(true)?;
-        let mut stream = TcpStream::from_std(stream);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, Token(n), interest)?;
         conns.push(Conn {
-            stream,
+            wire: Wire::new(stream, poll.registry(), n)?,
             sent: 0,
             received: 0,
-            out: Vec::new(),
-            written: 0,
-            spill: Vec::new(),
             burst_at: Instant::now(),
+            due: VecDeque::new(),
             inflater: target
                 .deflate
                 .then(|| Inflater::new(target.payload.text.len())),
@@ -115,6 +116,9 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
         conns,
         bytes_in: 0,
         round_trips: Histogram::new(),
+        late: Histogram::new(),
+        paced: 0,
+        began: Instant::now(),
         options,
     };
     echo.measure(&mut poll)
@@ -122,13 +126,19 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
 
 impl Echo<'_> {
     fn measure(&mut self, poll: &mut Poll) -> Result<Value> {
-        for n in 0..self.conns.len() {
-            self.send(n, self.options.pipeline)?;
-        }
-        // What a slow server still has to do for the burst before would be billed to this one.
-        let burst = self.options.pipeline * self.conns.len() as u64;
+        let paced = self.options.rate > 0;
+        let burst = if paced {
+            0
+        } else {
+            for n in 0..self.conns.len() {
+                self.send(n, self.options.pipeline)?;
+            }
+            // What a slow server still has to do for the burst before would be billed to this one.
+            self.options.pipeline * self.conns.len() as u64
+        };
         self.turn_until(poll, self.options.warmup, burst)?;
         self.round_trips = Histogram::new();
+        self.late = Histogram::new();
         self.bytes_in = 0;
 
         let pid = self.target.pid;
@@ -150,7 +160,7 @@ impl Echo<'_> {
         }
         let wall_ns = wall.as_nanos() as f64;
         let per_message = |ns: u64| round(ns as f64 / 1000.0 / messages as f64, 3);
-        Ok(json!({
+        let mut row = json!({
             "mode": "echo",
             "size": self.target.payload.text.len(),
             "connections": self.target.connections,
@@ -165,8 +175,17 @@ impl Echo<'_> {
             "load_busy": round(load as f64 / wall_ns, 3),
             "p50_us": self.round_trips.percentile(0.5),
             "p99_us": self.round_trips.percentile(0.99),
+            "p999_us": self.round_trips.percentile(0.999),
             "rss": proc::memory(pid)?.now,
-        }))
+        });
+        if paced {
+            row["rate"] = self.options.rate.into();
+            row["max_us"] = self.round_trips.percentile(1.0).into();
+            row["late_p99_us"] = self.late.percentile(0.99).into();
+            // Sent and not yet answered: what a server that can not keep up is behind.
+            row["behind"] = self.conns.iter().map(|c| c.due.len()).sum::<usize>().into();
+        }
+        Ok(row)
     }
 
     fn received(&self) -> u64 {
@@ -187,7 +206,13 @@ impl Echo<'_> {
             if now - answered_at > STALL {
                 return Err("no reply for 20 s".into());
             }
-            let wait = if now < end { end - now } else { STALL };
+            let next = self.send_due(now)?;
+            let wait = match next {
+                Some(due) if due.saturating_duration_since(now) < SPIN => Duration::ZERO,
+                Some(due) => due.saturating_duration_since(now) - SPIN / 2,
+                None if now < end => end - now,
+                None => STALL,
+            };
             match poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
@@ -201,9 +226,28 @@ impl Echo<'_> {
                     self.read(n, &mut buffer)?;
                 }
                 if event.is_writable() {
-                    flush(&mut self.conns[n])?;
+                    self.conns[n].wire.flush()?;
                 }
             }
+        }
+    }
+
+    /// With a rate: sends all that is due, one connection after the other. When the next one is due.
+    fn send_due(&mut self, now: Instant) -> Result<Option<Instant>> {
+        if self.options.rate == 0 {
+            return Ok(None);
+        }
+        loop {
+            let nanos = u128::from(self.paced) * 1_000_000_000 / u128::from(self.options.rate);
+            let due = self.began + Duration::from_nanos(u64::try_from(nanos)?);
+            if due > now {
+                return Ok(Some(due));
+            }
+            let n = (self.paced % self.conns.len() as u64) as usize;
+            self.paced += 1;
+            self.late.add(due.elapsed());
+            self.conns[n].due.push_back(due);
+            self.send(n, 1)?;
         }
     }
 
@@ -211,45 +255,42 @@ impl Echo<'_> {
         let conn = &mut self.conns[n];
         for _ in 0..count {
             let id = self.target.payload.id(n, conn.sent);
-            self.template.push(id, &mut conn.out);
+            self.template.push(id, &mut conn.wire.out);
             conn.sent += 1;
         }
         conn.burst_at = Instant::now();
-        flush(conn)
+        conn.wire.flush()
     }
 
     fn read(&mut self, n: usize, buffer: &mut [u8]) -> Result<()> {
-        loop {
-            let conn = &mut self.conns[n];
-            let got = match conn.stream.read(buffer) {
-                Ok(0) => return Err("the server closed a connection".into()),
-                Ok(got) => got,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(e) => return Err(e.into()),
-            };
-            self.bytes_in += got as u64;
-            let before = conn.received;
-            if conn.spill.is_empty() {
-                let used = self.take_frames(n, &buffer[..got])?;
-                self.conns[n].spill.extend_from_slice(&buffer[used..got]);
-            } else {
-                let mut whole = std::mem::take(&mut conn.spill);
-                whole.extend_from_slice(&buffer[..got]);
-                let used = self.take_frames(n, &whole)?;
-                whole.drain(..used);
-                self.conns[n].spill = whole;
+        let conn = &mut self.conns[n];
+        let before = conn.received;
+        let got = conn.wire.read(buffer, |incoming| {
+            let id = self.target.payload.id(n, conn.received);
+            match incoming {
+                Incoming::Deflated(body) => {
+                    let inflater = conn.inflater.as_mut().ok_or("compressed unasked")?;
+                    self.verifier.check(inflater.message(body)?, id)?;
+                }
+                Incoming::Text(text) => self.verifier.check(text, id)?,
+                _ => return Err("not a message".into()),
             }
-            self.refill(n, before)?;
-            if got < buffer.len() {
-                // Short read: the socket is empty, and the next byte raises an edge.
-                return Ok(());
-            }
-        }
+            conn.received += 1;
+            Ok(())
+        })?;
+        self.bytes_in += got as u64;
+        self.refill(n, before)
     }
 
     fn refill(&mut self, n: usize, before: u64) -> Result<()> {
-        let conn = &self.conns[n];
+        let conn = &mut self.conns[n];
         let (news, whole) = (conn.received - before, conn.received == conn.sent);
+        if self.options.rate > 0 {
+            for due in conn.due.drain(..conn.due.len().min(news as usize)) {
+                self.round_trips.add(due.elapsed());
+            }
+            return Ok(());
+        }
         if whole && news > 0 {
             self.round_trips.add(conn.burst_at.elapsed());
         }
@@ -259,44 +300,6 @@ impl Echo<'_> {
             _ => Ok(()),
         }
     }
-
-    /// Checks all whole frames in `bytes`; the number of bytes they took.
-    fn take_frames(&mut self, n: usize, bytes: &[u8]) -> Result<usize> {
-        let mut used = 0;
-        while let Some((incoming, size)) = frame::next(&bytes[used..])? {
-            let conn = &mut self.conns[n];
-            match incoming {
-                Incoming::Text(text) => {
-                    let id = self.target.payload.id(n, conn.received);
-                    self.verifier.check(text, id)?;
-                    conn.received += 1;
-                }
-                Incoming::Deflated(body) => {
-                    let inflater = conn.inflater.as_mut().ok_or("compressed unasked")?;
-                    let id = self.target.payload.id(n, conn.received);
-                    self.verifier.check(inflater.message(body)?, id)?;
-                    conn.received += 1;
-                }
-                Incoming::Ping(pong) => conn.out.extend(pong),
-                Incoming::Close(code) => return Err(format!("closed with {code}").into()),
-            }
-            used += size;
-        }
-        Ok(used)
-    }
-}
-
-fn flush(conn: &mut Conn) -> Result<()> {
-    while conn.written < conn.out.len() {
-        match conn.stream.write(&conn.out[conn.written..]) {
-            Ok(n) => conn.written += n,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(e) => return Err(e.into()),
-        }
-    }
-    conn.out.clear();
-    conn.written = 0;
-    Ok(())
 }
 
 pub(crate) fn round(value: f64, places: i32) -> f64 {

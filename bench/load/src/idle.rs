@@ -1,4 +1,4 @@
-//! Memory of connections that do nothing: fresh, and after one echo each.
+//! Memory of connections that do nothing: fresh, after one echo each, and when they are closed.
 
 use std::io::{Read, Write};
 use std::thread::sleep;
@@ -55,6 +55,9 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
     echo_each(target, &mut open)?;
     sleep(options.settle);
     let used = proc::memory(pid)?.now;
+    drop(open);
+    sleep(options.settle * 2);
+    let closed = proc::memory(pid)?.now;
     let each = |now: u64| ((now as f64 - base as f64) / count).round();
     Ok(json!({
         "mode": "idle",
@@ -62,8 +65,10 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
         "rss_base": base,
         "rss_fresh": fresh,
         "rss_echoed": used,
+        "rss_closed": closed,
         "bytes_fresh": each(fresh),
         "bytes_echoed": each(used),
+        "bytes_left": each(closed),
         "handshake_us": round(handshakes as f64 / 1000.0 / count, 1),
         "idle_busy": round(idle, 4),
     }))

@@ -4,13 +4,16 @@ mod cli;
 mod conn;
 mod deflate;
 mod echo;
+mod fanout;
 mod flood;
 mod frame;
+mod handshakes;
 mod histogram;
 mod idle;
 mod payload;
 mod proc;
 mod tls;
+mod wire;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -61,11 +64,13 @@ fn run() -> Result<serde_json::Value> {
         deflate: args.take("deflate", false)?,
         tls: args.take("tls", false)?,
     };
-    if target.tls && mode != "idle" {
-        return Err("--tls is for idle connections only".into());
+    if target.tls && !matches!(mode.as_str(), "idle" | "handshakes") {
+        return Err("--tls is for handshakes and idle connections only".into());
     }
     match mode.as_str() {
         "echo" => echo::run(&target, echo::Options::take(args)?),
+        "fanout" => fanout::run(&target, fanout::Options::take(args)?),
+        "handshakes" => handshakes::run(&target, handshakes::Options::take(args)?),
         "idle" => idle::run(&target, idle::Options::take(args)?),
         "flood" => flood::run(&target, flood::Options::take(args)?),
         _ => Err(USAGE.into()),

@@ -55,14 +55,35 @@ pub(crate) fn open(target: &Target, count: usize) -> Result<Vec<Link>> {
     // Ten thousand different clients, not one that comes back.
     config.resumption = rustls::client::Resumption::disabled();
     let config = Arc::new(config);
-    (0..count).map(|n| link(target, &config, n)).collect()
+    let mut open = Vec::with_capacity(count);
+    while open.len() < count {
+        let first = open.len();
+        let group = first..count.min(first + conn::AT_ONCE);
+        let mut streams = group
+            .map(|n| hello(target, &config, n))
+            .collect::<Result<Vec<_>>>()?;
+        for tls in &mut streams {
+            tls.write_all(conn::request(target).as_bytes())?;
+        }
+        for tls in streams {
+            open.push(answered(target, tls)?);
+        }
+    }
+    Ok(open)
 }
 
-fn link(target: &Target, config: &Arc<ClientConfig>, n: usize) -> Result<Link> {
-    let stream = conn::connect(target.addr, n, None)?;
-    let name = ServerName::try_from("localhost")?;
-    let mut tls = StreamOwned::new(ClientConnection::new(config.clone(), name)?, stream);
-    tls.write_all(conn::request(target).as_bytes())?;
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+fn hello(target: &Target, config: &Arc<ClientConfig>, n: usize) -> Result<Stream> {
+    let mut stream = conn::connect(target.addr, n, None)?;
+    let mut tls = ClientConnection::new(config.clone(), ServerName::try_from("localhost")?)?;
+    while tls.wants_write() {
+        tls.write_tls(&mut stream)?;
+    }
+    Ok(StreamOwned::new(tls, stream))
+}
+
+fn answered(target: &Target, mut tls: Stream) -> Result<Link> {
     let mut head = Vec::with_capacity(512);
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

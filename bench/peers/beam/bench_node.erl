@@ -4,33 +4,54 @@
 -export([run/1]).
 
 -define(SAMPLE_MS, 50).
+%% The wake-up delay is counted in steps of 10 us, up to 200 ms.
+-define(STEP_US, 10).
+-define(STEPS, 20000).
 
 %% Prints `READY Port', then answers the runner's lines until standard input ends:
-%% `watch' starts to sample the longest mailbox of the node, `peaks' prints what was seen.
+%% `watch' starts to sample the longest mailbox of the node, `peaks' prints what was seen;
+%% `tick' starts an innocent process that wants to run each millisecond, and a system monitor; `ticks' ends both and
+%% prints how late the process ran, and what kept a scheduler for 1 ms or longer.
 -spec run(inet:port_number()) -> no_return().
 run(Port) ->
     io:format("READY ~b~n", [Port]),
-    loop(undefined).
+    loop(undefined, undefined).
 
-loop(Watcher) ->
+loop(Watcher, Ticker) ->
     case io:get_line("") of
         "watch\n" ->
-            loop(spawn_link(fun() -> watch(0, 0, now_ms()) end));
+            loop(spawn_link(fun() -> watch(0, 0, now_ms()) end), Ticker);
         "peaks\n" ->
-            Watcher ! {peaks, self()},
-            receive
-                {peaks, Mailbox, Memory} ->
-                    io:format("{\"mailbox_peak\":~b,\"beam_memory_peak\":~b}~n", [Mailbox, Memory])
-            end,
-            loop(Watcher);
+            {Mailbox, Memory} = ask(Watcher),
+            io:format("{\"mailbox_peak\":~b,\"beam_memory_peak\":~b}~n", [Mailbox, Memory]),
+            loop(Watcher, Ticker);
+        "tick\n" ->
+            Long = spawn_link(fun() -> long(0, 0) end),
+            erlang:system_monitor(Long, [{long_schedule, 1}]),
+            Delays = counters:new(?STEPS + 1, []),
+            Ticking = spawn_link(fun() -> tick(now_ms() + 1, Delays) end),
+            loop(Watcher, {Ticking, Long, Delays});
+        "ticks\n" ->
+            {Ticking, Long, Delays} = Ticker,
+            done = ask(Ticking),
+            erlang:system_monitor(undefined),
+            {Count, Longest} = ask(Long),
+            io:format("{\"ticks\":~b,\"wake_p50_us\":~b,\"wake_p99_us\":~b,\"wake_max_us\":~b,"
+                      "\"long_schedules\":~b,\"long_schedule_max_ms\":~b}~n",
+                      [total(Delays), share(Delays, 0.5), share(Delays, 0.99), share(Delays, 1.0), Count, Longest]),
+            loop(Watcher, undefined);
         _Eof ->
             erlang:halt(0, [{flush, false}])
     end.
 
+ask(Pid) ->
+    Pid ! {ask, self()},
+    receive {Pid, Answer} -> Answer end.
+
 watch(Mailbox, Memory, Next) ->
     receive
-        {peaks, From} ->
-            From ! {peaks, Mailbox, Memory}
+        {ask, From} ->
+            From ! {self(), {Mailbox, Memory}}
     after max(0, Next - now_ms()) ->
         watch(max(Mailbox, longest()), max(Memory, erlang:memory(total)), now_ms() + ?SAMPLE_MS)
     end.
@@ -43,6 +64,42 @@ longest() ->
                 undefined -> Max
             end
         end, 0, processes()).
+
+%% A timer for an absolute time, so that the delay is that of waking up alone. Ticks that are missed are not made up
+%% for: a delay of 5 ms is one delay, not five.
+tick(Due, Delays) ->
+    Timer = erlang:start_timer(Due, self(), tick, [{abs, true}]),
+    receive
+        {timeout, Timer, tick} ->
+            Late = erlang:monotonic_time(microsecond) - Due * 1000,
+            counters:add(Delays, 1 + min(?STEPS, max(0, Late) div ?STEP_US), 1),
+            tick(max(Due, now_ms()) + 1, Delays);
+        {ask, From} ->
+            From ! {self(), done}
+    end.
+
+long(Count, Longest) ->
+    receive
+        {monitor, _, long_schedule, Info} ->
+            {timeout, Ms} = lists:keyfind(timeout, 1, Info),
+            long(Count + 1, max(Longest, Ms));
+        {ask, From} ->
+            From ! {self(), {Count, Longest}}
+    end.
+
+total(Delays) ->
+    lists:sum([counters:get(Delays, N) || N <- lists:seq(1, ?STEPS + 1)]).
+
+%% The delay that a share of all stays at or below.
+share(Delays, Share) ->
+    share(Delays, 1, ceil(total(Delays) * Share)).
+
+share(_Delays, N, _Left) when N > ?STEPS -> ?STEPS * ?STEP_US;
+share(Delays, N, Left) ->
+    case Left - counters:get(Delays, N) of
+        Rest when Rest =< 0 -> N * ?STEP_US;
+        Rest -> share(Delays, N + 1, Rest)
+    end.
 
 now_ms() ->
     erlang:monotonic_time(millisecond).

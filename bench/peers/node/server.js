@@ -1,18 +1,40 @@
-// JSON echo on ws. Prints `READY PORT`; ends when its standard input does.
-// With the argument `deflate`, permessage-deflate for every message, whatever its size.
+// ws on Node. `server.js [json|raw|topic] [deflate]`: the text is parsed and the value sent back (the default), or the text is
+// sent back, or what comes on the path /publish goes to all others, in the loop of ws's own documentation.
+// `deflate`: permessage-deflate for every message, whatever its size. `tls CERT KEY`: over TLS.
+// Prints `READY PORT`; ends when its standard input does.
 'use strict';
 
-const { WebSocketServer } = require('ws');
+const fs = require('fs');
+const https = require('https');
+const WebSocket = require('ws');
 
-const deflate = process.argv[2] === 'deflate';
-const server = new WebSocketServer(
-  { host: '127.0.0.1', port: 0, perMessageDeflate: deflate && { threshold: 0 }, backlog: 1024 },
-  () => console.log(`READY ${server.address().port}`),
-);
+const [mode = 'json', feature, cert, key] = process.argv.slice(2);
+const options = { perMessageDeflate: feature === 'deflate' && { threshold: 0 } };
+const place = { host: '127.0.0.1', port: 0, backlog: 1024 };
+const ready = (server) => () => console.log(`READY ${server.address().port}`);
+
+let server;
+if (feature === 'tls') {
+  const web = https.createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key) });
+  server = new WebSocket.Server({ ...options, server: web });
+  web.listen(place, ready(web));
+} else {
+  server = new WebSocket.Server({ ...options, ...place }, () => ready(server)());
+}
+
+const answers = {
+  json: (socket, data) => socket.send(JSON.stringify(JSON.parse(data))),
+  raw: (socket, data) => socket.send(data, { binary: false }),
+  topic: (socket, data) => {
+    for (const client of server.clients) {
+      if (client !== socket && client.readyState === WebSocket.OPEN) client.send(data, { binary: false });
+    }
+  },
+};
 
 server.on('connection', (socket) => {
   socket._socket.setNoDelay(true);
-  socket.on('message', (data) => socket.send(JSON.stringify(JSON.parse(data))));
+  socket.on('message', (data) => answers[mode](socket, data));
   socket.on('error', () => {});
 });
 

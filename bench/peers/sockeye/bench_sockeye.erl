@@ -1,12 +1,13 @@
-%% JSON echo on Sockeye, through its public interface only.
+%% JSON echo and fan-out on Sockeye, through its public interface only.
 %% `one', `pool', `each': which processes run the handler. `slow': as `one', but 1 ms a frame.
 %% `owner': frames as messages to a plain process. `deflate', `window', `tls': as `one', with
 %% permessage-deflate, with a window of its own for each connection, or with TLS and the certificate that bench/setup made.
+%% `raw', `raw_each': texts are not JSON. `topic': what comes on the path /publish is published to all other connections.
 -module(bench_sockeye).
 -behaviour(sockeye_handler).
 
 -export([main/1]).
--export([init/1, handle_frame/3]).
+-export([init/1, handle_open/3, handle_frame/3]).
 
 %% A burst of the largest cell, 16 times 64 KB, must fit a connection's send queue.
 -define(OPTIONS, #{port => 0, send_queue_size => 4 * 1024 * 1024}).
@@ -25,11 +26,23 @@ options(each) -> #{handler => {?MODULE, fast}, processes => per_connection};
 options(deflate) -> (options(one))#{deflate => true};
 options(window) -> (options(one))#{deflate => #{server_takeover => true}};
 options(tls) -> (options(one))#{tls => #{certfile => "tls/cert.pem", keyfile => "tls/key.pem"}};
+options(raw) -> (options(one))#{format => raw};
+options(raw_each) -> (options(each))#{format => raw};
+options(topic) -> (options(raw))#{handler => {?MODULE, topic}};
 options(owner) -> #{handler => spawn_link(fun owner/0), active => true}.
 
 init(Speed) ->
     {ok, Speed}.
 
+handle_open(_Conn, #{path := Path}, topic) when Path =/= <<"/publish">> ->
+    {[{subscribe, <<"topic">>}], topic};
+handle_open(_Conn, _Info, State) ->
+    {[], State}.
+
+handle_frame({text, Text}, _Conn, fast) ->
+    {[{reply, {text, Text}}], fast};
+handle_frame({text, Text}, _Conn, topic) ->
+    {[{publish, <<"topic">>, {text, Text}}], topic};
 handle_frame({json, Term}, _Conn, fast) ->
     {[{reply, {json, Term}}], fast};
 handle_frame({json, Term}, _Conn, slow) ->

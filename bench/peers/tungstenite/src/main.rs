@@ -1,16 +1,29 @@
-//! JSON echo on tokio-tungstenite: a task for each connection, one flush for all frames that were ready together.
+//! tokio-tungstenite: a task for each connection, one flush for all frames that were ready together.
 //!
-//! `peer-tungstenite [READ_BUFFER_BYTES]`. Prints `READY PORT`; ends when its standard input does.
+//! `peer-tungstenite [READ_BUFFER_BYTES] [json|raw|topic]`. `json` (the default) parses the text with serde_json and sends
+//! the value back, `raw` sends the text back, `topic` sends what comes on the path /publish to all other connections.
+//! Prints `READY PORT`; ends when its standard input does.
 
 use std::error::Error;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::sync::broadcast;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+type Topic = broadcast::Sender<Utf8Bytes>;
+
+#[derive(Clone)]
+enum Mode {
+    Json,
+    Raw,
+    Topic(Topic),
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -18,6 +31,12 @@ async fn main() -> Result<()> {
     if let Some(bytes) = std::env::args().nth(1) {
         config = config.read_buffer_size(bytes.parse()?);
     }
+    let mode = match std::env::args().nth(2).as_deref() {
+        None | Some("json") => Mode::Json,
+        Some("raw") => Mode::Raw,
+        Some("topic") => Mode::Topic(broadcast::channel(1024).0),
+        Some(other) => return Err(format!("no such mode: {other}").into()),
+    };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("READY {}", listener.local_addr()?.port());
     std::thread::spawn(|| {
@@ -26,27 +45,81 @@ async fn main() -> Result<()> {
     });
     loop {
         let (stream, _) = listener.accept().await?;
+        let mode = mode.clone();
         tokio::spawn(async move {
             // The load closes its sockets without a close frame, and misses a reply by itself.
-            let _ = serve(stream, config).await;
+            let _ = serve(stream, config, mode).await;
         });
     }
 }
 
-async fn serve(stream: TcpStream, config: WebSocketConfig) -> Result<()> {
+async fn serve(stream: TcpStream, config: WebSocketConfig, mode: Mode) -> Result<()> {
     stream.set_nodelay(true)?;
-    let mut ws = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await?;
+    let mut publisher = false;
+    #[allow(clippy::result_large_err)]
+    let path = |request: &Request, response: Response| {
+        publisher = request.uri().path() == "/publish";
+        Ok(response)
+    };
+    let ws = tokio_tungstenite::accept_hdr_async_with_config(stream, path, Some(config)).await?;
+    match mode {
+        Mode::Topic(topic) if publisher => publish(ws, topic).await,
+        Mode::Topic(topic) => subscribe(ws, topic).await,
+        Mode::Json => {
+            echo(ws, |text| {
+                let value: Value = serde_json::from_str(&text)?;
+                Ok(serde_json::to_string(&value)?.into())
+            })
+            .await
+        }
+        Mode::Raw => echo(ws, Ok).await,
+    }
+}
+
+async fn echo(
+    mut ws: WebSocketStream<TcpStream>,
+    answer: impl Fn(Utf8Bytes) -> Result<Utf8Bytes>,
+) -> Result<()> {
     while let Some(first) = ws.next().await {
         let mut ready = Some(first);
         while let Some(message) = ready {
             if let Message::Text(text) = message? {
-                let value: Value = serde_json::from_str(&text)?;
-                ws.feed(Message::text(serde_json::to_string(&value)?))
-                    .await?;
+                ws.feed(Message::Text(answer(text)?)).await?;
             }
             ready = ws.next().now_or_never().flatten();
         }
         ws.flush().await?;
     }
     Ok(())
+}
+
+async fn publish(mut ws: WebSocketStream<TcpStream>, topic: Topic) -> Result<()> {
+    while let Some(message) = ws.next().await {
+        if let Message::Text(text) = message? {
+            // No subscriber is no error.
+            let _ = topic.send(text);
+        }
+    }
+    Ok(())
+}
+
+async fn subscribe(mut ws: WebSocketStream<TcpStream>, topic: Topic) -> Result<()> {
+    let mut messages = topic.subscribe();
+    // The task must not keep the channel's other end.
+    drop(topic);
+    loop {
+        tokio::select! {
+            message = messages.recv() => {
+                ws.feed(Message::Text(message?)).await?;
+                while let Ok(message) = messages.try_recv() {
+                    ws.feed(Message::Text(message)).await?;
+                }
+                ws.flush().await?;
+            }
+            incoming = ws.next() => match incoming {
+                Some(message) => drop(message?),
+                None => return Ok(()),
+            },
+        }
+    }
 }
