@@ -7,7 +7,7 @@ export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
 
-.PHONY: help run build test test-rust test-erlang test-peers lint install-modes autobahn fuzz bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-peers lint install-modes autobahn fuzz bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,6 +16,11 @@ run: ## the demo server on 127.0.0.1:19765, with an Erlang shell
 	@.ci/setup run
 	@rebar3 compile
 	@examples/erlpy/run_erl_app.sh
+
+chat: ## the chat on http://127.0.0.1:8080/, with an Erlang shell
+	@.ci/setup build
+	@rebar3 compile
+	@examples/chat/run_chat.sh
 
 build: ## the native library and the Erlang modules
 	@.ci/setup build

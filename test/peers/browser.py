@@ -6,6 +6,7 @@ server itself over HTTP/2, and its connections to that port then use HTTP/2 as w
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -88,7 +89,7 @@ class Page:
                                  returnByValue=True)
         if "exceptionDetails" in result:
             raise RuntimeError(result["exceptionDetails"]["exception"]["description"])
-        return result["result"]["value"]
+        return result["result"].get("value")
 
 
 async def test_page(page):
@@ -119,11 +120,46 @@ async def example_page(page):
     return 1, 0
 
 
-async def drive(debugger):
+@contextlib.asynccontextmanager
+async def first_tab(debugger):
     with urllib.request.urlopen(f"http://{debugger}/json/list") as answer:
         tab = next(t for t in json.load(answer) if t["type"] == "page")
     async with connect(tab["webSocketDebuggerUrl"], max_size=None, proxy=None) as ws:
-        page = Page(ws)
+        yield Page(ws)
+
+
+@contextlib.contextmanager
+def chromium():
+    """A browser of its own, with a new profile: the address of its debugger."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not program:
+        sys.exit("Chromium was not found")
+    # A browser that is just killed may still write while its folder goes away.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = subprocess.Popen([program, f"--user-data-dir={profile}", *FLAGS],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                   start_new_session=True)
+        drain = None
+        try:
+            said = []
+            for line in browser.stderr:  # "DevTools listening on ws://127.0.0.1:PORT/devtools/..."
+                said.append(line)
+                if "DevTools listening on ws://" in line:
+                    break
+            else:
+                sys.exit("Chromium did not start:\n" + "".join(said))
+            # Nobody reads on; a full pipe would stop the browser.
+            drain = subprocess.Popen(["cat"], stdin=browser.stderr, stdout=subprocess.DEVNULL)
+            yield line.split("ws://")[1].split("/")[0]
+        finally:
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+            if drain:
+                drain.wait()
+
+
+async def drive(debugger):
+    async with first_tab(debugger) as page:
         outcomes = [await asyncio.wait_for(part(page), 3 * LIMIT)
                     for part in (test_page, example_page)]
     count = sum(c for c, _ in outcomes)
@@ -132,32 +168,7 @@ async def drive(debugger):
     return failed == 0
 
 
-def main():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        sys.exit("browser.py: Chromium was not found")
-    # A browser that is just killed may still write while its folder goes away.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = subprocess.Popen([chromium, f"--user-data-dir={profile}", *FLAGS],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                   start_new_session=True)
-        try:
-            said = []
-            for line in browser.stderr:  # "DevTools listening on ws://127.0.0.1:PORT/devtools/..."
-                said.append(line)
-                if "DevTools listening on ws://" in line:
-                    break
-            else:
-                sys.exit("browser.py: Chromium did not start:\n" + "".join(said))
-            # Nobody reads on; a full pipe would stop the browser.
-            drain = subprocess.Popen(["cat"], stdin=browser.stderr, stdout=subprocess.DEVNULL)
-            ok = asyncio.run(drive(line.split("ws://")[1].split("/")[0]))
-        finally:
-            os.killpg(browser.pid, signal.SIGKILL)
-            browser.wait()
-        drain.wait()
-    sys.exit(0 if ok else 1)
-
-
 if __name__ == "__main__":
-    main()
+    with chromium() as debugger:
+        ok = asyncio.run(drive(debugger))
+    sys.exit(0 if ok else 1)

@@ -1,4 +1,4 @@
-"""The server of the erlpy example, started by its own script on a free port, as a context."""
+"""The server of an example, started by its own script on a free port, as a context."""
 
 import pathlib
 import re
@@ -6,19 +6,23 @@ import selectors
 import subprocess
 import time
 
-EXAMPLE = pathlib.Path(__file__).resolve().parent.parent.parent / "examples" / "erlpy"
+EXAMPLES = pathlib.Path(__file__).resolve().parent.parent.parent / "examples"
+EXAMPLE = EXAMPLES / "erlpy"
 START = 60  # seconds
 
 
 class ExampleServer:
     """`port` is where it listens; leaving the context stops it with SIGTERM."""
 
+    script = "erlpy/run_erl_app.sh"
+    ready = r"erlpy listens on ws://[^:]+:(\d+)"
+
     def __init__(self, *options):
         self.options = options or ("--port", "0")
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [EXAMPLE / "run_erl_app.sh", "--no-shell", *self.options],
+            [EXAMPLES / self.script, "--no-shell", *self.options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.said = ""
         deadline = time.monotonic() + START
@@ -27,7 +31,7 @@ class ExampleServer:
         while ready.select(max(0.0, deadline - time.monotonic())):
             line = self.process.stdout.readline()
             self.said += line
-            if found := re.match(r"erlpy listens on ws://[^:]+:(\d+)", line):
+            if found := re.match(self.ready, line):
                 self.port = int(found[1])
                 return self
             if not line:
@@ -51,3 +55,8 @@ class ExampleServer:
                 return None
         self.process.stdout.close()
         return self.process.returncode
+
+
+class ChatServer(ExampleServer):
+    script = "chat/run_chat.sh"
+    ready = r"chat listens on http://[^:]+:(\d+)/"

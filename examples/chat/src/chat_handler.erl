@@ -1,0 +1,179 @@
+%% The chat: one process for all rooms of a node.
+%%
+%% A room is a topic. What is said is published there, and comes back to this process as well,
+%% from whichever node it was said on: so it has the history. Who is in a room is a presence list.
+-module(chat_handler).
+-behaviour(sockeye_handler).
+
+-export([init/1]).
+-export([handle_open/3]).
+-export([handle_frame/3]).
+-export([handle_close/4]).
+-export([handle_info/2]).
+
+-define(HISTORY, 50).
+-define(MOST_ROOMS, 1000).
+-define(MOST_IN_NICK, 20).
+-define(MOST_IN_ROOM, 30).
+-define(MOST_IN_TEXT, 1000).
+
+%% A room is here as long as people of this node are in it.
+-record(room, {people = 0 :: non_neg_integer(),
+               history = [] :: [map()]}).
+
+-record(chat, {server :: atom(),
+               places = #{} :: #{sockeye:conn() => {Room :: binary(), Nick :: binary()}},
+               rooms = #{} :: #{binary() => #room{}}}).
+
+-spec init(atom()) -> {ok, #chat{}}.
+init(Server) ->
+    {ok, #chat{server = Server}}.
+
+-spec handle_open(sockeye:conn(), map(), #chat{}) -> {list(), #chat{}}.
+handle_open(_Conn, _Info, Chat) ->
+    {[], Chat}.
+
+-spec handle_frame(sockeye_handler:frame(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
+handle_frame({json, #{<<"join">> := Room, <<"nick">> := Nick}}, Conn, Chat) ->
+    join(clean(Room, ?MOST_IN_ROOM), clean(Nick, ?MOST_IN_NICK), Conn, leave(Conn, Chat));
+handle_frame({json, #{<<"say">> := Said}}, Conn, #chat{places = Places} = Chat) ->
+    case {Places, clean(Said, ?MOST_IN_TEXT)} of
+        {#{Conn := {Room, Nick}}, {ok, Text}} ->
+            Message = #{nick => Nick, text => Text, at => erlang:system_time(millisecond)},
+            {[{publish, topic(Room), #{said => Message}}], Chat};
+        {#{Conn := _}, {error, Why}} ->
+            {[{reply, #{error => Why, what => text}}], Chat};
+        {_, _} ->
+            {[{reply, #{error => not_in_a_room, what => room}}], Chat}
+    end;
+handle_frame(_Other, _Conn, Chat) ->
+    {[{close, 1008, <<"join a room, or say something">>}], Chat}.
+
+-spec handle_close(sockeye:conn(), sockeye:close_code(), binary(), #chat{}) -> {list(), #chat{}}.
+handle_close(Conn, _Code, _Reason, Chat) ->
+    {[], leave(Conn, Chat)}.
+
+-spec handle_info(term(), #chat{}) -> {list(), #chat{}}.
+handle_info({sockeye_pubsub, <<"room/", Room/binary>>, {json, #{said := Message}}},
+            #chat{rooms = Rooms} = Chat) ->
+    case Rooms of
+        #{Room := #room{history = History} = State} ->
+            Kept = lists:sublist([Message | History], ?HISTORY),
+            {[], Chat#chat{rooms = Rooms#{Room := State#room{history = Kept}}}};
+        _ ->
+            {[], Chat}
+    end;
+%% Every node tells its own clients, so this goes no further.
+handle_info({sockeye_presence, <<"room/", _/binary>> = Topic, #{joins := Joins, leaves := Leaves}},
+            #chat{server = Server} = Chat) ->
+    News = #{came => maps:keys(Joins), went => maps:keys(Leaves), people => people(Server, Topic)},
+    _ = sockeye:publish(Server, Topic, News, #{scope => local}),
+    {[], Chat};
+handle_info(_Message, Chat) ->
+    {[], Chat}.
+
+-spec join({ok, binary()} | {error, atom()}, {ok, binary()} | {error, atom()}, sockeye:conn(), #chat{}) ->
+          {list(), #chat{}}.
+join({error, Why}, _, _Conn, Chat) ->
+    {[{reply, #{error => Why, what => room}}], Chat};
+join(_, {error, Why}, _Conn, Chat) ->
+    {[{reply, #{error => Why, what => nick}}], Chat};
+join({ok, Room}, {ok, Nick}, Conn, #chat{server = Server, rooms = Rooms} = Chat) ->
+    Topic = topic(Room),
+    case {maps:is_key(Nick, sockeye_presence:list(Server, Topic)), Rooms} of
+        {true, _} ->
+            {[{reply, #{error => taken, what => nick}}], Chat};
+        {false, Rooms} when map_size(Rooms) >= ?MOST_ROOMS, not is_map_key(Room, Rooms) ->
+            {[{reply, #{error => too_many, what => room}}], Chat};
+        {false, _} ->
+            enter(Room, Topic, Nick, Conn, open_room(Room, Topic, Chat))
+    end.
+
+-spec enter(binary(), sockeye:topic(), binary(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
+enter(Room, Topic, Nick, Conn, #chat{server = Server, places = Places, rooms = Rooms} = Chat) ->
+    #{Room := #room{people = People, history = History} = State} = Rooms,
+    case sockeye_presence:track(Conn, Topic, Nick, here) of
+        ok ->
+            Joined = #{joined => Room, nick => Nick, history => lists:reverse(History),
+                       people => people(Server, Topic)},
+            {[{subscribe, Topic}, {reply, Joined}],
+             Chat#chat{places = Places#{Conn => {Room, Nick}},
+                       rooms = Rooms#{Room := State#room{people = People + 1}}}};
+        {error, closed} ->
+            {[], close_room_if_empty(Room, Chat)}
+    end.
+
+-spec leave(sockeye:conn(), #chat{}) -> #chat{}.
+leave(Conn, #chat{places = Places, rooms = Rooms} = Chat) ->
+    case maps:take(Conn, Places) of
+        {{Room, Nick}, Others} ->
+            Topic = topic(Room),
+            %% Both have ended by themselves if the connection has.
+            _ = sockeye:unsubscribe(Conn, Topic),
+            _ = sockeye_presence:untrack(Conn, Topic, Nick),
+            #{Room := #room{people = People} = State} = Rooms,
+            Left = Rooms#{Room := State#room{people = People - 1}},
+            close_room_if_empty(Room, Chat#chat{places = Others, rooms = Left});
+        error ->
+            Chat
+    end.
+
+-spec open_room(binary(), sockeye:topic(), #chat{}) -> #chat{}.
+open_room(Room, _Topic, #chat{rooms = Rooms} = Chat) when is_map_key(Room, Rooms) ->
+    Chat;
+open_room(Room, Topic, #chat{server = Server, rooms = Rooms} = Chat) ->
+    ok = sockeye_pubsub:subscribe(Server, Topic),
+    ok = sockeye_presence:subscribe(Server, Topic),
+    Chat#chat{rooms = Rooms#{Room => #room{}}}.
+
+%% Its history goes with it.
+-spec close_room_if_empty(binary(), #chat{}) -> #chat{}.
+close_room_if_empty(Room, #chat{server = Server, rooms = Rooms} = Chat) ->
+    case Rooms of
+        #{Room := #room{people = 0}} ->
+            _ = sockeye_pubsub:unsubscribe(Server, topic(Room)),
+            _ = sockeye_presence:unsubscribe(Server, topic(Room)),
+            Chat#chat{rooms = maps:remove(Room, Rooms)};
+        _ ->
+            Chat
+    end.
+
+-spec people(atom(), sockeye:topic()) -> [binary()].
+people(Server, Topic) ->
+    case sockeye_presence:list(Server, Topic) of
+        {error, not_found} -> [];
+        Present -> lists:sort(maps:keys(Present))
+    end.
+
+-spec topic(binary()) -> sockeye:topic().
+topic(Room) ->
+    <<"room/", Room/binary>>.
+
+%% Text without blanks around it and control characters, of at least one character. The page writes
+%% it as text, never as HTML. A star would be every room.
+-spec clean(term(), pos_integer()) -> {ok, binary()} | {error, atom()}.
+clean(Given, Most) when is_binary(Given) ->
+    Clean = string:trim(<< <<(blank(C))/utf8>> || <<C/utf8>> <= Given >>),
+    case string:length(Clean) of
+        0 -> {error, empty};
+        Length when Length > Most -> {error, too_long};
+        _ when Most =:= ?MOST_IN_ROOM -> room(Clean);
+        _ -> {ok, Clean}
+    end;
+clean(_Given, _Most) ->
+    {error, no_text}.
+
+-spec room(binary()) -> {ok, binary()} | {error, atom()}.
+room(Name) ->
+    case binary:match(Name, <<"*">>) of
+        nomatch when byte_size(Name) =< 200 -> {ok, Name};
+        nomatch -> {error, too_long};
+        _ -> {error, no_stars}
+    end.
+
+-spec blank(char()) -> char().
+blank($\n) -> $\n;
+blank(C) when C < 32; C >= 127, C < 160 -> $\s;
+%% Those that turn the direction of writing would turn the whole line.
+blank(C) when C >= 16#202A, C =< 16#202E; C >= 16#2066, C =< 16#2069 -> $\s;
+blank(C) -> C.
