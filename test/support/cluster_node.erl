@@ -3,6 +3,7 @@
 
 -export([with_nodes/2]).
 -export([start/1]).
+-export([start/2]).
 -export([connect/1]).
 -export([server/2]).
 -export([client/2]).
@@ -28,12 +29,15 @@ with_nodes(Count, Test) ->
 
 %% The way to a node is its standard input, so that a cut between nodes does not cut it.
 start(N) ->
+    start(N, #{}).
+
+start(N, Options) ->
     Name = peer:random_name("sockeye" ++ integer_to_list(N)),
-    {ok, Peer, Node} = peer:start(#{name => Name, connection => standard_io,
-                                    args => ["-setcookie", "sockeye_test", "-kernel", "net_ticktime", "5",
-                                             "-kernel", "prevent_overlapping_partitions", "false"
-                                             | lists:append([["-pa", Dir] || Dir <- code:get_path(),
-                                                                             filelib:is_dir(Dir)])]}),
+    {ok, Peer, Node} = peer:start(Options#{name => Name, connection => standard_io,
+                                           args => ["-setcookie", "sockeye_test", "-kernel", "net_ticktime", "5",
+                                                    "-kernel", "prevent_overlapping_partitions", "false"
+                                                    | lists:append([["-pa", Dir] || Dir <- code:get_path(),
+                                                                                    filelib:is_dir(Dir)])]}),
     {ok, _} = peer:call(Peer, application, ensure_all_started, [sockeye], ?TIMEOUT),
     {Peer, Node}.
 
