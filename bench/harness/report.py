@@ -139,6 +139,7 @@ def idle(found, cells, names):
         "fresh B": (10, lambda cell, rows: number(rows, "bytes_fresh")),
         "echoed B": (10, lambda cell, rows: number(rows, "bytes_echoed")),
         "closed B": (10, lambda cell, rows: number(rows, "bytes_left")),
+        "again B": (10, lambda cell, rows: number(rows, "bytes_again")),
         "open us": (9, lambda cell, rows: number(rows, "handshake_us", 1)),
         "idle CPU": (10, lambda cell, rows: f"{median(rows, 'idle_busy'):.2%}"),
     })

@@ -58,6 +58,11 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
     drop(open);
     sleep(options.settle * 2);
     let closed = proc::memory(pid)?.now;
+    // What an allocator keeps for later is no leak: the next ones must live in it.
+    let open = tls::open(target, target.connections)?;
+    sleep(options.settle);
+    let again = proc::memory(pid)?.now;
+    drop(open);
     let each = |now: u64| ((now as f64 - base as f64) / count).round();
     Ok(json!({
         "mode": "idle",
@@ -66,9 +71,11 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
         "rss_fresh": fresh,
         "rss_echoed": used,
         "rss_closed": closed,
+        "rss_again": again,
         "bytes_fresh": each(fresh),
         "bytes_echoed": each(used),
         "bytes_left": each(closed),
+        "bytes_again": each(again),
         "handshake_us": round(handshakes as f64 / 1000.0 / count, 1),
         "idle_busy": round(idle, 4),
     }))
