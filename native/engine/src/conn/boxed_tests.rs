@@ -1,38 +1,104 @@
 //! Connections over a stream that is not a socket.
 
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::task::{Context, Poll};
 
 use sockeye_protocol::frame::{self, Op as Opcode};
 use sockeye_protocol::handshake::{HeadLimits, Request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
 use crate::batch::{Batch, Event, OpenInfo};
+use crate::compression::Broadcast;
 use crate::front::Opened;
 use crate::front::visitor::{Peer, Visitor};
 use crate::handle::Handle;
-use crate::host::{Delivery, Notice, Owner, ServerHost};
+use crate::host::{self, Notice, Owner, ServerHost};
 use crate::op::{Frames, Op};
 use crate::server::Server;
 use crate::shard::Shard;
+use crate::topics::{Audience, Delivery};
 use crate::transport::{Stream, Transport};
 use crate::{Mode, ServerConfig};
 
-impl Stream for DuplexStream {}
+/// Our end of the pipe, which counts what would be system calls.
+struct Counted {
+    pipe: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
 
-/// A process that sends every message back, so many times.
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.pipe).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.pipe).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+impl Stream for Counted {}
+
+/// A process that sends every message back, so many times: in one operation, or by as many
+/// broadcasts.
 #[derive(Default)]
 struct Echo {
     times: usize,
+    broadcasts: bool,
+    server: OnceLock<Weak<Server>>,
+    writes: Arc<AtomicUsize>,
     handle: OnceLock<Arc<Handle>>,
     closed: Mutex<Vec<u16>>,
 }
 
 impl Owner for Echo {
-    fn deliver(&self, batch: &Batch) -> Delivery {
+    fn deliver(&self, batch: &Batch) -> host::Delivery {
         let handle = self.handle.get().unwrap();
         for index in 0..batch.len() {
             match batch.event(index).unwrap() {
+                (_, Event::Binary(bytes)) if self.broadcasts => {
+                    let server = self.server.get().unwrap().upgrade().unwrap();
+                    for _ in 0..self.times {
+                        let frame = Broadcast::plain(plain(Opcode::Binary, bytes));
+                        let to = Delivery {
+                            audience: Audience::All(None),
+                            tally: None,
+                        };
+                        assert!(handle.make_room(frame.len()));
+                        assert!(handle.fan_out(&server, &frame, to));
+                    }
+                }
                 (conn, Event::Binary(bytes)) => {
                     let mut frames = Frames::default();
                     for _ in 0..self.times {
@@ -48,7 +114,7 @@ impl Owner for Echo {
                 _ => {}
             }
         }
-        Delivery::default()
+        host::Delivery::default()
     }
 
     fn key(&self) -> u64 {
@@ -74,6 +140,18 @@ fn with_connection<F: Future<Output = ()>>(
     times: usize,
     client: impl FnOnce(DuplexStream) -> F,
 ) -> Vec<u16> {
+    let echo = Echo {
+        times,
+        ..Echo::default()
+    };
+    with_echo(capacity, echo, client)
+}
+
+fn with_echo<F: Future<Output = ()>>(
+    capacity: usize,
+    echo: Echo,
+    client: impl FnOnce(DuplexStream) -> F,
+) -> Vec<u16> {
     let parts = Handle::make(0, 1);
     let (before, after) = (parts.handle.clone(), parts.handle.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -85,14 +163,12 @@ fn with_connection<F: Future<Output = ()>>(
     runtime.block_on(async {
         let handle = parts.handle.clone();
         let shard = Shard::new(parts, [handle.clone()].into(), || {});
-        let echo = Arc::new(Echo {
-            times,
-            ..Echo::default()
-        });
+        let echo = Arc::new(echo);
         let _ = echo.handle.set(handle);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
         let server = Arc::new(Server::new(0, config, Box::new(Host(echo.clone()))));
+        let _ = echo.server.set(Arc::downgrade(&server));
         let turns = tokio::task::spawn_local(shard.clone().turns());
         let sweeper = tokio::task::spawn_local(shard.clone().sweeper());
         let (ours, theirs) = tokio::io::duplex(capacity);
@@ -110,7 +186,10 @@ fn with_connection<F: Future<Output = ()>>(
             acceptor: 0,
         });
         let opened = Opened {
-            transport: Transport::boxed(ours),
+            transport: Transport::boxed(Counted {
+                pipe: ours,
+                writes: echo.writes.clone(),
+            }),
             info,
             options: Default::default(),
             rest: Vec::new(),
@@ -191,4 +270,27 @@ fn a_client_that_vanishes_is_1006() {
         client.write_all(&frame).await.unwrap();
     });
     assert_eq!(closed, [1006]);
+}
+
+#[test]
+fn what_one_turn_broadcasts_leaves_in_one_write() {
+    let writes = Arc::new(AtomicUsize::new(0));
+    let echo = Echo {
+        times: 10,
+        broadcasts: true,
+        writes: writes.clone(),
+        ..Echo::default()
+    };
+    let closed = with_echo(1 << 16, echo, |mut client| async move {
+        let frame = masked(Opcode::Binary, b"one of ten");
+        client.write_all(&frame).await.unwrap();
+        expect(
+            &mut client,
+            &plain(Opcode::Binary, b"one of ten").repeat(10),
+        )
+        .await;
+        assert_eq!(writes.load(Ordering::Relaxed), 1);
+        leave(&mut client).await;
+    });
+    assert_eq!(closed, [1000]);
 }

@@ -16,5 +16,6 @@ mod servers;
 mod silence;
 mod stopping;
 mod support;
+mod topics;
 #[cfg(unix)]
 mod unix;
