@@ -28,6 +28,8 @@
 -define(SHORT_US, 500).
 %% Large frames, decoded on a dirty scheduler.
 -define(DIRTY_MAX, 8).
+%% Silence after which the process of one connection gives its memory back.
+-define(REST_MS, 1000).
 %% Those of a frame: see sockeye:send_options().
 -define(ARE_OPTIONS(Options),
         (Options =:= #{} orelse map_size(Options) =:= 1
@@ -52,7 +54,10 @@
          has_close :: boolean(),
          has_info :: boolean(),
          has_down :: boolean(),
-         has_terminate :: boolean()}).
+         has_terminate :: boolean(),
+         %% Of the process of one connection: nothing is known yet; in use, or
+         %% not since the timer was set; or since when it has hibernated.
+         rest = off :: off | new | busy | quiet | integer()}).
 
 %% Commands so far, last first: [Frame, Conn, Frame, Conn, ...].
 -type acc() :: [term()].
@@ -116,7 +121,7 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
                         _ -> Early
                     end,
             {ok, #s{module = Module, handle_frame = fun Module:handle_frame/3, state = State,
-                    server_id = ServerId, server = Server,
+                    server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
                     inbox = Inbox, conn = Conn, is_client = Slot =:= client,
                     has_open = erlang:function_exported(Module, handle_open, 3),
                     has_close = erlang:function_exported(Module, handle_close, 4),
@@ -169,6 +174,10 @@ handle_info(sockeye_ready, #s{inbox = Inbox, max = Max} = S) ->
         dirty -> dirty_batch(S);
         Events -> batch(Events, false, false, S)
     end;
+handle_info('$sockeye_rest', #s{rest = busy} = S) ->
+    {noreply, watch(S#s{rest = quiet})};
+handle_info('$sockeye_rest', #s{rest = quiet} = S) ->
+    hibernate(S);
 handle_info(Message, #s{has_info = true, module = Module, state = State} = S) ->
     Outcome = result(Module:handle_info(Message, State), own_conn(S), [], State, S),
     finish(Outcome, false, false, S);
@@ -215,7 +224,7 @@ finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
         false when Hibernate ->
             {noreply, S#s{state = State}, hibernate};
         false ->
-            {noreply, S#s{state = State}}
+            rest(S#s{state = State})
     end;
 finish({ended, Acc, State}, _More, Dirty, S) ->
     flush(Acc, Dirty, S),
@@ -230,6 +239,34 @@ finish({stop, Reason, Acc, State}, _More, Dirty, S) ->
         false -> flush(Acc, Dirty, S)
     end,
     {stop, Reason, S#s{state = State}}.
+
+%% The process of one connection hibernates when it is silent. One that has been
+%% silent for long is taken to be so again, at once: the memory that it gave
+%% back is the next one's, which many idle ones at a time could not do.
+-spec rest(#s{}) -> answer().
+rest(#s{rest = off} = S) ->
+    {noreply, S};
+rest(#s{rest = busy} = S) ->
+    {noreply, S};
+rest(#s{rest = quiet} = S) ->
+    {noreply, S#s{rest = busy}};
+rest(#s{rest = new} = S) ->
+    hibernate(S);
+rest(#s{rest = Since} = S) ->
+    case erlang:monotonic_time(millisecond) - Since >= ?REST_MS of
+        true -> hibernate(S);
+        false -> {noreply, watch(S#s{rest = busy})}
+    end.
+
+%% One timer a second of use, not one a message.
+-spec watch(#s{}) -> #s{}.
+watch(S) ->
+    _ = erlang:send_after(?REST_MS, self(), '$sockeye_rest'),
+    S.
+
+-spec hibernate(#s{}) -> answer().
+hibernate(S) ->
+    {noreply, S#s{rest = erlang:monotonic_time(millisecond)}, hibernate}.
 
 -spec is_orderly(term()) -> boolean().
 is_orderly(normal) -> true;
