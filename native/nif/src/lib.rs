@@ -3,16 +3,18 @@
 //! - [`client`]: the calls of clients.
 //! - [`control`]: the calls that start and stop things.
 //! - [`inbound`]: events out of an inbox, as terms of the process that asks.
-//! - [`outbound`]: frames out of terms, handed to the shards.
+//! - [`commands`], [`send`], [`fanout`]: frames out of terms, handed to the shards; [`outbound`]: what they share.
+//! - [`topics`]: who gets what is published.
 //! - [`squeeze`]: what the caller compresses.
 //! - [`owner`]: events as messages to a plain process.
-//! - [`encode`], [`decode`]: JSON and terms; [`json`]: the same with no server.
+//! - [`encode`], [`decode`], [`values`]: JSON and terms; [`json`]: the same with no server.
 //! - [`codec`]: handshakes and frames, for people who own the socket.
 
 mod ask;
 mod atoms;
 mod client;
 mod codec;
+mod commands;
 mod config;
 mod control;
 mod decode;
@@ -30,6 +32,7 @@ mod owner;
 mod process;
 mod relay;
 mod running;
+mod send;
 mod squeeze;
 mod terms;
 mod tls;

@@ -1,0 +1,230 @@
+//! The commands of a handler's batch, on their way to the shards.
+//!
+//! What one call brings is encoded into one buffer a shard and handed over at once.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rustler::sys::ErlNifTerm;
+use rustler::{Env, Error, NifResult, Term};
+use sockeye_engine::op::Part;
+use sockeye_engine::{ConnId, Engine, Frames, SendError};
+
+use crate::atoms;
+use crate::frames::{self, Asked, Bounds};
+use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, reason};
+use crate::running::with_engine;
+use crate::terms::Builder;
+
+/// Bytes that a call on a dirty one encodes before it hands them over.
+const DIRTY_SLICE: usize = 16 << 20;
+
+thread_local! {
+    /// How much the last call needed: the next buffer starts at that size.
+    static EXPECTED: Cell<usize> = const { Cell::new(512) };
+}
+/// Frames on their way, by shard.
+struct Outgoing<'e> {
+    engine: &'e Arc<Engine>,
+    shards: Vec<Frames>,
+    bytes: usize,
+    /// The last connection and its term: frames of one connection mostly come together.
+    last: Option<(ErlNifTerm, Receiver)>,
+}
+impl<'e> Outgoing<'e> {
+    fn new(engine: &'e Arc<Engine>) -> Self {
+        let mut shards = Vec::new();
+        shards.resize_with(engine.shards(), Frames::default);
+        Outgoing {
+            engine,
+            shards,
+            bytes: 0,
+            last: None,
+        }
+    }
+
+    /// The receiver that a term names, if it is not the last one.
+    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(), Failure> {
+        if !matches!(self.last, Some((last, _)) if last == term) {
+            let conn = b.as_conn(term).ok_or(Failure::BadArg)?;
+            self.last = Some((term, Receiver::of(self.engine, conn)?));
+        }
+        Ok(())
+    }
+
+    /// Adds one frame. On failure nothing is added.
+    fn add(
+        &mut self,
+        b: Builder,
+        conn_term: ErlNifTerm,
+        frame: ErlNifTerm,
+        bounds: Bounds,
+    ) -> Result<(), Failure> {
+        let engine = self.engine;
+        self.look_up(b, conn_term)?;
+        let closed = Failure::Send(SendError::Closed);
+        let Some((_, receiver)) = &self.last else {
+            return Err(closed);
+        };
+        let conn = receiver.conn;
+        let Some(out) = self.shards.get_mut(conn.shard()) else {
+            return Err(closed);
+        };
+        if out.bytes.capacity() == 0 {
+            out.bytes.reserve(EXPECTED.get());
+        }
+        let start = out.bytes.len();
+        let (asked, worth) = receiver.append(b, frame, bounds, &mut out.bytes)?;
+        match asked {
+            Asked::Frame | Asked::Plain => {
+                let Some((range, len)) = range(start, out.bytes.len()) else {
+                    out.bytes.truncate(start);
+                    return Err(Failure::BadArg);
+                };
+                if let Err(e) = engine.reserve(conn, len) {
+                    out.bytes.truncate(start);
+                    return Err(Failure::Send(e));
+                }
+                if matches!(asked, Asked::Plain) {
+                    out.write_plain(conn, range);
+                } else {
+                    out.write(conn, range);
+                }
+                self.bytes += worth;
+            }
+            Asked::Close(code, reason) => {
+                if !engine.set_closing(conn) {
+                    return Err(Failure::Send(SendError::Closed));
+                }
+                out.parts.push((conn, Part::Close(code, reason)));
+            }
+            Asked::Active(change) => out.parts.push((conn, Part::Active(change))),
+            Asked::Stream(kind, step, value) => {
+                let bytes = frames::bytes(b, value, bounds.payload)?;
+                let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
+                frames::append_piece(kind, step, bytes, receiver.dialect.role, &mut out.bytes);
+                let reserved = match range(start, out.bytes.len()) {
+                    Some((range, len)) => match engine.reserve(conn, len) {
+                        Ok(()) => Ok((range, len)),
+                        Err(e) => Err(Failure::Send(e)),
+                    },
+                    None => Err(Failure::BadArg),
+                };
+                match reserved {
+                    Ok((range, len)) => {
+                        out.parts.push((conn, Part::Stream(range, step, undo)));
+                        self.bytes += len;
+                    }
+                    Err(failure) => {
+                        out.bytes.truncate(start);
+                        engine.unstream(conn, undo);
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands everything over. Returns the parts for shards that have too much to do already,
+    /// which are as if they had not been asked for.
+    fn flush(&mut self) -> Vec<(ConnId, Part)> {
+        let mut refused = Vec::new();
+        for (shard, frames) in self.shards.iter_mut().enumerate() {
+            if frames.parts.is_empty() {
+                continue;
+            }
+            let frames = std::mem::take(frames);
+            EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
+            if let Err(frames) = self.engine.send(shard, frames) {
+                take_back(self.engine, &frames);
+                refused.extend(frames.parts);
+            }
+        }
+        self.bytes = 0;
+        refused
+    }
+}
+/// Gives back the room that refused frames were counted with, and the right to close.
+fn take_back(engine: &Engine, frames: &Frames) {
+    // The last piece of a message first.
+    for (conn, part) in frames.parts.iter().rev() {
+        match part {
+            Part::Stream(range, _, undo) => {
+                engine.unreserve(*conn, (range.end - range.start) as usize);
+                engine.unstream(*conn, *undo);
+            }
+            Part::Write(range, _) | Part::Plain(range, _) => {
+                engine.unreserve(*conn, (range.end - range.start) as usize);
+            }
+            Part::Close(..) => engine.reopen(*conn),
+            Part::Fail(..) | Part::Active(_) | Part::Options(_) => {}
+        }
+    }
+}
+#[rustler::nif]
+fn commands<'a>(env: Env<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
+    carry_out(env, list, Bounds::NORMAL)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn commands_dirty<'a>(env: Env<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
+    carry_out(env, list, Bounds::DIRTY)
+}
+
+fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let mut rest = list.as_c_arg();
+    let mut errors = Vec::new();
+    let (mut taken, mut count) = (0, 0);
+    let stop = with_engine(|engine| {
+        let Some(engine) = engine else {
+            return Ok(None);
+        };
+        let mut out = Outgoing::new(engine);
+        let mut stop = None;
+        let busy = |(conn, _): (ConnId, Part)| b.tuple([b.conn(conn), b.atom(atoms::busy())]);
+        while let Some((conn_term, tail)) = b.cell(rest) {
+            if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.json != usize::MAX {
+                stop = Some(atoms::more());
+                break;
+            }
+            if out.bytes > DIRTY_SLICE {
+                taken += out.bytes;
+                errors.extend(out.flush().into_iter().map(busy));
+            }
+            let Some((frame, next)) = b.cell(tail) else {
+                out.flush();
+                return Err(Error::BadArg);
+            };
+            match out.add(b, conn_term, frame, bounds) {
+                Ok(()) => {}
+                Err(Failure::Dirty) => {
+                    stop = Some(atoms::dirty());
+                    break;
+                }
+                Err(Failure::BadArg) => {
+                    out.flush();
+                    return Err(Error::BadArg);
+                }
+                Err(failure) => {
+                    if let Some(reason) = reason(b, failure) {
+                        errors.push(b.tuple([conn_term, reason]));
+                    }
+                }
+            }
+            rest = next;
+            count += 1;
+        }
+        taken += out.bytes;
+        errors.extend(out.flush().into_iter().map(busy));
+        Ok(stop)
+    })?;
+    charge(env, taken, count);
+    let term = match (stop, errors.is_empty()) {
+        (Some(stop), _) => b.tuple([b.atom(stop), rest, b.list(&errors)]),
+        (None, true) => b.atom(atoms::ok()),
+        (None, false) => b.tuple([b.atom(atoms::done()), b.list(&errors)]),
+    };
+    Ok(b.term(env, term))
+}

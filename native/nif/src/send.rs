@@ -1,0 +1,160 @@
+//! Frames for one connection: all of them, or none.
+
+use std::sync::Arc;
+
+use rustler::sys::ErlNifTerm;
+use rustler::{Encoder, Env, Error, NifResult, Term};
+use sockeye_engine::op::Part;
+use sockeye_engine::{ConnId, Engine, Frames, SendError};
+
+use crate::atoms;
+use crate::frames::{self, Asked, Bounds};
+use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, refuse};
+use crate::running::with_engine;
+use crate::terms::Builder;
+
+#[rustler::nif]
+fn send<'a>(env: Env<'a>, conn: Term<'a>, frames: Term<'a>) -> NifResult<Term<'a>> {
+    send_with(env, conn, frames, Bounds::NORMAL)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn send_dirty<'a>(env: Env<'a>, conn: Term<'a>, frames: Term<'a>) -> NifResult<Term<'a>> {
+    send_with(env, conn, frames, Bounds::DIRTY)
+}
+
+fn send_with<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    frames: Term<'a>,
+    bounds: Bounds,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
+    let frames = frames.as_c_arg();
+    let sent = with_engine(|engine| {
+        let engine = engine.ok_or(Failure::Send(SendError::Closed))?;
+        send_all_or_none(b, engine, conn, frames, bounds)
+    });
+    match sent {
+        Ok(bytes) => {
+            charge(env, bytes, 0);
+            Ok(atoms::ok().encode(env))
+        }
+        Err(failure) => refuse(env, b, failure),
+    }
+}
+/// Encodes first and asks for room afterwards: either all frames go or none.
+fn send_all_or_none(
+    b: Builder,
+    engine: &Arc<Engine>,
+    conn: ConnId,
+    list: ErlNifTerm,
+    bounds: Bounds,
+) -> Result<usize, Failure> {
+    let mut frames = Frames::default();
+    let prepared = prepare(b, engine, conn, list, bounds, &mut frames);
+    let Ready { len, closes, work } = prepared.inspect_err(|_| forget_pieces(engine, &frames))?;
+    engine.send(conn.shard(), frames).map_err(|frames| {
+        forget_pieces(engine, &frames);
+        engine.unreserve(conn, len);
+        if closes {
+            engine.reopen(conn);
+        }
+        Failure::Send(SendError::Busy)
+    })?;
+    Ok(work)
+}
+
+/// Takes back what was noted of messages in pieces, the last piece first.
+fn forget_pieces(engine: &Engine, frames: &Frames) {
+    for (conn, part) in frames.parts.iter().rev() {
+        if let Part::Stream(_, _, undo) = part {
+            engine.unstream(*conn, *undo);
+        }
+    }
+}
+
+/// Frames that are encoded, and whose bytes are reserved.
+struct Ready {
+    len: usize,
+    closes: bool,
+    work: usize,
+}
+
+fn prepare(
+    b: Builder,
+    engine: &Arc<Engine>,
+    conn: ConnId,
+    list: ErlNifTerm,
+    bounds: Bounds,
+    frames: &mut Frames,
+) -> Result<Ready, Failure> {
+    let receiver = Receiver::of(engine, conn)?;
+    let mut work = 0;
+    let mut parts = Vec::new();
+    let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), Failure> {
+        let start = frames.bytes.len();
+        let (asked, worth) = receiver.append(b, frame, bounds, &mut frames.bytes)?;
+        work += worth;
+        match asked {
+            Asked::Frame | Asked::Plain => {
+                let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
+                if matches!(asked, Asked::Plain) {
+                    frames.write_plain(conn, range);
+                } else {
+                    frames.write(conn, range);
+                }
+            }
+            Asked::Stream(kind, step, value) => {
+                let bytes = frames::bytes(b, value, bounds.payload)?;
+                let role = receiver.dialect.role;
+                frames::append_piece(kind, step, bytes, role, &mut frames.bytes);
+                work += bytes.len();
+                let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
+                let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
+                frames.parts.push((conn, Part::Stream(range, step, undo)));
+            }
+            other => parts.push(other),
+        }
+        let large = work > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
+        if large && bounds.json != usize::MAX {
+            Err(Failure::Dirty)
+        } else {
+            Ok(())
+        }
+    };
+    let mut rest = list;
+    if b.cell(rest).is_some() || b.is_nil(rest) {
+        while let Some((head, tail)) = b.cell(rest) {
+            one(head, frames)?;
+            rest = tail;
+        }
+        if !b.is_nil(rest) {
+            return Err(Failure::BadArg);
+        }
+    } else {
+        one(list, frames)?;
+    }
+    let len = frames.bytes.len();
+    // A close or a change of credits needs no room.
+    if len > 0 {
+        engine.reserve(conn, len).map_err(Failure::Send)?;
+    }
+    let mut closes = false;
+    for part in parts {
+        match part {
+            Asked::Frame | Asked::Plain | Asked::Stream(..) => {}
+            Asked::Close(code, reason) => {
+                closes = true;
+                frames.parts.push((conn, Part::Close(code, reason)));
+            }
+            Asked::Active(change) => frames.parts.push((conn, Part::Active(change))),
+        }
+    }
+    if closes && !engine.set_closing(conn) {
+        engine.unreserve(conn, len);
+        return Err(Failure::Send(SendError::Closed));
+    }
+    Ok(Ready { len, closes, work })
+}
