@@ -22,6 +22,9 @@ pub struct EngineConfig {
     pub shards: usize,
     /// Called on a shard's thread when it has rung the bells of a turn. Default: nothing.
     pub after_bells: fn(),
+    /// Called on a thread that may wait, a while after a thousand connections of a shard have left.
+    /// Default: nothing.
+    pub after_crowd: fn(),
 }
 
 impl EngineConfig {
@@ -30,6 +33,7 @@ impl EngineConfig {
         EngineConfig {
             shards: shards.clamp(1, crate::id::MAX_SHARDS),
             after_bells: || {},
+            after_crowd: || {},
         }
     }
 }

@@ -65,11 +65,11 @@ impl Engine {
     }
 
     fn start_shard(&self, parts: Parts, config: &EngineConfig) -> io::Result<()> {
-        let (all, after_bells) = (self.shards.clone(), config.after_bells);
+        let (all, config) = (self.shards.clone(), *config);
         let name = format!("sockeye-{}", parts.handle.index);
         let (sender, started) = mpsc::sync_channel(1);
         let run = move || {
-            shard::run(parts, all, after_bells, &|result| {
+            shard::run(parts, all, config, &|result| {
                 let _ = sender.try_send(result);
             });
         };

@@ -15,6 +15,7 @@ mod bind;
 pub mod compression;
 pub mod config;
 mod conn;
+mod crowd;
 mod deliver;
 mod dial;
 mod dialling;

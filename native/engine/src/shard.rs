@@ -15,8 +15,9 @@ use tokio::task::AbortHandle;
 
 use crate::appointments::{self, Appointments};
 use crate::compression::Compression;
-use crate::config::Mode;
+use crate::config::{EngineConfig, Mode};
 use crate::conn::{Conn, Task};
+use crate::crowd::Crowd;
 use crate::deliver::{Route, Staging};
 use crate::front::Opened;
 use crate::handle::{Handle, Parts};
@@ -48,7 +49,8 @@ pub(crate) fn steps(millis: u64) -> u32 {
 /// The state of a shard. It never leaves its thread.
 pub(crate) struct Shard {
     pub(crate) handle: Arc<Handle>,
-    pub(crate) after_bells: fn(),
+    pub(crate) config: EngineConfig,
+    crowd: Rc<Crowd>,
     /// Bells have rung since it was called.
     pub(crate) rung: Cell<bool>,
     /// All shards, this one among them, in order.
@@ -81,10 +83,11 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(parts: Parts, all: Arc<[Arc<Handle>]>, after_bells: fn()) -> Rc<Self> {
+    pub(crate) fn new(parts: Parts, all: Arc<[Arc<Handle>]>, config: EngineConfig) -> Rc<Self> {
         Rc::new(Shard {
             handle: parts.handle,
-            after_bells,
+            config,
+            crowd: Rc::default(),
             rung: Cell::new(false),
             all,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
@@ -429,6 +432,7 @@ impl Shard {
             *place = None;
         }
         self.free.borrow_mut().push(slot);
+        self.crowd.one_left(self.config.after_crowd);
     }
 
     /// Runs a task of a server that ends with it.
@@ -507,7 +511,7 @@ const BLOCKING: usize = 32;
 pub(crate) fn run(
     parts: Parts,
     all: Arc<[Arc<Handle>]>,
-    after_bells: fn(),
+    config: EngineConfig,
     started: &dyn Fn(io::Result<()>),
 ) {
     let before = parts.handle.clone();
@@ -524,7 +528,7 @@ pub(crate) fn run(
         Err(e) => return started(Err(e)),
     };
     runtime.block_on(async {
-        let shard = Shard::new(parts, all, after_bells);
+        let shard = Shard::new(parts, all, config);
         tokio::task::spawn_local(shard.clone().turns());
         tokio::task::spawn_local(shard.clone().sweeper());
         started(Ok(()));

@@ -70,7 +70,7 @@ impl Shard {
             inbox.ring();
         }
         if self.rung.replace(false) {
-            (self.after_bells)();
+            (self.config.after_bells)();
         }
         self.send_to_owners();
         while let Some((server, conn)) = self.lists.parted.pop() {

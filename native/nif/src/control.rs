@@ -29,6 +29,7 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     }
     let mut config = EngineConfig::new(shards);
     config.after_bells = relay::ring_out;
+    config.after_crowd = memory::give_back;
     let engine = match Engine::start(config) {
         Ok(engine) => engine,
         Err(e) => return Ok((atoms::error(), e.to_string()).encode(env)),

@@ -37,6 +37,18 @@ pub(crate) fn held() -> u64 {
     u64::try_from(sum).unwrap_or(0)
 }
 
+/// Gives what is free back to the system, as far as the C library can.
+pub(crate) fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        // SAFETY: glibc's own function, which any thread may call.
+        unsafe { malloc_trim(0) };
+    }
+}
+
 /// The system's allocator, counted.
 struct Counted;
 

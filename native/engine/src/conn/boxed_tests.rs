@@ -22,7 +22,7 @@ use crate::server::Server;
 use crate::shard::Shard;
 use crate::topics::{Audience, Delivery};
 use crate::transport::{Stream, Transport};
-use crate::{Mode, ServerConfig};
+use crate::{EngineConfig, Mode, ServerConfig};
 
 /// Our end of the pipe, which counts what would be system calls.
 struct Counted {
@@ -162,7 +162,7 @@ fn with_echo<F: Future<Output = ()>>(
         .unwrap();
     runtime.block_on(async {
         let handle = parts.handle.clone();
-        let shard = Shard::new(parts, [handle.clone()].into(), || {});
+        let shard = Shard::new(parts, [handle.clone()].into(), EngineConfig::new(1));
         let echo = Arc::new(echo);
         let _ = echo.handle.set(handle);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
