@@ -84,14 +84,20 @@ names(Port) ->
          ?assertEqual(#{<<"error">> => Why, <<"what">> => <<"nick">>}, next(Conn))
      end || {Nick, Why} <- [{<<"ann">>, <<"taken">>}, {<<" ann ">>, <<"taken">>}, {<<>>, <<"empty">>},
                             {<<" \t\n">>, <<"empty">>}, {binary:copy(<<"x">>, 21), <<"too_long">>},
-                            {17, <<"no_text">>}]],
+                            {stacked(161), <<"too_long">>}, {17, <<"no_text">>}]],
     [begin
          {C, Joined} = join(Port, <<"lobby">>, Nick),
          ?assertMatch(#{<<"nick">> := Clean}, Joined),
          ok = sockeye_client:close(C)
      end || {Nick, Clean} <- [{binary:copy(<<"ü"/utf8>>, 20), binary:copy(<<"ü"/utf8>>, 20)},
                               {binary:copy(<<"x">>, 19), binary:copy(<<"x">>, 19)},
+                              {stacked(159), stacked(159)},
+                              {<<(stacked(159))/binary, "z">>, <<(stacked(159))/binary, "z">>},
                               {<<"<b>">>, <<"<b>">>}, {<<"a", 7, 16#202E/utf8, "b">>, <<"a  b">>}]].
+
+%% One character, of an odd number of bytes: accents on accents.
+stacked(Bytes) ->
+    <<"e", (binary:copy(<<16#301/utf8>>, (Bytes - 1) div 2))/binary>>.
 
 rooms(Port) ->
     Conn = connect(Port),
@@ -99,12 +105,13 @@ rooms(Port) ->
          say(Conn, #{join => Room, nick => <<"ann">>}),
          ?assertEqual(#{<<"error">> => Why, <<"what">> => <<"room">>}, next(Conn))
      end || {Room, Why} <- [{<<"a*">>, <<"no_stars">>}, {<<>>, <<"empty">>},
-                            {binary:copy(<<"x">>, 31), <<"too_long">>}, {null, <<"no_text">>}]],
+                            {binary:copy(<<"x">>, 31), <<"too_long">>},
+                            {stacked(241), <<"too_long">>}, {null, <<"no_text">>}]],
     %% From one room to another.
     [begin
          say(Conn, #{join => Room, nick => <<"ann">>}),
          ?assertMatch(#{<<"joined">> := Room, <<"people">> := [<<"ann">>]}, await(Conn, <<"joined">>))
-     end || Room <- [<<"one">>, <<"two">>, <<"one">>, binary:copy(<<"x">>, 30)]],
+     end || Room <- [<<"one">>, <<"two">>, <<"one">>, binary:copy(<<"x">>, 30), stacked(239), <<(stacked(239))/binary, "z">>]],
     ?assertMatch([_], maps:keys(sockeye:topics(chat))).
 
 who_is_here(Port) ->
