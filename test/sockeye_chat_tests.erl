@@ -83,7 +83,7 @@ names(Port) ->
          say(Conn, #{join => <<"lobby">>, nick => Nick}),
          ?assertEqual(#{<<"error">> => Why, <<"what">> => <<"nick">>}, next(Conn))
      end || {Nick, Why} <- [{<<"ann">>, <<"taken">>}, {<<" ann ">>, <<"taken">>}, {<<>>, <<"empty">>},
-                            {<<" \t\n">>, <<"empty">>}, {binary:copy(<<"x">>, 21), <<"too_long">>},
+                            {<<" \t\n">>, <<"empty">>}, {<<16#200B/utf8>>, <<"empty">>}, {binary:copy(<<"x">>, 21), <<"too_long">>},
                             {stacked(161), <<"too_long">>}, {17, <<"no_text">>}]],
     [begin
          {C, Joined} = join(Port, <<"lobby">>, Nick),
@@ -112,6 +112,13 @@ rooms(Port) ->
          say(Conn, #{join => Room, nick => <<"ann">>}),
          ?assertMatch(#{<<"joined">> := Room, <<"people">> := [<<"ann">>]}, await(Conn, <<"joined">>))
      end || Room <- [<<"one">>, <<"two">>, <<"one">>, binary:copy(<<"x">>, 30), stacked(239), <<(stacked(239))/binary, "z">>]],
+    %% What is refused leaves it where it was; its own name is free for it.
+    say(Conn, #{join => <<"b*">>, nick => <<"ann">>}),
+    _ = await(Conn, <<"error">>),
+    say(Conn, #{say => <<"still here">>}),
+    ?assertMatch(#{<<"said">> := _}, await(Conn, <<"said">>)),
+    say(Conn, #{join => binary:copy(<<"x">>, 30), nick => <<"ann">>}),
+    ?assertMatch(#{<<"people">> := [<<"ann">>]}, await(Conn, <<"joined">>)),
     ?assertMatch([_], maps:keys(sockeye:topics(chat))).
 
 who_is_here(Port) ->

@@ -12,7 +12,8 @@
 -export([handle_info/2]).
 
 -define(HISTORY, 50).
--define(MOST_ROOMS, 1000).
+-define(MOST_ROOMS, 200).
+-define(MOST_PEOPLE, 200).
 -define(MOST_IN_NICK, 20).
 -define(MOST_IN_ROOM, 30).
 -define(MOST_IN_TEXT, 1000).
@@ -35,9 +36,9 @@ handle_open(_Conn, _Info, Chat) ->
 
 -spec handle_frame(sockeye_handler:frame(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
 handle_frame({json, #{<<"join">> := Room, <<"nick">> := Nick}}, Conn, Chat) ->
-    join(clean(Room, ?MOST_IN_ROOM), clean(Nick, ?MOST_IN_NICK), Conn, leave(Conn, Chat));
+    join(room(Room), text(Nick, ?MOST_IN_NICK), Conn, Chat);
 handle_frame({json, #{<<"say">> := Said}}, Conn, #chat{places = Places} = Chat) ->
-    case {Places, clean(Said, ?MOST_IN_TEXT)} of
+    case {Places, text(Said, ?MOST_IN_TEXT)} of
         {#{Conn := {Room, Nick}}, {ok, Text}} ->
             Message = #{nick => Nick, text => Text, at => erlang:system_time(millisecond)},
             {[{publish, topic(Room), #{said => Message}}], Chat};
@@ -78,15 +79,17 @@ join({error, Why}, _, _Conn, Chat) ->
     {[{reply, #{error => Why, what => room}}], Chat};
 join(_, {error, Why}, _Conn, Chat) ->
     {[{reply, #{error => Why, what => nick}}], Chat};
-join({ok, Room}, {ok, Nick}, Conn, #chat{server = Server, rooms = Rooms} = Chat) ->
+join({ok, Room}, {ok, Nick}, Conn, #chat{server = Server, places = Places, rooms = Rooms} = Chat) ->
     Topic = topic(Room),
-    case {maps:is_key(Nick, sockeye_presence:list(Server, Topic)), Rooms} of
-        {true, _} ->
+    Here = maps:get(Room, Rooms, #room{}),
+    case maps:is_key(Nick, sockeye_presence:list(Server, Topic)) of
+        true when map_get(Conn, Places) =/= {Room, Nick}; not is_map_key(Conn, Places) ->
             {[{reply, #{error => taken, what => nick}}], Chat};
-        {false, Rooms} when map_size(Rooms) >= ?MOST_ROOMS, not is_map_key(Room, Rooms) ->
+        _ when map_size(Rooms) >= ?MOST_ROOMS, not is_map_key(Room, Rooms);
+               Here#room.people >= ?MOST_PEOPLE ->
             {[{reply, #{error => too_many, what => room}}], Chat};
-        {false, _} ->
-            enter(Room, Topic, Nick, Conn, open_room(Room, Topic, Chat))
+        _ ->
+            enter(Room, Topic, Nick, Conn, open_room(Room, Topic, leave(Conn, Chat)))
     end.
 
 -spec enter(binary(), sockeye:topic(), binary(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
@@ -149,31 +152,39 @@ people(Server, Topic) ->
 topic(Room) ->
     <<"room/", Room/binary>>.
 
+%% A star would be every room.
+-spec room(term()) -> {ok, binary()} | {error, atom()}.
+room(Given) ->
+    case text(Given, ?MOST_IN_ROOM) of
+        {ok, Name} ->
+            case binary:match(Name, <<"*">>) of
+                nomatch -> {ok, Name};
+                _ -> {error, no_stars}
+            end;
+        Error ->
+            Error
+    end.
+
 %% Text without blanks around it and control characters, of at least one character. The page writes
-%% it as text, never as HTML. A star would be every room. Accents can be piled on one character
-%% without end, so bytes have a bound as well: a topic, room/NAME, may have 255.
--spec clean(term(), pos_integer()) -> {ok, binary()} | {error, atom()}.
-clean(Given, Most) when is_binary(Given) ->
-    Clean = string:trim(<< <<(blank(C))/utf8>> || <<C/utf8>> <= Given >>),
+%% it as text, never as HTML. Accents can be piled on one character without end, so bytes have a
+%% bound as well: a topic, room/NAME, may have 255.
+-spec text(term(), pos_integer()) -> {ok, binary()} | {error, atom()}.
+text(Given, Most) when is_binary(Given) ->
+    Clean = string:trim(<< <<(seen(C))/binary>> || <<C/utf8>> <= Given >>),
     case string:length(Clean) of
         0 -> {error, empty};
         Length when Length > Most; byte_size(Clean) > 8 * Most -> {error, too_long};
-        _ when Most =:= ?MOST_IN_ROOM -> room(Clean);
         _ -> {ok, Clean}
     end;
-clean(_Given, _Most) ->
+text(_Given, _Most) ->
     {error, no_text}.
 
--spec room(binary()) -> {ok, binary()} | {error, atom()}.
-room(Name) ->
-    case binary:match(Name, <<"*">>) of
-        nomatch -> {ok, Name};
-        _ -> {error, no_stars}
-    end.
-
--spec blank(char()) -> char().
-blank($\n) -> $\n;
-blank(C) when C < 32; C >= 127, C < 160 -> $\s;
+%% What can be seen of a character.
+-spec seen(char()) -> binary().
+seen($\n) -> <<"\n">>;
+seen(C) when C < 32; C >= 127, C < 160 -> <<" ">>;
 %% Those that turn the direction of writing would turn the whole line.
-blank(C) when C >= 16#202A, C =< 16#202E; C >= 16#2066, C =< 16#2069 -> $\s;
-blank(C) -> C.
+seen(C) when C >= 16#202A, C =< 16#202E; C >= 16#2066, C =< 16#2069 -> <<" ">>;
+%% Those without width would make two names look the same. One of them joins emoji.
+seen(C) when C =:= 16#200B; C =:= 16#200C; C =:= 16#2060; C =:= 16#FEFF; C =:= 16#AD -> <<>>;
+seen(C) -> <<C/utf8>>.
