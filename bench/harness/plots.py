@@ -88,7 +88,7 @@ def text(x, y, words, size=12, fill=INK, anchor="start", weight=400):
 
 def page(results, title, about, body, height):
     machine = results.machine
-    made = (f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, Linux {machine.get('kernel', '')}, "
+    made = (f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, Linux {'.'.join(machine.get('kernel', '').split('.')[:2])}, "
             f"OTP {machine.get('otp', '')}, commit {machine.get('commit', '')}, {machine.get('date', '')}")
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" '
