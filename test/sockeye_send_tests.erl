@@ -77,6 +77,22 @@ misuse_is_badarg_test() ->
         ?assertError(badarg, sockeye:controlling_process(Conn, not_a_pid))
     end).
 
+%% A native stack would end the node.
+a_frame_nested_without_end_is_badarg_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        {Socket, Conn} = open(Port),
+        Deep = lists:foldl(fun(_, Frame) -> {plain, Frame} end, {text, <<>>}, lists:seq(1, 1000000)),
+        %% Not compared by assertError, which would print them.
+        Refused = fun(Call) -> try Call() of _ -> taken catch error:badarg -> badarg end end,
+        ?assertEqual(badarg, Refused(fun() -> sockeye:send(Conn, Deep) end)),
+        ?assertEqual(badarg, Refused(fun() -> sockeye:send(Conn, [Deep]) end)),
+        ?assertEqual(badarg, Refused(fun() -> sockeye:send([Conn], Deep) end)),
+        ?assertEqual(badarg, Refused(fun() -> sockeye:broadcast(Server, Deep) end)),
+        ?assertEqual(badarg, Refused(fun() -> sockeye_nif:commands([Conn, Deep]) end)),
+        ok = sockeye:send(Conn, {plain, {text, <<"ok">>}}),
+        ?assertEqual({text, <<"ok">>}, ws_client:recv(Socket))
+    end).
+
 a_ping_of_125_bytes_goes_test() ->
     with_server(#{}, fun(Port, _) ->
         {Socket, Conn} = open(Port),

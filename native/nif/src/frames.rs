@@ -80,6 +80,19 @@ pub(crate) fn append(
     bounds: Bounds,
     out: &mut Vec<u8>,
 ) -> Result<Asked, Refused> {
+    append_in(b, term, dialect, bounds, false, out)
+}
+
+/// The same. What stands in `plain` is never another `plain`: however deep a term goes, the
+/// native stack does not.
+fn append_in(
+    b: Builder,
+    term: ErlNifTerm,
+    dialect: Dialect,
+    bounds: Bounds,
+    in_plain: bool,
+    out: &mut Vec<u8>,
+) -> Result<Asked, Refused> {
     // SAFETY: the term belongs to the builder's environment.
     let kind = unsafe { enif_term_type(b.env, term) };
     if matches!(kind, ErlNifTermType::ERL_NIF_TERM_TYPE_MAP) {
@@ -100,9 +113,9 @@ pub(crate) fn append(
                 payload(b, *value, Op::Pong, dialect.role, CONTROL, out)
             } else if tag == atoms::active().as_c_arg() {
                 Ok(Asked::Active(set_active(b, *value).ok_or(Refused::BadArg)?))
-            } else if tag == atoms::plain().as_c_arg() {
+            } else if tag == atoms::plain().as_c_arg() && !in_plain {
                 let start = out.len();
-                let asked = append(b, *value, dialect, bounds, out)?;
+                let asked = append_in(b, *value, dialect, bounds, true, out)?;
                 // A control frame is never compressed anyhow.
                 let control = out.get(start).is_none_or(|first| first & 0x08 != 0);
                 if control || !matches!(asked, Asked::Frame) {
