@@ -146,6 +146,11 @@ dirty_is_asked_for_test() ->
     ?assertEqual(dirty, sockeye_nif:json_encode(binary:copy(<<"x">>, ?NORMAL_OUT - 1), #{})).
 
 %% Equal keys make more work.
+%% Writing a number takes time quadratic in its length.
+long_numbers_are_dirty_sooner_test() ->
+    [?assertEqual(Dirty, sockeye_nif:json_encode((1 bsl (8 * Bytes)) - 1, #{}) =:= dirty)
+     || {Bytes, Dirty} <- [{2047, false}, {2048, false}, {2064, true}, {4000, true}]].
+
 equal_keys_are_dirty_sooner_test() ->
     Text = fun(Size) -> <<"{\"a\":1,\"a\":\"", (binary:copy(<<"x">>, Size - 14))/binary, "\"}">> end,
     [begin

@@ -93,6 +93,35 @@ a_frame_nested_without_end_is_badarg_test() ->
         ?assertEqual({text, <<"ok">>}, ws_client:recv(Socket))
     end).
 
+%% What is refused has been encoded as well: a call on a normal scheduler stops where it would have
+%% stopped had the frames been taken.
+refused_frames_are_work_too_test_() ->
+    Large = lists:seq(1, 11000),
+    [{atom_to_list(Reason),
+      fun() ->
+          with_server(#{send_queue_size => 1000}, fun(Port, _) ->
+              {_, Conn} = open(Port),
+              %% More than the system takes.
+              ok = sockeye:send(Conn, {binary, binary:copy(<<0>>, 64000000)}),
+              ?assertMatch({more, _, _}, sockeye_nif:commands(copies(Conn, Frame, 20))),
+              ?assertEqual(lists:duplicate(20, Reason), refusals(copies(Conn, Frame, 20)))
+          end)
+      end}
+     || {Reason, Frame} <- [{busy, {json, Large}}, {busy, {text, binary:copy(<<"x">>, 60000)}},
+                            {busy, {stream, binary, first, binary:copy(<<"x">>, 60000)}},
+                            {not_json, {json, Large ++ [self()]}},
+                            {not_utf8, {text, [binary:copy(<<"x">>, 60000), 255]}}]].
+
+copies(Conn, Frame, N) ->
+    lists:append(lists:duplicate(N, [Conn, Frame])).
+
+refusals(Commands) ->
+    Reason = fun({_, {Why, _}}) -> Why; ({_, Why}) -> Why end,
+    case sockeye_nif:commands(Commands) of
+        {more, Rest, Errors} -> lists:map(Reason, Errors) ++ refusals(Rest);
+        {done, Errors} -> lists:map(Reason, Errors)
+    end.
+
 a_ping_of_125_bytes_goes_test() ->
     with_server(#{}, fun(Port, _) ->
         {Socket, Conn} = open(Port),

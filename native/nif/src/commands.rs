@@ -11,7 +11,7 @@ use sockeye_engine::op::Part;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 
 use crate::atoms;
-use crate::frames::{self, Asked, Bounds};
+use crate::frames::{self, Asked, Bounds, NORMAL_JSON};
 use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, reason};
 use crate::running::with_engine;
 use crate::terms::Builder;
@@ -27,6 +27,7 @@ thread_local! {
 struct Outgoing<'e> {
     engine: &'e Arc<Engine>,
     shards: Vec<Frames>,
+    /// Bytes that were worked on, whether they were taken or not.
     bytes: usize,
     /// The last connection and its term: frames of one connection mostly come together.
     last: Option<(ErlNifTerm, Receiver)>,
@@ -74,7 +75,16 @@ impl<'e> Outgoing<'e> {
             out.bytes.reserve(EXPECTED.get());
         }
         let start = out.bytes.len();
-        let (asked, worth) = receiver.append(b, frame, bounds, &mut out.bytes)?;
+        let (asked, worth) = match receiver.append(b, frame, bounds, &mut out.bytes) {
+            Ok(appended) => appended,
+            Err(failure) => {
+                if matches!(failure, Failure::NotJson(_) | Failure::NotUtf8) {
+                    self.bytes += NORMAL_JSON;
+                }
+                return Err(failure);
+            }
+        };
+        self.bytes += worth;
         match asked {
             Asked::Frame | Asked::Plain => {
                 let Some((range, len)) = range(start, out.bytes.len()) else {
@@ -90,7 +100,6 @@ impl<'e> Outgoing<'e> {
                 } else {
                     out.write(conn, range);
                 }
-                self.bytes += worth;
             }
             Asked::Close(code, reason) => {
                 if !engine.set_closing(conn) {
@@ -101,20 +110,18 @@ impl<'e> Outgoing<'e> {
             Asked::Active(change) => out.parts.push((conn, Part::Active(change))),
             Asked::Stream(kind, step, value) => {
                 let bytes = frames::bytes(b, value, bounds.payload)?;
+                self.bytes += bytes.len();
                 let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
                 frames::append_piece(kind, step, bytes, receiver.dialect.role, &mut out.bytes);
                 let reserved = match range(start, out.bytes.len()) {
                     Some((range, len)) => match engine.reserve(conn, len) {
-                        Ok(()) => Ok((range, len)),
+                        Ok(()) => Ok(range),
                         Err(e) => Err(Failure::Send(e)),
                     },
                     None => Err(Failure::BadArg),
                 };
                 match reserved {
-                    Ok((range, len)) => {
-                        out.parts.push((conn, Part::Stream(range, step, undo)));
-                        self.bytes += len;
-                    }
+                    Ok(range) => out.parts.push((conn, Part::Stream(range, step, undo))),
                     Err(failure) => {
                         out.bytes.truncate(start);
                         engine.unstream(conn, undo);

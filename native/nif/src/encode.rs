@@ -277,8 +277,8 @@ impl Encoder<'_> {
         if magnitude.len() > MAX_BIG {
             return Err(NotJson(term));
         }
-        // The conversion is quadratic.
-        let blocks = magnitude.len() / 32;
+        // The conversion is quadratic: 0.4 ms for 2 KiB.
+        let blocks = magnitude.len() / 16;
         self.charge(blocks * blocks)?;
         self.fits(magnitude.len() * 2)?;
         let start = self.out.len();
