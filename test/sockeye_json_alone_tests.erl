@@ -54,6 +54,23 @@ no_atoms_are_made_test() ->
     ?assertEqual({ok, #{Name => 1}}, decode(<<"{\"", Name/binary, "\":1}">>, #{keys => existing_atom})),
     ?assertError(badarg, binary_to_existing_atom(Name)).
 
+%% Who decodes or encodes in a loop must not keep others waiting longer than other code does.
+gives_way_after_8_kib_test() ->
+    [begin
+         Value = binary:copy(<<"x">>, Size - 2),
+         {ok, Text} = sockeye_json:encode(Value),
+         ?assertEqual(Slice, reductions(fun() -> decode(Text) end) > 3000),
+         ?assertEqual(Slice, reductions(fun() -> encode(Value) end) >= 4000)
+     end || {Size, Slice} <- [{8191, false}, {8192, true}, {8193, true}]].
+
+%% Of a fresh slice of 4,000: what is left of one is all that a call can use up.
+reductions(Fun) ->
+    true = erlang:yield(),
+    {reductions, Before} = process_info(self(), reductions),
+    {ok, _} = Fun(),
+    {reductions, After} = process_info(self(), reductions),
+    After - Before.
+
 null_test() ->
     [begin
          ?assertEqual({ok, [Null]}, decode(<<"[null]">>, #{null => Null})),
