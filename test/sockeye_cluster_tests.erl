@@ -236,3 +236,34 @@ the_relay_is_bounded_test_() ->
              end
          end || Count <- [9999, 10000, 10065, 20000]]
     end}.
+
+%% Nodes of other versions are no reason to end what all servers share.
+a_frame_that_is_none_test() ->
+    {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_odd, scope => cluster}),
+    Relay = whereis(sockeye_cluster),
+    Before = sockeye_cluster:dropped(),
+    [Relay ! {sockeye_publish, cluster_odd, all, Encoded, none} || Encoded <- [garbage, {<<>>}, {1, 2}]],
+    _ = sys:get_state(Relay),
+    ?assertEqual(Relay, whereis(sockeye_cluster)),
+    ?assertEqual(3, sockeye_cluster:dropped() - Before),
+    ok = sockeye:stop(Server).
+
+%% Numbers of servers are used again, at once.
+the_next_server_is_not_in_the_cluster_test() ->
+    {ok, Old} = sockeye:start_link(#{port => 0, name => cluster_old, scope => cluster}),
+    {ok, {_, ServerId, _}} = sockeye_engine:find(Old),
+    %% It learns of the end only when the next server has the number.
+    ok = sys:suspend(sockeye_cluster),
+    ok = sockeye:stop(Old),
+    Self = self(),
+    Starter = spawn_link(fun() ->
+        {ok, Server} = sockeye:start_link(#{port => 0}),
+        {ok, {_, Number, _}} = sockeye_engine:find(Server),
+        Self ! {started, self(), Number, sockeye_cluster:name(Number, default)},
+        ok = sockeye:stop(Server)
+    end),
+    Waits = fun() -> {_, Count} = process_info(whereis(sockeye_cluster), message_queue_len),
+                     Count > 1 orelse not is_process_alive(Starter) end,
+    _ = until(Waits, fun(Yes) -> Yes end),
+    ok = sys:resume(sockeye_cluster),
+    receive {started, Starter, Number, Scope} -> ?assertEqual({ServerId, local}, {Number, Scope}) end.

@@ -119,7 +119,45 @@ a_new_process_of_the_module_loses_none_test() ->
 misuse_test() ->
     with_server(#{}, fun(_, Server) ->
         [?assertError(badarg, sockeye_pubsub:subscribe(Server, Bad))
-         || Bad <- [<<>>, binary:copy(<<"n">>, 256), "t", t]],
+         || Bad <- [<<>>, binary:copy(<<"n">>, 256), "t", t, <<"t", 1:3>>]],
+        [?assertError(badarg, sockeye_pubsub:subscribers(Server, Bad))
+         || Bad <- [<<>>, binary:copy(<<"n">>, 256), "t", <<"t*">>, <<"t", 1:3>>]],
         [ok = sockeye_pubsub:subscribe(Server, binary:copy(<<"n">>, Len)) || Len <- [1, 254, 255]],
         ?assertError(badarg, sockeye_pubsub:subscribe(Server, <<"t">>, name))
     end).
+
+%% Numbers of servers are used again, at once.
+the_next_server_has_none_of_it_test() ->
+    {ok, Old} = sockeye:start_link(#{port => 0}),
+    ok = sockeye_pubsub:subscribe(Old, <<"t">>),
+    %% It learns of the end only when the next server has the number.
+    ok = sys:suspend(sockeye_pubsub),
+    ok = sockeye:stop(Old),
+    Self = self(),
+    Starter = spawn_link(fun() ->
+        with_server(#{}, fun(_, Server) ->
+            ok = sockeye:publish(Server, <<"t">>, #{}),
+            Self ! {published, self(), sockeye_pubsub:subscribers(Server, <<"t">>)}
+        end)
+    end),
+    Waits = fun() -> {_, Count} = process_info(whereis(sockeye_pubsub), message_queue_len),
+                     Count > 1 orelse not is_process_alive(Starter) end,
+    _ = cluster_node:until(Waits, fun(Yes) -> Yes end),
+    ok = sys:resume(sockeye_pubsub),
+    receive {published, Starter, Pids} -> ?assertEqual([], Pids) end,
+    ?assertEqual([], got()).
+
+%% What one end costs does not grow with what others have.
+thousands_end_at_once_test_() ->
+    {timeout, 60, fun() ->
+        with_server(#{}, fun(_, Server) ->
+            Pids = [spawn_link(fun() -> receive stop -> ok end end) || _ <- lists:seq(1, 20000)],
+            [ok = sockeye_pubsub:subscribe(Server, <<"t">>, Pid) || Pid <- Pids],
+            ?assertEqual(20000, length(sockeye_pubsub:subscribers(Server, <<"t">>))),
+            {reductions, Before} = process_info(whereis(sockeye_pubsub), reductions),
+            [Pid ! stop || Pid <- Pids],
+            _ = cluster_node:until(fun() -> sockeye_pubsub:subscribers(Server, <<"t">>) end, fun(Left) -> Left =:= [] end),
+            {reductions, After} = process_info(whereis(sockeye_pubsub), reductions),
+            ?assert(After - Before < 20000 * 500)
+        end)
+    end}.

@@ -10,6 +10,7 @@
 
 -export([new_table/0]).
 -export([start_link/0]).
+-export([fresh/1]).
 -export([join/3]).
 -export([name/2]).
 -export([targets/2]).
@@ -44,9 +45,13 @@
 
 -record(server, {name :: atom(),
                  monitor :: reference(),
+                 %% Those of connections.
+                 patterns = #{} :: #{sockeye:topic() => true},
                  groups = #{} :: #{term() => true}}).
 
 -record(state, {servers = #{} :: #{sockeye_nif:server_id() => {pid(), #server{}}},
+                %% Topics to look at again, once for any number of hints.
+                hints = #{} :: #{{sockeye_nif:server_id(), sockeye:topic()} => true},
                 look = ?LOOK :: non_neg_integer()}).
 
 %% The table and the counters outlive this module's process.
@@ -58,6 +63,14 @@ new_table() ->
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% A server has got a number which another one may have had a moment ago.
+-spec fresh(sockeye_nif:server_id()) -> ok.
+fresh(ServerId) ->
+    case ets:member(?TABLE, ServerId) of
+        true -> gen_server:call(?MODULE, {fresh, ServerId}, infinity);
+        false -> ok
+    end.
 
 %% The server takes part from the return of this call on.
 -spec join(atom(), sockeye_nif:server_id(), pid()) -> ok.
@@ -169,6 +182,8 @@ handle_continue(rejoin, State) ->
                           State, ets:tab2list(?TABLE))}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call({fresh, ServerId}, _From, State) ->
+    {reply, ok, left(ServerId, State)};
 handle_call({join, Name, ServerId, Server}, _From, State) ->
     {reply, ok, joined(Name, ServerId, Server, State)};
 handle_call(_Request, _From, State) ->
@@ -176,7 +191,7 @@ handle_call(_Request, _From, State) ->
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast({changed, ServerId, Topic}, State) ->
-    {noreply, update(ServerId, [Topic], State)};
+    {noreply, hint(ServerId, Topic, State)};
 handle_cast(_Request, State) ->
     {noreply, State}.
 
@@ -186,14 +201,16 @@ handle_info({sockeye_publish, _, _, _, _} = Frame, #state{look = 0} = State) ->
     ok = drop(skip(Waiting - ?MOST_WAITING, 0)),
     handle_info(Frame, State#state{look = ?LOOK});
 handle_info({sockeye_publish, Name, To, Encoded, Frame}, #state{look = Look} = State) ->
-    case is_atom(Name) andalso sockeye_engine:find(Name) of
-        {ok, {_, ServerId, _}} -> receive_frame(ServerId, To, Encoded, Frame);
-        %% It has stopped meanwhile.
-        _ -> ok
+    try receive_frame(Name, To, Encoded, Frame)
+    %% Of another version, perhaps: that must not end what all servers share.
+    catch error:_ -> drop(1)
     end,
     {noreply, State#state{look = Look - 1}};
 handle_info({sockeye_topic, ServerId, Topic}, State) ->
-    {noreply, update(ServerId, [Topic], State)};
+    {noreply, hint(ServerId, Topic, State)};
+handle_info(sockeye_hints, #state{hints = Hints} = State) ->
+    Update = fun({ServerId, Topic}, S) -> update(ServerId, [Topic], S) end,
+    {noreply, lists:foldl(Update, State#state{hints = #{}}, maps:keys(Hints))};
 handle_info({'DOWN', Monitor, process, Server, _}, #state{servers = Servers} = State) ->
     Gone = [ServerId || {ServerId, {Pid, #server{monitor = M}}} <- maps:to_list(Servers),
                         Pid =:= Server, M =:= Monitor],
@@ -212,9 +229,17 @@ skip(Most, Done) when Most > Done ->
 skip(_Most, Done) ->
     Done.
 
--spec receive_frame(sockeye_nif:server_id(), to(), sockeye_nif:encoded() | none,
-                    sockeye:frame() | none) -> ok.
-receive_frame(ServerId, To, Encoded, Frame) ->
+-spec receive_frame(atom(), to(), sockeye_nif:encoded() | none, sockeye:frame() | none) -> ok.
+receive_frame(Name, To, Encoded, Frame) ->
+    case is_atom(Name) andalso sockeye_engine:find(Name) of
+        {ok, {_, ServerId, _}} -> take_frame(ServerId, To, Encoded, Frame);
+        %% It has stopped meanwhile.
+        _ -> ok
+    end.
+
+-spec take_frame(sockeye_nif:server_id(), to(), sockeye_nif:encoded() | none,
+                 sockeye:frame() | none) -> ok.
+take_frame(ServerId, To, Encoded, Frame) ->
     case Encoded =:= none orelse sockeye_fanout:publish_encoded(ServerId, To, Encoded) of
         {error, busy} -> drop(1);
         _ -> ok
@@ -259,6 +284,12 @@ left(ServerId, #state{servers = Servers} = State) ->
 count_servers() ->
     counters:put(persistent_term:get(?COUNTERS), ?SERVERS, ets:info(?TABLE, size)).
 
+%% What had come before is looked at together: those who subscribe are faster than groups.
+-spec hint(sockeye_nif:server_id(), sockeye:topic(), #state{}) -> #state{}.
+hint(ServerId, Topic, #state{hints = Hints} = State) ->
+    map_size(Hints) =:= 0 andalso (self() ! sockeye_hints),
+    State#state{hints = Hints#{{ServerId, Topic} => true}}.
+
 -spec update(sockeye_nif:server_id(), [sockeye:topic()], #state{}) -> #state{}.
 update(ServerId, Topics, #state{servers = Servers} = State) ->
     case Servers of
@@ -271,22 +302,19 @@ update(ServerId, Topics, #state{servers = Servers} = State) ->
 
 %% A node with a pattern gets all that is published, and finds out itself what matches.
 -spec update_topic(sockeye_nif:server_id(), sockeye:topic(), #server{}) -> #server{}.
-update_topic(ServerId, Topic, Entry) ->
+update_topic(ServerId, Topic, #server{patterns = Patterns} = Entry) ->
+    Connections = sockeye_nif:topic_count(ServerId, Topic) > 0,
     case binary:last(Topic) of
         $* ->
-            Patterns = [T || T <- maps:keys(topics(ServerId)), binary:last(T) =:= $*],
-            ByProcesses = [T || T <- sockeye_pubsub:topics(ServerId), binary:last(T) =:= $*],
-            member(processes, ByProcesses =/= [], member(connections, Patterns =/= [], Entry));
+            Others = case Connections of
+                         true -> Patterns#{Topic => true};
+                         false -> maps:remove(Topic, Patterns)
+                     end,
+            Wanted = member(connections, map_size(Others) > 0, Entry#server{patterns = Others}),
+            member(processes, sockeye_pubsub:has_prefixes(ServerId), Wanted);
         _ ->
-            Connections = sockeye_nif:topic_count(ServerId, Topic) > 0,
-            Processes = sockeye_pubsub:count(ServerId, Topic) > 0,
+            Processes = sockeye_pubsub:has(ServerId, Topic),
             member({processes, Topic}, Processes, member({connections, Topic}, Connections, Entry))
-    end.
-
--spec topics(sockeye_nif:server_id()) -> #{sockeye:topic() => pos_integer()}.
-topics(ServerId) ->
-    try sockeye_nif:topics_of(ServerId)
-    catch error:badarg -> #{}
     end.
 
 -spec member(term(), boolean(), #server{}) -> #server{}.

@@ -25,8 +25,10 @@
 -export([subscribers/2]).
 -export([new_table/0]).
 -export([start_link/0]).
+-export([fresh/1]).
 -export([deliver/3]).
--export([count/2]).
+-export([has/2]).
+-export([has_prefixes/1]).
 -export([topics/1]).
 -export([init/1]).
 -export([handle_call/3]).
@@ -35,13 +37,14 @@
 
 -export_type([frame/0]).
 
-%% {{ServerId, exact, Topic} | {ServerId, prefix}, Pid, Server, Prefix | none}
+%% {key(), Server}, sorted: those of a topic are neighbours.
 -define(TABLE, sockeye_pubsub).
 
 -type frame() :: {json, term()} | {text, binary()} | {binary, binary()}.
--type key() :: {sockeye_nif:server_id(), exact, sockeye:topic()} | {sockeye_nif:server_id(), prefix}.
+%% A prefix is without its star.
+-type key() :: {sockeye_nif:server_id(), exact | prefix, binary(), pid()}.
 
--record(state, {subscribers = #{} :: #{pid() => reference()},
+-record(state, {subscribers = #{} :: #{pid() => {reference(), #{key() => true}}},
                 servers = #{} :: #{pid() => {reference(), sockeye_nif:server_id()}}}).
 
 %% @equiv subscribe(Server, Topic, self())
@@ -67,7 +70,8 @@ unsubscribe(Server, Topic, Pid) ->
 
 %% @doc The processes of this node that would get what is published under a topic.
 -spec subscribers(sockeye:server(), sockeye:topic()) -> [pid()] | {error, not_found}.
-subscribers(Server, Topic) when is_binary(Topic) ->
+subscribers(Server, Topic) when is_binary(Topic), byte_size(Topic) >= 1, byte_size(Topic) =< 255 ->
+    binary:last(Topic) =:= $* andalso error(badarg),
     sockeye_fanout:of_server(Server, fun(ServerId) -> matching(ServerId, Topic) end);
 subscribers(_Server, _Topic) ->
     error(badarg).
@@ -75,7 +79,7 @@ subscribers(_Server, _Topic) ->
 -spec change(subscribe | unsubscribe, sockeye:server(), sockeye:topic(), pid()) ->
           ok | {error, not_found}.
 change(What, Server, Topic, Pid)
-  when byte_size(Topic) >= 1, byte_size(Topic) =< 255, node(Pid) =:= node() ->
+  when is_binary(Topic), byte_size(Topic) >= 1, byte_size(Topic) =< 255, node(Pid) =:= node() ->
     case sockeye_engine:find(Server) of
         {ok, {ServerPid, ServerId, _}} ->
             try gen_server:call(?MODULE, {What, ServerPid, ServerId, Topic, Pid}, infinity)
@@ -91,7 +95,7 @@ change(_What, _Server, _Topic, _Pid) ->
 %% The table outlives this module's process, so that its death loses no subscription.
 -spec new_table() -> ok.
 new_table() ->
-    _ = ets:new(?TABLE, [named_table, public, bag, {read_concurrency, true}]),
+    _ = ets:new(?TABLE, [named_table, public, ordered_set, {read_concurrency, true}]),
     ok.
 
 %% @private
@@ -125,15 +129,32 @@ term(_) -> none.
 
 -spec matching(sockeye_nif:server_id(), sockeye:topic()) -> [pid()].
 matching(ServerId, Topic) ->
-    try {ets:lookup(?TABLE, {ServerId, exact, Topic}), ets:lookup(?TABLE, {ServerId, prefix})} of
-        {Exact, []} ->
-            [Pid || {_, Pid, _, _} <- Exact];
-        {Exact, Prefixes} ->
-            Begins = [Pid || {_, Pid, _, Prefix} <- Prefixes, begins(Topic, Prefix)],
-            lists:usort([Pid || {_, Pid, _, _} <- Exact] ++ Begins)
+    try {exactly(ServerId, Topic), has_prefixes(ServerId)} of
+        {Exact, false} -> Exact;
+        {Exact, true} -> lists:usort(Exact ++ by_prefix(ServerId, Topic))
     catch
         %% The application stops.
         error:badarg -> []
+    end.
+
+-spec exactly(sockeye_nif:server_id(), sockeye:topic()) -> [pid()].
+exactly(ServerId, Topic) ->
+    case has_key(ServerId, exact, Topic) of
+        true -> ets:select(?TABLE, [{{{ServerId, exact, Topic, '$1'}, '_'}, [], ['$1']}]);
+        false -> []
+    end.
+
+-spec by_prefix(sockeye_nif:server_id(), sockeye:topic()) -> [pid()].
+by_prefix(ServerId, Topic) ->
+    All = ets:select(?TABLE, [{{{ServerId, prefix, '$1', '$2'}, '_'}, [], [{{'$1', '$2'}}]}]),
+    [Pid || {Prefix, Pid} <- All, begins(Topic, Prefix)].
+
+%% Any number sorts before any pid.
+-spec has_key(sockeye_nif:server_id(), exact | prefix, binary()) -> boolean().
+has_key(ServerId, Kind, Name) ->
+    case ets:next(?TABLE, {ServerId, Kind, Name, 0}) of
+        {ServerId, Kind, Name, _} -> true;
+        _ -> false
     end.
 
 -spec begins(binary(), binary()) -> boolean().
@@ -141,49 +162,71 @@ begins(Topic, Prefix) ->
     binary:longest_common_prefix([Topic, Prefix]) =:= byte_size(Prefix).
 
 %% @private
-%% The subscriptions to exactly this topic or pattern.
--spec count(sockeye_nif:server_id(), sockeye:topic()) -> non_neg_integer().
-count(ServerId, Topic) ->
-    {Key, Prefix} = key(ServerId, Topic),
-    length([1 || {_, _, _, P} <- ets:lookup(?TABLE, Key), P =:= Prefix]).
+%% Whether somebody subscribes to exactly this topic or pattern.
+-spec has(sockeye_nif:server_id(), sockeye:topic()) -> boolean().
+has(ServerId, Topic) ->
+    {_, Kind, Name, _} = key(ServerId, Topic, self()),
+    has_key(ServerId, Kind, Name).
+
+%% @private
+-spec has_prefixes(sockeye_nif:server_id()) -> boolean().
+has_prefixes(ServerId) ->
+    case ets:next(?TABLE, {ServerId, prefix, <<>>, 0}) of
+        {ServerId, prefix, _, _} -> true;
+        _ -> false
+    end.
 
 %% @private
 -spec topics(sockeye_nif:server_id()) -> [sockeye:topic()].
 topics(ServerId) ->
-    Exact = ets:select(?TABLE, [{{{ServerId, exact, '$1'}, '_', '_', '_'}, [], ['$1']}]),
-    Prefixes = [<<Prefix/binary, $*>> || {_, _, _, Prefix} <- ets:lookup(?TABLE, {ServerId, prefix})],
-    lists:usort(Exact ++ Prefixes).
+    lists:usort([topic(Kind, Name) || {_, Kind, Name, _} <- of_server(ServerId, '_')]).
 
--spec key(sockeye_nif:server_id(), sockeye:topic()) -> {key(), binary() | none}.
-key(ServerId, Topic) ->
+-spec of_server(sockeye_nif:server_id(), pid() | '_') -> [key()].
+of_server(ServerId, Server) ->
+    Head = {{ServerId, '$1', '$2', '$3'}, Server},
+    ets:select(?TABLE, [{Head, [], [{{ServerId, '$1', '$2', '$3'}}]}]).
+
+%% @private
+%% A server has got a number which another one may have had a moment ago.
+-spec fresh(sockeye_nif:server_id()) -> ok.
+fresh(ServerId) ->
+    case ets:next(?TABLE, {ServerId, 0, 0, 0}) of
+        {ServerId, _, _, _} -> gen_server:call(?MODULE, {fresh, ServerId}, infinity);
+        _ -> ok
+    end.
+
+-spec key(sockeye_nif:server_id(), sockeye:topic(), pid()) -> key().
+key(ServerId, Topic, Pid) ->
     Len = byte_size(Topic) - 1,
     case Topic of
-        <<Prefix:Len/binary, $*>> -> {{ServerId, prefix}, Prefix};
-        _ -> {{ServerId, exact, Topic}, none}
+        <<Prefix:Len/binary, $*>> -> {ServerId, prefix, Prefix, Pid};
+        _ -> {ServerId, exact, Topic, Pid}
     end.
+
+-spec topic(exact | prefix, binary()) -> sockeye:topic().
+topic(exact, Topic) -> Topic;
+topic(prefix, Prefix) -> <<Prefix/binary, $*>>.
 
 %% @private
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
     %% There are some if another process of this module has died.
     All = ets:tab2list(?TABLE),
-    State = lists:foldl(fun({Key, Pid, Server, _}, S) -> known(Pid, Server, element(1, Key), S) end,
-                        #state{}, All),
+    State = lists:foldl(fun({Key, Server}, S) -> known(Key, Server, S) end, #state{}, All),
     sockeye_cluster:processes(length(All)),
     {ok, State}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call({subscribe, Server, ServerId, Topic, Pid}, _From, State) ->
-    {Key, Prefix} = key(ServerId, Topic),
-    true = ets:insert(?TABLE, {Key, Pid, Server, Prefix}),
+    Key = key(ServerId, Topic, Pid),
+    true = ets:insert(?TABLE, {Key, Server}),
     changed(ServerId, Topic),
-    {reply, ok, known(Pid, Server, ServerId, State)};
-handle_call({unsubscribe, Server, ServerId, Topic, Pid}, _From, State) ->
-    {Key, Prefix} = key(ServerId, Topic),
-    true = ets:delete_object(?TABLE, {Key, Pid, Server, Prefix}),
-    changed(ServerId, Topic),
-    {reply, ok, State};
+    {reply, ok, known(Key, Server, State)};
+handle_call({unsubscribe, _Server, ServerId, Topic, Pid}, _From, State) ->
+    {reply, ok, ended([key(ServerId, Topic, Pid)], State)};
+handle_call({fresh, ServerId}, _From, State) ->
+    {reply, ok, ended(of_server(ServerId, '_'), State)};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
@@ -194,40 +237,55 @@ handle_cast(_Request, State) ->
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info({'DOWN', _, process, Pid, _}, #state{subscribers = Subscribers, servers = Servers} = State) ->
-    ended([Object || {_, Who, Server, _} = Object <- of_process(Pid), Who =:= Pid orelse Server =:= Pid]),
-    {noreply, State#state{subscribers = maps:remove(Pid, Subscribers),
-                          servers = maps:remove(Pid, Servers)}};
+handle_info({'DOWN', _, process, Pid, _}, State) ->
+    {noreply, server_ended(Pid, subscriber_ended(Pid, State))};
 handle_info(_Message, State) ->
     {noreply, State}.
 
--spec of_process(pid()) -> [tuple()].
-of_process(Pid) ->
-    ets:select(?TABLE, [{{'_', Pid, '_', '_'}, [], ['$_']}, {{'_', '_', Pid, '_'}, [], ['$_']}]).
+-spec subscriber_ended(pid(), #state{}) -> #state{}.
+subscriber_ended(Pid, #state{subscribers = Subscribers} = State) ->
+    case Subscribers of
+        #{Pid := {_, Keys}} ->
+            #state{subscribers = Left} = Ended = ended(maps:keys(Keys), State),
+            Ended#state{subscribers = maps:remove(Pid, Left)};
+        _ ->
+            State
+    end.
 
--spec ended([tuple()]) -> ok.
-ended(Objects) ->
-    _ = [begin
-             true = ets:delete_object(?TABLE, Object),
-             changed(element(1, Key), topic(Key, Prefix))
-         end || {Key, _, _, Prefix} = Object <- Objects],
-    ok.
+-spec server_ended(pid(), #state{}) -> #state{}.
+server_ended(Server, #state{servers = Servers} = State) ->
+    case maps:take(Server, Servers) of
+        {{_, ServerId}, Rest} -> ended(of_server(ServerId, Server), State#state{servers = Rest});
+        error -> State
+    end.
 
--spec topic(key(), binary() | none) -> sockeye:topic().
-topic({_, exact, Topic}, none) -> Topic;
-topic({_, prefix}, Prefix) -> <<Prefix/binary, $*>>.
+%% A process stays monitored until it ends.
+-spec ended([key()], #state{}) -> #state{}.
+ended(Keys, State) ->
+    lists:foldl(
+      fun({ServerId, Kind, Name, Pid} = Key, #state{subscribers = Subscribers} = S) ->
+              true = ets:delete(?TABLE, Key),
+              changed(ServerId, topic(Kind, Name)),
+              case Subscribers of
+                  #{Pid := {Monitor, Has}} ->
+                      S#state{subscribers = Subscribers#{Pid := {Monitor, maps:remove(Key, Has)}}};
+                  _ ->
+                      S
+              end
+      end, State, Keys).
 
 -spec changed(sockeye_nif:server_id(), sockeye:topic()) -> ok.
 changed(ServerId, Topic) ->
     sockeye_cluster:processes(ets:info(?TABLE, size)),
     sockeye_cluster:changed(ServerId, Topic).
 
--spec known(pid(), pid(), sockeye_nif:server_id(), #state{}) -> #state{}.
-known(Pid, Server, ServerId, #state{subscribers = Subscribers, servers = Servers} = State) ->
-    State#state{subscribers = case Subscribers of
-                                  #{Pid := _} -> Subscribers;
-                                  _ -> Subscribers#{Pid => monitor(process, Pid)}
-                              end,
+-spec known(key(), pid(), #state{}) -> #state{}.
+known({ServerId, _, _, Pid} = Key, Server, #state{subscribers = Subscribers, servers = Servers} = State) ->
+    {Monitor, Has} = case Subscribers of
+                         #{Pid := Known} -> Known;
+                         _ -> {monitor(process, Pid), #{}}
+                     end,
+    State#state{subscribers = Subscribers#{Pid => {Monitor, Has#{Key => true}}},
                 servers = case Servers of
                               #{Server := _} -> Servers;
                               _ -> Servers#{Server => {monitor(process, Server), ServerId}}
