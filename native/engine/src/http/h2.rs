@@ -38,15 +38,27 @@ const STREAMS: u32 = 64;
 /// Bytes that a client may send to one stream before its receiver takes them.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Enough for all streams: one that is not read must not hold up the others.
-const WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// Pieces of data for each of all streams that may wait, however small they are: messages that
+/// nobody takes yet. The library counts each as [`PIECE`] bytes, and allows half a window of them.
+const PIECES: u32 = 1024;
+
+/// What the library reckons with for a small piece, and what that costs indeed.
+const PIECE: u32 = 256;
+
+/// Of a whole connection. More than all streams may send, which are bounded by their own windows:
+/// one that is not read must not hold up the others.
+const WINDOW: u32 = 2 * STREAMS * PIECES * PIECE;
 
 /// Bytes of one stream that may wait to be sent.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Streams that a client has reset and that are not forgotten yet; then it is cut off, since it
-/// opens streams only to have us work for nothing.
+/// Streams that a client has reset before they were looked at; then it is cut off, since it opens
+/// streams only to have us work for nothing.
 const RESETS: usize = 20;
+
+/// Streams of a connection that we end for an error of the client, or refuse since there are too
+/// many; then it is cut off. As many as clients open at once that do not know our settings yet.
+const ERRORS: usize = 100;
 
 /// What the streams of a connection share.
 pub(super) struct Carrier {
@@ -152,7 +164,7 @@ pub(crate) async fn serve(
         let carrier = carrier.clone();
         move |request| {
             let carrier = carrier.clone();
-            async move { Ok::<_, Infallible>(respond(&carrier, request).await) }
+            async move { Ok::<_, Infallible>(see_through(carrier, request).await) }
         }
     });
     let limits = &server.config.head_limits;
@@ -167,7 +179,7 @@ pub(crate) async fn serve(
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(list)
         .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(RESETS)
+        .max_local_error_reset_streams(ERRORS)
         .serve_connection(wire, handler);
     let mut connection = pin!(connection);
     let mut stopped = pin!(server.stop_asked().notified());
@@ -214,8 +226,32 @@ enum Woken {
     Late,
 }
 
-async fn respond(carrier: &Rc<Carrier>, request: Request<Incoming>) -> Response<Answer> {
-    let open = Open::new(carrier, |carrier| &carrier.requests);
+/// Answers a request. What was begun for it goes on when the stream is reset: callbacks and disks
+/// can not be called back, and only what still counts is bounded.
+async fn see_through(carrier: Rc<Carrier>, request: Request<Incoming>) -> Response<Answer> {
+    let open = Open::new(&carrier, |carrier| &carrier.requests);
+    if carrier.requests.get() > STREAMS as usize {
+        bump(&carrier.server.counters.rejected, 1);
+        let refusal = Refusal::new(503, "Too many requests are waiting for an answer.\n");
+        let body = response(refusal.with_header("Retry-After", "1"));
+        return body.map(|body| Answer { body, open });
+    }
+    let task = tokio::task::spawn_local({
+        let carrier = carrier.clone();
+        async move { respond(&carrier, request, open).await }
+    });
+    task.await.unwrap_or_else(|_| {
+        let open = Open::new(&carrier, |carrier| &carrier.requests);
+        let body = response(Refusal::new(500, "Something went wrong here.\n"));
+        body.map(|body| Answer { body, open })
+    })
+}
+
+async fn respond(
+    carrier: &Rc<Carrier>,
+    request: Request<Incoming>,
+    open: Open,
+) -> Response<Answer> {
     let most = carrier.server.config.head_limits.max_headers;
     let answer = if request.headers().len() > most {
         response(Refusal::new(431, "There are too many headers.\n"))
