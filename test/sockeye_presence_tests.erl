@@ -79,13 +79,92 @@ it_ends_with_the_server_test() ->
     ?assertEqual(#{}, sockeye_presence:list(Next, <<"t">>)),
     ok = sockeye:stop(Next).
 
+%% In a cluster, too, where the list is that of all servers of the name.
+news_end_with_the_server_test() ->
+    Options = #{port => 0, name => presence_b, scope => cluster},
+    {ok, Server} = sockeye:start_link(Options),
+    ok = sockeye_presence:subscribe(Server, <<"t">>),
+    ok = sockeye_presence:track(Server, <<"t">>, self(), key, meta),
+    _ = news(),
+    ok = sockeye:stop(Server),
+    ?assertMatch({_, #{leaves := #{key := [meta]}}}, news()),
+    {ok, Next} = sockeye:start_link(Options),
+    ok = sockeye_presence:track(Next, <<"t">>, self(), key, meta),
+    receive {sockeye_presence, _, _} = Late -> error(Late) after 0 -> ok end,
+    ok = sockeye:stop(Next),
+    ?assertEqual(0, ets:info(sockeye_presence_watchers, size)).
+
+killed(Name) ->
+    Old = whereis(Name),
+    exit(Old, kill),
+    sockeye_test:down(Old),
+    New = until(fun() -> whereis(Name) end, fun(P) -> P =/= undefined andalso P =/= Old end),
+    _ = sys:get_state(New),
+    ok.
+
+%% Entries and watchers, and the ends that come after it.
+a_new_process_of_the_module_loses_none_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        [{SocketA, A}, {SocketB, B}] = [open(Port) || _ <- [a, b]],
+        Pid = spawn(fun() -> receive stop -> ok end end),
+        ok = sockeye_presence:subscribe(Server, <<"t">>),
+        [ok = sockeye_presence:track(Conn, <<"t">>, Key, 1) || {Conn, Key} <- [{A, ann}, {B, bob}]],
+        ok = sockeye_presence:track(Server, <<"t">>, Pid, cid, 1),
+        _ = [news(), news(), news()],
+        [begin
+             ok = killed(Name),
+             ?assertEqual(#{ann => [1], bob => [1], cid => [1]}, sockeye_presence:list(Server, <<"t">>))
+         end || Name <- [sockeye_presence, sockeye_pubsub]],
+        receive {sockeye_presence, _, _} = Early -> error(Early) after 0 -> ok end,
+        ok = sockeye_presence:update(B, <<"t">>, bob, 2),
+        ?assertEqual({<<"t">>, #{joins => #{bob => [2]}, leaves => #{bob => [1]}}}, news()),
+        gen_tcp:close(SocketA),
+        ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{ann => [1]}}}, news()),
+        Pid ! stop,
+        ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{cid => [1]}}}, news()),
+        %% Who goes while there is no process to see it.
+        ok = supervisor:terminate_child(cluster_sup(), sockeye_presence),
+        gen_tcp:close(SocketB),
+        _ = until(fun() -> sockeye:connections(Server) end, fun(Left) -> Left =:= [] end),
+        {ok, _} = supervisor:restart_child(cluster_sup(), sockeye_presence),
+        ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{bob => [2]}}}, news()),
+        ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>)),
+        ok = sockeye_presence:unsubscribe(Server, <<"t">>),
+        ?assertEqual(0, ets:info(sockeye_presence_watchers, size))
+    end).
+
+cluster_sup() ->
+    {_, Pid, _, _} = lists:keyfind(sockeye_cluster_sup, 1, supervisor:which_children(sockeye_sup)),
+    Pid.
+
+%% What an end costs grows with what ended alone.
+one_of_thousands_ends_test_() ->
+    {timeout, 60, fun() ->
+        with_server(#{}, fun(_, Server) ->
+            Topic = fun(N) -> integer_to_binary(N) end,
+            Holder = spawn(fun() -> receive stop -> ok end end),
+            [begin
+                 ok = sockeye_presence:track(Server, Topic(N), Holder, key, N),
+                 ok = sockeye_presence:subscribe(Server, Topic(N))
+             end || N <- lists:seq(1, 5000)],
+            Before = reductions(),
+            Holder ! stop,
+            [news() || _ <- lists:seq(1, 5000)],
+            ?assert(reductions() - Before < 5000 * 500)
+        end)
+    end}.
+
+reductions() ->
+    {reductions, Count} = process_info(whereis(sockeye_presence), reductions),
+    Count.
+
 misuse_test() ->
     with_server(#{}, fun(Port, Server) ->
         {_, Conn} = open(Port),
         [begin
              ?assertError(badarg, sockeye_presence:track(Conn, Bad, k, m)),
              ?assertError(badarg, sockeye_presence:list(Server, Bad))
-         end || Bad <- [<<>>, binary:copy(<<"n">>, 256), "t"]],
+         end || Bad <- [<<>>, binary:copy(<<"n">>, 256), "t", <<"t", 1:3>>]],
         ?assertError(badarg, sockeye_presence:track(conn, <<"t">>, k, m)),
         ?assertError(badarg, sockeye_presence:track(Server, <<"t">>, name, k, m)),
         ?assertError(badarg, sockeye_presence:subscribe(Server, <<"t">>, name))
@@ -120,6 +199,36 @@ over_nodes_test_() ->
             News = [{Joins, Leaves} || {sockeye_presence, <<"t">>, #{joins := Joins, leaves := Leaves}}
                                            <- on(A, {cluster_node, collected, [Watcher]})],
             ?assertEqual(#{ann => [1]}, replay(News))
+        end)
+    end}.
+
+%% A process of the module that dies on one node, and a node that is back before its end is known.
+over_nodes_again_test_() ->
+    {timeout, 120, fun() ->
+        with_nodes(2, fun([A, {_, NodeB} = B]) ->
+            [server(Node, #{}) || Node <- [A, B]],
+            {_, ConnA} = client(A, chat),
+            {_, ConnB} = client(B, chat),
+            List = fun(Node) -> on(Node, {sockeye_presence, list, [chat, <<"t">>]}) end,
+            Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
+            ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
+            ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),
+            All = #{ann => [1], bob => [2]},
+            [Soon(Node, All) || Node <- [A, B]],
+            Old = on(A, {erlang, whereis, [sockeye_presence]}),
+            true = on(A, {erlang, exit, [Old, kill]}),
+            _ = until(fun() -> on(A, {erlang, whereis, [sockeye_presence]}) end,
+                      fun(New) -> is_pid(New) andalso New =/= Old end),
+            [Soon(Node, All) || Node <- [A, B]],
+            %% The news of the end come after what the node has told when it was back.
+            [{Peer, Monitor}] = until(fun() -> maps:to_list(element(2, on(A, {sys, get_state, [sockeye_presence]}))) end,
+                                      fun(Peers) -> length(Peers) =:= 1 end),
+            ?assertEqual(NodeB, node(Peer)),
+            Down = {'DOWN', Monitor, process, Peer, noconnection},
+            on(A, {erlang, send, [sockeye_presence, Down]}),
+            [Soon(Node, All) || Node <- [A, B]],
+            ok = on(B, {sockeye_presence, update, [ConnB, <<"t">>, bob, 3]}),
+            Soon(A, All#{bob := [3]})
         end)
     end}.
 

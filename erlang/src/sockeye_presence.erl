@@ -29,8 +29,10 @@
 -export([subscribe/3]).
 -export([unsubscribe/2]).
 -export([unsubscribe/3]).
+-export([new_tables/0]).
 -export([start_link/0]).
 -export([init/1]).
+-export([handle_continue/2]).
 -export([handle_call/3]).
 -export([handle_cast/2]).
 -export([handle_info/2]).
@@ -47,15 +49,21 @@
 %% The node is that of the owner: connections are numbers.
 -type id() :: {domain(), sockeye:topic(), key(), node(), owner()}.
 
-%% {id(), meta()}, sorted: entries of a topic are neighbours.
+%% With the server of an entry of this node.
+-type entry() :: {id(), meta(), pid() | none}.
+-type place() :: {domain(), sockeye:topic()}.
+
+%% entry(), sorted: those of a topic are neighbours.
 -define(TABLE, sockeye_presence).
+%% {{place(), pid()}, Server}: who wants news.
+-define(WATCHERS, sockeye_presence_watchers).
 
 -record(state, {peers = #{} :: #{pid() => reference()},
                 %% With the server of each entry.
                 owners = #{} :: #{owner() => {reference() | none, #{id() => pid()}}},
                 servers = #{} :: #{pid() => reference()},
-                watchers = #{} :: #{{domain(), sockeye:topic()} => #{pid() => true}},
-                watching = #{} :: #{pid() => reference()}}).
+                watchers = #{} :: #{place() => #{pid() => Server :: pid()}},
+                watching = #{} :: #{pid() => {reference(), #{place() => true}}}}).
 
 %% @doc Enters a connection into a topic of its server, until it ends. A second entry of the same
 %% connection, topic and key replaces the first.
@@ -116,7 +124,7 @@ change_process(_What, _Server, _Topic, _Pid, _Key, _Meta) ->
     error(badarg).
 
 -spec check(term()) -> ok.
-check(Topic) when byte_size(Topic) >= 1, byte_size(Topic) =< 255 -> ok;
+check(Topic) when is_binary(Topic), byte_size(Topic) >= 1, byte_size(Topic) =< 255 -> ok;
 check(_Topic) -> error(badarg).
 
 -spec call(term()) -> term().
@@ -148,9 +156,9 @@ list(Server, Topic) ->
     check(Topic),
     case sockeye_engine:find(Server) of
         {ok, {Pid, ServerId, _}} ->
-            Head = {{domain(ServerId, Pid), Topic, '$1', '_', '_'}, '$2'},
-            try ets:select(?TABLE, [{Head, [], [['$1', '$2']]}]) of
-                Found -> grouped([{Key, Meta} || [Key, Meta] <- Found])
+            Head = {{domain(ServerId, Pid), Topic, '$1', '_', '_'}, '$2', '_'},
+            try ets:select(?TABLE, [{Head, [], [{{'$1', '$2'}}]}]) of
+                Found -> lists:foldr(fun({Key, Meta}, All) -> add(Key, Meta, All) end, #{}, Found)
             catch
                 error:badarg -> {error, not_found}
             end;
@@ -158,9 +166,9 @@ list(Server, Topic) ->
             {error, not_found}
     end.
 
--spec grouped([{key(), meta()}]) -> #{key() => [meta()]}.
-grouped(Entries) ->
-    lists:foldr(fun({Key, Meta}, All) -> All#{Key => [Meta | maps:get(Key, All, [])]} end, #{}, Entries).
+-spec add(key(), meta(), #{key() => [meta()]}) -> #{key() => [meta()]}.
+add(Key, Meta, All) ->
+    All#{Key => [Meta | maps:get(Key, All, [])]}.
 
 %% @equiv subscribe(Server, Topic, self())
 -spec subscribe(sockeye:server(), sockeye:topic()) -> ok | {error, not_found}.
@@ -196,33 +204,61 @@ news(_What, _Server, _Topic, _Pid) ->
     error(badarg).
 
 %% @private
+%% The tables outlive this module's process, so that its death loses neither entries nor watchers.
+-spec new_tables() -> ok.
+new_tables() ->
+    Options = [named_table, public, ordered_set, {read_concurrency, true}],
+    _ = ets:new(?TABLE, Options),
+    _ = ets:new(?WATCHERS, Options),
+    ok.
+
+%% @private
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% @private
--spec init([]) -> {ok, #state{}}.
+-spec init([]) -> {ok, #state{}, {continue, resume}}.
 init([]) ->
-    _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
     ok = net_kernel:monitor_nodes(true),
+    {ok, #state{}, {continue, resume}}.
+
+%% @private
+%% Goes on with what another process of this module had. Other nodes tell again what they have.
+-spec handle_continue(resume, #state{}) -> {noreply, #state{}}.
+handle_continue(resume, State0) ->
+    Watch = fun({{Where, Pid}, Server}, S) -> watch(Where, Pid, server(Server, S)) end,
+    State = lists:foldl(Watch, State0, ets:tab2list(?WATCHERS)),
+    {Gone, Resumed} = lists:foldl(fun resumed/2, {[], State}, ets:tab2list(?TABLE)),
+    change([], Gone, Resumed),
     lists:foreach(fun greet/1, nodes()),
-    {ok, #state{}}.
+    {noreply, Resumed}.
+
+-spec resumed(entry(), {[id()], #state{}}) -> {[id()], #state{}}.
+resumed({{_, _, _, Node, _} = Id, _, Server}, {Gone, State}) when Node =:= node() ->
+    case owned(Id, Server, server(Server, State)) of
+        {ok, Owned} -> {Gone, Owned};
+        closed -> {[Id | Gone], State}
+    end;
+resumed({Id, _, _}, {Gone, State}) ->
+    {[Id | Gone], State}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call({track, Id, Meta, Server}, _From, State) ->
     case owned(Id, Server, server(Server, State)) of
-        {ok, Owned} -> {reply, ok, put_own(Id, Meta, Owned)};
+        {ok, Owned} -> {reply, ok, put_own({Id, Meta, Server}, Owned)};
         closed -> {reply, {error, closed}, State}
     end;
 handle_call({update, Id, Meta, _Server}, _From, State) ->
-    case ets:member(?TABLE, Id) of
-        true -> {reply, ok, put_own(Id, Meta, State)};
-        false -> {reply, {error, not_present}, State}
+    case ets:lookup(?TABLE, Id) of
+        [{_, _, Server}] -> {reply, ok, put_own({Id, Meta, Server}, State)};
+        [] -> {reply, {error, not_present}, State}
     end;
 handle_call({untrack, Id, _Meta, _Server}, _From, State) ->
     {reply, ok, take_own([Id], disowned(Id, State))};
 handle_call({watch, Where, Pid, Server}, _From, State) ->
+    true = ets:insert(?WATCHERS, {{Where, Pid}, Server}),
     {reply, ok, watch(Where, Pid, server(Server, State))};
 handle_call({unwatch, Where, Pid, _Server}, _From, State) ->
     {reply, ok, unwatch([Where], Pid, State)};
@@ -243,26 +279,29 @@ handle_info({nodeup, Node}, State) ->
     {noreply, State};
 handle_info({sockeye_hello, Peer}, State) ->
     {noreply, befriend(Peer, State)};
+handle_info({sockeye_again, Peer}, #state{peers = Peers} = State) when is_map_key(Peer, Peers) ->
+    present(Peer),
+    {noreply, State};
+handle_info({sockeye_again, Peer}, State) ->
+    {noreply, befriend(Peer, State)};
 %% All that a node has, at the moment when it got to know us.
 handle_info({sockeye_present, Peer, Entries}, State0) ->
     State = befriend(Peer, State0),
     Before = maps:from_list(of_node(node(Peer))),
     After = maps:from_list([Entry || {{_, _, _, Node, _}, _} = Entry <- Entries, Node =:= node(Peer)]),
-    Joins = [Entry || {Id, Meta} = Entry <- maps:to_list(After), not is_same(Id, Meta, Before)],
-    Leaves = [Entry || {Id, Meta} = Entry <- maps:to_list(Before), not is_same(Id, Meta, After)],
-    true = ets:insert(?TABLE, maps:to_list(After)),
-    lists:foreach(fun(Id) -> ets:delete(?TABLE, Id) end, maps:keys(maps:without(maps:keys(After), Before))),
-    tell(Joins, Leaves, State),
+    Joins = [{Id, Meta, none} || {Id, Meta} <- maps:to_list(After), not is_same(Id, Meta, Before)],
+    change(Joins, maps:keys(maps:without(maps:keys(After), Before)), State),
     {noreply, State};
 handle_info({sockeye_change, Peer, Joins, Leaves}, #state{peers = Peers} = State)
   when is_map_key(Peer, Peers) ->
-    change(Joins, Leaves, State),
+    change([{Id, Meta, none} || {Id, Meta} <- Joins], Leaves, State),
     {noreply, State};
 handle_info({'DOWN', Monitor, process, Pid, _}, #state{peers = Peers} = State) ->
     case Peers of
         #{Pid := Monitor} ->
             Left = State#state{peers = maps:remove(Pid, Peers)},
             change([], [Id || {Id, _} <- of_node(node(Pid))], Left),
+            again(node(Pid)),
             {noreply, Left};
         _ ->
             {noreply, ended(Pid, State)}
@@ -276,19 +315,30 @@ greet(Node) ->
     _ = {?MODULE, Node} ! {sockeye_hello, self()},
     ok.
 
+%% A node may be back before we hear that it had gone: what it told then is lost.
+-spec again(node()) -> ok.
+again(Node) ->
+    _ = lists:member(Node, nodes()) andalso ({?MODULE, Node} ! {sockeye_again, self()}),
+    ok.
+
 %% From the moment in which it is told what there is, it is told of every change.
 -spec befriend(pid(), #state{}) -> #state{}.
 befriend(Peer, #state{peers = Peers} = State) when is_map_key(Peer, Peers); node(Peer) =:= node() ->
     State;
 befriend(Peer, #state{peers = Peers} = State) ->
     Monitor = monitor(process, Peer),
-    Ours = [Entry || {{{cluster, _}, _, _, _, _}, _} = Entry <- of_node(node())],
-    Peer ! {sockeye_present, self(), Ours},
+    present(Peer),
     State#state{peers = Peers#{Peer => Monitor}}.
+
+-spec present(pid()) -> ok.
+present(Peer) ->
+    Peer ! {sockeye_present, self(), [Entry || {{{cluster, _}, _, _, _, _}, _} = Entry <- of_node(node())]},
+    ok.
 
 -spec of_node(node()) -> [{id(), meta()}].
 of_node(Node) ->
-    ets:select(?TABLE, [{{{'_', '_', '_', Node, '_'}, '_'}, [], ['$_']}]).
+    ets:select(?TABLE, [{{{'$1', '$2', '$3', Node, '$4'}, '$5', '_'}, [],
+                         [{{{{'$1', '$2', '$3', Node, '$4'}}, '$5'}}]}]).
 
 -spec is_same(id(), meta(), #{id() => meta()}) -> boolean().
 is_same(Id, Meta, Map) ->
@@ -334,22 +384,27 @@ owner_ended(Owner, #state{owners = Owners} = State) ->
 
 %% A process, a server, or both.
 -spec ended(pid(), #state{}) -> #state{}.
-ended(Pid, #state{servers = Servers, watchers = Watchers, watching = Watching} = State0) ->
-    State = owner_ended(Pid, State0),
-    Places = [Where || {Where, Pids} <- maps:to_list(Watchers), is_map_key(Pid, Pids)],
-    State1 = unwatch(Places, Pid, State#state{watching = maps:remove(Pid, Watching)}),
-    case Servers of
-        #{Pid := _} ->
-            Domain = {server, Pid},
-            All = [Ids || {_, Ids} <- maps:values(State1#state.owners)],
-            Ids = [Id || Of <- All, {Id, Server} <- maps:to_list(Of), Server =:= Pid],
-            State2 = lists:foldl(fun disowned/2, State1, Ids),
-            State3 = take_own(Ids, State2),
-            Others = fun({D, _}, _) -> D =/= Domain end,
-            State3#state{servers = maps:remove(Pid, Servers),
-                         watchers = maps:filter(Others, State3#state.watchers)};
-        _ ->
-            State1
+ended(Pid, State) ->
+    server_ended(Pid, watcher_ended(Pid, owner_ended(Pid, State))).
+
+-spec watcher_ended(pid(), #state{}) -> #state{}.
+watcher_ended(Pid, #state{watching = Watching} = State) ->
+    case Watching of
+        #{Pid := {_, Places}} -> unwatch(maps:keys(Places), Pid, State);
+        _ -> State
+    end.
+
+-spec server_ended(pid(), #state{}) -> #state{}.
+server_ended(Server, #state{servers = Servers, owners = Owners, watchers = Watchers} = State0) ->
+    case maps:take(Server, Servers) of
+        {_, Rest} ->
+            Ids = [Id || {_, Of} <- maps:values(Owners), {Id, S} <- maps:to_list(Of), S =:= Server],
+            State = take_own(Ids, lists:foldl(fun disowned/2, State0#state{servers = Rest}, Ids)),
+            Its = [{Where, Pid} || {Where, Pids} <- maps:to_list(Watchers), {Pid, S} <- maps:to_list(Pids),
+                                   S =:= Server],
+            lists:foldl(fun({Where, Pid}, S) -> unwatch([Where], Pid, S) end, State, Its);
+        error ->
+            State0
     end.
 
 -spec server(pid(), #state{}) -> #state{}.
@@ -358,28 +413,48 @@ server(Server, #state{servers = Servers} = State) when is_map_key(Server, Server
 server(Server, #state{servers = Servers} = State) ->
     State#state{servers = Servers#{Server => monitor(process, Server)}}.
 
--spec watch({domain(), sockeye:topic()}, pid(), #state{}) -> #state{}.
+%% The table has the server.
+-spec watch(place(), pid(), #state{}) -> #state{}.
 watch(Where, Pid, #state{watchers = Watchers, watching = Watching} = State) ->
+    [{_, Server}] = ets:lookup(?WATCHERS, {Where, Pid}),
+    {Monitor, Places} = case Watching of
+                            #{Pid := Known} -> Known;
+                            _ -> {monitor(process, Pid), #{}}
+                        end,
     Pids = maps:get(Where, Watchers, #{}),
-    State#state{watchers = Watchers#{Where => Pids#{Pid => true}},
-                watching = case Watching of
-                               #{Pid := _} -> Watching;
-                               _ -> Watching#{Pid => monitor(process, Pid)}
-                           end}.
+    State#state{watchers = Watchers#{Where => Pids#{Pid => Server}},
+                watching = Watching#{Pid => {Monitor, Places#{Where => true}}}}.
 
--spec unwatch([{domain(), sockeye:topic()}], pid(), #state{}) -> #state{}.
-unwatch(Places, Pid, #state{watchers = Watchers} = State) ->
+-spec unwatch([place()], pid(), #state{}) -> #state{}.
+unwatch(Places, Pid, #state{watchers = Watchers, watching = Watching} = State) ->
     Without = fun(Where, All) ->
+                      true = ets:delete(?WATCHERS, {Where, Pid}),
                       case maps:remove(Pid, maps:get(Where, All, #{})) of
                           None when map_size(None) =:= 0 -> maps:remove(Where, All);
                           Others -> All#{Where => Others}
                       end
               end,
-    State#state{watchers = lists:foldl(Without, Watchers, Places)}.
+    State#state{watchers = lists:foldl(Without, Watchers, Places),
+                watching = unwatching(Places, Pid, Watching)}.
 
--spec put_own(id(), meta(), #state{}) -> #state{}.
-put_own(Id, Meta, State) ->
-    change([{Id, Meta}], [], State),
+-spec unwatching([place()], pid(), Watching) -> Watching when Watching :: #{pid() => {reference(), map()}}.
+unwatching(Places, Pid, Watching) ->
+    case Watching of
+        #{Pid := {Monitor, Has}} ->
+            case maps:without(Places, Has) of
+                None when map_size(None) =:= 0 ->
+                    _ = demonitor(Monitor, [flush]),
+                    maps:remove(Pid, Watching);
+                Left ->
+                    Watching#{Pid := {Monitor, Left}}
+            end;
+        _ ->
+            Watching
+    end.
+
+-spec put_own(entry(), #state{}) -> #state{}.
+put_own({Id, Meta, _} = Entry, State) ->
+    change([Entry], [], State),
     replicate([{Id, Meta}], [], State),
     State.
 
@@ -397,24 +472,30 @@ replicate(Joins, Leaves, #state{peers = Peers}) ->
         {J, L} -> lists:foreach(fun(Peer) -> Peer ! {sockeye_change, self(), J, L} end, maps:keys(Peers))
     end.
 
--spec change([{id(), meta()}], [id()], #state{}) -> ok.
+-spec change([entry()], [id()], #state{}) -> ok.
 change(Joins, Leaves, State) ->
-    Old = lists:flatmap(fun(Id) -> ets:lookup(?TABLE, Id) end, [Id || {Id, _} <- Joins] ++ Leaves),
+    Old = lists:flatmap(fun(Id) -> ets:lookup(?TABLE, Id) end, [Id || {Id, _, _} <- Joins] ++ Leaves),
     true = ets:insert(?TABLE, Joins),
     lists:foreach(fun(Id) -> ets:delete(?TABLE, Id) end, Leaves),
     tell(Joins, Old, State).
 
--spec tell([{id(), meta()}], [{id(), meta()}], #state{}) -> ok.
+-spec tell([entry()], [entry()], #state{}) -> ok.
 tell(_Joins, _Leaves, #state{watchers = Watchers}) when map_size(Watchers) =:= 0 ->
     ok;
 tell(Joins, Leaves, #state{watchers = Watchers}) ->
-    Place = fun({{Domain, Topic, _, _, _}, _}) -> {Domain, Topic} end,
-    Of = fun(Where, Entries) ->
-                 grouped([{Key, Meta} || {{_, _, Key, _, _}, Meta} = Entry <- Entries, Place(Entry) =:= Where])
-         end,
-    lists:foreach(
-      fun({_, Topic} = Where) ->
-              News = {sockeye_presence, Topic, #{joins => Of(Where, Joins), leaves => Of(Where, Leaves)}},
-              lists:foreach(fun(Pid) -> Pid ! News end, maps:keys(maps:get(Where, Watchers, #{})))
-      end,
-      lists:usort(lists:map(Place, Joins ++ Leaves))).
+    News = news_of(joins, Joins, Watchers, news_of(leaves, Leaves, Watchers, #{})),
+    maps:foreach(
+      fun({_, Topic} = Where, Change) ->
+              Message = {sockeye_presence, Topic, Change},
+              lists:foreach(fun(Pid) -> Pid ! Message end, maps:keys(map_get(Where, Watchers)))
+      end, News).
+
+-spec news_of(joins | leaves, [entry()], #{place() => map()}, #{place() => change()}) -> #{place() => change()}.
+news_of(What, Entries, Watchers, News) ->
+    lists:foldr(
+      fun({{Domain, Topic, Key, _, _}, Meta, _}, All) when is_map_key({Domain, Topic}, Watchers) ->
+              Change = maps:get({Domain, Topic}, All, #{joins => #{}, leaves => #{}}),
+              All#{{Domain, Topic} => Change#{What := add(Key, Meta, map_get(What, Change))}};
+         (_, All) ->
+              All
+      end, News, Entries).

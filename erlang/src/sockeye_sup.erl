@@ -20,6 +20,7 @@ init([]) ->
     %% Tables of subscriptions belong to this process: a child's death loses none.
     ok = sockeye_cluster:new_table(),
     ok = sockeye_pubsub:new_table(),
+    ok = sockeye_presence:new_tables(),
     Groups = #{id => sockeye_topics, start => {pg, start_link, [sockeye_cluster:scope()]}},
     Cluster = #{id => sockeye_cluster, start => {sockeye_cluster, start_link, []}},
     PubSub = #{id => sockeye_pubsub, start => {sockeye_pubsub, start_link, []}},
