@@ -91,17 +91,17 @@ resets_while_accept_decides_test_() ->
                     (_) ->
                          {accept, #{}}
                  end,
-        Slow = block(lists:keystore(<<":path">>, 1, connect_fields(), {<<":path">>, <<"/slow">>})),
+        Slow = fun(I) -> h2_frames:open_stream(I, <<"/slow">>) end,
         sockeye_test:with_server(#{http2 => cleartext, accept => Accept, accept_timeout => 2000}, fun(Port, _) ->
             Socket = siege:connect(Port),
             ok = h2_frames:shake(Socket),
             [begin
-                 ok = gen_tcp:send(Socket, [headers(I, Slow) || I <- Ten]),
+                 ok = gen_tcp:send(Socket, [Slow(I) || I <- Ten]),
                  Frames = h2_frames:pinged(Socket, hd(Ten)),
                  ?assertEqual([], h2_frames:statuses(Frames) -- [{I, 503} || I <- odd(800)]),
                  ok = gen_tcp:send(Socket, [reset(I, 8) || I <- Ten])
              end || Batch <- lists:seq(0, 39), Ten <- [[20 * Batch + I || I <- odd(10)]]],
-            ok = gen_tcp:send(Socket, headers(801, Slow)),
+            ok = gen_tcp:send(Socket, Slow(801)),
             ?assertEqual(503, status_of(801, Socket)),
             ?assertEqual(64, atomics:get(Asked, 1)),
             %% Others are let in all the while, and so is this one once the callbacks have ended.

@@ -10,6 +10,7 @@
 -export([headers/2]).
 -export([headers/3]).
 -export([open_stream/1]).
+-export([open_stream/2]).
 -export([get/2]).
 -export([reset/2]).
 -export([ping/1]).
@@ -68,7 +69,10 @@ continuations(Stream, Last) ->
 continuation(Stream, Flags, Block) -> frame(9, Flags, Stream, Block).
 
 %% A WebSocket.
-open_stream(Stream) -> headers(Stream, block(connect_fields())).
+open_stream(Stream) -> open_stream(Stream, <<"/">>).
+
+open_stream(Stream, Path) ->
+    headers(Stream, block(lists:keystore(<<":path">>, 1, connect_fields(), {<<":path">>, Path}))).
 
 connect_fields() ->
     [{<<":method">>, <<"CONNECT">>}, {<<":protocol">>, <<"websocket">>}, {<<":scheme">>, <<"http">>},

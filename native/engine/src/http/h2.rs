@@ -38,12 +38,12 @@ const STREAMS: u32 = 64;
 /// Bytes that a client may send to one stream before its receiver takes them.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Pieces of data for each of all streams that may wait, however small they are: messages that
-/// nobody takes yet. The library counts each as [`PIECE`] bytes, and allows half a window of them.
-const PIECES: u32 = 1024;
+/// Pieces of data that may wait for each of all streams, however small: messages that nobody takes
+/// yet. For many more the client is cut off.
+const PIECES: u32 = 256;
 
-/// What the library reckons with for a small piece, and what that costs indeed.
-const PIECE: u32 = 256;
+/// What the library reckons a piece of one byte to cost. It allows for half a window of that.
+const PIECE: u32 = 255;
 
 /// Of a whole connection. More than all streams may send, which are bounded by their own windows:
 /// one that is not read must not hold up the others.
@@ -181,6 +181,8 @@ pub(crate) async fn serve(
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(ERRORS)
         .serve_connection(wire, handler);
+    // What was begun for it may go on, and is no reason to wait.
+    let _seat = Vacated(carrier.clone());
     let mut connection = pin!(connection);
     let mut stopped = pin!(server.stop_asked().notified());
     stopped.as_mut().enable();
@@ -217,6 +219,15 @@ pub(crate) async fn serve(
                 carrier.active.set(Instant::now());
             }
         }
+    }
+}
+
+/// Dropped, it gives back the place of a socket.
+struct Vacated(Rc<Carrier>);
+
+impl Drop for Vacated {
+    fn drop(&mut self) {
+        self.0.seat.take();
     }
 }
 

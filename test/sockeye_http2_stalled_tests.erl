@@ -1,0 +1,127 @@
+%% Streams of HTTP/2 that stand still: they hold up no other of their connection, and what waits for
+%% them has its bounds.
+-module(sockeye_http2_stalled_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(h2_frames, [frame/4, data/2, window/2, open_stream/2]).
+
+-define(STREAMS, 64).
+-define(LAST, 127).
+
+%% A message of a client.
+text(Bytes) when byte_size(Bytes) < 126 -> [<<129, 1:1, (byte_size(Bytes)):7, 0:32>>, Bytes];
+text(Bytes) -> [<<129, 254, (byte_size(Bytes)):16, 0:32>>, Bytes].
+
+%% A client with 64 WebSockets, none of which is read from beyond its first message; and their
+%% connections, in their order.
+with_streams(Options, Settings, Test) ->
+    Default = #{http2 => cleartext, format => raw, active => 1, ping_interval => infinity, idle_timeout => infinity},
+    siege:under(maps:merge(Default, Options), fun(Port, _) ->
+        Socket = siege:connect(Port),
+        ok = gen_tcp:send(Socket, [h2_frames:hello(Settings), frame(4, 1, 0, []), window(0, 16#100000)]),
+        ok = gen_tcp:send(Socket, [open_stream(I, path(I)) || I <- odd()]),
+        Opened = maps:from_list([receive {sockeye, Conn, {open, #{path := Path}}} -> {Path, Conn}
+                                 after 10000 -> error(not_open)
+                                 end || _ <- odd()]),
+        Result = Test(Socket, [maps:get(path(I), Opened) || I <- odd()]),
+        gen_tcp:close(Socket),
+        [?assertEqual(1006, sockeye_test:closed(Conn)) || Conn <- maps:values(Opened)],
+        Result
+    end).
+
+path(Stream) -> <<"/", (integer_to_binary(Stream))/binary>>.
+
+odd() -> lists:seq(1, ?LAST, 2).
+
+%% All but the last, which is asked for an echo of whatever it is sent.
+echo(Socket, Conn) ->
+    ok = sockeye:setopts(Conn, [{active, true}]),
+    [begin
+         Text = integer_to_binary(N),
+         ok = gen_tcp:send(Socket, data(?LAST, text(Text))),
+         receive {sockeye, Conn, {text, Text}} -> ok after 10000 -> error(no_message) end,
+         ok = sockeye:send(Conn, {text, Text}),
+         await(Socket, <<129, (byte_size(Text)), Text/binary>>)
+     end || N <- lists:seq(1, 20)].
+
+await(Socket, Bytes) ->
+    case h2_frames:next(Socket) of
+        {0, _, ?LAST, Bytes} -> ok;
+        {0, _, ?LAST, Other} -> error({unexpected, Other});
+        {7, _, _, Why} -> error({goaway, Why});
+        closed -> error(closed);
+        _ -> await(Socket, Bytes)
+    end.
+
+%% Nobody takes what comes on 63 streams, each of which has filled its window: the last has its
+%% echoes. Then they are taken, and nothing is missing.
+unread_test_() ->
+    {timeout, 60, fun() ->
+        with_streams(#{}, [], fun(Socket, Conns) ->
+            Before = siege:memory(),
+            Text = binary:copy(<<"x">>, 1016),
+            Each = 65536 div iolist_size(text(Text)),
+            [ok = gen_tcp:send(Socket, [data(I, text(Text)) || _ <- lists:seq(1, Each)]) || I <- odd() -- [?LAST]],
+            echo(Socket, lists:last(Conns)),
+            %% 64 KiB that the client may send, and what the engine may have taken of it.
+            ?assert(siege:memory() - Before < ?STREAMS * (64 + 32) * 1024),
+            [begin
+                 ok = sockeye:setopts(Conn, [{active, true}]),
+                 [receive {sockeye, Conn, {text, Text}} -> ok after 10000 -> error(missing) end || _ <- lists:seq(1, Each)]
+             end || Conn <- lists:droplast(Conns)]
+        end)
+    end}.
+
+%% A stream full of the smallest messages there are.
+small_messages_test_() ->
+    {timeout, 60, fun() ->
+        with_streams(#{}, [], fun(Socket, Conns) ->
+            Each = 65536 div 6,
+            ok = gen_tcp:send(Socket, [data(1, text(<<>>)) || _ <- lists:seq(1, Each)]),
+            echo(Socket, lists:last(Conns)),
+            ok = sockeye:setopts(hd(Conns), [{active, true}]),
+            [receive {sockeye, Conn, {text, <<>>}} -> ok after 10000 -> error(missing) end
+             || Conn <- [hd(Conns)], _ <- lists:seq(1, Each)]
+        end)
+    end}.
+
+%% The client takes nothing on 63 streams: each has its queue and three pieces of 64 KiB on their way,
+%% and is busy behind them.
+not_taken_test_() ->
+    Queue = 65536,
+    [{integer_to_list(Size), {timeout, 60, fun() ->
+        with_streams(#{send_queue_size => Queue}, [{4, 0}], fun(Socket, Conns) ->
+            Before = siege:memory(),
+            Sent = [fill(Conn, Size, 0) || Conn <- lists:droplast(Conns)],
+            ok = gen_tcp:send(Socket, window(?LAST, 65536)),
+            echo(Socket, lists:last(Conns)),
+            ?assert(lists:min(Sent) > Queue - Size),
+            ?assert(lists:max(Sent) =< Queue + 3 * 65536),
+            ?assert(siege:memory() - Before < ?STREAMS * (Queue + 3 * 65536))
+        end)
+    end}} || Size <- [1000, 30000, 65000]].
+
+%% Until it stays busy: what goes on its way makes room.
+fill(Conn, Size, Sent) ->
+    case sends(Conn, {binary, binary:copy(<<0>>, Size)}, 5) of
+        true -> fill(Conn, Size, Sent + Size);
+        false -> Sent
+    end.
+
+sends(_, _, 0) -> false;
+sends(Conn, Frame, Tries) ->
+    sockeye:send(Conn, Frame) =:= ok orelse receive after 1 -> sends(Conn, Frame, Tries - 1) end.
+
+%% Who takes nothing for too long loses that stream, and keeps the others.
+given_up_test_() ->
+    {timeout, 60, fun() ->
+        with_streams(#{send_timeout => 300, close_timeout => 100}, [{4, 0}], fun(Socket, [First | Conns]) ->
+            ok = gen_tcp:send(Socket, window(?LAST, 65536)),
+            _ = fill(First, 100000, 0),
+            receive {sockeye, First, {closed, Code, _}} -> ?assertEqual(1008, Code) after 10000 -> error(not_closed) end,
+            echo(Socket, lists:last(Conns)),
+            %% As if it were the last event, which the others still have to see.
+            self() ! {sockeye, First, {closed, 1006, <<>>}}
+        end)
+    end}.
