@@ -9,8 +9,7 @@ use rustler::sys::{
 };
 use sockeye_json::{BinaryKeys, Error, ErrorKind, Keys, Null, Options};
 
-use crate::terms::Builder;
-use crate::values::{self, Values};
+use crate::values::{self, Texts, Values};
 
 /// A scratch buffer that grew beyond this is given back.
 const SCRATCH_KEPT: usize = 1 << 20;
@@ -37,18 +36,15 @@ pub(crate) enum KeyMode {
     Listed(HashSet<Box<str>>),
 }
 
-/// Builds the term that `input` writes in `env`, which may be a process's or one of its own.
-///
-/// `scratch` is working space, reused from call to call.
+/// Builds the term that `input` writes, in the environment of `texts`.
 ///
 /// The work grows with the input: keep large ones off the normal schedulers.
 pub(crate) fn decode(
-    env: *mut ErlNifEnv,
+    texts: &mut Texts<'_>,
     input: &str,
     options: &JsonOptions,
-    scratch: &mut Vec<u8>,
 ) -> Result<ErlNifTerm, Error> {
-    let term = decode_up_to(env, input, options, scratch, usize::MAX)?;
+    let term = decode_up_to(texts, input, options, usize::MAX)?;
     term.ok_or(Error {
         kind: ErrorKind::TooLarge,
         offset: 0,
@@ -58,36 +54,35 @@ pub(crate) fn decode(
 /// The same, but `None` if a key comes twice in more than `twice` bytes: sorting keys takes
 /// several times as long.
 pub(crate) fn decode_up_to(
-    env: *mut ErlNifEnv,
+    texts: &mut Texts<'_>,
     input: &str,
     options: &JsonOptions,
-    scratch: &mut Vec<u8>,
     twice: usize,
 ) -> Result<Option<ErlNifTerm>, Error> {
+    let env = texts.b.env;
     let result = match &options.keys {
-        KeyMode::Binary => decode_with(env, input, options, &mut BinaryKeys, scratch, twice),
+        KeyMode::Binary => decode_with(texts, input, options, &mut BinaryKeys, twice),
         KeyMode::ExistingAtom => {
             let mut keys = |key: &str| atom_exists(env, key);
-            decode_with(env, input, options, &mut keys, scratch, twice)
+            decode_with(texts, input, options, &mut keys, twice)
         }
         KeyMode::Listed(names) => {
             let mut keys = |key: &str| names.contains(key);
-            decode_with(env, input, options, &mut keys, scratch, twice)
+            decode_with(texts, input, options, &mut keys, twice)
         }
     };
-    if scratch.capacity() > SCRATCH_KEPT {
-        scratch.clear();
-        scratch.shrink_to(SCRATCH_FLOOR);
+    if texts.scratch.capacity() > SCRATCH_KEPT {
+        texts.scratch.clear();
+        texts.scratch.shrink_to(SCRATCH_FLOOR);
     }
     result
 }
 
 fn decode_with<K: Keys>(
-    env: *mut ErlNifEnv,
+    texts: &mut Texts<'_>,
     input: &str,
     options: &JsonOptions,
     keys: &mut K,
-    scratch: &mut Vec<u8>,
     twice: usize,
 ) -> Result<Option<ErlNifTerm>, Error> {
     let options = Options {
@@ -95,9 +90,8 @@ fn decode_with<K: Keys>(
         max_depth: options.max_depth,
     };
     values::with_space(|space| {
-        let b = Builder { env };
         let may_repeat = input.len() <= twice;
-        let mut values = Values::new(b, options.null, space, scratch, may_repeat);
+        let mut values = Values::new(texts, options.null, space, may_repeat);
         sockeye_json::decode_into(input, &options, keys, &mut values)?;
         Ok(values.finish().filter(|_| !values.repeated))
     })

@@ -10,6 +10,7 @@ use crate::ask::Kept;
 use crate::atoms;
 use crate::decode::{self, JsonOptions};
 use crate::terms::{Builder, map};
+use crate::values::Texts;
 
 /// How a server's text frames become terms.
 #[derive(Debug)]
@@ -26,14 +27,14 @@ impl Format {
     /// The event, as the handler sees it.
     pub(crate) fn term(
         &self,
-        b: Builder,
+        texts: &mut Texts<'_>,
         event: Event<'_>,
-        scratch: &mut Vec<u8>,
     ) -> Result<ErlNifTerm, Invalid> {
+        let b = texts.b;
         Ok(match event {
             Event::Text(bytes) => match &self.json {
                 None => b.tuple([b.atom(atoms::text()), b.binary(bytes)]),
-                Some(options) => match decode::decode(b.env, text(bytes), options, scratch) {
+                Some(options) => match decode::decode(texts, text(bytes), options) {
                     Ok(term) => b.tuple([b.atom(atoms::json()), term]),
                     Err(e) if self.deliver_invalid => invalid(b, bytes, &e),
                     Err(e) => return Err(Invalid(explain(&e))),

@@ -15,6 +15,7 @@ use crate::events::Format;
 use crate::outbound::charge;
 use crate::relay::{Direct, Relayed};
 use crate::terms::Builder;
+use crate::values::Texts;
 use crate::watch::{self, Watched};
 use crate::{atoms, running};
 
@@ -130,6 +131,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
     };
     let (mut bytes, mut large) = (0, false);
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
+        let mut texts = Texts::new(b, scratch);
         inbox.inbox.drain(max.max(1), |conn, event, len| {
             if bytes + len > slice {
                 // Alone too large for this scheduler, or only for this call.
@@ -145,7 +147,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 terms.extend([conn_term(conn), b.tuple([b.atom(atoms::open()), info])]);
                 return Visit::Next;
             }
-            match inbox.format.term(b, event, scratch) {
+            match inbox.format.term(&mut texts, event) {
                 Ok(term) => terms.extend([conn_term(conn), term]),
                 Err(why) => {
                     inbox.refuse(conn);

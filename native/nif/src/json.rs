@@ -14,6 +14,7 @@ use crate::events;
 use crate::frames::{NORMAL_JSON, flatten, iolist_exceeds};
 use crate::outbound::charge;
 use crate::terms::Builder;
+use crate::values::Texts;
 
 /// Bytes of text beyond which decoding is no work for a normal scheduler.
 const NORMAL_TEXT: usize = 32 * 1024;
@@ -93,7 +94,7 @@ fn decoded<'a>(
             } else {
                 NORMAL_TWICE
             };
-            decode::decode_up_to(b.env, text, options, scratch, twice)
+            decode::decode_up_to(&mut Texts::new(b, scratch), text, options, twice)
         }),
         Err(error) => Err(JsonError {
             kind: ErrorKind::Utf8,

@@ -14,6 +14,7 @@ use sockeye_engine::{ConnId, DialError, Engine, Parted};
 use crate::events::Format;
 use crate::process::{self, send_term};
 use crate::terms::{Builder, map};
+use crate::values::Texts;
 use crate::watch::{self, WatchKey, Watched};
 use crate::{ask, atoms, client, running, topics};
 
@@ -68,6 +69,7 @@ impl ProcessOwner {
         let Some((conn, _)) = batch.event(index) else {
             return (index + 1, None);
         };
+        let mut texts = Texts::new(b, scratch);
         let mut terms = Vec::new();
         let mut next = index;
         while let Some((of, event)) = batch.event(next) {
@@ -80,7 +82,7 @@ impl ProcessOwner {
             if refused && !closed {
                 continue;
             }
-            match self.format.term(b, event, scratch) {
+            match self.format.term(&mut texts, event) {
                 Ok(term) => terms.push(term),
                 Err(invalid) => delivery.invalid.push((conn, invalid.0)),
             }

@@ -1,6 +1,6 @@
 //! The values of a JSON text as terms, built where they stay.
 //!
-//! Keys come again and again in a text: short ones are made once and shared.
+//! Keys come again and again: short ones are made once for the texts of a call, and shared.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -33,8 +33,8 @@ struct Short {
 #[derive(Clone, Copy)]
 struct Cached {
     key: Short,
-    /// Which text: terms of others belong to other environments.
-    text: u64,
+    /// Of which texts: terms of others belong to other environments.
+    texts: u64,
     term: Option<ErlNifTerm>,
 }
 
@@ -45,7 +45,8 @@ pub(crate) struct Space {
     /// Keys of the open maps, likewise.
     keys: Vec<ErlNifTerm>,
     cache: [Cached; CACHED],
-    text: u64,
+    /// The newest texts.
+    texts: u64,
 }
 
 const NONE: Cached = Cached {
@@ -54,7 +55,7 @@ const NONE: Cached = Cached {
         tail: 0,
         len: 0,
     },
-    text: 0,
+    texts: 0,
     term: None,
 };
 
@@ -64,17 +65,35 @@ thread_local! {
             values: Vec::new(),
             keys: Vec::new(),
             cache: [NONE; CACHED],
-            text: 0,
+            texts: 0,
         })
     };
 }
 
-/// Lends this thread's space, as for a new text.
+/// Texts whose terms go to one environment, within one call: they share keys.
+pub(crate) struct Texts<'a> {
+    pub(crate) b: Builder,
+    /// For integers that only external term format can write.
+    pub(crate) scratch: &'a mut Vec<u8>,
+    number: u64,
+}
+
+impl<'a> Texts<'a> {
+    /// `scratch` is working space, reused from call to call.
+    pub(crate) fn new(b: Builder, scratch: &'a mut Vec<u8>) -> Self {
+        let number = SPACE.with_borrow_mut(|space| {
+            space.texts += 1;
+            space.texts
+        });
+        Texts { b, scratch, number }
+    }
+}
+
+/// Lends this thread's space to the next text.
 pub(crate) fn with_space<T>(work: impl FnOnce(&mut Space) -> T) -> T {
     SPACE.with_borrow_mut(|space| {
         space.values.clear();
         space.keys.clear();
-        space.text += 1;
         let result = work(space);
         if space.values.capacity().max(space.keys.capacity()) > KEPT {
             space.values = Vec::new();
@@ -84,12 +103,13 @@ pub(crate) fn with_space<T>(work: impl FnOnce(&mut Space) -> T) -> T {
     })
 }
 
-/// Terms of one environment.
+/// The values of one text.
 pub(crate) struct Values<'a> {
     b: Builder,
     space: &'a mut Space,
+    /// What `space` remembers is of use if it has this number.
+    texts: u64,
     null: ErlNifTerm,
-    /// For integers that only external term format can write.
     scratch: &'a mut Vec<u8>,
     /// Whether an object may have a key twice.
     may_repeat: bool,
@@ -99,12 +119,12 @@ pub(crate) struct Values<'a> {
 
 impl<'a> Values<'a> {
     pub(crate) fn new(
-        b: Builder,
+        texts: &'a mut Texts<'_>,
         null: Null,
         space: &'a mut Space,
-        scratch: &'a mut Vec<u8>,
         may_repeat: bool,
     ) -> Self {
+        let b = texts.b;
         let null = match null {
             Null::Null => atoms::null(),
             Null::Undefined => atoms::undefined(),
@@ -113,8 +133,9 @@ impl<'a> Values<'a> {
         Values {
             b,
             space,
+            texts: texts.number,
             null: b.atom(null),
-            scratch,
+            scratch: texts.scratch,
             may_repeat,
             repeated: false,
         }
@@ -271,16 +292,16 @@ impl Output for Values<'_> {
                 match self.space.cache.get(place) {
                     Some(&Cached {
                         key,
-                        text,
+                        texts,
                         term: Some(term),
-                    }) if key == short && text == self.space.text => term,
+                    }) if key == short && texts == self.texts => term,
                     _ => {
                         let term = self.make_key(key, keys);
-                        let text = self.space.text;
+                        let texts = self.texts;
                         if let Some(cached) = self.space.cache.get_mut(place) {
                             *cached = Cached {
                                 key: short,
-                                text,
+                                texts,
                                 term: Some(term),
                             };
                         }
