@@ -49,6 +49,19 @@ keys_test_() ->
      || {Keys, Want} <- [{binary, Binaries}, {existing_atom, Atoms}, {{atoms, [sockeye]}, Atoms},
                          {{atoms, [other]}, Binaries}, {{atoms, []}, Binaries}]].
 
+%% What a key became is remembered for the call, if it takes at most 47 bytes with quotes and colon.
+keys_come_again_test_() ->
+    [{integer_to_list(Size),
+      fun() ->
+              Keys = [binary:copy(<<C>>, Size) || C <- "ab"] ++ [<<(binary:copy(<<"c">>, Size - 2))/binary, "\"">>],
+              Map = maps:from_list([{Key, 1} || Key <- Keys]),
+              [begin
+                   {ok, Text} = encode([Map, Map, #{hd(Keys) => Map}]),
+                   ?assertEqual({ok, [Map, Map, #{hd(Keys) => Map}]}, decode(Text)),
+                   garbage_collect()
+               end || _ <- [1, 2]]
+      end} || Size <- [2, 15, 16, 17, 43, 44, 45]].
+
 no_atoms_are_made_test() ->
     Name = binary:encode_hex(rand:bytes(16)),
     ?assertEqual({ok, #{Name => 1}}, decode(<<"{\"", Name/binary, "\":1}">>, #{keys => existing_atom})),

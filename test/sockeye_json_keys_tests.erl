@@ -1,4 +1,4 @@
-%% Keys of objects: those of one text are made once and shared, and may come twice.
+%% Keys of objects: those of one call are made once and shared, and may come twice.
 -module(sockeye_json_keys_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -59,7 +59,7 @@ equal_keys_leave_little_behind_test() ->
     Twice = heap(object(Pairs ++ [{<<"1">>, 0}])),
     ?assertMatch({_, true}, {{Plain, Twice}, Twice < 2 * Plain}).
 
-%% On the way out the same key, met again in a text, is copied from there.
+%% On the way out the same key, met again in a call, is copied.
 encoded_keys_test_() ->
     Kinds = [<<"short">>, <<"a key of more than sixteen bytes">>, <<"\"\\\n">>, <<"é€"/utf8>>, <<>>, sockeye, 'é', 7, -1,
              1 bsl 70],
@@ -69,7 +69,7 @@ encoded_keys_test_() ->
                           decode(text([Map, Map, Map])))
      end || Keys <- [Kinds, [I || I <- lists:seq(1, ?REMEMBERED + 1)], [integer_to_binary(I) || I <- lists:seq(1, 500)]]].
 
-%% A key is remembered with the text it stands in, also when that text came to nothing.
+%% A key is remembered, also when the text it stood in came to nothing.
 encoded_texts_do_not_mix_test() ->
     Key = <<"key">>,
     [begin
@@ -87,8 +87,8 @@ encoded_batches_do_not_mix_test() ->
 
 %% Copied keys count for the bound of a normal scheduler as others do.
 copied_keys_are_bounded_test() ->
-    Key = binary:copy(<<"k">>, 1024),
-    Maps = [#{Key => N} || N <- lists:seq(1, 100)],
+    Key = binary:copy(<<"k">>, 40),
+    Maps = [#{Key => N} || N <- lists:seq(1, 2000)],
     Text = text(Maps),
     ?assertEqual(dirty, sockeye_nif:json_encode(Maps, #{})),
     ?assertEqual({ok, Maps}, decode(Text)).

@@ -171,12 +171,12 @@ fn take_back(engine: &Engine, frames: &Frames) {
 }
 #[rustler::nif]
 fn commands<'a>(env: Env<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
-    carry_out(env, list, Bounds::NORMAL)
+    carry_out(env, list, Bounds::normal())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn commands_dirty<'a>(env: Env<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
-    carry_out(env, list, Bounds::DIRTY)
+    carry_out(env, list, Bounds::dirty())
 }
 
 fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use rustler::sys::{ErlNifEnv, ErlNifTerm, ErlNifTermType};
 use sockeye_json::{MAX_DIGITS, Null, text};
 
+pub(crate) use keys::Call;
 use keys::Keys;
 use vm::{Atoms, External, MapPairs};
 
@@ -29,7 +30,7 @@ const STEP: usize = 4;
 /// More bytes than this have more than [`MAX_DIGITS`] digits: a byte is worth 2.408 of them.
 const MAX_BIG: usize = MAX_DIGITS * 1_000 / 2_408;
 
-/// Appends the JSON text of `term` to `out`.
+/// Appends the JSON text of `term` to `out`. Texts of one `call` share what keys became.
 ///
 /// Maps are objects, with keys that are binaries, atoms or integers; proper lists are arrays;
 /// binaries are strings and must be UTF-8; `true`, `false`, `null` and the atom that `null` names
@@ -40,6 +41,7 @@ const MAX_BIG: usize = MAX_DIGITS * 1_000 / 2_408;
 /// [`TooLarge`] when the text, or the walk, is longer than `limit` bytes. `out` is then as it was.
 pub(crate) fn encode(
     env: *mut ErlNifEnv,
+    call: Call,
     term: ErlNifTerm,
     null: Null,
     limit: usize,
@@ -48,9 +50,9 @@ pub(crate) fn encode(
     SPACE.with_borrow_mut(|space| {
         let start = out.len();
         let atoms = Atoms::of(env);
-        space.keys.forget();
         let result = Encoder {
             env,
+            call,
             atoms,
             null: match null {
                 Null::Null => atoms.null,
@@ -68,7 +70,8 @@ pub(crate) fn encode(
             space.clear();
         }
         if space.open.capacity() > LEVELS_KEPT {
-            *space = Space::new();
+            space.open = Vec::new();
+            space.maps = Vec::new();
         }
         result
     })
@@ -113,6 +116,7 @@ enum Open {
 
 struct Encoder<'a> {
     env: *mut ErlNifEnv,
+    call: Call,
     atoms: &'static Atoms,
     null: ErlNifTerm,
     /// `out` may not be longer.
@@ -225,14 +229,17 @@ impl Encoder<'_> {
 
     /// Writes a key and its colon, or copies what the same term became before.
     fn key(&mut self, key: ErlNifTerm) -> Result<(), EncodeError> {
-        if let Some(written) = self.space.keys.find(key) {
-            self.fits(written.len())?;
-            self.out.extend_from_within(written);
+        if let Some(written) = self.space.keys.find(self.call, key) {
+            if written.len() > self.max_len.saturating_sub(self.out.len()) {
+                return Err(TooLarge);
+            }
+            self.out.extend_from_slice(written);
             return Ok(());
         }
         let start = self.out.len();
         self.new_key(key)?;
-        self.space.keys.remember(key, start..self.out.len());
+        let written = self.out.get(start..).unwrap_or_default();
+        self.space.keys.remember(self.call, key, written);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use sockeye_engine::{Broadcast, ConnId, Outcome, SendError, Server};
 
 use crate::atoms;
 use crate::control::ReplyTo;
-use crate::frames::{self, Asked, Bounds};
+use crate::frames::{self, Asked, Bounds, NORMAL_PAYLOAD};
 use crate::outbound::{Dialect, Failure, charge, range, reason, refuse};
 use crate::running;
 use crate::squeeze;
@@ -61,7 +61,7 @@ fn publish<'a>(
     except: Term<'a>,
     wait: Term<'a>,
 ) -> NifResult<Term<'a>> {
-    publish_with(env, server, (to, except, wait), frame, Bounds::NORMAL)
+    publish_with(env, server, (to, except, wait), frame, Bounds::normal())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -73,7 +73,7 @@ fn publish_dirty<'a>(
     except: Term<'a>,
     wait: Term<'a>,
 ) -> NifResult<Term<'a>> {
-    publish_with(env, server, (to, except, wait), frame, Bounds::DIRTY)
+    publish_with(env, server, (to, except, wait), frame, Bounds::dirty())
 }
 
 fn publish_with<'a>(
@@ -148,12 +148,12 @@ fn counts(b: Builder, sent: u64, dropped: u64) -> ErlNifTerm {
 /// What other nodes hand on to their connections: `{ok, {Bytes, Plain}}`.
 #[rustler::nif]
 fn encode_frame<'a>(env: Env<'a>, server: u32, frame: Term<'a>) -> NifResult<Term<'a>> {
-    encoded(env, server, frame, Bounds::NORMAL)
+    encoded(env, server, frame, Bounds::normal())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn encode_frame_dirty<'a>(env: Env<'a>, server: u32, frame: Term<'a>) -> NifResult<Term<'a>> {
-    encoded(env, server, frame, Bounds::DIRTY)
+    encoded(env, server, frame, Bounds::dirty())
 }
 
 fn encoded<'a>(env: Env<'a>, server: u32, frame: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
@@ -182,7 +182,7 @@ fn publish_encoded<'a>(
     wait: Term<'a>,
 ) -> NifResult<Term<'a>> {
     let (bytes, plain) = encoded;
-    if bytes.len() > Bounds::NORMAL.payload {
+    if bytes.len() > NORMAL_PAYLOAD {
         return Ok(atoms::dirty().encode(env));
     }
     let bytes = bytes.to_vec();
@@ -192,7 +192,7 @@ fn publish_encoded<'a>(
         (to, except, wait),
         bytes,
         plain,
-        Bounds::NORMAL,
+        Bounds::normal(),
     )
 }
 
@@ -206,17 +206,24 @@ fn publish_encoded_dirty<'a>(
     wait: Term<'a>,
 ) -> NifResult<Term<'a>> {
     let (bytes, plain) = (encoded.0.to_vec(), encoded.1);
-    spread(env, server, (to, except, wait), bytes, plain, Bounds::DIRTY)
+    spread(
+        env,
+        server,
+        (to, except, wait),
+        bytes,
+        plain,
+        Bounds::dirty(),
+    )
 }
 
 #[rustler::nif]
 fn send_list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>) -> NifResult<Term<'a>> {
-    list(env, conns, frame, Bounds::NORMAL)
+    list(env, conns, frame, Bounds::normal())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn send_list_dirty<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>) -> NifResult<Term<'a>> {
-    list(env, conns, frame, Bounds::DIRTY)
+    list(env, conns, frame, Bounds::dirty())
 }
 
 /// The frame is encoded once for all connections of a server.

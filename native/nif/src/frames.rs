@@ -11,7 +11,7 @@ use sockeye_protocol::frame::{self, Op};
 use sockeye_protocol::{Kind, Role, close};
 
 use crate::atoms;
-use crate::encode::{self, EncodeError};
+use crate::encode::{self, Call, EncodeError};
 use crate::outbound::Dialect;
 use crate::terms::Builder;
 
@@ -51,6 +51,7 @@ pub(crate) enum Refused {
 /// What bounds the work of one call.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
+    call: Call,
     pub(crate) json: usize,
     pub(crate) payload: usize,
     /// Of what is compressed.
@@ -59,17 +60,23 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// On a normal scheduler.
-    pub(crate) const NORMAL: Bounds = Bounds {
-        json: NORMAL_JSON,
-        payload: NORMAL_PAYLOAD,
-        deflate: NORMAL_DEFLATE,
-    };
+    pub(crate) fn normal() -> Bounds {
+        Bounds {
+            call: Call::new(),
+            json: NORMAL_JSON,
+            payload: NORMAL_PAYLOAD,
+            deflate: NORMAL_DEFLATE,
+        }
+    }
     /// On a dirty one.
-    pub(crate) const DIRTY: Bounds = Bounds {
-        json: usize::MAX,
-        payload: usize::MAX,
-        deflate: usize::MAX,
-    };
+    pub(crate) fn dirty() -> Bounds {
+        Bounds {
+            call: Call::new(),
+            json: usize::MAX,
+            payload: usize::MAX,
+            deflate: usize::MAX,
+        }
+    }
 }
 
 /// Appends the frame that a term describes, or says what else it asks for.
@@ -162,7 +169,7 @@ fn json(
 ) -> Result<Asked, Refused> {
     let mask = dialect.role.mask();
     let mark = frame::begin_sized(out, 0, mask.is_some());
-    match encode::encode(b.env, term, dialect.null, bounds.json, out) {
+    match encode::encode(b.env, bounds.call, term, dialect.null, bounds.json, out) {
         Ok(()) => {
             frame::seal(out, mark, Op::Text, mask);
             Ok(Asked::Frame)

@@ -9,7 +9,7 @@ use sockeye_json::{Error as JsonError, ErrorKind, MAX_DEPTH, Null};
 use crate::atoms;
 use crate::config;
 use crate::decode::{self, JsonOptions, KeyMode};
-use crate::encode::{self, EncodeError, vm::MapPairs};
+use crate::encode::{self, Call, EncodeError, vm::MapPairs};
 use crate::events;
 use crate::frames::{NORMAL_JSON, flatten, iolist_exceeds};
 use crate::outbound::charge;
@@ -131,7 +131,7 @@ fn encoded<'a>(
     };
     let result = SCRATCH.with_borrow_mut(|out| {
         out.clear();
-        let result = match encode::encode(b.env, term.as_c_arg(), null, limit, out) {
+        let result = match encode::encode(b.env, Call::new(), term.as_c_arg(), null, limit, out) {
             Ok(()) => b.tuple([b.atom(atoms::ok()), b.binary(out)]),
             Err(EncodeError::NotJson(part)) => {
                 let why = b.tuple([b.atom(atoms::not_json()), part]);

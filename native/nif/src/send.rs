@@ -15,12 +15,12 @@ use crate::terms::Builder;
 
 #[rustler::nif]
 fn send<'a>(env: Env<'a>, conn: Term<'a>, frames: Term<'a>) -> NifResult<Term<'a>> {
-    send_with(env, conn, frames, Bounds::NORMAL)
+    send_with(env, conn, frames, Bounds::normal())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn send_dirty<'a>(env: Env<'a>, conn: Term<'a>, frames: Term<'a>) -> NifResult<Term<'a>> {
-    send_with(env, conn, frames, Bounds::DIRTY)
+    send_with(env, conn, frames, Bounds::dirty())
 }
 
 fn send_with<'a>(

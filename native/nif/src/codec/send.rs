@@ -14,7 +14,7 @@ use sockeye_protocol::{Kind, Role};
 
 use super::{Codec, Scheduler, State, Stream, with_contexts};
 use crate::atoms;
-use crate::encode::{self, EncodeError};
+use crate::encode::{self, Call, EncodeError};
 use crate::frames::{Asked, NORMAL_JSON, NORMAL_PAYLOAD, closing, flatten, iolist_exceeds};
 use crate::outbound::charge;
 use crate::terms::Builder;
@@ -94,6 +94,7 @@ fn encode<'a>(
         b,
         codec,
         role: state.session.role(),
+        call: Call::new(),
         normal: scheduler == Scheduler::Normal,
         open: state.session.is_open(),
         stream: state.stream,
@@ -131,6 +132,7 @@ struct Plan<'a, 'c> {
     b: Builder,
     codec: &'c Codec,
     role: Role,
+    call: Call,
     normal: bool,
     open: bool,
     stream: Option<Stream>,
@@ -300,9 +302,11 @@ impl<'a> Plan<'a, '_> {
         };
         let start = self.json.len();
         let null = self.codec.null;
-        encode::encode(self.b.env, term, null, limit, &mut self.json).map_err(|e| match e {
-            EncodeError::NotJson(part) => Failure::NotJson(part),
-            EncodeError::TooLarge => Failure::Dirty,
+        encode::encode(self.b.env, self.call, term, null, limit, &mut self.json).map_err(|e| {
+            match e {
+                EncodeError::NotJson(part) => Failure::NotJson(part),
+                EncodeError::TooLarge => Failure::Dirty,
+            }
         })?;
         let range = start..self.json.len();
         self.count(range.len(), self.most())?;

@@ -1,6 +1,6 @@
-//! Keys that a text has already: the same term need not be looked into again.
+//! Keys that a call has written before: the same term need not be looked into again.
 
-use std::ops::Range;
+use std::cell::Cell;
 
 use rustler::sys::ErlNifTerm;
 
@@ -8,19 +8,38 @@ use crate::terms::word;
 
 /// How many are remembered: a power of 2.
 const REMEMBERED: usize = 64;
+/// Longest key that is, with quotes and colon.
+const LONGEST: usize = 47;
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A call into the library. While it lasts, nothing moves the terms of its environment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call(u64);
+
+impl Call {
+    /// For terms of one environment only.
+    pub(crate) fn new() -> Self {
+        Call(CALLS.with(|calls| {
+            calls.set(calls.get() + 1);
+            calls.get()
+        }))
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Seen {
     term: usize,
-    /// Which text: terms of others may be gone.
-    text: u64,
-    start: u32,
-    end: u32,
+    /// Terms of other calls may be gone.
+    call: Call,
+    len: u8,
+    written: [u8; LONGEST],
 }
 
-/// Where the keys of a text stand in the output.
+/// What keys became.
 pub(super) struct Keys {
-    text: u64,
     seen: [Seen; REMEMBERED],
 }
 
@@ -28,48 +47,41 @@ impl Keys {
     pub(super) const fn new() -> Self {
         let none = Seen {
             term: 0,
-            text: 0,
-            start: 0,
-            end: 0,
+            call: Call(0),
+            len: 0,
+            written: [0; LONGEST],
         };
         Self {
-            text: 1,
             seen: [none; REMEMBERED],
         }
     }
 
-    /// A new text begins.
-    pub(super) fn forget(&mut self) {
-        self.text += 1;
-    }
-
-    /// Where this key stands in the output.
+    /// The key as it was written, with quotes and colon.
     #[inline]
-    pub(super) fn find(&self, key: ErlNifTerm) -> Option<Range<usize>> {
+    pub(super) fn find(&self, call: Call, key: ErlNifTerm) -> Option<&[u8]> {
         let term = word(key);
         match self.seen.get(place(term)) {
-            Some(seen) if seen.term == term && seen.text == self.text => {
-                Some(seen.start as usize..seen.end as usize)
+            Some(seen) if seen.term == term && seen.call == call => {
+                seen.written.get(..usize::from(seen.len))
             }
             _ => None,
         }
     }
 
     #[inline]
-    pub(super) fn remember(&mut self, key: ErlNifTerm, written: Range<usize>) {
+    pub(super) fn remember(&mut self, call: Call, key: ErlNifTerm, written: &[u8]) {
         let term = word(key);
-        let (Ok(start), Ok(end)) = (u32::try_from(written.start), u32::try_from(written.end))
-        else {
+        let Some(seen) = self.seen.get_mut(place(term)) else {
             return;
         };
-        if let Some(seen) = self.seen.get_mut(place(term)) {
-            *seen = Seen {
-                term,
-                text: self.text,
-                start,
-                end,
-            };
-        }
+        let Some(room) = seen.written.get_mut(..written.len()) else {
+            return;
+        };
+        room.copy_from_slice(written);
+        seen.term = term;
+        seen.call = call;
+        // No more than LONGEST.
+        seen.len = written.len() as u8;
     }
 }
 
