@@ -267,3 +267,34 @@ the_next_server_is_not_in_the_cluster_test() ->
     _ = until(Waits, fun(Yes) -> Yes end),
     ok = sys:resume(sockeye_cluster),
     receive {started, Starter, Number, Scope} -> ?assertEqual({ServerId, local}, {Number, Scope}) end.
+
+%% More news than are told one by one: all is looked at.
+thousands_of_topics_at_once_test_() ->
+    {timeout, 60, fun() ->
+        {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_many, scope => cluster, max_subscriptions => 10000}),
+        {_, Conn} = sockeye_test:open(sockeye_test:port(Server)),
+        Topics = [<<"p*">> | [integer_to_binary(N) || N <- lists:seq(1, 5000)]],
+        Change = fun(What, Some) ->
+                         ok = sys:suspend(sockeye_cluster),
+                         [ok = patiently(What, Conn, Topic) || Topic <- Some],
+                         {message_queue_len, 1} = process_info(whereis(sockeye_cluster), message_queue_len),
+                         ok = sys:resume(sockeye_cluster),
+                         _ = sys:get_state(sockeye_cluster),
+                         lists:sort([Group || Group <- pg:which_groups(sockeye_cluster:scope()),
+                                              element(1, Group) =:= cluster_many])
+                 end,
+        Groups = fun(Exact) -> lists:sort([{cluster_many, connections, T} || T <- Exact]) end,
+        ?assertEqual(lists:sort([{cluster_many, all}, {cluster_many, connections} | Groups(tl(Topics))]),
+                     Change(subscribe, Topics)),
+        ?assertEqual(lists:sort([{cluster_many, all} | Groups([<<"5000">>])]),
+                     Change(unsubscribe, lists:droplast(Topics))),
+        ws_client:drop_all(),
+        ok = sockeye:stop(Server),
+        sockeye_test:flush()
+    end}.
+
+patiently(Change, Conn, Topic) ->
+    case sockeye:Change(Conn, Topic) of
+        {error, busy} -> erlang:yield(), patiently(Change, Conn, Topic);
+        Result -> Result
+    end.

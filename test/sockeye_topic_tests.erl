@@ -376,24 +376,64 @@ news_for_watchers_test() ->
         {_, B} = open(Port),
         ok = sockeye_nif:watch_topics(ServerId, self()),
         ok = sockeye_nif:watch_conn(A, self()),
-        Told = fun(Topic) -> receive {sockeye_topic, ServerId, Topic} -> sockeye_nif:topic_count(ServerId, Topic) end end,
+        Told = fun(Topics) ->
+                       receive {sockeye_topics, ServerId} -> ok end,
+                       {false, News} = sockeye_nif:topic_news(ServerId),
+                       ?assertEqual(Topics, lists:sort(News)),
+                       [sockeye_nif:topic_count(ServerId, Topic) || Topic <- Topics]
+               end,
         ok = sockeye:subscribe(A, <<"t">>),
-        ?assertEqual(1, Told(<<"t">>)),
+        ?assertEqual([1], Told([<<"t">>])),
         ok = sockeye:subscribe(B, <<"t">>),
         ok = sockeye:unsubscribe(B, <<"t">>),
         ok = sockeye:subscribe(A, <<"p*">>),
-        ?assertEqual(1, Told(<<"p*">>)),
-        receive {sockeye_topic, _, _} = Early -> error(Early) after 0 -> ok end,
+        ?assertEqual([1], Told([<<"p*">>])),
+        receive {sockeye_topics, _} = Early -> error(Early) after 0 -> ok end,
         gen_tcp:close(Socket),
-        ?assertEqual([0, 0], [Told(Topic) || Topic <- [<<"t">>, <<"p*">>]]),
         receive {sockeye_down, A} -> ok end,
+        ?assertEqual([0, 0], Told([<<"p*">>, <<"t">>])),
         ?assertEqual({error, closed}, sockeye_nif:watch_conn(A, self())),
         _ = closed(A),
         ok = sockeye:subscribe(B, <<"t">>),
-        ?assertEqual(1, Told(<<"t">>)),
+        ?assertEqual([1], Told([<<"t">>])),
         ok = sockeye:unsubscribe(B, <<"t">>),
-        ?assertEqual(0, Told(<<"t">>))
+        ?assertEqual([0], Told([<<"t">>]))
     end).
+
+%% Told once, whatever comes then; beyond a bound it is not said of which topics.
+news_are_bounded_test_() ->
+    {timeout, 60, fun() ->
+        with_server(#{max_subscriptions => 65536}, fun(Port, Server) ->
+            {ok, {_, ServerId, _}} = sockeye_engine:find(Server),
+            {_, Conn} = open(Port),
+            Messages = fun() -> {_, All} = process_info(self(), messages), [M || {sockeye_topics, _} = M <- All] end,
+            [begin
+                 ok = sockeye_nif:watch_topics(ServerId, self()),
+                 Topics = [integer_to_binary(N) || N <- lists:seq(1, Count)],
+                 [ok = patiently(Change, Conn, Topic) || Change <- [subscribe, unsubscribe, subscribe], Topic <- Topics],
+                 ?assertEqual([{sockeye_topics, ServerId}], Messages()),
+                 receive {sockeye_topics, ServerId} -> ok end,
+                 case Count =< 4096 of
+                     true -> ?assertEqual(lists:sort(Topics), lists:sort(taken(ServerId)));
+                     false -> ?assertEqual(all, sockeye_nif:topic_news(ServerId))
+                 end,
+                 ?assertEqual({false, []}, sockeye_nif:topic_news(ServerId)),
+                 [ok = patiently(unsubscribe, Conn, Topic) || Topic <- Topics]
+             end || Count <- [1, 255, 256, 257, 4095, 4096, 4097],
+                    _ <- [sockeye_test:flush()]]
+        end)
+    end}.
+
+taken(ServerId) ->
+    {More, Topics} = sockeye_nif:topic_news(ServerId),
+    ?assert(length(Topics) =< 256),
+    Topics ++ case More of true -> taken(ServerId); false -> [] end.
+
+patiently(Change, Conn, Topic) ->
+    case sockeye:Change(Conn, Topic) of
+        {error, busy} -> erlang:yield(), patiently(Change, Conn, Topic);
+        Result -> Result
+    end.
 
 what_another_node_has_encoded_test() ->
     with_server(#{deflate => true}, fun(Port, Server) ->

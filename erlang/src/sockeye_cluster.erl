@@ -206,8 +206,8 @@ handle_info({sockeye_publish, Name, To, Encoded, Frame}, #state{look = Look} = S
     catch error:_ -> drop(1)
     end,
     {noreply, State#state{look = Look - 1}};
-handle_info({sockeye_topic, ServerId, Topic}, State) ->
-    {noreply, hint(ServerId, Topic, State)};
+handle_info({sockeye_topics, ServerId}, State) ->
+    {noreply, news(ServerId, State)};
 handle_info(sockeye_hints, #state{hints = Hints} = State) ->
     Update = fun({ServerId, Topic}, S) -> update(ServerId, [Topic], S) end,
     {noreply, lists:foldl(Update, State#state{hints = #{}}, maps:keys(Hints))};
@@ -251,7 +251,6 @@ take_frame(ServerId, To, Encoded, Frame) ->
 
 -spec joined(atom(), sockeye_nif:server_id(), pid(), #state{}) -> #state{}.
 joined(Name, ServerId, Server, State0) ->
-    %% Its number may be that of one which has ended a moment ago.
     #state{servers = Servers} = State = left(ServerId, State0),
     Monitor = monitor(process, Server),
     true = ets:insert(?TABLE, {ServerId, Name, Server}),
@@ -260,8 +259,7 @@ joined(Name, ServerId, Server, State0) ->
     Known = State#state{servers = Servers#{ServerId => {Server, Entry}}},
     try
         ok = sockeye_nif:watch_topics(ServerId, self()),
-        Topics = maps:keys(sockeye_nif:topics_of(ServerId)),
-        update(ServerId, Topics ++ sockeye_pubsub:topics(ServerId), Known)
+        update_all(ServerId, Known)
     catch
         %% It has ended: that is in the mailbox.
         error:badarg -> Known
@@ -284,7 +282,33 @@ left(ServerId, #state{servers = Servers} = State) ->
 count_servers() ->
     counters:put(persistent_term:get(?COUNTERS), ?SERVERS, ets:info(?TABLE, size)).
 
-%% What had come before is looked at together: those who subscribe are faster than groups.
+%% Others have their turn after some of it: news come as fast as connections subscribe.
+-spec news(sockeye_nif:server_id(), #state{}) -> #state{}.
+news(ServerId, State) ->
+    try sockeye_nif:topic_news(ServerId) of
+        {More, Topics} ->
+            _ = More andalso (self() ! {sockeye_topics, ServerId}),
+            update(ServerId, Topics, State);
+        all ->
+            update_all(ServerId, State)
+    catch
+        %% It has ended.
+        error:badarg -> State
+    end.
+
+%% All that there is, and all that there was.
+-spec update_all(sockeye_nif:server_id(), #state{}) -> #state{}.
+update_all(ServerId, #state{servers = Servers} = State) ->
+    case Servers of
+        #{ServerId := {_, #server{groups = Groups, patterns = Patterns}}} ->
+            Before = [Topic || {_, _, Topic} <- maps:keys(Groups)] ++ maps:keys(Patterns),
+            Now = maps:keys(topics(ServerId)) ++ sockeye_pubsub:topics(ServerId),
+            update(ServerId, lists:usort(Before ++ Now), State);
+        _ ->
+            State
+    end.
+
+%% What had come before is looked at together.
 -spec hint(sockeye_nif:server_id(), sockeye:topic(), #state{}) -> #state{}.
 hint(ServerId, Topic, #state{hints = Hints} = State) ->
     map_size(Hints) =:= 0 andalso (self() ! sockeye_hints),
@@ -315,6 +339,12 @@ update_topic(ServerId, Topic, #server{patterns = Patterns} = Entry) ->
         _ ->
             Processes = sockeye_pubsub:has(ServerId, Topic),
             member({processes, Topic}, Processes, member({connections, Topic}, Connections, Entry))
+    end.
+
+-spec topics(sockeye_nif:server_id()) -> #{sockeye:topic() => pos_integer()}.
+topics(ServerId) ->
+    try sockeye_nif:topics_of(ServerId)
+    catch error:badarg -> #{}
     end.
 
 -spec member(term(), boolean(), #server{}) -> #server{}.

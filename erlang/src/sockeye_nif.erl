@@ -41,6 +41,7 @@
 -export([subscribe/2]).
 -export([unsubscribe/2]).
 -export([watch_topics/2]).
+-export([topic_news/1]).
 -export([topic_count/2]).
 -export([topics_of/1]).
 -export([watch_conn/2]).
@@ -77,7 +78,7 @@
 -on_load(init/0).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 2).
+-define(ABI, 3).
 -define(REASON, {?MODULE, load_error}).
 
 -type inbox() :: reference().
@@ -312,10 +313,16 @@ subscribe(_Conn, _Topic) ->
 unsubscribe(_Conn, _Topic) ->
     erlang:nif_error(not_loaded()).
 
-%% The process gets `{sockeye_topic, ServerId, Topic}' when a topic may have got its first
-%% subscription or lost its last: {@link topic_count/2} tells.
+%% The process gets `{sockeye_topics, ServerId}' when there is {@link topic_news/1}: once, until it
+%% has taken all.
 -spec watch_topics(server_id(), pid()) -> ok.
 watch_topics(_ServerId, _Pid) ->
+    erlang:nif_error(not_loaded()).
+
+%% Topics that may have got their first subscription or lost their last, {@link topic_count/2}
+%% tells; and whether there are more. `all' if there were too many to say which.
+-spec topic_news(server_id()) -> {boolean(), [sockeye:topic()]} | all.
+topic_news(_ServerId) ->
     erlang:nif_error(not_loaded()).
 
 -spec topic_count(server_id(), sockeye:topic()) -> non_neg_integer().

@@ -26,6 +26,7 @@ mod frames;
 mod inbound;
 mod json;
 mod memory;
+mod news;
 mod options;
 mod outbound;
 mod owner;
@@ -43,7 +44,7 @@ mod watch;
 use rustler::{Env, Term};
 
 /// Changes with every change of what the Erlang stubs expect.
-const ABI: u32 = 2;
+const ABI: u32 = 3;
 
 fn load(env: Env<'_>, info: Term<'_>) -> bool {
     running::report_panics();

@@ -12,6 +12,7 @@ use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
 use sockeye_engine::{ConnId, DialError, Engine, Parted};
 
 use crate::events::Format;
+use crate::news::News;
 use crate::process::{self, send_term};
 use crate::terms::{Builder, map};
 use crate::values::Texts;
@@ -120,8 +121,8 @@ pub(crate) struct Host {
     relay: Mutex<Option<LocalPid>>,
     /// Answers what is asked before a connection is made.
     gate: Mutex<Option<LocalPid>>,
-    /// Is told when a topic has its first subscription, or has lost its last.
-    topics: Mutex<Option<LocalPid>>,
+    /// Of topics that have their first subscription, or have lost their last.
+    pub(crate) news: News,
 }
 
 /// An owner, and its monitor once it has one.
@@ -156,7 +157,7 @@ impl Host {
             owners: Mutex::default(),
             relay: Mutex::new(None),
             gate: Mutex::new(None),
-            topics: Mutex::new(None),
+            news: News::default(),
         }
     }
 
@@ -166,15 +167,6 @@ impl Host {
 
     pub(crate) fn gate(&self) -> Option<LocalPid> {
         *self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn set_topic_watcher(&self, pid: LocalPid) {
-        *self.topics.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
-    }
-
-    /// Who is told of first and last subscriptions.
-    pub(crate) fn topic_watcher(&self) -> Option<LocalPid> {
-        *self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_relay(&self, pid: LocalPid) {
@@ -294,9 +286,9 @@ impl ServerHost for HostRef {
     }
 
     fn topic_left(&self, name: &[u8]) {
-        if let Some(pid) = self.0.topic_watcher() {
+        if let Some(pid) = self.0.news.note(name) {
             let number = self.0.number;
-            process::send(&pid, |b| topics::changed(b, number, name));
+            process::send(&pid, |b| topics::changed(b, number));
         }
     }
 

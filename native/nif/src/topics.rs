@@ -7,19 +7,16 @@ use sockeye_engine::{ConnId, SubscribeError};
 
 use crate::atoms;
 use crate::control::{ReplyTo, conn_of};
+use crate::news::Taken;
 use crate::outbound::CLIENT_TAG;
 use crate::process;
 use crate::running;
 use crate::terms::{Builder, map};
 use crate::watch;
 
-/// Tells a process that the first subscription of a topic has come, or the last one has gone.
-pub(crate) fn changed(b: Builder, server: u32, name: &[u8]) -> ErlNifTerm {
-    b.tuple([
-        b.atom(atoms::sockeye_topic()),
-        b.integer(server.into()),
-        b.binary(name),
-    ])
+/// Tells a process that first subscriptions of topics have come, or last ones have gone.
+pub(crate) fn changed(b: Builder, server: u32) -> ErlNifTerm {
+    b.tuple([b.atom(atoms::sockeye_topics()), b.integer(server.into())])
 }
 
 #[rustler::nif]
@@ -55,6 +52,8 @@ fn change<'a>(
     if home.tag & CLIENT_TAG != 0 {
         return Err(Error::BadArg);
     }
+    // Locks and an order to a thread: some microseconds.
+    rustler::schedule::consume_timeslice(env, 1);
     let result = match subscribe {
         true => engine.subscribe(conn, name),
         false => engine.unsubscribe(conn, name),
@@ -62,9 +61,9 @@ fn change<'a>(
     let reason = match result {
         Ok(told) => {
             if told
-                && let Some(pid) = watch::host(home.server).and_then(|host| host.topic_watcher())
+                && let Some(pid) = watch::host(home.server).and_then(|host| host.news.note(name))
             {
-                let news = b.term(env, changed(b, home.server, name));
+                let news = b.term(env, changed(b, home.server));
                 // A dead process needs no news.
                 let _ = env.send(&pid, news);
             }
@@ -77,12 +76,27 @@ fn change<'a>(
     Ok((atoms::error(), reason).encode(env))
 }
 
-/// The caller's process is told when a topic may have got its first subscription, or lost its last.
+/// The process is told once that there is [`topic_news`].
 #[rustler::nif]
 fn watch_topics(env: Env<'_>, server: u32, pid: LocalPid) -> NifResult<Term<'_>> {
     let host = watch::host(server).ok_or(Error::BadArg)?;
-    host.set_topic_watcher(pid);
+    host.news.watch(pid);
     Ok(atoms::ok().encode(env))
+}
+
+/// Topics that may have got their first subscription, or lost their last: some of them and whether
+/// there are more, or `all`.
+#[rustler::nif]
+fn topic_news(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+    let b = Builder::of(env);
+    let host = watch::host(server).ok_or(Error::BadArg)?;
+    Ok(match host.news.take() {
+        Taken::All => atoms::all().encode(env),
+        Taken::Names(names, more) => {
+            let names: Vec<_> = names.iter().map(|name| b.binary(name)).collect();
+            b.term(env, b.tuple([b.boolean(more), b.list(&names)]))
+        }
+    })
 }
 
 #[rustler::nif]

@@ -26,7 +26,10 @@ impl Engine {
             return Err(SubscribeError::Closed);
         }
         let has = register.topics_of(conn);
-        if has.iter().any(|topic| topic.is_named(name)) {
+        // One of many is found by its address, not by looking into each.
+        if let Some(known) = server.topics.get(name)
+            && has.iter().any(|topic| Arc::ptr_eq(topic, &known))
+        {
             return Ok(false);
         }
         if has.len() >= server.config.max_subscriptions {
@@ -48,8 +51,9 @@ impl Engine {
     pub fn unsubscribe(&self, conn: ConnId, name: &[u8]) -> Result<bool, SubscribeError> {
         let (shard, server) = self.home(conn).ok_or(SubscribeError::Closed)?;
         let mut register = shard.register.open();
-        let mut has = register.topics_of(conn).iter();
-        let Some(topic) = has.find(|topic| topic.is_named(name)).cloned() else {
+        let has = register.topics_of(conn);
+        let known = server.topics.get(name);
+        let Some(topic) = known.filter(|known| has.iter().any(|t| Arc::ptr_eq(t, known))) else {
             return Ok(false);
         };
         if shard.submit(Op::Unsubscribe(conn, topic.clone())).is_err() {

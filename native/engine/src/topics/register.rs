@@ -112,7 +112,9 @@ impl Open<'_> {
 
     pub(crate) fn take(&mut self, conn: ConnId, topic: &Arc<Topic>) {
         if let Some(topics) = self.entries.topics.get_mut(&conn) {
-            topics.retain(|other| !Arc::ptr_eq(other, topic));
+            if let Some(at) = topics.iter().position(|other| Arc::ptr_eq(other, topic)) {
+                topics.swap_remove(at);
+            }
             if topics.is_empty() {
                 self.entries.topics.remove(&conn);
             }

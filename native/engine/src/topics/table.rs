@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::WILDCARD;
 
@@ -42,10 +42,6 @@ impl Topic {
     pub(crate) fn full_name(&self) -> Vec<u8> {
         let star = self.pattern.then_some(WILDCARD);
         self.name.iter().copied().chain(star).collect()
-    }
-
-    pub(crate) fn is_named(&self, name: &[u8]) -> bool {
-        parse(name) == (&*self.name, self.pattern)
     }
 
     /// Whether a shard has subscribers.
@@ -86,28 +82,69 @@ impl Hash for ByName {
     }
 }
 
+/// Parts of the table with a lock of their own: whoever lists all topics holds up others for one
+/// part at a time.
+const PARTS: usize = 32;
+
+/// Topics, or patterns, named by what topics begin with.
 #[derive(Debug, Default)]
 struct Names {
-    exact: HashSet<ByName>,
-    /// Named by what topics begin with.
-    patterns: HashSet<ByName>,
+    set: HashSet<ByName>,
     /// How many patterns have a beginning of so many bytes; empty without patterns.
     lengths: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Part(RwLock<Names>);
+
+impl Part {
+    fn read(&self) -> RwLockReadGuard<'_, Names> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Names> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> Vec<Arc<Topic>> {
+        let names = self.read();
+        names
+            .set
+            .iter()
+            .map(|ByName(topic)| topic.clone())
+            .collect()
+    }
 }
 
 /// The topics of a server that have subscribers.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    names: RwLock<Names>,
+    /// Made with the first topic: most servers and all clients have none.
+    exact: OnceLock<Box<[Part; PARTS]>>,
+    patterns: Part,
+    /// How many patterns there are.
+    pattern_count: AtomicUsize,
+}
+
+/// The part of a name. Whoever chooses names may fill one part: that is a table of one part.
+fn part_of(name: &[u8]) -> usize {
+    let hash = name.iter().fold(0_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    (hash ^ (hash >> 16)) as usize % PARTS
 }
 
 impl Table {
-    fn read(&self) -> RwLockReadGuard<'_, Names> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    fn exact(&self, name: &[u8]) -> Option<&Part> {
+        self.exact.get()?.get(part_of(name))
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Names> {
-        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    /// Where a name is, or would be.
+    fn place(&self, name: &[u8], pattern: bool) -> Option<&Part> {
+        match pattern {
+            true => Some(&self.patterns),
+            false => self.exact(name),
+        }
     }
 
     /// Counts a subscription to a topic or pattern. True if it is the first.
@@ -117,15 +154,19 @@ impl Table {
             topic.count.fetch_add(1, Ordering::AcqRel) == 0
         };
         let (name, pattern) = parse(name);
+        if !pattern {
+            self.exact.get_or_init(Box::default);
+        }
+        let part = self.place(name, pattern).unwrap_or(&self.patterns);
         {
-            let names = self.read();
-            if let Some(ByName(topic)) = names.of(pattern).get(name) {
+            let names = part.read();
+            if let Some(ByName(topic)) = names.set.get(name) {
                 let first = count(topic);
                 return (topic.clone(), first);
             }
         }
-        let mut names = self.write();
-        if let Some(ByName(topic)) = names.of(pattern).get(name) {
+        let mut names = part.write();
+        if let Some(ByName(topic)) = names.set.get(name) {
             let first = count(topic);
             return (topic.clone(), first);
         }
@@ -133,8 +174,9 @@ impl Table {
         count(&topic);
         if pattern {
             names.note_length(name.len());
+            self.pattern_count.fetch_add(1, Ordering::AcqRel);
         }
-        names.of_mut(pattern).insert(ByName(topic.clone()));
+        names.set.insert(ByName(topic.clone()));
         (topic, true)
     }
 
@@ -144,17 +186,21 @@ impl Table {
         if topic.count.fetch_sub(1, Ordering::AcqRel) > 1 {
             return false;
         }
-        let mut names = self.write();
+        let Some(part) = self.place(&topic.name, topic.pattern) else {
+            return true;
+        };
+        let mut names = part.write();
         // Somebody may have come in between, or gone again and taken it out.
         if topic.count.load(Ordering::Acquire) > 0 {
             return true;
         }
-        let set = names.of_mut(topic.pattern);
+        let set = &mut names.set;
         if matches!(set.get(&*topic.name), Some(ByName(found)) if Arc::ptr_eq(found, topic)) {
             set.remove(&*topic.name);
             shrink(set);
             if topic.pattern {
                 names.forget_length(topic.name.len());
+                self.pattern_count.fetch_sub(1, Ordering::AcqRel);
             }
         }
         true
@@ -162,14 +208,19 @@ impl Table {
 
     /// What a frame that is published under this name goes to.
     pub(crate) fn find(&self, name: &[u8]) -> Vec<Arc<Topic>> {
-        let names = self.read();
         let mut found = Vec::new();
-        if let Some(ByName(topic)) = names.exact.get(name) {
+        if let Some(part) = self.exact(name)
+            && let Some(ByName(topic)) = part.read().set.get(name)
+        {
             found.push(topic.clone());
         }
+        if self.pattern_count.load(Ordering::Acquire) == 0 {
+            return found;
+        }
+        let names = self.patterns.read();
         for (len, count) in names.lengths.iter().enumerate().take(name.len() + 1) {
             if *count > 0
-                && let Some(ByName(topic)) = name.get(..len).and_then(|n| names.patterns.get(n))
+                && let Some(ByName(topic)) = name.get(..len).and_then(|n| names.set.get(n))
             {
                 found.push(topic.clone());
             }
@@ -180,8 +231,8 @@ impl Table {
     /// The topic or pattern of exactly this name.
     pub(crate) fn get(&self, name: &[u8]) -> Option<Arc<Topic>> {
         let (name, pattern) = parse(name);
-        let names = self.read();
-        let ByName(topic) = names.of(pattern).get(name)?;
+        let names = self.place(name, pattern)?.read();
+        let ByName(topic) = names.set.get(name)?;
         Some(topic.clone())
     }
 
@@ -193,9 +244,12 @@ impl Table {
 
     /// Every topic and pattern as it was subscribed to, with the number of subscriptions.
     pub(crate) fn all(&self) -> Vec<(Vec<u8>, usize)> {
-        let names = self.read();
-        let both = names.exact.iter().chain(&names.patterns);
-        both.map(|ByName(topic)| (topic.full_name(), topic.count.load(Ordering::Acquire)))
+        let exact = self.exact.get().into_iter().flat_map(|parts| parts.iter());
+        // Names are copied with no lock held.
+        exact
+            .chain([&self.patterns])
+            .flat_map(Part::all)
+            .map(|topic| (topic.full_name(), topic.count.load(Ordering::Acquire)))
             .filter(|(_, count)| *count > 0)
             .collect()
     }
@@ -217,20 +271,6 @@ impl Names {
         }
         while self.lengths.last() == Some(&0) {
             self.lengths.pop();
-        }
-    }
-
-    fn of(&self, pattern: bool) -> &HashSet<ByName> {
-        match pattern {
-            true => &self.patterns,
-            false => &self.exact,
-        }
-    }
-
-    fn of_mut(&mut self, pattern: bool) -> &mut HashSet<ByName> {
-        match pattern {
-            true => &mut self.patterns,
-            false => &mut self.exact,
         }
     }
 }
@@ -303,7 +343,8 @@ mod tests {
         table.leave(&room, 0);
         assert_eq!(found(&table, "room/22"), Vec::<String>::new());
         assert_eq!(found(&table, "room/1"), ["room/1"]);
-        assert_eq!(table.read().lengths, Vec::<usize>::new());
+        assert_eq!(table.patterns.read().lengths, Vec::<usize>::new());
+        assert_eq!(table.pattern_count.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -318,6 +359,29 @@ mod tests {
     }
 
     #[test]
+    fn a_table_without_topics_has_no_parts() {
+        let table = Table::default();
+        let pattern = table.enter(b"a*", 0, 1).0;
+        assert_eq!(found(&table, "ab"), ["a"]);
+        assert_eq!(table.count(b"ab"), 0);
+        assert!(table.exact.get().is_none());
+        assert!(table.leave(&pattern, 0));
+        assert!(table.find(b"ab").is_empty());
+    }
+
+    #[test]
+    fn names_are_spread_over_the_parts() {
+        let mut parts = [0; PARTS];
+        for i in 0..3200 {
+            parts[part_of(format!("room/{i}").as_bytes())] += 1;
+        }
+        assert!(
+            parts.iter().all(|count| (50..200).contains(count)),
+            "{parts:?}"
+        );
+    }
+
+    #[test]
     fn a_table_that_empties_gives_its_memory_back() {
         let table = Table::default();
         let name = |i: u32| i.to_string().into_bytes();
@@ -325,6 +389,13 @@ mod tests {
         topics.iter().for_each(|topic| {
             table.leave(topic, 0);
         });
-        assert!(table.read().exact.capacity() <= 64);
+        let parts = table.exact.get().map(|parts| &parts[..]);
+        let capacity = |part: &Part| part.read().set.capacity();
+        assert!(
+            parts
+                .unwrap_or_default()
+                .iter()
+                .all(|part| capacity(part) <= 64)
+        );
     }
 }
