@@ -8,10 +8,12 @@ use sockeye_protocol::{Kind, Payload, Sink};
 
 use crate::active::{Active, Credit};
 use crate::batch::{Batch, Event, Incoming};
+use crate::conn::Conn;
 use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::{Filler, Inbox, Pushed, Share};
 use crate::pace::Pace;
+use crate::server::Server;
 
 /// Who gets the events of a connection.
 #[derive(Clone)]
@@ -31,6 +33,22 @@ impl Route {
             Route::None | Route::Push(_) => None,
         }
     }
+
+    pub(crate) fn staging(&self) -> Option<&Rc<Staging>> {
+        match self {
+            Route::Push(staging) => Some(staging),
+            Route::None | Route::Pull(_) => None,
+        }
+    }
+
+    /// Whether little more should be read for the receiver.
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self {
+            Route::None => false,
+            Route::Pull(inbox) => inbox.is_crowded(),
+            Route::Push(staging) => staging.away.get(),
+        }
+    }
 }
 
 /// Events that one shard sends to one plain process when its turn ends.
@@ -39,6 +57,27 @@ pub(crate) struct Staging {
     pub(crate) batch: RefCell<Batch>,
     /// On the shard's list of those to send.
     pub(crate) touched: Cell<bool>,
+    /// A batch is with the thread for large ones: no message may be added until it is back.
+    pub(crate) away: Cell<bool>,
+    /// Connections that hold back messages until then.
+    pub(crate) waiting: RefCell<Vec<Rc<Conn>>>,
+    /// Ends that may be told to others when the owner has heard of them.
+    pub(crate) left: RefCell<Vec<Arc<Server>>>,
+    pub(crate) parted: RefCell<Vec<(Arc<Server>, ConnId)>>,
+}
+
+impl Staging {
+    pub(crate) fn new(owner: Arc<dyn Owner>) -> Self {
+        Staging {
+            owner,
+            batch: RefCell::default(),
+            touched: Cell::new(false),
+            away: Cell::new(false),
+            waiting: RefCell::default(),
+            left: RefCell::default(),
+            parted: RefCell::default(),
+        }
+    }
 }
 
 /// A connection whose receiver wants nothing goes on reading until it holds this much, so that
@@ -88,6 +127,8 @@ enum Target<'a> {
     None,
     Inbox(Filler<'a>),
     Staging(RefMut<'a, Batch>),
+    /// A large batch is on its way: only what is no message may be added.
+    Away(RefMut<'a, Batch>),
 }
 
 impl<'a> Target<'a> {
@@ -95,6 +136,7 @@ impl<'a> Target<'a> {
         match route {
             Route::None => Target::None,
             Route::Pull(inbox) => Target::Inbox(inbox.fill()),
+            Route::Push(staging) if staging.away.get() => Target::Away(staging.batch.borrow_mut()),
             Route::Push(staging) => Target::Staging(staging.batch.borrow_mut()),
         }
     }
@@ -107,7 +149,7 @@ impl<'a> Target<'a> {
         payload: &mut Option<Incoming<'_>>,
     ) -> Pushed {
         match self {
-            Target::None => Pushed::Full,
+            Target::None | Target::Away(_) => Pushed::Full,
             Target::Inbox(filler) => filler.message(share, conn, text, payload),
             Target::Staging(batch) => {
                 if let Some(payload) = payload.take() {
@@ -120,7 +162,7 @@ impl<'a> Target<'a> {
 
     fn control(&mut self, share: &mut Share, conn: ConnId, pong: bool, payload: &[u8]) -> Pushed {
         match self {
-            Target::None => Pushed::Full,
+            Target::None | Target::Away(_) => Pushed::Full,
             Target::Inbox(filler) => filler.control(share, conn, pong, payload),
             Target::Staging(batch) => {
                 batch.push_control(conn, pong, payload);
@@ -133,7 +175,8 @@ impl<'a> Target<'a> {
         match self {
             Target::None => Pushed::Full,
             Target::Inbox(filler) => filler.take_over(share, held, index),
-            Target::Staging(batch) => {
+            Target::Away(_) if held.is_message(index) => Pushed::Full,
+            Target::Staging(batch) | Target::Away(batch) => {
                 held.move_to(index, batch);
                 Pushed::Done
             }
@@ -144,7 +187,7 @@ impl<'a> Target<'a> {
         match self {
             Target::None => Pushed::Full,
             Target::Inbox(filler) => filler.event(push),
-            Target::Staging(batch) => {
+            Target::Staging(batch) | Target::Away(batch) => {
                 push(batch);
                 Pushed::Done
             }
@@ -350,7 +393,8 @@ impl<'a> Delivery<'a> {
         match self.target {
             Some(Target::Inbox(filler)) => outcome.ring = filler.finish(),
             Some(Target::Staging(batch)) => outcome.ring = !batch.is_empty(),
-            Some(Target::None) | None => {}
+            // It is looked at when the large batch is back.
+            Some(Target::None | Target::Away(_)) | None => {}
         }
         // Who has no receiver waits for the process, not for room.
         outcome.wait &= !matches!(self.route, Route::None);

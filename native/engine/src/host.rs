@@ -1,6 +1,7 @@
 //! What the engine asks of the virtual machine around it.
 //!
-//! Every call comes from a shard's thread and must not block.
+//! Every call comes from a shard's thread, but for [`Owner::deliver`] with much text, and must not
+//! block.
 
 use std::sync::Arc;
 
@@ -18,8 +19,15 @@ pub trait Bell: Send + Sync {
 
 /// A process that gets every event as a message.
 pub trait Owner: Send + Sync {
-    /// Sends the events, in order. False if the process is dead.
+    /// Sends the events, in order. One call at a time for each shard.
+    ///
+    /// If [`Owner::parses_text`] says so, batches with more than [`crate::offload::INLINE_TEXT`]
+    /// bytes of text come from a thread beside the shard.
     fn deliver(&self, batch: &Batch) -> Delivery;
+    /// Whether text takes more time than copying it does. Default: no.
+    fn parses_text(&self) -> bool {
+        false
+    }
     /// Equal for the same process of the same server, and for nothing else.
     fn key(&self) -> u64;
 }

@@ -28,6 +28,7 @@ mod id;
 pub mod inbox;
 mod listener;
 mod lists;
+pub mod offload;
 pub mod op;
 pub mod options;
 mod outbox;

@@ -21,9 +21,12 @@ pub(crate) struct Lists {
     pub(crate) resumable: List<u64>,
     pub(crate) orphans: List<Rc<Conn>>,
     pub(crate) watched: List<Rc<Conn>>,
-    pub(crate) left: List<Arc<Server>>,
-    /// Connections of clients that are over.
-    pub(crate) parted: List<(Arc<Server>, ConnId)>,
+    /// Connections that held back while a large batch was on its way.
+    pub(crate) thawed: List<Rc<Conn>>,
+    /// Sockets that are gone, and who is to hear of the end before that is told.
+    pub(crate) left: List<(Option<Rc<Staging>>, Arc<Server>)>,
+    /// Connections of clients that are over, likewise.
+    pub(crate) parted: List<(Option<Rc<Staging>>, (Arc<Server>, ConnId))>,
     /// Deaths and stops, which come after what was sent before them.
     pub(crate) endings: List<Control>,
 }

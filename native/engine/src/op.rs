@@ -112,6 +112,8 @@ pub(crate) enum Control {
     Resume(u64),
     InboxDied(Arc<Inbox>),
     OwnerDied(u64),
+    /// A large batch has been delivered.
+    Offloaded,
     /// A handler process of the server is ready.
     Worker(Arc<Server>),
     Fail {

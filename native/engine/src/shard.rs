@@ -25,6 +25,7 @@ use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::lists::Lists;
+use crate::offload::Offload;
 use crate::op::{Control, Op};
 use crate::server::{Seat, Server};
 use crate::topics::Members;
@@ -70,6 +71,7 @@ pub(crate) struct Shard {
     /// Connections that wait for room, by inbox.
     waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
     stagings: RefCell<HashMap<u64, Rc<Staging>>>,
+    pub(crate) offload: Offload,
     pub(crate) subscribers: RefCell<Members>,
     /// Listeners and handshakes, with the server's serial.
     pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
@@ -102,6 +104,7 @@ impl Shard {
             unrouted: RefCell::default(),
             waiting: RefCell::default(),
             stagings: RefCell::default(),
+            offload: Offload::default(),
             subscribers: RefCell::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
@@ -295,13 +298,9 @@ impl Shard {
             // Those of owners that have no connection any more.
             stagings.retain(|_, staging| Rc::strong_count(staging) > 1);
         }
-        let staging = stagings.entry(owner.key()).or_insert_with(|| {
-            Rc::new(Staging {
-                owner: owner.clone(),
-                batch: RefCell::default(),
-                touched: Cell::new(false),
-            })
-        });
+        let staging = stagings
+            .entry(owner.key())
+            .or_insert_with(|| Rc::new(Staging::new(owner.clone())));
         Route::Push(staging.clone())
     }
 
@@ -316,16 +315,26 @@ impl Shard {
 
     pub(crate) fn touch(&self, route: &Route) {
         match route {
-            Route::Pull(inbox) => self.lists.inboxes.push(inbox.clone()),
-            Route::Push(staging) if !staging.touched.replace(true) => {
-                self.lists.stagings.push(staging.clone());
+            Route::Pull(inbox) => {
+                self.lists.inboxes.push(inbox.clone());
+                self.schedule();
             }
-            Route::Push(_) | Route::None => return,
+            Route::Push(staging) => self.touch_staging(staging),
+            Route::None => {}
         }
-        self.schedule();
+    }
+
+    pub(crate) fn touch_staging(&self, staging: &Rc<Staging>) {
+        if !staging.touched.replace(true) {
+            self.lists.stagings.push(staging.clone());
+            self.schedule();
+        }
     }
 
     pub(crate) fn wait(&self, conn: &Rc<Conn>, route: &Route) {
+        if let Some(staging) = route.staging() {
+            staging.waiting.borrow_mut().push(conn.clone());
+        }
         let Some(inbox) = route.inbox() else { return };
         let key = inbox.key();
         self.waiting
@@ -360,8 +369,9 @@ impl Shard {
 
     /// The socket of a connection is gone. Told when its last event is with its owner, since
     /// after the last socket comes the news that the server has stopped.
-    pub(crate) fn left(&self, server: &Arc<Server>) {
-        self.lists.left.push(server.clone());
+    pub(crate) fn left(&self, server: &Arc<Server>, route: &Route) {
+        let staging = route.staging().cloned();
+        self.lists.left.push((staging, server.clone()));
         self.schedule();
     }
 
@@ -394,7 +404,7 @@ impl Shard {
     }
 
     /// The id of a connection names nothing from here on.
-    pub(crate) fn forget(&self, conn: &Rc<Conn>) {
+    pub(crate) fn forget(&self, conn: &Rc<Conn>, route: &Route) {
         self.handle.slots.close(conn.id);
         self.handle.streams.forget(conn.id);
         self.unsubscribe_all(conn);
@@ -418,7 +428,9 @@ impl Shard {
         }
         drop(members);
         if conn.server.is_client() {
-            self.lists.parted.push((conn.server.clone(), conn.id));
+            let staging = route.staging().cloned();
+            let client = (conn.server.clone(), conn.id);
+            self.lists.parted.push((staging, client));
             self.schedule();
         }
         self.unrouted.borrow_mut().retain(|c| !Rc::ptr_eq(c, conn));
@@ -536,6 +548,7 @@ pub(crate) fn run(
         for conn in shard.everyone() {
             conn.abort(&shard);
         }
+        shard.end_offload();
         // Each panic has used up something of what is left to do.
         let last = || shard.turn();
         while std::panic::catch_unwind(std::panic::AssertUnwindSafe(last)).is_err() {}

@@ -3,12 +3,9 @@
 //! Replies and events gather while connections are read, so that a process gets one message
 //! and a socket one write for all that a turn brought.
 
-use std::mem::take;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::host::Delivery;
 use crate::inbox::Inbox;
 use crate::op::{Control, Frames, Op, Part};
 use crate::outbox;
@@ -44,6 +41,9 @@ impl Shard {
                 self.resume(key);
             }
         }
+        while let Some(conn) = self.lists.thawed.pop() {
+            conn.resume(self);
+        }
         // What was sent before a death or a stop comes before it.
         let most = if self.lists.endings.len() > 0 {
             usize::MAX
@@ -73,44 +73,24 @@ impl Shard {
             (self.config.after_bells)();
         }
         self.send_to_owners();
-        while let Some((server, conn)) = self.lists.parted.pop() {
-            server.part(conn);
+        while let Some((staging, (server, conn))) = self.lists.parted.pop() {
+            match staging.filter(|staging| staging.away.get()) {
+                Some(staging) => staging.parted.borrow_mut().push((server, conn)),
+                None => server.part(conn),
+            }
         }
-        while let Some(server) = self.lists.left.pop() {
-            server.leave();
+        while let Some((staging, server)) = self.lists.left.pop() {
+            match staging.filter(|staging| staging.away.get()) {
+                Some(staging) => staging.left.borrow_mut().push(server),
+                None => server.leave(),
+            }
         }
         while let Some(conn) = self.lists.soiled.pop() {
             conn.flush(self);
         }
     }
 
-    fn send_to_owners(self: &Rc<Self>) {
-        while let Some(staging) = self.lists.stagings.pop() {
-            staging.touched.set(false);
-            let mut batch = take(&mut *staging.batch.borrow_mut());
-            let deliver = AssertUnwindSafe(|| staging.owner.deliver(&batch));
-            // What a defect has swallowed can not be told again: as if the owner were dead.
-            let delivery = catch_unwind(deliver).unwrap_or_else(|_| Delivery {
-                dead: true,
-                invalid: Vec::new(),
-            });
-            for (id, reason) in delivery.invalid {
-                if let Some(conn) = self.conn(id) {
-                    conn.fail(self, 1007, &reason);
-                }
-            }
-            if delivery.dead {
-                self.owner_died(staging.owner.key());
-            }
-            batch.clear(16 * 1024);
-            let mut place = staging.batch.borrow_mut();
-            if place.is_empty() {
-                *place = batch;
-            }
-        }
-    }
-
-    fn owner_died(self: &Rc<Self>, key: u64) {
+    pub(crate) fn owner_died(self: &Rc<Self>, key: u64) {
         self.drop_staging(key);
         self.orphan_all(key, true);
     }
@@ -157,6 +137,7 @@ impl Shard {
             Control::Resume(key) => self.resume(key),
             Control::InboxDied(inbox) => self.inbox_died(&inbox),
             Control::OwnerDied(key) => self.owner_died(key),
+            Control::Offloaded => self.offloaded(),
             Control::Worker(server) => self.worker_ready(&server),
             Control::Fail { conn, code, reason } => {
                 if let Some(conn) = self.conn(conn) {
@@ -220,7 +201,7 @@ impl Shard {
             Op::Unsubscribe(conn, topic) => self.unsubscribe(conn, &topic),
             Op::Owner { conn, owner } => {
                 // What came until now is the old owner's, and with it before the caller goes on.
-                self.send_to_owners();
+                self.settle_owner(conn);
                 if let Some(conn) = self.conn(conn) {
                     conn.set_owner(self, self.push_route(&owner));
                 }

@@ -41,6 +41,10 @@ impl Owner for ProcessOwner {
         self.key
     }
 
+    fn parses_text(&self) -> bool {
+        self.format.json.is_some()
+    }
+
     fn deliver(&self, batch: &Batch) -> Delivery {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut delivery = Delivery::default();

@@ -41,6 +41,19 @@ impl Conn {
         state.wake();
     }
 
+    /// Ends the connection for a message that its receiver can not take. What came behind it is
+    /// not delivered.
+    pub(crate) fn refuse(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Talking {
+            state.held = None;
+            drop(state);
+            self.fail(shard, code, reason);
+        } else if !state.told {
+            self.give_up(shard, &mut state);
+        }
+    }
+
     /// The receiver is dead: nobody will hear of the end.
     pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
         {
@@ -67,7 +80,7 @@ impl Conn {
         let mut state = self.state.borrow_mut();
         // A handler process still takes what it has not seen; others come no more.
         state.abandoned = state.route.inbox().is_none();
-        if state.abandoned && state.phase != Phase::Talking && !state.told {
+        if state.is_given_up() {
             self.give_up(shard, &mut state);
         }
         if state.deadline != 0 {
@@ -150,7 +163,7 @@ impl Conn {
         self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));
         if now {
             self.tell(shard, state);
-        } else if state.abandoned {
+        } else if state.is_given_up() {
             self.give_up(shard, state);
         }
         state.deadline = shard.now() + ticks(LINGER);
@@ -176,7 +189,7 @@ impl Conn {
     pub(super) fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         state.told = true;
         self.attached(state);
-        shard.forget(self);
+        shard.forget(self, &state.route);
         if state.phase == Phase::Gone {
             shard.retire(self);
         }
@@ -200,9 +213,16 @@ impl Conn {
             0
         };
         state.wants_write = false;
-        shard.left(&self.server);
+        shard.left(&self.server, &state.route);
         if state.told {
             shard.retire(self);
         }
+    }
+}
+
+impl State {
+    /// Whether nobody will ask for what is held. What only waits for room still goes.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.abandoned && self.phase != Phase::Talking && !self.told && !self.waiting
     }
 }

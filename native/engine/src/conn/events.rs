@@ -89,6 +89,9 @@ impl Conn {
         let before = state.held_cost();
         self.deliver(shard, &mut state, |delivery| delivery.pump());
         self.after_pump(shard, &mut state);
+        if state.is_given_up() && matches!(state.route, Route::Push(_)) {
+            self.give_up(shard, &mut state);
+        }
         state.held_cost() != before
     }
 

@@ -22,7 +22,7 @@ use sockeye_protocol::Session;
 use crate::active::Active;
 use crate::batch::OpenInfo;
 use crate::compression::Compression;
-use crate::deliver::{Held, Route};
+use crate::deliver::{Held, Route, Staging};
 use crate::front::Opened;
 use crate::id::ConnId;
 use crate::inbox::Share;
@@ -196,6 +196,11 @@ impl Conn {
             Route::Push(staging) => owner && staging.owner.key() == key,
             Route::None => false,
         }
+    }
+
+    /// Where its events gather, if it has a plain process.
+    pub(crate) fn staging(&self) -> Option<Rc<Staging>> {
+        self.state.borrow().route.staging().cloned()
     }
 
     pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {

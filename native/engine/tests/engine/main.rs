@@ -10,6 +10,7 @@ mod dialling;
 mod echo;
 mod http2;
 mod inbox;
+mod offload;
 mod panics;
 mod sending;
 mod servers;
