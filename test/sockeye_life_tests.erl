@@ -27,10 +27,12 @@ death_of_owner_and_parent_test() ->
     {Owner, Monitor} = spawn_monitor(fun() ->
                                              {ok, Server} = sockeye:start_link(0),
                                              Self ! {Server, port(Server)},
+                                             receive {sockeye, _, {open, _}} -> Self ! open end,
                                              receive die -> exit(crash) end
                                      end),
     {Server, Port} = message(),
     Socket = ws_client:connect(Port),
+    open = message(),
     quiet(fun() ->
         Owner ! die,
         receive {'DOWN', Monitor, process, Owner, crash} -> ok end,
@@ -61,16 +63,24 @@ a_killed_server_is_1001_and_frees_its_port_test() ->
     receive {'EXIT', Server, killed} -> ok end,
     ?assertMatch({1001, _}, ws_client:recv_close(Socket)),
     process_flag(trap_exit, false),
-    ok = bind(Port, 1000),
+    ok = bind(Port, 10000),
     ?assertEqual({error, not_found}, sockeye:info(Port)).
 
-%% The engine frees the port by itself when nobody is left to wait for it.
-bind(Port, Tries) ->
+%% The engine frees the port by itself when nobody is left to wait for it, within
+%% so many milliseconds.
+bind(Port, Within) ->
+    bind_until(Port, erlang:monotonic_time(millisecond) + Within).
+
+bind_until(Port, Deadline) ->
     case gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]) of
         {ok, Socket} -> gen_tcp:close(Socket);
-        {error, eaddrinuse} when Tries > 0 ->
-            _ = gen_tcp:connect({127, 0, 0, 1}, Port, []),
-            bind(Port, Tries - 1)
+        {error, eaddrinuse} ->
+            ?assert(erlang:monotonic_time(millisecond) < Deadline),
+            case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
+                {ok, Socket} -> gen_tcp:close(Socket);
+                {error, _} -> ok
+            end,
+            bind_until(Port, Deadline)
     end.
 
 a_crash_of_the_engine_test() ->
@@ -110,6 +120,7 @@ application_stop_and_start_test_() ->
              ok = gen_tcp:controlling_process(Socket, Client),
              ok = application:stop(sockeye),
              receive {code, Code} -> ?assertEqual(1001, Code) end,
+             _ = sockeye_test:down(Client),
              _ = sockeye_test:down(Server),
              ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])),
              sockeye_test:flush()

@@ -16,7 +16,11 @@ run() ->
     {Port2, _} = start(#{handler => {bare_handler, []}, processes => per_connection}),
     [spawn_link(fun() -> client(Self, ws_client:connect(Port)) end)
      || Port <- [Port1, Port2], _ <- lists:seq(1, 4)],
-    [receive warm -> ok end || _ <- lists:seq(1, 8)],
+    %% JSON beyond what a shard decodes itself, for a plain owner.
+    {Port3, _} = start(#{handler => spawn_link(fun answer/0), active => true}),
+    Large = <<"[", (binary:copy(<<"1,">>, 150000))/binary, "1]">>,
+    [spawn_link(fun() -> large(Self, ws_client:connect(Port3), Large) end) || _ <- [1, 2]],
+    [receive warm -> ok end || _ <- lists:seq(1, 10)],
     io:format("port ~b ~b~n", [Port1, Port2]),
     %% The test has read the line: nothing of it is lost, however abrupt the end.
     receive go -> finish(How, Port1) end.
@@ -42,6 +46,28 @@ client(Parent, Socket) ->
     try echo(Socket, infinity)
     catch error:_ -> ok
     end.
+
+answer() ->
+    receive
+        {sockeye, Conn, {json, _}} -> _ = sockeye:send(Conn, {text, <<"next">>});
+        _ -> ok
+    end,
+    answer().
+
+%% The next is on its way while the last is decoded.
+large(Parent, Socket, Text) ->
+    ok = ws_client:text(Socket, Text),
+    ok = ws_client:text(Socket, Text),
+    {text, <<"next">>} = ws_client:recv(Socket),
+    Parent ! warm,
+    try more(Socket, Text)
+    catch error:_ -> ok
+    end.
+
+more(Socket, Text) ->
+    ok = ws_client:text(Socket, Text),
+    {text, <<"next">>} = ws_client:recv(Socket),
+    more(Socket, Text).
 
 echo(_Socket, 0) ->
     ok;

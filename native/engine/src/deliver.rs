@@ -51,6 +51,9 @@ impl Route {
     }
 }
 
+/// The connection of a client that is over.
+pub(crate) type Parting = (Arc<Server>, ConnId);
+
 /// Events that one shard sends to one plain process when its turn ends.
 pub(crate) struct Staging {
     pub(crate) owner: Arc<dyn Owner>,
@@ -63,7 +66,7 @@ pub(crate) struct Staging {
     pub(crate) waiting: RefCell<Vec<Rc<Conn>>>,
     /// Ends that may be told to others when the owner has heard of them.
     pub(crate) left: RefCell<Vec<Arc<Server>>>,
-    pub(crate) parted: RefCell<Vec<(Arc<Server>, ConnId)>>,
+    pub(crate) parted: RefCell<Vec<Parting>>,
 }
 
 impl Staging {

@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::conn::Conn;
-use crate::deliver::Staging;
-use crate::id::ConnId;
+use crate::deliver::{Parting, Staging};
 use crate::inbox::Inbox;
 use crate::op::Control;
 use crate::server::Server;
@@ -26,7 +25,7 @@ pub(crate) struct Lists {
     /// Sockets that are gone, and who is to hear of the end before that is told.
     pub(crate) left: List<(Option<Rc<Staging>>, Arc<Server>)>,
     /// Connections of clients that are over, likewise.
-    pub(crate) parted: List<(Option<Rc<Staging>>, (Arc<Server>, ConnId))>,
+    pub(crate) parted: List<(Option<Rc<Staging>>, Parting)>,
     /// Deaths and stops, which come after what was sent before them.
     pub(crate) endings: List<Control>,
 }
