@@ -22,6 +22,7 @@ out(_Request) ->
     {websocket, ?MODULE, []}.
 
 handle_message({text, Text}) ->
-    {reply, {text, jiffy:encode(jiffy:decode(Text, [return_maps]))}};
+    %% yaws wants a binary, and jiffy gives a list of them for a large value.
+    {reply, {text, iolist_to_binary(jiffy:encode(jiffy:decode(Text, [return_maps])))}};
 handle_message(_) ->
     noreply.
