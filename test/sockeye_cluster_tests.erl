@@ -298,3 +298,30 @@ patiently(Change, Conn, Topic) ->
         {error, busy} -> erlang:yield(), patiently(Change, Conn, Topic);
         Result -> Result
     end.
+
+%% Servers start, and publish, while the processes of the cluster are being replaced.
+nobody_waits_for_the_cluster_test() ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    {_, Sup, _, _} = lists:keyfind(sockeye_cluster_sup, 1, supervisor:which_children(sockeye_sup)),
+    Children = [sockeye_presence, sockeye_pubsub, sockeye_cluster, sockeye_topics],
+    [ok = supervisor:terminate_child(Sup, Child) || Child <- Children],
+    {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_early, scope => cluster}),
+    {_, Conn} = sockeye_test:open(sockeye_test:port(Server)),
+    ok = sockeye:subscribe(Conn, <<"t">>),
+    ?assertEqual({ok, #{sent => 1, dropped => 0}}, sockeye:publish(Server, <<"t">>, #{}, #{wait => true})),
+    ok = sockeye:broadcast(Server, #{}),
+    [?assertEqual({error, not_found}, Call(cluster_early, <<"t">>))
+     || Call <- [fun sockeye_pubsub:subscribe/2, fun sockeye_pubsub:unsubscribe/2,
+                 fun sockeye_presence:subscribe/2, fun sockeye_presence:unsubscribe/2,
+                 fun(S, T) -> sockeye_presence:track(S, T, self(), key, meta) end]],
+    ?assertEqual({error, closed}, sockeye_presence:track(Conn, <<"t">>, key, meta)),
+    ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>)),
+    [{ok, _} = supervisor:restart_child(Sup, Child) || Child <- lists:reverse(Children)],
+    _ = sys:get_state(sockeye_cluster),
+    ?assertEqual([{cluster_early, all}, {cluster_early, connections, <<"t">>}],
+                 lists:sort([Group || Group <- pg:which_groups(sockeye_cluster:scope()),
+                                      element(1, Group) =:= cluster_early])),
+    ok = sockeye_presence:track(Conn, <<"t">>, key, meta),
+    ws_client:drop_all(),
+    ok = sockeye:stop(Server),
+    sockeye_test:flush().

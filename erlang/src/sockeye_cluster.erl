@@ -67,15 +67,23 @@ start_link() ->
 %% A server has got a number which another one may have had a moment ago.
 -spec fresh(sockeye_nif:server_id()) -> ok.
 fresh(ServerId) ->
-    case ets:member(?TABLE, ServerId) of
-        true -> gen_server:call(?MODULE, {fresh, ServerId}, infinity);
-        false -> ok
+    case ets:take(?TABLE, ServerId) of
+        [] -> ok;
+        _ -> call({fresh, ServerId})
     end.
 
 %% The server takes part from the return of this call on.
 -spec join(atom(), sockeye_nif:server_id(), pid()) -> ok.
 join(Name, ServerId, Server) ->
-    gen_server:call(?MODULE, {join, Name, ServerId, Server}, infinity).
+    true = ets:insert(?TABLE, {ServerId, Name, Server}),
+    call({join, Name, ServerId, Server}).
+
+%% The next process of this module knows it from the table.
+-spec call(term()) -> ok.
+call(Request) ->
+    try gen_server:call(?MODULE, Request, infinity)
+    catch exit:_ -> ok
+    end.
 
 %% The name under which a server publishes elsewhere, too.
 -spec name(sockeye_nif:server_id(), default | local | cluster) ->
@@ -178,6 +186,7 @@ init([]) ->
 %% Those that had joined before another process of this module died.
 -spec handle_continue(rejoin, #state{}) -> {noreply, #state{}}.
 handle_continue(rejoin, State) ->
+    count_servers(),
     {noreply, lists:foldl(fun({ServerId, Name, Server}, S) -> joined(Name, ServerId, Server, S) end,
                           State, ets:tab2list(?TABLE))}.
 

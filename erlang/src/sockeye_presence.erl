@@ -72,8 +72,7 @@ track(Conn, Topic, Key, Meta) ->
     change_conn(track, Conn, Topic, Key, Meta).
 
 %% @doc Enters a process of this node into a topic, until it or the server ends.
--spec track(sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
-          ok | {error, closed | not_found}.
+-spec track(sockeye:server(), sockeye:topic(), pid(), key(), meta()) -> ok | {error, not_found}.
 track(Server, Topic, Pid, Key, Meta) ->
     change_process(track, Server, Topic, Pid, Key, Meta).
 
@@ -85,7 +84,7 @@ update(Conn, Topic, Key, Meta) ->
 
 %% @doc The same for a process.
 -spec update(sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
-          ok | {error, closed | not_found | not_present}.
+          ok | {error, not_found | not_present}.
 update(Server, Topic, Pid, Key, Meta) ->
     change_process(update, Server, Topic, Pid, Key, Meta).
 
@@ -105,7 +104,7 @@ change_conn(What, Conn, Topic, Key, Meta) ->
     sockeye_fanout:of_conn(
       Conn, fun(ServerId) ->
                     case sockeye_engine:find_id(ServerId) of
-                        {ok, Server} -> call({What, id(ServerId, Server, Topic, Key, Conn), Meta, Server});
+                        {ok, Server} -> call({What, id(ServerId, Server, Topic, Key, Conn), Meta, Server}, closed);
                         error -> {error, closed}
                     end
             end).
@@ -116,7 +115,7 @@ change_process(What, Server, Topic, Pid, Key, Meta) when node(Pid) =:= node() ->
     check(Topic),
     case sockeye_engine:find(Server) of
         {ok, {ServerPid, ServerId, _}} ->
-            call({What, id(ServerId, ServerPid, Topic, Key, Pid), Meta, ServerPid});
+            call({What, id(ServerId, ServerPid, Topic, Key, Pid), Meta, ServerPid}, not_found);
         error ->
             {error, not_found}
     end;
@@ -127,11 +126,11 @@ change_process(_What, _Server, _Topic, _Pid, _Key, _Meta) ->
 check(Topic) when is_binary(Topic), byte_size(Topic) >= 1, byte_size(Topic) =< 255 -> ok;
 check(_Topic) -> error(badarg).
 
--spec call(term()) -> term().
-call(Request) ->
+-spec call(term(), closed | not_found) -> term().
+call(Request, Gone) ->
     try gen_server:call(?MODULE, Request, infinity)
     %% The application stops.
-    catch exit:_ -> {error, closed}
+    catch exit:_ -> {error, Gone}
     end.
 
 -spec id(sockeye_nif:server_id(), pid(), sockeye:topic(), key(), owner()) -> id().
@@ -196,7 +195,7 @@ news(What, Server, Topic, Pid) when node(Pid) =:= node() ->
     check(Topic),
     case sockeye_engine:find(Server) of
         {ok, {ServerPid, ServerId, _}} ->
-            call({What, {domain(ServerId, ServerPid), Topic}, Pid, ServerPid});
+            call({What, {domain(ServerId, ServerPid), Topic}, Pid, ServerPid}, not_found);
         error ->
             {error, not_found}
     end;

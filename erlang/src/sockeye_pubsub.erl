@@ -191,8 +191,13 @@ of_server(ServerId, Server) ->
 -spec fresh(sockeye_nif:server_id()) -> ok.
 fresh(ServerId) ->
     case ets:next(?TABLE, {ServerId, 0, 0, 0}) of
-        {ServerId, _, _, _} -> gen_server:call(?MODULE, {fresh, ServerId}, infinity);
-        _ -> ok
+        {ServerId, _, _, _} ->
+            try gen_server:call(?MODULE, {fresh, ServerId}, infinity)
+            %% The next process of this module knows from the table what there is.
+            catch exit:_ -> true = ets:match_delete(?TABLE, {{ServerId, '_', '_', '_'}, '_'}), ok
+            end;
+        _ ->
+            ok
     end.
 
 -spec key(sockeye_nif:server_id(), sockeye:topic(), pid()) -> key().
