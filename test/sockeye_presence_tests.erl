@@ -221,7 +221,7 @@ over_nodes_again_test_() ->
                       fun(New) -> is_pid(New) andalso New =/= Old end),
             [Soon(Node, All) || Node <- [A, B]],
             %% The news of the end come after what the node has told when it was back.
-            [{Peer, Monitor}] = until(fun() -> maps:to_list(element(2, on(A, {sys, get_state, [sockeye_presence]}))) end,
+            [{Peer, {Monitor, current}}] = until(fun() -> maps:to_list(element(2, on(A, {sys, get_state, [sockeye_presence]}))) end,
                                       fun(Peers) -> length(Peers) =:= 1 end),
             ?assertEqual(NodeB, node(Peer)),
             Down = {'DOWN', Monitor, process, Peer, noconnection},
@@ -229,6 +229,36 @@ over_nodes_again_test_() ->
             [Soon(Node, All) || Node <- [A, B]],
             ok = on(B, {sockeye_presence, update, [ConnB, <<"t">>, bob, 3]}),
             Soon(A, All#{bob := [3]})
+        end)
+    end}.
+
+%% A node that takes nothing any more holds up nobody, and has all when it goes on.
+a_node_that_hangs_test_() ->
+    {timeout, 120, fun() ->
+        with_nodes(2, fun([A, {_, NodeB} = B]) ->
+            [server(Node, #{}) || Node <- [A, B]],
+            {_, Conn} = client(A, chat),
+            ok = on(A, {sockeye_presence, track, [Conn, <<"t">>, first, 0]}),
+            Size = fun() -> map_size(sockeye_presence:list(chat, <<"t">>)) end,
+            Count = fun(Node) -> on(Node, {erlang, apply, [Size, []]}) end,
+            _ = until(fun() -> Count(B) end, fun(N) -> N =:= 1 end),
+            Pid = on(B, {os, getpid, []}),
+            Signal = fun(Name) -> "" = os:cmd("kill -" ++ Name ++ " " ++ Pid) end,
+            Signal("STOP"),
+            try
+                Blob = binary:copy(<<"m">>, 65536),
+                Track = fun(N) -> ok = sockeye_presence:track(Conn, <<"t">>, N, Blob) end,
+                ok = on(A, {lists, foreach, [Track, lists:seq(1, 300)]}),
+                ok = on(A, {sockeye_presence, untrack, [Conn, <<"t">>, first]}),
+                ?assertEqual(300, Count(A)),
+                %% Nor was the connection given up.
+                ?assertEqual([NodeB], on(A, {erlang, nodes, []}))
+            after
+                Signal("CONT")
+            end,
+            _ = until(fun() -> Count(B) end, fun(N) -> N =:= 300 end),
+            ok = on(A, {sockeye_presence, untrack, [Conn, <<"t">>, 1]}),
+            _ = until(fun() -> Count(B) end, fun(N) -> N =:= 299 end)
         end)
     end}.
 

@@ -58,7 +58,10 @@
 %% {{place(), pid()}, Server}: who wants news.
 -define(WATCHERS, sockeye_presence_watchers).
 
--record(state, {peers = #{} :: #{pid() => reference()},
+%% A peer that could not take a change is sent all that there is, so often, until it can.
+-define(CATCH_UP_MS, 500).
+
+-record(state, {peers = #{} :: #{pid() => {reference(), current | behind}},
                 %% With the server of each entry.
                 owners = #{} :: #{owner() => {reference() | none, #{id() => pid()}}},
                 servers = #{} :: #{pid() => reference()},
@@ -279,7 +282,11 @@ handle_info({nodeup, Node}, State) ->
 handle_info({sockeye_hello, Peer}, State) ->
     {noreply, befriend(Peer, State)};
 handle_info({sockeye_again, Peer}, #state{peers = Peers} = State) when is_map_key(Peer, Peers) ->
-    present(Peer),
+    {noreply, present(Peer, State)};
+handle_info({catch_up, Peer}, #state{peers = Peers} = State) when is_map_key(Peer, Peers) ->
+    {noreply, present(Peer, State)};
+handle_info({again, Node}, State) ->
+    again(Node),
     {noreply, State};
 handle_info({sockeye_again, Peer}, State) ->
     {noreply, befriend(Peer, State)};
@@ -297,7 +304,7 @@ handle_info({sockeye_change, Peer, Joins, Leaves}, #state{peers = Peers} = State
     {noreply, State};
 handle_info({'DOWN', Monitor, process, Pid, _}, #state{peers = Peers} = State) ->
     case Peers of
-        #{Pid := Monitor} ->
+        #{Pid := {Monitor, _}} ->
             Left = State#state{peers = maps:remove(Pid, Peers)},
             change([], [Id || {Id, _} <- of_node(node(Pid))], Left),
             again(node(Pid)),
@@ -311,14 +318,22 @@ handle_info(_Message, State) ->
 %% Another node's process answers with what it has, if there is one.
 -spec greet(node()) -> ok.
 greet(Node) ->
-    _ = {?MODULE, Node} ! {sockeye_hello, self()},
+    _ = offer({?MODULE, Node}, {sockeye_hello, self()})
+        orelse erlang:send_after(?CATCH_UP_MS, self(), {nodeup, Node}),
     ok.
 
 %% A node may be back before we hear that it had gone: what it told then is lost.
 -spec again(node()) -> ok.
 again(Node) ->
-    _ = lists:member(Node, nodes()) andalso ({?MODULE, Node} ! {sockeye_again, self()}),
+    _ = lists:member(Node, nodes())
+        andalso (offer({?MODULE, Node}, {sockeye_again, self()})
+                 orelse erlang:send_after(?CATCH_UP_MS, self(), {again, Node})),
     ok.
+
+%% Never waits for a connection between nodes that is full: those who call this process would, too.
+-spec offer(pid() | {atom(), node()}, term()) -> boolean().
+offer(To, Message) ->
+    erlang:send(To, Message, [noconnect, nosuspend]) =/= nosuspend.
 
 %% From the moment in which it is told what there is, it is told of every change.
 -spec befriend(pid(), #state{}) -> #state{}.
@@ -326,13 +341,21 @@ befriend(Peer, #state{peers = Peers} = State) when is_map_key(Peer, Peers); node
     State;
 befriend(Peer, #state{peers = Peers} = State) ->
     Monitor = monitor(process, Peer),
-    present(Peer),
-    State#state{peers = Peers#{Peer => Monitor}}.
+    present(Peer, State#state{peers = Peers#{Peer => {Monitor, current}}}).
 
--spec present(pid()) -> ok.
-present(Peer) ->
-    Peer ! {sockeye_present, self(), [Entry || {{{cluster, _}, _, _, _, _}, _} = Entry <- of_node(node())]},
-    ok.
+-spec present(pid(), #state{}) -> #state{}.
+present(Peer, State) ->
+    Ours = [Entry || {{{cluster, _}, _, _, _, _}, _} = Entry <- of_node(node())],
+    tell_peer(Peer, {sockeye_present, self(), Ours}, State).
+
+-spec tell_peer(pid(), term(), #state{}) -> #state{}.
+tell_peer(Peer, Message, #state{peers = Peers} = State) ->
+    #{Peer := {Monitor, _}} = Peers,
+    Now = case offer(Peer, Message) of
+              true -> current;
+              false -> _ = erlang:send_after(?CATCH_UP_MS, self(), {catch_up, Peer}), behind
+          end,
+    State#state{peers = Peers#{Peer := {Monitor, Now}}}.
 
 -spec of_node(node()) -> [{id(), meta()}].
 of_node(Node) ->
@@ -454,21 +477,23 @@ unwatching(Places, Pid, Watching) ->
 -spec put_own(entry(), #state{}) -> #state{}.
 put_own({Id, Meta, _} = Entry, State) ->
     change([Entry], [], State),
-    replicate([{Id, Meta}], [], State),
-    State.
+    replicate([{Id, Meta}], [], State).
 
 -spec take_own([id()], #state{}) -> #state{}.
 take_own(Ids, State) ->
     change([], Ids, State),
-    replicate([], Ids, State),
-    State.
+    replicate([], Ids, State).
 
--spec replicate([{id(), meta()}], [id()], #state{}) -> ok.
-replicate(Joins, Leaves, #state{peers = Peers}) ->
+-spec replicate([{id(), meta()}], [id()], #state{}) -> #state{}.
+replicate(Joins, Leaves, #state{peers = Peers} = State) ->
     Far = fun({{cluster, _}, _, _, _, _}) -> true; (_) -> false end,
     case {[Join || {Id, _} = Join <- Joins, Far(Id)], [Id || Id <- Leaves, Far(Id)]} of
-        {[], []} -> ok;
-        {J, L} -> lists:foreach(fun(Peer) -> Peer ! {sockeye_change, self(), J, L} end, maps:keys(Peers))
+        {[], []} ->
+            State;
+        {J, L} ->
+            Message = {sockeye_change, self(), J, L},
+            lists:foldl(fun(Peer, S) -> tell_peer(Peer, Message, S) end, State,
+                        [Peer || {Peer, {_, current}} <- maps:to_list(Peers)])
     end.
 
 -spec change([entry()], [id()], #state{}) -> ok.
