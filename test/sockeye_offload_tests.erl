@@ -156,6 +156,38 @@ told(Conn) ->
     after 0 -> []
     end.
 
+%% The news that the connection is down comes from another process, behind all
+%% that the connection brought.
+a_client_hears_of_the_end_behind_the_message_test_() ->
+    {timeout, 60, fun() ->
+        Large = large(),
+        Server = spawn_link(fun Loop() ->
+                                receive
+                                    {sockeye, Conn, {open, _}} ->
+                                        ok = sockeye:send(Conn, [{text, Large}, {text, <<"2">>}]),
+                                        ok = sockeye:close(Conn, 4000, <<"done">>);
+                                    _ -> ok
+                                end,
+                                Loop()
+                            end),
+        with_server(#{handler => Server, send_queue_size => 16 * ?MIB}, fun(Port, _) ->
+            Url = "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/",
+            {ok, Client} = sockeye_client:start_link(Url, self(), ?LARGE#{reconnect => #{min => 1, max => 20}}),
+            {Conn, {open, _}} = sockeye_test:event(),
+            [begin
+                 {Which, Event} = sockeye_test:event(),
+                 ?assertEqual({From, Expected}, {Which, shape(Event)})
+             end || {From, Expected} <- [{Conn, large}, {Conn, {json, 2}}, {Conn, {closed, 4000, <<"done">>}},
+                                         {Client, {down, {closed, 4000, <<"done">>}}}]],
+            ok = sockeye_client:stop(Client)
+        end),
+        unlink(Server),
+        exit(Server, kill)
+    end}.
+
+shape({json, [1 | _]}) -> large;
+shape(Event) -> Event.
+
 stop_of_the_application_meanwhile_test_() ->
     {timeout, 60, fun() -> quiet(fun() ->
         Threads = fun() -> length(filelib:wildcard("/proc/self/task/*")) end,

@@ -225,3 +225,44 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Incoming;
+
+    struct Parser(bool);
+
+    impl Owner for Parser {
+        fn deliver(&self, _: &Batch) -> Delivery {
+            Delivery::default()
+        }
+
+        fn parses_text(&self) -> bool {
+            self.0
+        }
+
+        fn key(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn all_texts_of_a_batch_count_and_nothing_else() {
+        for (last, large) in [(99, false), (100, false), (101, true)] {
+            let mut batch = Batch::default();
+            let text = vec![b'x'; INLINE_TEXT - 10_100];
+            batch.push_message(ConnId::new(0, 1, 1), false, Incoming::Slice(&text));
+            batch.push_message(ConnId::new(0, 1, 1), true, Incoming::Slice(&text));
+            for _ in 0..100 {
+                let short = Incoming::Slice(&text[..100]);
+                batch.push_message(ConnId::new(0, 2, 1), true, short);
+            }
+            batch.push_control(ConnId::new(0, 2, 1), false, b"ping");
+            let rest = Incoming::Slice(&text[..last]);
+            batch.push_message(ConnId::new(0, 3, 1), true, rest);
+            assert_eq!(is_large(&Parser(true), &batch), large, "{last}");
+            assert!(!is_large(&Parser(false), &batch));
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye_engine::batch::Batch;
 use sockeye_engine::host::{Bell, Delivery, Owner};
+use sockeye_engine::offload::INLINE_TEXT;
 use sockeye_engine::{ConnId, Inbox, Mode};
 use sockeye_protocol::frame::Op;
 
@@ -47,6 +48,10 @@ fn a_bell() {
 struct BadOwner(u64, AtomicBool);
 
 impl Owner for BadOwner {
+    fn parses_text(&self) -> bool {
+        true
+    }
+
     fn deliver(&self, _: &Batch) -> Delivery {
         if self.1.load(Ordering::SeqCst) {
             panic!("an owner that breaks, in a test");
@@ -90,6 +95,24 @@ fn an_owner() {
         }
     }
     assert_eq!(codes, 1);
+}
+
+/// On the thread for large batches.
+#[test]
+fn an_owner_of_much() {
+    let (world, mut owner) = World::pushed(1, config(Mode::Owner));
+    let bad = Arc::new(BadOwner(next_key(), AtomicBool::new(true)));
+    for _ in 0..2 {
+        let mut client = world.client();
+        let conn = owner.opened();
+        world.engine.set_owner(conn, bad.clone()).unwrap();
+        client.text(&"x".repeat(INLINE_TEXT + 1));
+        assert_eq!(client.closed(), 1011);
+    }
+    let mut client = world.client();
+    let conn = owner.opened();
+    client.text("hello");
+    owner.expect(conn, text("hello"));
 }
 
 #[test]
