@@ -365,7 +365,16 @@ options_test() ->
      || {Key, Values} <- [{max_subscriptions, [0, 65537, infinity]}, {slow_subscriber, [true, wait]}],
         Value <- Values],
     [begin {ok, S} = sockeye:start_link(#{port => 0, max_subscriptions => N}), ok = sockeye:stop(S) end
-     || N <- [1, 65536]].
+     || N <- [1, 65536]],
+    with_server(#{}, fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        [?assertError(badarg, Call(Bad))
+         || Bad <- [x, [], 1, #{wait => 1}, #{scope => world}, #{compress => 1}, #{other => true}],
+            Call <- [fun(O) -> sockeye:publish(Server, <<"t">>, #{}, O) end,
+                     fun(O) -> sockeye:publish_from(Conn, <<"t">>, #{}, O) end,
+                     fun(O) -> sockeye:broadcast(Server, #{}, O) end,
+                     fun(O) -> sockeye:broadcast_from(Conn, #{}, O) end]]
+    end).
 
 %% The first and the last subscription of a topic are told, and the end of a
 %% connection, to those who asked.

@@ -50,6 +50,8 @@ publish(_ServerId, _Topic, _Frame, _Except, _Options) ->
              sockeye:publish_options()) -> result().
 spread(ServerId, To, Frame, Except, Options) when map_size(Options) =:= 0 ->
     scoped(ServerId, To, Frame, Except, default, false);
+spread(_ServerId, _To, _Frame, _Except, Options) when not is_map(Options) ->
+    error(badarg);
 spread(ServerId, To, Frame, Except, Options) ->
     Known = maps:with([wait, scope, compress], Options),
     map_size(Known) =:= map_size(Options) orelse error(badarg),

@@ -40,6 +40,7 @@
 -export_type([key/0, meta/0, change/0]).
 
 -type key() :: term().
+%% Keys that are equal by `==', as 1 and 1.0, are one.
 -type meta() :: term().
 -type change() :: #{joins := #{key() => [meta()]}, leaves := #{key() => [meta()]}}.
 
