@@ -26,8 +26,8 @@ pub(crate) struct Lists {
     pub(crate) left: List<(Option<Rc<Staging>>, Arc<Server>)>,
     /// Connections of clients that are over, likewise.
     pub(crate) parted: List<(Option<Rc<Staging>>, Parting)>,
-    /// Deaths and stops, which come after what was sent before them.
-    pub(crate) endings: List<Control>,
+    /// Deaths, stops and questions, which come after what was asked for before them.
+    pub(crate) last: List<Control>,
 }
 
 /// Work to do. It is taken one by one: a panic costs the item at hand, and the work may add to

@@ -17,10 +17,15 @@ use crate::{dial, front, listener};
 const MOST: usize = 1024;
 
 impl Control {
-    fn is_ending(&self) -> bool {
+    /// Whether it comes after what was sent, or subscribed to, before it: an end, or the question
+    /// who is there.
+    fn comes_last(&self) -> bool {
         matches!(
             self,
-            Control::InboxDied(_) | Control::OwnerDied(_) | Control::StopServer { .. }
+            Control::InboxDied(_)
+                | Control::OwnerDied(_)
+                | Control::StopServer { .. }
+                | Control::Connections { .. }
         )
     }
 }
@@ -31,7 +36,7 @@ impl Shard {
         // What comes meanwhile waits for the next turn.
         for _ in 0..self.controls.len() {
             match self.controls.try_recv() {
-                Ok(control) if control.is_ending() => self.lists.endings.push(control),
+                Ok(control) if control.comes_last() => self.lists.last.push(control),
                 Ok(control) => self.control(control),
                 Err(_) => break,
             }
@@ -44,8 +49,7 @@ impl Shard {
         while let Some(conn) = self.lists.thawed.pop() {
             conn.resume(self);
         }
-        // What was sent before a death or a stop comes before it.
-        let most = if self.lists.endings.len() > 0 {
+        let most = if self.lists.last.len() > 0 {
             usize::MAX
         } else {
             MOST
@@ -56,8 +60,8 @@ impl Shard {
                 Err(_) => break,
             }
         }
-        while let Some(ending) = self.lists.endings.pop() {
-            self.control(ending);
+        while let Some(control) = self.lists.last.pop() {
+            self.control(control);
         }
         if !self.ops.is_empty() || !self.controls.is_empty() {
             self.schedule();

@@ -22,6 +22,11 @@ const SMALL_READ: usize = 8 * 1024;
 const OWED: u32 = 64 * 1024;
 
 impl Conn {
+    /// Whether frames still go out to it: neither side has said goodbye.
+    pub(crate) fn takes_frames(&self) -> bool {
+        self.state.borrow().session.is_open()
+    }
+
     /// Queues a part of a buffer. Its bytes have been counted in the slot.
     ///
     /// The messages in it that are not compressed yet are now, if they may be and nobody else can.

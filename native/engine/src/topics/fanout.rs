@@ -22,7 +22,9 @@ impl Shard {
         let has_place = matches!(to.audience, Audience::These(_));
         self.audience(server, &to.audience, |conn| {
             let form = frame.form(conn.compression);
+            // Behind a Close frame nothing counts, for its queue either.
             let place = match has_place {
+                _ if !conn.takes_frames() => Err(SendError::Closed),
                 true => Ok(()),
                 false => self.handle.slots.reserve_earlier(conn.id, form.len()),
             };

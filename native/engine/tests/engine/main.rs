@@ -8,6 +8,7 @@ mod credits;
 mod deaths;
 mod dialling;
 mod echo;
+mod fanout;
 mod http2;
 mod inbox;
 mod offload;
