@@ -130,6 +130,31 @@ application_stop_and_start_test_() ->
         ?assert(Ports =< element(2, Before))
     end) end}.
 
+%% A long call on a dirty scheduler keeps nobody waiting who stops the engine, nor those who then
+%% ask on a normal one.
+a_stop_does_not_wait_for_a_long_call_test_() ->
+    {timeout, 120, fun() -> quiet(fun() ->
+        {ok, Server} = sockeye:start_link(#{port => 0, close_timeout => 200}),
+        {_, Conn} = open(port(Server)),
+        %% Some seconds of work.
+        Slow = lists:duplicate(40, 1 bsl 217000),
+        {Pid, Monitor} = spawn_monitor(fun() -> _ = sockeye:send(Conn, {json, Slow}) end),
+        ok = until_within(Pid, send_dirty),
+        ok = application:stop(sockeye),
+        ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"short">>})),
+        ?assert(is_process_alive(Pid)),
+        receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
+        _ = sockeye_test:down(Server),
+        ws_client:drop_all(),
+        sockeye_test:flush()
+    end) end}.
+
+until_within(Pid, Function) ->
+    case process_info(Pid, current_function) of
+        {current_function, {sockeye_nif, Function, _}} -> ok;
+        {current_function, _} -> erlang:yield(), until_within(Pid, Function)
+    end.
+
 %% No file descriptor and no thread stays behind.
 nothing_is_left_behind_test_() ->
     {timeout, 60, fun() ->

@@ -13,7 +13,7 @@ use sockeye_engine::{ConnId, Engine, Frames, SendError};
 use crate::atoms;
 use crate::frames::{self, Asked, Bounds, NORMAL_JSON};
 use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, reason};
-use crate::running::with_engine;
+use crate::running::with_engine_for;
 use crate::terms::Builder;
 
 /// Bytes that a call on a dirty one encodes before it hands them over.
@@ -184,7 +184,7 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
     let mut rest = list.as_c_arg();
     let mut errors = Vec::new();
     let (mut taken, mut count) = (0, 0);
-    let stop = with_engine(|engine| {
+    let stop = with_engine_for(bounds, |engine| {
         let Some(engine) = engine else {
             return Ok(None);
         };
@@ -192,7 +192,7 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
         let mut stop = None;
         let busy = |(conn, _): (ConnId, Part)| b.tuple([b.conn(conn), b.atom(atoms::busy())]);
         while let Some((conn_term, tail)) = b.cell(rest) {
-            if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.json != usize::MAX {
+            if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.are_normal() {
                 stop = Some(atoms::more());
                 break;
             }

@@ -248,7 +248,7 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
         }
         rest = tail;
         count += 1;
-        if count > LIST && bounds.json != usize::MAX {
+        if count > LIST && bounds.are_normal() {
             return Ok(atoms::dirty().encode(env));
         }
     }

@@ -77,6 +77,11 @@ impl Bounds {
             deflate: usize::MAX,
         }
     }
+
+    /// Whether the call is on a normal scheduler.
+    pub(crate) fn are_normal(self) -> bool {
+        self.json != usize::MAX
+    }
 }
 
 /// Appends the frame that a term describes, or says what else it asks for.

@@ -7,6 +7,7 @@ use rustler::{Env, LocalPid};
 use sockeye_engine::{Engine, Server};
 
 use crate::atoms;
+use crate::frames::Bounds;
 use crate::process;
 use crate::terms::map;
 
@@ -63,6 +64,19 @@ pub(crate) fn clear(engine: &Arc<Engine>) {
 pub(crate) fn with_engine<T>(work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T {
     let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
     work(running.as_ref().map(|running| &running.engine))
+}
+
+/// The same for a call that may take long on a dirty scheduler: it counts a reference. Who stops
+/// the engine would wait for it otherwise, and all others for who stops it.
+pub(crate) fn with_engine_for<T>(
+    bounds: Bounds,
+    work: impl FnOnce(Option<&Arc<Engine>>) -> T,
+) -> T {
+    if bounds.are_normal() {
+        with_engine(work)
+    } else {
+        work(engine().as_ref())
+    }
 }
 
 /// Panics are told to the process that started the engine, and never printed.

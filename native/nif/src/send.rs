@@ -10,7 +10,7 @@ use sockeye_engine::{ConnId, Engine, Frames, SendError};
 use crate::atoms;
 use crate::frames::{self, Asked, Bounds};
 use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, refuse};
-use crate::running::with_engine;
+use crate::running::with_engine_for;
 use crate::terms::Builder;
 
 #[rustler::nif]
@@ -32,7 +32,7 @@ fn send_with<'a>(
     let b = Builder::of(env);
     let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
     let frames = frames.as_c_arg();
-    let sent = with_engine(|engine| {
+    let sent = with_engine_for(bounds, |engine| {
         let engine = engine.ok_or(Failure::Send(SendError::Closed))?;
         send_all_or_none(b, engine, conn, frames, bounds)
     });
@@ -118,7 +118,7 @@ fn prepare(
             other => parts.push(other),
         }
         let large = work > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
-        if large && bounds.json != usize::MAX {
+        if large && bounds.are_normal() {
             Err(Failure::Dirty)
         } else {
             Ok(())
