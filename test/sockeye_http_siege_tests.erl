@@ -13,6 +13,41 @@ routes() ->
       <<"/big">> => {text, binary:copy(<<"x">>, 8 * 1024 * 1024)},
       <<"/echo">> => fun(#{body := Body}) -> {200, [], Body} end}.
 
+%% Requests without a pause keep a shard running, which must still look at what others ask of it.
+a_flood_of_requests_does_not_keep_frames_back_test_() ->
+    {timeout, 60, fun() ->
+        sockeye_test:with_server(#{http => routes()}, fun(Port, _) ->
+            %% One on each shard, whichever has the flood.
+            Pairs = [sockeye_test:open(Port) || _ <- lists:seq(1, 4)],
+            Flood = [flood(Port, binary:copy(?TEXT, 500)) || _ <- lists:seq(1, 40)],
+            timer:sleep(500),
+            [begin
+                 ok = sockeye:send(Conn, {text, <<"through">>}),
+                 ?assertEqual({text, <<"through">>}, ws_client:recv(Socket))
+             end || _ <- lists:seq(1, 5), {Socket, Conn} <- Pairs],
+            [exit(Pid, kill) || Pid <- Flood]
+        end)
+    end}.
+
+flood(Port, Bytes) ->
+    spawn(fun() ->
+        Socket = siege:connect(Port),
+        spawn_link(fun() -> swallow(Socket) end),
+        pour(Socket, Bytes)
+    end).
+
+pour(Socket, Bytes) ->
+    case gen_tcp:send(Socket, Bytes) of
+        ok -> pour(Socket, Bytes);
+        {error, _} -> ok
+    end.
+
+swallow(Socket) ->
+    case gen_tcp:recv(Socket, 0) of
+        {ok, _} -> swallow(Socket);
+        {error, _} -> ok
+    end.
+
 %% What is no handshake as the first request is none as the second either, which
 %% another parser has read; and what is one is.
 every_bad_request_behind_a_good_one_test_() ->

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -350,6 +350,11 @@ impl Engine {
     pub fn unstream(&self, conn: ConnId, undo: Undo) {
         if let Some(shard) = self.shard_of(conn) {
             shard.streams.undo(conn, undo);
+            // The connection may have ended meanwhile, and with it what was noted.
+            fence(Ordering::SeqCst);
+            if !shard.slots.is_known(conn) {
+                shard.streams.forget(conn);
+            }
         }
     }
 

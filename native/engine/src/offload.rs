@@ -5,7 +5,7 @@
 //! their order is what it would have been. Its connections hold back what they read meanwhile.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -167,7 +167,7 @@ impl Shard {
             }
         }
         if delivery.dead {
-            self.owner_died(staging.owner.key());
+            self.owners_died(HashSet::from([staging.owner.key()]));
         }
     }
 

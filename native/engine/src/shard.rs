@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -72,6 +74,8 @@ pub(crate) struct Shard {
     waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
     stagings: RefCell<HashMap<u64, Rc<Staging>>>,
     pub(crate) offload: Offload,
+    /// With so many, it is time to look for those that nobody needs.
+    most_stagings: Cell<usize>,
     pub(crate) subscribers: RefCell<Members>,
     /// Listeners and handshakes, with the server's serial.
     pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
@@ -105,6 +109,7 @@ impl Shard {
             waiting: RefCell::default(),
             stagings: RefCell::default(),
             offload: Offload::default(),
+            most_stagings: Cell::new(8),
             subscribers: RefCell::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
@@ -294,9 +299,11 @@ impl Shard {
 
     pub(crate) fn push_route(&self, owner: &Arc<dyn Owner>) -> Route {
         let mut stagings = self.stagings.borrow_mut();
-        if !stagings.contains_key(&owner.key()) {
-            // Those of owners that have no connection any more.
+        // Those of owners that have no connection any more; not at each new one, or many would
+        // be looked through for each of many.
+        if stagings.len() >= self.most_stagings.get() && !stagings.contains_key(&owner.key()) {
             stagings.retain(|_, staging| Rc::strong_count(staging) > 1);
+            self.most_stagings.set(2 * stagings.len() + 8);
         }
         let staging = stagings
             .entry(owner.key())
@@ -309,8 +316,11 @@ impl Shard {
         self.waiting.borrow_mut().remove(&key);
     }
 
-    pub(crate) fn drop_staging(&self, key: u64) {
-        self.stagings.borrow_mut().remove(&key);
+    /// Nothing more goes to this owner. Whether connections of its were here.
+    pub(crate) fn drop_staging(&self, key: u64) -> bool {
+        let staging = self.stagings.borrow_mut().remove(&key);
+        // One is ours, and one the turn's if it has something for the owner.
+        staging.is_some_and(|s| Rc::strong_count(&s) > 1 + usize::from(s.touched.get()))
     }
 
     pub(crate) fn touch(&self, route: &Route) {
@@ -457,7 +467,7 @@ impl Shard {
         self.next_task.set(number + 1);
         let shard = self.clone();
         let task = tokio::task::spawn_local(async move {
-            work.await;
+            shard.attend_to(work).await;
             shard.tasks.borrow_mut().remove(&number);
         });
         let task = task.abort_handle();
@@ -465,6 +475,17 @@ impl Shard {
             .borrow_mut()
             .insert(number, (server.serial(), task.clone()));
         task
+    }
+
+    /// Does work that may keep the shard running, with a turn whenever it goes on: as long as a
+    /// shard runs, other threads rely on it to look at what they ask.
+    pub(crate) async fn attend_to<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let next = poll_fn(|cx| {
+            self.schedule();
+            work.as_mut().poll(cx)
+        });
+        next.await
     }
 
     pub(crate) async fn sweeper(self: Rc<Self>) {

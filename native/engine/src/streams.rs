@@ -5,7 +5,7 @@
 //! entry here.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sockeye_protocol::Kind;
@@ -109,6 +109,8 @@ impl Streams {
 
     /// The connection is gone.
     pub(crate) fn forget(&self, conn: ConnId) {
+        // Who takes a piece back sees the end of the connection, or is seen here.
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::Acquire) > 0 {
             self.put(&mut self.lock(), conn, None);
         }

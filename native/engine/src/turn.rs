@@ -3,6 +3,7 @@
 //! Replies and events gather while connections are read, so that a process gets one message
 //! and a socket one write for all that a turn brought.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -60,9 +61,16 @@ impl Shard {
                 Err(_) => break,
             }
         }
+        let mut dead = HashSet::new();
         while let Some(control) = self.lists.last.pop() {
-            self.control(control);
+            match control {
+                Control::OwnerDied(key) => {
+                    dead.insert(key);
+                }
+                other => self.control(other),
+            }
         }
+        self.owners_died(dead);
         if !self.ops.is_empty() || !self.controls.is_empty() {
             self.schedule();
         }
@@ -94,9 +102,18 @@ impl Shard {
         }
     }
 
-    pub(crate) fn owner_died(self: &Rc<Self>, key: u64) {
-        self.drop_staging(key);
-        self.orphan_all(key, true);
+    /// Many may die at once: the connections are looked through for all of them together, and
+    /// not for one that has none.
+    pub(crate) fn owners_died(self: &Rc<Self>, mut dead: HashSet<u64>) {
+        dead.retain(|key| self.drop_staging(*key));
+        if dead.is_empty() {
+            return;
+        }
+        for conn in self.everyone() {
+            if conn.owner().is_some_and(|key| dead.contains(&key)) {
+                conn.orphan(self, "handler died");
+            }
+        }
     }
 
     fn inbox_died(self: &Rc<Self>, inbox: &Inbox) {
@@ -104,13 +121,13 @@ impl Shard {
         match inbox.only() {
             Some(id) => {
                 if let Some(conn) = self.conn(id)
-                    && conn.is_routed_to(inbox.key(), false)
+                    && conn.is_routed_to(inbox.key())
                 {
                     conn.orphan(self, "handler died");
                 }
             }
             None => {
-                self.orphan_all(inbox.key(), false);
+                self.orphan_all(inbox.key());
                 self.announce_again(inbox.key());
             }
         }
@@ -125,9 +142,9 @@ impl Shard {
         }
     }
 
-    fn orphan_all(self: &Rc<Self>, key: u64, owner: bool) {
+    fn orphan_all(self: &Rc<Self>, key: u64) {
         for conn in self.everyone() {
-            if conn.is_routed_to(key, owner) {
+            if conn.is_routed_to(key) {
                 conn.orphan(self, "handler died");
             }
         }
@@ -140,7 +157,7 @@ impl Shard {
             Control::Dial(seat) => dial::start(self, seat),
             Control::Resume(key) => self.resume(key),
             Control::InboxDied(inbox) => self.inbox_died(&inbox),
-            Control::OwnerDied(key) => self.owner_died(key),
+            Control::OwnerDied(key) => self.owners_died(HashSet::from([key])),
             Control::Offloaded => self.offloaded(),
             Control::Worker(server) => self.worker_ready(&server),
             Control::Fail { conn, code, reason } => {

@@ -1,6 +1,7 @@
 //! Events as messages: a plain process behind a server.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -120,7 +121,7 @@ pub(crate) struct Host {
     pub(crate) format: Arc<Format>,
     number: u32,
     engine: Weak<Engine>,
-    owners: Mutex<Vec<Known>>,
+    owners: Mutex<HashMap<LocalPid, Known>>,
     /// Wakes the processes of connections.
     relay: Mutex<Option<LocalPid>>,
     /// Answers what is asked before a connection is made.
@@ -189,7 +190,7 @@ impl Host {
     ) -> Option<Arc<dyn Owner>> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut owners = self.owners();
-        if let Some(known) = owners.iter().find(|known| known.owner.pid == pid) {
+        if let Some(known) = owners.get(&pid) {
             return Some(known.owner.clone());
         }
         let key = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -200,54 +201,57 @@ impl Host {
             format: self.format.clone(),
         });
         // Entered before it is watched: its death takes it out again.
-        owners.push(Known {
+        let known = Known {
             owner: owner.clone(),
             watch: None,
-        });
+        };
+        owners.insert(pid, known);
         drop(owners);
         let watched = Watched::Owner {
             key,
             host: Arc::downgrade(self),
         };
         let Some(watch) = watch::watch(env, &pid, watched) else {
-            self.forget_owner(key);
+            self.forget_owner(&pid, key);
             return None;
         };
-        if let Some(known) = self
-            .owners()
-            .iter_mut()
-            .find(|known| known.owner.key == key)
+        if let Some(known) = self.owners().get_mut(&pid)
+            && known.owner.key == key
         {
             known.watch = Some(watch);
         }
         Some(owner)
     }
 
-    fn owners(&self) -> MutexGuard<'_, Vec<Known>> {
+    fn owners(&self) -> MutexGuard<'_, HashMap<LocalPid, Known>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The owner is dead: its connections must know.
-    pub(crate) fn owner_died(&self, key: u64) {
-        self.forget_owner(key);
+    pub(crate) fn owner_died(&self, pid: &LocalPid, key: u64) {
+        self.forget_owner(pid, key);
         if let Some(engine) = self.engine.upgrade() {
             engine.owner_died(key);
         }
     }
 
-    fn forget_owner(&self, key: u64) {
-        self.owners().retain(|known| known.owner.key != key);
+    fn forget_owner(&self, pid: &LocalPid, key: u64) {
+        let mut owners = self.owners();
+        if owners.get(pid).is_some_and(|known| known.owner.key == key) {
+            owners.remove(pid);
+        }
     }
 
-    fn knows(&self, key: u64) -> bool {
-        self.owners().iter().any(|known| known.owner.key == key)
+    fn knows(&self, pid: &LocalPid, key: u64) -> bool {
+        let owners = self.owners();
+        owners.get(pid).is_some_and(|known| known.owner.key == key)
     }
 
     /// The server is gone: its owners need not be watched for it.
     pub(crate) fn forget_owners(&self) {
         let owners = std::mem::take(&mut *self.owners());
         owners
-            .into_iter()
+            .into_values()
             .filter_map(|known| known.watch)
             .for_each(watch::unwatch);
     }
@@ -334,7 +338,7 @@ pub(crate) fn give(
     let owner = host.owner_for(Some(env), pid).ok_or(Closed)?;
     let key = owner.key();
     engine.set_owner(conn, owner)?;
-    if !host.knows(key) {
+    if !host.knows(&pid, key) {
         // It died meanwhile, and the shard may have heard of it too early.
         engine.owner_died(key);
     }

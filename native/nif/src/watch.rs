@@ -117,7 +117,7 @@ pub(crate) fn forget_host(number: u32, host: &Arc<Host>) {
 impl Resource for Watch {
     const IMPLEMENTS_DOWN: bool = true;
 
-    fn down<'a>(&'a self, _env: Env<'a>, _pid: LocalPid, _monitor: Monitor) {
+    fn down<'a>(&'a self, _env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         let kept = watches(|all| all.remove(&self.key));
         match &self.watched {
             // Joining threads takes long, and this is a scheduler.
@@ -148,7 +148,7 @@ impl Resource for Watch {
             }
             Watched::Owner { key, host } => {
                 if let Some(host) = host.upgrade() {
-                    host.owner_died(*key);
+                    host.owner_died(&pid, *key);
                 }
             }
         }

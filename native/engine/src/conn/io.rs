@@ -303,6 +303,9 @@ impl Conn {
                     let full = read.remaining() == 0;
                     if state.phase == Phase::Talking {
                         self.take_in(shard, state, read.filled_mut());
+                    } else {
+                        // Thrown away, but it keeps the shard running.
+                        shard.schedule();
                     }
                     if full {
                         // There may be more: the others first, and other threads.

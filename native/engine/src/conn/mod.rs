@@ -189,12 +189,17 @@ impl Conn {
         self.attend(shard);
     }
 
-    /// Whether its events go to this inbox or plain process.
-    pub(crate) fn is_routed_to(&self, key: u64, owner: bool) -> bool {
+    /// Whether its events go to this inbox.
+    pub(crate) fn is_routed_to(&self, key: u64) -> bool {
+        let state = self.state.borrow();
+        state.route.inbox().is_some_and(|inbox| inbox.key() == key)
+    }
+
+    /// The plain process that its events go to.
+    pub(crate) fn owner(&self) -> Option<u64> {
         match &self.state.borrow().route {
-            Route::Pull(inbox) => !owner && inbox.key() == key,
-            Route::Push(staging) => owner && staging.owner.key() == key,
-            Route::None => false,
+            Route::Push(staging) => Some(staging.owner.key()),
+            Route::Pull(_) | Route::None => None,
         }
     }
 

@@ -85,8 +85,11 @@ pub(crate) fn start_here(
                 }
                 Ok(Some(Outcome::Http2(transport, visitor, before))) => {
                     let shard = shard.clone();
-                    let served = http::h2::serve(shard, seat, transport, visitor, before);
-                    tokio::task::spawn_local(served);
+                    tokio::task::spawn_local(async move {
+                        let served =
+                            http::h2::serve(shard.clone(), seat, transport, visitor, before);
+                        shard.attend_to(served).await;
+                    });
                 }
                 _ => bump(&server.counters.rejected, 1),
             }

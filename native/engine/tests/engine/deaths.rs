@@ -105,6 +105,33 @@ fn the_death_of_an_owner() {
 }
 
 #[test]
+fn owners_that_die_together() {
+    let (world, mut first) = World::pushed(1, config(Mode::Owner));
+    let mut clients: Vec<_> = (0..40).map(|_| world.client()).collect();
+    let conns: Vec<_> = (0..40).map(|_| first.opened()).collect();
+    // One each, and one that has had a connection and has it no more.
+    let heirs: Vec<_> = conns.iter().map(|_| Mailbox::new()).collect();
+    for (conn, heir) in conns.iter().zip(&heirs) {
+        let owner = |mailbox: &Mailbox| mailbox.owner.clone();
+        world.engine.set_owner(*conn, owner(&heirs[39])).unwrap();
+        world.engine.set_owner(*conn, owner(heir)).unwrap();
+    }
+    let held = world.hold();
+    world.engine.owner_died(first.owner.key());
+    for heir in heirs.iter().step_by(2) {
+        world.engine.owner_died(heir.owner.key());
+    }
+    drop(held);
+    world.settle();
+    let alive: Vec<_> = conns.iter().skip(1).step_by(2).copied().collect();
+    let mut known = world.connections();
+    known.sort_by_key(|conn| conn.as_u64());
+    assert_eq!(known, alive);
+    let mut dead: Vec<_> = clients.drain(..).step_by(2).collect();
+    assert_eq!(codes(&mut dead), vec![close_payload(1011); 20]);
+}
+
+#[test]
 fn an_owner_that_does_not_listen_is_dead() {
     let (world, owner) = World::pushed(1, config(Mode::Owner));
     drop(owner);

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::channel;
 
+use sockeye_engine::op::ConnectionsReply;
 use sockeye_engine::{Broadcast, ConnId, Mode};
 use sockeye_protocol::frame::{self, Op};
 
@@ -51,7 +52,7 @@ fn who_asks_for_subscribers_sees_what_it_asked_for_before() {
     let (_client, conn) = (world.client(), puller.opened());
     let subscribers = || {
         let (sender, answer) = channel();
-        let reply = || -> Box<dyn FnOnce(&[ConnId]) + Send> {
+        let reply = || -> ConnectionsReply {
             let sender = sender.clone();
             Box::new(move |ids: &[ConnId]| sender.send(ids.to_vec()).unwrap())
         };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye_engine::streams::{Step, StreamError};
 use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ServerConfig};
+use sockeye_protocol::Kind;
 use sockeye_protocol::frame::{self, Op};
 
 use crate::support::*;
@@ -216,4 +218,19 @@ fn a_shard_with_too_much_to_do_says_so_and_loses_nothing() {
     world.settle();
     assert!(close(&world.engine, conn, 1000));
     assert_eq!(client.closed(), 1000);
+}
+
+#[test]
+fn a_piece_that_is_taken_back_too_late_leaves_nothing() {
+    let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
+    let (client, conn) = (world.client(), puller.opened());
+    let piece = |step| world.engine.stream(conn, 1, Kind::Binary, step, b"");
+    piece(Step::First).unwrap();
+    let undo = piece(Step::More).unwrap();
+    drop(client);
+    puller.until_closed(conn);
+    world.settle();
+    world.engine.unstream(conn, undo);
+    let more = piece(Step::More).err();
+    assert_eq!(more, Some(StreamError::NotStreaming));
 }
