@@ -174,6 +174,35 @@ a_connect_with_a_body_test_() ->
         end)
     end}.
 
+%% Who changes its mind while `accept' decides, or right after, keeps its connection.
+a_change_of_mind_test_() ->
+    {timeout, 60, fun() ->
+        Self = self(),
+        Accept = fun(#{path := <<"/asked">>}) -> Self ! {asked, self()}, receive go -> {accept, #{}} end;
+                    (_) -> {accept, #{}}
+                 end,
+        siege:under(#{http2 => cleartext, accept => Accept, max_connections => 2}, fun(Port, Server) ->
+            Socket = siege:connect(Port),
+            ok = h2_frames:shake(Socket),
+            ok = gen_tcp:send(Socket, h2_frames:open_stream(1, <<"/asked">>)),
+            Pid = receive {asked, Asked} -> Asked end,
+            ok = gen_tcp:send(Socket, h2_frames:reset(1, 8)),
+            ?assertEqual([], [F || {7, _, _, _} = F <- h2_frames:pinged(Socket, 1)]),
+            Monitor = erlang:monitor(process, Pid),
+            Pid ! go,
+            receive {'DOWN', Monitor, process, Pid, _} -> ok end,
+            siege:until(fun() -> maps:get(rejected, sockeye:info(Server)) > 0 end),
+            ?assertEqual([], [F || {7, _, _, _} = F <- h2_frames:pinged(Socket, 2)]),
+            ok = gen_tcp:send(Socket, open_stream(3)),
+            Conn = opened(5000),
+            ?assertNotEqual(none, Conn),
+            %% Its place is the one that the socket had.
+            siege:settled(Server, 2),
+            gen_tcp:close(Socket),
+            ?assertEqual(1006, sockeye_test:closed(Conn))
+        end)
+    end}.
+
 opened(Time) ->
     receive {sockeye, Conn, {open, _}} -> Conn
     after Time -> none

@@ -68,6 +68,8 @@ pub(super) struct Carrier {
     service: Service,
     /// Of the socket, until its first WebSocket takes it: then that answers for the socket.
     seat: RefCell<Option<Seat>>,
+    /// The socket is gone, and needs no place any more.
+    gone: Cell<bool>,
     tunnels: Cell<usize>,
     requests: Cell<usize>,
     /// When anything went on that was not a WebSocket.
@@ -135,6 +137,15 @@ impl Carrier {
         seat.count_for(visitor.peer.ip())?;
         Ok(seat)
     }
+
+    /// Gives back the place of a WebSocket that did not come to be: it may have been the socket's.
+    fn unseat(&self, seat: Seat) {
+        drop(seat);
+        if !self.gone.get() && self.tunnels.get() <= 1 && self.seat.borrow().is_none() {
+            // Not the same one: that counts for the client of this stream.
+            *self.seat.borrow_mut() = self.server.enter();
+        }
+    }
 }
 
 /// Serves a connection, of which these bytes have been read.
@@ -155,6 +166,7 @@ pub(crate) async fn serve(
         server: server.clone(),
         visitor,
         seat: RefCell::new(Some(seat)),
+        gone: Cell::new(false),
         tunnels: Cell::new(0),
         requests: Cell::new(0),
         active: Cell::new(Instant::now()),
@@ -227,6 +239,7 @@ struct Vacated(Rc<Carrier>);
 
 impl Drop for Vacated {
     fn drop(&mut self) {
+        self.0.gone.set(true);
         self.0.seat.take();
     }
 }
@@ -310,8 +323,9 @@ async fn connect(
     }
     *answer.status_mut() = StatusCode::OK;
     let open = Open::new(carrier, |carrier| &carrier.tunnels);
-    let (shard, server) = (carrier.shard.clone(), carrier.server.clone());
+    let carrier = carrier.clone();
     tokio::task::spawn_local(async move {
+        let server = carrier.server.clone();
         let limit = server.config.handshake_timeout;
         match tokio::time::timeout(limit, upgraded).await {
             Ok(Ok(upgraded)) if !server.is_stopping() => {
@@ -321,9 +335,12 @@ async fn connect(
                     options: accepted.options,
                     rest: Vec::new(),
                 };
-                shard.adopt(seat, opened);
+                carrier.shard.adopt(seat, opened);
             }
-            _ => bump(&server.counters.rejected, 1),
+            _ => {
+                bump(&server.counters.rejected, 1);
+                carrier.unseat(seat);
+            }
         }
     });
     Ok(answer)
