@@ -203,6 +203,25 @@ a_change_of_mind_test_() ->
         end)
     end}.
 
+%% A callback that decides about a stream is no reason for a stop to wait, whether its client is there
+%% or not.
+a_stop_while_accept_decides_test_() ->
+    {timeout, 60, fun() ->
+        Self = self(),
+        Accept = fun(_) -> Self ! asked, receive never -> ok end end,
+        {ok, Server} = sockeye:start_link(#{port => 0, http2 => cleartext, accept => Accept, accept_timeout => 30000}),
+        Sockets = [begin
+                       Socket = siege:connect(sockeye_test:port(Server)),
+                       ok = gen_tcp:send(Socket, [hello(), open_stream(1), open_stream(3)]),
+                       [receive asked -> ok end || _ <- [1, 3]],
+                       Socket
+                   end || _ <- [1, 2]],
+        gen_tcp:close(hd(Sockets)),
+        {Time, ok} = timer:tc(fun() -> sockeye:stop(Server) end),
+        ?assert(Time < 5000000),
+        gen_tcp:close(lists:last(Sockets))
+    end}.
+
 opened(Time) ->
     receive {sockeye, Conn, {open, _}} -> Conn
     after Time -> none
