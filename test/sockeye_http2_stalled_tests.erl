@@ -113,6 +113,29 @@ sends(_, _, 0) -> false;
 sends(Conn, Frame, Tries) ->
     sockeye:send(Conn, Frame) =:= ok orelse receive after 1 -> sends(Conn, Frame, Tries - 1) end.
 
+%% Who asks and does not read the answers is not read from, and cut off, before much of them waits.
+answers_not_read_test_() ->
+    {timeout, 60, fun() ->
+        siege:under(#{http2 => cleartext, handshake_timeout => 60000, send_timeout => 300}, fun(Port, _) ->
+            Before = siege:memory(),
+            Socket = siege:connect(Port),
+            ok = inet:setopts(Socket, [{recbuf, 4096}, {send_timeout, 10000}]),
+            ok = gen_tcp:send(Socket, h2_frames:hello()),
+            Pings = [h2_frames:ping(N) || N <- lists:seq(1, 10000)],
+            {Error, Most} = send_until_cut_off(Socket, Pings, 0),
+            ?assertNotEqual({error, timeout}, Error),
+            ?assert(Most - Before < 1024 * 1024),
+            gen_tcp:close(Socket)
+        end)
+    end}.
+
+%% How it ended, and the most that the engine held.
+send_until_cut_off(Socket, Pings, Most) ->
+    case gen_tcp:send(Socket, Pings) of
+        ok -> send_until_cut_off(Socket, Pings, max(Most, siege:memory()));
+        Error -> {Error, Most}
+    end.
+
 %% Who takes nothing for too long loses that stream, and keeps the others.
 given_up_test_() ->
     {timeout, 60, fun() ->
