@@ -171,6 +171,20 @@ one_topic_of_many_connections_test() ->
         ?assertEqual(200, length(sockeye:subscribers(Server, <<"all">>)))
     end).
 
+%% A frame is encoded for each server that has connections in a list.
+a_list_of_many_servers_is_work_for_a_dirty_scheduler_test() ->
+    Servers = [element(2, {ok, _} = sockeye:start_link(#{port => 0})) || _ <- lists:seq(1, 6)],
+    Pairs = [open(sockeye_test:port(Server)) || Server <- Servers],
+    Conns = [Conn || {_, Conn} <- Pairs],
+    Frame = {text, Text = binary:copy(<<"x">>, 60000)},
+    ?assertEqual(ok, sockeye_nif:send_list(lists:sublist(Conns, 5), Frame)),
+    ?assertEqual(dirty, sockeye_nif:send_list(Conns, Frame)),
+    ?assertEqual(ok, sockeye:send(Conns, Frame)),
+    [?assertEqual(Text, ws_client:recv_data(Socket)) || {Socket, _} <- Pairs ++ lists:sublist(Pairs, 5)],
+    ws_client:drop_all(),
+    [ok = sockeye:stop(Server) || Server <- Servers],
+    sockeye_test:flush().
+
 %% What one process says to a connection comes in the order in which it said it,
 %% whichever way it takes.
 order_of_a_publisher_test() ->

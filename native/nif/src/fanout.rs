@@ -257,13 +257,19 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
     }
     // Before anything is sent.
     let mut ready: Vec<(std::sync::Arc<Server>, Broadcast, Vec<ConnId>)> = Vec::new();
+    let mut work = 0;
     for (number, group) in groups {
+        // It is encoded for each server anew.
+        if work > NORMAL_PAYLOAD && bounds.are_normal() {
+            return Ok(atoms::dirty().encode(env));
+        }
         let Some(server) = engine.server(number) else {
             refused.extend(group.into_iter().map(|conn| (conn, SendError::Closed)));
             continue;
         };
         let made = encode(b, &server, frame, bounds).and_then(|(bytes, plain)| {
             charge(env, bytes.len(), 0);
+            work += bytes.len();
             Ok(squeeze::broadcast(&server, bytes, plain, bounds)?)
         });
         match made {
