@@ -27,6 +27,8 @@ cluster_test_() ->
              fun a_server_that_stops_and_starts_again/1,
              fun a_relay_that_dies_comes_back/1,
              fun groups_that_die_come_back/1,
+             fun who_tells_the_groups_dies_and_comes_back/1,
+             fun a_node_that_hangs_holds_up_no_frame/1,
              fun a_node_that_dies/1],
     [{lists:last(binary:split(name(Case), <<"/">>)), {timeout, 60, fun() -> with_nodes(2, Case) end}}
      || Case <- Cases]
@@ -162,6 +164,35 @@ a_relay_that_dies_comes_back([A, B]) ->
 groups_that_die_come_back([A, B]) ->
     dies_and_comes_back(sockeye_topics, A, B).
 
+%% What ended meanwhile is known elsewhere, too.
+who_tells_the_groups_dies_and_comes_back([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {Socket, Conn} = client(B, chat),
+    [ok = on(B, {sockeye, subscribe, [Conn, Topic]}) || Topic <- [<<"t">>, <<"u">>]],
+    [known(A, Topic, 1) || Topic <- [<<"t">>, <<"u">>]],
+    Old = on(B, {erlang, whereis, [sockeye_groups]}),
+    ok = on(B, {sys, suspend, [Old]}),
+    ok = on(B, {sockeye, unsubscribe, [Conn, <<"u">>]}),
+    true = on(B, {erlang, exit, [Old, kill]}),
+    known(A, <<"u">>, 0),
+    known(A, <<"t">>, 1),
+    ok = publish(A, <<"t">>, {text, <<"again">>}),
+    ?assertEqual([<<"again">>], got(Socket, 1)).
+
+%% Groups wait for it: frames of other nodes do not.
+a_node_that_hangs_holds_up_no_frame([A, B]) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {Socket, Conn} = client(B, chat),
+    ok = on(B, {sockeye, subscribe, [Conn, <<"t">>]}),
+    known(A, <<"t">>, 1),
+    %% As if it waited for a third one.
+    ok = on(B, {sys, suspend, [sockeye_topics]}),
+    ok = on(B, {sockeye, subscribe, [Conn, <<"other">>]}),
+    ok = publish(A, <<"t">>, {text, <<"now">>}),
+    ?assertEqual([<<"now">>], got(Socket, 1)),
+    ok = on(B, {sys, resume, [sockeye_topics]}),
+    known(A, <<"other">>, 1).
+
 dies_and_comes_back(Name, A, B) ->
     [server(Node, #{}) || Node <- [A, B]],
     {Socket, Conn} = client(B, chat),
@@ -253,7 +284,7 @@ the_next_server_is_not_in_the_cluster_test() ->
     {ok, Old} = sockeye:start_link(#{port => 0, name => cluster_old, scope => cluster}),
     {ok, {_, ServerId, _}} = sockeye_engine:find(Old),
     %% It learns of the end only when the next server has the number.
-    ok = sys:suspend(sockeye_cluster),
+    ok = sys:suspend(sockeye_groups),
     ok = sockeye:stop(Old),
     Self = self(),
     Starter = spawn_link(fun() ->
@@ -262,10 +293,10 @@ the_next_server_is_not_in_the_cluster_test() ->
         Self ! {started, self(), Number, sockeye_cluster:name(Number, default)},
         ok = sockeye:stop(Server)
     end),
-    Waits = fun() -> {_, Count} = process_info(whereis(sockeye_cluster), message_queue_len),
+    Waits = fun() -> {_, Count} = process_info(whereis(sockeye_groups), message_queue_len),
                      Count > 1 orelse not is_process_alive(Starter) end,
     _ = until(Waits, fun(Yes) -> Yes end),
-    ok = sys:resume(sockeye_cluster),
+    ok = sys:resume(sockeye_groups),
     receive {started, Starter, Number, Scope} -> ?assertEqual({ServerId, local}, {Number, Scope}) end.
 
 %% More news than are told one by one: all is looked at.
@@ -275,11 +306,11 @@ thousands_of_topics_at_once_test_() ->
         {_, Conn} = sockeye_test:open(sockeye_test:port(Server)),
         Topics = [<<"p*">> | [integer_to_binary(N) || N <- lists:seq(1, 5000)]],
         Change = fun(What, Some) ->
-                         ok = sys:suspend(sockeye_cluster),
+                         ok = sys:suspend(sockeye_groups),
                          [ok = patiently(What, Conn, Topic) || Topic <- Some],
-                         {message_queue_len, 1} = process_info(whereis(sockeye_cluster), message_queue_len),
-                         ok = sys:resume(sockeye_cluster),
-                         _ = sys:get_state(sockeye_cluster),
+                         {message_queue_len, 1} = process_info(whereis(sockeye_groups), message_queue_len),
+                         ok = sys:resume(sockeye_groups),
+                         _ = sys:get_state(sockeye_groups),
                          lists:sort([Group || Group <- pg:which_groups(sockeye_cluster:scope()),
                                               element(1, Group) =:= cluster_many])
                  end,
@@ -303,7 +334,7 @@ patiently(Change, Conn, Topic) ->
 nobody_waits_for_the_cluster_test() ->
     {ok, _} = application:ensure_all_started(sockeye),
     {_, Sup, _, _} = lists:keyfind(sockeye_cluster_sup, 1, supervisor:which_children(sockeye_sup)),
-    Children = [sockeye_presence, sockeye_pubsub, sockeye_cluster, sockeye_topics],
+    Children = [sockeye_presence, sockeye_pubsub, sockeye_groups, sockeye_cluster, sockeye_topics],
     [ok = supervisor:terminate_child(Sup, Child) || Child <- Children],
     {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_early, scope => cluster}),
     {_, Conn} = sockeye_test:open(sockeye_test:port(Server)),
@@ -317,7 +348,7 @@ nobody_waits_for_the_cluster_test() ->
     ?assertEqual({error, closed}, sockeye_presence:track(Conn, <<"t">>, key, meta)),
     ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>)),
     [{ok, _} = supervisor:restart_child(Sup, Child) || Child <- lists:reverse(Children)],
-    _ = sys:get_state(sockeye_cluster),
+    _ = sys:get_state(sockeye_groups),
     ?assertEqual([{cluster_early, all}, {cluster_early, connections, <<"t">>}],
                  lists:sort([Group || Group <- pg:which_groups(sockeye_cluster:scope()),
                                       element(1, Group) =:= cluster_early])),

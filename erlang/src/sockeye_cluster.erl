@@ -1,8 +1,8 @@
 %% @private
 %% What is published on one node, on the others.
 %%
-%% Servers of one name belong together. Each node has one process here; it is a member of groups
-%% that say for what there are receivers on its node, so that a frame is encoded once where it is
+%% Servers of one name belong together. Each node has one process here; `sockeye_groups' makes it a
+%% member of groups that say for what there are receivers on its node, so that a frame is encoded once where it is
 %% published and travels once to each node that wants it. Publishers send to it directly: that keeps
 %% the order of what one publisher says.
 -module(sockeye_cluster).
@@ -20,8 +20,10 @@
 -export([changed/2]).
 -export([dropped/0]).
 -export([scope/0]).
+-export([servers/0]).
+-export([entered/3]).
+-export([left/2]).
 -export([init/1]).
--export([handle_continue/2]).
 -export([handle_call/3]).
 -export([handle_cast/2]).
 -export([handle_info/2]).
@@ -43,16 +45,7 @@
 -type to() :: all | sockeye:topic().
 -type target() :: {pid(), Connections :: boolean(), Processes :: boolean()}.
 
--record(server, {name :: atom(),
-                 monitor :: reference(),
-                 %% Those of connections.
-                 patterns = #{} :: #{sockeye:topic() => true},
-                 groups = #{} :: #{term() => true}}).
-
--record(state, {servers = #{} :: #{sockeye_nif:server_id() => {pid(), #server{}}},
-                %% Topics to look at again, once for any number of hints.
-                hints = #{} :: #{{sockeye_nif:server_id(), sockeye:topic()} => true},
-                look = ?LOOK :: non_neg_integer()}).
+-record(state, {look = ?LOOK :: non_neg_integer()}).
 
 %% The table and the counters outlive this module's process.
 -spec new_table() -> ok.
@@ -78,10 +71,10 @@ join(Name, ServerId, Server) ->
     true = ets:insert(?TABLE, {ServerId, Name, Server}),
     call({join, Name, ServerId, Server}).
 
-%% The next process of this module knows it from the table.
+%% The next process of groups knows it from the table.
 -spec call(term()) -> ok.
 call(Request) ->
-    try gen_server:call(?MODULE, Request, infinity)
+    try gen_server:call(sockeye_groups, Request, infinity)
     catch exit:_ -> ok
     end.
 
@@ -171,36 +164,43 @@ drop(Count) ->
 changed(ServerId, Topic) ->
     case count(?SERVERS) of
         0 -> ok;
-        _ -> gen_server:cast(?MODULE, {changed, ServerId, Topic})
+        _ -> gen_server:cast(sockeye_groups, {changed, ServerId, Topic})
     end.
+
+%% For the process of groups: the servers that there are.
+-spec servers() -> [{sockeye_nif:server_id(), atom(), pid()}].
+servers() ->
+    count_servers(),
+    ets:tab2list(?TABLE).
+
+-spec entered(sockeye_nif:server_id(), atom(), pid()) -> ok.
+entered(ServerId, Name, Server) ->
+    true = ets:insert(?TABLE, {ServerId, Name, Server}),
+    count_servers().
+
+-spec left(sockeye_nif:server_id(), pid()) -> ok.
+left(ServerId, Server) ->
+    true = ets:match_delete(?TABLE, {ServerId, '_', Server}),
+    count_servers().
+
+-spec count_servers() -> ok.
+count_servers() ->
+    counters:put(persistent_term:get(?COUNTERS), ?SERVERS, ets:info(?TABLE, size)).
 
 -spec scope() -> atom().
 scope() ->
     ?SCOPE.
 
--spec init([]) -> {ok, #state{}, {continue, rejoin}}.
+-spec init([]) -> {ok, #state{}}.
 init([]) ->
     process_flag(message_queue_data, off_heap),
-    {ok, #state{}, {continue, rejoin}}.
-
-%% Those that had joined before another process of this module died.
--spec handle_continue(rejoin, #state{}) -> {noreply, #state{}}.
-handle_continue(rejoin, State) ->
-    count_servers(),
-    {noreply, lists:foldl(fun({ServerId, Name, Server}, S) -> joined(Name, ServerId, Server, S) end,
-                          State, ets:tab2list(?TABLE))}.
+    {ok, #state{}}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call({fresh, ServerId}, _From, State) ->
-    {reply, ok, left(ServerId, State)};
-handle_call({join, Name, ServerId, Server}, _From, State) ->
-    {reply, ok, joined(Name, ServerId, Server, State)};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
-handle_cast({changed, ServerId, Topic}, State) ->
-    {noreply, hint(ServerId, Topic, State)};
 handle_cast(_Request, State) ->
     {noreply, State}.
 
@@ -215,15 +215,6 @@ handle_info({sockeye_publish, Name, To, Encoded, Frame}, #state{look = Look} = S
     catch error:_ -> drop(1)
     end,
     {noreply, State#state{look = Look - 1}};
-handle_info({sockeye_topics, ServerId}, State) ->
-    {noreply, news(ServerId, State)};
-handle_info(sockeye_hints, #state{hints = Hints} = State) ->
-    Update = fun({ServerId, Topic}, S) -> update(ServerId, [Topic], S) end,
-    {noreply, lists:foldl(Update, State#state{hints = #{}}, maps:keys(Hints))};
-handle_info({'DOWN', Monitor, process, Server, _}, #state{servers = Servers} = State) ->
-    Gone = [ServerId || {ServerId, {Pid, #server{monitor = M}}} <- maps:to_list(Servers),
-                        Pid =:= Server, M =:= Monitor],
-    {noreply, lists:foldl(fun left/2, State, Gone)};
 handle_info(_Message, State) ->
     {noreply, State}.
 
@@ -256,121 +247,4 @@ take_frame(ServerId, To, Encoded, Frame) ->
     case Frame of
         none -> ok;
         _ -> sockeye_pubsub:deliver(ServerId, To, Frame)
-    end.
-
--spec joined(atom(), sockeye_nif:server_id(), pid(), #state{}) -> #state{}.
-joined(Name, ServerId, Server, State0) ->
-    #state{servers = Servers} = State = left(ServerId, State0),
-    Monitor = monitor(process, Server),
-    true = ets:insert(?TABLE, {ServerId, Name, Server}),
-    count_servers(),
-    Entry = member(all, true, #server{name = Name, monitor = Monitor}),
-    Known = State#state{servers = Servers#{ServerId => {Server, Entry}}},
-    try
-        ok = sockeye_nif:watch_topics(ServerId, self()),
-        update_all(ServerId, Known)
-    catch
-        %% It has ended: that is in the mailbox.
-        error:badarg -> Known
-    end.
-
--spec left(sockeye_nif:server_id(), #state{}) -> #state{}.
-left(ServerId, #state{servers = Servers} = State) ->
-    case maps:take(ServerId, Servers) of
-        {{Server, #server{monitor = Monitor, groups = Groups}}, Rest} ->
-            _ = demonitor(Monitor, [flush]),
-            true = ets:match_delete(?TABLE, {ServerId, '_', Server}),
-            count_servers(),
-            lists:foreach(fun(Group) -> pg:leave(?SCOPE, Group, self()) end, maps:keys(Groups)),
-            State#state{servers = Rest};
-        error ->
-            State
-    end.
-
--spec count_servers() -> ok.
-count_servers() ->
-    counters:put(persistent_term:get(?COUNTERS), ?SERVERS, ets:info(?TABLE, size)).
-
-%% Others have their turn after some of it: news come as fast as connections subscribe.
--spec news(sockeye_nif:server_id(), #state{}) -> #state{}.
-news(ServerId, State) ->
-    try sockeye_nif:topic_news(ServerId) of
-        {More, Topics} ->
-            _ = More andalso (self() ! {sockeye_topics, ServerId}),
-            update(ServerId, Topics, State);
-        all ->
-            update_all(ServerId, State)
-    catch
-        %% It has ended.
-        error:badarg -> State
-    end.
-
-%% All that there is, and all that there was.
--spec update_all(sockeye_nif:server_id(), #state{}) -> #state{}.
-update_all(ServerId, #state{servers = Servers} = State) ->
-    case Servers of
-        #{ServerId := {_, #server{groups = Groups, patterns = Patterns}}} ->
-            Before = [Topic || {_, _, Topic} <- maps:keys(Groups)] ++ maps:keys(Patterns),
-            Now = maps:keys(topics(ServerId)) ++ sockeye_pubsub:topics(ServerId),
-            update(ServerId, lists:usort(Before ++ Now), State);
-        _ ->
-            State
-    end.
-
-%% What had come before is looked at together.
--spec hint(sockeye_nif:server_id(), sockeye:topic(), #state{}) -> #state{}.
-hint(ServerId, Topic, #state{hints = Hints} = State) ->
-    map_size(Hints) =:= 0 andalso (self() ! sockeye_hints),
-    State#state{hints = Hints#{{ServerId, Topic} => true}}.
-
--spec update(sockeye_nif:server_id(), [sockeye:topic()], #state{}) -> #state{}.
-update(ServerId, Topics, #state{servers = Servers} = State) ->
-    case Servers of
-        #{ServerId := {Server, Entry}} ->
-            Updated = lists:foldl(fun(Topic, E) -> update_topic(ServerId, Topic, E) end, Entry, Topics),
-            State#state{servers = Servers#{ServerId := {Server, Updated}}};
-        _ ->
-            State
-    end.
-
-%% A node with a pattern gets all that is published, and finds out itself what matches.
--spec update_topic(sockeye_nif:server_id(), sockeye:topic(), #server{}) -> #server{}.
-update_topic(ServerId, Topic, #server{patterns = Patterns} = Entry) ->
-    Connections = sockeye_nif:topic_count(ServerId, Topic) > 0,
-    case binary:last(Topic) of
-        $* ->
-            Others = case Connections of
-                         true -> Patterns#{Topic => true};
-                         false -> maps:remove(Topic, Patterns)
-                     end,
-            Wanted = member(connections, map_size(Others) > 0, Entry#server{patterns = Others}),
-            member(processes, sockeye_pubsub:has_prefixes(ServerId), Wanted);
-        _ ->
-            Processes = sockeye_pubsub:has(ServerId, Topic),
-            member({processes, Topic}, Processes, member({connections, Topic}, Connections, Entry))
-    end.
-
--spec topics(sockeye_nif:server_id()) -> #{sockeye:topic() => pos_integer()}.
-topics(ServerId) ->
-    try sockeye_nif:topics_of(ServerId)
-    catch error:badarg -> #{}
-    end.
-
--spec member(term(), boolean(), #server{}) -> #server{}.
-member(For, Wanted, #server{name = Name, groups = Groups} = Entry) ->
-    Group = case For of
-                {Kind, Topic} -> {Name, Kind, Topic};
-                Kind -> {Name, Kind}
-            end,
-    case {Wanted, Groups} of
-        {true, #{Group := _}} ->
-            Entry;
-        {true, _} ->
-            ok = pg:join(?SCOPE, Group, self()),
-            Entry#server{groups = Groups#{Group => true}};
-        {false, #{Group := _}} ->
-            _ = pg:leave(?SCOPE, Group, self()),
-            Entry#server{groups = maps:remove(Group, Groups)};
-        {false, _} ->
-            Entry
     end.

@@ -23,11 +23,12 @@ init([]) ->
     ok = sockeye_presence:new_tables(),
     Groups = #{id => sockeye_topics, start => {pg, start_link, [sockeye_cluster:scope()]}},
     Cluster = #{id => sockeye_cluster, start => {sockeye_cluster, start_link, []}},
+    Members = #{id => sockeye_groups, start => {sockeye_groups, start_link, []}},
     PubSub = #{id => sockeye_pubsub, start => {sockeye_pubsub, start_link, []}},
     Presence = #{id => sockeye_presence, start => {sockeye_presence, start_link, []}},
     %% A new process of groups knows nothing: those that had joined join again.
     Together = #{id => sockeye_cluster_sup, type => supervisor,
-                 start => {supervisor, start_link, [?MODULE, [Groups, Cluster, PubSub, Presence]]}},
+                 start => {supervisor, start_link, [?MODULE, [Groups, Cluster, Members, PubSub, Presence]]}},
     {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, [Engine, Together]}};
 init(Children) ->
     {ok, {#{strategy => rest_for_one, intensity => 3, period => 10}, Children}}.
