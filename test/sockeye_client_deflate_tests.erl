@@ -56,5 +56,5 @@ a_bomb_test() ->
     end).
 
 options_test() ->
-    ?assertMatch({error, {bad_option, deflate, _}}, sockeye_client:connect("ws://x", #{deflate => maybe})),
+    ?assertMatch({error, {bad_option, deflate, _}}, sockeye_client:connect("ws://x", #{deflate => perhaps})),
     ?assertMatch({error, {bad_option, deflate, _}}, sockeye_client:connect("ws://x", #{deflate => #{level => 10}})).
