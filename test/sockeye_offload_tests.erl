@@ -7,7 +7,9 @@
 -import(sockeye_test, [with_server/2, open/1, event/1, message/0, quiet/1]).
 
 -define(MIB, 1048576).
--define(LARGE, #{max_message_size => 16 * ?MIB}).
+
+limits() ->
+    #{max_message_size => 16 * ?MIB}.
 
 %% So many numbers take a while.
 large() ->
@@ -22,7 +24,7 @@ others_are_answered_meanwhile_test_() ->
             %% One on each shard.
             Others = [ws_client:connect(Port) || _ <- lists:seq(1, erlang:system_info(schedulers))],
             [echo(Socket) || Socket <- Others],
-            with_server(?LARGE, fun(OwnerPort, Server) ->
+            with_server(limits(), fun(OwnerPort, Server) ->
                 {Socket, Conn} = open(OwnerPort),
                 Frame = ws_client:encode(1, large()),
                 ?assert(overtaken(10, Socket, Conn, Server, Frame, Others))
@@ -59,7 +61,7 @@ echo(Socket) ->
 
 the_order_of_a_connection_test_() ->
     [{timeout, 60, fun() ->
-        with_server(?LARGE, fun(Port, _) ->
+        with_server(limits(), fun(Port, _) ->
             Socket = ws_client:connect(Port),
             {Conn, {open, _}} = sockeye_test:event(),
             %% At the bound, and on both sides of it.
@@ -78,7 +80,7 @@ padded(Size, N) ->
 
 late_bad_json_is_1007_with_nothing_behind_it_test_() ->
     {timeout, 60, fun() ->
-        with_server(?LARGE, fun(Port, _) ->
+        with_server(limits(), fun(Port, _) ->
             {Other, Good} = open(Port),
             {Socket, Bad} = open(Port),
             ok = ws_client:raw(Socket, [ws_client:encode(1, [large(), <<"!">>]),
@@ -93,7 +95,7 @@ late_bad_json_is_1007_with_nothing_behind_it_test_() ->
 
 credits_test_() ->
     {timeout, 60, fun() ->
-        with_server(?LARGE#{active => 2}, fun(Port, _) ->
+        with_server((limits())#{active => 2}, fun(Port, _) ->
             {Socket, Conn} = open(Port),
             ok = ws_client:raw(Socket, [ws_client:encode(1, Text) || Text <- [large(), <<"2">>, <<"3">>]]),
             {json, [1 | _]} = event(Conn),
@@ -106,7 +108,7 @@ credits_test_() ->
 %% What came before the return is with the old owner.
 controlling_process_meanwhile_test_() ->
     {timeout, 60, fun() ->
-        with_server(?LARGE, fun(Port, Server) ->
+        with_server(limits(), fun(Port, Server) ->
             {Socket, Conn} = open(Port),
             Self = self(),
             Heir = spawn_link(fun Loop() -> receive Message -> Self ! {heir, Message}, Loop() end end),
@@ -124,7 +126,7 @@ death_of_the_owner_meanwhile_test_() ->
     {timeout, 60, fun() ->
         Self = self(),
         Owner = spawn(fun() -> receive {sockeye, _, {open, _}} -> Self ! open end, receive never -> ok end end),
-        with_server(?LARGE#{handler => Owner}, fun(Port, Server) ->
+        with_server((limits())#{handler => Owner}, fun(Port, Server) ->
             Socket = ws_client:connect(Port),
             open = message(),
             ok = ws_client:text(Socket, large()),
@@ -137,7 +139,7 @@ death_of_the_owner_meanwhile_test_() ->
 
 stop_meanwhile_test_() ->
     {timeout, 60, fun() ->
-        {ok, Server} = sockeye:start_link(?LARGE#{port => 0}),
+        {ok, Server} = sockeye:start_link((limits())#{port => 0}),
         {Socket, Conn} = open(sockeye_test:port(Server)),
         ok = ws_client:text(Socket, large()),
         ok = arrived(Server, 1),
@@ -172,7 +174,7 @@ a_client_hears_of_the_end_behind_the_message_test_() ->
                             end),
         with_server(#{handler => Server, send_queue_size => 16 * ?MIB}, fun(Port, _) ->
             Url = "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/",
-            {ok, Client} = sockeye_client:start_link(Url, self(), ?LARGE#{reconnect => #{min => 1, max => 20}}),
+            {ok, Client} = sockeye_client:start_link(Url, self(), (limits())#{reconnect => #{min => 1, max => 20}}),
             {Conn, {open, _}} = sockeye_test:event(),
             [begin
                  {Which, Event} = sockeye_test:event(),
@@ -194,7 +196,7 @@ stop_of_the_application_meanwhile_test_() ->
         ok = application:stop(sockeye),
         Before = Threads(),
         process_flag(trap_exit, true),
-        {ok, Server} = sockeye:start_link(?LARGE#{port => 0}),
+        {ok, Server} = sockeye:start_link((limits())#{port => 0}),
         {Socket, Conn} = open(sockeye_test:port(Server)),
         ok = ws_client:text(Socket, large()),
         ok = arrived(Server, 1),
