@@ -13,8 +13,8 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Connections that are in their handshake at the same time.
 pub(crate) const AT_ONCE: usize = 64;
-/// One source address has some 28,000 ports.
-const PER_SOURCE: usize = 20_000;
+/// One source address has some 28,000 ports, and those of a round that was closed are not free yet in the next.
+const PER_SOURCE: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Opens the target's connections, blocking. `sndbuf` bounds what the kernel takes for a peer that does not read.
