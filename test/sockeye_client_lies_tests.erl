@@ -350,7 +350,7 @@ bad_proxies_test_() ->
          {"unknown address", "socks5://127.0.0.1:", Socks([<<5, 0>>, <<5, 0, 0, 9, 0:48>>]), malformed}]].
 
 proxy_options_test() ->
-    [?assertMatch({error, {bad_option, proxy, [_ | _]}}, sockeye_client:connect("ws://x", #{proxy => Proxy}))
+    [?assertMatch({error, {bad_option, proxy, <<_, _/binary>>}}, sockeye_client:connect("ws://x", #{proxy => Proxy}))
      || Proxy <- ["", "x", "ftp://x", x, "http://x/y", undefined]],
     ?assertMatch({error, {bad_option, proxy, _}}, sockeye_client:connect("ws+unix:/x", #{proxy => "http://x"})),
     [?assertMatch({error, {bad_option, redirects, _}}, sockeye_client:connect("ws://x", #{redirects => N})) || N <- [-1, 21, x]].

@@ -163,7 +163,7 @@ client_certificate(#{ca := Ca, one := #{server := Server, client := Client}} = C
             refused(alert, connect(Port, #{cacert => Ca})),
             refused(alert, connect(Port, #{cacert => Ca, versions => ['tlsv1.2']})),
             #{key := Key} = identity(Server),
-            ?assertMatch({error, {bad_option, tls, "keyfile: " ++ _}},
+            ?assertMatch({error, {bad_option, tls, <<"keyfile: ", _/binary>>}},
                          connect(Port, #{cacert => Ca, cert => maps:get(cert, identity(Client)), key => Key}))
         end)
     end).
@@ -175,8 +175,8 @@ from_files(#{ca := Ca, one := #{client := Client}} = Certs) ->
         with_tls(Certs, fun(Port, _) ->
             {ok, Conn} = connect(Port, #{cacertfile => File("ca"), certfile => File("cert"), keyfile => File("key")}),
             talk(Conn),
-            ?assertMatch({error, {bad_option, tls, "cacertfile " ++ _}}, connect(Port, #{cacertfile => File("none")})),
-            ?assertMatch({error, {bad_option, tls, "cacertfile: " ++ _}}, connect(Port, #{cacertfile => File("key")}))
+            ?assertMatch({error, {bad_option, tls, <<"cacertfile ", _/binary>>}}, connect(Port, #{cacertfile => File("none")})),
+            ?assertMatch({error, {bad_option, tls, <<"cacertfile: ", _/binary>>}}, connect(Port, #{cacertfile => File("key")}))
         end)
     end).
 
@@ -265,7 +265,7 @@ options(#{ca := Ca, one := #{client := Client}}) ->
     #{cert := Cert, key := Key} = identity(Client),
     [begin
          {error, {bad_option, tls, Why}} = sockeye_client:connect("wss://x", #{tls => Tls}),
-         ?assert(io_lib:printable_unicode_list(Why)),
+         ?assert(io_lib:printable_unicode_list(unicode:characters_to_list(Why))),
          ?assertEqual(nomatch, string:find(Why, "PRIVATE KEY"))
      end || Tls <- [x, [], #{x => y}, #{verify => x}, #{verify => true}, #{versions => []}, #{versions => ['sslv3']},
                     #{sni => 1}, #{sni => ""}, #{sni => "a b"}, #{pin => x}, #{pin => {spki, <<1>>}}, #{pin => []},

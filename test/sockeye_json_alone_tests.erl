@@ -137,7 +137,7 @@ bad_options_test_() ->
       fun() ->
               {error, {bad_option, Named, Why}} = sockeye_json:Function(<<"1">>, #{Key => Value}),
               ?assertEqual(Key, Named),
-              ?assert(io_lib:char_list(Why))
+              ?assert(is_binary(Why))
       end}
      || {Function, Key, Value} <-
             [{decode, keys, atom}, {decode, keys, {atoms, [<<"a">>]}}, {decode, keys, {atoms, a}},

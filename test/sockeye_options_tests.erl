@@ -109,7 +109,7 @@ bad_values_test_() ->
       fun() ->
               {error, {bad_option, Named, Why}} = parse(with_handler(Key, Value)),
               ?assertEqual(Key, Named),
-              ?assert(io_lib:printable_unicode_list(Why))
+              ?assert(is_binary(Why) andalso io_lib:printable_unicode_list(unicode:characters_to_list(Why)))
       end} || {Key, Values} <- bad(), Value <- Values].
 
 %% These are checked against the handler as well.
@@ -171,10 +171,10 @@ frames_are_as_long_as_messages_test() ->
 
 missing_callback_is_named_test() ->
     {error, {bad_option, handler, Why}} = parse(#{handler => {lists, []}}),
-    ?assertEqual("lists does not export init/1", Why).
+    ?assertEqual(<<"lists does not export init/1">>, Why).
 
 start_link_returns_the_error_test() ->
-    ?assertMatch({error, {bad_option, prot, "unknown option"}}, sockeye:start_link(#{prot => 1})),
+    ?assertMatch({error, {bad_option, prot, <<"unknown option">>}}, sockeye:start_link(#{prot => 1})),
     ?assertMatch({error, {bad_option, port, _}}, sockeye:start_link(65536)),
     ?assertError(badarg, sockeye:start_link([])),
     ?assertError(badarg, sockeye:start_link("8080")).

@@ -164,7 +164,7 @@
 %% `busy': the queue of this connection is full (option `send_queue_size').
 %% `not_json': this part of the term has no JSON form. Nothing was sent.
 
--type start_error() :: {bad_option, Key :: term(), Why :: string()}
+-type start_error() :: {bad_option, Key :: term(), Why :: binary()}
                      | eaddrinuse | eacces
                      | {already_started, pid()}
                      | term().
@@ -431,7 +431,7 @@ start_link() ->
 %% 2> maps:get(port, sockeye:info(S)).
 %% 40213
 %% 3> sockeye:start_link(#{prot => 8080}).
-%% {error,{bad_option,prot,"unknown option"}}
+%% {error,{bad_option,prot,<<"unknown option">>}}
 %% '''
 -spec start_link(inet:port_number() | options()) -> {ok, pid()} | {error, start_error()}.
 start_link(Port) when is_integer(Port) ->
@@ -494,7 +494,7 @@ child_spec(#{handler := _} = Options) ->
             error(Reason)
     end;
 child_spec(Options) when is_map(Options) ->
-    error({bad_option, handler, "must be given under a supervisor"});
+    error(sockeye_why:option(handler, "must be given under a supervisor"));
 child_spec(_) ->
     error(badarg).
 
@@ -541,7 +541,7 @@ stop(Server) ->
 %% Errors: `{bad_option, Key, Why}', `not_found', and `draining' if somebody drains it already.
 -spec drain(server(), drain_options()) ->
           {ok, #{closed := non_neg_integer(), dropped := non_neg_integer()}}
-        | {error, not_found | draining | {bad_option, Key :: term(), Why :: string()}}.
+        | {error, not_found | draining | {bad_option, Key :: term(), Why :: binary()}}.
 drain(Server, Options) ->
     case sockeye_drain:parse(Options) of
         {ok, Parsed} -> drain_parsed(Server, Parsed);
@@ -773,7 +773,7 @@ controlling_process(Conn, Pid) ->
 %% ```
 %% ok = sockeye:reload_tls(my_server).
 %% '''
--spec reload_tls(server()) -> ok | {error, {bad_option, tls, string()} | not_found}.
+-spec reload_tls(server()) -> ok | {error, {bad_option, tls, binary()} | not_found}.
 reload_tls(Server) ->
     case sockeye_engine:find(Server) of
         {ok, {Pid, _, _}} ->

@@ -233,7 +233,7 @@ connect(Url, Options) when is_map(Options) ->
         [] ->
             with_config(Url, self(), Options#{active => false}, fun connected/1);
         [Key | _] ->
-            {error, {bad_option, Key, "has no meaning for connect"}}
+            {error, sockeye_why:option(Key, "has no meaning for connect")}
     end;
 connect(_, _) ->
     error(badarg).

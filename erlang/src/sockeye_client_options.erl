@@ -19,7 +19,7 @@
                    <<"sec-websocket-version">>, <<"sec-websocket-extensions">>,
                    <<"sec-websocket-protocol">>]).
 
--type bad() :: {bad_option, Key :: term(), Why :: string()} | {bad_url, Why :: binary()} | tuple().
+-type bad() :: sockeye_why:bad_option() | {bad_url, Why :: binary()} | tuple().
 
 -spec defaults() -> map().
 defaults() ->
@@ -58,7 +58,7 @@ shown(Url) ->
 -spec agree(binary(), map()) -> {binary(), map()}.
 agree(Url, #{proxy := _} = Given) ->
     case re:run(Url, "^ws[+]unix:", [caseless]) of
-        {match, _} -> throw({bad_option, proxy, "has no meaning for a Unix socket"});
+        {match, _} -> throw(sockeye_why:option(proxy, "has no meaning for a Unix socket"));
         nomatch -> {Url, Given}
     end;
 agree(Url, Given) ->
@@ -83,13 +83,13 @@ checked(Key, Value) ->
     case check(Key, Value) of
         true -> Value;
         {ok, Parsed} -> Parsed;
-        {error, Why} -> throw({bad_option, Key, Why});
-        unknown -> throw({bad_option, Key, "unknown option"});
-        Expected -> throw({bad_option, Key, text("expected ~ts, got ~tp", [Expected, Value])})
+        {error, Why} -> throw(sockeye_why:option(Key, Why));
+        unknown -> throw(sockeye_why:option(Key, "unknown option"));
+        Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
     end.
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
--spec check(term(), term()) -> true | {ok, term()} | {error, string()} | unknown | string().
+-spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().
 check(connect_timeout, V) -> positive(V) orelse "a positive integer below 2^31";
 check(headers, V) -> headers(V);
 check(tls, V) -> sockeye_client_tls:check(V);
@@ -102,7 +102,7 @@ check(_Key, _V) -> unknown.
 positive(V) ->
     is_integer(V) andalso V >= 1 andalso V =< ?MAX.
 
--spec headers(term()) -> {ok, [{binary(), binary()}]} | string().
+-spec headers(term()) -> {ok, [{binary(), binary()}]} | {error, binary()}.
 headers(Map) when is_map(Map) ->
     headers(maps:to_list(Map));
 headers(List) when is_list(List) ->
@@ -110,7 +110,8 @@ headers(List) when is_list(List) ->
     catch error:_ -> headers(undefined)
     end;
 headers(_) ->
-    "a map or list of names and values without line breaks, and no header of the handshake".
+    %% Not shown: there may be a password or a cookie in it.
+    {error, <<"expected a map or list of names and values without line breaks, and no header of the handshake">>}.
 
 %% Not a filter: what is no pair is an error.
 -spec pairs([term()]) -> [{term(), term()}].
@@ -131,13 +132,15 @@ header(Name, Value) ->
 is_control($\t) -> false;
 is_control(C) -> C < 32 orelse C =:= 127.
 
--spec proxy(term()) -> {ok, binary()} | string().
+%% Not shown: there may be a password in it.
+-spec proxy(term()) -> {ok, binary()} | {error, binary()}.
 proxy(Url) ->
     try sockeye_nif:client_proxy(iolist_to_binary(Url)) of
         ok -> {ok, iolist_to_binary(Url)};
-        {error, Why} -> text("http or socks5://[user:password@]host[:port] (~ts)", [Why])
+        {error, Why} ->
+            {error, sockeye_why:text("expected http or socks5://[user:password@]host[:port] (~ts)", [Why])}
     catch
-        error:badarg -> "the URL of a proxy, as text"
+        error:badarg -> {error, <<"expected the URL of a proxy, as text">>}
     end.
 
 -spec reconnect(term()) -> true | {ok, false | map()} | string().
@@ -162,7 +165,3 @@ reconnect(Map) when is_map(Map) ->
 reconnect(_) ->
     "a boolean, or a map of min and max (milliseconds, min =< max), attempts (a positive "
     "integer or infinity) and queue (keep or drop)".
-
--spec text(string(), [term()]) -> string().
-text(Format, Args) ->
-    lists:flatten(io_lib:format(Format, Args)).

@@ -15,13 +15,14 @@ defaults() ->
     #{verify => peer, versions => ['tlsv1.2', 'tlsv1.3'], pin => [], sni => undefined}.
 
 %% What sockeye_client_options wants: the option, a reason, or what was expected.
--spec check(term()) -> {ok, checked()} | {error, string()} | string().
+-spec check(term()) -> {ok, checked()} | {error, binary()}.
 check(Options) when is_map(Options) ->
     try {ok, complete(maps:merge(defaults(), maps:map(fun key/2, Options)))}
     catch throw:{bad, Why} -> {error, Why}
     end;
 check(_) ->
-    "a map".
+    %% Not shown: there may be a key in it.
+    {error, <<"expected a map with verify, cacertfile, certfile, keyfile, pin, sni or versions">>}.
 
 -spec complete(checked()) -> checked().
 complete(Options) ->
@@ -49,7 +50,7 @@ given(Keys, Options) ->
 -spec only_one(atom(), atom(), checked()) -> ok.
 only_one(A, B, Options) ->
     case Options of
-        #{A := _, B := _} -> bad("~tp and ~tp are two ways to say the same", [A, B]);
+        #{A := _, B := _} -> bad("~0tp and ~0tp are two ways to say the same", [A, B]);
         _ -> ok
     end.
 
@@ -61,18 +62,18 @@ key(cacert, _Value) ->
 key(verify, Value) when Value =:= peer; Value =:= none ->
     Value;
 key(verify, Value) ->
-    bad("verify: expected peer or none, got ~tp", [Value]);
+    bad("verify: expected peer or none, got ~0tp", [Value]);
 key(sni, false) ->
     false;
 key(sni, Name) when is_binary(Name), Name =/= <<>>; is_list(Name), Name =/= [] ->
     try unicode:characters_to_binary(Name) of
         Binary when is_binary(Binary) -> Binary;
-        _ -> bad("sni: expected the name of a host or false, got ~tp", [Name])
+        _ -> bad("sni: expected the name of a host or false, got ~0tp", [Name])
     catch
-        error:badarg -> bad("sni: expected the name of a host or false, got ~tp", [Name])
+        error:badarg -> bad("sni: expected the name of a host or false, got ~0tp", [Name])
     end;
 key(sni, Name) ->
-    bad("sni: expected the name of a host or false, got ~tp", [Name]);
+    bad("sni: expected the name of a host or false, got ~0tp", [Name]);
 key(pin, [_ | _] = Pins) ->
     case io_lib:char_list(Pins) of
         true -> [pin(Pins)];
@@ -105,14 +106,14 @@ pin(Text) ->
 
 -spec bad_pin(term()) -> no_return().
 bad_pin(Pin) ->
-    bad("pin: expected {spki | cert, the 32 bytes of a SHA-256} or \"sha256//Base64\", got ~tp", [Pin]).
+    bad("pin: expected {spki | cert, the 32 bytes of a SHA-256} or \"sha256//Base64\", got ~0tp", [Pin]).
 
 -spec bad(string(), [term()]) -> no_return().
 bad(Format, Args) ->
-    throw({bad, lists:flatten(io_lib:format(Format, Args))}).
+    throw({bad, sockeye_why:text(Format, Args)}).
 
 %% What the native library wants: PEM text only.
--spec read(checked()) -> {ok, map()} | {error, {bad_option, tls, string()}}.
+-spec read(checked()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
 read(Options) ->
     try
         Identity = case given([certfile, cert], Options) of
@@ -122,7 +123,7 @@ read(Options) ->
         Kept = maps:with([verify, versions, pin, sni], Options),
         {ok, Kept#{identity => Identity, cacertfile => text(cacertfile, cacert, Options)}}
     catch
-        throw:{bad, Why} -> {error, {bad_option, tls, Why}}
+        throw:{bad, Why} -> {error, sockeye_why:option(tls, Why)}
     end.
 
 -spec text(atom(), atom(), checked()) -> binary() | undefined.

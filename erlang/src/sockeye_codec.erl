@@ -184,7 +184,7 @@
 %% `closing': our Close frame is written, the peer's has not come. `buffered': bytes of memory held
 %% for a message or frame that is not complete.
 
--type option_error() :: {error, {bad_option, Key :: term(), Why :: string()}}.
+-type option_error() :: {error, {bad_option, Key :: term(), Why :: binary()}}.
 
 -define(HEAD, [max_header_size, max_headers]).
 -define(SESSION, [max_message_size, max_frame_size, max_fragments, null]).
@@ -196,13 +196,20 @@ request(Options) ->
         {ok, #{host := _} = Checked} ->
             case sockeye_nif:codec_request(Checked) of
                 {ok, Bytes, Key} -> {ok, Bytes, {sockeye_handshake, Key, Checked}};
-                {error, Option} -> {error, {bad_option, Option, "can not stand in a request"}}
+                {error, Option} -> {error, sockeye_why:option(Option, ["expected ", form(Option)])}
             end;
         {ok, _} ->
-            {error, {bad_option, host, "is missing"}};
+            {error, sockeye_why:option(host, "is missing")};
         Error ->
             Error
     end.
+
+%% What can stand in a request.
+-spec form(atom()) -> string().
+form(host) -> "a host and maybe a port, as text: \"example.com\", \"[::1]:8080\"";
+form(path) -> "a path and maybe a query, as text: \"/chat?room=7\"";
+form(subprotocols) -> "a list of names without spaces or separators";
+form(headers) -> "names and values of headers that the handshake does not write itself".
 
 %% @doc Looks at what a server has answered so far: `more' until the head of the answer is complete.
 %%
@@ -385,22 +392,22 @@ defaults() ->
       max_message_size => 1048576, max_fragments => 1024, null => null}.
 
 -spec own(atom(), term(), boolean()) -> term().
-own(Key, _Value, false) -> throw({bad_option, Key, "unknown option"});
+own(Key, _Value, false) -> throw(sockeye_why:option(Key, "unknown option"));
 own(headers, Headers, true) ->
     case sockeye_decision:accept({accept, #{headers => Headers}}, #{}) of
         {ok, {accept, #{headers := Checked}}} -> Checked;
-        {error, Why} -> throw({bad_option, headers, Why})
+        {error, Why} -> throw(sockeye_why:option(headers, Why))
     end;
 own(deflate, Value, true) ->
     case sockeye_deflate:check(Value) of
         {ok, Checked} -> Checked;
-        {error, Why} -> throw({bad_option, deflate, Why});
-        Expected -> throw({bad_option, deflate, "expected " ++ Expected})
+        {error, Why} -> throw(sockeye_why:option(deflate, Why));
+        Expected -> throw(sockeye_why:option(deflate, sockeye_why:expected(Expected, Value)))
     end;
 own(Key, Text, true) ->
     try unicode:characters_to_binary(Text) of
         Bin when is_binary(Bin) -> Bin;
-        _ -> throw({bad_option, Key, "expected text"})
+        _ -> throw(sockeye_why:option(Key, sockeye_why:expected("text", Text)))
     catch
-        error:badarg -> throw({bad_option, Key, "expected text"})
+        error:badarg -> throw(sockeye_why:option(Key, sockeye_why:expected("text", Text)))
     end.

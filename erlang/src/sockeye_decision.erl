@@ -16,7 +16,7 @@
 -define(HANDSHAKE, [<<"upgrade">>, <<"sec-websocket-accept">>, <<"sec-websocket-protocol">>,
                     <<"sec-websocket-extensions">> | ?FRAMING]).
 
--spec accept(term(), map()) -> {ok, checked()} | {error, string()}.
+-spec accept(term(), map()) -> {ok, checked()} | {error, binary()}.
 accept({accept, Options}, Request) when is_map(Options) ->
     try {ok, {accept, maps:map(fun(Key, Value) -> option(Key, Value, Request) end, Options)}}
     catch throw:{bad, Why} -> {error, Why}
@@ -24,15 +24,15 @@ accept({accept, Options}, Request) when is_map(Options) ->
 accept({reject, Status, Headers, Body}, _Request) ->
     response({Status, Headers, Body});
 accept(Other, _Request) ->
-    {error, text("expected {accept, Map} or {reject, Status, Headers, Body}, got ~tp", [Other])}.
+    {error, sockeye_why:expected("{accept, Map} or {reject, Status, Headers, Body}", Other)}.
 
--spec response(term()) -> {ok, checked()} | {error, string()}.
+-spec response(term()) -> {ok, checked()} | {error, binary()}.
 response({Status, Headers, Body}) ->
     try {ok, {reject, status(Status), headers(Headers, ?FRAMING), body(Status, Body)}}
     catch throw:{bad, Why} -> {error, Why}
     end;
 response(Other) ->
-    {error, text("expected {Status, Headers, Body}, got ~tp", [Other])}.
+    {error, sockeye_why:expected("{Status, Headers, Body}", Other)}.
 
 -spec option(term(), term(), map()) -> term().
 option(state, State, _Request) ->
@@ -45,17 +45,17 @@ option(subprotocol, Name, #{subprotocols := Offered}) ->
     Bin = binary(subprotocol, Name),
     case lists:member(Bin, Offered) of
         true -> Bin;
-        false -> bad("subprotocol: ~tp is not among those the client offers, ~tp", [Name, Offered])
+        false -> bad("subprotocol: ~0tp is not among those the client offers, ~0tp", [Name, Offered])
     end;
 option(Key, Value, _Request) ->
     case sockeye_options:connection_option(Key, Value) of
         {ok, Parsed} -> Parsed;
-        {error, Why} -> bad("~tp: ~ts", [Key, Why])
+        {error, Why} -> bad("~0tp: ~ts", [Key, Why])
     end.
 
 -spec status(term()) -> 200..599.
 status(Status) when is_integer(Status), Status >= 200, Status =< 599 -> Status;
-status(Status) -> bad("expected a status from 200 to 599, got ~tp", [Status]).
+status(Status) -> bad("expected a status from 200 to 599, got ~0tp", [Status]).
 
 -spec body(term(), term()) -> binary().
 body(Status, Body) ->
@@ -67,20 +67,22 @@ body(Status, Body) ->
     end.
 
 -spec headers(term(), [binary()]) -> [{binary(), binary()}].
-headers(Headers, Reserved) when is_list(Headers) ->
-    [header(Header, Reserved) || Header <- Headers];
+headers([Header | Rest], Reserved) ->
+    [header(Header, Reserved) | headers(Rest, Reserved)];
+headers([], _Reserved) ->
+    [];
 headers(Headers, _Reserved) ->
-    bad("headers: expected a list of {Name, Value}, got ~tp", [Headers]).
+    bad("headers: expected a list of {Name, Value}, got ~0tp", [Headers]).
 
 -spec header(term(), [binary()]) -> {binary(), binary()}.
 header({Name, Value}, Reserved) ->
     Bin = binary(headers, Name),
     lists:member(string:lowercase(Bin), Reserved)
         andalso bad("headers: ~ts is set by the server", [Bin]),
-    sockeye_options:is_token(Bin) orelse bad("headers: ~tp is not a header's name", [Name]),
+    sockeye_options:is_token(Bin) orelse bad("headers: ~0tp is not a header's name", [Name]),
     {Bin, value(Bin, binary(headers, Value))};
 header(Header, _Reserved) ->
-    bad("headers: expected {Name, Value}, got ~tp", [Header]).
+    bad("headers: expected {Name, Value}, got ~0tp", [Header]).
 
 %% A line break here would let an answer be split.
 -spec value(binary(), binary()) -> binary().
@@ -95,13 +97,9 @@ value(Name, Value) ->
 -spec binary(atom(), term()) -> binary().
 binary(What, Value) ->
     try iolist_to_binary(Value)
-    catch error:badarg -> bad("~tp: expected a binary or iodata, got ~tp", [What, Value])
+    catch error:badarg -> bad("~0tp: expected a binary or iodata, got ~0tp", [What, Value])
     end.
 
 -spec bad(string(), [term()]) -> no_return().
 bad(Format, Args) ->
-    throw({bad, text(Format, Args)}).
-
--spec text(string(), [term()]) -> string().
-text(Format, Args) ->
-    lists:flatten(io_lib:format(Format, Args)).
+    throw({bad, sockeye_why:text(Format, Args)}).

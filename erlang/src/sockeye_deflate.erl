@@ -16,7 +16,7 @@ defaults() ->
       threshold => 64}.
 
 %% `false' or a map with every key; else what was expected.
--spec check(term()) -> {ok, false | map()} | {error, string()} | string().
+-spec check(term()) -> {ok, false | map()} | {error, binary()} | string().
 check(false) -> {ok, false};
 check(true) -> {ok, defaults()};
 check(Map) when is_map(Map) ->
@@ -40,15 +40,15 @@ plain(Map) when is_map(Map) -> {plain, Map};
 plain({Tag, _} = Frame) when Tag =:= json; Tag =:= text; Tag =:= binary -> {plain, Frame};
 plain(Other) -> Other.
 
--spec wrong(term(), term()) -> [string()].
+-spec wrong(term(), term()) -> [binary()].
 wrong(Key, Value) ->
     case key(Key, Value) of
         true -> [];
-        unknown -> [text("~tp: unknown option", [Key])];
-        Expected -> [text("~tp: expected ~ts, got ~tp", [Key, Expected, Value])]
+        unknown -> [sockeye_why:text("~ts: unknown option", [sockeye_why:shown(Key)])];
+        Expected -> [sockeye_why:text("~tp: ~ts", [Key, sockeye_why:expected(Expected, Value)])]
     end.
 
--spec key(term(), term()) -> true | unknown | string().
+-spec key(term(), term()) -> true | unknown | unicode:chardata().
 key(server_takeover, V) -> is_boolean(V) orelse "a boolean";
 key(client_takeover, V) -> is_boolean(V) orelse "a boolean";
 key(server_max_window_bits, V) -> within(V, 9, 15);
@@ -58,10 +58,6 @@ key(mem_level, V) -> within(V, 1, 9);
 key(threshold, V) -> within(V, 0, 16#7fffffff);
 key(_, _) -> unknown.
 
--spec within(term(), integer(), integer()) -> true | string().
+-spec within(term(), integer(), integer()) -> true | binary().
 within(V, Least, Most) ->
-    is_integer(V) andalso V >= Least andalso V =< Most orelse text("~b..~b", [Least, Most]).
-
--spec text(string(), [term()]) -> string().
-text(Format, Args) ->
-    lists:flatten(io_lib:format(Format, Args)).
+    is_integer(V) andalso V >= Least andalso V =< Most orelse sockeye_why:text("~b..~b", [Least, Most]).

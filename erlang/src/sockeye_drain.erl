@@ -33,7 +33,7 @@
 
 -opaque drain() :: #drain{}.
 
--spec parse(term()) -> {ok, map()} | {error, {bad_option, term(), string()}}.
+-spec parse(term()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
 parse(Options) when is_map(Options) ->
     Defaults = #{batch => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000},
     try maps:map(fun checked/2, Options) of
@@ -49,9 +49,8 @@ checked(Key, Value) ->
     case check(Key, Value) of
         true -> Value;
         {ok, Parsed} -> Parsed;
-        unknown -> throw({bad_option, Key, "unknown option"});
-        Expected -> throw({bad_option, Key,
-                           lists:flatten(io_lib:format("expected ~ts, got ~tp", [Expected, Value]))})
+        unknown -> throw(sockeye_why:option(Key, "unknown option"));
+        Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
     end.
 
 -spec check(term(), term()) -> true | {ok, binary()} | unknown | string().

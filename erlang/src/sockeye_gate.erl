@@ -124,7 +124,7 @@ run(Token, About, Request, State) ->
             failed(About, Token, {Class, Reason, Stack}, State)
     end.
 
--spec decide(about(), map(), #state{}) -> {ok, sockeye_decision:checked()} | {error, string()}.
+-spec decide(about(), map(), #state{}) -> {ok, sockeye_decision:checked()} | {error, binary()}.
 decide(accept, Request, #state{accept = Accept}) when Accept =/= undefined ->
     sockeye_decision:accept(Accept(Request), Request);
 decide(Route, Request, #state{routes = Routes}) ->

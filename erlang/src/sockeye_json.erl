@@ -68,7 +68,7 @@
 %% UTF-8. `trailing_data': something other than white space follows the value.
 %% `too_large': 4 GiB or more.
 
--type option_error() :: {bad_option, Key :: term(), Why :: string()}.
+-type option_error() :: {bad_option, Key :: term(), Why :: binary()}.
 %% A key that is unknown or whose value is wrong; `Why' is a sentence.
 
 %% @equiv decode(Text, #{})

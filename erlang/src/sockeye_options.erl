@@ -68,7 +68,7 @@ defaults() ->
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
--spec parse(map(), pid()) -> {ok, config()} | {error, {bad_option, term(), string()}}.
+-spec parse(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
 parse(Options, Owner) ->
     try maps:map(fun checked/2, Options) of
         Given -> complete(maps:merge(defaults(), Given), Given, Owner)
@@ -77,7 +77,7 @@ parse(Options, Owner) ->
     end.
 
 %% Options of which only these keys may be there.
--spec only(map(), [atom()]) -> {ok, map()} | {error, {bad_option, term(), string()}}.
+-spec only(map(), [atom()]) -> {ok, map()} | {error, sockeye_why:bad_option()}.
 only(Options, Keys) ->
     try {ok, maps:map(fun(Key, Value) -> known(Key, Keys), checked(Key, Value) end, Options)}
     catch
@@ -85,13 +85,13 @@ only(Options, Keys) ->
     end.
 
 %% What is wrong with such options.
--spec explain(map(), [atom()]) -> {error, {bad_option, term(), string()}}.
+-spec explain(map(), [atom()]) -> {error, sockeye_why:bad_option()}.
 explain(Options, Keys) ->
     {error, _} = only(Options, Keys).
 
 -spec known(term(), [atom()]) -> ok.
 known(Key, Keys) ->
-    lists:member(Key, Keys) orelse throw({bad_option, Key, "unknown option"}),
+    lists:member(Key, Keys) orelse throw(sockeye_why:option(Key, "unknown option")),
     ok.
 
 %% How long a supervisor has to wait for a server to stop: the close handshake
@@ -105,13 +105,13 @@ checked(Key, Value) ->
     case check(Key, Value) of
         true -> Value;
         {ok, Parsed} -> Parsed;
-        {error, Why} -> throw({bad_option, Key, Why});
-        unknown -> throw({bad_option, Key, "unknown option"});
-        Expected -> throw({bad_option, Key, text("expected ~ts, got ~tp", [Expected, Value])})
+        {error, Why} -> throw(sockeye_why:option(Key, Why));
+        unknown -> throw(sockeye_why:option(Key, "unknown option"));
+        Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
     end.
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
--spec check(term(), term()) -> true | {ok, term()} | {error, string()} | unknown | string().
+-spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().
 check(port, V) -> is_integer(V) andalso V >= 0 andalso V =< 65535 orelse "0..65535";
 check(ip, V) -> ip(V);
 check(reuseport, V) -> is_boolean(V) orelse "a boolean";
@@ -149,8 +149,7 @@ check(pong_timeout, V) -> positive(V);
 check(message_rate, V) -> message_rate(V);
 check(control_frames, V) -> is_boolean(V) orelse "a boolean";
 check(max_age, V) -> time(V);
-check(max_connections, infinity) -> true;
-check(max_connections, V) -> positive(V) =:= true orelse "a positive integer or infinity";
+check(max_connections, V) -> count(V);
 check(deflate, V) -> sockeye_deflate:check(V);
 check(proxy_protocol, V) -> is_boolean(V) orelse "a boolean";
 check(trusted_proxies, V) -> sockeye_proxies:check(V);
@@ -160,8 +159,7 @@ check(tls, V) -> sockeye_tls:check(V);
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
 check(accept_timeout, V) -> positive(V);
-check(max_connections_per_address, infinity) -> true;
-check(max_connections_per_address, V) -> positive(V);
+check(max_connections_per_address, V) -> count(V);
 check(connection_rate, V) -> sockeye_rules:rate(V);
 check(http, V) -> sockeye_routes:parse(V);
 check(health, V) -> sockeye_routes:path(V);
@@ -181,7 +179,11 @@ check(_Key, _V) -> unknown.
 positive(V) ->
     is_integer(V) andalso V >= 1 andalso V =< ?MAX orelse "a positive integer below 2^31".
 
--spec message_rate(term()) -> true | {ok, map()} | {error, string()} | string().
+-spec count(term()) -> true | string().
+count(infinity) -> true;
+count(V) -> positive(V) =:= true orelse "a positive integer below 2^31, or infinity".
+
+-spec message_rate(term()) -> true | {ok, map()} | {error, binary()} | string().
 message_rate(infinity) ->
     true;
 message_rate(#{rate := Rate} = V) ->
@@ -189,8 +191,8 @@ message_rate(#{rate := Rate} = V) ->
     Wrong = [Key || {Key, Value} <- maps:to_list(Full), not message_rate(Key, Value)],
     case Wrong of
         [] -> {ok, Full};
-        [Key | _] -> {error, text("~tp in ~tp: rate and burst are positive integers below 2^31, "
-                                  "action is delay or close", [Key, V])}
+        [Key | _] -> {error, sockeye_why:text("~ts in ~ts: rate and burst are positive integers below 2^31, "
+                                              "action is delay or close", [sockeye_why:shown(Key), sockeye_why:shown(V)])}
     end;
 message_rate(_) ->
     "infinity or a map with rate (and burst, action)".
@@ -203,7 +205,7 @@ message_rate(Key, V) -> (Key =:= rate orelse Key =:= burst) andalso positive(V) 
 time(infinity) -> true;
 time(V) -> positive(V) =:= true orelse "milliseconds below 2^31, or infinity".
 
--spec ip(term()) -> {ok, inet:ip_address() | {local, binary()}} | string().
+-spec ip(term()) -> {ok, inet:ip_address() | {local, binary()}} | unicode:chardata().
 ip(any) -> {ok, {0, 0, 0, 0}};
 ip(loopback) -> {ok, {127, 0, 0, 1}};
 ip({local, Path}) -> unix_path(Path);
@@ -223,7 +225,7 @@ ip(V) ->
 
 %% A path as gen_tcp takes it. A zero byte first makes it an abstract name; one
 %% further on would cut a path short.
--spec unix_path(term()) -> {ok, {local, binary()}} | string().
+-spec unix_path(term()) -> {ok, {local, binary()}} | binary().
 unix_path(Path) when is_binary(Path), byte_size(Path) >= 1, byte_size(Path) =< ?MAX_UNIX_PATH ->
     <<First, Rest/binary>> = Path,
     case First =:= 0 orelse binary:match(Rest, <<0>>) =:= nomatch of
@@ -238,29 +240,41 @@ unix_path([_ | _] = Path) ->
         error:_ -> unix_path(undefined)
     end;
 unix_path(_) ->
-    text("a path of 1 to ~b bytes in {local, Path}", [?MAX_UNIX_PATH]).
+    sockeye_why:text("a path of 1 to ~b bytes in {local, Path}", [?MAX_UNIX_PATH]).
 
--spec handler(term()) -> true | {error, string()} | string().
+-spec handler(term()) -> true | {error, binary()} | string().
 handler(Pid) when is_pid(Pid) ->
     node(Pid) =:= node() orelse "a pid of this node";
-handler(Name) when is_atom(Name) ->
-    Name =/= undefined orelse "a pid, a registered name or {Module, Arg}";
+handler(Name) when is_atom(Name), Name =/= undefined ->
+    %% A name may be registered later, that of a module hardly.
+    case whereis(Name) =:= undefined andalso callbacks(Name) of
+        ok ->
+            {error, sockeye_why:text("no process has the name ~0tp, but a module with the callbacks of a handler has: "
+                                     "did you mean {~0tp, Arg}?", [Name, Name])};
+        _ ->
+            true
+    end;
 handler({Module, _Arg}) when is_atom(Module) ->
-    case code:ensure_loaded(Module) of
-        {module, Module} ->
-            case [F || F <- [{init, 1}, {handle_frame, 3}], not exports(Module, F)] of
-                [] -> true;
-                [{F, A} | _] -> {error, text("~tp does not export ~tp/~p", [Module, F, A])}
-            end;
-        {error, Reason} ->
-            {error, text("module ~tp can not be loaded: ~tp", [Module, Reason])}
+    case callbacks(Module) of
+        ok -> true;
+        {error, _} = Error -> Error
     end;
 handler(_) ->
     "a pid, a registered name or {Module, Arg}".
 
--spec exports(module(), {atom(), arity()}) -> boolean().
-exports(Module, {Function, Arity}) ->
-    erlang:function_exported(Module, Function, Arity).
+%% Whether a module can be a handler.
+-spec callbacks(module()) -> ok | {error, binary()}.
+callbacks(Module) ->
+    case code:ensure_loaded(Module) of
+        {module, Module} ->
+            Needed = [{init, 1}, {handle_frame, 3}],
+            case [FA || {F, A} = FA <- Needed, not erlang:function_exported(Module, F, A)] of
+                [] -> ok;
+                [{F, A} | _] -> {error, sockeye_why:text("~0tp does not export ~0tp/~b", [Module, F, A])}
+            end;
+        {error, Reason} ->
+            {error, sockeye_why:text("module ~0tp can not be loaded: ~0tp", [Module, Reason])}
+    end.
 
 -spec keys(term()) -> true | string().
 keys(binary) -> true;
@@ -295,7 +309,7 @@ is_token_char(C) when C >= $a, C =< $z; C >= $A, C =< $Z; C >= $0, C =< $9 -> tr
 is_token_char(C) -> lists:member(C, "!#$%&'*+-.^_`|~").
 
 %% A setting of one connection, as `accept/2' gives it.
--spec connection_option(term(), term()) -> {ok, term()} | {error, string()}.
+-spec connection_option(term(), term()) -> {ok, term()} | {error, unicode:chardata()}.
 connection_option(Key, Value) ->
     case lists:member(Key, connection_options()) of
         true ->
@@ -312,17 +326,17 @@ connection_options() ->
      pong_timeout, max_age, send_queue_size].
 
 %% What depends on more than one key.
--spec complete(map(), map(), pid()) -> {ok, config()} | {error, {bad_option, atom(), string()}}.
+-spec complete(map(), map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
 complete(Config, Given, Owner) ->
     case Config of
         #{ip := {local, _}, port := Port} when Port =/= 0, is_map_key(port, Given) ->
-            {error, {bad_option, port, "has no meaning with a Unix socket"}};
+            bad(port, "has no meaning with a Unix socket");
         #{proxy_protocol := true, trusted_proxies := []} ->
-            {error, {bad_option, proxy_protocol, "needs trusted_proxies"}};
+            bad(proxy_protocol, "needs trusted_proxies");
         #{scope := cluster} when not is_map_key(name, Given) ->
-            {error, {bad_option, scope, "cluster needs a name"}};
+            bad(scope, "cluster needs a name");
         #{ip := {local, _}, reuseport := true} ->
-            {error, {bad_option, reuseport, "has no meaning with a Unix socket"}};
+            bad(reuseport, "has no meaning with a Unix socket");
         #{ip := {local, _}, port := Port} when Port =/= 0 ->
             complete(Config#{port := 0}, Given, Owner);
         _ ->
@@ -330,16 +344,16 @@ complete(Config, Given, Owner) ->
     end.
 
 -spec complete_handler(map(), map(), pid()) ->
-          {ok, config()} | {error, {bad_option, atom(), string()}}.
+          {ok, config()} | {error, sockeye_why:bad_option()}.
 complete_handler(Config, Given, Owner) ->
     Handler = maps:get(handler, Config, Owner),
     IsModule = is_tuple(Handler),
     Needless = "has no meaning with this handler",
     case Given of
         #{processes := _} when not IsModule ->
-            {error, {bad_option, processes, "needs a handler {Module, Arg}"}};
+            bad(processes, "needs a handler {Module, Arg}");
         #{batch := true} when IsModule ->
-            {error, {bad_option, batch, Needless}};
+            bad(batch, Needless);
         _ ->
             Derived = #{handler => Handler,
                         mode => mode(Handler, Config),
@@ -348,7 +362,7 @@ complete_handler(Config, Given, Owner) ->
             with_routes(maps:merge(Derived, Config#{handler => Handler}))
     end.
 
--spec with_routes(map()) -> {ok, config()} | {error, {bad_option, atom(), string()}}.
+-spec with_routes(map()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
 with_routes(Config) ->
     case sockeye_routes:complete(Config) of
         {ok, Routes} -> {ok, maps:without([http, health, metrics], Config#{routes => Routes})};
@@ -367,6 +381,6 @@ mode(Owner, #{batch := Batch}) -> {owner, Owner, Batch}.
 active(true) -> true;
 active(false) -> 100.
 
--spec text(string(), [term()]) -> string().
-text(Format, Args) ->
-    lists:flatten(io_lib:format(Format, Args)).
+-spec bad(atom(), string()) -> {error, sockeye_why:bad_option()}.
+bad(Key, Why) ->
+    {error, sockeye_why:option(Key, Why)}.

@@ -13,7 +13,7 @@
                 | {ask, fun((map()) -> term())}.
 -type route() :: {Path :: binary(), target()}.
 
--spec parse(term()) -> {ok, [route()]} | {error, string()} | string().
+-spec parse(term()) -> {ok, [route()]} | {error, binary()} | string().
 parse(Map) when is_map(Map) ->
     try {ok, [route(Path, Target) || {Path, Target} <- maps:to_list(Map)]}
     catch throw:{bad_route, Why} -> {error, Why}
@@ -39,15 +39,15 @@ path_form() ->
     "a path like <<\"/health\">>".
 
 %% All routes of a server, as the engine numbers them.
--spec complete(map()) -> {ok, [route()]} | {error, {bad_option, atom(), string()}}.
+-spec complete(map()) -> {ok, [route()]} | {error, sockeye_why:bad_option()}.
 complete(Config) ->
     Own = [{Path, Key} || Key <- [health, metrics], #{Key := Path} <- [Config]],
     Routes = maps:get(http, Config, []) ++ Own,
     Paths = [Path || {Path, _} <- Routes],
     case Paths -- lists:usort(Paths) of
         [] -> {ok, Routes};
-        [Twice | _] -> {error, {bad_option, http, text("~ts occurs twice, with those of health "
-                                                       "and metrics", [Twice])}}
+        [Twice | _] -> {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice, with those of health and metrics",
+                                                                  [Twice]))}
     end.
 
 %% The functions among these routes, by their number.
@@ -60,21 +60,21 @@ functions(Routes) ->
 route(Path, Target) ->
     case path(Path) of
         {ok, Bin} -> {Bin, target(Path, Target)};
-        _ -> bad("~tp is not a path like <<\"/\">>, <<\"/app\">> or <<\"/rooms/*\">>", [Path])
+        _ -> bad("~0tp is not a path like <<\"/\">>, <<\"/app\">> or <<\"/rooms/*\">>", [Path])
     end.
 
 -spec target(term(), term()) -> target().
 target(Path, {file, Name}) ->
     File = name(Path, Name),
-    filelib:is_regular(File) orelse bad("~tp: there is no file ~ts", [Path, File]),
+    filelib:is_regular(File) orelse bad("~0tp: there is no file ~ts", [Path, File]),
     {file, File};
 target(Path, {dir, Name}) ->
     Dir = name(Path, Name),
-    filelib:is_dir(Dir) orelse bad("~tp: there is no directory ~ts", [Path, Dir]),
+    filelib:is_dir(Dir) orelse bad("~0tp: there is no directory ~ts", [Path, Dir]),
     {dir, Dir};
 target(Path, {text, Text}) ->
     try {text, iolist_to_binary(Text)}
-    catch error:badarg -> bad("~tp: {text, ~tp} is no iodata", [Path, Text])
+    catch error:badarg -> bad("~0tp: {text, ~0tp} is no iodata", [Path, Text])
     end;
 target(_Path, Fun) when is_function(Fun, 1) ->
     {ask, Fun};
@@ -82,14 +82,14 @@ target(Path, {Module, Function}) when is_atom(Module), is_atom(Function) ->
     case code:ensure_loaded(Module) of
         {module, Module} ->
             erlang:function_exported(Module, Function, 1)
-                orelse bad("~tp: ~tp does not export ~tp/1", [Path, Module, Function]),
+                orelse bad("~0tp: ~0tp does not export ~0tp/1", [Path, Module, Function]),
             {ask, fun Module:Function/1};
         {error, Reason} ->
-            bad("~tp: module ~tp can not be loaded: ~tp", [Path, Module, Reason])
+            bad("~0tp: module ~0tp can not be loaded: ~0tp", [Path, Module, Reason])
     end;
 target(Path, Other) ->
-    bad("~tp: expected {file, F}, {dir, D}, {text, B}, a function of one argument or "
-        "{Module, Function}, got ~tp", [Path, Other]).
+    bad("~0tp: expected {file, F}, {dir, D}, {text, B}, a function of one argument or "
+        "{Module, Function}, got ~0tp", [Path, Other]).
 
 %% Absolute: the engine must not depend on the current directory of the node.
 -spec name(term(), term()) -> binary().
@@ -100,13 +100,9 @@ name(Path, Name) ->
         nomatch = binary:match(Bin, <<0>>),
         Bin
     catch
-        error:_ -> bad("~tp: ~tp is not the name of a file", [Path, Name])
+        error:_ -> bad("~0tp: ~0tp is not the name of a file", [Path, Name])
     end.
 
 -spec bad(string(), [term()]) -> no_return().
 bad(Format, Args) ->
-    throw({bad_route, text(Format, Args)}).
-
--spec text(string(), [term()]) -> string().
-text(Format, Args) ->
-    lists:flatten(io_lib:format(Format, Args)).
+    throw({bad_route, sockeye_why:text(Format, Args)}).

@@ -10,7 +10,7 @@
 %% A segment is a star or has none.
 -define(PATH, "^(/([^*?#/]*|\\*))+$").
 
--spec origins(term()) -> {ok, any | [binary()]} | string() | {error, string()}.
+-spec origins(term()) -> {ok, any | [binary()]} | string() | {error, binary()}.
 origins(any) ->
     {ok, any};
 origins(List) when is_list(List), List =/= [] ->
@@ -19,7 +19,7 @@ origins(List) when is_list(List), List =/= [] ->
 origins(_) ->
     "any or a list of same_host and origins like <<\"https://example.com\">>".
 
--spec paths(term()) -> {ok, any | [binary()]} | string() | {error, string()}.
+-spec paths(term()) -> {ok, any | [binary()]} | string() | {error, binary()}.
 paths(any) ->
     {ok, any};
 paths(List) when is_list(List), List =/= [] ->
@@ -27,7 +27,7 @@ paths(List) when is_list(List), List =/= [] ->
 paths(_) ->
     "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>".
 
--spec rate(term()) -> {ok, infinity | map()} | string() | {error, string()}.
+-spec rate(term()) -> {ok, infinity | map()} | string() | {error, binary()}.
 rate(infinity) ->
     {ok, infinity};
 rate(#{rate := Rate} = Map) ->
@@ -37,8 +37,8 @@ rate(#{rate := Rate} = Map) ->
         [] ->
             {ok, Full};
         [Key | _] ->
-            {error, lists:flatten(io_lib:format("~tp in ~tp: rate and burst are 1 to 1000000, and "
-                                                "there is nothing else", [Key, Map]))}
+            {error, sockeye_why:text("~ts in ~ts: rate and burst are 1 to 1000000, and there is nothing else",
+                                      [sockeye_why:shown(Key), sockeye_why:shown(Map)])}
     end;
 rate(_) ->
     "infinity or #{rate => a second, burst => at once}".
@@ -47,12 +47,12 @@ rate(_) ->
 is_rate(Key, V) ->
     (Key =:= rate orelse Key =:= burst) andalso is_integer(V) andalso V >= 1 andalso V =< 1000000.
 
--spec rules([term()], fun((term()) -> binary()), string()) -> {ok, [binary()]} | {error, string()}.
+-spec rules([term()], fun((term()) -> binary()), string()) -> {ok, [binary()]} | {error, binary()}.
 rules(List, Check, Expected) ->
     try {ok, [Check(Rule) || Rule <- List]}
     catch throw:{no_rule, Rule} ->
-            {error, lists:flatten(io_lib:format("expected ~ts, got ~tp", [Expected, Rule]))};
-          error:_ -> {error, lists:flatten(io_lib:format("expected ~ts, got ~tp", [Expected, List]))}
+            {error, sockeye_why:expected(Expected, Rule)};
+          error:_ -> {error, sockeye_why:expected(Expected, List)}
     end.
 
 -spec origin(term()) -> binary().

@@ -100,7 +100,7 @@ register_name(Name) ->
     catch
         error:badarg ->
             case whereis(Name) of
-                undefined -> throw({start_failed, {bad_option, name, "can not be registered"}});
+                undefined -> throw({start_failed, sockeye_why:option(name, "can not be registered")});
                 Other -> throw({start_failed, {already_started, Other}})
             end
     end.
@@ -172,7 +172,7 @@ handle_call({drain, Options}, From, #state{drain = undefined, id = Id} = State) 
 handle_call({drain, _}, _From, State) ->
     {reply, {error, draining}, State};
 handle_call(reload_tls, _From, #state{config = #{tls := undefined}} = State) ->
-    {reply, {error, {bad_option, tls, "the server was started without"}}, State};
+    {reply, {error, sockeye_why:option(tls, "the server was started without")}, State};
 handle_call(reload_tls, _From, #state{id = Id, config = #{tls := Options, http2 := Http2}} = State) ->
     Reply = case sockeye_tls:read(Options, Http2) of
                 {ok, Tls} -> sockeye_tls:listen(sockeye_nif:reload_tls(Id, Tls));

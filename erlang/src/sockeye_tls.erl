@@ -17,7 +17,7 @@
 -define(IDENTITY, [certfile, keyfile, cert, key]).
 
 %% What sockeye_options:check/2 answers: the option, a reason, or what was expected.
--spec check(term()) -> {ok, checked()} | {error, string()} | string().
+-spec check(term()) -> {ok, checked()} | {error, binary()} | string().
 check(undefined) ->
     {ok, undefined};
 check(Options) when is_map(Options) ->
@@ -25,7 +25,8 @@ check(Options) when is_map(Options) ->
     catch throw:{bad, Why} -> {error, Why}
     end;
 check(_) ->
-    "a map with certfile and keyfile, or cert and key".
+    %% Not shown: there may be a key in it.
+    {error, <<"expected a map with certfile and keyfile, or cert and key">>}.
 
 -spec complete(map()) -> checked().
 complete(Options) ->
@@ -37,14 +38,14 @@ complete(Options) ->
         #{verify := Verify} = Complete when Verify =:= none; is_map_key(cacertfile, Options) ->
             Complete;
         #{verify := Verify} ->
-            bad("verify => ~tp needs a cacertfile", [Verify])
+            bad("verify => ~0tp needs a cacertfile", [Verify])
     end.
 
 -spec key(term(), term()) -> term().
 key(Key, Value) when Key =:= certfile; Key =:= keyfile; Key =:= cacertfile ->
     case is_binary(Value) andalso Value =/= <<>> orelse is_text(Value) of
         true -> Value;
-        false -> bad("~ts: expected the name of a file, got ~tp", [Key, Value])
+        false -> bad("~ts: expected the name of a file, got ~0tp", [Key, Value])
     end;
 key(Key, Value) when Key =:= cert; Key =:= key ->
     %% Not shown: it may be what should have been a key.
@@ -55,35 +56,35 @@ key(Key, Value) when Key =:= cert; Key =:= key ->
 key(verify, Value) when Value =:= none; Value =:= optional; Value =:= required ->
     Value;
 key(verify, Value) ->
-    bad("verify: expected none, optional or required, got ~tp", [Value]);
+    bad("verify: expected none, optional or required, got ~0tp", [Value]);
 key(versions, [_ | _] = Versions) ->
     case catch Versions -- ['tlsv1.2', 'tlsv1.3', 'tlsv1.2', 'tlsv1.3'] of
         [] -> Versions;
-        _ -> bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~tp", [Versions])
+        _ -> bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions])
     end;
 key(versions, Versions) ->
-    bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~tp", [Versions]);
+    bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions]);
 key(sni, Hosts) when is_map(Hosts) ->
     maps:from_list([host(Host, Identity) || {Host, Identity} <- maps:to_list(Hosts)]);
-key(sni, Hosts) ->
-    bad("sni: expected a map of host => #{certfile, keyfile}, got ~tp", [Hosts]);
+key(sni, _Hosts) ->
+    bad("sni: expected a map of host => #{certfile, keyfile}", []);
 key(Key, _Value) ->
-    bad("unknown key ~tp", [Key]).
+    bad("unknown key ~0tp", [Key]).
 
 -spec host(term(), term()) -> {binary(), map()}.
 host(Host, Identity) when is_map(Identity), is_binary(Host); is_map(Identity), is_list(Host) ->
     Name = try iolist_to_binary(Host)
-           catch error:badarg -> bad("sni: ~tp is not the name of a host", [Host])
+           catch error:badarg -> bad("sni: ~0tp is not the name of a host", [Host])
            end,
     case maps:keys(maps:without(?IDENTITY, Identity)) of
         [] -> ok;
-        [Key | _] -> bad("sni ~ts: unknown key ~tp", [Name, Key])
+        [Key | _] -> bad("sni ~ts: unknown key ~0tp", [Name, Key])
     end,
     Checked = maps:map(fun key/2, Identity),
     ok = identity(Checked, "sni " ++ binary_to_list(Name) ++ ": "),
     {Name, Checked};
 host(Host, _Identity) ->
-    bad("sni: expected host => #{certfile, keyfile} for ~tp", [Host]).
+    bad("sni: expected host => #{certfile, keyfile} for ~0tp", [Host]).
 
 %% One certificate and one key, each as a file or as text.
 -spec identity(map(), string()) -> ok.
@@ -105,11 +106,11 @@ is_text(_) -> false.
 
 -spec bad(string(), [term()]) -> no_return().
 bad(Format, Args) ->
-    throw({bad, lists:flatten(io_lib:format(Format, Args))}).
+    throw({bad, sockeye_why:text(Format, Args)}).
 
 %% What the native library wants: PEM text only, and whether to offer HTTP/2.
 -spec read(checked(), tls | cleartext | false) ->
-          {ok, undefined | map()} | {error, {bad_option, tls, string()}}.
+          {ok, undefined | map()} | {error, sockeye_why:bad_option()}.
 read(undefined, _Http2) ->
     {ok, undefined};
 read(#{verify := Verify, versions := Versions, sni := Hosts} = Options, Http2) ->
@@ -125,7 +126,7 @@ read(#{verify := Verify, versions := Versions, sni := Hosts} = Options, Http2) -
                versions => Versions,
                http2 => Http2 =/= false}}
     catch
-        throw:{bad, Why} -> {error, {bad_option, tls, Why}}
+        throw:{bad, Why} -> {error, sockeye_why:option(tls, Why)}
     end.
 
 -spec pair(map(), string()) -> {binary(), binary()}.
@@ -149,5 +150,5 @@ file(What, Name) ->
 
 %% The error of the native library, as everybody else's.
 -spec listen(term()) -> term().
-listen({error, {tls, Why}}) -> {error, {bad_option, tls, unicode:characters_to_list(Why)}};
+listen({error, {tls, Why}}) -> {error, sockeye_why:option(tls, Why)};
 listen(Other) -> Other.

@@ -1,0 +1,34 @@
+%% @private
+%% Sentences for people: what is wrong with an option, and what was expected.
+-module(sockeye_why).
+
+-export([option/2]).
+-export([expected/2]).
+-export([shown/1]).
+-export([text/2]).
+
+-export_type([bad_option/0]).
+
+-type bad_option() :: {bad_option, Key :: term(), Why :: binary()}.
+
+%% Where a value that is shown, and a whole sentence, are cut.
+-define(MOST, 200).
+-define(MOST_TEXT, 1000).
+
+%% Every refusal of an option has this shape.
+-spec option(term(), unicode:chardata()) -> bad_option().
+option(Key, Why) ->
+    {bad_option, Key, unicode:characters_to_binary(Why)}.
+
+-spec expected(unicode:chardata(), term()) -> binary().
+expected(What, Value) ->
+    text("expected ~ts, got ~ts", [What, shown(Value)]).
+
+%% A value on one line, in bounded length.
+-spec shown(term()) -> binary().
+shown(Value) ->
+    unicode:characters_to_binary(io_lib:format("~0tp", [Value], [{chars_limit, ?MOST}])).
+
+-spec text(io:format(), [term()]) -> binary().
+text(Format, Args) ->
+    unicode:characters_to_binary(io_lib:format(Format, Args, [{chars_limit, ?MOST_TEXT}])).

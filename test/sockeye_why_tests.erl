@@ -1,0 +1,176 @@
+%% What is said of a wrong option: always a sentence, in a binary, with the key, whatever came.
+-module(sockeye_why_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+%% What the sentence has to say of each option of a server.
+server() ->
+    Positive = "positive integer below 2^31",
+    Time = "milliseconds below 2^31, or infinity",
+    Count = "a positive integer below 2^31, or infinity",
+    Path = "a path like <<\"/health\">>",
+    #{port => "0..65535", ip => ["any, loopback, {local, Path}, or an address", "a path of 1 to 107 bytes in {local, Path}"], reuseport => "a boolean",
+      backlog => Positive, name => "an atom or {local, atom()}",
+      handler => ["a pid, a registered name or {Module, Arg}", "can not be loaded", "does not export"], processes => "one, 1..1024 or per_connection",
+      batch => "a boolean", active => "true, false, once or 1..32767", format => "json or raw",
+      keys => "binary, existing_atom or {atoms, [atom()]}", null => "null, undefined or nil", max_depth => "1..256",
+      on_invalid_json => "close or deliver", max_message_size => Positive, max_frame_size => Positive,
+      max_fragments => Positive, inbox_size => Positive, send_queue_size => Positive, send_timeout => Positive,
+      handshake_timeout => Positive, close_timeout => Positive, idle_timeout => Time, ping_interval => Time,
+      pong_timeout => Positive, max_age => Time, control_frames => "a boolean", message_rate => ["infinity or a map with rate", "rate and burst are positive integers"],
+      max_connections => Count, max_connections_per_address => Count,
+      connection_rate => "rate", accept => "a function of one argument", accept_timeout => Positive,
+      origins => "any or a list of same_host and origins", paths => "any or a list of paths", http => ["a map of paths", "is not a path like"],
+      health => Path, metrics => Path, max_body_size => Positive, max_subscriptions => "1..65536",
+      slow_subscriber => "drop or close", scope => ["local or cluster", "needs a name"], max_header_size => "256..1048576",
+      max_headers => "8..1024", deflate => ["a boolean or a map", "unknown option"], proxy_protocol => ["a boolean", "needs trusted_proxies"],
+      trusted_proxies => "a list of addresses and networks", http2 => "tls, cleartext or false",
+      tls => ["a map with certfile and keyfile", "certfile (or cert) is missing", "unknown key"], subprotocols => "a list of names"}.
+
+client() ->
+    Shared = maps:with([name, deflate, control_frames, message_rate, batch, active, format, keys, null, max_depth,
+                        on_invalid_json, max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size,
+                        send_timeout, close_timeout, idle_timeout, ping_interval, pong_timeout, max_age, subprotocols],
+                       server()),
+    Shared#{connect_timeout => "positive integer below 2^31", headers => "a map or list of names and values",
+            tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], redirects => "0..20",
+            reconnect => "a boolean, or a map of min and max"}.
+
+drain() ->
+    #{batch => "a positive integer", interval => "milliseconds", deadline => "milliseconds",
+      code => "1001, 1012 or 3000..4999", reason => "UTF-8 of at most 123 bytes"}.
+
+request() ->
+    Session = maps:with([deflate, max_header_size, max_headers, max_message_size, max_frame_size, max_fragments, null,
+                         subprotocols], server()),
+    Session#{host => ["as text", "expected text"], path => ["as text", "expected text"], headers => "headers"}.
+
+every_option_of_a_server_test_() ->
+    {timeout, 60, [refused(Key, Says, fun(Value) -> sockeye_options:parse(with_handler(Key, Value), self()) end)
+                   || {Key, Says} <- maps:to_list(server())]}.
+
+every_option_of_a_client_test_() ->
+    {timeout, 60, [refused(Key, Says, fun(Value) -> sockeye_client_options:parse("ws://a", self(), #{Key => Value}, self()) end)
+                   || {Key, Says} <- maps:to_list(client())]}.
+
+every_option_of_a_drain_test_() ->
+    [refused(Key, Says, fun(Value) -> sockeye_drain:parse(#{Key => Value}) end) || {Key, Says} <- maps:to_list(drain())].
+
+every_option_of_a_request_test_() ->
+    [refused(Key, Says, fun(Value) -> sockeye_codec:request(maps:merge(#{host => "h"}, #{Key => Value})) end)
+     || {Key, Says} <- maps:to_list(request())].
+
+every_option_of_json_test_() ->
+    [refused(Key, Says, fun(Value) -> sockeye_json:decode(<<"1">>, #{Key => Value}) end)
+     || {Key, Says} <- maps:to_list(maps:with([keys, null, max_depth], server()))].
+
+%% None is missing above.
+the_table_is_whole_test() ->
+    Unknown = [Key || Key <- maps:keys(server()), {error, {bad_option, _, Why}} <- [sockeye_options:parse(#{Key => {}}, self())],
+                      Why =:= <<"unknown option">>],
+    ?assertEqual([], Unknown),
+    {ok, Config} = sockeye_options:parse(#{}, self()),
+    ?assertEqual([], maps:keys(Config) -- [mode, routes | maps:keys(server())]).
+
+%% An unknown key may be anything, too.
+unknown_keys_test_() ->
+    {timeout, 60, [?_assertEqual({error, {bad_option, Key, <<"unknown option">>}}, parse(#{Key => 1}))
+     || Key <- odd_terms:all(),
+        parse <- [parse]]}.
+
+parse(Options) ->
+    Results = [sockeye_options:parse(Options, self()), sockeye_client_options:parse("ws://a", self(), Options, self()),
+               sockeye_drain:parse(Options), sockeye_codec:new(client, Options), sockeye_json:encode(1, Options),
+               sockeye_json:decode("1", Options)],
+    [Same] = lists:usort(Results),
+    Same.
+
+nested_test_() ->
+    [{Says, fun() -> says(Key, Says, sockeye_options:parse(#{Key => Value}, self())) end}
+     || {Key, Value, Says} <-
+            [{max_connections, 0, "a positive integer below 2^31, or infinity"},
+             {message_rate, #{rate => 0}, "rate and burst are positive integers"},
+             {message_rate, #{rate => 1, x => 1}, "action is delay or close"},
+             {connection_rate, #{rate => 0}, "rate and burst are 1 to 1000000"},
+             {deflate, #{level => x}, "level: expected 1..9, got x"},
+             {deflate, #{{a} => x}, "{a}: unknown option"},
+             {origins, [x], "any or a list of same_host"},
+             {paths, ["x"], "any or a list of paths"},
+             {http, #{x => {text, ""}}, "is not a path"},
+             {http, #{"/" => x}, "expected {file, F}"},
+             {http, #{"/" => {file, "/no/such"}}, "there is no file"},
+             {http, #{"/" => {dir, "/no/such"}}, "there is no directory"},
+             {http, #{"/" => {text, x}}, "no iodata"},
+             {http, #{"/" => {no_such_module, f}}, "can not be loaded"},
+             {http, #{"/" => {lists, f}}, "does not export f/1"},
+             {tls, #{certfile => "a"}, "keyfile (or key) is missing"},
+             {tls, #{certfile => 1}, "certfile: expected the name of a file"},
+             {tls, #{verify => 1, cert => <<>>, key => <<>>}, "verify: expected none, optional or required"},
+             {tls, #{x => 1}, "unknown key x"},
+             {proxy_protocol, true, "needs trusted_proxies"},
+             {scope, cluster, "cluster needs a name"},
+             {processes, 2, "needs a handler {Module, Arg}"}]]
+    ++ [{Says, fun() -> says(tls, Says, sockeye_options:parse(#{tls => (tls())#{sni => Sni}}, self())) end}
+        || {Sni, Says} <- [{[], "a map of host"}, {#{x => y}, "host => #{certfile, keyfile}"},
+                           {#{"a" => #{x => 1}}, "unknown key x"}, {#{"a" => #{cert => 1}}, "PEM text"}]].
+
+%% A key never gets into a message, however wrong the map around it is.
+secrets_are_not_shown_test_() ->
+    [?_assertEqual(nomatch, string:find(why(Parsed), "PRIVATE"))
+     || Parsed <- [sockeye_options:parse(#{tls => [{key, <<"PRIVATE">>}]}, self()),
+                   sockeye_options:parse(#{tls => #{key => "PRIVATE"}}, self()),
+                   sockeye_options:parse(#{tls => (tls())#{sni => [{"a", #{key => <<"PRIVATE">>}}]}}, self()),
+                   sockeye_options:parse(#{tls => (tls())#{sni => #{"a" => [{key, <<"PRIVATE">>}]}}}, self())
+                   | [sockeye_client_options:parse("ws://a", self(), Options, self())
+                      || Options <- [#{tls => [{key, <<"PRIVATE">>}]}, #{proxy => "http://me:PRIVATE@"},
+                                     #{proxy => {"PRIVATE"}}, #{headers => [{"authorization", "PRIVATE\r\n"}]}]]]].
+
+tls() ->
+    #{certfile => "a", keyfile => "b"}.
+
+why({error, {bad_option, _, Why}}) -> Why.
+
+%% A module where the name of a process should be.
+handler_hints_test_() ->
+    [{"a module", fun() ->
+          says(handler, "did you mean {bare_handler, Arg}?", sockeye_options:parse(#{handler => bare_handler}, self()))
+      end},
+     {"the name of a process", fun() ->
+          true = register(bare_handler, self()),
+          try ?assertMatch({ok, #{mode := {owner, bare_handler, _}}}, sockeye_options:parse(#{handler => bare_handler}, self()))
+          after unregister(bare_handler)
+          end
+      end},
+     {"a name for later", fun() ->
+          ?assertMatch({ok, #{mode := {owner, nobody_yet, _}}}, sockeye_options:parse(#{handler => nobody_yet}, self()))
+      end},
+     {"no handler", fun() ->
+          ?assertMatch({ok, #{mode := {owner, lists, _}}}, sockeye_options:parse(#{handler => lists}, self()))
+      end},
+     {"started", fun() ->
+          ?assertMatch({error, {bad_option, handler, _}}, sockeye:start_link(#{port => 0, handler => bare_handler})),
+          ?assertMatch({error, {bad_option, handler, _}}, sockeye_client:start_link("ws://a", bare_handler))
+      end}].
+
+with_handler(processes, Value) -> #{processes => Value, handler => {bare_handler, []}};
+with_handler(Key, Value) -> #{Key => Value}.
+
+%% Each term is a value of this option, or refused in these words; most of them are.
+refused(Key, Says, Parse) ->
+    {timeout, 60, {atom_to_list(Key), fun() ->
+        Refused = [Value || Value <- odd_terms:all(), not is_taken(Key, Says, Parse(Value))],
+        ?assert(length(Refused) > 30)
+    end}}.
+
+is_taken(Key, Says, {error, _} = Error) -> says(Key, Says, Error), false;
+is_taken(_Key, _Says, _) -> true.
+
+says(Key, Says, {error, {bad_option, Key, Why}}) ->
+    ?assert(is_binary(Why)),
+    Text = unicode:characters_to_list(Why),
+    ?assert(io_lib:printable_unicode_list(Text)),
+    ?assertNot(lists:member($\n, Text)),
+    ?assert(length(Text) < 1200),
+    ?assertEqual({Text, true}, {Text, lists:any(fun(Part) -> string:find(Text, Part) =/= nomatch end, parts(Says))}).
+
+parts([Char | _] = Says) when is_integer(Char) -> [Says];
+parts(Says) -> Says.
