@@ -1,4 +1,4 @@
-%% Logging: maps in our domain, and a line for people.
+%% Events as maps, for those who have a handler of their own, and how many there may be.
 -module(sockeye_log_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -19,23 +19,80 @@ with_log(Test) ->
 
 logged() ->
     receive
-        {logged, #{meta := #{domain := [sockeye]}} = Event} -> Event;
+        {logged, #{meta := #{sockeye := What}} = Event} when What =/= server_started -> Event;
         {logged, _} -> logged()
     after 10000 ->
             error(nothing_logged)
     end.
 
-line(#{msg := {report, Report}, meta := #{report_cb := Format}}) ->
-    {Text, Args} = Format(Report),
-    lists:flatten(io_lib:format(Text, Args)).
+line(#{msg := {report, Report}, meta := #{report_cb := Format}}, Config) ->
+    unicode:characters_to_binary(Format(Report, Config)).
 
 a_report_and_its_line_test() ->
     with_log(fun() ->
-        ok = sockeye_log:event(warning, accept_error, #{reason => <<"no more files">>}),
-        #{level := warning, msg := {report, Report}} = Event = logged(),
+        ok = sockeye_log:event(warning, engine, accept_error, #{reason => <<"no more files">>}),
+        #{level := warning, msg := {report, Report}, meta := Meta} = Event = logged(),
+        ?assertMatch(#{sockeye := accept_error}, Meta),
+        ?assertNot(is_map_key(domain, Meta)),
         ?assertEqual(#{what => accept_error, reason => <<"no more files">>}, Report),
-        ?assertEqual("sockeye: accept_error, reason: <<\"no more files\">>", line(Event))
+        ?assertEqual(<<"Sockeye could not accept a connection: no more files">>, line(Event, #{}))
     end).
+
+%% Nothing that a client sends can begin a line or move the cursor.
+words_of_clients_test_() ->
+    [?_assertEqual(nomatch, binary:match(line(#{msg => {report, Report}, meta => #{report_cb => fun sockeye_log_text:format/2}},
+                                              Config), [<<"\n">>, <<"\e">>, <<"\r">>]))
+     || Bad <- [<<"/a\nb">>, <<"/a\eb">>, <<"/\r">>, <<"/", 16#9b/utf8>>],
+        {Report, Config} <- [{#{what => accept_timeout, server => self(), timeout => 1, path => Bad}, #{}},
+                             {#{what => client_down, client => self(), reason => {closed, 1000, Bad}}, #{}},
+                             {#{what => accept_crashed, server => self(), path => Bad, frame => <<"f">>,
+                                crash => {error, Bad, []}}, #{single_line => true}}]].
+
+a_value_is_cut_test_() ->
+    [?_assertEqual(Shown, string:length(sockeye_log_text:cut(lists:duplicate(N, $a), 100)))
+     || {N, Shown} <- [{97, 99}, {98, 100}]] ++
+    [?_assert(byte_size(sockeye_log_text:cut(Term, 1024)) =< 1024 * 4 + 3)
+     || Term <- [binary:copy(<<255>>, 1 bsl 20), binary:copy(<<"x">>, 1 bsl 20), lists:seq(1, 100000),
+                 maps:from_list([{N, N} || N <- lists:seq(1, 100000)])]].
+
+%% 10 of a kind in 10 seconds.
+limit_test() ->
+    ok = sockeye:ensure_started(),
+    Key = {engine, limit_test},
+    Passed = [sockeye_log_limit:pass(Key, 0) || _ <- lists:seq(1, 9)],
+    ?assertEqual(lists:duplicate(9, {yes, 0}), Passed),
+    ?assertEqual({yes, 0}, sockeye_log_limit:pass(Key, 9999)),
+    ?assertEqual(no, sockeye_log_limit:pass(Key, 9999)),
+    ?assertEqual(no, sockeye_log_limit:pass(Key, 9999)),
+    %% Others are not touched by that.
+    ?assertEqual({yes, 0}, sockeye_log_limit:pass({engine, another_kind}, 9999)),
+    ?assertEqual({yes, 0}, sockeye_log_limit:pass({4711, limit_test}, 9999)),
+    ?assertEqual({yes, 2}, sockeye_log_limit:pass(Key, 10000)),
+    %% A window with no more than 10 leaves nothing to tell.
+    [?assertEqual({yes, 0}, sockeye_log_limit:pass(Key, 10000)) || _ <- lists:seq(2, 10)],
+    ?assertEqual({yes, 0}, sockeye_log_limit:pass(Key, 20000)),
+    [_ = sockeye_log_limit:pass(Key, 20000) || _ <- lists:seq(2, 11)],
+    ?assertEqual({yes, 1}, sockeye_log_limit:pass(Key, 30000)),
+    [sockeye_log_limit:forget(Scope) || Scope <- [engine, 4711]].
+
+%% Many processes of a server at once: none is lost between logged and counted.
+limit_of_many_processes_test() ->
+    ok = sockeye:ensure_started(),
+    Key = {engine, many_test},
+    Passed = fun(Now) ->
+                     Workers = [spawn_monitor(fun() -> exit(sockeye_log_limit:pass(Key, Now)) end)
+                                || _ <- lists:seq(1, 100)],
+                     Told = [receive {'DOWN', M, process, P, Reason} -> Reason end || {P, M} <- Workers],
+                     {length([yes || {yes, _} <- Told]), lists:sum([N || {yes, N} <- Told])}
+             end,
+    ?assertEqual([{10, 0}, {10, 90}, {10, 90}], [Passed(Now) || Now <- [0, 10000, 20000]]),
+    sockeye_log_limit:forget(engine).
+
+what_is_suppressed_is_told_test() ->
+    Report = #{what => accept_error, server => self(), reason => <<"why">>, suppressed => 3},
+    ?assertEqual(iolist_to_binary(["Sockeye server ", pid_to_list(self()),
+                                   " could not accept a connection: why (and 3 more since the last one)"]),
+                 unicode:characters_to_binary(sockeye_log_text:format(Report, #{}))).
 
 events_of_the_engine_are_logged_test() ->
     with_log(fun() ->

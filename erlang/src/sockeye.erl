@@ -746,7 +746,7 @@ close(Conn, Code, Reason) ->
 %% See {@link active()} and {@link conn_option()}; anything else is `badarg'. Frames that are on their way at that moment still come.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
-    retry(fun() -> sockeye_nif:setopts(Conn, Options) end).
+    sockeye_ask:retry(fun() -> sockeye_nif:setopts(Conn, Options) end).
 
 %% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
 %% and its death closes the connection with 1011. For servers with an owner; the
@@ -757,7 +757,7 @@ setopts(Conn, Options) ->
 %% new owner set `active'.
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
-    case retry(fun() -> sockeye_nif:controlling_process(Conn, Pid) end) of
+    case sockeye_ask:retry(fun() -> sockeye_nif:controlling_process(Conn, Pid) end) of
         ok ->
             %% Its thread answers in order: after that, the new owner is in place.
             _ = conn_info(Conn),
@@ -824,33 +824,10 @@ info(Server) ->
 
 -spec conn_info(conn()) -> map() | {error, closed | timeout}.
 conn_info(Conn) ->
-    %% The engine may end before it answers.
-    Ref = monitor(process, sockeye_engine),
-    Result = case retry(fun() -> sockeye_nif:conn_info(Conn, Ref) end) of
-                 ok ->
-                     receive
-                         {Ref, {ok, Info}} -> Info;
-                         {Ref, {error, closed}} -> {error, closed};
-                         {'DOWN', Ref, process, _, _} -> {error, closed}
-                     after ?INFO_TIMEOUT_MS ->
-                             {error, timeout}
-                     end;
-                 {error, closed} ->
-                     {error, closed}
-             end,
-    _ = demonitor(Ref, [flush]),
-    Result.
+    sockeye_ask:conn_info(Conn, ?INFO_TIMEOUT_MS).
 
 %% @doc The connections of a server that are open now, in no order.
 -spec connections(server()) -> [conn()] | {error, not_found | timeout}.
 connections(Server) ->
     sockeye_fanout:of_server(
       Server, fun(ServerId) -> sockeye_fanout:connections(ServerId, all) end).
-
-%% The engine takes no more orders for the moment, which never lasts.
--spec retry(fun(() -> Result | retry)) -> Result.
-retry(Call) ->
-    case Call() of
-        retry -> erlang:yield(), retry(Call);
-        Result -> Result
-    end.

@@ -31,6 +31,7 @@
          %% The handler has seen handle_open: what was kept may go.
          up = false :: boolean(),
          opened_at = 0 :: integer(),
+         connected_before = false :: boolean(),
          %% Attempts that failed since it was last connected.
          failures = 0 :: non_neg_integer(),
          %% Doublings of the pause: a server that takes connections only to drop
@@ -195,8 +196,14 @@ opened(Conn, #state{worker = Worker, config = #{reconnect := Reconnect}} = State
     now_open(Conn, State).
 
 -spec now_open(sockeye:conn(), #state{}) -> #state{}.
-now_open(Conn, State) ->
-    State#state{conn = Conn, failures = 0, opened_at = erlang:monotonic_time(millisecond)}.
+now_open(Conn, #state{id = Id, connected_before = Before, failures = Failures} = State) ->
+    %% The first connection is what everybody expects.
+    Level = case Before orelse Failures > 0 of
+                true -> notice;
+                false -> info
+            end,
+    sockeye_log:event(Level, Id, client_up, (facts(State))#{conn => Conn}),
+    State#state{conn = Conn, failures = 0, connected_before = true, opened_at = erlang:monotonic_time(millisecond)}.
 
 -spec failed(term(), #state{}) -> {noreply, #state{}, hibernate} | {stop, term(), #state{}}.
 failed(Reason, #state{failures = Before, config = #{reconnect := #{attempts := Most}}} = State) ->
@@ -227,12 +234,17 @@ parted(Reason, false, #state{opened_at = Then, config = #{reconnect := #{max := 
 %% The handler hears of it once it has seen all that came before; only then is
 %% the next connection made.
 -spec down(sockeye_client:down_reason(), #state{}) -> {noreply, #state{}, hibernate}.
-down(Reason, #state{worker = undefined, config = #{mode := {owner, Owner, _}}} = State) ->
+down(Reason, #state{id = Id} = State) ->
+    sockeye_log:event(notice, Id, client_down, (facts(State))#{reason => Reason}),
+    tell_down(Reason, State).
+
+-spec tell_down(sockeye_client:down_reason(), #state{}) -> {noreply, #state{}, hibernate}.
+tell_down(Reason, #state{worker = undefined, config = #{mode := {owner, Owner, _}}} = State) ->
     _ = try Owner ! {sockeye, self(), {down, Reason}}
         catch error:badarg -> ok
         end,
     {noreply, pause(State), hibernate};
-down(Reason, #state{worker = Worker} = State) ->
+tell_down(Reason, #state{worker = Worker} = State) ->
     ok = sockeye_worker:tell(Worker, {down, Reason}),
     {noreply, State, hibernate}.
 
@@ -282,11 +294,11 @@ flush(#state{up = true, conn = Conn, kept = Kept, kept_bytes = Bytes} = State) w
                     %% For the next connection.
                     State;
                 {error, Reason} ->
-                    sockeye_log:event(warning, kept_frame_lost, #{reason => Reason, client => self()}),
+                    frame_lost(Reason, State),
                     flush(Sent)
             catch
                 error:badarg ->
-                    sockeye_log:event(warning, kept_frame_lost, #{reason => badarg, client => self()}),
+                    frame_lost(badarg, State),
                     flush(Sent)
             end
     end;
@@ -299,20 +311,31 @@ terminate(_Reason, State) ->
 
 %% Returns when nothing is left of it.
 -spec hang_up(#state{}) -> ok.
-hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeout := Timeout}}) ->
+hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeout := Timeout}} = State) ->
+    Patience = Timeout + ?ENGINE_SLACK_MS,
     try sockeye_nif:server_stop(Id, 1000, <<>>) of
         ok ->
             receive
                 {sockeye_stopped, Id} -> ok;
                 {'DOWN', Engine, process, _, _} -> ok
-            after Timeout + ?ENGINE_SLACK_MS ->
-                    sockeye_log:event(warning, client_stop_timeout, #{client => self()})
+            after Patience ->
+                    sockeye_log:always(warning, client_stop_timeout, (facts(State))#{timeout => Patience})
             end
     catch
         %% The engine is gone, and the connection with it.
         error:badarg -> ok
     end,
-    stop_worker(Worker).
+    stop_worker(Worker),
+    sockeye_log_limit:forget(Id).
+
+-spec frame_lost(term(), #state{}) -> ok.
+frame_lost(Reason, #state{id = Id} = State) ->
+    sockeye_log:event(warning, Id, kept_frame_lost, (facts(State))#{reason => Reason}).
+
+%% Who we are, for the log.
+-spec facts(#state{}) -> map().
+facts(#state{config = #{url := Url, name := undefined}}) -> #{client => self(), url => Url};
+facts(#state{config = #{url := Url, name := Name}}) -> #{client => self(), url => Url, name => Name}.
 
 -spec stop_worker(pid() | undefined) -> ok.
 stop_worker(undefined) ->

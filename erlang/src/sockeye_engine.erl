@@ -123,7 +123,7 @@ handle_cast(_Request, State) ->
 handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
     {noreply, forget(Monitor, State)};
 handle_info({sockeye_event, Kind, Detail}, State) ->
-    sockeye_log:event(error, Kind, Detail),
+    sockeye_log:event(error, engine, Kind, Detail),
     {noreply, State};
 handle_info(_Message, State) ->
     {noreply, State}.

@@ -14,16 +14,20 @@
 -export([init/1]).
 
 -type about() :: accept | non_neg_integer().
+%% What the log says of a request.
+-type facts() :: map().
 -type accept() :: fun((sockeye_handler:request()) -> sockeye_handler:decision()).
 
 -record(state,
         {id :: sockeye_nif:server_id(),
          server :: pid(),
+         %% Whose callback it is, for the log.
+         callback :: map(),
          accept :: accept() | undefined,
          %% The functions of the routes that have one, by their number.
          routes :: #{non_neg_integer() => fun((map()) -> term())},
          timeout :: pos_integer(),
-         running = #{} :: #{pid() => {about(), non_neg_integer(), reference()}}}).
+         running = #{} :: #{pid() => {about(), non_neg_integer(), reference(), facts()}}}).
 
 %% Whether connections are asked about.
 -spec accepts(sockeye_options:config()) -> boolean().
@@ -53,7 +57,7 @@ init({Server, ServerId, #{accept_timeout := Timeout} = Config}) ->
     process_flag(trap_exit, true),
     ok = sockeye_nif:gate_open(ServerId),
     proc_lib:init_ack({ok, self()}),
-    loop(#state{id = ServerId, server = Server, accept = accept(Config), routes = routes(Config),
+    loop(#state{id = ServerId, server = Server, callback = callback(Config), accept = accept(Config), routes = routes(Config),
                 timeout = Timeout}).
 
 -spec accept(sockeye_options:config()) -> accept() | undefined.
@@ -66,6 +70,11 @@ accept(#{handler := {Module, Arg}}) ->
     end;
 accept(_Config) ->
     undefined.
+
+-spec callback(sockeye_options:config()) -> map().
+callback(#{accept := Accept}) -> #{callback => Accept};
+callback(#{handler := {Module, _}}) -> #{module => Module, callback => {accept, 2}};
+callback(_Config) -> #{}.
 
 -spec routes(sockeye_options:config()) -> #{non_neg_integer() => fun((map()) -> term())}.
 routes(#{routes := Routes}) ->
@@ -81,20 +90,20 @@ loop(#state{server = Server, running = Running} = State) ->
             exit(shutdown);
         {'EXIT', Pid, Reason} ->
             case maps:take(Pid, Running) of
-                {{About, Token, Timer}, Rest} ->
+                {{About, Token, Timer, Facts}, Rest} ->
                     _ = erlang:cancel_timer(Timer),
-                    Reason =:= normal orelse failed(About, Token, {exit, Reason}, State),
+                    Reason =:= normal orelse failed(About, Token, {exit, Reason}, Facts, State),
                     loop(State#state{running = Rest});
                 error ->
                     loop(State)
             end;
         {timeout, Timer, Pid} ->
             case Running of
-                #{Pid := {About, Token, Timer}} ->
+                #{Pid := {About, Token, Timer, Facts}} ->
                     unlink(Pid),
                     exit(Pid, kill),
                     answer(Token, unavailable(), State),
-                    log(warning, timeout_of(About), #{timeout => State#state.timeout}, State),
+                    log(warning, timeout_of(About), Facts#{timeout => State#state.timeout}, State),
                     loop(State#state{running = maps:remove(Pid, Running)});
                 _ ->
                     loop(State)
@@ -109,19 +118,28 @@ start(Token, About, Request, #state{running = Running, timeout = Timeout} = Stat
     Small = State#state{running = #{}},
     Pid = spawn_link(fun() -> run(Token, About, Request, Small) end),
     Timer = erlang:start_timer(Timeout, self(), Pid),
-    State#state{running = Running#{Pid => {About, Token, Timer}}}.
+    State#state{running = Running#{Pid => {About, Token, Timer, facts(About, Request, State)}}}.
+
+-spec facts(about(), map(), #state{}) -> facts().
+facts(About, Request, #state{callback = Callback, routes = Routes}) ->
+    Whose = case About of
+                accept -> Callback;
+                _ -> #{callback => maps:get(About, Routes)}
+            end,
+    maps:merge(Whose, maps:with([method, path, peer], Request)).
 
 -spec run(non_neg_integer(), about(), map(), #state{}) -> ok.
 run(Token, About, Request, State) ->
+    Facts = facts(About, Request, State),
     try decide(About, Request, State) of
         {ok, Decision} ->
             answer(Token, Decision, State);
         {error, Why} ->
-            log(error, bad_return_of(About), #{why => Why, path => path(Request)}, State),
+            log(error, bad_return_of(About), Facts#{why => Why}, State),
             answer(Token, internal_error(), State)
     catch
         Class:Reason:Stack ->
-            failed(About, Token, {Class, Reason, Stack}, State)
+            failed(About, Token, {Class, Reason, Stack}, Facts, State)
     end.
 
 -spec decide(about(), map(), #state{}) -> {ok, sockeye_decision:checked()} | {error, binary()}.
@@ -131,9 +149,9 @@ decide(Route, Request, #state{routes = Routes}) ->
     #{Route := Fun} = Routes,
     sockeye_decision:response(Fun(Request)).
 
--spec failed(about(), non_neg_integer(), tuple(), #state{}) -> ok.
-failed(About, Token, Failure, State) ->
-    log(error, crash_of(About), #{reason => Failure}, State),
+-spec failed(about(), non_neg_integer(), tuple(), facts(), #state{}) -> ok.
+failed(About, Token, Failure, Facts, State) ->
+    log(error, crash_of(About), Facts#{crash => Failure}, State),
     answer(Token, internal_error(), State).
 
 -spec answer(non_neg_integer(), sockeye_decision:checked(), #state{}) -> ok.
@@ -143,10 +161,7 @@ answer(Token, Decision, #state{id = Id}) ->
 
 -spec log(logger:level(), atom(), map(), #state{}) -> ok.
 log(Level, What, Detail, #state{id = Id, server = Server}) ->
-    sockeye_log:event(Level, What, Detail#{server_id => Id, server => Server}).
-
--spec path(map()) -> binary().
-path(#{path := Path}) -> Path.
+    sockeye_log:event(Level, Id, What, Detail, fun() -> sockeye_log:server(Server) end).
 
 -spec internal_error() -> sockeye_decision:checked().
 internal_error() ->

@@ -1,22 +1,61 @@
 %% @private
-%% Everything goes through `logger' as a map, in the domain `[sockeye]', so that
-%% a filter can route or silence it.
+%% What goes to `logger': maps, which {@link sockeye_log_text} turns into a sentence.
+%%
+%% Their metadata have the key `sockeye', by which a filter knows them, and no domain: the default
+%% handler of OTP shows nothing of a domain that it does not know.
 -module(sockeye_log).
 
--export([event/3]).
--export([format/1]).
+-include_lib("kernel/include/logger.hrl").
 
--spec event(logger:level(), atom(), map()) -> ok.
-event(Level, What, Detail) ->
-    logger:log(Level, Detail#{what => What},
-               #{domain => [sockeye], report_cb => fun ?MODULE:format/1}).
+-export([event/4]).
+-export([event/5]).
+-export([always/3]).
+-export([server/1]).
+-export([conn/1]).
 
--spec format(logger:report()) -> {io:format(), [term()]}.
-format(#{what := What} = Report) ->
-    {"sockeye: ~ts~ts", [What, pairs(maps:to_list(maps:remove(what, Report)))]};
-format(Report) ->
-    {"sockeye: ~tp", [Report]}.
+%% A connection is asked for its peer; a shard that does not answer holds up nobody for longer.
+-define(ASK_MS, 200).
 
--spec pairs([{term(), term()}]) -> iolist().
-pairs(Pairs) ->
-    [io_lib:format(", ~tp: ~tp", [Key, Value]) || {Key, Value} <- Pairs].
+%% An event of this server, client or the engine. Of too many of one kind some are only counted.
+-spec event(logger:level(), sockeye_log_limit:scope(), atom(), map()) -> ok.
+event(Level, Scope, What, Detail) ->
+    event(Level, Scope, What, Detail, fun() -> #{} end).
+
+%% What takes time to find out is only asked for when the event is logged.
+-spec event(logger:level(), sockeye_log_limit:scope(), atom(), map(), fun(() -> map())) -> ok.
+event(Level, Scope, What, Detail, More) ->
+    case logger:allow(Level, ?MODULE) andalso sockeye_log_limit:pass({Scope, What}) of
+        {yes, 0} -> always(Level, What, maps:merge(More(), Detail));
+        {yes, Count} -> always(Level, What, maps:merge(More(), Detail#{suppressed => Count}));
+        _ -> ok
+    end.
+
+%% Without a limit: what no client can bring about.
+-spec always(logger:level(), atom(), map()) -> ok.
+always(Level, What, Detail) ->
+    ?LOG(Level, Detail#{what => What},
+         #{sockeye => What, report_cb => fun sockeye_log_text:format/2}),
+    ok.
+
+%% What is known of a server, by the pid.
+-spec server(pid()) -> map().
+server(Pid) ->
+    case sockeye_engine:find(Pid) of
+        {ok, {_, _, #{ip := {local, _} = Place} = About}} -> named(About, #{server => Pid, address => Place});
+        {ok, {_, _, #{ip := Ip, port := Port} = About}} -> named(About, #{server => Pid, address => {Ip, Port}});
+        error -> #{server => Pid}
+    end.
+
+-spec named(map(), map()) -> map().
+named(#{name := Name}, Known) when Name =/= undefined -> Known#{name => Name};
+named(_About, Known) -> Known.
+
+%% What is known of a connection: also who is at its other end, while it lives.
+-spec conn(sockeye:conn() | none) -> map().
+conn(none) ->
+    #{};
+conn(Conn) ->
+    case sockeye_ask:conn_info(Conn, ?ASK_MS) of
+        #{peer := Peer, path := Path} -> #{conn => Conn, peer => Peer, path => Path};
+        {error, _} -> #{conn => Conn}
+    end.

@@ -29,6 +29,8 @@
 -record(state,
         {id :: sockeye_nif:server_id(),
          config :: sockeye_options:config(),
+         %% Who we are, for the log.
+         facts = #{} :: map(),
          engine :: reference(),
          %% Pool: worker => slot. Process per connection: empty.
          workers = #{} :: #{pid() => non_neg_integer()},
@@ -79,12 +81,21 @@ start(#{name := Name} = Config) ->
         Started = start_gate(start_handlers(State)),
         ok = sockeye_engine:register_server(Id, place(Address), about(Config, Address)),
         ok = join_cluster(Id, Config),
-        Started
+        Facts = sockeye_log:server(self()),
+        sockeye_log:always(notice, server_started,
+                           Facts#{handler => handler(Config),
+                                  tls => maps:get(tls, Config) =/= undefined}),
+        Started#state{facts = Facts}
     catch
         throw:{start_failed, _} = Failed ->
             close_listener(1001, State),
             throw(Failed)
     end.
+
+%% Without the argument, which may be secret.
+-spec handler(sockeye_options:config()) -> module() | pid() | atom().
+handler(#{handler := {Module, _}}) -> Module;
+handler(#{handler := Owner}) -> Owner.
 
 -spec join_cluster(sockeye_nif:server_id(), sockeye_options:config()) -> ok.
 join_cluster(Id, #{scope := cluster, name := Name}) ->
@@ -219,7 +230,7 @@ handle_info({'DOWN', Engine, process, _, Reason}, #state{engine = Engine} = Stat
         _ -> {stop, {engine_down, Reason}, State}
     end;
 handle_info({sockeye_event, Kind, Detail}, #state{id = Id} = State) ->
-    sockeye_log:event(level(Kind), Kind, Detail#{server_id => Id, server => self()}),
+    sockeye_log:event(warning, Id, Kind, maps:merge(State#state.facts, Detail)),
     {noreply, State};
 handle_info(_Message, State) ->
     {noreply, State}.
@@ -228,20 +239,18 @@ handle_info(_Message, State) ->
 element_or_list({more, Events}) -> self() ! sockeye_ready, Events;
 element_or_list(Events) -> Events.
 
--spec level(atom()) -> logger:level().
-level(panic) -> error;
-level(_) -> warning.
-
 %% Each event here is a new connection; what it has to tell waits for its worker.
 -spec accept(sockeye_nif:batch(), #state{}) -> {noreply, #state{}}.
 accept([_Conn, {closed, _, _} | Rest], State) ->
     accept(Rest, State);
-accept([Conn, _Event | Rest], #state{conn_sup = Sup} = State) ->
+accept([Conn, _Event | Rest], #state{id = Id, conn_sup = Sup, facts = Facts} = State) ->
     case sockeye_conn_sup:start_worker(Sup, Conn) of
         {ok, _Pid} ->
             accept(Rest, State);
         {error, Reason} ->
-            sockeye_log:event(error, worker_not_started, #{reason => Reason}),
+            #state{config = #{handler := {Module, _}}} = State,
+            sockeye_log:event(error, Id, worker_not_started, Facts#{module => Module, reason => Reason},
+                              fun() -> sockeye_log:conn(Conn) end),
             _ = sockeye_nif:commands([Conn, {close, 1011, <<>>}]),
             accept(Rest, State)
     end;
@@ -278,7 +287,15 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     stop_workers(Pids),
     stop_sup(Sup),
     ok = sockeye_engine:unregister_server(),
-    Result().
+    Result(),
+    sockeye_log:always(stop_level(Reason), server_stopped, (State#state.facts)#{reason => Reason}),
+    sockeye_log_limit:forget(Id).
+
+-spec stop_level(term()) -> logger:level().
+stop_level(normal) -> notice;
+stop_level(shutdown) -> notice;
+stop_level({shutdown, _}) -> notice;
+stop_level(_) -> error.
 
 %% Tells who asked for the end, when all is over, how it went.
 -spec drained(sockeye_drain:drain() | undefined) -> fun(() -> ok).
@@ -300,14 +317,16 @@ close_code(_Reason, #state{drain = Drain}) ->
 
 %% Returns when the port is free and every connection is gone.
 -spec close_listener(sockeye:close_code(), #state{}) -> ok.
-close_listener(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}}) ->
+close_listener(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}} = State) ->
+    Patience = Timeout + ?ENGINE_SLACK_MS,
     try sockeye_nif:server_stop(Id, Code, <<>>) of
         ok ->
             receive
                 {sockeye_stopped, Id} -> ok;
                 {'DOWN', Engine, process, _, _} -> ok
-            after Timeout + ?ENGINE_SLACK_MS ->
-                    sockeye_log:event(warning, server_stop_timeout, #{server_id => Id})
+            after Patience ->
+                    sockeye_log:always(warning, server_stop_timeout,
+                                       (State#state.facts)#{timeout => Patience})
             end
     catch
         %% The engine is gone, and the listener with it.

@@ -18,6 +18,7 @@ init([]) ->
                %% Threads are joined on the way out, in bounded time.
                shutdown => 30000},
     %% Tables of subscriptions belong to this process: a child's death loses none.
+    ok = sockeye_log_limit:new_table(),
     ok = sockeye_cluster:new_table(),
     ok = sockeye_pubsub:new_table(),
     ok = sockeye_presence:new_tables(),

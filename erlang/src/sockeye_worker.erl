@@ -182,7 +182,7 @@ handle_info(Message, #s{has_info = true, module = Module, state = State} = S) ->
     Outcome = result(Module:handle_info(Message, State), own_conn(S), [], State, S),
     finish(Outcome, false, false, S);
 handle_info(Message, #s{module = Module} = S) ->
-    sockeye_log:event(debug, unexpected_message, #{module => Module, message => Message}),
+    log(warning, unexpected_message, #{module => Module, message => Message}, none, S),
     {noreply, S}.
 
 %% The connection that commands without one speak of, outside of frames.
@@ -387,7 +387,7 @@ commands([{close, To, Code, Reason} | Rest], Conn, Acc, Old, S) ->
 commands([], _Conn, Acc, _Old, _S) ->
     Acc;
 commands([Command | _], _Conn, Acc, Old, S) ->
-    sockeye_log:event(error, bad_command, #{module => S#s.module, command => Command}),
+    log(error, bad_command, #{module => S#s.module, command => Command}, none, S),
     crash(error, {bad_command, Command}, [], Acc, Old, S).
 
 -spec push(sockeye:frame() | [sockeye:frame()], sockeye:conn(), acc()) -> acc().
@@ -453,15 +453,25 @@ failed([], _S) ->
     ok;
 failed(Errors, #s{has_info = true}) ->
     lists:foreach(fun({Conn, Reason}) -> self() ! {sockeye, Conn, {error, Reason}} end, Errors);
-failed(Errors, #s{module = Module}) ->
+failed(Errors, #s{module = Module} = S) ->
     case [Error || {_, Reason} = Error <- Errors, Reason =/= closed] of
         [] ->
             ok;
         [{Conn, Reason} | _] = Serious ->
-            sockeye_log:event(warning, commands_failed,
-                              #{module => Module, count => length(Serious),
-                                first => {Conn, Reason}})
+            log(warning, commands_failed,
+                #{module => Module, count => length(Serious), first => {Conn, Reason}}, none, S)
     end.
+
+-spec log(logger:level(), atom(), map(), sockeye:conn() | none, #s{}) -> ok.
+log(Level, What, Detail, Conn, #s{server_id = Id, server = Server, is_client = IsClient}) ->
+    sockeye_log:event(Level, Id, What, Detail,
+                      fun() ->
+                              Who = case IsClient of
+                                        true -> #{client => Server};
+                                        false -> sockeye_log:server(Server)
+                                    end,
+                              maps:merge(Who, sockeye_log:conn(Conn))
+                      end).
 
 -spec told(pid(), up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
 told(From, What, S) ->

@@ -103,8 +103,8 @@ above(Dir) ->
 %% exit status, and what it said, `fine' if it came to the end.
 bare_node(Code) ->
     Erl = filename:join([code:root_dir(), "bin", "erl"]),
-    Ebin = filename:dirname(code:which(sockeye_nif)),
-    Args = ["-noshell", "-pa", Ebin, "-eval", Code ++ "io:put_chars(\"fine\"), halt()."],
+    Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye_nif, ?MODULE]]),
+    Args = ["-noshell", "-pa" | Paths] ++ ["-eval", Code ++ "io:put_chars(\"fine\"), halt()."],
     said(open_port({spawn_executable, Erl}, [{args, Args}, exit_status, binary, stderr_to_stdout]), <<>>).
 
 said(Port, Acc) ->

@@ -1,0 +1,207 @@
+%% @private
+%% The sentence of an event, and below it, for a crash, what it takes to find the cause.
+-module(sockeye_log_text).
+
+-export([format/2]).
+-export([cut/2]).
+
+%% Characters of a value in a sentence, and of one on lines of its own.
+-define(SHORT, 200).
+-define(LONG, 1024).
+
+%% For `logger': the key `report_cb' of our events.
+-spec format(logger:report(), logger:report_cb_config()) -> unicode:chardata().
+format(Report, Config) ->
+    Lines = [[sentence(Report), more(Report)] | details(Report)],
+    case Config of
+        #{single_line := true} -> lists:join("; ", [one_line(Line) || Line <- Lines]);
+        _ -> lists:join("\n    ", Lines)
+    end.
+
+-spec one_line(iodata()) -> unicode:chardata().
+one_line(Line) ->
+    re:replace(Line, "\\s*\n\\s*", " ", [global, unicode, {return, list}]).
+
+%% The text of a term, and not too much of it.
+-spec cut(term(), pos_integer()) -> binary().
+cut(Term, Most) ->
+    Text = unicode:characters_to_binary(io_lib:format("~0tp", [Term], [{chars_limit, Most}])),
+    case string:length(Text) > Most of
+        true -> <<(unicode:characters_to_binary(string:slice(Text, 0, Most)))/binary, "...">>;
+        false -> Text
+    end.
+
+-spec sentence(map()) -> unicode:chardata().
+sentence(#{what := server_started} = R) ->
+    [who(R), " listens", over(R), for(R)];
+sentence(#{what := server_stopped, reason := Reason} = R) ->
+    [who(R), " has stopped", why(Reason)];
+sentence(#{what := server_stop_timeout, timeout := Time} = R) ->
+    [who(R), " stops without the word of the engine that its connections are closed: none came within ",
+     ms(Time)];
+sentence(#{what := accept_error, reason := Reason} = R) ->
+    [who(R), " could not accept a connection: ", text(Reason)];
+sentence(#{what := worker_not_started, reason := Reason} = R) ->
+    [who(R), " closed", conn(R), " with 1011: no process could be started for it, ", short(Reason)];
+sentence(#{what := panic, message := Message}) ->
+    ["Sockeye engine: a panic, whose connection was closed with 1011: ", text(Message)];
+sentence(#{what := accept_crashed} = R) ->
+    [who(R), " answered 500", request(R), ": ", callback(R), " crashed"];
+sentence(#{what := http_crashed} = R) ->
+    [who(R), " answered 500", request(R), ": ", callback(R), " crashed"];
+sentence(#{what := What, timeout := Time} = R) when What =:= accept_timeout; What =:= http_timeout ->
+    [who(R), " answered 503", request(R), ": ", callback(R), " took longer than ", ms(Time)];
+sentence(#{what := What, why := Why} = R) when What =:= bad_accept_return; What =:= bad_http_return ->
+    [who(R), " answered 500", request(R), ": what ", callback(R), " returned is wrong: ", text(Why)];
+sentence(#{what := bad_command, command := Command} = R) ->
+    [who(R), ": ", callback(R), " returned a wrong command", conn(R), ": ", short(Command)];
+sentence(#{what := commands_failed, first := {_, Reason}, count := Count} = R) ->
+    [who(R), ": ", count(Count, "command"), " of ", atom(maps:get(module, R)), " failed", conn(R), ": ",
+     short(Reason)];
+sentence(#{what := unexpected_message, message := Message} = R) ->
+    [who(R), ": ", atom(maps:get(module, R)), " has no handle_info/2 for the message ", short(Message)];
+sentence(#{what := kept_frame_lost, reason := Reason} = R) ->
+    [who(R), " lost a frame that it had kept: ", short(Reason)];
+sentence(#{what := client_stop_timeout, timeout := Time} = R) ->
+    [who(R), " stops without the word of the engine that its connection is closed: none came within ",
+     ms(Time)];
+sentence(#{what := client_up} = R) ->
+    [who(R), " is connected"];
+sentence(#{what := client_down, reason := Reason} = R) ->
+    [who(R), " is not connected, and will try again: ", short(Reason)];
+sentence(#{what := What} = R) ->
+    [who(R), ": ", atom(What), " ", short(maps:without([what, server, client, name, address, url], R))];
+sentence(R) ->
+    short(R).
+
+%% The server or the client, by its name if it has one, and where it is.
+-spec who(map()) -> unicode:chardata().
+who(#{client := Pid} = R) ->
+    ["Sockeye client ", name(Pid, R), case R of
+                                          #{url := Url} -> [" of ", text(Url)];
+                                          _ -> []
+                                      end];
+who(#{server := Pid} = R) ->
+    ["Sockeye server ", name(Pid, R), case R of
+                                          #{address := Address} -> [" on ", address(Address)];
+                                          _ -> []
+                                      end];
+who(_R) ->
+    "Sockeye".
+
+-spec name(pid(), map()) -> unicode:chardata().
+name(_Pid, #{name := Name}) -> atom(Name);
+name(Pid, _R) -> pid_to_list(Pid).
+
+-spec address(term()) -> unicode:chardata().
+address({local, <<0, Name/binary>>}) -> ["the abstract socket ", text(Name)];
+address({local, <<>>}) -> "a Unix socket";
+address({local, Path}) -> ["the Unix socket ", text(Path)];
+address({Ip, Port}) when tuple_size(Ip) =:= 8 -> [$[, inet:ntoa(Ip), "]:", integer_to_list(Port)];
+address({Ip, Port}) when tuple_size(Ip) =:= 4 -> [inet:ntoa(Ip), $:, integer_to_list(Port)];
+address(Other) -> short(Other).
+
+-spec over(map()) -> unicode:chardata().
+over(#{tls := true}) -> " with TLS";
+over(_R) -> "".
+
+-spec for(map()) -> unicode:chardata().
+for(#{handler := Handler}) -> [", frames go to ", short(Handler)];
+for(_R) -> "".
+
+-spec why(term()) -> unicode:chardata().
+why(Reason) when Reason =:= normal; Reason =:= shutdown -> "";
+why({shutdown, _}) -> "";
+why(Reason) -> [": ", short(Reason)].
+
+-spec conn(map()) -> unicode:chardata().
+conn(#{conn := {sockeye_conn, Number}} = R) ->
+    [" on connection ", integer_to_list(Number), from(R), path(R)];
+conn(_R) ->
+    "".
+
+-spec request(map()) -> unicode:chardata().
+request(R) ->
+    [" to a request", from(R), path(R)].
+
+-spec from(map()) -> unicode:chardata().
+from(#{peer := Peer}) -> [" from ", address(Peer)];
+from(_R) -> "".
+
+-spec path(map()) -> unicode:chardata().
+path(#{path := Path}) -> [", path ", text(Path)];
+path(_R) -> "".
+
+-spec callback(map()) -> unicode:chardata().
+callback(#{module := Module, callback := {Function, Arity}}) ->
+    [atom(Function), $/, integer_to_list(Arity), " of ", atom(Module)];
+callback(#{callback := Fun}) when is_function(Fun) ->
+    ["the function ", short(Fun)];
+callback(_R) ->
+    "a function".
+
+-spec more(map()) -> unicode:chardata().
+more(#{suppressed := Count}) -> [" (and ", integer_to_list(Count), " more since the last one)"];
+more(_R) -> "".
+
+%% Lines below the sentence.
+-spec details(map()) -> [unicode:chardata()].
+details(#{crash := {Class, Reason, Stack}} = R) -> [exception(Class, Reason, Stack) | values(R)];
+details(#{crash := {exit, Reason}} = R) -> [["a process linked to it ended: ", long(Reason)] | values(R)];
+details(R) -> values(R).
+
+-spec values(map()) -> [unicode:chardata()].
+values(R) ->
+    [[atom(Key), ": ", case Value of
+                           _ when is_binary(Value) -> Value;
+                           _ -> long(Value)
+                       end]
+     || Key <- [frame, message, state], #{Key := Value} <- [R]].
+
+-spec exception(error | exit | throw, term(), list()) -> unicode:chardata().
+exception(Class, Reason, Stack) ->
+    Options = #{column => 5,
+                stack_trim_fun => fun(Module, _, _) -> is_ours(Module) end,
+                format_fun => fun(Term, Indent) ->
+                                      io_lib:format("~*.0tp", [Indent, Term], [{chars_limit, ?LONG}])
+                              end},
+    %% It must not fail in a report of a failure.
+    try erl_error:format_exception(Class, Reason, Stack, Options)
+    catch _:_ -> long({Class, Reason, Stack})
+    end.
+
+-spec is_ours(module()) -> boolean().
+is_ours(Module) ->
+    lists:member(Module, [sockeye_worker, sockeye_gate, gen_server, proc_lib]).
+
+-spec count(pos_integer(), string()) -> unicode:chardata().
+count(1, What) -> ["a ", What];
+count(Count, What) -> [integer_to_list(Count), $\s, What, $s].
+
+-spec ms(pos_integer()) -> unicode:chardata().
+ms(Time) ->
+    [integer_to_list(Time), " ms"].
+
+-spec short(term()) -> unicode:chardata().
+short(Term) -> cut(Term, ?SHORT).
+
+-spec long(term()) -> unicode:chardata().
+long(Term) -> cut(Term, ?LONG).
+
+-spec atom(atom()) -> unicode:chardata().
+atom(Atom) -> io_lib:format("~tw", [Atom]).
+
+%% Bytes from outside, as they are if they are text without control characters.
+-spec text(iodata()) -> unicode:chardata().
+text(Bytes) ->
+    try unicode:characters_to_list(iolist_to_binary(Bytes)) of
+        Text when is_list(Text) ->
+            case lists:all(fun(C) -> C >= 32 andalso not (C >= 127 andalso C < 160) end, Text)
+                andalso length(Text) =< ?LONG of
+                true -> Text;
+                false -> long(Bytes)
+            end;
+        _ -> long(Bytes)
+    catch
+        error:_ -> long(Bytes)
+    end.

@@ -1,0 +1,86 @@
+%% Runs in a node of its own whose logger nobody has touched, and brings about what is logged.
+-module(log_node).
+
+-export([run/1]).
+
+%% What was logged is written when this returns.
+run(Names) ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    lists:foreach(fun(Name) -> event(Name) end, Names),
+    ok = logger_std_h:filesync(default).
+
+with_server(Options, Test) ->
+    {ok, Server} = sockeye:start_link(maps:merge(#{port => 0, name => chat}, Options)),
+    #{port := Port} = sockeye:info(Server),
+    Result = Test(Port),
+    ok = sockeye:stop(Server),
+    Result.
+
+event(server) ->
+    with_server(#{handler => {bare_handler, []}}, fun(_) -> ok end);
+event(server_without_name) ->
+    {ok, _} = application:ensure_all_started(public_key),
+    #{server := Cert} = test_certs:issue(test_certs:authority("log"), ["localhost"]),
+    Tls = #{cert => test_certs:pem(test_certs:der(Cert)), key => test_certs:key_pem(Cert)},
+    {ok, Server} = sockeye:start_link(#{port => 0, tls => Tls}),
+    ok = sockeye:stop(Server);
+event(unix_server) ->
+    {ok, Server} = sockeye:start_link(#{ip => {local, <<0, "sockeye-log-", (list_to_binary(os:getpid()))/binary>>}}),
+    ok = sockeye:stop(Server);
+event(accept) ->
+    Accept = fun(#{path := <<"/crash">>}) -> error(on_request);
+                (#{path := <<"/link">>}) -> spawn_link(fun() -> exit(on_request) end), timer:sleep(infinity);
+                (#{path := <<"/slow">>}) -> timer:sleep(infinity);
+                (#{path := <<"/wrong">>}) -> yes
+             end,
+    with_server(#{handler => {accept_handler, #{accept => Accept}}, accept_timeout => 300},
+                fun(Port) -> [ws_ask:status(Port, #{path => Path})
+                              || Path <- ["/crash", "/link", "/slow", "/wrong"]] end),
+    with_server(#{accept => Accept}, fun(Port) -> ws_ask:status(Port, #{path => "/crash"}) end);
+event(http) ->
+    Fun = fun(#{path := <<"/h/crash">>}) -> error(on_request);
+             (#{path := <<"/h/slow">>}) -> timer:sleep(infinity);
+             (#{path := <<"/h/wrong">>}) -> yes
+          end,
+    with_server(#{http => #{"/h/*" => Fun}, accept_timeout => 300},
+                fun(Port) -> [http_client:get(Port, Path)
+                              || Path <- ["/h/crash", "/h/slow", "/h/wrong"]] end);
+event(of_the_engine) ->
+    whereis(sockeye_engine) ! {sockeye_event, panic, #{message => <<"panicked at shard.rs:1">>}},
+    _ = sys:get_state(sockeye_engine),
+    with_server(#{}, fun(_) ->
+                             chat ! {sockeye_event, accept_error, #{reason => <<"Too many open files">>}},
+                             sys:get_state(chat)
+                     end);
+event(message) ->
+    with_server(#{handler => {bare_handler, []}}, fun(Port) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:text(Socket, <<"\"pid\"">>),
+        Pid = list_to_pid(binary_to_list(string:trim(ws_client:recv_data(Socket), both, "\""))),
+        Pid ! hello,
+        _ = sys:get_status(Pid)
+    end);
+event(client) ->
+    %% Nobody listens there yet.
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_tcp:close(Socket),
+    Url = "ws://user:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/feed",
+    {ok, Client} = sockeye_client:start_link(Url, self(), #{name => feed, reconnect =>
+                                                                #{min => 1, max => 50, queue => keep}}),
+    receive {sockeye, Client, {down, econnrefused}} -> ok end,
+    ok = sockeye_client:send(Client, {json, self()}),
+    {ok, Server} = sockeye:start_link(#{port => Port, handler => {bare_handler, []}}),
+    receive {sockeye, _, {open, _}} -> ok end,
+    _ = sys:get_state(Client),
+    ok = sockeye_client:stop(Client),
+    ok = sockeye:stop(Server);
+%% What only a broken engine or a full node brings about.
+event(stubbed) ->
+    Server = #{server => self(), name => chat, address => {{127, 0, 0, 1}, 80}},
+    Conn = #{conn => {sockeye_conn, 77}, peer => {{127, 0, 0, 1}, 5000}, path => <<"/x">>},
+    sockeye_log:always(warning, server_stop_timeout, Server#{timeout => 8000}),
+    sockeye_log:always(warning, client_stop_timeout,
+                       #{client => self(), url => <<"ws://example.com/">>, timeout => 8000}),
+    sockeye_log:event(error, 0, worker_not_started,
+                      maps:merge(Server, Conn#{module => room, reason => system_limit})).
