@@ -446,8 +446,8 @@ start_link(Options) when is_map(Options) ->
         {error, _} = Error ->
             Error
     end;
-start_link(_) ->
-    error(badarg).
+start_link(Options) ->
+    sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Options]).
 
 %% @private
 -spec ensure_started() -> ok | {error, term()}.
@@ -491,12 +491,13 @@ child_spec(#{handler := _} = Options) ->
               type => worker,
               shutdown => sockeye_options:shutdown_time(Config)};
         {error, Reason} ->
-            error(Reason)
+            sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Options])
     end;
 child_spec(Options) when is_map(Options) ->
-    error(sockeye_why:option(handler, "must be given under a supervisor"));
-child_spec(_) ->
-    error(badarg).
+    Reason = sockeye_why:option(handler, "must be given under a supervisor"),
+    sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Options]);
+child_spec(Options) ->
+    sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Options]).
 
 %% @doc Stops a server, and returns when its port is free.
 %%
@@ -510,6 +511,7 @@ child_spec(_) ->
 %% '''
 -spec stop(server()) -> ok | {error, not_found}.
 stop(Server) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
     case sockeye_engine:find(Server) of
         {ok, {Pid, _, _}} ->
             try gen_server:stop(Pid, normal, infinity)
@@ -543,6 +545,7 @@ stop(Server) ->
           {ok, #{closed := non_neg_integer(), dropped := non_neg_integer()}}
         | {error, not_found | draining | {bad_option, Key :: term(), Why :: binary()}}.
 drain(Server, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Options]),
     case sockeye_drain:parse(Options) of
         {ok, Parsed} -> drain_parsed(Server, Parsed);
         {error, _} = Error -> Error
@@ -583,9 +586,16 @@ drain_parsed(Server, Options) ->
 %% '''
 -spec send(conn(), frame() | [frame()]) -> ok | {error, send_error()};
           ([conn()], frame()) -> ok | {error, send_error() | [{conn(), closed | busy}]}.
-send(Conns, Frame) when is_list(Conns) ->
+send(Conns, Frames) ->
+    try send_now(Conns, Frames)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conns, Frames])
+    end.
+
+-spec send_now(conn() | [conn()], frame() | [frame()]) ->
+          ok | {error, send_error() | [{conn(), closed | busy}]}.
+send_now(Conns, Frame) when is_list(Conns) ->
     sockeye_fanout:list(Conns, Frame);
-send(Conn, Frames) ->
+send_now(Conn, Frames) ->
     case sockeye_nif:send(Conn, Frames) of
         dirty -> sockeye_nif:send_dirty(Conn, Frames);
         Result -> Result
@@ -597,9 +607,12 @@ send(Conn, Frames) ->
 %% 1> sockeye:send(Conn, {binary, Jpeg}, #{compress => false}).
 %% ok
 %% '''
--spec send(conn(), frame() | [frame()], send_options()) -> ok | {error, send_error()}.
-send(Conn, Frames, Options) ->
-    send(Conn, sockeye_deflate:frames(Frames, Options)).
+-spec send(conn(), frame() | [frame()], send_options()) -> ok | {error, send_error()};
+          ([conn()], frame(), send_options()) -> ok | {error, send_error() | [{conn(), closed | busy}]}.
+send(Conns, Frames, Options) ->
+    try send_now(Conns, sockeye_deflate:frames(Frames, Options))
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conns, Frames, Options])
+    end.
 
 %% @doc Sends a frame to every client of a server.
 %%
@@ -612,29 +625,47 @@ send(Conn, Frames, Options) ->
 %% '''
 -spec send_message(server(), frame()) -> ok | {error, publish_error()}.
 send_message(Server, Frame) ->
-    broadcast(Server, Frame, #{}).
+    try to_all(Server, Frame, #{})
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Frame])
+    end.
 
 %% @equiv send_message(Server, Frame)
 -spec broadcast(server(), frame()) -> ok | {error, publish_error()}.
 broadcast(Server, Frame) ->
-    send_message(Server, Frame).
+    try to_all(Server, Frame, #{})
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Frame])
+    end.
 
 %% @doc The same, with {@link publish_options()}.
 -spec broadcast(server(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 broadcast(Server, Frame, Options) ->
+    try to_all(Server, Frame, Options)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Frame, Options])
+    end.
+
+-spec to_all(server(), frame(), publish_options()) -> ok | {ok, outcome()} | {error, publish_error()}.
+to_all(Server, Frame, Options) ->
     sockeye_fanout:of_server(
       Server, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, none, Options) end).
 
 %% @doc Sends a frame to every client of the server that `Conn' belongs to, but not to `Conn'.
 -spec broadcast_from(conn(), frame()) -> ok | {error, publish_error()}.
 broadcast_from(Conn, Frame) ->
-    broadcast_from(Conn, Frame, #{}).
+    try to_others(Conn, Frame, #{})
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frame])
+    end.
 
 %% @doc The same, with {@link publish_options()}.
 -spec broadcast_from(conn(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 broadcast_from(Conn, Frame, Options) ->
+    try to_others(Conn, Frame, Options)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frame, Options])
+    end.
+
+-spec to_others(conn(), frame(), publish_options()) -> ok | {ok, outcome()} | {error, publish_error()}.
+to_others(Conn, Frame, Options) ->
     sockeye_fanout:of_conn(
       Conn, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, Conn, Options) end).
 
@@ -653,17 +684,23 @@ broadcast_from(Conn, Frame, Options) ->
 %% when the engine takes no more orders for the moment.
 -spec subscribe(conn(), topic()) -> ok | {error, subscribe_error()}.
 subscribe(Conn, Topic) ->
-    sockeye_fanout:subscribe(Conn, Topic).
+    try sockeye_fanout:subscribe(Conn, Topic)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic])
+    end.
 
 %% @doc Ends a subscription; `ok' also if there was none.
 -spec unsubscribe(conn(), topic()) -> ok | {error, closed | busy}.
 unsubscribe(Conn, Topic) ->
-    sockeye_fanout:unsubscribe(Conn, Topic).
+    try sockeye_fanout:unsubscribe(Conn, Topic)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic])
+    end.
 
 %% @equiv publish(Server, Topic, Frame, #{})
 -spec publish(server(), topic(), frame()) -> ok | {error, publish_error()}.
 publish(Server, Topic, Frame) ->
-    publish(Server, Topic, Frame, #{}).
+    try to_topic(Server, Topic, Frame, #{})
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Topic, Frame])
+    end.
 
 %% @doc Sends a frame to every connection of the server that subscribes to a topic.
 %%
@@ -683,28 +720,43 @@ publish(Server, Topic, Frame) ->
 -spec publish(server(), topic(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 publish(Server, Topic, Frame, Options) ->
+    try to_topic(Server, Topic, Frame, Options)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Topic, Frame, Options])
+    end.
+
+-spec to_topic(server(), topic(), frame(), publish_options()) ->
+          ok | {ok, outcome()} | {error, publish_error()}.
+to_topic(Server, Topic, Frame, Options) ->
     sockeye_fanout:of_server(
       Server, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, none, Options) end).
 
 %% @equiv publish_from(Conn, Topic, Frame, #{})
 -spec publish_from(conn(), topic(), frame()) -> ok | {error, publish_error()}.
 publish_from(Conn, Topic, Frame) ->
-    publish_from(Conn, Topic, Frame, #{}).
+    try to_topic_from(Conn, Topic, Frame, #{})
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Frame])
+    end.
 
 %% @doc The same on the server of `Conn', which does not get it itself.
 -spec publish_from(conn(), topic(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 publish_from(Conn, Topic, Frame, Options) ->
+    try to_topic_from(Conn, Topic, Frame, Options)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Frame, Options])
+    end.
+
+-spec to_topic_from(conn(), topic(), frame(), publish_options()) ->
+          ok | {ok, outcome()} | {error, publish_error()}.
+to_topic_from(Conn, Topic, Frame, Options) ->
     sockeye_fanout:of_conn(
       Conn, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, Conn, Options) end).
 
 %% @doc The connections of this node that would get what is published under a topic, in no order.
 -spec subscribers(server(), topic()) -> [conn()] | {error, not_found | timeout}.
-subscribers(Server, Topic) when is_binary(Topic) ->
+subscribers(Server, Topic) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     sockeye_fanout:of_server(
-      Server, fun(ServerId) -> sockeye_fanout:connections(ServerId, Topic) end);
-subscribers(_Server, _Topic) ->
-    error(badarg).
+      Server, fun(ServerId) -> sockeye_fanout:connections(ServerId, Topic) end).
 
 %% @doc The topics that connections of this node subscribe to, with how many do.
 %% ```
@@ -713,12 +765,15 @@ subscribers(_Server, _Topic) ->
 %% '''
 -spec topics(server()) -> #{topic() => pos_integer()} | {error, not_found}.
 topics(Server) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
     sockeye_fanout:of_server(Server, fun sockeye_fanout:topics/1).
 
 %% @equiv close(Conn, 1000, <<>>)
 -spec close(conn()) -> ok | {error, closed}.
 close(Conn) ->
-    close(Conn, 1000, <<>>).
+    try close_now(Conn, 1000, <<>>)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn])
+    end.
 
 %% @doc Sends a Close frame, after what is queued, and ends the connection when the
 %% client has answered or after `close_timeout'. The event `closed' comes then.
@@ -727,11 +782,17 @@ close(Conn) ->
 %% `Reason' UTF-8 of at most 123 bytes; anything else is `badarg'.
 -spec close(conn(), close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
-    case send(Conn, {close, Code, Reason}) of
+    try close_now(Conn, Code, Reason)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Code, Reason])
+    end.
+
+-spec close_now(conn(), close_code(), iodata()) -> ok | {error, closed}.
+close_now(Conn, Code, Reason) ->
+    case sockeye_nif:send(Conn, {close, Code, Reason}) of
         ok -> ok;
         {error, closed} -> {error, closed};
         %% The queue of the connection is no obstacle, that of the engine may be.
-        {error, busy} -> erlang:yield(), close(Conn, Code, Reason)
+        {error, busy} -> erlang:yield(), close_now(Conn, Code, Reason)
     end.
 
 %% @doc Changes options of one connection while it lives; its server and the others keep theirs.
@@ -746,7 +807,9 @@ close(Conn, Code, Reason) ->
 %% See {@link active()} and {@link conn_option()}; anything else is `badarg'. Frames that are on their way at that moment still come.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
-    sockeye_ask:retry(fun() -> sockeye_nif:setopts(Conn, Options) end).
+    try sockeye_ask:retry(fun() -> sockeye_nif:setopts(Conn, Options) end)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Options])
+    end.
 
 %% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
 %% and its death closes the connection with 1011. For servers with an owner; the
@@ -757,6 +820,7 @@ setopts(Conn, Options) ->
 %% new owner set `active'.
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Pid]),
     case sockeye_ask:retry(fun() -> sockeye_nif:controlling_process(Conn, Pid) end) of
         ok ->
             %% Its thread answers in order: after that, the new owner is in place.
@@ -775,6 +839,7 @@ controlling_process(Conn, Pid) ->
 %% '''
 -spec reload_tls(server()) -> ok | {error, {bad_option, tls, binary()} | not_found}.
 reload_tls(Server) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
     case sockeye_engine:find(Server) of
         {ok, {Pid, _, _}} ->
             try gen_server:call(Pid, reload_tls, infinity)
@@ -810,9 +875,14 @@ info() ->
 %% '''
 -spec info(server() | conn()) ->
           server_info() | conn_info() | {error, not_found | closed | timeout}.
-info({sockeye_conn, _} = Conn) ->
+info(ServerOrConn) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [ServerOrConn]),
+    info_of(ServerOrConn).
+
+-spec info_of(server() | conn()) -> map() | {error, not_found | closed | timeout}.
+info_of({sockeye_conn, _} = Conn) ->
     conn_info(Conn);
-info(Server) ->
+info_of(Server) ->
     case sockeye_engine:find(Server) of
         {ok, {Pid, ServerId, About}} ->
             try maps:merge(sockeye_nif:server_info(ServerId), About#{server => Pid})
@@ -829,5 +899,6 @@ conn_info(Conn) ->
 %% @doc The connections of a server that are open now, in no order.
 -spec connections(server()) -> [conn()] | {error, not_found | timeout}.
 connections(Server) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
     sockeye_fanout:of_server(
       Server, fun(ServerId) -> sockeye_fanout:connections(ServerId, all) end).

@@ -164,7 +164,7 @@
 %% @equiv start_link(Url, Handler, #{})
 -spec start_link(url(), sockeye:handler()) -> {ok, pid()} | {error, term()}.
 start_link(Url, Handler) ->
-    start_link(Url, Handler, #{}).
+    with_config(Url, Handler, #{}, fun sockeye_dialler:start_link/1).
 
 %% @doc Starts a client, linked to the caller.
 %%
@@ -179,15 +179,15 @@ start_link(Url, Handler) ->
 -spec start_link(url(), sockeye:handler(), options()) ->
           {ok, pid()}
         | {error, dial_error() | {bad_url, Why :: binary()} | sockeye:start_error()}.
-start_link(Url, Handler, Options) when is_map(Options) ->
-    with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1);
-start_link(_, _, _) ->
-    error(badarg).
+start_link(Url, Handler, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Url, Handler, Options]),
+    with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1).
 
 %% @doc A child specification for a supervisor: `{sockeye_client, Name}', or the URL
 %% where there is no name. Raises what is wrong with the URL or an option.
 -spec child_spec(url(), sockeye:handler(), options()) -> supervisor:child_spec().
-child_spec(Url, Handler, Options) when is_map(Options) ->
+child_spec(Url, Handler, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Url, Handler, Options]),
     case sockeye_client_options:parse(Url, Handler, Options, self()) of
         {ok, #{name := Name, url := Shown} = Config} ->
             Id = case Name of
@@ -200,25 +200,42 @@ child_spec(Url, Handler, Options) when is_map(Options) ->
               restart => transient,
               shutdown => sockeye_options:shutdown_time(Config)};
         {error, Reason} ->
-            error(Reason)
-    end;
-child_spec(_, _, _) ->
-    error(badarg).
+            sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Url, Handler, Options])
+    end.
 
 %% @doc Ends a client: closes its connection with 1000, and returns when nothing is
 %% left of it, after about a second at most where the server does not answer.
 -spec stop(pid() | atom()) -> ok | {error, not_found}.
-stop(Client) when is_pid(Client); is_atom(Client) ->
-    try gen_server:stop(Client, normal, infinity)
-    catch
-        exit:noproc -> {error, not_found};
-        exit:_ -> ok
+stop(Client) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
+    case find(Client) of
+        {ok, Pid} ->
+            try gen_server:stop(Pid, normal, infinity)
+            catch
+                exit:noproc -> {error, not_found};
+                exit:_ -> ok
+            end;
+        error ->
+            {error, not_found}
+    end.
+
+%% A call to a process that is no client would never return, or end who knows what.
+-spec find(pid() | atom()) -> {ok, pid()} | error.
+find(Name) when is_atom(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> find(Pid);
+        _ -> error
+    end;
+find(Pid) ->
+    case Pid =/= self() andalso proc_lib:translate_initial_call(Pid) of
+        {sockeye_dialler, init, 1} -> {ok, Pid};
+        _ -> error
     end.
 
 %% @equiv connect(Url, #{})
 -spec connect(url()) -> {ok, sockeye:conn()} | {error, term()}.
 connect(Url) ->
-    connect(Url, #{}).
+    with_config(Url, self(), #{active => false}, fun connected/1).
 
 %% @doc Connects, for the calls of this module that wait. Nothing comes as a
 %% message, and nothing is linked: the connection ends with {@link close/1} or
@@ -227,16 +244,15 @@ connect(Url) ->
 -spec connect(url(), options()) ->
           {ok, sockeye:conn()}
         | {error, dial_error() | {bad_url, Why :: binary()} | sockeye:start_error()}.
-connect(Url, Options) when is_map(Options) ->
+connect(Url, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Url, Options]),
     Needless = [Key || Key <- [active, batch, name, reconnect], is_map_key(Key, Options)],
     case Needless of
         [] ->
             with_config(Url, self(), Options#{active => false}, fun connected/1);
         [Key | _] ->
             {error, sockeye_why:option(Key, "has no meaning for connect")}
-    end;
-connect(_, _) ->
-    error(badarg).
+    end.
 
 -spec connected(map()) -> {ok, sockeye:conn()} | {error, term()}.
 connected(Config) ->
@@ -273,21 +289,34 @@ with_config(Url, Handler, Options, Start) ->
 %% `{error, down}', or with `reconnect => #{queue => keep}' the frame is kept.
 -spec send(sockeye:conn() | pid() | atom(), sockeye:frame() | [sockeye:frame()]) ->
           ok | {error, down | sockeye:send_error()}.
-send(Client, Frame) when is_pid(Client); is_atom(Client) ->
-    send(Client, Frame, none);
-send(Conn, Frame) ->
-    sockeye:send(Conn, Frame).
+send(Client, Frames) when is_pid(Client), node(Client) =:= node(); is_atom(Client) ->
+    case find(Client) of
+        {ok, Pid} ->
+            try send_by(Pid, Frames, none)
+            catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Client, Frames])
+            end;
+        error ->
+            {error, down}
+    end;
+send({sockeye_conn, _} = Conn, Frames) ->
+    try sockeye:send(Conn, Frames)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frames])
+    end;
+send(Other, Frames) ->
+    sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Other, Frames]).
 
--spec send(pid() | atom(), sockeye:frame() | [sockeye:frame()], sockeye:conn() | none) ->
+-spec send_by(pid(), sockeye:frame() | [sockeye:frame()], sockeye:conn() | none) ->
           ok | {error, down | sockeye:send_error()}.
-send(Client, Frame, Tried) ->
-    try gen_server:call(Client, {send, Frame, Tried}, infinity) of
+send_by(Client, Frames, Tried) ->
+    try gen_server:call(Client, {send, Frames, Tried}, infinity) of
         {conn, Conn} ->
-            case sockeye:send(Conn, Frame) of
+            case sockeye:send(Conn, Frames) of
                 %% It has just gone, and the client does not know yet.
-                {error, closed} -> send(Client, Frame, Conn);
+                {error, closed} -> send_by(Client, Frames, Conn);
                 Result -> Result
             end;
+        badarg ->
+            error(badarg);
         Result ->
             Result
     catch
@@ -297,7 +326,8 @@ send(Client, Frame, Tried) ->
 %% @equiv recv(Conn, infinity)
 -spec recv(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
 recv(Conn) ->
-    recv(Conn, infinity).
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn]),
+    next(Conn, infinity).
 
 %% @doc Waits for the next frame of a connection made with {@link connect/2}; only
 %% the process that made it may.
@@ -309,6 +339,11 @@ recv(Conn) ->
           {ok, sockeye:event()}
         | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.
 recv(Conn, Timeout) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Timeout]),
+    next(Conn, Timeout).
+
+-spec next(sockeye:conn(), timeout()) -> {ok, sockeye:event()} | {error, term()}.
+next(Conn, Timeout) ->
     receive
         {sockeye, Conn, Event} -> received(Conn, Event)
     after 0 ->
@@ -366,13 +401,19 @@ received(_Conn, Frame) ->
 %% @equiv close(Conn, 1000, <<>>)
 -spec close(sockeye:conn()) -> ok | {error, closed}.
 close(Conn) ->
-    close(Conn, 1000, <<>>).
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn]),
+    close_now(Conn, 1000, <<>>).
 
 %% @doc Closes a connection made with {@link connect/2}, and returns when it is
 %% closed: when the server has answered, or after `close_timeout'. What has not been
 %% received is lost.
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Code, Reason]),
+    close_now(Conn, Code, Reason).
+
+-spec close_now(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
+close_now(Conn, Code, Reason) ->
     case sockeye:close(Conn, Code, Reason) of
         ok ->
             %% The last event comes behind frames that nobody asked for.
@@ -400,7 +441,8 @@ drain_last(Conn) ->
 %% @doc The connection of a client, if it has one at the moment.
 -spec conn(pid() | atom()) -> {ok, sockeye:conn()} | {error, down}.
 conn(Client) ->
-    case info(Client) of
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
+    case about(Client) of
         #{conn := Conn} when Conn =/= none -> {ok, Conn};
         _ -> {error, down}
     end.
@@ -410,12 +452,21 @@ conn(Client) ->
 %% (bytes that wait for a connection), and the counters of {@link sockeye:info/1}, over
 %% all its connections; `accepted' is the number of these.
 -spec info(pid() | atom()) -> map() | {error, not_found}.
-info(Client) when is_pid(Client); is_atom(Client) ->
-    try gen_server:call(Client, info, infinity) of
-        {Id, Info} ->
-            try maps:merge(sockeye_nif:server_info(Id), Info)
-            catch error:badarg -> {error, not_found}
-            end
-    catch
-        exit:_ -> {error, not_found}
+info(Client) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
+    about(Client).
+
+-spec about(pid() | atom()) -> map() | {error, not_found}.
+about(Client) ->
+    case find(Client) of
+        {ok, Pid} ->
+            try gen_server:call(Pid, info, infinity) of
+                {Id, Info} -> maps:merge(sockeye_nif:server_info(Id), Info)
+            catch
+                exit:_ -> {error, not_found};
+                %% It has just ended.
+                error:badarg -> {error, not_found}
+            end;
+        error ->
+            {error, not_found}
     end.

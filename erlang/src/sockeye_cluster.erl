@@ -115,7 +115,10 @@ targets(Name, Topic) ->
 
 -spec members(term()) -> [pid()].
 members(Group) ->
-    [Pid || Pid <- pg:get_members(?SCOPE, Group), node(Pid) =/= node()].
+    try [Pid || Pid <- pg:get_members(?SCOPE, Group), node(Pid) =/= node()]
+    %% It is being started again, or the application stops.
+    catch error:badarg -> []
+    end.
 
 %% Hands it to other nodes. Never blocks: what a full connection between nodes does not take is
 %% dropped, and counted.

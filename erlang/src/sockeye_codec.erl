@@ -192,6 +192,7 @@
 %% @doc The request of a client, and what to hold the answer against.
 -spec request(request_options()) -> {ok, binary(), handshake()} | option_error().
 request(Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Options]),
     case options(Options, [host, path, headers, deflate, subprotocols] ++ ?HEAD ++ ?SESSION) of
         {ok, #{host := _} = Checked} ->
             case sockeye_nif:codec_request(Checked) of
@@ -216,7 +217,9 @@ form(headers) -> "names and values of headers that the handshake does not write 
 %% `Rest' is what follows the head: it belongs to {@link decode/2}.
 -spec check_response(handshake(), iodata()) ->
           more | {ok, codec(), agreed(), Rest :: binary()} | {error, response_error()}.
-check_response({sockeye_handshake, Key, Options}, Bytes) ->
+check_response(Handshake, Bytes) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Handshake, Bytes]),
+    {sockeye_handshake, Key, Options} = Handshake,
     Bin = iolist_to_binary(Bytes),
     case sockeye_nif:codec_response(Key, Options, Bin) of
         {ok, Codec, Agreed, Length} -> {ok, Codec, Agreed, rest(Bin, Length)};
@@ -224,18 +227,14 @@ check_response({sockeye_handshake, Key, Options}, Bytes) ->
             [_, Rest] = binary:split(Bin, <<"\r\n\r\n">>),
             {error, {status, Status, Headers, Rest}};
         Other -> Other
-    end;
-check_response(_, _) ->
-    error(badarg).
+    end.
 
 %% @equiv check_request(Bytes, #{})
 -spec check_request(iodata()) ->
           more | {ok, request(), Rest :: binary()} | {error, refusal(), Answer :: binary()}.
 check_request(Bytes) ->
-    case check_request(Bytes, #{}) of
-        {error, {bad_option, _, _}} -> error(badarg);
-        Result -> Result
-    end.
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes]),
+    checked_request(Bytes, #{}).
 
 %% @doc Looks at what a client has sent so far, to decide about it: then {@link accept/2} with the
 %% same bytes, or {@link refuse/3}. `more' until the head of the request is complete.
@@ -244,6 +243,11 @@ check_request(Bytes) ->
 -spec check_request(iodata(), limits()) ->
           more | {ok, request(), Rest :: binary()} | {error, refusal(), Answer :: binary()} | option_error().
 check_request(Bytes, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes, Options]),
+    checked_request(Bytes, Options).
+
+-spec checked_request(iodata(), limits()) -> term().
+checked_request(Bytes, Options) ->
     Bin = iolist_to_binary(Bytes),
     with(options(Options, ?HEAD), fun(Checked) ->
         case sockeye_nif:codec_check_request(Checked, Bin) of
@@ -257,10 +261,8 @@ check_request(Bytes, Options) ->
           more | {ok, Response :: binary(), codec(), agreed(), Rest :: binary()}
         | {error, refusal(), Answer :: binary()}.
 accept(Bytes) ->
-    case accept(Bytes, #{}) of
-        {error, {bad_option, _, _}} -> error(badarg);
-        Result -> Result
-    end.
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes]),
+    accepted(Bytes, #{}).
 
 %% @doc Answers a client's request: `more' until its head is complete. Send `Response', then
 %% give `Rest' to {@link decode/2}. After an error: send `Answer' and close the socket.
@@ -268,6 +270,11 @@ accept(Bytes) ->
           more | {ok, Response :: binary(), codec(), agreed(), Rest :: binary()}
         | {error, refusal(), Answer :: binary()} | option_error().
 accept(Bytes, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes, Options]),
+    accepted(Bytes, Options).
+
+-spec accepted(iodata(), accept_options()) -> term().
+accepted(Bytes, Options) ->
     Bin = iolist_to_binary(Bytes),
     with(options(Options, [headers, deflate, subprotocols] ++ ?HEAD ++ ?SESSION), fun(Checked) ->
         case sockeye_nif:codec_accept(Checked, Bin) of
@@ -283,30 +290,34 @@ accept(Bytes, Options) ->
 %% could not be sent safely.
 -spec refuse(200..599, headers(), iodata()) -> binary().
 refuse(Status, Headers, Body) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Status, Headers, Body]),
     case sockeye_decision:response({Status, Headers, Body}) of
         {ok, {reject, Checked, Lines, Bin}} -> sockeye_nif:codec_refuse(Checked, Lines, Bin);
-        {error, _} -> error(badarg)
+        %% Each is right, but not with this status.
+        {error, Why} -> sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Status, Headers, Body], [{3, Why}])
     end.
 
 %% @equiv new(Role, #{})
 -spec new(client | server) -> codec().
 new(Role) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Role]),
     {ok, Codec} = new(Role, #{}),
     Codec.
 
 %% @doc A codec for a connection whose handshake was done by others.
 -spec new(client | server, codec_options()) -> {ok, codec()} | option_error().
-new(Role, Options) when Role =:= client; Role =:= server ->
+new(Role, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Role, Options]),
     with(options(Options, [deflate | ?SESSION]), fun(Checked) ->
         {ok, sockeye_nif:codec_new(Role, Checked)}
-    end);
-new(_, _) ->
-    error(badarg).
+    end).
 
 %% @equiv encode(Codec, Frames, #{})
 -spec encode(codec(), frame() | [frame()]) -> {ok, binary()} | {error, encode_error()}.
 encode(Codec, Frames) ->
-    encoded(Codec, Frames, true).
+    try encoded(Codec, Frames, true)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Codec, Frames])
+    end.
 
 %% @doc The bytes of these frames, masked if this is a client, compressed if that was agreed on
 %% and makes them smaller. All or none: after an error nothing has changed.
@@ -316,12 +327,15 @@ encode(Codec, Frames) ->
 %% `{error, closed}'. Raises `badarg' for what is no frame, and for other options.
 -spec encode(codec(), frame() | [frame()], #{compress => boolean()}) ->
           {ok, binary()} | {error, encode_error()}.
-encode(Codec, Frames, Options) when map_size(Options) =:= 0 ->
-    encoded(Codec, Frames, true);
-encode(Codec, Frames, #{compress := Compress} = O) when map_size(O) =:= 1, is_boolean(Compress) ->
-    encoded(Codec, Frames, Compress);
-encode(_, _, _) ->
-    error(badarg).
+encode(Codec, Frames, Options) ->
+    try encoded(Codec, Frames, compress(Options))
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Codec, Frames, Options])
+    end.
+
+-spec compress(#{compress => boolean()}) -> boolean().
+compress(Options) when map_size(Options) =:= 0 -> true;
+compress(#{compress := Compress} = O) when map_size(O) =:= 1, is_boolean(Compress) -> Compress;
+compress(_) -> error(badarg).
 
 -spec encoded(codec(), term(), boolean()) -> {ok, binary()} | {error, encode_error()}.
 encoded(Codec, Frames, Compress) ->
@@ -337,6 +351,12 @@ encoded(Codec, Frames, Compress) ->
 %% the last event everything is.
 -spec decode(codec(), iodata()) -> {[event()], Reply :: binary()}.
 decode(Codec, Bytes) ->
+    try decoded(Codec, Bytes)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Codec, Bytes])
+    end.
+
+-spec decoded(codec(), iodata()) -> {[event()], Reply :: binary()}.
+decoded(Codec, Bytes) ->
     case sockeye_nif:codec_decode(Codec, Bytes) of
         dirty -> sockeye_nif:codec_decode_dirty(Codec, Bytes);
         Result -> Result
@@ -346,6 +366,7 @@ decode(Codec, Bytes) ->
 %% unless it was over before.
 -spec eof(codec()) -> ending().
 eof(Codec) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Codec]),
     case sockeye_nif:codec_eof(Codec) of
         dirty -> sockeye_nif:codec_eof_dirty(Codec);
         Result -> Result
@@ -354,6 +375,7 @@ eof(Codec) ->
 %% @doc Where the codec stands.
 -spec info(codec()) -> info().
 info(Codec) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Codec]),
     case sockeye_nif:codec_info(Codec) of
         dirty -> sockeye_nif:codec_info_dirty(Codec);
         Result -> Result
@@ -369,7 +391,7 @@ with({error, _} = Error, _Do) -> Error.
 
 %% These keys and no others, each checked, the rest as by default.
 -spec options(map(), [atom()]) -> {ok, map()} | option_error().
-options(Options, Keys) when is_map(Options) ->
+options(Options, Keys) ->
     {Own, Common} = {maps:with([host, path, headers, deflate], Options),
                      maps:without([host, path, headers, deflate], Options)},
     try
@@ -381,9 +403,7 @@ options(Options, Keys) when is_map(Options) ->
         end)
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}
-    end;
-options(_, _) ->
-    error(badarg).
+    end.
 
 -spec defaults() -> map().
 defaults() ->

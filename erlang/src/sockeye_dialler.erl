@@ -256,7 +256,7 @@ pause(#state{backoff = N, config = #{reconnect := #{min := Min, max := Max}}} = 
     State#state{backoff = N + 1}.
 
 -spec send(sockeye:frame() | [sockeye:frame()], sockeye:conn() | none, #state{}) ->
-          {{conn, sockeye:conn()} | ok | {error, down | busy}, #state{}}.
+          {{conn, sockeye:conn()} | ok | badarg | {error, down | busy}, #state{}}.
 send(_Frame, Tried, #state{conn = Conn, up = true, kept_bytes = 0} = State)
   when Conn =/= none, Conn =/= Tried ->
     {{conn, Conn}, State};
@@ -265,9 +265,13 @@ send(Frame, _Tried, #state{config = #{reconnect := #{queue := keep}}} = State) -
     %% The pieces of a message belong to one connection, and to the process that began it.
     Pieces = is_tuple(Frame) andalso element(1, Frame) =:= stream,
     Size = max(1, erlang:external_size(Frame)),
+    Wrong = sockeye_args:wrong(frames, Frame),
     %% As in the engine, an empty queue takes a frame of any size.
-    case Bytes =:= 0 orelse Bytes + Size =< Most of
+    Room = Bytes =:= 0 orelse Bytes + Size =< Most,
+    case Room of
         _ when Pieces -> {{error, down}, State};
+        %% The caller hears of it now: later there is nobody to tell.
+        true when Wrong =/= none -> {badarg, State};
         true -> {ok, State#state{kept = queue:in({Frame, Size}, Kept), kept_bytes = Bytes + Size}};
         false -> {{error, busy}, State}
     end;

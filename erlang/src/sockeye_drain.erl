@@ -33,16 +33,14 @@
 
 -opaque drain() :: #drain{}.
 
--spec parse(term()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
-parse(Options) when is_map(Options) ->
+-spec parse(map()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
+parse(Options) ->
     Defaults = #{batch => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000},
     try maps:map(fun checked/2, Options) of
         Given -> {ok, maps:merge(Defaults, Given)}
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}
-    end;
-parse(_) ->
-    error(badarg).
+    end.
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->

@@ -74,9 +74,8 @@
 %% @equiv decode(Text, #{})
 -spec decode(iodata()) -> {ok, term()} | {error, decode_error()}.
 decode(Text) ->
-    case sockeye_nif:json_decode(Text, #{}) of
-        dirty -> sockeye_nif:json_decode_dirty(Text, #{});
-        Result -> Result
+    try decoded(Text, #{})
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Text])
     end.
 
 %% @doc The term that a text writes: one JSON value, with white space around it if any.
@@ -85,13 +84,19 @@ decode(Text) ->
 -spec decode(iodata(), decode_options()) ->
           {ok, term()} | {error, decode_error() | option_error()}.
 decode(Text, Options) when is_map(Options) ->
+    try decoded(Text, Options)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Text, Options])
+    end;
+decode(Text, Options) ->
+    sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Text, Options]).
+
+-spec decoded(iodata(), decode_options()) -> {ok, term()} | {error, decode_error() | option_error()}.
+decoded(Text, Options) ->
     case sockeye_nif:json_decode(Text, Options) of
         dirty -> sockeye_nif:json_decode_dirty(Text, Options);
         bad_option -> sockeye_options:explain(Options, [keys, null, max_depth]);
         Result -> Result
-    end;
-decode(_Text, _Options) ->
-    error(badarg).
+    end.
 
 %% @equiv encode(Term, #{})
 -spec encode(term()) -> {ok, binary()} | {error, {not_json, term()}}.
@@ -114,5 +119,5 @@ encode(Term, Options) when is_map(Options) ->
         bad_option -> sockeye_options:explain(Options, [null]);
         Result -> Result
     end;
-encode(_Term, _Options) ->
-    error(badarg).
+encode(Term, Options) ->
+    sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Term, Options]).

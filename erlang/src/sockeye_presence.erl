@@ -73,38 +73,43 @@
 %% connection, topic and key replaces the first.
 -spec track(sockeye:conn(), sockeye:topic(), key(), meta()) -> ok | {error, closed}.
 track(Conn, Topic, Key, Meta) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key, Meta]),
     change_conn(track, Conn, Topic, Key, Meta).
 
 %% @doc Enters a process of this node into a topic, until it or the server ends.
 -spec track(sockeye:server(), sockeye:topic(), pid(), key(), meta()) -> ok | {error, not_found}.
 track(Server, Topic, Pid, Key, Meta) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key, Meta]),
     change_process(track, Server, Topic, Pid, Key, Meta).
 
 %% @doc Changes what is known of an entry; `{error, not_present}' if there is none.
 -spec update(sockeye:conn(), sockeye:topic(), key(), meta()) ->
           ok | {error, closed | not_present}.
 update(Conn, Topic, Key, Meta) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key, Meta]),
     change_conn(update, Conn, Topic, Key, Meta).
 
 %% @doc The same for a process.
 -spec update(sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
           ok | {error, not_found | not_present}.
 update(Server, Topic, Pid, Key, Meta) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key, Meta]),
     change_process(update, Server, Topic, Pid, Key, Meta).
 
 %% @doc Takes an entry out; `ok' also if there was none.
 -spec untrack(sockeye:conn(), sockeye:topic(), key()) -> ok | {error, closed}.
 untrack(Conn, Topic, Key) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key]),
     change_conn(untrack, Conn, Topic, Key, none).
 
 %% @doc The same for a process.
 -spec untrack(sockeye:server(), sockeye:topic(), pid(), key()) -> ok | {error, not_found}.
 untrack(Server, Topic, Pid, Key) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key]),
     change_process(untrack, Server, Topic, Pid, Key, none).
 
 -spec change_conn(track | update | untrack, sockeye:conn(), sockeye:topic(), key(), meta()) -> term().
 change_conn(What, Conn, Topic, Key, Meta) ->
-    check(Topic),
     sockeye_fanout:of_conn(
       Conn, fun(ServerId) ->
                     case sockeye_engine:find_id(ServerId) of
@@ -115,20 +120,13 @@ change_conn(What, Conn, Topic, Key, Meta) ->
 
 -spec change_process(track | update | untrack, sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
           term().
-change_process(What, Server, Topic, Pid, Key, Meta) when node(Pid) =:= node() ->
-    check(Topic),
+change_process(What, Server, Topic, Pid, Key, Meta) ->
     case sockeye_engine:find(Server) of
         {ok, {ServerPid, ServerId, _}} ->
             call({What, id(ServerId, ServerPid, Topic, Key, Pid), Meta, ServerPid}, not_found);
         error ->
             {error, not_found}
-    end;
-change_process(_What, _Server, _Topic, _Pid, _Key, _Meta) ->
-    error(badarg).
-
--spec check(term()) -> ok.
-check(Topic) when is_binary(Topic), byte_size(Topic) >= 1, byte_size(Topic) =< 255 -> ok;
-check(_Topic) -> error(badarg).
+    end.
 
 -spec call(term(), closed | not_found) -> term().
 call(Request, Gone) ->
@@ -156,7 +154,7 @@ domain(ServerId, Server) ->
 %% '''
 -spec list(sockeye:server(), sockeye:topic()) -> #{key() => [meta()]} | {error, not_found}.
 list(Server, Topic) ->
-    check(Topic),
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     case sockeye_engine:find(Server) of
         {ok, {Pid, ServerId, _}} ->
             Head = {{domain(ServerId, Pid), Topic, '$1', '_', '_'}, '$2', '_'},
@@ -176,35 +174,36 @@ add(Key, Meta, All) ->
 %% @equiv subscribe(Server, Topic, self())
 -spec subscribe(sockeye:server(), sockeye:topic()) -> ok | {error, not_found}.
 subscribe(Server, Topic) ->
-    subscribe(Server, Topic, self()).
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
+    news(watch, Server, Topic, self()).
 
 %% @doc Sends a process of this node all changes of a topic's list from here on, until the process
 %% or the server ends.
 -spec subscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 subscribe(Server, Topic, Pid) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
     news(watch, Server, Topic, Pid).
 
 %% @equiv unsubscribe(Server, Topic, self())
 -spec unsubscribe(sockeye:server(), sockeye:topic()) -> ok | {error, not_found}.
 unsubscribe(Server, Topic) ->
-    unsubscribe(Server, Topic, self()).
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
+    news(unwatch, Server, Topic, self()).
 
 %% @doc Ends that; `ok' also if it was not so.
 -spec unsubscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 unsubscribe(Server, Topic, Pid) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
     news(unwatch, Server, Topic, Pid).
 
 -spec news(watch | unwatch, sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
-news(What, Server, Topic, Pid) when node(Pid) =:= node() ->
-    check(Topic),
+news(What, Server, Topic, Pid) ->
     case sockeye_engine:find(Server) of
         {ok, {ServerPid, ServerId, _}} ->
             call({What, {domain(ServerId, ServerPid), Topic}, Pid, ServerPid}, not_found);
         error ->
             {error, not_found}
-    end;
-news(_What, _Server, _Topic, _Pid) ->
-    error(badarg).
+    end.
 
 %% @private
 %% The tables outlive this module's process, so that its death loses neither entries nor watchers.

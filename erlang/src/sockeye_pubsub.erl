@@ -50,36 +50,37 @@
 %% @equiv subscribe(Server, Topic, self())
 -spec subscribe(sockeye:server(), sockeye:topic()) -> ok | {error, not_found}.
 subscribe(Server, Topic) ->
-    subscribe(Server, Topic, self()).
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
+    change(subscribe, Server, Topic, self()).
 
 %% @doc Subscribes a process of this node, until it or the server ends. Doing so again changes
 %% nothing. What is published after the return of this call is delivered.
 -spec subscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 subscribe(Server, Topic, Pid) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
     change(subscribe, Server, Topic, Pid).
 
 %% @equiv unsubscribe(Server, Topic, self())
 -spec unsubscribe(sockeye:server(), sockeye:topic()) -> ok | {error, not_found}.
 unsubscribe(Server, Topic) ->
-    unsubscribe(Server, Topic, self()).
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
+    change(unsubscribe, Server, Topic, self()).
 
 %% @doc Ends a subscription; `ok' also if there was none.
 -spec unsubscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 unsubscribe(Server, Topic, Pid) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
     change(unsubscribe, Server, Topic, Pid).
 
 %% @doc The processes of this node that would get what is published under a topic.
 -spec subscribers(sockeye:server(), sockeye:topic()) -> [pid()] | {error, not_found}.
-subscribers(Server, Topic) when is_binary(Topic), byte_size(Topic) >= 1, byte_size(Topic) =< 255 ->
-    binary:last(Topic) =:= $* andalso error(badarg),
-    sockeye_fanout:of_server(Server, fun(ServerId) -> matching(ServerId, Topic) end);
-subscribers(_Server, _Topic) ->
-    error(badarg).
+subscribers(Server, Topic) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
+    sockeye_fanout:of_server(Server, fun(ServerId) -> matching(ServerId, Topic) end).
 
 -spec change(subscribe | unsubscribe, sockeye:server(), sockeye:topic(), pid()) ->
           ok | {error, not_found}.
-change(What, Server, Topic, Pid)
-  when is_binary(Topic), byte_size(Topic) >= 1, byte_size(Topic) =< 255, node(Pid) =:= node() ->
+change(What, Server, Topic, Pid) ->
     case sockeye_engine:find(Server) of
         {ok, {ServerPid, ServerId, _}} ->
             try gen_server:call(?MODULE, {What, ServerPid, ServerId, Topic, Pid}, infinity)
@@ -87,9 +88,7 @@ change(What, Server, Topic, Pid)
             end;
         error ->
             {error, not_found}
-    end;
-change(_What, _Server, _Topic, _Pid) ->
-    error(badarg).
+    end.
 
 %% @private
 %% The table outlives this module's process, so that its death loses no subscription.

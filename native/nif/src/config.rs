@@ -20,7 +20,7 @@ use crate::deflate;
 use crate::events::Format;
 use crate::outbound::tag_of;
 use crate::owner::OwnerSpec;
-use crate::{atoms, tls};
+use crate::{atoms, terms, tls};
 
 /// All of it.
 pub(crate) struct Settings {
@@ -272,10 +272,11 @@ pub(crate) fn keys(term: Term<'_>) -> NifResult<KeyMode> {
     if is(term, atoms::existing_atom()) {
         return Ok(KeyMode::ExistingAtom);
     }
-    let (tag, names): (Atom, Vec<Term<'_>>) = term.decode()?;
+    let (tag, names): (Atom, Term<'_>) = term.decode()?;
     if tag != atoms::atoms() {
         return Err(Error::BadArg);
     }
+    let names = terms::list(names)?;
     let names = names
         .iter()
         .map(|name| name.atom_to_string().map(String::into_boxed_str));

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::events;
 use crate::owner::{self, Host, HostRef};
 use crate::running::{self, Running};
-use crate::terms::{Builder, map};
+use crate::terms::{self, Builder, map};
 use crate::watch::{self, Watched};
 use crate::{atoms, frames, memory, options, relay, tls};
 
@@ -201,9 +201,10 @@ fn outcome<'a>(env: Env<'a>, result: Result<(), SendError>) -> Term<'a> {
 }
 
 #[rustler::nif]
-fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Vec<Term<'a>>) -> NifResult<Term<'a>> {
+fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let conn = conn_of(env, conn)?;
+    let list = terms::list(list)?;
     let mut frames = Frames::default();
     let mut others = ConnOptions::default();
     for option in list {

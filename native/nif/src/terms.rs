@@ -9,7 +9,7 @@ use rustler::sys::{
     enif_make_uint64, enif_self,
 };
 use rustler::types::atom::Atom;
-use rustler::{Env, LocalPid, Term};
+use rustler::{Env, LocalPid, NifResult, Term};
 use sockeye_engine::ConnId;
 
 use crate::atoms;
@@ -157,6 +157,12 @@ impl Builder {
         // SAFETY: the builder was made of this environment.
         unsafe { Term::new(env, term) }
     }
+}
+
+/// The elements of a list that a caller gave. Rustler's own decoding panics where it is improper.
+pub(crate) fn list(term: Term<'_>) -> NifResult<Vec<Term<'_>>> {
+    term.list_length()?;
+    term.decode()
 }
 
 /// What tells one term from another as long as nothing moves them: within a call.
