@@ -9,6 +9,7 @@
 -export([engine_start/1]).
 -export([engine_stop/0]).
 -export([engine_info/0]).
+-export([engine_hosts/0]).
 -export([listen/1]).
 -export([reload_tls/2]).
 -export([server_stop/3]).
@@ -24,6 +25,7 @@
 -export([gate_open/1]).
 -export([answer/3]).
 -export([attach/2]).
+-export([no_process/1]).
 -export([recv/2]).
 -export([recv_dirty/2]).
 -export([commands/1]).
@@ -78,7 +80,7 @@
 -on_load(init/0).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 3).
+-define(ABI, 4).
 -define(REASON, {?MODULE, load_error}).
 
 -type inbox() :: reference().
@@ -163,6 +165,11 @@ engine_stop() ->
 engine_info() ->
     erlang:nif_error(not_loaded()).
 
+%% The processes of all servers and clients.
+-spec engine_hosts() -> [pid()].
+engine_hosts() ->
+    erlang:nif_error(not_loaded()).
+
 -spec listen(sockeye_options:config()) ->
           {ok, server_id(), #{address := inet:ip_address() | {local, binary()}, port := inet:port_number()}}
         | {error, atom() | {tls, binary()}}.
@@ -198,6 +205,13 @@ client_dial(_Id) ->
 client_conn(_Id) ->
     erlang:nif_error(not_loaded()).
 
+%% A connection for which there is no process: it ends with 1011, and is counted.
+-spec no_process(sockeye:conn()) -> ok.
+no_process(_Conn) ->
+    erlang:nif_error(not_loaded()).
+
+%% The caller of `listen/1' gets `{sockeye_stopped, ServerId, {Accepted, Unanswered}}', counts over
+%% the server's life.
 -spec server_stop(server_id(), sockeye:close_code(), binary()) -> ok.
 server_stop(_ServerId, _Code, _Reason) ->
     erlang:nif_error(not_loaded()).

@@ -108,6 +108,10 @@ pub struct ServerConfig {
     pub control_frames: bool,
     /// Connections beyond this number are refused with 503.
     pub max_connections: usize,
+    /// Accepted sockets whose descriptor has this number, or a higher one, are refused with 503. The
+    /// system gives out the lowest number that is free: so the highest ones stay for the other
+    /// needs of the process, whoever uses up the rest. Default: none is refused.
+    pub max_descriptor: usize,
     /// Each connection begins with a header of the PROXY protocol. Needs trusted proxies.
     pub proxy_protocol: bool,
     /// Who is believed about its clients.
@@ -172,6 +176,7 @@ impl ServerConfig {
             control_frames: false,
             max_age: crate::options::NEVER,
             max_connections: usize::MAX,
+            max_descriptor: usize::MAX,
             proxy_protocol: false,
             trusted_proxies: Networks::new(),
             http2_cleartext: false,

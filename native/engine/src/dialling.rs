@@ -97,7 +97,7 @@ impl Engine {
     pub fn client(
         &self,
         config: ServerConfig,
-        host: impl FnOnce(u32) -> Box<dyn ServerHost>,
+        host: impl FnOnce(u64) -> Box<dyn ServerHost>,
     ) -> io::Result<Arc<Server>> {
         if config.dial.is_none() {
             return Err(io::ErrorKind::InvalidInput.into());

@@ -17,11 +17,16 @@ use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::Listening;
 use crate::op::{ConnectionsReply, Control, Frames, Op, Part, SendError, StatsReply};
-use crate::server::{MAX_SERVER, Server};
+use crate::server::{MAX_SERVER, Server, bump};
 use crate::shard;
 use crate::streams::{Step, StreamError, Undo};
 use crate::topics::Audience;
 use sockeye_protocol::Kind;
+
+/// The number in a server's id.
+fn number_of(id: u64) -> usize {
+    (id & u64::from(MAX_SERVER)) as usize
+}
 
 /// How long [`Engine::stop`] waits for clients to answer close frames.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -142,7 +147,7 @@ impl Engine {
     pub fn listen(
         &self,
         config: ServerConfig,
-        host: impl FnOnce(u32) -> Box<dyn ServerHost>,
+        host: impl FnOnce(u64) -> Box<dyn ServerHost>,
     ) -> io::Result<(Arc<Server>, Peer)> {
         let bound = bind::bind(&config)?;
         let listens_at = bound.place.clone();
@@ -162,7 +167,7 @@ impl Engine {
     pub(crate) fn enlist(
         &self,
         config: ServerConfig,
-        host: impl FnOnce(u32) -> Box<dyn ServerHost>,
+        host: impl FnOnce(u64) -> Box<dyn ServerHost>,
     ) -> io::Result<Arc<Server>> {
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
         if self.stopping.load(Ordering::Acquire) {
@@ -176,7 +181,7 @@ impl Engine {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let number = number as u32;
-        let server = Arc::new(Server::new(number, config, host(number)));
+        let server = Arc::new(Server::new(number, config, host));
         let place = number as usize;
         if place == servers.len() {
             servers.push(None);
@@ -202,11 +207,13 @@ impl Engine {
         }
     }
 
-    /// Forgets the server with this number, which has stopped: another may get the number.
-    pub fn remove_stopped(&self, number: u32) {
+    /// Forgets the server with this id, which has stopped: another may get its number.
+    pub fn remove_stopped(&self, id: u64) {
         let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = servers.get_mut(number as usize)
-            && place.as_ref().is_some_and(|server| server.has_stopped())
+        if let Some(place) = servers.get_mut(number_of(id))
+            && place
+                .as_ref()
+                .is_some_and(|server| server.id() == id && server.has_stopped())
         {
             *place = None;
         }
@@ -302,7 +309,14 @@ impl Engine {
         })
     }
 
-    /// The server with this number.
+    /// The server with this id.
+    pub fn find_server(&self, id: u64) -> Option<Arc<Server>> {
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        let server = servers.get(number_of(id))?.as_ref()?;
+        (server.id() == id).then(|| server.clone())
+    }
+
+    /// The server that has this number now.
     pub fn server(&self, number: u32) -> Option<Arc<Server>> {
         let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
         servers.get(number as usize)?.clone()
@@ -402,6 +416,14 @@ impl Engine {
                 reason: reason.into(),
             });
         }
+    }
+
+    /// There is no process for a connection, and none to be had: it ends with 1011, and is counted.
+    pub fn no_process(&self, conn: ConnId) {
+        if let Some(server) = self.home_of(conn).and_then(|home| self.server(home.server)) {
+            bump(&server.counters.no_process, 1);
+        }
+        self.fail(conn, 1011, "no process");
     }
 
     /// Gives a connection of an owner server to another process.

@@ -10,6 +10,7 @@ use crate::dial::error::DialError;
 use crate::dialling::Parted;
 use crate::front::ask::Question;
 use crate::id::ConnId;
+use crate::server::ServerStats;
 
 /// The process behind an [`crate::Inbox`].
 pub trait Bell: Send + Sync {
@@ -53,8 +54,8 @@ pub trait ServerHost: Send + Sync {
     }
     /// The server's port is free.
     fn unlistened(&self) {}
-    /// The server's port is free and its connections are gone.
-    fn stopped(&self);
+    /// The server's port is free and its connections are gone. Its counters say how that went.
+    fn stopped(&self, stats: &ServerStats);
     /// Something that belongs into the log.
     fn event(&self, event: Notice);
     /// Bytes of memory that the engine holds, if somebody counts them.
@@ -72,6 +73,9 @@ pub trait ServerHost: Send + Sync {
 /// Something that belongs into the log.
 #[derive(Debug)]
 pub enum Notice {
-    /// `accept` failed, with the operating system's words. At most one a second.
+    /// `accept` failed, with the operating system's words. At most one a minute.
     AcceptFailed(String),
+    /// Sockets are refused since the number of their descriptor would be this or more, see
+    /// [`crate::ServerConfig::max_descriptor`]. At most one a minute.
+    NoDescriptor(usize),
 }

@@ -21,6 +21,9 @@ use crate::transport::Transport;
 /// How long accepting rests when the operating system has no more to give.
 const REST: Duration = Duration::from_millis(100);
 
+/// The log is told again of the same trouble after so long.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// A listening socket on its way to the shard that accepts.
 pub(crate) struct Listening {
     pub(crate) server: Arc<Server>,
@@ -118,15 +121,29 @@ impl Listener {
 
 async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener) {
     let mut next = shard.handle.index;
-    let mut told: Option<Instant> = None;
+    let mut failures = Told::default();
+    let mut refusals = Told::default();
     loop {
-        while server.is_swamped() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        if server.is_swamped() {
+            bump(&server.counters.accept_pauses, 1);
+            while server.is_swamped() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
         match listener.accept().await {
             Ok((transport, visitor)) => {
                 // A flood of newcomers must not keep the shard from its other work.
                 shard.schedule();
+                let most = server.config.max_descriptor;
+                if transport.descriptor().is_some_and(|number| number >= most) {
+                    bump(&server.counters.no_descriptor, 1);
+                    bump(&server.counters.rejected, 1);
+                    if refusals.are_news() {
+                        server.host.event(Notice::NoDescriptor(most));
+                    }
+                    front::refuse(transport);
+                    continue;
+                }
                 let Some(seat) = server.enter() else {
                     bump(&server.counters.rejected, 1);
                     front::refuse(transport);
@@ -141,13 +158,27 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
             }
             Err(e) if is_peers_fault(&e) => {}
             Err(e) => {
-                if told.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
-                    told = Some(Instant::now());
+                bump(&server.counters.accept_errors, 1);
+                if failures.are_news() {
                     server.host.event(Notice::AcceptFailed(e.to_string()));
                 }
                 tokio::time::sleep(REST).await;
             }
         }
+    }
+}
+
+/// When the log was told of something last.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    fn are_news(&mut self) -> bool {
+        let news = self.0.is_none_or(|at| at.elapsed() >= TELL_AGAIN);
+        if news {
+            self.0 = Some(Instant::now());
+        }
+        news
     }
 }
 

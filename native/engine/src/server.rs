@@ -23,7 +23,8 @@ use crate::options::Rules;
 use crate::topics::Table;
 
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
-pub(crate) const MAX_SERVER: u32 = (1 << 24) - 1;
+pub(crate) const MAX_SERVER: u32 = (1 << SERVER_BITS) - 1;
+const SERVER_BITS: u32 = 24;
 
 /// Connections that may wait for their handler process; then accepting waits too.
 const UNATTACHED: usize = 1024;
@@ -57,6 +58,8 @@ pub struct Server {
     stopping: AtomicBool,
     stop_asked: Notify,
     stopped: AtomicBool,
+    /// The listening socket is open.
+    listening: AtomicBool,
     /// What a client has of its own.
     pub(crate) calls: Option<Box<Calls>>,
 }
@@ -76,6 +79,11 @@ pub(crate) struct Counters {
     /// Connections for which anybody may compress.
     pub(crate) sharing: AtomicUsize,
     pub(crate) saved: AtomicU64,
+    pub(crate) unanswered: AtomicU64,
+    pub(crate) no_process: AtomicU64,
+    pub(crate) no_descriptor: AtomicU64,
+    pub(crate) accept_errors: AtomicU64,
+    pub(crate) accept_pauses: AtomicU64,
 }
 
 /// The counters of a server at one moment. All count from the start of the server.
@@ -101,6 +109,17 @@ pub struct ServerStats {
     pub requests: u64,
     /// Bytes that compression has kept from being written.
     pub saved: u64,
+    /// Connections that were cut off since no answer to a Close frame of ours came in time.
+    pub unanswered: u64,
+    /// Connections that ended with 1011 since there was no process for them.
+    pub no_process: u64,
+    /// Sockets that were refused to keep descriptors for others: see
+    /// [`ServerConfig::max_descriptor`].
+    pub no_descriptor: u64,
+    /// Failures of the system's `accept`: mostly that it had no descriptor or memory left.
+    pub accept_errors: u64,
+    /// How often accepting has paused since the handlers were too far behind.
+    pub accept_pauses: u64,
 }
 
 /// What is counted for an accepted socket until it is a connection. Dropped, it is given back.
@@ -176,7 +195,11 @@ fn get(slot: &Mutex<Option<Arc<Inbox>>>) -> Option<Arc<Inbox>> {
 }
 
 impl Server {
-    pub(crate) fn new(number: u32, config: ServerConfig, host: Box<dyn ServerHost>) -> Self {
+    pub(crate) fn new(
+        number: u32,
+        config: ServerConfig,
+        host: impl FnOnce(u64) -> Box<dyn ServerHost>,
+    ) -> Self {
         let workers = match config.mode {
             Mode::Workers(n) => n,
             Mode::PerConnection | Mode::Owner => 0,
@@ -184,15 +207,16 @@ impl Server {
         let is_client = config.dial.is_some();
         let most = config.max_connections_per_address;
         let addresses = Addresses::new(most, config.connection_rate);
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         Server {
             number,
             rules: Rules {
                 limits: config.limits,
                 times: Times::of(&config),
             },
-            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            serial,
             config,
-            host,
+            host: host((serial << SERVER_BITS) | u64::from(number)),
             counters: Counters::default(),
             asking: Asking::default(),
             topics: Table::default(),
@@ -207,6 +231,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             stop_asked: Notify::new(),
             stopped: AtomicBool::new(false),
+            listening: AtomicBool::new(!is_client),
             calls: is_client.then(Box::default),
         }
     }
@@ -216,7 +241,12 @@ impl Server {
         self.number
     }
 
-    /// Names the server within this process.
+    /// Names the server within this process: unlike its number, an id is never used again.
+    pub fn id(&self) -> u64 {
+        (self.serial << SERVER_BITS) | u64::from(self.number)
+    }
+
+    /// Names the server within this process, in order of their starts.
     pub(crate) fn serial(&self) -> u64 {
         self.serial
     }
@@ -243,6 +273,11 @@ impl Server {
             dropped: read(&c.dropped),
             requests: read(&c.requests),
             saved: read(&c.saved),
+            unanswered: read(&c.unanswered),
+            no_process: read(&c.no_process),
+            no_descriptor: read(&c.no_descriptor),
+            accept_errors: read(&c.accept_errors),
+            accept_pauses: read(&c.accept_pauses),
         }
     }
 
@@ -390,6 +425,7 @@ impl Server {
 
     /// The listening socket is closed.
     pub(crate) fn unlistened(&self) {
+        self.listening.store(false, Ordering::Release);
         self.host.unlistened();
         self.leave();
     }
@@ -412,8 +448,14 @@ impl Server {
         Live(self.clone())
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
+    /// Whether [`crate::Engine::stop_server`] was called.
+    pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether its port, or the file of its Unix socket, is taken.
+    pub fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
     }
 
     /// Whether its host was told that it has stopped.
@@ -430,7 +472,7 @@ impl Server {
 
     fn tell_stopped(&self) {
         if self.is_stopping() && !self.stopped.swap(true, Ordering::AcqRel) {
-            self.host.stopped();
+            self.host.stopped(&self.stats());
         }
     }
 }

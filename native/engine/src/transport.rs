@@ -53,6 +53,22 @@ impl Transport {
         }
     }
 
+    /// The number of the socket's descriptor, where there is such a number.
+    pub(crate) fn descriptor(&self) -> Option<usize> {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsRawFd;
+            let number = match self {
+                Transport::Tcp(socket) => socket.as_raw_fd(),
+                Transport::Unix(socket) => socket.as_raw_fd(),
+                Transport::Boxed(_) => return None,
+            };
+            usize::try_from(number).ok()
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
     /// A small packet leaves at once: waiting for more to send would only delay a reply.
     pub(crate) fn set_nodelay(&self) -> io::Result<()> {
         match self {

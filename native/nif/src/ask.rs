@@ -98,7 +98,7 @@ pub(crate) fn request_pairs(b: Builder, request: &Request) -> [(ErlNifTerm, ErlN
 
 /// The caller gets the questions of this server. What was asked before will not be answered.
 #[rustler::nif]
-fn gate_open<'a>(env: Env<'a>, server: u32) -> NifResult<Term<'a>> {
+fn gate_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
     let host = watch::host(server).ok_or(Error::BadArg)?;
     host.set_gate(running::caller(env));
     if let Some((_, server)) = running::server(server) {
@@ -110,7 +110,7 @@ fn gate_open<'a>(env: Env<'a>, server: u32) -> NifResult<Term<'a>> {
 /// Answers a question, with a decision that `sockeye_decision` has checked. `false` if nobody
 /// waits for it any more.
 #[rustler::nif]
-fn answer<'a>(env: Env<'a>, server: u32, token: u64, decision: Term<'a>) -> NifResult<Term<'a>> {
+fn answer<'a>(env: Env<'a>, server: u64, token: u64, decision: Term<'a>) -> NifResult<Term<'a>> {
     let answer = decode(decision)?;
     let server = running::server(server);
     let heard = server.is_some_and(|(_, server)| server.answer(token, answer));

@@ -60,9 +60,9 @@ fn client_open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let pid = running::caller(env);
     let format = Arc::new(settings.format);
     let owner = (settings.owner, settings.batch);
-    let host = |number| -> Box<dyn ServerHost> {
-        let host = Arc::new(Host::new(pid, owner, format, number, &engine));
-        watch::remember_host(number, &host);
+    let host = |id| -> Box<dyn ServerHost> {
+        let host = Arc::new(Host::new(pid, owner, format, id, &engine));
+        watch::remember_host(id, &host);
         Box::new(HostRef(host))
     };
     let client = match engine.client(settings.engine, host) {
@@ -76,7 +76,7 @@ fn client_open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     if watch::watch(Some(env), &pid, watched).is_none() {
         engine.stop_server(&client, 1001, "client stopped");
     }
-    Ok((atoms::ok(), client.number()).encode(env))
+    Ok((atoms::ok(), client.id()).encode(env))
 }
 
 fn dial(map: Term<'_>) -> NifResult<Dial> {
@@ -134,7 +134,7 @@ fn tls(map: Term<'_>) -> NifResult<ClientTlsSettings> {
 
 /// The caller gets `{sockeye_dialled, Id, {ok, Conn} | {error, Reason}}`.
 #[rustler::nif]
-fn client_dial<'a>(env: Env<'a>, client: u32) -> NifResult<Term<'a>> {
+fn client_dial<'a>(env: Env<'a>, client: u64) -> NifResult<Term<'a>> {
     let (engine, client) = running::server(client).ok_or(Error::BadArg)?;
     if engine.dial(&client) {
         Ok(atoms::ok().encode(env))
@@ -145,7 +145,7 @@ fn client_dial<'a>(env: Env<'a>, client: u32) -> NifResult<Term<'a>> {
 
 /// The connection of a client, or `none`.
 #[rustler::nif]
-fn client_conn<'a>(env: Env<'a>, client: u32) -> NifResult<Term<'a>> {
+fn client_conn<'a>(env: Env<'a>, client: u64) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let conn = running::server(client).and_then(|(_, client)| client.client_conn());
     Ok(match conn {
@@ -154,18 +154,18 @@ fn client_conn<'a>(env: Env<'a>, client: u32) -> NifResult<Term<'a>> {
     })
 }
 
-pub(crate) fn dialled(host: &Host, number: u32, result: Result<ConnId, DialError>) {
+pub(crate) fn dialled(host: &Host, id: u64, result: Result<ConnId, DialError>) {
     process::send(&host.pid, |b| {
         let result = match result {
             Ok(conn) => b.tuple([b.atom(atoms::ok()), b.conn(conn)]),
             Err(e) => b.tuple([b.atom(atoms::error()), reason(b, &e)]),
         };
         let tag = b.atom(atoms::sockeye_dialled());
-        b.tuple([tag, b.integer(number.into()), result])
+        b.tuple([tag, b.integer(id), result])
     });
 }
 
-pub(crate) fn parted(host: &Host, number: u32, conn: ConnId, end: &Parted) {
+pub(crate) fn parted(host: &Host, id: u64, conn: ConnId, end: &Parted) {
     process::send(&host.pid, |b| {
         let asked = if end.asked {
             atoms::true_()
@@ -175,7 +175,7 @@ pub(crate) fn parted(host: &Host, number: u32, conn: ConnId, end: &Parted) {
         let code = b.integer(end.code.into());
         let end = b.tuple([code, b.binary(end.reason.as_bytes()), b.atom(asked)]);
         let tag = b.atom(atoms::sockeye_parted());
-        b.tuple([tag, b.integer(number.into()), b.conn(conn), end])
+        b.tuple([tag, b.integer(id), b.conn(conn), end])
     });
 }
 

@@ -137,6 +137,10 @@ impl Settings {
         } else {
             most.decode()?
         };
+        let most: Term<'_> = get(map, atoms::max_descriptor())?;
+        if !is(most, atoms::infinity()) {
+            engine.max_descriptor = most.decode()?;
+        }
         let most: Term<'_> = get(map, atoms::max_connections_per_address())?;
         if !is(most, atoms::infinity()) {
             engine.max_connections_per_address = most.decode()?;

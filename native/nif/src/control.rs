@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustler::env::{OwnedEnv, SavedTerm};
 use rustler::types::atom::Atom;
@@ -18,15 +19,24 @@ use crate::terms::{self, Builder, map};
 use crate::watch::{self, Watched};
 use crate::{atoms, frames, memory, options, relay, tls};
 
+/// How long a port may take to become free that one of us has let go of.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 #[rustler::nif(schedule = "DirtyIo")]
 fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     let shards: usize = options.map_get(atoms::shards())?.decode()?;
     let _turn = running::CHANGE
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    if running::current().is_some() {
-        return Ok((atoms::error(), atoms::already_running()).encode(env));
+    if let Some(running) = running::current() {
+        if running.owner.is_alive(env) {
+            return Ok((atoms::error(), atoms::already_running()).encode(env));
+        }
+        // Its supervisor may hear of its death before we do.
+        running::bury(&running.engine);
     }
+    // Servers that begin again at once find their ports free.
+    running::await_ports(Instant::now() + PATIENCE);
     let mut config = EngineConfig::new(shards);
     config.after_bells = relay::ring_out;
     config.after_crowd = memory::give_back;
@@ -44,6 +54,13 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
         return Err(Error::BadArg);
     }
     Ok(atoms::ok().encode(env))
+}
+
+/// The processes of all servers and clients.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn engine_hosts(env: Env<'_>) -> Term<'_> {
+    let pids = running::engine().map(|engine| watch::pids_of(&engine));
+    pids.unwrap_or_default().encode(env)
 }
 
 #[rustler::nif(schedule = "DirtyIo")]
@@ -90,15 +107,26 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     };
     let pid = running::caller(env);
     let format = Arc::new(settings.format);
-    let owner = (settings.owner, settings.batch);
-    let host = |number| -> Box<dyn ServerHost> {
-        let host = Arc::new(Host::new(pid, owner, format, number, &engine));
-        watch::remember_host(number, &host);
-        Box::new(HostRef(host))
-    };
-    let (server, place) = match engine.listen(settings.engine, host) {
-        Ok(listening) => listening,
-        Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),
+    let deadline = Instant::now() + PATIENCE;
+    let (server, place) = loop {
+        let owner = (settings.owner.clone(), settings.batch);
+        let format = format.clone();
+        let host = |id| -> Box<dyn ServerHost> {
+            let host = Arc::new(Host::new(pid, owner, format, id, &engine));
+            watch::remember_host(id, &host);
+            Box::new(HostRef(host))
+        };
+        match engine.listen(settings.engine.clone(), host) {
+            Ok(listening) => break listening,
+            Err(e)
+                if e.kind() == io::ErrorKind::AddrInUse
+                    && Instant::now() < deadline
+                    && is_leaving(env, &engine) =>
+            {
+                std::thread::sleep(running::MOMENT);
+            }
+            Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),
+        }
     };
     let watched = Watched::Server {
         server: server.clone(),
@@ -118,8 +146,22 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
             (b.atom(atoms::port()), b.integer(port.into())),
         ],
     );
-    let number = b.integer(server.number().into());
-    Ok(b.term(env, b.tuple([b.atom(atoms::ok()), number, place])))
+    let id = b.integer(server.id());
+    Ok(b.term(env, b.tuple([b.atom(atoms::ok()), id, place])))
+}
+
+/// Whether a server is about to let go of its port: it stops, or its process is dead and we have
+/// not heard of it.
+fn is_leaving(env: Env<'_>, engine: &Arc<Engine>) -> bool {
+    let servers = engine.all_servers();
+    let mut listening = servers.iter().filter(|server| server.is_listening());
+    listening.any(|server| {
+        let host = watch::host(server.id());
+        if host.is_some_and(|host| !host.pid.is_alive(env)) {
+            engine.stop_server(server, 1001, "server stopped");
+        }
+        server.is_stopping()
+    })
 }
 
 /// The name of an error, as `inet` has it.
@@ -149,21 +191,21 @@ pub(crate) fn errno_of(kind: io::ErrorKind, code: Option<i32>) -> Atom {
 }
 
 #[rustler::nif]
-fn server_stop<'a>(env: Env<'a>, server: u32, code: u16, reason: &str) -> NifResult<Term<'a>> {
+fn server_stop<'a>(env: Env<'a>, server: u64, code: u16, reason: &str) -> NifResult<Term<'a>> {
     let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
     engine.stop_server(&server, code, reason);
     Ok(atoms::ok().encode(env))
 }
 
 #[rustler::nif]
-fn server_drain(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+fn server_drain(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     let (_, server) = running::server(server).ok_or(Error::BadArg)?;
     server.drain();
     Ok(atoms::ok().encode(env))
 }
 
 #[rustler::nif]
-fn server_info(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+fn server_info(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
     let (_, server) = running::server(server).ok_or(Error::BadArg)?;
     let stats = server.stats();
@@ -178,6 +220,11 @@ fn server_info(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
         (atoms::dropped(), stats.dropped),
         (atoms::requests(), stats.requests),
         (atoms::bytes_saved(), stats.saved),
+        (atoms::unanswered(), stats.unanswered),
+        (atoms::no_process(), stats.no_process),
+        (atoms::no_descriptor(), stats.no_descriptor),
+        (atoms::accept_errors(), stats.accept_errors),
+        (atoms::accept_pauses(), stats.accept_pauses),
     ];
     Ok(b.term(
         env,
@@ -308,13 +355,24 @@ fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
     map(b, &pairs)
 }
 
+/// A connection for which no process could be started.
+#[rustler::nif]
+fn no_process<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
+    let conn = conn_of(env, conn)?;
+    running::with_engine(|engine| engine.iter().for_each(|engine| engine.no_process(conn)));
+    Ok(atoms::ok().encode(env))
+}
+
 /// The server that a connection belongs to.
 #[rustler::nif]
 fn conn_server<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
-    let found = running::with_engine(|engine| engine.and_then(|e| e.home_of(conn)));
+    let found = running::with_engine(|engine| {
+        let engine = engine?;
+        engine.server(engine.home_of(conn)?.server)
+    });
     Ok(match found {
-        Some(home) => (atoms::ok(), home.server).encode(env),
+        Some(server) => (atoms::ok(), server.id()).encode(env),
         None => (atoms::error(), atoms::closed()).encode(env),
     })
 }

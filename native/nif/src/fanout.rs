@@ -55,7 +55,7 @@ fn encode(
 #[rustler::nif]
 fn publish<'a>(
     env: Env<'a>,
-    server: u32,
+    server: u64,
     to: Term<'a>,
     frame: Term<'a>,
     except: Term<'a>,
@@ -67,7 +67,7 @@ fn publish<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn publish_dirty<'a>(
     env: Env<'a>,
-    server: u32,
+    server: u64,
     to: Term<'a>,
     frame: Term<'a>,
     except: Term<'a>,
@@ -78,7 +78,7 @@ fn publish_dirty<'a>(
 
 fn publish_with<'a>(
     env: Env<'a>,
-    server: u32,
+    server: u64,
     (to, except, wait): (Term<'a>, Term<'a>, Term<'a>),
     frame: Term<'a>,
     bounds: Bounds,
@@ -95,7 +95,7 @@ fn publish_with<'a>(
 
 fn spread<'a>(
     env: Env<'a>,
-    server: u32,
+    server: u64,
     (to, except, wait): (Term<'a>, Term<'a>, Term<'a>),
     bytes: Vec<u8>,
     plain: bool,
@@ -147,16 +147,16 @@ fn counts(b: Builder, sent: u64, dropped: u64) -> ErlNifTerm {
 
 /// What other nodes hand on to their connections: `{ok, {Bytes, Plain}}`.
 #[rustler::nif]
-fn encode_frame<'a>(env: Env<'a>, server: u32, frame: Term<'a>) -> NifResult<Term<'a>> {
+fn encode_frame<'a>(env: Env<'a>, server: u64, frame: Term<'a>) -> NifResult<Term<'a>> {
     encoded(env, server, frame, Bounds::normal())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn encode_frame_dirty<'a>(env: Env<'a>, server: u32, frame: Term<'a>) -> NifResult<Term<'a>> {
+fn encode_frame_dirty<'a>(env: Env<'a>, server: u64, frame: Term<'a>) -> NifResult<Term<'a>> {
     encoded(env, server, frame, Bounds::dirty())
 }
 
-fn encoded<'a>(env: Env<'a>, server: u32, frame: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
+fn encoded<'a>(env: Env<'a>, server: u64, frame: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let Some((_, server)) = running::server(server) else {
         return refuse(env, b, Failure::Send(SendError::Closed));
@@ -175,7 +175,7 @@ fn encoded<'a>(env: Env<'a>, server: u32, frame: Term<'a>, bounds: Bounds) -> Ni
 #[rustler::nif]
 fn publish_encoded<'a>(
     env: Env<'a>,
-    server: u32,
+    server: u64,
     to: Term<'a>,
     encoded: (Binary<'a>, bool),
     except: Term<'a>,
@@ -199,7 +199,7 @@ fn publish_encoded<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn publish_encoded_dirty<'a>(
     env: Env<'a>,
-    server: u32,
+    server: u64,
     to: Term<'a>,
     encoded: (Binary<'a>, bool),
     except: Term<'a>,

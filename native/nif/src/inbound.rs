@@ -45,9 +45,9 @@ thread_local! {
 }
 
 #[rustler::nif]
-fn inbox_open<'a>(env: Env<'a>, server: u32, slot: Term<'a>) -> NifResult<Term<'a>> {
+fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'a>> {
     let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
-    let host = watch::host(server.number()).ok_or(Error::BadArg)?;
+    let host = watch::host(server.id()).ok_or(Error::BadArg)?;
     let pid = running::caller(env);
     let worker = slot.decode::<usize>().ok();
     let acceptor = slot.as_c_arg() == atoms::acceptor().as_c_arg();
@@ -68,6 +68,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u32, slot: Term<'a>) -> NifResult<Term<'
     let watched = Watched::Inbox {
         inbox: inbox.clone(),
         server: server.clone(),
+        host: host.pid,
         engine: Arc::downgrade(&engine),
     };
     if watch::watch(Some(env), &pid, watched).is_none() {

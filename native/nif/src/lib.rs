@@ -44,7 +44,7 @@ mod watch;
 use rustler::{Env, Term};
 
 /// Changes with every change of what the Erlang stubs expect.
-const ABI: u32 = 3;
+const ABI: u32 = 4;
 
 fn load(env: Env<'_>, info: Term<'_>) -> bool {
     running::report_panics();

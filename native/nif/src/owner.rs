@@ -10,7 +10,7 @@ use rustler::{LocalPid, sys};
 use sockeye_engine::batch::Batch;
 use sockeye_engine::front::ask::Question;
 use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
-use sockeye_engine::{ConnId, DialError, Engine, Parted};
+use sockeye_engine::{ConnId, DialError, Engine, Parted, ServerStats};
 
 use crate::events::Format;
 use crate::news::News;
@@ -106,6 +106,7 @@ impl ProcessOwner {
 }
 
 /// Who the owner of a server's connections is.
+#[derive(Clone)]
 pub(crate) enum OwnerSpec {
     /// Handler processes, not an owner.
     Nobody,
@@ -119,7 +120,7 @@ pub(crate) struct Host {
     pub(crate) spec: OwnerSpec,
     pub(crate) batch: bool,
     pub(crate) format: Arc<Format>,
-    number: u32,
+    id: u64,
     engine: Weak<Engine>,
     owners: Mutex<HashMap<LocalPid, Known>>,
     /// Wakes the processes of connections.
@@ -149,7 +150,7 @@ impl Host {
         pid: LocalPid,
         (spec, batch): (OwnerSpec, bool),
         format: Arc<Format>,
-        number: u32,
+        id: u64,
         engine: &Arc<Engine>,
     ) -> Self {
         Host {
@@ -157,13 +158,18 @@ impl Host {
             spec,
             batch,
             format,
-            number,
+            id,
             engine: Arc::downgrade(engine),
             owners: Mutex::default(),
             relay: Mutex::new(None),
             gate: Mutex::new(None),
             news: News::default(),
         }
+    }
+
+    /// Whether its server is this engine's.
+    pub(crate) fn is_of(&self, engine: &Arc<Engine>) -> bool {
+        std::ptr::eq(self.engine.as_ptr(), Arc::as_ptr(engine))
     }
 
     pub(crate) fn set_gate(&self, pid: LocalPid) {
@@ -268,24 +274,21 @@ impl ServerHost for HostRef {
     }
 
     fn unlistened(&self) {
-        let number = self.0.number;
         process::send(&self.0.pid, |b| {
-            b.tuple([
-                b.atom(atoms::sockeye_unlistened()),
-                b.integer(number.into()),
-            ])
+            b.tuple([b.atom(atoms::sockeye_unlistened()), b.integer(self.0.id)])
         });
     }
 
-    fn stopped(&self) {
-        let number = self.0.number;
-        // Before the number is free for another server.
-        watch::forget_host(number, &self.0);
+    fn stopped(&self, stats: &ServerStats) {
+        let id = self.0.id;
+        watch::forget_host(id, &self.0);
         if let Some(engine) = self.0.engine.upgrade() {
-            engine.remove_stopped(number);
+            engine.remove_stopped(id);
         }
         process::send(&self.0.pid, |b| {
-            b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(number.into())])
+            let counts = [b.integer(stats.accepted), b.integer(stats.unanswered)];
+            let counts = b.tuple(counts);
+            b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(id), counts])
         });
     }
 
@@ -295,17 +298,16 @@ impl ServerHost for HostRef {
 
     fn topic_left(&self, name: &[u8]) {
         if let Some(pid) = self.0.news.note(name) {
-            let number = self.0.number;
-            process::send(&pid, |b| topics::changed(b, number));
+            process::send(&pid, |b| topics::changed(b, self.0.id));
         }
     }
 
     fn dialled(&self, result: Result<ConnId, DialError>) {
-        client::dialled(&self.0, self.0.number, result);
+        client::dialled(&self.0, self.0.id, result);
     }
 
     fn parted(&self, conn: ConnId, end: Parted) {
-        client::parted(&self.0, self.0.number, conn, &end);
+        client::parted(&self.0, self.0.id, conn, &end);
     }
 
     fn memory(&self) -> Option<u64> {
@@ -313,14 +315,21 @@ impl ServerHost for HostRef {
     }
 
     fn event(&self, event: Notice) {
-        let Notice::AcceptFailed(text) = event;
         process::send(&self.0.pid, |b| {
-            let detail = map(b, &[(b.atom(atoms::reason()), b.binary(text.as_bytes()))]);
-            b.tuple([
-                b.atom(atoms::sockeye_event()),
-                b.atom(atoms::accept_error()),
-                detail,
-            ])
+            let (kind, key, value) = match &event {
+                Notice::AcceptFailed(text) => (
+                    atoms::accept_error(),
+                    atoms::reason(),
+                    b.binary(text.as_bytes()),
+                ),
+                Notice::NoDescriptor(most) => (
+                    atoms::no_descriptor(),
+                    atoms::max_descriptor(),
+                    b.integer(*most as u64),
+                ),
+            };
+            let detail = map(b, &[(b.atom(key), value)]);
+            b.tuple([b.atom(atoms::sockeye_event()), b.atom(kind), detail])
         });
     }
 }
@@ -334,7 +343,8 @@ pub(crate) fn give(
     use sockeye_engine::SendError::Closed;
     let engine = running::engine().ok_or(Closed)?;
     let home = engine.home_of(conn).ok_or(Closed)?;
-    let host = watch::host(home.server).ok_or(Closed)?;
+    let server = engine.server(home.server).ok_or(Closed)?;
+    let host = watch::host(server.id()).ok_or(Closed)?;
     let owner = host.owner_for(Some(env), pid).ok_or(Closed)?;
     let key = owner.key();
     engine.set_owner(conn, owner)?;

@@ -94,7 +94,7 @@ impl Rung {
 }
 
 #[rustler::nif]
-fn relay_open<'a>(env: Env<'a>, server: u32) -> NifResult<Term<'a>> {
+fn relay_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
     let host = watch::host(server).ok_or(Error::BadArg)?;
     host.set_relay(running::caller(env));
     Ok(atoms::ok().encode(env))

@@ -1,6 +1,7 @@
 //! The one engine of a node.
 
-use std::sync::{Arc, Mutex, Once, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
 
 use rustler::sys::{ERL_NIF_THR_UNDEFINED, enif_thread_type};
 use rustler::{Env, LocalPid};
@@ -25,6 +26,9 @@ unsafe impl Sync for Running {}
 
 static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
 
+/// Between two looks at what will be over soon.
+pub(crate) const MOMENT: Duration = Duration::from_millis(1);
+
 /// Starting and stopping take turns.
 pub(crate) static CHANGE: Mutex<()> = Mutex::new(());
 
@@ -39,9 +43,9 @@ pub(crate) fn engine() -> Option<Arc<Engine>> {
     current().map(|running| running.engine)
 }
 
-pub(crate) fn server(number: u32) -> Option<(Arc<Engine>, Arc<Server>)> {
+pub(crate) fn server(id: u64) -> Option<(Arc<Engine>, Arc<Server>)> {
     let engine = engine()?;
-    let server = engine.server(number)?;
+    let server = engine.find_server(id)?;
     Some((engine, server))
 }
 
@@ -58,6 +62,48 @@ pub(crate) fn clear(engine: &Arc<Engine>) {
     {
         *running = None;
     }
+}
+
+/// Forgets an engine whose process is dead, and ends it. Joining threads takes long, and this may
+/// be a scheduler.
+pub(crate) fn bury(engine: &Arc<Engine>) {
+    clear(engine);
+    if !engine.is_stopping() {
+        let mut past = PAST.lock().unwrap_or_else(PoisonError::into_inner);
+        past.retain(|engine| engine.strong_count() > 0);
+        past.push(Arc::downgrade(engine));
+        drop(past);
+        let engine = engine.clone();
+        let stop = move || {
+            let _ = engine.stop();
+        };
+        let thread = std::thread::Builder::new().name("sockeye-stop".into());
+        let _ = thread.spawn(stop);
+    }
+}
+
+/// Engines that were buried, and may not have let go of their ports yet.
+static PAST: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+
+/// Waits until they have, or the time is over.
+pub(crate) fn await_ports(deadline: Instant) {
+    let past = std::mem::take(&mut *PAST.lock().unwrap_or_else(PoisonError::into_inner));
+    let past: Vec<_> = past.iter().filter_map(Weak::upgrade).collect();
+    let listens = |engine: &Arc<Engine>| {
+        let servers = engine.all_servers();
+        servers.iter().any(|server| server.is_listening())
+    };
+    while past.iter().any(listens) && Instant::now() < deadline {
+        std::thread::sleep(MOMENT);
+    }
+}
+
+/// Whether this engine is the one of the node, and its process alive.
+pub(crate) fn is_alive(env: Env<'_>, engine: &Arc<Engine>) -> bool {
+    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    running
+        .as_ref()
+        .is_some_and(|running| Arc::ptr_eq(&running.engine, engine) && running.owner.is_alive(env))
 }
 
 /// Lends the engine without counting references: for calls that are over in a moment.

@@ -62,7 +62,7 @@ pub(crate) fn refused<'a>(env: Env<'a>, why: &str) -> Term<'a> {
 
 /// New handshakes of the server use these settings.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn reload_tls<'a>(env: Env<'a>, server: u32, settings: Term<'a>) -> NifResult<Term<'a>> {
+fn reload_tls<'a>(env: Env<'a>, server: u64, settings: Term<'a>) -> NifResult<Term<'a>> {
     let (_, server) = running::server(server).ok_or(Error::BadArg)?;
     let settings = decode(settings)?.ok_or(Error::BadArg)?;
     let tls = server.config.tls.as_ref().ok_or(Error::BadArg)?;

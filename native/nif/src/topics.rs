@@ -15,8 +15,8 @@ use crate::terms::{Builder, map};
 use crate::watch;
 
 /// Tells a process that first subscriptions of topics have come, or last ones have gone.
-pub(crate) fn changed(b: Builder, server: u32) -> ErlNifTerm {
-    b.tuple([b.atom(atoms::sockeye_topics()), b.integer(server.into())])
+pub(crate) fn changed(b: Builder, server: u64) -> ErlNifTerm {
+    b.tuple([b.atom(atoms::sockeye_topics()), b.integer(server)])
 }
 
 #[rustler::nif]
@@ -61,9 +61,10 @@ fn change<'a>(
     let reason = match result {
         Ok(told) => {
             if told
-                && let Some(pid) = watch::host(home.server).and_then(|host| host.news.note(name))
+                && let Some(id) = engine.server(home.server).map(|server| server.id())
+                && let Some(pid) = watch::host(id).and_then(|host| host.news.note(name))
             {
-                let news = b.term(env, changed(b, home.server));
+                let news = b.term(env, changed(b, id));
                 // A dead process needs no news.
                 let _ = env.send(&pid, news);
             }
@@ -78,7 +79,7 @@ fn change<'a>(
 
 /// The process is told once that there is [`topic_news`].
 #[rustler::nif]
-fn watch_topics(env: Env<'_>, server: u32, pid: LocalPid) -> NifResult<Term<'_>> {
+fn watch_topics(env: Env<'_>, server: u64, pid: LocalPid) -> NifResult<Term<'_>> {
     let host = watch::host(server).ok_or(Error::BadArg)?;
     host.news.watch(pid);
     Ok(atoms::ok().encode(env))
@@ -87,7 +88,7 @@ fn watch_topics(env: Env<'_>, server: u32, pid: LocalPid) -> NifResult<Term<'_>>
 /// Topics that may have got their first subscription, or lost their last: some of them and whether
 /// there are more, or `all`.
 #[rustler::nif]
-fn topic_news(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+fn topic_news(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
     let host = watch::host(server).ok_or(Error::BadArg)?;
     Ok(match host.news.take() {
@@ -100,7 +101,7 @@ fn topic_news(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
 }
 
 #[rustler::nif]
-fn topic_count<'a>(env: Env<'a>, server: u32, topic: Term<'a>) -> NifResult<Term<'a>> {
+fn topic_count<'a>(env: Env<'a>, server: u64, topic: Term<'a>) -> NifResult<Term<'a>> {
     let name = Builder::of(env)
         .bytes(topic.as_c_arg())
         .ok_or(Error::BadArg)?;
@@ -109,7 +110,7 @@ fn topic_count<'a>(env: Env<'a>, server: u32, topic: Term<'a>) -> NifResult<Term
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn topics_of(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
+fn topics_of(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
     let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
     let pairs: Vec<_> = engine
@@ -125,7 +126,7 @@ fn topics_of(env: Env<'_>, server: u32) -> NifResult<Term<'_>> {
 #[rustler::nif]
 fn connections<'a>(
     env: Env<'a>,
-    server: u32,
+    server: u64,
     topic: Term<'a>,
     reference: Reference<'a>,
 ) -> NifResult<Term<'a>> {

@@ -22,6 +22,8 @@ pub(crate) enum Watched {
     Inbox {
         inbox: Arc<Inbox>,
         server: Arc<Server>,
+        /// The server's process.
+        host: LocalPid,
         engine: Weak<Engine>,
     },
     Owner {
@@ -43,7 +45,7 @@ pub(crate) struct WatchKey(u64);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static WATCHES: Mutex<Option<HashMap<u64, ResourceArc<Watch>>>> = Mutex::new(None);
-static HOSTS: Mutex<Option<HashMap<u32, Arc<Host>>>> = Mutex::new(None);
+static HOSTS: Mutex<Option<HashMap<u64, Arc<Host>>>> = Mutex::new(None);
 
 fn watches<T>(work: impl FnOnce(&mut HashMap<u64, ResourceArc<Watch>>) -> T) -> T {
     work(
@@ -54,7 +56,7 @@ fn watches<T>(work: impl FnOnce(&mut HashMap<u64, ResourceArc<Watch>>) -> T) -> 
     )
 }
 
-fn hosts<T>(work: impl FnOnce(&mut HashMap<u32, Arc<Host>>) -> T) -> T {
+fn hosts<T>(work: impl FnOnce(&mut HashMap<u64, Arc<Host>>) -> T) -> T {
     work(
         HOSTS
             .lock()
@@ -92,46 +94,35 @@ pub(crate) fn whereis(name: Atom) -> Option<LocalPid> {
     }
 }
 
-pub(crate) fn remember_host(number: u32, host: &Arc<Host>) {
-    hosts(|all| all.insert(number, host.clone()));
+pub(crate) fn remember_host(id: u64, host: &Arc<Host>) {
+    hosts(|all| all.insert(id, host.clone()));
 }
 
-pub(crate) fn host(number: u32) -> Option<Arc<Host>> {
-    hosts(|all| all.get(&number).cloned())
+/// The processes of this engine's servers and clients.
+pub(crate) fn pids_of(engine: &Arc<Engine>) -> Vec<LocalPid> {
+    hosts(|all| {
+        let ours = all.values().filter(|host| host.is_of(engine));
+        ours.map(|host| host.pid).collect()
+    })
+}
+
+pub(crate) fn host(id: u64) -> Option<Arc<Host>> {
+    hosts(|all| all.get(&id).cloned())
 }
 
 /// The server is gone, and with it what was watched for it.
-pub(crate) fn forget_host(number: u32, host: &Arc<Host>) {
-    hosts(|all| {
-        // An engine that was started meanwhile counts its servers from the same number.
-        if all
-            .get(&number)
-            .is_some_and(|known| Arc::ptr_eq(known, host))
-        {
-            all.remove(&number);
-        }
-    });
+pub(crate) fn forget_host(id: u64, host: &Arc<Host>) {
+    hosts(|all| all.remove(&id));
     host.forget_owners();
 }
 
 impl Resource for Watch {
     const IMPLEMENTS_DOWN: bool = true;
 
-    fn down<'a>(&'a self, _env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
+    fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         let kept = watches(|all| all.remove(&self.key));
         match &self.watched {
-            // Joining threads takes long, and this is a scheduler.
-            Watched::Engine(engine) => {
-                running::clear(engine);
-                if !engine.is_stopping() {
-                    let engine = engine.clone();
-                    let stop = move || {
-                        let _ = engine.stop();
-                    };
-                    let thread = std::thread::Builder::new().name("sockeye-stop".into());
-                    let _ = thread.spawn(stop);
-                }
-            }
+            Watched::Engine(engine) => running::bury(engine),
             Watched::Server { server, engine } => {
                 if let Some(engine) = engine.upgrade() {
                     engine.stop_server(server, 1001, "server stopped");
@@ -140,9 +131,15 @@ impl Resource for Watch {
             Watched::Inbox {
                 inbox,
                 server,
+                host,
                 engine,
             } => {
                 if let Some(engine) = engine.upgrade() {
+                    // One that went with its server, or with the engine, made no mistake: its
+                    // clients hear what they hear of the server's end.
+                    if !host.is_alive(env) || !running::is_alive(env, &engine) {
+                        engine.stop_server(server, 1001, "server stopped");
+                    }
                     engine.inbox_died(server, inbox);
                 }
             }

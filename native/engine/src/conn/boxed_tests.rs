@@ -129,7 +129,7 @@ impl ServerHost for Host {
         Some(self.0.clone())
     }
 
-    fn stopped(&self) {}
+    fn stopped(&self, _: &crate::server::ServerStats) {}
 
     fn event(&self, _: Notice) {}
 }
@@ -167,7 +167,7 @@ fn with_echo<F: Future<Output = ()>>(
         let _ = echo.handle.set(handle);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
-        let server = Arc::new(Server::new(0, config, Box::new(Host(echo.clone()))));
+        let server = Arc::new(Server::new(0, config, |_| Box::new(Host(echo.clone()))));
         let _ = echo.server.set(Arc::downgrade(&server));
         let turns = tokio::task::spawn_local(shard.clone().turns());
         let sweeper = tokio::task::spawn_local(shard.clone().sweeper());

@@ -7,6 +7,7 @@ use sockeye_protocol::CloseReason;
 
 use super::{Conn, Phase, State};
 use crate::deliver::Route;
+use crate::server::bump;
 use crate::shard::{Shard, ticks};
 
 /// How long a peer may take to hang up when all is said.
@@ -98,6 +99,9 @@ impl Conn {
     /// Drops the socket whatever is left to say.
     pub(crate) fn abort(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Talking && state.is_closing() {
+            bump(&self.server.counters.unanswered, 1);
+        }
         if let Some(stream) = &mut state.stream {
             stream.abort();
         }
@@ -112,6 +116,7 @@ impl Conn {
             let missed = state.unattached && !state.is_closing();
             drop(state);
             if missed {
+                bump(&self.server.counters.no_process, 1);
                 self.orphan(shard, "no handler");
             } else {
                 self.abort(shard);

@@ -18,7 +18,7 @@ pub(super) fn answer(server: &Server) -> Response<Body> {
 
 fn text(server: &Server) -> String {
     let stats = server.stats();
-    let mut out = String::with_capacity(2048);
+    let mut out = String::with_capacity(4096);
     let mut put = |name: &str, kind: &str, help: &str, value: u64| {
         let name = format!("sockeye_{name}");
         // Writing to a string does not fail.
@@ -81,6 +81,36 @@ fn text(server: &Server) -> String {
         "counter",
         "Copies of broadcast frames that a full connection did not get.",
         stats.dropped,
+    );
+    put(
+        "closes_unanswered_total",
+        "counter",
+        "Connections cut off since the client did not answer a Close frame in time.",
+        stats.unanswered,
+    );
+    put(
+        "connections_without_process_total",
+        "counter",
+        "Connections that ended with 1011 since there was no process for them.",
+        stats.no_process,
+    );
+    put(
+        "connections_without_descriptor_total",
+        "counter",
+        "Connections refused to keep descriptors for the rest of the node.",
+        stats.no_descriptor,
+    );
+    put(
+        "accept_errors_total",
+        "counter",
+        "Failures of the system to accept a connection.",
+        stats.accept_errors,
+    );
+    put(
+        "accept_pauses_total",
+        "counter",
+        "Times that accepting has paused since handlers were too far behind.",
+        stats.accept_pauses,
     );
     put(
         "inbox_bytes",

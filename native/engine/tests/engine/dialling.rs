@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sockeye_engine::host::{Notice, Owner, ServerHost};
 use sockeye_engine::{
-    ConnId, Dial, DialError, Engine, Frames, Mode, Parted, Server, ServerConfig, Url,
+    ConnId, Dial, DialError, Engine, Frames, Mode, Parted, Server, ServerConfig, ServerStats, Url,
 };
 use sockeye_protocol::Role;
 use sockeye_protocol::frame::{self, Op};
@@ -38,7 +38,7 @@ impl ServerHost for Process {
     fn owner(&self) -> Option<Arc<dyn Owner>> {
         Some(self.owner.clone())
     }
-    fn stopped(&self) {
+    fn stopped(&self, _: &ServerStats) {
         self.tell(Told::Stopped);
     }
     fn event(&self, _: Notice) {}

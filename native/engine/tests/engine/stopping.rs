@@ -72,7 +72,7 @@ fn the_same_port_again_and_again() {
         world.stop_server();
         assert_eq!(client.closed(), 1001, "round {round}");
         world.wait_stopped();
-        engine.remove_stopped(world.server.number());
+        engine.remove_stopped(world.server.id());
         // The engine goes on.
         std::mem::forget(world);
     }

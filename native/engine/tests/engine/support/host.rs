@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use sockeye_engine::batch::Batch;
 use sockeye_engine::host::{Bell, Delivery, Notice, Owner, ServerHost};
 use sockeye_engine::inbox::{Left, Visit};
-use sockeye_engine::{ConnId, Engine, Inbox};
+use sockeye_engine::{ConnId, Engine, Inbox, ServerStats};
 use sockeye_protocol::frame::Op;
 
 use super::{Got, LONG, send};
@@ -199,7 +199,7 @@ impl ServerHost for Host {
         self.owner.clone()
     }
 
-    fn stopped(&self) {
+    fn stopped(&self, _: &ServerStats) {
         let _ = self.stopped.lock().unwrap().send(());
     }
 
