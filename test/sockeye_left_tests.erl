@@ -9,6 +9,7 @@
 %% a server of the next.
 a_late_server_stops_nobody_else_test() ->
     quiet(fun() ->
+        _ = application:stop(sockeye),
         {ok, Late} = apart(#{handler => {bare_handler, []}}),
         Engine = whereis(sockeye_engine),
         ok = sys:suspend(Late),
@@ -28,30 +29,39 @@ a_late_server_stops_nobody_else_test() ->
 
 %% Workers of a pool whose server could not register.
 no_worker_without_its_server_test_() ->
-    [{lists:flatten(io_lib:format("~p ~p", [Processes, At])),
-      fun() -> quiet(fun() -> no_worker_without_its_server(Processes, At) end) end}
-     || Processes <- [one, 8, per_connection], At <- [register, suspended_engine]].
+    [{lists:flatten(io_lib:format("~p", [Processes])),
+      {timeout, 60, fun() -> quiet(fun() -> no_worker_without_its_server(Processes) end) end}}
+     || Processes <- [one, 8, per_connection]].
 
-no_worker_without_its_server(Processes, At) ->
+no_worker_without_its_server(Processes) ->
+    %% A supervisor that has seen no crash yet.
+    _ = application:stop(sockeye),
     {ok, Keep} = apart(#{handler => self()}),
     Before = census:processes(),
     Engine = whereis(sockeye_engine),
     ok = sys:suspend(Engine),
     Self = self(),
-    {Pid, Monitor} = spawn_monitor(fun() ->
-        Self ! {started, sockeye:start_link(#{port => 0, handler => {bare_handler, []}, processes => Processes})}
+    Pid = spawn(fun() ->
+        Self ! {started, sockeye:start_link(#{port => 0, handler => {bare_handler, []}, processes => Processes})},
+        receive stop -> ok end
     end),
     %% It has its workers, and waits for the engine.
     true = until(fun() -> message_queue(Engine) > 0 end),
-    case At of
-        register -> exit(Engine, kill);
-        suspended_engine -> exit(Engine, shutdown), exit(Engine, kill)
-    end,
-    receive {started, Result} -> ?assertEqual({error, not_running}, Result) end,
-    receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-    ok = census:another_engine(Engine),
+    exit(Engine, kill),
+    %% It begins again with the next engine.
+    receive {started, Result} -> ?assertMatch({ok, _}, Result) end,
     _ = down(Keep),
-    true = until(fun() -> census:processes() -- Before =:= [] end).
+    {ok, Server} = Result,
+    #{connections := 0} = sockeye:info(Server),
+    Expected = case Processes of
+                   one -> 1;
+                   8 -> 8;
+                   per_connection -> 2
+               end,
+    ?assertEqual(Expected + 1, length(census:processes() -- Before)),
+    Pid ! stop,
+    ok = sockeye:stop(Server),
+    true = until(fun() -> census:processes() =:= [] end).
 
 message_queue(Pid) ->
     case process_info(Pid, message_queue_len) of
@@ -71,3 +81,99 @@ apart(Options) ->
 
 until(Done) ->
     siege:until(fun() -> Done() orelse waiting end).
+
+%% Servers under a supervisor, at ports of their own, come back at once: of five rounds with two
+%% children each, none needs a second attempt.
+back_at_the_same_port_test_() ->
+    {timeout, 120, fun() -> quiet(fun() ->
+        _ = application:stop(sockeye),
+        Port = free_port(),
+        Specs = [sockeye:child_spec(#{port => Port, handler => {bare_handler, []}, name => back_again}),
+                 sockeye:child_spec(#{ip => {local, unix_path()}, handler => {bare_handler, []}})],
+        {ok, Sup} = supervisor:start_link(left_sup, Specs),
+        [begin
+             Children = children(Sup),
+             Monitors = [monitor(process, Pid) || Pid <- Children],
+             [exit(Pid, kill) || Pid <- case Victim of engine -> [whereis(sockeye_engine)]; servers -> Children end],
+             [receive {'DOWN', M, process, _, _} -> ok end || M <- Monitors],
+             true = until(fun() -> length(children(Sup)) =:= 2 end),
+             ?assertEqual([], [Pid || Pid <- children(Sup), lists:member(Pid, Children)]),
+             _ = open_there(Port)
+         end || Victim <- [servers, engine, servers, engine, servers]],
+        unlink(Sup),
+        exit(Sup, shutdown),
+        shutdown = down(Sup),
+        ws_client:drop_all()
+    end) end}.
+
+children(Sup) ->
+    [Pid || {_, Pid, _, _} <- supervisor:which_children(Sup), is_pid(Pid)].
+
+open_there(Port) ->
+    Socket = ws_client:connect(Port),
+    ok = ws_client:text(Socket, <<"1">>),
+    {text, <<"1">>} = ws_client:recv(Socket),
+    Socket.
+
+free_port() ->
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_tcp:close(Socket),
+    Port.
+
+unix_path() ->
+    filename:join("/tmp", "sockeye_left_" ++ os:getpid()).
+
+%% All that happens with the application is over when it has stopped.
+application_stop_waits_for_handlers_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Processes])),
+      {timeout, 120, fun() -> quiet(fun() -> stop_waits(Processes) end) end}}
+     || Processes <- [one, 4, per_connection]].
+
+stop_waits(Processes) ->
+    _ = application:stop(sockeye),
+    N = 500,
+    Closed = counters:new(1, [atomics]),
+    %% Long enough that they would go on after the engine has ended.
+    Close = fun(_, _, _, S) -> receive after 2 -> counters:add(Closed, 1, 1) end, {[], S} end,
+    Options = #{port => free_port(), name => stop_waits, handler => {fun_handler, #{close => Close}},
+                processes => Processes},
+    {ok, First} = sockeye:start_link(Options),
+    Sockets = [ws_client:connect(maps:get(port, Options)) || _ <- lists:seq(1, N)],
+    true = until(fun() -> #{accepted := A} = sockeye:info(First), A =:= N end),
+    _ = spawn_link(fun() -> lists:foreach(fun ws_client:drop/1, Sockets) end),
+    ok = application:stop(sockeye),
+    ?assertEqual(N, counters:get(Closed, 1)),
+    ?assertNot(is_process_alive(First)),
+    %% At once, with the same name and port.
+    {ok, Second} = sockeye:start_link(Options),
+    ok = sockeye:stop(Second),
+    ws_client:drop_all(),
+    sockeye_test:flush().
+
+%% A client of the node ends with the application as well.
+application_stop_waits_for_clients_test() ->
+    quiet(fun() ->
+        _ = application:stop(sockeye),
+        {ok, Server} = apart(#{handler => {bare_handler, []}}),
+        Url = "ws://127.0.0.1:" ++ integer_to_list(port(Server)),
+        Clients = [begin {ok, C} = sockeye_client:start_link(Url, {bare_handler, []}, #{reconnect => true}), C end
+                   || _ <- lists:seq(1, 20)],
+        true = until(fun() -> #{connections := N} = sockeye:info(Server), N =:= 20 end),
+        ok = application:stop(sockeye),
+        ?assertEqual([], [C || C <- [Server | Clients], is_process_alive(C)]),
+        ?assertEqual([], census:processes()),
+        sockeye_test:flush()
+    end).
+
+%% The process of the server dies: its clients hear that, whoever dies first.
+a_killed_server_is_1001_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Processes])), {timeout, 60, fun() -> quiet(fun() ->
+        [begin
+             {ok, Server} = apart(#{handler => {bare_handler, []}, processes => Processes}),
+             Socket = open_there(port(Server)),
+             exit(Server, kill),
+             ?assertMatch({1001, _}, ws_client:recv_close(Socket))
+         end || _ <- lists:seq(1, 30)],
+        ws_client:drop_all()
+    end) end}} || Processes <- [one, 4, per_connection]].

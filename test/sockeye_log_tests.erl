@@ -57,7 +57,7 @@ a_value_is_cut_test_() ->
 
 %% 10 of a kind in 10 seconds.
 limit_test() ->
-    ok = sockeye:ensure_started(),
+    ok = sockeye:with_engine(fun() -> ok end),
     Key = {engine, limit_test},
     Passed = [sockeye_log_limit:pass(Key, 0) || _ <- lists:seq(1, 9)],
     ?assertEqual(lists:duplicate(9, {yes, 0}), Passed),
@@ -77,7 +77,7 @@ limit_test() ->
 
 %% Many processes of a server at once: none is lost between logged and counted.
 limit_of_many_processes_test() ->
-    ok = sockeye:ensure_started(),
+    ok = sockeye:with_engine(fun() -> ok end),
     Key = {engine, many_test},
     Passed = fun(Now) ->
                      Workers = [spawn_monitor(fun() -> exit(sockeye_log_limit:pass(Key, Now)) end)

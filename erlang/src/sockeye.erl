@@ -61,7 +61,7 @@
 -export([reload_tls/1]).
 
 %% For our own modules.
--export([ensure_started/0]).
+-export([with_engine/1]).
 
 -export_type([conn/0]).
 -export_type([server/0]).
@@ -201,7 +201,7 @@
           control_frames => boolean(),
           message_rate => infinity | #{rate := pos_integer(), burst => pos_integer(),
                                        action => delay | close},
-          max_connections => pos_integer() | infinity,
+          max_connections => auto | pos_integer() | infinity,
           tls => tls(),
           http2 => tls | cleartext | false,
           max_connections_per_address => pos_integer() | infinity,
@@ -279,7 +279,11 @@
 %% <li>`message_rate': messages a second from each client, default `infinity'; `burst', how many
 %%     at once, default `rate'. Beyond: `action => delay' (default) does not read from the client
 %%     until it may go on, `close' closes with 1008.</li>
-%% <li>`max_connections': more are refused; default `infinity'.</li>
+%% <li>`max_connections': more are refused with HTTP 503. `auto' (default) sets no number. With it,
+%%     and with a number, a socket is also refused when it would take one of the last descriptors of
+%%     the node, which the rest of the node needs: an eighth of the limit (`ulimit -n'), at least 64
+%%     (or half of a small limit) and at most 256; `descriptor_reserve' in the environment of the
+%%     application is another number. `infinity' uses up these as well.</li>
 %% <li>`accept': decides about each handshake, as `accept/2' of a {@link sockeye_handler}.</li>
 %% <li>`accept_timeout': milliseconds for that, default 5000; then the client gets 503.</li>
 %% <li>`origins': the pages that may connect, default `any'. A list of `same_host', origins
@@ -393,7 +397,12 @@
                          connections := non_neg_integer(), atom() => term()}.
 %% `frames_in', `frames_out', `bytes_in' and `bytes_out' count since the start;
 %% `dropped' counts frames of broadcasts that met a full queue, `bytes_saved' what compression
-%% has kept from being written.
+%% has kept from being written. `rejected' counts sockets that were refused, or left before their
+%% handshake was complete; among them `no_descriptor', refused to keep the descriptors from
+%% `max_descriptor' on for the rest of the node. `accept_errors': failures of the system to accept a
+%% socket; `accept_pauses': how often accepting has paused since handlers were too far behind;
+%% `no_process': connections that ended with 1011 since no process could be started for them;
+%% `unanswered': connections that were cut off since no answer to a Close frame came in time.
 
 -type endpoint() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.
 %% An address and a port, or the name of a Unix socket: a path, a zero byte and
@@ -439,10 +448,7 @@ start_link(Port) when is_integer(Port) ->
 start_link(Options) when is_map(Options) ->
     case sockeye_options:parse(Options, self()) of
         {ok, Config} ->
-            case ensure_started() of
-                ok -> sockeye_server:start_link(Config);
-                {error, _} = Error -> Error
-            end;
+            with_engine(fun() -> sockeye_server:start_link(Config) end);
         {error, _} = Error ->
             Error
     end;
@@ -450,16 +456,34 @@ start_link(Options) ->
     sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Options]).
 
 %% @private
--spec ensure_started() -> ok | {error, term()}.
-ensure_started() ->
-    case whereis(sockeye_engine) of
-        undefined ->
-            case application:ensure_all_started(sockeye) of
-                {ok, _} -> ok;
-                {error, Reason} -> {error, cause(Reason)}
+%% Runs `Start' with the application running: once more, if the engine was about to end.
+-spec with_engine(fun(() -> {error, term()} | Result)) -> {error, term()} | Result.
+with_engine(Start) ->
+    try
+        case whereis(sockeye_engine) of
+            undefined -> when_started(Start);
+            _ ->
+                case Start() of
+                    {error, not_running} -> when_started(Start);
+                    Result -> Result
+                end
+        end
+    catch
+        %% No more processes: those of the start would be.
+        error:system_limit -> {error, system_limit}
+    end.
+
+-spec when_started(fun(() -> {error, term()} | Result)) -> {error, term()} | Result.
+when_started(Start) ->
+    %% While the application stops, this waits until it has.
+    case application:ensure_all_started(sockeye) of
+        {ok, _} ->
+            case sockeye_engine:await() of
+                ok -> Start();
+                {error, _} = Error -> Error
             end;
-        _ ->
-            ok
+        {error, Reason} ->
+            {error, cause(Reason)}
     end.
 
 %% What the engine said, without what each supervisor wraps around it.
@@ -527,15 +551,17 @@ stop(Server) ->
 %% @doc Ends a server in good order: frees its port, closes its connections a batch at a time,
 %% so that their clients do not all come back elsewhere at the same moment, and then stops it.
 %%
-%% Options: `batch', how many connections are closed at once, default 100; `interval', the
-%% milliseconds between two batches, default 100; `code', 1001 (default), 1012 or 3000..4999, and
-%% `reason' of the Close frames; `deadline', the milliseconds after which the connections that are
-%% left are dropped, default 30000 (one may take up to a second to go).
+%% Options: `batch', how many connections are closed at once, default 100, and more where the time
+%% would not suffice for all; `interval', the milliseconds between two batches, default 100; `code',
+%% 1001 (default), 1012 or 3000..4999, and `reason' of the Close frames; `deadline', the milliseconds
+%% after which the connections that are left are dropped, default 30000 (one may take up to a second
+%% to go). All have their Close frame by three quarters of that, or 5 seconds before.
 %%
 %% Handlers serve what is in their inboxes, and their `handle_close/4' is called for every
 %% connection. Returns when that is done and the server process has ended (normally: a supervisor
-%% starts a permanent child again). `closed' counts the connections that ended before the
-%% deadline, whoever ended them. Do not call it from a handler of the same server.
+%% starts a permanent child again). `dropped' counts the connections that were cut off since no
+%% answer to their Close frame came within `close_timeout' or before the deadline, `closed' all
+%% others that were there, whoever ended them. Do not call it from a handler of the same server.
 %% ```
 %% 3> sockeye:drain(8080, #{batch => 50, interval => 200, code => 1012, deadline => 60000}).
 %% {ok,#{closed => 1204,dropped => 3}}

@@ -7,11 +7,26 @@
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
+    ok = load_all(),
     case sockeye_sup:start_link() of
         {ok, Pid} -> {ok, Pid};
         ignore -> {error, ignore};
         {error, Reason} -> {error, Reason}
     end.
+
+%% In interactive mode a module is loaded when it is called first, which takes a descriptor: there
+%% may be none left by then. Ours, and those that write our events into the log.
+-spec load_all() -> ok.
+load_all() ->
+    Ours = case application:get_key(sockeye, modules) of
+               {ok, Modules} -> Modules;
+               undefined -> []
+           end,
+    Logs = [logger_formatter, logger_h_common, logger_std_h, logger_olp, io_lib, io_lib_format,
+            io_lib_pretty, string, unicode_util, calendar, erl_error, re, gen_server, supervisor, proc_lib],
+    %% One that is missing fails where it is needed.
+    _ = code:ensure_modules_loaded(Ours ++ Logs),
+    ok.
 
 -spec stop(term()) -> ok.
 stop(_State) ->

@@ -276,10 +276,7 @@ connected(Config) ->
 with_config(Url, Handler, Options, Start) ->
     case sockeye_client_options:parse(Url, Handler, Options, self()) of
         {ok, Config} ->
-            case sockeye:ensure_started() of
-                ok -> Start(Config);
-                {error, _} = Error -> Error
-            end;
+            sockeye:with_engine(fun() -> Start(Config) end);
         {error, _} = Error ->
             Error
     end.

@@ -14,8 +14,6 @@
 -export([handle_info/2]).
 -export([terminate/2]).
 
-%% The handler gets this long to end by itself.
--define(WORKER_STOP_MS, 5000).
 %% On top of the close timeout, for the engine to say that it is done.
 -define(ENGINE_SLACK_MS, 3000).
 %% Frames that were kept are offered again after this time, when there was no
@@ -65,7 +63,7 @@ init({Parent, #{name := Name} = Config}) ->
     catch
         throw:{start_failed, Reason} -> init_failed(Parent, Reason);
         throw:{parent, Reason} -> exit(Reason);
-        _:Reason:Stack -> init_failed(Parent, {Reason, Stack})
+        Class:Reason:Stack -> init_failed(Parent, sockeye_server:cause(Class, Reason, Stack))
     end.
 
 -spec started(#state{}) -> {ok, pid()} | {ok, pid(), sockeye:conn()}.
@@ -74,6 +72,7 @@ started(_State) -> {ok, self()}.
 
 -spec init_failed(pid(), term()) -> no_return().
 init_failed(Parent, Reason) ->
+    ok = sockeye_stopping:linked(Parent),
     proc_lib:init_ack(Parent, {error, Reason}),
     unlink(Parent),
     exit(normal).
@@ -83,7 +82,8 @@ begin_life(Parent, #{name := Name} = Config) ->
     sockeye_server:register_name(Name),
     Engine = monitor(process, sockeye_engine),
     %% Nobody comes who could be asked about.
-    Settings = (maps:without([name, handler, processes, batch, accept], Config))#{asks => false},
+    Settings = maps:merge(maps:without([name, handler, processes, batch, accept], Config),
+                          (sockeye_descriptors:limits(infinity))#{asks => false}),
     Id = case open(Settings) of
              {ok, Number} -> Number;
              {error, Why} -> throw({start_failed, Why})
@@ -173,6 +173,8 @@ handle_info(dial, #state{id = Id} = State) ->
     end;
 handle_info(flush, State) ->
     {noreply, flush(State), hibernate};
+handle_info({sockeye_engine_stops, _Engine}, State) ->
+    {stop, normal, State};
 handle_info({'EXIT', Worker, Reason}, #state{worker = Worker} = State) ->
     {stop, Reason, State#state{worker = undefined}};
 handle_info({'DOWN', Engine, process, _, Reason}, #state{engine = Engine} = State) ->
@@ -320,7 +322,7 @@ hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeo
     try sockeye_nif:server_stop(Id, 1000, <<>>) of
         ok ->
             receive
-                {sockeye_stopped, Id} -> ok;
+                {sockeye_stopped, Id, _Counts} -> ok;
                 {'DOWN', Engine, process, _, _} -> ok
             after Patience ->
                     sockeye_log:always(warning, client_stop_timeout, (facts(State))#{timeout => Patience})
@@ -329,7 +331,7 @@ hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeo
         %% The engine is gone, and the connection with it.
         error:badarg -> ok
     end,
-    stop_worker(Worker),
+    ok = sockeye_stopping:workers([Worker || Worker =/= undefined]),
     sockeye_log_limit:forget(Id).
 
 -spec frame_lost(term(), #state{}) -> ok.
@@ -340,16 +342,3 @@ frame_lost(Reason, #state{id = Id} = State) ->
 -spec facts(#state{}) -> map().
 facts(#state{config = #{url := Url, name := undefined}}) -> #{client => self(), url => Url};
 facts(#state{config = #{url := Url, name := Name}}) -> #{client => self(), url => Url, name => Name}.
-
--spec stop_worker(pid() | undefined) -> ok.
-stop_worker(undefined) ->
-    ok;
-stop_worker(Worker) ->
-    Monitor = monitor(process, Worker),
-    ok = sockeye_worker:stop(Worker),
-    receive
-        {'DOWN', Monitor, process, Worker, _} -> ok
-    after ?WORKER_STOP_MS ->
-            exit(Worker, kill),
-            receive {'DOWN', Monitor, process, Worker, _} -> ok end
-    end.

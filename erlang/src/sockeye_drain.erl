@@ -7,31 +7,40 @@
 -export([parse/1]).
 -export([start/3]).
 -export([step/1]).
--export([answer/1]).
+-export([answer/2]).
+-export([size/4]).
 -export([code/1]).
 -export([calmly/2]).
 
 -export_type([drain/0]).
+-export_type([counts/0]).
 
 %% Of a server that its supervisor stops: so many batches, and their distance.
 -define(CALM_BATCHES, 10).
 -define(CALM_MS, 100).
 -define(CALM_BATCH, 100).
+%% The last to be told have this part of the time, or so many milliseconds, to answer.
+-define(ANSWER_PART, 4).
+-define(ANSWER_MS, 5000).
 
 -record(drain,
         {from :: gen_server:from(),
          id :: sockeye_nif:server_id(),
          options :: map(),
-         %% Monotonic milliseconds.
+         %% Monotonic milliseconds: when all are to know, and when it is over.
+         told_by :: integer(),
          deadline :: integer(),
-         %% Connections that were ever to be closed, and those accepted before.
+         %% Connections at the beginning, and what had been counted by then.
          open :: non_neg_integer(),
          accepted :: non_neg_integer(),
+         unanswered :: non_neg_integer(),
          %% To be closed next.
-         queue = [] :: [sockeye:conn()],
-         dropped = 0 :: non_neg_integer()}).
+         queue = [] :: [sockeye:conn()]}).
 
 -opaque drain() :: #drain{}.
+
+-type counts() :: {Accepted :: non_neg_integer(), Unanswered :: non_neg_integer()} | unknown.
+%% Over the life of a server; `unknown' if the engine ended first.
 
 -spec parse(map()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
 parse(Options) ->
@@ -78,10 +87,12 @@ positive(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7fffffff.
 -spec start(gen_server:from(), sockeye_nif:server_id(), map()) -> drain().
 start(From, Id, #{deadline := Time} = Options) ->
     ok = sockeye_nif:server_drain(Id),
-    #{connections := Open, accepted := Accepted} = sockeye_nif:server_info(Id),
+    #{connections := Open, accepted := Accepted, unanswered := Unanswered} = sockeye_nif:server_info(Id),
     self() ! sockeye_drain,
-    #drain{from = From, id = Id, options = Options, deadline = now_ms() + Time,
-           open = Open, accepted = Accepted}.
+    Deadline = now_ms() + Time,
+    #drain{from = From, id = Id, options = Options, deadline = Deadline,
+           told_by = Deadline - min(?ANSWER_MS, Time div ?ANSWER_PART),
+           open = Open, accepted = Accepted, unanswered = Unanswered}.
 
 -spec step(drain()) -> {wait, drain()} | {done, drain()}.
 step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = Drain) ->
@@ -89,8 +100,8 @@ step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = D
     case sockeye_nif:server_info(Id) of
         #{connections := 0} ->
             {done, Drain};
-        #{connections := Open} when Left =< 0 ->
-            {done, Drain#drain{dropped = Open}};
+        _ when Left =< 0 ->
+            {done, Drain};
         _ ->
             _ = erlang:send_after(min(Interval, Left), self(), sockeye_drain),
             {wait, close_some(Drain)}
@@ -103,10 +114,19 @@ close_some(#drain{queue = []} = Drain) ->
         [_ | _] = Conns -> close_some(Drain#drain{queue = Conns});
         _ -> Drain
     end;
-close_some(#drain{queue = Queue, options = #{batch := Batch, code := Code, reason := Reason}} = Drain) ->
-    {Now, Later} = split(Batch, Queue),
+close_some(#drain{queue = Queue, told_by = ToldBy, options = Options} = Drain) ->
+    #{batch := Batch, interval := Interval, code := Code, reason := Reason} = Options,
+    {Now, Later} = split(size(length(Queue), Batch, Interval, ToldBy - now_ms()), Queue),
     close(Now, Code, Reason),
     Drain#drain{queue = Later}.
+
+%% How many to close at once: more than asked for, where the time would be over before the last is
+%% told. They would all be closed together then, which is what a drain is to avoid.
+-spec size(non_neg_integer(), pos_integer(), pos_integer(), integer()) -> pos_integer().
+size(Left, Batch, Interval, Time) ->
+    %% One now, and one after each interval.
+    Steps = max(0, Time) div Interval + 1,
+    max(Batch, (Left + Steps - 1) div Steps).
 
 -spec split(pos_integer(), [T]) -> {[T], [T]}.
 split(N, List) when length(List) =< N -> {List, []};
@@ -128,16 +148,15 @@ submit(Commands) ->
 -spec code(drain()) -> sockeye:close_code().
 code(#drain{options = #{code := Code}}) -> Code.
 
-%% What tells the caller, once the server has ended. The engine must still know it now.
--spec answer(drain()) -> fun(() -> ok).
-answer(#drain{from = From, open = Open, accepted = Before, dropped = Dropped, id = Id}) ->
-    Later = try sockeye_nif:server_info(Id) of
-                #{accepted := Accepted} -> Accepted - Before
-            catch
-                error:badarg -> 0
-            end,
-    Counts = #{closed => Open + Later - Dropped, dropped => Dropped},
-    fun() -> gen_server:reply(From, {ok, Counts}) end.
+%% Tells who asked for it, once the server has ended.
+-spec answer(drain(), counts()) -> ok.
+answer(#drain{from = From, open = Open, accepted = Before, unanswered = Already}, Counts) ->
+    {Later, Dropped} = case Counts of
+                           {Accepted, Unanswered} -> {Accepted - Before, Unanswered - Already};
+                           %% All were cut off with the engine, as far as they were there.
+                           unknown -> {0, Open}
+                       end,
+    gen_server:reply(From, {ok, #{closed => Open + Later - Dropped, dropped => Dropped}}).
 
 %% Closes in batches as well, but within a second, for a server whose time is
 %% bounded. Few connections are left to the caller, who closes them at once.

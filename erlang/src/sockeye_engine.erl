@@ -9,6 +9,8 @@
 -export([unregister_server/0]).
 -export([find/1]).
 -export([find_id/1]).
+-export([is_running/0]).
+-export([await/0]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -17,6 +19,11 @@
 -export([terminate/2]).
 
 -define(TABLE, sockeye_servers).
+%% The supervisor, which has the same time, starts another engine within milliseconds.
+-define(AWAIT_MS, 5000).
+%% Servers and clients may take so long to end with the application: a bit less than the
+%% supervisor waits for this process.
+-define(LAST_MS, 25000).
 
 %% Keys of the table: {pid, Pid}, which holds the server, and {place, Place, Pid},
 %% ordered so that the first server of a place is one step away.
@@ -33,8 +40,32 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
+-spec is_running() -> boolean().
+is_running() ->
+    whereis(?MODULE) =/= undefined andalso
+        try is_map(sockeye_nif:engine_info())
+        catch error:_ -> false
+        end.
+
+%% Waits until the supervisor has started the engine again, for a while.
+-spec await() -> ok | {error, not_running}.
+await() ->
+    await(erlang:monotonic_time(millisecond) + ?AWAIT_MS).
+
+-spec await(integer()) -> ok | {error, not_running}.
+await(Deadline) ->
+    case is_running() of
+        true ->
+            ok;
+        false ->
+            case erlang:monotonic_time(millisecond) < Deadline of
+                true -> receive after 10 -> await(Deadline) end;
+                false -> {error, not_running}
+            end
+    end.
+
 %% Makes the calling server known. `About' is what never changes of it.
--spec register_server(sockeye_nif:server_id(), place(), map()) -> ok.
+-spec register_server(sockeye_nif:server_id(), place(), map()) -> ok | {error, stopping}.
 register_server(ServerId, Place, About) ->
     gen_server:call(?MODULE, {register, self(), ServerId, Place, About}, infinity).
 
@@ -140,6 +171,31 @@ forget(Monitor, #state{servers = Servers} = State) ->
             State
     end.
 
+%% Servers and clients end before this process does, each in its own process: when the application
+%% has stopped, handlers have made their last calls, and names and ports are free.
 -spec terminate(term(), #state{}) -> ok.
 terminate(_Reason, _State) ->
-    sockeye_nif:engine_stop().
+    %% Who comes from now on waits for the next engine.
+    true = unregister(?MODULE),
+    Hosts = sockeye_nif:engine_hosts(),
+    Waiting = maps:from_list([{monitor(process, Pid), Pid} || Pid <- Hosts]),
+    lists:foreach(fun(Pid) -> Pid ! {sockeye_engine_stops, self()} end, Hosts),
+    ok = sockeye_nif:engine_stop(),
+    await_hosts(Waiting, erlang:monotonic_time(millisecond) + ?LAST_MS).
+
+-spec await_hosts(#{reference() => pid()}, integer()) -> ok.
+await_hosts(Waiting, _Deadline) when map_size(Waiting) =:= 0 ->
+    ok;
+await_hosts(Waiting, Deadline) ->
+    receive
+        {'DOWN', Monitor, process, _, _} ->
+            await_hosts(maps:remove(Monitor, Waiting), Deadline);
+        {'$gen_call', From, {unregister, _Pid}} ->
+            gen_server:reply(From, ok),
+            await_hosts(Waiting, Deadline);
+        {'$gen_call', From, _Request} ->
+            gen_server:reply(From, {error, stopping}),
+            await_hosts(Waiting, Deadline)
+    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+            ok
+    end.

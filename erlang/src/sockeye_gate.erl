@@ -116,9 +116,16 @@ loop(#state{server = Server, running = Running} = State) ->
 start(Token, About, Request, #state{running = Running, timeout = Timeout} = State) ->
     %% Not the whole state: it would be copied.
     Small = State#state{running = #{}},
-    Pid = spawn_link(fun() -> run(Token, About, Request, Small) end),
-    Timer = erlang:start_timer(Timeout, self(), Pid),
-    State#state{running = Running#{Pid => {About, Token, Timer, facts(About, Request, State)}}}.
+    try spawn_link(fun() -> run(Token, About, Request, Small) end) of
+        Pid ->
+            Timer = erlang:start_timer(Timeout, self(), Pid),
+            State#state{running = Running#{Pid => {About, Token, Timer, facts(About, Request, State)}}}
+    catch
+        error:system_limit ->
+            answer(Token, unavailable(), State),
+            log(error, no_process, #{reason => system_limit}, State),
+            State
+    end.
 
 -spec facts(about(), map(), #state{}) -> facts().
 facts(About, Request, #state{callback = Callback, routes = Routes}) ->

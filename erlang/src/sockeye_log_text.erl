@@ -41,6 +41,11 @@ sentence(#{what := server_stop_timeout, timeout := Time} = R) ->
      ms(Time)];
 sentence(#{what := accept_error, reason := Reason} = R) ->
     [who(R), " could not accept a connection: ", text(Reason)];
+sentence(#{what := no_descriptor, max_descriptor := Most} = R) ->
+    [who(R), " refuses connections: it takes no descriptor from number ", integer_to_list(Most),
+     " on, so that the rest of the node keeps some"];
+sentence(#{what := no_process} = R) ->
+    [who(R), " could not start a process: the node has as many as it may have; it tries again"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
     [who(R), " closed", conn(R), " with 1011: no process could be started for it, ", short(Reason)];
 sentence(#{what := panic, message := Message}) ->

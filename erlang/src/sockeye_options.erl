@@ -48,7 +48,7 @@ defaults() ->
       max_age => infinity,
       control_frames => false,
       message_rate => infinity,
-      max_connections => infinity,
+      max_connections => auto,
       max_connections_per_address => infinity,
       connection_rate => infinity,
       accept_timeout => 5000,
@@ -149,7 +149,8 @@ check(pong_timeout, V) -> positive(V);
 check(message_rate, V) -> message_rate(V);
 check(control_frames, V) -> is_boolean(V) orelse "a boolean";
 check(max_age, V) -> time(V);
-check(max_connections, V) -> count(V);
+check(max_connections, V) -> V =:= auto orelse count(V) =:= true
+                                 orelse "auto, a positive integer below 2^31, or infinity";
 check(deflate, V) -> sockeye_deflate:check(V);
 check(proxy_protocol, V) -> is_boolean(V) orelse "a boolean";
 check(trusted_proxies, V) -> sockeye_proxies:check(V);

@@ -6,6 +6,7 @@
 
 -export([start_link/1]).
 -export([register_name/1]).
+-export([cause/3]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -14,8 +15,6 @@
 -export([terminate/2]).
 
 -define(ACCEPT_BATCH, 64).
-%% A handler gets this long to end by itself.
--define(WORKER_STOP_MS, 5000).
 %% On top of the close timeout, for the engine to say that it is done.
 -define(ENGINE_SLACK_MS, 3000).
 %% This many crashes of a handler within the window are answered at once, then
@@ -60,11 +59,21 @@ init({Parent, #{name := Name} = Config}) ->
             end
     catch
         throw:{start_failed, Reason} -> init_failed(Parent, Reason);
-        _:Reason:Stack -> init_failed(Parent, {Reason, Stack})
+        Class:Reason:Stack -> init_failed(Parent, cause(Class, Reason, Stack))
+    end.
+
+%% What went wrong in a start: that the engine has gone meanwhile shows in many ways.
+-spec cause(error | exit | throw, term(), list()) -> term().
+cause(_Class, Reason, Stack) ->
+    case sockeye_engine:is_running() of
+        true when Reason =:= system_limit -> system_limit;
+        true -> {Reason, Stack};
+        false -> not_running
     end.
 
 -spec init_failed(pid(), term()) -> no_return().
 init_failed(Parent, Reason) ->
+    ok = sockeye_stopping:linked(Parent),
     proc_lib:init_ack(Parent, {error, Reason}),
     unlink(Parent),
     exit(normal).
@@ -87,9 +96,9 @@ start(#{name := Name} = Config) ->
                                   tls => maps:get(tls, Config) =/= undefined}),
         Started#state{facts = Facts}
     catch
-        throw:{start_failed, _} = Failed ->
-            close_listener(1001, State),
-            throw(Failed)
+        Class:Reason:Stack ->
+            _ = close_listener(1001, State),
+            erlang:raise(Class, Reason, Stack)
     end.
 
 %% Without the argument, which may be secret.
@@ -124,7 +133,8 @@ listen(Config) ->
               {ok, Read} -> Read;
               {error, Bad} -> throw({start_failed, Bad})
           end,
-    Listening = sockeye_nif:listen(Engine#{asks => sockeye_gate:accepts(Config),
+    Limits = sockeye_descriptors:limits(maps:get(max_connections, Config)),
+    Listening = sockeye_nif:listen((maps:merge(Engine, Limits))#{asks => sockeye_gate:accepts(Config),
                                            routes => sockeye_gate:plain(Config),
                                            tls => Tls}),
     case sockeye_tls:listen(Listening) of
@@ -139,7 +149,8 @@ place(#{port := Port}) -> Port.
 
 -spec about(sockeye_options:config(), map()) -> map().
 about(Config, #{address := Ip, port := Port}) ->
-    About = maps:with([name, handler, processes, scope], Config),
+    About = (maps:with([name, handler, processes, scope, max_connections], Config))#{
+        max_descriptor => sockeye_descriptors:most(maps:get(max_connections, Config))},
     Kept = case Config of
                #{mode := {owner, _, _}} -> maps:remove(processes, About);
                _ -> About
@@ -168,7 +179,6 @@ start_first(Slot, #state{workers = Workers} = State) ->
         {ok, Pid} ->
             State#state{workers = Workers#{Pid => Slot}};
         {error, Reason} ->
-            stop_workers(maps:keys(Workers)),
             throw({start_failed, Reason})
     end.
 
@@ -214,14 +224,23 @@ handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = S
         #{Pid := Slot} -> worker_down(Slot, Reason, State#state{workers = maps:remove(Pid, Workers)});
         _ when Pid =:= Sup -> {stop, Reason, State};
         _ when Pid =:= State#state.relay ->
-            {noreply, State#state{relay = sockeye_relay:start_link(State#state.id)}};
+            {noreply, restart_relay(State)};
         _ when Pid =:= State#state.gate ->
-            {noreply, start_gate(State)};
+            {noreply, restart_gate(State)};
         _ -> {noreply, State}
     end;
 handle_info({restart, Slot}, #state{workers = Workers} = State) ->
-    {ok, Pid} = start_worker(later, Slot, State),
-    {noreply, State#state{workers = Workers#{Pid => Slot}}};
+    try start_worker(later, Slot, State) of
+        {ok, Pid} -> {noreply, State#state{workers = Workers#{Pid => Slot}}}
+    catch
+        error:system_limit -> {noreply, try_again({restart, Slot}, State)}
+    end;
+handle_info(start_relay, State) ->
+    {noreply, restart_relay(State)};
+handle_info(start_gate, State) ->
+    {noreply, restart_gate(State)};
+handle_info({sockeye_engine_stops, _Engine}, State) ->
+    {stop, normal, State};
 handle_info({'DOWN', Engine, process, _, Reason}, #state{engine = Engine} = State) ->
     %% An ordinary end must not kill the shell that started this server.
     case Reason of
@@ -234,6 +253,25 @@ handle_info({sockeye_event, Kind, Detail}, #state{id = Id} = State) ->
     {noreply, State};
 handle_info(_Message, State) ->
     {noreply, State}.
+
+%% A node that has no room for one more process is no reason to give up all connections.
+-spec try_again(term(), #state{}) -> #state{}.
+try_again(What, #state{id = Id, facts = Facts} = State) ->
+    sockeye_log:event(error, Id, no_process, Facts#{reason => system_limit}),
+    _ = erlang:send_after(?LAST_PAUSE_MS, self(), What),
+    State.
+
+-spec restart_relay(#state{}) -> #state{}.
+restart_relay(#state{id = Id} = State) ->
+    try State#state{relay = sockeye_relay:start_link(Id)}
+    catch error:system_limit -> try_again(start_relay, State)
+    end.
+
+-spec restart_gate(#state{}) -> #state{}.
+restart_gate(State) ->
+    try start_gate(State)
+    catch error:system_limit -> try_again(start_gate, State)
+    end.
 
 -spec element_or_list({more, list()} | list()) -> list().
 element_or_list({more, Events}) -> self() ! sockeye_ready, Events;
@@ -251,7 +289,7 @@ accept([Conn, _Event | Rest], #state{id = Id, conn_sup = Sup, facts = Facts} = S
             #state{config = #{handler := {Module, _}}} = State,
             sockeye_log:event(error, Id, worker_not_started, Facts#{module => Module, reason => Reason},
                               fun() -> sockeye_log:conn(Conn) end),
-            _ = sockeye_nif:commands([Conn, {close, 1011, <<>>}]),
+            ok = sockeye_nif:no_process(Conn),
             accept(Rest, State)
     end;
 accept([], State) ->
@@ -278,16 +316,14 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
         shutdown -> sockeye_drain:calmly(Id, Code);
         _ -> ok
     end,
-    Result = drained(Drain),
-    close_listener(Code, State),
-    Pids = case Sup of
-               undefined -> maps:keys(Workers);
-               _ -> conn_workers(Sup)
-           end,
-    stop_workers(Pids),
-    stop_sup(Sup),
+    Counts = close_listener(Code, State),
+    ok = sockeye_stopping:workers(case Sup of
+                                      undefined -> maps:keys(Workers);
+                                      _ -> conn_workers(Sup)
+                                  end),
+    ok = sockeye_stopping:supervisor(Sup),
     ok = sockeye_engine:unregister_server(),
-    Result(),
+    ok = drained(Drain, Counts),
     sockeye_log:always(stop_level(Reason), server_stopped, (State#state.facts)#{reason => Reason}),
     sockeye_log_limit:forget(Id).
 
@@ -298,9 +334,9 @@ stop_level({shutdown, _}) -> notice;
 stop_level(_) -> error.
 
 %% Tells who asked for the end, when all is over, how it went.
--spec drained(sockeye_drain:drain() | undefined) -> fun(() -> ok).
-drained(undefined) -> fun() -> ok end;
-drained(Drain) -> sockeye_drain:answer(Drain).
+-spec drained(sockeye_drain:drain() | undefined, sockeye_drain:counts()) -> ok.
+drained(undefined, _Counts) -> ok;
+drained(Drain, Counts) -> sockeye_drain:answer(Drain, Counts).
 
 %% The owner took its server along: to the clients that is an owner that died.
 -spec close_code(term(), #state{}) -> sockeye:close_code().
@@ -315,22 +351,27 @@ close_code(_Reason, #state{drain = undefined}) ->
 close_code(_Reason, #state{drain = Drain}) ->
     sockeye_drain:code(Drain).
 
-%% Returns when the port is free and every connection is gone.
--spec close_listener(sockeye:close_code(), #state{}) -> ok.
+%% Returns when the port is free and every connection is gone: with the counts of the server's life,
+%% where the engine is there to tell.
+-spec close_listener(sockeye:close_code(), #state{}) -> sockeye_drain:counts().
 close_listener(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}} = State) ->
     Patience = Timeout + ?ENGINE_SLACK_MS,
     try sockeye_nif:server_stop(Id, Code, <<>>) of
         ok ->
             receive
-                {sockeye_stopped, Id} -> ok;
-                {'DOWN', Engine, process, _, _} -> ok
+                {sockeye_stopped, Id, Counts} -> Counts;
+                {'DOWN', Engine, process, _, _} -> unknown
             after Patience ->
                     sockeye_log:always(warning, server_stop_timeout,
-                                       (State#state.facts)#{timeout => Patience})
+                                       (State#state.facts)#{timeout => Patience}),
+                    unknown
             end
     catch
-        %% The engine is gone, and the listener with it.
-        error:badarg -> ok
+        %% The engine is gone, and the listener with it; its last word may be here.
+        error:badarg ->
+            receive {sockeye_stopped, Id, Counts} -> Counts
+            after 0 -> unknown
+            end
     end.
 
 -spec conn_workers(pid()) -> [pid()].
@@ -338,32 +379,3 @@ conn_workers(Sup) ->
     try sockeye_conn_sup:workers(Sup)
     catch exit:_ -> []
     end.
-
-%% Workers serve what is in their inboxes, the last `handle_close' included.
--spec stop_workers([pid()]) -> ok.
-stop_workers(Pids) ->
-    Monitors = [{Pid, monitor(process, Pid)} || Pid <- Pids],
-    lists:foreach(fun sockeye_worker:stop/1, Pids),
-    Timer = erlang:start_timer(?WORKER_STOP_MS, self(), stop_workers),
-    lists:foreach(fun({Pid, Monitor}) -> await_down(Pid, Monitor, Timer) end, Monitors),
-    _ = erlang:cancel_timer(Timer),
-    ok.
-
--spec await_down(pid(), reference(), reference()) -> ok.
-await_down(Pid, Monitor, Timer) ->
-    receive
-        {'DOWN', Monitor, process, Pid, _} -> ok;
-        {timeout, Timer, stop_workers} ->
-            %% From now on, nobody is waited for.
-            self() ! {timeout, Timer, stop_workers},
-            exit(Pid, kill),
-            receive {'DOWN', Monitor, process, Pid, _} -> ok end
-    end.
-
--spec stop_sup(pid() | undefined) -> ok.
-stop_sup(undefined) ->
-    ok;
-stop_sup(Sup) ->
-    Monitor = monitor(process, Sup),
-    exit(Sup, shutdown),
-    receive {'DOWN', Monitor, process, Sup, _} -> ok end.

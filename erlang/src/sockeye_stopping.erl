@@ -1,0 +1,61 @@
+%% @private
+%% The end of the processes that a server, or a client, has started.
+-module(sockeye_stopping).
+
+-export([workers/1]).
+-export([supervisor/1]).
+-export([linked/1]).
+
+%% Handler processes serve what is in their inboxes: so long since the last one has ended, and so
+%% long for all of them.
+-define(EACH_MS, 5000).
+-define(ALL_MS, 20000).
+
+%% Each serves what has come for it, the last `handle_close' included.
+-spec workers([pid()]) -> ok.
+workers(Pids) ->
+    Waiting = monitored(Pids),
+    lists:foreach(fun sockeye_worker:stop/1, Pids),
+    await(Waiting, now_ms() + ?ALL_MS).
+
+-spec supervisor(pid() | undefined) -> ok.
+supervisor(undefined) -> ok;
+supervisor(Pid) -> shut_down([Pid]).
+
+%% What is linked to the caller, but for its parent: a start that fails leaves no process behind,
+%% however far it came.
+-spec linked(pid()) -> ok.
+linked(Parent) ->
+    {links, Links} = process_info(self(), links),
+    shut_down([Pid || Pid <- Links, is_pid(Pid), Pid =/= Parent]).
+
+-spec shut_down([pid()]) -> ok.
+shut_down(Pids) ->
+    Waiting = monitored(Pids),
+    lists:foreach(fun(Pid) -> exit(Pid, shutdown) end, Pids),
+    await(Waiting, now_ms() + ?ALL_MS).
+
+-spec monitored([pid()]) -> #{reference() => pid()}.
+monitored(Pids) ->
+    maps:from_list([{monitor(process, Pid), Pid} || Pid <- Pids]).
+
+%% In the order in which they end, since there may be a hundred thousand.
+-spec await(#{reference() => pid()}, integer()) -> ok.
+await(Waiting, _Deadline) when map_size(Waiting) =:= 0 ->
+    ok;
+await(Waiting, Deadline) ->
+    receive
+        {'DOWN', Monitor, process, _Pid, _Reason} when is_map_key(Monitor, Waiting) ->
+            await(maps:remove(Monitor, Waiting), Deadline)
+    after max(0, min(?EACH_MS, Deadline - now_ms())) ->
+            maps:foreach(fun(_Monitor, Pid) -> exit(Pid, kill) end, Waiting),
+            await_killed(Waiting)
+    end.
+
+-spec await_killed(#{reference() => pid()}) -> ok.
+await_killed(Waiting) ->
+    maps:foreach(fun(Monitor, _Pid) -> receive {'DOWN', Monitor, process, _, _} -> ok end end, Waiting).
+
+-spec now_ms() -> integer().
+now_ms() ->
+    erlang:monotonic_time(millisecond).
