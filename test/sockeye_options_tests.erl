@@ -22,7 +22,7 @@ defaults_test() ->
                    send_timeout := 30000, handshake_timeout := 10000, close_timeout := 5000,
                    idle_timeout := 60000, ping_interval := 30000, pong_timeout := 20000,
                    max_age := infinity, control_frames := false, message_rate := infinity,
-                   max_connections := infinity, subprotocols := []}, Config).
+                   max_connections := auto, subprotocols := []}, Config).
 
 good() ->
     [{port, [0, 1, 65535]},
