@@ -76,9 +76,7 @@ commands_from_every_callback_test() ->
     Self = self(),
     Funs = #{open => fun(_, _, S) -> {[{reply, {text, <<"hello">>}}], S} end,
              info => fun({to, Conn}, S) -> {[{send, Conn, {text, <<"info">>}}], S};
-                        (all, S) -> {[{broadcast, {text, <<"all">>}}], S};
-                        %% The greeting may find its client gone.
-                        ({sockeye, _, {error, closed}}, S) -> {[], S}
+                        (all, S) -> {[{broadcast, {text, <<"all">>}}], S}
                      end,
              frame => fun(_, Conn, S) -> Self ! {self(), Conn}, {[], S} end,
              close => fun(_, _, _, S) -> {[{broadcast, {text, <<"left">>}}], S} end},
@@ -112,24 +110,23 @@ failed_commands_test() ->
                                                        {reply, {text, <<"good">>}}], S};
                          ({json, <<"bad broadcast">>}, _, S) -> {[{broadcast, {json, Self}}], S}
                       end,
-             info => fun({to, Conn}, S) -> {[{send, Conn, #{}}], S};
-                        (Message, S) -> Self ! {self(), Message}, {[], S}
-                     end},
-    with_handler(Funs, fun(Port, Server) ->
+             info => fun({to, Conn}, S) -> {[{send, Conn, #{}}], S} end,
+             error => fun(Error, Conn, S) -> Self ! {self(), Error, Conn}, {[], S} end},
+    with_handler(Funs, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         Conn = message(),
         ok = ws_client:text(Socket, <<"\"bad\"">>),
-        {Handler, {sockeye, Conn, {error, {not_json, Self}}}} = message(),
-        ?assertEqual({Handler, {sockeye, Conn, {error, not_utf8}}}, message()),
+        {Handler, {{send, Conn, {json, Self}}, {not_json, Self}}, Conn} = message(),
+        ?assertEqual({Handler, {{send, Conn, {text, <<255>>}}, not_utf8}, Conn}, message()),
         ?assertEqual({text, <<"good">>}, ws_client:recv(Socket)),
         ok = ws_client:text(Socket, <<"\"bad broadcast\"">>),
-        ?assertEqual({Handler, {sockeye, Server, {error, {not_json, Self}}}}, message()),
+        ?assertEqual({Handler, {{broadcast, {json, Self}}, {not_json, Self}}, none}, message()),
         Gone = ws_client:connect(Port),
         GoneConn = message(),
         ok = sockeye:close(GoneConn),
         _ = ws_client:recv_close(Gone),
         Handler ! {to, GoneConn},
-        ?assertEqual({Handler, {sockeye, GoneConn, {error, closed}}}, message())
+        ?assertEqual({Handler, {{send, GoneConn, #{}}, closed}, GoneConn}, message())
     end).
 
 a_pool_spreads_and_keeps_order_test() ->
@@ -259,52 +256,17 @@ terminate_sees_the_state_of_the_crash_test() ->
         end)
     end).
 
-bad_results_and_commands_test_() ->
-    [fun() ->
-             Self = self(),
-             Funs = #{frame => fun(_, _, S) -> case Result of
-                                                   {commands, Cs} -> {Cs, S};
-                                                   _ -> Result
-                                               end end,
-                      info => fun(go, S) -> {[{reply, #{}}], S} end,
-                      terminate => fun(Reason, _) -> Self ! {down, Reason} end},
-             quiet(fun() ->
-                 with_handler(Funs, fun(Port, _) ->
-                     Socket = ws_client:connect(Port),
-                     ok = ws_client:text(Socket, <<"1">>),
-                     {down, Reason} = message(),
-                     ?assert(Expected =:= Reason orelse Expected =:= element(1, Reason)),
-                     ?assertMatch({1011, _}, ws_client:recv_close(Socket))
-                 end)
-             end)
-     end || {Result, Expected} <- [{nonsense, {bad_return_value, nonsense}},
-                                   {{commands, [{fly, away}]}, {bad_command, {fly, away}}},
-                                   {{commands, [{reply, #{}, #{squeeze => true}}]},
-                                    {bad_command, {reply, #{}, #{squeeze => true}}}},
-                                   {{commands, [{reply, #{}, #{compress => 1}}]},
-                                    {bad_command, {reply, #{}, #{compress => 1}}}},
-                                   {{commands, [{reply, #{}, none}]}, {bad_command, {reply, #{}, none}}},
-                                   {{commands, [{reply, nonsense}]}, badarg}]].
-
-reply_has_no_meaning_in_handle_info_test() ->
+bad_results_test() ->
     Self = self(),
-    Funs = #{open => fun(_, _, S) -> Self ! self(), {[], S} end,
-             info => fun(go, S) -> {[{reply, #{}}], S} end,
+    Funs = #{frame => fun(_, _, _) -> nonsense end,
              terminate => fun(Reason, _) -> Self ! {down, Reason} end},
     quiet(fun() ->
         with_handler(Funs, fun(Port, _) ->
-            _ = ws_client:connect(Port),
-            Handler = message(),
-            Handler ! go,
-            ?assertMatch({down, {{bad_command, {reply, #{}}}, _}}, message())
+            Socket = ws_client:connect(Port),
+            ok = ws_client:text(Socket, <<"1">>),
+            ?assertEqual({down, {bad_return_value, nonsense}}, message()),
+            ?assertMatch({1011, _}, ws_client:recv_close(Socket))
         end)
-    end),
-    %% Except where there is just one connection it can mean.
-    with_handler(Funs, #{processes => per_connection}, fun(Port, _) ->
-        Socket = ws_client:connect(Port),
-        Handler = message(),
-        Handler ! go,
-        ?assertEqual({text, <<"{}">>}, ws_client:recv(Socket))
     end).
 
 stop_in_order_test() ->

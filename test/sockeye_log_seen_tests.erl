@@ -5,15 +5,25 @@
 
 %% Events are brought about in a node of their own; each must be there, as a sentence of one line.
 seen(Names, Expected) ->
+    {lists:flatten(io_lib:format("~p", [Names])), {timeout, 60, fun() -> said(Names, Expected) end}}.
+
+%% The same, with so many reports of errors, whoever gives them.
+seen(Names, Reports, Expected) ->
     {lists:flatten(io_lib:format("~p", [Names])),
      {timeout, 60,
       fun() ->
-              Code = lists:flatten(io_lib:format("log_node:run(~p), ", [Names])),
-              {0, Said} = sockeye_test:bare_node(Code),
-              ?assertEqual(match, re:run(Said, "fine$", [{capture, none}])),
-              Lines = binary:split(Said, <<"\n">>, [global]),
-              [?assertEqual({Line, found}, {Line, look(Line, Lines, Said)}) || Line <- Expected]
+              Said = said(Names, Expected),
+              {match, Found} = re:run(Said, "^=(?!NOTICE|INFO|WARNING|PROGRESS).* REPORT====", [global, multiline]),
+              ?assertEqual({Reports, Said}, {length(Found), Said})
       end}}.
+
+said(Names, Expected) ->
+    Code = lists:flatten(io_lib:format("log_node:run(~p), ", [Names])),
+    {0, Said} = sockeye_test:bare_node(Code),
+    ?assertEqual(match, re:run(Said, "fine$", [{capture, none}])),
+    Lines = binary:split(Said, <<"\n">>, [global]),
+    [?assertEqual({Line, found}, {Line, look(Line, Lines, Said)}) || Line <- Expected],
+    Said.
 
 look(Regex, Lines, Said) ->
     case [L || L <- Lines, re:run(L, ["^", Regex, "$"], [{capture, none}]) =:= match] of
@@ -65,3 +75,49 @@ others_test_() ->
            "Sockeye client <.*> of ws://example\\.com/ stops without the word of the engine .* within 8000 ms",
            "Sockeye server chat on .* closed on connection 77 from 127\\.0\\.0\\.1:5000, path /x with 1011: "
            "no process could be started for it, system_limit"])].
+
+-define(CONN, " on connection [0-9]+ " ?FROM ", path /x").
+
+%% A mistake in a command costs itself; each is named with its callback.
+commands_test_() ->
+    [seen([commands],
+          [?CHAT ": handle_open/3 of plain_handler gave a wrong command" ?CONN ": there is no frame {txt, _}: .*",
+           ?CHAT ": handle_frame/3 of plain_handler gave a wrong command" ?CONN ": a binary is not a frame: "
+           "{text, Binary} or {binary, Binary}, in {reply,<<\"hi\">>}.*",
+           ?CHAT ": handle_frame/3 of plain_handler gave a wrong command" ?CONN ": not a close code: .*",
+           ?CHAT ": handle_frame/3 of plain_handler gave a wrong command" ?CONN ": not a topic: .*",
+           ?CHAT ": a command of handle_frame/3 of plain_handler failed" ?CONN ": busy, of {send,.*"])].
+
+%% One report a crash, with what is known; who is linked sees the reason of a gen_server.
+crashes_test_() ->
+    State = "    state: #{at => [a-z_]+,known => state}",
+    Stack = "    exception error: on_request",
+    Seen = "SEEN {on_request,stack}",
+    [seen([{crash, At, Processes}], 1,
+          [?CHAT ": " ++ Name ++ " of crash_handler crashed" ++ Where, Stack, State, Seen] ++ More)
+     || Processes <- [one, 2, per_connection],
+        {At, Name, Where, More} <-
+            [{handle_open, "handle_open/3", ?CONN, []},
+             {handle_frame, "handle_frame/3", ?CONN, ["    frame: {json,#{<<\"a\">> => <<\"frame\">>}}"]},
+             {handle_close, "handle_close/4", " on connection [0-9]+", ["    message: {closed,1006,.*"]}]] ++
+    [seen([{crash, handle_info, one}], 1,
+          [?CHAT ": handle_info/2 of crash_handler crashed", Stack, State, "    message: hello", Seen]),
+     seen([{crash, handle_info, per_connection}], 1,
+          [?CHAT ": handle_info/2 of crash_handler crashed" ?CONN, Stack, State, "    message: hello", Seen]),
+     seen([{crash, init, one}], 1, ["Sockeye server chat: init/1 of crash_handler crashed", Stack, Seen]),
+     seen([{crash, init, per_connection}], 1, [?CHAT ": init/1 of crash_handler crashed" ?CONN, Stack, Seen]),
+     seen([{crash, terminate, one}], 1,
+          [?CHAT ": terminate/2 of crash_handler crashed", Stack, State, "    message: shutdown", Seen]),
+     %% The wrong command, and the crash when it is told.
+     seen([{crash, handle_error, one}], 2,
+          [?CHAT ": handle_error/3 of crash_handler crashed" ?CONN, Stack, State,
+           "    message: {{fly,away},{bad_command,<<\"there is no such command\">>}}", Seen])] ++
+    [seen([{crash, Word, Processes}], 1, [?CHAT ": handle_frame/3 of crash_handler " ++ What, State, Seen1])
+     || Processes <- [one, per_connection],
+        {Word, What, Seen1} <- [{stop, "stopped" ?CONN ": no_database", "SEEN no_database"},
+                                {return, "crashed" ?CONN, "SEEN {bad_return_value,nonsense}"},
+                                {exit, "crashed" ?CONN, "SEEN on_request"}]] ++
+    [seen([{crash_of_client, At}], 1,
+          ["Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+/feed: " ++ Name ++ " of crash_handler crashed.*",
+           Stack, State, Seen])
+     || {At, Name} <- [{handle_info, "handle_info/2"}, {handle_open, "handle_open/3"}, {handle_down, "handle_down/2"}]].

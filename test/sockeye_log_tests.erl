@@ -4,6 +4,8 @@
 -include_lib("eunit/include/eunit.hrl").
 
 -export([log/2]).
+%% For other tests.
+-export([with_log/1, report/1, from_handler/0]).
 
 log(Event, #{config := Pid}) ->
     Pid ! {logged, Event}.
@@ -23,6 +25,21 @@ logged() ->
         {logged, _} -> logged()
     after 10000 ->
             error(nothing_logged)
+    end.
+
+%% The next event of this name.
+report(What) ->
+    case logged() of
+        #{msg := {report, #{what := What} = Report}} -> Report;
+        _ -> report(What)
+    end.
+
+%% What a handler has sent, and no event.
+from_handler() ->
+    receive
+        {Pid, _} = Message when is_pid(Pid) -> Message
+    after 10000 ->
+            error(no_message)
     end.
 
 line(#{msg := {report, Report}, meta := #{report_cb := Format}}, Config) ->
@@ -115,6 +132,7 @@ failed_commands_of_a_handler_without_handle_info_test() ->
             Frame = ws_client:encode(2, <<0:80/unit:8>>),
             ok = ws_client:raw(Socket, [Frame, Frame, Frame]),
             #{level := warning, msg := {report, Report}} = logged(),
-            ?assertMatch(#{what := commands_failed, module := bare_handler, first := {_, busy}}, Report)
+            ?assertMatch(#{what := command_failed, module := bare_handler, callback := {handle_frame, 3},
+                           command := <<"{send,", _/binary>>, reason := busy}, Report)
         end)
     end).

@@ -1,29 +1,56 @@
 %% @private
-%% Questions to the engine's threads, which answer with a message.
+%% Questions to the engine's threads, which answer with messages: `{Ref, Answer}', where Ref is also a
+%% monitor of the engine, which may end before it answers.
+%%
+%% Who asks makes the monitor in the function that receives: only then does the wait not look
+%% through the messages that were there before.
 -module(sockeye_ask).
 
+-export([over/2]).
 -export([conn_info/2]).
 -export([retry/1]).
+
+%% The wait is over. Without an answer (`none', or an error), what comes too late comes to nobody: it
+%% would be a message of which the caller knows nothing.
+-spec over(sockeye_nif:asked(), term()) -> ok.
+over({Ref, Waiting}, Result) when Result =:= none; element(1, Result) =:= error ->
+    ok = sockeye_nif:wait_end(Waiting),
+    _ = demonitor(Ref, [flush]),
+    flush(Ref);
+over({Ref, _}, _Answer) ->
+    _ = demonitor(Ref, [flush]),
+    ok.
+
+-spec flush(reference()) -> ok.
+flush(Ref) ->
+    receive {Ref, _} -> flush(Ref)
+    after 0 -> ok
+    end.
 
 %% What the thread of a connection knows of it.
 -spec conn_info(sockeye:conn(), timeout()) -> map() | {error, closed | timeout}.
 conn_info(Conn, Timeout) ->
-    %% The engine may end before it answers.
     Ref = monitor(process, sockeye_engine),
-    Result = case retry(fun() -> sockeye_nif:conn_info(Conn, Ref) end) of
-                 ok ->
-                     receive
+    Asked = {Ref, sockeye_nif:wait_begin()},
+    try retry(fun() -> sockeye_nif:conn_info(Conn, Asked) end) of
+        ok ->
+            Result = receive
                          {Ref, {ok, Info}} -> Info;
                          {Ref, {error, closed}} -> {error, closed};
                          {'DOWN', Ref, process, _, _} -> {error, closed}
                      after Timeout ->
                              {error, timeout}
-                     end;
-                 {error, closed} ->
-                     {error, closed}
-             end,
-    _ = demonitor(Ref, [flush]),
-    Result.
+                     end,
+            over(Asked, Result),
+            Result;
+        {error, closed} ->
+            over(Asked, none),
+            {error, closed}
+    catch
+        error:badarg ->
+            over(Asked, none),
+            error(badarg)
+    end.
 
 %% The engine takes no more orders for the moment, which never lasts.
 -spec retry(fun(() -> Result | retry)) -> Result.

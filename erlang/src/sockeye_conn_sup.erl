@@ -1,29 +1,63 @@
 %% @private
 %% The handler processes of one server with a process per connection.
+%%
+%% No supervisor: one would report the end of a handler that has reported it already.
 -module(sockeye_conn_sup).
--behaviour(supervisor).
+-behaviour(gen_server).
 
 -export([start_link/4]).
 -export([start_worker/2]).
 -export([workers/1]).
 -export([init/1]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+-export([terminate/2]).
 
--spec start_link(sockeye_nif:server_id(), pid(), module(), term()) -> supervisor:startlink_ret().
+-record(state, {start :: [term()], workers = #{} :: #{pid() => true}}).
+
+-spec start_link(sockeye_nif:server_id(), pid(), module(), term()) -> gen_server:start_ret().
 start_link(ServerId, Server, Module, Arg) ->
-    supervisor:start_link(?MODULE, {ServerId, Server, Module, Arg}).
+    gen_server:start_link(?MODULE, [ServerId, Server, Module, Arg], []).
 
--spec start_worker(pid(), sockeye:conn()) -> supervisor:startchild_ret().
+-spec start_worker(pid(), sockeye:conn()) -> {ok, pid()} | {error, term()}.
 start_worker(Sup, Conn) ->
-    supervisor:start_child(Sup, [Conn]).
+    gen_server:call(Sup, {start, Conn}, infinity).
 
 -spec workers(pid()) -> [pid()].
 workers(Sup) ->
-    [Pid || {_, Pid, _, _} <- supervisor:which_children(Sup), is_pid(Pid)].
+    gen_server:call(Sup, workers, infinity).
 
--spec init({sockeye_nif:server_id(), pid(), module(), term()}) ->
-          {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
-init({ServerId, Server, Module, Arg}) ->
-    Worker = #{id => worker,
-               start => {sockeye_worker, start_conn, [ServerId, Server, Module, Arg]},
-               restart => temporary},
-    {ok, {#{strategy => simple_one_for_one}, [Worker]}}.
+-spec init([term()]) -> {ok, #state{}}.
+init(Start) ->
+    process_flag(trap_exit, true),
+    {ok, #state{start = Start}}.
+
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call({start, Conn}, _From, #state{start = Start, workers = Workers} = State) ->
+    try apply(sockeye_worker, start_conn, Start ++ [Conn]) of
+        {ok, Pid} -> {reply, {ok, Pid}, State#state{workers = Workers#{Pid => true}}};
+        {error, _} = Error -> {reply, Error, State}
+    catch
+        error:Reason -> {reply, {error, Reason}, State}
+    end;
+handle_call(workers, _From, #state{workers = Workers} = State) ->
+    {reply, maps:keys(Workers), State}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info({'EXIT', Pid, _Reason}, #state{workers = Workers} = State) ->
+    {noreply, State#state{workers = maps:remove(Pid, Workers)}};
+handle_info(_Message, State) ->
+    {noreply, State}.
+
+%% The workers are linked. Who ended us has reported why.
+-spec terminate(term(), #state{}) -> ok.
+terminate(Reason, _State) ->
+    case sockeye_crash:is_orderly(Reason) of
+        true -> ok;
+        false -> sockeye_crash:die(Reason)
+    end.

@@ -13,6 +13,7 @@
 -export([handle_cast/2]).
 -export([handle_info/2]).
 -export([terminate/2]).
+-export([format_status/1]).
 
 %% On top of the close timeout, for the engine to say that it is done.
 -define(ENGINE_SLACK_MS, 3000).
@@ -112,8 +113,8 @@ open(#{dial := #{tls := Tls} = Dial} = Settings) ->
 -spec start_worker(#state{}) -> #state{}.
 start_worker(#state{config = #{mode := {owner, _, _}}} = State) ->
     State;
-start_worker(#state{id = Id, config = #{handler := {Module, Arg}}} = State) ->
-    case sockeye_worker:start_link(now, Id, client, Module, Arg) of
+start_worker(#state{id = Id, config = #{handler := {Module, Arg}, url := Url}} = State) ->
+    case sockeye_worker:start_link(now, Id, {client, Url}, Module, Arg) of
         {ok, Pid} -> State#state{worker = Pid};
         {error, Reason} -> throw({start_failed, Reason})
     end.
@@ -312,8 +313,28 @@ flush(State) ->
     State.
 
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, State) ->
-    hang_up(State).
+terminate(Reason, State) ->
+    hang_up(State),
+    case sockeye_crash:is_orderly(Reason) of
+        true ->
+            ok;
+        false ->
+            %% The end of the handler has its report.
+            State#state.worker =:= undefined andalso is_handler(State) orelse
+                sockeye_log:always(error, client_stopped, (facts(State))#{reason => Reason}),
+            sockeye_crash:die(Reason)
+    end.
+
+%% For sys:get_status/1.
+-spec format_status(map()) -> map().
+format_status(#{state := #state{conn = Conn, failures = Failures, kept_bytes = Kept} = State} = Status) ->
+    Status#{state := (facts(State))#{conn => Conn, failures => Failures, kept => Kept}};
+format_status(Status) ->
+    Status.
+
+-spec is_handler(#state{}) -> boolean().
+is_handler(#state{config = #{mode := {owner, _, _}}}) -> false;
+is_handler(_State) -> true.
 
 %% Returns when nothing is left of it.
 -spec hang_up(#state{}) -> ok.
@@ -340,5 +361,4 @@ frame_lost(Reason, #state{id = Id} = State) ->
 
 %% Who we are, for the log.
 -spec facts(#state{}) -> map().
-facts(#state{config = #{url := Url, name := undefined}}) -> #{client => self(), url => Url};
-facts(#state{config = #{url := Url, name := Name}}) -> #{client => self(), url => Url, name => Name}.
+facts(#state{config = #{url := Url}}) -> sockeye_log:client(self(), Url).

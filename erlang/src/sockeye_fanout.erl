@@ -120,7 +120,7 @@ publish_encoded(ServerId, To, Encoded) ->
     hand_over(ServerId, To, {encoded, Encoded}, none, none).
 
 -spec hand_over(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
-                sockeye:conn() | none, reference() | none) -> result().
+                sockeye:conn() | none, sockeye_nif:asked() | none) -> result().
 hand_over(ServerId, To, {encoded, Encoded}, Except, Ref) ->
     case sockeye_nif:publish_encoded(ServerId, To, Encoded, Except, Ref) of
         dirty -> sockeye_nif:publish_encoded_dirty(ServerId, To, Encoded, Except, Ref);
@@ -135,21 +135,26 @@ hand_over(ServerId, To, Frame, Except, Ref) ->
 -spec wait(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
            sockeye:conn() | none) -> result().
 wait(ServerId, To, Form, Except) ->
-    %% The engine may end before it answers.
     Ref = monitor(process, sockeye_engine),
-    Result = case hand_over(ServerId, To, Form, Except, Ref) of
-                 ok ->
-                     receive
+    Asked = {Ref, sockeye_nif:wait_begin()},
+    try hand_over(ServerId, To, Form, Except, Asked) of
+        ok ->
+            Result = receive
                          {Ref, Outcome} -> {ok, Outcome};
                          {'DOWN', Ref, process, _, _} -> {error, closed}
                      after ?TIMEOUT_MS ->
                              {error, timeout}
-                     end;
-                 Other ->
-                     Other
-             end,
-    _ = demonitor(Ref, [flush]),
-    Result.
+                     end,
+            sockeye_ask:over(Asked, Result),
+            Result;
+        Other ->
+            sockeye_ask:over(Asked, none),
+            Other
+    catch
+        error:badarg ->
+            sockeye_ask:over(Asked, none),
+            error(badarg)
+    end.
 
 -spec list([sockeye:conn()], sockeye:frame()) ->
           ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}.
@@ -170,17 +175,18 @@ unsubscribe(Conn, Topic) ->
 -spec connections(sockeye_nif:server_id(), to()) -> [sockeye:conn()] | {error, not_found | timeout}.
 connections(ServerId, Of) ->
     Ref = monitor(process, sockeye_engine),
-    Result = case asked(ServerId, Of, Ref) of
+    Asked = {Ref, sockeye_nif:wait_begin()},
+    Result = case asked(ServerId, Of, Asked) of
                  not_found -> {error, not_found};
                  Parts -> collect(Parts, Ref, [])
              end,
-    _ = demonitor(Ref, [flush]),
+    sockeye_ask:over(Asked, Result),
     Result.
 
--spec asked(sockeye_nif:server_id(), to(), reference()) -> non_neg_integer() | not_found.
-asked(ServerId, Of, Ref) ->
+-spec asked(sockeye_nif:server_id(), to(), sockeye_nif:asked()) -> non_neg_integer() | not_found.
+asked(ServerId, Of, Asked) ->
     %% What a topic is, the caller has seen to: the server has stopped.
-    try sockeye_nif:connections(ServerId, Of, Ref)
+    try sockeye_nif:connections(ServerId, Of, Asked)
     catch error:badarg -> not_found
     end.
 

@@ -15,6 +15,10 @@
 %% When a handler process dies, its connections are closed with code 1011, and
 %% only those. In the first two modes it is started again with `init/1'.
 %%
+%% A crash is reported once, with the callback, the connection, its peer, the frame
+%% (1 KB of it) and the state (4 KB). Who is linked to the process, or monitors it, sees the
+%% reason that a `gen_server' would have: `{Reason, Stack}' for an error, `Reason' for an exit.
+%%
 %% ```
 %% -module(hello_handler).
 %% -behaviour(sockeye_handler).
@@ -54,25 +58,33 @@
 %% <dd>Of a {@link sockeye_client} that reconnects: it is not connected, and will
 %%     try again. `Reason' is `{closed, Code, Text}' after `handle_close/4', or
 %%     why an attempt failed. `{stop, Why, State}' ends the client.</dd>
+%% <dt>`handle_error({Command, Reason}, Conn, State)', optional</dt>
+%% <dd>A command failed, see {@link failure()}: mostly since the network wanted it so. `Command'
+%%     names its connection, as in `{send, Conn, Frame}' for `{reply, Frame}'; `Conn' is that
+%%     connection, or `none' when it was for many. What such a callback commands in turn and fails
+%%     is logged only. Without this callback nothing is said of `closed', and of the others a warning is
+%%     logged. End with a clause for any reason.</dd>
 %% <dt>`handle_info(Message, State)', optional</dt>
-%% <dd>Any other message to the process; also `{sockeye, Conn, {error, Reason}}'
-%%     when a command failed (the server's pid stands for `Conn' when it was a
-%%     broadcast) and `{sockeye, Conn, passive}' when the credits ran out.</dd>
+%% <dd>Any other message to the process: no client brings one about, but where credits are counted
+%%     (`active => N', `{active, N}'): `{sockeye, Conn, passive}' says that they ran out.</dd>
 %% <dt>`terminate(Reason, State)', optional</dt>
 %% <dd>The process ends. Called as in `gen_server', and with `shutdown' when
 %%     the server stops.</dd>
+%% <dt>`format_status(Status)', optional</dt>
+%% <dd>What crash reports and `sys:get_status/1' may show, as in `gen_server': `Status' is a map with
+%%     `state', `message' (the frame or message at hand) and `reason', and comes back with other values.</dd>
 %% </dl>
 %%
 %% <h3>Commands</h3>
 %%
 %% They are carried out in their order. Those of several frames that came
 %% together leave together, once the last of these callbacks has returned. A
-%% command that fails costs nothing but itself: the handler is told with
-%% `handle_info({sockeye, Conn, {error, Reason}}, State)', and when it has no
-%% `handle_info/2' a warning is logged (except for `closed').
+%% command that fails, or is none, costs nothing but itself: `handle_error/3' is told, and what
+%% is no command is logged as an error.
 -module(sockeye_handler).
 
 -export_type([command/0]).
+-export_type([failure/0]).
 -export_type([result/0]).
 -export_type([in_frame/0]).
 -export_type([request/0]).
@@ -106,6 +118,13 @@
 %% `unsubscribe' without a connection, `active' and
 %% `close' with a code and a reason speak of the connection at hand. In
 %% `handle_info/2' there is none, unless each connection has its own process.
+
+-type failure() :: sockeye:send_error()
+                 | sockeye:subscribe_error()
+                 | sockeye:publish_error()
+                 | {bad_command, Why :: binary()}.
+%% Why a command failed. `closed': the connection is gone, or is closing. `busy': its queue is full.
+%% `bad_command': it is none, or an argument is wrong; `Why' says which, and what is expected.
 
 -type request() :: #{method := binary(),
                      path := binary(),
@@ -157,8 +176,13 @@
 
 -callback handle_down(sockeye_client:down_reason(), State :: term()) -> result().
 
+-callback handle_error({command() | undefined, failure()}, sockeye:conn() | none, State :: term()) -> result().
+
 -callback handle_info(Message :: term(), State :: term()) -> result().
 
 -callback terminate(Reason :: term(), State :: term()) -> term().
 
--optional_callbacks([accept/2, handle_open/3, handle_close/4, handle_down/2, handle_info/2, terminate/2]).
+-callback format_status(#{state := term(), message := term(), reason := term()}) -> map().
+
+-optional_callbacks([accept/2, handle_open/3, handle_close/4, handle_down/2, handle_error/3,
+                     handle_info/2, terminate/2, format_status/1]).

@@ -11,6 +11,7 @@
 -export([event/5]).
 -export([always/3]).
 -export([server/1]).
+-export([client/2]).
 -export([conn/1]).
 
 %% A connection is asked for its peer; a shard that does not answer holds up nobody for longer.
@@ -43,7 +44,19 @@ server(Pid) ->
     case sockeye_engine:find(Pid) of
         {ok, {_, _, #{ip := {local, _} = Place} = About}} -> named(About, #{server => Pid, address => Place});
         {ok, {_, _, #{ip := Ip, port := Port} = About}} -> named(About, #{server => Pid, address => {Ip, Port}});
-        error -> #{server => Pid}
+        error -> registered(Pid, #{server => Pid})
+    end.
+
+%% The same of a client.
+-spec client(pid(), binary()) -> map().
+client(Pid, Url) ->
+    registered(Pid, #{client => Pid, url => Url}).
+
+-spec registered(pid(), map()) -> map().
+registered(Pid, Known) ->
+    case process_info(Pid, registered_name) of
+        {registered_name, Name} -> Known#{name => Name};
+        _ -> Known
     end.
 
 -spec named(map(), map()) -> map().

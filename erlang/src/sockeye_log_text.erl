@@ -34,7 +34,7 @@ cut(Term, Most) ->
 -spec sentence(map()) -> unicode:chardata().
 sentence(#{what := server_started} = R) ->
     [who(R), " listens", over(R), for(R)];
-sentence(#{what := server_stopped, reason := Reason} = R) ->
+sentence(#{what := What, reason := Reason} = R) when What =:= server_stopped; What =:= client_stopped ->
     [who(R), " has stopped", why(Reason)];
 sentence(#{what := server_stop_timeout, timeout := Time} = R) ->
     [who(R), " stops without the word of the engine that its connections are closed: none came within ",
@@ -58,11 +58,16 @@ sentence(#{what := What, timeout := Time} = R) when What =:= accept_timeout; Wha
     [who(R), " answered 503", request(R), ": ", callback(R), " took longer than ", ms(Time)];
 sentence(#{what := What, why := Why} = R) when What =:= bad_accept_return; What =:= bad_http_return ->
     [who(R), " answered 500", request(R), ": what ", callback(R), " returned is wrong: ", text(Why)];
-sentence(#{what := bad_command, command := Command} = R) ->
-    [who(R), ": ", callback(R), " returned a wrong command", conn(R), ": ", short(Command)];
-sentence(#{what := commands_failed, first := {_, Reason}, count := Count} = R) ->
-    [who(R), ": ", count(Count, "command"), " of ", atom(maps:get(module, R)), " failed", conn(R), ": ",
-     short(Reason)];
+sentence(#{what := handler_crashed} = R) ->
+    [who(R), ": ", callback(R), " crashed", conn(R)];
+sentence(#{what := handler_stopped, stop := Reason} = R) ->
+    [who(R), ": ", callback(R), " stopped", conn(R), ": ", long(Reason)];
+sentence(#{what := bad_command, command := Command, reason := {_, Why}, count := Count} = R) ->
+    [who(R), ": ", callback(R), " gave a wrong command", conn(R), ": ", text(Why), ", in ", text(Command),
+     others(Count)];
+sentence(#{what := command_failed, command := Command, reason := Reason, count := Count} = R) ->
+    [who(R), ": a command of ", callback(R), " failed", conn(R), ": ", short(Reason), ", of ", text(Command),
+     others(Count)];
 sentence(#{what := unexpected_message, message := Message} = R) ->
     [who(R), ": ", atom(maps:get(module, R)), " has no handle_info/2 for the message ", short(Message)];
 sentence(#{what := kept_frame_lost, reason := Reason} = R) ->
@@ -117,7 +122,7 @@ for(_R) -> "".
 -spec why(term()) -> unicode:chardata().
 why(Reason) when Reason =:= normal; Reason =:= shutdown -> "";
 why({shutdown, _}) -> "";
-why(Reason) -> [": ", short(Reason)].
+why(Reason) -> [": ", long(Reason)].
 
 -spec conn(map()) -> unicode:chardata().
 conn(#{conn := {sockeye_conn, Number}} = R) ->
@@ -142,6 +147,8 @@ callback(#{module := Module, callback := {Function, Arity}}) ->
     [atom(Function), $/, integer_to_list(Arity), " of ", atom(Module)];
 callback(#{callback := Fun}) when is_function(Fun) ->
     ["the function ", short(Fun)];
+callback(#{module := Module}) ->
+    ["a process of ", atom(Module)];
 callback(_R) ->
     "a function".
 
@@ -177,11 +184,12 @@ exception(Class, Reason, Stack) ->
 
 -spec is_ours(module()) -> boolean().
 is_ours(Module) ->
-    lists:member(Module, [sockeye_worker, sockeye_gate, gen_server, proc_lib]).
+    lists:member(Module, [sockeye_worker, sockeye_commands, sockeye_gate, gen_server, proc_lib]).
 
--spec count(pos_integer(), string()) -> unicode:chardata().
-count(1, What) -> ["a ", What];
-count(Count, What) -> [integer_to_list(Count), $\s, What, $s].
+%% Of the same batch.
+-spec others(pos_integer()) -> unicode:chardata().
+others(1) -> "";
+others(Count) -> [", and ", integer_to_list(Count - 1), " more"].
 
 -spec ms(pos_integer()) -> unicode:chardata().
 ms(Time) ->

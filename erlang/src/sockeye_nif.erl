@@ -50,6 +50,8 @@
 -export([setopts/2]).
 -export([controlling_process/2]).
 -export([conn_server/1]).
+-export([wait_begin/0]).
+-export([wait_end/1]).
 -export([conn_info/2]).
 -export([connections/3]).
 -export([json_decode/2]).
@@ -76,6 +78,8 @@
 -export_type([encoded/0]).
 -export_type([batch/0]).
 -export_type([conn_error/0]).
+-export_type([asked/0]).
+-export_type([waiting/0]).
 
 -on_load(init/0).
 
@@ -84,11 +88,16 @@
 -define(REASON, {?MODULE, load_error}).
 
 -type inbox() :: reference().
+-type waiting() :: reference().
+%% The reference that comes with the answer, and the wait for it.
+-type asked() :: {reference(), waiting()}.
 %% The bytes of a frame, and whether it must not be compressed.
 -type encoded() :: {binary(), boolean()}.
 -type server_id() :: non_neg_integer().
 -type batch() :: [sockeye:conn() | sockeye:event()].
--type conn_error() :: {sockeye:conn(), sockeye:send_error()}.
+-type conn_error() :: {sockeye:conn() | {sockeye_conn, pos_integer(), atom()}, Frame :: term(),
+                        sockeye:send_error() | badarg}.
+%% The terms of the command that failed; the frame is `undefined' where nothing is known of it.
 
 -spec init() -> ok | {error, term()}.
 init() ->
@@ -276,13 +285,13 @@ send_dirty(_Conn, _Frames) ->
 
 %% With a reference, `ok' promises the message `{Ref, sockeye:outcome()}'.
 -spec publish(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
-              reference() | none) ->
+              asked() | none) ->
           ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty.
 publish(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 -spec publish_dirty(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
-              reference() | none) ->
+              asked() | none) ->
           ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}.
 publish_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
@@ -298,13 +307,13 @@ encode_frame_dirty(_ServerId, _Frame) ->
     erlang:nif_error(not_loaded()).
 
 -spec publish_encoded(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
-              reference() | none) ->
+              asked() | none) ->
           ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty.
 publish_encoded(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 -spec publish_encoded_dirty(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
-              reference() | none) ->
+              asked() | none) ->
           ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}.
 publish_encoded_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
@@ -365,12 +374,20 @@ conn_server(_Conn) ->
     erlang:nif_error(not_loaded()).
 
 %% The answer comes as the message `{Ref, {ok, Map} | {error, closed}}'.
--spec conn_info(sockeye:conn(), reference()) -> ok | {error, closed} | retry.
+-spec wait_begin() -> waiting().
+wait_begin() ->
+    erlang:nif_error(not_loaded()).
+
+-spec wait_end(waiting()) -> ok.
+wait_end(_Waiting) ->
+    erlang:nif_error(not_loaded()).
+
+-spec conn_info(sockeye:conn(), asked()) -> ok | {error, closed} | retry.
 conn_info(_Conn, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 %% The answer comes as that number of messages `{Ref, [Conn]}'.
--spec connections(server_id(), all | sockeye:topic(), reference()) -> non_neg_integer().
+-spec connections(server_id(), all | sockeye:topic(), asked()) -> non_neg_integer().
 connections(_ServerId, _Of, _Ref) ->
     erlang:nif_error(not_loaded()).
 

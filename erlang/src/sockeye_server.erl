@@ -13,6 +13,7 @@
 -export([handle_cast/2]).
 -export([handle_info/2]).
 -export([terminate/2]).
+-export([format_status/1]).
 
 -define(ACCEPT_BATCH, 64).
 %% On top of the close timeout, for the engine to say that it is done.
@@ -324,14 +325,19 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     ok = sockeye_stopping:supervisor(Sup),
     ok = sockeye_engine:unregister_server(),
     ok = drained(Drain, Counts),
-    sockeye_log:always(stop_level(Reason), server_stopped, (State#state.facts)#{reason => Reason}),
-    sockeye_log_limit:forget(Id).
+    IsOrderly = sockeye_crash:is_orderly(Reason),
+    Level = case IsOrderly of true -> notice; false -> error end,
+    sockeye_log:always(Level, server_stopped, (State#state.facts)#{reason => Reason}),
+    sockeye_log_limit:forget(Id),
+    IsOrderly orelse sockeye_crash:die(Reason),
+    ok.
 
--spec stop_level(term()) -> logger:level().
-stop_level(normal) -> notice;
-stop_level(shutdown) -> notice;
-stop_level({shutdown, _}) -> notice;
-stop_level(_) -> error.
+%% For sys:get_status/1, without what may be secret.
+-spec format_status(map()) -> map().
+format_status(#{state := #state{facts = Facts, workers = Workers, drain = Drain}} = Status) ->
+    Status#{state := Facts#{workers => maps:keys(Workers), draining => Drain =/= undefined}};
+format_status(Status) ->
+    Status.
 
 %% Tells who asked for the end, when all is over, how it went.
 -spec drained(sockeye_drain:drain() | undefined, sockeye_drain:counts()) -> ok.

@@ -13,12 +13,13 @@
 -export([stop/1]).
 -export([tell/2]).
 
+-export([init/2]).
 -export([init/1]).
--export([handle_continue/2]).
 -export([handle_call/3]).
 -export([handle_cast/2]).
 -export([handle_info/2]).
 -export([terminate/2]).
+-export([format_status/1]).
 
 %% Events to take at once. It follows the speed of the callbacks, since the
 %% first reply of a batch waits for the last callback.
@@ -30,10 +31,6 @@
 -define(DIRTY_MAX, 8).
 %% Silence after which the process of one connection gives its memory back.
 -define(REST_MS, 1000).
-%% Those of a frame: see sockeye:send_options().
--define(ARE_OPTIONS(Options),
-        (Options =:= #{} orelse map_size(Options) =:= 1
-                                andalso is_boolean(map_get(compress, Options)))).
 
 -record(s,
         {module :: module(),
@@ -42,16 +39,18 @@
          state :: term(),
          server_id :: sockeye_nif:server_id(),
          server :: pid(),
-         inbox :: sockeye_nif:inbox(),
+         %% `undefined' until there is a state.
+         inbox :: sockeye_nif:inbox() | undefined,
          %% The connection at hand outside of frames: with a process per
          %% connection, the one it serves.
          conn = none :: sockeye:conn() | none,
-         %% Of a client: it has one connection at a time, and outlives it.
-         is_client :: boolean(),
+         %% The URL of a client: it has one connection at a time, and outlives it.
+         url = none :: binary() | none,
          max = ?FIRST_MAX :: pos_integer(),
          %% Which optional callbacks there are.
          has_open :: boolean(),
          has_close :: boolean(),
+         has_error :: boolean(),
          has_info :: boolean(),
          has_down :: boolean(),
          has_terminate :: boolean(),
@@ -59,34 +58,32 @@
          %% not since the timer was set; or since when it has hibernated.
          rest = off :: off | new | busy | quiet | integer()}).
 
-%% Commands so far, last first: [Frame, Conn, Frame, Conn, ...].
--type acc() :: [term()].
+-type acc() :: sockeye_commands:acc().
 
 %% `ended' is the end of a process whose connection is gone.
 -type outcome() :: {ok, acc(), State :: term(), Hibernate :: boolean()}
                  | {ended, acc(), State :: term()}
-                 | {stop, Reason :: term(), acc(), State :: term()}.
+                 | {stop, fin(), acc(), State :: term()}.
+
+%% Why a callback ends the process: it says so, or crashed.
+-type fin() :: {stop, Reason :: term(), sockeye_crash:last()}
+             | {crash, {error | exit | throw, term(), list()}, sockeye_crash:last()}.
 
 -type answer() :: {noreply, #s{}} | {noreply, #s{}, hibernate} | {stop, term(), #s{}}.
 
-%% Where the state of a crashed batch waits for terminate/2.
--define(LAST_STATE, '$sockeye_last_state').
+%% The reason for terminate/2 when the end is none in order.
+-define(FIN, '$sockeye_fin').
 
 %% `now' runs Module:init/1 before it returns, `later' after.
--spec start_link(now | later, sockeye_nif:server_id(), non_neg_integer() | client, module(), term()) ->
+-spec start_link(now | later, sockeye_nif:server_id(), non_neg_integer() | {client, binary()}, module(), term()) ->
           {ok, pid()} | {error, term()}.
 start_link(When, ServerId, Slot, Module, Arg) ->
-    Start = {ServerId, self(), Slot, none, Module, Arg},
-    case gen_server:start_link(?MODULE, {When, Start}, []) of
-        {ok, Pid} -> {ok, Pid};
-        {error, Reason} -> {error, Reason};
-        ignore -> {error, ignore}
-    end.
+    proc_lib:start_link(?MODULE, init, [When, {ServerId, self(), Slot, none, Module, Arg}]).
 
 -spec start_conn(sockeye_nif:server_id(), pid(), module(), term(), sockeye:conn()) ->
-          gen_server:start_ret().
+          {ok, pid()} | {error, term()}.
 start_conn(ServerId, Server, Module, Arg, Conn) ->
-    gen_server:start_link(?MODULE, {later, {ServerId, Server, none, Conn, Module, Arg}}, []).
+    proc_lib:start_link(?MODULE, init, [later, {ServerId, Server, none, Conn, Module, Arg}]).
 
 %% Asks a worker to serve what it has and then to end.
 -spec stop(pid()) -> ok.
@@ -99,43 +96,69 @@ stop(Pid) ->
 tell(Pid, What) ->
     gen_server:cast(Pid, {'$sockeye_tell', self(), What}).
 
--spec init({now | later, tuple()}) ->
-          {ok, #s{}} | {ok, {starting, tuple()}, {continue, start}} | {stop, term()}.
-init({later, Start}) ->
-    {ok, {starting, Start}, {continue, start}};
-init({now, Start}) ->
-    start(Start).
+%% Not gen_server:start_link, which would report a start that fails once more.
+-spec init(now | later, tuple()) -> no_return().
+init(now, Start) ->
+    case start(Start) of
+        {ok, S} ->
+            proc_lib:init_ack({ok, self()}),
+            gen_server:enter_loop(?MODULE, [], S);
+        {stop, Fin, S} ->
+            %% Who starts it hears what init/1 says, but of a crash no more than that there was one.
+            element(1, Fin) =:= crash andalso report(Fin, S),
+            proc_lib:init_ack({error, reason(Fin)}),
+            unlink(S#s.server),
+            exit(normal)
+    end;
+init(later, Start) ->
+    proc_lib:init_ack({ok, self()}),
+    case start(Start) of
+        {ok, S} -> gen_server:enter_loop(?MODULE, [], S);
+        {stop, Fin, S} ->
+            fin(Fin, S),
+            exit(reason(Fin))
+    end.
 
--spec start(tuple()) -> {ok, #s{}} | {stop, term()}.
+-spec init(term()) -> no_return().
+init(_Args) ->
+    error(badarg).
+
+-spec start(tuple()) -> {ok, #s{}} | {stop, fin(), #s{}}.
 start({ServerId, Server, Slot, Conn, Module, Arg}) ->
+    S = #s{module = Module, handle_frame = fun Module:handle_frame/3, state = undefined,
+           server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
+           inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end,
+           has_open = erlang:function_exported(Module, handle_open, 3),
+           has_close = erlang:function_exported(Module, handle_close, 4),
+           has_error = erlang:function_exported(Module, handle_error, 3),
+           has_info = erlang:function_exported(Module, handle_info, 2),
+           has_down = erlang:function_exported(Module, handle_down, 2),
+           has_terminate = erlang:function_exported(Module, terminate, 2)},
     %% With a process per connection the inbox comes first: if init fails, its
     %% end closes the connection.
     Early = case Conn of
                 none -> none;
                 _ -> attached(Conn, sockeye_nif:inbox_open(ServerId, none))
             end,
-    case Module:init(Arg) of
+    Last = {init, Conn, none, none},
+    try Module:init(Arg) of
         {ok, State} ->
             Inbox = case Early of
                         none -> sockeye_nif:inbox_open(ServerId, slot(Slot));
                         _ -> Early
                     end,
-            {ok, #s{module = Module, handle_frame = fun Module:handle_frame/3, state = State,
-                    server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
-                    inbox = Inbox, conn = Conn, is_client = Slot =:= client,
-                    has_open = erlang:function_exported(Module, handle_open, 3),
-                    has_close = erlang:function_exported(Module, handle_close, 4),
-                    has_info = erlang:function_exported(Module, handle_info, 2),
-                    has_down = erlang:function_exported(Module, handle_down, 2),
-                    has_terminate = erlang:function_exported(Module, terminate, 2)}};
+            {ok, S#s{inbox = Inbox, state = State}};
         {stop, Reason} ->
-            {stop, Reason};
+            {stop, {stop, Reason, Last}, S};
         Other ->
-            {stop, {bad_return_value, Other}}
+            {stop, {crash, {exit, {bad_return_value, Other}, []}, Last}, S}
+    catch
+        Class:Reason:Stack ->
+            {stop, {crash, {Class, Reason, Stack}, Last}, S}
     end.
 
--spec slot(non_neg_integer() | none | client) -> non_neg_integer() | none.
-slot(client) -> 0;
+-spec slot(non_neg_integer() | none | {client, binary()}) -> non_neg_integer() | none.
+slot({client, _}) -> 0;
 slot(Slot) -> Slot.
 
 %% A connection that is gone already still has its `closed' to come, or the
@@ -145,13 +168,6 @@ attached(Conn, Inbox) ->
     case sockeye_nif:attach(Conn, Inbox) of
         ok -> Inbox;
         {error, closed} -> exit(normal)
-    end.
-
--spec handle_continue(start, {starting, tuple()}) -> {noreply, #s{}} | {stop, term(), term()}.
-handle_continue(start, {starting, Start} = Starting) ->
-    case start(Start) of
-        {ok, S} -> {noreply, S};
-        {stop, Reason} -> {stop, Reason, Starting}
     end.
 
 -spec handle_call(term(), gen_server:from(), #s{}) -> {reply, term(), #s{}}.
@@ -178,17 +194,32 @@ handle_info('$sockeye_rest', #s{rest = busy} = S) ->
     {noreply, watch(S#s{rest = quiet})};
 handle_info('$sockeye_rest', #s{rest = quiet} = S) ->
     hibernate(S);
-handle_info(Message, #s{has_info = true, module = Module, state = State} = S) ->
-    Outcome = result(Module:handle_info(Message, State), own_conn(S), [], State, S),
-    finish(Outcome, false, false, S);
+handle_info('$sockeye_rest', S) ->
+    {noreply, S};
+handle_info({'$sockeye_failed', Failures}, S) ->
+    failed(Failures, S);
+handle_info(Message, #s{has_info = true} = S) ->
+    finish(outside(handle_info, [Message], own_conn(S), message, S), false, false, S);
 handle_info(Message, #s{module = Module} = S) ->
-    log(warning, unexpected_message, #{module => Module, message => Message}, none, S),
+    sockeye_log:event(warning, S#s.server_id, unexpected_message, #{module => Module, message => Message},
+                      fun() -> who(S) end),
     {noreply, S}.
 
 %% The connection that commands without one speak of, outside of frames.
 -spec own_conn(#s{}) -> sockeye:conn() | none.
-own_conn(#s{is_client = true, server_id = Id}) -> sockeye_nif:client_conn(Id);
-own_conn(#s{conn = Conn}) -> Conn.
+own_conn(#s{url = none, conn = Conn}) -> Conn;
+own_conn(#s{server_id = Id}) -> sockeye_nif:client_conn(Id).
+
+%% A callback that is not about the events of a batch, with what it is called with before the state.
+-spec outside(sockeye_commands:callback(), [term()], sockeye:conn() | none, frame | message, #s{}) -> outcome().
+outside(Name, [With | _] = Args, Conn, Kind, #s{module = Module, state = State} = S) ->
+    Last = {Name, Conn, Kind, With},
+    try apply(Module, Name, Args ++ [State]) of
+        Result -> result(Result, Last, [], State, S)
+    catch
+        throw:Result -> result(Result, Last, [], State, S);
+        Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, Last}, [], State}
+    end.
 
 -spec dirty_batch(#s{}) -> answer().
 dirty_batch(#s{inbox = Inbox} = S) ->
@@ -214,7 +245,7 @@ adapt(_Time, _More, S) ->
 
 -spec finish(outcome(), boolean(), boolean(), #s{}) -> answer().
 finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
-    flush(Acc, Dirty, S),
+    sockeye_commands:flush(Acc, Dirty),
     case More of
         true ->
             %% By way of the mailbox, so that other messages get their turn,
@@ -227,18 +258,24 @@ finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
             rest(S#s{state = State})
     end;
 finish({ended, Acc, State}, _More, Dirty, S) ->
-    flush(Acc, Dirty, S),
+    sockeye_commands:flush(Acc, Dirty),
     {stop, normal, S#s{state = State}};
-finish({stop, Reason, Acc, State}, _More, Dirty, S) ->
+finish({stop, Fin, Acc, State}, _More, Dirty, S) ->
     Conn = own_conn(S),
+    Reason = reason(Fin),
     %% A process of one connection that ends in order closes in order; otherwise
     %% the engine sees it die and says 1011.
-    Orderly = Conn =/= none andalso is_orderly(Reason),
-    case Orderly of
-        true -> flush([{close, 1000, <<>>}, Conn | Acc], Dirty, S);
-        false -> flush(Acc, Dirty, S)
-    end,
-    {stop, Reason, S#s{state = State}}.
+    case sockeye_crash:is_orderly(Reason) of
+        true when Conn =/= none ->
+            sockeye_commands:flush([{close, 1000, <<>>}, Conn | Acc], Dirty),
+            {stop, Reason, S#s{state = State}};
+        true ->
+            sockeye_commands:flush(Acc, Dirty),
+            {stop, Reason, S#s{state = State}};
+        false ->
+            sockeye_commands:flush(Acc, Dirty),
+            {stop, {?FIN, Fin}, S#s{state = State}}
+    end.
 
 %% The process of one connection hibernates when it is silent. One that has been
 %% silent for long is taken to be so again, at once: the memory that it gave
@@ -268,12 +305,6 @@ watch(S) ->
 hibernate(S) ->
     {noreply, S#s{rest = erlang:monotonic_time(millisecond)}, hibernate}.
 
--spec is_orderly(term()) -> boolean().
-is_orderly(normal) -> true;
-is_orderly(shutdown) -> true;
-is_orderly({shutdown, _}) -> true;
-is_orderly(_) -> false.
-
 %% Whatever a callback does, the commands of the frames before it are carried
 %% out, as if each frame had been served by itself.
 -spec events(sockeye_nif:batch(), acc(), term(), boolean(), #s{}) -> outcome().
@@ -294,14 +325,20 @@ events([], Acc, State, Hibernate, _S) ->
 -spec guarded(sockeye:event(), sockeye:conn(), acc(), term(), #s{}) -> outcome().
 guarded(Event, Conn, Acc, State, S) ->
     try callback(Event, Conn, State, S) of
-        {[{reply, Frame}], State1} when not is_list(Frame) ->
+        {[{reply, Frame}], State1} when is_map(Frame) orelse is_tuple(Frame), element(1, Event) =/= open, element(1, Event) =/= closed ->
             {ok, [Frame, Conn | Acc], State1, false};
         Result ->
-            result(Result, Conn, Acc, State, S)
+            result(Result, last(Event, Conn), Acc, State, S)
     catch
-        throw:Result -> result(Result, Conn, Acc, State, S);
-        Class:Reason:Stack -> crash(Class, Reason, Stack, Acc, State, S)
+        throw:Result -> result(Result, last(Event, Conn), Acc, State, S);
+        Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, last(Event, Conn)}, Acc, State}
     end.
+
+-spec last(sockeye:event(), sockeye:conn()) -> sockeye_crash:last().
+last({open, Info}, Conn) -> {handle_open, Conn, none, Info};
+last({closed, Code, Reason}, Conn) -> {handle_close, Conn, message, {closed, Code, Reason}};
+last(passive, Conn) -> {handle_info, Conn, message, {sockeye, Conn, passive}};
+last(Frame, Conn) -> {handle_frame, Conn, frame, Frame}.
 
 -spec callback(sockeye:event(), sockeye:conn(), term(), #s{}) -> term().
 callback({json, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
@@ -324,154 +361,45 @@ callback({open, _}, _Conn, State, _S) ->
     {[], State};
 callback({closed, _, _}, _Conn, State, _S) ->
     {[], State};
-callback(Event, Conn, State, #s{module = Module, has_info = true}) ->
-    Module:handle_info({sockeye, Conn, Event}, State);
-callback(_Event, _Conn, State, _S) ->
+%% Only a handler that counts credits has asked for it.
+callback(passive, Conn, State, #s{module = Module, has_info = true}) ->
+    Module:handle_info({sockeye, Conn, passive}, State);
+callback(passive, _Conn, State, _S) ->
     {[], State}.
 
--spec result(term(), sockeye:conn() | none, acc(), term(), #s{}) -> outcome().
-result({[], State}, _Conn, Acc, _Old, _S) ->
+-spec result(term(), sockeye_crash:last(), acc(), term(), #s{}) -> outcome().
+result({[], State}, _Last, Acc, _Old, _S) ->
     {ok, Acc, State, false};
-result({Commands, State}, Conn, Acc, Old, S) when is_list(Commands) ->
-    {ok, commands(Commands, Conn, Acc, Old, S), State, false};
-result({Commands, State, hibernate}, Conn, Acc, Old, S) when is_list(Commands) ->
-    {ok, commands(Commands, Conn, Acc, Old, S), State, true};
-result({stop, Reason, State}, _Conn, Acc, _Old, _S) ->
-    {stop, Reason, Acc, State};
-result(Other, _Conn, Acc, Old, S) ->
-    crash(exit, {bad_return_value, Other}, [], Acc, Old, S).
+result({Commands, State}, {At, Conn, _, _}, Acc, _Old, S) when is_list(Commands) ->
+    {ok, sockeye_commands:add(Commands, At, Conn, Acc, S#s.server_id), State, false};
+result({Commands, State, hibernate}, {At, Conn, _, _}, Acc, _Old, S) when is_list(Commands) ->
+    {ok, sockeye_commands:add(Commands, At, Conn, Acc, S#s.server_id), State, true};
+result({stop, Reason, State}, Last, Acc, _Old, _S) ->
+    {stop, {stop, Reason, Last}, Acc, State};
+result(Other, Last, Acc, Old, _S) ->
+    {stop, {crash, {exit, {bad_return_value, Other}, []}, Last}, Acc, Old}.
 
--spec commands([sockeye_handler:command()], sockeye:conn() | none, acc(), term(), #s{}) -> acc().
-commands([{reply, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
-    commands(Rest, Conn, push(Frame, Conn, Acc), Old, S);
-commands([{send, To, Frame} | Rest], Conn, Acc, Old, S) ->
-    commands(Rest, Conn, push(Frame, To, Acc), Old, S);
-commands([{reply, Frame, Options} | Rest], Conn, Acc, Old, S)
-  when Conn =/= none, ?ARE_OPTIONS(Options) ->
-    commands(Rest, Conn, push(sockeye_deflate:frames(Frame, Options), Conn, Acc), Old, S);
-commands([{send, To, Frame, Options} | Rest], Conn, Acc, Old, S) when ?ARE_OPTIONS(Options) ->
-    commands(Rest, Conn, push(sockeye_deflate:frames(Frame, Options), To, Acc), Old, S);
-commands([{broadcast, Frame} | Rest], Conn, Acc, Old, S) ->
-    flush(Acc, false, S),
-    broadcast(Frame, none, S),
-    commands(Rest, Conn, [], Old, S);
-commands([{broadcast_from, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
-    flush(Acc, false, S),
-    broadcast(Frame, Conn, S),
-    commands(Rest, Conn, [], Old, S);
-commands([{publish, Topic, Frame} | Rest], Conn, Acc, Old, S) ->
-    flush(Acc, false, S),
-    publish(Topic, Frame, none, S),
-    commands(Rest, Conn, [], Old, S);
-commands([{publish_from, Topic, Frame} | Rest], Conn, Acc, Old, S) when Conn =/= none ->
-    flush(Acc, false, S),
-    publish(Topic, Frame, Conn, S),
-    commands(Rest, Conn, [], Old, S);
-commands([{Change, Topic} | Rest], Conn, Acc, Old, S)
-  when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
-    commands([{Change, Conn, Topic} | Rest], Conn, Acc, Old, S);
-commands([{subscribe, To, Topic} | Rest], Conn, Acc, Old, S) ->
-    flush(Acc, false, S),
-    subscribed(sockeye_fanout:subscribe(To, Topic), To, S),
-    commands(Rest, Conn, [], Old, S);
-commands([{unsubscribe, To, Topic} | Rest], Conn, Acc, Old, S) ->
-    flush(Acc, false, S),
-    subscribed(sockeye_fanout:unsubscribe(To, Topic), To, S),
-    commands(Rest, Conn, [], Old, S);
-commands([{active, _} = Active | Rest], Conn, Acc, Old, S) when Conn =/= none ->
-    commands(Rest, Conn, [Active, Conn | Acc], Old, S);
-commands([{close, _, _} = Close | Rest], Conn, Acc, Old, S) when Conn =/= none ->
-    commands(Rest, Conn, [Close, Conn | Acc], Old, S);
-commands([{close, To, Code, Reason} | Rest], Conn, Acc, Old, S) ->
-    commands(Rest, Conn, [{close, Code, Reason}, To | Acc], Old, S);
-commands([], _Conn, Acc, _Old, _S) ->
-    Acc;
-commands([Command | _], _Conn, Acc, Old, S) ->
-    log(error, bad_command, #{module => S#s.module, command => Command}, none, S),
-    crash(error, {bad_command, Command}, [], Acc, Old, S).
+%% Commands that failed cost nothing but themselves. Those of handle_error are not told to it: it
+%% would never come to an end.
+-spec failed([sockeye_commands:failure()], #s{}) -> answer().
+failed(Failures, #s{has_error = HasError} = S) ->
+    {Told, Others} = lists:partition(fun({At, _, _, _}) -> HasError andalso At =/= handle_error end, Failures),
+    #s{module = Module, server_id = Id} = S,
+    sockeye_commands:report(Failures, Others, Module, Id, fun() -> who(S) end),
+    tell_of(Told, [], S#s.state, S, false).
 
--spec push(sockeye:frame() | [sockeye:frame()], sockeye:conn(), acc()) -> acc().
-push(Frames, Conn, Acc) when is_list(Frames) ->
-    lists:foldl(fun(Frame, In) -> [Frame, Conn | In] end, Acc, Frames);
-push(Frame, Conn, Acc) ->
-    [Frame, Conn | Acc].
+-spec tell_of([sockeye_commands:failure()], acc(), term(), #s{}, boolean()) -> answer().
+tell_of([{_, Command, Conn, Reason} | Rest], Acc, State, S, Hibernate) ->
+    case outside(handle_error, [{Command, Reason}, Conn], Conn, message, S#s{state = State}) of
+        {ok, More, State1, H} -> tell_of(Rest, More ++ Acc, State1, S, Hibernate orelse H);
+        {stop, Fin, More, State1} -> finish({stop, Fin, More ++ Acc, State1}, false, false, S)
+    end;
+tell_of([], Acc, State, S, Hibernate) ->
+    finish({ok, Acc, State, Hibernate}, false, false, S).
 
--spec crash(error | exit | throw, term(), list(), acc(), term(), #s{}) -> no_return().
-crash(Class, Reason, Stack, Acc, State, S) ->
-    put(?LAST_STATE, {state, State}),
-    try flush(Acc, false, S)
-    catch error:badarg -> ok
-    end,
-    erlang:raise(Class, Reason, Stack).
-
--spec flush(acc(), boolean(), #s{}) -> ok.
-flush([], _Dirty, _S) ->
-    ok;
-flush(Acc, Dirty, S) ->
-    submit(lists:reverse(Acc), Dirty, S).
-
--spec submit(list(), boolean(), #s{}) -> ok.
-submit(Commands, false, S) ->
-    submitted(sockeye_nif:commands(Commands), false, S);
-submit(Commands, true, S) ->
-    submitted(sockeye_nif:commands_dirty(Commands), true, S).
-
--spec submitted(term(), boolean(), #s{}) -> ok.
-submitted(ok, _Dirty, _S) ->
-    ok;
-submitted({done, Errors}, _Dirty, S) ->
-    failed(Errors, S);
-submitted({more, Rest, Errors}, Dirty, S) ->
-    failed(Errors, S),
-    submit(Rest, Dirty, S);
-submitted({dirty, Rest, Errors}, _Dirty, S) ->
-    failed(Errors, S),
-    submit(Rest, true, S).
-
--spec broadcast(sockeye:frame(), sockeye:conn() | none, #s{}) -> ok.
-broadcast(Frame, Except, #s{server_id = ServerId} = S) ->
-    spread(sockeye_fanout:broadcast(ServerId, Frame, Except, #{}), S).
-
--spec publish(sockeye:topic(), sockeye:frame(), sockeye:conn() | none, #s{}) -> ok.
-publish(Topic, Frame, Except, #s{server_id = ServerId} = S) ->
-    spread(sockeye_fanout:publish(ServerId, Topic, Frame, Except, #{}), S).
-
--spec spread(ok | {ok, sockeye:outcome()} | {error, sockeye:publish_error()}, #s{}) -> ok.
-%% The server is about to stop, and its clients to leave.
-spread({error, closed}, _S) -> ok;
-spread({error, Reason}, #s{server = Server} = S) -> failed([{Server, Reason}], S);
-spread(_, _S) -> ok.
-
--spec subscribed(ok | {error, sockeye:subscribe_error()}, sockeye:conn(), #s{}) -> ok.
-subscribed(ok, _Conn, _S) -> ok;
-subscribed({error, Reason}, Conn, S) -> failed([{Conn, Reason}], S).
-
-%% The errors of one batch come before the next batch is taken, so there are
-%% never more of them in the mailbox than commands in a batch.
--spec failed([{sockeye:conn() | pid(), sockeye:send_error()}], #s{}) -> ok.
-failed([], _S) ->
-    ok;
-failed(Errors, #s{has_info = true}) ->
-    lists:foreach(fun({Conn, Reason}) -> self() ! {sockeye, Conn, {error, Reason}} end, Errors);
-failed(Errors, #s{module = Module} = S) ->
-    case [Error || {_, Reason} = Error <- Errors, Reason =/= closed] of
-        [] ->
-            ok;
-        [{Conn, Reason} | _] = Serious ->
-            log(warning, commands_failed,
-                #{module => Module, count => length(Serious), first => {Conn, Reason}}, none, S)
-    end.
-
--spec log(logger:level(), atom(), map(), sockeye:conn() | none, #s{}) -> ok.
-log(Level, What, Detail, Conn, #s{server_id = Id, server = Server, is_client = IsClient}) ->
-    sockeye_log:event(Level, Id, What, Detail,
-                      fun() ->
-                              Who = case IsClient of
-                                        true -> #{client => Server};
-                                        false -> sockeye_log:server(Server)
-                                    end,
-                              maps:merge(Who, sockeye_log:conn(Conn))
-                      end).
+-spec who(#s{}) -> map().
+who(#s{url = none, server = Server}) -> sockeye_log:server(Server);
+who(#s{url = Url, server = Client}) -> sockeye_log:client(Client, Url).
 
 -spec told(pid(), up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
 told(From, What, S) ->
@@ -489,8 +417,8 @@ told(From, What, S) ->
     end.
 
 -spec down(up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
-down({down, Reason}, #s{has_down = true, module = Module, state = State} = S) ->
-    finish(result(Module:handle_down(Reason, State), none, [], State, S), false, false, S);
+down({down, Reason}, #s{has_down = true} = S) ->
+    finish(outside(handle_down, [Reason], none, message, S), false, false, S);
 down(_What, S) ->
     {noreply, S}.
 
@@ -511,11 +439,55 @@ drain_more(S) ->
             {stop, shutdown, S}
     end.
 
--spec terminate(term(), #s{} | {starting, tuple()}) -> term().
-terminate(Reason, #s{has_terminate = true, module = Module, state = State}) ->
-    case erase(?LAST_STATE) of
-        {state, Last} -> Module:terminate(Reason, Last);
-        undefined -> Module:terminate(Reason, State)
+-spec terminate(term(), #s{}) -> ok.
+terminate({?FIN, Fin}, S) ->
+    fin(Fin, S);
+terminate(Reason, S) ->
+    fin({stop, Reason, {none, S#s.conn, none, none}}, S).
+
+%% The end: its report and the last callback. Does not return if it is none in order.
+-spec fin(fin(), #s{}) -> ok.
+fin(Fin, S) ->
+    Reason = reason(Fin),
+    IsOrderly = sockeye_crash:is_orderly(Reason),
+    IsOrderly orelse report(Fin, S),
+    case last_callback(Reason, S) of
+        ok when IsOrderly ->
+            ok;
+        ok ->
+            sockeye_crash:die(Reason);
+        Crash ->
+            report(Crash, S),
+            sockeye_crash:die(case IsOrderly of true -> reason(Crash); false -> Reason end)
+    end.
+
+-spec last_callback(term(), #s{}) -> fin() | ok.
+last_callback(_Reason, #s{inbox = undefined}) ->
+    ok;
+last_callback(Reason, #s{has_terminate = true, module = Module, state = State, conn = Conn}) ->
+    try Module:terminate(Reason, State) of
+        _ -> ok
+    catch
+        throw:_ -> ok;
+        Class:Why:Stack -> {crash, {Class, Why, Stack}, {terminate, Conn, message, Reason}}
     end;
-terminate(_Reason, _S) ->
+last_callback(_Reason, _S) ->
     ok.
+
+-spec reason(fin()) -> term().
+reason({stop, Reason, _}) -> Reason;
+reason({crash, Crash, _}) -> sockeye_crash:reason(Crash).
+
+-spec report(fin(), #s{}) -> ok.
+report({Kind, What, Last}, #s{module = Module, server_id = Id, state = State} = S) ->
+    sockeye_crash:report(#{module => Module, last => Last, state => State, Kind => What, server_id => Id,
+                           who => fun() -> who(S) end}).
+
+%% For sys:get_status/1. Our own record says nothing to anybody else.
+-spec format_status(map()) -> map().
+format_status(#{state := #s{module = Module, conn = Conn, max = Max, state = State, url = Url}} = Status) ->
+    With = #{state => State, message => maps:get(message, Status, none), reason => maps:get(reason, Status, normal)},
+    #{state := Shown} = sockeye_crash:shown(Module, With),
+    Status#{state := #{module => Module, conn => Conn, url => Url, batch => Max, state => Shown}};
+format_status(Status) ->
+    Status.

@@ -75,6 +75,57 @@ event(client) ->
     _ = sys:get_state(Client),
     ok = sockeye_client:stop(Client),
     ok = sockeye:stop(Server);
+event(commands) ->
+    Commands = fun({json, <<"reply">>}, Conn, _) -> [{reply, <<"hi">>}, {reply, {txt, <<"x">>}}, {send, Conn, {text, <<"ok">>}}];
+                  ({json, <<"close">>}, _, _) -> [{close, 1005, <<>>}, {reply, {text, <<"ok">>}}];
+                  ({json, <<"topic">>}, _, _) -> [{subscribe, "abc"}, {reply, {text, <<"ok">>}}];
+                  ({json, <<"busy">>}, Conn, _) -> [{reply, {binary, <<0:800>>}}, {reply, {binary, <<0:800>>}},
+                                                    {reply, {binary, <<0:800>>}}, {active, Conn}]
+               end,
+    Frame = fun(F, Conn, S) -> {Commands(F, Conn, S), S} end,
+    Funs = #{open => fun(_, _, S) -> {[{reply, {txt, open}}], S} end, frame => Frame},
+    with_server(#{handler => {plain_handler, Funs}, send_queue_size => 150}, fun(Port) ->
+        Socket = ws_client:connect(Port, #{path => "/x"}),
+        [begin
+             ok = ws_client:text(Socket, [$", Word, $"]),
+             {text, <<"ok">>} = ws_client:recv(Socket)
+         end || Word <- ["reply", "close", "topic"]],
+        ok = ws_client:text(Socket, <<"\"busy\"">>),
+        {binary, _} = ws_client:recv(Socket)
+    end);
+%% A handler that crashes, as those see it who monitor its process.
+event({crash, At, Processes}) ->
+    true = register(crash_watch, self()),
+    process_flag(trap_exit, true),
+    Options = #{port => 0, name => chat, handler => {crash_handler, At}, processes => Processes},
+    case sockeye:start_link(Options) of
+        {ok, Server} ->
+            Handler = handler_of(Processes, none),
+            #{port := Port} = sockeye:info(Server),
+            Socket = ws_client:connect(Port, #{path => "/x"}),
+            crash(At, Socket, Server, handler_of(Processes, Handler)),
+            _ = sockeye:stop(Server);
+        {error, Reason} ->
+            seen(Reason)
+    end,
+    true = unregister(crash_watch),
+    receive {'EXIT', _, _} -> ok after 0 -> ok end;
+event({crash_of_client, At}) ->
+    true = register(crash_watch, self()),
+    process_flag(trap_exit, true),
+    {ok, Server} = sockeye:start_link(#{port => 0, handler => {bare_handler, []}}),
+    #{port := Port} = sockeye:info(Server),
+    Url = "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/feed",
+    {ok, Client} = sockeye_client:start_link(Url, {crash_handler, At}, #{name => feed, reconnect => true}),
+    receive {handler, Handler} -> ok end,
+    case At of
+        handle_info -> Handler ! hello;
+        handle_open -> ok;
+        handle_down -> [sockeye:close(Conn) || Conn <- conns(Server)]
+    end,
+    receive {'EXIT', Client, Reason} -> seen(Reason) end,
+    ok = sockeye:stop(Server),
+    true = unregister(crash_watch);
 %% What only a broken engine or a full node brings about.
 event(stubbed) ->
     Server = #{server => self(), name => chat, address => {{127, 0, 0, 1}, 80}},
@@ -84,3 +135,35 @@ event(stubbed) ->
                        #{client => self(), url => <<"ws://example.com/">>, timeout => 8000}),
     sockeye_log:event(error, 0, worker_not_started,
                       maps:merge(Server, Conn#{module => room, reason => system_limit})).
+
+conns(Server) ->
+    case sockeye:connections(Server) of
+        [] -> conns(Server);
+        Conns -> Conns
+    end.
+
+%% With a process for each connection there is one once there is a connection.
+handler_of(per_connection, none) -> none;
+handler_of(_, none) -> receive {handler, Pid} -> Pid end;
+handler_of(_, Pid) -> Pid.
+
+crash(At, Socket, Server, Before) ->
+    Handler = case Before of
+                  none -> receive {handler, Pid} -> Pid end;
+                  _ -> Before
+              end,
+    Monitor = monitor(process, Handler),
+    case At of
+        init -> ok;
+        handle_open -> ok;
+        handle_frame -> ws_client:text(Socket, <<"{\"a\":\"frame\"}">>);
+        handle_close -> ws_client:drop(Socket);
+        handle_info -> Handler ! hello;
+        handle_error -> ws_client:text(Socket, <<"\"bad\"">>);
+        terminate -> sockeye:stop(Server);
+        Command -> ws_client:text(Socket, [$", atom_to_list(Command), $"])
+    end,
+    receive {'DOWN', Monitor, process, _, Reason} -> seen(Reason) end.
+
+seen({Reason, [{_, _, _, _} | _]}) -> io:format("SEEN ~0p~n", [{Reason, stack}]);
+seen(Reason) -> io:format("SEEN ~0p~n", [Reason]).

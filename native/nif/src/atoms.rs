@@ -4,7 +4,7 @@ rustler::atoms! {
     ok, error, more, done, dirty, retry, none, acceptor, infinity,
     closed, busy, not_json, not_utf8, invalid_json,
     json, raw, text, binary, ping, pong, close, active, open, passive, batch,
-    once, null, undefined, nil, deliver,
+    once, null, undefined, nil, deliver, badarg,
     true_ = "true", false_ = "false",
     workers, per_connection, owner, keys, existing_atom, atoms,
     ip, port, backlog, mode, format, max_depth, on_invalid_json, max_message_size,

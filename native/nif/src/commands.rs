@@ -23,6 +23,16 @@ thread_local! {
     /// How much the last call needed: the next buffer starts at that size.
     static EXPECTED: Cell<usize> = const { Cell::new(512) };
 }
+/// The connection of a command. A third element of its tuple is the caller's note.
+fn named(b: Builder, term: ErlNifTerm) -> Option<ConnId> {
+    match b.elements(term)? {
+        [tag, id] | [tag, id, _] if *tag == atoms::sockeye_conn().as_c_arg() => {
+            ConnId::from_u64(b.as_u64(*id)?)
+        }
+        _ => None,
+    }
+}
+
 /// Frames on their way, by shard.
 struct Outgoing<'e> {
     engine: &'e Arc<Engine>,
@@ -47,7 +57,7 @@ impl<'e> Outgoing<'e> {
     /// The receiver that a term names, if it is not the last one.
     fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(), Failure> {
         if !matches!(self.last, Some((last, _)) if last == term) {
-            let conn = b.as_conn(term).ok_or(Failure::BadArg)?;
+            let conn = named(b, term).ok_or(Failure::BadArg)?;
             self.last = Some((term, Receiver::of(self.engine, conn)?));
         }
         Ok(())
@@ -78,7 +88,7 @@ impl<'e> Outgoing<'e> {
         let (asked, worth) = match receiver.append(b, frame, bounds, &mut out.bytes) {
             Ok(appended) => appended,
             Err(failure) => {
-                if matches!(failure, Failure::NotJson(_) | Failure::NotUtf8) {
+                if !matches!(failure, Failure::Dirty) {
                     self.bytes += NORMAL_JSON;
                 }
                 return Err(failure);
@@ -169,6 +179,7 @@ fn take_back(engine: &Engine, frames: &Frames) {
         }
     }
 }
+/// Each error is `{Conn, Frame, Reason}`, with the terms of the command.
 #[rustler::nif]
 fn commands<'a>(env: Env<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
     carry_out(env, list, Bounds::normal())
@@ -190,7 +201,13 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
         };
         let mut out = Outgoing::new(engine);
         let mut stop = None;
-        let busy = |(conn, _): (ConnId, Part)| b.tuple([b.conn(conn), b.atom(atoms::busy())]);
+        let busy = |(conn, _): (ConnId, Part)| {
+            b.tuple([
+                b.conn(conn),
+                b.atom(atoms::undefined()),
+                b.atom(atoms::busy()),
+            ])
+        };
         while let Some((conn_term, tail)) = b.cell(rest) {
             if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.are_normal() {
                 stop = Some(atoms::more());
@@ -210,14 +227,9 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
                     stop = Some(atoms::dirty());
                     break;
                 }
-                Err(Failure::BadArg) => {
-                    out.flush();
-                    return Err(Error::BadArg);
-                }
                 Err(failure) => {
-                    if let Some(reason) = reason(b, failure) {
-                        errors.push(b.tuple([conn_term, reason]));
-                    }
+                    let reason = reason(b, failure).unwrap_or(b.atom(atoms::badarg()));
+                    errors.push(b.tuple([conn_term, frame, reason]));
                 }
             }
             rest = next;

@@ -4,9 +4,8 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustler::env::{OwnedEnv, SavedTerm};
 use rustler::types::atom::Atom;
-use rustler::{Encoder, Env, Error, LocalPid, NifResult, Reference, Term};
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::op::{ConnStats, Part};
 use sockeye_engine::{Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, SendError};
@@ -14,6 +13,7 @@ use sockeye_engine::{Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, 
 use crate::config::Settings;
 use crate::events;
 use crate::owner::{self, Host, HostRef};
+use crate::reply::{Asked, ReplyTo};
 use crate::running::{self, Running};
 use crate::terms::{self, Builder, map};
 use crate::watch::{self, Watched};
@@ -284,40 +284,10 @@ fn controlling_process<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifRe
     Ok(outcome(env, owner::give(env, conn, pid)))
 }
 
-/// Where an answer goes: the process that asked, with its reference.
-pub(crate) struct ReplyTo {
-    env: OwnedEnv,
-    pid: LocalPid,
-    reference: SavedTerm,
-}
-
-impl ReplyTo {
-    pub(crate) fn new(env: Env<'_>, reference: Reference<'_>) -> Self {
-        let owned = OwnedEnv::new();
-        let reference = owned.save(reference);
-        ReplyTo {
-            env: owned,
-            pid: running::caller(env),
-            reference,
-        }
-    }
-
-    /// Sends `{Reference, Answer}`. Called on a shard's thread.
-    pub(crate) fn answer(mut self, build: impl FnOnce(Builder) -> rustler::sys::ErlNifTerm) {
-        let reference = self.reference;
-        let _ = self.env.send_and_clear(&self.pid, |env| {
-            let b = Builder::of(env);
-            let reference = reference.load(env).as_c_arg();
-            let answer = build(b);
-            b.term(env, b.tuple([reference, answer]))
-        });
-    }
-}
-
 #[rustler::nif]
-fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, reference: Reference<'a>) -> NifResult<Term<'a>> {
+fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: Asked<'a>) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
-    let to = ReplyTo::new(env, reference);
+    let to = ReplyTo::new(env, asked);
     let Some(engine) = running::engine() else {
         return Ok(outcome(env, Err(SendError::Closed)));
     };

@@ -1,14 +1,14 @@
 //! One frame for many connections.
 
 use rustler::sys::ErlNifTerm;
-use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Reference, Term};
+use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
 use sockeye_engine::topics;
 use sockeye_engine::{Broadcast, ConnId, Outcome, SendError, Server};
 
 use crate::atoms;
-use crate::control::ReplyTo;
 use crate::frames::{self, Asked, Bounds, NORMAL_PAYLOAD};
 use crate::outbound::{Dialect, Failure, charge, range, reason, refuse};
+use crate::reply::{self, ReplyTo};
 use crate::running;
 use crate::squeeze;
 use crate::terms::{Builder, map};
@@ -110,7 +110,7 @@ fn spread<'a>(
     };
     let reply = match wait.as_c_arg() {
         term if term == none => None,
-        _ => Some(ReplyTo::new(env, wait.decode::<Reference<'_>>()?)),
+        _ => Some(ReplyTo::new(env, wait.decode::<reply::Asked<'_>>()?)),
     };
     let waits = reply.is_some();
     let Some((engine, server)) = running::server(server) else {

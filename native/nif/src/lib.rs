@@ -32,6 +32,7 @@ mod outbound;
 mod owner;
 mod process;
 mod relay;
+mod reply;
 mod running;
 mod send;
 mod squeeze;
@@ -51,6 +52,7 @@ fn load(env: Env<'_>, info: Term<'_>) -> bool {
     env.register::<watch::Watch>().is_ok()
         && env.register::<inbound::InboxRef>().is_ok()
         && env.register::<codec::Codec>().is_ok()
+        && env.register::<reply::Waiting>().is_ok()
         && info.decode::<u32>().is_ok_and(|abi| abi == ABI)
 }
 

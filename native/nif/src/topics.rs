@@ -1,15 +1,16 @@
 //! Subscriptions, and what is known of topics.
 
 use rustler::sys::ErlNifTerm;
-use rustler::{Encoder, Env, Error, LocalPid, NifResult, Reference, Term};
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::topics;
 use sockeye_engine::{ConnId, SubscribeError};
 
 use crate::atoms;
-use crate::control::{ReplyTo, conn_of};
+use crate::control::conn_of;
 use crate::news::Taken;
 use crate::outbound::CLIENT_TAG;
 use crate::process;
+use crate::reply::{Asked, ReplyTo};
 use crate::running;
 use crate::terms::{Builder, map};
 use crate::watch;
@@ -128,7 +129,7 @@ fn connections<'a>(
     env: Env<'a>,
     server: u64,
     topic: Term<'a>,
-    reference: Reference<'a>,
+    (reference, waiting): Asked<'a>,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
@@ -139,13 +140,13 @@ fn connections<'a>(
             Some(name.ok_or(Error::BadArg)?)
         }
     };
-    let asked = engine.connections(&server, name, || {
-        let to = ReplyTo::new(env, reference);
+    let parts = engine.connections(&server, name, || {
+        let to = ReplyTo::new(env, (reference, waiting.clone()));
         Box::new(move |conns: &[ConnId]| {
             to.answer(|b| b.list(&conns.iter().map(|conn| b.conn(*conn)).collect::<Vec<_>>()));
         })
     });
-    Ok(asked.encode(env))
+    Ok(parts.encode(env))
 }
 
 /// `{sockeye_down, Conn}` comes to the process when the connection has ended.

@@ -1,0 +1,234 @@
+%% @private
+%% The commands of a handler, on their way to the engine.
+%%
+%% Frames are gathered, so that those of several callbacks leave in one call. One that fails costs
+%% itself: the process gets {'$sockeye_failed', [failure()]}, which is for its worker.
+-module(sockeye_commands).
+
+-export([add/5]).
+-export([flush/2]).
+-export([report/5]).
+
+-export_type([acc/0]).
+-export_type([callback/0]).
+-export_type([failure/0]).
+
+-type acc() :: [term()].
+%% Commands so far, last first: `[Frame, Conn, Frame, Conn, ...]'.
+
+-type callback() :: init | handle_open | handle_frame | handle_close | handle_error | handle_info | handle_down
+                  | terminate.
+
+-type failure() :: {callback(), sockeye_handler:command() | undefined, sockeye:conn() | none,
+                    sockeye_handler:failure()}.
+%% The callback that gave the command, the command with the connection it is for, and why it failed.
+
+-define(IS_CONN(Conn), (is_tuple(Conn) andalso tuple_size(Conn) =:= 2 andalso element(1, Conn) =:= sockeye_conn)).
+-define(IS_FRAME(Frame), (is_map(Frame) orelse is_tuple(Frame))).
+%% What the log shows of a command.
+-define(SHOWN, 200).
+%% Those of a frame: see sockeye:send_options().
+-define(ARE_OPTIONS(Options),
+        (Options =:= #{} orelse map_size(Options) =:= 1
+                                andalso is_boolean(map_get(compress, Options)))).
+
+%% Adds what a callback returned. What is no frame for one connection is done at once, after the
+%% frames before it.
+-spec add([sockeye_handler:command()], callback(), sockeye:conn() | none, acc(), sockeye_nif:server_id()) -> acc().
+add([{reply, Frame} = Command | Rest], At, Conn, Acc, Id) when Conn =/= none ->
+    add(Rest, At, Conn, push(Frame, Conn, Command, At, Acc), Id);
+add([{send, To, Frame} = Command | Rest], At, Conn, Acc, Id) when ?IS_CONN(To) ->
+    add(Rest, At, Conn, push(Frame, To, Command, At, Acc), Id);
+add([{reply, Frame, Options} = Command | Rest], At, Conn, Acc, Id) when Conn =/= none, ?ARE_OPTIONS(Options) ->
+    add(Rest, At, Conn, push(sockeye_deflate:frames(Frame, Options), Conn, Command, At, Acc), Id);
+add([{send, To, Frame, Options} = Command | Rest], At, Conn, Acc, Id) when ?IS_CONN(To), ?ARE_OPTIONS(Options) ->
+    add(Rest, At, Conn, push(sockeye_deflate:frames(Frame, Options), To, Command, At, Acc), Id);
+add([{active, _} = Active | Rest], At, Conn, Acc, Id) when Conn =/= none ->
+    add(Rest, At, Conn, [Active, noted(At, Conn) | Acc], Id);
+add([{close, _, _} = Close | Rest], At, Conn, Acc, Id) when Conn =/= none ->
+    add(Rest, At, Conn, [Close, noted(At, Conn) | Acc], Id);
+add([{close, To, Code, Reason} | Rest], At, Conn, Acc, Id) when ?IS_CONN(To) ->
+    add(Rest, At, Conn, [{close, Code, Reason}, noted(At, To) | Acc], Id);
+add([], _At, _Conn, Acc, _Id) ->
+    Acc;
+add([Command | Rest], At, Conn, Acc, Id) ->
+    case other(Command, Conn) of
+        {Done, About, Call} ->
+            flush(Acc, false),
+            %% Only such mistakes of the arguments are the command's.
+            try Call(Id) of
+                {error, Reason} -> failed([{At, Done, About, Reason} || not is_no_news(Done, Reason)]);
+                _ -> ok
+            catch
+                error:badarg -> failed([{At, Done, About, {bad_command, wrong(Done)}}])
+            end,
+            add(Rest, At, Conn, [], Id);
+        none ->
+            failed([bad(Command, Conn, At)]),
+            add(Rest, At, Conn, Acc, Id)
+    end;
+add(Tail, At, Conn, Acc, _Id) ->
+    failed([bad(Tail, Conn, At)]),
+    Acc.
+
+%% Commands that are no frames for one connection: as it is reported, for whom, and what to call.
+-spec other(term(), sockeye:conn() | none) ->
+          {sockeye_handler:command(), sockeye:conn() | none, fun((sockeye_nif:server_id()) -> term())} | none.
+other({broadcast, Frame} = Command, _Conn) ->
+    {Command, none, fun(Id) -> sockeye_fanout:broadcast(Id, Frame, none, #{}) end};
+other({broadcast_from, Frame} = Command, Conn) when Conn =/= none ->
+    {Command, none, fun(Id) -> sockeye_fanout:broadcast(Id, Frame, Conn, #{}) end};
+other({publish, Topic, Frame} = Command, _Conn) ->
+    {Command, none, fun(Id) -> sockeye_fanout:publish(Id, Topic, Frame, none, #{}) end};
+other({publish_from, Topic, Frame} = Command, Conn) when Conn =/= none ->
+    {Command, none, fun(Id) -> sockeye_fanout:publish(Id, Topic, Frame, Conn, #{}) end};
+other({Change, Topic}, Conn) when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
+    other({Change, Conn, Topic}, Conn);
+other({subscribe, To, Topic} = Command, _Conn) when ?IS_CONN(To) ->
+    {Command, To, fun(_) -> sockeye_fanout:subscribe(To, Topic) end};
+other({unsubscribe, To, Topic} = Command, _Conn) when ?IS_CONN(To) ->
+    {Command, To, fun(_) -> sockeye_fanout:unsubscribe(To, Topic) end};
+other(_Command, _Conn) ->
+    none.
+
+%% The server is about to stop, and its clients to leave.
+-spec is_no_news(tuple(), term()) -> boolean().
+is_no_news(Command, closed) -> not lists:member(element(1, Command), [subscribe, unsubscribe]);
+is_no_news(_Command, _Reason) -> false.
+
+-spec push(term(), sockeye:conn(), sockeye_handler:command(), callback(), acc()) -> acc().
+push(Frame, Conn, _Command, At, Acc) when ?IS_FRAME(Frame) ->
+    [Frame, noted(At, Conn) | Acc];
+push(Frames, Conn, Command, At, Acc) ->
+    case are_frames(Frames) of
+        true ->
+            Noted = noted(At, Conn),
+            lists:foldl(fun(Frame, In) -> [Frame, Noted | In] end, Acc, Frames);
+        false ->
+            failed([bad(Command, Conn, At)]),
+            Acc
+    end.
+
+-spec are_frames(term()) -> boolean().
+are_frames([Frame | Rest]) when ?IS_FRAME(Frame) -> are_frames(Rest);
+are_frames(Rest) -> Rest =:= [].
+
+%% Which callback a command is from, where it is not the usual one.
+-spec noted(callback(), sockeye:conn()) -> sockeye:conn() | tuple().
+noted(handle_frame, Conn) -> Conn;
+noted(At, {sockeye_conn, Number}) -> {sockeye_conn, Number, At}.
+
+%% Hands over what there is.
+-spec flush(acc(), boolean()) -> ok.
+flush([], _Dirty) ->
+    ok;
+flush(Acc, Dirty) ->
+    submit(lists:reverse(Acc), Dirty).
+
+-spec submit(list(), boolean()) -> ok.
+submit(Commands, false) ->
+    submitted(sockeye_nif:commands(Commands), false);
+submit(Commands, true) ->
+    submitted(sockeye_nif:commands_dirty(Commands), true).
+
+-spec submitted(term(), boolean()) -> ok.
+submitted(ok, _Dirty) ->
+    ok;
+submitted({done, Errors}, _Dirty) ->
+    refused(Errors);
+submitted({more, Rest, Errors}, Dirty) ->
+    refused(Errors),
+    submit(Rest, Dirty);
+submitted({dirty, Rest, Errors}, _Dirty) ->
+    refused(Errors),
+    submit(Rest, true).
+
+-spec refused([sockeye_nif:conn_error()]) -> ok.
+refused(Errors) ->
+    failed([refusal(Error) || Error <- Errors]).
+
+-spec refusal(sockeye_nif:conn_error()) -> failure().
+refusal({{sockeye_conn, Number, At}, Frame, Reason}) ->
+    refusal(At, {sockeye_conn, Number}, Frame, Reason);
+refusal({Conn, Frame, Reason}) ->
+    refusal(handle_frame, Conn, Frame, Reason).
+
+-spec refusal(callback(), sockeye:conn(), term(), term()) -> failure().
+refusal(At, Conn, Frame, badarg) -> bad(command(Conn, Frame), Conn, At);
+refusal(At, Conn, Frame, Reason) -> {At, command(Conn, Frame), Conn, Reason}.
+
+-spec command(sockeye:conn(), term()) -> sockeye_handler:command() | undefined.
+command(_Conn, undefined) -> undefined;
+command(_Conn, {active, _} = Active) -> Active;
+command(Conn, {close, Code, Reason}) -> {close, Conn, Code, Reason};
+command(Conn, Frame) -> {send, Conn, Frame}.
+
+-spec failed([failure()]) -> ok.
+failed([]) ->
+    ok;
+failed(Failures) ->
+    %% The next batch is taken after that: no more of them are in the mailbox than a batch has commands.
+    self() ! {'$sockeye_failed', Failures},
+    ok.
+
+-spec bad(term(), sockeye:conn() | none, callback()) -> failure().
+bad(Command, Conn, At) ->
+    {At, Command, Conn, {bad_command, why(Command, Conn)}}.
+
+%% What is wrong with a command, in words.
+-spec why(term(), sockeye:conn() | none) -> binary().
+why(Command, none) when is_tuple(Command), tuple_size(Command) >= 2 ->
+    case lists:member({element(1, Command), tuple_size(Command)},
+                      [{reply, 2}, {reply, 3}, {active, 2}, {close, 3}, {broadcast_from, 2}, {publish_from, 3},
+                       {subscribe, 2}, {unsubscribe, 2}]) of
+        true -> <<"no connection is at hand in this callback: name one, as in {send, Conn, Frame}">>;
+        false -> wrong(Command)
+    end;
+why(Command, _Conn) ->
+    wrong(Command).
+
+-spec wrong(term()) -> binary().
+wrong({reply, Frames}) -> first([{frames, Frames}]);
+wrong({reply, Frames, Options}) -> first([{frames, Frames}, {send_options, Options}]);
+wrong({send, To, Frames}) -> first([{conn, To}, {frames, Frames}]);
+wrong({send, To, Frames, Options}) -> first([{conn, To}, {frames, Frames}, {send_options, Options}]);
+wrong({broadcast, Frame}) -> first([{shared_frame, Frame}]);
+wrong({broadcast_from, Frame}) -> first([{shared_frame, Frame}]);
+wrong({publish, Topic, Frame}) -> first([{plain_topic, Topic}, {shared_frame, Frame}]);
+wrong({publish_from, Topic, Frame}) -> first([{plain_topic, Topic}, {shared_frame, Frame}]);
+wrong({Change, Topic}) when Change =:= subscribe; Change =:= unsubscribe -> first([{topic, Topic}]);
+wrong({Change, To, Topic}) when Change =:= subscribe; Change =:= unsubscribe ->
+    first([{server_conn, To}, {topic, Topic}]);
+wrong({active, Active}) -> first([{frames, {active, Active}}]);
+wrong({close, Code, Reason}) -> first([{close_code, Code}, {close_reason, Reason}]);
+wrong({close, To, Code, Reason}) -> first([{conn, To}, {close_code, Code}, {close_reason, Reason}]);
+wrong(_Command) -> first([]).
+
+-spec first([{sockeye_args:kind(), term()}]) -> binary().
+first(Arguments) ->
+    case [Why || {Kind, Value} <- Arguments, Why <- [sockeye_args:wrong(Kind, Value)], Why =/= none] of
+        [Why | _] -> Why;
+        [] -> <<"there is no such command">>
+    end.
+
+%% Mistakes are logged in any case; what else failed, where the handler is not told. A connection
+%% that is closed is nobody's fault.
+-spec report([failure()], [failure()], module(), sockeye_nif:server_id(), fun(() -> map())) -> ok.
+report(All, NotTold, Module, Id, Who) ->
+    {Bad, _} = lists:partition(fun is_bad/1, All),
+    Failed = [F || {_, _, _, Reason} = F <- NotTold, Reason =/= closed, not is_bad(F)],
+    first_of(error, bad_command, Bad, Module, Id, Who),
+    first_of(warning, command_failed, Failed, Module, Id, Who).
+
+-spec is_bad(failure()) -> boolean().
+is_bad({_, _, _, {bad_command, _}}) -> true;
+is_bad(_) -> false.
+
+-spec first_of(logger:level(), atom(), [failure()], module(), sockeye_nif:server_id(), fun(() -> map())) -> ok.
+first_of(_Level, _What, [], _Module, _Id, _Who) ->
+    ok;
+first_of(Level, What, [{At, Command, Conn, Reason} | _] = All, Module, Id, Who) ->
+    Detail = #{module => Module, callback => {At, sockeye_crash:arity(At)},
+               command => sockeye_log_text:cut(Command, ?SHOWN), reason => Reason,
+               count => length(All)},
+    sockeye_log:event(Level, Id, What, Detail, fun() -> maps:merge(Who(), sockeye_log:conn(Conn)) end).
