@@ -88,7 +88,7 @@ a_frame_nested_without_end_is_badarg_test() ->
         ?assertEqual(badarg, Refused(fun() -> sockeye:send(Conn, [Deep]) end)),
         ?assertEqual(badarg, Refused(fun() -> sockeye:send([Conn], Deep) end)),
         ?assertEqual(badarg, Refused(fun() -> sockeye:broadcast(Server, Deep) end)),
-        ?assertEqual(badarg, Refused(fun() -> sockeye_nif:commands([Conn, Deep]) end)),
+        {done, [{Conn, _, badarg}]} = sockeye_nif:commands([Conn, Deep]),
         ok = sockeye:send(Conn, {plain, {text, <<"ok">>}}),
         ?assertEqual({text, <<"ok">>}, ws_client:recv(Socket))
     end).
@@ -116,7 +116,7 @@ copies(Conn, Frame, N) ->
     lists:append(lists:duplicate(N, [Conn, Frame])).
 
 refusals(Commands) ->
-    Reason = fun({_, {Why, _}}) -> Why; ({_, Why}) -> Why end,
+    Reason = fun({_, _, {Why, _}}) -> Why; ({_, _, Why}) -> Why end,
     case sockeye_nif:commands(Commands) of
         {more, Rest, Errors} -> lists:map(Reason, Errors) ++ refusals(Rest);
         {done, Errors} -> lists:map(Reason, Errors)
