@@ -1,4 +1,4 @@
-%% Crashes, or stops, in the callback that it is told. Tells `crash_watch', if there is one, who it is.
+%% Crashes, or stops, in the callback that it is told, once `crash_watch' monitors it.
 -module(crash_handler).
 -behaviour(sockeye_handler).
 
@@ -6,7 +6,8 @@
          terminate/2]).
 
 init(At) ->
-    _ = [crash_watch ! {handler, self()} || whereis(crash_watch) =/= undefined],
+    crash_watch ! {handler, self()},
+    receive watched -> ok end,
     crash(init, At),
     {ok, #{at => At, known => state}}.
 

@@ -95,7 +95,7 @@ event(commands) ->
     end);
 %% A handler that crashes, as those see it who monitor its process.
 event({crash, At, Processes}) ->
-    true = register(crash_watch, self()),
+    Watch = start_watch(),
     process_flag(trap_exit, true),
     Options = #{port => 0, name => chat, handler => {crash_handler, At}, processes => Processes},
     case sockeye:start_link(Options) of
@@ -108,10 +108,10 @@ event({crash, At, Processes}) ->
         {error, Reason} ->
             seen(Reason)
     end,
-    true = unregister(crash_watch),
+    Watch ! stop,
     receive {'EXIT', _, _} -> ok after 0 -> ok end;
 event({crash_of_client, At}) ->
-    true = register(crash_watch, self()),
+    Watch = start_watch(),
     process_flag(trap_exit, true),
     {ok, Server} = sockeye:start_link(#{port => 0, handler => {bare_handler, []}}),
     #{port := Port} = sockeye:info(Server),
@@ -125,7 +125,7 @@ event({crash_of_client, At}) ->
     end,
     receive {'EXIT', Client, Reason} -> seen(Reason) end,
     ok = sockeye:stop(Server),
-    true = unregister(crash_watch);
+    Watch ! stop;
 %% What only a broken engine or a full node brings about.
 event(stubbed) ->
     Server = #{server => self(), name => chat, address => {{127, 0, 0, 1}, 80}},
@@ -147,12 +147,31 @@ handler_of(per_connection, none) -> none;
 handler_of(_, none) -> receive {handler, Pid} -> Pid end;
 handler_of(_, Pid) -> Pid.
 
+%% Sees each handler process end, however soon it does.
+start_watch() ->
+    Self = self(),
+    Watch = spawn(fun() -> true = register(crash_watch, self()), Self ! {self(), registered}, watch(Self) end),
+    receive {Watch, registered} -> Watch end.
+
+watch(To) ->
+    receive
+        {handler, Pid} ->
+            _ = monitor(process, Pid),
+            Pid ! watched,
+            To ! {handler, Pid},
+            watch(To);
+        {'DOWN', _, process, Pid, Reason} ->
+            To ! {down, Pid, Reason},
+            watch(To);
+        stop ->
+            unregister(crash_watch)
+    end.
+
 crash(At, Socket, Server, Before) ->
     Handler = case Before of
                   none -> receive {handler, Pid} -> Pid end;
                   _ -> Before
               end,
-    Monitor = monitor(process, Handler),
     case At of
         init -> ok;
         handle_open -> ok;
@@ -163,7 +182,7 @@ crash(At, Socket, Server, Before) ->
         terminate -> sockeye:stop(Server);
         Command -> ws_client:text(Socket, [$", atom_to_list(Command), $"])
     end,
-    receive {'DOWN', Monitor, process, _, Reason} -> seen(Reason) end.
+    receive {down, Handler, Reason} -> seen(Reason) end.
 
 seen({Reason, [{_, _, _, _} | _]}) -> io:format("SEEN ~0p~n", [{Reason, stack}]);
 seen(Reason) -> io:format("SEEN ~0p~n", [Reason]).
