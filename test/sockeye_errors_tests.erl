@@ -105,7 +105,7 @@ json_errors() ->
 
 %% Everything that is exported, but for what is marked as private.
 every_function_has_its_row_test() ->
-    Private = [{sockeye, ensure_started}, {sockeye_pubsub, new_table}, {sockeye_pubsub, start_link}, {sockeye_pubsub, fresh},
+    Private = [{sockeye, ensure_started}, {sockeye, with_engine}, {sockeye_pubsub, new_table}, {sockeye_pubsub, start_link}, {sockeye_pubsub, fresh},
                {sockeye_pubsub, deliver}, {sockeye_pubsub, has}, {sockeye_pubsub, has_prefixes}, {sockeye_pubsub, topics},
                {sockeye_presence, new_tables}, {sockeye_presence, start_link}
                | [{M, F} || M <- [sockeye_pubsub, sockeye_presence],

@@ -156,6 +156,7 @@
 %% See {@link drain/2}.
 
 -type close_code() :: 1000..4999.
+%% Of a Close frame (RFC 6455, 7.4), or 1005 and 1006 for one that had none or never came.
 
 -type send_options() :: #{compress => boolean()}.
 %% `#{compress => false}': each message as if it were `{plain, Frame}'.
@@ -168,6 +169,8 @@
                      | eaddrinuse | eacces
                      | {already_started, pid()}
                      | term().
+%% Why a server did not start: an option, the port or the file of a socket, the name, or what `init/1' of
+%% the handler says. `Why' is a sentence for people.
 
 -type handler() :: pid() | atom() | {module(), Arg :: term()}.
 %% Where frames go: an owner process, or a {@link sockeye_handler}.
@@ -342,8 +345,11 @@
 %% Connections in whose queues a frame is, and those that missed it since their queue was full.
 
 -type subscribe_error() :: closed | busy | too_many_subscriptions.
+%% See {@link subscribe/2}.
 
 -type publish_error() :: not_found | not_clustered | timeout | send_error().
+%% `not_found': no such server. `not_clustered': `scope => cluster' for a server without it. `timeout': see
+%% {@link publish/4}.
 
 -type identity() :: #{certfile => file:name_all(), cert => binary(),
                       keyfile => file:name_all(), key => binary()}.
@@ -367,6 +373,7 @@
 %% What is wrong with a file is `{error, {bad_option, tls, Why}}'.
 
 -type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
+%% What a function of the option `http' returns.
 
 -type deflate_options() :: #{server_takeover => boolean(), client_takeover => boolean(),
                              server_max_window_bits => 9..15, client_max_window_bits => 9..15,

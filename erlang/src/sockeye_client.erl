@@ -160,6 +160,7 @@
 %% `Sec-WebSocket-Accept', or with a subprotocol or an extension that was not asked for.
 
 -type down_reason() :: {closed, sockeye:close_code(), Reason :: binary()} | dial_error().
+%% Why a client that reconnects is not connected: its connection ended, or an attempt failed.
 
 %% @equiv start_link(Url, Handler, #{})
 -spec start_link(url(), sockeye:handler()) -> {ok, pid()} | {error, term()}.

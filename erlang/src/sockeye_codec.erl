@@ -116,6 +116,7 @@
 %% taken. `headers': further ones of the answer.
 
 -type limits() :: #{max_header_size => 256..1048576, max_headers => 8..1024}.
+%% Bytes (default 16,384) and lines (100) of the head of a request.
 
 -type codec_options() :: #{deflate => deflate(),
                            max_message_size => pos_integer(),

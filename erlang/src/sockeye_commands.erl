@@ -17,7 +17,7 @@
 %% Commands so far, last first: `[Frame, Conn, Frame, Conn, ...]'.
 
 -type callback() :: init | handle_open | handle_frame | handle_close | handle_error | handle_info | handle_down
-                  | terminate.
+                  | handle_call | handle_cast | terminate.
 
 -type failure() :: {callback(), sockeye_handler:command() | undefined, sockeye:conn() | none,
                     sockeye_handler:failure()}.

@@ -81,6 +81,8 @@ arity(handle_error) -> 3;
 arity(handle_close) -> 4;
 arity(handle_info) -> 2;
 arity(handle_down) -> 2;
+arity(handle_call) -> 3;
+arity(handle_cast) -> 2;
 arity(terminate) -> 2.
 
 %% Ends the calling process by a signal of its own: links and monitors see the reason, and neither

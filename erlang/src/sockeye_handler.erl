@@ -35,45 +35,15 @@
 %%
 %% <h3>Callbacks</h3>
 %%
-%% <dl>
-%% <dt>`accept(Request, Arg)', optional</dt>
-%% <dd>A client asks for a connection. Called in a process of its own, before the
-%%     handshake is answered, for at most the option `accept_timeout' (then the
-%%     client gets 503). `{accept, Options}' lets it in, `{reject, Status,
-%%     Headers, Body}' answers with that. A crash or a bad return is 500 for the
-%%     client and an error in the log. An owner has the option `accept' instead,
-%%     a function of the request.</dd>
-%% <dt>`init(Arg)'</dt>
-%% <dd>The process starts. In the modes `one' and `N', `{stop, Reason}' makes
-%%     `sockeye:start_link/1' return `{error, Reason}'.</dd>
-%% <dt>`handle_open(Conn, Info, State)', optional</dt>
-%% <dd>A connection is open. `Info' is a map with `peer', `path', `query',
-%%     `subprotocol' and `headers'.</dd>
-%% <dt>`handle_frame(Frame, Conn, State)'</dt>
-%% <dd>A frame came in.</dd>
-%% <dt>`handle_close(Conn, Code, Reason, State)', optional</dt>
-%% <dd>A connection is gone; nothing more comes from it. 1006 means that the
-%%     transport ended without a Close frame.</dd>
-%% <dt>`handle_down(Reason, State)', optional</dt>
-%% <dd>Of a {@link sockeye_client} that reconnects: it is not connected, and will
-%%     try again. `Reason' is `{closed, Code, Text}' after `handle_close/4', or
-%%     why an attempt failed. `{stop, Why, State}' ends the client.</dd>
-%% <dt>`handle_error({Command, Reason}, Conn, State)', optional</dt>
-%% <dd>A command failed, see {@link failure()}: mostly since the network wanted it so. `Command'
-%%     names its connection, as in `{send, Conn, Frame}' for `{reply, Frame}'; `Conn' is that
-%%     connection, or `none' when it was for many. What such a callback commands in turn and fails
-%%     is logged only. Without this callback nothing is said of `closed', and of the others a warning is
-%%     logged. End with a clause for any reason.</dd>
-%% <dt>`handle_info(Message, State)', optional</dt>
-%% <dd>Any other message to the process: no client brings one about, but where credits are counted
-%%     (`active => N', `{active, N}'): `{sockeye, Conn, passive}' says that they ran out.</dd>
-%% <dt>`terminate(Reason, State)', optional</dt>
-%% <dd>The process ends. Called as in `gen_server', and with `shutdown' when
-%%     the server stops.</dd>
-%% <dt>`format_status(Status)', optional</dt>
-%% <dd>What crash reports and `sys:get_status/1' may show, as in `gen_server': `Status' is a map with
-%%     `state', `message' (the frame or message at hand) and `reason', and comes back with other values.</dd>
-%% </dl>
+%% `init/1' and `handle_frame/3' must be there, the others are optional: `accept/2' decides about
+%% a client, `handle_open/3' and `handle_close/4' tell of its coming and going, `handle_error/3' of a
+%% command that failed, `handle_down/2' of a client that is not connected. The rest is as in
+%% `gen_server': `handle_call/3', `handle_cast/2', `handle_info/2', `terminate/2', `code_change/3' and
+%% `format_status/1'. `hcb(sockeye_handler, handle_frame, 3)' shows each in the shell.
+%%
+%% To other processes a handler is a `gen_server': `gen_server:call/2' and `sys' work. `sys:get_state/1' and
+%% `sys:replace_state/2' have the state of the handler, `sys:suspend/1' lets frames wait within `inbox_size'.
+%% Which optional callbacks there are is looked up when the process starts, and in `sys:change_code/4'.
 %%
 %% <h3>Commands</h3>
 %%
@@ -116,8 +86,8 @@
                  | {close, sockeye:conn(), sockeye:close_code(), binary()}.
 %% `reply', `broadcast_from' and `publish_from' (every client but this one), `subscribe' and
 %% `unsubscribe' without a connection, `active' and
-%% `close' with a code and a reason speak of the connection at hand. In
-%% `handle_info/2' there is none, unless each connection has its own process.
+%% `close' with a code and a reason speak of the connection at hand. In `handle_call/3',
+%% `handle_cast/2' and `handle_info/2' there is none, unless each connection has its own process.
 
 -type failure() :: sockeye:send_error()
                  | sockeye:subscribe_error()
@@ -164,25 +134,79 @@
 %% `{stop, Reason, State}' ends the handler process, after the commands so far.
 
 -callback accept(request(), Arg :: term()) -> decision().
+%% A client asks for a connection. Optional. Called in a process of its own, before the
+%% handshake is answered, for at most the option `accept_timeout' (then the
+%% client gets 503). `{accept, Options}' lets it in, `{reject, Status,
+%% Headers, Body}' answers with that. A crash or a bad return is 500 for the
+%% client and an error in the log. An owner has the option `accept' instead,
+%% a function of the request.
 
 -callback init(Arg :: term()) -> {ok, State :: term()} | {stop, Reason :: term()}.
+%% The process starts. In the modes `one' and `N', `{stop, Reason}' makes
+%% `sockeye:start_link/1' return `{error, Reason}'.
 
 -callback handle_open(sockeye:conn(), Info :: map(), State :: term()) -> result().
+%% A connection is open. Optional. `Info' is a map with `peer', `path', `query',
+%% `subprotocol' and `headers'; see {@link sockeye:conn_info()}.
 
 -callback handle_frame(in_frame(), sockeye:conn(), State :: term()) -> result().
+%% A frame came in: text as `{json, Term}', binary as `{binary, Bin}'; see {@link in_frame()}.
+%% ```
+%% handle_frame({json, #{<<"name">> := Name}}, _Conn, State) ->
+%%     {[{reply, #{hello => Name}}], State};
+%% handle_frame(_Other, _Conn, State) ->
+%%     {[{close, 1008, <<"a name, please">>}], State}.
+%% '''
 
 -callback handle_close(sockeye:conn(), sockeye:close_code(), Reason :: binary(),
                        State :: term()) -> result().
+%% A connection is gone; nothing more comes from it. Optional. 1006 means that the
+%% transport ended without a Close frame.
 
 -callback handle_down(sockeye_client:down_reason(), State :: term()) -> result().
+%% Of a client (`sockeye_client') that reconnects: it is not connected, and will
+%% try again. Optional. `Reason' is `{closed, Code, Text}' after `handle_close/4', or
+%% why an attempt failed. `{stop, Why, State}' ends the client.
 
 -callback handle_error({command() | undefined, failure()}, sockeye:conn() | none, State :: term()) -> result().
+%% A command failed, see {@link failure()}: mostly since the network wanted it so. Optional. The command
+%% names its connection, as in `{send, Conn, Frame}' for `{reply, Frame}'; `Conn' is that
+%% connection, or `none' when it was for many. What such a callback commands in turn and fails
+%% is logged only. Without this callback nothing is said of `closed', and of the others a warning is
+%% logged. End with a clause for any reason.
+
+-callback handle_call(Request :: term(), gen_server:from(), State :: term()) ->
+    {reply, Reply :: term(), [command()], State :: term()}
+    | {reply, Reply :: term(), [command()], State :: term(), hibernate}
+    | result().
+%% Another process asks with `gen_server:call/2'. Optional; without it the answer is
+%% `{error, not_supported}'. The reply goes after the commands beside it. With another result
+%% `gen_server:reply/2' answers, then or later.
+%% ```
+%% handle_call(count, _From, #{count := N} = State) ->
+%%     {reply, N, [], State}.
+%% '''
+
+-callback handle_cast(Message :: term(), State :: term()) -> result().
+%% A message of `gen_server:cast/2'. Optional; without it, it comes to `handle_info/2' as
+%% `{'$gen_cast', Message}'.
 
 -callback handle_info(Message :: term(), State :: term()) -> result().
+%% Any other message to the process. Optional. No client brings one about, but where credits are counted
+%% (`active => N', `{active, N}'): `{sockeye, Conn, passive}' says that they ran out.
 
 -callback terminate(Reason :: term(), State :: term()) -> term().
+%% The process ends. Optional. Called as in `gen_server', and with `shutdown' when
+%% the server stops.
+
+-callback code_change(OldVsn :: term(), State :: term(), Extra :: term()) ->
+    {ok, State :: term()} | {error, Reason :: term()}.
+%% `sys:change_code/4' was called while the process was suspended: the state for a new version of the
+%% module. Optional. After an error the process has the state from before.
 
 -callback format_status(#{state := term(), message := term(), reason := term()}) -> map().
+%% What crash reports and `sys:get_status/1' may show, as in `gen_server'. Optional. The map has
+%% `state', `message' (the frame or message at hand) and `reason', and comes back with other values.
 
--optional_callbacks([accept/2, handle_open/3, handle_close/4, handle_down/2, handle_error/3,
-                     handle_info/2, terminate/2, format_status/1]).
+-optional_callbacks([accept/2, handle_open/3, handle_close/4, handle_down/2, handle_error/3, handle_call/3,
+                     handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).

@@ -42,7 +42,9 @@
 -type key() :: term().
 %% Keys that are equal by `==', as 1 and 1.0, are one.
 -type meta() :: term().
+%% What is known of an entry.
 -type change() :: #{joins := #{key() => [meta()]}, leaves := #{key() => [meta()]}}.
+%% The entries that came and went, by key.
 
 %% Servers of one name are one in a cluster.
 -type domain() :: {cluster, atom()} | {server, pid()}.

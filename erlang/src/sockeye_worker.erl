@@ -5,6 +5,9 @@
 %% This is the hot path. A batch costs one call to take it from the inbox and
 %% one to hand over all commands; between the two nothing is built that the
 %% handler did not ask for.
+%%
+%% To OTP it is a gen_server whose state is that of the handler: `sys' shows and
+%% replaces what a user means. What is ours lies in the process dictionary.
 -module(sockeye_worker).
 -behaviour(gen_server).
 
@@ -19,6 +22,7 @@
 -export([handle_cast/2]).
 -export([handle_info/2]).
 -export([terminate/2]).
+-export([code_change/3]).
 -export([format_status/1]).
 
 %% Events to take at once. It follows the speed of the callbacks, since the
@@ -48,12 +52,14 @@
          url = none :: binary() | none,
          max = ?FIRST_MAX :: pos_integer(),
          %% Which optional callbacks there are.
-         has_open :: boolean(),
-         has_close :: boolean(),
-         has_error :: boolean(),
-         has_info :: boolean(),
-         has_down :: boolean(),
-         has_terminate :: boolean(),
+         has_open = false :: boolean(),
+         has_close = false :: boolean(),
+         has_error = false :: boolean(),
+         has_info = false :: boolean(),
+         has_down = false :: boolean(),
+         has_call = false :: boolean(),
+         has_cast = false :: boolean(),
+         has_terminate = false :: boolean(),
          %% Of the process of one connection: nothing is known yet; in use, or
          %% not since the timer was set; or since when it has hibernated.
          rest = off :: off | new | busy | quiet | integer()}).
@@ -70,6 +76,12 @@
              | {crash, {error | exit | throw, term(), list()}, sockeye_crash:last()}.
 
 -type answer() :: {noreply, #s{}} | {noreply, #s{}, hibernate} | {stop, term(), #s{}}.
+
+%% The same for gen_server, with the handler's state.
+-type left() :: {noreply, term()} | {noreply, term(), hibernate} | {stop, term(), term()}.
+
+%% Where #s{} is between two messages.
+-define(WORKER, '$sockeye_worker').
 
 %% The reason for terminate/2 when the end is none in order.
 -define(FIN, '$sockeye_fin').
@@ -100,9 +112,10 @@ tell(Pid, What) ->
 -spec init(now | later, tuple()) -> no_return().
 init(now, Start) ->
     case start(Start) of
-        {ok, S} ->
+        {ok, #s{state = State} = S} ->
+            _ = put(?WORKER, S),
             proc_lib:init_ack({ok, self()}),
-            gen_server:enter_loop(?MODULE, [], S);
+            gen_server:enter_loop(?MODULE, [], State);
         {stop, Fin, S} ->
             %% Who starts it hears what init/1 says, but of a crash no more than that there was one.
             element(1, Fin) =:= crash andalso report(Fin, S),
@@ -113,7 +126,9 @@ init(now, Start) ->
 init(later, Start) ->
     proc_lib:init_ack({ok, self()}),
     case start(Start) of
-        {ok, S} -> gen_server:enter_loop(?MODULE, [], S);
+        {ok, #s{state = State} = S} ->
+            _ = put(?WORKER, S),
+            gen_server:enter_loop(?MODULE, [], State);
         {stop, Fin, S} ->
             fin(Fin, S),
             exit(reason(Fin))
@@ -125,15 +140,9 @@ init(_Args) ->
 
 -spec start(tuple()) -> {ok, #s{}} | {stop, fin(), #s{}}.
 start({ServerId, Server, Slot, Conn, Module, Arg}) ->
-    S = #s{module = Module, handle_frame = fun Module:handle_frame/3, state = undefined,
-           server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
-           inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end,
-           has_open = erlang:function_exported(Module, handle_open, 3),
-           has_close = erlang:function_exported(Module, handle_close, 4),
-           has_error = erlang:function_exported(Module, handle_error, 3),
-           has_info = erlang:function_exported(Module, handle_info, 2),
-           has_down = erlang:function_exported(Module, handle_down, 2),
-           has_terminate = erlang:function_exported(Module, terminate, 2)},
+    S = looked_up(#s{module = Module, handle_frame = fun Module:handle_frame/3, state = undefined,
+                     server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
+                     inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
     %% With a process per connection the inbox comes first: if init fails, its
     %% end closes the connection.
     Early = case Conn of
@@ -157,6 +166,14 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
             {stop, {crash, {Class, Reason, Stack}, Last}, S}
     end.
 
+%% Which optional callbacks there are.
+-spec looked_up(#s{}) -> #s{}.
+looked_up(#s{module = Module} = S) ->
+    Has = fun(Function, Arity) -> erlang:function_exported(Module, Function, Arity) end,
+    S#s{has_open = Has(handle_open, 3), has_close = Has(handle_close, 4), has_error = Has(handle_error, 3),
+        has_info = Has(handle_info, 2), has_down = Has(handle_down, 2), has_call = Has(handle_call, 3),
+        has_cast = Has(handle_cast, 2), has_terminate = Has(terminate, 2)}.
+
 -spec slot(non_neg_integer() | none | {client, binary()}) -> non_neg_integer() | none.
 slot({client, _}) -> 0;
 slot(Slot) -> Slot.
@@ -170,37 +187,68 @@ attached(Conn, Inbox) ->
         {error, closed} -> exit(normal)
     end.
 
--spec handle_call(term(), gen_server:from(), #s{}) -> {reply, term(), #s{}}.
-handle_call(_Request, _From, S) ->
-    {reply, {error, not_supported}, S}.
+-spec handle_call(term(), gen_server:from(), term()) -> left() | {reply, term(), term()}.
+handle_call(Request, From, State) ->
+    case enter(State) of
+        #s{has_call = true} = S ->
+            leave(finish(outside(handle_call, [Request, From], own_conn(S), message, S), false, false, S));
+        _ ->
+            {reply, {error, not_supported}, State}
+    end.
 
--spec handle_cast(term(), #s{}) -> answer().
-handle_cast('$sockeye_stop', S) ->
+-spec handle_cast(term(), term()) -> left().
+handle_cast(Request, State) ->
+    leave(cast(Request, enter(State))).
+
+-spec handle_info(term(), term()) -> left().
+handle_info(Message, State) ->
+    leave(info(Message, enter(State))).
+
+%% The state may be another than that of the last message: sys replaces it.
+-spec enter(term()) -> #s{}.
+enter(State) ->
+    (get(?WORKER))#s{state = State}.
+
+-spec leave(answer()) -> left().
+leave({noreply, #s{state = State} = S}) ->
+    _ = put(?WORKER, S),
+    {noreply, State};
+leave({noreply, #s{state = State} = S, hibernate}) ->
+    _ = put(?WORKER, S),
+    {noreply, State, hibernate};
+leave({stop, Reason, #s{state = State} = S}) ->
+    _ = put(?WORKER, S),
+    {stop, Reason, State}.
+
+-spec cast(term(), #s{}) -> answer().
+cast('$sockeye_stop', S) ->
     drain(S);
-handle_cast({'$sockeye_tell', From, What}, S) ->
+cast({'$sockeye_tell', From, What}, S) ->
     told(From, What, S);
-handle_cast(Request, S) ->
-    handle_info({'$gen_cast', Request}, S).
+cast(Request, #s{has_cast = true} = S) ->
+    finish(outside(handle_cast, [Request], own_conn(S), message, S), false, false, S);
+cast(Request, S) ->
+    info({'$gen_cast', Request}, S).
 
--spec handle_info(term(), #s{}) -> answer().
-handle_info(sockeye_ready, #s{inbox = Inbox, max = Max} = S) ->
+-spec info(term(), #s{}) -> answer().
+info(sockeye_ready, #s{inbox = Inbox, max = Max} = S) ->
     case sockeye_nif:recv(Inbox, Max) of
         [] -> {noreply, S};
         {more, Events} -> batch(Events, true, false, S);
         dirty -> dirty_batch(S);
         Events -> batch(Events, false, false, S)
     end;
-handle_info('$sockeye_rest', #s{rest = busy} = S) ->
+info('$sockeye_rest', #s{rest = busy} = S) ->
     {noreply, watch(S#s{rest = quiet})};
-handle_info('$sockeye_rest', #s{rest = quiet} = S) ->
+info('$sockeye_rest', #s{rest = quiet} = S) ->
     hibernate(S);
-handle_info('$sockeye_rest', S) ->
+info('$sockeye_rest', S) ->
     {noreply, S};
-handle_info({'$sockeye_failed', Failures}, S) ->
+info({'$sockeye_failed', Failures}, S) ->
     failed(Failures, S);
-handle_info(Message, #s{has_info = true} = S) ->
+info(Message, #s{has_info = true} = S) ->
     finish(outside(handle_info, [Message], own_conn(S), message, S), false, false, S);
-handle_info(Message, #s{module = Module} = S) ->
+info(Message, #s{module = Module} = S) ->
     sockeye_log:event(warning, S#s.server_id, unexpected_message, #{module => Module, message => Message},
                       fun() -> who(S) end),
     {noreply, S}.
@@ -215,11 +263,25 @@ own_conn(#s{server_id = Id}) -> sockeye_nif:client_conn(Id).
 outside(Name, [With | _] = Args, Conn, Kind, #s{module = Module, state = State} = S) ->
     Last = {Name, Conn, Kind, With},
     try apply(Module, Name, Args ++ [State]) of
-        Result -> result(Result, Last, [], State, S)
+        Result -> result(replied(Result, Args, Last, S), Last, [], State, S)
     catch
-        throw:Result -> result(Result, Last, [], State, S);
+        throw:Result -> result(replied(Result, Args, Last, S), Last, [], State, S);
         Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, Last}, [], State}
     end.
+
+%% A reply goes after the commands beside it: what the caller does then comes later.
+-spec replied(term(), [term()], sockeye_crash:last(), #s{}) -> term().
+replied({reply, Reply, Commands, State}, [_, From], {handle_call, Conn, _, _}, S) when is_list(Commands) ->
+    sockeye_commands:flush(sockeye_commands:add(Commands, handle_call, Conn, [], S#s.server_id), false),
+    gen_server:reply(From, Reply),
+    {[], State};
+replied({reply, Reply, Commands, State, hibernate}, [_, _] = Args, {handle_call, _, _, _} = Last, S) ->
+    case replied({reply, Reply, Commands, State}, Args, Last, S) of
+        {[], State} -> {[], State, hibernate};
+        Other -> Other
+    end;
+replied(Result, _Args, _Last, _S) ->
+    Result.
 
 -spec dirty_batch(#s{}) -> answer().
 dirty_batch(#s{inbox = Inbox} = S) ->
@@ -403,7 +465,7 @@ who(#s{url = Url, server = Client}) -> sockeye_log:client(Client, Url).
 
 -spec told(pid(), up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
 told(From, What, S) ->
-    case handle_info(sockeye_ready, S) of
+    case info(sockeye_ready, S) of
         {stop, _, _} = Stop -> Stop;
         Answer ->
             S1 = element(2, Answer),
@@ -425,7 +487,7 @@ down(_What, S) ->
 %% Serves what has come until now, then ends.
 -spec drain(#s{}) -> {stop, term(), #s{}}.
 drain(S) ->
-    case handle_info(sockeye_ready, S) of
+    case info(sockeye_ready, S) of
         {noreply, S1} -> drain_more(S1);
         {noreply, S1, hibernate} -> drain_more(S1);
         Stop -> Stop
@@ -439,11 +501,22 @@ drain_more(S) ->
             {stop, shutdown, S}
     end.
 
--spec terminate(term(), #s{}) -> ok.
-terminate({?FIN, Fin}, S) ->
-    fin(Fin, S);
-terminate(Reason, S) ->
+-spec terminate(term(), term()) -> ok.
+terminate({?FIN, Fin}, State) ->
+    fin(Fin, enter(State));
+terminate(Reason, State) ->
+    S = enter(State),
     fin({stop, Reason, {none, S#s.conn, none, none}}, S).
+
+%% Also the moment at which optional callbacks of a new version are seen.
+-spec code_change(term(), term(), term()) -> {ok, term()} | term().
+code_change(OldVsn, State, Extra) ->
+    #s{module = Module} = S = get(?WORKER),
+    _ = put(?WORKER, looked_up(S)),
+    case erlang:function_exported(Module, code_change, 3) of
+        true -> Module:code_change(OldVsn, State, Extra);
+        false -> {ok, State}
+    end.
 
 %% The end: its report and the last callback. Does not return if it is none in order.
 -spec fin(fin(), #s{}) -> ok.
@@ -485,7 +558,8 @@ report({Kind, What, Last}, #s{module = Module, server_id = Id, state = State} = 
 
 %% For sys:get_status/1. Our own record says nothing to anybody else.
 -spec format_status(map()) -> map().
-format_status(#{state := #s{module = Module, conn = Conn, max = Max, state = State, url = Url}} = Status) ->
+format_status(#{state := State} = Status) ->
+    #s{module = Module, conn = Conn, max = Max, url = Url} = get(?WORKER),
     With = #{state => State, message => maps:get(message, Status, none), reason => maps:get(reason, Status, normal)},
     #{state := Shown} = sockeye_crash:shown(Module, With),
     Status#{state := #{module => Module, conn => Conn, url => Url, batch => Max, state => Shown}};
