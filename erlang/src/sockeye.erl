@@ -29,6 +29,12 @@
 %% <h3>Errors</h3>
 %%
 %% What a caller can meet is a tuple. A value of a wrong type is `error:badarg'.
+%%
+%% <h3>How long a call takes</h3>
+%%
+%% No call waits for a client: what does not fit into the client's queue is `{error, busy}'. A call waits for a
+%% thread of the engine when more than 8,192 calls wait for it already, or 16 MiB of broadcasts, until its own has
+%% been carried out; nothing is refused or lost then. {@link info/0} counts such calls.
 -module(sockeye).
 
 -export([start_link/0]).
@@ -162,7 +168,8 @@
 %% `#{compress => false}': each message as if it were `{plain, Frame}'.
 
 -type send_error() :: closed | busy | not_utf8 | {not_json, term()} | streaming | not_streaming.
-%% `busy': the queue of this connection is full (option `send_queue_size').
+%% `busy': the queue of this connection is full (option `send_queue_size'), and nothing else. {@link info/1} of
+%% the server counts it.
 %% `not_json': this part of the term has no JSON form. Nothing was sent.
 
 -type start_error() :: {bad_option, Key :: term(), Why :: binary()}
@@ -344,10 +351,10 @@
 -type outcome() :: #{sent := non_neg_integer(), dropped := non_neg_integer()}.
 %% Connections in whose queues a frame is, and those that missed it since their queue was full.
 
--type subscribe_error() :: closed | busy | too_many_subscriptions.
+-type subscribe_error() :: closed | too_many_subscriptions.
 %% See {@link subscribe/2}.
 
--type publish_error() :: not_found | not_clustered | timeout | send_error().
+-type publish_error() :: not_found | not_clustered | timeout | closed | not_utf8 | {not_json, term()}.
 %% `not_found': no such server. `not_clustered': `scope => cluster' for a server without it. `timeout': see
 %% {@link publish/4}.
 
@@ -403,8 +410,10 @@
                          name := atom(), handler := handler(),
                          connections := non_neg_integer(), atom() => term()}.
 %% `frames_in', `frames_out', `bytes_in' and `bytes_out' count since the start;
-%% `dropped' counts frames of broadcasts that met a full queue, `bytes_saved' what compression
-%% has kept from being written. `rejected' counts sockets that were refused, or left before their
+%% `dropped' counts frames of broadcasts that met a full queue, `busy' the sends to one connection, and replies,
+%% that were refused for the same reason, `failed' connections that the server ended for a limit or a fault (1002, 1007,
+%% 1008, 1009, 1011, and 1001 for silence), `bytes_saved' what compression has kept from being written.
+%% `rejected' counts sockets that were refused, or left before their
 %% handshake was complete; among them `no_descriptor', refused to keep the descriptors from
 %% `max_descriptor' on for the rest of the node. `accept_errors': failures of the system to accept a
 %% socket; `accept_pauses': how often accepting has paused since handlers were too far behind;
@@ -425,6 +434,8 @@
 %% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
 %% those that were read and wait for credits or room. The map of the event `open'
 %% has no counters yet, but `headers': names in lower case, values as they came.
+
+-import(sockeye_backlog, [settle/1]).
 
 -define(DEFAULT_PORT, 19765).
 -define(INFO_TIMEOUT_MS, 5000).
@@ -598,7 +609,7 @@ drain_parsed(Server, Options) ->
 
 %% @doc Sends a frame, or several in this order: all of them or, with an error, none.
 %%
-%% Never blocks: frames are written, or queued up to `send_queue_size' bytes.
+%% Never waits for the client: frames are written, or queued up to `send_queue_size' bytes.
 %% `ok' means that they are on their way, not that the client has them.
 %%
 %% ```
@@ -630,8 +641,9 @@ send_now(Conns, Frame) when is_list(Conns) ->
     sockeye_fanout:list(Conns, Frame);
 send_now(Conn, Frames) ->
     case sockeye_nif:send(Conn, Frames) of
-        dirty -> sockeye_nif:send_dirty(Conn, Frames);
-        Result -> Result
+        ok -> ok;
+        dirty -> settle(sockeye_nif:send_dirty(Conn, Frames));
+        Result -> settle(Result)
     end.
 
 %% @doc The same, with options for these frames.
@@ -713,8 +725,7 @@ to_others(Conn, Frame, Options) ->
 %% 2> sockeye:publish(Server, <<"room/7">>, #{said => <<"Hello!">>}).
 %% ok
 %% '''
-%% Errors: `closed'; `too_many_subscriptions' beyond the server's `max_subscriptions'; `busy'
-%% when the engine takes no more orders for the moment.
+%% Errors: `closed'; `too_many_subscriptions' beyond the server's `max_subscriptions'.
 -spec subscribe(conn(), topic()) -> ok | {error, subscribe_error()}.
 subscribe(Conn, Topic) ->
     try sockeye_fanout:subscribe(Conn, Topic)
@@ -722,7 +733,7 @@ subscribe(Conn, Topic) ->
     end.
 
 %% @doc Ends a subscription; `ok' also if there was none.
--spec unsubscribe(conn(), topic()) -> ok | {error, closed | busy}.
+-spec unsubscribe(conn(), topic()) -> ok | {error, closed}.
 unsubscribe(Conn, Topic) ->
     try sockeye_fanout:unsubscribe(Conn, Topic)
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic])
@@ -737,8 +748,8 @@ publish(Server, Topic, Frame) ->
 
 %% @doc Sends a frame to every connection of the server that subscribes to a topic.
 %%
-%% It is encoded once, and compressed once for all that may share it. The call never
-%% blocks: it hands the frame over to the engine, and `ok' means that it is on its
+%% It is encoded once, and compressed once for all that may share it. The call waits for
+%% no client: it hands the frame over to the engine, and `ok' means that it is on its
 %% way. Each subscriber gets the frames of one process in the order in which that
 %% process published, sent and broadcast them. One that matches the topic in
 %% several ways gets it once. A subscriber whose queue is full misses it, which
@@ -747,9 +758,8 @@ publish(Server, Topic, Frame) ->
 %% 1> sockeye:publish(Server, <<"room/7">>, #{said => <<"Hello!">>}, #{wait => true}).
 %% {ok,#{dropped => 0,sent => 12}}
 %% '''
-%% The topic must not end with `*'. Errors: `busy' when too much of that kind waits in the engine,
-%% then nobody got it; `timeout', with `wait', when it has no answer within 5 seconds; and those
-%% of {@link send_error()}.
+%% The topic must not end with `*'. Errors: `timeout', with `wait', when it has no answer within 5
+%% seconds; and those of {@link send_error()} but `busy'.
 -spec publish(server(), topic(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 publish(Server, Topic, Frame, Options) ->
@@ -821,12 +831,7 @@ close(Conn, Code, Reason) ->
 
 -spec close_now(conn(), close_code(), iodata()) -> ok | {error, closed}.
 close_now(Conn, Code, Reason) ->
-    case sockeye_nif:send(Conn, {close, Code, Reason}) of
-        ok -> ok;
-        {error, closed} -> {error, closed};
-        %% The queue of the connection is no obstacle, that of the engine may be.
-        {error, busy} -> erlang:yield(), close_now(Conn, Code, Reason)
-    end.
+    settle(sockeye_nif:send(Conn, {close, Code, Reason})).
 
 %% @doc Changes options of one connection while it lives; its server and the others keep theirs.
 %% `active' sets how many frames it may deliver to its process.
@@ -840,7 +845,7 @@ close_now(Conn, Code, Reason) ->
 %% See {@link active()} and {@link conn_option()}; anything else is `badarg'. Frames that are on their way at that moment still come.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
-    try sockeye_ask:retry(fun() -> sockeye_nif:setopts(Conn, Options) end)
+    try settle(sockeye_nif:setopts(Conn, Options))
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Options])
     end.
 
@@ -854,7 +859,7 @@ setopts(Conn, Options) ->
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Pid]),
-    case sockeye_ask:retry(fun() -> sockeye_nif:controlling_process(Conn, Pid) end) of
+    case settle(sockeye_nif:controlling_process(Conn, Pid)) of
         ok ->
             %% Its thread answers in order: after that, the new owner is in place.
             _ = conn_info(Conn),
@@ -886,13 +891,15 @@ reload_tls(Server) ->
 %%
 %% `memory' is what it holds at this moment, in bytes: buffers, queues, inboxes and
 %% the state of connections, but not the stacks of its `shards' threads. It is no
-%% part of what `erlang:memory/0' tells. `cluster_dropped' counts frames for or from other nodes
+%% part of what `erlang:memory/0' tells. `queued_calls' wait for its threads now, `delayed_calls' counts
+%% those that kept their callers waiting since more than 8,192 calls, or 16 MiB of broadcasts, were before them. `cluster_dropped' counts frames for or from other nodes
 %% that this one dropped, since a connection between nodes was full or too many waited.
 %% ```
 %% 1> #{memory := Bytes, connections := N} = sockeye:info().
 %% '''
 -spec info() -> #{shards := pos_integer(), servers := non_neg_integer(),
                   connections := non_neg_integer(), memory := non_neg_integer(),
+                  queued_calls := non_neg_integer(), delayed_calls := non_neg_integer(),
                   cluster_dropped := non_neg_integer()}
               | {error, not_running}.
 info() ->

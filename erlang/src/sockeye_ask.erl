@@ -8,7 +8,6 @@
 
 -export([over/2]).
 -export([conn_info/2]).
--export([retry/1]).
 
 %% The wait is over. Without an answer (`none', or an error), what comes too late comes to nobody: it
 %% would be a message of which the caller knows nothing.
@@ -32,7 +31,7 @@ flush(Ref) ->
 conn_info(Conn, Timeout) ->
     Ref = monitor(process, sockeye_engine),
     Asked = {Ref, sockeye_nif:wait_begin()},
-    try retry(fun() -> sockeye_nif:conn_info(Conn, Asked) end) of
+    try sockeye_nif:conn_info(Conn, Asked) of
         ok ->
             Result = receive
                          {Ref, {ok, Info}} -> Info;
@@ -50,12 +49,4 @@ conn_info(Conn, Timeout) ->
         error:badarg ->
             over(Asked, none),
             error(badarg)
-    end.
-
-%% The engine takes no more orders for the moment, which never lasts.
--spec retry(fun(() -> Result | retry)) -> Result.
-retry(Call) ->
-    case Call() of
-        retry -> erlang:yield(), retry(Call);
-        Result -> Result
     end.

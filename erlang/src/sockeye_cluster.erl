@@ -243,10 +243,7 @@ receive_frame(Name, To, Encoded, Frame) ->
 -spec take_frame(sockeye_nif:server_id(), to(), sockeye_nif:encoded() | none,
                  sockeye:frame() | none) -> ok.
 take_frame(ServerId, To, Encoded, Frame) ->
-    case Encoded =:= none orelse sockeye_fanout:publish_encoded(ServerId, To, Encoded) of
-        {error, busy} -> drop(1);
-        _ -> ok
-    end,
+    _ = Encoded =:= none orelse sockeye_fanout:publish_encoded(ServerId, To, Encoded),
     case Frame of
         none -> ok;
         _ -> sockeye_pubsub:deliver(ServerId, To, Frame)

@@ -19,7 +19,7 @@
 -type callback() :: init | handle_open | handle_frame | handle_close | handle_error | handle_info | handle_down
                   | handle_call | handle_cast | terminate.
 
--type failure() :: {callback(), sockeye_handler:command() | undefined, sockeye:conn() | none,
+-type failure() :: {callback(), sockeye_handler:command(), sockeye:conn() | none,
                     sockeye_handler:failure()}.
 %% The callback that gave the command, the command with the connection it is for, and why it failed.
 
@@ -141,7 +141,10 @@ submitted({more, Rest, Errors}, Dirty) ->
     submit(Rest, Dirty);
 submitted({dirty, Rest, Errors}, _Dirty) ->
     refused(Errors),
-    submit(Rest, true).
+    submit(Rest, true);
+%% Too much waits for the engine: so does the handler.
+submitted({crowded, _, _} = Crowded, Dirty) ->
+    submitted(sockeye_backlog:settle(Crowded), Dirty).
 
 -spec refused([sockeye_nif:conn_error()]) -> ok.
 refused(Errors) ->
@@ -157,8 +160,7 @@ refusal({Conn, Frame, Reason}) ->
 refusal(At, Conn, Frame, badarg) -> bad(command(Conn, Frame), Conn, At);
 refusal(At, Conn, Frame, Reason) -> {At, command(Conn, Frame), Conn, Reason}.
 
--spec command(sockeye:conn(), term()) -> sockeye_handler:command() | undefined.
-command(_Conn, undefined) -> undefined;
+-spec command(sockeye:conn(), term()) -> sockeye_handler:command().
 command(_Conn, {active, _} = Active) -> Active;
 command(Conn, {close, Code, Reason}) -> {close, Conn, Code, Reason};
 command(Conn, Frame) -> {send, Conn, Frame}.

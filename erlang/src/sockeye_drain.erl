@@ -132,15 +132,14 @@ size(Left, Batch, Interval, Time) ->
 split(N, List) when length(List) =< N -> {List, []};
 split(N, List) -> lists:split(N, List).
 
-%% An error is one of a connection that is closed already, or the engine is busy:
-%% then the connection is still there the next time.
+%% An error is one of a connection that is closed already.
 -spec close([sockeye:conn()], sockeye:close_code(), binary()) -> ok.
 close(Conns, Code, Reason) ->
     submit(lists:append([[Conn, {close, Code, Reason}] || Conn <- Conns])).
 
 -spec submit(list()) -> ok.
 submit(Commands) ->
-    case sockeye_nif:commands(Commands) of
+    case sockeye_backlog:settle(sockeye_nif:commands(Commands)) of
         {more, Rest, _} -> submit(Rest);
         _ -> ok
     end.

@@ -13,6 +13,8 @@
 -export([connections/2]).
 -export([topics/1]).
 
+-import(sockeye_backlog, [settle/1]).
+
 -define(TIMEOUT_MS, 5000).
 
 -type to() :: all | sockeye:topic().
@@ -123,13 +125,13 @@ publish_encoded(ServerId, To, Encoded) ->
                 sockeye:conn() | none, sockeye_nif:asked() | none) -> result().
 hand_over(ServerId, To, {encoded, Encoded}, Except, Ref) ->
     case sockeye_nif:publish_encoded(ServerId, To, Encoded, Except, Ref) of
-        dirty -> sockeye_nif:publish_encoded_dirty(ServerId, To, Encoded, Except, Ref);
-        Result -> Result
+        dirty -> settle(sockeye_nif:publish_encoded_dirty(ServerId, To, Encoded, Except, Ref));
+        Result -> settle(Result)
     end;
 hand_over(ServerId, To, Frame, Except, Ref) ->
     case sockeye_nif:publish(ServerId, To, Frame, Except, Ref) of
-        dirty -> sockeye_nif:publish_dirty(ServerId, To, Frame, Except, Ref);
-        Result -> Result
+        dirty -> settle(sockeye_nif:publish_dirty(ServerId, To, Frame, Except, Ref));
+        Result -> settle(Result)
     end.
 
 -spec wait(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
@@ -160,17 +162,17 @@ wait(ServerId, To, Form, Except) ->
           ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}.
 list(Conns, Frame) ->
     case sockeye_nif:send_list(Conns, Frame) of
-        dirty -> sockeye_nif:send_list_dirty(Conns, Frame);
-        Result -> Result
+        dirty -> settle(sockeye_nif:send_list_dirty(Conns, Frame));
+        Result -> settle(Result)
     end.
 
 -spec subscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
 subscribe(Conn, Topic) ->
-    sockeye_nif:subscribe(Conn, Topic).
+    settle(sockeye_nif:subscribe(Conn, Topic)).
 
--spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed | busy}.
+-spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed}.
 unsubscribe(Conn, Topic) ->
-    sockeye_nif:unsubscribe(Conn, Topic).
+    settle(sockeye_nif:unsubscribe(Conn, Topic)).
 
 -spec connections(sockeye_nif:server_id(), to()) -> [sockeye:conn()] | {error, not_found | timeout}.
 connections(ServerId, Of) ->

@@ -168,7 +168,7 @@
 %% try again. Optional. `Reason' is `{closed, Code, Text}' after `handle_close/4', or
 %% why an attempt failed. `{stop, Why, State}' ends the client.
 
--callback handle_error({command() | undefined, failure()}, sockeye:conn() | none, State :: term()) -> result().
+-callback handle_error({command(), failure()}, sockeye:conn() | none, State :: term()) -> result().
 %% A command failed, see {@link failure()}: mostly since the network wanted it so. Optional. The command
 %% names its connection, as in `{send, Conn, Frame}' for `{reply, Frame}'; `Conn' is that
 %% connection, or `none' when it was for many. What such a callback commands in turn and fails

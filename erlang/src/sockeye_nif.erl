@@ -24,6 +24,7 @@
 -export([relay_open/1]).
 -export([gate_open/1]).
 -export([answer/3]).
+-export([when_done/1]).
 -export([attach/2]).
 -export([no_process/1]).
 -export([recv/2]).
@@ -95,9 +96,12 @@
 -type encoded() :: {binary(), boolean()}.
 -type server_id() :: non_neg_integer().
 -type batch() :: [sockeye:conn() | sockeye:event()].
+%% What a call answers that gave something to shards of the engine: those of them for which too much waits, as
+%% bits, and the answer. See {@link sockeye_backlog}.
+-type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.
 -type conn_error() :: {sockeye:conn() | {sockeye_conn, pos_integer(), atom()}, Frame :: term(),
                         sockeye:send_error() | badarg}.
-%% The terms of the command that failed; the frame is `undefined' where nothing is known of it.
+%% The terms of the command that failed.
 
 -spec init() -> ok | {error, term()}.
 init() ->
@@ -253,6 +257,12 @@ gate_open(_ServerId) ->
 answer(_ServerId, _Token, _Decision) ->
     erlang:nif_error(not_loaded()).
 
+%% So many messages `{sockeye_done, Ticket}' come, one from each of these shards: when it has carried out what
+%% it was given until now, or ends.
+-spec when_done(Shards :: pos_integer()) -> {Ticket :: non_neg_integer(), Count :: non_neg_integer()}.
+when_done(_Shards) ->
+    erlang:nif_error(not_loaded()).
+
 -spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.
 attach(_Conn, _Inbox) ->
     erlang:nif_error(not_loaded()).
@@ -265,34 +275,36 @@ recv(_Inbox, _Max) ->
 recv_dirty(_Inbox, _Max) ->
     erlang:nif_error(not_loaded()).
 
--spec commands(list()) -> ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}.
+-spec commands(list()) ->
+          maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
 commands(_Commands) ->
     erlang:nif_error(not_loaded()).
 
--spec commands_dirty(list()) -> ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}.
+-spec commands_dirty(list()) ->
+          maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
 commands_dirty(_Commands) ->
     erlang:nif_error(not_loaded()).
 
 -spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
-          ok | {error, sockeye:send_error()} | dirty.
+          maybe_crowded(ok | {error, sockeye:send_error()} | dirty).
 send(_Conn, _Frames) ->
     erlang:nif_error(not_loaded()).
 
 -spec send_dirty(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
-          ok | {error, sockeye:send_error()}.
+          maybe_crowded(ok | {error, sockeye:send_error()}).
 send_dirty(_Conn, _Frames) ->
     erlang:nif_error(not_loaded()).
 
 %% With a reference, `ok' promises the message `{Ref, sockeye:outcome()}'.
 -spec publish(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
-          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty.
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty).
 publish(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 -spec publish_dirty(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
-          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}.
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}).
 publish_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
 
@@ -308,31 +320,31 @@ encode_frame_dirty(_ServerId, _Frame) ->
 
 -spec publish_encoded(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
               asked() | none) ->
-          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty.
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty).
 publish_encoded(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 -spec publish_encoded_dirty(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
               asked() | none) ->
-          ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}.
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}).
 publish_encoded_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
     erlang:nif_error(not_loaded()).
 
 -spec send_list([sockeye:conn()], sockeye:frame()) ->
-          ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()} | dirty.
+          maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()} | dirty).
 send_list(_Conns, _Frame) ->
     erlang:nif_error(not_loaded()).
 
 -spec send_list_dirty([sockeye:conn()], sockeye:frame()) ->
-          ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}.
+          maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}).
 send_list_dirty(_Conns, _Frame) ->
     erlang:nif_error(not_loaded()).
 
--spec subscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
+-spec subscribe(sockeye:conn(), sockeye:topic()) -> maybe_crowded(ok | {error, sockeye:subscribe_error()}).
 subscribe(_Conn, _Topic) ->
     erlang:nif_error(not_loaded()).
 
--spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed | busy}.
+-spec unsubscribe(sockeye:conn(), sockeye:topic()) -> maybe_crowded(ok | {error, closed}).
 unsubscribe(_Conn, _Topic) ->
     erlang:nif_error(not_loaded()).
 
@@ -361,11 +373,11 @@ topics_of(_ServerId) ->
 watch_conn(_Conn, _Pid) ->
     erlang:nif_error(not_loaded()).
 
--spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> ok | {error, closed} | retry.
+-spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> maybe_crowded(ok | {error, closed}).
 setopts(_Conn, _Options) ->
     erlang:nif_error(not_loaded()).
 
--spec controlling_process(sockeye:conn(), pid()) -> ok | {error, closed} | retry.
+-spec controlling_process(sockeye:conn(), pid()) -> maybe_crowded(ok | {error, closed}).
 controlling_process(_Conn, _Pid) ->
     erlang:nif_error(not_loaded()).
 
@@ -382,7 +394,7 @@ wait_begin() ->
 wait_end(_Waiting) ->
     erlang:nif_error(not_loaded()).
 
--spec conn_info(sockeye:conn(), asked()) -> ok | {error, closed} | retry.
+-spec conn_info(sockeye:conn(), asked()) -> ok | {error, closed}.
 conn_info(_Conn, _Ref) ->
     erlang:nif_error(not_loaded()).
 

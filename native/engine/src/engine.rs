@@ -163,6 +163,10 @@ impl Engine {
         self.shards.get(index)
     }
 
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &Arc<Handle>> {
+        self.shards.iter()
+    }
+
     /// Gives a server a number.
     pub(crate) fn enlist(
         &self,
@@ -330,10 +334,20 @@ impl Engine {
 
     /// Counts bytes that a following [`Engine::send`] brings, or says why not.
     pub fn reserve(&self, conn: ConnId, len: usize) -> Result<(), SendError> {
-        self.shard_of(conn)
-            .ok_or(SendError::Closed)?
-            .slots
-            .reserve(conn, len)
+        let shard = self.shard_of(conn).ok_or(SendError::Closed)?;
+        let reserved = shard.slots.reserve(conn, len);
+        if reserved == Err(SendError::Busy) {
+            self.note_busy(conn);
+        }
+        reserved
+    }
+
+    #[cold]
+    fn note_busy(&self, conn: ConnId) {
+        let server = self.home_of(conn).and_then(|home| self.server(home.server));
+        if let Some(server) = server {
+            bump(&server.counters.busy, 1);
+        }
     }
 
     /// Takes back what [`Engine::reserve`] counted.
@@ -378,44 +392,24 @@ impl Engine {
             .is_some_and(|shard| shard.slots.set_closing(conn))
     }
 
-    /// Takes back what [`Engine::set_closing`] noted, when the close could not be handed over.
-    pub fn reopen(&self, conn: ConnId) {
-        if let Some(shard) = self.shard_of(conn) {
-            shard.slots.unset_closing(conn);
-        }
-    }
-
     /// Whether the last event of a connection is still to come.
     pub fn is_known(&self, conn: ConnId) -> bool {
         self.known(conn).is_ok()
     }
 
-    /// Hands frames to a shard. All parts must belong to it, and their bytes be reserved. They
-    /// come back if the shard has too much to do.
-    pub fn send(&self, shard: usize, frames: Frames) -> Result<(), Frames> {
-        let Some(shard) = self.shards.get(shard) else {
-            return Ok(());
-        };
-        shard.submit(Op::Frames(frames)).map_err(|op| match op {
-            Op::Frames(frames) => frames,
-            _ => Frames::default(),
-        })
+    /// Hands frames to a shard. All parts must belong to it, and their bytes be reserved. See
+    /// [`Engine::crowded`]. With the shard, its connections have ended, and nobody misses what is for them.
+    pub fn send(&self, shard: usize, frames: Frames) {
+        if let Some(shard) = self.shards.get(shard) {
+            let _ = shard.submit(Op::Frames(frames));
+        }
     }
 
-    /// Ends a connection for what it sent, behind the frames that are on their way to it unless
-    /// the shard has too much to do.
+    /// Ends a connection for what it sent, behind the frames that are on their way to it.
     pub fn fail(&self, conn: ConnId, code: u16, reason: &str) {
         let mut frames = Frames::default();
         frames.parts.push((conn, Part::Fail(code, reason.into())));
-        if self.send(conn.shard(), frames).is_err()
-            && let Some(shard) = self.shard_of(conn)
-        {
-            shard.control(Control::Fail {
-                conn,
-                code,
-                reason: reason.into(),
-            });
-        }
+        self.send(conn.shard(), frames);
     }
 
     /// There is no process for a connection, and none to be had: it ends with 1011, and is counted.
@@ -431,7 +425,7 @@ impl Engine {
         let shard = self.known(conn)?;
         shard
             .submit(Op::Owner { conn, owner })
-            .map_err(|_| SendError::Busy)
+            .map_err(|_| SendError::Closed)
     }
 
     /// Asks for what is known of a connection. The answer comes on the shard's thread.
@@ -439,7 +433,7 @@ impl Engine {
         let shard = self.known(conn)?;
         shard
             .submit(Op::Info { conn, reply })
-            .map_err(|_| SendError::Busy)
+            .map_err(|_| SendError::Closed)
     }
 
     pub(crate) fn ask_connections(

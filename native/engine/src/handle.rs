@@ -1,23 +1,18 @@
 //! How other threads reach a shard: its slots, its queues, and its one alarm clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::Notify;
 
+use crate::backlog::{CALLS, FRAMES, Load};
 use crate::compression::Broadcast;
 use crate::op::{Control, Op};
 use crate::server::Server;
 use crate::slots::Slots;
 use crate::streams::Streams;
 use crate::topics::{Delivery, Register};
-
-/// Operations that may wait for a shard.
-const OPS: usize = 8192;
-
-/// Bytes of frames for many connections that may wait for a shard.
-const FANNING: usize = 16 << 20;
 
 /// The part of a shard that every thread may use.
 pub(crate) struct Handle {
@@ -30,6 +25,8 @@ pub(crate) struct Handle {
     controls: Sender<Control>,
     /// Bytes of frames for many connections that wait in `ops`.
     fanning: AtomicUsize,
+    /// How often a caller had to wait.
+    delayed: AtomicU64,
     sleeping: AtomicBool,
     /// Time may have passed since the shard last looked at its clock.
     pub(crate) slept: AtomicBool,
@@ -44,7 +41,7 @@ pub(crate) struct Parts {
 
 impl Handle {
     pub(crate) fn make(index: usize, seed: u32) -> Parts {
-        let (op_sender, ops) = crossbeam_channel::bounded(OPS);
+        let (op_sender, ops) = crossbeam_channel::unbounded();
         let (control_sender, controls) = crossbeam_channel::unbounded();
         let handle = Arc::new(Handle {
             index,
@@ -55,6 +52,7 @@ impl Handle {
             ops: op_sender,
             controls: control_sender,
             fanning: AtomicUsize::new(0),
+            delayed: AtomicU64::new(0),
             sleeping: AtomicBool::new(false),
             slept: AtomicBool::new(true),
         });
@@ -65,47 +63,52 @@ impl Handle {
         }
     }
 
-    /// Hands work over. It comes back if the queue is full.
+    /// Hands work over. It comes back if the shard has ended.
     pub(crate) fn submit(&self, op: Op) -> Result<(), Op> {
-        match self.ops.try_send(op) {
+        match self.ops.send(op) {
             Ok(()) => {
                 self.wake();
                 Ok(())
             }
-            Err(TrySendError::Full(op) | TrySendError::Disconnected(op)) => Err(op),
+            Err(SendError(op)) => Err(op),
         }
     }
 
-    /// Hands over a frame for many connections, which has been counted. False if the queue has
-    /// filled meanwhile.
-    pub(crate) fn fan_out(&self, server: &Arc<Server>, frame: &Broadcast, to: Delivery) -> bool {
+    /// Hands over a frame for many connections.
+    pub(crate) fn fan_out(&self, server: &Arc<Server>, frame: &Broadcast, to: Delivery) {
+        self.fanning.fetch_add(frame.len(), Ordering::AcqRel);
         let op = Op::Fanout {
             server: server.clone(),
             frame: frame.clone(),
             to,
         };
-        let Err(refused) = self.submit(op) else {
-            return true;
-        };
-        self.fanned_out(frame.len());
-        // The caller hears of it in another way.
-        if let Op::Fanout { to, .. } = &refused
-            && let Some(tally) = &to.tally
-        {
-            tally.silence();
+        if let Err(refused) = self.submit(op) {
+            self.fanned_out(frame.len());
+            // Its caller hears of the end of the engine in another way.
+            if let Op::Fanout { to, .. } = &refused
+                && let Some(tally) = &to.tally
+            {
+                tally.silence();
+            }
         }
-        false
     }
 
-    /// Counts a frame for many connections as on its way. False if too much of that kind waits.
-    pub(crate) fn make_room(&self, len: usize) -> bool {
-        let waiting = self.fanning.fetch_add(len, Ordering::AcqRel);
-        let room = waiting == 0 || waiting.saturating_add(len) <= FANNING;
-        let taken = room && !self.ops.is_full();
-        if !taken {
-            self.fanned_out(len);
-        }
-        taken
+    /// Whether who has just brought this is to wait.
+    pub(crate) fn is_crowded(&self, load: Load) -> bool {
+        self.ops.len() > CALLS
+            || (load == Load::Frame && self.fanning.load(Ordering::Acquire) > FRAMES)
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.ops.len()
+    }
+
+    pub(crate) fn count_delayed(&self) {
+        self.delayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn delayed(&self) -> u64 {
+        self.delayed.load(Ordering::Relaxed)
     }
 
     /// A frame for many connections is with them.
@@ -141,35 +144,5 @@ impl Handle {
     pub(crate) fn after_park(&self) {
         self.slept.store(true, Ordering::Relaxed);
         self.sleeping.store(false, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_for_broadcasts_at_less_equal_and_more() {
-        for (second, taken) in [(9, true), (10, true), (11, false)] {
-            let handle = Handle::make(0, 1).handle;
-            assert!(handle.make_room(FANNING - 10));
-            assert_eq!(handle.make_room(second), taken);
-            handle.fanned_out(FANNING - 10);
-            if taken {
-                handle.fanned_out(second);
-            }
-            // Nothing is counted that was refused.
-            assert!(handle.make_room(FANNING));
-            assert!(!handle.make_room(1));
-        }
-    }
-
-    #[test]
-    fn one_beyond_the_bound_passes_alone() {
-        let handle = Handle::make(0, 1).handle;
-        assert!(handle.make_room(FANNING + 1));
-        assert!(!handle.make_room(1));
-        handle.fanned_out(FANNING + 1);
-        assert!(handle.make_room(1));
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod active;
 mod appointments;
+pub mod backlog;
 pub mod batch;
 mod bind;
 pub mod compression;
@@ -44,6 +45,7 @@ mod transport;
 mod turn;
 
 pub use active::Active;
+pub use backlog::{Load, Shards};
 pub use compression::{Broadcast, Compression, Home};
 pub use config::{Address, EngineConfig, Mode, ServerConfig};
 pub use dial::error::{DialError, Refused};

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::active::SetActive;
+use crate::backlog::Told;
 use crate::compression::Broadcast;
 use crate::front::Arrival;
 use crate::front::visitor::Visitor;
@@ -21,7 +22,7 @@ use crate::topics::{Audience, Delivery, Topic};
 pub enum SendError {
     /// The connection is closed or closing.
     Closed,
-    /// The connection's queue, or the shard's, is full.
+    /// The connection's queue is full.
     Busy,
 }
 
@@ -82,7 +83,7 @@ pub type StatsReply = Box<dyn FnOnce(Option<ConnStats>) + Send>;
 /// Receives the connections of a server on one shard.
 pub type ConnectionsReply = Box<dyn FnOnce(&[ConnId]) + Send>;
 
-/// Work that grows with the traffic. Its queue is bounded.
+/// Work that grows with the traffic. `backlog` bounds it.
 pub(crate) enum Op {
     Frames(Frames),
     Fanout {
@@ -100,6 +101,8 @@ pub(crate) enum Op {
         conn: ConnId,
         reply: StatsReply,
     },
+    /// All before it has been carried out.
+    Tell(Told),
 }
 
 /// Rare work that must not get lost: at most one at a time for each server, inbox or connection.
@@ -116,11 +119,6 @@ pub(crate) enum Control {
     Offloaded,
     /// A handler process of the server is ready.
     Worker(Arc<Server>),
-    Fail {
-        conn: ConnId,
-        code: u16,
-        reason: Box<str>,
-    },
     Attach {
         conn: ConnId,
         inbox: Arc<Inbox>,

@@ -75,6 +75,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    pub(crate) busy: AtomicU64,
+    pub(crate) failed: AtomicU64,
     pub(crate) requests: AtomicU64,
     /// Connections for which anybody may compress.
     pub(crate) sharing: AtomicUsize,
@@ -105,6 +107,11 @@ pub struct ServerStats {
     pub bytes_out: u64,
     /// Copies of broadcast frames that a full connection did not get.
     pub dropped: u64,
+    /// Sends to one connection that were refused since its queue was full.
+    pub busy: u64,
+    /// Connections that this side ended for a limit or a fault: with 1002, 1007, 1008, 1009, 1011, or for silence
+    /// with 1001.
+    pub failed: u64,
     /// Ordinary HTTP requests.
     pub requests: u64,
     /// Bytes that compression has kept from being written.
@@ -271,6 +278,8 @@ impl Server {
             bytes_in: read(&c.bytes_in),
             bytes_out: read(&c.bytes_out),
             dropped: read(&c.dropped),
+            busy: read(&c.busy),
+            failed: read(&c.failed),
             requests: read(&c.requests),
             saved: read(&c.saved),
             unanswered: read(&c.unanswered),

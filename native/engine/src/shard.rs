@@ -570,8 +570,13 @@ pub(crate) fn run(
             conn.abort(&shard);
         }
         shard.end_offload();
-        // Each panic has used up something of what is left to do.
-        let last = || shard.turn();
+        // Callers that wait are told. Each panic has used up something of what is left to do.
+        let last = || {
+            shard.turn();
+            while !shard.ops.is_empty() {
+                shard.turn();
+            }
+        };
         while std::panic::catch_unwind(std::panic::AssertUnwindSafe(last)).is_err() {}
     });
     // The system may take its time to look up a host.

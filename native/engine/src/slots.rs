@@ -186,24 +186,6 @@ impl Slots {
         }
     }
 
-    /// Sends may go on.
-    pub(crate) fn unset_closing(&self, id: ConnId) {
-        let Some((slot, mut state)) = self.current(id) else {
-            return;
-        };
-        while generation_of(state) == id.generation() {
-            match slot.state.compare_exchange_weak(
-                state,
-                state & !CLOSING,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return,
-                Err(seen) => state = seen,
-            }
-        }
-    }
-
     /// Whether the id names a connection whose last event has not been delivered yet.
     pub(crate) fn is_known(&self, id: ConnId) -> bool {
         self.current(id).is_some()

@@ -160,11 +160,6 @@ impl Shard {
             Control::OwnerDied(key) => self.owners_died(HashSet::from([key])),
             Control::Offloaded => self.offloaded(),
             Control::Worker(server) => self.worker_ready(&server),
-            Control::Fail { conn, code, reason } => {
-                if let Some(conn) = self.conn(conn) {
-                    conn.fail(self, code, &reason);
-                }
-            }
             Control::Attach { conn, inbox } => self.attach(conn, inbox),
             Control::StopServer {
                 server,
@@ -228,6 +223,7 @@ impl Shard {
                 }
             }
             Op::Info { conn, reply } => reply(self.conn(conn).map(|conn| conn.stats(self))),
+            Op::Tell(told) => drop(told),
         }
     }
 

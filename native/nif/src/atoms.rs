@@ -1,7 +1,7 @@
 //! Every atom that this crate makes: none comes from input.
 
 rustler::atoms! {
-    ok, error, more, done, dirty, retry, none, acceptor, infinity,
+    ok, error, more, done, dirty, crowded, failed, none, acceptor, infinity,
     closed, busy, not_json, not_utf8, invalid_json,
     json, raw, text, binary, ping, pong, close, active, open, passive, batch,
     once, null, undefined, nil, deliver, badarg,
@@ -12,9 +12,9 @@ rustler::atoms! {
     handshake_timeout, close_timeout, max_connections, subprotocols,
     idle_timeout, ping_interval, pong_timeout, max_age, control_frames, streaming, not_streaming, message_rate, rate, burst, action,
     address, peer, path, query, subprotocol, headers, age, queue, held, server,
-    shards, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
+    shards, queued_calls, delayed_calls, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
     bytes_out, dropped, memory, reason, message,
-    sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event,
+    sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event, sockeye_done,
     plain, bytes_saved,
     accept_error, panic,
     unanswered, no_process, no_descriptor, accept_errors, accept_pauses, max_descriptor,

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use rustler::sys::ErlNifTerm;
 use rustler::{Env, Error, NifResult, Term};
 use sockeye_engine::op::Part;
-use sockeye_engine::{ConnId, Engine, Frames, SendError};
+use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
-use crate::atoms;
 use crate::frames::{self, Asked, Bounds, NORMAL_JSON};
 use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, reason};
 use crate::running::with_engine_for;
 use crate::terms::Builder;
+use crate::{atoms, backlog};
 
 /// Bytes that a call on a dirty one encodes before it hands them over.
 const DIRTY_SLICE: usize = 16 << 20;
@@ -37,6 +37,8 @@ fn named(b: Builder, term: ErlNifTerm) -> Option<ConnId> {
 struct Outgoing<'e> {
     engine: &'e Arc<Engine>,
     shards: Vec<Frames>,
+    /// Those that were given something.
+    given: Shards,
     /// Bytes that were worked on, whether they were taken or not.
     bytes: usize,
     /// The last connection and its term: frames of one connection mostly come together.
@@ -49,6 +51,7 @@ impl<'e> Outgoing<'e> {
         Outgoing {
             engine,
             shards,
+            given: Shards::default(),
             bytes: 0,
             last: None,
         }
@@ -143,40 +146,23 @@ impl<'e> Outgoing<'e> {
         Ok(())
     }
 
-    /// Hands everything over. Returns the parts for shards that have too much to do already,
-    /// which are as if they had not been asked for.
-    fn flush(&mut self) -> Vec<(ConnId, Part)> {
-        let mut refused = Vec::new();
+    /// Hands everything over.
+    fn flush(&mut self) {
         for (shard, frames) in self.shards.iter_mut().enumerate() {
             if frames.parts.is_empty() {
                 continue;
             }
             let frames = std::mem::take(frames);
             EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
-            if let Err(frames) = self.engine.send(shard, frames) {
-                take_back(self.engine, &frames);
-                refused.extend(frames.parts);
-            }
+            self.engine.send(shard, frames);
+            self.given.insert(shard);
         }
         self.bytes = 0;
-        refused
     }
-}
-/// Gives back the room that refused frames were counted with, and the right to close.
-fn take_back(engine: &Engine, frames: &Frames) {
-    // The last piece of a message first.
-    for (conn, part) in frames.parts.iter().rev() {
-        match part {
-            Part::Stream(range, _, undo) => {
-                engine.unreserve(*conn, (range.end - range.start) as usize);
-                engine.unstream(*conn, *undo);
-            }
-            Part::Write(range, _) | Part::Plain(range, _) => {
-                engine.unreserve(*conn, (range.end - range.start) as usize);
-            }
-            Part::Close(..) => engine.reopen(*conn),
-            Part::Fail(..) | Part::Active(_) | Part::Options(_) => {}
-        }
+
+    /// The shards that the caller is to wait for.
+    fn crowded(&self) -> Shards {
+        self.engine.crowded(self.given, Load::Call)
     }
 }
 /// Each error is `{Conn, Frame, Reason}`, with the terms of the command.
@@ -195,19 +181,12 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
     let mut rest = list.as_c_arg();
     let mut errors = Vec::new();
     let (mut taken, mut count) = (0, 0);
-    let stop = with_engine_for(bounds, |engine| {
+    let (stop, crowded) = with_engine_for(bounds, |engine| {
         let Some(engine) = engine else {
-            return Ok(None);
+            return Ok((None, Shards::default()));
         };
         let mut out = Outgoing::new(engine);
         let mut stop = None;
-        let busy = |(conn, _): (ConnId, Part)| {
-            b.tuple([
-                b.conn(conn),
-                b.atom(atoms::undefined()),
-                b.atom(atoms::busy()),
-            ])
-        };
         while let Some((conn_term, tail)) = b.cell(rest) {
             if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.are_normal() {
                 stop = Some(atoms::more());
@@ -215,7 +194,7 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
             }
             if out.bytes > DIRTY_SLICE {
                 taken += out.bytes;
-                errors.extend(out.flush().into_iter().map(busy));
+                out.flush();
             }
             let Some((frame, next)) = b.cell(tail) else {
                 out.flush();
@@ -236,8 +215,8 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
             count += 1;
         }
         taken += out.bytes;
-        errors.extend(out.flush().into_iter().map(busy));
-        Ok(stop)
+        out.flush();
+        Ok((stop, out.crowded()))
     })?;
     charge(env, taken, count);
     let term = match (stop, errors.is_empty()) {
@@ -245,5 +224,5 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
         (None, true) => b.atom(atoms::ok()),
         (None, false) => b.tuple([b.atom(atoms::done()), b.list(&errors)]),
     };
-    Ok(b.term(env, term))
+    Ok(backlog::wrap(env, crowded, b.term(env, term)))
 }

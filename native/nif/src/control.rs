@@ -8,7 +8,9 @@ use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::op::{ConnStats, Part};
-use sockeye_engine::{Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, SendError};
+use sockeye_engine::{
+    Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, Load, Peer, Shards,
+};
 
 use crate::config::Settings;
 use crate::events;
@@ -17,7 +19,7 @@ use crate::reply::{Asked, ReplyTo};
 use crate::running::{self, Running};
 use crate::terms::{self, Builder, map};
 use crate::watch::{self, Watched};
-use crate::{atoms, frames, memory, options, relay, tls};
+use crate::{atoms, backlog, frames, memory, options, relay, tls};
 
 /// How long a port may take to become free that one of us has let go of.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -90,6 +92,14 @@ fn engine_info(env: Env<'_>) -> NifResult<Term<'_>> {
         (b.atom(atoms::servers()), b.integer(servers.len() as u64)),
         (b.atom(atoms::connections()), b.integer(open)),
         (b.atom(atoms::memory()), b.integer(memory::held())),
+        (
+            b.atom(atoms::queued_calls()),
+            b.integer(engine.queued_calls() as u64),
+        ),
+        (
+            b.atom(atoms::delayed_calls()),
+            b.integer(engine.delayed_calls()),
+        ),
     ];
     Ok(b.term(env, map(b, &pairs)))
 }
@@ -218,6 +228,8 @@ fn server_info(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
         (atoms::bytes_in(), stats.bytes_in),
         (atoms::bytes_out(), stats.bytes_out),
         (atoms::dropped(), stats.dropped),
+        (atoms::busy(), stats.busy),
+        (atoms::failed(), stats.failed),
         (atoms::requests(), stats.requests),
         (atoms::bytes_saved(), stats.saved),
         (atoms::unanswered(), stats.unanswered),
@@ -238,13 +250,16 @@ pub(crate) fn conn_of(env: Env<'_>, term: Term<'_>) -> NifResult<ConnId> {
         .ok_or(Error::BadArg)
 }
 
-/// `ok`, `{error, closed}`, or `retry` if the shard has too much to do.
-fn outcome<'a>(env: Env<'a>, result: Result<(), SendError>) -> Term<'a> {
-    match result {
-        Ok(()) => atoms::ok().encode(env),
-        Err(SendError::Closed) => (atoms::error(), atoms::closed()).encode(env),
-        Err(SendError::Busy) => atoms::retry().encode(env),
+/// `ok` if the connection's shard was given something, or `{error, closed}`.
+fn outcome<'a>(env: Env<'a>, conn: ConnId, given: bool) -> Term<'a> {
+    if !given {
+        return (atoms::error(), atoms::closed()).encode(env);
     }
+    let shards = Shards::one(conn.shard());
+    let crowded = running::with_engine(|engine| {
+        engine.map_or(Shards::default(), |e| e.crowded(shards, Load::Call))
+    });
+    backlog::wrap(env, crowded, atoms::ok().encode(env))
 }
 
 #[rustler::nif]
@@ -267,21 +282,17 @@ fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'
         let part = Part::Options(Box::new(others));
         frames.parts.push((conn, part));
     }
-    let result = running::with_engine(|engine| {
-        let engine = engine
-            .filter(|engine| engine.is_known(conn))
-            .ok_or(SendError::Closed)?;
-        engine
-            .send(conn.shard(), frames)
-            .map_err(|_| SendError::Busy)
+    let known = running::with_engine(|engine| {
+        let engine = engine.filter(|engine| engine.is_known(conn));
+        engine.map(|engine| engine.send(conn.shard(), frames))
     });
-    Ok(outcome(env, result))
+    Ok(outcome(env, conn, known.is_some()))
 }
 
 #[rustler::nif]
 fn controlling_process<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
-    Ok(outcome(env, owner::give(env, conn, pid)))
+    Ok(outcome(env, conn, owner::give(env, conn, pid).is_ok()))
 }
 
 #[rustler::nif]
@@ -289,7 +300,7 @@ fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: Asked<'a>) -> NifResult<Te
     let conn = conn_of(env, conn)?;
     let to = ReplyTo::new(env, asked);
     let Some(engine) = running::engine() else {
-        return Ok(outcome(env, Err(SendError::Closed)));
+        return Ok((atoms::error(), atoms::closed()).encode(env));
     };
     let reply = move |stats: Option<ConnStats>| {
         to.answer(|b| match stats {
@@ -297,7 +308,10 @@ fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: Asked<'a>) -> NifResult<Te
             None => b.tuple([b.atom(atoms::error()), b.atom(atoms::closed())]),
         });
     };
-    Ok(outcome(env, engine.conn_stats(conn, Box::new(reply))))
+    Ok(match engine.conn_stats(conn, Box::new(reply)) {
+        Ok(()) => atoms::ok().encode(env),
+        Err(_) => (atoms::error(), atoms::closed()).encode(env),
+    })
 }
 
 fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {

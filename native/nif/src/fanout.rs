@@ -3,15 +3,15 @@
 use rustler::sys::ErlNifTerm;
 use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
 use sockeye_engine::topics;
-use sockeye_engine::{Broadcast, ConnId, Outcome, SendError, Server};
+use sockeye_engine::{Broadcast, ConnId, Load, Outcome, SendError, Server, Shards};
 
-use crate::atoms;
 use crate::frames::{self, Asked, Bounds, NORMAL_PAYLOAD};
 use crate::outbound::{Dialect, Failure, charge, range, reason, refuse};
 use crate::reply::{self, ReplyTo};
 use crate::running;
 use crate::squeeze;
 use crate::terms::{Builder, map};
+use crate::{atoms, backlog};
 
 /// Connections of a list that one call on a normal scheduler takes.
 const LIST: usize = 512;
@@ -46,9 +46,7 @@ fn encode(
         Asked::Plain => true,
         Asked::Close(..) | Asked::Active(_) | Asked::Stream(..) => return Err(Failure::BadArg),
     };
-    if range(0, bytes.len()).is_none() {
-        return Err(Failure::BadArg);
-    }
+    range(0, bytes.len()).ok_or(Failure::BadArg)?;
     Ok((bytes, plain))
 }
 
@@ -113,6 +111,7 @@ fn spread<'a>(
         _ => Some(ReplyTo::new(env, wait.decode::<reply::Asked<'_>>()?)),
     };
     let waits = reply.is_some();
+    range(0, bytes.len()).ok_or(Error::BadArg)?;
     let Some((engine, server)) = running::server(server) else {
         return refuse(env, b, Failure::Send(SendError::Closed));
     };
@@ -125,12 +124,24 @@ fn spread<'a>(
         Box::new(move |sent, dropped| reply.answer(|b| counts(b, sent, dropped)))
     });
     let result = match whom {
-        Whom::All => engine.fan_out(&server, &frame, except, outcome).map(|()| 1),
+        Whom::All => engine.fan_out(&server, &frame, except, outcome),
         Whom::Topic(name) => engine.publish(&server, name, &frame, except, outcome),
     };
     match result {
-        Ok(0) if waits => Ok(b.term(env, b.tuple([b.atom(atoms::ok()), counts(b, 0, 0)]))),
-        Ok(_) => Ok(atoms::ok().encode(env)),
+        Ok(shards) if shards.is_empty() && waits => {
+            Ok(b.term(env, b.tuple([b.atom(atoms::ok()), counts(b, 0, 0)])))
+        }
+        // Who waits for the outcome need not wait twice.
+        Ok(_) if waits => Ok(atoms::ok().encode(env)),
+        Ok(shards) => {
+            let given = (shards, Load::Frame);
+            Ok(backlog::answer(
+                env,
+                &engine,
+                given,
+                atoms::ok().encode(env),
+            ))
+        }
         Err(e) => refuse(env, b, Failure::Send(e)),
     }
 }
@@ -277,17 +288,26 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
             Err(failure) => return refuse(env, b, failure),
         }
     }
+    let mut shards = Shards::default();
     for (server, frame, group) in ready {
+        group.iter().for_each(|conn| shards.insert(conn.shard()));
         refused.extend(engine.send_to_list(&server, &frame, &group));
     }
     charge(env, 0, count);
+    let given = (shards, Load::Frame);
     if refused.is_empty() {
-        return Ok(atoms::ok().encode(env));
+        return Ok(backlog::answer(
+            env,
+            &engine,
+            given,
+            atoms::ok().encode(env),
+        ));
     }
     let reasons = refused.iter().filter_map(|(conn, why)| {
         let why = reason(b, Failure::Send(*why))?;
         Some(b.tuple([b.conn(*conn), why]))
     });
     let reasons = b.list(&reasons.collect::<Vec<_>>());
-    Ok(b.term(env, b.tuple([b.atom(atoms::error()), reasons])))
+    let error = b.term(env, b.tuple([b.atom(atoms::error()), reasons]));
+    Ok(backlog::answer(env, &engine, given, error))
 }

@@ -4,6 +4,7 @@
 //! - [`control`]: the calls that start and stop things.
 //! - [`inbound`]: events out of an inbox, as terms of the process that asks.
 //! - [`commands`], [`send`], [`fanout`]: frames out of terms, handed to the shards; [`outbound`]: what they share.
+//! - [`backlog`]: calls that wait for the engine.
 //! - [`topics`]: who gets what is published.
 //! - [`squeeze`]: what the caller compresses.
 //! - [`owner`]: events as messages to a plain process.
@@ -12,6 +13,7 @@
 
 mod ask;
 mod atoms;
+mod backlog;
 mod client;
 mod codec;
 mod commands;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::op::Part;
-use sockeye_engine::{ConnId, Engine, Frames, SendError};
+use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
-use crate::atoms;
 use crate::frames::{self, Asked, Bounds};
 use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, refuse};
 use crate::running::with_engine_for;
 use crate::terms::Builder;
+use crate::{atoms, backlog};
 
 #[rustler::nif]
 fn send<'a>(env: Env<'a>, conn: Term<'a>, frames: Term<'a>) -> NifResult<Term<'a>> {
@@ -34,12 +34,14 @@ fn send_with<'a>(
     let frames = frames.as_c_arg();
     let sent = with_engine_for(bounds, |engine| {
         let engine = engine.ok_or(Failure::Send(SendError::Closed))?;
-        send_all_or_none(b, engine, conn, frames, bounds)
+        let bytes = send_all_or_none(b, engine, conn, frames, bounds)?;
+        let shard = Shards::one(conn.shard());
+        Ok((bytes, engine.crowded(shard, Load::Call)))
     });
     match sent {
-        Ok(bytes) => {
+        Ok((bytes, crowded)) => {
             charge(env, bytes, 0);
-            Ok(atoms::ok().encode(env))
+            Ok(backlog::wrap(env, crowded, atoms::ok().encode(env)))
         }
         Err(failure) => refuse(env, b, failure),
     }
@@ -54,15 +56,8 @@ fn send_all_or_none(
 ) -> Result<usize, Failure> {
     let mut frames = Frames::default();
     let prepared = prepare(b, engine, conn, list, bounds, &mut frames);
-    let Ready { len, closes, work } = prepared.inspect_err(|_| forget_pieces(engine, &frames))?;
-    engine.send(conn.shard(), frames).map_err(|frames| {
-        forget_pieces(engine, &frames);
-        engine.unreserve(conn, len);
-        if closes {
-            engine.reopen(conn);
-        }
-        Failure::Send(SendError::Busy)
-    })?;
+    let work = prepared.inspect_err(|_| forget_pieces(engine, &frames))?;
+    engine.send(conn.shard(), frames);
     Ok(work)
 }
 
@@ -75,13 +70,7 @@ fn forget_pieces(engine: &Engine, frames: &Frames) {
     }
 }
 
-/// Frames that are encoded, and whose bytes are reserved.
-struct Ready {
-    len: usize,
-    closes: bool,
-    work: usize,
-}
-
+/// Encodes frames and reserves their bytes. Gives what the work is worth in bytes.
 fn prepare(
     b: Builder,
     engine: &Arc<Engine>,
@@ -89,7 +78,7 @@ fn prepare(
     list: ErlNifTerm,
     bounds: Bounds,
     frames: &mut Frames,
-) -> Result<Ready, Failure> {
+) -> Result<usize, Failure> {
     let receiver = Receiver::of(engine, conn)?;
     let mut work = 0;
     let mut parts = Vec::new();
@@ -156,5 +145,5 @@ fn prepare(
         engine.unreserve(conn, len);
         return Err(Failure::Send(SendError::Closed));
     }
-    Ok(Ready { len, closes, work })
+    Ok(work)
 }

@@ -3,9 +3,8 @@
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::topics;
-use sockeye_engine::{ConnId, SubscribeError};
+use sockeye_engine::{ConnId, Load, Shards, SubscribeError};
 
-use crate::atoms;
 use crate::control::conn_of;
 use crate::news::Taken;
 use crate::outbound::CLIENT_TAG;
@@ -14,6 +13,7 @@ use crate::reply::{Asked, ReplyTo};
 use crate::running;
 use crate::terms::{Builder, map};
 use crate::watch;
+use crate::{atoms, backlog};
 
 /// Tells a process that first subscriptions of topics have come, or last ones have gone.
 pub(crate) fn changed(b: Builder, server: u64) -> ErlNifTerm {
@@ -69,10 +69,15 @@ fn change<'a>(
                 // A dead process needs no news.
                 let _ = env.send(&pid, news);
             }
-            return Ok(atoms::ok().encode(env));
+            let given = (Shards::one(conn.shard()), Load::Call);
+            return Ok(backlog::answer(
+                env,
+                &engine,
+                given,
+                atoms::ok().encode(env),
+            ));
         }
         Err(SubscribeError::Closed) => atoms::closed(),
-        Err(SubscribeError::Busy) => atoms::busy(),
         Err(SubscribeError::TooMany) => atoms::too_many_subscriptions(),
     };
     Ok((atoms::error(), reason).encode(env))

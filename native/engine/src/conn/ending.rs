@@ -35,6 +35,7 @@ impl Conn {
         if state.phase != Phase::Talking {
             return;
         }
+        bump(&self.server.counters.failed, 1);
         let mut out = Vec::new();
         state.session.fail(code, reason, &mut out);
         self.owe(shard, &mut state, &out);

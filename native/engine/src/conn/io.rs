@@ -150,6 +150,9 @@ impl Conn {
         if let Progress::Finished(CloseReason { code, reason, by }) = progress
             && state.phase == Phase::Talking
         {
+            if by == By::Violation {
+                bump(&self.server.counters.failed, 1);
+            }
             // The peer has answered our close frame: it has read all there was.
             state.patient = by != By::Local;
             self.end(shard, state, code, &reason);

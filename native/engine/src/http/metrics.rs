@@ -113,6 +113,18 @@ fn text(server: &Server) -> String {
         stats.accept_pauses,
     );
     put(
+        "sends_refused_total",
+        "counter",
+        "Sends to one connection that were refused since its queue was full.",
+        stats.busy,
+    );
+    put(
+        "connections_failed_total",
+        "counter",
+        "Connections that the server ended for a limit or a fault.",
+        stats.failed,
+    );
+    put(
         "inbox_bytes",
         "gauge",
         "Bytes that wait for the handler processes of a pool.",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::register::Watcher;
 use super::{Audience, Delivery, Topic};
+use crate::backlog::Shards;
 use crate::compression::Broadcast;
 use crate::engine::Engine;
 use crate::handle::Handle;
@@ -38,7 +39,7 @@ impl Engine {
         let (topic, first) = server.topics.enter(name, shard.index, self.shards());
         if shard.submit(Op::Subscribe(conn, topic.clone())).is_err() {
             server.topics.leave(&topic, shard.index);
-            return Err(SubscribeError::Busy);
+            return Err(SubscribeError::Closed);
         }
         register.add(conn, topic);
         Ok(first)
@@ -47,7 +48,7 @@ impl Engine {
     /// Ends a subscription of this very name, if there is one. True if it was the topic's last.
     ///
     /// # Errors
-    /// [`SubscribeError::Closed`] and [`SubscribeError::Busy`].
+    /// [`SubscribeError::Closed`].
     pub fn unsubscribe(&self, conn: ConnId, name: &[u8]) -> Result<bool, SubscribeError> {
         let (shard, server) = self.home(conn).ok_or(SubscribeError::Closed)?;
         let mut register = shard.register.open();
@@ -57,7 +58,7 @@ impl Engine {
             return Ok(false);
         };
         if shard.submit(Op::Unsubscribe(conn, topic.clone())).is_err() {
-            return Err(SubscribeError::Busy);
+            return Err(SubscribeError::Closed);
         }
         register.take(conn, &topic);
         Ok(server.topics.leave(&topic, shard.index))
@@ -82,26 +83,25 @@ impl Engine {
     }
 
     /// Sends one frame to every connection of a server but one. A connection whose queue is full
-    /// does not get it, which is counted. `outcome` is told on a shard's thread how many got it.
+    /// does not get it, which is counted. `outcome` is told on a shard's thread how many got it. The
+    /// shards that take part: see [`Engine::crowded`].
     ///
     /// # Errors
-    /// [`SendError::Busy`] if a shard has too many such frames waiting: then nobody gets it,
-    /// unless the shard's queue has filled in this very moment. [`SendError::Closed`] if the
-    /// server stops.
+    /// [`SendError::Closed`] if the server stops, [`SendError::Busy`] for a frame that no queue takes, of
+    /// 4 GiB or more.
     pub fn fan_out(
         &self,
         server: &Arc<Server>,
         frame: &Broadcast,
         except: Option<ConnId>,
         outcome: Option<Outcome>,
-    ) -> Result<(), SendError> {
+    ) -> Result<Shards, SendError> {
         let everywhere = |_| true;
-        let sent = self.spread(server, frame, Audience::All(except), everywhere, outcome);
-        sent.map(|_| ())
+        self.spread(server, frame, Audience::All(except), everywhere, outcome)
     }
 
-    /// Sends one frame to the subscribers of a topic but one, in the same way. The number of
-    /// shards that take part; if there is none, `outcome` is not told.
+    /// Sends one frame to the subscribers of a topic but one, in the same way. If no shard takes
+    /// part, `outcome` is not told.
     ///
     /// # Errors
     /// As for [`Engine::fan_out`].
@@ -112,7 +112,7 @@ impl Engine {
         frame: &Broadcast,
         except: Option<ConnId>,
         outcome: Option<Outcome>,
-    ) -> Result<usize, SendError> {
+    ) -> Result<Shards, SendError> {
         let topics: Arc<[Arc<Topic>]> = server.topics.find(name).into();
         let concerned = |index: usize| topics.iter().any(|topic| topic.is_on(index));
         let audience = Audience::Topics(topics.clone(), except);
@@ -126,46 +126,38 @@ impl Engine {
         audience: Audience,
         concerned: impl Fn(usize) -> bool,
         outcome: Option<Outcome>,
-    ) -> Result<usize, SendError> {
+    ) -> Result<Shards, SendError> {
         if frame.is_too_long() {
             return Err(SendError::Busy);
         }
         if server.is_stopping() {
             return Err(SendError::Closed);
         }
-        // All or none: a caller who hears `busy` may send it again.
-        let mut chosen: Vec<&Arc<Handle>> = Vec::with_capacity(self.shards());
-        for index in (0..self.shards()).filter(|index| concerned(*index)) {
-            let Some(shard) = self.shard(index) else {
-                continue;
+        let mut chosen = Shards::default();
+        (0..self.shards())
+            .filter(|index| concerned(*index))
+            .for_each(|index| chosen.insert(index));
+        let mut tally = outcome
+            .filter(|_| !chosen.is_empty())
+            .map(|outcome| Arc::new(Tally::new(outcome)));
+        let mut shards = chosen
+            .iter()
+            .filter_map(|index| self.shard(index))
+            .peekable();
+        while let Some(shard) = shards.next() {
+            // Ours goes with the last: a shard tells the outcome, not this thread.
+            let tally = if shards.peek().is_some() {
+                tally.clone()
+            } else {
+                tally.take()
             };
-            if !shard.make_room(frame.len()) {
-                chosen
-                    .iter()
-                    .for_each(|shard| shard.fanned_out(frame.len()));
-                return Err(SendError::Busy);
-            }
-            chosen.push(shard);
-        }
-        let Some((last, others)) = chosen.split_last() else {
-            return Ok(0);
-        };
-        let tally = outcome.map(|outcome| Arc::new(Tally::new(outcome)));
-        let mut taken = true;
-        for shard in others {
             let to = Delivery {
                 audience: audience.clone(),
-                tally: tally.clone(),
+                tally,
             };
-            taken &= shard.fan_out(server, frame, to);
+            shard.fan_out(server, frame, to);
         }
-        // Ours goes with it: a shard tells the outcome, not this thread.
-        taken &= last.fan_out(server, frame, Delivery { audience, tally });
-        if taken {
-            Ok(chosen.len())
-        } else {
-            Err(SendError::Busy)
-        }
+        Ok(chosen)
     }
 
     /// How many subscribe to a topic, or to a pattern, of exactly this name.

@@ -7,7 +7,7 @@ use crate::compression::Broadcast;
 use crate::engine::Engine;
 use crate::id::ConnId;
 use crate::op::SendError;
-use crate::server::Server;
+use crate::server::{Server, bump};
 
 impl Engine {
     /// Sends one frame to these connections of one server. Each has its own answer, as from
@@ -38,26 +38,20 @@ impl Engine {
                 };
                 match place {
                     Ok(()) => here.push(*conn),
-                    Err(why) => refused.push((*conn, why)),
+                    Err(why) => {
+                        bump(&server.counters.busy, u64::from(why == SendError::Busy));
+                        refused.push((*conn, why));
+                    }
                 }
             }
             if here.is_empty() {
                 continue;
             }
-            let audience = Audience::These(here.into());
             let to = Delivery {
-                audience: audience.clone(),
+                audience: Audience::These(here.into()),
                 tally: None,
             };
-            let taken = shard.make_room(frame.len()) && shard.fan_out(server, frame, to);
-            if let (false, Audience::These(here)) = (taken, audience) {
-                for conn in here.iter() {
-                    shard
-                        .slots
-                        .release(*conn, length(*conn).unwrap_or_default());
-                    refused.push((*conn, SendError::Busy));
-                }
-            }
+            shard.fan_out(server, frame, to);
         }
         let unknown = conns.iter().filter(|conn| conn.shard() >= self.shards());
         refused.extend(unknown.map(|conn| (*conn, SendError::Closed)));

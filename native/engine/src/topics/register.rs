@@ -12,8 +12,6 @@ use crate::id::ConnId;
 pub enum SubscribeError {
     /// The connection is closed or closing.
     Closed,
-    /// The queue of its shard is full.
-    Busy,
     /// It has as many subscriptions as it may have.
     TooMany,
 }

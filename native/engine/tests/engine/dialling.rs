@@ -98,7 +98,7 @@ impl Caller {
         let len = frames.bytes.len();
         self.engine.reserve(conn, len).unwrap();
         frames.write(conn, 0..len as u32);
-        self.engine.send(conn.shard(), frames).unwrap();
+        self.engine.send(conn.shard(), frames);
     }
 
     fn stop(&self) {

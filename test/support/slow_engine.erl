@@ -1,0 +1,61 @@
+%% An engine with one thread, and a way to keep that thread at work for a while: calls wait meanwhile.
+-module(slow_engine).
+
+-export([with_one_thread/1]).
+-export([with_occupied/1]).
+-export([fill/2]).
+-export([queued/0]).
+-export([delayed/0]).
+
+%% The application starts anew, with one thread of the engine.
+with_one_thread(Test) ->
+    ok = restart(fun() -> application:set_env(sockeye, shards, 1) end),
+    try Test()
+    after
+        ok = restart(fun() -> application:unset_env(sockeye, shards) end)
+    end.
+
+restart(Change) ->
+    _ = application:stop(sockeye),
+    ok = Change(),
+    {ok, _} = application:ensure_all_started(sockeye),
+    ok.
+
+%% Occupy() keeps the thread at work for about a second, and returns when it has begun: what is asked
+%% of it from then on waits. Conn is a connection of that thread.
+with_occupied(Test) ->
+    Options = #{deflate => #{server_takeover => true, level => 9, mem_level => 9}, format => raw, send_queue_size => 64 * 1024 * 1024},
+    sockeye_test:with_server(Options, fun(Port, _) ->
+        Headers = [{"Sec-WebSocket-Extensions", "permessage-deflate"}],
+        _ = ws_client:connect(Port, #{headers => Headers}),
+        {Conn, {open, _}} = sockeye_test:event(),
+        Slow = slow_to_compress(128 * 1024),
+        {Took, _} = timer:tc(fun() -> ok = sockeye:send(Conn, {binary, Slow}), #{} = sockeye:info(Conn) end),
+        Times = max(1, min(100, 1500000 div Took)),
+        Test(Conn, fun() -> ok = sockeye:send(Conn, {binary, binary:copy(Slow, Times)}), await(0) end)
+    end).
+
+%% Two letters in no order: whatever comes has been seen before, and a longer match may be anywhere.
+slow_to_compress(Size) ->
+    << <<(case Bit of 0 -> $a; 1 -> $b end)>> || <<Bit:1>> <= rand:bytes(Size div 8) >>.
+
+await(Queued) ->
+    case queued() of
+        Queued -> ok;
+        _ -> erlang:yield(), await(Queued)
+    end.
+
+%% So many calls that wait, of this process.
+fill(Conn, Count) ->
+    [ok = sockeye:send(Conn, {ping, <<>>}) || _ <- lists:seq(1, Count)],
+    ok.
+
+%% Calls that wait for the thread now.
+queued() ->
+    #{queued_calls := Queued} = sockeye:info(),
+    Queued.
+
+%% Calls that had to wait for others, since the engine started.
+delayed() ->
+    #{delayed_calls := Delayed} = sockeye:info(),
+    Delayed.
