@@ -141,7 +141,7 @@ ten_thousand_subscriptions_come_and_go_test_() ->
             {Socket, Conn} = open(Port),
             Before = maps:get(memory, sockeye:info()),
             Names = [<<"topic/", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 10000)],
-            [ok = subscribe_patiently(Conn, Name) || Name <- Names],
+            [ok = sockeye:subscribe(Conn, Name) || Name <- Names],
             ?assertEqual(10000, map_size(sockeye:topics(Server))),
             [ok = sockeye:publish(Server, Name, {text, Name}) || Name <- lists:sublist(Names, 100)],
             ?assertEqual(lists:sublist(Names, 100), texts(Socket, 100)),
@@ -153,13 +153,6 @@ ten_thousand_subscriptions_come_and_go_test_() ->
             ?assert(maps:get(memory, sockeye:info()) - Before < 100000)
         end)
     end}.
-
-%% More than a shard's queue takes, if the shard has to wait for a core.
-subscribe_patiently(Conn, Name) ->
-    case sockeye:subscribe(Conn, Name) of
-        {error, busy} -> #{} = sockeye:info(Conn), subscribe_patiently(Conn, Name);
-        Result -> Result
-    end.
 
 one_topic_of_many_connections_test() ->
     with_server(#{}, fun(Port, Server) ->
@@ -440,7 +433,7 @@ news_are_bounded_test_() ->
             [begin
                  ok = sockeye_nif:watch_topics(ServerId, self()),
                  Topics = [integer_to_binary(N) || N <- lists:seq(1, Count)],
-                 [ok = patiently(Change, Conn, Topic) || Change <- [subscribe, unsubscribe, subscribe], Topic <- Topics],
+                 [ok = sockeye:Change(Conn, Topic) || Change <- [subscribe, unsubscribe, subscribe], Topic <- Topics],
                  ?assertEqual([{sockeye_topics, ServerId}], Messages()),
                  receive {sockeye_topics, ServerId} -> ok end,
                  case Count =< 4096 of
@@ -448,7 +441,7 @@ news_are_bounded_test_() ->
                      false -> ?assertEqual(all, sockeye_nif:topic_news(ServerId))
                  end,
                  ?assertEqual({false, []}, sockeye_nif:topic_news(ServerId)),
-                 [ok = patiently(unsubscribe, Conn, Topic) || Topic <- Topics]
+                 [ok = sockeye:unsubscribe(Conn, Topic) || Topic <- Topics]
              end || Count <- [1, 255, 256, 257, 4095, 4096, 4097],
                     _ <- [sockeye_test:flush()]]
         end)
@@ -458,12 +451,6 @@ taken(ServerId) ->
     {More, Topics} = sockeye_nif:topic_news(ServerId),
     ?assert(length(Topics) =< 256),
     Topics ++ case More of true -> taken(ServerId); false -> [] end.
-
-patiently(Change, Conn, Topic) ->
-    case sockeye:Change(Conn, Topic) of
-        {error, busy} -> erlang:yield(), patiently(Change, Conn, Topic);
-        Result -> Result
-    end.
 
 what_another_node_has_encoded_test() ->
     with_server(#{deflate => true}, fun(Port, Server) ->

@@ -1,0 +1,140 @@
+%% Bounds of limits.md, met exactly: one less, as many, one more.
+-module(sockeye_bounds_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(slow_engine, [with_one_thread/1, with_occupied/1]).
+
+-define(TIMEOUT, 20000).
+%% What an event costs beside its payload.
+-define(EVENT, 64).
+-define(STREAMS, 64).
+-define(ASKED, 1024).
+-define(UNATTACHED, 1024).
+
+%% Of the process of one connection, which is at work meanwhile.
+inbox_size_test_() ->
+    [{integer_to_list(Last),
+      fun() ->
+          Self = self(),
+          Frame = fun({binary, <<"first">>}, _, S) ->
+                          Self ! {at_work, self()},
+                          receive go_on -> {[], S} after ?TIMEOUT -> error(not_asked) end;
+                     ({binary, Data}, _, S) -> Self ! {got, byte_size(Data)}, {[], S}
+                  end,
+          Options = #{format => raw, processes => per_connection, inbox_size => 10000},
+          sockeye_test:with_handler(#{frame => Frame, open => fun(Conn, _, S) -> Self ! {open, Conn}, {[], S} end},
+                                    Options, fun(Port, Server) ->
+              Socket = ws_client:connect(Port),
+              Conn = receive {open, C} -> C after ?TIMEOUT -> error(not_open) end,
+              ok = ws_client:binary(Socket, <<"first">>),
+              Pid = receive {at_work, P} -> P after ?TIMEOUT -> error(not_at_work) end,
+              Sizes = [5000 - ?EVENT, Last - ?EVENT],
+              [ok = ws_client:binary(Socket, <<0:(8 * Size)>>) || Size <- Sizes],
+              %% Behind them: what is answered has been read.
+              ok = ws_client:ping(Socket, <<"read">>),
+              {pong, <<"read">>} = ws_client:recv(Socket),
+              #{held := Held} = sockeye:info(Conn),
+              ?assertEqual({Last, Last > 5000}, {Last, Held > 0}),
+              Pid ! go_on,
+              [receive {got, Size} -> ok after ?TIMEOUT -> error({missing, Size}) end || Size <- Sizes],
+              ?assertMatch(#{dropped := 0}, sockeye:info(Server))
+          end)
+      end} || Last <- [4999, 5000, 5001]].
+
+send_queue_size_test_() ->
+    {timeout, 120, fun() ->
+        with_one_thread(fun() -> with_occupied(fun(_, Occupy) ->
+            sockeye_test:with_server(#{send_queue_size => 1000}, fun(Port, Server) ->
+                [begin
+                     {Socket, Conn} = sockeye_test:open(Port),
+                     #{busy := Before} = sockeye:info(Server),
+                     Occupy(),
+                     ok = sockeye:send(Conn, wire(600)),
+                     ?assertEqual(Expected, sockeye:send(Conn, wire(Second))),
+                     #{busy := Busy} = sockeye:info(Server),
+                     ?assertEqual(case Expected of ok -> 0; _ -> 1 end, Busy - Before),
+                     {binary, _} = ws_client:recv(Socket, ?TIMEOUT),
+                     Expected =:= ok andalso ({binary, _} = ws_client:recv(Socket, ?TIMEOUT))
+                 end || {Second, Expected} <- [{399, ok}, {400, ok}, {401, {error, busy}}]]
+            end)
+        end) end)
+    end}.
+
+%% So many bytes with their header.
+wire(Size) -> {binary, <<0:(8 * (Size - 4))>>}.
+
+%% Handshakes that wait for a decision: one more is refused, and counted.
+asked_test_() ->
+    [{integer_to_list(Count), {timeout, 120, fun() ->
+        Gate = spawn_link(fun() -> receive open -> ok end end),
+        Accept = fun(_) -> Monitor = monitor(process, Gate),
+                           receive {'DOWN', Monitor, process, _, _} -> {accept, #{}} end
+                 end,
+        Options = #{http2 => cleartext, accept => Accept, accept_timeout => 60000},
+        sockeye_test:with_server(Options, fun(Port, Server) ->
+            Sockets = open(Port, min(Count, ?ASKED)),
+            siege:until(fun() -> asked(Gate) =:= min(Count, ?ASKED) end),
+            Refused = case Count > ?ASKED of
+                          true -> [More] = open(Port, Count - ?ASKED), status(More);
+                          false -> none
+                      end,
+            ?assertEqual(case Count > ?ASKED of true -> <<"503">>; false -> none end, Refused),
+            #{rejected := Rejected} = sockeye:info(Server),
+            ?assertEqual(max(0, Count - ?ASKED), Rejected),
+            Gate ! open,
+            siege:until(fun() -> connections(Server) =:= min(Count, ?ASKED) end),
+            [gen_tcp:close(Socket) || Socket <- Sockets]
+        end)
+    end}} || Count <- [?ASKED - 1, ?ASKED, ?ASKED + 1]].
+
+%% Processes that decide: they wait for the end of the gate.
+asked(Gate) ->
+    {monitored_by, Pids} = process_info(Gate, monitored_by),
+    length(Pids).
+
+connections(Server) ->
+    #{connections := Connections} = sockeye:info(Server),
+    Connections.
+
+%% So many WebSockets over as few sockets as can be.
+open(Port, Count) when Count > 0 ->
+    Socket = siege:connect(Port),
+    Some = min(Count, ?STREAMS),
+    ok = gen_tcp:send(Socket, [h2_frames:hello([{1, 0}]), h2_frames:frame(4, 1, 0, [])
+                               | [h2_frames:open_stream(2 * N - 1) || N <- lists:seq(1, Some)]]),
+    [Socket | open(Port, Count - Some)];
+open(_Port, _Count) ->
+    [].
+
+%% The first status that is not 200.
+status(Socket) ->
+    case h2_frames:next(Socket) of
+        {1, _, _, _} = Head ->
+            [{_, Status}] = h2_frames:statuses([Head]),
+            integer_to_binary(Status);
+        closed -> closed;
+        _ -> status(Socket)
+    end.
+
+%% Connections whose process has not been started: with so many, the next socket waits to be accepted.
+unattached_test_() ->
+    [{integer_to_list(Count), {timeout, 120, fun() ->
+        sockeye_test:with_handler(#{}, #{http2 => cleartext, processes => per_connection}, fun(Port, Server) ->
+            ok = sys:suspend(Server),
+            Sockets = open(Port, Count),
+            siege:until(fun() -> connections(Server) =:= Count end),
+            Next = siege:connect(Port),
+            ok = gen_tcp:send(Next, h2_frames:hello()),
+            case Count < ?UNATTACHED of
+                true ->
+                    _ = h2_frames:next(Next),
+                    ?assertMatch(#{accept_pauses := 0}, sockeye:info(Server));
+                false ->
+                    siege:until(fun() -> #{accept_pauses := N} = sockeye:info(Server), N > 0 end)
+            end,
+            ok = sys:resume(Server),
+            {4, _, 0, _} = h2_frames:next(Next),
+            [gen_tcp:close(Socket) || Socket <- [Next | Sockets]]
+        end)
+    end}} || Count <- [?UNATTACHED - 1, ?UNATTACHED]].
