@@ -1,0 +1,114 @@
+%% A node that has no more descriptors, or processes, to give: who is refused, who is told, and that
+%% all is well again afterwards.
+-module(sockeye_limits_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(FEW, "ulimit -n 80").
+
+%% Ninety clients, where forty sockets are the most.
+a_reserve_of_descriptors_test_() ->
+    {timeout, 120, fun() ->
+        with_node({?FEW, ""}, "#{handler => {bare_handler, []}}", fun(Node) ->
+            Answers = [knock(Node) || _ <- lists:seq(1, 90)],
+            Open = [Socket || {101, Socket} <- Answers],
+            Refused = [S || {S, _} <- Answers, S =:= 503],
+            ?assertEqual(90, length(Open) + length(Refused)),
+            ?assert(length(Refused) >= 50),
+            {Info, Lines} = limit_node:info(Node),
+            ?assertMatch(#{max_connections := auto, max_descriptor := 40, accept_errors := 0}, Info),
+            ?assertEqual({length(Open), length(Refused)},
+                         {maps:get(connections, Info), maps:get(no_descriptor, Info)}),
+            ?assertEqual(1, told("refuses connections", Lines)),
+            well_again(Node, Open)
+        end)
+    end}.
+
+%% One that does without the reserve meets the limit itself.
+no_more_descriptors_test_() ->
+    {timeout, 120, fun() ->
+        with_node({?FEW, ""}, "#{handler => {bare_handler, []}, max_connections => infinity}", fun(Node) ->
+            Sockets = [siege:connect(limit_node:port(Node)) || _ <- lists:seq(1, 90)],
+            siege:until(fun() ->
+                {#{accept_errors := N}, Lines} = limit_node:info(Node),
+                put(lines, Lines ++ case get(lines) of undefined -> []; L -> L end),
+                N > 2 orelse {accept_errors, N}
+            end),
+            ?assertEqual(1, told("could not accept a connection", get(lines))),
+            well_again(Node, Sockets)
+        end)
+    end}.
+
+%% A process for each connection, in a node that may have a thousand.
+no_more_processes_test_() ->
+    {timeout, 240, fun() ->
+        with_node({"true", "+P 1024"}, "#{handler => {bare_handler, []}, processes => per_connection}", fun(Node) ->
+            Answers = [knock(Node) || _ <- lists:seq(1, 1100)],
+            ?assertEqual([], [S || {S, _} <- Answers, S =/= 101]),
+            Open = [Socket || {101, Socket} <- Answers],
+            {#{connections := N}, _} = limit_node:info(Node),
+            siege:until(fun() ->
+                {#{no_process := Without, connections := C}, _} = limit_node:info(Node),
+                Without + C =:= 1100 andalso Without > 76 orelse {N, Without, C}
+            end),
+            well_again(Node, Open)
+        end)
+    end}.
+
+%% The server answers, also an accept/2 that needs a process of its own, when others have gone.
+well_again(Node, Sockets) ->
+    lists:foreach(fun ws_client:drop/1, Sockets),
+    siege:until(fun() ->
+        case catch knock(Node) of
+            {101, Socket} ->
+                ok = ws_client:text(Socket, <<"1">>),
+                Answer = ws_client:recv(Socket),
+                ws_client:drop(Socket),
+                Answer =:= {text, <<"1">>} orelse Answer;
+            Other ->
+                Other
+        end
+    end),
+    {Status, Lines} = limit_node:stop(Node),
+    ?assertEqual({0, []}, {Status, [Line || Line <- Lines, is_crash(Line)]}).
+
+knock(Node) ->
+    %% Who is refused at once may see the socket closed under its request.
+    Port = limit_node:port(Node),
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}], 20000),
+    case gen_tcp:send(Socket, bad_requests:good()) of
+        ok -> ok;
+        {error, _} -> ok
+    end,
+    case gen_tcp:recv(Socket, 12, 20000) of
+        {ok, <<"HTTP/1.1 101">>} -> rest_of_head(Socket), {101, Socket};
+        {ok, <<"HTTP/1.1 503">>} -> gen_tcp:close(Socket), {503, none};
+        %% The answer was there, and then the reset.
+        {error, econnreset} -> gen_tcp:close(Socket), {503, none};
+        {error, closed} -> gen_tcp:close(Socket), {503, none}
+    end.
+
+rest_of_head(Socket) ->
+    {ok, Byte} = gen_tcp:recv(Socket, 1, 20000),
+    rest_of_head(Socket, Byte).
+
+rest_of_head(Socket, Seen) ->
+    case binary:match(Seen, <<"\r\n\r\n">>) of
+        nomatch ->
+            {ok, Byte} = gen_tcp:recv(Socket, 1, 20000),
+            rest_of_head(Socket, <<Seen/binary, Byte/binary>>);
+        _ -> ok
+    end.
+
+told(What, Lines) ->
+    length([Line || Line <- Lines, binary:match(Line, list_to_binary(What)) =/= nomatch]).
+
+is_crash(Line) ->
+    lists:any(fun(Word) -> binary:match(Line, Word) =/= nomatch end,
+              [<<"CRASH REPORT">>, <<"SUPERVISOR REPORT">>, <<"undef">>, <<"terminating">>]).
+
+with_node(How, Options, Test) ->
+    Node = limit_node:start(How, Options),
+    try Test(Node)
+    after catch port_close(Node)
+    end.
