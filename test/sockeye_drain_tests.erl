@@ -142,3 +142,48 @@ header(Http, Length) ->
         {ok, {http_header, _, _, _, _}} -> header(Http, Length);
         {ok, http_eoh} -> Length
     end.
+
+%% The size of a batch: what was asked for, or what the time needs.
+size_of_a_batch_test() ->
+    %% 251 batches: now, and after each of 250 intervals.
+    [?assertEqual({Left, Size}, {Left, sockeye_drain:size(Left, 100, 100, 25000)})
+     || {Left, Size} <- [{0, 100}, {1, 100}, {25100, 100}, {25101, 101}, {100000, 399}]],
+    %% Time for one more, and for none: then all at once.
+    [?assertEqual({Time, Size}, {Time, sockeye_drain:size(1000, 100, 100, Time)})
+     || {Time, Size} <- [{199, 500}, {100, 500}, {99, 1000}, {0, 1000}, {-5, 1000}]].
+
+%% More than the batch and the deadline allow: they are spread over the time all the same, and none
+%% that answers is counted as dropped.
+more_than_the_batch_allows_test_() ->
+    {timeout, 60, fun() ->
+        with_server(#{}, fun(Port, Server) ->
+            N = 200,
+            ok = clients(Port, N),
+            Options = #{batch => 1, interval => 50, deadline => 2000},
+            ?assertEqual({ok, #{closed => N, dropped => 0}}, sockeye:drain(Server, Options)),
+            Ended = ended(N),
+            [?assertMatch({1001, _}, How) || {How, _} <- Ended],
+            Times = lists:sort([Time || {_, Time} <- Ended]),
+            %% Not in one moment.
+            ?assert(lists:last(Times) - hd(Times) >= 1000)
+        end)
+    end}.
+
+%% Nor one whose client only hears of it after the deadline, and answers then.
+answered_after_the_deadline_test() ->
+    with_server(#{}, fun(Port, Server) ->
+        {Socket, _} = open(Port),
+        Self = self(),
+        _ = spawn_link(fun() -> Self ! {result, sockeye:drain(Server, #{deadline => 100, interval => 10})} end),
+        {close, 1001, _} = ws_client:recv(Socket),
+        {error, econnrefused} = refused(Port),
+        receive after 150 -> ok end,
+        _ = ws_client:close(Socket, 1001, <<>>),
+        receive {result, Result} -> ?assertEqual({ok, #{closed => 1, dropped => 0}}, Result) end
+    end).
+
+refused(Port) ->
+    case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
+        {ok, Socket} -> gen_tcp:close(Socket), refused(Port);
+        Error -> Error
+    end.

@@ -177,3 +177,29 @@ a_killed_server_is_1001_test_() ->
          end || _ <- lists:seq(1, 30)],
         ws_client:drop_all()
     end) end}} || Processes <- [one, 4, per_connection]].
+
+%% A client or server that was killed leaves nothing in the table of what was logged.
+no_row_of_a_killed_client_test() ->
+    _ = application:stop(sockeye),
+    {ok, _} = application:ensure_all_started(sockeye),
+    Self = self(),
+    Filter = {fun(#{meta := #{sockeye := _}}, _) -> stop; (_, _) -> ignore end, none},
+    ok = logger:add_primary_filter(left_tests, Filter),
+    Url = "ws://127.0.0.1:" ++ integer_to_list(free_port()),
+    Holder = spawn(fun() ->
+        process_flag(trap_exit, true),
+        Self ! sockeye_client:start_link(Url, self(), #{reconnect => true}),
+        receive {'EXIT', _, _} -> ok end
+    end),
+    {ok, Client} = receive Started -> Started end,
+    true = until(fun() -> #{log_rows := N} = census:take(), N > 0 end),
+    exit(Client, kill),
+    true = until(fun() -> #{log_rows := N} = census:take(), N =:= 0 end),
+    true = until(fun() -> not is_process_alive(Holder) end),
+    ok = logger:remove_primary_filter(left_tests).
+
+%% Loading a module takes a descriptor, which may be missing by the time it is needed.
+all_modules_are_loaded_at_the_start_test() ->
+    ?assertEqual({0, <<"fine">>}, sockeye_test:bare_node(
+        "{ok, _} = application:ensure_all_started(sockeye), {ok, Ms} = application:get_key(sockeye, modules),"
+        "[] = [M || M <- Ms, code:is_loaded(M) =:= false], ")).

@@ -10,7 +10,6 @@
 
 -export([new_table/0]).
 -export([start_link/0]).
--export([fresh/1]).
 -export([join/3]).
 -export([name/2]).
 -export([targets/2]).
@@ -56,14 +55,6 @@ new_table() ->
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
-
-%% A server has got a number which another one may have had a moment ago.
--spec fresh(sockeye_nif:server_id()) -> ok.
-fresh(ServerId) ->
-    case ets:take(?TABLE, ServerId) of
-        [] -> ok;
-        _ -> call({fresh, ServerId})
-    end.
 
 %% The server takes part from the return of this call on.
 -spec join(atom(), sockeye_nif:server_id(), pid()) -> ok.

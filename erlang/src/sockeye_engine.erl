@@ -21,6 +21,9 @@
 -define(TABLE, sockeye_servers).
 %% The supervisor, which has the same time, starts another engine within milliseconds.
 -define(AWAIT_MS, 5000).
+%% An engine stops within a second.
+-define(STARTS, 200).
+-define(START_MS, 10).
 %% Servers and clients may take so long to end with the application: a bit less than the
 %% supervisor waits for this process.
 -define(LAST_MS, 25000).
@@ -120,11 +123,21 @@ find_place(Place) ->
 init([]) ->
     process_flag(trap_exit, true),
     _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
-    try sockeye_nif:engine_start(#{shards => shards()}) of
+    try engine_start(#{shards => shards()}, ?STARTS) of
         ok -> {ok, #state{}};
         {error, Reason} -> {stop, Reason}
     catch
         error:{sockeye_nif, _, _} = Reason -> {stop, Reason}
+    end.
+
+%% Where the supervisor was killed, the last engine may be about to end in order.
+-spec engine_start(map(), non_neg_integer()) -> ok | {error, term()}.
+engine_start(Config, Tries) ->
+    case sockeye_nif:engine_start(Config) of
+        {error, already_running} when Tries > 0 ->
+            receive after ?START_MS -> engine_start(Config, Tries - 1) end;
+        Result ->
+            Result
     end.
 
 %% Half of the schedulers: the other half has handlers to run.
@@ -153,6 +166,9 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
     {noreply, forget(Monitor, State)};
+handle_info({sockeye_gone, ServerId}, State) ->
+    ok = sockeye_log_limit:forget(ServerId),
+    {noreply, State};
 handle_info({sockeye_event, Kind, Detail}, State) ->
     sockeye_log:event(error, engine, Kind, Detail),
     {noreply, State};

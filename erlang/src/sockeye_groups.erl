@@ -46,8 +46,6 @@ handle_continue(rejoin, #state{relay = Relay} = State) ->
                           State, sockeye_cluster:servers())}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call({fresh, ServerId}, _From, State) ->
-    {reply, ok, left(ServerId, State)};
 handle_call({join, Name, ServerId, Server}, _From, State) ->
     {reply, ok, joined(Name, ServerId, Server, State)};
 handle_call(_Request, _From, State) ->

@@ -25,7 +25,6 @@
 -export([subscribers/2]).
 -export([new_table/0]).
 -export([start_link/0]).
--export([fresh/1]).
 -export([deliver/3]).
 -export([has/2]).
 -export([has_prefixes/1]).
@@ -185,20 +184,6 @@ of_server(ServerId, Server) ->
     Head = {{ServerId, '$1', '$2', '$3'}, Server},
     ets:select(?TABLE, [{Head, [], [{{ServerId, '$1', '$2', '$3'}}]}]).
 
-%% @private
-%% A server has got a number which another one may have had a moment ago.
--spec fresh(sockeye_nif:server_id()) -> ok.
-fresh(ServerId) ->
-    case ets:next(?TABLE, {ServerId, 0, 0, 0}) of
-        {ServerId, _, _, _} ->
-            try gen_server:call(?MODULE, {fresh, ServerId}, infinity)
-            %% The next process of this module knows from the table what there is.
-            catch exit:_ -> true = ets:match_delete(?TABLE, {{ServerId, '_', '_', '_'}, '_'}), ok
-            end;
-        _ ->
-            ok
-    end.
-
 -spec key(sockeye_nif:server_id(), sockeye:topic(), pid()) -> key().
 key(ServerId, Topic, Pid) ->
     Len = byte_size(Topic) - 1,
@@ -229,8 +214,6 @@ handle_call({subscribe, Server, ServerId, Topic, Pid}, _From, State) ->
     {reply, ok, known(Key, Server, State)};
 handle_call({unsubscribe, _Server, ServerId, Topic, Pid}, _From, State) ->
     {reply, ok, ended([key(ServerId, Topic, Pid)], State)};
-handle_call({fresh, ServerId}, _From, State) ->
-    {reply, ok, ended(of_server(ServerId, '_'), State)};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 

@@ -84,8 +84,6 @@ start(#{name := Name} = Config) ->
     register_name(Name),
     Engine = monitor(process, sockeye_engine),
     {Id, Address} = listen(Config),
-    ok = sockeye_pubsub:fresh(Id),
-    ok = sockeye_cluster:fresh(Id),
     State = #state{id = Id, config = Config, engine = Engine},
     try
         Started = start_gate(start_handlers(State)),

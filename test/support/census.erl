@@ -1,9 +1,11 @@
 %% What the node holds of ours at this moment.
 -module(census).
+-compile({no_auto_import, [processes/0]}).
 
+-export([take/0]).
+-export([differences/2]).
 -export([another_engine/1]).
 -export([processes/0]).
--export([role/1]).
 
 %% Waits until the application has an engine that works, and is not this one.
 another_engine(Old) ->
@@ -15,14 +17,75 @@ another_engine(Old) ->
     end),
     ok.
 
-%% Processes of servers and clients: not those that the application itself keeps.
+%% Everything that is counted. Keys that the system does not tell are not there.
+take() ->
+    lists:foldl(fun maps:merge/2, #{},
+                [roles(), engine(), tables(), monitors(), counted(descriptors, "/proc/self/fd"), threads(),
+                 #{ports => length(erlang:ports())}]).
+
+%% What differs, of the keys that are expected.
+differences(Expected, Found) ->
+    maps:filter(fun(_, {Wanted, Is}) -> Wanted =/= Is end,
+                maps:map(fun(Key, Wanted) -> {Wanted, maps:get(Key, Found, Wanted)} end, Expected)).
+
+%% Processes of servers and clients, by the module they run: not those of the application itself.
 processes() ->
     Own = application(),
-    lists:sort([{Role, Pid} || Pid <- processes_of_node(), not lists:member(Pid, Own),
-                               Role <- [role(Pid)], Role =/= none]).
+    [{Role, Pid} || Pid <- erlang:processes(), not lists:member(Pid, Own), Role <- [role(Pid)], Role =/= none].
 
-processes_of_node() ->
-    erlang:processes().
+roles() ->
+    None = maps:from_list([{Role, 0} || Role <- [sockeye_server, sockeye_worker, sockeye_conn_sup, sockeye_relay,
+                                                 sockeye_gate, sockeye_dialler]]),
+    lists:foldl(fun({Role, _}, Counts) -> maps:update_with(Role, fun(N) -> N + 1 end, 1, Counts) end,
+                None, processes()).
+
+engine() ->
+    case sockeye:info() of
+        #{servers := Servers, connections := Connections} ->
+            #{servers => Servers, connections => Connections, running => true};
+        {error, not_running} ->
+            #{servers => 0, connections => 0, running => false}
+    end.
+
+%% Rows of our tables. Of the log only what belongs to a server or a client.
+tables() ->
+    Rows = fun(Table) -> case ets:info(Table, size) of undefined -> 0; Size -> Size end end,
+    Log = case ets:whereis(sockeye_log) of
+              undefined -> 0;
+              _ -> length([Key || {{Scope, _} = Key, _, _} <- ets:tab2list(sockeye_log), is_integer(Scope)])
+          end,
+    Named = [{{table, Name}, Rows(Name)}
+             || Table <- ets:all(), Name <- [ets:info(Table, name)], is_atom(Name),
+                lists:prefix("sockeye_", atom_to_list(Name)), Name =/= sockeye_log],
+    maps:from_list([{log_rows, Log}, {{table, sockeye_servers}, Rows(sockeye_servers)} | Named]).
+
+%% Of servers: the engine has one for each.
+monitors() ->
+    case whereis(sockeye_engine) of
+        undefined -> #{monitors => 0};
+        Engine ->
+            case process_info(Engine, monitors) of
+                {monitors, Monitors} -> #{monitors => length(Monitors)};
+                undefined -> #{monitors => 0}
+            end
+    end.
+
+counted(Key, Dir) ->
+    case file:list_dir(Dir) of
+        {ok, Files} -> #{Key => length(Files)};
+        {error, _} -> #{}
+    end.
+
+%% Threads of the engine: of the shards, and those that must end by themselves.
+threads() ->
+    case file:list_dir("/proc/self/task") of
+        {ok, Tasks} ->
+            Names = [Name || Task <- Tasks,
+                             {ok, Name} <- [file:read_file(filename:join(["/proc/self/task", Task, "comm"]))]],
+            #{threads => length([N || <<"sockeye-", _/binary>> = N <- Names])};
+        {error, _} ->
+            #{}
+    end.
 
 application() ->
     case whereis(sockeye_sup) of
@@ -40,7 +103,6 @@ children(Sup) ->
     catch exit:_ -> []
     end.
 
-%% The module of ours that a process runs, or `none'.
 role(Pid) ->
     case process_info(Pid, dictionary) of
         {dictionary, Dictionary} -> ours(proplists:get_value('$initial_call', Dictionary));
@@ -49,8 +111,8 @@ role(Pid) ->
 
 ours({supervisor, Module, _}) -> ours({Module, init, 1});
 ours({Module, _, _}) ->
-    case lists:prefix("sockeye_", atom_to_list(Module))
-        andalso not lists:suffix("_tests", atom_to_list(Module)) of
+    case lists:member(Module, [sockeye_server, sockeye_worker, sockeye_conn_sup, sockeye_relay, sockeye_gate,
+                               sockeye_dialler]) of
         true -> Module;
         false -> none
     end;

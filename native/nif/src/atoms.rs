@@ -17,7 +17,7 @@ rustler::atoms! {
     sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event, sockeye_done,
     plain, bytes_saved,
     accept_error, panic,
-    unanswered, no_process, no_descriptor, accept_errors, accept_pauses, max_descriptor,
+    sockeye_gone, unanswered, no_process, no_descriptor, accept_errors, accept_pauses, max_descriptor,
     sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,
     any, origins, paths, max_header_size, max_headers,
     max_connections_per_address, connection_rate,

@@ -285,11 +285,17 @@ impl ServerHost for HostRef {
         if let Some(engine) = self.0.engine.upgrade() {
             engine.remove_stopped(id);
         }
-        process::send(&self.0.pid, |b| {
+        let heard = process::send(&self.0.pid, |b| {
             let counts = [b.integer(stats.accepted), b.integer(stats.unanswered)];
             let counts = b.tuple(counts);
             b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(id), counts])
         });
+        // A process that was killed could not clear up behind itself.
+        if !heard && let Some(running) = running::current() {
+            process::send(&running.owner, |b| {
+                b.tuple([b.atom(atoms::sockeye_gone()), b.integer(id)])
+            });
+        }
     }
 
     fn ask(&self, token: u64, question: &Question<'_>) -> bool {
