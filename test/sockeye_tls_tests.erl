@@ -28,9 +28,6 @@ all_test_() ->
              {"certificates by host", fun by_host/1},
              {"client certificate required", fun client_required/1},
              {"client certificate optional", fun client_optional/1},
-             {"resumption over 1.3", fun(C) -> resumption(["-tls1_3"], C) end},
-             {"resumption over 1.2, by ticket", fun(C) -> resumption(["-tls1_2"], C) end},
-             {"resumption over 1.2, from the cache", fun(C) -> resumption(["-tls1_2", "-no_ticket"], C) end},
              {"reload", fun reload/1},
              {"reload without TLS", fun reload_without/1},
              {"what is wrong with a file", fun wrong_files/1},
@@ -38,7 +35,7 @@ all_test_() ->
              {"plain HTTP", fun plain_http/1},
              {"garbage", fun garbage/1},
              {"handshake timeout", fun handshake_timeout/1},
-             {"over a Unix socket", fun over_unix/1}],
+             {"over a Unix socket", fun over_unix/1}] ++ resumptions(os:find_executable("openssl")),
     {setup, fun setup/0, fun cleanup/1,
      fun({_, Certs}) -> [{Name, {timeout, 60, fun() -> Test(Certs) end}} || {Name, Test} <- Tests] end}.
 
@@ -213,24 +210,27 @@ refused(Port, Tls) ->
     end.
 
 %% OTP's client uses no tickets but those of OTP.
-resumption(Options, #{one := One}) ->
-    case os:find_executable("openssl") of
-        false ->
-            ?debugMsg("no openssl: resumption is not tested");
-        OpenSsl ->
-            with_server(#{tls => tls(One)}, fun(Port, Server) ->
-                test_certs:in_folder(fun(File) ->
-                    Arguments = ["s_client", "-connect", "127.0.0.1:" ++ integer_to_list(Port) | Options],
-                    Keep = Arguments ++ ["-sess_out", File("session")],
-                    Use = Arguments ++ ["-sess_in", File("session")],
-                    ?assertEqual("New", s_client(OpenSsl, Keep)),
-                    ?assertEqual("Reused", s_client(OpenSsl, Use)),
-                    %% What was agreed before a reload proves nothing after it.
-                    ok = sockeye:reload_tls(Server),
-                    ?assertEqual("New", s_client(OpenSsl, Use))
-                end)
-            end)
-    end.
+resumptions(false) ->
+    sockeye_test:left_out("TLS resumption", "no openssl");
+resumptions(OpenSsl) ->
+    [{Name, fun(Certs) -> resumption(OpenSsl, Options, Certs) end}
+     || {Name, Options} <- [{"resumption over 1.3", ["-tls1_3"]},
+                            {"resumption over 1.2, by ticket", ["-tls1_2"]},
+                            {"resumption over 1.2, from the cache", ["-tls1_2", "-no_ticket"]}]].
+
+resumption(OpenSsl, Options, #{one := One}) ->
+    with_server(#{tls => tls(One)}, fun(Port, Server) ->
+        test_certs:in_folder(fun(File) ->
+            Arguments = ["s_client", "-connect", "127.0.0.1:" ++ integer_to_list(Port) | Options],
+            Keep = Arguments ++ ["-sess_out", File("session")],
+            Use = Arguments ++ ["-sess_in", File("session")],
+            ?assertEqual("New", s_client(OpenSsl, Keep)),
+            ?assertEqual("Reused", s_client(OpenSsl, Use)),
+            %% What was agreed before a reload proves nothing after it.
+            ok = sockeye:reload_tls(Server),
+            ?assertEqual("New", s_client(OpenSsl, Use))
+        end)
+    end).
 
 %% An answer, behind which the tickets have come, ends the client.
 s_client(OpenSsl, Arguments) ->

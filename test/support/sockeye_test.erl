@@ -15,6 +15,8 @@
 -export([down/1]).
 -export([root/0]).
 -export([bare_node/1]).
+-export([left_out/2]).
+-export([if_ipv6/1]).
 
 -define(TIMEOUT, 10000).
 
@@ -111,4 +113,27 @@ said(Port, Acc) ->
     receive
         {Port, {data, Data}} -> said(Port, <<Acc/binary, Data/binary>>);
         {Port, {exit_status, Status}} -> {Status, Acc}
+    end.
+
+%% What a generator gives for a test that can not run on this machine: no test, so that none counts as
+%% passed, and a line that says so where all can see it. Any text is good enough for the reason.
+left_out(Test, Why) ->
+    Line = string:join(string:lexemes(flat(Why), "\n\r\t "), " "),
+    io:format(user, "left out: ~ts: ~ts~n", [flat(Test), Line]),
+    [].
+
+flat(Text) ->
+    case unicode:characters_to_list(Text) of
+        Flat when is_list(Flat) -> Flat;
+        _ -> lists:flatten(io_lib:format("~p", [Text]))
+    end.
+
+%% A generator's test that needs IPv6.
+if_ipv6({Name, Test}) ->
+    case gen_tcp:listen(0, [inet6, {ip, {0, 0, 0, 0, 0, 0, 0, 1}}]) of
+        {ok, Probe} ->
+            ok = gen_tcp:close(Probe),
+            {Name, Test};
+        {error, Why} ->
+            left_out(Name, ["no IPv6 here: ", inet:format_error(Why)])
     end.

@@ -1,0 +1,27 @@
+%% What can not run on a machine is left out, said, and disturbs no other test.
+-module(sockeye_left_out_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+%% As in a container: `ip' is there, and may do nothing. Its reason has lines and no ASCII.
+no_network_namespaces_test_() ->
+    {timeout, 60, fun() ->
+        test_certs:in_folder(fun(File) ->
+            Ip = File("ip"),
+            ok = file:write_file(Ip, <<"#!/bin/sh\necho 'mount: permission'; echo 'denied \303\251 ~p'; exit 1\n">>),
+            ok = file:change_mode(Ip, 8#755),
+            Code = io_lib:format(
+                     "true = os:putenv(\"PATH\", ~p ++ \":\" ++ os:getenv(\"PATH\")),"
+                     "code:add_pathsa(~p),"
+                     "ok = eunit:test([sockeye_cut_tests, {\"after it\", fun() -> ok end}], []),",
+                     [filename:dirname(Ip), test_paths()]),
+            {Status, Said} = sockeye_test:bare_node(lists:flatten(Code)),
+            ?assertEqual({0, Said}, {Status, Said}),
+            ?assertMatch({match, _}, re:run(Said, "^left out: a cut between nodes: .*permission denied", [multiline])),
+            ?assertMatch({match, _}, re:run(Said, "Test passed"))
+        end)
+    end}.
+
+test_paths() ->
+    lists:usort([filename:dirname(code:which(Module))
+                 || Module <- [?MODULE, sockeye_test, cluster_node, sockeye_cut_tests, eunit]]).
