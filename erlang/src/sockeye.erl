@@ -170,7 +170,8 @@
 -type send_error() :: closed | busy | not_utf8 | {not_json, term()} | streaming | not_streaming.
 %% `busy': the queue of this connection is full (option `send_queue_size'), and nothing else. {@link info/1} of
 %% the server counts it.
-%% `not_json': this part of the term has no JSON form. Nothing was sent.
+%% `not_json': this part of the term has no JSON form, or `{duplicate_key, Key}' or `{struct, Module}',
+%% see {@link sockeye_json}. Nothing was sent.
 
 -type start_error() :: {bad_option, Key :: term(), Why :: binary()}
                      | eaddrinuse | eacces

@@ -27,9 +27,22 @@
 %% binaries in UTF-8; integers up to 65,536 digits; floats in the shortest form that
 %% reads back as the same float; `true', `false', `null' and the atom of the option
 %% `null' are literals and other atoms strings; `{json_raw, IoData}' anywhere in a
-%% value is text that is JSON already (only its UTF-8 is checked). Of a map with
-%% keys that are the same in text, as `a' and `<<"a">>', both are written. The order of keys is that of
-%% the map.
+%% value is text that is JSON already (only its UTF-8 is checked). The order of keys is
+%% that of the map; `{[{Key, Value}]}' is an object too, with its keys in that order.
+%%
+%% No object is written with a key twice, be it of a map with `a' and `<<"a">>', which
+%% are the same in text, or of a list of pairs. A struct of Elixir, a map whose
+%% `__struct__' is an atom, is refused as well: what of it may leave is for you to
+%% say, as with `Map.from_struct/1' or `Map.take/2'.
+%%
+%% ```
+%% 1> sockeye_json:encode({[{z, 1}, {a, {[]}}]}).
+%% {ok,<<"{\"z\":1,\"a\":{}}">>}
+%% 2> sockeye_json:encode(#{a => 1, <<"a">> => 2}).
+%% {error,{not_json,{duplicate_key,<<"a">>}}}
+%% 3> sockeye_json:encode(#{'__struct__' => 'Elixir.Date', day => 1}).
+%% {error,{not_json,{struct,'Elixir.Date'}}}
+%% '''
 -module(sockeye_json).
 
 -export([decode/1]).
@@ -60,7 +73,7 @@
 -type decode_error() :: {Kind :: syntax | eof | depth | number_range | utf8 | trailing_data | too_large,
                          Offset :: non_neg_integer()}.
 %% What is wrong with a text, and the byte, counted from 0, at which that was noticed
-%% (it may be off by one).
+%% (it may be off by one). A line end counts as the bytes it has.
 %%
 %% `syntax': not JSON; a lone surrogate in an escape as well. `eof': the text ends
 %% inside a value. `depth': nested deeper than `max_depth'. `number_range': a float
@@ -110,7 +123,9 @@ encode(Term) ->
 %%
 %% `not_json' names the innermost part of the term that has no JSON form: a pid, a
 %% tuple, a binary that is not UTF-8, an improper list, a key that is neither binary
-%% nor atom nor integer. Raises `badarg' if `Options' is no map.
+%% nor atom nor integer, what should be a pair of `{[{Key, Value}]}' and is none. Or it is
+%% the reason: `{duplicate_key, Key}', one of two keys of an object that are the same in text,
+%% or `{struct, Module}'. Raises `badarg' if `Options' is no map.
 -spec encode(term(), encode_options()) ->
           {ok, binary()} | {error, {not_json, term()} | option_error()}.
 encode(Term, Options) when is_map(Options) ->

@@ -21,7 +21,7 @@ invalid() ->
      <<"\"\n\"">>, <<"NaN">>, <<"\"\\x\"">>].
 
 not_json() ->
-    [make_ref(), self(), {a, b}, {}, <<255>>, <<1:3>>, fun lists:map/2, [1 | 2]].
+    [make_ref(), self(), {a, b}, {}, {a}, <<255>>, <<1:3>>, fun lists:map/2, [1 | 2]].
 
 %% A random term of at most this depth.
 term(Depth) -> term(Depth, Depth).

@@ -182,7 +182,8 @@ fn kind(error: &serde_json::Error) -> ErrorKind {
     }
 }
 
-/// The parser counts in lines and columns from 1.
+/// The parser counts lines from 1, and columns behind the byte it has read: behind a line feed it is
+/// on the next line, in column 0.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let line_start = match error.line() {
         0 | 1 => 0,
@@ -193,7 +194,9 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
             .nth(line - 2)
             .map_or(0, |(i, _)| i + 1),
     };
-    (line_start + error.column().saturating_sub(1)).min(text.len())
+    (line_start + error.column())
+        .saturating_sub(1)
+        .min(text.len())
 }
 
 struct Writer<'a, K, O> {

@@ -20,12 +20,14 @@ mod error;
 mod etf;
 mod numbers;
 mod output;
+mod reused;
 pub mod text;
 
 pub use decode::{decode, decode_into, decode_str};
 pub use error::{Error, ErrorKind};
 pub use etf::decimal_etf;
 pub use output::{Output, is_atom};
+pub use reused::{Reset, Reused};
 
 /// The deepest nesting that [`Options::max_depth`] can allow.
 ///

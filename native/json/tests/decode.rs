@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod support;
 
+use proptest::prelude::*;
 use sockeye_json::{
     BinaryKeys, Duplicates, Error, ErrorKind, MAX_DEPTH, MAX_DIGITS, Null, Options, decode,
 };
@@ -357,6 +358,16 @@ fn errors_say_what_and_where() {
         (b"\"\\ud800\"", ErrorKind::Syntax, 7),
         (b"[1] 2", ErrorKind::TrailingData, 4),
         (b"1\n2", ErrorKind::TrailingData, 2),
+        // Line ends count as the bytes they are.
+        (b"\"\n\"", ErrorKind::Syntax, 1),
+        (b"\n\"\n", ErrorKind::Syntax, 2),
+        (b"tru\n", ErrorKind::Syntax, 3),
+        (b"-\n", ErrorKind::Syntax, 1),
+        (b"[\r\n1,\r\n\rx]", ErrorKind::Syntax, 8),
+        (b"\"\r\"", ErrorKind::Syntax, 1),
+        // So do characters of several bytes.
+        ("[\"é€😀\",\n\"é\",x]".as_bytes(), ErrorKind::Syntax, 19),
+        ("\"é\n\"".as_bytes(), ErrorKind::Syntax, 3),
         (b"[\"ab\xff\"]", ErrorKind::Utf8, 4),
         (b"1e999", ErrorKind::NumberRange, 4),
     ];
@@ -364,6 +375,24 @@ fn errors_say_what_and_where() {
         let (kind, offset) = (*kind, *offset);
         let shown = String::from_utf8_lossy(text);
         assert_eq!(err(text), Error { kind, offset }, "{shown:?}");
+    }
+}
+
+proptest! {
+    /// A line feed is a byte like a tab, which the parser does not count: white space between values, and not allowed
+    /// inside a string.
+    #[test]
+    fn line_feeds_do_not_move_offsets(text in "[\\[\\]{}:,\"\\\\eu0-9tru\n\r é😀-]{0,24}") {
+        let tabs = text.replace('\n', "\t");
+        prop_assert_eq!(term_of(&text, Duplicates::Assume), term_of(tabs, Duplicates::Assume));
+    }
+
+    #[test]
+    fn line_feeds_do_not_move_offsets_behind_long_integers(lines in 0..3_usize, place in 0..800_usize) {
+        let mut text = format!("[1,{}{},{}]", "\n".repeat(lines), "1".repeat(400), "2".repeat(400));
+        let place = place.min(text.len());
+        text.insert_str(place, "\nx");
+        prop_assert_eq!(term_of(&text, Duplicates::Assume), term_of(text.replace('\n', "\t"), Duplicates::Assume));
     }
 }
 

@@ -2,21 +2,22 @@
 //! one, and with a bound, so that a scheduler is not held up.
 
 mod keys;
+mod objects;
 pub(crate) mod vm;
 
-use std::cell::RefCell;
-
-use rustler::sys::{ErlNifEnv, ErlNifTerm, ErlNifTermType};
-use sockeye_json::{MAX_DIGITS, Null, text};
+use rustler::sys::{ErlNifEnv, ErlNifTerm};
+use sockeye_json::{MAX_DIGITS, Null, Reset, Reused, text};
 
 pub(crate) use keys::Call;
-use keys::Keys;
-use vm::{Atoms, External, MapPairs};
+use keys::{Keys, Kinds};
+use vm::{Atoms, External, MapPairs, Tuple};
+
+use crate::term_type;
 
 /// Why a term has no JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EncodeError {
-    /// This part of it can not be JSON.
+    /// This part of it can not be JSON, or this is why: `{duplicate_key, Key}`, `{struct, Module}`.
     NotJson(ErlNifTerm),
     /// It takes more than the limit; try again where there is time, with `usize::MAX`.
     TooLarge,
@@ -32,13 +33,13 @@ const MAX_BIG: usize = MAX_DIGITS * 1_000 / 2_408;
 
 /// Appends the JSON text of `term` to `out`. Texts of one `call` share what keys became.
 ///
-/// Maps are objects, with keys that are binaries, atoms or integers; proper lists are arrays;
-/// binaries are strings and must be UTF-8; `true`, `false`, `null` and the atom that `null` names
+/// Maps are objects, with keys that are binaries, atoms or integers, and so are proper lists of
+/// pairs as `{[{Key, Value}]}`, in their order; other proper lists are arrays; binaries are strings and must be UTF-8; `true`, `false`, `null` and the atom that `null` names
 /// are literals, other atoms strings; `{json_raw, IoData}` is appended as it is and must be UTF-8.
 ///
 /// # Errors
-/// [`NotJson`] for anything else, and for an integer of more than [`MAX_DIGITS`] digits;
-/// [`TooLarge`] when the text, or the walk, is longer than `limit` bytes. `out` is then as it was.
+/// [`NotJson`] for anything else, for an integer of more than [`MAX_DIGITS`] digits, for an object
+/// with two keys of the same text, and for an Elixir struct; [`TooLarge`] when the text, or the walk, is longer than `limit` bytes. `out` is then as it was.
 pub(crate) fn encode(
     env: *mut ErlNifEnv,
     call: Call,
@@ -47,33 +48,30 @@ pub(crate) fn encode(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    SPACE.with_borrow_mut(|space| {
-        let start = out.len();
-        let atoms = Atoms::of(env);
-        let result = Encoder {
-            env,
-            call,
-            atoms,
-            null: match null {
-                Null::Null => atoms.null,
-                Null::Undefined => atoms.undefined,
-                Null::Nil => atoms.nil,
-            },
-            max_len: start.saturating_add(limit),
-            steps_left: limit / STEP + 1,
-            out,
-            space,
-        }
-        .run(term);
-        if result.is_err() {
-            out.truncate(start);
-            space.clear();
-        }
-        if space.open.capacity() > LEVELS_KEPT {
-            space.open = Vec::new();
-            space.maps = Vec::new();
-        }
-        result
+    SPACE.with(|space| {
+        space.lend(|space| {
+            let start = out.len();
+            let atoms = Atoms::of(env);
+            let result = Encoder {
+                env,
+                call,
+                atoms,
+                null: match null {
+                    Null::Null => atoms.null,
+                    Null::Undefined => atoms.undefined,
+                    Null::Nil => atoms.nil,
+                },
+                max_len: start.saturating_add(limit),
+                steps_left: limit / STEP + 1,
+                out,
+                space,
+            }
+            .run(term);
+            if result.is_err() {
+                out.truncate(start);
+            }
+            result
+        })
     })
 }
 
@@ -97,21 +95,40 @@ impl Space {
             keys: Keys::new(),
         }
     }
+}
 
-    fn clear(&mut self) {
+impl Reset for Space {
+    /// Iterators, too, are good only as long as the environment of their call.
+    fn reset(&mut self) {
         self.open.clear();
         self.maps.clear();
+        if self.open.capacity() > LEVELS_KEPT {
+            self.open = Vec::new();
+            self.maps = Vec::new();
+        }
     }
 }
 
 thread_local! {
-    static SPACE: RefCell<Space> = const { RefCell::new(Space::new()) };
+    static SPACE: Reused<Space> = const { Reused::new(Space::new()) };
 }
 
 /// A container whose elements are being written.
 enum Open {
-    List { whole: ErlNifTerm, rest: ErlNifTerm },
-    Map,
+    List {
+        whole: ErlNifTerm,
+        rest: ErlNifTerm,
+    },
+    /// Its iterator is the last of `maps`.
+    Map {
+        whole: ErlNifTerm,
+        kinds: Kinds,
+    },
+    /// An object as a list of pairs.
+    Pairs {
+        whole: ErlNifTerm,
+        rest: ErlNifTerm,
+    },
 }
 
 struct Encoder<'a> {
@@ -156,15 +173,14 @@ impl Encoder<'_> {
 
     /// Writes a value, or opens a container and returns its first element.
     fn value(&mut self, term: ErlNifTerm) -> Result<Option<ErlNifTerm>, EncodeError> {
-        use ErlNifTermType as T;
         match vm::term_type(self.env, term) {
-            T::ERL_NIF_TERM_TYPE_BITSTRING => self.string(term)?,
-            T::ERL_NIF_TERM_TYPE_INTEGER => self.integer(term)?,
-            T::ERL_NIF_TERM_TYPE_ATOM => self.atom(term)?,
-            T::ERL_NIF_TERM_TYPE_FLOAT => self.float(term)?,
-            T::ERL_NIF_TERM_TYPE_MAP => return self.open_map(term),
-            T::ERL_NIF_TERM_TYPE_LIST => return Ok(self.open_list(term)),
-            T::ERL_NIF_TERM_TYPE_TUPLE => self.raw(term)?,
+            term_type::BITSTRING => self.string(term)?,
+            term_type::INTEGER => self.integer(term)?,
+            term_type::ATOM => self.atom(term)?,
+            term_type::FLOAT => self.float(term)?,
+            term_type::MAP => return self.open_map(term),
+            term_type::LIST => return Ok(self.open_list(term)),
+            term_type::TUPLE => return self.tuple(term),
             _ => return Err(NotJson(term)),
         }
         Ok(None)
@@ -185,14 +201,22 @@ impl Encoder<'_> {
                     }
                     b']'
                 }
-                Open::Map => {
+                Open::Map { .. } => {
                     if let Some((key, value)) = self.space.maps.last_mut().and_then(MapPairs::next)
                     {
                         self.out.push(b',');
-                        self.key(key)?;
+                        self.map_key(key, value)?;
                         return Ok(Some(value));
                     }
-                    self.space.maps.pop();
+                    self.close_map()?;
+                    b'}'
+                }
+                Open::Pairs { .. } => {
+                    if let Some((key, value)) = self.next_pair()? {
+                        self.out.push(b',');
+                        self.key(key, value)?;
+                        return Ok(Some(value));
+                    }
                     b'}'
                 }
             };
@@ -210,53 +234,6 @@ impl Encoder<'_> {
         self.out.push(b'[');
         self.space.open.push(Open::List { whole, rest });
         Some(head)
-    }
-
-    fn open_map(&mut self, map: ErlNifTerm) -> Result<Option<ErlNifTerm>, EncodeError> {
-        if !MapPairs::push(&mut self.space.maps, self.env, map) {
-            return Err(NotJson(map));
-        }
-        let Some((key, value)) = self.space.maps.last_mut().and_then(MapPairs::next) else {
-            self.space.maps.pop();
-            self.out.extend_from_slice(b"{}");
-            return Ok(None);
-        };
-        self.out.push(b'{');
-        self.space.open.push(Open::Map);
-        self.key(key)?;
-        Ok(Some(value))
-    }
-
-    /// Writes a key and its colon, or copies what the same term became before.
-    fn key(&mut self, key: ErlNifTerm) -> Result<(), EncodeError> {
-        if let Some(written) = self.space.keys.find(self.call, key) {
-            if written.len() > self.max_len.saturating_sub(self.out.len()) {
-                return Err(TooLarge);
-            }
-            self.out.extend_from_slice(written);
-            return Ok(());
-        }
-        let start = self.out.len();
-        self.new_key(key)?;
-        let written = self.out.get(start..).unwrap_or_default();
-        self.space.keys.remember(self.call, key, written);
-        Ok(())
-    }
-
-    fn new_key(&mut self, key: ErlNifTerm) -> Result<(), EncodeError> {
-        use ErlNifTermType as T;
-        match vm::term_type(self.env, key) {
-            T::ERL_NIF_TERM_TYPE_BITSTRING => self.string(key)?,
-            T::ERL_NIF_TERM_TYPE_ATOM => self.atom_name(key)?,
-            T::ERL_NIF_TERM_TYPE_INTEGER => {
-                self.out.push(b'"');
-                self.integer(key)?;
-                self.out.push(b'"');
-            }
-            _ => return Err(NotJson(key)),
-        }
-        self.out.push(b':');
-        Ok(())
     }
 
     fn string(&mut self, term: ErlNifTerm) -> Result<(), EncodeError> {
@@ -335,12 +312,19 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// `{json_raw, IoData}`
-    fn raw(&mut self, tuple: ErlNifTerm) -> Result<(), EncodeError> {
-        let data = match vm::pair(self.env, tuple) {
-            Some((tag, data)) if tag == self.atoms.json_raw => data,
-            _ => return Err(NotJson(tuple)),
-        };
+    /// `{json_raw, IoData}` or `{[{Key, Value}]}`
+    fn tuple(&mut self, tuple: ErlNifTerm) -> Result<Option<ErlNifTerm>, EncodeError> {
+        match vm::tuple(self.env, tuple) {
+            Some(Tuple::Two(tag, data)) if tag == self.atoms.json_raw => {
+                self.raw(tuple, data)?;
+                Ok(None)
+            }
+            Some(Tuple::One(pairs)) => self.open_pairs(tuple, pairs),
+            _ => Err(NotJson(tuple)),
+        }
+    }
+
+    fn raw(&mut self, tuple: ErlNifTerm, data: ErlNifTerm) -> Result<(), EncodeError> {
         let start = self.out.len();
         let mut rest = vec![data];
         while let Some(part) = rest.pop() {

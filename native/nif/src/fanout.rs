@@ -23,7 +23,7 @@ enum Whom<'a> {
 }
 
 impl<'a> Whom<'a> {
-    fn of(b: Builder, term: ErlNifTerm) -> NifResult<Self> {
+    fn of(b: Builder<'a>, term: ErlNifTerm) -> NifResult<Self> {
         if term == atoms::all().as_c_arg() {
             return Ok(Whom::All);
         }

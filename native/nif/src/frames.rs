@@ -1,9 +1,6 @@
 //! Frames out of terms.
 
-use rustler::sys::{
-    ErlNifBinary, ErlNifTerm, ErlNifTermType, enif_get_int, enif_inspect_iolist_as_binary,
-    enif_term_type,
-};
+use rustler::sys::{ErlNifBinary, ErlNifTerm, enif_get_int, enif_inspect_iolist_as_binary};
 use sockeye_engine::Active;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::streams::Step;
@@ -105,9 +102,7 @@ fn append_in(
     in_plain: bool,
     out: &mut Vec<u8>,
 ) -> Result<Asked, Refused> {
-    // SAFETY: the term belongs to the builder's environment.
-    let kind = unsafe { enif_term_type(b.env, term) };
-    if matches!(kind, ErlNifTermType::ERL_NIF_TERM_TYPE_MAP) {
+    if b.is_map(term) {
         return json(b, term, dialect, bounds, out);
     }
     match b.elements(term).ok_or(Refused::BadArg)? {
@@ -215,8 +210,12 @@ pub(crate) fn append_piece(kind: Kind, step: Step, bytes: &[u8], role: Role, out
     frame::write_fragment(out, op, last, bytes, role.mask());
 }
 
-/// The bytes of an io list, not more than the limit. They live as long as the call.
-pub(crate) fn bytes<'a>(b: Builder, term: ErlNifTerm, limit: usize) -> Result<&'a [u8], Refused> {
+/// The bytes of an io list, not more than the limit. They live as long as the environment.
+pub(crate) fn bytes<'e>(
+    b: Builder<'e>,
+    term: ErlNifTerm,
+    limit: usize,
+) -> Result<&'e [u8], Refused> {
     let bytes = match b.bytes(term) {
         Some(bytes) => bytes,
         None => {
@@ -263,10 +262,11 @@ pub(crate) fn iolist_exceeds(b: Builder, term: ErlNifTerm, limit: usize) -> bool
     size > limit
 }
 
-pub(crate) fn flatten<'a>(b: Builder, term: ErlNifTerm) -> Option<&'a [u8]> {
+/// The bytes of an io list. They live as long as the environment.
+pub(crate) fn flatten<'e>(b: Builder<'e>, term: ErlNifTerm) -> Option<&'e [u8]> {
     let mut binary = std::mem::MaybeUninit::<ErlNifBinary>::uninit();
-    // SAFETY: set when the result is not 0; the data lives until the call ends, and no caller
-    // keeps it longer.
+    // SAFETY: set when the result is not 0; the data lives until the call ends, and with it the
+    // environment.
     unsafe {
         if enif_inspect_iolist_as_binary(b.env, term, binary.as_mut_ptr()) == 0 {
             return None;

@@ -9,6 +9,7 @@
 //! - [`squeeze`]: what the caller compresses.
 //! - [`owner`]: events as messages to a plain process.
 //! - [`encode`], [`decode`], [`values`]: JSON and terms; [`json`]: the same with no server.
+//! - [`terms`], [`term_type`]: raw terms.
 //! - [`codec`]: handshakes and frames, for people who own the socket.
 
 mod ask;
@@ -38,6 +39,7 @@ mod reply;
 mod running;
 mod send;
 mod squeeze;
+mod term_type;
 mod terms;
 mod tls;
 mod topics;

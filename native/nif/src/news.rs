@@ -33,9 +33,6 @@ pub(crate) enum Taken {
     All,
 }
 
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Noted {}
-
 impl News {
     fn open(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)

@@ -28,11 +28,6 @@ pub(crate) struct ProcessOwner {
     format: Arc<Format>,
 }
 
-// SAFETY: a pid is a plain number.
-unsafe impl Send for ProcessOwner {}
-// SAFETY: as above.
-unsafe impl Sync for ProcessOwner {}
-
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -136,11 +131,6 @@ struct Known {
     owner: Arc<ProcessOwner>,
     watch: Option<WatchKey>,
 }
-
-// SAFETY: pids and atoms are plain numbers.
-unsafe impl Send for Host {}
-// SAFETY: as above.
-unsafe impl Sync for Host {}
 
 /// The part of a host that the engine owns.
 pub(crate) struct HostRef(pub(crate) Arc<Host>);

@@ -20,11 +20,6 @@ const FEW: usize = 2;
 /// The process is told when the bell rings.
 pub(crate) struct Direct(pub(crate) LocalPid);
 
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Direct {}
-// SAFETY: as above.
-unsafe impl Sync for Direct {}
-
 impl Bell for Direct {
     fn ring(&self) -> bool {
         process::send_atom(&self.0, atoms::sockeye_ready())
@@ -36,11 +31,6 @@ pub(crate) struct Relayed {
     pub(crate) pid: LocalPid,
     pub(crate) host: Arc<Host>,
 }
-
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Relayed {}
-// SAFETY: as above.
-unsafe impl Sync for Relayed {}
 
 impl Bell for Relayed {
     fn ring(&self) -> bool {

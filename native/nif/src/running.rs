@@ -19,15 +19,14 @@ pub(crate) struct Running {
     pub(crate) owner: LocalPid,
 }
 
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Running {}
-// SAFETY: as above.
-unsafe impl Sync for Running {}
-
 static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
 
 /// Between two looks at what will be over soon.
 pub(crate) const MOMENT: Duration = Duration::from_millis(1);
+
+/// Who is told of panics. A lock of its own, since a panic may happen where the other one is held: under this one a pid
+/// is copied, and nothing else.
+static HEARS: RwLock<Option<LocalPid>> = RwLock::new(None);
 
 /// Starting and stopping take turns.
 pub(crate) static CHANGE: Mutex<()> = Mutex::new(());
@@ -50,6 +49,7 @@ pub(crate) fn server(id: u64) -> Option<(Arc<Engine>, Arc<Server>)> {
 }
 
 pub(crate) fn set(running: Running) {
+    *HEARS.write().unwrap_or_else(PoisonError::into_inner) = Some(running.owner);
     *RUNNING.write().unwrap_or_else(PoisonError::into_inner) = Some(running);
 }
 
@@ -134,8 +134,9 @@ pub(crate) fn report_panics() {
             // A panic on a scheduler becomes an exception of the call.
             // SAFETY: any thread may ask.
             let foreign = unsafe { enif_thread_type() } == ERL_NIF_THR_UNDEFINED;
-            if let (true, Some(running)) = (foreign, current()) {
-                process::send(&running.owner, |b| {
+            let hears = *HEARS.read().unwrap_or_else(PoisonError::into_inner);
+            if let (true, Some(pid)) = (foreign, hears) {
+                process::send(&pid, |b| {
                     let key = b.atom(atoms::message());
                     let detail = map(b, &[(key, b.binary(message.as_bytes()))]);
                     b.tuple([

@@ -1,5 +1,6 @@
 //! Raw terms: what the hot paths build and read without wrapping each one.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use rustler::sys::{
@@ -13,17 +14,31 @@ use rustler::{Env, LocalPid, NifResult, Term};
 use sockeye_engine::ConnId;
 
 use crate::atoms;
+use crate::term_type::{self, term_type};
 
 /// An environment and its terms, good for the call or callback that brought it.
 #[derive(Clone, Copy)]
-pub(crate) struct Builder {
+pub(crate) struct Builder<'e> {
     pub(crate) env: *mut ErlNifEnv,
+    lives: PhantomData<&'e ErlNifEnv>,
 }
 
-impl Builder {
-    pub(crate) fn of(env: Env<'_>) -> Self {
+impl<'e> Builder<'e> {
+    pub(crate) fn of(env: Env<'e>) -> Self {
         Builder {
             env: env.as_c_arg(),
+            lives: PhantomData,
+        }
+    }
+
+    /// Of an environment that no process has.
+    ///
+    /// # Safety
+    /// It is neither cleared nor freed while `'e` lasts.
+    pub(crate) unsafe fn over(env: *mut ErlNifEnv) -> Self {
+        Builder {
+            env,
+            lives: PhantomData,
         }
     }
 
@@ -89,10 +104,10 @@ impl Builder {
     }
 
     /// The elements of a tuple. They live as long as the environment.
-    pub(crate) fn elements<'a>(self, tuple: ErlNifTerm) -> Option<&'a [ErlNifTerm]> {
+    pub(crate) fn elements(self, tuple: ErlNifTerm) -> Option<&'e [ErlNifTerm]> {
         let (mut arity, mut array) = (0, std::ptr::null());
-        // SAFETY: on success `array` points to `arity` terms inside the tuple. The callers do not
-        // keep them beyond the call that owns the environment.
+        // SAFETY: on success `array` points to `arity` terms inside the tuple, which the environment
+        // keeps.
         unsafe {
             if enif_get_tuple(self.env, tuple, &mut arity, &mut array) == 0 {
                 return None;
@@ -130,11 +145,11 @@ impl Builder {
         }
     }
 
-    /// The bytes of a binary. They live as long as the term.
-    pub(crate) fn bytes<'a>(self, term: ErlNifTerm) -> Option<&'a [u8]> {
+    /// The bytes of a binary. They live as long as the environment.
+    pub(crate) fn bytes(self, term: ErlNifTerm) -> Option<&'e [u8]> {
         let mut binary = MaybeUninit::<ErlNifBinary>::uninit();
-        // SAFETY: `binary` is written when the result is not 0; its data belongs to the term,
-        // which the callers do not keep beyond the call that owns the environment.
+        // SAFETY: `binary` is written when the result is not 0; its data belongs to the term, which
+        // the environment keeps.
         unsafe {
             if enif_inspect_binary(self.env, term, binary.as_mut_ptr()) == 0 {
                 return None;
@@ -145,6 +160,11 @@ impl Builder {
             }
             Some(std::slice::from_raw_parts(binary.data, binary.size))
         }
+    }
+
+    pub(crate) fn is_map(self, term: ErlNifTerm) -> bool {
+        // SAFETY: the term belongs to the environment.
+        unsafe { term_type(self.env, term) == term_type::MAP }
     }
 
     pub(crate) fn is_nil(self, term: ErlNifTerm) -> bool {

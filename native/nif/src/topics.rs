@@ -158,10 +158,8 @@ fn connections<'a>(
 #[rustler::nif]
 fn watch_conn<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
-    let to = Watcher(pid);
     let tell = move |conn: ConnId| {
-        let to = to;
-        process::send(&to.0, |b| {
+        process::send(&pid, |b| {
             b.tuple([b.atom(atoms::sockeye_down()), b.conn(conn)])
         });
     };
@@ -172,9 +170,3 @@ fn watch_conn<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term
         (atoms::error(), atoms::closed()).encode(env)
     })
 }
-
-#[derive(Clone, Copy)]
-struct Watcher(LocalPid);
-
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Watcher {}

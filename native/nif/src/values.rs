@@ -72,7 +72,7 @@ thread_local! {
 
 /// Texts whose terms go to one environment, within one call: they share keys.
 pub(crate) struct Texts<'a> {
-    pub(crate) b: Builder,
+    pub(crate) b: Builder<'a>,
     /// For integers that only external term format can write.
     pub(crate) scratch: &'a mut Vec<u8>,
     number: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     /// `scratch` is working space, reused from call to call.
-    pub(crate) fn new(b: Builder, scratch: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn new(b: Builder<'a>, scratch: &'a mut Vec<u8>) -> Self {
         let number = SPACE.with_borrow_mut(|space| {
             space.texts += 1;
             space.texts
@@ -105,7 +105,7 @@ pub(crate) fn with_space<T>(work: impl FnOnce(&mut Space) -> T) -> T {
 
 /// The values of one text.
 pub(crate) struct Values<'a> {
-    b: Builder,
+    b: Builder<'a>,
     space: &'a mut Space,
     /// What `space` remembers is of use if it has this number.
     texts: u64,

@@ -10,7 +10,7 @@ use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 use sockeye_engine::{Engine, Inbox, Server};
 
 use crate::owner::Host;
-use crate::running;
+use crate::{process, running};
 
 /// What ends with a process.
 pub(crate) enum Watched {
@@ -85,6 +85,7 @@ pub(crate) fn unwatch(WatchKey(key): WatchKey) {
 
 /// The process of this name.
 pub(crate) fn whereis(name: Atom) -> Option<LocalPid> {
+    process::assert_foreign();
     let mut pid = std::mem::MaybeUninit::<ErlNifPid>::uninit();
     // SAFETY: the calling thread is not a scheduler, so there is no environment; the pid is set
     // when the result is not 0.

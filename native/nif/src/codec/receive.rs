@@ -33,12 +33,12 @@ thread_local! {
 }
 
 /// Makes terms of what comes.
-struct Events {
-    b: Builder,
+struct Events<'e> {
+    b: Builder<'e>,
     terms: Vec<ErlNifTerm>,
 }
 
-impl Sink for Events {
+impl Sink for Events<'_> {
     fn message(&mut self, kind: Kind, payload: Payload<'_>) {
         let tag = match kind {
             Kind::Text => atoms::text(),
@@ -56,7 +56,7 @@ impl Sink for Events {
     }
 }
 
-impl Events {
+impl Events<'_> {
     fn push(&mut self, tag: rustler::types::atom::Atom, payload: &[u8]) {
         let b = self.b;
         self.terms.push(b.tuple([b.atom(tag), b.binary(payload)]));

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use rustler::sys::{ErlNifTerm, ErlNifTermType, enif_term_type};
+use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, ResourceArc, Term};
 use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame::{self, Op};
@@ -129,7 +129,7 @@ fn encode<'a>(
 
 /// The steps of a call, and the state as it will be after them.
 struct Plan<'a, 'c> {
-    b: Builder,
+    b: Builder<'a>,
     codec: &'c Codec,
     role: Role,
     call: Call,
@@ -168,7 +168,7 @@ impl<'a> Plan<'a, '_> {
         let b = self.b;
         let Some(elements) = b.elements(term) else {
             // A map, or nothing that is a frame.
-            return if is_map(b, term) {
+            return if b.is_map(term) {
                 self.json(term, Compress::Yes)
             } else {
                 Err(Failure::BadArg)
@@ -176,7 +176,7 @@ impl<'a> Plan<'a, '_> {
         };
         let is = |tag: &ErlNifTerm, atom: rustler::types::atom::Atom| *tag == b.atom(atom);
         match elements {
-            [tag, value] if is(tag, atoms::plain()) && is_map(b, *value) => {
+            [tag, value] if is(tag, atoms::plain()) && b.is_map(*value) => {
                 self.json(*value, Compress::No)
             }
             [tag, value] if is(tag, atoms::plain()) => match b.elements(*value) {
@@ -388,10 +388,4 @@ impl<'a> Plan<'a, '_> {
             }
         }
     }
-}
-
-fn is_map(b: Builder, term: ErlNifTerm) -> bool {
-    // SAFETY: the term belongs to the environment.
-    let kind = unsafe { enif_term_type(b.env, term) };
-    matches!(kind, ErlNifTermType::ERL_NIF_TERM_TYPE_MAP)
 }

@@ -9,7 +9,7 @@ use crate::terms::word;
 /// How many are remembered: a power of 2.
 const REMEMBERED: usize = 64;
 /// Longest key that is, with quotes and colon.
-const LONGEST: usize = 47;
+const LONGEST: usize = 46;
 
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
@@ -29,11 +29,30 @@ impl Call {
     }
 }
 
+/// What kinds of terms some keys are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(super) struct Kinds(u8);
+
+impl Kinds {
+    pub(super) const INTEGER: Kinds = Kinds(1);
+    pub(super) const ATOM: Kinds = Kinds(2);
+    pub(super) const BINARY: Kinds = Kinds(4);
+
+    pub(super) fn and(self, other: Kinds) -> Kinds {
+        Kinds(self.0 | other.0)
+    }
+
+    pub(super) fn are_several(self) -> bool {
+        !self.0.is_power_of_two()
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Seen {
     term: usize,
     /// Terms of other calls may be gone.
     call: Call,
+    kind: Kinds,
     len: u8,
     written: [u8; LONGEST],
 }
@@ -48,6 +67,7 @@ impl Keys {
         let none = Seen {
             term: 0,
             call: Call(0),
+            kind: Kinds::BINARY,
             len: 0,
             written: [0; LONGEST],
         };
@@ -58,18 +78,19 @@ impl Keys {
 
     /// The key as it was written, with quotes and colon.
     #[inline]
-    pub(super) fn find(&self, call: Call, key: ErlNifTerm) -> Option<&[u8]> {
+    pub(super) fn find(&self, call: Call, key: ErlNifTerm) -> Option<(&[u8], Kinds)> {
         let term = word(key);
         match self.seen.get(place(term)) {
             Some(seen) if seen.term == term && seen.call == call => {
-                seen.written.get(..usize::from(seen.len))
+                let written = seen.written.get(..usize::from(seen.len))?;
+                Some((written, seen.kind))
             }
             _ => None,
         }
     }
 
     #[inline]
-    pub(super) fn remember(&mut self, call: Call, key: ErlNifTerm, written: &[u8]) {
+    pub(super) fn remember(&mut self, call: Call, key: ErlNifTerm, written: &[u8], kind: Kinds) {
         let term = word(key);
         let Some(seen) = self.seen.get_mut(place(term)) else {
             return;
@@ -80,6 +101,7 @@ impl Keys {
         room.copy_from_slice(written);
         seen.term = term;
         seen.call = call;
+        seen.kind = kind;
         // No more than LONGEST.
         seen.len = written.len() as u8;
     }

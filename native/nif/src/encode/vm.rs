@@ -7,11 +7,10 @@ use std::sync::OnceLock;
 
 use rustler::sys::{
     ErlNifBinary, ErlNifCharEncoding, ErlNifEnv, ErlNifMapIterator, ErlNifMapIteratorEntry,
-    ErlNifTerm, ErlNifTermType, c_int, c_uint, enif_get_atom, enif_get_double, enif_get_int64,
-    enif_get_list_cell, enif_get_tuple, enif_get_uint64, enif_inspect_binary, enif_is_empty_list,
-    enif_make_atom_len, enif_map_iterator_create, enif_map_iterator_destroy,
+    ErlNifTerm, c_int, c_uint, enif_get_atom, enif_get_double, enif_get_int64, enif_get_list_cell,
+    enif_get_tuple, enif_get_uint64, enif_inspect_binary, enif_is_empty_list, enif_make_atom_len,
+    enif_make_tuple_from_array, enif_map_iterator_create, enif_map_iterator_destroy,
     enif_map_iterator_get_pair, enif_map_iterator_next, enif_release_binary, enif_term_to_binary,
-    enif_term_type,
 };
 
 /// The atoms that mean something in JSON. Atoms are the same in every environment.
@@ -22,6 +21,10 @@ pub(super) struct Atoms {
     pub(super) undefined: ErlNifTerm,
     pub(super) nil: ErlNifTerm,
     pub(super) json_raw: ErlNifTerm,
+    /// The key that makes a map a struct of Elixir.
+    pub(super) struct_: ErlNifTerm,
+    pub(super) struct_tag: ErlNifTerm,
+    pub(super) duplicate_key: ErlNifTerm,
 }
 
 impl Atoms {
@@ -38,16 +41,19 @@ impl Atoms {
                 undefined: atom("undefined"),
                 nil: atom("nil"),
                 json_raw: atom("json_raw"),
+                struct_: atom("__struct__"),
+                struct_tag: atom("struct"),
+                duplicate_key: atom("duplicate_key"),
             }
         })
     }
 }
 
-/// The type of a term. A type that this list does not have yet counts as one of those that can not
-/// be JSON.
-pub(super) fn term_type(env: *mut ErlNifEnv, term: ErlNifTerm) -> ErlNifTermType {
+/// The type of a term: see [`crate::term_type`].
+#[inline]
+pub(super) fn term_type(env: *mut ErlNifEnv, term: ErlNifTerm) -> c_int {
     // SAFETY: `env` and `term` are valid.
-    unsafe { enif_term_type(env, term) }
+    unsafe { crate::term_type::term_type(env, term) }
 }
 
 pub(super) fn int64(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<i64> {
@@ -68,17 +74,32 @@ pub(super) fn double(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<f64> {
     (unsafe { enif_get_double(env, term, &mut v) } != 0).then_some(v)
 }
 
-/// The elements of a tuple of two.
-pub(super) fn pair(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<(ErlNifTerm, ErlNifTerm)> {
+/// A tuple of a size that means something.
+pub(super) enum Tuple {
+    One(ErlNifTerm),
+    Two(ErlNifTerm, ErlNifTerm),
+}
+
+pub(super) fn tuple(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<Tuple> {
     let mut arity: c_int = 0;
     let mut elements = std::ptr::null();
-    // SAFETY: `env` and `term` are valid; the elements live as long as the tuple.
+    // SAFETY: `env` and `term` are valid; on success `elements` points to `arity` terms.
     unsafe {
-        if enif_get_tuple(env, term, &mut arity, &mut elements) == 0 || arity != 2 {
-            return None;
+        match enif_get_tuple(env, term, &mut arity, &mut elements) {
+            0 => None,
+            _ => match arity {
+                1 => Some(Tuple::One(*elements)),
+                2 => Some(Tuple::Two(*elements, *elements.add(1))),
+                _ => None,
+            },
         }
-        Some((*elements, *elements.add(1)))
     }
+}
+
+pub(super) fn make_pair(env: *mut ErlNifEnv, first: ErlNifTerm, second: ErlNifTerm) -> ErlNifTerm {
+    let elements = [first, second];
+    // SAFETY: both terms belong to the environment, or are atoms.
+    unsafe { enif_make_tuple_from_array(env, elements.as_ptr(), 2) }
 }
 
 /// 255 characters and the terminator.
