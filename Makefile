@@ -1,7 +1,8 @@
 # `make help` lists the targets. Each one installs what it needs first (.ci/setup).
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+# A fresh rustup's cargo comes before one of the system, which may be too old.
+export PATH := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Where Debian puts the packages of Node; a Node from elsewhere does not look there.
 export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 

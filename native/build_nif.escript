@@ -1,11 +1,12 @@
 #!/usr/bin/env escript
 %% -*- erlang -*-
 %%! +sbtu +A0
-%% Puts the native library into priv/, where sockeye_nif loads it from.
+%% Puts the native library into priv/, where sockeye_nif loads it from. What cargo has built goes there without its
+%% symbols, which are four fifths of it; with them it stays in cargo's folder, to read a crash by.
 %%
 %% rebar3 and mix run this before they compile the Erlang sources, with the folder
 %% of this application as the working directory. Environment:
-%%   SOCKEYE_NIF_PATH   a library that is built already: it is copied, cargo is not needed
+%%   SOCKEYE_NIF_PATH   a library that is built already: it is copied as it is, cargo is not needed
 %%   CARGO_TARGET_DIR   where cargo keeps its files (as always with cargo)
 -mode(compile).
 
@@ -36,30 +37,44 @@ library() ->
 
 build() ->
     Cargo = cargo(),
-    check_version(Cargo),
     Target = target_dir(),
     Args = ["build", "--release", "--locked", "--package", "sockeye-nif", "--target-dir", Target],
     case run(Cargo, Args) of
-        0 -> artifact(Target);
+        0 -> stripped(artifact(Target));
         Status -> say(failed(Status), [])
     end.
 
+%% The first that is new enough. A fresh rustup is there before the shell's PATH knows of it, and beside a cargo of the
+%% system that is too old.
 cargo() ->
-    case os:find_executable("cargo") of
-        false ->
-            %% A fresh rustup is there before the shell's PATH knows of it.
+    case cargo(os:find_executable("cargo"), []) of
+        {ok, Cargo} ->
+            Cargo;
+        OnPath ->
             Bin = filename:join(cargo_home(), "bin"),
-            case os:find_executable("cargo", Bin) of
-                false ->
-                    say("the native library needs Rust " ?RUST_MIN_TEXT " or newer and there is no cargo here; "
-                        "install it from https://rustup.rs, or set SOCKEYE_NIF_PATH to a library built elsewhere.", []);
-                Found ->
+            case cargo(os:find_executable("cargo", Bin), OnPath) of
+                {ok, Cargo} ->
+                    %% Its rustc is beside it.
                     true = os:putenv("PATH", Bin ++ path_separator() ++ os:getenv("PATH", "")),
-                    Found
-            end;
-        Found ->
-            Found
+                    Cargo;
+                Found ->
+                    say("the native library needs Rust " ?RUST_MIN_TEXT " or newer and ~ts; install it from "
+                        "https://rustup.rs (or run rustup update), or set SOCKEYE_NIF_PATH to a library built elsewhere.",
+                        [lacks(lists:reverse(Found))])
+            end
     end.
+
+%% One that is too old, or does not run, joins those that were found before.
+cargo(false, Others) -> Others;
+cargo(Cargo, Others) ->
+    case version(Cargo) of
+        {ok, Version} when Version >= ?RUST_MIN -> {ok, Cargo};
+        Other -> [Other | Others]
+    end.
+
+lacks([]) -> "there is no cargo here";
+lacks([{ok, {Major, Minor}} | _]) -> io_lib:format("cargo here is ~b.~b", [Major, Minor]);
+lacks([{error, Said} | _]) -> io_lib:format("cargo does not run (~ts)", [Said]).
 
 cargo_home() ->
     case os:getenv("CARGO_HOME", "") of
@@ -73,17 +88,11 @@ path_separator() ->
         _ -> ":"
     end.
 
-check_version(Cargo) ->
+version(Cargo) ->
     Out = output(Cargo, ["--version"]),
     case re:run(Out, "^cargo (\\d+)\\.(\\d+)", [multiline, {capture, all_but_first, list}]) of
-        {match, [Major, Minor]} ->
-            {list_to_integer(Major), list_to_integer(Minor)} >= ?RUST_MIN orelse
-                say("the native library needs Rust " ?RUST_MIN_TEXT " or newer and cargo here is ~ts.~ts; "
-                    "install a newer one from https://rustup.rs, or set SOCKEYE_NIF_PATH to a library built elsewhere.",
-                    [Major, Minor]);
-        nomatch ->
-            say("cargo does not run (~ts); install Rust " ?RUST_MIN_TEXT " or newer from https://rustup.rs.",
-                [string:trim(Out)])
+        {match, [Major, Minor]} -> {ok, {list_to_integer(Major), list_to_integer(Minor)}};
+        nomatch -> {error, string:trim(hd(string:split(Out, "\n")))}
     end.
 
 failed(Status) ->
@@ -101,7 +110,7 @@ target_dir() ->
     {ok, Here} = file:get_cwd(),
     case {os:getenv("CARGO_TARGET_DIR", ""), os:getenv("REBAR_BARE_COMPILER_OUTPUT_DIR", "")} of
         {"", ""} ->
-            case os:getenv("REBAR_ROOT_DIR", Here) of
+            case without_dot(os:getenv("REBAR_ROOT_DIR", Here)) of
                 Here -> filename:join(Here, "target");
                 _User -> beside_profiles(os:getenv("REBAR_BUILD_DIR", Here), Here)
             end;
@@ -110,6 +119,13 @@ target_dir() ->
             beside_profiles(filename:dirname(filename:dirname(filename:absname(MixOut))), Here);
         {Set, _} ->
             filename:absname(Set)
+    end.
+
+%% Some versions of rebar3 say "/the/folder/.".
+without_dot(Folder) ->
+    case lists:reverse(filename:split(Folder)) of
+        ["." | Above = [_ | _]] -> filename:join(lists:reverse(Above));
+        _ -> Folder
     end.
 
 beside_profiles(Here, Here) -> filename:join(Here, "target");
@@ -135,6 +151,42 @@ load_nif_suffix() ->
     case os:type() of
         {win32, _} -> ".dll";
         _ -> ".so"
+    end.
+
+%% ---------------------------------------------------------------- symbols
+
+%% A copy beside the library, without what only a debugger reads. Where there is no strip, all of it is shipped. A copy
+%% that has the time of the library is one of this library.
+stripped(Library) ->
+    Copy = filename:rootname(Library) ++ ".stripped" ++ filename:extension(Library),
+    Time = filelib:last_modified(Library),
+    case filelib:last_modified(Copy) of
+        Time -> Copy;
+        _ -> strip(os:find_executable("strip"), Library, Copy, Time)
+    end.
+
+strip(false, Library, _, _) ->
+    Library;
+strip(Strip, Library, Copy, Time) ->
+    Temporary = Copy ++ "." ++ os:getpid() ++ ".new",
+    Port = open(Strip, strip_args() ++ ["-o", Temporary, Library], []),
+    case collect_status(Port, []) of
+        {0, _} ->
+            ok_or_say(file:change_time(Temporary, Time), Temporary),
+            ok_or_say(file:rename(Temporary, Copy), Copy),
+            Copy;
+        {_, Said} ->
+            _ = file:delete(Temporary),
+            io:format(standard_error, "sockeye: the native library keeps its symbols, since strip failed: ~ts~n",
+                      [string:trim(Said)]),
+            Library
+    end.
+
+%% Apple's strip refuses to take away what others look for; -x leaves that.
+strip_args() ->
+    case os:type() of
+        {unix, darwin} -> ["-x"];
+        _ -> ["--strip-all"]
     end.
 
 %% ---------------------------------------------------------------- priv
@@ -178,12 +230,13 @@ lines(Port) ->
     end.
 
 output(Executable, Args) ->
-    collect(open(Executable, Args, []), []).
+    {_, Said} = collect_status(open(Executable, Args, []), []),
+    Said.
 
-collect(Port, Acc) ->
+collect_status(Port, Acc) ->
     receive
-        {Port, {data, Data}} -> collect(Port, [Acc | Data]);
-        {Port, {exit_status, _}} -> lists:flatten(Acc)
+        {Port, {data, Data}} -> collect_status(Port, [Acc | Data]);
+        {Port, {exit_status, Status}} -> {Status, lists:flatten(Acc)}
     end.
 
 open(Executable, Args, Options) ->
