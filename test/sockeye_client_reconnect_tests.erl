@@ -183,15 +183,18 @@ a_server_that_dies_fifty_times_test_() ->
 spawn_server(Port) ->
     Self = self(),
     {Pid, _} = spawn_monitor(fun() ->
-        {ok, Server} = start_server(Port, Self, 100),
+        {ok, Server} = start_server(Port, Self),
         Self ! {server, self(), Server},
         receive after infinity -> ok end
     end),
     receive {server, Pid, _} -> Pid end.
 
-start_server(Port, Owner, Tries) ->
-    case sockeye:start_link(#{port => Port, handler => Owner}) of
-        {ok, Server} -> {ok, Server};
-        {error, eaddrinuse} when Tries > 0 -> timer:sleep(10), start_server(Port, Owner, Tries - 1)
-    end.
+start_server(Port, Owner) ->
+    siege:until(fun() ->
+        case sockeye:start_link(#{port => Port, handler => Owner}) of
+            {ok, Server} -> put(server, Server), true;
+            Error -> Error
+        end
+    end),
+    {ok, erase(server)}.
 

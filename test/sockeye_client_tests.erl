@@ -81,7 +81,10 @@ the_server_closes_test() ->
     end).
 
 %% However late somebody looks, the end is told once.
-the_end_is_told_once_test() ->
+the_end_is_told_once_test_() ->
+    {timeout, 60, fun the_end_is_told_once/0}.
+
+the_end_is_told_once() ->
     Bye = #{frame => fun(_, _, S) -> {[{close, 4001, <<>>}], S} end},
     with_handler(Bye, fun(Port, _) ->
         [begin
@@ -98,10 +101,10 @@ the_end_is_told_once_test() ->
     end).
 
 gone(Conn) ->
-    case sockeye:setopts(Conn, []) of
-        ok -> gone(Conn);
-        {error, closed} -> ok
-    end.
+    siege:until(fun() ->
+        Told = sockeye:setopts(Conn, []),
+        Told =:= {error, closed} orelse Told
+    end).
 
 an_owner_gets_messages_test() ->
     with_handler(echo(), #{subprotocols => [<<"b">>]}, fun(Port, _) ->
@@ -210,14 +213,11 @@ an_owner_that_dies_test() ->
 
 %% The processes of clients end by themselves.
 no_clients() ->
-    no_clients(100).
-
-no_clients(N) ->
-    case [P || P <- processes(), is_dialler(P)] of
-        [] -> ok;
-        Some when N =:= 0 -> Some;
-        _ -> timer:sleep(20), no_clients(N - 1)
-    end.
+    true = siege:until(fun() ->
+        Some = [P || P <- processes(), is_dialler(P)],
+        Some =:= [] orelse Some
+    end),
+    ok.
 
 is_dialler(Pid) ->
     proc_lib:translate_initial_call(Pid) =:= {sockeye_dialler, init, 1}.

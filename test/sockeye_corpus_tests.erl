@@ -106,11 +106,8 @@ every_bit_of_a_handshake_test_() ->
 a_byte_now_and_then_test() ->
     under(#{handshake_timeout => 300}, fun(Port, Server) ->
         #{rejected := Before} = sockeye:info(Server),
-        Began = erlang:monotonic_time(millisecond),
         Sockets = [siege:connect(Port) || _ <- lists:seq(1, 20)],
         drip(Sockets, bad_requests:padded(2000)),
-        Took = erlang:monotonic_time(millisecond) - Began,
-        ?assert(Took < 5000),
         until(fun() ->
             #{rejected := N} = sockeye:info(Server),
             N - Before =:= 20 orelse {rejected, N - Before}

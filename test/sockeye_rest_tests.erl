@@ -1,4 +1,5 @@
-%% The process of one connection hibernates in silence, and only then.
+%% The process of one connection hibernates in silence, and only then. What it does is traced, in its own order and
+%% with its own times: how busy the machine is changes when something happens, not whether it was right.
 -module(sockeye_rest_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -7,46 +8,53 @@
 
 %% Silence that counts as such (sockeye_worker).
 -define(REST_MS, 1000).
+-define(LONG, 30000).
 
-a_new_one_hibernates_test() ->
-    each(fun(Port) ->
-        Socket = ws_client:connect(Port),
-        Pid = hibernates(500),
-        %% It is all there still.
-        ?assertEqual(Pid, ask(Socket)),
-        ok = ws_client:drop(Socket)
-    end).
-
-in_use_it_stays_awake_test_() ->
-    {timeout, 20, fun() ->
+a_new_one_hibernates_test_() ->
+    {timeout, 60, fun() ->
         each(fun(Port) ->
             Socket = ws_client:connect(Port),
-            Pid = hibernates(500),
+            Pid = hibernates(),
+            %% It is all there still.
+            ?assertEqual(Pid, ask(Socket)),
+            ?assertMatch([{ready, _}, {hibernate, _} | _], so_far(Pid)),
+            ok = ws_client:drop(Socket)
+        end)
+    end}.
+
+in_use_it_stays_awake_test_() ->
+    {timeout, 60, fun() ->
+        each(fun(Port) ->
+            Socket = ws_client:connect(Port),
+            Pid = hibernates(),
             %% In use for longer than the silence that would count.
             [begin
                  ?assertEqual(Pid, ask(Socket)),
                  tick(?REST_MS div 5)
              end || _ <- lists:seq(1, 8)],
             ?assertEqual(Pid, ask(Socket)),
-            Last = now_ms(),
-            ?assertEqual([], seen(Pid)),
-            ?assertEqual(Pid, hibernates(5 * ?REST_MS)),
-            Silent = now_ms() - Last,
-            ?assertMatch({_, true}, {Silent, Silent >= ?REST_MS - 10}),
+            ?assertEqual(Pid, hibernates()),
+            Trace = so_far(Pid),
+            ?assertEqual([], wrong(Trace)),
+            %% Not by chance.
+            ?assert(length([ready || {ready, _} <- Trace]) >= 10),
             ok = ws_client:drop(Socket)
         end)
     end}.
 
 one_that_is_seldom_in_use_hibernates_at_once_test_() ->
-    {timeout, 20, fun() ->
+    {timeout, 60, fun() ->
         each(fun(Port) ->
             Socket = ws_client:connect(Port),
-            Pid = hibernates(500),
+            Pid = hibernates(),
             [begin
                  tick(?REST_MS + 10),
                  ?assertEqual(Pid, ask(Socket)),
-                 ?assertEqual(Pid, hibernates(?REST_MS div 2))
+                 ?assertEqual(Pid, hibernates())
              end || _ <- [1, 2]],
+            Trace = so_far(Pid),
+            ?assertEqual([], wrong(Trace)),
+            ?assertMatch([{ready, _}, {hibernate, _}, {ready, _}, {hibernate, _}, {ready, _}, {hibernate, _} | _], Trace),
             ok = ws_client:drop(Socket)
         end)
     end}.
@@ -56,10 +64,41 @@ processes_of_many_connections_do_not_test_() ->
              serve(Processes, fun(Port) ->
                  Socket = ws_client:connect(Port),
                  Pid = ask(Socket),
-                 ?assertEqual([], seen(Pid)),
+                 ?assertEqual([], [hibernate || {hibernate, _} <- so_far(Pid)]),
                  ok = ws_client:drop(Socket)
              end)
      end || Processes <- [one, 2]].
+
+%% The rule itself is tried on traces that break it.
+wrong_test() ->
+    Ms = fun(List) -> [{What, T * 1000000} || {What, T} <- List] end,
+    New = [{ready, 0}, {hibernate, 1}],
+    [?assertEqual({Trace, []}, {Trace, wrong(Ms(New ++ Trace))})
+     || Trace <- [[], [{ready, 2}, {timer, 1002}, {hibernate, 1003}], [{ready, 1003}, {hibernate, 1003}],
+                  [{ready, 2}, {ready, 900}, {timer, 1002}, {timer, 2002}, {hibernate, 2002}],
+                  [{ready, 2}, {timer, 1003}, {hibernate, 1004}, {ready, 2005}, {hibernate, 2006}]]],
+    [?assertMatch({Trace, [_ | _]}, {Trace, wrong(Ms(New ++ Trace))})
+     || Trace <- [[{ready, 2}, {hibernate, 3}], [{ready, 2}, {timer, 900}, {hibernate, 900}],
+                  [{ready, 2}, {ready, 500}, {timer, 1002}, {hibernate, 1003}], [{ready, 1500}, {timer, 2500}, {hibernate, 2500}],
+                  [{ready, 1500}, {ready, 1600}]]].
+
+%% What a process did that it must not: hibernate with too little silence before, or not at once after enough of it.
+wrong([{ready, T}, {hibernate, _} | Rest]) -> wrong(Rest, T, T).
+
+%% Since when it had nothing to do, and since when it has hibernated.
+wrong([{ready, T}, {hibernate, At} | Rest], _, Since) ->
+    [{too_early, T, Since} || Since =:= awake orelse T - Since < rest()] ++ wrong(Rest, T, At);
+wrong([{ready, T} | Rest], _, Since) ->
+    [{stays_awake, T, Since} || Since =/= awake, Rest =/= [], T - Since > rest() + 5000000] ++ wrong(Rest, T, awake);
+wrong([{timer, _}, {hibernate, At} | Rest], Last, _) ->
+    [{too_early, At, Last} || At - Last < rest()] ++ wrong(Rest, Last, At);
+wrong([{timer, _} | Rest], Last, Since) ->
+    wrong(Rest, Last, Since);
+wrong([], _, _) ->
+    [].
+
+%% In nanoseconds. The process counts whole milliseconds.
+rest() -> (?REST_MS - 1) * 1000000.
 
 each(Test) -> serve(per_connection, Test).
 
@@ -69,14 +108,16 @@ serve(Processes, Test) ->
                              {[{reply, {binary, term_to_binary(self())}}], State}
                      end,
              info => fun(Message, State) -> Self ! {unexpected, Message}, {[], State} end},
-    _ = erlang:trace_pattern({proc_lib, hibernate, 3}, true, [global]),
+    Traced = [{proc_lib, hibernate, 3}, {sockeye_worker, handle_info, 2}],
+    [_ = erlang:trace_pattern(Function, true, [global]) || Function <- Traced],
     with_handler(Funs, #{processes => Processes}, fun(Port, _) ->
-        _ = erlang:trace(processes, true, [call]),
-        _ = erlang:trace(new_processes, true, [call]),
+        _ = erlang:trace(processes, true, [call, monotonic_timestamp]),
+        _ = erlang:trace(new_processes, true, [call, monotonic_timestamp]),
         try Test(Port)
         after
-            _ = erlang:trace(all, false, [call]),
-            _ = erlang:trace_pattern({proc_lib, hibernate, 3}, false, [global])
+            _ = erlang:trace(all, false, [call, monotonic_timestamp]),
+            [_ = erlang:trace_pattern(Function, false, [global]) || Function <- Traced],
+            erase(trace)
         end
     end),
     receive {unexpected, _} = Unexpected -> error(Unexpected)
@@ -87,30 +128,44 @@ ask(Socket) ->
     ok = ws_client:text(Socket, <<"1">>),
     binary_to_term(ws_client:recv_data(Socket)).
 
-%% The worker that hibernates next, within so many milliseconds.
-hibernates(Timeout) ->
+%% The worker that hibernates next.
+hibernates() ->
     receive
-        {trace, Pid, call, {proc_lib, hibernate, _}} -> worker(Pid, Timeout)
-    after Timeout -> error(stays_awake)
+        {trace_ts, Pid, call, Call, Time} ->
+            note(Pid, Call, Time),
+            case {Call, proc_lib:initial_call(Pid)} of
+                {{proc_lib, hibernate, _}, {sockeye_worker, init, _}} -> Pid;
+                _ -> hibernates()
+            end
+    after ?LONG -> error(stays_awake)
     end.
 
-worker(Pid, Timeout) ->
-    case proc_lib:initial_call(Pid) of
-        {sockeye_worker, init, _} -> Pid;
-        _ -> hibernates(Timeout)
+note(Pid, Call, Time) ->
+    What = case Call of
+               {proc_lib, hibernate, _} -> hibernate;
+               {sockeye_worker, handle_info, ['$sockeye_rest', _]} -> timer;
+               {sockeye_worker, handle_info, _} -> ready
+           end,
+    put(trace, [{Pid, {What, Time}} | trace()]).
+
+trace() ->
+    case get(trace) of
+        undefined -> [];
+        Trace -> Trace
     end.
 
-%% Whether this process has hibernated by now.
-seen(Pid) ->
+%% What this process has done by now, in its order.
+so_far(Pid) ->
     Delivered = erlang:trace_delivered(Pid),
     receive {trace_delivered, Pid, Delivered} -> ok end,
-    case receive {trace, Pid, call, Call} -> [Call] after 0 -> [] end of
-        [] -> [];
-        Found -> Found ++ seen(Pid)
+    note_all(),
+    lists:reverse([What || {Of, What} <- trace(), Of =:= Pid]).
+
+note_all() ->
+    receive {trace_ts, Pid, call, Call, Time} -> note(Pid, Call, Time), note_all()
+    after 0 -> ok
     end.
 
 tick(Ms) ->
     Timer = erlang:start_timer(Ms, self(), tick),
     receive {timeout, Timer, tick} -> ok end.
-
-now_ms() -> erlang:monotonic_time(millisecond).

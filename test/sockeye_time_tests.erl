@@ -9,11 +9,11 @@
 
 who_says_nothing_is_closed_test() ->
     with_server(#{idle_timeout => ?SHORT}, fun(Port, _) ->
-        {Socket, Conn} = open(Port),
         Begin = erlang:monotonic_time(millisecond),
+        {Socket, Conn} = open(Port),
         ?assertEqual({1001, <<"idle timeout">>}, ws_client:recv_close(Socket)),
-        ?assertEqual({closed, 1001, <<"idle timeout">>}, event(Conn)),
-        ?assert(erlang:monotonic_time(millisecond) - Begin < 10 * ?SHORT)
+        ?assert(erlang:monotonic_time(millisecond) - Begin >= ?SHORT),
+        ?assertEqual({closed, 1001, <<"idle timeout">>}, event(Conn))
     end).
 
 a_handler_learns_why_test() ->
@@ -25,17 +25,23 @@ a_handler_learns_why_test() ->
         ?assertEqual({1001, <<"ping timeout">>}, sockeye_test:message())
     end).
 
-who_answers_pings_stays_test() ->
-    Options = #{idle_timeout => 3 * ?SHORT, ping_interval => ?SHORT, pong_timeout => ?SHORT},
-    with_server(Options, fun(Port, _) ->
-        {Socket, Conn} = open(Port),
-        [begin
-             ?assertEqual({ping, <<>>}, ws_client:recv(Socket)),
-             ok = ws_client:raw(Socket, ws_client:encode(10, <<>>))
-         end || _ <- lists:seq(1, 5)],
-        ok = ws_client:text(Socket, <<"1">>),
-        ?assertEqual({json, 1}, event(Conn))
-    end).
+%% For longer than the silence that would end it, which a machine that is busy must not make of it.
+who_answers_pings_stays_test_() ->
+    {timeout, 20, fun() ->
+        Options = #{idle_timeout => 2000, ping_interval => ?SHORT, pong_timeout => 2000},
+        with_server(Options, fun(Port, _) ->
+            Begin = erlang:monotonic_time(millisecond),
+            {Socket, Conn} = open(Port),
+            answer_pings(Socket, Begin + 2500),
+            ok = ws_client:text(Socket, <<"1">>),
+            ?assertEqual({json, 1}, event(Conn))
+        end)
+    end}.
+
+answer_pings(Socket, End) ->
+    ?assertEqual({ping, <<>>}, ws_client:recv(Socket)),
+    ok = ws_client:raw(Socket, ws_client:encode(10, <<>>)),
+    erlang:monotonic_time(millisecond) > End orelse answer_pings(Socket, End).
 
 nothing_lasts_longer_than_its_age_test() ->
     with_server(#{max_age => ?SHORT}, fun(Port, _) ->
@@ -178,14 +184,20 @@ too_many_messages_wait_test() ->
         {Socket, Conn} = open(Port),
         Begin = erlang:monotonic_time(millisecond),
         ok = ws_client:raw(Socket, [ws_client:encode(1, integer_to_binary(N)) || N <- lists:seq(1, 15)]),
-        [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 5)],
-        At5 = erlang:monotonic_time(millisecond) - Begin,
-        [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(6, 15)],
-        At15 = erlang:monotonic_time(millisecond) - Begin,
-        ?assert(At5 < 400),
-        %% Ten more at twenty a second.
-        ?assert(At15 >= 490)
+        [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 15)],
+        %% Ten more than the burst at twenty a second.
+        ?assert(erlang:monotonic_time(millisecond) - Begin >= 490)
     end).
+
+%% At one a second they would take longer than this test may.
+a_burst_comes_at_once_test_() ->
+    {timeout, 60, fun() ->
+        with_server(#{message_rate => #{rate => 1, burst => 100}}, fun(Port, _) ->
+            {Socket, Conn} = open(Port),
+            ok = ws_client:raw(Socket, [ws_client:encode(1, integer_to_binary(N)) || N <- lists:seq(1, 100)]),
+            [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 100)]
+        end)
+    end}.
 
 %% The rate is no reason to lose what a client sent before it left.
 a_client_that_leaves_is_heard_to_the_end_test() ->

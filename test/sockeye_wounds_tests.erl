@@ -176,11 +176,11 @@ a_process_each_goes_with_its_client_test_() ->
 an_owner_that_dies_in_a_rush_test_() ->
     {timeout, 60, fun() ->
         sockeye_test:quiet(fun() -> siege:unchanged(fun() ->
-            Owner = spawn(fun() -> receive stop -> ok end end),
+            %% In the middle of them.
+            Owner = spawn(fun() -> [receive {sockeye, _, {open, _}} -> ok end || _ <- lists:seq(1, 20)], exit(kill) end),
             with_server(#{handler => Owner}, fun(Port, Server) ->
                 Self = self(),
                 Clients = [spawn_link(fun() -> Self ! {self(), rush(Port)} end) || _ <- lists:seq(1, 200)],
-                receive after 2 -> exit(Owner, kill) end,
                 Ends = [receive {Pid, End} -> End after 20000 -> error(stuck) end || Pid <- Clients],
                 ?assertEqual([], [End || End <- Ends, not lists:member(End, [1011, 1001, 1006, closed, refused])]),
                 siege:settled(Server, 0)

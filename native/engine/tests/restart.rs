@@ -5,7 +5,7 @@
 #[path = "engine/support/mod.rs"]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sockeye_engine::Mode;
 use support::*;
@@ -47,10 +47,8 @@ fn engines_come_and_go_a_hundred_times() {
         }
         let start = Instant::now();
         world.engine.stop();
-        assert!(
-            start.elapsed() < Duration::from_secs(3),
-            "it takes a second at most"
-        );
+        // About a second, however long the client would make it.
+        assert!(start.elapsed() < LONG);
         world.wait_stopped();
     }
     // A thread that had no time to end within that second ends later.

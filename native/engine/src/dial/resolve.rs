@@ -1,6 +1,7 @@
 //! From a host to a socket: addresses, and which of them answers first (RFC 8305).
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub(crate) async fn connect(host: &Host, port: u16) -> Result<TcpStream, DialErr
         Host::Ip(ip) => VecDeque::from([SocketAddr::new(*ip, port)]),
         Host::Name(name) => alternate(look_up(name, port).await?),
     };
-    race(addresses).await
+    race(addresses, STAGGER, connect_one).await
 }
 
 async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
@@ -48,28 +49,38 @@ fn alternate(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     sorted
 }
 
-async fn race(mut addresses: VecDeque<SocketAddr>) -> Result<TcpStream, DialError> {
+async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address).await?;
+    if is_itself(&socket) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(socket)
+}
+
+/// Attempts, each begun when the one before it has failed or has been alone for `stagger`. The first
+/// that is through wins.
+async fn race<T: 'static, F: Future<Output = io::Result<T>> + 'static>(
+    mut addresses: VecDeque<SocketAddr>,
+    stagger: Duration,
+    attempt: impl Fn(SocketAddr) -> F,
+) -> Result<T, DialError> {
     // Dropped, it ends the attempts that are still on their way.
     let mut attempts = JoinSet::new();
     let mut first_error = None;
     loop {
         if let Some(address) = addresses.pop_front() {
-            attempts.spawn_local(TcpStream::connect(address));
+            attempts.spawn_local(attempt(address));
         }
         let ended = if addresses.is_empty() {
             attempts.join_next().await
         } else {
-            match tokio::time::timeout(STAGGER, attempts.join_next()).await {
+            match tokio::time::timeout(stagger, attempts.join_next()).await {
                 Ok(ended) => ended,
                 Err(_) => continue,
             }
         };
         match ended {
-            Some(Ok(Ok(socket))) if !is_itself(&socket) => return Ok(socket),
-            Some(Ok(Ok(_))) => {
-                let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-                first_error.get_or_insert(DialError::from(refused));
-            }
+            Some(Ok(Ok(connected))) => return Ok(connected),
             Some(Ok(Err(e))) => {
                 first_error.get_or_insert(DialError::from(e));
             }
@@ -112,57 +123,79 @@ mod tests {
         assert_eq!(alternate(addresses(&many)).len(), MOST);
     }
 
+    /// No test waits for so long: what would is never asked to.
+    const NEVER: Duration = Duration::from_secs(3600);
+
     fn run<T>(work: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(Default::default())
             .unwrap();
-        runtime.block_on(work)
+        runtime.block_on(async {
+            let in_time = tokio::time::timeout(Duration::from_secs(30), work);
+            in_time.await.expect("nobody waits")
+        })
+    }
+
+    /// What an address does, by the last number of it: 1 lets in, 2 refuses, 3 is silent.
+    async fn behave(address: SocketAddr) -> io::Result<SocketAddr> {
+        match address.port() {
+            1 => Ok(address),
+            2 => Err(io::ErrorKind::ConnectionRefused.into()),
+            _ => std::future::pending().await,
+        }
+    }
+
+    fn raced(given: &[&str], stagger: Duration) -> Result<SocketAddr, DialError> {
+        run(race(addresses(given).into(), stagger, behave))
     }
 
     #[test]
     fn an_address_that_refuses_costs_no_time() {
-        run(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let good = listener.local_addr().unwrap();
-            let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let bad = closed.local_addr().unwrap();
-            drop(closed);
-            let began = std::time::Instant::now();
-            let socket = race([bad, good].into()).await.unwrap();
-            assert_eq!(socket.peer_addr().unwrap(), good);
-            assert!(began.elapsed() < STAGGER);
-            assert!(matches!(
-                race([bad, bad].into()).await,
-                Err(DialError::Io(..))
-            ));
-            assert_eq!(race([].into()).await.unwrap_err(), DialError::NoHost);
-        });
+        let won = raced(&["1.1.1.1:2", "1.1.1.1:2", "2.2.2.2:1"], NEVER);
+        assert_eq!(won, Ok("2.2.2.2:1".parse().unwrap()));
+        let lost = raced(&["1.1.1.1:2", "2.2.2.2:2"], NEVER);
+        assert!(matches!(lost, Err(DialError::Io(..))));
+        assert_eq!(raced(&[], NEVER), Err(DialError::NoHost));
     }
 
     #[test]
-    fn an_address_that_is_silent_costs_a_quarter_of_a_second() {
+    fn an_address_that_is_silent_has_its_time_alone() {
+        let stagger = Duration::from_millis(50);
+        let began = std::time::Instant::now();
+        let won = raced(&["1.1.1.1:3", "2.2.2.2:1"], stagger);
+        assert_eq!(won, Ok("2.2.2.2:1".parse().unwrap()));
+        assert!(began.elapsed() >= stagger);
+        // One that refuses ends the time of the silent one before it.
+        let began = std::time::Instant::now();
+        let won = raced(&["1.1.1.1:3", "1.1.1.1:2", "2.2.2.2:1"], stagger);
+        assert_eq!(won, Ok("2.2.2.2:1".parse().unwrap()));
+        assert!(began.elapsed() >= stagger);
+    }
+
+    #[test]
+    fn the_first_that_lets_in_wins_though_others_are_silent() {
+        let won = raced(&["3.3.3.3:1", "1.1.1.1:3"], NEVER);
+        assert_eq!(won, Ok("3.3.3.3:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn sockets_that_refuse_and_that_let_in() {
         run(async {
-            // A full queue of a listener that never accepts: Linux lets one more in.
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-            let silent = socket.unwrap();
-            silent
-                .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
-                .unwrap();
-            silent.listen(0).unwrap();
-            let mute = silent.local_addr().unwrap().as_socket().unwrap();
-            let mut filling = Vec::new();
-            while let Ok(Ok(socket)) =
-                tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(mute)).await
-            {
-                filling.push(socket);
-            }
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let good = listener.local_addr().unwrap();
-            let began = std::time::Instant::now();
-            let socket = race([mute, good].into()).await.unwrap();
+            // Bound, so that nobody else gets the port, and not listened on.
+            let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let deaf = deaf.unwrap();
+            deaf.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+                .unwrap();
+            let bad = deaf.local_addr().unwrap().as_socket().unwrap();
+            let socket = race([bad, good].into(), NEVER, connect_one).await.unwrap();
             assert_eq!(socket.peer_addr().unwrap(), good);
-            assert!(began.elapsed() >= STAGGER);
+            assert!(matches!(
+                race([bad, bad].into(), NEVER, connect_one).await,
+                Err(DialError::Io(..))
+            ));
         });
     }
 }

@@ -35,18 +35,18 @@ fn who_says_nothing_is_closed() {
 #[test]
 fn who_answers_pings_stays() {
     let mut config = quiet();
-    config.idle_timeout = 3 * SHORT;
+    // What a busy machine does to this test is no silence.
+    config.idle_timeout = 8 * SHORT;
     config.ping_interval = SHORT;
-    config.pong_timeout = SHORT;
+    config.pong_timeout = 8 * SHORT;
     let (world, mut puller) = World::pulled(1, config);
     let begin = Instant::now();
     let mut client = world.client();
     let conn = puller.opened();
-    for _ in 0..5 {
+    while begin.elapsed() < 10 * SHORT {
         client.expect(Op::Ping, b"");
         client.send(Op::Pong, b"");
     }
-    assert!(begin.elapsed() > 3 * SHORT, "idle for less than the limit");
     client.text("here");
     puller.expect(conn, text("here"));
 }
