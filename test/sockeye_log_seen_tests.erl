@@ -43,7 +43,7 @@ servers_test_() ->
            "Sockeye server <.*> on the abstract socket sockeye-log-[0-9]+ listens, .*"])].
 
 requests_test_() ->
-    [seen([accept],
+    [seen([accept], 4,
           [?CHAT " answered 500 to a request " ?FROM ", path /crash: accept/2 of accept_handler crashed",
            "    exception error: on_request",
            ?CHAT " answered 500 to a request " ?FROM ", path /link: accept/2 of accept_handler crashed",
@@ -53,7 +53,7 @@ requests_test_() ->
            ?CHAT " answered 500 to a request " ?FROM ", path /wrong: what accept/2 of accept_handler "
            "returned is wrong: .*yes.*",
            ?CHAT " answered 500 to a request " ?FROM ", path /crash: the function #Fun<.*> crashed"]),
-     seen([http],
+     seen([http], 2,
           [?CHAT " answered 500 to a request " ?FROM ", path /h/crash: the function #Fun<.*> crashed",
            ?CHAT " answered 503 to a request " ?FROM ", path /h/slow: the function #Fun<.*> took "
            "longer than 300 ms",
@@ -73,10 +73,28 @@ others_test_() ->
      seen([stubbed],
           ["Sockeye server chat on 127\\.0\\.0\\.1:80 stops without the word of the engine .* within 8000 ms",
            "Sockeye client <.*> of ws://example\\.com/ stops without the word of the engine .* within 8000 ms",
+           "Sockeye server chat on .* refuses connections: it takes no descriptor from number 1000 on, .*",
+           "Sockeye server chat on .* could not start a process: .*",
            "Sockeye server chat on .* closed on connection 77 from 127\\.0\\.0\\.1:5000, path /x with 1011: "
            "no process could be started for it, system_limit"])].
 
 -define(CONN, " on connection [0-9]+ " ?FROM ", path /x").
+
+%% One report each, and one of the engine's supervisor.
+the_engine_is_killed_test_() ->
+    [seen([engine_killed], 3,
+          [?CHAT " has stopped: {engine_down,killed}",
+           "Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+ has stopped: {engine_down,killed}",
+           "SEEN {engine_down,killed}"])].
+
+%% The guide has a row for each event that there is a sentence for, and for nothing else.
+the_guide_has_every_event_test() ->
+    {ok, Code} = file:read_file(filename:join(sockeye_test:root(), "erlang/src/sockeye_log_text.erl")),
+    {match, Known} = re:run(Code, "(?:what := |What =:= )([a-z_]+)", [global, {capture, all_but_first, binary}]),
+    {ok, Guide} = file:read_file(filename:join(sockeye_test:root(), "erlang/guide/log.md")),
+    {match, Rows} = re:run(Guide, "^\\| (`[^|]*`) \\|", [global, multiline, {capture, all_but_first, binary}]),
+    Names = [Name || [Row] <- Rows, Name <- re:split(Row, "[`, ]+", [trim]), Name =/= <<>>],
+    ?assertEqual(lists:usort(lists:append(Known)), lists:sort(Names)).
 
 %% A mistake in a command costs itself; each is named with its callback.
 commands_test_() ->

@@ -126,6 +126,15 @@ event({crash_of_client, At}) ->
     receive {'EXIT', Client, Reason} -> seen(Reason) end,
     ok = sockeye:stop(Server),
     Watch ! stop;
+%% The engine takes its servers and clients along.
+event(engine_killed) ->
+    process_flag(trap_exit, true),
+    {ok, Server} = sockeye:start_link(#{port => 0, name => chat, handler => {bare_handler, []}}),
+    #{port := Port} = sockeye:info(Server),
+    {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(Port), {bare_handler, []},
+                                             #{name => feed, reconnect => true}),
+    exit(whereis(sockeye_engine), kill),
+    [receive {'EXIT', Pid, Reason} -> seen(Reason) end || Pid <- [Server, Client]];
 %% What only a broken engine or a full node brings about.
 event(stubbed) ->
     Server = #{server => self(), name => chat, address => {{127, 0, 0, 1}, 80}},
@@ -133,6 +142,8 @@ event(stubbed) ->
     sockeye_log:always(warning, server_stop_timeout, Server#{timeout => 8000}),
     sockeye_log:always(warning, client_stop_timeout,
                        #{client => self(), url => <<"ws://example.com/">>, timeout => 8000}),
+    sockeye_log:event(warning, 0, no_descriptor, Server#{max_descriptor => 1000}),
+    sockeye_log:event(error, 0, no_process, Server#{reason => system_limit}),
     sockeye_log:event(error, 0, worker_not_started,
                       maps:merge(Server, Conn#{module => room, reason => system_limit})).
 
