@@ -131,7 +131,6 @@
                | {ping, binary()}
                | {pong, binary()}
                | passive
-               | {error, Reason :: term()}
                | {closed, close_code(), Reason :: binary()}.
 %% What happens on a connection. `open' comes first and `closed' last; 1006 as a
 %% code means that the transport ended without a Close frame. `passive': the

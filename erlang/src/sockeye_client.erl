@@ -238,8 +238,9 @@ find(Pid) ->
 connect(Url) ->
     with_config(Url, self(), #{active => false}, fun connected/1).
 
-%% @doc Connects, for the calls of this module that wait. Nothing comes as a
-%% message, and nothing is linked: the connection ends with {@link close/1} or
+%% @doc Connects, for the calls of this module that wait. No frame comes as
+%% a message (`{sockeye, Conn, {closed, Code, Reason}}' does, and waits for {@link recv/2}), and
+%% nothing is linked: the connection ends with {@link close/1} or
 %% with the calling process. The options `active', `batch', `name' and `reconnect' have no
 %% meaning here.
 -spec connect(url(), options()) ->
