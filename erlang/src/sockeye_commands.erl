@@ -23,7 +23,8 @@
                     sockeye_handler:failure()}.
 %% The callback that gave the command, the command with the connection it is for, and why it failed.
 
--define(IS_CONN(Conn), (is_tuple(Conn) andalso tuple_size(Conn) =:= 2 andalso element(1, Conn) =:= sockeye_conn)).
+%% Before the callback and the connection, in the place of the connection.
+-define(NOTE, '$sockeye_from').
 -define(IS_FRAME(Frame), (is_map(Frame) orelse is_tuple(Frame))).
 %% What the log shows of a command.
 -define(SHOWN, 200).
@@ -37,17 +38,17 @@
 -spec add([sockeye_handler:command()], callback(), sockeye:conn() | none, acc(), sockeye_nif:server_id()) -> acc().
 add([{reply, Frame} = Command | Rest], At, Conn, Acc, Id) when Conn =/= none ->
     add(Rest, At, Conn, push(Frame, Conn, Command, At, Acc), Id);
-add([{send, To, Frame} = Command | Rest], At, Conn, Acc, Id) when ?IS_CONN(To) ->
+add([{send, To, Frame} = Command | Rest], At, Conn, Acc, Id) ->
     add(Rest, At, Conn, push(Frame, To, Command, At, Acc), Id);
 add([{reply, Frame, Options} = Command | Rest], At, Conn, Acc, Id) when Conn =/= none, ?ARE_OPTIONS(Options) ->
     add(Rest, At, Conn, push(sockeye_deflate:frames(Frame, Options), Conn, Command, At, Acc), Id);
-add([{send, To, Frame, Options} = Command | Rest], At, Conn, Acc, Id) when ?IS_CONN(To), ?ARE_OPTIONS(Options) ->
+add([{send, To, Frame, Options} = Command | Rest], At, Conn, Acc, Id) when ?ARE_OPTIONS(Options) ->
     add(Rest, At, Conn, push(sockeye_deflate:frames(Frame, Options), To, Command, At, Acc), Id);
 add([{active, _} = Active | Rest], At, Conn, Acc, Id) when Conn =/= none ->
     add(Rest, At, Conn, [Active, noted(At, Conn) | Acc], Id);
 add([{close, _, _} = Close | Rest], At, Conn, Acc, Id) when Conn =/= none ->
     add(Rest, At, Conn, [Close, noted(At, Conn) | Acc], Id);
-add([{close, To, Code, Reason} | Rest], At, Conn, Acc, Id) when ?IS_CONN(To) ->
+add([{close, To, Code, Reason} | Rest], At, Conn, Acc, Id) ->
     add(Rest, At, Conn, [{close, Code, Reason}, noted(At, To) | Acc], Id);
 add([], _At, _Conn, Acc, _Id) ->
     Acc;
@@ -84,9 +85,9 @@ other({publish_from, Topic, Frame} = Command, Conn) when Conn =/= none ->
     {Command, none, fun(Id) -> sockeye_fanout:publish(Id, Topic, Frame, Conn, #{}) end};
 other({Change, Topic}, Conn) when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
     other({Change, Conn, Topic}, Conn);
-other({subscribe, To, Topic} = Command, _Conn) when ?IS_CONN(To) ->
+other({subscribe, To, Topic} = Command, _Conn) ->
     {Command, To, fun(_) -> sockeye_fanout:subscribe(To, Topic) end};
-other({unsubscribe, To, Topic} = Command, _Conn) when ?IS_CONN(To) ->
+other({unsubscribe, To, Topic} = Command, _Conn) ->
     {Command, To, fun(_) -> sockeye_fanout:unsubscribe(To, Topic) end};
 other(_Command, _Conn) ->
     none.
@@ -114,9 +115,9 @@ are_frames([Frame | Rest]) when ?IS_FRAME(Frame) -> are_frames(Rest);
 are_frames(Rest) -> Rest =:= [].
 
 %% Which callback a command is from, where it is not the usual one.
--spec noted(callback(), sockeye:conn()) -> sockeye:conn() | tuple().
+-spec noted(callback(), sockeye:conn()) -> sockeye:conn() | {?NOTE, callback(), sockeye:conn()}.
 noted(handle_frame, Conn) -> Conn;
-noted(At, {sockeye_conn, Number}) -> {sockeye_conn, Number, At}.
+noted(At, Conn) -> {?NOTE, At, Conn}.
 
 %% Hands over what there is.
 -spec flush(acc(), boolean()) -> ok.
@@ -151,8 +152,8 @@ refused(Errors) ->
     failed([refusal(Error) || Error <- Errors]).
 
 -spec refusal(sockeye_nif:conn_error()) -> failure().
-refusal({{sockeye_conn, Number, At}, Frame, Reason}) ->
-    refusal(At, {sockeye_conn, Number}, Frame, Reason);
+refusal({{?NOTE, At, Conn}, Frame, Reason}) ->
+    refusal(At, Conn, Frame, Reason);
 refusal({Conn, Frame, Reason}) ->
     refusal(handle_frame, Conn, Frame, Reason).
 

@@ -11,10 +11,14 @@
 -export([arity/1]).
 
 -export_type([last/0]).
+-export_type([status/0]).
 
 %% What a report shows of a frame or a message, and of a state, in bytes.
 -define(FRAME, 1024).
 -define(STATE, 4096).
+
+%% As gen_server has it.
+-type status() :: #{state => term(), message => term(), reason => term(), log => [term()]}.
 
 -type last() :: {sockeye_commands:callback() | none, sockeye:conn() | none, frame | message | none, term()}.
 %% The callback that was called last, for which connection, and with what.

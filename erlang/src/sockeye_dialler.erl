@@ -326,7 +326,7 @@ terminate(Reason, State) ->
     end.
 
 %% For sys:get_status/1.
--spec format_status(map()) -> map().
+-spec format_status(sockeye_crash:status()) -> sockeye_crash:status().
 format_status(#{state := #state{conn = Conn, failures = Failures, kept_bytes = Kept} = State} = Status) ->
     Status#{state := (facts(State))#{conn => Conn, failures => Failures, kept => Kept}};
 format_status(Status) ->

@@ -99,9 +99,8 @@
 %% What a call answers that gave something to shards of the engine: those of them for which too much waits, as
 %% bits, and the answer. See {@link sockeye_backlog}.
 -type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.
--type conn_error() :: {sockeye:conn() | {sockeye_conn, pos_integer(), atom()}, Frame :: term(),
-                        sockeye:send_error() | badarg}.
-%% The terms of the command that failed.
+-type conn_error() :: {Conn :: term(), Frame :: term(), sockeye:send_error() | badarg}.
+%% The terms of the command that failed. A `Conn' may stand behind two notes of the caller, in a tuple of three.
 
 -spec init() -> ok | {error, term()}.
 init() ->

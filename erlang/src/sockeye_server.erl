@@ -331,7 +331,7 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     ok.
 
 %% For sys:get_status/1, without what may be secret.
--spec format_status(map()) -> map().
+-spec format_status(sockeye_crash:status()) -> sockeye_crash:status().
 format_status(#{state := #state{facts = Facts, workers = Workers, drain = Drain}} = Status) ->
     Status#{state := Facts#{workers => maps:keys(Workers), draining => Drain =/= undefined}};
 format_status(Status) ->

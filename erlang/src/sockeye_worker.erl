@@ -557,7 +557,7 @@ report({Kind, What, Last}, #s{module = Module, server_id = Id, state = State} = 
                            who => fun() -> who(S) end}).
 
 %% For sys:get_status/1. Our own record says nothing to anybody else.
--spec format_status(map()) -> map().
+-spec format_status(sockeye_crash:status()) -> sockeye_crash:status().
 format_status(#{state := State} = Status) ->
     #s{module = Module, conn = Conn, max = Max, url = Url} = get(?WORKER),
     With = #{state => State, message => maps:get(message, Status, none), reason => maps:get(reason, Status, normal)},

@@ -23,13 +23,11 @@ thread_local! {
     /// How much the last call needed: the next buffer starts at that size.
     static EXPECTED: Cell<usize> = const { Cell::new(512) };
 }
-/// The connection of a command. A third element of its tuple is the caller's note.
+/// The connection of a command, or the last of three elements, behind the caller's notes.
 fn named(b: Builder, term: ErlNifTerm) -> Option<ConnId> {
     match b.elements(term)? {
-        [tag, id] | [tag, id, _] if *tag == atoms::sockeye_conn().as_c_arg() => {
-            ConnId::from_u64(b.as_u64(*id)?)
-        }
-        _ => None,
+        [_, _, conn] => b.as_conn(*conn),
+        _ => b.as_conn(term),
     }
 }
 
