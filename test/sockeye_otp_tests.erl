@@ -15,6 +15,8 @@ in_each_mode_test_() ->
 
 %% Test gets the handler's process, and funs for the other end of its connection.
 in(client, Test) ->
+    %% A client ends with its handler.
+    Old = process_flag(trap_exit, true),
     {ok, Server} = sockeye:start_link(#{port => 0, handler => self(), active => true}),
     Url = "ws://127.0.0.1:" ++ integer_to_list(sockeye_test:port(Server)),
     {ok, Client} = sockeye_client:start_link(Url, {otp_handler, self()}, #{reconnect => true}),
@@ -28,6 +30,7 @@ in(client, Test) ->
     after
         _ = sockeye_client:stop(Client),
         ok = sockeye:stop(Server),
+        true = process_flag(trap_exit, Old),
         sockeye_test:flush()
     end;
 in(Processes, Test) ->

@@ -44,7 +44,7 @@
          server_id :: sockeye_nif:server_id(),
          server :: pid(),
          %% `undefined' until there is a state.
-         inbox :: sockeye_nif:inbox() | undefined,
+         inbox :: sockeye_nif:inbox() | undefined | none,
          %% The connection at hand outside of frames: with a process per
          %% connection, the one it serves.
          conn = none :: sockeye:conn() | none,
@@ -147,16 +147,20 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
     %% end closes the connection.
     Early = case Conn of
                 none -> none;
-                _ -> attached(Conn, sockeye_nif:inbox_open(ServerId, none))
+                _ -> attached(Conn, ServerId)
             end,
     Last = {init, Conn, none, none},
     try Module:init(Arg) of
+        {ok, State} when Early =/= none ->
+            {ok, S#s{inbox = Early, state = State}};
         {ok, State} ->
-            Inbox = case Early of
-                        none -> sockeye_nif:inbox_open(ServerId, slot(Slot));
-                        _ -> Early
-                    end,
-            {ok, S#s{inbox = Inbox, state = State}};
+            try sockeye_nif:inbox_open(ServerId, slot(Slot)) of
+                Inbox -> {ok, S#s{inbox = Inbox, state = State}}
+            catch
+                %% The server stops, or the engine has.
+                error:badarg ->
+                    {stop, {stop, {shutdown, not_running}, Last}, S#s{inbox = none, state = State}}
+            end;
         {stop, Reason} ->
             {stop, {stop, Reason, Last}, S};
         Other ->
@@ -180,11 +184,16 @@ slot(Slot) -> Slot.
 
 %% A connection that is gone already still has its `closed' to come, or the
 %% worker has nothing to do.
--spec attached(sockeye:conn(), sockeye_nif:inbox()) -> sockeye_nif:inbox().
-attached(Conn, Inbox) ->
-    case sockeye_nif:attach(Conn, Inbox) of
-        ok -> Inbox;
-        {error, closed} -> exit(normal)
+-spec attached(sockeye:conn(), sockeye_nif:server_id()) -> sockeye_nif:inbox().
+attached(Conn, ServerId) ->
+    try sockeye_nif:inbox_open(ServerId, none) of
+        Inbox ->
+            case sockeye_nif:attach(Conn, Inbox) of
+                ok -> Inbox;
+                {error, closed} -> exit(normal)
+            end
+    catch
+        error:badarg -> exit(normal)
     end.
 
 -spec handle_call(term(), gen_server:from(), term()) -> left() | {reply, term(), term()}.
@@ -387,7 +396,8 @@ events([], Acc, State, Hibernate, _S) ->
 -spec guarded(sockeye:event(), sockeye:conn(), acc(), term(), #s{}) -> outcome().
 guarded(Event, Conn, Acc, State, S) ->
     try callback(Event, Conn, State, S) of
-        {[{reply, Frame}], State1} when is_map(Frame) orelse is_tuple(Frame), element(1, Event) =/= open, element(1, Event) =/= closed ->
+        {[{reply, Frame}], State1} when is_map(Frame) orelse is_tuple(Frame),
+                                        element(1, Event) =/= open, element(1, Event) =/= closed ->
             {ok, [Frame, Conn | Acc], State1, false};
         Result ->
             result(Result, last(Event, Conn), Acc, State, S)
