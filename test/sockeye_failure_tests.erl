@@ -379,3 +379,34 @@ crashes_are_limited_test_() ->
             end)
         end)
     end}.
+
+%% A handler that is started again while its server stops has nowhere to belong: that is no crash.
+started_again_while_the_server_stops_test() ->
+    Self = self(),
+    Starts = atomics:new(1, []),
+    Init = fun() ->
+                   [begin Self ! {self(), again}, receive go -> ok end end || atomics:add_get(Starts, 1, 1) > 1],
+                   {ok, 0}
+           end,
+    Funs = #{init => Init, frame => fun(_, _, _) -> exit(on_request) end},
+    sockeye_log_tests:with_log(fun() ->
+        {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, Funs}}),
+        Socket = ws_client:connect(sockeye_test:port(Server)),
+        ok = ws_client:text(Socket, <<"1">>),
+        {Handler, again} = sockeye_log_tests:from_handler(),
+        Monitor = monitor(process, Handler),
+        {Stopping, Stopped} = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
+        stopped(Server),
+        Handler ! go,
+        receive {'DOWN', Monitor, process, Handler, Reason} -> ?assertEqual({shutdown, not_running}, Reason) end,
+        receive {'DOWN', Stopped, process, Stopping, normal} -> ok end,
+        #{crash := {exit, on_request, _}} = sockeye_log_tests:report(handler_crashed),
+        ?assertMatch(#{meta := #{sockeye := server_stopped}}, sockeye_log_tests:logged())
+    end).
+
+%% The engine does not know it any more.
+stopped(Server) ->
+    case sockeye:info(Server) of
+        #{} -> erlang:yield(), stopped(Server);
+        {error, not_found} -> ok
+    end.

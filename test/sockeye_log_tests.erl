@@ -5,7 +5,7 @@
 
 -export([log/2]).
 %% For other tests.
--export([with_log/1, report/1, from_handler/0]).
+-export([with_log/1, logged/0, report/1, from_handler/0]).
 
 log(Event, #{config := Pid}) ->
     Pid ! {logged, Event}.
