@@ -142,7 +142,7 @@ wrong({Pid, _, _}) ->
         ?assertNot(is_process_alive(Pid))
     end),
     receive {'EXIT', _, _} -> ok after 0 -> ok end,
-    true = process_flag(trap_exit, Old).
+    process_flag(trap_exit, Old).
 
 %% Without these callbacks a call is refused, a cast comes as a message, and code changes keep the state.
 without_test_() ->

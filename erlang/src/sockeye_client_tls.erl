@@ -56,7 +56,7 @@ only_one(A, B, Options) ->
 
 -spec key(term(), term()) -> term().
 key(cacert, Value) when is_binary(Value) ->
-    fun() -> Value end;
+    sockeye_secret:hide(Value);
 key(cacert, _Value) ->
     bad("cacert: expected PEM text as a binary", []);
 key(verify, Value) when Value =:= peer; Value =:= none ->

@@ -5,6 +5,7 @@
 -behaviour(gen_server).
 
 -export([start_link/0]).
+-export([restart/0]).
 -export([register_server/3]).
 -export([unregister_server/0]).
 -export([find/1]).
@@ -66,6 +67,11 @@ await(Deadline) ->
                 false -> {error, not_running}
             end
     end.
+
+%% Has the engine end, and its supervisor start it again: all connections end.
+-spec restart() -> ok.
+restart() ->
+    gen_server:cast(?MODULE, restart).
 
 %% Makes the calling server known. `About' is what never changes of it.
 -spec register_server(sockeye_nif:server_id(), place(), map()) -> ok | {error, stopping}.
@@ -159,7 +165,9 @@ handle_call({unregister, Pid}, _From, #state{servers = Servers} = State) ->
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
--spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_cast(restart, State) ->
+    {stop, {shutdown, library_replaced}, State};
 handle_cast(_Request, State) ->
     {noreply, State}.
 

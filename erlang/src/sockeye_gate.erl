@@ -12,11 +12,12 @@
 -export([wanted/1]).
 -export([plain/1]).
 -export([init/1]).
+-export([loop/1]).
 
 -type about() :: accept | non_neg_integer().
 %% What the log says of a request.
 -type facts() :: map().
--type accept() :: fun((sockeye_handler:request()) -> sockeye_handler:decision()).
+-type accept() :: fun((sockeye_handler:request()) -> sockeye_handler:decision()) | {module(), Arg :: term()}.
 
 -record(state,
         {id :: sockeye_nif:server_id(),
@@ -65,7 +66,8 @@ accept(#{accept := Accept}) ->
     Accept;
 accept(#{handler := {Module, Arg}}) ->
     case erlang:function_exported(Module, accept, 2) of
-        true -> fun(Request) -> Module:accept(Request, Arg) end;
+        %% No fun of this module: it would end with its code.
+        true -> {Module, Arg};
         false -> undefined
     end;
 accept(_Config) ->
@@ -84,7 +86,7 @@ routes(#{routes := Routes}) ->
 loop(#state{server = Server, running = Running} = State) ->
     receive
         {sockeye_ask, Token, About, Request} ->
-            loop(start(Token, About, Request, State));
+            ?MODULE:loop(start(Token, About, Request, State));
         {'EXIT', Server, _Reason} ->
             %% Takes along those that are linked.
             exit(shutdown);
@@ -93,9 +95,9 @@ loop(#state{server = Server, running = Running} = State) ->
                 {{About, Token, Timer, Facts}, Rest} ->
                     _ = erlang:cancel_timer(Timer),
                     Reason =:= normal orelse failed(About, Token, {exit, Reason}, Facts, State),
-                    loop(State#state{running = Rest});
+                    ?MODULE:loop(State#state{running = Rest});
                 error ->
-                    loop(State)
+                    ?MODULE:loop(State)
             end;
         {timeout, Timer, Pid} ->
             case Running of
@@ -104,12 +106,12 @@ loop(#state{server = Server, running = Running} = State) ->
                     exit(Pid, kill),
                     answer(Token, unavailable(), State),
                     log(warning, timeout_of(About), Facts#{timeout => State#state.timeout}, State),
-                    loop(State#state{running = maps:remove(Pid, Running)});
+                    ?MODULE:loop(State#state{running = maps:remove(Pid, Running)});
                 _ ->
-                    loop(State)
+                    ?MODULE:loop(State)
             end;
         _ ->
-            loop(State)
+            ?MODULE:loop(State)
     end.
 
 -spec start(non_neg_integer(), about(), map(), #state{}) -> #state{}.
@@ -150,6 +152,8 @@ run(Token, About, Request, State) ->
     end.
 
 -spec decide(about(), map(), #state{}) -> {ok, sockeye_decision:checked()} | {error, binary()}.
+decide(accept, Request, #state{accept = {Module, Arg}}) ->
+    sockeye_decision:accept(Module:accept(Request, Arg), Request);
 decide(accept, Request, #state{accept = Accept}) when Accept =/= undefined ->
     sockeye_decision:accept(Accept(Request), Request);
 decide(Route, Request, #state{routes = Routes}) ->

@@ -1,11 +1,12 @@
 %% @private
-%% Stubs of the native library, and nothing else: this module can not be
-%% reloaded while its library is in use, every other one can.
+%% Stubs of the native library, and nothing else. The first call loads it; new code of this module, as
+%% `l(sockeye_nif)' and `r3:do(compile)' load it, takes over what is open.
 %%
 %% A `_dirty' twin is the same function on a dirty CPU scheduler, for work that
 %% is too long for a normal one.
 -module(sockeye_nif).
 
+-export([loaded_afresh/0]).
 -export([engine_start/1]).
 -export([engine_stop/0]).
 -export([engine_info/0]).
@@ -82,11 +83,9 @@
 -export_type([asked/0]).
 -export_type([waiting/0]).
 
--on_load(init/0).
-
 %% The library refuses to load into stubs of another number.
 -define(ABI, 4).
--define(REASON, {?MODULE, load_error}).
+-define(LOADED, {?MODULE, loaded}).
 
 -type inbox() :: reference().
 -type waiting() :: reference().
@@ -102,28 +101,49 @@
 -type conn_error() :: {Conn :: term(), Frame :: term(), sockeye:send_error() | badarg}.
 %% The terms of the command that failed. A `Conn' may stand behind two notes of the caller, in a tuple of three.
 
--spec init() -> ok | {error, term()}.
-init() ->
+%% The first call of each kind comes here, and one after new code of this module: loads the library, and
+%% calls again. Not in `-on_load': a build tool would delete and purge such a module to
+%% load it again, and with it all that is open. So new code takes over from the old.
+-spec call(atom(), list()) -> term().
+call(Function, Args) ->
     case load(candidates(), []) of
-        ok ->
-            ok;
-        {error, [{_, upgrade, _} | _]} = Error ->
-            %% A second load: the code and the library in use stay.
-            Error;
-        {error, Reason} ->
-            %% Failing here would leave callers with a bare `undef': let the
-            %% stubs tell what went wrong instead.
-            persistent_term:put(?REASON, Reason)
+        ok -> ok;
+        already -> get(?MODULE) =:= Function andalso erlang:nif_error(not_loaded([{missing, Function}]));
+        {error, Errors} -> erlang:nif_error(not_loaded(Errors))
+    end,
+    %% A function that the library does not have would come back here for ever.
+    _ = put(?MODULE, Function),
+    try apply(?MODULE, Function, Args)
+    after erase(?MODULE)
     end.
 
--spec load([file:filename_all()], [term()]) -> ok | {error, term()}.
+-spec load([file:filename_all()], [term()]) -> ok | already | {error, term()}.
 load([Path | Paths], Errors) ->
     case erlang:load_nif(Path, ?ABI) of
-        ok -> ok;
-        {error, {Kind, Text}} -> load(Paths, [{Path, Kind, lists:flatten(Text)} | Errors])
+        ok ->
+            ?MODULE:loaded_afresh() andalso replaced(),
+            ok;
+        %% Another process was faster, or there is newer code, which is called next.
+        {error, {Kind, _}} when Kind =:= reload; Kind =:= old_code ->
+            already;
+        %% Not the file that is loaded: what is open is lost with the old code.
+        {error, {upgrade, _}} ->
+            _ = code:purge(?MODULE),
+            load([Path | Paths], Errors);
+        {error, {Kind, Text}} ->
+            load(Paths, [{Path, Kind, lists:flatten(Text)} | Errors])
     end;
 load([], Errors) ->
     {error, lists:reverse(Errors)}.
+
+%% A library that knows nothing of the engine which runs: it has to start again.
+-spec replaced() -> ok.
+replaced() ->
+    case persistent_term:get(?LOADED, false) of
+        %% An engine that is about to start knows nothing of the other library.
+        true -> whereis(sockeye_engine) =:= self() orelse sockeye_engine:restart(), ok;
+        false -> persistent_term:put(?LOADED, true)
+    end.
 
 -spec candidates() -> [file:filename_all()].
 candidates() ->
@@ -158,327 +178,331 @@ priv_dirs() ->
         Dir -> [Dir | Beside]
     end.
 
--spec not_loaded() -> term().
-not_loaded() ->
-    Reason = persistent_term:get(?REASON, not_loaded),
-    {sockeye_nif, Reason,
+-spec not_loaded([term()]) -> term().
+not_loaded(Errors) ->
+    {sockeye_nif, Errors,
      "The native library of sockeye is not loaded: build it with `rebar3 compile' "
      "(needs cargo), or name a built one in SOCKEYE_NIF_PATH."}.
 
+%% Whether the library was loaded with nothing to take over. Only who asks first is told so.
+-spec loaded_afresh() -> boolean().
+loaded_afresh() ->
+    call(loaded_afresh, []).
+
 -spec engine_start(#{shards := pos_integer()}) -> ok | {error, term()}.
-engine_start(_Config) ->
-    erlang:nif_error(not_loaded()).
+engine_start(Config) ->
+    call(engine_start, [Config]).
 
 -spec engine_stop() -> ok.
 engine_stop() ->
-    erlang:nif_error(not_loaded()).
+    call(engine_stop, []).
 
 -spec engine_info() -> map().
 engine_info() ->
-    erlang:nif_error(not_loaded()).
+    call(engine_info, []).
 
 %% The processes of all servers and clients.
 -spec engine_hosts() -> [pid()].
 engine_hosts() ->
-    erlang:nif_error(not_loaded()).
+    call(engine_hosts, []).
 
 -spec listen(sockeye_options:config()) ->
           {ok, server_id(), #{address := inet:ip_address() | {local, binary()}, port := inet:port_number()}}
         | {error, atom() | {tls, binary()}}.
-listen(_Config) ->
-    erlang:nif_error(not_loaded()).
+listen(Config) ->
+    call(listen, [Config]).
 
 %% A map as sockeye_tls:read/1 makes it.
 -spec reload_tls(server_id(), map()) -> ok | {error, {tls, binary()}}.
-reload_tls(_ServerId, _Tls) ->
-    erlang:nif_error(not_loaded()).
+reload_tls(ServerId, Tls) ->
+    call(reload_tls, [ServerId, Tls]).
 
 %% {ok, Host}: what the `Host' header will say.
 -spec client_url(binary()) -> {ok, binary()} | {error, Why :: binary()}.
-client_url(_Url) ->
-    erlang:nif_error(not_loaded()).
+client_url(Url) ->
+    call(client_url, [Url]).
 
 -spec client_proxy(binary()) -> ok | {error, Why :: binary()}.
-client_proxy(_Url) ->
-    erlang:nif_error(not_loaded()).
+client_proxy(Url) ->
+    call(client_proxy, [Url]).
 
 %% A client is a server that connects: `server_stop/3' ends it.
 -spec client_open(map()) -> {ok, server_id()} | {error, atom()}.
-client_open(_Config) ->
-    erlang:nif_error(not_loaded()).
+client_open(Config) ->
+    call(client_open, [Config]).
 
 %% The caller of `client_open/1' gets `{sockeye_dialled, Id, {ok, Conn} | {error, Reason}}',
 %% and later `{sockeye_parted, Id, Conn, {Code, Reason, Asked}}'.
 -spec client_dial(server_id()) -> ok.
-client_dial(_Id) ->
-    erlang:nif_error(not_loaded()).
+client_dial(Id) ->
+    call(client_dial, [Id]).
 
 -spec client_conn(server_id()) -> sockeye:conn() | none.
-client_conn(_Id) ->
-    erlang:nif_error(not_loaded()).
+client_conn(Id) ->
+    call(client_conn, [Id]).
 
 %% A connection for which there is no process: it ends with 1011, and is counted.
 -spec no_process(sockeye:conn()) -> ok.
-no_process(_Conn) ->
-    erlang:nif_error(not_loaded()).
+no_process(Conn) ->
+    call(no_process, [Conn]).
 
 %% The caller of `listen/1' gets `{sockeye_stopped, ServerId, {Accepted, Unanswered}}', counts over
 %% the server's life.
 -spec server_stop(server_id(), sockeye:close_code(), binary()) -> ok.
-server_stop(_ServerId, _Code, _Reason) ->
-    erlang:nif_error(not_loaded()).
+server_stop(ServerId, Code, Reason) ->
+    call(server_stop, [ServerId, Code, Reason]).
 
 %% No more connections. `{sockeye_unlistened, ServerId}' says that the port is free.
 -spec server_drain(server_id()) -> ok.
-server_drain(_ServerId) ->
-    erlang:nif_error(not_loaded()).
+server_drain(ServerId) ->
+    call(server_drain, [ServerId]).
 
 -spec server_info(server_id()) -> map().
-server_info(_ServerId) ->
-    erlang:nif_error(not_loaded()).
+server_info(ServerId) ->
+    call(server_info, [ServerId]).
 
 -spec inbox_open(server_id(), non_neg_integer() | none | acceptor) -> inbox().
-inbox_open(_ServerId, _Slot) ->
-    erlang:nif_error(not_loaded()).
+inbox_open(ServerId, Slot) ->
+    call(inbox_open, [ServerId, Slot]).
 
 %% The caller gets {sockeye_wake, [pid()]} for the inboxes with slot `none'.
 -spec relay_open(server_id()) -> ok.
-relay_open(_ServerId) ->
-    erlang:nif_error(not_loaded()).
+relay_open(ServerId) ->
+    call(relay_open, [ServerId]).
 
 %% The caller gets {sockeye_ask, Token, accept | Route, Request} for what is asked.
 -spec gate_open(server_id()) -> ok.
-gate_open(_ServerId) ->
-    erlang:nif_error(not_loaded()).
+gate_open(ServerId) ->
+    call(gate_open, [ServerId]).
 
 %% `false' if nobody waits for the answer any more.
 -spec answer(server_id(), non_neg_integer(), sockeye_decision:checked()) -> boolean().
-answer(_ServerId, _Token, _Decision) ->
-    erlang:nif_error(not_loaded()).
+answer(ServerId, Token, Decision) ->
+    call(answer, [ServerId, Token, Decision]).
 
 %% So many messages `{sockeye_done, Ticket}' come, one from each of these shards: when it has carried out what
 %% it was given until now, or ends.
 -spec when_done(Shards :: pos_integer()) -> {Ticket :: non_neg_integer(), Count :: non_neg_integer()}.
-when_done(_Shards) ->
-    erlang:nif_error(not_loaded()).
+when_done(Shards) ->
+    call(when_done, [Shards]).
 
 -spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.
-attach(_Conn, _Inbox) ->
-    erlang:nif_error(not_loaded()).
+attach(Conn, Inbox) ->
+    call(attach, [Conn, Inbox]).
 
 -spec recv(inbox(), pos_integer()) -> batch() | {more, batch()} | dirty.
-recv(_Inbox, _Max) ->
-    erlang:nif_error(not_loaded()).
+recv(Inbox, Max) ->
+    call(recv, [Inbox, Max]).
 
 -spec recv_dirty(inbox(), pos_integer()) -> batch() | {more, batch()}.
-recv_dirty(_Inbox, _Max) ->
-    erlang:nif_error(not_loaded()).
+recv_dirty(Inbox, Max) ->
+    call(recv_dirty, [Inbox, Max]).
 
 -spec commands(list()) ->
           maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
-commands(_Commands) ->
-    erlang:nif_error(not_loaded()).
+commands(Commands) ->
+    call(commands, [Commands]).
 
 -spec commands_dirty(list()) ->
           maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
-commands_dirty(_Commands) ->
-    erlang:nif_error(not_loaded()).
+commands_dirty(Commands) ->
+    call(commands_dirty, [Commands]).
 
 -spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
           maybe_crowded(ok | {error, sockeye:send_error()} | dirty).
-send(_Conn, _Frames) ->
-    erlang:nif_error(not_loaded()).
+send(Conn, Frames) ->
+    call(send, [Conn, Frames]).
 
 -spec send_dirty(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
           maybe_crowded(ok | {error, sockeye:send_error()}).
-send_dirty(_Conn, _Frames) ->
-    erlang:nif_error(not_loaded()).
+send_dirty(Conn, Frames) ->
+    call(send_dirty, [Conn, Frames]).
 
 %% With a reference, `ok' promises the message `{Ref, sockeye:outcome()}'.
 -spec publish(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty).
-publish(_ServerId, _To, _Frame, _Except, _Ref) ->
-    erlang:nif_error(not_loaded()).
+publish(ServerId, To, Frame, Except, Ref) ->
+    call(publish, [ServerId, To, Frame, Except, Ref]).
 
 -spec publish_dirty(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}).
-publish_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
-    erlang:nif_error(not_loaded()).
+publish_dirty(ServerId, To, Frame, Except, Ref) ->
+    call(publish_dirty, [ServerId, To, Frame, Except, Ref]).
 
 -spec encode_frame(server_id(), sockeye:frame()) ->
           {ok, encoded()} | {error, sockeye:send_error()} | dirty.
-encode_frame(_ServerId, _Frame) ->
-    erlang:nif_error(not_loaded()).
+encode_frame(ServerId, Frame) ->
+    call(encode_frame, [ServerId, Frame]).
 
 -spec encode_frame_dirty(server_id(), sockeye:frame()) ->
           {ok, encoded()} | {error, sockeye:send_error()}.
-encode_frame_dirty(_ServerId, _Frame) ->
-    erlang:nif_error(not_loaded()).
+encode_frame_dirty(ServerId, Frame) ->
+    call(encode_frame_dirty, [ServerId, Frame]).
 
 -spec publish_encoded(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
               asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty).
-publish_encoded(_ServerId, _To, _Frame, _Except, _Ref) ->
-    erlang:nif_error(not_loaded()).
+publish_encoded(ServerId, To, Frame, Except, Ref) ->
+    call(publish_encoded, [ServerId, To, Frame, Except, Ref]).
 
 -spec publish_encoded_dirty(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
               asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}).
-publish_encoded_dirty(_ServerId, _To, _Frame, _Except, _Ref) ->
-    erlang:nif_error(not_loaded()).
+publish_encoded_dirty(ServerId, To, Frame, Except, Ref) ->
+    call(publish_encoded_dirty, [ServerId, To, Frame, Except, Ref]).
 
 -spec send_list([sockeye:conn()], sockeye:frame()) ->
           maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()} | dirty).
-send_list(_Conns, _Frame) ->
-    erlang:nif_error(not_loaded()).
+send_list(Conns, Frame) ->
+    call(send_list, [Conns, Frame]).
 
 -spec send_list_dirty([sockeye:conn()], sockeye:frame()) ->
           maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}).
-send_list_dirty(_Conns, _Frame) ->
-    erlang:nif_error(not_loaded()).
+send_list_dirty(Conns, Frame) ->
+    call(send_list_dirty, [Conns, Frame]).
 
 -spec subscribe(sockeye:conn(), sockeye:topic()) -> maybe_crowded(ok | {error, sockeye:subscribe_error()}).
-subscribe(_Conn, _Topic) ->
-    erlang:nif_error(not_loaded()).
+subscribe(Conn, Topic) ->
+    call(subscribe, [Conn, Topic]).
 
 -spec unsubscribe(sockeye:conn(), sockeye:topic()) -> maybe_crowded(ok | {error, closed}).
-unsubscribe(_Conn, _Topic) ->
-    erlang:nif_error(not_loaded()).
+unsubscribe(Conn, Topic) ->
+    call(unsubscribe, [Conn, Topic]).
 
 %% The process gets `{sockeye_topics, ServerId}' when there is {@link topic_news/1}: once, until it
 %% has taken all.
 -spec watch_topics(server_id(), pid()) -> ok.
-watch_topics(_ServerId, _Pid) ->
-    erlang:nif_error(not_loaded()).
+watch_topics(ServerId, Pid) ->
+    call(watch_topics, [ServerId, Pid]).
 
 %% Topics that may have got their first subscription or lost their last, {@link topic_count/2}
 %% tells; and whether there are more. `all' if there were too many to say which.
 -spec topic_news(server_id()) -> {boolean(), [sockeye:topic()]} | all.
-topic_news(_ServerId) ->
-    erlang:nif_error(not_loaded()).
+topic_news(ServerId) ->
+    call(topic_news, [ServerId]).
 
 -spec topic_count(server_id(), sockeye:topic()) -> non_neg_integer().
-topic_count(_ServerId, _Topic) ->
-    erlang:nif_error(not_loaded()).
+topic_count(ServerId, Topic) ->
+    call(topic_count, [ServerId, Topic]).
 
 -spec topics_of(server_id()) -> #{sockeye:topic() => pos_integer()}.
-topics_of(_ServerId) ->
-    erlang:nif_error(not_loaded()).
+topics_of(ServerId) ->
+    call(topics_of, [ServerId]).
 
 %% The process gets `{sockeye_down, Conn}' when the connection has ended.
 -spec watch_conn(sockeye:conn(), pid()) -> ok | {error, closed}.
-watch_conn(_Conn, _Pid) ->
-    erlang:nif_error(not_loaded()).
+watch_conn(Conn, Pid) ->
+    call(watch_conn, [Conn, Pid]).
 
 -spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> maybe_crowded(ok | {error, closed}).
-setopts(_Conn, _Options) ->
-    erlang:nif_error(not_loaded()).
+setopts(Conn, Options) ->
+    call(setopts, [Conn, Options]).
 
 -spec controlling_process(sockeye:conn(), pid()) -> maybe_crowded(ok | {error, closed}).
-controlling_process(_Conn, _Pid) ->
-    erlang:nif_error(not_loaded()).
+controlling_process(Conn, Pid) ->
+    call(controlling_process, [Conn, Pid]).
 
 -spec conn_server(sockeye:conn()) -> {ok, server_id()} | {error, closed}.
-conn_server(_Conn) ->
-    erlang:nif_error(not_loaded()).
+conn_server(Conn) ->
+    call(conn_server, [Conn]).
 
 %% The answer comes as the message `{Ref, {ok, Map} | {error, closed}}'.
 -spec wait_begin() -> waiting().
 wait_begin() ->
-    erlang:nif_error(not_loaded()).
+    call(wait_begin, []).
 
 -spec wait_end(waiting()) -> ok.
-wait_end(_Waiting) ->
-    erlang:nif_error(not_loaded()).
+wait_end(Waiting) ->
+    call(wait_end, [Waiting]).
 
 -spec conn_info(sockeye:conn(), asked()) -> ok | {error, closed}.
-conn_info(_Conn, _Ref) ->
-    erlang:nif_error(not_loaded()).
+conn_info(Conn, Ref) ->
+    call(conn_info, [Conn, Ref]).
 
 %% The answer comes as that number of messages `{Ref, [Conn]}'.
 -spec connections(server_id(), all | sockeye:topic(), asked()) -> non_neg_integer().
-connections(_ServerId, _Of, _Ref) ->
-    erlang:nif_error(not_loaded()).
+connections(ServerId, Of, Ref) ->
+    call(connections, [ServerId, Of, Ref]).
 
 -spec json_decode(iodata(), sockeye_json:decode_options()) ->
           {ok, term()} | {error, sockeye_json:decode_error()} | dirty | bad_option.
-json_decode(_Text, _Options) ->
-    erlang:nif_error(not_loaded()).
+json_decode(Text, Options) ->
+    call(json_decode, [Text, Options]).
 
 -spec json_decode_dirty(iodata(), sockeye_json:decode_options()) ->
           {ok, term()} | {error, sockeye_json:decode_error()} | bad_option.
-json_decode_dirty(_Text, _Options) ->
-    erlang:nif_error(not_loaded()).
+json_decode_dirty(Text, Options) ->
+    call(json_decode_dirty, [Text, Options]).
 
 -spec json_encode(term(), sockeye_json:encode_options()) ->
           {ok, binary()} | {error, {not_json, term()}} | dirty | bad_option.
-json_encode(_Term, _Options) ->
-    erlang:nif_error(not_loaded()).
+json_encode(Term, Options) ->
+    call(json_encode, [Term, Options]).
 
 -spec json_encode_dirty(term(), sockeye_json:encode_options()) ->
           {ok, binary()} | {error, {not_json, term()}} | bad_option.
-json_encode_dirty(_Term, _Options) ->
-    erlang:nif_error(not_loaded()).
+json_encode_dirty(Term, Options) ->
+    call(json_encode_dirty, [Term, Options]).
 
 -spec codec_new(client | server, map()) -> sockeye_codec:codec().
-codec_new(_Role, _Options) ->
-    erlang:nif_error(not_loaded()).
+codec_new(Role, Options) ->
+    call(codec_new, [Role, Options]).
 
 -spec codec_request(map()) -> {ok, binary(), binary()} | {error, atom()}.
-codec_request(_Options) ->
-    erlang:nif_error(not_loaded()).
+codec_request(Options) ->
+    call(codec_request, [Options]).
 
 -spec codec_response(binary(), map(), binary()) ->
           more | {ok, sockeye_codec:codec(), map(), non_neg_integer()} | {error, term()}.
-codec_response(_Key, _Options, _Bytes) ->
-    erlang:nif_error(not_loaded()).
+codec_response(Key, Options, Bytes) ->
+    call(codec_response, [Key, Options, Bytes]).
 
 -spec codec_check_request(map(), binary()) ->
           more | {ok, sockeye_codec:request(), non_neg_integer()} | {error, atom(), binary()}.
-codec_check_request(_Options, _Bytes) ->
-    erlang:nif_error(not_loaded()).
+codec_check_request(Options, Bytes) ->
+    call(codec_check_request, [Options, Bytes]).
 
 -spec codec_accept(map(), binary()) ->
           more | {ok, binary(), sockeye_codec:codec(), map(), non_neg_integer()} | {error, atom(), binary()}.
-codec_accept(_Options, _Bytes) ->
-    erlang:nif_error(not_loaded()).
+codec_accept(Options, Bytes) ->
+    call(codec_accept, [Options, Bytes]).
 
 -spec codec_refuse(100..599, [{binary(), binary()}], binary()) -> binary().
-codec_refuse(_Status, _Headers, _Body) ->
-    erlang:nif_error(not_loaded()).
+codec_refuse(Status, Headers, Body) ->
+    call(codec_refuse, [Status, Headers, Body]).
 
 -spec codec_encode(sockeye_codec:codec(), term(), boolean()) ->
           {ok, binary()} | {error, sockeye_codec:encode_error()} | dirty.
-codec_encode(_Codec, _Frames, _Compress) ->
-    erlang:nif_error(not_loaded()).
+codec_encode(Codec, Frames, Compress) ->
+    call(codec_encode, [Codec, Frames, Compress]).
 
 -spec codec_encode_dirty(sockeye_codec:codec(), term(), boolean()) ->
           {ok, binary()} | {error, sockeye_codec:encode_error()}.
-codec_encode_dirty(_Codec, _Frames, _Compress) ->
-    erlang:nif_error(not_loaded()).
+codec_encode_dirty(Codec, Frames, Compress) ->
+    call(codec_encode_dirty, [Codec, Frames, Compress]).
 
 -spec codec_decode(sockeye_codec:codec(), iodata()) -> {[sockeye_codec:event()], binary()} | dirty.
-codec_decode(_Codec, _Bytes) ->
-    erlang:nif_error(not_loaded()).
+codec_decode(Codec, Bytes) ->
+    call(codec_decode, [Codec, Bytes]).
 
 -spec codec_decode_dirty(sockeye_codec:codec(), iodata()) -> {[sockeye_codec:event()], binary()}.
-codec_decode_dirty(_Codec, _Bytes) ->
-    erlang:nif_error(not_loaded()).
+codec_decode_dirty(Codec, Bytes) ->
+    call(codec_decode_dirty, [Codec, Bytes]).
 
 -spec codec_eof(sockeye_codec:codec()) -> sockeye_codec:ending() | dirty.
-codec_eof(_Codec) ->
-    erlang:nif_error(not_loaded()).
+codec_eof(Codec) ->
+    call(codec_eof, [Codec]).
 
 -spec codec_eof_dirty(sockeye_codec:codec()) -> sockeye_codec:ending().
-codec_eof_dirty(_Codec) ->
-    erlang:nif_error(not_loaded()).
+codec_eof_dirty(Codec) ->
+    call(codec_eof_dirty, [Codec]).
 
 -spec codec_info(sockeye_codec:codec()) -> sockeye_codec:info() | dirty.
-codec_info(_Codec) ->
-    erlang:nif_error(not_loaded()).
+codec_info(Codec) ->
+    call(codec_info, [Codec]).
 
 -spec codec_info_dirty(sockeye_codec:codec()) -> sockeye_codec:info().
-codec_info_dirty(_Codec) ->
-    erlang:nif_error(not_loaded()).
+codec_info_dirty(Codec) ->
+    call(codec_info_dirty, [Codec]).

@@ -8,6 +8,7 @@
 
 -export([start_link/1]).
 -export([init/2]).
+-export([loop/1]).
 
 -spec start_link(sockeye_nif:server_id()) -> pid().
 start_link(ServerId) ->
@@ -29,7 +30,7 @@ loop(Server) ->
         {'EXIT', Server, _Reason} -> exit(shutdown);
         _ -> ok
     end,
-    loop(Server).
+    ?MODULE:loop(Server).
 
 -spec wake([pid()]) -> ok.
 wake([Pid | Pids]) ->

@@ -50,7 +50,7 @@ key(Key, Value) when Key =:= certfile; Key =:= keyfile; Key =:= cacertfile ->
 key(Key, Value) when Key =:= cert; Key =:= key ->
     %% Not shown: it may be what should have been a key.
     case is_binary(Value) of
-        true -> fun() -> Value end;
+        true -> sockeye_secret:hide(Value);
         false -> bad("~ts: expected PEM text as a binary", [Key])
     end;
 key(verify, Value) when Value =:= none; Value =:= optional; Value =:= required ->

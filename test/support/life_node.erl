@@ -92,16 +92,15 @@ finish("halt_now", _Port) -> erlang:halt(0, [{flush, false}]);
 finish("application_stop", _Port) -> ok = application:stop(sockeye), erlang:halt(0);
 finish("reload", Port) -> reload(Port, 100), erlang:halt(0).
 
-%% With the library in use a second load is refused and changes nothing; once
-%% the application is stopped, the code is purged and loaded again.
+%% With the library in use new code takes over from the old; once
+%% the application is stopped, all code is purged and loaded again.
 reload(_Port, 0) ->
     ok;
 reload(Port, N) ->
     logger:set_primary_config(level, none),
-    {error, on_load_failure} = code:load_file(sockeye_nif),
-    [{module, M} = code:load_file(M)
-     || M <- [sockeye, sockeye_options, sockeye_log, sockeye_handler]],
-    [code:purge(M) || M <- [sockeye, sockeye_options, sockeye_log, sockeye_handler]],
+    Some = [sockeye, sockeye_options, sockeye_log, sockeye_handler, sockeye_nif],
+    [{module, M} = code:load_file(M) || M <- Some],
+    [code:purge(M) || M <- Some],
     ok = once(Port),
     ok = application:stop(sockeye),
     true = code:delete(sockeye_nif),

@@ -1,5 +1,6 @@
 //! The seam between the engine and the Erlang VM: terms on one side, bytes on the other.
 //!
+//! - [`library`]: how the VM loads all this, a second time as well.
 //! - [`client`]: the calls of clients.
 //! - [`control`]: the calls that start and stop things.
 //! - [`inbound`]: events out of an inbox, as terms of the process that asks.
@@ -28,6 +29,7 @@ mod fanout;
 mod frames;
 mod inbound;
 mod json;
+mod library;
 mod memory;
 mod news;
 mod options;
@@ -51,13 +53,24 @@ use rustler::{Env, Term};
 /// Changes with every change of what the Erlang stubs expect.
 const ABI: u32 = 4;
 
+/// What the VM keeps objects of.
+const RESOURCES: [library::Kind; 4] = [
+    library::Kind::of::<watch::Watch>(),
+    library::Kind::of::<inbound::InboxRef>(),
+    library::Kind::of::<codec::Codec>(),
+    library::Kind::of::<reply::Waiting>(),
+];
+
 fn load(env: Env<'_>, info: Term<'_>) -> bool {
     running::report_panics();
-    env.register::<watch::Watch>().is_ok()
-        && env.register::<inbound::InboxRef>().is_ok()
-        && env.register::<codec::Codec>().is_ok()
-        && env.register::<reply::Waiting>().is_ok()
-        && info.decode::<u32>().is_ok_and(|abi| abi == ABI)
+    is_ours(info) && RESOURCES.iter().all(|kind| kind.register(env))
 }
 
-rustler::init!("sockeye_nif", load = load);
+/// The same library for new code of the stubs: all that is open stays.
+fn upgrade(env: Env<'_>, info: Term<'_>) -> bool {
+    is_ours(info) && RESOURCES.iter().all(|kind| kind.take_over(env))
+}
+
+fn is_ours(info: Term<'_>) -> bool {
+    info.decode::<u32>().is_ok_and(|abi| abi == ABI)
+}
