@@ -36,6 +36,7 @@ bad_answers_test_() ->
          {"two accepts", accept, fun(A) -> [?SWITCH, Good(A), "Sec-WebSocket-Accept: x\r\n\r\n"] end},
          {"no upgrade", upgrade, fun(A) -> [?SWITCH, "Connection: Upgrade\r\nSec-WebSocket-Accept: ", A, "\r\n\r\n"] end},
          {"other upgrade", upgrade, fun(A) -> [?SWITCH, "Upgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ", A, "\r\n\r\n"] end},
+         {"two upgrades", upgrade, fun(A) -> [?SWITCH, "Upgrade: h2c, websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ", A, "\r\n\r\n"] end},
          {"no connection", connection, fun(A) -> [?SWITCH, "Upgrade: websocket\r\nSec-WebSocket-Accept: ", A, "\r\n\r\n"] end},
          {"unasked extension", extension, fun(A) -> [?SWITCH, Good(A), "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"] end},
          {"unasked subprotocol", subprotocol, fun(A) -> [?SWITCH, Good(A), "Sec-WebSocket-Protocol: chat\r\n\r\n"] end},

@@ -50,8 +50,8 @@ answered_test_() ->
               {"settings", N, fun({?SETTINGS, ?ACK, 0, _}) -> true; (_) -> false end,
                [frame(?SETTINGS, 0, 0, []) || _ <- seq(N)]},
               %% As much as a client may open that does not know our settings yet.
-              {"streams beyond 64", 36, fun({3, _, _, <<?REFUSED_STREAM:32>>}) -> true; (_) -> false end,
-               [open_stream(I) || I <- odd(100)]},
+              {"streams beyond 100", 36, fun({3, _, _, <<?REFUSED_STREAM:32>>}) -> true; (_) -> false end,
+               [open_stream(I) || I <- odd(136)]},
               {"priorities", 0, fun(_) -> false end, [frame(?PRIORITY, 0, I, <<0:32, 0>>) || I <- odd(N)]},
               {"window updates", 0, fun(_) -> false end, [window(0, 1) || _ <- seq(N)]},
               {"unknown frames", 0, fun(_) -> false end, [frame(99, 0, 0, <<"what">>) || _ <- seq(N)]},
@@ -103,7 +103,7 @@ resets_while_accept_decides_test_() ->
              end || Batch <- lists:seq(0, 39), Ten <- [[20 * Batch + I || I <- odd(10)]]],
             ok = gen_tcp:send(Socket, Slow(801)),
             ?assertEqual(503, status_of(801, Socket)),
-            ?assertEqual(64, atomics:get(Asked, 1)),
+            ?assertEqual(100, atomics:get(Asked, 1)),
             %% Others are let in all the while, and so is this one once the callbacks have ended.
             _ = sockeye_test:open(Port),
             ?assert(is_let_in(Socket, 1001))

@@ -7,7 +7,7 @@
                     indexed/1, window/2, connect_fields/0]).
 
 -define(CALM, {goaway, 11}).
--define(STREAMS, 64).
+-define(STREAMS, 100).
 
 options() -> #{http2 => cleartext, format => raw, active => true, handshake_timeout => 60000}.
 
@@ -91,9 +91,9 @@ header_lines_test_() ->
        fun(Frames, Socket) -> ?assertEqual(200, status(1, Frames, Socket)) end,
        fun(Frames, Socket) -> ?assertEqual(431, status(1, Frames, Socket)) end).
 
-%% Names, values and 32 bytes for each field stay below `max_header_size'.
+%% Names, values and 32 bytes for each field are at most `max_header_size'.
 head_test_() ->
-    at(16383, #{}, fun(N) -> headers(1, head_of(N)) end,
+    at(16384, #{}, fun(N) -> headers(1, head_of(N)) end,
        fun(Frames, Socket) -> ?assertEqual(200, status(1, Frames, Socket)) end,
        fun(Frames, Socket) -> ?assertEqual(431, status(1, Frames, Socket)) end).
 
@@ -123,7 +123,7 @@ unread_bytes_test_() ->
 
 %% And of all streams together, so many pieces of one byte.
 unread_pieces_test_() ->
-    at(?STREAMS * 256, waiting(), fun(N) -> [open_stream(1) | [data(1, <<0>>) || _ <- lists:seq(1, N)]] end,
+    at(16 * 1024, waiting(), fun(N) -> [open_stream(1) | [data(1, <<0>>) || _ <- lists:seq(1, N)]] end,
        fun goes_on/2, fun cut_off/2).
 
 %% Requests in the works, where 10 were reset meanwhile.

@@ -6,14 +6,14 @@
 
 -import(h2_frames, [frame/4, data/2, window/2, open_stream/2]).
 
--define(STREAMS, 64).
+-define(STREAMS, 100).
 -define(LAST, 127).
 
 %% A message of a client.
 text(Bytes) when byte_size(Bytes) < 126 -> [<<129, 1:1, (byte_size(Bytes)):7, 0:32>>, Bytes];
 text(Bytes) -> [<<129, 254, (byte_size(Bytes)):16, 0:32>>, Bytes].
 
-%% A client with 64 WebSockets, none of which is read from beyond its first message; and their
+%% A client with 100 WebSockets, none of which is read from beyond its first message; and their
 %% connections, in their order.
 with_streams(Options, Settings, Test) ->
     Default = #{http2 => cleartext, format => raw, active => 1, ping_interval => infinity, idle_timeout => infinity},
@@ -86,7 +86,7 @@ small_messages_test_() ->
         end)
     end}.
 
-%% The client takes nothing on 63 streams: each has its queue and three pieces of 64 KiB on their way,
+%% The client takes nothing on 99 streams: each has its queue and three pieces of 64 KiB on their way,
 %% and is busy behind them.
 not_taken_test_() ->
     Queue = 65536,

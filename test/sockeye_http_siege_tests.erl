@@ -51,15 +51,13 @@ swallow(Socket) ->
         {error, _} -> ok
     end.
 
-%% What is no handshake as the first request is none as the second either, which
-%% another parser has read; and what is one is.
+%% What is no handshake as the first request is none as the second either, and what is one is.
 every_bad_request_behind_a_good_one_test_() ->
     {timeout, 120, fun() ->
         under(#{http => routes()}, fun(Port, _) ->
             Wrong = [{lists:flatten(Title), Expected, Got}
                      || {Title, Bytes, Expected} <- bad_requests:all(),
-                        Got <- [second(Port, Bytes)], not is(Expected, Got),
-                        not lists:member(Title, forgiven())],
+                        Got <- [second(Port, Bytes)], not is(Expected, Got)],
             ?assertEqual([], Wrong)
         end)
     end}.
@@ -67,10 +65,6 @@ every_bad_request_behind_a_good_one_test_() ->
 is(101, Got) -> Got =:= 101;
 is(_, silence) -> true;
 is(_, Got) -> is_integer(Got) andalso Got >= 400 andalso Got < 600.
-
-%% What the first parser refuses and the second forgives, as RFC 9112 allows.
-forgiven() ->
-    ["LF ends a line", "LF everywhere", "empty line before", ["target ", "/#a"], "two lengths"].
 
 second(Port, Bytes) ->
     Socket = siege:connect(Port),

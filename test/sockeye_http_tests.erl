@@ -219,7 +219,7 @@ closed(Socket) ->
         {error, Reason} -> ?assertEqual(closed, Reason)
     end.
 
-%% Later heads are read as strictly as the first.
+%% Later heads are read as strictly as the first: see sockeye_http_rules_tests.
 smuggling_test_() ->
     [{Title, fun() ->
         with_server(#{http => #{"/" => {text, "hello"}}}, fun(Port, _) ->

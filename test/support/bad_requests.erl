@@ -59,8 +59,9 @@ methods() ->
         ++ [{["method ", M], method(M), 400} || M <- ["", "G@T", "G\0T", "GE T", "G\tT", "\377"]].
 
 versions() ->
-    [{["version ", V], version(V), 505} || V <- ["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "HTTP/0.9", "HTTP/9.9"]]
+    [{["version ", V], version(V), 505} || V <- ["HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "HTTP/9.9"]]
         ++ [{["version ", V], version(V), 400} || V <- ["", "http/1.1", "FTP/1.1", "HTTPS/1.1", "HTCPCP/1.0"]]
+        ++ [{["version ", V], version(V), 101} || V <- ["HTTP/1.2", "HTTP/1.9"]]
         ++ [{"space behind the version", version("HTTP/1.1 "), any}].
 
 keys() ->
@@ -122,16 +123,17 @@ lines() ->
      {"LF everywhere", binary:replace(good(), <<"\r\n">>, <<"\n">>, [global]), 400},
      {"two origins", head("GET", "/", headers() ++ [{"Origin", "http://a"}, {"Origin", "http://b"}]), 400},
      {"a subprotocol that is no token", and_also("Sec-WebSocket-Protocol", "a b"), 400},
-     {"empty line before", <<"\r\n", (good())/binary>>, 400},
+     {"empty line before", <<"\r\n", (good())/binary>>, 101},
+     {"two empty lines before", <<"\r\n\r\n", (good())/binary>>, 400},
      {"white space before", <<" ", (good())/binary>>, 400}].
 
 targets() ->
     [{["target ", T], target(T), 101}
      || T <- ["/?", "/a?b?c", "//a", "/../..", "/%00%ff", "/%zz", "http://localhost/", "http://localhost",
-              "ws://localhost/a?b", "http://[::1]:80/"]]
+              "https://localhost/a?b", "http://[::1]:80/"]]
         ++ [{["target ", T], target(T), 400}
             || T <- ["", "*", "a", "localhost:80", "#", "/#a", "/a b", "/\303\244", "/\0", "/\177", "?a",
-                     "://a/", "\\a"]].
+                     "://a/", "\\a", "ws://localhost/a?b", "http://", "http://a@b/"]].
 
 bodies() ->
     [{"no body", and_also("Content-Length", "0"), 101},

@@ -1,6 +1,8 @@
 //! The head of a request, and what the server says to it.
 
-use sockeye_protocol::handshake::{HeadLimits, Refusal, Request, ServerPolicy, client, server};
+use sockeye_protocol::handshake::{
+    BodyReader, HeadLimits, Refusal, Request, ServerPolicy, client, is_authority, server,
+};
 
 use crate::Choices;
 
@@ -16,13 +18,16 @@ pub fn check(data: &[u8]) {
     let (request, end) = match Request::parse(bytes, &limits) {
         Ok(Some(found)) => found,
         Ok(None) => {
-            assert!(bytes.len() < limits.max_head_size, "waits beyond the limit");
+            assert!(
+                bytes.len() < limits.max_head_size + ahead(bytes),
+                "waits beyond the limit"
+            );
             return;
         }
         Err(refusal) => return refused(&refusal),
     };
     assert!(
-        end <= limits.max_head_size && end <= bytes.len(),
+        end <= limits.max_head_size + ahead(bytes) && end <= bytes.len(),
         "beyond the limit"
     );
     assert!(bytes[..end].ends_with(b"\r\n\r\n"), "no empty line");
@@ -48,6 +53,8 @@ pub fn check(data: &[u8]) {
         );
     }
     assert!(request.headers().count("host") <= 1 && request.path().is_ascii());
+    assert!(request.header("host").is_none_or(is_authority));
+    body(&request, &bytes[end..], &limits);
     // However it arrives, the verdict comes with its last byte and is the same.
     for cut in cuts(end) {
         assert_eq!(
@@ -87,6 +94,34 @@ pub fn check(data: &[u8]) {
             );
         }
     }
+}
+
+/// One empty line before a request does not count.
+fn ahead(bytes: &[u8]) -> usize {
+    if bytes.starts_with(b"\r\n") { 2 } else { 0 }
+}
+
+/// However the body arrives, its content and its end are the same.
+fn body(request: &Request, bytes: &[u8], limits: &HeadLimits) {
+    let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut reader = BodyReader::new(request, limits);
+        let (mut content, mut taken) = (Vec::new(), 0);
+        for piece in pieces {
+            let mut rest = piece;
+            while !rest.is_empty() && !reader.is_done() {
+                let found = reader.read(rest)?;
+                assert!(found.taken > 0, "no progress");
+                content.extend_from_slice(&rest[found.content]);
+                taken += found.taken;
+                rest = &rest[found.taken..];
+            }
+        }
+        Ok::<_, sockeye_protocol::handshake::BodyError>((content, taken, reader.is_done()))
+    };
+    assert_eq!(
+        read(&mut bytes.chunks(bytes.len().max(1))),
+        read(&mut bytes.chunks(1))
+    );
 }
 
 pub(crate) fn limits(choices: &mut Choices<'_>) -> HeadLimits {

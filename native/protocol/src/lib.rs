@@ -37,6 +37,7 @@ mod error;
 mod flight;
 pub mod frame;
 pub mod handshake;
+pub mod hpack;
 pub mod mask;
 pub mod networks;
 pub mod proxy;

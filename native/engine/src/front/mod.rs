@@ -74,9 +74,10 @@ pub(crate) fn start_here(
                 Ok(Some(Outcome::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(seat, opened);
                 }
-                Ok(Some(Outcome::Http(transport, visitor, before))) => {
+                Ok(Some(Outcome::Http(transport, visitor, first, rest))) => {
                     // Boxed: the handshake of most is not to pay for its size.
-                    let served = Box::pin(http::serve(&shard, &server, transport, visitor, before));
+                    let served = http::h1::serve(&shard, &server, transport, visitor, *first, rest);
+                    let served = Box::pin(served);
                     if let Some(opened) = served.await
                         && !server.is_stopping()
                     {

@@ -19,8 +19,8 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) enum Outcome {
     /// A connection.
     Opened(Opened),
-    /// No handshake, but there may be an answer: these bytes were read.
-    Http(Transport, Visitor, Vec<u8>),
+    /// No handshake, but there may be an answer: these bytes came behind the head.
+    Http(Transport, Visitor, Box<Request>, Vec<u8>),
     /// A connection of HTTP/2: these bytes were read.
     Http2(Transport, Visitor, Vec<u8>),
     /// Nothing, and the client knows why if it could be told.
@@ -48,7 +48,8 @@ pub(crate) async fn shake_hands(
         }
     };
     if !server.config.routes.is_empty() && !request.header_has_token("upgrade", "websocket") {
-        return Some(Outcome::Http(stream, visitor, buffer));
+        let rest = buffer.split_off(consumed.min(buffer.len()));
+        return Some(Outcome::Http(stream, visitor, Box::new(request), rest));
     }
     let visitor = proxy::sender(server, &visitor, &request).into_owned();
     if let Err(refusal) = seat.count_for(visitor.peer.ip()) {

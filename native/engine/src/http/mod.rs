@@ -1,13 +1,10 @@
-//! Ordinary requests on the port of a server.
-//!
-//! The first head has been read by our own parser, strictly. What is no handshake goes on to
-//! hyper, with the bytes that were read; later requests on the same connection may still open a
-//! WebSocket, and are decided about where all are (`front::gate`).
+//! Ordinary requests on the port of a server, over HTTP/1 and HTTP/2, and WebSockets that come
+//! between or beside them: those are decided about where all are (`front::gate`).
 
 mod body;
 mod files;
+pub(crate) mod h1;
 pub(crate) mod h2;
-mod io;
 mod metrics;
 mod paths;
 mod routes;
@@ -15,77 +12,12 @@ mod service;
 mod tunnel;
 mod types;
 
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::rc::Rc;
-use std::sync::Arc;
-
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use sockeye_protocol::handshake::Refusal;
 
 pub(crate) use body::Body;
 pub use routes::{Routes, Target};
-pub(crate) use service::Service;
-
-use crate::front::visitor::Visitor;
-use crate::front::{Opened, upgrade};
-use crate::server::Server;
-use crate::shard::Shard;
-use crate::transport::Transport;
-
-/// The least that hyper takes as a bound on a head.
-const LEAST_HEAD: usize = 8192;
-
-/// Serves the requests of a connection, of which these bytes have been read. Some if one of them
-/// opened a WebSocket.
-pub(crate) async fn serve(
-    shard: &Shard,
-    server: &Arc<Server>,
-    transport: Transport,
-    visitor: Visitor,
-    before: Vec<u8>,
-) -> Option<Opened> {
-    let config = &server.config;
-    let service = Rc::new(Service::new(server.clone(), visitor));
-    let handler = service_fn({
-        let service = service.clone();
-        move |request| {
-            let service = service.clone();
-            Box::pin(async move { Ok::<_, Infallible>(service.respond(request).await) })
-        }
-    });
-    let wire = io::Wire::new(transport, before, config.send_timeout);
-    let mut connection = http1::Builder::new()
-        .timer(io::Clock)
-        // Who has said all it has to say still gets its answer.
-        .half_close(true)
-        // Also how long a connection may be idle between two requests.
-        .header_read_timeout(config.handshake_timeout)
-        .max_buf_size(config.head_limits.max_head_size.max(LEAST_HEAD))
-        .max_headers(config.head_limits.max_headers)
-        .serve_connection(wire, handler);
-    let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-    let parts = connection.into_parts();
-    let transport = parts.io.into_transport();
-    if served.is_err() {
-        return None;
-    }
-    match service.opened() {
-        Some(accepted) => Some(Opened {
-            transport,
-            info: accepted.info,
-            options: accepted.options,
-            rest: parts.read_buf.to_vec(),
-        }),
-        None => {
-            upgrade::hang_up(shard, transport).await;
-            None
-        }
-    }
-}
 
 /// An answer of plain text.
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
@@ -98,7 +30,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
-/// An answer as hyper writes it. What says where it ends is hyper's own.
+/// An answer of ours, but for what says where it ends.
 pub(crate) fn response(refusal: Refusal) -> Response<Body> {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = Response::new(Body::Bytes(refusal.body.into()));

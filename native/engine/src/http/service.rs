@@ -6,9 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::body::{Body as HttpBody, Bytes};
-use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
 use sockeye_protocol::handshake::{Refusal, Request, server};
 
 use super::body::Body;
@@ -45,31 +44,25 @@ impl Service {
     }
 
     /// Answers a request. Once the server drains, an answer is the last of its connection.
-    pub(crate) async fn respond<B>(&self, request: hyper::Request<B>) -> Response<Body>
+    pub(crate) async fn respond<B>(&self, request: Request, body: B) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
-        let response = self.decide(request).await;
+        let response = self.decide(request, body).await;
         let over =
             self.server.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         if over { last(response) } else { response }
     }
 
-    async fn decide<B>(&self, request: hyper::Request<B>) -> Response<Body>
+    async fn decide<B>(&self, request: Request, body: B) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
-        let (parts, body) = request.into_parts();
-        let request = match convert(&parts) {
-            Ok(request) => request,
-            // What was read differently may go on differently.
-            Err(refusal) => return last(response(refusal)),
-        };
         if request.header_has_token("upgrade", "websocket") {
             return self.upgrade(request).await;
         }
         bump(&self.server.counters.requests, 1);
-        if parts.method == Method::OPTIONS && request.path() == "*" {
+        if request.method() == "OPTIONS" && request.path() == "*" {
             return allowed(READ_ONLY);
         }
         let config = &self.server.config;
@@ -85,9 +78,9 @@ impl Service {
         if matches!(found.target, Target::Ask) {
             return self.ask(found.index, &request, body).await;
         }
-        match parts.method {
-            Method::GET | Method::HEAD => self.read(&found, &request, &parts).await,
-            Method::OPTIONS => allowed(READ_ONLY),
+        match request.method() {
+            "GET" | "HEAD" => self.read(&found, &request).await,
+            "OPTIONS" => allowed(READ_ONLY),
             _ => {
                 let text = "This can only be read.\n";
                 response(Refusal::new(405, text).with_header("Allow", READ_ONLY))
@@ -95,8 +88,8 @@ impl Service {
         }
     }
 
-    /// What can be read. hyper leaves out the body for HEAD.
-    async fn read(&self, found: &Found<'_>, request: &Request, parts: &Parts) -> Response<Body> {
+    /// What can be read. Whoever writes the answer leaves out the body for HEAD.
+    async fn read(&self, found: &Found<'_>, request: &Request) -> Response<Body> {
         let wanted = match found.target {
             Target::File(path) => Wanted::File(path.clone()),
             Target::Dir(dir) => Wanted::Below(dir.clone(), found.below.map(str::to_owned)),
@@ -117,7 +110,7 @@ impl Service {
             "" => request.path().to_owned(),
             query => format!("{}?{query}", request.path()),
         };
-        files::answer(wanted, &parts.headers, &location).await
+        files::answer(wanted, &conditions(request), &location).await
     }
 
     async fn ask<B>(&self, index: usize, request: &Request, body: B) -> Response<Body>
@@ -203,46 +196,18 @@ fn allowed(methods: &'static str) -> Response<Body> {
     response
 }
 
-/// Looks at a request as strictly as our own parser does.
-pub(super) fn convert(parts: &Parts) -> Result<Request, Refusal> {
-    if parts.version == hyper::Version::HTTP_2 {
-        return convert_http_2(parts);
-    }
-    let minor = u8::from(parts.version != hyper::Version::HTTP_10);
-    let fields = parts.headers.iter();
-    Request::from_parts(
-        parts.method.as_str(),
-        &parts.uri.to_string(),
-        minor,
-        fields.map(|(name, value)| (name.as_str(), value.as_bytes())),
-    )
-}
-
-/// A request of HTTP/2 in the form of HTTP/1.1: the authority is the host, and there is one
-/// field of cookies.
-fn convert_http_2(parts: &Parts) -> Result<Request, Refusal> {
-    let authority = parts.uri.authority().map(|a| a.as_str().as_bytes());
-    let cookies: Vec<&[u8]> = parts
-        .headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    let cookie = (!cookies.is_empty()).then(|| cookies.join(&b"; "[..]));
-    let others = parts.headers.iter().filter(|(name, value)| {
-        // A host that differs is one too many.
-        let again = *name == header::HOST && Some(value.as_bytes()) == authority;
-        !again && *name != header::COOKIE
+/// What files look at: fields that say which part of them is wanted, and when.
+fn conditions(request: &Request) -> HeaderMap {
+    let fields = request.headers().iter().filter_map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let of_files = name == header::RANGE || name.as_str().starts_with("if-");
+        of_files.then_some((name, HeaderValue::from_bytes(value).ok()?))
     });
-    let fields = others.map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let host = authority.map(|authority| ("host", authority));
-    let cookie = cookie.as_deref().map(|cookie| ("cookie", cookie));
-    let fields = host.into_iter().chain(fields).chain(cookie);
-    Request::from_parts(parts.method.as_str(), target, 1, fields)
+    let mut conditions = HeaderMap::new();
+    for (name, value) in fields {
+        conditions.append(name, value);
+    }
+    conditions
 }
 
 async fn read_body<B>(mut body: B, most: usize) -> Result<Vec<u8>, Refusal>

@@ -73,7 +73,7 @@ pub enum HandshakeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Breach {
-    /// No `Upgrade: websocket`.
+    /// No `Upgrade: websocket`, or something beside it.
     Upgrade,
     /// No `Connection: Upgrade`.
     Connection,
@@ -88,7 +88,7 @@ pub enum Breach {
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Breach::Upgrade => "no Upgrade: websocket",
+            Breach::Upgrade => "not Upgrade: websocket",
             Breach::Connection => "no Connection: Upgrade",
             Breach::Accept => "wrong Sec-WebSocket-Accept",
             Breach::Subprotocol => "a subprotocol that was not offered",
@@ -225,7 +225,9 @@ fn compression(
 
 /// Checks a 101, and gives the subprotocol that the server chose.
 fn agreed(headers: &Headers, key: &str, offered: &[String]) -> Result<Option<String>, Breach> {
-    if !headers.has_token("upgrade", "websocket") {
+    let mut protocols = headers.list("upgrade");
+    let websocket = |name: &[u8]| name.eq_ignore_ascii_case(b"websocket");
+    if !protocols.next().is_some_and(websocket) || protocols.next().is_some() {
         return Err(Breach::Upgrade);
     }
     if !headers.has_token("connection", "upgrade") {

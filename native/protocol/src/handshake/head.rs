@@ -60,6 +60,15 @@ impl Headers {
         });
     }
 
+    /// Gives a field that is there another value.
+    pub(super) fn replace(&mut self, name: &str, value: &[u8]) {
+        let Some(at) = self.iter().position(|(other, _)| other == name) else {
+            return self.push(name, value);
+        };
+        self.push(name, value);
+        self.fields.swap_remove(at);
+    }
+
     /// All fields, names in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|field| {
@@ -110,12 +119,21 @@ pub fn is_valid_header(name: &str, value: &str) -> bool {
 }
 
 pub(super) fn is_valid_value(value: &[u8]) -> bool {
-    value.iter().all(|&b| !is_control(b))
+    value.iter().all(|&b| is_value_byte(b))
+}
+
+/// Whether a byte may stand in the value of a header.
+pub(super) fn is_value_byte(byte: u8) -> bool {
+    !is_control(byte)
 }
 
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !bytes.is_empty() && bytes.iter().all(allowed)
+    !bytes.is_empty() && bytes.iter().all(|&b| is_token_byte(b))
+}
+
+/// Whether a byte may stand in the name of a header.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Appends header lines, without those that could not be written safely.
@@ -143,6 +161,8 @@ pub(super) enum HeadError {
     LongLine,
     /// All of it goes beyond the limit.
     TooLarge,
+    /// It has too many header lines.
+    TooMany,
 }
 
 /// The length of the head at the beginning of `bytes`, once its empty line has arrived.

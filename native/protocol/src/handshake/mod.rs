@@ -17,13 +17,18 @@
 //! # Ok::<(), sockeye_protocol::handshake::Refusal>(())
 //! ```
 
+pub mod authority;
+pub mod body;
 pub mod client;
 pub mod head;
+pub mod http2;
 pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod server;
 
+pub use authority::is_authority;
+pub use body::{BodyError, BodyReader};
 pub use client::{Accepted, Breach, ClientOptions, HandshakeError};
 pub use head::{HeadLimits, Headers, is_valid_header};
 pub use policy::{Origins, Paths};

@@ -314,7 +314,6 @@ mod tests {
             ("a.example", "http://a.example:8080"),
             ("a.example:443", "http://a.example"),
             ("", "http://"),
-            ("[::1", "http://[::1"),
         ] {
             assert!(
                 !allowed(&["same_host"], host, Some(origin)),

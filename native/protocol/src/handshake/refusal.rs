@@ -119,6 +119,9 @@ impl From<HeadError> for Refusal {
             HeadError::TooLarge => {
                 Refusal::new(431, "The request head is too large.\n").because(Why::TooLarge)
             }
+            HeadError::TooMany => {
+                Refusal::new(431, "There are too many headers.\n").because(Why::TooLarge)
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::head::{HeadLimits, Headers, find_end, is_token, is_valid_value};
+use super::authority::{is_authority, names_a_host};
+use super::head::{HeadError, HeadLimits, Headers, find_end};
 use super::refusal::{Refusal, Why};
 
 /// Fields that must not occur twice: two readers could take different ones.
@@ -28,37 +29,31 @@ pub struct Request {
 
 impl Request {
     /// Reads a request from the beginning of `bytes`: `None` while its head is incomplete, else the request and the
-    /// length of the head. It is strict where readers of HTTP disagree, since that is where requests are smuggled.
+    /// length of the head. It is strict where readers of HTTP disagree, since that is where requests are smuggled. One
+    /// empty line before it is passed over. A target with an authority in it has that in its header `host` as well,
+    /// whatever the client put there.
     ///
-    /// A refusal has status 400 (malformed), 414 (request line too long), 431 (head too large, too many headers) or 505
-    /// (HTTP version).
+    /// A refusal has status 400 (malformed), 414 (request line too long), 431 (head too large, too many headers), 501
+    /// (`CONNECT`, or a body in an unknown coding) or 505 (HTTP version).
     pub fn parse(bytes: &[u8], limits: &HeadLimits) -> Result<Option<(Request, usize)>, Refusal> {
+        let ahead = match bytes {
+            [b'\r'] => return Ok(None),
+            [b'\r', b'\n', ..] => 2,
+            _ => 0,
+        };
+        let bytes = bytes.get(ahead..).unwrap_or_default();
         let Some(end) = find_end(bytes, limits)? else {
             return Ok(None);
         };
-        let mut fields = vec![httparse::EMPTY_HEADER; limits.max_headers];
-        let mut parsed = httparse::Request::new(&mut fields);
-        parsed
-            .parse(&bytes[..end])
-            .map_err(|error| refuse(error, bytes))?;
-        let (Some(method), Some(target), Some(minor)) =
-            (parsed.method, parsed.path, parsed.version)
-        else {
-            return Err(malformed("The request line is incomplete.\n"));
+        let head = &bytes[..end];
+        let request = match read(head, limits) {
+            Err(httparse::Error::Version) if is_later_version(version(head)) => {
+                read(&as_http_11(head), limits)
+            }
+            read => read,
         };
-        let headers = Headers::copy(parsed.headers);
-        check(&headers, minor)?;
-        let (path, query) =
-            split(method, target).ok_or_else(|| malformed("The request target is malformed.\n"))?;
-        let request = Request {
-            method: method.into(),
-            target: target.into(),
-            path,
-            query,
-            minor,
-            headers,
-        };
-        Ok(Some((request, end)))
+        let request = request.map_err(|error| refuse(error, head))??;
+        Ok(Some((request, ahead + end)))
     }
 
     /// What a client asked for, and the headers of the answer: what there is to say of a connection that it opened.
@@ -76,32 +71,32 @@ impl Request {
         }
     }
 
-    /// A request that another parser has read, checked as by [`Request::parse`]. `minor` is that of HTTP/1; a request of
-    /// HTTP/2 counts as 1.1, with its authority as the header `host`.
-    pub fn from_parts<'a>(
+    /// A request of HTTP/2 counts as one of 1.1.
+    pub(super) fn of_http_2(
+        method: &str,
+        path: &str,
+        headers: Headers,
+    ) -> Result<Request, Refusal> {
+        Request::checked(method, path, 1, headers)
+    }
+
+    /// The rules for all requests, however they came.
+    fn checked(
         method: &str,
         target: &str,
         minor: u8,
-        fields: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        mut headers: Headers,
     ) -> Result<Request, Refusal> {
-        let mut headers = Headers::default();
-        for (name, value) in fields {
-            if !is_token(name.as_bytes()) || !is_valid_value(value) {
-                return Err(malformed("A header is malformed.\n"));
-            }
-            headers.push(name, value);
-        }
         check(&headers, minor)?;
-        let (path, query) =
-            split(method, target).ok_or_else(|| malformed("The request target is malformed.\n"))?;
-        if !is_token(method.as_bytes()) {
-            return Err(malformed("The method is malformed.\n"));
+        let parts = split(method, target)?;
+        if let Some(authority) = parts.authority {
+            headers.replace("host", target[authority].as_bytes());
         }
         Ok(Request {
             method: method.into(),
             target: target.into(),
-            path,
-            query,
+            path: parts.path,
+            query: parts.query,
             minor,
             headers,
         })
@@ -152,17 +147,82 @@ impl Request {
 
     /// Whether a body follows the head.
     pub fn has_body(&self) -> bool {
-        let length = self.header("content-length");
-        self.header("transfer-encoding").is_some()
-            || length.is_some_and(|digits| digits.iter().any(|&digit| digit != b'0'))
+        self.is_chunked() || self.content_length() > 0
     }
+
+    /// Whether its body comes in chunks: no other coding is read.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.header("transfer-encoding").is_some()
+    }
+
+    /// How long its body is if it does not come in chunks.
+    pub(super) fn content_length(&self) -> u64 {
+        self.header("content-length").and_then(number).unwrap_or(0)
+    }
+
+    /// Whether the connection may bring another request behind this one, as far as the client is concerned.
+    pub fn keeps_alive(&self) -> bool {
+        let named = |token| self.header_has_token("connection", token);
+        !named("close") && (self.is_http_11() || named("keep-alive"))
+    }
+
+    /// Whether the client waits for a 100 before it sends the body.
+    pub fn expects_continue(&self) -> bool {
+        let expects = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+        self.is_http_11() && self.has_body() && self.header("expect").is_some_and(expects)
+    }
+}
+
+/// Outer: what httparse says; inner: what our rules say.
+fn read(head: &[u8], limits: &HeadLimits) -> Result<Result<Request, Refusal>, httparse::Error> {
+    let mut fields = vec![httparse::EMPTY_HEADER; limits.max_headers];
+    let mut parsed = httparse::Request::new(&mut fields);
+    parsed.parse(head)?;
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Ok(Err(malformed("The request line is incomplete.\n")));
+    };
+    if method == "CONNECT" {
+        let refusal = Refusal::new(501, "This server is no proxy.\n");
+        return Ok(Err(refusal.because(Why::Method)));
+    }
+    let headers = Headers::copy(parsed.headers);
+    Ok(Request::checked(method, target, minor, headers))
+}
+
+/// Whether it is a version of HTTP/1 after 1.1, which is read as 1.1 (RFC 9110 2.5).
+fn is_later_version(version: &[u8]) -> bool {
+    matches!(
+        version,
+        [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            b'2'..=b'9',
+            b'\r',
+            b'\n',
+            ..
+        ]
+    )
+}
+
+fn as_http_11(head: &[u8]) -> Vec<u8> {
+    let mut head = head.to_vec();
+    if let Some(end) = head.windows(2).position(|pair| pair == b"\r\n")
+        && let Some(minor) = end.checked_sub(1).and_then(|at| head.get_mut(at))
+    {
+        *minor = b'1';
+    }
+    head
 }
 
 fn refuse(error: httparse::Error, bytes: &[u8]) -> Refusal {
     match error {
-        httparse::Error::TooManyHeaders => {
-            Refusal::new(431, "There are too many headers.\n").because(Why::TooLarge)
-        }
+        httparse::Error::TooManyHeaders => HeadError::TooMany.into(),
         // A target with a space in it is also reported as a version.
         httparse::Error::Version if version(bytes).starts_with(b"HTTP/") => {
             Refusal::new(505, "Only HTTP/1.1 is spoken here.\n").because(Why::HttpVersion)
@@ -189,43 +249,86 @@ fn check(headers: &Headers, minor: u8) -> Result<(), Refusal> {
         }
     }
     let length = headers.first("content-length");
-    if length.is_some_and(|digits| digits.is_empty() || !digits.iter().all(u8::is_ascii_digit)) {
+    if length.is_some_and(|digits| number(digits).is_none()) {
         return Err(malformed("The content-length is not a number.\n"));
     }
-    if length.is_some() && headers.first("transfer-encoding").is_some() {
-        return Err(malformed("The length of the body is ambiguous.\n"));
+    if let Some(codings) = headers.first("transfer-encoding") {
+        if length.is_some() || minor == 0 {
+            return Err(malformed("The length of the body is ambiguous.\n"));
+        }
+        check_codings(codings)?;
     }
     match headers.first("host") {
         None if minor == 1 => Err(malformed("The header host is missing.\n")),
         // What reads the name of a server from it must not see two, or a user, or a path.
-        Some(host) if !is_host(host) => Err(malformed("The header host is malformed.\n")),
+        Some(host) if !is_authority(host) => Err(malformed("The header host is malformed.\n")),
         _ => Ok(()),
     }
 }
 
-/// Whether it may be a host with a port, or nothing: the characters that RFC 3986 has for those.
-fn is_host(host: &[u8]) -> bool {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(b);
-    host.iter().all(allowed)
+fn number(digits: &[u8]) -> Option<u64> {
+    let digits = digits.iter().all(u8::is_ascii_digit).then_some(digits)?;
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Where path and query lie in a request target.
-fn split(method: &str, target: &str) -> Option<(Range<usize>, Range<usize>)> {
+/// Only `chunked` alone is read: of anything that does not end in it nobody knows where it ends, and another coding
+/// below it is not spoken here.
+fn check_codings(codings: &[u8]) -> Result<(), Refusal> {
+    let mut chunked = codings
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty())
+        .map(|coding| coding.eq_ignore_ascii_case(b"chunked"))
+        .rev();
+    match (chunked.next(), chunked.next(), chunked.any(|again| again)) {
+        (Some(true), None, _) => Ok(()),
+        (Some(true), Some(false), false) => {
+            let text = "Of the transfer codings only chunked is spoken here.\n";
+            Err(Refusal::new(501, text).because(Why::Body))
+        }
+        _ => Err(malformed("The length of the body is ambiguous.\n")),
+    }
+}
+
+/// Where the parts of a request target lie.
+struct Parts {
+    authority: Option<Range<usize>>,
+    path: Range<usize>,
+    query: Range<usize>,
+}
+
+fn split(method: &str, target: &str) -> Result<Parts, Refusal> {
+    let wrong = || malformed("The request target is malformed.\n");
     let visible = |b: u8| (0x21..=0x7e).contains(&b) && b != b'#';
     if !target.bytes().all(visible) {
-        return None;
+        return Err(wrong());
     }
-    let start = if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-        0
-    } else {
+    let mut authority = None;
+    let mut start = 0;
+    let is_path = target.starts_with('/') || (target == "*" && method == "OPTIONS");
+    if !is_path {
         // The form that proxies are sent, which every server has to understand.
-        let authority = target.find("://").filter(|&scheme| scheme > 0)? + 3;
-        let host = target[authority..].find(['/', '?']);
-        host.map_or(target.len(), |length| authority + length)
-    };
-    let query = target[start..].find('?').map(|length| start + length);
-    Some(match query {
+        let (scheme, rest) = target.split_once("://").ok_or_else(wrong)?;
+        let from = scheme.len() + 3;
+        start = from + rest.find(['/', '?']).unwrap_or(rest.len());
+        if !is_scheme(scheme.as_bytes()) || !names_a_host(&target.as_bytes()[from..start]) {
+            return Err(wrong());
+        }
+        authority = Some(from..start);
+    }
+    let (path, query) = match target[start..].find('?').map(|length| start + length) {
         None => (start..target.len(), target.len()..target.len()),
         Some(mark) => (start..mark, mark + 1..target.len()),
+    };
+    Ok(Parts {
+        authority,
+        path,
+        query,
     })
+}
+
+/// Whether requests with this scheme can be meant for this server: a WebSocket is asked for with http, too.
+pub(super) fn is_scheme(scheme: &[u8]) -> bool {
+    let known = [&b"http"[..], b"https"];
+    known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }

@@ -1,5 +1,5 @@
-//! A transport as hyper wants it: what was read already comes first, and a peer that takes
-//! nothing is given up.
+//! A transport as hyper wants it: what was read already comes first, heads are looked at before,
+//! and a peer that takes nothing is given up.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::heads::Incoming;
+use super::streams::Outgoing;
 use crate::transport::Transport;
 
 /// Bytes of one read.
@@ -17,8 +19,10 @@ const READ: usize = 8 * 1024;
 /// A transport under hyper.
 pub(super) struct Wire {
     transport: Transport,
-    /// Bytes that were read before hyper came, and how many of them it has had.
-    before: Vec<u8>,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// What hyper gets next, and how much of that it has had.
+    ahead: Vec<u8>,
     had: usize,
     patience: Duration,
     /// Runs while the peer takes nothing.
@@ -26,18 +30,25 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(transport: Transport, before: Vec<u8>, patience: Duration) -> Self {
+    /// `before` has been read already.
+    pub(super) fn new(
+        transport: Transport,
+        before: &[u8],
+        patience: Duration,
+        mut incoming: Incoming,
+        outgoing: Outgoing,
+    ) -> Self {
+        let mut ahead = Vec::new();
+        incoming.read(before, &mut ahead);
         Wire {
             transport,
-            before,
+            incoming,
+            outgoing,
+            ahead,
             had: 0,
             patience,
             stalled: None,
         }
-    }
-
-    pub(super) fn into_transport(self) -> Transport {
-        self.transport
     }
 
     /// Passes on the outcome of a write; one that takes too long is an error.
@@ -66,22 +77,28 @@ impl Read for Wire {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        if let Some(rest) = wire.before.get(wire.had..).filter(|rest| !rest.is_empty()) {
-            let part = rest.len().min(buf.remaining());
-            buf.put_slice(rest.get(..part).unwrap_or_default());
-            wire.had += part;
-            if wire.had == wire.before.len() {
-                wire.before = Vec::new();
-                wire.had = 0;
+        loop {
+            if let Some(rest) = wire.ahead.get(wire.had..).filter(|rest| !rest.is_empty()) {
+                let part = rest.len().min(buf.remaining());
+                buf.put_slice(rest.get(..part).unwrap_or_default());
+                wire.had += part;
+                return Poll::Ready(Ok(()));
             }
-            return Poll::Ready(Ok(()));
+            wire.ahead.clear();
+            wire.had = 0;
+            let mut bytes = [0; READ];
+            let mut read = ReadBuf::new(&mut bytes);
+            let reading = Pin::new(&mut wire.transport).poll_read(cx, &mut read);
+            if reading.is_pending() {
+                // Nothing is kept while nothing comes.
+                wire.ahead = Vec::new();
+            }
+            ready!(reading)?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            wire.incoming.read(read.filled(), &mut wire.ahead);
         }
-        let mut bytes = [0; READ];
-        let room = buf.remaining().min(READ);
-        let mut read = ReadBuf::new(bytes.get_mut(..room).unwrap_or_default());
-        ready!(Pin::new(&mut wire.transport).poll_read(cx, &mut read))?;
-        buf.put_slice(read.filled());
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -93,6 +110,10 @@ impl Write for Wire {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let poll = Pin::new(&mut wire.transport).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = &poll {
+            wire.outgoing
+                .wrote(bytes.get(..*written).unwrap_or_default());
+        }
         wire.patient(cx, poll)
     }
 

@@ -3,6 +3,14 @@
 //! Unlike a handshake, the task of such a connection does not end with its server: it carries
 //! connections, which close in their own time.
 
+mod allowance;
+mod frames;
+mod heads;
+#[cfg(test)]
+mod heads_tests;
+mod streams;
+mod wire;
+
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -13,52 +21,79 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
-use hyper::ext::Protocol;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use sockeye_protocol::handshake::Refusal;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Response, StatusCode};
+use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::service::{Service, convert, fields};
+use super::response;
+use super::service::{Service, fields};
 use super::tunnel::Tunnel;
-use super::{io as wire, response};
 use crate::front::visitor::Visitor;
 use crate::front::{Opened, ask, gate, proxy, upgrade};
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
 use crate::transport::Transport;
 
-/// Streams that a client may have open at once.
-const STREAMS: u32 = 64;
+use allowance::Allowance;
+use heads::Incoming as Heads;
+use streams::{Outgoing, Streams};
+
+/// Streams that a client may have open at once: as many as RFC 9113 wants at least.
+const STREAMS: u32 = 100;
 
 /// Bytes that a client may send to one stream before its receiver takes them.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Pieces of data that may wait for each of all streams, however small: messages that nobody takes
-/// yet. For many more the client is cut off.
-const PIECES: u32 = 256;
+/// Pieces of data that may wait, however small, on all streams together: messages that nobody
+/// takes yet. For many more the client is cut off.
+const PIECES: u32 = 16 * 1024;
 
 /// What the library reckons a piece of one byte to cost. It allows for half a window of that.
 const PIECE: u32 = 255;
 
 /// Of a whole connection. More than all streams may send, which are bounded by their own windows:
 /// one that is not read must not hold up the others.
-const WINDOW: u32 = 2 * STREAMS * PIECES * PIECE;
+const WINDOW: u32 = 2 * PIECES * PIECE;
+const _: () = assert!(WINDOW > STREAMS * STREAM_WINDOW);
 
 /// Bytes of one stream that may wait to be sent.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Streams that a client has reset before they were looked at; then it is cut off, since it opens
-/// streams only to have us work for nothing.
-const RESETS: usize = 20;
+/// What a client may do that is nothing but work for us. Beyond it the client is cut off, with all
+/// its streams.
+struct Patience {
+    /// Streams that it has reset before they were looked at.
+    resets: usize,
+    /// Streams that we end for an error of its own, or refuse since there are too many.
+    errors: u32,
+    /// How many of those are forgotten each second.
+    forgotten: u32,
+}
 
-/// Streams of a connection that we end for an error of the client, or refuse since there are too
-/// many; then it is cut off. As many as clients open at once that do not know our settings yet.
-const ERRORS: usize = 100;
+impl Patience {
+    /// A proxy answers for many clients: one of them must not end the connections of the others.
+    fn with(server: &Server, visitor: &Visitor) -> Self {
+        match proxy::is_trusted(server, visitor) {
+            true => Patience {
+                resets: 2_000,
+                errors: 10_000,
+                forgotten: 1_000,
+            },
+            // As many as clients open at once that do not know our settings yet.
+            false => Patience {
+                resets: 20,
+                errors: 100,
+                forgotten: 1,
+            },
+        }
+    }
+}
 
 /// What the streams of a connection share.
 pub(super) struct Carrier {
@@ -66,6 +101,7 @@ pub(super) struct Carrier {
     server: Arc<Server>,
     visitor: Visitor,
     service: Service,
+    streams: Rc<RefCell<Streams>>,
     /// Of the socket, until its first WebSocket takes it: then that answers for the socket.
     seat: RefCell<Option<Seat>>,
     /// The socket is gone, and needs no place any more.
@@ -160,11 +196,14 @@ pub(crate) async fn serve(
     // The socket is a reason to wait for, when the server stops.
     let _live = server.hold();
     visitor.http_version = (2, 0);
+    let patience = Patience::with(&server, &visitor);
+    let streams = Rc::new(RefCell::new(Streams::default()));
     let carrier = Rc::new(Carrier {
         service: Service::new(server.clone(), visitor.clone()),
         shard,
         server: server.clone(),
         visitor,
+        streams: streams.clone(),
         seat: RefCell::new(Some(seat)),
         gone: Cell::new(false),
         tunnels: Cell::new(0),
@@ -181,7 +220,14 @@ pub(crate) async fn serve(
     });
     let limits = &server.config.head_limits;
     let list = u32::try_from(limits.max_head_size).unwrap_or(u32::MAX);
-    let wire = wire::Wire::new(transport, before, server.config.send_timeout);
+    let allowance = Allowance::new(patience.errors, patience.forgotten);
+    let wire = wire::Wire::new(
+        transport,
+        &before,
+        server.config.send_timeout,
+        Heads::new(streams.clone(), *limits, allowance),
+        Outgoing::new(streams),
+    );
     let connection = http2::Builder::new(Local)
         .timer(wire::Clock)
         .enable_connect_protocol()
@@ -190,8 +236,9 @@ pub(crate) async fn serve(
         .initial_connection_window_size(WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(list)
-        .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(ERRORS)
+        .max_pending_accept_reset_streams(patience.resets)
+        // Those that it would count are counted before it, and forgotten in time.
+        .max_local_error_reset_streams(None)
         .serve_connection(wire, handler);
     // What was begun for it may go on, and is no reason to wait.
     let _seat = Vacated(carrier.clone());
@@ -252,7 +299,7 @@ enum Woken {
 
 /// Answers a request. What was begun for it goes on when the stream is reset: callbacks and disks
 /// can not be called back, and only what still counts is bounded.
-async fn see_through(carrier: Rc<Carrier>, request: Request<Incoming>) -> Response<Answer> {
+async fn see_through(carrier: Rc<Carrier>, request: hyper::Request<Incoming>) -> Response<Answer> {
     let open = Open::new(&carrier, |carrier| &carrier.requests);
     if carrier.requests.get() > STREAMS as usize {
         bump(&carrier.server.counters.rejected, 1);
@@ -273,41 +320,59 @@ async fn see_through(carrier: Rc<Carrier>, request: Request<Incoming>) -> Respon
 
 async fn respond(
     carrier: &Rc<Carrier>,
-    request: Request<Incoming>,
+    mut request: hyper::Request<Incoming>,
     open: Open,
 ) -> Response<Answer> {
-    let most = carrier.server.config.head_limits.max_headers;
-    let answer = if request.headers().len() > most {
-        response(Refusal::new(431, "There are too many headers.\n"))
-    } else if request.method() != Method::CONNECT {
-        carrier.service.respond(request).await
-    } else {
-        match connect(carrier, request).await {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                bump(&carrier.server.counters.rejected, 1);
-                response(refusal)
+    let found = carrier.streams.borrow_mut().take(request.uri().path());
+    let answer = match found {
+        Some(Ok((head, false))) => {
+            let is_head = head.method() == "HEAD";
+            let answer = carrier.service.respond(head, request.into_body()).await;
+            if is_head {
+                without_body(answer)
+            } else {
+                answer
             }
         }
+        Some(Ok((head, true))) => {
+            let upgraded = hyper::upgrade::on(&mut request);
+            match connect(carrier, upgraded, head).await {
+                Ok(answer) => answer,
+                Err(refusal) => refuse(carrier, refusal),
+            }
+        }
+        Some(Err(refusal)) => refuse(carrier, refusal),
+        // Its client has reset the stream.
+        None => response(Refusal::new(400, "")),
     };
     answer.map(|body| Answer { body, open })
+}
+
+fn refuse(carrier: &Carrier, refusal: Refusal) -> Response<Body> {
+    bump(&carrier.server.counters.rejected, 1);
+    response(refusal)
+}
+
+/// The answer to HEAD: the library sends what it gets.
+fn without_body(mut answer: Response<Body>) -> Response<Body> {
+    let length = answer.body().len();
+    let bodiless = matches!(
+        answer.status(),
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if !bodiless && !answer.headers().contains_key(header::CONTENT_LENGTH) {
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    answer.map(|_| Body::empty())
 }
 
 /// Opens a WebSocket on a stream.
 async fn connect(
     carrier: &Rc<Carrier>,
-    mut request: Request<Incoming>,
+    upgraded: OnUpgrade,
+    request: Request,
 ) -> Result<Response<Body>, Refusal> {
-    let protocol = request.extensions().get::<Protocol>();
-    if protocol.is_none_or(|protocol| protocol.as_str() != "websocket") {
-        return Err(Refusal::new(
-            501,
-            "Only WebSockets are connected to here.\n",
-        ));
-    }
-    let upgraded = hyper::upgrade::on(&mut request);
-    let (parts, _) = request.into_parts();
-    let request = convert(&parts)?;
     let visitor = proxy::sender(&carrier.server, &carrier.visitor, &request).into_owned();
     let admission = gate::decide(&carrier.server, &visitor, &request).await?;
     let seat = carrier.seat(&visitor)?;

@@ -1,0 +1,272 @@
+//! Frames in and out, without a library and without a network.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use sockeye_protocol::handshake::HeadLimits;
+use sockeye_protocol::hpack::Decoder;
+
+use super::STREAMS;
+use super::allowance::Allowance;
+use super::frames::*;
+use super::heads::*;
+use super::streams::*;
+
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+const GET: &[u8] = b"\x82\x86\x84\x01\x01a";
+
+struct World {
+    streams: Rc<RefCell<Streams>>,
+    incoming: Incoming,
+    outgoing: Outgoing,
+}
+
+impl World {
+    fn new(errors: u32) -> Self {
+        let streams = Rc::new(RefCell::new(Streams::default()));
+        let allowance = Allowance::new(errors, 0);
+        let limits = HeadLimits::default();
+        let mut world = World {
+            incoming: Incoming::new(streams.clone(), limits, allowance),
+            outgoing: Outgoing::new(streams.clone()),
+            streams,
+        };
+        assert_eq!(world.read(HELLO), HELLO);
+        world
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.incoming.read(bytes, &mut out);
+        out
+    }
+
+    fn take(&self, stream: u32) -> Option<Found> {
+        self.streams.borrow_mut().take(&format!("/{stream}"))
+    }
+
+    fn is_over(&self) -> bool {
+        self.incoming.is_over()
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Frame::write(&mut out, kind, flags, stream, payload);
+    out
+}
+
+fn get(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, GET)
+}
+
+fn bad(stream: u32) -> Vec<u8> {
+    let block = [GET, b"\x40\x01x\x01\0"].concat();
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+}
+
+/// The frames that the library gets: kind, flags, stream and payload.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while let Some((header, rest)) = bytes.split_first_chunk() {
+        let frame = Frame::parse(*header);
+        frames.push((
+            frame.kind,
+            frame.flags,
+            frame.stream,
+            rest[..frame.len].to_vec(),
+        ));
+        bytes = &rest[frame.len..];
+    }
+    frames
+}
+
+#[test]
+fn a_head_is_kept_and_another_stands_in_for_it() {
+    let mut world = World::new(0);
+    let all = END_HEADERS | END_STREAM;
+    let padded = [&[3u8, 0x80, 0, 0, 0, 5][..], GET, &[0; 3]].concat();
+    for (stream, sent) in [
+        (1, get(1)),
+        (3, frame(HEADERS, all | PADDED | WITH_PRIORITY, 3, &padded)),
+        (
+            5,
+            [
+                frame(HEADERS, END_STREAM, 5, &GET[..3]),
+                frame(CONTINUATION, 0, 5, &GET[3..4]),
+                frame(CONTINUATION, END_HEADERS, 5, &GET[4..]),
+            ]
+            .concat(),
+        ),
+    ] {
+        let got = frames(&world.read(&sent));
+        let [(HEADERS, flags, on, block)] = &got[..] else {
+            unreachable!("{got:?}")
+        };
+        assert_eq!((*flags, *on), (all, stream));
+        let mut path = String::new();
+        let read = Decoder::default().decode(block, 1000, |name, value| {
+            if name == b":path" {
+                path = String::from_utf8_lossy(value).into_owned();
+            }
+        });
+        assert_eq!((read, path), (Ok(()), format!("/{stream}")));
+        let found = world.take(stream);
+        assert!(matches!(&found, Some(Ok((request, false))) if request.path() == "/"));
+        assert!(world.take(stream).is_none(), "twice");
+    }
+}
+
+#[test]
+fn what_is_no_head_passes_as_it_came() {
+    let mut world = World::new(0);
+    let _ = world.read(&get(1));
+    for sent in [
+        frame(PING, 0, 0, b"12345678"),
+        frame(4, 1, 0, &[]),
+        frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 9]),
+        frame(8, 0, 1, &[0, 0, 0, 9]),
+        frame(DATA, END_STREAM, 1, b"data"),
+        frame(99, 255, 7, b"unknown"),
+        frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]),
+    ] {
+        assert_eq!(world.read(&sent), sent);
+        for cut in 1..sent.len() {
+            let mut got = world.read(&sent[..cut]);
+            got.extend(world.read(&sent[cut..]));
+            assert_eq!(got, sent, "cut at {cut}");
+        }
+    }
+    assert!(!world.is_over());
+}
+
+#[test]
+fn errors_are_counted_and_streams_that_ended_are_not_forgotten_at_once() {
+    for (kind, error) in [
+        ("a bad head", bad(5)),
+        ("data of nobody", frame(DATA, 0, 5, b"x")),
+        ("data that is none", frame(DATA, 0, 5, b"")),
+        (
+            "a stream that depends on itself",
+            frame(PRIORITY, 0, 5, &[0, 0, 0, 5, 0]),
+        ),
+    ] {
+        for (errors, over) in [(0, true), (1, false)] {
+            let mut world = World::new(errors);
+            let got = frames(&world.read(&error));
+            assert_eq!(world.is_over(), over, "{kind}");
+            if over {
+                let continued = got.iter().filter(|(kind, ..)| *kind == CONTINUATION);
+                assert!(continued.count() > CONTINUATIONS, "{kind}");
+            }
+        }
+    }
+    let mut world = World::new(0);
+    let _ = world.read(&get(1));
+    world
+        .outgoing
+        .wrote(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]));
+    let late = frame(DATA, 0, 1, b"late");
+    assert_eq!(world.read(&late), late);
+    // Until many others have ended.
+    for stream in (3..).step_by(2).take(LATELY) {
+        assert!(!world.is_over(), "{stream}");
+        let _ = world.read(&[get(stream), frame(RST_STREAM, 0, stream, &[0; 4])].concat());
+    }
+    let _ = world.read(&late);
+    assert!(world.is_over());
+}
+
+#[test]
+fn a_stream_is_open_until_all_of_its_answer_is_sent() {
+    let mut world = World::new(0);
+    let streams: Vec<u32> = (1..).step_by(2).take(STREAMS as usize).collect();
+    for &stream in &streams {
+        let _ = world.read(&get(stream));
+    }
+    assert_eq!(world.streams.borrow().open.len(), STREAMS as usize);
+    // In pieces, beside others.
+    let answer = [
+        frame(HEADERS, END_HEADERS, 1, &[0x88]),
+        frame(DATA, 0, 1, b"hello"),
+        frame(DATA, END_STREAM, 1, b""),
+        frame(RST_STREAM, 0, 3, &[0; 4]),
+        frame(PING, END_STREAM, 0, &[0; 8]),
+    ]
+    .concat();
+    for byte in answer.chunks(1) {
+        world.outgoing.wrote(byte);
+    }
+    assert_eq!(world.streams.borrow().open.len(), STREAMS as usize - 2);
+    let next = streams.last().map_or(1, |last| last + 2);
+    let _ = world.read(&[get(next), get(next + 2)].concat());
+    assert!(!world.is_over());
+    // One more than may be open is an error.
+    let _ = world.read(&get(next + 4));
+    assert!(world.is_over());
+}
+
+#[test]
+fn what_interrupts_a_head_ends_the_connection() {
+    for other in [
+        frame(PING, 0, 0, &[0; 8]),
+        frame(HEADERS, END_HEADERS, 3, GET),
+        frame(CONTINUATION, END_HEADERS, 3, GET),
+        frame(99, 0, 1, &[]),
+    ] {
+        let mut world = World::new(9);
+        let _ = world.read(&frame(HEADERS, 0, 1, GET));
+        let got = frames(&world.read(&other));
+        assert!(matches!(got[..], [(HEADERS, 0, 1, _), (PING, ..)]));
+        assert!(world.is_over());
+        assert!(world.read(&get(5)).is_empty());
+    }
+}
+
+#[test]
+fn a_head_is_bounded_however_it_comes() {
+    let mut world = World::new(9);
+    let _ = world.read(&frame(HEADERS, 0, 1, &[]));
+    let most = HeadLimits::default().max_head_size * BLOCK;
+    let piece = frame(CONTINUATION, 0, 1, &[0; FRAME]);
+    let pieces = (0..).take_while(|_| {
+        let _ = world.read(&piece);
+        !world.is_over()
+    });
+    assert!(pieces.count() <= most / FRAME);
+}
+
+proptest! {
+    /// However frames are cut, the library gets the same.
+    #[test]
+    fn cuts_change_nothing(order in prop::collection::vec(0usize..8, 1..12), cut in 1usize..40) {
+        let mut stream = 1;
+        let mut sent = Vec::new();
+        for kind in order {
+            sent.extend(match kind {
+                0 => get(stream),
+                1 => bad(stream),
+                2 => frame(DATA, 0, stream, b"data"),
+                3 => frame(PRIORITY, 0, stream, &[0, 0, 0, 9, 0]),
+                4 => frame(RST_STREAM, 0, stream, &[0; 4]),
+                5 => frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\0\x01x\x01y"),
+                6 => frame(HEADERS, 0, stream, GET),
+                _ => frame(PING, 0, 0, &[0; 8]),
+            });
+            stream += if kind < 2 { 2 } else { 0 };
+        }
+        let whole = World::new(5).read(&sent);
+        let mut world = World::new(5);
+        let pieces: Vec<u8> = sent.chunks(cut).flat_map(|piece| world.read(piece)).collect();
+        prop_assert_eq!(pieces, whole);
+    }
+
+    #[test]
+    fn anything_is_survived(bytes in any::<Vec<u8>>(), sent in any::<Vec<u8>>()) {
+        let mut world = World::new(5);
+        let _ = world.read(&bytes);
+        world.outgoing.wrote(&sent);
+    }
+}
