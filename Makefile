@@ -8,7 +8,7 @@ export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
 
-.PHONY: help run chat build test test-rust test-erlang test-peers lint install-modes autobahn fuzz bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-peers test-proxies lint install-modes autobahn fuzz bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,10 @@ test-erlang: ## EUnit
 
 test-peers: ## Python and Node clients against a server
 	test/peers/run
+
+test-proxies: ## real haproxy and nginx in front of a server
+	@.ci/setup proxies
+	SOCKEYE_PROXIES=1 rebar3 eunit --module=sockeye_proxies_tests
 
 lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	@.ci/setup lint
