@@ -100,6 +100,8 @@ reload(Port, N) ->
     logger:set_primary_config(level, none),
     Some = [sockeye, sockeye_options, sockeye_log, sockeye_handler, sockeye_nif],
     [{module, M} = code:load_file(M) || M <- Some],
+    %% The first call has the new code take over.
+    {ok, 1} = sockeye_json:decode(<<"1">>),
     [code:purge(M) || M <- Some],
     ok = once(Port),
     ok = application:stop(sockeye),
