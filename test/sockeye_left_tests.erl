@@ -203,3 +203,23 @@ all_modules_are_loaded_at_the_start_test() ->
     ?assertEqual({0, <<"fine">>}, sockeye_test:bare_node(
         "{ok, _} = application:ensure_all_started(sockeye), {ok, Ms} = application:get_key(sockeye, modules),"
         "[] = [M || M <- Ms, code:is_loaded(M) =:= false], ")).
+
+%% Also where the owner ends with its server.
+an_owner_that_ends_with_its_server_test_() ->
+    {timeout, 60, fun() -> quiet(fun() ->
+        [begin
+             Self = self(),
+             Owner = spawn(fun() ->
+                 process_flag(trap_exit, true),
+                 {ok, Server} = sockeye:start_link(#{port => 0}),
+                 Self ! {self(), Server},
+                 receive {'EXIT', Server, _} -> ok end
+             end),
+             Server = receive {Owner, Pid} -> Pid end,
+             Socket = ws_client:connect(port(Server)),
+             true = until(fun() -> #{connections := N} = sockeye:info(Server), N =:= 1 end),
+             exit(Server, kill),
+             ?assertMatch({1001, _}, ws_client:recv_close(Socket))
+         end || _ <- lists:seq(1, 30)],
+        ws_client:drop_all()
+    end) end}.

@@ -33,7 +33,7 @@ run(Options) ->
         {ok, #{seed => Seed, steps => Steps}}
     catch
         Class:Reason:Stack ->
-            erlang:raise(Class, {life, [{seed, Seed}, {steps, lists:reverse(said())}, {reason, Reason}]}, Stack)
+            erlang:raise(Class, {life, [{seed, Seed}, {reason, Reason}, {last_steps_first, said()}]}, Stack)
     after
         erase({?MODULE, said}),
         ws_client:drop_all(),
@@ -54,9 +54,7 @@ steps(Options, M, N) ->
             _ = agree(end_all(M)),
             N;
         false ->
-            {Step, M1} = step(M),
-            say(Step),
-            steps(started(Options), agree(M1), N + 1)
+            steps(started(Options), agree(step(M)), N + 1)
     end.
 
 started(#{time := _, deadline := _} = Options) -> Options;
@@ -67,7 +65,9 @@ enough(#{deadline := Deadline}, _N) -> now_ms() >= Deadline;
 enough(#{steps := Steps}, N) -> N >= Steps;
 enough(_Options, _N) -> false.
 
-say(Step) -> put({?MODULE, said}, [Step | said()]).
+said_of(Step) ->
+    _ = put({?MODULE, said}, [Step | said()]),
+    Step.
 
 said() ->
     case get({?MODULE, said}) of
@@ -80,7 +80,7 @@ said() ->
 step(M) ->
     {Weights, Steps} = lists:unzip([{W, S} || {W, S} <- possible(M), W > 0]),
     Step = pick(rand:uniform(lists:sum(Weights)), Weights, Steps),
-    {Step, do(Step, M)}.
+    do(said_of(Step), M).
 
 pick(N, [W | _], [S | _]) when N =< W -> S;
 pick(N, [W | Ws], [_ | Ss]) -> pick(N - W, Ws, Ss).

@@ -10,7 +10,7 @@ use rustler::{LocalPid, sys};
 use sockeye_engine::batch::Batch;
 use sockeye_engine::front::ask::Question;
 use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
-use sockeye_engine::{ConnId, DialError, Engine, Parted, ServerStats};
+use sockeye_engine::{ConnId, DialError, Engine, Parted, Server, ServerStats};
 
 use crate::events::Format;
 use crate::news::News;
@@ -221,6 +221,13 @@ impl Host {
 
     fn owners(&self) -> MutexGuard<'_, HashMap<LocalPid, Known>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server, as long as the engine knows it.
+    pub(crate) fn server(&self) -> Option<(Arc<Engine>, Arc<Server>)> {
+        let engine = self.engine.upgrade()?;
+        let server = engine.find_server(self.id)?;
+        Some((engine, server))
     }
 
     /// The owner is dead: its connections must know.

@@ -117,6 +117,14 @@ pub(crate) fn forget_host(id: u64, host: &Arc<Host>) {
     host.forget_owners();
 }
 
+/// A receiver that died after its server did, or after the engine, made no mistake: its clients hear
+/// what they hear of the server's end.
+fn went_along(env: Env<'_>, engine: &Arc<Engine>, host: LocalPid, server: &Arc<Server>) {
+    if !host.is_alive(env) || !running::is_alive(env, engine) {
+        engine.stop_server(server, 1001, "server stopped");
+    }
+}
+
 impl Resource for Watch {
     const IMPLEMENTS_DOWN: bool = true;
 
@@ -136,16 +144,15 @@ impl Resource for Watch {
                 engine,
             } => {
                 if let Some(engine) = engine.upgrade() {
-                    // One that went with its server, or with the engine, made no mistake: its
-                    // clients hear what they hear of the server's end.
-                    if !host.is_alive(env) || !running::is_alive(env, &engine) {
-                        engine.stop_server(server, 1001, "server stopped");
-                    }
+                    went_along(env, &engine, *host, server);
                     engine.inbox_died(server, inbox);
                 }
             }
             Watched::Owner { key, host } => {
                 if let Some(host) = host.upgrade() {
+                    if let Some((engine, server)) = host.server() {
+                        went_along(env, &engine, host.pid, &server);
+                    }
                     host.owner_died(&pid, *key);
                 }
             }
