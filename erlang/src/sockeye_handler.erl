@@ -161,7 +161,8 @@
 -callback handle_close(sockeye:conn(), sockeye:close_code(), Reason :: binary(),
                        State :: term()) -> result().
 %% A connection is gone; nothing more comes from it. Optional. 1006 means that the
-%% transport ended without a Close frame.
+%% transport ended without a Close frame. What the callbacks returned for its frames goes out
+%% before our Close frame; sends from now on are `closed'.
 
 -callback handle_down(sockeye_client:down_reason(), State :: term()) -> result().
 %% Of a client (`sockeye_client') that reconnects: it is not connected, and will

@@ -30,6 +30,8 @@
 -export([no_process/1]).
 -export([recv/2]).
 -export([recv_dirty/2]).
+-export([answered/1]).
+-export([refuse/3]).
 -export([commands/1]).
 -export([commands_dirty/1]).
 -export([send/2]).
@@ -94,7 +96,9 @@
 %% The bytes of a frame, and whether it must not be compressed.
 -type encoded() :: {binary(), boolean()}.
 -type server_id() :: non_neg_integer().
--type batch() :: [sockeye:conn() | sockeye:event()].
+%% Connections and their events. `{invalid, 1007, Why}' stands for a frame that is not JSON,
+%% where that ends the connection: see refuse/3.
+-type batch() :: [sockeye:conn() | sockeye:event() | {invalid, 1007, binary()}].
 %% What a call answers that gave something to shards of the engine: those of them for which too much waits, as
 %% bits, and the answer. See {@link sockeye_backlog}.
 -type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.
@@ -297,6 +301,17 @@ recv(Inbox, Max) ->
 -spec recv_dirty(inbox(), pos_integer()) -> batch() | {more, batch()}.
 recv_dirty(Inbox, Max) ->
     call(recv_dirty, [Inbox, Max]).
+
+%% For who has seen `closed' and has handed over what answers what came before it: only then the
+%% engine says its last word. Sends of the same process that follow are `closed'.
+-spec answered(sockeye:conn()) -> maybe_crowded(ok).
+answered(Conn) ->
+    call(answered, [Conn]).
+
+%% Closes a connection for what it sent, behind what was handed over before.
+-spec refuse(sockeye:conn(), sockeye:close_code(), binary()) -> maybe_crowded(ok).
+refuse(Conn, Code, Why) ->
+    call(refuse, [Conn, Code, Why]).
 
 -spec commands(list()) ->
           maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).

@@ -407,8 +407,19 @@ impl Engine {
 
     /// Ends a connection for what it sent, behind the frames that are on their way to it.
     pub fn fail(&self, conn: ConnId, code: u16, reason: &str) {
+        self.end_with(conn, Part::Fail(code, reason.into()));
+    }
+
+    /// The receiver of a connection has seen its close event, and what it sends from now on is no answer any more. The
+    /// close frame goes out behind the frames that are on their way.
+    pub fn answered(&self, conn: ConnId) {
+        self.set_closing(conn);
+        self.end_with(conn, Part::Answered);
+    }
+
+    fn end_with(&self, conn: ConnId, part: Part) {
         let mut frames = Frames::default();
-        frames.parts.push((conn, Part::Fail(code, reason.into())));
+        frames.parts.push((conn, part));
         self.send(conn.shard(), frames);
     }
 

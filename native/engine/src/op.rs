@@ -51,6 +51,8 @@ pub enum Part {
     Close(u16, Box<str>),
     /// Close without waiting for the peer: it, or its handler, broke the rules.
     Fail(u16, Box<str>),
+    /// The receiver has answered what the peer said before it ended.
+    Answered,
     /// Change the credits.
     Active(SetActive),
     /// Change other settings.

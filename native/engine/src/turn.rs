@@ -250,6 +250,7 @@ impl Shard {
                 }
                 Part::Close(code, reason) => conn.close(self, code, &reason),
                 Part::Fail(code, reason) => conn.fail(self, code, &reason),
+                Part::Answered => conn.answered(self),
                 Part::Active(change) => conn.set_active(self, change),
                 Part::Options(options) => conn.set_options(self, &options),
             }

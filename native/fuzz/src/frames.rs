@@ -227,7 +227,7 @@ fn beside_tungstenite(ours: &End, bytes: &[u8], role: Role) {
                 "tungstenite ended it: {end:?} {closed:?}"
             );
         }
-        Progress::Closing => panic!("nobody closed"),
+        Progress::Closing | Progress::Ended(_) => panic!("nobody closed"),
         Progress::Finished(_) => {}
     }
 }

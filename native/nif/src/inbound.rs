@@ -9,7 +9,7 @@ use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::batch::Event;
 use sockeye_engine::host::Bell;
 use sockeye_engine::inbox::{Left, Visit};
-use sockeye_engine::{ConnId, Engine, Inbox};
+use sockeye_engine::{ConnId, Engine, Inbox, Load, Shards};
 
 use crate::events::Format;
 use crate::outbound::charge;
@@ -17,7 +17,7 @@ use crate::relay::{Direct, Relayed};
 use crate::terms::Builder;
 use crate::values::Texts;
 use crate::watch::{self, Watched};
-use crate::{atoms, running};
+use crate::{atoms, backlog, running};
 
 /// JSON text that one call on a normal scheduler decodes.
 const SLICE_JSON: usize = 32 * 1024;
@@ -100,6 +100,35 @@ fn attach<'a>(env: Env<'a>, conn: Term<'a>, inbox: ResourceArc<InboxRef>) -> Nif
     })
 }
 
+/// Ends a connection for what it sent, behind the answers to what it sent before.
+#[rustler::nif]
+fn refuse<'a>(env: Env<'a>, conn: Term<'a>, code: u16, why: &str) -> NifResult<Term<'a>> {
+    end_with(env, conn, |engine, conn| engine.fail(conn, code, why))
+}
+
+/// The process has answered what a connection sent before it ended.
+#[rustler::nif]
+fn answered<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
+    end_with(env, conn, Engine::answered)
+}
+
+fn end_with<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    end: impl FnOnce(&Engine, ConnId),
+) -> NifResult<Term<'a>> {
+    let conn = Builder::of(env)
+        .as_conn(conn.as_c_arg())
+        .ok_or(Error::BadArg)?;
+    let ok = atoms::ok().encode(env);
+    let Some(engine) = running::engine() else {
+        return Ok(ok);
+    };
+    end(&engine, conn);
+    let given = (Shards::one(conn.shard()), Load::Call);
+    Ok(backlog::answer(env, &engine, given, ok))
+}
+
 #[rustler::nif]
 fn recv<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> {
     let slice = if inbox.format.json.is_some() {
@@ -119,7 +148,6 @@ fn recv_dirty<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Ter
 fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a> {
     let b = Builder::of(env);
     let mut terms = Vec::with_capacity(2 * max.min(256));
-    let mut invalid: Vec<(ConnId, Box<str>)> = Vec::new();
     // Frames of one connection mostly come together, and can share its term.
     let mut last: Option<(ConnId, ErlNifTerm)> = None;
     let mut conn_term = |conn: ConnId| match last {
@@ -152,7 +180,12 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 Ok(term) => terms.extend([conn_term(conn), term]),
                 Err(why) => {
                     inbox.refuse(conn);
-                    invalid.push((conn, why.0));
+                    let why = [
+                        b.atom(atoms::invalid()),
+                        b.integer(1007),
+                        b.binary(why.0.as_bytes()),
+                    ];
+                    terms.extend([conn_term(conn), b.tuple(why)]);
                 }
             }
             Visit::Next
@@ -160,9 +193,6 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
     });
     if shards != 0 {
         inbox.engine.resume(&inbox.inbox, shards);
-    }
-    for (conn, why) in invalid {
-        inbox.engine.fail(conn, 1007, &why);
     }
     charge(env, bytes, terms.len() / 2);
     let term = match left {

@@ -33,6 +33,7 @@ pub mod close;
 mod config;
 mod decode;
 pub mod deflate;
+mod ending;
 mod error;
 mod flight;
 pub mod frame;

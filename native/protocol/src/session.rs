@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::close::{self, By, CloseReason};
+use crate::close::{self, By};
 use crate::config::{Kind, Limits, Role};
 use crate::decode::{COMPRESSED, Head, MAX_HEAD};
 use crate::deflate::{Codecs, Params, while_compressed};
@@ -13,8 +13,10 @@ use crate::mask;
 use crate::sink::{Payload, Progress, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     Open,
+    /// The peer says no more, and our last word is owed.
+    Ended,
     Closing,
     Finished,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Way<'a, S> {
 pub struct Session {
     pub(crate) flight: Option<Box<Flight>>,
     pub(crate) role: Role,
-    state: State,
+    pub(crate) state: State,
     pub(crate) deflate: Option<Params>,
 }
 
@@ -67,7 +69,7 @@ impl Session {
 
     /// Whether messages may be sent.
     pub fn is_open(&self) -> bool {
-        self.state == State::Open
+        matches!(self.state, State::Open | State::Ended)
     }
 
     /// Bytes of memory held for frames and messages that are not complete.
@@ -100,14 +102,18 @@ impl Session {
         out: &mut Vec<u8>,
         sink: &mut impl Sink,
     ) -> Progress {
-        let (progress, _) = self.take(input, limits, codecs, out, sink, false);
-        progress
+        self.take(input, limits, codecs, out, sink, false);
+        self.answer(out);
+        self.progress()
     }
 
-    /// The same, but stops behind a message that was inflated if [`Sink::is_full`] says so. Gives how many of the last bytes
-    /// of `input` it has not looked at: they are the first to hand in next time.
+    /// The same, with two differences.
     ///
-    /// What a read brings may become a thousand times larger: the bound on messages alone would not bound their sum.
+    /// It stops behind a message that was inflated if [`Sink::is_full`] says so, and gives how many of the last bytes of `input`
+    /// it has not looked at: they are the first to hand in next time. What a read brings may become a thousand times larger:
+    /// the bound on messages alone would not bound their sum.
+    ///
+    /// It does not answer what ends the session: see [`Progress::Ended`].
     pub fn receive_some(
         &mut self,
         input: &mut [u8],
@@ -116,7 +122,8 @@ impl Session {
         out: &mut Vec<u8>,
         sink: &mut impl Sink,
     ) -> (Progress, usize) {
-        self.take(input, limits, codecs, out, sink, true)
+        let left = self.take(input, limits, codecs, out, sink, true);
+        (self.progress(), left)
     }
 
     fn take(
@@ -127,7 +134,7 @@ impl Session {
         out: &mut Vec<u8>,
         sink: &mut impl Sink,
         patient: bool,
-    ) -> (Progress, usize) {
+    ) -> usize {
         let mut way = Way {
             limits,
             codecs,
@@ -136,55 +143,17 @@ impl Session {
             patient,
             stopped: false,
         };
-        let left = self.consume(input, &mut way).unwrap_or_else(|violation| {
-            self.fail(violation.code(), violation.reason(), out);
+        self.consume(input, &mut way).unwrap_or_else(|violation| {
+            self.end(violation.code(), violation.reason());
             0
-        });
-        (self.progress(), left)
-    }
-
-    /// Begins the close handshake: appends our Close frame to `out`. Nothing may be sent after it. `false`, and nothing
-    /// appended, when the session is not open any more.
-    ///
-    /// The code should be [`close::is_sendable`]; for another one the frame goes without code and reason. A reason beyond
-    /// 123 bytes is cut.
-    pub fn close(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) -> bool {
-        if self.state != State::Open {
-            return false;
-        }
-        self.write_close(code, reason, out);
-        self.state = State::Closing;
-        if let Some(flight) = &mut self.flight {
-            flight.message = None;
-        }
-        self.settle();
-        true
-    }
-
-    /// Ends the session for something that the peer did: appends a Close frame to `out`, unless one went before, and does
-    /// not wait for the answer. [`Session::progress`] is [`Progress::Finished`] from here on.
-    pub fn fail(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) {
-        if self.state == State::Finished {
-            return;
-        }
-        if self.state == State::Open {
-            self.write_close(code, reason, out);
-        }
-        self.finish(code, close::truncate(reason), By::Violation);
-    }
-
-    /// The transport ended, whoever ended it. Gives how the session ended: with 1006, unless it was finished before.
-    pub fn eof(&mut self) -> CloseReason {
-        if self.state != State::Finished {
-            self.finish(close::ABNORMAL, "", By::Transport);
-        }
-        self.reason()
+        })
     }
 
     /// Where the session stands.
     pub fn progress(&self) -> Progress {
         match self.state {
             State::Open => Progress::Open,
+            State::Ended => Progress::Ended(self.reason()),
             State::Closing => Progress::Closing,
             State::Finished => Progress::Finished(self.reason()),
         }
@@ -197,7 +166,7 @@ impl Session {
         way: &mut Way<'_, S>,
     ) -> Result<usize, Violation> {
         let mut rest = input;
-        while self.state != State::Finished && !way.stopped {
+        while matches!(self.state, State::Open | State::Closing) && !way.stopped {
             if let Some(flight) = &mut self.flight
                 && let Some(frame) = &flight.frame
             {
@@ -404,8 +373,7 @@ impl Session {
         match (op, self.state) {
             (Op::Close, State::Open) => {
                 let (code, reason) = close::parse(payload)?;
-                self.write_close(code, "", way.out);
-                self.finish(code, reason, By::Peer);
+                self.stop(code, reason, By::Peer);
             }
             (Op::Close, _) => {
                 let (code, reason) = close::parse(payload)?;
@@ -430,37 +398,8 @@ impl Session {
         }
     }
 
-    fn write_close(&self, code: u16, reason: &str, out: &mut Vec<u8>) {
-        let body = close::Body::new(code, reason);
-        frame::write(out, Op::Close, body.as_bytes(), self.role.mask());
-    }
-
-    fn finish(&mut self, code: u16, reason: &str, by: By) {
-        self.state = State::Finished;
-        self.flight = Some(Box::new(Flight {
-            closed: Some(CloseReason {
-                code,
-                reason: reason.into(),
-                by,
-            }),
-            ..Flight::default()
-        }));
-    }
-
-    fn reason(&self) -> CloseReason {
-        let closed = self
-            .flight
-            .as_ref()
-            .and_then(|flight| flight.closed.clone());
-        closed.unwrap_or(CloseReason {
-            code: close::ABNORMAL,
-            reason: "".into(),
-            by: By::Transport,
-        })
-    }
-
     /// Frees the box when nothing is in flight.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.flight.take_if(|flight| flight.is_over());
     }
 }

@@ -57,6 +57,10 @@ pub trait Sink {
 pub enum Progress {
     /// Messages go both ways.
     Open,
+    /// The peer has closed, broken the rules or ended the transport: nothing of it is taken any more. What answers its messages
+    /// may still be sent, then [`crate::Session::answer`] sends the Close frame that is owed. The caller bounds the time. Only
+    /// [`crate::Session::receive_some`], [`crate::Session::end`] and [`crate::Session::end_of_input`] lead here.
+    Ended(CloseReason),
     /// Our Close frame is out and the peer's has not come: keep reading, send nothing. Data of the peer is discarded.
     /// The caller bounds the time.
     Closing,

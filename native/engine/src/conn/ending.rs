@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_protocol::CloseReason;
+use sockeye_protocol::{By, CloseReason, Progress};
 
 use super::{Conn, Phase, State};
 use crate::deliver::Route;
@@ -11,7 +11,7 @@ use crate::server::bump;
 use crate::shard::{Shard, ticks};
 
 /// How long a peer may take to hang up when all is said.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 impl Conn {
     /// Starts the close handshake.
@@ -19,28 +19,48 @@ impl Conn {
         let mut state = self.state.borrow_mut();
         let mut out = Vec::new();
         state.abandoned |= state.unattached;
-        if state.session.close(code, reason, &mut out) {
-            shard.handle.slots.set_closing(self.id);
-            self.server.note_asked();
-            self.owe(shard, &mut state, &out);
-            self.limit_patience(shard, &mut state);
-            state.wake();
+        if !state.session.close(code, reason, &mut out) {
+            return;
         }
+        shard.handle.slots.set_closing(self.id);
+        self.server.note_asked();
+        self.owe(shard, &mut state, &out);
+        if state.phase == Phase::Answering {
+            self.linger(shard, &mut state);
+        } else {
+            self.limit_patience(shard, &mut state);
+        }
+        state.wake();
     }
 
     /// Ends the connection for what the peer or its receiver did, without waiting for the peer.
     pub(crate) fn fail(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
         state.abandoned |= state.unattached;
-        if state.phase != Phase::Talking {
+        if !matches!(state.phase, Phase::Talking | Phase::Answering) {
             return;
         }
-        bump(&self.server.counters.failed, 1);
+        // What the peer did wrong before has been counted.
+        if !matches!(state.session.progress(), Progress::Ended(end) if end.by == By::Violation) {
+            bump(&self.server.counters.failed, 1);
+        }
         let mut out = Vec::new();
         state.session.fail(code, reason, &mut out);
         self.owe(shard, &mut state, &out);
-        self.end(shard, &mut state, code, reason);
+        if state.phase == Phase::Talking {
+            self.end(shard, &mut state, code, reason);
+        } else {
+            self.linger(shard, &mut state);
+        }
         state.wake();
+    }
+
+    /// The receiver has answered what the peer said before it ended.
+    pub(crate) fn answered(self: &Rc<Self>, shard: &Shard) {
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Answering {
+            self.conclude(shard, &mut state);
+        }
     }
 
     /// Ends the connection for a message that its receiver can not take. What came behind it is
@@ -78,7 +98,9 @@ impl Conn {
 
     /// The server stops: closes an open connection, and lets a closed one go without waiting.
     pub(crate) fn leave(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
-        self.close(shard, code, reason);
+        if !self.is_answered_for() {
+            self.close(shard, code, reason);
+        }
         let mut state = self.state.borrow_mut();
         // A handler process still takes what it has not seen; others come no more.
         state.abandoned = state.route.inbox().is_none();
@@ -87,6 +109,11 @@ impl Conn {
         }
         if state.deadline != 0 {
             state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
+        }
+        if state.phase == Phase::Answering {
+            // The other half is for the last word.
+            state.patient = false;
+            state.deadline = state.deadline.min(shard.now() + ticks(LINGER / 2));
         }
         if state.phase == Phase::Lingering {
             state.patient = false;
@@ -113,6 +140,9 @@ impl Conn {
     /// Looks at the clock. False once there is no reason to look again.
     pub(crate) fn sweep(self: &Rc<Self>, shard: &Shard, now: u32) -> bool {
         let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Answering && now >= state.deadline {
+            self.conclude(shard, &mut state);
+        }
         if state.deadline != 0 && now >= state.deadline {
             let missed = state.unattached && !state.is_closing();
             drop(state);
@@ -156,11 +186,59 @@ impl Conn {
 
     /// The protocol is over: tells the receiver, and lets the socket go when all is written.
     pub(super) fn end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
+        self.linger(shard, state);
+        self.tell_end(shard, state, code, reason);
+    }
+
+    /// The peer says no more: tells the receiver, which says when it has answered.
+    pub(super) fn await_answers(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut State,
+        code: u16,
+        reason: &str,
+    ) {
+        state.phase = Phase::Answering;
+        self.limit_patience(shard, state);
+        self.tell_end(shard, state, code, reason);
+        if state.route.staging().is_some() {
+            self.conclude(shard, state);
+        }
+    }
+
+    /// Says the last word.
+    fn conclude(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        let mut out = Vec::new();
+        state.session.answer(&mut out);
+        if !out.is_empty() {
+            self.owe(shard, state, &out);
+        }
+        self.linger(shard, state);
+        state.wake();
+    }
+
+    /// All is said: writes what is left, and lets the socket go.
+    fn linger(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         shard.handle.slots.set_closing(self.id);
         self.server.vacate(self.facts.peer_ip());
-        self.server.note_end(code, reason);
-        state.phase = Phase::Lingering;
         state.late = None;
+        let patience = shard.now() + ticks(LINGER);
+        state.deadline = if state.phase == Phase::Answering && !state.outbox.is_empty() {
+            // What answers the peer has the time that is left for that.
+            state.deadline.max(patience)
+        } else {
+            patience
+        };
+        state.phase = Phase::Lingering;
+        if state.told {
+            shard.forget(self, &state.route);
+        }
+        self.watch(shard, state);
+        self.soil(shard, state);
+    }
+
+    fn tell_end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
+        self.server.note_end(code, reason);
         if state.pace.take().is_some() {
             // The task that would wait for its time may be gone before.
             self.deliver(shard, state, |delivery| delivery.pump());
@@ -172,9 +250,6 @@ impl Conn {
         } else if state.is_given_up() {
             self.give_up(shard, state);
         }
-        state.deadline = shard.now() + ticks(LINGER);
-        self.watch(shard, state);
-        self.soil(shard, state);
     }
 
     /// Nobody will ask for what is held, or come for it: only the end is told.
@@ -191,10 +266,13 @@ impl Conn {
         self.tell(shard, state);
     }
 
-    /// The close event is delivered: from here on the id names nothing.
+    /// The close event is delivered. From here on the id names nothing, unless the receiver may still answer.
     pub(super) fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         state.told = true;
         self.attached(state);
+        if state.phase == Phase::Answering {
+            return;
+        }
         shard.forget(self, &state.route);
         if state.phase == Phase::Gone {
             shard.retire(self);
@@ -203,12 +281,17 @@ impl Conn {
 
     /// The transport has ended.
     pub(super) fn lose(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        if state.phase == Phase::Gone {
-            return;
-        }
-        if state.phase == Phase::Talking {
-            let CloseReason { code, reason, .. } = state.session.eof();
-            self.end(shard, state, code, &reason);
+        match state.phase {
+            Phase::Talking => {
+                let CloseReason { code, reason, .. } = state.session.eof();
+                self.end(shard, state, code, &reason);
+            }
+            Phase::Answering => {
+                state.session.eof();
+                self.linger(shard, state);
+            }
+            Phase::Lingering => {}
+            Phase::Gone => return,
         }
         state.phase = Phase::Gone;
         state.stream = None;
@@ -223,6 +306,12 @@ impl Conn {
         if state.told {
             shard.retire(self);
         }
+    }
+
+    /// Whether a handler process is about to answer what the peer said before it ended.
+    fn is_answered_for(&self) -> bool {
+        let state = self.state.borrow();
+        state.phase == Phase::Answering && state.route.inbox().is_some()
     }
 }
 

@@ -72,6 +72,9 @@ impl Conn {
     pub(crate) fn set_active(self: &Rc<Self>, shard: &Shard, change: SetActive) {
         let mut state = self.state.borrow_mut();
         let ran_out = state.active.set(change);
+        if state.told {
+            return;
+        }
         self.deliver(shard, &mut state, |delivery| {
             if ran_out {
                 delivery.notify(|batch, conn| batch.push_passive(conn));

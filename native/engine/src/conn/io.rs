@@ -1,5 +1,6 @@
 //! The bytes of a connection: what is read, what is written, and when.
 
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,12 +9,13 @@ use std::task::{Context, Poll, Waker};
 use sockeye_protocol::{By, CloseReason, Progress, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::ending::LINGER;
 use super::{Conn, Phase, State, Unread};
 use crate::compression::Compression;
 use crate::deliver::{Delivery, HOLD, Held, Route};
 use crate::outbox::Part;
 use crate::server::bump;
-use crate::shard::Shard;
+use crate::shard::{Shard, ticks};
 
 /// How much is read at once while the receiver is behind.
 const SMALL_READ: usize = 8 * 1024;
@@ -140,24 +142,47 @@ impl Conn {
         drop(codecs);
         let outcome = delivery.finish();
         if pace.as_ref().is_some_and(|pace| pace.is_exceeded()) {
-            session.fail(1008, "too many messages", &mut out);
+            session.end(1008, "too many messages");
             progress = session.progress();
         }
         self.settle(shard, state, outcome);
         if !out.is_empty() {
             self.owe(shard, state, &out);
         }
-        if let Progress::Finished(CloseReason { code, reason, by }) = progress
-            && state.phase == Phase::Talking
-        {
-            if by == By::Violation {
-                bump(&self.server.counters.failed, 1);
-            }
-            // The peer has answered our close frame: it has read all there was.
-            state.patient = by != By::Local;
-            self.end(shard, state, code, &reason);
+        if state.phase == Phase::Talking {
+            self.look_for_end(shard, state, progress);
         }
         left
+    }
+
+    /// Whether the session is at its end, or the peer.
+    fn look_for_end(self: &Rc<Self>, shard: &Shard, state: &mut State, progress: Progress) {
+        if let Progress::Ended(end) | Progress::Finished(end) = &progress
+            && end.by == By::Violation
+        {
+            bump(&self.server.counters.failed, 1);
+        }
+        match progress {
+            Progress::Open | Progress::Closing => {}
+            Progress::Ended(CloseReason { code, reason, .. }) => {
+                self.await_answers(shard, state, code, &reason);
+            }
+            Progress::Finished(CloseReason { code, reason, by }) => {
+                // The peer has answered our close frame: it has read all there was.
+                state.patient &= by != By::Local;
+                self.end(shard, state, code, &reason);
+            }
+        }
+    }
+
+    /// The peer writes no more. It may still read, and wait for answers.
+    fn heard_last(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        state.deaf = true;
+        state.patient = false;
+        if state.phase == Phase::Talking {
+            let progress = state.session.end_of_input();
+            self.look_for_end(shard, state, progress);
+        }
     }
 
     /// Queues bytes that the protocol owes the peer.
@@ -208,6 +233,9 @@ impl Conn {
                 };
                 if stuffed && state.owed <= OWED {
                     state.wake();
+                }
+                if done && state.phase == Phase::Lingering {
+                    state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
                 }
                 if !done {
                     self.watch(shard, state);
@@ -269,14 +297,15 @@ impl Conn {
             } else if state.phase == Phase::Lingering && !state.shut && state.outbox.is_empty() {
                 let shut = Pin::new(stream).poll_shutdown(cx);
                 state.shut = shut.is_ready();
-                let failed = matches!(shut, Poll::Ready(Err(_)));
-                if failed || (state.shut && !state.patient) {
+                if matches!(shut, Poll::Ready(Err(_))) {
                     self.lose(shard, state);
-                    continue;
                 }
                 if state.shut {
                     continue;
                 }
+            } else if state.shut && !state.patient {
+                self.lose(shard, state);
+                continue;
             }
             if state.is_paced() {
                 // What may come now has been moved on the way.
@@ -296,12 +325,12 @@ impl Conn {
             let mut read = ReadBuf::new(buffer.get_mut(..room).unwrap_or_default());
             match Pin::new(stream).poll_read(cx, &mut read) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => self.lose(shard, state),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                    // Who writes no more may still read, and wait for the answer to its close.
-                    self.write_out(shard, state);
-                    self.lose(shard, state);
+                // As if the TLS of the peer had said that it writes no more.
+                Poll::Ready(Err(e)) if e.kind() == ErrorKind::UnexpectedEof => {
+                    self.heard_last(shard, state);
                 }
+                Poll::Ready(Err(_)) => self.lose(shard, state),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => self.heard_last(shard, state),
                 Poll::Ready(Ok(())) => {
                     let full = read.remaining() == 0;
                     if state.phase == Phase::Talking {
@@ -340,7 +369,7 @@ impl State {
 
     /// How much to read next; none while there is no place to put it.
     fn read_size(&self) -> Option<usize> {
-        if self.owed > OWED {
+        if self.deaf || self.phase == Phase::Answering || self.owed > OWED {
             return None;
         }
         match &self.held {

@@ -53,6 +53,8 @@ pub(crate) struct Conn {
 enum Phase {
     /// Open, or our close frame is out.
     Talking,
+    /// The peer says no more. Its receiver may still answer what it has said; the last word comes after that.
+    Answering,
     /// All is said: write what is left, then wait for the peer to hang up.
     Lingering,
     /// The socket is gone.
@@ -95,6 +97,8 @@ struct State {
     phase: Phase,
     /// The close event is with the receiver.
     told: bool,
+    /// The peer writes no more: there is nothing to read.
+    deaf: bool,
     wants_write: bool,
     /// A ping of ours is unanswered.
     beat: bool,
@@ -153,6 +157,7 @@ impl Conn {
                 active,
                 phase: Phase::Talking,
                 told: false,
+                deaf: false,
                 wants_write: false,
                 beat: false,
                 shut: false,
@@ -230,7 +235,7 @@ impl State {
     fn is_closing(&self) -> bool {
         match self.phase {
             Phase::Talking => !self.session.is_open(),
-            Phase::Lingering => true,
+            Phase::Answering | Phase::Lingering => true,
             Phase::Gone => false,
         }
     }

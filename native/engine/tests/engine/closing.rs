@@ -21,9 +21,9 @@ fn the_client_closes() {
         let mut payload = close_payload(code);
         payload.extend(b"why");
         client.send(Op::Close, &payload);
+        puller.expect(conn, Got::Closed(code, "why".into()));
         assert_eq!(client.closed(), code);
         assert_eq!(client.next(), Next::End);
-        puller.expect(conn, Got::Closed(code, "why".into()));
         assert!(send(&world.engine, conn, Op::Text, b"").is_err());
     }
 }
@@ -34,8 +34,8 @@ fn the_client_closes_without_a_code() {
     let mut client = world.client();
     let conn = puller.opened();
     client.send(Op::Close, b"");
-    client.expect(Op::Close, b"");
     puller.expect(conn, Got::Closed(1005, String::new()));
+    client.expect(Op::Close, b"");
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn both_close_at_once() {
     close(&world.engine, conn, 4001);
     client.close(4002);
     drop(held);
-    let code = client.closed();
     let (_, event) = puller.next();
+    let code = client.closed();
     assert!(
         matches!(event, Got::Closed(4001 | 4002, _)),
         "{event:?} after {code}"
@@ -96,8 +96,8 @@ fn a_violation_ends_it_at_once() {
     client.write(b"\x81\x00");
     client.text("too late");
     puller.expect(conn, text("good"));
-    assert_eq!(client.closed(), 1002);
     assert!(matches!(puller.next().1, Got::Closed(1002, _)));
+    assert_eq!(client.closed(), 1002);
     client.drained();
 }
 
@@ -123,10 +123,10 @@ fn a_client_that_closes_and_stops_writing_still_gets_the_answer() {
         client.close(1000);
         client.finish_writing();
         drop(held);
+        puller.expect(conn, Got::Closed(1000, String::new()));
         client.expect(Op::Pong, b"ping");
         client.expect(Op::Close, &close_payload(1000));
         assert_eq!(client.next(), Next::End);
-        puller.expect(conn, Got::Closed(1000, String::new()));
     }
 }
 

@@ -74,7 +74,9 @@ fn a_new_worker_serves_those_that_waited() {
 
 #[test]
 fn who_leaves_before_there_is_a_worker_is_told_of_in_order() {
-    let world = World::new(1, config(Mode::Workers(1)), None);
+    let mut config = config(Mode::Workers(1));
+    config.close_timeout = Duration::from_millis(100);
+    let world = World::new(1, config, None);
     let mut client = world.client();
     client.text("one");
     client.close(1000);
@@ -203,7 +205,9 @@ fn a_process_for_each_connection() {
 
 #[test]
 fn who_leaves_before_its_process_comes() {
-    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut config = config(Mode::PerConnection);
+    config.close_timeout = Duration::from_millis(100);
+    let world = World::new(1, config, None);
     let mut acceptor = acceptor(&world);
     let mut client = world.client();
     let conn = announced(&mut acceptor);

@@ -128,6 +128,8 @@ fn a_stop_does_not_wait_for_a_client_that_does_not_answer() {
 fn a_websocket_takes_a_place_and_the_socket_does_not_take_another() {
     let mut config = cleartext();
     config.max_connections = 2;
+    // Its handler process is this thread, which waits for the Close frame first.
+    config.close_timeout = Duration::from_millis(100);
     let (world, mut puller) = World::pulled(1, config);
     run(async {
         let (mut client, connection) = client(&world).await;
@@ -147,7 +149,9 @@ fn a_websocket_takes_a_place_and_the_socket_does_not_take_another() {
 
 #[test]
 fn the_socket_goes_with_its_last_websocket() {
-    let (world, mut puller) = World::pulled(1, cleartext());
+    let mut config = cleartext();
+    config.close_timeout = Duration::from_millis(100);
+    let (world, mut puller) = World::pulled(1, config);
     run(async {
         let (mut client, connection) = client(&world).await;
         let connection = tokio::task::spawn_local(connection);

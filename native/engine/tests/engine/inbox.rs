@@ -105,10 +105,10 @@ fn a_close_behind_held_messages_comes_last() {
         client.send(Op::Binary, &[7; 100]);
     }
     client.close(1000);
-    assert_eq!(client.closed(), 1000);
-    client.drained();
     let (messages, code) = puller.until_closed(conn);
     assert_eq!((messages.len(), code), (100, 1000));
+    assert_eq!(client.closed(), 1000);
+    client.drained();
     world.settle();
     assert_eq!(world.connections(), []);
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use sockeye_engine::{Active, Mode};
 use sockeye_protocol::frame::Op;
@@ -83,7 +84,9 @@ fn the_same_port_again_and_again() {
 #[test]
 fn connections_without_a_receiver_end_with_their_server() {
     for mode in [Mode::Workers(1), Mode::PerConnection] {
-        let world = World::new(1, config(mode), None);
+        let mut config = config(mode);
+        config.close_timeout = Duration::from_millis(100);
+        let world = World::new(1, config, None);
         let mut waiting = world.client();
         waiting.text("for nobody");
         let mut left = world.client();

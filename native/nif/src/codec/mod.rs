@@ -185,7 +185,7 @@ fn info<'a>(env: Env<'a>, state: &State) -> Term<'a> {
     let progress = match session.progress() {
         Progress::Open => atoms::open(),
         Progress::Closing => atoms::closing(),
-        Progress::Finished(_) => atoms::closed(),
+        Progress::Ended(_) | Progress::Finished(_) => atoms::closed(),
     };
     let compresses = match session.deflate() {
         Some(_) => atoms::true_(),

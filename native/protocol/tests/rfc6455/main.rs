@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod closing;
+mod ended;
 mod handshake;
 mod limits;
 mod properties;

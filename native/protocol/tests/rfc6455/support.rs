@@ -1,5 +1,6 @@
 //! A sink that remembers, and frames as a peer would send them.
 
+use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame::{self, Op};
 use sockeye_protocol::{CloseReason, Kind, Limits, Payload, Progress, Role, Session, Sink};
 
@@ -61,6 +62,19 @@ impl End {
         let mut input = bytes.to_vec();
         self.session
             .receive(&mut input, &self.limits, &mut self.out, &mut self.seen)
+    }
+
+    /// The same, when its end is not answered yet.
+    pub(crate) fn receive_some(&mut self, bytes: &[u8]) -> Progress {
+        let mut input = bytes.to_vec();
+        let (progress, _) = self.session.receive_some(
+            &mut input,
+            &self.limits,
+            &mut Codecs::default(),
+            &mut self.out,
+            &mut self.seen,
+        );
+        progress
     }
 
     /// Feeds the bytes in pieces of the given sizes, over and over.

@@ -75,7 +75,7 @@ impl End {
 pub(crate) fn code(progress: Progress) -> Option<u16> {
     match progress {
         Progress::Finished(reason) => Some(reason.code),
-        Progress::Open | Progress::Closing => None,
+        Progress::Open | Progress::Ended(_) | Progress::Closing => None,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Puller {
     engine: Arc<Engine>,
     queue: VecDeque<(ConnId, Got)>,
     more: bool,
+    /// Says that a connection is answered when it comes upon its end, as a process does; otherwise the test does.
+    pub answers: bool,
 }
 
 impl Puller {
@@ -39,6 +41,7 @@ impl Puller {
             engine: engine.clone(),
             queue: VecDeque::new(),
             more: false,
+            answers: true,
         }
     }
 
@@ -57,6 +60,9 @@ impl Puller {
     pub fn next(&mut self) -> (ConnId, Got) {
         loop {
             if let Some(event) = self.queue.pop_front() {
+                if self.answers && matches!(event.1, Got::Closed(..)) {
+                    self.engine.answered(event.0);
+                }
                 return event;
             }
             if !self.more {

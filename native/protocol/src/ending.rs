@@ -1,0 +1,130 @@
+//! How a session ends.
+
+use crate::close::{self, By, CloseReason};
+use crate::flight::Flight;
+use crate::frame::{self, Op};
+use crate::session::{Session, State};
+use crate::sink::Progress;
+
+impl Session {
+    /// Begins the close handshake: appends our Close frame to `out`. Nothing may be sent after it. `false`, and nothing
+    /// appended, when the session is not open any more. When the peer has ended it ([`Progress::Ended`]), the session is
+    /// finished, with this code in our answer.
+    ///
+    /// The code should be [`close::is_sendable`]; for another one the frame goes without code and reason. A reason beyond
+    /// 123 bytes is cut.
+    pub fn close(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) -> bool {
+        match self.state {
+            State::Open => {}
+            State::Ended => {
+                self.answer_with(code, reason, out);
+                return true;
+            }
+            State::Closing | State::Finished => return false,
+        }
+        self.write_close(code, reason, out);
+        self.state = State::Closing;
+        if let Some(flight) = &mut self.flight {
+            flight.message = None;
+        }
+        self.settle();
+        true
+    }
+
+    /// Ends the session for something that the peer did: appends a Close frame to `out`, unless one went before, and does
+    /// not wait for the answer. [`Session::progress`] is [`Progress::Finished`] from here on.
+    pub fn fail(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) {
+        match self.state {
+            State::Open => self.write_close(code, reason, out),
+            State::Ended => return self.answer_with(code, reason, out),
+            State::Closing => {}
+            State::Finished => return,
+        }
+        self.finish(code, close::truncate(reason), By::Violation);
+    }
+
+    /// Ends the session for something that the peer did, when what it said before may still be answered. From here on the
+    /// session stands as behind a frame that breaks the rules in [`Session::receive_some`].
+    pub fn end(&mut self, code: u16, reason: &str) {
+        self.stop(code, close::truncate(reason), By::Violation);
+    }
+
+    /// The peer writes no more, but may still read. Stands for [`Session::eof`] where what the peer said before may be answered.
+    pub fn end_of_input(&mut self) -> Progress {
+        self.stop(close::ABNORMAL, "", By::Transport);
+        self.progress()
+    }
+
+    /// After [`Progress::Ended`]: appends the Close frame that is owed to `out`, and the session is finished. A transport that
+    /// ended without a Close frame is owed none. At any other time it does nothing.
+    pub fn answer(&mut self, out: &mut Vec<u8>) {
+        if self.state != State::Ended {
+            return;
+        }
+        let CloseReason { code, reason, by } = self.reason();
+        let reason = if by == By::Violation { &*reason } else { "" };
+        self.answer_with(code, reason, out);
+    }
+
+    fn answer_with(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) {
+        self.state = State::Finished;
+        if self.reason().by != By::Transport {
+            self.write_close(code, reason, out);
+        }
+    }
+
+    /// The transport ended, whoever ended it. Gives how the session ended: with 1006, unless the peer or we ended it before.
+    pub fn eof(&mut self) -> CloseReason {
+        match self.state {
+            State::Open | State::Closing => self.finish(close::ABNORMAL, "", By::Transport),
+            State::Ended => self.state = State::Finished,
+            State::Finished => {}
+        }
+        self.reason()
+    }
+
+    fn write_close(&self, code: u16, reason: &str, out: &mut Vec<u8>) {
+        let body = close::Body::new(code, reason);
+        frame::write(out, Op::Close, body.as_bytes(), self.role.mask());
+    }
+
+    /// The peer says no more. What we compress for it goes on as before.
+    pub(crate) fn stop(&mut self, code: u16, reason: &str, by: By) {
+        match self.state {
+            State::Open => {
+                let windows = self.flight.take().and_then(|flight| flight.windows);
+                self.finish(code, reason, by);
+                self.state = State::Ended;
+                if let Some(flight) = &mut self.flight {
+                    flight.windows = windows;
+                }
+            }
+            State::Closing => self.finish(code, reason, by),
+            State::Ended | State::Finished => {}
+        }
+    }
+
+    pub(crate) fn finish(&mut self, code: u16, reason: &str, by: By) {
+        self.state = State::Finished;
+        self.flight = Some(Box::new(Flight {
+            closed: Some(CloseReason {
+                code,
+                reason: reason.into(),
+                by,
+            }),
+            ..Flight::default()
+        }));
+    }
+
+    pub(crate) fn reason(&self) -> CloseReason {
+        let closed = self
+            .flight
+            .as_ref()
+            .and_then(|flight| flight.closed.clone());
+        closed.unwrap_or(CloseReason {
+            code: close::ABNORMAL,
+            reason: "".into(),
+            by: By::Transport,
+        })
+    }
+}

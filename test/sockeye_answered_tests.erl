@@ -1,0 +1,275 @@
+%% What a client has sent before it ended the connection is answered, and its Close after that.
+-module(sockeye_answered_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(sockeye_test, [with_handler/3]).
+-import(bad_frames, [frame/2, frame/3]).
+
+-define(TIMEOUT, 10000).
+-define(MESSAGES, 10).
+-define(BIG, 5000).
+
+setup_test_() ->
+    {setup, fun certificates/0, fun stop/1, fun({_, Certs}) ->
+        [{timeout, 60, {lists:flatten(io_lib:format("~p ~p ~p ~p", [Way, Transport, Cut, End])),
+                        fun() -> answered(Way, Transport, Cut, End, Certs) end}}
+         || Way <- [one, pool, per_connection], Transport <- [tcp, tls, http2, deflate],
+            {Cut, End} <- [{together, close}, {apart, close}]
+                ++ [{together, End} || End <- [fin, bad_utf8, bad_opcode, too_big, bad_json]]]
+    end}.
+
+certificates() ->
+    {ok, Started} = application:ensure_all_started(ssl),
+    {Started, test_certs:issue(test_certs:authority("Answered Root"), ["localhost"])}.
+
+stop({Started, _}) ->
+    [application:stop(App) || App <- lists:reverse(Started)].
+
+way(one) -> #{processes => one};
+way(pool) -> #{processes => 4};
+way(per_connection) -> #{processes => per_connection}.
+
+way(Way, tls, #{server := Config}) ->
+    (way(Way))#{tls => #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}};
+way(Way, http2, _) -> (way(Way))#{http2 => cleartext};
+way(Way, deflate, _) -> (way(Way))#{deflate => true};
+way(Way, tcp, _) -> way(Way).
+
+answered(Way, Transport, Cut, End, Certs) ->
+    Self = self(),
+    Funs = #{frame => fun({json, N}, _Conn, S) ->
+                          Self ! {frame, N},
+                          {[{reply, {text, integer_to_binary(N)}}], S}
+                      end,
+             close => fun(Conn, Code, _Reason, S) ->
+                          Self ! {closed, Code, sockeye:send(Conn, {text, <<"late">>}), sockeye:info(Conn)},
+                          {[], S}
+                      end},
+    Options = maps:merge(way(Way, Transport, Certs), #{max_message_size => ?BIG}),
+    with_handler(Funs, Options, fun(Port, Server) ->
+        Client = open(Transport, Port, Certs),
+        Good = [text(Transport, integer_to_binary(N)) || N <- lists:seq(1, ?MESSAGES)],
+        case Cut of
+            together -> finish(Client, [Good, last(End)], End);
+            apart -> send(Client, Good), finish(Client, last(End), End)
+        end,
+        Expected = [{text, integer_to_binary(N)} || N <- lists:seq(1, ?MESSAGES)] ++ sent_code(End),
+        ?assertEqual(Expected, frames(all(Client))),
+        ?assertEqual([{frame, N} || N <- lists:seq(1, ?MESSAGES)] ++ [{closed, told_code(End), {error, closed}, {error, closed}}],
+                     [sockeye_test:message() || _ <- lists:seq(1, ?MESSAGES + 1)]),
+        siege:settled(Server, 0),
+        ?assertEqual(nothing, receive Message -> Message after 0 -> nothing end)
+    end).
+
+last(close) -> frame(8, <<4000:16, "bye">>);
+last(fin) -> [];
+last(bad_utf8) -> frame(1, <<16#ff>>);
+last(bad_opcode) -> frame(3, <<>>);
+last(too_big) -> frame(1, binary:copy(<<"1">>, ?BIG + 1));
+last(bad_json) -> [frame(1, <<"[">>), frame(1, <<"\"not seen\"">>)].
+
+sent_code(close) -> [{close, 4000, <<>>}];
+sent_code(fin) -> [];
+sent_code(End) ->
+    Code = told_code(End),
+    [{close, Code, '_'}].
+
+told_code(close) -> 4000;
+told_code(fin) -> 1006;
+told_code(bad_utf8) -> 1007;
+told_code(bad_opcode) -> 1002;
+told_code(too_big) -> 1009;
+told_code(bad_json) -> 1007.
+
+%% The other ways out of the wait.
+
+-define(END, [frame(1, <<"1">>), frame(1, <<"2">>), frame(8, <<4000:16>>)]).
+
+%% Sends to it are taken until its end is told, whoever sends, and not after that. It hears no broadcast of its end.
+until_it_is_told_test() ->
+    Self = self(),
+    Funs = #{frame => fun({json, 1}, Conn, S) ->
+                              Self ! {first, self(), Conn},
+                              receive go -> ok end,
+                              {[{reply, {text, <<"last">>}}], S};
+                         (_, _, S) -> {[], S}
+                      end,
+             close => fun(Conn, 4000, _, S) ->
+                              {ok, #{sent := 0}} = sockeye:broadcast(S, {text, <<"left">>}, #{wait => true}),
+                              Self ! {closed, sockeye:connections(S), sockeye:send(Conn, {text, <<"late">>})},
+                              {[{broadcast, {text, <<"gone">>}}], S}
+                      end,
+             init => fun() -> {ok, answered_server} end},
+    with_handler(Funs, #{name => answered_server}, fun(Port, Server) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:raw(Socket, ?END),
+        Conn = receive {first, Handler, C} -> C end,
+        read(2, Conn),
+        ok = sockeye:send(Conn, {text, <<"from outside">>}),
+        ok = sockeye:broadcast(Server, {text, <<"to all">>}),
+        Handler ! go,
+        ?assertEqual([{text, <<"from outside">>}, {text, <<"to all">>}, {text, <<"last">>}, {close, 4000, <<>>}],
+                     frames(siege:answer(Socket))),
+        ?assertEqual({closed, [], {error, closed}}, sockeye_test:message())
+    end).
+
+%% The engine has read so many messages.
+read(N, Conn) ->
+    siege:until(fun() ->
+        #{frames_in := Read} = sockeye:info(Conn),
+        Read =:= N orelse {read, Read}
+    end).
+
+a_callback_that_takes_longer_test() ->
+    Self = self(),
+    Funs = #{frame => fun({json, N}, _, S) ->
+                              Self ! {frame, N, self()},
+                              receive go -> {[{reply, {text, <<"late">>}}], S} end
+                      end,
+             close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end,
+             error => fun(Failed, _, S) -> Self ! Failed, {[], S} end},
+    with_handler(Funs, #{close_timeout => 100}, fun(Port, Server) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:raw(Socket, ?END),
+        Handler = receive {frame, 1, Pid} -> Pid end,
+        ?assertEqual([{close, 4000, <<>>}], frames(siege:answer(Socket))),
+        [Handler ! go || _ <- [1, 2]],
+        receive {closed, Code} -> ?assertEqual(4000, Code) end,
+        siege:settled(Server, 0)
+    end).
+
+a_crash_test_() ->
+    [{atom_to_list(Way), fun() -> sockeye_test:quiet(fun() -> crash(Way) end) end} || Way <- [one, pool, per_connection]].
+
+crash(Way) ->
+    Funs = #{frame => fun({json, 1}, _, S) -> {[{reply, {text, <<"one">>}}], S};
+                         (_, _, _) -> error(wanted)
+                      end},
+    with_handler(Funs, way(Way), fun(Port, Server) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:raw(Socket, ?END),
+        ?assertEqual([{text, <<"one">>}, {close, 1011, '_'}], frames(siege:answer(Socket))),
+        siege:settled(Server, 0)
+    end).
+
+no_credits_test() ->
+    Self = self(),
+    Funs = #{open => fun(Conn, _, S) -> Self ! {open, Conn}, {[{reply, {text, <<"hi">>}}], S} end,
+             frame => fun(Frame, _, S) -> Self ! Frame, {[], S} end,
+             close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end},
+    with_handler(Funs, #{close_timeout => 100, active => false}, fun(Port, Server) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:raw(Socket, ?END),
+        ?assertEqual([{text, <<"hi">>}, {close, 4000, <<>>}], frames(siege:answer(Socket))),
+        {open, Conn} = sockeye_test:message(),
+        ok = sockeye:setopts(Conn, [{active, true}]),
+        ?assertEqual([{json, 1}, {json, 2}, {closed, 4000}], [sockeye_test:message() || _ <- [1, 2, 3]]),
+        siege:settled(Server, 0)
+    end).
+
+a_stop_test_() ->
+    [{atom_to_list(Way), {timeout, 30, fun() -> stop_meanwhile(Way) end}} || Way <- [one, pool, per_connection]].
+
+%% The server stops within its second, and who is served by then is answered.
+stop_meanwhile(Way) ->
+    Self = self(),
+    Funs = #{frame => fun({json, N}, _, S) ->
+                              Self ! {frame, N, self()},
+                              receive go -> {[{reply, {text, integer_to_binary(N)}}], S} end
+                      end},
+    with_handler(Funs, (way(Way))#{close_timeout => 60000}, fun(Port, Server) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:raw(Socket, ?END),
+        Handler = receive {frame, 1, Pid} -> Pid end,
+        {Stopper, Monitor} = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
+        siege:until(fun() -> gen_tcp:connect({127, 0, 0, 1}, Port, []) =:= {error, econnrefused} end),
+        [Handler ! go || _ <- [1, 2]],
+        {Answers, Last} = lists:split(2, frames(siege:answer(Socket))),
+        ?assertEqual({[{text, <<"1">>}, {text, <<"2">>}], [{close, 4000, <<>>}]}, {Answers, Last}),
+        receive {'DOWN', Monitor, process, Stopper, Reason} -> ?assertEqual(normal, Reason) end
+    end).
+
+%% A client of ours answers as well.
+of_a_client_test() ->
+    Self = self(),
+    Funs = #{frame => fun({json, N}, _, S) -> {[{reply, {text, integer_to_binary(N)}}], S} end,
+             close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end},
+    sockeye_test:with_server(#{format => raw}, fun(Port, _) ->
+        Url = "ws://127.0.0.1:" ++ integer_to_list(Port),
+        process_flag(trap_exit, true),
+        {ok, Client} = sockeye_client:start_link(Url, {fun_handler, Funs}, #{}),
+        {Conn, {open, _}} = sockeye_test:event(),
+        ok = sockeye:send(Conn, [{text, <<"1">>}, {text, <<"2">>}, {close, 4000, <<>>}]),
+        ?assertEqual({closed, 4000}, receive {closed, _} = Closed -> Closed end),
+        ?assertEqual({closed, 4000, <<>>}, sockeye_test:event(Conn)),
+        receive {'EXIT', Client, _} -> ok end,
+        process_flag(trap_exit, false)
+    end).
+
+%% Clients that write bytes and read them to the end.
+
+open(tcp, Port, _) -> {tcp, ws_client:connect(Port)};
+open(deflate, Port, _) ->
+    {Socket, <<"permessage-deflate", _/binary>>} = ws_deflate:connect(Port, "permessage-deflate"),
+    {tcp, Socket};
+open(tls, Port, _) -> {tls, ws_client:connect(Port, #{tls => [{verify, verify_none}]})};
+open(http2, Port, _) ->
+    Socket = siege:connect(Port),
+    ok = h2_frames:shake(Socket),
+    ok = gen_tcp:send(Socket, h2_frames:open_stream(1)),
+    ok = accepted(Socket),
+    {http2, Socket}.
+
+accepted(Socket) ->
+    case h2_frames:statuses([h2_frames:next(Socket)]) of
+        [{1, 200}] -> ok;
+        [] -> accepted(Socket)
+    end.
+
+text(deflate, Text) -> frame(1, ws_deflate:compress(Text), #{rsv => 4});
+text(_, Text) -> frame(1, Text).
+
+send({http2, Socket}, Bytes) -> ok = gen_tcp:send(Socket, h2_frames:data(1, Bytes));
+send({_, Socket}, Bytes) -> ok = ws_client:raw(Socket, iolist_to_binary(Bytes)).
+
+finish({http2, Socket}, Bytes, fin) ->
+    ok = gen_tcp:send(Socket, h2_frames:data_end(1, Bytes));
+finish({tls, Socket} = Client, Bytes, fin) ->
+    send(Client, Bytes),
+    ok = ssl:shutdown(Socket, write);
+finish({tcp, Socket} = Client, Bytes, fin) ->
+    send(Client, Bytes),
+    ok = gen_tcp:shutdown(Socket, write);
+finish(Client, Bytes, _) ->
+    send(Client, Bytes).
+
+all({tcp, Socket}) -> siege:answer(Socket);
+all({tls, Socket}) -> all_tls(Socket, <<>>);
+all({http2, Socket}) -> all_h2(Socket, <<>>).
+
+all_tls(Socket, Sofar) ->
+    case ssl:recv(Socket, 0, ?TIMEOUT) of
+        {ok, Data} -> all_tls(Socket, <<Sofar/binary, Data/binary>>);
+        {error, closed} -> Sofar
+    end.
+
+all_h2(Socket, Sofar) ->
+    case h2_frames:next(Socket) of
+        {0, 1, 1, Data} -> <<Sofar/binary, Data/binary>>;
+        {0, _, 1, Data} -> all_h2(Socket, <<Sofar/binary, Data/binary>>);
+        {3, _, 1, <<Code:32>>} -> {reset, Code, Sofar};
+        closed -> {closed, Sofar};
+        _ -> all_h2(Socket, Sofar)
+    end.
+
+frames(<<1:1, Rsv:3, Op:4, 0:1, Size:7, Payload:Size/binary, Rest/binary>>) when Size < 126 ->
+    [kind(Op, Rsv, Payload) | frames(Rest)];
+frames(<<>>) -> [];
+frames(Other) -> [Other].
+
+kind(1, 4, Payload) -> {text, ws_deflate:inflate(Payload)};
+kind(1, 0, Payload) -> {text, Payload};
+kind(8, 0, <<4000:16, Reason/binary>>) -> {close, 4000, Reason};
+kind(8, 0, <<Code:16, _/binary>>) -> {close, Code, '_'};
+kind(Op, _, Payload) -> {Op, Payload}.
