@@ -112,3 +112,22 @@ with_node(How, Options, Test) ->
     try Test(Node)
     after catch port_close(Node)
     end.
+
+%% What `info/1' counts of what hides otherwise, `metrics' counts as well.
+counters_are_metrics_test() ->
+    sockeye_test:with_server(#{metrics => "/metrics", max_connections => 7}, fun(Port, Server) ->
+        Info = sockeye:info(Server),
+        ?assertMatch(#{max_connections := 7, no_descriptor := 0, accept_errors := 0, accept_pauses := 0,
+                       no_process := 0, unanswered := 0}, Info),
+        Text = siege:say(Port, <<"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n">>),
+        [?assertMatch({_, _}, binary:match(Text, <<"\nsockeye_", Name/binary, "_total 0\n">>))
+         || Name <- [<<"connections_without_descriptor">>, <<"accept_errors">>, <<"accept_pauses">>,
+                     <<"connections_without_process">>, <<"closes_unanswered">>]]
+    end).
+
+%% N - 1, N and N + 1 of where the reserve changes its rule.
+reserve_test() ->
+    [?assertEqual({Limit, Kept}, {Limit, sockeye_descriptors:reserve(Limit)})
+     || {Limit, Kept} <- [{80, 40}, {126, 63}, {127, 63}, {128, 64}, {129, 64}, {511, 64}, {512, 64}, {520, 65},
+                          {1024, 128}, {2047, 255}, {2048, 256}, {2056, 256}, {1000000, 256}]],
+    ?assertEqual(infinity, sockeye_descriptors:most(infinity)).
