@@ -6,6 +6,7 @@ use std::time::Duration;
 use sockeye_protocol::{By, CloseReason, Progress};
 
 use super::{Conn, Phase, State};
+use crate::config::Mode;
 use crate::deliver::Route;
 use crate::server::bump;
 use crate::shard::{Shard, ticks};
@@ -201,7 +202,7 @@ impl Conn {
         state.phase = Phase::Answering;
         self.limit_patience(shard, state);
         self.tell_end(shard, state, code, reason);
-        if state.route.staging().is_some() {
+        if self.server.config.mode == Mode::Owner {
             self.conclude(shard, state);
         }
     }
