@@ -16,7 +16,8 @@ setup_test_() ->
                         fun() -> answered(Way, Transport, Cut, End, Certs) end}}
          || Way <- [one, pool, per_connection], Transport <- [tcp, tls, http2, deflate],
             {Cut, End} <- [{together, close}, {apart, close}]
-                ++ [{together, End} || End <- [fin, bad_utf8, bad_opcode, too_big, bad_json]]]
+                ++ [{together, End} || End <- [fin, bad_utf8, bad_opcode, too_big, bad_json]]
+                ++ [{together, cut} || Transport =:= tls]]
     end}.
 
 certificates() ->
@@ -64,6 +65,7 @@ answered(Way, Transport, Cut, End, Certs) ->
 
 last(close) -> frame(8, <<4000:16, "bye">>);
 last(fin) -> [];
+last(cut) -> [];
 last(bad_utf8) -> frame(1, <<16#ff>>);
 last(bad_opcode) -> frame(3, <<>>);
 last(too_big) -> frame(1, binary:copy(<<"1">>, ?BIG + 1));
@@ -71,12 +73,14 @@ last(bad_json) -> [frame(1, <<"[">>), frame(1, <<"\"not seen\"">>)].
 
 sent_code(close) -> [{close, 4000, <<>>}];
 sent_code(fin) -> [];
+sent_code(cut) -> [];
 sent_code(End) ->
     Code = told_code(End),
     [{close, Code, '_'}].
 
 told_code(close) -> 4000;
 told_code(fin) -> 1006;
+told_code(cut) -> 1006;
 told_code(bad_utf8) -> 1007;
 told_code(bad_opcode) -> 1002;
 told_code(too_big) -> 1009;
@@ -213,7 +217,12 @@ open(tcp, Port, _) -> {tcp, ws_client:connect(Port)};
 open(deflate, Port, _) ->
     {Socket, <<"permessage-deflate", _/binary>>} = ws_deflate:connect(Port, "permessage-deflate"),
     {tcp, Socket};
-open(tls, Port, _) -> {tls, ws_client:connect(Port, #{tls => [{verify, verify_none}]})};
+open(tls, Port, _) ->
+    Before = erlang:ports(),
+    Socket = ws_client:connect(Port, #{tls => [{verify, verify_none}]}),
+    [Below] = [New || New <- erlang:ports() -- Before, erlang:port_info(New, name) =:= {name, "tcp_inet"}],
+    put(below_tls, Below),
+    {tls, Socket};
 open(http2, Port, _) ->
     Socket = siege:connect(Port),
     ok = h2_frames:shake(Socket),
@@ -238,6 +247,10 @@ finish({http2, Socket}, Bytes, fin) ->
 finish({tls, Socket} = Client, Bytes, fin) ->
     send(Client, Bytes),
     ok = ssl:shutdown(Socket, write);
+%% The socket below, without a word of TLS.
+finish({tls, _} = Client, Bytes, cut) ->
+    send(Client, Bytes),
+    ok = gen_tcp:shutdown(get(below_tls), write);
 finish({tcp, Socket} = Client, Bytes, fin) ->
     send(Client, Bytes),
     ok = gen_tcp:shutdown(Socket, write);
