@@ -66,7 +66,7 @@ accept(#{accept := Accept}) ->
     Accept;
 accept(#{handler := {Module, Arg}}) ->
     case erlang:function_exported(Module, accept, 2) of
-        %% No fun of this module: it would end with its code.
+        %% No fun of this module, which could not be called once its code is purged.
         true -> {Module, Arg};
         false -> undefined
     end;

@@ -1,8 +1,8 @@
 %% @private
 %% A value that no log and no crash report shows, however it is printed.
 %%
-%% It is inside a fun, and not one of ours: OTP ends processes that hold a fun of code that is purged, and a
-%% server with a key would be one of them when this module is loaded anew for the second time.
+%% It is inside a fun, and not one of ours: once code is purged its funs can not be called, and a server
+%% with a key would crash at `sockeye:reload_tls/1' when this module had been loaded anew twice.
 -module(sockeye_secret).
 
 -export([hide/1]).
