@@ -132,10 +132,10 @@ application_stop_waits_for_handlers_test_() ->
 
 stop_waits(Processes) ->
     _ = application:stop(sockeye),
-    N = 500,
+    N = 100,
     Closed = counters:new(1, [atomics]),
     %% Long enough that they would go on after the engine has ended.
-    Close = fun(_, _, _, S) -> receive after 2 -> counters:add(Closed, 1, 1) end, {[], S} end,
+    Close = fun(_, _, _, S) -> receive after 5 -> counters:add(Closed, 1, 1) end, {[], S} end,
     Options = #{port => free_port(), name => stop_waits, handler => {fun_handler, #{close => Close}},
                 processes => Processes},
     {ok, First} = sockeye:start_link(Options),

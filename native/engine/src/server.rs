@@ -56,6 +56,8 @@ pub struct Server {
     listener: Mutex<Option<AbortHandle>>,
     draining: AtomicBool,
     stopping: AtomicBool,
+    /// The shards have been told to stop it.
+    told: Mutex<bool>,
     stop_asked: Notify,
     stopped: AtomicBool,
     /// The listening socket is open.
@@ -236,6 +238,7 @@ impl Server {
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            told: Mutex::new(false),
             stop_asked: Notify::new(),
             stopped: AtomicBool::new(false),
             listening: AtomicBool::new(!is_client),
@@ -439,11 +442,15 @@ impl Server {
         self.leave();
     }
 
-    /// True for the first caller.
-    pub(crate) fn begin_stop(&self) -> bool {
-        let first = !self.stopping.swap(true, Ordering::AcqRel);
+    /// Only the first caller has the shards told. Whoever returns from here knows that they have been: what it
+    /// tells them next is behind that.
+    pub(crate) fn begin_stop(&self, tell_shards: impl FnOnce()) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stopping.store(true, Ordering::Release);
         self.stop_asked.notify_waiters();
-        first
+        if !std::mem::replace(&mut *told, true) {
+            tell_shards();
+        }
     }
 
     /// Wakes those that wait for the server to stop.
