@@ -140,9 +140,9 @@
 -type refusal() :: malformed | long_line | too_large | http_version | method | draft_76
                  | not_websocket | version | connection | body | key | subprotocol.
 %% Why a request opens no connection: not HTTP (400), a request line (414) or head (431) beyond
-%% the limits, not HTTP/1.1 (505), not GET (405), the obsolete draft 76 (426), an ordinary
-%% request (426), a `Sec-WebSocket-Version' other than 13 (426), a `Connection' without
-%% `Upgrade', a body, a key that is missing or not 16 bytes in base64, a subprotocol that is
+%% the limits, not HTTP/1.1 (505), not GET (405; 501 for `CONNECT'), the obsolete draft 76 (426), an
+%% ordinary request (426), a `Sec-WebSocket-Version' other than 13 (426), a `Connection' without
+%% `Upgrade', a body (400; 501 in a coding other than `chunked'), a key that is missing or not 16 bytes in base64, a subprotocol that is
 %% not a token (400).
 
 -type response_error() :: malformed | too_large
