@@ -859,14 +859,7 @@ setopts(Conn, Options) ->
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Pid]),
-    case settle(sockeye_nif:controlling_process(Conn, Pid)) of
-        ok ->
-            %% Its thread answers in order: after that, the new owner is in place.
-            _ = conn_info(Conn),
-            ok;
-        {error, closed} ->
-            {error, closed}
-    end.
+    sockeye_ask:controlling_process(Conn, Pid).
 
 %% @doc Reads the files of the option `tls' again: new handshakes use what they hold now.
 %%

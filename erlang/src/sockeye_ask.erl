@@ -8,6 +8,7 @@
 
 -export([over/2]).
 -export([conn_info/2]).
+-export([controlling_process/2]).
 
 %% The wait is over. Without an answer (`none', or an error), what comes too late comes to nobody: it
 %% would be a message of which the caller knows nothing.
@@ -39,6 +40,28 @@ conn_info(Conn, Timeout) ->
                          {'DOWN', Ref, process, _, _} -> {error, closed}
                      after Timeout ->
                              {error, timeout}
+                     end,
+            over(Asked, Result),
+            Result;
+        {error, closed} ->
+            over(Asked, none),
+            {error, closed}
+    catch
+        error:badarg ->
+            over(Asked, none),
+            error(badarg)
+    end.
+
+%% Returns when the new owner is in place, and all that came before is with the old one.
+-spec controlling_process(sockeye:conn(), pid()) -> ok | {error, closed}.
+controlling_process(Conn, Pid) ->
+    Ref = monitor(process, sockeye_engine),
+    Asked = {Ref, sockeye_nif:wait_begin()},
+    try sockeye_nif:controlling_process(Conn, Pid, Asked) of
+        ok ->
+            Result = receive
+                         {Ref, ok} -> ok;
+                         {'DOWN', Ref, process, _, _} -> {error, closed}
                      end,
             over(Asked, Result),
             Result;

@@ -12,6 +12,7 @@
 -export([find_id/1]).
 -export([is_running/0]).
 -export([await/0]).
+-export([shards/0]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -130,7 +131,7 @@ init([]) ->
     process_flag(trap_exit, true),
     _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
     try engine_start(#{shards => shards()}, ?STARTS) of
-        ok -> {ok, #state{}};
+        ok -> ok = sockeye_courier:open_all(), {ok, #state{}};
         {error, Reason} -> {stop, Reason}
     catch
         error:{sockeye_nif, _, _} = Reason -> {stop, Reason}

@@ -26,6 +26,10 @@
 -export([gate_open/1]).
 -export([answer/3]).
 -export([when_done/1]).
+-export([courier_open/2]).
+-export([courier_run/1]).
+-export([courier_carry/1]).
+-export([courier_return/1]).
 -export([attach/2]).
 -export([no_process/1]).
 -export([recv/2]).
@@ -52,7 +56,7 @@
 -export([topics_of/1]).
 -export([watch_conn/2]).
 -export([setopts/2]).
--export([controlling_process/2]).
+-export([controlling_process/3]).
 -export([conn_server/1]).
 -export([wait_begin/0]).
 -export([wait_end/1]).
@@ -78,6 +82,7 @@
 -export([codec_info_dirty/1]).
 
 -export_type([inbox/0]).
+-export_type([load/0]).
 -export_type([server_id/0]).
 -export_type([encoded/0]).
 -export_type([batch/0]).
@@ -86,13 +91,15 @@
 -export_type([waiting/0]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 4).
+-define(ABI, 5).
 -define(LOADED, {?MODULE, loaded}).
 
 -type inbox() :: reference().
 -type waiting() :: reference().
 %% The reference that comes with the answer, and the wait for it.
 -type asked() :: {reference(), waiting()}.
+%% Something large for a plain process.
+-type load() :: reference().
 %% The bytes of a frame, and whether it must not be compressed.
 -type encoded() :: {binary(), boolean()}.
 -type server_id() :: non_neg_integer().
@@ -290,6 +297,24 @@ answer(ServerId, Token, Decision) ->
 when_done(Shards) ->
     call(when_done, [Shards]).
 
+%% The caller, courier number `Index' of so many, gets `sockeye_ready' when it has something to bring.
+-spec courier_open(Index :: non_neg_integer(), Count :: pos_integer()) -> ok.
+courier_open(Index, Count) ->
+    call(courier_open, [Index, Count]).
+
+%% Sends plain processes what there is for them, but the loads: those are for {@link courier_carry/1}.
+-spec courier_run(non_neg_integer()) -> {done | more, [{load(), pid()}]}.
+courier_run(Index) ->
+    call(courier_run, [Index]).
+
+-spec courier_carry(load()) -> ok.
+courier_carry(Load) ->
+    call(courier_carry, [Load]).
+
+-spec courier_return(load()) -> ok.
+courier_return(Load) ->
+    call(courier_return, [Load]).
+
 -spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.
 attach(Conn, Inbox) ->
     call(attach, [Conn, Inbox]).
@@ -415,9 +440,10 @@ watch_conn(Conn, Pid) ->
 setopts(Conn, Options) ->
     call(setopts, [Conn, Options]).
 
--spec controlling_process(sockeye:conn(), pid()) -> maybe_crowded(ok | {error, closed}).
-controlling_process(Conn, Pid) ->
-    call(controlling_process, [Conn, Pid]).
+%% `{Ref, ok}' comes when what arrived before is with the old owner.
+-spec controlling_process(sockeye:conn(), pid(), asked()) -> ok | {error, closed}.
+controlling_process(Conn, Pid, Asked) ->
+    call(controlling_process, [Conn, Pid, Asked]).
 
 -spec conn_server(sockeye:conn()) -> {ok, server_id()} | {error, closed}.
 conn_server(Conn) ->

@@ -134,14 +134,6 @@ impl Batch {
         self.cost
     }
 
-    /// Bytes of all text messages.
-    pub(crate) fn text_len(&self) -> usize {
-        let is_text = |tag| matches!(tag, Tag::Text | Tag::BigText);
-        let texts =
-            (0..self.len()).filter(|i| self.entries.get(*i).is_some_and(|e| is_text(e.tag)));
-        texts.map(|index| self.payload_len(index)).sum()
-    }
-
     /// Heap bytes that this batch holds on to.
     pub fn capacity(&self) -> usize {
         self.arena.capacity() + self.entries.capacity() * size_of::<Entry>()

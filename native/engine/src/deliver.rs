@@ -1,85 +1,48 @@
 //! The way of a message from the protocol to its receiver.
 
-use std::cell::{Cell, RefCell, RefMut};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_protocol::{Kind, Payload, Sink};
 
 use crate::active::{Active, Credit};
 use crate::batch::{Batch, Event, Incoming};
-use crate::conn::Conn;
-use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::{Filler, Inbox, Pushed, Share};
 use crate::pace::Pace;
-use crate::server::Server;
 
 /// Who gets the events of a connection.
-#[derive(Clone)]
 pub(crate) enum Route {
     /// Nobody yet: a process for it is on its way.
     None,
-    /// A handler process, which comes and takes them.
-    Pull(Arc<Inbox>),
-    /// A plain process, to which they are sent.
-    Push(Rc<Staging>),
+    /// Whoever reads this inbox.
+    Inbox(Line),
+}
+
+/// A connection's place at an inbox.
+pub(crate) struct Line(Arc<Inbox>);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.route_ends();
+    }
 }
 
 impl Route {
-    pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
-        match self {
-            Route::Pull(inbox) => Some(inbox),
-            Route::None | Route::Push(_) => None,
-        }
+    pub(crate) fn to(inbox: Arc<Inbox>) -> Self {
+        inbox.route_begins();
+        Route::Inbox(Line(inbox))
     }
 
-    pub(crate) fn staging(&self) -> Option<&Rc<Staging>> {
+    pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
         match self {
-            Route::Push(staging) => Some(staging),
-            Route::None | Route::Pull(_) => None,
+            Route::Inbox(Line(inbox)) => Some(inbox),
+            Route::None => None,
         }
     }
 
     /// Whether little more should be read for the receiver.
     pub(crate) fn is_crowded(&self) -> bool {
-        match self {
-            Route::None => false,
-            Route::Pull(inbox) => inbox.is_crowded(),
-            Route::Push(staging) => staging.away.get(),
-        }
-    }
-}
-
-/// The connection of a client that is over.
-pub(crate) type Parting = (Arc<Server>, ConnId);
-
-/// Events that one shard sends to one plain process when its turn ends.
-pub(crate) struct Staging {
-    pub(crate) owner: Arc<dyn Owner>,
-    pub(crate) batch: RefCell<Batch>,
-    /// On the shard's list of those to send.
-    pub(crate) touched: Cell<bool>,
-    /// A batch is with the thread for large ones: no message may be added until it is back.
-    pub(crate) away: Cell<bool>,
-    /// Connections that hold back messages until then.
-    pub(crate) waiting: RefCell<Vec<Rc<Conn>>>,
-    /// Ends that may be told to others when the owner has heard of them.
-    pub(crate) left: RefCell<Vec<Arc<Server>>>,
-    pub(crate) parted: RefCell<Vec<Parting>>,
-}
-
-impl Staging {
-    pub(crate) fn new(owner: Arc<dyn Owner>) -> Self {
-        Staging {
-            owner,
-            batch: RefCell::default(),
-            touched: Cell::new(false),
-            away: Cell::new(false),
-            waiting: RefCell::default(),
-            left: RefCell::default(),
-            parted: RefCell::default(),
-        }
+        self.inbox().is_some_and(|inbox| inbox.is_crowded())
     }
 }
 
@@ -125,79 +88,6 @@ impl Held {
     }
 }
 
-/// An open receiver.
-enum Target<'a> {
-    None,
-    Inbox(Filler<'a>),
-    Staging(RefMut<'a, Batch>),
-    /// A large batch is on its way: only what is no message may be added.
-    Away(RefMut<'a, Batch>),
-}
-
-impl<'a> Target<'a> {
-    fn open(route: &'a Route) -> Self {
-        match route {
-            Route::None => Target::None,
-            Route::Pull(inbox) => Target::Inbox(inbox.fill()),
-            Route::Push(staging) if staging.away.get() => Target::Away(staging.batch.borrow_mut()),
-            Route::Push(staging) => Target::Staging(staging.batch.borrow_mut()),
-        }
-    }
-
-    fn message(
-        &mut self,
-        share: &mut Share,
-        conn: ConnId,
-        text: bool,
-        payload: &mut Option<Incoming<'_>>,
-    ) -> Pushed {
-        match self {
-            Target::None | Target::Away(_) => Pushed::Full,
-            Target::Inbox(filler) => filler.message(share, conn, text, payload),
-            Target::Staging(batch) => {
-                if let Some(payload) = payload.take() {
-                    batch.push_message(conn, text, payload);
-                }
-                Pushed::Done
-            }
-        }
-    }
-
-    fn control(&mut self, share: &mut Share, conn: ConnId, pong: bool, payload: &[u8]) -> Pushed {
-        match self {
-            Target::None | Target::Away(_) => Pushed::Full,
-            Target::Inbox(filler) => filler.control(share, conn, pong, payload),
-            Target::Staging(batch) => {
-                batch.push_control(conn, pong, payload);
-                Pushed::Done
-            }
-        }
-    }
-
-    fn take_over(&mut self, share: &mut Share, held: &mut Batch, index: usize) -> Pushed {
-        match self {
-            Target::None => Pushed::Full,
-            Target::Inbox(filler) => filler.take_over(share, held, index),
-            Target::Away(_) if held.is_message(index) => Pushed::Full,
-            Target::Staging(batch) | Target::Away(batch) => {
-                held.move_to(index, batch);
-                Pushed::Done
-            }
-        }
-    }
-
-    fn event(&mut self, push: impl FnOnce(&mut Batch)) -> Pushed {
-        match self {
-            Target::None => Pushed::Full,
-            Target::Inbox(filler) => filler.event(push),
-            Target::Staging(batch) | Target::Away(batch) => {
-                push(batch);
-                Pushed::Done
-            }
-        }
-    }
-}
-
 /// What a delivery leaves to do.
 #[derive(Default)]
 pub(crate) struct Outcome {
@@ -217,7 +107,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Delivery<'a> {
     conn: ConnId,
     route: &'a Route,
-    target: Option<Target<'a>>,
+    /// The inbox, open as long as this lasts.
+    filler: Option<Filler<'a>>,
     held: &'a mut Option<Box<Held>>,
     active: &'a mut Active,
     share: &'a mut Share,
@@ -239,7 +130,7 @@ impl<'a> Delivery<'a> {
         Delivery {
             conn,
             route,
-            target: None,
+            filler: None,
             held,
             active,
             share,
@@ -271,8 +162,15 @@ impl<'a> Delivery<'a> {
         self.pace.as_mut().is_some_and(|pace| pace.exceeds())
     }
 
-    fn target<'t>(target: &'t mut Option<Target<'a>>, route: &'a Route) -> &'t mut Target<'a> {
-        target.get_or_insert_with(|| Target::open(route))
+    /// The open inbox, if there is a receiver.
+    fn filler<'t>(
+        filler: &'t mut Option<Filler<'a>>,
+        route: &'a Route,
+    ) -> Option<&'t mut Filler<'a>> {
+        if filler.is_none() {
+            *filler = route.inbox().map(|inbox| inbox.fill());
+        }
+        filler.as_mut()
     }
 
     /// Delivers a message, or holds it back: it is never lost.
@@ -284,8 +182,11 @@ impl<'a> Delivery<'a> {
         }
         let mut payload = Some(payload);
         if self.held.is_none() && self.is_due() {
-            let target = Self::target(&mut self.target, self.route);
-            match target.message(self.share, self.conn, text, &mut payload) {
+            let filler = Self::filler(&mut self.filler, self.route);
+            let pushed = filler.map_or(Pushed::Full, |filler| {
+                filler.message(self.share, self.conn, text, &mut payload)
+            });
+            match pushed {
                 Pushed::Done => self.spend(),
                 Pushed::Full => self.outcome.wait = true,
                 Pushed::Dead => self.outcome.dead = true,
@@ -307,8 +208,11 @@ impl<'a> Delivery<'a> {
         }
         let mut done = false;
         if self.held.is_none() && self.is_due() {
-            let target = Self::target(&mut self.target, self.route);
-            match target.control(self.share, self.conn, pong, payload) {
+            let filler = Self::filler(&mut self.filler, self.route);
+            let pushed = filler.map_or(Pushed::Full, |filler| {
+                filler.control(self.share, self.conn, pong, payload)
+            });
+            match pushed {
                 Pushed::Done => {
                     done = true;
                     self.spend();
@@ -335,7 +239,11 @@ impl<'a> Delivery<'a> {
     /// Delivers an event that needs neither credit nor room. False if there is no receiver.
     pub(crate) fn notify(&mut self, push: impl FnOnce(&mut Batch, ConnId)) -> bool {
         let conn = self.conn;
-        match Self::target(&mut self.target, self.route).event(|batch| push(batch, conn)) {
+        let filler = Self::filler(&mut self.filler, self.route);
+        let pushed = filler.map_or(Pushed::Full, |filler| {
+            filler.event(|batch| push(batch, conn))
+        });
+        match pushed {
             Pushed::Done => true,
             Pushed::Full => false,
             Pushed::Dead => {
@@ -366,8 +274,11 @@ impl<'a> Delivery<'a> {
                 break;
             }
             let cost = held.batch.payload_len(held.next) + crate::batch::EVENT_COST;
-            let target = Self::target(&mut self.target, self.route);
-            match target.take_over(self.share, &mut held.batch, held.next) {
+            let filler = Self::filler(&mut self.filler, self.route);
+            let pushed = filler.map_or(Pushed::Full, |filler| {
+                filler.take_over(self.share, &mut held.batch, held.next)
+            });
+            match pushed {
                 Pushed::Done => {
                     held.next += 1;
                     held.taken += cost;
@@ -393,12 +304,7 @@ impl<'a> Delivery<'a> {
 
     pub(crate) fn finish(self) -> Outcome {
         let mut outcome = self.outcome;
-        match self.target {
-            Some(Target::Inbox(filler)) => outcome.ring = filler.finish(),
-            Some(Target::Staging(batch)) => outcome.ring = !batch.is_empty(),
-            // It is looked at when the large batch is back.
-            Some(Target::None | Target::Away(_)) | None => {}
-        }
+        outcome.ring = self.filler.is_some_and(Filler::finish);
         // Who has no receiver waits for the process, not for room.
         outcome.wait &= !matches!(self.route, Route::None);
         outcome

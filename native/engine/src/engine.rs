@@ -12,11 +12,11 @@ use crate::compression::{Compression, Home};
 use crate::config::{EngineConfig, ServerConfig};
 use crate::front::visitor::Peer;
 use crate::handle::{Handle, Parts};
-use crate::host::{Owner, ServerHost};
+use crate::host::ServerHost;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::Listening;
-use crate::op::{ConnectionsReply, Control, Frames, Op, Part, SendError, StatsReply};
+use crate::op::{ConnectionsReply, Control, Done, Frames, Op, Part, SendError, StatsReply};
 use crate::server::{MAX_SERVER, Server, bump};
 use crate::shard;
 use crate::streams::{Step, StreamError, Undo};
@@ -261,10 +261,19 @@ impl Engine {
         }
     }
 
-    /// A plain process is dead: its connections close with 1011.
-    pub fn owner_died(&self, key: u64) {
+    /// The plain process of an inbox is dead: its connections close with 1011.
+    pub fn owner_died(&self, inbox: &Arc<Inbox>) {
+        inbox.kill();
         for shard in self.shards.iter() {
-            shard.control(Control::OwnerDied(key));
+            shard.control(Control::InboxDied(inbox.clone()));
+        }
+    }
+
+    /// Does something on the thread of a shard, which does not wait for it. Nothing if there are
+    /// no shards any more.
+    pub fn call(&self, work: Done) {
+        if let Some(shard) = self.shards.first() {
+            shard.control(Control::Call(work));
         }
     }
 
@@ -405,7 +414,8 @@ impl Engine {
         }
     }
 
-    /// Ends a connection for what it sent, behind the frames that are on their way to it.
+    /// Ends a connection for what it sent, behind the frames that are on their way to it. What it
+    /// sent after that is not delivered.
     pub fn fail(&self, conn: ConnId, code: u16, reason: &str) {
         self.end_with(conn, Part::Fail(code, reason.into()));
     }
@@ -431,11 +441,12 @@ impl Engine {
         self.fail(conn, 1011, "no process");
     }
 
-    /// Gives a connection of an owner server to another process.
-    pub fn set_owner(&self, conn: ConnId, owner: Arc<dyn Owner>) -> Result<(), SendError> {
+    /// Gives a connection of an owner server to the process behind another inbox. `done` is called
+    /// on the shard's thread when what came before is with the old one.
+    pub fn set_owner(&self, conn: ConnId, inbox: Arc<Inbox>, done: Done) -> Result<(), SendError> {
         let shard = self.known(conn)?;
         shard
-            .submit(Op::Owner { conn, owner })
+            .submit(Op::Owner { conn, inbox, done })
             .map_err(|_| SendError::Closed)
     }
 

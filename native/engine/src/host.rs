@@ -1,15 +1,14 @@
 //! What the engine asks of the virtual machine around it.
 //!
-//! Every call comes from a shard's thread, but for [`Owner::deliver`] with much text, and must not
-//! block.
+//! Every call comes from a shard's thread and must not block.
 
 use std::sync::Arc;
 
-use crate::batch::Batch;
 use crate::dial::error::DialError;
 use crate::dialling::Parted;
 use crate::front::ask::Question;
 use crate::id::ConnId;
+use crate::inbox::Inbox;
 use crate::server::ServerStats;
 
 /// The process behind an [`crate::Inbox`].
@@ -18,35 +17,11 @@ pub trait Bell: Send + Sync {
     fn ring(&self) -> bool;
 }
 
-/// A process that gets every event as a message.
-pub trait Owner: Send + Sync {
-    /// Sends the events, in order. One call at a time for each shard.
-    ///
-    /// If [`Owner::parses_text`] says so, batches with more than [`crate::offload::INLINE_TEXT`]
-    /// bytes of text come from a thread beside the shard.
-    fn deliver(&self, batch: &Batch) -> Delivery;
-    /// Whether text takes more time than copying it does. Default: no.
-    fn parses_text(&self) -> bool {
-        false
-    }
-    /// Equal for the same process of the same server, and for nothing else.
-    fn key(&self) -> u64;
-}
-
-/// What came of [`Owner::deliver`].
-#[derive(Debug, Default)]
-pub struct Delivery {
-    /// The process is dead.
-    pub dead: bool,
-    /// Connections whose text was not what the server promises, with the reason: they close
-    /// with 1007.
-    pub invalid: Vec<(crate::ConnId, Box<str>)>,
-}
-
 /// The process that started a server.
 pub trait ServerHost: Send + Sync {
-    /// The receiver of a new connection in owner mode. None if there is no such process.
-    fn owner(&self) -> Option<Arc<dyn Owner>>;
+    /// The inbox of the plain process that gets a new connection in owner mode. None if there is no
+    /// such process.
+    fn owner(&self) -> Option<Arc<Inbox>>;
     /// Asks what only the virtual machine knows. The answer goes to [`crate::Server::answer`] with
     /// this token. False if nobody is there to ask.
     fn ask(&self, _token: u64, _question: &Question<'_>) -> bool {

@@ -4,10 +4,12 @@
 //! reads from the *draining* batch without disturbing them. The process is told once that there
 //! is something (the inbox is then no longer *armed*) and not again until it has seen the
 //! inbox empty, so its mailbox never holds more than one message of ours.
+//!
+//! A plain process does not come itself: a courier takes its events and sends them on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::batch::{Batch, EVENT_COST, Event, Incoming};
 use crate::host::Bell;
@@ -33,6 +35,13 @@ pub struct Inbox {
     draining: Mutex<Draining>,
     /// Cost of all events in both batches.
     pending: AtomicUsize,
+    /// Events that have been appended, and how many of them have been read.
+    added: AtomicU64,
+    taken: AtomicU64,
+    /// Connections whose events come here.
+    routes: AtomicUsize,
+    /// It is told of connections that need a process.
+    announces: AtomicBool,
     /// Bit n: shard n has connections that wait for room.
     waiting: AtomicU64,
     epoch: AtomicU32,
@@ -100,13 +109,50 @@ impl Inbox {
             }),
             draining: Mutex::default(),
             pending: AtomicUsize::new(0),
+            added: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            routes: AtomicUsize::new(0),
+            announces: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             epoch: AtomicU32::new(0),
         })
     }
 
-    pub(crate) fn key(&self) -> u64 {
+    /// Names the inbox.
+    pub fn key(&self) -> u64 {
         self.key
+    }
+
+    pub(crate) fn route_begins(&self) {
+        self.routes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn route_ends(&self) {
+        self.routes.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn announces(&self) {
+        self.announces.store(true, Ordering::Release);
+    }
+
+    /// Whether a connection may have something to do with it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.routes.load(Ordering::Acquire) > 0 || self.announces.load(Ordering::Acquire)
+    }
+
+    /// What has come until now, for [`Inbox::has_passed`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.added.load(Ordering::Acquire)
+    }
+
+    /// Whether all that had come before the mark has been read, or never will be.
+    pub(crate) fn has_passed(&self, mark: u64) -> bool {
+        self.taken.load(Ordering::SeqCst) >= mark || lock(&self.filling).dead
+    }
+
+    /// Whether nobody will ever read it.
+    pub fn is_dead(&self) -> bool {
+        lock(&self.filling).dead
     }
 
     /// Notes that this inbox serves this connection and no other.
@@ -189,19 +235,57 @@ impl Inbox {
         max: usize,
         mut visit: impl FnMut(ConnId, Event<'_>, usize) -> Visit,
     ) -> (Left, u64) {
-        let mut draining = lock(&self.draining);
+        let mut seen = 0;
+        self.read(lock(&self.draining), true, |batch, index| {
+            let len = batch.payload_len(index);
+            let Some((conn, event)) = batch.event(index) else {
+                return Step::Stop;
+            };
+            let visit = visit(conn, event, len);
+            seen += 1;
+            match visit {
+                Visit::Stop => Step::Stop,
+                Visit::Next if seen < max => Step::On(index + 1),
+                Visit::Next | Visit::Last => Step::Last(index + 1),
+            }
+        })
+    }
+
+    /// Reads events in groups, for somebody else than the process that they are for: `step` sees
+    /// the batch and the place of the first event that is not read. None if another thread reads.
+    ///
+    /// Unless it `arms`, the bell does not ring for what comes next, even if nothing is left.
+    pub fn serve(
+        &self,
+        arms: bool,
+        step: impl FnMut(&Batch, usize) -> Step,
+    ) -> Option<(Left, u64)> {
+        let draining = match self.draining.try_lock() {
+            Ok(draining) => draining,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(self.read(draining, arms, step))
+    }
+
+    fn read(
+        &self,
+        mut draining: MutexGuard<'_, Draining>,
+        arms: bool,
+        mut step: impl FnMut(&Batch, usize) -> Step,
+    ) -> (Left, u64) {
         let mut freed = 0;
         let mut swapped = false;
-        let mut seen = 0;
         let mut left = Left::More;
         let before = self.pending.load(Ordering::Acquire);
-        while seen < max {
+        let mut read = 0;
+        loop {
             if draining.next == draining.batch.len() {
                 draining.batch.clear(self.keep);
                 draining.next = 0;
                 let mut filling = lock(&self.filling);
                 if filling.batch.is_empty() {
-                    filling.armed = !filling.dead;
+                    filling.armed = arms && !filling.dead;
                     left = Left::Nothing;
                     break;
                 }
@@ -209,20 +293,20 @@ impl Inbox {
                 self.epoch.fetch_add(1, Ordering::Relaxed);
                 swapped = true;
             }
-            let index = draining.next;
-            let len = draining.batch.payload_len(index);
-            let Some((conn, event)) = draining.batch.event(index) else {
+            let first = draining.next;
+            let step = step(&draining.batch, first);
+            let (Step::On(next) | Step::Last(next)) = step else {
                 break;
             };
-            let visit = visit(conn, event, len);
-            if visit == Visit::Stop {
-                break;
+            // A step that reads nothing would never end.
+            let next = next.clamp(first + 1, draining.batch.len());
+            for index in first..next {
+                freed += draining.batch.payload_len(index) + EVENT_COST;
+                draining.batch.discard(index);
             }
-            draining.batch.discard(index);
-            draining.next += 1;
-            freed += len + EVENT_COST;
-            seen += 1;
-            if visit == Visit::Last {
+            draining.next = next;
+            read += (next - first) as u64;
+            if let Step::Last(_) = step {
                 break;
             }
         }
@@ -230,7 +314,7 @@ impl Inbox {
         if left == Left::More && draining.next == draining.batch.len() {
             let mut filling = lock(&self.filling);
             if filling.batch.is_empty() {
-                filling.armed = !filling.dead;
+                filling.armed = arms && !filling.dead;
                 left = Left::Nothing;
             }
             drop(filling);
@@ -239,6 +323,8 @@ impl Inbox {
                 draining.next = 0;
             }
         }
+        // Before what says that there is room: who waits for a mark looks at this then.
+        self.taken.fetch_add(read, Ordering::SeqCst);
         drop(draining);
         // More may be freed than `before` says: shards append while the visitor works. Less may
         // be left than was freed only when the inbox was killed meanwhile.
@@ -274,6 +360,17 @@ pub enum Visit {
     /// This was the last one.
     Last,
     /// Not even this one.
+    Stop,
+}
+
+/// What [`Inbox::serve`]'s reader has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The events before this place are read; what is next?
+    On(usize),
+    /// The events before this place are read, and these were the last ones.
+    Last(usize),
+    /// Nothing more.
     Stop,
 }
 
@@ -373,8 +470,11 @@ impl Filler<'_> {
 
     fn append(&mut self, push: impl FnOnce(&mut Batch)) {
         let before = self.filling.batch.cost();
+        let events = self.filling.batch.len();
         push(&mut self.filling.batch);
         let cost = self.filling.batch.cost() - before;
+        let events = (self.filling.batch.len() - events) as u64;
+        self.inbox.added.fetch_add(events, Ordering::AcqRel);
         self.inbox.pending.fetch_add(cost, Ordering::Relaxed);
         if !self.filling.ringing {
             self.filling.ringing = true;

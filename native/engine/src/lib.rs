@@ -29,7 +29,6 @@ mod id;
 pub mod inbox;
 mod listener;
 mod lists;
-pub mod offload;
 pub mod op;
 pub mod options;
 mod outbox;

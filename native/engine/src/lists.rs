@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::conn::Conn;
-use crate::deliver::{Parting, Staging};
+use crate::id::ConnId;
 use crate::inbox::Inbox;
-use crate::op::Control;
+use crate::op::{Control, Done};
 use crate::server::Server;
 
 /// What the present turn has to finish.
@@ -16,18 +16,33 @@ use crate::server::Server;
 pub(crate) struct Lists {
     pub(crate) soiled: List<Rc<Conn>>,
     pub(crate) inboxes: List<Arc<Inbox>>,
-    pub(crate) stagings: List<Rc<Staging>>,
     pub(crate) resumable: List<u64>,
     pub(crate) orphans: List<Rc<Conn>>,
     pub(crate) watched: List<Rc<Conn>>,
-    /// Connections that held back while a large batch was on its way.
-    pub(crate) thawed: List<Rc<Conn>>,
-    /// Sockets that are gone, and who is to hear of the end before that is told.
-    pub(crate) left: List<(Option<Rc<Staging>>, Arc<Server>)>,
-    /// Connections of clients that are over, likewise.
-    pub(crate) parted: List<(Option<Rc<Staging>>, Parting)>,
+    /// What was to wait until a plain process has heard of something, and need not any more.
+    pub(crate) heard: List<Later>,
     /// Deaths, stops and questions, which come after what was asked for before them.
     pub(crate) last: List<Control>,
+}
+
+/// What a plain process is to hear of before it is told to others.
+pub(crate) enum Later {
+    /// A socket is gone.
+    Left(Arc<Server>),
+    /// The connection of a client is over.
+    Parted(Arc<Server>, ConnId),
+    /// A connection has another owner.
+    Moved(Done),
+}
+
+impl Later {
+    pub(crate) fn tell(self) {
+        match self {
+            Later::Left(server) => server.leave(),
+            Later::Parted(server, conn) => server.part(conn),
+            Later::Moved(done) => done(),
+        }
+    }
 }
 
 /// Work to do. It is taken one by one: a panic costs the item at hand, and the work may add to

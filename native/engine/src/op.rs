@@ -8,7 +8,6 @@ use crate::backlog::Told;
 use crate::compression::Broadcast;
 use crate::front::Arrival;
 use crate::front::visitor::Visitor;
-use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::listener::Listening;
@@ -85,6 +84,9 @@ pub type StatsReply = Box<dyn FnOnce(Option<ConnStats>) + Send>;
 /// Receives the connections of a server on one shard.
 pub type ConnectionsReply = Box<dyn FnOnce(&[ConnId]) + Send>;
 
+/// Told once, on a shard's thread.
+pub type Done = Box<dyn FnOnce() + Send>;
+
 /// Work that grows with the traffic. `backlog` bounds it.
 pub(crate) enum Op {
     Frames(Frames),
@@ -97,7 +99,8 @@ pub(crate) enum Op {
     Unsubscribe(ConnId, Arc<Topic>),
     Owner {
         conn: ConnId,
-        owner: Arc<dyn Owner>,
+        inbox: Arc<Inbox>,
+        done: Done,
     },
     Info {
         conn: ConnId,
@@ -116,9 +119,8 @@ pub(crate) enum Control {
     /// There is room in the inbox again.
     Resume(u64),
     InboxDied(Arc<Inbox>),
-    OwnerDied(u64),
-    /// A large batch has been delivered.
-    Offloaded,
+    /// To be done on the shard's thread.
+    Call(Done),
     /// A handler process of the server is ready.
     Worker(Arc<Server>),
     Attach {

@@ -20,14 +20,12 @@ use crate::compression::Compression;
 use crate::config::{EngineConfig, Mode};
 use crate::conn::{Conn, Task};
 use crate::crowd::Crowd;
-use crate::deliver::{Route, Staging};
+use crate::deliver::Route;
 use crate::front::Opened;
 use crate::handle::{Handle, Parts};
-use crate::host::Owner;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
-use crate::lists::Lists;
-use crate::offload::Offload;
+use crate::lists::{Later, Lists};
 use crate::op::{Control, Op};
 use crate::server::{Seat, Server};
 use crate::topics::Members;
@@ -47,6 +45,13 @@ pub(crate) fn ticks(duration: Duration) -> u32 {
 /// What the clock shows so many milliseconds after it began.
 pub(crate) fn steps(millis: u64) -> u32 {
     (millis / TICK.as_millis() as u64) as u32 + 1
+}
+
+/// Something that waits until an inbox has been read up to here.
+struct Mark {
+    inbox: Arc<Inbox>,
+    place: u64,
+    later: Later,
 }
 
 /// The state of a shard. It never leaves its thread.
@@ -72,10 +77,8 @@ pub(crate) struct Shard {
     unrouted: RefCell<Vec<Rc<Conn>>>,
     /// Connections that wait for room, by inbox.
     waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
-    stagings: RefCell<HashMap<u64, Rc<Staging>>>,
-    pub(crate) offload: Offload,
-    /// With so many, it is time to look for those that nobody needs.
-    most_stagings: Cell<usize>,
+    /// What waits until an inbox has been read, by inbox.
+    later: RefCell<HashMap<u64, VecDeque<Mark>>>,
     pub(crate) subscribers: RefCell<Members>,
     /// Listeners and handshakes, with the server's serial.
     pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
@@ -107,9 +110,7 @@ impl Shard {
             members: RefCell::default(),
             unrouted: RefCell::default(),
             waiting: RefCell::default(),
-            stagings: RefCell::default(),
-            offload: Offload::default(),
-            most_stagings: Cell::new(8),
+            later: RefCell::default(),
             subscribers: RefCell::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
@@ -237,11 +238,11 @@ impl Shard {
         let server = &conn.server;
         match server.config.mode {
             Mode::Owner => match server.host.owner() {
-                Some(owner) => conn.set_route(self, self.push_route(&owner)),
+                Some(inbox) => conn.set_route(self, Route::to(inbox)),
                 None => conn.orphan(self, "no owner"),
             },
             Mode::Workers(_) => match server.worker_for(conn.id) {
-                Some(inbox) => conn.set_route(self, Route::Pull(inbox)),
+                Some(inbox) => conn.set_route(self, Route::to(inbox)),
                 None => self.unrouted.borrow_mut().push(conn.clone()),
             },
             Mode::PerConnection => {
@@ -263,6 +264,7 @@ impl Shard {
             return false;
         };
         let inbox_key = inbox.key();
+        inbox.announces();
         let mut filler = inbox.fill();
         let done = filler.event(|batch| batch.push_passive(conn.id));
         let ring = filler.finish();
@@ -293,74 +295,90 @@ impl Shard {
 
     pub(crate) fn attach(self: &Rc<Self>, id: ConnId, inbox: Arc<Inbox>) {
         if let Some(conn) = self.conn(id) {
-            conn.set_route(self, Route::Pull(inbox));
+            conn.set_route(self, Route::to(inbox));
         }
     }
 
-    pub(crate) fn push_route(&self, owner: &Arc<dyn Owner>) -> Route {
-        let mut stagings = self.stagings.borrow_mut();
-        // Those of owners that have no connection any more; not at each new one, or many would
-        // be looked through for each of many.
-        if stagings.len() >= self.most_stagings.get() && !stagings.contains_key(&owner.key()) {
-            stagings.retain(|_, staging| Rc::strong_count(staging) > 1);
-            self.most_stagings.set(2 * stagings.len() + 8);
-        }
-        let staging = stagings
-            .entry(owner.key())
-            .or_insert_with(|| Rc::new(Staging::new(owner.clone())));
-        Route::Push(staging.clone())
-    }
-
-    /// Nobody will make room in this inbox again.
+    /// Nobody will read this inbox again.
     pub(crate) fn drop_waiting(&self, key: u64) {
         self.waiting.borrow_mut().remove(&key);
-    }
-
-    /// Nothing more goes to this owner. Whether connections of its were here.
-    pub(crate) fn drop_staging(&self, key: u64) -> bool {
-        let staging = self.stagings.borrow_mut().remove(&key);
-        // One is ours, and one the turn's if it has something for the owner.
-        staging.is_some_and(|s| Rc::strong_count(&s) > 1 + usize::from(s.touched.get()))
+        self.look_again(key);
     }
 
     pub(crate) fn touch(&self, route: &Route) {
-        match route {
-            Route::Pull(inbox) => {
-                self.lists.inboxes.push(inbox.clone());
-                self.schedule();
-            }
-            Route::Push(staging) => self.touch_staging(staging),
-            Route::None => {}
-        }
-    }
-
-    pub(crate) fn touch_staging(&self, staging: &Rc<Staging>) {
-        if !staging.touched.replace(true) {
-            self.lists.stagings.push(staging.clone());
+        if let Some(inbox) = route.inbox() {
+            self.lists.inboxes.push(inbox.clone());
             self.schedule();
         }
     }
 
     pub(crate) fn wait(&self, conn: &Rc<Conn>, route: &Route) {
-        if let Some(staging) = route.staging() {
-            staging.waiting.borrow_mut().push(conn.clone());
-        }
         let Some(inbox) = route.inbox() else { return };
-        let key = inbox.key();
         self.waiting
             .borrow_mut()
-            .entry(key)
+            .entry(inbox.key())
             .or_default()
             .push_back(conn.clone());
+        self.wait_for(inbox);
+    }
+
+    /// [`Shard::resume`] is called when the inbox has been read.
+    fn wait_for(&self, inbox: &Inbox) {
         if inbox.wait(self.handle.index) {
-            self.lists.resumable.push(key);
+            self.lists.resumable.push(inbox.key());
             self.schedule();
+        }
+    }
+
+    /// Tells something when the plain process of a route has heard of what is in its inbox now.
+    pub(crate) fn when_heard(&self, server: &Server, route: &Route, later: Later) {
+        let inbox = route.inbox().filter(|_| server.config.mode == Mode::Owner);
+        let Some(inbox) = inbox else {
+            self.lists.heard.push(later);
+            self.schedule();
+            return;
+        };
+        let mark = Mark {
+            inbox: inbox.clone(),
+            place: inbox.mark(),
+            later,
+        };
+        let mut all = self.later.borrow_mut();
+        all.entry(inbox.key()).or_default().push_back(mark);
+        drop(all);
+        self.wait_for(inbox);
+    }
+
+    /// An inbox has been read, or never will be: what waited for that may be told.
+    fn look_again(&self, key: u64) {
+        let Some(mut queue) = self.later.borrow_mut().remove(&key) else {
+            return;
+        };
+        while let Some(mark) = queue.pop_front() {
+            if !mark.inbox.has_passed(mark.place) {
+                let inbox = mark.inbox.clone();
+                queue.push_front(mark);
+                self.later.borrow_mut().insert(key, queue);
+                self.wait_for(&inbox);
+                return;
+            }
+            self.lists.heard.push(mark.later);
+            self.schedule();
+        }
+    }
+
+    /// The shard ends: nobody would tell it.
+    fn tell_all(&self) {
+        let all = std::mem::take(&mut *self.later.borrow_mut());
+        for mark in all.into_values().flatten() {
+            self.lists.heard.push(mark.later);
         }
     }
 
     /// Lets those that wait for room in this inbox go on, the longest wait first. Who has had
     /// its share and waits again stands behind those that have had nothing.
     pub(crate) fn resume(&self, key: u64) {
+        self.look_again(key);
         let queue = self.waiting.borrow_mut().remove(&key);
         let mut served = Vec::new();
         for conn in queue.into_iter().flatten() {
@@ -380,9 +398,7 @@ impl Shard {
     /// The socket of a connection is gone. Told when its last event is with its owner, since
     /// after the last socket comes the news that the server has stopped.
     pub(crate) fn left(&self, server: &Arc<Server>, route: &Route) {
-        let staging = route.staging().cloned();
-        self.lists.left.push((staging, server.clone()));
-        self.schedule();
+        self.when_heard(server, route, Later::Left(server.clone()));
     }
 
     pub(crate) fn orphan_later(&self, conn: &Rc<Conn>) {
@@ -438,10 +454,8 @@ impl Shard {
         }
         drop(members);
         if conn.server.is_client() {
-            let staging = route.staging().cloned();
-            let client = (conn.server.clone(), conn.id);
-            self.lists.parted.push((staging, client));
-            self.schedule();
+            let later = Later::Parted(conn.server.clone(), conn.id);
+            self.when_heard(&conn.server, route, later);
         }
         self.unrouted.borrow_mut().retain(|c| !Rc::ptr_eq(c, conn));
     }
@@ -569,13 +583,14 @@ pub(crate) fn run(
         for conn in shard.everyone() {
             conn.abort(&shard);
         }
-        shard.end_offload();
         // Callers that wait are told. Each panic has used up something of what is left to do.
         let last = || {
             shard.turn();
             while !shard.ops.is_empty() {
                 shard.turn();
             }
+            shard.tell_all();
+            shard.turn();
         };
         while std::panic::catch_unwind(std::panic::AssertUnwindSafe(last)).is_err() {}
     });

@@ -23,10 +23,7 @@ impl Control {
     fn comes_last(&self) -> bool {
         matches!(
             self,
-            Control::InboxDied(_)
-                | Control::OwnerDied(_)
-                | Control::StopServer { .. }
-                | Control::Connections { .. }
+            Control::InboxDied(_) | Control::StopServer { .. } | Control::Connections { .. }
         )
     }
 }
@@ -47,9 +44,6 @@ impl Shard {
                 self.resume(key);
             }
         }
-        while let Some(conn) = self.lists.thawed.pop() {
-            conn.resume(self);
-        }
         let most = if self.lists.last.len() > 0 {
             usize::MAX
         } else {
@@ -61,16 +55,17 @@ impl Shard {
                 Err(_) => break,
             }
         }
-        let mut dead = HashSet::new();
+        let mut dead = Vec::new();
         while let Some(control) = self.lists.last.pop() {
             match control {
-                Control::OwnerDied(key) => {
-                    dead.insert(key);
+                Control::InboxDied(inbox) => dead.push(inbox),
+                other => {
+                    self.inboxes_died(&std::mem::take(&mut dead));
+                    self.control(other);
                 }
-                other => self.control(other),
             }
         }
-        self.owners_died(dead);
+        self.inboxes_died(&dead);
         if !self.ops.is_empty() || !self.controls.is_empty() {
             self.schedule();
         }
@@ -84,68 +79,44 @@ impl Shard {
         if self.rung.replace(false) {
             (self.config.after_bells)();
         }
-        self.send_to_owners();
-        while let Some((staging, (server, conn))) = self.lists.parted.pop() {
-            match staging.filter(|staging| staging.away.get()) {
-                Some(staging) => staging.parted.borrow_mut().push((server, conn)),
-                None => server.part(conn),
-            }
-        }
-        while let Some((staging, server)) = self.lists.left.pop() {
-            match staging.filter(|staging| staging.away.get()) {
-                Some(staging) => staging.left.borrow_mut().push(server),
-                None => server.leave(),
-            }
+        while let Some(later) = self.lists.heard.pop() {
+            later.tell();
         }
         while let Some(conn) = self.lists.soiled.pop() {
             conn.flush(self);
         }
     }
 
-    /// Many may die at once: the connections are looked through for all of them together, and
-    /// not for one that has none.
-    pub(crate) fn owners_died(self: &Rc<Self>, mut dead: HashSet<u64>) {
-        dead.retain(|key| self.drop_staging(*key));
-        if dead.is_empty() {
+    /// The processes behind these inboxes are dead. Many may die at once: the connections are looked
+    /// through for all of them together, and not for one that has none.
+    fn inboxes_died(self: &Rc<Self>, dead: &[Arc<Inbox>]) {
+        let mut keys = HashSet::new();
+        for inbox in dead {
+            self.drop_waiting(inbox.key());
+            match inbox.only() {
+                Some(id) => {
+                    if let Some(conn) = self.conn(id)
+                        && conn.inbox() == Some(inbox.key())
+                    {
+                        conn.orphan(self, "handler died");
+                    }
+                }
+                None if inbox.is_in_use() => {
+                    keys.insert(inbox.key());
+                }
+                None => {}
+            }
+        }
+        if keys.is_empty() {
             return;
         }
         for conn in self.everyone() {
-            if conn.owner().is_some_and(|key| dead.contains(&key)) {
+            if conn.inbox().is_some_and(|key| keys.contains(&key)) {
                 conn.orphan(self, "handler died");
             }
-        }
-    }
-
-    fn inbox_died(self: &Rc<Self>, inbox: &Inbox) {
-        self.drop_waiting(inbox.key());
-        match inbox.only() {
-            Some(id) => {
-                if let Some(conn) = self.conn(id)
-                    && conn.is_routed_to(inbox.key())
-                {
-                    conn.orphan(self, "handler died");
-                }
-            }
-            None => {
-                self.orphan_all(inbox.key());
-                self.announce_again(inbox.key());
-            }
-        }
-    }
-
-    /// Who asked a dead acceptor for a process asks the next one.
-    fn announce_again(&self, acceptor: u64) {
-        for conn in self.everyone() {
-            if conn.waits_for(acceptor) {
+            // Who asked a dead acceptor for a process asks the next one.
+            if conn.acceptor().is_some_and(|key| keys.contains(&key)) {
                 self.announce_or_wait(&conn);
-            }
-        }
-    }
-
-    fn orphan_all(self: &Rc<Self>, key: u64) {
-        for conn in self.everyone() {
-            if conn.is_routed_to(key) {
-                conn.orphan(self, "handler died");
             }
         }
     }
@@ -156,9 +127,8 @@ impl Shard {
             Control::Listen(listening) => listener::start(self, listening),
             Control::Dial(seat) => dial::start(self, seat),
             Control::Resume(key) => self.resume(key),
-            Control::InboxDied(inbox) => self.inbox_died(&inbox),
-            Control::OwnerDied(key) => self.owners_died(HashSet::from([key])),
-            Control::Offloaded => self.offloaded(),
+            Control::InboxDied(inbox) => self.inboxes_died(&[inbox]),
+            Control::Call(work) => work(),
             Control::Worker(server) => self.worker_ready(&server),
             Control::Attach { conn, inbox } => self.attach(conn, inbox),
             Control::StopServer {
@@ -215,13 +185,10 @@ impl Shard {
             }
             Op::Subscribe(conn, topic) => self.subscribe(conn, &topic),
             Op::Unsubscribe(conn, topic) => self.unsubscribe(conn, &topic),
-            Op::Owner { conn, owner } => {
-                // What came until now is the old owner's, and with it before the caller goes on.
-                self.settle_owner(conn);
-                if let Some(conn) = self.conn(conn) {
-                    conn.set_owner(self, self.push_route(&owner));
-                }
-            }
+            Op::Owner { conn, inbox, done } => match self.conn(conn) {
+                Some(conn) => conn.set_owner(self, inbox, done),
+                None => done(),
+            },
             Op::Info { conn, reply } => reply(self.conn(conn).map(|conn| conn.stats(self))),
             Op::Tell(told) => drop(told),
         }
@@ -249,7 +216,7 @@ impl Shard {
                     conn.send_piece(self, part, step);
                 }
                 Part::Close(code, reason) => conn.close(self, code, &reason),
-                Part::Fail(code, reason) => conn.fail(self, code, &reason),
+                Part::Fail(code, reason) => conn.refuse(self, code, &reason),
                 Part::Answered => conn.answered(self),
                 Part::Active(change) => conn.set_active(self, change),
                 Part::Options(options) => conn.set_options(self, &options),

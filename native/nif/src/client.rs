@@ -60,8 +60,9 @@ fn client_open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let pid = running::caller(env);
     let format = Arc::new(settings.format);
     let owner = (settings.owner, settings.batch);
+    let room = settings.engine.inbox_size;
     let host = |id| -> Box<dyn ServerHost> {
-        let host = Arc::new(Host::new(pid, owner, format, id, &engine));
+        let host = Arc::new(Host::new(pid, owner, format, room, id, &engine));
         watch::remember_host(id, &host);
         Box::new(HostRef(host))
     };

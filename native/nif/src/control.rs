@@ -118,11 +118,12 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let pid = running::caller(env);
     let format = Arc::new(settings.format);
     let deadline = Instant::now() + PATIENCE;
+    let room = settings.engine.inbox_size;
     let (server, place) = loop {
         let owner = (settings.owner.clone(), settings.batch);
         let format = format.clone();
         let host = |id| -> Box<dyn ServerHost> {
-            let host = Arc::new(Host::new(pid, owner, format, id, &engine));
+            let host = Arc::new(Host::new(pid, owner, format, room, id, &engine));
             watch::remember_host(id, &host);
             Box::new(HostRef(host))
         };
@@ -289,10 +290,21 @@ fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'
     Ok(outcome(env, conn, known.is_some()))
 }
 
+/// `{Reference, ok}` comes when what arrived before is with the old owner.
 #[rustler::nif]
-fn controlling_process<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term<'a>> {
+fn controlling_process<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    pid: LocalPid,
+    asked: Asked<'a>,
+) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
-    Ok(outcome(env, conn, owner::give(env, conn, pid).is_ok()))
+    let to = ReplyTo::new(env, asked);
+    let done = Box::new(move || to.answer(|b| b.atom(atoms::ok())));
+    Ok(match owner::give(env, conn, pid, done) {
+        Ok(()) => atoms::ok().encode(env),
+        Err(_) => (atoms::error(), atoms::closed()).encode(env),
+    })
 }
 
 #[rustler::nif]

@@ -9,7 +9,8 @@ use sockeye_json::{Error as JsonError, ErrorKind};
 use crate::ask::Kept;
 use crate::atoms;
 use crate::decode::{self, JsonOptions};
-use crate::terms::{Builder, map};
+use crate::process::OnScheduler;
+use crate::terms::{Builder, map, map_of_any};
 use crate::values::Texts;
 
 /// How a server's text frames become terms.
@@ -43,7 +44,7 @@ impl Format {
             Event::Binary(bytes) => b.tuple([b.atom(atoms::binary()), b.binary(bytes)]),
             Event::Ping(bytes) => b.tuple([b.atom(atoms::ping()), b.binary(bytes)]),
             Event::Pong(bytes) => b.tuple([b.atom(atoms::pong()), b.binary(bytes)]),
-            Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, info)]),
+            Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, texts.on, info)]),
             Event::Passive => b.atom(atoms::passive()),
             Event::Closed(code, reason) => {
                 let reason = b.binary(reason.as_bytes());
@@ -154,7 +155,7 @@ pub(crate) fn subprotocol(b: Builder, subprotocol: Option<&str>) -> ErlNifTerm {
     }
 }
 
-fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
+fn open_info(b: Builder, on: OnScheduler<'_>, info: &OpenInfo) -> ErlNifTerm {
     let request = &info.request;
     let mut pairs = visitor(b, &info.visitor).to_vec();
     pairs.extend([
@@ -165,7 +166,7 @@ fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
             subprotocol(b, info.subprotocol.as_deref()),
         ),
         (b.atom(atoms::deflate()), b.boolean(info.deflate.is_some())),
-        (b.atom(atoms::headers()), headers(b, info)),
+        (b.atom(atoms::headers()), headers(b, on, info)),
     ]);
     let kept = info
         .luggage
@@ -179,7 +180,7 @@ fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
 
 /// Names in lower case; the values of a name that comes several times, joined with a comma as
 /// HTTP has it.
-fn headers(b: Builder, info: &OpenInfo) -> ErlNifTerm {
+fn headers(b: Builder, on: OnScheduler<'_>, info: &OpenInfo) -> ErlNifTerm {
     let mut joined: Vec<(String, Vec<u8>)> = Vec::new();
     for (name, value) in info.request.headers().iter() {
         let name = name.to_ascii_lowercase();
@@ -195,5 +196,5 @@ fn headers(b: Builder, info: &OpenInfo) -> ErlNifTerm {
         .iter()
         .map(|(name, value)| (b.binary(name.as_bytes()), b.binary(value)))
         .collect();
-    map(b, &pairs)
+    map_of_any(b, on, &pairs)
 }

@@ -1,18 +1,18 @@
 //! Events out of an inbox: a batch at a time, built in the heap of the process that asks.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
-use sockeye_engine::batch::Event;
 use sockeye_engine::host::Bell;
 use sockeye_engine::inbox::{Left, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, Load, Shards};
 
 use crate::events::Format;
 use crate::outbound::charge;
+use crate::process::OnScheduler;
+use crate::refusals::Refusals;
 use crate::relay::{Direct, Relayed};
 use crate::terms::Builder;
 use crate::values::Texts;
@@ -33,9 +33,7 @@ pub(crate) struct InboxRef {
     format: Arc<Format>,
     /// Of new connections that need a process, not of their events.
     acceptor: bool,
-    /// Connections that sent something invalid: what else they sent is not wanted.
-    refused: Mutex<Vec<ConnId>>,
-    any_refused: AtomicBool,
+    refusals: Refusals,
 }
 
 impl Resource for InboxRef {}
@@ -84,8 +82,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
         inbox,
         format: host.format.clone(),
         acceptor,
-        refused: Mutex::default(),
-        any_refused: AtomicBool::new(false),
+        refusals: Refusals::default(),
     });
     Ok(inbox.encode(env))
 }
@@ -160,7 +157,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
     };
     let (mut bytes, mut large) = (0, false);
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
-        let mut texts = Texts::new(b, scratch);
+        let mut texts = Texts::new(b, OnScheduler::of(env), scratch);
         inbox.inbox.drain(max.max(1), |conn, event, len| {
             if bytes + len > slice {
                 // Alone too large for this scheduler, or only for this call.
@@ -168,7 +165,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 return Visit::Stop;
             }
             bytes += len;
-            if inbox.is_refused(conn, &event) {
+            if inbox.refusals.covers(conn, &event) {
                 return Visit::Next;
             }
             if inbox.acceptor {
@@ -179,7 +176,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
             match inbox.format.term(&mut texts, event) {
                 Ok(term) => terms.extend([conn_term(conn), term]),
                 Err(why) => {
-                    inbox.refuse(conn);
+                    inbox.refusals.refuse(conn);
                     let why = [
                         b.atom(atoms::invalid()),
                         b.integer(1007),
@@ -201,32 +198,4 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
         Left::More => b.tuple([b.atom(atoms::more()), b.list(&terms)]),
     };
     b.term(env, term)
-}
-
-impl InboxRef {
-    fn refuse(&self, conn: ConnId) {
-        self.refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(conn);
-        self.any_refused.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the event is of a connection that was refused. Its last event ends that.
-    fn is_refused(&self, conn: ConnId, event: &Event<'_>) -> bool {
-        if !self.any_refused.load(Ordering::Relaxed) {
-            return false;
-        }
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(place) = refused.iter().position(|known| *known == conn) else {
-            return false;
-        };
-        if matches!(event, Event::Closed(..)) {
-            refused.swap_remove(place);
-            self.any_refused
-                .store(!refused.is_empty(), Ordering::Relaxed);
-            return false;
-        }
-        true
-    }
 }

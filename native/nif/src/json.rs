@@ -13,6 +13,7 @@ use crate::encode::{self, Call, EncodeError, vm::MapPairs};
 use crate::events;
 use crate::frames::{NORMAL_JSON, flatten, iolist_exceeds};
 use crate::outbound::charge;
+use crate::process::OnScheduler;
 use crate::terms::Builder;
 use crate::values::Texts;
 
@@ -94,7 +95,8 @@ fn decoded<'a>(
             } else {
                 NORMAL_TWICE
             };
-            decode::decode_up_to(&mut Texts::new(b, scratch), text, options, twice)
+            let mut texts = Texts::new(b, OnScheduler::of(env), scratch);
+            decode::decode_up_to(&mut texts, text, options, twice)
         }),
         Err(error) => Err(JsonError {
             kind: ErrorKind::Utf8,

@@ -8,7 +8,7 @@
 //! - [`backlog`]: calls that wait for the engine.
 //! - [`topics`]: who gets what is published.
 //! - [`squeeze`]: what the caller compresses.
-//! - [`owner`]: events as messages to a plain process.
+//! - [`owner`], [`courier`]: events as messages to a plain process.
 //! - [`encode`], [`decode`], [`values`]: JSON and terms; [`json`]: the same with no server.
 //! - [`terms`], [`term_type`]: raw terms.
 //! - [`codec`]: handshakes and frames, for people who own the socket.
@@ -21,6 +21,7 @@ mod codec;
 mod commands;
 mod config;
 mod control;
+mod courier;
 mod decode;
 mod deflate;
 mod encode;
@@ -36,6 +37,7 @@ mod options;
 mod outbound;
 mod owner;
 mod process;
+mod refusals;
 mod relay;
 mod reply;
 mod running;
@@ -51,13 +53,14 @@ mod watch;
 use rustler::{Env, Term};
 
 /// Changes with every change of what the Erlang stubs expect.
-const ABI: u32 = 4;
+const ABI: u32 = 5;
 
 /// What the VM keeps objects of.
-const RESOURCES: [library::Kind; 4] = [
+const RESOURCES: [library::Kind; 5] = [
     library::Kind::of::<watch::Watch>(),
     library::Kind::of::<inbound::InboxRef>(),
     library::Kind::of::<codec::Codec>(),
+    library::Kind::of::<courier::Load>(),
     library::Kind::of::<reply::Waiting>(),
 ];
 

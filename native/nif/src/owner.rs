@@ -1,104 +1,21 @@
 //! Events as messages: a plain process behind a server.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rustler::LocalPid;
 use rustler::types::atom::Atom;
-use rustler::{LocalPid, sys};
-use sockeye_engine::batch::Batch;
 use sockeye_engine::front::ask::Question;
-use sockeye_engine::host::{Delivery, Notice, Owner, ServerHost};
-use sockeye_engine::{ConnId, DialError, Engine, Parted, Server, ServerStats};
+use sockeye_engine::host::{Notice, ServerHost};
+use sockeye_engine::op::Done;
+use sockeye_engine::{ConnId, DialError, Engine, Inbox, Parted, Server, ServerStats};
 
+use crate::courier::Desk;
 use crate::events::Format;
 use crate::news::News;
-use crate::process::{self, send_term};
-use crate::terms::{Builder, map};
-use crate::values::Texts;
+use crate::terms::map;
 use crate::watch::{self, WatchKey, Watched};
-use crate::{ask, atoms, client, running, topics};
-
-/// A process that gets each event as a message.
-pub(crate) struct ProcessOwner {
-    pid: LocalPid,
-    key: u64,
-    batch: bool,
-    format: Arc<Format>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Owner for ProcessOwner {
-    fn key(&self) -> u64 {
-        self.key
-    }
-
-    fn parses_text(&self) -> bool {
-        self.format.json.is_some()
-    }
-
-    fn deliver(&self, batch: &Batch) -> Delivery {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut delivery = Delivery::default();
-            let mut index = 0;
-            while index < batch.len() && !delivery.dead {
-                index = process::with_env(|b| {
-                    let (next, term) = self.message(b, batch, index, scratch, &mut delivery);
-                    delivery.dead = term.is_some_and(|term| !send_term(&self.pid, term));
-                    next
-                });
-            }
-            delivery
-        })
-    }
-}
-
-impl ProcessOwner {
-    /// The message that begins with this event, and the first event that is not in it.
-    fn message(
-        &self,
-        b: Builder,
-        batch: &Batch,
-        index: usize,
-        scratch: &mut Vec<u8>,
-        delivery: &mut Delivery,
-    ) -> (usize, Option<sys::ErlNifTerm>) {
-        let Some((conn, _)) = batch.event(index) else {
-            return (index + 1, None);
-        };
-        let mut texts = Texts::new(b, scratch);
-        let mut terms = Vec::new();
-        let mut next = index;
-        while let Some((of, event)) = batch.event(next) {
-            if of != conn || (!self.batch && !terms.is_empty()) {
-                break;
-            }
-            next += 1;
-            let closed = matches!(event, sockeye_engine::batch::Event::Closed(..));
-            let refused = delivery.invalid.iter().any(|(id, _)| *id == conn);
-            if refused && !closed {
-                continue;
-            }
-            match self.format.term(&mut texts, event) {
-                Ok(term) => terms.push(term),
-                Err(invalid) => delivery.invalid.push((conn, invalid.0)),
-            }
-        }
-        let event = match terms.as_slice() {
-            [] => return (next, None),
-            [one] => *one,
-            many => b.tuple([b.atom(atoms::batch()), b.list(many)]),
-        };
-        (
-            next,
-            Some(b.tuple([b.atom(atoms::sockeye()), b.conn(conn), event])),
-        )
-    }
-}
+use crate::{ask, atoms, client, process, running, topics};
 
 /// Who the owner of a server's connections is.
 #[derive(Clone)]
@@ -115,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) spec: OwnerSpec,
     pub(crate) batch: bool,
     pub(crate) format: Arc<Format>,
+    /// Bytes that wait for a process.
+    room: usize,
     id: u64,
     engine: Weak<Engine>,
     owners: Mutex<HashMap<LocalPid, Known>>,
@@ -128,7 +47,7 @@ pub(crate) struct Host {
 
 /// An owner, and its monitor once it has one.
 struct Known {
-    owner: Arc<ProcessOwner>,
+    desk: Arc<Desk>,
     watch: Option<WatchKey>,
 }
 
@@ -140,6 +59,7 @@ impl Host {
         pid: LocalPid,
         (spec, batch): (OwnerSpec, bool),
         format: Arc<Format>,
+        room: usize,
         id: u64,
         engine: &Arc<Engine>,
     ) -> Self {
@@ -148,6 +68,7 @@ impl Host {
             spec,
             batch,
             format,
+            room,
             id,
             engine: Arc::downgrade(engine),
             owners: Mutex::default(),
@@ -178,33 +99,28 @@ impl Host {
         *self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The owner that stands for this process, watched. None if the process is dead.
-    pub(crate) fn owner_for(
+    /// The desk of this process, which is watched. None if the process is dead.
+    pub(crate) fn desk_for(
         self: &Arc<Self>,
         env: Option<rustler::Env<'_>>,
         pid: LocalPid,
-    ) -> Option<Arc<dyn Owner>> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+    ) -> Option<Arc<Desk>> {
         let mut owners = self.owners();
         if let Some(known) = owners.get(&pid) {
-            return Some(known.owner.clone());
+            return Some(known.desk.clone());
         }
-        let key = NEXT.fetch_add(1, Ordering::Relaxed);
-        let owner = Arc::new(ProcessOwner {
-            pid,
-            key,
-            batch: self.batch,
-            format: self.format.clone(),
-        });
+        let (format, engine) = (self.format.clone(), self.engine.clone());
+        let desk = Desk::new(pid, self.batch, format, self.room, engine);
         // Entered before it is watched: its death takes it out again.
         let known = Known {
-            owner: owner.clone(),
+            desk: desk.clone(),
             watch: None,
         };
         owners.insert(pid, known);
         drop(owners);
+        let key = desk.inbox.key();
         let watched = Watched::Owner {
-            key,
+            inbox: desk.inbox.clone(),
             host: Arc::downgrade(self),
         };
         let Some(watch) = watch::watch(env, &pid, watched) else {
@@ -212,11 +128,11 @@ impl Host {
             return None;
         };
         if let Some(known) = self.owners().get_mut(&pid)
-            && known.owner.key == key
+            && known.desk.inbox.key() == key
         {
             known.watch = Some(watch);
         }
-        Some(owner)
+        Some(desk)
     }
 
     fn owners(&self) -> MutexGuard<'_, HashMap<LocalPid, Known>> {
@@ -231,23 +147,25 @@ impl Host {
     }
 
     /// The owner is dead: its connections must know.
-    pub(crate) fn owner_died(&self, pid: &LocalPid, key: u64) {
-        self.forget_owner(pid, key);
+    pub(crate) fn owner_died(&self, pid: &LocalPid, inbox: &Arc<Inbox>) {
+        self.forget_owner(pid, inbox.key());
         if let Some(engine) = self.engine.upgrade() {
-            engine.owner_died(key);
+            engine.owner_died(inbox);
         }
     }
 
     fn forget_owner(&self, pid: &LocalPid, key: u64) {
         let mut owners = self.owners();
-        if owners.get(pid).is_some_and(|known| known.owner.key == key) {
+        if owners
+            .get(pid)
+            .is_some_and(|known| known.desk.inbox.key() == key)
+        {
             owners.remove(pid);
         }
     }
 
-    fn knows(&self, pid: &LocalPid, key: u64) -> bool {
-        let owners = self.owners();
-        owners.get(pid).is_some_and(|known| known.owner.key == key)
+    pub(crate) fn for_each_desk(&self, mut work: impl FnMut(&Arc<Desk>)) {
+        self.owners().values().for_each(|known| work(&known.desk));
     }
 
     /// The server is gone: its owners need not be watched for it.
@@ -261,13 +179,13 @@ impl Host {
 }
 
 impl ServerHost for HostRef {
-    fn owner(&self) -> Option<Arc<dyn Owner>> {
+    fn owner(&self) -> Option<Arc<Inbox>> {
         let pid = match &self.0.spec {
             OwnerSpec::Nobody => return None,
             OwnerSpec::Pid(pid) => *pid,
             OwnerSpec::Name(name) => watch::whereis(*name)?,
         };
-        self.0.owner_for(None, pid)
+        self.0.desk_for(None, pid).map(|desk| desk.inbox.clone())
     }
 
     fn unlistened(&self) {
@@ -337,23 +255,23 @@ impl ServerHost for HostRef {
     }
 }
 
-/// Gives a connection to another process.
+/// Gives a connection to another process. `done` tells when what came before is with the old one.
 pub(crate) fn give(
     env: rustler::Env<'_>,
     conn: ConnId,
     pid: LocalPid,
+    done: Done,
 ) -> Result<(), sockeye_engine::SendError> {
     use sockeye_engine::SendError::Closed;
     let engine = running::engine().ok_or(Closed)?;
     let home = engine.home_of(conn).ok_or(Closed)?;
     let server = engine.server(home.server).ok_or(Closed)?;
     let host = watch::host(server.id()).ok_or(Closed)?;
-    let owner = host.owner_for(Some(env), pid).ok_or(Closed)?;
-    let key = owner.key();
-    engine.set_owner(conn, owner)?;
-    if !host.knows(&pid, key) {
+    let desk = host.desk_for(Some(env), pid).ok_or(Closed)?;
+    engine.set_owner(conn, desk.inbox.clone(), done)?;
+    if desk.inbox.is_dead() {
         // It died meanwhile, and the shard may have heard of it too early.
-        engine.owner_died(key);
+        engine.owner_died(&desk.inbox);
     }
     Ok(())
 }

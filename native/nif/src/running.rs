@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use rustler::sys::{ERL_NIF_THR_UNDEFINED, enif_thread_type};
 use rustler::{Env, LocalPid};
 use sockeye_engine::{Engine, Server};
 
@@ -132,10 +131,8 @@ pub(crate) fn report_panics() {
         std::panic::set_hook(Box::new(|info| {
             let message = info.to_string();
             // A panic on a scheduler becomes an exception of the call.
-            // SAFETY: any thread may ask.
-            let foreign = unsafe { enif_thread_type() } == ERL_NIF_THR_UNDEFINED;
             let hears = *HEARS.read().unwrap_or_else(PoisonError::into_inner);
-            if let (true, Some(pid)) = (foreign, hears) {
+            if let (false, Some(pid)) = (process::is_scheduler(), hears) {
                 process::send(&pid, |b| {
                     let key = b.atom(atoms::message());
                     let detail = map(b, &[(key, b.binary(message.as_bytes()))]);

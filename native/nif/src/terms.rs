@@ -14,6 +14,7 @@ use rustler::{Env, LocalPid, NifResult, Term};
 use sockeye_engine::ConnId;
 
 use crate::atoms;
+use crate::process::OnScheduler;
 use crate::term_type::{self, term_type};
 
 /// An environment and its terms, good for the call or callback that brought it.
@@ -192,8 +193,25 @@ pub(crate) fn word(term: ErlNifTerm) -> usize {
     unsafe { std::mem::transmute::<ErlNifTerm, usize>(term) }
 }
 
-/// A map of these pairs, whose keys differ.
+/// Pairs of a map that the VM makes as one piece, on any thread.
+const FLAT: usize = 32;
+
+/// A map of these pairs, whose keys differ and are ours, and so few.
 pub(crate) fn map(b: Builder, pairs: &[(ErlNifTerm, ErlNifTerm)]) -> ErlNifTerm {
+    assert!(pairs.len() <= FLAT, "a map of our own is small");
+    make_map(b, pairs)
+}
+
+/// A map of any number of pairs, whose keys differ.
+pub(crate) fn map_of_any(
+    b: Builder,
+    _: OnScheduler<'_>,
+    pairs: &[(ErlNifTerm, ErlNifTerm)],
+) -> ErlNifTerm {
+    make_map(b, pairs)
+}
+
+fn make_map(b: Builder, pairs: &[(ErlNifTerm, ErlNifTerm)]) -> ErlNifTerm {
     let keys: Vec<_> = pairs.iter().map(|p| p.0).collect();
     let values: Vec<_> = pairs.iter().map(|p| p.1).collect();
     let mut term = MaybeUninit::uninit();

@@ -9,9 +9,10 @@ use crate::control::conn_of;
 use crate::news::Taken;
 use crate::outbound::CLIENT_TAG;
 use crate::process;
+use crate::process::OnScheduler;
 use crate::reply::{Asked, ReplyTo};
 use crate::running;
-use crate::terms::{Builder, map};
+use crate::terms::{Builder, map_of_any};
 use crate::watch;
 use crate::{atoms, backlog};
 
@@ -124,7 +125,7 @@ fn topics_of(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
         .iter()
         .map(|(name, count)| (b.binary(name), b.integer(*count as u64)))
         .collect();
-    Ok(b.term(env, map(b, &pairs)))
+    Ok(b.term(env, map_of_any(b, OnScheduler::of(env), &pairs)))
 }
 
 /// The caller gets one answer from each shard: the connections of a server, or the subscribers of

@@ -13,6 +13,7 @@ use sockeye_json::{Keys, Null, Output, decimal_etf, is_atom};
 
 use crate::atoms;
 use crate::decode::{atom, binary_to_term};
+use crate::process::OnScheduler;
 use crate::terms::Builder;
 
 /// Short keys that are remembered: a power of 2.
@@ -73,6 +74,7 @@ thread_local! {
 /// Texts whose terms go to one environment, within one call: they share keys.
 pub(crate) struct Texts<'a> {
     pub(crate) b: Builder<'a>,
+    pub(crate) on: OnScheduler<'a>,
     /// For integers that only external term format can write.
     pub(crate) scratch: &'a mut Vec<u8>,
     number: u64,
@@ -80,12 +82,17 @@ pub(crate) struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     /// `scratch` is working space, reused from call to call.
-    pub(crate) fn new(b: Builder<'a>, scratch: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn new(b: Builder<'a>, on: OnScheduler<'a>, scratch: &'a mut Vec<u8>) -> Self {
         let number = SPACE.with_borrow_mut(|space| {
             space.texts += 1;
             space.texts
         });
-        Texts { b, scratch, number }
+        Texts {
+            b,
+            on,
+            scratch,
+            number,
+        }
     }
 }
 

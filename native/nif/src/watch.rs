@@ -9,6 +9,7 @@ use rustler::types::atom::Atom;
 use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 use sockeye_engine::{Engine, Inbox, Server};
 
+use crate::courier::Desk;
 use crate::owner::Host;
 use crate::{process, running};
 
@@ -27,7 +28,7 @@ pub(crate) enum Watched {
         engine: Weak<Engine>,
     },
     Owner {
-        key: u64,
+        inbox: Arc<Inbox>,
         host: Weak<Host>,
     },
 }
@@ -111,6 +112,11 @@ pub(crate) fn host(id: u64) -> Option<Arc<Host>> {
     hosts(|all| all.get(&id).cloned())
 }
 
+pub(crate) fn for_each_desk(mut work: impl FnMut(&Arc<Desk>)) {
+    let all: Vec<_> = hosts(|all| all.values().cloned().collect());
+    all.iter().for_each(|host| host.for_each_desk(&mut work));
+}
+
 /// The server is gone, and with it what was watched for it.
 pub(crate) fn forget_host(id: u64, host: &Arc<Host>) {
     hosts(|all| all.remove(&id));
@@ -148,12 +154,12 @@ impl Resource for Watch {
                     engine.inbox_died(server, inbox);
                 }
             }
-            Watched::Owner { key, host } => {
+            Watched::Owner { inbox, host } => {
                 if let Some(host) = host.upgrade() {
                     if let Some((engine, server)) = host.server() {
                         went_along(env, &engine, host.pid, &server);
                     }
-                    host.owner_died(&pid, *key);
+                    host.owner_died(&pid, inbox);
                 }
             }
         }

@@ -11,12 +11,14 @@ use sockeye_protocol::frame::{self, Op as Opcode};
 use sockeye_protocol::handshake::{HeadLimits, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
-use crate::batch::{Batch, Event, OpenInfo};
+use crate::batch::{Event, OpenInfo};
 use crate::compression::Broadcast;
 use crate::front::Opened;
 use crate::front::visitor::{Peer, Visitor};
 use crate::handle::Handle;
-use crate::host::{self, Notice, Owner, ServerHost};
+use crate::host::{Bell, Notice, ServerHost};
+use crate::id::ConnId;
+use crate::inbox::{Inbox, Visit};
 use crate::op::{Frames, Op};
 use crate::server::Server;
 use crate::shard::Shard;
@@ -79,53 +81,62 @@ struct Echo {
     server: OnceLock<Weak<Server>>,
     writes: Arc<AtomicUsize>,
     handle: OnceLock<Arc<Handle>>,
+    inbox: OnceLock<Arc<Inbox>>,
     closed: Mutex<Vec<u16>>,
 }
 
-impl Owner for Echo {
-    fn deliver(&self, batch: &Batch) -> host::Delivery {
+impl Echo {
+    fn event(&self, conn: ConnId, event: Event<'_>) {
         let handle = self.handle.get().unwrap();
-        for index in 0..batch.len() {
-            match batch.event(index).unwrap() {
-                (_, Event::Binary(bytes)) if self.broadcasts => {
-                    let server = self.server.get().unwrap().upgrade().unwrap();
-                    for _ in 0..self.times {
-                        let frame = Broadcast::plain(plain(Opcode::Binary, bytes));
-                        let to = Delivery {
-                            audience: Audience::All(None),
-                            tally: None,
-                        };
-                        handle.fan_out(&server, &frame, to);
-                    }
+        match event {
+            Event::Binary(bytes) if self.broadcasts => {
+                let server = self.server.get().unwrap().upgrade().unwrap();
+                for _ in 0..self.times {
+                    let frame = Broadcast::plain(plain(Opcode::Binary, bytes));
+                    let to = Delivery {
+                        audience: Audience::All(None),
+                        tally: None,
+                    };
+                    handle.fan_out(&server, &frame, to);
                 }
-                (conn, Event::Binary(bytes)) => {
-                    let mut frames = Frames::default();
-                    for _ in 0..self.times {
-                        let start = frames.bytes.len() as u32;
-                        frame::write(&mut frames.bytes, Opcode::Binary, bytes, None);
-                        let range = start..frames.bytes.len() as u32;
-                        handle.slots.charge(conn, range.len());
-                        frames.write(conn, range);
-                    }
-                    assert!(handle.submit(Op::Frames(frames)).is_ok());
-                }
-                (_, Event::Closed(code, _)) => self.closed.lock().unwrap().push(code),
-                _ => {}
             }
+            Event::Binary(bytes) => {
+                let mut frames = Frames::default();
+                for _ in 0..self.times {
+                    let start = frames.bytes.len() as u32;
+                    frame::write(&mut frames.bytes, Opcode::Binary, bytes, None);
+                    let range = start..frames.bytes.len() as u32;
+                    handle.slots.charge(conn, range.len());
+                    frames.write(conn, range);
+                }
+                assert!(handle.submit(Op::Frames(frames)).is_ok());
+            }
+            Event::Closed(code, _) => self.closed.lock().unwrap().push(code),
+            _ => {}
         }
-        host::Delivery::default()
     }
+}
 
-    fn key(&self) -> u64 {
-        1
+/// It takes what there is as soon as it is told.
+struct AtOnce(Weak<Echo>);
+
+impl Bell for AtOnce {
+    fn ring(&self) -> bool {
+        let echo = self.0.upgrade().unwrap();
+        let inbox = echo.inbox.get().unwrap();
+        inbox.drain(usize::MAX, |conn, event, _| {
+            echo.event(conn, event);
+            Visit::Next
+        });
+        true
     }
 }
 
 struct Host(Arc<Echo>);
 
 impl ServerHost for Host {
-    fn owner(&self) -> Option<Arc<dyn Owner>> {
-        Some(self.0.clone())
+    fn owner(&self) -> Option<Arc<Inbox>> {
+        self.0.inbox.get().cloned()
     }
 
     fn stopped(&self, _: &crate::server::ServerStats) {}
@@ -164,6 +175,8 @@ fn with_echo<F: Future<Output = ()>>(
         let shard = Shard::new(parts, [handle.clone()].into(), EngineConfig::new(1));
         let echo = Arc::new(echo);
         let _ = echo.handle.set(handle);
+        let bell = Box::new(AtOnce(Arc::downgrade(&echo)));
+        let _ = echo.inbox.set(Inbox::new(1 << 20, 0, bell));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
         let server = Arc::new(Server::new(0, config, |_| Box::new(Host(echo.clone()))));

@@ -70,11 +70,11 @@ impl Conn {
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Talking {
             state.held = None;
-            drop(state);
-            self.fail(shard, code, reason);
         } else if !state.told {
             self.give_up(shard, &mut state);
         }
+        drop(state);
+        self.fail(shard, code, reason);
     }
 
     /// The receiver is dead: nobody will hear of the end.
@@ -104,7 +104,7 @@ impl Conn {
         }
         let mut state = self.state.borrow_mut();
         // A handler process still takes what it has not seen; others come no more.
-        state.abandoned = state.route.inbox().is_none();
+        state.abandoned = self.server.config.mode == Mode::Owner || state.route.inbox().is_none();
         if state.is_given_up() {
             self.give_up(shard, &mut state);
         }

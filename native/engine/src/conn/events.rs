@@ -1,11 +1,16 @@
 //! The way of events to the receiver: credits, room, and what is held back meanwhile.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Conn, Phase, State};
 use crate::active::SetActive;
+use crate::config::Mode;
 use crate::deliver::{Delivery, Outcome, Route};
+use crate::inbox::Inbox;
+use crate::lists::Later;
+use crate::op::Done;
 use crate::server::bump;
 use crate::shard::{Shard, ticks};
 
@@ -44,9 +49,11 @@ impl Conn {
         }
     }
 
-    pub(crate) fn waits_for(&self, acceptor: u64) -> bool {
+    /// The inbox of the process that was asked, as long as none has come.
+    pub(crate) fn acceptor(&self) -> Option<u64> {
         let state = self.state.borrow();
-        state.unattached && state.info.as_ref().is_some_and(|i| i.acceptor == acceptor)
+        let asked = state.info.as_ref().map(|info| info.acceptor);
+        asked.filter(|key| state.unattached && *key != 0)
     }
 
     /// The wait for a process is over. False if there was none.
@@ -59,11 +66,16 @@ impl Conn {
         waited
     }
 
-    /// Moves the connection to another plain process.
-    pub(crate) fn set_owner(self: &Rc<Self>, shard: &Shard, route: Route) {
+    /// Moves the connection to another plain process. What came until now is the old one's; when
+    /// it is there, `done` tells the caller, who is promised this order.
+    pub(crate) fn set_owner(self: &Rc<Self>, shard: &Shard, inbox: Arc<Inbox>, done: Done) {
         let mut state = self.state.borrow_mut();
-        if matches!(state.route, Route::Push(_)) {
-            state.route = route;
+        let moves = self.server.config.mode == Mode::Owner && state.route.inbox().is_some();
+        shard.when_heard(&self.server, &state.route, Later::Moved(done));
+        if moves {
+            state.route = Route::to(inbox);
+            // Not for the old inbox any more.
+            state.waiting = false;
             self.deliver(shard, &mut state, |delivery| delivery.pump());
             self.after_pump(shard, &mut state);
         }
@@ -92,7 +104,7 @@ impl Conn {
         let before = state.held_cost();
         self.deliver(shard, &mut state, |delivery| delivery.pump());
         self.after_pump(shard, &mut state);
-        if state.is_given_up() && matches!(state.route, Route::Push(_)) {
+        if state.is_given_up() && self.server.config.mode == Mode::Owner {
             self.give_up(shard, &mut state);
         }
         state.held_cost() != before

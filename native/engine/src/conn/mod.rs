@@ -22,7 +22,7 @@ use sockeye_protocol::Session;
 use crate::active::Active;
 use crate::batch::OpenInfo;
 use crate::compression::Compression;
-use crate::deliver::{Held, Route, Staging};
+use crate::deliver::{Held, Route};
 use crate::front::Opened;
 use crate::id::ConnId;
 use crate::inbox::Share;
@@ -194,23 +194,9 @@ impl Conn {
         self.attend(shard);
     }
 
-    /// Whether its events go to this inbox.
-    pub(crate) fn is_routed_to(&self, key: u64) -> bool {
-        let state = self.state.borrow();
-        state.route.inbox().is_some_and(|inbox| inbox.key() == key)
-    }
-
-    /// The plain process that its events go to.
-    pub(crate) fn owner(&self) -> Option<u64> {
-        match &self.state.borrow().route {
-            Route::Push(staging) => Some(staging.owner.key()),
-            Route::Pull(_) | Route::None => None,
-        }
-    }
-
-    /// Where its events gather, if it has a plain process.
-    pub(crate) fn staging(&self) -> Option<Rc<Staging>> {
-        self.state.borrow().route.staging().cloned()
+    /// The inbox that its events go to.
+    pub(crate) fn inbox(&self) -> Option<u64> {
+        self.state.borrow().route.inbox().map(|inbox| inbox.key())
     }
 
     pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {

@@ -147,12 +147,12 @@ fn a_connection_moves_to_another_owner() {
     owner.expect(conn, text("one"));
     owner.expect(conn, Got::Passive);
     let mut heir = Mailbox::new();
-    world.engine.set_owner(conn, heir.owner.clone()).unwrap();
+    world.give(conn, &heir);
     active(&world, conn, SetActive::To(Active::True));
     heir.expect(conn, text("two"));
-    world.engine.owner_died(owner.owner.key());
+    world.engine.owner_died(&owner.owner);
     client.text("three");
     heir.expect(conn, text("three"));
-    world.engine.owner_died(heir.owner.key());
+    world.engine.owner_died(&heir.owner);
     assert_eq!(client.closed(), 1011);
 }

@@ -95,12 +95,9 @@ fn the_death_of_an_owner() {
     let mut clients: Vec<_> = (0..4).map(|_| world.client()).collect();
     let conns: Vec<_> = (0..4).map(|_| owner.opened()).collect();
     let heir = Mailbox::new();
-    world
-        .engine
-        .set_owner(conns[0], heir.owner.clone())
-        .unwrap();
+    world.give(conns[0], &heir);
     world.settle();
-    world.engine.owner_died(owner.owner.key());
+    world.engine.owner_died(&owner.owner);
     world.settle();
     assert_eq!(world.connections(), [conns[0]]);
     assert_eq!(codes(&mut clients), vec![close_payload(1011); 3]);
@@ -114,14 +111,13 @@ fn owners_that_die_together() {
     // One each, and one that has had a connection and has it no more.
     let heirs: Vec<_> = conns.iter().map(|_| Mailbox::new()).collect();
     for (conn, heir) in conns.iter().zip(&heirs) {
-        let owner = |mailbox: &Mailbox| mailbox.owner.clone();
-        world.engine.set_owner(*conn, owner(&heirs[39])).unwrap();
-        world.engine.set_owner(*conn, owner(heir)).unwrap();
+        world.give(*conn, &heirs[39]);
+        world.give(*conn, heir);
     }
     let held = world.hold();
-    world.engine.owner_died(first.owner.key());
+    world.engine.owner_died(&first.owner);
     for heir in heirs.iter().step_by(2) {
-        world.engine.owner_died(heir.owner.key());
+        world.engine.owner_died(&heir.owner);
     }
     drop(held);
     world.settle();
@@ -340,7 +336,24 @@ fn held_messages_of_a_dead_owner_are_dropped() {
     client.close(1000);
     assert_eq!(client.closed(), 1000);
     assert!(world.engine.is_known(conn));
-    world.engine.owner_died(owner.owner.key());
+    world.engine.owner_died(&owner.owner);
     world.settle();
     assert!(!world.engine.is_known(conn));
+}
+
+/// A client whose handler crashes is stopped by the process that dials, right behind it.
+#[test]
+fn a_death_comes_before_the_stop_that_it_causes() {
+    let (owned, mut owner) = World::pushed(1, config(Mode::Owner));
+    let (pulled, mut puller) = World::pulled(1, config(Mode::Workers(1)));
+    let mut clients = [owned.client(), pulled.client()];
+    owner.opened();
+    puller.opened();
+    let held = [owned.hold(), pulled.hold()];
+    owned.engine.owner_died(&owner.owner);
+    pulled.engine.inbox_died(&pulled.server, &puller.inbox);
+    owned.stop_server();
+    pulled.stop_server();
+    drop(held);
+    assert_eq!(codes(&mut clients), vec![close_payload(1011); 2]);
 }

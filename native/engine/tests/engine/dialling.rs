@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sockeye_engine::host::{Notice, Owner, ServerHost};
+use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::{
-    ConnId, Dial, DialError, Engine, Frames, Mode, Parted, Server, ServerConfig, ServerStats, Url,
+    ConnId, Dial, DialError, Engine, Frames, Inbox, Mode, Parted, Server, ServerConfig,
+    ServerStats, Url,
 };
 use sockeye_protocol::Role;
 use sockeye_protocol::frame::{self, Op};
@@ -24,7 +25,7 @@ enum Told {
 }
 
 struct Process {
-    owner: Arc<dyn Owner>,
+    owner: Arc<Inbox>,
     told: Mutex<Sender<Told>>,
 }
 
@@ -35,7 +36,7 @@ impl Process {
 }
 
 impl ServerHost for Process {
-    fn owner(&self) -> Option<Arc<dyn Owner>> {
+    fn owner(&self) -> Option<Arc<Inbox>> {
         Some(self.owner.clone())
     }
     fn stopped(&self, _: &ServerStats) {
@@ -60,6 +61,7 @@ struct Caller {
 impl Caller {
     fn new(engine: &Arc<Engine>, url: &str, connect_timeout: Duration) -> Self {
         let mailbox = Mailbox::new();
+        mailbox.belongs_to(engine);
         let (sender, told) = channel();
         let process = Process {
             owner: mailbox.owner.clone(),

@@ -13,7 +13,7 @@ mod echo;
 mod fanout;
 mod http2;
 mod inbox;
-mod offload;
+mod owners;
 mod panics;
 mod sending;
 mod servers;

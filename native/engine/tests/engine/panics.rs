@@ -1,11 +1,6 @@
 //! Callbacks of the host that panic: the shard and all others go on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use sockeye_engine::batch::Batch;
-use sockeye_engine::host::{Bell, Delivery, Owner};
-use sockeye_engine::offload::INLINE_TEXT;
+use sockeye_engine::host::Bell;
 use sockeye_engine::{ConnId, Inbox, Mode};
 use sockeye_protocol::frame::Op;
 
@@ -43,76 +38,6 @@ fn a_bell() {
             send(&world.engine, conn, Op::Text, b"ok").unwrap();
         }
     }
-}
-
-struct BadOwner(u64, AtomicBool);
-
-impl Owner for BadOwner {
-    fn parses_text(&self) -> bool {
-        true
-    }
-
-    fn deliver(&self, _: &Batch) -> Delivery {
-        if self.1.load(Ordering::SeqCst) {
-            panic!("an owner that breaks, in a test");
-        }
-        Delivery::default()
-    }
-
-    fn key(&self) -> u64 {
-        self.0
-    }
-}
-
-#[test]
-fn an_owner() {
-    let (world, mut owner) = World::pushed(1, config(Mode::Owner));
-    let mut clients = [world.client(), world.client(), world.client()];
-    let conns: Vec<ConnId> = clients.iter().map(|_| owner.opened()).collect();
-    let bad = Arc::new(BadOwner(next_key(), AtomicBool::new(false)));
-    world.engine.set_owner(conns[0], bad.clone()).unwrap();
-    world.settle();
-    bad.1.store(true, Ordering::SeqCst);
-    let held = world.hold();
-    for client in &mut clients {
-        client.text("one");
-    }
-    drop(held);
-    let mut seen = [owner.next(), owner.next()];
-    seen.sort_by_key(|(conn, _)| conn.as_u64());
-    assert_eq!(seen, [(conns[1], text("one")), (conns[2], text("one"))]);
-    // What the broken one missed can not be told again: its connection closes.
-    let mut codes = 0;
-    for client in &mut clients {
-        client.send(Op::Ping, b"");
-        match client.next() {
-            Next::Frame(8, payload) => {
-                assert_eq!(payload[..2], close_payload(1011));
-                codes += 1;
-            }
-            Next::Frame(10, _) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(codes, 1);
-}
-
-/// On the thread for large batches.
-#[test]
-fn an_owner_of_much() {
-    let (world, mut owner) = World::pushed(1, config(Mode::Owner));
-    let bad = Arc::new(BadOwner(next_key(), AtomicBool::new(true)));
-    for _ in 0..2 {
-        let mut client = world.client();
-        let conn = owner.opened();
-        world.engine.set_owner(conn, bad.clone()).unwrap();
-        client.text(&"x".repeat(INLINE_TEXT + 1));
-        assert_eq!(client.closed(), 1011);
-    }
-    let mut client = world.client();
-    let conn = owner.opened();
-    client.text("hello");
-    owner.expect(conn, text("hello"));
 }
 
 #[test]

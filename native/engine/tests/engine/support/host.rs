@@ -1,13 +1,11 @@
 //! Processes that are channels.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use sockeye_engine::batch::Batch;
-use sockeye_engine::host::{Bell, Delivery, Notice, Owner, ServerHost};
-use sockeye_engine::inbox::{Left, Visit};
+use sockeye_engine::host::{Bell, Notice, ServerHost};
+use sockeye_engine::inbox::{Left, Step, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, ServerStats};
 use sockeye_protocol::frame::Op;
 
@@ -109,52 +107,55 @@ impl Puller {
     }
 }
 
-/// A plain process.
-pub struct Pusher {
-    key: u64,
-    sender: Mutex<Sender<Vec<(ConnId, Got)>>>,
-}
-
-impl Owner for Pusher {
-    fn deliver(&self, batch: &Batch) -> Delivery {
-        let events = (0..batch.len())
-            .filter_map(|i| batch.event(i))
-            .map(|(conn, event)| (conn, event.into()))
-            .collect();
-        Delivery {
-            dead: self.sender.lock().unwrap().send(events).is_err(),
-            invalid: Vec::new(),
-        }
-    }
-
-    fn key(&self) -> u64 {
-        self.key
-    }
-}
-
+/// A plain process, with a courier of its own that brings its events.
 pub struct Mailbox {
-    pub owner: Arc<dyn Owner>,
+    pub owner: Arc<Inbox>,
     pub batches: Receiver<Vec<(ConnId, Got)>>,
+    engine: Arc<OnceLock<Weak<Engine>>>,
     queue: VecDeque<(ConnId, Got)>,
 }
 
-pub fn next_key() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+fn bring(inbox: &Arc<Inbox>, engine: Option<Arc<Engine>>, to: &Sender<Vec<(ConnId, Got)>>) {
+    let mut dead = false;
+    let served = inbox.serve(true, |batch, index| {
+        let events = (index..batch.len()).filter_map(|i| batch.event(i));
+        let events = events.map(|(conn, event)| (conn, event.into())).collect();
+        dead = to.send(events).is_err();
+        Step::On(batch.len())
+    });
+    let (_, shards) = served.expect("nobody else brings them");
+    if let Some(engine) = engine {
+        if dead {
+            engine.owner_died(inbox);
+        }
+        engine.resume(inbox, shards);
+    }
 }
 
 impl Mailbox {
     pub fn new() -> Self {
+        let (ring, rings) = channel();
         let (sender, batches) = channel();
-        let owner = Arc::new(Pusher {
-            key: next_key(),
-            sender: Mutex::new(sender),
+        let owner = Inbox::new(1 << 20, 0, Box::new(Ring(ring)));
+        let engine = Arc::<OnceLock<Weak<Engine>>>::default();
+        let (inbox, known) = (Arc::downgrade(&owner), engine.clone());
+        std::thread::spawn(move || {
+            for () in rings {
+                let Some(inbox) = inbox.upgrade() else { return };
+                bring(&inbox, known.get().and_then(Weak::upgrade), &sender);
+            }
         });
         Mailbox {
             owner,
             batches,
+            engine,
             queue: VecDeque::new(),
         }
+    }
+
+    /// Its connections are of this engine.
+    pub fn belongs_to(&self, engine: &Arc<Engine>) {
+        let _ = self.engine.set(Arc::downgrade(engine));
     }
 
     pub fn next(&mut self) -> (ConnId, Got) {
@@ -185,15 +186,15 @@ impl Mailbox {
 
 /// The process that started a server.
 pub struct Host {
-    owner: Option<Arc<dyn Owner>>,
+    owner: Option<Arc<Inbox>>,
     stopped: Mutex<Sender<()>>,
 }
 
 impl Host {
-    pub fn new(owner: Option<&Mailbox>) -> (Self, Receiver<()>) {
+    pub fn new(owner: Option<Arc<Inbox>>) -> (Self, Receiver<()>) {
         let (sender, stopped) = channel();
         let host = Host {
-            owner: owner.map(|mailbox| mailbox.owner.clone()),
+            owner,
             stopped: Mutex::new(sender),
         };
         (host, stopped)
@@ -201,7 +202,7 @@ impl Host {
 }
 
 impl ServerHost for Host {
-    fn owner(&self) -> Option<Arc<dyn Owner>> {
+    fn owner(&self) -> Option<Arc<Inbox>> {
         self.owner.clone()
     }
 

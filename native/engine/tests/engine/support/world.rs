@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use sockeye_engine::op::{ConnStats, Part};
 use sockeye_engine::{
-    ConnId, Engine, EngineConfig, Frames, Mode, Peer, SendError, Server, ServerConfig,
+    ConnId, Engine, EngineConfig, Frames, Inbox, Mode, Peer, SendError, Server, ServerConfig,
 };
 use sockeye_protocol::frame::{self, Op};
 
@@ -35,6 +35,13 @@ impl World {
     }
 
     pub fn on(engine: Arc<Engine>, config: ServerConfig, owner: Option<&Mailbox>) -> Self {
+        if let Some(mailbox) = owner {
+            mailbox.belongs_to(&engine);
+        }
+        Self::with(engine, config, owner.map(|mailbox| mailbox.owner.clone()))
+    }
+
+    fn with(engine: Arc<Engine>, config: ServerConfig, owner: Option<Arc<Inbox>>) -> Self {
         let (host, stopped) = Host::new(owner);
         let (server, place) = engine.listen(config, |_| Box::new(host)).unwrap();
         let address = match place {
@@ -67,6 +74,24 @@ impl World {
     pub fn pushed(shards: usize, config: ServerConfig) -> (Self, Mailbox) {
         let mailbox = Mailbox::new();
         (World::new(shards, config, Some(&mailbox)), mailbox)
+    }
+
+    /// A server with a plain owner whose events the test itself takes, when it likes.
+    pub fn owned(config: ServerConfig) -> (Self, Puller) {
+        let engine = engine(1);
+        let puller = Puller::new(&engine, config.inbox_size);
+        let inbox = puller.inbox.clone();
+        (World::with(engine, config, Some(inbox)), puller)
+    }
+
+    /// Gives a connection away, and returns what tells that the old owner has heard all.
+    pub fn give(&self, conn: ConnId, to: &Mailbox) -> Receiver<()> {
+        to.belongs_to(&self.engine);
+        let (sender, done) = channel();
+        let done_with = Box::new(move || sender.send(()).unwrap_or_default());
+        let owner = to.owner.clone();
+        self.engine.set_owner(conn, owner, done_with).unwrap();
+        done
     }
 
     pub fn worker(&self, slot: usize) -> Puller {

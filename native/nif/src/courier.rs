@@ -1,0 +1,403 @@
+//! Couriers: processes that bring plain processes their messages.
+//!
+//! A plain process has an inbox as a handler has one, but does not come for its events. A courier
+//! takes them, builds the messages on its own scheduler and sends them. Each serves the inboxes of
+//! many. What is too large for a normal scheduler is for a *carrier*, a process that the courier
+//! starts for it: it keeps nobody waiting but the one it is for.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Resource, ResourceArc, Term};
+use sockeye_engine::batch::{Batch, Event};
+use sockeye_engine::host::Bell;
+use sockeye_engine::inbox::{Left, Step};
+use sockeye_engine::{ConnId, Engine, Inbox};
+
+use crate::events::Format;
+use crate::outbound::charge;
+use crate::process::{self, OnScheduler, Sent};
+use crate::refusals::Refusals;
+use crate::terms::Builder;
+use crate::values::Texts;
+use crate::{atoms, running, watch};
+
+/// What a call on a normal scheduler may take on, in bytes that are copied.
+const SLICE: usize = 256 * 1024;
+/// To read a byte of JSON is worth so many that are copied.
+const JSON: usize = 8;
+/// Events of such a call.
+const EVENTS: usize = 256;
+/// Events of a carrier's call: what is small goes back to the courier.
+const CARRIED: usize = 16;
+/// Memory that the empty inbox of a plain process may hold on to, twice.
+const KEEP: usize = 8 * 1024;
+/// As many as there can be shards.
+const MOST: usize = 64;
+
+/// What one process brings, and who it is.
+struct Courier {
+    queue: Mutex<VecDeque<Arc<Desk>>>,
+    /// It has been told that there is something, and has not seen the queue empty since.
+    told: AtomicBool,
+    pid: Mutex<Option<LocalPid>>,
+}
+
+// SAFETY: a pid is a plain number.
+unsafe impl Sync for Courier {}
+
+static COURIERS: [Courier; MOST] = [const {
+    Courier {
+        queue: Mutex::new(VecDeque::new()),
+        told: AtomicBool::new(false),
+        pid: Mutex::new(None),
+    }
+}; MOST];
+
+/// How many there are.
+static COUNT: AtomicUsize = AtomicUsize::new(1);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Courier {
+    fn put(&self, desk: Arc<Desk>) {
+        if !desk.queued.swap(true, Ordering::AcqRel) {
+            lock(&self.queue).push_back(desk);
+        }
+    }
+
+    /// From a thread of our own.
+    fn tell(&self) {
+        if !self.told.swap(true, Ordering::AcqRel)
+            && let Some(pid) = *lock(&self.pid)
+        {
+            process::send_atom(&pid, atoms::sockeye_ready());
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Desk>> {
+        let mut queue = lock(&self.queue);
+        let desk = queue.pop_front();
+        match &desk {
+            Some(desk) => desk.queued.store(false, Ordering::Release),
+            // Whoever puts something in from now on tells.
+            None => self.told.store(false, Ordering::Release),
+        }
+        desk
+    }
+}
+
+/// What there is of a plain process, for its courier.
+pub(crate) struct Desk {
+    pid: LocalPid,
+    /// All events of a connection that there are make one message.
+    batch: bool,
+    format: Arc<Format>,
+    pub(crate) inbox: Arc<Inbox>,
+    engine: Weak<Engine>,
+    courier: usize,
+    /// In the courier's queue.
+    queued: AtomicBool,
+    refusals: Refusals,
+}
+
+// SAFETY: a pid is a plain number.
+unsafe impl Send for Desk {}
+// SAFETY: as above.
+unsafe impl Sync for Desk {}
+
+struct DeskBell(Weak<Desk>);
+
+impl Bell for DeskBell {
+    fn ring(&self) -> bool {
+        let Some(desk) = self.0.upgrade() else {
+            return false;
+        };
+        let courier = desk.courier();
+        courier.put(desk);
+        courier.tell();
+        true
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a call may still do.
+struct Budget {
+    bytes: usize,
+    events: usize,
+}
+
+impl Budget {
+    fn normal() -> Self {
+        Budget {
+            bytes: SLICE,
+            events: EVENTS,
+        }
+    }
+
+    fn dirty() -> Self {
+        Budget {
+            bytes: usize::MAX,
+            events: CARRIED,
+        }
+    }
+
+    fn covers(&self, cost: usize) -> bool {
+        self.events > 0 && cost <= self.bytes
+    }
+
+    fn spend(&mut self, cost: usize) {
+        self.events -= 1;
+        self.bytes -= cost;
+    }
+}
+
+/// What is left at a desk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    More,
+    /// The next event is too large for a normal scheduler.
+    Large,
+    /// Another thread has it, and puts it back.
+    Elsewhere,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        pid: LocalPid,
+        batch: bool,
+        format: Arc<Format>,
+        room: usize,
+        engine: Weak<Engine>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|desk: &Weak<Desk>| {
+            let inbox = Inbox::new(room, KEEP, Box::new(DeskBell(desk.clone())));
+            Desk {
+                pid,
+                batch,
+                format,
+                courier: inbox.key() as usize % COUNT.load(Ordering::Relaxed),
+                inbox,
+                engine,
+                queued: AtomicBool::new(false),
+                refusals: Refusals::default(),
+            }
+        })
+    }
+
+    fn courier(&self) -> &'static Courier {
+        &COURIERS[self.courier % MOST]
+    }
+
+    /// What an event takes.
+    fn cost(&self, batch: &Batch, index: usize) -> usize {
+        let len = batch.payload_len(index);
+        match batch.event(index) {
+            Some((_, Event::Text(_))) if self.format.json.is_some() => len.saturating_mul(JSON),
+            _ => len,
+        }
+    }
+
+    /// Sends what there is, as far as the budget goes. Unless it `arms`, the courier is not told of
+    /// what comes next.
+    fn deliver(&self, on: OnScheduler<'_>, budget: &mut Budget, arms: bool) -> Rest {
+        let mut invalid = Vec::new();
+        let (mut dead, mut large) = (false, false);
+        let served = SCRATCH.with_borrow_mut(|scratch| {
+            self.inbox.serve(arms, |batch, index| {
+                let cost = self.cost(batch, index);
+                if !budget.covers(cost) {
+                    large = cost > SLICE;
+                    return Step::Stop;
+                }
+                process::with_env(|b| {
+                    let mut texts = Texts::new(b, on, scratch);
+                    let (next, term) = self.message(&mut texts, batch, index, budget, &mut invalid);
+                    match term.map_or(Sent::Done, |term| on.send(&self.pid, term)) {
+                        Sent::Done => Step::On(next),
+                        Sent::Dead => {
+                            dead = true;
+                            Step::Stop
+                        }
+                        Sent::NotAlive => Step::Stop,
+                    }
+                })
+            })
+        });
+        let Some((left, shards)) = served else {
+            return Rest::Elsewhere;
+        };
+        let Some(engine) = self.engine.upgrade() else {
+            return self.rest(left, large);
+        };
+        if dead {
+            engine.owner_died(&self.inbox);
+            return Rest::Nothing;
+        }
+        engine.resume(&self.inbox, shards);
+        for (conn, why) in invalid {
+            engine.fail(conn, 1007, &why);
+        }
+        self.rest(left, large)
+    }
+
+    fn rest(&self, left: Left, large: bool) -> Rest {
+        match left {
+            Left::Nothing => Rest::Nothing,
+            Left::More if large => Rest::Large,
+            Left::More => Rest::More,
+        }
+    }
+
+    /// The message that begins with this event, and the first event that is not in it.
+    fn message(
+        &self,
+        texts: &mut Texts<'_>,
+        batch: &Batch,
+        index: usize,
+        budget: &mut Budget,
+        invalid: &mut Vec<(ConnId, Box<str>)>,
+    ) -> (usize, Option<rustler::sys::ErlNifTerm>) {
+        let b = texts.b;
+        let Some((conn, _)) = batch.event(index) else {
+            return (index + 1, None);
+        };
+        let mut terms = Vec::new();
+        let mut next = index;
+        while let Some((of, event)) = batch.event(next) {
+            let cost = self.cost(batch, next);
+            if of != conn || (next > index && !(self.batch && budget.covers(cost))) {
+                break;
+            }
+            budget.spend(cost);
+            next += 1;
+            if self.refusals.covers(conn, &event) {
+                continue;
+            }
+            match self.format.term(texts, event) {
+                Ok(term) => terms.push(term),
+                Err(why) => {
+                    self.refusals.refuse(conn);
+                    invalid.push((conn, why.0));
+                }
+            }
+        }
+        let event = match terms.as_slice() {
+            [] => return (next, None),
+            [one] => *one,
+            many => b.tuple([b.atom(atoms::batch()), b.list(many)]),
+        };
+        let message = b.tuple([b.atom(atoms::sockeye()), b.conn(conn), event]);
+        (next, Some(message))
+    }
+
+    /// The same, where a defect costs this process its connections and nobody else anything.
+    fn deliver_safely(&self, on: OnScheduler<'_>, budget: &mut Budget, arms: bool) -> Rest {
+        let deliver = AssertUnwindSafe(|| self.deliver(on, budget, arms));
+        catch_unwind(deliver).unwrap_or_else(|panic| {
+            // What it has swallowed can not be told again: as if the process were dead.
+            if let Some(engine) = self.engine.upgrade() {
+                engine.owner_died(&self.inbox);
+            }
+            resume_unwind(panic)
+        })
+    }
+
+    /// The process has died, or none of its connections is left.
+    fn has_some(&self) -> bool {
+        self.inbox.pending() > 0
+    }
+}
+
+/// A desk, as a carrier holds it.
+pub(crate) struct Load(Arc<Desk>);
+
+impl Resource for Load {}
+
+fn courier(index: usize) -> NifResult<&'static Courier> {
+    COURIERS.get(index).ok_or(Error::BadArg)
+}
+
+/// The caller is one of so many couriers from now on, and finds what its predecessor has left.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn courier_open<'a>(env: Env<'a>, index: usize, count: usize) -> NifResult<Term<'a>> {
+    let courier = courier(index)?;
+    COUNT.store(count.clamp(1, MOST), Ordering::Relaxed);
+    *lock(&courier.pid) = Some(running::caller(env));
+    // The caller looks without being told.
+    courier.told.store(true, Ordering::Release);
+    watch::for_each_desk(|desk| {
+        if desk.courier == index && desk.has_some() {
+            courier.put(desk.clone());
+        }
+    });
+    Ok(atoms::ok().encode(env))
+}
+
+/// Brings what there is, as far as a call on a normal scheduler may: `{done | more, Loads}`, where a
+/// load is `{Resource, Pid}`.
+#[rustler::nif]
+fn courier_run<'a>(env: Env<'a>, index: usize) -> NifResult<Term<'a>> {
+    let (b, on) = (Builder::of(env), OnScheduler::of(env));
+    let courier = courier(index)?;
+    let mut budget = Budget::normal();
+    let mut loads = Vec::new();
+    let mut rest = atoms::more();
+    while budget.covers(0) {
+        let Some(desk) = courier.next() else {
+            rest = atoms::done();
+            break;
+        };
+        match desk.deliver_safely(on, &mut budget, true) {
+            Rest::Nothing | Rest::Elsewhere => {}
+            Rest::More => {
+                courier.put(desk);
+                // Its next event does not fit into what is left.
+                break;
+            }
+            Rest::Large => {
+                let pid = b.pid(&desk.pid);
+                let load = ResourceArc::new(Load(desk)).encode(env).as_c_arg();
+                loads.push(b.tuple([load, pid]));
+            }
+        }
+    }
+    charge(env, (SLICE - budget.bytes) / JSON, EVENTS - budget.events);
+    Ok(b.term(env, b.tuple([b.atom(rest), b.list(&loads)])))
+}
+
+/// Brings what is too large for a courier, which must get the load back.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn courier_carry<'a>(env: Env<'a>, load: ResourceArc<Load>) -> Term<'a> {
+    let on = OnScheduler::of(env);
+    let desk = &load.0;
+    let rest = desk.deliver_safely(on, &mut Budget::dirty(), false);
+    if rest != Rest::Elsewhere && !on.is_alive() {
+        // Killed meanwhile: the courier may be another one, and have met this call at the desk.
+        let desk = desk.clone();
+        if let Some(engine) = desk.engine.upgrade() {
+            engine.call(Box::new(move || {
+                let courier = desk.courier();
+                courier.put(desk);
+                courier.tell();
+            }));
+        }
+    }
+    atoms::ok().encode(env)
+}
+
+/// A load is the courier's again.
+#[rustler::nif]
+fn courier_return<'a>(env: Env<'a>, load: ResourceArc<Load>) -> Term<'a> {
+    load.0.courier().put(load.0.clone());
+    atoms::ok().encode(env)
+}

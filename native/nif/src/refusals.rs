@@ -1,0 +1,40 @@
+//! Connections that sent something invalid: what else they sent is not wanted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use sockeye_engine::ConnId;
+use sockeye_engine::batch::Event;
+
+#[derive(Default)]
+pub(crate) struct Refusals {
+    conns: Mutex<Vec<ConnId>>,
+    any: AtomicBool,
+}
+
+impl Refusals {
+    pub(crate) fn refuse(&self, conn: ConnId) {
+        self.conns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(conn);
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the event is of a connection that was refused. Its last event ends that.
+    pub(crate) fn covers(&self, conn: ConnId, event: &Event<'_>) -> bool {
+        if !self.any.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut conns = self.conns.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = conns.iter().position(|known| *known == conn) else {
+            return false;
+        };
+        if matches!(event, Event::Closed(..)) {
+            conns.swap_remove(place);
+            self.any.store(!conns.is_empty(), Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+}
