@@ -16,6 +16,10 @@
 -define(HANDSHAKE, [<<"upgrade">>, <<"sec-websocket-accept">>, <<"sec-websocket-protocol">>,
                     <<"sec-websocket-extensions">> | ?FRAMING]).
 
+%% More of them, or a longer name, is a mistake, and nothing that a client would take.
+-define(MOST_HEADERS, 1000).
+-define(LONGEST_NAME, 1024).
+
 -spec accept(term(), map()) -> {ok, checked()} | {error, binary()}.
 accept({accept, Options}, Request) when is_map(Options) ->
     try {ok, {accept, maps:map(fun(Key, Value) -> option(Key, Value, Request) end, Options)}}
@@ -28,7 +32,7 @@ accept(Other, _Request) ->
 
 -spec response(term()) -> {ok, checked()} | {error, binary()}.
 response({Status, Headers, Body}) ->
-    try {ok, {reject, status(Status), headers(Headers, ?FRAMING), body(Status, Body)}}
+    try {ok, {reject, status(Status), headers(Headers, ?FRAMING, 0), body(Status, Body)}}
     catch throw:{bad, Why} -> {error, Why}
     end;
 response(Other) ->
@@ -38,7 +42,7 @@ response(Other) ->
 option(state, State, _Request) ->
     State;
 option(headers, Headers, _Request) ->
-    headers(Headers, ?HANDSHAKE);
+    headers(Headers, ?HANDSHAKE, 0);
 option(subprotocol, undefined, _Request) ->
     undefined;
 option(subprotocol, Name, #{subprotocols := Offered}) ->
@@ -60,29 +64,40 @@ status(Status) -> bad("expected a status from 200 to 599, got ~0tp", [Status]).
 -spec body(term(), term()) -> binary().
 body(Status, Body) ->
     case binary(body, Body) of
-        <<_, _/binary>> when Status =:= 204; Status =:= 304 ->
+        <<_, _/binary>> when Status =:= 204; Status =:= 205; Status =:= 304 ->
             bad("an answer with status ~b has no body", [Status]);
         Bin ->
             Bin
     end.
 
--spec headers(term(), [binary()]) -> [{binary(), binary()}].
-headers([Header | Rest], Reserved) ->
-    [header(Header, Reserved) | headers(Rest, Reserved)];
-headers([], _Reserved) ->
+-spec headers(term(), [binary()], non_neg_integer()) -> [{binary(), binary()}].
+headers([_ | _], _Reserved, ?MOST_HEADERS) ->
+    bad("headers: there are more than ~b", [?MOST_HEADERS]);
+headers([Header | Rest], Reserved, N) ->
+    [header(Header, Reserved) | headers(Rest, Reserved, N + 1)];
+headers([], _Reserved, _) ->
     [];
-headers(Headers, _Reserved) ->
+headers(Headers, _Reserved, _) ->
     bad("headers: expected a list of {Name, Value}, got ~0tp", [Headers]).
 
 -spec header(term(), [binary()]) -> {binary(), binary()}.
 header({Name, Value}, Reserved) ->
     Bin = binary(headers, Name),
-    lists:member(string:lowercase(Bin), Reserved)
-        andalso bad("headers: ~ts is set by the server", [Bin]),
+    byte_size(Bin) > ?LONGEST_NAME
+        andalso bad("headers: the name of one has ~b bytes, more than ~b", [byte_size(Bin), ?LONGEST_NAME]),
     sockeye_options:is_token(Bin) orelse bad("headers: ~0tp is not a header's name", [Name]),
-    {Bin, value(Bin, binary(headers, Value))};
+    Clean = value(Bin, binary(headers, Value)),
+    Low = string:lowercase(Bin),
+    lists:member(Low, Reserved) andalso not ends_connection(Low, Clean, Reserved)
+        andalso bad("headers: ~ts is set by the server", [Bin]),
+    {Bin, Clean};
 header(Header, _Reserved) ->
     bad("headers: expected {Name, Value}, got ~0tp", [Header]).
+
+%% All that an answer may say of its connection is that it is the last.
+-spec ends_connection(binary(), binary(), [binary()]) -> boolean().
+ends_connection(<<"connection">>, Value, ?FRAMING) -> string:lowercase(Value) =:= <<"close">>;
+ends_connection(_, _, _) -> false.
 
 %% A line break here would let an answer be split.
 -spec value(binary(), binary()) -> binary().
@@ -90,7 +105,8 @@ value(Name, Value) ->
     Clean = lists:all(fun(C) -> C >= $\s andalso C =/= 127 orelse C =:= $\t end,
                       binary_to_list(Value)),
     case Clean andalso is_list(unicode:characters_to_list(Value)) of
-        true -> Value;
+        %% What stands around a value is none of it, and malformed in HTTP/2.
+        true -> string:trim(Value, both, " \t");
         false -> bad("headers: the value of ~ts is not UTF-8 without control characters", [Name])
     end.
 

@@ -15,7 +15,8 @@
 
 -spec parse(term()) -> {ok, [route()]} | {error, binary()} | string().
 parse(Map) when is_map(Map) ->
-    try {ok, [route(Path, Target) || {Path, Target} <- maps:to_list(Map)]}
+    %% Their order decides between two that fit as well as each other.
+    try {ok, lists:keysort(1, [route(Path, Target) || {Path, Target} <- maps:to_list(Map)])}
     catch throw:{bad_route, Why} -> {error, Why}
     end;
 parse(_) ->
@@ -69,6 +70,7 @@ target(Path, {file, Name}) ->
     filelib:is_regular(File) orelse bad("~0tp: there is no file ~ts", [Path, File]),
     {file, File};
 target(Path, {dir, Name}) ->
+    %% An empty name would be the directory in which the node runs.
     Dir = name(Path, Name),
     filelib:is_dir(Dir) orelse bad("~0tp: there is no directory ~ts", [Path, Dir]),
     {dir, Dir};
@@ -95,6 +97,8 @@ target(Path, Other) ->
 -spec name(term(), term()) -> binary().
 name(Path, Name) ->
     try
+        %% An empty name would be the directory in which the node runs.
+        false = lists:member(filename:flatten(Name), ["", <<>>]),
         Bin = unicode:characters_to_binary(filename:absname(Name)),
         true = is_binary(Bin),
         nomatch = binary:match(Bin, <<0>>),

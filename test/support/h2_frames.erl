@@ -124,8 +124,12 @@ ending(Bytes) ->
 statuses(Frames) -> [{Stream, status(Block)} || {1, _, Stream, Block} <- Frames].
 
 status(<<16#88, _/binary>>) -> 200;
+status(<<16#89, _/binary>>) -> 204;
+status(<<16#8a, _/binary>>) -> 206;
+status(<<16#8b, _/binary>>) -> 304;
 status(<<16#8c, _/binary>>) -> 400;
 status(<<16#8d, _/binary>>) -> 404;
+status(<<16#8e, _/binary>>) -> 500;
 %% A size update of the table comes first, where there is one.
 status(<<1:3, 0:5, Rest/binary>>) -> status(Rest);
 %% The name from the table (8 to 14), the value literally, with or without the Huffman code.

@@ -139,13 +139,16 @@ fn redirect(location: &str) -> Response<Body> {
 
 /// Changes whenever the file does, as far as its time and size tell.
 fn tag(open: &Open) -> Option<String> {
-    let since = open.modified?.duration_since(UNIX_EPOCH).ok()?;
-    Some(format!("\"{:x}-{:x}\"", since.as_nanos(), open.len))
+    let (sign, since) = match open.modified?.duration_since(UNIX_EPOCH) {
+        Ok(since) => ("", since),
+        Err(before) => ("-", before.duration()),
+    };
+    Some(format!("\"{sign}{:x}-{:x}\"", since.as_nanos(), open.len))
 }
 
 fn serve(mut open: Open, headers: &HeaderMap) -> Response<Body> {
     let tag = tag(&open);
-    let date = open.modified.map(httpdate::fmt_http_date);
+    let date = open.modified.and_then(super::date);
     let mut response = Response::new(Body::empty());
     {
         let out = response.headers_mut();

@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::body::Body;
 use super::service::Service;
+use super::{date, is_bodiless};
 use crate::front::visitor::Visitor;
 use crate::front::{Opened, upgrade};
 use crate::server::{Server, bump};
@@ -247,8 +248,8 @@ fn head(response: &Response<Body>, about: &About, goes_on: bool) -> Vec<u8> {
     if !connection.is_empty() {
         write(&[b"connection: ", connection, b"\r\n"]);
     }
-    let bodiless = status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // A length of 0 tells where an answer without content ends that has no rule for itself.
+    let bodiless = is_bodiless(status) && status != StatusCode::RESET_CONTENT;
     let told = headers.get(header::CONTENT_LENGTH);
     if let Some(length) = told.filter(|_| about.is_head || status == StatusCode::NOT_MODIFIED) {
         write(&[b"content-length: ", length.as_bytes(), b"\r\n"]);
@@ -256,8 +257,8 @@ fn head(response: &Response<Body>, about: &About, goes_on: bool) -> Vec<u8> {
         let length = response.body().len().to_string();
         write(&[b"content-length: ", length.as_bytes(), b"\r\n"]);
     }
-    if !headers.contains_key(header::DATE) && !status.is_informational() {
-        let now = httpdate::fmt_http_date(SystemTime::now());
+    let now = date(SystemTime::now()).filter(|_| !status.is_informational());
+    if let Some(now) = now.filter(|_| !headers.contains_key(header::DATE)) {
         write(&[b"date: ", now.as_bytes(), b"\r\n"]);
     }
     let framing = [

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hyper::body::Bytes;
-use sockeye_protocol::handshake::Paths;
+use sockeye_protocol::handshake::{Paths, comparable_pattern};
 
 /// What answers at a path.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub enum Target {
 
 #[derive(Clone, Debug)]
 struct Route {
+    /// In the form in which paths are compared.
     path: Box<str>,
     /// For a path with a star in it.
     pattern: Option<Paths>,
@@ -60,7 +61,7 @@ impl Routes {
             };
             Ok::<_, String>(Route {
                 pattern: path.contains('*').then_some(paths),
-                path: path.into(),
+                path: comparable_pattern(&path).into(),
                 target,
                 text,
             })
@@ -75,7 +76,8 @@ impl Routes {
         self.routes.is_empty()
     }
 
-    /// The route of a path: the path itself, else the longest star or directory.
+    /// The route of a path: the path itself, else the longest star or directory. The path must be
+    /// comparable: a directory decodes it, and whatever leads to a file must find its route.
     pub(crate) fn find<'a>(&'a self, path: &'a str) -> Option<Found<'a>> {
         let mut best: Option<(usize, Found<'a>)> = None;
         for (index, route) in self.routes.iter().enumerate() {
@@ -123,6 +125,7 @@ mod tests {
             ("/a/files", dir("files")),
             ("/a/files/x", Target::Health),
             ("/b/", dir("b")),
+            ("/%7be", dir("e")),
         ];
         let routes = routes.map(|(path, target)| (path.to_owned(), target));
         let routes = Routes::new(routes.to_vec()).unwrap();
@@ -144,6 +147,7 @@ mod tests {
         assert_eq!(at("/b"), Some((5, None)));
         assert_eq!(at("/b/c/d"), below(5, "c/d"));
         assert_eq!(at("*"), None);
+        assert_eq!(at("/%7Be/%2Bf"), below(6, "%2Bf"));
         assert!(Routes::default().find("/").is_none());
         assert!(Routes::new(vec![("a".into(), Target::Ask)]).is_err());
     }

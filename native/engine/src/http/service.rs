@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyper::body::{Body as HttpBody, Bytes};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use sockeye_protocol::handshake::{Refusal, Request, server};
+use sockeye_protocol::handshake::{Refusal, Request, comparable, server};
 
 use super::body::Body;
 use super::files::{self, Wanted};
@@ -66,7 +66,8 @@ impl Service {
             return allowed(READ_ONLY);
         }
         let config = &self.server.config;
-        let Some(found) = config.routes.find(request.path()) else {
+        let path = comparable(request.path());
+        let Some(found) = config.routes.find(&path) else {
             // Where there are connections and nothing else, this is how to get one.
             let refusal = match config.paths.lists(request.path()) {
                 true => server::upgrade(&request, &Default::default()).err(),
@@ -159,7 +160,8 @@ impl Service {
         for (name, value) in fields(&head) {
             let name = HeaderName::from_bytes(name);
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
-                response.headers_mut().append(name, value);
+                // More than the map holds are more than anybody may give.
+                let _ = response.headers_mut().try_append(name, value);
             }
         }
         *self.opened.borrow_mut() = Some(accepted);
@@ -205,7 +207,7 @@ fn conditions(request: &Request) -> HeaderMap {
     });
     let mut conditions = HeaderMap::new();
     for (name, value) in fields {
-        conditions.append(name, value);
+        let _ = conditions.try_append(name, value);
     }
     conditions
 }

@@ -1,5 +1,6 @@
 //! What a server lets in: the pages that may open a connection, and the paths there are.
 
+use super::path::{comparable, comparable_pattern};
 use super::request::Request;
 
 /// One rule of an allow-list of origins.
@@ -178,9 +179,9 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// A list of patterns. They begin with `/` and are compared segment by segment, not percent-decoded, with regard to
-    /// case; `*` stands for one segment that is not empty, and at the end for one or more. The error is the pattern that
-    /// is none.
+    /// A list of patterns. They begin with `/` and are compared segment by segment, in the form of
+    /// [`comparable`](super::comparable), with regard to case; `*` stands for one segment that is not empty, and at the end for
+    /// one or more. The error is the pattern that is none.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
         let patterns = patterns.into_iter().map(|pattern| {
             let visible = |b: u8| (0x21..=0x7e).contains(&b) && !b"?#".contains(&b);
@@ -188,7 +189,9 @@ impl Paths {
             let valid = pattern.starts_with('/')
                 && pattern.bytes().all(visible)
                 && !pattern.split('/').any(star);
-            valid.then(|| pattern.into()).ok_or(pattern)
+            valid
+                .then(|| comparable_pattern(pattern).into())
+                .ok_or(pattern)
         });
         Ok(Paths {
             patterns: Some(patterns.collect::<Result<_, _>>()?),
@@ -204,7 +207,10 @@ impl Paths {
     pub fn has(&self, path: &str) -> bool {
         match &self.patterns {
             None => true,
-            Some(patterns) => patterns.iter().any(|pattern| matches(pattern, path)),
+            Some(patterns) => {
+                let path = comparable(path);
+                patterns.iter().any(|pattern| matches(pattern, &path))
+            }
         }
     }
 }
@@ -344,7 +350,10 @@ mod tests {
         assert!(has("/", "/") && !has("/", "/a") && !has("/", "//"));
         assert!(has("/a/*/c", "/a/b/c") && !has("/a/*/c", "/a/c") && !has("/a/*/c", "/a//c"));
         assert!(has("/*", "/a") && has("/*", "/a/b/") && !has("/*", "/"));
-        assert!(!has("/a", "/A") && !has("/a", "/%61") && !has("/a", "/a/"));
+        assert!(!has("/a", "/A") && has("/a", "/%61") && has("/%61", "/a") && !has("/a", "/a/"));
+        assert!(has("/a+b/*", "/a%2bb/c") && has("/{a}", "/%7Ba%7d") && has("/%7ba}", "/{a}"));
+        assert!(!has("/a/b", "/a%2fb") && has("/a%2Fb", "/a%2fb") && !has("/a/*", "/a%2Fb"));
+        assert!(has("/%2a", "/*") && has("/%2a", "/%2A") && !has("/%2A", "/b"));
         assert!(!has("/rooms/*", "/rooms") && !has("/rooms/*", "/roomsx/y"));
         assert!(Paths::default().has("/any/thing"));
     }

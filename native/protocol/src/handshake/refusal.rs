@@ -89,13 +89,15 @@ impl Refusal {
             "close"
         };
         write_header(&mut out, "Connection", connection);
-        // These two have no body, and no header that speaks of one.
-        let bodiless = matches!(self.status, 204 | 304);
-        if !bodiless {
-            write_header(&mut out, "Content-Length", &self.body.len().to_string());
-            if !has("content-type") {
-                write_header(&mut out, "Content-Type", "text/plain; charset=utf-8");
-            }
+        // These have no body; the first two no header that speaks of one either.
+        let is_told = !matches!(self.status, 204 | 304);
+        let bodiless = !is_told || self.status == 205;
+        if is_told {
+            let length = if bodiless { 0 } else { self.body.len() };
+            write_header(&mut out, "Content-Length", &length.to_string());
+        }
+        if !bodiless && !has("content-type") {
+            write_header(&mut out, "Content-Type", "text/plain; charset=utf-8");
         }
         let reserved = ["connection", "content-length", "transfer-encoding"];
         write_headers(&mut out, &self.headers, &reserved);
@@ -133,6 +135,7 @@ fn reason(status: u16) -> &'static str {
         201 => "Created",
         202 => "Accepted",
         204 => "No Content",
+        205 => "Reset Content",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",

@@ -1,9 +1,11 @@
 //! The head of a request.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::authority::{is_authority, names_a_host};
 use super::head::{HeadError, HeadLimits, Headers, find_end};
+use super::path::normal;
 use super::refusal::{Refusal, Why};
 
 /// Fields that must not occur twice: two readers could take different ones.
@@ -22,6 +24,8 @@ pub struct Request {
     method: Box<str>,
     target: Box<str>,
     path: Range<usize>,
+    /// The path in its normal form, where it came in another.
+    normal: Option<Box<str>>,
     query: Range<usize>,
     minor: u8,
     headers: Headers,
@@ -65,6 +69,7 @@ impl Request {
             method: "GET".into(),
             target: target.into(),
             path: 0..path,
+            normal: None,
             query: (path + 1).min(end)..end,
             minor: 1,
             headers,
@@ -92,10 +97,15 @@ impl Request {
         if let Some(authority) = parts.authority {
             headers.replace("host", target[authority].as_bytes());
         }
+        let normal = match normal(&target[parts.path.clone()]) {
+            Cow::Owned(normal) => Some(normal.into()),
+            Cow::Borrowed(_) => None,
+        };
         Ok(Request {
             method: method.into(),
             target: target.into(),
             path: parts.path,
+            normal,
             query: parts.query,
             minor,
             headers,
@@ -112,11 +122,13 @@ impl Request {
         &self.target
     }
 
-    /// The path of the target, not percent-decoded, `/` if it is empty.
+    /// The path of the target, `/` if it is empty. Of its percent-encoding only that of letters, digits and `-._~` is taken
+    /// off, and the digits of the others are in upper case (RFC 3986, 6.2.2): so there are no two spellings of one path.
     pub fn path(&self) -> &str {
-        match &self.target[self.path.clone()] {
-            "" => "/",
-            path => path,
+        match (&self.normal, &self.target[self.path.clone()]) {
+            (Some(normal), _) => normal,
+            (None, "") => "/",
+            (None, path) => path,
         }
     }
 

@@ -31,9 +31,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::response;
 use super::service::{Service, fields};
 use super::tunnel::Tunnel;
+use super::{is_bodiless, response};
 use crate::front::visitor::Visitor;
 use crate::front::{Opened, ask, gate, proxy, upgrade};
 use crate::server::{Seat, Server, bump};
@@ -356,11 +356,7 @@ fn refuse(carrier: &Carrier, refusal: Refusal) -> Response<Body> {
 /// The answer to HEAD: the library sends what it gets.
 fn without_body(mut answer: Response<Body>) -> Response<Body> {
     let length = answer.body().len();
-    let bodiless = matches!(
-        answer.status(),
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if !bodiless && !answer.headers().contains_key(header::CONTENT_LENGTH) {
+    if !is_bodiless(answer.status()) && !answer.headers().contains_key(header::CONTENT_LENGTH) {
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -383,7 +379,8 @@ async fn connect(
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value))
             && !is_of_http_1(&name)
         {
-            answer.headers_mut().append(name, value);
+            // More than the map holds are more than anybody may give.
+            let _ = answer.headers_mut().try_append(name, value);
         }
     }
     *answer.status_mut() = StatusCode::OK;
