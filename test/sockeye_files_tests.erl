@@ -19,7 +19,7 @@ no_way_out_test_() ->
                          "/..%5csecret.txt", "//etc/passwd", "/%2fetc/passwd", "/etc/passwd", "/up/secret.txt",
                          "/up/wwwx/secret.txt", "/out.txt", "/../wwwx/secret.txt", "/.env", "/.git/config", "/sub/..",
                          "/ten.txt%00", "/ten.txt%00.html", "/ten.txt/", "/ten.txt/x", "/./ten.txt", "/sub//",
-                         "/%", "/%zz", "/%ff", "/bare", "/bare/", "/none/",
+                         "/%", "/%zz", "/%ff", "/circle", "/round/x", "/about/", "/bare", "/bare/", "/none/",
                          ["/", lists:duplicate(5000, $a)]]]
         end)
     end}.
@@ -34,6 +34,7 @@ found_test() ->
                           {"/bare/x.bin", <<0, 1, 2>>}, {"/empty.txt", <<>>}, {"/.well-known/x.txt", <<"known">>},
                           {"/large.bin", large()}]],
         ?assertEqual(<<"application/octet-stream">>, header(<<"content-type">>, get(Port, "/bare/x.bin"))),
+        ?assertEqual(<<"text/css; charset=utf-8">>, header(<<"content-type">>, get(Port, "/script.css"))),
         Moved = get(Port, "/sub?a=b"),
         ?assertEqual({301, <<"/sub/?a=b">>}, {status(Moved), header(<<"location">>, Moved)})
     end).
@@ -49,6 +50,12 @@ conditions_test() ->
          || {H, S} <- [{[{"If-None-Match", Tag}], 304},
                        {[{"If-None-Match", ["\"x\", W/", Tag]}], 304},
                        {[{"If-None-Match", "*"}], 304},
+                       {[{"If-None-Match", "\"x\""}, {"If-None-Match", Tag}], 304},
+                       {[{"If-None-Match", ["\"", 255, "\", ", Tag]}], 304},
+                       {[{"If-None-Match", ["\"x,\", ", Tag]}], 304},
+                       {[{"If-Match", ["\"", 255, "\""]}], 412},
+                       {[{"If-Match", "\"x\""}, {"If-Match", Tag}], 200},
+                       {[{"If-Match", ["W/", Tag]}], 412},
                        {[{"If-None-Match", "\"x\""}], 200},
                        {[{"If-None-Match", "\"x\""}, {"If-Modified-Since", Date}], 200},
                        {[{"If-Modified-Since", Date}], 304},
@@ -86,7 +93,26 @@ ranges_test() ->
                  {"bytes=4-3", [], All},
                  {"lines=1-2", [], All},
                  {"bytes=1-2", [{"If-Range", Tag}], {206, <<"bytes 1-2/10">>, <<"12">>}},
+                 {"bytes=1-2", [{"If-Range", ["W/", Tag]}], All},
+                 {"bytes=1-2", [{"If-Range", Tag}, {"If-Range", Tag}], All},
                  {"bytes=1-2", [{"If-Range", "\"x\""}], All}]],
+        Head = request(Port, "HEAD", "/ten.txt", [{"Range", "bytes=0-0"}]),
+        ?assertEqual({200, <<"10">>}, {status(Head), header(<<"content-length">>, Head)}),
+        ?assertEqual(200, status(request(Port, "HEAD", "/ten.txt", [{"Range", "bytes=10-"}]))),
         Middle = request(Port, "GET", "/large.bin", [{"Range", "bytes=100000-299999"}]),
         ?assertEqual(binary:part(large(), 100000, 200000), element(3, Middle))
+    end).
+
+%% Same size, same time: another tag all the same.
+a_tag_is_more_than_time_and_size_test() ->
+    with_dir(fun(Port, Dir) ->
+        File = filename:join(Dir, "ten.txt"),
+        Write = fun(Bytes) ->
+            ok = file:write_file(File, Bytes),
+            ok = file:change_time(File, {{2001, 2, 3}, {4, 5, 6}}),
+            Answer = get(Port, "/ten.txt"),
+            {header(<<"last-modified">>, Answer), header(<<"etag">>, Answer)}
+        end,
+        {Date, First} = Write("0123456789"),
+        siege:until(fun() -> {Date, Second} = Write("9876543210"), Second =/= First orelse Second end)
     end).

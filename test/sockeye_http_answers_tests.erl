@@ -129,6 +129,41 @@ no_directory_without_a_name_test_() ->
       ?_assertMatch({error, {bad_option, http, _}}, sockeye:start_link(#{port => 0, http => #{"/" => Target}}))}
      || Target <- [{dir, ""}, {dir, <<>>}, {dir, []}, {dir, ''}, {dir, [[], ""]}, {file, ""}]].
 
+%% A client that takes what it gets slowly, but takes it, gets all of it: progress is what it has taken, not
+%% what fits into the buffers of a socket.
+slow_reader_test_() ->
+    [{Title, {timeout, 120, fun() ->
+        with_files(fun(Dir) ->
+            Size = 8000000,
+            ok = file:write_file(filename:join(Dir, "long.bin"), binary:copy(<<"12345678">>, Size div 8)),
+            with_server((options(#{"/" => {dir, Dir}}))#{send_timeout => 1000}, fun(Port, _) ->
+                {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {recbuf, 65536}]),
+                ok = Ask(Socket),
+                ?assertEqual(ok, slowly(Socket, Size)),
+                ok = gen_tcp:close(Socket)
+            end)
+        end)
+     end}} || {Title, Ask} <-
+                  [{"first", fun(Socket) -> gen_tcp:send(Socket, "GET /long.bin HTTP/1.1\r\nHost: a\r\n\r\n") end},
+                   {"second", fun(Socket) ->
+                        {200, _, _} = ask(Socket, "GET", "/first", [], <<>>),
+                        gen_tcp:send(Socket, "GET /long.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+                    end},
+                   {"over HTTP/2", fun(Socket) ->
+                        Window = 16#7fffffff - 65535,
+                        gen_tcp:send(Socket, [h2_frames:hello([{4, 16#7fffffff}]), h2_frames:window(0, Window),
+                                              h2_frames:get(1, <<"/long.bin">>)])
+                    end}]].
+
+%% Some 640 KB a second: of a buffer of some megabytes, no third within the second that is allowed.
+slowly(_, Left) when Left =< 0 -> ok;
+slowly(Socket, Left) ->
+    timer:sleep(100),
+    case gen_tcp:recv(Socket, min(Left, 65536), 10000) of
+        {ok, Bytes} -> slowly(Socket, Left - byte_size(Bytes));
+        {error, Reason} -> {Reason, Left}
+    end.
+
 %% ---------------------------------------------------------------- one request, three ways
 
 options(Http) -> #{http2 => cleartext, format => raw, handshake_timeout => 60000, http => Http#{"/first" => {text, "first"}}}.

@@ -36,6 +36,10 @@ with_files(Test) ->
     Link("..", "up"),
     Link("ten.txt", "in.txt"),
     Link("/etc", "etc"),
+    Link("app.js", "script.css"),
+    Link("circle", "circle"),
+    Link("round", "about"),
+    Link("about", "round"),
     try Test(Dir)
     after
         ok = file:del_dir_r(Base)

@@ -14,7 +14,14 @@ use tokio::net::UnixStream;
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// What is not sent yet need not be sent.
     fn abort(&mut self) {}
+
+    /// See [`Transport::follow_peer`].
+    fn follow_peer(&self) {}
 }
+
+/// Bytes that may wait in the kernel for a peer that is followed.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const AHEAD: u32 = 128 * 1024;
 
 /// The way to a peer.
 pub(crate) enum Transport {
@@ -74,6 +81,20 @@ impl Transport {
         match self {
             Transport::Tcp(socket) => socket.set_nodelay(true),
             _ => Ok(()),
+        }
+    }
+
+    /// From now on what can be written follows what the peer takes: the kernel keeps little ahead of
+    /// it. Otherwise it may keep megabytes, and let nothing more in until it has sent a third of them,
+    /// which looks as if a slow peer took nothing. Where there is no such setting, it does.
+    pub(crate) fn follow_peer(&self) {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Transport::Tcp(socket) => {
+                let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(AHEAD);
+            }
+            Transport::Boxed(stream) => stream.follow_peer(),
+            _ => {}
         }
     }
 

@@ -73,6 +73,10 @@ impl Stream for TlsStream<Ahead> {
     fn abort(&mut self) {
         self.get_mut().0.transport.abort();
     }
+
+    fn follow_peer(&self) {
+        self.get_ref().0.transport.follow_peer();
+    }
 }
 
 /// Whether these first bytes are HTTP, and not a TLS handshake. No record begins with a letter.

@@ -20,6 +20,8 @@ struct Open {
     file: File,
     len: u64,
     modified: Option<SystemTime>,
+    /// Tells apart what has the same time and size.
+    version: (u64, i128),
     content: &'static str,
 }
 
@@ -43,8 +45,10 @@ pub(super) enum Wanted {
 /// Answers with a file: 200, 206, 304, 404, 412 or 416, or 301 to a directory's slash. `location`
 /// is the path and query of the request.
 pub(super) async fn answer(wanted: Wanted, headers: &HeaderMap, location: &str) -> Response<Body> {
+    let path = location.split('?').next().unwrap_or_default();
+    let known = types::of(path);
     // Disks make threads wait, and this one has other connections to serve.
-    let found = tokio::task::spawn_blocking(move || look(&wanted)).await;
+    let found = tokio::task::spawn_blocking(move || look(&wanted, known)).await;
     match found {
         Ok(Ok(Found::File(open))) => serve(open, headers),
         Ok(Ok(Found::Directory)) => redirect(location),
@@ -61,15 +65,26 @@ pub(super) async fn answer(wanted: Wanted, headers: &HeaderMap, location: &str) 
 
 fn is_not_there(e: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound, PermissionDenied};
-    matches!(
-        e.kind(),
-        NotFound | PermissionDenied | NotADirectory | InvalidFilename | InvalidInput
-    )
+    // Links that lead in a circle, for which std has no stable name.
+    const LOOP: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+        40
+    } else {
+        62
+    };
+    e.raw_os_error() == Some(LOOP)
+        || matches!(
+            e.kind(),
+            NotFound | PermissionDenied | NotADirectory | InvalidFilename | InvalidInput
+        )
 }
 
-fn look(wanted: &Wanted) -> io::Result<Found> {
+/// `known` is the content type that the ending of the request's path tells, if it tells one.
+fn look(wanted: &Wanted, known: Option<&'static str>) -> io::Result<Found> {
     match wanted {
-        Wanted::File(path) => open(path),
+        Wanted::File(path) => {
+            let name = path.file_name().map(|name| name.to_string_lossy());
+            open(path, known.or_else(|| types::of(&name?)))
+        }
         Wanted::Below(_, None) => Ok(Found::Directory),
         Wanted::Below(dir, Some(path)) => below(dir, path),
     }
@@ -97,10 +112,12 @@ fn below(dir: &Path, path: &str) -> io::Result<Found> {
             false => Found::Nothing,
         });
     }
-    open(&file)
+    // As the name in the path says: a link may lead to any.
+    let name = names.last().filter(|name| !name.is_empty());
+    open(&file, types::of(name.map_or(INDEX, String::as_str)))
 }
 
-fn open(path: &Path) -> io::Result<Found> {
+fn open(path: &Path, content: Option<&'static str>) -> io::Result<Found> {
     // Opening a pipe would wait for who writes to it.
     if !fs::metadata(path)?.is_file() {
         return Ok(Found::Nothing);
@@ -110,11 +127,10 @@ fn open(path: &Path) -> io::Result<Found> {
     if !facts.is_file() {
         return Ok(Found::Nothing);
     }
-    let name = path.file_name().map(|name| name.to_string_lossy());
-    let content = name.and_then(|name| types::of(&name));
     Ok(Found::File(Open {
         len: facts.len(),
         modified: facts.modified().ok(),
+        version: version(&facts),
         content: content.unwrap_or("application/octet-stream"),
         file,
     }))
@@ -137,13 +153,29 @@ fn redirect(location: &str) -> Response<Body> {
     response
 }
 
-/// Changes whenever the file does, as far as its time and size tell.
+/// Another file has another number, and nobody can set the time of the last change of one.
+#[cfg(unix)]
+fn version(facts: &fs::Metadata) -> (u64, i128) {
+    use std::os::unix::fs::MetadataExt;
+    let changed = i128::from(facts.ctime()) * 1_000_000_000 + i128::from(facts.ctime_nsec());
+    (facts.ino(), changed)
+}
+
+#[cfg(not(unix))]
+fn version(_: &fs::Metadata) -> (u64, i128) {
+    (0, 0)
+}
+
+/// Changes whenever the file does, as far as the file system tells.
 fn tag(open: &Open) -> Option<String> {
     let (sign, since) = match open.modified?.duration_since(UNIX_EPOCH) {
         Ok(since) => ("", since),
         Err(before) => ("-", before.duration()),
     };
-    Some(format!("\"{sign}{:x}-{:x}\"", since.as_nanos(), open.len))
+    let (number, changed) = open.version;
+    let since = since.as_nanos();
+    let tag = format!("\"{sign}{since:x}-{:x}-{number:x}-{changed:x}\"", open.len);
+    Some(tag)
 }
 
 fn serve(mut open: Open, headers: &HeaderMap) -> Response<Body> {
@@ -203,21 +235,58 @@ fn serve(mut open: Open, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// The value of a field that is no list. Several lines are none.
+fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a [u8]> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Some(line.as_bytes().trim_ascii()),
+        _ => None,
+    }
 }
 
-/// The tags of a list, or of a star, which any file meets.
-fn meets(list: &str, tag: Option<&str>, weak: bool) -> bool {
-    list.trim() == "*"
-        || list.split(',').map(str::trim).any(|listed| {
-            let listed = if weak {
-                listed.trim_start_matches("W/")
-            } else {
-                listed
-            };
-            Some(listed) == tag
+/// The lines of a field that is a list count as one (RFC 9110, 5.3).
+fn list(headers: &HeaderMap, name: &header::HeaderName) -> Option<Vec<u8>> {
+    let lines: Vec<_> = headers.get_all(name).iter().collect();
+    let lines = (!lines.is_empty()).then_some(lines)?;
+    let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+    Some(lines.join(&b", "[..]))
+}
+
+/// Whether a list of tags, or a star, which any file meets, names this one.
+fn meets(list: &[u8], tag: Option<&str>, weak: bool) -> bool {
+    list.trim_ascii() == b"*"
+        || tags(list).any(|(is_weak, listed)| {
+            (weak || !is_weak) && tag.is_some_and(|tag| tag.as_bytes() == listed)
         })
+}
+
+/// The tags of a list, with their quotes, and whether they are weak. They may hold commas, and any
+/// byte but a quote; what is no tag is passed over.
+fn tags(list: &[u8]) -> impl Iterator<Item = (bool, &[u8])> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        loop {
+            rest = rest.trim_ascii_start();
+            let (is_weak, from) = match rest {
+                [] => return None,
+                [b'W', b'/', b'"', ..] => (true, 2),
+                [b'"', ..] => (false, 0),
+                _ => {
+                    let comma = rest.iter().position(|&byte| byte == b',')?;
+                    rest = rest.get(comma + 1..)?;
+                    continue;
+                }
+            };
+            let tag = rest.get(from..)?;
+            let end = tag.iter().skip(1).position(|&byte| byte == b'"')? + 2;
+            let (tag, behind) = tag.split_at_checked(end)?;
+            rest = behind;
+            // Only a comma, or nothing, ends an element.
+            if matches!(rest.trim_ascii_start(), [] | [b',', ..]) {
+                return Some((is_weak, tag));
+            }
+        }
+    })
 }
 
 /// Dates of headers have whole seconds.
@@ -226,7 +295,8 @@ fn seconds(time: SystemTime) -> Option<u64> {
 }
 
 fn date(headers: &HeaderMap, name: &header::HeaderName) -> Option<u64> {
-    seconds(httpdate::parse_http_date(text(headers, name)?).ok()?)
+    let text = str::from_utf8(single(headers, name)?).ok()?;
+    seconds(httpdate::parse_http_date(text).ok()?)
 }
 
 /// RFC 9110, 13.2.2: the answer to a condition that says to send nothing.
@@ -236,8 +306,8 @@ fn condition(
     modified: Option<SystemTime>,
 ) -> Option<StatusCode> {
     let modified = modified.and_then(seconds);
-    if let Some(list) = text(headers, &header::IF_MATCH) {
-        if !meets(list, tag, false) {
+    if let Some(list) = list(headers, &header::IF_MATCH) {
+        if !meets(&list, tag, false) {
             return Some(StatusCode::PRECONDITION_FAILED);
         }
     } else if let Some(date) = date(headers, &header::IF_UNMODIFIED_SINCE)
@@ -245,8 +315,8 @@ fn condition(
     {
         return Some(StatusCode::PRECONDITION_FAILED);
     }
-    if let Some(list) = text(headers, &header::IF_NONE_MATCH) {
-        return meets(list, tag, true).then_some(StatusCode::NOT_MODIFIED);
+    if let Some(list) = list(headers, &header::IF_NONE_MATCH) {
+        return meets(&list, tag, true).then_some(StatusCode::NOT_MODIFIED);
     }
     let date = date(headers, &header::IF_MODIFIED_SINCE)?;
     (modified? <= date).then_some(StatusCode::NOT_MODIFIED)
@@ -254,11 +324,17 @@ fn condition(
 
 /// Whether the parts that the client has are of this file.
 fn may_be_part(headers: &HeaderMap, tag: Option<&str>, modified: Option<SystemTime>) -> bool {
-    match text(headers, &header::IF_RANGE) {
+    match single(headers, &header::IF_RANGE) {
         None => !headers.contains_key(header::IF_RANGE),
-        Some(text) if text.starts_with('"') => Some(text) == tag,
+        Some(listed) if listed.starts_with(b"\"") => {
+            tag.is_some_and(|tag| tag.as_bytes() == listed)
+        }
         Some(_) => match (date(headers, &header::IF_RANGE), modified.and_then(seconds)) {
-            (Some(date), Some(modified)) => date == modified,
+            // In a second that is not over yet, the file may change again.
+            (Some(date), Some(modified)) => {
+                let now = seconds(SystemTime::now());
+                date == modified && now.is_some_and(|now| now > modified)
+            }
             _ => false,
         },
     }
@@ -347,8 +423,66 @@ mod tests {
     #[test]
     fn tags_are_compared_as_asked() {
         let tag = Some("\"a\"");
-        assert!(meets("\"b\", \"a\"", tag, false) && meets("*", tag, false));
-        assert!(meets("W/\"a\"", tag, true) && !meets("W/\"a\"", tag, false));
-        assert!(!meets("\"b\"", tag, true) && !meets("", tag, true) && !meets("a", tag, true));
+        let meets = |list: &[u8], weak| meets(list, tag, weak);
+        assert!(meets(b"\"b\", \"a\"", false) && meets(b"*", false) && meets(b" * ", true));
+        assert!(meets(b"W/\"a\"", true) && !meets(b"W/\"a\"", false));
+        for list in [
+            &b"\"b\""[..],
+            b"",
+            b"a",
+            b"\"a",
+            b"\"b, \"a\" x",
+            b"w/\"a\"",
+            b"W/W/\"a\"",
+            b"\"x,\"a\",\"",
+        ] {
+            assert!(!meets(list, true), "{}", String::from_utf8_lossy(list));
+        }
+        for list in [
+            &b"\"\xff\",\"a\""[..],
+            b"\"x,y\", W/\"a\"",
+            b",,\"a\",",
+            b"junk, \"a\"",
+            b"\"\" , \"a\"\t",
+        ] {
+            assert!(meets(list, true), "{}", String::from_utf8_lossy(list));
+        }
+    }
+
+    #[test]
+    fn lines_of_a_field() {
+        let mut headers = HeaderMap::new();
+        for line in ["\"b\"", "\"a\""] {
+            headers.append(header::IF_NONE_MATCH, HeaderValue::from_static(line));
+        }
+        let found = condition(&headers, Some("\"a\""), None);
+        assert_eq!(found, Some(StatusCode::NOT_MODIFIED));
+        headers.clear();
+        let date = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:10 GMT");
+        headers.append(header::IF_MODIFIED_SINCE, date.clone());
+        let then = UNIX_EPOCH.checked_add(std::time::Duration::from_secs(5));
+        assert_eq!(
+            condition(&headers, None, then),
+            Some(StatusCode::NOT_MODIFIED)
+        );
+        headers.append(header::IF_MODIFIED_SINCE, date);
+        assert_eq!(condition(&headers, None, then), None, "two are none");
+    }
+
+    #[test]
+    fn a_part_wants_a_strong_validator() {
+        let may = |value: &[u8], tag, modified| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::IF_RANGE, HeaderValue::from_bytes(value).unwrap());
+            may_be_part(&headers, Some(tag), Some(modified))
+        };
+        let then = UNIX_EPOCH + std::time::Duration::from_secs(10);
+        assert!(may(b"\"a\"", "\"a\"", then) && !may(b"\"b\"", "\"a\"", then));
+        assert!(!may(b"W/\"a\"", "\"a\"", then) && !may(b"\"\xff\"", "\"a\"", then));
+        assert!(may(b"Thu, 01 Jan 1970 00:00:10 GMT", "\"a\"", then));
+        assert!(!may(b"Thu, 01 Jan 1970 00:00:11 GMT", "\"a\"", then));
+        // As late as a header can say: a second of which nothing is known yet.
+        let late = UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
+        assert!(!may(b"Fri, 31 Dec 9999 23:59:59 GMT", "\"a\"", late));
     }
 }

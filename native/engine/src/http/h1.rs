@@ -181,6 +181,9 @@ impl Wire {
         if about.is_head {
             body = Body::empty();
         }
+        if body.len() > TOGETHER as u64 {
+            self.transport.follow_peer();
+        }
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             let Ok(data) = frame?.into_data() else {
                 continue;

@@ -202,7 +202,9 @@ fn allowed(methods: &'static str) -> Response<Body> {
 fn conditions(request: &Request) -> HeaderMap {
     let fields = request.headers().iter().filter_map(|(name, value)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        let of_files = name == header::RANGE || name.as_str().starts_with("if-");
+        // Parts are only for GET (RFC 9110, 14.2).
+        let of_parts = name == header::RANGE && request.method() == "GET";
+        let of_files = of_parts || name.as_str().starts_with("if-");
         of_files.then_some((name, HeaderValue::from_bytes(value).ok()?))
     });
     let mut conditions = HeaderMap::new();

@@ -193,6 +193,7 @@ pub(crate) async fn serve(
     before: Vec<u8>,
 ) {
     let server = seat.server.clone();
+    transport.follow_peer();
     // The socket is a reason to wait for, when the server stops.
     let _live = server.hold();
     visitor.http_version = (2, 0);
