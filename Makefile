@@ -8,7 +8,7 @@ export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
 
-.PHONY: help run chat build test test-rust test-erlang test-peers test-proxies lint install-modes autobahn fuzz bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-peers test-proxies lint install-modes autobahn fuzz soak bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -68,6 +68,10 @@ autobahn: ## the Autobahn suite against a server and a client (needs CPython 2.7
 fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is nightly Rust
 	@.ci/setup build
 	@SOCKEYE_FUZZ_SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
+
+soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one
+	@.ci/setup test
+	test/soak/run $(or $(MINUTES),30) $(SEED)
 
 bench: ## every question of the benchmark, beside other servers (about an hour); ARGS="--rate --runs 3" for some of it
 	@.ci/setup build

@@ -1,0 +1,135 @@
+%% What test/soak/run runs. After each part the node holds what it held before it: processes, servers,
+%% connections, descriptors, threads, atoms, rows of tables, and memory.
+-module(soak).
+
+-export([main/0]).
+-export([halts/0]).
+
+%% Allocators and tables of the engine's threads keep this much.
+-define(MEMORY, 64 * 1024 * 1024).
+-define(ROUND_MS, 10000).
+
+main() ->
+    spawn(fun() ->
+        [Minutes, Seed] = [list_to_integer(Text) || Text <- init:get_plain_arguments()],
+        try run(Minutes * 60 * 1000, Seed) of
+            ok -> say("1 passed, 0 failed", []), halt(0)
+        catch
+            Class:Reason:Stack ->
+                say("seed ~b: ~p", [Seed, {Class, Reason, Stack}]),
+                say("0 passed, 1 failed", []),
+                halt(1)
+        end
+    end).
+
+run(Time, Seed) ->
+    say("seed ~b", [Seed]),
+    %% A module that is loaded later brings its atoms.
+    [code:ensure_loaded(Module) || App <- [kernel, stdlib, crypto], ok =:= load(App),
+                                   {ok, Modules} <- [application:get_key(App, modules)], Module <- Modules],
+    ok = logger:set_primary_config(level, none),
+    Part = Time div 4,
+    part("JSON through each way of delivery", fun() -> json(Part, Seed) end),
+    part("traffic on the public API", fun() -> traffic(Part, Seed) end),
+    part("deaths against a model", fun() -> deaths(Part, Seed) end),
+    part("nodes that halt", fun() -> halting(Part, Seed, 0) end).
+
+load(App) ->
+    case application:load(App) of
+        {error, {already_loaded, App}} -> ok;
+        Other -> Other
+    end.
+
+part(Name, Run) ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    Done = Run(),
+    say("~ts: ~p", [Name, Done]),
+    ok.
+
+json(Time, Seed) ->
+    json_property:run(#{seed => Seed, seconds => Time div 1000}).
+
+traffic(Time, Seed) ->
+    %% What is loaded, opened or named once stays.
+    _ = soak_traffic:round(#{seed => Seed, time => ?ROUND_MS}),
+    %% Twice, since the first question to the allocators makes the atoms of their answer.
+    _ = holdings(),
+    Before = holdings(),
+    say("before: ~0p", [Before]),
+    Rounds = rounds(max(1, Time div ?ROUND_MS - 1), Seed, Before, 0),
+    say("after: ~0p", [holdings()]),
+    #{actions => Rounds}.
+
+rounds(0, _Seed, _Before, Done) ->
+    Done;
+rounds(Left, Seed, Before, Done) ->
+    Now = soak_traffic:round(#{seed => Seed + Left, time => ?ROUND_MS}),
+    true = siege:until(fun() -> grown(Before, holdings()) end),
+    rounds(Left - 1, Seed, Before, Done + Now).
+
+holdings() ->
+    [erlang:garbage_collect(Pid) || Pid <- processes()],
+    Counted = maps:without([{table, sockeye_log}, ports], census:take()),
+    Counted#{processes => erlang:system_info(process_count), atoms => erlang:system_info(atom_count),
+             tables => length(ets:all()), vm_memory => erlang:memory(total), engine_memory => siege:memory()}.
+
+grown(Before, After) ->
+    Grown = maps:filter(fun(Key, N) -> N > maps:get(Key, Before, 0) + slack(Key) end,
+                        maps:filter(fun(_, N) -> is_integer(N) end, After)),
+    map_size(Grown) =:= 0
+        orelse {grown, [{Key, maps:get(Key, Before, 0), N} || {Key, N} <- maps:to_list(Grown)], new_atoms(Before)}.
+
+%% The first of those that were not there before, as far as the VM tells: an atom by its place in the table.
+new_atoms(#{atoms := Before}) ->
+    [catch binary_to_term(<<131, 75, N:24>>)
+     || N <- lists:seq(Before, min(Before + 20, erlang:system_info(atom_count)) - 1)].
+
+slack(vm_memory) -> ?MEMORY;
+slack(engine_memory) -> ?MEMORY;
+slack(_) -> 0.
+
+deaths(Time, Seed) ->
+    life_model:run(#{seed => Seed, time => Time}).
+
+%% A node under traffic that ends in the middle of it, by each way, has ended soon and with status 0.
+halting(Time, _Seed, Done) when Time =< 0 ->
+    #{halted => Done};
+halting(Time, Seed, Done) ->
+    Begin = erlang:monotonic_time(millisecond),
+    How = lists:nth(Done rem 4 + 1, ["halt", "halt_now", "init_stop", "application_stop"]),
+    Node = open_port({spawn_executable, os:find_executable("erl")},
+                     [{args, ["-noshell", "+sbwt", "none", "-pa"] ++ paths()
+                       ++ ["-s", "soak", "halts", "-extra", How, integer_to_list(Seed + Done)]},
+                      exit_status, stderr_to_stdout, binary]),
+    0 = status(Node, How, <<>>),
+    halting(Time - (erlang:monotonic_time(millisecond) - Begin), Seed, Done + 1).
+
+status(Node, How, Said) ->
+    receive
+        {Node, {data, Data}} -> status(Node, How, <<Said/binary, Data/binary>>);
+        {Node, {exit_status, 0}} -> 0;
+        {Node, {exit_status, Status}} -> error({halt, How, Status, Said})
+    after 60000 -> error({hangs, How, Said})
+    end.
+
+paths() ->
+    lists:usort([filename:dirname(code:which(Module)) || Module <- [sockeye, ?MODULE]]).
+
+%% In the node of its own.
+halts() ->
+    spawn(fun() ->
+        [How, Seed] = init:get_plain_arguments(),
+        ok = logger:set_primary_config(level, none),
+        {ok, _} = application:ensure_all_started(sockeye),
+        spawn(fun() -> soak_traffic:round(#{seed => list_to_integer(Seed), time => 60000}) end),
+        rand:seed(exsss, list_to_integer(Seed)),
+        receive after 200 + rand:uniform(3000) -> finish(How) end
+    end).
+
+finish("halt") -> halt(0);
+finish("halt_now") -> halt(0, [{flush, false}]);
+finish("init_stop") -> init:stop();
+finish("application_stop") -> ok = application:stop(sockeye), halt(0).
+
+say(Format, Args) ->
+    io:format(Format ++ "~n", Args).
