@@ -177,15 +177,13 @@ options(Not, _V) ->
     unicode:characters_to_binary(Not).
 
 -spec server_of(term()) -> {ok, sockeye_nif:server_id()} | closed | none.
-server_of({sockeye_conn, _} = V) ->
+server_of(V) ->
     try sockeye_nif:conn_server(V) of
         {ok, ServerId} -> {ok, ServerId};
         {error, closed} -> closed
     catch
         error:badarg -> none
-    end;
-server_of(_V) ->
-    none.
+    end.
 
 %% A client is in no table of servers.
 -spec is_of_client(sockeye:conn()) -> boolean().
@@ -323,14 +321,12 @@ each(_Check, _Tail, _N) ->
     <<"not a proper list">>.
 
 -spec is_codec(term()) -> boolean().
-is_codec(V) when is_reference(V) ->
+is_codec(V) ->
     try sockeye_nif:codec_info(V) of
         _ -> true
     catch
         error:badarg -> false
-    end;
-is_codec(_V) ->
-    false.
+    end.
 
 -spec is_handshake(term()) -> boolean().
 is_handshake({sockeye_handshake, Key, #{} = Options}) ->

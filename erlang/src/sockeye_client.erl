@@ -297,12 +297,12 @@ send(Client, Frames) when is_pid(Client), node(Client) =:= node(); is_atom(Clien
         error ->
             {error, down}
     end;
-send({sockeye_conn, _} = Conn, Frames) ->
+send(Conns, Frames) when is_list(Conns) ->
+    sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conns, Frames]);
+send(Conn, Frames) ->
     try sockeye:send(Conn, Frames)
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frames])
-    end;
-send(Other, Frames) ->
-    sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Other, Frames]).
+    end.
 
 -spec send_by(pid(), sockeye:frame() | [sockeye:frame()], sockeye:conn() | none) ->
           ok | {error, down | sockeye:send_error()}.

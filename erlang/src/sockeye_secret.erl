@@ -9,6 +9,7 @@
 
 -spec hide(Value) -> fun(() -> Value).
 hide(Value) ->
-    Fun = {'fun', 1, {clauses, [{clause, 1, [], [], [{var, 1, 'Value'}]}]}},
-    {value, Hidden, _} = erl_eval:expr(Fun, #{'Value' => Value}),
+    {ok, Tokens, _} = erl_scan:string("fun() -> Value end."),
+    {ok, Fun} = erl_parse:parse_exprs(Tokens),
+    {value, Hidden, _} = erl_eval:exprs(Fun, [{'Value', Value}]),
     Hidden.

@@ -527,7 +527,7 @@ terminate(Reason, State) ->
     fin({stop, Reason, {none, S#s.conn, none, none}}, S).
 
 %% Also the moment at which optional callbacks of a new version are seen.
--spec code_change(term(), term(), term()) -> {ok, term()} | term().
+-spec code_change(term(), term(), term()) -> {ok, term()} | {error, term()}.
 code_change(OldVsn, State, Extra) ->
     #s{module = Module} = S = get(?WORKER),
     _ = put(?WORKER, looked_up(S)),
