@@ -13,6 +13,9 @@
 
 -spec main() -> no_return().
 main() ->
+    %% Who looks at what was logged looks for what is wrong, not for who listens where.
+    {ok, _} = application:ensure_all_started(sockeye),
+    ok = logger:set_application_level(sockeye, warning),
     [Certificate, Key, Page] = init:get_plain_arguments(),
     Tls = #{tls => #{certfile => Certificate, keyfile => Key},
             http => #{"/" => {file, Page}}},
