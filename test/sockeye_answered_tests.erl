@@ -14,7 +14,7 @@ setup_test_() ->
     {setup, fun certificates/0, fun stop/1, fun({_, Certs}) ->
         [{timeout, 60, {lists:flatten(io_lib:format("~p ~p ~p ~p", [Way, Transport, Cut, End])),
                         fun() -> answered(Way, Transport, Cut, End, Certs) end}}
-         || Way <- [one, pool, per_connection], Transport <- [tcp, tls, http2, deflate],
+         || Way <- [one, pool, per_connection, owner, batch], Transport <- [tcp, tls, http2, deflate],
             {Cut, End} <- [{together, close}, {apart, close}]
                 ++ [{together, End} || End <- [fin, bad_utf8, bad_opcode, too_big, bad_json]]
                 ++ [{together, cut} || Transport =:= tls]]
@@ -29,7 +29,9 @@ stop({Started, _}) ->
 
 way(one) -> #{processes => one};
 way(pool) -> #{processes => 4};
-way(per_connection) -> #{processes => per_connection}.
+way(per_connection) -> #{processes => per_connection};
+way(owner) -> #{};
+way(batch) -> #{batch => true}.
 
 way(Way, tls, #{server := Config}) ->
     (way(Way))#{tls => #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}};
@@ -38,17 +40,8 @@ way(Way, deflate, _) -> (way(Way))#{deflate => true};
 way(Way, tcp, _) -> way(Way).
 
 answered(Way, Transport, Cut, End, Certs) ->
-    Self = self(),
-    Funs = #{frame => fun({json, N}, _Conn, S) ->
-                          Self ! {frame, N},
-                          {[{reply, {text, integer_to_binary(N)}}], S}
-                      end,
-             close => fun(Conn, Code, _Reason, S) ->
-                          Self ! {closed, Code, sockeye:send(Conn, {text, <<"late">>}), sockeye:info(Conn)},
-                          {[], S}
-                      end},
     Options = maps:merge(way(Way, Transport, Certs), #{max_message_size => ?BIG}),
-    with_handler(Funs, Options, fun(Port, Server) ->
+    echoed(Way, Options, fun(Port, Server) ->
         Client = open(Transport, Port, Certs),
         Good = [text(Transport, integer_to_binary(N)) || N <- lists:seq(1, ?MESSAGES)],
         case Cut of
@@ -62,6 +55,40 @@ answered(Way, Transport, Cut, End, Certs) ->
         siege:settled(Server, 0),
         ?assertEqual(nothing, receive Message -> Message after 0 -> nothing end)
     end).
+
+echoed(Way, Options, Test) when Way =:= owner; Way =:= batch ->
+    Self = self(),
+    Owner = spawn_link(fun() -> owner(Self) end),
+    try sockeye_test:with_server(Options#{handler => Owner}, Test)
+    after
+        unlink(Owner),
+        exit(Owner, kill)
+    end;
+echoed(_Way, Options, Test) ->
+    Self = self(),
+    with_handler(#{frame => fun({json, N}, _Conn, S) ->
+                                    Self ! {frame, N},
+                                    {[{reply, {text, integer_to_binary(N)}}], S}
+                            end,
+                   close => fun(Conn, Code, _Reason, S) -> Self ! ended(Conn, Code), {[], S} end},
+                 Options, Test).
+
+ended(Conn, Code) ->
+    {closed, Code, sockeye:send(Conn, {text, <<"late">>}), sockeye:info(Conn)}.
+
+owner(To) ->
+    receive
+        {sockeye, Conn, {batch, Events}} -> [owned(To, Conn, Event) || Event <- Events];
+        {sockeye, Conn, Event} -> owned(To, Conn, Event)
+    end,
+    owner(To).
+
+owned(_, _, {open, _}) -> ok;
+owned(To, Conn, {json, N}) ->
+    To ! {frame, N},
+    ok = sockeye:send(Conn, {text, integer_to_binary(N)});
+owned(To, Conn, {closed, Code, _}) ->
+    To ! ended(Conn, Code).
 
 last(close) -> frame(8, <<4000:16, "bye">>);
 last(fin) -> [];
@@ -193,6 +220,65 @@ stop_meanwhile(Way) ->
         ?assertEqual({[{text, <<"1">>}, {text, <<"2">>}], [{close, 4000, <<>>}]}, {Answers, Last}),
         receive {'DOWN', Monitor, process, Stopper, Reason} -> ?assertEqual(normal, Reason) end
     end).
+
+%% A plain process at work on other things, which never comes to the end of its mailbox.
+a_busy_owner_test_() ->
+    {timeout, 60, fun() ->
+        Self = self(),
+        Owner = spawn_link(fun() -> busy(Self) end),
+        sockeye_test:with_server(#{handler => Owner, format => raw, active => true, close_timeout => 50000}, fun(Port, _) ->
+            Other = ws_client:connect(Port),
+            Flood = spawn_link(fun() -> flood(Other) end),
+            Socket = ws_client:connect(Port),
+            ok = ws_client:raw(Socket, [[frame(1, integer_to_binary(N)) || N <- lists:seq(1, 50)], frame(8, <<4000:16>>)]),
+            Expected = [{text, integer_to_binary(N)} || N <- lists:seq(1, 50)] ++ [{close, 4000, <<>>}],
+            ?assertEqual(Expected, frames(siege:answer(Socket))),
+            unlink(Flood),
+            exit(Flood, kill)
+        end),
+        unlink(Owner),
+        exit(Owner, kill)
+    end}.
+
+flood(Socket) ->
+    ok = ws_client:raw(Socket, [frame(2, <<>>) || _ <- lists:seq(1, 100)]),
+    flood(Socket).
+
+busy(To) ->
+    receive
+        {sockeye, Conn, {text, Text}} -> ok = sockeye:send(Conn, {text, Text});
+        {sockeye, _, {binary, <<>>}} -> work(erlang:monotonic_time(microsecond) + 100);
+        _ -> ok
+    end,
+    busy(To).
+
+work(Until) ->
+    erlang:monotonic_time(microsecond) > Until orelse work(Until).
+
+%% One that looks at none of its messages holds no Close back for long, and finds all of them later.
+an_owner_elsewhere_test() ->
+    sockeye_test:with_server(#{close_timeout => 60000}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:raw(Socket, ?END),
+        ?assertEqual([{close, 4000, <<>>}], frames(siege:answer(Socket))),
+        {Conn, {open, _}} = sockeye_test:event(),
+        ?assertEqual([{json, 1}, {json, 2}, {closed, 4000, <<>>}], [sockeye_test:event(Conn) || _ <- [1, 2, 3]])
+    end).
+
+%% The process that owns the connection by then is told of its end; who had it before answers.
+given_away_test() ->
+    Self = self(),
+    Owner = spawn_link(fun() -> owner(Self) end),
+    sockeye_test:with_server(#{format => json}, fun(Port, _) ->
+        {Socket, Conn} = sockeye_test:open(Port),
+        ok = sockeye:controlling_process(Conn, Owner),
+        ok = ws_client:raw(Socket, ?END),
+        ?assertEqual([{text, <<"1">>}, {text, <<"2">>}, {close, 4000, <<>>}], frames(siege:answer(Socket))),
+        ?assertEqual([{frame, 1}, {frame, 2}, {closed, 4000, {error, closed}, {error, closed}}],
+                     [sockeye_test:message() || _ <- [1, 2, 3]])
+    end),
+    unlink(Owner),
+    exit(Owner, kill).
 
 %% A client of ours answers as well.
 of_a_client_test() ->

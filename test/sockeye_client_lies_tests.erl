@@ -85,10 +85,11 @@ refusals_test_() ->
          {"too long", 200, binary:part(Long, 0, 65536), ["HTTP/1.1 200 OK\r\nX-Why: because\r\n\r\n", Long]},
          {"a redirect that is not followed", 302, <<>>, "HTTP/1.1 302 x\r\nX-Why: because\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"}]].
 
-%% Frames that come with the answer are the first of the connection.
+%% Frames that come with the answer are the first of the connection. Nobody has asked for them when its end is awaited.
 junk_behind_the_answer_test_() ->
     [{Name, fun() ->
-        {ok, Conn} = answer(fun(A) -> [?SWITCH, ?UPGRADE, "Sec-WebSocket-Accept: ", A, "\r\n\r\n", Bytes] end, #{format => raw}),
+        {ok, Conn} = answer(fun(A) -> [?SWITCH, ?UPGRADE, "Sec-WebSocket-Accept: ", A, "\r\n\r\n", Bytes] end,
+                            #{format => raw, close_timeout => 200}),
         ?assertEqual(Expected, [recv(Conn) || _ <- Expected])
      end} || {Name, Bytes, Expected} <-
         [{"a frame", [<<16#81, 2, "hi">>, close()], [{ok, {text, <<"hi">>}}, {closed, 1000}]},

@@ -83,10 +83,12 @@ bring(#state{open = false} = State) ->
     State;
 bring(#state{index = Index} = State) ->
     case sockeye_nif:courier_run(Index) of
-        {done, Loads} ->
+        {done, Loads, Ending} ->
+            ok = sockeye_reading:watch(Ending),
             lists:foldl(fun hand_over/2, State, Loads);
-        {more, Loads} ->
+        {more, Loads, Ending} ->
             self() ! sockeye_ready,
+            ok = sockeye_reading:watch(Ending),
             lists:foldl(fun hand_over/2, State, Loads)
     end.
 
@@ -101,7 +103,7 @@ hand_over({Load, Owner}, #state{carriers = Carriers} = State) ->
 %% A carrier.
 -spec carry(sockeye_nif:load(), pid()) -> boolean().
 carry(Load, Owner) ->
-    ok = sockeye_nif:courier_carry(Load),
+    ok = sockeye_reading:watch(sockeye_nif:courier_carry(Load)),
     is_process_alive(Owner).
 
 %% What the engine, which has ended before, has left is brought first.

@@ -30,6 +30,7 @@
 -export([courier_run/1]).
 -export([courier_carry/1]).
 -export([courier_return/1]).
+-export([courier_sent/1]).
 -export([attach/2]).
 -export([no_process/1]).
 -export([recv/2]).
@@ -104,8 +105,8 @@
 -type encoded() :: {binary(), boolean()}.
 -type server_id() :: non_neg_integer().
 %% Connections and their events. `{invalid, 1007, Why}' stands for a frame that is not JSON,
-%% where that ends the connection: see refuse/3.
--type batch() :: [sockeye:conn() | sockeye:event() | {invalid, 1007, binary()}].
+%% where that ends the connection: see refuse/3. `ending' is the question of answered/1.
+-type batch() :: [sockeye:conn() | sockeye:event() | ending | {invalid, 1007, binary()}].
 %% What a call answers that gave something to shards of the engine: those of them for which too much waits, as
 %% bits, and the answer. See {@link sockeye_backlog}.
 -type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.
@@ -303,13 +304,19 @@ courier_open(Index, Count) ->
     call(courier_open, [Index, Count]).
 
 %% Sends plain processes what there is for them, but the loads: those are for {@link courier_carry/1}.
--spec courier_run(non_neg_integer()) -> {done | more, [{load(), pid()}]}.
+%% Which connections end once their process has worked through its messages, too: see {@link sockeye_reading}.
+-spec courier_run(non_neg_integer()) -> {done | more, [{load(), pid()}], [sockeye_reading:ending()]}.
 courier_run(Index) ->
     call(courier_run, [Index]).
 
--spec courier_carry(load()) -> ok.
+-spec courier_carry(load()) -> [sockeye_reading:ending()].
 courier_carry(Load) ->
     call(courier_carry, [Load]).
+
+%% How many messages have been sent to the process of a load.
+-spec courier_sent(load()) -> non_neg_integer().
+courier_sent(Load) ->
+    call(courier_sent, [Load]).
 
 -spec courier_return(load()) -> ok.
 courier_return(Load) ->
@@ -327,7 +334,7 @@ recv(Inbox, Max) ->
 recv_dirty(Inbox, Max) ->
     call(recv_dirty, [Inbox, Max]).
 
-%% For who has seen `closed' and has handed over what answers what came before it: only then the
+%% For who has come upon `closed' or `ending' and has handed over what answers what came before it: only then the
 %% engine says its last word. Sends of the same process that follow are `closed'.
 -spec answered(sockeye:conn()) -> maybe_crowded(ok).
 answered(Conn) ->

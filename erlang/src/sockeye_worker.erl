@@ -388,6 +388,10 @@ events([Conn, {closed, _, _} = Event | Rest], Acc, State, Hibernate, S) ->
         {ok, Acc1, State1, Hibernates} -> events(Rest, Acc1, State1, Hibernate orelse Hibernates, S);
         Stop -> Stop
     end;
+events([Conn, ending | Rest], Acc, State, Hibernate, S) ->
+    sockeye_commands:flush(Acc, false),
+    ok = sockeye_backlog:settle(sockeye_nif:answered(Conn)),
+    events(Rest, [], State, Hibernate, S);
 events([Conn, {invalid, Code, Why} | Rest], Acc, State, Hibernate, S) ->
     sockeye_commands:flush(Acc, false),
     ok = sockeye_backlog:settle(sockeye_nif:refuse(Conn, Code, Why)),

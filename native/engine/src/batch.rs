@@ -54,6 +54,8 @@ pub enum Event<'a> {
     Pong(&'a [u8]),
     /// The credits have run out.
     Passive,
+    /// Nothing more comes but the end. Who has answered what came before says so: [`crate::Engine::answered`].
+    Ending,
     /// The connection is gone. Always the last event of a connection.
     Closed(u16, &'a str),
 }
@@ -74,6 +76,7 @@ enum Tag {
     Ping,
     Pong,
     Passive,
+    Ending,
     Open,
     Closed,
 }
@@ -207,6 +210,10 @@ impl Batch {
         self.entry(conn, Tag::Passive, 0, 0);
     }
 
+    pub(crate) fn push_ending(&mut self, conn: ConnId) {
+        self.entry(conn, Tag::Ending, 0, 0);
+    }
+
     /// The event at this place and the connection it belongs to.
     pub fn event(&self, index: usize) -> Option<(ConnId, Event<'_>)> {
         let entry = self.entries.get(index)?;
@@ -218,6 +225,7 @@ impl Batch {
             Tag::Ping => Event::Ping(small()?),
             Tag::Pong => Event::Pong(small()?),
             Tag::Passive => Event::Passive,
+            Tag::Ending => Event::Ending,
             Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
                 match self.extras.get(start)? {
                     Extra::Payload(v) if entry.tag == Tag::BigText => Event::Text(v),
@@ -268,6 +276,7 @@ impl Batch {
                 }
             }
             Tag::Passive => to.push_passive(entry.conn),
+            Tag::Ending => to.push_ending(entry.conn),
             Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
                 if let Some(extra) = self.extras.get_mut(start) {
                     let extra = std::mem::replace(extra, Extra::Payload(Vec::new()));
@@ -281,7 +290,7 @@ impl Batch {
     pub(crate) fn is_message(&self, index: usize) -> bool {
         self.entries.get(index).is_some_and(|e| match e.tag {
             Tag::Text | Tag::Binary | Tag::BigText | Tag::BigBinary | Tag::Ping | Tag::Pong => true,
-            Tag::Passive | Tag::Open | Tag::Closed => false,
+            Tag::Passive | Tag::Ending | Tag::Open | Tag::Closed => false,
         })
     }
 

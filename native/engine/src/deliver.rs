@@ -263,6 +263,15 @@ impl<'a> Delivery<'a> {
         false
     }
 
+    /// Asks to be told when all is answered, behind what is held.
+    pub(crate) fn ending(&mut self) {
+        let asked = self.held.is_none() && self.notify(|batch, conn| batch.push_ending(conn));
+        if !asked {
+            let held = self.held.get_or_insert_default();
+            held.batch.push_ending(self.conn);
+        }
+    }
+
     /// Delivers what was held back, as far as credit and room go.
     pub(crate) fn pump(&mut self) {
         let Some(mut held) = self.held.take() else {

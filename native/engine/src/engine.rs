@@ -420,8 +420,13 @@ impl Engine {
         self.end_with(conn, Part::Fail(code, reason.into()));
     }
 
-    /// The receiver of a connection has seen its close event, and what it sends from now on is no answer any more. The
-    /// close frame goes out behind the frames that are on their way.
+    /// The same, when its receiver has answered what it sent before: it gets [`crate::batch::Event::Ending`].
+    pub fn object(&self, conn: ConnId, code: u16, reason: &str) {
+        self.end_with(conn, Part::Object(code, reason.into()));
+    }
+
+    /// The receiver of a connection has come upon its close event, or [`crate::batch::Event::Ending`]: what it sends from now
+    /// on is no answer any more. The close frame goes out behind the frames that are on their way.
     pub fn answered(&self, conn: ConnId) {
         self.set_closing(conn);
         self.end_with(conn, Part::Answered);

@@ -217,6 +217,7 @@ impl Shard {
                 }
                 Part::Close(code, reason) => conn.close(self, code, &reason),
                 Part::Fail(code, reason) => conn.refuse(self, code, &reason),
+                Part::Object(code, reason) => conn.object(self, code, &reason),
                 Part::Answered => conn.answered(self),
                 Part::Active(change) => conn.set_active(self, change),
                 Part::Options(options) => conn.set_options(self, &options),

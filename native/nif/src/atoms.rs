@@ -3,7 +3,7 @@
 rustler::atoms! {
     ok, error, more, done, dirty, crowded, failed, none, acceptor, infinity,
     closed, busy, not_json, not_utf8, invalid_json,
-    json, raw, text, binary, ping, pong, close, active, open, passive, batch,
+    json, raw, text, binary, ping, pong, close, active, open, passive, ending, batch,
     once, null, undefined, nil, deliver, badarg,
     true_ = "true", false_ = "false",
     workers, per_connection, owner, keys, existing_atom, atoms,

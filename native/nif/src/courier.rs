@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Resource, ResourceArc, Term};
@@ -104,6 +104,10 @@ pub(crate) struct Desk {
     /// In the courier's queue.
     queued: AtomicBool,
     refusals: Refusals,
+    /// Messages that were sent.
+    sent: AtomicU64,
+    /// Connections that end when the process has worked through what it was sent before, and how many messages these are.
+    ending: Mutex<Vec<(ConnId, u64)>>,
 }
 
 // SAFETY: a pid is a plain number.
@@ -190,6 +194,8 @@ impl Desk {
                 engine,
                 queued: AtomicBool::new(false),
                 refusals: Refusals::default(),
+                sent: AtomicU64::new(0),
+                ending: Mutex::default(),
             }
         })
     }
@@ -222,8 +228,14 @@ impl Desk {
                 process::with_env(|b| {
                     let mut texts = Texts::new(b, on, scratch);
                     let (next, term) = self.message(&mut texts, batch, index, budget, &mut invalid);
-                    match term.map_or(Sent::Done, |term| on.send(&self.pid, term)) {
-                        Sent::Done => Step::On(next),
+                    let Some(term) = term else {
+                        return Step::On(next);
+                    };
+                    match on.send(&self.pid, term) {
+                        Sent::Done => {
+                            self.sent.fetch_add(1, Ordering::Relaxed);
+                            Step::On(next)
+                        }
                         Sent::Dead => {
                             dead = true;
                             Step::Stop
@@ -245,7 +257,7 @@ impl Desk {
         }
         engine.resume(&self.inbox, shards);
         for (conn, why) in invalid {
-            engine.fail(conn, 1007, &why);
+            engine.object(conn, 1007, &why);
         }
         self.rest(left, large)
     }
@@ -277,6 +289,13 @@ impl Desk {
             let cost = self.cost(batch, next);
             if of != conn || (next > index && !(self.batch && budget.covers(cost))) {
                 break;
+            }
+            if matches!(event, Event::Ending) {
+                if next > index {
+                    break;
+                }
+                lock(&self.ending).push((conn, self.sent.load(Ordering::Relaxed)));
+                return (next + 1, None);
             }
             budget.spend(cost);
             next += 1;
@@ -312,6 +331,27 @@ impl Desk {
         })
     }
 
+    /// Connections of which the process has been sent all but the end, as `{Load, Pid, Sent, Timeout, Conns}`.
+    fn ending<'a>(self: &Arc<Self>, env: Env<'a>) -> Option<Term<'a>> {
+        let ending = std::mem::take(&mut *lock(&self.ending));
+        let (_, sent) = *ending.last()?;
+        let b = Builder::of(env);
+        let engine = self.engine.upgrade()?;
+        // All of them are of one server.
+        let home = ending.iter().find_map(|(conn, _)| engine.home_of(*conn))?;
+        let timeout = engine.server(home.server)?.config.close_timeout;
+        let conns: Vec<_> = ending.iter().map(|(conn, _)| b.conn(*conn)).collect();
+        let load = ResourceArc::new(Load(self.clone())).encode(env).as_c_arg();
+        let ending = [
+            load,
+            b.pid(&self.pid),
+            b.integer(sent),
+            b.integer(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            b.list(&conns),
+        ];
+        Some(b.term(env, b.tuple(ending)))
+    }
+
     /// The process has died, or none of its connections is left.
     fn has_some(&self) -> bool {
         self.inbox.pending() > 0
@@ -343,21 +383,23 @@ fn courier_open<'a>(env: Env<'a>, index: usize, count: usize) -> NifResult<Term<
     Ok(atoms::ok().encode(env))
 }
 
-/// Brings what there is, as far as a call on a normal scheduler may: `{done | more, Loads}`, where a
+/// Brings what there is, as far as a call on a normal scheduler may: `{done | more, Loads, Ending}`, where a
 /// load is `{Resource, Pid}`.
 #[rustler::nif]
 fn courier_run<'a>(env: Env<'a>, index: usize) -> NifResult<Term<'a>> {
     let (b, on) = (Builder::of(env), OnScheduler::of(env));
     let courier = courier(index)?;
     let mut budget = Budget::normal();
-    let mut loads = Vec::new();
+    let (mut loads, mut ending) = (Vec::new(), Vec::new());
     let mut rest = atoms::more();
     while budget.covers(0) {
         let Some(desk) = courier.next() else {
             rest = atoms::done();
             break;
         };
-        match desk.deliver_safely(on, &mut budget, true) {
+        let left = desk.deliver_safely(on, &mut budget, true);
+        ending.extend(desk.ending(env).map(|term| term.as_c_arg()));
+        match left {
             Rest::Nothing | Rest::Elsewhere => {}
             Rest::More => {
                 courier.put(desk);
@@ -372,10 +414,11 @@ fn courier_run<'a>(env: Env<'a>, index: usize) -> NifResult<Term<'a>> {
         }
     }
     charge(env, (SLICE - budget.bytes) / JSON, EVENTS - budget.events);
-    Ok(b.term(env, b.tuple([b.atom(rest), b.list(&loads)])))
+    let answer = [b.atom(rest), b.list(&loads), b.list(&ending)];
+    Ok(b.term(env, b.tuple(answer)))
 }
 
-/// Brings what is too large for a courier, which must get the load back.
+/// Brings what is too large for a courier, which must get the load back. What is ending by then.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn courier_carry<'a>(env: Env<'a>, load: ResourceArc<Load>) -> Term<'a> {
     let on = OnScheduler::of(env);
@@ -392,7 +435,13 @@ fn courier_carry<'a>(env: Env<'a>, load: ResourceArc<Load>) -> Term<'a> {
             }));
         }
     }
-    atoms::ok().encode(env)
+    desk.ending(env).into_iter().collect::<Vec<_>>().encode(env)
+}
+
+/// How many messages have gone to this process.
+#[rustler::nif]
+fn courier_sent(load: ResourceArc<Load>) -> u64 {
+    load.0.sent.load(Ordering::Relaxed)
 }
 
 /// A load is the courier's again.

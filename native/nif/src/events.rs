@@ -46,6 +46,7 @@ impl Format {
             Event::Pong(bytes) => b.tuple([b.atom(atoms::pong()), b.binary(bytes)]),
             Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, texts.on, info)]),
             Event::Passive => b.atom(atoms::passive()),
+            Event::Ending => b.atom(atoms::ending()),
             Event::Closed(code, reason) => {
                 let reason = b.binary(reason.as_bytes());
                 b.tuple([b.atom(atoms::closed()), b.integer(code.into()), reason])

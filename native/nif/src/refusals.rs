@@ -30,6 +30,9 @@ impl Refusals {
         let Some(place) = conns.iter().position(|known| *known == conn) else {
             return false;
         };
+        if matches!(event, Event::Ending) {
+            return false;
+        }
         if matches!(event, Event::Closed(..)) {
             conns.swap_remove(place);
             self.any.store(!conns.is_empty(), Ordering::Relaxed);

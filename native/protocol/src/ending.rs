@@ -44,7 +44,8 @@ impl Session {
     }
 
     /// Ends the session for something that the peer did, when what it said before may still be answered. From here on the
-    /// session stands as behind a frame that breaks the rules in [`Session::receive_some`].
+    /// session stands as behind a frame that breaks the rules in [`Session::receive_some`], also when the peer has closed
+    /// meanwhile.
     pub fn end(&mut self, code: u16, reason: &str) {
         self.stop(code, close::truncate(reason), By::Violation);
     }
@@ -100,7 +101,19 @@ impl Session {
                 }
             }
             State::Closing => self.finish(code, reason, by),
-            State::Ended | State::Finished => {}
+            State::Ended => {
+                let closed = self
+                    .flight
+                    .as_mut()
+                    .and_then(|flight| flight.closed.as_mut());
+                if let Some(closed) =
+                    closed.filter(|closed| closed.by == By::Peer && by == By::Violation)
+                {
+                    let reason = reason.into();
+                    *closed = CloseReason { code, reason, by };
+                }
+            }
+            State::Finished => {}
         }
     }
 

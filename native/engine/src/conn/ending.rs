@@ -26,8 +26,9 @@ impl Conn {
         shard.handle.slots.set_closing(self.id);
         self.server.note_asked();
         self.owe(shard, &mut state, &out);
-        if state.phase == Phase::Answering {
-            self.linger(shard, &mut state);
+        if let Progress::Finished(CloseReason { code, reason, .. }) = state.session.progress() {
+            // The peer had closed before.
+            self.end(shard, &mut state, code, &reason);
         } else {
             self.limit_patience(shard, &mut state);
         }
@@ -48,11 +49,7 @@ impl Conn {
         let mut out = Vec::new();
         state.session.fail(code, reason, &mut out);
         self.owe(shard, &mut state, &out);
-        if state.phase == Phase::Talking {
-            self.end(shard, &mut state, code, reason);
-        } else {
-            self.linger(shard, &mut state);
-        }
+        self.end(shard, &mut state, code, reason);
         state.wake();
     }
 
@@ -68,13 +65,31 @@ impl Conn {
     /// not delivered.
     pub(crate) fn refuse(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Talking {
+        if !state.announced {
             state.held = None;
         } else if !state.told {
             self.give_up(shard, &mut state);
         }
         drop(state);
         self.fail(shard, code, reason);
+    }
+
+    /// The same, when the receiver has answered what came before.
+    pub(crate) fn object(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        match state.phase {
+            Phase::Talking => {
+                state.held = None;
+                state.session.end(code, reason);
+                let progress = state.session.progress();
+                self.look_for_end(shard, &mut state, progress);
+            }
+            // The peer has closed behind it.
+            Phase::Answering => state.session.end(code, reason),
+            Phase::Lingering | Phase::Gone if !state.told => self.give_up(shard, &mut state),
+            Phase::Lingering | Phase::Gone => {}
+        }
+        state.wake();
     }
 
     /// The receiver is dead: nobody will hear of the end.
@@ -185,13 +200,16 @@ impl Conn {
         }
     }
 
-    /// The protocol is over: tells the receiver, and lets the socket go when all is written.
+    /// The protocol is over: tells the receiver if it does not know, and lets the socket go when all is written.
     pub(super) fn end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
         self.linger(shard, state);
-        self.tell_end(shard, state, code, reason);
+        if !state.announced {
+            self.announce(shard, state, code, reason);
+        }
     }
 
-    /// The peer says no more: tells the receiver, which says when it has answered.
+    /// The peer says no more: the receiver says when it has answered. A handler process does so when it comes upon the
+    /// close event; a plain process, for which somebody watches it, gets that afterwards.
     pub(super) fn await_answers(
         self: &Rc<Self>,
         shard: &Shard,
@@ -201,9 +219,11 @@ impl Conn {
     ) {
         state.phase = Phase::Answering;
         self.limit_patience(shard, state);
-        self.tell_end(shard, state, code, reason);
         if self.server.config.mode == Mode::Owner {
-            self.conclude(shard, state);
+            self.hurry(shard, state);
+            self.deliver(shard, state, |delivery| delivery.ending());
+        } else {
+            self.announce(shard, state, code, reason);
         }
     }
 
@@ -214,7 +234,8 @@ impl Conn {
         if !out.is_empty() {
             self.owe(shard, state, &out);
         }
-        self.linger(shard, state);
+        let CloseReason { code, reason, .. } = state.session.eof();
+        self.end(shard, state, code, &reason);
         state.wake();
     }
 
@@ -238,12 +259,17 @@ impl Conn {
         self.soil(shard, state);
     }
 
-    fn tell_end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
-        self.server.note_end(code, reason);
+    /// Delivers at once what came too fast: the task that would wait for its time may be gone before.
+    fn hurry(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         if state.pace.take().is_some() {
-            // The task that would wait for its time may be gone before.
             self.deliver(shard, state, |delivery| delivery.pump());
         }
+    }
+
+    fn announce(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
+        state.announced = true;
+        self.server.note_end(code, reason);
+        self.hurry(shard, state);
         let mut now = false;
         self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));
         if now {
@@ -283,13 +309,9 @@ impl Conn {
     /// The transport has ended.
     pub(super) fn lose(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         match state.phase {
-            Phase::Talking => {
+            Phase::Talking | Phase::Answering => {
                 let CloseReason { code, reason, .. } = state.session.eof();
                 self.end(shard, state, code, &reason);
-            }
-            Phase::Answering => {
-                state.session.eof();
-                self.linger(shard, state);
             }
             Phase::Lingering => {}
             Phase::Gone => return,
@@ -317,8 +339,13 @@ impl Conn {
 }
 
 impl State {
+    /// Whether all is said.
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Lingering | Phase::Gone)
+    }
+
     /// Whether nobody will ask for what is held. What only waits for room still goes.
     pub(super) fn is_given_up(&self) -> bool {
-        self.abandoned && self.phase != Phase::Talking && !self.told && !self.waiting
+        self.abandoned && self.is_over() && !self.told && !self.waiting
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Conn, Phase, State};
+use super::{Conn, State};
 use crate::active::SetActive;
 use crate::config::Mode;
 use crate::deliver::{Delivery, Outcome, Route};
@@ -151,7 +151,7 @@ impl Conn {
 
     /// After held events have moved: the last one may have gone, or reading may go on.
     pub(super) fn after_pump(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        if state.phase != Phase::Talking && !state.told && state.held.is_none() {
+        if state.announced && !state.told && state.held.is_none() {
             self.tell(shard, state);
         }
         state.wake();

@@ -156,7 +156,12 @@ impl Conn {
     }
 
     /// Whether the session is at its end, or the peer.
-    fn look_for_end(self: &Rc<Self>, shard: &Shard, state: &mut State, progress: Progress) {
+    pub(super) fn look_for_end(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut State,
+        progress: Progress,
+    ) {
         if let Progress::Ended(end) | Progress::Finished(end) = &progress
             && end.by == By::Violation
         {

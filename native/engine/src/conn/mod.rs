@@ -97,6 +97,8 @@ struct State {
     phase: Phase,
     /// The close event is with the receiver.
     told: bool,
+    /// The close event is on its way to the receiver, if it is not held.
+    announced: bool,
     /// The peer writes no more: there is nothing to read.
     deaf: bool,
     wants_write: bool,
@@ -157,6 +159,7 @@ impl Conn {
                 active,
                 phase: Phase::Talking,
                 told: false,
+                announced: false,
                 deaf: false,
                 wants_write: false,
                 beat: false,

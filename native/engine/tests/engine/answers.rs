@@ -1,5 +1,6 @@
 //! What a peer sent before it ended the connection is answered before our last word.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sockeye_engine::active::SetActive;
@@ -288,4 +289,110 @@ fn credits_that_come_in_time() {
     puller.expect(conn, Got::Closed(1000, String::new()));
     client.expect(Op::Text, b"answer");
     assert_eq!(client.closed(), 1000);
+}
+
+/// A server of a plain process that answers when the test says so.
+fn owned(close_timeout: Duration) -> (World, Mailbox) {
+    let mut config = config(Mode::Owner);
+    config.close_timeout = close_timeout;
+    let (world, owner) = World::pushed(1, config);
+    owner.answers.store(false, Ordering::Relaxed);
+    (world, owner)
+}
+
+#[test]
+fn a_plain_process_is_told_of_the_end_after_the_last_word() {
+    for (bytes, code) in [(close(4000), 4000), (b"\x81\x00".to_vec(), 1002)] {
+        let (world, mut owner) = owned(Duration::from_secs(20));
+        let mut client = world.client();
+        let conn = owner.opened();
+        client.write(&[&masked(Op::Text, b"ask")[..], &bytes].concat());
+        owner.expect(conn, text("ask"));
+        owner.expect(conn, Got::Ending);
+        send(&world.engine, conn, Op::Text, b"answer").unwrap();
+        client.expect(Op::Text, b"answer");
+        assert!(owner.is_empty());
+        world.engine.answered(conn);
+        assert_eq!(client.closed(), code);
+        let (of, event) = owner.next();
+        assert!(of == conn && matches!(event, Got::Closed(c, _) if c == code));
+    }
+}
+
+#[test]
+fn a_plain_process_has_its_time() {
+    let (world, mut owner) = owned(Duration::from_millis(300));
+    let mut client = world.client();
+    let conn = owner.opened();
+    client.close(1000);
+    owner.expect(conn, Got::Ending);
+    assert_eq!(client.closed(), 1000);
+    owner.expect(conn, Got::Closed(1000, String::new()));
+    world.engine.answered(conn);
+    world.settle();
+    assert_eq!(world.server.stats().connections, 0);
+}
+
+#[test]
+fn a_plain_process_may_meet_what_is_wrong() {
+    // With a Close behind it that is known already, or not.
+    for behind in [&[][..], &close(4000)] {
+        let (world, mut owner) = owned(Duration::from_secs(20));
+        let mut client = world.client();
+        let conn = owner.opened();
+        client.write(&[&masked(Op::Text, b"{")[..], behind].concat());
+        owner.expect(conn, text("{"));
+        world.settle();
+        world.engine.object(conn, 1007, "not JSON");
+        client.text("not heard");
+        owner.expect(conn, Got::Ending);
+        send(&world.engine, conn, Op::Text, b"answer").unwrap();
+        world.engine.answered(conn);
+        client.expect(Op::Text, b"answer");
+        client.expect(Op::Close, b"\x03\xefnot JSON");
+        owner.expect(conn, Got::Closed(1007, "not JSON".into()));
+        client.drained();
+        world.settle();
+        assert!(owner.is_empty());
+    }
+}
+
+#[test]
+fn what_is_wrong_behind_our_close_ends_it_at_once() {
+    let (world, mut owner) = owned(Duration::from_secs(20));
+    let mut client = world.client();
+    let conn = owner.opened();
+    assert!(world.engine.set_closing(conn));
+    ask(&world.engine, conn, Part::Close(4001, "".into()));
+    client.expect(Op::Close, &close_payload(4001));
+    world.engine.object(conn, 1007, "not JSON");
+    owner.expect(conn, Got::Closed(1007, "not JSON".into()));
+    client.drained();
+}
+
+#[test]
+fn the_server_of_a_plain_process_may_stop() {
+    let (world, mut owner) = owned(Duration::from_secs(60));
+    let mut client = world.client();
+    let conn = owner.opened();
+    client.close(4000);
+    owner.expect(conn, Got::Ending);
+    world.stop_server();
+    assert_eq!(client.closed(), 4000);
+    world.wait_stopped();
+    owner.expect(conn, Got::Closed(4000, String::new()));
+}
+
+#[test]
+fn a_plain_process_may_die() {
+    let (world, mut owner) = owned(Duration::from_secs(60));
+    let mut client = world.client();
+    let conn = owner.opened();
+    client.close(4000);
+    owner.expect(conn, Got::Ending);
+    world.engine.owner_died(&owner.owner);
+    assert_eq!(client.closed(), 1011);
+    client.drained();
+    world.settle();
+    assert_eq!(world.server.stats().connections, 0);
 }

@@ -1,5 +1,7 @@
 //! A plain owner and the frames that it has asked for.
 
+use std::time::Duration;
+
 use sockeye_engine::active::SetActive;
 use sockeye_engine::op::Part;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
@@ -118,7 +120,9 @@ fn what_arrives_unasked_is_bounded_and_complete() {
 
 #[test]
 fn the_last_event_waits_behind_what_is_held() {
-    let (world, mut owner) = World::pushed(1, owned(Active::False));
+    let mut config = owned(Active::False);
+    config.close_timeout = Duration::from_millis(100);
+    let (world, mut owner) = World::pushed(1, config);
     let mut client = world.client();
     let conn = owner.opened();
     client.text("one");

@@ -328,6 +328,7 @@ fn a_process_that_never_comes() {
 #[test]
 fn held_messages_of_a_dead_owner_are_dropped() {
     let mut config = config(Mode::Owner);
+    config.close_timeout = Duration::from_millis(100);
     config.active = Active::False;
     let (world, mut owner) = World::pushed(1, config);
     let mut client = world.client();

@@ -2,6 +2,8 @@
 //!
 //! The test is the courier. What it has not taken, the owner has not heard.
 
+use std::time::Duration;
+
 use sockeye_engine::active::SetActive;
 use sockeye_engine::op::Part;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
@@ -61,7 +63,9 @@ fn others_are_served_meanwhile() {
 
 #[test]
 fn the_order_of_an_owner_stays() {
-    let (world, mut owner) = World::owned(owned(Active::True));
+    let mut config = owned(Active::True);
+    config.close_timeout = Duration::from_millis(100);
+    let (world, mut owner) = World::owned(config);
     let mut quiet = world.client();
     let second = owner.opened();
     let (mut client, first, large) = busy(&world, &mut owner);

@@ -106,6 +106,7 @@ fn connections_without_a_receiver_end_with_their_server() {
 #[test]
 fn connections_of_a_passive_owner_end_with_their_server() {
     let mut config = config(Mode::Owner);
+    config.close_timeout = Duration::from_millis(100);
     config.active = Active::False;
     let (world, mut owner) = World::pushed(1, config);
     let mut open = world.client();

@@ -79,6 +79,16 @@ fn what_is_wrong_outside_of_frames_too() {
 }
 
 #[test]
+fn what_was_wrong_before_a_close_goes_before_it() {
+    let (mut server, _) = after(&close());
+    server.session.end(1007, "not JSON");
+    server.session.answer(&mut server.out);
+    assert_eq!(server.out, b"\x88\x0a\x03\xefnot JSON");
+    let end = reason(1007, "not JSON", By::Violation);
+    assert_eq!(finished(server.session.progress()), end);
+}
+
+#[test]
 fn a_transport_that_ends_is_owed_nothing() {
     let mut server = End::new(Role::Server);
     let end = reason(1006, "", By::Transport);

@@ -1,6 +1,7 @@
 //! Processes that are channels.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
@@ -58,8 +59,11 @@ impl Puller {
     pub fn next(&mut self) -> (ConnId, Got) {
         loop {
             if let Some(event) = self.queue.pop_front() {
-                if self.answers && matches!(event.1, Got::Closed(..)) {
+                if self.answers && matches!(event.1, Got::Closed(..) | Got::Ending) {
                     self.engine.answered(event.0);
+                    if event.1 == Got::Ending {
+                        continue;
+                    }
                 }
                 return event;
             }
@@ -113,13 +117,27 @@ pub struct Mailbox {
     pub batches: Receiver<Vec<(ConnId, Got)>>,
     engine: Arc<OnceLock<Weak<Engine>>>,
     queue: VecDeque<(ConnId, Got)>,
+    /// Has answered at once what came before an end; otherwise the test says when, and sees the question.
+    pub answers: Arc<AtomicBool>,
 }
 
-fn bring(inbox: &Arc<Inbox>, engine: Option<Arc<Engine>>, to: &Sender<Vec<(ConnId, Got)>>) {
+fn bring(
+    inbox: &Arc<Inbox>,
+    engine: Option<Arc<Engine>>,
+    to: &Sender<Vec<(ConnId, Got)>>,
+    answers: bool,
+) {
     let mut dead = false;
+    let mut ending = Vec::new();
     let served = inbox.serve(true, |batch, index| {
         let events = (index..batch.len()).filter_map(|i| batch.event(i));
-        let events = events.map(|(conn, event)| (conn, event.into())).collect();
+        let mut events: Vec<(ConnId, Got)> =
+            events.map(|(conn, event)| (conn, event.into())).collect();
+        if answers {
+            let asked = events.iter().filter(|(_, event)| *event == Got::Ending);
+            ending.extend(asked.map(|(conn, _)| *conn));
+            events.retain(|(_, event)| *event != Got::Ending);
+        }
         dead = to.send(events).is_err();
         Step::On(batch.len())
     });
@@ -129,6 +147,9 @@ fn bring(inbox: &Arc<Inbox>, engine: Option<Arc<Engine>>, to: &Sender<Vec<(ConnI
             engine.owner_died(inbox);
         }
         engine.resume(inbox, shards);
+        for conn in ending {
+            engine.answered(conn);
+        }
     }
 }
 
@@ -139,10 +160,13 @@ impl Mailbox {
         let owner = Inbox::new(1 << 20, 0, Box::new(Ring(ring)));
         let engine = Arc::<OnceLock<Weak<Engine>>>::default();
         let (inbox, known) = (Arc::downgrade(&owner), engine.clone());
+        let answers = Arc::new(AtomicBool::new(true));
+        let answering = answers.clone();
         std::thread::spawn(move || {
             for () in rings {
                 let Some(inbox) = inbox.upgrade() else { return };
-                bring(&inbox, known.get().and_then(Weak::upgrade), &sender);
+                let engine = known.get().and_then(Weak::upgrade);
+                bring(&inbox, engine, &sender, answering.load(Ordering::Relaxed));
             }
         });
         Mailbox {
@@ -150,6 +174,7 @@ impl Mailbox {
             batches,
             engine,
             queue: VecDeque::new(),
+            answers,
         }
     }
 

@@ -28,6 +28,7 @@ pub enum Got {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Passive,
+    Ending,
     Closed(u16, String),
 }
 
@@ -40,6 +41,7 @@ impl From<Event<'_>> for Got {
             Event::Ping(bytes) => Got::Ping(bytes.to_vec()),
             Event::Pong(bytes) => Got::Pong(bytes.to_vec()),
             Event::Passive => Got::Passive,
+            Event::Ending => Got::Ending,
             Event::Closed(code, reason) => Got::Closed(code, reason.to_owned()),
         }
     }

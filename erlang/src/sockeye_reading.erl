@@ -1,0 +1,70 @@
+%% @private
+%% Whether a plain process has worked through its messages. Nothing tells: it is looked at, now and then.
+-module(sockeye_reading).
+
+-export([watch/1]).
+-export([answered/1]).
+-export([await/3]).
+
+-export_type([ending/0]).
+
+%% Connections that end when their process has answered what came before, how many messages it has been sent by then, and
+%% the time for that in milliseconds.
+-type ending() :: {sockeye_nif:load(), pid(), Sent :: non_neg_integer(), Timeout :: non_neg_integer(), [sockeye:conn()]}.
+
+%% The first pause between two looks, and the longest.
+-define(FIRST_MS, 2).
+-define(MOST_MS, 250).
+%% A process that waits so long for something else, with messages in its mailbox, is not at work on them.
+-define(IDLE_MS, 100).
+
+%% Each process has one that watches it, since to look at one that is at work can take long.
+-spec watch([ending()]) -> ok.
+watch(Ending) ->
+    lists:foreach(fun(One) -> spawn(?MODULE, answered, [One]) end, Ending).
+
+-spec answered(ending()) -> ok.
+answered({Load, Pid, Sent, Timeout, Conns}) ->
+    _ = await(Pid, fun() -> sockeye_nif:courier_sent(Load) - Sent end, Timeout),
+    lists:foreach(fun(Conn) -> sockeye_backlog:settle(sockeye_nif:answered(Conn)) end, Conns).
+
+%% Returns when the process has worked through what is in its mailbox now, is dead, or can not be expected to: when
+%% it waits for something else for 100 ms, or the time in milliseconds is over. `Newer' tells how many messages have
+%% certainly been sent to it since the call: a process that takes its messages in their order has come past those of
+%% before when fewer are left than that.
+-spec await(pid(), fun(() -> non_neg_integer()), non_neg_integer()) -> done | dead | idle | timeout.
+await(Pid, Newer, Timeout) ->
+    Begin = now_ms(),
+    look(Pid, Newer, Begin + Timeout, ?FIRST_MS, {none, Begin}).
+
+%% `Quiet' is how often the process had run when it was last seen to, and since when it has waited.
+-spec look(pid(), fun(() -> non_neg_integer()), integer(), pos_integer(), {none | non_neg_integer(), integer()}) ->
+          done | dead | idle | timeout.
+look(Pid, Newer, Until, Pause, {Ran, Since}) ->
+    Sent = Newer(),
+    Info = erlang:process_info(Pid, [message_queue_len, status, reductions]),
+    Now = now_ms(),
+    case Info of
+        undefined ->
+            dead;
+        [{_, Left}, _, _] when Left < Sent ->
+            done;
+        [{_, 0}, {_, waiting}, {_, Ran}] ->
+            done;
+        [_, {_, waiting}, {_, Ran}] when Now - Since >= ?IDLE_MS ->
+            idle;
+        _ when Now >= Until ->
+            timeout;
+        [_, {_, Status}, {_, Runs}] ->
+            Quiet = case {Status, Runs} of
+                        {waiting, Ran} -> {Ran, Since};
+                        {waiting, _} -> {Runs, Now};
+                        _ -> {none, Now}
+                    end,
+            receive after min(Pause, max(0, Until - Now)) -> ok end,
+            look(Pid, Newer, Until, min(2 * Pause, ?MOST_MS), Quiet)
+    end.
+
+-spec now_ms() -> integer().
+now_ms() ->
+    erlang:monotonic_time(millisecond).

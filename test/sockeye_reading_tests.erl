@@ -1,0 +1,81 @@
+%% When a process is taken to have worked through its messages.
+-module(sockeye_reading_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(LONG, 10000).
+
+none() -> 0.
+
+%% It has nothing to do.
+idle_test() ->
+    with(fun loop/0, fun(Pid) -> ?assertEqual(done, sockeye_reading:await(Pid, fun none/0, ?LONG)) end).
+
+dead_test() ->
+    {Pid, Monitor} = spawn_monitor(fun() -> ok end),
+    receive {'DOWN', Monitor, process, Pid, _} -> ok end,
+    ?assertEqual(dead, sockeye_reading:await(Pid, fun none/0, ?LONG)).
+
+%% It works until it is told to stop, and then takes the rest.
+at_work_test() ->
+    with(fun loop/0, fun(Pid) ->
+        Self = self(),
+        Pid ! {work, self()},
+        [Pid ! N || N <- lists:seq(1, 10)],
+        spawn_link(fun() -> Self ! {awaited, sockeye_reading:await(Pid, fun none/0, ?LONG)} end),
+        receive {awaited, Early} -> error({early, Early}) after 300 -> ok end,
+        Pid ! done,
+        receive {awaited, Result} -> ?assertEqual(done, Result) end,
+        ?assertEqual({message_queue_len, 0}, process_info(Pid, message_queue_len))
+    end).
+
+%% Its mailbox is never empty, but what is in it is newer.
+behind_others_test() ->
+    with(fun loop/0, fun(Pid) ->
+        Pid ! {work, self()},
+        [Pid ! N || N <- lists:seq(1, 10)],
+        %% The one at work, and nine behind it.
+        ?assertEqual(timeout, sockeye_reading:await(Pid, fun none/0, 50)),
+        ?assertEqual(timeout, sockeye_reading:await(Pid, fun() -> queued(Pid) end, 50)),
+        ?assertEqual(done, sockeye_reading:await(Pid, fun() -> queued(Pid) + 1 end, ?LONG)),
+        Pid ! done
+    end).
+
+%% It waits for something else: for as long as that is short, it is at work.
+elsewhere_test() ->
+    with(fun() -> receive never -> ok end end, fun(Pid) ->
+        Pid ! unread,
+        {Time, Result} = timer:tc(fun() -> sockeye_reading:await(Pid, fun none/0, ?LONG) end),
+        ?assertEqual(idle, Result),
+        ?assert(Time >= 100000)
+    end).
+
+no_time_test() ->
+    with(fun loop/0, fun(Pid) ->
+        Pid ! {work, self()},
+        ?assertEqual(timeout, sockeye_reading:await(Pid, fun none/0, 0)),
+        Pid ! done
+    end).
+
+with(Fun, Test) ->
+    Pid = spawn_link(Fun),
+    try Test(Pid)
+    after
+        unlink(Pid),
+        exit(Pid, kill)
+    end.
+
+queued(Pid) ->
+    {message_queue_len, N} = process_info(Pid, message_queue_len),
+    N.
+
+%% Takes its messages in their order; `work' lasts until `done' is in the mailbox.
+loop() ->
+    receive
+        {work, _} -> work(), loop();
+        _ -> loop()
+    end.
+
+work() ->
+    {messages, Messages} = process_info(self(), messages),
+    lists:member(done, Messages) orelse work().
