@@ -69,9 +69,10 @@ fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is night
 	@.ci/setup build
 	@SOCKEYE_FUZZ_SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
 
-soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one
+soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; then 400 nodes that end
 	@.ci/setup test
 	test/soak/run $(or $(MINUTES),30) $(SEED)
+	SOCKEYE_TEST_ROUNDS=100 rebar3 eunit --module=sockeye_life_tests
 
 bench: ## every question of the benchmark, beside other servers (about an hour); ARGS="--rate --runs 3" for some of it
 	@.ci/setup build

@@ -39,6 +39,13 @@ in_batches_test() ->
         ?assertNot(is_process_alive(Server))
     end).
 
+the_server_has_ended_test() ->
+    [begin
+         {ok, Server} = sockeye:start_link(0),
+         ?assertEqual({ok, #{closed => 0, dropped => 0}}, sockeye:drain(Server, #{})),
+         ?assertNot(is_process_alive(Server))
+     end || _ <- lists:seq(1, 200)].
+
 the_port_is_free_at_once_test() ->
     with_server(#{}, fun(Port, Server) ->
         {Socket, Conn} = open(Port),

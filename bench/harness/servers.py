@@ -19,6 +19,10 @@ BEAM = ["erl", "+S", "1:1", "+SDcpu", "1:1", "-noshell"]
 NO_BUSY_WAIT = ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]
 busy_wait = False
 
+# Servers of another checkout, compiled: "before-sockeye-one" is its "sockeye-one".
+BEFORE = "before-"
+before = None
+
 
 class Missing(Exception):
     """A server that can not run here; the text says what to do about it."""
@@ -68,9 +72,9 @@ def yaws():
     return beam("bench_yaws", "each", ebins, "run bench/setup beam")
 
 
-def sockeye(mode):
-    ebin = ROOT / "_build/default/lib/sockeye/ebin"
-    return beam("bench_sockeye", mode, [ebin], "run rebar3 compile")
+def sockeye(mode, root=ROOT):
+    ebin = root / "_build/default/lib/sockeye/ebin"
+    return beam("bench_sockeye", mode, [ebin], f"run rebar3 compile in {root}")
 
 
 def node(mode="json", *args):
@@ -88,17 +92,17 @@ def python(*args, script="server.py"):
 
 # Name -> what makes the command line. The order is that of the tables.
 SERVERS = {
-    "sockeye-one": lambda: sockeye("one"),
-    "sockeye-pool": lambda: sockeye("pool"),
-    "sockeye-each": lambda: sockeye("each"),
-    "sockeye-owner": lambda: sockeye("owner"),
-    "sockeye-slow": lambda: sockeye("slow"),
-    "sockeye-deflate": lambda: sockeye("deflate"),
-    "sockeye-window-deflate": lambda: sockeye("window"),
-    "sockeye-tls": lambda: sockeye("tls"),
-    "sockeye-raw": lambda: sockeye("raw"),
-    "sockeye-raw-each": lambda: sockeye("raw_each"),
-    "sockeye-topic": lambda: sockeye("topic"),
+    "sockeye-one": lambda root=ROOT: sockeye("one", root),
+    "sockeye-pool": lambda root=ROOT: sockeye("pool", root),
+    "sockeye-each": lambda root=ROOT: sockeye("each", root),
+    "sockeye-owner": lambda root=ROOT: sockeye("owner", root),
+    "sockeye-slow": lambda root=ROOT: sockeye("slow", root),
+    "sockeye-deflate": lambda root=ROOT: sockeye("deflate", root),
+    "sockeye-window-deflate": lambda root=ROOT: sockeye("window", root),
+    "sockeye-tls": lambda root=ROOT: sockeye("tls", root),
+    "sockeye-raw": lambda root=ROOT: sockeye("raw", root),
+    "sockeye-raw-each": lambda root=ROOT: sockeye("raw_each", root),
+    "sockeye-topic": lambda root=ROOT: sockeye("topic", root),
     "cowboy-one": lambda: cowboy("one"),
     "cowboy-each": lambda: cowboy("each"),
     "cowboy-slow": lambda: cowboy("slow"),
@@ -126,13 +130,19 @@ SERVERS = {
 }
 
 
+def command_of(name):
+    if name.startswith(BEFORE):
+        return SERVERS[name.removeprefix(BEFORE)](before)
+    return SERVERS[name]()
+
+
 class Server:
     """A running server. It ends when its standard input closes, so it can not outlive the bench."""
 
     def __init__(self, name):
         self.name = name
-        self.beam = name.startswith(("sockeye", "cowboy", "yaws"))
-        command = pinned(SERVER_CPU, SERVERS[name]())
+        self.beam = name.startswith(("sockeye", "cowboy", "yaws", BEFORE))
+        command = pinned(SERVER_CPU, command_of(name))
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=TARGET
         )

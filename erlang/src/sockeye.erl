@@ -599,9 +599,16 @@ drain(Server, Options) ->
 drain_parsed(Server, Options) ->
     case sockeye_engine:find(Server) of
         {ok, {Pid, _, _}} ->
-            try gen_server:call(Pid, {drain, Options}, infinity)
+            Ref = monitor(process, Pid),
+            try gen_server:call(Pid, {drain, Options}, infinity) of
+                {ok, _} = Done ->
+                    %% It answers just before it ends.
+                    receive {'DOWN', Ref, process, Pid, _} -> Done end;
+                {error, _} = Error ->
+                    Error
             %% It was about to end by itself, or somebody stopped it.
             catch exit:_ -> {error, not_found}
+            after demonitor(Ref, [flush])
             end;
         error ->
             {error, not_found}
