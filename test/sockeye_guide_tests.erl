@@ -1,0 +1,388 @@
+%% Every code block of README and guide is run, by a reader who goes through each page from its top.
+%%
+%% - An Erlang module is saved, compiled without a warning, and loaded.
+%% - What stands behind prompts is typed into a shell of OTP, and what it prints is compared. `1>' begins
+%%   a new shell, other numbers go on in the one before.
+%% - A block with a file's name in its opening line is saved under it.
+%% - The lines of a block of `sh' are run.
+%% - A proxy is started with its configuration, and passes a WebSocket on.
+%%
+%% What is not run stands in not_run/0, each with its reason; a block that is neither fails.
+-module(sockeye_guide_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(SECONDS, 300).
+
+%% Page, first line, why.
+not_run() ->
+    [{"README.md", "make run     # a demo server on 127.0.0.1:19765, with an Erlang shell",
+      "a shell that waits for a person, and the test that runs this one; the targets are looked up"},
+     {"README.md", "{deps, [{sockeye, {git, \"URL-OF-THIS-REPOSITORY\", {branch, \"main\"}}}]}.",
+      "there is no such address; `make install-modes' depends on Sockeye in this way"},
+     {"README.md", "{:sockeye, git: \"URL-OF-THIS-REPOSITORY\", branch: \"main\", manager: :rebar3}",
+      "there is no such address; `make install-modes' depends on Sockeye in this way"},
+     {"erlang/guide/crash.md", "readelf -n priv/sockeye_nif.so | grep 'Build ID'",
+      "needs a build of one's own with symbols; `make install-modes' compares the two and reads an address"},
+     {"erlang/guide/crash.md", "addr2line -Cfie target/release/libsockeye_nif.so 0x1234ab", "as above"},
+     {"erlang/guide/crash.md", "gdb $(erl -noshell -eval 'io:put_chars(code:root_dir()), halt().')/erts-*/bin/beam.smp core",
+      "needs a core file"},
+     {"erlang/guide/log.md", "=NOTICE REPORT==== 29-Nov-2026::05:00:00.000000 ===",
+      "an example of a log; sockeye_log_seen_tests compares what a node prints"}].
+
+pages() ->
+    ["README.md" | lists:sort([lists:nthtail(length(sockeye_test:root()) + 1, File)
+                               || File <- filelib:wildcard(filename:join(sockeye_test:root(), "erlang/guide/*.md"))])].
+
+pages_test_() ->
+    [{timeout, ?SECONDS, {Page, fun() -> read(Page, page(Page)) end}} || Page <- pages()].
+
+%% A block that has gone, or has changed, is none to leave out.
+nothing_is_left_out_twice_test() ->
+    All = [{Page, first_line(Block)} || Page <- pages(), Block <- doc_page:blocks(page(Page))],
+    ?assertEqual([], [{Page, Line} || {Page, Line, _} <- not_run()] -- All).
+
+%% ---------------------------------------------------------------- links
+
+%% Each link to a file of ours leads to one, and to a heading of it.
+links_test_() ->
+    [{Page, fun() -> ?assertEqual([], [Link || Link <- links(page(Page)), not leads(filename:dirname(Page), Page, Link)]) end}
+     || Page <- pages() ++ others()].
+
+others() ->
+    [lists:nthtail(length(sockeye_test:root()) + 1, File)
+     || Pattern <- ["ARCHITECTURE.md", "SECURITY.md", "bench/*.md", "docs/decisions/*.md", "examples/*/README.md"],
+        File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
+
+links(Text) ->
+    case re:run(Text, "\\]\\(([^)\\s]+)\\)", [global, unicode, {capture, all_but_first, list}]) of
+        {match, Found} -> [Link || [Link] <- Found, string:find(Link, "://") =:= nomatch];
+        nomatch -> []
+    end.
+
+leads(Dir, Page, Link) ->
+    {File, Heading} = case string:split(Link, "#") of
+                          ["", H] -> {Page, H};
+                          [F, H] -> {filename:join(Dir, F), H};
+                          [F] -> {filename:join(Dir, F), none}
+                      end,
+    Path = filename:join(sockeye_test:root(), File),
+    filelib:is_file(Path) andalso
+        (Heading =:= none orelse
+         lists:member(Heading, [slug(Line) || "#" ++ Line <- string:split(page(File), "\n", all)])).
+
+%% As GitHub makes them.
+slug(Line) ->
+    Words = re:replace(string:lowercase(string:trim(Line, leading, "# ")), "[^\\w -]", "", [global, unicode, {return, list}]),
+    lists:flatten(string:replace(Words, " ", "-", all)).
+
+links_that_lead_nowhere_test() ->
+    ?assertEqual(["none.md", "README.md#nothing", "#none"],
+                 [Link || Link <- links("[a](README.md) [b](none.md) [c](README.md#install) [d](README.md#nothing) [e](#none)"
+                                        " [f](https://rustup.rs)"),
+                          not leads(".", "README.md", Link)]).
+
+%% ---------------------------------------------------------------- these tests find what is wrong
+
+wrong_pages_test_() ->
+    [{Title, fun() -> ?assertError({"a page", line, _, _}, read("a page", Page)) end}
+     || {Title, Page} <-
+            [{"another answer", "```erlang\n1> 1 + 1.\n3\n```\n"},
+             {"no answer", "```erlang\n1> 1 + 1.\n```\n"},
+             {"half an answer", "```erlang\n1> [1, 2].\n[1,2\n```\n"},
+             {"an answer that goes on", "```erlang\n1> {ok, self()}.\n{ok,<0.1.0>}\nok\n```\n"},
+             {"a function that is not there", "```erlang\n1> sockeye:nothing().\nok\n```\n"},
+             {"an exception, shown as a result", "```erlang\n1> error(oops).\noops\n```\n"},
+             {"a number that was left out", "```erlang\n1> 1.\n1\n3> 1.\n1\n```\n"},
+             {"a shell that was never begun", "```erlang\n2> 1.\n1\n```\n"},
+             {"a variable of another shell", "```erlang\n1> A = 1.\n1\n```\n\n```erlang\n1> A.\n1\n```\n"},
+             {"a module with a mistake", "```erlang\n-module(docs_wrong).\n-export([f/0]).\nf() -> X.\n```\n"},
+             {"a module with a warning", "```erlang\n-module(docs_wrong).\n-export([f/1]).\nf(X) -> ok.\n```\n"},
+             {"a callback that is missing", "```erlang\n-module(docs_wrong).\n-behaviour(sockeye_handler).\n-export([init/1]).\n"
+                                            "init(_) -> {ok, 1}.\n```\n"},
+             {"a command that fails", "```sh\ntrue\nfalse\n```\n"},
+             {"a command that is none", "```sh\nno-such-program-here\n```\n"},
+             {"a piece of a module", "```erlang\nf() -> ok.\n```\n"},
+             {"a language that nobody speaks", "```klingon\nnuqneH\n```\n"},
+             {"no language", "```\n1> 1.\n```\n"}]].
+
+a_block_without_an_end_test() ->
+    ?assertError({block_without_end, 2}, doc_page:blocks("A page\n```erlang\n1> 1.\n1\n")).
+
+right_pages_test_() ->
+    [{Title, fun() -> read("a page", Page) end}
+     || {Title, Page} <-
+            [{"pids, connections, dots", "```erlang\n1> {self(), {sockeye_conn, 77}, lists:seq(1, 9)}.\n"
+                                         "{<0.1.0>,{sockeye_conn,5},[1,2,...,9]}\n```\n"},
+             {"an expression of two lines", "```erlang\n1> lists:sum(\n       [1, 2]).\n3\n```\n"},
+             {"what is printed besides", "```erlang\n1> self() ! hello.\nhello\n2> flush().\nShell got hello\nok\n```\n"},
+             {"an exception that is shown", "```erlang\n1> error(oops).\n** exception error: oops\n```\n"},
+             {"two blocks, one shell", "```erlang\n1> A = 1.\n1\n```\nand\n```erlang\n2> A + 1.\n2\n```\n"},
+             {"a module and its use", "```erlang\n-module(docs_right).\n-export([f/0]).\nf() -> ok.\n```\n```erlang\n1> docs_right:f().\nok\n```\n"},
+             {"a file and a command", "```text a/b.txt\nhello\n```\n```sh\ngrep -q hello a/b.txt   # it is there\n```\n"}]].
+
+%% ---------------------------------------------------------------- the reader
+
+page(Page) ->
+    {ok, Text} = file:read_file(filename:join(sockeye_test:root(), Page)),
+    unicode:characters_to_list(Text).
+
+read(Page, Text) ->
+    {ok, Before} = file:get_cwd(),
+    Home = filename:join(filename:basedir(user_cache, "sockeye"), "guide-" ++ os:getpid()),
+    ok = filelib:ensure_dir(filename:join(Home, "x")),
+    Logging = logger:get_config(),
+    {ok, _} = application:ensure_all_started(sockeye),
+    {ok, Started} = application:ensure_all_started(inets),
+    #{servers := Servers} = sockeye:info(),
+    put(reader, []),
+    try
+        ok = file:set_cwd(Home),
+        ok = prepare(Page),
+        Ports = [{Port, integer_to_list(free_port())} || Port <- ["8000", "8080", "8081", "8443"]],
+        lists:foldl(fun(Block, Reader) ->
+                        try block(Block, Reader)
+                        catch Class:Why:Stack ->
+                            erlang:raise(Class, {Page, line, maps:get(line, Block), Why}, Stack)
+                        end
+                    end, #{page => Page, ports => Ports, shell => none, next => none}, doc_page:blocks(Text))
+    after
+        sockeye_test:quiet(fun() ->
+            [undo(What) || What <- erase(reader)],
+            ok = until_servers(Servers, 500)
+        end),
+        ok = file:set_cwd(Before),
+        [application:stop(App) || App <- lists:reverse(Started)],
+        restore(Logging),
+        ok = file:del_dir_r(Home)
+    end.
+
+%% To be undone at the end of the page, the last one first.
+later(What) ->
+    put(reader, [What | get(reader)]).
+
+undo({shell, Shell}) ->
+    doc_shell:stop(Shell);
+undo({module, Module}) ->
+    _ = code:purge(Module),
+    _ = code:delete(Module),
+    code:purge(Module).
+
+%% What a shell has started ends with it, in its own time.
+until_servers(N, Tries) ->
+    case sockeye:info() of
+        #{servers := N} -> ok;
+        _ when Tries > 0 -> timer:sleep(20), until_servers(N, Tries - 1)
+    end.
+
+restore(#{primary := Primary, handlers := Handlers}) ->
+    ok = logger:set_primary_config(Primary),
+    ok = logger:unset_application_level(sockeye),
+    [ok = logger:set_handler_config(Id, filters, Filters) || #{id := Id, filters := Filters} <- Handlers],
+    ok.
+
+%% Files that pages speak of as the reader's own.
+prepare("erlang/guide/handler.md") ->
+    ok = filelib:ensure_dir("priv/static/x"),
+    ok = file:write_file("priv/index.html", "<!doctype html><title>hello</title>"),
+    ok = file:write_file("priv/static/app.js", "console.log('hello')");
+prepare("erlang/guide/options.md") ->
+    #{server := Server} = test_certs:issue(test_certs:authority("an authority"), ["localhost"]),
+    ok = file:write_file("example.pem", test_certs:pem(test_certs:der(Server))),
+    ok = file:write_file("example.key", test_certs:key_pem(Server));
+prepare(_) ->
+    ok.
+
+%% ---------------------------------------------------------------- blocks
+
+block(#{language := Language, text := Text, name := Name} = Block, #{page := Page} = Reader) ->
+    case [Why || {P, Line, Why} <- not_run(), P =:= Page, Line =:= first_line(Block)] of
+        [_] ->
+            ok = look_up(Language, Text),
+            Reader;
+        [] ->
+            Changed = with_ports(Text, Reader),
+            case {Language, re:run(Text, "^(%.*\n)*-module\\((\\w+)\\)", [{capture, [2], list}])} of
+                {"erlang", {match, [Module]}} -> module(list_to_atom(Module), Name, Changed, Reader);
+                {"erlang", nomatch} when Name =:= "" -> transcript(doc_page:entries(Changed), Reader);
+                {"sh", _} -> commands(Changed, Reader);
+                {Proxy, _} when Proxy =:= "nginx"; Proxy =:= "haproxy" -> proxy(Proxy, Changed, Reader);
+                {_, _} when Name =/= "" -> save(Name, Changed), Reader;
+                _ -> error({nobody_runs, Block})
+            end
+    end.
+
+first_line(#{text := Text}) ->
+    hd(string:split(Text, "\n")).
+
+%% The ports of the pages are free ones here.
+with_ports(Text, #{ports := Ports}) ->
+    lists:foldl(fun({From, To}, T) -> re:replace(T, "\\b" ++ From ++ "\\b", To, [global, unicode, {return, list}]) end,
+                Text, Ports).
+
+save(Name, Text) ->
+    ok = filelib:ensure_dir(Name),
+    ok = file:write_file(Name, unicode:characters_to_binary(Text)).
+
+module(Module, "", Text, Reader) ->
+    module(Module, atom_to_list(Module) ++ ".erl", Text, Reader);
+module(Module, Name, Text, Reader) ->
+    save(Name, Text),
+    case compile:file(Name, [debug_info, binary, return, warn_unused_vars, warn_shadow_vars]) of
+        {ok, Module, Binary, []} ->
+            later({module, Module}),
+            _ = code:purge(Module),
+            {module, Module} = code:load_binary(Module, filename:absname(Name), Binary),
+            Reader;
+        {ok, Module, _, Warnings} ->
+            error({warnings, Warnings});
+        {error, Errors, Warnings} ->
+            error({does_not_compile, Errors, Warnings})
+    end.
+
+transcript(Entries, Reader) ->
+    lists:foldl(fun typed/2, Reader, Entries).
+
+typed({1, _, _} = Entry, #{next := Next} = Reader) when Next =/= 1 ->
+    Shell = doc_shell:start(),
+    later({shell, Shell}),
+    typed(Entry, Reader#{shell := Shell, next := 1});
+typed({N, Expression, Shown}, #{shell := Shell, next := N} = Reader) ->
+    Printed = doc_shell:type(Shell, Expression ++ "\n"),
+    case doc_shell:same(Shown, Printed) of
+        true -> Reader#{next := N + 1};
+        false -> error({N, Expression, shows, Shown, prints, Printed})
+    end;
+typed({N, _, _}, #{next := Next}) ->
+    error({prompt, N, follows, Next}).
+
+%% ---------------------------------------------------------------- commands
+
+commands(Text, Reader) ->
+    [command(string:trim(hd(string:split(Line, "  #")))) || Line <- string:split(Text, "\n", all), string:trim(Line) =/= ""],
+    Reader.
+
+command("cd " ++ Dir) ->
+    ok = file:set_cwd(Dir);
+command(Line) ->
+    Program = hd(string:lexemes(Line, " ")),
+    case lists:member(Program, optional()) andalso os:find_executable(Program) =:= false of
+        true ->
+            sockeye_test:left_out(Line, "not installed");
+        false ->
+            ok = about_to(Program),
+            Port = open_port({spawn_executable, "/bin/sh"},
+                             [{args, ["-e", "-c", Line]}, {env, environment()}, exit_status, stderr_to_stdout, binary]),
+            case said(Port, <<>>) of
+                {0, _} -> ok;
+                {Status, Said} -> error({Line, ends_with, Status, Said})
+            end
+    end.
+
+%% What CI has, and a machine may be without.
+optional() ->
+    ["openssl", "curl"].
+
+%% A reader's rebar3 gets Sockeye from its repository; here it is a copy beside the project.
+about_to("rebar3") ->
+    Copy = "_checkouts/sockeye",
+    case filelib:is_file("rebar.config") andalso not filelib:is_dir(Copy) of
+        true ->
+            ok = filelib:ensure_dir(filename:join(Copy, "x")),
+            [{0, _} = said(open_port({spawn_executable, "/bin/cp"},
+                                     [{args, ["-R", "--", filename:join(sockeye_test:root(), Part), Copy]}, exit_status]), <<>>)
+             || Part <- ["erlang", "native", "rebar.config"]],
+            ok;
+        false ->
+            ok
+    end;
+about_to(_) ->
+    ok.
+
+environment() ->
+    Library = case os:getenv("SOCKEYE_NIF_PATH") of
+                  false -> filename:join(code:priv_dir(sockeye), "sockeye_nif.so");
+                  Path -> Path
+              end,
+    [{"SOCKEYE_NIF_PATH", Library}, {"ERL_LIBS", false}].
+
+said(Port, Acc) ->
+    receive
+        {Port, {data, Data}} -> said(Port, <<Acc/binary, Data/binary>>);
+        {Port, {exit_status, Status}} -> {Status, Acc}
+    after ?SECONDS * 1000 ->
+        error({still_running, Acc})
+    end.
+
+%% A command that is not run is at least one, and names targets that exist.
+look_up("sh", Text) ->
+    ok = command("sh -n <<'END'\n" ++ Text ++ "END"),
+    {ok, Makefile} = file:read_file(filename:join(sockeye_test:root(), "Makefile")),
+    [?assertNotEqual({Target, nomatch}, {Target, re:run(Makefile, "^" ++ Target ++ ":", [multiline])})
+     || "make " ++ Rest <- string:split(Text, "\n", all), [Target | _] <- [string:lexemes(Rest, " ")]],
+    ok;
+look_up(_, _) ->
+    ok.
+
+%% ---------------------------------------------------------------- proxies
+
+%% The reader's server listens already; the proxy is asked for a WebSocket on the port it listens on.
+proxy(Name, Text, #{ports := Ports} = Reader) ->
+    case program(Name) of
+        false ->
+            _ = sockeye_test:left_out(Name, "not installed"),
+            Reader;
+        Program ->
+            {ok, Dir} = file:get_cwd(),
+            ok = file:write_file("proxy.conf", around(Name, Dir, Text)),
+            Args = case Name of
+                       "nginx" -> ["-p", Dir, "-e", "stderr", "-c", filename:join(Dir, "proxy.conf")];
+                       "haproxy" -> ["-db", "-f", filename:join(Dir, "proxy.conf")]
+                   end,
+            Port = open_port({spawn_executable, Program}, [{args, Args}, exit_status, stderr_to_stdout, binary]),
+            {os_pid, Pid} = erlang:port_info(Port, os_pid),
+            try passes_on(list_to_integer(proplists:get_value("8000", Ports)), Port, <<>>, 200)
+            after
+                _ = os:cmd("kill " ++ integer_to_list(Pid)),
+                said(Port, <<>>)
+            end,
+            Reader
+    end.
+
+program(Name) ->
+    case os:find_executable(Name) of
+        false -> os:find_executable(Name, "/usr/sbin:/usr/local/sbin");
+        Path -> Path
+    end.
+
+%% What the system's own configuration says around that of the page.
+around("nginx", Dir, Text) ->
+    ["daemon off;\nmaster_process off;\npid ", Dir, "/pid;\nevents { worker_connections 200; }\nhttp {\naccess_log off;\n",
+     [[Kind, "_temp_path ", Dir, "/", Kind, ";\n"] || Kind <- ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]],
+     Text, "}\n"];
+around("haproxy", _, Text) ->
+    ["global\nmaxconn 200\n", Text].
+
+passes_on(_, _, Said, 0) ->
+    error({proxy, Said});
+passes_on(Front, Port, Said, Tries) ->
+    receive
+        {Port, {data, More}} -> passes_on(Front, Port, <<Said/binary, More/binary>>, Tries);
+        {Port, {exit_status, Status}} -> error({proxy, Status, Said})
+    after 20 ->
+        case gen_tcp:connect({127, 0, 0, 1}, Front, []) of
+            {ok, Probe} ->
+                ok = gen_tcp:close(Probe),
+                Url = "ws://127.0.0.1:" ++ integer_to_list(Front) ++ "/rooms/salmon",
+                {ok, Conn} = sockeye_client:connect(Url),
+                ok = sockeye_client:close(Conn);
+            {error, _} ->
+                passes_on(Front, Port, Said, Tries - 1)
+        end
+    end.
+
+free_port() ->
+    {ok, Listener} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
+    {ok, Port} = inet:port(Listener),
+    ok = gen_tcp:close(Listener),
+    Port.
