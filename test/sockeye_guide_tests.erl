@@ -82,6 +82,47 @@ links_that_lead_nowhere_test() ->
                                         " [f](https://rustup.rs)"),
                           not leads(".", "README.md", Link)]).
 
+%% ARCHITECTURE.md and the decisions name files of the tree.
+files_test_() ->
+    Tree = sources(),
+    [{Page, fun() -> ?assertEqual([], [Name || Name <- named(page(Page)), not ends_one_of(Name, Tree)]) end}
+     || Page <- ["ARCHITECTURE.md" | [P || "docs/" ++ _ = P <- others()]]].
+
+named(Text) ->
+    case re:run(Text, "`([\\w./]+\\.(?:rs|erl|md|escript))`", [global, {capture, all_but_first, list}, unicode]) of
+        {match, Found} -> [Name || [Name] <- Found];
+        nomatch -> []
+    end.
+
+ends_one_of(Name, Tree) ->
+    lists:any(fun(File) -> lists:suffix("/" ++ Name, File) end, Tree).
+
+sources() ->
+    ["/" ++ lists:nthtail(length(sockeye_test:root()) + 1, File)
+     || Pattern <- ["*.md", "erlang/**/*.erl", "erlang/guide/*.md", "native/*/{src,tests,examples}/**/*.rs", "native/*.escript"],
+        File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
+
+a_file_that_is_not_there_test() ->
+    ?assertEqual(["conn/none.rs"], [Name || Name <- named("`conn/none.rs` and `ARCHITECTURE.md`"), not ends_one_of(Name, sources())]).
+
+%% Each crate that is used has its reason in one line.
+dependencies_test() ->
+    Reasons = page("docs/decisions/dependencies.md"),
+    Crates = [Crate || Toml <- filelib:wildcard(filename:join(sockeye_test:root(), "native/*/Cargo.toml")),
+                       {ok, Text} <- [file:read_file(Toml)],
+                       Crate <- crates(unicode:characters_to_list(Text))],
+    ?assert(length(Crates) > 20),
+    ?assertEqual([], [Crate || Crate <- lists:usort(Crates),
+                               re:run(Reasons, ["\\b\\Q", Crate, "\\E\\b"]) =:= nomatch]).
+
+%% The names in the sections of dependencies, but for our own.
+crates(Text) ->
+    Sections = string:split("\n" ++ Text, "\n[", all),
+    [Crate || Section <- Sections, re:run(Section, "^(dev-|build-)?dependencies\\]") =/= nomatch,
+              Line <- tl(string:split(Section, "\n", all)),
+              {match, [Crate]} <- [re:run(Line, "^([\\w-]+)[ .]", [{capture, all_but_first, list}])],
+              string:prefix(Crate, "sockeye") =:= nomatch].
+
 %% ---------------------------------------------------------------- these tests find what is wrong
 
 wrong_pages_test_() ->
