@@ -3,6 +3,7 @@
 -module(sockeye_bombs_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(siege, [under/2]).
 

@@ -2,6 +2,7 @@
 -module(sockeye_bounds_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(slow_engine, [with_one_thread/1, with_occupied/1]).
 

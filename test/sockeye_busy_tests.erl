@@ -3,6 +3,7 @@
 -module(sockeye_busy_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(slow_engine, [with_one_thread/1, with_occupied/1, fill/2, queued/0, delayed/0]).
 

@@ -3,6 +3,7 @@
 -module(sockeye_census_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 %% SOCKEYE_TEST_SEED repeats a life, SOCKEYE_TEST_STEPS makes it longer.
 a_random_life_test_() ->

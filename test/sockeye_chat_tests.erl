@@ -2,6 +2,7 @@
 -module(sockeye_chat_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 chat_test_() ->
     {setup, fun load/0, fun unload/1,

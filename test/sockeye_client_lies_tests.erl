@@ -3,6 +3,7 @@
 -module(sockeye_client_lies_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(liar, [head/1, accept/1, say/2, await_end/1, tunnel/2]).
 

@@ -2,6 +2,7 @@
 -module(sockeye_client_reconnect_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [quiet/1]).
 

@@ -2,6 +2,7 @@
 -module(sockeye_client_tls_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 -include_lib("public_key/include/public_key.hrl").
 
 -import(sockeye_test, [with_server/2, with_handler/3]).

@@ -2,6 +2,7 @@
 -module(sockeye_cluster_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(cluster_node, [with_nodes/2, server/2, client/2, got/2, until/2, on/2]).
 

@@ -2,6 +2,7 @@
 -module(sockeye_codec_example_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(ECHO, #{frame => fun(Frame, _Conn, S) -> {[{reply, Frame}], S} end}).
 

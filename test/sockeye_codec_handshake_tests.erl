@@ -2,6 +2,7 @@
 -module(sockeye_codec_handshake_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_codec, [request/1, check_response/2, check_request/1, check_request/2, accept/1, accept/2]).
 

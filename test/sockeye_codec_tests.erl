@@ -2,6 +2,7 @@
 -module(sockeye_codec_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_codec, [new/1, new/2, encode/2, encode/3, decode/2, eof/1, info/1]).
 

@@ -2,6 +2,7 @@
 -module(sockeye_crowd_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(ws_ask, [ask/1, ask/2, status/2, header/2, rest/1]).
 -import(sockeye_test, [with_server/2, event/0, flush/0]).

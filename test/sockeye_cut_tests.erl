@@ -2,6 +2,7 @@
 -module(sockeye_cut_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(cluster_node, [on/2, until/2]).
 

@@ -1,6 +1,7 @@
 %% What the shell shows with h and hcb: words for all that is public.
 -module(sockeye_docs_tests).
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(MODULES, [sockeye, sockeye_client, sockeye_json, sockeye_codec, sockeye_pubsub, sockeye_presence,
                   sockeye_handler]).

@@ -2,6 +2,7 @@
 %% argument is wrong and what it should be.
 -module(sockeye_errors_tests).
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(MODULES, [sockeye, sockeye_client, sockeye_json, sockeye_codec, sockeye_pubsub, sockeye_presence]).
 %% A port where nobody listens.

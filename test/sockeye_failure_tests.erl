@@ -2,6 +2,7 @@
 -module(sockeye_failure_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, message/0, quiet/1]).
 

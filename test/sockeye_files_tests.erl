@@ -2,6 +2,7 @@
 -module(sockeye_files_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(http_client, [get/2, request/4, header/2, status/1]).
 -import(www, [with_dir/1, large/0]).

@@ -11,6 +11,7 @@
 -module(sockeye_guide_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(SECONDS, 300).
 

@@ -3,6 +3,7 @@
 -module(sockeye_http2_flood_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(h2_frames, [hello/0, frame/4, headers/2, block/1, open_stream/1, get/2, data/2, reset/2, ping/1, window/2,
                     continuation/3, field/2, remember/2, indexed/1, connect_fields/0]).

@@ -2,6 +2,7 @@
 -module(sockeye_http2_limits_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(h2_frames, [headers/2, block/1, open_stream/1, data/2, reset/2, continuation/3, frame/4, field/2, remember/2,
                     indexed/1, window/2, connect_fields/0]).

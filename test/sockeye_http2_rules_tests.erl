@@ -3,6 +3,7 @@
 -module(sockeye_http2_rules_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(h2_frames, [headers/2, headers/3, block/1, field/2, remember/2, indexed/1, open_stream/1, data/2, data_end/2, frame/4,
                     reset/2, get/2, connect_fields/0]).

@@ -3,6 +3,7 @@
 -module(sockeye_http2_siege_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(h2_frames, [frame/4, hello/0, preface/0, field/2, headers/2, block/1, open_stream/1, data/2, data_end/2,
                     get/2, continuation/3, connect_fields/0]).

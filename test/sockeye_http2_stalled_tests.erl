@@ -3,6 +3,7 @@
 -module(sockeye_http2_stalled_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(h2_frames, [frame/4, data/2, window/2, open_stream/2]).
 

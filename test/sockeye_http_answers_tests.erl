@@ -2,6 +2,7 @@
 -module(sockeye_http_answers_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(http_client, [connect/1, ask/5, header/2, status/1]).
 -import(www, [with_files/1]).

@@ -3,6 +3,7 @@
 -module(sockeye_http_rules_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(TIMEOUT, 10000).
 -define(GET, <<"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n">>).

@@ -2,6 +2,7 @@
 -module(sockeye_http_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -export([page/1]).
 

@@ -2,6 +2,7 @@
 -module(sockeye_json_alone_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_json, [decode/1, decode/2, encode/1, encode/2]).
 

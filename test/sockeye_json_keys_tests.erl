@@ -2,6 +2,7 @@
 -module(sockeye_json_keys_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_json, [decode/1, decode/2]).
 

@@ -2,6 +2,7 @@
 -module(sockeye_json_objects_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_json, [encode/1, decode/1]).
 -import(sockeye_test, [with_server/2, open/1]).

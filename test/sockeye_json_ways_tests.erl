@@ -3,6 +3,7 @@
 -module(sockeye_json_ways_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 sizes_test_() ->
     [{atom_to_list(Way), {timeout, 300, fun() -> json_ways:with(Way, fun sizes/1) end}} || Way <- json_ways:all()].

@@ -3,6 +3,7 @@
 -module(sockeye_leaving_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(siege, [under/2]).
 -import(bad_frames, [frame/2, frame/3]).

@@ -2,6 +2,7 @@
 -module(sockeye_left_out_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 %% As in a container: `ip' is there, and may do nothing. Its reason has lines and no ASCII.
 no_network_namespaces_test_() ->

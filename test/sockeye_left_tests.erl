@@ -2,6 +2,7 @@
 -module(sockeye_left_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [open/1, port/1, quiet/1, down/1]).
 

@@ -3,6 +3,7 @@
 -module(sockeye_limits_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(FEW, "ulimit -n 80").
 

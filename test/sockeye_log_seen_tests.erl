@@ -2,6 +2,7 @@
 -module(sockeye_log_seen_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 %% Events are brought about in a node of their own; each must be there, as a sentence of one line.
 seen(Names, Expected) ->

@@ -2,6 +2,7 @@
 -module(sockeye_options_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 parse(Options) ->
     sockeye_options:parse(Options, self()).

@@ -1,6 +1,7 @@
 %% A handler is a gen_server to the rest of the system: calls, casts, and what `sys' does.
 -module(sockeye_otp_tests).
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(TIMEOUT, 20000).
 

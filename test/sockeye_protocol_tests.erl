@@ -2,6 +2,7 @@
 -module(sockeye_protocol_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [with_server/2, open/1, event/1, closed/1]).
 

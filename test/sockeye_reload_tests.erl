@@ -1,6 +1,7 @@
 %% Code is loaded anew while connections are in use, as l(M), r3:do(compile) and releases do it.
 -module(sockeye_reload_tests).
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -define(CONNECTIONS, 9).
 

@@ -3,6 +3,7 @@
 -module(sockeye_tls_siege_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 setup() ->
     {ok, Started} = application:ensure_all_started(ssl),

@@ -2,6 +2,7 @@
 -module(sockeye_unix_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [event/0, event/1, closed/1]).
 

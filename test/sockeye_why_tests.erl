@@ -1,6 +1,7 @@
 %% What is said of a wrong option: always a sentence, in a binary, with the key, whatever came.
 -module(sockeye_why_tests).
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 %% What the sentence has to say of each option of a server.
 server() ->

@@ -4,6 +4,7 @@
 -module(sockeye_wounds_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [with_server/2, with_handler/3]).
 
