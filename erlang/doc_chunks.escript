@@ -81,7 +81,7 @@ words({From, To}, Comments) ->
             #{<<"en">> => blocks(chunk(edoc_wiki:parse_xml(links(lists:join("\n", Lines)), From)))}
     end.
 
-%% A link can not be followed here.
+%% A link cannot be followed here.
 links(Text) ->
     re:replace(Text, "{@link +([^}]+)}", "`\\1'", [global, unicode, {return, list}]).
 

@@ -21,6 +21,7 @@ nothing_private_test_() ->
 
 %% No other module of ours is a behaviour.
 behaviours_test() ->
+    _ = application:load(sockeye),
     {ok, Modules} = application:get_key(sockeye, modules),
     ?assertEqual([sockeye_handler],
                  [M || M <- Modules, erlang:function_exported(M, behaviour_info, 1)
@@ -54,8 +55,56 @@ terminal() ->
     end,
     terminal().
 
-public(Module) ->
+%% ---------------------------------------------------------------- options
+
+%% The tables of the guide have each option of the types, and no other.
+options_of_the_guide_test_() ->
+    [{Title, fun() -> ?assertEqual(keys(Module, Type), rows(Page, Section)) end}
+     || {Title, Module, Type, Page, Section} <-
+            [{"a server", sockeye, options, "options.md", "# Options"},
+             {"compression", sockeye, deflate_options, "options.md", "## Compression"},
+             {"TLS of a server", sockeye, tls, "options.md", "## TLS"},
+             {"drain", sockeye, drain_options, "options.md", "## Time, and leaving"},
+             {"a call that publishes", sockeye, publish_options, "fanout.md", "# Topics, clusters, presence"}]].
+
+%% The words of the type have each option, too.
+options_in_the_shell_test() ->
+    {_, _, _, #{<<"en">> := Words}, _} = lists:keyfind({type, options, 0}, 1, element(7, chunk(sockeye))),
+    Items = [Name || {ul, _, List} <- Words, {li, _, [{code, _, [Name]} | _]} <- List],
+    ?assertEqual(keys(sockeye, options), lists:sort([binary_to_list(Name) || Name <- Items])).
+
+keys(Module, Type) ->
+    [Fields] = [Fields || {attribute, _, type, {T, {type, _, map, Fields}, []}} <- forms(Module), T =:= Type],
+    lists:sort([atom_to_list(Key) || {type, _, _, [{atom, _, Key}, _]} <- Fields]).
+
+%% The options in the first cells of a section's tables whose heads say `option' or `key'.
+rows(Page, Section) ->
+    {ok, Text} = file:read_file(filename:join([sockeye_test:root(), "erlang/guide", Page])),
+    Lines = string:split(Text, "\n", all),
+    [_ | After] = lists:dropwhile(fun(Line) -> Line =/= list_to_binary(Section) end, Lines),
+    Mine = lists:takewhile(fun(Line) -> re:run(Line, "^#+ ") =:= nomatch end, After),
+    lists:usort(lists:append(in_tables(Mine))).
+
+in_tables(Lines) ->
+    case lists:dropwhile(fun(Line) -> re:run(Line, "^\\| (option|key)\\b") =:= nomatch end, Lines) of
+        [] -> [];
+        [_Head, _Rule | Rest] ->
+            {Rows, Others} = lists:splitwith(fun(Line) -> string:prefix(Line, "|") =/= nomatch end, Rest),
+            [names(hd(string:split(string:prefix(Row, "| "), " |"))) || Row <- Rows] ++ in_tables(Others)
+    end.
+
+names(Cell) ->
+    case re:run(Cell, "`(\\w+)`", [global, {capture, all_but_first, list}]) of
+        {match, Found} -> lists:append(Found);
+        nomatch -> []
+    end.
+
+forms(Module) ->
     {ok, {_, [{abstract_code, {_, Forms}}]}} = beam_lib:chunks(code:which(Module), [abstract_code]),
+    Forms.
+
+public(Module) ->
+    Forms = forms(Module),
     [{function, F, A} || {attribute, _, export, List} <- Forms, {F, A} <- List, F =/= behaviour_info]
         ++ [{type, T, A} || {attribute, _, export_type, List} <- Forms, {T, A} <- List]
         ++ [{callback, F, A} || {attribute, _, callback, {{F, A}, _}} <- Forms].

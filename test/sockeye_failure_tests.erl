@@ -11,7 +11,7 @@ modes() -> [one, 2, per_connection].
 %% The reply meets a connection that is closing.
 closing() -> [{close, 4000, <<>>}, {reply, {text, <<"late">>}}].
 
-%% ---- A client can not end a handler that has made no mistake.
+%% ---- A client cannot end a handler that has made no mistake.
 
 %% It knows one message only: any other ends it.
 no_client_ends_it_test_() ->

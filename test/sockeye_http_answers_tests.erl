@@ -10,7 +10,7 @@
 
 -define(END_STREAM, 1).
 
-%% A function in front of a directory can not be passed with another spelling of its path.
+%% A function in front of a directory cannot be passed with another spelling of its path.
 no_spelling_passes_a_guard_test_() ->
     {timeout, 60, fun() ->
         with_files(fun(Dir) ->

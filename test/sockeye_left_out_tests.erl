@@ -1,4 +1,4 @@
-%% What can not run on a machine is left out, said, and disturbs no other test.
+%% What cannot run on a machine is left out, said, and disturbs no other test.
 -module(sockeye_left_out_tests).
 
 -include_lib("eunit/include/eunit.hrl").

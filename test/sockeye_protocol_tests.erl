@@ -148,7 +148,7 @@ every_cut_test() ->
         [begin
              <<A:Cut/binary, B/binary>> = Bytes,
              ok = ws_client:raw(Socket, A),
-             %% Until the server has seen the first part: a ping can not go between, but
+             %% Until the server has seen the first part: a ping cannot go between, but
              %% the connection's own shard answers after it has read.
              #{} = sockeye:info(Conn),
              ok = ws_client:raw(Socket, B),

@@ -127,7 +127,7 @@ half_built_servers_test_() ->
         end)
     end}.
 
-%% The mailbox of a handler that can not keep up, while its clients send all they can.
+%% The mailbox of a handler that cannot keep up, while its clients send all they can.
 a_mailbox_stays_short_test_() ->
     {timeout, 60, fun() ->
         Self = self(),

@@ -25,7 +25,7 @@ before = None
 
 
 class Missing(Exception):
-    """A server that can not run here; the text says what to do about it."""
+    """A server that cannot run here; the text says what to do about it."""
 
 
 def pinned(cpu, command):
@@ -137,7 +137,7 @@ def command_of(name):
 
 
 class Server:
-    """A running server. It ends when its standard input closes, so it can not outlive the bench."""
+    """A running server. It ends when its standard input closes, so it cannot outlive the bench."""
 
     def __init__(self, name):
         self.name = name
@@ -215,7 +215,7 @@ def versions():
 
 
 def start(names, log):
-    """Starts all that can run here; says which can not."""
+    """Starts all that can run here; says which cannot."""
     running = []
     for name in names:
         try:

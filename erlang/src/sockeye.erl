@@ -28,13 +28,14 @@
 %%
 %% <h3>Errors</h3>
 %%
-%% What a caller can meet is a tuple. A value of a wrong type is `error:badarg'.
+%% What can go wrong in a correct program is returned as `{error, Reason}'. An argument of a wrong type raises
+%% `badarg', and the shell says which one it is.
 %%
 %% <h3>How long a call takes</h3>
 %%
-%% No call waits for a client: what does not fit into the client's queue is `{error, busy}'. A call waits for a
-%% thread of the engine when more than 8,192 calls wait for it already, or 16 MiB of broadcasts, until its own has
-%% been carried out; nothing is refused or lost then. {@link info/0} counts such calls.
+%% No call waits for a client: a frame that does not fit into the client's queue is refused with `{error, busy}'. When
+%% more than 8,192 calls, or 16 MiB of broadcasts, wait for a thread of the engine, the caller waits until its own call
+%% has been carried out. Nothing is refused or lost then. {@link info/0} counts such calls.
 -module(sockeye).
 
 -export([start_link/0]).
@@ -97,7 +98,7 @@
 
 -opaque conn() :: {sockeye_conn, pos_integer()}.
 %% A connection. It can be compared, sent to other processes of this node and
-%% used as a key; once the connection is gone, calls answer `{error, closed}'.
+%% used as a key. Once the connection has ended, calls return `{error, closed}'.
 
 -type server() :: pid() | inet:port_number() | {local, binary()} | atom().
 %% A server, by pid, port number, Unix socket or registered name.
@@ -114,7 +115,8 @@
 %% maps, lists, binaries (UTF-8), atoms and numbers, where `{json_raw, IoData}'
 %% stands for a value that is encoded already. `{text, _}' must be UTF-8. The
 %% body of a ping has at most 125 bytes. `{plain, Frame}' is not compressed, whatever the
-%% client agreed to: for what is compressed already, or mixes a secret with what others say.
+%% client agreed to: use it for data that is compressed already, and for a message that mixes
+%% a secret with text of others.
 %%
 %% `stream': a piece of a message that is sent as it is produced: `first', any number of `more',
 %% `last'. The message belongs to the process that sent `first': pieces of others, and pieces with
@@ -132,9 +134,8 @@
                | {pong, binary()}
                | passive
                | {closed, close_code(), Reason :: binary()}.
-%% What happens on a connection. `open' comes first and `closed' last; 1006 as a
-%% code means that the transport ended without a Close frame. `passive': the
-%% credits ran out.
+%% What happens on a connection. `open' comes first and `closed' last. The code 1006
+%% means that the transport ended without a Close frame. `passive': the credits ran out.
 
 -type active() :: true | false | once | integer().
 %% How many frames a connection may deliver. A number adds to the credits that
@@ -176,8 +177,8 @@
                      | eaddrinuse | eacces
                      | {already_started, pid()}
                      | term().
-%% Why a server did not start: an option, the port or the file of a socket, the name, or what `init/1' of
-%% the handler says. `Why' is a sentence for people.
+%% Why a server did not start: an option, the port or the file of a socket, the name, or the reason that
+%% `init/1' of the handler gave. `Why' is a sentence.
 
 -type handler() :: pid() | atom() | {module(), Arg :: term()}.
 %% Where frames go: an owner process, or a {@link sockeye_handler}.
@@ -244,11 +245,11 @@
 %%     `{0,0,0,0,0,0,0,0}' (`"::"') takes IPv6 and IPv4 clients, and shows the latter with
 %%     their IPv4 address. `{local, Path}' is a Unix socket, a path of up to 107 bytes, or
 %%     `<<0, Name/binary>>' for an abstract name on Linux; the port is then 0. Who may
-%%     connect is a matter of the folder's permissions. A socket file whose server is
-%%     gone is replaced, one in use is `eaddrinuse'; it is removed when the server stops.</li>
-%% <li>`reuseport': lets several sockets share the port, of one user's processes on this machine;
-%%     each must ask for it, and the system spreads new connections. Default `false', where
-%%     a second server gets `eaddrinuse'.</li>
+%%     connect is decided by the permissions of the folder. A socket file whose server is
+%%     gone is replaced; one in use is `eaddrinuse'. It is removed when the server stops.</li>
+%% <li>`reuseport': `true' lets several sockets of one user share the port on this machine. Each must
+%%     ask for it; the system spreads new connections. With `false' (default) a second server
+%%     gets `eaddrinuse'.</li>
 %% <li>`name': registers the server under this name.</li>
 %% <li>`handler': where frames go, default the calling process.</li>
 %% <li>`processes': how many processes run a `{Module, Arg}': `one' (default),
@@ -270,7 +271,7 @@
 %% <li>`inbox_size': bytes that wait for one handler process, default 1 MiB. When it is full,
 %%     its clients are not read from.</li>
 %% <li>`send_queue_size': bytes that wait for one client, default 1 MiB. When it is full,
-%%     sending answers `{error, busy}'.</li>
+%%     sending returns `{error, busy}'.</li>
 %% <li>`send_timeout': milliseconds, default 30000. A client whose queue stays full for
 %%     that long is closed with 1008.</li>
 %% <li>`handshake_timeout': milliseconds, default 10000, for the opening handshake.</li>
@@ -298,37 +299,37 @@
 %% <li>`accept_timeout': milliseconds for that, default 5000; then the client gets 503.</li>
 %% <li>`origins': the pages that may connect, default `any'. A list of `same_host', origins
 %%     like `<<"https://example.com">>' and wildcards like `<<"https://*.example.com">>'; others
-%%     get 403. A client that names no origin is no page, and passes.</li>
-%% <li>`paths': where there are connections, default `any'. A list of paths like `<<"/ws">>'
-%%     and `<<"/rooms/*">>': a star is one segment, at the end one or more; others get 404.</li>
+%%     get 403. A client that names no origin is not a page, and passes.</li>
+%% <li>`paths': the paths of WebSockets, default `any'. A list like `<<"/ws">>' and `<<"/rooms/*">>': a
+%%     star is one segment, at the end one or more; other paths get 404.</li>
 %% <li>`http': answers to ordinary requests, by path: a file, the files below a directory, a
 %%     text, or a function of the request, also as `{Module, Function}'. A star in a path is one
 %%     segment, at the end one or more.</li>
 %% <li>`health': a path that answers 200, and 503 while the server drains or stops.</li>
 %% <li>`metrics': a path with the counters of the server as Prometheus reads them.</li>
-%% <li>`max_body_size': bytes of the body of a request to a function, default 1 MiB; more
-%%     gets 413.</li>
+%% <li>`max_body_size': bytes of the body of a request to a function, default 1 MiB; beyond that
+%%     413.</li>
 %% <li>`max_subscriptions': topics of each connection, default 1024.</li>
-%% <li>`slow_subscriber': what becomes of a client whose queue is full when something is published
-%%     or broadcast: `drop' (default) leaves out this frame and counts it, `close' closes
+%% <li>`slow_subscriber': what happens when a frame is published or broadcast to a client whose queue
+%%     is full. `drop' (default): the client misses it, which is counted. `close': the client is closed
 %%     with 1008.</li>
 %% <li>`scope': whether what is published and broadcast stays on this node, `local' (default), or
 %%     goes to all servers of the same `name' on the nodes that are connected, `cluster'.</li>
-%% <li>`max_header_size': bytes of a request's head, default 16384; more gets 431 or 414.</li>
-%% <li>`max_headers': header lines of a request, default 100; more get 431.</li>
+%% <li>`max_header_size': bytes of a request's head, default 16384; beyond that 431 or 414.</li>
+%% <li>`max_headers': header lines of a request, default 100; beyond that 431.</li>
 %% <li>`http2': HTTP/2, with WebSockets as streams (RFC 8441). `tls' (default) offers it where
 %%     there is TLS, `cleartext' also takes clients that begin with it without TLS,
-%%     `false' has none. Each WebSocket counts for `max_connections'; a client may have 64
+%%     `false' has none. Each WebSocket counts for `max_connections'; a client may have 100
 %%     streams open at once.</li>
 %% <li>`trusted_proxies': addresses and networks, as `"10.0.0.0/8"', of proxies that are
 %%     believed about their clients, default none. The right-most address in their
-%%     `x-forwarded-for' that is none of them becomes the `peer', with port 0. With a Unix
-%%     socket and a list that is not empty, whoever can connect is trusted.</li>
-%% <li>`proxy_protocol': each connection begins with a PROXY header, version 1 or 2, default
-%%     `false'. Who is not in `trusted_proxies', or begins otherwise, is dropped.</li>
+%%     `x-forwarded-for' that is none of them becomes the `peer', with port 0. On a Unix
+%%     socket, if the list is not empty, every client is trusted.</li>
+%% <li>`proxy_protocol': `true' if each connection begins with a PROXY header, version 1 or 2; default
+%%     `false'. A connection that begins otherwise, or is not from `trusted_proxies', is dropped.</li>
 %% <li>`tls': certificate, key and more, see {@link tls()}; default none, the server then speaks plain text.</li>
-%% <li>`max_connections_per_address': more of one address get 429; default `infinity'. A
-%%     network of 64 bits is one address of IPv6.</li>
+%% <li>`max_connections_per_address': more from one address get 429; default `infinity'. A
+%%     network of 64 bits counts as one address of IPv6.</li>
 %% <li>`connection_rate': new connections of an address, `rate' a second and `burst' at once
 %%     (default `rate'); more get 429. Default `infinity'.</li>
 %% <li>`backlog': of the listening socket, default 1024.</li>
@@ -343,13 +344,13 @@
 %% topic that begins with the rest: `<<"room/*">>' to `<<"room/7">>' and `<<"room/7/news">>'.
 
 -type publish_options() :: #{wait => boolean(), scope => local | cluster, compress => boolean()}.
-%% `wait': returns when the frame is with the connections of this node, and how many have it,
-%% default `false'. `scope': to the clients of this node, or to those of all servers of the same
-%% name in the cluster, default that of the server; `cluster' needs a server with `scope => cluster'.
-%% `compress': `false' sends it uncompressed to all, default `true'.
+%% `wait': `true' waits until the frame is in the queues of this node's connections, and returns in how
+%% many; default `false'. `scope': `local' for the clients of this node, `cluster' for those of all servers
+%% of the same name; the default is that of the server, and `cluster' needs a server with `scope => cluster'.
+%% `compress': `false' sends it uncompressed to all; default `true'.
 
 -type outcome() :: #{sent := non_neg_integer(), dropped := non_neg_integer()}.
-%% Connections in whose queues a frame is, and those that missed it since their queue was full.
+%% How many connections have the frame in their queue, and how many missed it because their queue was full.
 
 -type subscribe_error() :: closed | too_many_subscriptions.
 %% See {@link subscribe/2}.
@@ -370,14 +371,14 @@
           verify => none | optional | required,
           cacertfile => file:name_all(),
           versions => ['tlsv1.2' | 'tlsv1.3', ...]}.
-%% TLS 1.2 and 1.3; `versions' leaves one of them out.
+%% TLS 1.2 and 1.3, or the one in `versions'.
 %%
 %% `sni' has certificates by the host that a client asks for; `*.' stands for one
-%% label, and who asks for another host, or for none, gets the certificate above.
-%% With `verify', clients are asked for a certificate: `optional' lets in who has
-%% none, `required' does not, and both refuse one that no certificate of
+%% label. A client that asks for another host, or for none, gets the certificate above.
+%% With `verify', clients are asked for a certificate. `optional' lets in a client that has
+%% none, `required' does not; both refuse a certificate that no authority in
 %% `cacertfile' has signed. Sessions are resumed by ticket or from a cache of 1,024.
-%% What is wrong with a file is `{error, {bad_option, tls, Why}}'.
+%% A file that is missing or wrong is `{error, {bad_option, tls, Why}}'.
 
 -type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
 %% What a function of the option `http' returns.
@@ -394,31 +395,35 @@
 %% <li>`level': from 1, fast, to 9, small; default 2.</li>
 %% <li>`mem_level': from 1, little memory, to 9; default 5.</li>
 %% <li>`server_takeover', `client_takeover': whether messages of that side may refer to earlier
-%%     ones, default `false'. If so, small messages that resemble each other become much
+%%     ones, default `false'. With `true', small messages that resemble each other become much
 %%     smaller, and each connection keeps 140 to 500 KiB to compress, 47 KiB to inflate,
-%%     from its first such message on. Without, the threads share what they need, and an
-%%     idle connection takes no more memory than one without compression. A client that
+%%     from its first such message on. With `false', connections share contexts, and an
+%%     idle one takes no more memory than without compression. A client that
 %%     offers `server_no_context_takeover' gets it.</li>
 %% <li>`server_max_window_bits', `client_max_window_bits': how far back a message may refer, 2 to
-%%     this power bytes, default 15. The client's window is bounded only where it offers that;
-%%     where it does not, it may not keep it either.</li>
+%%     this power bytes, default 15. The client's window can be bounded only if the client offers that.
+%%     If it does not, it must not keep its window.</li>
 %% </ul>
 %%
-%% `max_message_size' bounds what comes in once it is inflated, while it is being inflated.
+%% `max_message_size' bounds the inflated size of what comes in, while it is being inflated.
 
 -type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(),
                          name := atom(), handler := handler(),
                          connections := non_neg_integer(), atom() => term()}.
-%% `frames_in', `frames_out', `bytes_in' and `bytes_out' count since the start;
-%% `dropped' counts frames of broadcasts that met a full queue, `busy' the sends to one connection, and replies,
-%% that were refused for the same reason, `failed' connections that the server ended for a limit or a fault (1002, 1007,
-%% 1008, 1009, 1011, and 1001 for silence), `bytes_saved' what compression has kept from being written.
-%% `rejected' counts sockets that were refused, or left before their
-%% handshake was complete; among them `no_descriptor', refused to keep the descriptors from
-%% `max_descriptor' on for the rest of the node. `accept_errors': failures of the system to accept a
-%% socket; `accept_pauses': how often accepting has paused since handlers were too far behind;
-%% `no_process': connections that ended with 1011 since no process could be started for them;
-%% `unanswered': connections that were cut off since no answer to a Close frame came in time.
+%% Counters, all since the start of the server:
+%%
+%% <ul>
+%% <li>`frames_in', `frames_out', `bytes_in', `bytes_out'; `bytes_saved': bytes that compression kept from being written.</li>
+%% <li>`dropped': frames of broadcasts and publishes that a full queue did not take; `busy': sends and replies to
+%%     one connection that were refused for that reason.</li>
+%% <li>`failed': connections that the server ended for a limit or a fault (1002, 1007, 1008, 1009, 1011, and 1001 for
+%%     silence); `unanswered': connections that were cut off because no answer to a Close frame came in time.</li>
+%% <li>`rejected': sockets that were refused, or left before their handshake was complete; `no_descriptor': those
+%%     among them that were refused to keep the descriptors from `max_descriptor' on for the rest of the node.</li>
+%% <li>`accept_errors': failures of the system to accept a socket; `accept_pauses': how often accepting has paused
+%%     because handlers were too far behind.</li>
+%% <li>`no_process': connections that ended with 1011 because no process could be started for them.</li>
+%% </ul>
 
 -type endpoint() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.
 %% An address and a port, or the name of a Unix socket: a path, a zero byte and
@@ -447,10 +452,9 @@ start_link() ->
 
 %% @doc Starts a server linked to the caller, on a port of 127.0.0.1 or with {@link options()}.
 %%
-%% Starts the application `sockeye' when it is not running. A start that fails
-%% returns an error and leaves the caller alone; for instance `{error, eaddrinuse}'
-%% when the port is taken, `{error, {bad_option, Key, Why}}' with a sentence for
-%% people in `Why', or what the handler's `init/1' gave as the reason to stop.
+%% Starts the application `sockeye' when it is not running. A start that fails returns an error and sends
+%% no exit signal. For instance: `{error, eaddrinuse}' when the port is taken, `{error, {bad_option, Key, Why}}'
+%% with a sentence in `Why', or the reason that the handler's `init/1' gave to stop.
 %%
 %% ```
 %% 1> {ok, S} = sockeye:start_link(#{port => 0, handler => {hello_handler, <<"Hi">>}}).
@@ -566,20 +570,22 @@ stop(Server) ->
             {error, not_found}
     end.
 
-%% @doc Ends a server in good order: frees its port, closes its connections a batch at a time,
-%% so that their clients do not all come back elsewhere at the same moment, and then stops it.
+%% @doc Ends a server slowly: frees its port, closes its connections a batch at a time, so that their
+%% clients do not all come back elsewhere at the same moment, and then stops it.
 %%
-%% Options: `batch', how many connections are closed at once, default 100, and more where the time
-%% would not suffice for all; `interval', the milliseconds between two batches, default 100; `code',
-%% 1001 (default), 1012 or 3000..4999, and `reason' of the Close frames; `deadline', the milliseconds
-%% after which the connections that are left are dropped, default 30000 (one may take up to a second
-%% to go). All have their Close frame by three quarters of that, or 5 seconds before.
+%% <ul>
+%% <li>`batch': how many connections are closed at a time, default 100; more if the time would not suffice for all.</li>
+%% <li>`interval': milliseconds between two batches, default 100.</li>
+%% <li>`code' and `reason' of the Close frames: 1001 (default), 1012 or 3000..4999.</li>
+%% <li>`deadline': milliseconds after which the connections that are left are dropped, default 30000; one may take a
+%%     second more. All have their Close frame after three quarters of that, or 5 seconds before.</li>
+%% </ul>
 %%
 %% Handlers serve what is in their inboxes, and their `handle_close/4' is called for every
 %% connection. Returns when that is done and the server process has ended (normally: a supervisor
-%% starts a permanent child again). `dropped' counts the connections that were cut off since no
-%% answer to their Close frame came within `close_timeout' or before the deadline, `closed' all
-%% others that were there, whoever ended them. Do not call it from a handler of the same server.
+%% starts a permanent child again). `dropped' counts the connections that were cut off because no
+%% answer to their Close frame came within `close_timeout' or before the deadline. `closed' counts all
+%% others that were open, whoever ended them. Do not call it from a handler of the same server.
 %% ```
 %% 3> sockeye:drain(8080, #{batch => 50, interval => 200, code => 1012, deadline => 60000}).
 %% {ok,#{closed => 1204,dropped => 3}}
@@ -721,11 +727,11 @@ to_others(Conn, Frame, Options) ->
     sockeye_fanout:of_conn(
       Conn, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, Conn, Options) end).
 
-%% @doc Has a connection of a server get what is published under a topic, see {@link topic()}.
+%% @doc Subscribes a connection of a server to a topic, see {@link topic()}.
 %%
 %% It gets what the caller publishes after this call; a second subscription to the same
-%% topic changes nothing. Subscriptions end with the connection. For a connection
-%% of a client it is `badarg'.
+%% topic changes nothing. Subscriptions end with the connection. A connection
+%% of a client raises `badarg'.
 %% ```
 %% 1> sockeye:subscribe(Conn, <<"room/7">>).
 %% ok
@@ -755,9 +761,8 @@ publish(Server, Topic, Frame) ->
 
 %% @doc Sends a frame to every connection of the server that subscribes to a topic.
 %%
-%% It is encoded once, and compressed once for all that may share it. The call waits for
-%% no client: it hands the frame over to the engine, and `ok' means that it is on its
-%% way. Each subscriber gets the frames of one process in the order in which that
+%% The frame is encoded once, and compressed once for all who share a setting. The call waits for no client: `ok'
+%% means that the frame is on its way. Each subscriber gets the frames of one process in the order in which that
 %% process published, sent and broadcast them. One that matches the topic in
 %% several ways gets it once. A subscriber whose queue is full misses it, which
 %% {@link info/1} counts as `dropped', or is closed with 1008: see `slow_subscriber'.
@@ -765,8 +770,8 @@ publish(Server, Topic, Frame) ->
 %% 1> sockeye:publish(Server, <<"room/7">>, #{said => <<"Hello!">>}, #{wait => true}).
 %% {ok,#{dropped => 0,sent => 12}}
 %% '''
-%% The topic must not end with `*'. Errors: `timeout', with `wait', when it has no answer within 5
-%% seconds; and those of {@link send_error()} but `busy'.
+%% The topic must not end with `*'. Errors: those of {@link publish_error()}; `timeout' only with `wait', when there
+%% is no answer within 5 seconds.
 -spec publish(server(), topic(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 publish(Server, Topic, Frame, Options) ->
@@ -860,9 +865,9 @@ setopts(Conn, Options) ->
 %% and its death closes the connection with 1011. For servers with an owner; the
 %% connections of a `{Module, Arg}' stay with their handler.
 %%
-%% What came before the return of this call is with the old owner. With
-%% `active => false' that is the event `open' only: then hand over, and let the
-%% new owner set `active'.
+%% Events that came before this call returned are with the old owner. With
+%% `active => false' that is only the event `open'. So start with `active => false', hand the connection over, and let
+%% the new owner set `active'.
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Pid]),
@@ -870,8 +875,8 @@ controlling_process(Conn, Pid) ->
 
 %% @doc Reads the files of the option `tls' again: new handshakes use what they hold now.
 %%
-%% Connections that are open go on as they are. No session from before is resumed.
-%% After an error, the server goes on with what it had.
+%% Open connections go on as they are. No earlier session is resumed.
+%% After an error, the server keeps the certificates that it had.
 %% ```
 %% ok = sockeye:reload_tls(my_server).
 %% '''
@@ -887,13 +892,17 @@ reload_tls(Server) ->
             {error, not_found}
     end.
 
-%% @doc What there is to know about the engine of this node, as a map.
+%% @doc Counters and memory of the engine of this node, as a map.
 %%
-%% `memory' is what it holds at this moment, in bytes: buffers, queues, inboxes and
-%% the state of connections, but not the stacks of its `shards' threads. It is no
-%% part of what `erlang:memory/0' tells. `queued_calls' wait for its threads now, `delayed_calls' counts
-%% those that kept their callers waiting since more than 8,192 calls, or 16 MiB of broadcasts, were before them. `cluster_dropped' counts frames for or from other nodes
-%% that this one dropped, since a connection between nodes was full or too many waited.
+%% <ul>
+%% <li>`shards', `servers', `connections': threads of the engine, and what is open.</li>
+%% <li>`memory': bytes that the engine holds now: buffers, queues, inboxes and the state of connections, but not
+%%     the stacks of its threads. `erlang:memory/0' does not see them.</li>
+%% <li>`queued_calls': calls that wait for a thread of the engine now; `delayed_calls': calls that have kept their
+%%     callers waiting, because more than 8,192 calls, or 16 MiB of broadcasts, were before them.</li>
+%% <li>`cluster_dropped': frames for or from other nodes that this node dropped, because a connection between nodes
+%%     was full or too many waited.</li>
+%% </ul>
 %% ```
 %% 1> #{memory := Bytes, connections := N} = sockeye:info().
 %% '''
@@ -907,7 +916,7 @@ info() ->
     catch error:badarg -> {error, not_running}
     end.
 
-%% @doc What there is to know about a server or a connection, as a map.
+%% @doc Addresses, counters and queues of a server or a connection, as a map.
 %%
 %% See {@link server_info()} and {@link conn_info()}.
 %% ```

@@ -7,15 +7,15 @@
 %% '''
 %%
 %% A client is a process, for a supervisor, that connects and keeps the
-%% connection; with a `{Module, Arg}' a second process runs the
-%% {@link sockeye_handler}. The frames go between engine and handler. The
+%% connection. With a `{Module, Arg}' a second process runs the
+%% {@link sockeye_handler}; frames go directly between it and the engine. The
 %% connection has the same `Conn' as one of a server, for {@link sockeye:send/2},
 %% {@link sockeye:close/3}, {@link sockeye:setopts/2} and {@link sockeye:info/1}.
 %%
 %% <h3>In a shell</h3>
 %%
-%% {@link connect/2}, {@link recv/2}, {@link send/2} and {@link close/1} wait for
-%% what they ask for, and need neither a process nor messages.
+%% {@link connect/2}, {@link recv/2} and {@link close/1} wait for their result, and need no
+%% process of their own.
 %%
 %% ```
 %% 1> {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:19765/", #{}).
@@ -35,7 +35,7 @@
 %% `{shutdown, {closed, Code, Reason}}'. With it, a client ends when our side
 %% closes the connection, when its handler stops, or with `{shutdown, Reason}'
 %% when so many attempts have failed as are allowed. A handler that crashes takes
-%% its client along, for their supervisor to start both again.
+%% its client along, and a supervisor starts both again.
 %%
 %% <h3>Reconnecting</h3>
 %%
@@ -113,9 +113,8 @@
                  pin => pin() | [pin()],
                  sni => string() | binary() | false,
                  versions => ['tlsv1.2' | 'tlsv1.3']}.
-%% The server's certificate is checked unless `verify' is `none' (default `peer'): against
-%% `cacertfile', or PEM text in `cacert', or whom the system trusts. With `pin' it must also be one
-%% of these. `certfile' and `keyfile', or `cert' and `key', are a client certificate. `sni' is the
+%% The server's certificate is checked against `cacertfile', PEM text in `cacert', or the authorities of
+%% the system; not with `verify => none' (default `peer'). With `pin' it must also be one of these. `certfile' and `keyfile', or `cert' and `key', are a client certificate. `sni' is the
 %% name to ask and check for, default the host of the URL; `false' sends none. Files are read when
 %% the client starts.
 
@@ -126,11 +125,11 @@
 -type reconnect() :: #{min => pos_integer(), max => pos_integer(),
                        attempts => pos_integer() | infinity, queue => drop | keep}.
 %% `min' (100) and `max' (30000): bounds of the pause, in milliseconds. `attempts':
-%% so many may fail one after the other, default `infinity'. `queue': what becomes
-%% of a {@link send/2} to a client that is not connected: `drop' answers
-%% `{error, down}'; `keep' sends it after the next `handle_open/3', up to
-%% `send_queue_size' bytes. What a connection had taken when it broke is lost: whether the
-%% server has it, nobody knows.
+%% so many may fail one after the other, default `infinity'. `queue': what happens
+%% to a {@link send/2} while the client is not connected. `drop' (default) returns
+%% `{error, down}'; `keep' keeps the frame and sends it after the next `handle_open/3', up to
+%% `send_queue_size' bytes. What a connection had taken when it broke is lost: nobody knows
+%% whether the server has it.
 
 -type refusal() :: #{status := 100..999, headers := [{binary(), binary()}], body := binary()}.
 %% An answer that is not 101: names in lower case, at most 64 KiB of the body.
@@ -152,7 +151,7 @@
 
 -type tls_fault() :: unknown_ca | bad_host | expired | not_yet_valid | revoked | pin | bad_certificate
                    | alert | not_tls | failure.
-%% Why TLS was not agreed on; `alert' is the server's no.
+%% Why there is no TLS connection. `alert': the server refused.
 
 -type breach() :: malformed | too_large | upgrade | connection | accept | subprotocol | extension.
 %% What is wrong with the answer of a server: no HTTP/1.1; a head beyond 16 KiB or 100 headers;
@@ -169,8 +168,8 @@ start_link(Url, Handler) ->
 
 %% @doc Starts a client, linked to the caller.
 %%
-%% Without `reconnect' it returns when the connection is open, or with an error
-%% when there is none; with it, at once. The handler is a pid or registered name, which gets
+%% Without `reconnect' it returns when the connection is open, or an error. With `reconnect'
+%% it returns at once. The handler is a pid or registered name, which gets
 %% messages, or a `{Module, Arg}'; see {@link sockeye:event()} and {@link sockeye_handler}.
 %%
 %% ```
@@ -184,8 +183,8 @@ start_link(Url, Handler, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Url, Handler, Options]),
     with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1).
 
-%% @doc A child specification for a supervisor: `{sockeye_client, Name}', or the URL
-%% where there is no name. Raises what is wrong with the URL or an option.
+%% @doc A child specification for a supervisor. Its id is `{sockeye_client, Name}', or the URL
+%% if there is no name. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
 -spec child_spec(url(), sockeye:handler(), options()) -> supervisor:child_spec().
 child_spec(Url, Handler, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Url, Handler, Options]),
@@ -204,8 +203,8 @@ child_spec(Url, Handler, Options) ->
             sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Url, Handler, Options])
     end.
 
-%% @doc Ends a client: closes its connection with 1000, and returns when nothing is
-%% left of it, after about a second at most where the server does not answer.
+%% @doc Ends a client: closes its connection with 1000, and returns when it has ended. That
+%% takes about a second at most if the server does not answer.
 -spec stop(pid() | atom()) -> ok | {error, not_found}.
 stop(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
@@ -238,10 +237,9 @@ find(Pid) ->
 connect(Url) ->
     with_config(Url, self(), #{active => false}, fun connected/1).
 
-%% @doc Connects, for the calls of this module that wait. No frame comes as
-%% a message (`{sockeye, Conn, {closed, Code, Reason}}' does, and waits for {@link recv/2}), and
-%% nothing is linked: the connection ends with {@link close/1} or
-%% with the calling process. The options `active', `batch', `name' and `reconnect' have no
+%% @doc Connects, for the calls of this module that wait. No frame comes as a message; only
+%% `{sockeye, Conn, {closed, Code, Reason}}' does, which {@link recv/2} takes. Nothing is linked: the
+%% connection ends with {@link close/1} or with the calling process. The options `active', `batch', `name' and `reconnect' have no
 %% meaning here.
 -spec connect(url(), options()) ->
           {ok, sockeye:conn()}
@@ -331,9 +329,9 @@ recv(Conn) ->
 %% @doc Waits for the next frame of a connection made with {@link connect/2}; only
 %% the process that made it may.
 %%
-%% `{error, {closed, Code, Reason}}' when the connection has ended, after that
-%% `{error, closed}'. Until it is asked for, a frame stays with the engine, and soon with
-%% the server.
+%% `{error, {closed, Code, Reason}}' when the connection has ended, and after that
+%% `{error, closed}'. Frames wait in the engine until they are asked for, and beyond its
+%% limits with the server.
 -spec recv(sockeye:conn(), timeout()) ->
           {ok, sockeye:event()}
         | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.

@@ -67,13 +67,13 @@ agree(Url, Given) ->
 -spec url(term()) -> binary().
 url(Url) ->
     Text = try iolist_to_binary(Url)
-           catch error:badarg -> throw({bad_url, <<"not a text of ASCII">>})
+           catch error:badarg -> throw({bad_url, <<"expected ASCII text">>})
            end,
     try sockeye_nif:client_url(Text) of
         {ok, _} -> Text;
         {error, Why} -> throw({bad_url, Why})
     catch
-        error:badarg -> throw({bad_url, <<"not a text of ASCII">>});
+        error:badarg -> throw({bad_url, <<"expected ASCII text">>});
         %% The library is not there.
         error:{sockeye_nif, _, _} = Reason -> throw(Reason)
     end.

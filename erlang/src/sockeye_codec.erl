@@ -28,20 +28,18 @@
 %% == The codec is a handle ==
 %%
 %% {@link encode/2} and {@link decode/2} change the codec they are given, as reading
-%% from a file changes its position: there is no new state to carry along, and an old
-%% one to go back to does not exist. It is so because it holds what can not be copied
-%% cheaply: up to a message in pieces, and with context takeover 50 KiB to inflate and
-%% 140 to 500 KiB to compress with (memory that `erlang:memory/0' does not see). It belongs to no process, is freed with the last reference to it,
-%% and is of no use on another node. Calls of several processes take turns, but in
-%% which order is up to them: let one process write and one read, or one do both.
+%% from a file changes its position. There is no new state to carry along, and no old one to
+%% go back to. The reason is its size: it holds up to a message in pieces, and with context takeover 50 KiB
+%% to inflate and 140 to 500 KiB to compress with (memory that `erlang:memory/0' does not see). It belongs
+%% to no process, is freed with the last reference to it, and is of no use on another node. Calls of several
+%% processes take turns, in any order. So let one process write and one read, or one do both.
 %%
 %% == Limits ==
 %%
 %% `max_message_size' (1 MiB, a whole message, also when it is inflated),
-%% `max_frame_size' (the same), `max_fragments' (1,024) bound what a peer can make us
-%% hold; beyond one, {@link decode/2} ends with an error and its close code. The heads
-%% of handshakes are bounded by `max_header_size' (16,384 bytes) and `max_headers' (100).
-%% Time is yours to bound.
+%% `max_frame_size' (the same) and `max_fragments' (1,024) bound the memory that a peer can take. Beyond
+%% a limit, {@link decode/2} ends with an error and its close code. The heads of handshakes are
+%% bounded by `max_header_size' (16,384 bytes) and `max_headers' (100). Time limits are left to you.
 -module(sockeye_codec).
 
 -export([request/1]).
@@ -80,13 +78,12 @@
 %% One end of a connection after its handshake: a handle, see above.
 
 -opaque handshake() :: {sockeye_handshake, Key :: binary(), Options :: map()}.
-%% What a client has asked for, to hold the answer against. A plain term.
+%% What a client has asked for; {@link check_response/2} compares the answer with it. A plain term.
 
 -type headers() :: [{Name :: iodata(), Value :: iodata()}].
 
 -type deflate() :: boolean() | sockeye:deflate_options().
-%% What is wanted of compression (permessage-deflate, RFC 7692): none (`false', the default), as
-%% it is best for most (`true'), or in detail.
+%% Compression (permessage-deflate, RFC 7692): `false' (default), `true' with defaults, or a map.
 
 -type request_options() :: #{host := iodata(),
                              path => iodata(),
@@ -99,8 +96,8 @@
                              max_frame_size => pos_integer(),
                              max_fragments => pos_integer(),
                              null => null | undefined | nil}.
-%% `host': as in the URL, with the port if it is not the scheme's own. `path' (default `/'): with
-%% the query. `subprotocols': the preferred one first. `headers': further ones; not those
+%% `host': as in the URL, with the port if it is not the default one. `path' (default `/'): with
+%% the query. `subprotocols': the preferred one first. `headers': further ones, but none
 %% that the handshake itself writes.
 
 -type accept_options() :: #{subprotocols => [iodata()],
@@ -112,7 +109,7 @@
                             max_frame_size => pos_integer(),
                             max_fragments => pos_integer(),
                             null => null | undefined | nil}.
-%% `subprotocols': those that are spoken; the first of the client's list that is among them is
+%% `subprotocols': those that the server speaks; the first of the client's list that is among them is
 %% taken. `headers': further ones of the answer.
 
 -type limits() :: #{max_header_size => 256..1048576, max_headers => 8..1024}.
@@ -153,11 +150,11 @@
 %% `Sec-WebSocket-Accept', or a subprotocol or extension that was not offered so.
 
 -type frame() :: sockeye:frame() | {pong, iodata()}.
-%% What can be written. A map and `{json, Term}' become a text message as with {@link
+%% Frames to write. A map and `{json, Term}' become a text message as with {@link
 %% sockeye_json:encode/1}. `{stream, Kind, Place, IoData}' is a fragment of a message, one a call or several in a
-%% list: `first', any number of `more', `last', all of the same kind, never compressed; pings and pongs may come
-%% between, messages not. Text must be UTF-8, across the fragments. Pings and pongs have at most
-%% 125 bytes, a reason 123.
+%% list: `first', any number of `more', `last', all of the same kind, never compressed. Pings and pongs may come
+%% between them, messages may not. Text must be UTF-8, across the fragments. Pings and pongs have at most
+%% 125 bytes, a reason at most 123.
 
 -type event() :: {text, binary()}
                | {binary, binary()}
@@ -171,7 +168,7 @@
 %% `Reply' tells it so.
 
 -type ending() :: {closed, close_code(), Reason :: binary()}.
-%% How it ended: with the code of the peer's Close frame; 1005: it had none; 1006: no Close frame came.
+%% How it ended: the code of the peer's Close frame, 1005 if that had none, 1006 if no Close frame came.
 
 -type close_code() :: 1000..4999.
 
@@ -190,7 +187,7 @@
 -define(HEAD, [max_header_size, max_headers]).
 -define(SESSION, [max_message_size, max_frame_size, max_fragments, null]).
 
-%% @doc The request of a client, and what to hold the answer against.
+%% @doc The request of a client, and a handshake to check the answer with.
 -spec request(request_options()) -> {ok, binary(), handshake()} | option_error().
 request(Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Options]),
@@ -237,7 +234,7 @@ check_request(Bytes) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes]),
     checked_request(Bytes, #{}).
 
-%% @doc Looks at what a client has sent so far, to decide about it: then {@link accept/2} with the
+%% @doc Reads a request before you decide about it. Then call {@link accept/2} with the
 %% same bytes, or {@link refuse/3}. `more' until the head of the request is complete.
 %%
 %% After an error: send `Answer' and close the socket.
@@ -284,10 +281,10 @@ accepted(Bytes, Options) ->
         end
     end).
 
-%% @doc The answer of a server that does not want to talk; then close the socket.
+%% @doc The answer that refuses a request. Send it and close the socket.
 %%
-%% `Status' is 200 to 599. Length and connection headers are written by themselves, and a
-%% `content-type' of plain text if there is none. Raises `badarg' for headers that
+%% `Status' is 200 to 599. `content-length' and `connection' are added, and a
+%% `content-type' of plain text if you give none. Raises `badarg' for headers that
 %% could not be sent safely.
 -spec refuse(200..599, headers(), iodata()) -> binary().
 refuse(Status, Headers, Body) ->
@@ -323,7 +320,7 @@ encode(Codec, Frames) ->
 %% @doc The bytes of these frames, masked if this is a client, compressed if that was agreed on
 %% and makes them smaller. All or none: after an error nothing has changed.
 %%
-%% With `#{compress => false}' messages go as they are, for what is small already or secret.
+%% With `#{compress => false}' messages are not compressed: for data that is small already, or secret.
 %% Send the bytes in the order in which they were made. After a Close frame everything is
 %% `{error, closed}'. Raises `badarg' for what is no frame, and for other options.
 -spec encode(codec(), frame() | [frame()], #{compress => boolean()}) ->
@@ -345,11 +342,11 @@ encoded(Codec, Frames, Compress) ->
         Result -> Result
     end.
 
-%% @doc Takes bytes that arrived, all of them, in any cut.
+%% @doc Takes the bytes that arrived, wherever they were cut.
 %%
-%% `Reply' is what has to be sent, `<<>>' if nothing: pongs, the answer to a Close frame, the Close
-%% frame for a violation. After our own Close frame messages of the peer are dropped; after
-%% the last event everything is.
+%% `Reply' is what you have to send, or `<<>>': pongs, the answer to a Close frame, the Close
+%% frame for a violation. After our own Close frame, messages of the peer are dropped. After
+%% the last event, everything is dropped.
 -spec decode(codec(), iodata()) -> {[event()], Reply :: binary()}.
 decode(Codec, Bytes) ->
     try decoded(Codec, Bytes)
@@ -363,7 +360,7 @@ decoded(Codec, Bytes) ->
         Result -> Result
     end.
 
-%% @doc The socket has ended, whoever ended it. Tells how the connection ended: with 1006,
+%% @doc Call it when the socket has ended. Returns how the connection ended: with 1006,
 %% unless it was over before.
 -spec eof(codec()) -> ending().
 eof(Codec) ->
@@ -373,7 +370,7 @@ eof(Codec) ->
         Result -> Result
     end.
 
-%% @doc Where the codec stands.
+%% @doc The role and the state of a codec, as a map.
 -spec info(codec()) -> info().
 info(Codec) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Codec]),

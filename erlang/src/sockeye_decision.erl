@@ -72,7 +72,7 @@ body(Status, Body) ->
 
 -spec headers(term(), [binary()], non_neg_integer()) -> [{binary(), binary()}].
 headers([_ | _], _Reserved, ?MOST_HEADERS) ->
-    bad("headers: there are more than ~b", [?MOST_HEADERS]);
+    bad("headers: more than ~b of them", [?MOST_HEADERS]);
 headers([Header | Rest], Reserved, N) ->
     [header(Header, Reserved) | headers(Rest, Reserved, N + 1)];
 headers([], _Reserved, _) ->

@@ -119,7 +119,7 @@ start_worker(#state{id = Id, config = #{handler := {Module, Arg}, url := Url}} =
         {error, Reason} -> throw({start_failed, Reason})
     end.
 
-%% Without `reconnect', a client that can not connect is not started.
+%% Without `reconnect', a client that cannot connect is not started.
 -spec await_first(pid(), #state{}) -> #state{}.
 await_first(Parent, #state{id = Id, engine = Engine, worker = Worker} = State) ->
     receive

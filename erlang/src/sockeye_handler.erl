@@ -16,8 +16,8 @@
 %% only those. In the first two modes it is started again with `init/1'.
 %%
 %% A crash is reported once, with the callback, the connection, its peer, the frame
-%% (1 KB of it) and the state (4 KB). Who is linked to the process, or monitors it, sees the
-%% reason that a `gen_server' would have: `{Reason, Stack}' for an error, `Reason' for an exit.
+%% (1 KB of it) and the state (4 KB). Links and monitors see the reason that a `gen_server'
+%% would have: `{Reason, Stack}' for an error, `Reason' for an exit.
 %%
 %% ```
 %% -module(hello_handler).
@@ -35,9 +35,9 @@
 %%
 %% <h3>Callbacks</h3>
 %%
-%% `init/1' and `handle_frame/3' must be there, the others are optional: `accept/2' decides about
-%% a client, `handle_open/3' and `handle_close/4' tell of its coming and going, `handle_error/3' of a
-%% command that failed, `handle_down/2' of a client that is not connected. The rest is as in
+%% `init/1' and `handle_frame/3' are required. The others are optional: `accept/2' decides about
+%% a client, `handle_open/3' and `handle_close/4' are called when it comes and goes, `handle_error/3' for a
+%% command that failed, `handle_down/2' in a client that is not connected. The rest is as in
 %% `gen_server': `handle_call/3', `handle_cast/2', `handle_info/2', `terminate/2', `code_change/3' and
 %% `format_status/1'. `hcb(sockeye_handler, handle_frame, 3)' shows each in the shell.
 %%
@@ -47,10 +47,10 @@
 %%
 %% <h3>Commands</h3>
 %%
-%% They are carried out in their order. Those of several frames that came
-%% together leave together, once the last of these callbacks has returned. A
-%% command that fails, or is none, costs nothing but itself: `handle_error/3' is told, and what
-%% is no command is logged as an error.
+%% They are carried out in order. When several frames came together, their commands
+%% leave together, once the last of these callbacks has returned. A command that fails
+%% affects no other; `handle_error/3' is called for it. A term that is no command is logged as
+%% an error as well.
 -module(sockeye_handler).
 
 -export_type([command/0]).
@@ -93,8 +93,8 @@
                  | sockeye:subscribe_error()
                  | sockeye:publish_error()
                  | {bad_command, Why :: binary()}.
-%% Why a command failed. `closed': the connection is gone, or is closing. `busy': its queue is full.
-%% `bad_command': it is none, or an argument is wrong; `Why' says which, and what is expected.
+%% Why a command failed. `closed': the connection is closed or closing. `busy': its queue is full.
+%% `bad_command': it is no command, or an argument is wrong; `Why' says which, and what is expected.
 
 -type request() :: #{method := binary(),
                      path := binary(),
@@ -160,9 +160,9 @@
 
 -callback handle_close(sockeye:conn(), sockeye:close_code(), Reason :: binary(),
                        State :: term()) -> result().
-%% A connection is gone; nothing more comes from it. Optional. 1006 means that the
-%% transport ended without a Close frame. What the callbacks returned for its frames goes out
-%% before our Close frame; sends from now on are `closed'.
+%% A connection has ended; nothing more comes from it. Optional. 1006 means that the
+%% transport ended without a Close frame. What the callbacks returned for its frames leaves
+%% before our Close frame. Sends from now on are `closed'.
 
 -callback handle_down(sockeye_client:down_reason(), State :: term()) -> result().
 %% Of a client (`sockeye_client') that reconnects: it is not connected, and will
@@ -170,17 +170,16 @@
 %% why an attempt failed. `{stop, Why, State}' ends the client.
 
 -callback handle_error({command(), failure()}, sockeye:conn() | none, State :: term()) -> result().
-%% A command failed, see {@link failure()}: mostly since the network wanted it so. Optional. The command
-%% names its connection, as in `{send, Conn, Frame}' for `{reply, Frame}'; `Conn' is that
-%% connection, or `none' when it was for many. What such a callback commands in turn and fails
-%% is logged only. Without this callback nothing is said of `closed', and of the others a warning is
-%% logged. End with a clause for any reason.
+%% A command failed, see {@link failure()}. Optional. The command names its connection: it is
+%% `{send, Conn, Frame}' for a `{reply, Frame}'. `Conn' is that connection, or `none' when the command was
+%% for many. A command of this callback that fails again is only logged. Without this callback, a warning is
+%% logged for each reason but `closed'. End with a clause for any reason.
 
 -callback handle_call(Request :: term(), gen_server:from(), State :: term()) ->
     {reply, Reply :: term(), [command()], State :: term()}
     | {reply, Reply :: term(), [command()], State :: term(), hibernate}
     | result().
-%% Another process asks with `gen_server:call/2'. Optional; without it the answer is
+%% Another process calls `gen_server:call/2'. Optional; without it the answer is
 %% `{error, not_supported}'. The reply goes after the commands beside it. With another result
 %% `gen_server:reply/2' answers, then or later.
 %% ```
@@ -189,12 +188,12 @@
 %% '''
 
 -callback handle_cast(Message :: term(), State :: term()) -> result().
-%% A message of `gen_server:cast/2'. Optional; without it, it comes to `handle_info/2' as
+%% A message of `gen_server:cast/2'. Optional; without this callback, `handle_info/2' gets
 %% `{'$gen_cast', Message}'.
 
 -callback handle_info(Message :: term(), State :: term()) -> result().
-%% Any other message to the process. Optional. No client brings one about, but where credits are counted
-%% (`active => N', `{active, N}'): `{sockeye, Conn, passive}' says that they ran out.
+%% Any other message to the process. Optional. No client causes one, with one exception: where credits are
+%% counted (`active => N', `{active, N}'), `{sockeye, Conn, passive}' says that they ran out.
 
 -callback terminate(Reason :: term(), State :: term()) -> term().
 %% The process ends. Optional. Called as in `gen_server', and with `shutdown' when

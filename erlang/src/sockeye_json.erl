@@ -14,10 +14,9 @@
 %% {error,{not_json,<0.85.0>}}
 %% '''
 %%
-%% Small values are done at once on the caller's scheduler; a text of more than
-%% 32 KiB in (8 KiB if an object has equal keys), or 64 KiB out, is done on a dirty
-%% CPU scheduler, so that no call
-%% holds up other processes.
+%% Small values are handled on the caller's scheduler. A text of more than 32 KiB in
+%% (8 KiB if an object has a key twice), or 64 KiB out, is handled on a dirty CPU scheduler, so that
+%% no call delays other processes.
 %%
 %% <b>In</b>: objects are maps, arrays lists, strings binaries. Integers are exact
 %% up to 65,536 digits. Of equal keys in an object the last one counts. `-0' is the
@@ -30,10 +29,10 @@
 %% value is text that is JSON already (only its UTF-8 is checked). The order of keys is
 %% that of the map; `{[{Key, Value}]}' is an object too, with its keys in that order.
 %%
-%% No object is written with a key twice, be it of a map with `a' and `<<"a">>', which
-%% are the same in text, or of a list of pairs. A struct of Elixir, a map whose
-%% `__struct__' is an atom, is refused as well: what of it may leave is for you to
-%% say, as with `Map.from_struct/1' or `Map.take/2'.
+%% No object is written with a key twice. That can happen in a map with `a' and `<<"a">>', which
+%% are the same in text, and in a list of pairs. A struct of Elixir, a map whose
+%% `__struct__' is an atom, is refused as well: you say which of its fields may leave,
+%% with `Map.from_struct/1' or `Map.take/2'.
 %%
 %% ```
 %% 1> sockeye_json:encode({[{z, 1}, {a, {[]}}]}).
@@ -91,7 +90,7 @@ decode(Text) ->
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Text])
     end.
 
-%% @doc The term that a text writes: one JSON value, with white space around it if any.
+%% @doc The term of a JSON text: one value, with white space around it or not.
 %%
 %% Raises `badarg' if `Text' is no iodata, or `Options' no map.
 -spec decode(iodata(), decode_options()) ->
@@ -121,9 +120,9 @@ encode(Term) ->
 
 %% @doc The text of a term, without white space.
 %%
-%% `not_json' names the innermost part of the term that has no JSON form: a pid, a
-%% tuple, a binary that is not UTF-8, an improper list, a key that is neither binary
-%% nor atom nor integer, what should be a pair of `{[{Key, Value}]}' and is none. Or it is
+%% `not_json' has the innermost part of the term that has no JSON form: a pid, a
+%% tuple, a binary that is not UTF-8, an improper list, a key that is neither a binary
+%% nor an atom nor an integer, an element of `{[...]}' that is not a pair. Or it has
 %% the reason: `{duplicate_key, Key}', one of two keys of an object that are the same in text,
 %% or `{struct, Module}'. Raises `badarg' if `Options' is no map.
 -spec encode(term(), encode_options()) ->

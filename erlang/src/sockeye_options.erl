@@ -274,7 +274,7 @@ callbacks(Module) ->
                 [{F, A} | _] -> {error, sockeye_why:text("~0tp does not export ~0tp/~b", [Module, F, A])}
             end;
         {error, Reason} ->
-            {error, sockeye_why:text("module ~0tp can not be loaded: ~0tp", [Module, Reason])}
+            {error, sockeye_why:text("module ~0tp cannot be loaded: ~0tp", [Module, Reason])}
     end.
 
 -spec keys(term()) -> true | string().

@@ -1,14 +1,14 @@
-%% @doc Who is in a topic: a list that every node has, and news of who comes and goes.
+%% @doc Who is present in a topic: a list that every node has, and messages about who joins and leaves.
 %%
 %% An entry has a key, for instance the name of a user, and any term about it. It belongs to a
 %% connection or a process, and ends with it. A key may have several entries: one user with three
 %% windows is there until the last one closes. On servers with `scope => cluster' the lists of all
-%% nodes are one; each node answers for its own entries. When a node is cut off, its entries leave
-%% here, and come back when it does.
+%% nodes are one; each node answers for its own entries. When a node is cut off, its entries leave, and
+%% they come back with it.
 %%
-%% Whoever subscribes gets `{sockeye_presence, Topic, #{joins => #{Key => [Meta]}, leaves => ...}}'
-%% for each change after that; an update is a leave and a join in one message. Being present is not
-%% being subscribed: {@link sockeye:subscribe/2} is for what is published.
+%% A process that subscribes gets `{sockeye_presence, Topic, #{joins => #{Key => [Meta]}, leaves => ...}}'
+%% for each change after that; an update is a leave and a join in one message. An entry is no
+%% subscription: to get what is published, call {@link sockeye:subscribe/2}.
 %% ```
 %% handle_frame({json, #{<<"join">> := Nick}}, Conn, S) ->
 %%     ok = sockeye_presence:track(Conn, <<"room/7">>, Nick, #{since => erlang:system_time(second)}),
@@ -71,20 +71,20 @@
                 watchers = #{} :: #{place() => #{pid() => Server :: pid()}},
                 watching = #{} :: #{pid() => {reference(), #{place() => true}}}}).
 
-%% @doc Enters a connection into a topic of its server, until it ends. A second entry of the same
+%% @doc Adds an entry for a connection to a topic of its server. It ends with the connection. A second entry of the same
 %% connection, topic and key replaces the first.
 -spec track(sockeye:conn(), sockeye:topic(), key(), meta()) -> ok | {error, closed}.
 track(Conn, Topic, Key, Meta) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key, Meta]),
     change_conn(track, Conn, Topic, Key, Meta).
 
-%% @doc Enters a process of this node into a topic, until it or the server ends.
+%% @doc Adds an entry for a process of this node. It ends with the process or the server.
 -spec track(sockeye:server(), sockeye:topic(), pid(), key(), meta()) -> ok | {error, not_found}.
 track(Server, Topic, Pid, Key, Meta) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key, Meta]),
     change_process(track, Server, Topic, Pid, Key, Meta).
 
-%% @doc Changes what is known of an entry; `{error, not_present}' if there is none.
+%% @doc Changes the term of an entry; `{error, not_present}' if there is none.
 -spec update(sockeye:conn(), sockeye:topic(), key(), meta()) ->
           ok | {error, closed | not_present}.
 update(Conn, Topic, Key, Meta) ->
@@ -98,7 +98,7 @@ update(Server, Topic, Pid, Key, Meta) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key, Meta]),
     change_process(update, Server, Topic, Pid, Key, Meta).
 
-%% @doc Takes an entry out; `ok' also if there was none.
+%% @doc Removes an entry; `ok' also if there was none.
 -spec untrack(sockeye:conn(), sockeye:topic(), key()) -> ok | {error, closed}.
 untrack(Conn, Topic, Key) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key]),
@@ -192,7 +192,7 @@ unsubscribe(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     news(unwatch, Server, Topic, self()).
 
-%% @doc Ends that; `ok' also if it was not so.
+%% @doc Ends a subscription; `ok' also if there was none.
 -spec unsubscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 unsubscribe(Server, Topic, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
@@ -392,7 +392,7 @@ disowned({_, _, _, _, Owner} = Id, #state{owners = Owners} = State) ->
         #{Owner := {Watch, Ids}} when is_reference(Watch), map_size(Ids) =:= 1, is_map_key(Id, Ids) ->
             _ = demonitor(Watch, [flush]),
             State#state{owners = maps:remove(Owner, Owners)};
-        %% A connection stays watched: it can not be watched twice.
+        %% A connection stays watched: it cannot be watched twice.
         #{Owner := {Watch, Ids}} ->
             State#state{owners = Owners#{Owner := {Watch, maps:remove(Id, Ids)}}};
         _ ->

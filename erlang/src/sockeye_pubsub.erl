@@ -1,12 +1,12 @@
-%% @doc Topics for Erlang processes: what is published to the clients of a server, they get as well.
+%% @doc Topics for Erlang processes: they get what is published to the clients of a server.
 %%
 %% A subscribed process gets `{sockeye_pubsub, Topic, Frame}' for each
 %% {@link sockeye:publish/3} and `{publish, Topic, Frame}', with the topic it was published under
 %% and the term that was published: `{json, Term}', `{text, Bin}' or `{binary, Bin}'. Broadcasts,
 %% pings and what is sent to one connection are not delivered. The frames of one publisher come in
-%% their order. Nothing bounds the mailbox: a process that is slow on purpose should not subscribe.
+%% their order. Nothing bounds the mailbox of a subscriber, so a slow process should not subscribe.
 %%
-%% Topics are those of {@link sockeye:topic()}, with `*' at the end for all that begin so. A
+%% Topics are those of {@link sockeye:topic()}; one that ends with `*' stands for all that begin with the rest. A
 %% process that matches a topic in several ways gets the frame once. With `scope => cluster' it
 %% gets what is published on the other nodes, too.
 %% ```

@@ -28,7 +28,7 @@ answered({Load, Pid, Sent, Timeout, Conns}) ->
     _ = await(Pid, fun() -> sockeye_nif:courier_sent(Load) - Sent end, Timeout),
     lists:foreach(fun(Conn) -> sockeye_backlog:settle(sockeye_nif:answered(Conn)) end, Conns).
 
-%% Returns when the process has worked through what is in its mailbox now, is dead, or can not be expected to: when
+%% Returns when the process has worked through what is in its mailbox now, is dead, or cannot be expected to: when
 %% it waits for something else for 100 ms, or the time in milliseconds is over. `Newer' tells how many messages have
 %% certainly been sent to it since the call: a process that takes its messages in their order has come past those of
 %% before when fewer are left than that.

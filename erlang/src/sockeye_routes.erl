@@ -87,7 +87,7 @@ target(Path, {Module, Function}) when is_atom(Module), is_atom(Function) ->
                 orelse bad("~0tp: ~0tp does not export ~0tp/1", [Path, Module, Function]),
             {ask, fun Module:Function/1};
         {error, Reason} ->
-            bad("~0tp: module ~0tp can not be loaded: ~0tp", [Path, Module, Reason])
+            bad("~0tp: module ~0tp cannot be loaded: ~0tp", [Path, Module, Reason])
     end;
 target(Path, Other) ->
     bad("~0tp: expected {file, F}, {dir, D}, {text, B}, a function of one argument or "

@@ -37,7 +37,7 @@ rate(#{rate := Rate} = Map) ->
         [] ->
             {ok, Full};
         [Key | _] ->
-            {error, sockeye_why:text("~ts in ~ts: rate and burst are 1 to 1000000, and there is nothing else",
+            {error, sockeye_why:text("~ts in ~ts: expected rate and burst, each 1..1000000, and no other key",
                                       [sockeye_why:shown(Key), sockeye_why:shown(Map)])}
     end;
 rate(_) ->

@@ -1,7 +1,7 @@
 %% @private
 %% A value that no log and no crash report shows, however it is printed.
 %%
-%% It is inside a fun, and not one of ours: once code is purged its funs can not be called, and a server
+%% It is inside a fun, and not one of ours: once code is purged its funs cannot be called, and a server
 %% with a key would crash at `sockeye:reload_tls/1' when this module had been loaded anew twice.
 -module(sockeye_secret).
 

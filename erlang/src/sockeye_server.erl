@@ -119,7 +119,7 @@ register_name(Name) ->
     catch
         error:badarg ->
             case whereis(Name) of
-                undefined -> throw({start_failed, sockeye_why:option(name, "can not be registered")});
+                undefined -> throw({start_failed, sockeye_why:option(name, "cannot be registered")});
                 Other -> throw({start_failed, {already_started, Other}})
             end
     end.

@@ -25,7 +25,7 @@ PY
 if ! have; then
     command -v python3 >/dev/null || fail "python3 was not found; install Python 3.11 or newer."
     python3 -m venv "$venv" >&2 ||
-        fail "Python can not make a virtual environment; install its venv module (python3-venv on Debian)."
+        fail "Python cannot make a virtual environment; install its venv module (python3-venv on Debian)."
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         -r "$here/requirements.txt" >&2 || fail "the Python package websockets could not be installed."
 fi

@@ -1,5 +1,5 @@
 %% The servers that the peers talk to, each set once for every way to reach it. Prints their
-%% ports in one line of JSON and runs until its standard input closes, so that it can not
+%% ports in one line of JSON and runs until its standard input closes, so that it cannot
 %% outlive the script that started it.
 -module(peer_server).
 -behaviour(sockeye_handler).

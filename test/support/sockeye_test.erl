@@ -115,7 +115,7 @@ said(Port, Acc) ->
         {Port, {exit_status, Status}} -> {Status, Acc}
     end.
 
-%% What a generator gives for a test that can not run on this machine: no test, so that none counts as
+%% What a generator gives for a test that cannot run on this machine: no test, so that none counts as
 %% passed, and a line that says so where all can see it. Any text is good enough for the reason.
 left_out(Test, Why) ->
     Line = string:join(string:lexemes(flat(Why), "\n\r\t "), " "),

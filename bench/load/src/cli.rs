@@ -60,5 +60,5 @@ impl Args {
 
 fn parse<T: FromStr>(name: &str, text: &str) -> Result<T> {
     text.parse()
-        .map_err(|_| format!("--{name}: can not read {text:?}").into())
+        .map_err(|_| format!("--{name}: cannot read {text:?}").into())
 }

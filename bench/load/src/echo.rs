@@ -182,7 +182,7 @@ impl Echo<'_> {
             row["rate"] = self.options.rate.into();
             row["max_us"] = self.round_trips.percentile(1.0).into();
             row["late_p99_us"] = self.late.percentile(0.99).into();
-            // Sent and not yet answered: what a server that can not keep up is behind.
+            // Sent and not yet answered: what a server that cannot keep up is behind.
             row["behind"] = self.conns.iter().map(|c| c.due.len()).sum::<usize>().into();
         }
         Ok(row)

@@ -45,7 +45,7 @@ start(Host, #{port := Port} = Options) ->
         {ok, _} -> ok;
         {error, Why} -> fail(io_lib:format("Sockeye did not start: ~0p.", [Why]))
     end,
-    %% The reports of a supervisor that can not start would bury the sentence.
+    %% The reports of a supervisor that cannot start would bury the sentence.
     #{level := Level} = logger:get_primary_config(),
     ok = logger:set_primary_config(level, none),
     Result = sup(Options),
