@@ -147,6 +147,12 @@ control_frames_are_short_test_() ->
     Text = fun(N) -> binary:copy(<<"x">>, N) end,
     [[?_assertMatch({ok, _}, encode(Codec, {Op, Text(N)})) || Op <- [ping, pong], N <- [124, 125]],
      [?_assertError(badarg, encode(Codec, {Op, Text(126)})) || Op <- [ping, pong]],
+     %% Lists have the same bounds: their cells and their end are no bytes.
+     [?_assertEqual(encode(new(server), Frame), encode(new(server), List))
+      || N <- [1, 70, 122, 123], {Frame, List} <- [{{ping, Text(N)}, {ping, binary_to_list(Text(N))}},
+                                                  {{close, 1000, Text(N)}, {close, 1000, binary_to_list(Text(N))}}]],
+     [?_assertError(badarg, encode(new(server), {ping, lists:duplicate(126, $a)})),
+      ?_assertError(badarg, encode(new(server), {close, 1000, lists:duplicate(124, $a)}))],
      [?_assertMatch({ok, _}, encode(new(server), {close, 1000, Text(N)})) || N <- [122, 123]],
      ?_assertError(badarg, encode(Codec, {close, 1000, Text(124)}))].
 

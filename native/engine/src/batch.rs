@@ -3,9 +3,9 @@
 use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::Request;
 
-use crate::front::ask::Luggage;
 use crate::front::visitor::Visitor;
 use crate::id::ConnId;
+use crate::question::AcceptState;
 
 /// Payloads from this size on keep the buffer they arrived in.
 const OWN_BUFFER: usize = 16 * 1024;
@@ -25,7 +25,7 @@ pub struct OpenInfo {
     /// What was agreed on for compression.
     pub deflate: Option<Params>,
     /// What was decided to go to its receiver.
-    pub luggage: Option<Luggage>,
+    pub luggage: Option<AcceptState>,
     /// The inbox that was asked for a process; 0 for none.
     pub(crate) acceptor: u64,
 }

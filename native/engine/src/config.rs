@@ -8,11 +8,14 @@ use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
 use sockeye_protocol::networks::Networks;
 use sockeye_protocol::{Limits, Role, deflate};
 
+use crate::active::Active;
+use crate::clock::ticks;
 use crate::dial::Dial;
 use crate::front::addresses::ConnectionRate;
 use crate::http::Routes;
+use crate::options::{NEVER, Rules, Times};
+use crate::pace::MessageRate;
 use crate::tls::Tls;
-use crate::{Active, MessageRate};
 
 /// Settings of the engine.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +23,8 @@ use crate::{Active, MessageRate};
 pub struct EngineConfig {
     /// Number of shards, from 1 to 64. Default 1.
     pub shards: usize,
-    /// Called on a shard's thread when it has rung the bells of a turn. Default: nothing.
-    pub after_bells: fn(),
+    /// Called on a shard's thread when it has notified the processes of a turn. Default: nothing.
+    pub after_notices: fn(),
     /// Called on a thread that may wait, a while after a thousand connections of a shard have left.
     /// Default: nothing.
     pub after_crowd: fn(),
@@ -32,7 +35,7 @@ impl EngineConfig {
     pub fn new(shards: usize) -> Self {
         EngineConfig {
             shards: shards.clamp(1, crate::id::MAX_SHARDS),
-            after_bells: || {},
+            after_notices: || {},
             after_crowd: || {},
         }
     }
@@ -174,7 +177,7 @@ impl ServerConfig {
             pong_timeout: Duration::from_secs(20),
             message_rate: None,
             control_frames: false,
-            max_age: crate::options::NEVER,
+            max_age: NEVER,
             max_connections: usize::MAX,
             max_descriptor: usize::MAX,
             proxy_protocol: false,
@@ -196,6 +199,19 @@ impl ServerConfig {
             accept_timeout: Duration::from_secs(5),
             dial: None,
             tag: 0,
+        }
+    }
+
+    /// What its connections live by unless told otherwise.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            limits: self.limits,
+            times: Times {
+                idle: ticks(self.idle_timeout),
+                ping: ticks(self.ping_interval),
+                pong: ticks(self.pong_timeout),
+                age: ticks(self.max_age),
+            },
         }
     }
 

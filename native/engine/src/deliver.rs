@@ -5,17 +5,21 @@ use std::sync::Arc;
 use sockeye_protocol::{Kind, Payload, Sink};
 
 use crate::active::{Active, Credit};
-use crate::batch::{Batch, Event, Incoming};
+use crate::batch::{Batch, Event, Incoming, OpenInfo};
 use crate::id::ConnId;
 use crate::inbox::{Filler, Inbox, Pushed, Share};
 use crate::pace::Pace;
 
 /// Who gets the events of a connection.
 pub(crate) enum Route {
-    /// Nobody yet: a process for it is on its way.
-    None,
+    /// Nobody yet. What the process will hear first.
+    Unassigned(Box<OpenInfo>),
+    /// A process for it alone, which has been asked for. It is counted as one that waits.
+    Awaited(Box<OpenInfo>),
     /// Whoever reads this inbox.
     Inbox(Line),
+    /// Nobody any more.
+    Nobody,
 }
 
 /// A connection's place at an inbox.
@@ -36,7 +40,19 @@ impl Route {
     pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
         match self {
             Route::Inbox(Line(inbox)) => Some(inbox),
-            Route::None => None,
+            Route::Unassigned(_) | Route::Awaited(_) | Route::Nobody => None,
+        }
+    }
+
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self, Route::Awaited(_))
+    }
+
+    /// What its process has not heard yet.
+    pub(crate) fn info(self) -> Option<Box<OpenInfo>> {
+        match self {
+            Route::Unassigned(info) | Route::Awaited(info) => Some(info),
+            Route::Inbox(_) | Route::Nobody => None,
         }
     }
 
@@ -90,9 +106,9 @@ impl Held {
 
 /// What a delivery leaves to do.
 #[derive(Default)]
-pub(crate) struct Outcome {
-    /// The inbox must be rung when the turn ends.
-    pub(crate) ring: bool,
+pub(crate) struct FollowUp {
+    /// The process must be notified when the turn ends.
+    pub(crate) notify: bool,
     /// There was no room: wait for it.
     pub(crate) wait: bool,
     /// The receiver is dead.
@@ -116,7 +132,7 @@ pub(crate) struct Delivery<'a> {
     control: Option<&'a mut bool>,
     /// There if the messages of the peer are counted against the time.
     pace: Option<&'a mut Pace>,
-    outcome: Outcome,
+    follow_up: FollowUp,
 }
 
 impl<'a> Delivery<'a> {
@@ -136,13 +152,13 @@ impl<'a> Delivery<'a> {
             share,
             control: None,
             pace: None,
-            outcome: Outcome::default(),
+            follow_up: FollowUp::default(),
         }
     }
 
     /// Also delivers pings and pongs.
-    pub(crate) fn with_control(mut self, wanted: bool, beat: &'a mut bool) -> Self {
-        self.control = wanted.then_some(beat);
+    pub(crate) fn with_control(mut self, wanted: bool, pong_due: &'a mut bool) -> Self {
+        self.control = wanted.then_some(pong_due);
         self
     }
 
@@ -175,8 +191,8 @@ impl<'a> Delivery<'a> {
 
     /// Delivers a message, or holds it back: it is never lost.
     fn offer(&mut self, text: bool, payload: Incoming<'_>) {
-        self.outcome.messages += 1;
-        self.outcome.bytes += payload.len();
+        self.follow_up.messages += 1;
+        self.follow_up.bytes += payload.len();
         if self.is_excess() {
             return;
         }
@@ -188,8 +204,8 @@ impl<'a> Delivery<'a> {
             });
             match pushed {
                 Pushed::Done => self.spend(),
-                Pushed::Full => self.outcome.wait = true,
-                Pushed::Dead => self.outcome.dead = true,
+                Pushed::Full => self.follow_up.wait = true,
+                Pushed::Dead => self.follow_up.dead = true,
             }
         }
         if let Some(payload) = payload {
@@ -217,8 +233,8 @@ impl<'a> Delivery<'a> {
                     done = true;
                     self.spend();
                 }
-                Pushed::Full => self.outcome.wait = true,
-                Pushed::Dead => self.outcome.dead = true,
+                Pushed::Full => self.follow_up.wait = true,
+                Pushed::Dead => self.follow_up.dead = true,
             }
         }
         if !done {
@@ -247,7 +263,7 @@ impl<'a> Delivery<'a> {
             Pushed::Done => true,
             Pushed::Full => false,
             Pushed::Dead => {
-                self.outcome.dead = true;
+                self.follow_up.dead = true;
                 false
             }
         }
@@ -296,11 +312,11 @@ impl<'a> Delivery<'a> {
                     }
                 }
                 Pushed::Full => {
-                    self.outcome.wait = true;
+                    self.follow_up.wait = true;
                     break;
                 }
                 Pushed::Dead => {
-                    self.outcome.dead = true;
+                    self.follow_up.dead = true;
                     break;
                 }
             }
@@ -311,12 +327,12 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    pub(crate) fn finish(self) -> Outcome {
-        let mut outcome = self.outcome;
-        outcome.ring = self.filler.is_some_and(Filler::finish);
+    pub(crate) fn finish(self) -> FollowUp {
+        let mut follow_up = self.follow_up;
+        follow_up.notify = self.filler.is_some_and(Filler::finish);
         // Who has no receiver waits for the process, not for room.
-        outcome.wait &= !matches!(self.route, Route::None);
-        outcome
+        follow_up.wait &= self.route.inbox().is_some();
+        follow_up
     }
 }
 
@@ -326,7 +342,7 @@ const SPLURGE: usize = 256 * 1024;
 impl Sink for Delivery<'_> {
     fn is_full(&self) -> bool {
         let held = |held: &Held| held.cost() >= HOLD;
-        self.outcome.bytes >= SPLURGE || self.held.as_deref().is_some_and(held)
+        self.follow_up.bytes >= SPLURGE || self.held.as_deref().is_some_and(held)
     }
 
     fn message(&mut self, kind: Kind, payload: Payload<'_>) {
@@ -344,9 +360,9 @@ impl Sink for Delivery<'_> {
     }
 
     fn pong(&mut self, payload: &[u8]) {
-        if let Some(beat) = &mut self.control {
+        if let Some(pong_due) = &mut self.control {
             // The answer to a ping that only we know of.
-            if payload.is_empty() && std::mem::take(*beat) {
+            if payload.is_empty() && std::mem::take(*pong_due) {
                 return;
             }
             self.offer_control(true, payload);

@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 use crate::bind;
 use crate::compression::{Compression, Home};
 use crate::config::{EngineConfig, ServerConfig};
+use crate::error::SendError;
 use crate::front::visitor::Peer;
 use crate::handle::{Handle, Parts};
 use crate::host::ServerHost;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
-use crate::listener::Listening;
-use crate::op::{ConnectionsReply, Control, Done, Frames, Op, Part, SendError, StatsReply};
+use crate::listener::{self, Listening};
+use crate::load::Done;
+use crate::op::{ConnectionsReply, Control, Frames, Op, Part, StatsReply};
+use crate::run;
 use crate::server::{MAX_SERVER, Server, bump};
-use crate::shard;
 use crate::streams::{Step, StreamError, Undo};
 use crate::topics::Audience;
 use sockeye_protocol::Kind;
@@ -74,7 +76,7 @@ impl Engine {
         let name = format!("sockeye-{}", parts.handle.index);
         let (sender, started) = mpsc::sync_channel(1);
         let run = move || {
-            shard::run(parts, all, config, &|result| {
+            run::run(parts, all, config, &|result| {
                 let _ = sender.try_send(result);
             });
         };
@@ -154,7 +156,10 @@ impl Engine {
         let server = self.enlist(config, host)?;
         if let Some(handle) = self.shard(server.number() as usize % self.shards.len()) {
             let server = server.clone();
-            handle.control(Control::Listen(Listening { server, bound }));
+            let listening = Listening { server, bound };
+            handle.control(Control::Run(Box::new(move |shard| {
+                listener::start(shard, listening);
+            })));
         }
         Ok((server, listens_at))
     }
@@ -273,7 +278,7 @@ impl Engine {
     /// no shards any more.
     pub fn call(&self, work: Done) {
         if let Some(shard) = self.shards.first() {
-            shard.control(Control::Call(work));
+            shard.control(Control::Run(Box::new(|_| work())));
         }
     }
 

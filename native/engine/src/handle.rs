@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::Notify;
 
-use crate::backlog::{CALLS, FRAMES, Load};
-use crate::compression::Broadcast;
+use crate::broadcast::Broadcast;
+use crate::load::{CALLS, FRAMES, Load};
 use crate::op::{Control, Op};
 use crate::server::Server;
 use crate::slots::Slots;
@@ -20,7 +20,8 @@ pub(crate) struct Handle {
     pub(crate) slots: Slots,
     pub(crate) streams: Streams,
     pub(crate) register: Register,
-    pub(crate) turn: Notify,
+    /// Wakes the task that runs the turns.
+    pub(crate) turn: Arc<Notify>,
     ops: Sender<Op>,
     controls: Sender<Control>,
     /// Bytes of frames for many connections that wait in `ops`.
@@ -48,7 +49,7 @@ impl Handle {
             slots: Slots::new(seed),
             streams: Streams::default(),
             register: Register::default(),
-            turn: Notify::new(),
+            turn: Arc::default(),
             ops: op_sender,
             controls: control_sender,
             fanning: AtomicUsize::new(0),

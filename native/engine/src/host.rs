@@ -4,17 +4,21 @@
 
 use std::sync::Arc;
 
+use crate::counters::ServerStats;
 use crate::dial::error::DialError;
-use crate::dialling::Parted;
-use crate::front::ask::Question;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
-use crate::server::ServerStats;
+use crate::question::Question;
 
-/// The process behind an [`crate::Inbox`].
-pub trait Bell: Send + Sync {
-    /// Tells the process that its inbox has events. False if the process is dead.
-    fn ring(&self) -> bool;
+/// How the connection of a client has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disconnected {
+    /// The close code, as in the connection's last event.
+    pub code: u16,
+    /// The close reason.
+    pub reason: Box<str>,
+    /// Our side asked for it, with a close frame of its own accord.
+    pub asked: bool,
 }
 
 /// The process that started a server.
@@ -42,7 +46,7 @@ pub trait ServerHost: Send + Sync {
     /// What became of [`crate::Engine::dial`].
     fn dialled(&self, _result: Result<ConnId, DialError>) {}
     /// The connection of a client is over, and its last event is with its receiver.
-    fn parted(&self, _conn: ConnId, _end: Parted) {}
+    fn disconnected(&self, _conn: ConnId, _end: Disconnected) {}
 }
 
 /// Something that belongs into the log.

@@ -12,8 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::batch::{Batch, EVENT_COST, Event, Incoming};
-use crate::host::Bell;
 use crate::id::ConnId;
+
+/// Reaches the process that reads an inbox.
+pub trait Notifier: Send + Sync {
+    /// Tells the process that its inbox has events. False if the process is dead.
+    fn notify(&self) -> bool;
+}
 
 /// One connection may fill this part of an inbox before the process has taken what is there.
 const SHARE: usize = 16;
@@ -28,7 +33,7 @@ pub struct Inbox {
     key: u64,
     limit: usize,
     keep: usize,
-    bell: Box<dyn Bell>,
+    notifier: Box<dyn Notifier>,
     /// The one connection of an inbox that serves no other; 0 for none.
     only: AtomicU64,
     filling: Mutex<Filling>,
@@ -50,8 +55,8 @@ pub struct Inbox {
 pub(crate) struct Filling {
     batch: Batch,
     armed: bool,
-    /// A shard will ring when its turn ends.
-    ringing: bool,
+    /// A shard will notify the process when its turn ends.
+    notifying: bool,
     dead: bool,
 }
 
@@ -81,9 +86,9 @@ pub(crate) struct Share {
 /// What is left after [`Inbox::drain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// Nothing; the bell will ring.
+    /// Nothing; the process will be notified.
     Nothing,
-    /// More events; the bell will not ring.
+    /// More events; the process will not be notified.
     More,
 }
 
@@ -94,17 +99,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Inbox {
     /// An empty, armed inbox. `limit` bounds the payloads and [`EVENT_COST`] an event; `keep` is
     /// how much memory an empty inbox may hold on to.
-    pub fn new(limit: usize, keep: usize, bell: Box<dyn Bell>) -> Arc<Self> {
+    pub fn new(limit: usize, keep: usize, notifier: Box<dyn Notifier>) -> Arc<Self> {
         Arc::new(Inbox {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             limit,
             keep,
-            bell,
+            notifier,
             only: AtomicU64::new(0),
             filling: Mutex::new(Filling {
                 batch: Batch::default(),
                 armed: true,
-                ringing: false,
+                notifying: false,
                 dead: false,
             }),
             draining: Mutex::default(),
@@ -187,10 +192,10 @@ impl Inbox {
         }
     }
 
-    /// Rings the bell if there are events and the process waits. False if the process is dead.
-    pub(crate) fn ring(&self) -> bool {
+    /// Notifies the process if there are events and it waits. False if the process is dead.
+    pub(crate) fn notify(&self) -> bool {
         let mut filling = lock(&self.filling);
-        filling.ringing = false;
+        filling.notifying = false;
         if filling.dead {
             return false;
         }
@@ -199,7 +204,7 @@ impl Inbox {
         }
         filling.armed = false;
         drop(filling);
-        self.bell.ring()
+        self.notifier.notify()
     }
 
     /// The process is gone: drops what is here and refuses what comes.
@@ -254,7 +259,7 @@ impl Inbox {
     /// Reads events in groups, for somebody else than the process that they are for: `step` sees
     /// the batch and the place of the first event that is not read. None if another thread reads.
     ///
-    /// Unless it `arms`, the bell does not ring for what comes next, even if nothing is left.
+    /// Unless it `arms`, nobody is notified of what comes next, even if nothing is left.
     pub fn serve(
         &self,
         arms: bool,
@@ -476,13 +481,13 @@ impl Filler<'_> {
         let events = (self.filling.batch.len() - events) as u64;
         self.inbox.added.fetch_add(events, Ordering::AcqRel);
         self.inbox.pending.fetch_add(cost, Ordering::Relaxed);
-        if !self.filling.ringing {
-            self.filling.ringing = true;
+        if !self.filling.notifying {
+            self.filling.notifying = true;
             self.touched = true;
         }
     }
 
-    /// Whether the caller is now the one who must ring when its turn ends.
+    /// Whether the caller is now the one who must notify when its turn ends.
     pub(crate) fn finish(self) -> bool {
         self.touched
     }
@@ -494,16 +499,19 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     struct Count(Arc<AtomicUsize>);
-    impl Bell for Count {
-        fn ring(&self) -> bool {
+    impl Notifier for Count {
+        fn notify(&self) -> bool {
             self.0.fetch_add(1, Ordering::SeqCst);
             true
         }
     }
 
     fn inbox(limit: usize) -> (Arc<Inbox>, Arc<AtomicUsize>) {
-        let rings = Arc::new(AtomicUsize::new(0));
-        (Inbox::new(limit, 0, Box::new(Count(rings.clone()))), rings)
+        let notices = Arc::new(AtomicUsize::new(0));
+        (
+            Inbox::new(limit, 0, Box::new(Count(notices.clone()))),
+            notices,
+        )
     }
 
     fn id(slot: u32) -> ConnId {
@@ -599,22 +607,22 @@ mod tests {
     }
 
     #[test]
-    fn the_bell_rings_once_until_seen_empty() {
-        let (inbox, rings) = inbox(10_000);
+    fn one_notice_until_seen_empty() {
+        let (inbox, notices) = inbox(10_000);
         let mut share = Share::default();
         push(&inbox, &mut share, id(1), 1);
-        assert!(inbox.ring());
+        assert!(inbox.notify());
         push(&inbox, &mut share, id(1), 1);
-        assert!(inbox.ring());
-        assert_eq!(rings.load(Ordering::SeqCst), 1);
+        assert!(inbox.notify());
+        assert_eq!(notices.load(Ordering::SeqCst), 1);
         assert_eq!(drain_all(&inbox, 1).1, Left::More);
         push(&inbox, &mut share, id(1), 1);
-        inbox.ring();
-        assert_eq!(rings.load(Ordering::SeqCst), 1);
+        inbox.notify();
+        assert_eq!(notices.load(Ordering::SeqCst), 1);
         assert_eq!(drain_all(&inbox, 9), (2, Left::Nothing, 0));
         push(&inbox, &mut share, id(1), 1);
-        inbox.ring();
-        assert_eq!(rings.load(Ordering::SeqCst), 2);
+        inbox.notify();
+        assert_eq!(notices.load(Ordering::SeqCst), 2);
     }
 
     #[test]
@@ -646,12 +654,12 @@ mod tests {
 
     #[test]
     fn a_dead_inbox_takes_nothing() {
-        let (inbox, rings) = inbox(1000);
+        let (inbox, notices) = inbox(1000);
         push(&inbox, &mut Share::default(), id(1), 5);
         inbox.kill();
         assert_eq!(push(&inbox, &mut Share::default(), id(1), 5), Pushed::Dead);
-        assert!(!inbox.ring());
-        assert_eq!(rings.load(Ordering::SeqCst), 0);
+        assert!(!inbox.notify());
+        assert_eq!(notices.load(Ordering::SeqCst), 0);
         assert_eq!(inbox.pending(), 0);
     }
 }

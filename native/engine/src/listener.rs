@@ -184,11 +184,14 @@ impl Told {
 
 fn hand_over(shard: &Rc<Shard>, to: usize, seat: Seat, transport: Transport, visitor: Visitor) {
     if let (Ok(transport), Some(handle)) = (transport.detach(), shard.all.get(to)) {
-        handle.control(Control::Accepted(Arrival {
+        let arrival = Arrival {
             seat,
             transport,
             visitor,
-        }));
+        };
+        handle.control(Control::Run(Box::new(move |shard| {
+            front::start(shard, arrival);
+        })));
     }
 }
 

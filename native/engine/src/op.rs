@@ -1,29 +1,20 @@
 //! What other threads ask of a shard.
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::active::SetActive;
-use crate::backlog::Told;
-use crate::compression::Broadcast;
-use crate::front::Arrival;
+use crate::active::{Active, SetActive};
+use crate::broadcast::Broadcast;
 use crate::front::visitor::Visitor;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
-use crate::listener::Listening;
+use crate::load::{Done, Signal};
 use crate::options::ConnOptions;
-use crate::server::{Seat, Server};
+use crate::server::Server;
+use crate::shard::Shard;
 use crate::streams::{Step, Undo};
 use crate::topics::{Audience, Delivery, Topic};
-
-/// Why a frame was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
-    /// The connection is closed or closing.
-    Closed,
-    /// The connection's queue is full.
-    Busy,
-}
 
 /// Encoded frames for connections of one shard: one buffer, and who gets which part.
 ///
@@ -86,9 +77,6 @@ pub type StatsReply = Box<dyn FnOnce(Option<ConnStats>) + Send>;
 /// Receives the connections of a server on one shard.
 pub type ConnectionsReply = Box<dyn FnOnce(&[ConnId]) + Send>;
 
-/// Told once, on a shard's thread.
-pub type Done = Box<dyn FnOnce() + Send>;
-
 /// Work that grows with the traffic. `backlog` bounds it.
 pub(crate) enum Op {
     Frames(Frames),
@@ -109,20 +97,20 @@ pub(crate) enum Op {
         reply: StatsReply,
     },
     /// All before it has been carried out.
-    Tell(Told),
+    Signal(Signal),
 }
+
+/// Done once, on the shard's thread.
+pub(crate) type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
 /// Rare work that must not get lost: at most one at a time for each server, inbox or connection.
 pub(crate) enum Control {
-    Accepted(Arrival),
-    Listen(Listening),
-    /// A client is to be connected.
-    Dial(Seat),
+    /// Something to do on the shard's thread, of which the shard knows nothing: to listen, to serve an
+    /// accepted socket, to connect a client.
+    Run(Job),
     /// There is room in the inbox again.
     Resume(u64),
     InboxDied(Arc<Inbox>),
-    /// To be done on the shard's thread.
-    Call(Done),
     /// A handler process of the server is ready.
     Worker(Arc<Server>),
     Attach {
@@ -162,7 +150,7 @@ pub struct ConnStats {
     /// Frames received.
     pub frames_in: u64,
     /// The credits.
-    pub active: crate::Active,
+    pub active: Active,
     /// Whether messages may be compressed.
     pub deflate: bool,
 }

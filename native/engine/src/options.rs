@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sockeye_protocol::Limits;
 
-use crate::Active;
-use crate::conn::Times;
+use crate::active::Active;
+use crate::clock::ticks;
 
 /// A time that never comes.
 pub const NEVER: Duration = Duration::MAX;
@@ -32,6 +32,30 @@ pub struct ConnOptions {
     pub max_age: Option<Duration>,
     /// Bytes that may wait for the client.
     pub send_queue_size: Option<u32>,
+}
+
+/// The times of a connection, in steps of the shard's clock. Those that never come are further
+/// away than any clock here runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) idle: u32,
+    pub(crate) ping: u32,
+    pub(crate) pong: u32,
+    pub(crate) age: u32,
+}
+
+impl Times {
+    fn apply(&mut self, options: &ConnOptions) {
+        let set = |place: &mut u32, time: Option<Duration>| {
+            if let Some(time) = time {
+                *place = ticks(time);
+            }
+        };
+        set(&mut self.idle, options.idle_timeout);
+        set(&mut self.ping, options.ping_interval);
+        set(&mut self.pong, options.pong_timeout);
+        set(&mut self.age, options.max_age);
+    }
 }
 
 /// The rules that a connection lives by: its server's, or its own where it has some.

@@ -5,21 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use sockeye_protocol::deflate::Tuning;
 use sockeye_protocol::handshake::Refusal;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use tokio::sync::Notify;
-
+use crate::client::ClientState;
 use crate::compression::Compression;
 use crate::config::{Mode, ServerConfig};
-use crate::conn::Times;
-use crate::dialling::Calls;
+use crate::counters::ServerStats;
+pub(crate) use crate::counters::{Counters, bump};
 use crate::front::addresses::Addresses;
-use crate::front::ask::{Answer, Asking};
 use crate::host::ServerHost;
 use crate::id::ConnId;
 use crate::inbox::Inbox;
 use crate::options::Rules;
+use crate::question::{Answer, Questions};
 use crate::topics::Table;
 
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
@@ -42,7 +43,7 @@ pub struct Server {
     pub(crate) rules: Rules,
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
-    pub(crate) asking: Asking,
+    pub(crate) questions: Questions,
     pub(crate) topics: Table,
     /// Where there are limits for each address.
     addresses: Option<Addresses>,
@@ -63,72 +64,7 @@ pub struct Server {
     /// The listening socket is open.
     listening: AtomicBool,
     /// What a client has of its own.
-    pub(crate) calls: Option<Box<Calls>>,
-}
-
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) open: AtomicUsize,
-    pub(crate) unattached: AtomicUsize,
-    pub(crate) accepted: AtomicU64,
-    pub(crate) rejected: AtomicU64,
-    pub(crate) frames_in: AtomicU64,
-    pub(crate) frames_out: AtomicU64,
-    pub(crate) bytes_in: AtomicU64,
-    pub(crate) bytes_out: AtomicU64,
-    pub(crate) dropped: AtomicU64,
-    pub(crate) busy: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) requests: AtomicU64,
-    /// Connections for which anybody may compress.
-    pub(crate) sharing: AtomicUsize,
-    pub(crate) saved: AtomicU64,
-    pub(crate) unanswered: AtomicU64,
-    pub(crate) no_process: AtomicU64,
-    pub(crate) no_descriptor: AtomicU64,
-    pub(crate) accept_errors: AtomicU64,
-    pub(crate) accept_pauses: AtomicU64,
-}
-
-/// The counters of a server at one moment. All count from the start of the server.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ServerStats {
-    /// Open connections.
-    pub connections: usize,
-    /// Connections whose handshake was completed.
-    pub accepted: u64,
-    /// Sockets that were refused, or that left before their handshake was complete.
-    pub rejected: u64,
-    /// Messages received.
-    pub frames_in: u64,
-    /// Frames handed over for sending.
-    pub frames_out: u64,
-    /// Bytes read after the handshake.
-    pub bytes_in: u64,
-    /// Bytes written after the handshake.
-    pub bytes_out: u64,
-    /// Copies of broadcast frames that a full connection did not get.
-    pub dropped: u64,
-    /// Sends to one connection that were refused since its queue was full.
-    pub busy: u64,
-    /// Connections that this side ended for a limit or a fault: with 1002, 1007, 1008, 1009, 1011, or for silence
-    /// with 1001.
-    pub failed: u64,
-    /// Ordinary HTTP requests.
-    pub requests: u64,
-    /// Bytes that compression has kept from being written.
-    pub saved: u64,
-    /// Connections that were cut off since no answer to a Close frame of ours came in time.
-    pub unanswered: u64,
-    /// Connections that ended with 1011 since there was no process for them.
-    pub no_process: u64,
-    /// Sockets that were refused to keep descriptors for others: see
-    /// [`ServerConfig::max_descriptor`].
-    pub no_descriptor: u64,
-    /// Failures of the system's `accept`: mostly that it had no descriptor or memory left.
-    pub accept_errors: u64,
-    /// How often accepting has paused since the handlers were too far behind.
-    pub accept_pauses: u64,
+    client: Option<Box<ClientState>>,
 }
 
 /// What is counted for an accepted socket until it is a connection. Dropped, it is given back.
@@ -191,10 +127,6 @@ impl Drop for Live {
     }
 }
 
-pub(crate) fn bump(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -219,15 +151,12 @@ impl Server {
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         Server {
             number,
-            rules: Rules {
-                limits: config.limits,
-                times: Times::of(&config),
-            },
+            rules: config.rules(),
             serial,
             config,
             host: host((serial << SERVER_BITS) | u64::from(number)),
             counters: Counters::default(),
-            asking: Asking::default(),
+            questions: Questions::default(),
             topics: Table::default(),
             addresses,
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
@@ -242,7 +171,7 @@ impl Server {
             stop_asked: Notify::new(),
             stopped: AtomicBool::new(false),
             listening: AtomicBool::new(!is_client),
-            calls: is_client.then(Box::default),
+            client: is_client.then(Box::default),
         }
     }
 
@@ -270,37 +199,43 @@ impl Server {
 
     /// The counters.
     pub fn stats(&self) -> ServerStats {
-        let c = &self.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ServerStats {
-            connections: c.open.load(Ordering::Relaxed),
-            accepted: read(&c.accepted),
-            rejected: read(&c.rejected),
-            frames_in: read(&c.frames_in),
-            frames_out: read(&c.frames_out),
-            bytes_in: read(&c.bytes_in),
-            bytes_out: read(&c.bytes_out),
-            dropped: read(&c.dropped),
-            busy: read(&c.busy),
-            failed: read(&c.failed),
-            requests: read(&c.requests),
-            saved: read(&c.saved),
-            unanswered: read(&c.unanswered),
-            no_process: read(&c.no_process),
-            no_descriptor: read(&c.no_descriptor),
-            accept_errors: read(&c.accept_errors),
-            accept_pauses: read(&c.accept_pauses),
-        }
+        self.counters.read()
+    }
+
+    /// Whether it connects instead of listening.
+    pub fn is_client(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// The connection of a client, while there is one.
+    pub fn client_conn(&self) -> Option<ConnId> {
+        self.client.as_ref()?.conn()
+    }
+
+    /// What a client has of its own.
+    pub(crate) fn client(&self) -> Option<&ClientState> {
+        self.client.as_deref()
+    }
+
+    /// How to compress, where that was agreed on.
+    pub fn tuning(&self) -> Tuning {
+        let policy = self.config.deflate;
+        policy.map(|policy| policy.tuning).unwrap_or_default()
+    }
+
+    /// Counts bytes that compression has saved.
+    pub fn saved(&self, bytes: usize) {
+        bump(&self.counters.saved, bytes as u64);
     }
 
     /// Answers what was asked with this token. False if nobody waits for it any more.
     pub fn answer(&self, token: u64, answer: Answer) -> bool {
-        self.asking.answer(token, answer)
+        self.questions.answer(token, answer)
     }
 
     /// Nobody will answer what was asked so far: it is refused with 503.
     pub fn forget_questions(&self) {
-        self.asking.forget();
+        self.questions.forget();
     }
 
     /// Connections that wait for a process of their own.

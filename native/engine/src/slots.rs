@@ -7,8 +7,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::error::SendError;
 use crate::id::{ConnId, GENERATION_BITS, SLOT_BITS, next_generation};
-use crate::op::SendError;
 
 const CHUNK_BITS: u32 = 12;
 const CHUNK: usize = 1 << CHUNK_BITS;

@@ -37,30 +37,63 @@ pub enum StreamError {
 
 /// A message whose last piece has not come.
 #[derive(Clone, Copy, Debug)]
-struct Open {
-    /// The process that began it: only its pieces have an order.
-    owner: u64,
+pub struct OpenMessage {
     kind: Kind,
     utf8: Utf8,
 }
 
+impl OpenMessage {
+    /// Takes a piece: what is open behind it, or why it may not come.
+    ///
+    /// # Errors
+    /// See [`StreamError`].
+    pub fn advance(
+        before: Option<Self>,
+        kind: Kind,
+        step: Step,
+        payload: &[u8],
+    ) -> Result<Option<Self>, StreamError> {
+        let mut open = match (before, step) {
+            (None, Step::First) => OpenMessage {
+                kind,
+                utf8: Utf8::default(),
+            },
+            (Some(_), Step::First) => return Err(StreamError::Streaming),
+            (Some(open), _) if open.kind == kind => open,
+            _ => return Err(StreamError::NotStreaming),
+        };
+        if kind == Kind::Text {
+            let fed = open.utf8.feed(payload);
+            fed.map_err(|_| StreamError::NotUtf8)?;
+        }
+        if step != Step::Last {
+            return Ok(Some(open));
+        }
+        open.utf8.finish().map_err(|_| StreamError::NotUtf8)?;
+        Ok(None)
+    }
+}
+
+/// An open message, and the process that began it: only its pieces have an order.
+type Owned = (u64, OpenMessage);
+
 /// What takes a piece back that could not be handed over.
 #[derive(Clone, Copy, Debug)]
-pub struct Undo(Option<Open>);
+pub struct Undo(Option<Owned>);
 
 /// The open messages of a shard's connections.
 #[derive(Default)]
 pub(crate) struct Streams {
     count: AtomicUsize,
-    open: Mutex<HashMap<ConnId, Open>>,
+    open: Mutex<HashMap<ConnId, Owned>>,
 }
 
 impl Streams {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, Open>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, Owned>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, all: &mut HashMap<ConnId, Open>, conn: ConnId, open: Option<Open>) {
+    fn put(&self, all: &mut HashMap<ConnId, Owned>, conn: ConnId, open: Option<Owned>) {
         match open {
             Some(open) => all.insert(conn, open),
             None => all.remove(&conn),
@@ -79,26 +112,14 @@ impl Streams {
     ) -> Result<Undo, StreamError> {
         let mut all = self.lock();
         let before = all.get(&conn).copied();
-        let mut open = match (before, step) {
-            (None, Step::First) => Open {
-                owner,
-                kind,
-                utf8: Utf8::default(),
-            },
-            (Some(_), Step::First) => return Err(StreamError::Streaming),
-            (Some(open), _) if open.owner == owner && open.kind == kind => open,
-            _ => return Err(StreamError::NotStreaming),
+        let own = match before {
+            Some((other, _)) if other != owner && step != Step::First => {
+                return Err(StreamError::NotStreaming);
+            }
+            before => before.map(|(_, open)| open),
         };
-        if kind == Kind::Text {
-            let fed = open.utf8.feed(payload);
-            fed.map_err(|_| StreamError::NotUtf8)?;
-        }
-        if step == Step::Last {
-            open.utf8.finish().map_err(|_| StreamError::NotUtf8)?;
-            self.put(&mut all, conn, None);
-        } else {
-            self.put(&mut all, conn, Some(open));
-        }
+        let after = OpenMessage::advance(own, kind, step, payload)?;
+        self.put(&mut all, conn, after.map(|open| (owner, open)));
         Ok(Undo(before))
     }
 

@@ -1,89 +1,93 @@
-//! The end of a loop turn: what other threads asked for, then what the turn has collected.
-//!
-//! Replies and events gather while connections are read, so that a process gets one message
-//! and a socket one write for all that a turn brought.
+//! How a shard carries out the work of a turn, whose order is in [`crate::schedule`].
 
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::conn::Conn;
 use crate::inbox::Inbox;
 use crate::op::{Control, Frames, Op, Part};
 use crate::outbox;
+use crate::schedule::{List, Work};
 use crate::server::{Server, bump};
 use crate::shard::Shard;
-use crate::{dial, front, listener};
 
-/// Operations of one turn; the sockets come next, then the rest.
-const MOST: usize = 1024;
+impl Work for Rc<Shard> {
+    type Conn = Rc<Conn>;
+    type Op = Op;
+    type Control = Control;
 
-impl Control {
-    /// Whether it comes after what was sent, or subscribed to, before it: an end, or the question
-    /// who is there.
-    fn comes_last(&self) -> bool {
+    fn is_late(control: &Control) -> bool {
         matches!(
-            self,
+            control,
             Control::InboxDied(_) | Control::StopServer { .. } | Control::Connections { .. }
         )
     }
-}
 
-impl Shard {
-    pub(crate) fn turn(self: &Rc<Self>) {
-        self.turn_begins();
-        // What comes meanwhile waits for the next turn.
-        for _ in 0..self.controls.len() {
-            match self.controls.try_recv() {
-                Ok(control) if control.comes_last() => self.lists.last.push(control),
-                Ok(control) => self.control(control),
-                Err(_) => break,
-            }
-        }
-        for _ in 0..self.lists.resumable.len() {
-            if let Some(key) = self.lists.resumable.pop() {
-                self.resume(key);
-            }
-        }
-        let most = if self.lists.last.len() > 0 {
-            usize::MAX
-        } else {
-            MOST
-        };
-        for _ in 0..self.ops.len().min(most) {
-            match self.ops.try_recv() {
-                Ok(op) => self.op(op),
-                Err(_) => break,
-            }
-        }
+    fn control(&self, control: Control) {
+        self.carry_out_control(control);
+    }
+
+    fn resume(&self, inbox: u64) {
+        Shard::resume(self, inbox);
+    }
+
+    fn op(&self, op: Op) {
+        self.carry_out_op(op);
+    }
+
+    fn late(&self, controls: &List<Control>) {
         let mut dead = Vec::new();
-        while let Some(control) = self.lists.last.pop() {
+        while let Some(control) = controls.pop() {
             match control {
                 Control::InboxDied(inbox) => dead.push(inbox),
                 other => {
                     self.inboxes_died(&std::mem::take(&mut dead));
-                    self.control(other);
+                    self.carry_out_control(other);
                 }
             }
         }
         self.inboxes_died(&dead);
-        if !self.ops.is_empty() || !self.controls.is_empty() {
-            self.schedule();
+    }
+
+    fn orphan(&self, conn: Rc<Conn>) {
+        conn.orphan(self, "handler died");
+    }
+
+    fn notified(&self) {
+        (self.config.after_notices)();
+    }
+
+    fn write(&self, conn: Rc<Conn>) {
+        conn.flush(self);
+    }
+}
+
+impl Shard {
+    /// Carries out what there is to do: see [`crate::schedule`].
+    pub(crate) fn turn(self: &Rc<Self>) {
+        self.handle.slept.store(true, Ordering::Relaxed);
+        self.schedule.turn(self);
+    }
+
+    /// Lets those that wait for room in this inbox go on, the longest wait first. Who has had
+    /// its share and waits again stands behind those that have had nothing.
+    pub(crate) fn resume(&self, key: u64) {
+        self.look_again(key);
+        let queue = self.waiting.borrow_mut().remove(&key);
+        let mut served = Vec::new();
+        for conn in queue.into_iter().flatten() {
+            if conn.resume(self)
+                && let Some(queue) = self.waiting.borrow_mut().get_mut(&key)
+                && queue.back().is_some_and(|last| Rc::ptr_eq(last, &conn))
+            {
+                served.extend(queue.pop_back());
+            }
         }
-        while let Some(conn) = self.lists.orphans.pop() {
-            conn.orphan(self, "handler died");
-        }
-        while let Some(inbox) = self.lists.inboxes.pop() {
-            self.rung.set(true);
-            inbox.ring();
-        }
-        if self.rung.replace(false) {
-            (self.config.after_bells)();
-        }
-        while let Some(later) = self.lists.heard.pop() {
-            later.tell();
-        }
-        while let Some(conn) = self.lists.soiled.pop() {
-            conn.flush(self);
+        if !served.is_empty() {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.entry(key).or_default().extend(served);
         }
     }
 
@@ -121,14 +125,11 @@ impl Shard {
         }
     }
 
-    fn control(self: &Rc<Self>, control: Control) {
+    fn carry_out_control(self: &Rc<Self>, control: Control) {
         match control {
-            Control::Accepted(arrival) => front::start(self, arrival),
-            Control::Listen(listening) => listener::start(self, listening),
-            Control::Dial(seat) => dial::start(self, seat),
+            Control::Run(work) => work(self),
             Control::Resume(key) => self.resume(key),
             Control::InboxDied(inbox) => self.inboxes_died(&[inbox]),
-            Control::Call(work) => work(),
             Control::Worker(server) => self.worker_ready(&server),
             Control::Attach { conn, inbox } => self.attach(conn, inbox),
             Control::StopServer {
@@ -159,9 +160,9 @@ impl Shard {
             }
             !ours
         });
-        if server.is_client() {
+        if let Some(client) = server.client() {
             // Of ten thousand clients, none is to look through the connections of all.
-            let last = server.last_conn().and_then(|id| self.find(id));
+            let last = client.last_conn().and_then(|id| self.find(id));
             if let Some(conn) = last {
                 conn.leave(self, code, reason);
             }
@@ -176,7 +177,7 @@ impl Shard {
         server.check_stopped();
     }
 
-    fn op(self: &Rc<Self>, op: Op) {
+    fn carry_out_op(self: &Rc<Self>, op: Op) {
         match op {
             Op::Frames(frames) => self.frames(frames),
             Op::Fanout { server, frame, to } => {
@@ -190,7 +191,7 @@ impl Shard {
                 None => done(),
             },
             Op::Info { conn, reply } => reply(self.conn(conn).map(|conn| conn.stats(self))),
-            Op::Tell(told) => drop(told),
+            Op::Signal(signal) => drop(signal),
         }
     }
 

@@ -8,7 +8,7 @@ use rustler::types::atom::Atom;
 use rustler::{Binary, Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::{
-    ClientTls, ClientTlsSettings, ConnId, Dial, DialError, Parted, Pin, Proxy, ProxyError,
+    ClientTls, ClientTlsSettings, ConnId, Dial, DialError, Disconnected, Pin, Proxy, ProxyError,
     RedirectError, Refused, TlsFault, Url,
 };
 use sockeye_protocol::handshake::HandshakeError;
@@ -166,7 +166,7 @@ pub(crate) fn dialled(host: &Host, id: u64, result: Result<ConnId, DialError>) {
     });
 }
 
-pub(crate) fn parted(host: &Host, id: u64, conn: ConnId, end: &Parted) {
+pub(crate) fn disconnected(host: &Host, id: u64, conn: ConnId, end: &Disconnected) {
     process::send(&host.pid, |b| {
         let asked = if end.asked {
             atoms::true_()

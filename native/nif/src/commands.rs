@@ -11,7 +11,7 @@ use sockeye_engine::op::Part;
 use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
 use crate::frames::{self, Asked, Bounds, NORMAL_JSON};
-use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, reason};
+use crate::outbound::{Receiver, SLICE, SLICE_FRAMES, SendFailure, charge, range, reason};
 use crate::running::with_engine_for;
 use crate::terms::Builder;
 use crate::{atoms, backlog};
@@ -56,9 +56,9 @@ impl<'e> Outgoing<'e> {
     }
 
     /// The receiver that a term names, if it is not the last one.
-    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(), Failure> {
+    fn look_up(&mut self, b: Builder, term: ErlNifTerm) -> Result<(), SendFailure> {
         if !matches!(self.last, Some((last, _)) if last == term) {
-            let conn = named(b, term).ok_or(Failure::BadArg)?;
+            let conn = named(b, term).ok_or(SendFailure::BadArg)?;
             self.last = Some((term, Receiver::of(self.engine, conn)?));
         }
         Ok(())
@@ -71,10 +71,10 @@ impl<'e> Outgoing<'e> {
         conn_term: ErlNifTerm,
         frame: ErlNifTerm,
         bounds: Bounds,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SendFailure> {
         let engine = self.engine;
         self.look_up(b, conn_term)?;
-        let closed = Failure::Send(SendError::Closed);
+        let closed = SendFailure::Send(SendError::Closed);
         let Some((_, receiver)) = &self.last else {
             return Err(closed);
         };
@@ -89,7 +89,7 @@ impl<'e> Outgoing<'e> {
         let (asked, worth) = match receiver.append(b, frame, bounds, &mut out.bytes) {
             Ok(appended) => appended,
             Err(failure) => {
-                if !matches!(failure, Failure::Dirty) {
+                if !matches!(failure, SendFailure::Dirty) {
                     self.bytes += NORMAL_JSON;
                 }
                 return Err(failure);
@@ -100,11 +100,11 @@ impl<'e> Outgoing<'e> {
             Asked::Frame | Asked::Plain => {
                 let Some((range, len)) = range(start, out.bytes.len()) else {
                     out.bytes.truncate(start);
-                    return Err(Failure::BadArg);
+                    return Err(SendFailure::BadArg);
                 };
                 if let Err(e) = engine.reserve(conn, len) {
                     out.bytes.truncate(start);
-                    return Err(Failure::Send(e));
+                    return Err(SendFailure::Send(e));
                 }
                 if matches!(asked, Asked::Plain) {
                     out.write_plain(conn, range);
@@ -114,7 +114,7 @@ impl<'e> Outgoing<'e> {
             }
             Asked::Close(code, reason) => {
                 if !engine.set_closing(conn) {
-                    return Err(Failure::Send(SendError::Closed));
+                    return Err(SendFailure::Send(SendError::Closed));
                 }
                 out.parts.push((conn, Part::Close(code, reason)));
             }
@@ -127,9 +127,9 @@ impl<'e> Outgoing<'e> {
                 let reserved = match range(start, out.bytes.len()) {
                     Some((range, len)) => match engine.reserve(conn, len) {
                         Ok(()) => Ok(range),
-                        Err(e) => Err(Failure::Send(e)),
+                        Err(e) => Err(SendFailure::Send(e)),
                     },
-                    None => Err(Failure::BadArg),
+                    None => Err(SendFailure::BadArg),
                 };
                 match reserved {
                     Ok(range) => out.parts.push((conn, Part::Stream(range, step, undo))),
@@ -179,7 +179,7 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
     let mut rest = list.as_c_arg();
     let mut errors = Vec::new();
     let (mut taken, mut count) = (0, 0);
-    let (stop, crowded) = with_engine_for(bounds, |engine| {
+    let (stop, crowded) = with_engine_for(bounds.are_normal(), |engine| {
         let Some(engine) = engine else {
             return Ok((None, Shards::default()));
         };
@@ -200,7 +200,7 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
             };
             match out.add(b, conn_term, frame, bounds) {
                 Ok(()) => {}
-                Err(Failure::Dirty) => {
+                Err(SendFailure::Dirty) => {
                     stop = Some(atoms::dirty());
                     break;
                 }

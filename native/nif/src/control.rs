@@ -19,7 +19,7 @@ use crate::reply::{Asked, ReplyTo};
 use crate::running::{self, Running};
 use crate::terms::{self, Builder, map};
 use crate::watch::{self, Watched};
-use crate::{atoms, backlog, frames, memory, options, relay, tls};
+use crate::{atoms, backlog, grammar, memory, options, relay, tls};
 
 /// How long a port may take to become free that one of us has let go of.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     // Servers that begin again at once find their ports free.
     running::await_ports(Instant::now() + PATIENCE);
     let mut config = EngineConfig::new(shards);
-    config.after_bells = relay::ring_out;
+    config.after_notices = relay::notify_all;
     config.after_crowd = memory::give_back;
     let engine = match Engine::start(config) {
         Ok(engine) => engine,
@@ -273,7 +273,7 @@ fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'
     for option in list {
         let (key, value): (Atom, Term<'_>) = option.decode()?;
         if key == atoms::active() {
-            let change = frames::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
+            let change = grammar::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
             frames.parts.push((conn, Part::Active(change)));
         } else if !options::set(&mut others, key, value)? {
             return Err(Error::BadArg);

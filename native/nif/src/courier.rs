@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Resource, ResourceArc, Term};
+use sockeye_engine::Notifier;
 use sockeye_engine::batch::{Batch, Event};
-use sockeye_engine::host::Bell;
 use sockeye_engine::inbox::{Left, Step};
 use sockeye_engine::{ConnId, Engine, Inbox};
 
@@ -115,10 +115,10 @@ unsafe impl Send for Desk {}
 // SAFETY: as above.
 unsafe impl Sync for Desk {}
 
-struct DeskBell(Weak<Desk>);
+struct DeskNotifier(Weak<Desk>);
 
-impl Bell for DeskBell {
-    fn ring(&self) -> bool {
+impl Notifier for DeskNotifier {
+    fn notify(&self) -> bool {
         let Some(desk) = self.0.upgrade() else {
             return false;
         };
@@ -184,7 +184,7 @@ impl Desk {
         engine: Weak<Engine>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|desk: &Weak<Desk>| {
-            let inbox = Inbox::new(room, KEEP, Box::new(DeskBell(desk.clone())));
+            let inbox = Inbox::new(room, KEEP, Box::new(DeskNotifier(desk.clone())));
             Desk {
                 pid,
                 batch,

@@ -5,11 +5,11 @@ use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
 use sockeye_engine::topics;
 use sockeye_engine::{Broadcast, ConnId, Load, Outcome, SendError, Server, Shards};
 
-use crate::frames::{self, Asked, Bounds, NORMAL_PAYLOAD};
-use crate::outbound::{Dialect, Failure, charge, range, reason, refuse};
+use crate::compress;
+use crate::frames::{self, Asked, Bounds, CLIENT_TAG, Dialect, NORMAL_PAYLOAD};
+use crate::outbound::{SendFailure, charge, range, reason, refuse};
 use crate::reply::{self, ReplyTo};
 use crate::running;
-use crate::squeeze;
 use crate::terms::{Builder, map};
 use crate::{atoms, backlog};
 
@@ -38,15 +38,15 @@ fn encode(
     server: &Server,
     frame: Term<'_>,
     bounds: Bounds,
-) -> Result<(Vec<u8>, bool), Failure> {
+) -> Result<(Vec<u8>, bool), SendFailure> {
     let mut bytes = Vec::with_capacity(256);
     let dialect = Dialect::of(server.config.tag);
     let plain = match frames::append(b, frame.as_c_arg(), dialect, bounds, &mut bytes)? {
         Asked::Frame => false,
         Asked::Plain => true,
-        Asked::Close(..) | Asked::Active(_) | Asked::Stream(..) => return Err(Failure::BadArg),
+        Asked::Close(..) | Asked::Active(_) | Asked::Stream(..) => return Err(SendFailure::BadArg),
     };
-    range(0, bytes.len()).ok_or(Failure::BadArg)?;
+    range(0, bytes.len()).ok_or(SendFailure::BadArg)?;
     Ok((bytes, plain))
 }
 
@@ -83,7 +83,7 @@ fn publish_with<'a>(
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let Some((_, known)) = running::server(server) else {
-        return refuse(env, b, Failure::Send(SendError::Closed));
+        return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
     match encode(b, &known, frame, bounds) {
         Ok((bytes, plain)) => spread(env, server, (to, except, wait), bytes, plain, bounds),
@@ -113,12 +113,12 @@ fn spread<'a>(
     let waits = reply.is_some();
     range(0, bytes.len()).ok_or(Error::BadArg)?;
     let Some((engine, server)) = running::server(server) else {
-        return refuse(env, b, Failure::Send(SendError::Closed));
+        return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
     charge(env, bytes.len(), 0);
-    let frame = match squeeze::broadcast(&server, bytes, plain, bounds) {
+    let frame = match compress::broadcast(&server, bytes, plain, bounds) {
         Ok(frame) => frame,
-        Err(refused) => return refuse(env, b, refused.into()),
+        Err(error) => return refuse(env, b, error.into()),
     };
     let outcome = reply.map(|reply| -> Outcome {
         Box::new(move |sent, dropped| reply.answer(|b| counts(b, sent, dropped)))
@@ -142,7 +142,7 @@ fn spread<'a>(
                 atoms::ok().encode(env),
             ))
         }
-        Err(e) => refuse(env, b, Failure::Send(e)),
+        Err(e) => refuse(env, b, SendFailure::Send(e)),
     }
 }
 
@@ -170,7 +170,7 @@ fn encode_frame_dirty<'a>(env: Env<'a>, server: u64, frame: Term<'a>) -> NifResu
 fn encoded<'a>(env: Env<'a>, server: u64, frame: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let Some((_, server)) = running::server(server) else {
-        return refuse(env, b, Failure::Send(SendError::Closed));
+        return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
     match encode(b, &server, frame, bounds) {
         Ok((bytes, plain)) => {
@@ -241,7 +241,7 @@ fn send_list_dirty<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>) -> NifRes
 fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let Some(engine) = running::engine() else {
-        return refuse(env, b, Failure::Send(SendError::Closed));
+        return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
     let mut groups: Vec<(u32, Vec<ConnId>)> = Vec::new();
     let mut refused: Vec<(ConnId, SendError)> = Vec::new();
@@ -250,7 +250,7 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
         let conn = b.as_conn(head).ok_or(Error::BadArg)?;
         match engine.home_of(conn) {
             // Frames of a client are masked, each in its own way.
-            Some(home) if home.tag & crate::outbound::CLIENT_TAG != 0 => return Err(Error::BadArg),
+            Some(home) if home.tag & CLIENT_TAG != 0 => return Err(Error::BadArg),
             Some(home) => match groups.iter_mut().find(|(server, _)| *server == home.server) {
                 Some((_, group)) => group.push(conn),
                 None => groups.push((home.server, vec![conn])),
@@ -281,7 +281,7 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
         let made = encode(b, &server, frame, bounds).and_then(|(bytes, plain)| {
             charge(env, bytes.len(), 0);
             work += bytes.len();
-            Ok(squeeze::broadcast(&server, bytes, plain, bounds)?)
+            Ok(compress::broadcast(&server, bytes, plain, bounds)?)
         });
         match made {
             Ok(made) => ready.push((server, made, group)),
@@ -304,7 +304,7 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
         ));
     }
     let reasons = refused.iter().filter_map(|(conn, why)| {
-        let why = reason(b, Failure::Send(*why))?;
+        let why = reason(b, SendFailure::Send(*why))?;
         Some(b.tuple([b.conn(*conn), why]))
     });
     let reasons = b.list(&reasons.collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
-use sockeye_engine::host::Bell;
+use sockeye_engine::Notifier;
 use sockeye_engine::inbox::{Left, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, Load, Shards};
 
@@ -54,7 +54,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
         return Err(Error::BadArg);
     }
     let keep = if alone || server.is_client() { 0 } else { KEEP };
-    let bell: Box<dyn Bell> = if alone {
+    let notifier: Box<dyn Notifier> = if alone {
         Box::new(Relayed {
             pid,
             host: host.clone(),
@@ -62,7 +62,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
     } else {
         Box::new(Direct(pid))
     };
-    let inbox = Inbox::new(server.config.inbox_size, keep, bell);
+    let inbox = Inbox::new(server.config.inbox_size, keep, notifier);
     let watched = Watched::Inbox {
         inbox: inbox.clone(),
         server: server.clone(),

@@ -4,10 +4,11 @@
 //! - [`client`]: the calls of clients.
 //! - [`control`]: the calls that start and stop things.
 //! - [`inbound`]: events out of an inbox, as terms of the process that asks.
-//! - [`commands`], [`send`], [`fanout`]: frames out of terms, handed to the shards; [`outbound`]: what they share.
+//! - [`grammar`]: what a term that stands for a frame says.
+//! - [`commands`], [`send`], [`fanout`]: frames out of terms, handed to the shards; [`frames`], [`outbound`]: what they share.
 //! - [`backlog`]: calls that wait for the engine.
 //! - [`topics`]: who gets what is published.
-//! - [`squeeze`]: what the caller compresses.
+//! - [`compress`]: what the caller compresses.
 //! - [`owner`], [`courier`]: events as messages to a plain process.
 //! - [`encode`], [`decode`], [`values`]: JSON and terms; [`json`]: the same with no server.
 //! - [`terms`], [`term_type`]: raw terms.
@@ -19,6 +20,7 @@ mod backlog;
 mod client;
 mod codec;
 mod commands;
+mod compress;
 mod config;
 mod control;
 mod courier;
@@ -28,6 +30,7 @@ mod encode;
 mod events;
 mod fanout;
 mod frames;
+mod grammar;
 mod inbound;
 mod json;
 mod library;
@@ -42,7 +45,6 @@ mod relay;
 mod reply;
 mod running;
 mod send;
-mod squeeze;
 mod term_type;
 mod terms;
 mod tls;

@@ -7,12 +7,12 @@ use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::streams::StreamError;
 use sockeye_engine::{ConnId, Engine, SendError};
-use sockeye_json::Null;
 use sockeye_protocol::{Role, frame};
 
 use crate::atoms;
-use crate::frames::{self, Asked, Bounds, Refused};
-use crate::squeeze::Squeeze;
+use crate::compress::Compressor;
+use crate::frames::{self, Asked, Bounds, Dialect, FrameError};
+pub(crate) use crate::frames::{CLIENT_TAG, tag_of};
 use crate::terms::Builder;
 
 /// Bytes that one call on a normal scheduler encodes before it lets others run.
@@ -20,56 +20,24 @@ pub(crate) const SLICE: usize = 256 * 1024;
 /// Frames that one such call on a normal scheduler takes.
 pub(crate) const SLICE_FRAMES: usize = 1024;
 
-/// Set in the tag of a client, whose frames are masked. The engine keeps four bits.
-pub(crate) const CLIENT_TAG: u8 = 0x08;
-
-/// What the tag of a server says of null.
-pub(crate) fn tag_of(null: Null) -> u8 {
-    match null {
-        Null::Null => 0,
-        Null::Undefined => 1,
-        Null::Nil => 2,
-    }
-}
-
-/// How frames for the connections of a server are written.
-#[derive(Clone, Copy)]
-pub(crate) struct Dialect {
-    pub(crate) null: Null,
-    pub(crate) role: Role,
-}
-
-impl Dialect {
-    pub(crate) fn of(tag: u8) -> Self {
-        let client = tag & CLIENT_TAG != 0;
-        Dialect {
-            null: match tag & !CLIENT_TAG {
-                1 => Null::Undefined,
-                2 => Null::Nil,
-                _ => Null::Null,
-            },
-            role: if client { Role::Client } else { Role::Server },
-        }
-    }
-}
 /// A connection that frames go to.
 pub(crate) struct Receiver {
     pub(crate) conn: ConnId,
     /// How its frames are written.
     pub(crate) dialect: Dialect,
     /// How it is compressed for, if that is for us to do.
-    squeeze: Option<Squeeze>,
+    compressor: Option<Compressor>,
 }
 
 impl Receiver {
-    pub(crate) fn of(engine: &Engine, conn: ConnId) -> Result<Self, Failure> {
+    pub(crate) fn of(engine: &Engine, conn: ConnId) -> Result<Self, SendFailure> {
         let home = engine
             .home_of(conn)
-            .ok_or(Failure::Send(SendError::Closed))?;
+            .ok_or(SendFailure::Send(SendError::Closed))?;
         Ok(Receiver {
             conn,
             dialect: Dialect::of(home.tag),
-            squeeze: Squeeze::of(engine, home),
+            compressor: Compressor::of(engine, home),
         })
     }
 
@@ -80,9 +48,9 @@ impl Receiver {
         frame: ErlNifTerm,
         bounds: Bounds,
         out: &mut Vec<u8>,
-    ) -> Result<(Asked, usize), Failure> {
+    ) -> Result<(Asked, usize), SendFailure> {
         let start = out.len();
-        let Some(squeeze) = &self.squeeze else {
+        let Some(compressor) = &self.compressor else {
             let asked = frames::append(b, frame, self.dialect, bounds, out)?;
             return Ok((asked, out.len() - start));
         };
@@ -92,7 +60,7 @@ impl Receiver {
         };
         let asked = frames::append(b, frame, unmasked, bounds, out)?;
         let worth = match asked {
-            Asked::Frame => squeeze.last(out, start, bounds)?,
+            Asked::Frame => compressor.last_frame(out, start, bounds)?,
             _ => 0,
         };
         if let (Asked::Frame | Asked::Plain, Some(key)) = (&asked, self.dialect.role.mask()) {
@@ -106,7 +74,8 @@ pub(crate) fn range(start: usize, end: usize) -> Option<(Range<u32>, usize)> {
     let range = u32::try_from(start).ok()?..u32::try_from(end).ok()?;
     Some((range, end - start))
 }
-pub(crate) enum Failure {
+/// Why a frame was not handed over.
+pub(crate) enum SendFailure {
     BadArg,
     Dirty,
     Send(SendError),
@@ -115,33 +84,35 @@ pub(crate) enum Failure {
     Stream(StreamError),
 }
 
-impl From<StreamError> for Failure {
+impl From<StreamError> for SendFailure {
     fn from(error: StreamError) -> Self {
-        Failure::Stream(error)
+        SendFailure::Stream(error)
     }
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::BadArg => Failure::BadArg,
-            Refused::Dirty => Failure::Dirty,
-            Refused::NotJson(term) => Failure::NotJson(term),
-            Refused::NotUtf8 => Failure::NotUtf8,
+impl From<FrameError> for SendFailure {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::BadArg => SendFailure::BadArg,
+            FrameError::Dirty => SendFailure::Dirty,
+            FrameError::NotJson(term) => SendFailure::NotJson(term),
+            FrameError::NotUtf8 => SendFailure::NotUtf8,
         }
     }
 }
 
 /// The reason in an error tuple.
-pub(crate) fn reason(b: Builder, failure: Failure) -> Option<ErlNifTerm> {
+pub(crate) fn reason(b: Builder, failure: SendFailure) -> Option<ErlNifTerm> {
     Some(match failure {
-        Failure::BadArg | Failure::Dirty => return None,
-        Failure::Send(SendError::Closed) => b.atom(atoms::closed()),
-        Failure::Send(SendError::Busy) => b.atom(atoms::busy()),
-        Failure::NotJson(term) => b.tuple([b.atom(atoms::not_json()), term]),
-        Failure::NotUtf8 | Failure::Stream(StreamError::NotUtf8) => b.atom(atoms::not_utf8()),
-        Failure::Stream(StreamError::Streaming) => b.atom(atoms::streaming()),
-        Failure::Stream(StreamError::NotStreaming) => b.atom(atoms::not_streaming()),
+        SendFailure::BadArg | SendFailure::Dirty => return None,
+        SendFailure::Send(SendError::Closed) => b.atom(atoms::closed()),
+        SendFailure::Send(SendError::Busy) => b.atom(atoms::busy()),
+        SendFailure::NotJson(term) => b.tuple([b.atom(atoms::not_json()), term]),
+        SendFailure::NotUtf8 | SendFailure::Stream(StreamError::NotUtf8) => {
+            b.atom(atoms::not_utf8())
+        }
+        SendFailure::Stream(StreamError::Streaming) => b.atom(atoms::streaming()),
+        SendFailure::Stream(StreamError::NotStreaming) => b.atom(atoms::not_streaming()),
     })
 }
 
@@ -162,10 +133,10 @@ pub(crate) fn charge(env: Env<'_>, bytes: usize, items: usize) {
         rustler::schedule::consume_timeslice(env, percent.min(100) as i32);
     }
 }
-pub(crate) fn refuse<'a>(env: Env<'a>, b: Builder, failure: Failure) -> NifResult<Term<'a>> {
+pub(crate) fn refuse<'a>(env: Env<'a>, b: Builder, failure: SendFailure) -> NifResult<Term<'a>> {
     match failure {
-        Failure::BadArg => Err(Error::BadArg),
-        Failure::Dirty => Ok(atoms::dirty().encode(env)),
+        SendFailure::BadArg => Err(Error::BadArg),
+        SendFailure::Dirty => Ok(atoms::dirty().encode(env)),
         failure => {
             let reason = reason(b, failure).ok_or(Error::BadArg)?;
             Ok(b.term(env, b.tuple([b.atom(atoms::error()), reason])))

@@ -7,8 +7,8 @@ use rustler::LocalPid;
 use rustler::types::atom::Atom;
 use sockeye_engine::front::ask::Question;
 use sockeye_engine::host::{Notice, ServerHost};
-use sockeye_engine::op::Done;
-use sockeye_engine::{ConnId, DialError, Engine, Inbox, Parted, Server, ServerStats};
+use sockeye_engine::load::Done;
+use sockeye_engine::{ConnId, DialError, Disconnected, Engine, Inbox, Server, ServerStats};
 
 use crate::courier::Desk;
 use crate::events::Format;
@@ -227,8 +227,8 @@ impl ServerHost for HostRef {
         client::dialled(&self.0, self.0.id, result);
     }
 
-    fn parted(&self, conn: ConnId, end: Parted) {
-        client::parted(&self.0, self.0.id, conn, &end);
+    fn disconnected(&self, conn: ConnId, end: Disconnected) {
+        client::disconnected(&self.0, self.0.id, conn, &end);
     }
 
     fn memory(&self) -> Option<u64> {

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
-use sockeye_engine::host::Bell;
+use sockeye_engine::Notifier;
 
 use crate::owner::Host;
 use crate::{atoms, process, running, watch};
@@ -17,23 +17,23 @@ use crate::{atoms, process, running, watch};
 /// So few are told directly: the relay would only take longer.
 const FEW: usize = 2;
 
-/// The process is told when the bell rings.
+/// The process is told at once.
 pub(crate) struct Direct(pub(crate) LocalPid);
 
-impl Bell for Direct {
-    fn ring(&self) -> bool {
+impl Notifier for Direct {
+    fn notify(&self) -> bool {
         process::send_atom(&self.0, atoms::sockeye_ready())
     }
 }
 
-/// The process is told when all bells of the turn have rung.
+/// The process is told when all others of the turn have been notified.
 pub(crate) struct Relayed {
     pub(crate) pid: LocalPid,
     pub(crate) host: Arc<Host>,
 }
 
-impl Bell for Relayed {
-    fn ring(&self) -> bool {
+impl Notifier for Relayed {
+    fn notify(&self) -> bool {
         RUNG.with_borrow_mut(|rung| {
             let host = &self.host;
             match rung
@@ -61,8 +61,8 @@ thread_local! {
     static RUNG: RefCell<Vec<Rung>> = const { RefCell::new(Vec::new()) };
 }
 
-/// All bells of a turn have rung.
-pub(crate) fn ring_out() {
+/// All processes of a turn have been notified.
+pub(crate) fn notify_all() {
     RUNG.with_borrow_mut(|rung| rung.drain(..).for_each(|server| server.tell()));
 }
 

@@ -7,7 +7,6 @@ use rustler::{Env, LocalPid};
 use sockeye_engine::{Engine, Server};
 
 use crate::atoms;
-use crate::frames::Bounds;
 use crate::process;
 use crate::terms::map;
 
@@ -111,13 +110,10 @@ pub(crate) fn with_engine<T>(work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T 
     work(running.as_ref().map(|running| &running.engine))
 }
 
-/// The same for a call that may take long on a dirty scheduler: it counts a reference. Who stops
+/// The same for a call that may take long unless it is on a normal scheduler: then it counts a reference. Who stops
 /// the engine would wait for it otherwise, and all others for who stops it.
-pub(crate) fn with_engine_for<T>(
-    bounds: Bounds,
-    work: impl FnOnce(Option<&Arc<Engine>>) -> T,
-) -> T {
-    if bounds.are_normal() {
+pub(crate) fn with_engine_for<T>(normal: bool, work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T {
+    if normal {
         with_engine(work)
     } else {
         work(engine().as_ref())

@@ -8,7 +8,7 @@ use sockeye_engine::op::Part;
 use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
 use crate::frames::{self, Asked, Bounds};
-use crate::outbound::{Failure, Receiver, SLICE, SLICE_FRAMES, charge, range, refuse};
+use crate::outbound::{Receiver, SLICE, SLICE_FRAMES, SendFailure, charge, range, refuse};
 use crate::running::with_engine_for;
 use crate::terms::Builder;
 use crate::{atoms, backlog};
@@ -32,8 +32,8 @@ fn send_with<'a>(
     let b = Builder::of(env);
     let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
     let frames = frames.as_c_arg();
-    let sent = with_engine_for(bounds, |engine| {
-        let engine = engine.ok_or(Failure::Send(SendError::Closed))?;
+    let sent = with_engine_for(bounds.are_normal(), |engine| {
+        let engine = engine.ok_or(SendFailure::Send(SendError::Closed))?;
         let bytes = send_all_or_none(b, engine, conn, frames, bounds)?;
         let shard = Shards::one(conn.shard());
         Ok((bytes, engine.crowded(shard, Load::Call)))
@@ -53,7 +53,7 @@ fn send_all_or_none(
     conn: ConnId,
     list: ErlNifTerm,
     bounds: Bounds,
-) -> Result<usize, Failure> {
+) -> Result<usize, SendFailure> {
     let mut frames = Frames::default();
     let prepared = prepare(b, engine, conn, list, bounds, &mut frames);
     let work = prepared.inspect_err(|_| forget_pieces(engine, &frames))?;
@@ -78,17 +78,17 @@ fn prepare(
     list: ErlNifTerm,
     bounds: Bounds,
     frames: &mut Frames,
-) -> Result<usize, Failure> {
+) -> Result<usize, SendFailure> {
     let receiver = Receiver::of(engine, conn)?;
     let mut work = 0;
     let mut parts = Vec::new();
-    let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), Failure> {
+    let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), SendFailure> {
         let start = frames.bytes.len();
         let (asked, worth) = receiver.append(b, frame, bounds, &mut frames.bytes)?;
         work += worth;
         match asked {
             Asked::Frame | Asked::Plain => {
-                let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
+                let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
                 if matches!(asked, Asked::Plain) {
                     frames.write_plain(conn, range);
                 } else {
@@ -100,7 +100,7 @@ fn prepare(
                 let role = receiver.dialect.role;
                 frames::append_piece(kind, step, bytes, role, &mut frames.bytes);
                 work += bytes.len();
-                let (range, _) = range(start, frames.bytes.len()).ok_or(Failure::BadArg)?;
+                let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
                 let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
                 frames.parts.push((conn, Part::Stream(range, step, undo)));
             }
@@ -108,7 +108,7 @@ fn prepare(
         }
         let large = work > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
         if large && bounds.are_normal() {
-            Err(Failure::Dirty)
+            Err(SendFailure::Dirty)
         } else {
             Ok(())
         }
@@ -120,7 +120,7 @@ fn prepare(
             rest = tail;
         }
         if !b.is_nil(rest) {
-            return Err(Failure::BadArg);
+            return Err(SendFailure::BadArg);
         }
     } else {
         one(list, frames)?;
@@ -128,7 +128,7 @@ fn prepare(
     let len = frames.bytes.len();
     // A close or a change of credits needs no room.
     if len > 0 {
-        engine.reserve(conn, len).map_err(Failure::Send)?;
+        engine.reserve(conn, len).map_err(SendFailure::Send)?;
     }
     let mut closes = false;
     for part in parts {
@@ -143,7 +143,7 @@ fn prepare(
     }
     if closes && !engine.set_closing(conn) {
         engine.unreserve(conn, len);
-        return Err(Failure::Send(SendError::Closed));
+        return Err(SendFailure::Send(SendError::Closed));
     }
     Ok(work)
 }

@@ -12,13 +12,13 @@ use sockeye_protocol::handshake::{HeadLimits, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
 use crate::batch::{Event, OpenInfo};
-use crate::compression::Broadcast;
+use crate::broadcast::Broadcast;
 use crate::front::Opened;
 use crate::front::visitor::{Peer, Visitor};
 use crate::handle::Handle;
-use crate::host::{Bell, Notice, ServerHost};
+use crate::host::{Notice, ServerHost};
 use crate::id::ConnId;
-use crate::inbox::{Inbox, Visit};
+use crate::inbox::{Inbox, Notifier, Visit};
 use crate::op::{Frames, Op};
 use crate::server::Server;
 use crate::shard::Shard;
@@ -120,8 +120,8 @@ impl Echo {
 /// It takes what there is as soon as it is told.
 struct AtOnce(Weak<Echo>);
 
-impl Bell for AtOnce {
-    fn ring(&self) -> bool {
+impl Notifier for AtOnce {
+    fn notify(&self) -> bool {
         let echo = self.0.upgrade().unwrap();
         let inbox = echo.inbox.get().unwrap();
         inbox.drain(usize::MAX, |conn, event, _| {
@@ -139,7 +139,7 @@ impl ServerHost for Host {
         self.0.inbox.get().cloned()
     }
 
-    fn stopped(&self, _: &crate::server::ServerStats) {}
+    fn stopped(&self, _: &crate::counters::ServerStats) {}
 
     fn event(&self, _: Notice) {}
 }
@@ -175,8 +175,8 @@ fn with_echo<F: Future<Output = ()>>(
         let shard = Shard::new(parts, [handle.clone()].into(), EngineConfig::new(1));
         let echo = Arc::new(echo);
         let _ = echo.handle.set(handle);
-        let bell = Box::new(AtOnce(Arc::downgrade(&echo)));
-        let _ = echo.inbox.set(Inbox::new(1 << 20, 0, bell));
+        let notifier = Box::new(AtOnce(Arc::downgrade(&echo)));
+        let _ = echo.inbox.set(Inbox::new(1 << 20, 0, notifier));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
         let server = Arc::new(Server::new(0, config, |_| Box::new(Host(echo.clone()))));

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use sockeye_protocol::{By, CloseReason, Progress};
 
-use super::{Conn, Phase, State};
+use super::Conn;
+use super::state::{EndNews, HangUp, Phase, State, Writing};
+use crate::clock::ticks;
 use crate::config::Mode;
 use crate::deliver::Route;
 use crate::server::bump;
-use crate::shard::{Shard, ticks};
+use crate::shard::Shard;
 
 /// How long a peer may take to hang up when all is said.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
@@ -19,18 +21,21 @@ impl Conn {
     pub(crate) fn close(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
         let mut out = Vec::new();
-        state.abandoned |= state.unattached;
+        state.abandoned |= state.route.is_awaited();
         if !state.session.close(code, reason, &mut out) {
             return;
         }
         shard.handle.slots.set_closing(self.id);
-        self.server.note_asked();
+        if let Some(client) = self.server.client() {
+            client.close_asked();
+        }
         self.owe(shard, &mut state, &out);
         if let Progress::Finished(CloseReason { code, reason, .. }) = state.session.progress() {
             // The peer had closed before.
-            self.end(shard, &mut state, code, &reason);
+            let hang_up = state.phase.hang_up();
+            self.end(shard, &mut state, hang_up, code, &reason);
         } else {
-            self.limit_patience(shard, &mut state);
+            self.start_close_timeout(shard, &mut state);
         }
         state.wake();
     }
@@ -38,8 +43,8 @@ impl Conn {
     /// Ends the connection for what the peer or its receiver did, without waiting for the peer.
     pub(crate) fn fail(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
-        state.abandoned |= state.unattached;
-        if !matches!(state.phase, Phase::Talking | Phase::Answering) {
+        state.abandoned |= state.route.is_awaited();
+        if state.phase.is_over() {
             return;
         }
         // What the peer did wrong before has been counted.
@@ -49,15 +54,16 @@ impl Conn {
         let mut out = Vec::new();
         state.session.fail(code, reason, &mut out);
         self.owe(shard, &mut state, &out);
-        self.end(shard, &mut state, code, reason);
+        let hang_up = state.phase.hang_up();
+        self.end(shard, &mut state, hang_up, code, reason);
         state.wake();
     }
 
     /// The receiver has answered what the peer said before it ended.
     pub(crate) fn answered(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Answering {
-            self.conclude(shard, &mut state);
+        if state.phase.is_answering() {
+            self.say_last_word(shard, &mut state);
         }
     }
 
@@ -65,10 +71,10 @@ impl Conn {
     /// not delivered.
     pub(crate) fn refuse(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
-        if !state.announced {
-            state.held = None;
-        } else if !state.told {
-            self.give_up(shard, &mut state);
+        match state.news {
+            EndNews::Untold => state.held = None,
+            EndNews::Queued => self.give_up(shard, &mut state),
+            EndNews::Told => {}
         }
         drop(state);
         self.fail(shard, code, reason);
@@ -78,16 +84,18 @@ impl Conn {
     pub(crate) fn object(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
         match state.phase {
-            Phase::Talking => {
+            Phase::Open => {
                 state.held = None;
                 state.session.end(code, reason);
                 let progress = state.session.progress();
-                self.look_for_end(shard, &mut state, progress);
+                self.look_for_end(shard, &mut state, progress, HangUp::Awaited);
             }
             // The peer has closed behind it.
-            Phase::Answering => state.session.end(code, reason),
-            Phase::Lingering | Phase::Gone if !state.told => self.give_up(shard, &mut state),
-            Phase::Lingering | Phase::Gone => {}
+            Phase::Answering(_) => state.session.end(code, reason),
+            Phase::Lingering { .. } | Phase::Gone if state.news != EndNews::Told => {
+                self.give_up(shard, &mut state);
+            }
+            Phase::Lingering { .. } | Phase::Gone => {}
         }
         state.wake();
     }
@@ -96,18 +104,13 @@ impl Conn {
     pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
         {
             let mut state = self.state.borrow_mut();
-            self.attached(&mut state);
-            state.route = Route::None;
+            self.replace_route(&mut state, Route::Nobody);
             state.held = None;
-            state.info = None;
-            if state.phase != Phase::Talking && !state.told {
-                self.tell(shard, &mut state);
-            }
         }
         self.fail(shard, 1011, reason);
         let mut state = self.state.borrow_mut();
         state.held = None;
-        if !state.told {
+        if state.news != EndNews::Told {
             self.tell(shard, &mut state);
         }
     }
@@ -126,15 +129,14 @@ impl Conn {
         if state.deadline != 0 {
             state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
         }
-        if state.phase == Phase::Answering {
+        state.phase.do_not_wait();
+        if state.phase.is_answering() {
             // The other half is for the last word.
-            state.patient = false;
             state.deadline = state.deadline.min(shard.now() + ticks(LINGER / 2));
         }
-        if state.phase == Phase::Lingering {
-            state.patient = false;
-            if state.shut {
-                self.lose(shard, &mut state);
+        if let Phase::Lingering { shut, .. } = state.phase {
+            if shut {
+                self.transport_ended(shard, &mut state);
             }
             state.wake();
         }
@@ -143,24 +145,24 @@ impl Conn {
     /// Drops the socket whatever is left to say.
     pub(crate) fn abort(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Talking && state.is_closing() {
+        if state.phase == Phase::Open && state.is_closing() {
             bump(&self.server.counters.unanswered, 1);
         }
         if let Some(stream) = &mut state.stream {
             stream.abort();
         }
-        self.lose(shard, &mut state);
+        self.transport_ended(shard, &mut state);
         state.wake();
     }
 
     /// Looks at the clock. False once there is no reason to look again.
     pub(crate) fn sweep(self: &Rc<Self>, shard: &Shard, now: u32) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Answering && now >= state.deadline {
-            self.conclude(shard, &mut state);
+        if state.phase.is_answering() && now >= state.deadline {
+            self.say_last_word(shard, &mut state);
         }
         if state.deadline != 0 && now >= state.deadline {
-            let missed = state.unattached && !state.is_closing();
+            let missed = state.route.is_awaited() && !state.is_closing();
             drop(state);
             if missed {
                 bump(&self.server.counters.no_process, 1);
@@ -170,40 +172,46 @@ impl Conn {
             }
             state = self.state.borrow_mut();
         }
-        let full = state.wants_write && shard.handle.slots.is_full(self.id);
-        match (full, state.full_since) {
-            (false, _) => state.full_since = 0,
-            (true, 0) => state.full_since = now,
-            (true, since) => {
-                let limit = ticks(self.server.config.send_timeout);
-                if now - since >= limit && state.phase == Phase::Talking {
-                    state.full_since = 0;
-                    drop(state);
-                    self.fail(shard, 1008, "send timeout");
-                    return true;
-                }
+        let is_open = state.phase == Phase::Open;
+        if let Writing::Blocked { full_since } = &mut state.writing {
+            if !shard.handle.slots.is_full(self.id) {
+                *full_since = 0;
+            } else if *full_since == 0 {
+                *full_since = now;
+            } else if is_open && now - *full_since >= ticks(self.server.config.send_timeout) {
+                *full_since = 0;
+                drop(state);
+                self.fail(shard, 1008, "send timeout");
+                return true;
             }
         }
-        state.watched = state.wants_write || state.deadline != 0;
-        state.watched
+        state.listed.watched = state.writing.is_blocked() || state.deadline != 0;
+        state.listed.watched
     }
 
-    pub(super) fn limit_patience(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    pub(super) fn start_close_timeout(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         state.deadline = shard.now() + ticks(self.server.config.close_timeout);
         self.watch(shard, state);
     }
 
     pub(super) fn watch(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        if !state.watched {
-            state.watched = true;
+        if !state.listed.watched {
+            state.listed.watched = true;
             shard.watch(self);
         }
     }
 
     /// The protocol is over: tells the receiver if it does not know, and lets the socket go when all is written.
-    pub(super) fn end(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
-        self.linger(shard, state);
-        if !state.announced {
+    pub(super) fn end(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut State,
+        hang_up: HangUp,
+        code: u16,
+        reason: &str,
+    ) {
+        self.linger(shard, state, hang_up);
+        if state.news == EndNews::Untold {
             self.announce(shard, state, code, reason);
         }
     }
@@ -214,13 +222,14 @@ impl Conn {
         self: &Rc<Self>,
         shard: &Shard,
         state: &mut State,
+        hang_up: HangUp,
         code: u16,
         reason: &str,
     ) {
-        state.phase = Phase::Answering;
-        self.limit_patience(shard, state);
+        state.phase = Phase::Answering(hang_up);
+        self.start_close_timeout(shard, state);
         if self.server.config.mode == Mode::Owner {
-            self.hurry(shard, state);
+            self.release_paced(shard, state);
             self.deliver(shard, state, |delivery| delivery.ending());
         } else {
             self.announce(shard, state, code, reason);
@@ -228,48 +237,54 @@ impl Conn {
     }
 
     /// Says the last word.
-    fn conclude(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    fn say_last_word(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         let mut out = Vec::new();
         state.session.answer(&mut out);
         if !out.is_empty() {
             self.owe(shard, state, &out);
         }
         let CloseReason { code, reason, .. } = state.session.eof();
-        self.end(shard, state, code, &reason);
+        let hang_up = state.phase.hang_up();
+        self.end(shard, state, hang_up, code, &reason);
         state.wake();
     }
 
     /// All is said: writes what is left, and lets the socket go.
-    fn linger(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    fn linger(self: &Rc<Self>, shard: &Shard, state: &mut State, hang_up: HangUp) {
         shard.handle.slots.set_closing(self.id);
         self.server.vacate(self.facts.peer_ip());
         state.late = None;
         let patience = shard.now() + ticks(LINGER);
-        state.deadline = if state.phase == Phase::Answering && !state.outbox.is_empty() {
+        state.deadline = if state.phase.is_answering() && !state.outbox.is_empty() {
             // What answers the peer has the time that is left for that.
             state.deadline.max(patience)
         } else {
             patience
         };
-        state.phase = Phase::Lingering;
-        if state.told {
+        state.phase = Phase::Lingering {
+            hang_up,
+            shut: false,
+        };
+        if state.news == EndNews::Told {
             shard.forget(self, &state.route);
         }
         self.watch(shard, state);
-        self.soil(shard, state);
+        self.queue_write(shard, state);
     }
 
     /// Delivers at once what came too fast: the task that would wait for its time may be gone before.
-    fn hurry(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    fn release_paced(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         if state.pace.take().is_some() {
             self.deliver(shard, state, |delivery| delivery.pump());
         }
     }
 
     fn announce(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
-        state.announced = true;
-        self.server.note_end(code, reason);
-        self.hurry(shard, state);
+        state.news = EndNews::Queued;
+        if let Some(client) = self.server.client() {
+            client.ended(code, reason);
+        }
+        self.release_paced(shard, state);
         let mut now = false;
         self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));
         if now {
@@ -289,15 +304,16 @@ impl Conn {
             });
             state.held = None;
         }
-        state.info = None;
         self.tell(shard, state);
     }
 
     /// The close event is delivered. From here on the id names nothing, unless the receiver may still answer.
     pub(super) fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        state.told = true;
-        self.attached(state);
-        if state.phase == Phase::Answering {
+        state.news = EndNews::Told;
+        if state.route.inbox().is_none() {
+            self.replace_route(state, Route::Nobody);
+        }
+        if state.phase.is_answering() {
             return;
         }
         shard.forget(self, &state.route);
@@ -307,26 +323,28 @@ impl Conn {
     }
 
     /// The transport has ended.
-    pub(super) fn lose(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    pub(super) fn transport_ended(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         match state.phase {
-            Phase::Talking | Phase::Answering => {
+            Phase::Open | Phase::Answering(_) => {
                 let CloseReason { code, reason, .. } = state.session.eof();
-                self.end(shard, state, code, &reason);
+                self.end(shard, state, HangUp::Seen, code, &reason);
             }
-            Phase::Lingering => {}
+            Phase::Lingering { .. } => {}
             Phase::Gone => return,
         }
         state.phase = Phase::Gone;
         state.stream = None;
         state.outbox.clear();
-        state.deadline = if state.unattached {
+        state.deadline = if state.route.is_awaited() {
             shard.now() + ticks(self.server.config.attach_timeout)
         } else {
             0
         };
-        state.wants_write = false;
+        if state.writing.is_blocked() {
+            state.writing = Writing::Idle;
+        }
         shard.left(&self.server, &state.route);
-        if state.told {
+        if state.news == EndNews::Told {
             shard.retire(self);
         }
     }
@@ -334,18 +352,6 @@ impl Conn {
     /// Whether a handler process is about to answer what the peer said before it ended.
     fn is_answered_for(&self) -> bool {
         let state = self.state.borrow();
-        state.phase == Phase::Answering && state.route.inbox().is_some()
-    }
-}
-
-impl State {
-    /// Whether all is said.
-    fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Lingering | Phase::Gone)
-    }
-
-    /// Whether nobody will ask for what is held. What only waits for room still goes.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.abandoned && self.is_over() && !self.told && !self.waiting
+        state.phase.is_answering() && state.route.inbox().is_some()
     }
 }

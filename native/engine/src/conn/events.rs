@@ -4,25 +4,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Conn, State};
+use super::Conn;
+use super::state::{EndNews, State};
 use crate::active::SetActive;
+use crate::clock::ticks;
 use crate::config::Mode;
-use crate::deliver::{Delivery, Outcome, Route};
+use crate::deliver::{Delivery, FollowUp, Route};
 use crate::inbox::Inbox;
-use crate::lists::Later;
-use crate::op::Done;
+use crate::load::Done;
+use crate::schedule::Announcement;
 use crate::server::bump;
-use crate::shard::{Shard, ticks};
+use crate::shard::Shard;
 
 impl Conn {
     /// Gives the connection its receiver, which hears of it first and then gets what was held.
-    pub(crate) fn set_route(self: &Rc<Self>, shard: &Shard, route: Route) {
+    pub(crate) fn attach(self: &Rc<Self>, shard: &Shard, inbox: Arc<Inbox>) {
         let mut state = self.state.borrow_mut();
-        state.route = route;
-        if self.attached(&mut state) && !state.is_closing() {
+        let before = self.replace_route(&mut state, Route::to(inbox));
+        if before.is_awaited() && !state.is_closing() {
             state.deadline = 0;
         }
-        let info = state.info.take();
+        let info = before.info();
         self.deliver(shard, &mut state, |delivery| {
             if let Some(info) = info {
                 delivery.notify(|batch, conn| batch.push_open(conn, info));
@@ -35,35 +37,39 @@ impl Conn {
     /// The connection is to get a process of its own.
     pub(crate) fn await_process(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        state.unattached = true;
-        let unattached = &self.server.counters.unattached;
-        unattached.fetch_add(1, Ordering::Relaxed);
+        let before = std::mem::replace(&mut state.route, Route::Nobody);
+        if let Some(info) = before.info() {
+            state.route = Route::Awaited(info);
+            let unattached = &self.server.counters.unattached;
+            unattached.fetch_add(1, Ordering::Relaxed);
+        }
         state.deadline = shard.now() + ticks(self.server.config.attach_timeout);
         self.watch(shard, &mut state);
     }
 
     /// The process behind this inbox has been asked for one.
     pub(crate) fn announced_to(&self, acceptor: u64) {
-        if let Some(info) = &mut self.state.borrow_mut().info {
+        if let Route::Awaited(info) = &mut self.state.borrow_mut().route {
             info.acceptor = acceptor;
         }
     }
 
     /// The inbox of the process that was asked, as long as none has come.
     pub(crate) fn acceptor(&self) -> Option<u64> {
-        let state = self.state.borrow();
-        let asked = state.info.as_ref().map(|info| info.acceptor);
-        asked.filter(|key| state.unattached && *key != 0)
+        match &self.state.borrow().route {
+            Route::Awaited(info) => Some(info.acceptor).filter(|key| *key != 0),
+            _ => None,
+        }
     }
 
-    /// The wait for a process is over. False if there was none.
-    pub(super) fn attached(&self, state: &mut State) -> bool {
-        let waited = std::mem::take(&mut state.unattached);
-        if waited {
+    /// Gives the route before, too. Who was awaited is not any more.
+    pub(super) fn replace_route(&self, state: &mut State, route: Route) -> Route {
+        let before = std::mem::replace(&mut state.route, route);
+        if before.is_awaited() {
             let unattached = &self.server.counters.unattached;
             unattached.fetch_sub(1, Ordering::Relaxed);
         }
-        waited
+        before
     }
 
     /// Moves the connection to another plain process. What came until now is the old one's; when
@@ -71,11 +77,11 @@ impl Conn {
     pub(crate) fn set_owner(self: &Rc<Self>, shard: &Shard, inbox: Arc<Inbox>, done: Done) {
         let mut state = self.state.borrow_mut();
         let moves = self.server.config.mode == Mode::Owner && state.route.inbox().is_some();
-        shard.when_heard(&self.server, &state.route, Later::Moved(done));
+        shard.when_heard(&self.server, &state.route, Announcement::Moved(done));
         if moves {
             state.route = Route::to(inbox);
             // Not for the old inbox any more.
-            state.waiting = false;
+            state.listed.waiting = false;
             self.deliver(shard, &mut state, |delivery| delivery.pump());
             self.after_pump(shard, &mut state);
         }
@@ -84,7 +90,7 @@ impl Conn {
     pub(crate) fn set_active(self: &Rc<Self>, shard: &Shard, change: SetActive) {
         let mut state = self.state.borrow_mut();
         let ran_out = state.active.set(change);
-        if state.told {
+        if state.news == EndNews::Told {
             return;
         }
         self.deliver(shard, &mut state, |delivery| {
@@ -100,7 +106,7 @@ impl Conn {
     /// something was delivered.
     pub(crate) fn resume(self: &Rc<Self>, shard: &Shard) -> bool {
         let mut state = self.state.borrow_mut();
-        state.waiting = false;
+        state.listed.waiting = false;
         let before = state.held_cost();
         self.deliver(shard, &mut state, |delivery| delivery.pump());
         self.after_pump(shard, &mut state);
@@ -127,31 +133,31 @@ impl Conn {
         let mut delivery =
             Delivery::new(self.id, route, held, active, share).with_pace(pace.as_deref_mut());
         work(&mut delivery);
-        let mut outcome = delivery.finish();
-        outcome.messages = 0;
-        self.settle(shard, state, outcome);
+        let mut follow_up = delivery.finish();
+        follow_up.messages = 0;
+        self.settle(shard, state, follow_up);
     }
 
-    pub(super) fn settle(self: &Rc<Self>, shard: &Shard, state: &mut State, outcome: Outcome) {
-        if outcome.messages > 0 {
-            state.frames_in += outcome.messages;
-            bump(&self.server.counters.frames_in, outcome.messages);
+    pub(super) fn settle(self: &Rc<Self>, shard: &Shard, state: &mut State, follow_up: FollowUp) {
+        if follow_up.messages > 0 {
+            state.frames_in += follow_up.messages;
+            bump(&self.server.counters.frames_in, follow_up.messages);
         }
-        if outcome.ring {
-            shard.touch(&state.route);
+        if follow_up.notify {
+            shard.notify(&state.route);
         }
-        if outcome.wait && !state.waiting {
-            state.waiting = true;
+        if follow_up.wait && !state.listed.waiting {
+            state.listed.waiting = true;
             shard.wait(self, &state.route);
         }
-        if outcome.dead {
-            shard.orphan_later(self);
+        if follow_up.dead {
+            shard.schedule.orphan(self.clone());
         }
     }
 
     /// After held events have moved: the last one may have gone, or reading may go on.
     pub(super) fn after_pump(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        if state.announced && !state.told && state.held.is_none() {
+        if state.news == EndNews::Queued && state.held.is_none() {
             self.tell(shard, state);
         }
         state.wake();

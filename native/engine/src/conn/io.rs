@@ -9,13 +9,15 @@ use std::task::{Context, Poll, Waker};
 use sockeye_protocol::{By, CloseReason, Progress, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Conn;
 use super::ending::LINGER;
-use super::{Conn, Phase, State, Unread};
+use super::state::{HangUp, Phase, State, Unread, Writing};
+use crate::clock::ticks;
 use crate::compression::Compression;
-use crate::deliver::{Delivery, HOLD, Held, Route};
+use crate::deliver::{Delivery, HOLD, Held};
 use crate::outbox::Part;
 use crate::server::bump;
-use crate::shard::{Shard, ticks};
+use crate::shard::Shard;
 
 /// How much is read at once while the receiver is behind.
 const SMALL_READ: usize = 8 * 1024;
@@ -44,7 +46,7 @@ impl Conn {
                 None => state.outbox.push(part),
                 Some(_) => state.push_around(&part),
             }
-            self.soil(shard, &mut state);
+            self.queue_write(shard, &mut state);
         }
     }
 
@@ -63,7 +65,9 @@ impl Conn {
     /// Writes what is queued, as much as the socket takes.
     pub(crate) fn flush(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        state.dirty = false;
+        if state.writing == Writing::Listed {
+            state.writing = Writing::Idle;
+        }
         self.write_out(shard, &mut state);
     }
 
@@ -90,7 +94,7 @@ impl Conn {
 
     /// Takes in more of what was read before, if the receiver keeps up. False if there was none.
     fn read_on(self: &Rc<Self>, shard: &Shard, state: &mut State, cx: &Context<'_>) -> bool {
-        if state.phase != Phase::Talking {
+        if state.phase != Phase::Open {
             state.unread = None;
         }
         // The session throws away what comes after our close frame.
@@ -124,7 +128,7 @@ impl Conn {
             active,
             share,
             own,
-            beat,
+            pulse,
             pace,
             ..
         } = state;
@@ -134,23 +138,23 @@ impl Conn {
             pace.refill();
         }
         let mut delivery = Delivery::new(self.id, route, held, active, share)
-            .with_control(control, beat)
+            .with_control(control, &mut pulse.pong_due)
             .with_pace(pace.as_deref_mut());
         let mut codecs = shard.codecs.borrow_mut();
         let (mut progress, left) =
             session.receive_some(input, limits, &mut codecs, &mut out, &mut delivery);
         drop(codecs);
-        let outcome = delivery.finish();
+        let follow_up = delivery.finish();
         if pace.as_ref().is_some_and(|pace| pace.is_exceeded()) {
             session.end(1008, "too many messages");
             progress = session.progress();
         }
-        self.settle(shard, state, outcome);
+        self.settle(shard, state, follow_up);
         if !out.is_empty() {
             self.owe(shard, state, &out);
         }
-        if state.phase == Phase::Talking {
-            self.look_for_end(shard, state, progress);
+        if state.phase == Phase::Open {
+            self.look_for_end(shard, state, progress, HangUp::Awaited);
         }
         left
     }
@@ -161,6 +165,7 @@ impl Conn {
         shard: &Shard,
         state: &mut State,
         progress: Progress,
+        hang_up: HangUp,
     ) {
         if let Progress::Ended(end) | Progress::Finished(end) = &progress
             && end.by == By::Violation
@@ -170,23 +175,21 @@ impl Conn {
         match progress {
             Progress::Open | Progress::Closing => {}
             Progress::Ended(CloseReason { code, reason, .. }) => {
-                self.await_answers(shard, state, code, &reason);
+                self.await_answers(shard, state, hang_up, code, &reason);
             }
             Progress::Finished(CloseReason { code, reason, by }) => {
-                // The peer has answered our close frame: it has read all there was.
-                state.patient &= by != By::Local;
-                self.end(shard, state, code, &reason);
+                self.end(shard, state, hang_up.after_end(by), code, &reason);
             }
         }
     }
 
     /// The peer writes no more. It may still read, and wait for answers.
     fn heard_last(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        state.deaf = true;
-        state.patient = false;
-        if state.phase == Phase::Talking {
+        if state.phase == Phase::Open {
             let progress = state.session.end_of_input();
-            self.look_for_end(shard, state, progress);
+            self.look_for_end(shard, state, progress, HangUp::Seen);
+        } else {
+            state.phase.hang_up_seen();
         }
     }
 
@@ -195,18 +198,19 @@ impl Conn {
         state.owed = state.owed.saturating_add(out.len() as u32);
         shard.handle.slots.charge(self.id, out.len());
         state.outbox.push_bytes(out);
-        self.soil(shard, state);
+        self.queue_write(shard, state);
     }
 
-    pub(super) fn soil(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        // One that waits for the socket is flushed by its task.
-        if !state.dirty && !state.wants_write {
-            state.dirty = true;
-            shard.soiled(self);
+    /// Has what is queued written when the turn ends. Where the socket is waited for, the task does it.
+    pub(super) fn queue_write(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        if state.writing == Writing::Idle {
+            state.writing = Writing::Listed;
+            shard.schedule.write(self.clone());
         }
     }
 
     pub(super) fn write_out(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        let was_blocked = state.writing.is_blocked();
         let State {
             stream: Some(stream),
             outbox,
@@ -223,12 +227,16 @@ impl Conn {
                 if n > 0 {
                     shard.handle.slots.release(self.id, n);
                     bump(&self.server.counters.bytes_out, n as u64);
-                    if state.wants_write {
-                        state.pulse.felt(shard.clock());
+                    if was_blocked {
+                        state.pulse.made_progress(shard.clock());
                     }
                 }
-                let blocked = !done && !state.wants_write;
-                state.wants_write = !done;
+                let blocks = !done && !was_blocked;
+                if done {
+                    state.writing = Writing::Idle;
+                } else if blocks {
+                    state.writing = Writing::Blocked { full_since: 0 };
+                }
                 // Which of the bytes were owed is not known: those that went first, say.
                 let stuffed = state.owed > OWED;
                 state.owed = if done {
@@ -239,19 +247,20 @@ impl Conn {
                 if stuffed && state.owed <= OWED {
                     state.wake();
                 }
-                if done && state.phase == Phase::Lingering {
+                let lingers = state.phase.is_lingering();
+                if done && lingers {
                     state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
                 }
                 if !done {
                     self.watch(shard, state);
                 }
                 // The task must ask the socket to tell when it is writable, or shut it down.
-                if blocked || (done && state.phase == Phase::Lingering) {
+                if blocks || (done && lingers) {
                     state.wake();
                 }
             }
             Err(_) => {
-                self.lose(shard, state);
+                self.transport_ended(shard, state);
                 state.wake();
             }
         }
@@ -283,34 +292,40 @@ impl Conn {
             let Some(stream) = &mut state.stream else {
                 return Poll::Ready(());
             };
-            if state.wants_write {
+            if state.writing.is_blocked() {
                 match stream.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         let wakes = stream.wakes();
                         self.write_out(shard, state);
                         // Trying again would only find it full again.
-                        if !(wakes && state.wants_write) {
+                        if !(wakes && state.writing.is_blocked()) {
                             continue;
                         }
                     }
                     Poll::Ready(Err(_)) => {
-                        self.lose(shard, state);
+                        self.transport_ended(shard, state);
                         continue;
                     }
                     Poll::Pending => {}
                 }
-            } else if state.phase == Phase::Lingering && !state.shut && state.outbox.is_empty() {
-                let shut = Pin::new(stream).poll_shutdown(cx);
-                state.shut = shut.is_ready();
-                if matches!(shut, Poll::Ready(Err(_))) {
-                    self.lose(shard, state);
-                }
-                if state.shut {
+            } else if let Phase::Lingering { hang_up, shut } = &mut state.phase {
+                if *shut && *hang_up != HangUp::Awaited {
+                    self.transport_ended(shard, state);
                     continue;
                 }
-            } else if state.shut && !state.patient {
-                self.lose(shard, state);
-                continue;
+                if !*shut && state.outbox.is_empty() {
+                    match Pin::new(stream).poll_shutdown(cx) {
+                        Poll::Ready(Ok(())) => {
+                            *shut = true;
+                            continue;
+                        }
+                        Poll::Ready(Err(_)) => {
+                            self.transport_ended(shard, state);
+                            continue;
+                        }
+                        Poll::Pending => {}
+                    }
+                }
             }
             if state.is_paced() {
                 // What may come now has been moved on the way.
@@ -334,11 +349,11 @@ impl Conn {
                 Poll::Ready(Err(e)) if e.kind() == ErrorKind::UnexpectedEof => {
                     self.heard_last(shard, state);
                 }
-                Poll::Ready(Err(_)) => self.lose(shard, state),
+                Poll::Ready(Err(_)) => self.transport_ended(shard, state),
                 Poll::Ready(Ok(())) if read.filled().is_empty() => self.heard_last(shard, state),
                 Poll::Ready(Ok(())) => {
                     let full = read.remaining() == 0;
-                    if state.phase == Phase::Talking {
+                    if state.phase == Phase::Open {
                         self.take_in(shard, state, read.filled_mut());
                     } else {
                         // Thrown away, but it keeps the shard running.
@@ -368,13 +383,14 @@ impl State {
         self.pace.is_some()
             && self.held.is_some()
             && self.active.has_credit()
-            && !matches!(self.route, Route::None)
-            && !self.waiting
+            && self.route.inbox().is_some()
+            && !self.listed.waiting
     }
 
     /// How much to read next; none while there is no place to put it.
     fn read_size(&self) -> Option<usize> {
-        if self.deaf || self.phase == Phase::Answering || self.owed > OWED {
+        let silent = self.phase.is_answering() || self.phase.hang_up() == HangUp::Seen;
+        if silent || self.owed > OWED {
             return None;
         }
         match &self.held {

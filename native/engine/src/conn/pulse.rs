@@ -1,47 +1,13 @@
 //! Whether the peer is still there: silence, pings and age, in steps of the shard's clock.
 
-use std::rc::Rc;
-use std::time::Duration;
-
 use sockeye_protocol::frame::{self, Op};
+use std::rc::Rc;
 
-use super::{Conn, Phase};
-use crate::config::ServerConfig;
-use crate::options::ConnOptions;
-use crate::shard::{Shard, steps, ticks};
-
-/// The times of a connection, in steps of the shard's clock. Those that never come are further
-/// away than any clock here runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Times {
-    idle: u32,
-    ping: u32,
-    pong: u32,
-    age: u32,
-}
-
-impl Times {
-    pub(crate) fn of(config: &ServerConfig) -> Self {
-        Times {
-            idle: ticks(config.idle_timeout),
-            ping: ticks(config.ping_interval),
-            pong: ticks(config.pong_timeout),
-            age: ticks(config.max_age),
-        }
-    }
-
-    pub(crate) fn apply(&mut self, options: &ConnOptions) {
-        let set = |place: &mut u32, time: Option<Duration>| {
-            if let Some(time) = time {
-                *place = ticks(time);
-            }
-        };
-        set(&mut self.idle, options.idle_timeout);
-        set(&mut self.ping, options.ping_interval);
-        set(&mut self.pong, options.pong_timeout);
-        set(&mut self.age, options.max_age);
-    }
-}
+use super::Conn;
+use super::state::Phase;
+use crate::clock::steps;
+use crate::options::Times;
+use crate::shard::Shard;
 
 /// Signs of life of the peer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +16,8 @@ pub(super) struct Pulse {
     heard: u32,
     /// When the ping went that nothing has come after; 0 for none.
     asked: u32,
+    /// A ping of ours is unanswered: its pong is no news for the receiver.
+    pub(super) pong_due: bool,
 }
 
 /// What the clock asks for.
@@ -66,14 +34,12 @@ enum Verdict {
 impl Pulse {
     /// Something came from the peer.
     pub(super) fn hear(&mut self, now: u32) {
-        *self = Pulse {
-            heard: now,
-            asked: 0,
-        };
+        self.heard = now;
+        self.asked = 0;
     }
 
     /// A socket that was full has taken bytes: somebody reads, but has not come to our ping yet.
-    pub(super) fn felt(&mut self, now: u32) {
+    pub(super) fn made_progress(&mut self, now: u32) {
         self.heard = now;
         if self.asked != 0 {
             self.asked = now;
@@ -117,7 +83,7 @@ impl Conn {
     pub(crate) fn attend(self: &Rc<Self>, shard: &Shard) {
         let now = shard.now();
         let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Talking || !state.session.is_open() {
+        if state.phase != Phase::Open || !state.session.is_open() {
             return;
         }
         if state.is_held_back() {
@@ -129,7 +95,7 @@ impl Conn {
         let mut verdict = state.pulse.judge(&times, opened, now);
         if verdict == Verdict::Ping {
             state.pulse.asked = now;
-            state.beat = true;
+            state.pulse.pong_due = true;
             let mut ping = Vec::with_capacity(2);
             frame::write(&mut ping, Op::Ping, b"", state.session.role().mask());
             self.owe(shard, &mut state, &ping);
@@ -161,7 +127,10 @@ mod tests {
     }
 
     fn heard(heard: u32) -> Pulse {
-        Pulse { heard, asked: 0 }
+        Pulse {
+            heard,
+            ..Pulse::default()
+        }
     }
 
     #[test]
@@ -195,6 +164,7 @@ mod tests {
         let pulse = Pulse {
             heard: 100,
             asked: 110,
+            pong_due: true,
         };
         for (now, verdict) in [
             (110, Verdict::Wait(115)),
@@ -245,8 +215,9 @@ mod tests {
         let mut pulse = Pulse {
             heard: 100,
             asked: 110,
+            pong_due: true,
         };
-        pulse.felt(113);
+        pulse.made_progress(113);
         assert_eq!(pulse.judge(&times, 100, 117), Verdict::Wait(118));
         assert_eq!(pulse.judge(&times, 100, 118), Verdict::Over("ping timeout"));
         pulse.hear(118);

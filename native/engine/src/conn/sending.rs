@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Conn, State};
+use super::Conn;
+use super::state::State;
 use crate::outbox::Part;
 use crate::shard::Shard;
 use crate::streams::Step;
@@ -24,7 +25,7 @@ impl Conn {
                 }
             }
         }
-        self.soil(shard, &mut state);
+        self.queue_write(shard, &mut state);
     }
 }
 

@@ -18,9 +18,8 @@ use sockeye_protocol::handshake::Refusal;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
-use crate::batch::OpenInfo;
 use crate::http::{self, h2::Preface};
-use crate::options::ConnOptions;
+pub(crate) use crate::opened::Opened;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
 use crate::transport::{Detached, Transport};
@@ -32,15 +31,6 @@ pub(crate) struct Arrival {
     pub(crate) seat: Seat,
     pub(crate) transport: Detached,
     pub(crate) visitor: Visitor,
-}
-
-/// A connection whose handshake is done, and the bytes that followed it.
-pub(crate) struct Opened {
-    pub(crate) transport: Transport,
-    pub(crate) info: Box<OpenInfo>,
-    /// What this connection has of its own.
-    pub(crate) options: ConnOptions,
-    pub(crate) rest: Vec<u8>,
 }
 
 /// Takes over a socket that another shard accepted.

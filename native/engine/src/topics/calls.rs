@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::register::Watcher;
 use super::{Audience, Delivery, Topic};
-use crate::backlog::Shards;
-use crate::compression::Broadcast;
+use crate::broadcast::Broadcast;
 use crate::engine::Engine;
+use crate::error::SendError;
 use crate::handle::Handle;
 use crate::id::ConnId;
-use crate::op::{ConnectionsReply, Op, SendError};
+use crate::load::Shards;
+use crate::op::{ConnectionsReply, Op};
 use crate::server::Server;
 use crate::tally::{Outcome, Tally};
 use crate::topics::SubscribeError;

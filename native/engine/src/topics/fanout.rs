@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use super::{Audience, Delivery, Topic};
-use crate::compression::Broadcast;
+use crate::broadcast::Broadcast;
 use crate::conn::Conn;
+use crate::error::SendError;
 use crate::id::ConnId;
-use crate::op::SendError;
 use crate::outbox::Part;
 use crate::server::{Server, bump};
 use crate::shard::Shard;
@@ -89,25 +89,6 @@ impl Shard {
     pub(crate) fn subscribe(&self, conn: ConnId, topic: &Topic) {
         if self.conn(conn).is_some() {
             self.subscribers.borrow_mut().add(topic, conn);
-        }
-    }
-
-    pub(crate) fn unsubscribe(&self, conn: ConnId, topic: &Topic) {
-        self.subscribers.borrow_mut().remove(topic, conn);
-    }
-
-    /// The id of the connection names nothing any more: its subscriptions end, and who watches it
-    /// is told.
-    pub(crate) fn unsubscribe_all(&self, conn: &Conn) {
-        let left = self.handle.register.remove(conn.id);
-        for topic in &left.topics {
-            self.unsubscribe(conn.id, topic);
-            if conn.server.topics.leave(topic, self.handle.index) {
-                conn.server.host.topic_left(&topic.full_name());
-            }
-        }
-        for watcher in left.watchers {
-            watcher(conn.id);
         }
     }
 }

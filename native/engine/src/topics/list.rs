@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Audience, Delivery};
-use crate::compression::Broadcast;
+use crate::broadcast::Broadcast;
 use crate::engine::Engine;
+use crate::error::SendError;
 use crate::id::ConnId;
-use crate::op::SendError;
 use crate::server::{Server, bump};
 
 impl Engine {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use sockeye_engine::backlog::{CALLS, FRAMES};
+use sockeye_engine::load::{CALLS, FRAMES};
 use sockeye_engine::streams::Step;
 use sockeye_engine::{Broadcast, ConnId, Engine, Load, Mode, ServerConfig, Shards};
 use sockeye_protocol::Kind;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::{
-    ConnId, Dial, DialError, Engine, Frames, Inbox, Mode, Parted, Server, ServerConfig,
+    ConnId, Dial, DialError, Disconnected, Engine, Frames, Inbox, Mode, Server, ServerConfig,
     ServerStats, Url,
 };
 use sockeye_protocol::Role;
@@ -20,7 +20,7 @@ use crate::support::*;
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Dialled(Result<ConnId, DialError>),
-    Parted(ConnId, Parted),
+    Disconnected(ConnId, Disconnected),
     Stopped,
 }
 
@@ -46,8 +46,8 @@ impl ServerHost for Process {
     fn dialled(&self, result: Result<ConnId, DialError>) {
         self.tell(Told::Dialled(result));
     }
-    fn parted(&self, conn: ConnId, end: Parted) {
-        self.tell(Told::Parted(conn, end));
+    fn disconnected(&self, conn: ConnId, end: Disconnected) {
+        self.tell(Told::Disconnected(conn, end));
     }
 }
 
@@ -137,10 +137,10 @@ fn a_client_and_a_server_of_one_engine() {
                     .mailbox
                     .expect(conn, Got::Closed(4000, "again".into()));
             }
-            let Told::Parted(parted, end) = caller.told() else {
-                panic!("not parted");
+            let Told::Disconnected(conn_of_end, end) = caller.told() else {
+                panic!("still connected");
             };
-            assert_eq!((parted, end.asked), (conn, round == 2));
+            assert_eq!((conn_of_end, end.asked), (conn, round == 2));
             assert_eq!(caller.client.client_conn(), None);
             if round == 2 {
                 assert_eq!(caller.told(), Told::Stopped);

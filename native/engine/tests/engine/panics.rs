@@ -1,23 +1,23 @@
 //! Callbacks of the host that panic: the shard and all others go on.
 
-use sockeye_engine::host::Bell;
+use sockeye_engine::Notifier;
 use sockeye_engine::{ConnId, Inbox, Mode};
 use sockeye_protocol::frame::Op;
 
 use crate::support::*;
 
-struct BadBell;
+struct BadNotifier;
 
-impl Bell for BadBell {
-    fn ring(&self) -> bool {
-        panic!("a bell that breaks, in a test");
+impl Notifier for BadNotifier {
+    fn notify(&self) -> bool {
+        panic!("a notifier that breaks, in a test");
     }
 }
 
 #[test]
-fn a_bell() {
+fn a_notifier() {
     let world = World::new(1, config(Mode::Workers(2)), None);
-    let bad = Inbox::new(1 << 20, 0, Box::new(BadBell));
+    let bad = Inbox::new(1 << 20, 0, Box::new(BadNotifier));
     assert!(world.engine.set_worker(&world.server, 0, &bad));
     let mut good = world.worker(1);
     let mut clients = Vec::new();

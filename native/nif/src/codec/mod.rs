@@ -7,9 +7,10 @@ mod send;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
+use sockeye_engine::streams::OpenMessage;
 use sockeye_json::Null;
 use sockeye_protocol::deflate::{self, Codecs, Params, Policy, Tuning};
-use sockeye_protocol::{Kind, Limits, Progress, Role, Session, utf8::Utf8};
+use sockeye_protocol::{Limits, Progress, Role, Session};
 
 use crate::terms::{Builder, map};
 use crate::{atoms, config};
@@ -33,13 +34,7 @@ impl Resource for Codec {}
 struct State {
     session: Session,
     /// The message of which we have sent fragments, but not the last.
-    stream: Option<Stream>,
-}
-
-#[derive(Clone, Copy)]
-struct Stream {
-    kind: Kind,
-    utf8: Utf8,
+    stream: Option<OpenMessage>,
 }
 
 /// Where a call runs.

@@ -9,7 +9,7 @@ use sockeye_protocol::{By, CloseReason, Kind, Payload, Progress, Sink};
 
 use super::{Codec, Scheduler, State, with_contexts};
 use crate::atoms;
-use crate::frames::{flatten, iolist_exceeds};
+use crate::grammar::{flatten, iolist_exceeds};
 use crate::outbound::charge;
 use crate::terms::Builder;
 

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use sockeye_engine::host::{Bell, Notice, ServerHost};
+use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::inbox::{Left, Step, Visit};
-use sockeye_engine::{ConnId, Engine, Inbox, ServerStats};
+use sockeye_engine::{ConnId, Engine, Inbox, Notifier, ServerStats};
 use sockeye_protocol::frame::Op;
 
 use super::{Got, LONG, send};
 
 struct Ring(Sender<()>);
 
-impl Bell for Ring {
-    fn ring(&self) -> bool {
+impl Notifier for Ring {
+    fn notify(&self) -> bool {
         self.0.send(()).is_ok()
     }
 }
@@ -68,7 +68,7 @@ impl Puller {
                 return event;
             }
             if !self.more {
-                self.rings.recv_timeout(LONG).expect("the bell");
+                self.rings.recv_timeout(LONG).expect("the notice");
             }
             let (events, _) = self.take(64);
             self.queue.extend(events);

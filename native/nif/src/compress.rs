@@ -7,7 +7,7 @@ use sockeye_engine::compression::Home;
 use sockeye_engine::{Broadcast, Compression, Engine, Server};
 use sockeye_protocol::deflate::Codecs;
 
-use crate::frames::{Bounds, Refused};
+use crate::frames::{Bounds, FrameError};
 
 /// Compressing a byte takes about as long as copying so many into a frame.
 const WEIGHT: usize = 8;
@@ -22,19 +22,19 @@ fn with_codecs<T>(work: impl FnOnce(&mut Codecs) -> T) -> T {
 }
 
 /// How the caller compresses for a connection.
-pub(crate) struct Squeeze {
+pub(crate) struct Compressor {
     server: Arc<Server>,
     window: u8,
 }
 
-impl Squeeze {
+impl Compressor {
     /// `None` where the caller does not.
-    pub(crate) fn of(engine: &Engine, home: Home) -> Option<Squeeze> {
+    pub(crate) fn of(engine: &Engine, home: Home) -> Option<Compressor> {
         let Compression::Shared(window) = home.compression else {
             return None;
         };
         let server = engine.server(home.server)?;
-        Some(Squeeze { server, window })
+        Some(Compressor { server, window })
     }
 
     /// Compresses the frame that begins at `start`, the last one, if that makes it smaller. Gives what the work is worth in
@@ -42,16 +42,16 @@ impl Squeeze {
     ///
     /// # Errors
     /// The frame is too large for this scheduler; it has been taken away.
-    pub(crate) fn last(
+    pub(crate) fn last_frame(
         &self,
         out: &mut Vec<u8>,
         start: usize,
         bounds: Bounds,
-    ) -> Result<usize, Refused> {
+    ) -> Result<usize, FrameError> {
         let len = out.len() - start;
         if len > bounds.deflate {
             out.truncate(start);
-            return Err(Refused::Dirty);
+            return Err(FrameError::Dirty);
         }
         let tuning = self.server.tuning();
         if len < tuning.threshold {
@@ -73,12 +73,12 @@ pub(crate) fn broadcast(
     frame: Vec<u8>,
     plain: bool,
     bounds: Bounds,
-) -> Result<Broadcast, Refused> {
+) -> Result<Broadcast, FrameError> {
     if plain || server.config.deflate.is_none() {
         return Ok(Broadcast::plain(frame));
     }
     if frame.len() > bounds.deflate {
-        return Err(Refused::Dirty);
+        return Err(FrameError::Dirty);
     }
     Ok(with_codecs(|codecs| Broadcast::new(server, frame, codecs)))
 }

@@ -1,0 +1,98 @@
+//! What is counted of a server.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) open: AtomicUsize,
+    pub(crate) unattached: AtomicUsize,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) frames_in: AtomicU64,
+    pub(crate) frames_out: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) busy: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    /// Connections for which anybody may compress.
+    pub(crate) sharing: AtomicUsize,
+    pub(crate) saved: AtomicU64,
+    pub(crate) unanswered: AtomicU64,
+    pub(crate) no_process: AtomicU64,
+    pub(crate) no_descriptor: AtomicU64,
+    pub(crate) accept_errors: AtomicU64,
+    pub(crate) accept_pauses: AtomicU64,
+}
+
+/// The counters of a server at one moment. All count from the start of the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerStats {
+    /// Open connections.
+    pub connections: usize,
+    /// Connections whose handshake was completed.
+    pub accepted: u64,
+    /// Sockets that were refused, or that left before their handshake was complete.
+    pub rejected: u64,
+    /// Messages received.
+    pub frames_in: u64,
+    /// Frames handed over for sending.
+    pub frames_out: u64,
+    /// Bytes read after the handshake.
+    pub bytes_in: u64,
+    /// Bytes written after the handshake.
+    pub bytes_out: u64,
+    /// Copies of broadcast frames that a full connection did not get.
+    pub dropped: u64,
+    /// Sends to one connection that were refused since its queue was full.
+    pub busy: u64,
+    /// Connections that this side ended for a limit or a fault: with 1002, 1007, 1008, 1009, 1011, or for silence
+    /// with 1001.
+    pub failed: u64,
+    /// Ordinary HTTP requests.
+    pub requests: u64,
+    /// Bytes that compression has kept from being written.
+    pub saved: u64,
+    /// Connections that were cut off since no answer to a Close frame of ours came in time.
+    pub unanswered: u64,
+    /// Connections that ended with 1011 since there was no process for them.
+    pub no_process: u64,
+    /// Sockets that were refused to keep descriptors for others: see
+    /// [`ServerConfig::max_descriptor`].
+    pub no_descriptor: u64,
+    /// Failures of the system's `accept`: mostly that it had no descriptor or memory left.
+    pub accept_errors: u64,
+    /// How often accepting has paused since the handlers were too far behind.
+    pub accept_pauses: u64,
+}
+
+impl Counters {
+    /// All of them at this moment.
+    pub(crate) fn read(&self) -> ServerStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ServerStats {
+            connections: self.open.load(Ordering::Relaxed),
+            accepted: read(&self.accepted),
+            rejected: read(&self.rejected),
+            frames_in: read(&self.frames_in),
+            frames_out: read(&self.frames_out),
+            bytes_in: read(&self.bytes_in),
+            bytes_out: read(&self.bytes_out),
+            dropped: read(&self.dropped),
+            busy: read(&self.busy),
+            failed: read(&self.failed),
+            requests: read(&self.requests),
+            saved: read(&self.saved),
+            unanswered: read(&self.unanswered),
+            no_process: read(&self.no_process),
+            no_descriptor: read(&self.no_descriptor),
+            accept_errors: read(&self.accept_errors),
+            accept_pauses: read(&self.accept_pauses),
+        }
+    }
+}
+
+pub(crate) fn bump(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
