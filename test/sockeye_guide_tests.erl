@@ -1,4 +1,4 @@
-%% Every code block of README and guide is run, by a reader who goes through each page from its top.
+%% Every code block of the READMEs and the guide is run, by a reader who goes through each page from its top.
 %%
 %% - An Erlang module is saved, compiled without a warning, and loaded.
 %% - What stands behind prompts is typed into a shell of OTP, and what it prints is compared. `1>' begins
@@ -29,11 +29,25 @@ not_run() ->
      {"erlang/guide/crash.md", "gdb $(erl -noshell -eval 'io:put_chars(code:root_dir()), halt().')/erts-*/bin/beam.smp core",
       "needs a core file"},
      {"erlang/guide/log.md", "=NOTICE REPORT==== 29-Nov-2026::05:00:00.000000 ===",
-      "an example of a log; sockeye_log_seen_tests compares what a node prints"}].
+      "an example of a log; sockeye_log_seen_tests compares what a node prints"},
+     {"bench/README.md", "make bench                   # every question below, medians of 5 runs, tables and plots; about an hour",
+      "takes hours"},
+     {"examples/chat/README.md", "make chat          # http://127.0.0.1:8080/, with an Erlang shell",
+      "a shell that waits for a person; sockeye_chat_tests and test/peers talk to the chat"},
+     {"examples/chat/README.md", "examples/chat/run_chat.sh --name a@127.0.0.1 --port 8080", "as above"},
+     {"examples/client/README.md", "1> c(\"examples/client/follower\").",
+      "it prints whenever something happens, between any two lines"},
+     {"examples/erlpy/README.md", "./run_erl_app.sh                  # the server, with an Erlang shell",
+      "a shell that waits for a person; test/peers runs both"},
+     {"examples/erlpy/README.md", "1> sockeye:send_message(19765, #{type => <<\"notification\">>, message => <<\"Hello!\">>}).",
+      "typed into the shell of the demo; test/peers sends it"}].
 
 pages() ->
-    ["README.md" | lists:sort([lists:nthtail(length(sockeye_test:root()) + 1, File)
-                               || File <- filelib:wildcard(filename:join(sockeye_test:root(), "erlang/guide/*.md"))])].
+    ["README.md" | wildcards(["erlang/guide/*.md", "examples/*/README.md", "bench/README.md"])].
+
+wildcards(Patterns) ->
+    [lists:nthtail(length(sockeye_test:root()) + 1, File)
+     || Pattern <- Patterns, File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
 
 pages_test_() ->
     [{timeout, ?SECONDS, {Page, fun() -> read(Page, page(Page)) end}} || Page <- pages()].
@@ -43,6 +57,10 @@ nothing_is_left_out_twice_test() ->
     All = [{Page, first_line(Block)} || Page <- pages(), Block <- doc_page:blocks(page(Page))],
     ?assertEqual([], [{Page, Line} || {Page, Line, _} <- not_run()] -- All).
 
+examples_compile_test_() ->
+    [{File, fun() -> ?assertMatch({ok, _, _, []}, compile:file(filename:join(sockeye_test:root(), File), [binary, return])) end}
+     || File <- wildcards(["examples/**/*.erl"])].
+
 %% ---------------------------------------------------------------- links
 
 %% Each link to a file of ours leads to one, and to a heading of it.
@@ -51,9 +69,7 @@ links_test_() ->
      || Page <- pages() ++ others()].
 
 others() ->
-    [lists:nthtail(length(sockeye_test:root()) + 1, File)
-     || Pattern <- ["ARCHITECTURE.md", "SECURITY.md", "bench/*.md", "docs/decisions/*.md", "examples/*/README.md"],
-        File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
+    wildcards(["ARCHITECTURE.md", "SECURITY.md", "bench/NUMBERS.md", "docs/decisions/*.md"]).
 
 links(Text) ->
     case re:run(Text, "\\]\\(([^)\\s]+)\\)", [global, unicode, {capture, all_but_first, list}]) of
@@ -99,9 +115,8 @@ ends_one_of(Name, Tree) ->
     lists:any(fun(File) -> lists:suffix("/" ++ Name, File) end, Tree).
 
 sources() ->
-    ["/" ++ lists:nthtail(length(sockeye_test:root()) + 1, File)
-     || Pattern <- ["*.md", "erlang/**/*.erl", "erlang/guide/*.md", "native/*/{src,tests,examples}/**/*.rs", "native/*.escript"],
-        File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
+    ["/" ++ File || File <- wildcards(["*.md", "erlang/**/*.erl", "erlang/guide/*.md", "native/*/{src,tests,examples}/**/*.rs",
+                                       "native/*.escript"])].
 
 a_file_that_is_not_there_test() ->
     ?assertEqual(["conn/none.rs"], [Name || Name <- named("`conn/none.rs` and `ARCHITECTURE.md`"), not ends_one_of(Name, sources())]).
@@ -232,6 +247,8 @@ prepare("erlang/guide/options.md") ->
     #{server := Server} = test_certs:issue(test_certs:authority("an authority"), ["localhost"]),
     ok = file:write_file("example.pem", test_certs:pem(test_certs:der(Server))),
     ok = file:write_file("example.key", test_certs:key_pem(Server));
+prepare("examples/" ++ _) ->
+    ok = file:make_symlink(filename:join(sockeye_test:root(), "examples"), "examples");
 prepare(_) ->
     ok.
 
