@@ -215,6 +215,7 @@ impl Batch {
     }
 
     /// The event at this place and the connection it belongs to.
+    #[inline]
     pub fn event(&self, index: usize) -> Option<(ConnId, Event<'_>)> {
         let entry = self.entries.get(index)?;
         let (start, len) = (entry.start as usize, entry.len as usize);
@@ -239,6 +240,7 @@ impl Batch {
     }
 
     /// The bytes of the event at this place: a payload, or what a new connection tells.
+    #[inline]
     pub fn payload_len(&self, index: usize) -> usize {
         let Some(entry) = self.entries.get(index) else {
             return 0;

@@ -479,7 +479,9 @@ impl Filler<'_> {
         push(&mut self.filling.batch);
         let cost = self.filling.batch.cost() - before;
         let events = (self.filling.batch.len() - events) as u64;
-        self.inbox.added.fetch_add(events, Ordering::AcqRel);
+        // Only who holds the lock writes it.
+        let added = self.inbox.added.load(Ordering::Relaxed);
+        self.inbox.added.store(added + events, Ordering::Release);
         self.inbox.pending.fetch_add(cost, Ordering::Relaxed);
         if !self.filling.notifying {
             self.filling.notifying = true;

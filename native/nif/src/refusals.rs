@@ -22,22 +22,25 @@ impl Refusals {
     }
 
     /// Whether the event is of a connection that was refused. Its last event ends that.
+    #[inline]
     pub(crate) fn covers(&self, conn: ConnId, event: &Event<'_>) -> bool {
-        if !self.any.load(Ordering::Relaxed) {
-            return false;
-        }
+        self.any.load(Ordering::Relaxed) && self.has(conn, event)
+    }
+
+    #[cold]
+    fn has(&self, conn: ConnId, event: &Event<'_>) -> bool {
         let mut conns = self.conns.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(place) = conns.iter().position(|known| *known == conn) else {
             return false;
         };
-        if matches!(event, Event::Ending) {
-            return false;
+        match event {
+            Event::Ending => false,
+            Event::Closed(..) => {
+                conns.swap_remove(place);
+                self.any.store(!conns.is_empty(), Ordering::Relaxed);
+                false
+            }
+            _ => true,
         }
-        if matches!(event, Event::Closed(..)) {
-            conns.swap_remove(place);
-            self.any.store(!conns.is_empty(), Ordering::Relaxed);
-            return false;
-        }
-        true
     }
 }
