@@ -40,7 +40,6 @@
         {module :: module(),
          %% Called through a fun, which spares the search for the function.
          handle_frame :: fun((term(), sockeye:conn(), term()) -> term()),
-         state :: term(),
          server_id :: sockeye_nif:server_id(),
          server :: pid(),
          %% `undefined' until there is a state.
@@ -75,9 +74,10 @@
 -type fin() :: {stop, Reason :: term(), sockeye_crash:last()}
              | {crash, {error | exit | throw, term(), list()}, sockeye_crash:last()}.
 
--type answer() :: {noreply, #s{}} | {noreply, #s{}, hibernate} | {stop, term(), #s{}}.
+-type answer() :: {noreply, State :: term(), #s{}} | {noreply, State :: term(), #s{}, hibernate}
+                | {stop, Reason :: term(), State :: term(), #s{}}.
 
-%% The same for gen_server, with the handler's state.
+%% The same for gen_server.
 -type left() :: {noreply, term()} | {noreply, term(), hibernate} | {stop, term(), term()}.
 
 %% Where #s{} is between two messages.
@@ -112,13 +112,13 @@ tell(Pid, What) ->
 -spec init(now | later, tuple()) -> no_return().
 init(now, Start) ->
     case start(Start) of
-        {ok, #s{state = State} = S} ->
+        {ok, State, S} ->
             _ = put(?WORKER, S),
             proc_lib:init_ack({ok, self()}),
             gen_server:enter_loop(?MODULE, [], State);
-        {stop, Fin, S} ->
+        {stop, Fin, State, S} ->
             %% Who starts it hears what init/1 says, but of a crash no more than that there was one.
-            element(1, Fin) =:= crash andalso report(Fin, S),
+            element(1, Fin) =:= crash andalso report(Fin, State, S),
             proc_lib:init_ack({error, reason(Fin)}),
             unlink(S#s.server),
             exit(normal)
@@ -126,11 +126,11 @@ init(now, Start) ->
 init(later, Start) ->
     proc_lib:init_ack({ok, self()}),
     case start(Start) of
-        {ok, #s{state = State} = S} ->
+        {ok, State, S} ->
             _ = put(?WORKER, S),
             gen_server:enter_loop(?MODULE, [], State);
-        {stop, Fin, S} ->
-            fin(Fin, S),
+        {stop, Fin, State, S} ->
+            fin(Fin, State, S),
             exit(reason(Fin))
     end.
 
@@ -138,9 +138,9 @@ init(later, Start) ->
 init(_Args) ->
     error(badarg).
 
--spec start(tuple()) -> {ok, #s{}} | {stop, fin(), #s{}}.
+-spec start(tuple()) -> {ok, State :: term(), #s{}} | {stop, fin(), State :: term(), #s{}}.
 start({ServerId, Server, Slot, Conn, Module, Arg}) ->
-    S = looked_up(#s{module = Module, handle_frame = fun Module:handle_frame/3, state = undefined,
+    S = looked_up(#s{module = Module, handle_frame = fun Module:handle_frame/3,
                      server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
                      inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
     %% With a process per connection the inbox comes first: if init fails, its
@@ -152,22 +152,22 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
     Last = {init, Conn, none, none},
     try Module:init(Arg) of
         {ok, State} when Early =/= none ->
-            {ok, S#s{inbox = Early, state = State}};
+            {ok, State, S#s{inbox = Early}};
         {ok, State} ->
             try sockeye_nif:inbox_open(ServerId, slot(Slot)) of
-                Inbox -> {ok, S#s{inbox = Inbox, state = State}}
+                Inbox -> {ok, State, S#s{inbox = Inbox}}
             catch
                 %% The server stops, or the engine has.
                 error:badarg ->
-                    {stop, {stop, {shutdown, not_running}, Last}, S#s{inbox = none, state = State}}
+                    {stop, {stop, {shutdown, not_running}, Last}, State, S#s{inbox = none}}
             end;
         {stop, Reason} ->
-            {stop, {stop, Reason, Last}, S};
+            {stop, {stop, Reason, Last}, undefined, S};
         Other ->
-            {stop, {crash, {exit, {bad_return_value, Other}, []}, Last}, S}
+            {stop, {crash, {exit, {bad_return_value, Other}, []}, Last}, undefined, S}
     catch
         Class:Reason:Stack ->
-            {stop, {crash, {Class, Reason, Stack}, Last}, S}
+            {stop, {crash, {Class, Reason, Stack}, Last}, undefined, S}
     end.
 
 %% Which optional callbacks there are.
@@ -198,69 +198,72 @@ attached(Conn, ServerId) ->
 
 -spec handle_call(term(), gen_server:from(), term()) -> left() | {reply, term(), term()}.
 handle_call(Request, From, State) ->
-    case enter(State) of
+    case get(?WORKER) of
         #s{has_call = true} = S ->
-            leave(finish(outside(handle_call, [Request, From], own_conn(S), message, S), false, false, S));
+            Outcome = outside(handle_call, [Request, From], own_conn(S), message, State, S),
+            leave(finish(Outcome, false, false, S), S);
         _ ->
             {reply, {error, not_supported}, State}
     end.
 
 -spec handle_cast(term(), term()) -> left().
 handle_cast(Request, State) ->
-    leave(cast(Request, enter(State))).
+    S = get(?WORKER),
+    leave(cast(Request, State, S), S).
 
 -spec handle_info(term(), term()) -> left().
 handle_info(Message, State) ->
-    leave(info(Message, enter(State))).
+    S = get(?WORKER),
+    leave(info(Message, State, S), S).
 
-%% The state may be another than that of the last message: sys replaces it.
--spec enter(term()) -> #s{}.
-enter(State) ->
-    (get(?WORKER))#s{state = State}.
-
--spec leave(answer()) -> left().
-leave({noreply, #s{state = State} = S}) ->
-    _ = put(?WORKER, S),
+-spec leave(answer(), #s{}) -> left().
+leave({noreply, State, S}, Old) ->
+    keep(S, Old),
     {noreply, State};
-leave({noreply, #s{state = State} = S, hibernate}) ->
-    _ = put(?WORKER, S),
+leave({noreply, State, S, hibernate}, Old) ->
+    keep(S, Old),
     {noreply, State, hibernate};
-leave({stop, Reason, #s{state = State} = S}) ->
-    _ = put(?WORKER, S),
+leave({stop, Reason, State, S}, Old) ->
+    keep(S, Old),
     {stop, Reason, State}.
 
--spec cast(term(), #s{}) -> answer().
-cast('$sockeye_stop', S) ->
-    drain(S);
-cast({'$sockeye_tell', From, What}, S) ->
-    told(From, What, S);
-cast(Request, #s{has_cast = true} = S) ->
-    finish(outside(handle_cast, [Request], own_conn(S), message, S), false, false, S);
-cast(Request, S) ->
-    info({'$gen_cast', Request}, S).
+%% Most messages change nothing of it.
+-spec keep(#s{}, #s{}) -> ok.
+keep(S, S) -> ok;
+keep(S, _Old) -> _ = put(?WORKER, S), ok.
 
--spec info(term(), #s{}) -> answer().
-info(sockeye_ready, #s{inbox = Inbox, max = Max} = S) ->
+-spec cast(term(), term(), #s{}) -> answer().
+cast('$sockeye_stop', State, S) ->
+    drain(State, S);
+cast({'$sockeye_tell', From, What}, State, S) ->
+    told(From, What, State, S);
+cast(Request, State, #s{has_cast = true} = S) ->
+    finish(outside(handle_cast, [Request], own_conn(S), message, State, S), false, false, S);
+cast(Request, State, S) ->
+    info({'$gen_cast', Request}, State, S).
+
+-spec info(term(), term(), #s{}) -> answer().
+info(sockeye_ready, State, #s{inbox = Inbox, max = Max} = S) ->
     case sockeye_nif:recv(Inbox, Max) of
-        [] -> {noreply, S};
-        {more, Events} -> batch(Events, true, false, S);
-        dirty -> dirty_batch(S);
-        Events -> batch(Events, false, false, S)
+        [] -> {noreply, State, S};
+        {more, Events} -> batch(Events, true, false, State, S);
+        dirty -> dirty_batch(State, S);
+        Events -> batch(Events, false, false, State, S)
     end;
-info('$sockeye_rest', #s{rest = busy} = S) ->
-    {noreply, watch(S#s{rest = quiet})};
-info('$sockeye_rest', #s{rest = quiet} = S) ->
-    hibernate(S);
-info('$sockeye_rest', S) ->
-    {noreply, S};
-info({'$sockeye_failed', Failures}, S) ->
-    failed(Failures, S);
-info(Message, #s{has_info = true} = S) ->
-    finish(outside(handle_info, [Message], own_conn(S), message, S), false, false, S);
-info(Message, #s{module = Module} = S) ->
+info('$sockeye_rest', State, #s{rest = busy} = S) ->
+    {noreply, State, watch(S#s{rest = quiet})};
+info('$sockeye_rest', State, #s{rest = quiet} = S) ->
+    hibernate(State, S);
+info('$sockeye_rest', State, S) ->
+    {noreply, State, S};
+info({'$sockeye_failed', Failures}, State, S) ->
+    failed(Failures, State, S);
+info(Message, State, #s{has_info = true} = S) ->
+    finish(outside(handle_info, [Message], own_conn(S), message, State, S), false, false, S);
+info(Message, State, #s{module = Module} = S) ->
     sockeye_log:event(warning, S#s.server_id, unexpected_message, #{module => Module, message => Message},
                       fun() -> who(S) end),
-    {noreply, S}.
+    {noreply, State, S}.
 
 %% The connection that commands without one speak of, outside of frames.
 -spec own_conn(#s{}) -> sockeye:conn() | none.
@@ -268,8 +271,8 @@ own_conn(#s{url = none, conn = Conn}) -> Conn;
 own_conn(#s{server_id = Id}) -> sockeye_nif:client_conn(Id).
 
 %% A callback that is not about the events of a batch, with what it is called with before the state.
--spec outside(sockeye_commands:callback(), [term()], sockeye:conn() | none, frame | message, #s{}) -> outcome().
-outside(Name, [With | _] = Args, Conn, Kind, #s{module = Module, state = State} = S) ->
+-spec outside(sockeye_commands:callback(), [term()], sockeye:conn() | none, frame | message, term(), #s{}) -> outcome().
+outside(Name, [With | _] = Args, Conn, Kind, State, #s{module = Module} = S) ->
     Last = {Name, Conn, Kind, With},
     try apply(Module, Name, Args ++ [State]) of
         Result -> result(replied(Result, Args, Last, S), Last, [], State, S)
@@ -292,15 +295,15 @@ replied({reply, Reply, Commands, State, hibernate}, [_, _] = Args, {handle_call,
 replied(Result, _Args, _Last, _S) ->
     Result.
 
--spec dirty_batch(#s{}) -> answer().
-dirty_batch(#s{inbox = Inbox} = S) ->
+-spec dirty_batch(term(), #s{}) -> answer().
+dirty_batch(State, #s{inbox = Inbox} = S) ->
     case sockeye_nif:recv_dirty(Inbox, ?DIRTY_MAX) of
-        {more, Events} -> batch(Events, true, true, S);
-        Events -> batch(Events, false, true, S)
+        {more, Events} -> batch(Events, true, true, State, S);
+        Events -> batch(Events, false, true, State, S)
     end.
 
--spec batch(sockeye_nif:batch(), boolean(), boolean(), #s{}) -> answer().
-batch(Events, More, Dirty, #s{state = State} = S) ->
+-spec batch(sockeye_nif:batch(), boolean(), boolean(), term(), #s{}) -> answer().
+batch(Events, More, Dirty, State, S) ->
     Begin = erlang:monotonic_time(microsecond),
     Outcome = events(Events, [], State, false, S),
     Time = erlang:monotonic_time(microsecond) - Begin,
@@ -322,15 +325,15 @@ finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
             %% By way of the mailbox, so that other messages get their turn,
             %% those about failed commands among them.
             self() ! sockeye_ready,
-            {noreply, S#s{state = State}};
+            {noreply, State, S};
         false when Hibernate ->
-            {noreply, S#s{state = State}, hibernate};
+            {noreply, State, S, hibernate};
         false ->
-            rest(S#s{state = State})
+            rest(State, S)
     end;
 finish({ended, Acc, State}, _More, Dirty, S) ->
     sockeye_commands:flush(Acc, Dirty),
-    {stop, normal, S#s{state = State}};
+    {stop, normal, State, S};
 finish({stop, Fin, Acc, State}, _More, Dirty, S) ->
     Conn = own_conn(S),
     Reason = reason(Fin),
@@ -339,31 +342,31 @@ finish({stop, Fin, Acc, State}, _More, Dirty, S) ->
     case sockeye_crash:is_orderly(Reason) of
         true when Conn =/= none ->
             sockeye_commands:flush([{close, 1000, <<>>}, Conn | Acc], Dirty),
-            {stop, Reason, S#s{state = State}};
+            {stop, Reason, State, S};
         true ->
             sockeye_commands:flush(Acc, Dirty),
-            {stop, Reason, S#s{state = State}};
+            {stop, Reason, State, S};
         false ->
             sockeye_commands:flush(Acc, Dirty),
-            {stop, {?FIN, Fin}, S#s{state = State}}
+            {stop, {?FIN, Fin}, State, S}
     end.
 
 %% The process of one connection hibernates when it is silent. One that has been
 %% silent for long is taken to be so again, at once: the memory that it gave
 %% back is the next one's, which many idle ones at a time could not do.
--spec rest(#s{}) -> answer().
-rest(#s{rest = off} = S) ->
-    {noreply, S};
-rest(#s{rest = busy} = S) ->
-    {noreply, S};
-rest(#s{rest = quiet} = S) ->
-    {noreply, S#s{rest = busy}};
-rest(#s{rest = new} = S) ->
-    hibernate(S);
-rest(#s{rest = Since} = S) ->
+-spec rest(term(), #s{}) -> answer().
+rest(State, #s{rest = off} = S) ->
+    {noreply, State, S};
+rest(State, #s{rest = busy} = S) ->
+    {noreply, State, S};
+rest(State, #s{rest = quiet} = S) ->
+    {noreply, State, S#s{rest = busy}};
+rest(State, #s{rest = new} = S) ->
+    hibernate(State, S);
+rest(State, #s{rest = Since} = S) ->
     case erlang:monotonic_time(millisecond) - Since >= ?REST_MS of
-        true -> hibernate(S);
-        false -> {noreply, watch(S#s{rest = busy})}
+        true -> hibernate(State, S);
+        false -> {noreply, State, watch(S#s{rest = busy})}
     end.
 
 %% One timer a second of use, not one a message.
@@ -372,9 +375,9 @@ watch(S) ->
     _ = erlang:send_after(?REST_MS, self(), '$sockeye_rest'),
     S.
 
--spec hibernate(#s{}) -> answer().
-hibernate(S) ->
-    {noreply, S#s{rest = erlang:monotonic_time(millisecond)}, hibernate}.
+-spec hibernate(term(), #s{}) -> answer().
+hibernate(State, S) ->
+    {noreply, State, S#s{rest = erlang:monotonic_time(millisecond)}, hibernate}.
 
 %% Whatever a callback does, the commands of the frames before it are carried
 %% out, as if each frame had been served by itself.
@@ -465,16 +468,16 @@ result(Other, Last, Acc, Old, _S) ->
 
 %% Commands that failed cost nothing but themselves. Those of handle_error are not told to it: it
 %% would never come to an end.
--spec failed([sockeye_commands:failure()], #s{}) -> answer().
-failed(Failures, #s{has_error = HasError} = S) ->
+-spec failed([sockeye_commands:failure()], term(), #s{}) -> answer().
+failed(Failures, State, #s{has_error = HasError} = S) ->
     {Told, Others} = lists:partition(fun({At, _, _, _}) -> HasError andalso At =/= handle_error end, Failures),
     #s{module = Module, server_id = Id} = S,
     sockeye_commands:report(Failures, Others, Module, Id, fun() -> who(S) end),
-    tell_of(Told, [], S#s.state, S, false).
+    tell_of(Told, [], State, S, false).
 
 -spec tell_of([sockeye_commands:failure()], acc(), term(), #s{}, boolean()) -> answer().
 tell_of([{_, Command, Conn, Reason} | Rest], Acc, State, S, Hibernate) ->
-    case outside(handle_error, [{Command, Reason}, Conn], Conn, message, S#s{state = State}) of
+    case outside(handle_error, [{Command, Reason}, Conn], Conn, message, State, S) of
         {ok, More, State1, H} -> tell_of(Rest, More ++ Acc, State1, S, Hibernate orelse H);
         {stop, Fin, More, State1} -> finish({stop, Fin, More ++ Acc, State1}, false, false, S)
     end;
@@ -485,50 +488,53 @@ tell_of([], Acc, State, S, Hibernate) ->
 who(#s{url = none, server = Server}) -> sockeye_log:server(Server);
 who(#s{url = Url, server = Client}) -> sockeye_log:client(Client, Url).
 
--spec told(pid(), up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
-told(From, What, S) ->
-    case info(sockeye_ready, S) of
-        {stop, _, _} = Stop -> Stop;
-        Answer ->
-            S1 = element(2, Answer),
-            receive
-                sockeye_ready -> told(From, What, S1)
-            after 0 ->
-                    Told = down(What, S1),
-                    From ! {sockeye_told, self(), What},
-                    Told
-            end
+-spec told(pid(), up | {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
+told(From, What, State, S) ->
+    case info(sockeye_ready, State, S) of
+        {stop, _, _, _} = Stop -> Stop;
+        {noreply, State1, S1} -> told_now(From, What, State1, S1);
+        {noreply, State1, S1, hibernate} -> told_now(From, What, State1, S1)
     end.
 
--spec down(up | {down, sockeye_client:down_reason()}, #s{}) -> answer().
-down({down, Reason}, #s{has_down = true} = S) ->
-    finish(outside(handle_down, [Reason], none, message, S), false, false, S);
-down(_What, S) ->
-    {noreply, S}.
+-spec told_now(pid(), up | {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
+told_now(From, What, State, S) ->
+    receive
+        sockeye_ready -> told(From, What, State, S)
+    after 0 ->
+            Told = down(What, State, S),
+            From ! {sockeye_told, self(), What},
+            Told
+    end.
+
+-spec down(up | {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
+down({down, Reason}, State, #s{has_down = true} = S) ->
+    finish(outside(handle_down, [Reason], none, message, State, S), false, false, S);
+down(_What, State, S) ->
+    {noreply, State, S}.
 
 %% Serves what has come until now, then ends.
--spec drain(#s{}) -> {stop, term(), #s{}}.
-drain(S) ->
-    case info(sockeye_ready, S) of
-        {noreply, S1} -> drain_more(S1);
-        {noreply, S1, hibernate} -> drain_more(S1);
+-spec drain(term(), #s{}) -> {stop, term(), term(), #s{}}.
+drain(State, S) ->
+    case info(sockeye_ready, State, S) of
+        {noreply, State1, S1} -> drain_more(State1, S1);
+        {noreply, State1, S1, hibernate} -> drain_more(State1, S1);
         Stop -> Stop
     end.
 
--spec drain_more(#s{}) -> {stop, term(), #s{}}.
-drain_more(S) ->
+-spec drain_more(term(), #s{}) -> {stop, term(), term(), #s{}}.
+drain_more(State, S) ->
     receive
-        sockeye_ready -> drain(S)
+        sockeye_ready -> drain(State, S)
     after 0 ->
-            {stop, shutdown, S}
+            {stop, shutdown, State, S}
     end.
 
 -spec terminate(term(), term()) -> ok.
 terminate({?FIN, Fin}, State) ->
-    fin(Fin, enter(State));
+    fin(Fin, State, get(?WORKER));
 terminate(Reason, State) ->
-    S = enter(State),
-    fin({stop, Reason, {none, S#s.conn, none, none}}, S).
+    #s{conn = Conn} = S = get(?WORKER),
+    fin({stop, Reason, {none, Conn, none, none}}, State, S).
 
 %% Also the moment at which optional callbacks of a new version are seen.
 -spec code_change(term(), term(), term()) -> {ok, term()} | {error, term()}.
@@ -541,40 +547,40 @@ code_change(OldVsn, State, Extra) ->
     end.
 
 %% The end: its report and the last callback. Does not return if it is none in order.
--spec fin(fin(), #s{}) -> ok.
-fin(Fin, S) ->
+-spec fin(fin(), term(), #s{}) -> ok.
+fin(Fin, State, S) ->
     Reason = reason(Fin),
     IsOrderly = sockeye_crash:is_orderly(Reason),
-    IsOrderly orelse report(Fin, S),
-    case last_callback(Reason, S) of
+    IsOrderly orelse report(Fin, State, S),
+    case last_callback(Reason, State, S) of
         ok when IsOrderly ->
             ok;
         ok ->
             sockeye_crash:die(Reason);
         Crash ->
-            report(Crash, S),
+            report(Crash, State, S),
             sockeye_crash:die(case IsOrderly of true -> reason(Crash); false -> Reason end)
     end.
 
--spec last_callback(term(), #s{}) -> fin() | ok.
-last_callback(_Reason, #s{inbox = undefined}) ->
+-spec last_callback(term(), term(), #s{}) -> fin() | ok.
+last_callback(_Reason, _State, #s{inbox = undefined}) ->
     ok;
-last_callback(Reason, #s{has_terminate = true, module = Module, state = State, conn = Conn}) ->
+last_callback(Reason, State, #s{has_terminate = true, module = Module, conn = Conn}) ->
     try Module:terminate(Reason, State) of
         _ -> ok
     catch
         throw:_ -> ok;
         Class:Why:Stack -> {crash, {Class, Why, Stack}, {terminate, Conn, message, Reason}}
     end;
-last_callback(_Reason, _S) ->
+last_callback(_Reason, _State, _S) ->
     ok.
 
 -spec reason(fin()) -> term().
 reason({stop, Reason, _}) -> Reason;
 reason({crash, Crash, _}) -> sockeye_crash:reason(Crash).
 
--spec report(fin(), #s{}) -> ok.
-report({Kind, What, Last}, #s{module = Module, server_id = Id, state = State} = S) ->
+-spec report(fin(), term(), #s{}) -> ok.
+report({Kind, What, Last}, State, #s{module = Module, server_id = Id} = S) ->
     sockeye_crash:report(#{module => Module, last => Last, state => State, Kind => What, server_id => Id,
                            who => fun() -> who(S) end}).
 
