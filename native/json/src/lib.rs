@@ -1,7 +1,7 @@
 //! JSON text to Erlang's external term format in one pass, and the pieces of JSON text for the
 //! way back.
 //!
-//! This crate is pure: it knows the bytes of the external term format and nothing of a VM, so all
+//! This crate is pure: it knows values, and nothing of a VM, so all
 //! of it is tested without one.
 //!
 //! ```
@@ -17,7 +17,6 @@ mod bigint;
 mod decode;
 mod duplicates;
 mod error;
-mod etf;
 mod numbers;
 mod output;
 mod reused;
@@ -25,8 +24,7 @@ pub mod text;
 
 pub use decode::{decode, decode_into, decode_str};
 pub use error::{Error, ErrorKind};
-pub use etf::decimal_etf;
-pub use output::{Output, is_atom};
+pub use output::{Output, decimal_etf, is_atom};
 pub use reused::{Reset, Reused};
 
 /// The deepest nesting that [`Options::max_depth`] can allow.

@@ -1,7 +1,10 @@
 //! Where the values of a text go, in the order in which they stand there.
 
+use sockeye_etf as etf;
+
+use crate::Keys;
+use crate::bigint;
 use crate::duplicates::{self, Pair};
-use crate::{Keys, etf};
 
 /// Takes the values of a text one after the other. A list or a map is opened, filled and closed.
 pub trait Output {
@@ -41,6 +44,13 @@ pub fn is_atom<K: Keys>(key: &str, keys: &mut K) -> bool {
     // More than 255 bytes may still be 255 characters.
     let may_be = key.len() <= 255 || key.chars().count() <= 255;
     may_be && keys.is_atom(key)
+}
+
+/// Appends an integer given by its decimal digits (no sign, no leading zeros), in external term
+/// format with its version byte.
+pub fn decimal_etf(out: &mut Vec<u8>, negative: bool, digits: &[u8]) {
+    out.push(etf::VERSION);
+    etf::big(out, negative, &bigint::from_decimal(digits));
 }
 
 /// External term format at the end of a buffer.
@@ -93,7 +103,7 @@ impl Output for Etf<'_> {
     }
 
     fn decimal(&mut self, negative: bool, digits: &[u8]) {
-        etf::decimal(self.out, negative, digits);
+        etf::big(self.out, negative, &bigint::from_decimal(digits));
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! Who we are and how much we take.
 
-use crate::frame::Op;
+use crate::op::Op;
 
 /// Which end of the connection a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,12 @@ impl Kind {
             Kind::Text => Op::Text,
             Kind::Binary => Op::Binary,
         }
+    }
+}
+
+impl From<Kind> for Op {
+    fn from(kind: Kind) -> Op {
+        kind.op()
     }
 }
 

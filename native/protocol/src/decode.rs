@@ -5,16 +5,13 @@
 
 use crate::config::Role;
 use crate::error::Violation;
-use crate::frame::Op;
+use crate::op::{COMPRESSED, Op};
 
 /// The longest frame header.
 pub(crate) const MAX_HEAD: usize = 14;
 
 /// The RSV bits as they lie in the first byte of a frame.
 const RSV: u8 = 0x70;
-
-/// The bit of permessage-deflate among them.
-pub(crate) const COMPRESSED: u8 = 0x40;
 
 /// The header of an incoming frame that broke no rule.
 #[derive(Clone, Copy, Debug)]

@@ -6,52 +6,9 @@
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;
 
-use crate::config::Kind;
-use crate::decode::COMPRESSED;
 use crate::mask;
-
-/// What a frame is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Op {
-    /// The next fragment of a message.
-    Continuation = 0,
-    /// A text message or its first fragment.
-    Text = 1,
-    /// A binary message or its first fragment.
-    Binary = 2,
-    /// The last frame of its sender.
-    Close = 8,
-    /// A question, to be answered with a pong.
-    Ping = 9,
-    /// The answer to a ping.
-    Pong = 10,
-}
-
-impl Op {
-    pub(crate) fn from_bits(bits: u8) -> Option<Op> {
-        Some(match bits {
-            0 => Op::Continuation,
-            1 => Op::Text,
-            2 => Op::Binary,
-            8 => Op::Close,
-            9 => Op::Ping,
-            10 => Op::Pong,
-            _ => return None,
-        })
-    }
-
-    /// Whether it is a close, a ping or a pong: at most 125 bytes, never fragmented.
-    pub fn is_control(self) -> bool {
-        self as u8 >= 8
-    }
-}
-
-impl From<Kind> for Op {
-    fn from(kind: Kind) -> Op {
-        kind.op()
-    }
-}
+use crate::op::COMPRESSED;
+pub use crate::op::Op;
 
 /// Appends a whole frame to `out`. `mask` is [`crate::Role::mask`]'s: `None` for a server.
 ///

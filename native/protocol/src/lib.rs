@@ -41,6 +41,7 @@ pub mod handshake;
 pub mod hpack;
 pub mod mask;
 pub mod networks;
+mod op;
 pub mod proxy;
 mod session;
 mod sink;

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddrV4};
 
+use ipnet::IpNet;
+
 /// Networks, each an address and the length of its prefix in bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<(IpAddr, u8)>);
+pub struct Networks(Vec<IpNet>);
 
 impl Networks {
     /// No network.
@@ -14,17 +16,14 @@ impl Networks {
 
     /// Adds a network. False if no address has a prefix of this length.
     pub fn add(&mut self, address: IpAddr, prefix: u8) -> bool {
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        if prefix > most {
-            return false;
-        }
         // The form in which IPv4 addresses come through an IPv6 socket means the same.
-        let entry = match address.to_canonical() {
-            short @ IpAddr::V4(_) if most == 128 && prefix >= 96 => (short, prefix - 96),
-            _ => (address, prefix),
+        let network = match address.to_canonical() {
+            short @ IpAddr::V4(_) if address.is_ipv6() && prefix >= 96 => {
+                IpNet::new(short, prefix - 96)
+            }
+            _ => IpNet::new(address, prefix),
         };
-        self.0.push(entry);
-        true
+        network.map(|network| self.0.push(network)).is_ok()
     }
 
     /// Whether there is none.
@@ -35,16 +34,7 @@ impl Networks {
     /// Whether the address is in one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|&(network, prefix)| {
-            let (difference, bits) = match (address, network) {
-                (IpAddr::V4(a), IpAddr::V4(n)) => ((a.to_bits() ^ n.to_bits()).into(), 32),
-                (IpAddr::V6(a), IpAddr::V6(n)) => (a.to_bits() ^ n.to_bits(), 128),
-                _ => return false,
-            };
-            // A shift by all bits would be none.
-            let shift = bits - u32::from(prefix);
-            difference.checked_shr(shift).unwrap_or(0) == 0
-        })
+        self.0.iter().any(|network| network.contains(&address))
     }
 }
 

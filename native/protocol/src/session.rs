@@ -4,12 +4,13 @@ use std::mem;
 
 use crate::close::{self, By};
 use crate::config::{Kind, Limits, Role};
-use crate::decode::{COMPRESSED, Head, MAX_HEAD};
+use crate::decode::{Head, MAX_HEAD};
 use crate::deflate::{Codecs, Params, while_compressed};
 use crate::error::Violation;
 use crate::flight::{Flight, Frame, Message};
 use crate::frame::{self, Op};
 use crate::mask;
+use crate::op::COMPRESSED;
 use crate::sink::{Payload, Progress, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
