@@ -21,6 +21,37 @@ use rustler::sys::{
 };
 use rustler::{Env, LocalPid, Monitor, Resource, Term};
 
+use crate::calls::codec::Codec;
+use crate::calls::inbound;
+use crate::server::desk;
+use crate::vm::{monitor, reply, running};
+
+/// Changes with every change of what the Erlang stubs expect.
+const ABI: u32 = 5;
+
+/// What the VM keeps objects of.
+const RESOURCES: [Kind; 5] = [
+    Kind::of::<monitor::Watch>(),
+    Kind::of::<inbound::InboxRef>(),
+    Kind::of::<Codec>(),
+    Kind::of::<desk::Load>(),
+    Kind::of::<reply::Waiting>(),
+];
+
+fn load(env: Env<'_>, info: Term<'_>) -> bool {
+    running::report_panics();
+    is_ours(info) && RESOURCES.iter().all(|kind| kind.register(env))
+}
+
+/// The same library for new code of the stubs: all that is open stays.
+fn upgrade(env: Env<'_>, info: Term<'_>) -> bool {
+    is_ours(info) && RESOURCES.iter().all(|kind| kind.take_over(env))
+}
+
+fn is_ours(info: Term<'_>) -> bool {
+    info.decode::<u32>().is_ok_and(|abi| abi == ABI)
+}
+
 /// Its address tells this library from another one.
 static MARK: u8 = 0;
 
@@ -81,7 +112,7 @@ extern "C" fn load_nif(env: *mut ErlNifEnv, data: *mut *mut c_void, info: ErlNif
     unsafe {
         *data = mark();
         AFRESH.store(true, Ordering::Relaxed);
-        run(env, info, crate::load)
+        run(env, info, load)
     }
 }
 
@@ -97,7 +128,7 @@ unsafe extern "C" fn upgrade_nif(
             return 1;
         }
         *data = mark();
-        run(env, info, crate::upgrade)
+        run(env, info, upgrade)
     }
 }
 

@@ -1,0 +1,276 @@
+//! Frames out of terms.
+//!
+//! First all terms of a call are looked at, then all are written: what is refused has changed
+//! nothing, neither the state of the session nor the window of its compressor.
+
+use std::ops::Range;
+
+use rustler::sys::ErlNifTerm;
+use rustler::{Encoder, Env, NifResult, ResourceArc, Term};
+use sockeye_engine::SendError;
+use sockeye_engine::streams::{OpenMessage, Step, StreamError};
+use sockeye_protocol::deflate::Codecs;
+use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::{Kind, Role};
+
+use super::{Codec, Scheduler, State, with_contexts};
+use crate::atoms;
+use crate::frames::grammar::{self, Content, Frame};
+use crate::frames::outbound::{SendFailure, charge, refuse};
+use crate::frames::{self, FrameError, NORMAL_JSON, NORMAL_PAYLOAD};
+use crate::json::encode::{self, Call};
+use crate::terms::Builder;
+
+/// Bytes that a call on a normal scheduler compresses.
+const NORMAL_COMPRESSED: usize = 16 * 1024;
+/// Frames that one such call writes.
+const NORMAL_FRAMES: usize = 1024;
+
+/// Where a payload lies: in a term of the call, or in the buffer for JSON.
+enum Source<'a> {
+    Term(&'a [u8]),
+    Json(Range<usize>),
+}
+
+/// What is to be written.
+enum Write<'a> {
+    /// The last tells whether it is never compressed.
+    Message(Kind, Source<'a>, bool),
+    Piece(Kind, Step, &'a [u8]),
+    Control(Op, &'a [u8]),
+    Close(u16, Box<str>),
+}
+
+/// `{ok, Bytes} | {error, Reason} | dirty`
+#[rustler::nif]
+fn codec_encode<'a>(
+    env: Env<'a>,
+    codec: ResourceArc<Codec>,
+    frames: Term<'a>,
+    compress: bool,
+) -> NifResult<Term<'a>> {
+    encode(env, &codec, frames, compress, Scheduler::Normal)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn codec_encode_dirty<'a>(
+    env: Env<'a>,
+    codec: ResourceArc<Codec>,
+    frames: Term<'a>,
+    compress: bool,
+) -> NifResult<Term<'a>> {
+    encode(env, &codec, frames, compress, Scheduler::Dirty)
+}
+
+fn encode<'a>(
+    env: Env<'a>,
+    codec: &Codec,
+    frames: Term<'a>,
+    compress: bool,
+    scheduler: Scheduler,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let Some(mut state) = codec.lock(scheduler) else {
+        return Ok(atoms::dirty().encode(env));
+    };
+    let compress = compress && state.session.deflate().is_some();
+    let mut plan = Plan {
+        b,
+        codec,
+        role: state.session.role(),
+        call: Call::new(),
+        normal: scheduler == Scheduler::Normal,
+        open: state.session.is_open(),
+        stream: state.stream,
+        compress,
+        writes: Vec::new(),
+        json: Vec::new(),
+        bytes: 0,
+    };
+    if let Err(failure) = plan.all(frames.as_c_arg()) {
+        return refuse(env, b, failure);
+    }
+    let mut out = Vec::with_capacity(plan.bytes + 14 * plan.writes.len());
+    state.stream = plan.stream;
+    if compress {
+        with_contexts(|contexts| plan.write(&mut state, Some(contexts), &mut out));
+    } else {
+        plan.write(&mut state, None, &mut out);
+    }
+    charge(env, out.len(), plan.writes.len());
+    Ok(b.term(env, b.tuple([b.atom(atoms::ok()), b.binary(&out)])))
+}
+
+/// What a call writes, and the state as it will be after them.
+struct Plan<'a, 'c> {
+    b: Builder<'a>,
+    codec: &'c Codec,
+    role: Role,
+    call: Call,
+    normal: bool,
+    open: bool,
+    stream: Option<OpenMessage>,
+    compress: bool,
+    writes: Vec<Write<'a>>,
+    json: Vec<u8>,
+    /// Payload so far.
+    bytes: usize,
+}
+
+impl<'a> Plan<'a, '_> {
+    fn all(&mut self, list: ErlNifTerm) -> Result<(), SendFailure> {
+        let b = self.b;
+        if b.cell(list).is_none() && !b.is_nil(list) {
+            return self.frame(list);
+        }
+        let mut rest = list;
+        while let Some((head, tail)) = b.cell(rest) {
+            if self.normal && self.writes.len() >= NORMAL_FRAMES {
+                return Err(SendFailure::Dirty);
+            }
+            self.frame(head)?;
+            rest = tail;
+        }
+        if b.is_nil(rest) {
+            Ok(())
+        } else {
+            Err(SendFailure::BadArg)
+        }
+    }
+
+    fn frame(&mut self, term: ErlNifTerm) -> Result<(), SendFailure> {
+        match grammar::parse(self.b, term).ok_or(SendFailure::BadArg)? {
+            Frame::Message { content, plain } => match content {
+                Content::Json(term) => self.json(term, plain),
+                Content::Bytes(kind, term) => self.message(kind, term, plain),
+            },
+            Frame::Control(op, bytes) => {
+                self.admit()?;
+                self.writes.push(Write::Control(op, bytes));
+                Ok(())
+            }
+            Frame::Piece(kind, step, term) => self.piece(kind, step, term),
+            Frame::Close(code, reason) => {
+                self.admit()?;
+                self.open = false;
+                self.stream = None;
+                self.writes.push(Write::Close(code, reason));
+                Ok(())
+            }
+            // There are no credits here.
+            Frame::Active(_) => Err(SendFailure::BadArg),
+        }
+    }
+
+    fn admit(&self) -> Result<(), SendFailure> {
+        if self.open {
+            Ok(())
+        } else {
+            Err(SendFailure::Send(SendError::Closed))
+        }
+    }
+
+    /// Counts a payload against what a normal scheduler does.
+    fn count(&mut self, len: usize, most: usize) -> Result<(), SendFailure> {
+        self.bytes = self.bytes.saturating_add(len);
+        if self.normal && self.bytes > most {
+            return Err(SendFailure::Dirty);
+        }
+        Ok(())
+    }
+
+    /// What a message may have on a normal scheduler.
+    fn most(&self) -> usize {
+        if self.compress {
+            NORMAL_COMPRESSED
+        } else {
+            NORMAL_PAYLOAD
+        }
+    }
+
+    fn payload(&self, term: ErlNifTerm) -> Result<&'a [u8], SendFailure> {
+        let limit = if self.normal {
+            NORMAL_PAYLOAD
+        } else {
+            usize::MAX
+        };
+        Ok(frames::bytes(self.b, term, limit)?)
+    }
+
+    fn message(&mut self, kind: Kind, term: ErlNifTerm, plain: bool) -> Result<(), SendFailure> {
+        let bytes = self.payload(term)?;
+        self.count(bytes.len(), self.most())?;
+        self.whole_message()?;
+        if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
+            return Err(SendFailure::NotUtf8);
+        }
+        let source = Source::Term(bytes);
+        self.writes.push(Write::Message(kind, source, plain));
+        Ok(())
+    }
+
+    /// A message may not stand among the fragments of another.
+    fn whole_message(&self) -> Result<(), SendFailure> {
+        self.admit()?;
+        match self.stream {
+            None => Ok(()),
+            Some(_) => Err(StreamError::Streaming.into()),
+        }
+    }
+
+    fn json(&mut self, term: ErlNifTerm, plain: bool) -> Result<(), SendFailure> {
+        self.whole_message()?;
+        let limit = if self.normal {
+            NORMAL_JSON.min(self.most())
+        } else {
+            usize::MAX
+        };
+        let start = self.json.len();
+        let null = self.codec.null;
+        encode::encode(self.b.env, self.call, term, null, limit, &mut self.json)
+            .map_err(FrameError::from)?;
+        let range = start..self.json.len();
+        self.count(range.len(), self.most())?;
+        let source = Source::Json(range);
+        self.writes.push(Write::Message(Kind::Text, source, plain));
+        Ok(())
+    }
+
+    fn piece(&mut self, kind: Kind, step: Step, term: ErlNifTerm) -> Result<(), SendFailure> {
+        let bytes = self.payload(term)?;
+        self.count(bytes.len(), NORMAL_PAYLOAD)?;
+        self.admit()?;
+        self.stream = OpenMessage::advance(self.stream, kind, step, bytes)?;
+        self.writes.push(Write::Piece(kind, step, bytes));
+        Ok(())
+    }
+
+    /// Nothing here can fail.
+    fn write(&self, state: &mut State, mut contexts: Option<&mut Codecs>, out: &mut Vec<u8>) {
+        let session = &mut state.session;
+        let mask = || self.role.mask();
+        for write in &self.writes {
+            match write {
+                Write::Message(kind, source, plain) => {
+                    let payload = match source {
+                        Source::Term(bytes) => bytes,
+                        Source::Json(range) => self.json.get(range.clone()).unwrap_or_default(),
+                    };
+                    match &mut contexts {
+                        Some(contexts) if !plain => {
+                            session.encode(*kind, payload, &self.codec.tuning, contexts, out);
+                        }
+                        _ => frame::write(out, kind.op(), payload, mask()),
+                    }
+                }
+                Write::Piece(kind, step, bytes) => {
+                    frames::append_piece(*kind, *step, bytes, self.role, out);
+                }
+                Write::Control(op, bytes) => frame::write(out, *op, bytes, mask()),
+                Write::Close(code, reason) => {
+                    session.close(*code, reason, out);
+                }
+            }
+        }
+    }
+}

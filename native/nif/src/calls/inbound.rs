@@ -1,0 +1,203 @@
+//! Events out of an inbox: a batch at a time, built in the heap of the process that asks.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rustler::sys::ErlNifTerm;
+use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
+use sockeye_engine::Notifier;
+use sockeye_engine::inbox::{Left, Visit};
+use sockeye_engine::{ConnId, Engine, Inbox, Load, Shards};
+
+use crate::atoms;
+use crate::frames::outbound::charge;
+use crate::json::values::Texts;
+use crate::server::events::Format;
+use crate::server::hosts;
+use crate::server::refusals::Refusals;
+use crate::server::relay::{Direct, Relayed};
+use crate::terms::Builder;
+use crate::terms::scheduler::OnScheduler;
+use crate::vm::monitor::{self, Watched};
+use crate::vm::{backlog, running};
+
+/// JSON text that one call on a normal scheduler decodes.
+const SLICE_JSON: usize = 32 * 1024;
+/// Payload that one such call copies.
+const SLICE_RAW: usize = 256 * 1024;
+/// Memory that the empty inbox of a process for many connections may hold on to.
+const KEEP: usize = 256 * 1024;
+
+/// An inbox, as its process holds it.
+pub(crate) struct InboxRef {
+    engine: Arc<Engine>,
+    inbox: Arc<Inbox>,
+    format: Arc<Format>,
+    /// Of new connections that need a process, not of their events.
+    acceptor: bool,
+    refusals: Refusals,
+}
+
+impl Resource for InboxRef {}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+#[rustler::nif]
+fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'a>> {
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let host = hosts::host(server.id()).ok_or(Error::BadArg)?;
+    let pid = running::caller(env);
+    let worker = slot.decode::<usize>().ok();
+    let acceptor = slot.as_c_arg() == atoms::acceptor().as_c_arg();
+    let alone = slot.as_c_arg() == atoms::none().as_c_arg();
+    if !(acceptor || alone || worker.is_some_and(|slot| slot < server.workers())) {
+        return Err(Error::BadArg);
+    }
+    let keep = if alone || server.is_client() { 0 } else { KEEP };
+    let notifier: Box<dyn Notifier> = if alone {
+        Box::new(Relayed {
+            pid,
+            host: host.clone(),
+        })
+    } else {
+        Box::new(Direct(pid))
+    };
+    let inbox = Inbox::new(server.config.inbox_size, keep, notifier);
+    let watched = Watched::Inbox {
+        inbox: inbox.clone(),
+        server: server.clone(),
+        host: host.pid,
+        engine: Arc::downgrade(&engine),
+    };
+    if monitor::watch(Some(env), &pid, watched).is_none() {
+        return Err(Error::BadArg);
+    }
+    if let Some(slot) = worker {
+        engine.set_worker(&server, slot, &inbox);
+    } else if acceptor {
+        engine.set_acceptor(&server, &inbox);
+    }
+    let inbox = ResourceArc::new(InboxRef {
+        engine,
+        inbox,
+        format: host.format.clone(),
+        acceptor,
+        refusals: Refusals::default(),
+    });
+    Ok(inbox.encode(env))
+}
+
+#[rustler::nif]
+fn attach<'a>(env: Env<'a>, conn: Term<'a>, inbox: ResourceArc<InboxRef>) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
+    Ok(match inbox.engine.attach(conn, &inbox.inbox) {
+        Ok(()) => atoms::ok().encode(env),
+        Err(_) => (atoms::error(), atoms::closed()).encode(env),
+    })
+}
+
+/// Ends a connection for what it sent, behind the answers to what it sent before.
+#[rustler::nif]
+fn refuse<'a>(env: Env<'a>, conn: Term<'a>, code: u16, why: &str) -> NifResult<Term<'a>> {
+    end_with(env, conn, |engine, conn| engine.fail(conn, code, why))
+}
+
+/// The process has answered what a connection sent before it ended.
+#[rustler::nif]
+fn answered<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
+    end_with(env, conn, Engine::answered)
+}
+
+fn end_with<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    end: impl FnOnce(&Engine, ConnId),
+) -> NifResult<Term<'a>> {
+    let conn = Builder::of(env)
+        .as_conn(conn.as_c_arg())
+        .ok_or(Error::BadArg)?;
+    let ok = atoms::ok().encode(env);
+    let Some(engine) = running::engine() else {
+        return Ok(ok);
+    };
+    end(&engine, conn);
+    let given = (Shards::one(conn.shard()), Load::Call);
+    Ok(backlog::answer(env, &engine, given, ok))
+}
+
+#[rustler::nif]
+fn recv<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> {
+    let slice = if inbox.format.json.is_some() {
+        SLICE_JSON
+    } else {
+        SLICE_RAW
+    };
+    take(env, &inbox, max, slice)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn recv_dirty<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> {
+    take(env, &inbox, max, usize::MAX)
+}
+
+/// Takes up to `max` events, and no more payload than `slice` bytes.
+fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a> {
+    let b = Builder::of(env);
+    let mut terms = Vec::with_capacity(2 * max.min(256));
+    // Frames of one connection mostly come together, and can share its term.
+    let mut last: Option<(ConnId, ErlNifTerm)> = None;
+    let mut conn_term = |conn: ConnId| match last {
+        Some((known, term)) if known == conn => term,
+        _ => {
+            let term = b.conn(conn);
+            last = Some((conn, term));
+            term
+        }
+    };
+    let (mut bytes, mut large) = (0, false);
+    let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
+        let mut texts = Texts::new(b, OnScheduler::of(env), scratch);
+        inbox.inbox.drain(max.max(1), |conn, event, len| {
+            if bytes + len > slice {
+                // Alone too large for this scheduler, or only for this call.
+                large = len > slice;
+                return Visit::Stop;
+            }
+            bytes += len;
+            if inbox.refusals.covers(conn, &event) {
+                return Visit::Next;
+            }
+            if inbox.acceptor {
+                let info = rustler::types::map::map_new(env).as_c_arg();
+                terms.extend([conn_term(conn), b.tuple([b.atom(atoms::open()), info])]);
+                return Visit::Next;
+            }
+            match inbox.format.term(&mut texts, event) {
+                Ok(term) => terms.extend([conn_term(conn), term]),
+                Err(why) => {
+                    inbox.refusals.refuse(conn);
+                    let why = [
+                        b.atom(atoms::invalid()),
+                        b.integer(1007),
+                        b.binary(why.0.as_bytes()),
+                    ];
+                    terms.extend([conn_term(conn), b.tuple(why)]);
+                }
+            }
+            Visit::Next
+        })
+    });
+    if shards != 0 {
+        inbox.engine.resume(&inbox.inbox, shards);
+    }
+    charge(env, bytes, terms.len() / 2);
+    let term = match left {
+        Left::Nothing => b.list(&terms),
+        Left::More if terms.is_empty() && large => b.atom(atoms::dirty()),
+        Left::More => b.tuple([b.atom(atoms::more()), b.list(&terms)]),
+    };
+    b.term(env, term)
+}

@@ -1,0 +1,202 @@
+//! JSON on its own: text to a term and back, with no server and no engine.
+
+use std::cell::RefCell;
+
+use rustler::sys::{ErlNifTerm, enif_get_map_size};
+use rustler::{Env, Error, NifResult, Term};
+use sockeye_json::{Error as JsonError, ErrorKind, MAX_DEPTH, Null};
+
+use crate::atoms;
+use crate::frames::NORMAL_JSON;
+use crate::frames::grammar::{flatten, iolist_exceeds};
+use crate::frames::outbound::charge;
+use crate::json::decode::{self, JsonOptions, KeyMode};
+use crate::json::encode::{self, Call, EncodeError, vm::MapPairs};
+use crate::json::values::Texts;
+use crate::server::events;
+use crate::settings::config;
+use crate::terms::Builder;
+use crate::terms::scheduler::OnScheduler;
+
+/// Bytes of text beyond which decoding is no work for a normal scheduler.
+const NORMAL_TEXT: usize = 32 * 1024;
+/// The same for a text with equal keys in an object: up to 2 ms for 32 KiB.
+const NORMAL_TWICE: usize = 8 * 1024;
+/// A buffer that grew beyond this is given back.
+const KEPT: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a map of options does not say is as a server's default.
+const DEFAULTS: JsonOptions = JsonOptions {
+    null: Null::Null,
+    max_depth: 128,
+    keys: KeyMode::Binary,
+};
+
+#[rustler::nif]
+fn json_decode<'a>(env: Env<'a>, text: Term<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    decoded(env, text, options, NORMAL_TEXT)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn json_decode_dirty<'a>(env: Env<'a>, text: Term<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    decoded(env, text, options, usize::MAX)
+}
+
+#[rustler::nif]
+fn json_encode<'a>(env: Env<'a>, term: Term<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    encoded(env, term, options, NORMAL_JSON)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn json_encode_dirty<'a>(env: Env<'a>, term: Term<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    encoded(env, term, options, usize::MAX)
+}
+
+/// `{ok, Value} | {error, {Kind, Offset}} | dirty | bad_option`
+fn decoded<'a>(
+    env: Env<'a>,
+    text: Term<'a>,
+    options: Term<'a>,
+    limit: usize,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let given;
+    let options = if is_empty_map(b, options.as_c_arg()) {
+        &DEFAULTS
+    } else {
+        match decode_options(env, options) {
+            Some(options) => {
+                given = options;
+                &given
+            }
+            None => return Ok(b.term(env, b.atom(atoms::bad_option()))),
+        }
+    };
+    let text = text.as_c_arg();
+    let bytes = match b.bytes(text) {
+        Some(bytes) => bytes,
+        // Flattening is work as well: the bound comes first.
+        None if limit != usize::MAX && iolist_exceeds(b, text, limit) => {
+            return Ok(b.term(env, b.atom(atoms::dirty())));
+        }
+        None => flatten(b, text).ok_or(Error::BadArg)?,
+    };
+    if bytes.len() > limit {
+        return Ok(b.term(env, b.atom(atoms::dirty())));
+    }
+    charge(env, bytes.len(), 0);
+    let decoded = match std::str::from_utf8(bytes) {
+        Ok(text) => SCRATCH.with_borrow_mut(|scratch| {
+            let twice = if limit == usize::MAX {
+                limit
+            } else {
+                NORMAL_TWICE
+            };
+            let mut texts = Texts::new(b, OnScheduler::of(env), scratch);
+            decode::decode_up_to(&mut texts, text, options, twice)
+        }),
+        Err(error) => Err(JsonError {
+            kind: ErrorKind::Utf8,
+            offset: error.valid_up_to(),
+        }),
+    };
+    let result = match decoded {
+        Ok(Some(term)) => b.tuple([b.atom(atoms::ok()), term]),
+        Ok(None) if limit != usize::MAX => b.atom(atoms::dirty()),
+        Ok(None) => {
+            let why = b.tuple([b.atom(atoms::too_large()), b.integer(0)]);
+            b.tuple([b.atom(atoms::error()), why])
+        }
+        Err(error) => b.tuple([b.atom(atoms::error()), events::why(b, &error)]),
+    };
+    Ok(b.term(env, result))
+}
+
+/// `{ok, Text} | {error, {not_json, Part}} | dirty | bad_option`
+fn encoded<'a>(
+    env: Env<'a>,
+    term: Term<'a>,
+    options: Term<'a>,
+    limit: usize,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let null = if is_empty_map(b, options.as_c_arg()) {
+        Null::Null
+    } else {
+        match encode_options(env, options) {
+            Some(null) => null,
+            None => return Ok(b.term(env, b.atom(atoms::bad_option()))),
+        }
+    };
+    let result = SCRATCH.with_borrow_mut(|out| {
+        out.clear();
+        let result = match encode::encode(b.env, Call::new(), term.as_c_arg(), null, limit, out) {
+            Ok(()) => b.tuple([b.atom(atoms::ok()), b.binary(out)]),
+            Err(EncodeError::NotJson(part)) => {
+                let why = b.tuple([b.atom(atoms::not_json()), part]);
+                b.tuple([b.atom(atoms::error()), why])
+            }
+            Err(EncodeError::TooLarge) => b.atom(atoms::dirty()),
+        };
+        charge(env, out.len(), 0);
+        if out.capacity() > KEPT {
+            *out = Vec::new();
+        }
+        result
+    });
+    Ok(b.term(env, result))
+}
+
+fn is_empty_map(b: Builder, term: ErlNifTerm) -> bool {
+    let mut size = 0;
+    // SAFETY: the term belongs to the environment; `size` is written when the result is not 0.
+    (unsafe { enif_get_map_size(b.env, term, &mut size) } != 0) && size == 0
+}
+
+/// None: the caller finds out, and says, what is wrong with them.
+fn decode_options<'a>(env: Env<'a>, map: Term<'a>) -> Option<JsonOptions> {
+    let mut options = DEFAULTS;
+    each_option(env, map, |key, value| {
+        if key == atoms::keys().as_c_arg() {
+            options.keys = config::keys(value).ok()?;
+        } else if key == atoms::null().as_c_arg() {
+            options.null = config::null(value).ok()?;
+        } else if key == atoms::max_depth().as_c_arg() {
+            let depth: u16 = value.decode().ok()?;
+            options.max_depth = (1..=MAX_DEPTH).contains(&depth).then_some(depth)?;
+        } else {
+            return None;
+        }
+        Some(())
+    })?;
+    Some(options)
+}
+
+fn encode_options<'a>(env: Env<'a>, map: Term<'a>) -> Option<Null> {
+    let mut null = Null::Null;
+    each_option(env, map, |key, value| {
+        if key != atoms::null().as_c_arg() {
+            return None;
+        }
+        null = config::null(value).ok()?;
+        Some(())
+    })?;
+    Some(null)
+}
+
+fn each_option<'a>(
+    env: Env<'a>,
+    map: Term<'a>,
+    mut one: impl FnMut(ErlNifTerm, Term<'a>) -> Option<()>,
+) -> Option<()> {
+    let b = Builder::of(env);
+    let mut pairs = MapPairs::new(b.env, map.as_c_arg())?;
+    while let Some((key, value)) = pairs.next() {
+        one(key, b.term(env, value))?;
+    }
+    Some(())
+}

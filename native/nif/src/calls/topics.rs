@@ -1,0 +1,165 @@
+//! Subscriptions, and what is known of topics.
+
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
+use sockeye_engine::topics;
+use sockeye_engine::{ConnId, Load, Shards, SubscribeError};
+
+use crate::atoms;
+use crate::frames::CLIENT_TAG;
+use crate::server::hosts;
+use crate::server::news::{self, Taken};
+use crate::terms::scheduler::OnScheduler;
+use crate::terms::{Builder, conn_of, map_of_any};
+use crate::vm::reply::{Asked, ReplyTo};
+use crate::vm::{backlog, process, running};
+
+#[rustler::nif]
+fn subscribe<'a>(env: Env<'a>, conn: Term<'a>, topic: Term<'a>) -> NifResult<Term<'a>> {
+    change(env, conn, topic, true)
+}
+
+#[rustler::nif]
+fn unsubscribe<'a>(env: Env<'a>, conn: Term<'a>, topic: Term<'a>) -> NifResult<Term<'a>> {
+    change(env, conn, topic, false)
+}
+
+fn change<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    topic: Term<'a>,
+    subscribe: bool,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let conn = conn_of(env, conn)?;
+    let name = b.bytes(topic.as_c_arg());
+    let name = name
+        .filter(|name| topics::is_name(name))
+        .ok_or(Error::BadArg)?;
+    let closed = (atoms::error(), atoms::closed());
+    let Some(engine) = running::engine() else {
+        return Ok(closed.encode(env));
+    };
+    let Some(home) = engine.home_of(conn) else {
+        return Ok(closed.encode(env));
+    };
+    // Nobody publishes to a client's own connection.
+    if home.tag & CLIENT_TAG != 0 {
+        return Err(Error::BadArg);
+    }
+    // Locks and an order to a thread: some microseconds.
+    rustler::schedule::consume_timeslice(env, 1);
+    let result = match subscribe {
+        true => engine.subscribe(conn, name),
+        false => engine.unsubscribe(conn, name),
+    };
+    let reason = match result {
+        Ok(told) => {
+            if told
+                && let Some(id) = engine.server(home.server).map(|server| server.id())
+                && let Some(pid) = hosts::host(id).and_then(|host| host.news.note(name))
+            {
+                let news = b.term(env, news::changed(b, id));
+                // A dead process needs no news.
+                let _ = env.send(&pid, news);
+            }
+            let given = (Shards::one(conn.shard()), Load::Call);
+            return Ok(backlog::answer(
+                env,
+                &engine,
+                given,
+                atoms::ok().encode(env),
+            ));
+        }
+        Err(SubscribeError::Closed) => atoms::closed(),
+        Err(SubscribeError::TooMany) => atoms::too_many_subscriptions(),
+    };
+    Ok((atoms::error(), reason).encode(env))
+}
+
+/// The process is told once that there is [`topic_news`].
+#[rustler::nif]
+fn watch_topics(env: Env<'_>, server: u64, pid: LocalPid) -> NifResult<Term<'_>> {
+    let host = hosts::host(server).ok_or(Error::BadArg)?;
+    host.news.watch(pid);
+    Ok(atoms::ok().encode(env))
+}
+
+/// Topics that may have got their first subscription, or lost their last: some of them and whether
+/// there are more, or `all`.
+#[rustler::nif]
+fn topic_news(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
+    let b = Builder::of(env);
+    let host = hosts::host(server).ok_or(Error::BadArg)?;
+    Ok(match host.news.take() {
+        Taken::All => atoms::all().encode(env),
+        Taken::Names(names, more) => {
+            let names: Vec<_> = names.iter().map(|name| b.binary(name)).collect();
+            b.term(env, b.tuple([b.boolean(more), b.list(&names)]))
+        }
+    })
+}
+
+#[rustler::nif]
+fn topic_count<'a>(env: Env<'a>, server: u64, topic: Term<'a>) -> NifResult<Term<'a>> {
+    let name = Builder::of(env)
+        .bytes(topic.as_c_arg())
+        .ok_or(Error::BadArg)?;
+    let count = running::server(server).map_or(0, |(engine, s)| engine.subscriptions(&s, name));
+    Ok(count.encode(env))
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn topics_of(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
+    let b = Builder::of(env);
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let pairs: Vec<_> = engine
+        .topics(&server)
+        .iter()
+        .map(|(name, count)| (b.binary(name), b.integer(*count as u64)))
+        .collect();
+    Ok(b.term(env, map_of_any(b, OnScheduler::of(env), &pairs)))
+}
+
+/// The caller gets one answer from each shard: the connections of a server, or the subscribers of
+/// a topic.
+#[rustler::nif]
+fn connections<'a>(
+    env: Env<'a>,
+    server: u64,
+    topic: Term<'a>,
+    (reference, waiting): Asked<'a>,
+) -> NifResult<Term<'a>> {
+    let b = Builder::of(env);
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let name = match topic.as_c_arg() {
+        term if term == atoms::all().as_c_arg() => None,
+        term => {
+            let name = b.bytes(term).filter(|name| topics::is_plain(name));
+            Some(name.ok_or(Error::BadArg)?)
+        }
+    };
+    let parts = engine.connections(&server, name, || {
+        let to = ReplyTo::new(env, (reference, waiting.clone()));
+        Box::new(move |conns: &[ConnId]| {
+            to.answer(|b| b.list(&conns.iter().map(|conn| b.conn(*conn)).collect::<Vec<_>>()));
+        })
+    });
+    Ok(parts.encode(env))
+}
+
+/// `{sockeye_down, Conn}` comes to the process when the connection has ended.
+#[rustler::nif]
+fn watch_conn<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term<'a>> {
+    let conn = conn_of(env, conn)?;
+    let tell = move |conn: ConnId| {
+        process::send(&pid, |b| {
+            b.tuple([b.atom(atoms::sockeye_down()), b.conn(conn)])
+        });
+    };
+    let known = running::engine().is_some_and(|engine| engine.watch(conn, Box::new(tell)));
+    Ok(if known {
+        atoms::ok().encode(env)
+    } else {
+        (atoms::error(), atoms::closed()).encode(env)
+    })
+}

@@ -1,0 +1,206 @@
+//! Frames out of terms, as bytes for connections of the engine.
+
+pub(crate) mod compress;
+pub(crate) mod grammar;
+pub(crate) mod outbound;
+
+use rustler::sys::ErlNifTerm;
+use sockeye_engine::active::SetActive;
+use sockeye_engine::streams::Step;
+use sockeye_json::Null;
+use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::{Kind, Role};
+
+use crate::frames::grammar::{Content, Frame, flatten, iolist_exceeds};
+use crate::json::encode::{self, Call, EncodeError};
+use crate::terms::Builder;
+
+/// A payload beyond this size is no work for a normal scheduler.
+pub(crate) const NORMAL_PAYLOAD: usize = 256 * 1024;
+/// JSON text beyond this size is no work for a normal scheduler: it is made, not copied.
+pub(crate) const NORMAL_JSON: usize = 64 * 1024;
+/// A payload beyond this size is not compressed on a normal scheduler: level 9 takes 0.3 ms for it.
+pub(crate) const NORMAL_DEFLATE: usize = 16 * 1024;
+
+/// Set in the tag of a client, whose frames are masked. The engine keeps four bits.
+pub(crate) const CLIENT_TAG: u8 = 0x08;
+
+/// What the tag of a server says of null.
+pub(crate) fn tag_of(null: Null) -> u8 {
+    match null {
+        Null::Null => 0,
+        Null::Undefined => 1,
+        Null::Nil => 2,
+    }
+}
+
+/// How frames for the connections of a server are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialect {
+    pub(crate) null: Null,
+    pub(crate) role: Role,
+}
+
+impl Dialect {
+    pub(crate) fn of(tag: u8) -> Self {
+        let client = tag & CLIENT_TAG != 0;
+        Dialect {
+            null: match tag & !CLIENT_TAG {
+                1 => Null::Undefined,
+                2 => Null::Nil,
+                _ => Null::Null,
+            },
+            role: if client { Role::Client } else { Role::Server },
+        }
+    }
+}
+
+/// What a frame term asks for, besides bytes.
+pub(crate) enum Asked {
+    /// A frame has been appended.
+    Frame,
+    /// A frame that is not to be compressed has been appended.
+    Plain,
+    Close(u16, Box<str>),
+    Active(SetActive),
+    /// A piece of a message, whose payload is in this term. Nothing has been appended.
+    Stream(Kind, Step, ErlNifTerm),
+}
+
+/// Why a frame term was not taken. Nothing has been appended.
+pub(crate) enum FrameError {
+    /// Not a frame at all.
+    BadArg,
+    NotJson(ErlNifTerm),
+    NotUtf8,
+    /// Too much work for a normal scheduler.
+    Dirty,
+}
+
+impl From<EncodeError> for FrameError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::NotJson(part) => FrameError::NotJson(part),
+            EncodeError::TooLarge => FrameError::Dirty,
+        }
+    }
+}
+
+/// What bounds the work of one call.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    call: Call,
+    pub(crate) json: usize,
+    pub(crate) payload: usize,
+    /// Of what is compressed.
+    pub(crate) deflate: usize,
+}
+
+impl Bounds {
+    /// On a normal scheduler.
+    pub(crate) fn normal() -> Bounds {
+        Bounds {
+            call: Call::new(),
+            json: NORMAL_JSON,
+            payload: NORMAL_PAYLOAD,
+            deflate: NORMAL_DEFLATE,
+        }
+    }
+    /// On a dirty one.
+    pub(crate) fn dirty() -> Bounds {
+        Bounds {
+            call: Call::new(),
+            json: usize::MAX,
+            payload: usize::MAX,
+            deflate: usize::MAX,
+        }
+    }
+
+    /// Whether the call is on a normal scheduler.
+    pub(crate) fn are_normal(self) -> bool {
+        self.json != usize::MAX
+    }
+}
+
+/// Appends the frame that a term describes, or says what else it asks for.
+pub(crate) fn append(
+    b: Builder,
+    term: ErlNifTerm,
+    dialect: Dialect,
+    bounds: Bounds,
+    out: &mut Vec<u8>,
+) -> Result<Asked, FrameError> {
+    match grammar::parse(b, term).ok_or(FrameError::BadArg)? {
+        Frame::Message { content, plain } => {
+            match content {
+                Content::Json(term) => json(b, term, dialect, bounds, out)?,
+                Content::Bytes(kind, term) => {
+                    let bytes = bytes(b, term, bounds.payload)?;
+                    if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
+                        return Err(FrameError::NotUtf8);
+                    }
+                    frame::write(out, kind.op(), bytes, dialect.role.mask());
+                }
+            }
+            Ok(if plain { Asked::Plain } else { Asked::Frame })
+        }
+        Frame::Control(op, bytes) => {
+            frame::write(out, op, bytes, dialect.role.mask());
+            Ok(Asked::Frame)
+        }
+        Frame::Piece(kind, step, term) => Ok(Asked::Stream(kind, step, term)),
+        Frame::Close(code, reason) => Ok(Asked::Close(code, reason)),
+        Frame::Active(change) => Ok(Asked::Active(change)),
+    }
+}
+
+fn json(
+    b: Builder,
+    term: ErlNifTerm,
+    dialect: Dialect,
+    bounds: Bounds,
+    out: &mut Vec<u8>,
+) -> Result<(), FrameError> {
+    let mask = dialect.role.mask();
+    let mark = frame::begin_sized(out, 0, mask.is_some());
+    match encode::encode(b.env, bounds.call, term, dialect.null, bounds.json, out) {
+        Ok(()) => {
+            frame::seal(out, mark, Op::Text, mask);
+            Ok(())
+        }
+        Err(e) => {
+            out.truncate(mark.start());
+            Err(e.into())
+        }
+    }
+}
+
+/// Appends a piece of a message.
+pub(crate) fn append_piece(kind: Kind, step: Step, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
+    let op = match step {
+        Step::First => kind.op(),
+        Step::More | Step::Last => Op::Continuation,
+    };
+    let last = step == Step::Last;
+    frame::write_fragment(out, op, last, bytes, role.mask());
+}
+
+/// The bytes of an io list, not more than the limit. They live as long as the environment.
+pub(crate) fn bytes<'e>(
+    b: Builder<'e>,
+    term: ErlNifTerm,
+    limit: usize,
+) -> Result<&'e [u8], FrameError> {
+    let bytes = match b.bytes(term) {
+        Some(bytes) => bytes,
+        // Flattening takes time that the limit must bound before it starts.
+        None if limit != usize::MAX && iolist_exceeds(b, term, limit) => {
+            return Err(FrameError::Dirty);
+        }
+        None => flatten(b, term).ok_or(FrameError::BadArg)?,
+    };
+    if bytes.len() > limit {
+        return Err(FrameError::Dirty);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,100 @@
+//! JSON text to a term.
+
+use std::collections::HashSet;
+
+use rustler::sys::{ErlNifEnv, ErlNifTerm};
+use sockeye_json::{BinaryKeys, Error, ErrorKind, Keys, Null, Options};
+
+use crate::json::values::{self, Texts, Values};
+use crate::terms::existing::atom;
+
+/// A scratch buffer that grew beyond this is given back.
+const SCRATCH_KEPT: usize = 1 << 20;
+/// What is left of such a buffer.
+const SCRATCH_FLOOR: usize = 64 << 10;
+
+/// How the JSON of a server becomes terms.
+#[derive(Clone, Debug)]
+pub(crate) struct JsonOptions {
+    pub(crate) null: Null,
+    /// 1 to [`sockeye_json::MAX_DEPTH`].
+    pub(crate) max_depth: u16,
+    pub(crate) keys: KeyMode,
+}
+
+/// What the keys of objects become.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyMode {
+    /// Binaries.
+    Binary,
+    /// Atoms if the VM has them already, else binaries.
+    ExistingAtom,
+    /// Atoms for these names, else binaries. The atoms must exist.
+    Listed(HashSet<Box<str>>),
+}
+
+/// Builds the term that `input` writes, in the environment of `texts`.
+///
+/// The work grows with the input: keep large ones off the normal schedulers.
+pub(crate) fn decode(
+    texts: &mut Texts<'_>,
+    input: &str,
+    options: &JsonOptions,
+) -> Result<ErlNifTerm, Error> {
+    let term = decode_up_to(texts, input, options, usize::MAX)?;
+    term.ok_or(Error {
+        kind: ErrorKind::TooLarge,
+        offset: 0,
+    })
+}
+
+/// The same, but `None` if a key comes twice in more than `twice` bytes: sorting keys takes
+/// several times as long.
+pub(crate) fn decode_up_to(
+    texts: &mut Texts<'_>,
+    input: &str,
+    options: &JsonOptions,
+    twice: usize,
+) -> Result<Option<ErlNifTerm>, Error> {
+    let env = texts.b.env;
+    let result = match &options.keys {
+        KeyMode::Binary => decode_with(texts, input, options, &mut BinaryKeys, twice),
+        KeyMode::ExistingAtom => {
+            let mut keys = |key: &str| atom_exists(env, key);
+            decode_with(texts, input, options, &mut keys, twice)
+        }
+        KeyMode::Listed(names) => {
+            let mut keys = |key: &str| names.contains(key);
+            decode_with(texts, input, options, &mut keys, twice)
+        }
+    };
+    if texts.scratch.capacity() > SCRATCH_KEPT {
+        texts.scratch.clear();
+        texts.scratch.shrink_to(SCRATCH_FLOOR);
+    }
+    result
+}
+
+fn decode_with<K: Keys>(
+    texts: &mut Texts<'_>,
+    input: &str,
+    options: &JsonOptions,
+    keys: &mut K,
+    twice: usize,
+) -> Result<Option<ErlNifTerm>, Error> {
+    let options = Options {
+        null: options.null,
+        max_depth: options.max_depth,
+    };
+    values::with_space(|space| {
+        let may_repeat = input.len() <= twice;
+        let mut values = Values::new(texts, options.null, space, may_repeat);
+        sockeye_json::decode_into(input, &options, keys, &mut values)?;
+        Ok(values.finish().filter(|_| !values.repeated))
+    })
+}
+
+/// Whether the VM has an atom of this name (at most 255 characters).
+fn atom_exists(env: *mut ErlNifEnv, name: &str) -> bool {
+    atom(env, name).is_some()
+}

@@ -1,0 +1,5 @@
+//! JSON text to terms and terms to JSON text.
+
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod values;

@@ -1,0 +1,358 @@
+//! The values of a JSON text as terms, built where they stay.
+//!
+//! Keys come again and again: short ones are made once for the texts of a call, and shared.
+
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+
+use rustler::sys::{
+    ErlNifTerm, enif_compare, enif_get_map_size, enif_make_double, enif_make_int64,
+    enif_make_map_from_arrays, enif_make_uint64,
+};
+use sockeye_json::{Keys, Null, Output, decimal_etf, is_atom};
+
+use crate::atoms;
+use crate::terms::Builder;
+use crate::terms::existing::{atom, binary_to_term};
+use crate::terms::scheduler::OnScheduler;
+
+/// Short keys that are remembered: a power of 2.
+const CACHED: usize = 64;
+/// Pairs up to which the VM itself refuses a map with a key twice.
+const SMALL_MAP: usize = 32;
+/// Terms that a stack keeps room for.
+const KEPT: usize = 64 * 1024;
+
+/// A key of at most 16 bytes: all of them in two words that may overlap, and their number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Short {
+    head: u64,
+    tail: u64,
+    len: u8,
+}
+
+#[derive(Clone, Copy)]
+struct Cached {
+    key: Short,
+    /// Of which texts: terms of others belong to other environments.
+    texts: u64,
+    term: Option<ErlNifTerm>,
+}
+
+/// Working space, reused from text to text.
+pub(crate) struct Space {
+    /// Values of the open lists and maps, innermost last.
+    values: Vec<ErlNifTerm>,
+    /// Keys of the open maps, likewise.
+    keys: Vec<ErlNifTerm>,
+    cache: [Cached; CACHED],
+    /// The newest texts.
+    texts: u64,
+}
+
+const NONE: Cached = Cached {
+    key: Short {
+        head: 0,
+        tail: 0,
+        len: 0,
+    },
+    texts: 0,
+    term: None,
+};
+
+thread_local! {
+    static SPACE: RefCell<Space> = const {
+        RefCell::new(Space {
+            values: Vec::new(),
+            keys: Vec::new(),
+            cache: [NONE; CACHED],
+            texts: 0,
+        })
+    };
+}
+
+/// Texts whose terms go to one environment, within one call: they share keys.
+pub(crate) struct Texts<'a> {
+    pub(crate) b: Builder<'a>,
+    pub(crate) on: OnScheduler<'a>,
+    /// For integers that only external term format can write.
+    pub(crate) scratch: &'a mut Vec<u8>,
+    number: u64,
+}
+
+impl<'a> Texts<'a> {
+    /// `scratch` is working space, reused from call to call.
+    pub(crate) fn new(b: Builder<'a>, on: OnScheduler<'a>, scratch: &'a mut Vec<u8>) -> Self {
+        let number = SPACE.with_borrow_mut(|space| {
+            space.texts += 1;
+            space.texts
+        });
+        Texts {
+            b,
+            on,
+            scratch,
+            number,
+        }
+    }
+}
+
+/// Lends this thread's space to the next text.
+pub(crate) fn with_space<T>(work: impl FnOnce(&mut Space) -> T) -> T {
+    SPACE.with_borrow_mut(|space| {
+        space.values.clear();
+        space.keys.clear();
+        let result = work(space);
+        if space.values.capacity().max(space.keys.capacity()) > KEPT {
+            space.values = Vec::new();
+            space.keys = Vec::new();
+        }
+        result
+    })
+}
+
+/// The values of one text.
+pub(crate) struct Values<'a> {
+    b: Builder<'a>,
+    space: &'a mut Space,
+    /// What `space` remembers is of use if it has this number.
+    texts: u64,
+    null: ErlNifTerm,
+    scratch: &'a mut Vec<u8>,
+    /// Whether an object may have a key twice.
+    may_repeat: bool,
+    /// It had, and may not: what was built is not what the text says.
+    pub(crate) repeated: bool,
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(
+        texts: &'a mut Texts<'_>,
+        null: Null,
+        space: &'a mut Space,
+        may_repeat: bool,
+    ) -> Self {
+        let b = texts.b;
+        let null = match null {
+            Null::Null => atoms::null(),
+            Null::Undefined => atoms::undefined(),
+            Null::Nil => atoms::nil(),
+        };
+        Values {
+            b,
+            space,
+            texts: texts.number,
+            null: b.atom(null),
+            scratch: texts.scratch,
+            may_repeat,
+            repeated: false,
+        }
+    }
+
+    /// The value of the whole text.
+    pub(crate) fn finish(&mut self) -> Option<ErlNifTerm> {
+        self.space.values.pop()
+    }
+
+    #[inline]
+    fn push(&mut self, term: ErlNifTerm) {
+        self.space.values.push(term);
+    }
+
+    fn make_key<K: Keys>(&self, key: &str, keys: &mut K) -> ErlNifTerm {
+        let made = if is_atom(key, keys) {
+            atom(self.b.env, key)
+        } else {
+            None
+        };
+        made.unwrap_or_else(|| self.b.binary(key.as_bytes()))
+    }
+
+    /// The last value of each key.
+    ///
+    /// Sorting, and one map of what is left: a map that grows pair by pair would leave many times
+    /// its size behind.
+    #[cold]
+    fn resolved(&self, keys: usize, values: usize) -> Option<ErlNifTerm> {
+        let keys = self.space.keys.get(keys..).unwrap_or_default();
+        let values = self.space.values.get(values..).unwrap_or_default();
+        let mut pairs: Vec<_> = keys.iter().copied().zip(values.iter().copied()).collect();
+        // Stable: of equal keys the last stays last.
+        pairs.sort_by(|a, b| {
+            // SAFETY: compares two terms of the environment.
+            unsafe { enif_compare(a.0, b.0) }.cmp(&0)
+        });
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for (i, &(key, value)) in pairs.iter().enumerate() {
+            // SAFETY: as above.
+            let last = pairs
+                .get(i + 1)
+                .is_none_or(|next| unsafe { enif_compare(key, next.0) } != 0);
+            if last {
+                keys.push(key);
+                values.push(value);
+            }
+        }
+        map_of(self.b, &keys, &values)
+    }
+}
+
+/// A map of these pairs, unless a key comes twice.
+#[inline]
+fn map_of(b: Builder, keys: &[ErlNifTerm], values: &[ErlNifTerm]) -> Option<ErlNifTerm> {
+    let len = keys.len().min(values.len());
+    let mut map = MaybeUninit::uninit();
+    let mut size = 0;
+    // SAFETY: both arrays have at least that length and hold terms of the environment; the map
+    // and its size are set when the result is not 0.
+    unsafe {
+        let (keys, values) = (keys.as_ptr(), values.as_ptr());
+        if enif_make_map_from_arrays(b.env, keys, values, len, map.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let map = map.assume_init();
+        // Beyond 32 pairs the VM drops the earlier ones instead, and what is left may then be
+        // a map that it does not take for equal to others.
+        let whole =
+            len <= SMALL_MAP || (enif_get_map_size(b.env, map, &mut size) != 0 && size == len);
+        whole.then_some(map)
+    }
+}
+
+/// None beyond 16 bytes. Read in whole words: a copy of a few bytes, read as one, makes the
+/// processor wait for its own writing.
+#[inline]
+fn short(key: &str) -> Option<Short> {
+    let bytes = key.as_bytes();
+    let len = u8::try_from(bytes.len()).ok().filter(|len| *len <= 16)?;
+    let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            (Some(head), Some(tail)) => (
+                u64::from(u32::from_le_bytes(*head)),
+                u64::from(u32::from_le_bytes(*tail)),
+            ),
+            _ => {
+                let at = |i: usize| u64::from(bytes.get(i).copied().unwrap_or_default());
+                (at(0) | at(1) << 8 | at(2) << 16, 0)
+            }
+        },
+    };
+    Some(Short { head, tail, len })
+}
+
+#[inline]
+fn place(key: Short) -> usize {
+    let folded = key.head ^ key.tail.rotate_left(29) ^ u64::from(key.len);
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % CACHED
+}
+
+impl Output for Values<'_> {
+    /// How many values and keys outer lists and maps have.
+    type Mark = (usize, usize);
+
+    fn null(&mut self, _name: &'static str) {
+        self.push(self.null);
+    }
+
+    fn boolean(&mut self, v: bool) {
+        let atom = if v { atoms::true_() } else { atoms::false_() };
+        self.push(self.b.atom(atom));
+    }
+
+    #[inline]
+    fn unsigned(&mut self, v: u64) {
+        // SAFETY: `env` is valid.
+        self.push(unsafe { enif_make_uint64(self.b.env, v) });
+    }
+
+    #[inline]
+    fn negative(&mut self, v: i64) {
+        // SAFETY: `env` is valid.
+        self.push(unsafe { enif_make_int64(self.b.env, v) });
+    }
+
+    #[inline]
+    fn float(&mut self, v: f64) {
+        // SAFETY: `env` is valid; the parser gives finite floats only.
+        self.push(unsafe { enif_make_double(self.b.env, v) });
+    }
+
+    #[cold]
+    fn decimal(&mut self, negative: bool, digits: &[u8]) {
+        self.scratch.clear();
+        decimal_etf(self.scratch, negative, digits);
+        let term = binary_to_term(self.b.env, self.scratch, 0);
+        self.push(term.unwrap_or(self.null));
+    }
+
+    #[inline]
+    fn string(&mut self, v: &str) {
+        self.push(self.b.binary(v.as_bytes()));
+    }
+
+    #[inline]
+    fn key<K: Keys>(&mut self, key: &str, keys: &mut K) {
+        let term = match short(key) {
+            None => self.make_key(key, keys),
+            Some(short) => {
+                let place = place(short);
+                match self.space.cache.get(place) {
+                    Some(&Cached {
+                        key,
+                        texts,
+                        term: Some(term),
+                    }) if key == short && texts == self.texts => term,
+                    _ => {
+                        let term = self.make_key(key, keys);
+                        let texts = self.texts;
+                        if let Some(cached) = self.space.cache.get_mut(place) {
+                            *cached = Cached {
+                                key: short,
+                                texts,
+                                term: Some(term),
+                            };
+                        }
+                        term
+                    }
+                }
+            }
+        };
+        self.space.keys.push(term);
+    }
+
+    fn open_list(&mut self) -> Self::Mark {
+        (self.space.values.len(), self.space.keys.len())
+    }
+
+    fn close_list(&mut self, (values, _): Self::Mark, _n: u32) {
+        let list = self
+            .b
+            .list(self.space.values.get(values..).unwrap_or_default());
+        self.space.values.truncate(values);
+        self.push(list);
+    }
+
+    fn open_map(&mut self) -> Self::Mark {
+        (self.space.values.len(), self.space.keys.len())
+    }
+
+    fn close_map(&mut self, (values, keys): Self::Mark, _n: u32) {
+        let k = self.space.keys.get(keys..).unwrap_or_default();
+        let v = self.space.values.get(values..).unwrap_or_default();
+        let made = map_of(self.b, k, v);
+        // The one thing the VM refuses is a key that comes twice.
+        let map = match made {
+            None if self.may_repeat => self.resolved(keys, values),
+            made => made,
+        };
+        self.repeated |= map.is_none();
+        self.space.values.truncate(values);
+        self.space.keys.truncate(keys);
+        self.push(map.unwrap_or(self.null));
+    }
+
+    fn restart(&mut self) {
+        self.space.values.clear();
+        self.space.keys.clear();
+    }
+}

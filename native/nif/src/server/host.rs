@@ -1,0 +1,116 @@
+//! What the engine asks of a server's process, as messages to it.
+
+use std::sync::Arc;
+
+use rustler::LocalPid;
+use sockeye_engine::host::{Notice, ServerHost};
+use sockeye_engine::load::Done;
+use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, ServerStats};
+
+use crate::atoms;
+use crate::server::owner::{Host, OwnerSpec};
+use crate::server::{dialled, hosts, news, question};
+use crate::terms::map;
+use crate::vm::monitor;
+use crate::vm::{memory, process, running};
+
+/// The part of a host that the engine owns.
+pub(crate) struct HostRef(pub(crate) Arc<Host>);
+
+impl ServerHost for HostRef {
+    fn owner(&self) -> Option<Arc<Inbox>> {
+        let pid = match &self.0.spec {
+            OwnerSpec::Nobody => return None,
+            OwnerSpec::Pid(pid) => *pid,
+            OwnerSpec::Name(name) => monitor::whereis(*name)?,
+        };
+        self.0.desk_for(None, pid).map(|desk| desk.inbox.clone())
+    }
+
+    fn unlistened(&self) {
+        process::send(&self.0.pid, |b| {
+            b.tuple([b.atom(atoms::sockeye_unlistened()), b.integer(self.0.id)])
+        });
+    }
+
+    fn stopped(&self, stats: &ServerStats) {
+        let id = self.0.id;
+        hosts::forget(id, &self.0);
+        if let Some(engine) = self.0.engine.upgrade() {
+            engine.remove_stopped(id);
+        }
+        let heard = process::send(&self.0.pid, |b| {
+            let counts = [b.integer(stats.accepted), b.integer(stats.unanswered)];
+            let counts = b.tuple(counts);
+            b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(id), counts])
+        });
+        // A process that was killed could not clear up behind itself.
+        if !heard && let Some(running) = running::current() {
+            process::send(&running.owner, |b| {
+                b.tuple([b.atom(atoms::sockeye_gone()), b.integer(id)])
+            });
+        }
+    }
+
+    fn ask(&self, token: u64, question: &Question<'_>) -> bool {
+        question::ask(&self.0, token, question)
+    }
+
+    fn topic_left(&self, name: &[u8]) {
+        if let Some(pid) = self.0.news.note(name) {
+            process::send(&pid, |b| news::changed(b, self.0.id));
+        }
+    }
+
+    fn dialled(&self, result: Result<ConnId, DialError>) {
+        dialled::dialled(&self.0, self.0.id, result);
+    }
+
+    fn disconnected(&self, conn: ConnId, end: Disconnected) {
+        dialled::disconnected(&self.0, self.0.id, conn, &end);
+    }
+
+    fn memory(&self) -> Option<u64> {
+        Some(memory::held())
+    }
+
+    fn event(&self, event: Notice) {
+        process::send(&self.0.pid, |b| {
+            let (kind, key, value) = match &event {
+                Notice::AcceptFailed(text) => (
+                    atoms::accept_error(),
+                    atoms::reason(),
+                    b.binary(text.as_bytes()),
+                ),
+                Notice::NoDescriptor(most) => (
+                    atoms::no_descriptor(),
+                    atoms::max_descriptor(),
+                    b.integer(*most as u64),
+                ),
+            };
+            let detail = map(b, &[(b.atom(key), value)]);
+            b.tuple([b.atom(atoms::sockeye_event()), b.atom(kind), detail])
+        });
+    }
+}
+
+/// Gives a connection to another process. `done` tells when what came before is with the old one.
+pub(crate) fn give(
+    env: rustler::Env<'_>,
+    conn: ConnId,
+    pid: LocalPid,
+    done: Done,
+) -> Result<(), sockeye_engine::SendError> {
+    use sockeye_engine::SendError::Closed;
+    let engine = running::engine().ok_or(Closed)?;
+    let home = engine.home_of(conn).ok_or(Closed)?;
+    let server = engine.server(home.server).ok_or(Closed)?;
+    let host = hosts::host(server.id()).ok_or(Closed)?;
+    let desk = host.desk_for(Some(env), pid).ok_or(Closed)?;
+    engine.set_owner(conn, desk.inbox.clone(), done)?;
+    if desk.inbox.is_dead() {
+        // It died meanwhile, and the shard may have heard of it too early.
+        engine.owner_died(&desk.inbox);
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! A server on the side of the VM: its process, the owners of its connections, who answers and who wakes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustler::LocalPid;
+use rustler::types::atom::Atom;
+use sockeye_engine::{Engine, Inbox, Server};
+
+use crate::server::desk::Desk;
+use crate::server::events::Format;
+use crate::server::news::News;
+use crate::vm::monitor::{self, Keeper, WatchKey, Watched};
+
+/// Who the owner of a server's connections is.
+#[derive(Clone)]
+pub(crate) enum OwnerSpec {
+    /// Handler processes, not an owner.
+    Nobody,
+    Pid(LocalPid),
+    Name(Atom),
+}
+
+/// The process that called `listen`, and the owner of its connections.
+pub(crate) struct Host {
+    pub(crate) pid: LocalPid,
+    pub(crate) spec: OwnerSpec,
+    pub(crate) batch: bool,
+    pub(crate) format: Arc<Format>,
+    /// Bytes that wait for a process.
+    room: usize,
+    pub(crate) id: u64,
+    pub(crate) engine: Weak<Engine>,
+    owners: Mutex<HashMap<LocalPid, Known>>,
+    /// Wakes the processes of connections.
+    relay: Mutex<Option<LocalPid>>,
+    /// Answers what is asked before a connection is made.
+    gate: Mutex<Option<LocalPid>>,
+    /// Of topics that have their first subscription, or have lost their last.
+    pub(crate) news: News,
+}
+
+/// An owner, and its monitor once it has one.
+struct Known {
+    desk: Arc<Desk>,
+    watch: Option<WatchKey>,
+}
+
+impl Host {
+    pub(crate) fn new(
+        pid: LocalPid,
+        (spec, batch): (OwnerSpec, bool),
+        format: Arc<Format>,
+        room: usize,
+        id: u64,
+        engine: &Arc<Engine>,
+    ) -> Self {
+        Host {
+            pid,
+            spec,
+            batch,
+            format,
+            room,
+            id,
+            engine: Arc::downgrade(engine),
+            owners: Mutex::default(),
+            relay: Mutex::new(None),
+            gate: Mutex::new(None),
+            news: News::default(),
+        }
+    }
+
+    /// Whether its server is this engine's.
+    pub(crate) fn is_of(&self, engine: &Arc<Engine>) -> bool {
+        std::ptr::eq(self.engine.as_ptr(), Arc::as_ptr(engine))
+    }
+
+    pub(crate) fn set_gate(&self, pid: LocalPid) {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    }
+
+    pub(crate) fn gate(&self) -> Option<LocalPid> {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_relay(&self, pid: LocalPid) {
+        *self.relay.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    }
+
+    pub(crate) fn relay(&self) -> Option<LocalPid> {
+        *self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The desk of this process, which is watched. None if the process is dead.
+    pub(crate) fn desk_for(
+        self: &Arc<Self>,
+        env: Option<rustler::Env<'_>>,
+        pid: LocalPid,
+    ) -> Option<Arc<Desk>> {
+        let mut owners = self.owners();
+        if let Some(known) = owners.get(&pid) {
+            return Some(known.desk.clone());
+        }
+        let (format, engine) = (self.format.clone(), self.engine.clone());
+        let desk = Desk::new(pid, self.batch, format, self.room, engine);
+        // Entered before it is watched: its death takes it out again.
+        let known = Known {
+            desk: desk.clone(),
+            watch: None,
+        };
+        owners.insert(pid, known);
+        drop(owners);
+        let key = desk.inbox.key();
+        let watched = Watched::Owner {
+            inbox: desk.inbox.clone(),
+            keeper: Arc::<Host>::downgrade(self),
+        };
+        let Some(watch) = monitor::watch(env, &pid, watched) else {
+            self.forget_owner(&pid, key);
+            return None;
+        };
+        if let Some(known) = self.owners().get_mut(&pid)
+            && known.desk.inbox.key() == key
+        {
+            known.watch = Some(watch);
+        }
+        Some(desk)
+    }
+
+    fn owners(&self) -> MutexGuard<'_, HashMap<LocalPid, Known>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_owner(&self, pid: &LocalPid, key: u64) {
+        let mut owners = self.owners();
+        if owners
+            .get(pid)
+            .is_some_and(|known| known.desk.inbox.key() == key)
+        {
+            owners.remove(pid);
+        }
+    }
+
+    pub(crate) fn for_each_desk(&self, mut work: impl FnMut(&Arc<Desk>)) {
+        self.owners().values().for_each(|known| work(&known.desk));
+    }
+
+    /// The server is gone: its owners need not be watched for it.
+    pub(crate) fn forget_owners(&self) {
+        let owners = std::mem::take(&mut *self.owners());
+        owners
+            .into_values()
+            .filter_map(|known| known.watch)
+            .for_each(monitor::unwatch);
+    }
+}
+
+impl Keeper for Host {
+    fn server(&self) -> Option<(Arc<Engine>, Arc<Server>, LocalPid)> {
+        let engine = self.engine.upgrade()?;
+        let server = engine.find_server(self.id)?;
+        Some((engine, server, self.pid))
+    }
+
+    fn owner_died(&self, pid: &LocalPid, inbox: &Arc<Inbox>) {
+        self.forget_owner(pid, inbox.key());
+        if let Some(engine) = self.engine.upgrade() {
+            engine.owner_died(inbox);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Telling processes that their inboxes have something.
+//!
+//! One of many connections' processes is told at once. Processes of one connection each are
+//! told by way of the server's relay, in one message for all that a turn has something for:
+//! a message from a foreign thread takes a lock and may wake a scheduler, which on a shared
+//! core takes the core from the shard, once for each process.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use rustler::LocalPid;
+use sockeye_engine::Notifier;
+
+use crate::atoms;
+use crate::server::owner::Host;
+use crate::vm::process;
+
+/// So few are told directly: the relay would only take longer.
+const FEW: usize = 2;
+
+/// The process is told at once.
+pub(crate) struct Direct(pub(crate) LocalPid);
+
+impl Notifier for Direct {
+    fn notify(&self) -> bool {
+        process::send_atom(&self.0, atoms::sockeye_ready())
+    }
+}
+
+/// The process is told when all others of the turn have been notified.
+pub(crate) struct Relayed {
+    pub(crate) pid: LocalPid,
+    pub(crate) host: Arc<Host>,
+}
+
+impl Notifier for Relayed {
+    fn notify(&self) -> bool {
+        NOTICES.with_borrow_mut(|notices| {
+            let host = &self.host;
+            match notices
+                .iter_mut()
+                .find(|server| Arc::ptr_eq(&server.host, host))
+            {
+                Some(server) => server.pids.push(self.pid),
+                None => notices.push(Notices {
+                    host: host.clone(),
+                    pids: vec![self.pid],
+                }),
+            }
+        });
+        true
+    }
+}
+
+/// The processes of one server that a turn has something for.
+struct Notices {
+    host: Arc<Host>,
+    pids: Vec<LocalPid>,
+}
+
+thread_local! {
+    static NOTICES: RefCell<Vec<Notices>> = const { RefCell::new(Vec::new()) };
+}
+
+/// All processes of a turn have been notified.
+pub(crate) fn notify_all() {
+    NOTICES.with_borrow_mut(|notices| notices.drain(..).for_each(|server| server.tell()));
+}
+
+impl Notices {
+    fn tell(self) {
+        let relay = self.host.relay().filter(|_| self.pids.len() > FEW);
+        let relayed = relay.is_some_and(|relay| {
+            process::send(&relay, |b| {
+                let pids: Vec<_> = self.pids.iter().map(|pid| b.pid(pid)).collect();
+                b.tuple([b.atom(atoms::sockeye_wake()), b.list(&pids)])
+            })
+        });
+        if !relayed {
+            for pid in &self.pids {
+                process::send_atom(pid, atoms::sockeye_ready());
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The one engine of a node.
+
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use rustler::{Env, LocalPid};
+use sockeye_engine::{Engine, Server};
+
+use crate::atoms;
+use crate::terms::map;
+use crate::terms::scheduler::is_scheduler;
+use crate::vm::process;
+
+/// The engine and the process that started it.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) owner: LocalPid,
+}
+
+static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
+
+/// Between two looks at what will be over soon.
+pub(crate) const MOMENT: Duration = Duration::from_millis(1);
+
+/// Who is told of panics. A lock of its own, since a panic may happen where the other one is held: under this one a pid
+/// is copied, and nothing else.
+static HEARS: RwLock<Option<LocalPid>> = RwLock::new(None);
+
+/// Starting and stopping take turns.
+pub(crate) static CHANGE: Mutex<()> = Mutex::new(());
+
+pub(crate) fn current() -> Option<Running> {
+    RUNNING
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+pub(crate) fn engine() -> Option<Arc<Engine>> {
+    current().map(|running| running.engine)
+}
+
+pub(crate) fn server(id: u64) -> Option<(Arc<Engine>, Arc<Server>)> {
+    let engine = engine()?;
+    let server = engine.find_server(id)?;
+    Some((engine, server))
+}
+
+pub(crate) fn set(running: Running) {
+    *HEARS.write().unwrap_or_else(PoisonError::into_inner) = Some(running.owner);
+    *RUNNING.write().unwrap_or_else(PoisonError::into_inner) = Some(running);
+}
+
+/// Forgets this engine, unless another has taken its place.
+pub(crate) fn clear(engine: &Arc<Engine>) {
+    let mut running = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
+    if running
+        .as_ref()
+        .is_some_and(|r| Arc::ptr_eq(&r.engine, engine))
+    {
+        *running = None;
+    }
+}
+
+/// Forgets an engine whose process is dead, and ends it. Joining threads takes long, and this may
+/// be a scheduler.
+pub(crate) fn bury(engine: &Arc<Engine>) {
+    clear(engine);
+    if !engine.is_stopping() {
+        let mut past = PAST.lock().unwrap_or_else(PoisonError::into_inner);
+        past.retain(|engine| engine.strong_count() > 0);
+        past.push(Arc::downgrade(engine));
+        drop(past);
+        let engine = engine.clone();
+        let stop = move || {
+            let _ = engine.stop();
+        };
+        let thread = std::thread::Builder::new().name("sockeye-stop".into());
+        let _ = thread.spawn(stop);
+    }
+}
+
+/// Engines that were buried, and may not have let go of their ports yet.
+static PAST: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+
+/// Waits until they have, or the time is over.
+pub(crate) fn await_ports(deadline: Instant) {
+    let past = std::mem::take(&mut *PAST.lock().unwrap_or_else(PoisonError::into_inner));
+    let past: Vec<_> = past.iter().filter_map(Weak::upgrade).collect();
+    let listens = |engine: &Arc<Engine>| {
+        let servers = engine.all_servers();
+        servers.iter().any(|server| server.is_listening())
+    };
+    while past.iter().any(listens) && Instant::now() < deadline {
+        std::thread::sleep(MOMENT);
+    }
+}
+
+/// Whether this engine is the one of the node, and its process alive.
+pub(crate) fn is_alive(env: Env<'_>, engine: &Arc<Engine>) -> bool {
+    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    running
+        .as_ref()
+        .is_some_and(|running| Arc::ptr_eq(&running.engine, engine) && running.owner.is_alive(env))
+}
+
+/// Lends the engine without counting references: for calls that are over in a moment.
+pub(crate) fn with_engine<T>(work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T {
+    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    work(running.as_ref().map(|running| &running.engine))
+}
+
+/// The same for a call that may take long unless it is on a normal scheduler: then it counts a reference. Who stops
+/// the engine would wait for it otherwise, and all others for who stops it.
+pub(crate) fn with_engine_for<T>(normal: bool, work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T {
+    if normal {
+        with_engine(work)
+    } else {
+        work(engine().as_ref())
+    }
+}
+
+/// Panics are told to the process that started the engine, and never printed.
+pub(crate) fn report_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            let message = info.to_string();
+            // A panic on a scheduler becomes an exception of the call.
+            let hears = *HEARS.read().unwrap_or_else(PoisonError::into_inner);
+            if let (false, Some(pid)) = (is_scheduler(), hears) {
+                process::send(&pid, |b| {
+                    let key = b.atom(atoms::message());
+                    let detail = map(b, &[(key, b.binary(message.as_bytes()))]);
+                    b.tuple([
+                        b.atom(atoms::sockeye_event()),
+                        b.atom(atoms::panic()),
+                        detail,
+                    ])
+                });
+            }
+        }));
+    });
+}
+
+/// The process that makes this call.
+pub(crate) fn caller(env: Env<'_>) -> LocalPid {
+    env.pid()
+}
