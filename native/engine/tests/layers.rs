@@ -15,7 +15,10 @@ fn sources(path: &Path) -> Vec<PathBuf> {
 
 /// The modules that a file names behind `crate::`, alone or in braces.
 fn used(text: &str) -> Vec<String> {
-    let code: Vec<_> = text.lines().map(|l| l.split("//").next().unwrap()).collect();
+    let code: Vec<_> = text
+        .lines()
+        .map(|l| l.split("//").next().unwrap())
+        .collect();
     let code = code.join(" ");
     let paths = code.split("crate::").skip(1);
     let names = paths.flat_map(|path| match path.strip_prefix('{') {
