@@ -1,5 +1,7 @@
 //! An arrow goes down: each folder uses those that stand before it, and itself. Read out of the `use` lines and paths.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
