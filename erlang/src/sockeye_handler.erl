@@ -35,6 +35,8 @@
 %%
 %% <h3>Callbacks</h3>
 %%
+%% What happened comes first, then the connection where there is one, and the state last.
+%%
 %% `init/1' and `handle_frame/3' are required. The others are optional: `accept/2' decides about
 %% a client, `handle_open/3' and `handle_close/4' are called when it comes and goes, `handle_error/3' for a
 %% command that failed, `handle_down/2' in a client that is not connected. The rest is as in
@@ -145,7 +147,7 @@
 %% The process starts. In the modes `one' and `N', `{stop, Reason}' makes
 %% `sockeye:start_link/1' return `{error, Reason}'.
 
--callback handle_open(sockeye:conn(), Info :: map(), State :: term()) -> result().
+-callback handle_open(Info :: map(), sockeye:conn(), State :: term()) -> result().
 %% A connection is open. Optional. `Info' is a map with `peer', `path', `query',
 %% `subprotocol' and `headers'; see {@link sockeye:conn_info()}.
 
@@ -158,7 +160,7 @@
 %%     {[{close, 1008, <<"a name, please">>}], State}.
 %% '''
 
--callback handle_close(sockeye:conn(), sockeye:close_code(), Reason :: binary(),
+-callback handle_close(sockeye:close_code(), Reason :: binary(), sockeye:conn(),
                        State :: term()) -> result().
 %% A connection has ended; nothing more comes from it. Optional. 1006 means that the
 %% transport ended without a Close frame. What the callbacks returned for its frames leaves

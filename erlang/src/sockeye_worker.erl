@@ -439,9 +439,9 @@ callback({ping, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
 callback({pong, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
     Handle(Frame, Conn, State);
 callback({open, Info}, Conn, State, #s{module = Module, has_open = true}) ->
-    Module:handle_open(Conn, Info, State);
+    Module:handle_open(Info, Conn, State);
 callback({closed, Code, Reason}, Conn, State, #s{module = Module, has_close = true}) ->
-    Module:handle_close(Conn, Code, Reason, State);
+    Module:handle_close(Code, Reason, Conn, State);
 callback({invalid_json, _, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
     Handle(Frame, Conn, State);
 callback({open, _}, _Conn, State, _S) ->

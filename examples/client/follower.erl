@@ -13,7 +13,7 @@ init(Url) ->
     {ok, Url}.
 
 %% Of each connection: what the server has to know comes first.
-handle_open(_Conn, #{peer := {Ip, Port}}, Url) ->
+handle_open(#{peer := {Ip, Port}}, _Conn, Url) ->
     io:format("connected to ~ts:~b~n", [inet:ntoa(Ip), Port]),
     {[{reply, #{type => ping}}], Url}.
 

@@ -89,12 +89,12 @@ handle_frame({invalid_json, _, _} = Frame, _Conn, _State) ->
 handle_frame(Frame, _Conn, State) ->
     {[{reply, Frame}], State}.
 
--spec handle_close(sockeye:conn(), sockeye:close_code(), binary(), sockeye:conn() | none) ->
+-spec handle_close(sockeye:close_code(), binary(), sockeye:conn(), sockeye:conn() | none) ->
     {[sockeye_handler:command()], sockeye:conn() | none}.
-handle_close(_Conn, _Code, _Reason, none) ->
+handle_close(_Code, _Reason, _Conn, none) ->
     {[], none};
-handle_close(Conn, _Code, _Reason, Conn) ->
+handle_close(_Code, _Reason, Conn, Conn) ->
     {[], none};
-handle_close(_Conn, Code, Reason, Watcher) ->
+handle_close(Code, Reason, _Conn, Watcher) ->
     Line = [<<"closed ">>, integer_to_binary(Code), <<" ">>, Reason],
     {[{send, Watcher, {text, Line}}], Watcher}.

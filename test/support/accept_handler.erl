@@ -7,8 +7,8 @@
 accept(Request, #{accept := Accept}) -> Accept(Request).
 
 init(Funs) -> fun_handler:init(Funs).
-handle_open(Conn, Info, State) -> fun_handler:handle_open(Conn, Info, State).
+handle_open(Info, Conn, State) -> fun_handler:handle_open(Info, Conn, State).
 handle_frame(Frame, Conn, State) -> fun_handler:handle_frame(Frame, Conn, State).
-handle_close(Conn, Code, Reason, State) -> fun_handler:handle_close(Conn, Code, Reason, State).
+handle_close(Code, Reason, Conn, State) -> fun_handler:handle_close(Code, Reason, Conn, State).
 handle_info(Message, State) -> fun_handler:handle_info(Message, State).
 terminate(Reason, State) -> fun_handler:terminate(Reason, State).

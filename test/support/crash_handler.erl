@@ -11,7 +11,7 @@ init(At) ->
     crash(init, At),
     {ok, #{at => At, known => state}}.
 
-handle_open(_Conn, _Info, #{at := At} = State) ->
+handle_open(_Info, _Conn, #{at := At} = State) ->
     crash(handle_open, At),
     {[], State}.
 
@@ -27,7 +27,7 @@ handle_frame(_Frame, _Conn, #{at := At} = State) ->
     crash(handle_frame, At),
     {[{reply, {text, pid_to_list(self())}}], State}.
 
-handle_close(_Conn, _Code, _Reason, #{at := At} = State) ->
+handle_close(_Code, _Reason, _Conn, #{at := At} = State) ->
     crash(handle_close, At),
     {[], State}.
 

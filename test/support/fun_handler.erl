@@ -15,9 +15,9 @@ init(#{init := Init} = Funs) ->
 init(Funs) ->
     {ok, {Funs, undefined}}.
 
-handle_open(Conn, Info, State) -> run(open, [Conn, Info], State).
+handle_open(Info, Conn, State) -> run(open, [Conn, Info], State).
 handle_frame(Frame, Conn, State) -> run(frame, [Frame, Conn], State).
-handle_close(Conn, Code, Reason, State) -> run(close, [Conn, Code, Reason], State).
+handle_close(Code, Reason, Conn, State) -> run(close, [Conn, Code, Reason], State).
 handle_error(Error, Conn, State) -> run(error, [Error, Conn], State).
 handle_info(Message, State) -> run(info, [Message], State).
 handle_down(Reason, State) -> run(down, [Reason], State).

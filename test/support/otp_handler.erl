@@ -9,7 +9,7 @@ init(Test) ->
     Test ! {handler, self()},
     {ok, #{test => Test, seen => []}}.
 
-handle_open(Conn, _Info, State) ->
+handle_open(_Info, Conn, State) ->
     {[], State#{conn => Conn}}.
 
 handle_frame({json, <<"state">>}, _Conn, #{seen := Seen} = State) ->

@@ -7,7 +7,7 @@
 init(Table) ->
     {ok, Table}.
 
-handle_open(Conn, _Info, Table) ->
+handle_open(_Info, Conn, Table) ->
     true = ets:insert(Table, {Conn}),
     {[{subscribe, soak_traffic:topic()}], Table}.
 
@@ -18,7 +18,7 @@ handle_frame({json, <<"stop">>}, _Conn, Table) ->
 handle_frame(Frame, Conn, Table) ->
     {[{reply, frame(Frame)} | [command(Conn) || rand:uniform(4) =:= 1]], Table}.
 
-handle_close(Conn, _Code, _Reason, Table) ->
+handle_close(_Code, _Reason, Conn, Table) ->
     true = ets:delete(Table, Conn),
     {[], Table}.
 

@@ -34,9 +34,9 @@ options(owner) -> #{handler => spawn_link(fun owner/0), active => true}.
 init(Speed) ->
     {ok, Speed}.
 
-handle_open(_Conn, #{path := Path}, topic) when Path =/= <<"/publish">> ->
+handle_open(#{path := Path}, _Conn, topic) when Path =/= <<"/publish">> ->
     {[{subscribe, <<"topic">>}], topic};
-handle_open(_Conn, _Info, State) ->
+handle_open(_Info, _Conn, State) ->
     {[], State}.
 
 handle_frame({text, Text}, _Conn, fast) ->

@@ -30,8 +30,8 @@
 init(Server) ->
     {ok, #chat{server = Server}}.
 
--spec handle_open(sockeye:conn(), map(), #chat{}) -> {list(), #chat{}}.
-handle_open(_Conn, _Info, Chat) ->
+-spec handle_open(map(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
+handle_open(_Info, _Conn, Chat) ->
     {[], Chat}.
 
 -spec handle_frame(sockeye_handler:frame(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
@@ -50,8 +50,8 @@ handle_frame({json, #{<<"say">> := Said}}, Conn, #chat{places = Places} = Chat) 
 handle_frame(_Other, _Conn, Chat) ->
     {[{close, 1008, <<"join a room, or say something">>}], Chat}.
 
--spec handle_close(sockeye:conn(), sockeye:close_code(), binary(), #chat{}) -> {list(), #chat{}}.
-handle_close(Conn, _Code, _Reason, Chat) ->
+-spec handle_close(sockeye:close_code(), binary(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
+handle_close(_Code, _Reason, Conn, Chat) ->
     {[], leave(Conn, Chat)}.
 
 -spec handle_info(term(), #chat{}) -> {list(), #chat{}}.
