@@ -60,7 +60,7 @@ burst(Transport, Processes, Count, Certs) ->
              ?assertEqual(News, [Data || {binary, Data} <- Messages])
          end || {N, Messages} <- lists:zip(lists:seq(1, Count), Got)],
         ?assert(delayed() - Before > length(Waiting)),
-        ?assertMatch(#{dropped := 0, busy := 0}, sockeye:info(Server)),
+        ?assertMatch({ok, #{dropped := 0, busy := 0}}, sockeye:info(Server)),
         [gen_tcp:close(Socket) || Transport =:= http2, Socket <- [Clients]],
         ws_client:drop_all(),
         ok = sockeye:stop(Server)
@@ -79,7 +79,7 @@ connect(http2, Port, Count) ->
     Socket.
 
 subscribed(Server, Count) ->
-    siege:until(fun() -> sockeye:topics(Server) =:= #{<<"news">> => Count} end).
+    siege:until(fun() -> sockeye:topics(Server) =:= {ok, #{<<"news">> => Count}} end).
 
 text(N) -> <<"number ", (integer_to_binary(N))/binary>>.
 
@@ -188,8 +188,8 @@ nothing_is_refused_test_() ->
                         {fun() -> sockeye:publish(Server, <<"none">>, Text, #{wait => true}) end,
                          {ok, #{sent => 0, dropped => 0}}},
                         {fun() -> sockeye:controlling_process(B, Heir) end, ok},
-                        {fun() -> #{path := Path} = sockeye:info(C), Path end, <<"/">>},
-                        {fun() -> sockeye:subscribers(Server, <<"t">>) end, []}],
+                        {fun() -> {ok, #{path := Path}} = sockeye:info(C), Path end, <<"/">>},
+                        {fun() -> sockeye:subscribers(Server, <<"t">>) end, {ok, []}}],
             Occupy(),
             ok = fill(Other, ?CALLS),
             Before = delayed(),
@@ -197,7 +197,7 @@ nothing_is_refused_test_() ->
             Started = [start(Call, Expected) || {Call, Expected} <- Waiting ++ Answered],
             [?assertEqual(Expected, ended(Pid, Monitor)) || {Pid, Monitor, Expected} <- Started],
             ?assertEqual(length(Waiting), delayed() - Before),
-            ?assertMatch(#{dropped := 0, busy := 0}, sockeye:info(Server)),
+            ?assertMatch({ok, #{dropped := 0, busy := 0}}, sockeye:info(Server)),
             ?assertEqual(lists:duplicate(2, <<"x">>), [ws_client:recv_data(Socket) || _ <- [1, 2]]),
             Heir ! stop,
             ws_client:drop_all(),
@@ -269,17 +269,17 @@ counters_test() ->
     sockeye_test:with_server(#{send_queue_size => 1000, format => raw}, fun(Port, Server) ->
         {_, Conn} = sockeye_test:open(Port),
         ok = until_full(Conn),
-        #{busy := Busy, dropped := Dropped} = sockeye:info(Server),
+        {ok, #{busy := Busy, dropped := Dropped}} = sockeye:info(Server),
         {error, busy} = sockeye:send(Conn, {binary, <<0:8000>>}),
         {error, [{Conn, busy}]} = sockeye:send([Conn], {binary, <<0:8000>>}),
         {ok, #{sent := 0, dropped := 1}} = sockeye:broadcast(Server, {binary, <<0:8000>>}, #{wait => true}),
-        ?assertMatch(#{busy := B, dropped := D} when B =:= Busy + 2 andalso D =:= Dropped + 1, sockeye:info(Server))
+        ?assertMatch({ok, #{busy := B, dropped := D}} when B =:= Busy + 2 andalso D =:= Dropped + 1, sockeye:info(Server))
     end).
 
 %% More than the system's buffers take.
 until_full(Conn) ->
     ok = sockeye:send(Conn, {binary, binary:copy(<<0>>, 64 * 1024 * 1024)}),
-    #{queue := Queue} = sockeye:info(Conn),
+    {ok, #{queue := Queue}} = sockeye:info(Conn),
     true = Queue > 1000,
     ok.
 
@@ -305,6 +305,6 @@ failed_test_() ->
               {Socket, Conn} = sockeye_test:open(Port),
               _ = Do(Socket, Conn),
               ?assertEqual(Code, sockeye_test:closed(Conn)),
-              ?assertMatch(#{failed := Failed}, sockeye:info(Server))
+              ?assertMatch({ok, #{failed := Failed}}, sockeye:info(Server))
           end)
       end} || {Code, Failed, Options, Do} <- Cases].

@@ -69,7 +69,7 @@ refused(Why, Result) ->
 echo(Version, #{ca := Ca} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
         {ok, Conn} = connect(Port, #{cacert => Ca, versions => [Version]}),
-        #{tls := Tls} = sockeye:info(Conn),
+        {ok, #{tls := Tls}} = sockeye:info(Conn),
         ?assertMatch(#{version := Version, cipher := <<"TLS", _/binary>>, sni := <<"localhost">>,
                        alpn := <<"http/1.1">>, peer_cert := <<_, _/binary>>}, Tls),
         talk(Conn)
@@ -107,7 +107,7 @@ names(#{ca := Ca} = Certs) ->
         refused(bad_host, connect(Port, #{cacert => Ca, sni => "two.example"})),
         [begin
              {ok, Conn} = sockeye_client:connect(url(Host, Port), #{tls => Tls#{cacert => Ca}}),
-             ?assertMatch(#{tls := #{sni := Sni}}, sockeye:info(Conn)),
+             ?assertMatch({ok, #{tls := #{sni := Sni}}}, sockeye:info(Conn)),
              talk(Conn)
          end || {Host, Tls, Sni} <- [{"127.0.0.1", #{sni => "one.example"}, <<"one.example">>},
                                      {"localhost", #{sni => <<"one.example">>}, <<"one.example">>},
@@ -211,7 +211,7 @@ through_a_proxy(#{ca := Ca} = Certs) ->
         liar:with(Script, fun(ProxyPort) ->
             Proxy = ["http://127.0.0.1:", integer_to_list(ProxyPort)],
             {ok, Conn} = sockeye_client:connect(url(Port), #{proxy => Proxy, tls => #{cacert => Ca}}),
-            ?assertMatch(#{tls := #{sni := <<"localhost">>}}, sockeye:info(Conn)),
+            ?assertMatch({ok, #{tls := #{sni := <<"localhost">>}}}, sockeye:info(Conn)),
             talk(Conn)
         end)
     end).
@@ -223,7 +223,7 @@ redirects(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
         liar:with(Answer(["https://localhost:", integer_to_list(Port), "/"]), fun(First) ->
             Url = ["ws://localhost:", integer_to_list(First)],
             {ok, Conn} = sockeye_client:connect(Url, #{redirects => 1, tls => #{cacert => Ca}}),
-            ?assertMatch(#{tls := #{version := _}}, sockeye:info(Conn)),
+            ?assertMatch({ok, #{tls := #{version := _}}}, sockeye:info(Conn)),
             talk(Conn),
             %% Our certificate is not for whoever we are sent to.
             ?assertEqual({error, {redirect, insecure}},

@@ -341,7 +341,7 @@ nobody_waits_for_the_cluster_test() ->
                  fun sockeye_presence:subscribe/2, fun sockeye_presence:unsubscribe/2,
                  fun(S, T) -> sockeye_presence:track(S, T, self(), key, meta) end]],
     ?assertEqual({error, closed}, sockeye_presence:track(Conn, <<"t">>, key, meta)),
-    ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>)),
+    ?assertEqual({ok, #{}}, sockeye_presence:list(Server, <<"t">>)),
     [{ok, _} = supervisor:restart_child(Sup, Child) || Child <- lists:reverse(Children)],
     _ = sys:get_state(sockeye_groups),
     ?assertEqual([{cluster_early, all}, {cluster_early, connections, <<"t">>}],

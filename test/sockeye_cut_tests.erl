@@ -69,7 +69,7 @@ a_cut({[A, B] = Nodes, [{NetworkA, EndA, _} | _]}) ->
     cluster_node:connect(Nodes),
     Watchers = [subscriber(Node, Name) || {Node, Name} <- lists:zip(Nodes, [ann, bob])],
     [known(Node, 1) || Node <- Nodes],
-    Present = fun(Node) -> lists:sort(maps:keys(on(Node, {sockeye_presence, list, [chat, <<"t">>]}))) end,
+    Present = fun(Node) -> lists:sort(maps:keys(sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})))) end,
     [_ = until(fun() -> Present(Node) end, fun(P) -> P =:= [ann, bob] end) || Node <- Nodes],
     publish(A, 1, 10),
     got(Watchers, [lists:seq(1, 10), lists:seq(1, 10)]),
@@ -95,10 +95,10 @@ a_cut({[A, B] = Nodes, [{NetworkA, EndA, _} | _]}) ->
 %% A client on the same node, which subscribes, is present, and keeps what it gets.
 subscriber(Node, Name) ->
     _ = cluster_node:server(Node, #{}),
-    #{port := Port} = on(Node, {sockeye, info, [chat]}),
+    {ok, #{port := Port}} = on(Node, {sockeye, info, [chat]}),
     Url = "ws://127.0.0.1:" ++ integer_to_list(Port),
     Client = on(Node, {cluster_node, collect, [fun() -> {ok, _} = sockeye_client:start_link(Url, self()) end]}),
-    [Conn] = until(fun() -> on(Node, {sockeye, connections, [chat]}) end, fun(C) -> C =/= [] end),
+    {ok, [Conn]} = until(fun() -> on(Node, {sockeye, connections, [chat]}) end, fun(C) -> C =/= {ok, []} end),
     ok = on(Node, {sockeye, subscribe, [Conn, <<"t">>]}),
     ok = on(Node, {sockeye_presence, track, [Conn, <<"t">>, Name, here]}),
     {Node, Client}.

@@ -107,7 +107,7 @@ a_supervisor_closes_in_batches_as_well_test_() ->
     {timeout, 60, fun() ->
         Child = sockeye:child_spec(#{port => 0, handler => {fun_handler, #{}}, name => drain_me}),
         {ok, Sup} = supervisor:start_link(test_sup, [Child]),
-        #{port := Port} = sockeye:info(drain_me),
+        {ok, #{port := Port}} = sockeye:info(drain_me),
         N = 150,
         ok = clients(Port, N),
         unlink(Sup),

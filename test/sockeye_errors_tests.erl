@@ -71,9 +71,9 @@ functions() ->
      {sockeye_codec, request, [V(#{host => "a"})], [AMap], [bad_option]},
      {sockeye_codec, check_response, [fun(#{handshake := H}) -> H end, Bytes], ["not a handshake", Iodata],
       [malformed, too_large, status, invalid]},
-     {sockeye_codec, check_request, [Bytes], [Iodata], []},
+     {sockeye_codec, check_request, [Bytes], [Iodata], [refused]},
      {sockeye_codec, check_request, [Bytes, Map], [Iodata, AMap], [bad_option]},
-     {sockeye_codec, accept, [Bytes], [Iodata], []},
+     {sockeye_codec, accept, [Bytes], [Iodata], [refused]},
      {sockeye_codec, accept, [Bytes, Map], [Iodata, AMap], [bad_option]},
      {sockeye_codec, refuse, [V(403), V([]), Bytes], ["not a status", "headers: expected", Iodata], []},
      {sockeye_codec, new, [V(client)], ["not client or server"], []},
@@ -131,6 +131,29 @@ argument({M, F, Good, Says, Documented}, N, World) ->
     Expected = lists:nth(N, Says),
     ?assert(Expected =:= any orelse lists:member(misuse, Told)).
 
+%% A call that can fail returns ok, {ok, Value} or {error, Reason}; any other returns its value.
+what_a_call_returns_test_() ->
+    [{timeout, 120,
+      {lists:flatten(io_lib:format("~p:~p/~b", [M, F, length(Good)])),
+       fun() -> in_a_world(fun(World) ->
+           {value, Value} = call(M, F, [Make(World) || Make <- Good]),
+           ?assertEqual(Documented =/= [], can_fail(Value))
+       end) end}}
+     || {M, F, Good, _, Documented} <- functions(), F =/= child_spec,
+        %% Would wait for ever.
+        {F, length(Good)} =/= {recv, 1}].
+
+can_fail(ok) -> true;
+%% Of a codec: bytes are missing.
+can_fail(more) -> true;
+can_fail(Value) when is_tuple(Value) ->
+    case element(1, Value) of
+        ok -> true;
+        error -> 2 = tuple_size(Value), true;
+        _ -> false
+    end;
+can_fail(_) -> false.
+
 %% The default port belongs to whoever tries the quick start on this machine.
 odd(sockeye, start_link) -> odd_terms:all() -- [#{}];
 odd(_, _) -> odd_terms:all().
@@ -178,7 +201,7 @@ parts(Says) -> Says.
 
 in_a_world(Test) ->
     {ok, Server} = sockeye:start_link(#{port => 0, handler => sink()}),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     Url = "ws://127.0.0.1:" ++ integer_to_list(Port),
     {ok, Client} = sockeye_client:start_link(Url, sink(), #{reconnect => true}),
     {ok, _, Handshake} = sockeye_codec:request(#{host => "a"}),
@@ -196,7 +219,7 @@ in_a_world(Test) ->
 %% Two clients have connected by now.
 served(Server) ->
     case sockeye:connections(Server) of
-        [Conn, _] -> Conn;
+        {ok, [Conn, _]} -> Conn;
         _ -> erlang:yield(), served(Server)
     end.
 
@@ -301,8 +324,8 @@ argument_2(Call, Server, Frame) ->
 
 connected(Server) ->
     case sockeye:connections(Server) of
-        [] -> erlang:yield(), connected(Server);
-        Conns -> Conns
+        {ok, []} -> erlang:yield(), connected(Server);
+        {ok, Conns} -> Conns
     end.
 
 %% Topics belong to connections of servers.

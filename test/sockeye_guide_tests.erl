@@ -191,7 +191,7 @@ read(Page, Text) ->
     Logging = logger:get_config(),
     {ok, _} = application:ensure_all_started(sockeye),
     {ok, Started} = application:ensure_all_started(inets),
-    #{servers := Servers} = sockeye:info(),
+    {ok, #{servers := Servers}} = sockeye:info(),
     put(reader, []),
     try
         ok = file:set_cwd(Home),
@@ -228,7 +228,7 @@ undo({module, Module}) ->
 %% What a shell has started ends with it, in its own time.
 until_servers(N, Tries) ->
     case sockeye:info() of
-        #{servers := N} -> ok;
+        {ok, #{servers := N}} -> ok;
         _ when Tries > 0 -> timer:sleep(20), until_servers(N, Tries - 1)
     end.
 

@@ -22,7 +22,7 @@ a_late_server_stops_nobody_else_test() ->
         _ = down(Late),
         ok = ws_client:text(Socket, <<"1">>),
         ?assertEqual({json, 1}, sockeye_test:event(Conn)),
-        ?assertMatch(#{connections := 1}, sockeye:info(Server)),
+        ?assertMatch({ok, #{connections := 1}}, sockeye:info(Server)),
         ok = sockeye:stop(Server),
         ws_client:drop_all(),
         sockeye_test:flush()
@@ -53,7 +53,7 @@ no_worker_without_its_server(Processes) ->
     receive {started, Result} -> ?assertMatch({ok, _}, Result) end,
     _ = down(Keep),
     {ok, Server} = Result,
-    #{connections := 0} = sockeye:info(Server),
+    {ok, #{connections := 0}} = sockeye:info(Server),
     Expected = case Processes of
                    one -> 1;
                    8 -> 8;
@@ -141,7 +141,7 @@ stop_waits(Processes) ->
                 processes => Processes},
     {ok, First} = sockeye:start_link(Options),
     Sockets = [ws_client:connect(maps:get(port, Options)) || _ <- lists:seq(1, N)],
-    true = until(fun() -> #{accepted := A} = sockeye:info(First), A =:= N end),
+    true = until(fun() -> {ok, #{accepted := A}} = sockeye:info(First), A =:= N end),
     _ = spawn_link(fun() -> lists:foreach(fun ws_client:drop/1, Sockets) end),
     ok = application:stop(sockeye),
     ?assertEqual(N, counters:get(Closed, 1)),
@@ -160,7 +160,7 @@ application_stop_waits_for_clients_test() ->
         Url = "ws://127.0.0.1:" ++ integer_to_list(port(Server)),
         Clients = [begin {ok, C} = sockeye_client:start_link(Url, {bare_handler, []}, #{reconnect => true}), C end
                    || _ <- lists:seq(1, 20)],
-        true = until(fun() -> #{connections := N} = sockeye:info(Server), N =:= 20 end),
+        true = until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 20 end),
         ok = application:stop(sockeye),
         ?assertEqual([], [C || C <- [Server | Clients], is_process_alive(C)]),
         ?assertEqual([], census:processes()),
@@ -218,7 +218,7 @@ an_owner_that_ends_with_its_server_test_() ->
              end),
              Server = receive {Owner, Pid} -> Pid end,
              Socket = ws_client:connect(port(Server)),
-             true = until(fun() -> #{connections := N} = sockeye:info(Server), N =:= 1 end),
+             true = until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 1 end),
              exit(Server, kill),
              ?assertMatch({1001, _}, ws_client:recv_close(Socket))
          end || _ <- lists:seq(1, 30)],

@@ -117,7 +117,7 @@ with_node(How, Options, Test) ->
 %% What `info/1' counts of what hides otherwise, `metrics' counts as well.
 counters_are_metrics_test() ->
     sockeye_test:with_server(#{metrics => "/metrics", max_connections => 7}, fun(Port, Server) ->
-        Info = sockeye:info(Server),
+        {ok, Info} = sockeye:info(Server),
         ?assertMatch(#{max_connections := 7, no_descriptor := 0, accept_errors := 0, accept_pauses := 0,
                        no_process := 0, unanswered := 0}, Info),
         Text = siege:say(Port, <<"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n">>),

@@ -22,7 +22,7 @@ who_comes_and_who_goes_test() ->
         ?assertEqual({<<"t">>, #{joins => #{ann => [#{n => 2}]}, leaves => #{}}}, news()),
         ok = sockeye_presence:track(Server, <<"t">>, self(), bob, x),
         _ = news(),
-        #{ann := Anns, bob := [x]} = sockeye_presence:list(Server, <<"t">>),
+        {ok, #{ann := Anns, bob := [x]}} = sockeye_presence:list(Server, <<"t">>),
         ?assertEqual([#{n => 1}, #{n => 2}], lists:sort(Anns)),
         ok = sockeye_presence:update(B, <<"t">>, ann, #{n => 3}),
         ?assertEqual({<<"t">>, #{joins => #{ann => [#{n => 3}]}, leaves => #{ann => [#{n => 2}]}}}, news()),
@@ -33,10 +33,10 @@ who_comes_and_who_goes_test() ->
         ?assertEqual({error, closed}, sockeye_presence:track(A, <<"t">>, ann, 1)),
         ok = sockeye_presence:untrack(B, <<"t">>, ann),
         ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{ann => [#{n => 3}]}}}, news()),
-        ?assertEqual(#{bob => [x]}, sockeye_presence:list(Server, <<"t">>)),
+        ?assertEqual({ok, #{bob => [x]}}, sockeye_presence:list(Server, <<"t">>)),
         ok = sockeye_presence:untrack(Server, <<"t">>, self(), bob),
         _ = news(),
-        ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>)),
+        ?assertEqual({ok, #{}}, sockeye_presence:list(Server, <<"t">>)),
         ok = sockeye_presence:unsubscribe(Server, <<"t">>),
         ok = sockeye_presence:track(B, <<"t">>, cid, 1),
         ok = sockeye_presence:untrack(B, <<"t">>, cid),
@@ -48,12 +48,12 @@ one_connection_in_several_topics_test() ->
         {Socket, Conn} = open(Port),
         ok = sockeye_presence:subscribe(Server, <<"b">>),
         [ok = sockeye_presence:track(Conn, Topic, Key, 1) || Topic <- [<<"a">>, <<"b">>], Key <- [x, y]],
-        ?assertEqual(#{x => [1], y => [1]}, sockeye_presence:list(Server, <<"a">>)),
+        ?assertEqual({ok, #{x => [1], y => [1]}}, sockeye_presence:list(Server, <<"a">>)),
         _ = news(), _ = news(),
         gen_tcp:close(Socket),
         %% One message for all that a connection leaves of a topic.
         ?assertEqual({<<"b">>, #{joins => #{}, leaves => #{x => [1], y => [1]}}}, news()),
-        ?assertEqual([#{}, #{}], [sockeye_presence:list(Server, Topic) || Topic <- [<<"a">>, <<"b">>]])
+        ?assertEqual([{ok, #{}}, {ok, #{}}], [sockeye_presence:list(Server, Topic) || Topic <- [<<"a">>, <<"b">>]])
     end).
 
 it_ends_with_the_process_test() ->
@@ -66,7 +66,7 @@ it_ends_with_the_process_test() ->
         ?assertMatch({_, #{joins := #{key := [meta]}}}, news()),
         Pid ! stop,
         ?assertMatch({_, #{leaves := #{key := [meta]}}}, news()),
-        ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>))
+        ?assertEqual({ok, #{}}, sockeye_presence:list(Server, <<"t">>))
     end).
 
 it_ends_with_the_server_test() ->
@@ -77,7 +77,7 @@ it_ends_with_the_server_test() ->
     ?assertEqual({error, not_found}, sockeye_presence:track(Server, <<"t">>, self(), key, meta)),
     ?assertEqual({error, not_found}, sockeye_presence:subscribe(Server, <<"t">>)),
     {ok, Next} = sockeye:start_link(#{port => 0, name => presence_a}),
-    ?assertEqual(#{}, sockeye_presence:list(Next, <<"t">>)),
+    ?assertEqual({ok, #{}}, sockeye_presence:list(Next, <<"t">>)),
     ok = sockeye:stop(Next).
 
 %% In a cluster, too, where the list is that of all servers of the name.
@@ -114,7 +114,7 @@ a_new_process_of_the_module_loses_none_test() ->
         _ = [news(), news(), news()],
         [begin
              ok = killed(Name),
-             ?assertEqual(#{ann => [1], bob => [1], cid => [1]}, sockeye_presence:list(Server, <<"t">>))
+             ?assertEqual({ok, #{ann => [1], bob => [1], cid => [1]}}, sockeye_presence:list(Server, <<"t">>))
          end || Name <- [sockeye_presence, sockeye_pubsub]],
         receive {sockeye_presence, _, _} = Early -> error(Early) after 0 -> ok end,
         ok = sockeye_presence:update(B, <<"t">>, bob, 2),
@@ -126,10 +126,10 @@ a_new_process_of_the_module_loses_none_test() ->
         %% Who goes while there is no process to see it.
         ok = supervisor:terminate_child(cluster_sup(), sockeye_presence),
         gen_tcp:close(SocketB),
-        _ = until(fun() -> sockeye:connections(Server) end, fun(Left) -> Left =:= [] end),
+        _ = until(fun() -> sockeye:connections(Server) end, fun(Left) -> Left =:= {ok, []} end),
         {ok, _} = supervisor:restart_child(cluster_sup(), sockeye_presence),
         ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{bob => [2]}}}, news()),
-        ?assertEqual(#{}, sockeye_presence:list(Server, <<"t">>)),
+        ?assertEqual({ok, #{}}, sockeye_presence:list(Server, <<"t">>)),
         ok = sockeye_presence:unsubscribe(Server, <<"t">>),
         ?assertEqual(0, ets:info(sockeye_presence_watchers, size))
     end).
@@ -177,7 +177,7 @@ over_nodes_test_() ->
             [server(Node, #{}) || Node <- [A, B]],
             {_, ConnA} = client(A, chat),
             {SocketB, ConnB} = client(B, chat),
-            List = fun(Node) -> on(Node, {sockeye_presence, list, [chat, <<"t">>]}) end,
+            List = fun(Node) -> sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
             Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
             Watcher = on(A, {cluster_node, collect, [fun() -> ok = sockeye_presence:subscribe(chat, <<"t">>) end]}),
             ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
@@ -210,7 +210,7 @@ over_nodes_again_test_() ->
             [server(Node, #{}) || Node <- [A, B]],
             {_, ConnA} = client(A, chat),
             {_, ConnB} = client(B, chat),
-            List = fun(Node) -> on(Node, {sockeye_presence, list, [chat, <<"t">>]}) end,
+            List = fun(Node) -> sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
             Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
             ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
             ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),
@@ -240,7 +240,7 @@ a_node_that_hangs_test_() ->
             [server(Node, #{}) || Node <- [A, B]],
             {_, Conn} = client(A, chat),
             ok = on(A, {sockeye_presence, track, [Conn, <<"t">>, first, 0]}),
-            Size = fun() -> map_size(sockeye_presence:list(chat, <<"t">>)) end,
+            Size = fun() -> map_size(element(2, sockeye_presence:list(chat, <<"t">>))) end,
             Count = fun(Node) -> on(Node, {erlang, apply, [Size, []]}) end,
             _ = until(fun() -> Count(B) end, fun(N) -> N =:= 1 end),
             Pid = on(B, {os, getpid, []}),

@@ -133,7 +133,7 @@ engine_replaced(Old) ->
 
 engine_is_back() ->
     case sockeye:info() of
-        #{shards := _} -> fine;
+        {ok, #{shards := _}} -> fine;
         {error, not_running} -> timer:sleep(10), engine_is_back()
     end.
 

@@ -234,13 +234,13 @@ busy_test() ->
         {Socket, Conn} = open(Port),
         Sent = fill(Conn, 0),
         ?assertEqual({error, busy}, sockeye:send(Conn, {binary, <<Sent:32, 0:80000>>})),
-        #{dropped := Dropped0} = sockeye:info(Server),
+        {ok, #{dropped := Dropped0}} = sockeye:info(Server),
         ok = sockeye:broadcast(Server, {binary, <<0:80000>>}),
         %% Counted by the thread of the connection, which has answered then.
-        #{} = sockeye:info(Conn),
-        #{dropped := Dropped} = sockeye:info(Server),
+        {ok, #{}} = sockeye:info(Conn),
+        {ok, #{dropped := Dropped}} = sockeye:info(Server),
         ?assertEqual(1, Dropped - Dropped0),
-        #{queue := Queue} = sockeye:info(Conn),
+        {ok, #{queue := Queue}} = sockeye:info(Conn),
         ?assert(Queue =< 100000),
         [?assertMatch({binary, <<N:32, _/binary>>}, ws_client:recv(Socket))
          || N <- lists:seq(0, Sent - 1)],
@@ -259,7 +259,7 @@ fill(Conn, N, Patience) ->
         ok ->
             fill(Conn, N + 1, 50);
         {error, busy} ->
-            #{} = sockeye:info(Conn),
+            {ok, #{}} = sockeye:info(Conn),
             fill(Conn, N, Patience - 1)
     end.
 

@@ -98,7 +98,7 @@ limits_change_at_run_time_test_() ->
                   {Socket, Conn} = open(Port),
                   ok = sockeye:setopts(Conn, [{Key, 10}]),
                   %% Answered in order: from here on it is so.
-                  #{} = sockeye:info(Conn),
+                  {ok, #{}} = sockeye:info(Conn),
                   ok = ws_client:raw(Socket, At),
                   ?assertEqual({binary, <<0:80>>}, event(Conn)),
                   ok = ws_client:raw(Socket, Beyond),
@@ -122,7 +122,7 @@ a_larger_message_may_come_in_one_frame_test() ->
     with_server(#{max_message_size => 10}, fun(Port, _) ->
         {Socket, Conn} = open(Port),
         ok = sockeye:setopts(Conn, [{max_message_size, 11}]),
-        #{} = sockeye:info(Conn),
+        {ok, #{}} = sockeye:info(Conn),
         ok = ws_client:binary(Socket, <<0:88>>),
         ?assertEqual({binary, <<0:88>>}, event(Conn))
     end).
@@ -141,11 +141,11 @@ the_send_queue_changes_at_run_time_test() ->
         Socket = ws_client:connect(Port, #{socket => [{recbuf, 4096}]}),
         {Conn, {open, _}} = sockeye_test:event(),
         ok = sockeye:setopts(Conn, [{send_queue_size, 64 * 1048576}]),
-        #{} = sockeye:info(Conn),
+        {ok, #{}} = sockeye:info(Conn),
         Large = <<0:(8 * 1048576 * 8)>>,
         [?assertEqual(ok, sockeye:send(Conn, {binary, Large})) || _ <- lists:seq(1, 5)],
         ok = sockeye:setopts(Conn, [{send_queue_size, 1000}]),
-        #{} = sockeye:info(Conn),
+        {ok, #{}} = sockeye:info(Conn),
         ?assertEqual({error, busy}, sockeye:send(Conn, {binary, Large})),
         ws_client:drop(Socket)
     end).

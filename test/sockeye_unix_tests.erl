@@ -38,9 +38,9 @@ echo_test() ->
         with_socket({local, Path}, fun(Server) ->
             {Client, Conn, Open} = echo({local, Path}),
             ?assertMatch(#{peer := {local, <<>>}, local := {local, Path}}, Open),
-            ?assertMatch(#{peer := {local, <<>>}, local := {local, Path}}, sockeye:info(Conn)),
-            ?assertMatch(#{ip := {local, Path}, port := 0, connections := 1}, sockeye:info(Server)),
-            ?assertMatch(#{server := Server}, sockeye:info({local, Path})),
+            ?assertMatch({ok, #{peer := {local, <<>>}, local := {local, Path}}}, sockeye:info(Conn)),
+            ?assertMatch({ok, #{ip := {local, Path}, port := 0, connections := 1}}, sockeye:info(Server)),
+            ?assertMatch({ok, #{server := Server}}, sockeye:info({local, Path})),
             ?assertEqual({error, not_found}, sockeye:info(0)),
             ?assertEqual({error, not_found}, sockeye:info({local, <<"other">>})),
             ok = ws_client:close(Client, 1000, <<>>),

@@ -90,6 +90,7 @@
 -export_type([deflate_options/0]).
 -export_type([start_error/0]).
 -export_type([http_answer/0]).
+-export_type([engine_info/0]).
 -export_type([server_info/0]).
 -export_type([endpoint/0]).
 -export_type([conn_info/0]).
@@ -407,6 +408,12 @@
 %%
 %% `max_message_size' bounds the inflated size of what comes in, while it is being inflated.
 
+-type engine_info() :: #{shards := pos_integer(), servers := non_neg_integer(),
+                         connections := non_neg_integer(), memory := non_neg_integer(),
+                         queued_calls := non_neg_integer(), delayed_calls := non_neg_integer(),
+                         cluster_dropped := non_neg_integer()}.
+%% See {@link info/0}.
+
 -type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(),
                          name := atom(), handler := handler(),
                          connections := non_neg_integer(), atom() => term()}.
@@ -459,7 +466,7 @@ start_link() ->
 %% ```
 %% 1> {ok, S} = sockeye:start_link(#{port => 0, handler => {hello_handler, <<"Hi">>}}).
 %% {ok,<0.105.0>}
-%% 2> maps:get(port, sockeye:info(S)).
+%% 2> {ok, #{port := Port}} = sockeye:info(S), Port.
 %% 40213
 %% 3> sockeye:start_link(#{prot => 8080}).
 %% {error,{bad_option,prot,<<"unknown option">>}}
@@ -807,7 +814,7 @@ to_topic_from(Conn, Topic, Frame, Options) ->
       Conn, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, Conn, Options) end).
 
 %% @doc The connections of this node that would get what is published under a topic, in no order.
--spec subscribers(server(), topic()) -> [conn()] | {error, not_found | timeout}.
+-spec subscribers(server(), topic()) -> {ok, [conn()]} | {error, not_found | timeout}.
 subscribers(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     sockeye_fanout:of_server(
@@ -816,9 +823,9 @@ subscribers(Server, Topic) ->
 %% @doc The topics that connections of this node subscribe to, with how many do.
 %% ```
 %% 1> sockeye:topics(Server).
-%% #{<<"room/*">> => 1,<<"room/7">> => 12}
+%% {ok,#{<<"room/*">> => 1,<<"room/7">> => 12}}
 %% '''
--spec topics(server()) -> #{topic() => pos_integer()} | {error, not_found}.
+-spec topics(server()) -> {ok, #{topic() => pos_integer()}} | {error, not_found}.
 topics(Server) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
     sockeye_fanout:of_server(Server, fun sockeye_fanout:topics/1).
@@ -904,15 +911,11 @@ reload_tls(Server) ->
 %%     was full or too many waited.</li>
 %% </ul>
 %% ```
-%% 1> #{memory := Bytes, connections := N} = sockeye:info().
+%% 1> {ok, #{memory := Bytes, connections := N}} = sockeye:info().
 %% '''
--spec info() -> #{shards := pos_integer(), servers := non_neg_integer(),
-                  connections := non_neg_integer(), memory := non_neg_integer(),
-                  queued_calls := non_neg_integer(), delayed_calls := non_neg_integer(),
-                  cluster_dropped := non_neg_integer()}
-              | {error, not_running}.
+-spec info() -> {ok, engine_info()} | {error, not_running}.
 info() ->
-    try (sockeye_nif:engine_info())#{cluster_dropped => sockeye_cluster:dropped()}
+    try {ok, (sockeye_nif:engine_info())#{cluster_dropped => sockeye_cluster:dropped()}}
     catch error:badarg -> {error, not_running}
     end.
 
@@ -920,33 +923,33 @@ info() ->
 %%
 %% See {@link server_info()} and {@link conn_info()}.
 %% ```
-%% 1> #{port := Port, connections := N} = sockeye:info(Server).
+%% 1> {ok, #{port := Port, connections := N}} = sockeye:info(Server).
 %% '''
 -spec info(server() | conn()) ->
-          server_info() | conn_info() | {error, not_found | closed | timeout}.
+          {ok, server_info() | conn_info()} | {error, not_found | closed | timeout}.
 info(ServerOrConn) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [ServerOrConn]),
     info_of(ServerOrConn).
 
--spec info_of(server() | conn()) -> map() | {error, not_found | closed | timeout}.
+-spec info_of(server() | conn()) -> {ok, map()} | {error, not_found | closed | timeout}.
 info_of({sockeye_conn, _} = Conn) ->
     conn_info(Conn);
 info_of(Server) ->
     case sockeye_engine:find(Server) of
         {ok, {Pid, ServerId, About}} ->
-            try maps:merge(sockeye_nif:server_info(ServerId), About#{server => Pid})
+            try {ok, maps:merge(sockeye_nif:server_info(ServerId), About#{server => Pid})}
             catch error:badarg -> {error, not_found}
             end;
         error ->
             {error, not_found}
     end.
 
--spec conn_info(conn()) -> map() | {error, closed | timeout}.
+-spec conn_info(conn()) -> {ok, map()} | {error, closed | timeout}.
 conn_info(Conn) ->
     sockeye_ask:conn_info(Conn, ?INFO_TIMEOUT_MS).
 
 %% @doc The connections of a server that are open now, in no order.
--spec connections(server()) -> [conn()] | {error, not_found | timeout}.
+-spec connections(server()) -> {ok, [conn()]} | {error, not_found | timeout}.
 connections(Server) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
     sockeye_fanout:of_server(

@@ -28,15 +28,14 @@ flush(Ref) ->
     end.
 
 %% What the thread of a connection knows of it.
--spec conn_info(sockeye:conn(), timeout()) -> map() | {error, closed | timeout}.
+-spec conn_info(sockeye:conn(), timeout()) -> {ok, map()} | {error, closed | timeout}.
 conn_info(Conn, Timeout) ->
     Ref = monitor(process, sockeye_engine),
     Asked = {Ref, sockeye_nif:wait_begin()},
     try sockeye_nif:conn_info(Conn, Asked) of
         ok ->
             Result = receive
-                         {Ref, {ok, Info}} -> Info;
-                         {Ref, {error, closed}} -> {error, closed};
+                         {Ref, Answer} -> Answer;
                          {'DOWN', Ref, process, _, _} -> {error, closed}
                      after Timeout ->
                              {error, timeout}

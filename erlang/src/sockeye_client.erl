@@ -440,7 +440,7 @@ drain_last(Conn) ->
 conn(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
     case about(Client) of
-        #{conn := Conn} when Conn =/= none -> {ok, Conn};
+        {ok, #{conn := Conn}} when Conn =/= none -> {ok, Conn};
         _ -> {error, down}
     end.
 
@@ -448,17 +448,17 @@ conn(Client) ->
 %% `conn' (`none' while it is not connected), `failures' (attempts since then), `kept'
 %% (bytes that wait for a connection), and the counters of {@link sockeye:info/1}, over
 %% all its connections; `accepted' is the number of these.
--spec info(pid() | atom()) -> map() | {error, not_found}.
+-spec info(pid() | atom()) -> {ok, map()} | {error, not_found}.
 info(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
     about(Client).
 
--spec about(pid() | atom()) -> map() | {error, not_found}.
+-spec about(pid() | atom()) -> {ok, map()} | {error, not_found}.
 about(Client) ->
     case find(Client) of
         {ok, Pid} ->
             try gen_server:call(Pid, info, infinity) of
-                {Id, Info} -> maps:merge(sockeye_nif:server_info(Id), Info)
+                {Id, Info} -> {ok, maps:merge(sockeye_nif:server_info(Id), Info)}
             catch
                 exit:_ -> {error, not_found};
                 %% It has just ended.

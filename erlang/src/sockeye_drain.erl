@@ -111,7 +111,7 @@ step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = D
 -spec close_some(drain()) -> drain().
 close_some(#drain{queue = []} = Drain) ->
     case sockeye:connections(self()) of
-        [_ | _] = Conns -> close_some(Drain#drain{queue = Conns});
+        {ok, [_ | _] = Conns} -> close_some(Drain#drain{queue = Conns});
         _ -> Drain
     end;
 close_some(#drain{queue = Queue, told_by = ToldBy, options = Options} = Drain) ->
@@ -164,7 +164,7 @@ calmly(Id, Code) ->
     try sockeye_nif:server_drain(Id) of
         ok ->
             case sockeye:connections(self()) of
-                Conns when is_list(Conns), length(Conns) > ?CALM_BATCH ->
+                {ok, Conns} when length(Conns) > ?CALM_BATCH ->
                     Batch = max(?CALM_BATCH, (length(Conns) - 1) div ?CALM_BATCHES + 1),
                     close_all(Conns, Batch, Code);
                 _ ->

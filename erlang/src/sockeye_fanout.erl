@@ -174,7 +174,7 @@ subscribe(Conn, Topic) ->
 unsubscribe(Conn, Topic) ->
     settle(sockeye_nif:unsubscribe(Conn, Topic)).
 
--spec connections(sockeye_nif:server_id(), to()) -> [sockeye:conn()] | {error, not_found | timeout}.
+-spec connections(sockeye_nif:server_id(), to()) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
 connections(ServerId, Of) ->
     Ref = monitor(process, sockeye_engine),
     Asked = {Ref, sockeye_nif:wait_begin()},
@@ -193,9 +193,9 @@ asked(ServerId, Of, Asked) ->
     end.
 
 -spec collect(non_neg_integer(), reference(), [sockeye:conn()]) ->
-          [sockeye:conn()] | {error, not_found | timeout}.
+          {ok, [sockeye:conn()]} | {error, not_found | timeout}.
 collect(0, _Ref, Conns) ->
-    Conns;
+    {ok, Conns};
 collect(Parts, Ref, Conns) ->
     receive
         {Ref, Some} -> collect(Parts - 1, Ref, Some ++ Conns);
@@ -204,8 +204,8 @@ collect(Parts, Ref, Conns) ->
             {error, timeout}
     end.
 
--spec topics(sockeye_nif:server_id()) -> #{sockeye:topic() => pos_integer()} | {error, not_found}.
+-spec topics(sockeye_nif:server_id()) -> {ok, #{sockeye:topic() => pos_integer()}} | {error, not_found}.
 topics(ServerId) ->
-    try sockeye_nif:topics_of(ServerId)
+    try {ok, sockeye_nif:topics_of(ServerId)}
     catch error:badarg -> {error, not_found}
     end.

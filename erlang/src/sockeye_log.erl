@@ -69,6 +69,6 @@ conn(none) ->
     #{};
 conn(Conn) ->
     case sockeye_ask:conn_info(Conn, ?ASK_MS) of
-        #{peer := Peer, path := Path} -> #{conn => Conn, peer => Peer, path => Path};
+        {ok, #{peer := Peer, path := Path}} -> #{conn => Conn, peer => Peer, path => Path};
         {error, _} -> #{conn => Conn}
     end.

@@ -12,8 +12,8 @@
 %% ```
 %% handle_frame({json, #{<<"join">> := Nick}}, Conn, S) ->
 %%     ok = sockeye_presence:track(Conn, <<"room/7">>, Nick, #{since => erlang:system_time(second)}),
-%%     {[{subscribe, <<"room/7">>},
-%%       {reply, #{here => maps:keys(sockeye_presence:list(my_server, <<"room/7">>))}}], S}.
+%%     {ok, Present} = sockeye_presence:list(my_server, <<"room/7">>),
+%%     {[{subscribe, <<"room/7">>}, {reply, #{here => maps:keys(Present)}}], S}.
 %% '''
 -module(sockeye_presence).
 -behaviour(gen_server).
@@ -152,16 +152,16 @@ domain(ServerId, Server) ->
 %% of its entries, in no order. Reads a table of this node: no process is asked.
 %% ```
 %% 1> sockeye_presence:list(my_server, <<"room/7">>).
-%% #{<<"ann">> => [#{since => 1700000000}],<<"bob">> => [#{},#{}]}
+%% {ok,#{<<"ann">> => [#{since => 1700000000}],<<"bob">> => [#{},#{}]}}
 %% '''
--spec list(sockeye:server(), sockeye:topic()) -> #{key() => [meta()]} | {error, not_found}.
+-spec list(sockeye:server(), sockeye:topic()) -> {ok, #{key() => [meta()]}} | {error, not_found}.
 list(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     case sockeye_engine:find(Server) of
         {ok, {Pid, ServerId, _}} ->
             Head = {{domain(ServerId, Pid), Topic, '$1', '_', '_'}, '$2', '_'},
             try ets:select(?TABLE, [{Head, [], [{{'$1', '$2'}}]}]) of
-                Found -> lists:foldr(fun({Key, Meta}, All) -> add(Key, Meta, All) end, #{}, Found)
+                Found -> {ok, lists:foldr(fun({Key, Meta}, All) -> add(Key, Meta, All) end, #{}, Found)}
             catch
                 error:badarg -> {error, not_found}
             end;

@@ -72,10 +72,10 @@ unsubscribe(Server, Topic, Pid) ->
     change(unsubscribe, Server, Topic, Pid).
 
 %% @doc The processes of this node that would get what is published under a topic.
--spec subscribers(sockeye:server(), sockeye:topic()) -> [pid()] | {error, not_found}.
+-spec subscribers(sockeye:server(), sockeye:topic()) -> {ok, [pid()]} | {error, not_found}.
 subscribers(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
-    sockeye_fanout:of_server(Server, fun(ServerId) -> matching(ServerId, Topic) end).
+    sockeye_fanout:of_server(Server, fun(ServerId) -> {ok, matching(ServerId, Topic)} end).
 
 -spec change(subscribe | unsubscribe, sockeye:server(), sockeye:topic(), pid()) ->
           ok | {error, not_found}.

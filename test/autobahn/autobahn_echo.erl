@@ -19,7 +19,7 @@ main() ->
         max_fragments => 100000,
         send_queue_size => 64 * ?MIB
     })),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     io:format("port ~b~n", [Port]),
     receive
         {'EXIT', Server, Reason} -> exit(Reason)

@@ -38,7 +38,7 @@ echo(Url, Options) ->
     Large = #{max_message_size => 8 bsl 20, send_queue_size => 16 bsl 20},
     {ok, Conn} = sockeye_client:connect(Url, maps:merge(Options, Large)),
     Expected = is_map_key(deflate, Options),
-    #{deflate := Expected} = sockeye:info(Conn),
+    {ok, #{deflate := Expected}} = sockeye:info(Conn),
     [begin
          ok = sockeye_client:send(Conn, Frame),
          {ok, Frame} = sockeye_client:recv(Conn, ?TIMEOUT)
@@ -51,7 +51,7 @@ echo(Url, Options) ->
 
 agreed(Url, Options) ->
     {ok, Conn} = sockeye_client:connect(Url, Options#{subprotocols => ["other", "echo"], headers => #{"x-peer" => "me"}}),
-    #{subprotocol := <<"echo">>} = sockeye:info(Conn),
+    {ok, #{subprotocol := <<"echo">>}} = sockeye:info(Conn),
     ok = sockeye_client:send(Conn, {text, <<"headers">>}),
     {ok, {text, <<"me">>}} = sockeye_client:recv(Conn, ?TIMEOUT),
     ok = sockeye_client:close(Conn).

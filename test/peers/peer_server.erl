@@ -52,7 +52,7 @@ start(Options) ->
                max_message_size => ?BIG,
                send_queue_size => ?BIG},
     {ok, Server} = sockeye:start_link(maps:merge(Common, Options)),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     Port.
 
 -spec skip_to_eof() -> eof.
@@ -79,7 +79,7 @@ handle_frame({text, <<"!push ", Text/binary>>}, _Conn, State) ->
 handle_frame({text, <<"!split ", Text/binary>>}, _Conn, State) ->
     {[{reply, {text, Part}} || <<Part:1/binary>> <= Text], State};
 handle_frame({text, <<"!how">>}, Conn, State) ->
-    #{http_version := {Major, _}, tls := Tls, deflate := Deflate} = sockeye:info(Conn),
+    {ok, #{http_version := {Major, _}, tls := Tls, deflate := Deflate}} = sockeye:info(Conn),
     How = io_lib:format("http/~b tls ~s deflate ~s", [Major, Tls =/= undefined, Deflate]),
     {[{reply, {text, How}}], State};
 handle_frame({text, <<"!watch">>}, Conn, _State) ->

@@ -11,7 +11,7 @@
 another_engine(Old) ->
     true = siege:until(fun() ->
         case whereis(sockeye_engine) of
-            New when is_pid(New), New =/= Old -> is_map(sockeye:info()) orelse not_running;
+            New when is_pid(New), New =/= Old -> element(1, sockeye:info()) =:= ok orelse not_running;
             Other -> {engine, Other}
         end
     end),
@@ -41,7 +41,7 @@ roles() ->
 
 engine() ->
     case sockeye:info() of
-        #{servers := Servers, connections := Connections} ->
+        {ok, #{servers := Servers, connections := Connections}} ->
             #{servers => Servers, connections => Connections, running => true};
         {error, not_running} ->
             #{servers => 0, connections => 0, running => false}

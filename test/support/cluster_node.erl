@@ -59,10 +59,10 @@ server(Node, Options) ->
 
 %% A connection: {Socket here, Conn there}.
 client(Node, Name) ->
-    #{port := Port} = on(Node, {sockeye, info, [Name]}),
-    Before = on(Node, {sockeye, connections, [Name]}),
+    {ok, #{port := Port}} = on(Node, {sockeye, info, [Name]}),
+    {ok, Before} = on(Node, {sockeye, connections, [Name]}),
     Socket = ws_client:connect(Port),
-    [Conn] = until(fun() -> on(Node, {sockeye, connections, [Name]}) -- Before end,
+    [Conn] = until(fun() -> sockeye_test:ok(on(Node, {sockeye, connections, [Name]})) -- Before end,
                    fun(New) -> New =/= [] end),
     {Socket, Conn}.
 

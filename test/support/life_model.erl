@@ -209,7 +209,7 @@ start(Kind, #m{servers = Servers} = M) ->
     receive {Holder, subscribed} -> ok after ?TIMEOUT -> error(not_subscribed) end,
     %% And one that lives on.
     ok = sockeye_pubsub:subscribe(Pid, <<"all/*">>),
-    #{port := Port} = sockeye:info(Pid),
+    {ok, #{port := Port}} = sockeye:info(Pid),
     M#m{servers = [#server{holder = Holder, pid = Pid, kind = Kind, port = Port} | Servers]}.
 
 options(owner) -> #{port => 0};

@@ -35,7 +35,7 @@ listen_to_test(Main) ->
 
 start(Options) ->
     {ok, Server} = sockeye:start_link(Options#{port => 0, close_timeout => 500}),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     {Port, Server}.
 
 %% Echo without a pause, so that frames are on their way when the end comes.

@@ -64,7 +64,7 @@ main() ->
         {ok, Tokens, _} = erl_scan:string(Text ++ "."),
         {ok, Options} = erl_parse:parse_term(Tokens),
         {ok, Server} = sockeye:start_link(Options#{port => 0}),
-        #{port := Port} = sockeye:info(Server),
+        {ok, #{port := Port}} = sockeye:info(Server),
         io:format("port ~b~n", [Port]),
         obey(Server)
     end).
@@ -72,7 +72,8 @@ main() ->
 obey(Server) ->
     case io:get_line("") of
         "info\n" ->
-            Info = maps:filter(fun(_, V) -> is_integer(V) orelse is_atom(V) end, sockeye:info(Server)),
+            {ok, All} = sockeye:info(Server),
+            Info = maps:filter(fun(_, V) -> is_integer(V) orelse is_atom(V) end, All),
             io:format("info ~0p~n", [Info]),
             obey(Server);
         _ ->

@@ -11,7 +11,7 @@ run(Names) ->
 
 with_server(Options, Test) ->
     {ok, Server} = sockeye:start_link(maps:merge(#{port => 0, name => chat}, Options)),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     Result = Test(Port),
     ok = sockeye:stop(Server),
     Result.
@@ -101,7 +101,7 @@ event({crash, At, Processes}) ->
     case sockeye:start_link(Options) of
         {ok, Server} ->
             Handler = handler_of(Processes, none),
-            #{port := Port} = sockeye:info(Server),
+            {ok, #{port := Port}} = sockeye:info(Server),
             Socket = ws_client:connect(Port, #{path => "/x"}),
             crash(At, Socket, Server, handler_of(Processes, Handler)),
             _ = sockeye:stop(Server);
@@ -114,7 +114,7 @@ event({crash_of_client, At}) ->
     Watch = start_watch(),
     process_flag(trap_exit, true),
     {ok, Server} = sockeye:start_link(#{port => 0, handler => {bare_handler, []}}),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     Url = "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/feed",
     {ok, Client} = sockeye_client:start_link(Url, {crash_handler, At}, #{name => feed, reconnect => true}),
     receive {handler, Handler} -> ok end,
@@ -130,7 +130,7 @@ event({crash_of_client, At}) ->
 event(engine_killed) ->
     process_flag(trap_exit, true),
     {ok, Server} = sockeye:start_link(#{port => 0, name => chat, handler => {bare_handler, []}}),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(Port), {bare_handler, []},
                                              #{name => feed, reconnect => true}),
     exit(whereis(sockeye_engine), kill),
@@ -149,8 +149,8 @@ event(stubbed) ->
 
 conns(Server) ->
     case sockeye:connections(Server) of
-        [] -> conns(Server);
-        Conns -> Conns
+        {ok, []} -> conns(Server);
+        {ok, Conns} -> Conns
     end.
 
 %% With a process for each connection there is one once there is a connection.

@@ -22,7 +22,7 @@ run(Do) ->
 echoes(Handler, Processes) ->
     Options = #{port => 0, handler => Handler, active => true},
     {ok, Server} = sockeye:start_link(case Processes of none -> Options; _ -> Options#{processes => Processes} end),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     [spawn_link(fun() -> echo(ws_client:connect(Port), 0) end) || _ <- [1, 2]].
 
 owner() ->
@@ -60,7 +60,7 @@ client_progress(Client) ->
     receive
         {progress, From} ->
             case sockeye_client:info(Client) of
-                #{conn := {sockeye_conn, _}, frames_in := N} -> From ! {self(), N};
+                {ok, #{conn := {sockeye_conn, _}, frames_in := N}} -> From ! {self(), N};
                 _ -> From ! {self(), ended}
             end
     end,

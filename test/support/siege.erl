@@ -47,17 +47,17 @@ before_all() ->
 %% How many connections the server has, once those that end have ended.
 settled(Server, Connections) ->
     until(fun() ->
-        #{connections := N} = sockeye:info(Server),
+        {ok, #{connections := N}} = sockeye:info(Server),
         N =:= Connections orelse {connections, N}
     end).
 
 %% Bytes that the engine holds.
 memory() ->
-    #{memory := Bytes} = sockeye:info(),
+    {ok, #{memory := Bytes}} = sockeye:info(),
     Bytes.
 
 holdings() ->
-    #{connections := Connections, servers := Servers, memory := Memory} = sockeye:info(),
+    {ok, #{connections := Connections, servers := Servers, memory := Memory}} = sockeye:info(),
     #{memory => Memory, connections => Connections, servers => Servers, processes => length(processes()),
       ports => length(erlang:ports()), files => files()}.
 

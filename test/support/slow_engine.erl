@@ -30,7 +30,7 @@ with_occupied(Test) ->
         _ = ws_client:connect(Port, #{headers => Headers}),
         {Conn, {open, _}} = sockeye_test:event(),
         Slow = slow_to_compress(128 * 1024),
-        {Took, _} = timer:tc(fun() -> ok = sockeye:send(Conn, {binary, Slow}), #{} = sockeye:info(Conn) end),
+        {Took, _} = timer:tc(fun() -> ok = sockeye:send(Conn, {binary, Slow}), {ok, #{}} = sockeye:info(Conn) end),
         Times = max(1, min(100, 1500000 div Took)),
         Test(Conn, fun() -> ok = sockeye:send(Conn, {binary, binary:copy(Slow, Times)}), await(0) end)
     end).
@@ -52,10 +52,10 @@ fill(Conn, Count) ->
 
 %% Calls that wait for the thread now.
 queued() ->
-    #{queued_calls := Queued} = sockeye:info(),
+    {ok, #{queued_calls := Queued}} = sockeye:info(),
     Queued.
 
 %% Calls that had to wait for others, since the engine started.
 delayed() ->
-    #{delayed_calls := Delayed} = sockeye:info(),
+    {ok, #{delayed_calls := Delayed}} = sockeye:info(),
     Delayed.

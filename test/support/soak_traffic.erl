@@ -40,7 +40,7 @@ start(Kind, Table) ->
     Holder = spawn(fun() ->
         process_flag(trap_exit, true),
         {ok, Server} = sockeye:start_link(options(Kind, 0, Table)),
-        #{port := Port} = sockeye:info(Server),
+        {ok, #{port := Port}} = sockeye:info(Server),
         Self ! {self(), Port},
         hold(Server, Kind, Port, Table)
     end),

@@ -5,6 +5,7 @@
 -export([with_handler/2]).
 -export([with_handler/3]).
 -export([port/1]).
+-export([ok/1]).
 -export([open/1]).
 -export([event/0]).
 -export([event/1]).
@@ -37,8 +38,12 @@ with_handler(Funs, Options, Test) ->
     with_server(Options#{handler => {fun_handler, Funs}}, Test).
 
 port(Server) ->
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     Port.
+
+%% What a call that can fail has to say.
+ok({ok, Value}) ->
+    Value.
 
 %% A client of a server whose owner is the caller.
 open(Port) ->

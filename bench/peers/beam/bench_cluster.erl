@@ -24,7 +24,7 @@ main(Args) ->
     report("within one node", [Local || {Local, _} <- Rows]),
     report("to another node", [Far || {_, Far} <- Rows]),
     io:format("dropped between the nodes: ~p~n",
-              [[maps:get(cluster_dropped, peer:call(P, sockeye, info, [])) || {P, _} <- Nodes]]),
+              [[maps:get(cluster_dropped, element(2, peer:call(P, sockeye, info, []))) || {P, _} <- Nodes]]),
     [peer:stop(Peer) || {Peer, _} <- Nodes].
 
 numbers(Given, Defaults) ->
@@ -41,8 +41,7 @@ start(Name) ->
 server(Peer) ->
     _ = peer:call(Peer, erlang, spawn, [?MODULE, serve, []]),
     until(fun() -> peer:call(Peer, erlang, whereis, [bench]) =/= undefined
-                       andalso is_map(peer:call(Peer, sockeye, info, [bench]))
-                       andalso is_map_key(port, peer:call(Peer, sockeye, info, [bench])) end).
+                       andalso element(1, peer:call(Peer, sockeye, info, [bench])) =:= ok end).
 
 serve() ->
     Owner = spawn(fun F() -> receive _ -> F() end end),
@@ -55,13 +54,13 @@ publish(Count) ->
 
 %% Published on the one, received by a client of the other, in windows.
 run(From, To, Count) ->
-    #{port := Port} = peer:call(To, sockeye, info, [bench]),
+    {ok, #{port := Port}} = peer:call(To, sockeye, info, [bench]),
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {recbuf, 1048576}]),
     ok = gen_tcp:send(Socket, ["GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
                                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"]),
     {ok, <<"HTTP/1.1 101", _/binary>>} = gen_tcp:recv(Socket, 0),
-    until(fun() -> peer:call(To, sockeye, connections, [bench]) =/= [] end),
-    [Conn] = peer:call(To, sockeye, connections, [bench]),
+    until(fun() -> peer:call(To, sockeye, connections, [bench]) =/= {ok, []} end),
+    {ok, [Conn]} = peer:call(To, sockeye, connections, [bench]),
     ok = peer:call(To, sockeye, subscribe, [Conn, <<"t">>]),
     Far = if From =:= To -> 0; true -> 1 end,
     until(fun() -> length(peer:call(From, sockeye_cluster, targets, [bench, <<"t">>])) =:= Far end),
@@ -73,7 +72,7 @@ run(From, To, Count) ->
     Took = erlang:monotonic_time(microsecond) - Began,
     [CpuFrom, CpuTo] = lists:zipwith(fun(P, Old) -> (cpu(P) - Old) / Count end, [From, To], Before),
     gen_tcp:close(Socket),
-    until(fun() -> peer:call(To, sockeye, connections, [bench]) =:= [] end),
+    until(fun() -> peer:call(To, sockeye, connections, [bench]) =:= {ok, []} end),
     {Count / Took * 1000000, CpuFrom, CpuTo}.
 
 measure_frame(From, Socket) ->

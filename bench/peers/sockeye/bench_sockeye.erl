@@ -16,7 +16,7 @@
 main([Mode]) ->
     {ok, _} = application:ensure_all_started(sockeye),
     {ok, Server} = sockeye:start_link(maps:merge(?OPTIONS, options(Mode))),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     bench_node:run(Port).
 
 options(one) -> #{handler => {?MODULE, fast}, processes => one};

@@ -46,7 +46,7 @@ serve(Parent, Options) ->
     process_flag(trap_exit, true),
     case sockeye:start_link(Options) of
         {ok, Server} ->
-            #{ip := Ip, port := Port} = sockeye:info(Server),
+            {ok, #{ip := Ip, port := Port}} = sockeye:info(Server),
             Parent ! {self(), io_lib:format("http://~ts:~b/", [inet:ntoa(Ip), Port])},
             receive {'EXIT', Server, Reason} -> exit(Reason) end;
         {error, Why} ->

@@ -34,7 +34,7 @@ init(Server) ->
 handle_open(_Info, _Conn, Chat) ->
     {[], Chat}.
 
--spec handle_frame(sockeye_handler:frame(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
+-spec handle_frame(sockeye_handler:in_frame(), sockeye:conn(), #chat{}) -> {list(), #chat{}}.
 handle_frame({json, #{<<"join">> := Room, <<"nick">> := Nick}}, Conn, Chat) ->
     join(room(Room), text(Nick, ?MOST_IN_NICK), Conn, Chat);
 handle_frame({json, #{<<"say">> := Said}}, Conn, #chat{places = Places} = Chat) ->
@@ -82,7 +82,8 @@ join(_, {error, Why}, _Conn, Chat) ->
 join({ok, Room}, {ok, Nick}, Conn, #chat{server = Server, places = Places, rooms = Rooms} = Chat) ->
     Topic = topic(Room),
     Here = maps:get(Room, Rooms, #room{}),
-    case maps:is_key(Nick, sockeye_presence:list(Server, Topic)) of
+    {ok, Present} = sockeye_presence:list(Server, Topic),
+    case maps:is_key(Nick, Present) of
         true when map_get(Conn, Places) =/= {Room, Nick}; not is_map_key(Conn, Places) ->
             {[{reply, #{error => taken, what => nick}}], Chat};
         _ when map_size(Rooms) >= ?MOST_ROOMS, not is_map_key(Room, Rooms);
@@ -145,7 +146,7 @@ close_room_if_empty(Room, #chat{server = Server, rooms = Rooms} = Chat) ->
 people(Server, Topic) ->
     case sockeye_presence:list(Server, Topic) of
         {error, not_found} -> [];
-        Present -> lists:sort(maps:keys(Present))
+        {ok, Present} -> lists:sort(maps:keys(Present))
     end.
 
 -spec topic(binary()) -> sockeye:topic().

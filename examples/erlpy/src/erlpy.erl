@@ -78,7 +78,7 @@ in_url(Host) ->
 -spec ready(string(), pid()) -> ok.
 ready(Host, Sup) ->
     [{_, Server, _, _}] = supervisor:which_children(Sup),
-    #{port := Port} = sockeye:info(Server),
+    {ok, #{port := Port}} = sockeye:info(Server),
     io:format("erlpy listens on ws://~s:~b~n", [Host, Port]),
     io:format("A page to talk to it: http://~s:~b/~n", [Host, Port]),
     io:format("To reach every client: sockeye:send_message(~b, #{type => <<\"notification\">>, "

@@ -11,7 +11,7 @@ start(_Type, _Args) ->
     case supervisor:start_link(?MODULE, []) of
         {ok, Sup} ->
             [{_, Server, _, _}] = supervisor:which_children(Sup),
-            #{port := Port} = sockeye:info(Server),
+            {ok, #{port := Port}} = sockeye:info(Server),
             io:format("port ~b~n", [Port]),
             {ok, Sup};
         Error ->

@@ -7,7 +7,7 @@ defmodule Echo do
     options = %{port: 0, handler: {Echo.Handler, nil}}
     {:ok, sup} = Supervisor.start_link([:sockeye.child_spec(options)], strategy: :one_for_one)
     [{_, server, _, _}] = Supervisor.which_children(sup)
-    %{port: port} = :sockeye.info(server)
+    {:ok, %{port: port}} = :sockeye.info(server)
     IO.puts("port #{port}")
     {:ok, sup}
   end
