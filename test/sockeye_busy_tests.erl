@@ -173,7 +173,7 @@ nothing_is_refused_test_() ->
             Heir = spawn_link(fun() -> receive stop -> ok end end),
             Text = {text, <<"x">>},
             Waiting = [{fun() -> sockeye:send(C, Text) end, ok},
-                       {fun() -> sockeye:send(C, Text, #{compress => false}) end, ok},
+                       {fun() -> sockeye:send(C, {uncompressed, Text}) end, ok},
                        {fun() -> sockeye:send(C, [{stream, text, first, <<"a">>}, {stream, text, last, <<"b">>}]) end, ok},
                        {fun() -> sockeye:send([A, B, C], Text) end, ok},
                        {fun() -> sockeye:send_message(Server, Text) end, ok},

@@ -160,10 +160,8 @@ misuse_test_() ->
     Codec = new(server),
     [[?_assertError(badarg, encode(Codec, Bad))
       || Bad <- [text, {text, a}, {text, "a", "b"}, {close, 1005, ""}, {close, 999, ""}, {close, 5000, ""},
-                 {stream, text, middle, ""}, {stream, json, first, ""}, {plain, {ping, ""}}, {plain, text},
-                 {plain, {plain, {text, ""}}}, [{text, "a"} | {text, "b"}], <<"text">>, {active, 1}]],
-     [?_assertError(badarg, encode(Codec, {text, ""}, Bad))
-      || Bad <- [[], #{compress => 1}, #{level => 1}, #{compress => true, level => 1}]],
+                 {stream, text, middle, ""}, {stream, json, first, ""}, {uncompressed, {ping, ""}}, {uncompressed, text},
+                 {uncompressed, {uncompressed, {text, ""}}}, {plain, #{}}, [{text, "a"} | {text, "b"}], <<"text">>, {active, 1}]],
      [?_assertError(badarg, decode(Codec, Bad)) || Bad <- [a, [256], <<1:3>>]],
      [?_assertError(badarg, decode(Bad, <<>>)) || Bad <- [a, make_ref(), self()]],
      ?_assertError(badarg, new(neither)),
@@ -176,7 +174,7 @@ order_of_fragments_test_() ->
      || {Why, Frames} <- [{not_streaming, {stream, text, more, "no first"}}, {not_streaming, {stream, text, last, ""}},
                           {not_streaming, [First, {stream, binary, last, ""}]},
                           {streaming, [First, {text, "within"}]}, {streaming, [First, #{}]},
-                          {streaming, [First, {plain, #{}}]}, {streaming, [First, First]}]].
+                          {streaming, [First, {uncompressed, #{}}]}, {streaming, [First, First]}]].
 
 all_or_none_test() ->
     {Client, Server} = pair(#{deflate => #{server_takeover => true, client_takeover => true}}),
@@ -225,10 +223,10 @@ compression_test_() ->
                    Bytes = bytes(A, {text, Words}),
                    ?assert(byte_size(Bytes) < byte_size(Words) div 4),
                    ?assertEqual({[{text, Words}], <<>>}, decode(B, Bytes)),
-                   Plain = element(2, encode(A, {text, Words}, #{compress => false})),
+                   Plain = bytes(A, {uncompressed, {text, Words}}),
                    ?assert(byte_size(Plain) > byte_size(Words)),
-                   [?assertEqual(byte_size(Plain), byte_size(bytes(A, {plain, {Kind, Words}}))) || Kind <- [text, binary]],
-                   ?assert(byte_size(bytes(A, {plain, #{words => Words}})) > byte_size(Words)),
+                   [?assertEqual(byte_size(Plain), byte_size(bytes(A, {uncompressed, {Kind, Words}}))) || Kind <- [text, binary]],
+                   ?assert(byte_size(bytes(A, {uncompressed, #{words => Words}})) > byte_size(Words)),
                    ?assertEqual({[{text, Words}], <<>>}, decode(B, Plain)),
                    Small = bytes(A, {text, "small"}),
                    ?assert(byte_size(Small) =< 11),
@@ -292,15 +290,15 @@ dirty_is_asked_for_test() ->
     ?assertMatch({[{binary, _}], <<>>}, sockeye_nif:codec_decode(new(client), Small)),
     ?assertEqual(dirty, sockeye_nif:codec_decode(new(client), <<Small/binary, 0>>)),
     ?assertEqual(dirty, sockeye_nif:codec_decode(new(client), [Small, 0])),
-    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Server, {binary, <<0:(?NORMAL_MESSAGE * 8)>>}, true)),
-    ?assertEqual(dirty, sockeye_nif:codec_encode(Server, {binary, <<0:((?NORMAL_MESSAGE + 1) * 8)>>}, true)),
-    ?assertEqual(dirty, sockeye_nif:codec_encode(Server, lists:duplicate(1025, {ping, ""}), true)),
-    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Server, lists:duplicate(1024, {ping, ""}), true)),
+    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Server, {binary, <<0:(?NORMAL_MESSAGE * 8)>>})),
+    ?assertEqual(dirty, sockeye_nif:codec_encode(Server, {binary, <<0:((?NORMAL_MESSAGE + 1) * 8)>>})),
+    ?assertEqual(dirty, sockeye_nif:codec_encode(Server, lists:duplicate(1025, {ping, ""}))),
+    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Server, lists:duplicate(1024, {ping, ""}))),
     %% Compressing is more work than copying.
     {ok, Compressing} = new(server, #{deflate => true}),
-    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16384 * 8)>>}, true)),
-    ?assertEqual(dirty, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16385 * 8)>>}, true)),
-    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16385 * 8)>>}, false)),
+    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16384 * 8)>>})),
+    ?assertEqual(dirty, sockeye_nif:codec_encode(Compressing, {binary, <<0:(16385 * 8)>>})),
+    ?assertMatch({ok, _}, sockeye_nif:codec_encode(Compressing, {uncompressed, {binary, <<0:(16385 * 8)>>}})),
     %% A byte can become a thousand.
     Incoming = fun(Size) ->
                    {ok, Inflating} = new(client, #{deflate => true}),

@@ -188,45 +188,42 @@ a_server_keeps_its_window_test() ->
         ?assertMatch([First, Second, _] when Second < First div 2, Sizes)
     end).
 
-plain_on_request_test_() ->
+uncompressed_on_request_test_() ->
     Text = {text, prose(1000)},
     [{lists:flatten(io_lib:format("~p ~p", [Deflate, Way])),
       fun() ->
               with_client(Deflate, fun(Socket, Conn, Server) ->
                   ok = case Way of
-                           option -> sockeye:send(Conn, Text, #{compress => false});
-                           list -> sockeye:send(Conn, [Text], #{compress => false});
-                           frame -> sockeye:send(Conn, {plain, Text});
-                           broadcast -> sockeye:broadcast(Server, {plain, Text})
+                           list -> sockeye:send(Conn, [{uncompressed, Text}]);
+                           conns -> sockeye:send([Conn], {uncompressed, Text});
+                           frame -> sockeye:send(Conn, {uncompressed, Text});
+                           broadcast -> sockeye:broadcast(Server, {uncompressed, Text})
                        end,
                   ?assertEqual({false, 1, prose(1000)}, ws_deflate:recv(Socket)),
-                  ok = sockeye:send(Conn, Text, #{compress => true}),
+                  ok = sockeye:send(Conn, Text),
                   ?assertMatch({true, 1, _}, ws_deflate:recv(Socket)),
-                  ok = sockeye:send(Conn, Text, #{}),
-                  ?assertMatch({true, 1, _}, ws_deflate:recv(Socket)),
-                  ok = sockeye:send(Conn, {ping, <<>>}, #{compress => false}),
-                  ?assertMatch({false, 9, <<>>}, ws_deflate:recv(Socket))
+                  ok = sockeye:send(Conn, [{ping, <<>>}, {pong, <<>>}]),
+                  ?assertMatch({false, 9, <<>>}, ws_deflate:recv(Socket)),
+                  ?assertMatch({false, 10, <<>>}, ws_deflate:recv(Socket))
               end)
-      end} || Deflate <- [true, keeping()], Way <- [option, list, frame, broadcast]].
+      end} || Deflate <- [true, keeping()], Way <- [list, conns, frame, broadcast]].
 
 misuse_test() ->
     with_client(true, fun(_, Conn, _) ->
         Text = {text, <<"x">>},
-        ?assertError(badarg, sockeye:send(Conn, Text, #{compress => maybe_not})),
-        ?assertError(badarg, sockeye:send(Conn, Text, #{squeeze => true})),
-        ?assertError(badarg, sockeye:send(Conn, {plain, {close, 1000, <<>>}})),
-        ?assertError(badarg, sockeye:send(Conn, {plain, {ping, <<>>}})),
-        ?assertError(badarg, sockeye:send(Conn, {plain, {plain, Text}}))
+        [?assertError(badarg, sockeye:send(Conn, Bad))
+         || Bad <- [{uncompressed, {close, 1000, <<>>}}, {uncompressed, {ping, <<>>}}, {uncompressed, {pong, <<>>}},
+                    {uncompressed, {uncompressed, Text}}, {plain, Text}]]
     end).
 
 commands_of_a_handler_test() ->
     Text = {text, prose(1000)},
     Funs = #{frame =>
                  fun({binary, <<"reply">>}, _, S) -> {[{reply, Text}], S};
-                    ({binary, <<"plain">>}, _, S) -> {[{reply, Text, #{compress => false}}], S};
+                    ({binary, <<"plain">>}, _, S) -> {[{reply, {uncompressed, Text}}], S};
                     ({binary, <<"send">>}, Conn, S) -> {[{send, Conn, [Text, Text]}], S};
                     ({binary, <<"both">>}, Conn, S) ->
-                         {[{send, Conn, [Text], #{compress => false}}, {reply, Text}], S}
+                         {[{send, Conn, [{uncompressed, Text}]}, {reply, Text}], S}
                  end},
     with_handler(Funs, #{deflate => true}, fun(Port, _) ->
         {Socket, _} = ws_deflate:connect(Port, "permessage-deflate"),

@@ -211,9 +211,10 @@ wrong_commands() ->
      {{reply, "hi"}, "element 1: not a frame"},
      {{reply, [#{} | improper]}, "not a proper list"},
      {{reply, wrong}, "not a frame"},
-     {{reply, #{}, #{squeeze => true}}, "there is no option squeeze"},
-     {{reply, #{}, #{compress => 1}}, "option compress"},
-     {{reply, #{}, none}, "not a map of options"},
+     {{reply, #{}, #{compress => false}}, "is now {reply, {uncompressed, Frame}}"},
+     {{send, self(), #{}, #{compress => false}}, "is now {send, Conn, {uncompressed, Frame}}"},
+     {{reply, #{}, none}, "there is no such command"},
+     {{reply, {plain, #{}}}, "is now {uncompressed, Frame}"},
      {{send, self(), #{}}, "not a connection"},
      {{send, {sockeye_conn, 0}, #{}}, "not a connection"},
      {{close, 1005, <<>>}, "not a close code"},
@@ -225,7 +226,7 @@ wrong_commands() ->
      {{unsubscribe, self(), <<"a">>}, "not a connection"},
      {{broadcast, <<"x">>}, "a binary is not a frame"},
      {{broadcast, {close, 1000, <<>>}}, "is for one connection"},
-     {{broadcast_from, {active, 1}}, "is for one connection"},
+     {{broadcast_from, {active, 1}}, "there is no frame {active, _}"},
      {{publish, <<"a*">>, #{}}, "ends with *"},
      {{publish, <<"a">>, wrong}, "not a frame"},
      {{publish_from, topic, #{}}, "not a topic"}].
@@ -298,7 +299,7 @@ what_needs_a_connection_test_() ->
                      ?assertMatch(<<"no connection is at hand in this callback", _/binary>>, Why)
                  end)
              end)
-     end || Command <- [{reply, #{}}, {reply, #{}, #{}}, {active, 1}, {close, 1000, <<>>}, {broadcast_from, #{}},
+     end || Command <- [{reply, #{}}, {active, 1}, {close, 1000, <<>>}, {broadcast_from, #{}},
                         {publish_from, <<"a">>, #{}}, {subscribe, <<"a">>}, {unsubscribe, <<"a">>}]].
 
 %% Where there is just one connection it can mean.

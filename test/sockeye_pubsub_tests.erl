@@ -18,7 +18,7 @@ what_is_published_comes_as_the_term_test() ->
         ok = sockeye_pubsub:subscribe(Server, <<"t">>),
         Frames = [{#{a => {json_raw, "1"}}, {json, #{a => {json_raw, "1"}}}}, {{json, [b]}, {json, [b]}},
                   {{text, ["x", <<"y">>]}, {text, <<"xy">>}}, {{binary, <<0>>}, {binary, <<0>>}},
-                  {{plain, {text, "z"}}, {text, <<"z">>}}],
+                  {{uncompressed, {text, "z"}}, {text, <<"z">>}}],
         [ok = sockeye:publish(Server, <<"t">>, Frame) || {Frame, _} <- Frames],
         {ok, _} = sockeye:publish(Server, <<"t">>, {text, <<"w">>}, #{wait => true}),
         ok = sockeye:publish(Server, <<"t">>, {ping, <<>>}),

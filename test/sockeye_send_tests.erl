@@ -82,7 +82,7 @@ misuse_is_badarg_test() ->
 a_frame_nested_without_end_is_badarg_test() ->
     with_server(#{}, fun(Port, Server) ->
         {Socket, Conn} = open(Port),
-        Deep = lists:foldl(fun(_, Frame) -> {plain, Frame} end, {text, <<>>}, lists:seq(1, 1000000)),
+        Deep = lists:foldl(fun(_, Frame) -> {uncompressed, Frame} end, {text, <<>>}, lists:seq(1, 1000000)),
         %% Not compared by assertError, which would print them.
         Refused = fun(Call) -> try Call() of _ -> taken catch error:badarg -> badarg end end,
         ?assertEqual(badarg, Refused(fun() -> sockeye:send(Conn, Deep) end)),
@@ -90,7 +90,7 @@ a_frame_nested_without_end_is_badarg_test() ->
         ?assertEqual(badarg, Refused(fun() -> sockeye:send([Conn], Deep) end)),
         ?assertEqual(badarg, Refused(fun() -> sockeye:broadcast(Server, Deep) end)),
         {done, [{Conn, _, badarg}]} = sockeye_nif:commands([Conn, Deep]),
-        ok = sockeye:send(Conn, {plain, {text, <<"ok">>}}),
+        ok = sockeye:send(Conn, {uncompressed, {text, <<"ok">>}}),
         ?assertEqual({text, <<"ok">>}, ws_client:recv(Socket))
     end).
 

@@ -324,7 +324,7 @@ compressed_once_for_those_who_share_test() ->
         [ok = sockeye:subscribe(Conn, <<"t">>) || Conn <- [A, BConn]],
         Text = binary:copy(<<"the same again ">>, 100),
         {ok, #{sent := 2}} = sockeye:publish(Server, <<"t">>, {text, Text}, #{wait => true}),
-        {ok, #{sent := 2}} = sockeye:publish(Server, <<"t">>, {text, Text}, #{wait => true, compress => false}),
+        {ok, #{sent := 2}} = sockeye:publish(Server, <<"t">>, {uncompressed, {text, Text}}, #{wait => true}),
         ?assertEqual([Text, Text], texts(Plain, 2)),
         [?assertEqual({ok, {text, Text}}, sockeye_client:recv(B, 5000)) || _ <- [1, 2]],
         {ok, #{bytes_saved := Saved}} = sockeye:info(Server),
@@ -468,7 +468,7 @@ what_another_node_has_encoded_test() ->
                       Done -> Done
                   end,
              ?assertEqual(Data, ws_client:recv_data(Socket))
-         end || {Frame, Data} <- [{#{}, <<"{}">>}, {{plain, {text, <<"x">>}}, <<"x">>},
+         end || {Frame, Data} <- [{#{}, <<"{}">>}, {{uncompressed, {text, <<"x">>}}, <<"x">>},
                                   {{binary, binary:copy(<<1>>, 300000)}, binary:copy(<<1>>, 300000)}],
                 To <- [all, <<"t">>]]
     end).

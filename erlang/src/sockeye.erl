@@ -44,7 +44,6 @@
 -export([stop/1]).
 -export([drain/2]).
 -export([send/2]).
--export([send/3]).
 -export([send_message/2]).
 -export([broadcast/2]).
 -export([broadcast/3]).
@@ -86,7 +85,6 @@
 -export_type([outcome/0]).
 -export_type([subscribe_error/0]).
 -export_type([publish_error/0]).
--export_type([send_options/0]).
 -export_type([deflate_options/0]).
 -export_type([start_error/0]).
 -export_type([http_answer/0]).
@@ -108,15 +106,15 @@
                | {json, Term :: term()}
                | {text, iodata()}
                | {binary, iodata()}
-               | {plain, map() | {json, term()} | {text | binary, iodata()}}
-               | {ping, iodata()}
+               | {uncompressed, map() | {json, term()} | {text | binary, iodata()}}
+               | {ping | pong, iodata()}
                | {stream, text | binary, first | more | last, iodata()}
                | {close, close_code(), Reason :: iodata()}.
 %% What can be sent. A map is JSON, and `{json, Term}' is JSON for any term:
 %% maps, lists, binaries (UTF-8), atoms and numbers, where `{json_raw, IoData}'
 %% stands for a value that is encoded already. `{text, _}' must be UTF-8. The
-%% body of a ping has at most 125 bytes. `{plain, Frame}' is not compressed, whatever the
-%% client agreed to: use it for data that is compressed already, and for a message that mixes
+%% body of a ping, and of a pong that nobody asked for, has at most 125 bytes.
+%% `{uncompressed, Frame}' is not compressed, whatever the client agreed to: use it for data that is compressed already, and for a message that mixes
 %% a secret with text of others.
 %%
 %% `stream': a piece of a message that is sent as it is produced: `first', any number of `more',
@@ -164,9 +162,6 @@
 
 -type close_code() :: 1000..4999.
 %% Of a Close frame (RFC 6455, 7.4), or 1005 and 1006 for one that had none or never came.
-
--type send_options() :: #{compress => boolean()}.
-%% `#{compress => false}': each message as if it were `{plain, Frame}'.
 
 -type send_error() :: closed | busy | not_utf8 | {not_json, term()} | streaming | not_streaming.
 %% `busy': the queue of this connection is full (option `send_queue_size'), and nothing else. {@link info/1} of
@@ -344,11 +339,10 @@
 %% The name of a topic, 1..255 bytes. A subscription to a name that ends with `*' is one to every
 %% topic that begins with the rest: `<<"room/*">>' to `<<"room/7">>' and `<<"room/7/news">>'.
 
--type publish_options() :: #{wait => boolean(), scope => local | cluster, compress => boolean()}.
+-type publish_options() :: #{wait => boolean(), scope => local | cluster}.
 %% `wait': `true' waits until the frame is in the queues of this node's connections, and returns in how
 %% many; default `false'. `scope': `local' for the clients of this node, `cluster' for those of all servers
 %% of the same name; the default is that of the server, and `cluster' needs a server with `scope => cluster'.
-%% `compress': `false' sends it uncompressed to all; default `true'.
 
 -type outcome() :: #{sent := non_neg_integer(), dropped := non_neg_integer()}.
 %% How many connections have the frame in their queue, and how many missed it because their queue was full.
@@ -664,19 +658,6 @@ send_now(Conn, Frames) ->
         ok -> ok;
         dirty -> settle(sockeye_nif:send_dirty(Conn, Frames));
         Result -> settle(Result)
-    end.
-
-%% @doc The same, with options for these frames.
-%%
-%% ```
-%% 1> sockeye:send(Conn, {binary, Jpeg}, #{compress => false}).
-%% ok
-%% '''
--spec send(conn(), frame() | [frame()], send_options()) -> ok | {error, send_error()};
-          ([conn()], frame(), send_options()) -> ok | {error, send_error() | [{conn(), closed | busy}]}.
-send(Conns, Frames, Options) ->
-    try send_now(Conns, sockeye_deflate:frames(Frames, Options))
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conns, Frames, Options])
     end.
 
 %% @doc Sends a frame to every client of a server.

@@ -8,8 +8,8 @@
 -export_type([kind/0]).
 
 -type kind() :: any | server | server_or_conn | port_or_options | options | conn | server_conn | server_conns | conn_or_conns
-              | frames | shared_frame | codec_frames | topic | plain_topic | publish_options | send_options
-              | close_code | close_reason | conn_options | local_pid | client | client_or_conn | timeout
+              | frames | shared_frame | topic | plain_topic | publish_options
+              | active | close_code | close_reason | conn_options | local_pid | client | client_or_conn | timeout
               | iodata | codec | handshake | role | status | headers.
 
 -define(MAX_TOPIC, 255).
@@ -66,10 +66,6 @@ wrong(frames, V) ->
     frame(one, V);
 wrong(shared_frame, V) ->
     frame(many, V);
-wrong(codec_frames, V) when is_list(V) ->
-    each(fun(Frame) -> frame(codec, Frame) end, V);
-wrong(codec_frames, V) ->
-    frame(codec, V);
 wrong(topic, V) when is_binary(V), V =/= <<>>, byte_size(V) =< ?MAX_TOPIC ->
     none;
 wrong(topic, _V) ->
@@ -87,10 +83,11 @@ wrong(publish_options, V) when is_map(V) ->
     each_option(fun publish_option/2, V);
 wrong(publish_options, V) ->
     options("not a map of options", V);
-wrong(send_options, V) when is_map(V) ->
-    each_option(fun send_option/2, V);
-wrong(send_options, V) ->
-    options("not a map of options", V);
+wrong(active, V) ->
+    case is_active(V) of
+        true -> none;
+        false -> <<"in {active, _}: true, false, once or an integer of 16 bits">>
+    end;
 wrong(close_code, V) ->
     case is_close_code(V) of
         true -> none;
@@ -193,8 +190,8 @@ is_of_client(Conn) ->
         _ -> false
     end.
 
-%% What is wrong with a frame for one connection, for many, or of a codec.
--spec frame(one | many | codec, term()) -> none | binary().
+%% What is wrong with a frame for one connection, or for many.
+-spec frame(one | many, term()) -> none | binary().
 frame(_To, Map) when is_map(Map) ->
     none;
 frame(_To, {json, _}) ->
@@ -206,13 +203,15 @@ frame(_To, {Kind, Data}) when Kind =:= ping; Kind =:= pong ->
         true -> none;
         false -> sockeye_why:text("the payload in {~ts, _} is not iodata of at most ~b bytes", [Kind, ?MAX_CONTROL])
     end;
-frame(To, {plain, Frame}) ->
+frame(_To, {plain, _}) ->
+    <<"{plain, Frame} is now {uncompressed, Frame}">>;
+frame(To, {uncompressed, Frame}) ->
     case Frame of
         _ when is_map(Frame) -> none;
         {Kind, _} when Kind =:= json; Kind =:= text; Kind =:= binary -> frame(To, Frame);
-        _ -> <<"the frame in {plain, _} is not a map, {json, Term}, {text, IoData} or {binary, IoData}">>
+        _ -> <<"the frame in {uncompressed, _} is not a map, {json, Term}, {text, IoData} or {binary, IoData}">>
     end;
-frame(many, Frame) when element(1, Frame) =:= close; element(1, Frame) =:= stream; element(1, Frame) =:= active ->
+frame(many, Frame) when element(1, Frame) =:= close; element(1, Frame) =:= stream ->
     sockeye_why:text("{~ts, ...} is for one connection, and this call is for many", [element(1, Frame)]);
 frame(_To, {close, Code, Reason}) ->
     case {wrong(close_code, Code), wrong(close_reason, Reason)} of
@@ -225,11 +224,6 @@ frame(_To, {stream, Kind, Place, Data}) ->
         true -> data(stream, Data);
         false -> <<"in {stream, Kind, Place, IoData}: Kind is text or binary, Place is first, more or last">>
     end;
-frame(one, {active, Active}) ->
-    case is_active(Active) of
-        true -> none;
-        false -> <<"in {active, _}: true, false, once or an integer of 16 bits">>
-    end;
 frame(_To, V) when is_binary(V) ->
     <<"a binary is not a frame: {text, Binary} or {binary, Binary}">>;
 frame(many, V) when is_list(V) ->
@@ -239,10 +233,9 @@ frame(To, {Tag, _}) when is_atom(Tag) ->
 frame(To, _V) ->
     sockeye_why:text("not a frame: ~ts", [frames(To)]).
 
--spec frames(one | many | codec) -> string().
-frames(many) -> "a map, {json, Term}, {text, IoData}, {binary, IoData}, {plain, Frame} or {ping, IoData}";
-frames(one) -> frames(many) ++ "; also {stream, Kind, Place, IoData} or {close, Code, Reason}";
-frames(codec) -> frames(one) ++ " or {pong, IoData}".
+-spec frames(one | many) -> string().
+frames(many) -> "a map, {json, Term}, {text, IoData}, {binary, IoData}, {uncompressed, Frame}, {ping, IoData} or {pong, IoData}";
+frames(one) -> frames(many) ++ "; also {stream, Kind, Place, IoData} or {close, Code, Reason}".
 
 -spec data(text | binary | stream, term()) -> none | binary().
 data(Kind, Data) ->
@@ -275,11 +268,8 @@ is_active(V) -> is_boolean(V) orelse V =:= once.
 -spec publish_option(term(), term()) -> true | string().
 publish_option(wait, V) -> is_boolean(V) orelse "a boolean";
 publish_option(scope, V) -> V =:= local orelse V =:= cluster orelse "local or cluster";
-publish_option(Key, V) -> send_option(Key, V).
-
--spec send_option(term(), term()) -> true | unknown | string().
-send_option(compress, V) -> is_boolean(V) orelse "a boolean";
-send_option(_Key, _V) -> unknown.
+publish_option(compress, _V) -> "{uncompressed, Frame} as the frame instead";
+publish_option(_Key, _V) -> unknown.
 
 -spec each_option(fun((term(), term()) -> true | unknown | string()), map()) -> none | binary().
 each_option(Check, Map) ->

@@ -52,7 +52,6 @@
 -export([new/1]).
 -export([new/2]).
 -export([encode/2]).
--export([encode/3]).
 -export([decode/2]).
 -export([eof/1]).
 -export([info/1]).
@@ -149,8 +148,8 @@
 %% 101 (`Rest' is what has arrived of its body); a 101 that lacks `Upgrade' or `Connection', has the wrong
 %% `Sec-WebSocket-Accept', or a subprotocol or extension that was not offered so.
 
--type frame() :: sockeye:frame() | {pong, iodata()}.
-%% Frames to write. A map and `{json, Term}' become a text message as with {@link
+-type frame() :: sockeye:frame().
+%% Frames to write: those that a server sends. A map and `{json, Term}' become a text message as with {@link
 %% sockeye_json:encode/1}. `{stream, Kind, Place, IoData}' is a fragment of a message, one a call or several in a
 %% list: `first', any number of `more', `last', all of the same kind, never compressed. Pings and pongs may come
 %% between them, messages may not. Text must be UTF-8, across the fragments. Pings and pongs have at most
@@ -310,35 +309,21 @@ new(Role, Options) ->
         {ok, sockeye_nif:codec_new(Role, Checked)}
     end).
 
-%% @equiv encode(Codec, Frames, #{})
--spec encode(codec(), frame() | [frame()]) -> {ok, binary()} | {error, encode_error()}.
-encode(Codec, Frames) ->
-    try encoded(Codec, Frames, true)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Codec, Frames])
-    end.
-
 %% @doc The bytes of these frames, masked if this is a client, compressed if that was agreed on
 %% and makes them smaller. All or none: after an error nothing has changed.
 %%
-%% With `#{compress => false}' messages are not compressed: for data that is small already, or secret.
 %% Send the bytes in the order in which they were made. After a Close frame everything is
-%% `{error, closed}'. Raises `badarg' for what is no frame, and for other options.
--spec encode(codec(), frame() | [frame()], #{compress => boolean()}) ->
-          {ok, binary()} | {error, encode_error()}.
-encode(Codec, Frames, Options) ->
-    try encoded(Codec, Frames, compress(Options))
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Codec, Frames, Options])
+%% `{error, closed}'. Raises `badarg' for what is no frame.
+-spec encode(codec(), frame() | [frame()]) -> {ok, binary()} | {error, encode_error()}.
+encode(Codec, Frames) ->
+    try encoded(Codec, Frames)
+    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Codec, Frames])
     end.
 
--spec compress(#{compress => boolean()}) -> boolean().
-compress(Options) when map_size(Options) =:= 0 -> true;
-compress(#{compress := Compress} = O) when map_size(O) =:= 1, is_boolean(Compress) -> Compress;
-compress(_) -> error(badarg).
-
--spec encoded(codec(), term(), boolean()) -> {ok, binary()} | {error, encode_error()}.
-encoded(Codec, Frames, Compress) ->
-    case sockeye_nif:codec_encode(Codec, Frames, Compress) of
-        dirty -> sockeye_nif:codec_encode_dirty(Codec, Frames, Compress);
+-spec encoded(codec(), term()) -> {ok, binary()} | {error, encode_error()}.
+encoded(Codec, Frames) ->
+    case sockeye_nif:codec_encode(Codec, Frames) of
+        dirty -> sockeye_nif:codec_encode_dirty(Codec, Frames);
         Result -> Result
     end.
 

@@ -28,10 +28,6 @@
 -define(IS_FRAME(Frame), (is_map(Frame) orelse is_tuple(Frame))).
 %% What the log shows of a command.
 -define(SHOWN, 200).
-%% Those of a frame: see sockeye:send_options().
--define(ARE_OPTIONS(Options),
-        (Options =:= #{} orelse map_size(Options) =:= 1
-                                andalso is_boolean(map_get(compress, Options)))).
 
 %% Adds what a callback returned. What is no frame for one connection is done at once, after the
 %% frames before it.
@@ -40,10 +36,6 @@ add([{reply, Frame} = Command | Rest], At, Conn, Acc, Id) when Conn =/= none ->
     add(Rest, At, Conn, push(Frame, Conn, Command, At, Acc), Id);
 add([{send, To, Frame} = Command | Rest], At, Conn, Acc, Id) ->
     add(Rest, At, Conn, push(Frame, To, Command, At, Acc), Id);
-add([{reply, Frame, Options} = Command | Rest], At, Conn, Acc, Id) when Conn =/= none, ?ARE_OPTIONS(Options) ->
-    add(Rest, At, Conn, push(sockeye_deflate:frames(Frame, Options), Conn, Command, At, Acc), Id);
-add([{send, To, Frame, Options} = Command | Rest], At, Conn, Acc, Id) when ?ARE_OPTIONS(Options) ->
-    add(Rest, At, Conn, push(sockeye_deflate:frames(Frame, Options), To, Command, At, Acc), Id);
 add([{active, _} = Active | Rest], At, Conn, Acc, Id) when Conn =/= none ->
     add(Rest, At, Conn, [Active, noted(At, Conn) | Acc], Id);
 add([{close, _, _} = Close | Rest], At, Conn, Acc, Id) when Conn =/= none ->
@@ -182,7 +174,7 @@ bad(Command, Conn, At) ->
 -spec why(term(), sockeye:conn() | none) -> binary().
 why(Command, none) when is_tuple(Command), tuple_size(Command) >= 2 ->
     case lists:member({element(1, Command), tuple_size(Command)},
-                      [{reply, 2}, {reply, 3}, {active, 2}, {close, 3}, {broadcast_from, 2}, {publish_from, 3},
+                      [{reply, 2}, {active, 2}, {close, 3}, {broadcast_from, 2}, {publish_from, 3},
                        {subscribe, 2}, {unsubscribe, 2}]) of
         true -> <<"no connection is at hand in this callback: name one, as in {send, Conn, Frame}">>;
         false -> wrong(Command)
@@ -192,9 +184,10 @@ why(Command, _Conn) ->
 
 -spec wrong(term()) -> binary().
 wrong({reply, Frames}) -> first([{frames, Frames}]);
-wrong({reply, Frames, Options}) -> first([{frames, Frames}, {send_options, Options}]);
+wrong({reply, _Frames, #{}}) -> <<"a reply has no options: #{compress => false} is now {reply, {uncompressed, Frame}}">>;
 wrong({send, To, Frames}) -> first([{conn, To}, {frames, Frames}]);
-wrong({send, To, Frames, Options}) -> first([{conn, To}, {frames, Frames}, {send_options, Options}]);
+wrong({send, _To, _Frames, #{}}) ->
+    <<"send has no options: #{compress => false} is now {send, Conn, {uncompressed, Frame}}">>;
 wrong({broadcast, Frame}) -> first([{shared_frame, Frame}]);
 wrong({broadcast_from, Frame}) -> first([{shared_frame, Frame}]);
 wrong({publish, Topic, Frame}) -> first([{plain_topic, Topic}, {shared_frame, Frame}]);
@@ -202,7 +195,7 @@ wrong({publish_from, Topic, Frame}) -> first([{plain_topic, Topic}, {shared_fram
 wrong({Change, Topic}) when Change =:= subscribe; Change =:= unsubscribe -> first([{topic, Topic}]);
 wrong({Change, To, Topic}) when Change =:= subscribe; Change =:= unsubscribe ->
     first([{server_conn, To}, {topic, Topic}]);
-wrong({active, Active}) -> first([{frames, {active, Active}}]);
+wrong({active, Active}) -> first([{active, Active}]);
 wrong({close, Code, Reason}) -> first([{close_code, Code}, {close_reason, Reason}]);
 wrong({close, To, Code, Reason}) -> first([{conn, To}, {close_code, Code}, {close_reason, Reason}]);
 wrong(_Command) -> first([]).

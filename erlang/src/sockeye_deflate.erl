@@ -1,9 +1,8 @@
 %% @private
-%% The option `deflate': what is wanted of permessage-deflate (RFC 7692); and that of a frame.
+%% The option `deflate': what is wanted of permessage-deflate (RFC 7692).
 -module(sockeye_deflate).
 
 -export([check/1]).
--export([frames/2]).
 
 -spec defaults() -> map().
 defaults() ->
@@ -25,20 +24,6 @@ check(Map) when is_map(Map) ->
         [Why | _] -> {error, Why}
     end;
 check(_) -> "a boolean or a map".
-
-%% Frames as the engine takes them, with the options that were given for them.
--spec frames(sockeye:frame() | [sockeye:frame()], sockeye:send_options()) ->
-          sockeye:frame() | [sockeye:frame()].
-frames(Frames, Options) when map_size(Options) =:= 0 -> Frames;
-frames(Frames, #{compress := true} = O) when map_size(O) =:= 1 -> Frames;
-frames(Frames, #{compress := false} = O) when map_size(O) =:= 1 -> plain(Frames);
-frames(Frames, Options) -> error(badarg, [Frames, Options]).
-
--spec plain(term()) -> term().
-plain(Frames) when is_list(Frames) -> [plain(Frame) || Frame <- Frames];
-plain(Map) when is_map(Map) -> {plain, Map};
-plain({Tag, _} = Frame) when Tag =:= json; Tag =:= text; Tag =:= binary -> {plain, Frame};
-plain(Other) -> Other.
 
 -spec wrong(term(), term()) -> [binary()].
 wrong(Key, Value) ->

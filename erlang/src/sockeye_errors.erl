@@ -75,8 +75,8 @@ format_error(_Reason, [{_Module, _Function, _Args, Info} | _]) ->
     end.
 
 -spec wrong(module(), atom(), [term()]) -> wrong().
-wrong(sockeye, send, [Conns, Frame | Options]) when is_list(Conns) ->
-    wrong([server_conns, shared_frame | [send_options || _ <- Options]], [Conns, Frame | Options]);
+wrong(sockeye, send, [Conns, Frame]) when is_list(Conns) ->
+    wrong([server_conns, shared_frame], [Conns, Frame]);
 wrong(Module, Function, Args) ->
     wrong(kinds(Module, Function, length(Args)), Args).
 
@@ -92,7 +92,6 @@ kinds(sockeye, child_spec, 1) -> [options];
 kinds(sockeye, stop, 1) -> [server];
 kinds(sockeye, drain, 2) -> [server, options];
 kinds(sockeye, send, 2) -> [conn_or_conns, frames];
-kinds(sockeye, send, 3) -> [conn_or_conns, frames, send_options];
 kinds(sockeye, send_message, 2) -> [server, shared_frame];
 kinds(sockeye, broadcast, 2) -> [server, shared_frame];
 kinds(sockeye, broadcast, 3) -> [server, shared_frame, publish_options];
@@ -139,8 +138,7 @@ kinds(sockeye_codec, accept, 2) -> [iodata, options];
 kinds(sockeye_codec, refuse, 3) -> [status, headers, iodata];
 kinds(sockeye_codec, new, 1) -> [role];
 kinds(sockeye_codec, new, 2) -> [role, options];
-kinds(sockeye_codec, encode, 2) -> [codec, codec_frames];
-kinds(sockeye_codec, encode, 3) -> [codec, codec_frames, send_options];
+kinds(sockeye_codec, encode, 2) -> [codec, frames];
 kinds(sockeye_codec, decode, 2) -> [codec, iodata];
 kinds(sockeye_codec, eof, 1) -> [codec];
 kinds(sockeye_codec, info, 1) -> [codec];

@@ -55,14 +55,13 @@ spread(ServerId, To, Frame, Except, Options) when map_size(Options) =:= 0 ->
 spread(_ServerId, _To, _Frame, _Except, Options) when not is_map(Options) ->
     error(badarg);
 spread(ServerId, To, Frame, Except, Options) ->
-    Known = maps:with([wait, scope, compress], Options),
+    Known = maps:with([wait, scope], Options),
     map_size(Known) =:= map_size(Options) orelse error(badarg),
     Wait = maps:get(wait, Options, false),
     is_boolean(Wait) orelse error(badarg),
     Scope = maps:get(scope, Options, default),
     is_map_key(scope, Options) andalso Scope =/= local andalso Scope =/= cluster andalso error(badarg),
-    Chosen = sockeye_deflate:frames(Frame, maps:with([compress], Options)),
-    scoped(ServerId, To, Chosen, Except, Scope, Wait).
+    scoped(ServerId, To, Frame, Except, Scope, Wait).
 
 -spec scoped(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
              default | local | cluster, boolean()) -> result().

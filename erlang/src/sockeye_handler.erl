@@ -74,9 +74,6 @@
 
 -type command() :: {reply, sockeye:frame() | [sockeye:frame()]}
                  | {send, sockeye:conn(), sockeye:frame() | [sockeye:frame()]}
-                 | {reply, sockeye:frame() | [sockeye:frame()], sockeye:send_options()}
-                 | {send, sockeye:conn(), sockeye:frame() | [sockeye:frame()],
-                    sockeye:send_options()}
                  | {broadcast, sockeye:frame()}
                  | {broadcast_from, sockeye:frame()}
                  | {subscribe | unsubscribe, sockeye:topic()}
@@ -84,8 +81,8 @@
                  | {publish, sockeye:topic(), sockeye:frame()}
                  | {publish_from, sockeye:topic(), sockeye:frame()}
                  | {active, sockeye:active()}
-                 | {close, sockeye:close_code(), binary()}
-                 | {close, sockeye:conn(), sockeye:close_code(), binary()}.
+                 | {close, sockeye:close_code(), Reason :: iodata()}
+                 | {close, sockeye:conn(), sockeye:close_code(), Reason :: iodata()}.
 %% `reply', `broadcast_from' and `publish_from' (every client but this one), `subscribe' and
 %% `unsubscribe' without a connection, `active' and
 %% `close' with a code and a reason speak of the connection at hand. In `handle_call/3',

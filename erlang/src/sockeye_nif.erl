@@ -73,8 +73,8 @@
 -export([codec_check_request/2]).
 -export([codec_accept/2]).
 -export([codec_refuse/3]).
--export([codec_encode/3]).
--export([codec_encode_dirty/3]).
+-export([codec_encode/2]).
+-export([codec_encode_dirty/2]).
 -export([codec_decode/2]).
 -export([codec_decode_dirty/2]).
 -export([codec_eof/1]).
@@ -521,15 +521,15 @@ codec_accept(Options, Bytes) ->
 codec_refuse(Status, Headers, Body) ->
     call(codec_refuse, [Status, Headers, Body]).
 
--spec codec_encode(sockeye_codec:codec(), term(), boolean()) ->
+-spec codec_encode(sockeye_codec:codec(), term()) ->
           {ok, binary()} | {error, sockeye_codec:encode_error()} | dirty.
-codec_encode(Codec, Frames, Compress) ->
-    call(codec_encode, [Codec, Frames, Compress]).
+codec_encode(Codec, Frames) ->
+    call(codec_encode, [Codec, Frames]).
 
--spec codec_encode_dirty(sockeye_codec:codec(), term(), boolean()) ->
+-spec codec_encode_dirty(sockeye_codec:codec(), term()) ->
           {ok, binary()} | {error, sockeye_codec:encode_error()}.
-codec_encode_dirty(Codec, Frames, Compress) ->
-    call(codec_encode_dirty, [Codec, Frames, Compress]).
+codec_encode_dirty(Codec, Frames) ->
+    call(codec_encode_dirty, [Codec, Frames]).
 
 -spec codec_decode(sockeye_codec:codec(), iodata()) -> {[sockeye_codec:event()], binary()} | dirty.
 codec_decode(Codec, Bytes) ->

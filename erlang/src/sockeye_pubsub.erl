@@ -122,7 +122,7 @@ deliver_to(Pids, Topic, Frame) ->
 term(Map) when is_map(Map) -> {json, Map};
 term({json, _} = Frame) -> Frame;
 term({Kind, Data}) when Kind =:= text; Kind =:= binary -> {Kind, iolist_to_binary(Data)};
-term({plain, Frame}) -> term(Frame);
+term({uncompressed, Frame}) -> term(Frame);
 term(_) -> none.
 
 -spec matching(sockeye_nif:server_id(), sockeye:topic()) -> [pid()].

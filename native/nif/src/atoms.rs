@@ -15,7 +15,7 @@ rustler::atoms! {
     shards, queued_calls, delayed_calls, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
     bytes_out, dropped, memory, reason, message,
     sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event, sockeye_done,
-    plain, bytes_saved,
+    uncompressed, bytes_saved,
     accept_error, panic,
     sockeye_gone, unanswered, no_process, no_descriptor, accept_errors, accept_pauses, max_descriptor,
     sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,

@@ -82,7 +82,7 @@ fn prepare(
 ) -> Result<usize, SendFailure> {
     let receiver = Receiver::of(engine, conn)?;
     let mut work = 0;
-    let mut parts = Vec::new();
+    let mut closes = Vec::new();
     let mut one = |frame: ErlNifTerm, frames: &mut Frames| -> Result<(), SendFailure> {
         let start = frames.bytes.len();
         let (asked, worth) = receiver.append(b, frame, bounds, &mut frames.bytes)?;
@@ -105,9 +105,11 @@ fn prepare(
                 let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
                 frames.parts.push((conn, Part::Stream(range, step, undo)));
             }
-            other => parts.push(other),
+            Asked::Close(code, reason) => closes.push((code, reason)),
+            // A command of handlers, and no frame: `setopts` does it.
+            Asked::Active(_) => return Err(SendFailure::BadArg),
         }
-        let large = work > SLICE || frames.parts.len() + parts.len() > SLICE_FRAMES;
+        let large = work > SLICE || frames.parts.len() + closes.len() > SLICE_FRAMES;
         if large && bounds.are_normal() {
             Err(SendFailure::Dirty)
         } else {
@@ -127,22 +129,15 @@ fn prepare(
         one(list, frames)?;
     }
     let len = frames.bytes.len();
-    // A close or a change of credits needs no room.
+    // A close needs no room.
     if len > 0 {
         engine.reserve(conn, len).map_err(SendFailure::Send)?;
     }
-    let mut closes = false;
-    for part in parts {
-        match part {
-            Asked::Frame | Asked::Plain | Asked::Stream(..) => {}
-            Asked::Close(code, reason) => {
-                closes = true;
-                frames.parts.push((conn, Part::Close(code, reason)));
-            }
-            Asked::Active(change) => frames.parts.push((conn, Part::Active(change))),
-        }
+    let is_closing = !closes.is_empty();
+    for (code, reason) in closes {
+        frames.parts.push((conn, Part::Close(code, reason)));
     }
-    if closes && !engine.set_closing(conn) {
+    if is_closing && !engine.set_closing(conn) {
         engine.unreserve(conn, len);
         return Err(SendFailure::Send(SendError::Closed));
     }

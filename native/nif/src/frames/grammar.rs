@@ -1,7 +1,7 @@
 //! What a term that stands for a frame says. One grammar for connections of the engine and for codecs.
 //!
 //! ```text
-//! Frame    :: Message | {plain, Message} | {ping | pong, iodata()} | {close, Code, Reason}
+//! Frame    :: Message | {uncompressed, Message} | {ping | pong, iodata()} | {close, Code, Reason}
 //!           | {stream, text | binary, first | more | last, iodata()} | {active, Change}
 //! Message  :: map() | {json, term()} | {text | binary, iodata()}
 //! ```
@@ -53,7 +53,7 @@ pub(crate) fn parse(b: Builder<'_>, term: ErlNifTerm) -> Option<Frame<'_>> {
         [tag, value] if *tag == atoms::active().as_c_arg() => {
             set_active(b, *value).map(Frame::Active)
         }
-        [tag, value] if *tag == atoms::plain().as_c_arg() => {
+        [tag, value] if *tag == atoms::uncompressed().as_c_arg() => {
             let content = message(b, *value)?;
             let plain = true;
             Some(Frame::Message { content, plain })

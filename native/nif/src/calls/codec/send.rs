@@ -47,9 +47,8 @@ fn codec_encode<'a>(
     env: Env<'a>,
     codec: ResourceArc<Codec>,
     frames: Term<'a>,
-    compress: bool,
 ) -> NifResult<Term<'a>> {
-    encode(env, &codec, frames, compress, Scheduler::Normal)
+    encode(env, &codec, frames, Scheduler::Normal)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -57,23 +56,21 @@ fn codec_encode_dirty<'a>(
     env: Env<'a>,
     codec: ResourceArc<Codec>,
     frames: Term<'a>,
-    compress: bool,
 ) -> NifResult<Term<'a>> {
-    encode(env, &codec, frames, compress, Scheduler::Dirty)
+    encode(env, &codec, frames, Scheduler::Dirty)
 }
 
 fn encode<'a>(
     env: Env<'a>,
     codec: &Codec,
     frames: Term<'a>,
-    compress: bool,
     scheduler: Scheduler,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let Some(mut state) = codec.lock(scheduler) else {
         return Ok(atoms::dirty().encode(env));
     };
-    let compress = compress && state.session.deflate().is_some();
+    let compress = state.session.deflate().is_some();
     let mut plan = Plan {
         b,
         codec,
@@ -180,8 +177,8 @@ impl<'a> Plan<'a, '_> {
     }
 
     /// What a message may have on a normal scheduler.
-    fn most(&self) -> usize {
-        if self.compress {
+    fn most(&self, plain: bool) -> usize {
+        if self.compress && !plain {
             NORMAL_COMPRESSED
         } else {
             NORMAL_PAYLOAD
@@ -199,7 +196,7 @@ impl<'a> Plan<'a, '_> {
 
     fn message(&mut self, kind: Kind, term: ErlNifTerm, plain: bool) -> Result<(), SendFailure> {
         let bytes = self.payload(term)?;
-        self.count(bytes.len(), self.most())?;
+        self.count(bytes.len(), self.most(plain))?;
         self.whole_message()?;
         if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
             return Err(SendFailure::NotUtf8);
@@ -221,7 +218,7 @@ impl<'a> Plan<'a, '_> {
     fn json(&mut self, term: ErlNifTerm, plain: bool) -> Result<(), SendFailure> {
         self.whole_message()?;
         let limit = if self.normal {
-            NORMAL_JSON.min(self.most())
+            NORMAL_JSON.min(self.most(plain))
         } else {
             usize::MAX
         };
@@ -230,7 +227,7 @@ impl<'a> Plan<'a, '_> {
         encode::encode(self.b.env, self.call, term, null, limit, &mut self.json)
             .map_err(FrameError::from)?;
         let range = start..self.json.len();
-        self.count(range.len(), self.most())?;
+        self.count(range.len(), self.most(plain))?;
         let source = Source::Json(range);
         self.writes.push(Write::Message(Kind::Text, source, plain));
         Ok(())
