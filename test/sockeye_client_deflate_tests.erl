@@ -14,7 +14,7 @@ echo() ->
 url(Port) -> ["ws://127.0.0.1:", integer_to_list(Port)].
 
 every_pair_of_settings_test_() ->
-    Own = #{server_takeover => true, client_takeover => true},
+    Own = #{server_context_takeover => true, client_context_takeover => true},
     Small = #{server_max_window_bits => 9, client_max_window_bits => 10, threshold => 0},
     [{lists:flatten(io_lib:format("~0p and ~0p", [Server, Client])),
       fun() -> pair(Server, Client, Server =/= false andalso Client =/= false) end}

@@ -57,7 +57,7 @@ both_sides_test_() ->
               {ok, Bytes} = sockeye_codec:encode(Client, {text, "hello"}),
               ?assertEqual({[{text, <<"hello">>}], <<>>}, sockeye_codec:decode(Server, Bytes))
       end}
-     || Deflate <- [false, true, #{server_takeover => true, client_max_window_bits => 10}]].
+     || Deflate <- [false, true, #{server_context_takeover => true, client_max_window_bits => 10}]].
 
 cut_anywhere_test() ->
     {ok, Request, Handshake} = request(#{host => "h"}),

@@ -177,7 +177,7 @@ order_of_fragments_test_() ->
                           {streaming, [First, {uncompressed, #{}}]}, {streaming, [First, First]}]].
 
 all_or_none_test() ->
-    {Client, Server} = pair(#{deflate => #{server_takeover => true, client_takeover => true}}),
+    {Client, Server} = pair(#{deflate => #{server_context_takeover => true, client_context_takeover => true}}),
     Words = binary:copy(<<"the same words ">>, 20),
     Ref = make_ref(),
     [begin
@@ -208,7 +208,7 @@ bad_options_test_() ->
             [{max_message_size, 0}, {max_frame_size, infinity}, {max_fragments, -1}, {null, none}, {port, 1},
              {host, <<"a">>}, {subprotocols, []}, {deflate, yes}, {deflate, #{level => 0}}, {deflate, #{level => 10}},
              {deflate, #{server_max_window_bits => 8}}, {deflate, #{client_max_window_bits => 16}},
-             {deflate, #{mem_level => 0}}, {deflate, #{threshold => -1}}, {deflate, #{server_takeover => 1}},
+             {deflate, #{mem_level => 0}}, {deflate, #{threshold => -1}}, {deflate, #{server_context_takeover => 1}},
              {deflate, #{unknown => 1}}]]
     ++ [?_assertMatch({error, {bad_option, null, _}}, new(client, #{null => 0, deflate => true}))].
 
@@ -233,18 +233,18 @@ compression_test_() ->
                    ?assertEqual({[{text, <<"small">>}], <<>>}, decode(B, Small))
                end || _ <- lists:seq(1, 3)]
       end}
-     || Deflate <- [true, #{server_takeover => true, client_takeover => true},
+     || Deflate <- [true, #{server_context_takeover => true, client_context_takeover => true},
                     #{server_max_window_bits => 9, client_max_window_bits => 9, level => 9, mem_level => 1},
-                    #{server_takeover => true, client_max_window_bits => 10}],
+                    #{server_context_takeover => true, client_max_window_bits => 10}],
         Order <- [up, down]].
 
 %% A window that is kept makes the second of equal messages small.
 takeover_remembers_test() ->
-    {Client, _} = pair(#{deflate => #{client_takeover => true}}),
+    {Client, _} = pair(#{deflate => #{client_context_takeover => true}}),
     Noise = rand:bytes(2000),
     First = byte_size(bytes(Client, {binary, Noise})),
     ?assert(First >= 2000),
-    {Other, _} = pair(#{deflate => #{client_takeover => true}}),
+    {Other, _} = pair(#{deflate => #{client_context_takeover => true}}),
     Text = base64:encode(Noise),
     Long = byte_size(bytes(Other, {text, Text})),
     ?assert(byte_size(bytes(Other, {text, Text})) < Long div 10).
@@ -340,8 +340,8 @@ property_test_() ->
     end}.
 
 deflates() ->
-    [false, true, #{server_takeover => true, client_takeover => true, threshold => 0},
-     #{server_max_window_bits => 9, client_max_window_bits => 10, server_takeover => true, threshold => 1}].
+    [false, true, #{server_context_takeover => true, client_context_takeover => true, threshold => 0},
+     #{server_max_window_bits => 9, client_max_window_bits => 10, server_context_takeover => true, threshold => 1}].
 
 round_trip(Deflate) ->
     {Client, Server} = pair(#{deflate => Deflate}),

@@ -23,7 +23,7 @@ prose(Size) ->
     Words = <<"to be or not to be that is the question whether tis nobler ">>,
     binary:part(binary:copy(Words, Size div byte_size(Words) + 1), 0, Size).
 
-keeping() -> #{server_takeover => true, client_takeover => true}.
+keeping() -> #{server_context_takeover => true, client_context_takeover => true}.
 
 %% Negotiation
 
@@ -313,7 +313,7 @@ bad_options_test() ->
                              {#{server_max_window_bits => 16}, "server_max_window_bits"},
                              {#{client_max_window_bits => 8}, "client_max_window_bits"},
                              {#{client_max_window_bits => 15.0}, "client_max_window_bits"},
-                             {#{server_takeover => 1}, "server_takeover: expected a boolean"},
-                             {#{client_takeover => yes}, "client_takeover"},
+                             {#{server_context_takeover => 1}, "server_context_takeover: expected a boolean"},
+                             {#{client_context_takeover => yes}, "client_context_takeover"},
                              {#{threshold => -1}, "threshold"},
                              {#{threshold => infinity}, "threshold"}]].

@@ -58,7 +58,7 @@ good() ->
      {idle_timeout, [1, 2147483647, infinity]},
      {ping_interval, [1, 2147483647, infinity]},
      {max_age, [1, 2147483647, infinity]},
-     {deflate, [false, #{server_takeover => true, client_takeover => true, level => 9, mem_level => 1,
+     {deflate, [false, #{server_context_takeover => true, client_context_takeover => true, level => 9, mem_level => 1,
                         server_max_window_bits => 9, client_max_window_bits => 15, threshold => 0}]},
      {control_frames, [true, false]},
      {message_rate, [infinity, #{rate => 1, burst => 2147483647, action => close}]}

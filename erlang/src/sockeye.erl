@@ -378,7 +378,7 @@
 -type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
 %% What a function of the option `http' returns.
 
--type deflate_options() :: #{server_takeover => boolean(), client_takeover => boolean(),
+-type deflate_options() :: #{server_context_takeover => boolean(), client_context_takeover => boolean(),
                              server_max_window_bits => 9..15, client_max_window_bits => 9..15,
                              level => 1..9, mem_level => 1..9,
                              threshold => non_neg_integer()}.
@@ -389,7 +389,7 @@
 %%     would not be smaller.</li>
 %% <li>`level': from 1, fast, to 9, small; default 2.</li>
 %% <li>`mem_level': from 1, little memory, to 9; default 5.</li>
-%% <li>`server_takeover', `client_takeover': whether messages of that side may refer to earlier
+%% <li>`server_context_takeover', `client_context_takeover': whether messages of that side may refer to earlier
 %%     ones, default `false'. With `true', small messages that resemble each other become much
 %%     smaller, and each connection keeps 140 to 500 KiB to compress, 47 KiB to inflate,
 %%     from its first such message on. With `false', connections share contexts, and an

@@ -6,8 +6,8 @@
 
 -spec defaults() -> map().
 defaults() ->
-    #{server_takeover => false,
-      client_takeover => false,
+    #{server_context_takeover => false,
+      client_context_takeover => false,
       server_max_window_bits => 15,
       client_max_window_bits => 15,
       level => 2,
@@ -34,8 +34,8 @@ wrong(Key, Value) ->
     end.
 
 -spec key(term(), term()) -> true | unknown | unicode:chardata().
-key(server_takeover, V) -> is_boolean(V) orelse "a boolean";
-key(client_takeover, V) -> is_boolean(V) orelse "a boolean";
+key(server_context_takeover, V) -> is_boolean(V) orelse "a boolean";
+key(client_context_takeover, V) -> is_boolean(V) orelse "a boolean";
 key(server_max_window_bits, V) -> within(V, 9, 15);
 key(client_max_window_bits, V) -> within(V, 9, 15);
 key(level, V) -> within(V, 1, 9);

@@ -52,7 +52,7 @@ run(Url, Case, Count) ->
 -spec deflate(string()) -> boolean() | sockeye:deflate_options().
 deflate("off") -> false;
 deflate("shared") -> true;
-deflate("own") -> #{server_takeover => true, client_takeover => true}.
+deflate("own") -> #{server_context_takeover => true, client_context_takeover => true}.
 
 -spec init(none) -> {ok, none}.
 init(none) ->

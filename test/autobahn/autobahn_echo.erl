@@ -33,7 +33,7 @@ way("http2") -> #{http2 => cleartext}.
 %% Contexts that the threads share, or windows of each connection's own.
 -spec deflate(string()) -> sockeye:deflate_options().
 deflate("shared") -> #{};
-deflate("own") -> #{server_takeover => true, client_takeover => true}.
+deflate("own") -> #{server_context_takeover => true, client_context_takeover => true}.
 
 -spec init(none) -> {ok, none}.
 init(none) ->

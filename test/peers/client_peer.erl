@@ -15,7 +15,7 @@ main() ->
     Ways = [{"plain", ["ws://127.0.0.1:", Plain], #{}},
             {"deflate", ["ws://127.0.0.1:", Plain], #{deflate => true}},
             {"deflate, own windows", ["ws://127.0.0.1:", Plain],
-             #{deflate => #{server_takeover => true, client_takeover => true}}},
+             #{deflate => #{server_context_takeover => true, client_context_takeover => true}}},
             {"secure", ["wss://localhost:", Secure], Tls},
             {"secure, deflate", ["wss://127.0.0.1:", Secure], Tls#{deflate => true}}],
     Cases = [{"echo", fun echo/2}, {"subprotocol and headers", fun agreed/2}, {"refused", fun refused/2},

@@ -40,7 +40,7 @@ set(Way) ->
     Small = start(Way#{format => raw, max_message_size => ?SMALL}),
     Deflate = start(Way#{format => raw, deflate => true}),
     Own = start(Way#{format => raw,
-                     deflate => #{server_takeover => true, client_takeover => true}}),
+                     deflate => #{server_context_takeover => true, client_context_takeover => true}}),
     io_lib:format("{\"raw\": ~b, \"json\": ~b, \"small\": ~b, \"limit\": ~b, "
                   "\"deflate\": ~b, \"own\": ~b}",
                   [Raw, Json, Small, ?SMALL, Deflate, Own]).

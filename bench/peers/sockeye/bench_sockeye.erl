@@ -24,7 +24,7 @@ options(slow) -> #{handler => {?MODULE, slow}, processes => one};
 options(pool) -> #{handler => {?MODULE, fast}, processes => 4};
 options(each) -> #{handler => {?MODULE, fast}, processes => per_connection};
 options(deflate) -> (options(one))#{deflate => true};
-options(window) -> (options(one))#{deflate => #{server_takeover => true}};
+options(window) -> (options(one))#{deflate => #{server_context_takeover => true}};
 options(tls) -> (options(one))#{tls => #{certfile => "tls/cert.pem", keyfile => "tls/key.pem"}};
 options(raw) -> (options(one))#{format => raw};
 options(raw_each) -> (options(each))#{format => raw};

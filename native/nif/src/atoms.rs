@@ -33,7 +33,7 @@ rustler::atoms! {
     alert, not_tls, cert, redirects, too_many, insecure, bad_location, denied, failure, not_allowed,
     upgrade, connection, extension, malformed, redirect, status, econnrefused, econnreset, ehostunreach, enetunreach,
     etimedout, epipe,
-    deflate, server_takeover, client_takeover, server_max_window_bits, client_max_window_bits,
+    deflate, server_context_takeover, client_context_takeover, server_max_window_bits, client_max_window_bits,
     level, mem_level, threshold,
     role, client, closing, buffered, stream, first, last, host, key,
     invalid, long_line, draft_76, not_websocket,

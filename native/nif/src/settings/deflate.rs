@@ -15,8 +15,8 @@ pub(crate) fn policy(term: Term<'_>) -> NifResult<Option<Policy>> {
         map.map_get(key)?.decode()
     }
     let mut policy = Policy::default();
-    policy.server_takeover = get(term, atoms::server_takeover())?;
-    policy.client_takeover = get(term, atoms::client_takeover())?;
+    policy.server_takeover = get(term, atoms::server_context_takeover())?;
+    policy.client_takeover = get(term, atoms::client_context_takeover())?;
     policy.server_max_window_bits = get(term, atoms::server_max_window_bits())?;
     policy.client_max_window_bits = get(term, atoms::client_max_window_bits())?;
     policy.tuning.level = get(term, atoms::level())?;
