@@ -284,7 +284,7 @@ options_test() ->
                   {error, {bad_option, Key, Why}} = sockeye_client:start_link("ws://a", self(), #{Key => Value}),
                   ?assert(is_binary(Why) andalso io_lib:printable_unicode_list(unicode:characters_to_list(Why)))
           end,
-    [Bad(connect_timeout, V) || V <- [0, -1, infinity, 1.0, 1 bsl 31]],
+    [Bad(connect_timeout, V) || V <- [0, -1, never, 1.0, 1 bsl 31]],
     [Bad(headers, V) || V <- [x, [x], [{"a b", "c"}], [{"a", "b\r\nc: d"}], [{"", "x"}], [{"host", "x"}],
                               [{"Sec-WebSocket-Key", "x"}], #{a => b}, [{"a", <<255>>}], [{"a", "b"} | c]]],
     [Bad(reconnect, V) || V <- [1, #{min => 0}, #{min => 2, max => 1}, #{attempts => 0}, #{queue => x}, #{a => 1}]],

@@ -272,7 +272,7 @@ bad_rules_test_() ->
                         ["https://a*.b"], ["https://*"], ["https://a", b], [same_host | x]]},
              {paths, [[], all, "/ws", ["ws"], ["/a b"], ["/a?b"], ["/a*"], [<<"/ü"/utf8>>], [1], [""]]},
              {accept, [ok, fun() -> ok end, fun(_, _) -> ok end]},
-             {accept_timeout, [0, infinity]},
+             {accept_timeout, [0, never]},
              {max_connections_per_address, [0, many]},
              {connection_rate, [0, #{}, #{burst => 1}, #{rate => 0}, #{rate => 1.5}, #{rate => 1000001},
                                 #{rate => 1, burst => 0}, #{rate => 1, action => close}]},

@@ -43,7 +43,7 @@ good() ->
      {paths, [any, [<<"/">>], [<<"/a/*">>, <<"/*/b">>]]},
      {max_header_size, [256, 1048576]},
      {max_headers, [8, 1024]},
-     {accept_timeout, [1, 2147483647]},
+     {accept_timeout, [1, 2147483647, infinity]},
      {max_connections_per_address, [1, 2147483647, infinity]},
      {connection_rate, [infinity, #{rate => 1, burst => 1000000}]},
      {max_body_size, [1, 2147483647]},
@@ -62,7 +62,7 @@ good() ->
                         server_max_window_bits => 9, client_max_window_bits => 15, threshold => 0}]},
      {control_frames, [true, false]},
      {message_rate, [infinity, #{rate => 1, burst => 2147483647, action => close}]}
-     | [{Key, [1, 2147483647]} || Key <- sizes()]].
+     | [{Key, [1, 2147483647]} || Key <- sizes()] ++ [{Key, [1, 2147483647, infinity]} || Key <- times()]].
 
 bad() ->
     [{port, [-1, 65536, 80.0, "80", <<"80">>, any]},
@@ -95,11 +95,14 @@ bad() ->
                      #{rate => 1, action => drop}, #{rate => 1, per => hour}]},
      {prot, [8080]},
      {<<"port">>, [8080]}
-     | [{Key, [0, -1, 2147483648, 1.0, infinity]} || Key <- sizes()]].
+     | [{Key, [0, -1, 2147483648, 1.0, infinity]} || Key <- sizes()]
+       ++ [{Key, [0, -1, 2147483648, 1.0, never]} || Key <- times()]].
 
 sizes() ->
-    [max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size,
-     send_timeout, handshake_timeout, close_timeout, pong_timeout].
+    [max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size].
+
+times() ->
+    [send_timeout, handshake_timeout, close_timeout, pong_timeout].
 
 good_values_test_() ->
     [{lists:flatten(io_lib:format("~p => ~p", [Key, Value])),

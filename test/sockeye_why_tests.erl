@@ -15,11 +15,11 @@ server() ->
       batch => "a boolean", active => "true, false, once or 1..32767", format => "json or raw",
       keys => "binary, existing_atom or {atoms, [atom()]}", null => "null, undefined or nil", max_depth => "1..256",
       on_invalid_json => "close or deliver", max_message_size => Positive, max_frame_size => Positive,
-      max_fragments => Positive, inbox_size => Positive, send_queue_size => Positive, send_timeout => Positive,
-      handshake_timeout => Positive, close_timeout => Positive, idle_timeout => Time, ping_interval => Time,
-      pong_timeout => Positive, max_age => Time, control_frames => "a boolean", message_rate => ["infinity or a map with rate", "rate and burst are positive integers"],
+      max_fragments => Positive, inbox_size => Positive, send_queue_size => Positive, send_timeout => Time,
+      handshake_timeout => Time, close_timeout => Time, idle_timeout => Time, ping_interval => Time,
+      pong_timeout => Time, max_age => Time, control_frames => "a boolean", message_rate => ["infinity or a map with rate", "rate and burst are positive integers"],
       max_connections => Count, max_connections_per_address => Count,
-      connection_rate => "rate", accept => "a function of one argument", accept_timeout => Positive,
+      connection_rate => "rate", accept => "a function of one argument", accept_timeout => Time,
       origins => "any or a list of same_host and origins", paths => "any or a list of paths", http => ["a map of paths", "is not a path like"],
       health => Path, metrics => Path, max_body_size => Positive, max_subscriptions => "1..65536",
       slow_subscriber => "drop or close", scope => ["local or cluster", "needs a name"], max_header_size => "256..1048576",
@@ -32,12 +32,12 @@ client() ->
                         on_invalid_json, max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size,
                         send_timeout, close_timeout, idle_timeout, ping_interval, pong_timeout, max_age, subprotocols],
                        server()),
-    Shared#{connect_timeout => "positive integer below 2^31", headers => "a map or list of names and values",
+    Shared#{connect_timeout => "milliseconds below 2^31, or infinity", headers => "a map or list of names and values",
             tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], redirects => "0..20",
             reconnect => "a boolean, or a map of min and max"}.
 
 drain() ->
-    #{batch => "a positive integer", interval => "milliseconds", deadline => "milliseconds",
+    #{batch => "a positive integer", interval => "milliseconds", deadline => "milliseconds below 2^31, or infinity",
       code => "1001, 1012 or 3000..4999", reason => "UTF-8 of at most 123 bytes"}.
 
 request() ->

@@ -147,7 +147,7 @@
                      | {max_fragments, pos_integer()}
                      | {idle_timeout, pos_integer() | infinity}
                      | {ping_interval, pos_integer() | infinity}
-                     | {pong_timeout, pos_integer()}
+                     | {pong_timeout, pos_integer() | infinity}
                      | {max_age, pos_integer() | infinity}
                      | {send_queue_size, pos_integer()}.
 %% What {@link setopts/2} changes for one connection; see {@link options()}. A `max_frame_size'
@@ -157,7 +157,7 @@
                            interval => pos_integer(),
                            code => 1001 | 1012 | 3000..4999,
                            reason => iodata(),
-                           deadline => pos_integer()}.
+                           deadline => pos_integer() | infinity}.
 %% See {@link drain/2}.
 
 -type close_code() :: 1000..4999.
@@ -198,12 +198,12 @@
           max_fragments => pos_integer(),
           inbox_size => pos_integer(),
           send_queue_size => pos_integer(),
-          send_timeout => pos_integer(),
-          handshake_timeout => pos_integer(),
-          close_timeout => pos_integer(),
+          send_timeout => pos_integer() | infinity,
+          handshake_timeout => pos_integer() | infinity,
+          close_timeout => pos_integer() | infinity,
           idle_timeout => pos_integer() | infinity,
           ping_interval => pos_integer() | infinity,
-          pong_timeout => pos_integer(),
+          pong_timeout => pos_integer() | infinity,
           max_age => pos_integer() | infinity,
           control_frames => boolean(),
           message_rate => infinity | #{rate := pos_integer(), burst => pos_integer(),
@@ -217,7 +217,7 @@
           trusted_proxies => [inet:ip_address() | string() | binary()],
           backlog => pos_integer(),
           accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
-          accept_timeout => pos_integer(),
+          accept_timeout => pos_integer() | infinity,
           origins => any | [same_host | binary() | string()],
           paths => any | [binary() | string()],
           http => #{binary() | string() => {file | dir, file:name_all()} | {text, iodata()}
@@ -233,7 +233,7 @@
           max_headers => 8..1024,
           deflate => boolean() | deflate_options(),
           subprotocols => [binary() | string()]}.
-%% Options of a server.
+%% Options of a server. Times are milliseconds; `infinity' instead of one is no limit.
 %%
 %% <ul>
 %% <li>`port': 0..65535, default 19765. With 0 the system picks one; {@link info/1} tells.</li>
@@ -268,17 +268,17 @@
 %%     its clients are not read from.</li>
 %% <li>`send_queue_size': bytes that wait for one client, default 1 MiB. When it is full,
 %%     sending returns `{error, busy}'.</li>
-%% <li>`send_timeout': milliseconds, default 30000. A client whose queue stays full for
+%% <li>`send_timeout': default 30000. A client whose queue stays full for
 %%     that long is closed with 1008.</li>
-%% <li>`handshake_timeout': milliseconds, default 10000, for the opening handshake.</li>
-%% <li>`close_timeout': milliseconds, default 5000, for the answer to a Close frame.</li>
-%% <li>`idle_timeout': milliseconds or `infinity', default 60000. A client from which nothing
+%% <li>`handshake_timeout': default 10000, for the opening handshake.</li>
+%% <li>`close_timeout': default 5000, for the answer to a Close frame. The end of a server does not wait for it.</li>
+%% <li>`idle_timeout': default 60000. A client from which nothing
 %%     at all came for that long, no pong either, is closed with 1001.</li>
-%% <li>`ping_interval': milliseconds or `infinity', default 30000. A client from which nothing
+%% <li>`ping_interval': default 30000. A client from which nothing
 %%     came for that long is sent a ping.</li>
-%% <li>`pong_timeout': milliseconds, default 20000. A client from which nothing came for that
+%% <li>`pong_timeout': default 20000. A client from which nothing came for that
 %%     long after a ping is closed with 1001.</li>
-%% <li>`max_age': milliseconds or `infinity' (default). A connection that lasts longer is
+%% <li>`max_age': default `infinity'. A connection that lasts longer is
 %%     closed with 1001.</li>
 %% <li>`control_frames': also deliver pings (answered already) and pongs, as `{ping, Bin}' and
 %%     `{pong, Bin}', default `false'. Each costs a credit, like a frame. The answer to a ping
@@ -292,7 +292,7 @@
 %%     (or half of a small limit) and at most 256; `descriptor_reserve' in the environment of the
 %%     application is another number. `infinity' uses up these as well.</li>
 %% <li>`accept': decides about each handshake, as `accept/2' of a {@link sockeye_handler}.</li>
-%% <li>`accept_timeout': milliseconds for that, default 5000; then the client gets 503.</li>
+%% <li>`accept_timeout': for that, default 5000; then the client gets 503.</li>
 %% <li>`origins': the pages that may connect, default `any'. A list of `same_host', origins
 %%     like `<<"https://example.com">>' and wildcards like `<<"https://*.example.com">>'; others
 %%     get 403. A client that names no origin is not a page, and passes.</li>
@@ -579,7 +579,7 @@ stop(Server) ->
 %% <li>`interval': milliseconds between two batches, default 100.</li>
 %% <li>`code' and `reason' of the Close frames: 1001 (default), 1012 or 3000..4999.</li>
 %% <li>`deadline': milliseconds after which the connections that are left are dropped, default 30000; one may take a
-%%     second more. All have their Close frame after three quarters of that, or 5 seconds before.</li>
+%%     second more. `infinity' waits for the last one. All have their Close frame after three quarters of that, or 5 seconds before.</li>
 %% </ul>
 %%
 %% Handlers serve what is in their inboxes, and their `handle_close/4' is called for every

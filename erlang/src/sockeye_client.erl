@@ -79,7 +79,7 @@
 %% password are sent as basic authentication.
 
 -type options() ::
-        #{connect_timeout => pos_integer(),
+        #{connect_timeout => pos_integer() | infinity,
           headers => [{iodata(), iodata()}] | #{iodata() => iodata()},
           tls => tls(),
           proxy => iodata(),
@@ -95,7 +95,7 @@
 %% `deflate' (to offer), and `subprotocols' (those to ask for, the preferred one first).
 %%
 %% <ul>
-%% <li>`connect_timeout': milliseconds, default 10000, for all of it, from the
+%% <li>`connect_timeout': milliseconds or `infinity', default 10000, for all of it, from the
 %%     look-up of the host to the answer.</li>
 %% <li>`headers': further headers of the request.</li>
 %% <li>`tls': for `wss', and redirects that lead there; see {@link tls()}.</li>

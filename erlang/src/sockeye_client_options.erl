@@ -90,7 +90,7 @@ checked(Key, Value) ->
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
 -spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().
-check(connect_timeout, V) -> positive(V) orelse "a positive integer below 2^31";
+check(connect_timeout, V) -> sockeye_options:time(V);
 check(headers, V) -> headers(V);
 check(tls, V) -> sockeye_client_tls:check(V);
 check(proxy, V) -> proxy(V);

@@ -339,7 +339,7 @@ is_handler(_State) -> true.
 %% Returns when nothing is left of it.
 -spec hang_up(#state{}) -> ok.
 hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeout := Timeout}} = State) ->
-    Patience = Timeout + ?ENGINE_SLACK_MS,
+    Patience = sockeye_stopping:answers(Timeout) + ?ENGINE_SLACK_MS,
     try sockeye_nif:server_stop(Id, 1000, <<>>) of
         ok ->
             receive

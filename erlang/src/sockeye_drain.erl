@@ -28,8 +28,8 @@
          id :: sockeye_nif:server_id(),
          options :: map(),
          %% Monotonic milliseconds: when all are to know, and when it is over.
-         told_by :: integer(),
-         deadline :: integer(),
+         told_by :: integer() | infinity,
+         deadline :: integer() | infinity,
          %% Connections at the beginning, and what had been counted by then.
          open :: non_neg_integer(),
          accepted :: non_neg_integer(),
@@ -63,7 +63,7 @@ checked(Key, Value) ->
 -spec check(term(), term()) -> true | {ok, binary()} | unknown | string().
 check(batch, V) -> positive(V) orelse "a positive integer below 2^31";
 check(interval, V) -> positive(V) orelse "milliseconds below 2^31";
-check(deadline, V) -> positive(V) orelse "milliseconds below 2^31";
+check(deadline, V) -> sockeye_options:time(V);
 check(code, V) -> V =:= 1001 orelse V =:= 1012 orelse is_integer(V) andalso V >= 3000
                       andalso V =< 4999 orelse "1001, 1012 or 3000..4999";
 check(reason, V) ->
@@ -89,17 +89,28 @@ start(From, Id, #{deadline := Time} = Options) ->
     ok = sockeye_nif:server_drain(Id),
     #{connections := Open, accepted := Accepted, unanswered := Unanswered} = sockeye_nif:server_info(Id),
     self() ! sockeye_drain,
-    Deadline = now_ms() + Time,
-    #drain{from = From, id = Id, options = Options, deadline = Deadline,
-           told_by = Deadline - min(?ANSWER_MS, Time div ?ANSWER_PART),
+    #drain{from = From, id = Id, options = Options, deadline = in(Time), told_by = in(told_in(Time)),
            open = Open, accepted = Accepted, unanswered = Unanswered}.
+
+-spec told_in(timeout()) -> timeout().
+told_in(infinity) -> infinity;
+told_in(Time) -> Time - min(?ANSWER_MS, Time div ?ANSWER_PART).
+
+-spec in(timeout()) -> integer() | infinity.
+in(infinity) -> infinity;
+in(Time) -> now_ms() + Time.
+
+-spec left(integer() | infinity) -> integer() | infinity.
+left(infinity) -> infinity;
+left(Then) -> Then - now_ms().
 
 -spec step(drain()) -> {wait, drain()} | {done, drain()}.
 step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = Drain) ->
-    Left = Deadline - now_ms(),
+    Left = left(Deadline),
     case sockeye_nif:server_info(Id) of
         #{connections := 0} ->
             {done, Drain};
+        %% Any atom is greater than any number.
         _ when Left =< 0 ->
             {done, Drain};
         _ ->
@@ -116,13 +127,15 @@ close_some(#drain{queue = []} = Drain) ->
     end;
 close_some(#drain{queue = Queue, told_by = ToldBy, options = Options} = Drain) ->
     #{batch := Batch, interval := Interval, code := Code, reason := Reason} = Options,
-    {Now, Later} = split(size(length(Queue), Batch, Interval, ToldBy - now_ms()), Queue),
+    {Now, Later} = split(size(length(Queue), Batch, Interval, left(ToldBy)), Queue),
     close(Now, Code, Reason),
     Drain#drain{queue = Later}.
 
 %% How many to close at once: more than asked for, where the time would be over before the last is
 %% told. They would all be closed together then, which is what a drain is to avoid.
--spec size(non_neg_integer(), pos_integer(), pos_integer(), integer()) -> pos_integer().
+-spec size(non_neg_integer(), pos_integer(), pos_integer(), integer() | infinity) -> pos_integer().
+size(_Left, Batch, _Interval, infinity) ->
+    Batch;
 size(Left, Batch, Interval, Time) ->
     %% One now, and one after each interval.
     Steps = max(0, Time) div Interval + 1,

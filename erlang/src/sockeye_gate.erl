@@ -27,7 +27,7 @@
          accept :: accept() | undefined,
          %% The functions of the routes that have one, by their number.
          routes :: #{non_neg_integer() => fun((map()) -> term())},
-         timeout :: pos_integer(),
+         timeout :: timeout(),
          running = #{} :: #{pid() => {about(), non_neg_integer(), reference(), facts()}}}).
 
 %% Whether connections are asked about.
@@ -120,7 +120,7 @@ start(Token, About, Request, #state{running = Running, timeout = Timeout} = Stat
     Small = State#state{running = #{}},
     try spawn_link(fun() -> run(Token, About, Request, Small) end) of
         Pid ->
-            Timer = erlang:start_timer(Timeout, self(), Pid),
+            Timer = timer(Timeout, Pid),
             State#state{running = Running#{Pid => {About, Token, Timer, facts(About, Request, State)}}}
     catch
         error:system_limit ->
@@ -128,6 +128,11 @@ start(Token, About, Request, #state{running = Running, timeout = Timeout} = Stat
             log(error, no_process, #{reason => system_limit}, State),
             State
     end.
+
+%% Without a limit, a timer that never fires.
+-spec timer(timeout(), pid()) -> reference().
+timer(infinity, _Pid) -> make_ref();
+timer(Timeout, Pid) -> erlang:start_timer(Timeout, self(), Pid).
 
 -spec facts(about(), map(), #state{}) -> facts().
 facts(About, Request, #state{callback = Callback, routes = Routes}) ->

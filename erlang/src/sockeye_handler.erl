@@ -117,7 +117,7 @@
                                max_fragments => pos_integer(),
                                idle_timeout => pos_integer() | infinity,
                                ping_interval => pos_integer() | infinity,
-                               pong_timeout => pos_integer(),
+                               pong_timeout => pos_integer() | infinity,
                                max_age => pos_integer() | infinity,
                                send_queue_size => pos_integer()}}
                   | {reject, Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.

@@ -8,6 +8,7 @@
 -export([shutdown_time/1]).
 -export([connection_option/2]).
 -export([is_token/1]).
+-export([time/1]).
 
 -export_type([config/0]).
 
@@ -95,10 +96,10 @@ known(Key, Keys) ->
     ok.
 
 %% How long a supervisor has to wait for a server to stop: the close handshake
-%% with its clients, then the handlers.
+%% with its clients, which `infinity' does not prolong, then the handlers.
 -spec shutdown_time(config()) -> pos_integer().
 shutdown_time(#{close_timeout := Time}) ->
-    Time + 10000.
+    sockeye_stopping:answers(Time) + 10000.
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
@@ -140,12 +141,12 @@ check(max_frame_size, V) -> positive(V);
 check(max_fragments, V) -> positive(V);
 check(inbox_size, V) -> positive(V);
 check(send_queue_size, V) -> positive(V);
-check(send_timeout, V) -> positive(V);
-check(handshake_timeout, V) -> positive(V);
-check(close_timeout, V) -> positive(V);
+check(send_timeout, V) -> time(V);
+check(handshake_timeout, V) -> time(V);
+check(close_timeout, V) -> time(V);
 check(idle_timeout, V) -> time(V);
 check(ping_interval, V) -> time(V);
-check(pong_timeout, V) -> positive(V);
+check(pong_timeout, V) -> time(V);
 check(message_rate, V) -> message_rate(V);
 check(control_frames, V) -> is_boolean(V) orelse "a boolean";
 check(max_age, V) -> time(V);
@@ -159,7 +160,7 @@ check(http2, V) -> V =:= tls orelse V =:= cleartext orelse V =:= false
 check(tls, V) -> sockeye_tls:check(V);
 check(subprotocols, V) -> subprotocols(V);
 check(accept, V) -> is_function(V, 1) orelse "a function of one argument";
-check(accept_timeout, V) -> positive(V);
+check(accept_timeout, V) -> time(V);
 check(max_connections_per_address, V) -> count(V);
 check(connection_rate, V) -> sockeye_rules:rate(V);
 check(http, V) -> sockeye_routes:parse(V);
@@ -202,6 +203,7 @@ message_rate(_) ->
 message_rate(action, V) -> V =:= delay orelse V =:= close;
 message_rate(Key, V) -> (Key =:= rate orelse Key =:= burst) andalso positive(V) =:= true.
 
+%% Every time that is a limit.
 -spec time(term()) -> true | string().
 time(infinity) -> true;
 time(V) -> positive(V) =:= true orelse "milliseconds below 2^31, or infinity".

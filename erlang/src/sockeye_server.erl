@@ -359,7 +359,7 @@ close_code(_Reason, #state{drain = Drain}) ->
 %% where the engine is there to tell.
 -spec close_listener(sockeye:close_code(), #state{}) -> sockeye_drain:counts().
 close_listener(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}} = State) ->
-    Patience = Timeout + ?ENGINE_SLACK_MS,
+    Patience = sockeye_stopping:answers(Timeout) + ?ENGINE_SLACK_MS,
     try sockeye_nif:server_stop(Id, Code, <<>>) of
         ok ->
             receive

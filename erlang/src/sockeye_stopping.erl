@@ -2,6 +2,7 @@
 %% The end of the processes that a server, or a client, has started.
 -module(sockeye_stopping).
 
+-export([answers/1]).
 -export([workers/1]).
 -export([supervisor/1]).
 -export([linked/1]).
@@ -10,6 +11,14 @@
 %% long for all of them.
 -define(EACH_MS, 5000).
 -define(ALL_MS, 20000).
+
+%% How long a server or client that ends waits at most for the engine to say that all its connections have.
+%% The engine gives them about a second, whatever `close_timeout' is.
+-define(ANSWERS_MS, 5000).
+
+-spec answers(timeout()) -> pos_integer().
+answers(infinity) -> ?ANSWERS_MS;
+answers(CloseTimeout) -> CloseTimeout.
 
 %% Each serves what has come for it, the last `handle_close' included.
 -spec workers([pid()]) -> ok.

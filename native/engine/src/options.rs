@@ -3,12 +3,21 @@
 use std::time::Duration;
 
 use sockeye_protocol::Limits;
+use tokio::time::Instant;
 
 use crate::active::Active;
 use crate::clock::ticks;
 
 /// A time that never comes.
 pub const NEVER: Duration = Duration::MAX;
+
+/// Longer than any process runs.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// When a time that begins now is over.
+pub(crate) fn deadline(limit: Duration) -> Instant {
+    Instant::now() + limit.min(CENTURY)
+}
 
 /// Settings of one connection; what is `None` is as the server has it, or stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_millis(5);
 
 /// The longest that a question takes.
 pub(crate) fn limit(server: &Server) -> Duration {
-    server.config.accept_timeout + GRACE
+    server.config.accept_timeout.saturating_add(GRACE)
 }
 
 /// Asks the virtual machine. Without an answer in time, the answer is 503.

@@ -16,10 +16,10 @@ use std::task::Waker;
 
 use sockeye_protocol::handshake::Refusal;
 use tokio::io::AsyncReadExt;
-use tokio::time::Instant;
 
 use crate::http::{self, h2::Preface};
 pub(crate) use crate::opened::Opened;
+use crate::options;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
 use crate::transport::{Detached, Transport};
@@ -57,7 +57,8 @@ pub(crate) fn start_here(
             let mut limit = server.config.handshake_timeout;
             if server.config.asks {
                 // The client is not to pay for our own thinking.
-                limit += ask::limit(&server) + upgrade::FAREWELL;
+                limit = limit.saturating_add(ask::limit(&server));
+                limit = limit.saturating_add(upgrade::FAREWELL);
             }
             let welcome = welcome(&shard, &server, &mut seat, transport, visitor);
             match tokio::time::timeout(limit, welcome).await {
@@ -98,7 +99,7 @@ async fn welcome(
 ) -> Option<Outcome> {
     transport.set_nodelay().ok()?;
     // For all that the client sends before it is a connection.
-    let deadline = Instant::now() + server.config.handshake_timeout;
+    let deadline = options::deadline(server.config.handshake_timeout);
     let mut ahead = Vec::new();
     if server.config.proxy_protocol {
         let known = proxy::introduce(server, &mut transport, &mut visitor, &mut ahead);

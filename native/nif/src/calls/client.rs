@@ -13,7 +13,7 @@ use crate::server::host::HostRef;
 use crate::server::hosts;
 use crate::server::owner::Host;
 use crate::settings;
-use crate::settings::config::Settings;
+use crate::settings::config::{self, Settings};
 use crate::terms::Builder;
 use crate::terms::errno::errno;
 use crate::vm::monitor::{self, Watched};
@@ -81,8 +81,7 @@ fn dial(map: Term<'_>) -> NifResult<Dial> {
     let url: &str = map.map_get(atoms::url())?.decode()?;
     let url = Url::parse(url).map_err(|_| Error::BadArg)?;
     let mut dial = Dial::new(url);
-    let millis: u64 = map.map_get(atoms::connect_timeout())?.decode()?;
-    dial.connect_timeout = std::time::Duration::from_millis(millis);
+    dial.connect_timeout = config::time(map.map_get(atoms::connect_timeout())?)?;
     dial.headers = map.map_get(atoms::headers())?.decode()?;
     dial.redirects = map.map_get(atoms::redirects())?.decode()?;
     let proxy = map.map_get(atoms::proxy())?;

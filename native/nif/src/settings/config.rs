@@ -75,11 +75,7 @@ fn is(term: Term<'_>, atom: Atom) -> bool {
     term.as_c_arg() == atom.as_c_arg()
 }
 
-fn millis(map: Term<'_>, key: Atom) -> NifResult<Duration> {
-    Ok(Duration::from_millis(get(map, key)?))
-}
-
-fn millis_or_never(map: Term<'_>, key: Atom) -> NifResult<Duration> {
+fn limit(map: Term<'_>, key: Atom) -> NifResult<Duration> {
     time(map.map_get(key)?)
 }
 
@@ -123,13 +119,13 @@ impl Settings {
         engine.limits = limits;
         engine.inbox_size = get(map, atoms::inbox_size())?;
         engine.send_queue_size = get(map, atoms::send_queue_size())?;
-        engine.send_timeout = millis(map, atoms::send_timeout())?;
-        engine.handshake_timeout = millis(map, atoms::handshake_timeout())?;
-        engine.close_timeout = millis(map, atoms::close_timeout())?;
-        engine.idle_timeout = millis_or_never(map, atoms::idle_timeout())?;
-        engine.ping_interval = millis_or_never(map, atoms::ping_interval())?;
-        engine.pong_timeout = millis(map, atoms::pong_timeout())?;
-        engine.max_age = millis_or_never(map, atoms::max_age())?;
+        engine.send_timeout = limit(map, atoms::send_timeout())?;
+        engine.handshake_timeout = limit(map, atoms::handshake_timeout())?;
+        engine.close_timeout = limit(map, atoms::close_timeout())?;
+        engine.idle_timeout = limit(map, atoms::idle_timeout())?;
+        engine.ping_interval = limit(map, atoms::ping_interval())?;
+        engine.pong_timeout = limit(map, atoms::pong_timeout())?;
+        engine.max_age = limit(map, atoms::max_age())?;
         engine.message_rate = message_rate(get(map, atoms::message_rate())?)?;
         engine.control_frames = get(map, atoms::control_frames())?;
         let most: Term<'_> = get(map, atoms::max_connections())?;
@@ -169,7 +165,7 @@ impl Settings {
         engine.max_subscriptions = get(map, atoms::max_subscriptions())?;
         engine.close_slow = get::<Atom>(map, atoms::slow_subscriber())? == atoms::close();
         engine.asks = get(map, atoms::asks())?;
-        engine.accept_timeout = millis(map, atoms::accept_timeout())?;
+        engine.accept_timeout = limit(map, atoms::accept_timeout())?;
         engine.deflate = deflate::policy(get(map, atoms::deflate())?)?;
         engine.tag = tag_of(null);
         let json = JsonOptions {

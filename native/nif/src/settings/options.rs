@@ -34,7 +34,7 @@ pub(crate) fn set(options: &mut ConnOptions, key: Atom, value: Term<'_>) -> NifR
         options.idle_timeout = limited(value)?;
     } else if key == atoms::ping_interval() {
         options.ping_interval = limited(value)?;
-    } else if key == atoms::pong_timeout() && !is_never(value) {
+    } else if key == atoms::pong_timeout() {
         options.pong_timeout = limited(value)?;
     } else if key == atoms::max_age() {
         options.max_age = limited(value)?;

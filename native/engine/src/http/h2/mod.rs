@@ -146,7 +146,10 @@ impl Carrier {
             (0, 0) if leaving => upgrade::FAREWELL,
             (0, _) if self.server.is_stopping() => upgrade::FAREWELL,
             (0, 0) => config.handshake_timeout,
-            (0, _) => config.handshake_timeout + config.send_timeout + ask::limit(&self.server),
+            (0, _) => {
+                let limit = config.handshake_timeout.saturating_add(config.send_timeout);
+                limit.saturating_add(ask::limit(&self.server))
+            }
             _ => return None,
         };
         self.active.get().checked_add(limit)
