@@ -37,7 +37,7 @@ told_open() ->
     end.
 
 open() ->
-    receive {sockeye, Conn, {open, _}} when is_tuple(Conn) -> Conn
+    receive {sockeye, Conn, {open, _}} -> Conn
     after ?TIMEOUT -> error({not_open, process_info(self(), messages)})
     end.
 
@@ -74,7 +74,7 @@ the_handler_sees_each_connection_test() ->
 start_link_needs_no_server_test() ->
     Port = free_port(),
     Client = start(Port, self(), #{}),
-    receive {sockeye, Client, {down, econnrefused}} -> ok end,
+    receive {sockeye_client, Client, {down, econnrefused}} -> ok end,
     ?assertEqual({error, down}, sockeye_client:conn(Client)),
     ?assertEqual({error, down}, sockeye_client:send(Client, #{})),
     {Server, Port} = server(Port),

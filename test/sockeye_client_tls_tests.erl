@@ -246,7 +246,7 @@ reconnect(#{ca := Ca, one := #{server := Server}}) ->
                        after ?TIMEOUT -> error(not_open) end || _ <- [1, 2]],
              [{false, _}, {true, There}] = lists:sort([A, B]),
              ok = sockeye:close(There),
-             receive {sockeye, Client, {down, {closed, 1000, _}}} -> ok after ?TIMEOUT -> error(not_down) end
+             receive {sockeye_client, Client, {down, {closed, 1000, _}}} -> ok after ?TIMEOUT -> error(not_down) end
          end || _ <- lists:seq(1, 5)],
         ok = sockeye_client:stop(Client)
     end).

@@ -180,8 +180,8 @@ a_client_hears_of_the_end_behind_the_message_test_() ->
             [begin
                  {Which, Event} = sockeye_test:event(),
                  ?assertEqual({From, Expected}, {Which, shape(Event)})
-             end || {From, Expected} <- [{Conn, large}, {Conn, {json, 2}}, {Conn, {closed, 4000, <<"done">>}},
-                                         {Client, {down, {closed, 4000, <<"done">>}}}]],
+             end || {From, Expected} <- [{Conn, large}, {Conn, {json, 2}}, {Conn, {closed, 4000, <<"done">>}}]],
+            receive {sockeye_client, Client, Down} -> ?assertEqual({down, {closed, 4000, <<"done">>}}, Down) end,
             ok = sockeye_client:stop(Client)
         end),
         unlink(Server),

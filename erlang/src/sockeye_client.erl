@@ -42,7 +42,7 @@
 %% With `reconnect => true' or a map, {@link start_link/3} returns at once, and the
 %% client connects until it is told to stop. After each connection
 %% (`handle_close/4'), and after each attempt that failed, comes
-%% `handle_down(Reason, State)'; an owner gets `{sockeye, Client, {down, Reason}}'.
+%% `handle_down(Reason, State)'; an owner gets `{sockeye_client, Client, {down, Reason}}'.
 %% The next attempt waits a random time between 0 and `min' milliseconds, doubled
 %% with each attempt up to `max'. Each connection is made from the beginning:
 %% address, TLS, upgrade, a new `Conn', `handle_open/3'.

@@ -243,7 +243,7 @@ down(Reason, #state{id = Id} = State) ->
 
 -spec tell_down(sockeye_client:down_reason(), #state{}) -> {noreply, #state{}, hibernate}.
 tell_down(Reason, #state{worker = undefined, config = #{mode := {owner, Owner, _}}} = State) ->
-    _ = try Owner ! {sockeye, self(), {down, Reason}}
+    _ = try Owner ! {sockeye_client, self(), {down, Reason}}
         catch error:badarg -> ok
         end,
     {noreply, pause(State), hibernate};

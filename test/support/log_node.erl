@@ -68,7 +68,7 @@ event(client) ->
     Url = "ws://user:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/feed",
     {ok, Client} = sockeye_client:start_link(Url, self(), #{name => feed, reconnect =>
                                                                 #{min => 1, max => 50, queue => keep}}),
-    receive {sockeye, Client, {down, econnrefused}} -> ok end,
+    receive {sockeye_client, Client, {down, econnrefused}} -> ok end,
     ok = sockeye_client:send(Client, {json, self()}),
     {ok, Server} = sockeye:start_link(#{port => Port, handler => {bare_handler, []}}),
     receive {sockeye, _, {open, _}} -> ok end,
