@@ -138,6 +138,52 @@ json(Conn) ->
     after ?TIMEOUT -> error({no_json, process_info(self(), messages)})
     end.
 
+%% The frames of a server that never stops must not hold back what was kept, nor what others tell the handler.
+what_is_kept_goes_though_a_flood_comes_test_() ->
+    {timeout, 60, fun() ->
+        Self = self(),
+        Port = free_port(),
+        Busy = fun(_, _, S) -> busy(erlang:monotonic_time(microsecond) + 50), {[], S} end,
+        Client = start(Port, {fun_handler, #{frame => Busy, info => fun(Asked, S) -> Self ! Asked, {[], S} end}},
+                       #{queue => keep}),
+        ok = sockeye_client:send(Client, {text, <<"\"kept\"">>}),
+        Funs = #{open => fun(Conn, _, S) -> Self ! {flooder, spawn(fun() -> flood(Conn) end)}, {[], S} end,
+                 frame => fun({json, <<"kept">>}, _, S) -> Self ! kept, {[], S} end},
+        {ok, Server} = sockeye:start_link(#{port => Port, handler => {fun_handler, Funs}}),
+        receive {flooder, Flooder} -> ok end,
+        receive kept -> ok after ?TIMEOUT -> error(not_sent) end,
+        ?assert(is_process_alive(Flooder)),
+        exit(Flooder, kill),
+        ok = sockeye_client:stop(Client),
+        ok = sockeye:stop(Server),
+        sockeye_test:flush()
+    end}.
+
+%% Until it is killed, or nobody is there any more.
+flood(Conn) ->
+    case sockeye:send(Conn, lists:duplicate(100, {json, 1})) of
+        ok -> flood(Conn);
+        {error, busy} -> erlang:yield(), flood(Conn);
+        {error, closed} -> gone
+    end.
+
+busy(Until) ->
+    erlang:monotonic_time(microsecond) > Until orelse busy(Until).
+
+%% Who has met connections that had just gone is not sent from one to the next without an end.
+who_has_met_two_that_had_gone_test() ->
+    {Server, Port} = server(0),
+    Client = start(Port, self(), #{}),
+    [_, _] = [open() || _ <- [there, here]],
+    ?assertEqual({error, down}, gen_server:call(Client, {send, {json, 1}, any})),
+    ok = sockeye_client:stop(Client),
+    Keeping = start(Port, self(), #{queue => keep}),
+    ?assertEqual(ok, gen_server:call(Keeping, {send, {json, 2}, any})),
+    receive {sockeye, _, {json, 2}} -> ok after ?TIMEOUT -> error(not_sent) end,
+    ok = sockeye_client:stop(Keeping),
+    ok = sockeye:stop(Server),
+    sockeye_test:flush().
+
 what_is_kept_is_bounded_test() ->
     Frame = {binary, <<0:(100 * 8)>>},
     Size = erlang:external_size(Frame),

@@ -129,7 +129,8 @@ an_owner_gets_messages_test() ->
         ?assertMatch({closed, 1000, _}, event(Conn)),
         receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(normal, Reason) end,
         ?assertEqual({error, not_found}, sockeye_client:info(Client)),
-        ?assertEqual({error, down}, sockeye_client:send(Client, #{}))
+        ?assertEqual({error, not_found}, sockeye_client:conn(Client)),
+        ?assertEqual({error, not_found}, sockeye_client:send(Client, #{}))
     end).
 
 a_handler_talks_test() ->

@@ -56,12 +56,12 @@ functions() ->
      {sockeye_client, stop, [V(nobody)], [["not a client", "a connection:"]], [not_found]},
      {sockeye_client, connect, [Url], [any], Dial},
      {sockeye_client, connect, [Url, Map], [any, AMap], Dial},
-     {sockeye_client, send, [ClientConn, Frame], ["neither a connection nor a client", AFrame], [down | Send]},
+     {sockeye_client, send, [ClientConn, Frame], ["neither a connection nor a client", AFrame], [down, not_found | Send]},
      {sockeye_client, recv, [ClientConn], [AConn], [closed]},
      {sockeye_client, recv, [ClientConn, V(0)], [AConn, "not a timeout"], [closed, timeout]},
      {sockeye_client, close, [ClientConn], [AConn], [closed]},
      {sockeye_client, close, [ClientConn, V(1000), Bytes], [AConn, ACode, AReason], [closed]},
-     {sockeye_client, conn, [Client], [["not a client", "a connection:"]], [down]},
+     {sockeye_client, conn, [Client], [["not a client", "a connection:"]], [down, not_found]},
      {sockeye_client, info, [Client], [["not a client", "a connection:"]], [not_found]},
      {sockeye_json, decode, [V("1")], [Iodata], json_errors()},
      {sockeye_json, decode, [V("1"), Map], [Iodata, AMap], [bad_option | json_errors()]},
@@ -349,8 +349,8 @@ not_a_client_test() ->
     [begin
          ?assertEqual({error, not_found}, sockeye_client:stop(Who)),
          ?assertEqual({error, not_found}, sockeye_client:info(Who)),
-         ?assertEqual({error, down}, sockeye_client:conn(Who)),
-         ?assertEqual({error, down}, sockeye_client:send(Who, #{}))
+         ?assertEqual({error, not_found}, sockeye_client:conn(Who)),
+         ?assertEqual({error, not_found}, sockeye_client:send(Who, #{}))
      end || Who <- [Pid, not_a_client, self(), kernel_sup, nobody]],
     ?assert(is_process_alive(Pid)),
     unlink(Pid),

@@ -283,9 +283,10 @@ with_config(Url, Handler, Options, Start) ->
 
 %% @doc Sends a frame, or several, by way of a `Conn', as {@link sockeye:send/2}, or of a
 %% client: over the connection that it has at the moment. Where it has none, the answer is
-%% `{error, down}', or with `reconnect => #{queue => keep}' the frame is kept.
+%% `{error, down}', or with `reconnect => #{queue => keep}' the frame is kept. Where there is no
+%% such client, it is `{error, not_found}'.
 -spec send(sockeye:conn() | pid() | atom(), sockeye:frame() | [sockeye:frame()]) ->
-          ok | {error, down | sockeye:send_error()}.
+          ok | {error, down | not_found | sockeye:send_error()}.
 send(Client, Frames) when is_pid(Client), node(Client) =:= node(); is_atom(Client) ->
     case find(Client) of
         {ok, Pid} ->
@@ -293,7 +294,7 @@ send(Client, Frames) when is_pid(Client), node(Client) =:= node(); is_atom(Clien
             catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Client, Frames])
             end;
         error ->
-            {error, down}
+            {error, not_found}
     end;
 send(Conns, Frames) when is_list(Conns) ->
     sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conns, Frames]);
@@ -302,14 +303,16 @@ send(Conn, Frames) ->
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frames])
     end.
 
--spec send_by(pid(), sockeye:frame() | [sockeye:frame()], sockeye:conn() | none) ->
-          ok | {error, down | sockeye:send_error()}.
+%% `Tried' is a connection that has just gone, which the client does not know yet. Who has met two of
+%% them gets what the client has to say when it has none.
+-spec send_by(pid(), sockeye:frame() | [sockeye:frame()], sockeye:conn() | none | any) ->
+          ok | {error, down | not_found | sockeye:send_error()}.
 send_by(Client, Frames, Tried) ->
     try gen_server:call(Client, {send, Frames, Tried}, infinity) of
         {conn, Conn} ->
             case sockeye:send(Conn, Frames) of
-                %% It has just gone, and the client does not know yet.
-                {error, closed} -> send_by(Client, Frames, Conn);
+                {error, closed} when Tried =:= none -> send_by(Client, Frames, Conn);
+                {error, closed} -> send_by(Client, Frames, any);
                 Result -> Result
             end;
         badarg ->
@@ -317,7 +320,7 @@ send_by(Client, Frames, Tried) ->
         Result ->
             Result
     catch
-        exit:_ -> {error, down}
+        exit:_ -> {error, not_found}
     end.
 
 %% @equiv recv(Conn, infinity)
@@ -435,13 +438,14 @@ drain_last(Conn) ->
         {error, closed} -> {error, closed}
     end.
 
-%% @doc The connection of a client, if it has one at the moment.
--spec conn(pid() | atom()) -> {ok, sockeye:conn()} | {error, down}.
+%% @doc The connection of a client; `{error, down}' if it has none at the moment.
+-spec conn(pid() | atom()) -> {ok, sockeye:conn()} | {error, down | not_found}.
 conn(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
     case about(Client) of
-        {ok, #{conn := Conn}} when Conn =/= none -> {ok, Conn};
-        _ -> {error, down}
+        {ok, #{conn := none}} -> {error, down};
+        {ok, #{conn := Conn}} -> {ok, Conn};
+        {error, not_found} -> {error, not_found}
     end.
 
 %% @doc What there is to know of a client: its `url' without user and password, its

@@ -258,12 +258,13 @@ pause(#state{backoff = N, config = #{reconnect := #{min := Min, max := Max}}} = 
     _ = erlang:send_after(rand:uniform(Most + 1) - 1, self(), dial),
     State#state{backoff = N + 1}.
 
--spec send(sockeye:frame() | [sockeye:frame()], sockeye:conn() | none, #state{}) ->
+%% `Tried' is a connection that has gone, or `any' who has met too many of them.
+-spec send(sockeye:frame() | [sockeye:frame()], sockeye:conn() | none | any, #state{}) ->
           {{conn, sockeye:conn()} | ok | badarg | {error, down | busy}, #state{}}.
 send(_Frame, Tried, #state{conn = Conn, up = true, kept_bytes = 0} = State)
-  when Conn =/= none, Conn =/= Tried ->
+  when Conn =/= none, Conn =/= Tried, Tried =/= any ->
     {{conn, Conn}, State};
-send(Frame, _Tried, #state{config = #{reconnect := #{queue := keep}}} = State) ->
+send(Frame, Tried, #state{config = #{reconnect := #{queue := keep}}} = State) ->
     #state{kept = Kept, kept_bytes = Bytes, config = #{send_queue_size := Most}} = State,
     %% The pieces of a message belong to one connection, and to the process that began it.
     Pieces = is_tuple(Frame) andalso element(1, Frame) =:= stream,
@@ -275,10 +276,13 @@ send(Frame, _Tried, #state{config = #{reconnect := #{queue := keep}}} = State) -
         _ when Pieces -> {{error, down}, State};
         %% The caller hears of it now: later there is nobody to tell.
         true when Wrong =/= none -> {badarg, State};
-        true -> {ok, State#state{kept = queue:in({Frame, Size}, Kept), kept_bytes = Bytes + Size}};
+        true ->
+            %% There may be a connection after all.
+            _ = Tried =:= any andalso (self() ! flush),
+            {ok, State#state{kept = queue:in({Frame, Size}, Kept), kept_bytes = Bytes + Size}};
         false -> {{error, busy}, State}
     end;
-send(_Frame, Tried, #state{conn = Conn} = State) when Conn =/= none, Conn =/= Tried ->
+send(_Frame, Tried, #state{conn = Conn} = State) when Conn =/= none, Conn =/= Tried, Tried =/= any ->
     {{conn, Conn}, State};
 send(_Frame, _Tried, State) ->
     {{error, down}, State}.

@@ -488,7 +488,17 @@ tell_of([], Acc, State, S, Hibernate) ->
 who(#s{url = none, server = Server}) -> sockeye_log:server(Server);
 who(#s{url = Url, server = Client}) -> sockeye_log:client(Client, Url).
 
+%% Of a connection that is up, `handle_open' is to be over, which comes first: the frames behind it may never
+%% come to an end. Of one that is down, all that it has brought.
 -spec told(pid(), up | {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
+told(From, up, State, S) ->
+    case info(sockeye_ready, State, S) of
+        {stop, _, _, _} = Stop ->
+            Stop;
+        Answer ->
+            From ! {sockeye_told, self(), up},
+            Answer
+    end;
 told(From, What, State, S) ->
     case info(sockeye_ready, State, S) of
         {stop, _, _, _} = Stop -> Stop;
@@ -496,7 +506,7 @@ told(From, What, State, S) ->
         {noreply, State1, S1, hibernate} -> told_now(From, What, State1, S1)
     end.
 
--spec told_now(pid(), up | {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
+-spec told_now(pid(), {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
 told_now(From, What, State, S) ->
     receive
         sockeye_ready -> told(From, What, State, S)
@@ -506,7 +516,7 @@ told_now(From, What, State, S) ->
             Told
     end.
 
--spec down(up | {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
+-spec down({down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
 down({down, Reason}, State, #s{has_down = true} = S) ->
     finish(outside(handle_down, [Reason], none, message, State, S), false, false, S);
 down(_What, State, S) ->
