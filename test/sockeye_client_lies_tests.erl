@@ -219,7 +219,7 @@ a_hundred_redirects_test_() ->
     [fun() ->
         Self = self(),
         liar:with(fun(S) -> Self ! asked, round_and_round(S) end, fun(Port) ->
-            ?assertEqual({error, {redirect, too_many}}, sockeye_client:connect(url(Port), #{redirects => N})),
+            ?assertEqual({error, {redirect, too_many}}, sockeye_client:connect(url(Port), #{max_redirects => N})),
             [receive asked -> ok end || _ <- lists:seq(0, N)],
             receive asked -> error(one_more) after 0 -> ok end
         end)
@@ -236,8 +236,8 @@ redirects_are_followed_test() ->
         end,
         liar:with(Script, fun(Port) ->
             Url = "ws://user:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/0",
-            ?assertEqual({error, {redirect, too_many}}, sockeye_client:connect(Url, #{redirects => 1})),
-            {ok, Conn} = sockeye_client:connect(Url, #{redirects => 2, headers => #{"cookie" => "a", "x" => "y"}}),
+            ?assertEqual({error, {redirect, too_many}}, sockeye_client:connect(Url, #{max_redirects => 1})),
+            {ok, Conn} = sockeye_client:connect(Url, #{max_redirects => 2, headers => #{"cookie" => "a", "x" => "y"}}),
             ?assertMatch({ok, #{path := <<"/end">>, query := <<"x">>}}, sockeye:info(Conn)),
             %% Another port is another server: it sees nothing that is secret.
             receive {sockeye, There, {open, #{headers := Headers}}} when There =/= Conn ->
@@ -251,10 +251,10 @@ redirects_are_followed_test() ->
 
 bad_redirects_test_() ->
     [fun() ->
-        ?assertEqual({error, {redirect, Why}}, answer(fun(_) -> redirect(Location) end, #{redirects => 3}))
+        ?assertEqual({error, {redirect, Why}}, answer(fun(_) -> redirect(Location) end, #{max_redirects => 3}))
      end || {Location, Why} <- [{"ftp://x", bad_location}, {"http://", bad_location}, {"ws+unix:/x", bad_location}]] ++
     [?_assertEqual({error, {redirect, bad_location}},
-                   answer(fun(_) -> "HTTP/1.1 307 x\r\nContent-Length: 0\r\n\r\n" end, #{redirects => 1}))].
+                   answer(fun(_) -> "HTTP/1.1 307 x\r\nContent-Length: 0\r\n\r\n" end, #{max_redirects => 1}))].
 
 basic_authentication_test() ->
     sockeye_test:with_server(#{}, fun(Port, _) ->
@@ -356,7 +356,7 @@ proxy_options_test() ->
     [?assertMatch({error, {bad_option, proxy, <<_, _/binary>>}}, sockeye_client:connect("ws://x", #{proxy => Proxy}))
      || Proxy <- ["", "x", "ftp://x", x, "http://x/y", undefined]],
     ?assertMatch({error, {bad_option, proxy, _}}, sockeye_client:connect("ws+unix:/x", #{proxy => "http://x"})),
-    [?assertMatch({error, {bad_option, redirects, _}}, sockeye_client:connect("ws://x", #{redirects => N})) || N <- [-1, 21, x]].
+    [?assertMatch({error, {bad_option, max_redirects, _}}, sockeye_client:connect("ws://x", #{max_redirects => N})) || N <- [-1, 21, x]].
 
 %% All of the above, then nothing that was not there before.
 nothing_is_left_behind_test_() ->
@@ -368,7 +368,7 @@ nothing_is_left_behind_test_() ->
         Answers = [fun(_) -> "x\n" end, fun(_) -> redirect("ftp://x") end,
                    fun(_) -> "HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n" end,
                    fun(A) -> [?SWITCH, ?UPGRADE, "Sec-WebSocket-Accept: ", A, "\r\n\r\n", <<16#ff>>] end],
-        [_ = answer(Answer, #{redirects => 1}) || Answer <- Answers, _ <- lists:seq(1, 10)],
+        [_ = answer(Answer, #{max_redirects => 1}) || Answer <- Answers, _ <- lists:seq(1, 10)],
         liar:with(fun(S) -> await_end(S) end, fun(Port) ->
             [{error, timeout} = sockeye_client:connect(url(Port), #{connect_timeout => 20}) || _ <- lists:seq(1, 10)]
         end),

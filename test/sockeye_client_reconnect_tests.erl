@@ -7,7 +7,7 @@
 -import(sockeye_test, [quiet/1]).
 
 -define(TIMEOUT, 10000).
--define(SOON, #{min => 1, max => 20}).
+-define(SOON, #{min_interval => 1, max_interval => 20}).
 
 url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/".
 
@@ -87,7 +87,7 @@ start_link_needs_no_server_test() ->
 attempts_are_counted_test_() ->
     [fun() ->
              process_flag(trap_exit, true),
-             Client = start(free_port(), {fun_handler, teller()}, #{attempts => N}),
+             Client = start(free_port(), {fun_handler, teller()}, #{max_attempts => N}),
              receive {'EXIT', Client, Reason} -> ?assertEqual({shutdown, econnrefused}, Reason)
              after ?TIMEOUT -> error(goes_on)
              end,

@@ -222,24 +222,24 @@ redirects(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
         liar:with(Answer(["https://localhost:", integer_to_list(Port), "/"]), fun(First) ->
             Url = ["ws://localhost:", integer_to_list(First)],
-            {ok, Conn} = sockeye_client:connect(Url, #{redirects => 1, tls => #{cacert => Ca}}),
+            {ok, Conn} = sockeye_client:connect(Url, #{max_redirects => 1, tls => #{cacert => Ca}}),
             ?assertMatch({ok, #{tls := #{version := _}}}, sockeye:info(Conn)),
             talk(Conn),
             %% Our certificate is not for whoever we are sent to.
             ?assertEqual({error, {redirect, insecure}},
-                         sockeye_client:connect(Url, #{redirects => 1, tls => (identity(Client))#{cacert => Ca}}))
+                         sockeye_client:connect(Url, #{max_redirects => 1, tls => (identity(Client))#{cacert => Ca}}))
         end)
     end),
     Decline = fun(_) -> {reject, 302, [{<<"location">>, <<"http://localhost:1/">>}], <<>>} end,
     with_server(#{tls => identity(Server), accept => Decline}, fun(Port, _) ->
         ?assertEqual({error, {redirect, insecure}},
-                     sockeye_client:connect(url(Port), #{redirects => 1, tls => #{cacert => Ca}}))
+                     sockeye_client:connect(url(Port), #{max_redirects => 1, tls => #{cacert => Ca}}))
     end).
 
 reconnect(#{ca := Ca, one := #{server := Server}}) ->
     with_server(#{tls => identity(Server)}, fun(Port, _) ->
         {ok, Client} = sockeye_client:start_link(url(Port), self(),
-                                                 #{reconnect => #{min => 1, max => 10}, tls => #{cacert => Ca}}),
+                                                 #{reconnect => #{min_interval => 1, max_interval => 10}, tls => #{cacert => Ca}}),
         [begin
              %% One is the client's, one the server's.
              [A, B] = [receive {sockeye, Conn, {open, #{headers := H}}} when is_tuple(Conn) -> {is_map_key(<<"host">>, H), Conn}

@@ -33,8 +33,8 @@ client() ->
                         send_timeout, close_timeout, idle_timeout, ping_interval, pong_timeout, max_age, subprotocols],
                        server()),
     Shared#{connect_timeout => "milliseconds below 2^31, or infinity", headers => "a map or list of names and values",
-            tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], redirects => "0..20",
-            reconnect => "a boolean, or a map of min and max"}.
+            tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], max_redirects => "0..20",
+            reconnect => "a boolean, or a map of min_interval and max_interval"}.
 
 drain() ->
     #{batch => "a positive integer", interval => "milliseconds", deadline => "milliseconds below 2^31, or infinity",
@@ -63,6 +63,20 @@ every_option_of_a_request_test_() ->
 every_option_of_json_test_() ->
     [refused(Key, Says, fun(Value) -> sockeye_json:decode(<<"1">>, #{Key => Value}) end)
      || {Key, Says} <- maps:to_list(maps:with([keys, null, max_depth], server()))].
+
+%% Who comes from an older version is told where an option has gone.
+renamed_options_test_() ->
+    Server = fun(Options) -> sockeye_options:parse(Options, self()) end,
+    Client = fun(Options) -> sockeye_client_options:parse("wss://a", self(), Options, self()) end,
+    [{lists:flatten(io_lib:format("~0p", [Options])),
+      fun() ->
+              {error, {bad_option, _, Why}} = Parse(Options),
+              ?assertNotEqual({Why, nomatch}, {Why, string:find(Why, "is now " ++ Now)})
+      end}
+     || {Parse, Options, Now} <-
+            [{Server, #{deflate => #{server_takeover => true}}, "server_context_takeover"},
+             {Server, #{deflate => #{client_takeover => true}}, "client_context_takeover"},
+             {Client, #{redirects => 1}, "max_redirects"}]].
 
 %% None is missing above.
 the_table_is_whole_test() ->

@@ -43,8 +43,8 @@
 %% client connects until it is told to stop. After each connection
 %% (`handle_close/4'), and after each attempt that failed, comes
 %% `handle_down(Reason, State)'; an owner gets `{sockeye_client, Client, {down, Reason}}'.
-%% The next attempt waits a random time between 0 and `min' milliseconds, doubled
-%% with each attempt up to `max'. Each connection is made from the beginning:
+%% The next attempt waits a random time between 0 and `min_interval' milliseconds, doubled
+%% with each attempt up to `max_interval'. Each connection is made from the beginning:
 %% address, TLS, upgrade, a new `Conn', `handle_open/3'.
 -module(sockeye_client).
 
@@ -83,7 +83,7 @@
           headers => [{iodata(), iodata()}] | #{iodata() => iodata()},
           tls => tls(),
           proxy => iodata(),
-          redirects => 0..20,
+          max_redirects => 0..20,
           reconnect => boolean() | reconnect(),
           atom() => term()}.
 %% Options of a client. Besides these they are those of a server that speak of
@@ -101,7 +101,7 @@
 %% <li>`tls': for `wss', and redirects that lead there; see {@link tls()}.</li>
 %% <li>`proxy': `http://[user:password@]host[:port]', to be asked with CONNECT (port 8080), or
 %%     `socks5://...' (port 1080). It gets the name of the host, and looks it up.</li>
-%% <li>`redirects': how many are followed, default 0: then they are refusals. They never lead from
+%% <li>`max_redirects': how many are followed, default 0: then they are refusals. They never lead from
 %%     `wss' to `ws', and credentials, cookies and client certificates go to no other host or port.</li>
 %% <li>`reconnect': default `false'.</li>
 %% </ul>
@@ -122,9 +122,9 @@
 %% The SHA-256 of the public key (`SubjectPublicKeyInfo') or of the whole certificate; as text
 %% `"sha256//Base64"' of the public key, as curl has it.
 
--type reconnect() :: #{min => pos_integer(), max => pos_integer(),
-                       attempts => pos_integer() | infinity, queue => drop | keep}.
-%% `min' (100) and `max' (30000): bounds of the pause, in milliseconds. `attempts':
+-type reconnect() :: #{min_interval => pos_integer(), max_interval => pos_integer(),
+                       max_attempts => pos_integer() | infinity, queue => drop | keep}.
+%% `min_interval' (100) and `max_interval' (30000): bounds of the pause, in milliseconds. `max_attempts':
 %% so many may fail one after the other, default `infinity'. `queue': what happens
 %% to a {@link send/2} while the client is not connected. `drop' (default) returns
 %% `{error, down}'; `keep' keeps the frame and sends it after the next `handle_open/3', up to

@@ -27,7 +27,7 @@ defaults() ->
       headers => [],
       proxy => undefined,
       tls => element(2, sockeye_client_tls:check(#{})),
-      redirects => 0,
+      max_redirects => 0,
       reconnect => false}.
 
 %% The configuration as `sockeye_nif:client_open/1' wants it, and `reconnect'.
@@ -45,9 +45,9 @@ parse(Url, Handler, Options, Owner) ->
     end.
 
 -spec complete(binary(), map(), map()) -> map().
-complete(Url, #{reconnect := Reconnect} = Own, Config) ->
-    Dial = maps:with([connect_timeout, headers, proxy, redirects, tls], Own),
-    Config#{dial => Dial#{url => Url}, url => shown(Url), reconnect => Reconnect, alone => false}.
+complete(Url, #{reconnect := Reconnect, max_redirects := Redirects} = Own, Config) ->
+    Dial = maps:with([connect_timeout, headers, proxy, tls], Own),
+    Config#{dial => Dial#{url => Url, redirects => Redirects}, url => shown(Url), reconnect => Reconnect, alone => false}.
 
 %% Without user and password.
 -spec shown(binary()) -> binary().
@@ -84,7 +84,7 @@ checked(Key, Value) ->
         true -> Value;
         {ok, Parsed} -> Parsed;
         {error, Why} -> throw(sockeye_why:option(Key, Why));
-        unknown -> throw(sockeye_why:option(Key, "unknown option"));
+        unknown -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, #{redirects => max_redirects})));
         Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
     end.
 
@@ -94,7 +94,7 @@ check(connect_timeout, V) -> sockeye_options:time(V);
 check(headers, V) -> headers(V);
 check(tls, V) -> sockeye_client_tls:check(V);
 check(proxy, V) -> proxy(V);
-check(redirects, V) -> is_integer(V) andalso V >= 0 andalso V =< 20 orelse "0..20";
+check(max_redirects, V) -> is_integer(V) andalso V >= 0 andalso V =< 20 orelse "0..20";
 check(reconnect, V) -> reconnect(V);
 check(_Key, _V) -> unknown.
 
@@ -149,9 +149,9 @@ reconnect(false) ->
 reconnect(true) ->
     reconnect(#{});
 reconnect(Map) when is_map(Map) ->
-    Full = maps:merge(#{min => 100, max => 30000, attempts => infinity, queue => drop}, Map),
+    Full = maps:merge(#{min_interval => 100, max_interval => 30000, max_attempts => infinity, queue => drop}, Map),
     case Full of
-        #{min := Min, max := Max, attempts := Attempts, queue := Queue} when map_size(Full) =:= 4 ->
+        #{min_interval := Min, max_interval := Max, max_attempts := Attempts, queue := Queue} when map_size(Full) =:= 4 ->
             Valid = positive(Min) andalso positive(Max) andalso Min =< Max
                 andalso (Attempts =:= infinity orelse positive(Attempts))
                 andalso (Queue =:= drop orelse Queue =:= keep),
@@ -163,5 +163,5 @@ reconnect(Map) when is_map(Map) ->
             reconnect(undefined)
     end;
 reconnect(_) ->
-    "a boolean, or a map of min and max (milliseconds, min =< max), attempts (a positive "
-    "integer or infinity) and queue (keep or drop)".
+    "a boolean, or a map of min_interval and max_interval (milliseconds, min_interval =< max_interval), max_attempts "
+    "(a positive integer or infinity) and queue (keep or drop)".

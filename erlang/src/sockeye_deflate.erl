@@ -4,6 +4,8 @@
 
 -export([check/1]).
 
+-define(RENAMED, #{server_takeover => server_context_takeover, client_takeover => client_context_takeover}).
+
 -spec defaults() -> map().
 defaults() ->
     #{server_context_takeover => false,
@@ -29,7 +31,7 @@ check(_) -> "a boolean or a map".
 wrong(Key, Value) ->
     case key(Key, Value) of
         true -> [];
-        unknown -> [sockeye_why:text("~ts: unknown option", [sockeye_why:shown(Key)])];
+        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, ?RENAMED)])];
         Expected -> [sockeye_why:text("~tp: ~ts", [Key, sockeye_why:expected(Expected, Value)])]
     end.
 

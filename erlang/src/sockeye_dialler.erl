@@ -209,7 +209,7 @@ now_open(Conn, #state{id = Id, connected_before = Before, failures = Failures} =
     State#state{conn = Conn, failures = 0, connected_before = true, opened_at = erlang:monotonic_time(millisecond)}.
 
 -spec failed(term(), #state{}) -> {noreply, #state{}, hibernate} | {stop, term(), #state{}}.
-failed(Reason, #state{failures = Before, config = #{reconnect := #{attempts := Most}}} = State) ->
+failed(Reason, #state{failures = Before, config = #{reconnect := #{max_attempts := Most}}} = State) ->
     Failures = Before + 1,
     State1 = State#state{failures = Failures},
     %% Any atom is greater than any number.
@@ -228,7 +228,7 @@ parted({closed, 1000, _}, false, #state{config = #{reconnect := false}} = State)
     {stop, normal, State};
 parted(Reason, false, #state{config = #{reconnect := false}} = State) ->
     {stop, {shutdown, Reason}, State};
-parted(Reason, false, #state{opened_at = Then, config = #{reconnect := #{max := Max}}} = State) ->
+parted(Reason, false, #state{opened_at = Then, config = #{reconnect := #{max_interval := Max}}} = State) ->
     case erlang:monotonic_time(millisecond) - Then >= Max of
         true -> down(Reason, State#state{backoff = 0});
         false -> down(Reason, State)
@@ -253,7 +253,7 @@ tell_down(Reason, #state{worker = Worker} = State) ->
 
 %% Full jitter: clients that lost their server together do not come back together.
 -spec pause(#state{}) -> #state{}.
-pause(#state{backoff = N, config = #{reconnect := #{min := Min, max := Max}}} = State) ->
+pause(#state{backoff = N, config = #{reconnect := #{min_interval := Min, max_interval := Max}}} = State) ->
     Most = min(Max, Min bsl min(N, 31)),
     _ = erlang:send_after(rand:uniform(Most + 1) - 1, self(), dial),
     State#state{backoff = N + 1}.

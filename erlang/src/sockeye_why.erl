@@ -4,6 +4,7 @@
 
 -export([option/2]).
 -export([expected/2]).
+-export([unknown/2]).
 -export([shown/1]).
 -export([text/2]).
 
@@ -23,6 +24,14 @@ option(Key, Why) ->
 -spec expected(unicode:chardata(), term()) -> binary().
 expected(What, Value) ->
     text("expected ~ts, got ~ts", [What, shown(Value)]).
+
+%% What is said of a key that there is not; of one that there was, what it is now.
+-spec unknown(term(), #{atom() => atom()}) -> binary().
+unknown(Key, Renamed) ->
+    case Renamed of
+        #{Key := Now} -> text("is now ~ts", [Now]);
+        _ -> <<"unknown option">>
+    end.
 
 %% A value on one line, in bounded length.
 -spec shown(term()) -> binary().
