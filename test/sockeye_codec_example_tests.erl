@@ -65,5 +65,5 @@ refused() ->
 
 refusing() ->
     sockeye_test:with_handler(?ECHO, #{paths => [<<"/only">>]}, fun(Port, _) ->
-        ?assertMatch({error, {status, 404, _, _}}, codec_client:connect("127.0.0.1", Port, "/other"))
+        ?assertMatch({error, {refused, #{status := 404}}}, codec_client:connect("127.0.0.1", Port, "/other"))
     end).

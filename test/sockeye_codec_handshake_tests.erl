@@ -80,8 +80,8 @@ keys_differ_test() ->
 refusals_test_() ->
     [{atom_to_list(Why),
       fun() ->
-              {error, Why, Answer} = accept(Request),
-              ?assertEqual({error, Why, Answer}, check_request(Request)),
+              {error, {Why, Answer}} = accept(Request),
+              ?assertEqual({error, {Why, Answer}}, check_request(Request)),
               Start = iolist_to_binary(["HTTP/1.1 ", integer_to_list(Status), " "]),
               ?assertEqual(Start, binary:part(Answer, 0, byte_size(Start)))
       end}
@@ -106,10 +106,10 @@ head_limits_test_() ->
     Pad = binary_to_list(binary:copy(<<"x">>, 256)),
     Request = asked(["X-Pad: " ++ Pad, "A: 1", "B: 2", "C: 3"]),
     Size = byte_size(Request),
-    [?_assertMatch({error, too_large, _}, accept(Request, #{max_header_size => Size - 1})),
+    [?_assertMatch({error, {too_large, _}}, accept(Request, #{max_header_size => Size - 1})),
      ?_assertMatch({ok, _, _, _, _}, accept(Request, #{max_header_size => Size})),
      ?_assertMatch({ok, _, _, _, _}, accept(Request, #{max_header_size => Size + 1})),
-     ?_assertMatch({error, too_large, _}, check_request(Request, #{max_headers => 8})),
+     ?_assertMatch({error, {too_large, _}}, check_request(Request, #{max_headers => 8})),
      ?_assertMatch({ok, _, _}, check_request(Request, #{max_headers => 9})),
      ?_assertMatch({ok, _, _}, check_request(Request, #{max_headers => 10})),
      fun() ->
@@ -118,8 +118,8 @@ head_limits_test_() ->
              Length = byte_size(Response),
              [begin
                   {ok, _, Handshake} = request(#{host => "h", max_header_size => Length + More}),
-                  ?assertEqual({error, Reason}, check_response(Handshake, Response))
-              end || {More, Reason} <- [{-1, too_large}, {0, {invalid, accept}}, {1, {invalid, accept}}]]
+                  ?assertEqual({error, {bad_handshake, Reason}}, check_response(Handshake, Response))
+              end || {More, Reason} <- [{-1, too_large}, {0, accept}, {1, accept}]]
      end].
 
 bad_answers_test_() ->
@@ -132,28 +132,28 @@ bad_answers_test_() ->
       fun() ->
               {ok, Request, Handshake} = request(#{host => "h", subprotocols => ["chat"]}),
               Response = answered([Good(Request) | Changes]),
-              ?assertEqual({error, Reason}, check_response(Handshake, Response))
+              ?assertEqual({error, {bad_handshake, Reason}}, check_response(Handshake, Response))
       end}
      || {Changes, Reason} <-
             [{["HTTP/1.0 101 x"], malformed},
-             {["-Upgrade"], {invalid, upgrade}}, {["Upgrade: h2c"], {invalid, upgrade}},
-             {["Connection: close"], {invalid, connection}},
-             {["Sec-WebSocket-Accept: " ?ACCEPT], {invalid, accept}},
-             {["Sec-WebSocket-Protocol: soap"], {invalid, subprotocol}},
-             {["Sec-WebSocket-Protocol: chat, chat"], {invalid, subprotocol}},
-             {["Sec-WebSocket-Extensions: permessage-deflate"], {invalid, extension}}]]
+             {["-Upgrade"], upgrade}, {["Upgrade: h2c"], upgrade},
+             {["Connection: close"], connection},
+             {["Sec-WebSocket-Accept: " ?ACCEPT], accept},
+             {["Sec-WebSocket-Protocol: soap"], subprotocol},
+             {["Sec-WebSocket-Protocol: chat, chat"], subprotocol},
+             {["Sec-WebSocket-Extensions: permessage-deflate"], extension}]]
     ++ [fun() ->
                 {ok, _, Handshake} = request(#{host => "h"}),
-                ?assertEqual({error, malformed}, check_response(Handshake, <<"SSH-2.0-x\r\n\r\n">>)),
-                ?assertEqual({error, {invalid, accept}}, check_response(Handshake, answered([]))),
-                ?assertEqual({error, {status, 403, [{<<"x-why">>, <<"no">>}], <<"body">>}},
+                ?assertEqual({error, {bad_handshake, malformed}}, check_response(Handshake, <<"SSH-2.0-x\r\n\r\n">>)),
+                ?assertEqual({error, {bad_handshake, accept}}, check_response(Handshake, answered([]))),
+                ?assertEqual({error, {refused, #{status => 403, headers => [{<<"x-why">>, <<"no">>}], body => <<"body">>}}},
                              check_response(Handshake, [lines(["HTTP/1.1 403 Forbidden", "X-Why: no"]), "body"]))
         end].
 
 a_refusal_reaches_the_client_test() ->
     {ok, _, Handshake} = request(#{host => "h"}),
-    Answer = sockeye_codec:refuse(403, [{"x-why", "policy"}], ["not", " you"]),
-    {error, {status, 403, Headers, <<"not you">>}} = check_response(Handshake, Answer),
+    Answer = sockeye_codec:reject(403, [{"x-why", "policy"}], ["not", " you"]),
+    {error, {refused, #{status := 403, headers := Headers, body := <<"not you">>}}} = check_response(Handshake, Answer),
     ?assertEqual(<<"policy">>, proplists:get_value(<<"x-why">>, Headers)),
     ?assertEqual(<<"7">>, proplists:get_value(<<"content-length">>, Headers)).
 
@@ -175,5 +175,5 @@ bad_options_test_() ->
 misuse_test_() ->
     [?_assertError(badarg, request([])), ?_assertError(badarg, accept(atom)), ?_assertError(badarg, accept(<<>>, [])),
      ?_assertError(badarg, check_request(1)), ?_assertError(badarg, check_response(handshake, <<>>)),
-     ?_assertError(badarg, sockeye_codec:refuse(99, [], "")), ?_assertError(badarg, sockeye_codec:refuse(101, [], "")),
-     ?_assertError(badarg, sockeye_codec:refuse(403, [{"a", "b\r\n"}], ""))].
+     ?_assertError(badarg, sockeye_codec:reject(99, [], "")), ?_assertError(badarg, sockeye_codec:reject(101, [], "")),
+     ?_assertError(badarg, sockeye_codec:reject(403, [{"a", "b\r\n"}], ""))].

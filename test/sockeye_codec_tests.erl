@@ -4,19 +4,24 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_codec, [new/1, new/2, encode/2, encode/3, decode/2, eof/1, info/1]).
+-import(sockeye_codec, [new/2, encode/2, decode/2, eof/1, info/1]).
 
 %% Bytes beyond which a normal scheduler does not do it (codec/receive.rs, codec/send.rs).
 -define(NORMAL_IN, 16 * 1024).
 -define(NORMAL_MESSAGE, 256 * 1024).
 
 needs_no_application_test() ->
-    Code = "{ok, Bytes} = sockeye_codec:encode(sockeye_codec:new(client), {text, \"hi\"}), "
-           "{[{text, <<\"hi\">>}], <<>>} = sockeye_codec:decode(sockeye_codec:new(server), Bytes), "
+    Code = "[{ok, Client}, {ok, Server}] = [sockeye_codec:new(Role) || Role <- [client, server]], "
+           "{ok, Bytes} = sockeye_codec:encode(Client, {text, \"hi\"}), "
+           "{[{text, <<\"hi\">>}], <<>>} = sockeye_codec:decode(Server, Bytes), "
            "false = lists:keymember(sockeye, 1, application:which_applications()), ",
     ?assertEqual({0, <<"fine">>}, sockeye_test:bare_node(Code)).
 
 pair() -> {new(client), new(server)}.
+
+new(Role) ->
+    {ok, Codec} = sockeye_codec:new(Role),
+    Codec.
 
 pair(Options) ->
     {ok, Client} = new(client, Options),
@@ -102,7 +107,7 @@ violations_test_() ->
     [{lists:flatten(io_lib:format("~s ~p", [Role, Bytes])),
       fun() ->
               Codec = new(Role),
-              {[{error, Code, Reason}], Reply} = decode(Codec, [Bytes, <<16#89, 0>>]),
+              {[{closed, Code, Reason}], Reply} = decode(Codec, [Bytes, <<16#89, 0>>]),
               {Events, _} = decode(new(other(Role)), Reply),
               ?assertEqual([{closed, Code, Reason}], Events),
               ?assertEqual({closed, Code, Reason}, eof(Codec)),
@@ -133,7 +138,7 @@ limits_test_() ->
                    ?assertMatch([{Tag, _} | _] when Tag =:= binary, Events)
                end || N <- [Bound - 1, Bound]],
               {ok, Client} = new(client, Options),
-              ?assertMatch({[{error, Code, _}], _}, decode(Client, bytes(new(server), Frames(Bound + 1))))
+              ?assertMatch({[{closed, Code, _}], _}, decode(Client, bytes(new(server), Frames(Bound + 1))))
       end}
      || {Options, Bound, Frames, Code} <-
             [{#{max_message_size => 1000}, 1000, Frame, 1009},
@@ -260,13 +265,13 @@ inflated_size_is_bounded_test() ->
          {[Event], _} = decode(Client, Bytes),
          case Fits of
              true -> ?assertEqual({binary, <<0:(Size * 8)>>}, Event);
-             false -> ?assertMatch({error, 1009, _}, Event)
+             false -> ?assertMatch({closed, 1009, _}, Event)
          end
      end || {Size, Fits} <- [{1048575, true}, {1048576, true}, {1048577, false}]].
 
 not_deflate_is_1007_or_1002_test() ->
     {Client, _} = pair(#{deflate => true}),
-    ?assertMatch({[{error, Code, _}], _} when Code =:= 1002; Code =:= 1007,
+    ?assertMatch({[{closed, Code, _}], _} when Code =:= 1002; Code =:= 1007,
                  decode(Client, <<16#c1, 3, 255, 255, 255>>)).
 
 %% N - 1, N, N + 1: who does the work makes no difference to what comes out.

@@ -24,7 +24,7 @@ kept_test_() ->
               end},
              {"a codec",
               fun() ->
-                      {Client, Server} = {sockeye_codec:new(client), sockeye_codec:new(server)},
+                      [Client, Server] = [sockeye_test:ok(sockeye_codec:new(Role)) || Role <- [client, server]],
                       [begin
                            load(sockeye_nif),
                            {ok, Bytes} = sockeye_codec:encode(Client, {text, <<"hi">>}),

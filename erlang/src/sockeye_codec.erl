@@ -22,7 +22,7 @@
 %% ```
 %% {ok, Bytes} = gen_tcp:recv(Socket, 0),
 %% {ok, Response, Codec, #{path := _Path}, Rest} = sockeye_codec:accept(Bytes),   % or `more', or
-%% ok = gen_tcp:send(Socket, Response).                                          % {error, Why, Answer}
+%% ok = gen_tcp:send(Socket, Response).                                          % {error, {Why, Answer}}
 %% '''
 %%
 %% == The codec is a handle ==
@@ -38,7 +38,7 @@
 %%
 %% `max_message_size' (1 MiB, a whole message, also when it is inflated),
 %% `max_frame_size' (the same) and `max_fragments' (1,024) bound the memory that a peer can take. Beyond
-%% a limit, {@link decode/2} ends with an error and its close code. The heads of handshakes are
+%% a limit, {@link decode/2} ends with `closed' and its close code. The heads of handshakes are
 %% bounded by `max_header_size' (16,384 bytes) and `max_headers' (100). Time limits are left to you.
 -module(sockeye_codec).
 
@@ -48,7 +48,7 @@
 -export([check_request/2]).
 -export([accept/1]).
 -export([accept/2]).
--export([refuse/3]).
+-export([reject/3]).
 -export([new/1]).
 -export([new/2]).
 -export([encode/2]).
@@ -141,12 +141,9 @@
 %% `Upgrade', a body (400; 501 in a coding other than `chunked'), a key that is missing or not 16 bytes in base64, a subprotocol that is
 %% not a token (400).
 
--type response_error() :: malformed | too_large
-                        | {status, 100..999, Headers :: [{binary(), binary()}], Rest :: binary()}
-                        | {invalid, upgrade | connection | accept | subprotocol | extension}.
-%% Why an answer opens no connection: not HTTP/1.1; a head beyond the limits; another status than
-%% 101 (`Rest' is what has arrived of its body); a 101 that lacks `Upgrade' or `Connection', has the wrong
-%% `Sec-WebSocket-Accept', or a subprotocol or extension that was not offered so.
+-type response_error() :: {refused, sockeye_client:refusal()} | {bad_handshake, sockeye_client:breach()}.
+%% Why an answer opens no connection, as a client has it: another status than 101 (`body' is what has
+%% arrived of it), or an answer that a WebSocket server must not give.
 
 -type frame() :: sockeye:frame().
 %% Frames to write: those that a server sends. A map and `{json, Term}' become a text message as with {@link
@@ -159,17 +156,14 @@
                | {binary, binary()}
                | {ping, binary()}
                | {pong, binary()}
-               | ending()
-               | {error, close_code(), Reason :: binary()}.
-%% What arrived. Text is UTF-8. A ping is answered already, in `Reply'. `closed' or `error' is the last
-%% event: with `closed' the close handshake is complete once `Reply' is sent, with
-%% `error' the peer has broken the protocol (1002, 1007) or a limit (1008, 1009), and
-%% `Reply' tells it so.
+               | ending().
+%% What arrived: the events of a server with `format => raw' and `control_frames => true'. Text is
+%% UTF-8, for {@link sockeye_json:decode/1} where it is JSON. A ping is answered already, in `Reply'.
 
--type ending() :: {closed, close_code(), Reason :: binary()}.
-%% How it ended: the code of the peer's Close frame, 1005 if that had none, 1006 if no Close frame came.
-
--type close_code() :: 1000..4999.
+-type ending() :: {closed, sockeye:close_code(), Reason :: binary()}.
+%% The last event: how it ended. The code is that of the peer's Close frame; 1005: it had none; 1006: no
+%% Close frame came; or the one with which the peer's fault was answered: it has broken the protocol (1002),
+%% sent what is no UTF-8 (1007) or gone beyond a limit (1008, 1009). All is over once `Reply' is sent.
 
 -type encode_error() :: closed | not_utf8 | {not_json, term()} | streaming | not_streaming.
 %% `closed': a Close frame was written before, or the connection is over. `streaming': a message, or a
@@ -221,24 +215,24 @@ check_response(Handshake, Bytes) ->
     case sockeye_nif:codec_response(Key, Options, Bin) of
         {ok, Codec, Agreed, Length} -> {ok, Codec, Agreed, rest(Bin, Length)};
         {error, {status, Status, Headers}} ->
-            [_, Rest] = binary:split(Bin, <<"\r\n\r\n">>),
-            {error, {status, Status, Headers, Rest}};
+            [_, Body] = binary:split(Bin, <<"\r\n\r\n">>),
+            {error, {refused, #{status => Status, headers => Headers, body => Body}}};
         Other -> Other
     end.
 
 %% @equiv check_request(Bytes, #{})
 -spec check_request(iodata()) ->
-          more | {ok, request(), Rest :: binary()} | {error, refusal(), Answer :: binary()}.
+          more | {ok, request(), Rest :: binary()} | {error, {refusal(), Answer :: binary()}}.
 check_request(Bytes) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes]),
     checked_request(Bytes, #{}).
 
 %% @doc Reads a request before you decide about it. Then call {@link accept/2} with the
-%% same bytes, or {@link refuse/3}. `more' until the head of the request is complete.
+%% same bytes, or {@link reject/3}. `more' until the head of the request is complete.
 %%
 %% After an error: send `Answer' and close the socket.
 -spec check_request(iodata(), limits()) ->
-          more | {ok, request(), Rest :: binary()} | {error, refusal(), Answer :: binary()} | option_error().
+          more | {ok, request(), Rest :: binary()} | {error, {refusal(), Answer :: binary()}} | option_error().
 check_request(Bytes, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes, Options]),
     checked_request(Bytes, Options).
@@ -256,7 +250,7 @@ checked_request(Bytes, Options) ->
 %% @equiv accept(Bytes, #{})
 -spec accept(iodata()) ->
           more | {ok, Response :: binary(), codec(), agreed(), Rest :: binary()}
-        | {error, refusal(), Answer :: binary()}.
+        | {error, {refusal(), Answer :: binary()}}.
 accept(Bytes) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes]),
     accepted(Bytes, #{}).
@@ -265,7 +259,7 @@ accept(Bytes) ->
 %% give `Rest' to {@link decode/2}. After an error: send `Answer' and close the socket.
 -spec accept(iodata(), accept_options()) ->
           more | {ok, Response :: binary(), codec(), agreed(), Rest :: binary()}
-        | {error, refusal(), Answer :: binary()} | option_error().
+        | {error, {refusal(), Answer :: binary()}} | option_error().
 accept(Bytes, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Bytes, Options]),
     accepted(Bytes, Options).
@@ -285,8 +279,8 @@ accepted(Bytes, Options) ->
 %% `Status' is 200 to 599. `content-length' and `connection' are added, and a
 %% `content-type' of plain text if you give none. Raises `badarg' for headers that
 %% could not be sent safely.
--spec refuse(200..599, headers(), iodata()) -> binary().
-refuse(Status, Headers, Body) ->
+-spec reject(200..599, headers(), iodata()) -> binary().
+reject(Status, Headers, Body) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Status, Headers, Body]),
     case sockeye_decision:response({Status, Headers, Body}) of
         {ok, {reject, Checked, Lines, Bin}} -> sockeye_nif:codec_refuse(Checked, Lines, Bin);
@@ -295,11 +289,10 @@ refuse(Status, Headers, Body) ->
     end.
 
 %% @equiv new(Role, #{})
--spec new(client | server) -> codec().
+-spec new(client | server) -> {ok, codec()}.
 new(Role) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Role]),
-    {ok, Codec} = new(Role, #{}),
-    Codec.
+    new(Role, #{}).
 
 %% @doc A codec for a connection whose handshake was done by others.
 -spec new(client | server, codec_options()) -> {ok, codec()} | option_error().

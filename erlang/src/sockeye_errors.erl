@@ -135,7 +135,7 @@ kinds(sockeye_codec, check_request, 1) -> [iodata];
 kinds(sockeye_codec, check_request, 2) -> [iodata, options];
 kinds(sockeye_codec, accept, 1) -> [iodata];
 kinds(sockeye_codec, accept, 2) -> [iodata, options];
-kinds(sockeye_codec, refuse, 3) -> [status, headers, iodata];
+kinds(sockeye_codec, reject, 3) -> [status, headers, iodata];
 kinds(sockeye_codec, new, 1) -> [role];
 kinds(sockeye_codec, new, 2) -> [role, options];
 kinds(sockeye_codec, encode, 2) -> [codec, frames];

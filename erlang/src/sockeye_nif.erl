@@ -508,12 +508,12 @@ codec_response(Key, Options, Bytes) ->
     call(codec_response, [Key, Options, Bytes]).
 
 -spec codec_check_request(map(), binary()) ->
-          more | {ok, sockeye_codec:request(), non_neg_integer()} | {error, atom(), binary()}.
+          more | {ok, sockeye_codec:request(), non_neg_integer()} | {error, {atom(), binary()}}.
 codec_check_request(Options, Bytes) ->
     call(codec_check_request, [Options, Bytes]).
 
 -spec codec_accept(map(), binary()) ->
-          more | {ok, binary(), sockeye_codec:codec(), map(), non_neg_integer()} | {error, atom(), binary()}.
+          more | {ok, binary(), sockeye_codec:codec(), map(), non_neg_integer()} | {error, {atom(), binary()}}.
 codec_accept(Options, Bytes) ->
     call(codec_accept, [Options, Bytes]).
 

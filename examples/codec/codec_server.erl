@@ -27,7 +27,7 @@ handshake(Socket, Seen) ->
         {ok, Response, Codec, _Agreed, Rest} ->
             ok = gen_tcp:send(Socket, Response),
             talk(Socket, Codec, {ok, Rest});
-        {error, _Why, Answer} ->
+        {error, {_Why, Answer}} ->
             _ = gen_tcp:send(Socket, Answer),
             gen_tcp:close(Socket)
     end.

@@ -95,17 +95,16 @@ fn codec_response<'a>(
             Ok(b.term(env, result))
         }
         Err(error) => {
+            let flaw = |what: Atom| b.tuple([b.atom(atoms::bad_handshake()), b.atom(what)]);
             let why = match error {
-                HandshakeError::TooLarge => b.atom(atoms::too_large()),
+                HandshakeError::TooLarge => flaw(atoms::too_large()),
                 HandshakeError::Status { status, headers: h } => b.tuple([
                     b.atom(atoms::status()),
                     b.integer(status.into()),
                     headers(b, &h),
                 ]),
-                HandshakeError::Invalid(breach) => {
-                    b.tuple([b.atom(atoms::invalid()), b.atom(broken(breach))])
-                }
-                _ => b.atom(atoms::malformed()),
+                HandshakeError::Invalid(breach) => flaw(broken(breach)),
+                _ => flaw(atoms::malformed()),
             };
             Ok(b.term(env, b.tuple([b.atom(atoms::error()), why])))
         }
@@ -123,7 +122,7 @@ fn broken(breach: Breach) -> Atom {
     }
 }
 
-/// `more | {ok, Request, HeadLength} | {error, Why, Response}`
+/// `more | {ok, Request, HeadLength} | {error, {Why, Response}}`
 #[rustler::nif]
 fn codec_check_request<'a>(
     env: Env<'a>,
@@ -151,7 +150,7 @@ fn codec_check_request<'a>(
     }
 }
 
-/// `more | {ok, Response, Codec, Info, HeadLength} | {error, Why, Response}`
+/// `more | {ok, Response, Codec, Info, HeadLength} | {error, {Why, Response}}`
 #[rustler::nif]
 fn codec_accept<'a>(env: Env<'a>, options: Term<'a>, bytes: Term<'a>) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
@@ -206,12 +205,8 @@ fn codec_refuse<'a>(
 
 fn refused<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
     let b = Builder::of(env);
-    let result = b.tuple([
-        b.atom(atoms::error()),
-        b.atom(why(refusal.why)),
-        b.binary(&refusal.response()),
-    ]);
-    b.term(env, result)
+    let reason = b.tuple([b.atom(why(refusal.why)), b.binary(&refusal.response())]);
+    b.term(env, b.tuple([b.atom(atoms::error()), reason]))
 }
 
 fn why(why: Why) -> Atom {

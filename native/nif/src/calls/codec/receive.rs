@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, ResourceArc, Term};
 use sockeye_protocol::deflate::Codecs;
-use sockeye_protocol::{By, CloseReason, Kind, Payload, Progress, Sink};
+use sockeye_protocol::{CloseReason, Kind, Payload, Progress, Sink};
 
 use super::{Codec, Scheduler, State, with_contexts};
 use crate::atoms;
@@ -64,12 +64,8 @@ impl Events<'_> {
 
     fn end(&mut self, end: &CloseReason) {
         let b = self.b;
-        let tag = match end.by {
-            By::Violation => atoms::error(),
-            _ => atoms::closed(),
-        };
         let reason = b.binary(end.reason.as_bytes());
-        let event = b.tuple([b.atom(tag), b.integer(end.code.into()), reason]);
+        let event = b.tuple([b.atom(atoms::closed()), b.integer(end.code.into()), reason]);
         self.terms.push(event);
     }
 }
