@@ -105,7 +105,7 @@ nested_test_() ->
             [{max_connections, 0, "a positive integer below 2^31, or infinity"},
              {message_rate, #{rate => 0}, "rate and burst are positive integers"},
              {message_rate, #{rate => 1, x => 1}, "action is delay or close"},
-             {connection_rate, #{rate => 0}, "rate and burst are 1 to 1000000"},
+             {connection_rate, #{rate => 0}, "rate and burst, each 1..1000000"},
              {deflate, #{level => x}, "level: expected 1..9, got x"},
              {deflate, #{{a} => x}, "{a}: unknown option"},
              {origins, [x], "any or a list of same_host"},
