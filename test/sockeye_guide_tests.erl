@@ -2,12 +2,15 @@
 %%
 %% - An Erlang module is saved, compiled without a warning, and loaded.
 %% - What stands behind prompts is typed into a shell of OTP, and what it prints is compared. `1>' begins
-%%   a new shell, other numbers go on in the one before.
+%%   a new shell and ends the one before, other numbers go on in it.
 %% - A block with a file's name in its opening line is saved under it.
 %% - The lines of a block of `sh' are run.
 %% - A proxy is started with its configuration, and passes a WebSocket on.
 %%
 %% What is not run stands in not_run/0, each with its reason; a block that is neither fails.
+%%
+%% The examples in the manual of each public module (edoc) are run the same way, each in a shell of its own in which a
+%% server has a client already, where the example does not begin with one.
 -module(sockeye_guide_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -57,6 +60,59 @@ nothing_is_left_out_twice_test() ->
     All = [{Page, first_line(Block)} || Page <- pages(), Block <- doc_page:blocks(page(Page))],
     ?assertEqual([], [{Page, Line} || {Page, Line, _} <- not_run()] -- All).
 
+manuals_test_() ->
+    [{timeout, ?SECONDS, {Module, fun() -> read(Module, manual(Module)) end}} || Module <- modules()].
+
+modules() ->
+    [atom_to_list(Module) || Module <- [sockeye_handler, sockeye, sockeye_client, sockeye_json, sockeye_codec,
+                                        sockeye_pubsub, sockeye_presence]].
+
+%% A page of the examples in a module's comments.
+manual(Module) ->
+    [File] = wildcards(["erlang/**/" ++ Module ++ ".erl"]),
+    {match, Found} = re:run(page(File), "^%+ ```\n((?:%+.*\n)*?)%+ \'\'\'$", [global, multiline, unicode, {capture, [1], list}]),
+    %% Handlers that they speak of.
+    Hello = case Module of
+                "sockeye_handler" -> [];
+                _ -> [hd(string:split(manual("sockeye_handler"), "```\n```")), "```\n"]
+            end,
+    lists:flatten([Hello | [["```erlang\n", example(re:replace(Text, "^%+ ?", "", [global, multiline, unicode, {return, list}])), "```\n"]
+                            || [Text] <- Found]]).
+
+example("1> " ++ _ = Text) ->
+    case re:run(Text, "start_link\\(|connect\\(|sockeye_json:|sockeye_codec:") of
+        {match, _} -> Text;
+        nomatch -> [server(string:find(Text, "reload_tls")), renumbered(Text)]
+    end;
+example("-module" ++ _ = Text) ->
+    Text;
+%% Clauses of a module.
+example(Text) ->
+    ["-module(clauses).\n-compile([export_all, nowarn_export_all]).\n", Text].
+
+%% What an example finds in its shell.
+server(Tls) ->
+    More = case Tls of
+               nomatch -> "";
+               _ -> ", tls => #{certfile => \"example.pem\", keyfile => \"example.key\"}"
+           end,
+    Url = case Tls of
+              nomatch -> "\"ws://127.0.0.1:8080/\"";
+              _ -> "\"wss://127.0.0.1:8080/\", #{tls => #{verify => none}}"
+          end,
+    ["1> {ok, Server} = sockeye:start_link(#{port => 8080, name => my_server, handler => self()", More, "}).\n{ok,...}\n"
+     "2> Open = fun() -> {ok, Client} = sockeye_client:connect(", Url, "),\n"
+     "                    receive {sockeye, New, {open, _}} when New =/= Client -> {Client, New} end end.\n#Fun<...>\n"
+     "3> {Client, Conn} = Open().\n{...}\n"
+     "4> {Other, Gone} = Open().\n{...}\n"
+     "5> sockeye_client:close(Other).\nok\n"
+     "6> receive {sockeye, Gone, {closed, _, _}} -> flush() end.\n...\n"
+     "7> Jpeg = <<255, 216>>.\n<<\"ÿØ\">>\n"].
+
+renumbered(Text) ->
+    lists:foldl(fun(N, T) -> re:replace(T, ["^", integer_to_list(N), "> "], [integer_to_list(N + 7), "> "], [multiline, unicode, {return, list}]) end,
+                Text, lists:seq(9, 1, -1)).
+
 examples_compile_test_() ->
     [{File, fun() -> ?assertMatch({ok, _, _, []}, compile:file(filename:join(sockeye_test:root(), File), [binary, return])) end}
      || File <- wildcards(["examples/**/*.erl"])].
@@ -69,7 +125,7 @@ links_test_() ->
      || Page <- pages() ++ others()].
 
 others() ->
-    wildcards(["ARCHITECTURE.md", "SECURITY.md", "bench/NUMBERS.md", "docs/decisions/*.md"]).
+    wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "docs/decisions/*.md"]).
 
 links(Text) ->
     case re:run(Text, "\\]\\(([^)\\s]+)\\)", [global, unicode, {capture, all_but_first, list}]) of
@@ -202,7 +258,7 @@ read(Page, Text) ->
                         catch Class:Why:Stack ->
                             erlang:raise(Class, {Page, line, maps:get(line, Block), Why}, Stack)
                         end
-                    end, #{page => Page, ports => Ports, shell => none, next => none}, doc_page:blocks(Text))
+                    end, #{page => Page, ports => Ports, shell => none, next => none, servers => Servers}, doc_page:blocks(Text))
     after
         sockeye_test:quiet(fun() ->
             [undo(What) || What <- erase(reader)],
@@ -243,7 +299,7 @@ prepare("erlang/guide/handler.md") ->
     ok = filelib:ensure_dir("priv/static/x"),
     ok = file:write_file("priv/index.html", "<!doctype html><title>hello</title>"),
     ok = file:write_file("priv/static/app.js", "console.log('hello')");
-prepare("erlang/guide/options.md") ->
+prepare(Page) when Page =:= "erlang/guide/options.md"; Page =:= "sockeye" ->
     #{server := Server} = test_certs:issue(test_certs:authority("an authority"), ["localhost"]),
     ok = file:write_file("example.pem", test_certs:pem(test_certs:der(Server))),
     ok = file:write_file("example.key", test_certs:key_pem(Server));
@@ -302,9 +358,13 @@ module(Module, Name, Text, Reader) ->
 transcript(Entries, Reader) ->
     lists:foldl(fun typed/2, Reader, Entries).
 
-typed({1, _, _} = Entry, #{next := Next} = Reader) when Next =/= 1 ->
+typed({1, _, _} = Entry, #{next := Next, shell := Old, servers := Servers} = Reader) when Next =/= 1 ->
+    sockeye_test:quiet(fun() ->
+        Old =:= none orelse undo({shell, Old}),
+        ok = until_servers(Servers, 500)
+    end),
     Shell = doc_shell:start(),
-    later({shell, Shell}),
+    put(reader, [{shell, Shell} | get(reader) -- [{shell, Old}]]),
     typed(Entry, Reader#{shell := Shell, next := 1});
 typed({N, Expression, Shown}, #{shell := Shell, next := N} = Reader) ->
     Printed = doc_shell:type(Shell, Expression ++ "\n"),

@@ -5,8 +5,14 @@
 %% ```
 %% 1> {ok, Server} = sockeye:start_link(8080).
 %% {ok,<0.105.0>}
-%% 2> receive {sockeye, Conn, {json, Term}} -> sockeye:send(Conn, #{you_said => Term}) end.
+%% 2> {ok, Client} = sockeye_client:connect("ws://127.0.0.1:8080/").
+%% {ok,{sockeye_conn,1090519041}}
+%% 3> sockeye_client:send(Client, #{hello => <<"world">>}).
 %% ok
+%% 4> receive {sockeye, Conn, {json, Term}} -> sockeye:send(Conn, #{you_said => Term}) end.
+%% ok
+%% 5> sockeye_client:recv(Client).
+%% {ok,{json,#{<<"you_said">> => #{<<"hello">> => <<"world">>}}}}
 %% '''
 %%
 %% <h3>Messages to an owner</h3>
@@ -460,8 +466,8 @@ start_link() ->
 %% ```
 %% 1> {ok, S} = sockeye:start_link(#{port => 0, handler => {hello_handler, <<"Hi">>}}).
 %% {ok,<0.105.0>}
-%% 2> {ok, #{port := Port}} = sockeye:info(S), Port.
-%% 40213
+%% 2> {ok, #{port := Port}} = sockeye:info(S).
+%% {ok,#{...}}
 %% 3> sockeye:start_link(#{prot => 8080}).
 %% {error,{bad_option,prot,<<"unknown option">>}}
 %% '''
@@ -551,9 +557,9 @@ child_spec(Options) ->
 %% The clients get Close frames with 1001, and have the server's `close_timeout'
 %% to answer. Do not call it from a handler of the same server, which it waits for.
 %% ```
-%% 3> sockeye:stop(8080).
+%% 1> sockeye:stop(8080).
 %% ok
-%% 4> sockeye:stop(8080).
+%% 2> sockeye:stop(8080).
 %% {error,not_found}
 %% '''
 -spec stop(server()) -> ok | {error, not_found}.
@@ -588,8 +594,8 @@ stop(Server) ->
 %% answer to their Close frame came within `close_timeout' or before the deadline. `closed' counts all
 %% others that were open, whoever ended them. Do not call it from a handler of the same server.
 %% ```
-%% 3> sockeye:drain(8080, #{batch => 50, interval => 200, code => 1012, deadline => 60000}).
-%% {ok,#{closed => 1204,dropped => 3}}
+%% 1> sockeye:drain(8080, #{batch => 50, interval => 200, code => 1012, deadline => 60000}).
+%% {ok,#{closed => 1,dropped => 0}}
 %% '''
 %% Errors: `{bad_option, Key, Why}', `not_found', and `draining' if somebody drains it already.
 -spec drain(server(), drain_options()) ->
@@ -639,7 +645,7 @@ drain_parsed(Server, Options) ->
 %% With a list of connections one frame goes to each of them, encoded once. The connections that
 %% did not get it are in the error; an error that is no list means that nobody got it.
 %% ```
-%% 4> sockeye:send([A, B, C], #{n => 1}).
+%% 1> sockeye:send([Conn, Gone], #{n => 1}).
 %% {error,[{{sockeye_conn,4398046511105},closed}]}
 %% '''
 -spec send(conn(), frame() | [frame()]) -> ok | {error, send_error()};
@@ -666,7 +672,7 @@ send_now(Conn, Frames) ->
 %% counts that as `dropped'.
 %%
 %% ```
-%% 1> sockeye:send_message(19765, #{type => <<"notification">>, message => <<"Hello!">>}).
+%% 1> sockeye:send_message(8080, #{type => <<"notification">>, message => <<"Hello!">>}).
 %% ok
 %% '''
 -spec send_message(server(), frame()) -> ok | {error, publish_error()}.
@@ -755,8 +761,10 @@ publish(Server, Topic, Frame) ->
 %% several ways gets it once. A subscriber whose queue is full misses it, which
 %% {@link info/1} counts as `dropped', or is closed with 1008: see `slow_subscriber'.
 %% ```
-%% 1> sockeye:publish(Server, <<"room/7">>, #{said => <<"Hello!">>}, #{wait => true}).
-%% {ok,#{dropped => 0,sent => 12}}
+%% 1> sockeye:subscribe(Conn, <<"room/7">>).
+%% ok
+%% 2> sockeye:publish(Server, <<"room/7">>, #{said => <<"Hello!">>}, #{wait => true}).
+%% {ok,#{dropped => 0,sent => 1}}
 %% '''
 %% The topic must not end with `*'. Errors: those of {@link publish_error()}; `timeout' only with `wait', when there
 %% is no answer within 5 seconds.
@@ -803,8 +811,10 @@ subscribers(Server, Topic) ->
 
 %% @doc The topics that connections of this node subscribe to, with how many do.
 %% ```
-%% 1> sockeye:topics(Server).
-%% {ok,#{<<"room/*">> => 1,<<"room/7">> => 12}}
+%% 1> [sockeye:subscribe(Conn, Topic) || Topic <- [<<"news">>, <<"room/*">>]].
+%% [ok,ok]
+%% 2> sockeye:topics(Server).
+%% {ok,#{<<"news">> => 1,<<"room/*">> => 1}}
 %% '''
 -spec topics(server()) -> {ok, #{topic() => pos_integer()}} | {error, not_found}.
 topics(Server) ->
@@ -866,7 +876,8 @@ controlling_process(Conn, Pid) ->
 %% Open connections go on as they are. No earlier session is resumed.
 %% After an error, the server keeps the certificates that it had.
 %% ```
-%% ok = sockeye:reload_tls(my_server).
+%% 1> sockeye:reload_tls(my_server).
+%% ok
 %% '''
 -spec reload_tls(server()) -> ok | {error, {bad_option, tls, binary()} | not_found}.
 reload_tls(Server) ->
@@ -893,6 +904,7 @@ reload_tls(Server) ->
 %% </ul>
 %% ```
 %% 1> {ok, #{memory := Bytes, connections := N}} = sockeye:info().
+%% {ok,#{...}}
 %% '''
 -spec info() -> {ok, engine_info()} | {error, not_running}.
 info() ->
@@ -905,6 +917,7 @@ info() ->
 %% See {@link server_info()} and {@link conn_info()}.
 %% ```
 %% 1> {ok, #{port := Port, connections := N}} = sockeye:info(Server).
+%% {ok,#{...}}
 %% '''
 -spec info(server() | conn()) ->
           {ok, server_info() | conn_info()} | {error, not_found | closed | timeout}.

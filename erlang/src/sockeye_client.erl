@@ -2,8 +2,9 @@
 %% {@link sockeye} servers, on the other end.
 %%
 %% ```
-%% 1> {ok, Client} = sockeye_client:start_link("wss://example.com/feed", {feed_handler, []},
+%% 1> {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:8080/feed", {hello_handler, <<"Hi">>},
 %%                                             #{reconnect => true}).
+%% {ok,<0.105.0>}
 %% '''
 %%
 %% A client is a process, for a supervisor, that connects and keeps the
@@ -18,13 +19,17 @@
 %% process of their own.
 %%
 %% ```
-%% 1> {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:19765/", #{}).
+%% 1> {ok, Server} = sockeye:start_link(8080).
+%% {ok,<0.105.0>}
+%% 2> {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:8080/", #{}).
 %% {ok,{sockeye_conn,536870913}}
-%% 2> ok = sockeye_client:send(Conn, #{type => ping}).
+%% 3> sockeye_client:send(Conn, #{type => ping}).
 %% ok
-%% 3> sockeye_client:recv(Conn, 1000).
+%% 4> sockeye:send_message(Server, #{type => pong}).
+%% ok
+%% 5> sockeye_client:recv(Conn, 1000).
 %% {ok,{json,#{<<"type">> => <<"pong">>}}}
-%% 4> sockeye_client:close(Conn).
+%% 6> sockeye_client:close(Conn).
 %% ok
 %% '''
 %%

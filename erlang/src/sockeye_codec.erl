@@ -5,25 +5,24 @@
 %% opens a socket, starts a process or waits, and the application `sockeye' does not
 %% have to be started.
 %%
-%% A client, on a socket of its own ({@link gen_tcp}, {@link ssl}, or whatever moves bytes):
+%% Both sides, with nothing between them. Whatever moves bytes ({@link gen_tcp}, {@link ssl}) carries `Request',
+%% `Response' and `Frames':
 %%
 %% ```
-%% {ok, Request, Handshake} = sockeye_codec:request(#{host => <<"example.com">>, path => <<"/chat">>}),
-%% ok = gen_tcp:send(Socket, Request),
-%% {ok, Bytes} = gen_tcp:recv(Socket, 0),
-%% {ok, Codec, _Info, Rest} = sockeye_codec:check_response(Handshake, Bytes),   % or `more'
-%% {Events, Reply} = sockeye_codec:decode(Codec, Rest),
-%% {ok, Hello} = sockeye_codec:encode(Codec, {text, <<"hello">>}),
-%% ok = gen_tcp:send(Socket, [Reply, Hello]).
+%% 1> {ok, Request, Handshake} = sockeye_codec:request(#{host => <<"example.com">>, path => <<"/chat">>}).
+%% {ok,<<"GET /chat HTTP/1.1\r\n...>>,...}
+%% 2> {ok, Response, Server, #{path := Path}, <<>>} = sockeye_codec:accept(Request).
+%% {ok,<<"HTTP/1.1 101 Switching Protocols\r\n...>>,...}
+%% 3> {ok, Client, _Agreed, Rest} = sockeye_codec:check_response(Handshake, Response).
+%% {ok,...}
+%% 4> {ok, Frames} = sockeye_codec:encode(Client, {text, <<"hello">>}).
+%% {ok,<<...>>}
+%% 5> sockeye_codec:decode(Server, Frames).
+%% {[{text,<<"hello">>}],<<>>}
 %% '''
 %%
-%% A server:
-%%
-%% ```
-%% {ok, Bytes} = gen_tcp:recv(Socket, 0),
-%% {ok, Response, Codec, #{path := _Path}, Rest} = sockeye_codec:accept(Bytes),   % or `more', or
-%% ok = gen_tcp:send(Socket, Response).                                          % {error, {Why, Answer}}
-%% '''
+%% `accept/1' and `check_response/2' return `more' until they have the whole head, and `Rest' is what arrived
+%% behind it.
 %%
 %% == The codec is a handle ==
 %%

@@ -151,8 +151,10 @@ domain(ServerId, Server) ->
 %% @doc Who is in a topic, on all nodes if the server's scope is the cluster. Each key has the metas
 %% of its entries, in no order. Reads a table of this node: no process is asked.
 %% ```
-%% 1> sockeye_presence:list(my_server, <<"room/7">>).
-%% {ok,#{<<"ann">> => [#{since => 1700000000}],<<"bob">> => [#{},#{}]}}
+%% 1> sockeye_presence:track(Conn, <<"room/7">>, <<"ann">>, #{since => 1700000000}).
+%% ok
+%% 2> sockeye_presence:list(my_server, <<"room/7">>).
+%% {ok,#{<<"ann">> => [#{since => 1700000000}]}}
 %% '''
 -spec list(sockeye:server(), sockeye:topic()) -> {ok, #{key() => [meta()]}} | {error, not_found}.
 list(Server, Topic) ->

@@ -10,10 +10,13 @@
 %% process that matches a topic in several ways gets the frame once. With `scope => cluster' it
 %% gets what is published on the other nodes, too.
 %% ```
-%% 1> ok = sockeye_pubsub:subscribe(my_server, <<"room/7">>).
-%% 2> ok = sockeye:publish(my_server, <<"room/7">>, #{said => <<"Hello!">>}).
+%% 1> sockeye_pubsub:subscribe(my_server, <<"room/7">>).
+%% ok
+%% 2> sockeye:publish(my_server, <<"room/7">>, #{said => <<"Hello!">>}).
+%% ok
 %% 3> flush().
 %% Shell got {sockeye_pubsub,<<"room/7">>,{json,#{said => <<"Hello!">>}}}
+%% ok
 %% '''
 -module(sockeye_pubsub).
 -behaviour(gen_server).
