@@ -63,7 +63,7 @@ requests_test_() ->
 
 others_test_() ->
     [seen([of_the_engine],
-          ["Sockeye engine: a panic, whose connection was closed with 1011: panicked at shard\\.rs:1",
+          ["Sockeye engine: a panic, its connection was closed with 1011: panicked at shard\\.rs:1",
            ?CHAT " could not accept a connection: Too many open files"]),
      seen([message], [?CHAT ": bare_handler has no handle_info/2 for the message hello"]),
      seen([client],
@@ -72,12 +72,12 @@ others_test_() ->
            "Sockeye client feed of .* is connected",
            "Sockeye client feed of .* lost a frame that it had kept: {not_json,<.*>}"]),
      seen([stubbed],
-          ["Sockeye server chat on 127\\.0\\.0\\.1:80 stops without the word of the engine .* within 8000 ms",
-           "Sockeye client <.*> of ws://example\\.com/ stops without the word of the engine .* within 8000 ms",
-           "Sockeye server chat on .* refuses connections: it takes no descriptor from number 1000 on, .*",
+          ["Sockeye server chat on 127\\.0\\.0\\.1:80 stops, although the engine did not report within 8000 ms .*",
+           "Sockeye client <.*> of ws://example\\.com/ stops, although the engine did not report within 8000 ms .*",
+           "Sockeye server chat on .* refuses connections: descriptors from number 1000 on .*",
            "Sockeye server chat on .* could not start a process: .*",
-           "Sockeye server chat on .* closed on connection 77 from 127\\.0\\.0\\.1:5000, path /x with 1011: "
-           "no process could be started for it, system_limit"])].
+           "Sockeye server chat on .* sent 1011 on connection 77 from 127\\.0\\.0\\.1:5000, path /x: "
+           "no process could be started for it: system_limit"])].
 
 -define(CONN, " on connection [0-9]+ " ?FROM ", path /x").
 
@@ -100,12 +100,12 @@ the_guide_has_every_event_test() ->
 %% A mistake in a command costs itself; each is named with its callback.
 commands_test_() ->
     [seen([commands],
-          [?CHAT ": handle_open/3 of plain_handler gave a wrong command" ?CONN ": there is no frame {txt, _}: .*",
-           ?CHAT ": handle_frame/3 of plain_handler gave a wrong command" ?CONN ": a binary is not a frame: "
+          [?CHAT ": handle_open/3 of plain_handler returned a wrong command" ?CONN ": there is no frame {txt, _}: .*",
+           ?CHAT ": handle_frame/3 of plain_handler returned a wrong command" ?CONN ": a binary is not a frame: "
            "{text, Binary} or {binary, Binary}, in {reply,<<\"hi\">>}.*",
-           ?CHAT ": handle_frame/3 of plain_handler gave a wrong command" ?CONN ": not a close code: .*",
-           ?CHAT ": handle_frame/3 of plain_handler gave a wrong command" ?CONN ": not a topic: .*",
-           ?CHAT ": a command of handle_frame/3 of plain_handler failed" ?CONN ": busy, of {send,.*"])].
+           ?CHAT ": handle_frame/3 of plain_handler returned a wrong command" ?CONN ": not a close code: .*",
+           ?CHAT ": handle_frame/3 of plain_handler returned a wrong command" ?CONN ": not a topic: .*",
+           ?CHAT ": a command of handle_frame/3 of plain_handler failed" ?CONN ": busy, for {send,.*"])].
 
 %% One report a crash, with what is known; who is linked sees the reason of a gen_server.
 crashes_test_() ->

@@ -37,19 +37,18 @@ sentence(#{what := server_started} = R) ->
 sentence(#{what := What, reason := Reason} = R) when What =:= server_stopped; What =:= client_stopped ->
     [who(R), " has stopped", why(Reason)];
 sentence(#{what := server_stop_timeout, timeout := Time} = R) ->
-    [who(R), " stops without the word of the engine that its connections are closed: none came within ",
-     ms(Time)];
+    [who(R), " stops, although the engine did not report within ", ms(Time), " that its connections are closed"];
 sentence(#{what := accept_error, reason := Reason} = R) ->
     [who(R), " could not accept a connection: ", text(Reason)];
 sentence(#{what := no_descriptor, max_descriptor := Most} = R) ->
-    [who(R), " refuses connections: it takes no descriptor from number ", integer_to_list(Most),
-     " on, so that the rest of the node keeps some"];
+    [who(R), " refuses connections: descriptors from number ", integer_to_list(Most),
+     " on are kept for the rest of the node"];
 sentence(#{what := no_process} = R) ->
-    [who(R), " could not start a process: the node has as many as it may have; it tries again"];
+    [who(R), " could not start a process: the node has reached its limit; it tries again"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
-    [who(R), " closed", conn(R), " with 1011: no process could be started for it, ", short(Reason)];
+    [who(R), " sent 1011", conn(R), ": no process could be started for it: ", short(Reason)];
 sentence(#{what := panic, message := Message}) ->
-    ["Sockeye engine: a panic, whose connection was closed with 1011: ", text(Message)];
+    ["Sockeye engine: a panic, its connection was closed with 1011: ", text(Message)];
 sentence(#{what := accept_crashed} = R) ->
     [who(R), " answered 500", request(R), ": ", callback(R), " crashed"];
 sentence(#{what := http_crashed} = R) ->
@@ -63,18 +62,17 @@ sentence(#{what := handler_crashed} = R) ->
 sentence(#{what := handler_stopped, stop := Reason} = R) ->
     [who(R), ": ", callback(R), " stopped", conn(R), ": ", long(Reason)];
 sentence(#{what := bad_command, command := Command, reason := {_, Why}, count := Count} = R) ->
-    [who(R), ": ", callback(R), " gave a wrong command", conn(R), ": ", text(Why), ", in ", text(Command),
+    [who(R), ": ", callback(R), " returned a wrong command", conn(R), ": ", text(Why), ", in ", text(Command),
      others(Count)];
 sentence(#{what := command_failed, command := Command, reason := Reason, count := Count} = R) ->
-    [who(R), ": a command of ", callback(R), " failed", conn(R), ": ", short(Reason), ", of ", text(Command),
+    [who(R), ": a command of ", callback(R), " failed", conn(R), ": ", short(Reason), ", for ", text(Command),
      others(Count)];
 sentence(#{what := unexpected_message, message := Message} = R) ->
     [who(R), ": ", atom(maps:get(module, R)), " has no handle_info/2 for the message ", short(Message)];
 sentence(#{what := kept_frame_lost, reason := Reason} = R) ->
     [who(R), " lost a frame that it had kept: ", short(Reason)];
 sentence(#{what := client_stop_timeout, timeout := Time} = R) ->
-    [who(R), " stops without the word of the engine that its connection is closed: none came within ",
-     ms(Time)];
+    [who(R), " stops, although the engine did not report within ", ms(Time), " that its connection is closed"];
 sentence(#{what := client_up} = R) ->
     [who(R), " is connected"];
 sentence(#{what := client_down, reason := Reason} = R) ->
