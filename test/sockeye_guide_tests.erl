@@ -177,6 +177,27 @@ sources() ->
 a_file_that_is_not_there_test() ->
     ?assertEqual(["conn/none.rs"], [Name || Name <- named("`conn/none.rs` and `ARCHITECTURE.md`"), not ends_one_of(Name, sources())]).
 
+%% Tests that pages name are there.
+named_tests_test_() ->
+    [{Page, fun() -> ?assertEqual([], [Name || Name <- tests(page(Page)), not is_test(Name)]) end}
+     || Page <- pages() ++ others(), tests(page(Page)) =/= []].
+
+tests(Text) ->
+    case re:run(Text, "\\b(sockeye_\\w+_tests)(?::(\\w+))?", [global, unicode, {capture, all_but_first, list}]) of
+        {match, Found} -> Found;
+        nomatch -> []
+    end.
+
+is_test([Module | Names]) ->
+    case file:read_file(filename:join([sockeye_test:root(), "test", Module ++ ".erl"])) of
+        {ok, Source} -> lists:all(fun(Name) -> string:find(Source, Name) =/= nomatch end, Names);
+        {error, _} -> false
+    end.
+
+a_test_that_is_not_there_test() ->
+    ?assertEqual([false, false, true], [is_test(T) || T <- [["sockeye_none_tests"], ["sockeye_send_tests", "nothing_like_it"],
+                                                           ["sockeye_send_tests", "busy"]]]).
+
 %% Each crate that is used has its reason in one line.
 dependencies_test() ->
     Reasons = page("docs/decisions/dependencies.md"),
