@@ -125,7 +125,7 @@ links_test_() ->
      || Page <- pages() ++ others()].
 
 others() ->
-    wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "docs/decisions/*.md"]).
+    wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "docs/*.md", "docs/decisions/*.md"]).
 
 links(Text) ->
     case re:run(Text, "\\]\\(([^)\\s]+)\\)", [global, unicode, {capture, all_but_first, list}]) of
@@ -176,6 +176,28 @@ sources() ->
 
 a_file_that_is_not_there_test() ->
     ?assertEqual(["conn/none.rs"], [Name || Name <- named("`conn/none.rs` and `ARCHITECTURE.md`"), not ends_one_of(Name, sources())]).
+
+%% So are functions and types of Rust, by their last name: `Conn::sweep', `Progress::Ended'.
+functions_test_() ->
+    [{Page, fun() ->
+          Rust = rust(),
+          ?assertEqual([], [Name || Name <- paths(page(Page)), not defines(Name, Rust)])
+      end} || Page <- ["ARCHITECTURE.md", "docs/where.md"]].
+
+rust() ->
+    [Text || File <- wildcards(["native/*/src/**/*.rs"]), {ok, Text} <- [file:read_file(filename:join(sockeye_test:root(), File))]].
+
+paths(Text) ->
+    {match, Found} = re:run(Text, "`\\w+::(\\w+)`", [global, unicode, {capture, [1], list}]),
+    [Name || [Name] <- Found].
+
+%% A function, or a variant of an enum.
+defines(Name, Rust) ->
+    Pattern = ["(fn ", Name, "\\b)|(^\\s+", Name, "\\b\\s*[({,])"],
+    lists:any(fun(Text) -> re:run(Text, Pattern, [multiline]) =/= nomatch end, Rust).
+
+a_function_that_is_not_there_test() ->
+    ?assertEqual([true, true, false, false], [defines(Name, rust()) || Name <- ["sweep", "Ended", "sweap", "Endet"]]).
 
 %% Tests that pages name are there.
 named_tests_test_() ->
