@@ -68,7 +68,7 @@ refused(Why, Result) ->
 
 echo(Version, #{ca := Ca} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
-        {ok, Conn} = connect(Port, #{cacert => Ca, versions => [Version]}),
+        {ok, Conn} = connect(Port, #{cacerts => Ca, versions => [Version]}),
         {ok, #{tls := Tls}} = sockeye:info(Conn),
         ?assertMatch(#{version := Version, cipher := <<"TLS", _/binary>>, sni := <<"localhost">>,
                        alpn := <<"http/1.1">>, peer_cert := <<_, _/binary>>}, Tls),
@@ -80,7 +80,7 @@ large_messages(#{ca := Ca} = Certs) ->
     #{one := #{server := Server}} = Certs,
     Echo = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
     with_handler(Echo, Options#{tls => identity(Server)}, fun(Port, _) ->
-        {ok, Conn} = sockeye_client:connect(url(Port), Options#{tls => #{cacert => Ca}}),
+        {ok, Conn} = sockeye_client:connect(url(Port), Options#{tls => #{cacerts => Ca}}),
         [begin
              Payload = crypto:strong_rand_bytes(Size),
              ok = sockeye_client:send(Conn, {binary, Payload}),
@@ -94,24 +94,30 @@ trust(#{ca := Ca} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
         %% The system's authorities do not know ours.
         refused(unknown_ca, sockeye_client:connect(url(Port))),
-        refused(unknown_ca, connect(Port, #{cacert => Other})),
-        {ok, One} = connect(Port, #{cacert => <<Other/binary, Ca/binary>>}),
+        refused(unknown_ca, connect(Port, #{cacerts => Other})),
+        {ok, One} = connect(Port, #{cacerts => <<Other/binary, Ca/binary>>}),
         talk(One),
-        {ok, Two} = connect(Port, #{verify => none}),
-        talk(Two)
+        {ok, Two} = connect(Port, #{verify => verify_none}),
+        talk(Two),
+        %% As ssl has them, and as public_key gives them to it.
+        [{'Certificate', Der, _}] = public_key:pem_decode(Ca),
+        [begin
+             {ok, Conn} = connect(Port, #{cacerts => Cas}),
+             talk(Conn)
+         end || Cas <- [Der, [Der], [{cert, Der, public_key:pkix_decode_cert(Der, otp)}], [Other, Der]]]
     end).
 
 names(#{ca := Ca} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
-        refused(bad_host, sockeye_client:connect(url("127.0.0.1", Port), #{tls => #{cacert => Ca}})),
-        refused(bad_host, connect(Port, #{cacert => Ca, sni => "two.example"})),
+        refused(bad_host, sockeye_client:connect(url("127.0.0.1", Port), #{tls => #{cacerts => Ca}})),
+        refused(bad_host, connect(Port, #{cacerts => Ca, server_name_indication => "two.example"})),
         [begin
-             {ok, Conn} = sockeye_client:connect(url(Host, Port), #{tls => Tls#{cacert => Ca}}),
+             {ok, Conn} = sockeye_client:connect(url(Host, Port), #{tls => Tls#{cacerts => Ca}}),
              ?assertMatch({ok, #{tls := #{sni := Sni}}}, sockeye:info(Conn)),
              talk(Conn)
-         end || {Host, Tls, Sni} <- [{"127.0.0.1", #{sni => "one.example"}, <<"one.example">>},
-                                     {"localhost", #{sni => <<"one.example">>}, <<"one.example">>},
-                                     {"localhost", #{sni => false}, undefined}]]
+         end || {Host, Tls, Sni} <- [{"127.0.0.1", #{server_name_indication => "one.example"}, <<"one.example">>},
+                                     {"localhost", #{server_name_indication => <<"one.example">>}, <<"one.example">>},
+                                     {"localhost", #{server_name_indication => disable}, undefined}]]
     end).
 
 pins(#{ca := Ca, one := #{server := Server}} = Certs) ->
@@ -127,15 +133,15 @@ pins(#{ca := Ca, one := #{server := Server}} = Certs) ->
         [begin
              {ok, Conn} = connect(Port, Tls),
              talk(Conn)
-         end || Tls <- [#{cacert => Ca, pin => {spki, Spki}},
-                        #{cacert => Ca, pin => [{cert, Wrong}, {cert, Whole}]},
-                        #{cacert => Ca, pin => "sha256//" ++ base64:encode_to_string(Spki)},
-                        #{cacert => Ca, pin => [<<"sha256//", (base64:encode(Spki))/binary>>]},
+         end || Tls <- [#{cacerts => Ca, pin => {spki, Spki}},
+                        #{cacerts => Ca, pin => [{cert, Wrong}, {cert, Whole}]},
+                        #{cacerts => Ca, pin => "sha256//" ++ base64:encode_to_string(Spki)},
+                        #{cacerts => Ca, pin => [<<"sha256//", (base64:encode(Spki))/binary>>]},
                         %% Of a certificate that nobody has signed, say.
-                        #{verify => none, pin => {cert, Whole}}]],
-        refused(pin, connect(Port, #{cacert => Ca, pin => {spki, Whole}})),
-        refused(pin, connect(Port, #{cacert => Ca, pin => {cert, Spki}})),
-        refused(pin, connect(Port, #{verify => none, pin => {spki, Wrong}})),
+                        #{verify => verify_none, pin => {cert, Whole}}]],
+        refused(pin, connect(Port, #{cacerts => Ca, pin => {spki, Whole}})),
+        refused(pin, connect(Port, #{cacerts => Ca, pin => {cert, Spki}})),
+        refused(pin, connect(Port, #{verify => verify_none, pin => {spki, Wrong}})),
         %% A pin is no signature.
         refused(unknown_ca, connect(Port, #{pin => {spki, Spki}}))
     end).
@@ -149,7 +155,7 @@ out_of_time(#{ca := Ca, authority := Authority}) ->
                    peer => [Key, {digest, sha256}, {extensions, [Names]}, {validity, Validity}]},
          #{server_config := Server} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
          with_server(#{tls => identity(Server)}, fun(Port, _) ->
-             refused(Why, connect(Port, #{cacert => Ca}))
+             refused(Why, connect(Port, #{cacerts => Ca}))
          end)
      end || {Why, Validity} <- [{expired, {{2001, 1, 1}, {2002, 1, 1}}},
                                 {not_yet_valid, {{Year + 2, 1, 1}, {Year + 3, 1, 1}}}]].
@@ -157,15 +163,22 @@ out_of_time(#{ca := Ca, authority := Authority}) ->
 client_certificate(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
     test_certs:in_folder(fun(File) ->
         ok = file:write_file(File("ca"), Ca),
-        with_tls(#{verify => required, cacertfile => File("ca")}, Certs, fun(Port, _) ->
-            {ok, Conn} = connect(Port, (identity(Client))#{cacert => Ca}),
+        with_tls(#{verify => verify_peer, fail_if_no_peer_cert => true, cacertfile => File("ca")}, Certs, fun(Port, _) ->
+            {ok, Conn} = connect(Port, (identity(Client))#{cacerts => Ca}),
             talk(Conn),
+            %% As ssl has them.
+            #{key := Key0} = identity(Client),
+            [{Type, KeyDer, not_encrypted}] = public_key:pem_decode(Key0),
+            [begin
+                 {ok, Der} = connect(Port, #{cacerts => Ca, cert => Cert, key => {Type, KeyDer}}),
+                 talk(Der)
+             end || Cert <- [test_certs:der(Client), [test_certs:der(Client)]]],
             %% Over 1.3 the server says so after our side is done.
-            refused(alert, connect(Port, #{cacert => Ca})),
-            refused(alert, connect(Port, #{cacert => Ca, versions => ['tlsv1.2']})),
+            refused(alert, connect(Port, #{cacerts => Ca})),
+            refused(alert, connect(Port, #{cacerts => Ca, versions => ['tlsv1.2']})),
             #{key := Key} = identity(Server),
             ?assertMatch({error, {bad_option, tls, <<"keyfile: ", _/binary>>}},
-                         connect(Port, #{cacert => Ca, cert => maps:get(cert, identity(Client)), key => Key}))
+                         connect(Port, #{cacerts => Ca, cert => maps:get(cert, identity(Client)), key => Key}))
         end)
     end).
 
@@ -182,7 +195,7 @@ from_files(#{ca := Ca, one := #{client := Client}} = Certs) ->
     end).
 
 not_tls(#{ca := Ca} = Certs) ->
-    with_server(#{}, fun(Port, _) -> refused(not_tls, connect(Port, #{cacert => Ca})) end),
+    with_server(#{}, fun(Port, _) -> refused(not_tls, connect(Port, #{cacerts => Ca})) end),
     with_tls(Certs, fun(Port, _) ->
         ?assertMatch({error, {refused, #{status := 400}}},
                      sockeye_client:connect(["ws://localhost:", integer_to_list(Port)]))
@@ -190,13 +203,13 @@ not_tls(#{ca := Ca} = Certs) ->
 
 no_version(#{ca := Ca} = Certs) ->
     with_tls(#{versions => ['tlsv1.3']}, Certs, fun(Port, _) ->
-        refused(alert, connect(Port, #{cacert => Ca, versions => ['tlsv1.2']}))
+        refused(alert, connect(Port, #{cacerts => Ca, versions => ['tlsv1.2']}))
     end).
 
 silence(#{ca := Ca}) ->
     Self = self(),
     liar:with(fun(S) -> Self ! liar:await_end(S) end, fun(Port) ->
-        ?assertEqual({error, timeout}, sockeye_client:connect(url("127.0.0.1", Port), #{connect_timeout => 200, tls => #{cacert => Ca}})),
+        ?assertEqual({error, timeout}, sockeye_client:connect(url("127.0.0.1", Port), #{connect_timeout => 200, tls => #{cacerts => Ca}})),
         receive gone -> ok after ?TIMEOUT -> error(client_stays) end
     end).
 
@@ -210,7 +223,7 @@ through_a_proxy(#{ca := Ca} = Certs) ->
         end,
         liar:with(Script, fun(ProxyPort) ->
             Proxy = ["http://127.0.0.1:", integer_to_list(ProxyPort)],
-            {ok, Conn} = sockeye_client:connect(url(Port), #{proxy => Proxy, tls => #{cacert => Ca}}),
+            {ok, Conn} = sockeye_client:connect(url(Port), #{proxy => Proxy, tls => #{cacerts => Ca}}),
             ?assertMatch({ok, #{tls := #{sni := <<"localhost">>}}}, sockeye:info(Conn)),
             talk(Conn)
         end)
@@ -222,24 +235,24 @@ redirects(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
         liar:with(Answer(["https://localhost:", integer_to_list(Port), "/"]), fun(First) ->
             Url = ["ws://localhost:", integer_to_list(First)],
-            {ok, Conn} = sockeye_client:connect(Url, #{max_redirects => 1, tls => #{cacert => Ca}}),
+            {ok, Conn} = sockeye_client:connect(Url, #{max_redirects => 1, tls => #{cacerts => Ca}}),
             ?assertMatch({ok, #{tls := #{version := _}}}, sockeye:info(Conn)),
             talk(Conn),
             %% Our certificate is not for whoever we are sent to.
             ?assertEqual({error, {redirect, insecure}},
-                         sockeye_client:connect(Url, #{max_redirects => 1, tls => (identity(Client))#{cacert => Ca}}))
+                         sockeye_client:connect(Url, #{max_redirects => 1, tls => (identity(Client))#{cacerts => Ca}}))
         end)
     end),
     Decline = fun(_) -> {reject, 302, [{<<"location">>, <<"http://localhost:1/">>}], <<>>} end,
     with_server(#{tls => identity(Server), accept => Decline}, fun(Port, _) ->
         ?assertEqual({error, {redirect, insecure}},
-                     sockeye_client:connect(url(Port), #{max_redirects => 1, tls => #{cacert => Ca}}))
+                     sockeye_client:connect(url(Port), #{max_redirects => 1, tls => #{cacerts => Ca}}))
     end).
 
 reconnect(#{ca := Ca, one := #{server := Server}}) ->
     with_server(#{tls => identity(Server)}, fun(Port, _) ->
         {ok, Client} = sockeye_client:start_link(url(Port), self(),
-                                                 #{reconnect => #{min_interval => 1, max_interval => 10}, tls => #{cacert => Ca}}),
+                                                 #{reconnect => #{min_interval => 1, max_interval => 10}, tls => #{cacerts => Ca}}),
         [begin
              %% One is the client's, one the server's.
              [A, B] = [receive {sockeye, Conn, {open, #{headers := H}}} when is_tuple(Conn) -> {is_map_key(<<"host">>, H), Conn}
@@ -254,7 +267,7 @@ reconnect(#{ca := Ca, one := #{server := Server}}) ->
 many(#{ca := Ca} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
         Clients = [begin
-                       {ok, C} = sockeye_client:start_link(url(Port), self(), #{tls => #{cacert => Ca}}),
+                       {ok, C} = sockeye_client:start_link(url(Port), self(), #{tls => #{cacerts => Ca}}),
                        C
                    end || _ <- lists:seq(1, 50)],
         [ok = sockeye_client:send(C, {json, 1}) || C <- Clients],
@@ -269,8 +282,8 @@ options(#{ca := Ca, one := #{client := Client}}) ->
          ?assert(io_lib:printable_unicode_list(unicode:characters_to_list(Why))),
          ?assertEqual(nomatch, string:find(Why, "PRIVATE KEY"))
      end || Tls <- [x, [], #{x => y}, #{verify => x}, #{verify => true}, #{versions => []}, #{versions => ['sslv3']},
-                    #{sni => 1}, #{sni => ""}, #{sni => "a b"}, #{pin => x}, #{pin => {spki, <<1>>}}, #{pin => []},
-                    #{pin => "sha256//AAAA"}, #{pin => "md5//AAAA"}, #{pin => [1]}, #{cacertfile => 1}, #{cacert => "x"},
-                    #{cacert => <<"x">>}, #{cacert => Ca, cacertfile => "x"}, #{verify => none, cacert => Ca},
+                    #{server_name_indication => 1}, #{server_name_indication => ""}, #{server_name_indication => "a b"}, #{server_name_indication => false}, #{sni => "a"}, #{verify => none}, #{cacert => Ca}, #{cacerts => []}, #{cacerts => [a]}, #{pin => x}, #{pin => {spki, <<1>>}}, #{pin => []},
+                    #{pin => "sha256//AAAA"}, #{pin => "md5//AAAA"}, #{pin => [1]}, #{cacertfile => 1}, #{cacerts => "x"},
+                    #{cacerts => <<"x">>}, #{cacerts => Ca, cacertfile => "x"}, #{verify => verify_none, cacerts => Ca},
                     #{cert => Cert}, #{key => Key}, #{cert => Cert, certfile => "x", key => Key},
                     #{cert => Key, key => Cert}, #{certfile => "/no/such", keyfile => "/no/such"}]].

@@ -98,7 +98,7 @@ server(Tls) ->
            end,
     Url = case Tls of
               nomatch -> "\"ws://127.0.0.1:8080/\"";
-              _ -> "\"wss://127.0.0.1:8080/\", #{tls => #{verify => none}}"
+              _ -> "\"wss://127.0.0.1:8080/\", #{tls => #{verify => verify_none}}"
           end,
     ["1> {ok, Server} = sockeye:start_link(#{port => 8080, name => my_server, handler => self()", More, "}).\n{ok,...}\n"
      "2> Open = fun() -> {ok, Client} = sockeye_client:connect(", Url, "),\n"

@@ -46,10 +46,10 @@ nobody_stays_in_old_code_test_() ->
 holders(#{cert := Ca} = Tls) ->
     Servers = [begin {ok, S} = sockeye:start_link(Options#{port => 0}), S end
                || Options <- [#{handler => {accept_handler, #{}}, tls => Tls, processes => per_connection},
-                              #{handler => {bare_handler, []}, tls => Tls#{sni => #{"a.example" => Tls}}},
+                              #{handler => {bare_handler, []}, tls => Tls#{sni_hosts => [{"a.example", Tls}]}},
                               #{handler => self(), http => #{"/" => {lists, reverse}}}]],
     Client = fun(Reconnect) -> sockeye_client:start_link("wss://127.0.0.1:1", {bare_handler, []},
-                                                         #{tls => #{cacert => Ca}, reconnect => Reconnect}) end,
+                                                         #{tls => #{cacerts => Ca}, reconnect => Reconnect}) end,
     {ok, _} = Client(true),
     Holding = [{M, Who} || M <- ours(), ok =:= recompiled(M), P <- processes(), P =/= self(),
                            {Who, _, _} <- [proc_lib:translate_initial_call(P)],

@@ -29,6 +29,7 @@ all_test_() ->
              {"certificates by host", fun by_host/1},
              {"client certificate required", fun client_required/1},
              {"client certificate optional", fun client_optional/1},
+             {"DER", fun der/1},
              {"reload", fun reload/1},
              {"reload without TLS", fun reload_without/1},
              {"what is wrong with a file", fun wrong_files/1},
@@ -144,8 +145,8 @@ say_raw(Socket, Conn) ->
     ?assertEqual({text, <<"end">>}, event(Conn)).
 
 by_host(#{one := One, two := Two, wild := Wild, authority := Authority}) ->
-    Sni = #{"Two.Example" => tls(Two), <<"*.wild.example">> => tls(Wild)},
-    with_server(#{tls => (tls(One))#{sni => Sni}}, fun(Port, _) ->
+    Sni = [{"Two.Example", tls(Two)}, {<<"*.wild.example">>, tls(Wild)}],
+    with_server(#{tls => (tls(One))#{sni_hosts => Sni}}, fun(Port, _) ->
         [begin
              {Socket, _, #{tls := #{sni := Seen}}} = connect(Port, client(#{authority => Authority}, Host)),
              {ok, Der} = ssl:peercert(Socket),
@@ -164,10 +165,10 @@ by_host(#{one := One, two := Two, wild := Wild, authority := Authority}) ->
                                   {"a.b.wild.example", <<"a.b.wild.example">>}]]
     end).
 
-with_authority(#{authority := Authority, one := One}, Verify, Test) ->
+with_authority(#{authority := Authority, one := One}, Fail, Test) ->
     test_certs:in_folder(fun(File) ->
         ok = file:write_file(File("ca.pem"), test_certs:pem(test_certs:cacerts(Authority))),
-        Tls = (tls(One))#{verify => Verify, cacertfile => File("ca.pem")},
+        Tls = (tls(One))#{verify => verify_peer, fail_if_no_peer_cert => Fail, cacertfile => File("ca.pem")},
         with_server(#{tls => Tls}, Test)
     end).
 
@@ -177,7 +178,7 @@ with_certificate(Certs, #{client := Config}) ->
 
 client_required(#{two := Two} = Certs) ->
     Stranger = test_certs:issue(test_certs:authority("stranger"), ["x"]),
-    with_authority(Certs, required, fun(Port, Server) ->
+    with_authority(Certs, true, fun(Port, Server) ->
         {Socket, Conn, #{tls := #{peer_cert := Der}}} = connect(Port, with_certificate(Certs, Two)),
         say(Socket, Conn),
         ?assertEqual(test_certs:der(maps:get(client, Two)), Der),
@@ -189,7 +190,7 @@ client_required(#{two := Two} = Certs) ->
 
 client_optional(#{two := Two} = Certs) ->
     Stranger = test_certs:issue(test_certs:authority("stranger"), ["x"]),
-    with_authority(Certs, optional, fun(Port, _) ->
+    with_authority(Certs, false, fun(Port, _) ->
         ?assertMatch({_, _, #{tls := #{peer_cert := <<_, _/binary>>}}},
                      connect(Port, with_certificate(Certs, Two))),
         ?assertMatch({_, _, #{tls := #{peer_cert := undefined}}}, connect(Port, client(Certs))),
@@ -248,6 +249,20 @@ output(Client, Output) ->
     after ?TIMEOUT ->
             error({openssl, Output})
     end.
+
+%% As ssl has them.
+der(#{authority := Authority, one := #{server := Config}, two := Two} = Certs) ->
+    [begin
+         Tls = #{cert => Cert, key => proplists:get_value(key, Config), cacerts => test_certs:cacerts(Authority),
+                 verify => verify_peer, fail_if_no_peer_cert => true},
+         with_server(#{tls => Tls}, fun(Port, _) ->
+             {Socket, Conn, #{tls := #{peer_cert := Der}}} = connect(Port, with_certificate(Certs, Two)),
+             ?assertEqual(test_certs:der(maps:get(client, Two)), Der),
+             say(Socket, Conn),
+             refused(Port, [{log_level, none} | client(Certs)])
+         end)
+     end || Cert <- [test_certs:der(Config), [test_certs:der(Config) | test_certs:cacerts(Authority)]]],
+    ok.
 
 reload(#{one := One, two := Two} = Certs) ->
     test_certs:in_folder(fun(File) ->
@@ -308,18 +323,18 @@ wrong_files(#{one := #{server := Config} = One, two := Two}) ->
     says("keyfile: the private key can not be used",
          Good#{key => <<"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n">>}),
     says("keyfile: the private key does not belong", Good#{key => maps:get(key, tls(Two))}),
-    says("sni two.example: keyfile: the private key does not belong",
-         Good#{sni => #{"two.example" => (tls(Two))#{key => Key}}}),
-    says("sni two.example: keyfile /no/key.pem",
-         Good#{sni => #{"two.example" => #{cert => maps:get(cert, Good), keyfile => "/no/key.pem"}}}),
-    says("is not the name of a host", Good#{sni => #{"two words" => tls(Two)}}),
-    says("is not the name of a host", Good#{sni => #{"*.*.example" => tls(Two)}}),
-    says("cacertfile /no/ca.pem: no such file", Good#{verify => required, cacertfile => "/no/ca.pem"}),
+    says("sni_hosts two.example: keyfile: the private key does not belong",
+         Good#{sni_hosts => [{"two.example", (tls(Two))#{key => Key}}]}),
+    says("sni_hosts two.example: keyfile /no/key.pem",
+         Good#{sni_hosts => [{"two.example", #{cert => maps:get(cert, Good), keyfile => "/no/key.pem"}}]}),
+    says("is not the name of a host", Good#{sni_hosts => [{"two words", tls(Two)}]}),
+    says("is not the name of a host", Good#{sni_hosts => [{"*.*.example", tls(Two)}]}),
+    says("cacertfile /no/ca.pem: no such file", Good#{verify => verify_peer, cacertfile => "/no/ca.pem"}),
     test_certs:in_folder(fun(File) ->
         ok = file:write_file(File("ca.pem"), Key),
-        says("cacertfile: there is no certificate", Good#{verify => optional, cacertfile => File("ca.pem")}),
+        says("cacertfile: there is no certificate", Good#{verify => verify_peer, cacertfile => File("ca.pem")}),
         ok = file:write_file(File("ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
-        says("cacertfile: a certificate is not valid", Good#{verify => optional, cacertfile => File("ca.pem")})
+        says("cacertfile: a certificate is not valid", Good#{verify => verify_peer, cacertfile => File("ca.pem")})
     end).
 
 wrong_options(#{one := One}) ->
@@ -331,16 +346,23 @@ wrong_options(#{one := One}) ->
     says("two ways", Good#{keyfile => "k"}),
     says("name of a file", #{certfile => a, keyfile => "k"}),
     says("name of a file", #{certfile => "c", keyfile => ""}),
-    says("PEM text", Good#{key => "text"}),
+    [says("PEM text", Good#{Key => Value}) || {Key, Value} <- [{key, "text"}, {key, {'DSAPrivateKey', <<1>>}}, {cert, "text"}, {cert, []}, {cert, [a]}]],
     says("unknown key password", Good#{password => "x"}),
     says("verify", Good#{verify => yes}),
-    says("needs a cacertfile", Good#{verify => required}),
+    says("needs cacertfile or cacerts", Good#{verify => verify_peer}),
     says("no meaning", Good#{cacertfile => "ca.pem"}),
+    says("no meaning", Good#{cacerts => <<"x">>}),
+    says("no meaning", Good#{fail_if_no_peer_cert => true}),
+    says("a boolean", Good#{fail_if_no_peer_cert => yes}),
+    says("two ways", Good#{verify => verify_peer, cacerts => <<"x">>, cacertfile => "ca.pem"}),
+    [says("expected verify_none or verify_peer", Good#{verify => V}) || V <- [none, optional, required, true]],
+    says("sni is now sni_hosts", Good#{sni => #{}}),
+    says("a is there twice", Good#{sni_hosts => [{"a", Good}, {<<"A">>, Good}]}),
     [says("versions", Good#{versions => V}) || V <- [[], [tlsv1], 'tlsv1.3', ['tlsv1.3' | x]]],
-    says("sni", Good#{sni => []}),
-    says("sni a: unknown key verify", Good#{sni => #{"a" => Good#{verify => none}}}),
-    says("sni a: keyfile (or key) is missing", Good#{sni => #{"a" => maps:remove(key, Good)}}),
-    says("sni", Good#{sni => #{a => Good}}).
+    [says("sni_hosts", Good#{sni_hosts => Bad}) || Bad <- [#{}, a, [a], [{"a", Good} | b]]],
+    says("sni_hosts a: unknown key verify", Good#{sni_hosts => [{"a", Good#{verify => verify_none}}]}),
+    says("sni_hosts a: keyfile (or key) is missing", Good#{sni_hosts => [{"a", maps:remove(key, Good)}]}),
+    says("sni_hosts", Good#{sni_hosts => [{a, Good}]}).
 
 plain_http(#{one := One}) ->
     with_server(#{tls => tls(One)}, fun(Port, Server) ->

@@ -76,7 +76,10 @@ renamed_options_test_() ->
      || {Parse, Options, Now} <-
             [{Server, #{deflate => #{server_takeover => true}}, "server_context_takeover"},
              {Server, #{deflate => #{client_takeover => true}}, "client_context_takeover"},
-             {Client, #{redirects => 1}, "max_redirects"}]].
+             {Client, #{redirects => 1}, "max_redirects"},
+             {Server, #{tls => #{sni => #{}}}, "sni_hosts"},
+             {Client, #{tls => #{sni => "a"}}, "server_name_indication"},
+             {Client, #{tls => #{cacert => <<>>}}, "cacerts"}]].
 
 %% None is missing above.
 the_table_is_whole_test() ->
@@ -119,22 +122,22 @@ nested_test_() ->
              {http, #{"/" => {lists, f}}, "does not export f/1"},
              {tls, #{certfile => "a"}, "keyfile (or key) is missing"},
              {tls, #{certfile => 1}, "certfile: expected the name of a file"},
-             {tls, #{verify => 1, cert => <<>>, key => <<>>}, "verify: expected none, optional or required"},
+             {tls, #{verify => 1, cert => <<>>, key => <<>>}, "verify: expected verify_none or verify_peer"},
              {tls, #{x => 1}, "unknown key x"},
              {proxy_protocol, true, "needs trusted_proxies"},
              {scope, cluster, "cluster needs a name"},
              {processes, 2, "needs a handler {Module, Arg}"}]]
-    ++ [{Says, fun() -> says(tls, Says, sockeye_options:parse(#{tls => (tls())#{sni => Sni}}, self())) end}
-        || {Sni, Says} <- [{[], "a map of host"}, {#{x => y}, "host => #{certfile, keyfile}"},
-                           {#{"a" => #{x => 1}}, "unknown key x"}, {#{"a" => #{cert => 1}}, "PEM text"}]].
+    ++ [{Says, fun() -> says(tls, Says, sockeye_options:parse(#{tls => (tls())#{sni_hosts => Sni}}, self())) end}
+        || {Sni, Says} <- [{#{}, "a list of {Host"}, {[{x, y}], "{Host, #{certfile, keyfile}}"},
+                           {[{"a", #{x => 1}}], "unknown key x"}, {[{"a", #{cert => 1}}], "PEM text"}]].
 
 %% A key never gets into a message, however wrong the map around it is.
 secrets_are_not_shown_test_() ->
     [?_assertEqual(nomatch, string:find(why(Parsed), "PRIVATE"))
      || Parsed <- [sockeye_options:parse(#{tls => [{key, <<"PRIVATE">>}]}, self()),
                    sockeye_options:parse(#{tls => #{key => "PRIVATE"}}, self()),
-                   sockeye_options:parse(#{tls => (tls())#{sni => [{"a", #{key => <<"PRIVATE">>}}]}}, self()),
-                   sockeye_options:parse(#{tls => (tls())#{sni => #{"a" => [{key, <<"PRIVATE">>}]}}}, self())
+                   sockeye_options:parse(#{tls => (tls())#{sni_hosts => #{"a" => #{key => <<"PRIVATE">>}}}}, self()),
+                   sockeye_options:parse(#{tls => (tls())#{sni_hosts => [{"a", [{key, <<"PRIVATE">>}]}]}}, self())
                    | [sockeye_client_options:parse("ws://a", self(), Options, self())
                       || Options <- [#{tls => [{key, <<"PRIVATE">>}]}, #{proxy => "http://me:PRIVATE@"},
                                      #{proxy => {"PRIVATE"}}, #{headers => [{"authorization", "PRIVATE\r\n"}]}]]]].

@@ -100,6 +100,7 @@
 -export_type([conn_info/0]).
 -export_type([identity/0]).
 -export_type([tls/0]).
+-export_type([tls_key/0]).
 
 -opaque conn() :: {sockeye_conn, pos_integer()}.
 %% A connection. It can be compared, sent to other processes of this node and
@@ -360,25 +361,30 @@
 %% `not_found': no such server. `not_clustered': `scope => cluster' for a server without it. `timeout': see
 %% {@link publish/4}.
 
--type identity() :: #{certfile => file:name_all(), cert => binary(),
-                      keyfile => file:name_all(), key => binary()}.
-%% A certificate with its chain, and its private key: the names of PEM files, or
-%% PEM text. The key must not be encrypted.
+-type identity() :: #{certfile => file:name_all(), cert => binary() | [binary()],
+                      keyfile => file:name_all(), key => binary() | {tls_key(), binary()}}.
+%% A certificate with its chain, and its private key: the names of PEM files, or as `ssl' has
+%% them, DER, the own certificate first, and the key with its type; `cert' and `key' may also be PEM text.
+%% The key must not be encrypted.
+
+-type tls_key() :: 'PrivateKeyInfo' | 'RSAPrivateKey' | 'ECPrivateKey'.
+%% The form of a private key in DER: PKCS #8, PKCS #1 or SEC 1.
 
 -type tls() ::
-        #{certfile => file:name_all(), cert => binary(),
-          keyfile => file:name_all(), key => binary(),
-          sni => #{string() | binary() => identity()},
-          verify => none | optional | required,
-          cacertfile => file:name_all(),
+        #{certfile => file:name_all(), cert => binary() | [binary()],
+          keyfile => file:name_all(), key => binary() | {tls_key(), binary()},
+          sni_hosts => [{string() | binary(), identity()}],
+          verify => verify_none | verify_peer,
+          fail_if_no_peer_cert => boolean(),
+          cacertfile => file:name_all(), cacerts => binary() | [binary() | tuple()],
           versions => ['tlsv1.2' | 'tlsv1.3', ...]}.
 %% TLS 1.2 and 1.3, or the one in `versions'.
 %%
-%% `sni' has certificates by the host that a client asks for; `*.' stands for one
+%% `sni_hosts' has certificates by the host that a client asks for; `*.' stands for one
 %% label. A client that asks for another host, or for none, gets the certificate above.
-%% With `verify', clients are asked for a certificate. `optional' lets in a client that has
-%% none, `required' does not; both refuse a certificate that no authority in
-%% `cacertfile' has signed. Sessions are resumed by ticket or from a cache of 1,024.
+%% With `verify => verify_peer' (default `verify_none'), clients are asked for a certificate. A client
+%% that has none is let in, with `fail_if_no_peer_cert => true' it is not. A certificate that no authority in
+%% `cacertfile', or `cacerts' (DER or PEM text), has signed is refused. Sessions are resumed by ticket or from a cache of 1,024.
 %% A file that is missing or wrong is `{error, {bad_option, tls, Why}}'.
 
 -type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.

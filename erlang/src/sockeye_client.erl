@@ -111,17 +111,18 @@
 %% <li>`reconnect': default `false'.</li>
 %% </ul>
 
--type tls() :: #{verify => peer | none,
-                 cacertfile => file:name_all(), cacert => binary(),
-                 certfile => file:name_all(), cert => binary(),
-                 keyfile => file:name_all(), key => binary(),
+-type tls() :: #{verify => verify_peer | verify_none,
+                 cacertfile => file:name_all(), cacerts => binary() | [binary() | tuple()],
+                 certfile => file:name_all(), cert => binary() | [binary()],
+                 keyfile => file:name_all(), key => binary() | {sockeye:tls_key(), binary()},
                  pin => pin() | [pin()],
-                 sni => string() | binary() | false,
+                 server_name_indication => string() | binary() | disable,
                  versions => ['tlsv1.2' | 'tlsv1.3']}.
-%% The server's certificate is checked against `cacertfile', PEM text in `cacert', or the authorities of
-%% the system; not with `verify => none' (default `peer'). With `pin' it must also be one of these. `certfile' and `keyfile', or `cert' and `key', are a client certificate. `sni' is the
-%% name to ask and check for, default the host of the URL; `false' sends none. Files are read when
-%% the client starts.
+%% The server's certificate is checked against `cacertfile', or `cacerts' (DER as in `ssl', what
+%% `public_key:cacerts_get/0' returns, or PEM text), or the authorities of the system; not with `verify => verify_none'
+%% (default `verify_peer'). With `pin' it must also be one of these. `certfile' and `keyfile', or `cert' and `key', are a
+%% client certificate, see {@link sockeye:identity()}. `server_name_indication' is the name to ask and check for, default
+%% the host of the URL; `disable' sends none. Files are read when the client starts.
 
 -type pin() :: {spki | cert, Sha256 :: <<_:256>>} | string() | binary().
 %% The SHA-256 of the public key (`SubjectPublicKeyInfo') or of the whole certificate; as text

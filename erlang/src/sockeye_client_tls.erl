@@ -12,23 +12,23 @@
 
 -spec defaults() -> checked().
 defaults() ->
-    #{verify => peer, versions => ['tlsv1.2', 'tlsv1.3'], pin => [], sni => undefined}.
+    #{verify => peer, versions => ['tlsv1.2', 'tlsv1.3'], pin => [], server_name_indication => undefined}.
 
 %% What sockeye_client_options wants: the option, a reason, or what was expected.
 -spec check(term()) -> {ok, checked()} | {error, binary()}.
 check(Options) when is_map(Options) ->
-    try {ok, complete(maps:merge(defaults(), maps:map(fun key/2, Options)))}
+    try {ok, inner(complete(maps:merge(defaults(), maps:map(fun key/2, Options))))}
     catch throw:{bad, Why} -> {error, Why}
     end;
 check(_) ->
     %% Not shown: there may be a key in it.
-    {error, <<"expected a map with verify, cacertfile, certfile, keyfile, pin, sni or versions">>}.
+    {error, <<"expected a map with verify, cacertfile, certfile, keyfile, pin, server_name_indication or versions">>}.
 
 -spec complete(checked()) -> checked().
 complete(Options) ->
     ok = only_one(certfile, cert, Options),
     ok = only_one(keyfile, key, Options),
-    ok = only_one(cacertfile, cacert, Options),
+    ok = only_one(cacertfile, cacerts, Options),
     case {given([certfile, cert], Options), given([keyfile, key], Options)} of
         {true, false} -> bad("keyfile (or key) is missing", []);
         {false, true} -> bad("certfile (or cert) is missing", []);
@@ -36,12 +36,17 @@ complete(Options) ->
     end,
     case Options of
         #{verify := none} ->
-            given([cacertfile, cacert], Options)
-                andalso bad("cacertfile has no meaning with verify => none", []),
+            given([cacertfile, cacerts], Options)
+                andalso bad("cacertfile and cacerts have no meaning with verify => verify_none", []),
             Options;
         _ ->
             Options
     end.
+
+%% As the native library has it.
+-spec inner(checked()) -> checked().
+inner(#{server_name_indication := Name} = Options) ->
+    (maps:remove(server_name_indication, Options))#{sni => Name}.
 
 -spec given([atom()], checked()) -> boolean().
 given(Keys, Options) ->
@@ -55,25 +60,21 @@ only_one(A, B, Options) ->
     end.
 
 -spec key(term(), term()) -> term().
-key(cacert, Value) when is_binary(Value) ->
-    sockeye_secret:hide(Value);
-key(cacert, _Value) ->
-    bad("cacert: expected PEM text as a binary", []);
-key(verify, Value) when Value =:= peer; Value =:= none ->
-    Value;
-key(verify, Value) ->
-    bad("verify: expected peer or none, got ~0tp", [Value]);
-key(sni, false) ->
+key(verify, verify_peer) ->
+    peer;
+key(verify, verify_none) ->
+    none;
+key(server_name_indication, disable) ->
     false;
-key(sni, Name) when is_binary(Name), Name =/= <<>>; is_list(Name), Name =/= [] ->
+key(server_name_indication, Name) when is_binary(Name), Name =/= <<>>; is_list(Name), Name =/= [] ->
     try unicode:characters_to_binary(Name) of
         Binary when is_binary(Binary) -> Binary;
-        _ -> bad("sni: expected the name of a host or false, got ~0tp", [Name])
+        _ -> bad_name(Name)
     catch
-        error:badarg -> bad("sni: expected the name of a host or false, got ~0tp", [Name])
+        error:badarg -> bad_name(Name)
     end;
-key(sni, Name) ->
-    bad("sni: expected the name of a host or false, got ~0tp", [Name]);
+key(server_name_indication, Name) ->
+    bad_name(Name);
 key(pin, [_ | _] = Pins) ->
     case io_lib:char_list(Pins) of
         true -> [pin(Pins)];
@@ -84,8 +85,15 @@ key(pin, [_ | _] = Pins) ->
 key(pin, Pin) ->
     [pin(Pin)];
 key(Key, Value) ->
-    %% As for a server.
-    sockeye_tls:key(Key, Value).
+    case lists:member(Key, [certfile, cert, keyfile, key, cacertfile, cacerts, versions, verify]) of
+        %% As for a server.
+        true -> sockeye_tls:key(Key, Value);
+        false -> sockeye_tls:unknown(Key, #{sni => server_name_indication, cacert => cacerts})
+    end.
+
+-spec bad_name(term()) -> no_return().
+bad_name(Name) ->
+    bad("server_name_indication: expected the name of a host or disable, got ~0tp", [Name]).
 
 %% As curl has it: "sha256//" and the Base64 of the hash of the public key.
 -spec pin(term()) -> {spki | cert, <<_:256>>}.
@@ -121,7 +129,7 @@ read(Options) ->
                        false -> undefined
                    end,
         Kept = maps:with([verify, versions, pin, sni], Options),
-        {ok, Kept#{identity => Identity, cacertfile => text(cacertfile, cacert, Options)}}
+        {ok, Kept#{identity => Identity, cacertfile => text(cacertfile, cacerts, Options)}}
     catch
         throw:{bad, Why} -> {error, sockeye_why:option(tls, Why)}
     end.

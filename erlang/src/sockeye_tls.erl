@@ -7,6 +7,7 @@
 -export([listen/1]).
 %% For the client's option of that name, too.
 -export([key/2]).
+-export([unknown/2]).
 -export([file/2]).
 
 -export_type([checked/0]).
@@ -21,25 +22,37 @@
 check(undefined) ->
     {ok, undefined};
 check(Options) when is_map(Options) ->
-    try {ok, complete(maps:map(fun key/2, Options))}
+    try {ok, complete(inner(maps:map(fun key/2, Options)))}
     catch throw:{bad, Why} -> {error, Why}
     end;
 check(_) ->
     %% Not shown: there may be a key in it.
     {error, <<"expected a map with certfile and keyfile, or cert and key">>}.
 
+%% As it is kept: `verify' and `fail_if_no_peer_cert' are one, hosts are a map.
+-spec inner(map()) -> map().
+inner(Options) ->
+    Rest = maps:without([fail_if_no_peer_cert, sni_hosts], Options),
+    Verify = case Options of
+                 #{verify := verify_peer, fail_if_no_peer_cert := true} -> required;
+                 #{verify := verify_peer} -> optional;
+                 #{fail_if_no_peer_cert := true} -> bad("fail_if_no_peer_cert has no meaning without verify => verify_peer", []);
+                 _ -> none
+             end,
+    Rest#{verify => Verify, sni => maps:get(sni_hosts, Options, #{})}.
+
 -spec complete(map()) -> checked().
 complete(Options) ->
     ok = identity(Options, ""),
-    Defaults = #{verify => none, versions => ['tlsv1.2', 'tlsv1.3'], sni => #{}},
-    case maps:merge(Defaults, Options) of
-        #{verify := none, cacertfile := _} ->
-            bad("cacertfile has no meaning without verify => optional or required", []);
-        #{verify := Verify} = Complete when Verify =:= none; is_map_key(cacertfile, Options) ->
-            Complete;
-        #{verify := Verify} ->
-            bad("verify => ~0tp needs a cacertfile", [Verify])
-    end.
+    case {maps:get(verify, Options), maps:is_key(cacertfile, Options), maps:is_key(cacerts, Options)} of
+        {_, true, true} -> bad("cacertfile and cacerts are two ways to say the same", []);
+        {none, true, _} -> bad("cacertfile has no meaning without verify => verify_peer", []);
+        {none, _, true} -> bad("cacerts has no meaning without verify => verify_peer", []);
+        {none, _, _} -> ok;
+        {_, false, false} -> bad("verify => verify_peer needs cacertfile or cacerts", []);
+        _ -> ok
+    end,
+    maps:merge(#{versions => ['tlsv1.2', 'tlsv1.3']}, Options).
 
 -spec key(term(), term()) -> term().
 key(Key, Value) when Key =:= certfile; Key =:= keyfile; Key =:= cacertfile ->
@@ -47,16 +60,19 @@ key(Key, Value) when Key =:= certfile; Key =:= keyfile; Key =:= cacertfile ->
         true -> Value;
         false -> bad("~ts: expected the name of a file, got ~0tp", [Key, Value])
     end;
-key(Key, Value) when Key =:= cert; Key =:= key ->
-    %% Not shown: it may be what should have been a key.
-    case is_binary(Value) of
-        true -> sockeye_secret:hide(Value);
-        false -> bad("~ts: expected PEM text as a binary", [Key])
-    end;
-key(verify, Value) when Value =:= none; Value =:= optional; Value =:= required ->
+%% What is wrong is not shown: it may be what should have been a key.
+key(Key, Value) when Key =:= cert; Key =:= cacerts ->
+    sockeye_secret:hide(certificates(Key, Value));
+key(key, Value) ->
+    sockeye_secret:hide(private_key(Value));
+key(verify, Value) when Value =:= verify_none; Value =:= verify_peer ->
     Value;
 key(verify, Value) ->
-    bad("verify: expected none, optional or required, got ~0tp", [Value]);
+    bad("verify: expected verify_none or verify_peer, got ~0tp", [Value]);
+key(fail_if_no_peer_cert, Value) when is_boolean(Value) ->
+    Value;
+key(fail_if_no_peer_cert, Value) ->
+    bad("fail_if_no_peer_cert: expected a boolean, got ~0tp", [Value]);
 key(versions, [_ | _] = Versions) ->
     case catch Versions -- ['tlsv1.2', 'tlsv1.3', 'tlsv1.2', 'tlsv1.3'] of
         [] -> Versions;
@@ -64,27 +80,83 @@ key(versions, [_ | _] = Versions) ->
     end;
 key(versions, Versions) ->
     bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions]);
-key(sni, Hosts) when is_map(Hosts) ->
-    maps:from_list([host(Host, Identity) || {Host, Identity} <- maps:to_list(Hosts)]);
-key(sni, _Hosts) ->
-    bad("sni: expected a map of host => #{certfile, keyfile}", []);
+key(sni_hosts, Hosts) ->
+    hosts(Hosts, #{});
 key(Key, _Value) ->
-    bad("unknown key ~0tp", [Key]).
+    unknown(Key, #{sni => sni_hosts}).
+
+-spec unknown(term(), #{atom() => atom()}) -> no_return().
+unknown(Key, Renamed) when is_map_key(Key, Renamed) -> bad("~ts is now ~ts", [Key, map_get(Key, Renamed)]);
+unknown(Key, _Renamed) -> bad("unknown key ~0tp", [Key]).
+
+-spec hosts(term(), #{binary() => map()}) -> #{binary() => map()}.
+hosts([{Host, Identity} | Rest], Hosts) ->
+    {Name, Checked} = host(Host, Identity),
+    is_map_key(Name, Hosts) andalso bad("sni_hosts: ~ts is there twice", [Name]),
+    hosts(Rest, Hosts#{Name => Checked});
+hosts([], Hosts) ->
+    Hosts;
+hosts(_, _Hosts) ->
+    bad("sni_hosts: expected a list of {Host, #{certfile, keyfile}}", []).
+
+%% PEM text of what is that, or DER as ssl has it: the own certificate first, or any in their order.
+-spec certificates(cert | cacerts, term()) -> binary().
+certificates(_Key, <<16#30, _/binary>> = Der) ->
+    pem("CERTIFICATE", Der);
+certificates(_Key, Text) when is_binary(Text) ->
+    Text;
+certificates(Key, [_ | _] = List) ->
+    try << <<(one(Key, Certificate))/binary>> || Certificate <- List >>
+    catch error:_ -> no_certificate(Key)
+    end;
+certificates(Key, _Value) ->
+    no_certificate(Key).
+
+%% The second form is what public_key:cacerts_get/0 returns.
+-spec one(cert | cacerts, term()) -> binary().
+one(Key, Certificate) when is_binary(Certificate) -> certificates(Key, Certificate);
+one(cacerts, {cert, <<16#30, _/binary>> = Der, _Decoded}) -> pem("CERTIFICATE", Der).
+
+-spec no_certificate(cert | cacerts) -> no_return().
+no_certificate(Key) ->
+    bad("~ts: expected a certificate or a list of them, as DER, or PEM text as a binary", [Key]).
+
+-spec private_key(term()) -> binary().
+private_key(Text) when is_binary(Text) ->
+    Text;
+private_key({Type, Der}) when is_binary(Der), Type =:= 'PrivateKeyInfo' orelse Type =:= 'RSAPrivateKey'
+                                              orelse Type =:= 'ECPrivateKey' ->
+    pem(case Type of
+            'PrivateKeyInfo' -> "PRIVATE KEY";
+            'RSAPrivateKey' -> "RSA PRIVATE KEY";
+            'ECPrivateKey' -> "EC PRIVATE KEY"
+        end, Der);
+private_key(_Value) ->
+    bad("key: expected {'PrivateKeyInfo' | 'RSAPrivateKey' | 'ECPrivateKey', Der}, or PEM text as a binary", []).
+
+-spec pem(string(), binary()) -> binary().
+pem(What, Der) ->
+    iolist_to_binary(["-----BEGIN ", What, "-----\n", lines(base64:encode(Der)), "-----END ", What, "-----\n"]).
+
+-spec lines(binary()) -> iolist().
+lines(<<Line:64/binary, Rest/binary>>) -> [Line, $\n | lines(Rest)];
+lines(<<>>) -> [];
+lines(Line) -> [Line, $\n].
 
 -spec host(term(), term()) -> {binary(), map()}.
 host(Host, Identity) when is_map(Identity), is_binary(Host); is_map(Identity), is_list(Host) ->
-    Name = try iolist_to_binary(Host)
-           catch error:badarg -> bad("sni: ~0tp is not the name of a host", [Host])
+    Name = try string:lowercase(iolist_to_binary(Host))
+           catch error:badarg -> bad("sni_hosts: ~0tp is not the name of a host", [Host])
            end,
     case maps:keys(maps:without(?IDENTITY, Identity)) of
         [] -> ok;
-        [Key | _] -> bad("sni ~ts: unknown key ~0tp", [Name, Key])
+        [Key | _] -> bad("sni_hosts ~ts: unknown key ~0tp", [Name, Key])
     end,
     Checked = maps:map(fun key/2, Identity),
-    ok = identity(Checked, "sni " ++ binary_to_list(Name) ++ ": "),
+    ok = identity(Checked, "sni_hosts " ++ binary_to_list(Name) ++ ": "),
     {Name, Checked};
 host(Host, _Identity) ->
-    bad("sni: expected host => #{certfile, keyfile} for ~0tp", [Host]).
+    bad("sni_hosts: expected {Host, #{certfile, keyfile}} for ~0tp", [Host]).
 
 %% One certificate and one key, each as a file or as text.
 -spec identity(map(), string()) -> ok.
@@ -116,10 +188,11 @@ read(undefined, _Http2) ->
 read(#{verify := Verify, versions := Versions, sni := Hosts} = Options, Http2) ->
     try
         {ok, #{identity => pair(Options, ""),
-               sni => [{Host, pair(Identity, "sni " ++ binary_to_list(Host) ++ ": ")}
+               sni => [{Host, pair(Identity, "sni_hosts " ++ binary_to_list(Host) ++ ": ")}
                        || {Host, Identity} <- maps:to_list(Hosts)],
                cacertfile => case Options of
                                  #{cacertfile := File} -> file("cacertfile", File);
+                                 #{cacerts := Text} -> Text();
                                  _ -> undefined
                              end,
                verify => Verify,

@@ -11,7 +11,7 @@ main() ->
     %% It signs itself, and is none of its own authority: only its pin says that it is the one.
     {ok, Pem} = file:read_file(os:getenv("PEER_CERT")),
     [{'Certificate', Der, not_encrypted}] = public_key:pem_decode(Pem),
-    Tls = #{tls => #{verify => none, pin => {cert, crypto:hash(sha256, Der)}}},
+    Tls = #{tls => #{verify => verify_none, pin => {cert, crypto:hash(sha256, Der)}}},
     Ways = [{"plain", ["ws://127.0.0.1:", Plain], #{}},
             {"deflate", ["ws://127.0.0.1:", Plain], #{deflate => true}},
             {"deflate, own windows", ["ws://127.0.0.1:", Plain],

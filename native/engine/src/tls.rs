@@ -199,7 +199,7 @@ impl Hosts {
         };
         for (host, identity) in &settings.hosts {
             let host = host.to_ascii_lowercase();
-            let about = |why: String| format!("sni {host}: {why}");
+            let about = |why: String| format!("sni_hosts {host}: {why}");
             let certified = certified(identity, provider).map_err(about)?;
             let (names, name) = match host.strip_prefix("*.") {
                 Some(rest) => (&mut hosts.wildcards, rest),
