@@ -255,7 +255,7 @@ reconnect(#{ca := Ca, one := #{server := Server}}) ->
                                                  #{reconnect => #{min_interval => 1, max_interval => 10}, tls => #{cacerts => Ca}}),
         [begin
              %% One is the client's, one the server's.
-             [A, B] = [receive {sockeye, Conn, {open, #{headers := H}}} when is_tuple(Conn) -> {is_map_key(<<"host">>, H), Conn}
+             [A, B] = [receive {sockeye, Conn, {open, #{headers := H}}} when is_tuple(Conn) -> {lists:keymember(<<"host">>, 1, H), Conn}
                        after ?TIMEOUT -> error(not_open) end || _ <- [1, 2]],
              [{false, _}, {true, There}] = lists:sort([A, B]),
              ok = sockeye:close(There),

@@ -213,7 +213,7 @@ info_of_a_connection_test() ->
         {ok, Ours} = inet:peername(Socket),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
                        peer := Client, local := Ours, tls := undefined,
-                       http_version := {1, 1}, headers := #{<<"host">> := <<"localhost">>}}, Open),
+                       http_version := {1, 1}, headers := [{<<"host">>, <<"localhost">>} | _]}, Open),
         {ok, Info} = sockeye:info(Conn),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
                        peer := Client, local := Ours, tls := undefined,

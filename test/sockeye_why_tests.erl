@@ -32,7 +32,7 @@ client() ->
                         on_invalid_json, max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size,
                         send_timeout, close_timeout, idle_timeout, ping_interval, pong_timeout, max_age, subprotocols],
                        server()),
-    Shared#{connect_timeout => "milliseconds below 2^31, or infinity", headers => "a map or list of names and values",
+    Shared#{connect_timeout => "milliseconds below 2^31, or infinity", headers => "a list of {Name, Value}",
             tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], max_redirects => "0..20",
             reconnect => "a boolean, or a map of min_interval and max_interval"}.
 

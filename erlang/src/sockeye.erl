@@ -451,7 +451,7 @@
 %% whether messages may be compressed, `age' in milliseconds,
 %% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
 %% those that were read and wait for credits or room. The map of the event `open'
-%% has no counters yet, but `headers': names in lower case, values as they came.
+%% has no counters yet, but `headers': a list of pairs, names in lower case, values as they came.
 
 -import(sockeye_backlog, [settle/1]).
 

@@ -85,7 +85,7 @@
 
 -type options() ::
         #{connect_timeout => pos_integer() | infinity,
-          headers => [{iodata(), iodata()}] | #{iodata() => iodata()},
+          headers => [{iodata(), iodata()}],
           tls => tls(),
           proxy => iodata(),
           max_redirects => 0..20,
@@ -102,7 +102,7 @@
 %% <ul>
 %% <li>`connect_timeout': milliseconds or `infinity', default 10000, for all of it, from the
 %%     look-up of the host to the answer.</li>
-%% <li>`headers': further headers of the request.</li>
+%% <li>`headers': further headers of the request, a list of pairs of name and value.</li>
 %% <li>`tls': for `wss', and redirects that lead there; see {@link tls()}.</li>
 %% <li>`proxy': `http://[user:password@]host[:port]', to be asked with CONNECT (port 8080), or
 %%     `socks5://...' (port 1080). It gets the name of the host, and looks it up.</li>

@@ -103,15 +103,13 @@ positive(V) ->
     is_integer(V) andalso V >= 1 andalso V =< ?MAX.
 
 -spec headers(term()) -> {ok, [{binary(), binary()}]} | {error, binary()}.
-headers(Map) when is_map(Map) ->
-    headers(maps:to_list(Map));
 headers(List) when is_list(List) ->
     try {ok, [header(Name, Value) || {Name, Value} <- pairs(List)]}
     catch error:_ -> headers(undefined)
     end;
 headers(_) ->
     %% Not shown: there may be a password or a cookie in it.
-    {error, <<"expected a map or list of names and values without line breaks, and no header of the handshake">>}.
+    {error, <<"expected a list of {Name, Value} without line breaks, and no header of the handshake">>}.
 
 %% Not a filter: what is no pair is an error.
 -spec pairs([term()]) -> [{term(), term()}].

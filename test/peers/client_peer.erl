@@ -50,7 +50,7 @@ echo(Url, Options) ->
     ok = sockeye_client:close(Conn).
 
 agreed(Url, Options) ->
-    {ok, Conn} = sockeye_client:connect(Url, Options#{subprotocols => ["other", "echo"], headers => #{"x-peer" => "me"}}),
+    {ok, Conn} = sockeye_client:connect(Url, Options#{subprotocols => ["other", "echo"], headers => [{"x-peer", "me"}]}),
     {ok, #{subprotocol := <<"echo">>}} = sockeye:info(Conn),
     ok = sockeye_client:send(Conn, {text, <<"headers">>}),
     {ok, {text, <<"me">>}} = sockeye_client:recv(Conn, ?TIMEOUT),

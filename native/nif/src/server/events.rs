@@ -5,13 +5,13 @@ use rustler::types::atom::Atom;
 use sockeye_engine::batch::{Event, OpenInfo};
 use sockeye_engine::{Peer, TlsFacts, Visitor};
 use sockeye_json::{Error as JsonError, ErrorKind};
+use sockeye_protocol::handshake::Headers;
 
 use crate::atoms;
 use crate::json::decode::{self, JsonOptions};
 use crate::json::values::Texts;
 use crate::terms::kept::Kept;
-use crate::terms::scheduler::OnScheduler;
-use crate::terms::{Builder, map, map_of_any};
+use crate::terms::{Builder, map};
 
 /// How a server's text frames become terms.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Format {
             Event::Binary(bytes) => b.tuple([b.atom(atoms::binary()), b.binary(bytes)]),
             Event::Ping(bytes) => b.tuple([b.atom(atoms::ping()), b.binary(bytes)]),
             Event::Pong(bytes) => b.tuple([b.atom(atoms::pong()), b.binary(bytes)]),
-            Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, texts.on, info)]),
+            Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, info)]),
             Event::Passive => b.atom(atoms::passive()),
             Event::Ending => b.atom(atoms::ending()),
             Event::Closed(code, reason) => {
@@ -156,7 +156,7 @@ pub(crate) fn subprotocol(b: Builder, subprotocol: Option<&str>) -> ErlNifTerm {
     }
 }
 
-fn open_info(b: Builder, on: OnScheduler<'_>, info: &OpenInfo) -> ErlNifTerm {
+fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
     let request = &info.request;
     let mut pairs = visitor(b, &info.visitor).to_vec();
     pairs.extend([
@@ -167,7 +167,7 @@ fn open_info(b: Builder, on: OnScheduler<'_>, info: &OpenInfo) -> ErlNifTerm {
             subprotocol(b, info.subprotocol.as_deref()),
         ),
         (b.atom(atoms::deflate()), b.boolean(info.deflate.is_some())),
-        (b.atom(atoms::headers()), headers(b, on, info)),
+        (b.atom(atoms::headers()), headers(b, request.headers())),
     ]);
     let kept = info
         .luggage
@@ -179,23 +179,9 @@ fn open_info(b: Builder, on: OnScheduler<'_>, info: &OpenInfo) -> ErlNifTerm {
     map(b, &pairs)
 }
 
-/// Names in lower case; the values of a name that comes several times, joined with a comma as
-/// HTTP has it.
-fn headers(b: Builder, on: OnScheduler<'_>, info: &OpenInfo) -> ErlNifTerm {
-    let mut joined: Vec<(String, Vec<u8>)> = Vec::new();
-    for (name, value) in info.request.headers().iter() {
-        let name = name.to_ascii_lowercase();
-        match joined.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, values)) => {
-                values.extend_from_slice(b", ");
-                values.extend_from_slice(value);
-            }
-            None => joined.push((name, value.to_vec())),
-        }
-    }
-    let pairs: Vec<_> = joined
-        .iter()
-        .map(|(name, value)| (b.binary(name.as_bytes()), b.binary(value)))
-        .collect();
-    map_of_any(b, on, &pairs)
+/// Names, which are in lower case, and values, in their order.
+pub(crate) fn headers(b: Builder, headers: &Headers) -> ErlNifTerm {
+    let pairs = headers.iter();
+    let pairs = pairs.map(|(name, value)| b.tuple([b.binary(name.as_bytes()), b.binary(value)]));
+    b.list(&pairs.collect::<Vec<_>>())
 }

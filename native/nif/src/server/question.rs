@@ -41,11 +41,6 @@ fn request(b: Builder, question: &Question<'_>) -> ErlNifTerm {
 
 /// What a request says of itself, as pairs of a map.
 pub(crate) fn request_pairs(b: Builder, request: &Request) -> [(ErlNifTerm, ErlNifTerm); 5] {
-    let headers: Vec<_> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| b.tuple([b.binary(name.as_bytes()), b.binary(value)]))
-        .collect();
     let offers = request.headers().list("sec-websocket-protocol");
     let offers: Vec<_> = offers.map(|offer| b.binary(offer)).collect();
     [
@@ -55,7 +50,10 @@ pub(crate) fn request_pairs(b: Builder, request: &Request) -> [(ErlNifTerm, ErlN
         ),
         (b.atom(atoms::path()), b.binary(request.path().as_bytes())),
         (b.atom(atoms::query()), b.binary(request.query().as_bytes())),
-        (b.atom(atoms::headers()), b.list(&headers)),
+        (
+            b.atom(atoms::headers()),
+            events::headers(b, request.headers()),
+        ),
         (b.atom(atoms::subprotocols()), b.list(&offers)),
     ]
 }

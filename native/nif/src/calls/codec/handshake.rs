@@ -6,12 +6,13 @@ use rustler::{Encoder, Env, Error, NifResult, ResourceArc, Term};
 use sockeye_protocol::Role;
 use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::{
-    Breach, ClientOptions, HandshakeError, HeadLimits, Headers, Refusal, Request, ServerPolicy,
-    Why, client, server,
+    Breach, ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Why, client,
+    server,
 };
 
 use super::{Codec, get, tuning};
 use crate::atoms;
+use crate::server::events::headers;
 use crate::server::question;
 use crate::settings::deflate;
 use crate::terms::{Builder, map};
@@ -247,10 +248,4 @@ fn agreed(b: Builder, subprotocol: Option<&str>, deflate: Option<Params>) -> [Pa
         (b.atom(atoms::subprotocol()), subprotocol),
         (b.atom(atoms::deflate()), deflate),
     ]
-}
-
-fn headers(b: Builder, headers: &Headers) -> ErlNifTerm {
-    let pairs = headers.iter();
-    let pairs = pairs.map(|(name, value)| b.tuple([b.binary(name.as_bytes()), b.binary(value)]));
-    b.list(&pairs.collect::<Vec<_>>())
 }
