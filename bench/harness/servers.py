@@ -39,22 +39,24 @@ def rust(name, *args):
     return [str(program), *args]
 
 
-def beam(module, mode, patterns, hint):
+def beam(module, mode, patterns, hint, root=ROOT):
     paths = []
     for pattern in patterns:
         found = glob.glob(str(pattern))
         if not found:
             raise Missing(hint)
         paths += found
-    paths += [str(compiled(module, paths))]
+    paths += [str(compiled(module, paths, root))]
     start = f"spawn(fun() -> {module}:main([{mode}]) end)."
     return [*BEAM, *([] if busy_wait else NO_BUSY_WAIT), "-pa", *paths, "-eval", start]
 
 
-def compiled(module, paths):
-    out = TARGET / "ebin"
+def compiled(module, paths, root):
+    # Another checkout has a server of its own: the API may have changed.
+    out = TARGET / ("ebin" if root == ROOT else "ebin-before")
     out.mkdir(parents=True, exist_ok=True)
-    sources = [BENCH / "peers/beam/bench_node.erl", *BENCH.glob(f"peers/*/{module}.erl")]
+    peers = root / "bench/peers"
+    sources = [peers / "beam/bench_node.erl", *peers.glob(f"*/{module}.erl")]
     search = [word for path in paths for word in ("-pa", path)]
     subprocess.run(["erlc", "-o", out, *search, *sources], check=True)
     return out
@@ -74,7 +76,7 @@ def yaws():
 
 def sockeye(mode, root=ROOT):
     ebin = root / "_build/default/lib/sockeye/ebin"
-    return beam("bench_sockeye", mode, [ebin], f"run rebar3 compile in {root}")
+    return beam("bench_sockeye", mode, [ebin], f"run rebar3 compile in {root}", root)
 
 
 def node(mode="json", *args):
