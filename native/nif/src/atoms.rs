@@ -1,4 +1,5 @@
 //! Every atom that this crate makes: none comes from input.
+#![expect(clippy::disallowed_types, reason = "in what the macro writes")]
 
 rustler::atoms! {
     ok, error, more, done, dirty, crowded, failed, none, acceptor, infinity,
@@ -16,7 +17,7 @@ rustler::atoms! {
     bytes_out, dropped, memory, reason, message,
     sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event, sockeye_done,
     uncompressed, bytes_saved,
-    accept_error, panic,
+    accept_error, panic, panic_in_call,
     sockeye_gone, unanswered, no_process, no_descriptor, accept_errors, accept_pauses, max_descriptor,
     sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,
     any, origins, paths, max_header_size, max_headers,

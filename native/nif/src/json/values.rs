@@ -107,6 +107,7 @@ pub(crate) fn with_space<T>(work: impl FnOnce(&mut Space) -> T) -> T {
 /// The values of one text.
 pub(crate) struct Values<'a> {
     b: Builder<'a>,
+    on: OnScheduler<'a>,
     space: &'a mut Space,
     /// What `space` remembers is of use if it has this number.
     texts: u64,
@@ -133,6 +134,7 @@ impl<'a> Values<'a> {
         };
         Values {
             b,
+            on: texts.on,
             space,
             texts: texts.number,
             null: b.atom(null),
@@ -186,13 +188,19 @@ impl<'a> Values<'a> {
                 values.push(value);
             }
         }
-        map_of(self.b, &keys, &values)
+        map_of(self.b, self.on, &keys, &values)
     }
 }
 
 /// A map of these pairs, unless a key comes twice.
 #[inline]
-fn map_of(b: Builder, keys: &[ErlNifTerm], values: &[ErlNifTerm]) -> Option<ErlNifTerm> {
+#[expect(clippy::disallowed_methods, reason = "on a scheduler")]
+fn map_of(
+    b: Builder,
+    _: OnScheduler<'_>,
+    keys: &[ErlNifTerm],
+    values: &[ErlNifTerm],
+) -> Option<ErlNifTerm> {
     let len = keys.len().min(values.len());
     let mut map = MaybeUninit::uninit();
     let mut size = 0;
@@ -333,7 +341,7 @@ impl Output for Values<'_> {
     fn close_map(&mut self, (values, keys): Self::Mark, _n: u32) {
         let k = self.space.keys.get(keys..).unwrap_or_default();
         let v = self.space.values.get(values..).unwrap_or_default();
-        let made = map_of(self.b, k, v);
+        let made = map_of(self.b, self.on, k, v);
         // The one thing the VM refuses is a key that comes twice.
         let map = match made {
             None if self.may_repeat => self.resolved(keys, values),

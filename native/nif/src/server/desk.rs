@@ -46,9 +46,6 @@ pub(crate) struct Courier {
     pid: Mutex<Option<LocalPid>>,
 }
 
-// SAFETY: a pid is a plain number.
-unsafe impl Sync for Courier {}
-
 pub(crate) static COURIERS: [Courier; MOST] = [const {
     Courier {
         queue: Mutex::new(VecDeque::new()),
@@ -120,11 +117,6 @@ pub(crate) struct Desk {
     /// Connections that end when the process has worked through what it was sent before, and how many messages these are.
     ending: Mutex<Vec<(ConnId, u64)>>,
 }
-
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Desk {}
-// SAFETY: as above.
-unsafe impl Sync for Desk {}
 
 struct DeskNotifier(Weak<Desk>);
 

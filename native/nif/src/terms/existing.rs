@@ -7,6 +7,10 @@ use rustler::sys::{
     enif_make_existing_atom_len,
 };
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for a text, on a scheduler: integers and atoms"
+)]
 pub(crate) fn binary_to_term(env: *mut ErlNifEnv, etf: &[u8], options: u32) -> Option<ErlNifTerm> {
     let mut term = MaybeUninit::uninit();
     // SAFETY: `env` is valid for this call, `etf` is read only, and `term` is written when the

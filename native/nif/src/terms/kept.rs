@@ -15,6 +15,10 @@ pub(crate) struct Kept {
 unsafe impl Send for Kept {}
 
 impl Kept {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "holds a copy of a term that the VM has made"
+    )]
     pub(crate) fn new(term: Term<'_>) -> Self {
         // SAFETY: allocating an environment and copying into it is allowed anywhere.
         unsafe {

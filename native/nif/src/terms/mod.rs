@@ -224,6 +224,10 @@ pub(crate) fn map_of_any(
     make_map(b, pairs)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "few pairs, or on a scheduler: the two callers above"
+)]
 fn make_map(b: Builder, pairs: &[(ErlNifTerm, ErlNifTerm)]) -> ErlNifTerm {
     let keys: Vec<_> = pairs.iter().map(|p| p.0).collect();
     let values: Vec<_> = pairs.iter().map(|p| p.1).collect();

@@ -2,7 +2,8 @@
 //!
 //! The VM makes large maps with data of the scheduler that runs, and dies where there is none
 //! (erlang/otp#8208): a term whose shape a peer decides is built on a scheduler, and what builds such a term
-//! asks for an [`OnScheduler`].
+//! asks for an [`OnScheduler`]. That nothing else makes maps, or gets an environment, clippy sees to: `clippy.toml` has the
+//! list, and whoever is excepted says why.
 
 use std::marker::PhantomData;
 use std::ptr;
@@ -31,6 +32,10 @@ impl<'a> OnScheduler<'a> {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "from the environment of the call"
+    )]
     /// Sends a copy of a term, in the name of the calling process.
     pub(crate) fn send(self, to: &LocalPid, term: ErlNifTerm) -> Sent {
         // SAFETY: the environment of the call on this thread. Without a message environment the

@@ -32,23 +32,16 @@ pub(crate) fn wrap<'a>(env: Env<'a>, crowded: Shards, answer: Term<'a>) -> Term<
     )
 }
 
-#[derive(Clone, Copy)]
-struct Caller(rustler::LocalPid);
-
-// SAFETY: a pid is a plain number.
-unsafe impl Send for Caller {}
-
 /// `{Ticket, Count}`: so many messages `{sockeye_done, Ticket}` come, one from each of these shards when it has
 /// carried out what it was given until now, or ends.
 #[rustler::nif]
 fn when_done(env: Env<'_>, shards: u64) -> Term<'_> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let ticket = NEXT.fetch_add(1, Ordering::Relaxed);
-    let caller = Caller(running::caller(env));
+    let caller = running::caller(env);
     let tell = || -> Box<dyn FnOnce() + Send> {
         Box::new(move || {
-            let caller = caller;
-            process::send(&caller.0, |b| {
+            process::send(&caller, |b| {
                 b.tuple([b.atom(atoms::sockeye_done()), b.integer(ticket)])
             });
         })

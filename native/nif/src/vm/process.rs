@@ -23,6 +23,10 @@ pub(crate) fn send(to: &LocalPid, build: impl FnOnce(Builder) -> ErlNifTerm) -> 
 }
 
 /// Sends an atom, or a term of an environment of this thread.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "from a thread that is none of the VM's"
+)]
 pub(crate) fn send_term(to: &LocalPid, term: ErlNifTerm) -> bool {
     assert_foreign();
     // SAFETY: not a scheduler's thread, so the caller has no environment. Without a message
@@ -50,6 +54,10 @@ struct Lent<'a> {
 }
 
 impl<'a> Lent<'a> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "lent to what is sent from this thread"
+    )]
     fn of(slot: &'a Cell<*mut ErlNifEnv>) -> Self {
         let mut env = slot.replace(ptr::null_mut());
         if env.is_null() {

@@ -1,4 +1,8 @@
 //! Answers of the engine's threads to processes that wait for them.
+#![expect(
+    clippy::disallowed_types,
+    reason = "holds a reference; the answer is built by a `Builder` alone"
+)]
 
 use std::sync::{Mutex, PoisonError};
 
