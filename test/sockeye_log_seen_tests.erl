@@ -65,6 +65,7 @@ others_test_() ->
     [seen([of_the_engine],
           ["Sockeye engine: a panic, its connection was closed with 1011: panicked at shard\\.rs:1",
            ?CHAT " could not accept a connection: Too many open files"]),
+     seen([panic_in_call], ["Sockeye: a panic in a call into its library, which raised nif_panicked: panicked at .*list.*"]),
      seen([message], [?CHAT ": bare_handler has no handle_info/2 for the message hello"]),
      seen([client],
           ["Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+/feed is not connected, and will try again: "
@@ -118,7 +119,7 @@ crashes_test_() ->
         {At, Name, Where, More} <-
             [{handle_open, "handle_open/3", ?CONN, []},
              {handle_frame, "handle_frame/3", ?CONN, ["    frame: {json,#{<<\"a\">> => <<\"frame\">>}}"]},
-             {handle_close, "handle_close/4", " on connection [0-9]+", ["    message: {closed,1006,.*"]}]] ++
+             {handle_close, "handle_close/4", ?CONN, ["    message: {closed,1006,.*"]}]] ++
     [seen([{crash, handle_info, one}], 1,
           [?CHAT ": handle_info/2 of crash_handler crashed", Stack, State, "    message: hello", Seen]),
      seen([{crash, handle_info, per_connection}], 1,

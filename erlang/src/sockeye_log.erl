@@ -13,9 +13,12 @@
 -export([server/1]).
 -export([client/2]).
 -export([conn/1]).
+-export([has_left/3]).
 
 %% A connection is asked for its peer; a shard that does not answer holds up nobody for longer.
 -define(ASK_MS, 200).
+%% The last connection whose end the calling process has come upon.
+-define(LEFT, '$sockeye_left').
 
 %% An event of this server, client or the engine. Of too many of one kind some are only counted.
 -spec event(logger:level(), sockeye_log_limit:scope(), atom(), map()) -> ok.
@@ -70,5 +73,18 @@ conn(none) ->
 conn(Conn) ->
     case sockeye_ask:conn_info(Conn, ?ASK_MS) of
         {ok, #{peer := Peer, path := Path}} -> #{conn => Conn, peer => Peer, path => Path};
-        {error, _} -> #{conn => Conn}
+        {error, _} -> left(Conn)
+    end.
+
+%% A connection is about to be reported as closed to the calling process: for that time it is known here, and nowhere else.
+-spec has_left(sockeye:conn(), sockeye:endpoint(), binary()) -> ok.
+has_left(Conn, Peer, Path) ->
+    _ = put(?LEFT, #{conn => Conn, peer => Peer, path => Path}),
+    ok.
+
+-spec left(sockeye:conn()) -> map().
+left(Conn) ->
+    case get(?LEFT) of
+        #{conn := Conn} = Left -> Left;
+        _ -> #{conn => Conn}
     end.

@@ -49,6 +49,8 @@ sentence(#{what := worker_not_started, reason := Reason} = R) ->
     [who(R), " sent 1011", conn(R), ": no process could be started for it: ", short(Reason)];
 sentence(#{what := panic, message := Message}) ->
     ["Sockeye engine: a panic, its connection was closed with 1011: ", text(Message)];
+sentence(#{what := panic_in_call, message := Message}) ->
+    ["Sockeye: a panic in a call into its library, which raised nif_panicked: ", text(Message)];
 sentence(#{what := accept_crashed} = R) ->
     [who(R), " answered 500", request(R), ": ", callback(R), " crashed"];
 sentence(#{what := http_crashed} = R) ->

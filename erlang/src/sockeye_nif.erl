@@ -106,7 +106,9 @@
 -type server_id() :: non_neg_integer().
 %% Connections and their events. `{invalid, 1007, Why}' stands for a frame that is not JSON,
 %% where that ends the connection: see refuse/3. `ending' is the question of answered/1.
--type batch() :: [sockeye:conn() | sockeye:event() | ending | {invalid, 1007, binary()}].
+-type batch() :: [sockeye:conn() | sockeye:event() | ending | left() | {invalid, 1007, binary()}].
+-type left() :: {closed, sockeye:close_code(), Reason :: binary(), sockeye:endpoint(), Path :: binary()}.
+%% The event `closed', and whose connection it was: the engine knows it no more.
 %% What a call answers that gave something to shards of the engine: those of them for which too much waits, as
 %% bits, and the answer. See {@link sockeye_backlog}.
 -type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.

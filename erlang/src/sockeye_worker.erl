@@ -382,11 +382,12 @@ hibernate(State, S) ->
 %% Whatever a callback does, the commands of the frames before it are carried
 %% out, as if each frame had been served by itself.
 -spec events(sockeye_nif:batch(), acc(), term(), boolean(), #s{}) -> outcome().
-events([Conn, {closed, _, _} = Event | Rest], Acc, State, Hibernate, S) ->
+events([Conn, {closed, Code, Reason, Peer, Path} | Rest], Acc, State, Hibernate, S) ->
     %% Our Close waits for what answers the frames before the peer's.
     sockeye_commands:flush(Acc, false),
     ok = sockeye_backlog:settle(sockeye_nif:answered(Conn)),
-    case guarded(Event, Conn, [], State, S) of
+    ok = sockeye_log:has_left(Conn, Peer, Path),
+    case guarded({closed, Code, Reason}, Conn, [], State, S) of
         {ok, Acc1, State1, _} when Conn =:= S#s.conn -> {ended, Acc1, State1};
         {ok, Acc1, State1, Hibernates} -> events(Rest, Acc1, State1, Hibernate orelse Hibernates, S);
         Stop -> Stop

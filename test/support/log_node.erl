@@ -52,6 +52,14 @@ event(of_the_engine) ->
                              chat ! {sockeye_event, accept_error, #{reason => <<"Too many open files">>}},
                              sys:get_state(chat)
                      end);
+event(panic_in_call) ->
+    Engine = whereis(sockeye_engine),
+    1 = erlang:trace(Engine, true, ['receive']),
+    %% No list of ours is improper: what is private does not look.
+    {'EXIT', {nif_panicked, _}} = (catch sockeye_nif:answer(0, 0, {accept, #{headers => [{<<"a">>, <<"b">>} | c]}})),
+    receive {trace, Engine, 'receive', {sockeye_event, panic_in_call, _}} -> ok end,
+    1 = erlang:trace(Engine, false, ['receive']),
+    _ = sys:get_state(sockeye_engine);
 event(message) ->
     with_server(#{handler => {bare_handler, []}}, fun(Port) ->
         Socket = ws_client:connect(Port),

@@ -3,7 +3,7 @@
 use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::Request;
 
-use crate::front::visitor::Visitor;
+use crate::front::visitor::{Peer, Visitor};
 use crate::id::ConnId;
 use crate::question::AcceptState;
 
@@ -39,6 +39,19 @@ impl OpenInfo {
     }
 }
 
+/// How a connection ended, and whose it was: when its receiver hears of it, nobody else knows any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The close code.
+    pub code: u16,
+    /// The reason beside it.
+    pub reason: Box<str>,
+    /// The other end.
+    pub peer: Peer,
+    /// The path that was asked for.
+    pub path: Box<str>,
+}
+
 /// An event, as a receiver reads it out of a [`Batch`].
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -57,14 +70,14 @@ pub enum Event<'a> {
     /// Nothing more comes but the end. Who has answered what came before says so: [`crate::Engine::answered`].
     Ending,
     /// The connection is gone. Always the last event of a connection.
-    Closed(u16, &'a str),
+    Closed(&'a Ended),
 }
 
 #[derive(Debug)]
 enum Extra {
     Open(Box<OpenInfo>),
     Payload(Vec<u8>),
-    Closed(u16, Box<str>),
+    Closed(Box<Ended>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,8 +215,8 @@ impl Batch {
         self.extra(conn, Tag::Open, Extra::Open(info), len);
     }
 
-    pub(crate) fn push_closed(&mut self, conn: ConnId, code: u16, reason: &str) {
-        self.extra(conn, Tag::Closed, Extra::Closed(code, reason.into()), 0);
+    pub(crate) fn push_closed(&mut self, conn: ConnId, ended: Ended) {
+        self.extra(conn, Tag::Closed, Extra::Closed(Box::new(ended)), 0);
     }
 
     pub(crate) fn push_passive(&mut self, conn: ConnId) {
@@ -232,7 +245,7 @@ impl Batch {
                     Extra::Payload(v) if entry.tag == Tag::BigText => Event::Text(v),
                     Extra::Payload(v) => Event::Binary(v),
                     Extra::Open(info) => Event::Open(info),
-                    Extra::Closed(code, reason) => Event::Closed(*code, reason),
+                    Extra::Closed(ended) => Event::Closed(ended),
                 }
             }
         };
@@ -316,22 +329,28 @@ mod tests {
         ConnId::new(0, slot, 1)
     }
 
+    fn ended(code: u16) -> Ended {
+        Ended {
+            code,
+            reason: "bye".into(),
+            peer: Peer::Unix([7].into()),
+            path: "/".into(),
+        }
+    }
+
     #[test]
     fn events_come_out_as_they_went_in() {
         let mut batch = Batch::default();
         batch.push_message(id(1), true, Incoming::Slice(b"one"));
         batch.push_message(id(2), false, Incoming::Owned(vec![7; OWN_BUFFER]));
         batch.push_passive(id(2));
-        batch.push_closed(id(1), 1000, "bye");
+        batch.push_closed(id(1), ended(1000));
         assert_eq!(batch.len(), 4);
         assert_eq!(batch.cost(), 4 * EVENT_COST + 3 + OWN_BUFFER);
         assert!(matches!(batch.event(0), Some((c, Event::Text(b"one"))) if c == id(1)));
         assert!(matches!(batch.event(1), Some((_, Event::Binary(v))) if v.len() == OWN_BUFFER));
         assert!(matches!(batch.event(2), Some((_, Event::Passive))));
-        assert!(matches!(
-            batch.event(3),
-            Some((_, Event::Closed(1000, "bye")))
-        ));
+        assert!(matches!(batch.event(3), Some((_, Event::Closed(e))) if *e == ended(1000)));
         assert!(batch.event(4).is_none());
         batch.clear(0);
         assert!(batch.is_empty());
@@ -343,7 +362,7 @@ mod tests {
         let mut from = Batch::default();
         from.push_message(id(1), true, Incoming::Slice(b"one"));
         from.push_message(id(1), false, Incoming::Slice(&[7; OWN_BUFFER]));
-        from.push_closed(id(1), 1001, "");
+        from.push_closed(id(1), ended(1001));
         let mut to = Batch::default();
         for i in 0..3 {
             assert_eq!(from.is_message(i), i < 2);
@@ -352,6 +371,6 @@ mod tests {
         assert_eq!(to.cost(), from.cost());
         assert!(matches!(to.event(0), Some((_, Event::Text(b"one")))));
         assert!(matches!(to.event(1), Some((_, Event::Binary(v))) if v.len() == OWN_BUFFER));
-        assert!(matches!(to.event(2), Some((_, Event::Closed(1001, "")))));
+        assert!(matches!(to.event(2), Some((_, Event::Closed(e))) if *e == ended(1001)));
     }
 }

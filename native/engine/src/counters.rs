@@ -56,7 +56,7 @@ pub struct ServerStats {
     pub saved: u64,
     /// Connections that were cut off since no answer to a Close frame of ours came in time.
     pub unanswered: u64,
-    /// Connections that ended with 1011 since there was no process for them.
+    /// Connections that ended with 1011, and questions that were answered 503, since there was no process for them.
     pub no_process: u64,
     /// Sockets that were refused to keep descriptors for others: see
     /// [`ServerConfig::max_descriptor`].

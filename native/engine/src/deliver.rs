@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sockeye_protocol::{Kind, Payload, Sink};
 
 use crate::active::{Active, Credit};
-use crate::batch::{Batch, Event, Incoming, OpenInfo};
+use crate::batch::{Batch, Ended, Event, Incoming, OpenInfo};
 use crate::id::ConnId;
 use crate::inbox::{Filler, Inbox, Pushed, Share};
 use crate::pace::Pace;
@@ -80,10 +80,10 @@ impl Held {
         self.batch.cost() - self.taken
     }
 
-    /// Code and reason of the last event, if it is held.
-    pub(crate) fn closed(&self) -> Option<(u16, Box<str>)> {
+    /// The last event, if it is held.
+    pub(crate) fn closed(&self) -> Option<Ended> {
         match self.batch.event(self.batch.len().checked_sub(1)?)? {
-            (_, Event::Closed(code, reason)) => Some((code, reason.into())),
+            (_, Event::Closed(ended)) => Some(ended.clone()),
             _ => None,
         }
     }
@@ -270,12 +270,17 @@ impl<'a> Delivery<'a> {
     }
 
     /// Delivers the last event, behind what is held. True if it is delivered now.
-    pub(crate) fn closed(&mut self, code: u16, reason: &str) -> bool {
-        if self.held.is_none() && self.notify(|batch, conn| batch.push_closed(conn, code, reason)) {
+    pub(crate) fn closed(&mut self, ended: Ended) -> bool {
+        let mut ended = Some(ended);
+        let mut push = |batch: &mut Batch, conn| {
+            if let Some(ended) = ended.take() {
+                batch.push_closed(conn, ended);
+            }
+        };
+        if self.held.is_none() && self.notify(&mut push) {
             return true;
         }
-        let held = self.held.get_or_insert_default();
-        held.batch.push_closed(self.conn, code, reason);
+        push(&mut self.held.get_or_insert_default().batch, self.conn);
         false
     }
 

@@ -197,6 +197,11 @@ impl Server {
         (u32::from(tag) << 24) | self.number
     }
 
+    /// Counts that there was no process for a connection, or for a question.
+    pub fn note_no_process(&self) {
+        bump(&self.counters.no_process, 1);
+    }
+
     /// The counters.
     pub fn stats(&self) -> ServerStats {
         self.counters.read()

@@ -111,7 +111,7 @@ impl Echo {
                 }
                 assert!(handle.submit(Op::Frames(frames)).is_ok());
             }
-            Event::Closed(code, _) => self.closed.lock().unwrap().push(code),
+            Event::Closed(ended) => self.closed.lock().unwrap().push(ended.code),
             _ => {}
         }
     }

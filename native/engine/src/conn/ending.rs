@@ -7,6 +7,7 @@ use sockeye_protocol::{By, CloseReason, Progress};
 
 use super::Conn;
 use super::state::{EndNews, HangUp, Phase, State, Writing};
+use crate::batch::Ended;
 use crate::clock::ticks;
 use crate::config::Mode;
 use crate::deliver::Route;
@@ -165,7 +166,7 @@ impl Conn {
             let missed = state.route.is_awaited() && !state.is_closing();
             drop(state);
             if missed {
-                bump(&self.server.counters.no_process, 1);
+                self.server.note_no_process();
                 self.orphan(shard, "no handler");
             } else {
                 self.abort(shard);
@@ -272,6 +273,15 @@ impl Conn {
         self.queue_write(shard, state);
     }
 
+    fn ended(&self, code: u16, reason: &str) -> Ended {
+        Ended {
+            code,
+            reason: reason.into(),
+            peer: self.facts.peer(),
+            path: self.facts.path().into(),
+        }
+    }
+
     /// Delivers at once what came too fast: the task that would wait for its time may be gone before.
     fn release_paced(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         if state.pace.take().is_some() {
@@ -286,7 +296,8 @@ impl Conn {
         }
         self.release_paced(shard, state);
         let mut now = false;
-        self.deliver(shard, state, |delivery| now = delivery.closed(code, reason));
+        let ended = self.ended(code, reason);
+        self.deliver(shard, state, |delivery| now = delivery.closed(ended));
         if now {
             self.tell(shard, state);
         } else if state.is_given_up() {
@@ -298,9 +309,9 @@ impl Conn {
     pub(super) fn give_up(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         let held = state.held.take();
         let last = held.and_then(|held| held.closed());
-        if let Some((code, reason)) = last {
+        if let Some(ended) = last {
             self.deliver(shard, state, |delivery| {
-                delivery.closed(code, &reason);
+                delivery.closed(ended);
             });
             state.held = None;
         }

@@ -58,17 +58,24 @@ impl Facts {
         }
     }
 
+    pub(super) fn peer(&self) -> Peer {
+        match &self.ends {
+            Ends::V4 { peer, .. } => Peer::Inet(peer.0.into(), peer.1),
+            Ends::Others(ends) => ends.0.clone(),
+        }
+    }
+
+    fn local(&self) -> Peer {
+        match &self.ends {
+            Ends::V4 { local, .. } => Peer::Inet(local.0.into(), local.1),
+            Ends::Others(ends) => ends.1.clone(),
+        }
+    }
+
     pub(super) fn visitor(&self) -> Visitor {
-        let (peer, local) = match &self.ends {
-            Ends::V4 { peer, local } => (
-                Peer::Inet(peer.0.into(), peer.1),
-                Peer::Inet(local.0.into(), local.1),
-            ),
-            Ends::Others(ends) => (**ends).clone(),
-        };
         Visitor {
-            peer,
-            local,
+            peer: self.peer(),
+            local: self.local(),
             tls: self.tls.clone(),
             http_version: self.http_version,
         }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::Notifier;
+use sockeye_engine::batch::Event;
 use sockeye_engine::inbox::{Left, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, Load, Shards};
 
 use crate::atoms;
 use crate::frames::outbound::charge;
 use crate::json::values::Texts;
-use crate::server::events::Format;
+use crate::server::events::{self, Format};
 use crate::server::hosts;
 use crate::server::refusals::Refusals;
 use crate::server::relay::{Direct, Relayed};
@@ -173,6 +174,10 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
             if inbox.acceptor {
                 let info = rustler::types::map::map_new(env).as_c_arg();
                 terms.extend([conn_term(conn), b.tuple([b.atom(atoms::open()), info])]);
+                return Visit::Next;
+            }
+            if let Event::Closed(ended) = event {
+                terms.extend([conn_term(conn), events::left(b, ended)]);
                 return Visit::Next;
             }
             match inbox.format.term(&mut texts, event) {

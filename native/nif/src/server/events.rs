@@ -2,7 +2,7 @@
 
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
-use sockeye_engine::batch::{Event, OpenInfo};
+use sockeye_engine::batch::{Ended, Event, OpenInfo};
 use sockeye_engine::{Peer, TlsFacts, Visitor};
 use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::Headers;
@@ -47,12 +47,25 @@ impl Format {
             Event::Open(info) => b.tuple([b.atom(atoms::open()), open_info(b, info)]),
             Event::Passive => b.atom(atoms::passive()),
             Event::Ending => b.atom(atoms::ending()),
-            Event::Closed(code, reason) => {
-                let reason = b.binary(reason.as_bytes());
-                b.tuple([b.atom(atoms::closed()), b.integer(code.into()), reason])
-            }
+            Event::Closed(ended) => b.tuple(closed(b, ended)),
         })
     }
+}
+
+fn closed(b: Builder, ended: &Ended) -> [ErlNifTerm; 3] {
+    let reason = b.binary(ended.reason.as_bytes());
+    [
+        b.atom(atoms::closed()),
+        b.integer(ended.code.into()),
+        reason,
+    ]
+}
+
+/// The end of a connection, and whose it was: `{closed, Code, Reason, Peer, Path}`.
+pub(crate) fn left(b: Builder, ended: &Ended) -> ErlNifTerm {
+    let [tag, code, reason] = closed(b, ended);
+    let path = b.binary(ended.path.as_bytes());
+    b.tuple([tag, code, reason, peer(b, &ended.peer), path])
 }
 
 /// The payload of a text event.

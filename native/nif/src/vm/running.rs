@@ -1,8 +1,10 @@
 //! The one engine of a node.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
+use rustler::types::atom::Atom;
 use rustler::{Env, LocalPid};
 use sockeye_engine::{Engine, Server};
 
@@ -126,22 +128,46 @@ pub(crate) fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
-            let message = info.to_string();
-            // A panic on a scheduler becomes an exception of the call.
-            let hears = *HEARS.read().unwrap_or_else(PoisonError::into_inner);
-            if let (false, Some(pid)) = (is_scheduler(), hears) {
-                process::send(&pid, |b| {
-                    let key = b.atom(atoms::message());
-                    let detail = map(b, &[(key, b.binary(message.as_bytes()))]);
-                    b.tuple([
-                        b.atom(atoms::sockeye_event()),
-                        b.atom(atoms::panic()),
-                        detail,
-                    ])
-                });
+            let message = info.to_string().replace('\n', " ");
+            let Some(pid) = *HEARS.read().unwrap_or_else(PoisonError::into_inner) else {
+                return;
+            };
+            if is_scheduler() {
+                tell_of_call(pid, message);
+            } else {
+                tell_of_panic(&pid, atoms::panic(), &message);
             }
         }));
     });
+}
+
+fn tell_of_panic(pid: &LocalPid, kind: Atom, message: &str) {
+    process::send(pid, |b| {
+        let key = b.atom(atoms::message());
+        let detail = map(b, &[(key, b.binary(message.as_bytes()))]);
+        b.tuple([b.atom(atoms::sockeye_event()), b.atom(kind), detail])
+    });
+}
+
+/// Threads at a time that tell of panics in calls.
+const TELLING: usize = 8;
+
+/// A panic on a scheduler becomes an exception of the call, which does not say what it was. The environment of the
+/// call is not at hand here, so a thread has to tell; where many calls panic, it is the same few times.
+fn tell_of_call(pid: LocalPid, message: String) {
+    static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+    if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= TELLING {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
+    let tell = move || {
+        tell_of_panic(&pid, atoms::panic_in_call(), &message);
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+    };
+    let thread = std::thread::Builder::new().name("sockeye-panic".into());
+    if thread.spawn(tell).is_err() {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The process that makes this call.

@@ -42,7 +42,7 @@ impl From<Event<'_>> for Got {
             Event::Pong(bytes) => Got::Pong(bytes.to_vec()),
             Event::Passive => Got::Passive,
             Event::Ending => Got::Ending,
-            Event::Closed(code, reason) => Got::Closed(code, reason.to_owned()),
+            Event::Closed(ended) => Got::Closed(ended.code, ended.reason.to_string()),
         }
     }
 }
