@@ -56,6 +56,61 @@ no_more_processes_test_() ->
         end)
     end}.
 
+%% Questions to `accept' and to functions have processes of their own: without, the answer is 503.
+no_process_for_questions_test_() ->
+    {timeout, 240, fun() ->
+        Options = "#{handler => {bare_handler, []}, accept => fun limit_node:accept/1, http => #{\"/x\" => {limit_node, http}}}",
+        with_node({"true", "+P 1024"}, Options, fun(Node) ->
+            Before = limit_node:tell(Node, fill),
+            ?assertEqual(lists:duplicate(20, 503), [S || _ <- lists:seq(1, 20), {S, _} <- [knock(Node)]]),
+            ?assertEqual(lists:duplicate(20, 503), [S || _ <- lists:seq(1, 20), {S, _, _} <- [get_x(Node)]]),
+            {Info, Lines} = limit_node:info(Node),
+            ?assertMatch(#{no_process := 40, connections := 0}, Info),
+            ?assertEqual(1, told("could not start a process", Before ++ Lines)),
+            %% What the VM says of each process that it could not start.
+            ?assertEqual(0, told("Too many processes", Before ++ Lines)),
+            _ = limit_node:tell(Node, empty),
+            ?assertMatch({200, _, <<"here">>}, get_x(Node)),
+            well_again(Node, [])
+        end)
+    end}.
+
+get_x(Node) ->
+    http_client:get(limit_node:port(Node), "/x").
+
+%% Handlers, and the processes that ask or wake others, are started again when there is room.
+no_process_for_restarts_test_() ->
+    [{Title, {timeout, 240, fun() ->
+        Options = "#{handler => {bare_handler, []}, accept => fun limit_node:accept/1, processes => " ++ Processes ++ "}",
+        with_node({"true", "+P 1024"}, Options, fun(Node) ->
+            Before = limit_node:tell(Node, restart),
+            {_, Lines} = limit_node:info(Node),
+            ?assertEqual(1, told("could not start a process", Before ++ Lines)),
+            ?assertEqual(0, told("Too many processes", Before ++ Lines)),
+            _ = limit_node:tell(Node, empty),
+            well_again(Node, [])
+        end)
+    end}} || {Title, Processes} <- [{"one", "one"}, {"pool", "4"}]].
+
+%% What is too large for a normal scheduler has a process of its own on its way to a plain owner; it comes without one, too.
+no_process_for_an_owner_test_() ->
+    {timeout, 240, fun() ->
+        with_node({"true", "+P 1024"}, "#{handler => limit_owner, active => true}", fun(Node) ->
+            {101, Socket} = knock(Node),
+            Large = ["[1", lists:duplicate(100000, ",1"), "]"],
+            _ = limit_node:tell(Node, fill),
+            [begin
+                 ok = ws_client:text(Socket, Large),
+                 ?assertEqual({text, <<"100001">>}, ws_client:recv(Socket))
+             end || _ <- lists:seq(1, 20)],
+            {_, Lines} = limit_node:info(Node),
+            ?assertEqual([], Lines),
+            ws_client:drop(Socket),
+            {Status, Last} = limit_node:stop(Node),
+            ?assertEqual({0, []}, {Status, [Line || Line <- Last, is_crash(Line)]})
+        end)
+    end}.
+
 %% The server answers, also an accept/2 that needs a process of its own, when others have gone.
 well_again(Node, Sockets) ->
     lists:foreach(fun ws_client:drop/1, Sockets),

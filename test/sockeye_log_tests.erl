@@ -93,6 +93,14 @@ limit_test() ->
     ?assertEqual({yes, 1}, sockeye_log_limit:pass(Key, 30000)),
     [sockeye_log_limit:forget(Scope) || Scope <- [engine, 4711]].
 
+%% That a node has no more processes is no news the second time.
+once_a_minute_test() ->
+    ok = sockeye:with_engine(fun() -> ok end),
+    Key = {4712, no_process},
+    ?assertEqual([{yes, 0}, no, no, {yes, 2}, no, {yes, 1}],
+                 [sockeye_log_limit:pass(Key, Ms) || Ms <- [0, 1, 59999, 60000, 119999, 120000]]),
+    sockeye_log_limit:forget(4712).
+
 %% Many processes of a server at once: none is lost between logged and counted.
 limit_of_many_processes_test() ->
     ok = sockeye:with_engine(fun() -> ok end),

@@ -435,7 +435,8 @@
 %%     among them that were refused to keep the descriptors from `max_descriptor' on for the rest of the node.</li>
 %% <li>`accept_errors': failures of the system to accept a socket; `accept_pauses': how often accepting has paused
 %%     because handlers were too far behind.</li>
-%% <li>`no_process': connections that ended with 1011 because no process could be started for them.</li>
+%% <li>`no_process': connections that ended with 1011, and questions to `accept' and functions of `http' that were
+%%     answered 503, because no process could be started for them.</li>
 %% </ul>
 
 -type endpoint() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.

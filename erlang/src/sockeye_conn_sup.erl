@@ -35,7 +35,8 @@ init(Start) ->
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call({start, Conn}, _From, #state{start = Start, workers = Workers} = State) ->
-    try apply(sockeye_worker, start_conn, Start ++ [Conn]) of
+    try sockeye_processes:may_start() andalso apply(sockeye_worker, start_conn, Start ++ [Conn]) of
+        false -> {reply, {error, system_limit}, State};
         {ok, Pid} -> {reply, {ok, Pid}, State#state{workers = Workers#{Pid => true}}};
         {error, _} = Error -> {reply, Error, State}
     catch

@@ -97,8 +97,20 @@ bring(#state{index = Index} = State) ->
 -spec hand_over({sockeye_nif:load(), pid()}, #state{}) -> #state{}.
 hand_over({Load, Owner}, #state{carriers = Carriers} = State) ->
     _ = is_process_alive(Owner),
-    Pid = spawn_link(?MODULE, carry, [Load, Owner]),
-    State#state{carriers = Carriers#{Pid => Load}}.
+    try sockeye_processes:may_start() andalso spawn_link(?MODULE, carry, [Load, Owner]) of
+        false -> carry_alone(Load, Owner, State);
+        Pid -> State#state{carriers = Carriers#{Pid => Load}}
+    catch
+        error:system_limit -> carry_alone(Load, Owner, State)
+    end.
+
+%% The node has as many processes as it may have: better all others wait for a moment than this one for ever.
+-spec carry_alone(sockeye_nif:load(), pid(), #state{}) -> #state{}.
+carry_alone(Load, Owner, State) ->
+    _ = carry(Load, Owner),
+    ok = sockeye_nif:courier_return(Load),
+    self() ! sockeye_ready,
+    State.
 
 %% A carrier.
 -spec carry(sockeye_nif:load(), pid()) -> boolean().

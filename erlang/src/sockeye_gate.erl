@@ -116,17 +116,26 @@ loop(#state{server = Server, running = Running} = State) ->
 
 -spec start(non_neg_integer(), about(), map(), #state{}) -> #state{}.
 start(Token, About, Request, #state{running = Running, timeout = Timeout} = State) ->
-    %% Not the whole state: it would be copied.
-    Small = State#state{running = #{}},
-    try spawn_link(fun() -> run(Token, About, Request, Small) end) of
+    case spawned(Token, About, Request, State) of
+        none ->
+            answer(Token, unavailable(), State),
+            ok = sockeye_nif:no_process(State#state.id),
+            log(error, no_process, #{reason => system_limit}, State),
+            State;
         Pid ->
             Timer = timer(Timeout, Pid),
             State#state{running = Running#{Pid => {About, Token, Timer, facts(About, Request, State)}}}
+    end.
+
+-spec spawned(non_neg_integer(), about(), map(), #state{}) -> pid() | none.
+spawned(Token, About, Request, State) ->
+    %% Not the whole state: it would be copied.
+    Small = State#state{running = #{}},
+    try sockeye_processes:may_start() andalso spawn_link(fun() -> run(Token, About, Request, Small) end) of
+        false -> none;
+        Pid -> Pid
     catch
-        error:system_limit ->
-            answer(Token, unavailable(), State),
-            log(error, no_process, #{reason => system_limit}, State),
-            State
+        error:system_limit -> none
     end.
 
 %% Without a limit, a timer that never fires.
@@ -185,7 +194,7 @@ internal_error() ->
 
 -spec unavailable() -> sockeye_decision:checked().
 unavailable() ->
-    {reject, 503, [{<<"Retry-After">>, <<"1">>}], <<"The answer took too long.\n">>}.
+    {reject, 503, [{<<"Retry-After">>, <<"1">>}], <<"There is no answer in time.\n">>}.
 
 -spec crash_of(about()) -> atom().
 crash_of(accept) -> accept_crashed;

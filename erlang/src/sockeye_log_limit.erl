@@ -13,8 +13,6 @@
 -export_type([scope/0]).
 
 -define(TABLE, sockeye_log).
--define(MOST, 10).
--define(WINDOW_MS, 10000).
 
 -type scope() :: sockeye_nif:server_id() | engine.
 
@@ -43,15 +41,21 @@ pass(Key) ->
 -spec pass(key(), NowMs :: integer()) -> {yes, non_neg_integer()} | no.
 pass(Key, Now) ->
     try
+        {Most, Window} = bounds(Key),
         case ets:lookup(?TABLE, Key) of
             [] -> first(Key, Now);
-            [{_, Begin, Count}] when Now - Begin >= ?WINDOW_MS -> later(Key, Begin, Count, Now);
-            [_] -> counted(ets:update_counter(?TABLE, Key, {3, 1}))
+            [{_, Begin, Count}] when Now - Begin >= Window -> later(Key, Begin, Count, Most, Now);
+            [_] -> counted(ets:update_counter(?TABLE, Key, {3, 1}), Most)
         end
     catch
         %% The application stops, or the server did; better twice in the log than never.
         error:badarg -> {yes, 0}
     end.
+
+%% So many of a kind in so many milliseconds. What says no more of the node the second time is told once a minute.
+-spec bounds(key()) -> {pos_integer(), pos_integer()}.
+bounds({_Scope, no_process}) -> {1, 60000};
+bounds(_Key) -> {10, 10000}.
 
 -spec first(key(), integer()) -> {yes, non_neg_integer()} | no.
 first(Key, Now) ->
@@ -61,13 +65,13 @@ first(Key, Now) ->
     end.
 
 %% Only one of several processes begins the new window.
--spec later(key(), integer(), pos_integer(), integer()) -> {yes, non_neg_integer()} | no.
-later(Key, Begin, Count, Now) ->
+-spec later(key(), integer(), pos_integer(), pos_integer(), integer()) -> {yes, non_neg_integer()} | no.
+later(Key, Begin, Count, Most, Now) ->
     case ets:select_replace(?TABLE, [{{Key, Begin, Count}, [], [{{{const, Key}, Now, 1}}]}]) of
-        1 -> {yes, max(0, Count - ?MOST)};
+        1 -> {yes, max(0, Count - Most)};
         0 -> pass(Key, Now)
     end.
 
--spec counted(pos_integer()) -> {yes, 0} | no.
-counted(Count) when Count =< ?MOST -> {yes, 0};
-counted(_Count) -> no.
+-spec counted(pos_integer(), pos_integer()) -> {yes, 0} | no.
+counted(Count, Most) when Count =< Most -> {yes, 0};
+counted(_Count, _Most) -> no.

@@ -44,7 +44,8 @@ sentence(#{what := no_descriptor, max_descriptor := Most} = R) ->
     [who(R), " refuses connections: descriptors from number ", integer_to_list(Most),
      " on are kept for the rest of the node"];
 sentence(#{what := no_process} = R) ->
-    [who(R), " could not start a process: the node has reached its limit; it tries again"];
+    [who(R), " could not start a process: the node has reached its limit; connections are closed with 1011, questions to "
+     "accept and http answered 503, handlers started again later"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
     [who(R), " sent 1011", conn(R), ": no process could be started for it: ", short(Reason)];
 sentence(#{what := panic, message := Message}) ->

@@ -255,10 +255,10 @@ client_dial(Id) ->
 client_conn(Id) ->
     call(client_conn, [Id]).
 
-%% A connection for which there is no process: it ends with 1011, and is counted.
--spec no_process(sockeye:conn()) -> ok.
-no_process(Conn) ->
-    call(no_process, [Conn]).
+%% A connection for which there is no process: it ends with 1011, and is counted. Of a question to a server the latter only.
+-spec no_process(sockeye:conn() | server_id()) -> ok.
+no_process(Whose) ->
+    call(no_process, [Whose]).
 
 %% The caller of `listen/1' gets `{sockeye_stopped, ServerId, {Accepted, Unanswered}}', counts over
 %% the server's life.

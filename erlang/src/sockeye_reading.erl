@@ -18,14 +18,26 @@
 %% A process that waits so long for something else, with messages in its mailbox, is not at work on them.
 -define(IDLE_MS, 100).
 
-%% Each process has one that watches it, since to look at one that is at work can take long.
+%% Each process has one that watches it, since to look at one that is at work can take long. Where the node has no room for
+%% one, nobody waits.
 -spec watch([ending()]) -> ok.
 watch(Ending) ->
-    lists:foreach(fun(One) -> spawn(?MODULE, answered, [One]) end, Ending).
+    lists:foreach(fun({_, _, _, _, Conns} = One) ->
+                          try sockeye_processes:may_start() andalso spawn(?MODULE, answered, [One]) of
+                              false -> answer(Conns);
+                              _Pid -> ok
+                          catch
+                              error:system_limit -> answer(Conns)
+                          end
+                  end, Ending).
 
 -spec answered(ending()) -> ok.
 answered({Load, Pid, Sent, Timeout, Conns}) ->
     _ = await(Pid, fun() -> sockeye_nif:courier_sent(Load) - Sent end, Timeout),
+    answer(Conns).
+
+-spec answer([sockeye:conn()]) -> ok.
+answer(Conns) ->
     lists:foreach(fun(Conn) -> sockeye_backlog:settle(sockeye_nif:answered(Conn)) end, Conns).
 
 %% Returns when the process has worked through what is in its mailbox now, is dead, or cannot be expected to: when

@@ -229,7 +229,8 @@ handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = S
         _ -> {noreply, State}
     end;
 handle_info({restart, Slot}, #state{workers = Workers} = State) ->
-    try start_worker(later, Slot, State) of
+    try sockeye_processes:may_start() andalso start_worker(later, Slot, State) of
+        false -> {noreply, try_again({restart, Slot}, State)};
         {ok, Pid} -> {noreply, State#state{workers = Workers#{Pid => Slot}}}
     catch
         error:system_limit -> {noreply, try_again({restart, Slot}, State)}
@@ -262,14 +263,20 @@ try_again(What, #state{id = Id, facts = Facts} = State) ->
 
 -spec restart_relay(#state{}) -> #state{}.
 restart_relay(#state{id = Id} = State) ->
-    try State#state{relay = sockeye_relay:start_link(Id)}
-    catch error:system_limit -> try_again(start_relay, State)
+    try sockeye_processes:may_start() andalso sockeye_relay:start_link(Id) of
+        false -> try_again(start_relay, State);
+        Relay -> State#state{relay = Relay}
+    catch
+        error:system_limit -> try_again(start_relay, State)
     end.
 
 -spec restart_gate(#state{}) -> #state{}.
 restart_gate(State) ->
-    try start_gate(State)
-    catch error:system_limit -> try_again(start_gate, State)
+    try sockeye_processes:may_start() andalso start_gate(State) of
+        false -> try_again(start_gate, State);
+        Started -> Started
+    catch
+        error:system_limit -> try_again(start_gate, State)
     end.
 
 -spec element_or_list({more, list()} | list()) -> list().
@@ -283,6 +290,10 @@ accept([_Conn, {closed, _, _} | Rest], State) ->
 accept([Conn, _Event | Rest], #state{id = Id, conn_sup = Sup, facts = Facts} = State) ->
     case sockeye_conn_sup:start_worker(Sup, Conn) of
         {ok, _Pid} ->
+            accept(Rest, State);
+        {error, system_limit} ->
+            sockeye_log:event(error, Id, no_process, Facts#{reason => system_limit}),
+            ok = sockeye_nif:no_process(Conn),
             accept(Rest, State);
         {error, Reason} ->
             #state{config = #{handler := {Module, _}}} = State,

@@ -4,6 +4,9 @@
 -export([start/2]).
 -export([port/1]).
 -export([info/1]).
+-export([tell/2]).
+-export([accept/1]).
+-export([http/1]).
 -export([stop/1]).
 -export([main/0]).
 
@@ -34,6 +37,17 @@ info(Node) ->
     {ok, Info} = erl_parse:parse_term(Tokens),
     {Info, Lines}.
 
+%% fill: there is no room for one more process; empty: there is again; restart: each process of the server has ended, and there
+%% is no room for another one. What the node has written meanwhile.
+tell(Node, What) ->
+    true = port_command(Node, [atom_to_list(What), "\n"]),
+    {_, Lines} = answer(Node, <<"done ">>),
+    Lines.
+
+%% Callbacks for Options, which are text.
+accept(_Request) -> {accept, #{}}.
+http(_Request) -> {200, [], <<"here">>}.
+
 stop(Node) ->
     true = port_command(Node, "stop\n"),
     {Lines, Status} = rest(Node, []),
@@ -63,20 +77,60 @@ main() ->
         Text = lists:flatten(lists:join(" ", init:get_plain_arguments())),
         {ok, Tokens, _} = erl_scan:string(Text ++ "."),
         {ok, Options} = erl_parse:parse_term(Tokens),
+        true = register(limit_owner, spawn(fun own/0)),
         {ok, Server} = sockeye:start_link(Options#{port => 0}),
         {ok, #{port := Port}} = sockeye:info(Server),
         io:format("port ~b~n", [Port]),
-        obey(Server)
+        obey(Server, [])
     end).
 
-obey(Server) ->
+obey(Server, Filling) ->
     case io:get_line("") of
         "info\n" ->
             {ok, All} = sockeye:info(Server),
             Info = maps:filter(fun(_, V) -> is_integer(V) orelse is_atom(V) end, All),
             io:format("info ~0p~n", [Info]),
-            obey(Server);
+            obey(Server, Filling);
+        "fill\n" ->
+            More = fill(Filling),
+            io:format("done ~b~n", [length(More)]),
+            obey(Server, More);
+        "empty\n" ->
+            ok = end_all(Filling),
+            io:format("done 0~n"),
+            obey(Server, []);
+        "restart\n" ->
+            %% It hears of the ends when all room is taken.
+            ok = sys:suspend(Server),
+            {links, Links} = process_info(Server, links),
+            ok = end_all([Pid || Pid <- Links, is_pid(Pid), Pid =/= self()]),
+            More = fill(Filling),
+            ok = sys:resume(Server),
+            _ = sys:get_state(Server),
+            io:format("done ~b~n", [length(More)]),
+            obey(Server, More);
         _ ->
+            ok = end_all(Filling),
             ok = application:stop(sockeye),
             erlang:halt(0)
+    end.
+
+fill(Pids) ->
+    case erlang:system_info(process_count) < erlang:system_info(process_limit) of
+        true -> fill([spawn(fun() -> receive never -> ok end end) | Pids]);
+        false -> Pids
+    end.
+
+end_all(Pids) ->
+    lists:foreach(fun(Pid) ->
+        Monitor = monitor(process, Pid),
+        exit(Pid, kill),
+        receive {'DOWN', Monitor, process, Pid, _} -> ok end
+    end, Pids).
+
+%% A plain owner: says how long each list is.
+own() ->
+    receive
+        {sockeye, Conn, {json, List}} -> ok = sockeye:send(Conn, {json, length(List)}), own();
+        _ -> own()
     end.

@@ -91,7 +91,7 @@ fn text(server: &Server) -> String {
     put(
         "connections_without_process_total",
         "counter",
-        "Connections that ended with 1011 since there was no process for them.",
+        "Connections closed with 1011, and questions answered 503, for want of a process.",
         stats.no_process,
     );
     put(

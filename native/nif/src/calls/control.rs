@@ -325,11 +325,17 @@ fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
     map(b, &pairs)
 }
 
-/// A connection for which no process could be started.
+/// A connection, or a question to a server, for which no process could be started.
 #[rustler::nif]
-fn no_process<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
-    let conn = conn_of(env, conn)?;
-    running::with_engine(|engine| engine.iter().for_each(|engine| engine.no_process(conn)));
+fn no_process<'a>(env: Env<'a>, whose: Term<'a>) -> NifResult<Term<'a>> {
+    if let Some(id) = Builder::of(env).as_u64(whose.as_c_arg()) {
+        running::server(id)
+            .iter()
+            .for_each(|(_, server)| server.note_no_process());
+    } else {
+        let conn = conn_of(env, whose)?;
+        running::with_engine(|engine| engine.iter().for_each(|engine| engine.no_process(conn)));
+    }
     Ok(atoms::ok().encode(env))
 }
 
