@@ -74,19 +74,25 @@ thread_local! {
 /// Texts whose terms go to one environment, within one call: they share keys.
 pub(crate) struct Texts<'a> {
     pub(crate) b: Builder<'a>,
+    on: OnScheduler<'a>,
     /// For integers that only external term format can write.
     pub(crate) scratch: &'a mut Vec<u8>,
     number: u64,
 }
 
 impl<'a> Texts<'a> {
-    /// Only a scheduler may make of a text what a peer decides. `scratch` is working space, reused from call to call.
-    pub(crate) fn new(b: Builder<'a>, _: OnScheduler<'a>, scratch: &'a mut Vec<u8>) -> Self {
+    /// `scratch` is working space, reused from call to call.
+    pub(crate) fn new(b: Builder<'a>, on: OnScheduler<'a>, scratch: &'a mut Vec<u8>) -> Self {
         let number = SPACE.with_borrow_mut(|space| {
             space.texts += 1;
             space.texts
         });
-        Texts { b, scratch, number }
+        Texts {
+            b,
+            on,
+            scratch,
+            number,
+        }
     }
 }
 
