@@ -33,6 +33,7 @@ client() ->
                         send_timeout, close_timeout, idle_timeout, ping_interval, pong_timeout, max_age, subprotocols],
                        server()),
     Shared#{connect_timeout => "milliseconds below 2^31, or infinity", headers => "a list of {Name, Value}",
+            host => "a host and maybe a port",
             tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], max_redirects => "0..20",
             reconnect => "a boolean, or a map of min_interval and max_interval"}.
 
@@ -120,6 +121,17 @@ nested_test_() ->
              {http, #{"/" => {text, x}}, "no iodata"},
              {http, #{"/" => {no_such_module, f}}, "cannot be loaded"},
              {http, #{"/" => {lists, f}}, "does not export f/1"},
+             {http, #{"/a" => {text, ""}, "/%61" => {text, ""}}, "/%61 and /a are the same path"},
+             {http, #{"/a%2bb/*" => fun(_) -> x end, "/a+b/*" => fun(_) -> x end}, "/a%2bb/* and /a+b/* are the same path"},
+             {http, #{"/a" => {dir, "/"}, "/a/" => {dir, "/"}}, "/a and /a/ are the same path"},
+             {http, #{"/%" => {text, ""}}, "is not a path"},
+             {http, #{"/a/%zz" => {text, ""}}, "is not a path"},
+             {paths, ["/%6"], "a % has two hexadecimal digits"},
+             {ip, "fe80::1%", "like \"fe80::1%eth0\""},
+             {ip, "fe80::1%a/b", "like \"fe80::1%eth0\""},
+             {ip, <<"fe80::1%a%b">>, "like \"fe80::1%eth0\""},
+             {ip, "1.2.3.4%eth0", "like \"fe80::1%eth0\""},
+             {ip, [$f, $e, $8, $0, $:, $:, $1, $%, 16#20ac], "like \"fe80::1%eth0\""},
              {tls, #{certfile => "a"}, "keyfile (or key) is missing"},
              {tls, #{certfile => 1}, "certfile: expected the name of a file"},
              {tls, #{verify => 1, cert => <<>>, key => <<>>}, "verify: expected verify_none or verify_peer"},
@@ -130,6 +142,18 @@ nested_test_() ->
     ++ [{Says, fun() -> says(tls, Says, sockeye_options:parse(#{tls => (tls())#{sni_hosts => Sni}}, self())) end}
         || {Sni, Says} <- [{#{}, "a list of {Host"}, {[{x, y}], "{Host, #{certfile, keyfile}}"},
                            {[{"a", #{x => 1}}], "unknown key x"}, {[{"a", #{cert => 1}}], "PEM text"}]].
+
+%% What two routes may share.
+routes_that_differ_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Paths])),
+      ?_assertMatch({ok, _}, sockeye_options:parse(#{http => maps:from_list(Paths)}, self()))}
+     || Paths <- [[{"/a", {text, ""}}, {"/a/", {text, ""}}], [{"/a", {text, ""}}, {"/a/", {dir, "/"}}],
+                  [{"/a", {text, ""}}, {"/A", {text, ""}}], [{"/a%2Fb", {text, ""}}, {"/a/b", {text, ""}}],
+                  [{"/a/*", {text, ""}}, {"/a/%2a", {text, ""}}], [{"/a/", {dir, "/"}}, {"/a//", {dir, "/"}}]]].
+
+health_is_a_route_test() ->
+    says(http, "/%68ealth and /health are the same path",
+         sockeye_options:parse(#{http => #{"/%68ealth" => {text, ""}}, health => "/health"}, self())).
 
 %% A key never gets into a message, however wrong the map around it is.
 secrets_are_not_shown_test_() ->

@@ -17,6 +17,8 @@
 -export([server_drain/1]).
 -export([client_url/1]).
 -export([client_proxy/1]).
+-export([client_host/1]).
+-export([path_form/1]).
 -export([client_open/1]).
 -export([client_dial/1]).
 -export([client_conn/1]).
@@ -92,7 +94,7 @@
 -export_type([waiting/0]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 5).
+-define(ABI, 6).
 -define(LOADED, {?MODULE, loaded}).
 
 -type inbox() :: reference().
@@ -239,6 +241,16 @@ client_url(Url) ->
 -spec client_proxy(binary()) -> ok | {error, Why :: binary()}.
 client_proxy(Url) ->
     call(client_proxy, [Url]).
+
+%% Whether this can be the value of a `Host' header.
+-spec client_host(binary()) -> boolean().
+client_host(Host) ->
+    call(client_host, [Host]).
+
+%% By what patterns of paths are compared; `error': it is none.
+-spec path_form(binary()) -> {ok, Form :: binary()} | error.
+path_form(Pattern) ->
+    call(path_form, [Pattern]).
 
 %% A client is a server that connects: `server_stop/3' ends it.
 -spec client_open(map()) -> {ok, server_id()} | {error, atom()}.

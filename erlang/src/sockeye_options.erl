@@ -69,12 +69,14 @@ defaults() ->
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
--spec parse(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
+-spec parse(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option() | tuple()}.
 parse(Options, Owner) ->
     try maps:map(fun checked/2, Options) of
         Given -> complete(maps:merge(defaults(), Given), Given, Owner)
     catch
-        throw:{bad_option, _, _} = Bad -> {error, Bad}
+        throw:{bad_option, _, _} = Bad -> {error, Bad};
+        %% The library, which knows the form of paths, is not there.
+        error:{sockeye_nif, _, _} = Reason -> {error, Reason}
     end.
 
 %% Options of which only these keys may be there.
@@ -208,22 +210,33 @@ message_rate(Key, V) -> (Key =:= rate orelse Key =:= burst) andalso positive(V) 
 time(infinity) -> true;
 time(V) -> positive(V) =:= true orelse "milliseconds below 2^31, or infinity".
 
--spec ip(term()) -> {ok, inet:ip_address() | {local, binary()}} | unicode:chardata().
+-spec ip(term()) ->
+          {ok, inet:ip_address() | {local, binary()} | {zone, inet:ip6_address(), binary()}} | unicode:chardata().
 ip(any) -> {ok, {0, 0, 0, 0}};
 ip(loopback) -> {ok, {127, 0, 0, 1}};
 ip({local, Path}) -> unix_path(Path);
 ip(Text) when is_binary(Text) -> ip(binary_to_list(Text));
 ip(Text) when is_list(Text) ->
-    try inet:parse_strict_address(Text) of
-        {ok, Address} -> {ok, Address};
-        {error, _} -> ip(undefined)
+    %% What inet makes of a zone depends on its version.
+    try {string:split(Text, "%"), inet:parse_strict_address(hd(string:split(Text, "%")))} of
+        {[_], {ok, Address}} -> {ok, Address};
+        {[_, Zone], {ok, Address}} -> zoned(Address, Zone);
+        _ -> ip(undefined)
     catch
         error:_ -> ip(undefined)
     end;
 ip(V) ->
     case inet:is_ip_address(V) of
         true -> {ok, V};
-        false -> "any, loopback, {local, Path}, or an address as a tuple or text"
+        false -> "any, loopback, {local, Path}, or an address as a tuple or text, like \"fe80::1%eth0\""
+    end.
+
+%% An address on one interface.
+-spec zoned(inet:ip_address(), string()) -> {ok, {zone, inet:ip6_address(), binary()}} | unicode:chardata().
+zoned(Address, Zone) ->
+    case tuple_size(Address) =:= 8 andalso re:run(Zone, "^[!-$&-.0-Z^-~]+$", [unicode, dollar_endonly]) of
+        {match, _} -> {ok, {zone, Address, list_to_binary(Zone)}};
+        _ -> ip(undefined)
     end.
 
 %% A path as gen_tcp takes it. A zero byte first makes it an abstract name; one

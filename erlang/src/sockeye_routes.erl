@@ -44,12 +44,30 @@ path_form() ->
 complete(Config) ->
     Own = [{Path, Key} || Key <- [health, metrics], #{Key := Path} <- [Config]],
     Routes = maps:get(http, Config, []) ++ Own,
-    Paths = [Path || {Path, _} <- Routes],
-    case Paths -- lists:usort(Paths) of
-        [] -> {ok, Routes};
-        [Twice | _] -> {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice, with those of health and metrics",
-                                                                  [Twice]))}
+    case twins(lists:sort(lists:flatmap(fun places/1, Routes))) of
+        none ->
+            {ok, Routes};
+        {Path, Path} ->
+            {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice, with those of health and metrics", [Path]))};
+        {One, Other} ->
+            {error, sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path, with those of health and metrics",
+                                                              [One, Other]))}
     end.
+
+%% What a route is for, in the one form of its path. A directory is for its path with and without a slash.
+-spec places(route()) -> [{path | dir, Form :: binary(), Path :: binary()}].
+places({Path, Target}) ->
+    {ok, Form} = sockeye_nif:path_form(Path),
+    case Target of
+        {dir, _} -> [{path, Form, Path}, {dir, re:replace(Form, "/$", "", [{return, binary}]), Path}];
+        _ -> [{path, Form, Path}]
+    end.
+
+%% Two of them for the same.
+-spec twins([{path | dir, binary(), binary()}]) -> none | {binary(), binary()}.
+twins([{Kind, Form, One}, {Kind, Form, Other} | _]) -> {One, Other};
+twins([_ | Rest]) -> twins(Rest);
+twins([]) -> none.
 
 %% The functions among these routes, by their number.
 -spec functions([route()]) -> #{non_neg_integer() => fun((map()) -> term())}.

@@ -7,8 +7,7 @@
 -export([rate/1]).
 
 -define(ORIGIN, "^[A-Za-z][A-Za-z0-9-]*://(\\*\\.)?([A-Za-z0-9._~-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]+)?$").
-%% A segment is a star or has none.
--define(PATH, "^(/([^*?#/]*|\\*))+$").
+-define(PATHS, "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>, in which a % has two hexadecimal digits").
 
 -spec origins(term()) -> {ok, any | [binary()]} | string() | {error, binary()}.
 origins(any) ->
@@ -23,9 +22,9 @@ origins(_) ->
 paths(any) ->
     {ok, any};
 paths(List) when is_list(List), List =/= [] ->
-    rules(List, fun path/1, "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>");
+    rules(List, fun path/1, ?PATHS);
 paths(_) ->
-    "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>".
+    ?PATHS.
 
 -spec rate(term()) -> {ok, infinity | map()} | string() | {error, binary()}.
 rate(infinity) ->
@@ -52,7 +51,8 @@ rules(List, Check, Expected) ->
     try {ok, [Check(Rule) || Rule <- List]}
     catch throw:{no_rule, Rule} ->
             {error, sockeye_why:expected(Expected, Rule)};
-          error:_ -> {error, sockeye_why:expected(Expected, List)}
+          %% It is improper.
+          error:{bad_generator, _} -> {error, sockeye_why:expected(Expected, List)}
     end.
 
 -spec origin(term()) -> binary().
@@ -61,20 +61,22 @@ origin(Rule) -> matching(Rule, ?ORIGIN).
 
 -spec path(term()) -> binary().
 path(Rule) ->
-    Path = matching(Rule, ?PATH),
-    %% What can stand in a request line.
-    lists:all(fun(C) -> C > $\s andalso C < 127 end, binary_to_list(Path))
-        orelse throw({no_rule, Rule}),
-    Path.
+    Path = text(Rule),
+    case sockeye_nif:path_form(Path) of
+        {ok, _} -> Path;
+        error -> throw({no_rule, Rule})
+    end.
 
 -spec matching(term(), string()) -> binary().
 matching(Rule, Pattern) ->
-    try iolist_to_binary(Rule) of
-        Bin ->
-            case re:run(Bin, Pattern, [{capture, none}, dollar_endonly]) of
-                match -> Bin;
-                nomatch -> throw({no_rule, Rule})
-            end
-    catch
-        error:_ -> throw({no_rule, Rule})
+    Text = text(Rule),
+    case re:run(Text, Pattern, [{capture, none}, dollar_endonly]) of
+        match -> Text;
+        nomatch -> throw({no_rule, Rule})
+    end.
+
+-spec text(term()) -> binary().
+text(Rule) ->
+    try iolist_to_binary(Rule)
+    catch error:badarg -> throw({no_rule, Rule})
     end.

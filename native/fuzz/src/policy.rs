@@ -28,6 +28,7 @@ pub fn check(data: &[u8]) {
     }
     if let Ok(paths) = Paths::new([pattern]) {
         assert!(pattern.starts_with('/'));
+        assert!(has_digits(pattern), "{pattern:?}");
         let has = paths.has(path);
         assert!(!has || path.starts_with('/'), "{path:?}");
         match pattern.split_once('*') {
@@ -62,6 +63,15 @@ fn may(rule: &str, host: &str, origin: &str) -> bool {
             Some(domain) => page.ends_with(name(domain)) && domain.starts_with('.'),
             None => page == name(authority),
         }
+}
+
+/// Each percent sign has its two digits.
+fn has_digits(pattern: &str) -> bool {
+    let mut behind = pattern.split('%').skip(1);
+    behind.all(|text| {
+        let digits = text.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
 }
 
 /// A host without its port.

@@ -27,7 +27,7 @@ use crate::server::desk;
 use crate::vm::{monitor, reply, running};
 
 /// Changes with every change of what the Erlang stubs expect.
-const ABI: u32 = 5;
+const ABI: u32 = 6;
 
 /// What the VM keeps objects of.
 const RESOURCES: [Kind; 5] = [

@@ -59,9 +59,10 @@ impl Routes {
                 Target::Text(text) => text.clone().into(),
                 _ => Bytes::new(),
             };
+            let form = comparable_pattern(&path).unwrap_or_default();
             Ok::<_, String>(Route {
                 pattern: path.contains('*').then_some(paths),
-                path: comparable_pattern(&path).into(),
+                path: form.into(),
                 target,
                 text,
             })

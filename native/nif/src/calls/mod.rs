@@ -9,5 +9,6 @@ pub(crate) mod fanout;
 pub(crate) mod gate;
 pub(crate) mod inbound;
 pub(crate) mod json;
+pub(crate) mod paths;
 pub(crate) mod send;
 pub(crate) mod topics;

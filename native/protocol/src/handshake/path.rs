@@ -20,23 +20,33 @@ pub(super) fn normal(path: &str) -> Cow<'_, str> {
 /// assert_eq!(comparable("/%61%2bb/%c3%bc%2f\"*"), "/a+b/%C3%BC%2F%22%2A");
 /// ```
 pub fn comparable(path: &str) -> Cow<'_, str> {
-    respell(path, |byte, encoded| match byte {
+    respell(path, stands_compared)
+}
+
+fn stands_compared(byte: u8, encoded: bool) -> bool {
+    match byte {
         b'/' | b'%' => !encoded,
         byte => is_unreserved(byte) || b"!$&'()+,;=:@".contains(&byte),
-    })
+    }
 }
 
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// The same of a pattern, in which a segment of one star stands for others.
-pub fn comparable_pattern(pattern: &str) -> String {
+/// The same of a pattern, in which a segment of one star stands for others. None for what is no pattern: it begins with a
+/// slash, could stand in a request line, has no query, no star within a segment, and no `%` without its digits.
+pub fn comparable_pattern(pattern: &str) -> Option<String> {
+    let visible = |b: u8| (0x21..=0x7e).contains(&b) && !b"?#".contains(&b);
+    if !pattern.starts_with('/') || !pattern.bytes().all(visible) {
+        return None;
+    }
     let segments = pattern.split('/').map(|segment| match segment {
-        "*" => Cow::Borrowed(segment),
-        segment => comparable(segment),
+        "*" => Some(segment.to_owned()),
+        segment if segment.contains('*') => None,
+        segment => respelled(segment, stands_compared),
     });
-    segments.collect::<Vec<_>>().join("/")
+    Some(segments.collect::<Option<Vec<_>>>()?.join("/"))
 }
 
 /// `stands` says whether a byte stands for itself, which came encoded or not.
@@ -105,11 +115,30 @@ mod tests {
 
     #[test]
     fn a_star_stays_where_it_is_a_segment() {
-        assert_eq!(comparable_pattern("/%61/*/%2a"), "/a/*/%2A");
-        assert_eq!(comparable_pattern("/"), "/");
+        let form = |pattern| comparable_pattern(pattern);
+        assert_eq!(form("/%61/*/%2a").as_deref(), Some("/a/*/%2A"));
+        assert_eq!(form("/").as_deref(), Some("/"));
+    }
+
+    #[test]
+    fn a_pattern_is_well_formed() {
+        for broken in ["/%", "/%6", "/%zz", "/a/%6/b", "/%61/%zz", "/*/%", "/%%364"] {
+            assert_eq!(comparable_pattern(broken), None, "{broken}");
+        }
+        for other in [
+            "", "a", "*", "/a*", "/*a/b", "/a b", "/a?b", "/a#b", "/\u{fc}", "/a\0",
+        ] {
+            assert_eq!(comparable_pattern(other), None, "{other:?}");
+        }
     }
 
     proptest! {
+        #[test]
+        fn a_pattern_without_a_star_is_a_path(path in "/([a-z./]|%61|%2f|%2a|%zz){0,12}") {
+            let whole = !path.contains("%zz");
+            prop_assert_eq!(comparable_pattern(&path), whole.then(|| comparable(&path).into_owned()));
+        }
+
         /// What came out is its own form: nothing is decoded in two steps.
         #[test]
         fn a_form_is_final(path in "([a-z./*+]|%|%2|%25|%61|%2f|%zz|6|1){0,12}") {

@@ -181,17 +181,11 @@ pub struct Paths {
 impl Paths {
     /// A list of patterns. They begin with `/` and are compared segment by segment, in the form of
     /// [`comparable`](super::comparable), with regard to case; `*` stands for one segment that is not empty, and at the end for
-    /// one or more. The error is the pattern that is none.
+    /// one or more. The error is the pattern that is none: one with a malformed `%` among them.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
         let patterns = patterns.into_iter().map(|pattern| {
-            let visible = |b: u8| (0x21..=0x7e).contains(&b) && !b"?#".contains(&b);
-            let star = |segment: &str| segment.contains('*') && segment != "*";
-            let valid = pattern.starts_with('/')
-                && pattern.bytes().all(visible)
-                && !pattern.split('/').any(star);
-            valid
-                .then(|| comparable_pattern(pattern).into())
-                .ok_or(pattern)
+            let form = comparable_pattern(pattern);
+            form.map(String::into_boxed_str).ok_or(pattern)
         });
         Ok(Paths {
             patterns: Some(patterns.collect::<Result<_, _>>()?),
@@ -339,7 +333,9 @@ mod tests {
         ] {
             assert_eq!(Origins::new([rule]), Err(rule));
         }
-        for pattern in ["ws", "", "/a*", "/a b", "/a?b", "/*x/y", "/ü"] {
+        for pattern in [
+            "ws", "", "/a*", "/a b", "/a?b", "/*x/y", "/ü", "/%", "/a/%6", "/%61/%zz", "/*/%zz",
+        ] {
             assert_eq!(Paths::new([pattern]), Err(pattern));
         }
     }
