@@ -105,8 +105,8 @@
                      local := term(),
                      tls := undefined | map(),
                      body => binary()}.
-%% Path and query as they came, not percent-decoded. `body' is there in the
-%% functions of HTTP routes only.
+%% The path is in the normal form of RFC 3986, 6.2.2, the query as it came. Several `Cookie' headers are one, joined
+%% with `; '. `body' is there in the functions of HTTP routes only.
 
 -type decision() :: {accept, #{subprotocol => binary() | undefined,
                                headers => [{iodata(), iodata()}],

@@ -99,7 +99,10 @@ versions() ->
     [{["version ", V], iolist_to_binary(["GET / ", V, "\r\nHost: localhost\r\n\r\n"]), Statuses, Then}
      || {V, Statuses, Then} <- [{"HTTP/1.2", [200], goes_on}, {"HTTP/1.9", [200], goes_on}, {"HTTP/1.0", [200], ends},
                                 {"HTTP/2.0", [505], ends}, {"HTTP/0.9", [505], ends}, {"http/1.1", [400], ends},
-                                {"HTTP/1.10", [400], ends}, {"HTTPS/1.1", [400], ends}, {"HTTP/1.1 ", [400, 505], ends}]].
+                                {"HTTP/1.10", [400], ends}, {"HTTPS/1.1", [400], ends}, {"HTTP/1.1 ", [400, 505], ends}]]
+        ++ [{["HTTP/1.0 that asks for a WebSocket: ", Path],
+             iolist_to_binary(["GET ", Path, " HTTP/1.0\r\nHost: localhost\r\n", ?UPGRADE, "\r\n"]), [Status], ends}
+            || {Path, Status} <- [{"/", 200}, {"/echo", 200}, {"/nothing", 404}]].
 
 %% The same request, as a handshake, where it has lines to put that in.
 with_upgrade(Bytes) ->

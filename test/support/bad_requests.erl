@@ -59,7 +59,8 @@ methods() ->
         ++ [{["method ", M], method(M), 400} || M <- ["", "G@T", "G\0T", "GE T", "G\tT", "\377"]].
 
 versions() ->
-    [{["version ", V], version(V), 505} || V <- ["HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "HTTP/9.9"]]
+    [{["version ", V], version(V), 505} || V <- ["HTTP/2.0", "HTTP/0.9", "HTTP/9.9"]]
+        ++ [{"version HTTP/1.0", version("HTTP/1.0"), 426}]
         ++ [{["version ", V], version(V), 400} || V <- ["", "http/1.1", "FTP/1.1", "HTTPS/1.1", "HTCPCP/1.0"]]
         ++ [{["version ", V], version(V), 101} || V <- ["HTTP/1.2", "HTTP/1.9"]]
         ++ [{"space behind the version", version("HTTP/1.1 "), any}].

@@ -24,6 +24,8 @@
 -export([parse/1]).
 -export([ending/1]).
 -export([statuses/1]).
+-export([content_length/1]).
+-export([content_type/1]).
 -export([resets/1]).
 -export([shake/1]).
 -export([next/1]).
@@ -135,6 +137,47 @@ status(<<1:3, 0:5, Rest/binary>>) -> status(Rest);
 %% The name from the table (8 to 14), the value literally, with or without the Huffman code.
 status(<<Kind, 3, Digits:3/binary, _/binary>>) when Kind band 15 >= 8 -> binary_to_integer(Digits);
 status(<<Kind, 1:1, Len:7, Coded:Len/binary, _/binary>>) when Kind band 15 >= 8 -> digits(Coded).
+
+%% Of a head: what its `content-length' says, or `none'.
+content_length(Block) ->
+    case value(28, Block) of
+        {huffman, Coded} -> digits(Coded);
+        {plain, Digits} -> binary_to_integer(Digits);
+        none -> none
+    end.
+
+%% The value as it stands there: in the Huffman code, mostly.
+content_type(Block) -> value(31, Block).
+
+%% The value of a field whose name is in the static table, where the dynamic one is not used.
+value(Index, Block) ->
+    case Block of
+        <<>> -> none;
+        <<1:1, _:7, Rest/binary>> -> value(Index, Rest);
+        <<1:3, _:5, Rest/binary>> -> value(Index, Rest);
+        <<1:2, Prefix:6, Rest/binary>> -> literal(Index, prefix(Prefix, 63, Rest));
+        <<_:4, Prefix:4, Rest/binary>> -> literal(Index, prefix(Prefix, 15, Rest))
+    end.
+
+literal(Index, {0, Block}) ->
+    {_Name, Rest} = string(Block),
+    literal(Index, {none, Rest});
+literal(Index, {Name, Block}) ->
+    case string(Block) of
+        {Value, _} when Name =:= Index -> Value;
+        {_, Rest} -> value(Index, Rest)
+    end.
+
+string(<<Huffman:1, Prefix:7, Block/binary>>) ->
+    {Len, Coded} = prefix(Prefix, 127, Block),
+    <<Value:Len/binary, Rest/binary>> = Coded,
+    {{case Huffman of 1 -> huffman; 0 -> plain end, Value}, Rest}.
+
+prefix(Full, Full, Block) -> more(Full, 0, Block);
+prefix(N, _, Block) -> {N, Block}.
+
+more(N, Shift, <<1:1, Bits:7, Rest/binary>>) -> more(N + (Bits bsl Shift), Shift + 7, Rest);
+more(N, Shift, <<0:1, Bits:7, Rest/binary>>) -> {N + (Bits bsl Shift), Rest}.
 
 %% Digits in the Huffman code: 0 to 2 have five bits, 3 to 9 six.
 digits(Bits) -> digits(Bits, 0).

@@ -49,6 +49,15 @@ pub(crate) async fn decide(
     visitor: &Visitor,
     request: &Request,
 ) -> Result<Admission, Refusal> {
+    let admission = admit(server, visitor, request).await;
+    admission.map_err(|refusal| refusal.to(request.method()))
+}
+
+async fn admit(
+    server: &Server,
+    visitor: &Visitor,
+    request: &Request,
+) -> Result<Admission, Refusal> {
     let config = &server.config;
     if server.is_draining() {
         // Another server takes this one's place, or soon will.

@@ -124,6 +124,8 @@ async fn welcome(
         }
         if tls::is_plain_http(&ahead) {
             let refusal = Refusal::new(400, "This port speaks HTTPS.\n");
+            let method = ahead.split(|&byte| byte == b' ').next();
+            let refusal = refusal.to(method.unwrap_or_default());
             upgrade::say_no(shard, transport, &refusal).await;
             return None;
         }

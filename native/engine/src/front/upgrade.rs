@@ -47,13 +47,13 @@ pub(crate) async fn shake_hands(
             return Some(Outcome::Refused);
         }
     };
-    if !server.config.routes.is_empty() && !request.header_has_token("upgrade", "websocket") {
+    if !server.config.routes.is_empty() && !request.asks_for_websocket() {
         let rest = buffer.split_off(consumed.min(buffer.len()));
         return Some(Outcome::Http(stream, visitor, Box::new(request), rest));
     }
     let visitor = proxy::sender(server, &visitor, &request).into_owned();
     if let Err(refusal) = seat.count_for(visitor.peer.ip()) {
-        say_no(shard, stream, &refusal).await;
+        say_no(shard, stream, &refusal.to(request.method())).await;
         return Some(Outcome::Refused);
     }
     let admission = match gate::decide(server, &visitor, &request).await {

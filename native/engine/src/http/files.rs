@@ -229,7 +229,7 @@ fn serve(mut open: Open, headers: &HeaderMap) -> Response<Body> {
     };
     // Moving within an open file does not wait for the disk.
     if range.start > 0 && open.file.seek(SeekFrom::Start(range.start)).is_err() {
-        return super::plain(StatusCode::INTERNAL_SERVER_ERROR, "");
+        return super::failed();
     }
     *response.body_mut() = Body::File(FilePart::new(open.file, range.end - range.start));
     response

@@ -35,6 +35,22 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
+/// What should not happen has happened.
+fn failed() -> Response<Body> {
+    let text = "Something went wrong here.\n";
+    plain(StatusCode::INTERNAL_SERVER_ERROR, text)
+}
+
+/// The answer to HEAD: its length, and no content.
+fn without_body(mut answer: Response<Body>) -> Response<Body> {
+    let length = answer.body().len();
+    if !is_bodiless(answer.status()) && !answer.headers().contains_key(header::CONTENT_LENGTH) {
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    answer.map(|_| Body::empty())
+}
+
 /// Whether an answer with this status has no content.
 pub(super) fn is_bodiless(status: StatusCode) -> bool {
     let bodiless = [
@@ -81,7 +97,10 @@ pub(crate) fn response(refusal: Refusal) -> Response<Body> {
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         out.insert(header::CONTENT_TYPE, plain);
     }
-    response
+    match refusal.to_head {
+        true => without_body(response),
+        false => response,
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use sockeye_protocol::handshake::{Refusal, Request, comparable, server};
 use super::body::Body;
 use super::files::{self, Wanted};
 use super::routes::{Found, Target};
-use super::{metrics, plain, response, types};
+use super::{failed, metrics, plain, response, types};
 use crate::front::ask::{About, Answer, Question, ask};
 use crate::front::gate::{self, Accepted};
 use crate::front::proxy;
@@ -58,7 +58,7 @@ impl Service {
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
-        if request.header_has_token("upgrade", "websocket") {
+        if request.asks_for_websocket() {
             return self.upgrade(request).await;
         }
         bump(&self.server.counters.requests, 1);
@@ -133,7 +133,7 @@ impl Service {
         };
         match ask(&self.server, &question).await {
             Answer::Respond(answer) => response(answer),
-            Answer::Accept(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, ""),
+            Answer::Accept(_) => failed(),
         }
     }
 

@@ -69,6 +69,23 @@ impl Headers {
         self.fields.swap_remove(at);
     }
 
+    /// Makes one field of all lines of this name, in the place of the first, with `separator` between their values.
+    pub(super) fn join(&mut self, name: &str, separator: &[u8]) {
+        let is_one = |(at, (other, _)): (usize, (&str, _))| (other == name).then_some(at);
+        let lines: Vec<usize> = self.iter().enumerate().filter_map(is_one).collect();
+        let [first, _, ..] = lines[..] else {
+            return;
+        };
+        let joined = self.all(name).collect::<Vec<_>>().join(separator);
+        self.push(name, &joined);
+        self.fields.swap_remove(first);
+        let mut at = 0..;
+        self.fields.retain(|_| {
+            at.next()
+                .is_none_or(|at| at == first || lines.binary_search(&at).is_err())
+        });
+    }
+
     /// All fields, names in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.fields.iter().map(|field| {

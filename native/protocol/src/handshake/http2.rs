@@ -63,7 +63,6 @@ struct Fields {
     path: Option<String>,
     protocol: Option<Box<[u8]>>,
     headers: Headers,
-    cookie: Option<Vec<u8>>,
     lines: usize,
     size: usize,
     /// A field has come that is not a part of the request line.
@@ -130,25 +129,27 @@ impl Fields {
         if self.size > limits.max_head_size || self.lines > limits.max_headers {
             return Some(());
         }
-        match (name, &mut self.cookie) {
-            (b"cookie", Some(cookie)) => {
-                cookie.extend_from_slice(b"; ");
-                cookie.extend_from_slice(value);
-            }
-            (b"cookie", none) => *none = Some(value.to_vec()),
-            // A host that differs is one too many.
-            (b"host", _) if self.authority && self.headers.first("host") == Some(value) => {}
-            (name, _) => self.headers.push(str::from_utf8(name).ok()?, value),
+        // A host that differs is one too many.
+        let is_authority = name == b"host" && self.authority;
+        if !is_authority || self.headers.first("host") != Some(value) {
+            self.headers.push(str::from_utf8(name).ok()?, value);
         }
         Some(())
     }
 
-    fn finish(self, limits: &HeadLimits) -> Head {
-        let (Some(method), false) = (self.method, self.malformed) else {
+    fn finish(mut self, limits: &HeadLimits) -> Head {
+        let (Some(method), false) = (self.method.take(), self.malformed) else {
             return Head::Malformed;
         };
+        match self.judge(&method, limits) {
+            Head::Refused(refusal) => Head::Refused(refusal.to(&method)),
+            head => head,
+        }
+    }
+
+    fn judge(self, method: &str, limits: &HeadLimits) -> Head {
         let connects = method == "CONNECT" && self.protocol.is_some();
-        let path = match (method.as_str(), self.protocol.is_some()) {
+        let path = match (method, self.protocol.is_some()) {
             // For a proxy: it has neither scheme nor path.
             ("CONNECT", false) if self.scheme.is_none() && self.path.is_none() => {
                 let refusal = Refusal::new(501, "Only WebSockets are connected to here.\n");
@@ -182,11 +183,7 @@ impl Fields {
             let refusal = Refusal::new(501, "Only WebSockets are connected to here.\n");
             return Head::Refused(refusal.because(Why::NotWebSocket));
         }
-        let mut headers = self.headers;
-        if let Some(cookie) = &self.cookie {
-            headers.push("cookie", cookie);
-        }
-        match Request::of_http_2(&method, &path, headers) {
+        match Request::of_http_2(method, &path, self.headers) {
             Ok(request) if connects && request.has_body() => {
                 let refusal = Refusal::new(400, "A WebSocket request has no body.\n");
                 Head::Refused(refusal.because(Why::Body))

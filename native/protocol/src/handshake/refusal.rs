@@ -45,6 +45,8 @@ pub struct Refusal {
     pub headers: Vec<(String, String)>,
     /// Plain text, unless a `Content-Type` header says otherwise.
     pub body: Vec<u8>,
+    /// The request is a `HEAD`: the answer says how long its content would be, and has none.
+    pub to_head: bool,
 }
 
 impl Refusal {
@@ -55,7 +57,14 @@ impl Refusal {
             status,
             headers: Vec::new(),
             body: body.into(),
+            to_head: false,
         }
+    }
+
+    /// Answers a request with this method.
+    pub fn to(mut self, method: impl AsRef<[u8]>) -> Self {
+        self.to_head = method.as_ref() == b"HEAD";
+        self
     }
 
     /// Says why.
@@ -102,7 +111,7 @@ impl Refusal {
         let reserved = ["connection", "content-length", "transfer-encoding"];
         write_headers(&mut out, &self.headers, &reserved);
         out.extend_from_slice(b"\r\n");
-        if !bodiless {
+        if !bodiless && !self.to_head {
             out.extend_from_slice(&self.body);
         }
         out

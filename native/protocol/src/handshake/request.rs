@@ -46,18 +46,13 @@ impl Request {
             _ => 0,
         };
         let bytes = bytes.get(ahead..).unwrap_or_default();
-        let Some(end) = find_end(bytes, limits)? else {
-            return Ok(None);
-        };
-        let head = &bytes[..end];
-        let request = match read(head, limits) {
-            Err(httparse::Error::Version) if is_later_version(version(head)) => {
-                read(&as_http_11(head), limits)
+        match first(bytes, limits) {
+            Ok(found) => Ok(found.map(|(request, end)| (request, ahead + end))),
+            // As far as that can be told of what is malformed.
+            Err(refusal) => {
+                Err(refusal.to(bytes.split(|&byte| byte == b' ').next().unwrap_or_default()))
             }
-            read => read,
-        };
-        let request = request.map_err(|error| refuse(error, head))??;
-        Ok(Some((request, ahead + end)))
+        }
     }
 
     /// What a client asked for, and the headers of the answer: what there is to say of a connection that it opened.
@@ -97,6 +92,8 @@ impl Request {
         if let Some(authority) = parts.authority {
             headers.replace("host", target[authority].as_bytes());
         }
+        // Over HTTP/2 a client may send each cookie by itself (RFC 9113, 8.2.3).
+        headers.join("cookie", b"; ");
         let normal = match normal(&target[parts.path.clone()]) {
             Cow::Owned(normal) => Some(normal.into()),
             Cow::Borrowed(_) => None,
@@ -142,7 +139,12 @@ impl Request {
         self.minor == 1
     }
 
-    /// The headers.
+    /// Whether it asks for a WebSocket, by the header `Upgrade`. In a request of HTTP/1.0 that means nothing (RFC 9110, 7.8).
+    pub fn asks_for_websocket(&self) -> bool {
+        self.is_http_11() && self.header_has_token("upgrade", "websocket")
+    }
+
+    /// The headers. Cookies are one field, whatever number of lines they came in.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
@@ -183,6 +185,21 @@ impl Request {
         let expects = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
         self.is_http_11() && self.has_body() && self.header("expect").is_some_and(expects)
     }
+}
+
+fn first(bytes: &[u8], limits: &HeadLimits) -> Result<Option<(Request, usize)>, Refusal> {
+    let Some(end) = find_end(bytes, limits)? else {
+        return Ok(None);
+    };
+    let head = &bytes[..end];
+    let request = match read(head, limits) {
+        Err(httparse::Error::Version) if is_later_version(version(head)) => {
+            read(&as_http_11(head), limits)
+        }
+        read => read,
+    };
+    let request = request.map_err(|error| refuse(error, head))??;
+    Ok(Some((request, end)))
 }
 
 /// Outer: what httparse says; inner: what our rules say.

@@ -64,9 +64,13 @@ impl Upgrade {
 
 /// Decides whether a request opens a WebSocket connection.
 ///
-/// A refusal has status 405 (not GET), 426 (no WebSocket asked for, or a version other than RFC 6455's), 505 (HTTP/1.0)
-/// or 400 (a malformed handshake, or a body). Its text says which.
+/// A refusal has status 405 (not GET), 426 (no WebSocket asked for, which HTTP/1.0 can not, or a version other than RFC
+/// 6455's) or 400 (a malformed handshake, or a body). Its text says which.
 pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refusal> {
+    decide(request, policy).map_err(|refusal| refusal.to(request.method()))
+}
+
+fn decide(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refusal> {
     if request.method() != "GET" {
         let text = "A WebSocket connection is opened with GET.\n";
         let refusal = Refusal::new(405, text).with_header("Allow", "GET");
@@ -84,7 +88,7 @@ pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, 
         return Err(refusal.because(Why::NotWebSocket));
     }
     if !request.is_http_11() {
-        let refusal = Refusal::new(505, "A WebSocket connection needs HTTP/1.1.\n");
+        let refusal = upgrade_required("A WebSocket connection needs HTTP/1.1.");
         return Err(refusal.because(Why::HttpVersion));
     }
     match request.header("sec-websocket-version") {
