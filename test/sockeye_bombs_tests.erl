@@ -130,7 +130,6 @@ bad_streams_test_() ->
                  gen_tcp:close(Socket)
              end || {Title, Bytes, Code} <-
                         [{"noise", ws_client:encode(2, <<16#ff, 16#ff, 16#ff>>, #{rsv => 4}), 1007},
-                         {"nothing", ws_client:encode(2, <<>>, #{rsv => 4}), 1007},
                          {"cut", ws_client:encode(2, binary:part(Good, 0, byte_size(Good) - 2), #{rsv => 4}), 1007},
                          {"far reference", ws_client:encode(2, <<16#4b, 16#04, 16#99, 0>>, #{rsv => 4}), 1007},
                          {"not UTF-8", bomb(1, <<255, 254>>), 1007},

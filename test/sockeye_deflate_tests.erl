@@ -126,9 +126,75 @@ bad_data_is_1007_test_() ->
                   ?assertMatch({1007, _}, ws_client:recv_close(Socket)),
                   ?assertMatch({closed, 1007, _}, event(Conn))
               end)
-      end} || Payload <- [<<>>, <<255, 255, 255>>, <<7>>,
+      end} || Payload <- [<<255, 255, 255>>, <<7>>,
                           ws_deflate:compress(<<255, 254, 253>>),
                           binary:part(ws_deflate:compress(prose(1000)), 0, 30)]].
+
+%% A compressed message in which nothing comes is an empty one, in one frame or in several. What comes
+%% before and after it refers to each other where the client keeps its window.
+nothing_compressed_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Deflate])),
+      fun() ->
+              with_client(Deflate, "permessage-deflate", #{format => raw}, fun(Socket, Conn, _) ->
+                  Z = ws_deflate:deflater(15),
+                  Around = fun() ->
+                      ok = case Deflate of
+                               true -> ws_deflate:send(Socket, 2, prose(300));
+                               _ -> ws_deflate:send(Socket, 2, Z, prose(300))
+                           end,
+                      ?assertEqual({binary, prose(300)}, event(Conn))
+                  end,
+                  [begin
+                       Around(),
+                       ok = ws_client:raw(Socket, Wire),
+                       ?assertEqual({Kind, <<>>}, event(Conn)),
+                       Around()
+                   end || {Opcode, Kind} <- [{1, text}, {2, binary}], Wire <- nothing(Opcode, [])],
+                  ok = ws_client:ping(Socket, <<"still">>),
+                  ?assertEqual({pong, <<"still">>}, ws_client:recv(Socket))
+              end)
+      end} || Deflate <- [true, keeping()]].
+
+nothing_for_json_test() ->
+    with_client(true, fun(Socket, Conn, _) ->
+        ok = ws_client:raw(Socket, ws_client:encode(1, <<>>, #{rsv => 4})),
+        %% As without compression: no JSON.
+        ?assertMatch({closed, 1007, _}, event(Conn))
+    end).
+
+%% A message of no bytes with the bit of compression: in one frame, in two, in three with a ping between.
+nothing(Opcode, Options) ->
+    Frame = fun(Op, Fin, Rsv) -> ws_client:encode(Op, <<>>, maps:merge(#{fin => Fin, rsv => Rsv}, maps:from_list(Options))) end,
+    [Frame(Opcode, 1, 4), [Frame(Opcode, 0, 4), Frame(0, 1, 0)], [Frame(Opcode, 0, 4), Frame(10, 1, 0), Frame(0, 0, 0), Frame(0, 1, 0)]].
+
+nothing_compressed_for_a_client_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Deflate])),
+      fun() ->
+              Answer = case Deflate of true -> ?FRESH; _ -> <<"permessage-deflate">> end,
+              Script = fun(Socket) ->
+                  Accept = liar:accept(liar:head(Socket)),
+                  liar:say(Socket, ["HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ", Accept,
+                                    "\r\nSec-WebSocket-Extensions: ", Answer, "\r\n\r\n"]),
+                  Z = ws_deflate:deflater(15),
+                  Around = fun() ->
+                      Payload = case Deflate of
+                                    true -> ws_deflate:compress(prose(300));
+                                    _ -> ws_deflate:compress(Z, prose(300))
+                                end,
+                      ws_client:encode(2, Payload, #{rsv => 4, mask => none})
+                  end,
+                  [liar:say(Socket, [Around(), Wire, Around()]) || Opcode <- [1, 2], Wire <- nothing(Opcode, [{mask, none}])],
+                  liar:await_end(Socket)
+              end,
+              liar:with(Script, fun(Port) ->
+                  Url = ["ws://127.0.0.1:", integer_to_list(Port)],
+                  {ok, Conn} = sockeye_client:connect(Url, #{deflate => Deflate, format => raw, close_timeout => 100}),
+                  Around = {binary, prose(300)},
+                  [[?assertEqual({ok, Expected}, sockeye_client:recv(Conn, 10000)) || Expected <- [Around, {Kind, <<>>}, Around]]
+                   || Kind <- [text, binary], _ <- nothing(1, [])],
+                  ok = sockeye_client:close(Conn)
+              end)
+      end} || Deflate <- [true, keeping()]].
 
 %% Out
 

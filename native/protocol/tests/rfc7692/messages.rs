@@ -50,8 +50,6 @@ fn an_empty_message() {
         let empty = |kind| (kind, Vec::new());
         let want = [Kind::Text, Kind::Text, Kind::Binary].map(empty);
         assert_eq!(end.seen.0, want);
-        // No payload at all is no block.
-        assert_eq!(code(end.receive(b"\xc1\x00")), Some(1007));
     }
 }
 
@@ -181,6 +179,53 @@ fn a_frame_limit_of_its_own_counts_what_travels() {
         let mut end = client(false);
         end.limits = Limits::default().max_frame_size(wire.len() - 2 - more);
         assert_eq!(code(end.receive(&wire)), want);
+    }
+}
+
+/// No compressor makes it, but others take it: a compressed message in which nothing has come.
+#[test]
+fn no_bytes_at_all_are_an_empty_message() {
+    for (role, mask) in [
+        (Role::Client, None),
+        (Role::Server, Some([0x37, 0xfa, 0x21, 0x3d])),
+    ] {
+        let frame = |first: u8, payload: &[u8]| {
+            let mut wire = Vec::new();
+            frame::write(&mut wire, Op::Binary, payload, mask);
+            wire[0] = first;
+            wire
+        };
+        for (kind, wire) in [
+            (Kind::Text, frame(0xc1, b"")),
+            (Kind::Binary, frame(0xc2, b"")),
+            (Kind::Text, [frame(0x41, b""), frame(0x80, b"")].concat()),
+            (
+                Kind::Binary,
+                [frame(0x42, b""), frame(0x00, b""), frame(0x80, b"")].concat(),
+            ),
+        ] {
+            for takeover in [false, true] {
+                for cut in [1, 3, 100] {
+                    let policy = policy(takeover, takeover, (15, 15));
+                    let mut end = End::new(role, policy);
+                    let other = match role {
+                        Role::Client => Role::Server,
+                        Role::Server => Role::Client,
+                    };
+                    // What comes before and after refers to each other, not to what is between.
+                    let mut other = End::new(other, policy);
+                    let (before, _) = other.send(Kind::Binary, &prose(300));
+                    let (after, _) = other.send(Kind::Binary, &prose(300));
+                    for piece in [before, wire.clone(), after].concat().chunks(cut) {
+                        assert_eq!(code(end.receive(piece)), None);
+                    }
+                    let prose = (Kind::Binary, prose(300));
+                    let want = [prose.clone(), (kind, Vec::new()), prose];
+                    assert_eq!(end.seen.0, want);
+                    assert!(end.out.is_empty());
+                }
+            }
+        }
     }
 }
 
