@@ -21,7 +21,7 @@ answered(Changes) -> changed(["HTTP/1.1 101 Switching Protocols", "Upgrade: webs
 
 changed(Lines, Changes) ->
     Kept = lists:filter(fun(Line) -> not lists:any(fun(C) -> same(Line, C) end, Changes) end, Lines),
-    {First, Other} = lists:partition(fun(C) -> lists:member(hd(string:split(C, " ")), ["GET", "POST", "HTTP/1.1", "HTTP/1.0"]) end,
+    {First, Other} = lists:partition(fun(C) -> lists:member(hd(string:split(C, " ")), ["GET", "HEAD", "POST", "HTTP/1.1", "HTTP/1.0"]) end,
                                      [C || C <- Changes, hd(C) =/= $-]),
     Top = case First of [] -> hd(Lines); [Line] -> Line end,
     lines([Top | [L || L <- Kept, L =/= hd(Lines)] ++ Other]).
@@ -91,7 +91,7 @@ refusals_test_() ->
              {long_line, 414, ["GET /", binary:copy(<<"a">>, 16384)]},
              {too_large, 431, ["GET / HTTP/1.1\r\nA: ", binary:copy(<<"a">>, 16384)]},
              {too_large, 431, asked(["X" ++ integer_to_list(N) ++ ": y" || N <- lists:seq(1, 100)])},
-             {http_version, 505, asked(["GET / HTTP/1.0"])},
+             {http_version, 426, asked(["GET / HTTP/1.0"])}, {http_version, 505, asked(["GET / HTTP/2.0"])},
              {method, 405, asked(["POST / HTTP/1.1"])},
              {draft_76, 426, asked(["-Sec-WebSocket-Key", "Sec-WebSocket-Key1: 1", "Sec-WebSocket-Key2: 2"])},
              {not_websocket, 426, asked(["-Upgrade"])}, {not_websocket, 426, asked(["Upgrade: h2c"])},
@@ -150,6 +150,30 @@ bad_answers_test_() ->
                              check_response(Handshake, [lines(["HTTP/1.1 403 Forbidden", "X-Why: no"]), "body"]))
         end].
 
+%% Answers before the one that counts are passed over, and lines of cookies stay lines.
+interim_answers_test() ->
+    {ok, Request, Handshake} = request(#{host => "h"}),
+    {ok, Response, _, _, <<>>} = accept(Request, #{headers => [{"Set-Cookie", "a=1"}, {"Set-Cookie", "b=2"}]}),
+    Interim = ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"],
+    ?assertEqual(more, check_response(Handshake, Interim)),
+    {ok, _, #{headers := Headers}, Rest} = check_response(Handshake, [Interim, Response, "rest"]),
+    ?assertEqual(<<"rest">>, Rest),
+    ?assertEqual([<<"a=1">>, <<"b=2">>], proplists:get_all_values(<<"set-cookie">>, Headers)),
+    ?assertEqual(undefined, proplists:get_value(<<"link">>, Headers)),
+    ?assertEqual({error, {refused, #{status => 404, headers => [], body => <<"body">>}}},
+                 check_response(Handshake, [Interim, "HTTP/1.1 404 x\r\n\r\nbody"])),
+    [?assertMatch({N, Expected}, {N, result(check_response(Handshake, [lists:duplicate(N, "HTTP/1.1 102 x\r\n\r\n"), Response]))})
+     || {N, Expected} <- [{15, ok}, {16, ok}, {17, {error, {bad_handshake, too_large}}}]].
+
+result({ok, _, _, _}) -> ok;
+result(Error) -> Error.
+
+cookies_in_lines_and_head_test() ->
+    {ok, #{headers := Headers}, <<>>} = check_request(asked(["Cookie: a=1", "Cookie: b=2"])),
+    ?assertEqual([<<"a=1; b=2">>], proplists:get_all_values(<<"cookie">>, Headers)),
+    {error, {method, Answer}} = accept(asked(["HEAD / HTTP/1.1"])),
+    ?assertMatch([_, <<>>], binary:split(Answer, <<"\r\n\r\n">>)).
+
 a_refusal_reaches_the_client_test() ->
     {ok, _, Handshake} = request(#{host => "h"}),
     Answer = sockeye_codec:reject(403, [{"x-why", "policy"}], ["not", " you"]),
@@ -161,7 +185,7 @@ bad_options_test_() ->
     [{lists:flatten(io_lib:format("~p", [{Key, Value}])),
       ?_assertMatch({error, {bad_option, Key, _}}, request(maps:merge(#{host => "h"}, #{Key => Value})))}
      || {Key, Value} <-
-            [{host, ""}, {host, "a b"}, {host, "a\r\nX: y"}, {host, h}, {host, 1}, {path, "chat"}, {path, "/a b"},
+            [{host, ""}, {host, "a b"}, {host, "a/b"}, {host, "u@a"}, {host, "a:port"}, {host, "[fe80::1%25eth0]"}, {host, "a\r\nX: y"}, {host, h}, {host, 1}, {path, "chat"}, {path, "/a b"},
              {path, "/a#b"}, {path, [1.5]}, {subprotocols, ["a b"]}, {subprotocols, chat},
              {headers, [{"a b", "c"}]}, {headers, [{"a", "b\r\nc: d"}]}, {headers, [{"Host", "x"}]},
              {headers, [{"sec-websocket-key", "x"}]}, {headers, [{"sec-websocket-protocol", "x"}]},

@@ -246,7 +246,8 @@
 %% <li>`port': 0..65535, default 19765. With 0 the system picks one; {@link info/1} tells.</li>
 %% <li>`ip': the address to listen on, default `loopback' (127.0.0.1); `any' is 0.0.0.0.
 %%     `{0,0,0,0,0,0,0,0}' (`"::"') takes IPv6 and IPv4 clients, and shows the latter with
-%%     their IPv4 address. `{local, Path}' is a Unix socket, a path of up to 107 bytes, or
+%%     their IPv4 address. `"fe80::1%eth0"' is an address of the network behind that interface, by
+%%     name or number; `{error, enodev}' if there is no such interface. `{local, Path}' is a Unix socket, a path of up to 107 bytes, or
 %%     `<<0, Name/binary>>' for an abstract name on Linux; the port is then 0. Who may
 %%     connect is decided by the permissions of the folder. A socket file whose server is
 %%     gone is replaced; one in use is `eaddrinuse'. It is removed when the server stops.</li>
@@ -304,10 +305,11 @@
 %%     like `<<"https://example.com">>' and wildcards like `<<"https://*.example.com">>'; others
 %%     get 403. A client that names no origin is not a page, and passes.</li>
 %% <li>`paths': the paths of WebSockets, default `any'. A list like `<<"/ws">>' and `<<"/rooms/*">>': a
-%%     star is one segment, at the end one or more; other paths get 404.</li>
+%%     star is one segment, at the end one or more, and a `%' has two hexadecimal digits behind it; other
+%%     paths get 404.</li>
 %% <li>`http': answers to ordinary requests, by path: a file, the files below a directory, a
 %%     text, or a function of the request, also as `{Module, Function}'. A star in a path is one
-%%     segment, at the end one or more.</li>
+%%     segment, at the end one or more. Two routes for one path (`/a' and `/%61') are refused.</li>
 %% <li>`health': a path that answers 200, and 503 while the server drains or stops.</li>
 %% <li>`metrics': a path with the counters of the server as Prometheus reads them.</li>
 %% <li>`max_body_size': bytes of the body of a request to a function, default 1 MiB; beyond that
@@ -452,7 +454,8 @@
 %% whether messages may be compressed, `age' in milliseconds,
 %% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
 %% those that were read and wait for credits or room. The map of the event `open'
-%% has no counters yet, but `headers': a list of pairs, names in lower case, values as they came.
+%% has no counters yet, but `headers': a list of pairs, names in lower case, values as they came. Several
+%% `Cookie' headers are one, joined with `; '.
 
 -import(sockeye_backlog, [settle/1]).
 

@@ -81,11 +81,13 @@
 -type url() :: string() | binary().
 %% `ws://[user:password@]host[:port][/path][?query]', the same with `wss', or
 %% `ws+unix:/path/of/socket[:/path]' (an abstract name: `ws+unix:@name'). User and
-%% password are sent as basic authentication.
+%% password are sent as basic authentication. An IPv6 address may have a zone, the interface that
+%% leads to it, by name or number: `ws://[fe80::1%25eth0]/' (RFC 6874). Nobody else gets to see it.
 
 -type options() ::
         #{connect_timeout => pos_integer() | infinity,
           headers => [{iodata(), iodata()}],
+          host => iodata(),
           tls => tls(),
           proxy => iodata(),
           max_redirects => 0..20,
@@ -102,7 +104,11 @@
 %% <ul>
 %% <li>`connect_timeout': milliseconds or `infinity', default 10000, for all of it, from the
 %%     look-up of the host to the answer.</li>
-%% <li>`headers': further headers of the request, a list of pairs of name and value.</li>
+%% <li>`headers': further headers of the request, a list of pairs of name and value; none that the
+%%     handshake writes, and not `Host'.</li>
+%% <li>`host': the value of the header `Host', `Host' or `Host:Port', default that of the URL. It goes to
+%%     the server of the URL only, not where a redirect leads. TLS asks and checks for the host of
+%%     the URL all the same, unless `server_name_indication' in `tls' is another name.</li>
 %% <li>`tls': for `wss', and redirects that lead there; see {@link tls()}.</li>
 %% <li>`proxy': `http://[user:password@]host[:port]', to be asked with CONNECT (port 8080), or
 %%     `socks5://...' (port 1080). It gets the name of the host, and looks it up.</li>
@@ -137,12 +143,12 @@
 %% `send_queue_size' bytes. What a connection had taken when it broke is lost: nobody knows
 %% whether the server has it.
 
--type refusal() :: #{status := 100..999, headers := [{binary(), binary()}], body := binary()}.
+-type refusal() :: #{status := 200..999, headers := [{binary(), binary()}], body := binary()}.
 %% An answer that is not 101: names in lower case, at most 64 KiB of the body.
 
 -type dial_error() :: timeout
                     | nxdomain
-                    | econnrefused | econnreset | ehostunreach | enetunreach | etimedout | enoent
+                    | econnrefused | econnreset | ehostunreach | enetunreach | etimedout | enoent | enodev
                     | closed
                     | {refused, refusal()}
                     | {bad_handshake, breach()}
@@ -153,14 +159,15 @@
                     | atom().
 %% Why there is no connection. `timeout': `connect_timeout' is over. `closed': the
 %% server hung up before its answer was complete. `bad_handshake': an answer that a
-%% WebSocket server must not give.
+%% WebSocket server must not give. `enodev': there is no interface with the name of the zone.
 
 -type tls_fault() :: unknown_ca | bad_host | expired | not_yet_valid | revoked | pin | bad_certificate
                    | alert | not_tls | failure.
 %% Why there is no TLS connection. `alert': the server refused.
 
 -type breach() :: malformed | too_large | upgrade | connection | accept | subprotocol | extension.
-%% What is wrong with the answer of a server: no HTTP/1.1; a head beyond 16 KiB or 100 headers;
+%% What is wrong with the answer of a server: no HTTP/1.1; a head beyond 16 KiB (with those of interim
+%% answers before it, of which there may be 16) or 100 headers;
 %% a 101 without `Upgrade: websocket', without `Connection: Upgrade', with a wrong
 %% `Sec-WebSocket-Accept', or with a subprotocol or an extension that was not asked for.
 

@@ -14,7 +14,7 @@
 -define(MAX, 16#7fffffff).
 
 %% Written by the handshake, or options of their own.
--define(RESERVED, [<<"host">>, <<"connection">>, <<"upgrade">>, <<"content-length">>,
+-define(RESERVED, [<<"connection">>, <<"upgrade">>, <<"content-length">>,
                    <<"transfer-encoding">>, <<"sec-websocket-key">>,
                    <<"sec-websocket-version">>, <<"sec-websocket-extensions">>,
                    <<"sec-websocket-protocol">>]).
@@ -25,6 +25,7 @@
 defaults() ->
     #{connect_timeout => 10000,
       headers => [],
+      host => undefined,
       proxy => undefined,
       tls => element(2, sockeye_client_tls:check(#{})),
       max_redirects => 0,
@@ -46,7 +47,7 @@ parse(Url, Handler, Options, Owner) ->
 
 -spec complete(binary(), map(), map()) -> map().
 complete(Url, #{reconnect := Reconnect, max_redirects := Redirects} = Own, Config) ->
-    Dial = maps:with([connect_timeout, headers, proxy, tls], Own),
+    Dial = maps:with([connect_timeout, headers, host, proxy, tls], Own),
     Config#{dial => Dial#{url => Url, redirects => Redirects}, url => shown(Url), reconnect => Reconnect, alone => false}.
 
 %% Without user and password.
@@ -92,6 +93,7 @@ checked(Key, Value) ->
 -spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().
 check(connect_timeout, V) -> sockeye_options:time(V);
 check(headers, V) -> headers(V);
+check(host, V) -> host(V);
 check(tls, V) -> sockeye_client_tls:check(V);
 check(proxy, V) -> proxy(V);
 check(max_redirects, V) -> is_integer(V) andalso V >= 0 andalso V =< 20 orelse "0..20";
@@ -105,7 +107,9 @@ positive(V) ->
 -spec headers(term()) -> {ok, [{binary(), binary()}]} | {error, binary()}.
 headers(List) when is_list(List) ->
     try {ok, [header(Name, Value) || {Name, Value} <- pairs(List)]}
-    catch error:_ -> headers(undefined)
+    catch
+        throw:host -> {error, <<"Host is given by the option host: it is sent to the server of the URL only">>};
+        error:_ -> headers(undefined)
     end;
 headers(_) ->
     %% Not shown: there may be a password or a cookie in it.
@@ -123,8 +127,27 @@ header(Name, Value) ->
     true = sockeye_options:is_token(NameBin),
     true = is_list(unicode:characters_to_list(ValueBin)),
     false = lists:any(fun is_control/1, binary_to_list(ValueBin)),
-    false = lists:member(string:lowercase(NameBin), ?RESERVED),
+    Low = string:lowercase(NameBin),
+    %% A redirect takes headers along, and there may be only one Host.
+    Low =/= <<"host">> orelse throw(host),
+    false = lists:member(Low, ?RESERVED),
     {NameBin, ValueBin}.
+
+-spec host(term()) -> {ok, binary()} | string().
+host(Value) ->
+    try iolist_to_binary(Value) of
+        Host ->
+            case sockeye_nif:client_host(Host) of
+                true -> {ok, Host};
+                false -> host()
+            end
+    catch
+        error:badarg -> host()
+    end.
+
+-spec host() -> string().
+host() ->
+    "a host and maybe a port, as in a URL, like \"example.com:8080\"".
 
 -spec is_control(byte()) -> boolean().
 is_control($\t) -> false;

@@ -135,7 +135,7 @@
 -type refusal() :: malformed | long_line | too_large | http_version | method | draft_76
                  | not_websocket | version | connection | body | key | subprotocol.
 %% Why a request opens no connection: not HTTP (400), a request line (414) or head (431) beyond
-%% the limits, not HTTP/1.1 (505), not GET (405; 501 for `CONNECT'), the obsolete draft 76 (426), an
+%% the limits, not HTTP/1 (505), not HTTP/1.1, where `Upgrade' means nothing (426), not GET (405; 501 for `CONNECT'), the obsolete draft 76 (426), an
 %% ordinary request (426), a `Sec-WebSocket-Version' other than 13 (426), a `Connection' without
 %% `Upgrade', a body (400; 501 in a coding other than `chunked'), a key that is missing or not 16 bytes in base64, a subprotocol that is
 %% not a token (400).
@@ -204,7 +204,8 @@ form(headers) -> "names and values of headers that the handshake does not write 
 
 %% @doc Looks at what a server has answered so far: `more' until the head of the answer is complete.
 %%
-%% `Rest' is what follows the head: it belongs to {@link decode/2}.
+%% `Rest' is what follows the head: it belongs to {@link decode/2}. Interim answers (100, 102, 103) before it are passed
+%% over, 16 at most, all heads together within `max_header_size'.
 -spec check_response(handshake(), iodata()) ->
           more | {ok, codec(), agreed(), Rest :: binary()} | {error, response_error()}.
 check_response(Handshake, Bytes) ->
@@ -213,9 +214,8 @@ check_response(Handshake, Bytes) ->
     Bin = iolist_to_binary(Bytes),
     case sockeye_nif:codec_response(Key, Options, Bin) of
         {ok, Codec, Agreed, Length} -> {ok, Codec, Agreed, rest(Bin, Length)};
-        {error, {status, Status, Headers}} ->
-            [_, Body] = binary:split(Bin, <<"\r\n\r\n">>),
-            {error, {refused, #{status => Status, headers => Headers, body => Body}}};
+        {error, {status, Status, Headers, Length}} ->
+            {error, {refused, #{status => Status, headers => Headers, body => rest(Bin, Length)}}};
         Other -> Other
     end.
 

@@ -34,6 +34,8 @@ network(Address) when tuple_size(Address) =:= 8 ->
 
 -spec address(string()) -> inet:ip_address().
 address(Text) ->
+    %% What is known of a client is its address, without the interface.
+    nomatch = string:find(Text, "%"),
     {ok, Address} = inet:parse_strict_address(Text),
     Address.
 

@@ -6,6 +6,7 @@
 -export([stop/1]).
 -export([port/1]).
 -export([with/2]).
+-export([with_tls/3]).
 -export([head/1]).
 -export([accept/1]).
 -export([say/2]).
@@ -38,6 +39,13 @@ with(Script, Test) ->
     after stop(Liar)
     end.
 
+%% The same over TLS, with these options of ssl.
+with_tls(Identity, Script, Test) ->
+    with(fun(Socket) ->
+        {ok, Secure} = ssl:handshake(Socket, Identity, ?TIMEOUT),
+        Script(Secure)
+    end, Test).
+
 loop(Listener, Script) ->
     {ok, Socket} = gen_tcp:accept(Listener),
     Pid = spawn_link(fun() -> receive go -> Script(Socket) end end),
@@ -52,7 +60,7 @@ head(Socket) ->
 head(Socket, Seen) ->
     case binary:match(Seen, <<"\r\n\r\n">>) of
         nomatch ->
-            {ok, More} = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+            {ok, More} = recv(Socket),
             head(Socket, <<Seen/binary, More/binary>>);
         _ ->
             Seen
@@ -64,12 +72,23 @@ accept(Head) ->
     base64:encode(crypto:hash(sha, [Key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"])).
 
 say(Socket, Bytes) ->
-    _ = gen_tcp:send(Socket, Bytes),
+    _ = case is_tls(Socket) of
+            true -> ssl:send(Socket, Bytes);
+            false -> gen_tcp:send(Socket, Bytes)
+        end,
     ok.
+
+recv(Socket) ->
+    case is_tls(Socket) of
+        true -> ssl:recv(Socket, 0, ?TIMEOUT);
+        false -> gen_tcp:recv(Socket, 0, ?TIMEOUT)
+    end.
+
+is_tls(Socket) -> is_tuple(Socket) andalso element(1, Socket) =:= sslsocket.
 
 %% Until the client hangs up.
 await_end(Socket) ->
-    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+    case recv(Socket) of
         {ok, _} -> await_end(Socket);
         {error, timeout} -> error(client_stays);
         {error, _} -> gone

@@ -7,6 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Address, ServerConfig};
 use crate::front::visitor::Peer;
+use crate::zone::locate;
 
 /// A listening socket on its way to the shard that accepts.
 pub(crate) struct Bound {
@@ -25,6 +26,7 @@ pub(crate) enum Bindings {
 pub(crate) fn bind(config: &ServerConfig) -> io::Result<Bound> {
     match &config.address {
         Address::Inet(address) => tcp(*address, config),
+        Address::Zoned(ip, zone, port) => tcp(locate(*ip, zone, *port)?, config),
         #[cfg(unix)]
         Address::Unix(name) => unix::bind(name, config),
         #[cfg(not(unix))]

@@ -1,6 +1,6 @@
 //! What can be set.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub enum Mode {
 pub enum Address {
     /// An address and a port; port 0 takes a free one. `::` takes IPv4 clients too.
     Inet(SocketAddr),
+    /// An address on this interface, which is found by its name or number, and a port.
+    Zoned(Ipv6Addr, String, u16),
     /// A Unix socket: a path, or a zero byte and an abstract name (Linux). The file of a server
     /// that is gone is replaced, and the server removes its own when it stops.
     Unix(Box<[u8]>),

@@ -8,6 +8,9 @@
 //! through its [`ConnId`]: the shared slot table (`slots`) tells whether it is open and how
 //! much is queued for it, and the shard's operation queue ([`op`]) carries the work over.
 
+// Much of it looks at what strangers send: nothing of that may panic.
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
+
 pub mod active;
 mod adopt;
 mod appointments;
@@ -52,6 +55,7 @@ pub mod tls;
 pub mod topics;
 mod transport;
 mod turn;
+mod zone;
 
 pub use active::Active;
 pub use broadcast::Broadcast;

@@ -24,7 +24,8 @@ fn answer(bytes: &[u8], limits: &HeadLimits) {
         Ok(None) => assert!(bytes.len() < limits.max_head_size, "waits beyond the limit"),
         Ok(Some((accepted, end))) => {
             assert!(end <= bytes.len() && end <= limits.max_head_size);
-            assert!(bytes.starts_with(b"HTTP/1.1 101"));
+            // Interim answers may come before it.
+            assert!(bytes.starts_with(b"HTTP/1.1 1"));
             assert!(accepted.headers.iter().count() <= limits.max_headers);
             assert!(
                 accepted
@@ -39,7 +40,9 @@ fn answer(bytes: &[u8], limits: &HeadLimits) {
                 );
             }
         }
-        Err(HandshakeError::Status { status, .. }) => assert_ne!(status, 101),
+        Err(HandshakeError::Status { status, len, .. }) => {
+            assert!(status >= 200 && len <= bytes.len().min(limits.max_head_size));
+        }
         Err(HandshakeError::BadOption(what)) => panic!("an answer has no option {what}"),
         Err(_) => {}
     }

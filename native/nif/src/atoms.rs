@@ -39,5 +39,6 @@ rustler::atoms! {
     role, client, closing, buffered, stream, first, last, host, key,
     invalid, long_line, draft_76, not_websocket,
     all, sent, sockeye_topics, sockeye_down, too_many_subscriptions, max_subscriptions, slow_subscriber, drop,
+    zone, enodev,
     syntax, eof, depth, number_range, utf8, trailing_data, too_large,
 }

@@ -26,11 +26,17 @@ const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 pub(crate) struct Asked<'a> {
     pub(crate) url: &'a Url,
     pub(crate) dial: &'a Dial,
-    /// Whether this server may see what is secret.
+    /// Whether this is the server that was asked for first, which may see what is secret.
     pub(crate) secrets: bool,
 }
 
 impl Asked<'_> {
+    /// The name that was given for the server goes to no other.
+    fn host(&self) -> String {
+        let given = self.dial.host.clone().filter(|_| self.secrets);
+        given.unwrap_or_else(|| self.url.authority())
+    }
+
     fn headers(&self) -> Vec<(String, String)> {
         let is = |name: &str, other: &&str| name.eq_ignore_ascii_case(other);
         let secret = |name: &str| SECRET.iter().any(|other| is(name, other));
@@ -55,9 +61,8 @@ pub(crate) async fn upgrade(
 ) -> Result<Opened, DialError> {
     let key = generate_key();
     let url = asked.url;
-    let authority = url.authority();
     let options = ClientOptions {
-        host: &authority,
+        host: &asked.host(),
         path: &url.target,
         subprotocols: &config.subprotocols,
         deflate: config.deflate.as_ref(),
@@ -76,8 +81,13 @@ pub(crate) async fn upgrade(
         match client::verify_with(&buffer, &key, &config.subprotocols, deflate, &limits) {
             Ok(Some(found)) => break found,
             Ok(None) => {}
-            Err(HandshakeError::Status { status, headers }) => {
-                let refused = refusal(&mut stream, buffer, status, headers).await;
+            Err(HandshakeError::Status {
+                status,
+                headers,
+                len,
+            }) => {
+                let body = buffer.split_off(len.min(buffer.len()));
+                let refused = refusal(&mut stream, body, status, headers).await;
                 return Err(DialError::Refused(Box::new(refused)));
             }
             Err(e) => return Err(DialError::Handshake(e)),
@@ -99,21 +109,19 @@ pub(crate) async fn upgrade(
     })
 }
 
-/// Reads what a refusal has to say, within its bounds of size and time.
+/// Reads what a refusal has to say, of which `body` has come, within its bounds of size and time.
 pub(super) async fn refusal(
     stream: &mut Transport,
-    mut buffer: Vec<u8>,
+    mut body: Vec<u8>,
     status: u16,
     headers: Headers,
 ) -> Refused {
-    let head = buffer.windows(4).position(|w| w == b"\r\n\r\n");
-    let mut body = buffer.split_off(head.map_or(buffer.len(), |at| at + 4));
     let chunked = headers.has_token("transfer-encoding", "chunked");
     let length = headers
         .first("content-length")
         .and_then(|value| str::from_utf8(value).ok()?.parse().ok())
         .unwrap_or(usize::MAX);
-    let none = matches!(status, 100..200 | 204 | 304);
+    let none = matches!(status, 204 | 304);
     let wanted = match chunked {
         _ if none => 0,
         // The sizes of the chunks take room, too.

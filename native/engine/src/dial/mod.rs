@@ -39,6 +39,9 @@ pub struct Dial {
     pub url: Url,
     /// Headers of the request, besides those of the handshake.
     pub headers: Vec<(String, String)>,
+    /// The value of the header `Host`, instead of host and port of the URL. A redirect takes it to no other
+    /// server.
+    pub host: Option<String>,
     /// How TLS is spoken. Needed where the URL, or a redirect, leads to TLS.
     pub tls: Option<ClientTls>,
     /// A proxy on the way.
@@ -55,6 +58,7 @@ impl Dial {
         Dial {
             url,
             headers: Vec::new(),
+            host: None,
             tls: None,
             proxy: None,
             redirects: 0,

@@ -1,6 +1,6 @@
 //! Through a proxy: HTTP CONNECT (RFC 9110, 9.3.6) and SOCKS5 (RFC 1928, 1929).
 //!
-//! The proxy gets the name of the host, and looks it up itself.
+//! The proxy gets the name of the host, and looks it up itself. It gets no zone of an address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -132,14 +132,21 @@ impl Proxy {
             match client::verify(&buffer, "", &[], &limits) {
                 Ok(None) => {}
                 Err(HandshakeError::Status {
-                    status: 200..300, ..
+                    status: 200..300,
+                    len,
+                    ..
                 }) => {
                     // The host waits for us to speak.
-                    let silent = buffer.ends_with(b"\r\n\r\n");
+                    let silent = buffer.len() == len;
                     return silent.then_some(()).ok_or(wrong(ProxyError::Malformed));
                 }
-                Err(HandshakeError::Status { status, headers }) => {
-                    let refused = refusal(stream, buffer, status, headers).await;
+                Err(HandshakeError::Status {
+                    status,
+                    headers,
+                    len,
+                }) => {
+                    let body = buffer.split_off(len.min(buffer.len()));
+                    let refused = refusal(stream, body, status, headers).await;
                     return Err(DialError::ProxyRefused(Box::new(refused)));
                 }
                 Ok(Some(_)) | Err(_) => return Err(wrong(ProxyError::Malformed)),
@@ -175,7 +182,7 @@ impl Proxy {
                 request.push(name.len() as u8);
                 request.extend(name.as_bytes());
             }
-            Host::Ip(IpAddr::V6(ip)) => {
+            Host::Ip(IpAddr::V6(ip)) | Host::Zoned(ip, _) => {
                 request.push(4);
                 request.extend(ip.octets());
             }
@@ -199,7 +206,10 @@ impl Proxy {
         // The address that the proxy uses, which says nothing to us.
         let rest = match kind {
             1 => 4,
-            3 => usize::from(hear::<1>(stream).await?[0]),
+            3 => {
+                let [len] = hear(stream).await?;
+                usize::from(len)
+            }
             4 => 16,
             _ => return Err(wrong(ProxyError::Malformed)),
         };

@@ -2,7 +2,7 @@
 
 use sockeye_protocol::handshake::Headers;
 
-use super::url::{Place, Url};
+use super::url::{Host, Place, Url};
 
 /// The most redirects that may be followed.
 pub const MAX_REDIRECTS: u8 = 20;
@@ -64,7 +64,6 @@ fn is_unix(url: &Url) -> bool {
 }
 
 fn resolve(from: &Url, location: &str) -> Result<Url, RedirectError> {
-    let bad = |_| RedirectError::BadLocation;
     // A colon in the first segment ends a scheme (RFC 3986, 4.2).
     if let Some((scheme, rest)) = location.split_once(':')
         && !scheme.contains(['/', '?'])
@@ -74,28 +73,43 @@ fn resolve(from: &Url, location: &str) -> Result<Url, RedirectError> {
             "https" | "wss" => "wss",
             _ => return Err(RedirectError::BadLocation),
         };
-        return Url::parse(&format!("{scheme}:{rest}")).map_err(bad);
+        return elsewhere(from, &format!("{scheme}:{rest}"));
     }
     if let Some(rest) = location.strip_prefix("//") {
         let scheme = if from.tls { "wss" } else { "ws" };
-        return Url::parse(&format!("{scheme}://{rest}")).map_err(bad);
+        return elsewhere(from, &format!("{scheme}://{rest}"));
     }
     let path = from.target.split('?').next().unwrap_or("/");
     let target = match location.chars().next() {
         Some('/') => location.to_owned(),
         Some('?') => format!("{path}{location}"),
         Some(_) => {
-            let folder = path.rfind('/').map_or("/", |at| &path[..=at]);
-            without_dots(&format!("{folder}{location}"))
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            without_dots(&format!("{folder}/{location}"))
         }
         None => return Err(RedirectError::BadLocation),
     };
     // Whether it can stand in a request is checked as for any URL.
-    Url::parse(&format!("ws://x{target}")).map_err(bad)?;
+    Url::parse(&format!("ws://x{target}")).map_err(|_| RedirectError::BadLocation)?;
     Ok(Url {
         target,
         ..from.clone()
     })
+}
+
+/// A whole URL. Our interfaces are no matter of a server; one that is reached by way of a zone does not know of it.
+fn elsewhere(from: &Url, text: &str) -> Result<Url, RedirectError> {
+    let mut url = Url::parse(text).map_err(|_| RedirectError::BadLocation)?;
+    match (&from.place, &mut url.place) {
+        (_, Place::Inet(Host::Zoned(..), _)) => return Err(RedirectError::BadLocation),
+        (Place::Inet(here @ Host::Zoned(ip, _), _), Place::Inet(host, _))
+            if *host == Host::Ip((*ip).into()) =>
+        {
+            *host = here.clone();
+        }
+        _ => {}
+    }
+    Ok(url)
 }
 
 /// RFC 3986, 5.2.4.
@@ -178,6 +192,26 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_stays_with_its_address() {
+        let zone = |location: &str| {
+            let from = Url::parse("ws://u:p@[fe80::1%25eth0]:81/x").unwrap();
+            let url = resolve(&from, location).unwrap();
+            match url.place {
+                Place::Inet(Host::Zoned(_, zone), _) => Some(zone),
+                _ => None,
+            }
+        };
+        assert_eq!(zone("/y").as_deref(), Some("eth0"));
+        assert_eq!(zone("http://[fe80::1]:81/y").as_deref(), Some("eth0"));
+        assert_eq!(zone("//[fe80:0::1]/").as_deref(), Some("eth0"));
+        assert_eq!(zone("http://[fe80::2]:81/y"), None);
+        assert_eq!(
+            step("ws://u:p@[fe80::1%25eth0]:81/x", b"http://[fe80::1]:81/y").as_deref(),
+            Ok("ws://u:p@[fe80::1]:81/y")
+        );
+    }
+
+    #[test]
     fn where_we_do_not_go() {
         use RedirectError::{BadLocation, Insecure};
         for (from, location, want) in [
@@ -193,6 +227,8 @@ mod tests {
             ("ws://a/", b"/\xff", BadLocation),
             ("ws://a/", b"http://", BadLocation),
             ("ws://a/", b"/x\r\nLocation: /y", BadLocation),
+            ("ws://a/", b"http://[fe80::1%25eth0]/", BadLocation),
+            ("ws://[fe80::1%25a]/", b"//[fe80::1%25b]/", BadLocation),
         ] {
             assert_eq!(step(from, location), Err(want), "{location:?}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::error::DialError;
 use super::url::Host;
+use crate::zone::locate;
 
 /// How long an attempt is alone before the next address is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -21,9 +22,16 @@ const MOST: usize = 16;
 pub(crate) async fn connect(host: &Host, port: u16) -> Result<TcpStream, DialError> {
     let addresses = match host {
         Host::Ip(ip) => VecDeque::from([SocketAddr::new(*ip, port)]),
+        Host::Zoned(ip, zone) => VecDeque::from([zoned(*ip, zone.clone(), port).await?]),
         Host::Name(name) => alternate(look_up(name, port).await?),
     };
     race(addresses, STAGGER, connect_one).await
+}
+
+async fn zoned(ip: Ipv6Addr, zone: String, port: u16) -> io::Result<SocketAddr> {
+    // In the thread of a small pool, as look-ups are.
+    let found = tokio::task::spawn_blocking(move || locate(ip, &zone, port)).await;
+    found.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
 }
 
 async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {

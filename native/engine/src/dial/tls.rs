@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rustls::client::WebPkiServerVerifier;
@@ -130,6 +131,7 @@ impl ClientTls {
         let name = match (&self.name, host) {
             (Some(name), _) => name.clone(),
             (None, Host::Ip(ip)) => ServerName::from(*ip),
+            (None, Host::Zoned(ip, _)) => ServerName::from(IpAddr::V6(*ip)),
             (None, Host::Name(name)) => {
                 // A dot at the end is for the look-up only.
                 let name = name.strip_suffix('.').unwrap_or(name).to_owned();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::zone::is_zone;
+
 /// The most bytes that a URL may have.
 const MAX_URL: usize = 8 * 1024;
 
@@ -22,14 +24,17 @@ pub enum Host {
     Name(String),
     /// An address.
     Ip(IpAddr),
+    /// An address on one of our networks: the name of its interface, or the number of that.
+    Zoned(Ipv6Addr, String),
 }
 
+/// As others get to see it: a zone has a meaning on this machine only (RFC 6874, 4).
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Host::Name(name) => f.write_str(name),
             Host::Ip(IpAddr::V4(ip)) => ip.fmt(f),
-            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Host::Ip(IpAddr::V6(ip)) | Host::Zoned(ip, _) => write!(f, "[{ip}]"),
         }
     }
 }
@@ -53,7 +58,8 @@ pub(crate) type BadUrl = &'static str;
 impl Url {
     /// Reads `ws://[user:password@]host[:port][/path][?query]`, the same with `wss`, or
     /// `ws+unix:/path/of/socket[:/path[?query]]`. A fragment is refused, since it has no
-    /// meaning for a WebSocket (RFC 6455, 3).
+    /// meaning for a WebSocket (RFC 6455, 3). An IPv6 address may have a zone, as in
+    /// `[fe80::1%25eth0]` (RFC 6874).
     pub fn parse(text: &str) -> Result<Url, &'static str> {
         if text.len() > MAX_URL {
             return Err("longer than 8192 bytes");
@@ -130,13 +136,21 @@ pub(crate) fn host_and_port(text: &str) -> Result<(Host, Option<u16>), BadUrl> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (ip, rest) = rest.split_once(']').ok_or("[ without ]")?;
+            let (ip, zone) = match ip.split_once('%') {
+                Some((ip, name)) => (ip, Some(zone(name)?)),
+                None => (ip, None),
+            };
             let ip: Ipv6Addr = ip.parse().map_err(|_| "not an IPv6 address")?;
+            let host = match zone {
+                Some(zone) => Host::Zoned(ip, zone),
+                None => Host::Ip(ip.into()),
+            };
             let port = match rest.strip_prefix(':') {
                 Some(port) => Some(port),
                 None if rest.is_empty() => None,
                 None => return Err("expected a port behind ]"),
             };
-            (Host::Ip(ip.into()), port)
+            (host, port)
         }
         None => {
             let (host, port) = match text.split_once(':') {
@@ -156,6 +170,16 @@ pub(crate) fn host_and_port(text: &str) -> Result<(Host, Option<u16>), BadUrl> {
         Some(_) => return Err("the port is not a number"),
     };
     Ok((host, port))
+}
+
+/// What follows the percent sign: that is encoded itself.
+fn zone(text: &str) -> Result<String, BadUrl> {
+    const FORM: BadUrl = "expected %25 and the name of an interface behind the address";
+    let name = text.strip_prefix("25").ok_or(FORM)?;
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
+    let name = String::from_utf8(decode(name)?).map_err(|_| FORM)?;
+    let valid = text.bytes().all(unreserved) && is_zone(&name);
+    valid.then_some(name).ok_or(FORM)
 }
 
 fn name(host: &str) -> Result<Host, BadUrl> {
@@ -224,6 +248,10 @@ mod tests {
             ("ws://127.0.0.1:1/", all(false, "127.0.0.1", 1, "/")),
             ("wss://[::1]:65535/x", all(true, "[::1]", 65535, "/x")),
             ("ws://a/x@y:z", all(false, "a", 80, "/x@y:z")),
+            (
+                "ws://[FE80::1%25eth0]:81/",
+                all(false, "[fe80::1]", 81, "/"),
+            ),
         ] {
             assert_eq!(inet(text), want, "{text}");
         }
@@ -246,6 +274,43 @@ mod tests {
             ("ws+unix:/tmp/s", "localhost"),
         ] {
             assert_eq!(Url::parse(text).unwrap().authority(), want);
+        }
+    }
+
+    #[test]
+    fn zones() {
+        for (text, zone) in [
+            ("ws://[fe80::1%25eth0]:80/", "eth0"),
+            ("wss://[fe80::1%25en1]", "en1"),
+            ("ws://[fe80::1%252]/", "2"),
+            ("ws://me:pw@[fe80::1%25eth0.7]/", "eth0.7"),
+            ("ws://[fe80::1%25e%74h0]/", "eth0"),
+            ("ws://[fe80::1%25a%3ab]/", "a:b"),
+        ] {
+            let url = Url::parse(text).unwrap();
+            let Place::Inet(Host::Zoned(ip, name), _) = &url.place else {
+                panic!("{text}");
+            };
+            assert_eq!((&*ip.to_string(), &**name), ("fe80::1", zone), "{text}");
+            assert_eq!(url.authority(), "[fe80::1]", "{text}");
+        }
+        for text in [
+            "ws://[fe80::1%eth0]/",
+            "ws://[fe80::1%]/",
+            "ws://[fe80::1%25]/",
+            "ws://[fe80::1%25%25]/",
+            "ws://[fe80::1%25a%2fb]/",
+            "ws://[fe80::1%25a%00]/",
+            "ws://[fe80::1%25a%ff]/",
+            "ws://[fe80::1%25a:b]/",
+            "ws://[fe80::1%25a%2]/",
+            "ws://[fe80::1%25a%25b]/",
+            "ws://[%25eth0]/",
+            "ws://[1.2.3.4%25eth0]/",
+            "ws://fe80::1%25eth0/",
+            "ws://a%25eth0/",
+        ] {
+            assert!(Url::parse(text).is_err(), "{text}");
         }
     }
 

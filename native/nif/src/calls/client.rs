@@ -6,6 +6,7 @@ use rustler::types::atom::Atom;
 use rustler::{Binary, Encoder, Env, Error, NifResult, Term};
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::{ClientTls, ClientTlsSettings, Dial, Pin, Proxy, Url};
+use sockeye_protocol::handshake::names_a_host;
 
 use crate::atoms;
 use crate::frames::CLIENT_TAG;
@@ -35,6 +36,12 @@ fn client_proxy<'a>(env: Env<'a>, url: &str) -> Term<'a> {
         Ok(_) => atoms::ok().encode(env),
         Err(why) => (atoms::error(), why).encode(env),
     }
+}
+
+/// Whether this can be the value of a header `Host`.
+#[rustler::nif]
+fn client_host(host: Binary<'_>) -> bool {
+    names_a_host(host.as_slice())
 }
 
 /// Reads files, where it is to trust whom the system trusts.
@@ -83,6 +90,10 @@ fn dial(map: Term<'_>) -> NifResult<Dial> {
     let mut dial = Dial::new(url);
     dial.connect_timeout = config::time(map.map_get(atoms::connect_timeout())?)?;
     dial.headers = map.map_get(atoms::headers())?.decode()?;
+    let host = map.map_get(atoms::host())?;
+    if !host.is_atom() {
+        dial.host = Some(host.decode()?);
+    }
     dial.redirects = map.map_get(atoms::redirects())?.decode()?;
     let proxy = map.map_get(atoms::proxy())?;
     if !proxy.is_atom() {

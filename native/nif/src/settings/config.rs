@@ -195,6 +195,12 @@ fn address(term: Term<'_>, port: u16) -> NifResult<Address> {
             .then(|| Address::Unix(path.as_slice().into()))
             .ok_or(Error::BadArg);
     }
+    if let Ok((tag, address, zone)) = term.decode::<(Atom, Term<'_>, String)>() {
+        return match ip(address)? {
+            IpAddr::V6(ip) if tag == atoms::zone() => Ok(Address::Zoned(ip, zone, port)),
+            _ => Err(Error::BadArg),
+        };
+    }
     Ok(SocketAddr::new(ip(term)?, port).into())
 }
 

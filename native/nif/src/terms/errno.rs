@@ -28,6 +28,7 @@ pub(crate) fn errno_of(kind: io::ErrorKind, code: Option<i32>) -> Atom {
         io::ErrorKind::NotConnected => atoms::not_running(),
         io::ErrorKind::Unsupported => atoms::eafnosupport(),
         _ if matches!(code, Some(23 | 24)) => atoms::emfile(),
+        _ if code == Some(19) => atoms::enodev(),
         _ => atoms::einval(),
     }
 }

@@ -9,7 +9,7 @@ pub fn is_authority(bytes: &[u8]) -> bool {
 }
 
 /// Whether it names a server: an authority whose host is not empty.
-pub(super) fn names_a_host(bytes: &[u8]) -> bool {
+pub fn names_a_host(bytes: &[u8]) -> bool {
     !split(bytes).0.is_empty() && is_authority(bytes)
 }
 

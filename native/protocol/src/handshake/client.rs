@@ -6,9 +6,16 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::deflate;
 
-use super::head::{HeadLimits, Headers, find_end, is_token, is_valid_header, write_header};
+use super::authority::names_a_host;
+use super::head::{
+    HeadError, HeadLimits, Headers, find_end, is_token, is_valid_header, write_header,
+};
 
 pub use tungstenite::handshake::client::generate_key;
+
+/// Interim answers (100, 102, 103 and any other 1xx but 101) that may come before the one that counts. Their heads and its own
+/// together are within the limits of one.
+pub const MAX_INTERIM: usize = 16;
 
 /// Headers that the handshake itself writes.
 const RESERVED: [&str; 8] = [
@@ -25,7 +32,7 @@ const RESERVED: [&str; 8] = [
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions<'a> {
-    /// Host and, if it is not the default of the scheme, port, as in the URL.
+    /// The value of the header `Host`: host and, if it is not the default of the scheme, port, mostly as in the URL.
     pub host: &'a str,
     /// Path and query, beginning with `/`.
     pub path: &'a str,
@@ -64,6 +71,8 @@ pub enum HandshakeError {
         status: u16,
         /// The headers of the answer.
         headers: Headers,
+        /// Where its head ends, and the body begins.
+        len: usize,
     },
     /// A 101 that breaks the rules of the handshake.
     Invalid(Breach),
@@ -116,7 +125,7 @@ impl std::error::Error for HandshakeError {}
 /// The only error is [`HandshakeError::BadOption`].
 pub fn request(options: &ClientOptions<'_>, key: &str) -> Result<Vec<u8>, HandshakeError> {
     let visible = |text: &str| text.bytes().all(|b| (0x21..=0x7e).contains(&b));
-    if options.host.is_empty() || !visible(options.host) {
+    if !names_a_host(options.host.as_bytes()) {
         return Err(HandshakeError::BadOption("host"));
     }
     if !options.path.starts_with('/') || !visible(options.path) || options.path.contains('#') {
@@ -158,7 +167,8 @@ pub fn request(options: &ClientOptions<'_>, key: &str) -> Result<Vec<u8>, Handsh
 }
 
 /// Reads the answer to a request with `key` and the subprotocols `offered`: `None` while its head is incomplete, else what
-/// was agreed and the length of the head. No compression was offered; see [`verify_with`].
+/// was agreed and the length of the head. Interim answers (RFC 9110, 15.2), of which there may be [`MAX_INTERIM`], are passed
+/// over; the length is that of all heads. No compression was offered; see [`verify_with`].
 pub fn verify(
     bytes: &[u8],
     key: &str,
@@ -176,40 +186,74 @@ pub fn verify_with(
     deflate: Option<&deflate::Policy>,
     limits: &HeadLimits,
 ) -> Result<Option<(Accepted, usize)>, HandshakeError> {
-    let end = find_end(bytes, limits).map_err(|error| match error {
-        super::head::HeadError::Malformed => HandshakeError::Malformed,
+    let mut end = 0;
+    for _ in 0..=MAX_INTERIM {
+        let rest = bytes.get(end..).unwrap_or_default();
+        let left = HeadLimits {
+            max_head_size: limits.max_head_size.saturating_sub(end),
+            ..*limits
+        };
+        let Some(len) = find_end(rest, &left).map_err(unreadable)? else {
+            return Ok(None);
+        };
+        let (status, headers) = read(rest.get(..len).unwrap_or_default(), limits)?;
+        end += len;
+        match status {
+            101 => {
+                let accepted = agree(headers, key, offered, deflate)?;
+                return Ok(Some((accepted, end)));
+            }
+            100..200 => {}
+            _ => {
+                return Err(HandshakeError::Status {
+                    status,
+                    headers,
+                    len: end,
+                });
+            }
+        }
+    }
+    Err(HandshakeError::TooLarge)
+}
+
+fn unreadable(error: HeadError) -> HandshakeError {
+    match error {
+        HeadError::Malformed => HandshakeError::Malformed,
         _ => HandshakeError::TooLarge,
-    })?;
-    let Some(end) = end else {
-        return Ok(None);
-    };
+    }
+}
+
+/// The status and the headers of a whole head.
+fn read(head: &[u8], limits: &HeadLimits) -> Result<(u16, Headers), HandshakeError> {
     let mut fields = vec![httparse::EMPTY_HEADER; limits.max_headers];
     let mut parsed = httparse::Response::new(&mut fields);
-    parsed.parse(&bytes[..end]).map_err(|error| match error {
+    parsed.parse(head).map_err(|error| match error {
         httparse::Error::TooManyHeaders => HandshakeError::TooLarge,
         _ => HandshakeError::Malformed,
     })?;
-    let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
-        return Err(HandshakeError::Malformed);
-    };
-    let headers = Headers::copy(parsed.headers);
-    if status != 101 {
-        return Err(HandshakeError::Status { status, headers });
+    match (parsed.code, parsed.version) {
+        // HTTP/1.0 has no interim answers, and nothing is below them.
+        (Some(100..200), Some(0)) | (Some(..100), _) => Err(HandshakeError::Malformed),
+        (Some(status), Some(_)) => Ok((status, Headers::copy(parsed.headers))),
+        _ => Err(HandshakeError::Malformed),
     }
-    if minor != 1 {
-        return Err(HandshakeError::Malformed);
-    }
+}
+
+/// Checks a 101.
+fn agree(
+    headers: Headers,
+    key: &str,
+    offered: &[String],
+    deflate: Option<&deflate::Policy>,
+) -> Result<Accepted, HandshakeError> {
     let subprotocol = agreed(&headers, key, offered).map_err(HandshakeError::Invalid)?;
     let deflate = compression(&headers, deflate)
         .map_err(|why| HandshakeError::Invalid(Breach::Extension(why)))?;
-    Ok(Some((
-        Accepted {
-            subprotocol,
-            deflate,
-            headers,
-        },
-        end,
-    )))
+    Ok(Accepted {
+        subprotocol,
+        deflate,
+        headers,
+    })
 }
 
 fn compression(
@@ -223,7 +267,7 @@ fn compression(
     }
 }
 
-/// Checks a 101, and gives the subprotocol that the server chose.
+/// The subprotocol that the server chose, in a 101 that is one for us.
 fn agreed(headers: &Headers, key: &str, offered: &[String]) -> Result<Option<String>, Breach> {
     let mut protocols = headers.list("upgrade");
     let websocket = |name: &[u8]| name.eq_ignore_ascii_case(b"websocket");

@@ -28,7 +28,7 @@ pub mod refusal;
 pub mod request;
 pub mod server;
 
-pub use authority::is_authority;
+pub use authority::{is_authority, names_a_host};
 pub use body::{BodyError, BodyReader};
 pub use client::{Accepted, Breach, ClientOptions, HandshakeError};
 pub use head::{HeadLimits, Headers, is_valid_header};

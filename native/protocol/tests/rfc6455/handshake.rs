@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use sockeye_protocol::handshake::{
-    ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Upgrade, client,
-    server,
+    ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Upgrade, Why,
+    client, server,
 };
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -107,7 +107,7 @@ fn requests_that_are_not_upgrades() {
         (426, GET, &["Upgrade"], &[]),
         (426, GET, &["Upgrade"], &["Upgrade: h2c"]),
         (426, GET, &["Upgrade"], &["Upgrade: websockets"]),
-        (505, "GET / HTTP/1.0", &[], &[]),
+        (426, "GET / HTTP/1.0", &[], &[]),
         (505, "GET / HTTP/2.0", &[], &[]),
         (400, GET, &["Connection"], &[]),
         (400, GET, &["Connection"], &["Connection: close"]),
@@ -467,6 +467,92 @@ fn the_first_offer_that_is_spoken_is_chosen() {
 }
 
 #[test]
+fn upgrade_means_nothing_in_http_1_0() {
+    for (line, lines, asks) in [
+        (GET, &[][..], true),
+        ("POST / HTTP/1.1", &[], true),
+        ("GET / HTTP/1.2", &[], true),
+        ("GET / HTTP/1.0", &[], false),
+        ("GET / HTTP/1.0", &["Connection: keep-alive"], false),
+    ] {
+        let request = parse(&head(line, &[], lines)).unwrap();
+        assert_eq!(request.asks_for_websocket(), asks, "{line}");
+    }
+    let ordinary = parse(&head(GET, &["Upgrade"], &[])).unwrap();
+    assert!(!ordinary.asks_for_websocket());
+    let refusal = upgrade(&head("GET / HTTP/1.0", &[], &[])).unwrap_err();
+    assert_eq!((refusal.status, refusal.why), (426, Why::HttpVersion));
+}
+
+#[test]
+fn an_answer_to_head_has_no_content() {
+    for (line, lines, status) in [
+        ("HEAD / HTTP/1.1", &[][..], 405),
+        ("HEAD / HTTP/1.1", &["Host: b"], 400),
+        ("HEAD /# HTTP/1.1", &[], 400),
+        ("HEAD / HTTP/3.0", &[], 505),
+    ] {
+        let refusal = upgrade(&head(line, &[], lines)).unwrap_err();
+        assert_eq!((refusal.status, refusal.to_head), (status, true), "{line}");
+        let as_get = Refusal {
+            to_head: false,
+            ..refusal.clone()
+        };
+        let (with, without) = (as_get.response(), refusal.response());
+        let content = with.strip_prefix(&without[..]).unwrap();
+        assert_eq!(content, refusal.body);
+        let length = format!("\r\nContent-Length: {}\r\n", content.len());
+        assert!(str::from_utf8(&without).unwrap().contains(&length));
+        assert!(content.len() > 1 && content.ends_with(b".\n"), "{line}");
+    }
+    let long = format!("HEAD /{} HTTP/1.1\r\n", "a".repeat(20_000));
+    let refusal = Request::parse(long.as_bytes(), &HeadLimits::default()).unwrap_err();
+    assert_eq!((refusal.status, refusal.to_head), (414, true));
+    for other in ["GET / HTTP/1.1", "HEADER / HTTP/1.1", "head / HTTP/1.1"] {
+        let refusal = upgrade(&head(other, &["Host"], &[])).unwrap_err();
+        assert!(!refusal.to_head, "{other}");
+    }
+}
+
+#[test]
+fn cookies_are_one_field() {
+    let cookies = |lines: &[&str]| {
+        let request = parse(&head(GET, &[], lines)).unwrap();
+        let fields: Vec<_> = request.headers().iter().map(|(name, _)| name).collect();
+        let fields = fields.join(" ");
+        let all: Vec<_> = request
+            .headers()
+            .all("cookie")
+            .map(<[u8]>::to_vec)
+            .collect();
+        (all, fields)
+    };
+    let usual = "host upgrade connection sec-websocket-version sec-websocket-key";
+    let one = |value: &str| vec![value.as_bytes().to_vec()];
+    for (lines, value, fields) in [
+        (&["Cookie: a=1"][..], "a=1", "cookie"),
+        (&["Cookie: a=1; b=2"], "a=1; b=2", "cookie"),
+        (&["Cookie: a=1", "cookie:b=2"], "a=1; b=2", "cookie"),
+        (
+            &[
+                "X: y",
+                "Cookie: a=1",
+                "Y: z",
+                "COOKIE: b=2 ",
+                "Z: z",
+                "Cookie: c=3; d",
+            ],
+            "a=1; b=2; c=3; d",
+            "x cookie y z",
+        ),
+    ] {
+        let want = (one(value), format!("{usual} {fields}"));
+        assert_eq!(cookies(lines), want, "{lines:?}");
+    }
+    assert_eq!(cookies(&["X: y", "X: z"]), (vec![], format!("{usual} x x")));
+}
+
+#[test]
 fn headers_are_found_in_any_case() {
     let bytes = head(
         GET,
@@ -575,13 +661,93 @@ fn a_client_checks_the_answer() {
     assert!(!with("Sec-WebSocket-Protocol: json\r\n"));
     let refused = verify("403 Forbidden", &["X-Why: policy\r\n"]).unwrap_err();
     assert!(
-        matches!(&refused, HandshakeError::Status { status: 403, headers }
+        matches!(&refused, HandshakeError::Status { status: 403, headers, len: 41 }
         if headers.first("x-why") == Some(b"policy"))
     );
     let old = client::verify(b"HTTP/1.0 101 x\r\n\r\n", KEY, &[], &HeadLimits::default());
     assert_eq!(old, Err(HandshakeError::Malformed));
     let noise = client::verify(b"SSH-2.0-OpenSSH\r\n\r\n", KEY, &[], &HeadLimits::default());
     assert_eq!(noise, Err(HandshakeError::Malformed));
+}
+
+/// Any number of answers that are not the last, and what the client makes of all.
+#[test]
+fn interim_answers_are_passed_over() {
+    let switch = format!(
+        "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+    );
+    let limits = HeadLimits::default();
+    let verify = |text: &str| client::verify(text.as_bytes(), KEY, &[], &limits);
+    for before in [
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\nX: y\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nLink: </b>\r\n\r\n",
+        "HTTP/1.1 199\r\n\r\n",
+        // It has no content, whatever it says.
+        "HTTP/1.1 100 x\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 100 x\r\n\r\nHTTP/1.1 103 x\r\n\r\nHTTP/1.1 103 x\r\n\r\n",
+    ] {
+        let all = format!("{before}{switch}");
+        for cut in 0..all.len() {
+            assert_eq!(verify(&all[..cut]), Ok(None), "{before}, cut at {cut}");
+        }
+        let (accepted, len) = verify(&format!("{all}\u{1}more")).unwrap().unwrap();
+        assert_eq!(len, all.len());
+        assert_eq!(accepted.headers.iter().count(), 3);
+        let refusal = verify(&format!("{before}HTTP/1.1 404 x\r\nX: y\r\n\r\nbody"));
+        let Err(HandshakeError::Status { status, len, .. }) = refusal else {
+            panic!("{refusal:?}");
+        };
+        assert_eq!((status, len), (404, before.len() + 24));
+    }
+    for bad in [
+        "HTTP/1.0 100 x\r\n\r\n",
+        "HTTP/1.1 100 x\r\n\r\nbody",
+        "HTTP/1.1 100 x\n\n",
+        "HTTP/1.1 099 x\r\n\r\n",
+        "HTTP/1.1 000 x\r\n\r\n",
+    ] {
+        let got = verify(&format!("{bad}{switch}"));
+        assert_eq!(got, Err(HandshakeError::Malformed), "{bad:?}");
+    }
+    // A 101 is no interim answer, whatever it lacks.
+    let got = verify(&format!("HTTP/1.1 101 x\r\n\r\n{switch}"));
+    assert!(matches!(got, Err(HandshakeError::Invalid(_))));
+}
+
+#[test]
+fn interim_answers_are_bounded() {
+    let switch = format!(
+        "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+    );
+    let verify = |text: &str, limits| client::verify(text.as_bytes(), KEY, &[], &limits);
+    let most = client::MAX_INTERIM;
+    for (count, allowed) in [(most - 1, true), (most, true), (most + 1, false)] {
+        let all = "HTTP/1.1 103 x\r\n\r\n".repeat(count) + &switch;
+        let got = verify(&all, HeadLimits::default());
+        match allowed {
+            true => assert_eq!(got.unwrap().unwrap().1, all.len()),
+            false => assert_eq!(got, Err(HandshakeError::TooLarge)),
+        }
+    }
+    // One too many is refused before anything follows it.
+    let endless = "HTTP/1.1 103 x\r\n\r\n".repeat(most + 1);
+    let got = verify(&endless, HeadLimits::default());
+    assert_eq!(got, Err(HandshakeError::TooLarge));
+    let all = "HTTP/1.1 103 x\r\n\r\n".repeat(3) + &switch;
+    for (limit, allowed) in [
+        (all.len() - 1, false),
+        (all.len(), true),
+        (all.len() + 1, true),
+        (18, false),
+        (17, false),
+    ] {
+        let limits = HeadLimits {
+            max_head_size: limit,
+            ..HeadLimits::default()
+        };
+        assert_eq!(verify(&all, limits).is_ok(), allowed, "{limit}");
+    }
 }
 
 #[test]
@@ -593,7 +759,22 @@ fn a_client_sends_nothing_unsafe() {
         host: "a\r\nX: y",
         ..ok
     }));
-    assert!(bad(ClientOptions { host: "", ..ok }));
+    for host in [
+        "",
+        ":80",
+        "a b",
+        "a/b",
+        "u@a",
+        "a:port",
+        "a,b",
+        "::1",
+        "[fe80::1%25eth0]",
+    ] {
+        assert!(bad(ClientOptions { host, ..ok }), "{host}");
+    }
+    for host in ["a", "A.example:8080", "[::1]:1", "a_b", "a:"] {
+        assert!(!bad(ClientOptions { host, ..ok }), "{host}");
+    }
     assert!(bad(ClientOptions { path: "/a b", ..ok }));
     assert!(bad(ClientOptions { path: "feed", ..ok }));
     assert!(bad(ClientOptions {

@@ -99,10 +99,15 @@ fn codec_response<'a>(
             let flaw = |what: Atom| b.tuple([b.atom(atoms::bad_handshake()), b.atom(what)]);
             let why = match error {
                 HandshakeError::TooLarge => flaw(atoms::too_large()),
-                HandshakeError::Status { status, headers: h } => b.tuple([
+                HandshakeError::Status {
+                    status,
+                    headers: h,
+                    len,
+                } => b.tuple([
                     b.atom(atoms::status()),
                     b.integer(status.into()),
                     headers(b, &h),
+                    b.integer(len as u64),
                 ]),
                 HandshakeError::Invalid(breach) => flaw(broken(breach)),
                 _ => flaw(atoms::malformed()),
