@@ -44,6 +44,12 @@ impl Frame {
     }
 }
 
+/// Appends what ends a stream of whose answer nothing is taken.
+pub(super) fn reset(out: &mut Vec<u8>, stream: u32) {
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    Frame::write(out, RST_STREAM, 0, stream, &CANCEL);
+}
+
 /// What of the payload of a HEADERS frame is the head, if that can be told, and whether the stream
 /// is said to depend on itself.
 pub(super) fn fragment(frame: Frame, payload: &[u8]) -> (Option<&[u8]>, bool) {

@@ -127,6 +127,15 @@ impl Incoming {
         }
     }
 
+    /// Streams that were given up look to the library as if the client had reset them. Nothing while it is in the middle of a
+    /// frame.
+    pub(super) fn give_up(&mut self, out: &mut Vec<u8>) {
+        if matches!(self.state, State::Header(..) | State::Gather(..)) {
+            let unheard = self.streams.borrow_mut().unheard();
+            unheard.for_each(|stream| reset(out, stream));
+        }
+    }
+
     /// A frame begins.
     fn begin(&mut self, header: [u8; HEADER], out: &mut Vec<u8>) {
         let frame = Frame::parse(header);
@@ -271,9 +280,8 @@ impl Incoming {
         // Even numbers are not a client's to use, and the library says so.
         if stream % 2 == 1 {
             streams.highest = stream;
-            let head = found.map(Box::new);
-            let said = block.ends;
-            streams.open.insert(stream, Stream { head, said });
+            let opened = Stream::new(found, block.ends);
+            streams.open.insert(stream, opened);
         }
         Frame::write(out, HEADERS, flags, stream, &stand_in);
     }

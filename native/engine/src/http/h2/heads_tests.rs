@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use sockeye_protocol::handshake::HeadLimits;
@@ -81,6 +82,115 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
         bytes = &rest[frame.len..];
     }
     frames
+}
+
+/// No test waits for so long.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Streams whose answers have content, and the library has begun to send it.
+fn answering(streams: &[u32]) -> World {
+    let mut world = World::new(0);
+    for stream in streams {
+        world.read(&get(*stream));
+        assert!(world.take(*stream).is_some());
+        world.streams.borrow_mut().answer(*stream);
+    }
+    world
+}
+
+impl World {
+    fn give_up(&self, patience: Duration) -> bool {
+        self.streams.borrow_mut().give_up(patience)
+    }
+
+    /// What the library gets to hear without a word from the client, and what the client does.
+    fn heard_and_told(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let (mut heard, mut told) = (Vec::new(), Vec::new());
+        self.incoming.give_up(&mut heard);
+        self.outgoing.tell(&mut told);
+        (heard, told)
+    }
+}
+
+fn cancel(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])
+}
+
+#[test]
+fn an_answer_of_which_nothing_is_taken_is_given_up() {
+    let mut world = answering(&[1, 3]);
+    assert!(world.give_up(NEVER));
+    assert_eq!(world.heard_and_told(), (vec![], vec![]));
+    // What is not there yet is not the client's fault.
+    world.streams.borrow_mut().turn(3, true);
+    assert!(world.give_up(Duration::ZERO));
+    assert_eq!(world.heard_and_told(), (cancel(1), cancel(1)));
+    assert_eq!(world.heard_and_told(), (vec![], vec![]), "once");
+    assert!(world.streams.borrow().is_answering());
+    world.streams.borrow_mut().turn(3, false);
+    assert!(world.give_up(Duration::ZERO));
+    assert_eq!(world.heard_and_told(), (cancel(3), cancel(3)));
+    assert!(!world.streams.borrow().is_answering());
+    assert_eq!(world.streams.borrow().next_look(NEVER), None);
+    // What the client sends before it has heard is no error.
+    let late = frame(DATA, 0, 1, b"late");
+    assert_eq!(world.read(&late), late);
+    assert!(!world.is_over());
+}
+
+#[test]
+fn what_is_taken_counts_and_the_end_is_the_end() {
+    let mut world = answering(&[1, 3]);
+    let before = world.streams.borrow().last_taken();
+    assert_eq!(before, None);
+    // Of a stream that has no answer, as those of WebSockets, nothing is noted.
+    world.read(&get(5));
+    world.outgoing.wrote(&frame(DATA, 0, 5, b"x"));
+    assert_eq!(world.streams.borrow().last_taken(), None);
+    let bytes = frame(DATA, 0, 1, b"some");
+    let (first, last) = bytes.split_at(11);
+    world.outgoing.wrote(first);
+    assert!(!world.outgoing.is_between());
+    let some = world.streams.borrow().last_taken();
+    assert!(some.is_some());
+    world.outgoing.wrote(last);
+    assert!(world.outgoing.is_between());
+    assert!(world.streams.borrow().last_taken() >= some);
+    for (stream, last) in [
+        (1, frame(DATA, END_STREAM, 1, b"")),
+        (3, frame(RST_STREAM, 0, 3, &[0; 4])),
+    ] {
+        world.outgoing.wrote(&last);
+        assert_eq!(world.streams.borrow().is_answering(), stream == 1);
+    }
+    assert!(world.give_up(Duration::ZERO));
+    assert_eq!(world.heard_and_told(), (vec![], vec![]));
+}
+
+#[test]
+fn the_library_hears_of_it_between_two_frames() {
+    let mut world = answering(&[1]);
+    let post = frame(HEADERS, END_HEADERS, 3, GET);
+    world.read(&post);
+    let data = frame(DATA, 0, 3, b"some data");
+    let (begin, end) = data.split_at(12);
+    assert_eq!(world.read(begin), begin);
+    assert!(world.give_up(Duration::ZERO));
+    assert_eq!(world.heard_and_told(), (vec![], cancel(1)));
+    assert!(world.streams.borrow().next_look(NEVER).is_some());
+    // A client that stops there for as long again is given up as a whole.
+    assert!(world.give_up(NEVER));
+    assert!(!world.give_up(Duration::ZERO));
+    assert_eq!(world.read(end), end);
+    assert_eq!(world.heard_and_told(), (cancel(1), vec![]));
+    assert!(world.give_up(Duration::ZERO));
+    // Within a header nothing has been passed on, nor of a head that has begun.
+    for partial in [&get(7)[..5], &frame(HEADERS, 0, 7, &GET[..3])] {
+        let mut world = answering(&[1]);
+        assert_eq!(world.read(partial), b"");
+        assert!(world.give_up(Duration::ZERO));
+        assert_eq!(world.heard_and_told(), (cancel(1), cancel(1)));
+    }
 }
 
 #[test]

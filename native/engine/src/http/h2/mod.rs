@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::service::{Service, fields};
 use super::tunnel::Tunnel;
-use super::{is_bodiless, response};
+use super::{failed, response, without_body};
 use crate::front::visitor::Visitor;
 use crate::front::{Opened, ask, gate, proxy, upgrade};
 use crate::server::{Seat, Server, bump};
@@ -42,7 +42,7 @@ use crate::transport::Transport;
 
 use allowance::Allowance;
 use heads::Incoming as Heads;
-use streams::{Outgoing, Streams};
+use streams::{Outgoing, Streams, number};
 
 /// Streams that a client may have open at once: as many as RFC 9113 wants at least.
 const STREAMS: u32 = 100;
@@ -142,17 +142,21 @@ impl Carrier {
     /// When patience with this client ends. Connections have times of their own.
     fn deadline(&self, leaving: bool) -> Option<Instant> {
         let config = &self.server.config;
-        let limit = match (self.tunnels.get(), self.requests.get()) {
-            (0, 0) if leaving => upgrade::FAREWELL,
+        let streams = self.streams.borrow();
+        let busy = self.requests.get() > 0 || streams.is_answering();
+        let limit = match (self.tunnels.get(), busy) {
+            (0, false) if leaving => upgrade::FAREWELL,
             (0, _) if self.server.is_stopping() => upgrade::FAREWELL,
-            (0, 0) => config.handshake_timeout,
-            (0, _) => {
+            (0, false) => config.handshake_timeout,
+            (0, true) => {
                 let limit = config.handshake_timeout.saturating_add(config.send_timeout);
                 limit.saturating_add(ask::limit(&self.server))
             }
             _ => return None,
         };
-        self.active.get().checked_add(limit)
+        let active = self.active.get();
+        let last = streams.last_taken().map_or(active, |at| at.max(active));
+        last.checked_add(limit)
     }
 
     /// Whether there is no reason to go on: the server ends, or the connection has no place of
@@ -256,7 +260,9 @@ pub(crate) async fn serve(
             connection.as_mut().graceful_shutdown();
             carrier.active.set(Instant::now());
         }
-        let deadline = carrier.deadline(leaving);
+        let patience = server.config.send_timeout;
+        let look = carrier.streams.borrow().next_look(patience);
+        let deadline = carrier.deadline(leaving).into_iter().chain(look).min();
         let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
         let mut changed = pin!(carrier.changed.notified());
         let woken = poll_fn(|cx| {
@@ -275,11 +281,18 @@ pub(crate) async fn serve(
         match woken.await {
             Woken::Done => return,
             Woken::Changed => {}
-            Woken::Late if leaving => return,
             Woken::Late => {
-                leaving = true;
-                connection.as_mut().graceful_shutdown();
-                carrier.active.set(Instant::now());
+                let heard = carrier.streams.borrow_mut().give_up(patience);
+                let over = carrier.deadline(leaving);
+                let over = over.is_some_and(|over| over <= Instant::now());
+                if !heard || (over && leaving) {
+                    return;
+                }
+                if over {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                    carrier.active.set(Instant::now());
+                }
             }
         }
     }
@@ -305,33 +318,33 @@ enum Woken {
 /// can not be called back, and only what still counts is bounded.
 async fn see_through(carrier: Rc<Carrier>, request: hyper::Request<Incoming>) -> Response<Answer> {
     let open = Open::new(&carrier, |carrier| &carrier.requests);
-    if carrier.requests.get() > STREAMS as usize {
+    let stream = number(request.uri().path()).unwrap_or(0);
+    let (answer, open) = if carrier.requests.get() > STREAMS as usize {
         bump(&carrier.server.counters.rejected, 1);
         let refusal = Refusal::new(503, "Too many requests are waiting for an answer.\n");
-        let body = response(refusal.with_header("Retry-After", "1"));
-        return body.map(|body| Answer { body, open });
+        (response(refusal.with_header("Retry-After", "1")), open)
+    } else {
+        let task = tokio::task::spawn_local({
+            let carrier = carrier.clone();
+            async move { (respond(&carrier, request).await, open) }
+        });
+        let seen = task.await;
+        seen.unwrap_or_else(|_| (failed(), Open::new(&carrier, |carrier| &carrier.requests)))
+    };
+    if !answer.body().is_end_stream() {
+        carrier.streams.borrow_mut().answer(stream);
+        carrier.changed.notify_one();
     }
-    let task = tokio::task::spawn_local({
-        let carrier = carrier.clone();
-        async move { respond(&carrier, request, open).await }
-    });
-    task.await.unwrap_or_else(|_| {
-        let open = Open::new(&carrier, |carrier| &carrier.requests);
-        let body = response(Refusal::new(500, "Something went wrong here.\n"));
-        body.map(|body| Answer { body, open })
-    })
+    answer.map(|body| Answer { body, stream, open })
 }
 
-async fn respond(
-    carrier: &Rc<Carrier>,
-    mut request: hyper::Request<Incoming>,
-    open: Open,
-) -> Response<Answer> {
+async fn respond(carrier: &Rc<Carrier>, mut request: hyper::Request<Incoming>) -> Response<Body> {
     let found = carrier.streams.borrow_mut().take(request.uri().path());
-    let answer = match found {
+    match found {
         Some(Ok((head, false))) => {
             let is_head = head.method() == "HEAD";
             let answer = carrier.service.respond(head, request.into_body()).await;
+            // The library sends what it gets.
             if is_head {
                 without_body(answer)
             } else {
@@ -347,24 +360,13 @@ async fn respond(
         }
         Some(Err(refusal)) => refuse(carrier, refusal),
         // Its client has reset the stream.
-        None => response(Refusal::new(400, "")),
-    };
-    answer.map(|body| Answer { body, open })
+        None => failed(),
+    }
 }
 
 fn refuse(carrier: &Carrier, refusal: Refusal) -> Response<Body> {
     bump(&carrier.server.counters.rejected, 1);
     response(refusal)
-}
-
-/// The answer to HEAD: the library sends what it gets.
-fn without_body(mut answer: Response<Body>) -> Response<Body> {
-    let length = answer.body().len();
-    if !is_bodiless(answer.status()) && !answer.headers().contains_key(header::CONTENT_LENGTH) {
-        let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    answer.map(|_| Body::empty())
 }
 
 /// Opens a WebSocket on a stream.
@@ -425,6 +427,7 @@ fn is_of_http_1(name: &HeaderName) -> bool {
 /// A body that is a request in progress until it is sent.
 struct Answer {
     body: Body,
+    stream: u32,
     open: Open,
 }
 
@@ -437,8 +440,12 @@ impl HttpBody for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let answer = self.get_mut();
-        answer.open.0.active.set(Instant::now());
-        Pin::new(&mut answer.body).poll_frame(cx)
+        let carrier = &answer.open.0;
+        carrier.active.set(Instant::now());
+        let poll = Pin::new(&mut answer.body).poll_frame(cx);
+        let mut streams = carrier.streams.borrow_mut();
+        streams.turn(answer.stream, poll.is_pending());
+        poll
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use sockeye_protocol::handshake::{Refusal, Request};
+use tokio::time::Instant;
 
 use super::STREAMS;
-use super::frames::{DATA, END_STREAM, Frame, HEADER, HEADERS, RST_STREAM};
+use super::frames::{DATA, END_STREAM, Frame, HEADER, HEADERS, RST_STREAM, reset};
 
 /// Streams that have ended lately: what the client had sent on them meanwhile is no error.
 pub(super) const LATELY: usize = 2 * STREAMS as usize;
@@ -23,28 +25,141 @@ pub(super) struct Streams {
     ended: VecDeque<u32>,
     /// The last that the client has opened.
     pub(super) highest: u32,
+    /// How many of those that are open have an answer with content on its way.
+    answering: usize,
+    /// When the client took some of any answer last.
+    took: Option<Instant>,
+    /// Streams that were given up, and when, until the library has heard of it.
+    given_up: Vec<(u32, Instant)>,
+    /// The same, until the client has.
+    untold: Vec<u32>,
 }
 
 pub(super) struct Stream {
     /// Until somebody takes it.
-    pub(super) head: Option<Box<Found>>,
+    head: Option<Box<Found>>,
     /// The client has said all.
     pub(super) said: bool,
+    /// Who has to go on with its content, once there is an answer that has one.
+    turn: Option<Turn>,
+}
+
+enum Turn {
+    /// We, who read it.
+    Ours,
+    /// The client, who took some of it last at this time.
+    Theirs(Instant),
+}
+
+impl Stream {
+    pub(super) fn new(head: Option<Found>, said: bool) -> Self {
+        Stream {
+            head: head.map(Box::new),
+            said,
+            turn: None,
+        }
+    }
+}
+
+/// The stream that the library has under this path.
+pub(super) fn number(path: &str) -> Option<u32> {
+    path.strip_prefix('/')?.parse().ok()
 }
 
 impl Streams {
     /// The head behind the path that the library knows.
     pub(super) fn take(&mut self, path: &str) -> Option<Found> {
-        let stream: u32 = path.strip_prefix('/')?.parse().ok()?;
-        let head = self.open.get_mut(&stream)?.head.take();
+        let head = self.open.get_mut(&number(path)?)?.head.take();
         head.map(|head| *head)
     }
 
     pub(super) fn end(&mut self, stream: u32) {
-        if self.open.remove(&stream).is_some() {
+        if let Some(ended) = self.open.remove(&stream) {
+            let answered = usize::from(ended.turn.is_some());
+            self.answering = self.answering.saturating_sub(answered);
             self.ended.truncate(LATELY - 1);
             self.ended.push_front(stream);
         }
+    }
+
+    /// There is an answer with content, for the client to take.
+    pub(super) fn answer(&mut self, stream: u32) {
+        if let Some(open) = self.open.get_mut(&stream) {
+            let begun = open.turn.replace(Turn::Theirs(Instant::now()));
+            self.answering += usize::from(begun.is_none());
+        }
+    }
+
+    /// Who has to go on now: we, if the next piece of content is not there yet.
+    pub(super) fn turn(&mut self, stream: u32, is_ours: bool) {
+        if let Some(Some(turn)) = self.open.get_mut(&stream).map(|open| open.turn.as_mut()) {
+            *turn = match is_ours {
+                true => Turn::Ours,
+                false => Turn::Theirs(Instant::now()),
+            };
+        }
+    }
+
+    fn took(&mut self, stream: u32, now: Instant) {
+        if let Some(Some(Turn::Theirs(at))) = self.open.get_mut(&stream).map(|o| o.turn.as_mut()) {
+            *at = now;
+            self.took = Some(now);
+        }
+    }
+
+    /// Whether there are answers with content that the client has not had all of.
+    pub(super) fn is_answering(&self) -> bool {
+        self.answering > 0
+    }
+
+    /// When the client took some of an answer last.
+    pub(super) fn last_taken(&self) -> Option<Instant> {
+        self.took
+    }
+
+    /// When to look next for answers that nobody takes.
+    pub(super) fn next_look(&self, patience: Duration) -> Option<Instant> {
+        let stalled = self.open.values().filter_map(|open| match open.turn {
+            Some(Turn::Theirs(at)) => Some(at),
+            Some(Turn::Ours) => Some(Instant::now()),
+            None => None,
+        });
+        let unheard = self.given_up.first().map(|(_, at)| *at);
+        // Mostly there is none, and then they need not be walked through.
+        let stalled = self.is_answering().then(|| stalled.min()).flatten();
+        stalled
+            .into_iter()
+            .chain(unheard)
+            .min()?
+            .checked_add(patience)
+    }
+
+    /// Gives up the answers of which the client has taken nothing for so long. False if the
+    /// library has not heard of one for as long, since the client stops in the middle of a frame.
+    pub(super) fn give_up(&mut self, patience: Duration) -> bool {
+        let now = Instant::now();
+        let is_long = |at: Instant| now.saturating_duration_since(at) >= patience;
+        if self.given_up.first().is_some_and(|(_, at)| is_long(*at)) {
+            return false;
+        }
+        let open = self.open.iter();
+        let stalled = open.filter_map(|(stream, open)| match open.turn {
+            Some(Turn::Theirs(at)) if is_long(at) => Some(*stream),
+            _ => None,
+        });
+        for stream in stalled.collect::<Vec<_>>() {
+            self.end(stream);
+            self.given_up.push((stream, now));
+            self.untold.push(stream);
+        }
+        true
+    }
+
+    /// Streams that were given up, and the library has not heard of.
+    pub(super) fn unheard(&mut self) -> impl Iterator<Item = u32> + use<> {
+        std::mem::take(&mut self.given_up)
+            .into_iter()
+            .map(|(stream, _)| stream)
     }
 
     /// More may come from the client on this stream.
@@ -64,6 +179,8 @@ pub(super) struct Outgoing {
     got: usize,
     /// Bytes of the payload that are still to come.
     left: usize,
+    /// The stream of the payload, if it is content.
+    content_of: Option<u32>,
 }
 
 impl Outgoing {
@@ -73,7 +190,22 @@ impl Outgoing {
             header: [0; HEADER],
             got: 0,
             left: 0,
+            content_of: None,
         }
+    }
+
+    /// Whether a frame has just ended, or none has begun.
+    pub(super) fn is_between(&self) -> bool {
+        self.left == 0 && self.got == 0
+    }
+
+    /// Appends what the client has to hear of streams that were given up.
+    pub(super) fn tell(&self, out: &mut Vec<u8>) {
+        let mut streams = self.streams.borrow_mut();
+        streams
+            .untold
+            .drain(..)
+            .for_each(|stream| reset(out, stream));
     }
 
     /// Looks at what has been written.
@@ -82,6 +214,7 @@ impl Outgoing {
             if self.left > 0 {
                 let skip = self.left.min(bytes.len());
                 self.left -= skip;
+                self.took();
                 bytes = bytes.get(skip..).unwrap_or_default();
                 continue;
             }
@@ -95,6 +228,7 @@ impl Outgoing {
                 self.got = 0;
                 let frame = Frame::parse(self.header);
                 self.left = frame.len;
+                self.content_of = (frame.kind == DATA).then_some(frame.stream);
                 let is_last = match frame.kind {
                     DATA | HEADERS => frame.flags & END_STREAM != 0,
                     kind => kind == RST_STREAM,
@@ -103,6 +237,16 @@ impl Outgoing {
                     self.streams.borrow_mut().end(frame.stream);
                 }
             }
+        }
+    }
+
+    /// Only answers are watched: WebSockets have their own times.
+    fn took(&self) {
+        let mut streams = self.streams.borrow_mut();
+        if let Some(stream) = self.content_of
+            && streams.is_answering()
+        {
+            streams.took(stream, Instant::now());
         }
     }
 }

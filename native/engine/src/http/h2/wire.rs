@@ -1,5 +1,5 @@
 //! A transport as hyper wants it: what was read already comes first, heads are looked at before,
-//! and a peer that takes nothing is given up.
+//! and a peer that takes nothing is given up, or the stream of which it takes nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -24,6 +24,8 @@ pub(super) struct Wire {
     /// What hyper gets next, and how much of that it has had.
     ahead: Vec<u8>,
     had: usize,
+    /// Frames that the library does not know of, and what is left of them.
+    own: Vec<u8>,
     patience: Duration,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -46,9 +48,27 @@ impl Wire {
             outgoing,
             ahead,
             had: 0,
+            own: Vec::new(),
             patience,
             stalled: None,
         }
+    }
+
+    /// Writes frames of our own, between those of the library.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.outgoing.is_between() {
+            return Poll::Ready(Ok(()));
+        }
+        self.outgoing.tell(&mut self.own);
+        while !self.own.is_empty() {
+            let written = Pin::new(&mut self.transport).poll_write(cx, &self.own);
+            let written = ready!(self.patient(cx, written))?;
+            self.own.drain(..written.min(self.own.len()));
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Passes on the outcome of a write; one that takes too long is an error.
@@ -86,6 +106,10 @@ impl Read for Wire {
             }
             wire.ahead.clear();
             wire.had = 0;
+            wire.incoming.give_up(&mut wire.ahead);
+            if !wire.ahead.is_empty() {
+                continue;
+            }
             let mut bytes = [0; READ];
             let mut read = ReadBuf::new(&mut bytes);
             let reading = Pin::new(&mut wire.transport).poll_read(cx, &mut read);
@@ -109,6 +133,7 @@ impl Write for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
+        ready!(wire.poll_own(cx))?;
         let poll = Pin::new(&mut wire.transport).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &poll {
             wire.outgoing
@@ -119,6 +144,7 @@ impl Write for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
+        ready!(wire.poll_own(cx))?;
         let poll = Pin::new(&mut wire.transport).poll_flush(cx);
         wire.patient(cx, poll)
     }
