@@ -288,7 +288,7 @@ impl Server {
         let n = self.workers.len();
         // Slots are handed out in order, so they spread evenly without a hash.
         let first = conn.slot() as usize % n.max(1);
-        (0..n).find_map(|i| get(&self.workers[(first + i) % n]))
+        (0..n).find_map(|i| get(self.workers.get((first + i) % n)?))
     }
 
     /// Whether the handlers must see what there is before more connections come. The events of

@@ -122,7 +122,8 @@ impl Addresses {
             known.refill(rate, now);
             if known.tokens < 1.0 {
                 let missing = (1.0 - known.tokens) / f64::from(rate.per_second.max(1));
-                return Err(Crowd::Fast(Duration::from_secs_f64(missing)));
+                let missing = Duration::try_from_secs_f64(missing);
+                return Err(Crowd::Fast(missing.unwrap_or(Duration::MAX)));
             }
             known.tokens -= 1.0;
         }

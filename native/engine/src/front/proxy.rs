@@ -47,7 +47,7 @@ pub(crate) async fn introduce(
             visitor.peer = Peer::from(source);
             visitor.local = Peer::from(destination);
         }
-        ahead.drain(..len);
+        ahead.drain(..len.min(ahead.len()));
         return Some(());
     }
 }
