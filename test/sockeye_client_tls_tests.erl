@@ -6,6 +6,7 @@
 -include_lib("public_key/include/public_key.hrl").
 
 -import(sockeye_test, [with_server/2, with_handler/3]).
+-import(test_certs, [identity/1]).
 
 -define(TIMEOUT, 10000).
 
@@ -39,9 +40,6 @@ all_test_() ->
              {"options", fun options/1}],
     {setup, fun setup/0, fun cleanup/1,
      fun({_, Certs}) -> [{Name, {timeout, 60, fun() -> Test(Certs) end}} || {Name, Test} <- Tests] end}.
-
-identity(Config) ->
-    #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}.
 
 with_tls(Certs, Test) ->
     with_tls(#{}, Certs, Test).
@@ -147,13 +145,9 @@ pins(#{ca := Ca, one := #{server := Server}} = Certs) ->
     end).
 
 out_of_time(#{ca := Ca, authority := Authority}) ->
-    Names = #'Extension'{extnID = ?'id-ce-subjectAltName', extnValue = [{dNSName, "localhost"}], critical = false},
-    Key = {key, public_key:generate_key({namedCurve, secp256r1})},
     {{Year, _, _}, _} = calendar:universal_time(),
     [begin
-         Chain = #{root => Authority, intermediates => [],
-                   peer => [Key, {digest, sha256}, {extensions, [Names]}, {validity, Validity}]},
-         #{server_config := Server} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
+         #{server := Server} = test_certs:issue(Authority, ["localhost"], [{validity, Validity}]),
          with_server(#{tls => identity(Server)}, fun(Port, _) ->
              refused(Why, connect(Port, #{cacerts => Ca}))
          end)

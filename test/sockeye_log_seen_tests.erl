@@ -43,6 +43,17 @@ servers_test_() ->
           ["Sockeye server <[0-9.]+> on 127\\.0\\.0\\.1:[0-9]+ listens with TLS, frames go to <.*>",
            "Sockeye server <.*> on the abstract socket sockeye-log-[0-9]+ listens, .*"])].
 
+certificates_test_() ->
+    [seen([certificates],
+          [?CHAT ": the certificate of a\\.example, and 1 more \\(cert\\) is not valid any more: "
+           "it expired on 2002-02-03 [0-9:]+ UTC",
+           ?CHAT ": the certificate of c\\.example \\(sni_hosts c\\.example: certfile /.*cert\\.pem\\) is not valid before "
+           "2990-01-01 [0-9:]+ UTC",
+           ?CHAT ": certificate 2 of the chain in sni_hosts c\\.example: certfile /.*cert\\.pem is not valid any more: "
+           "it expired on 2002-02-03 [0-9:]+ UTC",
+           "Sockeye client <.*> of wss://127\\.0\\.0\\.1:1: the certificate of a\\.example, and 1 more .*",
+           "=WARNING REPORT.*"])].
+
 requests_test_() ->
     [seen([accept], 4,
           [?CHAT " answered 500 to a request " ?FROM ", path /crash: accept/2 of accept_handler crashed",

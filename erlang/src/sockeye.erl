@@ -383,11 +383,13 @@
 %% TLS 1.2 and 1.3, or the one in `versions'.
 %%
 %% `sni_hosts' has certificates by the host that a client asks for; `*.' stands for one
-%% label. A client that asks for another host, or for none, gets the certificate above.
+%% label. A client that asks for another host, or for none, gets the certificate above. If there
+%% is only `sni_hosts', it gets the alert `unrecognized_name'.
 %% With `verify => verify_peer' (default `verify_none'), clients are asked for a certificate. A client
 %% that has none is let in, with `fail_if_no_peer_cert => true' it is not. A certificate that no authority in
 %% `cacertfile', or `cacerts' (DER or PEM text), has signed is refused. Sessions are resumed by ticket or from a cache of 1,024.
-%% A file that is missing or wrong is `{error, {bad_option, tls, Why}}'.
+%% A file that is missing or wrong is `{error, {bad_option, tls, Why}}'. A certificate that has
+%% expired, or is not valid yet, is used; the log warns of it.
 
 -type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
 %% What a function of the option `http' returns.
@@ -884,7 +886,8 @@ controlling_process(Conn, Pid) ->
 %% @doc Reads the files of the option `tls' again: new handshakes use what they hold now.
 %%
 %% Open connections go on as they are. No earlier session is resumed.
-%% After an error, the server keeps the certificates that it had.
+%% After an error, the server keeps the certificates that it had. It is not an error that a
+%% certificate has expired or is not valid yet; the log warns of it.
 %% ```
 %% 1> sockeye:reload_tls(my_server).
 %% ok

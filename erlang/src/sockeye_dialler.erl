@@ -104,10 +104,19 @@ begin_life(Parent, #{name := Name} = Config) ->
     end.
 
 -spec open(map()) -> {ok, sockeye_nif:server_id()} | {error, term()}.
-open(#{dial := #{tls := Tls} = Dial} = Settings) ->
+open(#{dial := #{tls := Tls} = Dial, url := Url} = Settings) ->
     case sockeye_client_tls:read(Tls) of
-        {ok, Read} -> sockeye_tls:listen(sockeye_nif:client_open(Settings#{dial := Dial#{tls := Read}}));
-        {error, _} = Error -> Error
+        {ok, Read} ->
+            case sockeye_tls:listen(sockeye_nif:client_open(Settings#{dial := Dial#{tls := Read}})) of
+                {ok, Id} ->
+                    %% Clients are many, and may have one certificate.
+                    ok = sockeye_tls:warn(engine, sockeye_log:client(self(), Url), sockeye_tls:own(Tls, Read)),
+                    {ok, Id};
+                {error, _} = Error ->
+                    Error
+            end;
+        {error, _} = Error ->
+            Error
     end.
 
 -spec start_worker(#state{}) -> #state{}.

@@ -48,6 +48,10 @@ sentence(#{what := no_process} = R) ->
      "accept and http answered 503, handlers started again later"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
     [who(R), " sent 1011", conn(R), ": no process could be started for it: ", short(Reason)];
+sentence(#{what := certificate_expired, date := Date} = R) ->
+    [who(R), ": ", certificate(R), " is not valid any more: it expired on ", date(Date)];
+sentence(#{what := certificate_not_yet_valid, date := Date} = R) ->
+    [who(R), ": ", certificate(R), " is not valid before ", date(Date)];
 sentence(#{what := panic, message := Message}) ->
     ["Sockeye engine: a panic, its connection was closed with 1011: ", text(Message)];
 sentence(#{what := panic_in_call, message := Message}) ->
@@ -157,6 +161,19 @@ callback(_R) ->
 more(#{suppressed := Count}) -> [" (and ", integer_to_list(Count), " more since the last one)"];
 more(_R) -> "".
 
+-spec certificate(map()) -> unicode:chardata().
+certificate(#{place := 0, names := [Name | Names], source := Source}) ->
+    ["the certificate of ", text(Name), others(1 + length(Names)), " (", text(Source), ")"];
+certificate(#{place := 0, source := Source}) ->
+    ["the certificate in ", text(Source)];
+certificate(#{place := Place, source := Source}) ->
+    ["certificate ", integer_to_list(Place + 1), " of the chain in ", text(Source)].
+
+%% In UTC.
+-spec date(calendar:datetime()) -> unicode:chardata().
+date({{Year, Month, Day}, {Hour, Minute, Second}}) ->
+    io_lib:format("~4..0w-~2..0w-~2..0w ~2..0w:~2..0w:~2..0w UTC", [Year, Month, Day, Hour, Minute, Second]).
+
 %% Lines below the sentence.
 -spec details(map()) -> [unicode:chardata()].
 details(#{crash := {Class, Reason, Stack}} = R) -> [exception(Class, Reason, Stack) | values(R)];
@@ -187,7 +204,7 @@ exception(Class, Reason, Stack) ->
 is_ours(Module) ->
     lists:member(Module, [sockeye_worker, sockeye_commands, sockeye_gate, gen_server, proc_lib]).
 
-%% Of the same batch.
+%% Of the same kind.
 -spec others(pos_integer()) -> unicode:chardata().
 others(1) -> "";
 others(Count) -> [", and ", integer_to_list(Count - 1), " more"].

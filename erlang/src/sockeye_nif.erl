@@ -13,6 +13,8 @@
 -export([engine_hosts/0]).
 -export([listen/1]).
 -export([reload_tls/2]).
+-export([certificates_out_of_time/2]).
+-export([origin_rule/1]).
 -export([server_stop/3]).
 -export([server_drain/1]).
 -export([client_url/1]).
@@ -232,6 +234,17 @@ listen(Config) ->
 -spec reload_tls(server_id(), map()) -> ok | {error, {tls, binary()}}.
 reload_tls(ServerId, Tls) ->
     call(reload_tls, [ServerId, Tls]).
+
+%% Of a PEM text; times are in seconds since 1970, the place of the server's own is 0.
+-spec certificates_out_of_time(binary(), non_neg_integer()) ->
+          [{expired | not_yet_valid, Place :: non_neg_integer(), Date :: non_neg_integer(), Hosts :: [binary()]}].
+certificates_out_of_time(Text, Now) ->
+    call(certificates_out_of_time, [Text, Now]).
+
+%% Whether a text is a rule of the option `origins'.
+-spec origin_rule(binary()) -> boolean().
+origin_rule(Text) ->
+    call(origin_rule, [Text]).
 
 %% {ok, Host}: what the `Host' header will say.
 -spec client_url(binary()) -> {ok, binary()} | {error, Why :: binary()}.

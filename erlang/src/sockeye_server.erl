@@ -83,7 +83,7 @@ init_failed(Parent, Reason) ->
 start(#{name := Name} = Config) ->
     register_name(Name),
     Engine = monitor(process, sockeye_engine),
-    {Id, Address} = listen(Config),
+    {Id, Address, Certificates} = listen(Config),
     State = #state{id = Id, config = Config, engine = Engine},
     try
         Started = start_gate(start_handlers(State)),
@@ -93,6 +93,7 @@ start(#{name := Name} = Config) ->
         sockeye_log:always(notice, server_started,
                            Facts#{handler => handler(Config),
                                   tls => maps:get(tls, Config) =/= undefined}),
+        ok = sockeye_tls:warn(Id, Facts, Certificates),
         Started#state{facts = Facts}
     catch
         Class:Reason:Stack ->
@@ -124,7 +125,7 @@ register_name(Name) ->
             end
     end.
 
--spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map()}.
+-spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map(), sockeye_tls:own()}.
 listen(Config) ->
     Engine = maps:without([name, handler, processes, batch, accept, scope], Config),
     #{tls := TlsOptions, http2 := Http2} = Config,
@@ -137,7 +138,7 @@ listen(Config) ->
                                            routes => sockeye_gate:plain(Config),
                                            tls => Tls}),
     case sockeye_tls:listen(Listening) of
-        {ok, Id, Address} -> {Id, Address};
+        {ok, Id, Address} -> {Id, Address, sockeye_tls:own(TlsOptions, Tls)};
         {error, Reason} -> throw({start_failed, Reason})
     end.
 
@@ -193,14 +194,22 @@ handle_call({drain, _}, _From, State) ->
     {reply, {error, draining}, State};
 handle_call(reload_tls, _From, #state{config = #{tls := undefined}} = State) ->
     {reply, {error, sockeye_why:option(tls, "the server was started without")}, State};
-handle_call(reload_tls, _From, #state{id = Id, config = #{tls := Options, http2 := Http2}} = State) ->
-    Reply = case sockeye_tls:read(Options, Http2) of
-                {ok, Tls} -> sockeye_tls:listen(sockeye_nif:reload_tls(Id, Tls));
-                {error, _} = Error -> Error
-            end,
-    {reply, Reply, State};
+handle_call(reload_tls, _From, State) ->
+    {reply, reload_tls(State), State};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
+
+-spec reload_tls(#state{}) -> ok | {error, sockeye_why:bad_option()}.
+reload_tls(#state{id = Id, facts = Facts, config = #{tls := Options, http2 := Http2}}) ->
+    case sockeye_tls:read(Options, Http2) of
+        {ok, Tls} ->
+            case sockeye_tls:listen(sockeye_nif:reload_tls(Id, Tls)) of
+                ok -> sockeye_tls:warn(Id, Facts, sockeye_tls:own(Options, Tls));
+                Error -> Error
+            end;
+        {error, _} = Error ->
+            Error
+    end.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(_Request, State) ->

@@ -5,15 +5,20 @@
 -export([check/1]).
 -export([read/2]).
 -export([listen/1]).
+-export([own/2]).
+-export([warn/3]).
 %% For the client's option of that name, too.
 -export([key/2]).
 -export([unknown/2]).
 -export([file/2]).
 
 -export_type([checked/0]).
+-export_type([own/0]).
 
 -type checked() :: undefined | #{atom() => term()}.
 %% PEM text is inside a fun, so that no key appears in a log or a crash report.
+
+-type own() :: [{Source :: binary(), Pem :: binary()}].
 
 -define(IDENTITY, [certfile, keyfile, cert, key]).
 
@@ -27,7 +32,7 @@ check(Options) when is_map(Options) ->
     end;
 check(_) ->
     %% Not shown: there may be a key in it.
-    {error, <<"expected a map with certfile and keyfile, or cert and key">>}.
+    {error, <<"expected a map with certfile and keyfile, or cert and key, or sni_hosts alone">>}.
 
 %% As it is kept: `verify' and `fail_if_no_peer_cert' are one, hosts are a map.
 -spec inner(map()) -> map().
@@ -43,7 +48,10 @@ inner(Options) ->
 
 -spec complete(map()) -> checked().
 complete(Options) ->
-    ok = identity(Options, ""),
+    ok = case has_own(Options) of
+             true -> identity(Options, "");
+             false -> ok
+         end,
     case {maps:get(verify, Options), maps:is_key(cacertfile, Options), maps:is_key(cacerts, Options)} of
         {_, true, true} -> bad("cacertfile and cacerts are two ways to say the same", []);
         {none, true, _} -> bad("cacertfile has no meaning without verify => verify_peer", []);
@@ -158,6 +166,14 @@ host(Host, Identity) when is_map(Identity), is_binary(Host); is_map(Identity), i
 host(Host, _Identity) ->
     bad("sni_hosts: expected {Host, #{certfile, keyfile}} for ~0tp", [Host]).
 
+%% Whether there is a certificate for who asks for no host, or for one that is not listed. There need
+%% not be where there are some by host.
+-spec has_own(map()) -> boolean().
+has_own(#{sni := Hosts} = Options) when map_size(Hosts) > 0 ->
+    map_size(maps:with(?IDENTITY, Options)) > 0;
+has_own(_Options) ->
+    true.
+
 %% One certificate and one key, each as a file or as text.
 -spec identity(map(), string()) -> ok.
 identity(Options, Where) ->
@@ -187,7 +203,10 @@ read(undefined, _Http2) ->
     {ok, undefined};
 read(#{verify := Verify, versions := Versions, sni := Hosts} = Options, Http2) ->
     try
-        {ok, #{identity => pair(Options, ""),
+        {ok, #{identity => case has_own(Options) of
+                               true -> pair(Options, "");
+                               false -> undefined
+                           end,
                sni => [{Host, pair(Identity, "sni_hosts " ++ binary_to_list(Host) ++ ": ")}
                        || {Host, Identity} <- maps:to_list(Hosts)],
                cacertfile => case Options of
@@ -218,10 +237,53 @@ pair(Options, Where) ->
 file(What, Name) ->
     case file:read_file(Name) of
         {ok, Text} -> Text;
-        {error, Reason} -> bad("~ts ~ts: ~ts", [What, Name, file:format_error(Reason)])
+        {error, Reason} -> bad("~ts ~ts: ~ts", [What, shown(Name), file:format_error(Reason)])
+    end.
+
+%% The name of a file may hold bytes that are no text.
+-spec shown(file:name_all()) -> binary().
+shown(Name) ->
+    case unicode:characters_to_binary(Name) of
+        Text when is_binary(Text) -> Text;
+        _ -> sockeye_why:shown(Name)
     end.
 
 %% The error of the native library, as everybody else's.
 -spec listen(term()) -> term().
 listen({error, {tls, Why}}) -> {error, sockeye_why:option(tls, Why)};
 listen(Other) -> Other.
+
+%% Our own certificates, of a server or a client, and where each was found.
+-spec own(checked(), undefined | map()) -> own().
+own(Options, #{identity := Own} = Read) ->
+    Hosts = case {Options, Read} of
+                {#{sni := Checked}, #{sni := Pairs}} when is_list(Pairs) ->
+                    [{source(["sni_hosts ", Host, ": "], maps:get(Host, Checked)), Pem} || {Host, {Pem, _}} <- Pairs];
+                _ ->
+                    []
+            end,
+    case Own of
+        {Pem, _} -> [{source("", Options), Pem} | Hosts];
+        undefined -> Hosts
+    end;
+own(_Options, undefined) ->
+    [].
+
+-spec source(iodata(), map()) -> binary().
+source(Where, #{certfile := Name}) -> iolist_to_binary([Where, "certfile ", shown(Name)]);
+source(Where, _Options) -> iolist_to_binary([Where, "cert"]).
+
+%% Says which of them are not valid today. They are used: the clock may be wrong, and it is the peer that decides.
+-spec warn(sockeye_log_limit:scope(), map(), own()) -> ok.
+warn(Scope, Facts, Certificates) ->
+    Now = os:system_time(second),
+    _ = [sockeye_log:event(warning, Scope, event(Kind),
+                           Facts#{source => Source, place => Place, names => Names,
+                                  date => calendar:system_time_to_universal_time(Date, second)})
+         || {Source, Pem} <- Certificates,
+            {Kind, Place, Date, Names} <- sockeye_nif:certificates_out_of_time(Pem, Now)],
+    ok.
+
+-spec event(expired | not_yet_valid) -> atom().
+event(expired) -> certificate_expired;
+event(not_yet_valid) -> certificate_not_yet_valid.

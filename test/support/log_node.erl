@@ -21,9 +21,27 @@ event(server) ->
 event(server_without_name) ->
     {ok, _} = application:ensure_all_started(public_key),
     #{server := Cert} = test_certs:issue(test_certs:authority("log"), ["localhost"]),
-    Tls = #{cert => test_certs:pem(test_certs:der(Cert)), key => test_certs:key_pem(Cert)},
-    {ok, Server} = sockeye:start_link(#{port => 0, tls => Tls}),
+    {ok, Server} = sockeye:start_link(#{port => 0, tls => test_certs:identity(Cert)}),
     ok = sockeye:stop(Server);
+event(certificates) ->
+    {ok, _} = application:ensure_all_started(public_key),
+    Authority = test_certs:authority("log"),
+    Of = fun(Hosts, Validity) ->
+                 #{server := Config} = test_certs:issue(Authority, Hosts, [{validity, Validity}]),
+                 Config
+         end,
+    Old = Of(["a.example", "b.example"], {{2001, 1, 1}, {2002, 2, 3}}),
+    Early = Of(["c.example"], {{2990, 1, 1}, {2991, 2, 3}}),
+    test_certs:in_folder(fun(File) ->
+        ok = file:write_file(File("cert.pem"), test_certs:pem(test_certs:der(Early))),
+        ok = file:write_file(File("key.pem"), test_certs:key_pem(Early)),
+        Tls = (test_certs:identity(Old))#{sni_hosts => [{"c.example", #{certfile => File("cert.pem"), keyfile => File("key.pem")}}]},
+        with_server(#{tls => Tls}, fun(_) ->
+            ok = file:write_file(File("cert.pem"), test_certs:pem([test_certs:der(Early), test_certs:der(Old)])),
+            ok = sockeye:reload_tls(chat)
+        end)
+    end),
+    {error, _} = sockeye_client:connect("wss://127.0.0.1:1", #{tls => test_certs:identity(Old)});
 event(unix_server) ->
     {ok, Server} = sockeye:start_link(#{ip => {local, <<0, "sockeye-log-", (list_to_binary(os:getpid()))/binary>>}}),
     ok = sockeye:stop(Server);

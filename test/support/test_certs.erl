@@ -5,6 +5,8 @@
 
 -export([authority/1]).
 -export([issue/2]).
+-export([issue/3]).
+-export([identity/1]).
 -export([pem/1]).
 -export([key_pem/1]).
 -export([encrypted_key_pem/1]).
@@ -18,17 +20,25 @@ authority(Name) ->
     public_key:pkix_test_root_cert(Name, [{key, Key}, {digest, sha256}]).
 
 %% A certificate for these host names, signed by the authority.
-issue(#{cert := _, key := _} = Authority, Hosts) ->
+issue(Authority, Hosts) ->
+    issue(Authority, Hosts, []).
+
+%% The same with options of public_key, such as {validity, {From, To}}, for the server's.
+issue(#{cert := _, key := _} = Authority, Hosts, Options) ->
     Names = #'Extension'{extnID = ?'id-ce-subjectAltName',
                          extnValue = [{dNSName, Host} || Host <- Hosts],
                          critical = false},
     Key = fun() -> [{key, public_key:generate_key({namedCurve, secp256r1})}, {digest, sha256}] end,
     Data = public_key:pkix_test_data(
              #{server_chain => #{root => Authority, intermediates => [],
-                                 peer => [{extensions, [Names]} | Key()]},
+                                 peer => [{extensions, [Names]} | Key()] ++ Options},
                client_chain => #{root => Authority, intermediates => [], peer => Key()}}),
     #{server_config := Server, client_config := Client} = Data,
     #{server => Server, client => Client}.
+
+%% As the option `tls' wants it.
+identity(Config) ->
+    #{cert => pem(der(Config)), key => key_pem(Config)}.
 
 der(Config) ->
     proplists:get_value(cert, Config).

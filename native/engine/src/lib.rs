@@ -46,6 +46,7 @@ mod pace;
 mod question;
 mod run;
 mod schedule;
+mod secure;
 mod server;
 mod shard;
 mod slots;

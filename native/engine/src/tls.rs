@@ -1,5 +1,9 @@
 //! TLS settings, made out of PEM text.
 
+mod validity;
+
+pub use validity::{OutOfTime, out_of_time};
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,8 +44,9 @@ pub enum Verify {
 /// What a server's TLS is made of.
 #[derive(Clone)]
 pub struct TlsSettings {
-    /// For clients that name no host, or one that is not listed.
-    pub identity: Identity,
+    /// For clients that name no host, or one that is not listed. Without it they are turned away, and
+    /// there must be hosts.
+    pub identity: Option<Identity>,
     /// For clients that name this host; `*.` stands for one label.
     pub hosts: Vec<(String, Identity)>,
     /// Who signs the certificates of clients, PEM.
@@ -58,7 +63,26 @@ pub struct TlsSettings {
 
 /// The TLS of a server. What it is made of can be replaced.
 pub struct Tls {
-    current: Mutex<Arc<rustls::ServerConfig>>,
+    current: Mutex<Current>,
+}
+
+/// What handshakes that begin now are made with.
+#[derive(Clone)]
+pub(crate) struct Current {
+    pub(crate) config: Arc<rustls::ServerConfig>,
+    hosts: Arc<Hosts>,
+}
+
+impl Current {
+    /// Whether there is a certificate for every client, whatever host it asks for.
+    pub(crate) fn serves_all(&self) -> bool {
+        self.hosts.default.is_some()
+    }
+
+    /// Whether there is a certificate for a client that asks for this host, or for none.
+    pub(crate) fn serves(&self, host: Option<&str>) -> bool {
+        self.hosts.find(host).is_some()
+    }
 }
 
 impl fmt::Debug for Tls {
@@ -83,13 +107,13 @@ impl Tls {
         Ok(())
     }
 
-    pub(crate) fn config(&self) -> Arc<rustls::ServerConfig> {
+    pub(crate) fn current(&self) -> Current {
         let current = self.current.lock();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn build(settings: &TlsSettings) -> Result<Arc<rustls::ServerConfig>, String> {
+fn build(settings: &TlsSettings) -> Result<Current, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions: Vec<&SupportedProtocolVersion> = [
         (settings.tls12, &version::TLS12),
@@ -113,9 +137,10 @@ fn build(settings: &TlsSettings) -> Result<Arc<rustls::ServerConfig>, String> {
             builder.build().map_err(|e| format!("cacertfile: {e}"))?
         }
     };
+    let hosts = Arc::new(Hosts::read(settings, &provider)?);
     let mut config = builder
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(Hosts::read(settings, &provider)?));
+        .with_cert_resolver(hosts.clone());
     // Tickets are sealed with keys of this process that change by themselves.
     config.ticketer =
         rustls::crypto::ring::Ticketer::new().map_err(|e| format!("no random numbers: {e}"))?;
@@ -124,7 +149,10 @@ fn build(settings: &TlsSettings) -> Result<Arc<rustls::ServerConfig>, String> {
         config.alpn_protocols.push(b"h2".to_vec());
     }
     config.alpn_protocols.push(b"http/1.1".to_vec());
-    Ok(Arc::new(config))
+    Ok(Current {
+        config: Arc::new(config),
+        hosts,
+    })
 }
 
 pub(crate) fn authorities(text: &[u8]) -> Result<Arc<RootCertStore>, String> {
@@ -183,7 +211,7 @@ pub(crate) fn certified(
 /// The certificates by host.
 #[derive(Debug)]
 struct Hosts {
-    default: Arc<CertifiedKey>,
+    default: Option<Arc<CertifiedKey>>,
     /// Names in lower case.
     exact: HashMap<String, Arc<CertifiedKey>>,
     /// What follows the `*.`.
@@ -193,7 +221,10 @@ struct Hosts {
 impl Hosts {
     fn read(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, String> {
         let mut hosts = Hosts {
-            default: certified(&settings.identity, provider)?,
+            default: match &settings.identity {
+                Some(identity) => Some(certified(identity, provider)?),
+                None => None,
+            },
             exact: HashMap::new(),
             wildcards: HashMap::new(),
         };
@@ -206,27 +237,25 @@ impl Hosts {
                 None => (&mut hosts.exact, host.as_str()),
             };
             DnsName::try_from(name)
-                .map_err(|_| format!("sni: {host:?} is not the name of a host"))?;
+                .map_err(|_| format!("sni_hosts: {host:?} is not the name of a host"))?;
             names.insert(name.into(), certified);
         }
         Ok(hosts)
     }
 
-    fn find(&self, host: Option<&str>) -> &Arc<CertifiedKey> {
+    fn find(&self, host: Option<&str>) -> Option<&Arc<CertifiedKey>> {
         let host = host.unwrap_or_default().to_ascii_lowercase();
         let wildcard = || {
             let (_, parent) = host.split_once('.')?;
             self.wildcards.get(parent)
         };
-        self.exact
-            .get(&host)
-            .or_else(wildcard)
-            .unwrap_or(&self.default)
+        let named = self.exact.get(&host).or_else(wildcard);
+        named.or(self.default.as_ref())
     }
 }
 
 impl ResolvesServerCert for Hosts {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.find(hello.server_name()).clone())
+        self.find(hello.server_name()).cloned()
     }
 }

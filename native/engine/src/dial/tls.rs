@@ -13,17 +13,17 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore,
-    SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, version,
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedCipherSuite, SupportedProtocolVersion, version,
 };
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::error::DialError;
 use super::url::Host;
 use crate::front::visitor::TlsFacts;
+use crate::secure::{Ahead, Secure};
 use crate::tls::{Identity, authorities, certified};
-use crate::transport::{Stream, Transport};
+use crate::transport::Transport;
 
 /// What a certificate must be, whoever has signed it: the SHA-256 of one or the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,32 +144,10 @@ impl ClientTls {
             _ => None,
         };
         let connector = TlsConnector::from(self.config.clone());
-        let stream = connector.connect(name, transport).await?;
-        let session = stream.get_ref().1;
-        let suite = session.negotiated_cipher_suite();
-        let facts = TlsFacts {
-            version: match session.protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => (1, 2),
-                _ => (1, 3),
-            },
-            cipher: suite
-                .and_then(|suite| suite.suite().as_str())
-                .unwrap_or_default()
-                .into(),
-            sni,
-            alpn: session.alpn_protocol().map(Into::into),
-            peer_cert: session
-                .peer_certificates()
-                .and_then(|chain| chain.first())
-                .map(|certificate| certificate.as_ref().into()),
-        };
-        Ok((Transport::boxed(stream), facts))
-    }
-}
-
-impl Stream for TlsStream<Transport> {
-    fn abort(&mut self) {
-        self.get_mut().0.abort();
+        let stream = connector.connect(name, Ahead::new(Vec::new(), transport));
+        let secure = Secure::new(stream.await?);
+        let facts = secure.facts(sni);
+        Ok((Transport::boxed(secure), facts))
     }
 }
 

@@ -140,8 +140,10 @@ async fn welcome(
                     return Some(Outcome::Http2(transport, visitor, ahead));
                 }
             }
-            Err(transport) => {
-                upgrade::hang_up(shard, transport).await;
+            Err(left) => {
+                if let Some(transport) = left {
+                    upgrade::hang_up(shard, transport).await;
+                }
                 return None;
             }
         }

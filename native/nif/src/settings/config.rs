@@ -188,6 +188,12 @@ impl Settings {
     }
 }
 
+/// Whether a text is a rule of the option `origins`.
+#[rustler::nif]
+fn origin_rule(text: Binary<'_>) -> bool {
+    str::from_utf8(text.as_slice()).is_ok_and(|rule| Origins::new([rule]).is_ok())
+}
+
 fn address(term: Term<'_>, port: u16) -> NifResult<Address> {
     if let Ok((tag, path)) = term.decode::<(Atom, Binary<'_>)>() {
         let valid = tag == atoms::local();

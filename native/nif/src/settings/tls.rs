@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustler::types::atom::Atom;
 use rustler::{Binary, Encoder, Env, Error, NifResult, Term};
-use sockeye_engine::tls::{Identity, Tls, TlsSettings, Verify};
+use sockeye_engine::tls::{Identity, Tls, TlsSettings, Verify, out_of_time};
 
 use crate::atoms;
 use crate::vm::running;
@@ -20,8 +20,10 @@ pub(crate) fn decode(term: Term<'_>) -> NifResult<Option<TlsSettings>> {
     let verify: Atom = get(atoms::verify())?.decode()?;
     let versions: Vec<Atom> = get(atoms::versions())?.decode()?;
     let hosts: Vec<(Term<'_>, Term<'_>)> = get(atoms::sni())?.decode()?;
+    let own: Term<'_> = get(atoms::identity())?;
+    let has_own = own.as_c_arg() != atoms::undefined().as_c_arg();
     Ok(Some(TlsSettings {
-        identity: identity(get(atoms::identity())?)?,
+        identity: has_own.then(|| identity(own)).transpose()?,
         hosts: hosts
             .into_iter()
             .map(|(host, pair)| Ok((host.decode()?, identity(pair)?)))
@@ -71,4 +73,21 @@ fn reload_tls<'a>(env: Env<'a>, server: u64, settings: Term<'a>) -> NifResult<Te
         Ok(()) => atoms::ok().encode(env),
         Err(why) => refused(env, &why),
     })
+}
+
+/// Those certificates of a PEM text that are not valid at a time: `{expired | not_yet_valid, Place, Date, Names}`,
+/// with times in seconds since 1970.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn certificates_out_of_time<'a>(env: Env<'a>, text: Binary<'a>, now: u64) -> Term<'a> {
+    let found = out_of_time(text.as_slice(), now).into_iter();
+    let found = found.map(|certificate| {
+        let kind = match certificate.expired {
+            true => atoms::expired(),
+            false => atoms::not_yet_valid(),
+        };
+        let names = certificate.names.iter().map(String::as_str);
+        let names: Vec<Term<'a>> = names.map(|name| name.encode(env)).collect();
+        (kind, certificate.place, certificate.date, names)
+    });
+    found.collect::<Vec<_>>().encode(env)
 }
