@@ -133,28 +133,65 @@ no_directory_without_a_name_test_() ->
 %% A client that takes what it gets slowly, but takes it, gets all of it: progress is what it has taken, not
 %% what fits into the buffers of a socket.
 slow_reader_test_() ->
-    [{Title, {timeout, 120, fun() ->
-        with_files(fun(Dir) ->
-            Size = 8000000,
-            ok = file:write_file(filename:join(Dir, "long.bin"), binary:copy(<<"12345678">>, Size div 8)),
-            with_server((options(#{"/" => {dir, Dir}}))#{send_timeout => 1000}, fun(Port, _) ->
-                {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {recbuf, 65536}]),
-                ok = Ask(Socket),
-                ?assertEqual(ok, slowly(Socket, Size)),
-                ok = gen_tcp:close(Socket)
-            end)
+    {setup, fun() -> application:ensure_all_started(ssl) end,
+     fun({ok, Started}) -> [application:stop(App) || App <- lists:reverse(Started)] end,
+     %% They wait most of the time.
+     {inparallel, [{Title, {timeout, 120, fun() -> slow_reader(Reader) end}} || {Title, Reader} <- slow_readers()]}}.
+
+slow_readers() ->
+    Get = fun(Path) -> ["GET ", Path, " HTTP/1.1\r\nHost: a\r\n\r\n"] end,
+    Tcp = fun(Ask) ->
+                  fun(#{tcp := Port}, Size) ->
+                          {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {recbuf, 65536}]),
+                          ok = Ask(Socket),
+                          ?assertEqual(ok, slowly(Socket, Size)),
+                          ok = gen_tcp:close(Socket)
+                  end
+          end,
+    Tls = fun(Ask) ->
+                  fun(#{tls := Port}, Size) ->
+                          Options = [binary, {active, false}, {verify, verify_none}],
+                          {ok, Socket} = ssl:connect({127, 0, 0, 1}, narrow(Port), Options, 10000),
+                          ok = Ask(Socket),
+                          ?assertMatch({ok, <<"HTTP/1.1 200 ", _/binary>>}, ssl:recv(Socket, 13, 10000)),
+                          ?assertMatch({ok, <<_:Size/binary>>}, ssl:recv(Socket, Size, 60000)),
+                          ok = ssl:close(Socket)
+                  end
+          end,
+    [{"first", Tcp(fun(Socket) -> gen_tcp:send(Socket, Get("/long.bin")) end)},
+     {"second", Tcp(fun(Socket) ->
+                            {200, _, _} = ask(Socket, "GET", "/first", [], <<>>),
+                            gen_tcp:send(Socket, Get("/long.bin"))
+                    end)},
+     {"over HTTP/2", Tcp(fun(Socket) ->
+                                 Window = 16#7fffffff - 65535,
+                                 gen_tcp:send(Socket, [h2_frames:hello([{4, 16#7fffffff}]), h2_frames:window(0, Window),
+                                                       h2_frames:get(1, <<"/long.bin">>)])
+                         end)},
+     {"first over TLS", Tls(fun(Socket) -> ssl:send(Socket, Get("/long.bin")) end)},
+     {"second over TLS", Tls(fun(Socket) ->
+                                     ok = ssl:send(Socket, Get("/first")),
+                                     first(Socket, <<>>),
+                                     ssl:send(Socket, Get("/long.bin"))
+                             end)}].
+
+slow_reader(Reader) ->
+    with_files(fun(Dir) ->
+        Size = 8000000,
+        ok = file:write_file(filename:join(Dir, "long.bin"), binary:copy(<<"12345678">>, Size div 8)),
+        #{server := Server} = test_certs:issue(test_certs:authority("slow"), ["localhost"]),
+        Tls = test_certs:identity(Server),
+        Options = (options(#{"/" => {dir, Dir}}))#{send_timeout => 1000},
+        with_server(Options, fun(Port, _) ->
+            with_server(Options#{tls => Tls}, fun(Secure, _) -> Reader(#{tcp => Port, tls => Secure}, Size) end)
         end)
-     end}} || {Title, Ask} <-
-                  [{"first", fun(Socket) -> gen_tcp:send(Socket, "GET /long.bin HTTP/1.1\r\nHost: a\r\n\r\n") end},
-                   {"second", fun(Socket) ->
-                        {200, _, _} = ask(Socket, "GET", "/first", [], <<>>),
-                        gen_tcp:send(Socket, "GET /long.bin HTTP/1.1\r\nHost: a\r\n\r\n")
-                    end},
-                   {"over HTTP/2", fun(Socket) ->
-                        Window = 16#7fffffff - 65535,
-                        gen_tcp:send(Socket, [h2_frames:hello([{4, 16#7fffffff}]), h2_frames:window(0, Window),
-                                              h2_frames:get(1, <<"/long.bin">>)])
-                    end}]].
+    end).
+
+first(Socket, Got) ->
+    case string:find(Got, "\r\n\r\nfirst") of
+        nomatch -> {ok, More} = ssl:recv(Socket, 0, 10000), first(Socket, <<Got/binary, More/binary>>);
+        _ -> ok
+    end.
 
 %% Some 640 KB a second: of a buffer of some megabytes, no third within the second that is allowed.
 slowly(_, Left) when Left =< 0 -> ok;
@@ -163,6 +200,27 @@ slowly(Socket, Left) ->
     case gen_tcp:recv(Socket, min(Left, 65536), 10000) of
         {ok, Bytes} -> slowly(Socket, Left - byte_size(Bytes));
         {error, Reason} -> {Reason, Left}
+    end.
+
+%% A way to this port that is as slow, for a client that reads as fast as it can.
+narrow(Port) ->
+    {ok, Listener} = gen_tcp:listen(0, [binary, {ip, {127, 0, 0, 1}}, {active, false}]),
+    {ok, Front} = inet:port(Listener),
+    _ = spawn_link(fun() ->
+        {ok, Client} = gen_tcp:accept(Listener, 10000),
+        {ok, Server} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {recbuf, 65536}]),
+        Up = spawn_link(fun() -> receive go -> pass(Client, Server, 0) end end),
+        ok = gen_tcp:controlling_process(Client, Up),
+        Up ! go,
+        pass(Server, Client, 100)
+    end),
+    Front.
+
+pass(From, To, Pause) ->
+    timer:sleep(Pause),
+    case gen_tcp:recv(From, 0) of
+        {ok, Bytes} -> ok = gen_tcp:send(To, Bytes), pass(From, To, Pause);
+        {error, _} -> gen_tcp:shutdown(To, write)
     end.
 
 %% ---------------------------------------------------------------- one request, three ways
