@@ -257,6 +257,45 @@ origins_test() ->
         ?assertEqual(101, status(Port, #{}))
     end).
 
+%% Pages without a site, ports, and how much a star covers.
+origins_table_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Rule])),
+      fun() ->
+          with_server(#{origins => [Rule]}, fun(Port, _) ->
+              [?assertEqual({Origin, Expected}, {Origin, status(Port, #{headers => [{"Origin", Origin}]})})
+               || {Expected, Origins} <- [{101, Good}, {403, Bad}], Origin <- Origins]
+          end)
+      end}
+     || {Rule, Good, Bad} <-
+            [{null, ["null"], ["http://null", "file://", "http://localhost"]},
+             {<<"null">>, ["null"], ["file://"]},
+             {"file://", ["file://", "FILE://"], ["null", "file:///", "file://x"]},
+             {"http://localhost:*", ["http://localhost", "http://localhost:80", "http://LOCALHOST:3000", "http://localhost:65535"],
+              ["https://localhost", "http://localhost:65536", "http://localhost.evil.net", "http://x.localhost:3000", "null"]},
+             {"http://[::1]:*", ["http://[::1]", "http://[::1]:5173"], ["http://[::2]", "http://localhost"]},
+             {<<"https://*.a.example">>, ["https://b.a.example", "https://c.b.a.example", "https://d.c.b.a.example:443"],
+              ["https://a.example", "https://.a.example", "https://b..a.example", "https://ba.example", "https://b.a.example:8443",
+               "http://b.a.example"]},
+             {"https://*.a.example:*", ["https://b.a.example", "https://c.b.a.example:8443"], ["https://a.example:8443"]},
+             {"HTTPS://A.Example:443", ["https://a.example", "https://a.example:443", "https://A.EXAMPLE"],
+              ["https://a.example:80", "http://a.example:443"]},
+             {"http://a.example:0080", ["http://a.example", "http://a.example:80"], ["http://a.example:8080"]},
+             {"capacitor://localhost", ["capacitor://localhost"], ["http://localhost", "ionic://localhost"]}]].
+
+%% What is no rule is named.
+bad_origins_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Rule])),
+      fun() ->
+          {error, {bad_option, origins, Why}} = sockeye:start_link(#{port => 0, origins => [same_host, Rule]}),
+          Shown = unicode:characters_to_binary(io_lib:format("got ~0tp", [Rule])),
+          ?assertNotEqual({Why, nomatch}, {Why, binary:match(Why, Shown)})
+      end}
+     || Rule <- [<<>>, "a.example", any, "https://a.example/", "https://a.example/x", "https://user@a.example", "https://a b",
+                 "https://*", "https://*.", "https://a*.example", "https://a.*.example", "*://a.example", "https://*.[::1]",
+                 "https://*.0.0.1", "https://.a.example", "https://a..example", "https://a.example:65536",
+                 "https://a.example:443:*", "https://a.example:8*", "file:///", "file://:*", "Null", <<"https://b\x{fc}cher.example">>,
+                 <<255>>, 1, {"https", "a"}]].
+
 paths_test() ->
     with_server(#{paths => ["/ws", "/rooms/*"]}, fun(Port, _) ->
         [?assertEqual({P, 101}, {P, status(Port, #{path => P})})

@@ -537,9 +537,13 @@ passes_on(Front, Port, Said, Tries) ->
         case gen_tcp:connect({127, 0, 0, 1}, Front, []) of
             {ok, Probe} ->
                 ok = gen_tcp:close(Probe),
-                Url = "ws://127.0.0.1:" ++ integer_to_list(Front) ++ "/rooms/salmon",
-                {ok, Conn} = sockeye_client:connect(Url),
-                ok = sockeye_client:close(Conn);
+                Host = "127.0.0.1:" ++ integer_to_list(Front),
+                Url = "ws://" ++ Host ++ "/rooms/salmon",
+                %% A page that came through the proxy, too.
+                [begin
+                     {ok, Conn} = sockeye_client:connect(Url, #{headers => Headers}),
+                     ok = sockeye_client:close(Conn)
+                 end || Headers <- [[], [{"origin", "http://" ++ Host}]]];
             {error, _} ->
                 passes_on(Front, Port, Said, Tries - 1)
         end

@@ -39,7 +39,7 @@ good() ->
      {max_depth, [1, 256]},
      {on_invalid_json, [close, deliver]},
      {max_connections, [1, infinity]},
-     {origins, [any, [<<"https://a.example:8443">>, <<"http://*.example">>]]},
+     {origins, [any, [<<"https://a.example:8443">>, <<"http://*.example">>], [<<"null">>, <<"file://">>, <<"http://a:*">>]]},
      {paths, [any, [<<"/">>], [<<"/a/*">>, <<"/*/b">>]]},
      {max_header_size, [256, 1048576]},
      {max_headers, [8, 1024]},

@@ -12,17 +12,22 @@ proxies_test_() ->
         {false, _} -> missing("haproxy");
         {_, false} -> missing("nginx");
         {Haproxy, Nginx} ->
-            [{timeout, 120, {Title, fun() -> behind(Proxy, Program, Test) end}}
-             || {Proxy, Program, Tests} <- [{haproxy_http2, Haproxy, shared() ++ common()},
-                                            {haproxy_http1, Haproxy, common()},
-                                            {nginx, Nginx, common()}],
-                {Name, Test} <- Tests,
-                Title <- [lists:concat([Proxy, ": ", Name])]]
+            {setup, fun() -> application:ensure_all_started(ssl) end,
+             fun({ok, Started}) -> [application:stop(App) || App <- lists:reverse(Started)] end,
+             [{timeout, 120, {Title, fun() -> behind(Proxy, Program, Test) end}}
+              || {Proxy, Program, Tests} <- [{haproxy_http2, Haproxy, shared() ++ common() ++ [pages()]},
+                                             {haproxy_http1, Haproxy, common() ++ [pages()]},
+                                             {haproxy_tls, Haproxy, [pages_over_tls()]},
+                                             {nginx, Nginx, common() ++ [pages()]},
+                                             {nginx_tls, Nginx, [pages_over_tls()]},
+                                             {nginx_other_host, Nginx, [{"no page at all", fun no_page/2}]}],
+                 {Name, Test} <- Tests,
+                 Title <- [lists:concat([Proxy, ": ", Name])]]}
     end.
 
 missing(Program) ->
     case os:getenv("SOCKEYE_PROXIES") of
-        false -> [];
+        false -> sockeye_test:left_out("real proxies in front", "no " ++ Program);
         _ -> [{"missing", fun() -> error({not_installed, Program}) end}]
     end.
 
@@ -70,6 +75,34 @@ address(Proxy, _) ->
     after ?TIMEOUT -> error(not_open)
     end,
     gen_tcp:close(Socket).
+
+%% ---------------------------------------------------------------- same_host
+
+%% These pass on the `Host' that they get.
+pages() ->
+    {"pages of the same host", fun(Front, _) ->
+         from_pages(Front, #{}, [{101, ["http://localhost", "https://localhost"]}, {403, ["http://other", "null"]}])
+     end}.
+
+%% These ask for a host of their own, and say for which one they were asked, and that it was over TLS. What the client
+%% says of that does not count.
+pages_over_tls() ->
+    {"pages of the same host, over TLS", fun(Front, _) ->
+         [from_pages(Front, #{tls => [{verify, verify_none}], headers => Claims},
+                     [{101, ["https://localhost"]}, {403, ["http://localhost", "https://other", "https://inner.example"]}])
+          || Claims <- [[], [{"X-Forwarded-Host", "other"}, {"X-Forwarded-Proto", "http"}]]]
+     end}.
+
+%% One that asks for a host of its own, and does not say for which it was asked: that is nginx as it comes.
+no_page(Front, _) ->
+    from_pages(Front, #{}, [{403, ["http://localhost", "https://localhost"]}]).
+
+from_pages(Front, Options, Cases) ->
+    Headers = maps:get(headers, Options, []),
+    [begin
+         {ok, Got, _, _} = ws_client:handshake(Front, Options#{path => "/ws", headers => [{"Origin", Origin} | Headers]}),
+         ?assertEqual({Origin, Status}, {Origin, Got})
+     end || {Status, Origins} <- Cases, Origin <- Origins].
 
 %% ---------------------------------------------------------------- one connection for many clients
 
@@ -140,7 +173,7 @@ open(Port, Path) ->
 %% Test gets the port of the proxy, and a counter of the connections that it has made.
 behind(Proxy, Program, Test) ->
     Options = #{http2 => cleartext, format => raw, active => true, trusted_proxies => [<<"127.0.0.1">>],
-                http => bad_http:routes()},
+                origins => [same_host], http => bad_http:routes()},
     sockeye_test:with_server(Options, fun(Port, _) ->
         Seen = atomics:new(1, []),
         Counter = counter(Port, Seen),
@@ -160,8 +193,8 @@ start(Proxy, Program, Dir, Back, Tries) ->
     Front = free_port(),
     File = filename:join(Dir, "conf"),
     ok = file:write_file(File, config(Proxy, Dir, Front, Back)),
-    Args = case Proxy of
-               nginx -> ["-p", Dir, "-e", "stderr", "-c", File];
+    Args = case filename:basename(Program) of
+               "nginx" -> ["-p", Dir, "-e", "stderr", "-c", File];
                _ -> ["-db", "-f", File]
            end,
     Running = open_port({spawn_executable, Program}, [{args, Args}, exit_status, stderr_to_stdout, binary]),
@@ -203,26 +236,47 @@ free_port() ->
 
 %% All clients of haproxy on as few connections as it can.
 config(haproxy_http2, _, Front, Back) ->
-    haproxy(Front, [integer_to_list(Back), " proto h2 ws h2"]);
+    haproxy(integer_to_list(Front), [integer_to_list(Back), " proto h2 ws h2"], "");
 config(haproxy_http1, _, Front, Back) ->
-    haproxy(Front, integer_to_list(Back));
+    haproxy(integer_to_list(Front), integer_to_list(Back), "");
+config(haproxy_tls, Dir, Front, Back) ->
+    haproxy([integer_to_list(Front), " ssl crt ", certificate(Dir)], integer_to_list(Back),
+            ["http-request set-header X-Forwarded-Host %[req.hdr(Host)]\n",
+             "http-request set-header X-Forwarded-Proto https if { ssl_fc }\n",
+             "http-request set-header Host inner.example\n"]);
 config(nginx, Dir, Front, Back) ->
+    nginx(Dir, integer_to_list(Front), Back, "proxy_set_header Host $host;\n");
+config(nginx_tls, Dir, Front, Back) ->
+    File = certificate(Dir),
+    nginx(Dir, [integer_to_list(Front), " ssl;\nssl_certificate ", File, ";\nssl_certificate_key ", File], Back,
+          "proxy_set_header X-Forwarded-Host $http_host;\nproxy_set_header X-Forwarded-Proto $scheme;\n");
+config(nginx_other_host, Dir, Front, Back) ->
+    nginx(Dir, integer_to_list(Front), Back, "").
+
+certificate(Dir) ->
+    #{server := Config} = test_certs:issue(test_certs:authority("front"), ["localhost"]),
+    #{cert := Cert, key := Key} = test_certs:identity(Config),
+    File = filename:join(Dir, "front.pem"),
+    ok = file:write_file(File, [Cert, Key]),
+    File.
+
+nginx(Dir, Listen, Back, Says) ->
     Temporary = [[Kind, "_temp_path ", Dir, "/", Kind, ";\n"] || Kind <- ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]],
     ["daemon off;\nmaster_process off;\npid ", Dir, "/pid;\nevents { worker_connections 200; }\n",
      "http {\naccess_log off;\n", Temporary,
      "map $http_upgrade $connection_upgrade { default upgrade; '' ''; }\n",
      "upstream sockeye { server 127.0.0.1:", integer_to_list(Back), "; keepalive 4; }\n",
-     "server {\nlisten 127.0.0.1:", integer_to_list(Front), ";\nlocation / {\n",
+     "server {\nlisten 127.0.0.1:", Listen, ";\nlocation / {\n",
      "proxy_pass http://sockeye;\nproxy_http_version 1.1;\nproxy_request_buffering off;\n",
-     "proxy_set_header Host $host;\nproxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n",
+     Says, "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n",
      "proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection $connection_upgrade;\n",
      "}\n}\n}\n"].
 
-haproxy(Front, Server) ->
+haproxy(Bind, Server, Rules) ->
     ["global\nmaxconn 200\nnbthread 1\n",
      "defaults\nmode http\ntimeout connect 5s\ntimeout client 30s\ntimeout server 30s\ntimeout tunnel 60s\n",
      "http-reuse always\noption forwardfor\n",
-     "listen front\nbind 127.0.0.1:", integer_to_list(Front), "\nserver sockeye 127.0.0.1:", Server, "\n"].
+     "listen front\nbind 127.0.0.1:", Bind, "\n", Rules, "server sockeye 127.0.0.1:", Server, "\n"].
 
 %% ---------------------------------------------------------------- a door that counts
 

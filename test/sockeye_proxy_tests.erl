@@ -134,3 +134,110 @@ forwarded_to_accept_test() ->
             talk(Port, [?UPGRADE "X-Forwarded-For: 192.0.2.7\r\n\r\n"]),
         ?assertEqual({asked, {{192, 0, 2, 7}, 0}}, receive {asked, _} = Asked -> Asked after ?TIMEOUT -> none end)
     end).
+
+%% ---------------------------------------------------------------- the site that a client asks for
+
+%% The request is for "a"; what a proxy says of it counts only if the proxy is trusted.
+same_host_test_() ->
+    Trusted = [{"", ["http://a", "https://a", "http://a:80", "https://a:443"], ["http://b", "http://a:8080", "null"]},
+               {"X-Forwarded-Host: b\r\n", ["http://b", "https://b", "https://b:443"], ["http://a", "https://b:8443"]},
+               {"X-Forwarded-Host: b:8443\r\n", ["https://b:8443", "http://b:8443"], ["https://b", "https://a:8443"]},
+               {"X-Forwarded-Host: b:443\r\n", ["https://b"], ["http://b"]},
+               {"X-Forwarded-Host: B.Example\r\n", ["http://b.example"], []},
+               {"X-Forwarded-Host: [0:0::1]:8443\r\n", ["https://[::1]:8443"], ["https://[::1]"]},
+               %% The last one is that of the nearest proxy.
+               {"X-Forwarded-Host: evil, b\r\n", ["http://b"], ["http://evil", "http://a"]},
+               {"X-Forwarded-Host: evil\r\nX-Forwarded-Host: b\r\n", ["http://b"], ["http://evil", "http://a"]},
+               {"X-Forwarded-Host: b,\r\n", ["http://b"], ["http://a"]},
+               {"X-Forwarded-Host: \r\n", ["http://a"], ["http://b"]},
+               {"X-Forwarded-Host: b/c\r\n", [], ["http://a", "http://b"]},
+               {"X-Forwarded-Proto: https\r\n", ["https://a", "https://a:443"], ["http://a"]},
+               {"X-Forwarded-Proto: HTTPS\r\n", ["https://a"], ["http://a"]},
+               {"X-Forwarded-Proto: wss\r\n", ["https://a"], ["http://a"]},
+               {"X-Forwarded-Proto: http\r\n", ["http://a", "http://a:80"], ["https://a"]},
+               {"X-Forwarded-Proto: ws\r\n", ["http://a"], ["https://a"]},
+               {"X-Forwarded-Proto: http, https\r\n", ["https://a"], ["http://a"]},
+               {"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", ["http://a"], ["https://a"]},
+               {"X-Forwarded-Proto: \r\n", ["http://a", "https://a"], []},
+               {"X-Forwarded-Proto: gopher\r\n", ["http://a", "https://a"], ["http://b"]},
+               {"X-Forwarded-Host: b:443\r\nX-Forwarded-Proto: https\r\n", ["https://b"], ["http://b", "https://a", "http://b:443"]},
+               {"X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Host: b\r\n", ["http://b"], ["http://a"]}],
+    Ignored = [{Lines, ["http://a", "https://a"], ["http://b", "https://b", "https://b:8443", "http://evil"]}
+               || {Lines, _, _} <- Trusted],
+    [{lists:flatten(io_lib:format("~p ~p", [Options, Way])),
+      {timeout, 60, fun() ->
+          All = #{origins => [same_host], http2 => cleartext, http => #{"/first" => {text, "first"}}},
+          with_server(maps:merge(All, Options), fun(Port, _) ->
+              [?assertEqual({Lines, Origin, Expected}, {Lines, Origin, status(Way, Port, [Lines, "Origin: ", Origin, "\r\n"])})
+               || {Lines, Good, Bad} <- Table, {Expected, Origins} <- [{accepted, Good}, {403, Bad}], Origin <- Origins]
+          end)
+      end}}
+     || {Options, Table} <- [{#{trusted_proxies => ?HERE}, Trusted}, {#{}, Ignored},
+                             {#{trusted_proxies => ["10.0.0.0/8"]}, Ignored}],
+        Way <- [first, second, http2]].
+
+status(first, Port, Lines) ->
+    {Socket, Answer} = talk(Port, [[?UPGRADE, Lines, "\r\n"]]),
+    ok = gen_tcp:close(Socket),
+    of_http1(Answer);
+status(second, Port, Lines) ->
+    Socket = http_client:connect(Port),
+    {200, _, <<"first">>} = http_client:ask(Socket, "GET", "/first"),
+    ok = gen_tcp:send(Socket, [?UPGRADE, Lines, "\r\n"]),
+    Answer = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+    ok = gen_tcp:close(Socket),
+    of_http1(Answer);
+status(http2, Port, Lines) ->
+    Socket = siege:connect(Port),
+    ok = h2_frames:shake(Socket),
+    Fields = [{string:lowercase(Name), Value}
+              || Line <- binary:split(iolist_to_binary(Lines), <<"\r\n">>, [global, trim]),
+                 [Name, Value] <- [binary:split(Line, <<": ">>)]],
+    ok = gen_tcp:send(Socket, h2_frames:headers(1, h2_frames:block(h2_frames:connect_fields() ++ Fields))),
+    Status = of_http2(Socket),
+    ok = gen_tcp:close(Socket),
+    Status.
+
+of_http1({ok, <<"HTTP/1.1 101 ", _/binary>>}) -> accepted;
+of_http1({ok, <<"HTTP/1.1 ", Status:3/binary, _/binary>>}) -> binary_to_integer(Status).
+
+of_http2(Socket) ->
+    case h2_frames:next(Socket) of
+        {1, _, 1, _} = Frame ->
+            case h2_frames:statuses([Frame]) of
+                [{1, 200}] -> accepted;
+                [{1, Status}] -> Status
+            end;
+        {3, _, 1, <<Code:32>>} -> {reset, Code};
+        {_, _, _, _} -> of_http2(Socket)
+    end.
+
+%% Who comes with a PROXY header is a client, whose headers are its own.
+same_host_behind_a_header_test() ->
+    Options = #{proxy_protocol => true, trusted_proxies => ?HERE, origins => [same_host]},
+    with_server(Options, fun(Port, _) ->
+        [begin
+             {Socket, Answer} = talk(Port, [[v1(), ?UPGRADE "X-Forwarded-Host: b\r\nOrigin: ", Origin, "\r\n\r\n"]]),
+             ?assertEqual({Origin, Expected}, {Origin, of_http1(Answer)}),
+             ok = gen_tcp:close(Socket)
+         end || {Origin, Expected} <- [{"http://a", accepted}, {"http://b", 403}]]
+    end).
+
+%% With TLS of our own the scheme is known; that of a proxy on its way to us says nothing.
+same_host_over_tls_test() ->
+    {ok, _} = application:ensure_all_started(ssl),
+    #{server := Server} = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
+    [with_server(#{tls => test_certs:identity(Server), trusted_proxies => Proxies, origins => [same_host]}, fun(Port, _) ->
+         [begin
+              Asked = #{tls => [{verify, verify_none}], headers => [{"Origin", Origin} | Headers]},
+              {ok, Status, _, Socket} = ws_client:handshake(Port, Asked),
+              ?assertEqual({Proxies, Origin, Headers, Expected}, {Proxies, Origin, Headers, Status}),
+              ok = ssl:close(Socket)
+          end || {Origin, Headers, Expected} <- Cases]
+     end) || {Proxies, Cases} <-
+                 [{[], [{"https://localhost", [], 101}, {"http://localhost", [], 403}, {"https://other", [], 403},
+                        {"https://localhost", [{"X-Forwarded-Proto", "http"}], 101}]},
+                  {?HERE, [{"https://localhost", [], 101}, {"http://localhost", [], 101},
+                           {"http://localhost", [{"X-Forwarded-Proto", "http"}], 101},
+                           {"https://localhost", [{"X-Forwarded-Proto", "http"}], 403}]}]],
+    ok.

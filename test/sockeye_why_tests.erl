@@ -20,7 +20,7 @@ server() ->
       pong_timeout => Time, max_age => Time, control_frames => "a boolean", message_rate => ["infinity or a map with rate", "rate and burst are positive integers"],
       max_connections => Count, max_connections_per_address => Count,
       connection_rate => "rate", accept => "a function of one argument", accept_timeout => Time,
-      origins => "any or a list of same_host and origins", paths => "any or a list of paths", http => ["a map of paths", "is not a path like"],
+      origins => "any or a list of same_host, null, and origins", paths => "any or a list of paths", http => ["a map of paths", "is not a path like"],
       health => Path, metrics => Path, max_body_size => Positive, max_subscriptions => "1..65536",
       slow_subscriber => "drop or close", scope => ["local or cluster", "needs a name"], max_header_size => "256..1048576",
       max_headers => "8..1024", deflate => ["a boolean or a map", "unknown option"], proxy_protocol => ["a boolean", "needs trusted_proxies"],

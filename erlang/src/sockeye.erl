@@ -225,7 +225,7 @@
           backlog => pos_integer(),
           accept => fun((sockeye_handler:request()) -> sockeye_handler:decision()),
           accept_timeout => pos_integer() | infinity,
-          origins => any | [same_host | binary() | string()],
+          origins => any | [same_host | null | binary() | string()],
           paths => any | [binary() | string()],
           http => #{binary() | string() => {file | dir, file:name_all()} | {text, iodata()}
                                          | fun((sockeye_handler:request()) -> http_answer())
@@ -301,9 +301,13 @@
 %%     application is another number. `infinity' uses up these as well.</li>
 %% <li>`accept': decides about each handshake, as `accept/2' of a {@link sockeye_handler}.</li>
 %% <li>`accept_timeout': for that, default 5000; then the client gets 503.</li>
-%% <li>`origins': the pages that may connect, default `any'. A list of `same_host', origins
-%%     like `<<"https://example.com">>' and wildcards like `<<"https://*.example.com">>'; others
-%%     get 403. A client that names no origin is not a page, and passes.</li>
+%% <li>`origins': the pages that may connect, default `any'. A list of `same_host', `null' (pages
+%%     without an origin) and origins like `<<"https://example.com">>',
+%%     `<<"https://*.example.com">>' (all hosts below it, by one label or more),
+%%     `<<"http://localhost:*">>' (any port) and `<<"file://">>'; others get 403. A client that
+%%     names no origin is not a page, and passes. Behind a proxy that puts another name into
+%%     `Host', `same_host' refuses every browser, unless the proxy sets `x-forwarded-host' and is
+%%     one of `trusted_proxies'.</li>
 %% <li>`paths': the paths of WebSockets, default `any'. A list like `<<"/ws">>' and `<<"/rooms/*">>': a
 %%     star is one segment, at the end one or more, and a `%' has two hexadecimal digits behind it; other
 %%     paths get 404.</li>
@@ -328,7 +332,9 @@
 %%     streams open at once.</li>
 %% <li>`trusted_proxies': addresses and networks, as `"10.0.0.0/8"', of proxies that are
 %%     believed about their clients, default none. The right-most address in their
-%%     `x-forwarded-for' that is none of them becomes the `peer', with port 0. On a Unix
+%%     `x-forwarded-for' that is none of them becomes the `peer', with port 0. The right-most value
+%%     in their `x-forwarded-host' replaces `Host' for `same_host', and that in their
+%%     `x-forwarded-proto' is the scheme that the page must have. On a Unix
 %%     socket, if the list is not empty, every client is trusted.</li>
 %% <li>`proxy_protocol': `true' if each connection begins with a PROXY header, version 1 or 2; default
 %%     `false'. A connection that begins otherwise, or is not from `trusted_proxies', is dropped.</li>

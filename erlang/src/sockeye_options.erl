@@ -75,7 +75,7 @@ parse(Options, Owner) ->
         Given -> complete(maps:merge(defaults(), Given), Given, Owner)
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad};
-        %% The library, which knows the form of paths, is not there.
+        %% The library, which knows the form of paths and origins, is not there.
         error:{sockeye_nif, _, _} = Reason -> {error, Reason}
     end.
 

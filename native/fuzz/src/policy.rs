@@ -1,6 +1,6 @@
 //! Who is let in: rules and requests of any kind, beside a reading of the rules in a few lines.
 
-use sockeye_protocol::handshake::{HeadLimits, Origins, Paths, Request, comparable};
+use sockeye_protocol::handshake::{HeadLimits, Origins, Paths, Request, Site, comparable};
 
 /// Lines: a rule, a host, an origin, a pattern, a path.
 pub fn check(data: &[u8]) {
@@ -15,12 +15,13 @@ pub fn check(data: &[u8]) {
     if let (Ok(origins), Ok(Some((request, end)))) = (Origins::new([rule]), request)
         && end == head.len()
     {
-        let allowed = origins.allow(&request);
+        let site = Site::of(&request);
+        let allowed = origins.allow(&request, &site);
         assert!(
-            !Origins::new([]).expect("no rule").allow(&request),
+            !Origins::new([]).expect("no rule").allow(&request, &site),
             "an empty list lets a page in"
         );
-        assert!(Origins::default().allow(&request));
+        assert!(Origins::default().allow(&request, &site));
         assert!(
             !allowed || may(rule, host.trim(), origin.trim()),
             "{rule:?} {host:?} {origin:?}"
@@ -48,20 +49,24 @@ fn may(rule: &str, host: &str, origin: &str) -> bool {
         host.to_ascii_lowercase(),
         origin.to_ascii_lowercase(),
     );
+    if rule == "null" {
+        return origin == "null";
+    }
     let Some((scheme, page)) = origin.split_once("://") else {
         return false;
     };
     let page = name(page);
     if rule == "same_host" {
-        return page == name(&host);
+        return same(page, name(&host));
     }
     let Some((wanted, authority)) = rule.split_once("://") else {
         return false;
     };
+    let authority = authority.strip_suffix(":*").unwrap_or(authority);
     scheme == wanted
         && match authority.strip_prefix('*') {
             Some(domain) => page.ends_with(name(domain)) && domain.starts_with('.'),
-            None => page == name(authority),
+            None => same(page, name(authority)),
         }
 }
 
@@ -78,4 +83,13 @@ fn has_digits(pattern: &str) -> bool {
 fn name(authority: &str) -> &str {
     let digits = authority.trim_end_matches(|c: char| c.is_ascii_digit());
     digits.strip_suffix(':').unwrap_or(authority)
+}
+
+/// Whether two hosts are one. Addresses of IPv6 have many spellings.
+fn same(a: &str, b: &str) -> bool {
+    let address = |host: &str| {
+        let inner = host.strip_prefix('[')?.strip_suffix(']')?;
+        inner.parse::<std::net::Ipv6Addr>().ok()
+    };
+    a == b || address(a).is_some_and(|address_of_a| Some(address_of_a) == address(b))
 }

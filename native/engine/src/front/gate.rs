@@ -3,6 +3,7 @@
 use sockeye_protocol::handshake::{Refusal, Request, ServerPolicy, Upgrade, server};
 
 use super::ask::{About, Acceptance, Answer, Question, ask};
+use super::proxy;
 use super::visitor::Visitor;
 use crate::batch::OpenInfo;
 use crate::options::ConnOptions;
@@ -43,18 +44,21 @@ pub(crate) struct Accepted {
     pub(crate) options: ConnOptions,
 }
 
-/// Decides whether a request becomes a connection.
+/// Decides whether a request becomes a connection. `carrier` has brought it; `visitor`, who sent it, may
+/// be another, for whom it is a proxy.
 pub(crate) async fn decide(
     server: &Server,
+    carrier: &Visitor,
     visitor: &Visitor,
     request: &Request,
 ) -> Result<Admission, Refusal> {
-    let admission = admit(server, visitor, request).await;
+    let admission = admit(server, carrier, visitor, request).await;
     admission.map_err(|refusal| refusal.to(request.method()))
 }
 
 async fn admit(
     server: &Server,
+    carrier: &Visitor,
     visitor: &Visitor,
     request: &Request,
 ) -> Result<Admission, Refusal> {
@@ -75,7 +79,10 @@ async fn admit(
         (2, _) => server::connect(request, &policy)?,
         _ => server::upgrade(request, &policy)?,
     };
-    if !config.origins.allow(request) {
+    if !config
+        .origins
+        .allow(request, &proxy::site(server, carrier, request))
+    {
         return Err(Refusal::new(403, "This origin is not allowed.\n"));
     }
     if !config.asks {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sockeye_protocol::handshake::Request;
+use sockeye_protocol::handshake::{Request, Site};
 use sockeye_protocol::networks;
 use sockeye_protocol::proxy::{Header, parse};
 use tokio::io::AsyncReadExt;
@@ -49,6 +49,30 @@ pub(crate) async fn introduce(
         }
         ahead.drain(..len.min(ahead.len()));
         return Some(());
+    }
+}
+
+/// The site that a request is for, as its sender sees it. A proxy that we trust may tell: of several values
+/// the last counts, which is that of the nearest proxy.
+pub(crate) fn site<'a>(server: &Server, carrier: &Visitor, request: &'a Request) -> Site<'a> {
+    let own = Site::of(request);
+    if server.config.trusted_proxies.is_empty() || !is_trusted(server, carrier) {
+        return Site {
+            // Without TLS there may be a proxy that speaks it.
+            is_secure: carrier.tls.is_some().then_some(true),
+            ..own
+        };
+    }
+    let headers = request.headers();
+    let scheme = headers.list("x-forwarded-proto").last();
+    let is = |name: &str| scheme.is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()));
+    Site {
+        host: headers.list("x-forwarded-host").last().or(own.host),
+        is_secure: match () {
+            () if is("https") || is("wss") => Some(true),
+            () if is("http") || is("ws") => Some(false),
+            () => None,
+        },
     }
 }
 

@@ -51,12 +51,13 @@ pub(crate) async fn shake_hands(
         let rest = buffer.split_off(consumed.min(buffer.len()));
         return Some(Outcome::Http(stream, visitor, Box::new(request), rest));
     }
-    let visitor = proxy::sender(server, &visitor, &request).into_owned();
+    let carrier = visitor;
+    let visitor = proxy::sender(server, &carrier, &request).into_owned();
     if let Err(refusal) = seat.count_for(visitor.peer.ip()) {
         say_no(shard, stream, &refusal.to(request.method())).await;
         return Some(Outcome::Refused);
     }
-    let admission = match gate::decide(server, &visitor, &request).await {
+    let admission = match gate::decide(server, &carrier, &visitor, &request).await {
         Ok(admission) => admission,
         Err(refusal) => {
             say_no(shard, stream, &refusal).await;

@@ -147,7 +147,7 @@ impl Service {
             bump(&self.server.counters.rejected, 1);
             return response(refusal);
         }
-        let admission = match gate::decide(&self.server, &visitor, &request).await {
+        let admission = match gate::decide(&self.server, &self.visitor, &visitor, &request).await {
             Ok(admission) => admission,
             Err(refusal) => {
                 bump(&self.server.counters.rejected, 1);

@@ -376,7 +376,7 @@ async fn connect(
     request: Request,
 ) -> Result<Response<Body>, Refusal> {
     let visitor = proxy::sender(&carrier.server, &carrier.visitor, &request).into_owned();
-    let admission = gate::decide(&carrier.server, &visitor, &request).await?;
+    let admission = gate::decide(&carrier.server, &carrier.visitor, &visitor, &request).await?;
     let seat = carrier.seat(&visitor)?;
     let (head, accepted) = admission.accept(visitor, request);
     let mut answer = Response::new(Body::empty());
