@@ -1,22 +1,19 @@
 //! The client's side of the opening handshake over HTTP/1.1.
 
-use std::time::Duration;
-
 use sockeye_protocol::handshake::client::{self, generate_key};
-use sockeye_protocol::handshake::{ClientOptions, HandshakeError, HeadLimits, Headers, Request};
+use sockeye_protocol::handshake::{ClientOptions, HandshakeError, HeadLimits, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::error::{DialError, Refused};
-use super::url::Url;
-use super::{Dial, MAX_BODY, basic};
-use crate::batch::OpenInfo;
-use crate::config::ServerConfig;
-use crate::front::Opened;
-use crate::front::visitor::Visitor;
-use crate::transport::Transport;
-
-/// How long a refusal may take to arrive after its head.
-const BODY: Duration = Duration::from_secs(1);
+use crate::net::basic;
+use crate::net::fault::DialError;
+use crate::net::peer::PeerInfo;
+use crate::net::rejection::refusal;
+use crate::net::transport::Transport;
+use crate::net::url::Url;
+use crate::settings::config::ServerConfig;
+use crate::settings::dial::Dial;
+use crate::shard::opened::Opened;
+use crate::vm::batch::OpenInfo;
 
 /// Headers that a redirect to another host must not bring there.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -55,7 +52,7 @@ impl Asked<'_> {
 /// Asks for a WebSocket.
 pub(crate) async fn upgrade(
     mut stream: Transport,
-    visitor: Visitor,
+    peer_info: PeerInfo,
     asked: Asked<'_>,
     config: &ServerConfig,
 ) -> Result<Opened, DialError> {
@@ -94,12 +91,12 @@ pub(crate) async fn upgrade(
         }
     };
     let info = Box::new(OpenInfo {
-        visitor,
+        peer_info,
         request: Request::answered(&url.target, accepted.headers),
         subprotocol: accepted.subprotocol.map(String::into_boxed_str),
         deflate: accepted.deflate,
         acceptor: 0,
-        luggage: None,
+        accept_state: None,
     });
     Ok(Opened {
         transport: stream,
@@ -107,87 +104,4 @@ pub(crate) async fn upgrade(
         rest: buffer.split_off(consumed.min(buffer.len())),
         options: Default::default(),
     })
-}
-
-/// Reads what a refusal has to say, of which `body` has come, within its bounds of size and time.
-pub(super) async fn refusal(
-    stream: &mut Transport,
-    mut body: Vec<u8>,
-    status: u16,
-    headers: Headers,
-) -> Refused {
-    let chunked = headers.has_token("transfer-encoding", "chunked");
-    let length = headers
-        .first("content-length")
-        .and_then(|value| str::from_utf8(value).ok()?.parse().ok())
-        .unwrap_or(usize::MAX);
-    let none = matches!(status, 204 | 304);
-    let wanted = match chunked {
-        _ if none => 0,
-        // The sizes of the chunks take room, too.
-        true => 2 * MAX_BODY,
-        false => length.min(MAX_BODY),
-    };
-    let all = async {
-        while body.len() < wanted && !(chunked && body.ends_with(b"0\r\n\r\n")) {
-            if !matches!(stream.read_buf(&mut body).await, Ok(n) if n > 0) {
-                break;
-            }
-        }
-    };
-    // What has come by then will do.
-    let _ = tokio::time::timeout(BODY, all).await;
-    body.truncate(wanted);
-    if chunked {
-        body = joined(&body);
-    }
-    Refused {
-        status,
-        headers,
-        body,
-    }
-}
-
-/// The data of as many chunks as there are.
-fn joined(mut chunks: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Some(end) = chunks.windows(2).position(|w| w == b"\r\n") {
-        let line = chunks.get(..end).unwrap_or_default();
-        let size = line.split(|b| *b == b';').next().unwrap_or_default();
-        let size = str::from_utf8(size).ok();
-        let Some(size) = size.and_then(|s| usize::from_str_radix(s.trim(), 16).ok()) else {
-            break;
-        };
-        let data = chunks.get(end + 2..).unwrap_or_default();
-        let data = data.get(..size).unwrap_or(data);
-        body.extend_from_slice(data);
-        if size == 0 || body.len() >= MAX_BODY {
-            break;
-        }
-        let next = (end + 4).saturating_add(size);
-        chunks = chunks.get(next..).unwrap_or_default();
-    }
-    body.truncate(MAX_BODY);
-    body
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_are_joined_as_far_as_they_go() {
-        for (chunks, want) in [
-            (&b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"[..], &b"abcde"[..]),
-            (b"3\r\nabc\r\n5\r\nde", b"abcde"),
-            (b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
-            (b"zz\r\nabc", b""),
-            (b"-1\r\nabc", b""),
-            (b"ffffffffffffffffff\r\nabc", b""),
-            (b"ffffffffffffffff\r\nabc", b"abc"),
-            (b"", b""),
-        ] {
-            assert_eq!(joined(chunks), want);
-        }
-    }
 }

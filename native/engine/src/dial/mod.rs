@@ -3,69 +3,22 @@
 //! A client is a [`Server`] without a listener. Its settings, counters and receivers are the
 //! same; each connection that it makes, one at a time, begins with a task here.
 
-mod basic;
-pub(crate) mod error;
 mod handshake;
-pub(crate) mod proxy;
-pub(crate) mod redirect;
-mod resolve;
-pub(crate) mod tls;
-pub(crate) mod url;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::front::Opened;
-use crate::front::visitor::{Peer, Visitor};
-use crate::id::ConnId;
+use crate::model::id::ConnId;
+use crate::net::fault::{DialError, RedirectError, TlsFault};
+use crate::net::peer::{Peer, PeerInfo};
+use crate::net::redirect::{self, is_redirect, trusts};
+use crate::net::resolve;
+use crate::net::transport::Transport;
+use crate::net::url::{Place, Url};
 use crate::server::{Seat, Server};
+use crate::settings::dial::Dial;
 use crate::shard::Shard;
-use crate::transport::Transport;
-use error::DialError;
-use proxy::Proxy;
-use redirect::{RedirectError, is_redirect, trusts};
-use tls::{ClientTls, TlsFault};
-use url::{Place, Url};
-
-/// Bytes of a refusal's body that the caller gets.
-pub const MAX_BODY: usize = 64 * 1024;
-
-/// What a client connects to, and how.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Dial {
-    /// Where.
-    pub url: Url,
-    /// Headers of the request, besides those of the handshake.
-    pub headers: Vec<(String, String)>,
-    /// The value of the header `Host`, instead of host and port of the URL. A redirect takes it to no other
-    /// server.
-    pub host: Option<String>,
-    /// How TLS is spoken. Needed where the URL, or a redirect, leads to TLS.
-    pub tls: Option<ClientTls>,
-    /// A proxy on the way.
-    pub proxy: Option<Proxy>,
-    /// How many redirects are followed; beyond, they are errors. Default 0: they are refusals.
-    pub redirects: u8,
-    /// Time for all of it, from the look-up of the host to the answer.
-    pub connect_timeout: Duration,
-}
-
-impl Dial {
-    /// The defaults, for this URL.
-    pub fn new(url: Url) -> Self {
-        Dial {
-            url,
-            headers: Vec::new(),
-            host: None,
-            tls: None,
-            proxy: None,
-            redirects: 0,
-            connect_timeout: Duration::from_secs(10),
-        }
-    }
-}
+use crate::shard::opened::Opened;
 
 /// Tells the host what became of an attempt, whatever happens to its task.
 struct Report(Option<Arc<Server>>);
@@ -116,13 +69,13 @@ async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
     let mut url = dial.url.clone();
     let mut secrets = true;
     for left in (0..=dial.redirects).rev() {
-        let (transport, visitor) = reach(&url, dial).await?;
+        let (transport, peer_info) = reach(&url, dial).await?;
         let asked = handshake::Asked {
             url: &url,
             dial,
             secrets,
         };
-        match handshake::upgrade(transport, visitor, asked, &server.config).await {
+        match handshake::upgrade(transport, peer_info, asked, &server.config).await {
             Err(DialError::Refused(answer)) if dial.redirects > 0 && is_redirect(answer.status) => {
                 if left == 0 {
                     break;
@@ -142,7 +95,7 @@ async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
 }
 
 /// A byte stream to the server, and its two ends.
-async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, Visitor), DialError> {
+async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, PeerInfo), DialError> {
     let (host, port) = match &url.place {
         Place::Inet(host, port) => (host, *port),
         Place::Unix(name) => return unix(name).await,
@@ -154,7 +107,7 @@ async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, Visitor), DialError
     let socket = resolve::connect(first, first_port).await?;
     // A message is one small packet: waiting for more to send would only delay it.
     socket.set_nodelay(true)?;
-    let mut visitor = Visitor::new(socket.peer_addr()?.into(), socket.local_addr()?.into());
+    let mut peer_info = PeerInfo::new(socket.peer_addr()?.into(), socket.local_addr()?.into());
     let mut transport = Transport::Tcp(socket);
     if let Some(proxy) = &dial.proxy {
         proxy.pass(&mut transport, host, port).await?;
@@ -165,23 +118,23 @@ async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, Visitor), DialError
         };
         let (secured, facts) = tls.connect(transport, host).await?;
         transport = secured;
-        visitor.tls = Some(Arc::new(facts));
+        peer_info.tls = Some(Arc::new(facts));
     }
-    Ok((transport, visitor))
+    Ok((transport, peer_info))
 }
 
 #[cfg(unix)]
-async fn unix(name: &[u8]) -> Result<(Transport, Visitor), DialError> {
+async fn unix(name: &[u8]) -> Result<(Transport, PeerInfo), DialError> {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     // A zero byte before an abstract name is what the standard library wants, too.
     let socket = tokio::net::UnixStream::connect(OsStr::from_bytes(name)).await?;
-    let ends = Visitor::new(Peer::Unix(name.into()), Peer::Unix([].into()));
+    let ends = PeerInfo::new(Peer::Unix(name.into()), Peer::Unix([].into()));
     Ok((Transport::Unix(socket), ends))
 }
 
 #[cfg(not(unix))]
-async fn unix(_name: &[u8]) -> Result<(Transport, Visitor), DialError> {
+async fn unix(_name: &[u8]) -> Result<(Transport, PeerInfo), DialError> {
     Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
 }

@@ -2,13 +2,9 @@
 //!
 //! It is a task of its own, so that its state does not stay with the connection.
 
-pub(crate) mod addresses;
-pub mod ask;
-pub(crate) mod gate;
-pub(crate) mod proxy;
-pub(crate) mod tls;
-pub(crate) mod upgrade;
-pub(crate) mod visitor;
+pub(crate) mod bind;
+pub(crate) mod listener;
+mod upgrade;
 
 use std::io::IoSlice;
 use std::rc::Rc;
@@ -17,26 +13,28 @@ use std::task::Waker;
 use sockeye_protocol::handshake::Refusal;
 use tokio::io::AsyncReadExt;
 
-use crate::http::{self, h2::Preface};
-pub(crate) use crate::opened::Opened;
-use crate::options;
+use crate::admission::{ask, farewell, forwarded};
+use crate::http;
+use crate::http::h2::Preface;
+use crate::net::accept;
+use crate::net::peer::PeerInfo;
+use crate::net::transport::{Detached, Transport};
 use crate::server::{Seat, Server, bump};
+use crate::settings::options;
 use crate::shard::Shard;
-use crate::transport::{Detached, Transport};
-use upgrade::Outcome;
-use visitor::Visitor;
+use upgrade::FirstRequest;
 
 /// An accepted socket on its way to the shard that serves it.
 pub(crate) struct Arrival {
     pub(crate) seat: Seat,
     pub(crate) transport: Detached,
-    pub(crate) visitor: Visitor,
+    pub(crate) peer_info: PeerInfo,
 }
 
 /// Takes over a socket that another shard accepted.
 pub(crate) fn start(shard: &Rc<Shard>, arrival: Arrival) {
     if let Ok(transport) = arrival.transport.attach() {
-        start_here(shard, arrival.seat, transport, arrival.visitor);
+        start_here(shard, arrival.seat, transport, arrival.peer_info);
     }
 }
 
@@ -45,7 +43,7 @@ pub(crate) fn start_here(
     shard: &Rc<Shard>,
     mut seat: Seat,
     transport: Transport,
-    visitor: Visitor,
+    peer_info: PeerInfo,
 ) {
     let server = seat.server.clone();
     if server.is_stopping() {
@@ -58,16 +56,17 @@ pub(crate) fn start_here(
             if server.config.asks {
                 // The client is not to pay for our own thinking.
                 limit = limit.saturating_add(ask::limit(&server));
-                limit = limit.saturating_add(upgrade::FAREWELL);
+                limit = limit.saturating_add(farewell::FAREWELL);
             }
-            let welcome = welcome(&shard, &server, &mut seat, transport, visitor);
+            let welcome = welcome(&shard, &server, &mut seat, transport, peer_info);
             match tokio::time::timeout(limit, welcome).await {
-                Ok(Some(Outcome::Opened(opened))) if !server.is_stopping() => {
+                Ok(Some(FirstRequest::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(seat, opened);
                 }
-                Ok(Some(Outcome::Http(transport, visitor, first, rest))) => {
+                Ok(Some(FirstRequest::Http(transport, peer_info, first, rest))) => {
                     // Boxed: the handshake of most is not to pay for its size.
-                    let served = http::h1::serve(&shard, &server, transport, visitor, *first, rest);
+                    let served =
+                        http::h1::serve(&shard, &server, transport, peer_info, *first, rest);
                     let served = Box::pin(served);
                     if let Some(opened) = served.await
                         && !server.is_stopping()
@@ -75,11 +74,11 @@ pub(crate) fn start_here(
                         shard.adopt(seat, opened);
                     }
                 }
-                Ok(Some(Outcome::Http2(transport, visitor, before))) => {
+                Ok(Some(FirstRequest::Http2(transport, peer_info, before))) => {
                     let shard = shard.clone();
                     tokio::task::spawn_local(async move {
                         let served =
-                            http::h2::serve(shard.clone(), seat, transport, visitor, before);
+                            http::h2::serve(shard.clone(), seat, transport, peer_info, before);
                         shard.attend_to(served).await;
                     });
                 }
@@ -95,23 +94,23 @@ async fn welcome(
     server: &Server,
     seat: &mut Seat,
     mut transport: Transport,
-    mut visitor: Visitor,
-) -> Option<Outcome> {
+    mut peer_info: PeerInfo,
+) -> Option<FirstRequest> {
     transport.set_nodelay().ok()?;
     // For all that the client sends before it is a connection.
     let deadline = options::deadline(server.config.handshake_timeout);
     let mut ahead = Vec::new();
     if server.config.proxy_protocol {
-        let known = proxy::introduce(server, &mut transport, &mut visitor, &mut ahead);
+        let known = forwarded::introduce(server, &mut transport, &mut peer_info, &mut ahead);
         tokio::time::timeout_at(deadline, known).await.ok()??;
     }
     // A proxy that we trust is not a client: whom it brings is known with the request.
-    if !proxy::is_trusted(server, &visitor)
-        && let Err(refusal) = seat.count_for(visitor.peer.ip())
+    if !forwarded::is_trusted(server, &peer_info)
+        && let Err(refusal) = seat.count_for(peer_info.peer.ip())
     {
         // To say so over TLS would cost what the limit is to save.
         if server.config.tls.is_none() {
-            upgrade::say_no(shard, transport, &refusal).await;
+            farewell::say_no(shard, transport, &refusal).await;
         }
         return None;
     }
@@ -122,27 +121,27 @@ async fn welcome(
                 return None;
             }
         }
-        if tls::is_plain_http(&ahead) {
+        if accept::is_plain_http(&ahead) {
             let refusal = Refusal::new(400, "This port speaks HTTPS.\n");
             let method = ahead.split(|&byte| byte == b' ').next();
             let refusal = refusal.to(method.unwrap_or_default());
-            upgrade::say_no(shard, transport, &refusal).await;
+            farewell::say_no(shard, transport, &refusal).await;
             return None;
         }
-        let accepted = tls::accept(tls, transport, std::mem::take(&mut ahead));
+        let accepted = accept::accept(tls, transport, std::mem::take(&mut ahead));
         let accepted = tokio::time::timeout_at(deadline, accepted);
         match accepted.await.ok()? {
             Ok((secure, facts)) => {
                 transport = secure;
                 let http2 = facts.alpn.as_deref() == Some(b"h2");
-                visitor.tls = Some(facts);
+                peer_info.tls = Some(facts);
                 if http2 {
-                    return Some(Outcome::Http2(transport, visitor, ahead));
+                    return Some(FirstRequest::Http2(transport, peer_info, ahead));
                 }
             }
             Err(left) => {
                 if let Some(transport) = left {
-                    upgrade::hang_up(shard, transport).await;
+                    farewell::hang_up(shard, transport).await;
                 }
                 return None;
             }
@@ -151,7 +150,7 @@ async fn welcome(
     if server.config.http2_cleartext {
         loop {
             match http::h2::is_preface(&ahead) {
-                Preface::Yes => return Some(Outcome::Http2(transport, visitor, ahead)),
+                Preface::Yes => return Some(FirstRequest::Http2(transport, peer_info, ahead)),
                 Preface::No => break,
                 Preface::Maybe => {
                     let more = tokio::time::timeout_at(deadline, transport.read_buf(&mut ahead));
@@ -162,7 +161,7 @@ async fn welcome(
             }
         }
     }
-    upgrade::shake_hands(shard, server, seat, transport, visitor, ahead, deadline).await
+    upgrade::shake_hands(shard, server, seat, transport, peer_info, ahead, deadline).await
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting.

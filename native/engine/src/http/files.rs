@@ -16,7 +16,7 @@ use super::{paths, types};
 const INDEX: &str = "index.html";
 
 /// A file that is open.
-struct Open {
+struct OpenFile {
     file: File,
     len: u64,
     modified: Option<SystemTime>,
@@ -27,7 +27,7 @@ struct Open {
 
 /// What is at a path.
 enum Found {
-    File(Open),
+    File(OpenFile),
     /// A directory, whose path must end in a slash for the links on its pages to work.
     Directory,
     Nothing,
@@ -127,7 +127,7 @@ fn open(path: &Path, content: Option<&'static str>) -> io::Result<Found> {
     if !facts.is_file() {
         return Ok(Found::Nothing);
     }
-    Ok(Found::File(Open {
+    Ok(Found::File(OpenFile {
         len: facts.len(),
         modified: facts.modified().ok(),
         version: version(&facts),
@@ -167,7 +167,7 @@ fn version(_: &fs::Metadata) -> (u64, i128) {
 }
 
 /// Changes whenever the file does, as far as the file system tells.
-fn tag(open: &Open) -> Option<String> {
+fn tag(open: &OpenFile) -> Option<String> {
     let (sign, since) = match open.modified?.duration_since(UNIX_EPOCH) {
         Ok(since) => ("", since),
         Err(before) => ("-", before.duration()),
@@ -178,7 +178,7 @@ fn tag(open: &Open) -> Option<String> {
     Some(tag)
 }
 
-fn serve(mut open: Open, headers: &HeaderMap) -> Response<Body> {
+fn serve(mut open: OpenFile, headers: &HeaderMap) -> Response<Body> {
     let tag = tag(&open);
     let date = open.modified.and_then(super::date);
     let mut response = Response::new(Body::empty());

@@ -11,19 +11,19 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
-use hyper::header;
-use hyper::{Response, StatusCode};
+use hyper::{Response, StatusCode, header};
 use sockeye_protocol::handshake::{BodyReader, HeadLimits, Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::body::Body;
 use super::service::Service;
 use super::{date, is_bodiless};
-use crate::front::visitor::Visitor;
-use crate::front::{Opened, upgrade};
+use crate::admission::farewell;
+use crate::net::peer::PeerInfo;
+use crate::net::transport::Transport;
 use crate::server::{Server, bump};
 use crate::shard::Shard;
-use crate::transport::Transport;
+use crate::shard::opened::Opened;
 
 /// Bytes of one read.
 const READ: usize = 4 * 1024;
@@ -42,12 +42,12 @@ pub(crate) async fn serve(
     shard: &Shard,
     server: &Arc<Server>,
     transport: Transport,
-    visitor: Visitor,
+    peer_info: PeerInfo,
     first: Request,
     buffer: Vec<u8>,
 ) -> Option<Opened> {
     let config = &server.config;
-    let service = Service::new(server.clone(), visitor);
+    let service = Service::new(server.clone(), peer_info);
     let mut wire = Wire {
         transport,
         buffer,
@@ -94,13 +94,13 @@ pub(crate) async fn serve(
             Ok(Some(Ok(next))) => request = next,
             Ok(Some(Err(refusal))) => {
                 bump(&server.counters.rejected, 1);
-                upgrade::say_no(shard, wire.transport, &refusal).await;
+                farewell::say_no(shard, wire.transport, &refusal).await;
                 return None;
             }
             Ok(None) | Err(_) => break,
         }
     }
-    upgrade::hang_up(shard, wire.transport).await;
+    farewell::hang_up(shard, wire.transport).await;
     None
 }
 

@@ -7,7 +7,6 @@ pub(crate) mod h1;
 pub(crate) mod h2;
 mod metrics;
 mod paths;
-mod routes;
 mod service;
 mod tunnel;
 mod types;
@@ -19,7 +18,6 @@ use hyper::{Response, StatusCode};
 use sockeye_protocol::handshake::Refusal;
 
 pub(crate) use body::Body;
-pub use routes::{Routes, Target};
 
 /// Headers of one answer. The virtual machine allows fewer.
 const MOST_HEADERS: usize = 4096;

@@ -12,28 +12,29 @@ use sockeye_protocol::handshake::{Refusal, Request, comparable, server};
 
 use super::body::Body;
 use super::files::{self, Wanted};
-use super::routes::{Found, Target};
 use super::{failed, metrics, plain, response, types};
-use crate::front::ask::{About, Answer, Question, ask};
-use crate::front::gate::{self, Accepted};
-use crate::front::proxy;
-use crate::front::visitor::Visitor;
+use crate::admission::ask::ask;
+use crate::admission::forwarded;
+use crate::admission::gate::{self, Accepted};
+use crate::net::peer::PeerInfo;
 use crate::server::{Server, bump};
+use crate::settings::routes::{Found, Target};
+use crate::vm::question::{About, Answer, Question};
 
 const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 
 /// What a connection has answers from.
 pub(crate) struct Service {
     server: Arc<Server>,
-    visitor: Visitor,
+    peer_info: PeerInfo,
     opened: RefCell<Option<Accepted>>,
 }
 
 impl Service {
-    pub(crate) fn new(server: Arc<Server>, visitor: Visitor) -> Self {
+    pub(crate) fn new(server: Arc<Server>, peer_info: PeerInfo) -> Self {
         Service {
             server,
-            visitor,
+            peer_info,
             opened: RefCell::default(),
         }
     }
@@ -128,7 +129,7 @@ impl Service {
         let question = Question {
             about: About::Route(index),
             request,
-            visitor: &proxy::sender(&self.server, &self.visitor, request),
+            peer_info: &forwarded::sender(&self.server, &self.peer_info, request),
             body: &body,
         };
         match ask(&self.server, &question).await {
@@ -138,23 +139,24 @@ impl Service {
     }
 
     async fn upgrade(&self, request: Request) -> Response<Body> {
-        let visitor = proxy::sender(&self.server, &self.visitor, &request);
-        let visitor = visitor.into_owned();
+        let peer_info = forwarded::sender(&self.server, &self.peer_info, &request);
+        let peer_info = peer_info.into_owned();
         // A proxy brings many clients over one connection, which counts for none of them.
-        if proxy::is_trusted(&self.server, &self.visitor)
-            && let Err(refusal) = self.server.has_room_for(visitor.peer.ip())
+        if forwarded::is_trusted(&self.server, &self.peer_info)
+            && let Err(refusal) = self.server.has_room_for(peer_info.peer.ip())
         {
             bump(&self.server.counters.rejected, 1);
             return response(refusal);
         }
-        let admission = match gate::decide(&self.server, &self.visitor, &visitor, &request).await {
-            Ok(admission) => admission,
-            Err(refusal) => {
-                bump(&self.server.counters.rejected, 1);
-                return last(response(refusal));
-            }
-        };
-        let (head, accepted) = admission.accept(visitor, request);
+        let admission =
+            match gate::decide(&self.server, &self.peer_info, &peer_info, &request).await {
+                Ok(admission) => admission,
+                Err(refusal) => {
+                    bump(&self.server.counters.rejected, 1);
+                    return last(response(refusal));
+                }
+            };
+        let (head, accepted) = admission.accept(peer_info, request);
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         for (name, value) in fields(&head) {

@@ -8,19 +8,19 @@ use hyper::rt::{Read, Write};
 use hyper::upgrade::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::h2::Open;
-use crate::transport::Stream;
+use super::h2::OpenStream;
+use crate::net::transport::Stream;
 
 /// Bytes that are handed over at once. They are copied, so what the queue holds must not double.
 const PIECE: usize = 64 * 1024;
 
 pub(super) struct Tunnel {
     stream: Upgraded,
-    _open: Open,
+    _open: OpenStream,
 }
 
 impl Tunnel {
-    pub(super) fn new(stream: Upgraded, open: Open) -> Self {
+    pub(super) fn new(stream: Upgraded, open: OpenStream) -> Self {
         Tunnel {
             stream,
             _open: open,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode};
 use sockeye_protocol::frame::Op;
 
@@ -145,7 +145,7 @@ fn nothing_more_is_heard() {
     client.text("later");
     client.send(Op::Ping, b"later");
     // Nobody is told that the credits have run out: the end is the last event.
-    ask(&world.engine, conn, Part::Active(SetActive::Add(-1)));
+    ask(&world.engine, conn, Command::Active(SetActive::Add(-1)));
     world.settle();
     assert_eq!(world.stats(conn).map(|stats| stats.frames_in), Some(1));
     world.engine.answered(conn);
@@ -161,7 +161,7 @@ fn the_handler_may_close_first() {
     let (mut client, conn, _) = ended(&world, &mut puller, &close(4000));
     send(&world.engine, conn, Op::Text, b"enough").unwrap();
     assert!(world.engine.set_closing(conn));
-    ask(&world.engine, conn, Part::Close(4001, "mine".into()));
+    ask(&world.engine, conn, Command::Close(4001, "mine".into()));
     world.engine.answered(conn);
     client.expect(Op::Text, b"enough");
     client.expect(Op::Close, b"\x0f\xa1mine");
@@ -262,7 +262,7 @@ fn without_credits_it_ends_all_the_same() {
     ask(
         &world.engine,
         conn,
-        Part::Active(SetActive::To(Active::True)),
+        Command::Active(SetActive::To(Active::True)),
     );
     puller.expect(conn, text("ask"));
     puller.expect(conn, Got::Closed(1000, String::new()));
@@ -282,7 +282,7 @@ fn credits_that_come_in_time() {
     ask(
         &world.engine,
         conn,
-        Part::Active(SetActive::To(Active::True)),
+        Command::Active(SetActive::To(Active::True)),
     );
     puller.expect(conn, text("ask"));
     send(&world.engine, conn, Op::Text, b"answer").unwrap();
@@ -363,7 +363,7 @@ fn what_is_wrong_behind_our_close_ends_it_at_once() {
     let mut client = world.client();
     let conn = owner.opened();
     assert!(world.engine.set_closing(conn));
-    ask(&world.engine, conn, Part::Close(4001, "".into()));
+    ask(&world.engine, conn, Command::Close(4001, "".into()));
     client.expect(Op::Close, &close_payload(4001));
     world.engine.object(conn, 1007, "not JSON");
     owner.expect(conn, Got::Closed(1007, "not JSON".into()));

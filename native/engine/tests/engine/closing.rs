@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye_engine::Mode;
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_protocol::frame::Op;
 
 use crate::support::*;
@@ -45,7 +45,7 @@ fn the_server_closes() {
     let conn = puller.opened();
     send(&world.engine, conn, Op::Text, b"before").unwrap();
     assert!(world.engine.set_closing(conn));
-    ask(&world.engine, conn, Part::Close(4000, "enough".into()));
+    ask(&world.engine, conn, Command::Close(4000, "enough".into()));
     assert!(send(&world.engine, conn, Op::Text, b"after").is_err());
     assert!(!world.engine.set_closing(conn));
     client.expect(Op::Text, b"before");
@@ -186,7 +186,7 @@ fn a_slot_that_is_used_again_has_another_name() {
         // What is meant for the old one does not reach the new one.
         assert!(!world.engine.is_known(conn));
         assert!(send(&world.engine, conn, Op::Text, b"stale").is_err());
-        ask(&world.engine, conn, Part::Fail(4000, "stale".into()));
+        ask(&world.engine, conn, Command::Fail(4000, "stale".into()));
         send(&world.engine, next_conn, Op::Text, b"fresh").unwrap();
         next.expect(Op::Text, b"fresh");
         next.reset();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_engine::{Active, Mode, ServerConfig};
 use sockeye_protocol::frame::Op;
 
@@ -48,7 +48,7 @@ fn each_costs_a_credit() {
     ask(
         &world.engine,
         conn,
-        Part::Active(SetActive::To(Active::True)),
+        Command::Active(SetActive::To(Active::True)),
     );
     puller.expect(conn, Got::Ping(vec![2]));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
 use sockeye_protocol::frame::Op;
 
@@ -16,7 +16,7 @@ fn owned(active: Active) -> ServerConfig {
 }
 
 fn active(world: &World, conn: ConnId, change: SetActive) {
-    ask(&world.engine, conn, Part::Active(change));
+    ask(&world.engine, conn, Command::Active(change));
 }
 
 /// Returns when the server has seen all that the client sent.

@@ -126,7 +126,7 @@ fn a_client_and_a_server_of_one_engine() {
             caller.mailbox.expect(conn, text("world"));
             let stats = world.stats(conn).unwrap();
             assert_eq!((&*stats.path, &*stats.query), ("/path", "query"));
-            assert_eq!(stats.visitor.peer.to_string(), world.address.to_string());
+            assert_eq!(stats.peer_info.peer.to_string(), world.address.to_string());
             if round == 2 {
                 caller.stop();
                 let (_, code) = puller.until_closed(there);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
 use sockeye_protocol::frame::Op;
 
@@ -152,7 +152,7 @@ fn credits_and_the_notice_keep_their_place() {
     owner.expect(conn, Got::Passive);
     world.settle();
     assert_eq!(all(&mut owner), []);
-    ask(&world.engine, conn, Part::Active(SetActive::Add(1)));
+    ask(&world.engine, conn, Command::Active(SetActive::Add(1)));
     owner.expect(conn, text("2"));
 }
 

@@ -1,7 +1,6 @@
 //! Callbacks of the host that panic: the shard and all others go on.
 
-use sockeye_engine::Notifier;
-use sockeye_engine::{ConnId, Inbox, Mode};
+use sockeye_engine::{ConnId, Inbox, Mode, Notifier};
 use sockeye_protocol::frame::Op;
 
 use crate::support::*;

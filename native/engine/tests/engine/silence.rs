@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_engine::options::NEVER;
 use sockeye_engine::{Active, ConnOptions, Mode, ServerConfig};
 use sockeye_protocol::frame::Op;
@@ -92,7 +92,7 @@ fn silence_is_ours_while_we_do_not_read() {
     ask(
         &world.engine,
         conn,
-        Part::Active(sockeye_engine::active::SetActive::To(Active::True)),
+        Command::Active(sockeye_engine::active::SetActive::To(Active::True)),
     );
     let third_conn = puller.opened();
     puller.expect(third_conn, Got::Closed(1001, "idle timeout".into()));
@@ -120,18 +120,18 @@ fn times_and_limits_change_at_run_time() {
     let conn = puller.opened();
     let mut options = ConnOptions::default();
     options.max_message_size = Some(10);
-    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    ask(&world.engine, conn, Command::Options(Box::new(options)));
     world.settle();
     client.text("0123456789");
     puller.expect(conn, text("0123456789"));
     let mut options = ConnOptions::default();
     options.ping_interval = Some(SHORT);
-    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    ask(&world.engine, conn, Command::Options(Box::new(options)));
     client.expect(Op::Ping, b"");
     let mut options = ConnOptions::default();
     options.ping_interval = Some(NEVER);
     options.idle_timeout = Some(SHORT);
-    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    ask(&world.engine, conn, Command::Options(Box::new(options)));
     client.expect(Op::Close, b"\x03\xe9idle timeout");
     puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
 
@@ -139,7 +139,7 @@ fn times_and_limits_change_at_run_time() {
     let conn = puller.opened();
     let mut options = ConnOptions::default();
     options.max_message_size = Some(10);
-    ask(&world.engine, conn, Part::Options(Box::new(options)));
+    ask(&world.engine, conn, Command::Options(Box::new(options)));
     world.settle();
     client.text("0123456789a");
     assert_eq!(client.closed(), 1009);

@@ -66,10 +66,10 @@ fn messages_are_echoed_and_the_file_goes_with_the_server() {
     say(&mut stream, "hello");
     let conn = puller.opened();
     puller.expect(conn, Got::Text(b"hello".to_vec()));
-    let visitor = world.stats(conn).unwrap().visitor;
-    assert_eq!(visitor.peer, Peer::Unix([].into()));
+    let peer_info = world.stats(conn).unwrap().peer_info;
+    assert_eq!(peer_info.peer, Peer::Unix([].into()));
     assert_eq!(
-        visitor.local,
+        peer_info.local,
         Peer::Unix(path.as_os_str().as_bytes().into())
     );
     send(&world.engine, conn, Op::Text, b"back").unwrap();
@@ -155,7 +155,7 @@ fn an_abstract_name_needs_no_file() {
     say(&mut stream, "hello");
     let conn = puller.opened();
     assert_eq!(
-        world.stats(conn).unwrap().visitor.local,
+        world.stats(conn).unwrap().peer_info.local,
         Peer::Unix(bytes.as_slice().into())
     );
     assert_eq!(world.listen_again(at(&bytes)), Some(ErrorKind::AddrInUse));

@@ -8,17 +8,16 @@ use sockeye_engine::host::ServerHost;
 use sockeye_engine::{ClientTls, ClientTlsSettings, Dial, Pin, Proxy, Url};
 use sockeye_protocol::handshake::names_a_host;
 
-use crate::atoms;
 use crate::frames::CLIENT_TAG;
 use crate::server::host::HostRef;
 use crate::server::hosts;
 use crate::server::owner::Host;
-use crate::settings;
 use crate::settings::config::{self, Settings};
 use crate::terms::Builder;
 use crate::terms::errno::errno;
 use crate::vm::monitor::{self, Watched};
 use crate::vm::running;
+use crate::{atoms, settings};
 
 /// Reads a URL: `{ok, Place}` for people, or `{error, Why}`.
 #[rustler::nif]

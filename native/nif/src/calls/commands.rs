@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Env, Error, NifResult, Term};
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
 use crate::atoms;
@@ -117,9 +117,9 @@ impl<'e> Outgoing<'e> {
                 if !engine.set_closing(conn) {
                     return Err(SendFailure::Send(SendError::Closed));
                 }
-                out.parts.push((conn, Part::Close(code, reason)));
+                out.commands.push((conn, Command::Close(code, reason)));
             }
-            Asked::Active(change) => out.parts.push((conn, Part::Active(change))),
+            Asked::Active(change) => out.commands.push((conn, Command::Active(change))),
             Asked::Stream(kind, step, value) => {
                 let bytes = frames::bytes(b, value, bounds.payload)?;
                 self.bytes += bytes.len();
@@ -133,7 +133,9 @@ impl<'e> Outgoing<'e> {
                     None => Err(SendFailure::BadArg),
                 };
                 match reserved {
-                    Ok(range) => out.parts.push((conn, Part::Stream(range, step, undo))),
+                    Ok(range) => out
+                        .commands
+                        .push((conn, Command::Stream(range, step, undo))),
                     Err(failure) => {
                         out.bytes.truncate(start);
                         engine.unstream(conn, undo);
@@ -148,7 +150,7 @@ impl<'e> Outgoing<'e> {
     /// Hands everything over.
     fn flush(&mut self) {
         for (shard, frames) in self.shards.iter_mut().enumerate() {
-            if frames.parts.is_empty() {
+            if frames.commands.is_empty() {
                 continue;
             }
             let frames = std::mem::take(frames);

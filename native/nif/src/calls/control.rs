@@ -7,17 +7,16 @@ use std::time::{Duration, Instant};
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::host::ServerHost;
-use sockeye_engine::op::{ConnStats, Part};
+use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{
     Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, Load, Peer, Shards,
 };
 
 use crate::atoms;
 use crate::frames::grammar;
-use crate::server::events;
 use crate::server::host::{self, HostRef};
 use crate::server::owner::Host;
-use crate::server::{hosts, relay};
+use crate::server::{events, hosts, relay};
 use crate::settings::config::Settings;
 use crate::settings::{options, tls};
 use crate::terms::errno::errno;
@@ -248,14 +247,14 @@ fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'
         let (key, value): (Atom, Term<'_>) = option.decode()?;
         if key == atoms::active() {
             let change = grammar::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
-            frames.parts.push((conn, Part::Active(change)));
+            frames.commands.push((conn, Command::Active(change)));
         } else if !options::set(&mut others, key, value)? {
             return Err(Error::BadArg);
         }
     }
     if others != ConnOptions::default() {
-        let part = Part::Options(Box::new(others));
-        frames.parts.push((conn, part));
+        let part = Command::Options(Box::new(others));
+        frames.commands.push((conn, part));
     }
     let known = running::with_engine(|engine| {
         let engine = engine.filter(|engine| engine.is_known(conn));
@@ -307,7 +306,7 @@ fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
         Active::Once => b.atom(atoms::once()),
         Active::Count(n) => b.integer(n.into()),
     };
-    let mut pairs = events::visitor(b, &stats.visitor).to_vec();
+    let mut pairs = events::peer_info(b, &stats.peer_info).to_vec();
     pairs.extend([
         (b.atom(atoms::path()), b.binary(stats.path.as_bytes())),
         (b.atom(atoms::query()), b.binary(stats.query.as_bytes())),

@@ -2,17 +2,14 @@
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
-use sockeye_engine::topics;
-use sockeye_engine::{Broadcast, ConnId, Load, Outcome, SendError, Server, Shards};
+use sockeye_engine::{Broadcast, ConnId, Load, SendError, Server, Shards, TallyReply, topics};
 
 use crate::atoms;
-use crate::frames::compress;
 use crate::frames::outbound::{SendFailure, charge, range, reason, refuse};
-use crate::frames::{self, Asked, Bounds, CLIENT_TAG, Dialect, NORMAL_PAYLOAD};
+use crate::frames::{self, Asked, Bounds, CLIENT_TAG, Dialect, NORMAL_PAYLOAD, compress};
 use crate::terms::{Builder, map};
-use crate::vm::backlog;
 use crate::vm::reply::{self, ReplyTo};
-use crate::vm::running;
+use crate::vm::{backlog, running};
 
 /// Connections of a list that one call on a normal scheduler takes.
 const LIST: usize = 512;
@@ -121,7 +118,7 @@ fn spread<'a>(
         Ok(frame) => frame,
         Err(error) => return refuse(env, b, error.into()),
     };
-    let outcome = reply.map(|reply| -> Outcome {
+    let outcome = reply.map(|reply| -> TallyReply {
         Box::new(move |sent, dropped| reply.answer(|b| counts(b, sent, dropped)))
     });
     let result = match whom {

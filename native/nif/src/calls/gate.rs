@@ -67,7 +67,7 @@ fn accept(options: Term<'_>) -> NifResult<Answer> {
         acceptance.headers = pairs(headers)?;
     }
     if let Ok(state) = options.map_get(atoms::state()) {
-        acceptance.luggage = Some(AcceptState(Box::new(Kept::new(state))));
+        acceptance.accept_state = Some(AcceptState(Box::new(Kept::new(state))));
     }
     acceptance.options = conn_options(options)?;
     Ok(Answer::Accept(Box::new(acceptance)))

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
-use sockeye_engine::Notifier;
 use sockeye_engine::batch::Event;
 use sockeye_engine::inbox::{Left, Visit};
-use sockeye_engine::{ConnId, Engine, Inbox, Load, Shards};
+use sockeye_engine::{ConnId, Engine, Inbox, Load, Notifier, Shards};
 
 use crate::atoms;
 use crate::frames::outbound::charge;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Term};
-use sockeye_engine::op::Part;
+use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
 use crate::atoms;
@@ -64,8 +64,8 @@ fn send_all_or_none(
 
 /// Takes back what was noted of messages in pieces, the last piece first.
 fn forget_pieces(engine: &Engine, frames: &Frames) {
-    for (conn, part) in frames.parts.iter().rev() {
-        if let Part::Stream(_, _, undo) = part {
+    for (conn, part) in frames.commands.iter().rev() {
+        if let Command::Stream(_, _, undo) = part {
             engine.unstream(*conn, *undo);
         }
     }
@@ -103,13 +103,15 @@ fn prepare(
                 work += bytes.len();
                 let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
                 let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
-                frames.parts.push((conn, Part::Stream(range, step, undo)));
+                frames
+                    .commands
+                    .push((conn, Command::Stream(range, step, undo)));
             }
             Asked::Close(code, reason) => closes.push((code, reason)),
             // A command of handlers, and no frame: `setopts` does it.
             Asked::Active(_) => return Err(SendFailure::BadArg),
         }
-        let large = work > SLICE || frames.parts.len() + closes.len() > SLICE_FRAMES;
+        let large = work > SLICE || frames.commands.len() + closes.len() > SLICE_FRAMES;
         if large && bounds.are_normal() {
             Err(SendFailure::Dirty)
         } else {
@@ -135,7 +137,7 @@ fn prepare(
     }
     let is_closing = !closes.is_empty();
     for (code, reason) in closes {
-        frames.parts.push((conn, Part::Close(code, reason)));
+        frames.commands.push((conn, Command::Close(code, reason)));
     }
     if is_closing && !engine.set_closing(conn) {
         engine.unreserve(conn, len);

@@ -3,8 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use sockeye_engine::compression::Home;
-use sockeye_engine::{Broadcast, Compression, Engine, Server};
+use sockeye_engine::{Broadcast, Compression, Engine, Home, Server};
 use sockeye_protocol::deflate::Codecs;
 
 use crate::frames::{Bounds, FrameError};

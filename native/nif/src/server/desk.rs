@@ -12,10 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
-use sockeye_engine::Notifier;
 use sockeye_engine::batch::{Batch, Event};
 use sockeye_engine::inbox::{Left, Step};
-use sockeye_engine::{ConnId, Engine, Inbox};
+use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
 
 use crate::atoms;
 use crate::json::values::Texts;

@@ -5,7 +5,7 @@ use std::io;
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
 use sockeye_engine::{
-    ConnId, DialError, Disconnected, ProxyError, RedirectError, Refused, TlsFault,
+    ConnId, DialError, Disconnected, ProxyError, RedirectError, Rejection, TlsFault,
 };
 use sockeye_protocol::handshake::HandshakeError;
 use sockeye_protocol::handshake::client::Breach;
@@ -119,7 +119,7 @@ fn io_unknown() -> Atom {
     errno_of(io::ErrorKind::Other, None)
 }
 
-fn refused(b: Builder, answer: &Refused) -> ErlNifTerm {
+fn refused(b: Builder, answer: &Rejection) -> ErlNifTerm {
     let headers = answer.headers.iter();
     let headers: Vec<_> = headers
         .map(|(name, value)| b.tuple([b.binary(name.as_bytes()), b.binary(value)]))

@@ -3,7 +3,7 @@
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
 use sockeye_engine::batch::{Ended, Event, OpenInfo};
-use sockeye_engine::{Peer, TlsFacts, Visitor};
+use sockeye_engine::{Peer, PeerInfo, TlsFacts};
 use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::Headers;
 
@@ -114,13 +114,13 @@ pub(crate) fn peer(b: Builder, peer: &Peer) -> ErlNifTerm {
 }
 
 /// What a connection knows of both ends, as pairs of a map.
-pub(crate) fn visitor(b: Builder, visitor: &Visitor) -> [(ErlNifTerm, ErlNifTerm); 4] {
-    let (major, minor) = visitor.http_version;
+pub(crate) fn peer_info(b: Builder, peer_info: &PeerInfo) -> [(ErlNifTerm, ErlNifTerm); 4] {
+    let (major, minor) = peer_info.http_version;
     let version = [major, minor].map(|n| b.integer(n.into()));
     [
-        (b.atom(atoms::peer()), peer(b, &visitor.peer)),
-        (b.atom(atoms::local()), peer(b, &visitor.local)),
-        (b.atom(atoms::tls()), tls(b, visitor.tls.as_deref())),
+        (b.atom(atoms::peer()), peer(b, &peer_info.peer)),
+        (b.atom(atoms::local()), peer(b, &peer_info.local)),
+        (b.atom(atoms::tls()), tls(b, peer_info.tls.as_deref())),
         (b.atom(atoms::http_version()), b.tuple(version)),
     ]
 }
@@ -171,7 +171,7 @@ pub(crate) fn subprotocol(b: Builder, subprotocol: Option<&str>) -> ErlNifTerm {
 
 fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
     let request = &info.request;
-    let mut pairs = visitor(b, &info.visitor).to_vec();
+    let mut pairs = peer_info(b, &info.peer_info).to_vec();
     pairs.extend([
         (b.atom(atoms::path()), b.binary(request.path().as_bytes())),
         (b.atom(atoms::query()), b.binary(request.query().as_bytes())),
@@ -183,7 +183,7 @@ fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
         (b.atom(atoms::headers()), headers(b, request.headers())),
     ]);
     let kept = info
-        .luggage
+        .accept_state
         .as_ref()
         .and_then(|l| l.0.downcast_ref::<Kept>());
     if let Some(state) = kept {

@@ -11,8 +11,7 @@ use crate::atoms;
 use crate::server::owner::{Host, OwnerSpec};
 use crate::server::{dialled, hosts, news, question};
 use crate::terms::map;
-use crate::vm::monitor;
-use crate::vm::{memory, process, running};
+use crate::vm::{memory, monitor, process, running};
 
 /// The part of a host that the engine owns.
 pub(crate) struct HostRef(pub(crate) Arc<Host>);

@@ -31,7 +31,7 @@ pub(crate) fn ask(host: &Host, token: u64, question: &Question<'_>) -> bool {
 }
 
 fn request(b: Builder, question: &Question<'_>) -> ErlNifTerm {
-    let mut pairs = events::visitor(b, question.visitor).to_vec();
+    let mut pairs = events::peer_info(b, question.peer_info).to_vec();
     pairs.extend(request_pairs(b, question.request));
     if question.about != About::Upgrade {
         pairs.push((b.atom(atoms::body()), b.binary(question.body)));

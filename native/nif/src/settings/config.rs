@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Error, LocalPid, NifResult, Term};
-use sockeye_engine::http::{Routes, Target};
 use sockeye_engine::options::NEVER;
 use sockeye_engine::tls::TlsSettings;
-use sockeye_engine::{Active, Address, ConnectionRate, MessageRate, Mode, ServerConfig};
+use sockeye_engine::{
+    Active, Address, ConnectionRate, MessageRate, Mode, Routes, ServerConfig, Target,
+};
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
 use sockeye_protocol::handshake::{Origins, Paths};
@@ -19,8 +20,7 @@ use crate::frames::tag_of;
 use crate::json::decode::{JsonOptions, KeyMode};
 use crate::server::events::Format;
 use crate::server::owner::OwnerSpec;
-use crate::settings::deflate;
-use crate::settings::tls;
+use crate::settings::{deflate, tls};
 use crate::{atoms, terms};
 
 /// All of it.

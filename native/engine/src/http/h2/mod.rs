@@ -34,11 +34,12 @@ use super::body::Body;
 use super::service::{Service, fields};
 use super::tunnel::Tunnel;
 use super::{failed, response, without_body};
-use crate::front::visitor::Visitor;
-use crate::front::{Opened, ask, gate, proxy, upgrade};
+use crate::admission::{ask, farewell, forwarded, gate};
+use crate::net::peer::PeerInfo;
+use crate::net::transport::Transport;
 use crate::server::{Seat, Server, bump};
 use crate::shard::Shard;
-use crate::transport::Transport;
+use crate::shard::opened::Opened;
 
 use allowance::Allowance;
 use heads::Incoming as Heads;
@@ -78,8 +79,8 @@ struct Patience {
 
 impl Patience {
     /// A proxy answers for many clients: one of them must not end the connections of the others.
-    fn with(server: &Server, visitor: &Visitor) -> Self {
-        match proxy::is_trusted(server, visitor) {
+    fn with(server: &Server, peer_info: &PeerInfo) -> Self {
+        match forwarded::is_trusted(server, peer_info) {
             true => Patience {
                 resets: 2_000,
                 errors: 10_000,
@@ -99,7 +100,7 @@ impl Patience {
 pub(super) struct Carrier {
     shard: Rc<Shard>,
     server: Arc<Server>,
-    visitor: Visitor,
+    peer_info: PeerInfo,
     service: Service,
     streams: Rc<RefCell<Streams>>,
     /// Of the socket, until its first WebSocket takes it: then that answers for the socket.
@@ -114,18 +115,18 @@ pub(super) struct Carrier {
 }
 
 /// Counts a stream in one of these, as long as it lives.
-pub(super) struct Open(Rc<Carrier>, fn(&Carrier) -> &Cell<usize>);
+pub(super) struct OpenStream(Rc<Carrier>, fn(&Carrier) -> &Cell<usize>);
 
-impl Open {
+impl OpenStream {
     fn new(carrier: &Rc<Carrier>, counter: fn(&Carrier) -> &Cell<usize>) -> Self {
         let open = counter(carrier);
         open.set(open.get() + 1);
         carrier.touch();
-        Open(carrier.clone(), counter)
+        OpenStream(carrier.clone(), counter)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         let open = (self.1)(&self.0);
         open.set(open.get().saturating_sub(1));
@@ -145,8 +146,8 @@ impl Carrier {
         let streams = self.streams.borrow();
         let busy = self.requests.get() > 0 || streams.is_answering();
         let limit = match (self.tunnels.get(), busy) {
-            (0, false) if leaving => upgrade::FAREWELL,
-            (0, _) if self.server.is_stopping() => upgrade::FAREWELL,
+            (0, false) if leaving => farewell::FAREWELL,
+            (0, _) if self.server.is_stopping() => farewell::FAREWELL,
             (0, false) => config.handshake_timeout,
             (0, true) => {
                 let limit = config.handshake_timeout.saturating_add(config.send_timeout);
@@ -167,7 +168,7 @@ impl Carrier {
     }
 
     /// A place for one more connection, if there is one.
-    fn seat(&self, visitor: &Visitor) -> Result<Seat, Refusal> {
+    fn seat(&self, peer_info: &PeerInfo) -> Result<Seat, Refusal> {
         let full = || {
             let refusal = Refusal::new(503, "Too many connections.\n");
             refusal.with_header("Retry-After", "1")
@@ -177,7 +178,7 @@ impl Carrier {
         }
         let own = self.seat.borrow_mut().take();
         let mut seat = own.or_else(|| self.server.enter()).ok_or_else(full)?;
-        seat.count_for(visitor.peer.ip())?;
+        seat.count_for(peer_info.peer.ip())?;
         Ok(seat)
     }
 
@@ -196,21 +197,21 @@ pub(crate) async fn serve(
     shard: Rc<Shard>,
     seat: Seat,
     transport: Transport,
-    mut visitor: Visitor,
+    mut peer_info: PeerInfo,
     before: Vec<u8>,
 ) {
     let server = seat.server.clone();
     transport.follow_peer();
     // The socket is a reason to wait for, when the server stops.
     let _live = server.hold();
-    visitor.http_version = (2, 0);
-    let patience = Patience::with(&server, &visitor);
+    peer_info.http_version = (2, 0);
+    let patience = Patience::with(&server, &peer_info);
     let streams = Rc::new(RefCell::new(Streams::default()));
     let carrier = Rc::new(Carrier {
-        service: Service::new(server.clone(), visitor.clone()),
+        service: Service::new(server.clone(), peer_info.clone()),
         shard,
         server: server.clone(),
-        visitor,
+        peer_info,
         streams: streams.clone(),
         seat: RefCell::new(Some(seat)),
         gone: Cell::new(false),
@@ -317,7 +318,7 @@ enum Woken {
 /// Answers a request. What was begun for it goes on when the stream is reset: callbacks and disks
 /// can not be called back, and only what still counts is bounded.
 async fn see_through(carrier: Rc<Carrier>, request: hyper::Request<Incoming>) -> Response<Answer> {
-    let open = Open::new(&carrier, |carrier| &carrier.requests);
+    let open = OpenStream::new(&carrier, |carrier| &carrier.requests);
     let stream = number(request.uri().path()).unwrap_or(0);
     let (answer, open) = if carrier.requests.get() > STREAMS as usize {
         bump(&carrier.server.counters.rejected, 1);
@@ -329,7 +330,12 @@ async fn see_through(carrier: Rc<Carrier>, request: hyper::Request<Incoming>) ->
             async move { (respond(&carrier, request).await, open) }
         });
         let seen = task.await;
-        seen.unwrap_or_else(|_| (failed(), Open::new(&carrier, |carrier| &carrier.requests)))
+        seen.unwrap_or_else(|_| {
+            (
+                failed(),
+                OpenStream::new(&carrier, |carrier| &carrier.requests),
+            )
+        })
     };
     if !answer.body().is_end_stream() {
         carrier.streams.borrow_mut().answer(stream);
@@ -375,10 +381,10 @@ async fn connect(
     upgraded: OnUpgrade,
     request: Request,
 ) -> Result<Response<Body>, Refusal> {
-    let visitor = proxy::sender(&carrier.server, &carrier.visitor, &request).into_owned();
-    let admission = gate::decide(&carrier.server, &carrier.visitor, &visitor, &request).await?;
-    let seat = carrier.seat(&visitor)?;
-    let (head, accepted) = admission.accept(visitor, request);
+    let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, &request).into_owned();
+    let admission = gate::decide(&carrier.server, &carrier.peer_info, &peer_info, &request).await?;
+    let seat = carrier.seat(&peer_info)?;
+    let (head, accepted) = admission.accept(peer_info, request);
     let mut answer = Response::new(Body::empty());
     for (name, value) in fields(&head) {
         let name = HeaderName::from_bytes(name);
@@ -390,7 +396,7 @@ async fn connect(
         }
     }
     *answer.status_mut() = StatusCode::OK;
-    let open = Open::new(carrier, |carrier| &carrier.tunnels);
+    let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
     let carrier = carrier.clone();
     tokio::task::spawn_local(async move {
         let server = carrier.server.clone();
@@ -428,7 +434,7 @@ fn is_of_http_1(name: &HeaderName) -> bool {
 struct Answer {
     body: Body,
     stream: u32,
-    open: Open,
+    open: OpenStream,
 }
 
 impl HttpBody for Answer {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heads::Incoming;
 use super::streams::Outgoing;
-use crate::transport::Transport;
+use crate::net::transport::Transport;
 
 /// Bytes of one read.
 const READ: usize = 8 * 1024;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use sockeye_engine::op::{ConnStats, Part};
+use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{
     ConnId, Engine, EngineConfig, Frames, Inbox, Mode, Peer, SendError, Server, ServerConfig,
 };
@@ -175,14 +175,14 @@ pub fn send(engine: &Engine, conn: ConnId, op: Op, payload: &[u8]) -> Result<(),
     Ok(())
 }
 
-pub fn ask(engine: &Engine, conn: ConnId, part: Part) {
+pub fn ask(engine: &Engine, conn: ConnId, part: Command) {
     let mut frames = Frames::default();
-    frames.parts.push((conn, part));
+    frames.commands.push((conn, part));
     engine.send(conn.shard(), frames);
 }
 
 pub fn close(engine: &Engine, conn: ConnId, code: u16) -> bool {
     let closing = engine.set_closing(conn);
-    ask(engine, conn, Part::Close(code, "".into()));
+    ask(engine, conn, Command::Close(code, "".into()));
     closing
 }

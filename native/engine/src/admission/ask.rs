@@ -1,0 +1,45 @@
+//! Asks the virtual machine while a client waits, with a deadline.
+
+use std::time::Duration;
+
+use sockeye_protocol::handshake::Refusal;
+
+use crate::server::Server;
+use crate::vm::question::{Answer, Question};
+
+/// The virtual machine keeps the deadline itself, and ends what took too long. It gets this much
+/// longer to say so.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long to wait before asking again when nobody was there.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// The longest that a question takes.
+pub(crate) fn limit(server: &Server) -> Duration {
+    server.config.accept_timeout.saturating_add(GRACE)
+}
+
+/// Asks the virtual machine. Without an answer in time, the answer is 503.
+pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Answer {
+    let unavailable = |why: &str| {
+        let refusal = Refusal::new(503, why).with_header("Retry-After", "1");
+        Answer::Respond(refusal)
+    };
+    let Some((token, answer)) = server.questions.open() else {
+        return unavailable("Too many requests are waiting for an answer.\n");
+    };
+    let _pending = server.questions.pending(token);
+    let asked = async {
+        // There is nobody yet when the server starts, and for a moment when the one who answered
+        // has died.
+        while !server.host.ask(token, question) {
+            tokio::time::sleep(RETRY).await;
+        }
+        answer.await
+    };
+    match tokio::time::timeout(limit(server), asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => unavailable("Nobody is there to answer.\n"),
+        Err(_) => unavailable("The answer took too long.\n"),
+    }
+}

@@ -1,0 +1,36 @@
+//! The end of a connection that is refused: the client is told why, and gets time to read it.
+
+use std::time::Duration;
+
+use sockeye_protocol::handshake::Refusal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::net::transport::Transport;
+use crate::shard::Shard;
+
+/// How long a refused client may take to read the answer.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Answers with a refusal.
+pub(crate) async fn say_no(shard: &Shard, mut stream: Transport, refusal: &Refusal) {
+    let answer = refusal.response();
+    let written = tokio::time::timeout(FAREWELL, stream.write_all(&answer)).await;
+    if matches!(written, Ok(Ok(()))) {
+        hang_up(shard, stream).await;
+    }
+}
+
+/// Ends a connection so that the client gets what was written to it.
+pub(crate) async fn hang_up(shard: &Shard, mut stream: Transport) {
+    let farewell = async {
+        stream.shutdown().await?;
+        // Closing while the client still sends would take the answer from it.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {
+            // One that never stops sending must not keep the shard from its other work.
+            shard.schedule();
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}

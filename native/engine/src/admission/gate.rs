@@ -1,0 +1,113 @@
+//! Who is let in: the server's rules, then what the virtual machine says.
+
+use sockeye_protocol::handshake::{Refusal, Request, ServerPolicy, Upgrade, server};
+
+use crate::admission::ask::ask;
+use crate::admission::forwarded;
+use crate::net::peer::PeerInfo;
+use crate::server::Server;
+use crate::settings::options::ConnOptions;
+use crate::vm::batch::OpenInfo;
+use crate::vm::question::{About, Acceptance, Answer, Question};
+
+/// A request that becomes a connection.
+pub(crate) struct Admission {
+    pub(crate) upgrade: Upgrade,
+    pub(crate) acceptance: Acceptance,
+}
+
+impl Admission {
+    /// The head of the 101, and what becomes of the request.
+    pub(crate) fn accept(self, peer_info: PeerInfo, request: Request) -> (Vec<u8>, Accepted) {
+        let Acceptance {
+            headers,
+            options,
+            accept_state,
+            ..
+        } = self.acceptance;
+        let head = self.upgrade.response(&headers);
+        let subprotocol = self.upgrade.subprotocol.map(String::into_boxed_str);
+        let info = Box::new(OpenInfo {
+            peer_info,
+            request,
+            subprotocol,
+            deflate: self.upgrade.deflate,
+            accept_state,
+            acceptor: 0,
+        });
+        (head, Accepted { info, options })
+    }
+}
+
+/// A connection whose 101 is written or about to be.
+pub(crate) struct Accepted {
+    pub(crate) info: Box<OpenInfo>,
+    pub(crate) options: ConnOptions,
+}
+
+/// Decides whether a request becomes a connection. `carrier` has brought it; `peer_info`, who sent it, may
+/// be another, for whom it is a proxy.
+pub(crate) async fn decide(
+    server: &Server,
+    carrier: &PeerInfo,
+    peer_info: &PeerInfo,
+    request: &Request,
+) -> Result<Admission, Refusal> {
+    let admission = admit(server, carrier, peer_info, request).await;
+    admission.map_err(|refusal| refusal.to(request.method()))
+}
+
+async fn admit(
+    server: &Server,
+    carrier: &PeerInfo,
+    peer_info: &PeerInfo,
+    request: &Request,
+) -> Result<Admission, Refusal> {
+    let config = &server.config;
+    if server.is_draining() {
+        // Another server takes this one's place, or soon will.
+        let refusal = Refusal::new(503, "This server is about to stop.\n");
+        return Err(refusal.with_header("Retry-After", "1"));
+    }
+    if !config.paths.has(request.path()) {
+        return Err(Refusal::new(404, "There is nothing here.\n"));
+    }
+    let policy = ServerPolicy {
+        subprotocols: &config.subprotocols,
+        deflate: config.deflate.as_ref(),
+    };
+    let mut upgrade = match peer_info.http_version {
+        (2, _) => server::connect(request, &policy)?,
+        _ => server::upgrade(request, &policy)?,
+    };
+    if !config
+        .origins
+        .allow(request, &forwarded::site(server, carrier, request))
+    {
+        return Err(Refusal::new(403, "This origin is not allowed.\n"));
+    }
+    if !config.asks {
+        return Ok(Admission {
+            upgrade,
+            acceptance: Acceptance::default(),
+        });
+    }
+    let question = Question {
+        about: About::Upgrade,
+        request,
+        peer_info,
+        body: &[],
+    };
+    match ask(server, &question).await {
+        Answer::Accept(mut acceptance) => {
+            if let Some(chosen) = acceptance.subprotocol.take() {
+                upgrade.subprotocol = chosen;
+            }
+            Ok(Admission {
+                upgrade,
+                acceptance: *acceptance,
+            })
+        }
+        Answer::Respond(refusal) => Err(refusal),
+    }
+}

@@ -1,0 +1,132 @@
+//! Listening sockets, and the file that stands for one of them.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::peer::Peer;
+use crate::net::zone::locate;
+use crate::settings::config::{Address, ServerConfig};
+
+/// A listening socket on its way to the shard that accepts.
+pub(crate) struct Bound {
+    pub(crate) socket: Bindings,
+    /// Where it listens, with the port that the system picked.
+    pub(crate) place: Peer,
+}
+
+pub(crate) enum Bindings {
+    Tcp(std::net::TcpListener),
+    #[cfg(unix)]
+    Unix(unix::File, std::os::unix::net::UnixListener),
+}
+
+/// Binds the server's address.
+pub(crate) fn bind(config: &ServerConfig) -> io::Result<Bound> {
+    match &config.address {
+        Address::Inet(address) => tcp(*address, config),
+        Address::Zoned(ip, zone, port) => tcp(locate(*ip, zone, *port)?, config),
+        #[cfg(unix)]
+        Address::Unix(name) => unix::bind(name, config),
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// `SO_REUSEADDR`, so that a restart need not wait for old connections; `SO_REUSEPORT`, which
+/// lets servers share a port without either being told, only when it is asked for.
+fn tcp(address: SocketAddr, config: &ServerConfig) -> io::Result<Bound> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if config.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(config.backlog)?;
+    socket.set_nonblocking(true)?;
+    let listener = std::net::TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok(Bound {
+        socket: Bindings::Tcp(listener),
+        // As it was bound: what a mapped address stands for is a client's matter.
+        place: Peer::Inet(address.ip(), address.port()),
+    })
+}
+
+#[cfg(unix)]
+pub(crate) mod unix {
+    //! Unix sockets.
+
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    use std::os::unix::net::UnixStream;
+    use std::path::{Path, PathBuf};
+    use std::{fs, io};
+
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    use super::{Bindings, Bound};
+    use crate::net::peer::Peer;
+    use crate::settings::config::ServerConfig;
+
+    /// The file of a listening socket. Dropped before the socket is, it is removed; the system
+    /// would leave it behind.
+    pub(crate) struct File {
+        path: PathBuf,
+        /// Device and number: the file may have been replaced since.
+        identity: Option<(u64, u64)>,
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            if self.identity.is_some() && identity(&self.path) == self.identity {
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+
+    pub(super) fn bind(name: &[u8], config: &ServerConfig) -> io::Result<Bound> {
+        let path = Path::new(OsStr::from_bytes(name));
+        let is_file = name.first().is_some_and(|&byte| byte != 0);
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let address = SockAddr::unix(path)?;
+        match socket.bind(&address) {
+            Err(e) if is_file && e.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+                fs::remove_file(path)?;
+                socket.bind(&address)?;
+            }
+            bound => bound?,
+        }
+        let file = File {
+            path: path.into(),
+            identity: is_file.then(|| identity(path)).flatten(),
+        };
+        socket.listen(config.backlog)?;
+        socket.set_nonblocking(true)?;
+        Ok(Bound {
+            socket: Bindings::Unix(file, socket.into()),
+            place: Peer::Unix(name.into()),
+        })
+    }
+
+    /// Whether a file is the socket of a server that is gone, killed before it could remove it.
+    /// A file of any other kind is somebody's.
+    fn is_stale(path: &Path) -> bool {
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+        let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
+        is_socket && UnixStream::connect(path).is_err_and(refused)
+    }
+}

@@ -1,0 +1,14 @@
+//! Plain data and arithmetic: no I/O, and nothing of servers or connections.
+
+pub mod active;
+pub(crate) mod appointments;
+pub(crate) mod clock;
+pub(crate) mod compression;
+pub(crate) mod counters;
+pub(crate) mod crowd;
+pub(crate) mod error;
+pub(crate) mod id;
+pub mod load;
+pub(crate) mod pace;
+pub mod streams;
+pub(crate) mod tally;

@@ -1,0 +1,210 @@
+//! Messages that are sent in pieces, as they are produced.
+//!
+//! What may come next is decided where the piece is encoded, so that the caller hears of it; the
+//! shard only keeps other messages out of an open one. A connection that does not stream has no
+//! entry here.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sockeye_protocol::Kind;
+use sockeye_protocol::utf8::Utf8;
+
+use crate::model::id::ConnId;
+
+/// Which piece of a message it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It begins the message.
+    First,
+    /// It goes on.
+    More,
+    /// It ends the message.
+    Last,
+}
+
+/// Why a piece was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// A message is open already.
+    Streaming,
+    /// No message of this kind and process is open.
+    NotStreaming,
+    /// The text is not UTF-8, or ends inside a character.
+    NotUtf8,
+}
+
+/// A message whose last piece has not come.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenMessage {
+    kind: Kind,
+    utf8: Utf8,
+}
+
+impl OpenMessage {
+    /// Takes a piece: what is open behind it, or why it may not come.
+    ///
+    /// # Errors
+    /// See [`StreamError`].
+    pub fn advance(
+        before: Option<Self>,
+        kind: Kind,
+        step: Step,
+        payload: &[u8],
+    ) -> Result<Option<Self>, StreamError> {
+        let mut open = match (before, step) {
+            (None, Step::First) => OpenMessage {
+                kind,
+                utf8: Utf8::default(),
+            },
+            (Some(_), Step::First) => return Err(StreamError::Streaming),
+            (Some(open), _) if open.kind == kind => open,
+            _ => return Err(StreamError::NotStreaming),
+        };
+        if kind == Kind::Text {
+            let fed = open.utf8.feed(payload);
+            fed.map_err(|_| StreamError::NotUtf8)?;
+        }
+        if step != Step::Last {
+            return Ok(Some(open));
+        }
+        open.utf8.finish().map_err(|_| StreamError::NotUtf8)?;
+        Ok(None)
+    }
+}
+
+/// An open message, and the process that began it: only its pieces have an order.
+type Owned = (u64, OpenMessage);
+
+/// What takes a piece back that could not be handed over.
+#[derive(Clone, Copy, Debug)]
+pub struct Undo(Option<Owned>);
+
+/// The open messages of a shard's connections.
+#[derive(Default)]
+pub(crate) struct Streams {
+    count: AtomicUsize,
+    open: Mutex<HashMap<ConnId, Owned>>,
+}
+
+impl Streams {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, Owned>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, all: &mut HashMap<ConnId, Owned>, conn: ConnId, open: Option<Owned>) {
+        match open {
+            Some(open) => all.insert(conn, open),
+            None => all.remove(&conn),
+        };
+        self.count.store(all.len(), Ordering::Release);
+    }
+
+    /// Notes a piece, or says why it may not come.
+    pub(crate) fn advance(
+        &self,
+        conn: ConnId,
+        owner: u64,
+        kind: Kind,
+        step: Step,
+        payload: &[u8],
+    ) -> Result<Undo, StreamError> {
+        let mut all = self.lock();
+        let before = all.get(&conn).copied();
+        let own = match before {
+            Some((other, _)) if other != owner && step != Step::First => {
+                return Err(StreamError::NotStreaming);
+            }
+            before => before.map(|(_, open)| open),
+        };
+        let after = OpenMessage::advance(own, kind, step, payload)?;
+        self.put(&mut all, conn, after.map(|open| (owner, open)));
+        Ok(Undo(before))
+    }
+
+    /// Takes the last piece back.
+    pub(crate) fn undo(&self, conn: ConnId, Undo(before): Undo) {
+        self.put(&mut self.lock(), conn, before);
+    }
+
+    /// The connection is gone.
+    pub(crate) fn forget(&self, conn: ConnId) {
+        // Who takes a piece back sees the end of the connection, or is seen here.
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::Acquire) > 0 {
+            self.put(&mut self.lock(), conn, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: u64 = 1;
+    const B: u64 = 2;
+
+    fn id(slot: u32) -> ConnId {
+        ConnId::new(0, slot, 1)
+    }
+
+    #[test]
+    fn pieces_in_their_order() {
+        let streams = Streams::default();
+        let step = |step| streams.advance(id(1), A, Kind::Binary, step, b"\xff").err();
+        assert_eq!(step(Step::More), Some(StreamError::NotStreaming));
+        assert_eq!(step(Step::Last), Some(StreamError::NotStreaming));
+        for _ in 0..2 {
+            assert_eq!(step(Step::First), None);
+            assert_eq!(step(Step::First), Some(StreamError::Streaming));
+            assert_eq!(step(Step::More), None);
+            assert_eq!(step(Step::Last), None);
+            assert_eq!(step(Step::More), Some(StreamError::NotStreaming));
+        }
+        assert!(streams.lock().is_empty());
+    }
+
+    #[test]
+    fn a_message_belongs_to_its_process_kind_and_connection() {
+        let streams = Streams::default();
+        let step = |conn, owner, kind, step| streams.advance(id(conn), owner, kind, step, b"a");
+        assert!(step(1, A, Kind::Text, Step::First).is_ok());
+        for (conn, owner, kind) in [(2, A, Kind::Text), (1, B, Kind::Text), (1, A, Kind::Binary)] {
+            let refused = step(conn, owner, kind, Step::More).err();
+            assert_eq!(refused, Some(StreamError::NotStreaming));
+        }
+        let refused = step(1, B, Kind::Text, Step::First).err();
+        assert_eq!(refused, Some(StreamError::Streaming));
+        assert!(step(2, B, Kind::Text, Step::First).is_ok());
+        streams.forget(id(1));
+        assert!(step(1, B, Kind::Text, Step::First).is_ok());
+    }
+
+    #[test]
+    fn a_character_may_be_cut_between_pieces_but_not_at_the_end() {
+        let streams = Streams::default();
+        let step = |step, bytes: &[u8]| streams.advance(id(1), A, Kind::Text, step, bytes).err();
+        assert_eq!(step(Step::First, b"a\xe4"), None);
+        assert_eq!(step(Step::More, b"\xb8"), None);
+        assert_eq!(step(Step::Last, b""), Some(StreamError::NotUtf8));
+        assert_eq!(step(Step::More, b"a"), Some(StreamError::NotUtf8));
+        // What was refused has changed nothing.
+        assert_eq!(step(Step::Last, b"\xadz"), None);
+    }
+
+    #[test]
+    fn a_piece_can_be_taken_back() {
+        let streams = Streams::default();
+        let step = |step, bytes: &[u8]| streams.advance(id(1), A, Kind::Text, step, bytes);
+        let undo = step(Step::First, b"\xe4").unwrap();
+        streams.undo(id(1), undo);
+        assert_eq!(step(Step::More, b"").err(), Some(StreamError::NotStreaming));
+        step(Step::First, b"\xe4").unwrap();
+        let undo = step(Step::More, b"\xb8\xad").unwrap();
+        streams.undo(id(1), undo);
+        let undo = step(Step::Last, b"\xb8\xad").unwrap();
+        streams.undo(id(1), undo);
+        step(Step::Last, b"\xb8\xad").unwrap();
+    }
+}

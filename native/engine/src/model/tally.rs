@@ -1,0 +1,55 @@
+//! How many connections got a frame, counted over the shards.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Receives how many connections got a frame, and how many did not since their queue was full.
+pub type TallyReply = Box<dyn FnOnce(u64, u64) + Send>;
+
+/// Shared by the shards that have a part in it. The last one to drop it tells the outcome.
+pub(crate) struct Tally {
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    outcome: Mutex<Option<TallyReply>>,
+}
+
+impl Tally {
+    pub(crate) fn new(outcome: TallyReply) -> Self {
+        Tally {
+            sent: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            outcome: Mutex::new(Some(outcome)),
+        }
+    }
+
+    pub(crate) fn count(&self, sent: u64, dropped: u64) {
+        self.sent.fetch_add(sent, Ordering::Relaxed);
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// Nobody will be told.
+    pub(crate) fn silence(&self) {
+        self.outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let outcome = self
+            .outcome
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = outcome.take() {
+            outcome(*self.sent.get_mut(), *self.dropped.get_mut());
+        }
+    }
+}
+
+impl std::fmt::Debug for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tally").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,16 @@
+//! The network: sockets and what stands on them, TLS of both roles, URLs, names, proxies on the way out.
+
+pub(crate) mod accept;
+pub(crate) mod basic;
+pub(crate) mod client_tls;
+pub(crate) mod fault;
+pub(crate) mod peer;
+pub(crate) mod proxy;
+pub(crate) mod redirect;
+pub(crate) mod rejection;
+pub(crate) mod resolve;
+pub(crate) mod secure;
+pub mod tls;
+pub(crate) mod transport;
+pub(crate) mod url;
+pub(crate) mod zone;

@@ -1,0 +1,59 @@
+//! What a client has beside what every server has: one connection at a time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::id::ConnId;
+use crate::vm::host::{Disconnected, ServerHost};
+
+#[derive(Default)]
+pub(crate) struct ClientState {
+    /// The connection that is open; 0 for none.
+    conn: AtomicU64,
+    /// The last one, open or not.
+    last: AtomicU64,
+    asked: AtomicBool,
+    end: Mutex<(u16, Box<str>)>,
+}
+
+impl ClientState {
+    /// The connection, while there is one.
+    pub(crate) fn conn(&self) -> Option<ConnId> {
+        ConnId::from_u64(self.conn.load(Ordering::Acquire))
+    }
+
+    /// The last connection, open or not.
+    pub(crate) fn last_conn(&self) -> Option<ConnId> {
+        ConnId::from_u64(self.last.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn connected(&self, conn: ConnId) {
+        self.asked.store(false, Ordering::Release);
+        self.last.store(conn.as_u64(), Ordering::Release);
+        self.conn.store(conn.as_u64(), Ordering::Release);
+    }
+
+    /// Our side has begun to close.
+    pub(crate) fn close_asked(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// What the last event of the connection says.
+    pub(crate) fn ended(&self, code: u16, reason: &str) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = (code, reason.into());
+    }
+
+    /// Tells the host that the connection is over.
+    pub(crate) fn disconnected(&self, host: &dyn ServerHost, conn: ConnId) {
+        self.conn.store(0, Ordering::Release);
+        let end = self.end.lock();
+        let (code, reason) = end.unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = self.asked.load(Ordering::Acquire);
+        let end = Disconnected {
+            code,
+            reason,
+            asked,
+        };
+        host.disconnected(conn, end);
+    }
+}

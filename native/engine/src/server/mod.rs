@@ -1,0 +1,439 @@
+//! What the shards share of one server: its settings, its counters, its receivers.
+
+mod addresses;
+pub(crate) mod broadcast;
+mod client;
+pub mod topics;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use sockeye_protocol::deflate::Tuning;
+use sockeye_protocol::handshake::Refusal;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::model::compression::Compression;
+use crate::model::counters::ServerStats;
+pub(crate) use crate::model::counters::{Counters, bump};
+use crate::model::id::ConnId;
+use crate::server::addresses::Addresses;
+use crate::server::client::ClientState;
+use crate::server::topics::Table;
+use crate::settings::config::{Mode, ServerConfig};
+use crate::settings::options::Rules;
+use crate::vm::host::ServerHost;
+use crate::vm::inbox::Inbox;
+use crate::vm::question::{Answer, Questions};
+
+/// Highest server number: the slot table keeps it in 24 bits beside the tag.
+pub(crate) const MAX_SERVER: u32 = (1 << SERVER_BITS) - 1;
+const SERVER_BITS: u32 = 24;
+
+/// Connections that may wait for their handler process; then accepting waits too.
+const UNATTACHED: usize = 1024;
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+
+/// A server, as all shards see it.
+pub struct Server {
+    number: u32,
+    /// Unlike the number, never used again.
+    serial: u64,
+    /// Settings, never changed.
+    pub config: ServerConfig,
+    /// What its connections live by unless told otherwise.
+    pub(crate) rules: Rules,
+    pub(crate) host: Box<dyn ServerHost>,
+    pub(crate) counters: Counters,
+    pub(crate) questions: Questions,
+    pub(crate) topics: Table,
+    /// Where there are limits for each address.
+    addresses: Option<Addresses>,
+    workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
+    acceptor: Mutex<Option<Arc<Inbox>>>,
+    /// The listening socket and every accepted one.
+    live: AtomicUsize,
+    /// Accepted sockets that are not closing: what `max_connections` bounds.
+    seats: AtomicUsize,
+    /// Ends the task that accepts.
+    listener: Mutex<Option<AbortHandle>>,
+    draining: AtomicBool,
+    stopping: AtomicBool,
+    /// The shards have been told to stop it.
+    told: Mutex<bool>,
+    stop_asked: Notify,
+    stopped: AtomicBool,
+    /// The listening socket is open.
+    listening: AtomicBool,
+    /// What a client has of its own.
+    client: Option<Box<ClientState>>,
+}
+
+/// What is counted for an accepted socket until it is a connection. Dropped, it is given back.
+pub(crate) struct Seat {
+    pub(crate) server: Arc<Server>,
+    taken: bool,
+    /// The address that it is counted for.
+    address: Option<IpAddr>,
+}
+
+impl Seat {
+    /// Counts the socket for the address of its client, once, or says why there is no room.
+    pub(crate) fn count_for(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let (Some(addresses), Some(address), None) =
+            (&self.server.addresses, address, self.address)
+        else {
+            return Ok(());
+        };
+        match addresses.enter(address, Instant::now()) {
+            Ok(()) => {
+                self.address = Some(address);
+                Ok(())
+            }
+            Err(crowd) => Err(crowd.refusal()),
+        }
+    }
+
+    /// From here on the connection, of this address, answers for the socket.
+    pub(crate) fn hand_over(mut self, address: Option<IpAddr>) -> Arc<Server> {
+        self.taken = false;
+        if let Some(addresses) = &self.server.addresses
+            && address != self.address
+        {
+            if let Some(address) = address {
+                addresses.add(address, Instant::now());
+            }
+            if let Some(address) = self.address {
+                addresses.leave(address);
+            }
+        }
+        self.server.clone()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.taken {
+            self.server.vacate(self.address);
+            self.server.leave();
+        }
+    }
+}
+
+/// A socket that counts for the stop of its server, and for nothing else.
+pub(crate) struct Live(Arc<Server>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn get(slot: &Mutex<Option<Arc<Inbox>>>) -> Option<Arc<Inbox>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+impl Server {
+    pub(crate) fn new(
+        number: u32,
+        config: ServerConfig,
+        host: impl FnOnce(u64) -> Box<dyn ServerHost>,
+    ) -> Self {
+        let workers = match config.mode {
+            Mode::Workers(n) => n,
+            Mode::PerConnection | Mode::Owner => 0,
+        };
+        let is_client = config.dial.is_some();
+        let most = config.max_connections_per_address;
+        let addresses = Addresses::new(most, config.connection_rate);
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        Server {
+            number,
+            rules: config.rules(),
+            serial,
+            config,
+            host: host((serial << SERVER_BITS) | u64::from(number)),
+            counters: Counters::default(),
+            questions: Questions::default(),
+            topics: Table::default(),
+            addresses,
+            workers: (0..workers).map(|_| Mutex::new(None)).collect(),
+            acceptor: Mutex::new(None),
+            // A client has no listening socket.
+            live: AtomicUsize::new(usize::from(!is_client)),
+            seats: AtomicUsize::new(0),
+            listener: Mutex::new(None),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            told: Mutex::new(false),
+            stop_asked: Notify::new(),
+            stopped: AtomicBool::new(false),
+            listening: AtomicBool::new(!is_client),
+            client: is_client.then(Box::default),
+        }
+    }
+
+    /// The server's number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Names the server within this process: unlike its number, an id is never used again.
+    pub fn id(&self) -> u64 {
+        (self.serial << SERVER_BITS) | u64::from(self.number)
+    }
+
+    /// Names the server within this process, in order of their starts.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// What the slot table keeps for each connection: the number, the caller's tag,
+    /// and how the connection is compressed for.
+    pub(crate) fn label(&self, compression: Compression) -> u32 {
+        let tag = (self.config.tag & 0x0f) | (compression.to_bits() << 4);
+        (u32::from(tag) << 24) | self.number
+    }
+
+    /// Counts that there was no process for a connection, or for a question.
+    pub fn note_no_process(&self) {
+        bump(&self.counters.no_process, 1);
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> ServerStats {
+        self.counters.read()
+    }
+
+    /// Whether it connects instead of listening.
+    pub fn is_client(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// The connection of a client, while there is one.
+    pub fn client_conn(&self) -> Option<ConnId> {
+        self.client.as_ref()?.conn()
+    }
+
+    /// What a client has of its own.
+    pub(crate) fn client(&self) -> Option<&ClientState> {
+        self.client.as_deref()
+    }
+
+    /// How to compress, where that was agreed on.
+    pub fn tuning(&self) -> Tuning {
+        let policy = self.config.deflate;
+        policy.map(|policy| policy.tuning).unwrap_or_default()
+    }
+
+    /// Counts bytes that compression has saved.
+    pub fn saved(&self, bytes: usize) {
+        bump(&self.counters.saved, bytes as u64);
+    }
+
+    /// Answers what was asked with this token. False if nobody waits for it any more.
+    pub fn answer(&self, token: u64, answer: Answer) -> bool {
+        self.questions.answer(token, answer)
+    }
+
+    /// Nobody will answer what was asked so far: it is refused with 503.
+    pub fn forget_questions(&self) {
+        self.questions.forget();
+    }
+
+    /// Connections that wait for a process of their own.
+    pub fn unattached(&self) -> usize {
+        self.counters.unattached.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait for the handler processes of a pool.
+    pub(crate) fn inbox_bytes(&self) -> u64 {
+        let inboxes = self.workers.iter().filter_map(get);
+        inboxes.map(|inbox| inbox.pending() as u64).sum()
+    }
+
+    /// Number of handler processes, 0 where there is no fixed number.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    pub(crate) fn set_worker(&self, slot: usize, inbox: &Arc<Inbox>) -> bool {
+        self.put(self.workers.get(slot), inbox)
+    }
+
+    pub(crate) fn set_acceptor(&self, inbox: &Arc<Inbox>) -> bool {
+        self.put(Some(&self.acceptor), inbox)
+    }
+
+    fn put(&self, slot: Option<&Mutex<Option<Arc<Inbox>>>>, inbox: &Arc<Inbox>) -> bool {
+        let Some(slot) = slot else { return false };
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox.clone());
+        true
+    }
+
+    /// Takes a dead process's inbox out.
+    pub(crate) fn remove_inbox(&self, inbox: &Inbox) {
+        for slot in self.workers.iter().chain([&self.acceptor]) {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.as_ref().is_some_and(|i| i.key() == inbox.key()) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// The handler process of a connection: always the same one as long as it lives.
+    pub(crate) fn worker_for(&self, conn: ConnId) -> Option<Arc<Inbox>> {
+        let n = self.workers.len();
+        // Slots are handed out in order, so they spread evenly without a hash.
+        let first = conn.slot() as usize % n.max(1);
+        (0..n).find_map(|i| get(self.workers.get((first + i) % n)?))
+    }
+
+    /// Whether the handlers must see what there is before more connections come. The events of
+    /// a connection besides its messages need no room in an inbox, and short-lived connections
+    /// could fill it without end.
+    pub(crate) fn is_swamped(&self) -> bool {
+        let full = |slot| get(slot).is_some_and(|inbox| inbox.is_swamped());
+        self.unattached() >= UNATTACHED || self.workers.iter().any(full)
+    }
+
+    pub(crate) fn acceptor(&self) -> Option<Arc<Inbox>> {
+        get(&self.acceptor)
+    }
+
+    /// A place for one more socket, if there is one.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
+        let taken = self.seats.fetch_add(1, Ordering::AcqRel);
+        if taken >= self.config.max_connections {
+            self.vacate(None);
+            return None;
+        }
+        self.live.fetch_add(1, Ordering::AcqRel);
+        Some(Seat {
+            server: self.clone(),
+            taken: true,
+            address: None,
+        })
+    }
+
+    /// Whether there is room for one more connection of this address, which is counted when it is
+    /// open.
+    pub(crate) fn has_room_for(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
+        let (Some(addresses), Some(address)) = (&self.addresses, address) else {
+            return Ok(());
+        };
+        let room = addresses.enter(address, Instant::now());
+        room.map_err(|crowd| crowd.refusal())?;
+        addresses.leave(address);
+        Ok(())
+    }
+
+    /// A socket does not count for `max_connections` any more, nor for its address.
+    pub(crate) fn vacate(&self, address: Option<IpAddr>) {
+        self.seats.fetch_sub(1, Ordering::AcqRel);
+        if let (Some(addresses), Some(address)) = (&self.addresses, address) {
+            addresses.leave(address);
+        }
+    }
+
+    /// The listening socket, or an accepted one, is gone.
+    pub(crate) fn leave(&self) {
+        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.tell_stopped();
+        }
+    }
+
+    /// Whether no socket is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live.load(Ordering::Acquire) == 0
+    }
+
+    /// Takes no more connections; those that are there stay. [`ServerHost::unlistened`] tells
+    /// when the port is free.
+    pub fn drain(&self) {
+        let mut listener = lock(&self.listener);
+        self.draining.store(true, Ordering::Release);
+        if let Some(task) = listener.take() {
+            task.abort();
+        }
+    }
+
+    /// Whether it takes no more connections, since it is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.is_stopping()
+    }
+
+    /// The task that accepts, to be ended when the server drains.
+    pub(crate) fn listens(&self, task: AbortHandle) {
+        let mut listener = lock(&self.listener);
+        if self.is_draining() {
+            task.abort();
+        } else {
+            *listener = Some(task);
+        }
+    }
+
+    /// The listening socket is closed.
+    pub(crate) fn unlistened(&self) {
+        self.listening.store(false, Ordering::Release);
+        self.host.unlistened();
+        self.leave();
+    }
+
+    /// Only the first caller has the shards told. Whoever returns from here knows that they have been: what it
+    /// tells them next is behind that.
+    pub(crate) fn begin_stop(&self, tell_shards: impl FnOnce()) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stopping.store(true, Ordering::Release);
+        self.stop_asked.notify_waiters();
+        if !std::mem::replace(&mut *told, true) {
+            tell_shards();
+        }
+    }
+
+    /// Wakes those that wait for the server to stop.
+    pub(crate) fn stop_asked(&self) -> &Notify {
+        &self.stop_asked
+    }
+
+    /// The server has not stopped before this is dropped.
+    pub(crate) fn hold(self: &Arc<Self>) -> Live {
+        self.live.fetch_add(1, Ordering::AcqRel);
+        Live(self.clone())
+    }
+
+    /// Whether [`crate::Engine::stop_server`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether its port, or the file of its Unix socket, is taken.
+    pub fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    /// Whether its host was told that it has stopped.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Tells that the server has stopped, if so: once.
+    pub(crate) fn check_stopped(&self) {
+        if self.is_empty() {
+            self.tell_stopped();
+        }
+    }
+
+    fn tell_stopped(&self) {
+        if self.is_stopping() && !self.stopped.swap(true, Ordering::AcqRel) {
+            self.host.stopped(&self.stats());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Topics: who gets what is published.
+//!
+//! Three views of the same thing, each kept where it is asked for. `table`: the topics of a server, by name, with how many
+//! subscribers each shard has; any thread looks there before it publishes. `register`: the topics of a connection; callers
+//! subscribe there, so that they hear at once of a limit. `members`: the subscribers of a topic on one shard, which only the
+//! shard knows; changes reach it in the order of its queue, so that they keep their place among what is published.
+
+pub(crate) mod register;
+mod table;
+
+use std::sync::Arc;
+
+pub(crate) use register::Register;
+pub use register::{SubscribeError, Watcher};
+pub(crate) use table::{Table, Topic};
+
+use crate::model::id::ConnId;
+use crate::model::tally::Tally;
+
+/// Bytes of a topic's name.
+pub const MAX_NAME: usize = 255;
+
+/// Ends the name of a subscription to all topics that begin with the rest.
+pub const WILDCARD: u8 = b'*';
+
+/// Who gets a frame.
+#[derive(Clone, Debug)]
+pub(crate) enum Audience {
+    /// Every connection of the server but one.
+    All(Option<ConnId>),
+    /// The subscribers of these topics but one. Who is in several of them gets it once.
+    Topics(Arc<[Arc<Topic>]>, Option<ConnId>),
+    /// These, in whose queues it has its place already.
+    These(Arc<[ConnId]>),
+}
+
+/// A frame on its way to many connections of one shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Fanout {
+    pub(crate) audience: Audience,
+    /// Told how many got it.
+    pub(crate) tally: Option<Arc<Tally>>,
+}
+
+/// Whether a topic may have this name: of a subscription, or of something to publish.
+pub fn is_name(name: &[u8]) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+}
+
+/// Whether something may be published under this name.
+pub fn is_plain(name: &[u8]) -> bool {
+    is_name(name) && name.last() != Some(&WILDCARD)
+}

@@ -1,0 +1,164 @@
+//! The topics of each connection of a shard.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::id::ConnId;
+use crate::server::topics::Topic;
+
+/// Why a connection was not subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeError {
+    /// The connection is closed or closing.
+    Closed,
+    /// It has as many subscriptions as it may have.
+    TooMany,
+}
+
+/// Told when a connection has ended.
+pub type Watcher = Box<dyn FnOnce(ConnId) + Send>;
+
+/// What a connection leaves behind when it ends.
+#[derive(Default)]
+pub(crate) struct Leaving {
+    pub(crate) topics: Vec<Arc<Topic>>,
+    pub(crate) watchers: Vec<Watcher>,
+}
+
+/// What is kept for those connections that have subscriptions, or are watched. Others have no
+/// entry.
+#[derive(Default)]
+struct Entries {
+    topics: HashMap<ConnId, Vec<Arc<Topic>>>,
+    // Few are watched: they do not make the others larger.
+    watchers: HashMap<ConnId, Vec<Watcher>>,
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.topics.len() + self.watchers.len()
+    }
+}
+
+/// The register of a shard.
+#[derive(Default)]
+pub(crate) struct Register {
+    entries: Mutex<Entries>,
+    /// Entries, and threads that are about to change them.
+    count: AtomicUsize,
+}
+
+/// The register while it is being changed. What is handed to the shard meanwhile has the order of
+/// the changes.
+pub(crate) struct OpenRegister<'a> {
+    entries: MutexGuard<'a, Entries>,
+    before: usize,
+    count: &'a AtomicUsize,
+}
+
+impl Register {
+    /// From here on, either the end of a connection is seen by the caller, or what the caller
+    /// enters is seen at the end of the connection.
+    pub(crate) fn open(&self) -> OpenRegister<'_> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        OpenRegister {
+            before: entries.len(),
+            entries,
+            count: &self.count,
+        }
+    }
+
+    /// Takes out what there is of a connection, whose id names nothing any more.
+    pub(crate) fn remove(&self, conn: ConnId) -> Leaving {
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return Leaving::default();
+        }
+        let mut open = self.open();
+        let topics = open.entries.topics.remove(&conn).unwrap_or_default();
+        let watchers = open.entries.watchers.remove(&conn).unwrap_or_default();
+        let len = open.entries.topics.len();
+        let capacity = open.entries.topics.capacity();
+        if capacity > 64 && len < capacity / 8 {
+            open.entries.topics.shrink_to(len * 2);
+        }
+        Leaving { topics, watchers }
+    }
+}
+
+impl Drop for OpenRegister<'_> {
+    fn drop(&mut self) {
+        let change = self.entries.len().wrapping_sub(self.before + 1);
+        self.count.fetch_add(change, Ordering::SeqCst);
+    }
+}
+
+impl OpenRegister<'_> {
+    /// The topics of a connection.
+    pub(crate) fn topics_of(&self, conn: ConnId) -> &[Arc<Topic>] {
+        self.entries.topics.get(&conn).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn add(&mut self, conn: ConnId, topic: Arc<Topic>) {
+        // Most have one or two: no room for four.
+        let topics = self.entries.topics.entry(conn);
+        topics.or_insert_with(|| Vec::with_capacity(1)).push(topic);
+    }
+
+    pub(crate) fn take(&mut self, conn: ConnId, topic: &Arc<Topic>) {
+        if let Some(topics) = self.entries.topics.get_mut(&conn) {
+            if let Some(at) = topics.iter().position(|other| Arc::ptr_eq(other, topic)) {
+                topics.swap_remove(at);
+            }
+            if topics.is_empty() {
+                self.entries.topics.remove(&conn);
+            }
+        }
+    }
+
+    /// Has somebody told of the end of a connection.
+    pub(crate) fn watch(&mut self, conn: ConnId, watcher: Watcher) {
+        self.entries.watchers.entry(conn).or_default().push(watcher);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::topics::Table;
+
+    fn id(slot: u32) -> ConnId {
+        ConnId::new(0, slot, 1)
+    }
+
+    #[test]
+    fn what_is_entered_is_left_behind_once() {
+        let (register, table) = (Register::default(), Table::default());
+        let [a, b] = [b"a", b"b"].map(|name| table.enter(name, 0, 1).0);
+        register.open().add(id(1), a.clone());
+        register.open().add(id(1), b.clone());
+        register.open().add(id(2), b.clone());
+        assert_eq!(register.open().topics_of(id(1)).len(), 2);
+        register.open().take(id(1), &a);
+        assert_eq!(register.count.load(Ordering::SeqCst), 2);
+        let left = register.remove(id(1));
+        assert!(matches!(&left.topics[..], [only] if Arc::ptr_eq(only, &b)));
+        assert!(register.remove(id(1)).topics.is_empty());
+        register.open().take(id(2), &b);
+        assert_eq!(register.count.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn watchers_outlast_subscriptions() {
+        let (register, table) = (Register::default(), Table::default());
+        let topic = table.enter(b"a", 0, 1).0;
+        register.open().watch(id(1), Box::new(|_| ()));
+        register.open().add(id(1), topic.clone());
+        register.open().take(id(1), &topic);
+        assert_eq!(register.remove(id(1)).watchers.len(), 1);
+        assert_eq!(register.count.load(Ordering::SeqCst), 0);
+    }
+}

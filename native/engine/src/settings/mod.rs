@@ -1,0 +1,7 @@
+//! What can be set.
+
+pub(crate) mod config;
+pub(crate) mod dial;
+pub mod options;
+pub(crate) mod rates;
+pub(crate) mod routes;

@@ -1,0 +1,368 @@
+//! How a connection ends: by either side, by a rule, by the clock, with its receiver or server.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye_protocol::{By, CloseReason, Progress};
+
+use super::Conn;
+use super::state::{EndNews, HangUp, Phase, State, Writing};
+use crate::model::clock::ticks;
+use crate::server::bump;
+use crate::settings::config::Mode;
+use crate::shard::Shard;
+use crate::shard::deliver::Route;
+use crate::vm::batch::Ended;
+
+/// How long a peer may take to hang up when all is said.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+impl Conn {
+    /// Starts the close handshake.
+    pub(crate) fn close(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        let mut out = Vec::new();
+        state.abandoned |= state.route.is_awaited();
+        if !state.session.close(code, reason, &mut out) {
+            return;
+        }
+        shard.handle.slots.set_closing(self.id);
+        if let Some(client) = self.server.client() {
+            client.close_asked();
+        }
+        self.owe(shard, &mut state, &out);
+        if let Progress::Finished(CloseReason { code, reason, .. }) = state.session.progress() {
+            // The peer had closed before.
+            let hang_up = state.phase.hang_up();
+            self.end(shard, &mut state, hang_up, code, &reason);
+        } else {
+            self.start_close_timeout(shard, &mut state);
+        }
+        state.wake();
+    }
+
+    /// Ends the connection for what the peer or its receiver did, without waiting for the peer.
+    pub(crate) fn fail(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        state.abandoned |= state.route.is_awaited();
+        if state.phase.is_over() {
+            return;
+        }
+        // What the peer did wrong before has been counted.
+        if !matches!(state.session.progress(), Progress::Ended(end) if end.by == By::Violation) {
+            bump(&self.server.counters.failed, 1);
+        }
+        let mut out = Vec::new();
+        state.session.fail(code, reason, &mut out);
+        self.owe(shard, &mut state, &out);
+        let hang_up = state.phase.hang_up();
+        self.end(shard, &mut state, hang_up, code, reason);
+        state.wake();
+    }
+
+    /// The receiver has answered what the peer said before it ended.
+    pub(crate) fn answered(self: &Rc<Self>, shard: &Shard) {
+        let mut state = self.state.borrow_mut();
+        if state.phase.is_answering() {
+            self.say_last_word(shard, &mut state);
+        }
+    }
+
+    /// Ends the connection for a message that its receiver can not take. What came behind it is
+    /// not delivered.
+    pub(crate) fn refuse(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        match state.news {
+            EndNews::Untold => state.held = None,
+            EndNews::Queued => self.give_up(shard, &mut state),
+            EndNews::Told => {}
+        }
+        drop(state);
+        self.fail(shard, code, reason);
+    }
+
+    /// The same, when the receiver has answered what came before.
+    pub(crate) fn object(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        let mut state = self.state.borrow_mut();
+        match state.phase {
+            Phase::Open => {
+                state.held = None;
+                state.session.end(code, reason);
+                let progress = state.session.progress();
+                self.look_for_end(shard, &mut state, progress, HangUp::Awaited);
+            }
+            // The peer has closed behind it.
+            Phase::Answering(_) => state.session.end(code, reason),
+            Phase::Lingering { .. } | Phase::Gone if state.news != EndNews::Told => {
+                self.give_up(shard, &mut state);
+            }
+            Phase::Lingering { .. } | Phase::Gone => {}
+        }
+        state.wake();
+    }
+
+    /// The receiver is dead: nobody will hear of the end.
+    pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
+        {
+            let mut state = self.state.borrow_mut();
+            self.replace_route(&mut state, Route::Nobody);
+            state.held = None;
+        }
+        self.fail(shard, 1011, reason);
+        let mut state = self.state.borrow_mut();
+        state.held = None;
+        if state.news != EndNews::Told {
+            self.tell(shard, &mut state);
+        }
+    }
+
+    /// The server stops: closes an open connection, and lets a closed one go without waiting.
+    pub(crate) fn leave(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        if !self.is_answered_for() {
+            self.close(shard, code, reason);
+        }
+        let mut state = self.state.borrow_mut();
+        // A handler process still takes what it has not seen; others come no more.
+        state.abandoned = self.server.config.mode == Mode::Owner || state.route.inbox().is_none();
+        if state.is_given_up() {
+            self.give_up(shard, &mut state);
+        }
+        if state.deadline != 0 {
+            state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
+        }
+        state.phase.do_not_wait();
+        if state.phase.is_answering() {
+            // The other half is for the last word.
+            state.deadline = state.deadline.min(shard.now() + ticks(LINGER / 2));
+        }
+        if let Phase::Lingering { shut, .. } = state.phase {
+            if shut {
+                self.transport_ended(shard, &mut state);
+            }
+            state.wake();
+        }
+    }
+
+    /// Drops the socket whatever is left to say.
+    pub(crate) fn abort(self: &Rc<Self>, shard: &Shard) {
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Open && state.is_closing() {
+            bump(&self.server.counters.unanswered, 1);
+        }
+        if let Some(stream) = &mut state.stream {
+            stream.abort();
+        }
+        self.transport_ended(shard, &mut state);
+        state.wake();
+    }
+
+    /// Looks at the clock. False once there is no reason to look again.
+    pub(crate) fn sweep(self: &Rc<Self>, shard: &Shard, now: u32) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.phase.is_answering() && now >= state.deadline {
+            self.say_last_word(shard, &mut state);
+        }
+        if state.deadline != 0 && now >= state.deadline {
+            let missed = state.route.is_awaited() && !state.is_closing();
+            drop(state);
+            if missed {
+                self.server.note_no_process();
+                self.orphan(shard, "no handler");
+            } else {
+                self.abort(shard);
+            }
+            state = self.state.borrow_mut();
+        }
+        let is_open = state.phase == Phase::Open;
+        if let Writing::Blocked { full_since } = &mut state.writing {
+            if !shard.handle.slots.is_full(self.id) {
+                *full_since = 0;
+            } else if *full_since == 0 {
+                *full_since = now;
+            } else if is_open && now - *full_since >= ticks(self.server.config.send_timeout) {
+                *full_since = 0;
+                drop(state);
+                self.fail(shard, 1008, "send timeout");
+                return true;
+            }
+        }
+        state.listed.watched = state.writing.is_blocked() || state.deadline != 0;
+        state.listed.watched
+    }
+
+    pub(super) fn start_close_timeout(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        state.deadline = shard.now() + ticks(self.server.config.close_timeout);
+        self.watch(shard, state);
+    }
+
+    pub(super) fn watch(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        if !state.listed.watched {
+            state.listed.watched = true;
+            shard.watch(self);
+        }
+    }
+
+    /// The protocol is over: tells the receiver if it does not know, and lets the socket go when all is written.
+    pub(super) fn end(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut State,
+        hang_up: HangUp,
+        code: u16,
+        reason: &str,
+    ) {
+        self.linger(shard, state, hang_up);
+        if state.news == EndNews::Untold {
+            self.announce(shard, state, code, reason);
+        }
+    }
+
+    /// The peer says no more: the receiver says when it has answered. A handler process does so when it comes upon the
+    /// close event; a plain process, for which somebody watches it, gets that afterwards.
+    pub(super) fn await_answers(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut State,
+        hang_up: HangUp,
+        code: u16,
+        reason: &str,
+    ) {
+        state.phase = Phase::Answering(hang_up);
+        self.start_close_timeout(shard, state);
+        if self.server.config.mode == Mode::Owner {
+            self.release_paced(shard, state);
+            self.deliver(shard, state, |delivery| delivery.ending());
+        } else {
+            self.announce(shard, state, code, reason);
+        }
+    }
+
+    /// Says the last word.
+    fn say_last_word(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        let mut out = Vec::new();
+        state.session.answer(&mut out);
+        if !out.is_empty() {
+            self.owe(shard, state, &out);
+        }
+        let CloseReason { code, reason, .. } = state.session.eof();
+        let hang_up = state.phase.hang_up();
+        self.end(shard, state, hang_up, code, &reason);
+        state.wake();
+    }
+
+    /// All is said: writes what is left, and lets the socket go.
+    fn linger(self: &Rc<Self>, shard: &Shard, state: &mut State, hang_up: HangUp) {
+        shard.handle.slots.set_closing(self.id);
+        self.server.vacate(self.facts.peer_ip());
+        state.late = None;
+        let patience = shard.now() + ticks(LINGER);
+        state.deadline = if state.phase.is_answering() && !state.outbox.is_empty() {
+            // What answers the peer has the time that is left for that.
+            state.deadline.max(patience)
+        } else {
+            patience
+        };
+        state.phase = Phase::Lingering {
+            hang_up,
+            shut: false,
+        };
+        if state.news == EndNews::Told {
+            shard.forget(self, &state.route);
+        }
+        self.watch(shard, state);
+        self.queue_write(shard, state);
+    }
+
+    fn ended(&self, code: u16, reason: &str) -> Ended {
+        Ended {
+            code,
+            reason: reason.into(),
+            peer: self.facts.peer(),
+            path: self.facts.path().into(),
+        }
+    }
+
+    /// Delivers at once what came too fast: the task that would wait for its time may be gone before.
+    fn release_paced(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        if state.pace.take().is_some() {
+            self.deliver(shard, state, |delivery| delivery.pump());
+        }
+    }
+
+    fn announce(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
+        state.news = EndNews::Queued;
+        if let Some(client) = self.server.client() {
+            client.ended(code, reason);
+        }
+        self.release_paced(shard, state);
+        let mut now = false;
+        let ended = self.ended(code, reason);
+        self.deliver(shard, state, |delivery| now = delivery.closed(ended));
+        if now {
+            self.tell(shard, state);
+        } else if state.is_given_up() {
+            self.give_up(shard, state);
+        }
+    }
+
+    /// Nobody will ask for what is held, or come for it: only the end is told.
+    pub(super) fn give_up(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        let held = state.held.take();
+        let last = held.and_then(|held| held.closed());
+        if let Some(ended) = last {
+            self.deliver(shard, state, |delivery| {
+                delivery.closed(ended);
+            });
+            state.held = None;
+        }
+        self.tell(shard, state);
+    }
+
+    /// The close event is delivered. From here on the id names nothing, unless the receiver may still answer.
+    pub(super) fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        state.news = EndNews::Told;
+        if state.route.inbox().is_none() {
+            self.replace_route(state, Route::Nobody);
+        }
+        if state.phase.is_answering() {
+            return;
+        }
+        shard.forget(self, &state.route);
+        if state.phase == Phase::Gone {
+            shard.retire(self);
+        }
+    }
+
+    /// The transport has ended.
+    pub(super) fn transport_ended(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+        match state.phase {
+            Phase::Open | Phase::Answering(_) => {
+                let CloseReason { code, reason, .. } = state.session.eof();
+                self.end(shard, state, HangUp::Seen, code, &reason);
+            }
+            Phase::Lingering { .. } => {}
+            Phase::Gone => return,
+        }
+        state.phase = Phase::Gone;
+        state.stream = None;
+        state.outbox.clear();
+        state.deadline = if state.route.is_awaited() {
+            shard.now() + ticks(self.server.config.attach_timeout)
+        } else {
+            0
+        };
+        if state.writing.is_blocked() {
+            state.writing = Writing::Idle;
+        }
+        shard.left(&self.server, &state.route);
+        if state.news == EndNews::Told {
+            shard.retire(self);
+        }
+    }
+
+    /// Whether a handler process is about to answer what the peer said before it ended.
+    fn is_answered_for(&self) -> bool {
+        let state = self.state.borrow();
+        state.phase.is_answering() && state.route.inbox().is_some()
+    }
+}

@@ -1,0 +1,145 @@
+//! A connection after its handshake.
+//!
+//! What states it has is in [`state`]; `io` is the task that moves its bytes, `events` the way to its receiver,
+//! `ending` how it ends, `pulse` whether its peer is still there. They and the shard call each other within one
+//! turn: this is the part of the engine that can not be taken apart.
+
+#[cfg(test)]
+mod boxed_tests;
+mod ending;
+mod events;
+mod facts;
+mod io;
+mod pulse;
+mod sending;
+mod state;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sockeye_protocol::Session;
+
+use crate::model::compression::Compression;
+use crate::model::id::ConnId;
+use crate::model::pace::Pace;
+use crate::server::Server;
+use crate::settings::options::{ConnOptions, Rules};
+use crate::shard::Shard;
+use crate::shard::deliver::Route;
+use crate::shard::op::ConnStats;
+use crate::shard::opened::Opened;
+use crate::shard::outbox::Outbox;
+use crate::vm::inbox::Share;
+
+use facts::Facts;
+pub(crate) use io::Task;
+use pulse::Pulse;
+use state::{EndNews, Listed, Phase, State, Writing};
+
+pub(crate) struct Conn {
+    pub(crate) id: ConnId,
+    pub(crate) server: Arc<Server>,
+    /// Its place in the shard's list of the server's connections.
+    pub(crate) member: Cell<u32>,
+    /// How what goes out to it is compressed.
+    pub(crate) compression: Compression,
+    facts: Facts,
+    state: RefCell<State>,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        id: ConnId,
+        server: Arc<Server>,
+        Opened {
+            transport,
+            info,
+            options,
+            ..
+        }: Opened,
+        now: u64,
+    ) -> Rc<Self> {
+        let active = server.config.active;
+        let pace = server.config.message_rate;
+        let conn = Rc::new(Conn {
+            id,
+            member: Cell::new(0),
+            compression: Compression::of(info.deflate, server.config.role()),
+            facts: Facts::new(&info, now),
+            state: RefCell::new(State {
+                stream: Some(transport),
+                session: Session::with_deflate(server.config.role(), info.deflate),
+                outbox: Outbox::default(),
+                route: Route::Unassigned(info),
+                held: None,
+                unread: None,
+                waker: None,
+                frames_in: 0,
+                owed: 0,
+                deadline: 0,
+                pulse: Pulse::default(),
+                own: None,
+                late: None,
+                pace: pace.map(|rate| Box::new(Pace::new(rate))),
+                share: Share::default(),
+                active,
+                phase: Phase::Open,
+                news: EndNews::Untold,
+                writing: Writing::Idle,
+                abandoned: false,
+                listed: Listed::default(),
+            }),
+            server,
+        });
+        conn.configure(&options);
+        conn
+    }
+
+    fn configure(&self, options: &ConnOptions) {
+        let mut state = self.state.borrow_mut();
+        if let Some(active) = options.active {
+            state.active = active;
+        }
+        if Rules::differ(options) {
+            let own = state.own.get_or_insert_with(|| Box::new(self.server.rules));
+            own.apply(options);
+        }
+    }
+
+    /// Changes what is given, from now on.
+    pub(crate) fn set_options(self: &Rc<Self>, shard: &Shard, options: &ConnOptions) {
+        self.configure(options);
+        if let Some(bytes) = options.send_queue_size {
+            shard.handle.slots.set_limit(self.id, bytes);
+        }
+        self.attend(shard);
+    }
+
+    /// The inbox that its events go to.
+    pub(crate) fn inbox(&self) -> Option<u64> {
+        self.state.borrow().route.inbox().map(|inbox| inbox.key())
+    }
+
+    pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {
+        let state = self.state.borrow();
+        ConnStats {
+            peer_info: self.facts.peer_info(),
+            path: self.facts.path().into(),
+            query: self.facts.query().into(),
+            subprotocol: self.facts.subprotocol().map(Into::into),
+            age: shard.millis().saturating_sub(self.facts.opened()),
+            queue: shard.handle.slots.queued(self.id),
+            held: state.held_cost(),
+            frames_in: state.frames_in,
+            active: state.active,
+            deflate: state.session.deflate().is_some(),
+        }
+    }
+}
+
+impl State {
+    fn rules<'a>(&'a self, conn: &'a Conn) -> &'a Rules {
+        self.own.as_deref().unwrap_or(&conn.server.rules)
+    }
+}

@@ -1,0 +1,92 @@
+//! A message that is sent in pieces, and the frames that other processes send meanwhile.
+
+use std::rc::Rc;
+
+use super::Conn;
+use super::state::State;
+use crate::model::streams::Step;
+use crate::shard::Shard;
+use crate::shard::outbox::Segment;
+
+impl Conn {
+    /// Queues a piece of a message. Its bytes have been counted in the slot.
+    pub(crate) fn send_piece(self: &Rc<Self>, shard: &Shard, part: Segment, step: Step) {
+        let mut state = self.state.borrow_mut();
+        if !state.session.is_open() {
+            return;
+        }
+        state.outbox.push(part);
+        match step {
+            Step::First => state.late = Some(Box::default()),
+            Step::More => {}
+            Step::Last => {
+                if let Some(late) = state.late.take() {
+                    state.outbox.append(*late);
+                }
+            }
+        }
+        self.queue_write(shard, &mut state);
+    }
+}
+
+impl State {
+    /// Queues frames while a message is sent in pieces. Control frames may go between these;
+    /// messages wait for the last one.
+    pub(super) fn push_around(&mut self, part: &Segment) {
+        let Some(late) = &mut self.late else { return };
+        let mut rest = part.whole();
+        while let Some((head, len)) = first_frame(rest.bytes()) {
+            let (frame, after) = rest.split(len);
+            if head & 0x08 != 0 {
+                self.outbox.push(frame);
+            } else {
+                late.push(frame);
+            }
+            rest = after;
+        }
+    }
+}
+
+/// The first byte and the length of the frame that the bytes begin with.
+fn first_frame(bytes: &[u8]) -> Option<(u8, usize)> {
+    let (&head, rest) = bytes.split_first()?;
+    let (&second, rest) = rest.split_first()?;
+    let (size, payload) = match second & 0x7f {
+        126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (
+            10,
+            usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?,
+        ),
+        len => (2, usize::from(len)),
+    };
+    let mask = if second & 0x80 != 0 { 4 } else { 0 };
+    Some((head, payload.checked_add(size + mask)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_protocol::frame::{self, Op};
+
+    use super::*;
+
+    #[test]
+    fn frames_are_told_apart() {
+        for mask in [None, Some([1, 2, 3, 4])] {
+            for size in [0, 1, 125, 126, 127, 65_535, 65_536] {
+                let mut out = Vec::new();
+                frame::write(&mut out, Op::Text, &vec![b'a'; size], mask);
+                let len = out.len();
+                frame::write(&mut out, Op::Ping, b"", mask);
+                assert_eq!(first_frame(&out), Some((0x81, len)));
+                assert_eq!(first_frame(&out[len..]).map(|f| f.0), Some(0x89));
+            }
+        }
+        assert_eq!(first_frame(b""), None);
+        assert_eq!(first_frame(b"\x81"), None);
+        assert_eq!(first_frame(b"\x81\x7e\x00"), None);
+        assert_eq!(
+            first_frame(b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff"),
+            None
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! What every thread may know of a connection: is it open, and how much is queued for it.
+//!
+//! One 16-byte slot a connection, in chunks that are made on demand and never move, so that a
+//! send needs no lock: the generation and the queued bytes share one atomic word, and a slot
+//! that was given to another connection meanwhile is noticed by the same compare-and-swap.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::model::error::SendError;
+use crate::model::id::{ConnId, GENERATION_BITS, SLOT_BITS, next_generation};
+
+const CHUNK_BITS: u32 = 12;
+const CHUNK: usize = 1 << CHUNK_BITS;
+const CHUNKS: usize = 1 << (SLOT_BITS - CHUNK_BITS);
+
+// The state word: generation (29) | full (1) | closing (1) | queued bytes (33).
+const QUEUED_BITS: u32 = 64 - GENERATION_BITS - 2;
+const QUEUED_MASK: u64 = (1 << QUEUED_BITS) - 1;
+const CLOSING: u64 = 1 << QUEUED_BITS;
+const FULL: u64 = 1 << (QUEUED_BITS + 1);
+
+#[derive(Default)]
+struct Slot {
+    state: AtomicU64,
+    /// The bound of the queued bytes.
+    limit: AtomicU32,
+    /// The server's number.
+    server: AtomicU32,
+}
+
+pub(crate) struct Slots {
+    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+    /// The generation that a slot starts with.
+    seed: u32,
+}
+
+fn generation_of(state: u64) -> u32 {
+    (state >> (QUEUED_BITS + 2)) as u32
+}
+
+fn word(generation: u32) -> u64 {
+    u64::from(generation) << (QUEUED_BITS + 2)
+}
+
+impl Slots {
+    pub(crate) fn new(seed: u32) -> Self {
+        Slots {
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+            seed: next_generation(seed & ((1 << GENERATION_BITS) - 1)),
+        }
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Slot> {
+        let chunk = self.chunks.get((slot >> CHUNK_BITS) as usize)?.get()?;
+        chunk.get(slot as usize & (CHUNK - 1))
+    }
+
+    /// The slot of an id, with its state, if the id is that of the slot's present user.
+    fn current(&self, id: ConnId) -> Option<(&Slot, u64)> {
+        let slot = self.slot(id.slot())?;
+        let state = slot.state.load(Ordering::Acquire);
+        (generation_of(state) == id.generation()).then_some((slot, state))
+    }
+
+    /// Gives a slot to a new connection. Only its shard calls this.
+    pub(crate) fn open(&self, shard: usize, index: u32, limit: u32, server: u32) -> Option<ConnId> {
+        let chunk = self.chunks.get((index >> CHUNK_BITS) as usize)?;
+        let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::default()).collect());
+        let slot = chunk.get(index as usize & (CHUNK - 1))?;
+        let old = generation_of(slot.state.load(Ordering::Acquire));
+        let generation = if old == 0 { self.seed } else { old };
+        slot.limit.store(limit, Ordering::Relaxed);
+        slot.server.store(server, Ordering::Relaxed);
+        slot.state.store(word(generation), Ordering::Release);
+        Some(ConnId::new(shard, index, generation))
+    }
+
+    /// Takes the slot back: from here on the id names nothing.
+    pub(crate) fn close(&self, id: ConnId) {
+        if let Some((slot, _)) = self.current(id) {
+            let next = word(next_generation(id.generation()));
+            slot.state.store(next | CLOSING, Ordering::Release);
+        }
+    }
+
+    /// Sets the bound of the queued bytes. Only its shard calls this.
+    pub(crate) fn set_limit(&self, id: ConnId, limit: u32) {
+        if let Some((slot, _)) = self.current(id) {
+            slot.limit.store(limit, Ordering::Relaxed);
+        }
+    }
+
+    /// The server of an open connection.
+    pub(crate) fn server(&self, id: ConnId) -> Option<u32> {
+        let (slot, _) = self.current(id)?;
+        Some(slot.server.load(Ordering::Relaxed))
+    }
+
+    /// Counts `len` bytes as queued, or says why not.
+    ///
+    /// An empty queue takes a frame of any size, so that one larger than the bound can pass.
+    pub(crate) fn reserve(&self, id: ConnId, len: usize) -> Result<(), SendError> {
+        self.reserve_unless(id, len, CLOSING)
+    }
+
+    /// The same for a frame that was on its way before a close was asked for.
+    pub(crate) fn reserve_earlier(&self, id: ConnId, len: usize) -> Result<(), SendError> {
+        self.reserve_unless(id, len, 0)
+    }
+
+    fn reserve_unless(&self, id: ConnId, len: usize, flag: u64) -> Result<(), SendError> {
+        let Some((slot, mut state)) = self.current(id) else {
+            return Err(SendError::Closed);
+        };
+        let limit = u64::from(slot.limit.load(Ordering::Relaxed));
+        loop {
+            if generation_of(state) != id.generation() || state & flag != 0 {
+                return Err(SendError::Closed);
+            }
+            let queued = state & QUEUED_MASK;
+            let fits = queued == 0 || queued + len as u64 <= limit;
+            let next = if fits {
+                state + len as u64
+            } else {
+                state | FULL
+            };
+            match slot
+                .state
+                .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) if fits => return Ok(()),
+                Ok(_) => return Err(SendError::Busy),
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Counts `len` bytes as queued whatever the bound says: answers that the protocol owes.
+    pub(crate) fn charge(&self, id: ConnId, len: usize) {
+        if let Some((slot, _)) = self.current(id) {
+            slot.state.fetch_add(len as u64, Ordering::AcqRel);
+        }
+    }
+
+    /// Counts `len` bytes as gone.
+    pub(crate) fn release(&self, id: ConnId, len: usize) {
+        let Some((slot, mut state)) = self.current(id) else {
+            return;
+        };
+        let limit = u64::from(slot.limit.load(Ordering::Relaxed));
+        while generation_of(state) == id.generation() {
+            let queued = (state & QUEUED_MASK).saturating_sub(len as u64);
+            let mut next = (state & !QUEUED_MASK) | queued;
+            if queued <= limit / 2 {
+                next &= !FULL;
+            }
+            match slot
+                .state
+                .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return,
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// No more sends from here on. False if that was so already.
+    pub(crate) fn set_closing(&self, id: ConnId) -> bool {
+        let Some((slot, mut state)) = self.current(id) else {
+            return false;
+        };
+        loop {
+            if generation_of(state) != id.generation() || state & CLOSING != 0 {
+                return false;
+            }
+            match slot.state.compare_exchange_weak(
+                state,
+                state | CLOSING,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return true,
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Whether the id names a connection whose last event has not been delivered yet.
+    pub(crate) fn is_known(&self, id: ConnId) -> bool {
+        self.current(id).is_some()
+    }
+
+    /// Whether frames may be sent.
+    pub(crate) fn is_open(&self, id: ConnId) -> bool {
+        self.current(id)
+            .is_some_and(|(_, state)| state & CLOSING == 0)
+    }
+
+    /// Whether a send was refused and less than half of the queue has left since.
+    pub(crate) fn is_full(&self, id: ConnId) -> bool {
+        self.current(id).is_some_and(|(_, state)| state & FULL != 0)
+    }
+
+    /// Bytes queued and not yet taken by the operating system.
+    pub(crate) fn queued(&self, id: ConnId) -> usize {
+        self.current(id)
+            .map_or(0, |(_, state)| (state & QUEUED_MASK) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_at_less_equal_and_more() {
+        let slots = Slots::new(7);
+        let id = slots.open(0, 0, 100, 3).unwrap();
+        assert_eq!(slots.reserve(id, 60), Ok(()));
+        assert_eq!(slots.reserve(id, 39), Ok(()));
+        assert_eq!(slots.reserve(id, 2), Err(SendError::Busy));
+        assert!(slots.is_full(id));
+        assert_eq!(slots.reserve(id, 1), Ok(()));
+        assert_eq!(slots.reserve(id, 1), Err(SendError::Busy));
+        slots.release(id, 49);
+        assert!(slots.is_full(id), "more than half is still queued");
+        slots.release(id, 1);
+        assert!(!slots.is_full(id));
+        assert_eq!(slots.queued(id), 50);
+        assert_eq!(slots.server(id), Some(3));
+    }
+
+    #[test]
+    fn an_empty_queue_takes_a_large_frame() {
+        let slots = Slots::new(7);
+        let id = slots.open(0, 5000, 10, 0).unwrap();
+        assert_eq!(slots.reserve(id, 1000), Ok(()));
+        assert_eq!(slots.reserve(id, 1), Err(SendError::Busy));
+        slots.release(id, 1000);
+        assert_eq!(slots.reserve(id, 1), Ok(()));
+    }
+
+    #[test]
+    fn a_stale_id_names_nothing() {
+        let slots = Slots::new(7);
+        let old = slots.open(0, 0, 100, 0).unwrap();
+        slots.close(old);
+        assert_eq!(slots.reserve(old, 1), Err(SendError::Closed));
+        let new = slots.open(0, 0, 100, 0).unwrap();
+        assert_ne!(old, new);
+        assert_eq!(slots.reserve(old, 1), Err(SendError::Closed));
+        slots.release(old, 1);
+        assert_eq!(slots.reserve(new, 1), Ok(()));
+        assert_eq!(slots.queued(new), 1);
+        assert!(!slots.is_known(old));
+    }
+
+    #[test]
+    fn closing_refuses_sends_once() {
+        let slots = Slots::new(7);
+        let id = slots.open(0, 0, 100, 0).unwrap();
+        assert!(slots.set_closing(id));
+        assert!(!slots.set_closing(id));
+        assert_eq!(slots.reserve(id, 1), Err(SendError::Closed));
+        assert!(slots.is_known(id));
+    }
+}

@@ -1,0 +1,60 @@
+//! What the engine asks of the virtual machine around it.
+//!
+//! Every call comes from a shard's thread and must not block.
+
+use std::sync::Arc;
+
+use crate::model::counters::ServerStats;
+use crate::model::id::ConnId;
+use crate::net::fault::DialError;
+use crate::vm::inbox::Inbox;
+use crate::vm::question::Question;
+
+/// How the connection of a client has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disconnected {
+    /// The close code, as in the connection's last event.
+    pub code: u16,
+    /// The close reason.
+    pub reason: Box<str>,
+    /// Our side asked for it, with a close frame of its own accord.
+    pub asked: bool,
+}
+
+/// The process that started a server.
+pub trait ServerHost: Send + Sync {
+    /// The inbox of the plain process that gets a new connection in owner mode. None if there is no
+    /// such process.
+    fn owner(&self) -> Option<Arc<Inbox>>;
+    /// Asks what only the virtual machine knows. The answer goes to [`crate::Server::answer`] with
+    /// this token. False if nobody is there to ask.
+    fn ask(&self, _token: u64, _question: &Question<'_>) -> bool {
+        false
+    }
+    /// The server's port is free.
+    fn unlistened(&self) {}
+    /// The server's port is free and its connections are gone. Its counters say how that went.
+    fn stopped(&self, stats: &ServerStats);
+    /// Something that belongs into the log.
+    fn event(&self, event: Notice);
+    /// Bytes of memory that the engine holds, if somebody counts them.
+    fn memory(&self) -> Option<u64> {
+        None
+    }
+    /// The last subscription of a topic has ended with its connection.
+    fn topic_left(&self, _name: &[u8]) {}
+    /// What became of [`crate::Engine::dial`].
+    fn dialled(&self, _result: Result<ConnId, DialError>) {}
+    /// The connection of a client is over, and its last event is with its receiver.
+    fn disconnected(&self, _conn: ConnId, _end: Disconnected) {}
+}
+
+/// Something that belongs into the log.
+#[derive(Debug)]
+pub enum Notice {
+    /// `accept` failed, with the operating system's words. At most one a minute.
+    AcceptFailed(String),
+    /// Sockets are refused since the number of their descriptor would be this or more, see
+    /// [`crate::ServerConfig::max_descriptor`]. At most one a minute.
+    NoDescriptor(usize),
+}

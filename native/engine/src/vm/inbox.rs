@@ -1,0 +1,499 @@
+//! A byte-bounded queue between the shards and one handler process.
+//!
+//! Shards append to the *filling* batch; the process takes the whole of it in one swap and then
+//! reads from the *draining* batch without disturbing them. The process is told once that there
+//! is something (the inbox is then no longer *armed*) and not again until it has seen the
+//! inbox empty, so its mailbox never holds more than one message of ours.
+//!
+//! A plain process does not come itself: a courier takes its events and sends them on.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::model::id::ConnId;
+use crate::vm::batch::{Batch, EVENT_COST, Event, Incoming};
+
+/// Reaches the process that reads an inbox.
+pub trait Notifier: Send + Sync {
+    /// Tells the process that its inbox has events. False if the process is dead.
+    fn notify(&self) -> bool;
+}
+
+/// One connection may fill this part of an inbox before the process has taken what is there.
+const SHARE: usize = 16;
+
+/// Bytes beyond the bound from which on no more connections are accepted.
+const SWAMPED: usize = 1 << 20;
+
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+
+/// The queue. Shared by the shards, which fill it, and the process, which drains it.
+pub struct Inbox {
+    key: u64,
+    limit: usize,
+    keep: usize,
+    notifier: Box<dyn Notifier>,
+    /// The one connection of an inbox that serves no other; 0 for none.
+    only: AtomicU64,
+    filling: Mutex<Filling>,
+    draining: Mutex<Draining>,
+    /// Cost of all events in both batches.
+    pending: AtomicUsize,
+    /// Events that have been appended, and how many of them have been read.
+    added: AtomicU64,
+    taken: AtomicU64,
+    /// Connections whose events come here.
+    routes: AtomicUsize,
+    /// It is told of connections that need a process.
+    announces: AtomicBool,
+    /// Bit n: shard n has connections that wait for room.
+    waiting: AtomicU64,
+    epoch: AtomicU32,
+}
+
+pub(crate) struct Filling {
+    batch: Batch,
+    armed: bool,
+    /// A shard will notify the process when its turn ends.
+    notifying: bool,
+    dead: bool,
+}
+
+#[derive(Default)]
+struct Draining {
+    batch: Batch,
+    next: usize,
+}
+
+/// What came of an attempt to append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Done,
+    /// No room, or the connection has had its share.
+    Full,
+    /// Nobody will ever read this inbox again.
+    Dead,
+}
+
+/// How much of an inbox one connection has filled since the process last took it over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Share {
+    epoch: u32,
+    bytes: u32,
+}
+
+/// What is left after [`Inbox::drain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing; the process will be notified.
+    Nothing,
+    /// More events; the process will not be notified.
+    More,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inbox {
+    /// An empty, armed inbox. `limit` bounds the payloads and [`EVENT_COST`] an event; `keep` is
+    /// how much memory an empty inbox may hold on to.
+    pub fn new(limit: usize, keep: usize, notifier: Box<dyn Notifier>) -> Arc<Self> {
+        Arc::new(Inbox {
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            limit,
+            keep,
+            notifier,
+            only: AtomicU64::new(0),
+            filling: Mutex::new(Filling {
+                batch: Batch::default(),
+                armed: true,
+                notifying: false,
+                dead: false,
+            }),
+            draining: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            added: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            routes: AtomicUsize::new(0),
+            announces: AtomicBool::new(false),
+            waiting: AtomicU64::new(0),
+            epoch: AtomicU32::new(0),
+        })
+    }
+
+    /// Names the inbox.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    pub(crate) fn route_begins(&self) {
+        self.routes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn route_ends(&self) {
+        self.routes.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn announces(&self) {
+        self.announces.store(true, Ordering::Release);
+    }
+
+    /// Whether a connection may have something to do with it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.routes.load(Ordering::Acquire) > 0 || self.announces.load(Ordering::Acquire)
+    }
+
+    /// What has come until now, for [`Inbox::has_passed`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.added.load(Ordering::Acquire)
+    }
+
+    /// Whether all that had come before the mark has been read, or never will be.
+    pub(crate) fn has_passed(&self, mark: u64) -> bool {
+        self.taken.load(Ordering::SeqCst) >= mark || lock(&self.filling).dead
+    }
+
+    /// Whether nobody will ever read it.
+    pub fn is_dead(&self) -> bool {
+        lock(&self.filling).dead
+    }
+
+    /// Notes that this inbox serves this connection and no other.
+    pub(crate) fn dedicate(&self, conn: ConnId) {
+        self.only.store(conn.as_u64(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn only(&self) -> Option<ConnId> {
+        ConnId::from_u64(self.only.load(Ordering::Relaxed))
+    }
+
+    /// Cost of the events that wait.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Whether more than half of the room is taken.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.pending() > self.limit / 2
+    }
+
+    /// Whether there is far more than room for.
+    pub(crate) fn is_swamped(&self) -> bool {
+        self.pending() > self.limit.saturating_add(SWAMPED)
+    }
+
+    pub(crate) fn fill(&self) -> Filler<'_> {
+        Filler {
+            inbox: self,
+            filling: lock(&self.filling),
+            touched: false,
+        }
+    }
+
+    /// Notifies the process if there are events and it waits. False if the process is dead.
+    pub(crate) fn notify(&self) -> bool {
+        let mut filling = lock(&self.filling);
+        filling.notifying = false;
+        if filling.dead {
+            return false;
+        }
+        if !filling.armed || filling.batch.is_empty() {
+            return true;
+        }
+        filling.armed = false;
+        drop(filling);
+        self.notifier.notify()
+    }
+
+    /// The process is gone: drops what is here and refuses what comes.
+    pub fn kill(&self) {
+        let mut filling = lock(&self.filling);
+        filling.dead = true;
+        filling.batch = Batch::default();
+        drop(filling);
+        // One that is being read goes with the inbox: this must not wait.
+        if let Ok(mut draining) = self.draining.try_lock() {
+            *draining = Draining::default();
+        }
+        self.pending.store(0, Ordering::Release);
+    }
+
+    /// Notes that connections of this shard wait for room. True if there is room already.
+    pub(crate) fn wait(&self, shard: usize) -> bool {
+        self.waiting.fetch_or(1 << shard, Ordering::SeqCst);
+        if self.pending.load(Ordering::SeqCst) == 0 {
+            self.waiting.fetch_and(!(1 << shard), Ordering::SeqCst);
+            return true;
+        }
+        false
+    }
+
+    /// Reads up to `max` events.
+    ///
+    /// `visit` sees each event and says whether to go on; an event that it refuses with
+    /// [`Visit::Stop`] stays. Returns what is left, and the shards (as bits) whose connections
+    /// may go on: the caller passes them to [`crate::Engine::resume`].
+    pub fn drain(
+        &self,
+        max: usize,
+        mut visit: impl FnMut(ConnId, Event<'_>, usize) -> Visit,
+    ) -> (Left, u64) {
+        let mut seen = 0;
+        self.read(lock(&self.draining), true, |batch, index| {
+            let len = batch.payload_len(index);
+            let Some((conn, event)) = batch.event(index) else {
+                return Step::Stop;
+            };
+            let visit = visit(conn, event, len);
+            seen += 1;
+            match visit {
+                Visit::Stop => Step::Stop,
+                Visit::Next if seen < max => Step::On(index + 1),
+                Visit::Next | Visit::Last => Step::Last(index + 1),
+            }
+        })
+    }
+
+    /// Reads events in groups, for somebody else than the process that they are for: `step` sees
+    /// the batch and the place of the first event that is not read. None if another thread reads.
+    ///
+    /// Unless it `arms`, nobody is notified of what comes next, even if nothing is left.
+    pub fn serve(
+        &self,
+        arms: bool,
+        step: impl FnMut(&Batch, usize) -> Step,
+    ) -> Option<(Left, u64)> {
+        let draining = match self.draining.try_lock() {
+            Ok(draining) => draining,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(self.read(draining, arms, step))
+    }
+
+    fn read(
+        &self,
+        mut draining: MutexGuard<'_, Draining>,
+        arms: bool,
+        mut step: impl FnMut(&Batch, usize) -> Step,
+    ) -> (Left, u64) {
+        let mut freed = 0;
+        let mut swapped = false;
+        let mut left = Left::More;
+        let before = self.pending.load(Ordering::Acquire);
+        let mut read = 0;
+        loop {
+            if draining.next == draining.batch.len() {
+                draining.batch.clear(self.keep);
+                draining.next = 0;
+                let mut filling = lock(&self.filling);
+                if filling.batch.is_empty() {
+                    filling.armed = arms && !filling.dead;
+                    left = Left::Nothing;
+                    break;
+                }
+                std::mem::swap(&mut filling.batch, &mut draining.batch);
+                self.epoch.fetch_add(1, Ordering::Relaxed);
+                swapped = true;
+            }
+            let first = draining.next;
+            let step = step(&draining.batch, first);
+            let (Step::On(next) | Step::Last(next)) = step else {
+                break;
+            };
+            // A step that reads nothing would never end.
+            let next = next.clamp(first + 1, draining.batch.len());
+            for index in first..next {
+                freed += draining.batch.payload_len(index) + EVENT_COST;
+                draining.batch.discard(index);
+            }
+            draining.next = next;
+            read += (next - first) as u64;
+            if let Step::Last(_) = step {
+                break;
+            }
+        }
+        // A full visit may have read the last event: say so now and save a call.
+        if left == Left::More && draining.next == draining.batch.len() {
+            let mut filling = lock(&self.filling);
+            if filling.batch.is_empty() {
+                filling.armed = arms && !filling.dead;
+                left = Left::Nothing;
+            }
+            drop(filling);
+            if left == Left::Nothing {
+                draining.batch.clear(self.keep);
+                draining.next = 0;
+            }
+        }
+        // Before what says that there is room: who waits for a mark looks at this then.
+        self.taken.fetch_add(read, Ordering::SeqCst);
+        drop(draining);
+        // More may be freed than `before` says: shards append while the visitor works. Less may
+        // be left than was freed only when the inbox was killed meanwhile.
+        let now = self
+            .pending
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |pending| {
+                Some(pending.saturating_sub(freed))
+            })
+            .map_or(0, |pending| pending.saturating_sub(freed));
+        let room = now <= self.limit / 2 && (swapped || before > self.limit / 2);
+        let shards = if room || now == 0 || left == Left::Nothing {
+            self.take_waiting()
+        } else {
+            0
+        };
+        (left, shards)
+    }
+
+    fn take_waiting(&self) -> u64 {
+        // A plain read first: mostly nobody waits.
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return 0;
+        }
+        self.waiting.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// What [`Inbox::drain`]'s visitor wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// The next one.
+    Next,
+    /// This was the last one.
+    Last,
+    /// Not even this one.
+    Stop,
+}
+
+/// What [`Inbox::serve`]'s reader has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The events before this place are read; what is next?
+    On(usize),
+    /// The events before this place are read, and these were the last ones.
+    Last(usize),
+    /// Nothing more.
+    Stop,
+}
+
+/// A locked inbox: one lock for all that a read brought.
+pub(crate) struct Filler<'a> {
+    inbox: &'a Inbox,
+    filling: MutexGuard<'a, Filling>,
+    touched: bool,
+}
+
+impl Filler<'_> {
+    /// Appends a message, if it fits.
+    pub(crate) fn message(
+        &mut self,
+        share: &mut Share,
+        conn: ConnId,
+        text: bool,
+        payload: &mut Option<Incoming<'_>>,
+    ) -> Pushed {
+        let len = payload.as_ref().map_or(0, Incoming::len);
+        let pushed = self.admit(share, len);
+        if pushed == Pushed::Done
+            && let Some(payload) = payload.take()
+        {
+            self.append(|batch| batch.push_message(conn, text, payload));
+        }
+        pushed
+    }
+
+    /// Appends a ping or a pong, if it fits.
+    pub(crate) fn control(
+        &mut self,
+        share: &mut Share,
+        conn: ConnId,
+        pong: bool,
+        payload: &[u8],
+    ) -> Pushed {
+        let pushed = self.admit(share, payload.len());
+        if pushed == Pushed::Done {
+            self.append(|batch| batch.push_control(conn, pong, payload));
+        }
+        pushed
+    }
+
+    /// Moves an event out of a batch that was held back, if it fits.
+    pub(crate) fn take_over(
+        &mut self,
+        share: &mut Share,
+        held: &mut Batch,
+        index: usize,
+    ) -> Pushed {
+        let pushed = if held.is_message(index) {
+            self.admit(share, held.payload_len(index))
+        } else if self.filling.dead {
+            Pushed::Dead
+        } else {
+            Pushed::Done
+        };
+        if pushed == Pushed::Done {
+            self.append(|batch| held.move_to(index, batch));
+        }
+        pushed
+    }
+
+    /// Appends an event that is bounded by the number of connections and so needs no room.
+    pub(crate) fn event(&mut self, push: impl FnOnce(&mut Batch)) -> Pushed {
+        if self.filling.dead {
+            return Pushed::Dead;
+        }
+        self.append(push);
+        Pushed::Done
+    }
+
+    fn admit(&self, share: &mut Share, len: usize) -> Pushed {
+        if self.filling.dead {
+            return Pushed::Dead;
+        }
+        let epoch = self.inbox.epoch.load(Ordering::Relaxed);
+        if share.epoch != epoch {
+            *share = Share { epoch, bytes: 0 };
+        }
+        let cost = len + EVENT_COST;
+        let pending = self.inbox.pending.load(Ordering::Relaxed);
+        let no_room = pending != 0 && pending + cost > self.inbox.limit;
+        let share_used = self.inbox.only().is_none()
+            && share.bytes != 0
+            && share.bytes as usize + cost > self.inbox.limit / SHARE;
+        // A share is only for those who must share.
+        if no_room || (share_used && pending != 0) {
+            return Pushed::Full;
+        }
+        share.bytes = share
+            .bytes
+            .saturating_add(cost.min(u32::MAX as usize) as u32);
+        Pushed::Done
+    }
+
+    fn append(&mut self, push: impl FnOnce(&mut Batch)) {
+        let before = self.filling.batch.cost();
+        let events = self.filling.batch.len();
+        push(&mut self.filling.batch);
+        let cost = self.filling.batch.cost() - before;
+        let events = (self.filling.batch.len() - events) as u64;
+        // Only who holds the lock writes it.
+        let added = self.inbox.added.load(Ordering::Relaxed);
+        self.inbox.added.store(added + events, Ordering::Release);
+        self.inbox.pending.fetch_add(cost, Ordering::Relaxed);
+        if !self.filling.notifying {
+            self.filling.notifying = true;
+            self.touched = true;
+        }
+    }
+
+    /// Whether the caller is now the one who must notify when its turn ends.
+    pub(crate) fn finish(self) -> bool {
+        self.touched
+    }
+}
+
+#[cfg(test)]
+#[path = "inbox_tests.rs"]
+mod tests;

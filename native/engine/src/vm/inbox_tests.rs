@@ -1,0 +1,170 @@
+//! An inbox between one shard and one process.
+
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+
+struct Count(Arc<AtomicUsize>);
+impl Notifier for Count {
+    fn notify(&self) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+}
+
+fn inbox(limit: usize) -> (Arc<Inbox>, Arc<AtomicUsize>) {
+    let notices = Arc::new(AtomicUsize::new(0));
+    (
+        Inbox::new(limit, 0, Box::new(Count(notices.clone()))),
+        notices,
+    )
+}
+
+fn id(slot: u32) -> ConnId {
+    ConnId::new(0, slot, 1)
+}
+
+fn push(inbox: &Inbox, share: &mut Share, conn: ConnId, len: usize) -> Pushed {
+    let bytes = vec![b'x'; len];
+    let mut filler = inbox.fill();
+    filler.message(share, conn, true, &mut Some(Incoming::Slice(&bytes)))
+}
+
+fn drain_all(inbox: &Inbox, max: usize) -> (usize, Left, u64) {
+    let mut n = 0;
+    let (left, shards) = inbox.drain(max, |_, _, _| {
+        n += 1;
+        Visit::Next
+    });
+    (n, left, shards)
+}
+
+#[test]
+fn the_bound_at_less_equal_and_more() {
+    // Two connections, so that neither meets its share first.
+    for (second, expected) in [(35, Pushed::Done), (36, Pushed::Done), (37, Pushed::Full)] {
+        let (inbox, _) = inbox(2 * EVENT_COST + 100);
+        assert_eq!(push(&inbox, &mut Share::default(), id(1), 64), Pushed::Done);
+        assert_eq!(push(&inbox, &mut Share::default(), id(2), second), expected);
+    }
+}
+
+#[test]
+fn an_empty_inbox_takes_any_message() {
+    let (inbox, _) = inbox(10);
+    assert_eq!(
+        push(&inbox, &mut Share::default(), id(1), 1000),
+        Pushed::Done
+    );
+    assert_eq!(push(&inbox, &mut Share::default(), id(1), 0), Pushed::Full);
+    assert_eq!(drain_all(&inbox, 10), (1, Left::Nothing, 0));
+    assert_eq!(inbox.pending(), 0);
+    assert_eq!(push(&inbox, &mut Share::default(), id(1), 0), Pushed::Done);
+}
+
+#[test]
+fn what_arrives_during_a_drain_is_accounted_for() {
+    let (inbox, _) = inbox(1000);
+    assert_eq!(push(&inbox, &mut Share::default(), id(1), 10), Pushed::Done);
+    let mut n = 0;
+    let (left, _) = inbox.drain(10, |_, _, _| {
+        n += 1;
+        if n == 1 {
+            assert_eq!(
+                push(&inbox, &mut Share::default(), id(2), 500),
+                Pushed::Done
+            );
+        }
+        Visit::Next
+    });
+    assert_eq!((n, left, inbox.pending()), (2, Left::Nothing, 0));
+    // A room that is lost would turn this one away for ever.
+    assert_eq!(
+        push(&inbox, &mut Share::default(), id(1), 5000),
+        Pushed::Done
+    );
+}
+
+#[test]
+fn killed_during_a_drain() {
+    let (inbox, _) = inbox(1000);
+    assert_eq!(push(&inbox, &mut Share::default(), id(1), 10), Pushed::Done);
+    assert_eq!(push(&inbox, &mut Share::default(), id(2), 10), Pushed::Done);
+    inbox.pending.store(0, Ordering::SeqCst); // as kill() does, from another thread
+    assert_eq!(drain_all(&inbox, 10).0, 2);
+    assert_eq!(inbox.pending(), 0);
+}
+
+#[test]
+fn one_connection_gets_its_share_only() {
+    let (inbox, _) = inbox(16 * 1000);
+    let mut greedy = Share::default();
+    assert_eq!(push(&inbox, &mut greedy, id(1), 936), Pushed::Done);
+    assert_eq!(push(&inbox, &mut greedy, id(1), 0), Pushed::Full);
+    assert_eq!(
+        push(&inbox, &mut Share::default(), id(2), 900),
+        Pushed::Done
+    );
+    assert!(!inbox.wait(3));
+    // Taking one event takes the whole batch over: a new share for everyone.
+    let (n, left, shards) = drain_all(&inbox, 1);
+    assert_eq!((n, left, shards), (1, Left::More, 1 << 3));
+    assert_eq!(push(&inbox, &mut greedy, id(1), 936), Pushed::Done);
+}
+
+#[test]
+fn one_notice_until_seen_empty() {
+    let (inbox, notices) = inbox(10_000);
+    let mut share = Share::default();
+    push(&inbox, &mut share, id(1), 1);
+    assert!(inbox.notify());
+    push(&inbox, &mut share, id(1), 1);
+    assert!(inbox.notify());
+    assert_eq!(notices.load(Ordering::SeqCst), 1);
+    assert_eq!(drain_all(&inbox, 1).1, Left::More);
+    push(&inbox, &mut share, id(1), 1);
+    inbox.notify();
+    assert_eq!(notices.load(Ordering::SeqCst), 1);
+    assert_eq!(drain_all(&inbox, 9), (2, Left::Nothing, 0));
+    push(&inbox, &mut share, id(1), 1);
+    inbox.notify();
+    assert_eq!(notices.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn who_waits_is_told_when_there_is_room() {
+    let (inbox, _) = inbox(1000);
+    for slot in 0..10 {
+        push(&inbox, &mut Share::default(), id(slot), 36);
+    }
+    assert_eq!(
+        push(&inbox, &mut Share::default(), id(11), 36),
+        Pushed::Full
+    );
+    assert!(!inbox.wait(0));
+    assert_eq!(drain_all(&inbox, 1).2, 0, "still more than half");
+    assert_eq!(drain_all(&inbox, 4).2, 1, "half is free");
+    assert!(!inbox.wait(0));
+    assert_eq!(drain_all(&inbox, 100), (5, Left::Nothing, 1));
+    assert!(inbox.wait(0), "empty: no need to wait");
+}
+
+#[test]
+fn a_refused_event_stays() {
+    let (inbox, _) = inbox(1000);
+    push(&inbox, &mut Share::default(), id(1), 5);
+    let (left, _) = inbox.drain(9, |_, _, _| Visit::Stop);
+    assert_eq!(left, Left::More);
+    assert_eq!(drain_all(&inbox, 9).0, 1);
+}
+
+#[test]
+fn a_dead_inbox_takes_nothing() {
+    let (inbox, notices) = inbox(1000);
+    push(&inbox, &mut Share::default(), id(1), 5);
+    inbox.kill();
+    assert_eq!(push(&inbox, &mut Share::default(), id(1), 5), Pushed::Dead);
+    assert!(!inbox.notify());
+    assert_eq!(notices.load(Ordering::SeqCst), 0);
+    assert_eq!(inbox.pending(), 0);
+}

@@ -1,0 +1,155 @@
+//! Questions to the virtual machine, and the answers that are waited for.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sockeye_protocol::handshake::{Refusal, Request};
+use tokio::sync::oneshot;
+
+use crate::net::peer::PeerInfo;
+use crate::settings::options::ConnOptions;
+
+/// Questions of a server that may wait at once. What comes then is refused with 503.
+const MAX_QUESTIONS: usize = 1024;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Whether this request may become a connection.
+    Upgrade,
+    /// What to answer to a request for this route.
+    Route(usize),
+}
+
+/// A question, as [`crate::vm::host::ServerHost::ask`] gets it.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// What is asked.
+    pub about: About,
+    /// The request.
+    pub request: &'a Request,
+    /// Who sent it.
+    pub peer_info: &'a PeerInfo,
+    /// Its body. Always empty when it is about an upgrade.
+    pub body: &'a [u8],
+}
+
+/// What the decision to accept a connection hands to the process that will serve it.
+pub struct AcceptState(pub Box<dyn Any + Send>);
+
+impl std::fmt::Debug for AcceptState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AcceptState")
+    }
+}
+
+/// How a connection is let in.
+#[derive(Debug, Default)]
+pub struct Acceptance {
+    /// The subprotocol, or that there is none, where the server's own choice does not stand.
+    pub subprotocol: Option<Option<String>>,
+    /// More headers of the 101.
+    pub headers: Vec<(String, String)>,
+    /// Settings of the connection.
+    pub options: ConnOptions,
+    /// For its receiver.
+    pub accept_state: Option<AcceptState>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// Let it in.
+    Accept(Box<Acceptance>),
+    /// Answer with this.
+    Respond(Refusal),
+}
+
+/// The questions of a server that wait for an answer.
+#[derive(Default)]
+pub(crate) struct Questions {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    answers: HashMap<u64, oneshot::Sender<Answer>>,
+}
+
+impl Questions {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place among those that wait. None if there are too many.
+    pub(crate) fn open(&self) -> Option<(u64, oneshot::Receiver<Answer>)> {
+        let mut waiting = self.waiting();
+        if waiting.answers.len() >= MAX_QUESTIONS {
+            return None;
+        }
+        let token = waiting.next;
+        waiting.next += 1;
+        let (sender, receiver) = oneshot::channel();
+        waiting.answers.insert(token, sender);
+        Some((token, receiver))
+    }
+
+    /// The question of this token, as long as somebody waits for its answer.
+    pub(crate) fn pending(&self, token: u64) -> PendingQuestion<'_> {
+        PendingQuestion(self, token)
+    }
+
+    /// Brings an answer to who waits for it. False if nobody does.
+    pub(crate) fn answer(&self, token: u64, answer: Answer) -> bool {
+        let sender = self.waiting().answers.remove(&token);
+        sender.is_some_and(|sender| sender.send(answer).is_ok())
+    }
+
+    /// Nobody will answer what was asked so far.
+    pub(crate) fn forget(&self) {
+        let forgotten = std::mem::take(&mut self.waiting().answers);
+        drop(forgotten);
+    }
+}
+
+/// Forgets a question whose asker is gone, whatever the reason.
+pub(crate) struct PendingQuestion<'a>(&'a Questions, u64);
+
+impl Drop for PendingQuestion<'_> {
+    fn drop(&mut self) {
+        self.0.waiting().answers.remove(&self.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_bounded_and_an_answer_finds_its_own() {
+        let questions = Questions::default();
+        let mut all: Vec<_> = (0..MAX_QUESTIONS)
+            .map(|_| questions.open().unwrap())
+            .collect();
+        assert!(questions.open().is_none(), "one too many");
+        let (token, mut receiver) = all.swap_remove(7);
+        assert!(questions.answer(token, Answer::Respond(Refusal::new(418, ""))));
+        assert!(matches!(receiver.try_recv(), Ok(Answer::Respond(r)) if r.status == 418));
+        assert!(
+            !questions.answer(token, Answer::Respond(Refusal::new(418, ""))),
+            "twice"
+        );
+        let (next, _receiver) = questions.open().unwrap();
+        assert!(
+            all.iter().all(|(known, _)| *known != next),
+            "no token comes twice"
+        );
+        questions.forget();
+        assert!(matches!(
+            all[0].1.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ));
+    }
+}
