@@ -329,6 +329,10 @@ impl Conn {
         }
         shard.forget(self, &state.route);
         if state.phase == Phase::Gone {
+            // The news that the server has stopped comes after the last event of an owner, which may have waited for room.
+            if self.server.config.mode == Mode::Owner {
+                shard.left(&self.server, &state.route);
+            }
             shard.retire(self);
         }
     }
@@ -354,7 +358,9 @@ impl Conn {
         if state.writing.is_blocked() {
             state.writing = Writing::Idle;
         }
-        shard.left(&self.server, &state.route);
+        if state.news == EndNews::Told || self.server.config.mode != Mode::Owner {
+            shard.left(&self.server, &state.route);
+        }
         if state.news == EndNews::Told {
             shard.retire(self);
         }
