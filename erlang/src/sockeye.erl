@@ -257,7 +257,7 @@
 %% <li>`name': registers the server under this name.</li>
 %% <li>`handler': where frames go, default the calling process.</li>
 %% <li>`processes': how many processes run a `{Module, Arg}': `one' (default),
-%%     a pool of 2..1024, or `per_connection'.</li>
+%%     a pool of 1..1024, or `per_connection'.</li>
 %% <li>`batch': an owner gets events that arrive together in one message, default `false'.</li>
 %% <li>`active': credits of a new connection, default 100 for an owner and `true' for
 %%     a `{Module, Arg}', which its inbox protects.</li>
@@ -276,8 +276,8 @@
 %%     its clients are not read from.</li>
 %% <li>`send_queue_size': bytes that wait for one client, default 1 MiB. When it is full,
 %%     sending returns `{error, busy}'.</li>
-%% <li>`send_timeout': default 30000. A client whose queue stays full for
-%%     that long is closed with 1008.</li>
+%% <li>`send_timeout': default 30000. A client whose queue was full and is not half empty
+%%     after that long is closed with 1008.</li>
 %% <li>`handshake_timeout': default 10000, for the opening handshake.</li>
 %% <li>`close_timeout': default 5000, for the answer to a Close frame. The end of a server does not wait for it.</li>
 %% <li>`idle_timeout': default 60000. A client from which nothing
@@ -572,8 +572,7 @@ child_spec(Options) ->
 
 %% @doc Stops a server, and returns when its port is free.
 %%
-%% The clients get Close frames with 1001, and have the server's `close_timeout'
-%% to answer. Do not call it from a handler of the same server, which it waits for.
+%% The clients get Close frames with 1001, and have about a second to answer. Do not call it from a handler of the same server, which it waits for.
 %% ```
 %% 1> sockeye:stop(8080).
 %% ok

@@ -1,4 +1,5 @@
 %% @private
+%% The application: starts and stops the supervisor of the engine.
 -module(sockeye_app).
 -behaviour(application).
 

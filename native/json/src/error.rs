@@ -1,3 +1,5 @@
+//! What can be wrong with a text.
+
 use std::fmt;
 
 /// Why a text could not be decoded, and where.

@@ -84,9 +84,9 @@ pub(super) enum HangUp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndNews {
     Untold,
-    /// The close event is in the receiver's inbox, or the last of what is held for it.
+    /// The close event is on its way to the receiver's inbox, or the last of what is held for it.
     Queued,
-    /// The receiver has it, or there is none.
+    /// It is in the receiver's inbox, or there is no receiver.
     Told,
 }
 
