@@ -73,6 +73,26 @@ a_value_is_cut_test_() ->
      || Term <- [binary:copy(<<255>>, 1 bsl 20), binary:copy(<<"x">>, 1 bsl 20), lists:seq(1, 100000),
                  maps:from_list([{N, N} || N <- lists:seq(1, 100000)])]].
 
+%% What takes the VM seconds to write, without a pause, is told by its size. A client can send an integer of 65,536 digits.
+large_integers_are_not_written_test_() ->
+    [?_assertEqual(Shown, binary:match(sockeye_log_text:cut(Put(N), 1000), <<"an integer of">>) =/= nomatch)
+     || {N, Shown} <- [{1 bsl 4096 - 1, false}, {1 bsl 4096, true}, {1 - 1 bsl 4096, false}, {-(1 bsl 4096), true},
+                       {binary:decode_unsigned(binary:copy(<<255>>, 4000000)), true}],
+        Put <- [fun(T) -> T end, fun(T) -> [a, {T}] end, fun(T) -> #{k => T} end, fun(T) -> #{T => v} end,
+                fun(T) -> [a | T] end]].
+
+%% What is cut is cut before it is written.
+parts_are_shown_test_() ->
+    Deep = lists:foldl(fun(_, T) -> [T] end, a, lists:seq(1, 1000000)),
+    Wide = lists:seq(1, 1000000),
+    [{Says, ?_assertMatch({match, _}, re:run(sockeye_log_text:cut(Term, 30), Says))}
+     || {Term, Says} <- [{{a, "b", <<"c">>, #{d => 1.5}}, "^{a,\"b\",<<\"c\">>,#{d => 1.5}}$"}, {[a | b], "^\\[a\\|b\\]$"},
+                         {[], "^\\[\\]$"}, {{}, "^{}$"}, {#{}, "^#{}$"}, {<<1:3>>, "^<<1:3>>$"}, {"abc" ++ x, "^\\[97,98,99\\|x\\]$"},
+                         {Deep, "^\\[\\[\\["}, {Wide, "^\\[1,2,3,.*\\.\\.\\."}, {lists:duplicate(1000, Wide), "^\\[\\[1"},
+                         {list_to_tuple(Wide), "^{1,2,.*\\.\\.\\."}, {Wide ++ x, "^\\[1,2,.*\\.\\.\\."},
+                         {maps:from_list([{N, Deep} || N <- lists:seq(1, 10000)]), "^#{.*\\.\\.\\."},
+                         {binary:copy(<<"x">>, 64000000), "^<<\"xxx.*\\.\\.\\."}, {lists:duplicate(1000000, $x), "^\"xxx.*\\.\\.\\."}]].
+
 %% 10 of a kind in 10 seconds.
 limit_test() ->
     ok = sockeye:with_engine(fun() -> ok end),

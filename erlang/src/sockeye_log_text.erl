@@ -25,7 +25,7 @@ one_line(Line) ->
 %% The text of a term, and not too much of it.
 -spec cut(term(), pos_integer()) -> binary().
 cut(Term, Most) ->
-    Text = unicode:characters_to_binary(io_lib:format("~0tp", [Term], [{chars_limit, Most}])),
+    Text = unicode:characters_to_binary(sockeye_shown:text(Term, Most)),
     case string:length(Text) > Most of
         true -> <<(unicode:characters_to_binary(string:slice(Text, 0, Most)))/binary, "...">>;
         false -> Text
@@ -193,7 +193,7 @@ exception(Class, Reason, Stack) ->
     Options = #{column => 5,
                 stack_trim_fun => fun(Module, _, _) -> is_ours(Module) end,
                 format_fun => fun(Term, Indent) ->
-                                      io_lib:format("~*.0tp", [Indent, Term], [{chars_limit, ?LONG}])
+                                      io_lib:format("~*.0tp", [Indent, sockeye_shown:part(Term, ?LONG)], [{chars_limit, ?LONG}])
                               end},
     %% It must not fail in a report of a failure.
     try erl_error:format_exception(Class, Reason, Stack, Options)

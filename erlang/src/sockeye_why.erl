@@ -36,8 +36,9 @@ unknown(Key, Renamed) ->
 %% A value on one line, in bounded length.
 -spec shown(term()) -> binary().
 shown(Value) ->
-    unicode:characters_to_binary(io_lib:format("~0tp", [Value], [{chars_limit, ?MOST}])).
+    unicode:characters_to_binary(sockeye_shown:text(Value, ?MOST)).
 
 -spec text(io:format(), [term()]) -> binary().
 text(Format, Args) ->
-    unicode:characters_to_binary(io_lib:format(Format, Args, [{chars_limit, ?MOST_TEXT}])).
+    Parts = [sockeye_shown:part(Arg, ?MOST_TEXT) || Arg <- Args],
+    unicode:characters_to_binary(io_lib:format(Format, Parts, [{chars_limit, ?MOST_TEXT}])).
