@@ -44,7 +44,7 @@ drain() ->
 request() ->
     Session = maps:with([deflate, max_header_size, max_headers, max_message_size, max_frame_size, max_fragments, null,
                          subprotocols], server()),
-    Session#{host => ["as text", "expected text"], path => ["as text", "expected text"], headers => "headers"}.
+    Session#{host => ["as text", "expected text", "more than 8192 bytes"], path => ["as text", "expected text", "more than 8192 bytes"], headers => "headers"}.
 
 every_option_of_a_server_test_() ->
     {timeout, 60, [refused(Key, Says, fun(Value) -> sockeye_options:parse(with_handler(Key, Value), self()) end)

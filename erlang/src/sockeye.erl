@@ -469,6 +469,8 @@
 
 -define(DEFAULT_PORT, 19765).
 -define(INFO_TIMEOUT_MS, 5000).
+%% Options of a connection that are no work.
+-define(FEW, 64).
 
 %% @equiv start_link(19765)
 -spec start_link() -> {ok, pid()} | {error, start_error()}.
@@ -872,9 +874,16 @@ close_now(Conn, Code, Reason) ->
 %% See {@link active()} and {@link conn_option()}; anything else is `badarg'. Frames that are on their way at that moment still come.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
-    try settle(sockeye_nif:setopts(Conn, Options))
+    try settle(case is_longer(Options, ?FEW) of
+                   false -> sockeye_nif:setopts(Conn, Options);
+                   true -> sockeye_nif:setopts_dirty(Conn, Options)
+               end)
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Options])
     end.
+
+-spec is_longer(term(), non_neg_integer()) -> boolean().
+is_longer([_ | Rest], N) -> N =:= 0 orelse is_longer(Rest, N - 1);
+is_longer(_, _N) -> false.
 
 %% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
 %% and its death closes the connection with 1011. For servers with an owner; the

@@ -104,7 +104,8 @@
 %% <ul>
 %% <li>`connect_timeout': milliseconds or `infinity', default 10000, for all of it, from the
 %%     look-up of the host to the answer.</li>
-%% <li>`headers': further headers of the request, a list of pairs of name and value; none that the
+%% <li>`headers': further headers of the request, a list of at most 1,000 pairs of name (1,024 bytes) and value
+%%     (65,536 bytes), 1 MiB in all; none that the
 %%     handshake writes, and not `Host'.</li>
 %% <li>`host': the value of the header `Host', `Host' or `Host:Port', default that of the URL. It goes to
 %%     the server of the URL only, not where a redirect leads. TLS asks and checks for the host of

@@ -12,6 +12,12 @@
                  ping_interval, pong_timeout, max_age, subprotocols]).
 
 -define(MAX, 16#7fffffff).
+%% More of a request is a mistake, and nothing that a server would take.
+-define(LONGEST_URL, 8192).
+-define(MOST_HEADERS, 1000).
+-define(LONGEST_NAME, 1024).
+-define(LONGEST_VALUE, 65536).
+-define(MOST_BYTES, 1048576).
 
 %% Written by the handshake, or options of their own.
 -define(RESERVED, [<<"connection">>, <<"upgrade">>, <<"content-length">>,
@@ -70,6 +76,7 @@ url(Url) ->
     Text = try iolist_to_binary(Url)
            catch error:badarg -> throw({bad_url, <<"expected ASCII text">>})
            end,
+    byte_size(Text) =< ?LONGEST_URL orelse throw({bad_url, <<"longer than 8192 bytes">>}),
     try sockeye_nif:client_url(Text) of
         {ok, _} -> Text;
         {error, Why} -> throw({bad_url, Why})
@@ -106,24 +113,28 @@ positive(V) ->
 
 -spec headers(term()) -> {ok, [{binary(), binary()}]} | {error, binary()}.
 headers(List) when is_list(List) ->
-    try {ok, [header(Name, Value) || {Name, Value} <- pairs(List)]}
+    try
+        Headers = [header(Name, Value) || {Name, Value} <- pairs(List, ?MOST_HEADERS)],
+        true = lists:sum([byte_size(Name) + byte_size(Value) || {Name, Value} <- Headers]) =< ?MOST_BYTES,
+        {ok, Headers}
     catch
         throw:host -> {error, <<"Host is given by the option host: it is sent to the server of the URL only">>};
         error:_ -> headers(undefined)
     end;
 headers(_) ->
     %% Not shown: there may be a password or a cookie in it.
-    {error, <<"expected a list of {Name, Value} without line breaks, and no header of the handshake">>}.
+    {error, <<"expected a list of {Name, Value} without line breaks, and no header of the handshake; at most 1,000 of them, names of "
+              "1,024 bytes and values of 65,536, 1 MiB in all">>}.
 
-%% Not a filter: what is no pair is an error.
--spec pairs([term()]) -> [{term(), term()}].
-pairs(List) ->
-    [{_, _} = Pair || Pair <- List, is_tuple(Pair) orelse error(badarg)].
+-spec pairs(term(), non_neg_integer()) -> [{term(), term()}].
+pairs([{_, _} = Pair | Rest], Left) when Left > 0 -> [Pair | pairs(Rest, Left - 1)];
+pairs([], _Left) -> [].
 
 -spec header(iodata(), iodata()) -> {binary(), binary()}.
 header(Name, Value) ->
     NameBin = iolist_to_binary(Name),
     ValueBin = iolist_to_binary(Value),
+    true = byte_size(NameBin) =< ?LONGEST_NAME andalso byte_size(ValueBin) =< ?LONGEST_VALUE,
     true = sockeye_options:is_token(NameBin),
     true = is_list(unicode:characters_to_list(ValueBin)),
     false = lists:any(fun is_control/1, binary_to_list(ValueBin)),
@@ -136,11 +147,13 @@ header(Name, Value) ->
 -spec host(term()) -> {ok, binary()} | string().
 host(Value) ->
     try iolist_to_binary(Value) of
-        Host ->
+        Host when byte_size(Host) =< ?LONGEST_URL ->
             case sockeye_nif:client_host(Host) of
                 true -> {ok, Host};
                 false -> host()
-            end
+            end;
+        _ ->
+            host()
     catch
         error:badarg -> host()
     end.
@@ -156,9 +169,15 @@ is_control(C) -> C < 32 orelse C =:= 127.
 %% Not shown: there may be a password in it.
 -spec proxy(term()) -> {ok, binary()} | {error, binary()}.
 proxy(Url) ->
-    try sockeye_nif:client_proxy(iolist_to_binary(Url)) of
-        ok -> {ok, iolist_to_binary(Url)};
-        {error, Why} ->
+    try
+        Text = iolist_to_binary(Url),
+        {Text, byte_size(Text) =< ?LONGEST_URL andalso sockeye_nif:client_proxy(Text)}
+    of
+        {Text, ok} ->
+            {ok, Text};
+        {_, false} ->
+            {error, <<"longer than 8192 bytes">>};
+        {_, {error, Why}} ->
             {error, sockeye_why:text("expected http or socks5://[user:password@]host[:port] (~ts)", [Why])}
     catch
         error:badarg -> {error, <<"expected the URL of a proxy, as text">>}

@@ -95,7 +95,7 @@
                              max_fragments => pos_integer(),
                              null => null | undefined | nil}.
 %% `host': as in the URL, with the port if it is not the default one. `path' (default `/'): with
-%% the query. `subprotocols': the preferred one first. `headers': further ones, but none
+%% the query; 8,192 bytes at most. `subprotocols': the preferred one first. `headers': further ones, but none
 %% that the handshake itself writes.
 
 -type accept_options() :: #{subprotocols => [iodata()],
@@ -177,6 +177,8 @@
 -type option_error() :: {error, {bad_option, Key :: term(), Why :: binary()}}.
 
 -define(HEAD, [max_header_size, max_headers]).
+%% Bytes of `host' and `path'.
+-define(LONGEST, 8192).
 -define(SESSION, [max_message_size, max_frame_size, max_fragments, null]).
 
 %% @doc The request of a client, and a handshake to check the answer with.
@@ -282,7 +284,11 @@ accepted(Bytes, Options) ->
 reject(Status, Headers, Body) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Status, Headers, Body]),
     case sockeye_decision:response({Status, Headers, Body}) of
-        {ok, {reject, Checked, Lines, Bin}} -> sockeye_nif:codec_refuse(Checked, Lines, Bin);
+        {ok, {reject, Checked, Lines, Bin} = Decision} ->
+            case sockeye_decision:is_large(Decision) of
+                false -> sockeye_nif:codec_refuse(Checked, Lines, Bin);
+                true -> sockeye_nif:codec_refuse_dirty(Checked, Lines, Bin)
+            end;
         %% Each is right, but not with this status.
         {error, Why} -> sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Status, Headers, Body], [{3, Why}])
     end.
@@ -389,8 +395,8 @@ defaults() ->
 -spec own(atom(), term(), boolean()) -> term().
 own(Key, _Value, false) -> throw(sockeye_why:option(Key, "unknown option"));
 own(headers, Headers, true) ->
-    case sockeye_decision:accept({accept, #{headers => Headers}}, #{}) of
-        {ok, {accept, #{headers := Checked}}} -> Checked;
+    case sockeye_decision:headers(Headers) of
+        {ok, Checked} -> Checked;
         {error, Why} -> throw(sockeye_why:option(headers, Why))
     end;
 own(deflate, Value, true) ->
@@ -400,9 +406,19 @@ own(deflate, Value, true) ->
         Expected -> throw(sockeye_why:option(deflate, sockeye_why:expected(Expected, Value)))
     end;
 own(Key, Text, true) ->
-    try unicode:characters_to_binary(Text) of
-        Bin when is_binary(Bin) -> Bin;
+    %% What is far too long is not looked into.
+    try left(Text, 2 * ?LONGEST) >= 0 andalso unicode:characters_to_binary(Text) of
+        Bin when is_binary(Bin), byte_size(Bin) =< ?LONGEST -> Bin;
+        TooLong when TooLong =:= false; is_binary(TooLong) ->
+            throw(sockeye_why:option(Key, ["has more than ", integer_to_list(?LONGEST), " bytes"]));
         _ -> throw(sockeye_why:option(Key, sockeye_why:expected("text", Text)))
     catch
         error:badarg -> throw(sockeye_why:option(Key, sockeye_why:expected("text", Text)))
     end.
+
+%% Of so many characters and lists, what this text leaves; less than nothing where it has more.
+-spec left(term(), integer()) -> integer().
+left(_Text, Left) when Left < 0 -> Left;
+left([First | Rest], Left) -> left(Rest, left(First, Left - 1));
+left(Binary, Left) when is_binary(Binary) -> Left - byte_size(Binary);
+left(_Other, Left) -> Left.

@@ -5,6 +5,8 @@
 
 -export([accept/2]).
 -export([response/1]).
+-export([headers/1]).
+-export([is_large/1]).
 
 -export_type([checked/0]).
 
@@ -19,6 +21,10 @@
 %% More of them, or a longer name, is a mistake, and nothing that a client would take.
 -define(MOST_HEADERS, 1000).
 -define(LONGEST_NAME, 1024).
+-define(LONGEST_VALUE, 65536).
+-define(MOST_BYTES, 1048576).
+%% Bytes of a decision that are work for a dirty scheduler.
+-define(LARGE, 262144).
 
 -spec accept(term(), map()) -> {ok, checked()} | {error, binary()}.
 accept({accept, Options}, Request) when is_map(Options) ->
@@ -32,17 +38,29 @@ accept(Other, _Request) ->
 
 -spec response(term()) -> {ok, checked()} | {error, binary()}.
 response({Status, Headers, Body}) ->
-    try {ok, {reject, status(Status), headers(Headers, ?FRAMING, 0), body(Status, Body)}}
+    try {ok, {reject, status(Status), checked(Headers, ?FRAMING), body(Status, Body)}}
     catch throw:{bad, Why} -> {error, Why}
     end;
 response(Other) ->
     {error, sockeye_why:expected("{Status, Headers, Body}", Other)}.
 
+%% Headers of a handshake.
+-spec headers(term()) -> {ok, [{binary(), binary()}]} | {error, binary()}.
+headers(Headers) ->
+    try {ok, checked(Headers, ?HANDSHAKE)}
+    catch throw:{bad, Why} -> {error, Why}
+    end.
+
+%% Whether to take over what was checked takes long. A handshake has headers only, which are bounded.
+-spec is_large(checked()) -> boolean().
+is_large({accept, _Options}) -> false;
+is_large({reject, _Status, _Headers, Body}) -> byte_size(Body) > ?LARGE.
+
 -spec option(term(), term(), map()) -> term().
 option(state, State, _Request) ->
     State;
 option(headers, Headers, _Request) ->
-    headers(Headers, ?HANDSHAKE, 0);
+    checked(Headers, ?HANDSHAKE);
 option(subprotocol, undefined, _Request) ->
     undefined;
 option(subprotocol, Name, #{subprotocols := Offered}) ->
@@ -70,6 +88,13 @@ body(Status, Body) ->
             Bin
     end.
 
+-spec checked(term(), [binary()]) -> [{binary(), binary()}].
+checked(Headers, Reserved) ->
+    Checked = headers(Headers, Reserved, 0),
+    lists:sum([byte_size(Name) + byte_size(Value) || {Name, Value} <- Checked]) > ?MOST_BYTES
+        andalso bad("headers: more than ~b bytes, all together", [?MOST_BYTES]),
+    Checked.
+
 -spec headers(term(), [binary()], non_neg_integer()) -> [{binary(), binary()}].
 headers([_ | _], _Reserved, ?MOST_HEADERS) ->
     bad("headers: more than ~b of them", [?MOST_HEADERS]);
@@ -86,7 +111,10 @@ header({Name, Value}, Reserved) ->
     byte_size(Bin) > ?LONGEST_NAME
         andalso bad("headers: the name of one has ~b bytes, more than ~b", [byte_size(Bin), ?LONGEST_NAME]),
     sockeye_options:is_token(Bin) orelse bad("headers: ~0tp is not a header's name", [Name]),
-    Clean = value(Bin, binary(headers, Value)),
+    Whole = binary(headers, Value),
+    byte_size(Whole) > ?LONGEST_VALUE
+        andalso bad("headers: the value of ~ts has ~b bytes, more than ~b", [Bin, byte_size(Whole), ?LONGEST_VALUE]),
+    Clean = value(Bin, Whole),
     Low = string:lowercase(Bin),
     lists:member(Low, Reserved) andalso not ends_connection(Low, Clean, Reserved)
         andalso bad("headers: ~ts is set by the server", [Bin]),

@@ -181,7 +181,10 @@ failed(About, Token, Failure, Facts, State) ->
 
 -spec answer(non_neg_integer(), sockeye_decision:checked(), #state{}) -> ok.
 answer(Token, Decision, #state{id = Id}) ->
-    _ = sockeye_nif:answer(Id, Token, Decision),
+    _ = case sockeye_decision:is_large(Decision) of
+            false -> sockeye_nif:answer(Id, Token, Decision);
+            true -> sockeye_nif:answer_dirty(Id, Token, Decision)
+        end,
     ok.
 
 -spec log(logger:level(), atom(), map(), #state{}) -> ok.

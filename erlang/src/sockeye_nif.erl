@@ -29,6 +29,7 @@
 -export([relay_open/1]).
 -export([gate_open/1]).
 -export([answer/3]).
+-export([answer_dirty/3]).
 -export([when_done/1]).
 -export([courier_open/2]).
 -export([courier_run/1]).
@@ -61,6 +62,7 @@
 -export([topics_of/1]).
 -export([watch_conn/2]).
 -export([setopts/2]).
+-export([setopts_dirty/2]).
 -export([controlling_process/3]).
 -export([conn_server/1]).
 -export([wait_begin/0]).
@@ -77,6 +79,7 @@
 -export([codec_check_request/2]).
 -export([codec_accept/2]).
 -export([codec_refuse/3]).
+-export([codec_refuse_dirty/3]).
 -export([codec_encode/2]).
 -export([codec_encode_dirty/2]).
 -export([codec_decode/2]).
@@ -319,6 +322,11 @@ gate_open(ServerId) ->
 answer(ServerId, Token, Decision) ->
     call(answer, [ServerId, Token, Decision]).
 
+%% The same for a decision of many bytes.
+-spec answer_dirty(server_id(), non_neg_integer(), sockeye_decision:checked()) -> boolean().
+answer_dirty(ServerId, Token, Decision) ->
+    call(answer_dirty, [ServerId, Token, Decision]).
+
 %% So many messages `{sockeye_done, Ticket}' come, one from each of these shards: when it has carried out what
 %% it was given until now, or ends.
 -spec when_done(Shards :: pos_integer()) -> {Ticket :: non_neg_integer(), Count :: non_neg_integer()}.
@@ -474,6 +482,11 @@ watch_conn(Conn, Pid) ->
 setopts(Conn, Options) ->
     call(setopts, [Conn, Options]).
 
+%% The same for many options.
+-spec setopts_dirty(sockeye:conn(), [sockeye:conn_option()]) -> maybe_crowded(ok | {error, closed}).
+setopts_dirty(Conn, Options) ->
+    call(setopts_dirty, [Conn, Options]).
+
 %% `{Ref, ok}' comes when what arrived before is with the old owner.
 -spec controlling_process(sockeye:conn(), pid(), asked()) -> ok | {error, closed}.
 controlling_process(Conn, Pid, Asked) ->
@@ -547,6 +560,11 @@ codec_accept(Options, Bytes) ->
 -spec codec_refuse(100..599, [{binary(), binary()}], binary()) -> binary().
 codec_refuse(Status, Headers, Body) ->
     call(codec_refuse, [Status, Headers, Body]).
+
+%% The same for an answer of many bytes.
+-spec codec_refuse_dirty(100..599, [{binary(), binary()}], binary()) -> binary().
+codec_refuse_dirty(Status, Headers, Body) ->
+    call(codec_refuse_dirty, [Status, Headers, Body]).
 
 -spec codec_encode(sockeye_codec:codec(), term()) ->
           {ok, binary()} | {error, sockeye_codec:encode_error()} | dirty.

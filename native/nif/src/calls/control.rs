@@ -238,6 +238,16 @@ fn outcome<'a>(env: Env<'a>, conn: ConnId, given: bool) -> Term<'a> {
 
 #[rustler::nif]
 fn setopts<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
+    set(env, conn, list)
+}
+
+/// For a long list.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn setopts_dirty<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
+    set(env, conn, list)
+}
+
+fn set<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let conn = conn_of(env, conn)?;
     let list = terms::list(list)?;

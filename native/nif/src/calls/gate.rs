@@ -36,6 +36,21 @@ fn relay_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
 /// waits for it any more.
 #[rustler::nif]
 fn answer<'a>(env: Env<'a>, server: u64, token: u64, decision: Term<'a>) -> NifResult<Term<'a>> {
+    give(env, server, token, decision)
+}
+
+/// For a large body.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn answer_dirty<'a>(
+    env: Env<'a>,
+    server: u64,
+    token: u64,
+    decision: Term<'a>,
+) -> NifResult<Term<'a>> {
+    give(env, server, token, decision)
+}
+
+fn give<'a>(env: Env<'a>, server: u64, token: u64, decision: Term<'a>) -> NifResult<Term<'a>> {
     let answer = decode(decision)?;
     let server = running::server(server);
     let heard = server.is_some_and(|(_, server)| server.answer(token, answer));

@@ -256,6 +256,10 @@ impl Encoder<'_> {
             text::push_u64(self.out, n);
             return Ok(());
         }
+        // It is copied to be looked into, however large it is: only where there is time.
+        if self.max_len != usize::MAX && vm::exceeds_double(self.env, term) {
+            return Err(TooLarge);
+        }
         let etf = External::of(self.env, term).ok_or(NotJson(term))?;
         let (negative, magnitude) = etf.big().ok_or(NotJson(term))?;
         if magnitude.len() > MAX_BIG {

@@ -50,7 +50,8 @@ impl Request {
             Ok(found) => Ok(found.map(|(request, end)| (request, ahead + end))),
             // As far as that can be told of what is malformed.
             Err(refusal) => {
-                Err(refusal.to(bytes.split(|&byte| byte == b' ').next().unwrap_or_default()))
+                let seen = bytes.get(..limits.max_head_size).unwrap_or(bytes);
+                Err(refusal.to(seen.split(|&byte| byte == b' ').next().unwrap_or_default()))
             }
         }
     }

@@ -203,6 +203,26 @@ fn codec_refuse<'a>(
     headers: Vec<(String, String)>,
     body: rustler::Binary<'a>,
 ) -> Term<'a> {
+    refusal(env, status, headers, body)
+}
+
+/// For a large body.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn codec_refuse_dirty<'a>(
+    env: Env<'a>,
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: rustler::Binary<'a>,
+) -> Term<'a> {
+    refusal(env, status, headers, body)
+}
+
+fn refusal<'a>(
+    env: Env<'a>,
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: rustler::Binary<'a>,
+) -> Term<'a> {
     let b = Builder::of(env);
     let mut refusal = Refusal::new(status, body.as_slice());
     refusal.headers = headers;

@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 
 use rustler::sys::{
     ErlNifBinary, ErlNifCharEncoding, ErlNifEnv, ErlNifMapIterator, ErlNifMapIteratorEntry,
-    ErlNifTerm, c_int, c_uint, enif_get_atom, enif_get_double, enif_get_int64, enif_get_list_cell,
-    enif_get_tuple, enif_get_uint64, enif_inspect_binary, enif_is_empty_list, enif_make_atom_len,
-    enif_make_tuple_from_array, enif_map_iterator_create, enif_map_iterator_destroy,
-    enif_map_iterator_get_pair, enif_map_iterator_next, enif_release_binary, enif_term_to_binary,
+    ErlNifTerm, c_int, c_uint, enif_compare, enif_get_atom, enif_get_double, enif_get_int64,
+    enif_get_list_cell, enif_get_tuple, enif_get_uint64, enif_inspect_binary, enif_is_empty_list,
+    enif_make_atom_len, enif_make_double, enif_make_tuple_from_array, enif_map_iterator_create,
+    enif_map_iterator_destroy, enif_map_iterator_get_pair, enif_map_iterator_next,
+    enif_release_binary, enif_term_to_binary,
 };
 
 /// The atoms that mean something in JSON. Atoms are the same in every environment.
@@ -72,6 +73,15 @@ pub(super) fn double(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<f64> {
     let mut v = 0.0;
     // SAFETY: as in `int64`.
     (unsafe { enif_get_double(env, term, &mut v) } != 0).then_some(v)
+}
+
+/// Whether an integer is beyond the range of floats. The VM tells that by its length.
+pub(super) fn exceeds_double(env: *mut ErlNifEnv, integer: ErlNifTerm) -> bool {
+    // SAFETY: `env` is valid, and so are the terms, one of which is made in it.
+    unsafe {
+        enif_compare(integer, enif_make_double(env, f64::MAX)) > 0
+            || enif_compare(integer, enif_make_double(env, f64::MIN)) < 0
+    }
 }
 
 /// A tuple of a size that means something.
