@@ -176,7 +176,7 @@ proxy(Url) ->
         {Text, ok} ->
             {ok, Text};
         {_, false} ->
-            {error, <<"longer than 8192 bytes">>};
+            {error, <<"expected the URL of a proxy, as text of at most 8,192 bytes">>};
         {_, {error, Why}} ->
             {error, sockeye_why:text("expected http or socks5://[user:password@]host[:port] (~ts)", [Why])}
     catch
