@@ -130,10 +130,18 @@ send_timeout_test_() ->
                                ok = fill(C),
                                C
                            end || Port <- [Unlimited, Limited]],
-            ?assertEqual({closed, 1008, <<"send timeout">>}, event(Cut)),
-            ?assertEqual({error, busy}, sockeye:send(Conn, {binary, <<0:(1 bsl 23)>>}))
+            ?assertEqual({closed, 1008, <<"send timeout">>}, kept_full(Cut)),
+            ?assertEqual(ok, fill(Conn))
         end)
     end}.
+
+%% The system may take some more after the queue was full the first time.
+kept_full(Conn) ->
+    receive {sockeye, Conn, Event} -> Event
+    after 20 ->
+            _ = sockeye:send(Conn, {binary, <<0:(1 bsl 23)>>}),
+            kept_full(Conn)
+    end.
 
 fill(Conn) ->
     case sockeye:send(Conn, {binary, <<0:(1 bsl 23)>>}) of
