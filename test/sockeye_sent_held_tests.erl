@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -define(TIMEOUT, 60000).
--define(HUGE, 128 * 1024 * 1024).
+-define(HUGE, 64 * 1024 * 1024).
 %% Far more than a call may take, so that one that does not give way is seen on any machine.
 -define(HELD_MS, 50).
 -define(TERMS, sockeye_sent_held).
@@ -31,12 +31,12 @@ not_held_test_() ->
 
 huge() ->
     Binary = binary:copy(<<"x">>, ?HUGE),
-    Ints = lists:seq(1, 3000000),
+    Ints = lists:seq(1, 2000000),
     Map = maps:from_list([{I, I} || I <- lists:seq(1, 1000000)]),
     #{"binary" => Binary, "part" => binary:part(Binary, 1, ?HUGE - 2),
-      "list of bytes" => binary_to_list(binary:part(Binary, 0, 3000000)),
+      "list of bytes" => binary_to_list(binary:part(Binary, 0, 2000000)),
       "list of binaries" => lists:duplicate(1000000, <<"x">>), "binary in lists" => [[[Binary]]],
-      "wrong at the end" => lists:duplicate(3000000, $x) ++ [atom], "improper" => lists:duplicate(3000000, $x) ++ atom,
+      "wrong at the end" => lists:duplicate(2000000, $x) ++ [atom], "improper" => lists:duplicate(2000000, $x) ++ atom,
       "integers" => Ints, "map" => Map, "mixed map" => Map#{<<"1">> => 1}, "pairs" => {[{I, I} || I <- lists:seq(1, 1000000)]},
       "big integer" => big(), "not json" => Ints ++ [self()], "raw" => {json_raw, ["\"", Binary, "\""]},
       "nested" => lists:foldl(fun(_, T) -> [T] end, 1, lists:seq(1, 2000000))}.
@@ -219,6 +219,6 @@ not_kept_test_() ->
 busy(ok) -> ok;
 busy({error, busy}) -> ok.
 
-%% What was queued is the engine's, 16 MB of it; the large binaries have 128.
+%% What was queued is the engine's, 16 MB of it; the large binaries have 64.
 less({Binary, Engine}, {BinaryBefore, EngineBefore}) ->
     Binary < BinaryBefore + 40000000 andalso Engine < EngineBefore + 40000000.

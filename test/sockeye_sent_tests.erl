@@ -173,20 +173,25 @@ json_test_() ->
     end}.
 
 every_way_test_() ->
-    [{Name, {timeout, 600, fun() -> With(fun every_frame/2) end}} || {Name, With} <- ways()].
+    {setup,
+     fun() ->
+         Written = [{Title, Term, element(2, {ok, _} = sockeye_json:encode(Term))} || {Title, Term} <- sent_terms:json()],
+         %% Made once, and copied into no process.
+         persistent_term:put(?MODULE, {Written, sent_terms:not_json(), sent_terms:payloads()})
+     end,
+     fun(_) -> persistent_term:erase(?MODULE) end,
+     [{Name, {timeout, 600, fun() -> With(fun every_frame/2) end}} || {Name, With} <- ways()]}.
 
 every_frame(Arrives, Refused) ->
-    [begin
-         {ok, Text} = sockeye_json:encode(Term),
-         is(Title, {text, Text}, Arrives({json, Term}))
-     end || {Title, Term} <- sent_terms:json()],
+    {Written, NotJson, Payloads} = persistent_term:get(?MODULE),
+    [is(Title, {text, Text}, Arrives({json, Term})) || {Title, Term, Text} <- Written],
     is("a map alone", {text, <<"{\"a\":1}">>}, Arrives(#{a => 1})),
     [is([Title, " as ", atom_to_list(Kind)], {Kind, iolist_to_binary(IoData)}, Arrives({Kind, IoData}))
-     || {Title, IoData} <- sent_terms:payloads(), Kind <- [text, binary]],
+     || {Title, IoData} <- Payloads, Kind <- [text, binary]],
     [is(atom_to_list(Kind), {Kind, Payload}, Arrives({Kind, Make(Size)}))
      || Kind <- [ping, pong], Size <- [0, 1, 124, 125], Payload <- [binary:copy(<<"x">>, Size)],
         Make <- [fun sent_terms:part/1, fun sent_terms:crooked/1, fun(N) -> lists:duplicate(N, $x) end]],
-    [?assertEqual({Title, not_json}, {Title, Refused({json, Term})}) || {Title, Term} <- sent_terms:not_json()],
+    [?assertEqual({Title, not_json}, {Title, Refused({json, Term})}) || {Title, Term} <- NotJson],
     [?assertEqual({Title, Kind, badarg}, {Title, Kind, Refused({Kind, Term})})
      || {Title, Term} <- sent_terms:not_payloads(), Kind <- [text, binary, ping, pong]],
     [?assertEqual({Kind, badarg}, {Kind, Refused({Kind, Payload})})
@@ -363,18 +368,20 @@ is_headers([]) -> true;
 is_headers([{Name, Value}]) -> lists:all(fun(T) -> is_list(T) orelse is_binary(T) end, [Name, Value]);
 is_headers(_) -> false.
 
-%% Keys and metas of presence are terms of any kind, and two keys are one only if they are equal.
+%% Keys and metas of presence are terms of any kind. A large one is compared with others where it is a key.
 presence_test_() ->
     {timeout, 120, fun() ->
         sockeye_test:with_server(#{active => true, name => sent_presence}, fun(Port, Server) ->
             {_, Conn} = sockeye_test:open(Port),
-            Expected = maps:from_list([{T, [T]} || T <- [T || {_, T} <- states()]]),
-            Terms = maps:keys(Expected),
-            [ok = sockeye_presence:track(Conn, ?TOPIC, T, T) || T <- Terms],
-            ?assert({ok, Expected} =:= sockeye_presence:list(Server, ?TOPIC)),
-            [ok = sockeye_presence:update(Conn, ?TOPIC, T, {T}) || T <- Terms],
-            ?assert({ok, maps:map(fun(T, _) -> [{T}] end, Expected)} =:= sockeye_presence:list(Server, ?TOPIC)),
-            [ok = sockeye_presence:untrack(Conn, ?TOPIC, T) || T <- Terms],
+            Metas = lists:enumerate([T || {_, T} <- states()]),
+            Entries = [{T, T} || T <- maps:keys(maps:from_list([{T, x} || T <- odd_terms:all()]))]
+                ++ [{{key, N}, T} || {N, T} <- Metas],
+            List = fun(Change) -> {ok, maps:from_list([{Key, [Change(Meta)]} || {Key, Meta} <- Entries])} end,
+            [ok = sockeye_presence:track(Conn, ?TOPIC, Key, Meta) || {Key, Meta} <- Entries],
+            ?assert(List(fun(Meta) -> Meta end) =:= sockeye_presence:list(Server, ?TOPIC)),
+            [ok = sockeye_presence:update(Conn, ?TOPIC, Key, {Meta}) || {Key, Meta} <- Entries],
+            ?assert(List(fun(Meta) -> {Meta} end) =:= sockeye_presence:list(Server, ?TOPIC)),
+            [ok = sockeye_presence:untrack(Conn, ?TOPIC, Key) || {Key, _} <- Entries],
             ?assertEqual({ok, #{}}, sockeye_presence:list(Server, ?TOPIC))
         end)
     end}.
