@@ -16,6 +16,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(doc_page, [page/1, pages/0, others/0, wildcards/1]).
+
 -define(SECONDS, 300).
 
 %% Page, first line, why.
@@ -44,13 +46,6 @@ not_run() ->
       "a shell that waits for a person; test/peers runs both"},
      {"examples/erlpy/README.md", "1> sockeye:send_message(19765, #{type => <<\"notification\">>, message => <<\"Hello!\">>}).",
       "typed into the shell of the demo; test/peers sends it"}].
-
-pages() ->
-    ["README.md" | wildcards(["erlang/guide/*.md", "examples/*/README.md", "bench/README.md"])].
-
-wildcards(Patterns) ->
-    [lists:nthtail(length(sockeye_test:root()) + 1, File)
-     || Pattern <- Patterns, File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
 
 pages_test_() ->
     [{timeout, ?SECONDS, {Page, fun() -> read(Page, page(Page)) end}} || Page <- pages()].
@@ -124,9 +119,6 @@ links_test_() ->
     [{Page, fun() -> ?assertEqual([], [Link || Link <- links(page(Page)), not leads(filename:dirname(Page), Page, Link)]) end}
      || Page <- pages() ++ others()].
 
-others() ->
-    wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "docs/*.md", "docs/decisions/*.md"]).
-
 links(Text) ->
     case re:run(Text, "\\]\\(([^)\\s]+)\\)", [global, unicode, {capture, all_but_first, list}]) of
         {match, Found} -> [Link || [Link] <- Found, string:find(Link, "://") =:= nomatch];
@@ -154,73 +146,6 @@ links_that_lead_nowhere_test() ->
                  [Link || Link <- links("[a](README.md) [b](none.md) [c](README.md#install) [d](README.md#nothing) [e](#none)"
                                         " [f](https://rustup.rs)"),
                           not leads(".", "README.md", Link)]).
-
-%% ARCHITECTURE.md and the decisions name files of the tree.
-files_test_() ->
-    Tree = sources(),
-    [{Page, fun() -> ?assertEqual([], [Name || Name <- named(page(Page)), not ends_one_of(Name, Tree)]) end}
-     || Page <- ["ARCHITECTURE.md" | [P || "docs/" ++ _ = P <- others()]]].
-
-named(Text) ->
-    case re:run(Text, "`([\\w./]+\\.(?:rs|erl|md|escript))`", [global, {capture, all_but_first, list}, unicode]) of
-        {match, Found} -> [Name || [Name] <- Found];
-        nomatch -> []
-    end.
-
-ends_one_of(Name, Tree) ->
-    lists:any(fun(File) -> lists:suffix("/" ++ Name, File) end, Tree).
-
-sources() ->
-    ["/" ++ File || File <- wildcards(["*.md", "erlang/**/*.erl", "erlang/guide/*.md", "native/*/{src,tests,examples}/**/*.rs",
-                                       "native/*.escript"])].
-
-a_file_that_is_not_there_test() ->
-    ?assertEqual(["conn/none.rs"], [Name || Name <- named("`conn/none.rs` and `ARCHITECTURE.md`"), not ends_one_of(Name, sources())]).
-
-%% So are functions and types of Rust, by their last name: `Conn::sweep', `Progress::Ended'.
-functions_test_() ->
-    [{timeout, ?SECONDS, {Page, fun() -> ?assertEqual([], paths(page(Page)) -- maps:keys(defined())) end}}
-     || Page <- ["ARCHITECTURE.md", "docs/where.md"]].
-
-%% The names of functions, and of what looks like a variant of an enum.
-defined() ->
-    maps:from_list([{Name, []} || File <- wildcards(["native/*/src/**/*.rs"]),
-                                  {ok, Text} <- [file:read_file(filename:join(sockeye_test:root(), File))],
-                                  {match, Found} <- [re:run(Text, "(?:\\bfn |^\\s+)(\\w+)\\s*[({,<]",
-                                                            [multiline, global, {capture, [1], list}])],
-                                  [Name] <- Found]).
-
-paths(Text) ->
-    {match, Found} = re:run(Text, "`\\w+::(\\w+)`", [global, unicode, {capture, [1], list}]),
-    lists:usort([Name || [Name] <- Found]).
-
-a_function_that_is_not_there_test_() ->
-    {timeout, ?SECONDS,
-     fun() ->
-         Defined = defined(),
-         ?assertEqual([true, true, false, false], [is_map_key(Name, Defined) || Name <- ["sweep", "Ended", "sweap", "Endet"]])
-     end}.
-
-%% Tests that pages name are there.
-named_tests_test_() ->
-    [{Page, fun() -> ?assertEqual([], [Name || Name <- tests(page(Page)), not is_test(Name)]) end}
-     || Page <- pages() ++ others(), tests(page(Page)) =/= []].
-
-tests(Text) ->
-    case re:run(Text, "\\b(sockeye_\\w+_tests)(?::(\\w+))?", [global, unicode, {capture, all_but_first, list}]) of
-        {match, Found} -> Found;
-        nomatch -> []
-    end.
-
-is_test([Module | Names]) ->
-    case file:read_file(filename:join([sockeye_test:root(), "test", Module ++ ".erl"])) of
-        {ok, Source} -> lists:all(fun(Name) -> string:find(Source, Name) =/= nomatch end, Names);
-        {error, _} -> false
-    end.
-
-a_test_that_is_not_there_test() ->
-    ?assertEqual([false, false, true], [is_test(T) || T <- [["sockeye_none_tests"], ["sockeye_send_tests", "nothing_like_it"],
-                                                           ["sockeye_send_tests", "busy"]]]).
 
 %% Each crate that is used has its reason in one line.
 dependencies_test() ->
@@ -280,10 +205,6 @@ right_pages_test_() ->
              {"a file and a command", "```text a/b.txt\nhello\n```\n```sh\ngrep -q hello a/b.txt   # it is there\n```\n"}]].
 
 %% ---------------------------------------------------------------- the reader
-
-page(Page) ->
-    {ok, Text} = file:read_file(filename:join(sockeye_test:root(), Page)),
-    unicode:characters_to_list(Text).
 
 read(Page, Text) ->
     {ok, Before} = file:get_cwd(),

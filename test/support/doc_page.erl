@@ -1,6 +1,10 @@
-%% The code blocks of a page of the documents, in order.
+%% The pages of the documents, and the code blocks of each in order.
 -module(doc_page).
 
+-export([pages/0]).
+-export([others/0]).
+-export([wildcards/1]).
+-export([page/1]).
 -export([blocks/1]).
 -export([entries/1]).
 
@@ -8,6 +12,27 @@
 
 %% `name' is what stands behind the language in the opening line: the file that the block is.
 -type block() :: #{line := pos_integer(), language := string(), name := string(), text := string()}.
+
+%% Pages whose code blocks are run.
+-spec pages() -> [string()].
+pages() ->
+    ["README.md" | wildcards(["erlang/guide/*.md", "examples/*/README.md", "bench/README.md"])].
+
+%% Pages for those who work on Sockeye.
+-spec others() -> [string()].
+others() ->
+    wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "docs/*.md", "docs/decisions/*.md"]).
+
+%% Names of files, from the top of the tree.
+-spec wildcards([string()]) -> [string()].
+wildcards(Patterns) ->
+    [lists:nthtail(length(sockeye_test:root()) + 1, File)
+     || Pattern <- Patterns, File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
+
+-spec page(string()) -> string().
+page(Page) ->
+    {ok, Text} = file:read_file(filename:join(sockeye_test:root(), Page)),
+    unicode:characters_to_list(Text).
 
 -spec blocks(string()) -> [block()].
 blocks(Text) ->
