@@ -279,7 +279,7 @@ counters_test() ->
 %% More than the system's buffers take.
 until_full(Conn) ->
     ok = sockeye:send(Conn, {binary, binary:copy(<<0>>, 64 * 1024 * 1024)}),
-    {ok, #{queue := Queue}} = sockeye:info(Conn),
+    {ok, #{send_queue := Queue}} = sockeye:info(Conn),
     true = Queue > 1000,
     ok.
 

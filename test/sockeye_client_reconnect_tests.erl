@@ -7,7 +7,7 @@
 -import(sockeye_test, [quiet/1]).
 
 -define(TIMEOUT, 10000).
--define(SOON, #{min_interval => 1, max_interval => 20}).
+-define(SOON, #{initial_interval => 1, max_interval => 20}).
 
 url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/".
 
@@ -65,7 +65,7 @@ the_handler_sees_each_connection_test() ->
     ok = sockeye:send(Second, #{a => 1}),
     There2 = open(),
     receive {sockeye, There2, {json, #{<<"a">> := 1}}} -> ok end,
-    ?assertMatch({ok, #{accepted := 2, conn := Second, failures := 0}}, sockeye_client:info(Client)),
+    ?assertMatch({ok, #{accepted := 2, conn := Second, failed_attempts := 0}}, sockeye_client:info(Client)),
     ok = sockeye_client:stop(Client),
     ?assertEqual({close, Second, 1000}, told()),
     ok = sockeye:stop(Server),
@@ -120,7 +120,7 @@ closing_is_the_end_test() ->
 what_is_sent_meanwhile_is_kept_test() ->
     Port = free_port(),
     Hello = (teller())#{open => fun(_, _, S) -> {[{reply, {json, hello}}], S} end},
-    Client = start(Port, {fun_handler, Hello}, #{queue => keep}),
+    Client = start(Port, {fun_handler, Hello}, #{send_when_down => keep}),
     [ok = sockeye_client:send(Client, {json, N}) || N <- lists:seq(1, 100)],
     ?assertMatch({ok, #{kept := Bytes}} when Bytes > 0, sockeye_client:info(Client)),
     {Server, Port} = server(Port),
@@ -146,7 +146,7 @@ what_is_kept_goes_though_a_flood_comes_test_() ->
         %% It never catches up.
         Slow = fun(_, _, S) -> receive after 1 -> {[], S} end end,
         Open = fun(_, _, S) -> Self ! {opening, self()}, receive go -> {[], S} end end,
-        Client = start(Port, {fun_handler, #{open => Open, frame => Slow}}, #{queue => keep}),
+        Client = start(Port, {fun_handler, #{open => Open, frame => Slow}}, #{send_when_down => keep}),
         ok = sockeye_client:send(Client, {text, <<"\"kept\"">>}),
         Funs = #{open => fun(Conn, _, S) -> Self ! {flooder, spawn(fun() -> flood(Conn, Self) end)}, {[], S} end,
                  frame => fun({json, <<"kept">>}, _, S) -> Self ! kept, {[], S} end},
@@ -179,7 +179,7 @@ who_has_met_two_that_had_gone_test() ->
     [_, _] = [open() || _ <- [there, here]],
     ?assertEqual({error, down}, gen_server:call(Client, {send, {json, 1}, any})),
     ok = sockeye_client:stop(Client),
-    Keeping = start(Port, self(), #{queue => keep}),
+    Keeping = start(Port, self(), #{send_when_down => keep}),
     ?assertEqual(ok, gen_server:call(Keeping, {send, {json, 2}, any})),
     receive {sockeye, _, {json, 2}} -> ok after ?TIMEOUT -> error(not_sent) end,
     ok = sockeye_client:stop(Keeping),
@@ -190,13 +190,13 @@ what_is_kept_is_bounded_test() ->
     Frame = {binary, <<0:(100 * 8)>>},
     Size = erlang:external_size(Frame),
     {ok, Client} = sockeye_client:start_link(url(free_port()), self(),
-                                             #{reconnect => #{queue => keep}, send_queue_size => 3 * Size - 1}),
+                                             #{reconnect => #{send_when_down => keep}, send_queue_size => 3 * Size - 1}),
     ok = sockeye_client:send(Client, Frame),
     ok = sockeye_client:send(Client, Frame),
     ?assertEqual({error, busy}, sockeye_client:send(Client, Frame)),
     ok = sockeye_client:stop(Client),
     {ok, Other} = sockeye_client:start_link(url(free_port()), self(),
-                                            #{reconnect => #{queue => keep}, send_queue_size => 3 * Size}),
+                                            #{reconnect => #{send_when_down => keep}, send_queue_size => 3 * Size}),
     [ok = sockeye_client:send(Other, Frame) || _ <- [1, 2, 3]],
     ?assertEqual({error, busy}, sockeye_client:send(Other, Frame)),
     ok = sockeye_client:stop(Other),
@@ -211,7 +211,7 @@ a_server_that_dies_fifty_times_test_() ->
         Handler = #{open => fun(Conn, _, N) -> Self ! {up, N}, {[{send, Conn, {json, [N, M]}} || M <- [1, 2, 3]], N} end,
                     init => fun() -> {ok, 1} end,
                     close => fun(_, _, _, N) -> {[], N + 1} end},
-        Client = start(Port, {fun_handler, Handler}, #{queue => keep}),
+        Client = start(Port, {fun_handler, Handler}, #{send_when_down => keep}),
         quiet(fun() ->
             [begin
                  Server = spawn_server(Port),

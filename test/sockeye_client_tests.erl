@@ -292,7 +292,7 @@ options_test() ->
     [Bad(connect_timeout, V) || V <- [0, -1, never, 1.0, 1 bsl 31]],
     [Bad(headers, V) || V <- [x, [x], [{"a b", "c"}], [{"a", "b\r\nc: d"}], [{"", "x"}], [{"host", "x"}],
                               [{"Sec-WebSocket-Key", "x"}], #{a => b}, #{"a" => "b"}, #{}, [{"a", <<255>>}], [{"a", "b"} | c]]],
-    [Bad(reconnect, V) || V <- [1, #{min => 0}, #{min_interval => 2, max_interval => 1}, #{max_attempts => 0}, #{queue => x}, #{a => 1}]],
+    [Bad(reconnect, V) || V <- [1, #{min => 0}, #{initial_interval => 2, max_interval => 1}, #{max_attempts => 0}, #{send_when_down => x}, #{a => 1}]],
     [Bad(Key, 1) || Key <- [port, ip, backlog, max_connections, processes, nonsense, "text", handler]],
     Bad(active, 0),
     ?assertMatch({error, {bad_option, handler, _}}, sockeye_client:start_link("ws://a", 7, #{})),

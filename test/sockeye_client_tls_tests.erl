@@ -246,7 +246,7 @@ redirects(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
 reconnect(#{ca := Ca, one := #{server := Server}}) ->
     with_server(#{tls => identity(Server)}, fun(Port, _) ->
         {ok, Client} = sockeye_client:start_link(url(Port), self(),
-                                                 #{reconnect => #{min_interval => 1, max_interval => 10}, tls => #{cacerts => Ca}}),
+                                                 #{reconnect => #{initial_interval => 1, max_interval => 10}, tls => #{cacerts => Ca}}),
         [begin
              %% One is the client's, one the server's.
              [A, B] = [receive {sockeye, Conn, {open, #{headers := H}}} when is_tuple(Conn) -> {lists:keymember(<<"host">>, 1, H), Conn}

@@ -218,8 +218,8 @@ messages_go_compressed_test_() ->
 %% Nothing is queued any more.
 drained(Conn) ->
     case sockeye:info(Conn) of
-        {ok, #{queue := 0}} -> ok;
-        {ok, #{queue := _}} -> erlang:yield(), drained(Conn)
+        {ok, #{send_queue := 0}} -> ok;
+        {ok, #{send_queue := _}} -> erlang:yield(), drained(Conn)
     end.
 
 the_threshold_test_() ->
@@ -350,7 +350,7 @@ the_queue_counts_compressed_bytes_test_() ->
                                        ?assertMatch({true, 1, _}, ws_deflate:recv(Socket))
                                    end || _ <- lists:seq(1, 20)],
                                   drained(Conn),
-                                  ?assertMatch({ok, #{queue := 0}}, sockeye:info(Conn))
+                                  ?assertMatch({ok, #{send_queue := 0}}, sockeye:info(Conn))
                           end)
       end} || Deflate <- [true, keeping()]].
 

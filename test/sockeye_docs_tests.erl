@@ -12,6 +12,25 @@ every_module_test_() ->
           ?assertEqual([], [Id || Id <- public(Module), not has_words(Id, Docs)])
       end} || Module <- ?MODULES].
 
+%% Examples, which sockeye_guide_tests runs: each function has one, or is said to be the same as another.
+every_function_has_an_example_test_() ->
+    [{atom_to_list(Module), fun() ->
+          ?assertEqual([], [Id || {{function, _, _} = Id, Words} <- documented(Module), not has_element(pre, Words)])
+      end} || Module <- ?MODULES].
+
+%% Each error that the specification of a function has is named in its words, or in those of the error's type.
+every_error_is_named_test_() ->
+    [{atom_to_list(Module), fun() ->
+          Documented = documented(Module),
+          ?assertEqual([], [{Id, Error} || {{function, F, A} = Id, Words} <- Documented, {Error, About} <- errors(Module, F, A),
+                                           not says([Words | About], Error)])
+      end} || Module <- ?MODULES].
+
+an_error_that_is_not_named_test() ->
+    ?assertEqual([closed, not_json, timeout], lists:usort([Error || {Error, _} <- errors(sockeye, publish, 4)] -- [not_found, not_clustered, not_utf8])),
+    Words = [{p, [], [<<"Returns ">>, {code, [], [<<"closed">>]}, <<"; {not_json, _}">>]}],
+    ?assertEqual([true, true, false], [says([Words], Error) || Error <- [closed, not_json, close]]).
+
 %% Nothing that is nobody's business.
 nothing_private_test_() ->
     [{atom_to_list(Module), fun() ->
@@ -64,8 +83,32 @@ options_of_the_guide_test_() ->
             [{"a server", sockeye, options, "options.md", "# Options"},
              {"compression", sockeye, deflate_options, "options.md", "## Compression"},
              {"TLS of a server", sockeye, tls, "options.md", "## TLS"},
-             {"drain", sockeye, drain_options, "options.md", "## Time, and leaving"},
+             {"drain", sockeye, drain_options, "options.md", "## Draining"},
+             {"TLS of a client", sockeye_client, tls, "client.md", "## TLS"},
+             {"reconnecting", sockeye_client, reconnect, "client.md", "## Reconnecting"},
+             {"a handshake that is accepted", sockeye_handler, decision, "handler.md", "## Before the handshake"},
              {"a call that publishes", sockeye, publish_options, "fanout.md", "# Topics, clusters, presence"}]].
+
+%% They have each option that the code takes.
+options_of_the_code_test() ->
+    ?assertEqual(clauses(sockeye_options), rows("options.md", "# Options")).
+
+options_of_a_client_test() ->
+    Shared = [Key || Key <- clauses(sockeye_options), is_known(list_to_atom(Key))],
+    ?assert(length(Shared) > 20),
+    Others = lists:append([names(Cells) || Line <- lines("client.md"), "| as for a " ++ Cells <- [unicode:characters_to_list(Line)]]),
+    ?assertEqual(lists:usort(clauses(sockeye_client_options) ++ Shared), lists:sort(rows("client.md", "## Options") ++ Others)).
+
+is_known(Key) ->
+    case sockeye_client_options:parse("ws://a", self(), #{Key => {}}, self()) of
+        {error, {bad_option, Key, <<"unknown option">>}} -> false;
+        _ -> true
+    end.
+
+%% The keys that check/2 has a clause for.
+clauses(Module) ->
+    [Clauses] = [Clauses || {function, _, check, 2, Clauses} <- forms(Module)],
+    lists:usort([atom_to_list(Key) || {clause, _, [{atom, _, Key} | _], _, _} <- Clauses]).
 
 %% The words of the type have each option, too.
 options_in_the_shell_test() ->
@@ -73,17 +116,49 @@ options_in_the_shell_test() ->
     Items = [Name || {ul, _, List} <- Words, {li, _, [{code, _, [Name]} | _]} <- List],
     ?assertEqual(keys(sockeye, options), lists:sort([binary_to_list(Name) || Name <- Items])).
 
+%% The tables of the guide have each key that info/0,1 gives, and no other.
+infos_of_the_guide_test() ->
+    ok = sockeye_test:quiet(fun() -> {ok, _} = application:ensure_all_started(sockeye), ok end),
+    Self = self(),
+    Open = fun(_Conn, Info, _) -> Self ! {opened, Info}, {[], none} end,
+    {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, #{open => Open}},
+                                        accept => fun(_) -> {accept, #{state => let_in}} end}),
+    {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(sockeye_test:port(Server)), Self),
+    Opened = receive {opened, Info} -> Info end,
+    {ok, [Conn]} = sockeye:connections(Server),
+    {ok, Engine} = sockeye:info(),
+    {ok, OfServer} = sockeye:info(Server),
+    {ok, OfConn} = sockeye:info(Conn),
+    {ok, OfClient} = sockeye_client:info(Client),
+    ok = sockeye_client:stop(Client),
+    ok = sockeye:stop(Server),
+    sockeye_test:flush(),
+    [?assertEqual({Section, lists:sort([atom_to_list(Key) || Key <- maps:keys(Map)])}, {Section, rows(Page, Section)})
+     || {Map, Page, Section} <- [{Engine, "functions.md", "### The engine of this node"},
+                                 {OfServer, "functions.md", "### A server"},
+                                 {OfConn, "functions.md", "### A connection"},
+                                 {OfClient, "client.md", "## What `info` tells"},
+                                 {Opened, "handler.md", "## Messages to an owner"}]].
+
 keys(Module, Type) ->
-    [Fields] = [Fields || {attribute, _, type, {T, {type, _, map, Fields}, []}} <- forms(Module), T =:= Type],
+    Fields = lists:append([map_fields(Definition) || {attribute, _, type, {T, Definition, []}} <- forms(Module), T =:= Type]),
+    ?assertNotEqual([], Fields),
     lists:sort([atom_to_list(Key) || {type, _, _, [{atom, _, Key}, _]} <- Fields]).
+
+%% Of a map, or of one in a tuple.
+map_fields({type, _, map, Fields}) -> Fields;
+map_fields({type, _, Kind, Parts}) when Kind =:= tuple; Kind =:= union -> lists:append([map_fields(Part) || Part <- Parts]);
+map_fields(_) -> [].
 
 %% The options in the first cells of a section's tables whose heads say `option' or `key'.
 rows(Page, Section) ->
-    {ok, Text} = file:read_file(filename:join([sockeye_test:root(), "erlang/guide", Page])),
-    Lines = string:split(Text, "\n", all),
-    [_ | After] = lists:dropwhile(fun(Line) -> Line =/= list_to_binary(Section) end, Lines),
+    [_ | After] = lists:dropwhile(fun(Line) -> Line =/= list_to_binary(Section) end, lines(Page)),
     Mine = lists:takewhile(fun(Line) -> re:run(Line, "^#+ ") =:= nomatch end, After),
     lists:usort(lists:append(in_tables(Mine))).
+
+lines(Page) ->
+    {ok, Text} = file:read_file(filename:join([sockeye_test:root(), "erlang/guide", Page])),
+    string:split(Text, "\n", all).
 
 in_tables(Lines) ->
     case lists:dropwhile(fun(Line) -> re:run(Line, "^\\| (option|key)\\b") =:= nomatch end, Lines) of
@@ -111,6 +186,59 @@ public(Module) ->
 
 hidden(Docs) ->
     [Id || {Id, _, _, hidden, _} <- Docs].
+
+%% What has words of its own.
+documented(Module) ->
+    {docs_v1, _, _, _, _, _, Docs} = chunk(Module),
+    Public = public(Module),
+    [{Id, Words} || {Id, _, _, #{<<"en">> := Words}, Meta} <- Docs, not is_same(Words, Meta), lists:member(Id, Public)].
+
+%% As another: `@equiv'.
+is_same(_Words, #{equiv := _}) -> true;
+is_same([{p, _, [<<"Equivalent to ", _/binary>> | _]}], _Meta) -> true;
+is_same(_Words, _Meta) -> false.
+
+has_element(Name, {Name, _, _}) -> true;
+has_element(Name, {_, _, Inside}) -> has_element(Name, Inside);
+has_element(Name, [First | Rest]) -> has_element(Name, First) orelse has_element(Name, Rest);
+has_element(_Name, _) -> false.
+
+says(Words, Error) ->
+    re:run(text(Words), ["\\b", atom_to_list(Error), "\\b"], [{capture, none}, unicode]) =:= match.
+
+text({_, _, Inside}) -> text(Inside);
+text(Words) when is_list(Words) -> [text(Part) || Part <- Words];
+text(Binary) -> [Binary, " "].
+
+%% What may stand in the `{error, _}' of a function, each with the words of the types that have it.
+errors(Module, F, A) ->
+    [Specs] = [Specs || {attribute, _, spec, {{Name, Arity}, Specs}} <- forms(Module), Name =:= F, Arity =:= A],
+    lists:usort([Error || Spec <- Specs, Error <- in_result(returned(Spec), Module)]).
+
+returned({type, _, bounded_fun, [Fun, _]}) -> returned(Fun);
+returned({type, _, 'fun', [_, Result]}) -> Result.
+
+in_result({type, _, union, Parts}, Module) -> lists:append([in_result(Part, Module) || Part <- Parts]);
+in_result({type, _, tuple, [{atom, _, error}, Error]}, Module) -> reasons(Error, Module, []);
+in_result({user_type, _, Type, []}, Module) -> in_result(definition(Module, Type), Module);
+in_result(_, _Module) -> [].
+
+reasons({atom, _, Reason}, _Module, About) -> [{Reason, About}];
+reasons({type, _, tuple, [{atom, _, Reason} | _]}, _Module, About) -> [{Reason, About}];
+reasons({type, _, union, Parts}, Module, About) -> lists:append([reasons(Part, Module, About) || Part <- Parts]);
+reasons({ann_type, _, [_, Type]}, Module, About) -> reasons(Type, Module, About);
+reasons({user_type, _, Type, []}, Module, About) -> reasons(definition(Module, Type), Module, About ++ words(Module, Type));
+reasons({remote_type, _, [{atom, _, Module}, {atom, _, Type}, []]}, _, About) ->
+    reasons(definition(Module, Type), Module, About ++ words(Module, Type));
+reasons(_, _Module, _About) -> [].
+
+definition(Module, Type) ->
+    [Definition] = [D || {attribute, _, Kind, {T, D, []}} <- forms(Module), Kind =:= type orelse Kind =:= opaque, T =:= Type],
+    Definition.
+
+words(Module, Type) ->
+    lists:member(Module, ?MODULES) orelse error({private, Module, Type}),
+    [Words || {{type, T, 0}, Words} <- documented(Module), T =:= Type].
 
 has_words(Id, Docs) ->
     case lists:keyfind(Id, 1, Docs) of

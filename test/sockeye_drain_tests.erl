@@ -28,8 +28,8 @@ in_batches_test() ->
     Funs = #{close => fun(_, Code, _, S) -> Self ! {handler, Code}, {[], S} end},
     with_handler(Funs, #{}, fun(Port, Server) ->
         ok = clients(Port, 10),
-        Options = #{batch => 3, interval => 50, code => 1012, reason => "again"},
-        ?assertEqual({ok, #{closed => 10, dropped => 0}}, sockeye:drain(Server, Options)),
+        Options = #{per_interval => 3, interval => 50, code => 1012, reason => "again"},
+        ?assertEqual({ok, #{closed => 10, unanswered => 0}}, sockeye:drain(Server, Options)),
         Ended = ended(10),
         [?assertEqual({1012, <<"again">>}, How) || {How, _} <- Ended],
         Times = [Time || {_, Time} <- Ended],
@@ -43,7 +43,7 @@ in_batches_test() ->
 the_server_has_ended_test() ->
     [begin
          {ok, Server} = sockeye:start_link(0),
-         ?assertEqual({ok, #{closed => 0, dropped => 0}}, sockeye:drain(Server, #{})),
+         ?assertEqual({ok, #{closed => 0, unanswered => 0}}, sockeye:drain(Server, #{})),
          ?assertNot(is_process_alive(Server))
      end || _ <- lists:seq(1, 200)].
 
@@ -57,17 +57,17 @@ the_port_is_free_at_once_test() ->
         ?assertEqual({error, draining}, sockeye:drain(Server, #{})),
         _ = ws_client:close(Socket, 1001, <<>>),
         ?assertMatch({closed, 1001, _}, event(Conn)),
-        ?assertEqual({result, {ok, #{closed => 1, dropped => 0}}}, sockeye_test:message()),
+        ?assertEqual({result, {ok, #{closed => 1, unanswered => 0}}}, sockeye_test:message()),
         ok = sockeye:stop(Next)
     end).
 
-who_does_not_answer_is_dropped_at_the_deadline_test() ->
+who_does_not_answer_is_cut_off_at_the_deadline_test() ->
     with_server(#{}, fun(Port, Server) ->
         {_Socket1, Conn1} = open(Port),
         {Socket2, Conn2} = open(Port),
         Begin = erlang:monotonic_time(millisecond),
         _ = spawn_link(fun() -> ws_client:recv_close(Socket2) end),
-        ?assertEqual({ok, #{closed => 1, dropped => 1}},
+        ?assertEqual({ok, #{closed => 1, unanswered => 1}},
                      sockeye:drain(Server, #{deadline => 300, interval => 10})),
         Took = erlang:monotonic_time(millisecond) - Begin,
         ?assert(Took >= 300),
@@ -77,7 +77,7 @@ who_does_not_answer_is_dropped_at_the_deadline_test() ->
 
 nobody_there_test() ->
     with_server(#{}, fun(_Port, Server) ->
-        ?assertEqual({ok, #{closed => 0, dropped => 0}}, sockeye:drain(Server, #{})),
+        ?assertEqual({ok, #{closed => 0, unanswered => 0}}, sockeye:drain(Server, #{})),
         ?assertEqual({error, not_found}, sockeye:drain(Server, #{})),
         ?assertEqual({error, not_found}, sockeye:drain(no_such_server, #{}))
     end).
@@ -87,7 +87,7 @@ a_process_each_test() ->
     Funs = #{close => fun(_, _, _, S) -> Self ! closed, {[], S} end},
     with_handler(Funs, #{processes => per_connection}, fun(Port, Server) ->
         ok = clients(Port, 5),
-        ?assertEqual({ok, #{closed => 5, dropped => 0}}, sockeye:drain(Server, #{batch => 2, interval => 10})),
+        ?assertEqual({ok, #{closed => 5, unanswered => 0}}, sockeye:drain(Server, #{per_interval => 2, interval => 10})),
         _ = ended(5),
         [receive closed -> ok after 0 -> error(no_last_word) end || _ <- lists:seq(1, 5)]
     end).
@@ -161,14 +161,14 @@ size_of_a_batch_test() ->
      || {Time, Size} <- [{199, 500}, {100, 500}, {99, 1000}, {0, 1000}, {-5, 1000}]].
 
 %% More than the batch and the deadline allow: they are spread over the time all the same, and none
-%% that answers is counted as dropped.
+%% that answers is counted as unanswered.
 more_than_the_batch_allows_test_() ->
     {timeout, 60, fun() ->
         with_server(#{}, fun(Port, Server) ->
             N = 200,
             ok = clients(Port, N),
-            Options = #{batch => 1, interval => 50, deadline => 2000},
-            ?assertEqual({ok, #{closed => N, dropped => 0}}, sockeye:drain(Server, Options)),
+            Options = #{per_interval => 1, interval => 50, deadline => 2000},
+            ?assertEqual({ok, #{closed => N, unanswered => 0}}, sockeye:drain(Server, Options)),
             Ended = ended(N),
             [?assertMatch({1001, _}, How) || {How, _} <- Ended],
             Times = lists:sort([Time || {_, Time} <- Ended]),
@@ -187,7 +187,7 @@ answered_after_the_deadline_test() ->
         {error, econnrefused} = refused(Port),
         receive after 150 -> ok end,
         _ = ws_client:close(Socket, 1001, <<>>),
-        receive {result, Result} -> ?assertEqual({ok, #{closed => 1, dropped => 0}}, Result) end
+        receive {result, Result} -> ?assertEqual({ok, #{closed => 1, unanswered => 0}}, Result) end
     end).
 
 refused(Port) ->

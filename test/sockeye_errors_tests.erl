@@ -360,7 +360,7 @@ not_a_client_test() ->
 
 %% What waits for a connection is checked when it is taken, not when it is too late.
 a_kept_frame_is_checked_test() ->
-    {ok, Client} = sockeye_client:start_link(?NOWHERE, sink(), #{reconnect => #{queue => keep}}),
+    {ok, Client} = sockeye_client:start_link(?NOWHERE, sink(), #{reconnect => #{send_when_down => keep}}),
     ?assertEqual(ok, sockeye_client:send(Client, #{})),
     ?assertError(badarg, sockeye_client:send(Client, <<"x">>)),
     ?assertError(badarg, sockeye_client:send(Client, [#{}, {txt, ""}])),

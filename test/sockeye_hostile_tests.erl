@@ -156,7 +156,7 @@ a_million_pings_test_() ->
             ok = inet:setopts(Deaf, [{send_timeout, 300}]),
             Before = siege:memory(),
             flood(Deaf, Pings, 30000),
-            ?assertMatch({ok, #{queue := Queue}} when Queue =< 128 * 1024, sockeye:info(Conn2)),
+            ?assertMatch({ok, #{send_queue := Queue}} when Queue =< 128 * 1024, sockeye:info(Conn2)),
             ?assert(siege:memory() - Before < 1000000),
             drop(Deaf, Conn2)
         end)

@@ -178,10 +178,10 @@ the_deadline_of_a_drain_test_() ->
                 {close, 1001, <<>>} = ws_client:recv(Patient),
                 _ = Drain(Limited, ?SHORT),
                 ?assertMatch({closed, 1006, _}, event(Cut)),
-                receive {drained, Limited, First} -> ?assertEqual({ok, #{closed => 0, dropped => 1}}, First) end,
+                receive {drained, Limited, First} -> ?assertEqual({ok, #{closed => 0, unanswered => 1}}, First) end,
                 ok = ws_client:close(Patient, 1001, <<>>),
                 ?assertMatch({closed, 1001, _}, event(Conn)),
-                receive {drained, Unlimited, Second} -> ?assertEqual({ok, #{closed => 1, dropped => 0}}, Second) end
+                receive {drained, Unlimited, Second} -> ?assertEqual({ok, #{closed => 1, unanswered => 0}}, Second) end
             end)
         end)
     end}.

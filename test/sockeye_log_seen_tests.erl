@@ -45,12 +45,12 @@ servers_test_() ->
 
 certificates_test_() ->
     [seen([certificates],
-          [?CHAT ": the certificate of a\\.example, and 1 more \\(cert\\) is not valid any more: "
-           "it expired on 2002-02-03 [0-9:]+ UTC",
+          [?CHAT ": the certificate of a\\.example, and 1 more \\(cert\\) expired on "
+           "2002-02-03 [0-9:]+ UTC",
            ?CHAT ": the certificate of c\\.example \\(sni_hosts c\\.example: certfile /.*cert\\.pem\\) is not valid before "
            "2990-01-01 [0-9:]+ UTC",
-           ?CHAT ": certificate 2 of the chain in sni_hosts c\\.example: certfile /.*cert\\.pem is not valid any more: "
-           "it expired on 2002-02-03 [0-9:]+ UTC",
+           ?CHAT ": certificate 2 of the chain in sni_hosts c\\.example: certfile /.*cert\\.pem expired on "
+           "2002-02-03 [0-9:]+ UTC",
            "Sockeye client <.*> of wss://127\\.0\\.0\\.1:1: the certificate of a\\.example, and 1 more .*",
            "=WARNING REPORT.*"])].
 
@@ -74,9 +74,9 @@ requests_test_() ->
 
 others_test_() ->
     [seen([of_the_engine],
-          ["Sockeye engine: a panic, its connection was closed with 1011: panicked at shard\\.rs:1",
+          ["Sockeye engine: a panic ended a connection with 1011: panicked at shard\\.rs:1",
            ?CHAT " could not accept a connection: Too many open files"]),
-     seen([panic_in_call], ["Sockeye: a panic in a call into its library, which raised nif_panicked: panicked at .*list.*"]),
+     seen([panic_in_call], ["Sockeye: a panic in the native library, and the calling process got the error nif_panicked: panicked at .*list.*"]),
      seen([message], [?CHAT ": bare_handler has no handle_info/2 for the message hello"]),
      seen([client],
           ["Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+/feed is not connected, and will try again: "
@@ -86,10 +86,10 @@ others_test_() ->
      seen([stubbed],
           ["Sockeye server chat on 127\\.0\\.0\\.1:80 stops, although the engine did not report within 8000 ms .*",
            "Sockeye client <.*> of ws://example\\.com/ stops, although the engine did not report within 8000 ms .*",
-           "Sockeye server chat on .* refuses connections: descriptors from number 1000 on .*",
+           "Sockeye server chat on .* refuses connections, to keep the descriptors from 1000 on .*",
            "Sockeye server chat on .* could not start a process: .*",
-           "Sockeye server chat on .* sent 1011 on connection 77 from 127\\.0\\.0\\.1:5000, path /x: "
-           "no process could be started for it: system_limit"])].
+           "Sockeye server chat on .* sent 1011 on connection 77 from 127\\.0\\.0\\.1:5000, path /x, "
+           "since no process could be started for it: system_limit"])].
 
 -define(CONN, " on connection [0-9]+ " ?FROM ", path /x").
 

@@ -175,7 +175,7 @@ a_client_hears_of_the_end_behind_the_message_test_() ->
                             end),
         with_server(#{handler => Server, send_queue_size => 16 * ?MIB}, fun(Port, _) ->
             Url = "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/",
-            {ok, Client} = sockeye_client:start_link(Url, self(), (limits())#{reconnect => #{min_interval => 1, max_interval => 20}}),
+            {ok, Client} = sockeye_client:start_link(Url, self(), (limits())#{reconnect => #{initial_interval => 1, max_interval => 20}}),
             {Conn, {open, _}} = sockeye_test:event(),
             [begin
                  {Which, Event} = sockeye_test:event(),

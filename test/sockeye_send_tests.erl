@@ -240,7 +240,7 @@ busy_test() ->
         {ok, #{}} = sockeye:info(Conn),
         {ok, #{dropped := Dropped}} = sockeye:info(Server),
         ?assertEqual(1, Dropped - Dropped0),
-        {ok, #{queue := Queue}} = sockeye:info(Conn),
+        {ok, #{send_queue := Queue}} = sockeye:info(Conn),
         ?assert(Queue =< 100000),
         [?assertMatch({binary, <<N:32, _/binary>>}, ws_client:recv(Socket))
          || N <- lists:seq(0, Sent - 1)],

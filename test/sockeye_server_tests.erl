@@ -217,7 +217,7 @@ info_of_a_connection_test() ->
         {ok, Info} = sockeye:info(Conn),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
                        peer := Client, local := Ours, tls := undefined,
-                       http_version := {1, 1}, queue := 0}, Info),
+                       http_version := {1, 1}, send_queue := 0}, Info),
         #{age := Age} = Info,
         ?assert(is_integer(Age) andalso Age >= 0 andalso Age < 60000)
     end).

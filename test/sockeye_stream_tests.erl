@@ -60,7 +60,7 @@ other_messages_wait_test() ->
         %% Nothing is left behind.
         ok = sockeye:send(Conn, {text, <<"end">>}),
         ?assertEqual({1, 1, <<"end">>}, fragment(Socket)),
-        ?assertMatch({ok, #{queue := 0}}, sockeye:info(Conn))
+        ?assertMatch({ok, #{send_queue := 0}}, sockeye:info(Conn))
     end).
 
 out_of_order_test() ->

@@ -35,10 +35,10 @@ client() ->
     Shared#{connect_timeout => "milliseconds below 2^31, or infinity", headers => "a list of {Name, Value}",
             host => "a host and maybe a port",
             tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], max_redirects => "0..20",
-            reconnect => "a boolean, or a map of min_interval and max_interval"}.
+            reconnect => ["a boolean or a map", "unknown option"]}.
 
 drain() ->
-    #{batch => "a positive integer", interval => "milliseconds", deadline => "milliseconds below 2^31, or infinity",
+    #{per_interval => "a positive integer", interval => "milliseconds", deadline => "milliseconds below 2^31, or infinity",
       code => "1001, 1012 or 3000..4999", reason => "UTF-8 of at most 123 bytes"}.
 
 request() ->
@@ -69,6 +69,7 @@ every_option_of_json_test_() ->
 renamed_options_test_() ->
     Server = fun(Options) -> sockeye_options:parse(Options, self()) end,
     Client = fun(Options) -> sockeye_client_options:parse("wss://a", self(), Options, self()) end,
+    Drain = fun sockeye_drain:parse/1,
     [{lists:flatten(io_lib:format("~0p", [Options])),
       fun() ->
               {error, {bad_option, _, Why}} = Parse(Options),
@@ -78,6 +79,9 @@ renamed_options_test_() ->
             [{Server, #{deflate => #{server_takeover => true}}, "server_context_takeover"},
              {Server, #{deflate => #{client_takeover => true}}, "client_context_takeover"},
              {Client, #{redirects => 1}, "max_redirects"},
+             {Client, #{reconnect => #{min_interval => 1}}, "initial_interval"},
+             {Client, #{reconnect => #{queue => keep}}, "send_when_down"},
+             {Drain, #{batch => 1}, "per_interval"},
              {Server, #{tls => #{sni => #{}}}, "sni_hosts"},
              {Client, #{tls => #{sni => "a"}}, "server_name_indication"},
              {Client, #{tls => #{cacert => <<>>}}, "cacerts"}]].

@@ -5,15 +5,17 @@
 %% ```
 %% 1> {ok, Server} = sockeye:start_link(8080).
 %% {ok,<0.105.0>}
-%% 2> {ok, Client} = sockeye_client:connect("ws://127.0.0.1:8080/").
+%% 2> {ok, ClientConn} = sockeye_client:connect("ws://127.0.0.1:8080/").
 %% {ok,{sockeye_conn,1090519041}}
-%% 3> sockeye_client:send(Client, #{hello => <<"world">>}).
+%% 3> sockeye_client:send(ClientConn, #{hello => <<"world">>}).
 %% ok
 %% 4> receive {sockeye, Conn, {json, Term}} -> sockeye:send(Conn, #{you_said => Term}) end.
 %% ok
-%% 5> sockeye_client:recv(Client).
+%% 5> sockeye_client:recv(ClientConn).
 %% {ok,{json,#{<<"you_said">> => #{<<"hello">> => <<"world">>}}}}
 %% '''
+%%
+%% A connection has two ends, and each end has a `Conn' of its own: `ClientConn' is the client's, `Conn' the server's.
 %%
 %% <h3>Messages to an owner</h3>
 %%
@@ -21,10 +23,9 @@
 %% option `batch => true', events of one connection that arrive together come
 %% as `{sockeye, Conn, {batch, [Event]}}'.
 %%
-%% An owner is protected by credits: each connection starts with `active => 100',
-%% which means that after a hundred frames comes `passive', and nothing more is
-%% read from that client until {@link setopts/2} gives new credits. `passive' only comes when a number ran out, not after
-%% `once'.
+%% Credits protect an owner's mailbox. Each connection starts with `active => 100': after a hundred frames the owner
+%% gets `passive', and the engine reads nothing more from that client until {@link setopts/2} gives new credits.
+%% `passive' comes when a number has run out, not after `once'.
 %%
 %% <h3>Naming a server</h3>
 %%
@@ -34,14 +35,19 @@
 %%
 %% <h3>Errors</h3>
 %%
-%% What can go wrong in a correct program is returned as `{error, Reason}'. An argument of a wrong type raises
-%% `badarg', and the shell says which one it is.
+%% A call returns `{error, Reason}' for what can happen to a correct program. An argument of a wrong type raises
+%% `badarg'; the shell shows which argument is wrong, and what it should be.
 %%
 %% <h3>How long a call takes</h3>
 %%
 %% No call waits for a client: a frame that does not fit into the client's queue is refused with `{error, busy}'. When
-%% more than 8,192 calls, or 16 MiB of broadcasts, wait for a thread of the engine, the caller waits until its own call
-%% has been carried out. Nothing is refused or lost then. {@link info/0} counts such calls.
+%% more than 8,192 calls, or 16 MiB of broadcasts, wait for a thread of the engine, the next caller waits until its own
+%% call has been carried out; nothing is refused or lost. {@link info/0} counts such calls as `delayed_calls'.
+%%
+%% These calls ask a thread of the engine, and wait for the answer for 5 seconds at most (`{error, timeout}'):
+%% {@link info/1} of a connection, {@link connections/1}, {@link subscribers/2}, and the option `wait' of
+%% {@link publish/4} and {@link broadcast/3}. {@link stop/1} and {@link drain/2} wait for the end of the server, so a
+%% handler must not call them for its own server.
 -module(sockeye).
 
 -export([start_link/0]).
@@ -144,8 +150,8 @@
 %% means that the transport ended without a Close frame. `passive': the credits ran out.
 
 -type active() :: true | false | once | integer().
-%% How many frames a connection may deliver. A number adds to the credits that
-%% are left, up to 32767, as in `inet'; `once' sets them to one, `false' to none, and `true'
+%% How many frames a connection may deliver. A number from -32768 to 32767 adds to the credits that
+%% are left, as in `inet'; they never exceed 32767. `once' sets them to one, `false' to none, and `true'
 %% lifts the limit. Control frames cost nothing, and pings are always answered.
 
 -type conn_option() :: {active, active()}
@@ -157,10 +163,11 @@
                      | {pong_timeout, pos_integer() | infinity}
                      | {max_age, pos_integer() | infinity}
                      | {send_queue_size, pos_integer()}.
-%% What {@link setopts/2} changes for one connection; see {@link options()}. A `max_frame_size'
-%% that was as large as `max_message_size' follows it. The age counts from the handshake.
+%% What {@link setopts/2} changes for one connection: {@link active()}, and the options of that name in
+%% {@link options()}, with the same units and limits. Where `max_frame_size' was equal to `max_message_size', a new
+%% `max_message_size' changes both. The age counts from the handshake.
 
--type drain_options() :: #{batch => pos_integer(),
+-type drain_options() :: #{per_interval => pos_integer(),
                            interval => pos_integer(),
                            code => 1001 | 1012 | 3000..4999,
                            reason => iodata(),
@@ -171,17 +178,25 @@
 %% Of a Close frame (RFC 6455, 7.4), or 1005 and 1006 for one that had none or never came.
 
 -type send_error() :: closed | busy | not_utf8 | {not_json, term()} | streaming | not_streaming.
-%% `busy': the queue of this connection is full (option `send_queue_size'), and nothing else. {@link info/1} of
-%% the server counts it.
-%% `not_json': this part of the term has no JSON form, or `{duplicate_key, Key}' or `{struct, Module}',
-%% see {@link sockeye_json}. Nothing was sent.
+%% Why nothing was sent.
+%%
+%% <ul>
+%% <li>`closed': the connection is closed or closing.</li>
+%% <li>`busy': its queue is full (option `send_queue_size'), and nothing else. {@link info/1} of the server counts it.</li>
+%% <li>`not_utf8': a text is not UTF-8.</li>
+%% <li>`not_json': this part of the term has no JSON form, or `{duplicate_key, Key}' or `{struct, Module}', see
+%%     {@link sockeye_json}.</li>
+%% <li>`streaming', `not_streaming': a piece of a message is out of order, or belongs to another process's message, see
+%%     {@link frame()}.</li>
+%% </ul>
 
 -type start_error() :: {bad_option, Key :: term(), Why :: binary()}
                      | eaddrinuse | eacces
                      | {already_started, pid()}
                      | term().
-%% Why a server did not start: an option, the port or the file of a socket, the name, or the reason that
-%% `init/1' of the handler gave. `Why' is a sentence.
+%% Why a server did not start. `bad_option': an option is wrong, and the sentence `Why' says how. `eaddrinuse', `eacces' and
+%% others of `inet': the port, or the file of a Unix socket, cannot be used. `already_started': this process has the name.
+%% Any other term is the reason that `init/1' of the handler gave.
 
 -type handler() :: pid() | atom() | {module(), Arg :: term()}.
 %% Where frames go: an owner process, or a {@link sockeye_handler}.
@@ -276,31 +291,32 @@
 %%     its clients are not read from.</li>
 %% <li>`send_queue_size': bytes that wait for one client, default 1 MiB. When it is full,
 %%     sending returns `{error, busy}'.</li>
-%% <li>`send_timeout': default 30000. A client whose queue was full and is not half empty
-%%     after that long is closed with 1008.</li>
-%% <li>`handshake_timeout': default 10000, for the opening handshake.</li>
-%% <li>`close_timeout': default 5000, for the answer to a Close frame. The end of a server does not wait for it.</li>
-%% <li>`idle_timeout': default 60000. A client from which nothing
-%%     at all came for that long, no pong either, is closed with 1001.</li>
-%% <li>`ping_interval': default 30000. A client from which nothing
-%%     came for that long is sent a ping.</li>
-%% <li>`pong_timeout': default 20000. A client from which nothing came for that
-%%     long after a ping is closed with 1001.</li>
-%% <li>`max_age': default `infinity'. A connection that lasts longer is
-%%     closed with 1001.</li>
+%% <li>`send_timeout': default 30000. A client whose queue was full, and does not fall to half within this time, is
+%%     closed with 1008.</li>
+%% <li>`handshake_timeout': default 10000, for PROXY header, TLS and opening handshake together; then the socket is
+%%     closed. Also the longest silence between two ordinary requests of a connection.</li>
+%% <li>`close_timeout': default 5000, for the answer to a Close frame; then the socket is closed. The end of a server
+%%     does not wait for it.</li>
+%% <li>`idle_timeout': default 60000. After so long without a byte from the client, pongs included, it is closed
+%%     with 1001.</li>
+%% <li>`ping_interval': default 30000. After so long without a byte from the client, it is sent a ping.</li>
+%% <li>`pong_timeout': default 20000. After a ping, the client has so long to send anything; then it is closed
+%%     with 1001.</li>
+%% <li>`max_age': default `infinity'. After so long the connection is closed with 1001.</li>
 %% <li>`control_frames': also deliver pings (answered already) and pongs, as `{ping, Bin}' and
 %%     `{pong, Bin}', default `false'. Each costs a credit, like a frame. The answer to a ping
 %%     of `ping_interval', which has no payload, is not delivered.</li>
-%% <li>`message_rate': messages a second from each client, default `infinity'; `burst', how many
-%%     at once, default `rate'. Beyond: `action => delay' (default) does not read from the client
-%%     until it may go on, `close' closes with 1008.</li>
-%% <li>`max_connections': more are refused with HTTP 503. `auto' (default) sets no number. With it,
-%%     and with a number, a socket is also refused when it would take one of the last descriptors of
-%%     the node, which the rest of the node needs: an eighth of the limit (`ulimit -n'), at least 64
-%%     (or half of a small limit) and at most 256; `descriptor_reserve' in the environment of the
-%%     application is another number. `infinity' uses up these as well.</li>
-%% <li>`accept': decides about each handshake, as `accept/2' of a {@link sockeye_handler}.</li>
-%% <li>`accept_timeout': for that, default 5000; then the client gets 503.</li>
+%% <li>`message_rate': messages of each client, default `infinity'. In `#{rate => N, burst => M}', `rate' is messages
+%%     a second and `burst' how many may come at once (default `rate'). When a client sends more, `action => delay'
+%%     (default) stops reading from it until it may go on, and `action => close' closes it with 1008.</li>
+%% <li>`max_connections': further ones are refused with HTTP 503. `auto' (default) sets no number. With `auto' or a
+%%     number, the server keeps the last descriptors of the node for the rest of the node, and refuses a socket that
+%%     would take one of them. It keeps an eighth of the limit (`ulimit -n'), at least 64 and at most 256, or half of a
+%%     limit below 128; `descriptor_reserve' in the environment of the application is another number. With `infinity'
+%%     the server takes these descriptors as well.</li>
+%% <li>`accept': a function of the request that decides about each handshake, as `accept/2' of a
+%%     {@link sockeye_handler}.</li>
+%% <li>`accept_timeout': default 5000, for `accept', and for functions of `http'; then the client gets 503.</li>
 %% <li>`origins': the pages that may connect, default `any'. A list of `same_host', `null' (pages
 %%     without an origin) and origins like `<<"https://example.com">>',
 %%     `<<"https://*.example.com">>' (all hosts below it, by one label or more),
@@ -337,8 +353,8 @@
 %%     `x-forwarded-proto' is the scheme that the page must have. On a Unix
 %%     socket, if the list is not empty, every client is trusted.</li>
 %% <li>`proxy_protocol': `true' if each connection begins with a PROXY header, version 1 or 2; default
-%%     `false'. A connection that begins otherwise, or is not from `trusted_proxies', is dropped.</li>
-%% <li>`tls': certificate, key and more, see {@link tls()}; default none, the server then speaks plain text.</li>
+%%     `false'. A socket that begins otherwise, or is not from `trusted_proxies', is closed without an answer.</li>
+%% <li>`tls': certificate, key and more, see {@link tls()}. Default: no TLS.</li>
 %% <li>`max_connections_per_address': more from one address get 429; default `infinity'. A
 %%     network of 64 bits counts as one address of IPv6.</li>
 %% <li>`connection_rate': new connections of an address, `rate' a second and `burst' at once
@@ -360,14 +376,16 @@
 %% of the same name; the default is that of the server, and `cluster' needs a server with `scope => cluster'.
 
 -type outcome() :: #{sent := non_neg_integer(), dropped := non_neg_integer()}.
-%% How many connections have the frame in their queue, and how many missed it because their queue was full.
+%% `sent': connections that have the frame in their queue. `dropped': connections that missed it because their queue
+%% was full.
 
 -type subscribe_error() :: closed | too_many_subscriptions.
 %% See {@link subscribe/2}.
 
 -type publish_error() :: not_found | not_clustered | timeout | closed | not_utf8 | {not_json, term()}.
-%% `not_found': no such server. `not_clustered': `scope => cluster' for a server without it. `timeout': see
-%% {@link publish/4}.
+%% Why nothing was sent, or with `timeout' why the outcome is not known. `not_found': there is no such server. `closed': the
+%% connection, whose server was meant, is closed. `not_clustered': `scope => cluster' for a server without it. `not_utf8',
+%% `not_json': as in {@link send_error()}. `timeout': with `wait', no answer came within 5 seconds.
 
 -type identity() :: #{certfile => file:name_all(), cert => binary() | [binary()],
                       keyfile => file:name_all(), key => binary() | {tls_key(), binary()}}.
@@ -433,10 +451,21 @@
 -type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(),
                          name := atom(), handler := handler(),
                          connections := non_neg_integer(), atom() => term()}.
-%% Counters, all since the start of the server:
+%% The server and its counters, see {@link info/1}.
 %%
 %% <ul>
-%% <li>`frames_in', `frames_out', `bytes_in', `bytes_out'; `bytes_saved': bytes that compression kept from being written.</li>
+%% <li>`server', `name' (`undefined' without), `ip' (or `{local, Path}'), `port' (0 for a Unix socket), `handler',
+%%     `processes' (of a `{Module, Arg}'), `scope', `max_connections': as the options say.</li>
+%% <li>`max_descriptor': the number of the first descriptor that is kept for the rest of the node; `infinity' if none is.</li>
+%% <li>`connections': those that are open now.</li>
+%% </ul>
+%%
+%% All others count from the start of the server:
+%%
+%% <ul>
+%% <li>`accepted': WebSocket handshakes that were completed; `requests': ordinary HTTP requests.</li>
+%% <li>`frames_in': messages received; `frames_out': frames taken to be sent; `bytes_in', `bytes_out': bytes read and
+%%     written after the handshake; `bytes_saved': bytes that compression kept from being written.</li>
 %% <li>`dropped': frames of broadcasts and publishes that a full queue did not take; `busy': sends and replies to
 %%     one connection that were refused for that reason.</li>
 %% <li>`failed': connections that the server ended for a limit or a fault (1002, 1007, 1008, 1009, 1011, and 1001 for
@@ -455,15 +484,33 @@
 
 -type conn_info() :: #{peer := endpoint(), local := endpoint(), path := binary(),
                        atom() => term()}.
-%% Also `query', `tls' (`undefined' without, else a map of `version' such as 'tlsv1.3',
-%% `cipher', `sni', `alpn' and `peer_cert', the client's certificate as DER; the last
-%% three `undefined' if there is none), `http_version', a pair such as
-%% `{1, 1}', `subprotocol' (`undefined' if none), `deflate',
-%% whether messages may be compressed, `age' in milliseconds,
-%% `active', `frames_in', `queue', the bytes that wait to be written, and `held',
-%% those that were read and wait for credits or room. The map of the event `open'
-%% has no counters yet, but `headers': a list of pairs, names in lower case, values as they came. Several
-%% `Cookie' headers are one, joined with `; '.
+%% A connection. These keys are also in the map of the event `open':
+%%
+%% <ul>
+%% <li>`peer': the other end, which a trusted proxy may name; `local': this end.</li>
+%% <li>`path', `query': of the request.</li>
+%% <li>`http_version': a pair, `{1, 1}' or `{2, 0}'.</li>
+%% <li>`tls': `undefined', or a map of `version' such as 'tlsv1.3', `cipher', `sni', `alpn' and `peer_cert', the other
+%%     side's certificate as DER. The last three are `undefined' if there is none.</li>
+%% <li>`subprotocol': `undefined' if none was agreed on; `deflate': whether messages may be compressed.</li>
+%% </ul>
+%%
+%% These are in the map of {@link info/1} only:
+%%
+%% <ul>
+%% <li>`age': milliseconds since the handshake; `frames_in': messages received.</li>
+%% <li>`active': `true', `false', `once', or the credits that are left.</li>
+%% <li>`send_queue': bytes that wait to be written, within `send_queue_size'.</li>
+%% <li>`held': bytes that were read and wait for credits or for room in the inbox.</li>
+%% </ul>
+%%
+%% These are in the map of the event `open' only:
+%%
+%% <ul>
+%% <li>`headers': a list of pairs, names in lower case, values as they came. Several `Cookie' headers are one,
+%%     joined with `; '.</li>
+%% <li>`state': the term that `accept' gave, if it gave one.</li>
+%% </ul>
 
 -import(sockeye_backlog, [settle/1]).
 
@@ -480,8 +527,8 @@ start_link() ->
 %% @doc Starts a server linked to the caller, on a port of 127.0.0.1 or with {@link options()}.
 %%
 %% Starts the application `sockeye' when it is not running. A start that fails returns an error and sends
-%% no exit signal. For instance: `{error, eaddrinuse}' when the port is taken, `{error, {bad_option, Key, Why}}'
-%% with a sentence in `Why', or the reason that the handler's `init/1' gave to stop.
+%% no exit signal: `{error, eaddrinuse}' when the port is taken, `{error, {bad_option, Key, Why}}'
+%% with a sentence in `Why', or the reason that the handler's `init/1' gave to stop. See {@link start_error()}.
 %%
 %% ```
 %% 1> {ok, S} = sockeye:start_link(#{port => 0, handler => {hello_handler, <<"Hi">>}}).
@@ -574,7 +621,9 @@ child_spec(Options) ->
 
 %% @doc Stops a server, and returns when its port is free.
 %%
-%% The clients get Close frames with 1001, and have about a second to answer. Do not call it from a handler of the same server, which it waits for.
+%% The clients get Close frames with 1001, and have about a second to answer. Then the handlers serve what they have
+%% received, `handle_close/4' included. Those that are left when none has ended for 5 seconds, or after 20 seconds, are killed.
+%% A handler must not call this for its own server, which would wait for the handler. Error: `not_found'.
 %% ```
 %% 1> sockeye:stop(8080).
 %% ok
@@ -596,29 +645,33 @@ stop(Server) ->
             {error, not_found}
     end.
 
-%% @doc Ends a server slowly: frees its port, closes its connections a batch at a time, so that their
-%% clients do not all come back elsewhere at the same moment, and then stops it.
+%% @doc Ends a server slowly: frees its port at once, then closes its connections some at a time, and then stops it.
+%% So its clients do not all come back elsewhere at the same moment.
 %%
 %% <ul>
-%% <li>`batch': how many connections are closed at a time, default 100; more if the time would not suffice for all.</li>
-%% <li>`interval': milliseconds between two batches, default 100.</li>
-%% <li>`code' and `reason' of the Close frames: 1001 (default), 1012 or 3000..4999.</li>
-%% <li>`deadline': milliseconds after which the connections that are left are dropped, default 30000; one may take a
-%%     second more. `infinity' waits for the last one. All have their Close frame after three quarters of that, or 5 seconds before.</li>
+%% <li>`per_interval': how many connections are closed in each interval, default 100.</li>
+%% <li>`interval': its length in milliseconds, default 100.</li>
+%% <li>`code' and `reason' of the Close frames: 1001 (default), 1012 or 3000..4999; UTF-8 of at most 123 bytes, default
+%%     none.</li>
+%% <li>`deadline': milliseconds after which the connections that are left are cut off, default 30000; that may take a
+%%     second more. `infinity' waits for the last one.</li>
 %% </ul>
 %%
-%% Handlers serve what is in their inboxes, and their `handle_close/4' is called for every
-%% connection. Returns when that is done and the server process has ended (normally: a supervisor
-%% starts a permanent child again). `dropped' counts the connections that were cut off because no
+%% Where `per_interval' is too low for the deadline, more are closed in each interval: the last client gets its Close
+%% frame 5 seconds before the deadline, or after three quarters of a deadline below 20 seconds.
+%%
+%% Handlers serve what they have received, and their `handle_close/4' is called for every
+%% connection. The call returns when the server process has ended, normally: a supervisor
+%% starts a permanent child again. `unanswered' counts the connections that were cut off because no
 %% answer to their Close frame came within `close_timeout' or before the deadline. `closed' counts all
-%% others that were open, whoever ended them. Do not call it from a handler of the same server.
+%% others that were open, whoever ended them. A handler must not call this for its own server.
 %% ```
-%% 1> sockeye:drain(8080, #{batch => 50, interval => 200, code => 1012, deadline => 60000}).
-%% {ok,#{closed => 1,dropped => 0}}
+%% 1> sockeye:drain(8080, #{per_interval => 50, interval => 200, code => 1012, deadline => 60000}).
+%% {ok,#{closed => 1,unanswered => 0}}
 %% '''
-%% Errors: `{bad_option, Key, Why}', `not_found', and `draining' if somebody drains it already.
+%% Errors: `{bad_option, Key, Why}'; `not_found'; `draining' if somebody drains it already.
 -spec drain(server(), drain_options()) ->
-          {ok, #{closed := non_neg_integer(), dropped := non_neg_integer()}}
+          {ok, #{closed := non_neg_integer(), unanswered := non_neg_integer()}}
         | {error, not_found | draining | {bad_option, Key :: term(), Why :: binary()}}.
 drain(Server, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Options]),
@@ -648,8 +701,9 @@ drain_parsed(Server, Options) ->
 
 %% @doc Sends a frame, or several in this order: all of them or, with an error, none.
 %%
-%% Never waits for the client: frames are written, or queued up to `send_queue_size' bytes.
-%% `ok' means that they are on their way, not that the client has them.
+%% Never waits for the client: frames are queued, up to `send_queue_size' bytes, and written as the client takes them.
+%% `ok' means that they are on their way, not that the client has them. From a callback of a handler they leave at
+%% once, before the commands that this and earlier callbacks of the batch have returned.
 %%
 %% ```
 %% 1> sockeye:send(Conn, #{temperature => 21.5}).
@@ -687,13 +741,14 @@ send_now(Conn, Frames) ->
 
 %% @doc Sends a frame to every client of a server.
 %%
-%% It is encoded once. A client whose queue is full does not get it; `info/1'
-%% counts that as `dropped'.
+%% It is encoded once. A client whose queue is full misses it, which {@link info/1}
+%% counts as `dropped', or is closed with 1008: see `slow_subscriber'.
 %%
 %% ```
 %% 1> sockeye:send_message(8080, #{type => <<"notification">>, message => <<"Hello!">>}).
 %% ok
 %% '''
+%% Errors: `not_found', `not_utf8' and `{not_json, Part}', see {@link publish_error()}.
 -spec send_message(server(), frame()) -> ok | {error, publish_error()}.
 send_message(Server, Frame) ->
     try to_all(Server, Frame, #{})
@@ -707,7 +762,15 @@ broadcast(Server, Frame) ->
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Frame])
     end.
 
-%% @doc The same, with {@link publish_options()}.
+%% @doc Sends a frame to every client of a server, with {@link publish_options()}.
+%%
+%% With `wait => true' the call returns how many connections of this node have the frame in their queue, within
+%% 5 seconds.
+%% ```
+%% 1> sockeye:broadcast(my_server, {text, <<"Tea is ready.">>}, #{wait => true}).
+%% {ok,#{dropped => 0,sent => 1}}
+%% '''
+%% Errors: see {@link publish_error()}.
 -spec broadcast(server(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 broadcast(Server, Frame, Options) ->
@@ -721,13 +784,23 @@ to_all(Server, Frame, Options) ->
       Server, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, none, Options) end).
 
 %% @doc Sends a frame to every client of the server that `Conn' belongs to, but not to `Conn'.
+%% ```
+%% 1> sockeye:broadcast_from(Conn, #{said => <<"Hello!">>}).
+%% ok
+%% '''
+%% Errors: `closed' if `Conn' is closed; `not_utf8', `{not_json, Part}'.
 -spec broadcast_from(conn(), frame()) -> ok | {error, publish_error()}.
 broadcast_from(Conn, Frame) ->
     try to_others(Conn, Frame, #{})
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frame])
     end.
 
-%% @doc The same, with {@link publish_options()}.
+%% @doc Sends a frame to every other client, as {@link broadcast_from/2}, with {@link publish_options()}.
+%% ```
+%% 1> sockeye:broadcast_from(Conn, #{said => <<"Hello!">>}, #{wait => true}).
+%% {ok,#{dropped => 0,sent => 0}}
+%% '''
+%% Errors: see {@link publish_error()}.
 -spec broadcast_from(conn(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 broadcast_from(Conn, Frame, Options) ->
@@ -742,9 +815,9 @@ to_others(Conn, Frame, Options) ->
 
 %% @doc Subscribes a connection of a server to a topic, see {@link topic()}.
 %%
-%% It gets what the caller publishes after this call; a second subscription to the same
-%% topic changes nothing. Subscriptions end with the connection. A connection
-%% of a client raises `badarg'.
+%% It gets what the caller publishes after this call. A second subscription to the same
+%% topic changes nothing. Subscriptions end with the connection. Only connections of a server subscribe: one of
+%% `sockeye_client' raises `badarg'.
 %% ```
 %% 1> sockeye:subscribe(Conn, <<"room/7">>).
 %% ok
@@ -759,6 +832,11 @@ subscribe(Conn, Topic) ->
     end.
 
 %% @doc Ends a subscription; `ok' also if there was none.
+%% ```
+%% 1> sockeye:unsubscribe(Conn, <<"room/7">>).
+%% ok
+%% '''
+%% Error: `closed'.
 -spec unsubscribe(conn(), topic()) -> ok | {error, closed}.
 unsubscribe(Conn, Topic) ->
     try sockeye_fanout:unsubscribe(Conn, Topic)
@@ -807,7 +885,14 @@ publish_from(Conn, Topic, Frame) ->
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Frame])
     end.
 
-%% @doc The same on the server of `Conn', which does not get it itself.
+%% @doc Publishes on the server that `Conn' belongs to, as {@link publish/4}. `Conn' does not get the frame itself.
+%% ```
+%% 1> sockeye:subscribe(Conn, <<"room/7">>).
+%% ok
+%% 2> sockeye:publish_from(Conn, <<"room/7">>, #{said => <<"Hello!">>}, #{wait => true}).
+%% {ok,#{dropped => 0,sent => 0}}
+%% '''
+%% Errors: `closed' if `Conn' is closed, and those of {@link publish/4}.
 -spec publish_from(conn(), topic(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 publish_from(Conn, Topic, Frame, Options) ->
@@ -822,13 +907,21 @@ to_topic_from(Conn, Topic, Frame, Options) ->
       Conn, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, Conn, Options) end).
 
 %% @doc The connections of this node that would get what is published under a topic, in no order.
+%% ```
+%% 1> sockeye:subscribe(Conn, <<"room/*">>).
+%% ok
+%% 2> sockeye:subscribers(my_server, <<"room/7">>).
+%% {ok,[{sockeye_conn,536870913}]}
+%% '''
+%% Errors: `not_found'; `timeout' if the engine gives no answer within 5 seconds.
 -spec subscribers(server(), topic()) -> {ok, [conn()]} | {error, not_found | timeout}.
 subscribers(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     sockeye_fanout:of_server(
       Server, fun(ServerId) -> sockeye_fanout:connections(ServerId, Topic) end).
 
-%% @doc The topics that connections of this node subscribe to, with how many do.
+%% @doc The topics that connections of this node subscribe to, each with the number of its subscribers. Error:
+%% `not_found'.
 %% ```
 %% 1> [sockeye:subscribe(Conn, Topic) || Topic <- [<<"news">>, <<"room/*">>]].
 %% [ok,ok]
@@ -847,11 +940,17 @@ close(Conn) ->
     catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn])
     end.
 
-%% @doc Sends a Close frame, after what is queued, and ends the connection when the
-%% client has answered or after `close_timeout'. The event `closed' comes then.
+%% @doc Sends a Close frame, after what is queued. The connection ends when the
+%% client has answered, or after `close_timeout'; then the event `closed' comes. The call does not wait for that.
 %%
 %% `Code' is one that RFC 6455 allows in a frame (1000..1003, 1007..1014, 3000..4999),
-%% `Reason' UTF-8 of at most 123 bytes; anything else is `badarg'.
+%% `Reason' UTF-8 of at most 123 bytes; anything else is `badarg'. Error: `closed', also when it is closing already.
+%% ```
+%% 1> sockeye:close(Conn, 1012, <<"new version">>).
+%% ok
+%% 2> sockeye:close(Gone, 1012, <<"new version">>).
+%% {error,closed}
+%% '''
 -spec close(conn(), close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
     try close_now(Conn, Code, Reason)
@@ -871,7 +970,8 @@ close_now(Conn, Code, Reason) ->
 %% 2> sockeye:setopts(Conn, [{max_message_size, 64 * 1048576}, {idle_timeout, infinity}]).
 %% ok
 %% '''
-%% See {@link active()} and {@link conn_option()}; anything else is `badarg'. Frames that are on their way at that moment still come.
+%% See {@link active()} and {@link conn_option()}; anything else is `badarg'. Frames that are on their way at that moment
+%% still come. Error: `closed'.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
     try settle(case is_longer(Options, ?FEW) of
@@ -889,9 +989,15 @@ is_longer(_, _N) -> false.
 %% and its death closes the connection with 1011. For servers with an owner; the
 %% connections of a `{Module, Arg}' stay with their handler.
 %%
-%% Events that came before this call returned are with the old owner. With
+%% Events that came before this call returned are with the old owner. With the server's option
 %% `active => false' that is only the event `open'. So start with `active => false', hand the connection over, and let
-%% the new owner set `active'.
+%% the new owner set `active'. Error: `closed'.
+%% ```
+%% 1> Owner = spawn(fun() -> receive {sockeye, _, {closed, _, _}} -> ok end end).
+%% <0.120.0>
+%% 2> sockeye:controlling_process(Conn, Owner).
+%% ok
+%% '''
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Pid]),
@@ -901,7 +1007,8 @@ controlling_process(Conn, Pid) ->
 %%
 %% Open connections go on as they are. No earlier session is resumed.
 %% After an error, the server keeps the certificates that it had. It is not an error that a
-%% certificate has expired or is not valid yet; the log warns of it.
+%% certificate has expired or is not valid yet; the log warns of it. Errors: `{bad_option, tls, Why}', also for a server
+%% without TLS; `not_found'.
 %% ```
 %% 1> sockeye:reload_tls(my_server).
 %% ok
@@ -918,7 +1025,7 @@ reload_tls(Server) ->
             {error, not_found}
     end.
 
-%% @doc Counters and memory of the engine of this node, as a map.
+%% @doc Counters and memory of the engine of this node, as a map. Error: `not_running'.
 %%
 %% <ul>
 %% <li>`shards', `servers', `connections': threads of the engine, and what is open.</li>
@@ -941,7 +1048,8 @@ info() ->
 
 %% @doc Addresses, counters and queues of a server or a connection, as a map.
 %%
-%% See {@link server_info()} and {@link conn_info()}.
+%% See {@link server_info()} and {@link conn_info()}. Errors: `not_found' for a server; for a connection `closed', and
+%% `timeout' if the engine gives no answer within 5 seconds.
 %% ```
 %% 1> {ok, #{port := Port, connections := N}} = sockeye:info(Server).
 %% {ok,#{...}}
@@ -969,7 +1077,14 @@ info_of(Server) ->
 conn_info(Conn) ->
     sockeye_ask:conn_info(Conn, ?INFO_TIMEOUT_MS).
 
-%% @doc The connections of a server that are open now, in no order.
+%% @doc The connections of a server that are open now, in no order. Errors: `not_found'; `timeout' if the engine gives
+%% no answer within 5 seconds.
+%% ```
+%% 1> {ok, Conns} = sockeye:connections(my_server).
+%% {ok,[{sockeye_conn,536870913}]}
+%% 2> lists:member(Conn, Conns).
+%% true
+%% '''
 -spec connections(server()) -> {ok, [conn()]} | {error, not_found | timeout}.
 connections(Server) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),

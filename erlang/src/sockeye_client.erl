@@ -11,12 +11,14 @@
 %% connection. With a `{Module, Arg}' a second process runs the
 %% {@link sockeye_handler}; frames go directly between it and the engine. The
 %% connection has the same `Conn' as one of a server, for {@link sockeye:send/2},
-%% {@link sockeye:close/3}, {@link sockeye:setopts/2} and {@link sockeye:info/1}.
+%% {@link sockeye:close/3}, {@link sockeye:setopts/2} and {@link sockeye:info/1}. The process of the client waits for
+%% its handler when it starts and when it ends. So callbacks must not call {@link stop/1}, {@link send/2}, {@link conn/1}
+%% or {@link info/1} for their own client; they return `{reply, Frame}' and `{close, Code, Reason}'.
 %%
 %% <h3>In a shell</h3>
 %%
-%% {@link connect/2}, {@link recv/2} and {@link close/1} wait for their result, and need no
-%% process of their own.
+%% {@link connect/2}, {@link recv/2} and {@link close/1} wait for their result, and start no handler. The process that
+%% called {@link connect/2} must make the other calls.
 %%
 %% ```
 %% 1> {ok, Server} = sockeye:start_link(8080).
@@ -35,22 +37,20 @@
 %%
 %% <h3>The end</h3>
 %%
-%% Without the option `reconnect' a client ends with its connection: `normal' if
-%% our side closed it or the server did with 1000, else with
-%% `{shutdown, {closed, Code, Reason}}'. With it, a client ends when our side
-%% closes the connection, when its handler stops, or with `{shutdown, Reason}'
-%% when so many attempts have failed as are allowed. A handler that crashes takes
-%% its client along, and a supervisor starts both again.
+%% Without the option `reconnect' a client ends with its connection. Its reason is `normal' if
+%% our side closed it or the server did with 1000, else `{shutdown, {closed, Code, Reason}}'.
+%% With `reconnect', a client ends when our side closes the connection, when its handler stops, or with
+%% `{shutdown, Reason}' when `max_attempts' have failed in a row. A handler that crashes ends
+%% its client, and a supervisor starts both again.
 %%
 %% <h3>Reconnecting</h3>
 %%
 %% With `reconnect => true' or a map, {@link start_link/3} returns at once, and the
-%% client connects until it is told to stop. After each connection
-%% (`handle_close/4'), and after each attempt that failed, comes
+%% client connects, and connects again, until it is told to stop. After each connection
+%% (behind `handle_close/4'), and after each attempt that failed, the client calls
 %% `handle_down(Reason, State)'; an owner gets `{sockeye_client, Client, {down, Reason}}'.
-%% The next attempt waits a random time between 0 and `min_interval' milliseconds, doubled
-%% with each attempt up to `max_interval'. Each connection is made from the beginning:
-%% address, TLS, upgrade, a new `Conn', `handle_open/3'.
+%% Then the client waits a random time, and tries again: see {@link reconnect()}. Each attempt begins anew, with
+%% address, TLS and upgrade, and gives a new `Conn' and a call of `handle_open/3'.
 -module(sockeye_client).
 
 -export([start_link/2]).
@@ -82,7 +82,7 @@
 %% `ws://[user:password@]host[:port][/path][?query]', the same with `wss', or
 %% `ws+unix:/path/of/socket[:/path]' (an abstract name: `ws+unix:@name'). User and
 %% password are sent as basic authentication. An IPv6 address may have a zone, the interface that
-%% leads to it, by name or number: `ws://[fe80::1%25eth0]/' (RFC 6874). Nobody else gets to see it.
+%% leads to it, by name or number: `ws://[fe80::1%25eth0]/' (RFC 6874). The zone is not sent to anybody.
 
 -type options() ::
         #{connect_timeout => pos_integer() | infinity,
@@ -93,29 +93,29 @@
           max_redirects => 0..20,
           reconnect => boolean() | reconnect(),
           atom() => term()}.
-%% Options of a client. Besides these they are those of a server that speak of
-%% its connections, with the same meanings and defaults, see {@link
-%% sockeye:options()}: `name', `batch', `active', `format', `keys', `null',
+%% Options of a client. A client also takes those options of a server that are about connections, with the same meanings
+%% and defaults, see {@link sockeye:options()}: `name', `batch', `active', `format', `keys', `null',
 %% `max_depth', `on_invalid_json', `control_frames', `message_rate', `max_message_size',
 %% `max_frame_size', `max_fragments', `inbox_size', `send_queue_size', `send_timeout',
 %% `close_timeout', `idle_timeout', `ping_interval', `pong_timeout', `max_age',
 %% `deflate' (to offer), and `subprotocols' (those to ask for, the preferred one first).
 %%
 %% <ul>
-%% <li>`connect_timeout': milliseconds or `infinity', default 10000, for all of it, from the
-%%     look-up of the host to the answer.</li>
+%% <li>`connect_timeout': milliseconds or `infinity', default 10000, for one attempt: look-up of the host, proxy, TLS,
+%%     redirects and handshake together.</li>
 %% <li>`headers': further headers of the request, a list of at most 1,000 pairs of name (1,024 bytes) and value
 %%     (65,536 bytes), 1 MiB in all; none that the
 %%     handshake writes, and not `Host'.</li>
-%% <li>`host': the value of the header `Host', `Host' or `Host:Port', default that of the URL. It goes to
-%%     the server of the URL only, not where a redirect leads. TLS asks and checks for the host of
-%%     the URL all the same, unless `server_name_indication' in `tls' is another name.</li>
+%% <li>`host': the value of the header `Host', as `host' or `host:port'; default that of the URL. Only the server of the
+%%     URL gets it, not one that a redirect leads to. It changes nothing for TLS, which uses the host of the URL, or
+%%     `server_name_indication'.</li>
 %% <li>`tls': for `wss', and redirects that lead there; see {@link tls()}.</li>
-%% <li>`proxy': `http://[user:password@]host[:port]', to be asked with CONNECT (port 8080), or
-%%     `socks5://...' (port 1080). It gets the name of the host, and looks it up.</li>
-%% <li>`max_redirects': how many are followed, default 0: then they are refusals. They never lead from
-%%     `wss' to `ws', and credentials, cookies and client certificates go to no other host or port.</li>
-%% <li>`reconnect': default `false'.</li>
+%% <li>`proxy': `http://[user:password@]host[:port]' (CONNECT; port 8080 by default), or `socks5://...' (port 1080 by
+%%     default). The proxy gets the name of the host, and looks it up.</li>
+%% <li>`max_redirects': how many are followed, 0 to 20. With 0, the default, a redirect is the error
+%%     `{refused, Answer}'. No redirect from `wss' to `ws' is followed. Credentials, cookies and client certificates are not
+%%     sent to another host or port.</li>
+%% <li>`reconnect': `true' or a map, see {@link reconnect()}; default `false'.</li>
 %% </ul>
 
 -type tls() :: #{verify => verify_peer | verify_none,
@@ -125,24 +125,37 @@
                  pin => pin() | [pin()],
                  server_name_indication => string() | binary() | disable,
                  versions => ['tlsv1.2' | 'tlsv1.3']}.
-%% The server's certificate is checked against `cacertfile', or `cacerts' (DER as in `ssl', what
-%% `public_key:cacerts_get/0' returns, or PEM text), or the authorities of the system; not with `verify => verify_none'
-%% (default `verify_peer'). With `pin' it must also be one of these. `certfile' and `keyfile', or `cert' and `key', are a
-%% client certificate, see {@link sockeye:identity()}. `server_name_indication' is the name to ask and check for, default
-%% the host of the URL; `disable' sends none. Files are read when the client starts.
+%% <ul>
+%% <li>`verify': with `verify_peer' (default) the certificate of the server must be valid for the host of the URL; with
+%%     `verify_none' any is accepted.</li>
+%% <li>`cacertfile', `cacerts': who may have signed it: the name of a PEM file; DER as in `ssl', what
+%%     `public_key:cacerts_get/0' returns, or PEM text. Default: the authorities that the system trusts.</li>
+%% <li>`pin': the certificate must also be one of these, see {@link pin()}.</li>
+%% <li>`certfile' and `keyfile', or `cert' and `key': a certificate of the client, see {@link sockeye:identity()}.</li>
+%% <li>`server_name_indication': the name that the client asks for and checks, default the host of the URL; `disable'
+%%     sends none.</li>
+%% <li>`versions': default both.</li>
+%% </ul>
+%%
+%% Files are read when the client starts.
 
 -type pin() :: {spki | cert, Sha256 :: <<_:256>>} | string() | binary().
 %% The SHA-256 of the public key (`SubjectPublicKeyInfo') or of the whole certificate; as text
 %% `"sha256//Base64"' of the public key, as curl has it.
 
--type reconnect() :: #{min_interval => pos_integer(), max_interval => pos_integer(),
-                       max_attempts => pos_integer() | infinity, queue => drop | keep}.
-%% `min_interval' (100) and `max_interval' (30000): bounds of the pause, in milliseconds. `max_attempts':
-%% so many may fail one after the other, default `infinity'. `queue': what happens
-%% to a {@link send/2} while the client is not connected. `drop' (default) returns
-%% `{error, down}'; `keep' keeps the frame and sends it after the next `handle_open/3', up to
-%% `send_queue_size' bytes. What a connection had taken when it broke is lost: nobody knows
-%% whether the server has it.
+-type reconnect() :: #{initial_interval => pos_integer(), max_interval => pos_integer(),
+                       max_attempts => pos_integer() | infinity, send_when_down => refuse | keep}.
+%% <ul>
+%% <li>`initial_interval' (100 ms), `max_interval' (30000 ms): the pause before an attempt is a random time from 0 to a
+%%     limit. The limit begins at `initial_interval', doubles with each attempt, and ends at `max_interval'. After a
+%%     connection that lasted `max_interval' or longer, it begins again.</li>
+%% <li>`max_attempts': so many may fail in a row, default `infinity'; then the client ends.</li>
+%% <li>`send_when_down': what {@link send/2} does while the client is not connected. `refuse' (default) returns
+%%     `{error, down}'. `keep' keeps the frame, up to `send_queue_size' bytes, and sends it after the next
+%%     `handle_open/3'.</li>
+%% </ul>
+%%
+%% What a connection had taken when it broke is lost: nobody knows whether the server has it.
 
 -type refusal() :: #{status := 200..999, headers := [{binary(), binary()}], body := binary()}.
 %% An answer that is not 101: names in lower case, at most 64 KiB of the body.
@@ -159,18 +172,22 @@
                     | {redirect, too_many | insecure | bad_location}
                     | atom().
 %% Why there is no connection. `timeout': `connect_timeout' is over. `closed': the
-%% server hung up before its answer was complete. `bad_handshake': an answer that a
-%% WebSocket server must not give. `enodev': there is no interface with the name of the zone.
+%% server hung up before its answer was complete. `refused': an answer other than 101. `bad_handshake': an answer that a
+%% WebSocket server must not give. `enodev': there is no interface with the name of the zone. `nxdomain', `econnrefused',
+%% `econnreset', `ehostunreach', `enetunreach', `etimedout', `enoent' (of a Unix socket) and others are as in `inet'.
+%% `tls': see {@link tls_fault()}. `proxy': what the proxy answered, or why it could not be asked. `redirect': why a
+%% redirect was not followed: `too_many' (more than `max_redirects'), `insecure' (from `wss' to `ws', or with a client certificate
+%% to another host), `bad_location'.
 
 -type tls_fault() :: unknown_ca | bad_host | expired | not_yet_valid | revoked | pin | bad_certificate
                    | alert | not_tls | failure.
 %% Why there is no TLS connection. `alert': the server refused.
 
 -type breach() :: malformed | too_large | upgrade | connection | accept | subprotocol | extension.
-%% What is wrong with the answer of a server: no HTTP/1.1; a head beyond 16 KiB (with those of interim
-%% answers before it, of which there may be 16) or 100 headers;
-%% a 101 without `Upgrade: websocket', without `Connection: Upgrade', with a wrong
-%% `Sec-WebSocket-Accept', or with a subprotocol or an extension that was not asked for.
+%% What is wrong with the answer of a server. `malformed': it is not HTTP/1.1. `too_large': its head has more than
+%% 16 KiB (together with the interim answers before it), more than 100 headers, or more than 16 interim answers came.
+%% The others are about a 101. `upgrade': it is without `Upgrade: websocket'; `connection': without `Connection: Upgrade';
+%% `accept': its `Sec-WebSocket-Accept' is wrong; `subprotocol', `extension': it has one that was not asked for.
 
 -type down_reason() :: {closed, sockeye:close_code(), Reason :: binary()} | dial_error().
 %% Why a client that reconnects is not connected: its connection ended, or an attempt failed.
@@ -187,9 +204,11 @@ start_link(Url, Handler) ->
 %% messages, or a `{Module, Arg}'; see {@link sockeye:event()} and {@link sockeye_handler}.
 %%
 %% ```
-%% 1> sockeye_client:start_link("ws://127.0.0.1:9", self()).
+%% 1> sockeye_client:start_link("ws://127.0.0.1:9", self(), #{connect_timeout => 2000}).
 %% {error,econnrefused}
 %% '''
+%% Errors: {@link dial_error()}; `{bad_url, Why}' and `{bad_option, Key, Why}', with a sentence in `Why';
+%% `{already_started, Pid}' where the name is taken; the reason that the handler's `init/1' gave to stop.
 -spec start_link(url(), sockeye:handler(), options()) ->
           {ok, pid()}
         | {error, dial_error() | {bad_url, Why :: binary()} | sockeye:start_error()}.
@@ -198,7 +217,13 @@ start_link(Url, Handler, Options) ->
     with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1).
 
 %% @doc A child specification for a supervisor. Its id is `{sockeye_client, Name}', or the URL
-%% if there is no name. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
+%% if there is no name. Its `restart' is `transient'. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
+%%
+%% ```
+%% init([]) ->
+%%     Client = sockeye_client:child_spec("wss://example.com/feed", {feed_handler, []}, #{name => feed, reconnect => true}),
+%%     {ok, {#{}, [Client]}}.
+%% '''
 -spec child_spec(url(), sockeye:handler(), options()) -> supervisor:child_spec().
 child_spec(Url, Handler, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Url, Handler, Options]),
@@ -218,7 +243,16 @@ child_spec(Url, Handler, Options) ->
     end.
 
 %% @doc Ends a client: closes its connection with 1000, and returns when it has ended. That
-%% takes about a second at most if the server does not answer.
+%% takes about a second at most if the server does not answer, and as long as the handler needs for what it has
+%% received (5 seconds at most; then it is killed). A handler must not call this for its own client. Error: `not_found'.
+%% ```
+%% 1> {ok, Feed} = sockeye_client:start_link("ws://127.0.0.1:8080/feed", self(), #{reconnect => true}).
+%% {ok,<0.105.0>}
+%% 2> sockeye_client:stop(Feed).
+%% ok
+%% 3> sockeye_client:stop(Feed).
+%% {error,not_found}
+%% '''
 -spec stop(pid() | atom()) -> ok | {error, not_found}.
 stop(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
@@ -251,10 +285,20 @@ find(Pid) ->
 connect(Url) ->
     with_config(Url, self(), #{active => false}, fun connected/1).
 
-%% @doc Connects, for the calls of this module that wait. No frame comes as a message; only
-%% `{sockeye, Conn, {closed, Code, Reason}}' does, which {@link recv/2} takes. Nothing is linked: the
-%% connection ends with {@link close/1} or with the calling process. The options `active', `batch', `name' and `reconnect' have no
-%% meaning here.
+%% @doc Connects, for {@link recv/2}, {@link send/2} and {@link close/1}, which the same process must call.
+%%
+%% No frame comes as a message. Only `{sockeye, Conn, {closed, Code, Reason}}' does, and {@link recv/2} takes it. Nothing
+%% is linked: the connection ends with {@link close/1} or with the calling process. The options `active', `batch', `name'
+%% and `reconnect' are refused here.
+%% ```
+%% 1> {ok, Server} = sockeye:start_link(8080).
+%% {ok,<0.105.0>}
+%% 2> sockeye_client:connect("ws://127.0.0.1:8080/", #{connect_timeout => 2000, subprotocols => ["chat"]}).
+%% {ok,{sockeye_conn,536870913}}
+%% 3> sockeye_client:connect("http://127.0.0.1:8080/", #{}).
+%% {error,{bad_url,<<"expected ws, wss or ws+unix">>}}
+%% '''
+%% Errors: {@link dial_error()}; `{bad_url, Why}' and `{bad_option, Key, Why}', with a sentence in `Why'.
 -spec connect(url(), options()) ->
           {ok, sockeye:conn()}
         | {error, dial_error() | {bad_url, Why :: binary()} | sockeye:start_error()}.
@@ -265,7 +309,7 @@ connect(Url, Options) ->
         [] ->
             with_config(Url, self(), Options#{active => false}, fun connected/1);
         [Key | _] ->
-            {error, sockeye_why:option(Key, "has no meaning for connect")}
+            {error, sockeye_why:option(Key, "is for start_link/3, not for connect/2")}
     end.
 
 -spec connected(map()) -> {ok, sockeye:conn()} | {error, term()}.
@@ -295,10 +339,18 @@ with_config(Url, Handler, Options, Start) ->
             Error
     end.
 
-%% @doc Sends a frame, or several, by way of a `Conn', as {@link sockeye:send/2}, or of a
-%% client: over the connection that it has at the moment. Where it has none, the answer is
-%% `{error, down}', or with `reconnect => #{queue => keep}' the frame is kept. Where there is no
-%% such client, it is `{error, not_found}'.
+%% @doc Sends a frame, or several, over a `Conn', as {@link sockeye:send/2}, or over the connection that a client has at
+%% the moment.
+%%
+%% Errors: those of {@link sockeye:send/2}; `not_found' if there is no such client; `down' if it has no connection at the
+%% moment. With `reconnect => #{send_when_down => keep}' the frame is kept then, and the answer is `ok', or `busy' when
+%% `send_queue_size' bytes are kept already.
+%% ```
+%% 1> {ok, Feed} = sockeye_client:start_link("ws://127.0.0.1:9/", self(), #{reconnect => true}).
+%% {ok,<0.105.0>}
+%% 2> sockeye_client:send(Feed, #{follow => <<"news">>}).
+%% {error,down}
+%% '''
 -spec send(sockeye:conn() | pid() | atom(), sockeye:frame() | [sockeye:frame()]) ->
           ok | {error, down | not_found | sockeye:send_error()}.
 send(Client, Frames) when is_pid(Client), node(Client) =:= node(); is_atom(Client) ->
@@ -343,12 +395,28 @@ recv(Conn) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn]),
     next(Conn, infinity).
 
-%% @doc Waits for the next frame of a connection made with {@link connect/2}; only
-%% the process that made it may.
+%% @doc Waits for the next frame of a connection made with {@link connect/2}, for `Timeout' milliseconds or `infinity'.
+%% Only the process that made it may call this.
 %%
-%% `{error, {closed, Code, Reason}}' when the connection has ended, and after that
-%% `{error, closed}'. Frames wait in the engine until they are asked for, and beyond its
-%% limits with the server.
+%% The frame is `{json, Term}', `{text, Bin}' (with `format => raw'), `{binary, Bin}', `{invalid_json, Bin, Why}' (with
+%% `on_invalid_json => deliver'), `{ping, Bin}' or `{pong, Bin}' (with `control_frames => true'). Frames that nobody asks
+%% for wait in the engine, within its limits; then the server has to wait.
+%%
+%% Errors: `timeout'; `{closed, Code, Reason}' once, when the connection has ended, and `closed' in each call after that.
+%% ```
+%% 1> {ok, Server} = sockeye:start_link(8080).
+%% {ok,<0.105.0>}
+%% 2> {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:8080/").
+%% {ok,{sockeye_conn,536870913}}
+%% 3> sockeye_client:recv(Conn, 0).
+%% {error,timeout}
+%% 4> sockeye:stop(Server).
+%% ok
+%% 5> sockeye_client:recv(Conn, 1000).
+%% {error,{closed,1001,<<>>}}
+%% 6> sockeye_client:recv(Conn, 1000).
+%% {error,closed}
+%% '''
 -spec recv(sockeye:conn(), timeout()) ->
           {ok, sockeye:event()}
         | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.
@@ -420,7 +488,15 @@ close(Conn) ->
 
 %% @doc Closes a connection made with {@link connect/2}, and returns when it is
 %% closed: when the server has answered, or after `close_timeout'. What has not been
-%% received is lost.
+%% received is lost. `Code' and `Reason' are as in {@link sockeye:close/3}. Error: `closed', when it was closed before.
+%% ```
+%% 1> {ok, Server} = sockeye:start_link(8080).
+%% {ok,<0.105.0>}
+%% 2> {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:8080/").
+%% {ok,{sockeye_conn,536870913}}
+%% 3> sockeye_client:close(Conn, 1000, <<"done">>).
+%% ok
+%% '''
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Code, Reason]),
@@ -452,7 +528,14 @@ drain_last(Conn) ->
         {error, closed} -> {error, closed}
     end.
 
-%% @doc The connection of a client; `{error, down}' if it has none at the moment.
+%% @doc The connection that a client has at the moment. Errors: `down' if it has none; `not_found' if there is no such
+%% client.
+%% ```
+%% 1> {ok, Feed} = sockeye_client:start_link("ws://127.0.0.1:9/", self(), #{reconnect => true}).
+%% {ok,<0.105.0>}
+%% 2> sockeye_client:conn(Feed).
+%% {error,down}
+%% '''
 -spec conn(pid() | atom()) -> {ok, sockeye:conn()} | {error, down | not_found}.
 conn(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
@@ -462,10 +545,23 @@ conn(Client) ->
         {error, not_found} -> {error, not_found}
     end.
 
-%% @doc What there is to know of a client: its `url' without user and password, its
-%% `conn' (`none' while it is not connected), `failures' (attempts since then), `kept'
-%% (bytes that wait for a connection), and the counters of {@link sockeye:info/1}, over
-%% all its connections; `accepted' is the number of these.
+%% @doc What there is to know of a client, as a map.
+%%
+%% <ul>
+%% <li>`url': without user and password.</li>
+%% <li>`conn': its connection, `none' while it has none.</li>
+%% <li>`failed_attempts': since it was connected last.</li>
+%% <li>`kept': bytes of frames that wait for a connection (`send_when_down => keep').</li>
+%% <li>The counters of {@link sockeye:server_info()}, over all its connections: `accepted' is how often it was
+%%     connected. `requests', `rejected', `no_descriptor', `accept_errors' and `accept_pauses' stay 0.</li>
+%% </ul>
+%% Error: `not_found'.
+%% ```
+%% 1> {ok, Feed} = sockeye_client:start_link("ws://127.0.0.1:9/", self(), #{reconnect => true}).
+%% {ok,<0.105.0>}
+%% 2> {ok, #{conn := none, kept := 0}} = sockeye_client:info(Feed).
+%% {ok,#{...}}
+%% '''
 -spec info(pid() | atom()) -> {ok, map()} | {error, not_found}.
 info(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),

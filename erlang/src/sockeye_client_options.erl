@@ -25,6 +25,8 @@
                    <<"sec-websocket-version">>, <<"sec-websocket-extensions">>,
                    <<"sec-websocket-protocol">>]).
 
+-define(RENAMED, #{redirects => max_redirects, min_interval => initial_interval, queue => send_when_down}).
+
 -type bad() :: sockeye_why:bad_option() | {bad_url, Why :: binary()} | tuple().
 
 -spec defaults() -> map().
@@ -65,7 +67,7 @@ shown(Url) ->
 -spec agree(binary(), map()) -> {binary(), map()}.
 agree(Url, #{proxy := _} = Given) ->
     case re:run(Url, "^ws[+]unix:", [caseless]) of
-        {match, _} -> throw(sockeye_why:option(proxy, "has no meaning for a Unix socket"));
+        {match, _} -> throw(sockeye_why:option(proxy, "a Unix socket is not reached through a proxy"));
         nomatch -> {Url, Given}
     end;
 agree(Url, Given) ->
@@ -92,7 +94,7 @@ checked(Key, Value) ->
         true -> Value;
         {ok, Parsed} -> Parsed;
         {error, Why} -> throw(sockeye_why:option(Key, Why));
-        unknown -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, #{redirects => max_redirects})));
+        unknown -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, ?RENAMED)));
         Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
     end.
 
@@ -183,25 +185,38 @@ proxy(Url) ->
         error:badarg -> {error, <<"expected the URL of a proxy, as text">>}
     end.
 
--spec reconnect(term()) -> true | {ok, false | map()} | string().
+-spec reconnect(term()) -> true | {ok, false | map()} | {error, binary()} | string().
 reconnect(false) ->
     true;
 reconnect(true) ->
     reconnect(#{});
 reconnect(Map) when is_map(Map) ->
-    Full = maps:merge(#{min_interval => 100, max_interval => 30000, max_attempts => infinity, queue => drop}, Map),
-    case Full of
-        #{min_interval := Min, max_interval := Max, max_attempts := Attempts, queue := Queue} when map_size(Full) =:= 4 ->
-            Valid = positive(Min) andalso positive(Max) andalso Min =< Max
-                andalso (Attempts =:= infinity orelse positive(Attempts))
-                andalso (Queue =:= drop orelse Queue =:= keep),
-            case Valid of
-                true -> {ok, Full};
-                false -> reconnect(undefined)
-            end;
-        _ ->
-            reconnect(undefined)
+    Full = maps:merge(#{initial_interval => 100, max_interval => 30000, max_attempts => infinity, send_when_down => refuse}, Map),
+    case [Why || {Key, Value} <- lists:sort(maps:to_list(Map)), Why <- reconnect(Key, Value)] of
+        [Why | _] ->
+            {error, Why};
+        [] ->
+            case Full of
+                #{initial_interval := First, max_interval := Most} when First =< Most -> {ok, Full};
+                #{initial_interval := First, max_interval := Most} ->
+                    {error, sockeye_why:text("initial_interval (~b) is longer than max_interval (~b)", [First, Most])}
+            end
     end;
 reconnect(_) ->
-    "a boolean, or a map of min_interval and max_interval (milliseconds, min_interval =< max_interval), max_attempts "
-    "(a positive integer or infinity) and queue (keep or drop)".
+    "a boolean or a map".
+
+%% What is wrong with a key of the map.
+-spec reconnect(term(), term()) -> [binary()].
+reconnect(Key, Value) ->
+    case reconnect_key(Key, Value) of
+        true -> [];
+        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, ?RENAMED)])];
+        Expected -> [sockeye_why:text("~tp: ~ts", [Key, sockeye_why:expected(Expected, Value)])]
+    end.
+
+-spec reconnect_key(term(), term()) -> true | unknown | string().
+reconnect_key(initial_interval, V) -> positive(V) orelse "milliseconds below 2^31";
+reconnect_key(max_interval, V) -> positive(V) orelse "milliseconds below 2^31";
+reconnect_key(max_attempts, V) -> V =:= infinity orelse positive(V) orelse "a positive integer below 2^31, or infinity";
+reconnect_key(send_when_down, V) -> V =:= refuse orelse V =:= keep orelse "refuse or keep";
+reconnect_key(_Key, _V) -> unknown.

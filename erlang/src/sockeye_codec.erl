@@ -5,8 +5,8 @@
 %% opens a socket, starts a process or waits, and the application `sockeye' does not
 %% have to be started.
 %%
-%% Both sides, with nothing between them. Whatever moves bytes ({@link gen_tcp}, {@link ssl}) carries `Request',
-%% `Response' and `Frames':
+%% Both sides in one shell, without a socket. In a program, {@link gen_tcp} or {@link ssl} carries `Request', `Response'
+%% and `Frames':
 %%
 %% ```
 %% 1> {ok, Request, Handshake} = sockeye_codec:request(#{host => <<"example.com">>, path => <<"/chat">>}).
@@ -27,18 +27,19 @@
 %% == The codec is a handle ==
 %%
 %% {@link encode/2} and {@link decode/2} change the codec they are given, as reading
-%% from a file changes its position. There is no new state to carry along, and no old one to
-%% go back to. The reason is its size: it holds up to a message in pieces, and with context takeover 50 KiB
-%% to inflate and 140 to 500 KiB to compress with (memory that `erlang:memory/0' does not see). It belongs
-%% to no process, is freed with the last reference to it, and is of no use on another node. Calls of several
-%% processes take turns, in any order. So let one process write and one read, or one do both.
+%% from a file changes its position. They return no new codec, and the state from before a call is gone. The reason is
+%% its size: a codec holds a message that is not complete, and with context takeover 50 KiB
+%% to inflate and 140 to 500 KiB to compress (memory that `erlang:memory/0' does not see). It belongs
+%% to no process, is freed with the last reference to it, and is of no use on another node. When several processes
+%% use one codec, their calls are served one after the other, in any order. So let one process write and one read, or
+%% one do both.
 %%
 %% == Limits ==
 %%
 %% `max_message_size' (1 MiB, a whole message, also when it is inflated),
 %% `max_frame_size' (the same) and `max_fragments' (1,024) bound the memory that a peer can take. Beyond
-%% a limit, {@link decode/2} ends with `closed' and its close code. The heads of handshakes are
-%% bounded by `max_header_size' (16,384 bytes) and `max_headers' (100). Time limits are left to you.
+%% a limit, the last event of {@link decode/2} is `closed' with 1008 or 1009. `max_header_size' (16,384 bytes) and
+%% `max_headers' (100) bound the heads of handshakes. Time limits are left to you.
 -module(sockeye_codec).
 
 -export([request/1]).
@@ -134,11 +135,21 @@
 
 -type refusal() :: malformed | long_line | too_large | http_version | method | draft_76
                  | not_websocket | version | connection | body | key | subprotocol.
-%% Why a request opens no connection: not HTTP (400), a request line (414) or head (431) beyond
-%% the limits, not HTTP/1 (505), not HTTP/1.1, where `Upgrade' means nothing (426), not GET (405; 501 for `CONNECT'), the obsolete draft 76 (426), an
-%% ordinary request (426), a `Sec-WebSocket-Version' other than 13 (426), a `Connection' without
-%% `Upgrade', a body (400; 501 in a coding other than `chunked'), a key that is missing or not 16 bytes in base64, a subprotocol that is
-%% not a token (400).
+%% Why a request opens no connection, with the status of the answer.
+%%
+%% <ul>
+%% <li>`malformed': it is not HTTP (400).</li>
+%% <li>`long_line': its first line is beyond `max_header_size' (414); `too_large': its head is, or has more lines than
+%%     `max_headers' (431).</li>
+%% <li>`http_version': it is not HTTP/1 (505), or HTTP/1.0, where `Upgrade' means nothing (426).</li>
+%% <li>`method': it is not a GET (405; 501 for `CONNECT').</li>
+%% <li>`draft_76': it is of the obsolete draft 76 (426); `not_websocket': it is an ordinary request (426); `version': its
+%%     `Sec-WebSocket-Version' is not 13 (426).</li>
+%% <li>`connection': its `Connection' is without `Upgrade' (400).</li>
+%% <li>`body': it has a body (400; 501 in a coding other than `chunked').</li>
+%% <li>`key': its key is missing or not 16 bytes in Base64 (400); `subprotocol': it offers one that is not a token
+%%     (400).</li>
+%% </ul>
 
 -type response_error() :: {refused, sockeye_client:refusal()} | {bad_handshake, sockeye_client:breach()}.
 %% Why an answer opens no connection, as a client has it: another status than 101 (`body' is what has
@@ -157,16 +168,17 @@
                | {pong, binary()}
                | ending().
 %% What arrived: the events of a server with `format => raw' and `control_frames => true'. Text is
-%% UTF-8, for {@link sockeye_json:decode/1} where it is JSON. A ping is answered already, in `Reply'.
+%% UTF-8; {@link sockeye_json:decode/1} makes terms of JSON. The answer to a ping is in `Reply' already.
 
 -type ending() :: {closed, sockeye:close_code(), Reason :: binary()}.
-%% The last event: how it ended. The code is that of the peer's Close frame; 1005: it had none; 1006: no
-%% Close frame came; or the one with which the peer's fault was answered: it has broken the protocol (1002),
-%% sent what is no UTF-8 (1007) or gone beyond a limit (1008, 1009). All is over once `Reply' is sent.
+%% The last event: how the connection ended. The code is that of the peer's Close frame. 1005: its Close frame had no
+%% code. 1006: no Close frame came. 1002, 1007, 1008 or 1009 may also be the answer to a fault of the peer: it has broken
+%% the protocol, sent what is not UTF-8 or not DEFLATE, or gone beyond a limit. Send `Reply', and close the socket.
 
 -type encode_error() :: closed | not_utf8 | {not_json, term()} | streaming | not_streaming.
-%% `closed': a Close frame was written before, or the connection is over. `streaming': a message, or a
-%% `first', where a message in fragments has not had its `last'; `not_streaming': a `more' or `last'
+%% `closed': a Close frame was written before, or the connection is over. `not_utf8': a text is not UTF-8. `not_json':
+%% this part of a term has no JSON form, see {@link sockeye_json}. `streaming': a message, or a
+%% `first', while a message in fragments is without its `last'; `not_streaming': a `more' or `last'
 %% without `first', or of another kind.
 
 -type info() :: #{role := client | server, state := open | closing | closed,
@@ -182,6 +194,13 @@
 -define(SESSION, [max_message_size, max_frame_size, max_fragments, null]).
 
 %% @doc The request of a client, and a handshake to check the answer with.
+%% ```
+%% 1> {ok, Request, Handshake} = sockeye_codec:request(#{host => <<"example.com">>, subprotocols => [<<"chat">>]}).
+%% {ok,<<"GET / HTTP/1.1\r\n...>>,...}
+%% 2> sockeye_codec:request(#{path => <<"/chat">>}).
+%% {error,{bad_option,host,<<"is missing">>}}
+%% '''
+%% Error: `{bad_option, Key, Why}'.
 -spec request(request_options()) -> {ok, binary(), handshake()} | option_error().
 request(Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Options]),
@@ -206,8 +225,18 @@ form(headers) -> "names and values of headers that the handshake does not write 
 
 %% @doc Looks at what a server has answered so far: `more' until the head of the answer is complete.
 %%
-%% `Rest' is what follows the head: it belongs to {@link decode/2}. Interim answers (100, 102, 103) before it are passed
-%% over, 16 at most, all heads together within `max_header_size'.
+%% `Rest' is what follows the head: give it to {@link decode/2}. Interim answers (100, 102, 103) are
+%% skipped, 16 at most; all heads together have at most `max_header_size' bytes. Errors: see {@link response_error()}.
+%% ```
+%% 1> {ok, _, Handshake} = sockeye_codec:request(#{host => <<"example.com">>}).
+%% {ok,...}
+%% 2> sockeye_codec:check_response(Handshake, <<"HTTP/1.1 101 Switch">>).
+%% more
+%% 3> sockeye_codec:check_response(Handshake, <<"HTTP/1.1 404 Not Found\r\n\r\nnothing here">>).
+%% {error,{refused,#{body => <<"nothing here">>,headers => [],status => 404}}}
+%% 4> sockeye_codec:check_response(Handshake, <<"HTTP/1.1 101 Switching Protocols\r\n\r\n">>).
+%% {error,{bad_handshake,upgrade}}
+%% '''
 -spec check_response(handshake(), iodata()) ->
           more | {ok, codec(), agreed(), Rest :: binary()} | {error, response_error()}.
 check_response(Handshake, Bytes) ->
@@ -231,7 +260,18 @@ check_request(Bytes) ->
 %% @doc Reads a request before you decide about it. Then call {@link accept/2} with the
 %% same bytes, or {@link reject/3}. `more' until the head of the request is complete.
 %%
-%% After an error: send `Answer' and close the socket.
+%% After `{error, {Why, Answer}}': send `Answer' and close the socket; `Why' is a {@link refusal()}. Other error:
+%% `{bad_option, Key, Why}'.
+%% ```
+%% 1> {ok, Bytes, _} = sockeye_codec:request(#{host => <<"example.com">>, path => <<"/chat?room=7">>}).
+%% {ok,...}
+%% 2> {ok, #{path := Path, query := Query}, <<>>} = sockeye_codec:check_request(Bytes, #{max_headers => 20}).
+%% {ok,#{...},<<>>}
+%% 3> {Path, Query}.
+%% {<<"/chat">>,<<"room=7">>}
+%% 4> {error, {Why, _Answer}} = sockeye_codec:check_request(<<"POST / HTTP/1.1\r\nHost: a\r\n\r\n">>, #{}).
+%% {error,{method,<<"HTTP/1.1 405 ...>>}}
+%% '''
 -spec check_request(iodata(), limits()) ->
           more | {ok, request(), Rest :: binary()} | {error, {refusal(), Answer :: binary()}} | option_error().
 check_request(Bytes, Options) ->
@@ -257,7 +297,18 @@ accept(Bytes) ->
     accepted(Bytes, #{}).
 
 %% @doc Answers a client's request: `more' until its head is complete. Send `Response', then
-%% give `Rest' to {@link decode/2}. After an error: send `Answer' and close the socket.
+%% give `Rest' to {@link decode/2}.
+%%
+%% After `{error, {Why, Answer}}': send `Answer' and close the socket; `Why' is a {@link refusal()}. Other error:
+%% `{bad_option, Key, Why}'.
+%% ```
+%% 1> {ok, Request, _} = sockeye_codec:request(#{host => <<"example.com">>, subprotocols => [<<"v2">>, <<"v1">>]}).
+%% {ok,...}
+%% 2> {ok, _Response, _Codec, #{subprotocol := Chosen}, <<>>} = sockeye_codec:accept(Request, #{subprotocols => [<<"v1">>]}).
+%% {ok,...}
+%% 3> Chosen.
+%% <<"v1">>
+%% '''
 -spec accept(iodata(), accept_options()) ->
           more | {ok, Response :: binary(), codec(), agreed(), Rest :: binary()}
         | {error, {refusal(), Answer :: binary()}} | option_error().
@@ -277,9 +328,13 @@ accepted(Bytes, Options) ->
 
 %% @doc The answer that refuses a request. Send it and close the socket.
 %%
-%% `Status' is 200 to 599. `content-length' and `connection' are added, and a
-%% `content-type' of plain text if you give none. Raises `badarg' for headers that
-%% could not be sent safely.
+%% `Status' is 200 to 599. The answer gets `content-length' and `connection', and a
+%% `content-type' of plain text if you give none. Raises `badarg' for a header whose name is not a token, whose value has
+%% control characters, or that is beyond the limits: 1,000 headers, names of 1,024 bytes, values of 65,536, 1 MiB in all.
+%% ```
+%% 1> sockeye_codec:reject(401, [{<<"www-authenticate">>, <<"Bearer">>}], <<"Who are you?">>).
+%% <<"HTTP/1.1 401 ...>>
+%% '''
 -spec reject(200..599, headers(), iodata()) -> binary().
 reject(Status, Headers, Body) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Status, Headers, Body]),
@@ -299,7 +354,11 @@ new(Role) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Role]),
     new(Role, #{}).
 
-%% @doc A codec for a connection whose handshake was done by others.
+%% @doc A codec for a connection whose handshake was done by others. Error: `{bad_option, Key, Why}'.
+%% ```
+%% 1> {ok, Codec} = sockeye_codec:new(server, #{max_message_size => 65536}).
+%% {ok,#Ref<...>}
+%% '''
 -spec new(client | server, codec_options()) -> {ok, codec()} | option_error().
 new(Role, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Role, Options]),
@@ -310,8 +369,16 @@ new(Role, Options) ->
 %% @doc The bytes of these frames, masked if this is a client, compressed if that was agreed on
 %% and makes them smaller. All or none: after an error nothing has changed.
 %%
-%% Send the bytes in the order in which they were made. After a Close frame everything is
-%% `{error, closed}'. Raises `badarg' for what is no frame.
+%% Send the bytes in the order in which they were made. Raises `badarg' for what is not a frame. Errors: see
+%% {@link encode_error()}.
+%% ```
+%% 1> {ok, Codec} = sockeye_codec:new(server).
+%% {ok,#Ref<...>}
+%% 2> sockeye_codec:encode(Codec, [{text, <<"hi">>}, {close, 1000, <<>>}]).
+%% {ok,<<129,2,104,105,136,2,3,232>>}
+%% 3> sockeye_codec:encode(Codec, {text, <<"too late">>}).
+%% {error,closed}
+%% '''
 -spec encode(codec(), frame() | [frame()]) -> {ok, binary()} | {error, encode_error()}.
 encode(Codec, Frames) ->
     try encoded(Codec, Frames)
@@ -328,8 +395,16 @@ encoded(Codec, Frames) ->
 %% @doc Takes the bytes that arrived, wherever they were cut.
 %%
 %% `Reply' is what you have to send, or `<<>>': pongs, the answer to a Close frame, the Close
-%% frame for a violation. After our own Close frame, messages of the peer are dropped. After
-%% the last event, everything is dropped.
+%% frame for a violation. After our own Close frame, the messages of the peer give no events. After
+%% the last event, nothing does. There are no errors: a fault of the peer is the event `closed', see {@link ending()}.
+%% ```
+%% 1> {ok, Codec} = sockeye_codec:new(client).
+%% {ok,#Ref<...>}
+%% 2> sockeye_codec:decode(Codec, <<129, 2, 104>>).
+%% {[],<<>>}
+%% 3> sockeye_codec:decode(Codec, <<105, 136, 2, 3, 232>>).
+%% {[{text,<<"hi">>},{closed,1000,<<>>}],<<...>>}
+%% '''
 -spec decode(codec(), iodata()) -> {[event()], Reply :: binary()}.
 decode(Codec, Bytes) ->
     try decoded(Codec, Bytes)
@@ -345,6 +420,12 @@ decoded(Codec, Bytes) ->
 
 %% @doc Call it when the socket has ended. Returns how the connection ended: with 1006,
 %% unless it was over before.
+%% ```
+%% 1> {ok, Codec} = sockeye_codec:new(client).
+%% {ok,#Ref<...>}
+%% 2> sockeye_codec:eof(Codec).
+%% {closed,1006,<<>>}
+%% '''
 -spec eof(codec()) -> ending().
 eof(Codec) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Codec]),
@@ -353,7 +434,13 @@ eof(Codec) ->
         Result -> Result
     end.
 
-%% @doc The role and the state of a codec, as a map.
+%% @doc The role and the state of a codec, as a map, see {@link info()}.
+%% ```
+%% 1> {ok, Codec} = sockeye_codec:new(client).
+%% {ok,#Ref<...>}
+%% 2> sockeye_codec:info(Codec).
+%% #{buffered => 0,deflate => false,role => client,state => open}
+%% '''
 -spec info(codec()) -> info().
 info(Codec) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Codec]),

@@ -154,7 +154,7 @@ handle_call({send, Frame, Tried}, _From, State) ->
     {reply, Reply, State1, hibernate};
 handle_call(info, _From, #state{conn = Conn, failures = Failures, kept_bytes = Bytes} = State) ->
     #state{id = Id, config = #{url := Url}} = State,
-    {reply, {Id, #{conn => Conn, url => Url, failures => Failures, kept => Bytes}}, State, hibernate};
+    {reply, {Id, #{conn => Conn, url => Url, failed_attempts => Failures, kept => Bytes}}, State, hibernate};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State, hibernate}.
 
@@ -202,7 +202,7 @@ opened(Conn, #state{worker = undefined} = State) ->
 opened(Conn, #state{worker = Worker, config = #{reconnect := Reconnect}} = State) ->
     %% What handle_open sends goes before what was kept.
     _ = case Reconnect of
-            #{queue := keep} -> sockeye_worker:tell(Worker, up);
+            #{send_when_down := keep} -> sockeye_worker:tell(Worker, up);
             _ -> ok
         end,
     now_open(Conn, State).
@@ -262,8 +262,8 @@ tell_down(Reason, #state{worker = Worker} = State) ->
 
 %% Full jitter: clients that lost their server together do not come back together.
 -spec pause(#state{}) -> #state{}.
-pause(#state{backoff = N, config = #{reconnect := #{min_interval := Min, max_interval := Max}}} = State) ->
-    Most = min(Max, Min bsl min(N, 31)),
+pause(#state{backoff = N, config = #{reconnect := #{initial_interval := First, max_interval := Max}}} = State) ->
+    Most = min(Max, First bsl min(N, 31)),
     _ = erlang:send_after(rand:uniform(Most + 1) - 1, self(), dial),
     State#state{backoff = N + 1}.
 
@@ -273,7 +273,7 @@ pause(#state{backoff = N, config = #{reconnect := #{min_interval := Min, max_int
 send(_Frame, Tried, #state{conn = Conn, up = true, kept_bytes = 0} = State)
   when Conn =/= none, Conn =/= Tried, Tried =/= any ->
     {{conn, Conn}, State};
-send(Frame, Tried, #state{config = #{reconnect := #{queue := keep}}} = State) ->
+send(Frame, Tried, #state{config = #{reconnect := #{send_when_down := keep}}} = State) ->
     #state{kept = Kept, kept_bytes = Bytes, config = #{send_queue_size := Most}} = State,
     %% The pieces of a message belong to one connection, and to the process that began it.
     Pieces = is_tuple(Frame) andalso element(1, Frame) =:= stream,
@@ -341,7 +341,7 @@ terminate(Reason, State) ->
 %% For sys:get_status/1.
 -spec format_status(sockeye_crash:status()) -> sockeye_crash:status().
 format_status(#{state := #state{conn = Conn, failures = Failures, kept_bytes = Kept} = State} = Status) ->
-    Status#{state := (facts(State))#{conn => Conn, failures => Failures, kept => Kept}};
+    Status#{state := (facts(State))#{conn => Conn, failed_attempts => Failures, kept => Kept}};
 format_status(Status) ->
     Status.
 

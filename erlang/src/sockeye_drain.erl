@@ -44,7 +44,7 @@
 
 -spec parse(map()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
 parse(Options) ->
-    Defaults = #{batch => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000},
+    Defaults = #{per_interval => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000},
     try maps:map(fun checked/2, Options) of
         Given -> {ok, maps:merge(Defaults, Given)}
     catch
@@ -56,12 +56,12 @@ checked(Key, Value) ->
     case check(Key, Value) of
         true -> Value;
         {ok, Parsed} -> Parsed;
-        unknown -> throw(sockeye_why:option(Key, "unknown option"));
+        unknown -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, #{batch => per_interval})));
         Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
     end.
 
 -spec check(term(), term()) -> true | {ok, binary()} | unknown | string().
-check(batch, V) -> positive(V) orelse "a positive integer below 2^31";
+check(per_interval, V) -> positive(V) orelse "a positive integer below 2^31";
 check(interval, V) -> positive(V) orelse "milliseconds below 2^31";
 check(deadline, V) -> sockeye_options:time(V);
 check(code, V) -> V =:= 1001 orelse V =:= 1012 orelse is_integer(V) andalso V >= 3000
@@ -126,7 +126,7 @@ close_some(#drain{queue = []} = Drain) ->
         _ -> Drain
     end;
 close_some(#drain{queue = Queue, told_by = ToldBy, options = Options} = Drain) ->
-    #{batch := Batch, interval := Interval, code := Code, reason := Reason} = Options,
+    #{per_interval := Batch, interval := Interval, code := Code, reason := Reason} = Options,
     {Now, Later} = split(size(length(Queue), Batch, Interval, left(ToldBy)), Queue),
     close(Now, Code, Reason),
     Drain#drain{queue = Later}.
@@ -163,12 +163,12 @@ code(#drain{options = #{code := Code}}) -> Code.
 %% Tells who asked for it, once the server has ended.
 -spec answer(drain(), counts()) -> ok.
 answer(#drain{from = From, open = Open, accepted = Before, unanswered = Already}, Counts) ->
-    {Later, Dropped} = case Counts of
-                           {Accepted, Unanswered} -> {Accepted - Before, Unanswered - Already};
-                           %% All were cut off with the engine, as far as they were there.
-                           unknown -> {0, Open}
-                       end,
-    gen_server:reply(From, {ok, #{closed => Open + Later - Dropped, dropped => Dropped}}).
+    {Later, CutOff} = case Counts of
+                          {Accepted, Unanswered} -> {Accepted - Before, Unanswered - Already};
+                          %% The engine has ended and cut off those that were left.
+                          unknown -> {0, Open}
+                      end,
+    gen_server:reply(From, {ok, #{closed => Open + Later - CutOff, unanswered => CutOff}}).
 
 %% Closes in batches as well, but within a second, for a server whose time is
 %% bounded. Few connections are left to the caller, who closes them at once.

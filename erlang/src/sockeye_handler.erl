@@ -41,7 +41,7 @@
 %% a client, `handle_open/3' and `handle_close/4' are called when it comes and goes, `handle_error/3' for a
 %% command that failed, `handle_down/2' in a client that is not connected. The rest is as in
 %% `gen_server': `handle_call/3', `handle_cast/2', `handle_info/2', `terminate/2', `code_change/3' and
-%% `format_status/1'. `hcb(sockeye_handler, handle_frame, 3)' shows each in the shell.
+%% `format_status/1'. `hcb(sockeye_handler, handle_frame, 3)' shows one of them in the shell.
 %%
 %% To other processes a handler is a `gen_server': `gen_server:call/2' and `sys' work. `sys:get_state/1' and
 %% `sys:replace_state/2' have the state of the handler, `sys:suspend/1' lets frames wait within `inbox_size'.
@@ -51,8 +51,15 @@
 %%
 %% They are carried out in order. When several frames came together, their commands
 %% leave together, once the last of these callbacks has returned. A command that fails
-%% affects no other; `handle_error/3' is called for it. A term that is no command is logged as
-%% an error as well.
+%% affects no other; `handle_error/3' is called for it. A term that is not a command is also logged as an error.
+%%
+%% <h3>Calls in a callback</h3>
+%%
+%% A callback may call all functions of {@link sockeye}, {@link sockeye_pubsub}, {@link sockeye_presence}, {@link
+%% sockeye_json} and {@link sockeye_codec}, with these exceptions: {@link sockeye:stop/1} and {@link sockeye:drain/2} of its
+%% own server, and the functions of {@link sockeye_client} for its own client, wait for the handler itself. Its
+%% connections stay with it: {@link sockeye:controlling_process/2} is for those of an owner. What a callback sends with
+%% {@link sockeye:send/2} leaves at once, before the commands that this and earlier callbacks of the batch have returned.
 -module(sockeye_handler).
 
 -export_type([command/0]).
@@ -133,16 +140,15 @@
 %% `{stop, Reason, State}' ends the handler process, after the commands so far.
 
 -callback accept(request(), Arg :: term()) -> decision().
-%% A client asks for a connection. Optional. Called in a process of its own, before the
-%% handshake is answered, for at most the option `accept_timeout' (then the
-%% client gets 503). `{accept, Options}' lets it in, `{reject, Status,
-%% Headers, Body}' answers with that. A crash or a bad return is 500 for the
-%% client and an error in the log. An owner has the option `accept' instead,
-%% a function of the request.
+%% A client asks for a connection. Optional. `Arg' is that of the option `handler => {Module, Arg}'. The server calls it
+%% in a process of its own, before it answers the handshake, for at most `accept_timeout' milliseconds: then the
+%% client gets 503. `{accept, Options}' lets the client in; `{reject, Status, Headers, Body}' is the answer that it gets
+%% instead. After a crash or a wrong return the client gets 500, and the log an error. A server with an owner has the
+%% option `accept' instead, a function of the request.
 
 -callback init(Arg :: term()) -> {ok, State :: term()} | {stop, Reason :: term()}.
-%% The process starts. In the modes `one' and `N', `{stop, Reason}' makes
-%% `sockeye:start_link/1' return `{error, Reason}'.
+%% A handler process starts; with `processes => per_connection', for each connection. With `one' and `N', `{stop, Reason}'
+%% makes `sockeye:start_link/1' return `{error, Reason}'.
 
 -callback handle_open(Info :: map(), sockeye:conn(), State :: term()) -> result().
 %% A connection is open. Optional. `Info' is a map with `peer', `path', `query',
@@ -178,9 +184,9 @@
     {reply, Reply :: term(), [command()], State :: term()}
     | {reply, Reply :: term(), [command()], State :: term(), hibernate}
     | result().
-%% Another process calls `gen_server:call/2'. Optional; without it the answer is
-%% `{error, not_supported}'. The reply goes after the commands beside it. With another result
-%% `gen_server:reply/2' answers, then or later.
+%% Another process calls `gen_server:call/2'. Optional; without it the caller gets
+%% `{error, not_supported}'. `{reply, Reply, Commands, State}' answers the call, after these commands. After any other
+%% {@link result()}, the handler answers with `gen_server:reply(From, Reply)', now or later.
 %% ```
 %% handle_call(count, _From, #{count := N} = State) ->
 %%     {reply, N, [], State}.
@@ -188,11 +194,12 @@
 
 -callback handle_cast(Message :: term(), State :: term()) -> result().
 %% A message of `gen_server:cast/2'. Optional; without this callback, `handle_info/2' gets
-%% `{'$gen_cast', Message}'.
+%% `{'$gen_cast', Message}'. Returns a {@link result()}, as `handle_frame/3' does.
 
 -callback handle_info(Message :: term(), State :: term()) -> result().
-%% Any other message to the process. Optional. No client causes one, with one exception: where credits are
-%% counted (`active => N', `{active, N}'), `{sockeye, Conn, passive}' says that they ran out.
+%% Any other message to the process. Optional; without it, the message is logged as a warning. Clients cannot cause such
+%% messages, with one exception: where credits are counted (`active => N', `{active, N}'), `{sockeye, Conn, passive}' says
+%% that they ran out.
 
 -callback terminate(Reason :: term(), State :: term()) -> term().
 %% The process ends. Optional. Called as in `gen_server', and with `shutdown' when

@@ -92,7 +92,16 @@ decode(Text) ->
 
 %% @doc The term of a JSON text: one value, with white space around it or not.
 %%
-%% Raises `badarg' if `Text' is no iodata, or `Options' no map.
+%% Errors: {@link decode_error()} and {@link option_error()}. Raises `badarg' if `Text' is not iodata, or `Options' not a
+%% map.
+%% ```
+%% 1> sockeye_json:decode(<<"{\"id\": null}">>, #{keys => {atoms, [id]}, null => undefined}).
+%% {ok,#{id => undefined}}
+%% 2> sockeye_json:decode(<<"[[1]]">>, #{max_depth => 1}).
+%% {error,{depth,1}}
+%% 3> sockeye_json:decode(<<"1">>, #{max_depth => 0}).
+%% {error,{bad_option,max_depth,<<"expected 1..256, got 0">>}}
+%% '''
 -spec decode(iodata(), decode_options()) ->
           {ok, term()} | {error, decode_error() | option_error()}.
 decode(Text, Options) when is_map(Options) ->
@@ -124,7 +133,13 @@ encode(Term) ->
 %% tuple, a binary that is not UTF-8, an improper list, a key that is neither a binary
 %% nor an atom nor an integer, an element of `{[...]}' that is not a pair. Or it has
 %% the reason: `{duplicate_key, Key}', one of two keys of an object that are the same in text,
-%% or `{struct, Module}'. Raises `badarg' if `Options' is no map.
+%% or `{struct, Module}'. Other error: `bad_option', see {@link option_error()}. Raises `badarg' if `Options' is not a map.
+%% ```
+%% 1> sockeye_json:encode([nil, null], #{null => nil}).
+%% {ok,<<"[null,null]">>}
+%% 2> sockeye_json:encode(#{socket => {127, 0, 0, 1}}, #{}).
+%% {error,{not_json,{127,0,0,1}}}
+%% '''
 -spec encode(term(), encode_options()) ->
           {ok, binary()} | {error, {not_json, term()} | option_error()}.
 encode(Term, Options) when is_map(Options) ->

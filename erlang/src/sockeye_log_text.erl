@@ -41,21 +41,20 @@ sentence(#{what := server_stop_timeout, timeout := Time} = R) ->
 sentence(#{what := accept_error, reason := Reason} = R) ->
     [who(R), " could not accept a connection: ", text(Reason)];
 sentence(#{what := no_descriptor, max_descriptor := Most} = R) ->
-    [who(R), " refuses connections: descriptors from number ", integer_to_list(Most),
-     " on are kept for the rest of the node"];
+    [who(R), " refuses connections, to keep the descriptors from ", integer_to_list(Most), " on for the rest of the node"];
 sentence(#{what := no_process} = R) ->
-    [who(R), " could not start a process: the node has reached its limit; connections are closed with 1011, questions to "
-     "accept and http answered 503, handlers started again later"];
+    [who(R), " could not start a process: the node has as many as it may have. New connections are closed with 1011, requests "
+     "to accept and to functions of http get 503, and handlers are started again later"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
-    [who(R), " sent 1011", conn(R), ": no process could be started for it: ", short(Reason)];
+    [who(R), " sent 1011", conn(R), ", since no process could be started for it: ", short(Reason)];
 sentence(#{what := certificate_expired, date := Date} = R) ->
-    [who(R), ": ", certificate(R), " is not valid any more: it expired on ", date(Date)];
+    [who(R), ": ", certificate(R), " expired on ", date(Date)];
 sentence(#{what := certificate_not_yet_valid, date := Date} = R) ->
     [who(R), ": ", certificate(R), " is not valid before ", date(Date)];
 sentence(#{what := panic, message := Message}) ->
-    ["Sockeye engine: a panic, its connection was closed with 1011: ", text(Message)];
+    ["Sockeye engine: a panic ended a connection with 1011: ", text(Message)];
 sentence(#{what := panic_in_call, message := Message}) ->
-    ["Sockeye: a panic in a call into its library, which raised nif_panicked: ", text(Message)];
+    ["Sockeye: a panic in the native library, and the calling process got the error nif_panicked: ", text(Message)];
 sentence(#{what := accept_crashed} = R) ->
     [who(R), " answered 500", request(R), ": ", callback(R), " crashed"];
 sentence(#{what := http_crashed} = R) ->

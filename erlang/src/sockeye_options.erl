@@ -346,13 +346,13 @@ connection_options() ->
 complete(Config, Given, Owner) ->
     case Config of
         #{ip := {local, _}, port := Port} when Port =/= 0, is_map_key(port, Given) ->
-            bad(port, "has no meaning with a Unix socket");
+            bad(port, "a Unix socket has no port");
         #{proxy_protocol := true, trusted_proxies := []} ->
             bad(proxy_protocol, "needs trusted_proxies");
         #{scope := cluster} when not is_map_key(name, Given) ->
-            bad(scope, "cluster needs a name");
+            bad(scope, "cluster needs a name, the same on all nodes");
         #{ip := {local, _}, reuseport := true} ->
-            bad(reuseport, "has no meaning with a Unix socket");
+            bad(reuseport, "a Unix socket has no port");
         #{ip := {local, _}, port := Port} when Port =/= 0 ->
             complete(Config#{port := 0}, Given, Owner);
         _ ->
@@ -364,12 +364,11 @@ complete(Config, Given, Owner) ->
 complete_handler(Config, Given, Owner) ->
     Handler = maps:get(handler, Config, Owner),
     IsModule = is_tuple(Handler),
-    Needless = "has no meaning with this handler",
     case Given of
         #{processes := _} when not IsModule ->
             bad(processes, "needs a handler {Module, Arg}");
         #{batch := true} when IsModule ->
-            bad(batch, Needless);
+            bad(batch, "is for an owner process, not for a handler {Module, Arg}");
         _ ->
             Derived = #{handler => Handler,
                         mode => mode(Handler, Config),

@@ -7,7 +7,7 @@
 %% they come back with it.
 %%
 %% A process that subscribes gets `{sockeye_presence, Topic, #{joins => #{Key => [Meta]}, leaves => ...}}'
-%% for each change after that; an update is a leave and a join in one message. An entry is no
+%% for each change after that; an update is a leave and a join in one message. An entry is not a
 %% subscription: to get what is published, call {@link sockeye:subscribe/2}.
 %% ```
 %% handle_frame({json, #{<<"join">> := Nick}}, Conn, S) ->
@@ -72,39 +72,70 @@
                 watching = #{} :: #{pid() => {reference(), #{place() => true}}}}).
 
 %% @doc Adds an entry for a connection to a topic of its server. It ends with the connection. A second entry of the same
-%% connection, topic and key replaces the first.
+%% connection, topic and key replaces the first. Error: `closed'.
+%% ```
+%% 1> sockeye_presence:track(Conn, <<"room/7">>, <<"ann">>, #{since => 1700000000}).
+%% ok
+%% '''
 -spec track(sockeye:conn(), sockeye:topic(), key(), meta()) -> ok | {error, closed}.
 track(Conn, Topic, Key, Meta) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key, Meta]),
     change_conn(track, Conn, Topic, Key, Meta).
 
-%% @doc Adds an entry for a process of this node. It ends with the process or the server.
+%% @doc Adds an entry for a process of this node. It ends with the process or the server. Error: `not_found'.
+%% ```
+%% 1> sockeye_presence:track(my_server, <<"room/7">>, self(), <<"bot">>, #{since => 1700000000}).
+%% ok
+%% '''
 -spec track(sockeye:server(), sockeye:topic(), pid(), key(), meta()) -> ok | {error, not_found}.
 track(Server, Topic, Pid, Key, Meta) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key, Meta]),
     change_process(track, Server, Topic, Pid, Key, Meta).
 
-%% @doc Changes the term of an entry; `{error, not_present}' if there is none.
+%% @doc Changes the term of an entry of a connection. Errors: `not_present' if there is no such entry; `closed'.
+%% ```
+%% 1> sockeye_presence:update(Conn, <<"room/7">>, <<"ann">>, #{typing => true}).
+%% {error,not_present}
+%% 2> sockeye_presence:track(Conn, <<"room/7">>, <<"ann">>, #{}).
+%% ok
+%% 3> sockeye_presence:update(Conn, <<"room/7">>, <<"ann">>, #{typing => true}).
+%% ok
+%% '''
 -spec update(sockeye:conn(), sockeye:topic(), key(), meta()) ->
           ok | {error, closed | not_present}.
 update(Conn, Topic, Key, Meta) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key, Meta]),
     change_conn(update, Conn, Topic, Key, Meta).
 
-%% @doc The same for a process.
+%% @doc Changes the term of an entry of a process. Errors: `not_present' if there is no such entry; `not_found' if there
+%% is no such server.
+%% ```
+%% 1> sockeye_presence:track(my_server, <<"room/7">>, self(), <<"bot">>, #{}).
+%% ok
+%% 2> sockeye_presence:update(my_server, <<"room/7">>, self(), <<"bot">>, #{typing => true}).
+%% ok
+%% '''
 -spec update(sockeye:server(), sockeye:topic(), pid(), key(), meta()) ->
           ok | {error, not_found | not_present}.
 update(Server, Topic, Pid, Key, Meta) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key, Meta]),
     change_process(update, Server, Topic, Pid, Key, Meta).
 
-%% @doc Removes an entry; `ok' also if there was none.
+%% @doc Removes an entry of a connection; `ok' also if there was none. Error: `closed'.
+%% ```
+%% 1> sockeye_presence:untrack(Conn, <<"room/7">>, <<"ann">>).
+%% ok
+%% '''
 -spec untrack(sockeye:conn(), sockeye:topic(), key()) -> ok | {error, closed}.
 untrack(Conn, Topic, Key) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Key]),
     change_conn(untrack, Conn, Topic, Key, none).
 
-%% @doc The same for a process.
+%% @doc Removes an entry of a process; `ok' also if there was none. Error: `not_found'.
+%% ```
+%% 1> sockeye_presence:untrack(my_server, <<"room/7">>, self(), <<"bot">>).
+%% ok
+%% '''
 -spec untrack(sockeye:server(), sockeye:topic(), pid(), key()) -> ok | {error, not_found}.
 untrack(Server, Topic, Pid, Key) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid, Key]),
@@ -148,8 +179,8 @@ domain(ServerId, Server) ->
         local -> {server, Server}
     end.
 
-%% @doc Who is in a topic, on all nodes if the server's scope is the cluster. Each key has the metas
-%% of its entries, in no order. Reads a table of this node: no process is asked.
+%% @doc Who is in a topic, on all nodes if the server's scope is the cluster. Each key has the terms
+%% of its entries, in no order. Reads a table of this node, and asks no process. Error: `not_found'.
 %% ```
 %% 1> sockeye_presence:track(Conn, <<"room/7">>, <<"ann">>, #{since => 1700000000}).
 %% ok
@@ -182,7 +213,15 @@ subscribe(Server, Topic) ->
     news(watch, Server, Topic, self()).
 
 %% @doc Sends a process of this node all changes of a topic's list from here on, until the process
-%% or the server ends.
+%% or the server ends. Error: `not_found'.
+%% ```
+%% 1> sockeye_presence:subscribe(my_server, <<"room/7">>, self()).
+%% ok
+%% 2> sockeye_presence:track(Conn, <<"room/7">>, <<"ann">>, #{since => 1700000000}).
+%% ok
+%% 3> receive {sockeye_presence, <<"room/7">>, Change} -> Change end.
+%% #{joins => #{<<"ann">> => [#{since => 1700000000}]},leaves => #{}}
+%% '''
 -spec subscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 subscribe(Server, Topic, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
@@ -194,7 +233,11 @@ unsubscribe(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     news(unwatch, Server, Topic, self()).
 
-%% @doc Ends a subscription; `ok' also if there was none.
+%% @doc Ends a subscription; `ok' also if there was none. Error: `not_found', if there is no such server.
+%% ```
+%% 1> sockeye_presence:unsubscribe(my_server, <<"room/7">>, self()).
+%% ok
+%% '''
 -spec unsubscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 unsubscribe(Server, Topic, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),

@@ -55,8 +55,12 @@ subscribe(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     change(subscribe, Server, Topic, self()).
 
-%% @doc Subscribes a process of this node, until it or the server ends. Doing so again changes
-%% nothing. What is published after the return of this call is delivered.
+%% @doc Subscribes a process of this node, until it or the server ends. A second subscription changes
+%% nothing. The process gets what is published after this call has returned. Error: `not_found'.
+%% ```
+%% 1> sockeye_pubsub:subscribe(my_server, <<"room/*">>, self()).
+%% ok
+%% '''
 -spec subscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 subscribe(Server, Topic, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
@@ -68,13 +72,23 @@ unsubscribe(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),
     change(unsubscribe, Server, Topic, self()).
 
-%% @doc Ends a subscription; `ok' also if there was none.
+%% @doc Ends a subscription; `ok' also if there was none. Error: `not_found', if there is no such server.
+%% ```
+%% 1> sockeye_pubsub:unsubscribe(my_server, <<"room/*">>, self()).
+%% ok
+%% '''
 -spec unsubscribe(sockeye:server(), sockeye:topic(), pid()) -> ok | {error, not_found}.
 unsubscribe(Server, Topic, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic, Pid]),
     change(unsubscribe, Server, Topic, Pid).
 
-%% @doc The processes of this node that would get what is published under a topic.
+%% @doc The processes of this node that would get what is published under a topic, in no order. Error: `not_found'.
+%% ```
+%% 1> sockeye_pubsub:subscribe(my_server, <<"room/*">>).
+%% ok
+%% 2> sockeye_pubsub:subscribers(my_server, <<"room/7">>).
+%% {ok,[<0.105.0>]}
+%% '''
 -spec subscribers(sockeye:server(), sockeye:topic()) -> {ok, [pid()]} | {error, not_found}.
 subscribers(Server, Topic) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Topic]),

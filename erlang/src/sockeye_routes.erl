@@ -48,9 +48,9 @@ complete(Config) ->
         none ->
             {ok, Routes};
         {Path, Path} ->
-            {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice, with those of health and metrics", [Path]))};
+            {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice: the paths of health and metrics count, too", [Path]))};
         {One, Other} ->
-            {error, sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path, with those of health and metrics",
+            {error, sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path: those of health and metrics count, too",
                                                               [One, Other]))}
     end.
 

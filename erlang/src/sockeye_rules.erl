@@ -40,7 +40,7 @@ rate(#{rate := Rate} = Map) ->
                                       [sockeye_why:shown(Key), sockeye_why:shown(Map)])}
     end;
 rate(_) ->
-    "infinity or #{rate => a second, burst => at once}".
+    "infinity, or a map of rate (connections a second) and burst (how many at once)".
 
 -spec is_rate(term(), term()) -> boolean().
 is_rate(Key, V) ->

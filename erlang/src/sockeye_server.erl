@@ -193,7 +193,7 @@ handle_call({drain, Options}, From, #state{drain = undefined, id = Id} = State) 
 handle_call({drain, _}, _From, State) ->
     {reply, {error, draining}, State};
 handle_call(reload_tls, _From, #state{config = #{tls := undefined}} = State) ->
-    {reply, {error, sockeye_why:option(tls, "the server was started without")}, State};
+    {reply, {error, sockeye_why:option(tls, "the server was started without TLS")}, State};
 handle_call(reload_tls, _From, State) ->
     {reply, reload_tls(State), State};
 handle_call(_Request, _From, State) ->

@@ -7,7 +7,7 @@
 -export([init/1, handle_open/3, handle_frame/3, handle_down/2]).
 
 start(Url) ->
-    sockeye_client:start_link(Url, {?MODULE, Url}, #{reconnect => #{max_interval => 5000, queue => keep}}).
+    sockeye_client:start_link(Url, {?MODULE, Url}, #{reconnect => #{max_interval => 5000, send_when_down => keep}}).
 
 init(Url) ->
     {ok, Url}.

@@ -126,7 +126,7 @@ do(stop_server, M) ->
 do(drain, #m{conns = Conns} = M) ->
     #server{pid = Pid} = Server = any(M#m.servers),
     N = length([C || #conn{server = P} = C <- Conns, P =:= Pid]),
-    Drain = fun() -> {ok, #{closed := N, dropped := 0}} = sockeye:drain(Pid, #{interval => 1, deadline => 20000}) end,
+    Drain = fun() -> {ok, #{closed := N, unanswered := 0}} = sockeye:drain(Pid, #{interval => 1, deadline => 20000}) end,
     ends(Server, 1001, Drain, M);
 do(kill_server, M) ->
     #server{pid = Pid} = Server = any(M#m.servers),

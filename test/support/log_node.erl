@@ -93,7 +93,7 @@ event(client) ->
     ok = gen_tcp:close(Socket),
     Url = "ws://user:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/feed",
     {ok, Client} = sockeye_client:start_link(Url, self(), #{name => feed, reconnect =>
-                                                                #{min_interval => 1, max_interval => 50, queue => keep}}),
+                                                                #{initial_interval => 1, max_interval => 50, send_when_down => keep}}),
     receive {sockeye_client, Client, {down, econnrefused}} -> ok end,
     ok = sockeye_client:send(Client, {json, self()}),
     {ok, Server} = sockeye:start_link(#{port => Port, handler => {bare_handler, []}}),

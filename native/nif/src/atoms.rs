@@ -12,7 +12,7 @@ rustler::atoms! {
     max_frame_size, max_fragments, inbox_size, send_queue_size, send_timeout,
     handshake_timeout, close_timeout, max_connections, subprotocols,
     idle_timeout, ping_interval, pong_timeout, max_age, control_frames, streaming, not_streaming, message_rate, rate, burst, action,
-    address, peer, path, query, subprotocol, headers, age, queue, held, server,
+    address, peer, path, query, subprotocol, headers, age, send_queue, held, server,
     shards, queued_calls, delayed_calls, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
     bytes_out, dropped, memory, reason, message,
     sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event, sockeye_done,

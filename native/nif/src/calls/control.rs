@@ -325,7 +325,7 @@ fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
             events::subprotocol(b, stats.subprotocol.as_deref()),
         ),
         (b.atom(atoms::age()), b.integer(stats.age)),
-        (b.atom(atoms::queue()), b.integer(stats.queue as u64)),
+        (b.atom(atoms::send_queue()), b.integer(stats.queue as u64)),
         (b.atom(atoms::held()), b.integer(stats.held as u64)),
         (b.atom(atoms::frames_in()), b.integer(stats.frames_in)),
         (b.atom(atoms::active()), active),
