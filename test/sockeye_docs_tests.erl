@@ -140,6 +140,22 @@ infos_of_the_guide_test() ->
                                  {OfClient, "client.md", "## What `info` tells"},
                                  {Opened, "handler.md", "## Messages to an owner"}]].
 
+%% So are the names that a scraper gets.
+metrics_of_the_guide_test() ->
+    sockeye_test:with_server(#{metrics => "/metrics"}, fun(Port, _Server) ->
+        {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+        ok = gen_tcp:send(Socket, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        Answer = until_closed(Socket, <<>>),
+        {match, Found} = re:run(Answer, "^# TYPE (\\w+) ", [multiline, global, {capture, all_but_first, list}]),
+        ?assertEqual(lists:sort(lists:append(Found)), rows("functions.md", "## Metrics"))
+    end).
+
+until_closed(Socket, Before) ->
+    case gen_tcp:recv(Socket, 0, 10000) of
+        {ok, Bytes} -> until_closed(Socket, <<Before/binary, Bytes/binary>>);
+        {error, closed} -> Before
+    end.
+
 keys(Module, Type) ->
     Fields = lists:append([map_fields(Definition) || {attribute, _, type, {T, Definition, []}} <- forms(Module), T =:= Type]),
     ?assertNotEqual([], Fields),
@@ -150,7 +166,7 @@ map_fields({type, _, map, Fields}) -> Fields;
 map_fields({type, _, Kind, Parts}) when Kind =:= tuple; Kind =:= union -> lists:append([map_fields(Part) || Part <- Parts]);
 map_fields(_) -> [].
 
-%% The options in the first cells of a section's tables whose heads say `option' or `key'.
+%% What stands in the first cells of a section's tables whose heads say `option', `key' or `metric'.
 rows(Page, Section) ->
     [_ | After] = lists:dropwhile(fun(Line) -> Line =/= list_to_binary(Section) end, lines(Page)),
     Mine = lists:takewhile(fun(Line) -> re:run(Line, "^#+ ") =:= nomatch end, After),
@@ -161,7 +177,7 @@ lines(Page) ->
     string:split(Text, "\n", all).
 
 in_tables(Lines) ->
-    case lists:dropwhile(fun(Line) -> re:run(Line, "^\\| (option|key)\\b") =:= nomatch end, Lines) of
+    case lists:dropwhile(fun(Line) -> re:run(Line, "^\\| (option|key|metric)\\b") =:= nomatch end, Lines) of
         [] -> [];
         [_Head, _Rule | Rest] ->
             {Rows, Others} = lists:splitwith(fun(Line) -> string:prefix(Line, "|") =/= nomatch end, Rest),
