@@ -173,6 +173,20 @@ controlling_process_test() ->
         ?assertMatch({1011, _}, ws_client:recv_close(Socket))
     end).
 
+%% Those of a handler stay with it. A callback that gave one away would wait for itself.
+a_handler_keeps_its_connections_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Processes])), fun() ->
+        Self = self(),
+        Try = fun(Conn) -> try sockeye:controlling_process(Conn, Self) catch error:badarg -> badarg end end,
+        Frame = fun(_, Conn, S) -> Self ! {in_a_callback, Conn, Try(Conn)}, {[], S} end,
+        with_handler(#{frame => Frame}, #{processes => Processes}, fun(Port, _) ->
+            Socket = ws_client:connect(Port),
+            [ok = ws_client:text(Socket, <<"1">>) || _ <- lists:seq(1, 3)],
+            Conns = [begin {in_a_callback, Conn, badarg} = sockeye_test:message(), Conn end || _ <- lists:seq(1, 3)],
+            ?assertEqual(badarg, Try(hd(Conns)))
+        end)
+     end} || Processes <- [one, 2, per_connection]].
+
 %% A handler that stands still: the inbox fills, the client is stopped by TCP,
 %% another client still gets its pong, the mailbox stays short, nothing is lost.
 a_full_inbox_stops_the_reading_test_() ->

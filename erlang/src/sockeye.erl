@@ -986,8 +986,8 @@ is_longer([_ | Rest], N) -> N =:= 0 orelse is_longer(Rest, N - 1);
 is_longer(_, _N) -> false.
 
 %% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
-%% and its death closes the connection with 1011. For servers with an owner; the
-%% connections of a `{Module, Arg}' stay with their handler.
+%% and its death closes the connection with 1011. Only a connection of an owner can be given away: one of a server with a
+%% `{Module, Arg}' raises `badarg'.
 %%
 %% Events that came before this call returned are with the old owner. With the server's option
 %% `active => false' that is only the event `open'. So start with `active => false', hand the connection over, and let
