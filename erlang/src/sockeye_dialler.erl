@@ -168,8 +168,8 @@ handle_info({sockeye_dialled, Id, {ok, Conn}}, #state{id = Id} = State) ->
     {noreply, opened(Conn, State), hibernate};
 handle_info({sockeye_dialled, Id, {error, Reason}}, #state{id = Id} = State) ->
     failed(Reason, State);
-handle_info({sockeye_parted, Id, _Conn, {Code, Text, Asked}}, #state{id = Id} = State) ->
-    parted({closed, Code, Text}, Asked, State#state{conn = none, up = false});
+handle_info({sockeye_disconnected, Id, _Conn, {Code, Text, Asked}}, #state{id = Id} = State) ->
+    disconnected({closed, Code, Text}, Asked, State#state{conn = none, up = false});
 handle_info({sockeye_told, Worker, up}, #state{worker = Worker} = State) ->
     {noreply, flush(State#state{up = true}), hibernate};
 handle_info({sockeye_told, Worker, {down, _}}, #state{worker = Worker} = State) ->
@@ -227,17 +227,17 @@ failed(Reason, #state{failures = Before, config = #{reconnect := #{max_attempts 
         false -> {stop, {shutdown, Reason}, State1}
     end.
 
--spec parted(sockeye_client:down_reason(), boolean(), #state{}) ->
+-spec disconnected(sockeye_client:down_reason(), boolean(), #state{}) ->
           {noreply, #state{}, hibernate} | {stop, term(), #state{}}.
-parted(_Reason, true, State) ->
+disconnected(_Reason, true, State) ->
     {stop, normal, State};
-parted(_Reason, false, #state{config = #{alone := true}} = State) ->
+disconnected(_Reason, false, #state{config = #{alone := true}} = State) ->
     {stop, normal, State};
-parted({closed, 1000, _}, false, #state{config = #{reconnect := false}} = State) ->
+disconnected({closed, 1000, _}, false, #state{config = #{reconnect := false}} = State) ->
     {stop, normal, State};
-parted(Reason, false, #state{config = #{reconnect := false}} = State) ->
+disconnected(Reason, false, #state{config = #{reconnect := false}} = State) ->
     {stop, {shutdown, Reason}, State};
-parted(Reason, false, #state{opened_at = Then, config = #{reconnect := #{max_interval := Max}}} = State) ->
+disconnected(Reason, false, #state{opened_at = Then, config = #{reconnect := #{max_interval := Max}}} = State) ->
     case erlang:monotonic_time(millisecond) - Then >= Max of
         true -> down(Reason, State#state{backoff = 0});
         false -> down(Reason, State)

@@ -131,7 +131,7 @@ init([]) ->
     process_flag(trap_exit, true),
     _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
     try engine_start(#{shards => shards()}, ?STARTS) of
-        ok -> ok = sockeye_courier:open_all(), {ok, #state{}};
+        ok -> ok = sockeye_delivery:open_all(), {ok, #state{}};
         {error, Reason} -> {stop, Reason}
     catch
         error:{sockeye_nif, _, _} = Reason -> {stop, Reason}

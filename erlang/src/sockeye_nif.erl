@@ -31,11 +31,11 @@
 -export([answer/3]).
 -export([answer_dirty/3]).
 -export([when_done/1]).
--export([courier_open/2]).
--export([courier_run/1]).
--export([courier_carry/1]).
--export([courier_return/1]).
--export([courier_sent/1]).
+-export([delivery_open/2]).
+-export([delivery_run/1]).
+-export([deliver_large/1]).
+-export([delivery_requeue/1]).
+-export([delivery_sent/1]).
 -export([attach/2]).
 -export([no_process/1]).
 -export([recv/2]).
@@ -90,7 +90,7 @@
 -export([codec_info_dirty/1]).
 
 -export_type([inbox/0]).
--export_type([load/0]).
+-export_type([owner_inbox/0]).
 -export_type([server_id/0]).
 -export_type([encoded/0]).
 -export_type([batch/0]).
@@ -99,15 +99,15 @@
 -export_type([waiting/0]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 6).
+-define(ABI, 7).
 -define(LOADED, {?MODULE, loaded}).
 
 -type inbox() :: reference().
 -type waiting() :: reference().
 %% The reference that comes with the answer, and the wait for it.
 -type asked() :: {reference(), waiting()}.
-%% Something large for a plain process.
--type load() :: reference().
+%% The inbox of an owner process.
+-type owner_inbox() :: reference().
 %% The bytes of a frame, and whether it must not be compressed.
 -type encoded() :: {binary(), boolean()}.
 -type server_id() :: non_neg_integer().
@@ -274,7 +274,7 @@ client_open(Config) ->
     call(client_open, [Config]).
 
 %% The caller of `client_open/1' gets `{sockeye_dialled, Id, {ok, Conn} | {error, Reason}}',
-%% and later `{sockeye_parted, Id, Conn, {Code, Reason, Asked}}'.
+%% and later `{sockeye_disconnected, Id, Conn, {Code, Reason, Asked}}'.
 -spec client_dial(server_id()) -> ok.
 client_dial(Id) ->
     call(client_dial, [Id]).
@@ -333,29 +333,29 @@ answer_dirty(ServerId, Token, Decision) ->
 when_done(Shards) ->
     call(when_done, [Shards]).
 
-%% The caller, courier number `Index' of so many, gets `sockeye_ready' when it has something to bring.
--spec courier_open(Index :: non_neg_integer(), Count :: pos_integer()) -> ok.
-courier_open(Index, Count) ->
-    call(courier_open, [Index, Count]).
+%% The caller, delivery process number `Index' of so many, gets `sockeye_ready' when there is something for its owners.
+-spec delivery_open(Index :: non_neg_integer(), Count :: pos_integer()) -> ok.
+delivery_open(Index, Count) ->
+    call(delivery_open, [Index, Count]).
 
-%% Sends plain processes what there is for them, but the loads: those are for {@link courier_carry/1}.
+%% Sends owners what there is for them. The inboxes that it answers begin with an event for {@link deliver_large/1}.
 %% Which connections end once their process has worked through its messages, too: see {@link sockeye_reading}.
--spec courier_run(non_neg_integer()) -> {done | more, [{load(), pid()}], [sockeye_reading:ending()]}.
-courier_run(Index) ->
-    call(courier_run, [Index]).
+-spec delivery_run(non_neg_integer()) -> {done | more, [{owner_inbox(), pid()}], [sockeye_reading:ending()]}.
+delivery_run(Index) ->
+    call(delivery_run, [Index]).
 
--spec courier_carry(load()) -> [sockeye_reading:ending()].
-courier_carry(Load) ->
-    call(courier_carry, [Load]).
+-spec deliver_large(owner_inbox()) -> [sockeye_reading:ending()].
+deliver_large(Inbox) ->
+    call(deliver_large, [Inbox]).
 
-%% How many messages have been sent to the process of a load.
--spec courier_sent(load()) -> non_neg_integer().
-courier_sent(Load) ->
-    call(courier_sent, [Load]).
+%% How many messages have been sent to the owner.
+-spec delivery_sent(owner_inbox()) -> non_neg_integer().
+delivery_sent(Inbox) ->
+    call(delivery_sent, [Inbox]).
 
--spec courier_return(load()) -> ok.
-courier_return(Load) ->
-    call(courier_return, [Load]).
+-spec delivery_requeue(owner_inbox()) -> ok.
+delivery_requeue(Inbox) ->
+    call(delivery_requeue, [Inbox]).
 
 -spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.
 attach(Conn, Inbox) ->

@@ -1,5 +1,5 @@
 %% @private
-%% Processes: a node may have so many, and the VM writes a line to the log for each one that it can not start.
+%% Processes: a node may have so many, and the VM writes a line to the log for each one that it cannot start.
 -module(sockeye_processes).
 
 -export([may_start/0]).

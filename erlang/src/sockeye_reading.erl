@@ -10,7 +10,7 @@
 
 %% Connections that end when their process has answered what came before, how many messages it has been sent by then, and
 %% the time for that in milliseconds.
--type ending() :: {sockeye_nif:load(), pid(), Sent :: non_neg_integer(), Timeout :: non_neg_integer(), [sockeye:conn()]}.
+-type ending() :: {sockeye_nif:owner_inbox(), pid(), Sent :: non_neg_integer(), Timeout :: non_neg_integer(), [sockeye:conn()]}.
 
 %% The first pause between two looks, and the longest.
 -define(FIRST_MS, 2).
@@ -32,8 +32,8 @@ watch(Ending) ->
                   end, Ending).
 
 -spec answered(ending()) -> ok.
-answered({Load, Pid, Sent, Timeout, Conns}) ->
-    _ = await(Pid, fun() -> sockeye_nif:courier_sent(Load) - Sent end, Timeout),
+answered({Inbox, Pid, Sent, Timeout, Conns}) ->
+    _ = await(Pid, fun() -> sockeye_nif:delivery_sent(Inbox) - Sent end, Timeout),
     answer(Conns).
 
 -spec answer([sockeye:conn()]) -> ok.

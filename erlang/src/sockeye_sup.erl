@@ -11,7 +11,7 @@
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
--spec init([supervisor:child_spec()] | {couriers, pos_integer()}) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+-spec init([supervisor:child_spec()] | {delivery, pos_integer()}) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     Engine = #{id => sockeye_engine,
                start => {sockeye_engine, start_link, []},
@@ -23,8 +23,8 @@ init([]) ->
     ok = sockeye_pubsub:new_table(),
     ok = sockeye_presence:new_tables(),
     %% They outlive the engine, and bring what it has left.
-    Couriers = #{id => sockeye_couriers, type => supervisor,
-                 start => {supervisor, start_link, [{local, sockeye_couriers}, ?MODULE, {couriers, sockeye_engine:shards()}]}},
+    Delivery = #{id => sockeye_delivery_sup, type => supervisor,
+                 start => {supervisor, start_link, [{local, sockeye_delivery_sup}, ?MODULE, {delivery, sockeye_engine:shards()}]}},
     Groups = #{id => sockeye_topics, start => {pg, start_link, [sockeye_cluster:scope()]}},
     Cluster = #{id => sockeye_cluster, start => {sockeye_cluster, start_link, []}},
     Members = #{id => sockeye_groups, start => {sockeye_groups, start_link, []}},
@@ -33,13 +33,13 @@ init([]) ->
     %% A new process of groups knows nothing: those that had joined join again.
     Together = #{id => sockeye_cluster_sup, type => supervisor,
                  start => {supervisor, start_link, [?MODULE, [Groups, Cluster, Members, PubSub, Presence]]}},
-    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, [Couriers, Engine, Together]}};
-init({couriers, Count}) ->
-    Couriers = [#{id => {sockeye_courier, Index},
-                  start => {sockeye_courier, start_link, [Index, Count]},
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, [Delivery, Engine, Together]}};
+init({delivery, Count}) ->
+    Delivery = [#{id => {sockeye_delivery, Index},
+                  start => {sockeye_delivery, start_link, [Index, Count]},
                   %% What is on its way is brought first.
                   shutdown => 10000}
                 || Index <- lists:seq(0, Count - 1)],
-    {ok, {#{strategy => one_for_one, intensity => 10 * Count, period => 10}, Couriers}};
+    {ok, {#{strategy => one_for_one, intensity => 10 * Count, period => 10}, Delivery}};
 init(Children) ->
     {ok, {#{strategy => rest_for_one, intensity => 3, period => 10}, Children}}.

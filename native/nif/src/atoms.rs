@@ -29,7 +29,7 @@ rustler::atoms! {
     proxy_protocol, trusted_proxies, reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,
     tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3",
     bad_option,
-    dial, url, connect_timeout, sockeye_dialled, sockeye_parted, timeout, nxdomain, proxy, refused,
+    dial, url, connect_timeout, sockeye_dialled, sockeye_disconnected, timeout, nxdomain, proxy, refused,
     bad_handshake, bad_request, unknown_ca, bad_host, expired, not_yet_valid, revoked, pin, bad_certificate,
     alert, not_tls, cert, redirects, too_many, insecure, bad_location, denied, failure, not_allowed,
     upgrade, connection, extension, malformed, redirect, status, econnrefused, econnreset, ehostunreach, enetunreach,

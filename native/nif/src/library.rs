@@ -23,19 +23,19 @@ use rustler::{Env, LocalPid, Monitor, Resource, Term};
 
 use crate::calls::codec::Codec;
 use crate::calls::inbound;
-use crate::server::desk;
+use crate::server::owner_inbox;
 use crate::vm::{monitor, reply, running};
 
 /// Changes with every change of what the Erlang stubs expect.
-const ABI: u32 = 6;
+const ABI: u32 = 7;
 
 /// What the VM keeps objects of.
-const RESOURCES: [Kind; 5] = [
-    Kind::of::<monitor::Watch>(),
-    Kind::of::<inbound::InboxRef>(),
-    Kind::of::<Codec>(),
-    Kind::of::<desk::Load>(),
-    Kind::of::<reply::Waiting>(),
+const RESOURCES: [ResourceKind; 5] = [
+    ResourceKind::of::<monitor::Watch>(),
+    ResourceKind::of::<inbound::InboxRef>(),
+    ResourceKind::of::<Codec>(),
+    ResourceKind::of::<owner_inbox::OwnerInboxRef>(),
+    ResourceKind::of::<reply::ReplyWait>(),
 ];
 
 fn load(env: Env<'_>, info: Term<'_>) -> bool {
@@ -64,23 +64,23 @@ fn loaded_afresh() -> bool {
     AFRESH.swap(false, Ordering::Relaxed)
 }
 
-struct Entry(ErlNifEntry);
+struct NifEntry(ErlNifEntry);
 
 // SAFETY: written once, and only read by the VM then; all that it points to lives as long as the
 // library.
-unsafe impl Send for Entry {}
+unsafe impl Send for NifEntry {}
 // SAFETY: as above.
-unsafe impl Sync for Entry {}
+unsafe impl Sync for NifEntry {}
 
 fn entry() -> *const ErlNifEntry {
-    static ENTRY: OnceLock<Entry> = OnceLock::new();
+    static ENTRY: OnceLock<NifEntry> = OnceLock::new();
     let entry = ENTRY.get_or_init(|| {
         let functions: Vec<ErlNifFunc> = inventory::iter::<rustler::Nif>()
             .map(rustler::Nif::get_def)
             .collect();
         let mut entry = ErlNifEntry::new(c"sockeye_nif", functions.leak(), load_nif);
         entry.upgrade = Some(upgrade_nif);
-        Entry(entry)
+        NifEntry(entry)
     });
     &raw const entry.0
 }
@@ -151,14 +151,14 @@ unsafe fn run(env: *mut ErlNifEnv, info: ErlNifTerm, work: fn(Env<'_>, Term<'_>)
 }
 
 /// A type of resource.
-pub(crate) struct Kind {
+pub(crate) struct ResourceKind {
     register: fn(Env<'_>) -> bool,
     take_over: fn(Env<'_>) -> bool,
 }
 
-impl Kind {
+impl ResourceKind {
     pub(crate) const fn of<T: Resource>() -> Self {
-        Kind {
+        ResourceKind {
             register: register::<T>,
             take_over: take_over::<T>,
         }

@@ -5,7 +5,7 @@
 //! is something (the inbox is then no longer *armed*) and not again until it has seen the
 //! inbox empty, so its mailbox never holds more than one message of ours.
 //!
-//! A plain process does not come itself: a courier takes its events and sends them on.
+//! A plain process does not come itself: a delivery process takes its events and sends them on.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};

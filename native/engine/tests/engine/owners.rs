@@ -1,6 +1,6 @@
-//! A plain owner whose courier takes its time: the shard goes on, and the order stays.
+//! A plain owner whose delivery process takes its time: the shard goes on, and the order stays.
 //!
-//! The test is the courier. What it has not taken, the owner has not heard.
+//! The test is the delivery process. What it has not taken, the owner has not heard.
 
 use std::time::Duration;
 

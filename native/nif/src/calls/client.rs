@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use rustler::types::atom::Atom;
 use rustler::{Binary, Encoder, Env, Error, NifResult, Term};
-use sockeye_engine::host::ServerHost;
 use sockeye_engine::{ClientTls, ClientTlsSettings, Dial, Pin, Proxy, Url};
 use sockeye_protocol::handshake::names_a_host;
 
 use crate::frames::CLIENT_TAG;
-use crate::server::host::HostRef;
-use crate::server::hosts;
-use crate::server::owner::Host;
 use crate::settings::config::{self, Settings};
 use crate::terms::Builder;
 use crate::terms::errno::errno;
@@ -61,14 +57,7 @@ fn client_open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
         return Ok((atoms::error(), atoms::not_running()).encode(env));
     };
     let pid = running::caller(env);
-    let format = Arc::new(settings.format);
-    let owner = (settings.owner, settings.batch);
-    let room = settings.engine.inbox_size;
-    let host = |id| -> Box<dyn ServerHost> {
-        let host = Arc::new(Host::new(pid, owner, format, room, id, &engine));
-        hosts::remember(id, &host);
-        Box::new(HostRef(host))
-    };
+    let host = settings.host(pid, &engine);
     let client = match engine.client(settings.engine, host) {
         Ok(client) => client,
         Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),

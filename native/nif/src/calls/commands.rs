@@ -12,7 +12,7 @@ use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
 use crate::atoms;
 use crate::frames::outbound::{Receiver, SLICE, SLICE_FRAMES, SendFailure, charge, range, reason};
-use crate::frames::{self, Asked, Bounds, NORMAL_JSON};
+use crate::frames::{self, Appended, Bounds, NORMAL_JSON};
 use crate::terms::Builder;
 use crate::vm::backlog;
 use crate::vm::running::with_engine_for;
@@ -33,7 +33,7 @@ fn named(b: Builder, term: ErlNifTerm) -> Option<ConnId> {
 }
 
 /// Frames on their way, by shard.
-struct Outgoing<'e> {
+struct CommandBatch<'e> {
     engine: &'e Arc<Engine>,
     shards: Vec<Frames>,
     /// Those that were given something.
@@ -43,11 +43,11 @@ struct Outgoing<'e> {
     /// The last connection and its term: frames of one connection mostly come together.
     last: Option<(ErlNifTerm, Receiver)>,
 }
-impl<'e> Outgoing<'e> {
+impl<'e> CommandBatch<'e> {
     fn new(engine: &'e Arc<Engine>) -> Self {
         let mut shards = Vec::new();
         shards.resize_with(engine.shards(), Frames::default);
-        Outgoing {
+        CommandBatch {
             engine,
             shards,
             given: Shards::default(),
@@ -98,7 +98,7 @@ impl<'e> Outgoing<'e> {
         };
         self.bytes += worth;
         match asked {
-            Asked::Frame | Asked::Plain => {
+            Appended::Frame | Appended::Plain => {
                 let Some((range, len)) = range(start, out.bytes.len()) else {
                     out.bytes.truncate(start);
                     return Err(SendFailure::BadArg);
@@ -107,24 +107,24 @@ impl<'e> Outgoing<'e> {
                     out.bytes.truncate(start);
                     return Err(SendFailure::Send(e));
                 }
-                if matches!(asked, Asked::Plain) {
+                if matches!(asked, Appended::Plain) {
                     out.write_plain(conn, range);
                 } else {
                     out.write(conn, range);
                 }
             }
-            Asked::Close(code, reason) => {
+            Appended::Close(code, reason) => {
                 if !engine.set_closing(conn) {
                     return Err(SendFailure::Send(SendError::Closed));
                 }
                 out.commands.push((conn, Command::Close(code, reason)));
             }
-            Asked::Active(change) => out.commands.push((conn, Command::Active(change))),
-            Asked::Stream(kind, step, value) => {
+            Appended::Active(change) => out.commands.push((conn, Command::Active(change))),
+            Appended::Stream(kind, step, value) => {
                 let bytes = frames::bytes(b, value, bounds.payload)?;
                 self.bytes += bytes.len();
                 let undo = engine.stream(conn, b.caller(), kind, step, bytes)?;
-                frames::append_piece(kind, step, bytes, receiver.dialect.role, &mut out.bytes);
+                frames::append_piece(kind, step, bytes, receiver.format.role, &mut out.bytes);
                 let reserved = match range(start, out.bytes.len()) {
                     Some((range, len)) => match engine.reserve(conn, len) {
                         Ok(()) => Ok(range),
@@ -186,7 +186,7 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
         let Some(engine) = engine else {
             return Ok((None, Shards::default()));
         };
-        let mut out = Outgoing::new(engine);
+        let mut out = CommandBatch::new(engine);
         let mut stop = None;
         while let Some((conn_term, tail)) = b.cell(rest) {
             if (out.bytes > SLICE || count >= SLICE_FRAMES) && bounds.are_normal() {

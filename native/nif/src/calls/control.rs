@@ -1,12 +1,11 @@
 //! The calls that start, stop and inspect.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
-use sockeye_engine::host::ServerHost;
 use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{
     Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, Load, Peer, Shards,
@@ -14,17 +13,16 @@ use sockeye_engine::{
 
 use crate::atoms;
 use crate::frames::grammar;
-use crate::server::host::{self, HostRef};
-use crate::server::owner::Host;
-use crate::server::{events, hosts, relay};
+use crate::server::host;
+use crate::server::{events, registry, relay};
 use crate::settings::config::Settings;
 use crate::settings::{options, tls};
 use crate::terms::errno::errno;
-use crate::terms::{self, Builder, conn_of, map};
+use crate::terms::{self, Builder, conn_of, map, ok_or_closed};
 use crate::vm::monitor::{self, Watched};
-use crate::vm::reply::{Asked, ReplyTo};
+use crate::vm::reply::{PendingReply, ReplyTo};
 use crate::vm::running::{self, Running};
-use crate::vm::{backlog, memory};
+use crate::vm::{backlog, lock, memory};
 
 /// How long a port may take to become free that one of us has let go of.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,9 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[rustler::nif(schedule = "DirtyIo")]
 fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     let shards: usize = options.map_get(atoms::shards())?.decode()?;
-    let _turn = running::CHANGE
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _turn = lock(&running::CHANGE);
     if let Some(running) = running::current() {
         if running.owner.is_alive(env) {
             return Ok((atoms::error(), atoms::already_running()).encode(env));
@@ -66,15 +62,13 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
 /// The processes of all servers and clients.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn engine_hosts(env: Env<'_>) -> Term<'_> {
-    let pids = running::engine().map(|engine| hosts::pids_of(&engine));
+    let pids = running::engine().map(|engine| registry::pids_of(&engine));
     pids.unwrap_or_default().encode(env)
 }
 
 #[rustler::nif(schedule = "DirtyIo")]
 fn engine_stop(env: Env<'_>) -> Term<'_> {
-    let _turn = running::CHANGE
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _turn = lock(&running::CHANGE);
     stop();
     atoms::ok().encode(env)
 }
@@ -121,18 +115,9 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
         return Ok((atoms::error(), atoms::not_running()).encode(env));
     };
     let pid = running::caller(env);
-    let format = Arc::new(settings.format);
     let deadline = Instant::now() + PATIENCE;
-    let room = settings.engine.inbox_size;
     let (server, place) = loop {
-        let owner = (settings.owner.clone(), settings.batch);
-        let format = format.clone();
-        let host = |id| -> Box<dyn ServerHost> {
-            let host = Arc::new(Host::new(pid, owner, format, room, id, &engine));
-            hosts::remember(id, &host);
-            Box::new(HostRef(host))
-        };
-        match engine.listen(settings.engine.clone(), host) {
+        match engine.listen(settings.engine.clone(), settings.host(pid, &engine)) {
             Ok(listening) => break listening,
             Err(e)
                 if e.kind() == io::ErrorKind::AddrInUse
@@ -172,7 +157,7 @@ fn is_leaving(env: Env<'_>, engine: &Arc<Engine>) -> bool {
     let servers = engine.all_servers();
     let mut listening = servers.iter().filter(|server| server.is_listening());
     listening.any(|server| {
-        let host = hosts::host(server.id());
+        let host = registry::find(server.id());
         if host.is_some_and(|host| !host.pid.is_alive(env)) {
             engine.stop_server(server, 1001, "server stopped");
         }
@@ -227,7 +212,7 @@ fn server_info(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
 /// `ok` if the connection's shard was given something, or `{error, closed}`.
 fn outcome<'a>(env: Env<'a>, conn: ConnId, given: bool) -> Term<'a> {
     if !given {
-        return (atoms::error(), atoms::closed()).encode(env);
+        return ok_or_closed(env, false);
     }
     let shards = Shards::one(conn.shard());
     let crowded = running::with_engine(|engine| {
@@ -279,23 +264,21 @@ fn controlling_process<'a>(
     env: Env<'a>,
     conn: Term<'a>,
     pid: LocalPid,
-    asked: Asked<'a>,
+    asked: PendingReply<'a>,
 ) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
     let to = ReplyTo::new(env, asked);
     let done = Box::new(move || to.answer(|b| b.atom(atoms::ok())));
-    Ok(match host::give(env, conn, pid, done) {
-        Ok(()) => atoms::ok().encode(env),
-        Err(_) => (atoms::error(), atoms::closed()).encode(env),
-    })
+    let given = host::give(env, conn, pid, done);
+    Ok(ok_or_closed(env, given.is_ok()))
 }
 
 #[rustler::nif]
-fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: Asked<'a>) -> NifResult<Term<'a>> {
+fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: PendingReply<'a>) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
     let to = ReplyTo::new(env, asked);
     let Some(engine) = running::engine() else {
-        return Ok((atoms::error(), atoms::closed()).encode(env));
+        return Ok(ok_or_closed(env, false));
     };
     let reply = move |stats: Option<ConnStats>| {
         to.answer(|b| match stats {
@@ -303,10 +286,8 @@ fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: Asked<'a>) -> NifResult<Te
             None => b.tuple([b.atom(atoms::error()), b.atom(atoms::closed())]),
         });
     };
-    Ok(match engine.conn_stats(conn, Box::new(reply)) {
-        Ok(()) => atoms::ok().encode(env),
-        Err(_) => (atoms::error(), atoms::closed()).encode(env),
-    })
+    let asked = engine.conn_stats(conn, Box::new(reply));
+    Ok(ok_or_closed(env, asked.is_ok()))
 }
 
 fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {

@@ -6,7 +6,7 @@ use sockeye_engine::{Broadcast, ConnId, Load, SendError, Server, Shards, TallyRe
 
 use crate::atoms;
 use crate::frames::outbound::{SendFailure, charge, range, reason, refuse};
-use crate::frames::{self, Asked, Bounds, CLIENT_TAG, Dialect, NORMAL_PAYLOAD, compress};
+use crate::frames::{self, Appended, Bounds, CLIENT_TAG, FrameFormat, NORMAL_PAYLOAD, compress};
 use crate::terms::{Builder, map};
 use crate::vm::reply::{self, ReplyTo};
 use crate::vm::{backlog, running};
@@ -15,18 +15,18 @@ use crate::vm::{backlog, running};
 const LIST: usize = 512;
 
 /// To all connections of a server, or to the subscribers of a topic.
-enum Whom<'a> {
+enum Audience<'a> {
     All,
     Topic(&'a [u8]),
 }
 
-impl<'a> Whom<'a> {
+impl<'a> Audience<'a> {
     fn of(b: Builder<'a>, term: ErlNifTerm) -> NifResult<Self> {
         if term == atoms::all().as_c_arg() {
-            return Ok(Whom::All);
+            return Ok(Audience::All);
         }
         let name = b.bytes(term).filter(|name| topics::is_plain(name));
-        name.map(Whom::Topic).ok_or(Error::BadArg)
+        name.map(Audience::Topic).ok_or(Error::BadArg)
     }
 }
 
@@ -38,11 +38,13 @@ fn encode(
     bounds: Bounds,
 ) -> Result<(Vec<u8>, bool), SendFailure> {
     let mut bytes = Vec::with_capacity(256);
-    let dialect = Dialect::of(server.config.tag);
-    let plain = match frames::append(b, frame.as_c_arg(), dialect, bounds, &mut bytes)? {
-        Asked::Frame => false,
-        Asked::Plain => true,
-        Asked::Close(..) | Asked::Active(_) | Asked::Stream(..) => return Err(SendFailure::BadArg),
+    let format = FrameFormat::of(server.config.tag);
+    let plain = match frames::append(b, frame.as_c_arg(), format, bounds, &mut bytes)? {
+        Appended::Frame => false,
+        Appended::Plain => true,
+        Appended::Close(..) | Appended::Active(_) | Appended::Stream(..) => {
+            return Err(SendFailure::BadArg);
+        }
     };
     range(0, bytes.len()).ok_or(SendFailure::BadArg)?;
     Ok((bytes, plain))
@@ -98,7 +100,7 @@ fn spread<'a>(
     bounds: Bounds,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let whom = Whom::of(b, to.as_c_arg())?;
+    let whom = Audience::of(b, to.as_c_arg())?;
     let none = atoms::none().as_c_arg();
     let except: Option<ConnId> = match except.as_c_arg() {
         term if term == none => None,
@@ -106,7 +108,7 @@ fn spread<'a>(
     };
     let reply = match wait.as_c_arg() {
         term if term == none => None,
-        _ => Some(ReplyTo::new(env, wait.decode::<reply::Asked<'_>>()?)),
+        _ => Some(ReplyTo::new(env, wait.decode::<reply::PendingReply<'_>>()?)),
     };
     let waits = reply.is_some();
     range(0, bytes.len()).ok_or(Error::BadArg)?;
@@ -122,8 +124,8 @@ fn spread<'a>(
         Box::new(move |sent, dropped| reply.answer(|b| counts(b, sent, dropped)))
     });
     let result = match whom {
-        Whom::All => engine.fan_out(&server, &frame, except, outcome),
-        Whom::Topic(name) => engine.publish(&server, name, &frame, except, outcome),
+        Audience::All => engine.fan_out(&server, &frame, except, outcome),
+        Audience::Topic(name) => engine.publish(&server, name, &frame, except, outcome),
     };
     match result {
         Ok(shards) if shards.is_empty() && waits => {
@@ -133,12 +135,7 @@ fn spread<'a>(
         Ok(_) if waits => Ok(atoms::ok().encode(env)),
         Ok(shards) => {
             let given = (shards, Load::Frame);
-            Ok(backlog::answer(
-                env,
-                &engine,
-                given,
-                atoms::ok().encode(env),
-            ))
+            Ok(backlog::ok(env, &engine, given))
         }
         Err(e) => refuse(env, b, SendFailure::Send(e)),
     }
@@ -294,12 +291,7 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
     charge(env, 0, count);
     let given = (shards, Load::Frame);
     if refused.is_empty() {
-        return Ok(backlog::answer(
-            env,
-            &engine,
-            given,
-            atoms::ok().encode(env),
-        ));
+        return Ok(backlog::ok(env, &engine, given));
     }
     let reasons = refused.iter().filter_map(|(conn, why)| {
         let why = reason(b, SendFailure::Send(*why))?;

@@ -8,15 +8,15 @@ use sockeye_engine::{AcceptState, Acceptance, Answer, ConnOptions};
 use sockeye_protocol::handshake::Refusal;
 
 use crate::atoms;
-use crate::server::hosts;
-use crate::settings::config;
-use crate::terms::kept::Kept;
+use crate::server::registry;
+use crate::settings::config::{self, is};
+use crate::terms::owned::OwnedTerm;
 use crate::vm::running;
 
 /// The caller gets the questions of this server. What was asked before will not be answered.
 #[rustler::nif]
 fn gate_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
-    let host = hosts::host(server).ok_or(Error::BadArg)?;
+    let host = registry::find(server).ok_or(Error::BadArg)?;
     host.set_gate(running::caller(env));
     if let Some((_, server)) = running::server(server) {
         server.forget_questions();
@@ -27,7 +27,7 @@ fn gate_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
 /// The caller wakes the processes of this server's connections.
 #[rustler::nif]
 fn relay_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
-    let host = hosts::host(server).ok_or(Error::BadArg)?;
+    let host = registry::find(server).ok_or(Error::BadArg)?;
     host.set_relay(running::caller(env));
     Ok(atoms::ok().encode(env))
 }
@@ -82,7 +82,7 @@ fn accept(options: Term<'_>) -> NifResult<Answer> {
         acceptance.headers = pairs(headers)?;
     }
     if let Ok(state) = options.map_get(atoms::state()) {
-        acceptance.accept_state = Some(AcceptState(Box::new(Kept::new(state))));
+        acceptance.accept_state = Some(AcceptState(Box::new(OwnedTerm::new(state))));
     }
     acceptance.options = conn_options(options)?;
     Ok(Answer::Accept(Box::new(acceptance)))
@@ -114,10 +114,6 @@ fn optional<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<Option<T>
 
 fn time(map: Term<'_>, key: Atom) -> NifResult<Option<Duration>> {
     map.map_get(key).ok().map(config::time).transpose()
-}
-
-fn is(term: Term<'_>, atom: Atom) -> bool {
-    term.as_c_arg() == atom.as_c_arg()
 }
 
 fn bytes(term: Term<'_>) -> NifResult<Vec<u8>> {

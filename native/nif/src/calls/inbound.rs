@@ -11,13 +11,13 @@ use sockeye_engine::{ConnId, Engine, Inbox, Load, Notifier, Shards};
 
 use crate::atoms;
 use crate::frames::outbound::charge;
-use crate::json::values::Texts;
-use crate::server::events::{self, Format};
-use crate::server::hosts;
-use crate::server::refusals::Refusals;
-use crate::server::relay::{Direct, Relayed};
-use crate::terms::Builder;
+use crate::json::values::DecodeContext;
+use crate::server::events::{self, EventFormat};
+use crate::server::invalid_conns::InvalidConns;
+use crate::server::registry;
+use crate::server::relay::{DirectNotifier, RelayedNotifier};
 use crate::terms::scheduler::OnScheduler;
+use crate::terms::{Builder, conn_of, ok_or_closed};
 use crate::vm::monitor::{self, Watched};
 use crate::vm::{backlog, running};
 
@@ -32,10 +32,10 @@ const KEEP: usize = 256 * 1024;
 pub(crate) struct InboxRef {
     engine: Arc<Engine>,
     inbox: Arc<Inbox>,
-    format: Arc<Format>,
+    format: Arc<EventFormat>,
     /// Of new connections that need a process, not of their events.
     acceptor: bool,
-    refusals: Refusals,
+    invalid_conns: InvalidConns,
 }
 
 impl Resource for InboxRef {}
@@ -47,7 +47,7 @@ thread_local! {
 #[rustler::nif]
 fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'a>> {
     let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
-    let host = hosts::host(server.id()).ok_or(Error::BadArg)?;
+    let host = registry::find(server.id()).ok_or(Error::BadArg)?;
     let pid = running::caller(env);
     let worker = slot.decode::<usize>().ok();
     let acceptor = slot.as_c_arg() == atoms::acceptor().as_c_arg();
@@ -57,12 +57,12 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
     }
     let keep = if alone || server.is_client() { 0 } else { KEEP };
     let notifier: Box<dyn Notifier> = if alone {
-        Box::new(Relayed {
+        Box::new(RelayedNotifier {
             pid,
             host: host.clone(),
         })
     } else {
-        Box::new(Direct(pid))
+        Box::new(DirectNotifier(pid))
     };
     let inbox = Inbox::new(server.config.inbox_size, keep, notifier);
     let watched = Watched::Inbox {
@@ -84,19 +84,15 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
         inbox,
         format: host.format.clone(),
         acceptor,
-        refusals: Refusals::default(),
+        invalid_conns: InvalidConns::default(),
     });
     Ok(inbox.encode(env))
 }
 
 #[rustler::nif]
 fn attach<'a>(env: Env<'a>, conn: Term<'a>, inbox: ResourceArc<InboxRef>) -> NifResult<Term<'a>> {
-    let b = Builder::of(env);
-    let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
-    Ok(match inbox.engine.attach(conn, &inbox.inbox) {
-        Ok(()) => atoms::ok().encode(env),
-        Err(_) => (atoms::error(), atoms::closed()).encode(env),
-    })
+    let attached = inbox.engine.attach(conn_of(env, conn)?, &inbox.inbox);
+    Ok(ok_or_closed(env, attached.is_ok()))
 }
 
 /// Ends a connection for what it sent, behind the answers to what it sent before.
@@ -116,16 +112,13 @@ fn end_with<'a>(
     conn: Term<'a>,
     end: impl FnOnce(&Engine, ConnId),
 ) -> NifResult<Term<'a>> {
-    let conn = Builder::of(env)
-        .as_conn(conn.as_c_arg())
-        .ok_or(Error::BadArg)?;
-    let ok = atoms::ok().encode(env);
+    let conn = conn_of(env, conn)?;
     let Some(engine) = running::engine() else {
-        return Ok(ok);
+        return Ok(atoms::ok().encode(env));
     };
     end(&engine, conn);
     let given = (Shards::one(conn.shard()), Load::Call);
-    Ok(backlog::answer(env, &engine, given, ok))
+    Ok(backlog::ok(env, &engine, given))
 }
 
 #[rustler::nif]
@@ -159,7 +152,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
     };
     let (mut bytes, mut large) = (0, false);
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
-        let mut texts = Texts::new(b, OnScheduler::of(env), scratch);
+        let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
         inbox.inbox.drain(max.max(1), |conn, event, len| {
             if bytes + len > slice {
                 // Alone too large for this scheduler, or only for this call.
@@ -167,7 +160,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 return Visit::Stop;
             }
             bytes += len;
-            if inbox.refusals.covers(conn, &event) {
+            if inbox.invalid_conns.covers(conn, &event) {
                 return Visit::Next;
             }
             if inbox.acceptor {
@@ -179,10 +172,10 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 terms.extend([conn_term(conn), events::left(b, ended)]);
                 return Visit::Next;
             }
-            match inbox.format.term(&mut texts, event) {
+            match inbox.format.term(&mut context, event) {
                 Ok(term) => terms.extend([conn_term(conn), term]),
                 Err(why) => {
-                    inbox.refusals.refuse(conn);
+                    inbox.invalid_conns.refuse(conn);
                     let why = [
                         b.atom(atoms::invalid()),
                         b.integer(1007),

@@ -12,8 +12,8 @@ use crate::frames::grammar::{flatten, iolist_exceeds};
 use crate::frames::outbound::charge;
 use crate::json::decode::{self, JsonOptions, KeyMode};
 use crate::json::encode::vm::MapPairs;
-use crate::json::encode::{self, Call, EncodeError};
-use crate::json::values::Texts;
+use crate::json::encode::{self, CallId, EncodeError};
+use crate::json::values::DecodeContext;
 use crate::server::events;
 use crate::settings::config;
 use crate::terms::Builder;
@@ -97,8 +97,8 @@ fn decoded<'a>(
             } else {
                 NORMAL_TWICE
             };
-            let mut texts = Texts::new(b, OnScheduler::of(env), scratch);
-            decode::decode_up_to(&mut texts, text, options, twice)
+            let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
+            decode::decode_up_to(&mut context, text, options, twice)
         }),
         Err(error) => Err(JsonError {
             kind: ErrorKind::Utf8,
@@ -135,7 +135,7 @@ fn encoded<'a>(
     };
     let result = SCRATCH.with_borrow_mut(|out| {
         out.clear();
-        let result = match encode::encode(b.env, Call::new(), term.as_c_arg(), null, limit, out) {
+        let result = match encode::encode(b.env, CallId::new(), term.as_c_arg(), null, limit, out) {
             Ok(()) => b.tuple([b.atom(atoms::ok()), b.binary(out)]),
             Err(EncodeError::NotJson(part)) => {
                 let why = b.tuple([b.atom(atoms::not_json()), part]);

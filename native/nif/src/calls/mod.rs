@@ -4,7 +4,7 @@ pub(crate) mod client;
 pub(crate) mod codec;
 pub(crate) mod commands;
 pub(crate) mod control;
-pub(crate) mod courier;
+pub(crate) mod delivery;
 pub(crate) mod fanout;
 pub(crate) mod gate;
 pub(crate) mod inbound;

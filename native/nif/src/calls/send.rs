@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
-use rustler::{Encoder, Env, Error, NifResult, Term};
+use rustler::{Encoder, Env, NifResult, Term};
 use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
 use crate::atoms;
 use crate::frames::outbound::{Receiver, SLICE, SLICE_FRAMES, SendFailure, charge, range, refuse};
-use crate::frames::{self, Asked, Bounds};
-use crate::terms::Builder;
+use crate::frames::{self, Appended, Bounds};
+use crate::terms::{Builder, conn_of};
 use crate::vm::backlog;
 use crate::vm::running::with_engine_for;
 
@@ -31,7 +31,7 @@ fn send_with<'a>(
     bounds: Bounds,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let conn = b.as_conn(conn.as_c_arg()).ok_or(Error::BadArg)?;
+    let conn = conn_of(env, conn)?;
     let frames = frames.as_c_arg();
     let sent = with_engine_for(bounds.are_normal(), |engine| {
         let engine = engine.ok_or(SendFailure::Send(SendError::Closed))?;
@@ -88,17 +88,17 @@ fn prepare(
         let (asked, worth) = receiver.append(b, frame, bounds, &mut frames.bytes)?;
         work += worth;
         match asked {
-            Asked::Frame | Asked::Plain => {
+            Appended::Frame | Appended::Plain => {
                 let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
-                if matches!(asked, Asked::Plain) {
+                if matches!(asked, Appended::Plain) {
                     frames.write_plain(conn, range);
                 } else {
                     frames.write(conn, range);
                 }
             }
-            Asked::Stream(kind, step, value) => {
+            Appended::Stream(kind, step, value) => {
                 let bytes = frames::bytes(b, value, bounds.payload)?;
-                let role = receiver.dialect.role;
+                let role = receiver.format.role;
                 frames::append_piece(kind, step, bytes, role, &mut frames.bytes);
                 work += bytes.len();
                 let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
@@ -107,9 +107,9 @@ fn prepare(
                     .commands
                     .push((conn, Command::Stream(range, step, undo)));
             }
-            Asked::Close(code, reason) => closes.push((code, reason)),
+            Appended::Close(code, reason) => closes.push((code, reason)),
             // A command of handlers, and no frame: `setopts` does it.
-            Asked::Active(_) => return Err(SendFailure::BadArg),
+            Appended::Active(_) => return Err(SendFailure::BadArg),
         }
         let large = work > SLICE || frames.commands.len() + closes.len() > SLICE_FRAMES;
         if large && bounds.are_normal() {

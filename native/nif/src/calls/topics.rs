@@ -5,11 +5,11 @@ use sockeye_engine::{ConnId, Load, Shards, SubscribeError, topics};
 
 use crate::atoms;
 use crate::frames::CLIENT_TAG;
-use crate::server::hosts;
-use crate::server::news::{self, Taken};
+use crate::server::registry;
+use crate::server::topic_changes::{self, TakenChanges};
 use crate::terms::scheduler::OnScheduler;
-use crate::terms::{Builder, conn_of, map_of_any};
-use crate::vm::reply::{Asked, ReplyTo};
+use crate::terms::{Builder, conn_of, map_of_any, ok_or_closed};
+use crate::vm::reply::{PendingReply, ReplyTo};
 use crate::vm::{backlog, process, running};
 
 #[rustler::nif]
@@ -34,12 +34,11 @@ fn change<'a>(
     let name = name
         .filter(|name| topics::is_name(name))
         .ok_or(Error::BadArg)?;
-    let closed = (atoms::error(), atoms::closed());
     let Some(engine) = running::engine() else {
-        return Ok(closed.encode(env));
+        return Ok(ok_or_closed(env, false));
     };
     let Some(home) = engine.home_of(conn) else {
-        return Ok(closed.encode(env));
+        return Ok(ok_or_closed(env, false));
     };
     // Nobody publishes to a client's own connection.
     if home.tag & CLIENT_TAG != 0 {
@@ -55,19 +54,14 @@ fn change<'a>(
         Ok(told) => {
             if told
                 && let Some(id) = engine.server(home.server).map(|server| server.id())
-                && let Some(pid) = hosts::host(id).and_then(|host| host.news.note(name))
+                && let Some(pid) = registry::find(id).and_then(|host| host.topic_changes.note(name))
             {
-                let news = b.term(env, news::changed(b, id));
-                // A dead process needs no news.
-                let _ = env.send(&pid, news);
+                let message = b.term(env, topic_changes::changed(b, id));
+                // A dead process needs none.
+                let _ = env.send(&pid, message);
             }
             let given = (Shards::one(conn.shard()), Load::Call);
-            return Ok(backlog::answer(
-                env,
-                &engine,
-                given,
-                atoms::ok().encode(env),
-            ));
+            return Ok(backlog::ok(env, &engine, given));
         }
         Err(SubscribeError::Closed) => atoms::closed(),
         Err(SubscribeError::TooMany) => atoms::too_many_subscriptions(),
@@ -78,8 +72,8 @@ fn change<'a>(
 /// The process is told once that there is [`topic_news`].
 #[rustler::nif]
 fn watch_topics(env: Env<'_>, server: u64, pid: LocalPid) -> NifResult<Term<'_>> {
-    let host = hosts::host(server).ok_or(Error::BadArg)?;
-    host.news.watch(pid);
+    let host = registry::find(server).ok_or(Error::BadArg)?;
+    host.topic_changes.watch(pid);
     Ok(atoms::ok().encode(env))
 }
 
@@ -88,10 +82,10 @@ fn watch_topics(env: Env<'_>, server: u64, pid: LocalPid) -> NifResult<Term<'_>>
 #[rustler::nif]
 fn topic_news(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
-    let host = hosts::host(server).ok_or(Error::BadArg)?;
-    Ok(match host.news.take() {
-        Taken::All => atoms::all().encode(env),
-        Taken::Names(names, more) => {
+    let host = registry::find(server).ok_or(Error::BadArg)?;
+    Ok(match host.topic_changes.take() {
+        TakenChanges::All => atoms::all().encode(env),
+        TakenChanges::Names(names, more) => {
             let names: Vec<_> = names.iter().map(|name| b.binary(name)).collect();
             b.term(env, b.tuple([b.boolean(more), b.list(&names)]))
         }
@@ -126,7 +120,7 @@ fn connections<'a>(
     env: Env<'a>,
     server: u64,
     topic: Term<'a>,
-    (reference, waiting): Asked<'a>,
+    (reference, waiting): PendingReply<'a>,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
@@ -156,9 +150,5 @@ fn watch_conn<'a>(env: Env<'a>, conn: Term<'a>, pid: LocalPid) -> NifResult<Term
         });
     };
     let known = running::engine().is_some_and(|engine| engine.watch(conn, Box::new(tell)));
-    Ok(if known {
-        atoms::ok().encode(env)
-    } else {
-        (atoms::error(), atoms::closed()).encode(env)
-    })
+    Ok(ok_or_closed(env, known))
 }

@@ -22,9 +22,9 @@ const CONTROL: usize = 125;
 const REASON: usize = 123;
 
 /// A frame, or a command that may stand among frames. Terms in it have not been looked at.
-pub(crate) enum Frame<'e> {
+pub(crate) enum FrameTerm<'e> {
     Message {
-        content: Content,
+        content: MessageTerm,
         /// It is not to be compressed.
         plain: bool,
     },
@@ -36,27 +36,27 @@ pub(crate) enum Frame<'e> {
 }
 
 /// What a message is made of.
-pub(crate) enum Content {
+pub(crate) enum MessageTerm {
     Json(ErlNifTerm),
     Bytes(Kind, ErlNifTerm),
 }
 
 /// Reads a term. None if it is no frame.
-pub(crate) fn parse(b: Builder<'_>, term: ErlNifTerm) -> Option<Frame<'_>> {
+pub(crate) fn parse(b: Builder<'_>, term: ErlNifTerm) -> Option<FrameTerm<'_>> {
     if let Some(content) = message(b, term) {
         let plain = false;
-        return Some(Frame::Message { content, plain });
+        return Some(FrameTerm::Message { content, plain });
     }
     match b.elements(term)? {
         [tag, value] if *tag == atoms::ping().as_c_arg() => control(b, Op::Ping, *value),
         [tag, value] if *tag == atoms::pong().as_c_arg() => control(b, Op::Pong, *value),
         [tag, value] if *tag == atoms::active().as_c_arg() => {
-            set_active(b, *value).map(Frame::Active)
+            set_active(b, *value).map(FrameTerm::Active)
         }
         [tag, value] if *tag == atoms::uncompressed().as_c_arg() => {
             let content = message(b, *value)?;
             let plain = true;
-            Some(Frame::Message { content, plain })
+            Some(FrameTerm::Message { content, plain })
         }
         [tag, code, reason] if *tag == atoms::close().as_c_arg() => closing(b, *code, *reason),
         [tag, kind, step, value] if *tag == atoms::stream().as_c_arg() => {
@@ -76,37 +76,37 @@ pub(crate) fn parse(b: Builder<'_>, term: ErlNifTerm) -> Option<Frame<'_>> {
             } else {
                 return None;
             };
-            Some(Frame::Piece(kind, step, *value))
+            Some(FrameTerm::Piece(kind, step, *value))
         }
         _ => None,
     }
 }
 
 #[inline]
-fn message(b: Builder<'_>, term: ErlNifTerm) -> Option<Content> {
+fn message(b: Builder<'_>, term: ErlNifTerm) -> Option<MessageTerm> {
     let Some(elements) = b.elements(term) else {
-        return b.is_map(term).then_some(Content::Json(term));
+        return b.is_map(term).then_some(MessageTerm::Json(term));
     };
     match elements {
-        [tag, value] if *tag == atoms::json().as_c_arg() => Some(Content::Json(*value)),
+        [tag, value] if *tag == atoms::json().as_c_arg() => Some(MessageTerm::Json(*value)),
         [tag, value] if *tag == atoms::text().as_c_arg() => {
-            Some(Content::Bytes(Kind::Text, *value))
+            Some(MessageTerm::Bytes(Kind::Text, *value))
         }
         [tag, value] if *tag == atoms::binary().as_c_arg() => {
-            Some(Content::Bytes(Kind::Binary, *value))
+            Some(MessageTerm::Bytes(Kind::Binary, *value))
         }
         _ => None,
     }
 }
 
-fn control(b: Builder<'_>, op: Op, term: ErlNifTerm) -> Option<Frame<'_>> {
-    short(b, term, CONTROL).map(|bytes| Frame::Control(op, bytes))
+fn control(b: Builder<'_>, op: Op, term: ErlNifTerm) -> Option<FrameTerm<'_>> {
+    short(b, term, CONTROL).map(|bytes| FrameTerm::Control(op, bytes))
 }
 
-fn closing<'e>(b: Builder<'e>, code: ErlNifTerm, reason: ErlNifTerm) -> Option<Frame<'e>> {
+fn closing<'e>(b: Builder<'e>, code: ErlNifTerm, reason: ErlNifTerm) -> Option<FrameTerm<'e>> {
     let code = u16::try_from(b.as_u64(code)?).ok()?;
     let reason = std::str::from_utf8(short(b, reason, REASON)?).ok()?;
-    close::is_sendable(code).then(|| Frame::Close(code, reason.into()))
+    close::is_sendable(code).then(|| FrameTerm::Close(code, reason.into()))
 }
 
 /// The value of an `active` option.

@@ -11,8 +11,8 @@ use sockeye_json::Null;
 use sockeye_protocol::frame::{self, Op};
 use sockeye_protocol::{Kind, Role};
 
-use crate::frames::grammar::{Content, Frame, flatten, iolist_exceeds};
-use crate::json::encode::{self, Call, EncodeError};
+use crate::frames::grammar::{FrameTerm, MessageTerm, flatten, iolist_exceeds};
+use crate::json::encode::{self, CallId, EncodeError};
 use crate::terms::Builder;
 
 /// A payload beyond this size is no work for a normal scheduler.
@@ -36,15 +36,15 @@ pub(crate) fn tag_of(null: Null) -> u8 {
 
 /// How frames for the connections of a server are written.
 #[derive(Clone, Copy)]
-pub(crate) struct Dialect {
+pub(crate) struct FrameFormat {
     pub(crate) null: Null,
     pub(crate) role: Role,
 }
 
-impl Dialect {
+impl FrameFormat {
     pub(crate) fn of(tag: u8) -> Self {
         let client = tag & CLIENT_TAG != 0;
-        Dialect {
+        FrameFormat {
             null: match tag & !CLIENT_TAG {
                 1 => Null::Undefined,
                 2 => Null::Nil,
@@ -56,7 +56,7 @@ impl Dialect {
 }
 
 /// What a frame term asks for, besides bytes.
-pub(crate) enum Asked {
+pub(crate) enum Appended {
     /// A frame has been appended.
     Frame,
     /// A frame that is not to be compressed has been appended.
@@ -89,7 +89,7 @@ impl From<EncodeError> for FrameError {
 /// What bounds the work of one call.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
-    call: Call,
+    call: CallId,
     pub(crate) json: usize,
     pub(crate) payload: usize,
     /// Of what is compressed.
@@ -100,7 +100,7 @@ impl Bounds {
     /// On a normal scheduler.
     pub(crate) fn normal() -> Bounds {
         Bounds {
-            call: Call::new(),
+            call: CallId::new(),
             json: NORMAL_JSON,
             payload: NORMAL_PAYLOAD,
             deflate: NORMAL_DEFLATE,
@@ -109,7 +109,7 @@ impl Bounds {
     /// On a dirty one.
     pub(crate) fn dirty() -> Bounds {
         Bounds {
-            call: Call::new(),
+            call: CallId::new(),
             json: usize::MAX,
             payload: usize::MAX,
             deflate: usize::MAX,
@@ -126,44 +126,48 @@ impl Bounds {
 pub(crate) fn append(
     b: Builder,
     term: ErlNifTerm,
-    dialect: Dialect,
+    format: FrameFormat,
     bounds: Bounds,
     out: &mut Vec<u8>,
-) -> Result<Asked, FrameError> {
+) -> Result<Appended, FrameError> {
     match grammar::parse(b, term).ok_or(FrameError::BadArg)? {
-        Frame::Message { content, plain } => {
+        FrameTerm::Message { content, plain } => {
             match content {
-                Content::Json(term) => json(b, term, dialect, bounds, out)?,
-                Content::Bytes(kind, term) => {
+                MessageTerm::Json(term) => json(b, term, format, bounds, out)?,
+                MessageTerm::Bytes(kind, term) => {
                     let bytes = bytes(b, term, bounds.payload)?;
                     if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
                         return Err(FrameError::NotUtf8);
                     }
-                    frame::write(out, kind.op(), bytes, dialect.role.mask());
+                    frame::write(out, kind.op(), bytes, format.role.mask());
                 }
             }
-            Ok(if plain { Asked::Plain } else { Asked::Frame })
+            Ok(if plain {
+                Appended::Plain
+            } else {
+                Appended::Frame
+            })
         }
-        Frame::Control(op, bytes) => {
-            frame::write(out, op, bytes, dialect.role.mask());
-            Ok(Asked::Frame)
+        FrameTerm::Control(op, bytes) => {
+            frame::write(out, op, bytes, format.role.mask());
+            Ok(Appended::Frame)
         }
-        Frame::Piece(kind, step, term) => Ok(Asked::Stream(kind, step, term)),
-        Frame::Close(code, reason) => Ok(Asked::Close(code, reason)),
-        Frame::Active(change) => Ok(Asked::Active(change)),
+        FrameTerm::Piece(kind, step, term) => Ok(Appended::Stream(kind, step, term)),
+        FrameTerm::Close(code, reason) => Ok(Appended::Close(code, reason)),
+        FrameTerm::Active(change) => Ok(Appended::Active(change)),
     }
 }
 
 fn json(
     b: Builder,
     term: ErlNifTerm,
-    dialect: Dialect,
+    format: FrameFormat,
     bounds: Bounds,
     out: &mut Vec<u8>,
 ) -> Result<(), FrameError> {
-    let mask = dialect.role.mask();
+    let mask = format.role.mask();
     let mark = frame::begin_sized(out, 0, mask.is_some());
-    match encode::encode(b.env, bounds.call, term, dialect.null, bounds.json, out) {
+    match encode::encode(b.env, bounds.call, term, format.null, bounds.json, out) {
         Ok(()) => {
             frame::seal(out, mark, Op::Text, mask);
             Ok(())

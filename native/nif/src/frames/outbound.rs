@@ -10,8 +10,8 @@ use sockeye_engine::{ConnId, Engine, SendError};
 use sockeye_protocol::{Role, frame};
 
 use crate::atoms;
-use crate::frames::compress::Compressor;
-use crate::frames::{self, Asked, Bounds, Dialect, FrameError};
+use crate::frames::compress::CallerCompressor;
+use crate::frames::{self, Appended, Bounds, FrameError, FrameFormat};
 use crate::terms::Builder;
 
 /// Bytes that one call on a normal scheduler encodes before it lets others run.
@@ -23,9 +23,9 @@ pub(crate) const SLICE_FRAMES: usize = 1024;
 pub(crate) struct Receiver {
     pub(crate) conn: ConnId,
     /// How its frames are written.
-    pub(crate) dialect: Dialect,
+    pub(crate) format: FrameFormat,
     /// How it is compressed for, if that is for us to do.
-    compressor: Option<Compressor>,
+    compressor: Option<CallerCompressor>,
 }
 
 impl Receiver {
@@ -35,8 +35,8 @@ impl Receiver {
             .ok_or(SendFailure::Send(SendError::Closed))?;
         Ok(Receiver {
             conn,
-            dialect: Dialect::of(home.tag),
-            compressor: Compressor::of(engine, home),
+            format: FrameFormat::of(home.tag),
+            compressor: CallerCompressor::of(engine, home),
         })
     }
 
@@ -47,22 +47,22 @@ impl Receiver {
         frame: ErlNifTerm,
         bounds: Bounds,
         out: &mut Vec<u8>,
-    ) -> Result<(Asked, usize), SendFailure> {
+    ) -> Result<(Appended, usize), SendFailure> {
         let start = out.len();
         let Some(compressor) = &self.compressor else {
-            let asked = frames::append(b, frame, self.dialect, bounds, out)?;
+            let asked = frames::append(b, frame, self.format, bounds, out)?;
             return Ok((asked, out.len() - start));
         };
-        let unmasked = Dialect {
+        let unmasked = FrameFormat {
             role: Role::Server,
-            ..self.dialect
+            ..self.format
         };
         let asked = frames::append(b, frame, unmasked, bounds, out)?;
         let worth = match asked {
-            Asked::Frame => compressor.last_frame(out, start, bounds)?,
+            Appended::Frame => compressor.last_frame(out, start, bounds)?,
             _ => 0,
         };
-        if let (Asked::Frame | Asked::Plain, Some(key)) = (&asked, self.dialect.role.mask()) {
+        if let (Appended::Frame | Appended::Plain, Some(key)) = (&asked, self.format.role.mask()) {
             frame::mask_last(out, start, key);
         }
         Ok((asked, worth + out.len() - start))

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rustler::sys::{ErlNifEnv, ErlNifTerm};
 use sockeye_json::{BinaryKeys, Error, ErrorKind, Keys, Null, Options};
 
-use crate::json::values::{self, Texts, Values};
+use crate::json::values::{self, DecodeContext, TermOutput};
 use crate::terms::existing::atom;
 
 /// A scratch buffer that grew beyond this is given back.
@@ -33,15 +33,15 @@ pub(crate) enum KeyMode {
     Listed(HashSet<Box<str>>),
 }
 
-/// Builds the term that `input` writes, in the environment of `texts`.
+/// Builds the term that `input` writes, in the environment of `context`.
 ///
 /// The work grows with the input: keep large ones off the normal schedulers.
 pub(crate) fn decode(
-    texts: &mut Texts<'_>,
+    context: &mut DecodeContext<'_>,
     input: &str,
     options: &JsonOptions,
 ) -> Result<ErlNifTerm, Error> {
-    let term = decode_up_to(texts, input, options, usize::MAX)?;
+    let term = decode_up_to(context, input, options, usize::MAX)?;
     term.ok_or(Error {
         kind: ErrorKind::TooLarge,
         offset: 0,
@@ -51,32 +51,32 @@ pub(crate) fn decode(
 /// The same, but `None` if a key comes twice in more than `twice` bytes: sorting keys takes
 /// several times as long.
 pub(crate) fn decode_up_to(
-    texts: &mut Texts<'_>,
+    context: &mut DecodeContext<'_>,
     input: &str,
     options: &JsonOptions,
     twice: usize,
 ) -> Result<Option<ErlNifTerm>, Error> {
-    let env = texts.b.env;
+    let env = context.b.env;
     let result = match &options.keys {
-        KeyMode::Binary => decode_with(texts, input, options, &mut BinaryKeys, twice),
+        KeyMode::Binary => decode_with(context, input, options, &mut BinaryKeys, twice),
         KeyMode::ExistingAtom => {
             let mut keys = |key: &str| atom_exists(env, key);
-            decode_with(texts, input, options, &mut keys, twice)
+            decode_with(context, input, options, &mut keys, twice)
         }
         KeyMode::Listed(names) => {
             let mut keys = |key: &str| names.contains(key);
-            decode_with(texts, input, options, &mut keys, twice)
+            decode_with(context, input, options, &mut keys, twice)
         }
     };
-    if texts.scratch.capacity() > SCRATCH_KEPT {
-        texts.scratch.clear();
-        texts.scratch.shrink_to(SCRATCH_FLOOR);
+    if context.scratch.capacity() > SCRATCH_KEPT {
+        context.scratch.clear();
+        context.scratch.shrink_to(SCRATCH_FLOOR);
     }
     result
 }
 
 fn decode_with<K: Keys>(
-    texts: &mut Texts<'_>,
+    context: &mut DecodeContext<'_>,
     input: &str,
     options: &JsonOptions,
     keys: &mut K,
@@ -88,7 +88,7 @@ fn decode_with<K: Keys>(
     };
     values::with_space(|space| {
         let may_repeat = input.len() <= twice;
-        let mut values = Values::new(texts, options.null, space, may_repeat);
+        let mut values = TermOutput::new(context, options.null, space, may_repeat);
         sockeye_json::decode_into(input, &options, keys, &mut values)?;
         Ok(values.finish().filter(|_| !values.repeated))
     })

@@ -8,16 +8,16 @@ pub(crate) mod vm;
 use rustler::sys::{ErlNifEnv, ErlNifTerm};
 use sockeye_json::{MAX_DIGITS, Null, Reset, Reused, text};
 
-pub(crate) use keys::Call;
-use keys::{Keys, Kinds};
-use vm::{Atoms, External, MapPairs, Tuple};
+pub(crate) use keys::CallId;
+use keys::{KeyCache, KeyKinds};
+use vm::{ExternalTerm, JsonAtoms, MapPairs, ShortTuple};
 
 use crate::terms::term_type;
 
 /// Why a term has no JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EncodeError {
-    /// This part of it can not be JSON, or this is why: `{duplicate_key, Key}`, `{struct, Module}`.
+    /// This part of it cannot be JSON, or this is why: `{duplicate_key, Key}`, `{struct, Module}`.
     NotJson(ErlNifTerm),
     /// It takes more than the limit; try again where there is time, with `usize::MAX`.
     TooLarge,
@@ -42,7 +42,7 @@ const MAX_BIG: usize = MAX_DIGITS * 1_000 / 2_408;
 /// with two keys of the same text, and for an Elixir struct; [`TooLarge`] when the text, or the walk, is longer than `limit` bytes. `out` is then as it was.
 pub(crate) fn encode(
     env: *mut ErlNifEnv,
-    call: Call,
+    call: CallId,
     term: ErlNifTerm,
     null: Null,
     limit: usize,
@@ -51,7 +51,7 @@ pub(crate) fn encode(
     SPACE.with(|space| {
         space.lend(|space| {
             let start = out.len();
-            let atoms = Atoms::of(env);
+            let atoms = JsonAtoms::of(env);
             let result = Encoder {
                 env,
                 call,
@@ -79,25 +79,25 @@ pub(crate) fn encode(
 const LEVELS_KEPT: usize = 1024;
 
 /// What a walk needs, kept for the next one.
-struct Space {
+struct EncodeSpace {
     /// Innermost last.
-    open: Vec<Open>,
+    open: Vec<OpenContainer>,
     /// Of the maps among them.
     maps: Vec<MapPairs>,
-    keys: Keys,
+    keys: KeyCache,
 }
 
-impl Space {
+impl EncodeSpace {
     const fn new() -> Self {
         Self {
             open: Vec::new(),
             maps: Vec::new(),
-            keys: Keys::new(),
+            keys: KeyCache::new(),
         }
     }
 }
 
-impl Reset for Space {
+impl Reset for EncodeSpace {
     /// Iterators, too, are good only as long as the environment of their call.
     fn reset(&mut self) {
         self.open.clear();
@@ -110,11 +110,11 @@ impl Reset for Space {
 }
 
 thread_local! {
-    static SPACE: Reused<Space> = const { Reused::new(Space::new()) };
+    static SPACE: Reused<EncodeSpace> = const { Reused::new(EncodeSpace::new()) };
 }
 
 /// A container whose elements are being written.
-enum Open {
+enum OpenContainer {
     List {
         whole: ErlNifTerm,
         rest: ErlNifTerm,
@@ -122,7 +122,7 @@ enum Open {
     /// Its iterator is the last of `maps`.
     Map {
         whole: ErlNifTerm,
-        kinds: Kinds,
+        kinds: KeyKinds,
     },
     /// An object as a list of pairs.
     Pairs {
@@ -133,14 +133,14 @@ enum Open {
 
 struct Encoder<'a> {
     env: *mut ErlNifEnv,
-    call: Call,
-    atoms: &'static Atoms,
+    call: CallId,
+    atoms: &'static JsonAtoms,
     null: ErlNifTerm,
     /// `out` may not be longer.
     max_len: usize,
     steps_left: usize,
     out: &'a mut Vec<u8>,
-    space: &'a mut Space,
+    space: &'a mut EncodeSpace,
 }
 
 impl Encoder<'_> {
@@ -190,7 +190,7 @@ impl Encoder<'_> {
     fn next(&mut self) -> Result<Option<ErlNifTerm>, EncodeError> {
         while let Some(open) = self.space.open.last_mut() {
             let close = match open {
-                Open::List { whole, rest } => {
+                OpenContainer::List { whole, rest } => {
                     if let Some((head, tail)) = vm::list_cell(self.env, *rest) {
                         *rest = tail;
                         self.out.push(b',');
@@ -201,7 +201,7 @@ impl Encoder<'_> {
                     }
                     b']'
                 }
-                Open::Map { .. } => {
+                OpenContainer::Map { .. } => {
                     if let Some((key, value)) = self.space.maps.last_mut().and_then(MapPairs::next)
                     {
                         self.out.push(b',');
@@ -211,7 +211,7 @@ impl Encoder<'_> {
                     self.close_map()?;
                     b'}'
                 }
-                Open::Pairs { .. } => {
+                OpenContainer::Pairs { .. } => {
                     if let Some((key, value)) = self.next_pair()? {
                         self.out.push(b',');
                         self.key(key, value)?;
@@ -232,7 +232,7 @@ impl Encoder<'_> {
             return None;
         };
         self.out.push(b'[');
-        self.space.open.push(Open::List { whole, rest });
+        self.space.open.push(OpenContainer::List { whole, rest });
         Some(head)
     }
 
@@ -260,7 +260,7 @@ impl Encoder<'_> {
         if self.max_len != usize::MAX && vm::exceeds_double(self.env, term) {
             return Err(TooLarge);
         }
-        let etf = External::of(self.env, term).ok_or(NotJson(term))?;
+        let etf = ExternalTerm::of(self.env, term).ok_or(NotJson(term))?;
         let (negative, magnitude) = etf.big().ok_or(NotJson(term))?;
         if magnitude.len() > MAX_BIG {
             return Err(NotJson(term));
@@ -300,8 +300,8 @@ impl Encoder<'_> {
     fn atom_name(&mut self, term: ErlNifTerm) -> Result<(), EncodeError> {
         let mut buffer = [0u8; vm::ATOM_BUFFER];
         let Some(name) = vm::latin1_atom(self.env, term, &mut buffer) else {
-            // Other characters can not be asked for before OTP 26.
-            let etf = External::of(self.env, term).ok_or(NotJson(term))?;
+            // Other characters cannot be asked for before OTP 26.
+            let etf = ExternalTerm::of(self.env, term).ok_or(NotJson(term))?;
             let name = etf.atom().ok_or(NotJson(term))?;
             text::push_string(self.out, name);
             return Ok(());
@@ -319,11 +319,11 @@ impl Encoder<'_> {
     /// `{json_raw, IoData}` or `{[{Key, Value}]}`
     fn tuple(&mut self, tuple: ErlNifTerm) -> Result<Option<ErlNifTerm>, EncodeError> {
         match vm::tuple(self.env, tuple) {
-            Some(Tuple::Two(tag, data)) if tag == self.atoms.json_raw => {
+            Some(ShortTuple::Two(tag, data)) if tag == self.atoms.json_raw => {
                 self.raw(tuple, data)?;
                 Ok(None)
             }
-            Some(Tuple::One(pairs)) => self.open_pairs(tuple, pairs),
+            Some(ShortTuple::One(pairs)) => self.open_pairs(tuple, pairs),
             _ => Err(NotJson(tuple)),
         }
     }

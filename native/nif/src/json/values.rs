@@ -25,54 +25,54 @@ const KEPT: usize = 64 * 1024;
 
 /// A key of at most 16 bytes: all of them in two words that may overlap, and their number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Short {
+struct ShortKey {
     head: u64,
     tail: u64,
     len: u8,
 }
 
 #[derive(Clone, Copy)]
-struct Cached {
-    key: Short,
-    /// Of which texts: terms of others belong to other environments.
-    texts: u64,
+struct CachedKey {
+    key: ShortKey,
+    /// Of which context: terms of others belong to other environments.
+    context: u64,
     term: Option<ErlNifTerm>,
 }
 
 /// Working space, reused from text to text.
-pub(crate) struct Space {
+pub(crate) struct DecodeSpace {
     /// Values of the open lists and maps, innermost last.
     values: Vec<ErlNifTerm>,
     /// Keys of the open maps, likewise.
     keys: Vec<ErlNifTerm>,
-    cache: [Cached; CACHED],
-    /// The newest texts.
-    texts: u64,
+    cache: [CachedKey; CACHED],
+    /// The number of the newest context.
+    context: u64,
 }
 
-const NONE: Cached = Cached {
-    key: Short {
+const NONE: CachedKey = CachedKey {
+    key: ShortKey {
         head: 0,
         tail: 0,
         len: 0,
     },
-    texts: 0,
+    context: 0,
     term: None,
 };
 
 thread_local! {
-    static SPACE: RefCell<Space> = const {
-        RefCell::new(Space {
+    static SPACE: RefCell<DecodeSpace> = const {
+        RefCell::new(DecodeSpace {
             values: Vec::new(),
             keys: Vec::new(),
             cache: [NONE; CACHED],
-            texts: 0,
+            context: 0,
         })
     };
 }
 
-/// Texts whose terms go to one environment, within one call: they share keys.
-pub(crate) struct Texts<'a> {
+/// What the texts of one call share: the environment of their terms, keys, working space.
+pub(crate) struct DecodeContext<'a> {
     pub(crate) b: Builder<'a>,
     on: OnScheduler<'a>,
     /// For integers that only external term format can write.
@@ -80,14 +80,14 @@ pub(crate) struct Texts<'a> {
     number: u64,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> DecodeContext<'a> {
     /// `scratch` is working space, reused from call to call.
     pub(crate) fn new(b: Builder<'a>, on: OnScheduler<'a>, scratch: &'a mut Vec<u8>) -> Self {
         let number = SPACE.with_borrow_mut(|space| {
-            space.texts += 1;
-            space.texts
+            space.context += 1;
+            space.context
         });
-        Texts {
+        DecodeContext {
             b,
             on,
             scratch,
@@ -97,7 +97,7 @@ impl<'a> Texts<'a> {
 }
 
 /// Lends this thread's space to the next text.
-pub(crate) fn with_space<T>(work: impl FnOnce(&mut Space) -> T) -> T {
+pub(crate) fn with_space<T>(work: impl FnOnce(&mut DecodeSpace) -> T) -> T {
     SPACE.with_borrow_mut(|space| {
         space.values.clear();
         space.keys.clear();
@@ -111,12 +111,12 @@ pub(crate) fn with_space<T>(work: impl FnOnce(&mut Space) -> T) -> T {
 }
 
 /// The values of one text.
-pub(crate) struct Values<'a> {
+pub(crate) struct TermOutput<'a> {
     b: Builder<'a>,
     on: OnScheduler<'a>,
-    space: &'a mut Space,
+    space: &'a mut DecodeSpace,
     /// What `space` remembers is of use if it has this number.
-    texts: u64,
+    context: u64,
     null: ErlNifTerm,
     scratch: &'a mut Vec<u8>,
     /// Whether an object may have a key twice.
@@ -125,26 +125,26 @@ pub(crate) struct Values<'a> {
     pub(crate) repeated: bool,
 }
 
-impl<'a> Values<'a> {
+impl<'a> TermOutput<'a> {
     pub(crate) fn new(
-        texts: &'a mut Texts<'_>,
+        context: &'a mut DecodeContext<'_>,
         null: Null,
-        space: &'a mut Space,
+        space: &'a mut DecodeSpace,
         may_repeat: bool,
     ) -> Self {
-        let b = texts.b;
+        let b = context.b;
         let null = match null {
             Null::Null => atoms::null(),
             Null::Undefined => atoms::undefined(),
             Null::Nil => atoms::nil(),
         };
-        Values {
+        TermOutput {
             b,
-            on: texts.on,
+            on: context.on,
             space,
-            texts: texts.number,
+            context: context.number,
             null: b.atom(null),
-            scratch: texts.scratch,
+            scratch: context.scratch,
             may_repeat,
             repeated: false,
         }
@@ -229,7 +229,7 @@ fn map_of(
 /// None beyond 16 bytes. Read in whole words: a copy of a few bytes, read as one, makes the
 /// processor wait for its own writing.
 #[inline]
-fn short(key: &str) -> Option<Short> {
+fn short(key: &str) -> Option<ShortKey> {
     let bytes = key.as_bytes();
     let len = u8::try_from(bytes.len()).ok().filter(|len| *len <= 16)?;
     let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
@@ -245,16 +245,16 @@ fn short(key: &str) -> Option<Short> {
             }
         },
     };
-    Some(Short { head, tail, len })
+    Some(ShortKey { head, tail, len })
 }
 
 #[inline]
-fn place(key: Short) -> usize {
+fn place(key: ShortKey) -> usize {
     let folded = key.head ^ key.tail.rotate_left(29) ^ u64::from(key.len);
     (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % CACHED
 }
 
-impl Output for Values<'_> {
+impl Output for TermOutput<'_> {
     /// How many values and keys outer lists and maps have.
     type Mark = (usize, usize);
 
@@ -305,18 +305,18 @@ impl Output for Values<'_> {
             Some(short) => {
                 let place = place(short);
                 match self.space.cache.get(place) {
-                    Some(&Cached {
+                    Some(&CachedKey {
                         key,
-                        texts,
+                        context,
                         term: Some(term),
-                    }) if key == short && texts == self.texts => term,
+                    }) if key == short && context == self.context => term,
                     _ => {
                         let term = self.make_key(key, keys);
-                        let texts = self.texts;
+                        let context = self.context;
                         if let Some(cached) = self.space.cache.get_mut(place) {
-                            *cached = Cached {
+                            *cached = CachedKey {
                                 key: short,
-                                texts,
+                                context,
                                 term: Some(term),
                             };
                         }

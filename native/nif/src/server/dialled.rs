@@ -11,12 +11,12 @@ use sockeye_protocol::handshake::HandshakeError;
 use sockeye_protocol::handshake::client::Breach;
 
 use crate::atoms;
-use crate::server::owner::Host;
+use crate::server::vm_server::VmServer;
 use crate::terms::errno::errno_of;
 use crate::terms::{Builder, map};
 use crate::vm::process;
 
-pub(crate) fn dialled(host: &Host, id: u64, result: Result<ConnId, DialError>) {
+pub(crate) fn dialled(host: &VmServer, id: u64, result: Result<ConnId, DialError>) {
     process::send(&host.pid, |b| {
         let result = match result {
             Ok(conn) => b.tuple([b.atom(atoms::ok()), b.conn(conn)]),
@@ -27,7 +27,7 @@ pub(crate) fn dialled(host: &Host, id: u64, result: Result<ConnId, DialError>) {
     });
 }
 
-pub(crate) fn disconnected(host: &Host, id: u64, conn: ConnId, end: &Disconnected) {
+pub(crate) fn disconnected(host: &VmServer, id: u64, conn: ConnId, end: &Disconnected) {
     process::send(&host.pid, |b| {
         let asked = if end.asked {
             atoms::true_()
@@ -36,7 +36,7 @@ pub(crate) fn disconnected(host: &Host, id: u64, conn: ConnId, end: &Disconnecte
         };
         let code = b.integer(end.code.into());
         let end = b.tuple([code, b.binary(end.reason.as_bytes()), b.atom(asked)]);
-        let tag = b.atom(atoms::sockeye_parted());
+        let tag = b.atom(atoms::sockeye_disconnected());
         b.tuple([tag, b.integer(id), b.conn(conn), end])
     });
 }

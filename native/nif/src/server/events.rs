@@ -9,13 +9,13 @@ use sockeye_protocol::handshake::Headers;
 
 use crate::atoms;
 use crate::json::decode::{self, JsonOptions};
-use crate::json::values::Texts;
-use crate::terms::kept::Kept;
+use crate::json::values::DecodeContext;
+use crate::terms::owned::OwnedTerm;
 use crate::terms::{Builder, map};
 
 /// How a server's text frames become terms.
 #[derive(Debug)]
-pub(crate) struct Format {
+pub(crate) struct EventFormat {
     /// None: text stays text.
     pub(crate) json: Option<JsonOptions>,
     pub(crate) deliver_invalid: bool,
@@ -24,18 +24,18 @@ pub(crate) struct Format {
 /// A text frame of a JSON server that is not JSON, where that ends the connection.
 pub(crate) struct Invalid(pub(crate) Box<str>);
 
-impl Format {
+impl EventFormat {
     /// The event, as the handler sees it.
     pub(crate) fn term(
         &self,
-        texts: &mut Texts<'_>,
+        context: &mut DecodeContext<'_>,
         event: Event<'_>,
     ) -> Result<ErlNifTerm, Invalid> {
-        let b = texts.b;
+        let b = context.b;
         Ok(match event {
             Event::Text(bytes) => match &self.json {
                 None => b.tuple([b.atom(atoms::text()), b.binary(bytes)]),
-                Some(options) => match decode::decode(texts, text(bytes), options) {
+                Some(options) => match decode::decode(context, text(bytes), options) {
                     Ok(term) => b.tuple([b.atom(atoms::json()), term]),
                     Err(e) if self.deliver_invalid => invalid(b, bytes, &e),
                     Err(e) => return Err(Invalid(explain(&e))),
@@ -185,7 +185,7 @@ fn open_info(b: Builder, info: &OpenInfo) -> ErlNifTerm {
     let kept = info
         .accept_state
         .as_ref()
-        .and_then(|l| l.0.downcast_ref::<Kept>());
+        .and_then(|l| l.0.downcast_ref::<OwnedTerm>());
     if let Some(state) = kept {
         pairs.push((b.atom(atoms::state()), state.copy(b)));
     }

@@ -8,22 +8,24 @@ use sockeye_engine::load::Done;
 use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, ServerStats};
 
 use crate::atoms;
-use crate::server::owner::{Host, OwnerSpec};
-use crate::server::{dialled, hosts, news, question};
+use crate::server::vm_server::{OwnerSpec, VmServer};
+use crate::server::{dialled, question, registry, topic_changes};
 use crate::terms::map;
 use crate::vm::{memory, monitor, process, running};
 
 /// The part of a host that the engine owns.
-pub(crate) struct HostRef(pub(crate) Arc<Host>);
+pub(crate) struct VmHost(pub(crate) Arc<VmServer>);
 
-impl ServerHost for HostRef {
+impl ServerHost for VmHost {
     fn owner(&self) -> Option<Arc<Inbox>> {
         let pid = match &self.0.spec {
             OwnerSpec::Nobody => return None,
             OwnerSpec::Pid(pid) => *pid,
             OwnerSpec::Name(name) => monitor::whereis(*name)?,
         };
-        self.0.desk_for(None, pid).map(|desk| desk.inbox.clone())
+        self.0
+            .owner_inbox(None, pid)
+            .map(|owner| owner.inbox.clone())
     }
 
     fn unlistened(&self) {
@@ -34,7 +36,7 @@ impl ServerHost for HostRef {
 
     fn stopped(&self, stats: &ServerStats) {
         let id = self.0.id;
-        hosts::forget(id, &self.0);
+        registry::unregister(id, &self.0);
         if let Some(engine) = self.0.engine.upgrade() {
             engine.remove_stopped(id);
         }
@@ -56,8 +58,8 @@ impl ServerHost for HostRef {
     }
 
     fn topic_left(&self, name: &[u8]) {
-        if let Some(pid) = self.0.news.note(name) {
-            process::send(&pid, |b| news::changed(b, self.0.id));
+        if let Some(pid) = self.0.topic_changes.note(name) {
+            process::send(&pid, |b| topic_changes::changed(b, self.0.id));
         }
     }
 
@@ -104,12 +106,12 @@ pub(crate) fn give(
     let engine = running::engine().ok_or(Closed)?;
     let home = engine.home_of(conn).ok_or(Closed)?;
     let server = engine.server(home.server).ok_or(Closed)?;
-    let host = hosts::host(server.id()).ok_or(Closed)?;
-    let desk = host.desk_for(Some(env), pid).ok_or(Closed)?;
-    engine.set_owner(conn, desk.inbox.clone(), done)?;
-    if desk.inbox.is_dead() {
+    let host = registry::find(server.id()).ok_or(Closed)?;
+    let owner = host.owner_inbox(Some(env), pid).ok_or(Closed)?;
+    engine.set_owner(conn, owner.inbox.clone(), done)?;
+    if owner.inbox.is_dead() {
         // It died meanwhile, and the shard may have heard of it too early.
-        engine.owner_died(&desk.inbox);
+        engine.owner_died(&owner.inbox);
     }
     Ok(())
 }

@@ -6,12 +6,12 @@ use sockeye_protocol::handshake::Request;
 
 use crate::atoms;
 use crate::server::events;
-use crate::server::owner::Host;
+use crate::server::vm_server::VmServer;
 use crate::terms::{Builder, map};
 use crate::vm::process;
 
 /// Asks the gate process of a server. False if there is none.
-pub(crate) fn ask(host: &Host, token: u64, question: &Question<'_>) -> bool {
+pub(crate) fn ask(host: &VmServer, token: u64, question: &Question<'_>) -> bool {
     let Some(gate) = host.gate() else {
         return false;
     };

@@ -12,28 +12,28 @@ use rustler::LocalPid;
 use sockeye_engine::Notifier;
 
 use crate::atoms;
-use crate::server::owner::Host;
+use crate::server::vm_server::VmServer;
 use crate::vm::process;
 
 /// So few are told directly: the relay would only take longer.
 const FEW: usize = 2;
 
 /// The process is told at once.
-pub(crate) struct Direct(pub(crate) LocalPid);
+pub(crate) struct DirectNotifier(pub(crate) LocalPid);
 
-impl Notifier for Direct {
+impl Notifier for DirectNotifier {
     fn notify(&self) -> bool {
         process::send_atom(&self.0, atoms::sockeye_ready())
     }
 }
 
 /// The process is told when all others of the turn have been notified.
-pub(crate) struct Relayed {
+pub(crate) struct RelayedNotifier {
     pub(crate) pid: LocalPid,
-    pub(crate) host: Arc<Host>,
+    pub(crate) host: Arc<VmServer>,
 }
 
-impl Notifier for Relayed {
+impl Notifier for RelayedNotifier {
     fn notify(&self) -> bool {
         NOTICES.with_borrow_mut(|notices| {
             let host = &self.host;
@@ -42,7 +42,7 @@ impl Notifier for Relayed {
                 .find(|server| Arc::ptr_eq(&server.host, host))
             {
                 Some(server) => server.pids.push(self.pid),
-                None => notices.push(Notices {
+                None => notices.push(PendingWakes {
                     host: host.clone(),
                     pids: vec![self.pid],
                 }),
@@ -53,13 +53,13 @@ impl Notifier for Relayed {
 }
 
 /// The processes of one server that a turn has something for.
-struct Notices {
-    host: Arc<Host>,
+struct PendingWakes {
+    host: Arc<VmServer>,
     pids: Vec<LocalPid>,
 }
 
 thread_local! {
-    static NOTICES: RefCell<Vec<Notices>> = const { RefCell::new(Vec::new()) };
+    static NOTICES: RefCell<Vec<PendingWakes>> = const { RefCell::new(Vec::new()) };
 }
 
 /// All processes of a turn have been notified.
@@ -67,7 +67,7 @@ pub(crate) fn notify_all() {
     NOTICES.with_borrow_mut(|notices| notices.drain(..).for_each(|server| server.tell()));
 }
 
-impl Notices {
+impl PendingWakes {
     fn tell(self) {
         let relay = self.host.relay().filter(|_| self.pids.len() > FEW);
         let relayed = relay.is_some_and(|relay| {

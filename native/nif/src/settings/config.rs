@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustler::types::atom::Atom;
 use rustler::{Binary, Decoder, Error, LocalPid, NifResult, Term};
+use sockeye_engine::host::ServerHost;
 use sockeye_engine::options::NEVER;
 use sockeye_engine::tls::TlsSettings;
 use sockeye_engine::{
-    Active, Address, ConnectionRate, MessageRate, Mode, Routes, ServerConfig, Target,
+    Active, Address, ConnectionRate, Engine, MessageRate, Mode, Routes, ServerConfig, Target,
 };
 use sockeye_json::Null;
 use sockeye_protocol::Limits;
@@ -18,21 +20,23 @@ use sockeye_protocol::networks::Networks;
 
 use crate::frames::tag_of;
 use crate::json::decode::{JsonOptions, KeyMode};
-use crate::server::events::Format;
-use crate::server::owner::OwnerSpec;
+use crate::server::events::EventFormat;
+use crate::server::host::VmHost;
+use crate::server::registry;
+use crate::server::vm_server::{OwnerSpec, VmServer};
 use crate::settings::{deflate, tls};
 use crate::{atoms, terms};
 
 /// All of it.
 pub(crate) struct Settings {
     pub(crate) engine: ServerConfig,
-    pub(crate) format: Format,
-    pub(crate) owner: OwnerSpec,
-    pub(crate) batch: bool,
+    format: Arc<EventFormat>,
+    owner: OwnerSpec,
+    batch: bool,
     pub(crate) tls: Option<TlsSettings>,
 }
 
-fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
+pub(crate) fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
     map.map_get(key)?.decode()
 }
 
@@ -71,7 +75,7 @@ fn list(map: Term<'_>, key: Atom) -> NifResult<Option<Vec<String>>> {
     value.decode().map(Some)
 }
 
-fn is(term: Term<'_>, atom: Atom) -> bool {
+pub(crate) fn is(term: Term<'_>, atom: Atom) -> bool {
     term.as_c_arg() == atom.as_c_arg()
 }
 
@@ -174,17 +178,34 @@ impl Settings {
             keys: keys(get(map, atoms::keys())?)?,
         };
         let raw = is(get(map, atoms::format())?, atoms::raw());
-        let format = Format {
+        let format = EventFormat {
             json: (!raw).then_some(json),
             deliver_invalid: is(get(map, atoms::on_invalid_json())?, atoms::deliver()),
         };
         Ok(Settings {
             engine,
-            format,
+            format: Arc::new(format),
             owner,
             batch,
             tls: tls::decode(get(map, atoms::tls())?)?,
         })
+    }
+}
+
+impl Settings {
+    /// What the engine calls with the id that a server gets.
+    pub(crate) fn host(
+        &self,
+        pid: LocalPid,
+        engine: &Arc<Engine>,
+    ) -> impl FnOnce(u64) -> Box<dyn ServerHost> + use<> {
+        let (owner, format) = ((self.owner.clone(), self.batch), self.format.clone());
+        let (room, engine) = (self.engine.inbox_size, engine.clone());
+        move |id| {
+            let host = Arc::new(VmServer::new(pid, owner, format, room, id, &engine));
+            registry::register(id, &host);
+            Box::new(VmHost(host))
+        }
     }
 }
 

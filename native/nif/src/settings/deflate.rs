@@ -1,18 +1,15 @@
 //! What is wanted of permessage-deflate, out of the map that `sockeye_deflate` has completed.
 
-use rustler::types::atom::Atom;
-use rustler::{Decoder, NifResult, Term};
+use rustler::{NifResult, Term};
 use sockeye_protocol::deflate::Policy;
 
 use crate::atoms;
+use crate::settings::config::{get, is};
 
 /// `false`, or a map with every key.
 pub(crate) fn policy(term: Term<'_>) -> NifResult<Option<Policy>> {
-    if term.as_c_arg() == atoms::false_().as_c_arg() {
+    if is(term, atoms::false_()) {
         return Ok(None);
-    }
-    fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
-        map.map_get(key)?.decode()
     }
     let mut policy = Policy::default();
     policy.server_takeover = get(term, atoms::server_context_takeover())?;

@@ -2,7 +2,7 @@
 
 pub(crate) mod errno;
 pub(crate) mod existing;
-pub(crate) mod kept;
+pub(crate) mod owned;
 pub(crate) mod scheduler;
 pub(crate) mod term_type;
 
@@ -16,7 +16,7 @@ use rustler::sys::{
     enif_make_uint64, enif_self,
 };
 use rustler::types::atom::Atom;
-use rustler::{Env, Error, LocalPid, NifResult, Term};
+use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::ConnId;
 
 use crate::atoms;
@@ -191,6 +191,14 @@ pub(crate) fn conn_of(env: Env<'_>, term: Term<'_>) -> NifResult<ConnId> {
     Builder::of(env)
         .as_conn(term.as_c_arg())
         .ok_or(Error::BadArg)
+}
+
+/// `ok`, or `{error, closed}`.
+pub(crate) fn ok_or_closed(env: Env<'_>, ok: bool) -> Term<'_> {
+    match ok {
+        true => atoms::ok().encode(env),
+        false => (atoms::error(), atoms::closed()).encode(env),
+    }
 }
 
 /// The elements of a list that a caller gave. Rustler's own decoding panics where it is improper.

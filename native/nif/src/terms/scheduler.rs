@@ -32,21 +32,21 @@ impl<'a> OnScheduler<'a> {
         }
     }
 
+    /// Sends a copy of a term, in the name of the calling process.
     #[expect(
         clippy::disallowed_methods,
         reason = "from the environment of the call"
     )]
-    /// Sends a copy of a term, in the name of the calling process.
-    pub(crate) fn send(self, to: &LocalPid, term: ErlNifTerm) -> Sent {
+    pub(crate) fn send(self, to: &LocalPid, term: ErlNifTerm) -> SendOutcome {
         // SAFETY: the environment of the call on this thread. Without a message environment the
         // term is copied.
         let sent = unsafe { enif_send(self.env, to.as_c_arg(), ptr::null_mut(), term) != 0 };
         if sent {
-            Sent::Done
+            SendOutcome::Delivered
         } else if self.is_alive() {
-            Sent::Dead
+            SendOutcome::ReceiverDead
         } else {
-            Sent::NotAlive
+            SendOutcome::SenderDead
         }
     }
 
@@ -59,12 +59,11 @@ impl<'a> OnScheduler<'a> {
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    Done,
-    /// The receiver is dead.
-    Dead,
+pub(crate) enum SendOutcome {
+    Delivered,
+    ReceiverDead,
     /// The sender has been killed: nothing that it says is heard.
-    NotAlive,
+    SenderDead,
 }
 
 pub(crate) fn is_scheduler() -> bool {

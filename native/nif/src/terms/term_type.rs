@@ -33,7 +33,7 @@ mod vm {
     }
 }
 
-/// A library that names functions of its host can not be linked on macOS: it looks for them, as the bindings do.
+/// A library that names functions of its host cannot be linked on macOS: it looks for them, as the bindings do.
 #[cfg(target_os = "macos")]
 mod vm {
     use std::ffi::{c_char, c_void};

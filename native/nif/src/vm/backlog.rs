@@ -20,6 +20,11 @@ pub(crate) fn answer<'a>(
     wrap(env, engine.crowded(shards, load), answer)
 }
 
+/// The same for `ok`.
+pub(crate) fn ok<'a>(env: Env<'a>, engine: &Engine, given: (Shards, Load)) -> Term<'a> {
+    answer(env, engine, given, atoms::ok().encode(env))
+}
+
 pub(crate) fn wrap<'a>(env: Env<'a>, crowded: Shards, answer: Term<'a>) -> Term<'a> {
     if crowded.is_empty() {
         return answer;

@@ -50,13 +50,13 @@ pub(crate) fn give_back() {
 }
 
 /// The system's allocator, counted.
-struct Counted;
+struct CountingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Counted = Counted;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 // SAFETY: every call goes to the system's allocator as it came. A layout's size fits an isize.
-unsafe impl GlobalAlloc for Counted {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is the one that is asked for.
         let at = unsafe { System.alloc(layout) };

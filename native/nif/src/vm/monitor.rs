@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustler::sys::{ErlNifPid, enif_whereis_pid};
 use rustler::types::atom::Atom;
@@ -10,7 +10,7 @@ use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 use sockeye_engine::{Engine, Inbox, Server};
 
 use crate::terms::scheduler::assert_foreign;
-use crate::vm::running;
+use crate::vm::{lock, running};
 
 /// What ends with a process.
 pub(crate) enum Watched {
@@ -28,12 +28,12 @@ pub(crate) enum Watched {
     },
     Owner {
         inbox: Arc<Inbox>,
-        keeper: Weak<dyn Keeper>,
+        owners: Weak<dyn OwnerRegistry>,
     },
 }
 
 /// Knows the owners of a server.
-pub(crate) trait Keeper: Send + Sync {
+pub(crate) trait OwnerRegistry: Send + Sync {
     /// The server, as long as the engine knows it, and its process.
     fn server(&self) -> Option<(Arc<Engine>, Arc<Server>, LocalPid)>;
     /// An owner is dead: its connections must know.
@@ -55,12 +55,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 static WATCHES: Mutex<Option<HashMap<u64, ResourceArc<Watch>>>> = Mutex::new(None);
 
 fn watches<T>(work: impl FnOnce(&mut HashMap<u64, ResourceArc<Watch>>) -> T) -> T {
-    work(
-        WATCHES
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_default(),
-    )
+    work(lock(&WATCHES).get_or_insert_default())
 }
 
 /// Monitors a process. None if it is dead already.
@@ -124,12 +119,12 @@ impl Resource for Watch {
                     engine.inbox_died(server, inbox);
                 }
             }
-            Watched::Owner { inbox, keeper } => {
-                if let Some(keeper) = keeper.upgrade() {
-                    if let Some((engine, server, host)) = keeper.server() {
+            Watched::Owner { inbox, owners } => {
+                if let Some(owners) = owners.upgrade() {
+                    if let Some((engine, server, host)) = owners.server() {
                         went_along(env, &engine, host, &server);
                     }
-                    keeper.owner_died(&pid, inbox);
+                    owners.owner_died(&pid, inbox);
                 }
             }
         }

@@ -48,12 +48,12 @@ thread_local! {
 }
 
 /// An environment out of its slot: a call within a call gets one of its own.
-struct Lent<'a> {
+struct BorrowedEnv<'a> {
     env: *mut ErlNifEnv,
     slot: &'a Cell<*mut ErlNifEnv>,
 }
 
-impl<'a> Lent<'a> {
+impl<'a> BorrowedEnv<'a> {
     #[expect(
         clippy::disallowed_methods,
         reason = "lent to what is sent from this thread"
@@ -64,12 +64,12 @@ impl<'a> Lent<'a> {
             // SAFETY: may be called by any thread.
             env = unsafe { enif_alloc_env() };
         }
-        Lent { env, slot }
+        BorrowedEnv { env, slot }
     }
 }
 
 /// Also when what it was lent to panics: its terms are gone, and it is of use to the next.
-impl Drop for Lent<'_> {
+impl Drop for BorrowedEnv<'_> {
     fn drop(&mut self) {
         // SAFETY: the environment is this thread's, and no term of it is kept.
         unsafe { enif_clear_env(self.env) };
@@ -87,8 +87,8 @@ fn free(env: *mut ErlNifEnv) {
 /// Lends this thread's environment, and clears it afterwards.
 pub(crate) fn with_env<T>(work: impl FnOnce(Builder) -> T) -> T {
     ENV.with(|slot| {
-        let lent = Lent::of(&slot.0);
-        // SAFETY: it is cleared when `lent` is dropped. The work is over by then, and can not have
+        let lent = BorrowedEnv::of(&slot.0);
+        // SAFETY: it is cleared when `lent` is dropped. The work is over by then, and cannot have
         // kept what it does not know the lifetime of.
         work(unsafe { Builder::over(lent.env) })
     })

@@ -4,7 +4,7 @@
     reason = "holds a reference; the answer is built by a `Builder` alone"
 )]
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustler::env::{OwnedEnv, SavedTerm};
 use rustler::types::atom::Atom;
@@ -12,25 +12,25 @@ use rustler::{Env, LocalPid, Reference, Resource, ResourceArc};
 
 use crate::atoms;
 use crate::terms::Builder;
-use crate::vm::running;
+use crate::vm::{lock, running};
 
 /// Whether somebody still waits.
-pub(crate) struct Waiting(Mutex<bool>);
+pub(crate) struct ReplyWait(Mutex<bool>);
 
-impl Resource for Waiting {}
+impl Resource for ReplyWait {}
 
 /// A reference for the answer, and the wait for it.
-pub(crate) type Asked<'a> = (Reference<'a>, ResourceArc<Waiting>);
+pub(crate) type PendingReply<'a> = (Reference<'a>, ResourceArc<ReplyWait>);
 
 #[rustler::nif]
-fn wait_begin() -> ResourceArc<Waiting> {
-    ResourceArc::new(Waiting(Mutex::new(true)))
+fn wait_begin() -> ResourceArc<ReplyWait> {
+    ResourceArc::new(ReplyWait(Mutex::new(true)))
 }
 
 /// Nobody waits any more: what has been answered is in the mailbox, and nothing else will come.
 #[rustler::nif]
-fn wait_end(waiting: ResourceArc<Waiting>) -> Atom {
-    *waiting.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+fn wait_end(waiting: ResourceArc<ReplyWait>) -> Atom {
+    *lock(&waiting.0) = false;
     atoms::ok()
 }
 
@@ -39,11 +39,11 @@ pub(crate) struct ReplyTo {
     env: OwnedEnv,
     pid: LocalPid,
     reference: SavedTerm,
-    waiting: ResourceArc<Waiting>,
+    waiting: ResourceArc<ReplyWait>,
 }
 
 impl ReplyTo {
-    pub(crate) fn new(env: Env<'_>, (reference, waiting): Asked<'_>) -> Self {
+    pub(crate) fn new(env: Env<'_>, (reference, waiting): PendingReply<'_>) -> Self {
         let owned = OwnedEnv::new();
         let reference = owned.save(reference);
         ReplyTo {
@@ -58,11 +58,7 @@ impl ReplyTo {
     pub(crate) fn answer(mut self, build: impl FnOnce(Builder) -> rustler::sys::ErlNifTerm) {
         let reference = self.reference;
         // Held while it is sent: who ends the wait knows that it has come.
-        let waits = self
-            .waiting
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let waits = lock(&self.waiting.0);
         if !*waits {
             return;
         }

@@ -1,7 +1,7 @@
 //! The one engine of a node.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use rustler::types::atom::Atom;
@@ -11,7 +11,7 @@ use sockeye_engine::{Engine, Server};
 use crate::atoms;
 use crate::terms::map;
 use crate::terms::scheduler::is_scheduler;
-use crate::vm::process;
+use crate::vm::{lock, process};
 
 /// The engine and the process that started it.
 #[derive(Clone)]
@@ -32,11 +32,16 @@ static HEARS: RwLock<Option<LocalPid>> = RwLock::new(None);
 /// Starting and stopping take turns.
 pub(crate) static CHANGE: Mutex<()> = Mutex::new(());
 
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(crate) fn current() -> Option<Running> {
-    RUNNING
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    read(&RUNNING).clone()
 }
 
 pub(crate) fn engine() -> Option<Arc<Engine>> {
@@ -50,13 +55,13 @@ pub(crate) fn server(id: u64) -> Option<(Arc<Engine>, Arc<Server>)> {
 }
 
 pub(crate) fn set(running: Running) {
-    *HEARS.write().unwrap_or_else(PoisonError::into_inner) = Some(running.owner);
-    *RUNNING.write().unwrap_or_else(PoisonError::into_inner) = Some(running);
+    *write(&HEARS) = Some(running.owner);
+    *write(&RUNNING) = Some(running);
 }
 
 /// Forgets this engine, unless another has taken its place.
 pub(crate) fn clear(engine: &Arc<Engine>) {
-    let mut running = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
+    let mut running = write(&RUNNING);
     if running
         .as_ref()
         .is_some_and(|r| Arc::ptr_eq(&r.engine, engine))
@@ -70,7 +75,7 @@ pub(crate) fn clear(engine: &Arc<Engine>) {
 pub(crate) fn bury(engine: &Arc<Engine>) {
     clear(engine);
     if !engine.is_stopping() {
-        let mut past = PAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut past = lock(&PAST);
         past.retain(|engine| engine.strong_count() > 0);
         past.push(Arc::downgrade(engine));
         drop(past);
@@ -88,7 +93,7 @@ static PAST: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
 /// Waits until they have, or the time is over.
 pub(crate) fn await_ports(deadline: Instant) {
-    let past = std::mem::take(&mut *PAST.lock().unwrap_or_else(PoisonError::into_inner));
+    let past = std::mem::take(&mut *lock(&PAST));
     let past: Vec<_> = past.iter().filter_map(Weak::upgrade).collect();
     let listens = |engine: &Arc<Engine>| {
         let servers = engine.all_servers();
@@ -101,7 +106,7 @@ pub(crate) fn await_ports(deadline: Instant) {
 
 /// Whether this engine is the one of the node, and its process alive.
 pub(crate) fn is_alive(env: Env<'_>, engine: &Arc<Engine>) -> bool {
-    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    let running = read(&RUNNING);
     running
         .as_ref()
         .is_some_and(|running| Arc::ptr_eq(&running.engine, engine) && running.owner.is_alive(env))
@@ -109,7 +114,7 @@ pub(crate) fn is_alive(env: Env<'_>, engine: &Arc<Engine>) -> bool {
 
 /// Lends the engine without counting references: for calls that are over in a moment.
 pub(crate) fn with_engine<T>(work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T {
-    let running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    let running = read(&RUNNING);
     work(running.as_ref().map(|running| &running.engine))
 }
 
@@ -129,7 +134,7 @@ pub(crate) fn report_panics() {
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             let message = info.to_string().replace('\n', " ");
-            let Some(pid) = *HEARS.read().unwrap_or_else(PoisonError::into_inner) else {
+            let Some(pid) = *read(&HEARS) else {
                 return;
             };
             if is_scheduler() {

@@ -111,7 +111,7 @@ impl Puller {
     }
 }
 
-/// A plain process, with a courier of its own that brings its events.
+/// A plain process, with a delivery process of its own that brings its events.
 pub struct Mailbox {
     pub owner: Arc<Inbox>,
     pub batches: Receiver<Vec<(ConnId, Got)>>,

@@ -17,7 +17,7 @@ use crate::server::question;
 use crate::settings::deflate;
 use crate::terms::{Builder, map};
 
-type Pair = (ErlNifTerm, ErlNifTerm);
+type HeaderPair = (ErlNifTerm, ErlNifTerm);
 
 fn head_limits(options: Term<'_>) -> NifResult<HeadLimits> {
     Ok(HeadLimits {
@@ -253,14 +253,14 @@ fn why(why: Why) -> Atom {
 }
 
 /// A request, as `accept/2` of a handler has it.
-fn about(b: Builder, request: &Request) -> Vec<Pair> {
+fn about(b: Builder, request: &Request) -> Vec<HeaderPair> {
     let mut pairs = question::request_pairs(b, request).to_vec();
     let version = [1, u64::from(request.is_http_11())].map(|n| b.integer(n));
     pairs.push((b.atom(atoms::http_version()), b.tuple(version)));
     pairs
 }
 
-fn agreed(b: Builder, subprotocol: Option<&str>, deflate: Option<Params>) -> [Pair; 2] {
+fn agreed(b: Builder, subprotocol: Option<&str>, deflate: Option<Params>) -> [HeaderPair; 2] {
     let subprotocol = match subprotocol {
         Some(name) => b.binary(name.as_bytes()),
         None => b.atom(atoms::undefined()),

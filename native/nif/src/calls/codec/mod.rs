@@ -4,7 +4,7 @@ mod handshake;
 mod receive;
 mod send;
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::streams::OpenMessage;
@@ -13,8 +13,9 @@ use sockeye_protocol::deflate::{self, Codecs, Params, Policy, Tuning};
 use sockeye_protocol::{Limits, Progress, Role, Session};
 
 use crate::atoms;
-use crate::settings::config;
+use crate::settings::config::{self, get};
 use crate::terms::{Builder, map};
+use crate::vm::lock;
 
 /// Contexts that are kept for the next call that needs some: each holds up to some 500 KiB.
 const SPARE_CONTEXTS: usize = 4;
@@ -24,7 +25,7 @@ static CONTEXTS: Mutex<Vec<Codecs>> = Mutex::new(Vec::new());
 
 /// One end of a connection after its handshake.
 pub(crate) struct Codec {
-    state: Mutex<State>,
+    state: Mutex<CodecState>,
     limits: Limits,
     null: Null,
     tuning: Tuning,
@@ -32,7 +33,7 @@ pub(crate) struct Codec {
 
 impl Resource for Codec {}
 
-struct State {
+struct CodecState {
     session: Session,
     /// The message of which we have sent fragments, but not the last.
     stream: Option<OpenMessage>,
@@ -58,7 +59,7 @@ impl Codec {
         limits.max_frame_size = get(options, atoms::max_frame_size())?;
         limits.max_fragments = get(options, atoms::max_fragments())?;
         Ok(Codec {
-            state: Mutex::new(State {
+            state: Mutex::new(CodecState {
                 session: Session::with_deflate(role, params),
                 stream: None,
             }),
@@ -69,9 +70,9 @@ impl Codec {
     }
 
     /// A normal scheduler does not wait for another call: `None`.
-    fn lock(&self, scheduler: Scheduler) -> Option<MutexGuard<'_, State>> {
+    fn lock(&self, scheduler: Scheduler) -> Option<MutexGuard<'_, CodecState>> {
         if scheduler == Scheduler::Dirty {
-            return Some(self.state.lock().unwrap_or_else(PoisonError::into_inner));
+            return Some(lock(&self.state));
         }
         match self.state.try_lock() {
             Ok(state) => Some(state),
@@ -81,16 +82,9 @@ impl Codec {
     }
 }
 
-fn get<'a, T: rustler::Decoder<'a>>(
-    map: Term<'a>,
-    key: rustler::types::atom::Atom,
-) -> NifResult<T> {
-    map.map_get(key)?.decode()
-}
-
 /// Lends contexts to compress and inflate with.
 fn with_contexts<T>(work: impl FnOnce(&mut Codecs) -> T) -> T {
-    let spare = || CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let spare = || lock(&CONTEXTS);
     let taken = spare().pop();
     let mut contexts = taken.unwrap_or_default();
     let result = work(&mut contexts);
@@ -146,7 +140,7 @@ fn codec_eof_dirty<'a>(env: Env<'a>, codec: ResourceArc<Codec>) -> Term<'a> {
     }
 }
 
-fn eof<'a>(env: Env<'a>, state: &mut State) -> Term<'a> {
+fn eof<'a>(env: Env<'a>, state: &mut CodecState) -> Term<'a> {
     let b = Builder::of(env);
     let end = state.session.eof();
     let reason = b.binary(end.reason.as_bytes());
@@ -171,7 +165,7 @@ fn codec_info_dirty<'a>(env: Env<'a>, codec: ResourceArc<Codec>) -> Term<'a> {
     }
 }
 
-fn info<'a>(env: Env<'a>, state: &State) -> Term<'a> {
+fn info<'a>(env: Env<'a>, state: &CodecState) -> Term<'a> {
     let b = Builder::of(env);
     let session = &state.session;
     let role = match session.role() {

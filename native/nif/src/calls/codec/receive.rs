@@ -7,7 +7,7 @@ use rustler::{Encoder, Env, Error, NifResult, ResourceArc, Term};
 use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::{CloseReason, Kind, Payload, Progress, Sink};
 
-use super::{Codec, Scheduler, State, with_contexts};
+use super::{Codec, CodecState, Scheduler, with_contexts};
 use crate::atoms;
 use crate::frames::grammar::{flatten, iolist_exceeds};
 use crate::frames::outbound::charge;
@@ -23,22 +23,22 @@ const NORMAL_COMPRESSED: usize = 1024;
 const KEPT: usize = 256 * 1024;
 
 #[derive(Default)]
-struct Buffers {
+struct ReceiveBuffers {
     input: Vec<u8>,
     reply: Vec<u8>,
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<ReceiveBuffers> = RefCell::default();
 }
 
 /// Makes terms of what comes.
-struct Events<'e> {
+struct EventTerms<'e> {
     b: Builder<'e>,
     terms: Vec<ErlNifTerm>,
 }
 
-impl Sink for Events<'_> {
+impl Sink for EventTerms<'_> {
     fn message(&mut self, kind: Kind, payload: Payload<'_>) {
         let tag = match kind {
             Kind::Text => atoms::text(),
@@ -56,7 +56,7 @@ impl Sink for Events<'_> {
     }
 }
 
-impl Events<'_> {
+impl EventTerms<'_> {
     fn push(&mut self, tag: rustler::types::atom::Atom, payload: &[u8]) {
         let b = self.b;
         self.terms.push(b.tuple([b.atom(tag), b.binary(payload)]));
@@ -118,7 +118,7 @@ fn decode<'a>(
     if scheduler == Scheduler::Normal && (bytes.len() > NORMAL || whole > most) {
         return dirty();
     }
-    let mut events = Events {
+    let mut events = EventTerms {
         b,
         terms: Vec::new(),
     };
@@ -134,7 +134,7 @@ fn decode<'a>(
         }
         let reply = b.binary(&buffers.reply);
         if buffers.input.capacity().max(buffers.reply.capacity()) > KEPT {
-            *buffers = Buffers::default();
+            *buffers = ReceiveBuffers::default();
         }
         reply
     });
@@ -145,10 +145,10 @@ fn decode<'a>(
 
 fn take(
     codec: &Codec,
-    state: &mut State,
+    state: &mut CodecState,
     contexts: &mut Codecs,
-    buffers: &mut Buffers,
-    events: &mut Events,
+    buffers: &mut ReceiveBuffers,
+    events: &mut EventTerms,
 ) {
     if matches!(state.session.progress(), Progress::Finished(_)) {
         return;

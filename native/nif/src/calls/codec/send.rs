@@ -13,12 +13,12 @@ use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame::{self, Op};
 use sockeye_protocol::{Kind, Role};
 
-use super::{Codec, Scheduler, State, with_contexts};
+use super::{Codec, CodecState, Scheduler, with_contexts};
 use crate::atoms;
-use crate::frames::grammar::{self, Content, Frame};
+use crate::frames::grammar::{self, FrameTerm, MessageTerm};
 use crate::frames::outbound::{SendFailure, charge, refuse};
 use crate::frames::{self, FrameError, NORMAL_JSON, NORMAL_PAYLOAD};
-use crate::json::encode::{self, Call};
+use crate::json::encode::{self, CallId};
 use crate::terms::Builder;
 
 /// Bytes that a call on a normal scheduler compresses.
@@ -27,15 +27,15 @@ const NORMAL_COMPRESSED: usize = 16 * 1024;
 const NORMAL_FRAMES: usize = 1024;
 
 /// Where a payload lies: in a term of the call, or in the buffer for JSON.
-enum Source<'a> {
+enum PayloadSource<'a> {
     Term(&'a [u8]),
     Json(Range<usize>),
 }
 
 /// What is to be written.
-enum Write<'a> {
+enum FrameWrite<'a> {
     /// The last tells whether it is never compressed.
-    Message(Kind, Source<'a>, bool),
+    Message(Kind, PayloadSource<'a>, bool),
     Piece(Kind, Step, &'a [u8]),
     Control(Op, &'a [u8]),
     Close(u16, Box<str>),
@@ -71,11 +71,11 @@ fn encode<'a>(
         return Ok(atoms::dirty().encode(env));
     };
     let compress = state.session.deflate().is_some();
-    let mut plan = Plan {
+    let mut plan = EncodePlan {
         b,
         codec,
         role: state.session.role(),
-        call: Call::new(),
+        call: CallId::new(),
         normal: scheduler == Scheduler::Normal,
         open: state.session.is_open(),
         stream: state.stream,
@@ -99,22 +99,22 @@ fn encode<'a>(
 }
 
 /// What a call writes, and the state as it will be after them.
-struct Plan<'a, 'c> {
+struct EncodePlan<'a, 'c> {
     b: Builder<'a>,
     codec: &'c Codec,
     role: Role,
-    call: Call,
+    call: CallId,
     normal: bool,
     open: bool,
     stream: Option<OpenMessage>,
     compress: bool,
-    writes: Vec<Write<'a>>,
+    writes: Vec<FrameWrite<'a>>,
     json: Vec<u8>,
     /// Payload so far.
     bytes: usize,
 }
 
-impl<'a> Plan<'a, '_> {
+impl<'a> EncodePlan<'a, '_> {
     fn all(&mut self, list: ErlNifTerm) -> Result<(), SendFailure> {
         let b = self.b;
         if b.cell(list).is_none() && !b.is_nil(list) {
@@ -137,25 +137,25 @@ impl<'a> Plan<'a, '_> {
 
     fn frame(&mut self, term: ErlNifTerm) -> Result<(), SendFailure> {
         match grammar::parse(self.b, term).ok_or(SendFailure::BadArg)? {
-            Frame::Message { content, plain } => match content {
-                Content::Json(term) => self.json(term, plain),
-                Content::Bytes(kind, term) => self.message(kind, term, plain),
+            FrameTerm::Message { content, plain } => match content {
+                MessageTerm::Json(term) => self.json(term, plain),
+                MessageTerm::Bytes(kind, term) => self.message(kind, term, plain),
             },
-            Frame::Control(op, bytes) => {
+            FrameTerm::Control(op, bytes) => {
                 self.admit()?;
-                self.writes.push(Write::Control(op, bytes));
+                self.writes.push(FrameWrite::Control(op, bytes));
                 Ok(())
             }
-            Frame::Piece(kind, step, term) => self.piece(kind, step, term),
-            Frame::Close(code, reason) => {
+            FrameTerm::Piece(kind, step, term) => self.piece(kind, step, term),
+            FrameTerm::Close(code, reason) => {
                 self.admit()?;
                 self.open = false;
                 self.stream = None;
-                self.writes.push(Write::Close(code, reason));
+                self.writes.push(FrameWrite::Close(code, reason));
                 Ok(())
             }
             // There are no credits here.
-            Frame::Active(_) => Err(SendFailure::BadArg),
+            FrameTerm::Active(_) => Err(SendFailure::BadArg),
         }
     }
 
@@ -201,8 +201,8 @@ impl<'a> Plan<'a, '_> {
         if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
             return Err(SendFailure::NotUtf8);
         }
-        let source = Source::Term(bytes);
-        self.writes.push(Write::Message(kind, source, plain));
+        let source = PayloadSource::Term(bytes);
+        self.writes.push(FrameWrite::Message(kind, source, plain));
         Ok(())
     }
 
@@ -228,8 +228,9 @@ impl<'a> Plan<'a, '_> {
             .map_err(FrameError::from)?;
         let range = start..self.json.len();
         self.count(range.len(), self.most(plain))?;
-        let source = Source::Json(range);
-        self.writes.push(Write::Message(Kind::Text, source, plain));
+        let source = PayloadSource::Json(range);
+        self.writes
+            .push(FrameWrite::Message(Kind::Text, source, plain));
         Ok(())
     }
 
@@ -238,20 +239,22 @@ impl<'a> Plan<'a, '_> {
         self.count(bytes.len(), NORMAL_PAYLOAD)?;
         self.admit()?;
         self.stream = OpenMessage::advance(self.stream, kind, step, bytes)?;
-        self.writes.push(Write::Piece(kind, step, bytes));
+        self.writes.push(FrameWrite::Piece(kind, step, bytes));
         Ok(())
     }
 
     /// Nothing here can fail.
-    fn write(&self, state: &mut State, mut contexts: Option<&mut Codecs>, out: &mut Vec<u8>) {
+    fn write(&self, state: &mut CodecState, mut contexts: Option<&mut Codecs>, out: &mut Vec<u8>) {
         let session = &mut state.session;
         let mask = || self.role.mask();
         for write in &self.writes {
             match write {
-                Write::Message(kind, source, plain) => {
+                FrameWrite::Message(kind, source, plain) => {
                     let payload = match source {
-                        Source::Term(bytes) => bytes,
-                        Source::Json(range) => self.json.get(range.clone()).unwrap_or_default(),
+                        PayloadSource::Term(bytes) => bytes,
+                        PayloadSource::Json(range) => {
+                            self.json.get(range.clone()).unwrap_or_default()
+                        }
                     };
                     match &mut contexts {
                         Some(contexts) if !plain => {
@@ -260,11 +263,11 @@ impl<'a> Plan<'a, '_> {
                         _ => frame::write(out, kind.op(), payload, mask()),
                     }
                 }
-                Write::Piece(kind, step, bytes) => {
+                FrameWrite::Piece(kind, step, bytes) => {
                     frames::append_piece(*kind, *step, bytes, self.role, out);
                 }
-                Write::Control(op, bytes) => frame::write(out, *op, bytes, mask()),
-                Write::Close(code, reason) => {
+                FrameWrite::Control(op, bytes) => frame::write(out, *op, bytes, mask()),
+                FrameWrite::Close(code, reason) => {
                     session.close(*code, reason, out);
                 }
             }

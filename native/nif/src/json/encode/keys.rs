@@ -17,12 +17,12 @@ thread_local! {
 
 /// A call into the library. While it lasts, nothing moves the terms of its environment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Call(u64);
+pub(crate) struct CallId(u64);
 
-impl Call {
+impl CallId {
     /// For terms of one environment only.
     pub(crate) fn new() -> Self {
-        Call(CALLS.with(|calls| {
+        CallId(CALLS.with(|calls| {
             calls.set(calls.get() + 1);
             calls.get()
         }))
@@ -31,15 +31,15 @@ impl Call {
 
 /// What kinds of terms some keys are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub(super) struct Kinds(u8);
+pub(super) struct KeyKinds(u8);
 
-impl Kinds {
-    pub(super) const INTEGER: Kinds = Kinds(1);
-    pub(super) const ATOM: Kinds = Kinds(2);
-    pub(super) const BINARY: Kinds = Kinds(4);
+impl KeyKinds {
+    pub(super) const INTEGER: KeyKinds = KeyKinds(1);
+    pub(super) const ATOM: KeyKinds = KeyKinds(2);
+    pub(super) const BINARY: KeyKinds = KeyKinds(4);
 
-    pub(super) fn and(self, other: Kinds) -> Kinds {
-        Kinds(self.0 | other.0)
+    pub(super) fn and(self, other: KeyKinds) -> KeyKinds {
+        KeyKinds(self.0 | other.0)
     }
 
     pub(super) fn are_several(self) -> bool {
@@ -48,26 +48,26 @@ impl Kinds {
 }
 
 #[derive(Clone, Copy)]
-struct Seen {
+struct CachedText {
     term: usize,
     /// Terms of other calls may be gone.
-    call: Call,
-    kind: Kinds,
+    call: CallId,
+    kind: KeyKinds,
     len: u8,
     written: [u8; LONGEST],
 }
 
 /// What keys became.
-pub(super) struct Keys {
-    seen: [Seen; REMEMBERED],
+pub(super) struct KeyCache {
+    seen: [CachedText; REMEMBERED],
 }
 
-impl Keys {
+impl KeyCache {
     pub(super) const fn new() -> Self {
-        let none = Seen {
+        let none = CachedText {
             term: 0,
-            call: Call(0),
-            kind: Kinds::BINARY,
+            call: CallId(0),
+            kind: KeyKinds::BINARY,
             len: 0,
             written: [0; LONGEST],
         };
@@ -78,7 +78,7 @@ impl Keys {
 
     /// The key as it was written, with quotes and colon.
     #[inline]
-    pub(super) fn find(&self, call: Call, key: ErlNifTerm) -> Option<(&[u8], Kinds)> {
+    pub(super) fn find(&self, call: CallId, key: ErlNifTerm) -> Option<(&[u8], KeyKinds)> {
         let term = word(key);
         match self.seen.get(place(term)) {
             Some(seen) if seen.term == term && seen.call == call => {
@@ -90,7 +90,13 @@ impl Keys {
     }
 
     #[inline]
-    pub(super) fn remember(&mut self, call: Call, key: ErlNifTerm, written: &[u8], kind: Kinds) {
+    pub(super) fn remember(
+        &mut self,
+        call: CallId,
+        key: ErlNifTerm,
+        written: &[u8],
+        kind: KeyKinds,
+    ) {
         let term = word(key);
         let Some(seen) = self.seen.get_mut(place(term)) else {
             return;

@@ -5,20 +5,20 @@
 use rustler::sys::ErlNifTerm;
 
 use super::EncodeError::{self, NotJson, TooLarge};
-use super::keys::Kinds;
-use super::vm::{self, MapPairs, Tuple};
-use super::{Encoder, Open};
+use super::keys::KeyKinds;
+use super::vm::{self, MapPairs, ShortTuple};
+use super::{Encoder, OpenContainer};
 use crate::terms::term_type;
 
 /// Steps of the walk that looking for a key again is worth.
 const LOOK: usize = 8;
 
 /// A key as it was written, to be compared.
-struct Written {
+struct WrittenKey {
     start: usize,
     end: usize,
     key: ErlNifTerm,
-    kind: Kinds,
+    kind: KeyKinds,
 }
 
 impl Encoder<'_> {
@@ -33,7 +33,9 @@ impl Encoder<'_> {
         };
         self.out.push(b'{');
         let kinds = self.key(key, value)?;
-        self.space.open.push(Open::Map { whole: map, kinds });
+        self.space
+            .open
+            .push(OpenContainer::Map { whole: map, kinds });
         Ok(Some(value))
     }
 
@@ -44,7 +46,7 @@ impl Encoder<'_> {
         value: ErlNifTerm,
     ) -> Result<(), EncodeError> {
         let kind = self.key(key, value)?;
-        if let Some(Open::Map { kinds, .. }) = self.space.open.last_mut() {
+        if let Some(OpenContainer::Map { kinds, .. }) = self.space.open.last_mut() {
             *kinds = kinds.and(kind);
         }
         Ok(())
@@ -54,7 +56,7 @@ impl Encoder<'_> {
     pub(super) fn close_map(&mut self) -> Result<(), EncodeError> {
         self.space.maps.pop();
         match self.space.open.last() {
-            Some(&Open::Map { whole, kinds }) if kinds.are_several() => {
+            Some(&OpenContainer::Map { whole, kinds }) if kinds.are_several() => {
                 self.each_once_in_map(whole)
             }
             _ => Ok(()),
@@ -81,14 +83,16 @@ impl Encoder<'_> {
         let (key, value) = self.pair(first)?;
         self.out.push(b'{');
         self.key(key, value)?;
-        self.space.open.push(Open::Pairs { whole: tuple, rest });
+        self.space
+            .open
+            .push(OpenContainer::Pairs { whole: tuple, rest });
         Ok(Some(value))
     }
 
     /// The next pair of the innermost object, which is a list of them. Its keys have been compared
     /// when there is none.
     pub(super) fn next_pair(&mut self) -> Result<Option<(ErlNifTerm, ErlNifTerm)>, EncodeError> {
-        let Some(Open::Pairs { whole, rest }) = self.space.open.last_mut() else {
+        let Some(OpenContainer::Pairs { whole, rest }) = self.space.open.last_mut() else {
             return Ok(None);
         };
         if let Some((pair, tail)) = vm::list_cell(self.env, *rest) {
@@ -101,15 +105,15 @@ impl Encoder<'_> {
         }
         let env = self.env;
         let mut rest = match vm::tuple(env, whole) {
-            Some(Tuple::One(pairs)) => pairs,
+            Some(ShortTuple::One(pairs)) => pairs,
             _ => return Err(NotJson(whole)),
         };
         self.each_once(std::iter::from_fn(|| {
             let (pair, tail) = vm::list_cell(env, rest)?;
             rest = tail;
             match vm::tuple(env, pair)? {
-                Tuple::Two(key, _) => Some(key),
-                Tuple::One(_) => None,
+                ShortTuple::Two(key, _) => Some(key),
+                ShortTuple::One(_) => None,
             }
         }))?;
         Ok(None)
@@ -117,7 +121,7 @@ impl Encoder<'_> {
 
     fn pair(&self, pair: ErlNifTerm) -> Result<(ErlNifTerm, ErlNifTerm), EncodeError> {
         match vm::tuple(self.env, pair) {
-            Some(Tuple::Two(key, value)) => Ok((key, value)),
+            Some(ShortTuple::Two(key, value)) => Ok((key, value)),
             _ => Err(NotJson(pair)),
         }
     }
@@ -132,14 +136,14 @@ impl Encoder<'_> {
             let kind = self.new_key(key)?;
             let end = self.out.len();
             self.fits(0)?;
-            written.push(Written {
+            written.push(WrittenKey {
                 start,
                 end,
                 key,
                 kind,
             });
         }
-        let text = |w: &Written| self.out.get(w.start..w.end).unwrap_or_default();
+        let text = |w: &WrittenKey| self.out.get(w.start..w.end).unwrap_or_default();
         written.sort_unstable_by(|a, b| text(a).cmp(text(b)));
         let twice = written.windows(2).find_map(|pair| match pair {
             [a, b] if text(a) == text(b) => Some(if a.kind < b.kind { b.key } else { a.key }),
@@ -157,7 +161,11 @@ impl Encoder<'_> {
     }
 
     /// Writes a key and its colon, or copies what the same term became before.
-    pub(super) fn key(&mut self, key: ErlNifTerm, value: ErlNifTerm) -> Result<Kinds, EncodeError> {
+    pub(super) fn key(
+        &mut self,
+        key: ErlNifTerm,
+        value: ErlNifTerm,
+    ) -> Result<KeyKinds, EncodeError> {
         if let Some((written, kind)) = self.space.keys.find(self.call, key) {
             if written.len() > self.max_len.saturating_sub(self.out.len()) {
                 return Err(TooLarge);
@@ -188,21 +196,21 @@ impl Encoder<'_> {
         }
     }
 
-    fn new_key(&mut self, key: ErlNifTerm) -> Result<Kinds, EncodeError> {
+    fn new_key(&mut self, key: ErlNifTerm) -> Result<KeyKinds, EncodeError> {
         let kind = match vm::term_type(self.env, key) {
             term_type::BITSTRING => {
                 self.string(key)?;
-                Kinds::BINARY
+                KeyKinds::BINARY
             }
             term_type::ATOM => {
                 self.atom_name(key)?;
-                Kinds::ATOM
+                KeyKinds::ATOM
             }
             term_type::INTEGER => {
                 self.out.push(b'"');
                 self.integer(key)?;
                 self.out.push(b'"');
-                Kinds::INTEGER
+                KeyKinds::INTEGER
             }
             _ => return Err(NotJson(key)),
         };

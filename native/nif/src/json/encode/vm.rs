@@ -15,7 +15,7 @@ use rustler::sys::{
 };
 
 /// The atoms that mean something in JSON. Atoms are the same in every environment.
-pub(super) struct Atoms {
+pub(super) struct JsonAtoms {
     pub(super) true_: ErlNifTerm,
     pub(super) false_: ErlNifTerm,
     pub(super) null: ErlNifTerm,
@@ -28,9 +28,9 @@ pub(super) struct Atoms {
     pub(super) duplicate_key: ErlNifTerm,
 }
 
-impl Atoms {
+impl JsonAtoms {
     pub(super) fn of(env: *mut ErlNifEnv) -> &'static Self {
-        static ATOMS: OnceLock<Atoms> = OnceLock::new();
+        static ATOMS: OnceLock<JsonAtoms> = OnceLock::new();
         ATOMS.get_or_init(|| {
             // SAFETY: `env` is valid for this call and the name is read up to its length only.
             let atom =
@@ -85,12 +85,12 @@ pub(super) fn exceeds_double(env: *mut ErlNifEnv, integer: ErlNifTerm) -> bool {
 }
 
 /// A tuple of a size that means something.
-pub(super) enum Tuple {
+pub(super) enum ShortTuple {
     One(ErlNifTerm),
     Two(ErlNifTerm, ErlNifTerm),
 }
 
-pub(super) fn tuple(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<Tuple> {
+pub(super) fn tuple(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<ShortTuple> {
     let mut arity: c_int = 0;
     let mut elements = std::ptr::null();
     // SAFETY: `env` and `term` are valid; on success `elements` points to `arity` terms.
@@ -98,8 +98,8 @@ pub(super) fn tuple(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<Tuple> {
         match enif_get_tuple(env, term, &mut arity, &mut elements) {
             0 => None,
             _ => match arity {
-                1 => Some(Tuple::One(*elements)),
-                2 => Some(Tuple::Two(*elements, *elements.add(1))),
+                1 => Some(ShortTuple::One(*elements)),
+                2 => Some(ShortTuple::Two(*elements, *elements.add(1))),
                 _ => None,
             },
         }
@@ -226,9 +226,9 @@ impl Drop for MapPairs {
 }
 
 /// A term in external term format, for what no other call can tell.
-pub(super) struct External(ErlNifBinary);
+pub(super) struct ExternalTerm(ErlNifBinary);
 
-impl External {
+impl ExternalTerm {
     pub(super) fn of(env: *mut ErlNifEnv, term: ErlNifTerm) -> Option<Self> {
         let mut binary = MaybeUninit::uninit();
         // SAFETY: `env` and `term` are valid; the binary is written, and then ours to release,
@@ -262,7 +262,7 @@ impl External {
     }
 }
 
-impl Drop for External {
+impl Drop for ExternalTerm {
     fn drop(&mut self) {
         // SAFETY: made by `enif_term_to_binary` and released only here.
         unsafe { enif_release_binary(&mut self.0) }

@@ -1,15 +1,14 @@
-//! Couriers: processes that bring plain processes their messages.
+//! Inboxes of owner processes, and how their events become messages.
 //!
-//! A plain process has an inbox as a handler has one, but does not come for its events. A courier
-//! takes them, builds the messages on its own scheduler and sends them. Each serves the inboxes of
-//! many. What is too large for a normal scheduler is for a *carrier*, a process that the courier
-//! starts for it: it keeps nobody waiting but the one it is for.
+//! An owner is any process: it does not fetch its events, as a handler's process does. A delivery process
+//! (`sockeye_delivery`) of [`delivery_queue`](super::delivery_queue) builds the messages on its own scheduler and sends
+//! them. An event that is too large for a normal scheduler is for a process that is started for it: no
+//! other owner waits.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
 use sockeye_engine::batch::{Batch, Event};
@@ -17,12 +16,13 @@ use sockeye_engine::inbox::{Left, Step};
 use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
 
 use crate::atoms;
-use crate::json::values::Texts;
-use crate::server::events::Format;
-use crate::server::refusals::Refusals;
+use crate::json::values::DecodeContext;
+use crate::server::delivery_queue::{self, DeliveryQueue};
+use crate::server::events::EventFormat;
+use crate::server::invalid_conns::InvalidConns;
 use crate::terms::Builder;
-use crate::terms::scheduler::{OnScheduler, Sent};
-use crate::vm::process;
+use crate::terms::scheduler::{OnScheduler, SendOutcome};
+use crate::vm::{lock, process};
 
 /// What a call on a normal scheduler may take on, in bytes that are copied.
 pub(crate) const SLICE: usize = 256 * 1024;
@@ -30,103 +30,40 @@ pub(crate) const SLICE: usize = 256 * 1024;
 pub(crate) const JSON: usize = 8;
 /// Events of such a call.
 pub(crate) const EVENTS: usize = 256;
-/// Events of a carrier's call: what is small goes back to the courier.
-const CARRIED: usize = 16;
+/// Events of a call for large ones: what is small goes back to the queue.
+const LARGE_EVENTS: usize = 16;
 /// Memory that the empty inbox of a plain process may hold on to, twice.
 const KEEP: usize = 8 * 1024;
-/// As many as there can be shards.
-pub(crate) const MOST: usize = 64;
 
-/// What one process brings, and who it is.
-pub(crate) struct Courier {
-    queue: Mutex<VecDeque<Arc<Desk>>>,
-    /// It has been told that there is something, and has not seen the queue empty since.
-    told: AtomicBool,
-    pid: Mutex<Option<LocalPid>>,
-}
-
-pub(crate) static COURIERS: [Courier; MOST] = [const {
-    Courier {
-        queue: Mutex::new(VecDeque::new()),
-        told: AtomicBool::new(false),
-        pid: Mutex::new(None),
-    }
-}; MOST];
-
-/// How many there are.
-static COUNT: AtomicUsize = AtomicUsize::new(1);
-
-/// New desks are spread over so many.
-pub(crate) fn set_count(count: usize) {
-    COUNT.store(count.clamp(1, MOST), Ordering::Relaxed);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Courier {
-    pub(crate) fn put(&self, desk: Arc<Desk>) {
-        if !desk.queued.swap(true, Ordering::AcqRel) {
-            lock(&self.queue).push_back(desk);
-        }
-    }
-
-    /// This process is the courier from now on. It looks without being told.
-    pub(crate) fn begin(&self, pid: LocalPid) {
-        *lock(&self.pid) = Some(pid);
-        self.told.store(true, Ordering::Release);
-    }
-
-    /// From a thread of our own.
-    pub(crate) fn tell(&self) {
-        if !self.told.swap(true, Ordering::AcqRel)
-            && let Some(pid) = *lock(&self.pid)
-        {
-            process::send_atom(&pid, atoms::sockeye_ready());
-        }
-    }
-
-    pub(crate) fn next(&self) -> Option<Arc<Desk>> {
-        let mut queue = lock(&self.queue);
-        let desk = queue.pop_front();
-        match &desk {
-            Some(desk) => desk.queued.store(false, Ordering::Release),
-            // Whoever puts something in from now on tells.
-            None => self.told.store(false, Ordering::Release),
-        }
-        desk
-    }
-}
-
-/// What there is of a plain process, for its courier.
-pub(crate) struct Desk {
+/// The inbox of an owner, and what its delivery needs.
+pub(crate) struct OwnerInbox {
     pub(crate) pid: LocalPid,
     /// All events of a connection that there are make one message.
     batch: bool,
-    format: Arc<Format>,
+    format: Arc<EventFormat>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) engine: Weak<Engine>,
-    pub(crate) courier: usize,
-    /// In the courier's queue.
-    queued: AtomicBool,
-    refusals: Refusals,
+    /// The number of its queue.
+    pub(crate) queue: usize,
+    /// In that queue.
+    pub(crate) queued: AtomicBool,
+    invalid_conns: InvalidConns,
     /// Messages that were sent.
     pub(crate) sent: AtomicU64,
     /// Connections that end when the process has worked through what it was sent before, and how many messages these are.
     ending: Mutex<Vec<(ConnId, u64)>>,
 }
 
-struct DeskNotifier(Weak<Desk>);
+struct OwnerNotifier(Weak<OwnerInbox>);
 
-impl Notifier for DeskNotifier {
+impl Notifier for OwnerNotifier {
     fn notify(&self) -> bool {
-        let Some(desk) = self.0.upgrade() else {
+        let Some(owner) = self.0.upgrade() else {
             return false;
         };
-        let courier = desk.courier();
-        courier.put(desk);
-        courier.tell();
+        let queue = owner.queue();
+        queue.put(owner);
+        queue.tell();
         true
     }
 }
@@ -152,7 +89,7 @@ impl Budget {
     pub(crate) fn dirty() -> Self {
         Budget {
             bytes: usize::MAX,
-            events: CARRIED,
+            events: LARGE_EVENTS,
         }
     }
 
@@ -166,9 +103,9 @@ impl Budget {
     }
 }
 
-/// What is left at a desk.
+/// What is left in the inbox of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum Remainder {
     Nothing,
     More,
     /// The next event is too large for a normal scheduler.
@@ -177,33 +114,33 @@ pub(crate) enum Rest {
     Elsewhere,
 }
 
-impl Desk {
+impl OwnerInbox {
     pub(crate) fn new(
         pid: LocalPid,
         batch: bool,
-        format: Arc<Format>,
+        format: Arc<EventFormat>,
         room: usize,
         engine: Weak<Engine>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|desk: &Weak<Desk>| {
-            let inbox = Inbox::new(room, KEEP, Box::new(DeskNotifier(desk.clone())));
-            Desk {
+        Arc::new_cyclic(|owner: &Weak<OwnerInbox>| {
+            let inbox = Inbox::new(room, KEEP, Box::new(OwnerNotifier(owner.clone())));
+            OwnerInbox {
                 pid,
                 batch,
                 format,
-                courier: inbox.key() as usize % COUNT.load(Ordering::Relaxed),
+                queue: delivery_queue::number_for(inbox.key()),
                 inbox,
                 engine,
                 queued: AtomicBool::new(false),
-                refusals: Refusals::default(),
+                invalid_conns: InvalidConns::default(),
                 sent: AtomicU64::new(0),
                 ending: Mutex::default(),
             }
         })
     }
 
-    pub(crate) fn courier(&self) -> &'static Courier {
-        &COURIERS[self.courier % MOST]
+    pub(crate) fn queue(&self) -> &'static DeliveryQueue {
+        delivery_queue::get(self.queue)
     }
 
     /// What an event takes.
@@ -215,9 +152,9 @@ impl Desk {
         }
     }
 
-    /// Sends what there is, as far as the budget goes. Unless it `arms`, the courier is not told of
+    /// Sends what there is, as far as the budget goes. Unless it `arms`, the delivery process is not told of
     /// what comes next.
-    fn deliver(&self, on: OnScheduler<'_>, budget: &mut Budget, arms: bool) -> Rest {
+    fn deliver(&self, on: OnScheduler<'_>, budget: &mut Budget, arms: bool) -> Remainder {
         let mut invalid = Vec::new();
         let (mut dead, mut large) = (false, false);
         let served = SCRATCH.with_borrow_mut(|scratch| {
@@ -228,34 +165,35 @@ impl Desk {
                     return Step::Stop;
                 }
                 process::with_env(|b| {
-                    let mut texts = Texts::new(b, on, scratch);
-                    let (next, term) = self.message(&mut texts, batch, index, budget, &mut invalid);
+                    let mut context = DecodeContext::new(b, on, scratch);
+                    let (next, term) =
+                        self.message(&mut context, batch, index, budget, &mut invalid);
                     let Some(term) = term else {
                         return Step::On(next);
                     };
                     match on.send(&self.pid, term) {
-                        Sent::Done => {
+                        SendOutcome::Delivered => {
                             self.sent.fetch_add(1, Ordering::Relaxed);
                             Step::On(next)
                         }
-                        Sent::Dead => {
+                        SendOutcome::ReceiverDead => {
                             dead = true;
                             Step::Stop
                         }
-                        Sent::NotAlive => Step::Stop,
+                        SendOutcome::SenderDead => Step::Stop,
                     }
                 })
             })
         });
         let Some((left, shards)) = served else {
-            return Rest::Elsewhere;
+            return Remainder::Elsewhere;
         };
         let Some(engine) = self.engine.upgrade() else {
             return self.rest(left, large);
         };
         if dead {
             engine.owner_died(&self.inbox);
-            return Rest::Nothing;
+            return Remainder::Nothing;
         }
         engine.resume(&self.inbox, shards);
         for (conn, why) in invalid {
@@ -264,24 +202,24 @@ impl Desk {
         self.rest(left, large)
     }
 
-    fn rest(&self, left: Left, large: bool) -> Rest {
+    fn rest(&self, left: Left, large: bool) -> Remainder {
         match left {
-            Left::Nothing => Rest::Nothing,
-            Left::More if large => Rest::Large,
-            Left::More => Rest::More,
+            Left::Nothing => Remainder::Nothing,
+            Left::More if large => Remainder::Large,
+            Left::More => Remainder::More,
         }
     }
 
     /// The message that begins with this event, and the first event that is not in it.
     fn message(
         &self,
-        texts: &mut Texts<'_>,
+        context: &mut DecodeContext<'_>,
         batch: &Batch,
         index: usize,
         budget: &mut Budget,
         invalid: &mut Vec<(ConnId, Box<str>)>,
     ) -> (usize, Option<rustler::sys::ErlNifTerm>) {
-        let b = texts.b;
+        let b = context.b;
         let Some((conn, _)) = batch.event(index) else {
             return (index + 1, None);
         };
@@ -301,13 +239,13 @@ impl Desk {
             }
             budget.spend(cost);
             next += 1;
-            if self.refusals.covers(conn, &event) {
+            if self.invalid_conns.covers(conn, &event) {
                 continue;
             }
-            match self.format.term(texts, event) {
+            match self.format.term(context, event) {
                 Ok(term) => terms.push(term),
                 Err(why) => {
-                    self.refusals.refuse(conn);
+                    self.invalid_conns.refuse(conn);
                     invalid.push((conn, why.0));
                 }
             }
@@ -327,10 +265,10 @@ impl Desk {
         on: OnScheduler<'_>,
         budget: &mut Budget,
         arms: bool,
-    ) -> Rest {
+    ) -> Remainder {
         let deliver = AssertUnwindSafe(|| self.deliver(on, budget, arms));
         catch_unwind(deliver).unwrap_or_else(|panic| {
-            // What it has swallowed can not be told again: as if the process were dead.
+            // What it has swallowed cannot be told again: as if the process were dead.
             if let Some(engine) = self.engine.upgrade() {
                 engine.owner_died(&self.inbox);
             }
@@ -338,7 +276,7 @@ impl Desk {
         })
     }
 
-    /// Connections of which the process has been sent all but the end, as `{Load, Pid, Sent, Timeout, Conns}`.
+    /// Connections of which the process has been sent all but the end, as `{OwnerInbox, Pid, Sent, Timeout, Conns}`.
     pub(crate) fn ending<'a>(self: &Arc<Self>, env: Env<'a>) -> Option<Term<'a>> {
         let ending = std::mem::take(&mut *lock(&self.ending));
         let (_, sent) = *ending.last()?;
@@ -348,9 +286,9 @@ impl Desk {
         let home = ending.iter().find_map(|(conn, _)| engine.home_of(*conn))?;
         let timeout = engine.server(home.server)?.config.close_timeout;
         let conns: Vec<_> = ending.iter().map(|(conn, _)| b.conn(*conn)).collect();
-        let load = ResourceArc::new(Load(self.clone())).encode(env).as_c_arg();
+        let inbox = ResourceArc::new(OwnerInboxRef(self.clone())).encode(env);
         let ending = [
-            load,
+            inbox.as_c_arg(),
             b.pid(&self.pid),
             b.integer(sent),
             b.integer(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
@@ -365,7 +303,7 @@ impl Desk {
     }
 }
 
-/// A desk, as a carrier holds it.
-pub(crate) struct Load(pub(crate) Arc<Desk>);
+/// The inbox of an owner, as a process of Erlang holds it.
+pub(crate) struct OwnerInboxRef(pub(crate) Arc<OwnerInbox>);
 
-impl Resource for Load {}
+impl Resource for OwnerInboxRef {}

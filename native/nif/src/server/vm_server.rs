@@ -1,16 +1,17 @@
 //! A server on the side of the VM: its process, the owners of its connections, who answers and who wakes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use rustler::LocalPid;
 use rustler::types::atom::Atom;
 use sockeye_engine::{Engine, Inbox, Server};
 
-use crate::server::desk::Desk;
-use crate::server::events::Format;
-use crate::server::news::News;
-use crate::vm::monitor::{self, Keeper, WatchKey, Watched};
+use crate::server::events::EventFormat;
+use crate::server::owner_inbox::OwnerInbox;
+use crate::server::topic_changes::TopicChanges;
+use crate::vm::lock;
+use crate::vm::monitor::{self, OwnerRegistry, WatchKey, Watched};
 
 /// Who the owner of a server's connections is.
 #[derive(Clone)]
@@ -22,40 +23,40 @@ pub(crate) enum OwnerSpec {
 }
 
 /// The process that called `listen`, and the owner of its connections.
-pub(crate) struct Host {
+pub(crate) struct VmServer {
     pub(crate) pid: LocalPid,
     pub(crate) spec: OwnerSpec,
     pub(crate) batch: bool,
-    pub(crate) format: Arc<Format>,
+    pub(crate) format: Arc<EventFormat>,
     /// Bytes that wait for a process.
     room: usize,
     pub(crate) id: u64,
     pub(crate) engine: Weak<Engine>,
-    owners: Mutex<HashMap<LocalPid, Known>>,
+    owners: Mutex<HashMap<LocalPid, MonitoredOwner>>,
     /// Wakes the processes of connections.
     relay: Mutex<Option<LocalPid>>,
     /// Answers what is asked before a connection is made.
     gate: Mutex<Option<LocalPid>>,
     /// Of topics that have their first subscription, or have lost their last.
-    pub(crate) news: News,
+    pub(crate) topic_changes: TopicChanges,
 }
 
 /// An owner, and its monitor once it has one.
-struct Known {
-    desk: Arc<Desk>,
+struct MonitoredOwner {
+    owner: Arc<OwnerInbox>,
     watch: Option<WatchKey>,
 }
 
-impl Host {
+impl VmServer {
     pub(crate) fn new(
         pid: LocalPid,
         (spec, batch): (OwnerSpec, bool),
-        format: Arc<Format>,
+        format: Arc<EventFormat>,
         room: usize,
         id: u64,
         engine: &Arc<Engine>,
     ) -> Self {
-        Host {
+        VmServer {
             pid,
             spec,
             batch,
@@ -66,7 +67,7 @@ impl Host {
             owners: Mutex::default(),
             relay: Mutex::new(None),
             gate: Mutex::new(None),
-            news: News::default(),
+            topic_changes: TopicChanges::default(),
         }
     }
 
@@ -76,73 +77,73 @@ impl Host {
     }
 
     pub(crate) fn set_gate(&self, pid: LocalPid) {
-        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+        *lock(&self.gate) = Some(pid);
     }
 
     pub(crate) fn gate(&self) -> Option<LocalPid> {
-        *self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.gate)
     }
 
     pub(crate) fn set_relay(&self, pid: LocalPid) {
-        *self.relay.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+        *lock(&self.relay) = Some(pid);
     }
 
     pub(crate) fn relay(&self) -> Option<LocalPid> {
-        *self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.relay)
     }
 
-    /// The desk of this process, which is watched. None if the process is dead.
-    pub(crate) fn desk_for(
+    /// The inbox of this process, which is monitored. None if the process is dead.
+    pub(crate) fn owner_inbox(
         self: &Arc<Self>,
         env: Option<rustler::Env<'_>>,
         pid: LocalPid,
-    ) -> Option<Arc<Desk>> {
+    ) -> Option<Arc<OwnerInbox>> {
         let mut owners = self.owners();
         if let Some(known) = owners.get(&pid) {
-            return Some(known.desk.clone());
+            return Some(known.owner.clone());
         }
         let (format, engine) = (self.format.clone(), self.engine.clone());
-        let desk = Desk::new(pid, self.batch, format, self.room, engine);
+        let owner = OwnerInbox::new(pid, self.batch, format, self.room, engine);
         // Entered before it is watched: its death takes it out again.
-        let known = Known {
-            desk: desk.clone(),
+        let known = MonitoredOwner {
+            owner: owner.clone(),
             watch: None,
         };
         owners.insert(pid, known);
         drop(owners);
-        let key = desk.inbox.key();
+        let key = owner.inbox.key();
         let watched = Watched::Owner {
-            inbox: desk.inbox.clone(),
-            keeper: Arc::<Host>::downgrade(self),
+            inbox: owner.inbox.clone(),
+            owners: Arc::<VmServer>::downgrade(self),
         };
         let Some(watch) = monitor::watch(env, &pid, watched) else {
             self.forget_owner(&pid, key);
             return None;
         };
         if let Some(known) = self.owners().get_mut(&pid)
-            && known.desk.inbox.key() == key
+            && known.owner.inbox.key() == key
         {
             known.watch = Some(watch);
         }
-        Some(desk)
+        Some(owner)
     }
 
-    fn owners(&self) -> MutexGuard<'_, HashMap<LocalPid, Known>> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    fn owners(&self) -> MutexGuard<'_, HashMap<LocalPid, MonitoredOwner>> {
+        lock(&self.owners)
     }
 
     fn forget_owner(&self, pid: &LocalPid, key: u64) {
         let mut owners = self.owners();
         if owners
             .get(pid)
-            .is_some_and(|known| known.desk.inbox.key() == key)
+            .is_some_and(|known| known.owner.inbox.key() == key)
         {
             owners.remove(pid);
         }
     }
 
-    pub(crate) fn for_each_desk(&self, mut work: impl FnMut(&Arc<Desk>)) {
-        self.owners().values().for_each(|known| work(&known.desk));
+    pub(crate) fn for_each_owner_inbox(&self, mut work: impl FnMut(&Arc<OwnerInbox>)) {
+        self.owners().values().for_each(|known| work(&known.owner));
     }
 
     /// The server is gone: its owners need not be watched for it.
@@ -155,7 +156,7 @@ impl Host {
     }
 }
 
-impl Keeper for Host {
+impl OwnerRegistry for VmServer {
     fn server(&self) -> Option<(Arc<Engine>, Arc<Server>, LocalPid)> {
         let engine = self.engine.upgrade()?;
         let server = engine.find_server(self.id)?;

@@ -1,23 +1,22 @@
 //! Connections that sent something invalid: what else they sent is not wanted.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use sockeye_engine::ConnId;
 use sockeye_engine::batch::Event;
 
+use crate::vm::lock;
+
 #[derive(Default)]
-pub(crate) struct Refusals {
+pub(crate) struct InvalidConns {
     conns: Mutex<Vec<ConnId>>,
     any: AtomicBool,
 }
 
-impl Refusals {
+impl InvalidConns {
     pub(crate) fn refuse(&self, conn: ConnId) {
-        self.conns
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(conn);
+        lock(&self.conns).push(conn);
         self.any.store(true, Ordering::Relaxed);
     }
 
@@ -29,7 +28,7 @@ impl Refusals {
 
     #[cold]
     fn has(&self, conn: ConnId, event: &Event<'_>) -> bool {
-        let mut conns = self.conns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut conns = lock(&self.conns);
         let Some(place) = conns.iter().position(|known| *known == conn) else {
             return false;
         };

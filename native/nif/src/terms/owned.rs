@@ -6,15 +6,15 @@ use rustler::sys::{ErlNifEnv, ErlNifTerm, enif_alloc_env, enif_free_env, enif_ma
 use super::Builder;
 
 /// A term in an environment of its own.
-pub(crate) struct Kept {
+pub(crate) struct OwnedTerm {
     env: *mut ErlNifEnv,
     term: ErlNifTerm,
 }
 
 // SAFETY: the environment belongs to no process, and only the owner of this reads it.
-unsafe impl Send for Kept {}
+unsafe impl Send for OwnedTerm {}
 
-impl Kept {
+impl OwnedTerm {
     #[expect(
         clippy::disallowed_methods,
         reason = "holds a copy of a term that the VM has made"
@@ -24,7 +24,7 @@ impl Kept {
         unsafe {
             let env = enif_alloc_env();
             let term = enif_make_copy(env, term.as_c_arg());
-            Kept { env, term }
+            OwnedTerm { env, term }
         }
     }
 
@@ -35,7 +35,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for OwnedTerm {
     fn drop(&mut self) {
         // SAFETY: made by `enif_alloc_env`, and nobody else has it.
         unsafe { enif_free_env(self.env) }

@@ -4,13 +4,14 @@
 //! noted once, however often it changes, and too many of them are one note: look at all.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rustler::LocalPid;
 use rustler::sys::ErlNifTerm;
 
 use crate::atoms;
 use crate::terms::Builder;
+use crate::vm::lock;
 
 /// Topics that are noted one by one.
 const MOST: usize = 4096;
@@ -18,35 +19,35 @@ const MOST: usize = 4096;
 const BATCH: usize = 256;
 
 #[derive(Default)]
-pub(crate) struct News {
-    noted: Mutex<Noted>,
+pub(crate) struct TopicChanges {
+    noted: Mutex<ChangedTopics>,
 }
 
 #[derive(Default)]
-struct Noted {
+struct ChangedTopics {
     watcher: Option<LocalPid>,
     names: HashSet<Box<[u8]>>,
     too_many: bool,
 }
 
 /// What has been noted.
-pub(crate) enum Taken {
+pub(crate) enum TakenChanges {
     /// Some topics, and whether there are more.
     Names(Vec<Box<[u8]>>, bool),
     /// Any topic may have changed.
     All,
 }
 
-impl News {
-    fn open(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+impl TopicChanges {
+    fn open(&self) -> MutexGuard<'_, ChangedTopics> {
+        lock(&self.noted)
     }
 
     /// This process is told from now on, instead of another.
     pub(crate) fn watch(&self, pid: LocalPid) {
-        *self.open() = Noted {
+        *self.open() = ChangedTopics {
             watcher: Some(pid),
-            ..Noted::default()
+            ..ChangedTopics::default()
         };
     }
 
@@ -67,17 +68,17 @@ impl News {
         first.then_some(watcher)
     }
 
-    pub(crate) fn take(&self) -> Taken {
+    pub(crate) fn take(&self) -> TakenChanges {
         let mut noted = self.open();
         if std::mem::take(&mut noted.too_many) {
-            return Taken::All;
+            return TakenChanges::All;
         }
         let names: Vec<_> = noted.names.extract_if(|_| true).take(BATCH).collect();
         let more = !noted.names.is_empty();
         if !more {
             noted.names = HashSet::new();
         }
-        Taken::Names(names, more)
+        TakenChanges::Names(names, more)
     }
 }
 

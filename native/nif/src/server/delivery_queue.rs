@@ -1,0 +1,90 @@
+//! The queues of delivery processes: the inboxes of owners that have something, in the order in which they got it.
+//!
+//! A *delivery process* (`sockeye_delivery`) is a process of Sockeye that sends owner processes their messages. There
+//! is one for each queue, and each serves the inboxes of many owners.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustler::LocalPid;
+
+use crate::atoms;
+use crate::server::owner_inbox::OwnerInbox;
+use crate::vm::{lock, process};
+
+/// As many as there can be shards.
+const MOST: usize = 64;
+
+/// What one delivery process serves, and who it is.
+pub(crate) struct DeliveryQueue {
+    owners: Mutex<VecDeque<Arc<OwnerInbox>>>,
+    /// The process has been told that there is something, and has not seen the queue empty since.
+    told: AtomicBool,
+    pid: Mutex<Option<LocalPid>>,
+}
+
+static QUEUES: [DeliveryQueue; MOST] = [const {
+    DeliveryQueue {
+        owners: Mutex::new(VecDeque::new()),
+        told: AtomicBool::new(false),
+        pid: Mutex::new(None),
+    }
+}; MOST];
+
+/// How many have a process.
+static COUNT: AtomicUsize = AtomicUsize::new(1);
+
+/// New inboxes are spread over so many queues.
+pub(crate) fn set_count(count: usize) {
+    COUNT.store(count.clamp(1, MOST), Ordering::Relaxed);
+}
+
+/// The number of the queue for an inbox with this key.
+pub(crate) fn number_for(key: u64) -> usize {
+    key as usize % COUNT.load(Ordering::Relaxed)
+}
+
+/// The queue of this number.
+pub(crate) fn get(number: usize) -> &'static DeliveryQueue {
+    &QUEUES[number % MOST]
+}
+
+/// The same for a number that a caller gave.
+pub(crate) fn find(number: usize) -> Option<&'static DeliveryQueue> {
+    QUEUES.get(number)
+}
+
+impl DeliveryQueue {
+    pub(crate) fn put(&self, owner: Arc<OwnerInbox>) {
+        if !owner.queued.swap(true, Ordering::AcqRel) {
+            lock(&self.owners).push_back(owner);
+        }
+    }
+
+    /// This process serves the queue from now on. It looks without being told.
+    pub(crate) fn begin(&self, pid: LocalPid) {
+        *lock(&self.pid) = Some(pid);
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// From a thread of our own.
+    pub(crate) fn tell(&self) {
+        if !self.told.swap(true, Ordering::AcqRel)
+            && let Some(pid) = *lock(&self.pid)
+        {
+            process::send_atom(&pid, atoms::sockeye_ready());
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Arc<OwnerInbox>> {
+        let mut owners = lock(&self.owners);
+        let owner = owners.pop_front();
+        match &owner {
+            Some(owner) => owner.queued.store(false, Ordering::Release),
+            // Whoever puts something in from now on tells.
+            None => self.told.store(false, Ordering::Release),
+        }
+        owner
+    }
+}
