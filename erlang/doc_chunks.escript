@@ -11,6 +11,7 @@
 -include_lib("xmerl/include/xmerl.hrl").
 
 main(_Args) ->
+    %% Those below are private.
     Sources = filelib:wildcard("erlang/src/*.erl"),
     Newest = lists:max([filelib:last_modified(F) || F <- [escript:script_name() | Sources]]),
     Dir = filename:join(application_dir(), "doc"),

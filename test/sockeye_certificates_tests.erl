@@ -10,14 +10,10 @@
 -define(TIMEOUT, 10000).
 
 setup() ->
-    {ok, Started} = application:ensure_all_started(ssl),
     Authority = test_certs:authority("authority"),
     Issue = fun(Hosts) -> maps:get(server, test_certs:issue(Authority, Hosts)) end,
-    {Started, #{authority => Authority, one => Issue(["one.example"]), two => Issue(["two.example"]),
-                wild => Issue(["*.wild.example"])}}.
-
-cleanup({Started, _}) ->
-    [application:stop(App) || App <- lists:reverse(Started)].
+    #{authority => Authority, one => Issue(["one.example"]), two => Issue(["two.example"]),
+      wild => Issue(["*.wild.example"])}.
 
 all_test_() ->
     Tests = [{"by name alone", fun by_name_alone/1},
@@ -28,8 +24,7 @@ all_test_() ->
              {"out of their time", fun out_of_time/1},
              {"out of their time, at a reload", fun out_of_time_at_reload/1},
              {"no more than ten are named", fun many/1}],
-    {setup, fun setup/0, fun cleanup/1,
-     fun({_, Certs}) -> [{Name, {timeout, 60, fun() -> Test(Certs) end}} || {Name, Test} <- Tests] end}.
+    test_certs:tests(ssl, fun setup/0, Tests, 60).
 
 %% ---------------------------------------------------------------- by name alone
 

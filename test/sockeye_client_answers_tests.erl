@@ -6,7 +6,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(liar, [head/1, accept/1, say/2, await_end/1]).
--import(sockeye_test, [with_server/2, with_handler/3]).
+-import(sockeye_test, [with_server/2, with_handler/3, url/1]).
 
 -define(TIMEOUT, 10000).
 -define(CONTINUE, "HTTP/1.1 100 Continue\r\n\r\n").
@@ -258,8 +258,6 @@ host_options_test() ->
      end || Name <- ["host", "Host", <<"HOST">>]].
 
 %% ---------------------------------------------------------------- servers
-
-url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/".
 
 %% The head of the request for a WebSocket, behind that for a way to the host if there is one.
 pass(proxy, Socket) ->

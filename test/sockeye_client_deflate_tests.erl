@@ -4,14 +4,12 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_handler/3]).
+-import(sockeye_test, [with_handler/3, url/1]).
 
 -define(TIMEOUT, 10000).
 
 echo() ->
     #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end}.
-
-url(Port) -> ["ws://127.0.0.1:", integer_to_list(Port)].
 
 every_pair_of_settings_test_() ->
     Own = #{server_context_takeover => true, client_context_takeover => true},

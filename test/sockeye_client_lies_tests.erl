@@ -5,13 +5,13 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(sockeye_test, [url/1]).
+
 -import(liar, [head/1, accept/1, say/2, await_end/1, tunnel/2]).
 
 -define(TIMEOUT, 10000).
 -define(SWITCH, "HTTP/1.1 101 Switching Protocols\r\n").
 -define(UPGRADE, "Upgrade: websocket\r\nConnection: Upgrade\r\n").
-
-url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/".
 
 %% What a client is told, of a server that answers with Answer(Accept).
 answer(Answer) -> answer(Answer, #{}).

@@ -4,12 +4,10 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [quiet/1]).
+-import(sockeye_test, [quiet/1, free_port/0, told/0, url/1, opened/0]).
 
 -define(TIMEOUT, 10000).
 -define(SOON, #{initial_interval => 1, max_interval => 20}).
-
-url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/".
 
 %% A server on this port, whose owner is a process that passes on what it gets.
 server(Port) ->
@@ -24,11 +22,6 @@ teller() ->
       close => fun(Conn, Code, _, S) -> Tell({close, Conn, Code}, S) end,
       down => fun(Reason, S) -> Tell({down, Reason}, S) end}.
 
-told() ->
-    receive {told, What} -> What
-    after ?TIMEOUT -> error({nothing_told, process_info(self(), messages)})
-    end.
-
 %% Past attempts that failed.
 told_open() ->
     case told() of
@@ -36,25 +29,14 @@ told_open() ->
         {open, Conn} -> Conn
     end.
 
-open() ->
-    receive {sockeye, Conn, {open, _}} -> Conn
-    after ?TIMEOUT -> error({not_open, process_info(self(), messages)})
-    end.
-
 start(Port, Handler, Reconnect) ->
     {ok, Client} = sockeye_client:start_link(url(Port), Handler, #{reconnect => maps:merge(?SOON, Reconnect)}),
     Client.
 
-free_port() ->
-    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
-    {ok, Port} = inet:port(Socket),
-    ok = gen_tcp:close(Socket),
-    Port.
-
 the_handler_sees_each_connection_test() ->
     {Server, Port} = server(0),
     Client = start(Port, {fun_handler, teller()}, #{}),
-    There = open(),
+    There = opened(),
     First = told_open(),
     ok = sockeye:close(There, 4000, <<"again">>),
     ?assertEqual({close, First, 4000}, told()),
@@ -63,7 +45,7 @@ the_handler_sees_each_connection_test() ->
     ?assertNotEqual(First, Second),
     ?assertEqual({error, closed}, sockeye:send(First, #{})),
     ok = sockeye:send(Second, #{a => 1}),
-    There2 = open(),
+    There2 = opened(),
     receive {sockeye, There2, {json, #{<<"a">> := 1}}} -> ok end,
     ?assertMatch({ok, #{accepted := 2, conn := Second, failed_attempts := 0}}, sockeye_client:info(Client)),
     ok = sockeye_client:stop(Client),
@@ -79,7 +61,7 @@ start_link_needs_no_server_test() ->
     ?assertEqual({error, down}, sockeye_client:send(Client, #{})),
     {Server, Port} = server(Port),
     %% Both ends are this process's.
-    {_, _} = {open(), open()},
+    {_, _} = {opened(), opened()},
     ok = sockeye_client:stop(Client),
     ok = sockeye:stop(Server),
     sockeye_test:flush().
@@ -124,7 +106,7 @@ what_is_sent_meanwhile_is_kept_test() ->
     [ok = sockeye_client:send(Client, {json, N}) || N <- lists:seq(1, 100)],
     ?assertMatch({ok, #{kept := Bytes}} when Bytes > 0, sockeye_client:info(Client)),
     {Server, Port} = server(Port),
-    There = open(),
+    There = opened(),
     %% Behind what handle_open sends, in order, and with what comes later behind it.
     ok = sockeye_client:send(Client, {json, 101}),
     ?assertEqual([<<"hello">> | lists:seq(1, 101)], [json(There) || _ <- lists:seq(0, 101)]),
@@ -176,7 +158,7 @@ flood(Conn, To) ->
 who_has_met_two_that_had_gone_test() ->
     {Server, Port} = server(0),
     Client = start(Port, self(), #{}),
-    [_, _] = [open() || _ <- [there, here]],
+    [_, _] = [opened() || _ <- [there, here]],
     ?assertEqual({error, down}, gen_server:call(Client, {send, {json, 1}, any})),
     ok = sockeye_client:stop(Client),
     Keeping = start(Port, self(), #{send_when_down => keep}),
@@ -216,7 +198,7 @@ a_server_that_dies_fifty_times_test_() ->
             [begin
                  Server = spawn_server(Port),
                  receive {up, N} -> ok after ?TIMEOUT -> error({not_up, N}) end,
-                 There = open(),
+                 There = opened(),
                  ok = sockeye_client:send(Client, {json, [N, 4]}),
                  ?assertEqual([[N, M] || M <- [1, 2, 3, 4]], [json(There) || _ <- [1, 2, 3, 4]]),
                  exit(Server, kill),

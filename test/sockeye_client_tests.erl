@@ -4,13 +4,10 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, event/1, closed/1, message/0,
-                       quiet/1, down/1]).
+-import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, event/1, closed/1,
+                       message/0, quiet/1, down/1, told/0, url/1, url/2]).
 
 -define(TIMEOUT, 10000).
-
-url(Port) -> url(Port, "/").
-url(Port, Path) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ Path.
 
 echo() ->
     #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end}.
@@ -24,11 +21,6 @@ teller() ->
       close => fun(_, Code, Reason, S) -> Tell({close, Code, Reason}), {[], S} end,
       down => fun(Reason, S) -> Tell({down, Reason}), {[], S} end,
       terminate => fun(Reason, _) -> Tell({terminate, Reason}) end}.
-
-told() ->
-    receive {told, What} -> What
-    after ?TIMEOUT -> error({nothing_told, process_info(self(), messages)})
-    end.
 
 calls_that_wait_test() ->
     with_handler(echo(), fun(Port, _) ->

@@ -11,14 +11,10 @@
 -define(TIMEOUT, 10000).
 
 setup() ->
-    {ok, Started} = application:ensure_all_started(ssl),
     Authority = test_certs:authority("authority"),
-    {Started, #{authority => Authority,
-                ca => test_certs:pem(test_certs:cacerts(Authority)),
-                one => test_certs:issue(Authority, ["localhost", "one.example"])}}.
-
-cleanup({Started, _}) ->
-    [application:stop(App) || App <- lists:reverse(Started)].
+    #{authority => Authority,
+      ca => test_certs:pem(test_certs:cacerts(Authority)),
+      one => test_certs:issue(Authority, ["localhost", "one.example"])}.
 
 all_test_() ->
     Tests = [{"echo over 1.2", fun(C) -> echo('tlsv1.2', C) end},
@@ -38,8 +34,7 @@ all_test_() ->
              {"reconnect", fun reconnect/1},
              {"many with one configuration", fun many/1},
              {"options", fun options/1}],
-    {setup, fun setup/0, fun cleanup/1,
-     fun({_, Certs}) -> [{Name, {timeout, 60, fun() -> Test(Certs) end}} || {Name, Test} <- Tests] end}.
+    test_certs:tests(ssl, fun setup/0, Tests, 60).
 
 with_tls(Certs, Test) ->
     with_tls(#{}, Certs, Test).

@@ -329,7 +329,7 @@ thousands_of_topics_at_once_test_() ->
 nobody_waits_for_the_cluster_test() ->
     {ok, _} = application:ensure_all_started(sockeye),
     {_, Sup, _, _} = lists:keyfind(sockeye_cluster_sup, 1, supervisor:which_children(sockeye_sup)),
-    Children = [sockeye_presence, sockeye_pubsub, sockeye_groups, sockeye_cluster, sockeye_topics],
+    Children = [sockeye_presence_server, sockeye_pubsub_server, sockeye_groups, sockeye_cluster, sockeye_topics],
     [ok = supervisor:terminate_child(Sup, Child) || Child <- Children],
     {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_early, scope => cluster}),
     {_, Conn} = sockeye_test:open(sockeye_test:port(Server)),

@@ -17,6 +17,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(doc_page, [page/1, pages/0, others/0, wildcards/1]).
+-import(sockeye_test, [free_port/0, program/1]).
 
 -define(SECONDS, 300).
 
@@ -434,12 +435,6 @@ proxy(Name, Text, #{ports := Ports} = Reader) ->
             Reader
     end.
 
-program(Name) ->
-    case os:find_executable(Name) of
-        false -> os:find_executable(Name, "/usr/sbin:/usr/local/sbin");
-        Path -> Path
-    end.
-
 %% What the system's own configuration says around that of the page.
 around("nginx", Dir, Text) ->
     ["daemon off;\nmaster_process off;\npid ", Dir, "/pid;\nevents { worker_connections 200; }\nhttp {\naccess_log off;\n",
@@ -470,8 +465,3 @@ passes_on(Front, Port, Said, Tries) ->
         end
     end.
 
-free_port() ->
-    {ok, Listener} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
-    {ok, Port} = inet:port(Listener),
-    ok = gen_tcp:close(Listener),
-    Port.

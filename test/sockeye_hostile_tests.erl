@@ -5,6 +5,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(sockeye_test, [opened/0]).
+
 -import(siege, [under/2, until/1]).
 -import(bad_frames, [frame/2, frame/3]).
 
@@ -37,11 +39,6 @@ outcome(Port, Pieces) ->
     Wire = wire(Socket),
     gen_tcp:close(Socket),
     {Wire, sockeye_test:closed(Conn)}.
-
-opened() ->
-    receive {sockeye, Conn, {open, _}} -> Conn
-    after 10000 -> error(not_open)
-    end.
 
 %% The code of the Close frame, which is the last that comes.
 wire(Socket) ->

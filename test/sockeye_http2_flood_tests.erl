@@ -5,6 +5,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(sockeye_test, [each_ends_once/1]).
+
 -import(h2_frames, [hello/0, frame/4, headers/2, block/1, open_stream/1, get/2, data/2, reset/2, ping/1, window/2,
                     continuation/3, field/2, remember/2, indexed/1, connect_fields/0]).
 
@@ -167,17 +169,6 @@ spawn_reader(Read) ->
 
 read(Reader) ->
     receive {Reader, Read} -> Read end.
-
-%% Each WebSocket that was opened ends, and only once.
-each_ends_once(Open) ->
-    receive
-        {sockeye, Conn, {open, _}} -> each_ends_once([Conn | Open]);
-        {sockeye, Conn, {closed, _, _}} ->
-            ?assert(lists:member(Conn, Open)),
-            each_ends_once(lists:delete(Conn, Open))
-    after if Open =:= [] -> 0; true -> 10000 end ->
-        ?assertEqual([], Open)
-    end.
 
 seq(N) -> lists:seq(1, N).
 

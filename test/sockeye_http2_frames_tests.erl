@@ -5,6 +5,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(sockeye_test, [opened/0]).
+
 -import(h2_frames, [frame/4, data/2, data_end/2, open_stream/1, reset/2, ping/1]).
 
 options() -> #{http2 => cleartext}.
@@ -73,11 +75,6 @@ open(Port) ->
     ok = h2_frames:shake(Socket),
     ok = gen_tcp:send(Socket, open_stream(1)),
     {Socket, opened()}.
-
-opened() ->
-    receive {sockeye, Conn, {open, _}} -> Conn
-    after 10000 -> error(not_open)
-    end.
 
 %% What has come on the stream, once it has ended: the code of the Close frame at its end.
 wire(Socket, Sofar) ->

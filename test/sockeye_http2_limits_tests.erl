@@ -4,6 +4,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(sockeye_test, [opened/0]).
+
 -import(h2_frames, [headers/2, block/1, open_stream/1, data/2, reset/2, continuation/3, frame/4, field/2, remember/2,
                     indexed/1, window/2, connect_fields/0]).
 
@@ -150,11 +152,6 @@ status(Stream, Socket) ->
     case h2_frames:next(Socket) of
         {1, _, Stream, _} = Frame -> [{Stream, Status}] = h2_frames:statuses([Frame]), Status;
         Frame when Frame =/= closed -> status(Stream, Socket)
-    end.
-
-opened() ->
-    receive {sockeye, Conn, {open, _}} -> Conn
-    after 10000 -> error(not_open)
     end.
 
 odd(N) -> lists:seq(1, 2 * N, 2).

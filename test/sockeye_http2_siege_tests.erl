@@ -5,6 +5,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(sockeye_test, [each_ends_once/1]).
+
 -import(h2_frames, [frame/4, hello/0, preface/0, field/2, headers/2, block/1, open_stream/1, data/2, data_end/2,
                     get/2, continuation/3, connect_fields/0]).
 
@@ -215,17 +217,6 @@ a_stop_while_accept_decides_test_() ->
 opened(Time) ->
     receive {sockeye, Conn, {open, _}} -> Conn
     after Time -> none
-    end.
-
-%% Each WebSocket that was opened ends, and only once.
-each_ends_once(Open) ->
-    receive
-        {sockeye, Conn, {open, _}} -> each_ends_once([Conn | Open]);
-        {sockeye, Conn, {closed, _, _}} ->
-            ?assert(lists:member(Conn, Open)),
-            each_ends_once(lists:delete(Conn, Open))
-    after if Open =:= [] -> 0; true -> 10000 end ->
-        ?assertEqual([], Open)
     end.
 
 %% Cut off with streams open, in each way.

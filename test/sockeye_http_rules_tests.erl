@@ -5,6 +5,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(tcp_or_tls, [connect/2, send/3, recv/2, close/2]).
+
 -define(TIMEOUT, 10000).
 -define(GET, <<"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n">>).
 
@@ -106,18 +108,8 @@ old_clients_that_stay_test() ->
 
 %% ---------------------------------------------------------------- one exchange
 
-served(tcp, Test) ->
-    sockeye_test:with_server(#{http => bad_http:routes()}, fun(Port, _) -> Test(Port) end);
-served(tls, Test) ->
-    {ok, Started} = application:ensure_all_started(ssl),
-    Certificate = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
-    #{server := Config} = Certificate,
-    Tls = #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)},
-    try
-        sockeye_test:with_server(#{http => bad_http:routes(), tls => Tls}, fun(Port, _) -> Test(Port) end)
-    after
-        [application:stop(App) || App <- lists:reverse(Started)]
-    end.
+served(Over, Test) ->
+    tcp_or_tls:served(Over, #{http => bad_http:routes()}, Test).
 
 title(Title) -> string:slice(unicode:characters_to_binary(iolist_to_binary(Title), latin1), 0, 60).
 
@@ -166,17 +158,3 @@ more(Over, Socket, Sofar) ->
         {error, _} when Sofar =:= <<>> -> closed;
         {error, _} -> {cut, Sofar}
     end.
-
-connect(tcp, Port) -> siege:connect(Port);
-connect(tls, Port) ->
-    {ok, Socket} = ssl:connect("localhost", Port, [{verify, verify_none}, {active, false}, binary], ?TIMEOUT),
-    Socket.
-
-send(tcp, Socket, Bytes) -> gen_tcp:send(Socket, Bytes);
-send(tls, Socket, Bytes) -> ssl:send(Socket, Bytes).
-
-recv(tcp, Socket) -> gen_tcp:recv(Socket, 0, ?TIMEOUT);
-recv(tls, Socket) -> ssl:recv(Socket, 0, ?TIMEOUT).
-
-close(tcp, Socket) -> gen_tcp:close(Socket);
-close(tls, Socket) -> ssl:close(Socket).

@@ -7,6 +7,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [with_server/2]).
+-import(tcp_or_tls, [served/3, connect/2, send/3, recv/2, close/2]).
 -import(h2_frames, [headers/3, block/1, data_end/2, connect_fields/0]).
 
 -define(TIMEOUT, 10000).
@@ -280,29 +281,3 @@ all(Over, Socket, Sofar) ->
         {error, timeout} -> {open, Sofar};
         {error, _} -> Sofar
     end.
-
-served(tls, Options, Test) ->
-    {ok, Started} = application:ensure_all_started(ssl),
-    #{server := Config} = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
-    Tls = #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)},
-    try
-        with_server(Options#{tls => Tls}, fun(Port, _) -> Test(Port) end)
-    after
-        [application:stop(App) || App <- lists:reverse(Started)]
-    end;
-served(_, Options, Test) ->
-    with_server(Options, fun(Port, _) -> Test(Port) end).
-
-connect(tcp, Port) -> siege:connect(Port);
-connect(tls, Port) ->
-    {ok, Socket} = ssl:connect("localhost", Port, [{verify, verify_none}, {active, false}, binary], ?TIMEOUT),
-    Socket.
-
-send(tcp, Socket, Bytes) -> gen_tcp:send(Socket, Bytes);
-send(tls, Socket, Bytes) -> ssl:send(Socket, Bytes).
-
-recv(tcp, Socket) -> gen_tcp:recv(Socket, 0, ?TIMEOUT);
-recv(tls, Socket) -> ssl:recv(Socket, 0, ?TIMEOUT).
-
-close(tcp, Socket) -> gen_tcp:close(Socket);
-close(tls, Socket) -> ssl:close(Socket).

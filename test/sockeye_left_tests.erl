@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [open/1, port/1, quiet/1, down/1]).
+-import(sockeye_test, [open/1, port/1, quiet/1, down/1, free_port/0]).
 
 %% A server that has not heard yet of the end of its engine has a number of that engine, not one of
 %% a server of the next.
@@ -115,12 +115,6 @@ open_there(Port) ->
     ok = ws_client:text(Socket, <<"1">>),
     {text, <<"1">>} = ws_client:recv(Socket),
     Socket.
-
-free_port() ->
-    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
-    {ok, Port} = inet:port(Socket),
-    ok = gen_tcp:close(Socket),
-    Port.
 
 unix_path() ->
     filename:join("/tmp", "sockeye_left_" ++ os:getpid()).

@@ -102,7 +102,7 @@ the_engine_is_killed_test_() ->
 
 %% The guide has a row for each event that there is a sentence for, and for nothing else.
 the_guide_has_every_event_test() ->
-    {ok, Code} = file:read_file(filename:join(sockeye_test:root(), "erlang/src/sockeye_log_text.erl")),
+    {ok, Code} = file:read_file(filename:join(sockeye_test:root(), "erlang/src/report/sockeye_log_text.erl")),
     {match, Known} = re:run(Code, "(?:what := |What =:= )([a-z_]+)", [global, {capture, all_but_first, binary}]),
     {ok, Guide} = file:read_file(filename:join(sockeye_test:root(), "erlang/guide/log.md")),
     {match, Rows} = re:run(Guide, "^\\| (`[^|]*`) \\|", [global, multiline, {capture, all_but_first, binary}]),

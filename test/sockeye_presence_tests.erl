@@ -115,7 +115,7 @@ a_new_process_of_the_module_loses_none_test() ->
         [begin
              ok = killed(Name),
              ?assertEqual({ok, #{ann => [1], bob => [1], cid => [1]}}, sockeye_presence:list(Server, <<"t">>))
-         end || Name <- [sockeye_presence, sockeye_pubsub]],
+         end || Name <- [sockeye_presence_server, sockeye_pubsub_server]],
         receive {sockeye_presence, _, _} = Early -> error(Early) after 0 -> ok end,
         ok = sockeye_presence:update(B, <<"t">>, bob, 2),
         ?assertEqual({<<"t">>, #{joins => #{bob => [2]}, leaves => #{bob => [1]}}}, news()),
@@ -124,10 +124,10 @@ a_new_process_of_the_module_loses_none_test() ->
         Pid ! stop,
         ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{cid => [1]}}}, news()),
         %% Who goes while there is no process to see it.
-        ok = supervisor:terminate_child(cluster_sup(), sockeye_presence),
+        ok = supervisor:terminate_child(cluster_sup(), sockeye_presence_server),
         gen_tcp:close(SocketB),
         _ = until(fun() -> sockeye:connections(Server) end, fun(Left) -> Left =:= {ok, []} end),
-        {ok, _} = supervisor:restart_child(cluster_sup(), sockeye_presence),
+        {ok, _} = supervisor:restart_child(cluster_sup(), sockeye_presence_server),
         ?assertEqual({<<"t">>, #{joins => #{}, leaves => #{bob => [2]}}}, news()),
         ?assertEqual({ok, #{}}, sockeye_presence:list(Server, <<"t">>)),
         ok = sockeye_presence:unsubscribe(Server, <<"t">>),
@@ -156,7 +156,7 @@ one_of_thousands_ends_test_() ->
     end}.
 
 reductions() ->
-    {reductions, Count} = process_info(whereis(sockeye_presence), reductions),
+    {reductions, Count} = process_info(whereis(sockeye_presence_server), reductions),
     Count.
 
 misuse_test() ->
@@ -216,17 +216,17 @@ over_nodes_again_test_() ->
             ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),
             All = #{ann => [1], bob => [2]},
             [Soon(Node, All) || Node <- [A, B]],
-            Old = on(A, {erlang, whereis, [sockeye_presence]}),
+            Old = on(A, {erlang, whereis, [sockeye_presence_server]}),
             true = on(A, {erlang, exit, [Old, kill]}),
-            _ = until(fun() -> on(A, {erlang, whereis, [sockeye_presence]}) end,
+            _ = until(fun() -> on(A, {erlang, whereis, [sockeye_presence_server]}) end,
                       fun(New) -> is_pid(New) andalso New =/= Old end),
             [Soon(Node, All) || Node <- [A, B]],
             %% The news of the end come after what the node has told when it was back.
-            [{Peer, {Monitor, current}}] = until(fun() -> maps:to_list(element(2, on(A, {sys, get_state, [sockeye_presence]}))) end,
+            [{Peer, {Monitor, current}}] = until(fun() -> maps:to_list(element(2, on(A, {sys, get_state, [sockeye_presence_server]}))) end,
                                       fun(Peers) -> length(Peers) =:= 1 end),
             ?assertEqual(NodeB, node(Peer)),
             Down = {'DOWN', Monitor, process, Peer, noconnection},
-            on(A, {erlang, send, [sockeye_presence, Down]}),
+            on(A, {erlang, send, [sockeye_presence_server, Down]}),
             [Soon(Node, All) || Node <- [A, B]],
             ok = on(B, {sockeye_presence, update, [ConnB, <<"t">>, bob, 3]}),
             Soon(A, All#{bob := [3]})

@@ -5,6 +5,8 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-import(sockeye_test, [free_port/0, program/1]).
+
 -define(TIMEOUT, 20000).
 
 proxies_test_() ->
@@ -29,12 +31,6 @@ missing(Program) ->
     case os:getenv("SOCKEYE_PROXIES") of
         false -> sockeye_test:left_out("real proxies in front", "no " ++ Program);
         _ -> [{"missing", fun() -> error({not_installed, Program}) end}]
-    end.
-
-program(Name) ->
-    case os:find_executable(Name) of
-        false -> os:find_executable(Name, "/usr/sbin:/usr/local/sbin");
-        Path -> Path
     end.
 
 common() ->
@@ -227,12 +223,6 @@ stopped(Running) ->
         {Running, {exit_status, _}} -> ok
     after ?TIMEOUT -> error(still_running)
     end.
-
-free_port() ->
-    {ok, Listener} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
-    {ok, Port} = inet:port(Listener),
-    ok = gen_tcp:close(Listener),
-    Port.
 
 %% All clients of haproxy on as few connections as it can.
 config(haproxy_http2, _, Front, Back) ->

@@ -108,10 +108,10 @@ it_ends_with_the_server_test() ->
 a_new_process_of_the_module_loses_none_test() ->
     with_server(#{}, fun(_, Server) ->
         ok = sockeye_pubsub:subscribe(Server, <<"t">>),
-        Old = whereis(sockeye_pubsub),
+        Old = whereis(sockeye_pubsub_server),
         exit(Old, kill),
         sockeye_test:down(Old),
-        _ = cluster_node:until(fun() -> whereis(sockeye_pubsub) end, fun(P) -> P =/= undefined andalso P =/= Old end),
+        _ = cluster_node:until(fun() -> whereis(sockeye_pubsub_server) end, fun(P) -> P =/= undefined andalso P =/= Old end),
         ok = sockeye:publish(Server, <<"t">>, #{}),
         ?assertEqual([{<<"t">>, {json, #{}}}], got()),
         ok = sockeye_pubsub:subscribe(Server, <<"u">>)
@@ -132,7 +132,7 @@ the_next_server_has_none_of_it_test() ->
     {ok, Old} = sockeye:start_link(#{port => 0}),
     ok = sockeye_pubsub:subscribe(Old, <<"t">>),
     %% It learns of the end only when the next server has the number.
-    ok = sys:suspend(sockeye_pubsub),
+    ok = sys:suspend(sockeye_pubsub_server),
     ok = sockeye:stop(Old),
     Self = self(),
     Starter = spawn_link(fun() ->
@@ -141,10 +141,10 @@ the_next_server_has_none_of_it_test() ->
             Self ! {published, self(), sockeye_pubsub:subscribers(Server, <<"t">>)}
         end)
     end),
-    Waits = fun() -> {_, Count} = process_info(whereis(sockeye_pubsub), message_queue_len),
+    Waits = fun() -> {_, Count} = process_info(whereis(sockeye_pubsub_server), message_queue_len),
                      Count > 1 orelse not is_process_alive(Starter) end,
     _ = cluster_node:until(Waits, fun(Yes) -> Yes end),
-    ok = sys:resume(sockeye_pubsub),
+    ok = sys:resume(sockeye_pubsub_server),
     receive {published, Starter, Pids} -> ?assertEqual({ok, []}, Pids) end,
     ?assertEqual([], got()).
 
@@ -155,10 +155,10 @@ thousands_end_at_once_test_() ->
             Pids = [spawn_link(fun() -> receive stop -> ok end end) || _ <- lists:seq(1, 20000)],
             [ok = sockeye_pubsub:subscribe(Server, <<"t">>, Pid) || Pid <- Pids],
             ?assertEqual(20000, length(sockeye_test:ok(sockeye_pubsub:subscribers(Server, <<"t">>)))),
-            {reductions, Before} = process_info(whereis(sockeye_pubsub), reductions),
+            {reductions, Before} = process_info(whereis(sockeye_pubsub_server), reductions),
             [Pid ! stop || Pid <- Pids],
             _ = cluster_node:until(fun() -> sockeye_pubsub:subscribers(Server, <<"t">>) end, fun(Left) -> Left =:= {ok, []} end),
-            {reductions, After} = process_info(whereis(sockeye_pubsub), reductions),
+            {reductions, After} = process_info(whereis(sockeye_pubsub_server), reductions),
             ?assert(After - Before < 20000 * 500)
         end)
     end}.

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, open/1, closed/1]).
+-import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, open/1, closed/1, fill/2]).
 
 frames_test_() ->
     Cases = [{#{a => 1}, {text, <<"{\"a\":1}">>}},
@@ -232,7 +232,7 @@ large_terms_take_the_dirty_way_test() ->
 busy_test() ->
     with_server(#{send_queue_size => 100000}, fun(Port, Server) ->
         {Socket, Conn} = open(Port),
-        Sent = fill(Conn, 0),
+        Sent = fill(Conn, fun(N) -> sockeye:send(Conn, {binary, <<N:32, 0:80000>>}) end),
         ?assertEqual({error, busy}, sockeye:send(Conn, {binary, <<Sent:32, 0:80000>>})),
         {ok, #{dropped := Dropped0}} = sockeye:info(Server),
         ok = sockeye:broadcast(Server, {binary, <<0:80000>>}),
@@ -248,25 +248,10 @@ busy_test() ->
         ?assertEqual({text, <<"and on">>}, ws_client:recv(Socket))
     end).
 
-%% Until it stays full: at first the queue only waits for its thread.
-fill(Conn, N) ->
-    fill(Conn, N, 50).
-
-fill(_Conn, N, 0) ->
-    N;
-fill(Conn, N, Patience) ->
-    case sockeye:send(Conn, {binary, <<N:32, 0:80000>>}) of
-        ok ->
-            fill(Conn, N + 1, 50);
-        {error, busy} ->
-            {ok, #{}} = sockeye:info(Conn),
-            fill(Conn, N, Patience - 1)
-    end.
-
 a_client_that_stays_full_is_closed_test() ->
     with_server(#{send_queue_size => 100000, send_timeout => 300}, fun(Port, _) ->
         {_Socket, Conn} = open(Port),
-        _ = fill(Conn, 0),
+        _ = fill(Conn, fun(N) -> sockeye:send(Conn, {binary, <<N:32, 0:80000>>}) end),
         ?assertEqual(1008, closed(Conn))
     end).
 

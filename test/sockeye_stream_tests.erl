@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3, open/1]).
+-import(sockeye_test, [with_server/2, with_handler/3, open/1, fill/2]).
 
 %% {Fin, Opcode, Payload} of the next frame.
 fragment(Socket) ->
@@ -103,7 +103,7 @@ a_full_queue_refuses_a_piece_test() ->
         Socket = ws_client:connect(Port, #{socket => [{recbuf, 4096}, {sndbuf, 4096}]}),
         {Conn, {open, _}} = sockeye_test:event(),
         ok = piece(Conn, binary, first, <<>>),
-        Sent = fill(Conn, 0),
+        Sent = fill(Conn, fun(N) -> piece(Conn, binary, more, <<N:32, 0:80000>>) end),
         ?assertEqual({error, busy}, piece(Conn, binary, last, <<0:80000>>)),
         ?assertEqual({0, 2, <<>>}, fragment(Socket)),
         [?assertMatch({0, 0, <<N:32, _/binary>>}, fragment(Socket)) || N <- lists:seq(0, Sent - 1)],
@@ -111,21 +111,6 @@ a_full_queue_refuses_a_piece_test() ->
         ok = piece(Conn, binary, last, <<"end">>),
         ?assertEqual({1, 0, <<"end">>}, fragment(Socket))
     end).
-
-%% Until it stays full: at first the queue only waits for its thread.
-fill(Conn, N) ->
-    fill(Conn, N, 50).
-
-fill(_Conn, N, 0) ->
-    N;
-fill(Conn, N, Patience) ->
-    case piece(Conn, binary, more, <<N:32, 0:80000>>) of
-        ok ->
-            fill(Conn, N + 1, 50);
-        {error, busy} ->
-            {ok, #{}} = sockeye:info(Conn),
-            fill(Conn, N, Patience - 1)
-    end.
 
 a_handler_may_stream_test() ->
     Self = self(),

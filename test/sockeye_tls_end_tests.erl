@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, closed/1, left_out/2]).
+-import(sockeye_test, [with_server/2, closed/1, left_out/2, opened/0]).
 
 -define(TIMEOUT, 20000).
 -define(UPGRADE, "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -21,19 +21,12 @@ ends_test_() ->
                      || {Title, Case} <- servers(), Version <- ["1.2", "1.3"]] ++
                     [{["our client, ", Title, " over ", Version], fun(Setting) -> client(Setting, Version, Case) end}
                      || {Title, Case} <- clients(), Version <- ["1.2", "1.3"]],
-            {setup, fun() -> setup(Python) end, fun cleanup/1,
-             fun({_, Setting}) ->
-                 [{lists:flatten(Title), {timeout, 60, fun() -> Test(Setting) end}} || {Title, Test} <- Tests]
-             end}
+            test_certs:tests(public_key, fun() -> setup(Python) end, Tests, 60)
     end.
 
 setup(Python) ->
-    {ok, Started} = application:ensure_all_started(public_key),
     #{server := Server} = test_certs:issue(test_certs:authority("end"), ["localhost"]),
-    {Started, (test_certs:identity(Server))#{python => Python}}.
-
-cleanup({Started, _}) ->
-    [application:stop(App) || App <- lists:reverse(Started)].
+    (test_certs:identity(Server))#{python => Python}.
 
 %% ---------------------------------------------------------------- our server
 
@@ -98,11 +91,6 @@ close_with(_) ->
 stop_open(Server) ->
     _ = opened(),
     ok = sockeye:stop(Server).
-
-opened() ->
-    receive {sockeye, Conn, {open, _}} -> Conn
-    after ?TIMEOUT -> error(not_open)
-    end.
 
 server(#{python := Python, cert := Cert, key := Key}, Version, {Options, Alpn, Steps, Act, Last}) ->
     Http = #{"/hello" => fun(_) -> {200, [], "hello"} end},

@@ -6,21 +6,16 @@
 -compile({parse_transform, sockeye_test_time}).
 
 setup() ->
-    {ok, Started} = application:ensure_all_started(ssl),
     Server = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
     #{server := Config} = Server,
-    {Started, #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}}.
-
-cleanup({Started, _}) ->
-    [application:stop(App) || App <- lists:reverse(Started)].
+    #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}.
 
 all_test_() ->
     Tests = [{"the stream cut anywhere", fun cut_anywhere/1},
              {"any byte changed", fun changed_anywhere/1},
              {"no TLS", fun no_tls/1},
              {"a hello that never ends", fun slow_hello/1}],
-    {setup, fun setup/0, fun cleanup/1,
-     fun({_, Tls}) -> [{Name, {timeout, 120, fun() -> Test(Tls) end}} || {Name, Test} <- Tests] end}.
+    test_certs:tests(ssl, fun setup/0, Tests, 120).
 
 under(Tls, Attack) ->
     sockeye_test:quiet(fun() ->

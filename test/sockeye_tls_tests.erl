@@ -9,15 +9,11 @@
 -define(TIMEOUT, 10000).
 
 setup() ->
-    {ok, Started} = application:ensure_all_started(ssl),
     Authority = test_certs:authority("authority"),
-    {Started, #{authority => Authority,
-                one => test_certs:issue(Authority, ["localhost", "one.example"]),
-                two => test_certs:issue(Authority, ["two.example"]),
-                wild => test_certs:issue(Authority, ["*.wild.example"])}}.
-
-cleanup({Started, _}) ->
-    [application:stop(App) || App <- lists:reverse(Started)].
+    #{authority => Authority,
+      one => test_certs:issue(Authority, ["localhost", "one.example"]),
+      two => test_certs:issue(Authority, ["two.example"]),
+      wild => test_certs:issue(Authority, ["*.wild.example"])}.
 
 all_test_() ->
     Tests = [{"echo over 1.2", fun(C) -> echo('tlsv1.2', C) end},
@@ -38,8 +34,7 @@ all_test_() ->
              {"garbage", fun garbage/1},
              {"handshake timeout", fun handshake_timeout/1},
              {"over a Unix socket", fun over_unix/1}] ++ resumptions(os:find_executable("openssl")),
-    {setup, fun setup/0, fun cleanup/1,
-     fun({_, Certs}) -> [{Name, {timeout, 60, fun() -> Test(Certs) end}} || {Name, Test} <- Tests] end}.
+    test_certs:tests(ssl, fun setup/0, Tests, 60).
 
 tls(#{server := Config}) ->
     #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}.

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, open/1, closed/1]).
+-import(sockeye_test, [with_server/2, with_handler/2, open/1, closed/1, url/1]).
 
 %% So many connections, in the order in which they were opened.
 several(Port, N) ->
@@ -332,8 +332,6 @@ compressed_once_for_those_who_share_test() ->
         ?assertError(badarg, sockeye:subscribe(B, <<"t">>)),
         ok = sockeye_client:close(B)
     end).
-
-url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port).
 
 commands_of_a_handler_test() ->
     Frame = fun({text, <<"join ", Topic/binary>>}, _, S) -> {[{subscribe, Topic}, {reply, {text, <<"in">>}}], S};

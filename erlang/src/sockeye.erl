@@ -78,9 +78,6 @@
 -export([connections/1]).
 -export([reload_tls/1]).
 
-%% For our own modules.
--export([with_engine/1]).
-
 -export_type([conn/0]).
 -export_type([server/0]).
 -export_type([options/0]).
@@ -512,12 +509,13 @@
 %% <li>`state': the term that `accept' gave, if it gave one.</li>
 %% </ul>
 
--import(sockeye_backlog, [settle/1]).
-
 -define(DEFAULT_PORT, 19765).
 -define(INFO_TIMEOUT_MS, 5000).
-%% Options of a connection that are no work.
--define(FEW, 64).
+%% The native library checks the arguments of calls for each frame, see {@link sockeye_errors}.
+-define(CHECKED(Call, Args),
+        try Call
+        catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, Args)
+        end).
 
 %% @equiv start_link(19765)
 -spec start_link() -> {ok, pid()} | {error, start_error()}.
@@ -544,48 +542,12 @@ start_link(Port) when is_integer(Port) ->
 start_link(Options) when is_map(Options) ->
     case sockeye_options:parse(Options, self()) of
         {ok, Config} ->
-            with_engine(fun() -> sockeye_server:start_link(Config) end);
+            sockeye_engine:when_running(fun() -> sockeye_server:start_link(Config) end);
         {error, _} = Error ->
             Error
     end;
 start_link(Options) ->
     sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Options]).
-
-%% @private
-%% Runs `Start' with the application running: once more, if the engine was about to end.
--spec with_engine(fun(() -> {error, term()} | Result)) -> {error, term()} | Result.
-with_engine(Start) ->
-    try
-        case whereis(sockeye_engine) of
-            undefined -> when_started(Start);
-            _ ->
-                case Start() of
-                    {error, not_running} -> when_started(Start);
-                    Result -> Result
-                end
-        end
-    catch
-        %% No more processes: those of the start would be.
-        error:system_limit -> {error, system_limit}
-    end.
-
--spec when_started(fun(() -> {error, term()} | Result)) -> {error, term()} | Result.
-when_started(Start) ->
-    %% While the application stops, this waits until it has.
-    case application:ensure_all_started(sockeye) of
-        {ok, _} ->
-            case sockeye_engine:await() of
-                ok -> Start();
-                {error, _} = Error -> Error
-            end;
-        {error, Reason} ->
-            {error, cause(Reason)}
-    end.
-
-%% What the engine said, without what each supervisor wraps around it.
--spec cause(term()) -> term().
-cause({sockeye, {{shutdown, {failed_to_start_child, sockeye_engine, Reason}}, _}}) -> Reason;
-cause(Reason) -> Reason.
 
 %% @doc A child specification for a supervisor; Elixir's `{:sockeye, options}' works too.
 %%
@@ -633,17 +595,7 @@ child_spec(Options) ->
 -spec stop(server()) -> ok | {error, not_found}.
 stop(Server) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
-    case sockeye_engine:find(Server) of
-        {ok, {Pid, _, _}} ->
-            try gen_server:stop(Pid, normal, infinity)
-            catch
-                exit:noproc -> {error, not_found};
-                %% It was about to end by itself.
-                exit:_ -> ok
-            end;
-        error ->
-            {error, not_found}
-    end.
+    sockeye_server_calls:stop(Server).
 
 %% @doc Ends a server slowly: frees its port at once, then closes its connections some at a time, and then stops it.
 %% So its clients do not all come back elsewhere at the same moment.
@@ -676,27 +628,8 @@ stop(Server) ->
 drain(Server, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server, Options]),
     case sockeye_drain:parse(Options) of
-        {ok, Parsed} -> drain_parsed(Server, Parsed);
+        {ok, Parsed} -> sockeye_server_calls:drain(Server, Parsed);
         {error, _} = Error -> Error
-    end.
-
--spec drain_parsed(server(), map()) -> {ok, map()} | {error, not_found | draining}.
-drain_parsed(Server, Options) ->
-    case sockeye_engine:find(Server) of
-        {ok, {Pid, _, _}} ->
-            Ref = monitor(process, Pid),
-            try gen_server:call(Pid, {drain, Options}, infinity) of
-                {ok, _} = Done ->
-                    %% It answers just before it ends.
-                    receive {'DOWN', Ref, process, Pid, _} -> Done end;
-                {error, _} = Error ->
-                    Error
-            %% It was about to end by itself, or somebody stopped it.
-            catch exit:_ -> {error, not_found}
-            after demonitor(Ref, [flush])
-            end;
-        error ->
-            {error, not_found}
     end.
 
 %% @doc Sends a frame, or several in this order: all of them or, with an error, none.
@@ -723,21 +656,10 @@ drain_parsed(Server, Options) ->
 %% '''
 -spec send(conn(), frame() | [frame()]) -> ok | {error, send_error()};
           ([conn()], frame()) -> ok | {error, send_error() | [{conn(), closed | busy}]}.
-send(Conns, Frames) ->
-    try send_now(Conns, Frames)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conns, Frames])
-    end.
-
--spec send_now(conn() | [conn()], frame() | [frame()]) ->
-          ok | {error, send_error() | [{conn(), closed | busy}]}.
-send_now(Conns, Frame) when is_list(Conns) ->
-    sockeye_fanout:list(Conns, Frame);
-send_now(Conn, Frames) ->
-    case sockeye_nif:send(Conn, Frames) of
-        ok -> ok;
-        dirty -> settle(sockeye_nif:send_dirty(Conn, Frames));
-        Result -> settle(Result)
-    end.
+send(Conns, Frame) when is_list(Conns) ->
+    ?CHECKED(sockeye_fanout:list(Conns, Frame), [Conns, Frame]);
+send(Conn, Frames) ->
+    ?CHECKED(sockeye_conn:send(Conn, Frames), [Conn, Frames]).
 
 %% @doc Sends a frame to every client of a server.
 %%
@@ -751,16 +673,12 @@ send_now(Conn, Frames) ->
 %% Errors: `not_found', `not_utf8' and `{not_json, Part}', see {@link publish_error()}.
 -spec send_message(server(), frame()) -> ok | {error, publish_error()}.
 send_message(Server, Frame) ->
-    try to_all(Server, Frame, #{})
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Frame])
-    end.
+    ?CHECKED(sockeye_fanout:to_all(Server, Frame, #{}), [Server, Frame]).
 
 %% @equiv send_message(Server, Frame)
 -spec broadcast(server(), frame()) -> ok | {error, publish_error()}.
 broadcast(Server, Frame) ->
-    try to_all(Server, Frame, #{})
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Frame])
-    end.
+    ?CHECKED(sockeye_fanout:to_all(Server, Frame, #{}), [Server, Frame]).
 
 %% @doc Sends a frame to every client of a server, with {@link publish_options()}.
 %%
@@ -774,14 +692,7 @@ broadcast(Server, Frame) ->
 -spec broadcast(server(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 broadcast(Server, Frame, Options) ->
-    try to_all(Server, Frame, Options)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Frame, Options])
-    end.
-
--spec to_all(server(), frame(), publish_options()) -> ok | {ok, outcome()} | {error, publish_error()}.
-to_all(Server, Frame, Options) ->
-    sockeye_fanout:of_server(
-      Server, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, none, Options) end).
+    ?CHECKED(sockeye_fanout:to_all(Server, Frame, Options), [Server, Frame, Options]).
 
 %% @doc Sends a frame to every client of the server that `Conn' belongs to, but not to `Conn'.
 %% ```
@@ -791,9 +702,7 @@ to_all(Server, Frame, Options) ->
 %% Errors: `closed' if `Conn' is closed; `not_utf8', `{not_json, Part}'.
 -spec broadcast_from(conn(), frame()) -> ok | {error, publish_error()}.
 broadcast_from(Conn, Frame) ->
-    try to_others(Conn, Frame, #{})
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frame])
-    end.
+    ?CHECKED(sockeye_fanout:to_others(Conn, Frame, #{}), [Conn, Frame]).
 
 %% @doc Sends a frame to every other client, as {@link broadcast_from/2}, with {@link publish_options()}.
 %% ```
@@ -804,14 +713,7 @@ broadcast_from(Conn, Frame) ->
 -spec broadcast_from(conn(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 broadcast_from(Conn, Frame, Options) ->
-    try to_others(Conn, Frame, Options)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Frame, Options])
-    end.
-
--spec to_others(conn(), frame(), publish_options()) -> ok | {ok, outcome()} | {error, publish_error()}.
-to_others(Conn, Frame, Options) ->
-    sockeye_fanout:of_conn(
-      Conn, fun(ServerId) -> sockeye_fanout:broadcast(ServerId, Frame, Conn, Options) end).
+    ?CHECKED(sockeye_fanout:to_others(Conn, Frame, Options), [Conn, Frame, Options]).
 
 %% @doc Subscribes a connection of a server to a topic, see {@link topic()}.
 %%
@@ -827,9 +729,7 @@ to_others(Conn, Frame, Options) ->
 %% Errors: `closed'; `too_many_subscriptions' beyond the server's `max_subscriptions'.
 -spec subscribe(conn(), topic()) -> ok | {error, subscribe_error()}.
 subscribe(Conn, Topic) ->
-    try sockeye_fanout:subscribe(Conn, Topic)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic])
-    end.
+    ?CHECKED(sockeye_fanout:subscribe(Conn, Topic), [Conn, Topic]).
 
 %% @doc Ends a subscription; `ok' also if there was none.
 %% ```
@@ -839,16 +739,12 @@ subscribe(Conn, Topic) ->
 %% Error: `closed'.
 -spec unsubscribe(conn(), topic()) -> ok | {error, closed}.
 unsubscribe(Conn, Topic) ->
-    try sockeye_fanout:unsubscribe(Conn, Topic)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic])
-    end.
+    ?CHECKED(sockeye_fanout:unsubscribe(Conn, Topic), [Conn, Topic]).
 
 %% @equiv publish(Server, Topic, Frame, #{})
 -spec publish(server(), topic(), frame()) -> ok | {error, publish_error()}.
 publish(Server, Topic, Frame) ->
-    try to_topic(Server, Topic, Frame, #{})
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Topic, Frame])
-    end.
+    ?CHECKED(sockeye_fanout:to_topic(Server, Topic, Frame, #{}), [Server, Topic, Frame]).
 
 %% @doc Sends a frame to every connection of the server that subscribes to a topic.
 %%
@@ -868,22 +764,12 @@ publish(Server, Topic, Frame) ->
 -spec publish(server(), topic(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 publish(Server, Topic, Frame, Options) ->
-    try to_topic(Server, Topic, Frame, Options)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Server, Topic, Frame, Options])
-    end.
-
--spec to_topic(server(), topic(), frame(), publish_options()) ->
-          ok | {ok, outcome()} | {error, publish_error()}.
-to_topic(Server, Topic, Frame, Options) ->
-    sockeye_fanout:of_server(
-      Server, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, none, Options) end).
+    ?CHECKED(sockeye_fanout:to_topic(Server, Topic, Frame, Options), [Server, Topic, Frame, Options]).
 
 %% @equiv publish_from(Conn, Topic, Frame, #{})
 -spec publish_from(conn(), topic(), frame()) -> ok | {error, publish_error()}.
 publish_from(Conn, Topic, Frame) ->
-    try to_topic_from(Conn, Topic, Frame, #{})
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Frame])
-    end.
+    ?CHECKED(sockeye_fanout:to_topic_others(Conn, Topic, Frame, #{}), [Conn, Topic, Frame]).
 
 %% @doc Publishes on the server that `Conn' belongs to, as {@link publish/4}. `Conn' does not get the frame itself.
 %% ```
@@ -896,15 +782,7 @@ publish_from(Conn, Topic, Frame) ->
 -spec publish_from(conn(), topic(), frame(), publish_options()) ->
           ok | {ok, outcome()} | {error, publish_error()}.
 publish_from(Conn, Topic, Frame, Options) ->
-    try to_topic_from(Conn, Topic, Frame, Options)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Topic, Frame, Options])
-    end.
-
--spec to_topic_from(conn(), topic(), frame(), publish_options()) ->
-          ok | {ok, outcome()} | {error, publish_error()}.
-to_topic_from(Conn, Topic, Frame, Options) ->
-    sockeye_fanout:of_conn(
-      Conn, fun(ServerId) -> sockeye_fanout:publish(ServerId, Topic, Frame, Conn, Options) end).
+    ?CHECKED(sockeye_fanout:to_topic_others(Conn, Topic, Frame, Options), [Conn, Topic, Frame, Options]).
 
 %% @doc The connections of this node that would get what is published under a topic, in no order.
 %% ```
@@ -936,9 +814,7 @@ topics(Server) ->
 %% @equiv close(Conn, 1000, <<>>)
 -spec close(conn()) -> ok | {error, closed}.
 close(Conn) ->
-    try close_now(Conn, 1000, <<>>)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn])
-    end.
+    ?CHECKED(sockeye_conn:close(Conn, 1000, <<>>), [Conn]).
 
 %% @doc Sends a Close frame, after what is queued. The connection ends when the
 %% client has answered, or after `close_timeout'; then the event `closed' comes. The call does not wait for that.
@@ -953,13 +829,7 @@ close(Conn) ->
 %% '''
 -spec close(conn(), close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
-    try close_now(Conn, Code, Reason)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Code, Reason])
-    end.
-
--spec close_now(conn(), close_code(), iodata()) -> ok | {error, closed}.
-close_now(Conn, Code, Reason) ->
-    settle(sockeye_nif:send(Conn, {close, Code, Reason})).
+    ?CHECKED(sockeye_conn:close(Conn, Code, Reason), [Conn, Code, Reason]).
 
 %% @doc Changes options of one connection while it lives; its server and the others keep theirs.
 %% `active' sets how many frames it may deliver to its process.
@@ -974,16 +844,7 @@ close_now(Conn, Code, Reason) ->
 %% still come. Error: `closed'.
 -spec setopts(conn(), [conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
-    try settle(case is_longer(Options, ?FEW) of
-                   false -> sockeye_nif:setopts(Conn, Options);
-                   true -> sockeye_nif:setopts_dirty(Conn, Options)
-               end)
-    catch error:badarg -> sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Conn, Options])
-    end.
-
--spec is_longer(term(), non_neg_integer()) -> boolean().
-is_longer([_ | Rest], N) -> N =:= 0 orelse is_longer(Rest, N - 1);
-is_longer(_, _N) -> false.
+    ?CHECKED(sockeye_conn:setopts(Conn, Options), [Conn, Options]).
 
 %% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
 %% and its death closes the connection with 1011. Only a connection of an owner can be given away: one of a server with a
@@ -1016,14 +877,7 @@ controlling_process(Conn, Pid) ->
 -spec reload_tls(server()) -> ok | {error, {bad_option, tls, binary()} | not_found}.
 reload_tls(Server) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Server]),
-    case sockeye_engine:find(Server) of
-        {ok, {Pid, _, _}} ->
-            try gen_server:call(Pid, reload_tls, infinity)
-            catch exit:_ -> {error, not_found}
-            end;
-        error ->
-            {error, not_found}
-    end.
+    sockeye_server_calls:reload_tls(Server).
 
 %% @doc Counters and memory of the engine of this node, as a map. Error: `not_running'.
 %%
@@ -1058,24 +912,10 @@ info() ->
           {ok, server_info() | conn_info()} | {error, not_found | closed | timeout}.
 info(ServerOrConn) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [ServerOrConn]),
-    info_of(ServerOrConn).
-
--spec info_of(server() | conn()) -> {ok, map()} | {error, not_found | closed | timeout}.
-info_of({sockeye_conn, _} = Conn) ->
-    conn_info(Conn);
-info_of(Server) ->
-    case sockeye_engine:find(Server) of
-        {ok, {Pid, ServerId, About}} ->
-            try {ok, maps:merge(sockeye_nif:server_info(ServerId), About#{server => Pid})}
-            catch error:badarg -> {error, not_found}
-            end;
-        error ->
-            {error, not_found}
+    case ServerOrConn of
+        {sockeye_conn, _} -> sockeye_ask:conn_info(ServerOrConn, ?INFO_TIMEOUT_MS);
+        _ -> sockeye_server_calls:info(ServerOrConn)
     end.
-
--spec conn_info(conn()) -> {ok, map()} | {error, closed | timeout}.
-conn_info(Conn) ->
-    sockeye_ask:conn_info(Conn, ?INFO_TIMEOUT_MS).
 
 %% @doc The connections of a server that are open now, in no order. Errors: `not_found'; `timeout' if the engine gives
 %% no answer within 5 seconds.

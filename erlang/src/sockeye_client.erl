@@ -257,14 +257,8 @@ child_spec(Url, Handler, Options) ->
 stop(Client) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Client]),
     case find(Client) of
-        {ok, Pid} ->
-            try gen_server:stop(Pid, normal, infinity)
-            catch
-                exit:noproc -> {error, not_found};
-                exit:_ -> ok
-            end;
-        error ->
-            {error, not_found}
+        {ok, Pid} -> sockeye_server_calls:stop_process(Pid);
+        error -> {error, not_found}
     end.
 
 %% A call to a process that is no client would never return, or end who knows what.
@@ -334,7 +328,7 @@ connected(Config) ->
 with_config(Url, Handler, Options, Start) ->
     case sockeye_client_options:parse(Url, Handler, Options, self()) of
         {ok, Config} ->
-            sockeye:with_engine(fun() -> Start(Config) end);
+            sockeye_engine:when_running(fun() -> Start(Config) end);
         {error, _} = Error ->
             Error
     end.

@@ -173,7 +173,7 @@ do(kill_engine, M) ->
     ok = census:another_engine(Engine),
     M1#m{crashes = [now_ms() | M1#m.crashes]};
 do(kill_other, M) ->
-    Name = any([sockeye_topics, sockeye_cluster, sockeye_groups, sockeye_pubsub, sockeye_presence]),
+    Name = any([sockeye_topics, sockeye_cluster, sockeye_groups, sockeye_pubsub_server, sockeye_presence_server]),
     Old = whereis(Name),
     exit(Old, kill),
     siege:until(fun() -> Pid = whereis(Name), is_pid(Pid) andalso Pid =/= Old orelse {Name, Pid} end),

@@ -1,15 +1,25 @@
 %% What most tests need: a server on a free port, and events with a time limit.
 -module(sockeye_test).
 
+-include_lib("stdlib/include/assert.hrl").
+
 -export([with_server/2]).
 -export([with_handler/2]).
 -export([with_handler/3]).
 -export([port/1]).
+-export([free_port/0]).
+-export([url/1]).
+-export([url/2]).
+-export([program/1]).
 -export([ok/1]).
 -export([open/1]).
+-export([opened/0]).
+-export([each_ends_once/1]).
 -export([event/0]).
 -export([event/1]).
 -export([closed/1]).
+-export([told/0]).
+-export([fill/2]).
 -export([message/0]).
 -export([flush/0]).
 -export([quiet/1]).
@@ -41,6 +51,23 @@ port(Server) ->
     {ok, #{port := Port}} = sockeye:info(Server),
     Port.
 
+%% A port that nobody has now.
+free_port() ->
+    {ok, Listener} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
+    {ok, Port} = inet:port(Listener),
+    ok = gen_tcp:close(Listener),
+    Port.
+
+url(Port) -> url(Port, "/").
+url(Port, Path) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ Path.
+
+%% The path of a program, also of those for administrators, or `false'.
+program(Name) ->
+    case os:find_executable(Name) of
+        false -> os:find_executable(Name, "/usr/sbin:/usr/local/sbin");
+        Path -> Path
+    end.
+
 %% What a call that can fail has to say.
 ok({ok, Value}) ->
     Value.
@@ -52,6 +79,23 @@ open(Port) ->
         {sockeye, Conn, {open, _}} -> {Socket, Conn}
     after ?TIMEOUT ->
             error(not_open)
+    end.
+
+%% The connection of the next client.
+opened() ->
+    receive {sockeye, Conn, {open, _}} -> Conn
+    after ?TIMEOUT -> error({not_open, process_info(self(), messages)})
+    end.
+
+%% Of these WebSockets, and those that open meanwhile, each ends, and only once.
+each_ends_once(Open) ->
+    receive
+        {sockeye, Conn, {open, _}} -> each_ends_once([Conn | Open]);
+        {sockeye, Conn, {closed, _, _}} ->
+            ?assert(lists:member(Conn, Open)),
+            each_ends_once(lists:delete(Conn, Open))
+    after if Open =:= [] -> 0; true -> 10000 end ->
+        ?assertEqual([], Open)
     end.
 
 event() ->
@@ -69,6 +113,26 @@ closed(Conn) ->
     case event(Conn) of
         {closed, Code, _} -> Code;
         _ -> closed(Conn)
+    end.
+
+%% What a handler has told this process.
+told() ->
+    receive {told, What} -> What
+    after ?TIMEOUT -> error({nothing_told, process_info(self(), messages)})
+    end.
+
+%% Sends frames, of which Send makes one for each number, until the queue of the connection stays full: how many.
+fill(Conn, Send) -> fill(Conn, Send, 0, 50).
+
+fill(_Conn, _Send, N, 0) ->
+    N;
+fill(Conn, Send, N, Patience) ->
+    case Send(N) of
+        ok ->
+            fill(Conn, Send, N + 1, 50);
+        {error, busy} ->
+            {ok, #{}} = sockeye:info(Conn),
+            fill(Conn, Send, N, Patience - 1)
     end.
 
 message() ->

@@ -3,6 +3,7 @@
 
 -include_lib("public_key/include/public_key.hrl").
 
+-export([tests/4]).
 -export([authority/1]).
 -export([issue/2]).
 -export([issue/3]).
@@ -13,6 +14,12 @@
 -export([der/1]).
 -export([cacerts/1]).
 -export([in_folder/1]).
+
+%% Tests that share what Make makes once, while an application runs, and their limit in seconds.
+tests(App, Make, Tests, Seconds) ->
+    {setup, fun() -> {ok, Started} = application:ensure_all_started(App), {Started, Make()} end,
+     fun({Started, _}) -> [application:stop(One) || One <- lists:reverse(Started)] end,
+     fun({_, Made}) -> [{lists:flatten(Name), {timeout, Seconds, fun() -> Test(Made) end}} || {Name, Test} <- Tests] end}.
 
 %% RSA: public_key gives the ECDSA algorithm a parameter that it must not have, and rustls minds.
 authority(Name) ->

@@ -20,16 +20,16 @@ init([]) ->
     %% Tables of subscriptions belong to this process: a child's death loses none.
     ok = sockeye_log_limit:new_table(),
     ok = sockeye_cluster:new_table(),
-    ok = sockeye_pubsub:new_table(),
-    ok = sockeye_presence:new_tables(),
+    ok = sockeye_pubsub_server:new_table(),
+    ok = sockeye_presence_server:new_tables(),
     %% They outlive the engine, and bring what it has left.
     Delivery = #{id => sockeye_delivery_sup, type => supervisor,
                  start => {supervisor, start_link, [{local, sockeye_delivery_sup}, ?MODULE, {delivery, sockeye_engine:shards()}]}},
     Groups = #{id => sockeye_topics, start => {pg, start_link, [sockeye_cluster:scope()]}},
     Cluster = #{id => sockeye_cluster, start => {sockeye_cluster, start_link, []}},
     Members = #{id => sockeye_groups, start => {sockeye_groups, start_link, []}},
-    PubSub = #{id => sockeye_pubsub, start => {sockeye_pubsub, start_link, []}},
-    Presence = #{id => sockeye_presence, start => {sockeye_presence, start_link, []}},
+    PubSub = #{id => sockeye_pubsub_server, start => {sockeye_pubsub_server, start_link, []}},
+    Presence = #{id => sockeye_presence_server, start => {sockeye_presence_server, start_link, []}},
     %% A new process of groups knows nothing: those that had joined join again.
     Together = #{id => sockeye_cluster_sup, type => supervisor,
                  start => {supervisor, start_link, [?MODULE, [Groups, Cluster, Members, PubSub, Presence]]}},

@@ -118,7 +118,7 @@ update_all(ServerId, #state{servers = Servers} = State) ->
     case Servers of
         #{ServerId := {_, #server{groups = Groups, patterns = Patterns}}} ->
             Before = [Topic || {_, _, Topic} <- maps:keys(Groups)] ++ maps:keys(Patterns),
-            Now = maps:keys(topics(ServerId)) ++ sockeye_pubsub:topics(ServerId),
+            Now = maps:keys(topics(ServerId)) ++ sockeye_pubsub_server:topics(ServerId),
             update(ServerId, lists:usort(Before ++ Now), State);
         _ ->
             State
@@ -151,9 +151,9 @@ update_topic(ServerId, Topic, #server{patterns = Patterns} = Entry) ->
                          false -> maps:remove(Topic, Patterns)
                      end,
             Wanted = member(connections, map_size(Others) > 0, Entry#server{patterns = Others}),
-            member(processes, sockeye_pubsub:has_prefixes(ServerId), Wanted);
+            member(processes, sockeye_pubsub_server:has_prefixes(ServerId), Wanted);
         _ ->
-            Processes = sockeye_pubsub:has(ServerId, Topic),
+            Processes = sockeye_pubsub_server:has(ServerId, Topic),
             member({processes, Topic}, Processes, member({connections, Topic}, Connections, Entry))
     end.
 

@@ -59,8 +59,8 @@ init({Parent, #{name := Name} = Config}) ->
                 _ -> gen_server:enter_loop(?MODULE, [], State, {local, Name})
             end
     catch
-        throw:{start_failed, Reason} -> init_failed(Parent, Reason);
-        Class:Reason:Stack -> init_failed(Parent, cause(Class, Reason, Stack))
+        throw:{start_failed, Reason} -> sockeye_stopping:init_failed(Parent, Reason);
+        Class:Reason:Stack -> sockeye_stopping:init_failed(Parent, cause(Class, Reason, Stack))
     end.
 
 %% What went wrong in a start: that the engine has gone meanwhile shows in many ways.
@@ -71,13 +71,6 @@ cause(_Class, Reason, Stack) ->
         true -> {Reason, Stack};
         false -> not_running
     end.
-
--spec init_failed(pid(), term()) -> no_return().
-init_failed(Parent, Reason) ->
-    ok = sockeye_stopping:linked(Parent),
-    proc_lib:init_ack(Parent, {error, Reason}),
-    unlink(Parent),
-    exit(normal).
 
 -spec start(sockeye_options:config()) -> #state{}.
 start(#{name := Name} = Config) ->

@@ -1,6 +1,6 @@
 %% @private
-%% Whether a plain process has worked through its messages. Nothing tells: it is looked at, now and then.
--module(sockeye_reading).
+%% Whether an owner process has worked through its mailbox. Nothing tells: it is looked at, now and then.
+-module(sockeye_mailbox).
 
 -export([watch/1]).
 -export([answered/1]).

@@ -12,6 +12,7 @@
 -export([find_id/1]).
 -export([is_running/0]).
 -export([await/0]).
+-export([when_running/1]).
 -export([shards/0]).
 
 -export([init/1]).
@@ -68,6 +69,41 @@ await(Deadline) ->
                 false -> {error, not_running}
             end
     end.
+
+%% Runs `Start' with the application running: once more, if the engine was about to end.
+-spec when_running(fun(() -> {error, term()} | Result)) -> {error, term()} | Result.
+when_running(Start) ->
+    try
+        case whereis(?MODULE) of
+            undefined -> once_started(Start);
+            _ ->
+                case Start() of
+                    {error, not_running} -> once_started(Start);
+                    Result -> Result
+                end
+        end
+    catch
+        %% No more processes: those of the start would be.
+        error:system_limit -> {error, system_limit}
+    end.
+
+-spec once_started(fun(() -> {error, term()} | Result)) -> {error, term()} | Result.
+once_started(Start) ->
+    %% While the application stops, this waits until it has.
+    case application:ensure_all_started(sockeye) of
+        {ok, _} ->
+            case await() of
+                ok -> Start();
+                {error, _} = Error -> Error
+            end;
+        {error, Reason} ->
+            {error, cause(Reason)}
+    end.
+
+%% What the engine said, without what each supervisor wraps around it.
+-spec cause(term()) -> term().
+cause({sockeye, {{shutdown, {failed_to_start_child, sockeye_engine, Reason}}, _}}) -> Reason;
+cause(Reason) -> Reason.
 
 %% Has the engine end, and its supervisor start it again: all connections end.
 -spec restart() -> ok.

@@ -237,5 +237,5 @@ take_frame(ServerId, To, Encoded, Frame) ->
     _ = Encoded =:= none orelse sockeye_fanout:publish_encoded(ServerId, To, Encoded),
     case Frame of
         none -> ok;
-        _ -> sockeye_pubsub:deliver(ServerId, To, Frame)
+        _ -> sockeye_pubsub_server:deliver(ServerId, To, Frame)
     end.

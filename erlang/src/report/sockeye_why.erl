@@ -7,6 +7,7 @@
 -export([unknown/2]).
 -export([shown/1]).
 -export([text/2]).
+-export([bad/2]).
 
 -export_type([bad_option/0]).
 
@@ -42,3 +43,8 @@ shown(Value) ->
 text(Format, Args) ->
     Parts = [sockeye_shown:part(Arg, ?MOST_TEXT) || Arg <- Args],
     unicode:characters_to_binary(io_lib:format(Format, Parts, [{chars_limit, ?MOST_TEXT}])).
+
+%% For checks that walk through a value: who has begun one catches it.
+-spec bad(io:format(), [term()]) -> no_return().
+bad(Format, Args) ->
+    throw({bad, text(Format, Args)}).

@@ -82,11 +82,11 @@ deliver(#state{open = false} = State) ->
 deliver(#state{index = Index} = State) ->
     case sockeye_nif:delivery_run(Index) of
         {done, Large, Ending} ->
-            ok = sockeye_reading:watch(Ending),
+            ok = sockeye_mailbox:watch(Ending),
             lists:foldl(fun start_helper/2, State, Large);
         {more, Large, Ending} ->
             self() ! sockeye_ready,
-            ok = sockeye_reading:watch(Ending),
+            ok = sockeye_mailbox:watch(Ending),
             lists:foldl(fun start_helper/2, State, Large)
     end.
 
@@ -113,7 +113,7 @@ deliver_here(Inbox, Owner, State) ->
 %% A helper.
 -spec deliver_large(sockeye_nif:owner_inbox(), pid()) -> boolean().
 deliver_large(Inbox, Owner) ->
-    ok = sockeye_reading:watch(sockeye_nif:deliver_large(Inbox)),
+    ok = sockeye_mailbox:watch(sockeye_nif:deliver_large(Inbox)),
     is_process_alive(Owner).
 
 %% What the engine, which has ended before, has left is delivered first.

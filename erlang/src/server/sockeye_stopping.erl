@@ -5,7 +5,7 @@
 -export([answers/1]).
 -export([workers/1]).
 -export([supervisor/1]).
--export([linked/1]).
+-export([init_failed/2]).
 
 %% Handler processes serve what is in their inboxes: so long since the last one has ended, and so
 %% long for all of them.
@@ -31,12 +31,15 @@ workers(Pids) ->
 supervisor(undefined) -> ok;
 supervisor(Pid) -> shut_down([Pid]).
 
-%% What is linked to the caller, but for its parent: a start that fails leaves no process behind,
-%% however far it came.
--spec linked(pid()) -> ok.
-linked(Parent) ->
+%% The start of the caller has failed: it leaves no process behind, however far it came, and sends its parent no
+%% exit signal.
+-spec init_failed(pid(), term()) -> no_return().
+init_failed(Parent, Reason) ->
     {links, Links} = process_info(self(), links),
-    shut_down([Pid || Pid <- Links, is_pid(Pid), Pid =/= Parent]).
+    ok = shut_down([Pid || Pid <- Links, is_pid(Pid), Pid =/= Parent]),
+    proc_lib:init_ack(Parent, {error, Reason}),
+    unlink(Parent),
+    exit(normal).
 
 -spec shut_down([pid()]) -> ok.
 shut_down(Pids) ->

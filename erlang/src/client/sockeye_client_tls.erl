@@ -7,6 +7,8 @@
 
 -export_type([checked/0]).
 
+-import(sockeye_why, [bad/2]).
+
 -type checked() :: #{atom() => term()}.
 %% PEM text is inside a fun, so that no key appears in a log or a crash report.
 
@@ -115,10 +117,6 @@ pin(Text) ->
 -spec bad_pin(term()) -> no_return().
 bad_pin(Pin) ->
     bad("pin: expected {spki | cert, the 32 bytes of a SHA-256} or \"sha256//Base64\", got ~0tp", [Pin]).
-
--spec bad(string(), [term()]) -> no_return().
-bad(Format, Args) ->
-    throw({bad, sockeye_why:text(Format, Args)}).
 
 %% What the native library wants: PEM text only.
 -spec read(checked()) -> {ok, map()} | {error, sockeye_why:bad_option()}.

@@ -2,6 +2,10 @@
 %% One frame for many connections: of a server, of a topic, of a list.
 -module(sockeye_fanout).
 
+-export([to_all/3]).
+-export([to_others/3]).
+-export([to_topic/4]).
+-export([to_topic_others/4]).
 -export([broadcast/4]).
 -export([publish/5]).
 -export([publish_encoded/3]).
@@ -19,6 +23,24 @@
 
 -type to() :: all | sockeye:topic().
 -type result() :: ok | {ok, sockeye:outcome()} | {error, sockeye:publish_error()}.
+
+%% To all connections of a server, or of the server of a connection but that one.
+-spec to_all(sockeye:server(), sockeye:frame(), sockeye:publish_options()) -> result().
+to_all(Server, Frame, Options) ->
+    of_server(Server, fun(ServerId) -> broadcast(ServerId, Frame, none, Options) end).
+
+-spec to_others(sockeye:conn(), sockeye:frame(), sockeye:publish_options()) -> result().
+to_others(Conn, Frame, Options) ->
+    of_conn(Conn, fun(ServerId) -> broadcast(ServerId, Frame, Conn, Options) end).
+
+%% The same for the subscribers of a topic.
+-spec to_topic(sockeye:server(), sockeye:topic(), sockeye:frame(), sockeye:publish_options()) -> result().
+to_topic(Server, Topic, Frame, Options) ->
+    of_server(Server, fun(ServerId) -> publish(ServerId, Topic, Frame, none, Options) end).
+
+-spec to_topic_others(sockeye:conn(), sockeye:topic(), sockeye:frame(), sockeye:publish_options()) -> result().
+to_topic_others(Conn, Topic, Frame, Options) ->
+    of_conn(Conn, fun(ServerId) -> publish(ServerId, Topic, Frame, Conn, Options) end).
 
 %% Work for the number of a server.
 -spec of_server(sockeye:server(), fun((sockeye_nif:server_id()) -> Result)) ->
@@ -107,7 +129,7 @@ here(ServerId, To, Form, Frame, Except, Wait) ->
                  true -> wait(ServerId, To, Form, Except);
                  false -> hand_over(ServerId, To, Form, Except, none)
              end,
-    is_binary(To) andalso is_sent(Result) andalso sockeye_pubsub:deliver(ServerId, To, Frame),
+    is_binary(To) andalso is_sent(Result) andalso sockeye_pubsub_server:deliver(ServerId, To, Frame),
     Result.
 
 -spec is_sent(result()) -> boolean().

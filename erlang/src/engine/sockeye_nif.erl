@@ -1,102 +1,37 @@
 %% @private
-%% Stubs of the native library, and nothing else. The first call loads it; new code of this module, as
+%% Owns the stubs of the native library, and nothing else. The first call loads it; new code of this module, as
 %% `l(sockeye_nif)' and `r3:do(compile)' load it, takes over what is open.
 %%
 %% A `_dirty' twin is the same function on a dirty CPU scheduler, for work that
 %% is too long for a normal one.
 -module(sockeye_nif).
 
--export([loaded_afresh/0]).
--export([engine_start/1]).
--export([engine_stop/0]).
--export([engine_info/0]).
--export([engine_hosts/0]).
--export([listen/1]).
--export([reload_tls/2]).
--export([certificates_out_of_time/2]).
--export([origin_rule/1]).
--export([server_stop/3]).
--export([server_drain/1]).
--export([client_url/1]).
--export([client_proxy/1]).
--export([client_host/1]).
--export([path_form/1]).
--export([client_open/1]).
--export([client_dial/1]).
--export([client_conn/1]).
--export([server_info/1]).
--export([inbox_open/2]).
--export([relay_open/1]).
--export([gate_open/1]).
--export([answer/3]).
--export([answer_dirty/3]).
--export([when_done/1]).
--export([delivery_open/2]).
--export([delivery_run/1]).
--export([deliver_large/1]).
--export([delivery_requeue/1]).
--export([delivery_sent/1]).
--export([attach/2]).
--export([no_process/1]).
--export([recv/2]).
--export([recv_dirty/2]).
--export([answered/1]).
--export([refuse/3]).
--export([commands/1]).
--export([commands_dirty/1]).
--export([send/2]).
--export([send_dirty/2]).
--export([publish/5]).
--export([publish_dirty/5]).
--export([encode_frame/2]).
--export([encode_frame_dirty/2]).
--export([publish_encoded/5]).
--export([publish_encoded_dirty/5]).
--export([send_list/2]).
--export([send_list_dirty/2]).
--export([subscribe/2]).
--export([unsubscribe/2]).
--export([watch_topics/2]).
--export([topic_news/1]).
--export([topic_count/2]).
--export([topics_of/1]).
--export([watch_conn/2]).
--export([setopts/2]).
--export([setopts_dirty/2]).
--export([controlling_process/3]).
--export([conn_server/1]).
--export([wait_begin/0]).
--export([wait_end/1]).
--export([conn_info/2]).
--export([connections/3]).
--export([json_decode/2]).
--export([json_decode_dirty/2]).
--export([json_encode/2]).
--export([json_encode_dirty/2]).
--export([codec_new/2]).
--export([codec_request/1]).
--export([codec_response/3]).
--export([codec_check_request/2]).
--export([codec_accept/2]).
--export([codec_refuse/3]).
--export([codec_refuse_dirty/3]).
--export([codec_encode/2]).
--export([codec_encode_dirty/2]).
--export([codec_decode/2]).
--export([codec_decode_dirty/2]).
--export([codec_eof/1]).
--export([codec_eof_dirty/1]).
--export([codec_info/1]).
--export([codec_info_dirty/1]).
+%% The engine.
+-export([loaded_afresh/0, engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0,
+         wait_end/1]).
+%% Servers and clients.
+-export([listen/1, reload_tls/2, certificates_out_of_time/2, origin_rule/1, path_form/1, server_stop/3,
+         server_drain/1, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
+         client_conn/1]).
+%% Processes that serve: handlers, gate, relay, delivery.
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
+         recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
+         delivery_sent/1]).
+%% Connections.
+-export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
+         conn_server/1, conn_info/2, watch_conn/2]).
+%% Many connections.
+-export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
+         send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
+         topics_of/1, connections/3]).
+%% JSON.
+-export([json_decode/2, json_decode_dirty/2, json_encode/2, json_encode_dirty/2]).
+%% The codec.
+-export([codec_new/2, codec_request/1, codec_response/3, codec_check_request/2, codec_accept/2, codec_refuse/3,
+         codec_refuse_dirty/3, codec_encode/2, codec_encode_dirty/2, codec_decode/2, codec_decode_dirty/2,
+         codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]).
 
--export_type([inbox/0]).
--export_type([owner_inbox/0]).
--export_type([server_id/0]).
--export_type([encoded/0]).
--export_type([batch/0]).
--export_type([conn_error/0]).
--export_type([asked/0]).
--export_type([waiting/0]).
+-export_type([inbox/0, owner_inbox/0, server_id/0, encoded/0, batch/0, conn_error/0, asked/0, waiting/0]).
 
 %% The library refuses to load into stubs of another number.
 -define(ABI, 7).
@@ -114,23 +49,23 @@
 %% Connections and their events. `{invalid, 1007, Why}' stands for a frame that is not JSON,
 %% where that ends the connection: see refuse/3. `ending' is the question of answered/1.
 -type batch() :: [sockeye:conn() | sockeye:event() | ending | left() | {invalid, 1007, binary()}].
--type left() :: {closed, sockeye:close_code(), Reason :: binary(), sockeye:endpoint(), Path :: binary()}.
 %% The event `closed', and whose connection it was: the engine knows it no more.
+-type left() :: {closed, sockeye:close_code(), Reason :: binary(), sockeye:endpoint(), Path :: binary()}.
 %% What a call answers that gave something to shards of the engine: those of them for which too much waits, as
 %% bits, and the answer. See {@link sockeye_backlog}.
 -type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.
--type conn_error() :: {Conn :: term(), Frame :: term(), sockeye:send_error() | badarg}.
 %% The terms of the command that failed. A `Conn' may stand behind two notes of the caller, in a tuple of three.
+-type conn_error() :: {Conn :: term(), Frame :: term(), sockeye:send_error() | badarg}.
 
 %% The first call of each kind comes here, and one after new code of this module: loads the library, and
 %% calls again. Not in `-on_load': a build tool would delete and purge such a module to
 %% load it again, and with it all that is open. So new code takes over from the old.
 -spec call(atom(), list()) -> term().
 call(Function, Args) ->
-    case load(candidates(), []) of
+    case load(sockeye_library:candidates(), []) of
         ok -> ok;
-        already -> get(?MODULE) =:= Function andalso erlang:nif_error(not_loaded([{missing, Function}]));
-        {error, Errors} -> erlang:nif_error(not_loaded(Errors))
+        already -> get(?MODULE) =:= Function andalso erlang:nif_error(sockeye_library:not_loaded([{missing, Function}]));
+        {error, Errors} -> erlang:nif_error(sockeye_library:not_loaded(Errors))
     end,
     %% A function that the library does not have would come back here for ever.
     _ = put(?MODULE, Function),
@@ -165,45 +100,6 @@ replaced() ->
         true -> whereis(sockeye_engine) =:= self() orelse sockeye_engine:restart(), ok;
         false -> persistent_term:put(?LOADED, true)
     end.
-
--spec candidates() -> [file:filename_all()].
-candidates() ->
-    case {os:getenv("SOCKEYE_NIF_PATH"), application:get_env(sockeye, nif_path)} of
-        {Path, _} when is_list(Path), Path =/= "" -> [without_extension(Path)];
-        {_, {ok, Path}} -> [without_extension(Path)];
-        {_, undefined} -> lists:usort([filename:join(Dir, "sockeye_nif") || Dir <- priv_dirs()])
-    end.
-
-%% `load_nif' adds the extension itself.
--spec without_extension(file:filename_all()) -> file:filename_all().
-without_extension(Path) ->
-    case filename:extension(Path) of
-        Ext when Ext =:= ".so"; Ext =:= ".dll"; Ext =:= <<".so">>; Ext =:= <<".dll">> ->
-            filename:rootname(Path);
-        _ ->
-            Path
-    end.
-
-%% The application is not in the code path under that name everywhere (scripts
-%% that use -pa), so the folder beside our own ebin is looked at too.
--spec priv_dirs() -> [file:filename_all()].
-priv_dirs() ->
-    Beside = case code:which(?MODULE) of
-                 File when is_list(File) ->
-                     [filename:join(filename:dirname(filename:dirname(File)), "priv")];
-                 _ ->
-                     []
-             end,
-    case code:priv_dir(sockeye) of
-        {error, bad_name} -> Beside;
-        Dir -> [Dir | Beside]
-    end.
-
--spec not_loaded([term()]) -> term().
-not_loaded(Errors) ->
-    {sockeye_nif, Errors,
-     "The native library of sockeye is not loaded: build it with `rebar3 compile' "
-     "(needs cargo), or name a built one in SOCKEYE_NIF_PATH."}.
 
 %% Whether the library was loaded with nothing to take over. Only who asks first is told so.
 -spec loaded_afresh() -> boolean().
@@ -339,12 +235,12 @@ delivery_open(Index, Count) ->
     call(delivery_open, [Index, Count]).
 
 %% Sends owners what there is for them. The inboxes that it answers begin with an event for {@link deliver_large/1}.
-%% Which connections end once their process has worked through its messages, too: see {@link sockeye_reading}.
--spec delivery_run(non_neg_integer()) -> {done | more, [{owner_inbox(), pid()}], [sockeye_reading:ending()]}.
+%% Which connections end once their process has worked through its messages, too: see {@link sockeye_mailbox}.
+-spec delivery_run(non_neg_integer()) -> {done | more, [{owner_inbox(), pid()}], [sockeye_mailbox:ending()]}.
 delivery_run(Index) ->
     call(delivery_run, [Index]).
 
--spec deliver_large(owner_inbox()) -> [sockeye_reading:ending()].
+-spec deliver_large(owner_inbox()) -> [sockeye_mailbox:ending()].
 deliver_large(Inbox) ->
     call(deliver_large, [Inbox]).
 

@@ -25,9 +25,8 @@
 -export([code_change/3]).
 -export([format_status/1]).
 
-%% Events to take at once. It follows the speed of the callbacks, since the
+%% Events to take at once, ?FIRST_MAX at first. It follows the speed of the callbacks, since the
 %% first reply of a batch waits for the last callback.
--define(FIRST_MAX, 64).
 -define(MOST, 256).
 -define(TOO_LONG_US, 2000).
 -define(SHORT_US, 500).
@@ -36,43 +35,7 @@
 %% Silence after which the process of one connection gives its memory back.
 -define(REST_MS, 1000).
 
--record(s,
-        {module :: module(),
-         %% Called through a fun, which spares the search for the function.
-         handle_frame :: fun((term(), sockeye:conn(), term()) -> term()),
-         server_id :: sockeye_nif:server_id(),
-         server :: pid(),
-         %% `undefined' until there is a state.
-         inbox :: sockeye_nif:inbox() | undefined | none,
-         %% The connection at hand outside of frames: with a process per
-         %% connection, the one it serves.
-         conn = none :: sockeye:conn() | none,
-         %% The URL of a client: it has one connection at a time, and outlives it.
-         url = none :: binary() | none,
-         max = ?FIRST_MAX :: pos_integer(),
-         %% Which optional callbacks there are.
-         has_open = false :: boolean(),
-         has_close = false :: boolean(),
-         has_error = false :: boolean(),
-         has_info = false :: boolean(),
-         has_down = false :: boolean(),
-         has_call = false :: boolean(),
-         has_cast = false :: boolean(),
-         has_terminate = false :: boolean(),
-         %% Of the process of one connection: nothing is known yet; in use, or
-         %% not since the timer was set; or since when it has hibernated.
-         rest = off :: off | new | busy | quiet | integer()}).
-
--type acc() :: sockeye_commands:acc().
-
-%% `ended' is the end of a process whose connection is gone.
--type outcome() :: {ok, acc(), State :: term(), Hibernate :: boolean()}
-                 | {ended, acc(), State :: term()}
-                 | {stop, fin(), acc(), State :: term()}.
-
-%% Why a callback ends the process: it says so, or crashed.
--type fin() :: {stop, Reason :: term(), sockeye_crash:last()}
-             | {crash, {error | exit | throw, term(), list()}, sockeye_crash:last()}.
+-include("sockeye_worker.hrl").
 
 -type answer() :: {noreply, State :: term(), #s{}} | {noreply, State :: term(), #s{}, hibernate}
                 | {stop, Reason :: term(), State :: term(), #s{}}.
@@ -140,7 +103,7 @@ init(_Args) ->
 
 -spec start(tuple()) -> {ok, State :: term(), #s{}} | {stop, fin(), State :: term(), #s{}}.
 start({ServerId, Server, Slot, Conn, Module, Arg}) ->
-    S = looked_up(#s{module = Module, handle_frame = fun Module:handle_frame/3,
+    S = sockeye_callback:look_up(#s{module = Module, handle_frame = fun Module:handle_frame/3,
                      server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
                      inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
     %% With a process per connection the inbox comes first: if init fails, its
@@ -170,14 +133,6 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
             {stop, {crash, {Class, Reason, Stack}, Last}, undefined, S}
     end.
 
-%% Which optional callbacks there are.
--spec looked_up(#s{}) -> #s{}.
-looked_up(#s{module = Module} = S) ->
-    Has = fun(Function, Arity) -> erlang:function_exported(Module, Function, Arity) end,
-    S#s{has_open = Has(handle_open, 3), has_close = Has(handle_close, 4), has_error = Has(handle_error, 3),
-        has_info = Has(handle_info, 2), has_down = Has(handle_down, 2), has_call = Has(handle_call, 3),
-        has_cast = Has(handle_cast, 2), has_terminate = Has(terminate, 2)}.
-
 -spec slot(non_neg_integer() | none | {client, binary()}) -> non_neg_integer() | none.
 slot({client, _}) -> 0;
 slot(Slot) -> Slot.
@@ -200,7 +155,7 @@ attached(Conn, ServerId) ->
 handle_call(Request, From, State) ->
     case get(?WORKER) of
         #s{has_call = true} = S ->
-            Outcome = outside(handle_call, [Request, From], own_conn(S), message, State, S),
+            Outcome = sockeye_callback:message(handle_call, [Request, From], own_conn(S), message, State, S),
             leave(finish(Outcome, false, false, S), S);
         _ ->
             {reply, {error, not_supported}, State}
@@ -238,7 +193,7 @@ cast('$sockeye_stop', State, S) ->
 cast({'$sockeye_tell', From, What}, State, S) ->
     told(From, What, State, S);
 cast(Request, State, #s{has_cast = true} = S) ->
-    finish(outside(handle_cast, [Request], own_conn(S), message, State, S), false, false, S);
+    finish(sockeye_callback:message(handle_cast, [Request], own_conn(S), message, State, S), false, false, S);
 cast(Request, State, S) ->
     info({'$gen_cast', Request}, State, S).
 
@@ -259,7 +214,7 @@ info('$sockeye_rest', State, S) ->
 info({'$sockeye_failed', Failures}, State, S) ->
     failed(Failures, State, S);
 info(Message, State, #s{has_info = true} = S) ->
-    finish(outside(handle_info, [Message], own_conn(S), message, State, S), false, false, S);
+    finish(sockeye_callback:message(handle_info, [Message], own_conn(S), message, State, S), false, false, S);
 info(Message, State, #s{module = Module} = S) ->
     sockeye_log:event(warning, S#s.server_id, unexpected_message, #{module => Module, message => Message},
                       fun() -> who(S) end),
@@ -269,31 +224,6 @@ info(Message, State, #s{module = Module} = S) ->
 -spec own_conn(#s{}) -> sockeye:conn() | none.
 own_conn(#s{url = none, conn = Conn}) -> Conn;
 own_conn(#s{server_id = Id}) -> sockeye_nif:client_conn(Id).
-
-%% A callback that is not about the events of a batch, with what it is called with before the state.
--spec outside(sockeye_commands:callback(), [term()], sockeye:conn() | none, frame | message, term(), #s{}) -> outcome().
-outside(Name, [With | _] = Args, Conn, Kind, State, #s{module = Module} = S) ->
-    Last = {Name, Conn, Kind, With},
-    try apply(Module, Name, Args ++ [State]) of
-        Result -> result(replied(Result, Args, Last, S), Last, [], State, S)
-    catch
-        throw:Result -> result(replied(Result, Args, Last, S), Last, [], State, S);
-        Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, Last}, [], State}
-    end.
-
-%% A reply goes after the commands beside it: what the caller does then comes later.
--spec replied(term(), [term()], sockeye_crash:last(), #s{}) -> term().
-replied({reply, Reply, Commands, State}, [_, From], {handle_call, Conn, _, _}, S) when is_list(Commands) ->
-    sockeye_commands:flush(sockeye_commands:add(Commands, handle_call, Conn, [], S#s.server_id), false),
-    gen_server:reply(From, Reply),
-    {[], State};
-replied({reply, Reply, Commands, State, hibernate}, [_, _] = Args, {handle_call, _, _, _} = Last, S) ->
-    case replied({reply, Reply, Commands, State}, Args, Last, S) of
-        {[], State} -> {[], State, hibernate};
-        Other -> Other
-    end;
-replied(Result, _Args, _Last, _S) ->
-    Result.
 
 -spec dirty_batch(term(), #s{}) -> answer().
 dirty_batch(State, #s{inbox = Inbox} = S) ->
@@ -387,7 +317,7 @@ events([Conn, {closed, Code, Reason, Peer, Path} | Rest], Acc, State, Hibernate,
     sockeye_commands:flush(Acc, false),
     ok = sockeye_backlog:settle(sockeye_nif:answered(Conn)),
     ok = sockeye_log:has_left(Conn, Peer, Path),
-    case guarded({closed, Code, Reason}, Conn, [], State, S) of
+    case sockeye_callback:event({closed, Code, Reason}, Conn, [], State, S) of
         {ok, Acc1, State1, _} when Conn =:= S#s.conn -> {ended, Acc1, State1};
         {ok, Acc1, State1, Hibernates} -> events(Rest, Acc1, State1, Hibernate orelse Hibernates, S);
         Stop -> Stop
@@ -401,71 +331,13 @@ events([Conn, {invalid, Code, Why} | Rest], Acc, State, Hibernate, S) ->
     ok = sockeye_backlog:settle(sockeye_nif:refuse(Conn, Code, Why)),
     events(Rest, [], State, Hibernate, S);
 events([Conn, Event | Rest], Acc, State, Hibernate, S) ->
-    case guarded(Event, Conn, Acc, State, S) of
+    case sockeye_callback:event(Event, Conn, Acc, State, S) of
         {ok, Acc1, State1, false} -> events(Rest, Acc1, State1, Hibernate, S);
         {ok, Acc1, State1, true} -> events(Rest, Acc1, State1, true, S);
         Stop -> Stop
     end;
 events([], Acc, State, Hibernate, _S) ->
     {ok, Acc, State, Hibernate}.
-
--spec guarded(sockeye:event(), sockeye:conn(), acc(), term(), #s{}) -> outcome().
-guarded(Event, Conn, Acc, State, S) ->
-    try callback(Event, Conn, State, S) of
-        {[{reply, Frame}], State1} when is_map(Frame) orelse is_tuple(Frame),
-                                        element(1, Event) =/= open, element(1, Event) =/= closed ->
-            {ok, [Frame, Conn | Acc], State1, false};
-        Result ->
-            result(Result, last(Event, Conn), Acc, State, S)
-    catch
-        throw:Result -> result(Result, last(Event, Conn), Acc, State, S);
-        Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, last(Event, Conn)}, Acc, State}
-    end.
-
--spec last(sockeye:event(), sockeye:conn()) -> sockeye_crash:last().
-last({open, Info}, Conn) -> {handle_open, Conn, none, Info};
-last({closed, Code, Reason}, Conn) -> {handle_close, Conn, message, {closed, Code, Reason}};
-last(passive, Conn) -> {handle_info, Conn, message, {sockeye, Conn, passive}};
-last(Frame, Conn) -> {handle_frame, Conn, frame, Frame}.
-
--spec callback(sockeye:event(), sockeye:conn(), term(), #s{}) -> term().
-callback({json, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
-    Handle(Frame, Conn, State);
-callback({text, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
-    Handle(Frame, Conn, State);
-callback({binary, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
-    Handle(Frame, Conn, State);
-callback({ping, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
-    Handle(Frame, Conn, State);
-callback({pong, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
-    Handle(Frame, Conn, State);
-callback({open, Info}, Conn, State, #s{module = Module, has_open = true}) ->
-    Module:handle_open(Info, Conn, State);
-callback({closed, Code, Reason}, Conn, State, #s{module = Module, has_close = true}) ->
-    Module:handle_close(Code, Reason, Conn, State);
-callback({invalid_json, _, _} = Frame, Conn, State, #s{handle_frame = Handle}) ->
-    Handle(Frame, Conn, State);
-callback({open, _}, _Conn, State, _S) ->
-    {[], State};
-callback({closed, _, _}, _Conn, State, _S) ->
-    {[], State};
-%% Only a handler that counts credits has asked for it.
-callback(passive, Conn, State, #s{module = Module, has_info = true}) ->
-    Module:handle_info({sockeye, Conn, passive}, State);
-callback(passive, _Conn, State, _S) ->
-    {[], State}.
-
--spec result(term(), sockeye_crash:last(), acc(), term(), #s{}) -> outcome().
-result({[], State}, _Last, Acc, _Old, _S) ->
-    {ok, Acc, State, false};
-result({Commands, State}, {At, Conn, _, _}, Acc, _Old, S) when is_list(Commands) ->
-    {ok, sockeye_commands:add(Commands, At, Conn, Acc, S#s.server_id), State, false};
-result({Commands, State, hibernate}, {At, Conn, _, _}, Acc, _Old, S) when is_list(Commands) ->
-    {ok, sockeye_commands:add(Commands, At, Conn, Acc, S#s.server_id), State, true};
-result({stop, Reason, State}, Last, Acc, _Old, _S) ->
-    {stop, {stop, Reason, Last}, Acc, State};
-result(Other, Last, Acc, Old, _S) ->
-    {stop, {crash, {exit, {bad_return_value, Other}, []}, Last}, Acc, Old}.
 
 %% Commands that failed cost nothing but themselves. Those of handle_error are not told to it: it
 %% would never come to an end.
@@ -478,7 +350,7 @@ failed(Failures, State, #s{has_error = HasError} = S) ->
 
 -spec tell_of([sockeye_commands:failure()], acc(), term(), #s{}, boolean()) -> answer().
 tell_of([{_, Command, Conn, Reason} | Rest], Acc, State, S, Hibernate) ->
-    case outside(handle_error, [{Command, Reason}, Conn], Conn, message, State, S) of
+    case sockeye_callback:message(handle_error, [{Command, Reason}, Conn], Conn, message, State, S) of
         {ok, More, State1, H} -> tell_of(Rest, More ++ Acc, State1, S, Hibernate orelse H);
         {stop, Fin, More, State1} -> finish({stop, Fin, More ++ Acc, State1}, false, false, S)
     end;
@@ -519,7 +391,7 @@ told_now(From, What, State, S) ->
 
 -spec down({down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
 down({down, Reason}, State, #s{has_down = true} = S) ->
-    finish(outside(handle_down, [Reason], none, message, State, S), false, false, S);
+    finish(sockeye_callback:message(handle_down, [Reason], none, message, State, S), false, false, S);
 down(_What, State, S) ->
     {noreply, State, S}.
 
@@ -551,7 +423,7 @@ terminate(Reason, State) ->
 -spec code_change(term(), term(), term()) -> {ok, term()} | {error, term()}.
 code_change(OldVsn, State, Extra) ->
     #s{module = Module} = S = get(?WORKER),
-    _ = put(?WORKER, looked_up(S)),
+    _ = put(?WORKER, sockeye_callback:look_up(S)),
     case erlang:function_exported(Module, code_change, 3) of
         true -> Module:code_change(OldVsn, State, Extra);
         false -> {ok, State}

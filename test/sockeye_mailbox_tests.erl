@@ -1,5 +1,5 @@
 %% When a process is taken to have worked through its messages.
--module(sockeye_reading_tests).
+-module(sockeye_mailbox_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -10,12 +10,12 @@ none() -> 0.
 
 %% It has nothing to do.
 idle_test() ->
-    with(fun loop/0, fun(Pid) -> ?assertEqual(done, sockeye_reading:await(Pid, fun none/0, ?LONG)) end).
+    with(fun loop/0, fun(Pid) -> ?assertEqual(done, sockeye_mailbox:await(Pid, fun none/0, ?LONG)) end).
 
 dead_test() ->
     {Pid, Monitor} = spawn_monitor(fun() -> ok end),
     receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-    ?assertEqual(dead, sockeye_reading:await(Pid, fun none/0, ?LONG)).
+    ?assertEqual(dead, sockeye_mailbox:await(Pid, fun none/0, ?LONG)).
 
 %% It works until it is told to stop, and then takes the rest.
 at_work_test() ->
@@ -23,7 +23,7 @@ at_work_test() ->
         Self = self(),
         Pid ! {work, self()},
         [Pid ! N || N <- lists:seq(1, 10)],
-        spawn_link(fun() -> Self ! {awaited, sockeye_reading:await(Pid, fun none/0, ?LONG)} end),
+        spawn_link(fun() -> Self ! {awaited, sockeye_mailbox:await(Pid, fun none/0, ?LONG)} end),
         receive {awaited, Early} -> error({early, Early}) after 300 -> ok end,
         Pid ! done,
         receive {awaited, Result} -> ?assertEqual(done, Result) end,
@@ -36,9 +36,9 @@ behind_others_test() ->
         Pid ! {work, self()},
         [Pid ! N || N <- lists:seq(1, 10)],
         %% The one at work, and nine behind it.
-        ?assertEqual(timeout, sockeye_reading:await(Pid, fun none/0, 50)),
-        ?assertEqual(timeout, sockeye_reading:await(Pid, fun() -> queued(Pid) end, 50)),
-        ?assertEqual(done, sockeye_reading:await(Pid, fun() -> queued(Pid) + 1 end, ?LONG)),
+        ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun none/0, 50)),
+        ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun() -> queued(Pid) end, 50)),
+        ?assertEqual(done, sockeye_mailbox:await(Pid, fun() -> queued(Pid) + 1 end, ?LONG)),
         Pid ! done
     end).
 
@@ -46,7 +46,7 @@ behind_others_test() ->
 elsewhere_test() ->
     with(fun() -> receive never -> ok end end, fun(Pid) ->
         Pid ! unread,
-        {Time, Result} = timer:tc(fun() -> sockeye_reading:await(Pid, fun none/0, ?LONG) end),
+        {Time, Result} = timer:tc(fun() -> sockeye_mailbox:await(Pid, fun none/0, ?LONG) end),
         ?assertEqual(idle, Result),
         ?assert(Time >= 100000)
     end).
@@ -54,7 +54,7 @@ elsewhere_test() ->
 no_time_test() ->
     with(fun loop/0, fun(Pid) ->
         Pid ! {work, self()},
-        ?assertEqual(timeout, sockeye_reading:await(Pid, fun none/0, 0)),
+        ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun none/0, 0)),
         Pid ! done
     end).
 

@@ -15,6 +15,8 @@
 -export_type([checked/0]).
 -export_type([own/0]).
 
+-import(sockeye_why, [bad/2]).
+
 -type checked() :: undefined | #{atom() => term()}.
 %% PEM text is inside a fun, so that no key appears in a log or a crash report.
 
@@ -191,10 +193,6 @@ identity(Options, Where) ->
 -spec is_text(term()) -> boolean().
 is_text([_ | _] = Text) -> io_lib:char_list(Text);
 is_text(_) -> false.
-
--spec bad(string(), [term()]) -> no_return().
-bad(Format, Args) ->
-    throw({bad, sockeye_why:text(Format, Args)}).
 
 %% What the native library wants: PEM text only, and whether to offer HTTP/2.
 -spec read(checked(), tls | cleartext | false) ->

@@ -10,6 +10,8 @@
 
 -export_type([checked/0]).
 
+-import(sockeye_why, [bad/2]).
+
 -type checked() :: {accept, map()}
                  | {reject, 200..599, [{binary(), binary()}], binary()}.
 
@@ -143,7 +145,3 @@ binary(What, Value) ->
     try iolist_to_binary(Value)
     catch error:badarg -> bad("~0tp: expected a binary or iodata, got ~0tp", [What, Value])
     end.
-
--spec bad(string(), [term()]) -> no_return().
-bad(Format, Args) ->
-    throw({bad, sockeye_why:text(Format, Args)}).

@@ -62,21 +62,14 @@ init({Parent, #{name := Name} = Config}) ->
             %% The timeout comes at once, and there is sleep.
             gen_server:enter_loop(?MODULE, [], State, Via, 0)
     catch
-        throw:{start_failed, Reason} -> init_failed(Parent, Reason);
+        throw:{start_failed, Reason} -> sockeye_stopping:init_failed(Parent, Reason);
         throw:{parent, Reason} -> exit(Reason);
-        Class:Reason:Stack -> init_failed(Parent, sockeye_server:cause(Class, Reason, Stack))
+        Class:Reason:Stack -> sockeye_stopping:init_failed(Parent, sockeye_server:cause(Class, Reason, Stack))
     end.
 
 -spec started(#state{}) -> {ok, pid()} | {ok, pid(), sockeye:conn()}.
 started(#state{config = #{alone := true}, conn = Conn}) -> {ok, self(), Conn};
 started(_State) -> {ok, self()}.
-
--spec init_failed(pid(), term()) -> no_return().
-init_failed(Parent, Reason) ->
-    ok = sockeye_stopping:linked(Parent),
-    proc_lib:init_ack(Parent, {error, Reason}),
-    unlink(Parent),
-    exit(normal).
 
 -spec begin_life(pid(), map()) -> #state{}.
 begin_life(Parent, #{name := Name} = Config) ->

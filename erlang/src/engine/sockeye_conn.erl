@@ -1,0 +1,35 @@
+%% @private
+%% Calls about one connection: the native library is asked on a scheduler that suits the size of the call.
+-module(sockeye_conn).
+
+-export([send/2]).
+-export([close/3]).
+-export([setopts/2]).
+
+-import(sockeye_backlog, [settle/1]).
+
+%% So many options are no work for a dirty scheduler.
+-define(FEW, 64).
+
+-spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye:send_error()}.
+send(Conn, Frames) ->
+    case sockeye_nif:send(Conn, Frames) of
+        ok -> ok;
+        dirty -> settle(sockeye_nif:send_dirty(Conn, Frames));
+        Result -> settle(Result)
+    end.
+
+-spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
+close(Conn, Code, Reason) ->
+    settle(sockeye_nif:send(Conn, {close, Code, Reason})).
+
+-spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> ok | {error, closed}.
+setopts(Conn, Options) ->
+    settle(case is_longer(Options, ?FEW) of
+               false -> sockeye_nif:setopts(Conn, Options);
+               true -> sockeye_nif:setopts_dirty(Conn, Options)
+           end).
+
+-spec is_longer(term(), non_neg_integer()) -> boolean().
+is_longer([_ | Rest], N) -> N =:= 0 orelse is_longer(Rest, N - 1);
+is_longer(_, _N) -> false.
