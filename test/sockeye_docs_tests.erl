@@ -89,6 +89,17 @@ options_of_the_guide_test_() ->
              {"a handshake that is accepted", sockeye_handler, decision, "handler.md", "## Before the handshake"},
              {"a call that publishes", sockeye, publish_options, "fanout.md", "# Topics, clusters, presence"}]].
 
+options_of_the_codec_test() ->
+    Types = [request_options, accept_options, codec_options, limits],
+    ?assertEqual(lists:usort(lists:append([keys(sockeye_codec, Type) || Type <- Types])), rows("codec.md", "# The codec on its own")).
+
+%% The environment of the application.
+environment_test() ->
+    Read = [Key || File <- doc_page:wildcards(["erlang/**/*.erl"]),
+                   {match, Found} <- [re:run(doc_page:page(File), "application:get_env\\(sockeye, (\\w+)", [global, unicode, {capture, [1], list}])],
+                   [Key] <- Found],
+    ?assertEqual(lists:usort(Read), rows("install.md", "# Installing")).
+
 %% They have each option that the code takes.
 options_of_the_code_test() ->
     ?assertEqual(clauses(sockeye_options), rows("options.md", "# Options")).
