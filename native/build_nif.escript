@@ -1,13 +1,15 @@
 #!/usr/bin/env escript
 %% -*- erlang -*-
 %%! +sbtu +A0
-%% Puts the native library into priv/, where sockeye_nif loads it from. What cargo has built goes there without its
+%% Puts the native library into priv/, where sockeye_nif loads it from, and sockeye-engine beside it, the same engine for a
+%% process of its own. What cargo has built goes there without its
 %% symbols, which are four fifths of it; with them it stays in cargo's folder, to read a crash by.
 %%
 %% rebar3 and mix run this before they compile the Erlang sources, with the folder
 %% of this application as the working directory. Environment:
-%%   SOCKEYE_NIF_PATH   a library that is built already: it is copied as it is, cargo is not needed
-%%   CARGO_TARGET_DIR   where cargo keeps its files (as always with cargo)
+%%   SOCKEYE_NIF_PATH     a library that is built already: it is copied as it is, cargo is not needed
+%%   SOCKEYE_ENGINE_PATH  the same for the executable
+%%   CARGO_TARGET_DIR     where cargo keeps its files (as always with cargo)
 -mode(compile).
 
 -define(RUST_MIN, {1, 91}).
@@ -15,32 +17,55 @@
 
 main(_Args) ->
     try
-        Built = library(),
-        install(Built, filename:join("priv", "sockeye_nif" ++ load_nif_suffix()))
+        Given = [{Package, given(Variable)} || {Package, Variable} <- packages()],
+        ok = build([Package || {Package, none} <- Given]),
+        lists:foreach(fun install/1, Given)
     catch
         throw:{say, Sentence} ->
             io:format(standard_error, "sockeye: ~ts~n", [Sentence]),
             halt(1)
     end.
 
-library() ->
-    case os:getenv("SOCKEYE_NIF_PATH", "") of
-        "" ->
-            build();
-        Path ->
-            filelib:is_regular(Path) orelse
-                say("SOCKEYE_NIF_PATH is ~ts, and there is no such file.", [Path]),
-            Path
+%% What is built, and the variable that names one that is built already. Without Unix sockets there is no
+%% process of its own, and who has a library may have no cargo.
+packages() ->
+    Library = {"sockeye-nif", "SOCKEYE_NIF_PATH"},
+    Engine = {"sockeye-port", "SOCKEYE_ENGINE_PATH"},
+    case os:type() of
+        {win32, _} -> [Library];
+        _ ->
+            case {given("SOCKEYE_NIF_PATH"), given("SOCKEYE_ENGINE_PATH")} of
+                {{path, _}, none} -> [Library];
+                _ -> [Library, Engine]
+            end
     end.
+
+given(Variable) ->
+    case os:getenv(Variable, "") of
+        "" ->
+            none;
+        Path ->
+            filelib:is_regular(Path) orelse say("~s is ~ts, and there is no such file.", [Variable, Path]),
+            {path, Path}
+    end.
+
+install({Package, {path, Path}}) ->
+    install(Path, place(Package));
+install({Package, none}) ->
+    install(stripped(artifact(Package, target_dir())), place(Package)).
+
+place("sockeye-nif") -> filename:join("priv", "sockeye_nif" ++ load_nif_suffix());
+place("sockeye-port") -> filename:join("priv", "sockeye-engine").
 
 %% ---------------------------------------------------------------- cargo
 
-build() ->
+build([]) ->
+    ok;
+build(Packages) ->
     Cargo = cargo(),
-    Target = target_dir(),
-    Args = ["build", "--release", "--locked", "--package", "sockeye-nif", "--target-dir", Target],
-    case run(Cargo, Args) of
-        0 -> stripped(artifact(Target));
+    Named = lists:append([["--package", Package] || Package <- Packages]),
+    case run(Cargo, ["build", "--release", "--locked", "--target-dir", target_dir() | Named]) of
+        0 -> ok;
         Status -> say(failed(Status), [])
     end.
 
@@ -131,15 +156,17 @@ without_dot(Folder) ->
 beside_profiles(Here, Here) -> filename:join(Here, "target");
 beside_profiles(Profile, _) -> filename:join(filename:dirname(Profile), "sockeye_cargo").
 
-artifact(Target) ->
+artifact(Package, Target) ->
     Dirs = [Target] ++ [filename:join(Target, T) || T <- [os:getenv("CARGO_BUILD_TARGET", "")], T =/= ""],
-    Paths = [filename:join([D, "release", cargo_name()]) || D <- lists:reverse(Dirs)],
+    Paths = [filename:join([D, "release", cargo_name(Package)]) || D <- lists:reverse(Dirs)],
     case [P || P <- Paths, filelib:is_regular(P)] of
         [Path | _] -> Path;
         [] -> say("cargo said it built the native library, but it is not at ~ts.", [hd(Paths)])
     end.
 
-cargo_name() ->
+cargo_name("sockeye-port") ->
+    "sockeye-engine";
+cargo_name("sockeye-nif") ->
     case os:type() of
         {unix, darwin} -> "libsockeye_nif.dylib";
         {win32, _} -> "sockeye_nif.dll";

@@ -1,6 +1,7 @@
-//! A writer of Erlang's external term format: pieces that are appended to a buffer, one after the other.
+//! Erlang's external term format: a writer of pieces that are appended to a buffer, one after the other, and a reader
+//! ([`Cursor`]).
 //!
-//! It knows no VM. JSON is written with it for tests and fuzzing; an engine outside of the VM would speak to it so.
+//! It knows no VM. The engine in a process of its own speaks to the VM with it.
 //!
 //! ```
 //! let mut out = vec![sockeye_etf::VERSION];
@@ -9,6 +10,10 @@
 //! sockeye_etf::binary(&mut out, b"hi");
 //! assert_eq!(out, b"\x83\x68\x02\x77\x04text\x6d\0\0\0\x02hi");
 //! ```
+
+mod read;
+
+pub use read::{AtomName, Cursor, Malformed, Token};
 
 /// The first byte of a term that stands alone.
 pub const VERSION: u8 = 131;
@@ -87,6 +92,23 @@ pub fn atom(out: &mut Vec<u8>, name: &str) {
         out.extend_from_slice(&[ATOM, hi, lo]);
     }
     out.extend_from_slice(name.as_bytes());
+}
+
+/// A list of `n` elements begins, which follow; then [`nil`]. An empty one is [`nil`] alone.
+pub fn list(out: &mut Vec<u8>, n: u32) {
+    if n > 0 {
+        out.extend_from_slice(&tagged(LIST, n));
+    }
+}
+
+/// The empty list, which is also the end of every other.
+pub fn nil(out: &mut Vec<u8>) {
+    out.push(NIL);
+}
+
+/// A map of `n` pairs begins: keys and values follow in turn, and the keys must differ.
+pub fn map(out: &mut Vec<u8>, n: u32) {
+    out.extend_from_slice(&tagged(MAP, n));
 }
 
 /// The head of a tuple; its elements follow.

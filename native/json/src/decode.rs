@@ -45,6 +45,7 @@ pub fn decode_str<K: Keys>(
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     let start = out.len();
+    out.push(sockeye_etf::VERSION);
     let mut etf = Etf::new(out, duplicates == Duplicates::Resolve);
     let result = decode_into(text, options, keys, &mut etf);
     if result.is_err() {

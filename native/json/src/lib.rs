@@ -24,7 +24,7 @@ pub mod text;
 
 pub use decode::{decode, decode_into, decode_str};
 pub use error::{Error, ErrorKind};
-pub use output::{Output, decimal_etf, is_atom};
+pub use output::{Etf, Output, decimal_etf, is_atom};
 pub use reused::{Reset, Reused};
 
 /// The deepest nesting that [`Options::max_depth`] can allow.

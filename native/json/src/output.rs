@@ -53,8 +53,8 @@ pub fn decimal_etf(out: &mut Vec<u8>, negative: bool, digits: &[u8]) {
     etf::big(out, negative, &bigint::from_decimal(digits));
 }
 
-/// External term format at the end of a buffer.
-pub(crate) struct Etf<'a> {
+/// External term format at the end of a buffer, without a version byte.
+pub struct Etf<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     resolve: bool,
@@ -63,9 +63,9 @@ pub(crate) struct Etf<'a> {
 }
 
 impl<'a> Etf<'a> {
-    pub(crate) fn new(out: &'a mut Vec<u8>, resolve: bool) -> Self {
+    /// Appends to `out`. Unless it resolves, a map has a key as often as the text.
+    pub fn new(out: &'a mut Vec<u8>, resolve: bool) -> Self {
         let start = out.len();
-        out.push(etf::VERSION);
         Etf {
             out,
             start,
@@ -148,7 +148,6 @@ impl Output for Etf<'_> {
 
     fn restart(&mut self) {
         self.out.truncate(self.start);
-        self.out.push(etf::VERSION);
         self.pairs.clear();
     }
 }

@@ -287,6 +287,14 @@ impl Engine {
         }
     }
 
+    /// Has it told on the thread of each shard, when it comes by. One that has ended drops what would tell.
+    pub fn call_each(&self, tell: impl Fn() -> Done) {
+        for shard in self.shards.iter() {
+            let tell = tell();
+            shard.control(Control::Run(Box::new(move |_| tell())));
+        }
+    }
+
     /// There is room in an inbox for the connections of these shards, as [`Inbox::drain`] said.
     pub fn resume(&self, inbox: &Inbox, mut shards: u64) {
         while shards != 0 {

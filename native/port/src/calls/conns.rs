@@ -1,0 +1,320 @@
+//! The calls about one connection, and those of who serves it.
+
+use std::sync::Arc;
+
+use sockeye_engine::op::{Command, ConnStats};
+use sockeye_engine::{ConnId, ConnOptions, Engine, Frames, Load, SendError, Shards};
+use sockeye_seam::calls as seam;
+use sockeye_seam::frames::{Bounds, SendFailure, set_active};
+use sockeye_seam::settings::set_option;
+use sockeye_seam::value::{BadArg, Read};
+use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
+
+use super::{Call, error};
+use crate::port::{self, failures, reason};
+use crate::processes::{Watched, Who};
+use crate::receiver::{Receiver, View};
+
+/// Memory that the empty inbox of a process for many connections may hold on to.
+const KEEP: usize = 256 * 1024;
+
+impl Call<'_> {
+    pub(super) fn inbox_open(self) -> Read<()> {
+        let [number, slot] = self.args()?;
+        let server = self.server(number)?;
+        let host = self.port.host_of(&server).ok_or(BadArg)?;
+        let engine = self.port.engine().ok_or(BadArg)?;
+        let r = self.reader();
+        let worker = r.unsigned(slot).map(|n| n as usize);
+        let acceptor = r.is(slot, Atom::acceptor);
+        let alone = r.is(slot, Atom::none);
+        if !(acceptor || alone || worker.is_some_and(|slot| slot < server.workers())) {
+            return Err(BadArg);
+        }
+        let keep = if alone || server.is_client() { 0 } else { KEEP };
+        let room = (server.config.inbox_size, keep);
+        let id = self.port.processes.new_id();
+        let (role, view) = match acceptor {
+            true => (Atom::acceptor, View::Acceptor),
+            false => (Atom::handler, View::Handler),
+        };
+        let who = (id, port::caller(self.caller));
+        let format = host.format.clone();
+        let receiver = Receiver::new(who, view, room, format, &self.port.link, &engine);
+        let watched = Watched::Receiver(receiver.clone(), server.clone());
+        let caller = Who::Pid(self.caller);
+        self.port
+            .processes
+            .watch(id, role, caller, host.process, watched);
+        self.asker.answer(|w| w.integer(id));
+        if let Some(slot) = worker {
+            engine.set_worker(&server, slot, &receiver.inbox);
+        } else if acceptor {
+            engine.set_acceptor(&server, &receiver.inbox);
+        }
+        Ok(())
+    }
+
+    pub(super) fn inbox_rest(self) -> Read<()> {
+        let [id] = self.args()?;
+        let receiver = self.port.processes.receiver(self.number(id)?);
+        receiver.ok_or(BadArg)?.rest(self.asker);
+        self.port.link.flush();
+        Ok(())
+    }
+
+    pub(super) fn attach(self) -> Read<()> {
+        let [conn, id] = self.args()?;
+        let conn = self.conn(conn)?;
+        let receiver = self.port.processes.receiver(self.number(id)?);
+        let receiver = receiver.ok_or(BadArg)?;
+        let attached = self
+            .port
+            .engine()
+            .is_some_and(|engine| engine.attach(conn, &receiver.inbox).is_ok());
+        self.ok_or_closed(attached);
+        Ok(())
+    }
+
+    fn ok_or_closed(&self, is_ok: bool) {
+        match is_ok {
+            true => self.asker.ok(),
+            false => self.asker.error(Atom::closed),
+        }
+    }
+
+    pub(super) fn refuse(self) -> Read<()> {
+        let [conn, code, why] = self.args()?;
+        let code = u16::try_from(self.number(code)?).map_err(|_| BadArg)?;
+        let (conn, why) = (self.conn(conn)?, self.text(why)?);
+        self.end_with(conn, |engine| engine.fail(conn, code, why))
+    }
+
+    pub(super) fn answered(self) -> Read<()> {
+        let [conn] = self.args()?;
+        let conn = self.conn(conn)?;
+        self.end_with(conn, |engine| engine.answered(conn))
+    }
+
+    fn end_with(&self, conn: ConnId, end: impl FnOnce(&Engine)) -> Read<()> {
+        if let Some(engine) = self.port.engine() {
+            end(&engine);
+        }
+        self.ok_after(Shards::one(conn.shard()), Load::Call);
+        Ok(())
+    }
+
+    /// Answers `ok` when not too much waits for these shards.
+    pub(super) fn ok_after(&self, shards: Shards, load: Load) {
+        let engine = self.port.engine();
+        let crowded = engine.map_or(Shards::default(), |engine| engine.crowded(shards, load));
+        let asker = self.asker.clone();
+        self.port.when_done(crowded, move || asker.ok());
+    }
+
+    pub(super) fn no_process(self) -> Read<()> {
+        let [whose] = self.args()?;
+        if let Some(number) = self.reader().unsigned(whose) {
+            if let Some(host) = self.port.host(number)
+                && let Some(server) = host.find_server(self.port)
+            {
+                server.note_no_process();
+            }
+        } else {
+            let conn = self.conn(whose)?;
+            if let Some(engine) = self.port.engine() {
+                engine.no_process(conn);
+            }
+        }
+        self.asker.ok();
+        Ok(())
+    }
+
+    pub(super) fn setopts(self) -> Read<()> {
+        let [conn, list] = self.args()?;
+        let conn = self.conn(conn)?;
+        let r = self.reader();
+        let mut frames = Frames::default();
+        let mut others = ConnOptions::default();
+        let mut rest = list;
+        while let Some((option, tail)) = r.cell(rest) {
+            let parts = r.parts(option).ok_or(BadArg)?;
+            let [key, value] = *parts.as_ref() else {
+                return Err(BadArg);
+            };
+            if r.is(key, Atom::active) {
+                let change = set_active(r, value).ok_or(BadArg)?;
+                frames.commands.push((conn, Command::Active(change)));
+            } else {
+                let (key, value) = (self.value(key)?, self.value(value)?);
+                if !set_option(&mut others, key.atom()?, &value)? {
+                    return Err(BadArg);
+                }
+            }
+            rest = tail;
+        }
+        if !r.is_nil(rest) {
+            return Err(BadArg);
+        }
+        if others != ConnOptions::default() {
+            let part = Command::Options(Box::new(others));
+            frames.commands.push((conn, part));
+        }
+        let engine = self.port.engine().filter(|engine| engine.is_known(conn));
+        match engine {
+            Some(engine) => {
+                engine.send(conn.shard(), frames);
+                self.ok_after(Shards::one(conn.shard()), Load::Call);
+            }
+            None => self.asker.error(Atom::closed),
+        }
+        Ok(())
+    }
+
+    /// Answers when what arrived before is with the old owner.
+    pub(super) fn controlling_process(self) -> Read<()> {
+        let [conn, pid] = self.args()?;
+        let conn = self.conn(conn)?;
+        let mut bytes = Vec::new();
+        pid.copy_to(&mut bytes);
+        if self.give(conn, &bytes).is_none() {
+            self.asker.error(Atom::closed);
+        }
+        Ok(())
+    }
+
+    fn give(&self, conn: ConnId, pid: &[u8]) -> Option<()> {
+        let engine = self.port.engine()?;
+        let server = engine.server(engine.home_of(conn)?.server)?;
+        let receiver = self.port.host_of(&server)?.owner_of(pid)?;
+        let asker = self.asker.clone();
+        let done = Box::new(move || asker.ok());
+        engine.set_owner(conn, receiver.inbox.clone(), done).ok()?;
+        if receiver.inbox.is_dead() {
+            // It died meanwhile, and the shard may have heard of it too early.
+            engine.owner_died(&receiver.inbox);
+        }
+        Some(())
+    }
+
+    pub(super) fn conn_info(self) -> Read<()> {
+        let [conn] = self.args()?;
+        let conn = self.conn(conn)?;
+        let asker = self.asker.clone();
+        let reply = move |stats: Option<ConnStats>| match stats {
+            Some(stats) => asker.answer(|w| {
+                w.tuple(2);
+                w.atom(Atom::ok);
+                seam::conn_map(w, &stats);
+            }),
+            None => asker.error(Atom::closed),
+        };
+        let asked = self
+            .port
+            .engine()
+            .is_some_and(|engine| engine.conn_stats(conn, Box::new(reply)).is_ok());
+        if !asked {
+            self.asker.error(Atom::closed);
+        }
+        Ok(())
+    }
+
+    /// The server that a connection belongs to.
+    pub(super) fn conn_server(self) -> Read<()> {
+        let [conn] = self.args()?;
+        let conn = self.conn(conn)?;
+        let host = self.port.engine().and_then(|engine| {
+            let server = engine.server(engine.home_of(conn)?.server)?;
+            self.port.host_of(&server)
+        });
+        match host {
+            Some(host) => self.asker.answer(|w| {
+                w.tuple(2);
+                w.atom(Atom::ok);
+                w.integer(host.number);
+            }),
+            None => self.asker.error(Atom::closed),
+        }
+        Ok(())
+    }
+
+    /// `{sockeye_down, Conn}` comes to the process when the connection has ended.
+    pub(super) fn watch_conn(self) -> Read<()> {
+        let [conn, pid] = self.args()?;
+        let conn = self.conn(conn)?;
+        let mut bytes = Vec::new();
+        pid.copy_to(&mut bytes);
+        let id = self.port.processes.new_id();
+        let who = Who::Pid(&bytes);
+        let processes = &self.port.processes;
+        processes.watch(id, Atom::other, who, 0, Watched::Other);
+        let port = Arc::downgrade(self.port);
+        let tell = move |conn: ConnId| {
+            let Some(port) = port.upgrade() else {
+                return;
+            };
+            if port.processes.is_alive(id) {
+                port.link.message(id, |w| {
+                    w.tuple(2);
+                    w.atom(Atom::sockeye_down);
+                    w.conn(conn);
+                });
+                port.processes.unwatch(id);
+            }
+        };
+        let engine = self.port.engine();
+        let known = engine.is_some_and(|engine| engine.watch(conn, Box::new(tell)));
+        if !known {
+            processes.unwatch(id);
+        }
+        self.ok_or_closed(known);
+        Ok(())
+    }
+
+    pub(super) fn send(self) -> Read<()> {
+        let [conn, frames] = self.args()?;
+        let conn = self.conn(conn)?;
+        let sent = match self.port.engine() {
+            Some(engine) => seam::send(self.reader(), &engine, conn, frames, Bounds::NONE),
+            None => Err(SendFailure::Send(SendError::Closed)),
+        };
+        match sent {
+            Ok(_) => self.ok_after(Shards::one(conn.shard()), Load::Call),
+            Err(failure) => self.refused(&failure)?,
+        }
+        Ok(())
+    }
+
+    /// `{error, Reason}`, or an exception.
+    pub(super) fn refused(&self, failure: &SendFailure<EtfTerm<'_>>) -> Read<()> {
+        if let SendFailure::BadArg | SendFailure::Dirty = failure {
+            return Err(BadArg);
+        }
+        self.asker.answer(|w| error(w, |w| reason(w, failure)));
+        Ok(())
+    }
+
+    /// `ok`, or `{done, Errors}`.
+    pub(super) fn commands(self) -> Read<()> {
+        let [list] = self.args()?;
+        let Some(engine) = self.port.engine() else {
+            self.asker.ok();
+            return Ok(());
+        };
+        let carried = seam::commands(self.reader(), &engine, list, Bounds::NONE)?;
+        let mut failed = Vec::new();
+        if !carried.errors.is_empty() {
+            let w = &mut sockeye_seam::Etf(&mut failed);
+            w.tuple(2);
+            w.atom(Atom::done);
+            failures(w, &carried.errors);
+        }
+        let asker = self.asker;
+        self.port
+            .when_done(carried.crowded, move || match failed.is_empty() {
+                true => asker.ok(),
+                false => asker.answer(|w| w.0.extend_from_slice(&failed)),
+            });
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! The calls that start, stop and inspect.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sockeye_engine::host::ServerHost;
+use sockeye_engine::{AcceptState, Engine, EngineConfig, Peer};
+use sockeye_etf::{Cursor, Token};
+use sockeye_protocol::handshake::{Origins, comparable_pattern};
+use sockeye_seam::calls as seam;
+use sockeye_seam::settings::{Format, KeyMode, Owner, Settings, decision, read_tls, tls_settings};
+use sockeye_seam::value::{BadArg, Read};
+use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
+
+use super::{Asker, Call, error};
+use crate::host::{Host, HostRef, Pid};
+use crate::memory;
+use crate::port::Port;
+use crate::processes::{Watched, Who};
+use crate::receiver;
+
+/// How long a port may take to become free that one of us has let go of.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at what will be over soon.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// Does what may take long where nobody waits for it. The order of such calls is the caller's, who waits for each.
+fn aside(job: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name("sockeye-call".into());
+    // No thread: whoever asked finds out by waiting, as for a lost link.
+    let _ = thread.spawn(job);
+}
+
+impl Call<'_> {
+    pub(super) fn engine_start(self) -> Read<()> {
+        let [options] = self.args()?;
+        let shards = self.value(options)?.get_as("shards")?;
+        let mut config = EngineConfig::new(shards);
+        config.after_notices = receiver::after_notices;
+        let engine = match Engine::start(config) {
+            Ok(engine) => engine,
+            Err(e) => {
+                let text = e.to_string();
+                self.asker
+                    .answer(|w| error(w, |w| w.binary(text.as_bytes())));
+                return Ok(());
+            }
+        };
+        if !self.port.set_engine(engine.clone()) {
+            aside(move || {
+                engine.stop();
+            });
+            self.asker.error(Atom::already_running);
+            return Ok(());
+        }
+        let id = self.port.processes.new_id();
+        let caller = Who::Pid(self.caller);
+        self.port
+            .processes
+            .watch(id, Atom::engine, caller, 0, Watched::Engine);
+        self.port.engine_process.store(id, Ordering::Release);
+        self.asker.ok();
+        Ok(())
+    }
+
+    pub(super) fn engine_stop(self) -> Read<()> {
+        let [] = self.args()?;
+        let (port, asker) = (self.port.clone(), self.asker);
+        aside(move || {
+            port.stop();
+            asker.ok();
+        });
+        Ok(())
+    }
+
+    pub(super) fn engine_info(self) -> Read<()> {
+        let [] = self.args()?;
+        let engine = self.port.engine().ok_or(BadArg)?;
+        let more = [
+            (Atom::memory, memory::resident().unwrap_or(0)),
+            (Atom::os_pid, std::process::id().into()),
+        ];
+        self.asker.answer(|w| seam::engine_map(w, &engine, &more));
+        Ok(())
+    }
+
+    pub(super) fn listen(self) -> Read<()> {
+        let [map] = self.args()?;
+        let map = self.value(map)?;
+        let number: u64 = map.get_as("id")?;
+        let settings = Settings::read(&map)?;
+        let keys = settings.format.json.as_ref().map(|json| &json.keys);
+        if matches!(keys, Some(KeyMode::ExistingAtom)) {
+            self.asker.not_served("existing_atom");
+            return Ok(());
+        }
+        let Some(engine) = self.port.engine() else {
+            self.asker.error(Atom::not_running);
+            return Ok(());
+        };
+        if number >= 1 << 59 || !self.port.keep_number(number) {
+            return Err(BadArg);
+        }
+        let listening = Listening {
+            port: self.port.clone(),
+            engine,
+            number,
+            caller: self.caller.into(),
+        };
+        let asker = self.asker;
+        aside(move || {
+            if !listening.listen(settings, &asker) {
+                listening.port.forget_server(number);
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn reload_tls(self) -> Read<()> {
+        let [server, settings] = self.args()?;
+        let server = self.server(server)?;
+        let settings = tls_settings(&self.value(settings)?)?.ok_or(BadArg)?;
+        let tls = server.config.tls.clone().ok_or(BadArg)?;
+        let asker = self.asker;
+        aside(move || match tls.replace(&settings) {
+            Ok(()) => asker.ok(),
+            Err(why) => refused(&asker, &why),
+        });
+        Ok(())
+    }
+
+    pub(super) fn server_stop(self) -> Read<()> {
+        let [server, code, reason] = self.args()?;
+        let server = self.server(server)?;
+        let code = u16::try_from(self.number(code)?).map_err(|_| BadArg)?;
+        let engine = self.port.engine().ok_or(BadArg)?;
+        engine.stop_server(&server, code, self.text(reason)?);
+        self.asker.ok();
+        Ok(())
+    }
+
+    pub(super) fn server_drain(self) -> Read<()> {
+        let [server] = self.args()?;
+        self.server(server)?.drain();
+        self.asker.ok();
+        Ok(())
+    }
+
+    pub(super) fn server_info(self) -> Read<()> {
+        let [server] = self.args()?;
+        let server = self.server(server)?;
+        self.asker.answer(|w| seam::server_map(w, &server.stats()));
+        Ok(())
+    }
+
+    pub(super) fn origin_rule(self) -> Read<()> {
+        let [text] = self.args()?;
+        let text = std::str::from_utf8(self.bytes(text)?).ok();
+        let valid = text.is_some_and(|rule| Origins::new([rule]).is_ok());
+        self.asker.answer(|w| w.boolean(valid));
+        Ok(())
+    }
+
+    pub(super) fn path_form(self) -> Read<()> {
+        let [pattern] = self.args()?;
+        let text = std::str::from_utf8(self.bytes(pattern)?).ok();
+        let form = text.and_then(comparable_pattern);
+        self.asker.answer(|w| match form {
+            Some(form) => {
+                w.tuple(2);
+                w.atom(Atom::ok);
+                w.binary(form.as_bytes());
+            }
+            None => w.atom(Atom::error),
+        });
+        Ok(())
+    }
+
+    /// The caller gets the questions of this server. What was asked before will not be answered.
+    pub(super) fn gate_open(self) -> Read<()> {
+        let [number] = self.args()?;
+        let server = self.server(number)?;
+        let host = self.port.host_of(&server).ok_or(BadArg)?;
+        let id = self.port.processes.new_id();
+        let caller = Who::Pid(self.caller);
+        let processes = &self.port.processes;
+        processes.watch(id, Atom::gate, caller, host.process, Watched::Other);
+        processes.unwatch(host.set_gate(id));
+        server.forget_questions();
+        self.asker.ok();
+        Ok(())
+    }
+
+    /// Answers a question. `false` if nobody waits for it any more.
+    pub(super) fn answer(self) -> Read<()> {
+        let [server, token, decision_term] = self.args()?;
+        let state = self.state_of(decision_term);
+        let answer = decision(&self.value(decision_term)?, state)?;
+        let token = self.number(token)?;
+        let heard = self
+            .server(server)
+            .is_ok_and(|server| server.answer(token, answer));
+        self.asker.answer(|w| w.boolean(heard));
+        Ok(())
+    }
+
+    /// What a decision hands to the process that will serve the connection: bytes, whatever it is.
+    fn state_of(&self, decision: EtfTerm<'_>) -> Option<AcceptState> {
+        let parts = self.reader().parts(decision)?;
+        let [_, options] = parts.as_ref() else {
+            return None;
+        };
+        let mut bytes = Vec::new();
+        options.copy_to(&mut bytes);
+        let mut cursor = Cursor::new(&bytes);
+        let Ok(Token::Map(pairs)) = cursor.token() else {
+            return None;
+        };
+        for _ in 0..pairs {
+            let key = Cursor::new(cursor.term().ok()?).token().ok()?;
+            let value = cursor.term().ok()?;
+            if matches!(key, Token::Atom(name) if name.is("state")) {
+                return Some(AcceptState(Box::new(KeptEtf(value.into()))));
+            }
+        }
+        None
+    }
+}
+
+/// `{error, {tls, Why}}`
+fn refused(asker: &Asker, why: &str) {
+    asker.answer(|w| {
+        error(w, |w| {
+            w.tuple(2);
+            w.atom(Atom::tls);
+            w.binary(why.as_bytes());
+        });
+    });
+}
+
+/// A server that is about to be.
+struct Listening {
+    port: Arc<Port>,
+    engine: Arc<Engine>,
+    number: u64,
+    caller: Pid,
+}
+
+impl Listening {
+    /// False if there is no server.
+    fn listen(&self, mut settings: Settings<Pid>, asker: &Asker) -> bool {
+        settings.engine.tls = match read_tls(settings.tls.take()) {
+            Ok(tls) => tls,
+            Err(why) => {
+                refused(asker, &why);
+                return false;
+            }
+        };
+        let process = self.port.processes.new_id();
+        let host = self.host(process, &mut settings);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let made = |id| -> Box<dyn ServerHost> {
+                let _ = host.server.set(id);
+                self.port.remember(id, &host);
+                // Watched before anything can be told of it.
+                let who = Who::Pid(&self.caller);
+                let watched = Watched::Host(host.clone());
+                self.port
+                    .processes
+                    .watch(process, Atom::host, who, 0, watched);
+                Box::new(HostRef(host.clone()))
+            };
+            match self.engine.listen(settings.engine.clone(), made) {
+                Ok((_, place)) => {
+                    self.tell(&place, asker);
+                    return true;
+                }
+                Err(e)
+                    if e.kind() == io::ErrorKind::AddrInUse
+                        && Instant::now() < deadline
+                        && self.port.are_leaving(&self.engine) =>
+                {
+                    std::thread::sleep(MOMENT);
+                }
+                Err(e) => {
+                    asker.error(errno(&e));
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn host(&self, process: u64, settings: &mut Settings<Pid>) -> Arc<Host> {
+        let owner = std::mem::replace(&mut settings.owner, Owner::Nobody);
+        let timeout = settings.engine.close_timeout.as_millis();
+        Host::new(
+            (self.number, process),
+            (owner, settings.batch),
+            Arc::new(std::mem::replace(&mut settings.format, Format::RAW)),
+            (
+                settings.engine.inbox_size,
+                u64::try_from(timeout).unwrap_or(u64::MAX),
+            ),
+            &self.port,
+        )
+    }
+
+    fn tell(&self, place: &Peer, asker: &Asker) {
+        asker.answer(|w| {
+            w.tuple(3);
+            w.atom(Atom::ok);
+            w.integer(self.number);
+            w.map(2);
+            w.atom(Atom::address);
+            match place {
+                Peer::Inet(ip, _) => events::ip(w, *ip),
+                unix => events::peer(w, unix),
+            }
+            w.atom(Atom::port);
+            w.integer(match place {
+                Peer::Inet(_, port) => (*port).into(),
+                Peer::Unix(_) => 0,
+            });
+        });
+    }
+}

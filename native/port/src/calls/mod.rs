@@ -1,0 +1,208 @@
+//! The functions that the VM calls, named and shaped as those of `sockeye_nif`.
+
+mod conns;
+mod control;
+mod json;
+mod many;
+
+use std::sync::Arc;
+
+use sockeye_engine::{ConnId, Server};
+use sockeye_etf::{Cursor, Token};
+use sockeye_seam::value::{BadArg, Read, Value, read_etf};
+use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Reader, Writer};
+
+use crate::host::Pid;
+use crate::link::Link;
+use crate::packets::Broken;
+use crate::port::{self, Port};
+
+/// Who waits for an answer, if anybody does.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    link: Arc<Link>,
+    from: Option<Box<[u8]>>,
+}
+
+impl Asker {
+    pub(crate) fn new(link: &Arc<Link>, from: Option<Box<[u8]>>) -> Self {
+        let link = link.clone();
+        Asker { link, from }
+    }
+
+    pub(crate) fn answer(&self, value: impl FnOnce(&mut Etf<'_>)) {
+        if let Some(from) = &self.from {
+            self.link.answer(from, value);
+        }
+    }
+
+    fn ok(&self) {
+        self.answer(|w| w.atom(Atom::ok));
+    }
+
+    /// `{error, Reason}`
+    fn error(&self, why: Atom) {
+        self.answer(|w| error(w, |w| w.atom(why)));
+    }
+
+    fn raise(&self) {
+        if let Some(from) = &self.from {
+            self.link.raise(from);
+        }
+    }
+
+    /// `{error, {not_in_port_mode, What}}`
+    fn not_served(&self, what: &str) {
+        self.answer(|w| {
+            error(w, |w| {
+                w.tuple(2);
+                w.atom(Atom::not_in_port_mode);
+                sockeye_etf::atom(w.0, what);
+            });
+        });
+    }
+}
+
+fn error(w: &mut Etf<'_>, reason: impl FnOnce(&mut Etf<'_>)) {
+    w.tuple(2);
+    w.atom(Atom::error);
+    reason(w);
+}
+
+/// A call, with what it needs at hand.
+pub(crate) struct Call<'a> {
+    port: &'a Arc<Port>,
+    asker: Asker,
+    /// The bytes of a pid.
+    caller: &'a [u8],
+    args: &'a [EtfTerm<'a>],
+}
+
+/// Reads a call, and does what it says.
+pub(crate) fn carry_out(
+    port: &Arc<Port>,
+    asker: Asker,
+    mut term: Cursor<'_>,
+) -> Result<(), Broken> {
+    let broken = || Broken("a call is no {Caller, Function, Args}");
+    let Ok(Token::Tuple(3)) = term.token() else {
+        return Err(broken());
+    };
+    let caller = term.term().map_err(|_| broken())?;
+    let Ok(Token::Pid(_)) = Cursor::new(caller).token() else {
+        return Err(broken());
+    };
+    let Ok(Token::Atom(function)) = term.token() else {
+        return Err(broken());
+    };
+    let function = function.text().map_err(|_| broken())?;
+    let reader = EtfReader { caller: 0 };
+    let mut rest = EtfTerm::new(term);
+    let mut args = Vec::new();
+    while let Some((arg, tail)) = reader.cell(rest) {
+        args.push(arg);
+        rest = tail;
+    }
+    if !reader.is_nil(rest) {
+        return Err(broken());
+    }
+    let call = Call {
+        port,
+        asker: asker.clone(),
+        caller,
+        args: &args,
+    };
+    if call.dispatch(&function).is_err() {
+        asker.raise();
+    }
+    Ok(())
+}
+
+impl<'a> Call<'a> {
+    fn dispatch(self, function: &str) -> Read<()> {
+        match function {
+            "engine_start" => self.engine_start(),
+            "engine_stop" => self.engine_stop(),
+            "engine_info" => self.engine_info(),
+            "listen" => self.listen(),
+            "reload_tls" => self.reload_tls(),
+            "server_stop" => self.server_stop(),
+            "server_drain" => self.server_drain(),
+            "server_info" => self.server_info(),
+            "origin_rule" => self.origin_rule(),
+            "path_form" => self.path_form(),
+            "gate_open" => self.gate_open(),
+            "answer" => self.answer(),
+            "inbox_open" => self.inbox_open(),
+            "inbox_rest" => self.inbox_rest(),
+            "attach" => self.attach(),
+            "answered" => self.answered(),
+            "refuse" => self.refuse(),
+            "no_process" => self.no_process(),
+            "setopts" => self.setopts(),
+            "controlling_process" => self.controlling_process(),
+            "conn_info" => self.conn_info(),
+            "conn_server" => self.conn_server(),
+            "watch_conn" => self.watch_conn(),
+            "send" => self.send(),
+            "commands" => self.commands(),
+            "send_list" => self.send_list(),
+            "publish" => self.publish(),
+            "publish_encoded" => self.publish_encoded(),
+            "encode_frame" => self.encode_frame(),
+            "subscribe" => self.subscribe(true),
+            "unsubscribe" => self.subscribe(false),
+            "watch_topics" => self.watch_topics(),
+            "topic_news" => self.topic_news(),
+            "topic_count" => self.topic_count(),
+            "topics_of" => self.topics_of(),
+            "connections" => self.connections(),
+            "json_decode" => self.json_decode(),
+            "json_encode" => self.json_encode(),
+            _ => {
+                self.asker.not_served(function);
+                Ok(())
+            }
+        }
+    }
+
+    fn reader(&self) -> EtfReader {
+        EtfReader {
+            caller: port::caller(self.caller),
+        }
+    }
+
+    /// The arguments, so many.
+    fn args<const N: usize>(&self) -> Read<[EtfTerm<'a>; N]> {
+        <[EtfTerm<'a>; N]>::try_from(self.args).map_err(|_| BadArg)
+    }
+
+    /// An argument as a tree; processes are the bytes of their pids.
+    fn value(&self, term: EtfTerm<'_>) -> Read<Value<Pid>> {
+        let mut bytes = Vec::new();
+        term.copy_to(&mut bytes);
+        read_etf(&mut Cursor::new(&bytes), &mut |pid| Pid::from(pid))
+    }
+
+    fn number(&self, term: EtfTerm<'_>) -> Read<u64> {
+        self.reader().unsigned(term).ok_or(BadArg)
+    }
+
+    fn conn(&self, term: EtfTerm<'_>) -> Read<ConnId> {
+        self.reader().conn(term).ok_or(BadArg)
+    }
+
+    fn bytes<'t>(&self, term: EtfTerm<'t>) -> Read<&'t [u8]> {
+        self.reader().bytes(term).ok_or(BadArg)
+    }
+
+    fn text<'t>(&self, term: EtfTerm<'t>) -> Read<&'t str> {
+        std::str::from_utf8(self.bytes(term)?).map_err(|_| BadArg)
+    }
+
+    /// The server of this number.
+    fn server(&self, term: EtfTerm<'_>) -> Read<Arc<Server>> {
+        let host = self.port.host(self.number(term)?).ok_or(BadArg)?;
+        host.find_server(self.port).ok_or(BadArg)
+    }
+}

@@ -1,0 +1,232 @@
+//! A server on the side of the VM: its process, the owners of its connections, who answers its questions.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use sockeye_engine::host::{Notice, ServerHost};
+use sockeye_engine::{Inbox, Question, Server, ServerStats};
+use sockeye_seam::news::News;
+use sockeye_seam::settings::{Format, Owner};
+use sockeye_seam::{Atom, Writer, events};
+
+use crate::port::Port;
+use crate::processes::{Watched, Who};
+use crate::receiver::{Receiver, View};
+
+/// Memory that the empty inbox of a plain process may hold on to, twice.
+const KEEP: usize = 8 * 1024;
+
+/// The bytes of a pid.
+pub(crate) type Pid = Box<[u8]>;
+
+pub(crate) struct Host {
+    /// Its number in the VM.
+    pub(crate) number: u64,
+    /// The Id of the process that listens.
+    pub(crate) process: u64,
+    owner: Owner<Pid>,
+    batch: bool,
+    pub(crate) format: Arc<Format>,
+    room: usize,
+    close_timeout: u64,
+    pub(crate) port: Weak<Port>,
+    /// Set before anything can happen to the server.
+    pub(crate) server: OnceLock<u64>,
+    owners: Mutex<HashMap<Pid, Arc<Receiver>>>,
+    /// The Id of the process that answers questions; 0 for none.
+    gate: AtomicU64,
+    /// Of topics that have their first subscription, or have lost their last.
+    pub(crate) news: News<u64>,
+}
+
+impl Host {
+    pub(crate) fn new(
+        (number, process): (u64, u64),
+        (owner, batch): (Owner<Pid>, bool),
+        format: Arc<Format>,
+        (room, close_timeout): (usize, u64),
+        port: &Arc<Port>,
+    ) -> Arc<Self> {
+        Arc::new(Host {
+            number,
+            process,
+            owner,
+            batch,
+            format,
+            room,
+            close_timeout,
+            port: Arc::downgrade(port),
+            server: OnceLock::new(),
+            owners: Mutex::default(),
+            gate: AtomicU64::new(0),
+            news: News::default(),
+        })
+    }
+
+    /// Replaces who answers questions. The Id of who did.
+    pub(crate) fn set_gate(&self, id: u64) -> u64 {
+        self.gate.swap(id, Ordering::AcqRel)
+    }
+
+    fn owners(&self) -> MutexGuard<'_, HashMap<Pid, Arc<Receiver>>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The inbox of this process, which is watched.
+    pub(crate) fn owner_of(self: &Arc<Self>, pid: &[u8]) -> Option<Arc<Receiver>> {
+        self.plain(pid.into(), Who::Pid(pid))
+    }
+
+    /// The inbox of whoever has this name: the same one until he is dead.
+    fn named(self: &Arc<Self>, name: &str) -> Option<Arc<Receiver>> {
+        // No pid begins so.
+        self.plain([&[0], name.as_bytes()].concat().into(), Who::Name(name))
+    }
+
+    fn plain(self: &Arc<Self>, key: Pid, who: Who<'_>) -> Option<Arc<Receiver>> {
+        let port = self.port.upgrade()?;
+        let mut owners = self.owners();
+        if let Some(known) = owners.get(&key) {
+            return Some(known.clone());
+        }
+        let id = port.processes.new_id();
+        let view = View::Plain(self.close_timeout);
+        let engine = port.engine()?;
+        let room = (self.room, KEEP);
+        let format = self.format.clone();
+        let receiver = Receiver::new((id, 0), view, room, format, &port.link, &engine);
+        owners.insert(key, receiver.clone());
+        drop(owners);
+        let role = if self.batch {
+            Atom::plain_batch
+        } else {
+            Atom::plain
+        };
+        let watched = Watched::Owner(receiver.clone(), Arc::downgrade(self));
+        port.processes.watch(id, role, who, self.process, watched);
+        Some(receiver)
+    }
+
+    /// The process behind this inbox is dead.
+    pub(crate) fn forget_owner(&self, id: u64) {
+        self.owners().retain(|_, known| known.id != id);
+    }
+
+    /// The server is gone, and with it what was watched for it.
+    fn forget_all(&self, port: &Port) {
+        let owners = std::mem::take(&mut *self.owners());
+        for receiver in owners.into_values() {
+            port.processes.unwatch(receiver.id);
+        }
+        port.processes.unwatch(self.set_gate(0));
+    }
+
+    pub(crate) fn find_server(&self, port: &Port) -> Option<Arc<Server>> {
+        port.engine()?.find_server(*self.server.get()?)
+    }
+}
+
+/// The part of a host that the engine owns.
+pub(crate) struct HostRef(pub(crate) Arc<Host>);
+
+impl HostRef {
+    /// Tells the server's process, if it lives.
+    fn tell(&self, write: impl FnOnce(&mut sockeye_seam::Etf<'_>)) -> bool {
+        let Some(port) = self.0.port.upgrade() else {
+            return false;
+        };
+        let lives = port.processes.is_alive(self.0.process);
+        if lives {
+            port.link.message(self.0.process, write);
+        }
+        lives
+    }
+}
+
+impl ServerHost for HostRef {
+    fn owner(&self) -> Option<Arc<Inbox>> {
+        let receiver = match &self.0.owner {
+            Owner::Nobody => return None,
+            Owner::Process(pid) => self.0.owner_of(pid)?,
+            Owner::Name(name) => self.0.named(name)?,
+        };
+        Some(receiver.inbox.clone())
+    }
+
+    fn ask(&self, token: u64, question: &Question<'_>) -> bool {
+        let Some(port) = self.0.port.upgrade() else {
+            return false;
+        };
+        let gate = self.0.gate.load(Ordering::Acquire);
+        if gate == 0 || !port.processes.is_alive(gate) {
+            return false;
+        }
+        port.link
+            .message(gate, |w| events::question(w, token, question));
+        true
+    }
+
+    fn unlistened(&self) {
+        self.tell(|w| {
+            w.tuple(2);
+            w.atom(Atom::sockeye_unlistened);
+            w.integer(self.0.number);
+        });
+    }
+
+    fn stopped(&self, stats: &ServerStats) {
+        let number = self.0.number;
+        let Some(port) = self.0.port.upgrade() else {
+            return;
+        };
+        port.forget_server(number);
+        if let (Some(engine), Some(id)) = (port.engine(), self.0.server.get()) {
+            engine.remove_stopped(*id);
+        }
+        self.0.forget_all(&port);
+        let heard = self.tell(|w| {
+            w.tuple(3);
+            w.atom(Atom::sockeye_stopped);
+            w.integer(number);
+            w.tuple(2);
+            w.integer(stats.accepted);
+            w.integer(stats.unanswered);
+        });
+        port.processes.unwatch(self.0.process);
+        // A process that was killed could not clear up behind itself.
+        if !heard {
+            port.tell_engine(|w| {
+                w.tuple(2);
+                w.atom(Atom::sockeye_gone);
+                w.integer(number);
+            });
+        }
+        port.link.flush();
+    }
+
+    fn event(&self, event: Notice) {
+        self.tell(|w| match &event {
+            Notice::AcceptFailed(text) => {
+                events::notice(w, Atom::accept_error, Atom::reason, |w| {
+                    w.binary(text.as_bytes())
+                })
+            }
+            Notice::NoDescriptor(most) => {
+                events::notice(w, Atom::no_descriptor, Atom::max_descriptor, |w| {
+                    w.integer(*most as u64)
+                })
+            }
+        });
+    }
+
+    fn memory(&self) -> Option<u64> {
+        crate::memory::resident()
+    }
+
+    fn topic_left(&self, name: &[u8]) {
+        if let Some(port) = self.0.port.upgrade() {
+            port.note_topic(&self.0, name);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! From the first line on standard input to the end.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use sockeye_seam::{Atom, Writer, events};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use crate::hello::{self, Hello};
+use crate::link::Link;
+use crate::long;
+use crate::packets::{Broken, Incoming};
+use crate::port::Port;
+
+/// Hexadecimal digits.
+const SECRET: usize = 64;
+/// Time for a hello on a connection, and for the VM to come at all.
+const HELLO: Duration = Duration::from_secs(1);
+const COME: Duration = Duration::from_secs(10);
+/// Strangers that are hung up on before this gives up.
+const STRANGERS: usize = 16;
+
+/// How this process ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    InOrder = 0,
+    Usage = 2,
+    Socket = 3,
+    Protocol = 4,
+    Nobody = 5,
+}
+
+/// A line for the log. Nobody may be there to read it.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+static PORT: OnceLock<Arc<Port>> = OnceLock::new();
+
+/// Does all of it.
+pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    report_panics();
+    let (Some(path), None) = (args.next(), args.next()) else {
+        say("usage: sockeye-engine PATH; the secret is the first line of standard input");
+        return ExitCode::from(End::Usage as u8);
+    };
+    let Some(secret) = read_secret() else {
+        say("the first line of standard input is no secret of 64 hexadecimal digits");
+        return ExitCode::from(End::Usage as u8);
+    };
+    watch_standard_input();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build();
+    let end = match runtime {
+        Ok(runtime) => runtime.block_on(serve(Path::new(&path), &secret)),
+        Err(e) => {
+            say(&format!("no runtime: {e}"));
+            End::Socket
+        }
+    };
+    finish(end)
+}
+
+fn read_secret() -> Option<Vec<u8>> {
+    let mut line = Vec::with_capacity(SECRET + 1);
+    // No buffer: what comes next is for who watches.
+    let input = io::stdin();
+    input
+        .lock()
+        .take(SECRET as u64 + 1)
+        .read_to_end(&mut line)
+        .ok()?;
+    let (last, secret) = line.split_last()?;
+    let whole = *last == b'\n' && secret.len() == SECRET;
+    (whole && secret.iter().all(u8::is_ascii_hexdigit)).then(|| secret.to_vec())
+}
+
+/// The VM is gone when its end of the pipe is.
+fn watch_standard_input() {
+    let watch = || {
+        let mut input = io::stdin().lock();
+        let mut buffer = [0; 64];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => break,
+                _ => {}
+            }
+        }
+        drop(input);
+        finish(End::InOrder);
+    };
+    let thread = std::thread::Builder::new().name("sockeye-stdin".into());
+    if let Err(e) = thread.spawn(watch) {
+        say(&format!("no thread: {e}"));
+    }
+}
+
+/// Closes all connections and ends the process, whatever else is under way.
+fn finish(end: End) -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::AcqRel) {
+        // Another thread does it.
+        loop {
+            std::thread::park();
+        }
+    }
+    remove_file();
+    if let Some(port) = PORT.get() {
+        port.stop();
+    }
+    std::process::exit(end as i32);
+}
+
+/// The socket's file, as long as there is one.
+static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+fn remove_file() {
+    let path = FILE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(path) = path {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+async fn serve(path: &Path, secret: &[u8]) -> End {
+    let listener = match UnixListener::bind(path) {
+        Ok(listener) => listener,
+        Err(e) => {
+            say(&format!("cannot listen at {}: {e}", path.display()));
+            return End::Socket;
+        }
+    };
+    *FILE.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
+    let _ = writeln!(io::stdout(), "ready");
+    let _ = io::stdout().flush();
+    let came = timeout(COME, welcome(&listener, secret)).await;
+    drop(listener);
+    match came {
+        Ok(Ok((stream, incoming))) => speak(stream, incoming).await,
+        Ok(Err(end)) => end,
+        Err(_) => {
+            say("nobody came");
+            End::Nobody
+        }
+    }
+}
+
+/// Waits for who knows the secret.
+async fn welcome(listener: &UnixListener, secret: &[u8]) -> Result<(UnixStream, Incoming), End> {
+    for _ in 0..=STRANGERS {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            return Err(End::Socket);
+        };
+        let mut incoming = Incoming::default();
+        let said = timeout(HELLO, first_packet(&mut stream, &mut incoming)).await;
+        let hello = match said {
+            Ok(Some(packet)) => hello::read(&packet, secret),
+            _ => Hello::Stranger,
+        };
+        if hello == Hello::Welcome {
+            // Who has the answer finds nothing there any more.
+            remove_file();
+        }
+        let answered = stream.write_all(&hello::answer(hello)).await;
+        match hello {
+            Hello::Welcome if answered.is_ok() => return Ok((stream, incoming)),
+            Hello::Welcome => return Err(End::InOrder),
+            Hello::Stranger => {}
+            Hello::Protocol | Hello::Version => {
+                say("the VM's side is of another version");
+                return Err(End::Protocol);
+            }
+        }
+    }
+    say("too many that do not know the secret");
+    Err(End::Nobody)
+}
+
+async fn first_packet(stream: &mut UnixStream, incoming: &mut Incoming) -> Option<Vec<u8>> {
+    loop {
+        if let Some(packet) = incoming.packet(hello::LONGEST).ok()? {
+            return Some(packet);
+        }
+        if stream.read_buf(incoming.room()).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// The link stands.
+async fn speak(stream: UnixStream, incoming: Incoming) -> End {
+    let (reader, writer) = stream.into_split();
+    let link = Link::new(writer);
+    let port = PORT.get_or_init(|| Port::new(link.clone()));
+    tokio::spawn(async move { link.write_on().await });
+    listen(reader, incoming, port).await
+}
+
+async fn listen(mut reader: OwnedReadHalf, mut incoming: Incoming, port: &Arc<Port>) -> End {
+    loop {
+        let done = incoming.sections(|kind, body| port.section(kind, body));
+        port.link.flush();
+        if let Err(Broken(how)) = done {
+            say(&format!("the VM's side breaks the protocol: {how}"));
+            return End::Protocol;
+        }
+        match reader.read_buf(incoming.room()).await {
+            Ok(n) if n > 0 => {}
+            _ => return End::InOrder,
+        }
+    }
+}
+
+/// A panic costs a connection, and is told to the process that started the engine. Before there is one, it ends all.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let message = info.to_string().replace('\n', " ");
+        match PORT.get() {
+            // This thread may hold what telling needs.
+            Some(port) => long::run(move || {
+                port.tell_engine(|w| {
+                    events::notice(w, Atom::panic, Atom::message, |w| {
+                        w.binary(message.as_bytes())
+                    });
+                });
+            }),
+            None => say(&message),
+        }
+    }));
+}

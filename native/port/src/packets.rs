@@ -1,0 +1,327 @@
+//! What is on the link: packets of sections, and pieces of those that are large.
+//!
+//! Nothing here reads or writes a socket. The other side may send whatever it likes: what it says is bounded and checked.
+
+use std::collections::HashMap;
+
+/// Bytes of a packet, without its length.
+pub(crate) const PACKET: usize = 1 << 20;
+/// Bytes of a body that is not cut, and of a piece.
+pub(crate) const PIECE: usize = 256 * 1024;
+/// Bodies that may come in pieces at a time.
+const STREAMS: usize = 64;
+/// Bytes of all bodies that are not complete.
+const HELD: usize = (2 << 30) + (1 << 20);
+
+/// Kind and size.
+const HEAD: usize = 5;
+const MORE: u8 = 8;
+const LAST: u8 = 9;
+
+/// The other side does not keep to the protocol: how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken(pub(crate) &'static str);
+
+/// Sections that come, put together.
+#[derive(Default)]
+pub(crate) struct Incoming {
+    buffer: Vec<u8>,
+    parts: HashMap<u32, Vec<u8>>,
+    held: usize,
+}
+
+fn be32(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_be_bytes(*head), rest))
+}
+
+impl Incoming {
+    /// Where what is read goes, with room for some.
+    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        self.buffer.reserve(64 * 1024);
+        &mut self.buffer
+    }
+
+    /// The next packet that is complete, at most so long: for the first one, which has no sections.
+    pub(crate) fn packet(&mut self, most: usize) -> Result<Option<Vec<u8>>, Broken> {
+        let Some((len, rest)) = be32(&self.buffer) else {
+            return Ok(None);
+        };
+        let len = len as usize;
+        if len > most {
+            return Err(Broken("a packet is too long"));
+        }
+        let Some(packet) = rest.get(..len) else {
+            return Ok(None);
+        };
+        let packet = packet.to_vec();
+        self.buffer.drain(..4 + len);
+        Ok(Some(packet))
+    }
+
+    /// Hands out the sections of all packets that are complete: kind and body.
+    pub(crate) fn sections(
+        &mut self,
+        mut take: impl FnMut(u8, &[u8]) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut rest = buffer.as_slice();
+        while let Some((len, behind)) = be32(rest) {
+            let len = len as usize;
+            if len == 0 || len > PACKET {
+                return Err(Broken("a packet has no or too many bytes"));
+            }
+            let Some((packet, behind)) = behind.split_at_checked(len) else {
+                break;
+            };
+            self.split(packet, &mut take)?;
+            rest = behind;
+        }
+        let left = rest.len();
+        self.buffer = buffer;
+        let read = self.buffer.len() - left;
+        self.buffer.drain(..read);
+        Ok(())
+    }
+
+    fn split(
+        &mut self,
+        mut packet: &[u8],
+        take: &mut impl FnMut(u8, &[u8]) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        while let [kind, rest @ ..] = packet {
+            let section = be32(rest).and_then(|(size, rest)| rest.split_at_checked(size as usize));
+            let (body, behind) = section.ok_or(Broken("a section leaves its packet"))?;
+            packet = behind;
+            match *kind {
+                MORE => self.piece(body)?,
+                LAST => {
+                    let (stream, rest) = be32(body).ok_or(Broken("a piece is cut"))?;
+                    let [kind, last @ ..] = rest else {
+                        return Err(Broken("a piece is cut"));
+                    };
+                    let mut whole = self.parts.remove(&stream).unwrap_or_default();
+                    self.held -= whole.len();
+                    whole.extend_from_slice(last);
+                    take(*kind, &whole)?;
+                }
+                kind => take(kind, body)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, body: &[u8]) -> Result<(), Broken> {
+        let (stream, piece) = be32(body).ok_or(Broken("a piece is cut"))?;
+        if piece.len() > PIECE {
+            return Err(Broken("a piece is too long"));
+        }
+        self.held += piece.len();
+        if self.held > HELD {
+            return Err(Broken("too many bytes in pieces"));
+        }
+        if self.parts.len() >= STREAMS && !self.parts.contains_key(&stream) {
+            return Err(Broken("too many bodies in pieces"));
+        }
+        self.parts
+            .entry(stream)
+            .or_default()
+            .extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+/// Packets on their way.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    /// So many of them are written.
+    sent: usize,
+    /// Where the packet begins that takes more sections.
+    open: Option<usize>,
+    next_stream: u32,
+}
+
+/// Memory that is kept when nothing waits.
+const KEPT: usize = 256 * 1024;
+
+impl Outgoing {
+    /// Bytes that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// What is to be written.
+    pub(crate) fn ready(&mut self) -> &[u8] {
+        self.close();
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So many bytes have been written.
+    pub(crate) fn written(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.waiting() == 0 {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
+            self.sent = 0;
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(start) = self.open.take() {
+            let len = (self.bytes.len() - start - 4) as u32;
+            if let Some(place) = self.bytes.get_mut(start..start + 4) {
+                place.copy_from_slice(&len.to_be_bytes());
+            }
+        }
+    }
+
+    /// A packet with room for a section that is not cut.
+    fn open(&mut self) {
+        match self.open {
+            Some(start) if self.bytes.len() - start <= PACKET - PIECE - 2 * HEAD => {}
+            _ => {
+                self.close();
+                self.open = Some(self.bytes.len());
+                self.bytes.extend_from_slice(&[0; 4]);
+            }
+        }
+    }
+
+    /// Appends a section. `write` appends its body.
+    pub(crate) fn section(&mut self, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
+        self.open();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[kind, 0, 0, 0, 0]);
+        write(&mut self.bytes);
+        let len = self.bytes.len() - start - HEAD;
+        if len > PIECE {
+            let body = self.bytes.split_off(start + HEAD);
+            self.bytes.truncate(start);
+            self.cut(kind, &body);
+        } else {
+            self.set_size(start, len);
+        }
+    }
+
+    fn set_size(&mut self, start: usize, len: usize) {
+        if let Some(place) = self.bytes.get_mut(start + 1..start + HEAD) {
+            place.copy_from_slice(&(len as u32).to_be_bytes());
+        }
+    }
+
+    fn cut(&mut self, kind: u8, body: &[u8]) {
+        let stream = self.next_stream.to_be_bytes();
+        self.next_stream = self.next_stream.wrapping_add(1);
+        let mut pieces = body.chunks(PIECE).peekable();
+        while let Some(piece) = pieces.next() {
+            self.open();
+            let start = self.bytes.len();
+            let is_last = pieces.peek().is_none();
+            let tag = if is_last { LAST } else { MORE };
+            self.bytes.extend_from_slice(&[tag, 0, 0, 0, 0]);
+            self.bytes.extend_from_slice(&stream);
+            if is_last {
+                self.bytes.push(kind);
+            }
+            self.bytes.extend_from_slice(piece);
+            let len = self.bytes.len() - start - HEAD;
+            self.set_size(start, len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(out: &mut Outgoing, cuts: usize) -> Vec<(u8, Vec<u8>)> {
+        let bytes = out.ready().to_vec();
+        out.written(bytes.len());
+        let mut incoming = Incoming::default();
+        let mut got = Vec::new();
+        for chunk in bytes.chunks(cuts) {
+            incoming.room().extend_from_slice(chunk);
+            incoming
+                .sections(|kind, body| {
+                    got.push((kind, body.to_vec()));
+                    Ok(())
+                })
+                .unwrap();
+        }
+        assert!(incoming.buffer.is_empty() && incoming.parts.is_empty());
+        got
+    }
+
+    #[test]
+    fn sections_come_out_as_they_went_in_around_every_bound() {
+        let mut out = Outgoing::default();
+        let mut sent = Vec::new();
+        let sizes = [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1];
+        for (n, size) in sizes.into_iter().chain(vec![PIECE; 9]).enumerate() {
+            let body = vec![n as u8; size];
+            out.section(1, |bytes| bytes.extend_from_slice(&body));
+            sent.push((1, body));
+        }
+        assert_eq!(through(&mut out, 100_000), sent);
+        assert_eq!(out.waiting(), 0);
+        out.section(2, |bytes| bytes.push(7));
+        assert_eq!(through(&mut out, 1), [(2, vec![7])]);
+    }
+
+    #[test]
+    fn no_packet_is_longer_than_may_be() {
+        let mut out = Outgoing::default();
+        for _ in 0..50 {
+            out.section(3, |bytes| bytes.resize(bytes.len() + PIECE + 1, 0));
+            out.section(3, |bytes| bytes.resize(bytes.len() + PIECE, 0));
+        }
+        let mut rest = out.ready();
+        while let Some((len, behind)) = be32(rest) {
+            assert!((1..=PACKET).contains(&(len as usize)), "{len}");
+            rest = &behind[len as usize..];
+        }
+    }
+
+    fn refused(packet: &[u8]) -> Broken {
+        let mut incoming = Incoming::default();
+        incoming
+            .room()
+            .extend_from_slice(&(packet.len() as u32).to_be_bytes());
+        incoming.room().extend_from_slice(packet);
+        incoming.sections(|_, _| Ok(())).unwrap_err()
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert_eq!(refused(&[]).0, "a packet has no or too many bytes");
+        for packet in [&[1][..], &[1, 0, 0, 0, 1], &[1, 255, 255, 255, 255, 0]] {
+            assert_eq!(refused(packet).0, "a section leaves its packet");
+        }
+        for packet in [&[8, 0, 0, 0, 0][..], &[9, 0, 0, 0, 4, 0, 0, 0, 0]] {
+            assert_eq!(refused(packet).0, "a piece is cut");
+        }
+        let mut incoming = Incoming::default();
+        let len = (PACKET as u32 + 1).to_be_bytes();
+        incoming.room().extend_from_slice(&len);
+        assert!(incoming.sections(|_, _| Ok(())).is_err(), "told at once");
+        let most = (PACKET as u32).to_be_bytes();
+        let mut incoming = Incoming::default();
+        incoming.room().extend_from_slice(&most);
+        assert_eq!(incoming.sections(|_, _| Ok(())), Ok(()), "not there yet");
+    }
+
+    #[test]
+    fn bodies_in_pieces_are_bounded() {
+        let piece = |stream: u32| {
+            let mut section = vec![8, 0, 0, 0, 4];
+            section.extend_from_slice(&stream.to_be_bytes());
+            section
+        };
+        let packet: Vec<_> = (0..STREAMS as u32).flat_map(piece).collect();
+        let mut incoming = Incoming::default();
+        assert_eq!(incoming.split(&packet, &mut |_, _| Ok(())), Ok(()));
+        assert!(incoming.split(&piece(63), &mut |_, _| Ok(())).is_ok());
+        assert!(incoming.split(&piece(64), &mut |_, _| Ok(())).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! Processes of the VM that the engine has to do with, each by its Id.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use sockeye_engine::Server;
+use sockeye_etf::VERSION;
+use sockeye_seam::{Atom, Etf, Writer};
+
+use crate::host::Host;
+use crate::link::{Link, UNWATCH, WATCH};
+use crate::receiver::Receiver;
+
+/// What ends with a process.
+pub(crate) enum Watched {
+    /// It is told of what goes wrong.
+    Engine,
+    Host(Arc<Host>),
+    /// A handler, or a server that is told of connections.
+    Receiver(Arc<Receiver>, Arc<Server>),
+    /// A plain process.
+    Owner(Arc<Receiver>, Weak<Host>),
+    /// Nothing.
+    Other,
+}
+
+/// How a process is known to the VM's side of the link.
+#[derive(Clone, Copy)]
+pub(crate) enum Who<'a> {
+    /// The bytes of its pid.
+    Pid(&'a [u8]),
+    /// A name that it may have.
+    Name(&'a str),
+}
+
+pub(crate) struct Processes {
+    link: Arc<Link>,
+    next: AtomicU64,
+    all: Mutex<HashMap<u64, Watched>>,
+}
+
+impl Processes {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Processes {
+            link,
+            next: AtomicU64::new(1),
+            all: Mutex::default(),
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<u64, Watched>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An Id for a process that is to be watched next.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Has a process watched. `host` is the Id of the one whose death explains this one's; 0 for none.
+    pub(crate) fn watch(&self, id: u64, role: Atom, who: Who<'_>, host: u64, watched: Watched) {
+        self.all().insert(id, watched);
+        self.link.append(WATCH, |out| {
+            out.extend_from_slice(&id.to_be_bytes());
+            out.push(VERSION);
+            let w = &mut Etf(out);
+            w.tuple(3);
+            w.atom(role);
+            match who {
+                Who::Pid(pid) => w.0.extend_from_slice(pid),
+                Who::Name(name) => sockeye_etf::atom(w.0, name),
+            }
+            w.integer(host);
+        });
+    }
+
+    /// The process is of no interest any more.
+    pub(crate) fn unwatch(&self, id: u64) {
+        if self.all().remove(&id).is_some() {
+            self.link
+                .append(UNWATCH, |out| out.extend_from_slice(&id.to_be_bytes()));
+        }
+    }
+
+    /// The receiver of this Id.
+    pub(crate) fn receiver(&self, id: u64) -> Option<Arc<Receiver>> {
+        match self.all().get(&id)? {
+            Watched::Receiver(receiver, _) | Watched::Owner(receiver, _) => Some(receiver.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_alive(&self, id: u64) -> bool {
+        self.all().contains_key(&id)
+    }
+
+    /// It is dead.
+    pub(crate) fn remove(&self, id: u64) -> Option<Watched> {
+        self.all().remove(&id)
+    }
+}

@@ -1,0 +1,317 @@
+//! A process of the VM that gets events, and how they get there: in batches, of which it has acknowledged all but two.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use sockeye_engine::batch::Event;
+use sockeye_engine::inbox::{Left, Visit};
+use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
+use sockeye_etf as etf;
+use sockeye_seam::events::{self, Invalid};
+use sockeye_seam::settings::Format;
+use sockeye_seam::{Atom, Etf, Writer};
+
+use crate::calls::Asker;
+use crate::link::{BATCH, Link};
+use crate::long;
+
+/// Batches on their way that are not acknowledged.
+pub(crate) const CREDIT: u8 = 2;
+/// Bytes of payload in a batch of more than one event.
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+/// Events of a batch, unless the process says otherwise.
+const FIRST_MAX: u16 = 64;
+/// It may say so many.
+pub(crate) const MOST: u16 = 256;
+/// JSON text that no shard reads, and not the link's thread: others wait behind it.
+const LONG_TEXT: usize = 64 * 1024;
+
+/// How it sees its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Handler,
+    /// It is told of connections that need a process.
+    Acceptor,
+    /// A plain process: with the milliseconds that it has to answer before a connection ends.
+    Plain(u64),
+}
+
+pub(crate) struct Receiver {
+    pub(crate) id: u64,
+    /// Names its process where an order is kept for each.
+    pub(crate) caller: u64,
+    pub(crate) inbox: Arc<Inbox>,
+    format: Arc<Format>,
+    view: View,
+    link: Arc<Link>,
+    engine: Weak<Engine>,
+    state: Mutex<State>,
+}
+
+struct State {
+    credit: u8,
+    max: u16,
+    /// Connections that sent something invalid: what else they sent is not wanted.
+    refused: Vec<ConnId>,
+    /// Who waits until nothing is left.
+    resting: Vec<Asker>,
+    is_stalled: bool,
+}
+
+struct Notice(Weak<Receiver>);
+
+impl Notifier for Notice {
+    fn notify(&self) -> bool {
+        match self.0.upgrade() {
+            Some(receiver) => {
+                NOTICES.with_borrow_mut(|notices| notices.push(receiver));
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+thread_local! {
+    /// Receivers that this turn of a shard has something for.
+    static NOTICES: RefCell<Vec<Arc<Receiver>>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// All receivers of a turn have been noted.
+pub(crate) fn after_notices() {
+    NOTICES.with_borrow_mut(|notices| {
+        let Some(link) = notices.last().map(|receiver| receiver.link.clone()) else {
+            return;
+        };
+        for receiver in notices.drain(..) {
+            receiver.pump();
+        }
+        link.flush();
+    });
+}
+
+impl Receiver {
+    pub(crate) fn new(
+        (id, caller): (u64, u64),
+        view: View,
+        (room, keep): (usize, usize),
+        format: Arc<Format>,
+        link: &Arc<Link>,
+        engine: &Arc<Engine>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|receiver: &Weak<Receiver>| Receiver {
+            id,
+            caller,
+            inbox: Inbox::new(room, keep, Box::new(Notice(receiver.clone()))),
+            format,
+            view,
+            link: link.clone(),
+            engine: Arc::downgrade(engine),
+            state: Mutex::new(State {
+                credit: CREDIT,
+                max: FIRST_MAX,
+                refused: Vec::new(),
+                resting: Vec::new(),
+                is_stalled: false,
+            }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether so many batches are not acknowledged.
+    pub(crate) fn has_sent(&self, batches: u8) -> bool {
+        let state = self.state();
+        batches <= CREDIT && state.credit + batches <= CREDIT
+    }
+
+    /// So many batches have been worked through, as [`Receiver::has_sent`] was asked about.
+    pub(crate) fn acknowledge(&self, batches: u8) {
+        let mut state = self.state();
+        state.credit = (state.credit + batches).min(CREDIT);
+    }
+
+    /// Events of a batch from now on.
+    pub(crate) fn set_max(&self, max: u16) {
+        if max > 0 {
+            self.state().max = max.min(MOST);
+        }
+    }
+
+    /// Answers when nothing is left that has not been sent.
+    pub(crate) fn rest(self: &Arc<Self>, asker: Asker) {
+        self.state().resting.push(asker);
+        self.pump();
+    }
+
+    /// There is room on the link again.
+    pub(crate) fn resume(self: &Arc<Self>) {
+        self.state().is_stalled = false;
+        self.pump();
+    }
+
+    /// Sends what may be sent, and leaves what takes long to another thread.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        self.send(self.state(), false);
+    }
+
+    fn send(self: &Arc<Self>, mut state: MutexGuard<'_, State>, has_time: bool) {
+        let mut scratch = SCRATCH.take();
+        while state.credit > 0 && !state.is_stalled {
+            if self.link.is_full() {
+                state.is_stalled = true;
+                self.link.stall(self.clone());
+                break;
+            }
+            scratch.clear();
+            let took = self.take(&mut state, &mut scratch, has_time);
+            if took.events > 0 {
+                state.credit -= 1;
+                self.link
+                    .append(BATCH, |out| out.extend_from_slice(&scratch));
+            }
+            if let Some(engine) = self.engine.upgrade() {
+                engine.resume(&self.inbox, took.shards);
+                for (conn, why) in took.invalid {
+                    engine.object(conn, 1007, &why.0);
+                }
+            }
+            if took.is_long {
+                // Nobody else tries meanwhile.
+                state.is_stalled = true;
+                let receiver = self.clone();
+                long::run(move || {
+                    let mut state = receiver.state();
+                    state.is_stalled = false;
+                    receiver.send(state, true);
+                    receiver.link.flush();
+                });
+                break;
+            }
+            if took.left == Left::Nothing {
+                for asker in state.resting.drain(..) {
+                    asker.answer(|w| w.atom(Atom::ok));
+                }
+                break;
+            }
+        }
+        if scratch.capacity() <= 4 * BATCH_BYTES {
+            SCRATCH.set(scratch);
+        }
+    }
+
+    /// Writes a batch: the body of its section.
+    fn take(&self, state: &mut State, out: &mut Vec<u8>, has_time: bool) -> Took {
+        out.extend_from_slice(&self.id.to_be_bytes());
+        let more = out.len();
+        out.extend_from_slice(&[0, etf::VERSION]);
+        let list = etf::open_list(out);
+        let mut took = Took {
+            events: 0,
+            left: Left::Nothing,
+            shards: 0,
+            is_long: false,
+            invalid: Vec::new(),
+        };
+        let mut bytes = 0;
+        let max = usize::from(state.max);
+        let (left, shards) = self.inbox.drain(usize::MAX, |conn, event, len| {
+            let is_json = matches!(event, Event::Text(_)) && self.format.json.is_some();
+            if bytes + len > BATCH_BYTES && took.events > 0 {
+                return Visit::Stop;
+            }
+            if is_json && len > LONG_TEXT && !has_time {
+                took.is_long = true;
+                return Visit::Stop;
+            }
+            bytes += len;
+            if self.write(state, &mut took, conn, event, out) {
+                took.events += 1;
+            }
+            if took.events as usize >= max || bytes >= BATCH_BYTES {
+                Visit::Last
+            } else {
+                Visit::Next
+            }
+        });
+        etf::close_list(out, list, 2 * took.events);
+        if let Some(more) = out.get_mut(more) {
+            *more = u8::from(left == Left::More);
+        }
+        took.left = left;
+        took.shards = shards;
+        took
+    }
+
+    /// Writes a connection and its event; false if there is nothing to tell.
+    fn write(
+        &self,
+        state: &mut State,
+        took: &mut Took,
+        conn: ConnId,
+        event: Event<'_>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if state.covers(conn, &event) {
+            return false;
+        }
+        let start = out.len();
+        let w = &mut Etf(out);
+        w.conn(conn);
+        match (self.view, event) {
+            (View::Plain(timeout), Event::Ending) => {
+                w.tuple(2);
+                w.atom(Atom::ending);
+                w.integer(timeout);
+            }
+            (View::Handler | View::Acceptor, Event::Closed(ended)) => events::left(w, ended),
+            (View::Acceptor, _) => {
+                w.tuple(2);
+                w.atom(Atom::open);
+                w.map(0);
+            }
+            (view, event) => {
+                if let Err(why) = self.format.event(w, event) {
+                    state.refused.push(conn);
+                    if view != View::Handler {
+                        took.invalid.push((conn, why));
+                        w.rewind(start);
+                        return false;
+                    }
+                    events::refused(w, &why);
+                }
+            }
+        }
+        true
+    }
+}
+
+struct Took {
+    events: u32,
+    left: Left,
+    shards: u64,
+    /// The next event takes long.
+    is_long: bool,
+    /// For what connections of a plain process end.
+    invalid: Vec<(ConnId, Invalid)>,
+}
+
+impl State {
+    /// Whether the event is of a connection that was refused. Its last event ends that.
+    fn covers(&mut self, conn: ConnId, event: &Event<'_>) -> bool {
+        let Some(place) = self.refused.iter().position(|known| *known == conn) else {
+            return false;
+        };
+        match event {
+            Event::Ending => false,
+            Event::Closed(..) => {
+                self.refused.swap_remove(place);
+                false
+            }
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How much of what waits is on its way at a time.
+
+use tungstenite::Message;
+
+use crate::client::client;
+use crate::vm::{Section, Vm, atom, binary, int, returned, tagged};
+
+/// A handler with one connection, `open` acknowledged.
+fn serving(options: &[(&str, crate::vm::Term)]) -> (Vm, u64, crate::client::Client) {
+    let mut vm = Vm::start(1);
+    let (_, port) = vm.listen(1, options);
+    let id = vm.handler(1);
+    let client = client(port);
+    vm.event(id);
+    (vm, id, client)
+}
+
+fn batches(sections: &[Section]) -> usize {
+    let is_batch = |s: &&Section| matches!(s, Section::Batch { .. });
+    sections.iter().filter(is_batch).count()
+}
+
+/// Whatever the client has sent is with the engine.
+fn settled(vm: &mut Vm, client: &mut crate::client::Client) {
+    client.send(Message::Ping("?".into())).unwrap();
+    assert!(matches!(client.read().unwrap(), Message::Pong(_)));
+    vm.ping();
+}
+
+#[test]
+fn two_batches_are_on_their_way_and_no_third() {
+    let (mut vm, id, mut client) = serving(&[]);
+    vm.commands(id, 0, 1, Vec::new());
+    vm.ping();
+    for n in 0..6 {
+        client.send(Message::text(n.to_string())).unwrap();
+    }
+    settled(&mut vm, &mut client);
+    let (_, first) = vm.batch(id);
+    assert_eq!(first[0].1, tagged("text", binary("0")));
+    vm.batch(id);
+    assert_eq!(batches(&vm.others()), 0, "of two");
+    vm.commands(id, 1, 0, Vec::new());
+    let (more, third) = vm.batch(id);
+    assert!(more);
+    assert_eq!(third[0].1, tagged("text", binary("2")));
+    assert_eq!(batches(&vm.others()), 0, "of two again");
+    vm.commands(id, 2, 256, Vec::new());
+    let (more, rest) = vm.batch(id);
+    assert!(!more);
+    assert_eq!(rest.len(), 3, "as many as may be");
+    vm.commands(id, 1, 0, Vec::new());
+    vm.ping();
+    vm.commands(id, 1, 0, Vec::new());
+    let (status, _) = vm.started.ended();
+    assert_eq!(status.code(), Some(4), "an acknowledgement too many");
+}
+
+#[test]
+fn a_batch_has_so_many_events_and_bytes() {
+    // One connection's share of an inbox is a sixteenth of it.
+    let (mut vm, id, mut client) = serving(&[("inbox_size", int(64 << 20))]);
+    vm.commands(id, 0, 256, Vec::new());
+    // Two batches take the credit.
+    for _ in 0..2 {
+        client.send(Message::text("x")).unwrap();
+        vm.batch(id);
+    }
+    for size in [65_535, 1, 1, 65_536, 65_537] {
+        client.send(Message::binary(vec![0; size])).unwrap();
+    }
+    for _ in 0..257 {
+        client.send(Message::text("small")).unwrap();
+    }
+    settled(&mut vm, &mut client);
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        vm.commands(id, 1, 0, Vec::new());
+        sizes.push(vm.batch(id).1.len());
+    }
+    // 65,535 and 1 fill one, and who is at the bound or beyond comes alone.
+    assert_eq!(sizes, [2, 1, 1, 1, 256, 1]);
+}
+
+#[test]
+fn rest_is_told_behind_the_last_batch() {
+    let (mut vm, id, mut client) = serving(&[]);
+    let rest = vm.call(2, "inbox_rest", vec![int(id as i64)]);
+    assert_eq!(rest, returned(atom("ok")));
+    vm.commands(id, 0, 1, Vec::new());
+    vm.ping();
+    for _ in 0..3 {
+        client.send(Message::text("x")).unwrap();
+    }
+    settled(&mut vm, &mut client);
+    let rest = vm.ask(2, "inbox_rest", vec![int(id as i64)]);
+    vm.batch(id);
+    vm.batch(id);
+    let others = vm.others();
+    assert!(others.is_empty(), "one batch waits for credit: {others:?}");
+    vm.commands(id, 2, 0, Vec::new());
+    let order = vm.find(|s| match s {
+        Section::Batch { .. } => Some("batch"),
+        Section::Answer(..) => Some("answer"),
+        _ => None,
+    });
+    assert_eq!(order, "batch");
+    assert_eq!(vm.answer(rest), returned(atom("ok")));
+}
+
+#[test]
+fn who_does_not_read_the_link_is_sent_no_more_than_fits() {
+    let (mut vm, id, mut client) = serving(&[("inbox_size", int(1 << 20))]);
+    client.get_mut().set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    let begin = std::time::Instant::now();
+    // Its own queue and the kernel's fill, then nothing goes.
+    let mut stuck = 0;
+    while stuck < 200 && begin.elapsed() < crate::vm::LONG {
+        match client.write(Message::binary(vec![7; 32 * 1024])) {
+            Ok(()) => {
+                sent += 1;
+                stuck = 0;
+            }
+            Err(_) => {
+                stuck += 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                let _ = client.flush();
+            }
+        }
+        if sent > 4096 {
+            break;
+        }
+    }
+    assert!(sent < 4096, "128 MiB went somewhere");
+    let info = vm.call(0, "engine_info", vec![]);
+    let memory: u64 = info.tuple().unwrap()[1].get_as("memory").unwrap();
+    assert!(memory < 100 << 20, "{memory}");
+    assert!(!vm.batch(id).1.is_empty());
+}

@@ -1,0 +1,17 @@
+//! The executable over its socket, with no VM: the tests play the VM's side.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub
+)]
+
+mod batches;
+mod calls;
+mod client;
+mod ends;
+mod links;
+mod options;
+mod serving;
+mod vm;

@@ -1,0 +1,453 @@
+//! The VM's side of the link.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sockeye_etf as etf;
+use sockeye_seam::value::{Value, read_etf};
+
+use crate::options::config;
+
+pub type Term = Value<Vec<u8>>;
+
+/// Long enough on any machine.
+pub const LONG: Duration = Duration::from_secs(30);
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// An executable that has been started, and nobody has said hello to.
+pub struct Started {
+    pub child: Child,
+    pub stdin: Option<ChildStdin>,
+    pub folder: PathBuf,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!(
+        "sockeye-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
+    let folder = std::env::temp_dir().join(name);
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
+        .unwrap();
+    folder
+}
+
+impl Started {
+    pub fn with_first_line(line: &str) -> Self {
+        let folder = folder();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sockeye-engine"))
+            .arg(folder.join("link"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let _ = stdin.write_all(line.as_bytes());
+        Started {
+            child,
+            stdin: Some(stdin),
+            folder,
+        }
+    }
+
+    /// It listens.
+    pub fn ready() -> Self {
+        let mut started = Self::with_first_line(&format!("{SECRET}\n"));
+        let mut line = [0; 6];
+        let stdout = started.child.stdout.as_mut().unwrap();
+        stdout.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"ready\n");
+        started
+    }
+
+    pub fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.folder.join("link")).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    }
+
+    /// How it ended, and how long that took.
+    pub fn ended(&mut self) -> (ExitStatus, Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < LONG {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, begin.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it does not end");
+    }
+
+    /// What it said.
+    pub fn said(&mut self) -> String {
+        let mut said = String::new();
+        let stderr = self.child.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+pub fn packet(stream: &mut impl Write, bytes: &[u8]) {
+    let mut out = (bytes.len() as u32).to_be_bytes().to_vec();
+    out.extend_from_slice(bytes);
+    // It may have hung up.
+    let _ = stream.write_all(&out);
+}
+
+/// None at the end of the stream.
+pub fn read_packet(stream: &mut impl Read) -> Option<Vec<u8>> {
+    let mut len = [0; 4];
+    stream.read_exact(&mut len).ok()?;
+    let len = u32::from_be_bytes(len) as usize;
+    assert!((1..=1 << 20).contains(&len), "a packet of {len} bytes");
+    let mut packet = vec![0; len];
+    stream.read_exact(&mut packet).unwrap();
+    Some(packet)
+}
+
+pub fn hello(protocol: i64, version: &str, secret: &str) -> Vec<u8> {
+    bytes(&tuple(vec![
+        atom("sockeye_hello"),
+        Value::Integer(protocol),
+        binary(version),
+        binary(secret),
+    ]))
+}
+
+// ---------------------------------------------------------------- terms
+
+pub fn atom(name: &str) -> Term {
+    Value::Atom(name.into())
+}
+
+pub fn int(n: i64) -> Term {
+    Value::Integer(n)
+}
+
+pub fn binary(bytes: impl AsRef<[u8]>) -> Term {
+    Value::Binary(bytes.as_ref().into())
+}
+
+pub fn tuple(parts: Vec<Term>) -> Term {
+    Value::Tuple(parts)
+}
+
+pub fn list(elements: Vec<Term>) -> Term {
+    Value::List(elements)
+}
+
+/// `{Tag, Value}`
+pub fn tagged(tag: &str, value: Term) -> Term {
+    tuple(vec![atom(tag), value])
+}
+
+/// A pid of this test's VM.
+pub fn pid(n: u8) -> Term {
+    let mut bytes = vec![88];
+    etf::atom(&mut bytes, "nonode@nohost");
+    bytes.extend_from_slice(&[0, 0, 0, n, 0, 0, 0, 0, 0, 0, 0, 0]);
+    Value::Process(bytes)
+}
+
+pub fn bytes(term: &Term) -> Vec<u8> {
+    let mut out = vec![etf::VERSION];
+    write(term, &mut out);
+    out
+}
+
+fn write(term: &Term, out: &mut Vec<u8>) {
+    match term {
+        Value::Atom(name) => etf::atom(out, name),
+        Value::Integer(n) if *n < 0 => etf::negative(out, *n),
+        Value::Integer(n) => etf::unsigned(out, *n as u64),
+        Value::Float(v) => etf::float(out, *v),
+        Value::Binary(bytes) => etf::binary(out, bytes),
+        Value::List(elements) => {
+            etf::list(out, elements.len() as u32);
+            elements.iter().for_each(|element| write(element, out));
+            etf::nil(out);
+        }
+        Value::Tuple(parts) => {
+            etf::tuple(out, parts.len() as u32);
+            parts.iter().for_each(|part| write(part, out));
+        }
+        Value::Map(pairs) => {
+            etf::map(out, pairs.len() as u32);
+            for (key, value) in pairs {
+                write(key, out);
+                write(value, out);
+            }
+        }
+        Value::Process(pid) => out.extend_from_slice(pid),
+        Value::Other => panic!("what should that be"),
+    }
+}
+
+pub fn term(bytes: &[u8]) -> Term {
+    let mut cursor = etf::Cursor::of_term(bytes).unwrap();
+    let term = read_etf(&mut cursor, &mut <[u8]>::to_vec).unwrap();
+    assert!(cursor.is_at_end(), "more than a term");
+    term
+}
+
+// ---------------------------------------------------------------- the link
+
+/// A section that came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Section {
+    Answer(u16, Term),
+    Message(u64, Term),
+    Batch { id: u64, more: bool, events: Term },
+    Watch(u64, Term),
+    Unwatch(u64),
+    Pong(u64),
+}
+
+pub struct Vm {
+    pub started: Started,
+    pub stream: UnixStream,
+    ahead: VecDeque<Section>,
+    pieces: HashMap<u32, Vec<u8>>,
+    calls: u16,
+}
+
+fn be64(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes[..8].try_into().unwrap())
+}
+
+impl Vm {
+    /// With an engine that runs.
+    pub fn start(shards: i64) -> Self {
+        let started = Started::ready();
+        let mut stream = started.connect();
+        packet(&mut stream, &hello(1, VERSION, SECRET));
+        let answer = term(&read_packet(&mut stream).unwrap());
+        let parts = answer.tuple().unwrap();
+        assert!(parts[0].is("sockeye_hello"), "{answer:?}");
+        let os_pid: u32 = parts[3].get_as("os_pid").unwrap();
+        assert_eq!(os_pid, started.child.id());
+        let mut vm = Vm {
+            started,
+            stream,
+            ahead: VecDeque::new(),
+            pieces: HashMap::new(),
+            calls: 0,
+        };
+        let options = Value::Map(vec![(atom("shards"), int(shards))]);
+        let started = vm.call(0, "engine_start", vec![options]);
+        assert_eq!(started, returned(atom("ok")));
+        vm.expect_watch("engine", 0);
+        vm
+    }
+
+    pub fn section(&mut self, kind: u8, body: &[u8]) {
+        let mut packet = vec![kind];
+        packet.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        packet.extend_from_slice(body);
+        self::packet(&mut self.stream, &packet);
+    }
+
+    fn read(&mut self) {
+        let packet = read_packet(&mut self.stream).expect("the link has ended");
+        let mut rest = &packet[..];
+        while !rest.is_empty() {
+            let size = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
+            assert!(size <= 256 * 1024 + 5, "a section of {size} bytes");
+            let (kind, body) = (rest[0], &rest[5..5 + size]);
+            rest = &rest[5 + size..];
+            match kind {
+                8 | 9 => {
+                    let stream = u32::from_be_bytes(body[..4].try_into().unwrap());
+                    let pieces = self.pieces.entry(stream).or_default();
+                    if kind == 8 {
+                        pieces.extend_from_slice(&body[4..]);
+                    } else {
+                        pieces.extend_from_slice(&body[5..]);
+                        let whole = self.pieces.remove(&stream).unwrap();
+                        self.ahead.push_back(parse(body[4], &whole));
+                    }
+                }
+                kind => self.ahead.push_back(parse(kind, body)),
+            }
+        }
+    }
+
+    /// The first section that is asked for; others stay.
+    pub fn find<T>(&mut self, mut wanted: impl FnMut(&Section) -> Option<T>) -> T {
+        let mut seen = 0;
+        loop {
+            while seen < self.ahead.len() {
+                if let Some(found) = wanted(&self.ahead[seen]) {
+                    self.ahead.remove(seen);
+                    return found;
+                }
+                seen += 1;
+            }
+            self.read();
+        }
+    }
+
+    /// Sections that have come and were not asked for.
+    pub fn others(&mut self) -> Vec<Section> {
+        self.ping();
+        self.ahead.drain(..).collect()
+    }
+
+    /// All that was sent before has been carried out.
+    pub fn ping(&mut self) {
+        self.calls += 1;
+        let n = u64::from(self.calls);
+        self.section(6, &n.to_be_bytes());
+        self.find(|s| (*s == Section::Pong(n)).then_some(()));
+    }
+
+    pub fn ask(&mut self, caller: u8, function: &str, args: Vec<Term>) -> u16 {
+        self.calls += 1;
+        let from = self.calls.to_be_bytes();
+        let call = tuple(vec![pid(caller), atom(function), list(args)]);
+        let mut body = vec![0, 2];
+        body.extend_from_slice(&from);
+        body.extend_from_slice(&bytes(&call));
+        self.section(1, &body);
+        self.calls
+    }
+
+    pub fn answer(&mut self, call: u16) -> Term {
+        self.find(|s| match s {
+            Section::Answer(known, term) if *known == call => Some(term.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn call(&mut self, caller: u8, function: &str, args: Vec<Term>) -> Term {
+        let call = self.ask(caller, function, args);
+        self.answer(call)
+    }
+
+    pub fn cast(&mut self, caller: u8, function: &str, args: Vec<Term>) {
+        let call = tuple(vec![pid(caller), atom(function), list(args)]);
+        self.section(5, &bytes(&call));
+    }
+
+    /// The Id in a watch section of this role.
+    pub fn expect_watch(&mut self, role: &str, process: u8) -> u64 {
+        self.find(|s| match s {
+            Section::Watch(id, term) => {
+                let parts = term.tuple().unwrap();
+                (parts[0].is(role) && parts[1] == pid(process)).then_some(*id)
+            }
+            _ => None,
+        })
+    }
+
+    pub fn down(&mut self, id: u64) {
+        self.section(3, &id.to_be_bytes());
+    }
+
+    pub fn commands(&mut self, id: u64, acknowledged: u8, max: u16, commands: Vec<Term>) {
+        let mut body = id.to_be_bytes().to_vec();
+        body.push(acknowledged);
+        body.extend_from_slice(&max.to_be_bytes());
+        if !commands.is_empty() {
+            body.extend_from_slice(&bytes(&list(commands)));
+        }
+        self.section(2, &body);
+    }
+
+    /// The next batch of an Id: whether more waits, and pairs.
+    pub fn batch(&mut self, wanted: u64) -> (bool, Vec<(Term, Term)>) {
+        let (more, events) = self.find(|s| match s {
+            Section::Batch { id, more, events } if *id == wanted => Some((*more, events.clone())),
+            _ => None,
+        });
+        let events = events.list().unwrap().chunks(2);
+        let events = events.map(|pair| (pair[0].clone(), pair[1].clone()));
+        (more, events.collect())
+    }
+
+    /// The next batch, which has one event and nothing behind it; it is acknowledged.
+    pub fn event(&mut self, id: u64) -> (Term, Term) {
+        let (_, events) = self.batch(id);
+        assert_eq!(events.len(), 1, "{events:?}");
+        self.commands(id, 1, 0, Vec::new());
+        events.into_iter().next().unwrap()
+    }
+
+    pub fn message(&mut self, wanted: u64) -> Term {
+        self.find(|s| match s {
+            Section::Message(id, term) if *id == wanted => Some(term.clone()),
+            _ => None,
+        })
+    }
+
+    /// A server, and the Id of its process 1, and its port.
+    pub fn listen(&mut self, number: i64, options: &[(&str, Term)]) -> (u64, u16) {
+        let answer = self.call(1, "listen", vec![config(number, options)]);
+        let parts = answer.tuple().unwrap();
+        assert!(parts[0].is("return"), "{answer:?}");
+        let listening = parts[1].tuple().unwrap();
+        assert_eq!(&listening[..2], [atom("ok"), int(number)], "{answer:?}");
+        let port = listening[2].get_as("port").unwrap();
+        (self.expect_watch("host", 1), port)
+    }
+
+    /// A handler, process 2, in the pool of a server.
+    pub fn handler(&mut self, number: i64) -> u64 {
+        let answer = self.call(2, "inbox_open", vec![int(number), int(0)]);
+        let id = self.expect_watch("handler", 2);
+        assert_eq!(answer, returned(int(id as i64)));
+        id
+    }
+}
+
+fn parse(kind: u8, body: &[u8]) -> Section {
+    match kind {
+        1 => {
+            assert_eq!(body[..2], [0, 2], "a From that was not given");
+            let call = u16::from_be_bytes(body[2..4].try_into().unwrap());
+            Section::Answer(call, term(&body[4..]))
+        }
+        2 => Section::Message(be64(body), term(&body[8..])),
+        3 => Section::Batch {
+            id: be64(body),
+            more: body[8] == 1,
+            events: term(&body[9..]),
+        },
+        4 => Section::Watch(be64(body), term(&body[8..])),
+        5 => Section::Unwatch(be64(body)),
+        6 => Section::Pong(be64(body)),
+        _ => panic!("a section of kind {kind}"),
+    }
+}
+
+pub fn returned(value: Term) -> Term {
+    tagged("return", value)
+}
+
+pub fn raised() -> Term {
+    tagged("raise", atom("badarg"))
+}
+
+pub fn error(reason: Term) -> Term {
+    returned(tagged("error", reason))
+}

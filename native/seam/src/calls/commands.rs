@@ -1,0 +1,256 @@
+//! The commands of a handler's batch, on their way to the shards.
+//!
+//! What one call brings is encoded into one buffer a shard and handed over at once.
+
+use std::cell::Cell;
+
+use sockeye_engine::op::Command;
+use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
+
+use crate::frames::{
+    self, Asked, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure, range,
+};
+use crate::read::Reader;
+use crate::value::{BadArg, Read};
+
+/// Bytes that a call where there is time encodes before it hands them over.
+const LONG_SLICE: usize = 16 << 20;
+
+thread_local! {
+    /// How much the last call needed: the next buffer starts at that size.
+    static EXPECTED: Cell<usize> = const { Cell::new(512) };
+}
+
+/// The connection of a command, or the last of three elements, behind the caller's notes.
+fn named<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<ConnId> {
+    match *r.parts(term)?.as_ref() {
+        [_, _, conn] => r.conn(conn),
+        _ => r.conn(term),
+    }
+}
+
+/// Frames on their way, by shard.
+struct Outgoing<'e, T> {
+    engine: &'e Engine,
+    shards: Vec<Frames>,
+    /// Those that were given something.
+    given: Shards,
+    /// Bytes that were worked on, whether they were taken or not.
+    bytes: usize,
+    /// The last connection and its term: frames of one connection mostly come together.
+    last: Option<(T, Receiver)>,
+}
+
+impl<'e, T: Copy> Outgoing<'e, T> {
+    fn new(engine: &'e Engine) -> Self {
+        let mut shards = Vec::new();
+        shards.resize_with(engine.shards(), Frames::default);
+        Outgoing {
+            engine,
+            shards,
+            given: Shards::default(),
+            bytes: 0,
+            last: None,
+        }
+    }
+
+    /// The receiver that a term names, if it is not the last one.
+    fn look_up<'a, R: Reader<'a, Term = T>>(
+        &mut self,
+        r: R,
+        term: T,
+    ) -> Result<(), SendFailure<T>> {
+        if !matches!(self.last, Some((last, _)) if r.is_same(last, term)) {
+            let conn = named(r, term).ok_or(SendFailure::BadArg)?;
+            match &mut self.last {
+                Some((last, receiver)) if receiver.conn == conn => *last = term,
+                last => *last = Some((term, Receiver::of(self.engine, conn)?)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one frame. On failure nothing is added.
+    fn add<'a, R: Reader<'a, Term = T>>(
+        &mut self,
+        r: R,
+        conn_term: T,
+        frame: T,
+        bounds: Bounds,
+    ) -> Result<(), SendFailure<T>> {
+        let engine = self.engine;
+        self.look_up(r, conn_term)?;
+        let closed = SendFailure::Send(SendError::Closed);
+        let Some((_, receiver)) = &self.last else {
+            return Err(closed);
+        };
+        let conn = receiver.conn;
+        let Some(out) = self.shards.get_mut(conn.shard()) else {
+            return Err(closed);
+        };
+        if out.bytes.capacity() == 0 {
+            out.bytes.reserve(EXPECTED.get());
+        }
+        let start = out.bytes.len();
+        let (asked, worth) = match receiver.append(r, frame, bounds, &mut out.bytes) {
+            Ok(appended) => appended,
+            Err(failure) => {
+                if !matches!(failure, SendFailure::Dirty) {
+                    self.bytes += NORMAL_JSON;
+                }
+                return Err(failure);
+            }
+        };
+        self.bytes += worth;
+        match asked {
+            Asked::Frame | Asked::Plain => {
+                let Some((range, len)) = range(start, out.bytes.len()) else {
+                    out.bytes.truncate(start);
+                    return Err(SendFailure::BadArg);
+                };
+                if let Err(e) = engine.reserve(conn, len) {
+                    out.bytes.truncate(start);
+                    return Err(SendFailure::Send(e));
+                }
+                if matches!(asked, Asked::Plain) {
+                    out.write_plain(conn, range);
+                } else {
+                    out.write(conn, range);
+                }
+            }
+            Asked::Close(code, reason) => {
+                if !engine.set_closing(conn) {
+                    return Err(SendFailure::Send(SendError::Closed));
+                }
+                out.commands.push((conn, Command::Close(code, reason)));
+            }
+            Asked::Active(change) => out.commands.push((conn, Command::Active(change))),
+            Asked::Stream(kind, step, value) => {
+                let bytes = frames::payload(r, value, bounds)?;
+                self.bytes += bytes.len();
+                let undo = engine.stream(conn, r.caller(), kind, step, &bytes)?;
+                frames::append_piece(kind, step, &bytes, receiver.dialect.role, &mut out.bytes);
+                let reserved = match range(start, out.bytes.len()) {
+                    Some((range, len)) => match engine.reserve(conn, len) {
+                        Ok(()) => Ok(range),
+                        Err(e) => Err(SendFailure::Send(e)),
+                    },
+                    None => Err(SendFailure::BadArg),
+                };
+                match reserved {
+                    Ok(range) => out
+                        .commands
+                        .push((conn, Command::Stream(range, step, undo))),
+                    Err(failure) => {
+                        out.bytes.truncate(start);
+                        engine.unstream(conn, undo);
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands everything over.
+    fn flush(&mut self) {
+        for (shard, frames) in self.shards.iter_mut().enumerate() {
+            if frames.commands.is_empty() {
+                continue;
+            }
+            let frames = std::mem::take(frames);
+            EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
+            self.engine.send(shard, frames);
+            self.given.insert(shard);
+        }
+        self.bytes = 0;
+    }
+}
+
+/// Why a call did not come to the end of its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It has done enough for now.
+    More,
+    /// The next frame is too large for a normal scheduler.
+    Dirty,
+}
+
+/// A command that was not taken: the terms that it came in.
+pub struct Failed<T> {
+    /// The connection, with the caller's notes around it.
+    pub conn: T,
+    /// What was to be done.
+    pub frame: T,
+    /// Why not.
+    pub failure: SendFailure<T>,
+}
+
+/// What came of a list of commands.
+pub struct Carried<T> {
+    /// Set if not all was done.
+    pub stop: Option<Stop>,
+    /// What was not.
+    pub rest: T,
+    /// What was not taken.
+    pub errors: Vec<Failed<T>>,
+    /// What the work is worth in bytes.
+    pub bytes: usize,
+    /// Commands that were looked at.
+    pub count: usize,
+    /// The shards that the caller is to wait for.
+    pub crowded: Shards,
+}
+
+/// Carries out `[Conn, Frame, Conn, Frame, ...]`.
+///
+/// # Errors
+/// The list is not of even length, or improper; what stands before that has been done.
+pub fn commands<'a, R: Reader<'a>>(
+    r: R,
+    engine: &Engine,
+    list: R::Term,
+    bounds: Bounds,
+) -> Read<Carried<R::Term>> {
+    let mut out = Outgoing::new(engine);
+    let mut carried = Carried {
+        stop: None,
+        rest: list,
+        errors: Vec::new(),
+        bytes: 0,
+        count: 0,
+        crowded: Shards::default(),
+    };
+    while let Some((conn, tail)) = r.cell(carried.rest) {
+        if (out.bytes > SLICE || carried.count >= SLICE_FRAMES) && bounds.are_normal() {
+            carried.stop = Some(Stop::More);
+            break;
+        }
+        if out.bytes > LONG_SLICE {
+            carried.bytes += out.bytes;
+            out.flush();
+        }
+        let Some((frame, next)) = r.cell(tail) else {
+            out.flush();
+            return Err(BadArg);
+        };
+        match out.add(r, conn, frame, bounds) {
+            Ok(()) => {}
+            Err(SendFailure::Dirty) => {
+                carried.stop = Some(Stop::Dirty);
+                break;
+            }
+            Err(failure) => carried.errors.push(Failed {
+                conn,
+                frame,
+                failure,
+            }),
+        }
+        carried.rest = next;
+        carried.count += 1;
+    }
+    carried.bytes += out.bytes;
+    out.flush();
+    carried.crowded = engine.crowded(out.given, Load::Call);
+    Ok(carried)
+}

@@ -1,0 +1,11 @@
+//! What is done for terms that come: frames on their way to the shards.
+
+mod commands;
+mod facts;
+mod fanout;
+mod send;
+
+pub use commands::{Carried, Failed, Stop, commands};
+pub use facts::{conn_map, dropped, engine_map, server_map};
+pub use fanout::{Encoded, Sent, Whom, encode_for, send_list, spread};
+pub use send::send;

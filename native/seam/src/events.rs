@@ -1,0 +1,303 @@
+//! Events as terms.
+
+use sockeye_engine::batch::{Ended, Event, OpenInfo};
+use sockeye_engine::{About, Peer, PeerInfo, Question, TlsFacts};
+use sockeye_json::{Error as JsonError, ErrorKind};
+use sockeye_protocol::handshake::{Headers, Request};
+
+use crate::atoms::Atom;
+use crate::settings::Format;
+use crate::write::Writer;
+
+/// A text frame of a JSON server that is not JSON, where that ends the connection: what its peer reads.
+pub struct Invalid(pub Box<str>);
+
+impl Format {
+    /// The event, as the handler sees it.
+    ///
+    /// # Errors
+    /// It ends the connection. Nothing has been written then.
+    #[inline]
+    pub fn event<W: Writer>(&self, w: &mut W, event: Event<'_>) -> Result<W::Term, Invalid> {
+        Ok(match event {
+            Event::Text(bytes) => match &self.json {
+                None => tagged(w, Atom::text, bytes),
+                Some(options) => {
+                    let mark = w.mark();
+                    w.tuple(2);
+                    let tag = w.atom(Atom::json);
+                    match w.json(bytes, options) {
+                        Ok(term) => w.end_tuple(&[tag, term]),
+                        Err(e) => {
+                            w.rewind(mark);
+                            if !self.deliver_invalid {
+                                return Err(Invalid(explain(&e)));
+                            }
+                            invalid(w, bytes, &e)
+                        }
+                    }
+                }
+            },
+            Event::Binary(bytes) => tagged(w, Atom::binary, bytes),
+            Event::Ping(bytes) => tagged(w, Atom::ping, bytes),
+            Event::Pong(bytes) => tagged(w, Atom::pong, bytes),
+            Event::Open(info) => {
+                w.tuple(2);
+                let parts = [w.atom(Atom::open), open_info(w, info)];
+                w.end_tuple(&parts)
+            }
+            Event::Passive => w.atom(Atom::passive),
+            Event::Ending => w.atom(Atom::ending),
+            Event::Closed(ended) => {
+                w.tuple(3);
+                let parts = closed(w, ended);
+                w.end_tuple(&parts)
+            }
+        })
+    }
+}
+
+#[inline]
+fn tagged<W: Writer>(w: &mut W, tag: Atom, bytes: &[u8]) -> W::Term {
+    w.tuple(2);
+    let parts = [w.atom(tag), w.binary(bytes)];
+    w.end_tuple(&parts)
+}
+
+fn closed<W: Writer>(w: &mut W, ended: &Ended) -> [W::Term; 3] {
+    [
+        w.atom(Atom::closed),
+        w.integer(ended.code.into()),
+        w.binary(ended.reason.as_bytes()),
+    ]
+}
+
+/// The end of a connection, and whose it was: `{closed, Code, Reason, Peer, Path}`.
+pub fn left<W: Writer>(w: &mut W, ended: &Ended) -> W::Term {
+    w.tuple(5);
+    let [tag, code, reason] = closed(w, ended);
+    let parts = [
+        tag,
+        code,
+        reason,
+        peer(w, &ended.peer),
+        w.binary(ended.path.as_bytes()),
+    ];
+    w.end_tuple(&parts)
+}
+
+/// `{invalid, 1007, Why}`
+pub fn refused<W: Writer>(w: &mut W, why: &Invalid) -> W::Term {
+    w.tuple(3);
+    let parts = [
+        w.atom(Atom::invalid),
+        w.integer(1007),
+        w.binary(why.0.as_bytes()),
+    ];
+    w.end_tuple(&parts)
+}
+
+fn kind(error: &JsonError) -> Atom {
+    match error.kind {
+        ErrorKind::Syntax => Atom::syntax,
+        ErrorKind::Eof => Atom::eof,
+        ErrorKind::Depth => Atom::depth,
+        ErrorKind::NumberRange => Atom::number_range,
+        ErrorKind::Utf8 => Atom::utf8,
+        ErrorKind::TrailingData => Atom::trailing_data,
+        _ => Atom::too_large,
+    }
+}
+
+/// What a peer reads in its close frame: 123 bytes at most.
+fn explain(error: &JsonError) -> Box<str> {
+    format!("not JSON: {error}").into()
+}
+
+fn invalid<W: Writer>(w: &mut W, bytes: &[u8], error: &JsonError) -> W::Term {
+    w.tuple(3);
+    let parts = [w.atom(Atom::invalid_json), w.binary(bytes), why(w, error)];
+    w.end_tuple(&parts)
+}
+
+/// `{Kind, Offset}`
+pub fn why<W: Writer>(w: &mut W, error: &JsonError) -> W::Term {
+    w.tuple(2);
+    let parts = [w.atom(kind(error)), w.integer(error.offset as u64)];
+    w.end_tuple(&parts)
+}
+
+/// `{Ip, Port}` or `{local, Path}`, as `inet` has them.
+pub fn peer<W: Writer>(w: &mut W, peer: &Peer) -> W::Term {
+    w.tuple(2);
+    let parts = match peer {
+        Peer::Inet(address, port) => [ip(w, *address), w.integer((*port).into())],
+        Peer::Unix(path) => [w.atom(Atom::local), w.binary(path)],
+    };
+    w.end_tuple(&parts)
+}
+
+/// Pairs of [`peer_info`].
+pub const PEER_PAIRS: u32 = 4;
+
+/// What a connection knows of both ends, as pairs of a map that has begun.
+pub fn peer_info<W: Writer>(w: &mut W, info: &PeerInfo) -> [(W::Term, W::Term); 4] {
+    let (major, minor) = info.http_version;
+    [
+        (w.atom(Atom::peer), peer(w, &info.peer)),
+        (w.atom(Atom::local), peer(w, &info.local)),
+        (w.atom(Atom::tls), tls(w, info.tls.as_deref())),
+        (w.atom(Atom::http_version), {
+            w.tuple(2);
+            let parts = [w.integer(major.into()), w.integer(minor.into())];
+            w.end_tuple(&parts)
+        }),
+    ]
+}
+
+fn optional<W: Writer>(w: &mut W, bytes: Option<&[u8]>) -> W::Term {
+    match bytes {
+        Some(bytes) => w.binary(bytes),
+        None => w.atom(Atom::undefined),
+    }
+}
+
+fn tls<W: Writer>(w: &mut W, facts: Option<&TlsFacts>) -> W::Term {
+    let Some(facts) = facts else {
+        return w.atom(Atom::undefined);
+    };
+    let spoken = match facts.version {
+        (1, 2) => Atom::tlsv1_2,
+        _ => Atom::tlsv1_3,
+    };
+    w.map(5);
+    let pairs = [
+        (w.atom(Atom::version), w.atom(spoken)),
+        (w.atom(Atom::cipher), w.binary(facts.cipher.as_bytes())),
+        (
+            w.atom(Atom::sni),
+            optional(w, facts.sni.as_deref().map(str::as_bytes)),
+        ),
+        (w.atom(Atom::alpn), optional(w, facts.alpn.as_deref())),
+        (
+            w.atom(Atom::peer_cert),
+            optional(w, facts.peer_cert.as_deref()),
+        ),
+    ];
+    w.end_map(&pairs)
+}
+
+/// An address, as `inet` has it.
+pub fn ip<W: Writer>(w: &mut W, ip: std::net::IpAddr) -> W::Term {
+    let mut parts = Vec::with_capacity(8);
+    match ip {
+        std::net::IpAddr::V4(v4) => {
+            w.tuple(4);
+            parts.extend(v4.octets().map(|n| w.integer(n.into())));
+        }
+        std::net::IpAddr::V6(v6) => {
+            w.tuple(8);
+            parts.extend(v6.segments().map(|n| w.integer(n.into())));
+        }
+    }
+    w.end_tuple(&parts)
+}
+
+/// A binary, or `undefined`.
+pub fn subprotocol<W: Writer>(w: &mut W, subprotocol: Option<&str>) -> W::Term {
+    optional(w, subprotocol.map(str::as_bytes))
+}
+
+fn open_info<W: Writer>(w: &mut W, info: &OpenInfo) -> W::Term {
+    let request = &info.request;
+    let kept = info.accept_state.as_ref();
+    w.map(PEER_PAIRS + 5 + u32::from(kept.is_some()));
+    let mut pairs = peer_info(w, &info.peer_info).to_vec();
+    pairs.extend([
+        (w.atom(Atom::path), w.binary(request.path().as_bytes())),
+        (w.atom(Atom::query), w.binary(request.query().as_bytes())),
+        (
+            w.atom(Atom::subprotocol),
+            subprotocol(w, info.subprotocol.as_deref()),
+        ),
+        (w.atom(Atom::deflate), w.boolean(info.deflate.is_some())),
+        (w.atom(Atom::headers), headers(w, request.headers())),
+    ]);
+    if let Some(state) = kept {
+        pairs.push((w.atom(Atom::state), w.kept(state)));
+    }
+    w.end_map(&pairs)
+}
+
+/// Names, which are in lower case, and values, in their order.
+pub fn headers<W: Writer>(w: &mut W, headers: &Headers) -> W::Term {
+    w.list(headers.iter().count() as u32);
+    let mut elements = Vec::new();
+    for (name, value) in headers.iter() {
+        w.tuple(2);
+        let parts = [w.binary(name.as_bytes()), w.binary(value)];
+        elements.push(w.end_tuple(&parts));
+    }
+    w.end_list(&elements)
+}
+
+/// `{sockeye_event, Kind, #{Key => Value}}`
+pub fn notice<W: Writer>(
+    w: &mut W,
+    kind: Atom,
+    key: Atom,
+    value: impl FnOnce(&mut W) -> W::Term,
+) -> W::Term {
+    w.tuple(3);
+    let tag = w.atom(Atom::sockeye_event);
+    let kind = w.atom(kind);
+    w.map(1);
+    let pair = (w.atom(key), value(w));
+    let detail = w.end_map(&[pair]);
+    w.end_tuple(&[tag, kind, detail])
+}
+
+/// `{sockeye_ask, Token, accept | Route, Request}`
+pub fn question<W: Writer>(w: &mut W, token: u64, question: &Question<'_>) -> W::Term {
+    w.tuple(4);
+    let parts = [
+        w.atom(Atom::sockeye_ask),
+        w.integer(token),
+        match question.about {
+            About::Upgrade => w.atom(Atom::accept),
+            About::Route(index) => w.integer(index as u64),
+        },
+        request(w, question),
+    ];
+    w.end_tuple(&parts)
+}
+
+fn request<W: Writer>(w: &mut W, question: &Question<'_>) -> W::Term {
+    let has_body = question.about != About::Upgrade;
+    w.map(PEER_PAIRS + REQUEST_PAIRS + u32::from(has_body));
+    let mut pairs = peer_info(w, question.peer_info).to_vec();
+    pairs.extend(request_pairs(w, question.request));
+    if has_body {
+        pairs.push((w.atom(Atom::body), w.binary(question.body)));
+    }
+    w.end_map(&pairs)
+}
+
+/// Pairs of [`request_pairs`].
+pub const REQUEST_PAIRS: u32 = 5;
+
+/// What a request says of itself, as pairs of a map that has begun.
+pub fn request_pairs<W: Writer>(w: &mut W, request: &Request) -> [(W::Term, W::Term); 5] {
+    [
+        (w.atom(Atom::method), w.binary(request.method().as_bytes())),
+        (w.atom(Atom::path), w.binary(request.path().as_bytes())),
+        (w.atom(Atom::query), w.binary(request.query().as_bytes())),
+        (w.atom(Atom::headers), headers(w, request.headers())),
+        (w.atom(Atom::subprotocols), {
+            let offers = || request.headers().list("sec-websocket-protocol");
+            w.list(offers().count() as u32);
+            let offers: Vec<_> = offers().map(|offer| w.binary(offer)).collect();
+            w.end_list(&offers)
+        }),
+    ]
+}

@@ -1,0 +1,213 @@
+//! Frames out of terms, as bytes for connections of the engine.
+
+mod compress;
+mod grammar;
+mod outbound;
+
+use std::borrow::Cow;
+
+use sockeye_engine::active::SetActive;
+use sockeye_engine::streams::Step;
+use sockeye_json::Null;
+use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::{Kind, Role};
+
+use crate::read::{EncodeError, IoError, Reader};
+use crate::settings::CLIENT_TAG;
+
+pub use compress::broadcast;
+pub use grammar::{Content, Frame, parse, set_active};
+pub use outbound::{Appended, Receiver, SLICE, SLICE_FRAMES, SendFailure, not_json, range};
+
+/// A payload beyond this size is no work for a normal scheduler.
+pub const NORMAL_PAYLOAD: usize = 256 * 1024;
+/// JSON text beyond this size is no work for a normal scheduler: it is made, not copied.
+pub const NORMAL_JSON: usize = 64 * 1024;
+/// A payload beyond this size is not compressed on a normal scheduler: level 9 takes 0.3 ms for it.
+pub const NORMAL_DEFLATE: usize = 16 * 1024;
+
+/// What the tag of a server says of null.
+pub fn tag_of(null: Null) -> u8 {
+    match null {
+        Null::Null => 0,
+        Null::Undefined => 1,
+        Null::Nil => 2,
+    }
+}
+
+/// How frames for the connections of a server are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// The atom that is JSON's null.
+    pub null: Null,
+    /// A client masks.
+    pub role: Role,
+}
+
+impl Dialect {
+    /// What the tag says.
+    pub fn of(tag: u8) -> Self {
+        let client = tag & CLIENT_TAG != 0;
+        Dialect {
+            null: match tag & !CLIENT_TAG {
+                1 => Null::Undefined,
+                2 => Null::Nil,
+                _ => Null::Null,
+            },
+            role: if client { Role::Client } else { Role::Server },
+        }
+    }
+}
+
+/// What a frame term asks for, besides bytes.
+pub enum Asked<T> {
+    /// A frame has been appended.
+    Frame,
+    /// A frame that is not to be compressed has been appended.
+    Plain,
+    /// To close, with this code and reason.
+    Close(u16, Box<str>),
+    /// To change the credits.
+    Active(SetActive),
+    /// A piece of a message, whose payload is in this term. Nothing has been appended.
+    Stream(Kind, Step, T),
+}
+
+/// Why a frame term was not taken. Nothing has been appended.
+pub enum FrameError<T> {
+    /// Not a frame at all.
+    BadArg,
+    /// A text that is not UTF-8.
+    NotUtf8,
+    /// Too much work for a normal scheduler.
+    Dirty,
+    /// No JSON, for this reason: never [`EncodeError::TooLarge`].
+    NotJson(EncodeError<T>),
+}
+
+impl<T> From<EncodeError<T>> for FrameError<T> {
+    fn from(error: EncodeError<T>) -> Self {
+        match error {
+            EncodeError::TooLarge => FrameError::Dirty,
+            error => FrameError::NotJson(error),
+        }
+    }
+}
+
+impl<T> From<IoError> for FrameError<T> {
+    fn from(error: IoError) -> Self {
+        match error {
+            IoError::BadArg => FrameError::BadArg,
+            IoError::TooLarge => FrameError::Dirty,
+        }
+    }
+}
+
+/// What bounds the work of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Of JSON text.
+    pub json: usize,
+    /// Of other payloads.
+    pub payload: usize,
+    /// Of what is compressed.
+    pub deflate: usize,
+}
+
+impl Bounds {
+    /// On a normal scheduler of the VM.
+    pub const NORMAL: Bounds = Bounds {
+        json: NORMAL_JSON,
+        payload: NORMAL_PAYLOAD,
+        deflate: NORMAL_DEFLATE,
+    };
+    /// Where there is time.
+    pub const NONE: Bounds = Bounds {
+        json: usize::MAX,
+        payload: usize::MAX,
+        deflate: usize::MAX,
+    };
+
+    /// Whether the call is on a normal scheduler.
+    pub fn are_normal(self) -> bool {
+        self.json != usize::MAX
+    }
+}
+
+/// Appends the frame that a term describes, or says what else it asks for.
+///
+/// # Errors
+/// See [`FrameError`].
+pub fn append<'a, R: Reader<'a>>(
+    r: R,
+    term: R::Term,
+    dialect: Dialect,
+    bounds: Bounds,
+    out: &mut Vec<u8>,
+) -> Result<Asked<R::Term>, FrameError<R::Term>> {
+    match parse(r, term).ok_or(FrameError::BadArg)? {
+        Frame::Message { content, plain } => {
+            match content {
+                Content::Json(term) => json(r, term, dialect, bounds, out)?,
+                Content::Bytes(kind, term) => {
+                    let bytes = payload(r, term, bounds)?;
+                    if kind == Kind::Text && std::str::from_utf8(&bytes).is_err() {
+                        return Err(FrameError::NotUtf8);
+                    }
+                    frame::write(out, kind.op(), &bytes, dialect.role.mask());
+                }
+            }
+            Ok(if plain { Asked::Plain } else { Asked::Frame })
+        }
+        Frame::Control(op, bytes) => {
+            frame::write(out, op, &bytes, dialect.role.mask());
+            Ok(Asked::Frame)
+        }
+        Frame::Piece(kind, step, term) => Ok(Asked::Stream(kind, step, term)),
+        Frame::Close(code, reason) => Ok(Asked::Close(code, reason)),
+        Frame::Active(change) => Ok(Asked::Active(change)),
+    }
+}
+
+fn json<'a, R: Reader<'a>>(
+    r: R,
+    term: R::Term,
+    dialect: Dialect,
+    bounds: Bounds,
+    out: &mut Vec<u8>,
+) -> Result<(), FrameError<R::Term>> {
+    let mask = dialect.role.mask();
+    let mark = frame::begin_sized(out, 0, mask.is_some());
+    match r.json(term, dialect.null, bounds.json, out) {
+        Ok(()) => {
+            frame::seal(out, mark, Op::Text, mask);
+            Ok(())
+        }
+        Err(e) => {
+            out.truncate(mark.start());
+            Err(e.into())
+        }
+    }
+}
+
+/// The bytes of an io list, not more than may be.
+///
+/// # Errors
+/// It is none, or too large.
+pub fn payload<'a, R: Reader<'a>>(
+    r: R,
+    term: R::Term,
+    bounds: Bounds,
+) -> Result<Cow<'a, [u8]>, FrameError<R::Term>> {
+    Ok(r.iolist(term, bounds.payload)?)
+}
+
+/// Appends a piece of a message.
+pub fn append_piece(kind: Kind, step: Step, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
+    let op = match step {
+        Step::First => kind.op(),
+        Step::More | Step::Last => Op::Continuation,
+    };
+    let last = step == Step::Last;
+    frame::write_fragment(out, op, last, bytes, role.mask());
+}

@@ -1,0 +1,29 @@
+//! What is said between the engine and the VM: options, commands, events. Each is said here once, for two hosts: the NIF, whose
+//! terms the VM makes, and the engine in a process of its own, whose terms are bytes.
+//!
+//! - [`atoms`], [`value`]: names, and a term as a tree, for what is rare.
+//! - [`settings`]: what can be set, out of maps that Erlang has checked.
+//! - [`write`], [`events`]: terms that leave, with what the engine tells in them.
+//! - [`news`]: of topics, for who watches them.
+//! - [`read`], [`frames`], [`calls`]: terms that come, and what is to be done for them.
+
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
+
+pub mod atoms;
+pub mod calls;
+mod encode;
+mod errno;
+pub mod events;
+pub mod frames;
+pub mod news;
+pub mod read;
+pub mod settings;
+pub mod value;
+pub mod write;
+
+pub use atoms::Atom;
+pub use encode::encode;
+pub use errno::{errno, errno_of};
+pub use read::{EtfReader, EtfTerm, Reader};
+pub use value::{BadArg, Read, Value};
+pub use write::{Etf, KeptEtf, Writer};

@@ -1,0 +1,357 @@
+//! The configuration of a server, out of the map that `sockeye_options` has checked.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use sockeye_engine::options::NEVER;
+use sockeye_engine::tls::TlsSettings;
+use sockeye_engine::{
+    Active, Address, ConnectionRate, MessageRate, Mode, Routes, ServerConfig, Target,
+};
+use sockeye_json::Null;
+use sockeye_protocol::Limits;
+use sockeye_protocol::deflate::Policy;
+use sockeye_protocol::handshake::{Origins, Paths};
+use sockeye_protocol::networks::Networks;
+
+use crate::frames::tag_of;
+use crate::settings::tls::tls_settings;
+use crate::value::{BadArg, Read, Value};
+
+/// How a server's text frames become terms.
+#[derive(Debug)]
+pub struct Format {
+    /// None: text stays text.
+    pub json: Option<JsonOptions>,
+    /// What is not JSON is delivered, and does not end the connection.
+    pub deliver_invalid: bool,
+}
+
+impl Format {
+    /// Text is text.
+    pub const RAW: Format = Format {
+        json: None,
+        deliver_invalid: false,
+    };
+}
+
+/// How the JSON of a server becomes terms.
+#[derive(Clone, Debug)]
+pub struct JsonOptions {
+    /// The atom for `null`.
+    pub null: Null,
+    /// 1 to [`sockeye_json::MAX_DEPTH`].
+    pub max_depth: u16,
+    /// What keys become.
+    pub keys: KeyMode,
+}
+
+/// What the keys of objects become.
+#[derive(Clone, Debug)]
+pub enum KeyMode {
+    /// Binaries.
+    Binary,
+    /// Atoms if the VM has them already, else binaries.
+    ExistingAtom,
+    /// Atoms for these names, else binaries. The atoms must exist.
+    Listed(HashSet<Box<str>>),
+}
+
+/// Who the owner of a server's connections is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner<P> {
+    /// Handler processes, not an owner.
+    Nobody,
+    /// This process.
+    Process(P),
+    /// The process of this name.
+    Name(Box<str>),
+}
+
+/// All of it.
+pub struct Settings<P> {
+    /// For the engine. Its `tls` is what [`Settings::tls`] becomes.
+    pub engine: ServerConfig,
+    /// How text becomes terms.
+    pub format: Format,
+    /// Who gets messages.
+    pub owner: Owner<P>,
+    /// All events of a connection that there are make one message.
+    pub batch: bool,
+    /// What its TLS is made of.
+    pub tls: Option<TlsSettings>,
+}
+
+fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
+    let routes = list.iter().map(|route| {
+        let [path, target] = route.tuple()? else {
+            return Err(BadArg);
+        };
+        let target = if target.is("ask") {
+            Target::Ask
+        } else if target.is("health") {
+            Target::Health
+        } else if target.is("metrics") {
+            Target::Metrics
+        } else {
+            match target.tuple()? {
+                [kind, value] if kind.is("text") => Target::Text(value.bytes()?.to_vec()),
+                [kind, value] if kind.is("file") => Target::File(value.read::<String>()?.into()),
+                [kind, value] if kind.is("dir") => Target::Dir(value.read::<String>()?.into()),
+                _ => return Err(BadArg),
+            }
+        };
+        Ok((path.read()?, target))
+    });
+    Routes::new(routes.collect::<Read<_>>()?).map_err(|_| BadArg)
+}
+
+/// A list of texts; none for `any`.
+fn texts<P>(value: &Value<P>) -> Read<Option<Vec<String>>> {
+    if value.is("any") {
+        return Ok(None);
+    }
+    value.read().map(Some)
+}
+
+/// Milliseconds, or `infinity`.
+///
+/// # Errors
+/// It is neither.
+pub fn time<P>(value: &Value<P>) -> Read<Duration> {
+    if value.is("infinity") {
+        Ok(NEVER)
+    } else {
+        Ok(Duration::from_millis(value.read()?))
+    }
+}
+
+/// A number; none for `infinity`.
+fn bound<P>(value: &Value<P>) -> Read<Option<usize>> {
+    if value.is("infinity") {
+        return Ok(None);
+    }
+    value.read().map(Some)
+}
+
+fn message_rate<P>(value: &Value<P>) -> Read<Option<MessageRate>> {
+    if value.is("infinity") {
+        return Ok(None);
+    }
+    Ok(Some(MessageRate {
+        rate: value.get_as("rate")?,
+        burst: value.get_as("burst")?,
+        close: value.get("action")?.is("close"),
+    }))
+}
+
+fn connection_rate<P>(value: &Value<P>) -> Read<Option<ConnectionRate>> {
+    if value.is("infinity") {
+        return Ok(None);
+    }
+    Ok(Some(ConnectionRate {
+        per_second: value.get_as("rate")?,
+        burst: value.get_as("burst")?,
+    }))
+}
+
+/// What is wanted of permessage-deflate: `false`, or a map with every key.
+fn deflate<P>(value: &Value<P>) -> Read<Option<Policy>> {
+    if value.is("false") {
+        return Ok(None);
+    }
+    let mut policy = Policy::default();
+    policy.server_takeover = value.get_as("server_context_takeover")?;
+    policy.client_takeover = value.get_as("client_context_takeover")?;
+    policy.server_max_window_bits = value.get_as("server_max_window_bits")?;
+    policy.client_max_window_bits = value.get_as("client_max_window_bits")?;
+    policy.tuning.level = value.get_as("level")?;
+    policy.tuning.mem_level = value.get_as("mem_level")?;
+    policy.tuning.threshold = value.get_as("threshold")?;
+    Ok(Some(policy))
+}
+
+impl<P: Clone> Settings<P> {
+    /// Reads the map.
+    ///
+    /// # Errors
+    /// A key is not there, or its value is none that `sockeye_options` lets pass.
+    pub fn read(map: &Value<P>) -> Read<Self> {
+        let get = |key: &str| map.get(key);
+        let limit = |key: &str| time(map.get(key)?);
+        let address = address(get("ip")?, map.get_as("port")?)?;
+        let (mode, owner, batch) = mode(get("mode")?)?;
+        let mut limits = Limits::default();
+        limits.max_message_size = map.get_as("max_message_size")?;
+        limits.max_frame_size = map.get_as("max_frame_size")?;
+        limits.max_fragments = map.get_as("max_fragments")?;
+        let null = null(get("null")?)?;
+        let mut engine = ServerConfig::new(address, mode);
+        engine.reuse_port = map.get_as("reuseport")?;
+        engine.http2_cleartext = get("http2")?.is("cleartext");
+        engine.proxy_protocol = map.get_as("proxy_protocol")?;
+        engine.trusted_proxies = networks(get("trusted_proxies")?.list()?)?;
+        engine.backlog = map.get_as("backlog")?;
+        engine.active = active(get("active")?)?;
+        engine.limits = limits;
+        engine.inbox_size = map.get_as("inbox_size")?;
+        engine.send_queue_size = map.get_as("send_queue_size")?;
+        engine.send_timeout = limit("send_timeout")?;
+        engine.handshake_timeout = limit("handshake_timeout")?;
+        engine.close_timeout = limit("close_timeout")?;
+        engine.idle_timeout = limit("idle_timeout")?;
+        engine.ping_interval = limit("ping_interval")?;
+        engine.pong_timeout = limit("pong_timeout")?;
+        engine.max_age = limit("max_age")?;
+        engine.message_rate = message_rate(get("message_rate")?)?;
+        engine.control_frames = map.get_as("control_frames")?;
+        engine.max_connections = bound(get("max_connections")?)?.unwrap_or(usize::MAX);
+        if let Some(most) = bound(get("max_descriptor")?)? {
+            engine.max_descriptor = most;
+        }
+        if let Some(most) = bound(get("max_connections_per_address")?)? {
+            engine.max_connections_per_address = most;
+        }
+        engine.connection_rate = connection_rate(get("connection_rate")?)?;
+        engine.subprotocols = map.get_as("subprotocols")?;
+        engine.head_limits.max_head_size = map.get_as("max_header_size")?;
+        engine.head_limits.max_headers = map.get_as("max_headers")?;
+        if let Some(rules) = texts(get("origins")?)? {
+            let rules = Origins::new(rules.iter().map(String::as_str));
+            engine.origins = rules.map_err(|_| BadArg)?;
+        }
+        if let Some(patterns) = texts(get("paths")?)? {
+            let patterns = Paths::new(patterns.iter().map(String::as_str));
+            engine.paths = patterns.map_err(|_| BadArg)?;
+        }
+        engine.routes = routes(get("routes")?.list()?)?;
+        engine.max_body_size = map.get_as("max_body_size")?;
+        engine.max_subscriptions = map.get_as("max_subscriptions")?;
+        engine.close_slow = get("slow_subscriber")?.is("close");
+        engine.asks = map.get_as("asks")?;
+        engine.accept_timeout = limit("accept_timeout")?;
+        engine.deflate = deflate(get("deflate")?)?;
+        engine.tag = tag_of(null);
+        let json = JsonOptions {
+            null,
+            max_depth: map.get_as("max_depth")?,
+            keys: keys(get("keys")?)?,
+        };
+        let raw = get("format")?.is("raw");
+        let format = Format {
+            json: (!raw).then_some(json),
+            deliver_invalid: get("on_invalid_json")?.is("deliver"),
+        };
+        Ok(Settings {
+            engine,
+            format,
+            owner,
+            batch,
+            tls: tls_settings(get("tls")?)?,
+        })
+    }
+}
+
+fn address<P>(value: &Value<P>, port: u16) -> Read<Address> {
+    match value.tuple()? {
+        [tag, path] if tag.is("local") => Ok(Address::Unix(path.bytes()?.into())),
+        [tag, address, zone] if tag.is("zone") => match ip(address)? {
+            IpAddr::V6(ip) => Ok(Address::Zoned(ip, zone.read()?, port)),
+            IpAddr::V4(_) => Err(BadArg),
+        },
+        _ => Ok(SocketAddr::new(ip(value)?, port).into()),
+    }
+}
+
+fn networks<P>(list: &[Value<P>]) -> Read<Networks> {
+    let mut networks = Networks::new();
+    for network in list {
+        match network.tuple()? {
+            [address, prefix] if networks.add(ip(address)?, prefix.read()?) => {}
+            _ => return Err(BadArg),
+        }
+    }
+    Ok(networks)
+}
+
+fn ip<P>(value: &Value<P>) -> Read<IpAddr> {
+    match value.tuple()? {
+        [a, b, c, d] => Ok(Ipv4Addr::new(a.read()?, b.read()?, c.read()?, d.read()?).into()),
+        elements => {
+            let segments = elements.iter().map(Value::read);
+            let segments = segments.collect::<Read<Vec<u16>>>()?;
+            let segments: [u16; 8] = segments.try_into().map_err(|_| BadArg)?;
+            Ok(Ipv6Addr::from(segments).into())
+        }
+    }
+}
+
+fn mode<P: Clone>(value: &Value<P>) -> Read<(Mode, Owner<P>, bool)> {
+    if value.is("per_connection") {
+        return Ok((Mode::PerConnection, Owner::Nobody, false));
+    }
+    match value.tuple()? {
+        [tag, n] if tag.is("workers") => match n.read()? {
+            0 => Err(BadArg),
+            n => Ok((Mode::Workers(n), Owner::Nobody, false)),
+        },
+        [tag, owner, batch] if tag.is("owner") => {
+            let owner = match owner {
+                Value::Process(process) => Owner::Process(process.clone()),
+                name => Owner::Name(name.atom()?.into()),
+            };
+            Ok((Mode::Owner, owner, batch.read()?))
+        }
+        _ => Err(BadArg),
+    }
+}
+
+/// The credits that a connection starts with.
+///
+/// # Errors
+/// It is not `true`, `false`, `once` or a number.
+pub fn active<P>(value: &Value<P>) -> Read<Active> {
+    Ok(match value {
+        Value::Atom(name) => match &**name {
+            "true" => Active::True,
+            "false" => Active::False,
+            "once" => Active::Once,
+            _ => return Err(BadArg),
+        },
+        n => Active::Count(n.read()?),
+    })
+}
+
+/// The atom for `null`.
+///
+/// # Errors
+/// It is not `null`, `undefined` or `nil`.
+pub fn null<P>(value: &Value<P>) -> Read<Null> {
+    match value.atom()? {
+        "null" => Ok(Null::Null),
+        "undefined" => Ok(Null::Undefined),
+        "nil" => Ok(Null::Nil),
+        _ => Err(BadArg),
+    }
+}
+
+/// What keys become: `binary`, `existing_atom` or `{atoms, [atom()]}`.
+///
+/// # Errors
+/// It is none of them.
+pub fn keys<P>(value: &Value<P>) -> Read<KeyMode> {
+    if value.is("binary") {
+        return Ok(KeyMode::Binary);
+    }
+    if value.is("existing_atom") {
+        return Ok(KeyMode::ExistingAtom);
+    }
+    match value.tuple()? {
+        [tag, names] if tag.is("atoms") => {
+            let names = names.list()?.iter().map(|name| name.atom().map(Box::from));
+            Ok(KeyMode::Listed(names.collect::<Read<_>>()?))
+        }
+        _ => Err(BadArg),
+    }
+}

@@ -1,0 +1,14 @@
+//! Options, out of the maps that Erlang has checked.
+
+mod config;
+mod decision;
+mod options;
+mod tls;
+
+pub use config::{Format, JsonOptions, KeyMode, Owner, Settings, active, keys, null, time};
+pub use decision::decision;
+pub use options::set_option;
+pub use tls::{read_tls, tls_settings};
+
+/// Set in the tag of a client, whose frames are masked. The engine keeps four bits.
+pub const CLIENT_TAG: u8 = 0x08;

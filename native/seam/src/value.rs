@@ -1,0 +1,245 @@
+//! A term as a tree of our own: for what is rare, where a copy costs nothing that counts.
+
+use sockeye_etf::{Cursor, Malformed, Token};
+
+/// A term. `P` names a process.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<P> {
+    /// An atom.
+    Atom(Box<str>),
+    /// An integer of 64 bits.
+    Integer(i64),
+    /// A float.
+    Float(f64),
+    /// A binary.
+    Binary(Box<[u8]>),
+    /// A proper list.
+    List(Vec<Value<P>>),
+    /// A tuple.
+    Tuple(Vec<Value<P>>),
+    /// A map.
+    Map(Vec<(Value<P>, Value<P>)>),
+    /// A process.
+    Process(P),
+    /// Anything else.
+    Other,
+}
+
+/// The term is not what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadArg;
+
+impl From<Malformed> for BadArg {
+    fn from(Malformed: Malformed) -> Self {
+        BadArg
+    }
+}
+
+/// What came of reading a term.
+pub type Read<T> = Result<T, BadArg>;
+
+/// What a value can be read as.
+pub trait FromValue<P>: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is something else, or out of range.
+    fn from_value(value: &Value<P>) -> Read<Self>;
+}
+
+impl<P> Value<P> {
+    /// Whether it is the atom of this name.
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Value::Atom(atom) if **atom == *name)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is something else, or out of range.
+    pub fn read<T: FromValue<P>>(&self) -> Read<T> {
+        T::from_value(self)
+    }
+
+    /// The name of an atom.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn atom(&self) -> Read<&str> {
+        match self {
+            Value::Atom(name) => Ok(name),
+            _ => Err(BadArg),
+        }
+    }
+
+    /// The bytes of a binary.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn bytes(&self) -> Read<&[u8]> {
+        match self {
+            Value::Binary(bytes) => Ok(bytes),
+            _ => Err(BadArg),
+        }
+    }
+
+    /// The elements of a list.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn list(&self) -> Read<&[Value<P>]> {
+        match self {
+            Value::List(elements) => Ok(elements),
+            _ => Err(BadArg),
+        }
+    }
+
+    /// The elements of a tuple.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn tuple(&self) -> Read<&[Value<P>]> {
+        match self {
+            Value::Tuple(elements) => Ok(elements),
+            _ => Err(BadArg),
+        }
+    }
+
+    /// What a map has under the atom of this name, if anything.
+    pub fn find(&self, key: &str) -> Option<&Value<P>> {
+        match self {
+            Value::Map(pairs) => pairs.iter().find(|(k, _)| k.is(key)).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// What a map has under the atom of this name.
+    ///
+    /// # Errors
+    /// It has nothing there, or is none.
+    pub fn get(&self, key: &str) -> Read<&Value<P>> {
+        self.find(key).ok_or(BadArg)
+    }
+
+    /// The same, read.
+    ///
+    /// # Errors
+    /// As for `get` and `read`.
+    pub fn get_as<T: FromValue<P>>(&self, key: &str) -> Read<T> {
+        self.get(key)?.read()
+    }
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl<P> FromValue<P> for $type {
+            fn from_value(value: &Value<P>) -> Read<Self> {
+                match value {
+                    Value::Integer(n) => Self::try_from(*n).map_err(|_| BadArg),
+                    _ => Err(BadArg),
+                }
+            }
+        }
+    )*};
+}
+
+integers!(u8, u16, u32, u64, usize, i16, i32, i64);
+
+impl<P> FromValue<P> for bool {
+    fn from_value(value: &Value<P>) -> Read<Self> {
+        match value {
+            Value::Atom(name) if &**name == "true" => Ok(true),
+            Value::Atom(name) if &**name == "false" => Ok(false),
+            _ => Err(BadArg),
+        }
+    }
+}
+
+impl<P> FromValue<P> for f64 {
+    fn from_value(value: &Value<P>) -> Read<Self> {
+        match value {
+            Value::Float(v) => Ok(*v),
+            _ => Err(BadArg),
+        }
+    }
+}
+
+impl<P> FromValue<P> for String {
+    fn from_value(value: &Value<P>) -> Read<Self> {
+        String::from_utf8(value.bytes()?.to_vec()).map_err(|_| BadArg)
+    }
+}
+
+impl<P, T: FromValue<P>> FromValue<P> for Vec<T> {
+    fn from_value(value: &Value<P>) -> Read<Self> {
+        value.list()?.iter().map(T::from_value).collect()
+    }
+}
+
+impl<P, A: FromValue<P>, B: FromValue<P>> FromValue<P> for (A, B) {
+    fn from_value(value: &Value<P>) -> Read<Self> {
+        match value.tuple()? {
+            [a, b] => Ok((a.read()?, b.read()?)),
+            _ => Err(BadArg),
+        }
+    }
+}
+
+/// Levels of a term that is read whole.
+const DEEPEST: usize = 64;
+
+/// Reads the next term of external term format.
+///
+/// # Errors
+/// It is malformed, has an improper list, or is deeper than 64 levels.
+pub fn read_etf<P>(
+    cursor: &mut Cursor<'_>,
+    process: &mut impl FnMut(&[u8]) -> P,
+) -> Read<Value<P>> {
+    read(cursor, process, DEEPEST)
+}
+
+fn read<P>(
+    cursor: &mut Cursor<'_>,
+    process: &mut impl FnMut(&[u8]) -> P,
+    deep: usize,
+) -> Read<Value<P>> {
+    let deeper = || deep.checked_sub(1).ok_or(BadArg);
+    Ok(match cursor.token()? {
+        Token::Integer(n) => Value::Integer(n),
+        Token::Float(v) => Value::Float(v),
+        Token::Atom(name) => Value::Atom(name.text()?.into()),
+        Token::Binary(bytes) => Value::Binary(bytes.into()),
+        Token::Nil => Value::List(Vec::new()),
+        Token::Bytes(bytes) => {
+            Value::List(bytes.iter().map(|b| Value::Integer((*b).into())).collect())
+        }
+        Token::List(n) => {
+            let elements = several(cursor, process, deeper()?, n)?;
+            match cursor.token()? {
+                Token::Nil => Value::List(elements),
+                _ => return Err(BadArg),
+            }
+        }
+        Token::Tuple(n) => Value::Tuple(several(cursor, process, deeper()?, n)?),
+        Token::Map(n) => {
+            let deep = deeper()?;
+            let mut pairs = Vec::new();
+            for _ in 0..n {
+                pairs.push((read(cursor, process, deep)?, read(cursor, process, deep)?));
+            }
+            Value::Map(pairs)
+        }
+        Token::Pid(bytes) => Value::Process(process(bytes)),
+        Token::Big(..) | Token::Other(_) => Value::Other,
+    })
+}
+
+fn several<P>(
+    cursor: &mut Cursor<'_>,
+    process: &mut impl FnMut(&[u8]) -> P,
+    deep: usize,
+    n: u32,
+) -> Read<Vec<Value<P>>> {
+    (0..n).map(|_| read(cursor, process, deep)).collect()
+}
