@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use sockeye_engine::host::{Notice, ServerHost};
-use sockeye_engine::{Inbox, Question, Server, ServerStats};
-use sockeye_seam::news::News;
-use sockeye_seam::settings::{Format, Owner};
-use sockeye_seam::{Atom, Writer, events};
+use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, Server, ServerStats};
+use sockeye_seam::settings::{EventFormat, Owner};
+use sockeye_seam::topic_changes::TopicChanges;
+use sockeye_seam::{Atom, Writer, dialled, events};
 
 use crate::port::Port;
 use crate::processes::{Watched, Who};
@@ -27,7 +27,7 @@ pub(crate) struct Host {
     pub(crate) process: u64,
     owner: Owner<Pid>,
     batch: bool,
-    pub(crate) format: Arc<Format>,
+    pub(crate) format: Arc<EventFormat>,
     room: usize,
     close_timeout: u64,
     pub(crate) port: Weak<Port>,
@@ -37,14 +37,14 @@ pub(crate) struct Host {
     /// The Id of the process that answers questions; 0 for none.
     gate: AtomicU64,
     /// Of topics that have their first subscription, or have lost their last.
-    pub(crate) news: News<u64>,
+    pub(crate) topic_changes: TopicChanges<u64>,
 }
 
 impl Host {
     pub(crate) fn new(
         (number, process): (u64, u64),
         (owner, batch): (Owner<Pid>, bool),
-        format: Arc<Format>,
+        format: Arc<EventFormat>,
         (room, close_timeout): (usize, u64),
         port: &Arc<Port>,
     ) -> Arc<Self> {
@@ -60,7 +60,7 @@ impl Host {
             server: OnceLock::new(),
             owners: Mutex::default(),
             gate: AtomicU64::new(0),
-            news: News::default(),
+            topic_changes: TopicChanges::default(),
         })
     }
 
@@ -222,6 +222,14 @@ impl ServerHost for HostRef {
 
     fn memory(&self) -> Option<u64> {
         crate::memory::resident()
+    }
+
+    fn dialled(&self, result: Result<ConnId, DialError>) {
+        self.tell(|w| dialled::dialled(w, self.0.number, &result));
+    }
+
+    fn disconnected(&self, conn: ConnId, end: Disconnected) {
+        self.tell(|w| dialled::disconnected(w, self.0.number, conn, &end));
     }
 
     fn topic_left(&self, name: &[u8]) {

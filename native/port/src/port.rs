@@ -153,7 +153,7 @@ impl Port {
     }
 
     pub(crate) fn note_topic(&self, host: &Host, name: &[u8]) {
-        if let Some(id) = host.news.note(name)
+        if let Some(id) = host.topic_changes.note(name)
             && self.processes.is_alive(id)
         {
             self.link.message(id, |w| {

@@ -8,7 +8,7 @@ use sockeye_engine::inbox::{Left, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
 use sockeye_etf as etf;
 use sockeye_seam::events::{self, Invalid};
-use sockeye_seam::settings::Format;
+use sockeye_seam::settings::EventFormat;
 use sockeye_seam::{Atom, Etf, Writer};
 
 use crate::calls::Asker;
@@ -41,7 +41,7 @@ pub(crate) struct Receiver {
     /// Names its process where an order is kept for each.
     pub(crate) caller: u64,
     pub(crate) inbox: Arc<Inbox>,
-    format: Arc<Format>,
+    format: Arc<EventFormat>,
     view: View,
     link: Arc<Link>,
     engine: Weak<Engine>,
@@ -96,7 +96,7 @@ impl Receiver {
         (id, caller): (u64, u64),
         view: View,
         (room, keep): (usize, usize),
-        format: Arc<Format>,
+        format: Arc<EventFormat>,
         link: &Arc<Link>,
         engine: &Arc<Engine>,
     ) -> Arc<Self> {

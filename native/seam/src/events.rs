@@ -6,13 +6,13 @@ use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::{Headers, Request};
 
 use crate::atoms::Atom;
-use crate::settings::Format;
+use crate::settings::EventFormat;
 use crate::write::Writer;
 
 /// A text frame of a JSON server that is not JSON, where that ends the connection: what its peer reads.
 pub struct Invalid(pub Box<str>);
 
-impl Format {
+impl EventFormat {
     /// The event, as the handler sees it.
     ///
     /// # Errors

@@ -3,21 +3,22 @@
 //!
 //! - [`atoms`], [`value`]: names, and a term as a tree, for what is rare.
 //! - [`settings`]: what can be set, out of maps that Erlang has checked.
-//! - [`write`], [`events`]: terms that leave, with what the engine tells in them.
-//! - [`news`]: of topics, for who watches them.
+//! - [`write`], [`events`], [`dialled`]: terms that leave, with what the engine tells in them.
+//! - [`topic_changes`]: of topics, for who watches them.
 //! - [`read`], [`frames`], [`calls`]: terms that come, and what is to be done for them.
 
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
 pub mod atoms;
 pub mod calls;
+pub mod dialled;
 mod encode;
 mod errno;
 pub mod events;
 pub mod frames;
-pub mod news;
 pub mod read;
 pub mod settings;
+pub mod topic_changes;
 pub mod value;
 pub mod write;
 

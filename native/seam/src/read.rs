@@ -136,7 +136,7 @@ impl<'a> EtfTerm<'a> {
     }
 
     /// The term as a cursor. None for a part of a list.
-    pub(crate) fn cursor(self) -> Option<Cursor<'a>> {
+    pub fn cursor(self) -> Option<Cursor<'a>> {
         matches!(self.form, Form::Term).then_some(self.at)
     }
 }

@@ -185,17 +185,17 @@ impl<P, A: FromValue<P>, B: FromValue<P>> FromValue<P> for (A, B) {
     }
 }
 
-/// Levels of a term that is read whole.
+/// Levels of a term that is read; what is deeper is [`Value::Other`].
 const DEEPEST: usize = 64;
 
-/// Reads the next term of external term format.
+/// Reads the next term of external term format. What has no place in a tree, an improper list for one, is [`Value::Other`].
 ///
 /// # Errors
-/// It is malformed, has an improper list, or is deeper than 64 levels.
+/// The bytes are no term.
 pub fn read_etf<P>(
     cursor: &mut Cursor<'_>,
     process: &mut impl FnMut(&[u8]) -> P,
-) -> Read<Value<P>> {
+) -> Result<Value<P>, Malformed> {
     read(cursor, process, DEEPEST)
 }
 
@@ -203,8 +203,11 @@ fn read<P>(
     cursor: &mut Cursor<'_>,
     process: &mut impl FnMut(&[u8]) -> P,
     deep: usize,
-) -> Read<Value<P>> {
-    let deeper = || deep.checked_sub(1).ok_or(BadArg);
+) -> Result<Value<P>, Malformed> {
+    let Some(deeper) = deep.checked_sub(1) else {
+        cursor.term()?;
+        return Ok(Value::Other);
+    };
     Ok(match cursor.token()? {
         Token::Integer(n) => Value::Integer(n),
         Token::Float(v) => Value::Float(v),
@@ -215,20 +218,19 @@ fn read<P>(
             Value::List(bytes.iter().map(|b| Value::Integer((*b).into())).collect())
         }
         Token::List(n) => {
-            let elements = several(cursor, process, deeper()?, n)?;
-            match cursor.token()? {
-                Token::Nil => Value::List(elements),
-                _ => return Err(BadArg),
+            let elements = several(cursor, process, deeper, n)?;
+            match read(cursor, process, deeper)? {
+                Value::List(tail) if tail.is_empty() => Value::List(elements),
+                _ => Value::Other,
             }
         }
-        Token::Tuple(n) => Value::Tuple(several(cursor, process, deeper()?, n)?),
+        Token::Tuple(n) => Value::Tuple(several(cursor, process, deeper, n)?),
         Token::Map(n) => {
-            let deep = deeper()?;
-            let mut pairs = Vec::new();
-            for _ in 0..n {
-                pairs.push((read(cursor, process, deep)?, read(cursor, process, deep)?));
-            }
-            Value::Map(pairs)
+            let pair = |_| {
+                let key = read(cursor, process, deeper)?;
+                Ok((key, read(cursor, process, deeper)?))
+            };
+            Value::Map((0..n).map(pair).collect::<Result<_, _>>()?)
         }
         Token::Pid(bytes) => Value::Process(process(bytes)),
         Token::Big(..) | Token::Other(_) => Value::Other,
@@ -240,6 +242,38 @@ fn several<P>(
     process: &mut impl FnMut(&[u8]) -> P,
     deep: usize,
     n: u32,
-) -> Read<Vec<Value<P>>> {
+) -> Result<Vec<Value<P>>, Malformed> {
     (0..n).map(|_| read(cursor, process, deep)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn value(bytes: &[u8]) -> Value<()> {
+        let mut cursor = Cursor::new(bytes);
+        let value = read_etf(&mut cursor, &mut |_| ()).unwrap();
+        assert!(cursor.is_at_end());
+        value
+    }
+
+    #[test]
+    fn what_has_no_place_in_a_tree_is_passed_over() {
+        // [1 | 2]
+        assert_eq!(value(&[108, 0, 0, 0, 1, 97, 1, 97, 2]), Value::Other);
+        let nested = |levels: usize| [&[104, 1].repeat(levels)[..], &[97, 7]].concat();
+        let mut fits = &value(&nested(DEEPEST - 1));
+        while let Value::Tuple(parts) = fits {
+            fits = &parts[0];
+        }
+        assert_eq!(*fits, Value::Integer(7));
+        let mut deeper = &value(&nested(DEEPEST));
+        while let Value::Tuple(parts) = deeper {
+            deeper = &parts[0];
+        }
+        assert_eq!(*deeper, Value::Other);
+        value(&nested(1_000_000));
+    }
 }

@@ -6,12 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sockeye_engine::host::ServerHost;
+use sockeye_engine::tls::out_of_time;
 use sockeye_engine::{AcceptState, Engine, EngineConfig, Peer};
-use sockeye_etf::{Cursor, Token};
+use sockeye_etf::Token;
 use sockeye_protocol::handshake::{Origins, comparable_pattern};
 use sockeye_seam::calls as seam;
-use sockeye_seam::settings::{Format, KeyMode, Owner, Settings, decision, read_tls, tls_settings};
-use sockeye_seam::value::{BadArg, Read};
+use sockeye_seam::settings::{
+    EventFormat, KeyMode, Owner, Settings, decision, read_tls, tls_settings,
+};
+use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
 
 use super::{Asker, Call, error};
@@ -27,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// Does what may take long where nobody waits for it. The order of such calls is the caller's, who waits for each.
-fn aside(job: impl FnOnce() + Send + 'static) {
+pub(super) fn aside(job: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().name("sockeye-call".into());
     // No thread: whoever asked finds out by waiting, as for a lost link.
     let _ = thread.spawn(job);
@@ -89,33 +92,44 @@ impl Call<'_> {
     pub(super) fn listen(self) -> Read<()> {
         let [map] = self.args()?;
         let map = self.value(map)?;
-        let number: u64 = map.get_as("id")?;
+        let number = map.get_as("id")?;
         let settings = Settings::read(&map)?;
+        let Some(new) = self.new_server(number, &settings)? else {
+            return Ok(());
+        };
+        let asker = self.asker;
+        aside(move || {
+            if !new.listen(settings, &asker) {
+                new.port.forget_server(number);
+            }
+        });
+        Ok(())
+    }
+
+    /// Keeps a number for a server or client. None if it has been said that there will be none.
+    pub(super) fn new_server(
+        &self,
+        number: u64,
+        settings: &Settings<Pid>,
+    ) -> Read<Option<NewServer>> {
         let keys = settings.format.json.as_ref().map(|json| &json.keys);
         if matches!(keys, Some(KeyMode::ExistingAtom)) {
             self.asker.not_served("existing_atom");
-            return Ok(());
+            return Ok(None);
         }
         let Some(engine) = self.port.engine() else {
             self.asker.error(Atom::not_running);
-            return Ok(());
+            return Ok(None);
         };
         if number >= 1 << 59 || !self.port.keep_number(number) {
             return Err(BadArg);
         }
-        let listening = Listening {
+        Ok(Some(NewServer {
             port: self.port.clone(),
             engine,
             number,
             caller: self.caller.into(),
-        };
-        let asker = self.asker;
-        aside(move || {
-            if !listening.listen(settings, &asker) {
-                listening.port.forget_server(number);
-            }
-        });
-        Ok(())
+        }))
     }
 
     pub(super) fn reload_tls(self) -> Read<()> {
@@ -126,7 +140,7 @@ impl Call<'_> {
         let asker = self.asker;
         aside(move || match tls.replace(&settings) {
             Ok(()) => asker.ok(),
-            Err(why) => refused(&asker, &why),
+            Err(why) => tls_refused(&asker, &why),
         });
         Ok(())
     }
@@ -152,6 +166,34 @@ impl Call<'_> {
         let [server] = self.args()?;
         let server = self.server(server)?;
         self.asker.answer(|w| seam::server_map(w, &server.stats()));
+        Ok(())
+    }
+
+    /// Those certificates of a PEM text that are not valid at a time: `{expired | not_yet_valid, Place, Date, Names}`.
+    pub(super) fn certificates_out_of_time(self) -> Read<()> {
+        let [text, now] = self.args()?;
+        let (text, now) = (self.bytes(text)?.to_vec(), self.number(now)?);
+        let asker = self.asker;
+        aside(move || {
+            let found = out_of_time(&text, now);
+            asker.answer(|w| {
+                w.list(found.len() as u32);
+                for certificate in &found {
+                    w.tuple(4);
+                    w.atom(match certificate.expired {
+                        true => Atom::expired,
+                        false => Atom::not_yet_valid,
+                    });
+                    w.integer(certificate.place as u64);
+                    w.integer(certificate.date);
+                    w.list(certificate.names.len() as u32);
+                    let names = certificate.names.iter();
+                    names.for_each(|name| w.binary(name.as_bytes()));
+                    w.end_list(&[]);
+                }
+                w.end_list(&[]);
+            });
+        });
         Ok(())
     }
 
@@ -195,9 +237,9 @@ impl Call<'_> {
 
     /// Answers a question. `false` if nobody waits for it any more.
     pub(super) fn answer(self) -> Read<()> {
-        let [server, token, decision_term] = self.args()?;
-        let state = self.state_of(decision_term);
-        let answer = decision(&self.value(decision_term)?, state)?;
+        let [server, token, term] = self.args()?;
+        let (value, state) = self.read_decision(term)?;
+        let answer = decision(&value, state)?;
         let token = self.number(token)?;
         let heard = self
             .server(server)
@@ -206,31 +248,37 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// What a decision hands to the process that will serve the connection: bytes, whatever it is.
-    fn state_of(&self, decision: EtfTerm<'_>) -> Option<AcceptState> {
-        let parts = self.reader().parts(decision)?;
-        let [_, options] = parts.as_ref() else {
-            return None;
+    /// What a decision hands to the process that will serve the connection stays bytes, whatever it is.
+    fn read_decision(&self, term: EtfTerm<'_>) -> Read<(Value<Pid>, Option<AcceptState>)> {
+        let mut options = match self.reader().parts(term) {
+            Some(parts) => match parts.as_ref() {
+                [tag, options] if self.reader().is(*tag, Atom::accept) => {
+                    options.cursor().ok_or(BadArg)?
+                }
+                _ => return Ok((self.value(term)?, None)),
+            },
+            None => return Err(BadArg),
         };
-        let mut bytes = Vec::new();
-        options.copy_to(&mut bytes);
-        let mut cursor = Cursor::new(&bytes);
-        let Ok(Token::Map(pairs)) = cursor.token() else {
-            return None;
+        let Token::Map(count) = options.token()? else {
+            return Err(BadArg);
         };
-        for _ in 0..pairs {
-            let key = Cursor::new(cursor.term().ok()?).token().ok()?;
-            let value = cursor.term().ok()?;
-            if matches!(key, Token::Atom(name) if name.is("state")) {
-                return Some(AcceptState(Box::new(KeptEtf(value.into()))));
+        let (mut pairs, mut state) = (Vec::new(), None);
+        for _ in 0..count {
+            let key = read_etf(&mut options, &mut |pid| Pid::from(pid))?;
+            if key.is("state") {
+                let bytes = options.term()?;
+                state = Some(AcceptState(Box::new(KeptEtf(bytes.into()))));
+            } else {
+                pairs.push((key, read_etf(&mut options, &mut |pid| Pid::from(pid))?));
             }
         }
-        None
+        let accept = Value::Atom("accept".into());
+        Ok((Value::Tuple(vec![accept, Value::Map(pairs)]), state))
     }
 }
 
 /// `{error, {tls, Why}}`
-fn refused(asker: &Asker, why: &str) {
+pub(super) fn tls_refused(asker: &Asker, why: &str) {
     asker.answer(|w| {
         error(w, |w| {
             w.tuple(2);
@@ -241,20 +289,20 @@ fn refused(asker: &Asker, why: &str) {
 }
 
 /// A server that is about to be.
-struct Listening {
-    port: Arc<Port>,
-    engine: Arc<Engine>,
+pub(super) struct NewServer {
+    pub(super) port: Arc<Port>,
+    pub(super) engine: Arc<Engine>,
     number: u64,
-    caller: Pid,
+    pub(super) caller: Pid,
 }
 
-impl Listening {
+impl NewServer {
     /// False if there is no server.
     fn listen(&self, mut settings: Settings<Pid>, asker: &Asker) -> bool {
         settings.engine.tls = match read_tls(settings.tls.take()) {
             Ok(tls) => tls,
             Err(why) => {
-                refused(asker, &why);
+                tls_refused(asker, &why);
                 return false;
             }
         };
@@ -293,13 +341,13 @@ impl Listening {
         }
     }
 
-    fn host(&self, process: u64, settings: &mut Settings<Pid>) -> Arc<Host> {
+    pub(super) fn host(&self, process: u64, settings: &mut Settings<Pid>) -> Arc<Host> {
         let owner = std::mem::replace(&mut settings.owner, Owner::Nobody);
         let timeout = settings.engine.close_timeout.as_millis();
         Host::new(
             (self.number, process),
             (owner, settings.batch),
-            Arc::new(std::mem::replace(&mut settings.format, Format::RAW)),
+            Arc::new(std::mem::replace(&mut settings.format, EventFormat::RAW)),
             (
                 settings.engine.inbox_size,
                 u64::try_from(timeout).unwrap_or(u64::MAX),

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sockeye_engine::{ConnId, Load, SendError, Shards, SubscribeError, TallyReply, topics};
 use sockeye_seam::calls::{self as seam, Encoded, Whom};
 use sockeye_seam::frames::{Bounds, SendFailure};
-use sockeye_seam::news::Taken;
 use sockeye_seam::settings::CLIENT_TAG;
+use sockeye_seam::topic_changes::TakenChanges;
 use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
@@ -187,7 +187,7 @@ impl Call<'_> {
         self.port
             .processes
             .watch(id, Atom::other, who, 0, Watched::Other);
-        host.news.watch(id);
+        host.topic_changes.watch(id);
         self.asker.ok();
         Ok(())
     }
@@ -195,10 +195,10 @@ impl Call<'_> {
     pub(super) fn topic_news(self) -> Read<()> {
         let [server] = self.args()?;
         let host = self.port.host(self.number(server)?).ok_or(BadArg)?;
-        let taken = host.news.take();
+        let taken = host.topic_changes.take();
         self.asker.answer(|w| match taken {
-            Taken::All => w.atom(Atom::all),
-            Taken::Names(names, more) => {
+            TakenChanges::All => w.atom(Atom::all),
+            TakenChanges::Names(names, more) => {
                 w.tuple(2);
                 w.boolean(more);
                 w.list(names.len() as u32);

@@ -1,5 +1,6 @@
 //! The functions that the VM calls, named and shaped as those of `sockeye_nif`.
 
+mod client;
 mod conns;
 mod control;
 mod json;
@@ -129,6 +130,13 @@ impl<'a> Call<'a> {
             "server_stop" => self.server_stop(),
             "server_drain" => self.server_drain(),
             "server_info" => self.server_info(),
+            "certificates_out_of_time" => self.certificates_out_of_time(),
+            "client_url" => self.client_url(),
+            "client_proxy" => self.client_proxy(),
+            "client_host" => self.client_host(),
+            "client_open" => self.client_open(),
+            "client_dial" => self.client_dial(),
+            "client_conn" => self.client_conn(),
             "origin_rule" => self.origin_rule(),
             "path_form" => self.path_form(),
             "gate_open" => self.gate_open(),
@@ -181,7 +189,9 @@ impl<'a> Call<'a> {
     fn value(&self, term: EtfTerm<'_>) -> Read<Value<Pid>> {
         let mut bytes = Vec::new();
         term.copy_to(&mut bytes);
-        read_etf(&mut Cursor::new(&bytes), &mut |pid| Pid::from(pid))
+        Ok(read_etf(&mut Cursor::new(&bytes), &mut |pid| {
+            Pid::from(pid)
+        })?)
     }
 
     fn number(&self, term: EtfTerm<'_>) -> Read<u64> {

@@ -7,9 +7,11 @@
     unreachable_pub
 )]
 
+mod asking;
 mod batches;
 mod calls;
 mod client;
+mod dialling;
 mod ends;
 mod links;
 mod options;

@@ -8,7 +8,7 @@ use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
 
 use crate::frames::{
-    self, Asked, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure, range,
+    self, Appended, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure, range,
 };
 use crate::read::Reader;
 use crate::value::{BadArg, Read};
@@ -30,7 +30,7 @@ fn named<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<ConnId> {
 }
 
 /// Frames on their way, by shard.
-struct Outgoing<'e, T> {
+struct CommandBatch<'e, T> {
     engine: &'e Engine,
     shards: Vec<Frames>,
     /// Those that were given something.
@@ -41,11 +41,11 @@ struct Outgoing<'e, T> {
     last: Option<(T, Receiver)>,
 }
 
-impl<'e, T: Copy> Outgoing<'e, T> {
+impl<'e, T: Copy> CommandBatch<'e, T> {
     fn new(engine: &'e Engine) -> Self {
         let mut shards = Vec::new();
         shards.resize_with(engine.shards(), Frames::default);
-        Outgoing {
+        CommandBatch {
             engine,
             shards,
             given: Shards::default(),
@@ -103,7 +103,7 @@ impl<'e, T: Copy> Outgoing<'e, T> {
         };
         self.bytes += worth;
         match asked {
-            Asked::Frame | Asked::Plain => {
+            Appended::Frame | Appended::Plain => {
                 let Some((range, len)) = range(start, out.bytes.len()) else {
                     out.bytes.truncate(start);
                     return Err(SendFailure::BadArg);
@@ -112,24 +112,24 @@ impl<'e, T: Copy> Outgoing<'e, T> {
                     out.bytes.truncate(start);
                     return Err(SendFailure::Send(e));
                 }
-                if matches!(asked, Asked::Plain) {
+                if matches!(asked, Appended::Plain) {
                     out.write_plain(conn, range);
                 } else {
                     out.write(conn, range);
                 }
             }
-            Asked::Close(code, reason) => {
+            Appended::Close(code, reason) => {
                 if !engine.set_closing(conn) {
                     return Err(SendFailure::Send(SendError::Closed));
                 }
                 out.commands.push((conn, Command::Close(code, reason)));
             }
-            Asked::Active(change) => out.commands.push((conn, Command::Active(change))),
-            Asked::Stream(kind, step, value) => {
+            Appended::Active(change) => out.commands.push((conn, Command::Active(change))),
+            Appended::Stream(kind, step, value) => {
                 let bytes = frames::payload(r, value, bounds)?;
                 self.bytes += bytes.len();
                 let undo = engine.stream(conn, r.caller(), kind, step, &bytes)?;
-                frames::append_piece(kind, step, &bytes, receiver.dialect.role, &mut out.bytes);
+                frames::append_piece(kind, step, &bytes, receiver.format.role, &mut out.bytes);
                 let reserved = match range(start, out.bytes.len()) {
                     Some((range, len)) => match engine.reserve(conn, len) {
                         Ok(()) => Ok(range),
@@ -212,7 +212,7 @@ pub fn commands<'a, R: Reader<'a>>(
     list: R::Term,
     bounds: Bounds,
 ) -> Read<Carried<R::Term>> {
-    let mut out = Outgoing::new(engine);
+    let mut out = CommandBatch::new(engine);
     let mut carried = Carried {
         stop: None,
         rest: list,

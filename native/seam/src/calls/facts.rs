@@ -74,7 +74,7 @@ pub fn conn_map<W: Writer>(w: &mut W, stats: &ConnStats) -> W::Term {
             subprotocol(w, stats.subprotocol.as_deref()),
         ),
         (w.atom(Atom::age), w.integer(stats.age)),
-        (w.atom(Atom::queue), w.integer(stats.queue as u64)),
+        (w.atom(Atom::send_queue), w.integer(stats.queue as u64)),
         (w.atom(Atom::held), w.integer(stats.held as u64)),
         (w.atom(Atom::frames_in), w.integer(stats.frames_in)),
         (w.atom(Atom::active), {

@@ -7,7 +7,9 @@ use sockeye_engine::{
 };
 
 use crate::atoms::Atom;
-use crate::frames::{self, Asked, Bounds, Dialect, NORMAL_PAYLOAD, SendFailure, broadcast, range};
+use crate::frames::{
+    self, Appended, Bounds, FrameFormat, NORMAL_PAYLOAD, SendFailure, broadcast, range,
+};
 use crate::read::Reader;
 use crate::settings::CLIENT_TAG;
 use crate::value::{BadArg, Read};
@@ -52,11 +54,11 @@ pub fn encode_for<'a, R: Reader<'a>>(
     bounds: Bounds,
 ) -> Result<Encoded, SendFailure<R::Term>> {
     let mut bytes = Vec::with_capacity(256);
-    let dialect = Dialect::of(server.config.tag);
-    let plain = match frames::append(r, frame, dialect, bounds, &mut bytes)? {
-        Asked::Frame => false,
-        Asked::Plain => true,
-        Asked::Close(..) | Asked::Active(_) | Asked::Stream(..) => {
+    let format = FrameFormat::of(server.config.tag);
+    let plain = match frames::append(r, frame, format, bounds, &mut bytes)? {
+        Appended::Frame => false,
+        Appended::Plain => true,
+        Appended::Close(..) | Appended::Active(_) | Appended::Stream(..) => {
             return Err(SendFailure::BadArg);
         }
     };

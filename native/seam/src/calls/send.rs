@@ -3,7 +3,7 @@
 use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 
-use crate::frames::{self, Asked, Bounds, Receiver, SLICE, SLICE_FRAMES, SendFailure, range};
+use crate::frames::{self, Appended, Bounds, Receiver, SLICE, SLICE_FRAMES, SendFailure, range};
 use crate::read::Reader;
 
 /// Encodes first and asks for room afterwards: either all frames go or none. Gives what the work is worth in bytes.
@@ -50,17 +50,17 @@ fn prepare<'a, R: Reader<'a>>(
         let (asked, worth) = receiver.append(r, frame, bounds, &mut frames.bytes)?;
         work += worth;
         match asked {
-            Asked::Frame | Asked::Plain => {
+            Appended::Frame | Appended::Plain => {
                 let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
-                if matches!(asked, Asked::Plain) {
+                if matches!(asked, Appended::Plain) {
                     frames.write_plain(conn, range);
                 } else {
                     frames.write(conn, range);
                 }
             }
-            Asked::Stream(kind, step, value) => {
+            Appended::Stream(kind, step, value) => {
                 let bytes = frames::payload(r, value, bounds)?;
-                let role = receiver.dialect.role;
+                let role = receiver.format.role;
                 frames::append_piece(kind, step, &bytes, role, &mut frames.bytes);
                 work += bytes.len();
                 let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
@@ -69,9 +69,9 @@ fn prepare<'a, R: Reader<'a>>(
                     .commands
                     .push((conn, Command::Stream(range, step, undo)));
             }
-            Asked::Close(code, reason) => closes.push((code, reason)),
+            Appended::Close(code, reason) => closes.push((code, reason)),
             // A command of handlers, and no frame: `setopts` does it.
-            Asked::Active(_) => return Err(SendFailure::BadArg),
+            Appended::Active(_) => return Err(SendFailure::BadArg),
         }
         let large = work > SLICE || frames.commands.len() + closes.len() > SLICE_FRAMES;
         if large && bounds.are_normal() {

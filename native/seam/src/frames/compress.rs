@@ -21,19 +21,19 @@ fn with_codecs<T>(work: impl FnOnce(&mut Codecs) -> T) -> T {
 }
 
 /// How the caller compresses for a connection.
-pub(super) struct Compressor {
+pub(super) struct CallerCompressor {
     server: Arc<Server>,
     window: u8,
 }
 
-impl Compressor {
+impl CallerCompressor {
     /// `None` where the caller does not.
-    pub(super) fn of(engine: &Engine, home: Home) -> Option<Compressor> {
+    pub(super) fn of(engine: &Engine, home: Home) -> Option<CallerCompressor> {
         let Compression::Shared(window) = home.compression else {
             return None;
         };
         let server = engine.server(home.server)?;
-        Some(Compressor { server, window })
+        Some(CallerCompressor { server, window })
     }
 
     /// Compresses the frame that begins at `start`, the last one, if that makes it smaller. Gives what the work is worth in

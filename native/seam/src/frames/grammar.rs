@@ -23,11 +23,11 @@ const CONTROL: usize = 125;
 const REASON: usize = 123;
 
 /// A frame, or a command that may stand among frames. Terms in it have not been looked at.
-pub enum Frame<'a, T> {
+pub enum FrameTerm<'a, T> {
     /// A message.
     Message {
         /// What it says.
-        content: Content<T>,
+        content: MessageTerm<T>,
         /// It is not to be compressed.
         plain: bool,
     },
@@ -42,7 +42,7 @@ pub enum Frame<'a, T> {
 }
 
 /// What a message is made of.
-pub enum Content<T> {
+pub enum MessageTerm<T> {
     /// A term that is to be JSON.
     Json(T),
     /// An io list.
@@ -50,27 +50,27 @@ pub enum Content<T> {
 }
 
 /// Reads a term. None if it is no frame.
-pub fn parse<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<Frame<'a, R::Term>> {
+pub fn parse<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<FrameTerm<'a, R::Term>> {
     let Some(parts) = r.parts(term) else {
-        let content = r.is_map(term).then_some(Content::Json(term))?;
+        let content = r.is_map(term).then_some(MessageTerm::Json(term))?;
         let plain = false;
-        return Some(Frame::Message { content, plain });
+        return Some(FrameTerm::Message { content, plain });
     };
     match *parts.as_ref() {
         [tag, value] => {
             if let Some(content) = content(r, tag, value) {
                 let plain = false;
-                Some(Frame::Message { content, plain })
+                Some(FrameTerm::Message { content, plain })
             } else if r.is(tag, Atom::ping) {
                 control(r, Op::Ping, value)
             } else if r.is(tag, Atom::pong) {
                 control(r, Op::Pong, value)
             } else if r.is(tag, Atom::active) {
-                set_active(r, value).map(Frame::Active)
+                set_active(r, value).map(FrameTerm::Active)
             } else if r.is(tag, Atom::uncompressed) {
                 let content = message(r, value)?;
                 let plain = true;
-                Some(Frame::Message { content, plain })
+                Some(FrameTerm::Message { content, plain })
             } else {
                 None
             }
@@ -93,15 +93,15 @@ pub fn parse<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<Frame<'a, R::Term
             } else {
                 return None;
             };
-            Some(Frame::Piece(kind, step, value))
+            Some(FrameTerm::Piece(kind, step, value))
         }
         _ => None,
     }
 }
 
-fn message<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<Content<R::Term>> {
+fn message<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<MessageTerm<R::Term>> {
     let Some(parts) = r.parts(term) else {
-        return r.is_map(term).then_some(Content::Json(term));
+        return r.is_map(term).then_some(MessageTerm::Json(term));
     };
     match *parts.as_ref() {
         [tag, value] => content(r, tag, value),
@@ -110,28 +110,32 @@ fn message<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<Content<R::Term>> {
 }
 
 #[inline]
-fn content<'a, R: Reader<'a>>(r: R, tag: R::Term, value: R::Term) -> Option<Content<R::Term>> {
+fn content<'a, R: Reader<'a>>(r: R, tag: R::Term, value: R::Term) -> Option<MessageTerm<R::Term>> {
     if r.is(tag, Atom::json) {
-        Some(Content::Json(value))
+        Some(MessageTerm::Json(value))
     } else if r.is(tag, Atom::text) {
-        Some(Content::Bytes(Kind::Text, value))
+        Some(MessageTerm::Bytes(Kind::Text, value))
     } else if r.is(tag, Atom::binary) {
-        Some(Content::Bytes(Kind::Binary, value))
+        Some(MessageTerm::Bytes(Kind::Binary, value))
     } else {
         None
     }
 }
 
-fn control<'a, R: Reader<'a>>(r: R, op: Op, term: R::Term) -> Option<Frame<'a, R::Term>> {
+fn control<'a, R: Reader<'a>>(r: R, op: Op, term: R::Term) -> Option<FrameTerm<'a, R::Term>> {
     let bytes = r.iolist(term, CONTROL).ok()?;
-    Some(Frame::Control(op, bytes))
+    Some(FrameTerm::Control(op, bytes))
 }
 
-fn closing<'a, R: Reader<'a>>(r: R, code: R::Term, reason: R::Term) -> Option<Frame<'a, R::Term>> {
+fn closing<'a, R: Reader<'a>>(
+    r: R,
+    code: R::Term,
+    reason: R::Term,
+) -> Option<FrameTerm<'a, R::Term>> {
     let code = u16::try_from(r.unsigned(code)?).ok()?;
     let reason = r.iolist(reason, REASON).ok()?;
     let reason = std::str::from_utf8(&reason).ok()?;
-    close::is_sendable(code).then(|| Frame::Close(code, reason.into()))
+    close::is_sendable(code).then(|| FrameTerm::Close(code, reason.into()))
 }
 
 /// The value of an `active` option.

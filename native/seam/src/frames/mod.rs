@@ -16,8 +16,8 @@ use crate::read::{EncodeError, IoError, Reader};
 use crate::settings::CLIENT_TAG;
 
 pub use compress::broadcast;
-pub use grammar::{Content, Frame, parse, set_active};
-pub use outbound::{Appended, Receiver, SLICE, SLICE_FRAMES, SendFailure, not_json, range};
+pub use grammar::{FrameTerm, MessageTerm, parse, set_active};
+pub use outbound::{AppendResult, Receiver, SLICE, SLICE_FRAMES, SendFailure, not_json, range};
 
 /// A payload beyond this size is no work for a normal scheduler.
 pub const NORMAL_PAYLOAD: usize = 256 * 1024;
@@ -37,18 +37,18 @@ pub fn tag_of(null: Null) -> u8 {
 
 /// How frames for the connections of a server are written.
 #[derive(Clone, Copy, Debug)]
-pub struct Dialect {
+pub struct FrameFormat {
     /// The atom that is JSON's null.
     pub null: Null,
     /// A client masks.
     pub role: Role,
 }
 
-impl Dialect {
+impl FrameFormat {
     /// What the tag says.
     pub fn of(tag: u8) -> Self {
         let client = tag & CLIENT_TAG != 0;
-        Dialect {
+        FrameFormat {
             null: match tag & !CLIENT_TAG {
                 1 => Null::Undefined,
                 2 => Null::Nil,
@@ -60,7 +60,7 @@ impl Dialect {
 }
 
 /// What a frame term asks for, besides bytes.
-pub enum Asked<T> {
+pub enum Appended<T> {
     /// A frame has been appended.
     Frame,
     /// A frame that is not to be compressed has been appended.
@@ -141,44 +141,48 @@ impl Bounds {
 pub fn append<'a, R: Reader<'a>>(
     r: R,
     term: R::Term,
-    dialect: Dialect,
+    format: FrameFormat,
     bounds: Bounds,
     out: &mut Vec<u8>,
-) -> Result<Asked<R::Term>, FrameError<R::Term>> {
+) -> Result<Appended<R::Term>, FrameError<R::Term>> {
     match parse(r, term).ok_or(FrameError::BadArg)? {
-        Frame::Message { content, plain } => {
+        FrameTerm::Message { content, plain } => {
             match content {
-                Content::Json(term) => json(r, term, dialect, bounds, out)?,
-                Content::Bytes(kind, term) => {
+                MessageTerm::Json(term) => json(r, term, format, bounds, out)?,
+                MessageTerm::Bytes(kind, term) => {
                     let bytes = payload(r, term, bounds)?;
                     if kind == Kind::Text && std::str::from_utf8(&bytes).is_err() {
                         return Err(FrameError::NotUtf8);
                     }
-                    frame::write(out, kind.op(), &bytes, dialect.role.mask());
+                    frame::write(out, kind.op(), &bytes, format.role.mask());
                 }
             }
-            Ok(if plain { Asked::Plain } else { Asked::Frame })
+            Ok(if plain {
+                Appended::Plain
+            } else {
+                Appended::Frame
+            })
         }
-        Frame::Control(op, bytes) => {
-            frame::write(out, op, &bytes, dialect.role.mask());
-            Ok(Asked::Frame)
+        FrameTerm::Control(op, bytes) => {
+            frame::write(out, op, &bytes, format.role.mask());
+            Ok(Appended::Frame)
         }
-        Frame::Piece(kind, step, term) => Ok(Asked::Stream(kind, step, term)),
-        Frame::Close(code, reason) => Ok(Asked::Close(code, reason)),
-        Frame::Active(change) => Ok(Asked::Active(change)),
+        FrameTerm::Piece(kind, step, term) => Ok(Appended::Stream(kind, step, term)),
+        FrameTerm::Close(code, reason) => Ok(Appended::Close(code, reason)),
+        FrameTerm::Active(change) => Ok(Appended::Active(change)),
     }
 }
 
 fn json<'a, R: Reader<'a>>(
     r: R,
     term: R::Term,
-    dialect: Dialect,
+    format: FrameFormat,
     bounds: Bounds,
     out: &mut Vec<u8>,
 ) -> Result<(), FrameError<R::Term>> {
-    let mask = dialect.role.mask();
+    let mask = format.role.mask();
     let mark = frame::begin_sized(out, 0, mask.is_some());
-    match r.json(term, dialect.null, bounds.json, out) {
+    match r.json(term, format.null, bounds.json, out) {
         Ok(()) => {
             frame::seal(out, mark, Op::Text, mask);
             Ok(())

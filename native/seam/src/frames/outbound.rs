@@ -8,8 +8,8 @@ use sockeye_engine::{ConnId, Engine, SendError};
 use sockeye_protocol::{Role, frame};
 
 use crate::atoms::Atom;
-use crate::frames::compress::Compressor;
-use crate::frames::{self, Asked, Bounds, Dialect, FrameError};
+use crate::frames::compress::CallerCompressor;
+use crate::frames::{self, Appended, Bounds, FrameError, FrameFormat};
 use crate::read::{EncodeError, Reader};
 use crate::write::Writer;
 
@@ -23,13 +23,13 @@ pub struct Receiver {
     /// Which it is.
     pub conn: ConnId,
     /// How its frames are written.
-    pub dialect: Dialect,
+    pub format: FrameFormat,
     /// How it is compressed for, if that is for us to do.
-    compressor: Option<Compressor>,
+    compressor: Option<CallerCompressor>,
 }
 
 /// What a term asked for, and what the work is worth in bytes.
-pub type Appended<T> = Result<(Asked<T>, usize), SendFailure<T>>;
+pub type AppendResult<T> = Result<(Appended<T>, usize), SendFailure<T>>;
 
 impl Receiver {
     /// The connection, as long as the engine knows it.
@@ -42,8 +42,8 @@ impl Receiver {
             .ok_or(SendFailure::Send(SendError::Closed))?;
         Ok(Receiver {
             conn,
-            dialect: Dialect::of(home.tag),
-            compressor: Compressor::of(engine, home),
+            format: FrameFormat::of(home.tag),
+            compressor: CallerCompressor::of(engine, home),
         })
     }
 
@@ -57,22 +57,22 @@ impl Receiver {
         frame: R::Term,
         bounds: Bounds,
         out: &mut Vec<u8>,
-    ) -> Appended<R::Term> {
+    ) -> AppendResult<R::Term> {
         let start = out.len();
         let Some(compressor) = &self.compressor else {
-            let asked = frames::append(r, frame, self.dialect, bounds, out)?;
+            let asked = frames::append(r, frame, self.format, bounds, out)?;
             return Ok((asked, out.len() - start));
         };
-        let unmasked = Dialect {
+        let unmasked = FrameFormat {
             role: Role::Server,
-            ..self.dialect
+            ..self.format
         };
         let asked = frames::append(r, frame, unmasked, bounds, out)?;
         let worth = match asked {
-            Asked::Frame => compressor.last_frame(out, start, bounds)?,
+            Appended::Frame => compressor.last_frame(out, start, bounds)?,
             _ => 0,
         };
-        if let (Asked::Frame | Asked::Plain, Some(key)) = (&asked, self.dialect.role.mask()) {
+        if let (Appended::Frame | Appended::Plain, Some(key)) = (&asked, self.format.role.mask()) {
             frame::mask_last(out, start, key);
         }
         Ok((asked, worth + out.len() - start))

@@ -21,16 +21,16 @@ use crate::value::{BadArg, Read, Value};
 
 /// How a server's text frames become terms.
 #[derive(Debug)]
-pub struct Format {
+pub struct EventFormat {
     /// None: text stays text.
     pub json: Option<JsonOptions>,
     /// What is not JSON is delivered, and does not end the connection.
     pub deliver_invalid: bool,
 }
 
-impl Format {
+impl EventFormat {
     /// Text is text.
-    pub const RAW: Format = Format {
+    pub const RAW: EventFormat = EventFormat {
         json: None,
         deliver_invalid: false,
     };
@@ -74,7 +74,7 @@ pub struct Settings<P> {
     /// For the engine. Its `tls` is what [`Settings::tls`] becomes.
     pub engine: ServerConfig,
     /// How text becomes terms.
-    pub format: Format,
+    pub format: EventFormat,
     /// Who gets messages.
     pub owner: Owner<P>,
     /// All events of a connection that there are make one message.
@@ -239,7 +239,7 @@ impl<P: Clone> Settings<P> {
             keys: keys(get("keys")?)?,
         };
         let raw = get("format")?.is("raw");
-        let format = Format {
+        let format = EventFormat {
             json: (!raw).then_some(json),
             deliver_invalid: get("on_invalid_json")?.is("deliver"),
         };

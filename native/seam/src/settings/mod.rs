@@ -1,11 +1,13 @@
 //! Options, out of the maps that Erlang has checked.
 
+mod client;
 mod config;
 mod decision;
 mod options;
 mod tls;
 
-pub use config::{Format, JsonOptions, KeyMode, Owner, Settings, active, keys, null, time};
+pub use client::{client_tls, dial};
+pub use config::{EventFormat, JsonOptions, KeyMode, Owner, Settings, active, keys, null, time};
 pub use decision::decision;
 pub use options::set_option;
 pub use tls::{read_tls, tls_settings};

@@ -38,7 +38,7 @@ pub fn tls_settings<P>(value: &Value<P>) -> Read<Option<TlsSettings>> {
     }))
 }
 
-fn identity<P>(value: &Value<P>) -> Read<Identity> {
+pub(super) fn identity<P>(value: &Value<P>) -> Read<Identity> {
     match value.tuple()? {
         [certificates, key] => Ok(Identity {
             certificates: certificates.bytes()?.to_vec(),

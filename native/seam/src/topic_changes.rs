@@ -12,35 +12,35 @@ const MOST: usize = 4096;
 const BATCH: usize = 256;
 
 /// The topics of a server; `P` names the process that is told.
-pub struct News<P> {
-    noted: Mutex<Noted<P>>,
+pub struct TopicChanges<P> {
+    noted: Mutex<ChangedTopics<P>>,
 }
 
-impl<P> Default for News<P> {
+impl<P> Default for TopicChanges<P> {
     fn default() -> Self {
-        News {
-            noted: Mutex::new(Noted::of(None)),
+        TopicChanges {
+            noted: Mutex::new(ChangedTopics::of(None)),
         }
     }
 }
 
-struct Noted<P> {
+struct ChangedTopics<P> {
     watcher: Option<P>,
     names: HashSet<Box<[u8]>>,
     too_many: bool,
 }
 
 /// What has been noted.
-pub enum Taken {
+pub enum TakenChanges {
     /// Some topics, and whether there are more.
     Names(Vec<Box<[u8]>>, bool),
     /// Any topic may have changed.
     All,
 }
 
-impl<P> Noted<P> {
+impl<P> ChangedTopics<P> {
     fn of(watcher: Option<P>) -> Self {
-        Noted {
+        ChangedTopics {
             watcher,
             names: HashSet::new(),
             too_many: false,
@@ -48,14 +48,14 @@ impl<P> Noted<P> {
     }
 }
 
-impl<P: Copy> News<P> {
-    fn open(&self) -> MutexGuard<'_, Noted<P>> {
+impl<P: Copy> TopicChanges<P> {
+    fn open(&self) -> MutexGuard<'_, ChangedTopics<P>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This process is told from now on, instead of another.
     pub fn watch(&self, process: P) {
-        *self.open() = Noted::of(Some(process));
+        *self.open() = ChangedTopics::of(Some(process));
     }
 
     /// Notes a topic. Some if a process must be told that there is news.
@@ -76,16 +76,16 @@ impl<P: Copy> News<P> {
     }
 
     /// What has been noted since.
-    pub fn take(&self) -> Taken {
+    pub fn take(&self) -> TakenChanges {
         let mut noted = self.open();
         if std::mem::take(&mut noted.too_many) {
-            return Taken::All;
+            return TakenChanges::All;
         }
         let names: Vec<_> = noted.names.extract_if(|_| true).take(BATCH).collect();
         let more = !noted.names.is_empty();
         if !more {
             noted.names = HashSet::new();
         }
-        Taken::Names(names, more)
+        TakenChanges::Names(names, more)
     }
 }
