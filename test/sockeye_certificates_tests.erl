@@ -66,10 +66,7 @@ by_name_alone(#{one := One, wild := Wild} = Certs) ->
 
 reload_by_name(#{one := One, two := Two}) ->
     test_certs:in_folder(fun(File) ->
-        Write = fun(Config) ->
-                        ok = file:write_file(File("cert.pem"), test_certs:pem(test_certs:der(Config))),
-                        ok = file:write_file(File("key.pem"), test_certs:key_pem(Config))
-                end,
+        Write = fun(Config) -> test_certs:write(File, Config) end,
         Write(One),
         Tls = #{sni_hosts => [{"one.example", #{certfile => File("cert.pem"), keyfile => File("key.pem")}}]},
         with_server(#{tls => Tls}, fun(Port, Server) ->
@@ -142,10 +139,7 @@ out_of_time(#{authority := Authority, one := One}) ->
 
 out_of_time_at_reload(#{authority := Authority, one := One}) ->
     test_certs:in_folder(fun(File) ->
-        Write = fun(Config) ->
-                        ok = file:write_file(File("cert.pem"), test_certs:pem(test_certs:der(Config))),
-                        ok = file:write_file(File("key.pem"), test_certs:key_pem(Config))
-                end,
+        Write = fun(Config) -> test_certs:write(File, Config) end,
         Write(One),
         sockeye_log_tests:with_log(fun() ->
             with_server(#{tls => #{certfile => File("cert.pem"), keyfile => File("key.pem")}}, fun(Port, Server) ->

@@ -14,6 +14,7 @@
 -export([der/1]).
 -export([cacerts/1]).
 -export([in_folder/1]).
+-export([write/2]).
 
 %% Tests that share what Make makes once, while an application runs, and their limit in seconds.
 tests(App, Make, Tests, Seconds) ->
@@ -76,3 +77,8 @@ in_folder(Test) ->
     after
         ok = file:del_dir_r(Folder)
     end.
+
+%% A certificate and its key, as cert.pem and key.pem of that folder.
+write(File, Config) ->
+    ok = file:write_file(File("cert.pem"), pem(der(Config))),
+    ok = file:write_file(File("key.pem"), key_pem(Config)).

@@ -90,13 +90,7 @@ url(Url) ->
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    case check(Key, Value) of
-        true -> Value;
-        {ok, Parsed} -> Parsed;
-        {error, Why} -> throw(sockeye_why:option(Key, Why));
-        unknown -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, ?RENAMED)));
-        Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
-    end.
+    sockeye_why:checked(Key, Value, check(Key, Value), ?RENAMED).
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
 -spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().

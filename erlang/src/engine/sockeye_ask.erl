@@ -6,6 +6,7 @@
 %% through the messages that were there before.
 -module(sockeye_ask).
 
+-export([ask/2]).
 -export([over/2]).
 -export([conn_info/2]).
 -export([controlling_process/2]).
@@ -27,12 +28,12 @@ flush(Ref) ->
     after 0 -> ok
     end.
 
-%% What the thread of a connection knows of it.
--spec conn_info(sockeye:conn(), timeout()) -> {ok, map()} | {error, closed | timeout}.
-conn_info(Conn, Timeout) ->
+%% Begins with Call, whose `ok' means that an answer comes: that answer. Anything else that it returns is the result.
+-spec ask(fun((sockeye_nif:asked()) -> ok | Result), timeout()) -> Result | term() | {error, closed | timeout}.
+ask(Call, Timeout) ->
     Ref = monitor(process, sockeye_engine),
     Asked = {Ref, sockeye_nif:wait_begin()},
-    try sockeye_nif:conn_info(Conn, Asked) of
+    try Call(Asked) of
         ok ->
             Result = receive
                          {Ref, Answer} -> Answer;
@@ -42,33 +43,21 @@ conn_info(Conn, Timeout) ->
                      end,
             over(Asked, Result),
             Result;
-        {error, closed} ->
+        Result ->
             over(Asked, none),
-            {error, closed}
+            Result
     catch
         error:badarg ->
             over(Asked, none),
             error(badarg)
     end.
 
+%% What the thread of a connection knows of it.
+-spec conn_info(sockeye:conn(), timeout()) -> {ok, map()} | {error, closed | timeout}.
+conn_info(Conn, Timeout) ->
+    ask(fun(Asked) -> sockeye_nif:conn_info(Conn, Asked) end, Timeout).
+
 %% Returns when the new owner is in place, and all that came before is with the old one.
 -spec controlling_process(sockeye:conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
-    Ref = monitor(process, sockeye_engine),
-    Asked = {Ref, sockeye_nif:wait_begin()},
-    try sockeye_nif:controlling_process(Conn, Pid, Asked) of
-        ok ->
-            Result = receive
-                         {Ref, ok} -> ok;
-                         {'DOWN', Ref, process, _, _} -> {error, closed}
-                     end,
-            over(Asked, Result),
-            Result;
-        {error, closed} ->
-            over(Asked, none),
-            {error, closed}
-    catch
-        error:badarg ->
-            over(Asked, none),
-            error(badarg)
-    end.
+    ask(fun(Asked) -> sockeye_nif:controlling_process(Conn, Pid, Asked) end, infinity).

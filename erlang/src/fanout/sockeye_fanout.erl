@@ -158,25 +158,9 @@ hand_over(ServerId, To, Frame, Except, Ref) ->
 -spec wait(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
            sockeye:conn() | none) -> result().
 wait(ServerId, To, Form, Except) ->
-    Ref = monitor(process, sockeye_engine),
-    Asked = {Ref, sockeye_nif:wait_begin()},
-    try hand_over(ServerId, To, Form, Except, Asked) of
-        ok ->
-            Result = receive
-                         {Ref, Outcome} -> {ok, Outcome};
-                         {'DOWN', Ref, process, _, _} -> {error, closed}
-                     after ?TIMEOUT_MS ->
-                             {error, timeout}
-                     end,
-            sockeye_ask:over(Asked, Result),
-            Result;
-        Other ->
-            sockeye_ask:over(Asked, none),
-            Other
-    catch
-        error:badarg ->
-            sockeye_ask:over(Asked, none),
-            error(badarg)
+    case sockeye_ask:ask(fun(Asked) -> hand_over(ServerId, To, Form, Except, Asked) end, ?TIMEOUT_MS) of
+        Outcome when is_map(Outcome) -> {ok, Outcome};
+        Result -> Result
     end.
 
 -spec list([sockeye:conn()], sockeye:frame()) ->

@@ -4,6 +4,7 @@
 
 -export([option/2]).
 -export([expected/2]).
+-export([checked/4]).
 -export([unknown/2]).
 -export([shown/1]).
 -export([text/2]).
@@ -25,6 +26,18 @@ option(Key, Why) ->
 -spec expected(unicode:chardata(), term()) -> binary().
 expected(What, Value) ->
     text("expected ~ts, got ~ts", [What, shown(Value)]).
+
+%% The value of an option, by what a check of it has found: that it is right, what it becomes, what is wrong with it,
+%% that there is no such option, or what was expected.
+-spec checked(Key :: term(), Value :: term(), Found :: term(), Renamed :: #{atom() => atom()}) -> term().
+checked(Key, Value, Found, Renamed) ->
+    case Found of
+        true -> Value;
+        {ok, Parsed} -> Parsed;
+        {error, Why} -> throw(option(Key, Why));
+        unknown -> throw(option(Key, unknown(Key, Renamed)));
+        Expected -> throw(option(Key, expected(Expected, Value)))
+    end.
 
 %% What is said of a key that there is not; of one that there was, what it is now.
 -spec unknown(term(), #{atom() => atom()}) -> binary().

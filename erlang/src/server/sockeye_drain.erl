@@ -53,12 +53,7 @@ parse(Options) ->
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    case check(Key, Value) of
-        true -> Value;
-        {ok, Parsed} -> Parsed;
-        unknown -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, #{batch => per_interval})));
-        Expected -> throw(sockeye_why:option(Key, sockeye_why:expected(Expected, Value)))
-    end.
+    sockeye_why:checked(Key, Value, check(Key, Value), #{batch => per_interval}).
 
 -spec check(term(), term()) -> true | {ok, binary()} | unknown | string().
 check(per_interval, V) -> positive(V) orelse "a positive integer below 2^31";
