@@ -40,7 +40,7 @@ wrong(options, V) ->
     options("not a map of options", V);
 wrong(conn, V) ->
     case server_of(V) of
-        none -> <<"not a connection, as handlers, owners and sockeye_client:connect/2 get it">>;
+        none -> <<"not a connection: handlers, owners and sockeye_client:connect/2 get one">>;
         _ -> none
     end;
 wrong(server_conn, V) ->
