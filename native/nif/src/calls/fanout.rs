@@ -15,18 +15,18 @@ use crate::vm::{backlog, running};
 const LIST: usize = 512;
 
 /// To all connections of a server, or to the subscribers of a topic.
-enum Audience<'a> {
+enum FanoutTarget<'a> {
     All,
     Topic(&'a [u8]),
 }
 
-impl<'a> Audience<'a> {
+impl<'a> FanoutTarget<'a> {
     fn of(b: Builder<'a>, term: ErlNifTerm) -> NifResult<Self> {
         if term == atoms::all().as_c_arg() {
-            return Ok(Audience::All);
+            return Ok(FanoutTarget::All);
         }
         let name = b.bytes(term).filter(|name| topics::is_plain(name));
-        name.map(Audience::Topic).ok_or(Error::BadArg)
+        name.map(FanoutTarget::Topic).ok_or(Error::BadArg)
     }
 }
 
@@ -100,7 +100,7 @@ fn spread<'a>(
     bounds: Bounds,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let whom = Audience::of(b, to.as_c_arg())?;
+    let target = FanoutTarget::of(b, to.as_c_arg())?;
     let none = atoms::none().as_c_arg();
     let except: Option<ConnId> = match except.as_c_arg() {
         term if term == none => None,
@@ -123,9 +123,9 @@ fn spread<'a>(
     let outcome = reply.map(|reply| -> TallyReply {
         Box::new(move |sent, dropped| reply.answer(|b| counts(b, sent, dropped)))
     });
-    let result = match whom {
-        Audience::All => engine.fan_out(&server, &frame, except, outcome),
-        Audience::Topic(name) => engine.publish(&server, name, &frame, except, outcome),
+    let result = match target {
+        FanoutTarget::All => engine.fan_out(&server, &frame, except, outcome),
+        FanoutTarget::Topic(name) => engine.publish(&server, name, &frame, except, outcome),
     };
     match result {
         Ok(shards) if shards.is_empty() && waits => {
