@@ -1,7 +1,7 @@
 //! Compression: what is agreed on, what any bytes inflate to, and messages there and back. miniz_oxide is the second opinion.
 
 use sockeye_protocol::deflate::{Codecs, Params, Policy, accept, offer, verify};
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{By, Kind, Limits, Payload, Progress, Role, Session, Sink};
 
 use crate::Choices;
@@ -99,7 +99,7 @@ fn received(payload: &[u8], agreed: Params, cut: usize) -> (Vec<(Kind, Vec<u8>)>
     let (mut wire, mut out) = (Vec::new(), Vec::new());
     let (mut codecs, mut seen) = (Codecs::default(), Seen::default());
     let mut pieces = payload.chunks(cut.max(1)).peekable();
-    let mut op = Op::Binary;
+    let mut op = Opcode::Binary;
     while let Some(piece) = pieces.next() {
         let start = wire.len();
         frame::write_fragment(
@@ -109,11 +109,11 @@ fn received(payload: &[u8], agreed: Params, cut: usize) -> (Vec<(Kind, Vec<u8>)>
             piece,
             Some([7, 0, 99, 255]),
         );
-        wire[start] |= if op == Op::Binary { 0x40 } else { 0 };
-        op = Op::Continuation;
+        wire[start] |= if op == Opcode::Binary { 0x40 } else { 0 };
+        op = Opcode::Continuation;
     }
     if payload.is_empty() {
-        frame::write(&mut wire, Op::Binary, b"", Some([0; 4]));
+        frame::write(&mut wire, Opcode::Binary, b"", Some([0; 4]));
         wire[0] |= 0x40;
     }
     let end = session.receive_with(&mut wire, &limits(), &mut codecs, &mut out, &mut seen);

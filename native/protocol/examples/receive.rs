@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Limits, Payload, Role, Session, Sink};
 
 struct Echo {
@@ -27,7 +27,7 @@ impl Sink for Count {
 }
 
 /// Best time of one message in nanoseconds, the copy of the input into the read buffer included.
-fn measure(size: usize, per_read: usize, op: Op, mut sink: impl FnMut(&mut [u8])) -> f64 {
+fn measure(size: usize, per_read: usize, op: Opcode, mut sink: impl FnMut(&mut [u8])) -> f64 {
     let payload = vec![b'x'; size];
     let mut wire = Vec::new();
     for _ in 0..per_read {
@@ -62,7 +62,7 @@ fn main() {
         (1024, 16),
         (65_000, 1),
     ] {
-        for op in [Op::Text, Op::Binary] {
+        for op in [Opcode::Text, Opcode::Binary] {
             let mut session = Session::new(Role::Server);
             let mut out = Vec::new();
             let mut count = Count(0);

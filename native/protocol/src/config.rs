@@ -1,6 +1,6 @@
 //! Who we are and how much we take.
 
-use crate::op::Op;
+use crate::opcode::Opcode;
 
 /// Which end of the connection a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,16 +40,16 @@ pub enum Kind {
 
 impl Kind {
     /// The opcode of the first frame of such a message.
-    pub fn op(self) -> Op {
+    pub fn op(self) -> Opcode {
         match self {
-            Kind::Text => Op::Text,
-            Kind::Binary => Op::Binary,
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
         }
     }
 }
 
-impl From<Kind> for Op {
-    fn from(kind: Kind) -> Op {
+impl From<Kind> for Opcode {
+    fn from(kind: Kind) -> Opcode {
         kind.op()
     }
 }

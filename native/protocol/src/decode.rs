@@ -5,7 +5,7 @@
 
 use crate::config::Role;
 use crate::error::Violation;
-use crate::op::{COMPRESSED, Op};
+use crate::opcode::{COMPRESSED, Opcode};
 
 /// The longest frame header.
 pub(crate) const MAX_HEAD: usize = 14;
@@ -16,7 +16,7 @@ const RSV: u8 = 0x70;
 /// The header of an incoming frame that broke no rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    pub(crate) op: Op,
+    pub(crate) op: Opcode,
     pub(crate) fin: bool,
     /// The first frame of a compressed message.
     pub(crate) compressed: bool,
@@ -39,9 +39,9 @@ impl Head {
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
-        let op = Op::from_bits(first & 0x0f).ok_or(Violation::ReservedOpcode(first & 0x0f))?;
+        let op = Opcode::from_bits(first & 0x0f).ok_or(Violation::ReservedOpcode(first & 0x0f))?;
         // An extension marks a message, and does so on its first frame.
-        let explained = if matches!(op, Op::Text | Op::Binary) {
+        let explained = if matches!(op, Opcode::Text | Opcode::Binary) {
             extensions
         } else {
             0

@@ -2,7 +2,7 @@
 
 use crate::close::{self, By, CloseReason};
 use crate::flight::Flight;
-use crate::frame::{self, Op};
+use crate::frame::{self, Opcode};
 use crate::session::{Session, State};
 use crate::sink::Progress;
 
@@ -86,7 +86,7 @@ impl Session {
 
     fn write_close(&self, code: u16, reason: &str, out: &mut Vec<u8>) {
         let body = close::Body::new(code, reason);
-        frame::write(out, Op::Close, body.as_bytes(), self.role.mask());
+        frame::write(out, Opcode::Close, body.as_bytes(), self.role.mask());
     }
 
     /// The peer says no more. What we compress for it goes on as before.

@@ -7,26 +7,26 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;
 
 use crate::mask;
-use crate::op::COMPRESSED;
-pub use crate::op::Op;
+use crate::opcode::COMPRESSED;
+pub use crate::opcode::Opcode;
 
 /// Appends a whole frame to `out`. `mask` is [`crate::Role::mask`]'s: `None` for a server.
 ///
 /// A control frame holds 125 bytes at most; the caller sees to that.
 ///
 /// ```
-/// use sockeye_protocol::frame::{Op, write};
+/// use sockeye_protocol::frame::{Opcode, write};
 /// let mut out = Vec::new();
-/// write(&mut out, Op::Text, b"hi", None);
+/// write(&mut out, Opcode::Text, b"hi", None);
 /// assert_eq!(out, b"\x81\x02hi");
 /// ```
-pub fn write(out: &mut Vec<u8>, op: Op, payload: &[u8], mask: Option<[u8; 4]>) {
+pub fn write(out: &mut Vec<u8>, op: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     write_fragment(out, op, true, payload, mask);
 }
 
-/// Appends one fragment of a message: the first has the message's opcode, the others are [`Op::Continuation`], and only
+/// Appends one fragment of a message: the first has the message's opcode, the others are [`Opcode::Continuation`], and only
 /// the last is `fin`.
-pub fn write_fragment(out: &mut Vec<u8>, op: Op, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
+pub fn write_fragment(out: &mut Vec<u8>, op: Opcode, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
     let head = Head::new(op, fin, payload.len(), mask);
     out.reserve(head.len + payload.len());
     out.extend_from_slice(head.as_bytes());
@@ -38,7 +38,7 @@ pub fn write_fragment(out: &mut Vec<u8>, op: Op, fin: bool, payload: &[u8], mask
 }
 
 /// Appends a whole compressed message. Only a peer that has agreed to permessage-deflate takes it.
-pub(crate) fn write_compressed(out: &mut Vec<u8>, op: Op, payload: &[u8], mask: Option<[u8; 4]>) {
+pub(crate) fn write_compressed(out: &mut Vec<u8>, op: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     let start = out.len();
     write(out, op, payload, mask);
     if let Some(first) = out.get_mut(start) {
@@ -47,7 +47,7 @@ pub(crate) fn write_compressed(out: &mut Vec<u8>, op: Op, payload: &[u8], mask: 
 }
 
 /// Opcode and payload of the one frame that `bytes` are: `None` if it is not a whole message, or masked or compressed.
-pub(crate) fn plain_message(bytes: &[u8]) -> Option<(Op, &[u8])> {
+pub(crate) fn plain_message(bytes: &[u8]) -> Option<(Opcode, &[u8])> {
     let (op, frame, rest) = split(bytes)?;
     let op = op.filter(|_| rest.is_empty())?;
     Some((op, frame.get(head_len_of(frame)?..)?))
@@ -55,7 +55,7 @@ pub(crate) fn plain_message(bytes: &[u8]) -> Option<(Op, &[u8])> {
 
 /// Takes the first frame, which is unmasked, off a sequence: its opcode if it is a whole message and not compressed, its
 /// bytes, and the rest.
-pub(crate) fn split(bytes: &[u8]) -> Option<(Option<Op>, &[u8], &[u8])> {
+pub(crate) fn split(bytes: &[u8]) -> Option<(Option<Opcode>, &[u8], &[u8])> {
     let (first, len) = (*bytes.first()?, *bytes.get(1)?);
     if len & 0x80 != 0 {
         return None;
@@ -70,8 +70,8 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(Option<Op>, &[u8], &[u8])> {
         .checked_add(head_len_of(bytes)?)?;
     let (frame, rest) = bytes.split_at_checked(len)?;
     let op = match first {
-        0x81 => Some(Op::Text),
-        0x82 => Some(Op::Binary),
+        0x81 => Some(Opcode::Text),
+        0x82 => Some(Opcode::Binary),
         _ => None,
     };
     Some((op, frame, rest))
@@ -80,11 +80,11 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(Option<Op>, &[u8], &[u8])> {
 /// Masks the frame that begins at `start` and is the last in `out`, as a client has to.
 ///
 /// ```
-/// use sockeye_protocol::frame::{Op, mask_last, write};
+/// use sockeye_protocol::frame::{Opcode, mask_last, write};
 /// let (mut masked, mut expected) = (Vec::new(), Vec::new());
-/// write(&mut masked, Op::Text, b"hi", None);
+/// write(&mut masked, Opcode::Text, b"hi", None);
 /// mask_last(&mut masked, 0, [1, 2, 3, 4]);
-/// write(&mut expected, Op::Text, b"hi", Some([1, 2, 3, 4]));
+/// write(&mut expected, Opcode::Text, b"hi", Some([1, 2, 3, 4]));
 /// assert_eq!(masked, expected);
 /// ```
 pub fn mask_last(out: &mut Vec<u8>, start: usize, key: [u8; 4]) {
@@ -162,16 +162,16 @@ pub fn begin_sized(out: &mut Vec<u8>, expected: usize, masked: bool) -> Mark {
 /// Makes what was appended since `mark` the payload of a whole frame.
 ///
 /// ```
-/// use sockeye_protocol::frame::{Op, begin, seal};
+/// use sockeye_protocol::frame::{Opcode, begin, seal};
 /// let mut out = Vec::new();
 /// for word in ["one", "two"] {
 ///     let mark = begin(&mut out);
 ///     out.extend_from_slice(word.as_bytes());
-///     seal(&mut out, mark, Op::Text, None);
+///     seal(&mut out, mark, Opcode::Text, None);
 /// }
 /// assert_eq!(out, b"\x81\x03one\x81\x03two");
 /// ```
-pub fn seal(out: &mut Vec<u8>, mark: Mark, op: Op, mask: Option<[u8; 4]>) {
+pub fn seal(out: &mut Vec<u8>, mark: Mark, op: Opcode, mask: Option<[u8; 4]>) {
     let payload = mark.payload();
     let len = out.len().saturating_sub(payload);
     let head = Head::new(op, true, len, mask);
@@ -197,7 +197,7 @@ struct Head {
 }
 
 impl Head {
-    fn new(op: Op, fin: bool, payload: usize, mask: Option<[u8; 4]>) -> Head {
+    fn new(op: Opcode, fin: bool, payload: usize, mask: Option<[u8; 4]>) -> Head {
         let header = FrameHeader {
             is_final: fin,
             opcode: OpCode::from(op as u8),
@@ -234,14 +234,14 @@ mod tests {
             (65_536, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
         ] {
             let mut out = Vec::new();
-            write(&mut out, Op::Binary, &vec![7; size], None);
+            write(&mut out, Opcode::Binary, &vec![7; size], None);
             assert_eq!(&out[..want.len()], want);
             assert_eq!(out.len(), want.len() + size);
         }
         let mut out = Vec::new();
-        write_fragment(&mut out, Op::Text, false, b"Hel", None);
-        write_fragment(&mut out, Op::Continuation, true, b"lo", None);
-        write(&mut out, Op::Text, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d]));
+        write_fragment(&mut out, Opcode::Text, false, b"Hel", None);
+        write_fragment(&mut out, Opcode::Continuation, true, b"lo", None);
+        write(&mut out, Opcode::Text, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d]));
         assert_eq!(
             out,
             b"\x01\x03Hel\x80\x02lo\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
@@ -255,11 +255,11 @@ mod tests {
                 for expected in SIZES {
                     let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
                     let mut want = b"before".to_vec();
-                    write(&mut want, Op::Text, &payload, mask);
+                    write(&mut want, Opcode::Text, &payload, mask);
                     let mut out = b"before".to_vec();
                     let mark = begin_sized(&mut out, expected, mask.is_some());
                     out.extend_from_slice(&payload);
-                    seal(&mut out, mark, Op::Text, mask);
+                    seal(&mut out, mark, Opcode::Text, mask);
                     assert!(out == want, "{size} bytes where {expected} were expected");
                 }
             }

@@ -21,7 +21,7 @@
 //! }
 //!
 //! let mut wire = Vec::new();
-//! frame::write(&mut wire, frame::Op::Text, b"hello", Some([1, 2, 3, 4]));
+//! frame::write(&mut wire, frame::Opcode::Text, b"hello", Some([1, 2, 3, 4]));
 //!
 //! let mut session = Session::new(Role::Server);
 //! let mut out = Vec::new();
@@ -41,7 +41,7 @@ pub mod handshake;
 pub mod hpack;
 pub mod mask;
 pub mod networks;
-mod op;
+mod opcode;
 pub mod proxy;
 mod session;
 mod sink;

@@ -8,9 +8,9 @@ use crate::decode::{Head, MAX_HEAD};
 use crate::deflate::{Codecs, Params, while_compressed};
 use crate::error::Violation;
 use crate::flight::{Flight, Frame, Message};
-use crate::frame::{self, Op};
+use crate::frame::{self, Opcode};
 use crate::mask;
-use crate::op::COMPRESSED;
+use crate::opcode::COMPRESSED;
 use crate::sink::{Payload, Progress, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,8 +241,8 @@ impl Session {
             None => None,
         };
         let (before, fragments, compressed) = match (message, head.op) {
-            (None, Op::Continuation) => return Err(Violation::StrayContinuation),
-            (Some(message), Op::Continuation) => {
+            (None, Opcode::Continuation) => return Err(Violation::StrayContinuation),
+            (Some(message), Opcode::Continuation) => {
                 message.fragments += 1;
                 (message.data.len(), message.fragments, message.compressed)
             }
@@ -276,10 +276,10 @@ impl Session {
         way: &mut Way<'_, S>,
     ) -> Result<(), Violation> {
         let kind = match head.op {
-            Op::Text => Kind::Text,
-            Op::Binary => Kind::Binary,
-            Op::Continuation => return self.append(head, None, payload, way),
-            Op::Close | Op::Ping | Op::Pong => return self.control(head.op, payload, way),
+            Opcode::Text => Kind::Text,
+            Opcode::Binary => Kind::Binary,
+            Opcode::Continuation => return self.append(head, None, payload, way),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => return self.control(head.op, payload, way),
         };
         if self.state != State::Open {
             return Ok(());
@@ -320,8 +320,8 @@ impl Session {
     fn begin(&mut self, head: Head) {
         if self.state == State::Open {
             match head.op {
-                Op::Text => self.open_message(Kind::Text, head.compressed),
-                Op::Binary => self.open_message(Kind::Binary, head.compressed),
+                Opcode::Text => self.open_message(Kind::Text, head.compressed),
+                Opcode::Binary => self.open_message(Kind::Binary, head.compressed),
                 _ => {}
             }
         }
@@ -367,24 +367,24 @@ impl Session {
 
     fn control<S: Sink>(
         &mut self,
-        op: Op,
+        op: Opcode,
         payload: &[u8],
         way: &mut Way<'_, S>,
     ) -> Result<(), Violation> {
         match (op, self.state) {
-            (Op::Close, State::Open) => {
+            (Opcode::Close, State::Open) => {
                 let (code, reason) = close::parse(payload)?;
                 self.stop(code, reason, By::Peer);
             }
-            (Op::Close, _) => {
+            (Opcode::Close, _) => {
                 let (code, reason) = close::parse(payload)?;
                 self.finish(code, reason, By::Local);
             }
-            (Op::Ping, State::Open) => {
-                frame::write(way.out, Op::Pong, payload, self.role.mask());
+            (Opcode::Ping, State::Open) => {
+                frame::write(way.out, Opcode::Pong, payload, self.role.mask());
                 way.sink.ping(payload);
             }
-            (Op::Pong, State::Open) => way.sink.pong(payload),
+            (Opcode::Pong, State::Open) => way.sink.pong(payload),
             _ => {}
         }
         Ok(())

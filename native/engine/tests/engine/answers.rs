@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sockeye_engine::active::SetActive;
 use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -27,7 +27,7 @@ fn world_with(close_timeout: Duration) -> (World, Puller) {
 fn ended(world: &World, puller: &mut Puller, bytes: &[u8]) -> (Client, ConnId, Got) {
     let mut client = world.client();
     let conn = puller.opened();
-    client.write(&[&masked(Op::Text, b"ask")[..], bytes].concat());
+    client.write(&[&masked(Opcode::Text, b"ask")[..], bytes].concat());
     puller.expect(conn, text("ask"));
     let (of, closed) = puller.next();
     assert_eq!(of, conn);
@@ -36,7 +36,7 @@ fn ended(world: &World, puller: &mut Puller, bytes: &[u8]) -> (Client, ConnId, G
 }
 
 fn close(code: u16) -> Vec<u8> {
-    masked(Op::Close, &close_payload(code))
+    masked(Opcode::Close, &close_payload(code))
 }
 
 #[test]
@@ -44,19 +44,19 @@ fn answers_come_before_the_last_word() {
     for (bytes, code) in [
         (close(4000), 4000),
         (b"\x81\x00".to_vec(), 1002),
-        (masked(Op::Text, b"\xff"), 1007),
+        (masked(Opcode::Text, b"\xff"), 1007),
     ] {
         let (world, mut puller) = world();
         let (mut client, conn, closed) = ended(&world, &mut puller, &bytes);
         assert!(matches!(closed, Got::Closed(c, _) if c == code));
         for answer in [&b"one"[..], b"two"] {
-            send(&world.engine, conn, Op::Text, answer).unwrap();
-            client.expect(Op::Text, answer);
+            send(&world.engine, conn, Opcode::Text, answer).unwrap();
+            client.expect(Opcode::Text, answer);
         }
-        send(&world.engine, conn, Op::Text, b"three").unwrap();
+        send(&world.engine, conn, Opcode::Text, b"three").unwrap();
         world.engine.answered(conn);
-        assert!(send(&world.engine, conn, Op::Text, b"late").is_err());
-        client.expect(Op::Text, b"three");
+        assert!(send(&world.engine, conn, Opcode::Text, b"late").is_err());
+        client.expect(Opcode::Text, b"three");
         assert_eq!(client.closed(), code);
         assert_eq!(client.next(), Next::End);
         world.settle();
@@ -78,9 +78,9 @@ fn who_writes_no_more_is_answered() {
     puller.expect(conn, Got::Closed(1006, String::new()));
     // More than the system's buffers take.
     let large = vec![7; 16 << 20];
-    send(&world.engine, conn, Op::Binary, &large).unwrap();
+    send(&world.engine, conn, Opcode::Binary, &large).unwrap();
     world.engine.answered(conn);
-    client.expect(Op::Binary, &large);
+    client.expect(Opcode::Binary, &large);
     assert_eq!(client.next(), Next::End);
 }
 
@@ -98,10 +98,10 @@ fn a_close_and_the_end_of_the_socket() {
     puller.expect(conn, text("ask"));
     puller.expect(conn, Got::Closed(1000, String::new()));
     let large = vec![7; 16 << 20];
-    send(&world.engine, conn, Op::Binary, &large).unwrap();
+    send(&world.engine, conn, Opcode::Binary, &large).unwrap();
     world.engine.answered(conn);
-    client.expect(Op::Binary, &large);
-    client.expect(Op::Close, &close_payload(1000));
+    client.expect(Opcode::Binary, &large);
+    client.expect(Opcode::Close, &close_payload(1000));
     assert_eq!(client.next(), Next::End);
 }
 
@@ -110,10 +110,10 @@ fn the_wait_for_answers_ends() {
     let (world, mut puller) = world_with(Duration::from_millis(300));
     let begin = Instant::now();
     let (mut client, conn, _) = ended(&world, &mut puller, &close(1000));
-    client.expect(Op::Close, &close_payload(1000));
+    client.expect(Opcode::Close, &close_payload(1000));
     assert!(begin.elapsed() >= Duration::from_millis(300));
     assert_eq!(client.next(), Next::End);
-    assert!(send(&world.engine, conn, Op::Text, b"late").is_err());
+    assert!(send(&world.engine, conn, Opcode::Text, b"late").is_err());
     world.engine.answered(conn);
     world.settle();
     assert_eq!(world.server.stats().connections, 0);
@@ -124,7 +124,7 @@ fn who_reads_no_answers_is_dropped() {
     let (world, mut puller) = world_with(Duration::from_millis(300));
     let mut client = world.client();
     let conn = puller.opened();
-    send(&world.engine, conn, Op::Binary, &vec![7; 64 << 20]).unwrap();
+    send(&world.engine, conn, Opcode::Binary, &vec![7; 64 << 20]).unwrap();
     client.close(1000);
     puller.expect(conn, Got::Closed(1000, String::new()));
     world.engine.answered(conn);
@@ -140,10 +140,10 @@ fn nothing_more_is_heard() {
     config.active = Active::Count(2);
     let (world, mut puller) = World::pulled(1, config);
     puller.answers = false;
-    let late = [close(1000), masked(Op::Text, b"late")].concat();
+    let late = [close(1000), masked(Opcode::Text, b"late")].concat();
     let (mut client, conn, _) = ended(&world, &mut puller, &late);
     client.text("later");
-    client.send(Op::Ping, b"later");
+    client.send(Opcode::Ping, b"later");
     // Nobody is told that the credits have run out: the end is the last event.
     ask(&world.engine, conn, Command::Active(SetActive::Add(-1)));
     world.settle();
@@ -159,12 +159,12 @@ fn nothing_more_is_heard() {
 fn the_handler_may_close_first() {
     let (world, mut puller) = world();
     let (mut client, conn, _) = ended(&world, &mut puller, &close(4000));
-    send(&world.engine, conn, Op::Text, b"enough").unwrap();
+    send(&world.engine, conn, Opcode::Text, b"enough").unwrap();
     assert!(world.engine.set_closing(conn));
     ask(&world.engine, conn, Command::Close(4001, "mine".into()));
     world.engine.answered(conn);
-    client.expect(Op::Text, b"enough");
-    client.expect(Op::Close, b"\x0f\xa1mine");
+    client.expect(Opcode::Text, b"enough");
+    client.expect(Opcode::Close, b"\x0f\xa1mine");
     assert_eq!(client.next(), Next::End);
 }
 
@@ -172,11 +172,11 @@ fn the_handler_may_close_first() {
 fn the_handler_may_find_it_wrong() {
     let (world, mut puller) = world();
     let (mut client, conn, _) = ended(&world, &mut puller, &close(4000));
-    send(&world.engine, conn, Op::Text, b"first").unwrap();
+    send(&world.engine, conn, Opcode::Text, b"first").unwrap();
     world.engine.fail(conn, 1007, "not JSON");
     world.engine.answered(conn);
-    client.expect(Op::Text, b"first");
-    client.expect(Op::Close, b"\x03\xefnot JSON");
+    client.expect(Opcode::Text, b"first");
+    client.expect(Opcode::Close, b"\x03\xefnot JSON");
     assert_eq!(client.next(), Next::End);
 }
 
@@ -185,10 +185,10 @@ fn the_handler_may_die() {
     for (bytes, code) in [(close(4000), 1011), (b"\x81\x00".to_vec(), 1011)] {
         let (world, mut puller) = world();
         let (mut client, conn, _) = ended(&world, &mut puller, &bytes);
-        send(&world.engine, conn, Op::Text, b"last").unwrap();
+        send(&world.engine, conn, Opcode::Text, b"last").unwrap();
         puller.inbox.kill();
         world.engine.inbox_died(&world.server, &puller.inbox);
-        client.expect(Op::Text, b"last");
+        client.expect(Opcode::Text, b"last");
         assert_eq!(client.closed(), code);
         assert_eq!(client.next(), Next::End);
         world.settle();
@@ -203,7 +203,7 @@ fn the_peer_may_be_gone() {
     client.reset();
     let large = vec![7; 1 << 20];
     for _ in 0..10 {
-        let _ = send(&world.engine, conn, Op::Binary, &large);
+        let _ = send(&world.engine, conn, Opcode::Binary, &large);
         world.settle();
     }
     world.engine.answered(conn);
@@ -223,8 +223,8 @@ fn the_server_may_stop() {
     world.stop_server();
     world.settle();
     // Unless this machine is so slow that the time is over.
-    if send(&world.engine, conn, Op::Text, b"still").is_ok() {
-        answered.expect(Op::Text, b"still");
+    if send(&world.engine, conn, Opcode::Text, b"still").is_ok() {
+        answered.expect(Opcode::Text, b"still");
     }
     world.engine.answered(conn);
     assert_eq!(answered.closed(), 4000);
@@ -285,9 +285,9 @@ fn credits_that_come_in_time() {
         Command::Active(SetActive::To(Active::True)),
     );
     puller.expect(conn, text("ask"));
-    send(&world.engine, conn, Op::Text, b"answer").unwrap();
+    send(&world.engine, conn, Opcode::Text, b"answer").unwrap();
     puller.expect(conn, Got::Closed(1000, String::new()));
-    client.expect(Op::Text, b"answer");
+    client.expect(Opcode::Text, b"answer");
     assert_eq!(client.closed(), 1000);
 }
 
@@ -306,11 +306,11 @@ fn a_plain_process_is_told_of_the_end_after_the_last_word() {
         let (world, mut owner) = owned(Duration::from_secs(20));
         let mut client = world.client();
         let conn = owner.opened();
-        client.write(&[&masked(Op::Text, b"ask")[..], &bytes].concat());
+        client.write(&[&masked(Opcode::Text, b"ask")[..], &bytes].concat());
         owner.expect(conn, text("ask"));
         owner.expect(conn, Got::Ending);
-        send(&world.engine, conn, Op::Text, b"answer").unwrap();
-        client.expect(Op::Text, b"answer");
+        send(&world.engine, conn, Opcode::Text, b"answer").unwrap();
+        client.expect(Opcode::Text, b"answer");
         assert!(owner.is_empty());
         world.engine.answered(conn);
         assert_eq!(client.closed(), code);
@@ -340,16 +340,16 @@ fn a_plain_process_may_meet_what_is_wrong() {
         let (world, mut owner) = owned(Duration::from_secs(20));
         let mut client = world.client();
         let conn = owner.opened();
-        client.write(&[&masked(Op::Text, b"{")[..], behind].concat());
+        client.write(&[&masked(Opcode::Text, b"{")[..], behind].concat());
         owner.expect(conn, text("{"));
         world.settle();
         world.engine.object(conn, 1007, "not JSON");
         client.text("not heard");
         owner.expect(conn, Got::Ending);
-        send(&world.engine, conn, Op::Text, b"answer").unwrap();
+        send(&world.engine, conn, Opcode::Text, b"answer").unwrap();
         world.engine.answered(conn);
-        client.expect(Op::Text, b"answer");
-        client.expect(Op::Close, b"\x03\xefnot JSON");
+        client.expect(Opcode::Text, b"answer");
+        client.expect(Opcode::Close, b"\x03\xefnot JSON");
         owner.expect(conn, Got::Closed(1007, "not JSON".into()));
         client.drained();
         world.settle();
@@ -364,7 +364,7 @@ fn what_is_wrong_behind_our_close_ends_it_at_once() {
     let conn = owner.opened();
     assert!(world.engine.set_closing(conn));
     ask(&world.engine, conn, Command::Close(4001, "".into()));
-    client.expect(Op::Close, &close_payload(4001));
+    client.expect(Opcode::Close, &close_payload(4001));
     world.engine.object(conn, 1007, "not JSON");
     owner.expect(conn, Got::Closed(1007, "not JSON".into()));
     client.drained();

@@ -7,7 +7,7 @@ use sockeye_engine::load::{CALLS, FRAMES};
 use sockeye_engine::streams::Step;
 use sockeye_engine::{Broadcast, ConnId, Engine, Load, Mode, ServerConfig, Shards};
 use sockeye_protocol::Kind;
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 
 use crate::support::*;
 
@@ -21,7 +21,7 @@ fn wide() -> ServerConfig {
 fn frame_of(len: usize) -> Broadcast {
     let mut bytes = Vec::new();
     let head = frame::head_len(len, false);
-    frame::write(&mut bytes, Op::Binary, &vec![0; len - head], None);
+    frame::write(&mut bytes, Opcode::Binary, &vec![0; len - head], None);
     assert_eq!(bytes.len(), len);
     Broadcast::plain(bytes)
 }
@@ -50,14 +50,14 @@ fn calls_at_less_equal_and_more() {
         let (mut client, conn) = (world.client(), puller.opened());
         let held = world.hold();
         for number in 0..count {
-            send(&world.engine, conn, Op::Text, number.to_string().as_bytes()).unwrap();
+            send(&world.engine, conn, Opcode::Text, number.to_string().as_bytes()).unwrap();
         }
         assert_eq!(world.engine.queued_calls(), count);
         assert_eq!(crowded(&world, Load::Call), waits, "{count}");
         assert_eq!(crowded(&world, Load::Frame), waits, "{count}");
         drop(held);
         for number in 0..count {
-            client.expect(Op::Text, number.to_string().as_bytes());
+            client.expect(Opcode::Text, number.to_string().as_bytes());
         }
         world.settle();
         assert!(!crowded(&world, Load::Call));
@@ -84,7 +84,7 @@ fn bytes_for_many_at_less_equal_and_more() {
         drop(held);
         for len in [FRAMES - 1000, second] {
             let head = frame::head_len(len, false);
-            client.expect(Op::Binary, &vec![0; len - head]);
+            client.expect(Opcode::Binary, &vec![0; len - head]);
         }
         world.settle();
         assert!(!crowded(&world, Load::Frame));
@@ -98,7 +98,7 @@ fn whatever_a_caller_asks_of_a_crowded_shard_is_done_in_its_order() {
     let engine = &world.engine;
     let held = world.hold();
     for _ in 0..=CALLS {
-        send(engine, conn, Op::Pong, b"").unwrap();
+        send(engine, conn, Opcode::Pong, b"").unwrap();
     }
     assert!(crowded(&world, Load::Call));
     assert_eq!(engine.subscribe(conn, b"t"), Ok(true));
@@ -126,10 +126,10 @@ fn whatever_a_caller_asks_of_a_crowded_shard_is_done_in_its_order() {
     assert_eq!(outcome.try_recv(), Ok((1, 0)));
     assert!(answer.try_recv().unwrap().is_some());
     for _ in 0..=CALLS {
-        client.expect(Op::Pong, b"");
+        client.expect(Opcode::Pong, b"");
     }
-    client.expect(Op::Binary, &[0; 98]);
-    client.expect(Op::Binary, &[0; 97]);
+    client.expect(Opcode::Binary, &[0; 98]);
+    client.expect(Opcode::Binary, &[0; 97]);
     assert_eq!(client.closed(), 4000);
 }
 
@@ -140,7 +140,7 @@ fn who_waits_is_told_when_the_engine_stops() {
     let held = world.hold();
     let waiting: Vec<_> = (0..5000)
         .map(|_| {
-            send(&world.engine, conn, Op::Pong, b"").unwrap();
+            send(&world.engine, conn, Opcode::Pong, b"").unwrap();
             done(&world.engine)
         })
         .collect();
@@ -172,7 +172,7 @@ fn many_callers_that_wait_their_turn() {
         let call = |caller: usize, conn: ConnId| {
             for number in 0..EACH {
                 let text = format!("{caller} {number}");
-                send(engine, conn, Op::Text, text.as_bytes()).unwrap();
+                send(engine, conn, Opcode::Text, text.as_bytes()).unwrap();
                 most.fetch_max(engine.queued_calls(), Ordering::Relaxed);
                 if !engine.crowded(Shards::one(0), Load::Call).is_empty() {
                     let told = done(engine);

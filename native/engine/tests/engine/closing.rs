@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockeye_engine::Mode;
 use sockeye_engine::op::Command;
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -20,11 +20,11 @@ fn the_client_closes() {
         let conn = puller.opened();
         let mut payload = close_payload(code);
         payload.extend(b"why");
-        client.send(Op::Close, &payload);
+        client.send(Opcode::Close, &payload);
         puller.expect(conn, Got::Closed(code, "why".into()));
         assert_eq!(client.closed(), code);
         assert_eq!(client.next(), Next::End);
-        assert!(send(&world.engine, conn, Op::Text, b"").is_err());
+        assert!(send(&world.engine, conn, Opcode::Text, b"").is_err());
     }
 }
 
@@ -33,9 +33,9 @@ fn the_client_closes_without_a_code() {
     let (world, mut puller) = world();
     let mut client = world.client();
     let conn = puller.opened();
-    client.send(Op::Close, b"");
+    client.send(Opcode::Close, b"");
     puller.expect(conn, Got::Closed(1005, String::new()));
-    client.expect(Op::Close, b"");
+    client.expect(Opcode::Close, b"");
 }
 
 #[test]
@@ -43,14 +43,14 @@ fn the_server_closes() {
     let (world, mut puller) = world();
     let mut client = world.client();
     let conn = puller.opened();
-    send(&world.engine, conn, Op::Text, b"before").unwrap();
+    send(&world.engine, conn, Opcode::Text, b"before").unwrap();
     assert!(world.engine.set_closing(conn));
     ask(&world.engine, conn, Command::Close(4000, "enough".into()));
-    assert!(send(&world.engine, conn, Op::Text, b"after").is_err());
+    assert!(send(&world.engine, conn, Opcode::Text, b"after").is_err());
     assert!(!world.engine.set_closing(conn));
-    client.expect(Op::Text, b"before");
-    client.expect(Op::Close, b"\x0f\xa0enough");
-    client.send(Op::Close, b"\x0f\xa0");
+    client.expect(Opcode::Text, b"before");
+    client.expect(Opcode::Close, b"\x0f\xa0enough");
+    client.send(Opcode::Close, b"\x0f\xa0");
     puller.expect(conn, Got::Closed(4000, String::new()));
     assert_eq!(client.next(), Next::End);
     assert!(!world.engine.is_known(conn));
@@ -82,7 +82,7 @@ fn who_never_answers_a_close_is_dropped() {
     let mut client = world.client();
     let conn = puller.opened();
     close(&world.engine, conn, 1000);
-    client.expect(Op::Close, &close_payload(1000));
+    client.expect(Opcode::Close, &close_payload(1000));
     puller.expect(conn, Got::Closed(1006, String::new()));
     client.drained();
 }
@@ -107,7 +107,7 @@ fn a_handler_ends_it_at_once() {
     let mut client = world.client();
     let conn = puller.opened();
     world.engine.fail(conn, 1007, "not JSON");
-    client.expect(Op::Close, b"\x03\xefnot JSON");
+    client.expect(Opcode::Close, b"\x03\xefnot JSON");
     puller.expect(conn, Got::Closed(1007, "not JSON".into()));
     assert_eq!(client.next(), Next::End);
 }
@@ -119,13 +119,13 @@ fn a_client_that_closes_and_stops_writing_still_gets_the_answer() {
         let mut client = world.client();
         let conn = puller.opened();
         let held = world.hold();
-        client.send(Op::Ping, b"ping");
+        client.send(Opcode::Ping, b"ping");
         client.close(1000);
         client.finish_writing();
         drop(held);
         puller.expect(conn, Got::Closed(1000, String::new()));
-        client.expect(Op::Pong, b"ping");
-        client.expect(Op::Close, &close_payload(1000));
+        client.expect(Opcode::Pong, b"ping");
+        client.expect(Opcode::Close, &close_payload(1000));
         assert_eq!(client.next(), Next::End);
     }
 }
@@ -160,9 +160,9 @@ fn all_that_was_queued_leaves_before_the_close() {
     let conn = puller.opened();
     // More than the system's buffers take.
     let large = vec![7; 16 << 20];
-    send(&world.engine, conn, Op::Binary, &large).unwrap();
+    send(&world.engine, conn, Opcode::Binary, &large).unwrap();
     close(&world.engine, conn, 1000);
-    client.expect(Op::Binary, &large);
+    client.expect(Opcode::Binary, &large);
     assert_eq!(client.closed(), 1000);
     puller.expect(conn, Got::Closed(1000, String::new()));
 }
@@ -185,10 +185,10 @@ fn a_slot_that_is_used_again_has_another_name() {
         assert_ne!(conn, next_conn);
         // What is meant for the old one does not reach the new one.
         assert!(!world.engine.is_known(conn));
-        assert!(send(&world.engine, conn, Op::Text, b"stale").is_err());
+        assert!(send(&world.engine, conn, Opcode::Text, b"stale").is_err());
         ask(&world.engine, conn, Command::Fail(4000, "stale".into()));
-        send(&world.engine, next_conn, Op::Text, b"fresh").unwrap();
-        next.expect(Op::Text, b"fresh");
+        send(&world.engine, next_conn, Opcode::Text, b"fresh").unwrap();
+        next.expect(Opcode::Text, b"fresh");
         next.reset();
         puller.expect(next_conn, Got::Closed(1006, String::new()));
         names.insert(next_conn);

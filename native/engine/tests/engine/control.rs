@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::op::Command;
 use sockeye_engine::{Active, Mode, ServerConfig};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -21,14 +21,14 @@ fn they_come_in_order_among_the_messages() {
     let mut client = world.client();
     let conn = puller.opened();
     client.text("one");
-    client.send(Op::Ping, b"here?");
-    client.send(Op::Pong, b"yes");
+    client.send(Opcode::Ping, b"here?");
+    client.send(Opcode::Pong, b"yes");
     client.text("two");
     puller.expect(conn, text("one"));
     puller.expect(conn, Got::Ping(b"here?".to_vec()));
     puller.expect(conn, Got::Pong(b"yes".to_vec()));
     puller.expect(conn, text("two"));
-    client.expect(Op::Pong, b"here?");
+    client.expect(Opcode::Pong, b"here?");
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn each_costs_a_credit() {
     let mut client = world.client();
     let conn = puller.opened();
     for n in 0..3 {
-        client.send(Op::Ping, &[n]);
-        client.expect(Op::Pong, &[n]);
+        client.send(Opcode::Ping, &[n]);
+        client.expect(Opcode::Pong, &[n]);
     }
     puller.expect(conn, Got::Ping(vec![0]));
     puller.expect(conn, Got::Ping(vec![1]));
@@ -63,12 +63,12 @@ fn a_flood_of_pings_does_not_fill_an_inbox() {
     let n = 2_000u32;
     let mut pings = Vec::new();
     for i in 0..n {
-        pings.extend(masked(Op::Ping, &i.to_be_bytes()));
+        pings.extend(masked(Opcode::Ping, &i.to_be_bytes()));
     }
     let mut writer = client.stream.try_clone().unwrap();
     let write = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &pings));
     // Answered as long as the receiver is not too far behind.
-    client.expect(Op::Pong, &0u32.to_be_bytes());
+    client.expect(Opcode::Pong, &0u32.to_be_bytes());
     world.settle();
     assert!(puller.inbox.pending() <= 10_000 + 64);
     for i in 0..n {
@@ -76,7 +76,7 @@ fn a_flood_of_pings_does_not_fill_an_inbox() {
     }
     write.join().unwrap().unwrap();
     for i in 1..n {
-        client.expect(Op::Pong, &i.to_be_bytes());
+        client.expect(Opcode::Pong, &i.to_be_bytes());
     }
 }
 
@@ -87,10 +87,10 @@ fn the_answer_to_a_ping_of_the_engine_is_not_news() {
     let (world, mut puller) = World::pulled(1, config);
     let mut client = world.client();
     let conn = puller.opened();
-    client.expect(Op::Ping, b"");
+    client.expect(Opcode::Ping, b"");
     client.text("first");
-    client.send(Op::Pong, b"");
-    client.send(Op::Pong, b"");
+    client.send(Opcode::Pong, b"");
+    client.send(Opcode::Pong, b"");
     puller.expect(conn, text("first"));
     puller.expect(conn, Got::Pong(Vec::new()));
     drop(world);
@@ -101,8 +101,8 @@ fn who_does_not_ask_does_not_see_them() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let mut client = world.client();
     let conn = puller.opened();
-    client.send(Op::Ping, b"here?");
-    client.send(Op::Pong, b"yes");
+    client.send(Opcode::Ping, b"here?");
+    client.send(Opcode::Pong, b"yes");
     client.text("one");
     puller.expect(conn, text("one"));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -21,8 +21,8 @@ fn active(world: &World, conn: ConnId, change: SetActive) {
 
 /// Returns when the server has seen all that the client sent.
 fn seen(client: &mut Client) {
-    client.send(Op::Ping, b"seen");
-    client.expect(Op::Pong, b"seen");
+    client.send(Opcode::Ping, b"seen");
+    client.expect(Opcode::Pong, b"seen");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_engine::{Active, ConnId, Inbox, Mode, SendError};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -13,7 +13,7 @@ use crate::support::*;
 fn codes(clients: &mut [Client]) -> Vec<Vec<u8>> {
     let mut codes = Vec::new();
     for client in clients {
-        let _ = client.stream.write_all(&masked(Op::Ping, b"alive"));
+        let _ = client.stream.write_all(&masked(Opcode::Ping, b"alive"));
         match client.next() {
             Next::Frame(8, payload) => codes.push(payload[..2].to_vec()),
             Next::Frame(10, _) => {}
@@ -38,8 +38,8 @@ fn a_death_costs_the_connections_of_the_dead_only() {
     alive.sort_by_key(|conn| conn.as_u64());
     assert_eq!(alive, conns[1]);
     assert_eq!(codes(&mut clients), vec![close_payload(1011); 2]);
-    assert!(send(&world.engine, conns[0][0], Op::Text, b"").is_err());
-    send(&world.engine, conns[1][0], Op::Text, b"I am").unwrap();
+    assert!(send(&world.engine, conns[0][0], Opcode::Text, b"").is_err());
+    send(&world.engine, conns[1][0], Opcode::Text, b"I am").unwrap();
 }
 
 #[test]
@@ -52,8 +52,8 @@ fn a_new_worker_serves_those_that_waited() {
     let mut waiting: Vec<_> = (0..3).map(|_| world.client()).collect();
     for (i, client) in waiting.iter_mut().enumerate() {
         client.text(&format!("{i}"));
-        client.send(Op::Ping, b"");
-        client.expect(Op::Pong, b"");
+        client.send(Opcode::Ping, b"");
+        client.expect(Opcode::Pong, b"");
     }
     let mut heir = world.worker(0);
     let mut seen = Vec::new();
@@ -63,12 +63,12 @@ fn a_new_worker_serves_those_that_waited() {
             (of, Got::Text(text)) if of == conn => seen.push(text),
             other => panic!("{other:?}"),
         }
-        send(&world.engine, conn, Op::Text, b"welcome").unwrap();
+        send(&world.engine, conn, Opcode::Text, b"welcome").unwrap();
     }
     seen.sort();
     assert_eq!(seen, [b"0", b"1", b"2"]);
     for client in &mut waiting {
-        client.expect(Op::Text, b"welcome");
+        client.expect(Opcode::Text, b"welcome");
     }
 }
 
@@ -190,8 +190,8 @@ fn a_process_for_each_connection() {
     world.settle();
     assert!(!world.engine.is_known(conn));
     for (client, conn, process) in &mut clients {
-        send(&world.engine, *conn, Op::Text, b"alive").unwrap();
-        client.expect(Op::Text, b"alive");
+        send(&world.engine, *conn, Opcode::Text, b"alive").unwrap();
+        client.expect(Opcode::Text, b"alive");
         client.close(1000);
         process.expect(*conn, Got::Closed(1000, String::new()));
     }

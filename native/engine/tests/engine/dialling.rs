@@ -12,7 +12,7 @@ use sockeye_engine::{
     ServerStats, Url,
 };
 use sockeye_protocol::Role;
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 
 use crate::support::*;
 
@@ -96,7 +96,7 @@ impl Caller {
 
     fn send(&self, conn: ConnId, payload: &[u8]) {
         let mut frames = Frames::default();
-        frame::write(&mut frames.bytes, Op::Text, payload, Role::Client.mask());
+        frame::write(&mut frames.bytes, Opcode::Text, payload, Role::Client.mask());
         let len = frames.bytes.len();
         self.engine.reserve(conn, len).unwrap();
         frames.write(conn, 0..len as u32);
@@ -122,7 +122,7 @@ fn a_client_and_a_server_of_one_engine() {
             let there = puller.opened();
             caller.send(conn, b"hello");
             puller.expect(there, text("hello"));
-            send(&world.engine, there, Op::Text, b"world").unwrap();
+            send(&world.engine, there, Opcode::Text, b"world").unwrap();
             caller.mailbox.expect(conn, text("world"));
             let stats = world.stats(conn).unwrap();
             assert_eq!((&*stats.path, &*stats.query), ("/path", "query"));

@@ -4,7 +4,7 @@ use std::thread;
 
 use sockeye_engine::inbox::Left;
 use sockeye_engine::{Frames, Mode};
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 
 use crate::support::*;
 
@@ -13,12 +13,12 @@ fn a_frame_goes_in_and_comes_back() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let mut client = world.client();
     client.text("hello");
-    client.send(Op::Binary, b"");
+    client.send(Opcode::Binary, b"");
     let conn = puller.opened();
     puller.expect(conn, text("hello"));
     puller.expect(conn, Got::Binary(Vec::new()));
-    send(&world.engine, conn, Op::Text, b"world").unwrap();
-    client.expect(Op::Text, b"world");
+    send(&world.engine, conn, Opcode::Text, b"world").unwrap();
+    client.expect(Opcode::Text, b"world");
     let stats = world.stats(conn).unwrap();
     assert_eq!((stats.frames_in, &*stats.path), (2, "/path"));
     world.settle();
@@ -40,12 +40,12 @@ fn order_is_kept_on_every_shard() {
                 let mut writer = client.stream.try_clone().unwrap();
                 let write = thread::spawn(move || {
                     for i in 0..FRAMES {
-                        let bytes = masked(Op::Text, format!("{i} {}", "x".repeat(i)).as_bytes());
+                        let bytes = masked(Opcode::Text, format!("{i} {}", "x".repeat(i)).as_bytes());
                         std::io::Write::write_all(&mut writer, &bytes).unwrap();
                     }
                 });
                 for i in 0..FRAMES {
-                    client.expect(Op::Text, format!("{i} {}", "x".repeat(i)).as_bytes());
+                    client.expect(Opcode::Text, format!("{i} {}", "x".repeat(i)).as_bytes());
                 }
                 write.join().unwrap();
                 client.close(1000);
@@ -65,11 +65,11 @@ fn a_batch_rings_once() {
     let mut client = world.client();
     let conn = puller.opened();
     assert_eq!(puller.take(9).1, Left::Nothing);
-    let frames: Vec<u8> = (0..100).flat_map(|_| masked(Op::Text, b"x")).collect();
+    let frames: Vec<u8> = (0..100).flat_map(|_| masked(Opcode::Text, b"x")).collect();
     client.write(&frames);
     // It rang for the first; what comes before the process looks is silent.
-    client.send(Op::Ping, b"done");
-    client.expect(Op::Pong, b"done");
+    client.send(Opcode::Ping, b"done");
+    client.expect(Opcode::Pong, b"done");
     world.settle();
     let (events, left) = puller.take(1000);
     assert_eq!((events.len(), left), (100, Left::Nothing));
@@ -87,7 +87,7 @@ fn frames_of_one_call_arrive_together_and_in_order() {
     for i in 0..50 {
         let conn = conns[i % 2];
         let start = frames.bytes.len();
-        frame::write(&mut frames.bytes, Op::Text, format!("{i}").as_bytes(), None);
+        frame::write(&mut frames.bytes, Opcode::Text, format!("{i}").as_bytes(), None);
         let end = frames.bytes.len();
         world.engine.reserve(conn, end - start).unwrap();
         frames.write(conn, start as u32..end as u32);
@@ -100,7 +100,7 @@ fn frames_of_one_call_arrive_together_and_in_order() {
         };
         let first: usize = String::from_utf8(first).unwrap().parse().unwrap();
         for i in 1..25 {
-            client.expect(Op::Text, format!("{}", first + 2 * i).as_bytes());
+            client.expect(Opcode::Text, format!("{}", first + 2 * i).as_bytes());
         }
     }
 }
@@ -111,12 +111,12 @@ fn what_comes_with_the_handshake_is_not_lost() {
     let mut stream = connect(world.address);
     let key = sockeye_protocol::handshake::client::generate_key();
     let mut bytes = request(&key);
-    bytes.extend(masked(Op::Text, b"early"));
-    bytes.extend(&masked(Op::Text, b"cut here")[..9]);
+    bytes.extend(masked(Opcode::Text, b"early"));
+    bytes.extend(&masked(Opcode::Text, b"cut here")[..9]);
     std::io::Write::write_all(&mut stream, &bytes).unwrap();
     let mut client = Client::shaken(stream, &key);
     let conn = puller.opened();
     puller.expect(conn, text("early"));
-    client.write(&masked(Op::Text, b"cut here")[9..]);
+    client.write(&masked(Opcode::Text, b"cut here")[9..]);
     puller.expect(conn, text("cut here"));
 }

@@ -4,13 +4,13 @@ use std::sync::mpsc::channel;
 
 use sockeye_engine::op::ConnectionsReply;
 use sockeye_engine::{Broadcast, ConnId, Mode};
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 
 use crate::support::*;
 
 fn whole(text: &str) -> Broadcast {
     let mut bytes = Vec::new();
-    frame::write(&mut bytes, Op::Text, text.as_bytes(), None);
+    frame::write(&mut bytes, Opcode::Text, text.as_bytes(), None);
     Broadcast::plain(bytes)
 }
 
@@ -37,7 +37,7 @@ fn a_connection_that_is_closing_is_no_receiver() {
     // More than its queue would take.
     for _ in 0..4 {
         assert_eq!(broadcast(&world, &"x".repeat(400)), (1, 0));
-        staying.expect(Op::Text, "x".repeat(400).as_bytes());
+        staying.expect(Opcode::Text, "x".repeat(400).as_bytes());
     }
     // Its goodbye goes on undisturbed.
     assert_eq!(leaving.closed(), 4000);

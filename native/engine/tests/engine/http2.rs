@@ -9,7 +9,7 @@ use h2::{RecvStream, SendStream};
 use hyper::body::Bytes;
 use hyper::http::{Method, Request};
 use sockeye_engine::{Mode, ServerConfig};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use tokio::net::TcpStream;
 
 use crate::support::*;
@@ -66,7 +66,7 @@ async fn open(client: &mut SendRequest<Bytes>) -> Tunnel {
 }
 
 impl Tunnel {
-    fn write(&mut self, op: Op, payload: &[u8]) {
+    fn write(&mut self, op: Opcode, payload: &[u8]) {
         let frame = Bytes::from(masked(op, payload));
         self.send.send_data(frame, false).unwrap();
     }
@@ -100,7 +100,7 @@ fn a_stop_closes_each_stream() {
         world.stop_server();
         for tunnel in [&mut one, &mut two] {
             tunnel.expect(b"\x88\x05\x03\xe9bye").await;
-            tunnel.write(Op::Close, &close_payload(1001));
+            tunnel.write(Opcode::Close, &close_payload(1001));
         }
         drop((one, two, client));
         let _ = connection.await.unwrap();
@@ -139,7 +139,7 @@ fn a_websocket_takes_a_place_and_the_socket_does_not_take_another() {
         assert_eq!((one.status, two.status), (200, 200));
         assert_eq!(open(&mut client).await.status, 503);
         let (first, _) = (puller.opened(), puller.opened());
-        one.write(Op::Close, &close_payload(1000));
+        one.write(Opcode::Close, &close_payload(1000));
         one.expect(b"\x88\x02\x03\xe8").await;
         puller.expect(first, Got::Closed(1000, String::new()));
         // Its place is free again.
@@ -157,7 +157,7 @@ fn the_socket_goes_with_its_last_websocket() {
         let connection = tokio::task::spawn_local(connection);
         let mut tunnel = open(&mut client).await;
         puller.opened();
-        tunnel.write(Op::Close, &close_payload(1000));
+        tunnel.write(Opcode::Close, &close_payload(1000));
         tunnel.expect(b"\x88\x02\x03\xe8").await;
         drop(tunnel);
         // The client is still there: it is the server that goes.

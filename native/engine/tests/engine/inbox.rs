@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use sockeye_engine::{Mode, ServerConfig};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -27,7 +27,7 @@ fn a_full_inbox_stops_its_clients_and_nothing_is_lost() {
         .set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();
     let mut written = 0u64;
-    let frame = |n: u64| masked(Op::Binary, &[&n.to_be_bytes()[..], &[7; PAYLOAD]].concat());
+    let frame = |n: u64| masked(Opcode::Binary, &[&n.to_be_bytes()[..], &[7; PAYLOAD]].concat());
     // Nobody takes anything: at last the system's buffers are full.
     let rest = loop {
         let bytes = frame(written);
@@ -80,14 +80,14 @@ fn pings_are_answered_while_the_inbox_is_full() {
     let greedy_conn = puller.opened();
     let mut client = world.client();
     let conn = puller.opened();
-    greedy.send(Op::Binary, &[7; 8000]);
+    greedy.send(Opcode::Binary, &[7; 8000]);
     // The answer shows that the server has seen what came before.
-    greedy.send(Op::Ping, b"1");
-    greedy.expect(Op::Pong, b"1");
+    greedy.send(Opcode::Ping, b"1");
+    greedy.expect(Opcode::Pong, b"1");
     for i in 0..50 {
         client.text(&format!("{i}"));
-        client.send(Op::Ping, b"2");
-        client.expect(Op::Pong, b"2");
+        client.send(Opcode::Ping, b"2");
+        client.expect(Opcode::Pong, b"2");
     }
     assert!(world.stats(conn).unwrap().held > 0);
     puller.expect(greedy_conn, Got::Binary(vec![7; 8000]));
@@ -102,7 +102,7 @@ fn a_close_behind_held_messages_comes_last() {
     let mut client = world.client();
     let conn = puller.opened();
     for _ in 0..100 {
-        client.send(Op::Binary, &[7; 100]);
+        client.send(Opcode::Binary, &[7; 100]);
     }
     client.close(1000);
     let (messages, code) = puller.until_closed(conn);
@@ -119,10 +119,10 @@ fn a_reset_loses_nothing_that_was_read() {
     let mut client = world.client();
     let conn = puller.opened();
     for _ in 0..100 {
-        client.send(Op::Binary, &[7; 100]);
+        client.send(Opcode::Binary, &[7; 100]);
     }
-    client.send(Op::Ping, b"");
-    client.expect(Op::Pong, b"");
+    client.send(Opcode::Ping, b"");
+    client.expect(Opcode::Pong, b"");
     client.reset();
     let (messages, code) = puller.until_closed(conn);
     assert_eq!((messages.len(), code), (100, 1006));
@@ -131,7 +131,7 @@ fn a_reset_loses_nothing_that_was_read() {
 /// Writes for ever, until the server closes.
 fn flood(mut client: Client, payload: usize) -> thread::JoinHandle<()> {
     let frames: Vec<u8> = (0..64)
-        .flat_map(|_| masked(Op::Binary, &vec![7; payload]))
+        .flat_map(|_| masked(Opcode::Binary, &vec![7; payload]))
         .collect();
     thread::spawn(move || while client.stream.write_all(&frames).is_ok() {})
 }
@@ -148,9 +148,9 @@ fn a_greedy_connection_does_not_starve_another() {
     let flooding = flood(greedy, PAYLOAD);
     for round in 0..20 {
         client.text(&format!("{round}"));
-        client.send(Op::Ping, b"");
+        client.send(Opcode::Ping, b"");
         // The server has read it; at most what the inbox holds may come first.
-        client.expect(Op::Pong, b"");
+        client.expect(Opcode::Pong, b"");
         let mut before = 0;
         loop {
             match puller.next() {
@@ -177,10 +177,10 @@ fn more_greedy_connections_than_shares_do_not_starve_one_another() {
     // The server has something of each before the race begins.
     for client in &mut clients {
         for _ in 0..50 {
-            client.send(Op::Binary, &[7; 100]);
+            client.send(Opcode::Binary, &[7; 100]);
         }
-        client.send(Op::Ping, b"");
-        client.expect(Op::Pong, b"");
+        client.send(Opcode::Ping, b"");
+        client.expect(Opcode::Pong, b"");
     }
     let floods: Vec<_> = clients.into_iter().map(|c| flood(c, 100)).collect();
     let mut seen = std::collections::HashMap::new();

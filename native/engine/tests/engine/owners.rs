@@ -7,7 +7,7 @@ use std::time::Duration;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -27,8 +27,8 @@ fn long(len: usize) -> String {
 
 /// Returns when the server has read all that the client sent.
 fn seen(client: &mut Client) {
-    client.send(Op::Ping, b"seen");
-    client.expect(Op::Pong, b"seen");
+    client.send(Opcode::Ping, b"seen");
+    client.expect(Opcode::Pong, b"seen");
 }
 
 /// A connection with a large message that its owner has not heard of, and what it was.
@@ -56,8 +56,8 @@ fn others_are_served_meanwhile() {
     let conn = puller.opened();
     client.text("small");
     puller.expect(conn, text("small"));
-    send(&world.engine, conn, Op::Text, b"reply").unwrap();
-    client.expect(Op::Text, b"reply");
+    send(&world.engine, conn, Opcode::Text, b"reply").unwrap();
+    client.expect(Opcode::Text, b"reply");
     owner.expect(busy, text(&large));
 }
 
@@ -195,7 +195,7 @@ fn a_message_refused_at_once_is_1007_with_nothing_behind_it() {
         };
         let mut client = world.client();
         let conn = owner.opened();
-        client.write(&[masked(Op::Text, b"!"), masked(Op::Text, b"behind")].concat());
+        client.write(&[masked(Opcode::Text, b"!"), masked(Opcode::Text, b"behind")].concat());
         owner.expect(conn, text("!"));
         world.engine.fail(conn, 1007, "refused");
         assert_eq!(client.closed(), 1007);

@@ -1,7 +1,7 @@
 //! Callbacks of the host that panic: the shard and all others go on.
 
 use sockeye_engine::{ConnId, Inbox, Mode, Notifier};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -34,7 +34,7 @@ fn a_notifier() {
             let (conn, event) = good.next();
             assert!(conns.contains(&conn));
             assert_eq!(event, text(&format!("{round}")));
-            send(&world.engine, conn, Op::Text, b"ok").unwrap();
+            send(&world.engine, conn, Opcode::Text, b"ok").unwrap();
         }
     }
 }
@@ -52,11 +52,11 @@ fn an_answer() {
             Box::new(|_: &[ConnId]| panic!("an answer that breaks, in a test"))
         });
     }
-    send(&world.engine, conn, Op::Text, b"on its way").unwrap();
+    send(&world.engine, conn, Opcode::Text, b"on its way").unwrap();
     client.text("hello");
     world.engine.inbox_died(&world.server, &puller.inbox);
     drop(held);
-    client.expect(Op::Text, b"on its way");
+    client.expect(Opcode::Text, b"on its way");
     assert_eq!(client.closed(), 1011);
     let mut heir = world.worker(0);
     let mut client = world.client();

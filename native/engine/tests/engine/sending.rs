@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_engine::streams::{Step, StreamError};
 use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ServerConfig, Shards};
 use sockeye_protocol::Kind;
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 
 use crate::support::*;
 
@@ -26,8 +26,8 @@ const HUGE: usize = 64 << 20;
 
 /// Fills the queue of a client that does not read: the next sender is told so.
 fn stuff(world: &World, conn: ConnId) {
-    send(&world.engine, conn, Op::Binary, &vec![7; HUGE]).unwrap();
-    let more = send(&world.engine, conn, Op::Text, b"more");
+    send(&world.engine, conn, Opcode::Binary, &vec![7; HUGE]).unwrap();
+    let more = send(&world.engine, conn, Opcode::Text, b"more");
     assert_eq!(more, Err(SendError::Busy));
 }
 
@@ -38,18 +38,18 @@ fn the_queue_is_bounded_at_less_equal_and_more() {
         let mut client = world.client();
         let conn = puller.opened();
         let held = world.hold();
-        send(&world.engine, conn, Op::Binary, &wire(600)).unwrap();
-        let result = send(&world.engine, conn, Op::Binary, &wire(second));
+        send(&world.engine, conn, Opcode::Binary, &wire(600)).unwrap();
+        let result = send(&world.engine, conn, Opcode::Binary, &wire(second));
         assert_eq!(result, expected, "600 and {second} of 1000");
         drop(held);
-        client.expect(Op::Binary, &wire(600));
+        client.expect(Opcode::Binary, &wire(600));
         if expected.is_ok() {
-            client.expect(Op::Binary, &wire(second));
+            client.expect(Opcode::Binary, &wire(second));
         }
         world.settle();
         assert_eq!(world.stats(conn).unwrap().queue, 0);
-        send(&world.engine, conn, Op::Binary, &wire(5000)).unwrap();
-        client.expect(Op::Binary, &wire(5000));
+        send(&world.engine, conn, Opcode::Binary, &wire(5000)).unwrap();
+        client.expect(Opcode::Binary, &wire(5000));
     }
 }
 
@@ -63,14 +63,14 @@ fn a_client_that_does_not_read_makes_its_sender_busy_and_nobody_else() {
     let other_conn = puller.opened();
     stuff(&world, slow_conn);
     for _ in 0..100 {
-        send(&world.engine, other_conn, Op::Binary, &[8; PAYLOAD]).unwrap();
-        other.expect(Op::Binary, &[8; PAYLOAD]);
+        send(&world.engine, other_conn, Opcode::Binary, &[8; PAYLOAD]).unwrap();
+        other.expect(Opcode::Binary, &[8; PAYLOAD]);
     }
     // Once it reads, it gets what was taken, and its sender goes on.
-    slow.expect(Op::Binary, &vec![7; HUGE]);
+    slow.expect(Opcode::Binary, &vec![7; HUGE]);
     world.settle();
-    send(&world.engine, slow_conn, Op::Text, b"more").unwrap();
-    slow.expect(Op::Text, b"more");
+    send(&world.engine, slow_conn, Opcode::Text, b"more").unwrap();
+    slow.expect(Opcode::Text, b"more");
 }
 
 #[test]
@@ -78,16 +78,16 @@ fn tiny_frames_behind_a_large_one_keep_their_order() {
     let (world, mut puller) = World::pulled(1, queue(80 << 20));
     let mut client = world.client();
     let conn = puller.opened();
-    send(&world.engine, conn, Op::Binary, &vec![7; HUGE]).unwrap();
+    send(&world.engine, conn, Opcode::Binary, &vec![7; HUGE]).unwrap();
     for i in 0..10_000u32 {
-        while send(&world.engine, conn, Op::Text, format!("{i}").as_bytes()).is_err() {
+        while send(&world.engine, conn, Opcode::Text, format!("{i}").as_bytes()).is_err() {
             // The shard's own queue is full.
             world.settle();
         }
     }
-    client.expect(Op::Binary, &vec![7; HUGE]);
+    client.expect(Opcode::Binary, &vec![7; HUGE]);
     for i in 0..10_000u32 {
-        client.expect(Op::Text, format!("{i}").as_bytes());
+        client.expect(Opcode::Text, format!("{i}").as_bytes());
     }
 }
 
@@ -104,10 +104,10 @@ fn who_stays_full_is_closed_and_others_are_not() {
     let (of, event) = puller.next();
     assert_eq!(of, slow_conn);
     assert!(matches!(event, Got::Closed(1008, _)), "{event:?}");
-    let sent = send(&world.engine, slow_conn, Op::Text, b"");
+    let sent = send(&world.engine, slow_conn, Opcode::Text, b"");
     assert_eq!(sent, Err(SendError::Closed));
-    send(&world.engine, other_conn, Op::Text, b"still here").unwrap();
-    other.expect(Op::Text, b"still here");
+    send(&world.engine, other_conn, Opcode::Text, b"still here").unwrap();
+    other.expect(Opcode::Text, b"still here");
     // The socket goes too, though its client never read.
     world.stop_server();
     assert_eq!(other.closed(), 1001);
@@ -116,7 +116,7 @@ fn who_stays_full_is_closed_and_others_are_not() {
 
 fn fan_out(world: &World, text: &str, except: Option<ConnId>) -> Result<Shards, SendError> {
     let mut bytes = Vec::new();
-    frame::write(&mut bytes, Op::Text, text.as_bytes(), None);
+    frame::write(&mut bytes, Opcode::Text, text.as_bytes(), None);
     let frame = Broadcast::plain(bytes);
     world.engine.fan_out(&world.server, &frame, except, None)
 }
@@ -131,9 +131,9 @@ fn one_frame_goes_to_everybody_but_one() {
     fan_out(&world, "end", None).unwrap();
     let mut left_out = 0;
     for client in &mut clients {
-        client.expect(Op::Text, b"all");
+        client.expect(Opcode::Text, b"all");
         match client.next() {
-            Next::Frame(1, text) if text == b"but one" => client.expect(Op::Text, b"end"),
+            Next::Frame(1, text) if text == b"but one" => client.expect(Opcode::Text, b"end"),
             Next::Frame(1, text) if text == b"end" => left_out += 1,
             other => panic!("{other:?}"),
         }
@@ -155,7 +155,7 @@ fn who_is_full_misses_what_goes_to_all_and_that_is_counted() {
     let news = "n".repeat(100_000);
     for _ in 0..5 {
         fan_out(&world, &news, None).unwrap();
-        other.expect(Op::Text, news.as_bytes());
+        other.expect(Opcode::Text, news.as_bytes());
     }
     world.settle();
     assert_eq!(world.server.stats().dropped, 5);
@@ -167,12 +167,12 @@ fn what_was_sent_before_a_stop_arrives_before_the_close() {
     let mut client = world.client();
     let conn = puller.opened();
     let held = world.hold();
-    send(&world.engine, conn, Op::Text, b"last words").unwrap();
+    send(&world.engine, conn, Opcode::Text, b"last words").unwrap();
     fan_out(&world, "to all", None).unwrap();
     world.stop_server();
     drop(held);
-    client.expect(Op::Text, b"last words");
-    client.expect(Op::Text, b"to all");
+    client.expect(Opcode::Text, b"last words");
+    client.expect(Opcode::Text, b"to all");
     assert_eq!(client.closed(), 1001);
     world.wait_stopped();
 }
@@ -186,12 +186,12 @@ fn what_was_sent_before_a_death_arrives_before_the_close() {
     let conn = puller.opened();
     let held = world.hold();
     for i in 0..FRAMES {
-        send(&world.engine, conn, Op::Text, format!("{i}").as_bytes()).unwrap();
+        send(&world.engine, conn, Opcode::Text, format!("{i}").as_bytes()).unwrap();
     }
     world.engine.inbox_died(&world.server, &puller.inbox);
     drop(held);
     for i in 0..FRAMES {
-        client.expect(Op::Text, format!("{i}").as_bytes());
+        client.expect(Opcode::Text, format!("{i}").as_bytes());
     }
     assert_eq!(client.closed(), 1011);
 }

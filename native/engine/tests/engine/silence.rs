@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sockeye_engine::op::Command;
 use sockeye_engine::options::NEVER;
 use sockeye_engine::{Active, ConnOptions, Mode, ServerConfig};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -26,7 +26,7 @@ fn who_says_nothing_is_closed() {
     let begin = Instant::now();
     let mut client = world.client();
     let conn = puller.opened();
-    client.expect(Op::Close, b"\x03\xe9idle timeout");
+    client.expect(Opcode::Close, b"\x03\xe9idle timeout");
     assert!(begin.elapsed() >= SHORT);
     puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
     client.drained();
@@ -44,8 +44,8 @@ fn who_answers_pings_stays() {
     let mut client = world.client();
     let conn = puller.opened();
     while begin.elapsed() < 10 * SHORT {
-        client.expect(Op::Ping, b"");
-        client.send(Op::Pong, b"");
+        client.expect(Opcode::Ping, b"");
+        client.send(Opcode::Pong, b"");
     }
     client.text("here");
     puller.expect(conn, text("here"));
@@ -61,7 +61,7 @@ fn who_does_not_answer_a_ping_is_closed_while_the_server_pushes() {
     let conn = puller.opened();
     let begin = Instant::now();
     // What is sent to it proves nothing.
-    while send(&world.engine, conn, Op::Text, b"news").is_ok() {
+    while send(&world.engine, conn, Opcode::Text, b"news").is_ok() {
         std::thread::sleep(Duration::from_millis(1));
         assert!(begin.elapsed() < LONG);
     }
@@ -80,14 +80,14 @@ fn silence_is_ours_while_we_do_not_read() {
     let conn = puller.opened();
     // Beyond what is held for a receiver that wants nothing: the rest stays unread.
     let large = vec![7; 20_000];
-    client.send(Op::Binary, &large);
+    client.send(Opcode::Binary, &large);
     let mut other = world.client();
-    other.expect(Op::Close, b"\x03\xe9idle timeout");
+    other.expect(Opcode::Close, b"\x03\xe9idle timeout");
     let other_conn = puller.opened();
     puller.expect(other_conn, Got::Closed(1001, "idle timeout".into()));
     // The one that waits for us outlives those that say nothing, several times.
     let mut third = world.client();
-    third.expect(Op::Close, b"\x03\xe9idle timeout");
+    third.expect(Opcode::Close, b"\x03\xe9idle timeout");
     assert!(world.engine.is_open(conn));
     ask(
         &world.engine,
@@ -127,12 +127,12 @@ fn times_and_limits_change_at_run_time() {
     let mut options = ConnOptions::default();
     options.ping_interval = Some(SHORT);
     ask(&world.engine, conn, Command::Options(Box::new(options)));
-    client.expect(Op::Ping, b"");
+    client.expect(Opcode::Ping, b"");
     let mut options = ConnOptions::default();
     options.ping_interval = Some(NEVER);
     options.idle_timeout = Some(SHORT);
     ask(&world.engine, conn, Command::Options(Box::new(options)));
-    client.expect(Op::Close, b"\x03\xe9idle timeout");
+    client.expect(Opcode::Close, b"\x03\xe9idle timeout");
     puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
 
     let mut client = world.client();

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use sockeye_engine::{Active, Mode};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -42,7 +42,7 @@ fn a_server_with_all_kinds_of_connections() {
     let mut mute = world.client();
     let conn = puller.opened();
     close(&world.engine, conn, 4000);
-    mute.expect(Op::Close, &close_payload(4000));
+    mute.expect(Opcode::Close, &close_payload(4000));
     world.stop_server();
     assert_eq!(idle.closed(), 1001);
     stopped_once(&world);
@@ -160,6 +160,6 @@ fn a_stopped_engine_tells_its_servers() {
     );
     assert_eq!(closed[1], (mute_conn, Got::Closed(1006, String::new())));
     drop(mute);
-    let sent = send(&world.engine, polite_conn, Op::Text, b"");
+    let sent = send(&world.engine, polite_conn, Opcode::Text, b"");
     assert!(sent.is_err());
 }

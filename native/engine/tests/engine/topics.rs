@@ -4,13 +4,13 @@ use std::sync::mpsc::channel;
 
 use proptest::prelude::*;
 use sockeye_engine::{Broadcast, ConnId, Mode, SendError, Shards, SubscribeError};
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 
 use crate::support::*;
 
 fn whole(text: &str) -> Broadcast {
     let mut bytes = Vec::new();
-    frame::write(&mut bytes, Op::Text, text.as_bytes(), None);
+    frame::write(&mut bytes, Opcode::Text, text.as_bytes(), None);
     Broadcast::plain(bytes)
 }
 
@@ -111,7 +111,7 @@ proptest! {
                     receivers(NAMES[*topic], Some(*client))
                 }
                 Act::Send(client) => {
-                    send(engine, conns[*client], Op::Text, text.as_bytes()).unwrap();
+                    send(engine, conns[*client], Opcode::Text, text.as_bytes()).unwrap();
                     vec![*client]
                 }
                 Act::SendToList(list) => {
@@ -130,11 +130,11 @@ proptest! {
             }
         }
         for (index, (client, conn)) in clients.iter_mut().enumerate() {
-            send(&world.engine, *conn, Op::Text, b"end").unwrap();
+            send(&world.engine, *conn, Opcode::Text, b"end").unwrap();
             for text in &expected[index] {
-                client.expect(Op::Text, text.as_bytes());
+                client.expect(Opcode::Text, text.as_bytes());
             }
-            client.expect(Op::Text, b"end");
+            client.expect(Opcode::Text, b"end");
         }
         for (name, count) in world.engine.topics(&world.server) {
             let place = NAMES.iter().position(|n| n.as_bytes() == name).unwrap();
@@ -153,7 +153,7 @@ fn a_shard_without_subscribers_has_no_part_in_it() {
         world.engine.subscribe(*conn, b"t").unwrap();
     }
     assert_eq!(publish(&world, "t", "there"), Ok(1));
-    clients[0].0.expect(Op::Text, b"there");
+    clients[0].0.expect(Opcode::Text, b"there");
     let other = clients.iter().find(|(_, conn)| conn.shard() != there);
     world.engine.subscribe(other.unwrap().1, b"*").unwrap();
     assert_eq!(publish(&world, "t", "both"), Ok(2));

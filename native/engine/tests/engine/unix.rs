@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use sockeye_engine::{Address, Mode, Peer, ServerConfig};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::handshake::client::generate_key;
 
 use crate::support::*;
@@ -53,7 +53,7 @@ fn say(stream: &mut UnixStream, text: &str) {
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
     stream
-        .write_all(&masked(Op::Text, text.as_bytes()))
+        .write_all(&masked(Opcode::Text, text.as_bytes()))
         .unwrap();
 }
 
@@ -72,7 +72,7 @@ fn messages_are_echoed_and_the_file_goes_with_the_server() {
         peer_info.local,
         Peer::Unix(path.as_os_str().as_bytes().into())
     );
-    send(&world.engine, conn, Op::Text, b"back").unwrap();
+    send(&world.engine, conn, Opcode::Text, b"back").unwrap();
     let mut back = [0; 6];
     stream.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"\x81\x04back");

@@ -10,7 +10,7 @@ use rustler::sys::{ErlNifBinary, ErlNifTerm, enif_get_int, enif_inspect_iolist_a
 use sockeye_engine::Active;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::streams::Step;
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{Kind, close};
 
 use crate::atoms;
@@ -28,7 +28,7 @@ pub(crate) enum FrameTerm<'e> {
         /// It is not to be compressed.
         plain: bool,
     },
-    Control(Op, &'e [u8]),
+    Control(Opcode, &'e [u8]),
     /// A piece of a message.
     Piece(Kind, Step, ErlNifTerm),
     Close(u16, Box<str>),
@@ -48,8 +48,8 @@ pub(crate) fn parse(b: Builder<'_>, term: ErlNifTerm) -> Option<FrameTerm<'_>> {
         return Some(FrameTerm::Message { content, plain });
     }
     match b.elements(term)? {
-        [tag, value] if *tag == atoms::ping().as_c_arg() => control(b, Op::Ping, *value),
-        [tag, value] if *tag == atoms::pong().as_c_arg() => control(b, Op::Pong, *value),
+        [tag, value] if *tag == atoms::ping().as_c_arg() => control(b, Opcode::Ping, *value),
+        [tag, value] if *tag == atoms::pong().as_c_arg() => control(b, Opcode::Pong, *value),
         [tag, value] if *tag == atoms::active().as_c_arg() => {
             set_active(b, *value).map(FrameTerm::Active)
         }

@@ -8,7 +8,7 @@ use rustler::sys::ErlNifTerm;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::streams::Step;
 use sockeye_json::Null;
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Role};
 
 use crate::frames::grammar::{FrameTerm, MessageTerm, flatten, iolist_exceeds};
@@ -169,7 +169,7 @@ fn json(
     let mark = frame::begin_sized(out, 0, mask.is_some());
     match encode::encode(b.env, bounds.call, term, format.null, bounds.json, out) {
         Ok(()) => {
-            frame::seal(out, mark, Op::Text, mask);
+            frame::seal(out, mark, Opcode::Text, mask);
             Ok(())
         }
         Err(e) => {
@@ -183,7 +183,7 @@ fn json(
 pub(crate) fn append_piece(kind: Kind, step: Step, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
     let op = match step {
         Step::First => kind.op(),
-        Step::More | Step::Last => Op::Continuation,
+        Step::More | Step::Last => Opcode::Continuation,
     };
     let last = step == Step::Last;
     frame::write_fragment(out, op, last, bytes, role.mask());

@@ -1,6 +1,6 @@
 //! The closing handshake.
 
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{By, CloseReason, Progress, Role};
 
 use crate::support::*;
@@ -30,7 +30,7 @@ fn both_ends_agree_whoever_begins() {
 #[test]
 fn an_empty_close_is_echoed_empty() {
     let mut server = End::new(Role::Server);
-    let end = finished(server.receive(&to_server(Op::Close, b"")));
+    let end = finished(server.receive(&to_server(Opcode::Close, b"")));
     assert_eq!(end, reason(1005, "", By::Peer));
     assert_eq!(server.out, b"\x88\x00");
 }
@@ -60,11 +60,11 @@ fn close_works_once_and_nothing_follows_it() {
     assert!(!server.session.close(1000, "", &mut server.out));
     // Neither pings are answered nor data delivered, whole, cut or fragmented.
     let wire = [
-        to_server(Op::Ping, b"there?"),
-        to_server(Op::Text, b"late"),
-        fragment(Role::Server, Op::Binary, false, &[1; 300]),
-        to_server(Op::Ping, b""),
-        fragment(Role::Server, Op::Continuation, true, &[1; 300]),
+        to_server(Opcode::Ping, b"there?"),
+        to_server(Opcode::Text, b"late"),
+        fragment(Role::Server, Opcode::Binary, false, &[1; 300]),
+        to_server(Opcode::Ping, b""),
+        fragment(Role::Server, Opcode::Continuation, true, &[1; 300]),
     ]
     .concat();
     for sizes in [&[usize::MAX][..], &[1], &[100]] {
@@ -73,7 +73,7 @@ fn close_works_once_and_nothing_follows_it() {
         assert!(server.seen.events.is_empty());
         assert_eq!(server.session.buffered(), 0);
     }
-    let answer = to_server(Op::Close, &close_body(1000, b""));
+    let answer = to_server(Opcode::Close, &close_body(1000, b""));
     assert_eq!(
         finished(server.receive(&answer)),
         reason(1000, "", By::Local)
@@ -84,8 +84,8 @@ fn close_works_once_and_nothing_follows_it() {
 fn a_message_in_flight_is_dropped_by_close() {
     let mut server = End::new(Role::Server);
     let wire = [
-        fragment(Role::Server, Op::Text, false, &[b'x'; 5000]),
-        fragment(Role::Server, Op::Continuation, true, &[b'x'; 5000]),
+        fragment(Role::Server, Opcode::Text, false, &[b'x'; 5000]),
+        fragment(Role::Server, Opcode::Continuation, true, &[b'x'; 5000]),
     ]
     .concat();
     server.receive(&wire[..7000]);
@@ -95,16 +95,16 @@ fn a_message_in_flight_is_dropped_by_close() {
     assert_eq!(server.receive(&wire[7000..]), Progress::Closing);
     assert_eq!(server.session.buffered(), 0);
     assert!(server.seen.events.is_empty());
-    let end = finished(server.receive(&to_server(Op::Close, &close_body(1000, b""))));
+    let end = finished(server.receive(&to_server(Opcode::Close, &close_body(1000, b""))));
     assert_eq!(end.by, By::Local);
 }
 
 #[test]
 fn what_follows_a_close_is_ignored() {
     let wire = [
-        to_server(Op::Text, b"last"),
-        to_server(Op::Close, &close_body(1000, b"")),
-        to_server(Op::Ping, b"x"),
+        to_server(Opcode::Text, b"last"),
+        to_server(Opcode::Close, &close_body(1000, b"")),
+        to_server(Opcode::Ping, b"x"),
         b"\xff\xff\xff".to_vec(),
     ]
     .concat();
@@ -130,7 +130,7 @@ fn the_transport_may_end_at_any_time() {
     assert_eq!(server.session.eof(), reason(1006, "", By::Transport));
 
     let mut server = End::new(Role::Server);
-    server.receive(&to_server(Op::Close, &close_body(3001, b"bye")));
+    server.receive(&to_server(Opcode::Close, &close_body(3001, b"bye")));
     assert_eq!(server.session.eof(), reason(3001, "bye", By::Peer));
 }
 
@@ -181,12 +181,12 @@ fn a_violation_after_our_close_ends_it_silently() {
 #[test]
 fn every_ping_is_answered_in_order() {
     let wire = [
-        to_server(Op::Ping, b"one"),
-        fragment(Role::Server, Op::Text, false, b"He"),
-        to_server(Op::Ping, b""),
-        fragment(Role::Server, Op::Continuation, true, b"llo"),
-        to_server(Op::Pong, b"unasked"),
-        to_server(Op::Ping, &[7; 125]),
+        to_server(Opcode::Ping, b"one"),
+        fragment(Role::Server, Opcode::Text, false, b"He"),
+        to_server(Opcode::Ping, b""),
+        fragment(Role::Server, Opcode::Continuation, true, b"llo"),
+        to_server(Opcode::Pong, b"unasked"),
+        to_server(Opcode::Ping, &[7; 125]),
     ]
     .concat();
     let pongs = [&b"\x8a\x03one\x8a\x00\x8a\x7d"[..], &[7; 125]].concat();
@@ -210,7 +210,7 @@ fn a_client_masks_with_a_new_key_each_time() {
     let mut keys = std::collections::HashSet::new();
     for _ in 0..16 {
         let mut client = End::new(Role::Client);
-        client.receive(&fragment(Role::Client, Op::Ping, true, b"ping"));
+        client.receive(&fragment(Role::Client, Opcode::Ping, true, b"ping"));
         assert_eq!(client.out[..2], [0x8a, 0x84]);
         keys.insert(client.out[2..6].to_vec());
         let mut server = End::new(Role::Server);

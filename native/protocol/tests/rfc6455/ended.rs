@@ -1,6 +1,6 @@
 //! The peer says no more, and what it said is answered before the last word.
 
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{By, CloseReason, Progress, Role};
 
 use crate::support::*;
@@ -16,7 +16,7 @@ fn reason(code: u16, reason: &str, by: By) -> CloseReason {
 /// A server that has received a message and then this, in one read.
 fn after(bytes: &[u8]) -> (End, CloseReason) {
     let mut server = End::new(Role::Server);
-    let wire = [&to_server(Op::Text, b"first")[..], bytes].concat();
+    let wire = [&to_server(Opcode::Text, b"first")[..], bytes].concat();
     let progress = server.receive_some(&wire);
     assert_eq!(server.seen.events, [text("first")]);
     assert_eq!(progress, server.session.progress());
@@ -27,7 +27,7 @@ fn after(bytes: &[u8]) -> (End, CloseReason) {
 }
 
 fn close() -> Vec<u8> {
-    to_server(Op::Close, &close_body(4000, b"bye"))
+    to_server(Opcode::Close, &close_body(4000, b"bye"))
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn a_close_is_answered_when_asked_for() {
 fn a_violation_too() {
     for (bytes, code) in [
         (b"\x81\x00".to_vec(), 1002),
-        (to_server(Op::Text, b"\xff"), 1007),
-        (to_server(Op::Close, b"\x03"), 1002),
+        (to_server(Opcode::Text, b"\xff"), 1007),
+        (to_server(Opcode::Close, b"\x03"), 1002),
     ] {
         let (mut server, end) = after(&bytes);
         assert_eq!((end.code, end.by), (code, By::Violation));
@@ -105,8 +105,8 @@ fn a_transport_that_ends_is_owed_nothing() {
 
 #[test]
 fn nothing_more_is_taken() {
-    let (mut server, end) = after(&[close(), to_server(Op::Ping, b"late")].concat());
-    let late = [to_server(Op::Text, b"late"), to_server(Op::Ping, b"late")].concat();
+    let (mut server, end) = after(&[close(), to_server(Opcode::Ping, b"late")].concat());
+    let late = [to_server(Opcode::Text, b"late"), to_server(Opcode::Ping, b"late")].concat();
     assert_eq!(server.receive_some(&late), Progress::Ended(end.clone()));
     assert_eq!(server.session.end_of_input(), Progress::Ended(end.clone()));
     assert_eq!(server.seen.events.len(), 1);

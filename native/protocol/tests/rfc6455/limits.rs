@@ -1,6 +1,6 @@
 //! Limits just below, at and just above, and what is held in memory meanwhile.
 
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{By, Limits, Progress, Role};
 
 use crate::support::*;
@@ -28,7 +28,7 @@ fn verdict(limits: Limits, wire: &[u8], sizes: &[usize]) -> Option<u16> {
 fn message_size_in_one_frame() {
     let limits = Limits::default().max_message_size(N);
     for (size, want) in [(N - 1, None), (N, None), (N + 1, Some(1009))] {
-        for op in [Op::Text, Op::Binary] {
+        for op in [Opcode::Text, Opcode::Binary] {
             let wire = to_server(op, &vec![b'x'; size]);
             for sizes in [&[usize::MAX][..], &[1], &[700]] {
                 assert_eq!(
@@ -47,9 +47,9 @@ fn message_size_over_fragments() {
     for (size, want) in [(N - 1, None), (N, None), (N + 1, Some(1009))] {
         let payload = vec![b'x'; size];
         let wire = [
-            fragment(Role::Server, Op::Text, false, &payload[..400]),
-            fragment(Role::Server, Op::Continuation, false, &payload[400..999]),
-            fragment(Role::Server, Op::Continuation, true, &payload[999..]),
+            fragment(Role::Server, Opcode::Text, false, &payload[..400]),
+            fragment(Role::Server, Opcode::Continuation, false, &payload[400..999]),
+            fragment(Role::Server, Opcode::Continuation, true, &payload[999..]),
         ]
         .concat();
         for sizes in [&[usize::MAX][..], &[1], &[411]] {
@@ -62,10 +62,10 @@ fn message_size_over_fragments() {
 fn frame_size() {
     let limits = Limits::default().max_frame_size(N);
     for (size, want) in [(N - 1, None), (N, None), (N + 1, Some(1009))] {
-        let whole = to_server(Op::Binary, &vec![7; size]);
+        let whole = to_server(Opcode::Binary, &vec![7; size]);
         let parts = [
-            fragment(Role::Server, Op::Binary, false, &[7; N]),
-            fragment(Role::Server, Op::Continuation, true, &vec![7; size]),
+            fragment(Role::Server, Opcode::Binary, false, &[7; N]),
+            fragment(Role::Server, Opcode::Continuation, true, &vec![7; size]),
         ]
         .concat();
         for sizes in [&[usize::MAX][..], &[1], &[999]] {
@@ -81,8 +81,8 @@ fn number_of_fragments() {
     for (count, want) in [(1, None), (9, None), (10, None), (11, Some(1008))] {
         let wire: Vec<u8> = (0..count)
             .flat_map(|i| {
-                let op = if i == 0 { Op::Text } else { Op::Continuation };
-                let ping = to_server(Op::Ping, b"");
+                let op = if i == 0 { Opcode::Text } else { Opcode::Continuation };
+                let ping = to_server(Opcode::Ping, b"");
                 let frame = fragment(Role::Server, op, i == count - 1, b"");
                 if i == 0 {
                     frame
@@ -110,7 +110,7 @@ fn number_of_fragments() {
 #[test]
 fn too_big_is_known_from_the_header() {
     let limits = Limits::default().max_message_size(N);
-    let wire = to_server(Op::Binary, &[0; N + 1]);
+    let wire = to_server(Opcode::Binary, &[0; N + 1]);
     let mut server = End::with_limits(Role::Server, limits);
     assert_eq!(server.receive(&wire[..7]), Progress::Open);
     assert_eq!(finished(server.receive(&wire[7..8])).code, 1009);
@@ -136,7 +136,7 @@ fn a_claimed_length_is_not_allocated() {
 #[test]
 fn memory_stays_near_the_limit_and_goes_with_the_message() {
     let limits = Limits::default().max_message_size(N * 100);
-    let wire = to_server(Op::Binary, &[9; N * 100]);
+    let wire = to_server(Opcode::Binary, &[9; N * 100]);
     let mut server = End::with_limits(Role::Server, limits);
     for piece in wire.chunks(777) {
         server.receive(piece);
@@ -149,7 +149,7 @@ fn memory_stays_near_the_limit_and_goes_with_the_message() {
 #[test]
 fn whole_frames_are_not_copied_and_leave_nothing_behind() {
     let wire: Vec<u8> = (0..50)
-        .flat_map(|_| to_server(Op::Text, b"{\"type\":\"ping\"}"))
+        .flat_map(|_| to_server(Opcode::Text, b"{\"type\":\"ping\"}"))
         .collect();
     let mut server = End::new(Role::Server);
     server.receive(&wire);
@@ -160,7 +160,7 @@ fn whole_frames_are_not_copied_and_leave_nothing_behind() {
 
 #[test]
 fn a_cut_header_leaves_nothing_behind() {
-    let wire = to_server(Op::Text, b"cut");
+    let wire = to_server(Opcode::Text, b"cut");
     for cut in 1..wire.len() {
         let mut server = End::new(Role::Server);
         server.receive(&wire[..cut]);

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{Kind, Limits, Progress, Role};
 
 use crate::support::*;
@@ -57,17 +57,17 @@ fn send(sent: &Sent, role: Role, wire: &mut Vec<u8>, want: &mut Vec<Event>) {
         return;
     };
     let mut rest = &payload[..];
-    let mut op = Op::from(*kind);
+    let mut op = Opcode::from(*kind);
     let mut controls = sent.controls.iter();
     for size in &sent.sizes {
         let (piece, after) = rest.split_at((*size).min(rest.len()));
         rest = after;
         wire.extend(fragment(role, op, false, piece));
-        op = Op::Continuation;
+        op = Opcode::Continuation;
         if let Some(control) = controls.next() {
             let (op, payload) = match control {
-                Event::Ping(payload) => (Op::Ping, payload),
-                Event::Pong(payload) | Event::Message(_, payload) => (Op::Pong, payload),
+                Event::Ping(payload) => (Opcode::Ping, payload),
+                Event::Pong(payload) | Event::Message(_, payload) => (Opcode::Pong, payload),
             };
             wire.extend(fragment(role, op, true, payload));
             want.push(control.clone());
@@ -150,15 +150,15 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         let mut wire = Vec::new();
         for (op, fin, payload, role) in frames {
             let op = match op {
-                0..=4 => Op::Continuation,
-                5..=8 => Op::Text,
-                9..=11 => Op::Binary,
-                12 => Op::Close,
-                13 => Op::Pong,
-                _ => Op::Ping,
+                0..=4 => Opcode::Continuation,
+                5..=8 => Opcode::Text,
+                9..=11 => Opcode::Binary,
+                12 => Opcode::Close,
+                13 => Opcode::Pong,
+                _ => Opcode::Ping,
             };
             let fin = fin || op.is_control();
-            let payload = if op == Op::Text {
+            let payload = if op == Opcode::Text {
                 vec![b'a'; payload.len()]
             } else {
                 payload
@@ -173,10 +173,10 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
             let mut open = false;
             for (pick, payload) in frames {
                 let op = match (pick, open) {
-                    (0, _) => Op::Ping,
-                    (_, true) => Op::Continuation,
-                    (1..=3, false) => Op::Text,
-                    _ => Op::Binary,
+                    (0, _) => Opcode::Ping,
+                    (_, true) => Opcode::Continuation,
+                    (1..=3, false) => Opcode::Text,
+                    _ => Opcode::Binary,
                 };
                 let fin = op.is_control() || pick % 2 == 0;
                 open = if op.is_control() { open } else { !fin };

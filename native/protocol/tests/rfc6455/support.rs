@@ -1,7 +1,7 @@
 //! A sink that remembers, and frames as a peer would send them.
 
 use sockeye_protocol::deflate::Codecs;
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{CloseReason, Kind, Limits, Payload, Progress, Role, Session, Sink};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,14 +102,14 @@ pub(crate) fn mask_for(role: Role) -> Option<[u8; 4]> {
 }
 
 /// A frame for a receiver of `role`.
-pub(crate) fn fragment(role: Role, op: Op, fin: bool, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn fragment(role: Role, op: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     frame::write_fragment(&mut wire, op, fin, payload, mask_for(role));
     wire
 }
 
 /// A whole message or control frame for a server.
-pub(crate) fn to_server(op: Op, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn to_server(op: Opcode, payload: &[u8]) -> Vec<u8> {
     fragment(Role::Server, op, true, payload)
 }
 

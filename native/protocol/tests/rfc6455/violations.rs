@@ -1,6 +1,6 @@
 //! Every breach has its close code, whole or cut anywhere.
 
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{By, Progress, Role};
 
 use crate::support::*;
@@ -10,23 +10,23 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
     let frame = |op, fin, payload: &[u8]| fragment(Role::Server, op, fin, payload);
     let masked = |head: &[u8]| [head, &[1, 2, 3, 4]].concat();
     let with_first = |first: u8| {
-        let mut bytes = frame(Op::Text, true, b"x");
+        let mut bytes = frame(Opcode::Text, true, b"x");
         bytes[0] = first;
         bytes
     };
     let mut all = vec![
         ("unmasked", 1002, b"\x81\x01x".to_vec()),
         ("unmasked ping", 1002, b"\x89\x00".to_vec()),
-        ("fragmented ping", 1002, frame(Op::Ping, false, b"")),
-        ("fragmented pong", 1002, frame(Op::Pong, false, b"")),
-        ("fragmented close", 1002, frame(Op::Close, false, b"")),
-        ("ping of 126", 1002, frame(Op::Ping, true, &[0; 126])),
+        ("fragmented ping", 1002, frame(Opcode::Ping, false, b"")),
+        ("fragmented pong", 1002, frame(Opcode::Pong, false, b"")),
+        ("fragmented close", 1002, frame(Opcode::Close, false, b"")),
+        ("ping of 126", 1002, frame(Opcode::Ping, true, &[0; 126])),
         (
             "close of 126",
             1002,
-            frame(Op::Close, true, &close_body(1000, &[b'x'; 124])),
+            frame(Opcode::Close, true, &close_body(1000, &[b'x'; 124])),
         ),
-        ("pong of 65536", 1002, frame(Op::Pong, true, &[0; 65_536])),
+        ("pong of 65536", 1002, frame(Opcode::Pong, true, &[0; 65_536])),
         ("125 in 16 bits", 1002, masked(b"\x82\xfe\x00\x7d")),
         ("0 in 16 bits", 1002, masked(b"\x82\xfe\x00\x00")),
         (
@@ -57,43 +57,43 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
         (
             "continuation first",
             1002,
-            frame(Op::Continuation, true, b"x"),
+            frame(Opcode::Continuation, true, b"x"),
         ),
         (
             "continuation first, more to come",
             1002,
-            frame(Op::Continuation, false, b""),
+            frame(Opcode::Continuation, false, b""),
         ),
         (
             "text within text",
             1002,
-            [frame(Op::Text, false, b"a"), frame(Op::Text, true, b"b")].concat(),
+            [frame(Opcode::Text, false, b"a"), frame(Opcode::Text, true, b"b")].concat(),
         ),
         (
             "binary within text",
             1002,
-            [frame(Op::Text, false, b""), frame(Op::Binary, false, b"")].concat(),
+            [frame(Opcode::Text, false, b""), frame(Opcode::Binary, false, b"")].concat(),
         ),
-        ("close of one byte", 1002, frame(Op::Close, true, b"\x03")),
+        ("close of one byte", 1002, frame(Opcode::Close, true, b"\x03")),
         (
             "close with bad text",
             1007,
-            frame(Op::Close, true, &close_body(1000, b"\xff")),
+            frame(Opcode::Close, true, &close_body(1000, b"\xff")),
         ),
         (
             "close with cut text",
             1007,
-            frame(Op::Close, true, &close_body(1000, b"\xe4\xb8")),
+            frame(Opcode::Close, true, &close_body(1000, b"\xe4\xb8")),
         ),
-        ("bad text", 1007, frame(Op::Text, true, b"ab\xffcd")),
-        ("surrogate", 1007, frame(Op::Text, true, b"\xed\xa0\x80")),
-        ("cut text", 1007, frame(Op::Text, true, b"ok\xe4\xb8")),
+        ("bad text", 1007, frame(Opcode::Text, true, b"ab\xffcd")),
+        ("surrogate", 1007, frame(Opcode::Text, true, b"\xed\xa0\x80")),
+        ("cut text", 1007, frame(Opcode::Text, true, b"ok\xe4\xb8")),
         (
             "cut text at the end of fragments",
             1007,
             [
-                frame(Op::Text, false, b"\xe4"),
-                frame(Op::Continuation, true, b"\xb8"),
+                frame(Opcode::Text, false, b"\xe4"),
+                frame(Opcode::Continuation, true, b"\xb8"),
             ]
             .concat(),
         ),
@@ -101,8 +101,8 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
             "bad text over fragments",
             1007,
             [
-                frame(Op::Text, false, b"\xe4"),
-                frame(Op::Continuation, true, b"x"),
+                frame(Opcode::Text, false, b"\xe4"),
+                frame(Opcode::Continuation, true, b"x"),
             ]
             .concat(),
         ),
@@ -119,7 +119,7 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
         all.push((
             "close code",
             1002,
-            frame(Op::Close, true, &close_body(code, b"")),
+            frame(Opcode::Close, true, &close_body(code, b"")),
         ));
     }
     all
@@ -127,7 +127,7 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
 
 #[test]
 fn each_breach_is_answered_and_ends_the_session() {
-    let good = to_server(Op::Text, b"good");
+    let good = to_server(Opcode::Text, b"good");
     for (name, code, breach) in breaches() {
         let wire = [&good[..], &breach, &good].concat();
         for sizes in [&[usize::MAX][..], &[1], &[2, 3], &[good.len() + 1, 7]] {
@@ -158,7 +158,7 @@ fn each_breach_is_answered_and_ends_the_session() {
 #[test]
 fn a_client_refuses_masked_frames() {
     let mut client = End::new(Role::Client);
-    let end = finished(client.receive(&to_server(Op::Text, b"x")));
+    let end = finished(client.receive(&to_server(Opcode::Text, b"x")));
     assert_eq!((end.code, end.by), (1002, By::Violation));
     // Its own Close is masked.
     assert_eq!(client.out[1] & 0x80, 0x80);
@@ -168,13 +168,13 @@ fn a_client_refuses_masked_frames() {
 
 #[test]
 fn bad_text_fails_before_its_frame_is_complete() {
-    let wire = to_server(Op::Text, b"hello \xf8 and a long tail");
+    let wire = to_server(Opcode::Text, b"hello \xf8 and a long tail");
     let mut server = End::new(Role::Server);
     assert_eq!(server.receive(&wire[..12]), Progress::Open);
     assert_eq!(finished(server.receive(&wire[12..13])).code, 1007);
 
-    let first = fragment(Role::Server, Op::Text, false, b"\xf4");
-    let second = fragment(Role::Server, Op::Continuation, false, b"\x90");
+    let first = fragment(Role::Server, Opcode::Text, false, b"\xf4");
+    let second = fragment(Role::Server, Opcode::Continuation, false, b"\x90");
     let mut server = End::new(Role::Server);
     assert_eq!(server.receive(&first), Progress::Open);
     assert_eq!(finished(server.receive(&second)).code, 1007);
@@ -186,7 +186,7 @@ fn codes_that_may_travel_are_no_breach() {
         1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999,
     ] {
         let mut server = End::new(Role::Server);
-        let wire = to_server(Op::Close, &close_body(code, b"why"));
+        let wire = to_server(Opcode::Close, &close_body(code, b"why"));
         let end = finished(server.receive(&wire));
         assert_eq!((end.code, &*end.reason, end.by), (code, "why", By::Peer));
         assert_eq!(server.out, [&b"\x88\x02"[..], &code.to_be_bytes()].concat());

@@ -1,7 +1,7 @@
 //! Compressed messages: the examples of the RFC, limits, and what is against the rules.
 
 use sockeye_protocol::deflate::{Codecs, Policy};
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Limits, Role};
 
 use crate::support::*;
@@ -191,7 +191,7 @@ fn no_bytes_at_all_are_an_empty_message() {
     ] {
         let frame = |first: u8, payload: &[u8]| {
             let mut wire = Vec::new();
-            frame::write(&mut wire, Op::Binary, payload, mask);
+            frame::write(&mut wire, Opcode::Binary, payload, mask);
             wire[0] = first;
             wire
         };
@@ -298,7 +298,7 @@ fn a_control_frame_between_compressed_fragments() {
     end.receive(b"\x80\x04\xc9\xc9\x07\x00");
     assert_eq!(end.seen.0, [hello()]);
     let mut pongs = Vec::new();
-    frame::write(&mut pongs, Op::Pong, b"ping", None);
+    frame::write(&mut pongs, Opcode::Pong, b"ping", None);
     assert_eq!(end.out.len(), pongs.len() + 4, "masked");
 }
 
@@ -320,7 +320,7 @@ fn nothing_stays_with_a_session_that_keeps_no_window() {
 fn frames_of_others_are_compressed_where_they_lie() {
     let tuning = Policy::default().tuning;
     let (mut codecs, mut wire) = (Codecs::default(), b"before".to_vec());
-    frame::write(&mut wire, Op::Text, &prose(70_000), None);
+    frame::write(&mut wire, Opcode::Text, &prose(70_000), None);
     let plain = wire.clone();
     assert!(codecs.compress_frame(&mut wire, 6, &tuning, 15));
     assert!(wire.len() < 2000 && wire.starts_with(b"before\xc1"));
@@ -332,11 +332,11 @@ fn frames_of_others_are_compressed_where_they_lie() {
     assert!(!codecs.compress_frame(&mut again, 6, &tuning, 15));
     assert_eq!(again, wire);
     for (op, fin, payload) in [
-        (Op::Text, true, prose(63)),
-        (Op::Binary, true, noise(1000)),
-        (Op::Ping, true, vec![0; 100]),
-        (Op::Text, false, prose(1000)),
-        (Op::Continuation, true, prose(1000)),
+        (Opcode::Text, true, prose(63)),
+        (Opcode::Binary, true, noise(1000)),
+        (Opcode::Ping, true, vec![0; 100]),
+        (Opcode::Text, false, prose(1000)),
+        (Opcode::Continuation, true, prose(1000)),
     ] {
         let mut wire = Vec::new();
         frame::write_fragment(&mut wire, op, fin, &payload, None);
@@ -346,10 +346,10 @@ fn frames_of_others_are_compressed_where_they_lie() {
     }
     // Many frames, for a connection that keeps its window.
     let mut frames = plain[6..].to_vec();
-    frame::write(&mut frames, Op::Ping, b"between", None);
-    frame::write_fragment(&mut frames, Op::Text, false, &prose(100), None);
-    frame::write_fragment(&mut frames, Op::Continuation, true, b"end", None);
-    frame::write(&mut frames, Op::Binary, &prose(300), None);
+    frame::write(&mut frames, Opcode::Ping, b"between", None);
+    frame::write_fragment(&mut frames, Opcode::Text, false, &prose(100), None);
+    frame::write_fragment(&mut frames, Opcode::Continuation, true, b"end", None);
+    frame::write(&mut frames, Opcode::Binary, &prose(300), None);
     let mut server = End::new(Role::Server, policy(true, false, (15, 15)));
     let mut out = Vec::new();
     server

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sockeye_protocol::deflate::{Policy, accept, verify};
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Limits, Progress, Role};
 
 use crate::support::*;
@@ -65,9 +65,9 @@ fn fragments(wire: &[u8], role: Role, sizes: &[usize]) -> Vec<u8> {
     }
     let mask = masked.then_some([9, 8, 7, 6]);
     let mut op = if wire[0] & 0x0f == 1 {
-        Op::Text
+        Opcode::Text
     } else {
-        Op::Binary
+        Opcode::Binary
     };
     let mut compressed = wire[0] & 0x40;
     let (mut rest, mut out) = (&payload[..], Vec::new());
@@ -75,13 +75,13 @@ fn fragments(wire: &[u8], role: Role, sizes: &[usize]) -> Vec<u8> {
         let start = out.len();
         frame::write_fragment(out, op, fin, piece, mask);
         out[start] |= compressed;
-        (op, compressed) = (Op::Continuation, 0);
+        (op, compressed) = (Opcode::Continuation, 0);
     };
     for size in sizes {
         let (piece, after) = rest.split_at((*size).min(rest.len()));
         rest = after;
         put(&mut out, false, piece);
-        frame::write(&mut out, Op::Ping, b"?", mask);
+        frame::write(&mut out, Opcode::Ping, b"?", mask);
     }
     put(&mut out, true, rest);
     out

@@ -1,7 +1,7 @@
 //! Two ends of a connection with compression.
 
 use sockeye_protocol::deflate::{Codecs, Params, Policy, accept, offer};
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Limits, Payload, Progress, Role, Session, Sink};
 
 pub(crate) type Message = (Kind, Vec<u8>);
@@ -82,7 +82,7 @@ pub(crate) fn code(progress: Progress) -> Option<u16> {
 /// A frame for a client, whose first byte is as given.
 pub(crate) fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
-    frame::write(&mut wire, Op::Binary, payload, None);
+    frame::write(&mut wire, Opcode::Binary, payload, None);
     wire[0] = first;
     wire
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll};
 
-use sockeye_protocol::frame::{self, Op as Opcode};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::handshake::{HeadLimits, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 

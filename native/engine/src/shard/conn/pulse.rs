@@ -1,6 +1,6 @@
 //! Whether the peer is still there: silence, pings and age, in steps of the shard's clock.
 
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use std::rc::Rc;
 
 use super::Conn;
@@ -97,7 +97,7 @@ impl Conn {
             state.pulse.asked = now;
             state.pulse.pong_due = true;
             let mut ping = Vec::with_capacity(2);
-            frame::write(&mut ping, Op::Ping, b"", state.session.role().mask());
+            frame::write(&mut ping, Opcode::Ping, b"", state.session.role().mask());
             self.owe(shard, &mut state, &ping);
             verdict = state.pulse.judge(&times, opened, now);
         }

@@ -65,7 +65,7 @@ fn first_frame(bytes: &[u8]) -> Option<(u8, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use sockeye_protocol::frame::{self, Op};
+    use sockeye_protocol::frame::{self, Opcode};
 
     use super::*;
 
@@ -74,9 +74,9 @@ mod tests {
         for mask in [None, Some([1, 2, 3, 4])] {
             for size in [0, 1, 125, 126, 127, 65_535, 65_536] {
                 let mut out = Vec::new();
-                frame::write(&mut out, Op::Text, &vec![b'a'; size], mask);
+                frame::write(&mut out, Opcode::Text, &vec![b'a'; size], mask);
                 let len = out.len();
-                frame::write(&mut out, Op::Ping, b"", mask);
+                frame::write(&mut out, Opcode::Ping, b"", mask);
                 assert_eq!(first_frame(&out), Some((0x81, len)));
                 assert_eq!(first_frame(&out[len..]).map(|f| f.0), Some(0x89));
             }

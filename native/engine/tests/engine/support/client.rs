@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::handshake::HeadLimits;
 use sockeye_protocol::handshake::client::{self, ClientOptions, generate_key};
 
@@ -36,7 +36,7 @@ pub fn request(key: &str) -> Vec<u8> {
 }
 
 /// A frame of a client.
-pub fn masked(op: Op, payload: &[u8]) -> Vec<u8> {
+pub fn masked(op: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::write(&mut out, op, payload, Some([1, 2, 3, 4]));
     out
@@ -83,16 +83,16 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
-    pub fn send(&mut self, op: Op, payload: &[u8]) {
+    pub fn send(&mut self, op: Opcode, payload: &[u8]) {
         self.write(&masked(op, payload));
     }
 
     pub fn text(&mut self, payload: &str) {
-        self.send(Op::Text, payload.as_bytes());
+        self.send(Opcode::Text, payload.as_bytes());
     }
 
     pub fn close(&mut self, code: u16) {
-        self.send(Op::Close, &close_payload(code));
+        self.send(Opcode::Close, &close_payload(code));
     }
 
     /// True once so many bytes are there.
@@ -140,7 +140,7 @@ impl Client {
         }
     }
 
-    pub fn expect(&mut self, op: Op, payload: &[u8]) {
+    pub fn expect(&mut self, op: Opcode, payload: &[u8]) {
         let next = self.next();
         assert_eq!(next, Next::Frame(op as u8, payload.to_vec()));
     }
@@ -150,7 +150,7 @@ impl Client {
         loop {
             match self.next() {
                 Next::Frame(8, payload) => {
-                    let _ = self.stream.write_all(&masked(Op::Close, &payload));
+                    let _ = self.stream.write_all(&masked(Opcode::Close, &payload));
                     return u16::from_be_bytes([payload[0], payload[1]]);
                 }
                 Next::Frame(..) => {}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::inbox::{Left, Step, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, Notifier, ServerStats};
-use sockeye_protocol::frame::Op;
+use sockeye_protocol::frame::Opcode;
 
 use super::{Got, LONG, send};
 
@@ -102,8 +102,8 @@ impl Puller {
     pub fn echo(&mut self, mut open: usize) {
         while open > 0 {
             match self.next() {
-                (conn, Got::Text(m)) => send(&self.engine, conn, Op::Text, &m).unwrap(),
-                (conn, Got::Binary(m)) => send(&self.engine, conn, Op::Binary, &m).unwrap(),
+                (conn, Got::Text(m)) => send(&self.engine, conn, Opcode::Text, &m).unwrap(),
+                (conn, Got::Binary(m)) => send(&self.engine, conn, Opcode::Binary, &m).unwrap(),
                 (_, Got::Closed(..)) => open -= 1,
                 _ => {}
             }

@@ -9,7 +9,7 @@ use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{
     ConnId, Engine, EngineConfig, Frames, Inbox, Mode, Peer, SendError, Server, ServerConfig,
 };
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 
 use super::{Client, Host, LONG, Mailbox, Puller};
 
@@ -165,7 +165,7 @@ pub struct Held {
     _release: Sender<()>,
 }
 
-pub fn send(engine: &Engine, conn: ConnId, op: Op, payload: &[u8]) -> Result<(), SendError> {
+pub fn send(engine: &Engine, conn: ConnId, op: Opcode, payload: &[u8]) -> Result<(), SendError> {
     let mut frames = Frames::default();
     frame::write(&mut frames.bytes, op, payload, None);
     let len = frames.bytes.len();

@@ -10,7 +10,7 @@ use rustler::{Encoder, Env, NifResult, ResourceArc, Term};
 use sockeye_engine::SendError;
 use sockeye_engine::streams::{OpenMessage, Step, StreamError};
 use sockeye_protocol::deflate::Codecs;
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Role};
 
 use super::{Codec, CodecState, Scheduler, with_contexts};
@@ -37,7 +37,7 @@ enum FrameWrite<'a> {
     /// The last tells whether it is never compressed.
     Message(Kind, PayloadSource<'a>, bool),
     Piece(Kind, Step, &'a [u8]),
-    Control(Op, &'a [u8]),
+    Control(Opcode, &'a [u8]),
     Close(u16, Box<str>),
 }
 

@@ -6,7 +6,7 @@ pub(crate) const COMPRESSED: u8 = 0x40;
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Op {
+pub enum Opcode {
     /// The next fragment of a message.
     Continuation = 0,
     /// A text message or its first fragment.
@@ -21,15 +21,15 @@ pub enum Op {
     Pong = 10,
 }
 
-impl Op {
-    pub(crate) fn from_bits(bits: u8) -> Option<Op> {
+impl Opcode {
+    pub(crate) fn from_bits(bits: u8) -> Option<Opcode> {
         Some(match bits {
-            0 => Op::Continuation,
-            1 => Op::Text,
-            2 => Op::Binary,
-            8 => Op::Close,
-            9 => Op::Ping,
-            10 => Op::Pong,
+            0 => Opcode::Continuation,
+            1 => Opcode::Text,
+            2 => Opcode::Binary,
+            8 => Opcode::Close,
+            9 => Opcode::Ping,
+            10 => Opcode::Pong,
             _ => return None,
         })
     }
