@@ -15,7 +15,7 @@ const RSV: u8 = 0x70;
 
 /// The header of an incoming frame that broke no rule.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
+pub(crate) struct ReceivedHeader {
     pub(crate) op: Opcode,
     pub(crate) fin: bool,
     /// The first frame of a compressed message.
@@ -27,7 +27,7 @@ pub(crate) struct Head {
     pub(crate) size: usize,
 }
 
-impl Head {
+impl ReceivedHeader {
     /// Reads a header from the beginning of `bytes`; `None` when it is cut, but a breach that shows already is reported.
     /// `extensions` are the RSV bits that were negotiated.
     #[inline]
@@ -35,7 +35,7 @@ impl Head {
         bytes: &[u8],
         role: Role,
         extensions: u8,
-    ) -> Result<Option<Head>, Violation> {
+    ) -> Result<Option<ReceivedHeader>, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
@@ -89,7 +89,7 @@ impl Head {
                 _ => return Ok(None),
             },
         };
-        Ok(Some(Head {
+        Ok(Some(ReceivedHeader {
             op,
             fin: first & 0x80 != 0,
             compressed: first & COMPRESSED != 0,
@@ -122,7 +122,7 @@ mod tests {
             bytes.extend(tail);
             let role = if server { Role::Server } else { Role::Client };
             let theirs = FrameHeader::parse(&mut Cursor::new(&bytes));
-            match Head::parse(&bytes, role, RSV) {
+            match ReceivedHeader::parse(&bytes, role, RSV) {
                 Ok(Some(head)) => {
                     let Ok(Some((header, len))) = theirs else { panic!("{theirs:?}") };
                     prop_assert_eq!(head.len, len);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_breach_shows_before_the_header_is_complete() {
-        let server = |bytes: &[u8]| Head::parse(bytes, Role::Server, 0).map(|head| head.is_some());
+        let server = |bytes: &[u8]| ReceivedHeader::parse(bytes, Role::Server, 0).map(|head| head.is_some());
         assert_eq!(server(b""), Ok(false));
         assert_eq!(server(b"\x81"), Ok(false));
         assert_eq!(server(b"\x83"), Err(Violation::ReservedOpcode(3)));
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_negotiated_bit_marks_the_first_frame_of_a_message_only() {
-        let client = |first: u8| Head::parse(&[first, 0], Role::Client, 0x40).err();
+        let client = |first: u8| ReceivedHeader::parse(&[first, 0], Role::Client, 0x40).err();
         assert_eq!(client(0xc1), None);
         assert_eq!(client(0xc2), None);
         for first in [0xc0, 0xc8, 0xc9, 0xca, 0xe1, 0xd1, 0xa1] {

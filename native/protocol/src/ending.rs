@@ -1,9 +1,9 @@
 //! How a session ends.
 
 use crate::close::{self, By, CloseReason};
-use crate::flight::Flight;
+use crate::partial::Partial;
 use crate::frame::{self, Opcode};
-use crate::session::{Session, State};
+use crate::session::{Session, SessionState};
 use crate::sink::Progress;
 
 impl Session {
@@ -15,17 +15,17 @@ impl Session {
     /// 123 bytes is cut.
     pub fn close(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) -> bool {
         match self.state {
-            State::Open => {}
-            State::Ended => {
+            SessionState::Open => {}
+            SessionState::Ended => {
                 self.answer_with(code, reason, out);
                 return true;
             }
-            State::Closing | State::Finished => return false,
+            SessionState::Closing | SessionState::Finished => return false,
         }
         self.write_close(code, reason, out);
-        self.state = State::Closing;
-        if let Some(flight) = &mut self.flight {
-            flight.message = None;
+        self.state = SessionState::Closing;
+        if let Some(partial) = &mut self.partial {
+            partial.message = None;
         }
         self.settle();
         true
@@ -35,10 +35,10 @@ impl Session {
     /// not wait for the answer. [`Session::progress`] is [`Progress::Finished`] from here on.
     pub fn fail(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) {
         match self.state {
-            State::Open => self.write_close(code, reason, out),
-            State::Ended => return self.answer_with(code, reason, out),
-            State::Closing => {}
-            State::Finished => return,
+            SessionState::Open => self.write_close(code, reason, out),
+            SessionState::Ended => return self.answer_with(code, reason, out),
+            SessionState::Closing => {}
+            SessionState::Finished => return,
         }
         self.finish(code, close::truncate(reason), By::Violation);
     }
@@ -59,7 +59,7 @@ impl Session {
     /// After [`Progress::Ended`]: appends the Close frame that is owed to `out`, and the session is finished. A transport that
     /// ended without a Close frame is owed none. At any other time it does nothing.
     pub fn answer(&mut self, out: &mut Vec<u8>) {
-        if self.state != State::Ended {
+        if self.state != SessionState::Ended {
             return;
         }
         let CloseReason { code, reason, by } = self.reason();
@@ -68,7 +68,7 @@ impl Session {
     }
 
     fn answer_with(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) {
-        self.state = State::Finished;
+        self.state = SessionState::Finished;
         if self.reason().by != By::Transport {
             self.write_close(code, reason, out);
         }
@@ -77,9 +77,9 @@ impl Session {
     /// The transport ended, whoever ended it. Gives how the session ended: with 1006, unless the peer or we ended it before.
     pub fn eof(&mut self) -> CloseReason {
         match self.state {
-            State::Open | State::Closing => self.finish(close::ABNORMAL, "", By::Transport),
-            State::Ended => self.state = State::Finished,
-            State::Finished => {}
+            SessionState::Open | SessionState::Closing => self.finish(close::ABNORMAL, "", By::Transport),
+            SessionState::Ended => self.state = SessionState::Finished,
+            SessionState::Finished => {}
         }
         self.reason()
     }
@@ -92,20 +92,20 @@ impl Session {
     /// The peer says no more. What we compress for it goes on as before.
     pub(crate) fn stop(&mut self, code: u16, reason: &str, by: By) {
         match self.state {
-            State::Open => {
-                let windows = self.flight.take().and_then(|flight| flight.windows);
+            SessionState::Open => {
+                let windows = self.partial.take().and_then(|partial| partial.windows);
                 self.finish(code, reason, by);
-                self.state = State::Ended;
-                if let Some(flight) = &mut self.flight {
-                    flight.windows = windows;
+                self.state = SessionState::Ended;
+                if let Some(partial) = &mut self.partial {
+                    partial.windows = windows;
                 }
             }
-            State::Closing => self.finish(code, reason, by),
-            State::Ended => {
+            SessionState::Closing => self.finish(code, reason, by),
+            SessionState::Ended => {
                 let closed = self
-                    .flight
+                    .partial
                     .as_mut()
-                    .and_then(|flight| flight.closed.as_mut());
+                    .and_then(|partial| partial.closed.as_mut());
                 if let Some(closed) =
                     closed.filter(|closed| closed.by == By::Peer && by == By::Violation)
                 {
@@ -113,27 +113,27 @@ impl Session {
                     *closed = CloseReason { code, reason, by };
                 }
             }
-            State::Finished => {}
+            SessionState::Finished => {}
         }
     }
 
     pub(crate) fn finish(&mut self, code: u16, reason: &str, by: By) {
-        self.state = State::Finished;
-        self.flight = Some(Box::new(Flight {
+        self.state = SessionState::Finished;
+        self.partial = Some(Box::new(Partial {
             closed: Some(CloseReason {
                 code,
                 reason: reason.into(),
                 by,
             }),
-            ..Flight::default()
+            ..Partial::default()
         }));
     }
 
     pub(crate) fn reason(&self) -> CloseReason {
         let closed = self
-            .flight
+            .partial
             .as_ref()
-            .and_then(|flight| flight.closed.clone());
+            .and_then(|partial| partial.closed.clone());
         closed.unwrap_or(CloseReason {
             code: close::ABNORMAL,
             reason: "".into(),

@@ -27,7 +27,7 @@ pub fn write(out: &mut Vec<u8>, op: Opcode, payload: &[u8], mask: Option<[u8; 4]
 /// Appends one fragment of a message: the first has the message's opcode, the others are [`Opcode::Continuation`], and only
 /// the last is `fin`.
 pub fn write_fragment(out: &mut Vec<u8>, op: Opcode, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
-    let head = Head::new(op, fin, payload.len(), mask);
+    let head = EncodedHeader::new(op, fin, payload.len(), mask);
     out.reserve(head.len + payload.len());
     out.extend_from_slice(head.as_bytes());
     let start = out.len();
@@ -174,7 +174,7 @@ pub fn begin_sized(out: &mut Vec<u8>, expected: usize, masked: bool) -> Mark {
 pub fn seal(out: &mut Vec<u8>, mark: Mark, op: Opcode, mask: Option<[u8; 4]>) {
     let payload = mark.payload();
     let len = out.len().saturating_sub(payload);
-    let head = Head::new(op, true, len, mask);
+    let head = EncodedHeader::new(op, true, len, mask);
     if head.len > mark.room {
         out.resize(out.len() + head.len - mark.room, 0);
     }
@@ -191,20 +191,20 @@ pub fn seal(out: &mut Vec<u8>, mark: Mark, op: Opcode, mask: Option<[u8; 4]>) {
 }
 
 /// A header ready to be copied: the longest has 14 bytes.
-struct Head {
+struct EncodedHeader {
     bytes: [u8; 14],
     len: usize,
 }
 
-impl Head {
-    fn new(op: Opcode, fin: bool, payload: usize, mask: Option<[u8; 4]>) -> Head {
+impl EncodedHeader {
+    fn new(op: Opcode, fin: bool, payload: usize, mask: Option<[u8; 4]>) -> EncodedHeader {
         let header = FrameHeader {
             is_final: fin,
             opcode: OpCode::from(op as u8),
             mask,
             ..FrameHeader::default()
         };
-        let mut head = Head {
+        let mut head = EncodedHeader {
             bytes: [0; 14],
             len: head_len(payload, mask.is_some()),
         };

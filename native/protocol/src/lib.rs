@@ -35,7 +35,7 @@ mod decode;
 pub mod deflate;
 mod ending;
 mod error;
-mod flight;
+mod partial;
 pub mod frame;
 pub mod handshake;
 pub mod hpack;

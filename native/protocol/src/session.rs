@@ -4,17 +4,17 @@ use std::mem;
 
 use crate::close::{self, By};
 use crate::config::{Kind, Limits, Role};
-use crate::decode::{Head, MAX_HEAD};
+use crate::decode::{ReceivedHeader, MAX_HEAD};
 use crate::deflate::{Codecs, Params, while_compressed};
 use crate::error::Violation;
-use crate::flight::{Flight, Frame, Message};
+use crate::partial::{Partial, PartialFrame, PartialMessage};
 use crate::frame::{self, Opcode};
 use crate::mask;
 use crate::opcode::COMPRESSED;
 use crate::sink::{Payload, Progress, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum SessionState {
     Open,
     /// The peer says no more, and our last word is owed.
     Ended,
@@ -22,8 +22,8 @@ pub(crate) enum State {
     Finished,
 }
 
-/// Where what is received goes, and what it needs on its way.
-pub(crate) struct Way<'a, S> {
+/// Where what is received goes, and what it needs on its context.
+pub(crate) struct ReceiveContext<'a, S> {
     pub(crate) limits: &'a Limits,
     pub(crate) codecs: &'a mut Codecs,
     pub(crate) out: &'a mut Vec<u8>,
@@ -36,9 +36,9 @@ pub(crate) struct Way<'a, S> {
 /// The protocol state of one connection. It holds no buffer: 16 bytes while no frame or message is incomplete.
 #[derive(Debug)]
 pub struct Session {
-    pub(crate) flight: Option<Box<Flight>>,
+    pub(crate) partial: Option<Box<Partial>>,
     pub(crate) role: Role,
-    pub(crate) state: State,
+    pub(crate) state: SessionState,
     pub(crate) deflate: Option<Params>,
 }
 
@@ -51,9 +51,9 @@ impl Session {
     /// The same, where permessage-deflate may have been agreed on.
     pub fn with_deflate(role: Role, deflate: Option<Params>) -> Self {
         Session {
-            flight: None,
+            partial: None,
             role,
-            state: State::Open,
+            state: SessionState::Open,
             deflate,
         }
     }
@@ -70,12 +70,12 @@ impl Session {
 
     /// Whether messages may be sent.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open | State::Ended)
+        matches!(self.state, SessionState::Open | SessionState::Ended)
     }
 
     /// Bytes of memory held for frames and messages that are not complete.
     pub fn buffered(&self) -> usize {
-        self.flight.as_ref().map_or(0, |flight| flight.footprint())
+        self.partial.as_ref().map_or(0, |partial| partial.footprint())
     }
 
     /// Takes bytes that arrived, all of them, in any cut. Complete messages go to `sink`; frames that must be sent in
@@ -136,7 +136,7 @@ impl Session {
         sink: &mut impl Sink,
         patient: bool,
     ) -> usize {
-        let mut way = Way {
+        let mut context = ReceiveContext {
             limits,
             codecs,
             out,
@@ -144,7 +144,7 @@ impl Session {
             patient,
             stopped: false,
         };
-        self.consume(input, &mut way).unwrap_or_else(|violation| {
+        self.consume(input, &mut context).unwrap_or_else(|violation| {
             self.end(violation.code(), violation.reason());
             0
         })
@@ -153,10 +153,10 @@ impl Session {
     /// Where the session stands.
     pub fn progress(&self) -> Progress {
         match self.state {
-            State::Open => Progress::Open,
-            State::Ended => Progress::Ended(self.reason()),
-            State::Closing => Progress::Closing,
-            State::Finished => Progress::Finished(self.reason()),
+            SessionState::Open => Progress::Open,
+            SessionState::Ended => Progress::Ended(self.reason()),
+            SessionState::Closing => Progress::Closing,
+            SessionState::Finished => Progress::Finished(self.reason()),
         }
     }
 
@@ -164,27 +164,27 @@ impl Session {
     fn consume<S: Sink>(
         &mut self,
         input: &mut [u8],
-        way: &mut Way<'_, S>,
+        context: &mut ReceiveContext<'_, S>,
     ) -> Result<usize, Violation> {
         let mut rest = input;
-        while matches!(self.state, State::Open | State::Closing) && !way.stopped {
-            if let Some(flight) = &mut self.flight
-                && let Some(frame) = &flight.frame
+        while matches!(self.state, SessionState::Open | SessionState::Closing) && !context.stopped {
+            if let Some(partial) = &mut self.partial
+                && let Some(frame) = &partial.frame
             {
                 let share = frame.share(rest.len());
                 let (piece, after) = mem::take(&mut rest).split_at_mut(share);
                 rest = after;
-                flight.feed(piece)?;
-                let Some(head) = flight.completed() else {
+                partial.feed(piece)?;
+                let Some(head) = partial.completed() else {
                     return Ok(0);
                 };
-                self.complete(head, way)?;
+                self.complete(head, context)?;
                 continue;
             }
             let Some(head) = self.next_head(&mut rest)? else {
                 return Ok(0);
             };
-            self.admit(&head, way.limits)?;
+            self.admit(&head, context.limits)?;
             let whole = usize::try_from(head.len)
                 .ok()
                 .filter(|&len| len <= rest.len());
@@ -197,16 +197,16 @@ impl Session {
             if let Some(key) = head.mask {
                 mask::apply(payload, key, 0);
             }
-            self.whole(head, payload, way)?;
+            self.whole(head, payload, context)?;
         }
         Ok(rest.len())
     }
 
     /// Reads the next header, whose beginning may have come with the read before. `None`: it is cut, and kept.
-    fn next_head(&mut self, rest: &mut &mut [u8]) -> Result<Option<Head>, Violation> {
-        let kept = self.flight.as_ref().map_or(0, |flight| flight.head_len);
+    fn next_head(&mut self, rest: &mut &mut [u8]) -> Result<Option<ReceivedHeader>, Violation> {
+        let kept = self.partial.as_ref().map_or(0, |partial| partial.head_len);
         if kept == 0 {
-            if let Some(head) = Head::parse(rest, self.role, self.extensions())? {
+            if let Some(head) = ReceivedHeader::parse(rest, self.role, self.extensions())? {
                 *rest = &mut mem::take(rest)[head.size..];
                 return Ok(Some(head));
             }
@@ -215,29 +215,29 @@ impl Session {
             }
         }
         let extensions = self.extensions();
-        let flight = self.flight.get_or_insert_default();
+        let partial = self.partial.get_or_insert_default();
         let take = rest.len().min(MAX_HEAD - kept);
         let have = kept + take;
-        flight.head[kept..have].copy_from_slice(&rest[..take]);
-        if let Some(head) = Head::parse(&flight.head[..have], self.role, extensions)? {
-            flight.head_len = 0;
+        partial.head[kept..have].copy_from_slice(&rest[..take]);
+        if let Some(head) = ReceivedHeader::parse(&partial.head[..have], self.role, extensions)? {
+            partial.head_len = 0;
             *rest = &mut mem::take(rest)[head.size - kept..];
             // The frame itself may lie here whole, and then nothing else would free the box.
             self.settle();
             return Ok(Some(head));
         }
-        flight.head_len = have;
+        partial.head_len = have;
         Ok(None)
     }
 
     /// Decides from its header alone whether a frame may come.
     #[inline]
-    fn admit(&mut self, head: &Head, limits: &Limits) -> Result<(), Violation> {
-        if head.op.is_control() || self.state != State::Open {
+    fn admit(&mut self, head: &ReceivedHeader, limits: &Limits) -> Result<(), Violation> {
+        if head.op.is_control() || self.state != SessionState::Open {
             return Ok(());
         }
-        let message = match &mut self.flight {
-            Some(flight) => flight.message.as_mut(),
+        let message = match &mut self.partial {
+            Some(partial) => partial.message.as_mut(),
             None => None,
         };
         let (before, fragments, compressed) = match (message, head.op) {
@@ -271,94 +271,94 @@ impl Session {
     #[inline]
     fn whole<S: Sink>(
         &mut self,
-        head: Head,
+        head: ReceivedHeader,
         payload: &[u8],
-        way: &mut Way<'_, S>,
+        context: &mut ReceiveContext<'_, S>,
     ) -> Result<(), Violation> {
         let kind = match head.op {
             Opcode::Text => Kind::Text,
             Opcode::Binary => Kind::Binary,
-            Opcode::Continuation => return self.append(head, None, payload, way),
-            Opcode::Close | Opcode::Ping | Opcode::Pong => return self.control(head.op, payload, way),
+            Opcode::Continuation => return self.append(head, None, payload, context),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => return self.control(head.op, payload, context),
         };
-        if self.state != State::Open {
+        if self.state != SessionState::Open {
             return Ok(());
         }
         if !head.fin {
-            return self.append(head, Some(kind), payload, way);
+            return self.append(head, Some(kind), payload, context);
         }
         if head.compressed {
-            return self.inflate(kind, payload, way);
+            return self.inflate(kind, payload, context);
         }
         if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
             return Err(Violation::InvalidUtf8);
         }
-        way.sink.message(kind, Payload::Borrowed(payload));
+        context.sink.message(kind, Payload::Borrowed(payload));
         Ok(())
     }
 
     /// A complete fragment; the first brings its `kind`.
     fn append<S: Sink>(
         &mut self,
-        head: Head,
+        head: ReceivedHeader,
         kind: Option<Kind>,
         payload: &[u8],
-        way: &mut Way<'_, S>,
+        context: &mut ReceiveContext<'_, S>,
     ) -> Result<(), Violation> {
         if let Some(kind) = kind {
             self.open_message(kind, head.compressed);
         }
-        if let Some(flight) = &mut self.flight
-            && let Some(message) = &mut flight.message
+        if let Some(partial) = &mut self.partial
+            && let Some(message) = &mut partial.message
         {
             message.push(payload, 0)?;
         }
-        self.end_of_data(head, way)
+        self.end_of_data(head, context)
     }
 
     /// A frame whose payload the end of the input cuts.
-    fn begin(&mut self, head: Head) {
-        if self.state == State::Open {
+    fn begin(&mut self, head: ReceivedHeader) {
+        if self.state == SessionState::Open {
             match head.op {
                 Opcode::Text => self.open_message(Kind::Text, head.compressed),
                 Opcode::Binary => self.open_message(Kind::Binary, head.compressed),
                 _ => {}
             }
         }
-        self.flight.get_or_insert_default().frame = Some(Frame { head, received: 0 });
+        self.partial.get_or_insert_default().frame = Some(PartialFrame { head, received: 0 });
     }
 
     fn open_message(&mut self, kind: Kind, compressed: bool) {
-        let message = Message::new(kind, compressed);
-        self.flight.get_or_insert_default().message = Some(message);
+        let message = PartialMessage::new(kind, compressed);
+        self.partial.get_or_insert_default().message = Some(message);
     }
 
-    /// The frame in flight has all its payload.
-    fn complete<S: Sink>(&mut self, head: Head, way: &mut Way<'_, S>) -> Result<(), Violation> {
+    /// The frame in partial has all its payload.
+    fn complete<S: Sink>(&mut self, head: ReceivedHeader, context: &mut ReceiveContext<'_, S>) -> Result<(), Violation> {
         if !head.op.is_control() {
-            return self.end_of_data(head, way);
+            return self.end_of_data(head, context);
         }
-        let payload = match &mut self.flight {
-            Some(flight) => mem::take(&mut flight.control),
+        let payload = match &mut self.partial {
+            Some(partial) => mem::take(&mut partial.control),
             None => Vec::new(),
         };
-        self.control(head.op, &payload, way)?;
+        self.control(head.op, &payload, context)?;
         self.settle();
         Ok(())
     }
 
     /// A data frame is complete, and with its last frame the message.
-    fn end_of_data<S: Sink>(&mut self, head: Head, way: &mut Way<'_, S>) -> Result<(), Violation> {
+    fn end_of_data<S: Sink>(&mut self, head: ReceivedHeader, context: &mut ReceiveContext<'_, S>) -> Result<(), Violation> {
         if head.fin
-            && let Some(flight) = &mut self.flight
-            && let Some(message) = flight.message.take()
+            && let Some(partial) = &mut self.partial
+            && let Some(message) = partial.message.take()
         {
             let compressed = message.compressed;
             let (kind, data) = message.finish()?;
             if compressed {
-                self.inflate(kind, &data, way)?;
+                self.inflate(kind, &data, context)?;
             } else {
-                way.sink.message(kind, Payload::Owned(data));
+                context.sink.message(kind, Payload::Owned(data));
             }
         }
         self.settle();
@@ -369,10 +369,10 @@ impl Session {
         &mut self,
         op: Opcode,
         payload: &[u8],
-        way: &mut Way<'_, S>,
+        context: &mut ReceiveContext<'_, S>,
     ) -> Result<(), Violation> {
         match (op, self.state) {
-            (Opcode::Close, State::Open) => {
+            (Opcode::Close, SessionState::Open) => {
                 let (code, reason) = close::parse(payload)?;
                 self.stop(code, reason, By::Peer);
             }
@@ -380,11 +380,11 @@ impl Session {
                 let (code, reason) = close::parse(payload)?;
                 self.finish(code, reason, By::Local);
             }
-            (Opcode::Ping, State::Open) => {
-                frame::write(way.out, Opcode::Pong, payload, self.role.mask());
-                way.sink.ping(payload);
+            (Opcode::Ping, SessionState::Open) => {
+                frame::write(context.out, Opcode::Pong, payload, self.role.mask());
+                context.sink.ping(payload);
             }
-            (Opcode::Pong, State::Open) => way.sink.pong(payload),
+            (Opcode::Pong, SessionState::Open) => context.sink.pong(payload),
             _ => {}
         }
         Ok(())
@@ -399,9 +399,9 @@ impl Session {
         }
     }
 
-    /// Frees the box when nothing is in flight.
+    /// Frees the box when nothing is in partial.
     pub(crate) fn settle(&mut self) {
-        self.flight.take_if(|flight| flight.is_over());
+        self.partial.take_if(|partial| partial.is_over());
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::compress::Compressor;
+use super::compress::Deflater;
 use super::inflate::Inflater;
 use super::params::Tuning;
-use super::short::{SHORT, Short};
+use super::short::{SHORT, ShortCompressor};
 use crate::error::Violation;
 use crate::frame;
 
@@ -21,8 +21,8 @@ const KINDS: usize = 4;
 #[derive(Default)]
 pub struct Codecs {
     inflater: Option<Box<Inflater>>,
-    short: Option<Box<Short>>,
-    compressors: Vec<(Key, Box<Compressor>)>,
+    short: Option<Box<ShortCompressor>>,
+    compressors: Vec<(Key, Box<Deflater>)>,
     pub(crate) buffer: Vec<u8>,
 }
 
@@ -57,7 +57,7 @@ impl Codecs {
         true
     }
 
-    /// Compresses a message that refers to no other: see [`Compressor::fresh`].
+    /// Compresses a message that refers to no other: see [`Deflater::fresh`].
     pub(crate) fn compress(&mut self, payload: &[u8], tuning: &Tuning, bits: u8) -> Option<usize> {
         if payload.len() <= SHORT {
             return self
@@ -72,7 +72,7 @@ impl Codecs {
                 if self.compressors.len() == KINDS {
                     self.compressors.remove(0);
                 }
-                let new = Box::new(Compressor::new(tuning, bits));
+                let new = Box::new(Deflater::new(tuning, bits));
                 self.compressors.push((key, new));
                 self.compressors.len() - 1
             }
@@ -120,7 +120,7 @@ impl fmt::Debug for Codecs {
 #[derive(Default)]
 pub(crate) struct Windows {
     pub(crate) inflater: Option<Inflater>,
-    pub(crate) compressor: Option<Compressor>,
+    pub(crate) compressor: Option<Deflater>,
 }
 
 impl fmt::Debug for Windows {

@@ -8,12 +8,12 @@ use super::params::{MAX_BITS, MIN_BITS, Tuning};
 /// The end of every flushed stream, which does not travel.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-pub(crate) struct Compressor {
+pub(crate) struct Deflater {
     inner: Deflate,
     used: bool,
 }
 
-impl Compressor {
+impl Deflater {
     pub(crate) fn new(tuning: &Tuning, window_bits: u8) -> Self {
         let config = DeflateConfig {
             level: i32::from(tuning.level.clamp(1, 9)),
@@ -21,7 +21,7 @@ impl Compressor {
             mem_level: i32::from(tuning.mem_level.clamp(1, 9)),
             ..DeflateConfig::default()
         };
-        Compressor {
+        Deflater {
             inner: Deflate::new_with_config(config),
             used: false,
         }

@@ -14,7 +14,7 @@ const CLIENT_BITS: &str = "client_max_window_bits";
 
 /// The parameters of an offer or an answer, as they stand there.
 #[derive(Default)]
-struct Stated {
+struct RawParams {
     server_fresh: bool,
     client_fresh: bool,
     server_bits: Option<u8>,
@@ -31,10 +31,10 @@ pub fn accept<'a>(
     policy: &Policy,
 ) -> Option<(Params, String)> {
     let mut offers = offers.into_iter().flat_map(|value| split(value, b','));
-    offers.find_map(|offer| take(&Stated::parse(offer)?, policy))
+    offers.find_map(|offer| take(&RawParams::parse(offer)?, policy))
 }
 
-fn take(offer: &Stated, policy: &Policy) -> Option<(Params, String)> {
+fn take(offer: &RawParams, policy: &Policy) -> Option<(Params, String)> {
     let server_bits = policy
         .server_max_window_bits
         .min(offer.server_bits.unwrap_or(MAX_BITS));
@@ -103,7 +103,7 @@ pub fn verify<'a>(
     if !name_of(answer).eq_ignore_ascii_case(NAME.as_bytes()) {
         return Err("an extension that was not offered");
     }
-    let answer = Stated::parse(answer).ok_or("malformed parameters of permessage-deflate")?;
+    let answer = RawParams::parse(answer).ok_or("malformed parameters of permessage-deflate")?;
     let client_bits = match answer.client_bits {
         None => policy.client_max_window_bits,
         Some(Some(bits)) if bits <= policy.client_max_window_bits => bits,
@@ -134,14 +134,14 @@ fn push(out: &mut String, name: &str, value: Option<u8>) {
     }
 }
 
-impl Stated {
+impl RawParams {
     /// Reads one element of the list: `None` if it is not this extension, or not well-formed.
-    fn parse(element: &[u8]) -> Option<Stated> {
+    fn parse(element: &[u8]) -> Option<RawParams> {
         let mut parts = split(element, b';').map(<[u8]>::trim_ascii);
         if !parts.next()?.eq_ignore_ascii_case(NAME.as_bytes()) {
             return None;
         }
-        let mut stated = Stated::default();
+        let mut stated = RawParams::default();
         for part in parts {
             let (name, value) = match part.iter().position(|&byte| byte == b'=') {
                 Some(at) => (

@@ -2,13 +2,13 @@
 
 use super::bound;
 use super::codecs::Codecs;
-use super::compress::Compressor;
+use super::compress::Deflater;
 use super::inflate::Inflater;
 use super::params::{MIN_BITS, Tuning};
 use crate::config::{Kind, Limits};
 use crate::error::Violation;
 use crate::frame;
-use crate::session::{Session, Way};
+use crate::session::{Session, ReceiveContext};
 use crate::sink::{Payload, Sink};
 
 /// Bounds on a message while it is compressed: what can not be made smaller becomes a little larger, and still is within the
@@ -87,11 +87,11 @@ impl Session {
         if !direction.takeover {
             return codecs.compress(payload, tuning, direction.window_bits);
         }
-        let windows = self.flight.get_or_insert_default();
+        let windows = self.partial.get_or_insert_default();
         let windows = windows.windows.get_or_insert_default();
         let compressor = windows
             .compressor
-            .get_or_insert_with(|| Compressor::new(tuning, direction.window_bits));
+            .get_or_insert_with(|| Deflater::new(tuning, direction.window_bits));
         compressor.next(payload, &mut codecs.buffer)
     }
 
@@ -100,28 +100,28 @@ impl Session {
         &mut self,
         kind: Kind,
         payload: &[u8],
-        way: &mut Way<'_, S>,
+        context: &mut ReceiveContext<'_, S>,
     ) -> Result<(), Violation> {
         // No compressor makes that of an empty message, since a block is one byte at least; but others take it for one.
         // What follows it in the window is not touched.
         if payload.is_empty() {
-            way.sink.message(kind, Payload::Borrowed(&[]));
+            context.sink.message(kind, Payload::Borrowed(&[]));
             return Ok(());
         }
         let takeover = self
             .deflate
             .is_some_and(|params| params.incoming(self.role).takeover);
-        let limit = way.limits.max_message_size;
+        let limit = context.limits.max_message_size;
         let len = if takeover {
-            let windows = self.flight.get_or_insert_default();
+            let windows = self.partial.get_or_insert_default();
             let windows = windows.windows.get_or_insert_default();
             let inflater = windows.inflater.get_or_insert_with(Inflater::new);
-            inflater.next(payload, limit, &mut way.codecs.buffer)
+            inflater.next(payload, limit, &mut context.codecs.buffer)
         } else {
-            way.codecs.inflate(payload, limit)
+            context.codecs.inflate(payload, limit)
         };
-        let len = len.inspect_err(|_| way.codecs.trim())?;
-        let codecs = &mut *way.codecs;
+        let len = len.inspect_err(|_| context.codecs.trim())?;
+        let codecs = &mut *context.codecs;
         if kind == Kind::Text && std::str::from_utf8(codecs.bytes(len)).is_err() {
             codecs.trim();
             return Err(Violation::InvalidUtf8);
@@ -131,11 +131,11 @@ impl Session {
             let mut data = std::mem::take(&mut codecs.buffer);
             data.truncate(len);
             data.shrink_to_fit();
-            way.sink.message(kind, Payload::Owned(data));
+            context.sink.message(kind, Payload::Owned(data));
         } else {
-            way.sink.message(kind, Payload::Borrowed(codecs.bytes(len)));
+            context.sink.message(kind, Payload::Borrowed(codecs.bytes(len)));
         }
-        way.stopped = way.patient && way.sink.is_full();
+        context.stopped = context.patient && context.sink.is_full();
         Ok(())
     }
 }

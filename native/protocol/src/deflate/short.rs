@@ -1,4 +1,4 @@
-//! Short messages, each on its own, without a context that would have to be reset.
+//! ShortCompressor messages, each on its own, without a context that would have to be reset.
 //!
 //! The library clears 64 KiB and more before each message, which takes longer than a short message does. What is below
 //! this size it would put into one block with the fixed code anyhow, so that is all there is here: the message itself is
@@ -17,7 +17,7 @@ const MAX_MATCH: usize = 258;
 const ROOM: usize = SHORT + SHORT / 8 + 8;
 
 /// What has occurred in messages: 3 KiB.
-pub(crate) struct Short {
+pub(crate) struct ShortCompressor {
     /// By hash, where it occurred last. Nothing before `base` is of this message.
     heads: Box<[u32; 1 << HASH_BITS]>,
     /// By place in the message, where the same hash occurred before.
@@ -25,9 +25,9 @@ pub(crate) struct Short {
     base: u32,
 }
 
-impl Default for Short {
+impl Default for ShortCompressor {
     fn default() -> Self {
-        Short {
+        ShortCompressor {
             heads: Box::new([0; 1 << HASH_BITS]),
             before: Box::new([0; SHORT]),
             base: 1,
@@ -35,7 +35,7 @@ impl Default for Short {
     }
 }
 
-impl Short {
+impl ShortCompressor {
     /// Compresses a message of [`SHORT`] bytes at most into `buffer`. `None` if it would not be smaller.
     pub(crate) fn compress(
         &mut self,
@@ -47,14 +47,14 @@ impl Short {
             return None;
         }
         if self.base > u32::MAX - 2 * SHORT as u32 {
-            *self = Short::default();
+            *self = ShortCompressor::default();
         }
         let tries = if tuning.level < 2 {
             1
         } else {
             4 * usize::from(tuning.level)
         };
-        let mut bits = Bits::default();
+        let mut bits = BitWriter::default();
         bits.put(0b010, 3);
         let mut at = 0;
         let mut found = self.find(payload, at, tries);
@@ -135,16 +135,16 @@ impl Short {
 }
 
 /// Bits in the order in which they travel: the lowest first.
-struct Bits {
+struct BitWriter {
     bytes: [u8; ROOM],
     len: usize,
     held: u64,
     count: u32,
 }
 
-impl Default for Bits {
+impl Default for BitWriter {
     fn default() -> Self {
-        Bits {
+        BitWriter {
             bytes: [0; ROOM],
             len: 0,
             held: 0,
@@ -153,7 +153,7 @@ impl Default for Bits {
     }
 }
 
-impl Bits {
+impl BitWriter {
     fn put(&mut self, value: u32, count: u32) {
         self.held |= u64::from(value) << self.count;
         self.count += count;
@@ -198,7 +198,7 @@ impl Bits {
 }
 
 /// The first of the values that a symbol stands for, and how many bits tell which, by symbol.
-type Parts = [(u16, u8)];
+type SymbolRanges = [(u16, u8)];
 
 /// RFC 1951, 3.2.5, lengths: symbols from 257.
 const LENGTHS: [(u16, u8); 29] = [
@@ -254,7 +254,7 @@ const DISTANCES: [(u16, u8); 16] = [
 ];
 
 /// The symbol for a value, the first value that it stands for, and its extra bits.
-fn part(parts: &Parts, value: usize) -> (usize, usize, u32) {
+fn part(parts: &SymbolRanges, value: usize) -> (usize, usize, u32) {
     let symbol = parts
         .partition_point(|&(base, _)| usize::from(base) <= value)
         .saturating_sub(1);
@@ -290,11 +290,11 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::compress::Compressor;
+    use super::super::compress::Deflater;
     use super::super::inflate::Inflater;
     use super::*;
 
-    fn check(short: &mut Short, payload: &[u8], tuning: &Tuning) -> Option<usize> {
+    fn check(short: &mut ShortCompressor, payload: &[u8], tuning: &Tuning) -> Option<usize> {
         let (mut buffer, mut inflated) = (Vec::new(), Vec::new());
         let len = short.compress(payload, tuning, &mut buffer)?;
         assert!(len < payload.len());
@@ -312,7 +312,7 @@ mod tests {
             payloads in vec(vec(prop_oneof![4 => 97_u8..101, 1 => any::<u8>()], 0..=SHORT), 1..6),
             level in 1..=9_u8,
         ) {
-            let mut short = Short::default();
+            let mut short = ShortCompressor::default();
             let tuning = Tuning { level, ..Tuning::default() };
             for payload in payloads {
                 check(&mut short, &payload, &tuning);
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn every_length_and_distance() {
-        let mut short = Short::default();
+        let mut short = ShortCompressor::default();
         let tuning = Tuning::default();
         for gap in 0..SHORT {
             for len in [3, 4, 10, 11, 34, 67, 130, 131, 227, 255, 256] {
@@ -341,9 +341,9 @@ mod tests {
 
     #[test]
     fn positions_start_again_before_they_overflow() {
-        let mut short = Short {
+        let mut short = ShortCompressor {
             base: u32::MAX - 3 * SHORT as u32,
-            ..Short::default()
+            ..ShortCompressor::default()
         };
         for _ in 0..5 {
             assert!(check(&mut short, &b"abcdefgh".repeat(32), &Tuning::default()).is_some());
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn only_short_ones() {
         let mut buffer = Vec::new();
-        let mut short = Short::default();
+        let mut short = ShortCompressor::default();
         for (len, some) in [(SHORT - 1, true), (SHORT, true), (SHORT + 1, false)] {
             let got = short.compress(&vec![b'a'; len], &Tuning::default(), &mut buffer);
             assert_eq!(got.is_some(), some, "{len}");
@@ -366,8 +366,8 @@ mod tests {
         let text = "{\"id\":123456,\"name\":\"user17\",\"ok\":true,\"price\":4711},".repeat(2)
             + "{\"id\":98765,\"name\":\"user3\",\"ok\":false,\"price\":42},{\"id\":1,\"name\":\"x\"}";
         let tuning = Tuning::default();
-        let (mut short, mut buffer) = (Short::default(), Vec::new());
-        let mut library = Compressor::new(&tuning, 15);
+        let (mut short, mut buffer) = (ShortCompressor::default(), Vec::new());
+        let mut library = Deflater::new(&tuning, 15);
         let (mut ours, mut theirs) = (0, 0);
         for len in 64..text.len() {
             let payload = text.get(..len).unwrap_or_default().as_bytes();

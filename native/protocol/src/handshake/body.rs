@@ -8,7 +8,7 @@ use super::request::Request;
 /// How far into a body its reader is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyReader {
-    state: State,
+    state: BodyState,
     /// Bytes beside the content that may still come: extensions of chunks, and trailers.
     extra: usize,
     /// Trailers that may still come.
@@ -16,7 +16,7 @@ pub struct BodyReader {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum BodyState {
     /// So many bytes of a body whose length is known.
     Length(u64),
     /// The digits of a chunk's size: how many so far, and their value.
@@ -56,9 +56,9 @@ impl BodyReader {
     /// For the body that follows this head. Extensions and trailers are bounded as heads are.
     pub fn new(request: &Request, limits: &HeadLimits) -> Self {
         let state = match (request.is_chunked(), request.content_length()) {
-            (true, _) => State::Size(0, 0),
-            (false, 0) => State::Done,
-            (false, length) => State::Length(length),
+            (true, _) => BodyState::Size(0, 0),
+            (false, 0) => BodyState::Done,
+            (false, length) => BodyState::Length(length),
         };
         BodyReader {
             state,
@@ -69,16 +69,16 @@ impl BodyReader {
 
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == BodyState::Done
     }
 
     /// How many bytes of content are known to come. In chunks more may follow.
     pub fn expected(&self) -> u64 {
         match self.state {
-            State::Length(left)
-            | State::Chunk(left)
-            | State::SizeLf(left)
-            | State::Extension(left) => left,
+            BodyState::Length(left)
+            | BodyState::Chunk(left)
+            | BodyState::SizeLf(left)
+            | BodyState::Extension(left) => left,
             _ => 0,
         }
     }
@@ -88,15 +88,15 @@ impl BodyReader {
     pub fn read(&mut self, input: &[u8]) -> Result<Piece, BodyError> {
         let mut at = 0;
         loop {
-            if let State::Length(left) | State::Chunk(left) = self.state {
+            if let BodyState::Length(left) | BodyState::Chunk(left) = self.state {
                 let here = input.len() - at;
                 let length = usize::try_from(left).map_or(here, |left| left.min(here));
                 let left = left - length as u64;
                 self.state = match self.state {
-                    State::Length(_) if left == 0 => State::Done,
-                    State::Length(_) => State::Length(left),
-                    _ if left == 0 => State::ChunkCr,
-                    _ => State::Chunk(left),
+                    BodyState::Length(_) if left == 0 => BodyState::Done,
+                    BodyState::Length(_) => BodyState::Length(left),
+                    _ if left == 0 => BodyState::ChunkCr,
+                    _ => BodyState::Chunk(left),
                 };
                 return Ok(Piece {
                     taken: at + length,
@@ -115,39 +115,39 @@ impl BodyReader {
     }
 
     /// One byte that is no content. Only CR LF ends a line: what proxies and servers disagree about ends the connection.
-    fn step(&mut self, byte: u8) -> Result<State, BodyError> {
+    fn step(&mut self, byte: u8) -> Result<BodyState, BodyError> {
         Ok(match (self.state, byte) {
-            (State::Size(digits, size), _) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS => {
+            (BodyState::Size(digits, size), _) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS => {
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
-                State::Size(digits + 1, size * 16 + u64::from(digit))
+                BodyState::Size(digits + 1, size * 16 + u64::from(digit))
             }
-            (State::Size(1.., size) | State::Extension(size), b'\r') => State::SizeLf(size),
-            (State::Size(1.., size), b';' | b' ' | b'\t') => State::Extension(size),
-            (State::Extension(size), _) if is_value_byte(byte) => {
+            (BodyState::Size(1.., size) | BodyState::Extension(size), b'\r') => BodyState::SizeLf(size),
+            (BodyState::Size(1.., size), b';' | b' ' | b'\t') => BodyState::Extension(size),
+            (BodyState::Extension(size), _) if is_value_byte(byte) => {
                 self.spend()?;
-                State::Extension(size)
+                BodyState::Extension(size)
             }
-            (State::SizeLf(0), b'\n') => State::Line,
-            (State::SizeLf(size), b'\n') => State::Chunk(size),
-            (State::ChunkCr, b'\r') => State::ChunkLf,
-            (State::ChunkLf, b'\n') => State::Size(0, 0),
-            (State::Line, b'\r') => State::LastLf,
-            (State::Line, _) if is_token_byte(byte) => {
+            (BodyState::SizeLf(0), b'\n') => BodyState::Line,
+            (BodyState::SizeLf(size), b'\n') => BodyState::Chunk(size),
+            (BodyState::ChunkCr, b'\r') => BodyState::ChunkLf,
+            (BodyState::ChunkLf, b'\n') => BodyState::Size(0, 0),
+            (BodyState::Line, b'\r') => BodyState::LastLf,
+            (BodyState::Line, _) if is_token_byte(byte) => {
                 self.trailers = self.trailers.checked_sub(1).ok_or(BodyError)?;
-                State::Name
+                BodyState::Name
             }
-            (State::Name, b':') => State::Value,
-            (State::Name, _) if is_token_byte(byte) => {
+            (BodyState::Name, b':') => BodyState::Value,
+            (BodyState::Name, _) if is_token_byte(byte) => {
                 self.spend()?;
-                State::Name
+                BodyState::Name
             }
-            (State::Value, b'\r') => State::ValueLf,
-            (State::Value, _) if is_value_byte(byte) => {
+            (BodyState::Value, b'\r') => BodyState::ValueLf,
+            (BodyState::Value, _) if is_value_byte(byte) => {
                 self.spend()?;
-                State::Value
+                BodyState::Value
             }
-            (State::ValueLf, b'\n') => State::Line,
-            (State::LastLf, b'\n') => State::Done,
+            (BodyState::ValueLf, b'\n') => BodyState::Line,
+            (BodyState::LastLf, b'\n') => BodyState::Done,
             _ => return Err(BodyError),
         })
     }

@@ -13,20 +13,20 @@ enum Rule {
     Null,
     Pages {
         scheme: String,
-        hosts: Hosts,
-        ports: Ports,
+        hosts: HostPattern,
+        ports: PortPattern,
     },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
+enum HostPattern {
     Is(String),
     /// All with one label or more before this, which begins with a dot.
     Below(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Ports {
+enum PortPattern {
     /// `None` is the scheme's own.
     Is(Option<u16>),
     Any,
@@ -54,13 +54,13 @@ impl Rule {
         let hosts = match below {
             // An address has nothing below it.
             true if !is_domain(&host) => return None,
-            true => Hosts::Below(format!(".{host}")),
-            false => Hosts::Is(host),
+            true => HostPattern::Below(format!(".{host}")),
+            false => HostPattern::Is(host),
         };
         let ports = match any_port {
             true if scheme == "file" => return None,
-            true => Ports::Any,
-            false => Ports::Is(port),
+            true => PortPattern::Any,
+            false => PortPattern::Is(port),
         };
         Some(Rule::Pages {
             scheme,
@@ -83,15 +83,15 @@ impl Rule {
                 Some(page),
             ) => {
                 let host = match hosts {
-                    Hosts::Is(host) => *host == page.host,
-                    Hosts::Below(domain) => page
+                    HostPattern::Is(host) => *host == page.host,
+                    HostPattern::Below(domain) => page
                         .host
                         .strip_suffix(domain)
                         .is_some_and(|labels| !labels.is_empty()),
                 };
                 let port = match ports {
-                    Ports::Is(port) => *port == page.port,
-                    Ports::Any => true,
+                    PortPattern::Is(port) => *port == page.port,
+                    PortPattern::Any => true,
                 };
                 *scheme == page.scheme && host && port
             }

@@ -321,13 +321,13 @@ fn check_codings(codings: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Where the parts of a request target lie.
-struct Parts {
+struct TargetParts {
     authority: Option<Range<usize>>,
     path: Range<usize>,
     query: Range<usize>,
 }
 
-fn split(method: &str, target: &str) -> Result<Parts, Refusal> {
+fn split(method: &str, target: &str) -> Result<TargetParts, Refusal> {
     let wrong = || malformed("The request target is malformed.\n");
     let visible = |b: u8| (0x21..=0x7e).contains(&b) && b != b'#';
     if !target.bytes().all(visible) {
@@ -350,7 +350,7 @@ fn split(method: &str, target: &str) -> Result<Parts, Refusal> {
         None => (start..target.len(), target.len()..target.len()),
         Some(mark) => (start..mark, mark + 1..target.len()),
     };
-    Ok(Parts {
+    Ok(TargetParts {
         authority,
         path,
         query,

@@ -6,7 +6,7 @@
 mod huffman;
 mod table;
 
-use table::Table;
+use table::HeaderTable;
 
 /// Bytes of the table, as long as our settings say nothing of it.
 const TABLE: usize = 4096;
@@ -26,7 +26,7 @@ pub enum HpackError {
 /// Reads the blocks of a connection, in the order of their arrival.
 #[derive(Debug)]
 pub struct Decoder {
-    table: Table,
+    table: HeaderTable,
     /// Name and value of the field that is read, side by side.
     text: Vec<u8>,
 }
@@ -34,7 +34,7 @@ pub struct Decoder {
 impl Default for Decoder {
     fn default() -> Self {
         Decoder {
-            table: Table::new(TABLE),
+            table: HeaderTable::new(TABLE),
             text: Vec::new(),
         }
     }

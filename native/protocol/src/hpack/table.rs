@@ -70,28 +70,28 @@ const STATIC: [(&str, &str); 61] = [
 ];
 
 #[derive(Debug)]
-struct Entry {
+struct TableEntry {
     text: Box<[u8]>,
     name_len: usize,
 }
 
-impl Entry {
+impl TableEntry {
     fn size(&self) -> usize {
         self.text.len() + OVERHEAD
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct HeaderTable {
     /// The newest first.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<TableEntry>,
     size: usize,
     most: usize,
 }
 
-impl Table {
+impl HeaderTable {
     pub(super) fn new(most: usize) -> Self {
-        Table {
+        HeaderTable {
             entries: VecDeque::new(),
             size: 0,
             most,
@@ -119,7 +119,7 @@ impl Table {
         self.shrink(self.most.saturating_sub(size));
         if size <= self.most {
             self.size += size;
-            self.entries.push_front(Entry {
+            self.entries.push_front(TableEntry {
                 text: [name, value].concat().into(),
                 name_len: name.len(),
             });

@@ -2,7 +2,7 @@
 
 use crate::close::CloseReason;
 use crate::config::Kind;
-use crate::decode::{Head, MAX_HEAD};
+use crate::decode::{ReceivedHeader, MAX_HEAD};
 use crate::deflate::Windows;
 use crate::error::Violation;
 use crate::mask;
@@ -11,18 +11,18 @@ use crate::utf8::Utf8;
 /// The first allocation for a message of unknown future. A peer that claims a gigabyte and sends nothing gets this much.
 const FIRST: usize = 4096;
 
-/// Boxed, and there only while something is in flight, so that an idle session stays small.
+/// Boxed, and there only while something is incomplete, so that an idle session stays small.
 #[derive(Debug, Default)]
-pub(crate) struct Flight {
+pub(crate) struct Partial {
     /// The bytes of a header that the end of a read cut.
     pub(crate) head: [u8; MAX_HEAD],
     pub(crate) head_len: usize,
     /// The frame whose payload is incomplete.
-    pub(crate) frame: Option<Frame>,
+    pub(crate) frame: Option<PartialFrame>,
     /// The payload so far when that frame is a control frame.
     pub(crate) control: Vec<u8>,
     /// The message whose last fragment has not come.
-    pub(crate) message: Option<Message>,
+    pub(crate) message: Option<PartialMessage>,
     /// Contexts that stay from message to message.
     pub(crate) windows: Option<Box<Windows>>,
     /// How it all ended.
@@ -30,12 +30,12 @@ pub(crate) struct Flight {
 }
 
 #[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) head: Head,
+pub(crate) struct PartialFrame {
+    pub(crate) head: ReceivedHeader,
     pub(crate) received: u64,
 }
 
-impl Frame {
+impl PartialFrame {
     /// How many of the next `available` bytes belong to this frame.
     pub(crate) fn share(&self, available: usize) -> usize {
         usize::try_from(self.head.len - self.received).map_or(available, |left| left.min(available))
@@ -43,7 +43,7 @@ impl Frame {
 }
 
 #[derive(Debug)]
-pub(crate) struct Message {
+pub(crate) struct PartialMessage {
     pub(crate) kind: Kind,
     pub(crate) data: Vec<u8>,
     pub(crate) fragments: u32,
@@ -52,9 +52,9 @@ pub(crate) struct Message {
     utf8: Utf8,
 }
 
-impl Message {
+impl PartialMessage {
     pub(crate) fn new(kind: Kind, compressed: bool) -> Self {
-        Message {
+        PartialMessage {
             kind,
             data: Vec::new(),
             fragments: 1,
@@ -89,7 +89,7 @@ impl Message {
     }
 }
 
-impl Flight {
+impl Partial {
     /// Takes the next bytes of the payload of the current frame.
     pub(crate) fn feed(&mut self, bytes: &mut [u8]) -> Result<(), Violation> {
         let Some(frame) = &mut self.frame else {
@@ -111,8 +111,8 @@ impl Flight {
         }
     }
 
-    /// The frame in flight, if it is complete now.
-    pub(crate) fn completed(&mut self) -> Option<Head> {
+    /// The incomplete frame, if it is complete now.
+    pub(crate) fn completed(&mut self) -> Option<ReceivedHeader> {
         self.frame
             .take_if(|frame| frame.received == frame.head.len)
             .map(|frame| frame.head)
