@@ -2,7 +2,7 @@
 
 use sockeye_protocol::deflate::{Codecs, Params, Policy, accept, offer, verify};
 use sockeye_protocol::frame::{self, Opcode};
-use sockeye_protocol::{By, Kind, Limits, Payload, Progress, Role, Session, Sink};
+use sockeye_protocol::{ClosedBy, Kind, Limits, Payload, Progress, Role, Session, Sink};
 
 use crate::Choices;
 
@@ -74,7 +74,7 @@ fn inflate(payload: &[u8], agreed: Params, cut: usize) {
     assert_eq!((&whole, &end), (&parts, &parts_end), "fragments change it");
     match &end {
         Progress::Finished(reason) => {
-            assert_eq!(reason.by, By::Violation);
+            assert_eq!(reason.by, ClosedBy::Violation);
             assert!([1007, 1009].contains(&reason.code), "{reason:?}");
         }
         _ => assert_eq!(whole.len(), 1),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 
-use sockeye_protocol::{By, Kind, Limits, Payload, Progress, Role, Session, Sink};
+use sockeye_protocol::{ClosedBy, Kind, Limits, Payload, Progress, Role, Session, Sink};
 use tungstenite::protocol::{Role as TheirRole, WebSocket, WebSocketConfig};
 use tungstenite::{Error, Message};
 
@@ -137,9 +137,9 @@ fn whole_is_sound(end: &End, bytes: &[u8], role: Role) {
     assert!(end.out.len() <= 3 * bytes.len() + 131, "amplification");
     if let Progress::Finished(reason) = end.session.progress() {
         assert!(reason.reason.len() <= 123);
-        assert!(matches!(reason.by, By::Peer | By::Violation));
+        assert!(matches!(reason.by, ClosedBy::Peer | ClosedBy::Violation));
         let allowed = match reason.by {
-            By::Violation => [1002, 1007, 1008, 1009].contains(&reason.code),
+            ClosedBy::Violation => [1002, 1007, 1008, 1009].contains(&reason.code),
             _ => reason.code == 1005 || sockeye_protocol::close::is_sendable(reason.code),
         };
         assert!(allowed, "code {}", reason.code);
@@ -155,7 +155,7 @@ fn answers_are_sound(out: &[u8], role: Role) {
     };
     let mut peer = End::new(other, Limits::default());
     if let Progress::Finished(reason) = peer.receive(out) {
-        assert_eq!(reason.by, By::Peer, "we broke the protocol: {reason:?}");
+        assert_eq!(reason.by, ClosedBy::Peer, "we broke the protocol: {reason:?}");
     }
     assert!(
         peer.seen
@@ -211,7 +211,7 @@ fn beside_tungstenite(ours: &End, bytes: &[u8], role: Role) {
             None => {
                 let by_violation = matches!(
                     ours.session.progress(),
-                    Progress::Finished(reason) if reason.by == By::Violation
+                    Progress::Finished(reason) if reason.by == ClosedBy::Violation
                 );
                 assert!(by_violation, "we lost {event:?}");
                 return;

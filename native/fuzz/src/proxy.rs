@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sockeye_protocol::networks::{Networks, forwarded};
-use sockeye_protocol::proxy::{Header, Malformed, parse};
+use sockeye_protocol::proxy::{ProxyHeader, Malformed, parse};
 
 /// No header is longer: the fixed part of version 2, and what may follow.
 const MOST: usize = 16 + 4096;
@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
                 assert_eq!(parse(&data[..cut]), Ok(None), "cut at {cut}");
             }
             assert_eq!(parse(&data[..len]), Ok(Some((header, len))));
-            if let Header::Proxied {
+            if let ProxyHeader::Proxied {
                 source,
                 destination,
             } = header

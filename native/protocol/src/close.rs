@@ -20,12 +20,12 @@ pub struct CloseReason {
     /// The reason beside that code, often empty, 123 bytes at most.
     pub reason: Box<str>,
     /// Who began it.
-    pub by: By,
+    pub by: ClosedBy,
 }
 
 /// Who ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum By {
+pub enum ClosedBy {
     /// We sent a Close frame first and the peer answered.
     Local,
     /// The peer sent a Close frame first.
@@ -65,15 +65,15 @@ pub fn parse(payload: &[u8]) -> Result<(u16, &str), Violation> {
 }
 
 /// A close payload of at most 125 bytes, without an allocation.
-pub(crate) struct Body {
+pub(crate) struct CloseBody {
     bytes: [u8; 125],
     len: usize,
 }
 
-impl Body {
+impl CloseBody {
     /// Empty for a code that may not travel. A reason beyond 123 bytes is cut at a character boundary.
     pub(crate) fn new(code: u16, reason: &str) -> Self {
-        let mut body = Body {
+        let mut body = CloseBody {
             bytes: [0; 125],
             len: 0,
         };
@@ -121,18 +121,18 @@ mod tests {
     #[test]
     fn a_body_reads_back_and_fits() {
         for code in [1000, 1014, 4999] {
-            let body = Body::new(code, "why");
+            let body = CloseBody::new(code, "why");
             assert_eq!(parse(body.as_bytes()), Ok((code, "why")));
         }
-        assert!(Body::new(1005, "unsent").as_bytes().is_empty());
+        assert!(CloseBody::new(1005, "unsent").as_bytes().is_empty());
         let exact = "x".repeat(123);
         assert_eq!(
-            parse(Body::new(1000, &exact).as_bytes()),
+            parse(CloseBody::new(1000, &exact).as_bytes()),
             Ok((1000, &*exact))
         );
         // 41 characters of three bytes make 123; after one byte more only 40 of them fit.
         let long = format!("x{}", "\u{20ac}".repeat(41));
-        let body = Body::new(1000, &long);
+        let body = CloseBody::new(1000, &long);
         assert_eq!(parse(body.as_bytes()), Ok((1000, &long[..121])));
     }
 }

@@ -1,6 +1,6 @@
 //! How a session ends.
 
-use crate::close::{self, By, CloseReason};
+use crate::close::{self, ClosedBy, CloseReason};
 use crate::partial::Partial;
 use crate::frame::{self, Opcode};
 use crate::session::{Session, SessionState};
@@ -40,19 +40,19 @@ impl Session {
             SessionState::Closing => {}
             SessionState::Finished => return,
         }
-        self.finish(code, close::truncate(reason), By::Violation);
+        self.finish(code, close::truncate(reason), ClosedBy::Violation);
     }
 
     /// Ends the session for something that the peer did, when what it said before may still be answered. From here on the
     /// session stands as behind a frame that breaks the rules in [`Session::receive_some`], also when the peer has closed
     /// meanwhile.
     pub fn end(&mut self, code: u16, reason: &str) {
-        self.stop(code, close::truncate(reason), By::Violation);
+        self.stop(code, close::truncate(reason), ClosedBy::Violation);
     }
 
     /// The peer writes no more, but may still read. Stands for [`Session::eof`] where what the peer said before may be answered.
     pub fn end_of_input(&mut self) -> Progress {
-        self.stop(close::ABNORMAL, "", By::Transport);
+        self.stop(close::ABNORMAL, "", ClosedBy::Transport);
         self.progress()
     }
 
@@ -63,13 +63,13 @@ impl Session {
             return;
         }
         let CloseReason { code, reason, by } = self.reason();
-        let reason = if by == By::Violation { &*reason } else { "" };
+        let reason = if by == ClosedBy::Violation { &*reason } else { "" };
         self.answer_with(code, reason, out);
     }
 
     fn answer_with(&mut self, code: u16, reason: &str, out: &mut Vec<u8>) {
         self.state = SessionState::Finished;
-        if self.reason().by != By::Transport {
+        if self.reason().by != ClosedBy::Transport {
             self.write_close(code, reason, out);
         }
     }
@@ -77,7 +77,7 @@ impl Session {
     /// The transport ended, whoever ended it. Gives how the session ended: with 1006, unless the peer or we ended it before.
     pub fn eof(&mut self) -> CloseReason {
         match self.state {
-            SessionState::Open | SessionState::Closing => self.finish(close::ABNORMAL, "", By::Transport),
+            SessionState::Open | SessionState::Closing => self.finish(close::ABNORMAL, "", ClosedBy::Transport),
             SessionState::Ended => self.state = SessionState::Finished,
             SessionState::Finished => {}
         }
@@ -85,12 +85,12 @@ impl Session {
     }
 
     fn write_close(&self, code: u16, reason: &str, out: &mut Vec<u8>) {
-        let body = close::Body::new(code, reason);
+        let body = close::CloseBody::new(code, reason);
         frame::write(out, Opcode::Close, body.as_bytes(), self.role.mask());
     }
 
     /// The peer says no more. What we compress for it goes on as before.
-    pub(crate) fn stop(&mut self, code: u16, reason: &str, by: By) {
+    pub(crate) fn stop(&mut self, code: u16, reason: &str, by: ClosedBy) {
         match self.state {
             SessionState::Open => {
                 let windows = self.partial.take().and_then(|partial| partial.windows);
@@ -107,7 +107,7 @@ impl Session {
                     .as_mut()
                     .and_then(|partial| partial.closed.as_mut());
                 if let Some(closed) =
-                    closed.filter(|closed| closed.by == By::Peer && by == By::Violation)
+                    closed.filter(|closed| closed.by == ClosedBy::Peer && by == ClosedBy::Violation)
                 {
                     let reason = reason.into();
                     *closed = CloseReason { code, reason, by };
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn finish(&mut self, code: u16, reason: &str, by: By) {
+    pub(crate) fn finish(&mut self, code: u16, reason: &str, by: ClosedBy) {
         self.state = SessionState::Finished;
         self.partial = Some(Box::new(Partial {
             closed: Some(CloseReason {
@@ -137,7 +137,7 @@ impl Session {
         closed.unwrap_or(CloseReason {
             code: close::ABNORMAL,
             reason: "".into(),
-            by: By::Transport,
+            by: ClosedBy::Transport,
         })
     }
 }

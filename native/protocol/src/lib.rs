@@ -47,7 +47,7 @@ mod session;
 mod sink;
 pub mod utf8;
 
-pub use close::{By, CloseReason};
+pub use close::{ClosedBy, CloseReason};
 pub use config::{Kind, Limits, Role};
 pub use error::Violation;
 pub use session::Session;

@@ -12,7 +12,7 @@ const EXTRA: usize = 4096;
 
 /// What a header tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
+pub enum ProxyHeader {
     /// The connection is from this source; its client connected to this destination.
     Proxied {
         /// The client.
@@ -31,7 +31,7 @@ pub struct Malformed;
 
 /// Reads a header from the beginning of `bytes`: `None` while it is incomplete, else what it
 /// tells, and its length.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Malformed> {
     match bytes.first() {
         None => Ok(None),
         Some(b'P') => line(bytes),
@@ -45,7 +45,7 @@ fn begins(bytes: &[u8], with: &[u8]) -> Result<(), Malformed> {
     same.then_some(()).ok_or(Malformed)
 }
 
-fn line(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
+fn line(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Malformed> {
     begins(bytes, b"PROXY ")?;
     let within = &bytes[..bytes.len().min(LINE)];
     let Some(end) = within.iter().position(|&byte| byte == b'\n') else {
@@ -59,10 +59,10 @@ fn line(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
     let mut words = text.split(' ').skip(1);
     let mut word = || words.next().ok_or(Malformed);
     let header = match word()? {
-        "UNKNOWN" => return Ok(Some((Header::Local, end + 1))),
+        "UNKNOWN" => return Ok(Some((ProxyHeader::Local, end + 1))),
         family @ ("TCP4" | "TCP6") => {
             let (from, to) = (address(family, word()?)?, address(family, word()?)?);
-            Header::Proxied {
+            ProxyHeader::Proxied {
                 source: SocketAddr::new(from, port(word()?)?),
                 destination: SocketAddr::new(to, port(word()?)?),
             }
@@ -92,7 +92,7 @@ fn port(text: &str) -> Result<u16, Malformed> {
     }
 }
 
-fn binary(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
+fn binary(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Malformed> {
     begins(bytes, &SIGNATURE)?;
     let Some(&[command, family, high, low]) = bytes.get(12..16) else {
         return Ok(None);
@@ -113,7 +113,7 @@ fn binary(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
         0x11 if known => proxied(extra, |bytes: [u8; 4]| Ipv4Addr::from(bytes).into())?,
         0x21 if known => proxied(extra, |bytes: [u8; 16]| Ipv6Addr::from(bytes).into())?,
         // Whatever it is, it is no stream over the Internet.
-        _ if family >> 4 <= 3 && family & 15 <= 2 => Header::Local,
+        _ if family >> 4 <= 3 && family & 15 <= 2 => ProxyHeader::Local,
         _ => return Err(Malformed),
     };
     Ok(Some((header, 16 + len)))
@@ -123,7 +123,7 @@ fn binary(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
 fn proxied<const N: usize>(
     mut bytes: &[u8],
     address: impl Fn([u8; N]) -> IpAddr,
-) -> Result<Header, Malformed> {
+) -> Result<ProxyHeader, Malformed> {
     fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Malformed> {
         let (first, rest) = bytes.split_first_chunk().ok_or(Malformed)?;
         *bytes = rest;
@@ -132,7 +132,7 @@ fn proxied<const N: usize>(
     let (from, to) = (address(take(&mut bytes)?), address(take(&mut bytes)?));
     let mut port = || take(&mut bytes).map(u16::from_be_bytes);
     let (from_port, to_port) = (port()?, port()?);
-    Ok(Header::Proxied {
+    Ok(ProxyHeader::Proxied {
         source: SocketAddr::new(from, from_port),
         destination: SocketAddr::new(to, to_port),
     })

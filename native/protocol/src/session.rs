@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::close::{self, By};
+use crate::close::{self, ClosedBy};
 use crate::config::{Kind, Limits, Role};
 use crate::decode::{ReceivedHeader, MAX_HEAD};
 use crate::deflate::{Codecs, Params, while_compressed};
@@ -22,7 +22,7 @@ pub(crate) enum SessionState {
     Finished,
 }
 
-/// Where what is received goes, and what it needs on its context.
+/// Where what is received goes, and what that needs.
 pub(crate) struct ReceiveContext<'a, S> {
     pub(crate) limits: &'a Limits,
     pub(crate) codecs: &'a mut Codecs,
@@ -374,11 +374,11 @@ impl Session {
         match (op, self.state) {
             (Opcode::Close, SessionState::Open) => {
                 let (code, reason) = close::parse(payload)?;
-                self.stop(code, reason, By::Peer);
+                self.stop(code, reason, ClosedBy::Peer);
             }
             (Opcode::Close, _) => {
                 let (code, reason) = close::parse(payload)?;
-                self.finish(code, reason, By::Local);
+                self.finish(code, reason, ClosedBy::Local);
             }
             (Opcode::Ping, SessionState::Open) => {
                 frame::write(context.out, Opcode::Pong, payload, self.role.mask());

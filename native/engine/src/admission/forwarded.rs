@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sockeye_protocol::handshake::{Request, Site};
 use sockeye_protocol::networks;
-use sockeye_protocol::proxy::{Header, parse};
+use sockeye_protocol::proxy::{ProxyHeader, parse};
 use tokio::io::AsyncReadExt;
 
 use crate::net::peer::{Peer, PeerInfo};
@@ -39,7 +39,7 @@ pub(crate) async fn introduce(
         let Some((header, len)) = parse(ahead).ok()? else {
             continue;
         };
-        if let Header::Proxied {
+        if let ProxyHeader::Proxied {
             source,
             destination,
         } = header

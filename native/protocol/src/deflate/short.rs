@@ -1,4 +1,4 @@
-//! ShortCompressor messages, each on its own, without a context that would have to be reset.
+//! Short messages, each on its own, without a context that would have to be reset.
 //!
 //! The library clears 64 KiB and more before each message, which takes longer than a short message does. What is below
 //! this size it would put into one block with the fixed code anyhow, so that is all there is here: the message itself is

@@ -46,7 +46,7 @@ pub struct ClientOptions<'a> {
 
 /// What the server agreed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedHandshake {
     /// The subprotocol that it chose.
     pub subprotocol: Option<String>,
     /// What was agreed on for compression.
@@ -174,7 +174,7 @@ pub fn verify(
     key: &str,
     offered: &[String],
     limits: &HeadLimits,
-) -> Result<Option<(Accepted, usize)>, HandshakeError> {
+) -> Result<Option<(AcceptedHandshake, usize)>, HandshakeError> {
     verify_with(bytes, key, offered, None, limits)
 }
 
@@ -185,7 +185,7 @@ pub fn verify_with(
     offered: &[String],
     deflate: Option<&deflate::Policy>,
     limits: &HeadLimits,
-) -> Result<Option<(Accepted, usize)>, HandshakeError> {
+) -> Result<Option<(AcceptedHandshake, usize)>, HandshakeError> {
     let mut end = 0;
     for _ in 0..=MAX_INTERIM {
         let rest = bytes.get(end..).unwrap_or_default();
@@ -245,11 +245,11 @@ fn agree(
     key: &str,
     offered: &[String],
     deflate: Option<&deflate::Policy>,
-) -> Result<Accepted, HandshakeError> {
+) -> Result<AcceptedHandshake, HandshakeError> {
     let subprotocol = agreed(&headers, key, offered).map_err(HandshakeError::Invalid)?;
     let deflate = compression(&headers, deflate)
         .map_err(|why| HandshakeError::Invalid(Breach::Extension(why)))?;
-    Ok(Accepted {
+    Ok(AcceptedHandshake {
         subprotocol,
         deflate,
         headers,

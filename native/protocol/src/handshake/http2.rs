@@ -1,7 +1,7 @@
 //! The head of a request of HTTP/2, sans I/O: the same rules, behind those that RFC 9113 adds.
 
 use super::head::{HeadError, HeadLimits, Headers, is_token, is_valid_value};
-use super::refusal::{Refusal, Why};
+use super::refusal::{Refusal, RefusalReason};
 use super::request::{Request, is_scheme};
 use crate::hpack::{Decoder, HpackError, OVERHEAD};
 
@@ -11,7 +11,7 @@ const ABUSE: usize = 4;
 
 /// What came of a block of fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Head {
+pub enum RequestHead {
     /// A request.
     Request {
         /// With its authority as the header `host`.
@@ -29,9 +29,9 @@ pub enum Head {
 
 /// Reads the head of a request.
 ///
-/// An error is one of the connection. What is [`Head::Refused`] has the same status as over HTTP/1.1: 400, 414, 431 or
+/// An error is one of the connection. What is [`RequestHead::Refused`] has the same status as over HTTP/1.1: 400, 414, 431 or
 /// 501.
-pub fn head(decoder: &mut Decoder, block: &[u8], limits: &HeadLimits) -> Result<Head, HpackError> {
+pub fn head(decoder: &mut Decoder, block: &[u8], limits: &HeadLimits) -> Result<RequestHead, HpackError> {
     let mut fields = Fields::default();
     let most = limits.max_head_size.saturating_mul(ABUSE);
     decoder.decode(block, most, |name, value| fields.add(name, value, limits))?;
@@ -137,65 +137,65 @@ impl Fields {
         Some(())
     }
 
-    fn finish(mut self, limits: &HeadLimits) -> Head {
+    fn finish(mut self, limits: &HeadLimits) -> RequestHead {
         let (Some(method), false) = (self.method.take(), self.malformed) else {
-            return Head::Malformed;
+            return RequestHead::Malformed;
         };
         match self.judge(&method, limits) {
-            Head::Refused(refusal) => Head::Refused(refusal.to(&method)),
+            RequestHead::Refused(refusal) => RequestHead::Refused(refusal.to(&method)),
             head => head,
         }
     }
 
-    fn judge(self, method: &str, limits: &HeadLimits) -> Head {
+    fn judge(self, method: &str, limits: &HeadLimits) -> RequestHead {
         let connects = method == "CONNECT" && self.protocol.is_some();
         let path = match (method, self.protocol.is_some()) {
             // For a proxy: it has neither scheme nor path.
             ("CONNECT", false) if self.scheme.is_none() && self.path.is_none() => {
                 let refusal = Refusal::new(501, "Only WebSockets are connected to here.\n");
-                return Head::Refused(refusal.because(Why::Method));
+                return RequestHead::Refused(refusal.because(RefusalReason::Method));
             }
-            ("CONNECT", false) => return Head::Malformed,
-            (method, protocol) if protocol && method != "CONNECT" => return Head::Malformed,
+            ("CONNECT", false) => return RequestHead::Malformed,
+            (method, protocol) if protocol && method != "CONNECT" => return RequestHead::Malformed,
             (method, _) => match self.path {
                 Some(path) if path.starts_with('/') || (path == "*" && method == "OPTIONS") => path,
-                _ => return Head::Malformed,
+                _ => return RequestHead::Malformed,
             },
         };
         let Some(scheme) = self.scheme else {
-            return Head::Malformed;
+            return RequestHead::Malformed;
         };
         if path.len() > limits.max_head_size {
-            return Head::Refused(HeadError::LongLine.into());
+            return RequestHead::Refused(HeadError::LongLine.into());
         }
         if self.size > limits.max_head_size {
-            return Head::Refused(HeadError::TooLarge.into());
+            return RequestHead::Refused(HeadError::TooLarge.into());
         }
         if self.lines > limits.max_headers {
-            return Head::Refused(HeadError::TooMany.into());
+            return RequestHead::Refused(HeadError::TooMany.into());
         }
         if !is_scheme(&scheme) {
             let refusal = Refusal::new(400, "The scheme is neither http nor https.\n");
-            return Head::Refused(refusal.because(Why::Malformed));
+            return RequestHead::Refused(refusal.because(RefusalReason::Malformed));
         }
         let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
         if !self.protocol.as_deref().is_none_or(is_websocket) {
             let refusal = Refusal::new(501, "Only WebSockets are connected to here.\n");
-            return Head::Refused(refusal.because(Why::NotWebSocket));
+            return RequestHead::Refused(refusal.because(RefusalReason::NotWebSocket));
         }
         match Request::of_http_2(method, &path, self.headers) {
             Ok(request) if connects && request.has_body() => {
                 let refusal = Refusal::new(400, "A WebSocket request has no body.\n");
-                Head::Refused(refusal.because(Why::Body))
+                RequestHead::Refused(refusal.because(RefusalReason::Body))
             }
-            Ok(request) => Head::Request {
+            Ok(request) => RequestHead::Request {
                 content_length: request
                     .header("content-length")
                     .map(|_| request.content_length()),
                 connects,
                 request,
             },
-            Err(refusal) => Head::Refused(refusal),
+            Err(refusal) => RequestHead::Refused(refusal),
         }
     }
 }

@@ -33,11 +33,11 @@ pub mod server;
 
 pub use authority::{is_authority, names_a_host};
 pub use body::{BodyError, BodyReader};
-pub use client::{Accepted, Breach, ClientOptions, HandshakeError};
+pub use client::{AcceptedHandshake, Breach, ClientOptions, HandshakeError};
 pub use head::{HeadLimits, Headers, is_valid_header};
 pub use origins::{Origins, Site};
 pub use path::{comparable, comparable_pattern};
 pub use policy::Paths;
-pub use refusal::{Refusal, Why};
+pub use refusal::{Refusal, RefusalReason};
 pub use request::Request;
 pub use server::{ServerPolicy, Upgrade};

@@ -5,7 +5,7 @@ use super::head::{HeadError, is_valid_header, write_header, write_headers};
 /// Why a request is refused, for programs; the status and the text are for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Why {
+pub enum RefusalReason {
     /// Not a reason of the protocol: the caller's own.
     Other,
     /// Not HTTP, or HTTP that two readers could understand differently.
@@ -38,7 +38,7 @@ pub enum Why {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why, for programs.
-    pub why: Why,
+    pub why: RefusalReason,
     /// The HTTP status.
     pub status: u16,
     /// Headers beside those that [`Refusal::response`] writes itself.
@@ -53,7 +53,7 @@ impl Refusal {
     /// An answer with a plain text body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Refusal {
-            why: Why::Other,
+            why: RefusalReason::Other,
             status,
             headers: Vec::new(),
             body: body.into(),
@@ -68,7 +68,7 @@ impl Refusal {
     }
 
     /// Says why.
-    pub fn because(mut self, why: Why) -> Self {
+    pub fn because(mut self, why: RefusalReason) -> Self {
         self.why = why;
         self
     }
@@ -122,16 +122,16 @@ impl From<HeadError> for Refusal {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Malformed => {
-                Refusal::new(400, "This is not an HTTP request.\n").because(Why::Malformed)
+                Refusal::new(400, "This is not an HTTP request.\n").because(RefusalReason::Malformed)
             }
             HeadError::LongLine => {
-                Refusal::new(414, "The request line is too long.\n").because(Why::LongLine)
+                Refusal::new(414, "The request line is too long.\n").because(RefusalReason::LongLine)
             }
             HeadError::TooLarge => {
-                Refusal::new(431, "The request head is too large.\n").because(Why::TooLarge)
+                Refusal::new(431, "The request head is too large.\n").because(RefusalReason::TooLarge)
             }
             HeadError::TooMany => {
-                Refusal::new(431, "There are too many headers.\n").because(Why::TooLarge)
+                Refusal::new(431, "There are too many headers.\n").because(RefusalReason::TooLarge)
             }
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::authority::{is_authority, names_a_host};
 use super::head::{HeadError, HeadLimits, Headers, find_end};
 use super::path::normal;
-use super::refusal::{Refusal, Why};
+use super::refusal::{Refusal, RefusalReason};
 
 /// Fields that must not occur twice: two readers could take different ones.
 const SINGLE: [&str; 6] = [
@@ -214,7 +214,7 @@ fn read(head: &[u8], limits: &HeadLimits) -> Result<Result<Request, Refusal>, ht
     };
     if method == "CONNECT" {
         let refusal = Refusal::new(501, "This server is no proxy.\n");
-        return Ok(Err(refusal.because(Why::Method)));
+        return Ok(Err(refusal.because(RefusalReason::Method)));
     }
     let headers = Headers::copy(parsed.headers);
     Ok(Request::checked(method, target, minor, headers))
@@ -255,14 +255,14 @@ fn refuse(error: httparse::Error, bytes: &[u8]) -> Refusal {
         httparse::Error::TooManyHeaders => HeadError::TooMany.into(),
         // A target with a space in it is also reported as a version.
         httparse::Error::Version if version(bytes).starts_with(b"HTTP/") => {
-            Refusal::new(505, "Only HTTP/1.1 is spoken here.\n").because(Why::HttpVersion)
+            Refusal::new(505, "Only HTTP/1.1 is spoken here.\n").because(RefusalReason::HttpVersion)
         }
         _ => malformed("The request is malformed.\n"),
     }
 }
 
 fn malformed(text: impl Into<Vec<u8>>) -> Refusal {
-    Refusal::new(400, text).because(Why::Malformed)
+    Refusal::new(400, text).because(RefusalReason::Malformed)
 }
 
 /// What stands after the second space.
@@ -314,7 +314,7 @@ fn check_codings(codings: &[u8]) -> Result<(), Refusal> {
         (Some(true), None, _) => Ok(()),
         (Some(true), Some(false), false) => {
             let text = "Of the transfer codings only chunked is spoken here.\n";
-            Err(Refusal::new(501, text).because(Why::Body))
+            Err(Refusal::new(501, text).because(RefusalReason::Body))
         }
         _ => Err(malformed("The length of the body is ambiguous.\n")),
     }

@@ -3,7 +3,7 @@
 use tungstenite::handshake::derive_accept_key;
 
 use super::head::{is_token, write_header, write_headers};
-use super::refusal::{Refusal, Why};
+use super::refusal::{Refusal, RefusalReason};
 use super::request::Request;
 use crate::deflate;
 
@@ -74,22 +74,22 @@ fn decide(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refus
     if request.method() != "GET" {
         let text = "A WebSocket connection is opened with GET.\n";
         let refusal = Refusal::new(405, text).with_header("Allow", "GET");
-        return Err(refusal.because(Why::Method));
+        return Err(refusal.because(RefusalReason::Method));
     }
     let is_draft_76 = |name: &str| {
         request.header(name).is_some() && request.header("sec-websocket-key").is_none()
     };
     if is_draft_76("sec-websocket-key1") || is_draft_76("sec-websocket-key2") {
         let refusal = version_required("The WebSocket draft 76 is obsolete and insecure.");
-        return Err(refusal.because(Why::Draft76));
+        return Err(refusal.because(RefusalReason::Draft76));
     }
     if !request.header_has_token("upgrade", "websocket") {
         let refusal = upgrade_required("This is a WebSocket server (RFC 6455).");
-        return Err(refusal.because(Why::NotWebSocket));
+        return Err(refusal.because(RefusalReason::NotWebSocket));
     }
     if !request.is_http_11() {
         let refusal = upgrade_required("A WebSocket connection needs HTTP/1.1.");
-        return Err(refusal.because(Why::HttpVersion));
+        return Err(refusal.because(RefusalReason::HttpVersion));
     }
     match request.header("sec-websocket-version") {
         Some(b"13") => {}
@@ -106,18 +106,18 @@ fn decide(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refus
     }
     if !request.header_has_token("connection", "upgrade") {
         let refusal = Refusal::new(400, "The header Connection must name Upgrade.\n");
-        return Err(refusal.because(Why::Connection));
+        return Err(refusal.because(RefusalReason::Connection));
     }
     if request.has_body() {
         let refusal = Refusal::new(400, "A WebSocket request has no body.\n");
-        return Err(refusal.because(Why::Body));
+        return Err(refusal.because(RefusalReason::Body));
     }
     let key = request
         .header("sec-websocket-key")
         .filter(|key| is_key(key));
     let key = key.ok_or_else(|| {
         let text = "The header Sec-WebSocket-Key must hold 16 bytes in base64.\n";
-        Refusal::new(400, text).because(Why::Key)
+        Refusal::new(400, text).because(RefusalReason::Key)
     })?;
     let (deflate, extensions) = extend(request, policy).unzip();
     Ok(Upgrade {
@@ -136,7 +136,7 @@ pub fn connect(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, 
     if request.header("sec-websocket-version") != Some(b"13") {
         let text = "A WebSocket client sends Sec-WebSocket-Version: 13 (RFC 6455, RFC 8441).\n";
         let refusal = Refusal::new(400, text).with_header("Sec-WebSocket-Version", "13");
-        return Err(refusal.because(Why::Version));
+        return Err(refusal.because(RefusalReason::Version));
     }
     let (deflate, extensions) = extend(request, policy).unzip();
     Ok(Upgrade {
@@ -158,7 +158,7 @@ fn choose(request: &Request, policy: &ServerPolicy<'_>) -> Result<Option<String>
     for offer in request.headers().list("sec-websocket-protocol") {
         if !is_token(offer) {
             let refusal = Refusal::new(400, "A subprotocol is not a token.\n");
-            return Err(refusal.because(Why::Subprotocol));
+            return Err(refusal.because(RefusalReason::Subprotocol));
         }
         if chosen.is_none() {
             chosen = policy.subprotocols.iter().find(|s| s.as_bytes() == offer);
@@ -184,5 +184,5 @@ fn version_required(text: &str) -> Refusal {
     let advice = "Use a client of RFC 6455, which sends Sec-WebSocket-Version: 13.";
     upgrade_required(&format!("{text} {advice}"))
         .with_header("Sec-WebSocket-Version", "13")
-        .because(Why::Version)
+        .because(RefusalReason::Version)
 }

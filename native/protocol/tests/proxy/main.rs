@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 use sockeye_protocol::networks::{Networks, forwarded};
-use sockeye_protocol::proxy::{Header, Malformed, parse};
+use sockeye_protocol::proxy::{ProxyHeader, Malformed, parse};
 
-fn proxied(source: &str, destination: &str) -> Header {
-    Header::Proxied {
+fn proxied(source: &str, destination: &str) -> ProxyHeader {
+    ProxyHeader::Proxied {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
     }
@@ -19,19 +19,19 @@ fn proxied(source: &str, destination: &str) -> Header {
 fn lines() {
     let four = proxied("192.168.0.1:56324", "10.0.0.11:443");
     let six = proxied("[2001:db8::1]:1", "[::1]:65535");
-    let good: [(&str, Header); 6] = [
+    let good: [(&str, ProxyHeader); 6] = [
         ("PROXY TCP4 192.168.0.1 10.0.0.11 56324 443\r\n", four),
         ("PROXY TCP6 2001:db8::1 ::1 1 65535\r\n", six),
         (
             "PROXY TCP4 0.0.0.0 255.255.255.255 0 65535\r\n",
             proxied("0.0.0.0:0", "255.255.255.255:65535"),
         ),
-        ("PROXY UNKNOWN\r\n", Header::Local),
+        ("PROXY UNKNOWN\r\n", ProxyHeader::Local),
         (
             "PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n",
-            Header::Local,
+            ProxyHeader::Local,
         ),
-        ("PROXY UNKNOWN \r\n", Header::Local),
+        ("PROXY UNKNOWN \r\n", ProxyHeader::Local),
     ];
     for (line, header) in good {
         let whole = format!("{line}GET / HTTP/1.1\r\n");
@@ -84,7 +84,7 @@ fn the_longest_line() {
         assert_eq!(
             parsed,
             if fits {
-                Ok(Some((Header::Local, len)))
+                Ok(Some((ProxyHeader::Local, len)))
             } else {
                 Err(Malformed)
             }
@@ -121,7 +121,7 @@ fn block(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
 fn binary_headers() {
     let four: [SocketAddr; 2] = ["1.2.3.4:5".parse().unwrap(), "6.7.8.9:10".parse().unwrap()];
     let six: [SocketAddr; 2] = ["[1::2]:3".parse().unwrap(), "[4::5]:6".parse().unwrap()];
-    let known = |[source, destination]: [SocketAddr; 2]| Header::Proxied {
+    let known = |[source, destination]: [SocketAddr; 2]| ProxyHeader::Proxied {
         source,
         destination,
     };
@@ -130,12 +130,12 @@ fn binary_headers() {
         (binary(0x21, 0x11, &block(four[0], four[1])), known(four)),
         (binary(0x21, 0x21, &block(six[0], six[1])), known(six)),
         (binary(0x21, 0x11, &with_extra), known(four)),
-        (binary(0x20, 0x00, &[]), Header::Local),
-        (binary(0x20, 0x11, &block(four[0], four[1])), Header::Local),
-        (binary(0x21, 0x00, &[1, 2, 3]), Header::Local),
-        (binary(0x21, 0x12, &block(four[0], four[1])), Header::Local),
-        (binary(0x21, 0x31, &[0; 216]), Header::Local),
-        (binary(0x20, 0x00, &[0; 4096]), Header::Local),
+        (binary(0x20, 0x00, &[]), ProxyHeader::Local),
+        (binary(0x20, 0x11, &block(four[0], four[1])), ProxyHeader::Local),
+        (binary(0x21, 0x00, &[1, 2, 3]), ProxyHeader::Local),
+        (binary(0x21, 0x12, &block(four[0], four[1])), ProxyHeader::Local),
+        (binary(0x21, 0x31, &[0; 216]), ProxyHeader::Local),
+        (binary(0x20, 0x00, &[0; 4096]), ProxyHeader::Local),
     ];
     for (bytes, header) in good {
         let whole = [&bytes[..], b"\x16\x03"].concat();
@@ -245,7 +245,7 @@ proptest! {
         let (family, byte) = if source.is_ipv4() { ("TCP4", 0x11) } else { ("TCP6", 0x21) };
         let line = format!("PROXY {family} {} {} {} {port}\r\n", source.ip(), source.ip(), source.port());
         let plain = |address: SocketAddr| SocketAddr::new(address.ip(), address.port());
-        let header = Header::Proxied { source: plain(source), destination: plain(destination) };
+        let header = ProxyHeader::Proxied { source: plain(source), destination: plain(destination) };
         prop_assert_eq!(parse(line.as_bytes()), Ok(Some((header, line.len()))));
         let bytes = binary(0x21, byte, &block(source, destination));
         prop_assert_eq!(parse(&bytes), Ok(Some((header, bytes.len()))));

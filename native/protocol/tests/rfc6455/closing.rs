@@ -1,11 +1,11 @@
 //! The closing handshake.
 
 use sockeye_protocol::frame::Opcode;
-use sockeye_protocol::{By, CloseReason, Progress, Role};
+use sockeye_protocol::{ClosedBy, CloseReason, Progress, Role};
 
 use crate::support::*;
 
-fn reason(code: u16, reason: &str, by: By) -> CloseReason {
+fn reason(code: u16, reason: &str, by: ClosedBy) -> CloseReason {
     CloseReason {
         code,
         reason: reason.into(),
@@ -21,8 +21,8 @@ fn both_ends_agree_whoever_begins() {
         assert!(!a.session.is_open());
         assert_eq!(a.session.progress(), Progress::Closing);
         let to_b = std::mem::take(&mut a.out);
-        assert_eq!(finished(b.receive(&to_b)), reason(4000, "enough", By::Peer));
-        assert_eq!(finished(a.receive(&b.out)), reason(4000, "", By::Local));
+        assert_eq!(finished(b.receive(&to_b)), reason(4000, "enough", ClosedBy::Peer));
+        assert_eq!(finished(a.receive(&b.out)), reason(4000, "", ClosedBy::Local));
         assert!(a.out.is_empty());
     }
 }
@@ -31,7 +31,7 @@ fn both_ends_agree_whoever_begins() {
 fn an_empty_close_is_echoed_empty() {
     let mut server = End::new(Role::Server);
     let end = finished(server.receive(&to_server(Opcode::Close, b"")));
-    assert_eq!(end, reason(1005, "", By::Peer));
+    assert_eq!(end, reason(1005, "", ClosedBy::Peer));
     assert_eq!(server.out, b"\x88\x00");
 }
 
@@ -43,11 +43,11 @@ fn closes_that_cross_end_both_sides() {
     let (from_server, from_client) = (server.out.clone(), client.out.clone());
     assert_eq!(
         finished(server.receive(&from_client)),
-        reason(1000, "", By::Local)
+        reason(1000, "", ClosedBy::Local)
     );
     assert_eq!(
         finished(client.receive(&from_server)),
-        reason(1001, "", By::Local)
+        reason(1001, "", ClosedBy::Local)
     );
     assert_eq!((server.out, client.out), (from_server, from_client));
 }
@@ -76,7 +76,7 @@ fn close_works_once_and_nothing_follows_it() {
     let answer = to_server(Opcode::Close, &close_body(1000, b""));
     assert_eq!(
         finished(server.receive(&answer)),
-        reason(1000, "", By::Local)
+        reason(1000, "", ClosedBy::Local)
     );
 }
 
@@ -96,7 +96,7 @@ fn a_message_in_flight_is_dropped_by_close() {
     assert_eq!(server.session.buffered(), 0);
     assert!(server.seen.events.is_empty());
     let end = finished(server.receive(&to_server(Opcode::Close, &close_body(1000, b""))));
-    assert_eq!(end.by, By::Local);
+    assert_eq!(end.by, ClosedBy::Local);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn what_follows_a_close_is_ignored() {
         let mut server = End::new(Role::Server);
         assert_eq!(
             finished(server.receive_cut(&wire, sizes)),
-            reason(1000, "", By::Peer)
+            reason(1000, "", ClosedBy::Peer)
         );
         assert_eq!(server.seen.events, [text("last")]);
         assert_eq!(server.out, b"\x88\x02\x03\xe8");
@@ -122,16 +122,16 @@ fn what_follows_a_close_is_ignored() {
 #[test]
 fn the_transport_may_end_at_any_time() {
     let mut server = End::new(Role::Server);
-    assert_eq!(server.session.eof(), reason(1006, "", By::Transport));
+    assert_eq!(server.session.eof(), reason(1006, "", ClosedBy::Transport));
     assert_eq!(finished(server.session.progress()).code, 1006);
 
     let mut server = End::new(Role::Server);
     server.session.close(1000, "", &mut server.out);
-    assert_eq!(server.session.eof(), reason(1006, "", By::Transport));
+    assert_eq!(server.session.eof(), reason(1006, "", ClosedBy::Transport));
 
     let mut server = End::new(Role::Server);
     server.receive(&to_server(Opcode::Close, &close_body(3001, b"bye")));
-    assert_eq!(server.session.eof(), reason(3001, "bye", By::Peer));
+    assert_eq!(server.session.eof(), reason(3001, "bye", ClosedBy::Peer));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn fail_does_not_wait_and_sends_one_close_at_most() {
     server.session.fail(1007, "not JSON", &mut server.out);
     assert_eq!(
         finished(server.session.progress()),
-        reason(1007, "not JSON", By::Violation)
+        reason(1007, "not JSON", ClosedBy::Violation)
     );
     assert_eq!(server.out, b"\x88\x0a\x03\xefnot JSON");
     server.session.fail(1008, "", &mut server.out);
@@ -153,7 +153,7 @@ fn fail_does_not_wait_and_sends_one_close_at_most() {
     assert_eq!(server.out, b"\x88\x02\x03\xe8");
     assert_eq!(
         server.session.eof(),
-        reason(1008, "too slow", By::Violation)
+        reason(1008, "too slow", ClosedBy::Violation)
     );
 }
 
@@ -174,7 +174,7 @@ fn a_violation_after_our_close_ends_it_silently() {
     let end = finished(server.receive(b"\x81\x00"));
     assert_eq!(
         (end.code, end.by, server.out.len()),
-        (1002, By::Violation, sent)
+        (1002, ClosedBy::Violation, sent)
     );
 }
 

@@ -1,11 +1,11 @@
 //! The peer says no more, and what it said is answered before the last word.
 
 use sockeye_protocol::frame::Opcode;
-use sockeye_protocol::{By, CloseReason, Progress, Role};
+use sockeye_protocol::{ClosedBy, CloseReason, Progress, Role};
 
 use crate::support::*;
 
-fn reason(code: u16, reason: &str, by: By) -> CloseReason {
+fn reason(code: u16, reason: &str, by: ClosedBy) -> CloseReason {
     CloseReason {
         code,
         reason: reason.into(),
@@ -33,7 +33,7 @@ fn close() -> Vec<u8> {
 #[test]
 fn a_close_is_answered_when_asked_for() {
     let (mut server, end) = after(&close());
-    assert_eq!(end, reason(4000, "bye", By::Peer));
+    assert_eq!(end, reason(4000, "bye", ClosedBy::Peer));
     assert!(server.session.is_open() && server.out.is_empty());
     server.session.answer(&mut server.out);
     assert_eq!(server.out, b"\x88\x02\x0f\xa0");
@@ -55,7 +55,7 @@ fn a_violation_too() {
         (to_server(Opcode::Close, b"\x03"), 1002),
     ] {
         let (mut server, end) = after(&bytes);
-        assert_eq!((end.code, end.by), (code, By::Violation));
+        assert_eq!((end.code, end.by), (code, ClosedBy::Violation));
         assert!(server.session.is_open() && server.out.is_empty());
         server.session.answer(&mut server.out);
         let (first, body) = server.out.split_at(4);
@@ -69,7 +69,7 @@ fn a_violation_too() {
 fn what_is_wrong_outside_of_frames_too() {
     let mut server = End::new(Role::Server);
     server.session.end(1008, "too fast");
-    let end = reason(1008, "too fast", By::Violation);
+    let end = reason(1008, "too fast", ClosedBy::Violation);
     assert_eq!(server.session.progress(), Progress::Ended(end.clone()));
     // Only the first counts.
     server.session.end(1002, "");
@@ -84,14 +84,14 @@ fn what_was_wrong_before_a_close_goes_before_it() {
     server.session.end(1007, "not JSON");
     server.session.answer(&mut server.out);
     assert_eq!(server.out, b"\x88\x0a\x03\xefnot JSON");
-    let end = reason(1007, "not JSON", By::Violation);
+    let end = reason(1007, "not JSON", ClosedBy::Violation);
     assert_eq!(finished(server.session.progress()), end);
 }
 
 #[test]
 fn a_transport_that_ends_is_owed_nothing() {
     let mut server = End::new(Role::Server);
-    let end = reason(1006, "", By::Transport);
+    let end = reason(1006, "", ClosedBy::Transport);
     assert_eq!(server.session.end_of_input(), Progress::Ended(end.clone()));
     assert!(server.session.is_open());
     let mut failed = End::new(Role::Server);
@@ -135,7 +135,7 @@ fn behind_our_close_it_is_over_at_once() {
     server.session.close(4001, "", &mut server.out);
     let sent = server.out.len();
     let end = finished(server.receive_some(&close()));
-    assert_eq!(end, reason(4000, "bye", By::Local));
+    assert_eq!(end, reason(4000, "bye", ClosedBy::Local));
 
     let mut server = End::new(Role::Server);
     server.session.close(4001, "", &mut server.out);

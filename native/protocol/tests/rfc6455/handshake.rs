@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sockeye_protocol::handshake::{
-    ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Upgrade, Why,
+    ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Upgrade, RefusalReason,
     client, server,
 };
 
@@ -481,7 +481,7 @@ fn upgrade_means_nothing_in_http_1_0() {
     let ordinary = parse(&head(GET, &["Upgrade"], &[])).unwrap();
     assert!(!ordinary.asks_for_websocket());
     let refusal = upgrade(&head("GET / HTTP/1.0", &[], &[])).unwrap_err();
-    assert_eq!((refusal.status, refusal.why), (426, Why::HttpVersion));
+    assert_eq!((refusal.status, refusal.why), (426, RefusalReason::HttpVersion));
 }
 
 #[test]

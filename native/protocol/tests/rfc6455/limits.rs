@@ -1,7 +1,7 @@
 //! Limits just below, at and just above, and what is held in memory meanwhile.
 
 use sockeye_protocol::frame::Opcode;
-use sockeye_protocol::{By, Limits, Progress, Role};
+use sockeye_protocol::{ClosedBy, Limits, Progress, Role};
 
 use crate::support::*;
 
@@ -17,7 +17,7 @@ fn verdict(limits: Limits, wire: &[u8], sizes: &[usize]) -> Option<u16> {
         }
         other => {
             let end = finished(other);
-            assert_eq!(end.by, By::Violation);
+            assert_eq!(end.by, ClosedBy::Violation);
             assert!(server.seen.events.is_empty());
             Some(end.code)
         }

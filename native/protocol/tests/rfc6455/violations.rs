@@ -1,7 +1,7 @@
 //! Every breach has its close code, whole or cut anywhere.
 
 use sockeye_protocol::frame::Opcode;
-use sockeye_protocol::{By, Progress, Role};
+use sockeye_protocol::{ClosedBy, Progress, Role};
 
 use crate::support::*;
 
@@ -135,7 +135,7 @@ fn each_breach_is_answered_and_ends_the_session() {
             let end = finished(server.receive_cut(&wire, sizes));
             assert_eq!(
                 (end.code, end.by),
-                (code, By::Violation),
+                (code, ClosedBy::Violation),
                 "{name}, cut {sizes:?}"
             );
             assert_eq!(server.seen.events, [text("good")], "{name}, cut {sizes:?}");
@@ -144,7 +144,7 @@ fn each_breach_is_answered_and_ends_the_session() {
             assert_eq!(server.out[0], 0x88, "{name}");
             let mut client = End::new(Role::Client);
             let told = finished(client.receive(&server.out));
-            assert_eq!((told.code, told.by), (code, By::Peer), "{name}");
+            assert_eq!((told.code, told.by), (code, ClosedBy::Peer), "{name}");
             assert_eq!(told.reason, end.reason);
             // It stays over.
             let sent = server.out.len();
@@ -159,7 +159,7 @@ fn each_breach_is_answered_and_ends_the_session() {
 fn a_client_refuses_masked_frames() {
     let mut client = End::new(Role::Client);
     let end = finished(client.receive(&to_server(Opcode::Text, b"x")));
-    assert_eq!((end.code, end.by), (1002, By::Violation));
+    assert_eq!((end.code, end.by), (1002, ClosedBy::Violation));
     // Its own Close is masked.
     assert_eq!(client.out[1] & 0x80, 0x80);
     let mut server = End::new(Role::Server);
@@ -188,7 +188,7 @@ fn codes_that_may_travel_are_no_breach() {
         let mut server = End::new(Role::Server);
         let wire = to_server(Opcode::Close, &close_body(code, b"why"));
         let end = finished(server.receive(&wire));
-        assert_eq!((end.code, &*end.reason, end.by), (code, "why", By::Peer));
+        assert_eq!((end.code, &*end.reason, end.by), (code, "why", ClosedBy::Peer));
         assert_eq!(server.out, [&b"\x88\x02"[..], &code.to_be_bytes()].concat());
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use sockeye_protocol::handshake::HeadLimits;
-use sockeye_protocol::handshake::http2::{Head, head, trailers};
+use sockeye_protocol::handshake::http2::{RequestHead, head, trailers};
 use sockeye_protocol::hpack::{Decoder, HpackError};
 
 /// Fields, literally.
@@ -30,7 +30,7 @@ fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
     block
 }
 
-fn read(fields: &[(&str, &[u8])]) -> Head {
+fn read(fields: &[(&str, &[u8])]) -> RequestHead {
     head(
         &mut Decoder::default(),
         &block(fields),
@@ -72,9 +72,9 @@ fn with<'a>(
 
 fn status(fields: &[(&str, &[u8])]) -> Option<u16> {
     match read(fields) {
-        Head::Request { .. } => Some(200),
-        Head::Refused(refusal) => Some(refusal.status),
-        Head::Malformed => None,
+        RequestHead::Request { .. } => Some(200),
+        RequestHead::Refused(refusal) => Some(refusal.status),
+        RequestHead::Malformed => None,
     }
 }
 
@@ -87,7 +87,7 @@ fn a_request_is_one_of_http_1_1() {
         ("content-length", b"5"),
         ("te", b"trailers"),
     ];
-    let Head::Request {
+    let RequestHead::Request {
         request,
         connects: false,
         content_length: Some(5),
@@ -101,7 +101,7 @@ fn a_request_is_one_of_http_1_1() {
     assert_eq!(fields[0], ("host", &b"a.example"[..]));
     assert_eq!(request.header("cookie"), Some(&b"a=b; c=d"[..]));
     assert_eq!(request.headers().count("cookie"), 1);
-    let Head::Request {
+    let RequestHead::Request {
         connects: true,
         content_length: None,
         ..
@@ -218,7 +218,7 @@ fn every_byte_in_a_value_and_in_a_name() {
         let good = byte.is_ascii_lowercase()
             || byte.is_ascii_digit()
             || b"!#$%&'*+-.^_`|~".contains(&byte);
-        assert_eq!(found != Head::Malformed, good, "name {byte}");
+        assert_eq!(found != RequestHead::Malformed, good, "name {byte}");
     }
 }
 
@@ -260,9 +260,9 @@ fn limits_just_below_at_and_above() {
     };
     let read =
         |fields: &[(&str, &[u8])]| match head(&mut Decoder::default(), &block(fields), &limits) {
-            Ok(Head::Request { .. }) => Ok(200),
-            Ok(Head::Refused(refusal)) => Ok(refusal.status),
-            Ok(Head::Malformed) => Ok(0),
+            Ok(RequestHead::Request { .. }) => Ok(200),
+            Ok(RequestHead::Refused(refusal)) => Ok(refusal.status),
+            Ok(RequestHead::Malformed) => Ok(0),
             Err(error) => Err(error),
         };
     let base: usize = GET.iter().map(|(n, v)| n.len() + v.len() + 32).sum();

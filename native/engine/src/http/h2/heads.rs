@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sockeye_protocol::handshake::HeadLimits;
-use sockeye_protocol::handshake::http2::{self, Head};
+use sockeye_protocol::handshake::http2::{self, RequestHead};
 use sockeye_protocol::hpack::{Decoder, HpackError};
 use tokio::time::Instant;
 
@@ -247,27 +247,27 @@ impl Incoming {
             };
         }
         let read = match http2::head(&mut self.decoder, &block.bytes, &self.limits) {
-            Ok(_) if block.odd => Head::Malformed,
+            Ok(_) if block.odd => RequestHead::Malformed,
             Ok(read) => read,
             Err(error) => return self.undecodable(error, stream, out),
         };
         let crowded = self.streams.borrow().open.len() >= STREAMS as usize;
-        let malformed = matches!(read, Head::Malformed);
+        let malformed = matches!(read, RequestHead::Malformed);
         // A stream beyond those that may be open is refused.
         if (crowded || malformed) && !self.spend(out) {
             return;
         }
         let mut stand_in = Vec::new();
         let found = match read {
-            Head::Malformed => {
+            RequestHead::Malformed => {
                 stand_in.extend_from_slice(BAD_HEAD);
                 None
             }
-            Head::Refused(refusal) => {
+            RequestHead::Refused(refusal) => {
                 write_head(&mut stand_in, stream, false, None);
                 Some(Err(refusal))
             }
-            Head::Request {
+            RequestHead::Request {
                 request,
                 connects,
                 content_length,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_protocol::{By, CloseReason, Progress};
+use sockeye_protocol::{ClosedBy, CloseReason, Progress};
 
 use super::Conn;
 use super::state::{EndNews, HangUp, Phase, State, Writing};
@@ -49,7 +49,7 @@ impl Conn {
             return;
         }
         // What the peer did wrong before has been counted.
-        if !matches!(state.session.progress(), Progress::Ended(end) if end.by == By::Violation) {
+        if !matches!(state.session.progress(), Progress::Ended(end) if end.by == ClosedBy::Violation) {
             bump(&self.server.counters.failed, 1);
         }
         let mut out = Vec::new();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use sockeye_protocol::{By, CloseReason, Progress, Session};
+use sockeye_protocol::{ClosedBy, CloseReason, Progress, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Conn;
@@ -168,7 +168,7 @@ impl Conn {
         hang_up: HangUp,
     ) {
         if let Progress::Ended(end) | Progress::Finished(end) = &progress
-            && end.by == By::Violation
+            && end.by == ClosedBy::Violation
         {
             bump(&self.server.counters.failed, 1);
         }

@@ -41,7 +41,7 @@
 
 use std::task::Waker;
 
-use sockeye_protocol::{By, Session};
+use sockeye_protocol::{ClosedBy, Session};
 
 use super::pulse::Pulse;
 use crate::model::active::Active;
@@ -192,9 +192,9 @@ impl Phase {
 
 impl HangUp {
     /// Who has answered our Close frame has read all there was.
-    pub(super) fn after_end(self, by: By) -> Self {
+    pub(super) fn after_end(self, by: ClosedBy) -> Self {
         match (self, by) {
-            (HangUp::Awaited, By::Local) => HangUp::NotAwaited,
+            (HangUp::Awaited, ClosedBy::Local) => HangUp::NotAwaited,
             _ => self,
         }
     }
@@ -270,11 +270,11 @@ mod tests {
 
     #[test]
     fn only_who_has_answered_our_close_is_not_waited_for() {
-        for by in [By::Peer, By::Violation, By::Transport] {
+        for by in [ClosedBy::Peer, ClosedBy::Violation, ClosedBy::Transport] {
             assert_eq!(HangUp::Awaited.after_end(by), HangUp::Awaited);
         }
-        assert_eq!(HangUp::Awaited.after_end(By::Local), HangUp::NotAwaited);
-        assert_eq!(HangUp::Seen.after_end(By::Local), HangUp::Seen);
+        assert_eq!(HangUp::Awaited.after_end(ClosedBy::Local), HangUp::NotAwaited);
+        assert_eq!(HangUp::Seen.after_end(ClosedBy::Local), HangUp::Seen);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rustler::{Encoder, Env, Error, NifResult, ResourceArc, Term};
 use sockeye_protocol::Role;
 use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::{
-    Breach, ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Why, client,
+    Breach, ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, RefusalReason, client,
     server,
 };
 
@@ -235,19 +235,19 @@ fn refused<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
     b.term(env, b.tuple([b.atom(atoms::error()), reason]))
 }
 
-fn why(why: Why) -> Atom {
+fn why(why: RefusalReason) -> Atom {
     match why {
-        Why::LongLine => atoms::long_line(),
-        Why::TooLarge => atoms::too_large(),
-        Why::HttpVersion => atoms::http_version(),
-        Why::Method => atoms::method(),
-        Why::Draft76 => atoms::draft_76(),
-        Why::NotWebSocket => atoms::not_websocket(),
-        Why::Version => atoms::version(),
-        Why::Connection => atoms::connection(),
-        Why::Body => atoms::body(),
-        Why::Key => atoms::key(),
-        Why::Subprotocol => atoms::subprotocol(),
+        RefusalReason::LongLine => atoms::long_line(),
+        RefusalReason::TooLarge => atoms::too_large(),
+        RefusalReason::HttpVersion => atoms::http_version(),
+        RefusalReason::Method => atoms::method(),
+        RefusalReason::Draft76 => atoms::draft_76(),
+        RefusalReason::NotWebSocket => atoms::not_websocket(),
+        RefusalReason::Version => atoms::version(),
+        RefusalReason::Connection => atoms::connection(),
+        RefusalReason::Body => atoms::body(),
+        RefusalReason::Key => atoms::key(),
+        RefusalReason::Subprotocol => atoms::subprotocol(),
         _ => atoms::malformed(),
     }
 }
