@@ -110,10 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_served_in_turns_and_nobody_is_left_out() {
+    fn many_are_served_in_turns_and_nobody_is_left_out() {
         let all = Appointments::default();
-        let crowd = MOST as u32 * 2 + 10;
-        for slot in 0..crowd {
+        let count = MOST as u32 * 2 + 10;
+        for slot in 0..count {
             all.set(slot, 10);
         }
         let mut served = std::collections::HashSet::new();
@@ -126,6 +126,6 @@ mod tests {
                 all.set(slot, 10);
             }
         }
-        assert_eq!(served.len(), crowd as usize);
+        assert_eq!(served.len(), count as usize);
     }
 }

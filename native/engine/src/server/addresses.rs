@@ -21,18 +21,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an address gets no further connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Crowd {
+pub(crate) enum AddressLimit {
     /// It has as many as it may have.
-    Full,
+    Connections,
     /// It opened too many lately: the time until it may open one.
-    Fast(Duration),
+    Rate(Duration),
 }
 
-impl Crowd {
+impl AddressLimit {
     pub(crate) fn refusal(&self) -> Refusal {
         let (text, wait) = match self {
-            Crowd::Full => ("Too many connections from this address.\n", 1),
-            Crowd::Fast(wait) => (
+            AddressLimit::Connections => ("Too many connections from this address.\n", 1),
+            AddressLimit::Rate(wait) => (
                 "Too many new connections from this address.\n",
                 wait.as_secs_f64().ceil().max(1.0) as u64,
             ),
@@ -45,23 +45,23 @@ impl Crowd {
 pub(crate) struct Addresses {
     most: usize,
     rate: Option<ConnectionRate>,
-    table: Mutex<Table>,
+    table: Mutex<AddressTable>,
 }
 
-struct Table {
-    known: HashMap<IpAddr, Known>,
+struct AddressTable {
+    known: HashMap<IpAddr, AddressEntry>,
     /// Looked through when it has so many.
     look_at: usize,
     looked: Instant,
 }
 
-struct Known {
+struct AddressEntry {
     open: usize,
     tokens: f64,
     at: Instant,
 }
 
-impl Known {
+impl AddressEntry {
     fn refill(&mut self, rate: ConnectionRate, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         let tokens = self.tokens + passed * f64::from(rate.per_second);
@@ -90,7 +90,7 @@ impl Addresses {
         (most != usize::MAX || rate.is_some()).then(|| Addresses {
             most,
             rate,
-            table: Mutex::new(Table {
+            table: Mutex::new(AddressTable {
                 known: HashMap::new(),
                 look_at: FEW,
                 looked: Instant::now(),
@@ -99,24 +99,24 @@ impl Addresses {
     }
 
     /// Counts a connection of this address, or says why there is none.
-    pub(crate) fn enter(&self, ip: IpAddr, now: Instant) -> Result<(), Crowd> {
+    pub(crate) fn enter(&self, ip: IpAddr, now: Instant) -> Result<(), AddressLimit> {
         let mut table = self.table();
         self.forget_some(&mut table, now);
         let burst = self.rate.map_or(0, |rate| rate.burst);
-        let known = table.known.entry(key(ip)).or_insert_with(|| Known {
+        let known = table.known.entry(key(ip)).or_insert_with(|| AddressEntry {
             open: 0,
             tokens: burst.into(),
             at: now,
         });
         if known.open >= self.most {
-            return Err(Crowd::Full);
+            return Err(AddressLimit::Connections);
         }
         if let Some(rate) = self.rate {
             known.refill(rate, now);
             if known.tokens < 1.0 {
                 let missing = (1.0 - known.tokens) / f64::from(rate.per_second.max(1));
                 let missing = Duration::try_from_secs_f64(missing);
-                return Err(Crowd::Fast(missing.unwrap_or(Duration::MAX)));
+                return Err(AddressLimit::Rate(missing.unwrap_or(Duration::MAX)));
             }
             known.tokens -= 1.0;
         }
@@ -128,7 +128,7 @@ impl Addresses {
     pub(crate) fn add(&self, ip: IpAddr, now: Instant) {
         let mut table = self.table();
         let burst = self.rate.map_or(0, |rate| rate.burst);
-        let known = table.known.entry(key(ip)).or_insert_with(|| Known {
+        let known = table.known.entry(key(ip)).or_insert_with(|| AddressEntry {
             open: 0,
             tokens: burst.into(),
             at: now,
@@ -149,7 +149,7 @@ impl Addresses {
     }
 
     /// Takes out who has no connection and a full bucket, now and then.
-    fn forget_some(&self, table: &mut Table, now: Instant) {
+    fn forget_some(&self, table: &mut AddressTable, now: Instant) {
         let due = now.saturating_duration_since(table.looked) >= PAUSE;
         if table.known.len() < table.look_at || !due {
             return;
@@ -168,7 +168,7 @@ impl Addresses {
         }
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+    fn table(&self) -> std::sync::MutexGuard<'_, AddressTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -198,11 +198,11 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(addresses.enter(v4(1), now), Ok(()));
         }
-        assert_eq!(addresses.enter(v4(1), now), Err(Crowd::Full));
+        assert_eq!(addresses.enter(v4(1), now), Err(AddressLimit::Connections));
         assert_eq!(addresses.enter(v4(2), now), Ok(()));
         addresses.leave(v4(1));
         assert_eq!(addresses.enter(v4(1), now), Ok(()));
-        assert_eq!(addresses.enter(v4(1), now), Err(Crowd::Full));
+        assert_eq!(addresses.enter(v4(1), now), Err(AddressLimit::Connections));
         for _ in 0..3 {
             addresses.leave(v4(1));
         }
@@ -219,16 +219,16 @@ mod tests {
             assert_eq!(addresses.enter(v4(1), at(0)), Ok(()));
         }
         let half = Duration::from_millis(500);
-        assert_eq!(addresses.enter(v4(1), at(0)), Err(Crowd::Fast(half)));
+        assert_eq!(addresses.enter(v4(1), at(0)), Err(AddressLimit::Rate(half)));
         assert_eq!(addresses.enter(v4(2), at(0)), Ok(()));
         assert!(matches!(
             addresses.enter(v4(1), at(499)),
-            Err(Crowd::Fast(_))
+            Err(AddressLimit::Rate(_))
         ));
         assert_eq!(addresses.enter(v4(1), at(500)), Ok(()));
         assert!(matches!(
             addresses.enter(v4(1), at(501)),
-            Err(Crowd::Fast(_))
+            Err(AddressLimit::Rate(_))
         ));
         // However long it waits, a bucket holds no more than a burst.
         for _ in 0..3 {
@@ -236,7 +236,7 @@ mod tests {
         }
         assert!(matches!(
             addresses.enter(v4(1), at(60_000)),
-            Err(Crowd::Fast(_))
+            Err(AddressLimit::Rate(_))
         ));
     }
 
@@ -246,10 +246,10 @@ mod tests {
         let now = Instant::now();
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(addresses.enter(ip("2001:db8::1"), now), Ok(()));
-        assert_eq!(addresses.enter(ip("2001:db8::2:3"), now), Err(Crowd::Full));
+        assert_eq!(addresses.enter(ip("2001:db8::2:3"), now), Err(AddressLimit::Connections));
         assert_eq!(addresses.enter(ip("2001:db8:0:1::1"), now), Ok(()));
         assert_eq!(addresses.enter(ip("::ffff:1.2.3.4"), now), Ok(()));
-        assert_eq!(addresses.enter(ip("1.2.3.4"), now), Err(Crowd::Full));
+        assert_eq!(addresses.enter(ip("1.2.3.4"), now), Err(AddressLimit::Connections));
     }
 
     #[test]

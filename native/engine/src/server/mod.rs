@@ -93,7 +93,7 @@ impl Seat {
                 self.address = Some(address);
                 Ok(())
             }
-            Err(crowd) => Err(crowd.refusal()),
+            Err(limit) => Err(limit.refusal()),
         }
     }
 
@@ -330,7 +330,7 @@ impl Server {
             return Ok(());
         };
         let room = addresses.enter(address, Instant::now());
-        room.map_err(|crowd| crowd.refusal())?;
+        room.map_err(|limit| limit.refusal())?;
         addresses.leave(address);
         Ok(())
     }

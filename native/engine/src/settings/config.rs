@@ -25,9 +25,9 @@ pub struct EngineConfig {
     pub shards: usize,
     /// Called on a shard's thread when it has notified the processes of a turn. Default: nothing.
     pub after_notices: fn(),
-    /// Called on a thread that may wait, a while after a thousand connections of a shard have left.
+    /// Called on a thread that may wait, a while after a thousand connections of a shard have closed.
     /// Default: nothing.
-    pub after_crowd: fn(),
+    pub after_mass_disconnect: fn(),
 }
 
 impl EngineConfig {
@@ -36,7 +36,7 @@ impl EngineConfig {
         EngineConfig {
             shards: shards.clamp(1, crate::model::id::MAX_SHARDS),
             after_notices: || {},
-            after_crowd: || {},
+            after_mass_disconnect: || {},
         }
     }
 }

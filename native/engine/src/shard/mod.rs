@@ -30,7 +30,7 @@ use tokio::task::AbortHandle;
 use crate::model::appointments::{self, Appointments};
 use crate::model::clock::steps;
 use crate::model::compression::Compression;
-use crate::model::crowd::Crowd;
+use crate::model::mass_disconnect::MassDisconnect;
 use crate::model::id::ConnId;
 use crate::server::Server;
 use crate::server::topics::Topic;
@@ -61,7 +61,7 @@ pub(crate) struct Shard {
     pub(crate) schedule: Schedule<Rc<Conn>, Op, Control>,
     /// Connections that the sweep looks at with each step of the clock.
     pub(crate) watched: List<Rc<Conn>>,
-    crowd: Rc<Crowd>,
+    mass_disconnect: Rc<MassDisconnect>,
     /// All shards, this one among them, in order.
     pub(crate) all: Arc<[Arc<Handle>]>,
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
@@ -95,7 +95,7 @@ impl Shard {
             handle: parts.handle,
             config,
             watched: List::default(),
-            crowd: Rc::default(),
+            mass_disconnect: Rc::default(),
             all,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
             scratch: RefCell::default(),
@@ -328,7 +328,7 @@ impl Shard {
             *place = None;
         }
         self.free.borrow_mut().push(slot);
-        self.crowd.one_left(self.config.after_crowd);
+        self.mass_disconnect.connection_closed(self.config.after_mass_disconnect);
     }
 
     /// Runs a task of a server that ends with it.

@@ -42,7 +42,7 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     running::await_ports(Instant::now() + PATIENCE);
     let mut config = EngineConfig::new(shards);
     config.after_notices = relay::notify_all;
-    config.after_crowd = memory::give_back;
+    config.after_mass_disconnect = memory::give_back;
     let engine = match Engine::start(config) {
         Ok(engine) => engine,
         Err(e) => return Ok((atoms::error(), e.to_string()).encode(env)),

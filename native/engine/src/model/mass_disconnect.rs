@@ -1,0 +1,87 @@
+//! Many connections that close at about the same time: their memory is scattered, and goes back to the system only
+//! when somebody asks for that.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// So many must have closed.
+const MANY: u32 = 1000;
+
+/// None has closed for so long: the rest stays for a while.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// So often that is waited for, at most.
+const MAX_WAITS: u32 = 10;
+
+/// Counts the connections of a shard that have closed.
+#[derive(Default)]
+pub(crate) struct MassDisconnect {
+    closed: Cell<u32>,
+    waiting: Cell<bool>,
+}
+
+impl MassDisconnect {
+    /// One has closed. When it was one of many, and no more close, `after` is called on a thread
+    /// that may take its time.
+    pub(crate) fn connection_closed(self: &Rc<Self>, after: fn()) {
+        self.closed.set(self.closed.get().saturating_add(1));
+        if self.closed.get() < MANY || self.waiting.replace(true) {
+            return;
+        }
+        let mass_disconnect = self.clone();
+        tokio::task::spawn_local(async move {
+            for _ in 0..MAX_WAITS {
+                let before = mass_disconnect.closed.get();
+                tokio::time::sleep(QUIET).await;
+                if mass_disconnect.closed.get() == before {
+                    break;
+                }
+            }
+            mass_disconnect.closed.set(0);
+            let _ = tokio::task::spawn_blocking(after).await;
+            mass_disconnect.waiting.set(false);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+    fn call() {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+    }
+
+    #[test]
+    fn many_that_close_are_one_call() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build_local(Default::default())
+            .unwrap();
+        runtime.block_on(async {
+            let mass_disconnect = Rc::new(MassDisconnect::default());
+            let close = |count: u32| (0..count).for_each(|_| mass_disconnect.connection_closed(call));
+            close(MANY - 1);
+            assert!(!mass_disconnect.waiting.get());
+            close(1);
+            assert!(mass_disconnect.waiting.get());
+            close(1);
+            let told = async {
+                while mass_disconnect.waiting.get() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(QUIET * 20, told).await.unwrap();
+            assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+            close(MANY - 1);
+            assert!(!mass_disconnect.waiting.get());
+            close(1);
+            assert!(mass_disconnect.waiting.get());
+        });
+    }
+}
