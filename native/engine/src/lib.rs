@@ -32,7 +32,7 @@ pub use model::id::ConnId;
 pub use model::load::{self, Load, Shards};
 pub use model::pace::MessageRate;
 pub use model::streams;
-pub use model::tally::TallyReply;
+pub use model::delivery_count::DeliveryCountReply;
 pub use net::client_tls::{ClientTls, ClientTlsSettings, Pin};
 pub use net::fault::{DialError, ProxyError, RedirectError, Rejection, TlsFault};
 pub use net::peer::{Peer, PeerInfo, TlsFacts};

@@ -49,7 +49,7 @@ impl Engine {
             }
             let to = Fanout {
                 audience: Audience::These(here.into()),
-                tally: None,
+                count: None,
             };
             shard.fan_out(server, frame, to);
         }

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
 use crate::model::load::Shards;
-use crate::model::tally::{Tally, TallyReply};
+use crate::model::delivery_count::{DeliveryCount, DeliveryCountReply};
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;
 use crate::server::topics::register::Watcher;
@@ -94,7 +94,7 @@ impl Engine {
         server: &Arc<Server>,
         frame: &Broadcast,
         except: Option<ConnId>,
-        outcome: Option<TallyReply>,
+        outcome: Option<DeliveryCountReply>,
     ) -> Result<Shards, SendError> {
         let everywhere = |_| true;
         self.spread(server, frame, Audience::All(except), everywhere, outcome)
@@ -111,7 +111,7 @@ impl Engine {
         name: &[u8],
         frame: &Broadcast,
         except: Option<ConnId>,
-        outcome: Option<TallyReply>,
+        outcome: Option<DeliveryCountReply>,
     ) -> Result<Shards, SendError> {
         let topics: Arc<[Arc<Topic>]> = server.topics.find(name).into();
         let concerned = |index: usize| topics.iter().any(|topic| topic.is_on(index));
@@ -125,7 +125,7 @@ impl Engine {
         frame: &Broadcast,
         audience: Audience,
         concerned: impl Fn(usize) -> bool,
-        outcome: Option<TallyReply>,
+        outcome: Option<DeliveryCountReply>,
     ) -> Result<Shards, SendError> {
         if frame.is_too_long() {
             return Err(SendError::Busy);
@@ -137,23 +137,23 @@ impl Engine {
         (0..self.shards())
             .filter(|index| concerned(*index))
             .for_each(|index| chosen.insert(index));
-        let mut tally = outcome
+        let mut count = outcome
             .filter(|_| !chosen.is_empty())
-            .map(|outcome| Arc::new(Tally::new(outcome)));
+            .map(|outcome| Arc::new(DeliveryCount::new(outcome)));
         let mut shards = chosen
             .iter()
             .filter_map(|index| self.shard(index))
             .peekable();
         while let Some(shard) = shards.next() {
             // Ours goes with the last: a shard tells the outcome, not this thread.
-            let tally = if shards.peek().is_some() {
-                tally.clone()
+            let count = if shards.peek().is_some() {
+                count.clone()
             } else {
-                tally.take()
+                count.take()
             };
             let to = Fanout {
                 audience: audience.clone(),
-                tally,
+                count,
             };
             shard.fan_out(server, frame, to);
         }

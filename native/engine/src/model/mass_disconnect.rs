@@ -29,18 +29,18 @@ impl MassDisconnect {
         if self.closed.get() < MANY || self.waiting.replace(true) {
             return;
         }
-        let mass_disconnect = self.clone();
+        let counter = self.clone();
         tokio::task::spawn_local(async move {
             for _ in 0..MAX_WAITS {
-                let before = mass_disconnect.closed.get();
+                let before = counter.closed.get();
                 tokio::time::sleep(QUIET).await;
-                if mass_disconnect.closed.get() == before {
+                if counter.closed.get() == before {
                     break;
                 }
             }
-            mass_disconnect.closed.set(0);
+            counter.closed.set(0);
             let _ = tokio::task::spawn_blocking(after).await;
-            mass_disconnect.waiting.set(false);
+            counter.waiting.set(false);
         });
     }
 }
@@ -64,24 +64,24 @@ mod tests {
             .build_local(Default::default())
             .unwrap();
         runtime.block_on(async {
-            let mass_disconnect = Rc::new(MassDisconnect::default());
-            let close = |count: u32| (0..count).for_each(|_| mass_disconnect.connection_closed(call));
+            let counter = Rc::new(MassDisconnect::default());
+            let close = |count: u32| (0..count).for_each(|_| counter.connection_closed(call));
             close(MANY - 1);
-            assert!(!mass_disconnect.waiting.get());
+            assert!(!counter.waiting.get());
             close(1);
-            assert!(mass_disconnect.waiting.get());
+            assert!(counter.waiting.get());
             close(1);
             let told = async {
-                while mass_disconnect.waiting.get() {
+                while counter.waiting.get() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
             tokio::time::timeout(QUIET * 20, told).await.unwrap();
             assert_eq!(CALLS.load(Ordering::SeqCst), 1);
             close(MANY - 1);
-            assert!(!mass_disconnect.waiting.get());
+            assert!(!counter.waiting.get());
             close(1);
-            assert!(mass_disconnect.waiting.get());
+            assert!(counter.waiting.get());
         });
     }
 }

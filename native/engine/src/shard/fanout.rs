@@ -52,8 +52,8 @@ impl Shard {
         if saved > 0 {
             server.saved(saved);
         }
-        if let Some(tally) = &to.tally {
-            tally.count(sent, dropped);
+        if let Some(count) = &to.count {
+            count.add(sent, dropped);
         }
     }
 

@@ -87,9 +87,9 @@ impl Handle {
             self.fanned_out(frame.len());
             // Its caller hears of the end of the engine in another way.
             if let Op::Fanout { to, .. } = &refused
-                && let Some(tally) = &to.tally
+                && let Some(count) = &to.count
             {
-                tally.silence();
+                count.cancel();
             }
         }
     }

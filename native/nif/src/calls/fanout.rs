@@ -2,7 +2,7 @@
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
-use sockeye_engine::{Broadcast, ConnId, Load, SendError, Server, Shards, TallyReply, topics};
+use sockeye_engine::{Broadcast, ConnId, Load, SendError, Server, Shards, DeliveryCountReply, topics};
 
 use crate::atoms;
 use crate::frames::outbound::{SendFailure, charge, range, reason, refuse};
@@ -120,7 +120,7 @@ fn spread<'a>(
         Ok(frame) => frame,
         Err(error) => return refuse(env, b, error.into()),
     };
-    let outcome = reply.map(|reply| -> TallyReply {
+    let outcome = reply.map(|reply| -> DeliveryCountReply {
         Box::new(move |sent, dropped| reply.answer(|b| counts(b, sent, dropped)))
     });
     let result = match target {

@@ -15,7 +15,7 @@ pub use register::{SubscribeError, Watcher};
 pub(crate) use table::{Table, Topic};
 
 use crate::model::id::ConnId;
-use crate::model::tally::Tally;
+use crate::model::delivery_count::DeliveryCount;
 
 /// Bytes of a topic's name.
 pub const MAX_NAME: usize = 255;
@@ -39,7 +39,7 @@ pub(crate) enum Audience {
 pub(crate) struct Fanout {
     pub(crate) audience: Audience,
     /// Told how many got it.
-    pub(crate) tally: Option<Arc<Tally>>,
+    pub(crate) count: Option<Arc<DeliveryCount>>,
 }
 
 /// Whether a topic may have this name: of a subscription, or of something to publish.

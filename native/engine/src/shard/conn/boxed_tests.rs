@@ -95,7 +95,7 @@ impl Echo {
                     let frame = Broadcast::plain(plain(Opcode::Binary, bytes));
                     let to = Fanout {
                         audience: Audience::All(None),
-                        tally: None,
+                        count: None,
                     };
                     handle.fan_out(&server, &frame, to);
                 }

@@ -4,31 +4,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Receives how many connections got a frame, and how many did not since their queue was full.
-pub type TallyReply = Box<dyn FnOnce(u64, u64) + Send>;
+pub type DeliveryCountReply = Box<dyn FnOnce(u64, u64) + Send>;
 
 /// Shared by the shards that have a part in it. The last one to drop it tells the outcome.
-pub(crate) struct Tally {
+pub(crate) struct DeliveryCount {
     sent: AtomicU64,
     dropped: AtomicU64,
-    outcome: Mutex<Option<TallyReply>>,
+    outcome: Mutex<Option<DeliveryCountReply>>,
 }
 
-impl Tally {
-    pub(crate) fn new(outcome: TallyReply) -> Self {
-        Tally {
+impl DeliveryCount {
+    pub(crate) fn new(outcome: DeliveryCountReply) -> Self {
+        DeliveryCount {
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             outcome: Mutex::new(Some(outcome)),
         }
     }
 
-    pub(crate) fn count(&self, sent: u64, dropped: u64) {
+    pub(crate) fn add(&self, sent: u64, dropped: u64) {
         self.sent.fetch_add(sent, Ordering::Relaxed);
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
     }
 
     /// Nobody will be told.
-    pub(crate) fn silence(&self) {
+    pub(crate) fn cancel(&self) {
         self.outcome
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -36,7 +36,7 @@ impl Tally {
     }
 }
 
-impl Drop for Tally {
+impl Drop for DeliveryCount {
     fn drop(&mut self) {
         let outcome = self
             .outcome
@@ -48,8 +48,8 @@ impl Drop for Tally {
     }
 }
 
-impl std::fmt::Debug for Tally {
+impl std::fmt::Debug for DeliveryCount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tally").finish_non_exhaustive()
+        f.debug_struct("DeliveryCount").finish_non_exhaustive()
     }
 }
