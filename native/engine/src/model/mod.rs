@@ -1,7 +1,6 @@
 //! Plain data and arithmetic: no I/O, and nothing of servers or connections.
 
 pub mod active;
-pub(crate) mod appointments;
 pub(crate) mod clock;
 pub(crate) mod compression;
 pub(crate) mod counters;
@@ -12,3 +11,4 @@ pub mod load;
 pub(crate) mod mass_disconnect;
 pub(crate) mod pace;
 pub mod streams;
+pub(crate) mod timers;

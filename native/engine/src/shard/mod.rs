@@ -27,7 +27,7 @@ use sockeye_protocol::deflate::Codecs;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::model::appointments::{self, Appointments};
+use crate::model::timers::{self, Timers};
 use crate::model::clock::steps;
 use crate::model::compression::Compression;
 use crate::model::mass_disconnect::MassDisconnect;
@@ -83,7 +83,7 @@ pub(crate) struct Shard {
     next_task: Cell<u64>,
     start: Instant,
     clock: Cell<u32>,
-    pub(crate) appointments: Appointments,
+    pub(crate) timers: Timers,
     pub(crate) sweep: Notify,
     pub(crate) end: Notify,
 }
@@ -111,7 +111,7 @@ impl Shard {
             next_task: Cell::new(0),
             start: Instant::now(),
             clock: Cell::new(1),
-            appointments: Appointments::default(),
+            timers: Timers::default(),
             sweep: Notify::new(),
             end: Notify::new(),
         })
@@ -272,14 +272,14 @@ impl Shard {
     }
 
     /// The connection is to be looked at when the clock shows this.
-    pub(crate) fn appoint(&self, conn: &Conn, due: u32) {
+    pub(crate) fn set_timer(&self, conn: &Conn, due: u32) {
         // Half of the clock's range stands for never.
         let due = if due < u32::MAX / 2 {
             due
         } else {
-            appointments::NEVER
+            timers::NEVER
         };
-        if self.appointments.set(conn.id.slot(), due) {
+        if self.timers.set(conn.id.slot(), due) {
             self.sweep.notify_one();
         }
     }
@@ -323,7 +323,7 @@ impl Shard {
     /// The slot of a connection is free.
     pub(crate) fn retire(&self, conn: &Rc<Conn>) {
         let slot = conn.id.slot();
-        self.appointments.set(slot, appointments::NEVER);
+        self.timers.set(slot, timers::NEVER);
         if let Some(place) = self.conns.borrow_mut().get_mut(slot as usize) {
             *place = None;
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::appointments;
+use crate::model::timers;
 use crate::model::clock::TICK;
 use crate::settings::config::EngineConfig;
 use crate::shard::Shard;
@@ -26,8 +26,8 @@ impl Shard {
         loop {
             while self.watched.len() == 0 {
                 let woken = self.sweep.notified();
-                let steps = match self.appointments.earliest() {
-                    appointments::NEVER => {
+                let steps = match self.timers.earliest() {
+                    timers::NEVER => {
                         woken.await;
                         continue;
                     }
@@ -39,11 +39,11 @@ impl Shard {
             }
             tokio::time::sleep(TICK).await;
             let now = self.now();
-            for slot in self.appointments.take(now) {
+            for slot in self.timers.take(now) {
                 let Some(conn) = self.in_slot(slot) else {
                     continue;
                 };
-                let look = std::panic::AssertUnwindSafe(|| conn.attend(&self));
+                let look = std::panic::AssertUnwindSafe(|| conn.check_keep_alive(&self));
                 let _ = std::panic::catch_unwind(look);
             }
             for _ in 0..self.watched.len() {

@@ -101,7 +101,7 @@ impl Conn {
         state.wake();
     }
 
-    /// The receiver is dead: nobody will hear of the end.
+    /// The receiver is dead: nobody will received of the end.
     pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
         {
             let mut state = self.state.borrow_mut();

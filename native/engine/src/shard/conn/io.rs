@@ -79,7 +79,7 @@ impl Conn {
 
     pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut State, input: &mut [u8]) {
         bump(&self.server.counters.bytes_in, input.len() as u64);
-        state.pulse.hear(shard.clock());
+        state.keep_alive.received(shard.clock());
         let left = self.digest(shard, state, input);
         if let Some(rest) = input
             .get(input.len() - left..)
@@ -128,7 +128,7 @@ impl Conn {
             active,
             share,
             own,
-            pulse,
+            keep_alive,
             pace,
             ..
         } = state;
@@ -138,7 +138,7 @@ impl Conn {
             pace.refill();
         }
         let mut delivery = Delivery::new(self.id, route, held, active, share)
-            .with_control(control, &mut pulse.pong_due)
+            .with_control(control, &mut keep_alive.pong_due)
             .with_pace(pace.as_deref_mut());
         let mut codecs = shard.codecs.borrow_mut();
         let (mut progress, left) =
@@ -228,7 +228,7 @@ impl Conn {
                     shard.handle.slots.release(self.id, n);
                     bump(&self.server.counters.bytes_out, n as u64);
                     if was_blocked {
-                        state.pulse.made_progress(shard.clock());
+                        state.keep_alive.made_progress(shard.clock());
                     }
                 }
                 let blocks = !done && !was_blocked;

@@ -1,7 +1,7 @@
 //! A connection after its handshake.
 //!
 //! What states it has is in [`state`]; `io` is the task that moves its bytes, `events` the way to its receiver,
-//! `ending` how it ends, `pulse` whether its peer is still there. They and the shard call each other within one
+//! `ending` how it ends, `keep_alive` whether its peer is still there. They and the shard call each other within one
 //! turn: this is the part of the engine that can not be taken apart.
 
 #[cfg(test)]
@@ -10,7 +10,7 @@ mod ending;
 mod events;
 mod facts;
 mod io;
-mod pulse;
+mod keep_alive;
 mod sending;
 mod state;
 
@@ -34,7 +34,7 @@ use crate::vm::inbox::Share;
 
 use facts::Facts;
 pub(crate) use io::Task;
-use pulse::Pulse;
+use keep_alive::KeepAlive;
 use state::{EndNews, Listed, Phase, State, Writing};
 
 pub(crate) struct Conn {
@@ -78,7 +78,7 @@ impl Conn {
                 frames_in: 0,
                 owed: 0,
                 deadline: 0,
-                pulse: Pulse::default(),
+                keep_alive: KeepAlive::default(),
                 own: None,
                 late: None,
                 pace: pace.map(|rate| Box::new(Pace::new(rate))),
@@ -113,7 +113,7 @@ impl Conn {
         if let Some(bytes) = options.send_queue_size {
             shard.handle.slots.set_limit(self.id, bytes);
         }
-        self.attend(shard);
+        self.check_keep_alive(shard);
     }
 
     /// The inbox that its events go to.

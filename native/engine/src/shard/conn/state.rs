@@ -43,7 +43,7 @@ use std::task::Waker;
 
 use sockeye_protocol::{ClosedBy, Session};
 
-use super::pulse::Pulse;
+use super::keep_alive::KeepAlive;
 use crate::model::active::Active;
 use crate::model::pace::Pace;
 use crate::net::transport::Transport;
@@ -126,7 +126,7 @@ pub(super) struct State {
     pub(super) owed: u32,
     /// Shard time at which patience ends, with the process that is awaited, or with the peer; 0 for never.
     pub(super) deadline: u32,
-    pub(super) pulse: Pulse,
+    pub(super) keep_alive: KeepAlive,
     /// Rules of its own; none for most.
     pub(super) own: Option<Box<Rules>>,
     /// How fast the peer may send; there while that is bounded.

@@ -2,25 +2,25 @@
 
 use std::cell::{Cell, RefCell};
 
-/// No appointment.
+/// No timer.
 pub(crate) const NEVER: u32 = u32::MAX;
 
 /// How many connections one step of the clock serves at least; the rest follow with the next.
 /// Thousands that came together would otherwise all be pinged at once, time and again.
 const MOST: usize = 1024;
 
-/// The appointments of a shard, by slot.
-pub(crate) struct Appointments {
+/// The timers of a shard: one for each connection, by slot.
+pub(crate) struct Timers {
     due: RefCell<Vec<u32>>,
-    /// No appointment is before this.
+    /// No timer is before this.
     earliest: Cell<u32>,
     /// Where the next sweep begins, so that all get their turn.
     from: Cell<usize>,
 }
 
-impl Default for Appointments {
+impl Default for Timers {
     fn default() -> Self {
-        Appointments {
+        Timers {
             due: RefCell::default(),
             earliest: Cell::new(NEVER),
             from: Cell::new(0),
@@ -28,8 +28,8 @@ impl Default for Appointments {
     }
 }
 
-impl Appointments {
-    /// Makes or moves an appointment. True if it is before all others.
+impl Timers {
+    /// Sets or moves a timer. True if it is before all others.
     pub(crate) fn set(&self, slot: u32, due: u32) -> bool {
         let slot = slot as usize;
         let mut all = self.due.borrow_mut();
@@ -51,7 +51,7 @@ impl Appointments {
         self.earliest.get()
     }
 
-    /// The slots whose time has come; they have no appointment from here on.
+    /// The slots whose time has come; they have no timer from here on.
     pub(crate) fn take(&self, now: u32) -> Vec<u32> {
         let mut slots = Vec::new();
         if self.earliest.get() > now {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn due_at_less_equal_and_more() {
-        let all = Appointments::default();
+        let all = Timers::default();
         assert!(all.set(3, 10));
         assert!(!all.set(5, 11));
         assert_eq!(all.earliest(), 10);
@@ -98,8 +98,8 @@ mod tests {
     }
 
     #[test]
-    fn an_appointment_moves() {
-        let all = Appointments::default();
+    fn a_timer_moves() {
+        let all = Timers::default();
         all.set(0, 10);
         all.set(0, 20);
         assert_eq!(all.take(10), []);
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn many_are_served_in_turns_and_nobody_is_left_out() {
-        let all = Appointments::default();
+        let all = Timers::default();
         let count = MOST as u32 * 2 + 10;
         for slot in 0..count {
             all.set(slot, 10);
