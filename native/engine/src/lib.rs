@@ -29,7 +29,7 @@ pub use model::compression::{Compression, Home};
 pub use model::counters::ServerStats;
 pub use model::error::SendError;
 pub use model::id::ConnId;
-pub use model::load::{self, Load, Shards};
+pub use model::backlog::{self, CallKind, ShardSet};
 pub use model::pace::MessageRate;
 pub use model::streams;
 pub use model::delivery_count::DeliveryCountReply;

@@ -1,28 +1,28 @@
-//! Callers that wait for the shards: see [`crate::model::load`].
+//! Callers that wait for the shards: see [`crate::model::kind`].
 
 use crate::engine::Engine;
-use crate::model::load::{Load, Shards, Signal};
+use crate::model::backlog::{CallKind, ShardSet, Signal};
 use crate::shard::op::Op;
 
 impl Engine {
     /// Of the shards that a call gave something to, those that have more to do than may wait: its caller is to
     /// wait for [`Engine::when_done`] before it makes another.
-    pub fn crowded(&self, shards: Shards, load: Load) -> Shards {
-        let mut crowded = Shards::default();
+    pub fn backlogged(&self, shards: ShardSet, kind: CallKind) -> ShardSet {
+        let mut backlogged = ShardSet::default();
         for index in shards.iter() {
             if self
                 .shard(index)
-                .is_some_and(|shard| shard.is_crowded(load))
+                .is_some_and(|shard| shard.is_backlogged(kind))
             {
-                crowded.insert(index);
+                backlogged.insert(index);
             }
         }
-        crowded
+        backlogged
     }
 
     /// Has it told, on the thread of each of these shards, when it has carried out what was handed over until
     /// now, or ends. Returns how many will tell: a shard that has ended will not.
-    pub fn when_done(&self, shards: Shards, tell: impl Fn() -> Box<dyn FnOnce() + Send>) -> usize {
+    pub fn when_done(&self, shards: ShardSet, tell: impl Fn() -> Box<dyn FnOnce() + Send>) -> usize {
         let mut count = 0;
         for shard in shards.iter().filter_map(|index| self.shard(index)) {
             match shard.submit(Op::Signal(Signal::new(tell()))) {

@@ -17,7 +17,7 @@ use crate::front::listener::{self, Listening};
 use crate::model::compression::{Compression, Home};
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
-use crate::model::load::Done;
+use crate::model::backlog::Done;
 use crate::model::streams::{Step, StreamError, Undo};
 use crate::net::peer::Peer;
 use crate::server::topics::Audience;
@@ -425,7 +425,7 @@ impl Engine {
     }
 
     /// Hands frames to a shard. All parts must belong to it, and their bytes be reserved. See
-    /// [`Engine::crowded`]. With the shard, its connections have ended, and nobody misses what is for them.
+    /// [`Engine::backlogged`]. With the shard, its connections have ended, and nobody misses what is for them.
     pub fn send(&self, shard: usize, frames: Frames) {
         if let Some(shard) = self.shards.get(shard) {
             let _ = shard.submit(Op::Frames(frames));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
-use crate::model::load::Shards;
+use crate::model::backlog::ShardSet;
 use crate::model::delivery_count::{DeliveryCount, DeliveryCountReply};
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;
@@ -84,7 +84,7 @@ impl Engine {
 
     /// Sends one frame to every connection of a server but one. A connection whose queue is full
     /// does not get it, which is counted. `outcome` is told on a shard's thread how many got it. The
-    /// shards that take part: see [`Engine::crowded`].
+    /// shards that take part: see [`Engine::backlogged`].
     ///
     /// # Errors
     /// [`SendError::Closed`] if the server stops, [`SendError::Busy`] for a frame that no queue takes, of
@@ -95,7 +95,7 @@ impl Engine {
         frame: &Broadcast,
         except: Option<ConnId>,
         outcome: Option<DeliveryCountReply>,
-    ) -> Result<Shards, SendError> {
+    ) -> Result<ShardSet, SendError> {
         let everywhere = |_| true;
         self.spread(server, frame, Audience::All(except), everywhere, outcome)
     }
@@ -112,7 +112,7 @@ impl Engine {
         frame: &Broadcast,
         except: Option<ConnId>,
         outcome: Option<DeliveryCountReply>,
-    ) -> Result<Shards, SendError> {
+    ) -> Result<ShardSet, SendError> {
         let topics: Arc<[Arc<Topic>]> = server.topics.find(name).into();
         let concerned = |index: usize| topics.iter().any(|topic| topic.is_on(index));
         let audience = Audience::Topics(topics.clone(), except);
@@ -126,14 +126,14 @@ impl Engine {
         audience: Audience,
         concerned: impl Fn(usize) -> bool,
         outcome: Option<DeliveryCountReply>,
-    ) -> Result<Shards, SendError> {
+    ) -> Result<ShardSet, SendError> {
         if frame.is_too_long() {
             return Err(SendError::Busy);
         }
         if server.is_stopping() {
             return Err(SendError::Closed);
         }
-        let mut chosen = Shards::default();
+        let mut chosen = ShardSet::default();
         (0..self.shards())
             .filter(|index| concerned(*index))
             .for_each(|index| chosen.insert(index));

@@ -125,9 +125,9 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
     let mut failures = Told::default();
     let mut refusals = Told::default();
     loop {
-        if server.is_swamped() {
+        if server.is_overloaded() {
             bump(&server.counters.accept_pauses, 1);
-            while server.is_swamped() {
+            while server.is_overloaded() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }

@@ -1,13 +1,13 @@
 //! Plain data and arithmetic: no I/O, and nothing of servers or connections.
 
 pub mod active;
+pub mod backlog;
 pub(crate) mod clock;
 pub(crate) mod compression;
 pub(crate) mod counters;
 pub(crate) mod delivery_count;
 pub(crate) mod error;
 pub(crate) mod id;
-pub mod load;
 pub(crate) mod mass_disconnect;
 pub(crate) mod pace;
 pub mod streams;

@@ -139,10 +139,10 @@ impl Addresses {
     /// A connection of this address that was counted is gone.
     pub(crate) fn leave(&self, ip: IpAddr) {
         let mut table = self.table();
-        let crowded = table.known.len() > REMEMBERED;
+        let is_full = table.known.len() > REMEMBERED;
         if let Some(known) = table.known.get_mut(&key(ip)) {
             known.open = known.open.saturating_sub(1);
-            if known.open == 0 && (self.rate.is_none() || crowded) {
+            if known.open == 0 && (self.rate.is_none() || is_full) {
                 table.known.remove(&key(ip));
             }
         }

@@ -299,8 +299,8 @@ impl Server {
     /// Whether the handlers must see what there is before more connections come. The events of
     /// a connection besides its messages need no room in an inbox, and short-lived connections
     /// could fill it without end.
-    pub(crate) fn is_swamped(&self) -> bool {
-        let full = |slot| get(slot).is_some_and(|inbox| inbox.is_swamped());
+    pub(crate) fn is_overloaded(&self) -> bool {
+        let full = |slot| get(slot).is_some_and(|inbox| inbox.is_overloaded());
         self.unattached() >= UNATTACHED || self.workers.iter().any(full)
     }
 

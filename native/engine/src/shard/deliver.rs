@@ -57,8 +57,8 @@ impl Route {
     }
 
     /// Whether little more should be read for the receiver.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.inbox().is_some_and(|inbox| inbox.is_crowded())
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.inbox().is_some_and(|inbox| inbox.is_half_full())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::Notify;
 
-use crate::model::load::{CALLS, FRAMES, Load};
+use crate::model::backlog::{CALLS, FRAMES, CallKind};
 use crate::model::streams::Streams;
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;
@@ -95,9 +95,9 @@ impl Handle {
     }
 
     /// Whether who has just brought this is to wait.
-    pub(crate) fn is_crowded(&self, load: Load) -> bool {
+    pub(crate) fn is_backlogged(&self, kind: CallKind) -> bool {
         self.ops.len() > CALLS
-            || (load == Load::Frame && self.fanning.load(Ordering::Acquire) > FRAMES)
+            || (kind == CallKind::Fanout && self.fanning.load(Ordering::Acquire) > FRAMES)
     }
 
     pub(crate) fn queued(&self) -> usize {

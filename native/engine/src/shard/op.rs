@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::model::active::{Active, SetActive};
 use crate::model::id::ConnId;
-use crate::model::load::{Done, Signal};
+use crate::model::backlog::{Done, Signal};
 use crate::model::streams::{Step, Undo};
 use crate::net::peer::PeerInfo;
 use crate::server::Server;

@@ -26,7 +26,7 @@ use crossbeam_channel::Receiver;
 use tokio::sync::Notify;
 
 use crate::model::id::ConnId;
-use crate::model::load::Done;
+use crate::model::backlog::Done;
 use crate::server::Server;
 use crate::vm::inbox::Inbox;
 

@@ -1,6 +1,6 @@
 //! A byte-bounded queue between the shards and one handler process.
 //!
-//! Shards append to the *filling* batch; the process takes the whole of it in one swap and then
+//! ShardSet append to the *filling* batch; the process takes the whole of it in one swap and then
 //! reads from the *draining* batch without disturbing them. The process is told once that there
 //! is something (the inbox is then no longer *armed*) and not again until it has seen the
 //! inbox empty, so its mailbox never holds more than one message of ours.
@@ -23,7 +23,7 @@ pub trait Notifier: Send + Sync {
 const SHARE: usize = 16;
 
 /// Bytes beyond the bound from which on no more connections are accepted.
-const SWAMPED: usize = 1 << 20;
+const OVERLOADED: usize = 1 << 20;
 
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
@@ -174,13 +174,13 @@ impl Inbox {
     }
 
     /// Whether more than half of the room is taken.
-    pub(crate) fn is_crowded(&self) -> bool {
+    pub(crate) fn is_half_full(&self) -> bool {
         self.pending() > self.limit / 2
     }
 
     /// Whether there is far more than room for.
-    pub(crate) fn is_swamped(&self) -> bool {
-        self.pending() > self.limit.saturating_add(SWAMPED)
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.pending() > self.limit.saturating_add(OVERLOADED)
     }
 
     pub(crate) fn fill(&self) -> Filler<'_> {

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use sockeye_engine::load::{CALLS, FRAMES};
+use sockeye_engine::backlog::{CALLS, FRAMES};
 use sockeye_engine::streams::Step;
-use sockeye_engine::{Broadcast, ConnId, Engine, Load, Mode, ServerConfig, Shards};
+use sockeye_engine::{Broadcast, ConnId, Engine, CallKind, Mode, ServerConfig, ShardSet};
 use sockeye_protocol::Kind;
 use sockeye_protocol::frame::{self, Opcode};
 
@@ -26,14 +26,14 @@ fn frame_of(len: usize) -> Broadcast {
     Broadcast::plain(bytes)
 }
 
-fn crowded(world: &World, load: Load) -> bool {
-    !world.engine.crowded(Shards::one(0), load).is_empty()
+fn backlogged(world: &World, kind: CallKind) -> bool {
+    !world.engine.backlogged(ShardSet::one(0), kind).is_empty()
 }
 
 /// Hears when the shard has done what it was given until now.
 fn done(engine: &Engine) -> Receiver<()> {
     let (sender, answer) = channel();
-    let count = engine.when_done(Shards::one(0), || {
+    let count = engine.when_done(ShardSet::one(0), || {
         let sender = sender.clone();
         Box::new(move || {
             let _ = sender.send(());
@@ -53,14 +53,14 @@ fn calls_at_less_equal_and_more() {
             send(&world.engine, conn, Opcode::Text, number.to_string().as_bytes()).unwrap();
         }
         assert_eq!(world.engine.queued_calls(), count);
-        assert_eq!(crowded(&world, Load::Call), waits, "{count}");
-        assert_eq!(crowded(&world, Load::Frame), waits, "{count}");
+        assert_eq!(backlogged(&world, CallKind::Single), waits, "{count}");
+        assert_eq!(backlogged(&world, CallKind::Fanout), waits, "{count}");
         drop(held);
         for number in 0..count {
             client.expect(Opcode::Text, number.to_string().as_bytes());
         }
         world.settle();
-        assert!(!crowded(&world, Load::Call));
+        assert!(!backlogged(&world, CallKind::Single));
         assert_eq!(world.engine.queued_calls(), 0);
     }
 }
@@ -72,22 +72,22 @@ fn bytes_for_many_at_less_equal_and_more() {
         let (mut client, _) = (world.client(), puller.opened());
         let held = world.hold();
         for len in [FRAMES - 1000, second] {
-            assert!(!crowded(&world, Load::Frame));
+            assert!(!backlogged(&world, CallKind::Fanout));
             let shards = world
                 .engine
                 .fan_out(&world.server, &frame_of(len), None, None);
-            assert_eq!(shards, Ok(Shards::one(0)));
+            assert_eq!(shards, Ok(ShardSet::one(0)));
         }
-        assert_eq!(crowded(&world, Load::Frame), waits, "{second}");
+        assert_eq!(backlogged(&world, CallKind::Fanout), waits, "{second}");
         // Whoever sends to one connection has nothing to do with that.
-        assert!(!crowded(&world, Load::Call));
+        assert!(!backlogged(&world, CallKind::Single));
         drop(held);
         for len in [FRAMES - 1000, second] {
             let head = frame::head_len(len, false);
             client.expect(Opcode::Binary, &vec![0; len - head]);
         }
         world.settle();
-        assert!(!crowded(&world, Load::Frame));
+        assert!(!backlogged(&world, CallKind::Fanout));
     }
 }
 
@@ -100,12 +100,12 @@ fn whatever_a_caller_asks_of_a_crowded_shard_is_done_in_its_order() {
     for _ in 0..=CALLS {
         send(engine, conn, Opcode::Pong, b"").unwrap();
     }
-    assert!(crowded(&world, Load::Call));
+    assert!(backlogged(&world, CallKind::Single));
     assert_eq!(engine.subscribe(conn, b"t"), Ok(true));
     let (sender, outcome) = channel();
     let tell = Box::new(move |sent, dropped| sender.send((sent, dropped)).unwrap());
     let published = engine.publish(&world.server, b"t", &frame_of(100), None, Some(tell));
-    assert_eq!(published, Ok(Shards::one(0)));
+    assert_eq!(published, Ok(ShardSet::one(0)));
     assert_eq!(engine.unsubscribe(conn, b"t"), Ok(true));
     assert_eq!(
         engine.send_to_list(&world.server, &frame_of(99), &[conn]),
@@ -174,7 +174,7 @@ fn many_callers_that_wait_their_turn() {
                 let text = format!("{caller} {number}");
                 send(engine, conn, Opcode::Text, text.as_bytes()).unwrap();
                 most.fetch_max(engine.queued_calls(), Ordering::Relaxed);
-                if !engine.crowded(Shards::one(0), Load::Call).is_empty() {
+                if !engine.backlogged(ShardSet::one(0), CallKind::Single).is_empty() {
                     let told = done(engine);
                     assert!(told.recv_timeout(LONG).is_ok());
                     over.store(true, Ordering::Relaxed);

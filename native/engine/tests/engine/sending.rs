@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye_engine::streams::{Step, StreamError};
-use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ServerConfig, Shards};
+use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ServerConfig, ShardSet};
 use sockeye_protocol::Kind;
 use sockeye_protocol::frame::{self, Opcode};
 
@@ -114,7 +114,7 @@ fn who_stays_full_is_closed_and_others_are_not() {
     world.wait_stopped();
 }
 
-fn fan_out(world: &World, text: &str, except: Option<ConnId>) -> Result<Shards, SendError> {
+fn fan_out(world: &World, text: &str, except: Option<ConnId>) -> Result<ShardSet, SendError> {
     let mut bytes = Vec::new();
     frame::write(&mut bytes, Opcode::Text, text.as_bytes(), None);
     let frame = Broadcast::plain(bytes);

@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 
 use proptest::prelude::*;
-use sockeye_engine::{Broadcast, ConnId, Mode, SendError, Shards, SubscribeError};
+use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ShardSet, SubscribeError};
 use sockeye_protocol::frame::{self, Opcode};
 
 use crate::support::*;
@@ -19,7 +19,7 @@ fn publish(world: &World, topic: &str, text: &str) -> Result<usize, SendError> {
     world
         .engine
         .publish(server, topic.as_bytes(), &frame, None, None)
-        .map(Shards::len)
+        .map(ShardSet::len)
 }
 
 /// Clients and their connections, on shards in turn.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustler::sys::ErlNifTerm;
 use rustler::{Env, Error, NifResult, Term};
 use sockeye_engine::op::Command;
-use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
+use sockeye_engine::{ConnId, Engine, Frames, CallKind, SendError, ShardSet};
 
 use crate::atoms;
 use crate::frames::outbound::{Receiver, SLICE, SLICE_FRAMES, SendFailure, charge, range, reason};
@@ -37,7 +37,7 @@ struct CommandBatch<'e> {
     engine: &'e Arc<Engine>,
     shards: Vec<Frames>,
     /// Those that were given something.
-    given: Shards,
+    given: ShardSet,
     /// Bytes that were worked on, whether they were taken or not.
     bytes: usize,
     /// The last connection and its term: frames of one connection mostly come together.
@@ -50,7 +50,7 @@ impl<'e> CommandBatch<'e> {
         CommandBatch {
             engine,
             shards,
-            given: Shards::default(),
+            given: ShardSet::default(),
             bytes: 0,
             last: None,
         }
@@ -162,8 +162,8 @@ impl<'e> CommandBatch<'e> {
     }
 
     /// The shards that the caller is to wait for.
-    fn crowded(&self) -> Shards {
-        self.engine.crowded(self.given, Load::Call)
+    fn crowded(&self) -> ShardSet {
+        self.engine.backlogged(self.given, CallKind::Single)
     }
 }
 /// Each error is `{Conn, Frame, Reason}`, with the terms of the command.
@@ -184,7 +184,7 @@ fn carry_out<'a>(env: Env<'a>, list: Term<'a>, bounds: Bounds) -> NifResult<Term
     let (mut taken, mut count) = (0, 0);
     let (stop, crowded) = with_engine_for(bounds.are_normal(), |engine| {
         let Some(engine) = engine else {
-            return Ok((None, Shards::default()));
+            return Ok((None, ShardSet::default()));
         };
         let mut out = CommandBatch::new(engine);
         let mut stop = None;

@@ -2,7 +2,7 @@
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
-use sockeye_engine::{Broadcast, ConnId, Load, SendError, Server, Shards, DeliveryCountReply, topics};
+use sockeye_engine::{Broadcast, ConnId, CallKind, SendError, Server, ShardSet, DeliveryCountReply, topics};
 
 use crate::atoms;
 use crate::frames::outbound::{SendFailure, charge, range, reason, refuse};
@@ -283,13 +283,13 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
             Err(failure) => return refuse(env, b, failure),
         }
     }
-    let mut shards = Shards::default();
+    let mut shards = ShardSet::default();
     for (server, frame, group) in ready {
         group.iter().for_each(|conn| shards.insert(conn.shard()));
         refused.extend(engine.send_to_list(&server, &frame, &group));
     }
     charge(env, 0, count);
-    let given = (shards, Load::Frame);
+    let given = (shards, CallKind::Fanout);
     if refused.is_empty() {
         return Ok(backlog::ok(env, &engine, given));
     }

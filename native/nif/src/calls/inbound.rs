@@ -7,7 +7,7 @@ use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::batch::Event;
 use sockeye_engine::inbox::{Left, Visit};
-use sockeye_engine::{ConnId, Engine, Inbox, Load, Notifier, Shards};
+use sockeye_engine::{ConnId, Engine, Inbox, CallKind, Notifier, ShardSet};
 
 use crate::atoms;
 use crate::frames::outbound::charge;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, NifResult, Term};
 use sockeye_engine::op::Command;
-use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
+use sockeye_engine::{ConnId, Engine, Frames, CallKind, SendError, ShardSet};
 
 use crate::atoms;
 use crate::frames::outbound::{Receiver, SLICE, SLICE_FRAMES, SendFailure, charge, range, refuse};
@@ -36,8 +36,8 @@ fn send_with<'a>(
     let sent = with_engine_for(bounds.are_normal(), |engine| {
         let engine = engine.ok_or(SendFailure::Send(SendError::Closed))?;
         let bytes = send_all_or_none(b, engine, conn, frames, bounds)?;
-        let shard = Shards::one(conn.shard());
-        Ok((bytes, engine.crowded(shard, Load::Call)))
+        let shard = ShardSet::one(conn.shard());
+        Ok((bytes, engine.backlogged(shard, CallKind::Single)))
     });
     match sent {
         Ok((bytes, crowded)) => {

@@ -1,7 +1,7 @@
 //! Subscriptions, and what is known of topics.
 
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
-use sockeye_engine::{ConnId, Load, Shards, SubscribeError, topics};
+use sockeye_engine::{ConnId, CallKind, ShardSet, SubscribeError, topics};
 
 use crate::atoms;
 use crate::frames::CLIENT_TAG;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Encoder, Env, Term};
-use sockeye_engine::{Engine, Load, Shards};
+use sockeye_engine::{Engine, CallKind, ShardSet};
 
 use crate::atoms;
 use crate::terms::Builder;
@@ -14,10 +14,10 @@ use crate::vm::{process, running};
 pub(crate) fn answer<'a>(
     env: Env<'a>,
     engine: &Engine,
-    (shards, load): (Shards, Load),
+    (shards, kind): (ShardSet, CallKind),
     answer: Term<'a>,
 ) -> Term<'a> {
-    wrap(env, engine.crowded(shards, load), answer)
+    wrap(env, engine.backlogged(shards, kind), answer)
 }
 
 /// The same for `ok`.
@@ -52,7 +52,7 @@ fn when_done(env: Env<'_>, shards: u64) -> Term<'_> {
         })
     };
     let count = running::engine().map_or(0, |engine| {
-        engine.when_done(Shards::from_bits(shards), tell)
+        engine.when_done(ShardSet::from_bits(shards), tell)
     });
     (ticket, count).encode(env)
 }

@@ -251,10 +251,10 @@ impl Incoming {
             Ok(read) => read,
             Err(error) => return self.undecodable(error, stream, out),
         };
-        let crowded = self.streams.borrow().open.len() >= STREAMS as usize;
+        let too_many = self.streams.borrow().open.len() >= STREAMS as usize;
         let malformed = matches!(read, RequestHead::Malformed);
         // A stream beyond those that may be open is refused.
-        if (crowded || malformed) && !self.spend(out) {
+        if (too_many || malformed) && !self.spend(out) {
             return;
         }
         let mut stand_in = Vec::new();

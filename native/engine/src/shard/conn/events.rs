@@ -8,7 +8,7 @@ use super::Conn;
 use super::state::{EndNews, State};
 use crate::model::active::SetActive;
 use crate::model::clock::ticks;
-use crate::model::load::Done;
+use crate::model::backlog::Done;
 use crate::server::bump;
 use crate::settings::config::Mode;
 use crate::shard::Shard;

@@ -397,7 +397,7 @@ impl State {
             // The session throws away what comes after our close frame.
             _ if !self.session.is_open() => Some(SMALL_READ),
             Some(_) => (!self.is_held_back()).then_some(SMALL_READ),
-            None if self.route.is_crowded() => Some(SMALL_READ),
+            None if self.route.is_half_full() => Some(SMALL_READ),
             None => Some(usize::MAX),
         }
     }

@@ -13,19 +13,19 @@ pub const FRAMES: usize = 16 << 20;
 
 /// Some of the shards of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shards(u64);
+pub struct ShardSet(u64);
 
-impl Shards {
+impl ShardSet {
     /// The shard of this index alone.
     pub fn one(index: usize) -> Self {
-        let mut shards = Shards::default();
+        let mut shards = ShardSet::default();
         shards.insert(index);
         shards
     }
 
     /// The shards whose bits are set.
     pub fn from_bits(bits: u64) -> Self {
-        Shards(bits)
+        ShardSet(bits)
     }
 
     /// A bit for each, the first shard's being the lowest.
@@ -56,11 +56,11 @@ impl Shards {
 
 /// What a call brings to a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Load {
+pub enum CallKind {
     /// Something for one connection.
-    Call,
+    Single,
     /// A frame for many.
-    Frame,
+    Fanout,
 }
 
 /// Told once, on a shard's thread.
@@ -94,13 +94,13 @@ mod tests {
 
     #[test]
     fn a_set_of_shards() {
-        let mut shards = Shards::one(0);
+        let mut shards = ShardSet::one(0);
         shards.insert(63);
         shards.insert(64);
         assert_eq!(shards.iter().collect::<Vec<_>>(), [0, 63]);
         assert_eq!(shards.len(), 2);
-        assert_eq!(Shards::from_bits(shards.bits()), shards);
-        assert!(!shards.is_empty() && Shards::default().is_empty());
+        assert_eq!(ShardSet::from_bits(shards.bits()), shards);
+        assert!(!shards.is_empty() && ShardSet::default().is_empty());
     }
 
     #[test]
