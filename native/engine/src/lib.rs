@@ -31,7 +31,7 @@ pub use model::error::SendError;
 pub use model::id::ConnId;
 pub use model::backlog::{self, CallKind, ShardSet};
 pub use model::pace::MessageRate;
-pub use model::streams;
+pub use model::pieces;
 pub use model::delivery_count::DeliveryCountReply;
 pub use net::client_tls::{ClientTls, ClientTlsSettings, Pin};
 pub use net::fault::{DialError, ProxyError, RedirectError, Rejection, TlsFault};

@@ -18,7 +18,7 @@ use crate::model::compression::{Compression, Home};
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
 use crate::model::backlog::Done;
-use crate::model::streams::{Step, StreamError, Undo};
+use crate::model::pieces::{Piece, StreamError, Undo};
 use crate::net::peer::Peer;
 use crate::server::topics::Audience;
 use crate::server::{MAX_SERVER, Server, bump};
@@ -392,11 +392,11 @@ impl Engine {
         conn: ConnId,
         owner: u64,
         kind: Kind,
-        step: Step,
+        piece: Piece,
         payload: &[u8],
     ) -> Result<Undo, StreamError> {
         match self.shard_of(conn) {
-            Some(shard) => shard.streams.advance(conn, owner, kind, step, payload),
+            Some(shard) => shard.open_messages.advance(conn, owner, kind, piece, payload),
             None => Err(StreamError::NotStreaming),
         }
     }
@@ -404,11 +404,11 @@ impl Engine {
     /// Takes back what [`Engine::stream`] noted last.
     pub fn unstream(&self, conn: ConnId, undo: Undo) {
         if let Some(shard) = self.shard_of(conn) {
-            shard.streams.undo(conn, undo);
+            shard.open_messages.undo(conn, undo);
             // The connection may have ended meanwhile, and with it what was noted.
             fence(Ordering::SeqCst);
             if !shard.slots.is_known(conn) {
-                shard.streams.forget(conn);
+                shard.open_messages.forget(conn);
             }
         }
     }

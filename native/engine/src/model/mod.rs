@@ -10,5 +10,5 @@ pub(crate) mod error;
 pub(crate) mod id;
 pub(crate) mod mass_disconnect;
 pub(crate) mod pace;
-pub mod streams;
+pub mod pieces;
 pub(crate) mod timers;

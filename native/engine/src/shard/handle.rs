@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::Notify;
 
 use crate::model::backlog::{CALLS, FRAMES, CallKind};
-use crate::model::streams::Streams;
+use crate::model::pieces::OpenMessages;
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;
 use crate::server::topics::{Fanout, Register};
@@ -18,7 +18,7 @@ use crate::shard::slots::Slots;
 pub(crate) struct Handle {
     pub(crate) index: usize,
     pub(crate) slots: Slots,
-    pub(crate) streams: Streams,
+    pub(crate) open_messages: OpenMessages,
     pub(crate) register: Register,
     /// Wakes the task that runs the turns.
     pub(crate) turn: Arc<Notify>,
@@ -47,7 +47,7 @@ impl Handle {
         let handle = Arc::new(Handle {
             index,
             slots: Slots::new(seed),
-            streams: Streams::default(),
+            open_messages: OpenMessages::default(),
             register: Register::default(),
             turn: Arc::default(),
             ops: op_sender,

@@ -292,7 +292,7 @@ impl Shard {
     /// The id of a connection names nothing from here on.
     pub(crate) fn forget(&self, conn: &Rc<Conn>, route: &Route) {
         self.handle.slots.close(conn.id);
-        self.handle.streams.forget(conn.id);
+        self.handle.open_messages.forget(conn.id);
         self.unsubscribe_all(conn);
         conn.server.counters.open.fetch_sub(1, Ordering::Relaxed);
         if matches!(conn.compression, Compression::Shared(_)) {

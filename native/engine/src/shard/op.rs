@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::model::active::{Active, SetActive};
 use crate::model::id::ConnId;
 use crate::model::backlog::{Done, Signal};
-use crate::model::streams::{Step, Undo};
+use crate::model::pieces::{Piece, Undo};
 use crate::net::peer::PeerInfo;
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;
@@ -36,7 +36,7 @@ pub enum Command {
     /// The same, and compress none of them.
     Plain(Range<u32>, u32),
     /// Write these bytes: one piece of a message, as [`crate::Engine::stream`] allowed it.
-    Stream(Range<u32>, Step, Undo),
+    Stream(Range<u32>, Piece, Undo),
     /// Start the close handshake.
     Close(u16, Box<str>),
     /// Close without waiting for the peer: it, or its handler, broke the rules.

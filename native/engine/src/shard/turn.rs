@@ -199,7 +199,7 @@ impl Shard {
         for (id, part) in commands {
             let Some(conn) = self.conn(id) else {
                 if let Command::Stream(..) = part {
-                    self.handle.streams.forget(id);
+                    self.handle.open_messages.forget(id);
                 }
                 continue;
             };
@@ -210,10 +210,10 @@ impl Shard {
                     let part = outbox::Segment::new(buffer.clone(), range.start, range.end);
                     conn.send(self, part, compress);
                 }
-                Command::Stream(range, step, _) => {
+                Command::Stream(range, piece, _) => {
                     bump(&conn.server.counters.frames_out, 1);
                     let part = outbox::Segment::new(buffer.clone(), range.start, range.end);
-                    conn.send_piece(self, part, step);
+                    conn.send_piece(self, part, piece);
                 }
                 Command::Close(code, reason) => conn.close(self, code, &reason),
                 Command::Fail(code, reason) => conn.refuse(self, code, &reason),

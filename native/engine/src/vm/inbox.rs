@@ -243,14 +243,14 @@ impl Inbox {
         self.read(lock(&self.draining), true, |batch, index| {
             let len = batch.payload_len(index);
             let Some((conn, event)) = batch.event(index) else {
-                return Step::Stop;
+                return ReadStep::Stop;
             };
             let visit = visit(conn, event, len);
             seen += 1;
             match visit {
-                Visit::Stop => Step::Stop,
-                Visit::Next if seen < max => Step::On(index + 1),
-                Visit::Next | Visit::Last => Step::Last(index + 1),
+                Visit::Stop => ReadStep::Stop,
+                Visit::Next if seen < max => ReadStep::On(index + 1),
+                Visit::Next | Visit::Last => ReadStep::Last(index + 1),
             }
         })
     }
@@ -262,7 +262,7 @@ impl Inbox {
     pub fn serve(
         &self,
         arms: bool,
-        step: impl FnMut(&Batch, usize) -> Step,
+        step: impl FnMut(&Batch, usize) -> ReadStep,
     ) -> Option<(Left, u64)> {
         let draining = match self.draining.try_lock() {
             Ok(draining) => draining,
@@ -276,7 +276,7 @@ impl Inbox {
         &self,
         mut draining: MutexGuard<'_, Draining>,
         arms: bool,
-        mut step: impl FnMut(&Batch, usize) -> Step,
+        mut step: impl FnMut(&Batch, usize) -> ReadStep,
     ) -> (Left, u64) {
         let mut freed = 0;
         let mut swapped = false;
@@ -299,7 +299,7 @@ impl Inbox {
             }
             let first = draining.next;
             let step = step(&draining.batch, first);
-            let (Step::On(next) | Step::Last(next)) = step else {
+            let (ReadStep::On(next) | ReadStep::Last(next)) = step else {
                 break;
             };
             // A step that reads nothing would never end.
@@ -310,7 +310,7 @@ impl Inbox {
             }
             draining.next = next;
             read += (next - first) as u64;
-            if let Step::Last(_) = step {
+            if let ReadStep::Last(_) = step {
                 break;
             }
         }
@@ -369,7 +369,7 @@ pub enum Visit {
 
 /// What [`Inbox::serve`]'s reader has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ReadStep {
     /// The events before this place are read; what is next?
     On(usize),
     /// The events before this place are read, and these were the last ones.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use sockeye_engine::backlog::{CALLS, FRAMES};
-use sockeye_engine::streams::Step;
+use sockeye_engine::pieces::Piece;
 use sockeye_engine::{Broadcast, ConnId, Engine, CallKind, Mode, ServerConfig, ShardSet};
 use sockeye_protocol::Kind;
 use sockeye_protocol::frame::{self, Opcode};
@@ -92,7 +92,7 @@ fn bytes_for_many_at_less_equal_and_more() {
 }
 
 #[test]
-fn whatever_a_caller_asks_of_a_crowded_shard_is_done_in_its_order() {
+fn whatever_a_caller_asks_of_a_shard_with_a_backlog_is_done_in_its_order() {
     let (world, mut puller) = World::pulled(1, wide());
     let (mut client, conn) = (world.client(), puller.opened());
     let engine = &world.engine;
@@ -112,7 +112,7 @@ fn whatever_a_caller_asks_of_a_crowded_shard_is_done_in_its_order() {
         []
     );
     engine
-        .stream(conn, 1, Kind::Binary, Step::First, b"")
+        .stream(conn, 1, Kind::Binary, Piece::First, b"")
         .unwrap();
     let (stats, answer) = channel();
     engine

@@ -317,11 +317,11 @@ fn one_brings_at_a_time() {
         let inbox = inbox.clone();
         let other = std::thread::spawn(move || {
             inbox
-                .serve(true, |_, _| sockeye_engine::inbox::Step::Stop)
+                .serve(true, |_, _| sockeye_engine::inbox::ReadStep::Stop)
                 .is_none()
         });
         met = other.join().ok();
-        sockeye_engine::inbox::Step::Stop
+        sockeye_engine::inbox::ReadStep::Stop
     });
     assert!(served.is_some());
     assert_eq!(met, Some(true));

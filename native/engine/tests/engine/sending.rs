@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye_engine::streams::{Step, StreamError};
+use sockeye_engine::pieces::{Piece, StreamError};
 use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ServerConfig, ShardSet};
 use sockeye_protocol::Kind;
 use sockeye_protocol::frame::{self, Opcode};
@@ -201,12 +201,12 @@ fn a_piece_that_is_taken_back_too_late_leaves_nothing() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let (client, conn) = (world.client(), puller.opened());
     let piece = |step| world.engine.stream(conn, 1, Kind::Binary, step, b"");
-    piece(Step::First).unwrap();
-    let undo = piece(Step::More).unwrap();
+    piece(Piece::First).unwrap();
+    let undo = piece(Piece::More).unwrap();
     drop(client);
     puller.until_closed(conn);
     world.settle();
     world.engine.unstream(conn, undo);
-    let more = piece(Step::More).err();
+    let more = piece(Piece::More).err();
     assert_eq!(more, Some(StreamError::NotStreaming));
 }

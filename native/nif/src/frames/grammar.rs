@@ -9,7 +9,7 @@
 use rustler::sys::{ErlNifBinary, ErlNifTerm, enif_get_int, enif_inspect_iolist_as_binary};
 use sockeye_engine::Active;
 use sockeye_engine::active::SetActive;
-use sockeye_engine::streams::Step;
+use sockeye_engine::pieces::Piece;
 use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{Kind, close};
 
@@ -30,7 +30,7 @@ pub(crate) enum FrameTerm<'e> {
     },
     Control(Opcode, &'e [u8]),
     /// A piece of a message.
-    Piece(Kind, Step, ErlNifTerm),
+    Piece(Kind, Piece, ErlNifTerm),
     Close(u16, Box<str>),
     Active(SetActive),
 }
@@ -68,11 +68,11 @@ pub(crate) fn parse(b: Builder<'_>, term: ErlNifTerm) -> Option<FrameTerm<'_>> {
                 return None;
             };
             let step = if *step == atoms::first().as_c_arg() {
-                Step::First
+                Piece::First
             } else if *step == atoms::more().as_c_arg() {
-                Step::More
+                Piece::More
             } else if *step == atoms::last().as_c_arg() {
-                Step::Last
+                Piece::Last
             } else {
                 return None;
             };

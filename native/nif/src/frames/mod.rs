@@ -6,7 +6,7 @@ pub(crate) mod outbound;
 
 use rustler::sys::ErlNifTerm;
 use sockeye_engine::active::SetActive;
-use sockeye_engine::streams::Step;
+use sockeye_engine::pieces::Piece;
 use sockeye_json::Null;
 use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Role};
@@ -64,7 +64,7 @@ pub(crate) enum Appended {
     Close(u16, Box<str>),
     Active(SetActive),
     /// A piece of a message, whose payload is in this term. Nothing has been appended.
-    Stream(Kind, Step, ErlNifTerm),
+    Stream(Kind, Piece, ErlNifTerm),
 }
 
 /// Why a frame term was not taken. Nothing has been appended.
@@ -180,12 +180,12 @@ fn json(
 }
 
 /// Appends a piece of a message.
-pub(crate) fn append_piece(kind: Kind, step: Step, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
+pub(crate) fn append_piece(kind: Kind, step: Piece, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
     let op = match step {
-        Step::First => kind.op(),
-        Step::More | Step::Last => Opcode::Continuation,
+        Piece::First => kind.op(),
+        Piece::More | Piece::Last => Opcode::Continuation,
     };
-    let last = step == Step::Last;
+    let last = step == Piece::Last;
     frame::write_fragment(out, op, last, bytes, role.mask());
 }
 

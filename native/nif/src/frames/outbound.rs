@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Term};
-use sockeye_engine::streams::StreamError;
+use sockeye_engine::pieces::StreamError;
 use sockeye_engine::{ConnId, Engine, SendError};
 use sockeye_protocol::{Role, frame};
 

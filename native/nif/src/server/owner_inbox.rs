@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
 use sockeye_engine::batch::{Batch, Event};
-use sockeye_engine::inbox::{Left, Step};
+use sockeye_engine::inbox::{Left, ReadStep};
 use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
 
 use crate::atoms;
@@ -162,23 +162,23 @@ impl OwnerInbox {
                 let cost = self.cost(batch, index);
                 if !budget.covers(cost) {
                     large = cost > SLICE;
-                    return Step::Stop;
+                    return ReadStep::Stop;
                 }
                 process::with_env(|b| {
                     let mut context = DecodeContext::new(b, on, scratch);
                     let (next, term) =
                         self.message(&mut context, batch, index, budget, &mut invalid);
                     let Some(term) = term else {
-                        return Step::On(next);
+                        return ReadStep::On(next);
                     };
                     match on.send(&self.pid, term) {
                         SendOutcome::Delivered => {
                             self.sent.fetch_add(1, Ordering::Relaxed);
-                            Step::On(next)
+                            ReadStep::On(next)
                         }
                         SendOutcome::ReceiverDead => {
                             dead = true;
-                            Step::Stop
+                            ReadStep::Stop
                         }
                         SendOutcome::SenderDead => Step::Stop,
                     }

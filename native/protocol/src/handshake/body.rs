@@ -42,7 +42,7 @@ pub struct BodyError;
 
 /// What was found in a piece of input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct BodyPiece {
     /// Bytes that belong to the body, of which the caller is done with all beyond `content`.
     pub taken: usize,
     /// Those that are content, at the end of what was taken; empty if there are none.
@@ -85,7 +85,7 @@ impl BodyReader {
 
     /// Looks at what has arrived behind what was taken so far. All of `input` is taken unless content was found, or the
     /// body ends in it.
-    pub fn read(&mut self, input: &[u8]) -> Result<Piece, BodyError> {
+    pub fn read(&mut self, input: &[u8]) -> Result<BodyPiece, BodyError> {
         let mut at = 0;
         loop {
             if let BodyState::Length(left) | BodyState::Chunk(left) = self.state {
@@ -98,13 +98,13 @@ impl BodyReader {
                     _ if left == 0 => BodyState::ChunkCr,
                     _ => BodyState::Chunk(left),
                 };
-                return Ok(Piece {
+                return Ok(BodyPiece {
                     taken: at + length,
                     content: at..at + length,
                 });
             }
             let (false, Some(&byte)) = (self.is_done(), input.get(at)) else {
-                return Ok(Piece {
+                return Ok(BodyPiece {
                     taken: at,
                     content: at..at,
                 });

@@ -4,22 +4,22 @@ use std::rc::Rc;
 
 use super::Conn;
 use super::state::State;
-use crate::model::streams::Step;
+use crate::model::pieces::Piece;
 use crate::shard::Shard;
 use crate::shard::outbox::Segment;
 
 impl Conn {
     /// Queues a piece of a message. Its bytes have been counted in the slot.
-    pub(crate) fn send_piece(self: &Rc<Self>, shard: &Shard, part: Segment, step: Step) {
+    pub(crate) fn send_piece(self: &Rc<Self>, shard: &Shard, part: Segment, piece: Piece) {
         let mut state = self.state.borrow_mut();
         if !state.session.is_open() {
             return;
         }
         state.outbox.push(part);
-        match step {
-            Step::First => state.late = Some(Box::default()),
-            Step::More => {}
-            Step::Last => {
+        match piece {
+            Piece::First => state.late = Some(Box::default()),
+            Piece::More => {}
+            Piece::Last => {
                 if let Some(late) = state.late.take() {
                     state.outbox.append(*late);
                 }

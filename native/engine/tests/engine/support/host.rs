@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use sockeye_engine::host::{Notice, ServerHost};
-use sockeye_engine::inbox::{Left, Step, Visit};
+use sockeye_engine::inbox::{Left, ReadStep, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, Notifier, ServerStats};
 use sockeye_protocol::frame::Opcode;
 
@@ -139,7 +139,7 @@ fn bring(
             events.retain(|(_, event)| *event != Got::Ending);
         }
         dead = to.send(events).is_err();
-        Step::On(batch.len())
+        ReadStep::On(batch.len())
     });
     let (_, shards) = served.expect("nobody else brings them");
     if let Some(engine) = engine {

@@ -7,7 +7,7 @@ mod send;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
-use sockeye_engine::streams::OpenMessage;
+use sockeye_engine::pieces::OpenMessage;
 use sockeye_json::Null;
 use sockeye_protocol::deflate::{self, Codecs, Params, Policy, Tuning};
 use sockeye_protocol::{Limits, Progress, Role, Session};

@@ -8,7 +8,7 @@ use std::ops::Range;
 use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, NifResult, ResourceArc, Term};
 use sockeye_engine::SendError;
-use sockeye_engine::streams::{OpenMessage, Step, StreamError};
+use sockeye_engine::pieces::{OpenMessage, Piece, StreamError};
 use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Role};
@@ -234,7 +234,7 @@ impl<'a> EncodePlan<'a, '_> {
         Ok(())
     }
 
-    fn piece(&mut self, kind: Kind, step: Step, term: ErlNifTerm) -> Result<(), SendFailure> {
+    fn piece(&mut self, kind: Kind, step: Piece, term: ErlNifTerm) -> Result<(), SendFailure> {
         let bytes = self.payload(term)?;
         self.count(bytes.len(), NORMAL_PAYLOAD)?;
         self.admit()?;

@@ -15,7 +15,7 @@ use crate::model::id::ConnId;
 
 /// Which piece of a message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Piece {
     /// It begins the message.
     First,
     /// It goes on.
@@ -50,15 +50,15 @@ impl OpenMessage {
     pub fn advance(
         before: Option<Self>,
         kind: Kind,
-        step: Step,
+        piece: Piece,
         payload: &[u8],
     ) -> Result<Option<Self>, StreamError> {
-        let mut open = match (before, step) {
-            (None, Step::First) => OpenMessage {
+        let mut open = match (before, piece) {
+            (None, Piece::First) => OpenMessage {
                 kind,
                 utf8: Utf8::default(),
             },
-            (Some(_), Step::First) => return Err(StreamError::Streaming),
+            (Some(_), Piece::First) => return Err(StreamError::Streaming),
             (Some(open), _) if open.kind == kind => open,
             _ => return Err(StreamError::NotStreaming),
         };
@@ -66,7 +66,7 @@ impl OpenMessage {
             let fed = open.utf8.feed(payload);
             fed.map_err(|_| StreamError::NotUtf8)?;
         }
-        if step != Step::Last {
+        if piece != Piece::Last {
             return Ok(Some(open));
         }
         open.utf8.finish().map_err(|_| StreamError::NotUtf8)?;
@@ -75,25 +75,25 @@ impl OpenMessage {
 }
 
 /// An open message, and the process that began it: only its pieces have an order.
-type Owned = (u64, OpenMessage);
+type OwnedMessage = (u64, OpenMessage);
 
 /// What takes a piece back that could not be handed over.
 #[derive(Clone, Copy, Debug)]
-pub struct Undo(Option<Owned>);
+pub struct Undo(Option<OwnedMessage>);
 
 /// The open messages of a shard's connections.
 #[derive(Default)]
-pub(crate) struct Streams {
+pub(crate) struct OpenMessages {
     count: AtomicUsize,
-    open: Mutex<HashMap<ConnId, Owned>>,
+    open: Mutex<HashMap<ConnId, OwnedMessage>>,
 }
 
-impl Streams {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, Owned>> {
+impl OpenMessages {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, OwnedMessage>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, all: &mut HashMap<ConnId, Owned>, conn: ConnId, open: Option<Owned>) {
+    fn put(&self, all: &mut HashMap<ConnId, OwnedMessage>, conn: ConnId, open: Option<OwnedMessage>) {
         match open {
             Some(open) => all.insert(conn, open),
             None => all.remove(&conn),
@@ -107,18 +107,18 @@ impl Streams {
         conn: ConnId,
         owner: u64,
         kind: Kind,
-        step: Step,
+        piece: Piece,
         payload: &[u8],
     ) -> Result<Undo, StreamError> {
         let mut all = self.lock();
         let before = all.get(&conn).copied();
         let own = match before {
-            Some((other, _)) if other != owner && step != Step::First => {
+            Some((other, _)) if other != owner && piece != Piece::First => {
                 return Err(StreamError::NotStreaming);
             }
             before => before.map(|(_, open)| open),
         };
-        let after = OpenMessage::advance(own, kind, step, payload)?;
+        let after = OpenMessage::advance(own, kind, piece, payload)?;
         self.put(&mut all, conn, after.map(|open| (owner, open)));
         Ok(Undo(before))
     }
@@ -151,60 +151,60 @@ mod tests {
 
     #[test]
     fn pieces_in_their_order() {
-        let streams = Streams::default();
-        let step = |step| streams.advance(id(1), A, Kind::Binary, step, b"\xff").err();
-        assert_eq!(step(Step::More), Some(StreamError::NotStreaming));
-        assert_eq!(step(Step::Last), Some(StreamError::NotStreaming));
+        let messages = OpenMessages::default();
+        let piece = |piece| messages.advance(id(1), A, Kind::Binary, piece, b"\xff").err();
+        assert_eq!(piece(Piece::More), Some(StreamError::NotStreaming));
+        assert_eq!(piece(Piece::Last), Some(StreamError::NotStreaming));
         for _ in 0..2 {
-            assert_eq!(step(Step::First), None);
-            assert_eq!(step(Step::First), Some(StreamError::Streaming));
-            assert_eq!(step(Step::More), None);
-            assert_eq!(step(Step::Last), None);
-            assert_eq!(step(Step::More), Some(StreamError::NotStreaming));
+            assert_eq!(piece(Piece::First), None);
+            assert_eq!(piece(Piece::First), Some(StreamError::Streaming));
+            assert_eq!(piece(Piece::More), None);
+            assert_eq!(piece(Piece::Last), None);
+            assert_eq!(piece(Piece::More), Some(StreamError::NotStreaming));
         }
-        assert!(streams.lock().is_empty());
+        assert!(messages.lock().is_empty());
     }
 
     #[test]
     fn a_message_belongs_to_its_process_kind_and_connection() {
-        let streams = Streams::default();
-        let step = |conn, owner, kind, step| streams.advance(id(conn), owner, kind, step, b"a");
-        assert!(step(1, A, Kind::Text, Step::First).is_ok());
+        let messages = OpenMessages::default();
+        let piece = |conn, owner, kind, piece| messages.advance(id(conn), owner, kind, piece, b"a");
+        assert!(piece(1, A, Kind::Text, Piece::First).is_ok());
         for (conn, owner, kind) in [(2, A, Kind::Text), (1, B, Kind::Text), (1, A, Kind::Binary)] {
-            let refused = step(conn, owner, kind, Step::More).err();
+            let refused = piece(conn, owner, kind, Piece::More).err();
             assert_eq!(refused, Some(StreamError::NotStreaming));
         }
-        let refused = step(1, B, Kind::Text, Step::First).err();
+        let refused = piece(1, B, Kind::Text, Piece::First).err();
         assert_eq!(refused, Some(StreamError::Streaming));
-        assert!(step(2, B, Kind::Text, Step::First).is_ok());
-        streams.forget(id(1));
-        assert!(step(1, B, Kind::Text, Step::First).is_ok());
+        assert!(piece(2, B, Kind::Text, Piece::First).is_ok());
+        messages.forget(id(1));
+        assert!(piece(1, B, Kind::Text, Piece::First).is_ok());
     }
 
     #[test]
     fn a_character_may_be_cut_between_pieces_but_not_at_the_end() {
-        let streams = Streams::default();
-        let step = |step, bytes: &[u8]| streams.advance(id(1), A, Kind::Text, step, bytes).err();
-        assert_eq!(step(Step::First, b"a\xe4"), None);
-        assert_eq!(step(Step::More, b"\xb8"), None);
-        assert_eq!(step(Step::Last, b""), Some(StreamError::NotUtf8));
-        assert_eq!(step(Step::More, b"a"), Some(StreamError::NotUtf8));
+        let messages = OpenMessages::default();
+        let piece = |piece, bytes: &[u8]| messages.advance(id(1), A, Kind::Text, piece, bytes).err();
+        assert_eq!(piece(Piece::First, b"a\xe4"), None);
+        assert_eq!(piece(Piece::More, b"\xb8"), None);
+        assert_eq!(piece(Piece::Last, b""), Some(StreamError::NotUtf8));
+        assert_eq!(piece(Piece::More, b"a"), Some(StreamError::NotUtf8));
         // What was refused has changed nothing.
-        assert_eq!(step(Step::Last, b"\xadz"), None);
+        assert_eq!(piece(Piece::Last, b"\xadz"), None);
     }
 
     #[test]
     fn a_piece_can_be_taken_back() {
-        let streams = Streams::default();
-        let step = |step, bytes: &[u8]| streams.advance(id(1), A, Kind::Text, step, bytes);
-        let undo = step(Step::First, b"\xe4").unwrap();
-        streams.undo(id(1), undo);
-        assert_eq!(step(Step::More, b"").err(), Some(StreamError::NotStreaming));
-        step(Step::First, b"\xe4").unwrap();
-        let undo = step(Step::More, b"\xb8\xad").unwrap();
-        streams.undo(id(1), undo);
-        let undo = step(Step::Last, b"\xb8\xad").unwrap();
-        streams.undo(id(1), undo);
-        step(Step::Last, b"\xb8\xad").unwrap();
+        let messages = OpenMessages::default();
+        let piece = |piece, bytes: &[u8]| messages.advance(id(1), A, Kind::Text, piece, bytes);
+        let undo = piece(Piece::First, b"\xe4").unwrap();
+        messages.undo(id(1), undo);
+        assert_eq!(piece(Piece::More, b"").err(), Some(StreamError::NotStreaming));
+        piece(Piece::First, b"\xe4").unwrap();
+        let undo = piece(Piece::More, b"\xb8\xad").unwrap();
+        messages.undo(id(1), undo);
+        let undo = piece(Piece::Last, b"\xb8\xad").unwrap();
+        messages.undo(id(1), undo);
+        piece(Piece::Last, b"\xb8\xad").unwrap();
     }
 }
