@@ -15,7 +15,7 @@ use crate::net::redirect::{self, is_redirect, trusts};
 use crate::net::resolve;
 use crate::net::transport::Transport;
 use crate::net::url::{Place, Url};
-use crate::server::{Seat, Server};
+use crate::server::{Permit, Server};
 use crate::settings::dial::Dial;
 use crate::shard::Shard;
 use crate::shard::opened::Opened;
@@ -40,8 +40,8 @@ impl Drop for Report {
 }
 
 /// Connects a client, in a task of its own.
-pub(crate) fn start(shard: &Rc<Shard>, seat: Seat) {
-    let server = seat.server.clone();
+pub(crate) fn start(shard: &Rc<Shard>, permit: Permit) {
+    let server = permit.server.clone();
     let report = Report(Some(server.clone()));
     let Some(dial) = server.config.dial.clone() else {
         return;
@@ -55,7 +55,7 @@ pub(crate) fn start(shard: &Rc<Shard>, seat: Seat) {
             let attempt = attempt(&server, &dial);
             let result = match tokio::time::timeout(dial.connect_timeout, attempt).await {
                 Ok(Ok(_)) if server.is_stopping() => Err(DialError::Stopped),
-                Ok(Ok(opened)) => shard.adopt(seat, opened).ok_or(DialError::Stopped),
+                Ok(Ok(opened)) => shard.adopt(permit, opened).ok_or(DialError::Stopped),
                 Ok(Err(e)) => Err(e),
                 Err(_) => Err(DialError::Timeout),
             };

@@ -29,11 +29,11 @@ impl Engine {
     /// no client, or stopping.
     pub fn dial(&self, client: &Arc<Server>) -> bool {
         let shard = client.number() as usize % self.shards();
-        let seat = client.enter().filter(|_| client.is_client());
-        match (seat, self.shard(shard)) {
-            (Some(seat), Some(shard)) if !client.is_stopping() => {
+        let permit = client.permit().filter(|_| client.is_client());
+        match (permit, self.shard(shard)) {
+            (Some(permit), Some(shard)) if !client.is_stopping() => {
                 shard.control(Control::Run(Box::new(move |shard| {
-                    dial::start(shard, seat)
+                    dial::start(shard, permit)
                 })));
                 true
             }

@@ -14,7 +14,7 @@ use crate::front::Arrival;
 use crate::front::bind::{Bindings, Bound};
 use crate::net::peer::{Peer, PeerInfo};
 use crate::net::transport::Transport;
-use crate::server::{Seat, Server, bump};
+use crate::server::{Permit, Server, bump};
 use crate::shard::Shard;
 use crate::shard::op::Control;
 use crate::vm::host::Notice;
@@ -145,16 +145,16 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
                     front::refuse(transport);
                     continue;
                 }
-                let Some(seat) = server.enter() else {
+                let Some(permit) = server.permit() else {
                     bump(&server.counters.rejected, 1);
                     front::refuse(transport);
                     continue;
                 };
                 next = (next + 1) % shard.all.len();
                 if next == shard.handle.index {
-                    front::start_here(shard, seat, transport, peer_info);
+                    front::start_here(shard, permit, transport, peer_info);
                 } else {
-                    hand_over(shard, next, seat, transport, peer_info);
+                    hand_over(shard, next, permit, transport, peer_info);
                 }
             }
             Err(e) if is_peers_fault(&e) => {}
@@ -183,10 +183,10 @@ impl Told {
     }
 }
 
-fn hand_over(shard: &Rc<Shard>, to: usize, seat: Seat, transport: Transport, peer_info: PeerInfo) {
+fn hand_over(shard: &Rc<Shard>, to: usize, permit: Permit, transport: Transport, peer_info: PeerInfo) {
     if let (Ok(transport), Some(handle)) = (transport.detach(), shard.all.get(to)) {
         let arrival = Arrival {
-            seat,
+            permit,
             transport,
             peer_info,
         };

@@ -19,14 +19,14 @@ use crate::http::h2::Preface;
 use crate::net::accept;
 use crate::net::peer::PeerInfo;
 use crate::net::transport::{Detached, Transport};
-use crate::server::{Seat, Server, bump};
+use crate::server::{Permit, Server, bump};
 use crate::settings::options;
 use crate::shard::Shard;
 use upgrade::FirstRequest;
 
 /// An accepted socket on its way to the shard that serves it.
 pub(crate) struct Arrival {
-    pub(crate) seat: Seat,
+    pub(crate) permit: Permit,
     pub(crate) transport: Detached,
     pub(crate) peer_info: PeerInfo,
 }
@@ -34,18 +34,18 @@ pub(crate) struct Arrival {
 /// Takes over a socket that another shard accepted.
 pub(crate) fn start(shard: &Rc<Shard>, arrival: Arrival) {
     if let Ok(transport) = arrival.transport.attach() {
-        start_here(shard, arrival.seat, transport, arrival.peer_info);
+        start_here(shard, arrival.permit, transport, arrival.peer_info);
     }
 }
 
 /// Serves a newcomer, in a task of its own.
 pub(crate) fn start_here(
     shard: &Rc<Shard>,
-    mut seat: Seat,
+    mut permit: Permit,
     transport: Transport,
     peer_info: PeerInfo,
 ) {
-    let server = seat.server.clone();
+    let server = permit.server.clone();
     if server.is_stopping() {
         return;
     }
@@ -58,10 +58,10 @@ pub(crate) fn start_here(
                 limit = limit.saturating_add(ask::limit(&server));
                 limit = limit.saturating_add(farewell::FAREWELL);
             }
-            let welcome = welcome(&shard, &server, &mut seat, transport, peer_info);
+            let welcome = welcome(&shard, &server, &mut permit, transport, peer_info);
             match tokio::time::timeout(limit, welcome).await {
                 Ok(Some(FirstRequest::Opened(opened))) if !server.is_stopping() => {
-                    shard.adopt(seat, opened);
+                    shard.adopt(permit, opened);
                 }
                 Ok(Some(FirstRequest::Http(transport, peer_info, first, rest))) => {
                     // Boxed: the handshake of most is not to pay for its size.
@@ -71,14 +71,14 @@ pub(crate) fn start_here(
                     if let Some(opened) = served.await
                         && !server.is_stopping()
                     {
-                        shard.adopt(seat, opened);
+                        shard.adopt(permit, opened);
                     }
                 }
                 Ok(Some(FirstRequest::Http2(transport, peer_info, before))) => {
                     let shard = shard.clone();
                     tokio::task::spawn_local(async move {
                         let served =
-                            http::h2::serve(shard.clone(), seat, transport, peer_info, before);
+                            http::h2::serve(shard.clone(), permit, transport, peer_info, before);
                         shard.attend_to(served).await;
                     });
                 }
@@ -92,7 +92,7 @@ pub(crate) fn start_here(
 async fn welcome(
     shard: &Shard,
     server: &Server,
-    seat: &mut Seat,
+    permit: &mut Permit,
     mut transport: Transport,
     mut peer_info: PeerInfo,
 ) -> Option<FirstRequest> {
@@ -106,7 +106,7 @@ async fn welcome(
     }
     // A proxy that we trust is not a client: whom it brings is known with the request.
     if !forwarded::is_trusted(server, &peer_info)
-        && let Err(refusal) = seat.count_for(peer_info.peer.ip())
+        && let Err(refusal) = permit.count_for(peer_info.peer.ip())
     {
         // To say so over TLS would cost what the limit is to save.
         if server.config.tls.is_none() {
@@ -161,7 +161,7 @@ async fn welcome(
             }
         }
     }
-    upgrade::shake_hands(shard, server, seat, transport, peer_info, ahead, deadline).await
+    upgrade::shake_hands(shard, server, permit, transport, peer_info, ahead, deadline).await
 }
 
 /// Tells a client that there is no room, as far as that goes without waiting.

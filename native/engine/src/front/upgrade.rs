@@ -8,7 +8,7 @@ use crate::admission::farewell::say_no;
 use crate::admission::{forwarded, gate};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
-use crate::server::{Seat, Server};
+use crate::server::{Permit, Server};
 use crate::shard::Shard;
 use crate::shard::opened::Opened;
 
@@ -28,7 +28,7 @@ pub(crate) enum FirstRequest {
 pub(crate) async fn shake_hands(
     shard: &Shard,
     server: &Server,
-    seat: &mut Seat,
+    permit: &mut Permit,
     mut stream: Transport,
     peer_info: PeerInfo,
     mut buffer: Vec<u8>,
@@ -55,7 +55,7 @@ pub(crate) async fn shake_hands(
     }
     let carrier = peer_info;
     let peer_info = forwarded::sender(server, &carrier, &request).into_owned();
-    if let Err(refusal) = seat.count_for(peer_info.peer.ip()) {
+    if let Err(refusal) = permit.count_for(peer_info.peer.ip()) {
         say_no(shard, stream, &refusal.to(request.method())).await;
         return Some(FirstRequest::Refused);
     }

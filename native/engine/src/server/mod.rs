@@ -44,7 +44,7 @@ pub struct Server {
     serial: u64,
     /// Settings, never changed.
     pub config: ServerConfig,
-    /// What its connections live by unless told otherwise.
+    /// What its connections sockets by unless told otherwise.
     pub(crate) rules: Rules,
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
@@ -55,9 +55,9 @@ pub struct Server {
     workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
     acceptor: Mutex<Option<Arc<Inbox>>>,
     /// The listening socket and every accepted one.
-    live: AtomicUsize,
+    sockets: AtomicUsize,
     /// Accepted sockets that are not closing: what `max_connections` bounds.
-    seats: AtomicUsize,
+    permits: AtomicUsize,
     /// Ends the task that accepts.
     listener: Mutex<Option<AbortHandle>>,
     draining: AtomicBool,
@@ -72,15 +72,15 @@ pub struct Server {
     client: Option<Box<ClientState>>,
 }
 
-/// What is counted for an accepted socket until it is a connection. Dropped, it is given back.
-pub(crate) struct Seat {
+/// Allows one socket among `max_connections`, until it is a connection. Dropped, it is given back.
+pub(crate) struct Permit {
     pub(crate) server: Arc<Server>,
     taken: bool,
     /// The address that it is counted for.
     address: Option<IpAddr>,
 }
 
-impl Seat {
+impl Permit {
     /// Counts the socket for the address of its client, once, or says why there is no room.
     pub(crate) fn count_for(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
         let (Some(addresses), Some(address), None) =
@@ -114,21 +114,21 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         if self.taken {
-            self.server.vacate(self.address);
-            self.server.leave();
+            self.server.release_permit(self.address);
+            self.server.socket_closed();
         }
     }
 }
 
 /// A socket that counts for the stop of its server, and for nothing else.
-pub(crate) struct Live(Arc<Server>);
+pub(crate) struct OpenSocket(Arc<Server>);
 
-impl Drop for Live {
+impl Drop for OpenSocket {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.socket_closed();
     }
 }
 
@@ -167,8 +167,8 @@ impl Server {
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),
             // A client has no listening socket.
-            live: AtomicUsize::new(usize::from(!is_client)),
-            seats: AtomicUsize::new(0),
+            sockets: AtomicUsize::new(usize::from(!is_client)),
+            permits: AtomicUsize::new(0),
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -308,15 +308,15 @@ impl Server {
         get(&self.acceptor)
     }
 
-    /// A place for one more socket, if there is one.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Seat> {
-        let taken = self.seats.fetch_add(1, Ordering::AcqRel);
+    /// A permit for one more socket, if there is one.
+    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
+        let taken = self.permits.fetch_add(1, Ordering::AcqRel);
         if taken >= self.config.max_connections {
-            self.vacate(None);
+            self.release_permit(None);
             return None;
         }
-        self.live.fetch_add(1, Ordering::AcqRel);
-        Some(Seat {
+        self.sockets.fetch_add(1, Ordering::AcqRel);
+        Some(Permit {
             server: self.clone(),
             taken: true,
             address: None,
@@ -336,23 +336,23 @@ impl Server {
     }
 
     /// A socket does not count for `max_connections` any more, nor for its address.
-    pub(crate) fn vacate(&self, address: Option<IpAddr>) {
-        self.seats.fetch_sub(1, Ordering::AcqRel);
+    pub(crate) fn release_permit(&self, address: Option<IpAddr>) {
+        self.permits.fetch_sub(1, Ordering::AcqRel);
         if let (Some(addresses), Some(address)) = (&self.addresses, address) {
             addresses.leave(address);
         }
     }
 
     /// The listening socket, or an accepted one, is gone.
-    pub(crate) fn leave(&self) {
-        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+    pub(crate) fn socket_closed(&self) {
+        if self.sockets.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.tell_stopped();
         }
     }
 
     /// Whether no socket is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.live.load(Ordering::Acquire) == 0
+        self.sockets.load(Ordering::Acquire) == 0
     }
 
     /// Takes no more connections; those that are there stay. [`ServerHost::unlistened`] tells
@@ -384,7 +384,7 @@ impl Server {
     pub(crate) fn unlistened(&self) {
         self.listening.store(false, Ordering::Release);
         self.host.unlistened();
-        self.leave();
+        self.socket_closed();
     }
 
     /// Only the first caller has the shards told. Whoever returns from here knows that they have been: what it
@@ -404,9 +404,9 @@ impl Server {
     }
 
     /// The server has not stopped before this is dropped.
-    pub(crate) fn hold(self: &Arc<Self>) -> Live {
-        self.live.fetch_add(1, Ordering::AcqRel);
-        Live(self.clone())
+    pub(crate) fn count_socket(self: &Arc<Self>) -> OpenSocket {
+        self.sockets.fetch_add(1, Ordering::AcqRel);
+        OpenSocket(self.clone())
     }
 
     /// Whether [`crate::Engine::stop_server`] was called.

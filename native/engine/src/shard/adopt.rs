@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::model::compression::Compression;
 use crate::model::id::ConnId;
-use crate::server::{Seat, Server, bump};
+use crate::server::{Permit, Server, bump};
 use crate::settings::config::Mode;
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Task};
@@ -15,14 +15,14 @@ use crate::vm::inbox::{Inbox, Pushed};
 
 impl Shard {
     /// Takes in a socket whose handshake is done, with the bytes that followed it.
-    pub(crate) fn adopt(self: &Rc<Self>, seat: Seat, mut opened: Opened) -> Option<ConnId> {
+    pub(crate) fn adopt(self: &Rc<Self>, permit: Permit, mut opened: Opened) -> Option<ConnId> {
         let mut rest = std::mem::take(&mut opened.rest);
         let slot = self.free_slot();
         let own = opened.options.send_queue_size;
-        let limit = own.unwrap_or(seat.server.config.send_queue_size);
-        let label = seat.server.label(Compression::of(
+        let limit = own.unwrap_or(permit.server.config.send_queue_size);
+        let label = permit.server.label(Compression::of(
             opened.info.deflate,
-            seat.server.config.role(),
+            permit.server.config.role(),
         ));
         let id = self
             .handle
@@ -30,7 +30,7 @@ impl Shard {
             .open(self.handle.index, slot, limit, label);
         // None with sixteen million connections: the socket is dropped.
         let id = id?;
-        let server = seat.hand_over(opened.info.peer_info.peer.ip());
+        let server = permit.hand_over(opened.info.peer_info.peer.ip());
         if let Some(client) = server.client() {
             client.connected(id);
         }

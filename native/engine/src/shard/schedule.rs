@@ -193,7 +193,7 @@ pub(crate) enum Announcement {
 impl Announcement {
     fn tell(self) {
         match self {
-            Announcement::Left(server) => server.leave(),
+            Announcement::Left(server) => server.socket_closed(),
             Announcement::Disconnected(server, conn) => {
                 if let Some(client) = server.client() {
                     client.disconnected(&*server.host, conn);

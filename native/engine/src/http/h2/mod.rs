@@ -37,7 +37,7 @@ use super::{failed, response, without_body};
 use crate::admission::{ask, farewell, forwarded, gate};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
-use crate::server::{Seat, Server, bump};
+use crate::server::{Permit, Server, bump};
 use crate::shard::Shard;
 use crate::shard::opened::Opened;
 
@@ -104,8 +104,8 @@ pub(super) struct Carrier {
     service: Service,
     streams: Rc<RefCell<Streams>>,
     /// Of the socket, until its first WebSocket takes it: then that answers for the socket.
-    seat: RefCell<Option<Seat>>,
-    /// The socket is gone, and needs no place any more.
+    permit: RefCell<Option<Permit>>,
+    /// The socket is gone, and needs no permit any more.
     gone: Cell<bool>,
     tunnels: Cell<usize>,
     requests: Cell<usize>,
@@ -160,15 +160,15 @@ impl Carrier {
         last.checked_add(limit)
     }
 
-    /// Whether there is no reason to go on: the server ends, or the connection has no place of
+    /// Whether there is no reason to go on: the server ends, or the connection has no permit of
     /// its own any more, and carries nobody who has.
     fn is_over(&self) -> bool {
-        let homeless = self.seat.borrow().is_none() && self.tunnels.get() == 0;
-        homeless || self.server.is_draining()
+        let has_no_permit = self.permit.borrow().is_none() && self.tunnels.get() == 0;
+        has_no_permit || self.server.is_draining()
     }
 
-    /// A place for one more connection, if there is one.
-    fn seat(&self, peer_info: &PeerInfo) -> Result<Seat, Refusal> {
+    /// A permit for one more connection, if there is one.
+    fn permit(&self, peer_info: &PeerInfo) -> Result<Permit, Refusal> {
         let full = || {
             let refusal = Refusal::new(503, "Too many connections.\n");
             refusal.with_header("Retry-After", "1")
@@ -176,18 +176,18 @@ impl Carrier {
         if self.server.is_draining() {
             return Err(full());
         }
-        let own = self.seat.borrow_mut().take();
-        let mut seat = own.or_else(|| self.server.enter()).ok_or_else(full)?;
-        seat.count_for(peer_info.peer.ip())?;
-        Ok(seat)
+        let own = self.permit.borrow_mut().take();
+        let mut permit = own.or_else(|| self.server.permit()).ok_or_else(full)?;
+        permit.count_for(peer_info.peer.ip())?;
+        Ok(permit)
     }
 
-    /// Gives back the place of a WebSocket that did not come to be: it may have been the socket's.
-    fn unseat(&self, seat: Seat) {
-        drop(seat);
-        if !self.gone.get() && self.tunnels.get() <= 1 && self.seat.borrow().is_none() {
+    /// Gives back the permit of a WebSocket that did not come to be: it may have been the socket's.
+    fn return_permit(&self, permit: Permit) {
+        drop(permit);
+        if !self.gone.get() && self.tunnels.get() <= 1 && self.permit.borrow().is_none() {
             // Not the same one: that counts for the client of this stream.
-            *self.seat.borrow_mut() = self.server.enter();
+            *self.permit.borrow_mut() = self.server.permit();
         }
     }
 }
@@ -195,15 +195,15 @@ impl Carrier {
 /// Serves a connection, of which these bytes have been read.
 pub(crate) async fn serve(
     shard: Rc<Shard>,
-    seat: Seat,
+    permit: Permit,
     transport: Transport,
     mut peer_info: PeerInfo,
     before: Vec<u8>,
 ) {
-    let server = seat.server.clone();
+    let server = permit.server.clone();
     transport.follow_peer();
     // The socket is a reason to wait for, when the server stops.
-    let _live = server.hold();
+    let _socket = server.count_socket();
     peer_info.http_version = (2, 0);
     let patience = Patience::with(&server, &peer_info);
     let streams = Rc::new(RefCell::new(Streams::default()));
@@ -213,7 +213,7 @@ pub(crate) async fn serve(
         server: server.clone(),
         peer_info,
         streams: streams.clone(),
-        seat: RefCell::new(Some(seat)),
+        permit: RefCell::new(Some(permit)),
         gone: Cell::new(false),
         tunnels: Cell::new(0),
         requests: Cell::new(0),
@@ -250,7 +250,7 @@ pub(crate) async fn serve(
         .max_local_error_reset_streams(None)
         .serve_connection(wire, handler);
     // What was begun for it may go on, and is no reason to wait.
-    let _seat = Vacated(carrier.clone());
+    let _seat = SocketGone(carrier.clone());
     let mut connection = pin!(connection);
     let mut stopped = pin!(server.stop_asked().notified());
     stopped.as_mut().enable();
@@ -299,13 +299,13 @@ pub(crate) async fn serve(
     }
 }
 
-/// Dropped, it gives back the place of a socket.
-struct Vacated(Rc<Carrier>);
+/// Dropped, it gives back the permit of a socket.
+struct SocketGone(Rc<Carrier>);
 
-impl Drop for Vacated {
+impl Drop for SocketGone {
     fn drop(&mut self) {
         self.0.gone.set(true);
-        self.0.seat.take();
+        self.0.permit.take();
     }
 }
 
@@ -383,7 +383,7 @@ async fn connect(
 ) -> Result<Response<Body>, Refusal> {
     let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, &request).into_owned();
     let admission = gate::decide(&carrier.server, &carrier.peer_info, &peer_info, &request).await?;
-    let seat = carrier.seat(&peer_info)?;
+    let permit = carrier.permit(&peer_info)?;
     let (head, accepted) = admission.accept(peer_info, request);
     let mut answer = Response::new(Body::empty());
     for (name, value) in fields(&head) {
@@ -409,11 +409,11 @@ async fn connect(
                     options: accepted.options,
                     rest: Vec::new(),
                 };
-                carrier.shard.adopt(seat, opened);
+                carrier.shard.adopt(permit, opened);
             }
             _ => {
                 bump(&server.counters.rejected, 1);
-                carrier.unseat(seat);
+                carrier.return_permit(permit);
             }
         }
     });

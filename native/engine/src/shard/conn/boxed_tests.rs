@@ -206,7 +206,7 @@ fn with_echo<F: Future<Output = ()>>(
             options: Default::default(),
             rest: Vec::new(),
         };
-        shard.adopt(server.enter().unwrap(), opened);
+        shard.adopt(server.permit().unwrap(), opened);
         let limit = std::time::Duration::from_secs(20);
         tokio::time::timeout(limit, client(theirs)).await.unwrap();
         while !shard.everyone().is_empty() {

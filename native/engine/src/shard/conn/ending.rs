@@ -253,7 +253,7 @@ impl Conn {
     /// All is said: writes what is left, and lets the socket go.
     fn linger(self: &Rc<Self>, shard: &Shard, state: &mut State, hang_up: HangUp) {
         shard.handle.slots.set_closing(self.id);
-        self.server.vacate(self.facts.peer_ip());
+        self.server.release_permit(self.facts.peer_ip());
         state.late = None;
         let patience = shard.now() + ticks(LINGER);
         state.deadline = if state.phase.is_answering() && !state.outbox.is_empty() {
