@@ -18,16 +18,16 @@ use crate::vm::batch::OpenInfo;
 /// Headers that a redirect to another host must not bring there.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// What is asked for, and where.
+/// One attempt to connect: each redirect leads to another.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Attempt<'a> {
     pub(crate) url: &'a Url,
     pub(crate) dial: &'a Dial,
-    /// Whether this is the server that was asked for first, which may see what is secret.
+    /// Whether this is the server that was attempt for first, which may see what is secret.
     pub(crate) secrets: bool,
 }
 
-impl Asked<'_> {
+impl Attempt<'_> {
     /// The name that was given for the server goes to no other.
     fn host(&self) -> String {
         let given = self.dial.host.clone().filter(|_| self.secrets);
@@ -53,17 +53,17 @@ impl Asked<'_> {
 pub(crate) async fn upgrade(
     mut stream: Transport,
     peer_info: PeerInfo,
-    asked: Asked<'_>,
+    attempt: Attempt<'_>,
     config: &ServerConfig,
 ) -> Result<Opened, DialError> {
     let key = generate_key();
-    let url = asked.url;
+    let url = attempt.url;
     let options = ClientOptions {
-        host: &asked.host(),
+        host: &attempt.host(),
         path: &url.target,
         subprotocols: &config.subprotocols,
         deflate: config.deflate.as_ref(),
-        headers: &asked.headers(),
+        headers: &attempt.headers(),
     };
     let request = client::request(&options, &key).map_err(DialError::Handshake)?;
     stream.write_all(&request).await?;

@@ -70,12 +70,12 @@ async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
     let mut secrets = true;
     for left in (0..=dial.redirects).rev() {
         let (transport, peer_info) = reach(&url, dial).await?;
-        let asked = handshake::Asked {
+        let attempt = handshake::Attempt {
             url: &url,
             dial,
             secrets,
         };
-        match handshake::upgrade(transport, peer_info, asked, &server.config).await {
+        match handshake::upgrade(transport, peer_info, attempt, &server.config).await {
             Err(DialError::Refused(answer)) if dial.redirects > 0 && is_redirect(answer.status) => {
                 if left == 0 {
                     break;

@@ -26,7 +26,7 @@ struct OpenFile {
 }
 
 /// What is at a path.
-enum Found {
+enum PathKind {
     File(OpenFile),
     /// A directory, whose path must end in a slash for the links on its pages to work.
     Directory,
@@ -50,9 +50,9 @@ pub(super) async fn answer(wanted: Wanted, headers: &HeaderMap, location: &str) 
     // Disks make threads wait, and this one has other connections to serve.
     let found = tokio::task::spawn_blocking(move || look(&wanted, known)).await;
     match found {
-        Ok(Ok(Found::File(open))) => serve(open, headers),
-        Ok(Ok(Found::Directory)) => redirect(location),
-        Ok(Ok(Found::Nothing)) => super::plain(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+        Ok(Ok(PathKind::File(open))) => serve(open, headers),
+        Ok(Ok(PathKind::Directory)) => redirect(location),
+        Ok(Ok(PathKind::Nothing)) => super::plain(StatusCode::NOT_FOUND, "There is nothing here.\n"),
         Ok(Err(e)) if is_not_there(&e) => {
             super::plain(StatusCode::NOT_FOUND, "There is nothing here.\n")
         }
@@ -79,20 +79,20 @@ fn is_not_there(e: &io::Error) -> bool {
 }
 
 /// `known` is the content type that the ending of the request's path tells, if it tells one.
-fn look(wanted: &Wanted, known: Option<&'static str>) -> io::Result<Found> {
+fn look(wanted: &Wanted, known: Option<&'static str>) -> io::Result<PathKind> {
     match wanted {
         Wanted::File(path) => {
             let name = path.file_name().map(|name| name.to_string_lossy());
             open(path, known.or_else(|| types::of(&name?)))
         }
-        Wanted::Below(_, None) => Ok(Found::Directory),
+        Wanted::Below(_, None) => Ok(PathKind::Directory),
         Wanted::Below(dir, Some(path)) => below(dir, path),
     }
 }
 
-fn below(dir: &Path, path: &str) -> io::Result<Found> {
+fn below(dir: &Path, path: &str) -> io::Result<PathKind> {
     let Some(names) = paths::names(path) else {
-        return Ok(Found::Nothing);
+        return Ok(PathKind::Nothing);
     };
     let wants_directory = names.last().is_none_or(String::is_empty);
     let root = fs::canonicalize(dir)?;
@@ -104,12 +104,12 @@ fn below(dir: &Path, path: &str) -> io::Result<Found> {
         file = fs::canonicalize(file.join(INDEX))?;
     }
     if !file.starts_with(&root) {
-        return Ok(Found::Nothing);
+        return Ok(PathKind::Nothing);
     }
     if !wants_directory && fs::metadata(&file)?.is_dir() {
         return Ok(match fs::metadata(file.join(INDEX))?.is_file() {
-            true => Found::Directory,
-            false => Found::Nothing,
+            true => PathKind::Directory,
+            false => PathKind::Nothing,
         });
     }
     // As the name in the path says: a link may lead to any.
@@ -117,17 +117,17 @@ fn below(dir: &Path, path: &str) -> io::Result<Found> {
     open(&file, types::of(name.map_or(INDEX, String::as_str)))
 }
 
-fn open(path: &Path, content: Option<&'static str>) -> io::Result<Found> {
+fn open(path: &Path, content: Option<&'static str>) -> io::Result<PathKind> {
     // Opening a pipe would wait for who writes to it.
     if !fs::metadata(path)?.is_file() {
-        return Ok(Found::Nothing);
+        return Ok(PathKind::Nothing);
     }
     let file = File::open(path)?;
     let facts = file.metadata()?;
     if !facts.is_file() {
-        return Ok(Found::Nothing);
+        return Ok(PathKind::Nothing);
     }
-    Ok(Found::File(OpenFile {
+    Ok(PathKind::File(OpenFile {
         len: facts.len(),
         modified: facts.modified().ok(),
         version: version(&facts),

@@ -48,7 +48,7 @@ pub(crate) async fn serve(
 ) -> Option<Opened> {
     let config = &server.config;
     let service = Service::new(server.clone(), peer_info);
-    let mut wire = Wire {
+    let mut buffered = BufferedTransport {
         transport,
         buffer,
         had: 0,
@@ -56,63 +56,63 @@ pub(crate) async fn serve(
     };
     let mut request = first;
     loop {
-        let about = About {
+        let form = ResponseForm {
             is_head: request.method() == "HEAD",
             is_old: !request.is_http_11(),
             keeps: request.keeps_alive(),
         };
-        let mut content = Content::new(&mut wire, &request, &config.head_limits);
+        let mut content = RequestBody::new(&mut buffered, &request, &config.head_limits);
         let response = service.respond(request, &mut content).await;
-        let Content {
+        let RequestBody {
             reader, interim, ..
         } = content;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let head = head(&response, &about, true);
-            wire.write(&head).await.ok()?;
+            let head = head(&response, &form, true);
+            buffered.write(&head).await.ok()?;
             let accepted = service.opened()?;
-            wire.buffer.drain(..wire.had);
+            buffered.buffer.drain(..buffered.had);
             return Some(Opened {
-                transport: wire.transport,
+                transport: buffered.transport,
                 info: accepted.info,
                 options: accepted.options,
-                rest: wire.buffer,
+                rest: buffered.buffer,
             });
         }
         // Whoever was not told to go on need not send the body, and nobody knows.
         let readable = reader.is_done() || (interim.is_none() && reader.expected() <= UNWANTED);
-        let goes_on = about.keeps && readable && !closes(&response);
-        wire.answer(response, &about, goes_on).await.ok()?;
+        let goes_on = form.keeps && readable && !closes(&response);
+        buffered.answer(response, &form, goes_on).await.ok()?;
         if !goes_on {
             break;
         }
         let next = async {
-            wire.skip(reader).await?;
-            wire.head(&config.head_limits).await
+            buffered.skip(reader).await?;
+            buffered.head(&config.head_limits).await
         };
         // Also how long a connection may be idle between two requests.
         match tokio::time::timeout(config.handshake_timeout, next).await {
             Ok(Some(Ok(next))) => request = next,
             Ok(Some(Err(refusal))) => {
                 bump(&server.counters.rejected, 1);
-                farewell::say_no(shard, wire.transport, &refusal).await;
+                farewell::say_no(shard, buffered.transport, &refusal).await;
                 return None;
             }
             Ok(None) | Err(_) => break,
         }
     }
-    farewell::hang_up(shard, wire.transport).await;
+    farewell::hang_up(shard, buffered.transport).await;
     None
 }
 
 /// What of a request decides the form of the answer.
-struct About {
+struct ResponseForm {
     is_head: bool,
     is_old: bool,
     keeps: bool,
 }
 
 /// A transport, and what was read ahead.
-struct Wire {
+struct BufferedTransport {
     transport: Transport,
     buffer: Vec<u8>,
     /// How much of the buffer is done with.
@@ -120,7 +120,7 @@ struct Wire {
     patience: Duration,
 }
 
-impl Wire {
+impl BufferedTransport {
     fn unread(&self) -> &[u8] {
         self.buffer.get(self.had..).unwrap_or_default()
     }
@@ -172,13 +172,13 @@ impl Wire {
     async fn answer(
         &mut self,
         response: Response<Body>,
-        about: &About,
+        form: &ResponseForm,
         goes_on: bool,
     ) -> io::Result<()> {
-        let mut head = head(&response, about, goes_on);
+        let mut head = head(&response, form, goes_on);
         let mut body = response.into_body();
         let mut is_first = true;
-        if about.is_head {
+        if form.is_head {
             body = Body::empty();
         }
         if body.len() > TOGETHER as u64 {
@@ -227,12 +227,12 @@ fn closes(response: &Response<Body>) -> bool {
 }
 
 /// The head of an answer. What says where it ends, and what follows it, is decided here.
-fn head(response: &Response<Body>, about: &About, goes_on: bool) -> Vec<u8> {
+fn head(response: &Response<Body>, form: &ResponseForm, goes_on: bool) -> Vec<u8> {
     let status = response.status();
     let headers = response.headers();
     let mut out = Vec::with_capacity(256 + TOGETHER.min(response.body().len() as usize));
     let mut write = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-    let version: &[u8] = if about.is_old {
+    let version: &[u8] = if form.is_old {
         b"HTTP/1.0 "
     } else {
         b"HTTP/1.1 "
@@ -245,7 +245,7 @@ fn head(response: &Response<Body>, about: &About, goes_on: bool) -> Vec<u8> {
         (false, true) => b"upgrade, close",
         (false, false) => b"close",
         (true, true) => b"upgrade",
-        (true, false) if about.is_old => b"keep-alive",
+        (true, false) if form.is_old => b"keep-alive",
         (true, false) => b"",
     };
     if !connection.is_empty() {
@@ -254,7 +254,7 @@ fn head(response: &Response<Body>, about: &About, goes_on: bool) -> Vec<u8> {
     // A length of 0 tells where an answer without content ends that has no rule for itself.
     let bodiless = is_bodiless(status) && status != StatusCode::RESET_CONTENT;
     let told = headers.get(header::CONTENT_LENGTH);
-    if let Some(length) = told.filter(|_| about.is_head || status == StatusCode::NOT_MODIFIED) {
+    if let Some(length) = told.filter(|_| form.is_head || status == StatusCode::NOT_MODIFIED) {
         write(&[b"content-length: ", length.as_bytes(), b"\r\n"]);
     } else if !bodiless {
         let length = response.body().len().to_string();
@@ -279,27 +279,27 @@ fn head(response: &Response<Body>, about: &About, goes_on: bool) -> Vec<u8> {
 }
 
 /// The body of a request, as it arrives.
-struct Content<'a> {
-    wire: &'a mut Wire,
+struct RequestBody<'a> {
+    buffered: &'a mut BufferedTransport,
     reader: BodyReader,
     /// What is still to be written before the client sends it.
     interim: Option<&'static [u8]>,
 }
 
-impl<'a> Content<'a> {
-    fn new(wire: &'a mut Wire, request: &Request, limits: &HeadLimits) -> Self {
-        let expected = request.expects_continue() && wire.unread().is_empty();
-        Content {
+impl<'a> RequestBody<'a> {
+    fn new(buffered: &'a mut BufferedTransport, request: &Request, limits: &HeadLimits) -> Self {
+        let expected = request.expects_continue() && buffered.unread().is_empty();
+        RequestBody {
             reader: BodyReader::new(request, limits),
             interim: expected.then_some(CONTINUE),
-            wire,
+            buffered,
         }
     }
 
     /// Tells the client to go on, if it waits for that.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.interim {
-            let transport = Pin::new(&mut self.wire.transport);
+            let transport = Pin::new(&mut self.buffered.transport);
             let written = match rest {
                 [] => ready!(transport.poll_flush(cx)).map(|()| 0),
                 rest => ready!(transport.poll_write(cx, rest)),
@@ -312,7 +312,7 @@ impl<'a> Content<'a> {
     }
 }
 
-impl HttpBody for Content<'_> {
+impl HttpBody for RequestBody<'_> {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -327,19 +327,19 @@ impl HttpBody for Content<'_> {
         }
         ready!(content.poll_interim(cx))?;
         loop {
-            let Ok(piece) = content.reader.read(content.wire.unread()) else {
+            let Ok(piece) = content.reader.read(content.buffered.unread()) else {
                 return broken(io::ErrorKind::InvalidData);
             };
-            let found = content.wire.unread().get(piece.content);
+            let found = content.buffered.unread().get(piece.content);
             let found = Bytes::copy_from_slice(found.unwrap_or_default());
-            content.wire.take(piece.taken);
+            content.buffered.take(piece.taken);
             if !found.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(found))));
             }
             if content.reader.is_done() {
                 return Poll::Ready(None);
             }
-            if ready!(content.wire.poll_fill(cx))? == 0 {
+            if ready!(content.buffered.poll_fill(cx))? == 0 {
                 return broken(io::ErrorKind::UnexpectedEof);
             }
         }

@@ -18,7 +18,7 @@ use crate::admission::forwarded;
 use crate::admission::gate::{self, Accepted};
 use crate::net::peer::PeerInfo;
 use crate::server::{Server, bump};
-use crate::settings::routes::{Found, Target};
+use crate::settings::routes::{RouteMatch, Target};
 use crate::vm::question::{About, Answer, Question};
 
 const READ_ONLY: &str = "GET, HEAD, OPTIONS";
@@ -91,7 +91,7 @@ impl Service {
     }
 
     /// What can be read. Whoever writes the answer leaves out the body for HEAD.
-    async fn read(&self, found: &Found<'_>, request: &Request) -> Response<Body> {
+    async fn read(&self, found: &RouteMatch<'_>, request: &Request) -> Response<Body> {
         let wanted = match found.target {
             Target::File(path) => Wanted::File(path.clone()),
             Target::Dir(dir) => Wanted::Below(dir.clone(), found.below.map(str::to_owned)),

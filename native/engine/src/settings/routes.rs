@@ -23,7 +23,7 @@ pub enum Target {
 }
 
 #[derive(Clone, Debug)]
-struct Route {
+struct HttpRoute {
     /// In the form in which paths are compared.
     path: Box<str>,
     /// For a path with a star in it.
@@ -35,11 +35,11 @@ struct Route {
 /// What a server answers to ordinary requests.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    routes: Vec<Route>,
+    routes: Vec<HttpRoute>,
 }
 
 /// What was found for a path.
-pub(crate) struct Found<'a> {
+pub(crate) struct RouteMatch<'a> {
     pub(crate) target: &'a Target,
     pub(crate) index: usize,
     /// Of a text.
@@ -60,7 +60,7 @@ impl Routes {
                 _ => Bytes::new(),
             };
             let form = comparable_pattern(&path).unwrap_or_default();
-            Ok::<_, String>(Route {
+            Ok::<_, String>(HttpRoute {
                 pattern: path.contains('*').then_some(paths),
                 path: form.into(),
                 target,
@@ -79,10 +79,10 @@ impl Routes {
 
     /// The route of a path: the path itself, else the longest star or directory. The path must be
     /// comparable: a directory decodes it, and whatever leads to a file must find its route.
-    pub(crate) fn find<'a>(&'a self, path: &'a str) -> Option<Found<'a>> {
-        let mut best: Option<(usize, Found<'a>)> = None;
+    pub(crate) fn find<'a>(&'a self, path: &'a str) -> Option<RouteMatch<'a>> {
+        let mut best: Option<(usize, RouteMatch<'a>)> = None;
         for (index, route) in self.routes.iter().enumerate() {
-            let found = |below| Found {
+            let found = |below| RouteMatch {
                 target: &route.target,
                 index,
                 text: &route.text,

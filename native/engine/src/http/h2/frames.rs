@@ -18,17 +18,17 @@ pub(super) const PADDED: u8 = 0x8;
 pub(super) const WITH_PRIORITY: u8 = 0x20;
 
 #[derive(Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct FrameHeader {
     pub(super) len: usize,
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
 }
 
-impl Frame {
+impl FrameHeader {
     pub(super) fn parse(header: [u8; HEADER]) -> Self {
         let [a, b, c, kind, flags, d, e, f, g] = header;
-        Frame {
+        FrameHeader {
             len: u32::from_be_bytes([0, a, b, c]) as usize,
             kind,
             flags,
@@ -47,12 +47,12 @@ impl Frame {
 /// Appends what ends a stream of whose answer nothing is taken.
 pub(super) fn reset(out: &mut Vec<u8>, stream: u32) {
     const CANCEL: [u8; 4] = [0, 0, 0, 8];
-    Frame::write(out, RST_STREAM, 0, stream, &CANCEL);
+    FrameHeader::write(out, RST_STREAM, 0, stream, &CANCEL);
 }
 
 /// What of the payload of a HEADERS frame is the head, if that can be told, and whether the stream
 /// is said to depend on itself.
-pub(super) fn fragment(frame: Frame, payload: &[u8]) -> (Option<&[u8]>, bool) {
+pub(super) fn fragment(frame: FrameHeader, payload: &[u8]) -> (Option<&[u8]>, bool) {
     let mut rest = payload;
     let mut padding = 0;
     if frame.flags & PADDED != 0 {

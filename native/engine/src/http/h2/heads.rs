@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::STREAMS;
 use super::allowance::Allowance;
 use super::frames::*;
-use super::streams::{Stream, Streams};
+use super::streams::{StreamState, Streams};
 
 const PREFACE: usize = 24;
 /// Frames that any head may be continued in, before its last one. Large limits allow more.
@@ -29,17 +29,17 @@ pub(super) const CONTINUATIONS: usize = 5;
 pub(super) const BLOCK: usize = 8;
 
 /// What the client sends, on its way to the library.
-pub(super) struct Incoming {
+pub(super) struct InboundFrames {
     streams: Rc<RefCell<Streams>>,
     decoder: Decoder,
     limits: HeadLimits,
     allowance: Allowance,
-    state: State,
+    state: FrameState,
     /// A head that has begun.
-    block: Option<Block>,
+    block: Option<HeaderBlock>,
 }
 
-enum State {
+enum FrameState {
     /// So many bytes of the preface.
     Preface(usize),
     /// The header of a frame, as far as it has come.
@@ -47,12 +47,12 @@ enum State {
     /// So many bytes of a frame that is passed on.
     Pass(usize),
     /// The payload of a frame that is looked at.
-    Gather(Frame, Vec<u8>),
+    Gather(FrameHeader, Vec<u8>),
     /// The connection is over, and the library knows.
     Over,
 }
 
-struct Block {
+struct HeaderBlock {
     stream: u32,
     ends: bool,
     bytes: Vec<u8>,
@@ -61,18 +61,18 @@ struct Block {
     odd: bool,
 }
 
-impl Incoming {
+impl InboundFrames {
     pub(super) fn new(
         streams: Rc<RefCell<Streams>>,
         limits: HeadLimits,
         allowance: Allowance,
     ) -> Self {
-        Incoming {
+        InboundFrames {
             streams,
             decoder: Decoder::default(),
             limits,
             allowance,
-            state: State::Preface(PREFACE),
+            state: FrameState::Preface(PREFACE),
             block: None,
         }
     }
@@ -86,15 +86,15 @@ impl Incoming {
                 now
             };
             match &mut self.state {
-                State::Preface(left) => {
+                FrameState::Preface(left) => {
                     let bytes = take(*left);
                     out.extend_from_slice(bytes);
                     *left -= bytes.len();
                     if *left == 0 {
-                        self.state = State::Header([0; HEADER], 0);
+                        self.state = FrameState::Header([0; HEADER], 0);
                     }
                 }
-                State::Header(header, got) => {
+                FrameState::Header(header, got) => {
                     let bytes = take(HEADER - *got);
                     if let Some(room) = header.get_mut(*got..*got + bytes.len()) {
                         room.copy_from_slice(bytes);
@@ -105,24 +105,24 @@ impl Incoming {
                         self.begin(header, out);
                     }
                 }
-                State::Pass(left) => {
+                FrameState::Pass(left) => {
                     let bytes = take(*left);
                     out.extend_from_slice(bytes);
                     *left -= bytes.len();
                     if *left == 0 {
-                        self.state = State::Header([0; HEADER], 0);
+                        self.state = FrameState::Header([0; HEADER], 0);
                     }
                 }
-                State::Gather(frame, payload) => {
+                FrameState::Gather(frame, payload) => {
                     let frame = *frame;
                     payload.extend_from_slice(take(frame.len - payload.len()));
                     if payload.len() == frame.len {
                         let payload = std::mem::take(payload);
-                        self.state = State::Header([0; HEADER], 0);
+                        self.state = FrameState::Header([0; HEADER], 0);
                         self.end(frame, &payload, out);
                     }
                 }
-                State::Over => return,
+                FrameState::Over => return,
             }
         }
     }
@@ -130,7 +130,7 @@ impl Incoming {
     /// Streams that were given up look to the library as if the client had reset them. Nothing while it is in the middle of a
     /// frame.
     pub(super) fn give_up(&mut self, out: &mut Vec<u8>) {
-        if matches!(self.state, State::Header(..) | State::Gather(..)) {
+        if matches!(self.state, FrameState::Header(..) | FrameState::Gather(..)) {
             let unheard = self.streams.borrow_mut().unheard();
             unheard.for_each(|stream| reset(out, stream));
         }
@@ -138,10 +138,10 @@ impl Incoming {
 
     /// A frame begins.
     fn begin(&mut self, header: [u8; HEADER], out: &mut Vec<u8>) {
-        let frame = Frame::parse(header);
+        let frame = FrameHeader::parse(header);
         self.state = match frame.len {
-            0 => State::Header([0; HEADER], 0),
-            len => State::Pass(len),
+            0 => FrameState::Header([0; HEADER], 0),
+            len => FrameState::Pass(len),
         };
         let continues = self.block.as_ref().map(|block| {
             frame.kind == CONTINUATION && frame.stream == block.stream && frame.len <= FRAME
@@ -178,18 +178,18 @@ impl Incoming {
         match (gathers, frame.len) {
             (false, _) => out.extend_from_slice(&header),
             (true, 0) => self.end(frame, &[], out),
-            (true, len) => self.state = State::Gather(frame, Vec::with_capacity(len)),
+            (true, len) => self.state = FrameState::Gather(frame, Vec::with_capacity(len)),
         }
     }
 
     /// A frame that is looked at has come to its end.
-    fn end(&mut self, frame: Frame, payload: &[u8], out: &mut Vec<u8>) {
+    fn end(&mut self, frame: FrameHeader, payload: &[u8], out: &mut Vec<u8>) {
         if frame.kind == PRIORITY {
             let odd = payload
                 .first_chunk()
                 .is_some_and(|&on| depends_on(on) == frame.stream);
             if !odd || self.spend(out) {
-                Frame::write(out, PRIORITY, frame.flags, frame.stream, payload);
+                FrameHeader::write(out, PRIORITY, frame.flags, frame.stream, payload);
             }
             return;
         }
@@ -199,10 +199,10 @@ impl Incoming {
         };
         let Some(fragment) = fragment else {
             // The library says what is wrong with it.
-            Frame::write(out, frame.kind, frame.flags, frame.stream, payload);
+            FrameHeader::write(out, frame.kind, frame.flags, frame.stream, payload);
             return self.over();
         };
-        let block = self.block.get_or_insert_with(|| Block {
+        let block = self.block.get_or_insert_with(|| HeaderBlock {
             stream: frame.stream,
             ends: frame.flags & END_STREAM != 0,
             bytes: Vec::new(),
@@ -225,7 +225,7 @@ impl Incoming {
     }
 
     /// A head is whole.
-    fn head(&mut self, block: Block, out: &mut Vec<u8>) {
+    fn head(&mut self, block: HeaderBlock, out: &mut Vec<u8>) {
         let (stream, is_new) = {
             let streams = self.streams.borrow();
             (block.stream, block.stream > streams.highest)
@@ -235,13 +235,13 @@ impl Incoming {
             let read = http2::trailers(&mut self.decoder, &block.bytes, &self.limits);
             return match read {
                 Ok(well) if (well && !block.odd) || !self.streams.borrow().listens(stream) => {
-                    Frame::write(out, HEADERS, flags, stream, &[]);
+                    FrameHeader::write(out, HEADERS, flags, stream, &[]);
                     let mut streams = self.streams.borrow_mut();
                     if let Some(open) = streams.open.get_mut(&stream) {
                         open.said |= block.ends;
                     }
                 }
-                Ok(_) if self.spend(out) => Frame::write(out, HEADERS, flags, stream, BAD_TRAILERS),
+                Ok(_) if self.spend(out) => FrameHeader::write(out, HEADERS, flags, stream, BAD_TRAILERS),
                 Ok(_) => {}
                 Err(error) => self.undecodable(error, stream, out),
             };
@@ -280,17 +280,17 @@ impl Incoming {
         // Even numbers are not a client's to use, and the library says so.
         if stream % 2 == 1 {
             streams.highest = stream;
-            let opened = Stream::new(found, block.ends);
+            let opened = StreamState::new(found, block.ends);
             streams.open.insert(stream, opened);
         }
-        Frame::write(out, HEADERS, flags, stream, &stand_in);
+        FrameHeader::write(out, HEADERS, flags, stream, &stand_in);
     }
 
     fn undecodable(&mut self, error: HpackError, stream: u32, out: &mut Vec<u8>) {
         match error {
             HpackError::TooLarge => self.calm(out),
             HpackError::Malformed => {
-                Frame::write(out, HEADERS, END_HEADERS, stream, NO_INDEX);
+                FrameHeader::write(out, HEADERS, END_HEADERS, stream, NO_INDEX);
                 self.over();
             }
         }
@@ -310,28 +310,28 @@ impl Incoming {
     fn calm(&mut self, out: &mut Vec<u8>) {
         // It begins where a head may begin.
         let stream = self.streams.borrow().highest | 1;
-        Frame::write(out, HEADERS, 0, stream, &[]);
+        FrameHeader::write(out, HEADERS, 0, stream, &[]);
         for _ in 0..self.limits.max_head_size / FRAME * 2 + 2 * CONTINUATIONS {
-            Frame::write(out, CONTINUATION, 0, stream, &[]);
+            FrameHeader::write(out, CONTINUATION, 0, stream, &[]);
         }
         self.over();
     }
 
     /// Ends the connection with `PROTOCOL_ERROR`: something else came where a head goes on.
     fn interrupt(&mut self, out: &mut Vec<u8>) {
-        Frame::write(out, HEADERS, 0, self.streams.borrow().highest | 1, &[]);
-        Frame::write(out, PING, 0, 0, &[0; 8]);
+        FrameHeader::write(out, HEADERS, 0, self.streams.borrow().highest | 1, &[]);
+        FrameHeader::write(out, PING, 0, 0, &[0; 8]);
         self.over();
     }
 
     /// Whether the connection ends here.
     #[cfg(test)]
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
+        matches!(self.state, FrameState::Over)
     }
 
     fn over(&mut self) {
-        self.state = State::Over;
+        self.state = FrameState::Over;
         self.block = None;
     }
 }

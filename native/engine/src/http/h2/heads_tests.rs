@@ -18,24 +18,24 @@ const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 const GET: &[u8] = b"\x82\x86\x84\x01\x01a";
 
-struct World {
+struct Pipe {
     streams: Rc<RefCell<Streams>>,
-    incoming: Incoming,
-    outgoing: Outgoing,
+    incoming: InboundFrames,
+    outgoing: OutboundFrames,
 }
 
-impl World {
+impl Pipe {
     fn new(errors: u32) -> Self {
         let streams = Rc::new(RefCell::new(Streams::default()));
         let allowance = Allowance::new(errors, 0);
         let limits = HeadLimits::default();
-        let mut world = World {
-            incoming: Incoming::new(streams.clone(), limits, allowance),
-            outgoing: Outgoing::new(streams.clone()),
+        let mut pipe = Pipe {
+            incoming: InboundFrames::new(streams.clone(), limits, allowance),
+            outgoing: OutboundFrames::new(streams.clone()),
             streams,
         };
-        assert_eq!(world.read(HELLO), HELLO);
-        world
+        assert_eq!(pipe.read(HELLO), HELLO);
+        pipe
     }
 
     fn read(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -44,7 +44,7 @@ impl World {
         out
     }
 
-    fn take(&self, stream: u32) -> Option<Found> {
+    fn take(&self, stream: u32) -> Option<HeadResult> {
         self.streams.borrow_mut().take(&format!("/{stream}"))
     }
 
@@ -55,7 +55,7 @@ impl World {
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    Frame::write(&mut out, kind, flags, stream, payload);
+    FrameHeader::write(&mut out, kind, flags, stream, payload);
     out
 }
 
@@ -72,7 +72,7 @@ fn bad(stream: u32) -> Vec<u8> {
 fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
     let mut frames = Vec::new();
     while let Some((header, rest)) = bytes.split_first_chunk() {
-        let frame = Frame::parse(*header);
+        let frame = FrameHeader::parse(*header);
         frames.push((
             frame.kind,
             frame.flags,
@@ -88,17 +88,17 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// Streams whose answers have content, and the library has begun to send it.
-fn answering(streams: &[u32]) -> World {
-    let mut world = World::new(0);
+fn answering(streams: &[u32]) -> Pipe {
+    let mut pipe = Pipe::new(0);
     for stream in streams {
-        world.read(&get(*stream));
-        assert!(world.take(*stream).is_some());
-        world.streams.borrow_mut().answer(*stream);
+        pipe.read(&get(*stream));
+        assert!(pipe.take(*stream).is_some());
+        pipe.streams.borrow_mut().answer(*stream);
     }
-    world
+    pipe
 }
 
-impl World {
+impl Pipe {
     fn give_up(&self, patience: Duration) -> bool {
         self.streams.borrow_mut().give_up(patience)
     }
@@ -118,84 +118,84 @@ fn cancel(stream: u32) -> Vec<u8> {
 
 #[test]
 fn an_answer_of_which_nothing_is_taken_is_given_up() {
-    let mut world = answering(&[1, 3]);
-    assert!(world.give_up(NEVER));
-    assert_eq!(world.heard_and_told(), (vec![], vec![]));
+    let mut pipe = answering(&[1, 3]);
+    assert!(pipe.give_up(NEVER));
+    assert_eq!(pipe.heard_and_told(), (vec![], vec![]));
     // What is not there yet is not the client's fault.
-    world.streams.borrow_mut().turn(3, true);
-    assert!(world.give_up(Duration::ZERO));
-    assert_eq!(world.heard_and_told(), (cancel(1), cancel(1)));
-    assert_eq!(world.heard_and_told(), (vec![], vec![]), "once");
-    assert!(world.streams.borrow().is_answering());
-    world.streams.borrow_mut().turn(3, false);
-    assert!(world.give_up(Duration::ZERO));
-    assert_eq!(world.heard_and_told(), (cancel(3), cancel(3)));
-    assert!(!world.streams.borrow().is_answering());
-    assert_eq!(world.streams.borrow().next_look(NEVER), None);
+    pipe.streams.borrow_mut().set_waits_for(3, true);
+    assert!(pipe.give_up(Duration::ZERO));
+    assert_eq!(pipe.heard_and_told(), (cancel(1), cancel(1)));
+    assert_eq!(pipe.heard_and_told(), (vec![], vec![]), "once");
+    assert!(pipe.streams.borrow().is_answering());
+    pipe.streams.borrow_mut().set_waits_for(3, false);
+    assert!(pipe.give_up(Duration::ZERO));
+    assert_eq!(pipe.heard_and_told(), (cancel(3), cancel(3)));
+    assert!(!pipe.streams.borrow().is_answering());
+    assert_eq!(pipe.streams.borrow().next_look(NEVER), None);
     // What the client sends before it has heard is no error.
     let late = frame(DATA, 0, 1, b"late");
-    assert_eq!(world.read(&late), late);
-    assert!(!world.is_over());
+    assert_eq!(pipe.read(&late), late);
+    assert!(!pipe.is_over());
 }
 
 #[test]
 fn what_is_taken_counts_and_the_end_is_the_end() {
-    let mut world = answering(&[1, 3]);
-    let before = world.streams.borrow().last_taken();
+    let mut pipe = answering(&[1, 3]);
+    let before = pipe.streams.borrow().last_taken();
     assert_eq!(before, None);
     // Of a stream that has no answer, as those of WebSockets, nothing is noted.
-    world.read(&get(5));
-    world.outgoing.wrote(&frame(DATA, 0, 5, b"x"));
-    assert_eq!(world.streams.borrow().last_taken(), None);
+    pipe.read(&get(5));
+    pipe.outgoing.wrote(&frame(DATA, 0, 5, b"x"));
+    assert_eq!(pipe.streams.borrow().last_taken(), None);
     let bytes = frame(DATA, 0, 1, b"some");
     let (first, last) = bytes.split_at(11);
-    world.outgoing.wrote(first);
-    assert!(!world.outgoing.is_between());
-    let some = world.streams.borrow().last_taken();
+    pipe.outgoing.wrote(first);
+    assert!(!pipe.outgoing.is_between());
+    let some = pipe.streams.borrow().last_taken();
     assert!(some.is_some());
-    world.outgoing.wrote(last);
-    assert!(world.outgoing.is_between());
-    assert!(world.streams.borrow().last_taken() >= some);
+    pipe.outgoing.wrote(last);
+    assert!(pipe.outgoing.is_between());
+    assert!(pipe.streams.borrow().last_taken() >= some);
     for (stream, last) in [
         (1, frame(DATA, END_STREAM, 1, b"")),
         (3, frame(RST_STREAM, 0, 3, &[0; 4])),
     ] {
-        world.outgoing.wrote(&last);
-        assert_eq!(world.streams.borrow().is_answering(), stream == 1);
+        pipe.outgoing.wrote(&last);
+        assert_eq!(pipe.streams.borrow().is_answering(), stream == 1);
     }
-    assert!(world.give_up(Duration::ZERO));
-    assert_eq!(world.heard_and_told(), (vec![], vec![]));
+    assert!(pipe.give_up(Duration::ZERO));
+    assert_eq!(pipe.heard_and_told(), (vec![], vec![]));
 }
 
 #[test]
 fn the_library_hears_of_it_between_two_frames() {
-    let mut world = answering(&[1]);
+    let mut pipe = answering(&[1]);
     let post = frame(HEADERS, END_HEADERS, 3, GET);
-    world.read(&post);
+    pipe.read(&post);
     let data = frame(DATA, 0, 3, b"some data");
     let (begin, end) = data.split_at(12);
-    assert_eq!(world.read(begin), begin);
-    assert!(world.give_up(Duration::ZERO));
-    assert_eq!(world.heard_and_told(), (vec![], cancel(1)));
-    assert!(world.streams.borrow().next_look(NEVER).is_some());
+    assert_eq!(pipe.read(begin), begin);
+    assert!(pipe.give_up(Duration::ZERO));
+    assert_eq!(pipe.heard_and_told(), (vec![], cancel(1)));
+    assert!(pipe.streams.borrow().next_look(NEVER).is_some());
     // A client that stops there for as long again is given up as a whole.
-    assert!(world.give_up(NEVER));
-    assert!(!world.give_up(Duration::ZERO));
-    assert_eq!(world.read(end), end);
-    assert_eq!(world.heard_and_told(), (cancel(1), vec![]));
-    assert!(world.give_up(Duration::ZERO));
+    assert!(pipe.give_up(NEVER));
+    assert!(!pipe.give_up(Duration::ZERO));
+    assert_eq!(pipe.read(end), end);
+    assert_eq!(pipe.heard_and_told(), (cancel(1), vec![]));
+    assert!(pipe.give_up(Duration::ZERO));
     // Within a header nothing has been passed on, nor of a head that has begun.
     for partial in [&get(7)[..5], &frame(HEADERS, 0, 7, &GET[..3])] {
-        let mut world = answering(&[1]);
-        assert_eq!(world.read(partial), b"");
-        assert!(world.give_up(Duration::ZERO));
-        assert_eq!(world.heard_and_told(), (cancel(1), cancel(1)));
+        let mut pipe = answering(&[1]);
+        assert_eq!(pipe.read(partial), b"");
+        assert!(pipe.give_up(Duration::ZERO));
+        assert_eq!(pipe.heard_and_told(), (cancel(1), cancel(1)));
     }
 }
 
 #[test]
 fn a_head_is_kept_and_another_stands_in_for_it() {
-    let mut world = World::new(0);
+    let mut pipe = Pipe::new(0);
     let all = END_HEADERS | END_STREAM;
     let padded = [&[3u8, 0x80, 0, 0, 0, 5][..], GET, &[0; 3]].concat();
     for (stream, sent) in [
@@ -211,7 +211,7 @@ fn a_head_is_kept_and_another_stands_in_for_it() {
             .concat(),
         ),
     ] {
-        let got = frames(&world.read(&sent));
+        let got = frames(&pipe.read(&sent));
         let [(HEADERS, flags, on, block)] = &got[..] else {
             unreachable!("{got:?}")
         };
@@ -223,16 +223,16 @@ fn a_head_is_kept_and_another_stands_in_for_it() {
             }
         });
         assert_eq!((read, path), (Ok(()), format!("/{stream}")));
-        let found = world.take(stream);
+        let found = pipe.take(stream);
         assert!(matches!(&found, Some(Ok((request, false))) if request.path() == "/"));
-        assert!(world.take(stream).is_none(), "twice");
+        assert!(pipe.take(stream).is_none(), "twice");
     }
 }
 
 #[test]
 fn what_is_no_head_passes_as_it_came() {
-    let mut world = World::new(0);
-    let _ = world.read(&get(1));
+    let mut pipe = Pipe::new(0);
+    let _ = pipe.read(&get(1));
     for sent in [
         frame(PING, 0, 0, b"12345678"),
         frame(4, 1, 0, &[]),
@@ -242,14 +242,14 @@ fn what_is_no_head_passes_as_it_came() {
         frame(99, 255, 7, b"unknown"),
         frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]),
     ] {
-        assert_eq!(world.read(&sent), sent);
+        assert_eq!(pipe.read(&sent), sent);
         for cut in 1..sent.len() {
-            let mut got = world.read(&sent[..cut]);
-            got.extend(world.read(&sent[cut..]));
+            let mut got = pipe.read(&sent[..cut]);
+            got.extend(pipe.read(&sent[cut..]));
             assert_eq!(got, sent, "cut at {cut}");
         }
     }
-    assert!(!world.is_over());
+    assert!(!pipe.is_over());
 }
 
 #[test]
@@ -264,39 +264,39 @@ fn errors_are_counted_and_streams_that_ended_are_not_forgotten_at_once() {
         ),
     ] {
         for (errors, over) in [(0, true), (1, false)] {
-            let mut world = World::new(errors);
-            let got = frames(&world.read(&error));
-            assert_eq!(world.is_over(), over, "{kind}");
+            let mut pipe = Pipe::new(errors);
+            let got = frames(&pipe.read(&error));
+            assert_eq!(pipe.is_over(), over, "{kind}");
             if over {
                 let continued = got.iter().filter(|(kind, ..)| *kind == CONTINUATION);
                 assert!(continued.count() > CONTINUATIONS, "{kind}");
             }
         }
     }
-    let mut world = World::new(0);
-    let _ = world.read(&get(1));
-    world
+    let mut pipe = Pipe::new(0);
+    let _ = pipe.read(&get(1));
+    pipe
         .outgoing
         .wrote(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]));
     let late = frame(DATA, 0, 1, b"late");
-    assert_eq!(world.read(&late), late);
+    assert_eq!(pipe.read(&late), late);
     // Until many others have ended.
     for stream in (3..).step_by(2).take(LATELY) {
-        assert!(!world.is_over(), "{stream}");
-        let _ = world.read(&[get(stream), frame(RST_STREAM, 0, stream, &[0; 4])].concat());
+        assert!(!pipe.is_over(), "{stream}");
+        let _ = pipe.read(&[get(stream), frame(RST_STREAM, 0, stream, &[0; 4])].concat());
     }
-    let _ = world.read(&late);
-    assert!(world.is_over());
+    let _ = pipe.read(&late);
+    assert!(pipe.is_over());
 }
 
 #[test]
 fn a_stream_is_open_until_all_of_its_answer_is_sent() {
-    let mut world = World::new(0);
+    let mut pipe = Pipe::new(0);
     let streams: Vec<u32> = (1..).step_by(2).take(STREAMS as usize).collect();
     for &stream in &streams {
-        let _ = world.read(&get(stream));
+        let _ = pipe.read(&get(stream));
     }
-    assert_eq!(world.streams.borrow().open.len(), STREAMS as usize);
+    assert_eq!(pipe.streams.borrow().open.len(), STREAMS as usize);
     // In pieces, beside others.
     let answer = [
         frame(HEADERS, END_HEADERS, 1, &[0x88]),
@@ -307,15 +307,15 @@ fn a_stream_is_open_until_all_of_its_answer_is_sent() {
     ]
     .concat();
     for byte in answer.chunks(1) {
-        world.outgoing.wrote(byte);
+        pipe.outgoing.wrote(byte);
     }
-    assert_eq!(world.streams.borrow().open.len(), STREAMS as usize - 2);
+    assert_eq!(pipe.streams.borrow().open.len(), STREAMS as usize - 2);
     let next = streams.last().map_or(1, |last| last + 2);
-    let _ = world.read(&[get(next), get(next + 2)].concat());
-    assert!(!world.is_over());
+    let _ = pipe.read(&[get(next), get(next + 2)].concat());
+    assert!(!pipe.is_over());
     // One more than may be open is an error.
-    let _ = world.read(&get(next + 4));
-    assert!(world.is_over());
+    let _ = pipe.read(&get(next + 4));
+    assert!(pipe.is_over());
 }
 
 #[test]
@@ -326,24 +326,24 @@ fn what_interrupts_a_head_ends_the_connection() {
         frame(CONTINUATION, END_HEADERS, 3, GET),
         frame(99, 0, 1, &[]),
     ] {
-        let mut world = World::new(9);
-        let _ = world.read(&frame(HEADERS, 0, 1, GET));
-        let got = frames(&world.read(&other));
+        let mut pipe = Pipe::new(9);
+        let _ = pipe.read(&frame(HEADERS, 0, 1, GET));
+        let got = frames(&pipe.read(&other));
         assert!(matches!(got[..], [(HEADERS, 0, 1, _), (PING, ..)]));
-        assert!(world.is_over());
-        assert!(world.read(&get(5)).is_empty());
+        assert!(pipe.is_over());
+        assert!(pipe.read(&get(5)).is_empty());
     }
 }
 
 #[test]
 fn a_head_is_bounded_however_it_comes() {
-    let mut world = World::new(9);
-    let _ = world.read(&frame(HEADERS, 0, 1, &[]));
+    let mut pipe = Pipe::new(9);
+    let _ = pipe.read(&frame(HEADERS, 0, 1, &[]));
     let most = HeadLimits::default().max_head_size * BLOCK;
     let piece = frame(CONTINUATION, 0, 1, &[0; FRAME]);
     let pieces = (0..).take_while(|_| {
-        let _ = world.read(&piece);
-        !world.is_over()
+        let _ = pipe.read(&piece);
+        !pipe.is_over()
     });
     assert!(pieces.count() <= most / FRAME);
 }
@@ -367,16 +367,16 @@ proptest! {
             });
             stream += if kind < 2 { 2 } else { 0 };
         }
-        let whole = World::new(5).read(&sent);
-        let mut world = World::new(5);
-        let pieces: Vec<u8> = sent.chunks(cut).flat_map(|piece| world.read(piece)).collect();
+        let whole = Pipe::new(5).read(&sent);
+        let mut pipe = Pipe::new(5);
+        let pieces: Vec<u8> = sent.chunks(cut).flat_map(|piece| pipe.read(piece)).collect();
         prop_assert_eq!(pieces, whole);
     }
 
     #[test]
     fn anything_is_survived(bytes in any::<Vec<u8>>(), sent in any::<Vec<u8>>()) {
-        let mut world = World::new(5);
-        let _ = world.read(&bytes);
-        world.outgoing.wrote(&sent);
+        let mut pipe = Pipe::new(5);
+        let _ = pipe.read(&bytes);
+        pipe.outgoing.wrote(&sent);
     }
 }

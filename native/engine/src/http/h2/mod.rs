@@ -9,7 +9,7 @@ mod heads;
 #[cfg(test)]
 mod heads_tests;
 mod streams;
-mod wire;
+mod transport;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -42,8 +42,8 @@ use crate::shard::Shard;
 use crate::shard::opened::Opened;
 
 use allowance::Allowance;
-use heads::Incoming as Heads;
-use streams::{Outgoing, Streams, number};
+use heads::InboundFrames;
+use streams::{OutboundFrames, Streams, number};
 
 /// Streams that a client may have open at once: as many as RFC 9113 wants at least.
 const STREAMS: u32 = 100;
@@ -68,7 +68,7 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// What a client may do that is nothing but work for us. Beyond it the client is cut off, with all
 /// its streams.
-struct Patience {
+struct AbuseLimits {
     /// Streams that it has reset before they were looked at.
     resets: usize,
     /// Streams that we end for an error of its own, or refuse since there are too many.
@@ -77,17 +77,17 @@ struct Patience {
     forgotten: u32,
 }
 
-impl Patience {
+impl AbuseLimits {
     /// A proxy answers for many clients: one of them must not end the connections of the others.
     fn with(server: &Server, peer_info: &PeerInfo) -> Self {
         match forwarded::is_trusted(server, peer_info) {
-            true => Patience {
+            true => AbuseLimits {
                 resets: 2_000,
                 errors: 10_000,
                 forgotten: 1_000,
             },
             // As many as clients open at once that do not know our settings yet.
-            false => Patience {
+            false => AbuseLimits {
                 resets: 20,
                 errors: 100,
                 forgotten: 1,
@@ -97,7 +97,7 @@ impl Patience {
 }
 
 /// What the streams of a connection share.
-pub(super) struct Carrier {
+pub(super) struct Http2Connection {
     shard: Rc<Shard>,
     server: Arc<Server>,
     peer_info: PeerInfo,
@@ -115,10 +115,10 @@ pub(super) struct Carrier {
 }
 
 /// Counts a stream in one of these, as long as it lives.
-pub(super) struct OpenStream(Rc<Carrier>, fn(&Carrier) -> &Cell<usize>);
+pub(super) struct OpenStream(Rc<Http2Connection>, fn(&Http2Connection) -> &Cell<usize>);
 
 impl OpenStream {
-    fn new(carrier: &Rc<Carrier>, counter: fn(&Carrier) -> &Cell<usize>) -> Self {
+    fn new(carrier: &Rc<Http2Connection>, counter: fn(&Http2Connection) -> &Cell<usize>) -> Self {
         let open = counter(carrier);
         open.set(open.get() + 1);
         carrier.touch();
@@ -134,13 +134,13 @@ impl Drop for OpenStream {
     }
 }
 
-impl Carrier {
+impl Http2Connection {
     fn touch(&self) {
         self.active.set(Instant::now());
         self.changed.notify_one();
     }
 
-    /// When patience with this client ends. Connections have times of their own.
+    /// When this client is cut off. Connections have times of their own.
     fn deadline(&self, leaving: bool) -> Option<Instant> {
         let config = &self.server.config;
         let streams = self.streams.borrow();
@@ -205,9 +205,9 @@ pub(crate) async fn serve(
     // The socket is a reason to wait for, when the server stops.
     let _socket = server.count_socket();
     peer_info.http_version = (2, 0);
-    let patience = Patience::with(&server, &peer_info);
+    let abuse = AbuseLimits::with(&server, &peer_info);
     let streams = Rc::new(RefCell::new(Streams::default()));
-    let carrier = Rc::new(Carrier {
+    let carrier = Rc::new(Http2Connection {
         service: Service::new(server.clone(), peer_info.clone()),
         shard,
         server: server.clone(),
@@ -229,26 +229,26 @@ pub(crate) async fn serve(
     });
     let limits = &server.config.head_limits;
     let list = u32::try_from(limits.max_head_size).unwrap_or(u32::MAX);
-    let allowance = Allowance::new(patience.errors, patience.forgotten);
-    let wire = wire::Wire::new(
+    let allowance = Allowance::new(abuse.errors, abuse.forgotten);
+    let transport = transport::HyperTransport::new(
         transport,
         &before,
         server.config.send_timeout,
-        Heads::new(streams.clone(), *limits, allowance),
-        Outgoing::new(streams),
+        InboundFrames::new(streams.clone(), *limits, allowance),
+        OutboundFrames::new(streams),
     );
-    let connection = http2::Builder::new(Local)
-        .timer(wire::Clock)
+    let connection = http2::Builder::new(LocalExecutor)
+        .timer(transport::HyperTimer)
         .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(list)
-        .max_pending_accept_reset_streams(patience.resets)
+        .max_pending_accept_reset_streams(abuse.resets)
         // Those that it would count are counted before it, and forgotten in time.
         .max_local_error_reset_streams(None)
-        .serve_connection(wire, handler);
+        .serve_connection(transport, handler);
     // What was begun for it may go on, and is no reason to wait.
     let _seat = SocketGone(carrier.clone());
     let mut connection = pin!(connection);
@@ -261,29 +261,29 @@ pub(crate) async fn serve(
             connection.as_mut().graceful_shutdown();
             carrier.active.set(Instant::now());
         }
-        let patience = server.config.send_timeout;
-        let look = carrier.streams.borrow().next_look(patience);
+        let send_timeout = server.config.send_timeout;
+        let look = carrier.streams.borrow().next_look(send_timeout);
         let deadline = carrier.deadline(leaving).into_iter().chain(look).min();
         let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
         let mut changed = pin!(carrier.changed.notified());
         let woken = poll_fn(|cx| {
             if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Woken::Done);
+                return Poll::Ready(WakeReason::Done);
             }
             let stop = !leaving && stopped.as_mut().poll(cx).is_ready();
             if stop || changed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Woken::Changed);
+                return Poll::Ready(WakeReason::Changed);
             }
             match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
-                Some(Poll::Ready(())) => Poll::Ready(Woken::Late),
+                Some(Poll::Ready(())) => Poll::Ready(WakeReason::Late),
                 _ => Poll::Pending,
             }
         });
         match woken.await {
-            Woken::Done => return,
-            Woken::Changed => {}
-            Woken::Late => {
-                let heard = carrier.streams.borrow_mut().give_up(patience);
+            WakeReason::Done => return,
+            WakeReason::Changed => {}
+            WakeReason::Late => {
+                let heard = carrier.streams.borrow_mut().give_up(send_timeout);
                 let over = carrier.deadline(leaving);
                 let over = over.is_some_and(|over| over <= Instant::now());
                 if !heard || (over && leaving) {
@@ -300,7 +300,7 @@ pub(crate) async fn serve(
 }
 
 /// Dropped, it gives back the permit of a socket.
-struct SocketGone(Rc<Carrier>);
+struct SocketGone(Rc<Http2Connection>);
 
 impl Drop for SocketGone {
     fn drop(&mut self) {
@@ -309,7 +309,7 @@ impl Drop for SocketGone {
     }
 }
 
-enum Woken {
+enum WakeReason {
     Done,
     Changed,
     Late,
@@ -317,7 +317,7 @@ enum Woken {
 
 /// Answers a request. What was begun for it goes on when the stream is reset: callbacks and disks
 /// can not be called back, and only what still counts is bounded.
-async fn see_through(carrier: Rc<Carrier>, request: hyper::Request<Incoming>) -> Response<Answer> {
+async fn see_through(carrier: Rc<Http2Connection>, request: hyper::Request<Incoming>) -> Response<ResponseBody> {
     let open = OpenStream::new(&carrier, |carrier| &carrier.requests);
     let stream = number(request.uri().path()).unwrap_or(0);
     let (answer, open) = if carrier.requests.get() > STREAMS as usize {
@@ -341,10 +341,10 @@ async fn see_through(carrier: Rc<Carrier>, request: hyper::Request<Incoming>) ->
         carrier.streams.borrow_mut().answer(stream);
         carrier.changed.notify_one();
     }
-    answer.map(|body| Answer { body, stream, open })
+    answer.map(|body| ResponseBody { body, stream, open })
 }
 
-async fn respond(carrier: &Rc<Carrier>, mut request: hyper::Request<Incoming>) -> Response<Body> {
+async fn respond(carrier: &Rc<Http2Connection>, mut request: hyper::Request<Incoming>) -> Response<Body> {
     let found = carrier.streams.borrow_mut().take(request.uri().path());
     match found {
         Some(Ok((head, false))) => {
@@ -370,14 +370,14 @@ async fn respond(carrier: &Rc<Carrier>, mut request: hyper::Request<Incoming>) -
     }
 }
 
-fn refuse(carrier: &Carrier, refusal: Refusal) -> Response<Body> {
+fn refuse(carrier: &Http2Connection, refusal: Refusal) -> Response<Body> {
     bump(&carrier.server.counters.rejected, 1);
     response(refusal)
 }
 
 /// Opens a WebSocket on a stream.
 async fn connect(
-    carrier: &Rc<Carrier>,
+    carrier: &Rc<Http2Connection>,
     upgraded: OnUpgrade,
     request: Request,
 ) -> Result<Response<Body>, Refusal> {
@@ -431,13 +431,13 @@ fn is_of_http_1(name: &HeaderName) -> bool {
 }
 
 /// A body that is a request in progress until it is sent.
-struct Answer {
+struct ResponseBody {
     body: Body,
     stream: u32,
     open: OpenStream,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -450,7 +450,7 @@ impl HttpBody for Answer {
         carrier.active.set(Instant::now());
         let poll = Pin::new(&mut answer.body).poll_frame(cx);
         let mut streams = carrier.streams.borrow_mut();
-        streams.turn(answer.stream, poll.is_pending());
+        streams.set_waits_for(answer.stream, poll.is_pending());
         poll
     }
 
@@ -465,9 +465,9 @@ impl HttpBody for Answer {
 
 /// Runs the streams on the shard's own thread.
 #[derive(Clone, Copy)]
-struct Local;
+struct LocalExecutor;
 
-impl<F> hyper::rt::Executor<F> for Local
+impl<F> hyper::rt::Executor<F> for LocalExecutor
 where
     F: Future + 'static,
     F::Output: 'static,

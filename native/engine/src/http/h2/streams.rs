@@ -9,19 +9,19 @@ use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::time::Instant;
 
 use super::STREAMS;
-use super::frames::{DATA, END_STREAM, Frame, HEADER, HEADERS, RST_STREAM, reset};
+use super::frames::{DATA, END_STREAM, FrameHeader, HEADER, HEADERS, RST_STREAM, reset};
 
 /// Streams that have ended lately: what the client had sent on them meanwhile is no error.
 pub(super) const LATELY: usize = 2 * STREAMS as usize;
 
 /// What became of the head of a request.
-pub(super) type Found = Result<(Request, bool), Refusal>;
+pub(super) type HeadResult = Result<(Request, bool), Refusal>;
 
 /// The streams of a connection whose answer is not all sent.
 #[derive(Default)]
 pub(super) struct Streams {
     /// Those whose answer is not all sent.
-    pub(super) open: HashMap<u32, Stream>,
+    pub(super) open: HashMap<u32, StreamState>,
     ended: VecDeque<u32>,
     /// The last that the client has opened.
     pub(super) highest: u32,
@@ -35,28 +35,28 @@ pub(super) struct Streams {
     untold: Vec<u32>,
 }
 
-pub(super) struct Stream {
+pub(super) struct StreamState {
     /// Until somebody takes it.
-    head: Option<Box<Found>>,
+    head: Option<Box<HeadResult>>,
     /// The client has said all.
     pub(super) said: bool,
     /// Who has to go on with its content, once there is an answer that has one.
-    turn: Option<Turn>,
+    waits_for: Option<WaitsFor>,
 }
 
-enum Turn {
+enum WaitsFor {
     /// We, who read it.
-    Ours,
+    Server,
     /// The client, who took some of it last at this time.
-    Theirs(Instant),
+    Client(Instant),
 }
 
-impl Stream {
-    pub(super) fn new(head: Option<Found>, said: bool) -> Self {
-        Stream {
+impl StreamState {
+    pub(super) fn new(head: Option<HeadResult>, said: bool) -> Self {
+        StreamState {
             head: head.map(Box::new),
             said,
-            turn: None,
+            waits_for: None,
         }
     }
 }
@@ -68,14 +68,14 @@ pub(super) fn number(path: &str) -> Option<u32> {
 
 impl Streams {
     /// The head behind the path that the library knows.
-    pub(super) fn take(&mut self, path: &str) -> Option<Found> {
+    pub(super) fn take(&mut self, path: &str) -> Option<HeadResult> {
         let head = self.open.get_mut(&number(path)?)?.head.take();
         head.map(|head| *head)
     }
 
     pub(super) fn end(&mut self, stream: u32) {
         if let Some(ended) = self.open.remove(&stream) {
-            let answered = usize::from(ended.turn.is_some());
+            let answered = usize::from(ended.waits_for.is_some());
             self.answering = self.answering.saturating_sub(answered);
             self.ended.truncate(LATELY - 1);
             self.ended.push_front(stream);
@@ -85,23 +85,23 @@ impl Streams {
     /// There is an answer with content, for the client to take.
     pub(super) fn answer(&mut self, stream: u32) {
         if let Some(open) = self.open.get_mut(&stream) {
-            let begun = open.turn.replace(Turn::Theirs(Instant::now()));
+            let begun = open.waits_for.replace(WaitsFor::Client(Instant::now()));
             self.answering += usize::from(begun.is_none());
         }
     }
 
     /// Who has to go on now: we, if the next piece of content is not there yet.
-    pub(super) fn turn(&mut self, stream: u32, is_ours: bool) {
-        if let Some(Some(turn)) = self.open.get_mut(&stream).map(|open| open.turn.as_mut()) {
+    pub(super) fn set_waits_for(&mut self, stream: u32, is_ours: bool) {
+        if let Some(Some(turn)) = self.open.get_mut(&stream).map(|open| open.waits_for.as_mut()) {
             *turn = match is_ours {
-                true => Turn::Ours,
-                false => Turn::Theirs(Instant::now()),
+                true => WaitsFor::Server,
+                false => WaitsFor::Client(Instant::now()),
             };
         }
     }
 
     fn took(&mut self, stream: u32, now: Instant) {
-        if let Some(Some(Turn::Theirs(at))) = self.open.get_mut(&stream).map(|o| o.turn.as_mut()) {
+        if let Some(Some(WaitsFor::Client(at))) = self.open.get_mut(&stream).map(|o| o.waits_for.as_mut()) {
             *at = now;
             self.took = Some(now);
         }
@@ -119,9 +119,9 @@ impl Streams {
 
     /// When to look next for answers that nobody takes.
     pub(super) fn next_look(&self, patience: Duration) -> Option<Instant> {
-        let stalled = self.open.values().filter_map(|open| match open.turn {
-            Some(Turn::Theirs(at)) => Some(at),
-            Some(Turn::Ours) => Some(Instant::now()),
+        let stalled = self.open.values().filter_map(|open| match open.waits_for {
+            Some(WaitsFor::Client(at)) => Some(at),
+            Some(WaitsFor::Server) => Some(Instant::now()),
             None => None,
         });
         let unheard = self.given_up.first().map(|(_, at)| *at);
@@ -143,8 +143,8 @@ impl Streams {
             return false;
         }
         let open = self.open.iter();
-        let stalled = open.filter_map(|(stream, open)| match open.turn {
-            Some(Turn::Theirs(at)) if is_long(at) => Some(*stream),
+        let stalled = open.filter_map(|(stream, open)| match open.waits_for {
+            Some(WaitsFor::Client(at)) if is_long(at) => Some(*stream),
             _ => None,
         });
         for stream in stalled.collect::<Vec<_>>() {
@@ -173,7 +173,7 @@ impl Streams {
 }
 
 /// What we send: which streams have had all of their answer.
-pub(super) struct Outgoing {
+pub(super) struct OutboundFrames {
     streams: Rc<RefCell<Streams>>,
     header: [u8; HEADER],
     got: usize,
@@ -183,9 +183,9 @@ pub(super) struct Outgoing {
     content_of: Option<u32>,
 }
 
-impl Outgoing {
+impl OutboundFrames {
     pub(super) fn new(streams: Rc<RefCell<Streams>>) -> Self {
-        Outgoing {
+        OutboundFrames {
             streams,
             header: [0; HEADER],
             got: 0,
@@ -226,7 +226,7 @@ impl Outgoing {
             self.got += now.len();
             if self.got == HEADER {
                 self.got = 0;
-                let frame = Frame::parse(self.header);
+                let frame = FrameHeader::parse(self.header);
                 self.left = frame.len;
                 self.content_of = (frame.kind == DATA).then_some(frame.stream);
                 let is_last = match frame.kind {

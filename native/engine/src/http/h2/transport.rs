@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::heads::Incoming;
-use super::streams::Outgoing;
+use super::heads::InboundFrames;
+use super::streams::OutboundFrames;
 use crate::net::transport::Transport;
 
 /// Bytes of one read.
 const READ: usize = 8 * 1024;
 
 /// A transport under hyper.
-pub(super) struct Wire {
+pub(super) struct HyperTransport {
     transport: Transport,
-    incoming: Incoming,
-    outgoing: Outgoing,
+    incoming: InboundFrames,
+    outgoing: OutboundFrames,
     /// What hyper gets next, and how much of that it has had.
     ahead: Vec<u8>,
     had: usize,
@@ -31,18 +31,18 @@ pub(super) struct Wire {
     stalled: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
-impl Wire {
+impl HyperTransport {
     /// `before` has been read already.
     pub(super) fn new(
         transport: Transport,
         before: &[u8],
         patience: Duration,
-        mut incoming: Incoming,
-        outgoing: Outgoing,
+        mut incoming: InboundFrames,
+        outgoing: OutboundFrames,
     ) -> Self {
         let mut ahead = Vec::new();
         incoming.read(before, &mut ahead);
-        Wire {
+        HyperTransport {
             transport,
             incoming,
             outgoing,
@@ -90,79 +90,79 @@ impl Wire {
     }
 }
 
-impl Read for Wire {
+impl Read for HyperTransport {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
+        let this = self.get_mut();
         loop {
-            if let Some(rest) = wire.ahead.get(wire.had..).filter(|rest| !rest.is_empty()) {
+            if let Some(rest) = this.ahead.get(this.had..).filter(|rest| !rest.is_empty()) {
                 let part = rest.len().min(buf.remaining());
                 buf.put_slice(rest.get(..part).unwrap_or_default());
-                wire.had += part;
+                this.had += part;
                 return Poll::Ready(Ok(()));
             }
-            wire.ahead.clear();
-            wire.had = 0;
-            wire.incoming.give_up(&mut wire.ahead);
-            if !wire.ahead.is_empty() {
+            this.ahead.clear();
+            this.had = 0;
+            this.incoming.give_up(&mut this.ahead);
+            if !this.ahead.is_empty() {
                 continue;
             }
             let mut bytes = [0; READ];
             let mut read = ReadBuf::new(&mut bytes);
-            let reading = Pin::new(&mut wire.transport).poll_read(cx, &mut read);
+            let reading = Pin::new(&mut this.transport).poll_read(cx, &mut read);
             if reading.is_pending() {
                 // Nothing is kept while nothing comes.
-                wire.ahead = Vec::new();
+                this.ahead = Vec::new();
             }
             ready!(reading)?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            wire.incoming.read(read.filled(), &mut wire.ahead);
+            this.incoming.read(read.filled(), &mut this.ahead);
         }
     }
 }
 
-impl Write for Wire {
+impl Write for HyperTransport {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        ready!(wire.poll_own(cx))?;
-        let poll = Pin::new(&mut wire.transport).poll_write(cx, bytes);
+        let this = self.get_mut();
+        ready!(this.poll_own(cx))?;
+        let poll = Pin::new(&mut this.transport).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &poll {
-            wire.outgoing
+            this.outgoing
                 .wrote(bytes.get(..*written).unwrap_or_default());
         }
-        wire.patient(cx, poll)
+        this.patient(cx, poll)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        ready!(wire.poll_own(cx))?;
-        let poll = Pin::new(&mut wire.transport).poll_flush(cx);
-        wire.patient(cx, poll)
+        let this = self.get_mut();
+        ready!(this.poll_own(cx))?;
+        let poll = Pin::new(&mut this.transport).poll_flush(cx);
+        this.patient(cx, poll)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        let poll = Pin::new(&mut wire.transport).poll_shutdown(cx);
-        wire.patient(cx, poll)
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.transport).poll_shutdown(cx);
+        this.patient(cx, poll)
     }
 }
 
 /// The shard's clock, for hyper.
 #[derive(Clone, Copy)]
-pub(super) struct Clock;
+pub(super) struct HyperTimer;
 
-struct Nap(Pin<Box<tokio::time::Sleep>>);
+struct HyperSleep(Pin<Box<tokio::time::Sleep>>);
 
-impl Future for Nap {
+impl Future for HyperSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -170,14 +170,14 @@ impl Future for Nap {
     }
 }
 
-impl Sleep for Nap {}
+impl Sleep for HyperSleep {}
 
-impl Timer for Clock {
+impl Timer for HyperTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Nap(Box::pin(tokio::time::sleep(duration))))
+        Box::pin(HyperSleep(Box::pin(tokio::time::sleep(duration))))
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Nap(Box::pin(tokio::time::sleep_until(deadline.into()))))
+        Box::pin(HyperSleep(Box::pin(tokio::time::sleep_until(deadline.into()))))
     }
 }
