@@ -11,10 +11,10 @@
 // Much of it looks at what strangers send: nothing of that may panic.
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+mod accept;
 mod admission;
 mod dial;
 mod engine;
-mod front;
 mod http;
 mod model;
 mod net;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders and modules of a crate, the lowest first.
-const ENGINE: &str = "model net settings vm server shard admission http dial front engine";
+const ENGINE: &str = "model net settings vm server shard admission http dial accept engine";
 const NIF: &str = "atoms terms json vm frames server settings calls library";
 
 fn sources(path: &Path) -> Vec<PathBuf> {

@@ -1,4 +1,4 @@
-//! The way out: from a URL to a connection, the client's counterpart of the front door.
+//! From a URL to a connection: the client's counterpart of [`crate::accept`].
 //!
 //! A client is a [`Server`] without a listener. Its settings, counters and receivers are the
 //! same; each connection that it makes, one at a time, begins with a task here.

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::front::bind;
-use crate::front::listener::{self, Listening};
+use crate::accept::bind;
+use crate::accept::listener;
 use crate::model::compression::{Compression, Home};
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
@@ -36,7 +36,7 @@ fn number_of(id: u64) -> usize {
 }
 
 /// How long [`Engine::stop`] waits for clients to answer close frames.
-const FAREWELL: Duration = Duration::from_millis(500);
+const STOP_WAIT: Duration = Duration::from_millis(500);
 
 /// A running engine.
 pub struct Engine {
@@ -98,14 +98,14 @@ impl Engine {
 
     /// Closes every connection with 1001 and ends the threads. Takes a second at most.
     pub fn stop(&self) -> StopReport {
-        let deadline = Instant::now() + 2 * FAREWELL;
+        let deadline = Instant::now() + 2 * STOP_WAIT;
         if !self.stopping.swap(true, Ordering::AcqRel) {
             let servers: Vec<_> = self.all_servers();
             for server in &servers {
                 self.stop_server(server, 1001, "engine stopped");
             }
-            let farewell = Instant::now() + FAREWELL;
-            while servers.iter().any(|s| !s.is_empty()) && Instant::now() < farewell {
+            let wait_end = Instant::now() + STOP_WAIT;
+            while servers.iter().any(|s| !s.is_empty()) && Instant::now() < wait_end {
                 std::thread::sleep(Duration::from_millis(2));
             }
             for shard in self.shards.iter() {
@@ -161,9 +161,8 @@ impl Engine {
         let server = self.enlist(config, host)?;
         if let Some(handle) = self.shard(server.number() as usize % self.shards.len()) {
             let server = server.clone();
-            let listening = Listening { server, bound };
             handle.control(Control::Run(Box::new(move |shard| {
-                listener::start(shard, listening);
+                listener::start(shard, server, bound);
             })));
         }
         Ok((server, listens_at))

@@ -1,5 +1,5 @@
 //! Ordinary requests on the port of a server, over HTTP/1 and HTTP/2, and WebSockets that come
-//! between or beside them: those are decided about where all are (`front::gate`).
+//! between or beside them: those are decided about where all are (`admission::gate`).
 
 mod body;
 mod files;

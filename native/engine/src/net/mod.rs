@@ -1,6 +1,5 @@
 //! The network: sockets and what stands on them, TLS of both roles, URLs, names, proxies on the way out.
 
-pub(crate) mod accept;
 pub(crate) mod basic;
 pub(crate) mod client_tls;
 pub(crate) mod fault;
@@ -11,6 +10,7 @@ pub(crate) mod rejection;
 pub(crate) mod resolve;
 pub(crate) mod secure;
 pub mod tls;
+pub(crate) mod tls_accept;
 pub(crate) mod transport;
 pub(crate) mod url;
 pub(crate) mod zone;

@@ -1,4 +1,4 @@
-//! The front door: what happens to an accepted socket until it is a connection.
+//! From an accepted socket to a connection.
 //!
 //! It is a task of its own, so that its state does not stay with the connection.
 
@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use crate::admission::{ask, farewell, forwarded};
 use crate::http;
 use crate::http::h2::Preface;
-use crate::net::accept;
+use crate::net::tls_accept;
 use crate::net::peer::PeerInfo;
 use crate::net::transport::{Detached, Transport};
 use crate::server::{Permit, Server, bump};
@@ -25,20 +25,20 @@ use crate::shard::Shard;
 use upgrade::FirstRequest;
 
 /// An accepted socket on its way to the shard that serves it.
-pub(crate) struct Arrival {
+pub(crate) struct AcceptedSocket {
     pub(crate) permit: Permit,
     pub(crate) transport: Detached,
     pub(crate) peer_info: PeerInfo,
 }
 
 /// Takes over a socket that another shard accepted.
-pub(crate) fn start(shard: &Rc<Shard>, arrival: Arrival) {
-    if let Ok(transport) = arrival.transport.attach() {
-        start_here(shard, arrival.permit, transport, arrival.peer_info);
+pub(crate) fn start(shard: &Rc<Shard>, socket: AcceptedSocket) {
+    if let Ok(transport) = socket.transport.attach() {
+        start_here(shard, socket.permit, transport, socket.peer_info);
     }
 }
 
-/// Serves a newcomer, in a task of its own.
+/// Serves an accepted socket, in a task of its own.
 pub(crate) fn start_here(
     shard: &Rc<Shard>,
     mut permit: Permit,
@@ -58,8 +58,8 @@ pub(crate) fn start_here(
                 limit = limit.saturating_add(ask::limit(&server));
                 limit = limit.saturating_add(farewell::FAREWELL);
             }
-            let welcome = welcome(&shard, &server, &mut permit, transport, peer_info);
-            match tokio::time::timeout(limit, welcome).await {
+            let handshake = handshake(&shard, &server, &mut permit, transport, peer_info);
+            match tokio::time::timeout(limit, handshake).await {
                 Ok(Some(FirstRequest::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(permit, opened);
                 }
@@ -89,7 +89,7 @@ pub(crate) fn start_here(
     shard.spawn_for(&server, work);
 }
 
-async fn welcome(
+async fn handshake(
     shard: &Shard,
     server: &Server,
     permit: &mut Permit,
@@ -121,14 +121,14 @@ async fn welcome(
                 return None;
             }
         }
-        if accept::is_plain_http(&ahead) {
+        if tls_accept::is_plain_http(&ahead) {
             let refusal = Refusal::new(400, "This port speaks HTTPS.\n");
             let method = ahead.split(|&byte| byte == b' ').next();
             let refusal = refusal.to(method.unwrap_or_default());
             farewell::say_no(shard, transport, &refusal).await;
             return None;
         }
-        let accepted = accept::accept(tls, transport, std::mem::take(&mut ahead));
+        let accepted = tls_accept::accept(tls, transport, std::mem::take(&mut ahead));
         let accepted = tokio::time::timeout_at(deadline, accepted);
         match accepted.await.ok()? {
             Ok((secure, facts)) => {

@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 
-use crate::front;
-use crate::front::Arrival;
-use crate::front::bind::{Bindings, Bound};
+use crate::accept;
+use crate::accept::AcceptedSocket;
+use crate::accept::bind::{BoundSocket, BoundListener};
 use crate::net::peer::{Peer, PeerInfo};
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server, bump};
@@ -23,55 +23,35 @@ use crate::vm::host::Notice;
 const REST: Duration = Duration::from_millis(100);
 
 /// The log is told again of the same trouble after so long.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
-
-/// A listening socket on its way to the shard that accepts.
-pub(crate) struct Listening {
-    pub(crate) server: Arc<Server>,
-    pub(crate) bound: Bound,
-}
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts a socket as gone when it goes.
-pub(crate) struct Token(pub(crate) Arc<Server>);
+struct ListeningGuard(Arc<Server>);
 
-impl Drop for Token {
+impl Drop for ListeningGuard {
     fn drop(&mut self) {
         self.0.unlistened();
     }
 }
 
-pub(crate) fn start(shard: &Rc<Shard>, listening: Listening) {
-    let token = Token(listening.server.clone());
-    if listening.server.is_stopping() {
+/// Accepts connections on this socket, in a task of its own.
+pub(crate) fn start(shard: &Rc<Shard>, server: Arc<Server>, bound: BoundListener) {
+    let guard = ListeningGuard(server.clone());
+    if server.is_stopping() {
         return;
     }
-    let accept = accept(shard.clone(), listening, token);
-    let task = shard.spawn_for(&accept.server, accept.run);
-    accept.server.listens(task);
-}
-
-struct Accept<F> {
-    server: Arc<Server>,
-    run: F,
-}
-
-fn accept(
-    shard: Rc<Shard>,
-    Listening { server, bound }: Listening,
-    token: Token,
-) -> Accept<impl Future<Output = ()>> {
-    let run = {
-        let server = server.clone();
+    let work = {
+        let (shard, server) = (shard.clone(), server.clone());
         async move {
             // Dropped last: the port is free before the server hears of it.
-            let _token = token;
+            let _guard = guard;
             match Listener::new(bound) {
                 Ok(listener) => accept_all(&shard, &server, listener).await,
                 Err(e) => server.host.event(Notice::AcceptFailed(e.to_string())),
             }
         }
     };
-    Accept { server, run }
+    server.listens(shard.spawn_for(&server, work));
 }
 
 /// Somewhere to accept connections.
@@ -80,18 +60,18 @@ enum Listener {
     #[cfg(unix)]
     Unix {
         /// Removed before the socket closes: nobody can take the name for a dead server's then.
-        _file: crate::front::bind::unix::File,
+        _file: crate::accept::bind::unix::SocketFile,
         listener: UnixListener,
         local: Peer,
     },
 }
 
 impl Listener {
-    fn new(bound: Bound) -> io::Result<Self> {
+    fn new(bound: BoundListener) -> io::Result<Self> {
         Ok(match bound.socket {
-            Bindings::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
+            BoundSocket::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
             #[cfg(unix)]
-            Bindings::Unix(file, socket) => Listener::Unix {
+            BoundSocket::Unix(file, socket) => Listener::Unix {
                 _file: file,
                 listener: UnixListener::from_std(socket)?,
                 local: bound.place,
@@ -122,8 +102,8 @@ impl Listener {
 
 async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener) {
     let mut next = shard.handle.index;
-    let mut failures = Told::default();
-    let mut refusals = Told::default();
+    let mut failures = LogInterval::default();
+    let mut refusals = LogInterval::default();
     loop {
         if server.is_overloaded() {
             bump(&server.counters.accept_pauses, 1);
@@ -133,26 +113,26 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
         }
         match listener.accept().await {
             Ok((transport, peer_info)) => {
-                // A flood of newcomers must not keep the shard from its other work.
+                // A flood of new sockets must not keep the shard from its other work.
                 shard.schedule();
                 let most = server.config.max_descriptor;
                 if transport.descriptor().is_some_and(|number| number >= most) {
                     bump(&server.counters.no_descriptor, 1);
                     bump(&server.counters.rejected, 1);
-                    if refusals.are_news() {
+                    if refusals.is_over() {
                         server.host.event(Notice::NoDescriptor(most));
                     }
-                    front::refuse(transport);
+                    accept::refuse(transport);
                     continue;
                 }
                 let Some(permit) = server.permit() else {
                     bump(&server.counters.rejected, 1);
-                    front::refuse(transport);
+                    accept::refuse(transport);
                     continue;
                 };
                 next = (next + 1) % shard.all.len();
                 if next == shard.handle.index {
-                    front::start_here(shard, permit, transport, peer_info);
+                    accept::start_here(shard, permit, transport, peer_info);
                 } else {
                     hand_over(shard, next, permit, transport, peer_info);
                 }
@@ -160,7 +140,7 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
             Err(e) if is_peers_fault(&e) => {}
             Err(e) => {
                 bump(&server.counters.accept_errors, 1);
-                if failures.are_news() {
+                if failures.is_over() {
                     server.host.event(Notice::AcceptFailed(e.to_string()));
                 }
                 tokio::time::sleep(REST).await;
@@ -171,11 +151,11 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
 
 /// When the log was told of something last.
 #[derive(Default)]
-struct Told(Option<Instant>);
+struct LogInterval(Option<Instant>);
 
-impl Told {
-    fn are_news(&mut self) -> bool {
-        let news = self.0.is_none_or(|at| at.elapsed() >= TELL_AGAIN);
+impl LogInterval {
+    fn is_over(&mut self) -> bool {
+        let news = self.0.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
         if news {
             self.0 = Some(Instant::now());
         }
@@ -185,14 +165,12 @@ impl Told {
 
 fn hand_over(shard: &Rc<Shard>, to: usize, permit: Permit, transport: Transport, peer_info: PeerInfo) {
     if let (Ok(transport), Some(handle)) = (transport.detach(), shard.all.get(to)) {
-        let arrival = Arrival {
+        let socket = AcceptedSocket {
             permit,
             transport,
             peer_info,
         };
-        handle.control(Control::Run(Box::new(move |shard| {
-            front::start(shard, arrival);
-        })));
+        handle.control(Control::Run(Box::new(|shard| accept::start(shard, socket))));
     }
 }
 

@@ -10,20 +10,20 @@ use crate::net::zone::locate;
 use crate::settings::config::{Address, ServerConfig};
 
 /// A listening socket on its way to the shard that accepts.
-pub(crate) struct Bound {
-    pub(crate) socket: Bindings,
+pub(crate) struct BoundListener {
+    pub(crate) socket: BoundSocket,
     /// Where it listens, with the port that the system picked.
     pub(crate) place: Peer,
 }
 
-pub(crate) enum Bindings {
+pub(crate) enum BoundSocket {
     Tcp(std::net::TcpListener),
     #[cfg(unix)]
-    Unix(unix::File, std::os::unix::net::UnixListener),
+    Unix(unix::SocketFile, std::os::unix::net::UnixListener),
 }
 
 /// Binds the server's address.
-pub(crate) fn bind(config: &ServerConfig) -> io::Result<Bound> {
+pub(crate) fn bind(config: &ServerConfig) -> io::Result<BoundListener> {
     match &config.address {
         Address::Inet(address) => tcp(*address, config),
         Address::Zoned(ip, zone, port) => tcp(locate(*ip, zone, *port)?, config),
@@ -36,7 +36,7 @@ pub(crate) fn bind(config: &ServerConfig) -> io::Result<Bound> {
 
 /// `SO_REUSEADDR`, so that a restart need not wait for old connections; `SO_REUSEPORT`, which
 /// lets servers share a port without either being told, only when it is asked for.
-fn tcp(address: SocketAddr, config: &ServerConfig) -> io::Result<Bound> {
+fn tcp(address: SocketAddr, config: &ServerConfig) -> io::Result<BoundListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -53,8 +53,8 @@ fn tcp(address: SocketAddr, config: &ServerConfig) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     let listener = std::net::TcpListener::from(socket);
     let address = listener.local_addr()?;
-    Ok(Bound {
-        socket: Bindings::Tcp(listener),
+    Ok(BoundListener {
+        socket: BoundSocket::Tcp(listener),
         // As it was bound: what a mapped address stands for is a client's matter.
         place: Peer::Inet(address.ip(), address.port()),
     })
@@ -73,19 +73,19 @@ pub(crate) mod unix {
 
     use socket2::{Domain, SockAddr, Socket, Type};
 
-    use super::{Bindings, Bound};
+    use super::{BoundSocket, BoundListener};
     use crate::net::peer::Peer;
     use crate::settings::config::ServerConfig;
 
     /// The file of a listening socket. Dropped before the socket is, it is removed; the system
     /// would leave it behind.
-    pub(crate) struct File {
+    pub(crate) struct SocketFile {
         path: PathBuf,
         /// Device and number: the file may have been replaced since.
         identity: Option<(u64, u64)>,
     }
 
-    impl Drop for File {
+    impl Drop for SocketFile {
         fn drop(&mut self) {
             if self.identity.is_some() && identity(&self.path) == self.identity {
                 let _ = fs::remove_file(&self.path);
@@ -98,7 +98,7 @@ pub(crate) mod unix {
         Some((metadata.dev(), metadata.ino()))
     }
 
-    pub(super) fn bind(name: &[u8], config: &ServerConfig) -> io::Result<Bound> {
+    pub(super) fn bind(name: &[u8], config: &ServerConfig) -> io::Result<BoundListener> {
         let path = Path::new(OsStr::from_bytes(name));
         let is_file = name.first().is_some_and(|&byte| byte != 0);
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -110,14 +110,14 @@ pub(crate) mod unix {
             }
             bound => bound?,
         }
-        let file = File {
+        let file = SocketFile {
             path: path.into(),
             identity: is_file.then(|| identity(path)).flatten(),
         };
         socket.listen(config.backlog)?;
         socket.set_nonblocking(true)?;
-        Ok(Bound {
-            socket: Bindings::Unix(file, socket.into()),
+        Ok(BoundListener {
+            socket: BoundSocket::Unix(file, socket.into()),
             place: Peer::Unix(name.into()),
         })
     }
