@@ -13,7 +13,7 @@ use std::task::Waker;
 use sockeye_protocol::handshake::Refusal;
 use tokio::io::AsyncReadExt;
 
-use crate::admission::{ask, farewell, forwarded};
+use crate::admission::{ask, forwarded, lingering};
 use crate::http;
 use crate::http::h2::Preface;
 use crate::net::tls_accept;
@@ -56,7 +56,7 @@ pub(crate) fn start_here(
             if server.config.asks {
                 // The client is not to pay for our own thinking.
                 limit = limit.saturating_add(ask::limit(&server));
-                limit = limit.saturating_add(farewell::FAREWELL);
+                limit = limit.saturating_add(lingering::LINGER_TIMEOUT);
             }
             let handshake = handshake(&shard, &server, &mut permit, transport, peer_info);
             match tokio::time::timeout(limit, handshake).await {
@@ -110,7 +110,7 @@ async fn handshake(
     {
         // To say so over TLS would cost what the limit is to save.
         if server.config.tls.is_none() {
-            farewell::say_no(shard, transport, &refusal).await;
+            lingering::refuse(shard, transport, &refusal).await;
         }
         return None;
     }
@@ -125,7 +125,7 @@ async fn handshake(
             let refusal = Refusal::new(400, "This port speaks HTTPS.\n");
             let method = ahead.split(|&byte| byte == b' ').next();
             let refusal = refusal.to(method.unwrap_or_default());
-            farewell::say_no(shard, transport, &refusal).await;
+            lingering::refuse(shard, transport, &refusal).await;
             return None;
         }
         let accepted = tls_accept::accept(tls, transport, std::mem::take(&mut ahead));
@@ -141,7 +141,7 @@ async fn handshake(
             }
             Err(left) => {
                 if let Some(transport) = left {
-                    farewell::hang_up(shard, transport).await;
+                    lingering::close(shard, transport).await;
                 }
                 return None;
             }

@@ -4,8 +4,7 @@ use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::admission::farewell::say_no;
-use crate::admission::{forwarded, gate};
+use crate::admission::{forwarded, gate, lingering};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server};
@@ -40,7 +39,7 @@ pub(crate) async fn shake_hands(
     let (request, consumed) = match head.await.ok()?? {
         Ok(found) => found,
         Err(refusal) => {
-            say_no(shard, stream, &refusal).await;
+            lingering::refuse(shard, stream, &refusal).await;
             return Some(FirstRequest::Refused);
         }
     };
@@ -56,13 +55,13 @@ pub(crate) async fn shake_hands(
     let carrier = peer_info;
     let peer_info = forwarded::sender(server, &carrier, &request).into_owned();
     if let Err(refusal) = permit.count_for(peer_info.peer.ip()) {
-        say_no(shard, stream, &refusal.to(request.method())).await;
+        lingering::refuse(shard, stream, &refusal.to(request.method())).await;
         return Some(FirstRequest::Refused);
     }
     let admission = match gate::decide(server, &carrier, &peer_info, &request).await {
         Ok(admission) => admission,
         Err(refusal) => {
-            say_no(shard, stream, &refusal).await;
+            lingering::refuse(shard, stream, &refusal).await;
             return Some(FirstRequest::Refused);
         }
     };

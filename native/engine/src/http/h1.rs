@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::body::Body;
 use super::service::Service;
 use super::{date, is_bodiless};
-use crate::admission::farewell;
+use crate::admission::lingering;
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::{Server, bump};
@@ -94,13 +94,13 @@ pub(crate) async fn serve(
             Ok(Some(Ok(next))) => request = next,
             Ok(Some(Err(refusal))) => {
                 bump(&server.counters.rejected, 1);
-                farewell::say_no(shard, buffered.transport, &refusal).await;
+                lingering::refuse(shard, buffered.transport, &refusal).await;
                 return None;
             }
             Ok(None) | Err(_) => break,
         }
     }
-    farewell::hang_up(shard, buffered.transport).await;
+    lingering::close(shard, buffered.transport).await;
     None
 }
 

@@ -1,4 +1,4 @@
-//! Who is at the door.
+//! The two ends of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

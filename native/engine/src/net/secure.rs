@@ -134,9 +134,9 @@ impl Drop for Secure {
     fn drop(&mut self) {
         if !self.silent {
             // Not held back because a task has had its turn: there is no other time.
-            let farewell = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx));
-            let farewell = pin!(tokio::task::unconstrained(farewell));
-            let _ = farewell.poll(&mut Context::from_waker(Waker::noop()));
+            let close = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx));
+            let close = pin!(tokio::task::unconstrained(close));
+            let _ = close.poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -34,7 +34,7 @@ use super::body::Body;
 use super::service::{Service, fields};
 use super::tunnel::Tunnel;
 use super::{failed, response, without_body};
-use crate::admission::{ask, farewell, forwarded, gate};
+use crate::admission::{ask, forwarded, gate, lingering};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server, bump};
@@ -146,8 +146,8 @@ impl Http2Connection {
         let streams = self.streams.borrow();
         let busy = self.requests.get() > 0 || streams.is_answering();
         let limit = match (self.tunnels.get(), busy) {
-            (0, false) if leaving => farewell::FAREWELL,
-            (0, _) if self.server.is_stopping() => farewell::FAREWELL,
+            (0, false) if leaving => lingering::LINGER_TIMEOUT,
+            (0, _) if self.server.is_stopping() => lingering::LINGER_TIMEOUT,
             (0, false) => config.handshake_timeout,
             (0, true) => {
                 let limit = config.handshake_timeout.saturating_add(config.send_timeout);

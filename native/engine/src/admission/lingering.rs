@@ -1,4 +1,4 @@
-//! The end of a connection that is refused: the client is told why, and gets time to read it.
+//! The lingering close of a connection that is refused: the client is told why, and gets time to read it.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::net::transport::Transport;
 use crate::shard::Shard;
 
 /// How long a refused client may take to read the answer.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers with a refusal.
-pub(crate) async fn say_no(shard: &Shard, mut stream: Transport, refusal: &Refusal) {
+pub(crate) async fn refuse(shard: &Shard, mut stream: Transport, refusal: &Refusal) {
     let answer = refusal.response();
-    let written = tokio::time::timeout(FAREWELL, stream.write_all(&answer)).await;
+    let written = tokio::time::timeout(LINGER_TIMEOUT, stream.write_all(&answer)).await;
     if matches!(written, Ok(Ok(()))) {
-        hang_up(shard, stream).await;
+        close(shard, stream).await;
     }
 }
 
 /// Ends a connection so that the client gets what was written to it.
-pub(crate) async fn hang_up(shard: &Shard, mut stream: Transport) {
-    let farewell = async {
+pub(crate) async fn close(shard: &Shard, mut stream: Transport) {
+    let closing = async {
         stream.shutdown().await?;
         // Closing while the client still sends would take the answer from it.
         let mut rest = [0; 1024];
@@ -32,5 +32,5 @@ pub(crate) async fn hang_up(shard: &Shard, mut stream: Transport) {
         }
         std::io::Result::Ok(())
     };
-    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, closing).await;
 }
