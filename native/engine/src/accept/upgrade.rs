@@ -68,12 +68,8 @@ pub(crate) async fn shake_hands(
     let (head, accepted) = admission.accept(peer_info, request);
     stream.write_all(&head).await.ok()?;
     stream.flush().await.ok()?;
-    Some(FirstRequest::Opened(Opened {
-        transport: stream,
-        info: accepted.info,
-        options: accepted.options,
-        rest: buffer.split_off(consumed.min(buffer.len())),
-    }))
+    let rest = buffer.split_off(consumed.min(buffer.len()));
+    Some(FirstRequest::Opened(accepted.open(stream, rest)))
 }
 
 /// Reads the head of a request: it and its length, or why it is none. `None` if the client has

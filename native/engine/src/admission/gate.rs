@@ -5,8 +5,10 @@ use sockeye_protocol::handshake::{Refusal, Request, ServerPolicy, Upgrade, serve
 use crate::admission::ask::ask;
 use crate::admission::forwarded;
 use crate::net::peer::PeerInfo;
+use crate::net::transport::Transport;
 use crate::server::Server;
 use crate::settings::options::ConnOptions;
+use crate::shard::opened::Opened;
 use crate::vm::batch::OpenInfo;
 use crate::vm::question::{About, Acceptance, Answer, Question};
 
@@ -18,7 +20,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// The head of the 101, and what becomes of the request.
-    pub(crate) fn accept(self, peer_info: PeerInfo, request: Request) -> (Vec<u8>, Accepted) {
+    pub(crate) fn accept(self, peer_info: PeerInfo, request: Request) -> (Vec<u8>, AcceptedUpgrade) {
         let Acceptance {
             headers,
             options,
@@ -35,14 +37,26 @@ impl Admission {
             accept_state,
             acceptor: 0,
         });
-        (head, Accepted { info, options })
+        (head, AcceptedUpgrade { info, options })
     }
 }
 
 /// A connection whose 101 is written or about to be.
-pub(crate) struct Accepted {
-    pub(crate) info: Box<OpenInfo>,
-    pub(crate) options: ConnOptions,
+pub(crate) struct AcceptedUpgrade {
+    info: Box<OpenInfo>,
+    options: ConnOptions,
+}
+
+impl AcceptedUpgrade {
+    /// The connection, over this transport; `rest` has been read behind the request.
+    pub(crate) fn open(self, transport: Transport, rest: Vec<u8>) -> Opened {
+        Opened {
+            transport,
+            info: self.info,
+            options: self.options,
+            rest,
+        }
+    }
 }
 
 /// Decides whether a request becomes a connection. `carrier` has brought it; `peer_info`, who sent it, may

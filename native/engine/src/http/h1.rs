@@ -71,12 +71,7 @@ pub(crate) async fn serve(
             buffered.write(&head).await.ok()?;
             let accepted = service.opened()?;
             buffered.buffer.drain(..buffered.had);
-            return Some(Opened {
-                transport: buffered.transport,
-                info: accepted.info,
-                options: accepted.options,
-                rest: buffered.buffer,
-            });
+            return Some(accepted.open(buffered.transport, buffered.buffer));
         }
         // Whoever was not told to go on need not send the body, and nobody knows.
         let readable = reader.is_done() || (interim.is_none() && reader.expected() <= UNWANTED);

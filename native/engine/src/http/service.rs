@@ -15,7 +15,7 @@ use super::files::{self, Wanted};
 use super::{failed, metrics, plain, response, types};
 use crate::admission::ask::ask;
 use crate::admission::forwarded;
-use crate::admission::gate::{self, Accepted};
+use crate::admission::gate::{self, AcceptedUpgrade};
 use crate::net::peer::PeerInfo;
 use crate::server::{Server, bump};
 use crate::settings::routes::{RouteMatch, Target};
@@ -27,7 +27,7 @@ const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 pub(crate) struct Service {
     server: Arc<Server>,
     peer_info: PeerInfo,
-    opened: RefCell<Option<Accepted>>,
+    opened: RefCell<Option<AcceptedUpgrade>>,
 }
 
 impl Service {
@@ -40,7 +40,7 @@ impl Service {
     }
 
     /// The request that was answered with 101, if one was.
-    pub(crate) fn opened(&self) -> Option<Accepted> {
+    pub(crate) fn opened(&self) -> Option<AcceptedUpgrade> {
         self.opened.take()
     }
 

@@ -17,7 +17,7 @@ impl Shard {
     /// Takes in a socket whose handshake is done, with the bytes that followed it.
     pub(crate) fn adopt(self: &Rc<Self>, permit: Permit, mut opened: Opened) -> Option<ConnId> {
         let mut rest = std::mem::take(&mut opened.rest);
-        let slot = self.free_slot();
+        let slot = self.next_slot();
         let own = opened.options.send_queue_size;
         let limit = own.unwrap_or(permit.server.config.send_queue_size);
         let label = permit.server.label(Compression::of(
@@ -35,14 +35,14 @@ impl Shard {
             client.connected(id);
         }
         let conn = Conn::new(id, server.clone(), opened, self.millis());
-        self.keep(&conn);
+        self.insert(&conn);
         server.counters.open.fetch_add(1, Ordering::Relaxed);
         if matches!(conn.compression, Compression::Shared(_)) {
             server.counters.sharing.fetch_add(1, Ordering::Relaxed);
         }
         bump(&server.counters.accepted, 1);
         conn.begin(self);
-        self.route(&conn);
+        self.assign_receiver(&conn);
         if !rest.is_empty() {
             conn.receive(self, &mut rest);
         }
@@ -54,7 +54,7 @@ impl Shard {
     }
 
     /// Finds the receiver of a new connection, or lets it wait for one.
-    fn route(self: &Rc<Self>, conn: &Rc<Conn>) {
+    fn assign_receiver(self: &Rc<Self>, conn: &Rc<Conn>) {
         let server = &conn.server;
         match server.config.mode {
             Mode::Owner => match server.host.owner() {
@@ -63,7 +63,7 @@ impl Shard {
             },
             Mode::Workers(_) => match server.worker_for(conn.id) {
                 Some(inbox) => conn.attach(self, inbox),
-                None => self.unrouted.borrow_mut().push(conn.clone()),
+                None => self.unassigned.borrow_mut().push(conn.clone()),
             },
             Mode::PerConnection => {
                 conn.await_process(self);
@@ -75,7 +75,7 @@ impl Shard {
     /// Asks for a process for this connection, now or when somebody is there to ask.
     pub(crate) fn announce_or_wait(&self, conn: &Rc<Conn>) {
         if !self.announce(conn) {
-            self.unrouted.borrow_mut().push(conn.clone());
+            self.unassigned.borrow_mut().push(conn.clone());
         }
     }
 
@@ -99,14 +99,14 @@ impl Shard {
 
     /// A handler process of the server is ready: those that waited for one go to it.
     pub(crate) fn worker_ready(self: &Rc<Self>, server: &Server) {
-        let all = std::mem::take(&mut *self.unrouted.borrow_mut());
+        let all = std::mem::take(&mut *self.unassigned.borrow_mut());
         for conn in all {
             if conn.server.serial() != server.serial() {
-                self.unrouted.borrow_mut().push(conn);
+                self.unassigned.borrow_mut().push(conn);
             } else if server.config.mode == Mode::PerConnection {
                 self.announce_or_wait(&conn);
             } else if self.handle.slots.is_known(conn.id) {
-                self.route(&conn);
+                self.assign_receiver(&conn);
             }
         }
     }

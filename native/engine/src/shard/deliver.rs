@@ -7,52 +7,52 @@ use sockeye_protocol::{Kind, Payload, Sink};
 use crate::model::active::{Active, Credit};
 use crate::model::id::ConnId;
 use crate::model::pace::Pace;
-use crate::vm::batch::{Batch, Ended, Event, Incoming, OpenInfo};
+use crate::vm::batch::{Batch, CloseInfo, Event, OpenInfo};
 use crate::vm::inbox::{Filler, Inbox, Pushed, Share};
 
 /// Who gets the events of a connection.
-pub(crate) enum Route {
+pub(crate) enum EventReceiver {
     /// Nobody yet. What the process will hear first.
     Unassigned(Box<OpenInfo>),
     /// A process for it alone, which has been asked for. It is counted as one that waits.
     Awaited(Box<OpenInfo>),
     /// Whoever reads this inbox.
-    Inbox(Line),
+    Inbox(InboxUser),
     /// Nobody any more.
     Nobody,
 }
 
-/// A connection's place at an inbox.
-pub(crate) struct Line(Arc<Inbox>);
+/// Counts a connection among the users of an inbox.
+pub(crate) struct InboxUser(Arc<Inbox>);
 
-impl Drop for Line {
+impl Drop for InboxUser {
     fn drop(&mut self) {
-        self.0.route_ends();
+        self.0.user_removed();
     }
 }
 
-impl Route {
+impl EventReceiver {
     pub(crate) fn to(inbox: Arc<Inbox>) -> Self {
-        inbox.route_begins();
-        Route::Inbox(Line(inbox))
+        inbox.user_added();
+        Self::Inbox(InboxUser(inbox))
     }
 
     pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
         match self {
-            Route::Inbox(Line(inbox)) => Some(inbox),
-            Route::Unassigned(_) | Route::Awaited(_) | Route::Nobody => None,
+            Self::Inbox(InboxUser(inbox)) => Some(inbox),
+            Self::Unassigned(_) | Self::Awaited(_) | Self::Nobody => None,
         }
     }
 
     pub(crate) fn is_awaited(&self) -> bool {
-        matches!(self, Route::Awaited(_))
+        matches!(self, Self::Awaited(_))
     }
 
     /// What its process has not heard yet.
     pub(crate) fn info(self) -> Option<Box<OpenInfo>> {
         match self {
-            Route::Unassigned(info) | Route::Awaited(info) => Some(info),
-            Route::Inbox(_) | Route::Nobody => None,
+            Self::Unassigned(info) | Self::Awaited(info) => Some(info),
+            Self::Inbox(_) | Self::Nobody => None,
         }
     }
 
@@ -81,7 +81,7 @@ impl Held {
     }
 
     /// The last event, if it is held.
-    pub(crate) fn closed(&self) -> Option<Ended> {
+    pub(crate) fn closed(&self) -> Option<CloseInfo> {
         match self.batch.event(self.batch.len().checked_sub(1)?)? {
             (_, Event::Closed(ended)) => Some(ended.clone()),
             _ => None,
@@ -122,7 +122,7 @@ pub(crate) struct FollowUp {
 /// The delivery side of a connection's state, borrowed for one read.
 pub(crate) struct Delivery<'a> {
     conn: ConnId,
-    route: &'a Route,
+    receiver: &'a EventReceiver,
     /// The inbox, open as long as this lasts.
     filler: Option<Filler<'a>>,
     held: &'a mut Option<Box<Held>>,
@@ -138,14 +138,14 @@ pub(crate) struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     pub(crate) fn new(
         conn: ConnId,
-        route: &'a Route,
+        receiver: &'a EventReceiver,
         held: &'a mut Option<Box<Held>>,
         active: &'a mut Active,
         share: &'a mut Share,
     ) -> Self {
         Delivery {
             conn,
-            route,
+            receiver,
             filler: None,
             held,
             active,
@@ -181,16 +181,16 @@ impl<'a> Delivery<'a> {
     /// The open inbox, if there is a receiver.
     fn filler<'t>(
         filler: &'t mut Option<Filler<'a>>,
-        route: &'a Route,
+        receiver: &'a EventReceiver,
     ) -> Option<&'t mut Filler<'a>> {
         if filler.is_none() {
-            *filler = route.inbox().map(|inbox| inbox.fill());
+            *filler = receiver.inbox().map(|inbox| inbox.fill());
         }
         filler.as_mut()
     }
 
     /// Delivers a message, or holds it back: it is never lost.
-    fn offer(&mut self, text: bool, payload: Incoming<'_>) {
+    fn offer(&mut self, text: bool, payload: Payload<'_>) {
         self.follow_up.messages += 1;
         self.follow_up.bytes += payload.len();
         if self.is_excess() {
@@ -198,7 +198,7 @@ impl<'a> Delivery<'a> {
         }
         let mut payload = Some(payload);
         if self.held.is_none() && self.is_due() {
-            let filler = Self::filler(&mut self.filler, self.route);
+            let filler = Self::filler(&mut self.filler, self.receiver);
             let pushed = filler.map_or(Pushed::Full, |filler| {
                 filler.message(self.share, self.conn, text, &mut payload)
             });
@@ -224,7 +224,7 @@ impl<'a> Delivery<'a> {
         }
         let mut done = false;
         if self.held.is_none() && self.is_due() {
-            let filler = Self::filler(&mut self.filler, self.route);
+            let filler = Self::filler(&mut self.filler, self.receiver);
             let pushed = filler.map_or(Pushed::Full, |filler| {
                 filler.control(self.share, self.conn, pong, payload)
             });
@@ -255,7 +255,7 @@ impl<'a> Delivery<'a> {
     /// Delivers an event that needs neither credit nor room. False if there is no receiver.
     pub(crate) fn notify(&mut self, push: impl FnOnce(&mut Batch, ConnId)) -> bool {
         let conn = self.conn;
-        let filler = Self::filler(&mut self.filler, self.route);
+        let filler = Self::filler(&mut self.filler, self.receiver);
         let pushed = filler.map_or(Pushed::Full, |filler| {
             filler.event(|batch| push(batch, conn))
         });
@@ -270,7 +270,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Delivers the last event, behind what is held. True if it is delivered now.
-    pub(crate) fn closed(&mut self, ended: Ended) -> bool {
+    pub(crate) fn closed(&mut self, ended: CloseInfo) -> bool {
         let mut ended = Some(ended);
         let mut push = |batch: &mut Batch, conn| {
             if let Some(ended) = ended.take() {
@@ -304,7 +304,7 @@ impl<'a> Delivery<'a> {
                 break;
             }
             let cost = held.batch.payload_len(held.next) + crate::vm::batch::EVENT_COST;
-            let filler = Self::filler(&mut self.filler, self.route);
+            let filler = Self::filler(&mut self.filler, self.receiver);
             let pushed = filler.map_or(Pushed::Full, |filler| {
                 filler.take_over(self.share, &mut held.batch, held.next)
             });
@@ -336,7 +336,7 @@ impl<'a> Delivery<'a> {
         let mut follow_up = self.follow_up;
         follow_up.notify = self.filler.is_some_and(Filler::finish);
         // Who has no receiver waits for the process, not for room.
-        follow_up.wait &= self.route.inbox().is_some();
+        follow_up.wait &= self.receiver.inbox().is_some();
         follow_up
     }
 }
@@ -351,10 +351,6 @@ impl Sink for Delivery<'_> {
     }
 
     fn message(&mut self, kind: Kind, payload: Payload<'_>) {
-        let payload = match payload {
-            Payload::Borrowed(bytes) => Incoming::Slice(bytes),
-            Payload::Owned(bytes) => Incoming::Owned(bytes),
-        };
         self.offer(kind == Kind::Text, payload);
     }
 

@@ -36,7 +36,7 @@ use crate::server::Server;
 use crate::server::topics::Topic;
 use crate::settings::config::{EngineConfig, Mode};
 use crate::shard::conn::Conn;
-use crate::shard::deliver::Route;
+use crate::shard::deliver::EventReceiver;
 use crate::shard::handle::{Handle, Parts};
 use crate::shard::op::{Control, Op};
 use crate::shard::schedule::{Announcement, List, Schedule};
@@ -72,7 +72,7 @@ pub(crate) struct Shard {
     /// Connections that are known, by the server's serial.
     members: RefCell<HashMap<u64, Vec<Rc<Conn>>>>,
     /// Connections that have no receiver yet.
-    pub(crate) unrouted: RefCell<Vec<Rc<Conn>>>,
+    pub(crate) unassigned: RefCell<Vec<Rc<Conn>>>,
     /// Connections that wait for room, by inbox.
     pub(crate) waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
     /// What waits until an inbox has been read, by inbox.
@@ -103,7 +103,7 @@ impl Shard {
             conns: RefCell::default(),
             free: RefCell::default(),
             members: RefCell::default(),
-            unrouted: RefCell::default(),
+            unassigned: RefCell::default(),
             waiting: RefCell::default(),
             marks: RefCell::default(),
             subscribers: RefCell::default(),
@@ -161,13 +161,13 @@ impl Shard {
     }
 
     /// A slot that no connection has.
-    pub(crate) fn free_slot(&self) -> u32 {
+    pub(crate) fn next_slot(&self) -> u32 {
         let slot = self.free.borrow_mut().pop();
         slot.unwrap_or_else(|| self.conns.borrow().len() as u32)
     }
 
     /// Keeps a connection that has just got its slot.
-    pub(crate) fn keep(&self, conn: &Rc<Conn>) {
+    pub(crate) fn insert(&self, conn: &Rc<Conn>) {
         let slot = conn.id.slot() as usize;
         let mut conns = self.conns.borrow_mut();
         if slot == conns.len() {
@@ -188,25 +188,25 @@ impl Shard {
         work(members.get(&server.serial()).map_or(&[], Vec::as_slice));
     }
 
-    pub(crate) fn everyone(&self) -> Vec<Rc<Conn>> {
+    pub(crate) fn all_conns(&self) -> Vec<Rc<Conn>> {
         self.conns.borrow().iter().flatten().cloned().collect()
     }
 
     /// Nobody will read this inbox again.
     pub(crate) fn drop_waiting(&self, key: u64) {
         self.waiting.borrow_mut().remove(&key);
-        self.look_again(key);
+        self.check_marks(key);
     }
 
-    /// The process of a route is to hear of its events.
-    pub(crate) fn notify(&self, route: &Route) {
-        if let Some(inbox) = route.inbox() {
+    /// The process of a receiver is to hear of its events.
+    pub(crate) fn notify(&self, receiver: &EventReceiver) {
+        if let Some(inbox) = receiver.inbox() {
             self.schedule.notify(inbox.clone());
         }
     }
 
-    pub(crate) fn wait(&self, conn: &Rc<Conn>, route: &Route) {
-        let Some(inbox) = route.inbox() else { return };
+    pub(crate) fn wait(&self, conn: &Rc<Conn>, receiver: &EventReceiver) {
+        let Some(inbox) = receiver.inbox() else { return };
         self.waiting
             .borrow_mut()
             .entry(inbox.key())
@@ -222,9 +222,9 @@ impl Shard {
         }
     }
 
-    /// Tells something when the plain process of a route has heard of what is in its inbox now.
-    pub(crate) fn when_heard(&self, server: &Server, route: &Route, announcement: Announcement) {
-        let inbox = route.inbox().filter(|_| server.config.mode == Mode::Owner);
+    /// Tells something when the plain process of a receiver has heard of what is in its inbox now.
+    pub(crate) fn after_delivery(&self, server: &Server, receiver: &EventReceiver, announcement: Announcement) {
+        let inbox = receiver.inbox().filter(|_| server.config.mode == Mode::Owner);
         let Some(inbox) = inbox else {
             self.schedule.announce(announcement);
             return;
@@ -241,7 +241,7 @@ impl Shard {
     }
 
     /// An inbox has been read, or never will be: what waited for that may be told.
-    pub(crate) fn look_again(&self, key: u64) {
+    pub(crate) fn check_marks(&self, key: u64) {
         let Some(mut queue) = self.marks.borrow_mut().remove(&key) else {
             return;
         };
@@ -258,7 +258,7 @@ impl Shard {
     }
 
     /// The shard ends: nobody would tell it.
-    pub(crate) fn tell_all(&self) {
+    pub(crate) fn announce_all(&self) {
         let all = std::mem::take(&mut *self.marks.borrow_mut());
         for mark in all.into_values().flatten() {
             self.schedule.announce(mark.announcement);
@@ -267,8 +267,8 @@ impl Shard {
 
     /// The socket of a connection is gone. Told when its last event is with its owner, since
     /// after the last socket comes the news that the server has stopped.
-    pub(crate) fn left(&self, server: &Arc<Server>, route: &Route) {
-        self.when_heard(server, route, Announcement::Left(server.clone()));
+    pub(crate) fn socket_gone(&self, server: &Arc<Server>, receiver: &EventReceiver) {
+        self.after_delivery(server, receiver, Announcement::SocketGone(server.clone()));
     }
 
     /// The connection is to be looked at when the clock shows this.
@@ -290,7 +290,7 @@ impl Shard {
     }
 
     /// The id of a connection names nothing from here on.
-    pub(crate) fn forget(&self, conn: &Rc<Conn>, route: &Route) {
+    pub(crate) fn release_id(&self, conn: &Rc<Conn>, receiver: &EventReceiver) {
         self.handle.slots.close(conn.id);
         self.handle.open_messages.forget(conn.id);
         self.unsubscribe_all(conn);
@@ -315,13 +315,13 @@ impl Shard {
         drop(members);
         if conn.server.is_client() {
             let end = Announcement::Disconnected(conn.server.clone(), conn.id);
-            self.when_heard(&conn.server, route, end);
+            self.after_delivery(&conn.server, receiver, end);
         }
-        self.unrouted.borrow_mut().retain(|c| !Rc::ptr_eq(c, conn));
+        self.unassigned.borrow_mut().retain(|c| !Rc::ptr_eq(c, conn));
     }
 
     /// The slot of a connection is free.
-    pub(crate) fn retire(&self, conn: &Rc<Conn>) {
+    pub(crate) fn free_slot(&self, conn: &Rc<Conn>) {
         let slot = conn.id.slot();
         self.timers.set(slot, timers::NEVER);
         if let Some(place) = self.conns.borrow_mut().get_mut(slot as usize) {

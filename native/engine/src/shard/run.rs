@@ -89,7 +89,7 @@ pub(crate) fn run(
         tokio::task::spawn_local(shard.clone().sweeper());
         started(Ok(()));
         shard.end.notified().await;
-        for conn in shard.everyone() {
+        for conn in shard.all_conns() {
             conn.abort(&shard);
         }
         // Callers that wait are told. Each panic has used up something of what is left to do.
@@ -98,7 +98,7 @@ pub(crate) fn run(
             while shard.schedule.has_ops() {
                 shard.turn();
             }
-            shard.tell_all();
+            shard.announce_all();
             shard.turn();
         };
         while std::panic::catch_unwind(std::panic::AssertUnwindSafe(last)).is_err() {}

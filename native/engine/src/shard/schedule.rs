@@ -183,7 +183,7 @@ impl<Conn, Op, Control> Schedule<Conn, Op, Control> {
 /// What a plain process is to hear of before it is told to others.
 pub(crate) enum Announcement {
     /// A socket is gone.
-    Left(Arc<Server>),
+    SocketGone(Arc<Server>),
     /// The connection of a client is over.
     Disconnected(Arc<Server>, ConnId),
     /// A connection has another owner.
@@ -193,7 +193,7 @@ pub(crate) enum Announcement {
 impl Announcement {
     fn tell(self) {
         match self {
-            Announcement::Left(server) => server.socket_closed(),
+            Announcement::SocketGone(server) => server.socket_closed(),
             Announcement::Disconnected(server, conn) => {
                 if let Some(client) = server.client() {
                     client.disconnected(&*server.host, conn);

@@ -73,7 +73,7 @@ impl Shard {
     /// Lets those that wait for room in this inbox go on, the longest wait first. Who has had
     /// its share and waits again stands behind those that have had nothing.
     pub(crate) fn resume(&self, key: u64) {
-        self.look_again(key);
+        self.check_marks(key);
         let queue = self.waiting.borrow_mut().remove(&key);
         let mut served = Vec::new();
         for conn in queue.into_iter().flatten() {
@@ -113,7 +113,7 @@ impl Shard {
         if keys.is_empty() {
             return;
         }
-        for conn in self.everyone() {
+        for conn in self.all_conns() {
             if conn.inbox().is_some_and(|key| keys.contains(&key)) {
                 conn.orphan(self, "handler died");
             }
@@ -166,7 +166,7 @@ impl Shard {
                 conn.leave(self, code, reason);
             }
         } else {
-            for conn in self.everyone() {
+            for conn in self.all_conns() {
                 if conn.server.serial() == server.serial() {
                     conn.leave(self, code, reason);
                 }

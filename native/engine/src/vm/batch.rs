@@ -1,5 +1,6 @@
 //! Events on their way to a receiver: small payloads side by side in one arena.
 
+use sockeye_protocol::Payload;
 use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::Request;
 
@@ -41,7 +42,7 @@ impl OpenInfo {
 
 /// How a connection ended, and whose it was: when its receiver hears of it, nobody else knows any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct CloseInfo {
     /// The close code.
     pub code: u16,
     /// The reason beside it.
@@ -70,14 +71,14 @@ pub enum Event<'a> {
     /// Nothing more comes but the end. Who has answered what came before says so: [`crate::Engine::answered`].
     Ending,
     /// The connection is gone. Always the last event of a connection.
-    Closed(&'a Ended),
+    Closed(&'a CloseInfo),
 }
 
 #[derive(Debug)]
 enum Extra {
     Open(Box<OpenInfo>),
     Payload(Vec<u8>),
-    Closed(Box<Ended>),
+    Closed(Box<CloseInfo>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,21 +108,6 @@ impl Entry {
     /// Whether the payload has a buffer of its own.
     fn is_big(&self) -> bool {
         matches!(self.tag, Tag::BigText | Tag::BigBinary)
-    }
-}
-
-/// A message's payload on its way into a batch.
-pub(crate) enum Incoming<'a> {
-    Slice(&'a [u8]),
-    Owned(Vec<u8>),
-}
-
-impl Incoming<'_> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Incoming::Slice(s) => s.len(),
-            Incoming::Owned(v) => v.len(),
-        }
     }
 }
 
@@ -171,21 +157,21 @@ impl Batch {
         self.entry(conn, tag, index, len);
     }
 
-    pub(crate) fn push_message(&mut self, conn: ConnId, text: bool, payload: Incoming<'_>) {
+    pub(crate) fn push_message(&mut self, conn: ConnId, text: bool, payload: Payload<'_>) {
         // Offsets are 32 bits: what lies beyond has a buffer of its own.
         let arena_full = self.arena.len() > (1 << 30);
         match payload {
-            Incoming::Owned(v) if v.len() >= OWN_BUFFER => {
+            Payload::Owned(v) if v.len() >= OWN_BUFFER => {
                 let len = v.len();
                 let tag = if text { Tag::BigText } else { Tag::BigBinary };
                 self.extra(conn, tag, Extra::Payload(v), len);
             }
-            Incoming::Slice(s) if s.len() >= OWN_BUFFER || arena_full => {
+            Payload::Borrowed(s) if s.len() >= OWN_BUFFER || arena_full => {
                 self.push_big(conn, text, s);
             }
-            Incoming::Owned(v) if arena_full => self.push_big(conn, text, &v),
-            Incoming::Slice(s) => self.push_small(conn, text, s),
-            Incoming::Owned(v) => self.push_small(conn, text, &v),
+            Payload::Owned(v) if arena_full => self.push_big(conn, text, &v),
+            Payload::Borrowed(s) => self.push_small(conn, text, s),
+            Payload::Owned(v) => self.push_small(conn, text, &v),
         }
     }
 
@@ -215,7 +201,7 @@ impl Batch {
         self.extra(conn, Tag::Open, Extra::Open(info), len);
     }
 
-    pub(crate) fn push_closed(&mut self, conn: ConnId, ended: Ended) {
+    pub(crate) fn push_closed(&mut self, conn: ConnId, ended: CloseInfo) {
         self.extra(conn, Tag::Closed, Extra::Closed(Box::new(ended)), 0);
     }
 
@@ -329,8 +315,8 @@ mod tests {
         ConnId::new(0, slot, 1)
     }
 
-    fn ended(code: u16) -> Ended {
-        Ended {
+    fn ended(code: u16) -> CloseInfo {
+        CloseInfo {
             code,
             reason: "bye".into(),
             peer: Peer::Unix([7].into()),
@@ -341,8 +327,8 @@ mod tests {
     #[test]
     fn events_come_out_as_they_went_in() {
         let mut batch = Batch::default();
-        batch.push_message(id(1), true, Incoming::Slice(b"one"));
-        batch.push_message(id(2), false, Incoming::Owned(vec![7; OWN_BUFFER]));
+        batch.push_message(id(1), true, Payload::Borrowed(b"one"));
+        batch.push_message(id(2), false, Payload::Owned(vec![7; OWN_BUFFER]));
         batch.push_passive(id(2));
         batch.push_closed(id(1), ended(1000));
         assert_eq!(batch.len(), 4);
@@ -360,8 +346,8 @@ mod tests {
     #[test]
     fn events_move_to_another_batch() {
         let mut from = Batch::default();
-        from.push_message(id(1), true, Incoming::Slice(b"one"));
-        from.push_message(id(1), false, Incoming::Slice(&[7; OWN_BUFFER]));
+        from.push_message(id(1), true, Payload::Borrowed(b"one"));
+        from.push_message(id(1), false, Payload::Borrowed(&[7; OWN_BUFFER]));
         from.push_closed(id(1), ended(1001));
         let mut to = Batch::default();
         for i in 0..3 {

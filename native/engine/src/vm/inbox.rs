@@ -10,8 +10,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use sockeye_protocol::Payload;
+
 use crate::model::id::ConnId;
-use crate::vm::batch::{Batch, EVENT_COST, Event, Incoming};
+use crate::vm::batch::{Batch, EVENT_COST, Event};
 
 /// Reaches the process that reads an inbox.
 pub trait Notifier: Send + Sync {
@@ -43,7 +45,7 @@ pub struct Inbox {
     added: AtomicU64,
     taken: AtomicU64,
     /// Connections whose events come here.
-    routes: AtomicUsize,
+    users: AtomicUsize,
     /// It is told of connections that need a process.
     announces: AtomicBool,
     /// Bit n: shard n has connections that wait for room.
@@ -115,7 +117,7 @@ impl Inbox {
             pending: AtomicUsize::new(0),
             added: AtomicU64::new(0),
             taken: AtomicU64::new(0),
-            routes: AtomicUsize::new(0),
+            users: AtomicUsize::new(0),
             announces: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             epoch: AtomicU32::new(0),
@@ -127,12 +129,12 @@ impl Inbox {
         self.key
     }
 
-    pub(crate) fn route_begins(&self) {
-        self.routes.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn user_added(&self) {
+        self.users.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn route_ends(&self) {
-        self.routes.fetch_sub(1, Ordering::AcqRel);
+    pub(crate) fn user_removed(&self) {
+        self.users.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(crate) fn announces(&self) {
@@ -141,7 +143,7 @@ impl Inbox {
 
     /// Whether a connection may have something to do with it.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.routes.load(Ordering::Acquire) > 0 || self.announces.load(Ordering::Acquire)
+        self.users.load(Ordering::Acquire) > 0 || self.announces.load(Ordering::Acquire)
     }
 
     /// What has come until now, for [`Inbox::has_passed`].
@@ -392,9 +394,9 @@ impl Filler<'_> {
         share: &mut Share,
         conn: ConnId,
         text: bool,
-        payload: &mut Option<Incoming<'_>>,
+        payload: &mut Option<Payload<'_>>,
     ) -> Pushed {
-        let len = payload.as_ref().map_or(0, Incoming::len);
+        let len = payload.as_ref().map_or(0, |payload| payload.len());
         let pushed = self.admit(share, len);
         if pushed == Pushed::Done
             && let Some(payload) = payload.take()

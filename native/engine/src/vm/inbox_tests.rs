@@ -27,7 +27,7 @@ fn id(slot: u32) -> ConnId {
 fn push(inbox: &Inbox, share: &mut Share, conn: ConnId, len: usize) -> Pushed {
     let bytes = vec![b'x'; len];
     let mut filler = inbox.fill();
-    filler.message(share, conn, true, &mut Some(Incoming::Slice(&bytes)))
+    filler.message(share, conn, true, &mut Some(Payload::Borrowed(&bytes)))
 }
 
 fn drain_all(inbox: &Inbox, max: usize) -> (usize, Left, u64) {

@@ -2,7 +2,7 @@
 
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
-use sockeye_engine::batch::{Ended, Event, OpenInfo};
+use sockeye_engine::batch::{CloseInfo, Event, OpenInfo};
 use sockeye_engine::{Peer, PeerInfo, TlsFacts};
 use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::Headers;
@@ -52,7 +52,7 @@ impl EventFormat {
     }
 }
 
-fn closed(b: Builder, ended: &Ended) -> [ErlNifTerm; 3] {
+fn closed(b: Builder, ended: &CloseInfo) -> [ErlNifTerm; 3] {
     let reason = b.binary(ended.reason.as_bytes());
     [
         b.atom(atoms::closed()),
@@ -62,7 +62,7 @@ fn closed(b: Builder, ended: &Ended) -> [ErlNifTerm; 3] {
 }
 
 /// The end of a connection, and whose it was: `{closed, Code, Reason, Peer, Path}`.
-pub(crate) fn left(b: Builder, ended: &Ended) -> ErlNifTerm {
+pub(crate) fn left(b: Builder, ended: &CloseInfo) -> ErlNifTerm {
     let [tag, code, reason] = closed(b, ended);
     let path = b.binary(ended.path.as_bytes());
     b.tuple([tag, code, reason, peer(b, &ended.peer), path])

@@ -39,7 +39,6 @@ use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server, bump};
 use crate::shard::Shard;
-use crate::shard::opened::Opened;
 
 use allowance::Allowance;
 use heads::InboundFrames;
@@ -403,13 +402,8 @@ async fn connect(
         let limit = server.config.handshake_timeout;
         match tokio::time::timeout(limit, upgraded).await {
             Ok(Ok(upgraded)) if !server.is_stopping() => {
-                let opened = Opened {
-                    transport: Transport::boxed(Tunnel::new(upgraded, open)),
-                    info: accepted.info,
-                    options: accepted.options,
-                    rest: Vec::new(),
-                };
-                carrier.shard.adopt(permit, opened);
+                let tunnel = Transport::boxed(Tunnel::new(upgraded, open));
+                carrier.shard.adopt(permit, accepted.open(tunnel, Vec::new()));
             }
             _ => {
                 bump(&server.counters.rejected, 1);

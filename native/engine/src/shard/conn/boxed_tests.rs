@@ -209,7 +209,7 @@ fn with_echo<F: Future<Output = ()>>(
         shard.adopt(server.permit().unwrap(), opened);
         let limit = std::time::Duration::from_secs(20);
         tokio::time::timeout(limit, client(theirs)).await.unwrap();
-        while !shard.everyone().is_empty() {
+        while !shard.all_conns().is_empty() {
             tokio::task::yield_now().await;
         }
         turns.abort();

@@ -11,8 +11,8 @@ use crate::model::clock::ticks;
 use crate::server::bump;
 use crate::settings::config::Mode;
 use crate::shard::Shard;
-use crate::shard::deliver::Route;
-use crate::vm::batch::Ended;
+use crate::shard::deliver::EventReceiver;
+use crate::vm::batch::CloseInfo;
 
 /// How long a peer may take to hang up when all is said.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ impl Conn {
     pub(crate) fn close(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
         let mut out = Vec::new();
-        state.abandoned |= state.route.is_awaited();
+        state.abandoned |= state.receiver.is_awaited();
         if !state.session.close(code, reason, &mut out) {
             return;
         }
@@ -44,7 +44,7 @@ impl Conn {
     /// Ends the connection for what the peer or its receiver did, without waiting for the peer.
     pub(crate) fn fail(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
-        state.abandoned |= state.route.is_awaited();
+        state.abandoned |= state.receiver.is_awaited();
         if state.phase.is_over() {
             return;
         }
@@ -105,7 +105,7 @@ impl Conn {
     pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
         {
             let mut state = self.state.borrow_mut();
-            self.replace_route(&mut state, Route::Nobody);
+            self.replace_receiver(&mut state, EventReceiver::Nobody);
             state.held = None;
         }
         self.fail(shard, 1011, reason);
@@ -123,7 +123,7 @@ impl Conn {
         }
         let mut state = self.state.borrow_mut();
         // A handler process still takes what it has not seen; others come no more.
-        state.abandoned = self.server.config.mode == Mode::Owner || state.route.inbox().is_none();
+        state.abandoned = self.server.config.mode == Mode::Owner || state.receiver.inbox().is_none();
         if state.is_given_up() {
             self.give_up(shard, &mut state);
         }
@@ -163,7 +163,7 @@ impl Conn {
             self.say_last_word(shard, &mut state);
         }
         if state.deadline != 0 && now >= state.deadline {
-            let missed = state.route.is_awaited() && !state.is_closing();
+            let missed = state.receiver.is_awaited() && !state.is_closing();
             drop(state);
             if missed {
                 self.server.note_no_process();
@@ -267,14 +267,14 @@ impl Conn {
             shut: false,
         };
         if state.news == EndNews::Told {
-            shard.forget(self, &state.route);
+            shard.release_id(self, &state.receiver);
         }
         self.watch(shard, state);
         self.queue_write(shard, state);
     }
 
-    fn ended(&self, code: u16, reason: &str) -> Ended {
-        Ended {
+    fn close_info(&self, code: u16, reason: &str) -> CloseInfo {
+        CloseInfo {
             code,
             reason: reason.into(),
             peer: self.facts.peer(),
@@ -296,7 +296,7 @@ impl Conn {
         }
         self.release_paced(shard, state);
         let mut now = false;
-        let ended = self.ended(code, reason);
+        let ended = self.close_info(code, reason);
         self.deliver(shard, state, |delivery| now = delivery.closed(ended));
         if now {
             self.tell(shard, state);
@@ -321,19 +321,19 @@ impl Conn {
     /// The close event is delivered. From here on the id names nothing, unless the receiver may still answer.
     pub(super) fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
         state.news = EndNews::Told;
-        if state.route.inbox().is_none() {
-            self.replace_route(state, Route::Nobody);
+        if state.receiver.inbox().is_none() {
+            self.replace_receiver(state, EventReceiver::Nobody);
         }
         if state.phase.is_answering() {
             return;
         }
-        shard.forget(self, &state.route);
+        shard.release_id(self, &state.receiver);
         if state.phase == Phase::Gone {
             // The news that the server has stopped comes after the last event of an owner, which may have waited for room.
             if self.server.config.mode == Mode::Owner {
-                shard.left(&self.server, &state.route);
+                shard.socket_gone(&self.server, &state.receiver);
             }
-            shard.retire(self);
+            shard.free_slot(self);
         }
     }
 
@@ -350,7 +350,7 @@ impl Conn {
         state.phase = Phase::Gone;
         state.stream = None;
         state.outbox.clear();
-        state.deadline = if state.route.is_awaited() {
+        state.deadline = if state.receiver.is_awaited() {
             shard.now() + ticks(self.server.config.attach_timeout)
         } else {
             0
@@ -359,16 +359,16 @@ impl Conn {
             state.writing = Writing::Idle;
         }
         if state.news == EndNews::Told || self.server.config.mode != Mode::Owner {
-            shard.left(&self.server, &state.route);
+            shard.socket_gone(&self.server, &state.receiver);
         }
         if state.news == EndNews::Told {
-            shard.retire(self);
+            shard.free_slot(self);
         }
     }
 
     /// Whether a handler process is about to answer what the peer said before it ended.
     fn is_answered_for(&self) -> bool {
         let state = self.state.borrow();
-        state.phase.is_answering() && state.route.inbox().is_some()
+        state.phase.is_answering() && state.receiver.inbox().is_some()
     }
 }

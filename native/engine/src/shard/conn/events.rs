@@ -12,7 +12,7 @@ use crate::model::backlog::Done;
 use crate::server::bump;
 use crate::settings::config::Mode;
 use crate::shard::Shard;
-use crate::shard::deliver::{Delivery, FollowUp, Route};
+use crate::shard::deliver::{Delivery, FollowUp, EventReceiver};
 use crate::shard::schedule::Announcement;
 use crate::vm::inbox::Inbox;
 
@@ -20,7 +20,7 @@ impl Conn {
     /// Gives the connection its receiver, which hears of it first and then gets what was held.
     pub(crate) fn attach(self: &Rc<Self>, shard: &Shard, inbox: Arc<Inbox>) {
         let mut state = self.state.borrow_mut();
-        let before = self.replace_route(&mut state, Route::to(inbox));
+        let before = self.replace_receiver(&mut state, EventReceiver::to(inbox));
         if before.is_awaited() && !state.is_closing() {
             state.deadline = 0;
         }
@@ -37,9 +37,9 @@ impl Conn {
     /// The connection is to get a process of its own.
     pub(crate) fn await_process(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        let before = std::mem::replace(&mut state.route, Route::Nobody);
+        let before = std::mem::replace(&mut state.receiver, EventReceiver::Nobody);
         if let Some(info) = before.info() {
-            state.route = Route::Awaited(info);
+            state.receiver = EventReceiver::Awaited(info);
             let unattached = &self.server.counters.unattached;
             unattached.fetch_add(1, Ordering::Relaxed);
         }
@@ -49,22 +49,22 @@ impl Conn {
 
     /// The process behind this inbox has been asked for one.
     pub(crate) fn announced_to(&self, acceptor: u64) {
-        if let Route::Awaited(info) = &mut self.state.borrow_mut().route {
+        if let EventReceiver::Awaited(info) = &mut self.state.borrow_mut().receiver {
             info.acceptor = acceptor;
         }
     }
 
     /// The inbox of the process that was asked, as long as none has come.
     pub(crate) fn acceptor(&self) -> Option<u64> {
-        match &self.state.borrow().route {
-            Route::Awaited(info) => Some(info.acceptor).filter(|key| *key != 0),
+        match &self.state.borrow().receiver {
+            EventReceiver::Awaited(info) => Some(info.acceptor).filter(|key| *key != 0),
             _ => None,
         }
     }
 
-    /// Gives the route before, too. Who was awaited is not any more.
-    pub(super) fn replace_route(&self, state: &mut State, route: Route) -> Route {
-        let before = std::mem::replace(&mut state.route, route);
+    /// Gives the receiver before, too. Who was awaited is not any more.
+    pub(super) fn replace_receiver(&self, state: &mut State, receiver: EventReceiver) -> EventReceiver {
+        let before = std::mem::replace(&mut state.receiver, receiver);
         if before.is_awaited() {
             let unattached = &self.server.counters.unattached;
             unattached.fetch_sub(1, Ordering::Relaxed);
@@ -76,10 +76,10 @@ impl Conn {
     /// it is there, `done` tells the caller, who is promised this order.
     pub(crate) fn set_owner(self: &Rc<Self>, shard: &Shard, inbox: Arc<Inbox>, done: Done) {
         let mut state = self.state.borrow_mut();
-        let moves = self.server.config.mode == Mode::Owner && state.route.inbox().is_some();
-        shard.when_heard(&self.server, &state.route, Announcement::Moved(done));
+        let moves = self.server.config.mode == Mode::Owner && state.receiver.inbox().is_some();
+        shard.after_delivery(&self.server, &state.receiver, Announcement::Moved(done));
         if moves {
-            state.route = Route::to(inbox);
+            state.receiver = EventReceiver::to(inbox);
             // Not for the old inbox any more.
             state.listed.waiting = false;
             self.deliver(shard, &mut state, |delivery| delivery.pump());
@@ -123,7 +123,7 @@ impl Conn {
         work: impl FnOnce(&mut Delivery<'_>),
     ) {
         let State {
-            route,
+            receiver,
             held,
             active,
             share,
@@ -131,7 +131,7 @@ impl Conn {
             ..
         } = state;
         let mut delivery =
-            Delivery::new(self.id, route, held, active, share).with_pace(pace.as_deref_mut());
+            Delivery::new(self.id, receiver, held, active, share).with_pace(pace.as_deref_mut());
         work(&mut delivery);
         let mut follow_up = delivery.finish();
         follow_up.messages = 0;
@@ -144,11 +144,11 @@ impl Conn {
             bump(&self.server.counters.frames_in, follow_up.messages);
         }
         if follow_up.notify {
-            shard.notify(&state.route);
+            shard.notify(&state.receiver);
         }
         if follow_up.wait && !state.listed.waiting {
             state.listed.waiting = true;
-            shard.wait(self, &state.route);
+            shard.wait(self, &state.receiver);
         }
         if follow_up.dead {
             shard.schedule.orphan(self.clone());

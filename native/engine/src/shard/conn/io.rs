@@ -123,7 +123,7 @@ impl Conn {
         out.clear();
         let State {
             session,
-            route,
+            receiver,
             held,
             active,
             share,
@@ -137,7 +137,7 @@ impl Conn {
         if let Some(pace) = pace {
             pace.refill();
         }
-        let mut delivery = Delivery::new(self.id, route, held, active, share)
+        let mut delivery = Delivery::new(self.id, receiver, held, active, share)
             .with_control(control, &mut keep_alive.pong_due)
             .with_pace(pace.as_deref_mut());
         let mut codecs = shard.codecs.borrow_mut();
@@ -383,7 +383,7 @@ impl State {
         self.pace.is_some()
             && self.held.is_some()
             && self.active.has_credit()
-            && self.route.inbox().is_some()
+            && self.receiver.inbox().is_some()
             && !self.listed.waiting
     }
 
@@ -397,7 +397,7 @@ impl State {
             // The session throws away what comes after our close frame.
             _ if !self.session.is_open() => Some(SMALL_READ),
             Some(_) => (!self.is_held_back()).then_some(SMALL_READ),
-            None if self.route.is_half_full() => Some(SMALL_READ),
+            None if self.receiver.is_half_full() => Some(SMALL_READ),
             None => Some(usize::MAX),
         }
     }

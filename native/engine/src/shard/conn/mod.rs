@@ -26,7 +26,7 @@ use crate::model::pace::Pace;
 use crate::server::Server;
 use crate::settings::options::{ConnOptions, Rules};
 use crate::shard::Shard;
-use crate::shard::deliver::Route;
+use crate::shard::deliver::EventReceiver;
 use crate::shard::op::ConnStats;
 use crate::shard::opened::Opened;
 use crate::shard::outbox::Outbox;
@@ -71,7 +71,7 @@ impl Conn {
                 stream: Some(transport),
                 session: Session::with_deflate(server.config.role(), info.deflate),
                 outbox: Outbox::default(),
-                route: Route::Unassigned(info),
+                receiver: EventReceiver::Unassigned(info),
                 held: None,
                 unread: None,
                 waker: None,
@@ -118,7 +118,7 @@ impl Conn {
 
     /// The inbox that its events go to.
     pub(crate) fn inbox(&self) -> Option<u64> {
-        self.state.borrow().route.inbox().map(|inbox| inbox.key())
+        self.state.borrow().receiver.inbox().map(|inbox| inbox.key())
     }
 
     pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {

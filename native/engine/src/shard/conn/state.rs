@@ -17,7 +17,7 @@
 //! `Open` covers our own close as well: that our Close frame is out and its answer is waited for is known to
 //! the session. There are two ends, in this order: the session is over (`Lingering`), then the socket is (`Gone`).
 //!
-//! **Who hears of it?** [`Route`]: a process is found at once, or is asked for and comes later; it may die.
+//! **Who hears of it?** [`EventReceiver`]: a process is found at once, or is asked for and comes later; it may die.
 //!
 //! ```text
 //!   Unassigned ──> Awaited ──> Inbox ──> Nobody
@@ -48,7 +48,7 @@ use crate::model::active::Active;
 use crate::model::pace::Pace;
 use crate::net::transport::Transport;
 use crate::settings::options::Rules;
-use crate::shard::deliver::{Held, Route};
+use crate::shard::deliver::{Held, EventReceiver};
 use crate::shard::outbox::Outbox;
 use crate::vm::inbox::Share;
 
@@ -115,7 +115,7 @@ pub(super) struct State {
     pub(super) stream: Option<Transport>,
     pub(super) session: Session,
     pub(super) outbox: Outbox,
-    pub(super) route: Route,
+    pub(super) receiver: EventReceiver,
     /// Events that wait for credits or room.
     pub(super) held: Option<Box<Held>>,
     /// What was read behind compressed messages that had to wait.
