@@ -438,8 +438,8 @@ impl Engine {
     }
 
     /// The same, when its receiver has answered what it sent before: it gets [`crate::vm::batch::Event::Ending`].
-    pub fn object(&self, conn: ConnId, code: u16, reason: &str) {
-        self.end_with(conn, Command::Object(code, reason.into()));
+    pub fn close_after_answers(&self, conn: ConnId, code: u16, reason: &str) {
+        self.end_with(conn, Command::CloseAfterAnswers(code, reason.into()));
     }
 
     /// The receiver of a connection has come upon its close event, or [`crate::vm::batch::Event::Ending`]: what it sends from now

@@ -291,6 +291,7 @@ impl Shard {
 
     /// The id of a connection names nothing from here on.
     pub(crate) fn release_id(&self, conn: &Rc<Conn>, receiver: &EventReceiver) {
+        debug_assert!(self.handle.slots.is_known(conn.id), "released twice");
         self.handle.slots.close(conn.id);
         self.handle.open_messages.forget(conn.id);
         self.unsubscribe_all(conn);
@@ -324,9 +325,8 @@ impl Shard {
     pub(crate) fn free_slot(&self, conn: &Rc<Conn>) {
         let slot = conn.id.slot();
         self.timers.set(slot, timers::NEVER);
-        if let Some(place) = self.conns.borrow_mut().get_mut(slot as usize) {
-            *place = None;
-        }
+        let place = self.conns.borrow_mut().get_mut(slot as usize).and_then(Option::take);
+        debug_assert!(place.is_some_and(|c| Rc::ptr_eq(&c, conn)), "freed twice");
         self.free.borrow_mut().push(slot);
         self.mass_disconnect.connection_closed(self.config.after_mass_disconnect);
     }

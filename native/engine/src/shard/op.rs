@@ -42,7 +42,7 @@ pub enum Command {
     /// Close without waiting for the peer: it, or its handler, broke the rules.
     Fail(u16, Box<str>),
     /// The same, when the receiver has answered what came before.
-    Object(u16, Box<str>),
+    CloseAfterAnswers(u16, Box<str>),
     /// The receiver has answered what the peer said before it ended.
     Answered,
     /// Change the credits.

@@ -50,7 +50,7 @@ impl Shard {
                 let Some(conn) = self.watched.pop() else {
                     break;
                 };
-                let look = std::panic::AssertUnwindSafe(|| conn.sweep(&self, now));
+                let look = std::panic::AssertUnwindSafe(|| conn.check_deadlines(&self, now));
                 if std::panic::catch_unwind(look).unwrap_or(false) {
                     self.watched.push(conn);
                 }

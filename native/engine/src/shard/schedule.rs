@@ -46,7 +46,7 @@ pub(crate) trait Work {
     fn op(&self, op: Self::Op);
     /// Carries out the late controls, in the order of the list.
     fn late(&self, controls: &List<Self::Control>);
-    fn orphan(&self, conn: Self::Conn);
+    fn receiver_died(&self, conn: Self::Conn);
     /// At least one process has been notified.
     fn notified(&self);
     fn write(&self, conn: Self::Conn);
@@ -58,7 +58,7 @@ pub(crate) struct Schedule<Conn, Op, Control> {
     ops: Receiver<Op>,
     resumable: List<u64>,
     late: List<Control>,
-    orphans: List<Conn>,
+    receivers_died: List<Conn>,
     notices: List<Arc<Inbox>>,
     announcements: List<Announcement>,
     writes: List<Conn>,
@@ -77,7 +77,7 @@ impl<Conn, Op, Control> Schedule<Conn, Op, Control> {
             ops,
             resumable: List::default(),
             late: List::default(),
-            orphans: List::default(),
+            receivers_died: List::default(),
             notices: List::default(),
             announcements: List::default(),
             writes: List::default(),
@@ -101,8 +101,8 @@ impl<Conn, Op, Control> Schedule<Conn, Op, Control> {
     }
 
     /// The receiver of this connection is dead.
-    pub(crate) fn orphan(&self, conn: Conn) {
-        self.orphans.push(conn);
+    pub(crate) fn receiver_died(&self, conn: Conn) {
+        self.receivers_died.push(conn);
         self.request_turn();
     }
 
@@ -161,8 +161,8 @@ impl<Conn, Op, Control> Schedule<Conn, Op, Control> {
         if !self.ops.is_empty() || !self.controls.is_empty() {
             self.request_turn();
         }
-        while let Some(conn) = self.orphans.pop() {
-            work.orphan(conn);
+        while let Some(conn) = self.receivers_died.pop() {
+            work.receiver_died(conn);
         }
         while let Some(inbox) = self.notices.pop() {
             self.notified.set(true);
@@ -307,7 +307,7 @@ mod tests {
         fn op(&self, op: u32) {
             if op == 7 {
                 // As an operation that meets a dead receiver, and a live one.
-                self.schedule.orphan("found dead");
+                self.schedule.receiver_died("found dead");
                 self.schedule.write("peer");
                 self.event();
                 self.announce("announcement");
@@ -319,7 +319,7 @@ mod tests {
                 self.note(control);
             }
         }
-        fn orphan(&self, conn: &'static str) {
+        fn receiver_died(&self, conn: &'static str) {
             self.note(conn);
             // The Close frame of what has lost its receiver.
             self.schedule.write(conn);

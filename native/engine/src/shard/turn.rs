@@ -50,8 +50,8 @@ impl Work for Rc<Shard> {
         self.inboxes_died(&dead);
     }
 
-    fn orphan(&self, conn: Rc<Conn>) {
-        conn.orphan(self, "handler died");
+    fn receiver_died(&self, conn: Rc<Conn>) {
+        conn.receiver_died(self, "handler died");
     }
 
     fn notified(&self) {
@@ -101,7 +101,7 @@ impl Shard {
                     if let Some(conn) = self.conn(id)
                         && conn.inbox() == Some(inbox.key())
                     {
-                        conn.orphan(self, "handler died");
+                        conn.receiver_died(self, "handler died");
                     }
                 }
                 None if inbox.is_in_use() => {
@@ -115,7 +115,7 @@ impl Shard {
         }
         for conn in self.all_conns() {
             if conn.inbox().is_some_and(|key| keys.contains(&key)) {
-                conn.orphan(self, "handler died");
+                conn.receiver_died(self, "handler died");
             }
             // Who asked a dead acceptor for a process asks the next one.
             if conn.acceptor().is_some_and(|key| keys.contains(&key)) {
@@ -163,12 +163,12 @@ impl Shard {
             // Of ten thousand clients, none is to look through the connections of all.
             let last = client.last_conn().and_then(|id| self.find(id));
             if let Some(conn) = last {
-                conn.leave(self, code, reason);
+                conn.stop_with_server(self, code, reason);
             }
         } else {
             for conn in self.all_conns() {
                 if conn.server.serial() == server.serial() {
-                    conn.leave(self, code, reason);
+                    conn.stop_with_server(self, code, reason);
                 }
             }
         }
@@ -216,9 +216,9 @@ impl Shard {
                     conn.send_piece(self, part, piece);
                 }
                 Command::Close(code, reason) => conn.close(self, code, &reason),
-                Command::Fail(code, reason) => conn.refuse(self, code, &reason),
-                Command::Object(code, reason) => conn.object(self, code, &reason),
-                Command::Answered => conn.answered(self),
+                Command::Fail(code, reason) => conn.fail_and_discard(self, code, &reason),
+                Command::CloseAfterAnswers(code, reason) => conn.close_after_answers(self, code, &reason),
+                Command::Answered => conn.receiver_answered(self),
                 Command::Active(change) => conn.set_active(self, change),
                 Command::Options(options) => conn.set_options(self, &options),
             }

@@ -343,7 +343,7 @@ fn a_plain_process_may_meet_what_is_wrong() {
         client.write(&[&masked(Opcode::Text, b"{")[..], behind].concat());
         owner.expect(conn, text("{"));
         world.settle();
-        world.engine.object(conn, 1007, "not JSON");
+        world.engine.close_after_answers(conn, 1007, "not JSON");
         client.text("not heard");
         owner.expect(conn, Got::Ending);
         send(&world.engine, conn, Opcode::Text, b"answer").unwrap();
@@ -365,7 +365,7 @@ fn what_is_wrong_behind_our_close_ends_it_at_once() {
     assert!(world.engine.set_closing(conn));
     ask(&world.engine, conn, Command::Close(4001, "".into()));
     client.expect(Opcode::Close, &close_payload(4001));
-    world.engine.object(conn, 1007, "not JSON");
+    world.engine.close_after_answers(conn, 1007, "not JSON");
     owner.expect(conn, Got::Closed(1007, "not JSON".into()));
     client.drained();
 }

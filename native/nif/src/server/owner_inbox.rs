@@ -197,7 +197,7 @@ impl OwnerInbox {
         }
         engine.resume(&self.inbox, shards);
         for (conn, why) in invalid {
-            engine.object(conn, 1007, &why);
+            engine.close_after_answers(conn, 1007, &why);
         }
         self.rest(left, large)
     }

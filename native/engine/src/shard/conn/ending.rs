@@ -1,4 +1,20 @@
 //! How a connection ends: by either side, by a rule, by the clock, with its receiver or server.
+//!
+//! | function | who calls it | what the peer sees | what the receiver sees |
+//! |---|---|---|---|
+//! | `close` | a process, an age that is over, a server that stops | a Close frame; it has `close_timeout` to answer | `closed`, when the peer has answered |
+//! | `await_answers` | the task that has read the end | nothing yet | `closed`, or `ending`, behind the last message |
+//! | `receiver_answered` | a receiver that has come upon that | what was queued, then the Close frame | a plain process: `closed` |
+//! | `fail` | limits and times | a Close frame; it is not waited for | what is held, then `closed` |
+//! | `fail_and_discard` | a receiver that cannot take a message | as `fail` | `closed`; what is held is dropped |
+//! | `close_after_answers` | the same, where earlier messages are being answered | the answers, then a Close frame | `ending` or `closed`; what is held is dropped |
+//! | `receiver_died` | the shard | a Close frame with 1011 | nothing |
+//! | `stop_with_server` | the shard, for each connection of the server | a Close frame; the answers, if there are any to come | what it still fetches, then `closed` |
+//! | `transport_ended` | the task, a write | it is gone | what is held, then `closed` |
+//! | `abort` | a deadline that is over, a defect, the end of the shard | a reset | as `transport_ended` |
+//!
+//! All of them come to `end`: `linger`, and `send_close_event` if that is still to be done. `close_event_delivered` and
+//! `transport_ended` free the id and the slot. The states are in [`super::state`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,7 +22,7 @@ use std::time::Duration;
 use sockeye_protocol::{ClosedBy, CloseReason, Progress};
 
 use super::Conn;
-use super::state::{EndNews, HangUp, Phase, State, Writing};
+use super::state::{CloseEvent, PeerEof, Phase, ConnState, Writing};
 use crate::model::clock::ticks;
 use crate::server::bump;
 use crate::settings::config::Mode;
@@ -33,8 +49,8 @@ impl Conn {
         self.owe(shard, &mut state, &out);
         if let Progress::Finished(CloseReason { code, reason, .. }) = state.session.progress() {
             // The peer had closed before.
-            let hang_up = state.phase.hang_up();
-            self.end(shard, &mut state, hang_up, code, &reason);
+            let peer_eof = state.stage.phase().peer_eof();
+            self.end(shard, &mut state, peer_eof, code, &reason);
         } else {
             self.start_close_timeout(shard, &mut state);
         }
@@ -45,7 +61,7 @@ impl Conn {
     pub(crate) fn fail(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
         state.abandoned |= state.receiver.is_awaited();
-        if state.phase.is_over() {
+        if state.stage.phase().is_over() {
             return;
         }
         // What the peer did wrong before has been counted.
@@ -55,46 +71,46 @@ impl Conn {
         let mut out = Vec::new();
         state.session.fail(code, reason, &mut out);
         self.owe(shard, &mut state, &out);
-        let hang_up = state.phase.hang_up();
-        self.end(shard, &mut state, hang_up, code, reason);
+        let peer_eof = state.stage.phase().peer_eof();
+        self.end(shard, &mut state, peer_eof, code, reason);
         state.wake();
     }
 
     /// The receiver has answered what the peer said before it ended.
-    pub(crate) fn answered(self: &Rc<Self>, shard: &Shard) {
+    pub(crate) fn receiver_answered(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        if state.phase.is_answering() {
-            self.say_last_word(shard, &mut state);
+        if state.stage.phase().is_answering() {
+            self.send_answered_close(shard, &mut state);
         }
     }
 
     /// Ends the connection for a message that its receiver can not take. What came behind it is
     /// not delivered.
-    pub(crate) fn refuse(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+    pub(crate) fn fail_and_discard(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
-        match state.news {
-            EndNews::Untold => state.held = None,
-            EndNews::Queued => self.give_up(shard, &mut state),
-            EndNews::Told => {}
+        match state.stage.close_event() {
+            CloseEvent::Pending => state.held = None,
+            CloseEvent::Queued => self.discard_held(shard, &mut state),
+            CloseEvent::Delivered => {}
         }
         drop(state);
         self.fail(shard, code, reason);
     }
 
     /// The same, when the receiver has answered what came before.
-    pub(crate) fn object(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+    pub(crate) fn close_after_answers(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();
-        match state.phase {
+        match state.stage.phase() {
             Phase::Open => {
                 state.held = None;
                 state.session.end(code, reason);
                 let progress = state.session.progress();
-                self.look_for_end(shard, &mut state, progress, HangUp::Awaited);
+                self.look_for_end(shard, &mut state, progress, PeerEof::Awaited);
             }
             // The peer has closed behind it.
             Phase::Answering(_) => state.session.end(code, reason),
-            Phase::Lingering { .. } | Phase::Gone if state.news != EndNews::Told => {
-                self.give_up(shard, &mut state);
+            Phase::Lingering { .. } | Phase::Gone if state.stage.close_event() != CloseEvent::Delivered => {
+                self.discard_held(shard, &mut state);
             }
             Phase::Lingering { .. } | Phase::Gone => {}
         }
@@ -102,7 +118,7 @@ impl Conn {
     }
 
     /// The receiver is dead: nobody will received of the end.
-    pub(crate) fn orphan(self: &Rc<Self>, shard: &Shard, reason: &str) {
+    pub(crate) fn receiver_died(self: &Rc<Self>, shard: &Shard, reason: &str) {
         {
             let mut state = self.state.borrow_mut();
             self.replace_receiver(&mut state, EventReceiver::Nobody);
@@ -111,31 +127,31 @@ impl Conn {
         self.fail(shard, 1011, reason);
         let mut state = self.state.borrow_mut();
         state.held = None;
-        if state.news != EndNews::Told {
-            self.tell(shard, &mut state);
+        if state.stage.close_event() != CloseEvent::Delivered {
+            self.close_event_delivered(shard, &mut state);
         }
     }
 
     /// The server stops: closes an open connection, and lets a closed one go without waiting.
-    pub(crate) fn leave(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
-        if !self.is_answered_for() {
+    pub(crate) fn stop_with_server(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
+        if !self.will_be_answered() {
             self.close(shard, code, reason);
         }
         let mut state = self.state.borrow_mut();
         // A handler process still takes what it has not seen; others come no more.
         state.abandoned = self.server.config.mode == Mode::Owner || state.receiver.inbox().is_none();
-        if state.is_given_up() {
-            self.give_up(shard, &mut state);
+        if state.is_abandoned() {
+            self.discard_held(shard, &mut state);
         }
         if state.deadline != 0 {
             state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
         }
-        state.phase.do_not_wait();
-        if state.phase.is_answering() {
+        state.stage.stop_waiting_for_eof();
+        if state.stage.phase().is_answering() {
             // The other half is for the last word.
             state.deadline = state.deadline.min(shard.now() + ticks(LINGER / 2));
         }
-        if let Phase::Lingering { shut, .. } = state.phase {
+        if let Phase::Lingering { shut, .. } = state.stage.phase() {
             if shut {
                 self.transport_ended(shard, &mut state);
             }
@@ -146,10 +162,10 @@ impl Conn {
     /// Drops the socket whatever is left to say.
     pub(crate) fn abort(self: &Rc<Self>, shard: &Shard) {
         let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Open && state.is_closing() {
+        if state.stage.phase() == Phase::Open && state.is_closing() {
             bump(&self.server.counters.unanswered, 1);
         }
-        if let Some(stream) = &mut state.stream {
+        if let Some(stream) = state.stream() {
             stream.abort();
         }
         self.transport_ended(shard, &mut state);
@@ -157,23 +173,23 @@ impl Conn {
     }
 
     /// Looks at the clock. False once there is no reason to look again.
-    pub(crate) fn sweep(self: &Rc<Self>, shard: &Shard, now: u32) -> bool {
+    pub(crate) fn check_deadlines(self: &Rc<Self>, shard: &Shard, now: u32) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.phase.is_answering() && now >= state.deadline {
-            self.say_last_word(shard, &mut state);
+        if state.stage.phase().is_answering() && now >= state.deadline {
+            self.send_answered_close(shard, &mut state);
         }
         if state.deadline != 0 && now >= state.deadline {
             let missed = state.receiver.is_awaited() && !state.is_closing();
             drop(state);
             if missed {
                 self.server.note_no_process();
-                self.orphan(shard, "no handler");
+                self.receiver_died(shard, "no handler");
             } else {
                 self.abort(shard);
             }
             state = self.state.borrow_mut();
         }
-        let is_open = state.phase == Phase::Open;
+        let is_open = state.stage.phase() == Phase::Open;
         if let Writing::Blocked { full_since } = &mut state.writing {
             if !shard.handle.slots.is_full(self.id) {
                 *full_since = 0;
@@ -190,12 +206,12 @@ impl Conn {
         state.listed.watched
     }
 
-    pub(super) fn start_close_timeout(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    pub(super) fn start_close_timeout(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
         state.deadline = shard.now() + ticks(self.server.config.close_timeout);
         self.watch(shard, state);
     }
 
-    pub(super) fn watch(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    pub(super) fn watch(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
         if !state.listed.watched {
             state.listed.watched = true;
             shard.watch(self);
@@ -206,14 +222,14 @@ impl Conn {
     pub(super) fn end(
         self: &Rc<Self>,
         shard: &Shard,
-        state: &mut State,
-        hang_up: HangUp,
+        state: &mut ConnState,
+        peer_eof: PeerEof,
         code: u16,
         reason: &str,
     ) {
-        self.linger(shard, state, hang_up);
-        if state.news == EndNews::Untold {
-            self.announce(shard, state, code, reason);
+        self.linger(shard, state, peer_eof);
+        if state.stage.close_event() == CloseEvent::Pending {
+            self.send_close_event(shard, state, code, reason);
         }
     }
 
@@ -222,51 +238,48 @@ impl Conn {
     pub(super) fn await_answers(
         self: &Rc<Self>,
         shard: &Shard,
-        state: &mut State,
-        hang_up: HangUp,
+        state: &mut ConnState,
+        peer_eof: PeerEof,
         code: u16,
         reason: &str,
     ) {
-        state.phase = Phase::Answering(hang_up);
+        state.stage.answer(peer_eof);
         self.start_close_timeout(shard, state);
         if self.server.config.mode == Mode::Owner {
             self.release_paced(shard, state);
             self.deliver(shard, state, |delivery| delivery.ending());
         } else {
-            self.announce(shard, state, code, reason);
+            self.send_close_event(shard, state, code, reason);
         }
     }
 
     /// Says the last word.
-    fn say_last_word(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    fn send_answered_close(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
         let mut out = Vec::new();
         state.session.answer(&mut out);
         if !out.is_empty() {
             self.owe(shard, state, &out);
         }
         let CloseReason { code, reason, .. } = state.session.eof();
-        let hang_up = state.phase.hang_up();
-        self.end(shard, state, hang_up, code, &reason);
+        let peer_eof = state.stage.phase().peer_eof();
+        self.end(shard, state, peer_eof, code, &reason);
         state.wake();
     }
 
     /// All is said: writes what is left, and lets the socket go.
-    fn linger(self: &Rc<Self>, shard: &Shard, state: &mut State, hang_up: HangUp) {
+    fn linger(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, peer_eof: PeerEof) {
         shard.handle.slots.set_closing(self.id);
         self.server.release_permit(self.facts.peer_ip());
         state.late = None;
         let patience = shard.now() + ticks(LINGER);
-        state.deadline = if state.phase.is_answering() && !state.outbox.is_empty() {
+        state.deadline = if state.stage.phase().is_answering() && !state.outbox.is_empty() {
             // What answers the peer has the time that is left for that.
             state.deadline.max(patience)
         } else {
             patience
         };
-        state.phase = Phase::Lingering {
-            hang_up,
-            shut: false,
-        };
-        if state.news == EndNews::Told {
+        state.stage.linger(peer_eof);
+        if state.stage.is_id_void() {
             shard.release_id(self, &state.receiver);
         }
         self.watch(shard, state);
@@ -283,14 +296,14 @@ impl Conn {
     }
 
     /// Delivers at once what came too fast: the task that would wait for its time may be gone before.
-    fn release_paced(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    fn release_paced(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
         if state.pace.take().is_some() {
             self.deliver(shard, state, |delivery| delivery.pump());
         }
     }
 
-    fn announce(self: &Rc<Self>, shard: &Shard, state: &mut State, code: u16, reason: &str) {
-        state.news = EndNews::Queued;
+    fn send_close_event(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, code: u16, reason: &str) {
+        state.stage.queue_close_event();
         if let Some(client) = self.server.client() {
             client.ended(code, reason);
         }
@@ -299,14 +312,14 @@ impl Conn {
         let ended = self.close_info(code, reason);
         self.deliver(shard, state, |delivery| now = delivery.closed(ended));
         if now {
-            self.tell(shard, state);
-        } else if state.is_given_up() {
-            self.give_up(shard, state);
+            self.close_event_delivered(shard, state);
+        } else if state.is_abandoned() {
+            self.discard_held(shard, state);
         }
     }
 
     /// Nobody will ask for what is held, or come for it: only the end is told.
-    pub(super) fn give_up(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    pub(super) fn discard_held(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
         let held = state.held.take();
         let last = held.and_then(|held| held.closed());
         if let Some(ended) = last {
@@ -315,20 +328,20 @@ impl Conn {
             });
             state.held = None;
         }
-        self.tell(shard, state);
+        self.close_event_delivered(shard, state);
     }
 
     /// The close event is delivered. From here on the id names nothing, unless the receiver may still answer.
-    pub(super) fn tell(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        state.news = EndNews::Told;
+    pub(super) fn close_event_delivered(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
+        state.stage.deliver_close_event();
         if state.receiver.inbox().is_none() {
             self.replace_receiver(state, EventReceiver::Nobody);
         }
-        if state.phase.is_answering() {
+        if !state.stage.is_id_void() {
             return;
         }
         shard.release_id(self, &state.receiver);
-        if state.phase == Phase::Gone {
+        if state.stage.phase() == Phase::Gone {
             // The news that the server has stopped comes after the last event of an owner, which may have waited for room.
             if self.server.config.mode == Mode::Owner {
                 shard.socket_gone(&self.server, &state.receiver);
@@ -338,37 +351,32 @@ impl Conn {
     }
 
     /// The transport has ended.
-    pub(super) fn transport_ended(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        match state.phase {
+    pub(super) fn transport_ended(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
+        match state.stage.phase() {
             Phase::Open | Phase::Answering(_) => {
                 let CloseReason { code, reason, .. } = state.session.eof();
-                self.end(shard, state, HangUp::Seen, code, &reason);
+                self.end(shard, state, PeerEof::Seen, code, &reason);
             }
             Phase::Lingering { .. } => {}
             Phase::Gone => return,
         }
-        state.phase = Phase::Gone;
-        state.stream = None;
-        state.outbox.clear();
+        state.lose_socket();
         state.deadline = if state.receiver.is_awaited() {
             shard.now() + ticks(self.server.config.attach_timeout)
         } else {
             0
         };
-        if state.writing.is_blocked() {
-            state.writing = Writing::Idle;
-        }
-        if state.news == EndNews::Told || self.server.config.mode != Mode::Owner {
+        if state.stage.close_event() == CloseEvent::Delivered || self.server.config.mode != Mode::Owner {
             shard.socket_gone(&self.server, &state.receiver);
         }
-        if state.news == EndNews::Told {
+        if state.stage.is_slot_free() {
             shard.free_slot(self);
         }
     }
 
     /// Whether a handler process is about to answer what the peer said before it ended.
-    fn is_answered_for(&self) -> bool {
+    fn will_be_answered(&self) -> bool {
         let state = self.state.borrow();
-        state.phase.is_answering() && state.receiver.inbox().is_some()
+        state.stage.phase().is_answering() && state.receiver.inbox().is_some()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Conn;
-use super::state::{EndNews, State};
+use super::state::{CloseEvent, ConnState};
 use crate::model::active::SetActive;
 use crate::model::clock::ticks;
 use crate::model::backlog::Done;
@@ -63,7 +63,7 @@ impl Conn {
     }
 
     /// Gives the receiver before, too. Who was awaited is not any more.
-    pub(super) fn replace_receiver(&self, state: &mut State, receiver: EventReceiver) -> EventReceiver {
+    pub(super) fn replace_receiver(&self, state: &mut ConnState, receiver: EventReceiver) -> EventReceiver {
         let before = std::mem::replace(&mut state.receiver, receiver);
         if before.is_awaited() {
             let unattached = &self.server.counters.unattached;
@@ -90,7 +90,7 @@ impl Conn {
     pub(crate) fn set_active(self: &Rc<Self>, shard: &Shard, change: SetActive) {
         let mut state = self.state.borrow_mut();
         let ran_out = state.active.set(change);
-        if state.news == EndNews::Told {
+        if state.stage.close_event() == CloseEvent::Delivered {
             return;
         }
         self.deliver(shard, &mut state, |delivery| {
@@ -110,8 +110,8 @@ impl Conn {
         let before = state.held_cost();
         self.deliver(shard, &mut state, |delivery| delivery.pump());
         self.after_pump(shard, &mut state);
-        if state.is_given_up() && self.server.config.mode == Mode::Owner {
-            self.give_up(shard, &mut state);
+        if state.is_abandoned() && self.server.config.mode == Mode::Owner {
+            self.discard_held(shard, &mut state);
         }
         state.held_cost() != before
     }
@@ -119,10 +119,10 @@ impl Conn {
     pub(super) fn deliver(
         self: &Rc<Self>,
         shard: &Shard,
-        state: &mut State,
+        state: &mut ConnState,
         work: impl FnOnce(&mut Delivery<'_>),
     ) {
-        let State {
+        let ConnState {
             receiver,
             held,
             active,
@@ -138,7 +138,7 @@ impl Conn {
         self.settle(shard, state, follow_up);
     }
 
-    pub(super) fn settle(self: &Rc<Self>, shard: &Shard, state: &mut State, follow_up: FollowUp) {
+    pub(super) fn settle(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, follow_up: FollowUp) {
         if follow_up.messages > 0 {
             state.frames_in += follow_up.messages;
             bump(&self.server.counters.frames_in, follow_up.messages);
@@ -151,14 +151,14 @@ impl Conn {
             shard.wait(self, &state.receiver);
         }
         if follow_up.dead {
-            shard.schedule.orphan(self.clone());
+            shard.schedule.receiver_died(self.clone());
         }
     }
 
     /// After held events have moved: the last one may have gone, or reading may go on.
-    pub(super) fn after_pump(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        if state.news == EndNews::Queued && state.held.is_none() {
-            self.tell(shard, state);
+    pub(super) fn after_pump(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
+        if state.stage.close_event() == CloseEvent::Queued && state.held.is_none() {
+            self.close_event_delivered(shard, state);
         }
         state.wake();
     }

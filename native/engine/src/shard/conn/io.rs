@@ -4,14 +4,14 @@ use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use sockeye_protocol::{ClosedBy, CloseReason, Progress, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Conn;
 use super::ending::LINGER;
-use super::state::{HangUp, Phase, State, Unread, Writing};
+use super::state::{PeerEof, Phase, ConnState, Unread, Writing};
 use crate::model::clock::ticks;
 use crate::model::compression::Compression;
 use crate::server::bump;
@@ -77,7 +77,7 @@ impl Conn {
         self.take_in(shard, &mut state, input);
     }
 
-    pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut State, input: &mut [u8]) {
+    pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, input: &mut [u8]) {
         bump(&self.server.counters.bytes_in, input.len() as u64);
         state.keep_alive.received(shard.clock());
         let left = self.digest(shard, state, input);
@@ -93,8 +93,8 @@ impl Conn {
     }
 
     /// Takes in more of what was read before, if the receiver keeps up. False if there was none.
-    fn read_on(self: &Rc<Self>, shard: &Shard, state: &mut State, cx: &Context<'_>) -> bool {
-        if state.phase != Phase::Open {
+    fn read_on(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, cx: &Context<'_>) -> bool {
+        if state.stage.phase() != Phase::Open {
             state.unread = None;
         }
         // The session throws away what comes after our close frame.
@@ -116,12 +116,12 @@ impl Conn {
     }
 
     /// Hands bytes to the session. How many of the last ones have to wait.
-    fn digest(self: &Rc<Self>, shard: &Shard, state: &mut State, input: &mut [u8]) -> usize {
+    fn digest(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, input: &mut [u8]) -> usize {
         // Whatever came, the turn that follows also looks at what other threads ask.
         shard.schedule();
         let mut out = shard.scratch.borrow_mut();
         out.clear();
-        let State {
+        let ConnState {
             session,
             receiver,
             held,
@@ -153,8 +153,8 @@ impl Conn {
         if !out.is_empty() {
             self.owe(shard, state, &out);
         }
-        if state.phase == Phase::Open {
-            self.look_for_end(shard, state, progress, HangUp::Awaited);
+        if state.stage.phase() == Phase::Open {
+            self.look_for_end(shard, state, progress, PeerEof::Awaited);
         }
         left
     }
@@ -163,9 +163,9 @@ impl Conn {
     pub(super) fn look_for_end(
         self: &Rc<Self>,
         shard: &Shard,
-        state: &mut State,
+        state: &mut ConnState,
         progress: Progress,
-        hang_up: HangUp,
+        peer_eof: PeerEof,
     ) {
         if let Progress::Ended(end) | Progress::Finished(end) = &progress
             && end.by == ClosedBy::Violation
@@ -175,26 +175,26 @@ impl Conn {
         match progress {
             Progress::Open | Progress::Closing => {}
             Progress::Ended(CloseReason { code, reason, .. }) => {
-                self.await_answers(shard, state, hang_up, code, &reason);
+                self.await_answers(shard, state, peer_eof, code, &reason);
             }
             Progress::Finished(CloseReason { code, reason, by }) => {
-                self.end(shard, state, hang_up.after_end(by), code, &reason);
+                self.end(shard, state, peer_eof.after_end(by), code, &reason);
             }
         }
     }
 
     /// The peer writes no more. It may still read, and wait for answers.
-    fn heard_last(self: &Rc<Self>, shard: &Shard, state: &mut State) {
-        if state.phase == Phase::Open {
+    fn heard_last(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
+        if state.stage.phase() == Phase::Open {
             let progress = state.session.end_of_input();
-            self.look_for_end(shard, state, progress, HangUp::Seen);
+            self.look_for_end(shard, state, progress, PeerEof::Seen);
         } else {
-            state.phase.hang_up_seen();
+            state.stage.peer_eof_seen();
         }
     }
 
     /// Queues bytes that the protocol owes the peer.
-    pub(super) fn owe(self: &Rc<Self>, shard: &Shard, state: &mut State, out: &[u8]) {
+    pub(super) fn owe(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, out: &[u8]) {
         state.owed = state.owed.saturating_add(out.len() as u32);
         shard.handle.slots.charge(self.id, out.len());
         state.outbox.push_bytes(out);
@@ -202,28 +202,18 @@ impl Conn {
     }
 
     /// Has what is queued written when the turn ends. Where the socket is waited for, the task does it.
-    pub(super) fn queue_write(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    pub(super) fn queue_write(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
         if state.writing == Writing::Idle {
             state.writing = Writing::Listed;
             shard.schedule.write(self.clone());
         }
     }
 
-    pub(super) fn write_out(self: &Rc<Self>, shard: &Shard, state: &mut State) {
+    pub(super) fn write_out(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
         let was_blocked = state.writing.is_blocked();
-        let State {
-            stream: Some(stream),
-            outbox,
-            waker,
-            ..
-        } = state
-        else {
-            return;
-        };
-        // Without a waker the task has not run yet, and looks when it does.
-        let waker = waker.as_ref().unwrap_or(Waker::noop());
-        match outbox.write(stream, waker) {
-            Ok((n, done)) => {
+        match state.write() {
+            None => {}
+            Some(Ok((n, done))) => {
                 if n > 0 {
                     shard.handle.slots.release(self.id, n);
                     bump(&self.server.counters.bytes_out, n as u64);
@@ -247,7 +237,7 @@ impl Conn {
                 if stuffed && state.owed <= OWED {
                     state.wake();
                 }
-                let lingers = state.phase.is_lingering();
+                let lingers = state.stage.phase().is_lingering();
                 if done && lingers {
                     state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
                 }
@@ -259,7 +249,7 @@ impl Conn {
                     state.wake();
                 }
             }
-            Err(_) => {
+            Some(Err(_)) => {
                 self.transport_ended(shard, state);
                 state.wake();
             }
@@ -267,7 +257,7 @@ impl Conn {
     }
 
     /// Delivers what was held for coming too fast, as its time comes.
-    fn keep_pace(self: &Rc<Self>, shard: &Shard, state: &mut State, cx: &mut Context<'_>) {
+    fn keep_pace(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, cx: &mut Context<'_>) {
         while state.is_paced() {
             match state.pace.as_mut().map(|pace| pace.poll_wait(cx)) {
                 Some(Poll::Ready(())) => {}
@@ -289,7 +279,7 @@ impl Conn {
             state.waker = Some(cx.waker().clone());
         }
         loop {
-            let Some(stream) = &mut state.stream else {
+            let Some(stream) = state.stream() else {
                 return Poll::Ready(());
             };
             if state.writing.is_blocked() {
@@ -308,15 +298,18 @@ impl Conn {
                     }
                     Poll::Pending => {}
                 }
-            } else if let Phase::Lingering { hang_up, shut } = &mut state.phase {
-                if *shut && *hang_up != HangUp::Awaited {
+            } else if let Phase::Lingering { peer_eof, shut } = state.stage.phase() {
+                if shut && peer_eof != PeerEof::Awaited {
                     self.transport_ended(shard, state);
                     continue;
                 }
-                if !*shut && state.outbox.is_empty() {
+                if !shut
+                    && state.outbox.is_empty()
+                    && let Some(stream) = state.stream()
+                {
                     match Pin::new(stream).poll_shutdown(cx) {
                         Poll::Ready(Ok(())) => {
-                            *shut = true;
+                            state.stage.socket_shut();
                             continue;
                         }
                         Poll::Ready(Err(_)) => {
@@ -337,7 +330,7 @@ impl Conn {
             let Some(len) = state.read_size() else {
                 return Poll::Pending;
             };
-            let Some(stream) = &mut state.stream else {
+            let Some(stream) = state.stream() else {
                 return Poll::Ready(());
             };
             let mut buffer = shard.read_buffer.borrow_mut();
@@ -353,7 +346,7 @@ impl Conn {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => self.heard_last(shard, state),
                 Poll::Ready(Ok(())) => {
                     let full = read.remaining() == 0;
-                    if state.phase == Phase::Open {
+                    if state.stage.phase() == Phase::Open {
                         self.take_in(shard, state, read.filled_mut());
                     } else {
                         // Thrown away, but it keeps the shard running.
@@ -371,7 +364,7 @@ impl Conn {
     }
 }
 
-impl State {
+impl ConnState {
     /// Whether the receiver, by not taking what there is, keeps us from reading on.
     pub(super) fn is_held_back(&self) -> bool {
         let held = |held: &Held| held.cost() + self.session.buffered() >= HOLD;
@@ -389,7 +382,8 @@ impl State {
 
     /// How much to read next; none while there is no place to put it.
     fn read_size(&self) -> Option<usize> {
-        let silent = self.phase.is_answering() || self.phase.hang_up() == HangUp::Seen;
+        let phase = self.stage.phase();
+        let silent = phase.is_answering() || phase.peer_eof() == PeerEof::Seen;
         if silent || self.owed > OWED {
             return None;
         }

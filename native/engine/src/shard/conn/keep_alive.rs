@@ -16,7 +16,7 @@ pub(super) struct KeepAlive {
     last_received: u32,
     /// When the ping went that nothing has come after; 0 for none.
     pinged: u32,
-    /// A ping of ours is unanswered: its pong is no news for the receiver.
+    /// A ping of ours is unanswered: its pong is no close_event for the receiver.
     pub(super) pong_due: bool,
 }
 
@@ -83,7 +83,7 @@ impl Conn {
     pub(crate) fn check_keep_alive(self: &Rc<Self>, shard: &Shard) {
         let now = shard.now();
         let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Open || !state.session.is_open() {
+        if state.stage.phase() != Phase::Open || !state.session.is_open() {
             return;
         }
         if state.is_held_back() {

@@ -18,24 +18,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sockeye_protocol::Session;
-
 use crate::model::compression::Compression;
 use crate::model::id::ConnId;
-use crate::model::pace::Pace;
 use crate::server::Server;
 use crate::settings::options::{ConnOptions, Rules};
 use crate::shard::Shard;
-use crate::shard::deliver::EventReceiver;
 use crate::shard::op::ConnStats;
 use crate::shard::opened::Opened;
-use crate::shard::outbox::Outbox;
-use crate::vm::inbox::Share;
 
 use facts::Facts;
 pub(crate) use io::Task;
-use keep_alive::KeepAlive;
-use state::{EndNews, Listed, Phase, State, Writing};
+use state::ConnState;
 
 pub(crate) struct Conn {
     pub(crate) id: ConnId,
@@ -45,7 +38,7 @@ pub(crate) struct Conn {
     /// How what goes out to it is compressed.
     pub(crate) compression: Compression,
     facts: Facts,
-    state: RefCell<State>,
+    state: RefCell<ConnState>,
 }
 
 impl Conn {
@@ -60,36 +53,12 @@ impl Conn {
         }: Opened,
         now: u64,
     ) -> Rc<Self> {
-        let active = server.config.active;
-        let pace = server.config.message_rate;
         let conn = Rc::new(Conn {
             id,
             member: Cell::new(0),
             compression: Compression::of(info.deflate, server.config.role()),
             facts: Facts::new(&info, now),
-            state: RefCell::new(State {
-                stream: Some(transport),
-                session: Session::with_deflate(server.config.role(), info.deflate),
-                outbox: Outbox::default(),
-                receiver: EventReceiver::Unassigned(info),
-                held: None,
-                unread: None,
-                waker: None,
-                frames_in: 0,
-                owed: 0,
-                deadline: 0,
-                keep_alive: KeepAlive::default(),
-                own: None,
-                late: None,
-                pace: pace.map(|rate| Box::new(Pace::new(rate))),
-                share: Share::default(),
-                active,
-                phase: Phase::Open,
-                news: EndNews::Untold,
-                writing: Writing::Idle,
-                abandoned: false,
-                listed: Listed::default(),
-            }),
+            state: RefCell::new(ConnState::new(transport, info, &server.config)),
             server,
         });
         conn.configure(&options);
@@ -138,7 +107,7 @@ impl Conn {
     }
 }
 
-impl State {
+impl ConnState {
     fn rules<'a>(&'a self, conn: &'a Conn) -> &'a Rules {
         self.own.as_deref().unwrap_or(&conn.server.rules)
     }

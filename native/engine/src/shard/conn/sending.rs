@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Conn;
-use super::state::State;
+use super::state::ConnState;
 use crate::model::pieces::Piece;
 use crate::shard::Shard;
 use crate::shard::outbox::Segment;
@@ -29,7 +29,7 @@ impl Conn {
     }
 }
 
-impl State {
+impl ConnState {
     /// Queues frames while a message is sent in pieces. Control frames may go between these;
     /// messages wait for the last one.
     pub(super) fn push_around(&mut self, part: &Segment) {

@@ -5,17 +5,15 @@
 //! **Where does the conversation stand?** [`Phase`]:
 //!
 //! ```text
-//!            the peer has closed, broken a rule, or writes no more
-//!   Open ──────────────────────────────────────────────> Answering
-//!    │  our close was answered, or we failed it              │  the receiver has answered, or close_timeout is over
-//!    ├──────────────────────────> Lingering <────────────────┤
-//!    │                                │ all is written, the socket shut down, and the peer has hung up
-//!    │       the transport has ended  v                      │
-//!    └─────────────────────────────> Gone <──────────────────┘
+//!   Open ───────────────> Answering    the peer has closed, broken a rule, or writes no more
+//!   Open ───────────────> Lingering    our Close frame was answered, or we have failed the connection
+//!   Answering ──────────> Lingering    the receiver has answered, close_timeout is over, or we fail the connection
+//!   Lingering ──────────> Gone         all is written and the peer has hung up, or the transport has ended
 //! ```
 //!
 //! `Open` covers our own close as well: that our Close frame is out and its answer is waited for is known to
-//! the session. There are two ends, in this order: the session is over (`Lingering`), then the socket is (`Gone`).
+//! the session. There are two ends, in this order: the session is over (`Lingering`), then the socket is (`Gone`). A
+//! transport that ends before takes both steps at once.
 //!
 //! **Who hears of it?** [`EventReceiver`]: a process is found at once, or is asked for and comes later; it may die.
 //!
@@ -23,12 +21,11 @@
 //!   Unassigned ──> Awaited ──> Inbox ──> Nobody
 //! ```
 //!
-//! **What does the receiver know of the end?** [`EndNews`]: the close event is the last one, behind all that is
-//! held for want of credits or room. When it is delivered, the id of the connection names nothing any more, except
-//! that in `Answering` the receiver may still send.
+//! **What does the receiver know of the end?** [`CloseEvent`]: the close event is the last one, behind all that is
+//! held for want of credits or room. It is queued when the phase is `Answering` or `Lingering`.
 //!
 //! ```text
-//!   Untold ──> Queued ──> Told
+//!   Pending ──> Queued ──> Delivered
 //! ```
 //!
 //! **What does the way out wait for?** [`Writing`]: for the end of the turn, or for the socket.
@@ -37,8 +34,11 @@
 //!   Idle ──> Listed ──> Idle, or Blocked ──> Idle
 //! ```
 //!
-//! The slot is free when the socket is `Gone` and the end is `Told`.
+//! The id is void when the close event is `Delivered` and the session is over: in `Answering` the receiver may still
+//! send. The slot is free when the close event is `Delivered` and the socket is `Gone`. [`Stage`] holds the phase and the
+//! close event together, and takes no other arrows than these.
 
+use std::io;
 use std::task::Waker;
 
 use sockeye_protocol::{ClosedBy, Session};
@@ -47,9 +47,11 @@ use super::keep_alive::KeepAlive;
 use crate::model::active::Active;
 use crate::model::pace::Pace;
 use crate::net::transport::Transport;
+use crate::settings::config::ServerConfig;
 use crate::settings::options::Rules;
 use crate::shard::deliver::{Held, EventReceiver};
 use crate::shard::outbox::Outbox;
+use crate::vm::batch::OpenInfo;
 use crate::vm::inbox::Share;
 
 /// Where the conversation stands.
@@ -58,10 +60,10 @@ pub(super) enum Phase {
     /// Neither side has ended the session; our Close frame may be out.
     Open,
     /// The peer says no more. Its receiver may still answer what it has said; the last word comes after that.
-    Answering(HangUp),
+    Answering(PeerEof),
     /// All is said: what is left is written, then the peer may hang up.
     Lingering {
-        hang_up: HangUp,
+        peer_eof: PeerEof,
         /// The socket is shut down for writing.
         shut: bool,
     },
@@ -71,7 +73,7 @@ pub(super) enum Phase {
 
 /// Whether the peer has hung up, or is waited for to do so when the last word is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HangUp {
+pub(super) enum PeerEof {
     /// Closing a socket that still receives would take from the peer what it has not read yet.
     Awaited,
     /// The peer has read all there was, or nobody has time for it.
@@ -82,12 +84,12 @@ pub(super) enum HangUp {
 
 /// What the receiver knows of the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndNews {
-    Untold,
+pub(super) enum CloseEvent {
+    Pending,
     /// The close event is on its way to the receiver's inbox, or the last of what is held for it.
     Queued,
     /// It is in the receiver's inbox, or there is no receiver.
-    Told,
+    Delivered,
 }
 
 /// What the way out waits for.
@@ -110,9 +112,9 @@ pub(super) struct Unread {
     pub(super) at: usize,
 }
 
-pub(super) struct State {
+pub(super) struct ConnState {
     /// There unless the phase is `Gone`.
-    pub(super) stream: Option<Transport>,
+    stream: Option<Transport>,
     pub(super) session: Session,
     pub(super) outbox: Outbox,
     pub(super) receiver: EventReceiver,
@@ -135,8 +137,7 @@ pub(super) struct State {
     pub(super) late: Option<Box<Outbox>>,
     pub(super) share: Share,
     pub(super) active: Active,
-    pub(super) phase: Phase,
-    pub(super) news: EndNews,
+    pub(super) stage: Stage,
     pub(super) writing: Writing,
     /// Nobody will come for what is left to tell.
     pub(super) abandoned: bool,
@@ -150,6 +151,118 @@ pub(super) struct Listed {
     pub(super) waiting: bool,
     /// Those that the sweep looks at with each step of the clock.
     pub(super) watched: bool,
+}
+
+/// Where a connection stands. It changes by the transitions below only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stage {
+    phase: Phase,
+    close_event: CloseEvent,
+}
+
+/// An arrow in the pictures above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transition {
+    Answer,
+    Linger,
+    QueueCloseEvent,
+    DeliverCloseEvent,
+    LoseSocket,
+}
+
+impl Stage {
+    pub(super) const OPEN: Stage = Stage {
+        phase: Phase::Open,
+        close_event: CloseEvent::Pending,
+    };
+
+    fn allows(self, transition: Transition) -> bool {
+        let Stage { phase, close_event } = self;
+        match transition {
+            Transition::Answer => phase == Phase::Open,
+            Transition::Linger => phase == Phase::Open || phase.is_answering(),
+            Transition::QueueCloseEvent => {
+                close_event == CloseEvent::Pending && (phase.is_answering() || phase.is_lingering())
+            }
+            Transition::DeliverCloseEvent => close_event == CloseEvent::Queued,
+            Transition::LoseSocket => phase.is_lingering() && close_event != CloseEvent::Pending,
+        }
+    }
+
+    /// An arrow that is not in the pictures is a defect of ours.
+    fn check(self, transition: Transition) {
+        debug_assert!(self.allows(transition), "{transition:?} in {self:?}");
+    }
+
+    /// The peer says no more, and may be answered.
+    pub(super) fn answer(&mut self, peer_eof: PeerEof) {
+        self.check(Transition::Answer);
+        self.phase = Phase::Answering(peer_eof);
+    }
+
+    /// The session is over.
+    pub(super) fn linger(&mut self, peer_eof: PeerEof) {
+        self.check(Transition::Linger);
+        let shut = false;
+        self.phase = Phase::Lingering { peer_eof, shut };
+    }
+
+    pub(super) fn queue_close_event(&mut self) {
+        self.check(Transition::QueueCloseEvent);
+        self.close_event = CloseEvent::Queued;
+    }
+
+    pub(super) fn deliver_close_event(&mut self) {
+        self.check(Transition::DeliverCloseEvent);
+        self.close_event = CloseEvent::Delivered;
+    }
+
+    /// See [`ConnState::lose_socket`].
+    fn lose_socket(&mut self) {
+        self.check(Transition::LoseSocket);
+        self.phase = Phase::Gone;
+    }
+
+    pub(super) fn phase(self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn close_event(self) -> CloseEvent {
+        self.close_event
+    }
+
+    /// Whether the id names nothing any more.
+    pub(super) fn is_id_void(self) -> bool {
+        self.close_event == CloseEvent::Delivered && self.phase.is_over()
+    }
+
+    /// Whether another connection may have the slot.
+    pub(super) fn is_slot_free(self) -> bool {
+        self.close_event == CloseEvent::Delivered && self.phase == Phase::Gone
+    }
+
+    /// Nobody has time to wait for the peer. In phase `Open` the peer has a Close frame to answer.
+    pub(super) fn stop_waiting_for_eof(&mut self) {
+        if let Some(peer_eof) = self.phase.peer_eof_mut()
+            && *peer_eof == PeerEof::Awaited
+        {
+            *peer_eof = PeerEof::NotAwaited;
+        }
+    }
+
+    /// The peer writes no more. In phase `Open` that ends the session.
+    pub(super) fn peer_eof_seen(&mut self) {
+        if let Some(peer_eof) = self.phase.peer_eof_mut() {
+            *peer_eof = PeerEof::Seen;
+        }
+    }
+
+    /// The socket is shut down for writing.
+    pub(super) fn socket_shut(&mut self) {
+        if let Phase::Lingering { shut, .. } = &mut self.phase {
+            *shut = true;
+        }
+    }
 }
 
 impl Phase {
@@ -166,35 +279,23 @@ impl Phase {
         matches!(self, Phase::Lingering { .. })
     }
 
-    pub(super) fn hang_up(self) -> HangUp {
+    pub(super) fn peer_eof(mut self) -> PeerEof {
+        self.peer_eof_mut().map_or(PeerEof::Awaited, |eof| *eof)
+    }
+
+    fn peer_eof_mut(&mut self) -> Option<&mut PeerEof> {
         match self {
-            Phase::Answering(hang_up) | Phase::Lingering { hang_up, .. } => hang_up,
-            Phase::Open | Phase::Gone => HangUp::Awaited,
-        }
-    }
-
-    /// Nobody has time to wait for the peer. In phase `Open` the peer has a Close frame to answer.
-    pub(super) fn do_not_wait(&mut self) {
-        if let Phase::Answering(hang_up) | Phase::Lingering { hang_up, .. } = self
-            && *hang_up == HangUp::Awaited
-        {
-            *hang_up = HangUp::NotAwaited;
-        }
-    }
-
-    /// The peer writes no more. In phase `Open` that ends the session.
-    pub(super) fn hang_up_seen(&mut self) {
-        if let Phase::Answering(hang_up) | Phase::Lingering { hang_up, .. } = self {
-            *hang_up = HangUp::Seen;
+            Phase::Answering(peer_eof) | Phase::Lingering { peer_eof, .. } => Some(peer_eof),
+            Phase::Open | Phase::Gone => None,
         }
     }
 }
 
-impl HangUp {
+impl PeerEof {
     /// Who has answered our Close frame has read all there was.
     pub(super) fn after_end(self, by: ClosedBy) -> Self {
         match (self, by) {
-            (HangUp::Awaited, ClosedBy::Local) => HangUp::NotAwaited,
+            (PeerEof::Awaited, ClosedBy::Local) => PeerEof::NotAwaited,
             _ => self,
         }
     }
@@ -206,10 +307,58 @@ impl Writing {
     }
 }
 
-impl State {
+impl ConnState {
+    /// After the handshake.
+    pub(super) fn new(stream: Transport, info: Box<OpenInfo>, config: &ServerConfig) -> Self {
+        ConnState {
+            stream: Some(stream),
+            session: Session::with_deflate(config.role(), info.deflate),
+            outbox: Outbox::default(),
+            receiver: EventReceiver::Unassigned(info),
+            held: None,
+            unread: None,
+            waker: None,
+            frames_in: 0,
+            owed: 0,
+            deadline: 0,
+            keep_alive: KeepAlive::default(),
+            own: None,
+            late: None,
+            pace: config.message_rate.map(|rate| Box::new(Pace::new(rate))),
+            share: Share::default(),
+            active: config.active,
+            stage: Stage::OPEN,
+            writing: Writing::Idle,
+            abandoned: false,
+            listed: Listed::default(),
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> Option<&mut Transport> {
+        self.stream.as_mut()
+    }
+
+    /// Writes what is queued: see [`Outbox::write`]. None without a socket.
+    pub(super) fn write(&mut self) -> Option<io::Result<(usize, bool)>> {
+        let stream = self.stream.as_mut()?;
+        // Without a waker the task has not run yet, and looks when it does.
+        let waker = self.waker.as_ref().unwrap_or(Waker::noop());
+        Some(self.outbox.write(stream, waker))
+    }
+
+    /// The socket is gone, and what was queued for it.
+    pub(super) fn lose_socket(&mut self) {
+        self.stage.lose_socket();
+        self.stream = None;
+        self.outbox.clear();
+        if self.writing.is_blocked() {
+            self.writing = Writing::Idle;
+        }
+    }
+
     /// Whether the deadline is for the peer to end what it or we have begun to end.
     pub(super) fn is_closing(&self) -> bool {
-        match self.phase {
+        match self.stage.phase {
             Phase::Open => !self.session.is_open(),
             Phase::Answering(_) | Phase::Lingering { .. } => true,
             Phase::Gone => false,
@@ -217,9 +366,9 @@ impl State {
     }
 
     /// Whether nobody will ask for what is held. What only waits for room still goes.
-    pub(super) fn is_given_up(&self) -> bool {
-        let untold = self.news != EndNews::Told;
-        self.abandoned && self.phase.is_over() && untold && !self.listed.waiting
+    pub(super) fn is_abandoned(&self) -> bool {
+        let undelivered = self.stage.close_event != CloseEvent::Delivered;
+        self.abandoned && self.stage.phase.is_over() && undelivered && !self.listed.waiting
     }
 
     pub(super) fn held_cost(&self) -> usize {
@@ -235,51 +384,116 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    const TRANSITIONS: [(Transition, fn(&mut Stage)); 5] = [
+        (Transition::Answer, |stage| stage.answer(PeerEof::Awaited)),
+        (Transition::Linger, |stage| stage.linger(PeerEof::Awaited)),
+        (Transition::QueueCloseEvent, Stage::queue_close_event),
+        (Transition::DeliverCloseEvent, Stage::deliver_close_event),
+        (Transition::LoseSocket, Stage::lose_socket),
+    ];
+
+    fn name(stage: Stage) -> String {
+        let phase = match stage.phase {
+            Phase::Open => "open",
+            Phase::Answering(_) => "answering",
+            Phase::Lingering { .. } => "lingering",
+            Phase::Gone => "gone",
+        };
+        format!("{phase}, {:?}", stage.close_event).to_lowercase()
+    }
+
+    /// Every state that can be reached, and where it leads. What is not taken is a panic in a debug build.
+    #[test]
+    fn no_other_states_and_arrows_than_in_the_pictures() {
+        let mut reached = BTreeMap::new();
+        let mut ahead = vec![Stage::OPEN];
+        while let Some(stage) = ahead.pop() {
+            if reached.contains_key(&name(stage)) {
+                continue;
+            }
+            let mut next = Vec::new();
+            for (transition, take) in TRANSITIONS {
+                let after = std::panic::catch_unwind(|| {
+                    let mut after = stage;
+                    take(&mut after);
+                    after
+                });
+                let is_allowed = stage.allows(transition);
+                if cfg!(debug_assertions) {
+                    assert_eq!(after.is_ok(), is_allowed, "{transition:?} in {stage:?}");
+                }
+                if let (true, Ok(after)) = (is_allowed, after) {
+                    next.push(name(after));
+                    ahead.push(after);
+                }
+            }
+            let known = (stage.is_id_void(), stage.is_slot_free());
+            reached.insert(name(stage), (next.join("; "), known));
+        }
+        let found = reached.iter().map(|(from, (to, known))| (&**from, (&**to, *known)));
+        let expected = [
+            ("open, pending", ("answering, pending; lingering, pending", (false, false))),
+            ("answering, pending", ("lingering, pending; answering, queued", (false, false))),
+            ("answering, queued", ("lingering, queued; answering, delivered", (false, false))),
+            ("answering, delivered", ("lingering, delivered", (false, false))),
+            ("lingering, pending", ("lingering, queued", (false, false))),
+            ("lingering, queued", ("lingering, delivered; gone, queued", (false, false))),
+            ("lingering, delivered", ("gone, delivered", (true, false))),
+            ("gone, queued", ("gone, delivered", (false, false))),
+            ("gone, delivered", ("", (true, true))),
+        ];
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));
+    }
 
     #[test]
     fn the_peer_is_waited_for_until_it_hangs_up_or_there_is_no_time() {
-        let lingering = |hang_up| Phase::Lingering {
-            hang_up,
+        let at = |phase| Stage {
+            phase,
+            ..Stage::OPEN
+        };
+        let lingering = |peer_eof| Phase::Lingering {
+            peer_eof,
             shut: false,
         };
-        for phase in [Phase::Answering, lingering as fn(HangUp) -> Phase] {
+        for phase in [Phase::Answering, lingering as fn(PeerEof) -> Phase] {
             for (before, no_time, seen) in [
-                (HangUp::Awaited, HangUp::NotAwaited, HangUp::Seen),
-                (HangUp::NotAwaited, HangUp::NotAwaited, HangUp::Seen),
-                (HangUp::Seen, HangUp::Seen, HangUp::Seen),
+                (PeerEof::Awaited, PeerEof::NotAwaited, PeerEof::Seen),
+                (PeerEof::NotAwaited, PeerEof::NotAwaited, PeerEof::Seen),
+                (PeerEof::Seen, PeerEof::Seen, PeerEof::Seen),
             ] {
-                let mut now = phase(before);
-                now.do_not_wait();
-                assert_eq!(now, phase(no_time));
-                now = phase(before);
-                now.hang_up_seen();
-                assert_eq!(now, phase(seen));
+                let mut now = at(phase(before));
+                now.stop_waiting_for_eof();
+                assert_eq!(now, at(phase(no_time)));
+                now = at(phase(before));
+                now.peer_eof_seen();
+                assert_eq!(now, at(phase(seen)));
             }
         }
-        for mut phase in [Phase::Open, Phase::Gone] {
-            let before = phase;
-            phase.do_not_wait();
-            phase.hang_up_seen();
-            assert_eq!(
-                phase, before,
-                "there is nothing to wait for yet, or any more"
-            );
+        for before in [at(Phase::Open), at(Phase::Gone)] {
+            let mut now = before;
+            now.stop_waiting_for_eof();
+            now.peer_eof_seen();
+            now.socket_shut();
+            assert_eq!(now, before, "there is nothing to wait for yet, or any more");
         }
     }
 
     #[test]
     fn only_who_has_answered_our_close_is_not_waited_for() {
         for by in [ClosedBy::Peer, ClosedBy::Violation, ClosedBy::Transport] {
-            assert_eq!(HangUp::Awaited.after_end(by), HangUp::Awaited);
+            assert_eq!(PeerEof::Awaited.after_end(by), PeerEof::Awaited);
         }
-        assert_eq!(HangUp::Awaited.after_end(ClosedBy::Local), HangUp::NotAwaited);
-        assert_eq!(HangUp::Seen.after_end(ClosedBy::Local), HangUp::Seen);
+        assert_eq!(PeerEof::Awaited.after_end(ClosedBy::Local), PeerEof::NotAwaited);
+        assert_eq!(PeerEof::Seen.after_end(ClosedBy::Local), PeerEof::Seen);
     }
 
     #[test]
     fn the_states_are_small() {
-        assert!(size_of::<Phase>() <= 3);
+        assert_eq!(size_of::<Stage>(), 4);
         assert_eq!(size_of::<Writing>(), 8);
     }
 }
