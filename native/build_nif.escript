@@ -235,11 +235,11 @@ install(From, To) ->
 read(Path) ->
     case file:read_file(Path) of
         {ok, Bytes} -> Bytes;
-        {error, Why} -> say("can not read ~ts: ~ts.", [Path, file:format_error(Why)])
+        {error, Why} -> say("cannot read ~ts: ~ts.", [Path, file:format_error(Why)])
     end.
 
 ok_or_say(ok, _) -> ok;
-ok_or_say({error, Why}, Path) -> say("can not write ~ts: ~ts.", [Path, file:format_error(Why)]).
+ok_or_say({error, Why}, Path) -> say("cannot write ~ts: ~ts.", [Path, file:format_error(Why)]).
 
 %% ---------------------------------------------------------------- running
 

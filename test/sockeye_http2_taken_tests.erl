@@ -116,7 +116,7 @@ nothing_is_read_test_() ->
         end)
      end}} || {Title, Http2} <- [{"cleartext", cleartext}]].
 
-%% The library can not hear of the end of a stream while the client is in the middle of a frame. It
+%% The library cannot hear of the end of a stream while the client is in the middle of a frame. It
 %% is told once the frame is complete; a client that never completes it loses its connection.
 in_a_frame_test_() ->
     {timeout, 60, fun() ->

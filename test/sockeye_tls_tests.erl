@@ -315,7 +315,7 @@ wrong_files(#{one := #{server := Config} = One, two := Two}) ->
     says("keyfile: the private key is encrypted", Good#{key => test_certs:encrypted_key_pem(Config)}),
     says("keyfile: the private key is encrypted",
          Good#{key => <<"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n">>}),
-    says("keyfile: the private key can not be used",
+    says("keyfile: the private key cannot be used",
          Good#{key => <<"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n">>}),
     says("keyfile: the private key does not belong", Good#{key => maps:get(key, tls(Two))}),
     says("sni_hosts two.example: keyfile: the private key does not belong",

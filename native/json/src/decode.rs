@@ -80,7 +80,7 @@ pub fn decode_into<K: Keys, O: Output>(
     }
 }
 
-/// An integer that the parser can not take, and its place among the numbers of the text.
+/// An integer that the parser cannot take, and its place among the numbers of the text.
 struct Long<'a> {
     index: usize,
     negative: bool,

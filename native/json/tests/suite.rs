@@ -90,7 +90,7 @@ fn choice(name: &str) -> Result<Term, ErrorKind> {
         "i_number_very_big_negative_int" => {
             one(int("-237462374673276894279832749832423479823246327846"))
         }
-        // Half a surrogate pair is no character, so it can not be in a string.
+        // Half a surrogate pair is no character, so it cannot be in a string.
         "i_object_key_lone_2nd_surrogate"
         | "i_string_1st_surrogate_but_2nd_missing"
         | "i_string_1st_valid_surrogate_2nd_invalid"

@@ -39,7 +39,7 @@ impl Networks {
 }
 
 /// The client that `X-Forwarded-For` names: each proxy adds its own client at the right, so the
-/// last entry that is not one of ours is who came to us. None if that can not be told.
+/// last entry that is not one of ours is who came to us. None if that cannot be told.
 pub fn forwarded<'a>(
     entries: impl DoubleEndedIterator<Item = &'a [u8]>,
     trusted: &Networks,

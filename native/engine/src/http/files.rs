@@ -58,7 +58,7 @@ pub(super) async fn answer(wanted: Wanted, headers: &HeaderMap, location: &str) 
         }
         Ok(Err(_)) | Err(_) => super::plain(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "The file can not be read.\n",
+            "The file cannot be read.\n",
         ),
     }
 }

@@ -1,7 +1,7 @@
 //! From the path of a request to a name below a directory, and no way out of it.
 
 /// The names that a path below a directory leads through, decoded; the last is empty for the
-/// directory itself. None if it can not name a file that may be served.
+/// directory itself. None if it cannot name a file that may be served.
 pub(super) fn names(path: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut segments = path.split('/').peekable();

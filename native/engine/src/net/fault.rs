@@ -35,7 +35,7 @@ pub enum DialError {
     ProxyRefused(Box<Rejection>),
     /// The server answered something else than 101.
     Refused(Box<Rejection>),
-    /// The server answered what a server must not, or the request can not be written.
+    /// The server answered what a server must not, or the request cannot be written.
     Handshake(HandshakeError),
     /// A redirect that must not be followed.
     Redirect(RedirectError),

@@ -66,7 +66,7 @@ impl Proxy {
         };
         // What SOCKS has room for. A name with a colon could not be told from its password.
         if user.len() > 255 || password.len() > 255 || user.contains(&b':') {
-            return Err("a user or password that can not be sent");
+            return Err("a user or password that cannot be sent");
         }
         let (host, port) = host_and_port(host)?;
         Ok(Proxy {

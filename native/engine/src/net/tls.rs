@@ -195,7 +195,7 @@ pub(crate) fn certified(
     let key = provider
         .key_provider
         .load_private_key(key)
-        .map_err(|e| format!("keyfile: the private key can not be used: {e}"))?;
+        .map_err(|e| format!("keyfile: the private key cannot be used: {e}"))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {

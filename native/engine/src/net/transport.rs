@@ -103,7 +103,7 @@ impl Transport {
     }
 
     /// Writes what can be written now, else `WouldBlock`. `waker` is then woken if
-    /// [`Transport::poll_write_ready`] can not tell when to try again.
+    /// [`Transport::poll_write_ready`] cannot tell when to try again.
     pub(crate) fn try_write(&mut self, slices: &[IoSlice<'_>], waker: &Waker) -> io::Result<usize> {
         match self {
             Transport::Tcp(socket) => match slices {

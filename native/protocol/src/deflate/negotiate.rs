@@ -25,7 +25,7 @@ struct RawParams {
 /// Answers the values of a request's `Sec-WebSocket-Extensions`: takes the first offer that it can keep to. Gives what is
 /// agreed on and the value of the header for the answer; `None`: go on without compression.
 ///
-/// An offer to keep within a window of 8 bits is passed over: the library can not.
+/// An offer to keep within a window of 8 bits is passed over: the library cannot.
 pub fn accept<'a>(
     offers: impl IntoIterator<Item = &'a [u8]>,
     policy: &Policy,

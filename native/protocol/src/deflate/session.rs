@@ -11,7 +11,7 @@ use crate::frame;
 use crate::session::{Session, ReceiveContext};
 use crate::sink::{Payload, Sink};
 
-/// Bounds on a message while it is compressed: what can not be made smaller becomes a little larger, and still is within the
+/// Bounds on a message while it is compressed: what cannot be made smaller becomes a little larger, and still is within the
 /// bound when it is inflated.
 pub(crate) fn while_compressed(limits: &Limits) -> Limits {
     let most = limits.max_message_size;

@@ -36,7 +36,7 @@ enum BodyState {
     Done,
 }
 
-/// The body breaks the rules: its end can not be known.
+/// The body breaks the rules: its end cannot be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyError;
 

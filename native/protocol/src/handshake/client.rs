@@ -59,7 +59,7 @@ pub struct AcceptedHandshake {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// An option that can not stand in a request; the text says which.
+    /// An option that cannot stand in a request; the text says which.
     BadOption(&'static str),
     /// The answer is not HTTP/1.1.
     Malformed,

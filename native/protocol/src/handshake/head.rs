@@ -169,7 +169,7 @@ pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     }
 }
 
-/// Why the bytes can not be the head of an HTTP message.
+/// Why the bytes cannot be the head of an HTTP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadError {
     /// A line ending that is not CR LF, or a control character: what proxies and servers disagree about.

@@ -64,7 +64,7 @@ impl Upgrade {
 
 /// Decides whether a request opens a WebSocket connection.
 ///
-/// A refusal has status 405 (not GET), 426 (no WebSocket asked for, which HTTP/1.0 can not, or a version other than RFC
+/// A refusal has status 405 (not GET), 426 (no WebSocket asked for, which HTTP/1.0 cannot, or a version other than RFC
 /// 6455's) or 400 (a malformed handshake, or a body). Its text says which.
 pub fn upgrade(request: &Request, policy: &ServerPolicy<'_>) -> Result<Upgrade, Refusal> {
     decide(request, policy).map_err(|refusal| refusal.to(request.method()))

@@ -14,7 +14,7 @@ const TABLE: usize = 4096;
 /// What a field costs beside its bytes.
 pub const OVERHEAD: usize = 32;
 
-/// Why a block can not be read to its end. The table is then not what the peer believes it to be.
+/// Why a block cannot be read to its end. The table is then not what the peer believes it to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HpackError {
     /// It breaks the rules of the compression.

@@ -93,7 +93,7 @@ pub(crate) fn prose(len: usize) -> Vec<u8> {
     words.iter().copied().cycle().take(len).collect()
 }
 
-/// Bytes that can not be made smaller.
+/// Bytes that cannot be made smaller.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     (0..len)

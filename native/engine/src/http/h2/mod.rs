@@ -315,7 +315,7 @@ enum WakeReason {
 }
 
 /// Answers a request. What was begun for it goes on when the stream is reset: callbacks and disks
-/// can not be called back, and only what still counts is bounded.
+/// cannot be called back, and only what still counts is bounded.
 async fn see_through(carrier: Rc<Http2Connection>, request: hyper::Request<Incoming>) -> Response<ResponseBody> {
     let open = OpenStream::new(&carrier, |carrier| &carrier.requests);
     let stream = number(request.uri().path()).unwrap_or(0);

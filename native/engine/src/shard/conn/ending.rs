@@ -84,7 +84,7 @@ impl Conn {
         }
     }
 
-    /// Ends the connection for a message that its receiver can not take. What came behind it is
+    /// Ends the connection for a message that its receiver cannot take. What came behind it is
     /// not delivered.
     pub(crate) fn fail_and_discard(self: &Rc<Self>, shard: &Shard, code: u16, reason: &str) {
         let mut state = self.state.borrow_mut();

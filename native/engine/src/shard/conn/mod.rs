@@ -2,7 +2,7 @@
 //!
 //! What states it has is in [`state`]; `io` is the task that moves its bytes, `events` the way to its receiver,
 //! `ending` how it ends, `keep_alive` whether its peer is still there. They and the shard call each other within one
-//! turn: this is the part of the engine that can not be taken apart.
+//! turn: this is the part of the engine that cannot be taken apart.
 
 #[cfg(test)]
 mod boxed_tests;
