@@ -40,7 +40,7 @@ pub use net::proxy::{Proxy, ProxyKind};
 pub use net::redirect::MAX_REDIRECTS;
 pub use net::rejection::MAX_BODY;
 pub use net::tls;
-pub use net::url::{Host, Place, Url};
+pub use net::url::{Host, Destination, Url};
 pub use server::Server;
 pub use server::broadcast::Broadcast;
 pub use server::topics::{self, SubscribeError};

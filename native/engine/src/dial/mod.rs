@@ -14,7 +14,7 @@ use crate::net::peer::{Peer, PeerInfo};
 use crate::net::redirect::{self, is_redirect, trusts};
 use crate::net::resolve;
 use crate::net::transport::Transport;
-use crate::net::url::{Place, Url};
+use crate::net::url::{Destination, Url};
 use crate::server::{Permit, Server};
 use crate::settings::dial::Dial;
 use crate::shard::Shard;
@@ -96,9 +96,9 @@ async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
 
 /// A byte stream to the server, and its two ends.
 async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, PeerInfo), DialError> {
-    let (host, port) = match &url.place {
-        Place::Inet(host, port) => (host, *port),
-        Place::Unix(name) => return unix(name).await,
+    let (host, port) = match &url.destination {
+        Destination::Inet(host, port) => (host, *port),
+        Destination::Unix(name) => return unix(name).await,
     };
     let (first, first_port) = match &dial.proxy {
         Some(proxy) => (&proxy.host, proxy.port),

@@ -23,7 +23,7 @@ use crate::net::peer::Peer;
 use crate::server::topics::Audience;
 use crate::server::{MAX_SERVER, Server, bump};
 use crate::settings::config::{EngineConfig, ServerConfig};
-use crate::shard::handle::{Handle, Parts};
+use crate::shard::handle::{Handle, ShardParts};
 use crate::shard::op::{Command, ConnectionsReply, Control, Frames, Op, StatsReply};
 use crate::shard::run;
 use crate::vm::host::ServerHost;
@@ -76,7 +76,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn start_shard(&self, parts: Parts, config: &EngineConfig) -> io::Result<()> {
+    fn start_shard(&self, parts: ShardParts, config: &EngineConfig) -> io::Result<()> {
         let (all, config) = (self.shards.clone(), *config);
         let name = format!("sockeye-{}", parts.handle.index);
         let (sender, started) = mpsc::sync_channel(1);

@@ -207,11 +207,11 @@ fn serve(mut open: OpenFile, headers: &HeaderMap) -> Response<Body> {
     );
     let wanted = match may_be_part(headers, tag.as_deref(), open.modified) {
         true => part(headers, open.len),
-        false => Part::All,
+        false => ByteRange::All,
     };
     let range = match wanted {
-        Part::All => 0..open.len,
-        Part::Some(range) => {
+        ByteRange::All => 0..open.len,
+        ByteRange::Some(range) => {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let place = format!("bytes {}-{}/{}", range.start, range.end - 1, open.len);
             if let Ok(place) = HeaderValue::try_from(place) {
@@ -219,7 +219,7 @@ fn serve(mut open: OpenFile, headers: &HeaderMap) -> Response<Body> {
             }
             range
         }
-        Part::Beyond => {
+        ByteRange::Beyond => {
             let mut response = super::plain(StatusCode::RANGE_NOT_SATISFIABLE, "");
             if let Ok(place) = HeaderValue::try_from(format!("bytes */{}", open.len)) {
                 response.headers_mut().insert(header::CONTENT_RANGE, place);
@@ -341,46 +341,46 @@ fn may_be_part(headers: &HeaderMap, tag: Option<&str>, modified: Option<SystemTi
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum ByteRange {
     All,
     Some(Range<u64>),
     Beyond,
 }
 
 /// What a header `Range` asks for. One that is malformed, and several at once, ask for all.
-fn part(headers: &HeaderMap, len: u64) -> Part {
+fn part(headers: &HeaderMap, len: u64) -> ByteRange {
     let mut ranges = headers.get_all(header::RANGE).iter();
     let (Some(range), None) = (ranges.next(), ranges.next()) else {
-        return Part::All;
+        return ByteRange::All;
     };
     let range = range.to_str().ok().and_then(|text| text.split_once('='));
     match range {
         Some((unit, range)) if unit.trim().eq_ignore_ascii_case("bytes") => one(range.trim(), len),
-        _ => Part::All,
+        _ => ByteRange::All,
     }
 }
 
-fn one(range: &str, len: u64) -> Part {
+fn one(range: &str, len: u64) -> ByteRange {
     let number = |digits: &str| -> Option<u64> {
         let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         // More than can be counted is beyond any file.
         valid.then(|| digits.parse().unwrap_or(u64::MAX))
     };
     let Some((first, last)) = range.split_once('-') else {
-        return Part::All;
+        return ByteRange::All;
     };
     match (number(first), number(last)) {
-        (None, Some(0)) if first.is_empty() => Part::Beyond,
-        (None, Some(n)) if first.is_empty() && len > 0 => Part::Some(len.saturating_sub(n)..len),
-        (None, Some(_)) if first.is_empty() => Part::Beyond,
-        (Some(first), Some(last)) if last < first => Part::All,
+        (None, Some(0)) if first.is_empty() => ByteRange::Beyond,
+        (None, Some(n)) if first.is_empty() && len > 0 => ByteRange::Some(len.saturating_sub(n)..len),
+        (None, Some(_)) if first.is_empty() => ByteRange::Beyond,
+        (Some(first), Some(last)) if last < first => ByteRange::All,
         (Some(first), Some(last)) if first < len => {
-            Part::Some(first..last.saturating_add(1).min(len))
+            ByteRange::Some(first..last.saturating_add(1).min(len))
         }
-        (Some(first), None) if last.is_empty() && first < len => Part::Some(first..len),
-        (Some(_), Some(_)) => Part::Beyond,
-        (Some(_), None) if last.is_empty() => Part::Beyond,
-        _ => Part::All,
+        (Some(first), None) if last.is_empty() && first < len => ByteRange::Some(first..len),
+        (Some(_), Some(_)) => ByteRange::Beyond,
+        (Some(_), None) if last.is_empty() => ByteRange::Beyond,
+        _ => ByteRange::All,
     }
 }
 
@@ -391,33 +391,33 @@ mod tests {
     #[test]
     fn ranges_within_and_beyond() {
         for (range, found) in [
-            ("0-0", Part::Some(0..1)),
-            ("0-9", Part::Some(0..10)),
-            ("0-10", Part::Some(0..10)),
-            ("9-9", Part::Some(9..10)),
-            ("9-", Part::Some(9..10)),
-            ("10-", Part::Beyond),
-            ("10-11", Part::Beyond),
-            ("-1", Part::Some(9..10)),
-            ("-10", Part::Some(0..10)),
-            ("-11", Part::Some(0..10)),
-            ("-0", Part::Beyond),
-            ("5-4", Part::All),
-            ("0-99999999999999999999999", Part::Some(0..10)),
-            ("99999999999999999999999-", Part::Beyond),
-            ("", Part::All),
-            ("-", Part::All),
-            ("1", Part::All),
-            ("a-b", Part::All),
-            ("1-x", Part::All),
-            ("0-1,3-4", Part::All),
-            ("+1-2", Part::All),
-            ("--1", Part::All),
+            ("0-0", ByteRange::Some(0..1)),
+            ("0-9", ByteRange::Some(0..10)),
+            ("0-10", ByteRange::Some(0..10)),
+            ("9-9", ByteRange::Some(9..10)),
+            ("9-", ByteRange::Some(9..10)),
+            ("10-", ByteRange::Beyond),
+            ("10-11", ByteRange::Beyond),
+            ("-1", ByteRange::Some(9..10)),
+            ("-10", ByteRange::Some(0..10)),
+            ("-11", ByteRange::Some(0..10)),
+            ("-0", ByteRange::Beyond),
+            ("5-4", ByteRange::All),
+            ("0-99999999999999999999999", ByteRange::Some(0..10)),
+            ("99999999999999999999999-", ByteRange::Beyond),
+            ("", ByteRange::All),
+            ("-", ByteRange::All),
+            ("1", ByteRange::All),
+            ("a-b", ByteRange::All),
+            ("1-x", ByteRange::All),
+            ("0-1,3-4", ByteRange::All),
+            ("+1-2", ByteRange::All),
+            ("--1", ByteRange::All),
         ] {
             assert_eq!(one(range, 10), found, "{range}");
         }
-        assert_eq!(one("-5", 0), Part::Beyond);
-        assert_eq!(one("0-", 0), Part::Beyond);
+        assert_eq!(one("-5", 0), ByteRange::Beyond);
+        assert_eq!(one("0-", 0), ByteRange::Beyond);
     }
 
     #[test]

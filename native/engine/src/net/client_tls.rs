@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::net::fault::{DialError, TlsFault};
 use crate::net::peer::TlsFacts;
-use crate::net::secure::{Ahead, Secure};
+use crate::net::secure::{PrefixedTransport, TlsTransport};
 use crate::net::tls::{Identity, authorities, certified};
 use crate::net::transport::Transport;
 use crate::net::url::Host;
@@ -118,8 +118,8 @@ impl ClientTls {
             _ => None,
         };
         let connector = TlsConnector::from(self.config.clone());
-        let stream = connector.connect(name, Ahead::new(Vec::new(), transport));
-        let secure = Secure::new(stream.await?);
+        let stream = connector.connect(name, PrefixedTransport::new(Vec::new(), transport));
+        let secure = TlsTransport::new(stream.await?);
         let facts = secure.facts(sni);
         Ok((Transport::boxed(secure), facts))
     }

@@ -3,7 +3,7 @@
 use sockeye_protocol::handshake::Headers;
 
 use crate::net::fault::RedirectError;
-use crate::net::url::{Host, Place, Url};
+use crate::net::url::{Host, Destination, Url};
 
 /// The most redirects that may be followed.
 pub const MAX_REDIRECTS: u8 = 20;
@@ -38,7 +38,7 @@ pub(crate) fn next(from: &Url, headers: &Headers) -> Result<Url, RedirectError> 
 /// Whether what is secret may go where a redirect leads.
 pub(crate) fn trusts(from: &Url, to: &Url) -> bool {
     match (&from.place, &to.place) {
-        (Place::Inet(a, port_a), Place::Inet(b, port_b)) => {
+        (Destination::Inet(a, port_a), Destination::Inet(b, port_b)) => {
             let same = from.tls == to.tls && port_a == port_b;
             let secured = !from.tls && to.tls && (*port_a, *port_b) == (80, 443);
             a == b && (same || secured)
@@ -48,7 +48,7 @@ pub(crate) fn trusts(from: &Url, to: &Url) -> bool {
 }
 
 fn is_unix(url: &Url) -> bool {
-    matches!(url.place, Place::Unix(_))
+    matches!(url.destination, Destination::Unix(_))
 }
 
 fn resolve(from: &Url, location: &str) -> Result<Url, RedirectError> {
@@ -88,9 +88,9 @@ fn resolve(from: &Url, location: &str) -> Result<Url, RedirectError> {
 /// A whole URL. Our interfaces are no matter of a server; one that is reached by way of a zone does not know of it.
 fn elsewhere(from: &Url, text: &str) -> Result<Url, RedirectError> {
     let mut url = Url::parse(text).map_err(|_| RedirectError::BadLocation)?;
-    match (&from.place, &mut url.place) {
-        (_, Place::Inet(Host::Zoned(..), _)) => return Err(RedirectError::BadLocation),
-        (Place::Inet(here @ Host::Zoned(ip, _), _), Place::Inet(host, _))
+    match (&from.place, &mut url.destination) {
+        (_, Destination::Inet(Host::Zoned(..), _)) => return Err(RedirectError::BadLocation),
+        (Destination::Inet(here @ Host::Zoned(ip, _), _), Destination::Inet(host, _))
             if *host == Host::Ip((*ip).into()) =>
         {
             *host = here.clone();
@@ -184,8 +184,8 @@ mod tests {
         let zone = |location: &str| {
             let from = Url::parse("ws://u:p@[fe80::1%25eth0]:81/x").unwrap();
             let url = resolve(&from, location).unwrap();
-            match url.place {
-                Place::Inet(Host::Zoned(_, zone), _) => Some(zone),
+            match url.destination {
+                Destination::Inet(Host::Zoned(_, zone), _) => Some(zone),
                 _ => None,
             }
         };

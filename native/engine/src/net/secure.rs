@@ -12,14 +12,14 @@ use crate::net::peer::TlsFacts;
 use crate::net::transport::{Stream, Transport};
 
 /// A transport of which some bytes have been read already.
-pub(crate) struct Ahead {
+pub(crate) struct PrefixedTransport {
     bytes: Vec<u8>,
     transport: Transport,
 }
 
-impl Ahead {
+impl PrefixedTransport {
     pub(crate) fn new(bytes: Vec<u8>, transport: Transport) -> Self {
-        Ahead { bytes, transport }
+        PrefixedTransport { bytes, transport }
     }
 
     /// The transport, without what was read.
@@ -28,7 +28,7 @@ impl Ahead {
     }
 }
 
-impl AsyncRead for Ahead {
+impl AsyncRead for PrefixedTransport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -47,7 +47,7 @@ impl AsyncRead for Ahead {
     }
 }
 
-impl AsyncWrite for Ahead {
+impl AsyncWrite for PrefixedTransport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -82,15 +82,15 @@ impl AsyncWrite for Ahead {
 /// Whoever lets go of it without having shut it down, for whatever reason, still says `close_notify`
 /// (RFC 8446, 6.1), as far as that goes without waiting: the peer is to know that nothing was cut off
 /// on the way.
-pub(crate) struct Secure {
-    stream: TlsStream<Ahead>,
+pub(crate) struct TlsTransport {
+    stream: TlsStream<PrefixedTransport>,
     /// All is said, or there is no point in it.
     silent: bool,
 }
 
-impl Secure {
-    pub(crate) fn new(stream: impl Into<TlsStream<Ahead>>) -> Self {
-        Secure {
+impl TlsTransport {
+    pub(crate) fn new(stream: impl Into<TlsStream<PrefixedTransport>>) -> Self {
+        TlsTransport {
             stream: stream.into(),
             silent: false,
         }
@@ -119,7 +119,7 @@ impl Secure {
     }
 }
 
-impl Stream for Secure {
+impl Stream for TlsTransport {
     fn abort(&mut self) {
         self.silent = true;
         self.stream.get_mut().0.transport.abort();
@@ -130,7 +130,7 @@ impl Stream for Secure {
     }
 }
 
-impl Drop for Secure {
+impl Drop for TlsTransport {
     fn drop(&mut self) {
         if !self.silent {
             // Not held back because a task has had its turn: there is no other time.
@@ -141,7 +141,7 @@ impl Drop for Secure {
     }
 }
 
-impl AsyncRead for Secure {
+impl AsyncRead for TlsTransport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -151,7 +151,7 @@ impl AsyncRead for Secure {
     }
 }
 
-impl AsyncWrite for Secure {
+impl AsyncWrite for TlsTransport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

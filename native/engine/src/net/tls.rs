@@ -63,17 +63,17 @@ pub struct TlsSettings {
 
 /// The TLS of a server. What it is made of can be replaced.
 pub struct Tls {
-    current: Mutex<Current>,
+    current: Mutex<CurrentTls>,
 }
 
 /// What handshakes that begin now are made with.
 #[derive(Clone)]
-pub(crate) struct Current {
+pub(crate) struct CurrentTls {
     pub(crate) config: Arc<rustls::ServerConfig>,
-    hosts: Arc<Hosts>,
+    hosts: Arc<HostCertificates>,
 }
 
-impl Current {
+impl CurrentTls {
     /// Whether there is a certificate for every client, whatever host it asks for.
     pub(crate) fn serves_all(&self) -> bool {
         self.hosts.default.is_some()
@@ -107,13 +107,13 @@ impl Tls {
         Ok(())
     }
 
-    pub(crate) fn current(&self) -> Current {
+    pub(crate) fn current(&self) -> CurrentTls {
         let current = self.current.lock();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn build(settings: &TlsSettings) -> Result<Current, String> {
+fn build(settings: &TlsSettings) -> Result<CurrentTls, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions: Vec<&SupportedProtocolVersion> = [
         (settings.tls12, &version::TLS12),
@@ -137,7 +137,7 @@ fn build(settings: &TlsSettings) -> Result<Current, String> {
             builder.build().map_err(|e| format!("cacertfile: {e}"))?
         }
     };
-    let hosts = Arc::new(Hosts::read(settings, &provider)?);
+    let hosts = Arc::new(HostCertificates::read(settings, &provider)?);
     let mut config = builder
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(hosts.clone());
@@ -149,7 +149,7 @@ fn build(settings: &TlsSettings) -> Result<Current, String> {
         config.alpn_protocols.push(b"h2".to_vec());
     }
     config.alpn_protocols.push(b"http/1.1".to_vec());
-    Ok(Current {
+    Ok(CurrentTls {
         config: Arc::new(config),
         hosts,
     })
@@ -210,7 +210,7 @@ pub(crate) fn certified(
 
 /// The certificates by host.
 #[derive(Debug)]
-struct Hosts {
+struct HostCertificates {
     default: Option<Arc<CertifiedKey>>,
     /// Names in lower case.
     exact: HashMap<String, Arc<CertifiedKey>>,
@@ -218,9 +218,9 @@ struct Hosts {
     wildcards: HashMap<String, Arc<CertifiedKey>>,
 }
 
-impl Hosts {
+impl HostCertificates {
     fn read(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, String> {
-        let mut hosts = Hosts {
+        let mut hosts = HostCertificates {
             default: match &settings.identity {
                 Some(identity) => Some(certified(identity, provider)?),
                 None => None,
@@ -254,7 +254,7 @@ impl Hosts {
     }
 }
 
-impl ResolvesServerCert for Hosts {
+impl ResolvesServerCert for HostCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.find(hello.server_name()).cloned()
     }

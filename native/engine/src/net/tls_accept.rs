@@ -7,8 +7,8 @@ use tokio::io::AsyncWriteExt;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsAcceptor};
 
 use crate::net::peer::TlsFacts;
-use crate::net::secure::{Ahead, Secure};
-use crate::net::tls::{Current, Tls};
+use crate::net::secure::{PrefixedTransport, TlsTransport};
+use crate::net::tls::{CurrentTls, Tls};
 use crate::net::transport::Transport;
 
 /// Whether these first bytes are HTTP, and not a TLS handshake. No record begins with a letter.
@@ -27,7 +27,7 @@ pub(crate) async fn accept(
     bytes: Vec<u8>,
 ) -> Result<(Transport, Arc<TlsFacts>), Option<Transport>> {
     let current = tls.current();
-    let ahead = Ahead::new(bytes, transport);
+    let ahead = PrefixedTransport::new(bytes, transport);
     let accept = if current.serves_all() {
         TlsAcceptor::from(current.config).accept(ahead)
     } else {
@@ -40,7 +40,7 @@ pub(crate) async fn accept(
         Err((_, ahead)) => return Err(Some(ahead.into_transport())),
     };
     let sni = stream.get_ref().1.server_name().map(Into::into);
-    let secure = Secure::new(stream);
+    let secure = TlsTransport::new(stream);
     let facts = Arc::new(secure.facts(sni));
     Ok((Transport::boxed(secure), facts))
 }
@@ -48,13 +48,13 @@ pub(crate) async fn accept(
 /// Reads the first message of a client, and goes on only if there is a certificate for it. The library
 /// itself would say `access_denied`.
 async fn greet(
-    current: &Current,
-    ahead: Ahead,
-) -> Result<StartHandshake<Ahead>, Option<Transport>> {
+    current: &CurrentTls,
+    ahead: PrefixedTransport,
+) -> Result<StartHandshake<PrefixedTransport>, Option<Transport>> {
     let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), ahead);
     let start = match (&mut acceptor).await {
         Ok(start) => start,
-        Err(_) => return Err(acceptor.take_io().map(Ahead::into_transport)),
+        Err(_) => return Err(acceptor.take_io().map(PrefixedTransport::into_transport)),
     };
     if current.serves(start.client_hello().server_name()) {
         return Ok(start);

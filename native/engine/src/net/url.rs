@@ -10,7 +10,7 @@ const MAX_URL: usize = 8 * 1024;
 
 /// What a URL leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// A host name or address, and a port.
     Inet(Host, u16),
     /// A Unix socket: a path, or a zero byte and an abstract name.
@@ -45,7 +45,7 @@ pub struct Url {
     /// Whether TLS is spoken there.
     pub tls: bool,
     /// Where to connect.
-    pub place: Place,
+    pub destination: Destination,
     /// Path and query, beginning with `/`.
     pub target: String,
     /// User and password, `user:password`, percent-decoded.
@@ -90,7 +90,7 @@ impl Url {
         let (host, port) = host_and_port(host_port)?;
         Ok(Url {
             tls,
-            place: Place::Inet(host, port.unwrap_or(if tls { 443 } else { 80 })),
+            destination: Destination::Inet(host, port.unwrap_or(if tls { 443 } else { 80 })),
             target: rooted(target),
             credentials,
         })
@@ -111,7 +111,7 @@ impl Url {
         }
         Ok(Url {
             tls: false,
-            place: Place::Unix(name),
+            destination: Destination::Unix(name),
             target: rooted(target),
             credentials: None,
         })
@@ -120,9 +120,9 @@ impl Url {
     /// The value of the header `Host`: without the port where it is the scheme's own.
     pub fn authority(&self) -> String {
         match &self.place {
-            Place::Inet(host, port) if *port == self.default_port() => host.to_string(),
-            Place::Inet(host, port) => format!("{host}:{port}"),
-            Place::Unix(_) => "localhost".into(),
+            Destination::Inet(host, port) if *port == self.default_port() => host.to_string(),
+            Destination::Inet(host, port) => format!("{host}:{port}"),
+            Destination::Unix(_) => "localhost".into(),
         }
     }
 
@@ -230,9 +230,9 @@ mod tests {
 
     fn inet(text: &str) -> (bool, String, u16, String) {
         let url = Url::parse(text).unwrap();
-        match url.place {
-            Place::Inet(host, port) => (url.tls, host.to_string(), port, url.target),
-            Place::Unix(_) => panic!("{text}"),
+        match url.destination {
+            Destination::Inet(host, port) => (url.tls, host.to_string(), port, url.target),
+            Destination::Unix(_) => panic!("{text}"),
         }
     }
 
@@ -288,7 +288,7 @@ mod tests {
             ("ws://[fe80::1%25a%3ab]/", "a:b"),
         ] {
             let url = Url::parse(text).unwrap();
-            let Place::Inet(Host::Zoned(ip, name), _) = &url.place else {
+            let Destination::Inet(Host::Zoned(ip, name), _) = &url.destination else {
                 panic!("{text}");
             };
             assert_eq!((&*ip.to_string(), &**name), ("fe80::1", zone), "{text}");
@@ -324,8 +324,8 @@ mod tests {
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!(
-                (url.place, &*url.target),
-                (Place::Unix(name.into()), target)
+                (url.destination, &*url.target),
+                (Destination::Unix(name.into()), target)
             );
         }
     }

@@ -21,7 +21,7 @@ pub(crate) use crate::model::counters::{Counters, bump};
 use crate::model::id::ConnId;
 use crate::server::addresses::Addresses;
 use crate::server::client::ClientState;
-use crate::server::topics::Table;
+use crate::server::topics::TopicTable;
 use crate::settings::config::{Mode, ServerConfig};
 use crate::settings::options::Rules;
 use crate::vm::host::ServerHost;
@@ -49,7 +49,7 @@ pub struct Server {
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
     pub(crate) questions: Questions,
-    pub(crate) topics: Table,
+    pub(crate) topics: TopicTable,
     /// Where there are limits for each address.
     addresses: Option<Addresses>,
     workers: Box<[Mutex<Option<Arc<Inbox>>>]>,
@@ -162,7 +162,7 @@ impl Server {
             host: host((serial << SERVER_BITS) | u64::from(number)),
             counters: Counters::default(),
             questions: Questions::default(),
-            topics: Table::default(),
+            topics: TopicTable::default(),
             addresses,
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),

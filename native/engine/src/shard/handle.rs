@@ -34,14 +34,14 @@ pub(crate) struct Handle {
 }
 
 /// What a shard is made of, before its thread runs.
-pub(crate) struct Parts {
+pub(crate) struct ShardParts {
     pub(crate) handle: Arc<Handle>,
     pub(crate) ops: Receiver<Op>,
     pub(crate) controls: Receiver<Control>,
 }
 
 impl Handle {
-    pub(crate) fn make(index: usize, seed: u32) -> Parts {
+    pub(crate) fn make(index: usize, seed: u32) -> ShardParts {
         let (op_sender, ops) = crossbeam_channel::unbounded();
         let (control_sender, controls) = crossbeam_channel::unbounded();
         let handle = Arc::new(Handle {
@@ -57,7 +57,7 @@ impl Handle {
             sleeping: AtomicBool::new(false),
             slept: AtomicBool::new(true),
         });
-        Parts {
+        ShardParts {
             handle,
             ops,
             controls,

@@ -5,13 +5,13 @@ pub(crate) mod conn;
 pub(crate) mod deliver;
 mod fanout;
 pub(crate) mod handle;
-mod members;
 pub mod op;
 pub(crate) mod opened;
 mod outbox;
 pub(crate) mod run;
 mod schedule;
 mod slots;
+mod subscribers;
 mod turn;
 
 use std::cell::{Cell, RefCell};
@@ -37,17 +37,17 @@ use crate::server::topics::Topic;
 use crate::settings::config::{EngineConfig, Mode};
 use crate::shard::conn::Conn;
 use crate::shard::deliver::EventReceiver;
-use crate::shard::handle::{Handle, Parts};
+use crate::shard::handle::{Handle, ShardParts};
 use crate::shard::op::{Control, Op};
 use crate::shard::schedule::{Announcement, List, Schedule};
 use crate::vm::inbox::Inbox;
-use members::Members;
+use subscribers::Subscribers;
 
 /// Bytes that one read may bring. One buffer a shard, used by all its connections in turn.
 const READ_BUFFER: usize = 128 * 1024;
 
 /// Something that waits until an inbox has been read up to here.
-struct Mark {
+struct ReadMark {
     inbox: Arc<Inbox>,
     place: u64,
     announcement: Announcement,
@@ -76,8 +76,8 @@ pub(crate) struct Shard {
     /// Connections that wait for room, by inbox.
     pub(crate) waiting: RefCell<HashMap<u64, VecDeque<Rc<Conn>>>>,
     /// What waits until an inbox has been read, by inbox.
-    marks: RefCell<HashMap<u64, VecDeque<Mark>>>,
-    pub(crate) subscribers: RefCell<Members>,
+    marks: RefCell<HashMap<u64, VecDeque<ReadMark>>>,
+    pub(crate) subscribers: RefCell<Subscribers>,
     /// Listeners and handshakes, with the server's serial.
     pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
     next_task: Cell<u64>,
@@ -89,7 +89,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(parts: Parts, all: Arc<[Arc<Handle>]>, config: EngineConfig) -> Rc<Self> {
+    pub(crate) fn new(parts: ShardParts, all: Arc<[Arc<Handle>]>, config: EngineConfig) -> Rc<Self> {
         Rc::new(Shard {
             schedule: Schedule::new(parts.ops, parts.controls, parts.handle.turn.clone()),
             handle: parts.handle,
@@ -229,7 +229,7 @@ impl Shard {
             self.schedule.announce(announcement);
             return;
         };
-        let mark = Mark {
+        let mark = ReadMark {
             inbox: inbox.clone(),
             place: inbox.mark(),
             announcement,

@@ -8,7 +8,7 @@ use crate::model::timers;
 use crate::model::clock::TICK;
 use crate::settings::config::EngineConfig;
 use crate::shard::Shard;
-use crate::shard::handle::{Handle, Parts};
+use crate::shard::handle::{Handle, ShardParts};
 
 impl Shard {
     pub(crate) async fn turns(self: Rc<Self>) {
@@ -65,7 +65,7 @@ const BLOCKING: usize = 32;
 
 /// Runs a shard until it is told to end. The first result tells whether it could start.
 pub(crate) fn run(
-    parts: Parts,
+    parts: ShardParts,
     all: Arc<[Arc<Handle>]>,
     config: EngineConfig,
     started: &dyn Fn(io::Result<()>),

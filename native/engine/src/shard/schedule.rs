@@ -250,22 +250,22 @@ mod tests {
     }
 
     /// Notes what it is given to do. Controls that begin with "late" are.
-    struct Clerk {
+    struct TestWork {
         schedule: Schedule<&'static str, u32, &'static str>,
         inbox: Arc<Inbox>,
         log: Log,
     }
 
-    impl Clerk {
+    impl TestWork {
         fn new() -> (Rc<Self>, Sender<u32>, Sender<&'static str>) {
             let (ops, controls) = (unbounded(), unbounded());
             let log = Log::default();
-            let clerk = Clerk {
+            let work = TestWork {
                 schedule: Schedule::new(ops.1, controls.1, Arc::default()),
                 inbox: Inbox::new(1 << 20, 0, Box::new(Process(log.clone()))),
                 log,
             };
-            (Rc::new(clerk), ops.0, controls.0)
+            (Rc::new(work), ops.0, controls.0)
         }
 
         fn note(&self, what: impl Into<String>) {
@@ -290,7 +290,7 @@ mod tests {
         }
     }
 
-    impl Work for Rc<Clerk> {
+    impl Work for Rc<TestWork> {
         type Conn = &'static str;
         type Op = u32;
         type Control = &'static str;
@@ -335,14 +335,14 @@ mod tests {
 
     #[test]
     fn a_turn_has_one_order_whatever_comes_first() {
-        let (clerk, ops, controls) = Clerk::new();
-        clerk.schedule.write("early");
-        clerk.schedule.resume(5);
+        let (work, ops, controls) = TestWork::new();
+        work.schedule.write("early");
+        work.schedule.resume(5);
         ops.send(7).unwrap();
         controls.send("late death").unwrap();
         controls.send("attach").unwrap();
         assert_eq!(
-            clerk.turn(),
+            work.turn(),
             [
                 "attach",
                 "resume 5",
@@ -357,7 +357,7 @@ mod tests {
                 "write found dead",
             ]
         );
-        assert!(clerk.turn().is_empty());
+        assert!(work.turn().is_empty());
     }
 
     #[test]
@@ -368,13 +368,13 @@ mod tests {
             (MAX_OPS + 1, &[], MAX_OPS),
             (MAX_OPS + 1, &["late"], MAX_OPS + 2),
         ] {
-            let (clerk, ops, sender) = Clerk::new();
+            let (work, ops, sender) = TestWork::new();
             (0..count).for_each(|_| ops.send(1).unwrap());
             controls.iter().for_each(|c| sender.send(c).unwrap());
-            let done = clerk.turn();
+            let done = work.turn();
             assert_eq!(done.len(), taken);
-            assert_eq!(clerk.schedule.has_ops(), taken < count);
-            assert_eq!(clerk.schedule.due.get(), taken < count, "the rest follows");
+            assert_eq!(work.schedule.has_ops(), taken < count);
+            assert_eq!(work.schedule.due.get(), taken < count, "the rest follows");
             assert_eq!(
                 done.last().map(String::as_str),
                 controls.last().copied().or(Some("op 1"))
@@ -384,12 +384,12 @@ mod tests {
 
     #[test]
     fn a_panic_costs_the_item_at_hand() {
-        let (clerk, _ops, _controls) = Clerk::new();
+        let (work, _ops, _controls) = TestWork::new();
         for conn in ["a", "panic", "b"] {
-            clerk.schedule.write(conn);
+            work.schedule.write(conn);
         }
-        let turn = std::panic::AssertUnwindSafe(|| clerk.turn());
+        let turn = std::panic::AssertUnwindSafe(|| work.turn());
         assert!(std::panic::catch_unwind(turn).is_err());
-        assert_eq!(clerk.turn(), ["write a", "write b"]);
+        assert_eq!(work.turn(), ["write a", "write b"]);
     }
 }

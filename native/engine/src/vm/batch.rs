@@ -75,14 +75,14 @@ pub enum Event<'a> {
 }
 
 #[derive(Debug)]
-enum Extra {
+enum ExtraEvent {
     Open(Box<OpenInfo>),
     Payload(Vec<u8>),
     Closed(Box<CloseInfo>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tag {
+enum EventTag {
     Text,
     Binary,
     BigText,
@@ -96,18 +96,18 @@ enum Tag {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct EventEntry {
     conn: ConnId,
     /// In the arena, or the number of an extra.
     start: u32,
     len: u32,
-    tag: Tag,
+    tag: EventTag,
 }
 
-impl Entry {
+impl EventEntry {
     /// Whether the payload has a buffer of its own.
     fn is_big(&self) -> bool {
-        matches!(self.tag, Tag::BigText | Tag::BigBinary)
+        matches!(self.tag, EventTag::BigText | EventTag::BigBinary)
     }
 }
 
@@ -115,8 +115,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Batch {
     arena: Vec<u8>,
-    entries: Vec<Entry>,
-    extras: Vec<Extra>,
+    entries: Vec<EventEntry>,
+    extras: Vec<ExtraEvent>,
     cost: usize,
 }
 
@@ -138,12 +138,12 @@ impl Batch {
 
     /// Heap bytes that this batch holds on to.
     pub fn capacity(&self) -> usize {
-        self.arena.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.arena.capacity() + self.entries.capacity() * size_of::<EventEntry>()
     }
 
-    fn entry(&mut self, conn: ConnId, tag: Tag, start: usize, len: usize) {
+    fn entry(&mut self, conn: ConnId, tag: EventTag, start: usize, len: usize) {
         self.cost += EVENT_COST + len;
-        self.entries.push(Entry {
+        self.entries.push(EventEntry {
             conn,
             start: start as u32,
             len: len as u32,
@@ -151,7 +151,7 @@ impl Batch {
         });
     }
 
-    fn extra(&mut self, conn: ConnId, tag: Tag, extra: Extra, len: usize) {
+    fn extra(&mut self, conn: ConnId, tag: EventTag, extra: ExtraEvent, len: usize) {
         let index = self.extras.len();
         self.extras.push(extra);
         self.entry(conn, tag, index, len);
@@ -163,8 +163,8 @@ impl Batch {
         match payload {
             Payload::Owned(v) if v.len() >= OWN_BUFFER => {
                 let len = v.len();
-                let tag = if text { Tag::BigText } else { Tag::BigBinary };
-                self.extra(conn, tag, Extra::Payload(v), len);
+                let tag = if text { EventTag::BigText } else { EventTag::BigBinary };
+                self.extra(conn, tag, ExtraEvent::Payload(v), len);
             }
             Payload::Borrowed(s) if s.len() >= OWN_BUFFER || arena_full => {
                 self.push_big(conn, text, s);
@@ -176,41 +176,41 @@ impl Batch {
     }
 
     fn push_big(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
-        let tag = if text { Tag::BigText } else { Tag::BigBinary };
-        self.extra(conn, tag, Extra::Payload(payload.to_vec()), payload.len());
+        let tag = if text { EventTag::BigText } else { EventTag::BigBinary };
+        self.extra(conn, tag, ExtraEvent::Payload(payload.to_vec()), payload.len());
     }
 
     fn push_small(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
-        let tag = if text { Tag::Text } else { Tag::Binary };
+        let tag = if text { EventTag::Text } else { EventTag::Binary };
         self.push_bytes(conn, tag, payload);
     }
 
-    fn push_bytes(&mut self, conn: ConnId, tag: Tag, payload: &[u8]) {
+    fn push_bytes(&mut self, conn: ConnId, tag: EventTag, payload: &[u8]) {
         let start = self.arena.len();
         self.arena.extend_from_slice(payload);
         self.entry(conn, tag, start, payload.len());
     }
 
     pub(crate) fn push_control(&mut self, conn: ConnId, pong: bool, payload: &[u8]) {
-        let tag = if pong { Tag::Pong } else { Tag::Ping };
+        let tag = if pong { EventTag::Pong } else { EventTag::Ping };
         self.push_bytes(conn, tag, payload);
     }
 
     pub(crate) fn push_open(&mut self, conn: ConnId, info: Box<OpenInfo>) {
         let len = info.size();
-        self.extra(conn, Tag::Open, Extra::Open(info), len);
+        self.extra(conn, EventTag::Open, ExtraEvent::Open(info), len);
     }
 
     pub(crate) fn push_closed(&mut self, conn: ConnId, ended: CloseInfo) {
-        self.extra(conn, Tag::Closed, Extra::Closed(Box::new(ended)), 0);
+        self.extra(conn, EventTag::Closed, ExtraEvent::Closed(Box::new(ended)), 0);
     }
 
     pub(crate) fn push_passive(&mut self, conn: ConnId) {
-        self.entry(conn, Tag::Passive, 0, 0);
+        self.entry(conn, EventTag::Passive, 0, 0);
     }
 
     pub(crate) fn push_ending(&mut self, conn: ConnId) {
-        self.entry(conn, Tag::Ending, 0, 0);
+        self.entry(conn, EventTag::Ending, 0, 0);
     }
 
     /// The event at this place and the connection it belongs to.
@@ -220,18 +220,18 @@ impl Batch {
         let (start, len) = (entry.start as usize, entry.len as usize);
         let small = || self.arena.get(start..start + len);
         let event = match entry.tag {
-            Tag::Text => Event::Text(small()?),
-            Tag::Binary => Event::Binary(small()?),
-            Tag::Ping => Event::Ping(small()?),
-            Tag::Pong => Event::Pong(small()?),
-            Tag::Passive => Event::Passive,
-            Tag::Ending => Event::Ending,
-            Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
+            EventTag::Text => Event::Text(small()?),
+            EventTag::Binary => Event::Binary(small()?),
+            EventTag::Ping => Event::Ping(small()?),
+            EventTag::Pong => Event::Pong(small()?),
+            EventTag::Passive => Event::Passive,
+            EventTag::Ending => Event::Ending,
+            EventTag::BigText | EventTag::BigBinary | EventTag::Open | EventTag::Closed => {
                 match self.extras.get(start)? {
-                    Extra::Payload(v) if entry.tag == Tag::BigText => Event::Text(v),
-                    Extra::Payload(v) => Event::Binary(v),
-                    Extra::Open(info) => Event::Open(info),
-                    Extra::Closed(ended) => Event::Closed(ended),
+                    ExtraEvent::Payload(v) if entry.tag == EventTag::BigText => Event::Text(v),
+                    ExtraEvent::Payload(v) => Event::Binary(v),
+                    ExtraEvent::Open(info) => Event::Open(info),
+                    ExtraEvent::Closed(ended) => Event::Closed(ended),
                 }
             }
         };
@@ -246,7 +246,7 @@ impl Batch {
         };
         match self.extras.get(entry.start as usize) {
             // Longer, maybe, than 32 bits can tell.
-            Some(Extra::Payload(v)) if entry.is_big() => v.len(),
+            Some(ExtraEvent::Payload(v)) if entry.is_big() => v.len(),
             _ => entry.len as usize,
         }
     }
@@ -257,7 +257,7 @@ impl Batch {
             return;
         };
         if entry.is_big()
-            && let Some(Extra::Payload(v)) = self.extras.get_mut(entry.start as usize)
+            && let Some(ExtraEvent::Payload(v)) = self.extras.get_mut(entry.start as usize)
         {
             *v = Vec::new();
         }
@@ -271,16 +271,16 @@ impl Batch {
         let start = entry.start as usize;
         let len = self.payload_len(index);
         match entry.tag {
-            Tag::Text | Tag::Binary | Tag::Ping | Tag::Pong => {
+            EventTag::Text | EventTag::Binary | EventTag::Ping | EventTag::Pong => {
                 if let Some(s) = self.arena.get(start..start + entry.len as usize) {
                     to.push_bytes(entry.conn, entry.tag, s);
                 }
             }
-            Tag::Passive => to.push_passive(entry.conn),
-            Tag::Ending => to.push_ending(entry.conn),
-            Tag::BigText | Tag::BigBinary | Tag::Open | Tag::Closed => {
+            EventTag::Passive => to.push_passive(entry.conn),
+            EventTag::Ending => to.push_ending(entry.conn),
+            EventTag::BigText | EventTag::BigBinary | EventTag::Open | EventTag::Closed => {
                 if let Some(extra) = self.extras.get_mut(start) {
-                    let extra = std::mem::replace(extra, Extra::Payload(Vec::new()));
+                    let extra = std::mem::replace(extra, ExtraEvent::Payload(Vec::new()));
                     to.extra(entry.conn, entry.tag, extra, len);
                 }
             }
@@ -290,8 +290,8 @@ impl Batch {
     /// Whether the event at this place is a message, or a ping or pong, which need a credit.
     pub(crate) fn is_message(&self, index: usize) -> bool {
         self.entries.get(index).is_some_and(|e| match e.tag {
-            Tag::Text | Tag::Binary | Tag::BigText | Tag::BigBinary | Tag::Ping | Tag::Pong => true,
-            Tag::Passive | Tag::Ending | Tag::Open | Tag::Closed => false,
+            EventTag::Text | EventTag::Binary | EventTag::BigText | EventTag::BigBinary | EventTag::Ping | EventTag::Pong => true,
+            EventTag::Passive | EventTag::Ending | EventTag::Open | EventTag::Closed => false,
         })
     }
 

@@ -69,17 +69,17 @@ pub enum Answer {
 /// The questions of a server that wait for an answer.
 #[derive(Default)]
 pub(crate) struct Questions {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<PendingAnswers>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct PendingAnswers {
     next: u64,
     answers: HashMap<u64, oneshot::Sender<Answer>>,
 }
 
 impl Questions {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, PendingAnswers> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

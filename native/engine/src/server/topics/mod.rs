@@ -2,7 +2,7 @@
 //!
 //! Three views of the same thing, each kept where it is asked for. `table`: the topics of a server, by name, with how many
 //! subscribers each shard has; any thread looks there before it publishes. `register`: the topics of a connection; callers
-//! subscribe there, so that they hear at once of a limit. `members`: the subscribers of a topic on one shard, which only the
+//! subscribe there, so that they hear at once of a limit. `subscribers`: the subscribers of a topic on one shard, which only the
 //! shard knows; changes reach it in the order of its queue, so that they keep their place among what is published.
 
 pub(crate) mod register;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(crate) use register::Register;
 pub use register::{SubscribeError, Watcher};
-pub(crate) use table::{Table, Topic};
+pub(crate) use table::{TopicTable, Topic};
 
 use crate::model::id::ConnId;
 use crate::model::delivery_count::DeliveryCount;

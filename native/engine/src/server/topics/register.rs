@@ -21,7 +21,7 @@ pub type Watcher = Box<dyn FnOnce(ConnId) + Send>;
 
 /// What a connection leaves behind when it ends.
 #[derive(Default)]
-pub(crate) struct Leaving {
+pub(crate) struct RemovedEntries {
     pub(crate) topics: Vec<Arc<Topic>>,
     pub(crate) watchers: Vec<Watcher>,
 }
@@ -72,10 +72,10 @@ impl Register {
     }
 
     /// Takes out what there is of a connection, whose id names nothing any more.
-    pub(crate) fn remove(&self, conn: ConnId) -> Leaving {
+    pub(crate) fn remove(&self, conn: ConnId) -> RemovedEntries {
         fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) == 0 {
-            return Leaving::default();
+            return RemovedEntries::default();
         }
         let mut open = self.open();
         let topics = open.entries.topics.remove(&conn).unwrap_or_default();
@@ -85,7 +85,7 @@ impl Register {
         if capacity > 64 && len < capacity / 8 {
             open.entries.topics.shrink_to(len * 2);
         }
-        Leaving { topics, watchers }
+        RemovedEntries { topics, watchers }
     }
 }
 
@@ -128,7 +128,7 @@ impl OpenRegister<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::topics::Table;
+    use crate::server::topics::TopicTable;
 
     fn id(slot: u32) -> ConnId {
         ConnId::new(0, slot, 1)
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_entered_is_left_behind_once() {
-        let (register, table) = (Register::default(), Table::default());
+        let (register, table) = (Register::default(), TopicTable::default());
         let [a, b] = [b"a", b"b"].map(|name| table.enter(name, 0, 1).0);
         register.open().add(id(1), a.clone());
         register.open().add(id(1), b.clone());
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn watchers_outlast_subscriptions() {
-        let (register, table) = (Register::default(), Table::default());
+        let (register, table) = (Register::default(), TopicTable::default());
         let topic = table.enter(b"a", 0, 1).0;
         register.open().watch(id(1), Box::new(|_| ()));
         register.open().add(id(1), topic.clone());

@@ -118,7 +118,7 @@ impl Partition {
 
 /// The topics of a server that have subscribers.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub(crate) struct TopicTable {
     /// Made with the first topic: most servers and all clients have none.
     exact: OnceLock<Box<[Partition; PARTS]>>,
     patterns: Partition,
@@ -134,7 +134,7 @@ fn part_of(name: &[u8]) -> usize {
     (hash ^ (hash >> 16)) as usize % PARTS
 }
 
-impl Table {
+impl TopicTable {
     fn exact(&self, name: &[u8]) -> Option<&Partition> {
         self.exact.get()?.get(part_of(name))
     }
@@ -294,7 +294,7 @@ fn parse(name: &[u8]) -> (&[u8], bool) {
 mod tests {
     use super::*;
 
-    fn found(table: &Table, name: &str) -> Vec<String> {
+    fn found(table: &TopicTable, name: &str) -> Vec<String> {
         let topics = table.find(name.as_bytes());
         let mut names: Vec<_> = topics
             .iter()
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_topic_is_there_from_the_first_to_the_last_subscription() {
-        let table = Table::default();
+        let table = TopicTable::default();
         let (one, first) = table.enter(b"a", 0, 2);
         assert!(first);
         let (two, first) = table.enter(b"a", 1, 2);
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn patterns_match_what_begins_with_them() {
-        let table = Table::default();
+        let table = TopicTable::default();
         let room = table.enter(b"room/*", 0, 1).0;
         table.enter(b"room/1", 0, 1);
         table.enter(b"room/", 0, 1);
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn all_are_listed_as_they_were_subscribed_to() {
-        let table = Table::default();
+        let table = TopicTable::default();
         table.enter(b"a", 0, 1);
         table.enter(b"a", 0, 1);
         table.enter(b"a*", 0, 1);
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_table_without_topics_has_no_parts() {
-        let table = Table::default();
+        let table = TopicTable::default();
         let pattern = table.enter(b"a*", 0, 1).0;
         assert_eq!(found(&table, "ab"), ["a"]);
         assert_eq!(table.count(b"ab"), 0);
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_table_that_empties_gives_its_memory_back() {
-        let table = Table::default();
+        let table = TopicTable::default();
         let name = |i: u32| i.to_string().into_bytes();
         let topics: Vec<_> = (0..10_000).map(|i| table.enter(&name(i), 0, 1).0).collect();
         topics.iter().for_each(|topic| {

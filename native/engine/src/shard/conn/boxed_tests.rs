@@ -132,9 +132,9 @@ impl Notifier for AtOnce {
     }
 }
 
-struct Host(Arc<Echo>);
+struct TestHost(Arc<Echo>);
 
-impl ServerHost for Host {
+impl ServerHost for TestHost {
     fn owner(&self) -> Option<Arc<Inbox>> {
         self.0.inbox.get().cloned()
     }
@@ -179,7 +179,7 @@ fn with_echo<F: Future<Output = ()>>(
         let _ = echo.inbox.set(Inbox::new(1 << 20, 0, notifier));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
-        let server = Arc::new(Server::new(0, config, |_| Box::new(Host(echo.clone()))));
+        let server = Arc::new(Server::new(0, config, |_| Box::new(TestHost(echo.clone()))));
         let _ = echo.server.set(Arc::downgrade(&server));
         let turns = tokio::task::spawn_local(shard.clone().turns());
         let sweeper = tokio::task::spawn_local(shard.clone().sweeper());

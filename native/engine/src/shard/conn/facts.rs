@@ -7,7 +7,7 @@ use crate::net::peer::{Peer, PeerInfo, TlsFacts};
 use crate::vm::batch::OpenInfo;
 
 pub(super) struct Facts {
-    ends: Ends,
+    endpoints: Endpoints,
     tls: Option<Arc<TlsFacts>>,
     /// Path, query and subprotocol, one after the other.
     text: Box<str>,
@@ -21,7 +21,7 @@ pub(super) struct Facts {
 }
 
 /// Our end and the other.
-enum Ends {
+enum Endpoints {
     /// As most have them.
     V4 {
         peer: (Ipv4Addr, u16),
@@ -35,7 +35,7 @@ impl Facts {
         let (path, query) = (info.request.path(), info.request.query());
         let subprotocol = info.subprotocol.as_deref();
         Facts {
-            ends: Ends::new(&info.peer_info.peer, &info.peer_info.local),
+            endpoints: Endpoints::new(&info.peer_info.peer, &info.peer_info.local),
             tls: info.peer_info.tls.clone(),
             text: [path, query, subprotocol.unwrap_or_default()]
                 .concat()
@@ -52,23 +52,23 @@ impl Facts {
     }
 
     pub(super) fn peer_ip(&self) -> Option<IpAddr> {
-        match &self.ends {
-            Ends::V4 { peer, .. } => Some(peer.0.into()),
-            Ends::Others(ends) => ends.0.ip(),
+        match &self.endpoints {
+            Endpoints::V4 { peer, .. } => Some(peer.0.into()),
+            Endpoints::Others(endpoints) => endpoints.0.ip(),
         }
     }
 
     pub(super) fn peer(&self) -> Peer {
-        match &self.ends {
-            Ends::V4 { peer, .. } => Peer::Inet(peer.0.into(), peer.1),
-            Ends::Others(ends) => ends.0.clone(),
+        match &self.endpoints {
+            Endpoints::V4 { peer, .. } => Peer::Inet(peer.0.into(), peer.1),
+            Endpoints::Others(endpoints) => endpoints.0.clone(),
         }
     }
 
     fn local(&self) -> Peer {
-        match &self.ends {
-            Ends::V4 { local, .. } => Peer::Inet(local.0.into(), local.1),
-            Ends::Others(ends) => ends.1.clone(),
+        match &self.endpoints {
+            Endpoints::V4 { local, .. } => Peer::Inet(local.0.into(), local.1),
+            Endpoints::Others(endpoints) => endpoints.1.clone(),
         }
     }
 
@@ -95,16 +95,16 @@ impl Facts {
     }
 }
 
-impl Ends {
+impl Endpoints {
     fn new(peer: &Peer, local: &Peer) -> Self {
         match (peer, local) {
             (Peer::Inet(IpAddr::V4(peer), peer_port), Peer::Inet(IpAddr::V4(local), port)) => {
-                Ends::V4 {
+                Endpoints::V4 {
                     peer: (*peer, *peer_port),
                     local: (*local, *port),
                 }
             }
-            _ => Ends::Others(Box::new((peer.clone(), local.clone()))),
+            _ => Endpoints::Others(Box::new((peer.clone(), local.clone()))),
         }
     }
 }

@@ -7,11 +7,11 @@ use crate::server::topics::Topic;
 
 /// By the keys of topics.
 #[derive(Default)]
-pub(crate) struct Members {
+pub(crate) struct Subscribers {
     by_topic: HashMap<u64, HashSet<ConnId>>,
 }
 
-impl Members {
+impl Subscribers {
     pub(crate) fn add(&mut self, topic: &Topic, conn: ConnId) {
         self.by_topic.entry(topic.key).or_default().insert(conn);
     }
