@@ -1,6 +1,9 @@
-//! An arrow goes down: each folder uses those that stand before it, and itself. Read out of the `use` lines and paths.
+//! An arrow goes down: each folder uses those that stand before it, and itself. Read out of all paths, in macros too.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "layers/paths.rs"]
+mod paths;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,48 +12,32 @@ use std::path::{Path, PathBuf};
 const ENGINE: &str = "model net settings vm server shard admission http dial accept engine";
 const NIF: &str = "atoms terms json vm frames server settings calls library";
 
-fn sources(path: &Path) -> Vec<PathBuf> {
-    match fs::read_dir(path) {
-        Ok(entries) => entries.flat_map(|e| sources(&e.unwrap().path())).collect(),
-        Err(_) => vec![path.with_extension("rs")],
-    }
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    paths.flat_map(below).collect()
 }
 
-/// The modules that a file names behind `crate::`, alone or in braces.
-fn used(text: &str) -> Vec<String> {
-    let code = text.lines().filter_map(|line| line.split("//").next());
-    let code = code.collect::<Vec<_>>().join(" ");
-    let paths = code.split("crate::").skip(1);
-    let names = paths.flat_map(|path| match path.strip_prefix('{') {
-        Some(group) => group.split('}').next().unwrap().split(',').collect(),
-        None => vec![path],
-    });
-    let word = |c: char| !c.is_alphanumeric() && c != '_';
-    let names = names.map(|name| name.trim().split(word).next().unwrap().to_owned());
-    names.filter(|name| !name.is_empty()).collect()
+/// The arrows of a file that go up.
+fn up(text: &str, module: &[String], layers: &str) -> Vec<String> {
+    let rank = |name: &String| layers.split_whitespace().position(|layer| layer == name);
+    let Some(own) = rank(&module[0]) else { panic!("{module:?} has no place among the layers") };
+    let mut names = paths::names(text.parse().unwrap(), module);
+    names.retain(|name| rank(name).is_none_or(|rank| rank > own));
+    names
 }
 
 fn check(src: &str, layers: &str) {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(src);
-    let layers: Vec<_> = layers.split_whitespace().collect();
-    let mut up = Vec::new();
-    for (rank, layer) in layers.iter().enumerate() {
-        for file in sources(&src.join(layer)) {
-            let text = fs::read_to_string(&file).unwrap();
-            for name in used(&text) {
-                let place = layers.iter().position(|layer| *layer == name);
-                if place.is_none_or(|place| place > rank) {
-                    up.push(format!("{} uses {name}", file.display()));
-                }
-            }
+    for file in files(&src) {
+        let module = file.strip_prefix(&src).unwrap().with_extension("");
+        let parts = module.iter().map(|part| part.to_str().unwrap().to_owned());
+        let module: Vec<_> = parts.filter(|part| part != "mod").collect();
+        if module != ["lib"] {
+            let up = up(&fs::read_to_string(&file).unwrap(), &module, layers);
+            assert!(up.is_empty(), "{} uses {}", file.display(), up.join(", "));
         }
     }
-    for entry in fs::read_dir(&src).unwrap() {
-        let name = entry.unwrap().path().file_stem().unwrap().to_owned();
-        let known = name == "lib" || layers.iter().any(|layer| name == *layer);
-        assert!(known, "{name:?} has no place among the layers");
-    }
-    assert!(up.is_empty(), "arrows that go up:\n{}", up.join("\n"));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) fn next(from: &Url, headers: &Headers) -> Result<Url, RedirectError> 
 
 /// Whether what is secret may go where a redirect leads.
 pub(crate) fn trusts(from: &Url, to: &Url) -> bool {
-    match (&from.place, &to.place) {
+    match (&from.destination, &to.destination) {
         (Destination::Inet(a, port_a), Destination::Inet(b, port_b)) => {
             let same = from.tls == to.tls && port_a == port_b;
             let secured = !from.tls && to.tls && (*port_a, *port_b) == (80, 443);
@@ -88,7 +88,7 @@ fn resolve(from: &Url, location: &str) -> Result<Url, RedirectError> {
 /// A whole URL. Our interfaces are no matter of a server; one that is reached by way of a zone does not know of it.
 fn elsewhere(from: &Url, text: &str) -> Result<Url, RedirectError> {
     let mut url = Url::parse(text).map_err(|_| RedirectError::BadLocation)?;
-    match (&from.place, &mut url.destination) {
+    match (&from.destination, &mut url.destination) {
         (_, Destination::Inet(Host::Zoned(..), _)) => return Err(RedirectError::BadLocation),
         (Destination::Inet(here @ Host::Zoned(ip, _), _), Destination::Inet(host, _))
             if *host == Host::Ip((*ip).into()) =>

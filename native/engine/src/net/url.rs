@@ -119,7 +119,7 @@ impl Url {
 
     /// The value of the header `Host`: without the port where it is the scheme's own.
     pub fn authority(&self) -> String {
-        match &self.place {
+        match &self.destination {
             Destination::Inet(host, port) if *port == self.default_port() => host.to_string(),
             Destination::Inet(host, port) => format!("{host}:{port}"),
             Destination::Unix(_) => "localhost".into(),
