@@ -333,7 +333,7 @@ impl Session {
         self.partial.get_or_insert_default().message = Some(message);
     }
 
-    /// The frame in partial has all its payload.
+    /// The incomplete frame has all its payload.
     fn complete<S: Sink>(&mut self, head: ReceivedHeader, context: &mut ReceiveContext<'_, S>) -> Result<(), Violation> {
         if !head.op.is_control() {
             return self.end_of_data(head, context);
@@ -399,7 +399,7 @@ impl Session {
         }
     }
 
-    /// Frees the box when nothing is in partial.
+    /// Frees the box when nothing is incomplete.
     pub(crate) fn settle(&mut self) {
         self.partial.take_if(|partial| partial.is_over());
     }

@@ -23,7 +23,7 @@ const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 pub(crate) struct Attempt<'a> {
     pub(crate) url: &'a Url,
     pub(crate) dial: &'a Dial,
-    /// Whether this is the server that was attempt for first, which may see what is secret.
+    /// Whether this is the server that was asked first, which may see what is secret.
     pub(crate) secrets: bool,
 }
 

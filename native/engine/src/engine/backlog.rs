@@ -1,4 +1,4 @@
-//! Callers that wait for the shards: see [`crate::model::kind`].
+//! Callers that wait for the shards: see [`crate::model::backlog`].
 
 use crate::engine::Engine;
 use crate::model::backlog::{CallKind, ShardSet, Signal};

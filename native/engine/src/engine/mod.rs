@@ -8,7 +8,7 @@ mod topics;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::accept::listener;
 use crate::model::compression::{Compression, Home};
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
+use crate::model::lock::lock;
 use crate::model::backlog::Done;
 use crate::model::pieces::{Piece, StreamError, Undo};
 use crate::net::peer::Peer;
@@ -86,14 +87,18 @@ impl Engine {
             });
         };
         let thread = std::thread::Builder::new().name(name).spawn(run)?;
-        self.threads().push(thread);
+        lock(&self.threads).push(thread);
         started
             .recv()
             .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
     }
 
-    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    fn servers(&self) -> RwLockReadGuard<'_, Vec<Option<Arc<Server>>>> {
+        self.servers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn servers_mut(&self) -> RwLockWriteGuard<'_, Vec<Option<Arc<Server>>>> {
+        self.servers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes every connection with 1001 and ends the threads. Takes a second at most.
@@ -112,7 +117,7 @@ impl Engine {
                 shard.control(Control::Shutdown);
             }
         }
-        let mut threads = std::mem::take(&mut *self.threads());
+        let mut threads = std::mem::take(&mut *lock(&self.threads));
         while !threads.is_empty() && Instant::now() < deadline {
             threads = threads
                 .into_iter()
@@ -145,8 +150,7 @@ impl Engine {
 
     /// All servers that have not been removed.
     pub fn all_servers(&self) -> Vec<Arc<Server>> {
-        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
-        servers.iter().flatten().cloned().collect()
+        self.servers().iter().flatten().cloned().collect()
     }
 
     /// Starts a server and says where it listens. `host` is told the server's number before
@@ -182,7 +186,7 @@ impl Engine {
         config: ServerConfig,
         host: impl FnOnce(u64) -> Box<dyn ServerHost>,
     ) -> io::Result<Arc<Server>> {
-        let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = self.servers_mut();
         if self.stopping.load(Ordering::Acquire) {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -222,7 +226,7 @@ impl Engine {
 
     /// Forgets the server with this id, which has stopped: another may get its number.
     pub fn remove_stopped(&self, id: u64) {
-        let mut servers = self.servers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = self.servers_mut();
         if let Some(place) = servers.get_mut(number_of(id))
             && place
                 .as_ref()
@@ -341,15 +345,13 @@ impl Engine {
 
     /// The server with this id.
     pub fn find_server(&self, id: u64) -> Option<Arc<Server>> {
-        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
-        let server = servers.get(number_of(id))?.as_ref()?;
-        (server.id() == id).then(|| server.clone())
+        let server = self.server(number_of(id) as u32)?;
+        (server.id() == id).then_some(server)
     }
 
     /// The server that has this number now.
     pub fn server(&self, number: u32) -> Option<Arc<Server>> {
-        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
-        servers.get(number as usize)?.clone()
+        self.servers().get(number as usize)?.clone()
     }
 
     /// Whether frames may be sent to a connection.

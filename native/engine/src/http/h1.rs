@@ -52,7 +52,7 @@ pub(crate) async fn serve(
         transport,
         buffer,
         had: 0,
-        patience: config.send_timeout,
+        timeout: config.send_timeout,
     };
     let mut request = first;
     loop {
@@ -112,7 +112,7 @@ struct BufferedTransport {
     buffer: Vec<u8>,
     /// How much of the buffer is done with.
     had: usize,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl BufferedTransport {
@@ -197,14 +197,14 @@ impl BufferedTransport {
         if is_first {
             self.write(&head).await?;
         }
-        let flushed = tokio::time::timeout(self.patience, self.transport.flush());
+        let flushed = tokio::time::timeout(self.timeout, self.transport.flush());
         flushed.await.map_err(io::Error::from)?
     }
 
     /// Writes all of it. A client that takes nothing for too long is given up.
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = tokio::time::timeout(self.patience, self.transport.write(bytes));
+            let written = tokio::time::timeout(self.timeout, self.transport.write(bytes));
             match written.await.map_err(io::Error::from)?? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => bytes = bytes.get(written..).unwrap_or_default(),

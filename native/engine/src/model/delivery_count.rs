@@ -1,7 +1,9 @@
 //! How many connections got a frame, counted over the shards.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::model::lock::lock;
 
 /// Receives how many connections got a frame, and how many did not since their queue was full.
 pub type DeliveryCountReply = Box<dyn FnOnce(u64, u64) + Send>;
@@ -29,20 +31,14 @@ impl DeliveryCount {
 
     /// Nobody will be told.
     pub(crate) fn cancel(&self) {
-        self.outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        lock(&self.outcome).take();
     }
 }
 
 impl Drop for DeliveryCount {
     fn drop(&mut self) {
-        let outcome = self
-            .outcome
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(outcome) = outcome.take() {
+        let outcome = lock(&self.outcome).take();
+        if let Some(outcome) = outcome {
             outcome(*self.sent.get_mut(), *self.dropped.get_mut());
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod counters;
 pub(crate) mod delivery_count;
 pub(crate) mod error;
 pub(crate) mod id;
+pub(crate) mod lock;
 pub(crate) mod mass_disconnect;
 pub(crate) mod pace;
 pub mod pieces;

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use sockeye_protocol::Kind;
 use sockeye_protocol::utf8::Utf8;
 
 use crate::model::id::ConnId;
+use crate::model::lock::lock;
 
 /// Which piece of a message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub(crate) struct OpenMessages {
 
 impl OpenMessages {
     fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, OwnedMessage>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     fn put(&self, all: &mut HashMap<ConnId, OwnedMessage>, conn: ConnId, open: Option<OwnedMessage>) {

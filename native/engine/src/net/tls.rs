@@ -6,7 +6,7 @@ pub use validity::{OutOfTime, out_of_time};
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -16,6 +16,8 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, SupportedProtocolVersion, version};
+
+use crate::model::lock::lock;
 
 /// Sessions that clients without tickets may resume. The least recently used gives way.
 const SESSIONS: usize = 1024;
@@ -103,13 +105,12 @@ impl Tls {
     /// that are open go on.
     pub fn replace(&self, settings: &TlsSettings) -> Result<(), String> {
         let next = build(settings)?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        *lock(&self.current) = next;
         Ok(())
     }
 
     pub(crate) fn current(&self) -> CurrentTls {
-        let current = self.current.lock();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.current).clone()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sockeye_protocol::handshake::Refusal;
 
+use crate::model::lock::lock;
 use crate::settings::rates::ConnectionRate;
 
 /// Addresses without a connection that are remembered for their rate. An attacker with more of
@@ -98,16 +99,19 @@ impl Addresses {
         })
     }
 
+    fn entry<'t>(&self, table: &'t mut AddressTable, ip: IpAddr, now: Instant) -> &'t mut AddressEntry {
+        table.known.entry(key(ip)).or_insert_with(|| AddressEntry {
+            open: 0,
+            tokens: self.rate.map_or(0, |rate| rate.burst).into(),
+            at: now,
+        })
+    }
+
     /// Counts a connection of this address, or says why there is none.
     pub(crate) fn enter(&self, ip: IpAddr, now: Instant) -> Result<(), AddressLimit> {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         self.forget_some(&mut table, now);
-        let burst = self.rate.map_or(0, |rate| rate.burst);
-        let known = table.known.entry(key(ip)).or_insert_with(|| AddressEntry {
-            open: 0,
-            tokens: burst.into(),
-            at: now,
-        });
+        let known = self.entry(&mut table, ip, now);
         if known.open >= self.most {
             return Err(AddressLimit::Connections);
         }
@@ -126,19 +130,13 @@ impl Addresses {
 
     /// Counts a connection that is there already.
     pub(crate) fn add(&self, ip: IpAddr, now: Instant) {
-        let mut table = self.table();
-        let burst = self.rate.map_or(0, |rate| rate.burst);
-        let known = table.known.entry(key(ip)).or_insert_with(|| AddressEntry {
-            open: 0,
-            tokens: burst.into(),
-            at: now,
-        });
-        known.open += 1;
+        let mut table = lock(&self.table);
+        self.entry(&mut table, ip, now).open += 1;
     }
 
     /// A connection of this address that was counted is gone.
     pub(crate) fn leave(&self, ip: IpAddr) {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         let is_full = table.known.len() > REMEMBERED;
         if let Some(known) = table.known.get_mut(&key(ip)) {
             known.open = known.open.saturating_sub(1);
@@ -168,13 +166,9 @@ impl Addresses {
         }
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, AddressTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.table().known.len()
+        lock(&self.table).known.len()
     }
 }
 

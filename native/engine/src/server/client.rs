@@ -1,9 +1,10 @@
 //! What a client has beside what every server has: one connection at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::model::id::ConnId;
+use crate::model::lock::lock;
 use crate::vm::host::{Disconnected, ServerHost};
 
 #[derive(Default)]
@@ -40,14 +41,13 @@ impl ClientState {
 
     /// What the last event of the connection says.
     pub(crate) fn ended(&self, code: u16, reason: &str) {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = (code, reason.into());
+        *lock(&self.end) = (code, reason.into());
     }
 
     /// Tells the host that the connection is over.
     pub(crate) fn disconnected(&self, host: &dyn ServerHost, conn: ConnId) {
         self.conn.store(0, Ordering::Release);
-        let end = self.end.lock();
-        let (code, reason) = end.unwrap_or_else(PoisonError::into_inner).clone();
+        let (code, reason) = lock(&self.end).clone();
         let asked = self.asked.load(Ordering::Acquire);
         let end = Disconnected {
             code,

@@ -7,7 +7,7 @@ pub mod topics;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use sockeye_protocol::deflate::Tuning;
@@ -19,6 +19,7 @@ use crate::model::compression::Compression;
 use crate::model::counters::ServerStats;
 pub(crate) use crate::model::counters::{Counters, bump};
 use crate::model::id::ConnId;
+use crate::model::lock::lock;
 use crate::server::addresses::Addresses;
 use crate::server::client::ClientState;
 use crate::server::topics::TopicTable;
@@ -44,7 +45,7 @@ pub struct Server {
     serial: u64,
     /// Settings, never changed.
     pub config: ServerConfig,
-    /// What its connections sockets by unless told otherwise.
+    /// What its connections live by unless told otherwise.
     pub(crate) rules: Rules,
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
@@ -132,12 +133,8 @@ impl Drop for OpenSocket {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn get(slot: &Mutex<Option<Arc<Inbox>>>) -> Option<Arc<Inbox>> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    lock(slot).clone()
 }
 
 impl Server {
@@ -274,14 +271,14 @@ impl Server {
 
     fn put(&self, slot: Option<&Mutex<Option<Arc<Inbox>>>>, inbox: &Arc<Inbox>) -> bool {
         let Some(slot) = slot else { return false };
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox.clone());
+        *lock(slot) = Some(inbox.clone());
         true
     }
 
     /// Takes a dead process's inbox out.
     pub(crate) fn remove_inbox(&self, inbox: &Inbox) {
         for slot in self.workers.iter().chain([&self.acceptor]) {
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = lock(slot);
             if slot.as_ref().is_some_and(|i| i.key() == inbox.key()) {
                 *slot = None;
             }
@@ -390,7 +387,7 @@ impl Server {
     /// Only the first caller has the shards told. Whoever returns from here knows that they have been: what it
     /// tells them next is behind that.
     pub(crate) fn begin_stop(&self, tell_shards: impl FnOnce()) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         self.stopping.store(true, Ordering::Release);
         self.stop_asked.notify_waiters();
         if !std::mem::replace(&mut *told, true) {

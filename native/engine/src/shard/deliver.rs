@@ -342,12 +342,12 @@ impl<'a> Delivery<'a> {
 }
 
 /// Bytes that compressed messages may become before others have their turn.
-const SPLURGE: usize = 256 * 1024;
+const MAX_INFLATED: usize = 256 * 1024;
 
 impl Sink for Delivery<'_> {
     fn is_full(&self) -> bool {
         let held = |held: &Held| held.cost() >= HOLD;
-        self.follow_up.bytes >= SPLURGE || self.held.as_deref().is_some_and(held)
+        self.follow_up.bytes >= MAX_INFLATED || self.held.as_deref().is_some_and(held)
     }
 
     fn message(&mut self, kind: Kind, payload: Payload<'_>) {

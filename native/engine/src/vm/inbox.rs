@@ -1,6 +1,6 @@
 //! A byte-bounded queue between the shards and one handler process.
 //!
-//! ShardSet append to the *filling* batch; the process takes the whole of it in one swap and then
+//! Shards append to the *filling* batch; the process takes the whole of it in one swap and then
 //! reads from the *draining* batch without disturbing them. The process is told once that there
 //! is something (the inbox is then no longer *armed*) and not again until it has seen the
 //! inbox empty, so its mailbox never holds more than one message of ours.
@@ -8,11 +8,12 @@
 //! A plain process does not come itself: a delivery process takes its events and sends them on.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use sockeye_protocol::Payload;
 
 use crate::model::id::ConnId;
+use crate::model::lock::lock;
 use crate::vm::batch::{Batch, EVENT_COST, Event};
 
 /// Reaches the process that reads an inbox.
@@ -91,10 +92,6 @@ pub enum Left {
     Nothing,
     /// More events; the process will not be notified.
     More,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inbox {

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::sync::oneshot;
 
+use crate::model::lock::lock;
 use crate::net::peer::PeerInfo;
 use crate::settings::options::ConnOptions;
 
@@ -79,13 +80,9 @@ struct PendingAnswers {
 }
 
 impl Questions {
-    fn waiting(&self) -> MutexGuard<'_, PendingAnswers> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A place among those that wait. None if there are too many.
     pub(crate) fn open(&self) -> Option<(u64, oneshot::Receiver<Answer>)> {
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         if waiting.answers.len() >= MAX_QUESTIONS {
             return None;
         }
@@ -103,13 +100,13 @@ impl Questions {
 
     /// Brings an answer to who waits for it. False if nobody does.
     pub(crate) fn answer(&self, token: u64, answer: Answer) -> bool {
-        let sender = self.waiting().answers.remove(&token);
+        let sender = lock(&self.waiting).answers.remove(&token);
         sender.is_some_and(|sender| sender.send(answer).is_ok())
     }
 
     /// Nobody will answer what was asked so far.
     pub(crate) fn forget(&self) {
-        let forgotten = std::mem::take(&mut self.waiting().answers);
+        let forgotten = std::mem::take(&mut lock(&self.waiting).answers);
         drop(forgotten);
     }
 }
@@ -119,7 +116,7 @@ pub(crate) struct PendingQuestion<'a>(&'a Questions, u64);
 
 impl Drop for PendingQuestion<'_> {
     fn drop(&mut self) {
-        self.0.waiting().answers.remove(&self.1);
+        lock(&self.0.waiting).answers.remove(&self.1);
     }
 }
 

@@ -25,8 +25,7 @@ fn world_with(close_timeout: Duration) -> (World, Puller) {
 
 /// A client that has sent a message and these bytes, and its handler, which has seen both.
 fn ended(world: &World, puller: &mut Puller, bytes: &[u8]) -> (Client, ConnId, Got) {
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(puller);
     client.write(&[&masked(Opcode::Text, b"ask")[..], bytes].concat());
     puller.expect(conn, text("ask"));
     let (of, closed) = puller.next();
@@ -50,12 +49,12 @@ fn answers_come_before_the_last_word() {
         let (mut client, conn, closed) = ended(&world, &mut puller, &bytes);
         assert!(matches!(closed, Got::Closed(c, _) if c == code));
         for answer in [&b"one"[..], b"two"] {
-            send(&world.engine, conn, Opcode::Text, answer).unwrap();
+            world.send(conn, Opcode::Text, answer).unwrap();
             client.expect(Opcode::Text, answer);
         }
-        send(&world.engine, conn, Opcode::Text, b"three").unwrap();
+        world.send(conn, Opcode::Text, b"three").unwrap();
         world.engine.answered(conn);
-        assert!(send(&world.engine, conn, Opcode::Text, b"late").is_err());
+        assert!(world.send(conn, Opcode::Text, b"late").is_err());
         client.expect(Opcode::Text, b"three");
         assert_eq!(client.closed(), code);
         assert_eq!(client.next(), Next::End);
@@ -70,15 +69,14 @@ fn answers_come_before_the_last_word() {
 #[test]
 fn who_writes_no_more_is_answered() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.text("ask");
     client.finish_writing();
     puller.expect(conn, text("ask"));
     puller.expect(conn, Got::Closed(1006, String::new()));
     // More than the system's buffers take.
     let large = vec![7; 16 << 20];
-    send(&world.engine, conn, Opcode::Binary, &large).unwrap();
+    world.send(conn, Opcode::Binary, &large).unwrap();
     world.engine.answered(conn);
     client.expect(Opcode::Binary, &large);
     assert_eq!(client.next(), Next::End);
@@ -88,8 +86,7 @@ fn who_writes_no_more_is_answered() {
 #[test]
 fn a_close_and_the_end_of_the_socket() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let held = world.hold();
     client.text("ask");
     client.close(1000);
@@ -98,7 +95,7 @@ fn a_close_and_the_end_of_the_socket() {
     puller.expect(conn, text("ask"));
     puller.expect(conn, Got::Closed(1000, String::new()));
     let large = vec![7; 16 << 20];
-    send(&world.engine, conn, Opcode::Binary, &large).unwrap();
+    world.send(conn, Opcode::Binary, &large).unwrap();
     world.engine.answered(conn);
     client.expect(Opcode::Binary, &large);
     client.expect(Opcode::Close, &close_payload(1000));
@@ -113,7 +110,7 @@ fn the_wait_for_answers_ends() {
     client.expect(Opcode::Close, &close_payload(1000));
     assert!(begin.elapsed() >= Duration::from_millis(300));
     assert_eq!(client.next(), Next::End);
-    assert!(send(&world.engine, conn, Opcode::Text, b"late").is_err());
+    assert!(world.send(conn, Opcode::Text, b"late").is_err());
     world.engine.answered(conn);
     world.settle();
     assert_eq!(world.server.stats().connections, 0);
@@ -122,9 +119,8 @@ fn the_wait_for_answers_ends() {
 #[test]
 fn who_reads_no_answers_is_dropped() {
     let (world, mut puller) = world_with(Duration::from_millis(300));
-    let mut client = world.client();
-    let conn = puller.opened();
-    send(&world.engine, conn, Opcode::Binary, &vec![7; 64 << 20]).unwrap();
+    let (mut client, conn) = world.open(&mut puller);
+    world.send(conn, Opcode::Binary, &vec![7; 64 << 20]).unwrap();
     client.close(1000);
     puller.expect(conn, Got::Closed(1000, String::new()));
     world.engine.answered(conn);
@@ -145,7 +141,7 @@ fn nothing_more_is_heard() {
     client.text("later");
     client.send(Opcode::Ping, b"later");
     // Nobody is told that the credits have run out: the end is the last event.
-    ask(&world.engine, conn, Command::Active(SetActive::Add(-1)));
+    world.active(conn, SetActive::Add(-1));
     world.settle();
     assert_eq!(world.stats(conn).map(|stats| stats.frames_in), Some(1));
     world.engine.answered(conn);
@@ -159,7 +155,7 @@ fn nothing_more_is_heard() {
 fn the_handler_may_close_first() {
     let (world, mut puller) = world();
     let (mut client, conn, _) = ended(&world, &mut puller, &close(4000));
-    send(&world.engine, conn, Opcode::Text, b"enough").unwrap();
+    world.send(conn, Opcode::Text, b"enough").unwrap();
     assert!(world.engine.set_closing(conn));
     ask(&world.engine, conn, Command::Close(4001, "mine".into()));
     world.engine.answered(conn);
@@ -172,7 +168,7 @@ fn the_handler_may_close_first() {
 fn the_handler_may_find_it_wrong() {
     let (world, mut puller) = world();
     let (mut client, conn, _) = ended(&world, &mut puller, &close(4000));
-    send(&world.engine, conn, Opcode::Text, b"first").unwrap();
+    world.send(conn, Opcode::Text, b"first").unwrap();
     world.engine.fail(conn, 1007, "not JSON");
     world.engine.answered(conn);
     client.expect(Opcode::Text, b"first");
@@ -185,7 +181,7 @@ fn the_handler_may_die() {
     for (bytes, code) in [(close(4000), 1011), (b"\x81\x00".to_vec(), 1011)] {
         let (world, mut puller) = world();
         let (mut client, conn, _) = ended(&world, &mut puller, &bytes);
-        send(&world.engine, conn, Opcode::Text, b"last").unwrap();
+        world.send(conn, Opcode::Text, b"last").unwrap();
         puller.inbox.kill();
         world.engine.inbox_died(&world.server, &puller.inbox);
         client.expect(Opcode::Text, b"last");
@@ -203,7 +199,7 @@ fn the_peer_may_be_gone() {
     client.reset();
     let large = vec![7; 1 << 20];
     for _ in 0..10 {
-        let _ = send(&world.engine, conn, Opcode::Binary, &large);
+        let _ = world.send(conn, Opcode::Binary, &large);
         world.settle();
     }
     world.engine.answered(conn);
@@ -223,7 +219,7 @@ fn the_server_may_stop() {
     world.stop_server();
     world.settle();
     // Unless this machine is so slow that the time is over.
-    if send(&world.engine, conn, Opcode::Text, b"still").is_ok() {
+    if world.send(conn, Opcode::Text, b"still").is_ok() {
         answered.expect(Opcode::Text, b"still");
     }
     world.engine.answered(conn);
@@ -251,19 +247,14 @@ fn without_credits_it_ends_all_the_same() {
     config.close_timeout = Duration::from_millis(300);
     config.active = Active::False;
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.text("ask");
     client.close(1000);
     assert_eq!(client.closed(), 1000);
     client.drained();
     // What was sent is still there for who asks for it.
     assert_eq!(puller.take(9).0, []);
-    ask(
-        &world.engine,
-        conn,
-        Command::Active(SetActive::To(Active::True)),
-    );
+    world.active(conn, SetActive::To(Active::True));
     puller.expect(conn, text("ask"));
     puller.expect(conn, Got::Closed(1000, String::new()));
 }
@@ -274,18 +265,13 @@ fn credits_that_come_in_time() {
     config.close_timeout = Duration::from_secs(20);
     config.active = Active::False;
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.text("ask");
     client.close(1000);
     world.settle();
-    ask(
-        &world.engine,
-        conn,
-        Command::Active(SetActive::To(Active::True)),
-    );
+    world.active(conn, SetActive::To(Active::True));
     puller.expect(conn, text("ask"));
-    send(&world.engine, conn, Opcode::Text, b"answer").unwrap();
+    world.send(conn, Opcode::Text, b"answer").unwrap();
     puller.expect(conn, Got::Closed(1000, String::new()));
     client.expect(Opcode::Text, b"answer");
     assert_eq!(client.closed(), 1000);
@@ -304,12 +290,11 @@ fn owned(close_timeout: Duration) -> (World, Mailbox) {
 fn a_plain_process_is_told_of_the_end_after_the_last_word() {
     for (bytes, code) in [(close(4000), 4000), (b"\x81\x00".to_vec(), 1002)] {
         let (world, mut owner) = owned(Duration::from_secs(20));
-        let mut client = world.client();
-        let conn = owner.opened();
+        let (mut client, conn) = world.open(&mut owner);
         client.write(&[&masked(Opcode::Text, b"ask")[..], &bytes].concat());
         owner.expect(conn, text("ask"));
         owner.expect(conn, Got::Ending);
-        send(&world.engine, conn, Opcode::Text, b"answer").unwrap();
+        world.send(conn, Opcode::Text, b"answer").unwrap();
         client.expect(Opcode::Text, b"answer");
         assert!(owner.is_empty());
         world.engine.answered(conn);
@@ -322,8 +307,7 @@ fn a_plain_process_is_told_of_the_end_after_the_last_word() {
 #[test]
 fn a_plain_process_has_its_time() {
     let (world, mut owner) = owned(Duration::from_millis(300));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     client.close(1000);
     owner.expect(conn, Got::Ending);
     assert_eq!(client.closed(), 1000);
@@ -338,15 +322,14 @@ fn a_plain_process_may_meet_what_is_wrong() {
     // With a Close behind it that is known already, or not.
     for behind in [&[][..], &close(4000)] {
         let (world, mut owner) = owned(Duration::from_secs(20));
-        let mut client = world.client();
-        let conn = owner.opened();
+        let (mut client, conn) = world.open(&mut owner);
         client.write(&[&masked(Opcode::Text, b"{")[..], behind].concat());
         owner.expect(conn, text("{"));
         world.settle();
         world.engine.close_after_answers(conn, 1007, "not JSON");
         client.text("not heard");
         owner.expect(conn, Got::Ending);
-        send(&world.engine, conn, Opcode::Text, b"answer").unwrap();
+        world.send(conn, Opcode::Text, b"answer").unwrap();
         world.engine.answered(conn);
         client.expect(Opcode::Text, b"answer");
         client.expect(Opcode::Close, b"\x03\xefnot JSON");
@@ -360,8 +343,7 @@ fn a_plain_process_may_meet_what_is_wrong() {
 #[test]
 fn what_is_wrong_behind_our_close_ends_it_at_once() {
     let (world, mut owner) = owned(Duration::from_secs(20));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     assert!(world.engine.set_closing(conn));
     ask(&world.engine, conn, Command::Close(4001, "".into()));
     client.expect(Opcode::Close, &close_payload(4001));
@@ -373,8 +355,7 @@ fn what_is_wrong_behind_our_close_ends_it_at_once() {
 #[test]
 fn the_server_of_a_plain_process_may_stop() {
     let (world, mut owner) = owned(Duration::from_secs(60));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     client.close(4000);
     owner.expect(conn, Got::Ending);
     world.stop_server();
@@ -386,8 +367,7 @@ fn the_server_of_a_plain_process_may_stop() {
 #[test]
 fn a_plain_process_may_die() {
     let (world, mut owner) = owned(Duration::from_secs(60));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     client.close(4000);
     owner.expect(conn, Got::Ending);
     world.engine.owner_died(&owner.owner);

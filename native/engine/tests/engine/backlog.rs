@@ -50,7 +50,7 @@ fn calls_at_less_equal_and_more() {
         let (mut client, conn) = (world.client(), puller.opened());
         let held = world.hold();
         for number in 0..count {
-            send(&world.engine, conn, Opcode::Text, number.to_string().as_bytes()).unwrap();
+            world.send(conn, Opcode::Text, number.to_string().as_bytes()).unwrap();
         }
         assert_eq!(world.engine.queued_calls(), count);
         assert_eq!(backlogged(&world, CallKind::Single), waits, "{count}");
@@ -140,7 +140,7 @@ fn who_waits_is_told_when_the_engine_stops() {
     let held = world.hold();
     let waiting: Vec<_> = (0..5000)
         .map(|_| {
-            send(&world.engine, conn, Opcode::Pong, b"").unwrap();
+            world.send(conn, Opcode::Pong, b"").unwrap();
             done(&world.engine)
         })
         .collect();

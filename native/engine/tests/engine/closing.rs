@@ -16,23 +16,21 @@ fn world() -> (World, Puller) {
 fn the_client_closes() {
     for code in [1000, 1001, 3000, 4999] {
         let (world, mut puller) = world();
-        let mut client = world.client();
-        let conn = puller.opened();
+        let (mut client, conn) = world.open(&mut puller);
         let mut payload = close_payload(code);
         payload.extend(b"why");
         client.send(Opcode::Close, &payload);
         puller.expect(conn, Got::Closed(code, "why".into()));
         assert_eq!(client.closed(), code);
         assert_eq!(client.next(), Next::End);
-        assert!(send(&world.engine, conn, Opcode::Text, b"").is_err());
+        assert!(world.send(conn, Opcode::Text, b"").is_err());
     }
 }
 
 #[test]
 fn the_client_closes_without_a_code() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.send(Opcode::Close, b"");
     puller.expect(conn, Got::Closed(1005, String::new()));
     client.expect(Opcode::Close, b"");
@@ -41,12 +39,11 @@ fn the_client_closes_without_a_code() {
 #[test]
 fn the_server_closes() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
-    send(&world.engine, conn, Opcode::Text, b"before").unwrap();
+    let (mut client, conn) = world.open(&mut puller);
+    world.send(conn, Opcode::Text, b"before").unwrap();
     assert!(world.engine.set_closing(conn));
     ask(&world.engine, conn, Command::Close(4000, "enough".into()));
-    assert!(send(&world.engine, conn, Opcode::Text, b"after").is_err());
+    assert!(world.send(conn, Opcode::Text, b"after").is_err());
     assert!(!world.engine.set_closing(conn));
     client.expect(Opcode::Text, b"before");
     client.expect(Opcode::Close, b"\x0f\xa0enough");
@@ -59,8 +56,7 @@ fn the_server_closes() {
 #[test]
 fn both_close_at_once() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let held = world.hold();
     close(&world.engine, conn, 4001);
     client.close(4002);
@@ -79,8 +75,7 @@ fn who_never_answers_a_close_is_dropped() {
     let mut config = config(Mode::Workers(1));
     config.close_timeout = Duration::from_millis(200);
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     close(&world.engine, conn, 1000);
     client.expect(Opcode::Close, &close_payload(1000));
     puller.expect(conn, Got::Closed(1006, String::new()));
@@ -90,8 +85,7 @@ fn who_never_answers_a_close_is_dropped() {
 #[test]
 fn a_violation_ends_it_at_once() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.text("good");
     client.write(b"\x81\x00");
     client.text("too late");
@@ -104,8 +98,7 @@ fn a_violation_ends_it_at_once() {
 #[test]
 fn a_handler_ends_it_at_once() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     world.engine.fail(conn, 1007, "not JSON");
     client.expect(Opcode::Close, b"\x03\xefnot JSON");
     puller.expect(conn, Got::Closed(1007, "not JSON".into()));
@@ -116,8 +109,7 @@ fn a_handler_ends_it_at_once() {
 fn a_client_that_closes_and_stops_writing_still_gets_the_answer() {
     let (world, mut puller) = world();
     for _ in 0..20 {
-        let mut client = world.client();
-        let conn = puller.opened();
+        let (mut client, conn) = world.open(&mut puller);
         let held = world.hold();
         client.send(Opcode::Ping, b"ping");
         client.close(1000);
@@ -133,8 +125,7 @@ fn a_client_that_closes_and_stops_writing_still_gets_the_answer() {
 #[test]
 fn a_client_that_hangs_up() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.text("last");
     client.finish_writing();
     puller.expect(conn, text("last"));
@@ -145,8 +136,7 @@ fn a_client_that_hangs_up() {
 #[test]
 fn a_client_that_resets() {
     let (world, mut puller) = world();
-    let client = world.client();
-    let conn = puller.opened();
+    let (client, conn) = world.open(&mut puller);
     client.reset();
     puller.expect(conn, Got::Closed(1006, String::new()));
     world.settle();
@@ -156,11 +146,10 @@ fn a_client_that_resets() {
 #[test]
 fn all_that_was_queued_leaves_before_the_close() {
     let (world, mut puller) = world();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     // More than the system's buffers take.
     let large = vec![7; 16 << 20];
-    send(&world.engine, conn, Opcode::Binary, &large).unwrap();
+    world.send(conn, Opcode::Binary, &large).unwrap();
     close(&world.engine, conn, 1000);
     client.expect(Opcode::Binary, &large);
     assert_eq!(client.closed(), 1000);
@@ -172,22 +161,20 @@ fn a_slot_that_is_used_again_has_another_name() {
     let (world, mut puller) = world();
     let mut names = std::collections::HashSet::new();
     for _ in 0..50 {
-        let mut client = world.client();
-        let conn = puller.opened();
+        let (mut client, conn) = world.open(&mut puller);
         client.close(1000);
         puller.expect(conn, Got::Closed(1000, String::new()));
         assert_eq!(client.closed(), 1000);
         client.drained();
         world.settle();
         assert!(names.insert(conn));
-        let mut next = world.client();
-        let next_conn = puller.opened();
+        let (mut next, next_conn) = world.open(&mut puller);
         assert_ne!(conn, next_conn);
         // What is meant for the old one does not reach the new one.
         assert!(!world.engine.is_known(conn));
-        assert!(send(&world.engine, conn, Opcode::Text, b"stale").is_err());
+        assert!(world.send(conn, Opcode::Text, b"stale").is_err());
         ask(&world.engine, conn, Command::Fail(4000, "stale".into()));
-        send(&world.engine, next_conn, Opcode::Text, b"fresh").unwrap();
+        world.send(next_conn, Opcode::Text, b"fresh").unwrap();
         next.expect(Opcode::Text, b"fresh");
         next.reset();
         puller.expect(next_conn, Got::Closed(1006, String::new()));

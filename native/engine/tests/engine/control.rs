@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::op::Command;
 use sockeye_engine::{Active, Mode, ServerConfig};
 use sockeye_protocol::frame::Opcode;
 
@@ -18,8 +17,7 @@ fn seen() -> ServerConfig {
 #[test]
 fn they_come_in_order_among_the_messages() {
     let (world, mut puller) = World::pulled(1, seen());
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.text("one");
     client.send(Opcode::Ping, b"here?");
     client.send(Opcode::Pong, b"yes");
@@ -36,8 +34,7 @@ fn each_costs_a_credit() {
     let mut config = seen();
     config.active = Active::Count(2);
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     for n in 0..3 {
         client.send(Opcode::Ping, &[n]);
         client.expect(Opcode::Pong, &[n]);
@@ -45,11 +42,7 @@ fn each_costs_a_credit() {
     puller.expect(conn, Got::Ping(vec![0]));
     puller.expect(conn, Got::Ping(vec![1]));
     puller.expect(conn, Got::Passive);
-    ask(
-        &world.engine,
-        conn,
-        Command::Active(SetActive::To(Active::True)),
-    );
+    world.active(conn, SetActive::To(Active::True));
     puller.expect(conn, Got::Ping(vec![2]));
 }
 
@@ -58,8 +51,7 @@ fn a_flood_of_pings_does_not_fill_an_inbox() {
     let mut config = seen();
     config.inbox_size = 10_000;
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let n = 2_000u32;
     let mut pings = Vec::new();
     for i in 0..n {
@@ -85,8 +77,7 @@ fn the_answer_to_a_ping_of_the_engine_is_not_news() {
     let mut config = seen();
     config.ping_interval = Duration::from_millis(200);
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.expect(Opcode::Ping, b"");
     client.text("first");
     client.send(Opcode::Pong, b"");
@@ -99,8 +90,7 @@ fn the_answer_to_a_ping_of_the_engine_is_not_news() {
 #[test]
 fn who_does_not_ask_does_not_see_them() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.send(Opcode::Ping, b"here?");
     client.send(Opcode::Pong, b"yes");
     client.text("one");

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
-use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -15,26 +13,15 @@ fn owned(active: Active) -> ServerConfig {
     config
 }
 
-fn active(world: &World, conn: ConnId, change: SetActive) {
-    ask(&world.engine, conn, Command::Active(change));
-}
-
-/// Returns when the server has seen all that the client sent.
-fn seen(client: &mut Client) {
-    client.send(Opcode::Ping, b"seen");
-    client.expect(Opcode::Pong, b"seen");
-}
-
 #[test]
 fn credits_run_out_with_a_notice() {
     for (frames, delivered, passive) in [(2, 2, false), (3, 3, true), (4, 3, true)] {
         let (world, mut owner) = World::pushed(1, owned(Active::Count(3)));
-        let mut client = world.client();
-        let conn = owner.opened();
+        let (mut client, conn) = world.open(&mut owner);
         for i in 0..frames {
             client.text(&format!("{i}"));
         }
-        seen(&mut client);
+        client.seen();
         world.settle();
         for i in 0..delivered {
             owner.expect(conn, text(&format!("{i}")));
@@ -44,7 +31,7 @@ fn credits_run_out_with_a_notice() {
         }
         assert!(owner.is_empty(), "{frames} frames for 3 credits");
         if frames > delivered {
-            active(&world, conn, SetActive::Add(5));
+            world.active(conn, SetActive::Add(5));
             owner.expect(conn, text("3"));
             assert_eq!(world.stats(conn).unwrap().active, Active::Count(4));
         }
@@ -54,10 +41,9 @@ fn credits_run_out_with_a_notice() {
 #[test]
 fn a_count_taken_back_tells_too() {
     let (world, mut owner) = World::pushed(1, owned(Active::Count(3)));
-    let _client = world.client();
-    let conn = owner.opened();
-    active(&world, conn, SetActive::Add(-2));
-    active(&world, conn, SetActive::Add(-2));
+    let (_client, conn) = world.open(&mut owner);
+    world.active(conn, SetActive::Add(-2));
+    world.active(conn, SetActive::Add(-2));
     owner.expect(conn, Got::Passive);
     assert_eq!(world.stats(conn).unwrap().active, Active::False);
 }
@@ -65,16 +51,15 @@ fn a_count_taken_back_tells_too() {
 #[test]
 fn pings_are_answered_while_nobody_reads() {
     let (world, mut owner) = World::pushed(1, owned(Active::False));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     for i in 0..10 {
         client.text(&format!("{i}"));
-        seen(&mut client);
+        client.seen();
     }
     world.settle();
     assert!(owner.is_empty());
     assert!(world.stats(conn).unwrap().held > 0);
-    active(&world, conn, SetActive::To(Active::True));
+    world.active(conn, SetActive::To(Active::True));
     for i in 0..10 {
         owner.expect(conn, text(&format!("{i}")));
     }
@@ -83,17 +68,16 @@ fn pings_are_answered_while_nobody_reads() {
 #[test]
 fn once_gives_one_and_pings_behind_others_are_answered() {
     let (world, mut owner) = World::pushed(1, owned(Active::Once));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     for i in 0..5 {
         client.text(&format!("{i}"));
     }
-    seen(&mut client);
+    client.seen();
     for i in 0..5 {
         world.settle();
         owner.expect(conn, text(&format!("{i}")));
         assert!(owner.is_empty());
-        active(&world, conn, SetActive::To(Active::Once));
+        world.active(conn, SetActive::To(Active::Once));
     }
 }
 
@@ -101,8 +85,7 @@ fn once_gives_one_and_pings_behind_others_are_answered() {
 fn what_arrives_unasked_is_bounded_and_complete() {
     const FRAMES: usize = 4000;
     let (world, mut owner) = World::pushed(1, owned(Active::False));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     let writer = std::thread::spawn(move || {
         for i in 0..FRAMES {
             client.text(&format!("{i:01000}"));
@@ -110,7 +93,7 @@ fn what_arrives_unasked_is_bounded_and_complete() {
         client
     });
     for i in 0..FRAMES {
-        active(&world, conn, SetActive::To(Active::Once));
+        world.active(conn, SetActive::To(Active::Once));
         owner.expect(conn, text(&format!("{i:01000}")));
         let held = world.stats(conn).unwrap().held;
         assert!(held <= 256 * 1024, "{held} bytes are held");
@@ -123,8 +106,7 @@ fn the_last_event_waits_behind_what_is_held() {
     let mut config = owned(Active::False);
     config.close_timeout = Duration::from_millis(100);
     let (world, mut owner) = World::pushed(1, config);
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     client.text("one");
     client.text("two");
     client.close(1000);
@@ -132,9 +114,9 @@ fn the_last_event_waits_behind_what_is_held() {
     client.drained();
     assert!(world.engine.is_known(conn));
     assert!(owner.is_empty());
-    active(&world, conn, SetActive::To(Active::Once));
+    world.active(conn, SetActive::To(Active::Once));
     owner.expect(conn, text("one"));
-    active(&world, conn, SetActive::To(Active::Once));
+    world.active(conn, SetActive::To(Active::Once));
     owner.expect(conn, text("two"));
     owner.expect(conn, Got::Closed(1000, String::new()));
     assert!(!world.engine.is_known(conn));
@@ -144,15 +126,14 @@ fn the_last_event_waits_behind_what_is_held() {
 #[test]
 fn a_connection_moves_to_another_owner() {
     let (world, mut owner) = World::pushed(1, owned(Active::Count(1)));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     client.text("one");
     client.text("two");
     owner.expect(conn, text("one"));
     owner.expect(conn, Got::Passive);
     let mut heir = Mailbox::new();
     world.give(conn, &heir);
-    active(&world, conn, SetActive::To(Active::True));
+    world.active(conn, SetActive::To(Active::True));
     heir.expect(conn, text("two"));
     world.engine.owner_died(&owner.owner);
     client.text("three");

@@ -38,15 +38,14 @@ fn a_death_costs_the_connections_of_the_dead_only() {
     alive.sort_by_key(|conn| conn.as_u64());
     assert_eq!(alive, conns[1]);
     assert_eq!(codes(&mut clients), vec![close_payload(1011); 2]);
-    assert!(send(&world.engine, conns[0][0], Opcode::Text, b"").is_err());
-    send(&world.engine, conns[1][0], Opcode::Text, b"I am").unwrap();
+    assert!(world.send(conns[0][0], Opcode::Text, b"").is_err());
+    world.send(conns[1][0], Opcode::Text, b"I am").unwrap();
 }
 
 #[test]
 fn a_new_worker_serves_those_that_waited() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
-    let mut first = world.client();
-    puller.opened();
+    let (mut first, _) = world.open(&mut puller);
     world.engine.inbox_died(&world.server, &puller.inbox);
     assert_eq!(first.closed(), 1011);
     let mut waiting: Vec<_> = (0..3).map(|_| world.client()).collect();
@@ -63,7 +62,7 @@ fn a_new_worker_serves_those_that_waited() {
             (of, Got::Text(text)) if of == conn => seen.push(text),
             other => panic!("{other:?}"),
         }
-        send(&world.engine, conn, Opcode::Text, b"welcome").unwrap();
+        world.send(conn, Opcode::Text, b"welcome").unwrap();
     }
     seen.sort();
     assert_eq!(seen, [b"0", b"1", b"2"]);
@@ -190,7 +189,7 @@ fn a_process_for_each_connection() {
     world.settle();
     assert!(!world.engine.is_known(conn));
     for (client, conn, process) in &mut clients {
-        send(&world.engine, *conn, Opcode::Text, b"alive").unwrap();
+        world.send(*conn, Opcode::Text, b"alive").unwrap();
         client.expect(Opcode::Text, b"alive");
         client.close(1000);
         process.expect(*conn, Got::Closed(1000, String::new()));
@@ -331,8 +330,7 @@ fn held_messages_of_a_dead_owner_are_dropped() {
     config.close_timeout = Duration::from_millis(100);
     config.active = Active::False;
     let (world, mut owner) = World::pushed(1, config);
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     client.text("held");
     client.close(1000);
     assert_eq!(client.closed(), 1000);

@@ -122,7 +122,7 @@ fn a_client_and_a_server_of_one_engine() {
             let there = puller.opened();
             caller.send(conn, b"hello");
             puller.expect(there, text("hello"));
-            send(&world.engine, there, Opcode::Text, b"world").unwrap();
+            world.send(there, Opcode::Text, b"world").unwrap();
             caller.mailbox.expect(conn, text("world"));
             let stats = world.stats(conn).unwrap();
             assert_eq!((&*stats.path, &*stats.query), ("/path", "query"));

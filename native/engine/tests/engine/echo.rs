@@ -17,7 +17,7 @@ fn a_frame_goes_in_and_comes_back() {
     let conn = puller.opened();
     puller.expect(conn, text("hello"));
     puller.expect(conn, Got::Binary(Vec::new()));
-    send(&world.engine, conn, Opcode::Text, b"world").unwrap();
+    world.send(conn, Opcode::Text, b"world").unwrap();
     client.expect(Opcode::Text, b"world");
     let stats = world.stats(conn).unwrap();
     assert_eq!((stats.frames_in, &*stats.path), (2, "/path"));
@@ -62,8 +62,7 @@ fn order_is_kept_on_every_shard() {
 #[test]
 fn a_batch_rings_once() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     assert_eq!(puller.take(9).1, Left::Nothing);
     let frames: Vec<u8> = (0..100).flat_map(|_| masked(Opcode::Text, b"x")).collect();
     client.write(&frames);

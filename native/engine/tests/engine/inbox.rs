@@ -20,8 +20,7 @@ fn a_full_inbox_stops_its_clients_and_nothing_is_lost() {
     const PAYLOAD: usize = 1000;
     const MOST: usize = 64 << 20;
     let (world, mut puller) = World::pulled(1, small(64 * 1024));
-    let client = world.client();
-    let conn = puller.opened();
+    let (client, conn) = world.open(&mut puller);
     let mut stream = client.stream.try_clone().unwrap();
     stream
         .set_write_timeout(Some(Duration::from_millis(300)))
@@ -76,10 +75,8 @@ fn a_full_inbox_stops_its_clients_and_nothing_is_lost() {
 #[test]
 fn pings_are_answered_while_the_inbox_is_full() {
     let (world, mut puller) = World::pulled(1, small(8 * 1024));
-    let mut greedy = world.client();
-    let greedy_conn = puller.opened();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut greedy, greedy_conn) = world.open(&mut puller);
+    let (mut client, conn) = world.open(&mut puller);
     greedy.send(Opcode::Binary, &[7; 8000]);
     // The answer shows that the server has seen what came before.
     greedy.send(Opcode::Ping, b"1");
@@ -99,8 +96,7 @@ fn pings_are_answered_while_the_inbox_is_full() {
 #[test]
 fn a_close_behind_held_messages_comes_last() {
     let (world, mut puller) = World::pulled(1, small(1024));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     for _ in 0..100 {
         client.send(Opcode::Binary, &[7; 100]);
     }
@@ -116,8 +112,7 @@ fn a_close_behind_held_messages_comes_last() {
 #[test]
 fn a_reset_loses_nothing_that_was_read() {
     let (world, mut puller) = World::pulled(1, small(1024));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     for _ in 0..100 {
         client.send(Opcode::Binary, &[7; 100]);
     }
@@ -141,10 +136,8 @@ fn a_greedy_connection_does_not_starve_another() {
     const LIMIT: usize = 256 * 1024;
     const PAYLOAD: usize = 100;
     let (world, mut puller) = World::pulled(1, small(LIMIT));
-    let greedy = world.client();
-    let greedy_conn = puller.opened();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (greedy, greedy_conn) = world.open(&mut puller);
+    let (mut client, conn) = world.open(&mut puller);
     let flooding = flood(greedy, PAYLOAD);
     for round in 0..20 {
         client.text(&format!("{round}"));

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::op::Command;
 use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
 use sockeye_protocol::frame::Opcode;
 
@@ -25,19 +24,12 @@ fn long(len: usize) -> String {
     "x".repeat(len)
 }
 
-/// Returns when the server has read all that the client sent.
-fn seen(client: &mut Client) {
-    client.send(Opcode::Ping, b"seen");
-    client.expect(Opcode::Pong, b"seen");
-}
-
 /// A connection with a large message that its owner has not heard of, and what it was.
 fn busy(world: &World, owner: &mut Puller) -> (Client, ConnId, String) {
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(owner);
     let large = long(LARGE);
     client.text(&large);
-    seen(&mut client);
+    client.seen();
     (client, conn, large)
 }
 
@@ -56,7 +48,7 @@ fn others_are_served_meanwhile() {
     let conn = puller.opened();
     client.text("small");
     puller.expect(conn, text("small"));
-    send(&world.engine, conn, Opcode::Text, b"reply").unwrap();
+    world.send(conn, Opcode::Text, b"reply").unwrap();
     client.expect(Opcode::Text, b"reply");
     owner.expect(busy, text(&large));
 }
@@ -66,19 +58,18 @@ fn the_order_of_an_owner_stays() {
     let mut config = owned(Active::True);
     config.close_timeout = Duration::from_millis(100);
     let (world, mut owner) = World::owned(config);
-    let mut quiet = world.client();
-    let second = owner.opened();
+    let (mut quiet, second) = world.open(&mut owner);
     let (mut client, first, large) = busy(&world, &mut owner);
     client.text("after");
     client.close(1000);
     assert_eq!(client.closed(), 1000);
     for i in 0..3 {
         quiet.text(&format!("{i}"));
-        seen(&mut quiet);
+        quiet.seen();
     }
     let mut late = world.client();
     late.text("late");
-    seen(&mut late);
+    late.seen();
     world.settle();
     assert!(
         world.engine.is_known(first),
@@ -121,11 +112,11 @@ fn what_arrives_meanwhile_is_bounded_and_complete() {
     };
     // Of the 16 KiB that may be held, a frame that is cut has a part.
     while held() < 14 * 1024 {
-        seen(&mut client);
+        client.seen();
     }
     // Each of these is a chance to read more.
     for _ in 0..200 {
-        seen(&mut client);
+        client.seen();
         let held = held();
         assert!(held <= 32 * 1024, "{held} bytes are held");
         assert!(owner.inbox.pending() <= 2 * LARGE);
@@ -145,28 +136,27 @@ fn credits_and_the_notice_keep_their_place() {
     for i in 0..4 {
         client.text(&format!("{i}"));
     }
-    seen(&mut client);
+    client.seen();
     owner.expect(conn, text(&large));
     owner.expect(conn, text("0"));
     owner.expect(conn, text("1"));
     owner.expect(conn, Got::Passive);
     world.settle();
     assert_eq!(all(&mut owner), []);
-    ask(&world.engine, conn, Command::Active(SetActive::Add(1)));
+    world.active(conn, SetActive::Add(1));
     owner.expect(conn, text("2"));
 }
 
 #[test]
 fn a_message_refused_late_is_1007_with_nothing_behind_it() {
     let (world, mut owner) = World::owned(owned(Active::True));
-    let mut other = world.client();
-    let good = owner.opened();
+    let (mut other, good) = world.open(&mut owner);
     let (mut client, bad, large) = busy(&world, &mut owner);
     // There is no room for this one.
     client.text("behind");
-    seen(&mut client);
+    client.seen();
     other.text("mine");
-    seen(&mut other);
+    other.seen();
     owner.expect(bad, text(&large));
     world.engine.fail(bad, 1007, "refused");
     assert_eq!(client.closed(), 1007);
@@ -193,8 +183,7 @@ fn a_message_refused_at_once_is_1007_with_nothing_behind_it() {
         } else {
             World::pulled(1, config)
         };
-        let mut client = world.client();
-        let conn = owner.opened();
+        let (mut client, conn) = world.open(&mut owner);
         client.write(&[masked(Opcode::Text, b"!"), masked(Opcode::Text, b"behind")].concat());
         owner.expect(conn, text("!"));
         world.engine.fail(conn, 1007, "refused");
@@ -210,7 +199,7 @@ fn a_new_owner_waits_for_what_is_the_old_ones() {
     let mut heir = Mailbox::new();
     let done = world.give(conn, &heir);
     client.text("more");
-    seen(&mut client);
+    client.seen();
     world.settle();
     assert!(done.try_recv().is_err(), "the old one has not heard all");
     owner.expect(conn, text(&large));
@@ -227,7 +216,7 @@ fn a_connection_that_waits_for_room_moves() {
     let (world, mut owner) = World::owned(owned(Active::True));
     let (mut client, conn, _) = busy(&world, &mut owner);
     client.text(&long(1000));
-    seen(&mut client);
+    client.seen();
     assert!(world.stats(conn).unwrap().held > 0);
     let mut heir = Mailbox::new();
     let done = world.give(conn, &heir);
@@ -261,7 +250,7 @@ fn the_owner_dies_meanwhile() {
     let (world, mut owner) = World::owned(owned(Active::True));
     let (mut client, conn, _) = busy(&world, &mut owner);
     client.text("held");
-    seen(&mut client);
+    client.seen();
     world.engine.owner_died(&owner.inbox);
     assert_eq!(client.closed(), 1011);
     world.settle();
@@ -277,7 +266,7 @@ fn the_server_stops_meanwhile() {
     let (world, mut owner) = World::owned(owned(Active::True));
     let (mut client, conn, large) = busy(&world, &mut owner);
     client.text("behind");
-    seen(&mut client);
+    client.seen();
     world.stop_server();
     assert_eq!(client.closed(), 1001);
     client.drained();

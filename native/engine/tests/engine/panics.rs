@@ -34,7 +34,7 @@ fn a_notifier() {
             let (conn, event) = good.next();
             assert!(conns.contains(&conn));
             assert_eq!(event, text(&format!("{round}")));
-            send(&world.engine, conn, Opcode::Text, b"ok").unwrap();
+            world.send(conn, Opcode::Text, b"ok").unwrap();
         }
     }
 }
@@ -42,8 +42,7 @@ fn a_notifier() {
 #[test]
 fn an_answer() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let held = world.hold();
     for _ in 0..10 {
         let reply = Box::new(|_: Option<_>| panic!("an answer that breaks, in a test"));
@@ -52,15 +51,14 @@ fn an_answer() {
             Box::new(|_: &[ConnId]| panic!("an answer that breaks, in a test"))
         });
     }
-    send(&world.engine, conn, Opcode::Text, b"on its way").unwrap();
+    world.send(conn, Opcode::Text, b"on its way").unwrap();
     client.text("hello");
     world.engine.inbox_died(&world.server, &puller.inbox);
     drop(held);
     client.expect(Opcode::Text, b"on its way");
     assert_eq!(client.closed(), 1011);
     let mut heir = world.worker(0);
-    let mut client = world.client();
-    let conn = heir.opened();
+    let (mut client, conn) = world.open(&mut heir);
     client.text("hello");
     heir.expect(conn, text("hello"));
 }

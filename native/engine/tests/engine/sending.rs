@@ -26,8 +26,8 @@ const HUGE: usize = 64 << 20;
 
 /// Fills the queue of a client that does not read: the next sender is told so.
 fn stuff(world: &World, conn: ConnId) {
-    send(&world.engine, conn, Opcode::Binary, &vec![7; HUGE]).unwrap();
-    let more = send(&world.engine, conn, Opcode::Text, b"more");
+    world.send(conn, Opcode::Binary, &vec![7; HUGE]).unwrap();
+    let more = world.send(conn, Opcode::Text, b"more");
     assert_eq!(more, Err(SendError::Busy));
 }
 
@@ -35,11 +35,10 @@ fn stuff(world: &World, conn: ConnId) {
 fn the_queue_is_bounded_at_less_equal_and_more() {
     for (second, expected) in [(399, Ok(())), (400, Ok(())), (401, Err(SendError::Busy))] {
         let (world, mut puller) = World::pulled(1, queue(1000));
-        let mut client = world.client();
-        let conn = puller.opened();
+        let (mut client, conn) = world.open(&mut puller);
         let held = world.hold();
-        send(&world.engine, conn, Opcode::Binary, &wire(600)).unwrap();
-        let result = send(&world.engine, conn, Opcode::Binary, &wire(second));
+        world.send(conn, Opcode::Binary, &wire(600)).unwrap();
+        let result = world.send(conn, Opcode::Binary, &wire(second));
         assert_eq!(result, expected, "600 and {second} of 1000");
         drop(held);
         client.expect(Opcode::Binary, &wire(600));
@@ -48,7 +47,7 @@ fn the_queue_is_bounded_at_less_equal_and_more() {
         }
         world.settle();
         assert_eq!(world.stats(conn).unwrap().queue, 0);
-        send(&world.engine, conn, Opcode::Binary, &wire(5000)).unwrap();
+        world.send(conn, Opcode::Binary, &wire(5000)).unwrap();
         client.expect(Opcode::Binary, &wire(5000));
     }
 }
@@ -57,30 +56,27 @@ fn the_queue_is_bounded_at_less_equal_and_more() {
 fn a_client_that_does_not_read_makes_its_sender_busy_and_nobody_else() {
     const PAYLOAD: usize = 10_000;
     let (world, mut puller) = World::pulled(1, queue(100_000));
-    let mut slow = world.client();
-    let slow_conn = puller.opened();
-    let mut other = world.client();
-    let other_conn = puller.opened();
+    let (mut slow, slow_conn) = world.open(&mut puller);
+    let (mut other, other_conn) = world.open(&mut puller);
     stuff(&world, slow_conn);
     for _ in 0..100 {
-        send(&world.engine, other_conn, Opcode::Binary, &[8; PAYLOAD]).unwrap();
+        world.send(other_conn, Opcode::Binary, &[8; PAYLOAD]).unwrap();
         other.expect(Opcode::Binary, &[8; PAYLOAD]);
     }
     // Once it reads, it gets what was taken, and its sender goes on.
     slow.expect(Opcode::Binary, &vec![7; HUGE]);
     world.settle();
-    send(&world.engine, slow_conn, Opcode::Text, b"more").unwrap();
+    world.send(slow_conn, Opcode::Text, b"more").unwrap();
     slow.expect(Opcode::Text, b"more");
 }
 
 #[test]
 fn tiny_frames_behind_a_large_one_keep_their_order() {
     let (world, mut puller) = World::pulled(1, queue(80 << 20));
-    let mut client = world.client();
-    let conn = puller.opened();
-    send(&world.engine, conn, Opcode::Binary, &vec![7; HUGE]).unwrap();
+    let (mut client, conn) = world.open(&mut puller);
+    world.send(conn, Opcode::Binary, &vec![7; HUGE]).unwrap();
     for i in 0..10_000u32 {
-        while send(&world.engine, conn, Opcode::Text, format!("{i}").as_bytes()).is_err() {
+        while world.send(conn, Opcode::Text, format!("{i}").as_bytes()).is_err() {
             // The shard's own queue is full.
             world.settle();
         }
@@ -96,17 +92,15 @@ fn who_stays_full_is_closed_and_others_are_not() {
     let mut config = queue(100_000);
     config.send_timeout = Duration::from_millis(300);
     let (world, mut puller) = World::pulled(1, config);
-    let _slow = world.client();
-    let slow_conn = puller.opened();
-    let mut other = world.client();
-    let other_conn = puller.opened();
+    let (_slow, slow_conn) = world.open(&mut puller);
+    let (mut other, other_conn) = world.open(&mut puller);
     stuff(&world, slow_conn);
     let (of, event) = puller.next();
     assert_eq!(of, slow_conn);
     assert!(matches!(event, Got::Closed(1008, _)), "{event:?}");
-    let sent = send(&world.engine, slow_conn, Opcode::Text, b"");
+    let sent = world.send(slow_conn, Opcode::Text, b"");
     assert_eq!(sent, Err(SendError::Closed));
-    send(&world.engine, other_conn, Opcode::Text, b"still here").unwrap();
+    world.send(other_conn, Opcode::Text, b"still here").unwrap();
     other.expect(Opcode::Text, b"still here");
     // The socket goes too, though its client never read.
     world.stop_server();
@@ -147,10 +141,8 @@ fn one_frame_goes_to_everybody_but_one() {
 #[test]
 fn who_is_full_misses_what_goes_to_all_and_that_is_counted() {
     let (world, mut puller) = World::pulled(1, queue(100_000));
-    let _slow = world.client();
-    let slow_conn = puller.opened();
-    let mut other = world.client();
-    puller.opened();
+    let (_slow, slow_conn) = world.open(&mut puller);
+    let (mut other, _) = world.open(&mut puller);
     stuff(&world, slow_conn);
     let news = "n".repeat(100_000);
     for _ in 0..5 {
@@ -164,10 +156,9 @@ fn who_is_full_misses_what_goes_to_all_and_that_is_counted() {
 #[test]
 fn what_was_sent_before_a_stop_arrives_before_the_close() {
     let (world, mut puller) = World::pulled(1, queue(1 << 20));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let held = world.hold();
-    send(&world.engine, conn, Opcode::Text, b"last words").unwrap();
+    world.send(conn, Opcode::Text, b"last words").unwrap();
     fan_out(&world, "to all", None).unwrap();
     world.stop_server();
     drop(held);
@@ -182,11 +173,10 @@ fn what_was_sent_before_a_death_arrives_before_the_close() {
     // More than one turn carries out.
     const FRAMES: usize = 5000;
     let (world, mut puller) = World::pulled(1, queue(1 << 20));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let held = world.hold();
     for i in 0..FRAMES {
-        send(&world.engine, conn, Opcode::Text, format!("{i}").as_bytes()).unwrap();
+        world.send(conn, Opcode::Text, format!("{i}").as_bytes()).unwrap();
     }
     world.engine.inbox_died(&world.server, &puller.inbox);
     drop(held);

@@ -33,8 +33,7 @@ fn connections_are_bounded_at_less_equal_and_more() {
     clients.pop().unwrap().reset();
     let (_, event) = puller.next();
     assert_eq!(event, Got::Closed(1006, String::new()));
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.text("in");
     puller.expect(conn, text("in"));
     let refused = answer(connect(world.address));
@@ -54,8 +53,7 @@ fn who_does_not_shake_hands_in_time_is_dropped() {
     assert_eq!(answer(silent), "");
     // Their places are free again.
     let _one = world.client();
-    let _two = world.client();
-    puller.opened();
+    let (_two, _) = world.open(&mut puller);
     puller.opened();
     assert_eq!(world.server.stats().rejected, 2);
 }

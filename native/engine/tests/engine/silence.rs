@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sockeye_engine::active::SetActive;
 use sockeye_engine::op::Command;
 use sockeye_engine::options::NEVER;
 use sockeye_engine::{Active, ConnOptions, Mode, ServerConfig};
@@ -24,8 +25,7 @@ fn who_says_nothing_is_closed() {
     config.idle_timeout = SHORT;
     let (world, mut puller) = World::pulled(1, config);
     let begin = Instant::now();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     client.expect(Opcode::Close, b"\x03\xe9idle timeout");
     assert!(begin.elapsed() >= SHORT);
     puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
@@ -41,8 +41,7 @@ fn who_answers_pings_stays() {
     config.pong_timeout = 8 * SHORT;
     let (world, mut puller) = World::pulled(1, config);
     let begin = Instant::now();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     while begin.elapsed() < 10 * SHORT {
         client.expect(Opcode::Ping, b"");
         client.send(Opcode::Pong, b"");
@@ -57,11 +56,10 @@ fn who_does_not_answer_a_ping_is_closed_while_the_server_pushes() {
     config.ping_interval = SHORT;
     config.pong_timeout = SHORT;
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let begin = Instant::now();
     // What is sent to it proves nothing.
-    while send(&world.engine, conn, Opcode::Text, b"news").is_ok() {
+    while world.send(conn, Opcode::Text, b"news").is_ok() {
         std::thread::sleep(Duration::from_millis(1));
         assert!(begin.elapsed() < LONG);
     }
@@ -76,8 +74,7 @@ fn silence_is_ours_while_we_do_not_read() {
     config.idle_timeout = SHORT;
     config.active = Active::False;
     let (world, mut puller) = World::pulled(1, config);
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     // Beyond what is held for a receiver that wants nothing: the rest stays unread.
     let large = vec![7; 20_000];
     client.send(Opcode::Binary, &large);
@@ -89,11 +86,7 @@ fn silence_is_ours_while_we_do_not_read() {
     let mut third = world.client();
     third.expect(Opcode::Close, b"\x03\xe9idle timeout");
     assert!(world.engine.is_open(conn));
-    ask(
-        &world.engine,
-        conn,
-        Command::Active(sockeye_engine::active::SetActive::To(Active::True)),
-    );
+    world.active(conn, SetActive::To(Active::True));
     let third_conn = puller.opened();
     puller.expect(third_conn, Got::Closed(1001, "idle timeout".into()));
     puller.expect(conn, Got::Binary(large));
@@ -106,8 +99,7 @@ fn nothing_lasts_longer_than_its_age() {
     config.max_age = SHORT;
     let (world, mut puller) = World::pulled(1, config);
     let begin = Instant::now();
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     assert_eq!(client.closed(), 1001);
     assert!(begin.elapsed() >= SHORT);
     assert!(matches!(puller.next(), (c, Got::Closed(1001, _)) if c == conn));
@@ -116,8 +108,7 @@ fn nothing_lasts_longer_than_its_age() {
 #[test]
 fn times_and_limits_change_at_run_time() {
     let (world, mut puller) = World::pulled(1, quiet());
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let mut options = ConnOptions::default();
     options.max_message_size = Some(10);
     ask(&world.engine, conn, Command::Options(Box::new(options)));
@@ -135,8 +126,7 @@ fn times_and_limits_change_at_run_time() {
     client.expect(Opcode::Close, b"\x03\xe9idle timeout");
     puller.expect(conn, Got::Closed(1001, "idle timeout".into()));
 
-    let mut client = world.client();
-    let conn = puller.opened();
+    let (mut client, conn) = world.open(&mut puller);
     let mut options = ConnOptions::default();
     options.max_message_size = Some(10);
     ask(&world.engine, conn, Command::Options(Box::new(options)));

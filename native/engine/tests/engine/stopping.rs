@@ -27,20 +27,17 @@ fn a_server_without_connections() {
 #[test]
 fn a_server_with_all_kinds_of_connections() {
     let (world, mut puller) = World::pulled(2, config(Mode::Workers(1)));
-    let mut idle = world.client();
-    let idle_conn = puller.opened();
+    let (mut idle, idle_conn) = world.open(&mut puller);
     // Nothing said yet, and half of it said.
     let _silent = connect(world.address);
     let mut half = connect(world.address);
     half.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     // Closing, and its client will not hang up.
-    let mut lingering = world.client();
-    let conn = puller.opened();
+    let (mut lingering, conn) = world.open(&mut puller);
     lingering.close(1000);
     puller.expect(conn, Got::Closed(1000, String::new()));
     // Asked to close, and its client will not answer.
-    let mut mute = world.client();
-    let conn = puller.opened();
+    let (mut mute, conn) = world.open(&mut puller);
     close(&world.engine, conn, 4000);
     mute.expect(Opcode::Close, &close_payload(4000));
     world.stop_server();
@@ -66,8 +63,7 @@ fn the_same_port_again_and_again() {
         let world = World::on(engine.clone(), config.clone(), None);
         config.address = world.address.into();
         let mut puller = world.worker(0);
-        let mut client = world.client();
-        let conn = puller.opened();
+        let (mut client, conn) = world.open(&mut puller);
         client.text("x");
         puller.expect(conn, text("x"));
         world.stop_server();
@@ -109,11 +105,9 @@ fn connections_of_a_passive_owner_end_with_their_server() {
     config.close_timeout = Duration::from_millis(100);
     config.active = Active::False;
     let (world, mut owner) = World::pushed(1, config);
-    let mut open = world.client();
-    let open_conn = owner.opened();
+    let (mut open, open_conn) = world.open(&mut owner);
     open.text("not asked for");
-    let mut left = world.client();
-    let left_conn = owner.opened();
+    let (mut left, left_conn) = world.open(&mut owner);
     left.text("not asked for");
     left.close(1000);
     assert_eq!(left.closed(), 1000);
@@ -131,8 +125,7 @@ fn connections_of_a_passive_owner_end_with_their_server() {
 #[test]
 fn the_last_event_comes_before_the_news_of_the_stop() {
     let (world, mut owner) = World::pushed(1, config(Mode::Owner));
-    let mut client = world.client();
-    let conn = owner.opened();
+    let (mut client, conn) = world.open(&mut owner);
     world.stop_server();
     assert_eq!(client.closed(), 1001);
     world.wait_stopped();
@@ -143,10 +136,8 @@ fn the_last_event_comes_before_the_news_of_the_stop() {
 #[test]
 fn a_stopped_engine_tells_its_servers() {
     let (world, mut puller) = World::pulled(2, config(Mode::Workers(1)));
-    let mut polite = world.client();
-    let polite_conn = puller.opened();
-    let mute = world.client();
-    let mute_conn = puller.opened();
+    let (mut polite, polite_conn) = world.open(&mut puller);
+    let (mute, mute_conn) = world.open(&mut puller);
     let _silent = connect(world.address);
     let client = std::thread::spawn(move || assert_eq!(polite.closed(), 1001));
     world.engine.stop();
@@ -160,6 +151,6 @@ fn a_stopped_engine_tells_its_servers() {
     );
     assert_eq!(closed[1], (mute_conn, Got::Closed(1006, String::new())));
     drop(mute);
-    let sent = send(&world.engine, polite_conn, Opcode::Text, b"");
+    let sent = world.send(polite_conn, Opcode::Text, b"");
     assert!(sent.is_err());
 }

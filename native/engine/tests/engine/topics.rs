@@ -130,7 +130,7 @@ proptest! {
             }
         }
         for (index, (client, conn)) in clients.iter_mut().enumerate() {
-            send(&world.engine, *conn, Opcode::Text, b"end").unwrap();
+            world.send(*conn, Opcode::Text, b"end").unwrap();
             for text in &expected[index] {
                 client.expect(Opcode::Text, text.as_bytes());
             }

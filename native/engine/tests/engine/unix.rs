@@ -72,7 +72,7 @@ fn messages_are_echoed_and_the_file_goes_with_the_server() {
         peer_info.local,
         Peer::Unix(path.as_os_str().as_bytes().into())
     );
-    send(&world.engine, conn, Opcode::Text, b"back").unwrap();
+    world.send(conn, Opcode::Text, b"back").unwrap();
     let mut back = [0; 6];
     stream.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"\x81\x04back");

@@ -3,7 +3,7 @@
 //! The library ends a connection, with all its streams, for a byte that may not stand in a field,
 //! and counts errors of streams for as long as the connection lasts. So the frames of the client
 //! pass through here first. Heads are read by our own rules, as those of HTTP/1 are; the library
-//! gets a head in their place that it cannot mind, whose path is the number of the stream, under
+//! gets a head in their place that it accepts, whose path is the number of the stream, under
 //! which the real one is kept. What is malformed it gets as a head that it answers with an error
 //! of that stream. Everything else passes as it came.
 

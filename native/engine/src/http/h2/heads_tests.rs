@@ -99,8 +99,8 @@ fn answering(streams: &[u32]) -> Pipe {
 }
 
 impl Pipe {
-    fn give_up(&self, patience: Duration) -> bool {
-        self.streams.borrow_mut().give_up(patience)
+    fn give_up(&self, timeout: Duration) -> bool {
+        self.streams.borrow_mut().give_up(timeout)
     }
 
     /// What the library gets to hear without a word from the client, and what the client does.

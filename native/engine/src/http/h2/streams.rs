@@ -118,7 +118,7 @@ impl Streams {
     }
 
     /// When to look next for answers that nobody takes.
-    pub(super) fn next_look(&self, patience: Duration) -> Option<Instant> {
+    pub(super) fn next_look(&self, timeout: Duration) -> Option<Instant> {
         let stalled = self.open.values().filter_map(|open| match open.waits_for {
             Some(WaitsFor::Client(at)) => Some(at),
             Some(WaitsFor::Server) => Some(Instant::now()),
@@ -131,14 +131,14 @@ impl Streams {
             .into_iter()
             .chain(unheard)
             .min()?
-            .checked_add(patience)
+            .checked_add(timeout)
     }
 
     /// Gives up the answers of which the client has taken nothing for so long. False if the
     /// library has not heard of one for as long, since the client stops in the middle of a frame.
-    pub(super) fn give_up(&mut self, patience: Duration) -> bool {
+    pub(super) fn give_up(&mut self, timeout: Duration) -> bool {
         let now = Instant::now();
-        let is_long = |at: Instant| now.saturating_duration_since(at) >= patience;
+        let is_long = |at: Instant| now.saturating_duration_since(at) >= timeout;
         if self.given_up.first().is_some_and(|(_, at)| is_long(*at)) {
             return false;
         }

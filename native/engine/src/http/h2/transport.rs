@@ -26,7 +26,7 @@ pub(super) struct HyperTransport {
     had: usize,
     /// Frames that the library does not know of, and what is left of them.
     own: Vec<u8>,
-    patience: Duration,
+    timeout: Duration,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<tokio::time::Sleep>>>,
 }
@@ -36,7 +36,7 @@ impl HyperTransport {
     pub(super) fn new(
         transport: Transport,
         before: &[u8],
-        patience: Duration,
+        timeout: Duration,
         mut incoming: InboundFrames,
         outgoing: OutboundFrames,
     ) -> Self {
@@ -49,7 +49,7 @@ impl HyperTransport {
             ahead,
             had: 0,
             own: Vec::new(),
-            patience,
+            timeout,
             stalled: None,
         }
     }
@@ -81,10 +81,10 @@ impl HyperTransport {
             self.stalled = None;
             return poll;
         }
-        let patience = self.patience;
+        let timeout = self.timeout;
         let stalled = self
             .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::model::id::ConnId;
+use crate::model::lock::lock;
 use crate::server::topics::Topic;
 
 /// Why a connection was not subscribed.
@@ -63,7 +64,7 @@ impl Register {
     pub(crate) fn open(&self) -> OpenRegister<'_> {
         self.count.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = lock(&self.entries);
         OpenRegister {
             before: entries.len(),
             entries,

@@ -117,7 +117,7 @@ impl Conn {
         state.wake();
     }
 
-    /// The receiver is dead: nobody will received of the end.
+    /// The receiver is dead: nobody will hear of the end.
     pub(crate) fn receiver_died(self: &Rc<Self>, shard: &Shard, reason: &str) {
         {
             let mut state = self.state.borrow_mut();
@@ -271,12 +271,12 @@ impl Conn {
         shard.handle.slots.set_closing(self.id);
         self.server.release_permit(self.facts.peer_ip());
         state.late = None;
-        let patience = shard.now() + ticks(LINGER);
+        let linger_end = shard.now() + ticks(LINGER);
         state.deadline = if state.stage.phase().is_answering() && !state.outbox.is_empty() {
             // What answers the peer has the time that is left for that.
-            state.deadline.max(patience)
+            state.deadline.max(linger_end)
         } else {
-            patience
+            linger_end
         };
         state.stage.linger(peer_eof);
         if state.stage.is_id_void() {

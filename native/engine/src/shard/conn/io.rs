@@ -26,7 +26,7 @@ const SMALL_READ: usize = 8 * 1024;
 const OWED: u32 = 64 * 1024;
 
 impl Conn {
-    /// Whether frames still go out to it: neither side has said goodbye.
+    /// Whether frames still go out to it: neither side has sent a Close frame.
     pub(crate) fn takes_frames(&self) -> bool {
         self.state.borrow().session.is_open()
     }
@@ -228,13 +228,13 @@ impl Conn {
                     state.writing = Writing::Blocked { full_since: 0 };
                 }
                 // Which of the bytes were owed is not known: those that went first, say.
-                let stuffed = state.owed > OWED;
+                let was_full = state.owed > OWED;
                 state.owed = if done {
                     0
                 } else {
                     state.owed.saturating_sub(n as u32)
                 };
-                if stuffed && state.owed <= OWED {
+                if was_full && state.owed <= OWED {
                     state.wake();
                 }
                 let lingers = state.stage.phase().is_lingering();

@@ -16,7 +16,7 @@ pub(super) struct KeepAlive {
     last_received: u32,
     /// When the ping went that nothing has come after; 0 for none.
     pinged: u32,
-    /// A ping of ours is unanswered: its pong is no close_event for the receiver.
+    /// A ping of ours is unanswered: its pong is no news for the receiver.
     pub(super) pong_due: bool,
 }
 

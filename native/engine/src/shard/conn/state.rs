@@ -126,7 +126,7 @@ pub(super) struct ConnState {
     pub(super) frames_in: u64,
     /// Bytes in the outbox that the peer made us owe.
     pub(super) owed: u32,
-    /// Shard time at which patience ends, with the process that is awaited, or with the peer; 0 for never.
+    /// Shard time until which the process that is awaited may come, or the peer may end; 0 for ever.
     pub(super) deadline: u32,
     pub(super) keep_alive: KeepAlive,
     /// Rules of its own; none for most.

@@ -145,6 +145,12 @@ impl Client {
         assert_eq!(next, Next::Frame(op as u8, payload.to_vec()));
     }
 
+    /// Returns when the server has seen all that was sent.
+    pub fn seen(&mut self) {
+        self.send(Opcode::Ping, b"seen");
+        self.expect(Opcode::Pong, b"seen");
+    }
+
     /// Reads on to the close frame, and answers it. The code.
     pub fn closed(&mut self) -> u16 {
         loop {

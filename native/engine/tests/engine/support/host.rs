@@ -20,6 +20,22 @@ impl Notifier for Ring {
     }
 }
 
+/// Whoever gets events.
+pub trait Process {
+    fn next(&mut self) -> (ConnId, Got);
+
+    fn opened(&mut self) -> ConnId {
+        match self.next() {
+            (conn, Got::Open(_)) => conn,
+            other => panic!("{other:?} and not open"),
+        }
+    }
+
+    fn expect(&mut self, conn: ConnId, event: Got) {
+        assert_eq!(self.next(), (conn, event));
+    }
+}
+
 /// A handler process.
 pub struct Puller {
     pub inbox: Arc<Inbox>,
@@ -54,36 +70,6 @@ impl Puller {
         self.engine.resume(&self.inbox, shards);
         self.more = left == Left::More;
         (events, left)
-    }
-
-    pub fn next(&mut self) -> (ConnId, Got) {
-        loop {
-            if let Some(event) = self.queue.pop_front() {
-                if self.answers && matches!(event.1, Got::Closed(..) | Got::Ending) {
-                    self.engine.answered(event.0);
-                    if event.1 == Got::Ending {
-                        continue;
-                    }
-                }
-                return event;
-            }
-            if !self.more {
-                self.rings.recv_timeout(LONG).expect("the notice");
-            }
-            let (events, _) = self.take(64);
-            self.queue.extend(events);
-        }
-    }
-
-    pub fn opened(&mut self) -> ConnId {
-        match self.next() {
-            (conn, Got::Open(_)) => conn,
-            other => panic!("{other:?} and not open"),
-        }
-    }
-
-    pub fn expect(&mut self, conn: ConnId, event: Got) {
-        assert_eq!(self.next(), (conn, event));
     }
 
     /// Waits for the end of a connection and gives its messages, and the code.
@@ -183,29 +169,20 @@ impl Mailbox {
         let _ = self.engine.set(Arc::downgrade(engine));
     }
 
-    pub fn next(&mut self) -> (ConnId, Got) {
+    /// Nothing has come. For use after an event that would have come later.
+    pub fn is_empty(&mut self) -> bool {
+        self.queue.extend(self.batches.try_iter().flatten());
+        self.queue.is_empty()
+    }
+}
+
+impl Process for Mailbox {
+    fn next(&mut self) -> (ConnId, Got) {
         while self.queue.is_empty() {
             let batch = self.batches.recv_timeout(LONG).expect("a message");
             self.queue.extend(batch);
         }
         self.queue.pop_front().unwrap()
-    }
-
-    pub fn opened(&mut self) -> ConnId {
-        match self.next() {
-            (conn, Got::Open(_)) => conn,
-            other => panic!("{other:?} and not open"),
-        }
-    }
-
-    pub fn expect(&mut self, conn: ConnId, event: Got) {
-        assert_eq!(self.next(), (conn, event));
-    }
-
-    /// Nothing has come. For use after an event that would have come later.
-    pub fn is_empty(&mut self) -> bool {
-        self.queue.extend(self.batches.try_iter().flatten());
-        self.queue.is_empty()
     }
 }
 

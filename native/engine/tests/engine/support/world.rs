@@ -5,13 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
+use sockeye_engine::active::SetActive;
 use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{
     ConnId, Engine, EngineConfig, Frames, Inbox, Mode, Peer, SendError, Server, ServerConfig,
 };
 use sockeye_protocol::frame::{self, Opcode};
 
-use super::{Client, Host, LONG, Mailbox, Puller};
+use super::{Client, Host, LONG, Mailbox, Process, Puller};
 
 /// An engine with one server.
 pub struct World {
@@ -102,6 +103,20 @@ impl World {
 
     pub fn client(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// A client, and its connection, of which this process hears.
+    pub fn open(&self, process: &mut impl Process) -> (Client, ConnId) {
+        (self.client(), process.opened())
+    }
+
+    pub fn send(&self, conn: ConnId, op: Opcode, payload: &[u8]) -> Result<(), SendError> {
+        send(&self.engine, conn, op, payload)
+    }
+
+    /// Changes the credits of a connection.
+    pub fn active(&self, conn: ConnId, change: SetActive) {
+        ask(&self.engine, conn, Command::Active(change));
     }
 
     pub fn stop_server(&self) {
