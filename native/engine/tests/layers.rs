@@ -14,14 +14,22 @@ const NIF: &str = "atoms terms json vm frames server settings calls library";
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
-    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            vec![path]
+        }
+    };
     paths.flat_map(below).collect()
 }
 
 /// The arrows of a file that go up.
 fn up(text: &str, module: &[String], layers: &str) -> Vec<String> {
     let rank = |name: &String| layers.split_whitespace().position(|layer| layer == name);
-    let Some(own) = rank(&module[0]) else { panic!("{module:?} has no place among the layers") };
+    let Some(own) = rank(&module[0]) else {
+        panic!("{module:?} has no place among the layers")
+    };
     let mut names = paths::names(text.parse().unwrap(), module);
     names.retain(|name| rank(name).is_none_or(|rank| rank > own));
     names

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use sockeye_engine::{Engine, Server, Shards};
+use sockeye_engine::{Engine, Server, ShardSet};
 use sockeye_etf::Cursor;
 use sockeye_seam::frames::{Bounds, SendFailure};
 use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Writer, calls as seam};
@@ -165,7 +165,7 @@ impl Port {
     }
 
     /// Does it when these shards have carried out what they were given, or now.
-    pub(crate) fn when_done(&self, shards: Shards, job: impl FnOnce() + Send + 'static) {
+    pub(crate) fn when_done(&self, shards: ShardSet, job: impl FnOnce() + Send + 'static) {
         match self.engine() {
             Some(engine) if !shards.is_empty() => {
                 let last = Last::new(job);
@@ -217,7 +217,7 @@ impl Port {
         if let Some(receiver) = &receiver {
             receiver.set_max(u16::from_be_bytes([*high, *low]));
         }
-        let mut crowded = Shards::default();
+        let mut crowded = ShardSet::default();
         if !list.is_empty()
             && let list = EtfTerm::new(whole(list)?)
             && let Some(engine) = self.engine()

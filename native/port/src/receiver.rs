@@ -176,7 +176,7 @@ impl Receiver {
             if let Some(engine) = self.engine.upgrade() {
                 engine.resume(&self.inbox, took.shards);
                 for (conn, why) in took.invalid {
-                    engine.object(conn, 1007, &why.0);
+                    engine.close_after_answers(conn, 1007, &why.0);
                 }
             }
             if took.is_long {

@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_breach_shows_before_the_header_is_complete() {
-        let server = |bytes: &[u8]| ReceivedHeader::parse(bytes, Role::Server, 0).map(|head| head.is_some());
+        let server =
+            |bytes: &[u8]| ReceivedHeader::parse(bytes, Role::Server, 0).map(|head| head.is_some());
         assert_eq!(server(b""), Ok(false));
         assert_eq!(server(b"\x81"), Ok(false));
         assert_eq!(server(b"\x83"), Err(Violation::ReservedOpcode(3)));

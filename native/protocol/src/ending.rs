@@ -1,8 +1,8 @@
 //! How a session ends.
 
-use crate::close::{self, ClosedBy, CloseReason};
-use crate::partial::Partial;
+use crate::close::{self, CloseReason, ClosedBy};
 use crate::frame::{self, Opcode};
+use crate::partial::Partial;
 use crate::session::{Session, SessionState};
 use crate::sink::Progress;
 
@@ -63,7 +63,11 @@ impl Session {
             return;
         }
         let CloseReason { code, reason, by } = self.reason();
-        let reason = if by == ClosedBy::Violation { &*reason } else { "" };
+        let reason = if by == ClosedBy::Violation {
+            &*reason
+        } else {
+            ""
+        };
         self.answer_with(code, reason, out);
     }
 
@@ -77,7 +81,9 @@ impl Session {
     /// The transport ended, whoever ended it. Gives how the session ended: with 1006, unless the peer or we ended it before.
     pub fn eof(&mut self) -> CloseReason {
         match self.state {
-            SessionState::Open | SessionState::Closing => self.finish(close::ABNORMAL, "", ClosedBy::Transport),
+            SessionState::Open | SessionState::Closing => {
+                self.finish(close::ABNORMAL, "", ClosedBy::Transport)
+            }
             SessionState::Ended => self.state = SessionState::Finished,
             SessionState::Finished => {}
         }

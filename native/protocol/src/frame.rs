@@ -26,7 +26,13 @@ pub fn write(out: &mut Vec<u8>, op: Opcode, payload: &[u8], mask: Option<[u8; 4]
 
 /// Appends one fragment of a message: the first has the message's opcode, the others are [`Opcode::Continuation`], and only
 /// the last is `fin`.
-pub fn write_fragment(out: &mut Vec<u8>, op: Opcode, fin: bool, payload: &[u8], mask: Option<[u8; 4]>) {
+pub fn write_fragment(
+    out: &mut Vec<u8>,
+    op: Opcode,
+    fin: bool,
+    payload: &[u8],
+    mask: Option<[u8; 4]>,
+) {
     let head = EncodedHeader::new(op, fin, payload.len(), mask);
     out.reserve(head.len + payload.len());
     out.extend_from_slice(head.as_bytes());
@@ -38,7 +44,12 @@ pub fn write_fragment(out: &mut Vec<u8>, op: Opcode, fin: bool, payload: &[u8], 
 }
 
 /// Appends a whole compressed message. Only a peer that has agreed to permessage-deflate takes it.
-pub(crate) fn write_compressed(out: &mut Vec<u8>, op: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+pub(crate) fn write_compressed(
+    out: &mut Vec<u8>,
+    op: Opcode,
+    payload: &[u8],
+    mask: Option<[u8; 4]>,
+) {
     let start = out.len();
     write(out, op, payload, mask);
     if let Some(first) = out.get_mut(start) {
@@ -241,7 +252,12 @@ mod tests {
         let mut out = Vec::new();
         write_fragment(&mut out, Opcode::Text, false, b"Hel", None);
         write_fragment(&mut out, Opcode::Continuation, true, b"lo", None);
-        write(&mut out, Opcode::Text, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d]));
+        write(
+            &mut out,
+            Opcode::Text,
+            b"Hello",
+            Some([0x37, 0xfa, 0x21, 0x3d]),
+        );
         assert_eq!(
             out,
             b"\x01\x03Hel\x80\x02lo\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"

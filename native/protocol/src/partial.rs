@@ -2,7 +2,7 @@
 
 use crate::close::CloseReason;
 use crate::config::Kind;
-use crate::decode::{ReceivedHeader, MAX_HEAD};
+use crate::decode::{MAX_HEAD, ReceivedHeader};
 use crate::deflate::Windows;
 use crate::error::Violation;
 use crate::mask;

@@ -4,13 +4,13 @@ use std::mem;
 
 use crate::close::{self, ClosedBy};
 use crate::config::{Kind, Limits, Role};
-use crate::decode::{ReceivedHeader, MAX_HEAD};
+use crate::decode::{MAX_HEAD, ReceivedHeader};
 use crate::deflate::{Codecs, Params, while_compressed};
 use crate::error::Violation;
-use crate::partial::{Partial, PartialFrame, PartialMessage};
 use crate::frame::{self, Opcode};
 use crate::mask;
 use crate::opcode::COMPRESSED;
+use crate::partial::{Partial, PartialFrame, PartialMessage};
 use crate::sink::{Payload, Progress, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,9 @@ impl Session {
 
     /// Bytes of memory held for frames and messages that are not complete.
     pub fn buffered(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.footprint())
+        self.partial
+            .as_ref()
+            .map_or(0, |partial| partial.footprint())
     }
 
     /// Takes bytes that arrived, all of them, in any cut. Complete messages go to `sink`; frames that must be sent in
@@ -144,10 +146,11 @@ impl Session {
             patient,
             stopped: false,
         };
-        self.consume(input, &mut context).unwrap_or_else(|violation| {
-            self.end(violation.code(), violation.reason());
-            0
-        })
+        self.consume(input, &mut context)
+            .unwrap_or_else(|violation| {
+                self.end(violation.code(), violation.reason());
+                0
+            })
     }
 
     /// Where the session stands.
@@ -279,7 +282,9 @@ impl Session {
             Opcode::Text => Kind::Text,
             Opcode::Binary => Kind::Binary,
             Opcode::Continuation => return self.append(head, None, payload, context),
-            Opcode::Close | Opcode::Ping | Opcode::Pong => return self.control(head.op, payload, context),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                return self.control(head.op, payload, context);
+            }
         };
         if self.state != SessionState::Open {
             return Ok(());
@@ -334,7 +339,11 @@ impl Session {
     }
 
     /// The incomplete frame has all its payload.
-    fn complete<S: Sink>(&mut self, head: ReceivedHeader, context: &mut ReceiveContext<'_, S>) -> Result<(), Violation> {
+    fn complete<S: Sink>(
+        &mut self,
+        head: ReceivedHeader,
+        context: &mut ReceiveContext<'_, S>,
+    ) -> Result<(), Violation> {
         if !head.op.is_control() {
             return self.end_of_data(head, context);
         }
@@ -348,7 +357,11 @@ impl Session {
     }
 
     /// A data frame is complete, and with its last frame the message.
-    fn end_of_data<S: Sink>(&mut self, head: ReceivedHeader, context: &mut ReceiveContext<'_, S>) -> Result<(), Violation> {
+    fn end_of_data<S: Sink>(
+        &mut self,
+        head: ReceivedHeader,
+        context: &mut ReceiveContext<'_, S>,
+    ) -> Result<(), Violation> {
         if head.fin
             && let Some(partial) = &mut self.partial
             && let Some(message) = partial.message.take()

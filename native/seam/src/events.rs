@@ -1,6 +1,6 @@
 //! Events as terms.
 
-use sockeye_engine::batch::{Ended, Event, OpenInfo};
+use sockeye_engine::batch::{CloseInfo, Event, OpenInfo};
 use sockeye_engine::{About, Peer, PeerInfo, Question, TlsFacts};
 use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::{Headers, Request};
@@ -64,7 +64,7 @@ fn tagged<W: Writer>(w: &mut W, tag: Atom, bytes: &[u8]) -> W::Term {
     w.end_tuple(&parts)
 }
 
-fn closed<W: Writer>(w: &mut W, ended: &Ended) -> [W::Term; 3] {
+fn closed<W: Writer>(w: &mut W, ended: &CloseInfo) -> [W::Term; 3] {
     [
         w.atom(Atom::closed),
         w.integer(ended.code.into()),
@@ -73,7 +73,7 @@ fn closed<W: Writer>(w: &mut W, ended: &Ended) -> [W::Term; 3] {
 }
 
 /// The end of a connection, and whose it was: `{closed, Code, Reason, Peer, Path}`.
-pub fn left<W: Writer>(w: &mut W, ended: &Ended) -> W::Term {
+pub fn left<W: Writer>(w: &mut W, ended: &CloseInfo) -> W::Term {
     w.tuple(5);
     let [tag, code, reason] = closed(w, ended);
     let parts = [

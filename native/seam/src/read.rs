@@ -11,7 +11,7 @@ use crate::atoms::Atom;
 /// Why a term has no JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodeError<T> {
-    /// This part of it can not be JSON.
+    /// This part of it cannot be JSON.
     NotJson(T),
     /// Two keys of an object have the same text: this one, for example.
     DuplicateKey(T),

@@ -73,7 +73,7 @@ pub(crate) mod unix {
 
     use socket2::{Domain, SockAddr, Socket, Type};
 
-    use super::{BoundSocket, BoundListener};
+    use super::{BoundListener, BoundSocket};
     use crate::net::peer::Peer;
     use crate::settings::config::ServerConfig;
 

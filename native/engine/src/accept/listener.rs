@@ -11,7 +11,7 @@ use tokio::net::UnixListener;
 
 use crate::accept;
 use crate::accept::AcceptedSocket;
-use crate::accept::bind::{BoundSocket, BoundListener};
+use crate::accept::bind::{BoundListener, BoundSocket};
 use crate::net::peer::{Peer, PeerInfo};
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server, bump};
@@ -163,7 +163,13 @@ impl LogInterval {
     }
 }
 
-fn hand_over(shard: &Rc<Shard>, to: usize, permit: Permit, transport: Transport, peer_info: PeerInfo) {
+fn hand_over(
+    shard: &Rc<Shard>,
+    to: usize,
+    permit: Permit,
+    transport: Transport,
+    peer_info: PeerInfo,
+) {
     if let (Ok(transport), Some(handle)) = (transport.detach(), shard.all.get(to)) {
         let socket = AcceptedSocket {
             permit,

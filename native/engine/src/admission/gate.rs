@@ -20,7 +20,11 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// The head of the 101, and what becomes of the request.
-    pub(crate) fn accept(self, peer_info: PeerInfo, request: Request) -> (Vec<u8>, AcceptedUpgrade) {
+    pub(crate) fn accept(
+        self,
+        peer_info: PeerInfo,
+        request: Request,
+    ) -> (Vec<u8>, AcceptedUpgrade) {
         let Acceptance {
             headers,
             options,

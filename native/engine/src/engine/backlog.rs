@@ -22,7 +22,11 @@ impl Engine {
 
     /// Has it told, on the thread of each of these shards, when it has carried out what was handed over until
     /// now, or ends. Returns how many will tell: a shard that has ended will not.
-    pub fn when_done(&self, shards: ShardSet, tell: impl Fn() -> Box<dyn FnOnce() + Send>) -> usize {
+    pub fn when_done(
+        &self,
+        shards: ShardSet,
+        tell: impl Fn() -> Box<dyn FnOnce() + Send>,
+    ) -> usize {
         let mut count = 0;
         for shard in shards.iter().filter_map(|index| self.shard(index)) {
             match shard.submit(Op::Signal(Signal::new(tell()))) {

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use crate::accept::bind;
 use crate::accept::listener;
+use crate::model::backlog::Done;
 use crate::model::compression::{Compression, Home};
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
-use crate::model::backlog::Done;
 use crate::model::pieces::{Piece, StreamError, Undo};
 use crate::net::peer::Peer;
 use crate::server::topics::Audience;
@@ -397,7 +397,9 @@ impl Engine {
         payload: &[u8],
     ) -> Result<Undo, StreamError> {
         match self.shard_of(conn) {
-            Some(shard) => shard.open_messages.advance(conn, owner, kind, piece, payload),
+            Some(shard) => shard
+                .open_messages
+                .advance(conn, owner, kind, piece, payload),
             None => Err(StreamError::NotStreaming),
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::model::error::SendError;
-use crate::model::id::ConnId;
 use crate::model::backlog::ShardSet;
 use crate::model::delivery_count::{DeliveryCount, DeliveryCountReply};
+use crate::model::error::SendError;
+use crate::model::id::ConnId;
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;
 use crate::server::topics::register::Watcher;

@@ -52,7 +52,9 @@ pub(super) async fn answer(wanted: Wanted, headers: &HeaderMap, location: &str) 
     match found {
         Ok(Ok(PathKind::File(open))) => serve(open, headers),
         Ok(Ok(PathKind::Directory)) => redirect(location),
-        Ok(Ok(PathKind::Nothing)) => super::plain(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+        Ok(Ok(PathKind::Nothing)) => {
+            super::plain(StatusCode::NOT_FOUND, "There is nothing here.\n")
+        }
         Ok(Err(e)) if is_not_there(&e) => {
             super::plain(StatusCode::NOT_FOUND, "There is nothing here.\n")
         }
@@ -371,7 +373,9 @@ fn one(range: &str, len: u64) -> ByteRange {
     };
     match (number(first), number(last)) {
         (None, Some(0)) if first.is_empty() => ByteRange::Beyond,
-        (None, Some(n)) if first.is_empty() && len > 0 => ByteRange::Some(len.saturating_sub(n)..len),
+        (None, Some(n)) if first.is_empty() && len > 0 => {
+            ByteRange::Some(len.saturating_sub(n)..len)
+        }
         (None, Some(_)) if first.is_empty() => ByteRange::Beyond,
         (Some(first), Some(last)) if last < first => ByteRange::All,
         (Some(first), Some(last)) if first < len => {

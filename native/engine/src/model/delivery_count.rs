@@ -1,7 +1,7 @@
 //! How many connections got a frame, counted over the shards.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::lock::lock;
 

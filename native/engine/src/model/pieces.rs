@@ -94,7 +94,12 @@ impl OpenMessages {
         lock(&self.open)
     }
 
-    fn put(&self, all: &mut HashMap<ConnId, OwnedMessage>, conn: ConnId, open: Option<OwnedMessage>) {
+    fn put(
+        &self,
+        all: &mut HashMap<ConnId, OwnedMessage>,
+        conn: ConnId,
+        open: Option<OwnedMessage>,
+    ) {
         match open {
             Some(open) => all.insert(conn, open),
             None => all.remove(&conn),
@@ -153,7 +158,11 @@ mod tests {
     #[test]
     fn pieces_in_their_order() {
         let messages = OpenMessages::default();
-        let piece = |piece| messages.advance(id(1), A, Kind::Binary, piece, b"\xff").err();
+        let piece = |piece| {
+            messages
+                .advance(id(1), A, Kind::Binary, piece, b"\xff")
+                .err()
+        };
         assert_eq!(piece(Piece::More), Some(StreamError::NotStreaming));
         assert_eq!(piece(Piece::Last), Some(StreamError::NotStreaming));
         for _ in 0..2 {
@@ -185,7 +194,8 @@ mod tests {
     #[test]
     fn a_character_may_be_cut_between_pieces_but_not_at_the_end() {
         let messages = OpenMessages::default();
-        let piece = |piece, bytes: &[u8]| messages.advance(id(1), A, Kind::Text, piece, bytes).err();
+        let piece =
+            |piece, bytes: &[u8]| messages.advance(id(1), A, Kind::Text, piece, bytes).err();
         assert_eq!(piece(Piece::First, b"a\xe4"), None);
         assert_eq!(piece(Piece::More, b"\xb8"), None);
         assert_eq!(piece(Piece::Last, b""), Some(StreamError::NotUtf8));
@@ -200,7 +210,10 @@ mod tests {
         let piece = |piece, bytes: &[u8]| messages.advance(id(1), A, Kind::Text, piece, bytes);
         let undo = piece(Piece::First, b"\xe4").unwrap();
         messages.undo(id(1), undo);
-        assert_eq!(piece(Piece::More, b"").err(), Some(StreamError::NotStreaming));
+        assert_eq!(
+            piece(Piece::More, b"").err(),
+            Some(StreamError::NotStreaming)
+        );
         piece(Piece::First, b"\xe4").unwrap();
         let undo = piece(Piece::More, b"\xb8\xad").unwrap();
         messages.undo(id(1), undo);

@@ -3,7 +3,7 @@
 use sockeye_protocol::handshake::Headers;
 
 use crate::net::fault::RedirectError;
-use crate::net::url::{Host, Destination, Url};
+use crate::net::url::{Destination, Host, Url};
 
 /// The most redirects that may be followed.
 pub const MAX_REDIRECTS: u8 = 20;

@@ -99,7 +99,12 @@ impl Addresses {
         })
     }
 
-    fn entry<'t>(&self, table: &'t mut AddressTable, ip: IpAddr, now: Instant) -> &'t mut AddressEntry {
+    fn entry<'t>(
+        &self,
+        table: &'t mut AddressTable,
+        ip: IpAddr,
+        now: Instant,
+    ) -> &'t mut AddressEntry {
         table.known.entry(key(ip)).or_insert_with(|| AddressEntry {
             open: 0,
             tokens: self.rate.map_or(0, |rate| rate.burst).into(),
@@ -240,10 +245,16 @@ mod tests {
         let now = Instant::now();
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(addresses.enter(ip("2001:db8::1"), now), Ok(()));
-        assert_eq!(addresses.enter(ip("2001:db8::2:3"), now), Err(AddressLimit::Connections));
+        assert_eq!(
+            addresses.enter(ip("2001:db8::2:3"), now),
+            Err(AddressLimit::Connections)
+        );
         assert_eq!(addresses.enter(ip("2001:db8:0:1::1"), now), Ok(()));
         assert_eq!(addresses.enter(ip("::ffff:1.2.3.4"), now), Ok(()));
-        assert_eq!(addresses.enter(ip("1.2.3.4"), now), Err(AddressLimit::Connections));
+        assert_eq!(
+            addresses.enter(ip("1.2.3.4"), now),
+            Err(AddressLimit::Connections)
+        );
     }
 
     #[test]

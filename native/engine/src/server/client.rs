@@ -1,7 +1,7 @@
 //! What a client has beside what every server has: one connection at a time.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::model::id::ConnId;
 use crate::model::lock::lock;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crossbeam_channel::{Receiver, SendError, Sender};
 use tokio::sync::Notify;
 
-use crate::model::backlog::{CALLS, FRAMES, CallKind};
+use crate::model::backlog::{CALLS, CallKind, FRAMES};
 use crate::model::pieces::OpenMessages;
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;

@@ -27,11 +27,11 @@ use sockeye_protocol::deflate::Codecs;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::model::timers::{self, Timers};
 use crate::model::clock::steps;
 use crate::model::compression::Compression;
-use crate::model::mass_disconnect::MassDisconnect;
 use crate::model::id::ConnId;
+use crate::model::mass_disconnect::MassDisconnect;
+use crate::model::timers::{self, Timers};
 use crate::server::Server;
 use crate::server::topics::Topic;
 use crate::settings::config::{EngineConfig, Mode};
@@ -89,7 +89,11 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(parts: ShardParts, all: Arc<[Arc<Handle>]>, config: EngineConfig) -> Rc<Self> {
+    pub(crate) fn new(
+        parts: ShardParts,
+        all: Arc<[Arc<Handle>]>,
+        config: EngineConfig,
+    ) -> Rc<Self> {
         Rc::new(Shard {
             schedule: Schedule::new(parts.ops, parts.controls, parts.handle.turn.clone()),
             handle: parts.handle,
@@ -206,7 +210,9 @@ impl Shard {
     }
 
     pub(crate) fn wait(&self, conn: &Rc<Conn>, receiver: &EventReceiver) {
-        let Some(inbox) = receiver.inbox() else { return };
+        let Some(inbox) = receiver.inbox() else {
+            return;
+        };
         self.waiting
             .borrow_mut()
             .entry(inbox.key())
@@ -223,8 +229,15 @@ impl Shard {
     }
 
     /// Tells something when the plain process of a receiver has heard of what is in its inbox now.
-    pub(crate) fn after_delivery(&self, server: &Server, receiver: &EventReceiver, announcement: Announcement) {
-        let inbox = receiver.inbox().filter(|_| server.config.mode == Mode::Owner);
+    pub(crate) fn after_delivery(
+        &self,
+        server: &Server,
+        receiver: &EventReceiver,
+        announcement: Announcement,
+    ) {
+        let inbox = receiver
+            .inbox()
+            .filter(|_| server.config.mode == Mode::Owner);
         let Some(inbox) = inbox else {
             self.schedule.announce(announcement);
             return;
@@ -318,17 +331,24 @@ impl Shard {
             let end = Announcement::Disconnected(conn.server.clone(), conn.id);
             self.after_delivery(&conn.server, receiver, end);
         }
-        self.unassigned.borrow_mut().retain(|c| !Rc::ptr_eq(c, conn));
+        self.unassigned
+            .borrow_mut()
+            .retain(|c| !Rc::ptr_eq(c, conn));
     }
 
     /// The slot of a connection is free.
     pub(crate) fn free_slot(&self, conn: &Rc<Conn>) {
         let slot = conn.id.slot();
         self.timers.set(slot, timers::NEVER);
-        let place = self.conns.borrow_mut().get_mut(slot as usize).and_then(Option::take);
+        let place = self
+            .conns
+            .borrow_mut()
+            .get_mut(slot as usize)
+            .and_then(Option::take);
         debug_assert!(place.is_some_and(|c| Rc::ptr_eq(&c, conn)), "freed twice");
         self.free.borrow_mut().push(slot);
-        self.mass_disconnect.connection_closed(self.config.after_mass_disconnect);
+        self.mass_disconnect
+            .connection_closed(self.config.after_mass_disconnect);
     }
 
     /// Runs a task of a server that ends with it.

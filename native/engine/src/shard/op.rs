@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::model::active::{Active, SetActive};
-use crate::model::id::ConnId;
 use crate::model::backlog::{Done, Signal};
+use crate::model::id::ConnId;
 use crate::model::pieces::{Piece, Undo};
 use crate::net::peer::PeerInfo;
 use crate::server::Server;

@@ -4,8 +4,8 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::timers;
 use crate::model::clock::TICK;
+use crate::model::timers;
 use crate::settings::config::EngineConfig;
 use crate::shard::Shard;
 use crate::shard::handle::{Handle, ShardParts};

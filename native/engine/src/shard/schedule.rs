@@ -25,8 +25,8 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 use tokio::sync::Notify;
 
-use crate::model::id::ConnId;
 use crate::model::backlog::Done;
+use crate::model::id::ConnId;
 use crate::server::Server;
 use crate::vm::inbox::Inbox;
 

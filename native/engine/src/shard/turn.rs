@@ -217,7 +217,9 @@ impl Shard {
                 }
                 Command::Close(code, reason) => conn.close(self, code, &reason),
                 Command::Fail(code, reason) => conn.fail_and_discard(self, code, &reason),
-                Command::CloseAfterAnswers(code, reason) => conn.close_after_answers(self, code, &reason),
+                Command::CloseAfterAnswers(code, reason) => {
+                    conn.close_after_answers(self, code, &reason)
+                }
                 Command::Answered => conn.receiver_answered(self),
                 Command::Active(change) => conn.set_active(self, change),
                 Command::Options(options) => conn.set_options(self, &options),

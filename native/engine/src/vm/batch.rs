@@ -163,7 +163,11 @@ impl Batch {
         match payload {
             Payload::Owned(v) if v.len() >= OWN_BUFFER => {
                 let len = v.len();
-                let tag = if text { EventTag::BigText } else { EventTag::BigBinary };
+                let tag = if text {
+                    EventTag::BigText
+                } else {
+                    EventTag::BigBinary
+                };
                 self.extra(conn, tag, ExtraEvent::Payload(v), len);
             }
             Payload::Borrowed(s) if s.len() >= OWN_BUFFER || arena_full => {
@@ -176,12 +180,25 @@ impl Batch {
     }
 
     fn push_big(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
-        let tag = if text { EventTag::BigText } else { EventTag::BigBinary };
-        self.extra(conn, tag, ExtraEvent::Payload(payload.to_vec()), payload.len());
+        let tag = if text {
+            EventTag::BigText
+        } else {
+            EventTag::BigBinary
+        };
+        self.extra(
+            conn,
+            tag,
+            ExtraEvent::Payload(payload.to_vec()),
+            payload.len(),
+        );
     }
 
     fn push_small(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
-        let tag = if text { EventTag::Text } else { EventTag::Binary };
+        let tag = if text {
+            EventTag::Text
+        } else {
+            EventTag::Binary
+        };
         self.push_bytes(conn, tag, payload);
     }
 
@@ -202,7 +219,12 @@ impl Batch {
     }
 
     pub(crate) fn push_closed(&mut self, conn: ConnId, ended: CloseInfo) {
-        self.extra(conn, EventTag::Closed, ExtraEvent::Closed(Box::new(ended)), 0);
+        self.extra(
+            conn,
+            EventTag::Closed,
+            ExtraEvent::Closed(Box::new(ended)),
+            0,
+        );
     }
 
     pub(crate) fn push_passive(&mut self, conn: ConnId) {
@@ -290,7 +312,12 @@ impl Batch {
     /// Whether the event at this place is a message, or a ping or pong, which need a credit.
     pub(crate) fn is_message(&self, index: usize) -> bool {
         self.entries.get(index).is_some_and(|e| match e.tag {
-            EventTag::Text | EventTag::Binary | EventTag::BigText | EventTag::BigBinary | EventTag::Ping | EventTag::Pong => true,
+            EventTag::Text
+            | EventTag::Binary
+            | EventTag::BigText
+            | EventTag::BigBinary
+            | EventTag::Ping
+            | EventTag::Pong => true,
             EventTag::Passive | EventTag::Ending | EventTag::Open | EventTag::Closed => false,
         })
     }

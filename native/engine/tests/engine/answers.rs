@@ -120,7 +120,9 @@ fn the_wait_for_answers_ends() {
 fn who_reads_no_answers_is_dropped() {
     let (world, mut puller) = world_with(Duration::from_millis(300));
     let (mut client, conn) = world.open(&mut puller);
-    world.send(conn, Opcode::Binary, &vec![7; 64 << 20]).unwrap();
+    world
+        .send(conn, Opcode::Binary, &vec![7; 64 << 20])
+        .unwrap();
     client.close(1000);
     puller.expect(conn, Got::Closed(1000, String::new()));
     world.engine.answered(conn);

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use sockeye_engine::backlog::{CALLS, FRAMES};
 use sockeye_engine::pieces::Piece;
-use sockeye_engine::{Broadcast, ConnId, Engine, CallKind, Mode, ServerConfig, ShardSet};
+use sockeye_engine::{Broadcast, CallKind, ConnId, Engine, Mode, ServerConfig, ShardSet};
 use sockeye_protocol::Kind;
 use sockeye_protocol::frame::{self, Opcode};
 
@@ -50,7 +50,9 @@ fn calls_at_less_equal_and_more() {
         let (mut client, conn) = (world.client(), puller.opened());
         let held = world.hold();
         for number in 0..count {
-            world.send(conn, Opcode::Text, number.to_string().as_bytes()).unwrap();
+            world
+                .send(conn, Opcode::Text, number.to_string().as_bytes())
+                .unwrap();
         }
         assert_eq!(world.engine.queued_calls(), count);
         assert_eq!(backlogged(&world, CallKind::Single), waits, "{count}");
@@ -174,7 +176,10 @@ fn many_callers_that_wait_their_turn() {
                 let text = format!("{caller} {number}");
                 send(engine, conn, Opcode::Text, text.as_bytes()).unwrap();
                 most.fetch_max(engine.queued_calls(), Ordering::Relaxed);
-                if !engine.backlogged(ShardSet::one(0), CallKind::Single).is_empty() {
+                if !engine
+                    .backlogged(ShardSet::one(0), CallKind::Single)
+                    .is_empty()
+                {
                     let told = done(engine);
                     assert!(told.recv_timeout(LONG).is_ok());
                     over.store(true, Ordering::Relaxed);

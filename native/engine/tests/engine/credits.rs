@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
+use sockeye_engine::{Active, Mode, ServerConfig};
 
 use crate::support::*;
 

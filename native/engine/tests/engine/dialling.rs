@@ -24,18 +24,18 @@ enum Told {
     Stopped,
 }
 
-struct Process {
+struct ClientHost {
     owner: Arc<Inbox>,
     told: Mutex<Sender<Told>>,
 }
 
-impl Process {
+impl ClientHost {
     fn tell(&self, told: Told) {
         let _ = self.told.lock().unwrap().send(told);
     }
 }
 
-impl ServerHost for Process {
+impl ServerHost for ClientHost {
     fn owner(&self) -> Option<Arc<Inbox>> {
         Some(self.owner.clone())
     }
@@ -63,7 +63,7 @@ impl Caller {
         let mailbox = Mailbox::new();
         mailbox.belongs_to(engine);
         let (sender, told) = channel();
-        let process = Process {
+        let process = ClientHost {
             owner: mailbox.owner.clone(),
             told: Mutex::new(sender),
         };
@@ -96,7 +96,12 @@ impl Caller {
 
     fn send(&self, conn: ConnId, payload: &[u8]) {
         let mut frames = Frames::default();
-        frame::write(&mut frames.bytes, Opcode::Text, payload, Role::Client.mask());
+        frame::write(
+            &mut frames.bytes,
+            Opcode::Text,
+            payload,
+            Role::Client.mask(),
+        );
         let len = frames.bytes.len();
         self.engine.reserve(conn, len).unwrap();
         frames.write(conn, 0..len as u32);

@@ -40,7 +40,8 @@ fn order_is_kept_on_every_shard() {
                 let mut writer = client.stream.try_clone().unwrap();
                 let write = thread::spawn(move || {
                     for i in 0..FRAMES {
-                        let bytes = masked(Opcode::Text, format!("{i} {}", "x".repeat(i)).as_bytes());
+                        let bytes =
+                            masked(Opcode::Text, format!("{i} {}", "x".repeat(i)).as_bytes());
                         std::io::Write::write_all(&mut writer, &bytes).unwrap();
                     }
                 });
@@ -86,7 +87,12 @@ fn frames_of_one_call_arrive_together_and_in_order() {
     for i in 0..50 {
         let conn = conns[i % 2];
         let start = frames.bytes.len();
-        frame::write(&mut frames.bytes, Opcode::Text, format!("{i}").as_bytes(), None);
+        frame::write(
+            &mut frames.bytes,
+            Opcode::Text,
+            format!("{i}").as_bytes(),
+            None,
+        );
         let end = frames.bytes.len();
         world.engine.reserve(conn, end - start).unwrap();
         frames.write(conn, start as u32..end as u32);

@@ -26,7 +26,12 @@ fn a_full_inbox_stops_its_clients_and_nothing_is_lost() {
         .set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();
     let mut written = 0u64;
-    let frame = |n: u64| masked(Opcode::Binary, &[&n.to_be_bytes()[..], &[7; PAYLOAD]].concat());
+    let frame = |n: u64| {
+        masked(
+            Opcode::Binary,
+            &[&n.to_be_bytes()[..], &[7; PAYLOAD]].concat(),
+        )
+    };
     // Nobody takes anything: at last the system's buffers are full.
     let rest = loop {
         let bytes = frame(written);

@@ -60,7 +60,9 @@ fn a_client_that_does_not_read_makes_its_sender_busy_and_nobody_else() {
     let (mut other, other_conn) = world.open(&mut puller);
     stuff(&world, slow_conn);
     for _ in 0..100 {
-        world.send(other_conn, Opcode::Binary, &[8; PAYLOAD]).unwrap();
+        world
+            .send(other_conn, Opcode::Binary, &[8; PAYLOAD])
+            .unwrap();
         other.expect(Opcode::Binary, &[8; PAYLOAD]);
     }
     // Once it reads, it gets what was taken, and its sender goes on.
@@ -76,7 +78,10 @@ fn tiny_frames_behind_a_large_one_keep_their_order() {
     let (mut client, conn) = world.open(&mut puller);
     world.send(conn, Opcode::Binary, &vec![7; HUGE]).unwrap();
     for i in 0..10_000u32 {
-        while world.send(conn, Opcode::Text, format!("{i}").as_bytes()).is_err() {
+        while world
+            .send(conn, Opcode::Text, format!("{i}").as_bytes())
+            .is_err()
+        {
             // The shard's own queue is full.
             world.settle();
         }
@@ -176,7 +181,9 @@ fn what_was_sent_before_a_death_arrives_before_the_close() {
     let (mut client, conn) = world.open(&mut puller);
     let held = world.hold();
     for i in 0..FRAMES {
-        world.send(conn, Opcode::Text, format!("{i}").as_bytes()).unwrap();
+        world
+            .send(conn, Opcode::Text, format!("{i}").as_bytes())
+            .unwrap();
     }
     world.engine.inbox_died(&world.server, &puller.inbox);
     drop(held);

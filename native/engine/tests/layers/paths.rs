@@ -4,13 +4,17 @@ use proc_macro2::{TokenStream, TokenTree};
 
 /// What a path leads to from this module: a module at the root of the crate, or a star for the root itself.
 fn follow(tokens: &[TokenTree], mut here: Vec<String>, begun: bool) -> Vec<String> {
-    let Some((first, rest)) = tokens.split_first() else { return Vec::new() };
+    let Some((first, rest)) = tokens.split_first() else {
+        return Vec::new();
+    };
     let name = first.to_string();
     match first {
         TokenTree::Group(group) if begun => {
             let items: Vec<_> = group.stream().into_iter().collect();
             let items = items.split(|token| token.to_string() == ",");
-            return items.flat_map(|item| follow(item, here.clone(), true)).collect();
+            return items
+                .flat_map(|item| follow(item, here.clone(), true))
+                .collect();
         }
         _ if name == "crate" => here.clear(),
         _ if name == "super" => drop(here.pop()),
@@ -18,8 +22,12 @@ fn follow(tokens: &[TokenTree], mut here: Vec<String>, begun: bool) -> Vec<Strin
         _ => return Vec::from_iter(begun.then(|| here.into_iter().next().unwrap_or(name))),
     }
     match rest {
-        [a, b, rest @ ..] if a.to_string() == ":" && b.to_string() == ":" => follow(rest, here, true),
-        [word, ..] if word.to_string() == "as" => vec![here.into_iter().next().unwrap_or("*".into())],
+        [a, b, rest @ ..] if a.to_string() == ":" && b.to_string() == ":" => {
+            follow(rest, here, true)
+        }
+        [word, ..] if word.to_string() == "as" => {
+            vec![here.into_iter().next().unwrap_or("*".into())]
+        }
         _ => Vec::new(),
     }
 }
@@ -32,7 +40,11 @@ pub(crate) fn names(tokens: TokenStream, module: &[String]) -> Vec<String> {
         found.extend(follow(&tokens[at..], module.to_vec(), false));
         if let TokenTree::Group(group) = token {
             let inline = at > 1 && tokens[at - 2].to_string() == "mod";
-            let module = [module, &Vec::from_iter(inline.then(|| tokens[at - 1].to_string()))].concat();
+            let module = [
+                module,
+                &Vec::from_iter(inline.then(|| tokens[at - 1].to_string())),
+            ]
+            .concat();
             found.extend(names(group.stream(), &module));
         }
     }
@@ -100,7 +112,12 @@ mod tests {
     fn a_file_beside_a_folder_of_its_name_is_read_like_the_folder() {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let all = files(&src);
-        for name in ["net/tls.rs", "net/tls/validity.rs", "lib.rs", "shard/conn/mod.rs"] {
+        for name in [
+            "net/tls.rs",
+            "net/tls/validity.rs",
+            "lib.rs",
+            "shard/conn/mod.rs",
+        ] {
             assert!(all.contains(&src.join(name)), "{name}");
         }
     }

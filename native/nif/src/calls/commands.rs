@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustler::sys::ErlNifTerm;
 use rustler::{Env, Error, NifResult, Term};
 use sockeye_engine::op::Command;
-use sockeye_engine::{ConnId, Engine, Frames, CallKind, SendError, ShardSet};
+use sockeye_engine::{CallKind, ConnId, Engine, Frames, SendError, ShardSet};
 
 use crate::atoms;
 use crate::frames::outbound::{Receiver, SLICE, SLICE_FRAMES, SendFailure, charge, range, reason};

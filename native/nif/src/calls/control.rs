@@ -8,7 +8,7 @@ use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{
-    Active, ConnId, ConnOptions, Engine, EngineConfig, Frames, CallKind, Peer, ShardSet,
+    Active, CallKind, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, ShardSet,
 };
 
 use crate::atoms;
@@ -216,7 +216,9 @@ fn outcome<'a>(env: Env<'a>, conn: ConnId, given: bool) -> Term<'a> {
     }
     let shards = ShardSet::one(conn.shard());
     let crowded = running::with_engine(|engine| {
-        engine.map_or(ShardSet::default(), |e| e.backlogged(shards, CallKind::Single))
+        engine.map_or(ShardSet::default(), |e| {
+            e.backlogged(shards, CallKind::Single)
+        })
     });
     backlog::wrap(env, crowded, atoms::ok().encode(env))
 }

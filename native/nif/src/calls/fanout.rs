@@ -2,7 +2,9 @@
 
 use rustler::sys::ErlNifTerm;
 use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
-use sockeye_engine::{Broadcast, ConnId, CallKind, SendError, Server, ShardSet, DeliveryCountReply, topics};
+use sockeye_engine::{
+    Broadcast, CallKind, ConnId, DeliveryCountReply, SendError, Server, ShardSet, topics,
+};
 
 use crate::atoms;
 use crate::frames::outbound::{SendFailure, charge, range, reason, refuse};
@@ -134,7 +136,7 @@ fn spread<'a>(
         // Who waits for the outcome need not wait twice.
         Ok(_) if waits => Ok(atoms::ok().encode(env)),
         Ok(shards) => {
-            let given = (shards, Load::Frame);
+            let given = (shards, CallKind::Fanout);
             Ok(backlog::ok(env, &engine, given))
         }
         Err(e) => refuse(env, b, SendFailure::Send(e)),

@@ -7,7 +7,7 @@ use rustler::sys::ErlNifTerm;
 use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::batch::Event;
 use sockeye_engine::inbox::{Left, Visit};
-use sockeye_engine::{ConnId, Engine, Inbox, CallKind, Notifier, ShardSet};
+use sockeye_engine::{CallKind, ConnId, Engine, Inbox, Notifier, ShardSet};
 
 use crate::atoms;
 use crate::frames::outbound::charge;
@@ -117,7 +117,7 @@ fn end_with<'a>(
         return Ok(atoms::ok().encode(env));
     };
     end(&engine, conn);
-    let given = (Shards::one(conn.shard()), Load::Call);
+    let given = (ShardSet::one(conn.shard()), CallKind::Single);
     Ok(backlog::ok(env, &engine, given))
 }
 

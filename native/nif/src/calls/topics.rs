@@ -1,7 +1,7 @@
 //! Subscriptions, and what is known of topics.
 
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
-use sockeye_engine::{ConnId, CallKind, ShardSet, SubscribeError, topics};
+use sockeye_engine::{CallKind, ConnId, ShardSet, SubscribeError, topics};
 
 use crate::atoms;
 use crate::frames::CLIENT_TAG;
@@ -60,7 +60,7 @@ fn change<'a>(
                 // A dead process needs none.
                 let _ = env.send(&pid, message);
             }
-            let given = (Shards::one(conn.shard()), Load::Call);
+            let given = (ShardSet::one(conn.shard()), CallKind::Single);
             return Ok(backlog::ok(env, &engine, given));
         }
         Err(SubscribeError::Closed) => atoms::closed(),

@@ -99,7 +99,7 @@ fn message(b: Builder<'_>, term: ErlNifTerm) -> Option<MessageTerm> {
     }
 }
 
-fn control(b: Builder<'_>, op: Op, term: ErlNifTerm) -> Option<FrameTerm<'_>> {
+fn control(b: Builder<'_>, op: Opcode, term: ErlNifTerm) -> Option<FrameTerm<'_>> {
     short(b, term, CONTROL).map(|bytes| FrameTerm::Control(op, bytes))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rustler::LocalPid;
-use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::backlog::Done;
+use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, ServerStats};
 
 use crate::atoms;

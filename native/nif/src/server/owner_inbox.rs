@@ -180,7 +180,7 @@ impl OwnerInbox {
                             dead = true;
                             ReadStep::Stop
                         }
-                        SendOutcome::SenderDead => Step::Stop,
+                        SendOutcome::SenderDead => ReadStep::Stop,
                     }
                 })
             })

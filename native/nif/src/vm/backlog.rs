@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Encoder, Env, Term};
-use sockeye_engine::{Engine, CallKind, ShardSet};
+use sockeye_engine::{CallKind, Engine, ShardSet};
 
 use crate::atoms;
 use crate::terms::Builder;
@@ -21,11 +21,11 @@ pub(crate) fn answer<'a>(
 }
 
 /// The same for `ok`.
-pub(crate) fn ok<'a>(env: Env<'a>, engine: &Engine, given: (Shards, Load)) -> Term<'a> {
+pub(crate) fn ok<'a>(env: Env<'a>, engine: &Engine, given: (ShardSet, CallKind)) -> Term<'a> {
     answer(env, engine, given, atoms::ok().encode(env))
 }
 
-pub(crate) fn wrap<'a>(env: Env<'a>, crowded: Shards, answer: Term<'a>) -> Term<'a> {
+pub(crate) fn wrap<'a>(env: Env<'a>, crowded: ShardSet, answer: Term<'a>) -> Term<'a> {
     if crowded.is_empty() {
         return answer;
     }

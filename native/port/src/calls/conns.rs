@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sockeye_engine::op::{Command, ConnStats};
-use sockeye_engine::{ConnId, ConnOptions, Engine, Frames, Load, SendError, Shards};
+use sockeye_engine::{CallKind, ConnId, ConnOptions, Engine, Frames, SendError, ShardSet};
 use sockeye_seam::calls as seam;
 use sockeye_seam::frames::{Bounds, SendFailure, set_active};
 use sockeye_seam::settings::set_option;
@@ -100,14 +100,16 @@ impl Call<'_> {
         if let Some(engine) = self.port.engine() {
             end(&engine);
         }
-        self.ok_after(Shards::one(conn.shard()), Load::Call);
+        self.ok_after(ShardSet::one(conn.shard()), CallKind::Single);
         Ok(())
     }
 
     /// Answers `ok` when not too much waits for these shards.
-    pub(super) fn ok_after(&self, shards: Shards, load: Load) {
+    pub(super) fn ok_after(&self, shards: ShardSet, load: CallKind) {
         let engine = self.port.engine();
-        let crowded = engine.map_or(Shards::default(), |engine| engine.crowded(shards, load));
+        let crowded = engine.map_or(ShardSet::default(), |engine| {
+            engine.backlogged(shards, load)
+        });
         let asker = self.asker.clone();
         self.port.when_done(crowded, move || asker.ok());
     }
@@ -164,7 +166,7 @@ impl Call<'_> {
         match engine {
             Some(engine) => {
                 engine.send(conn.shard(), frames);
-                self.ok_after(Shards::one(conn.shard()), Load::Call);
+                self.ok_after(ShardSet::one(conn.shard()), CallKind::Single);
             }
             None => self.asker.error(Atom::closed),
         }
@@ -279,7 +281,7 @@ impl Call<'_> {
             None => Err(SendFailure::Send(SendError::Closed)),
         };
         match sent {
-            Ok(_) => self.ok_after(Shards::one(conn.shard()), Load::Call),
+            Ok(_) => self.ok_after(ShardSet::one(conn.shard()), CallKind::Single),
             Err(failure) => self.refused(&failure)?,
         }
         Ok(())

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sockeye_engine::{ConnId, Load, SendError, Shards, SubscribeError, TallyReply, topics};
+use sockeye_engine::{
+    CallKind, ConnId, DeliveryCountReply, SendError, ShardSet, SubscribeError, topics,
+};
 use sockeye_seam::calls::{self as seam, Encoded, Whom};
 use sockeye_seam::frames::{Bounds, SendFailure};
 use sockeye_seam::settings::CLIENT_TAG;
@@ -64,7 +66,7 @@ impl Call<'_> {
             return self.refused(&CLOSED);
         };
         let asker = self.asker.clone();
-        let outcome = waits.then(|| -> TallyReply {
+        let outcome = waits.then(|| -> DeliveryCountReply {
             Box::new(move |sent, dropped| {
                 asker.answer(|w| {
                     w.tuple(2);
@@ -82,7 +84,7 @@ impl Call<'_> {
             }),
             // The outcome is the answer.
             Ok(_) if waits => {}
-            Ok(shards) => self.ok_after(shards, Load::Frame),
+            Ok(shards) => self.ok_after(shards, CallKind::Fanout),
             Err(failure) => return self.refused(&failure),
         }
         Ok(())
@@ -168,7 +170,7 @@ impl Call<'_> {
                 {
                     self.port.note_topic(&host, name);
                 }
-                self.ok_after(Shards::one(conn.shard()), Load::Call);
+                self.ok_after(ShardSet::one(conn.shard()), CallKind::Single);
             }
             Err(SubscribeError::Closed) => self.asker.error(Atom::closed),
             Err(SubscribeError::TooMany) => self.asker.error(Atom::too_many_subscriptions),

@@ -8,7 +8,7 @@ use super::params::{MIN_BITS, Tuning};
 use crate::config::{Kind, Limits};
 use crate::error::Violation;
 use crate::frame;
-use crate::session::{Session, ReceiveContext};
+use crate::session::{ReceiveContext, Session};
 use crate::sink::{Payload, Sink};
 
 /// Bounds on a message while it is compressed: what cannot be made smaller becomes a little larger, and still is within the
@@ -133,7 +133,9 @@ impl Session {
             data.shrink_to_fit();
             context.sink.message(kind, Payload::Owned(data));
         } else {
-            context.sink.message(kind, Payload::Borrowed(codecs.bytes(len)));
+            context
+                .sink
+                .message(kind, Payload::Borrowed(codecs.bytes(len)));
         }
         context.stopped = context.patient && context.sink.is_full();
         Ok(())

@@ -117,11 +117,15 @@ impl BodyReader {
     /// One byte that is no content. Only CR LF ends a line: what proxies and servers disagree about ends the connection.
     fn step(&mut self, byte: u8) -> Result<BodyState, BodyError> {
         Ok(match (self.state, byte) {
-            (BodyState::Size(digits, size), _) if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS => {
+            (BodyState::Size(digits, size), _)
+                if byte.is_ascii_hexdigit() && digits < SIZE_DIGITS =>
+            {
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
                 BodyState::Size(digits + 1, size * 16 + u64::from(digit))
             }
-            (BodyState::Size(1.., size) | BodyState::Extension(size), b'\r') => BodyState::SizeLf(size),
+            (BodyState::Size(1.., size) | BodyState::Extension(size), b'\r') => {
+                BodyState::SizeLf(size)
+            }
             (BodyState::Size(1.., size), b';' | b' ' | b'\t') => BodyState::Extension(size),
             (BodyState::Extension(size), _) if is_value_byte(byte) => {
                 self.spend()?;

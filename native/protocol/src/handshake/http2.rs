@@ -31,7 +31,11 @@ pub enum RequestHead {
 ///
 /// An error is one of the connection. What is [`RequestHead::Refused`] has the same status as over HTTP/1.1: 400, 414, 431 or
 /// 501.
-pub fn head(decoder: &mut Decoder, block: &[u8], limits: &HeadLimits) -> Result<RequestHead, HpackError> {
+pub fn head(
+    decoder: &mut Decoder,
+    block: &[u8],
+    limits: &HeadLimits,
+) -> Result<RequestHead, HpackError> {
     let mut fields = Fields::default();
     let most = limits.max_head_size.saturating_mul(ABUSE);
     decoder.decode(block, most, |name, value| fields.add(name, value, limits))?;

@@ -121,15 +121,12 @@ impl Refusal {
 impl From<HeadError> for Refusal {
     fn from(error: HeadError) -> Self {
         match error {
-            HeadError::Malformed => {
-                Refusal::new(400, "This is not an HTTP request.\n").because(RefusalReason::Malformed)
-            }
-            HeadError::LongLine => {
-                Refusal::new(414, "The request line is too long.\n").because(RefusalReason::LongLine)
-            }
-            HeadError::TooLarge => {
-                Refusal::new(431, "The request head is too large.\n").because(RefusalReason::TooLarge)
-            }
+            HeadError::Malformed => Refusal::new(400, "This is not an HTTP request.\n")
+                .because(RefusalReason::Malformed),
+            HeadError::LongLine => Refusal::new(414, "The request line is too long.\n")
+                .because(RefusalReason::LongLine),
+            HeadError::TooLarge => Refusal::new(431, "The request head is too large.\n")
+                .because(RefusalReason::TooLarge),
             HeadError::TooMany => {
                 Refusal::new(431, "There are too many headers.\n").because(RefusalReason::TooLarge)
             }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 use sockeye_protocol::networks::{Networks, forwarded};
-use sockeye_protocol::proxy::{ProxyHeader, Malformed, parse};
+use sockeye_protocol::proxy::{Malformed, ProxyHeader, parse};
 
 fn proxied(source: &str, destination: &str) -> ProxyHeader {
     ProxyHeader::Proxied {
@@ -131,9 +131,15 @@ fn binary_headers() {
         (binary(0x21, 0x21, &block(six[0], six[1])), known(six)),
         (binary(0x21, 0x11, &with_extra), known(four)),
         (binary(0x20, 0x00, &[]), ProxyHeader::Local),
-        (binary(0x20, 0x11, &block(four[0], four[1])), ProxyHeader::Local),
+        (
+            binary(0x20, 0x11, &block(four[0], four[1])),
+            ProxyHeader::Local,
+        ),
         (binary(0x21, 0x00, &[1, 2, 3]), ProxyHeader::Local),
-        (binary(0x21, 0x12, &block(four[0], four[1])), ProxyHeader::Local),
+        (
+            binary(0x21, 0x12, &block(four[0], four[1])),
+            ProxyHeader::Local,
+        ),
         (binary(0x21, 0x31, &[0; 216]), ProxyHeader::Local),
         (binary(0x20, 0x00, &[0; 4096]), ProxyHeader::Local),
     ];

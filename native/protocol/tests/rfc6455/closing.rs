@@ -1,7 +1,7 @@
 //! The closing handshake.
 
 use sockeye_protocol::frame::Opcode;
-use sockeye_protocol::{ClosedBy, CloseReason, Progress, Role};
+use sockeye_protocol::{CloseReason, ClosedBy, Progress, Role};
 
 use crate::support::*;
 
@@ -21,8 +21,14 @@ fn both_ends_agree_whoever_begins() {
         assert!(!a.session.is_open());
         assert_eq!(a.session.progress(), Progress::Closing);
         let to_b = std::mem::take(&mut a.out);
-        assert_eq!(finished(b.receive(&to_b)), reason(4000, "enough", ClosedBy::Peer));
-        assert_eq!(finished(a.receive(&b.out)), reason(4000, "", ClosedBy::Local));
+        assert_eq!(
+            finished(b.receive(&to_b)),
+            reason(4000, "enough", ClosedBy::Peer)
+        );
+        assert_eq!(
+            finished(a.receive(&b.out)),
+            reason(4000, "", ClosedBy::Local)
+        );
         assert!(a.out.is_empty());
     }
 }

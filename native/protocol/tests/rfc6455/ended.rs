@@ -1,7 +1,7 @@
 //! The peer says no more, and what it said is answered before the last word.
 
 use sockeye_protocol::frame::Opcode;
-use sockeye_protocol::{ClosedBy, CloseReason, Progress, Role};
+use sockeye_protocol::{CloseReason, ClosedBy, Progress, Role};
 
 use crate::support::*;
 
@@ -106,7 +106,11 @@ fn a_transport_that_ends_is_owed_nothing() {
 #[test]
 fn nothing_more_is_taken() {
     let (mut server, end) = after(&[close(), to_server(Opcode::Ping, b"late")].concat());
-    let late = [to_server(Opcode::Text, b"late"), to_server(Opcode::Ping, b"late")].concat();
+    let late = [
+        to_server(Opcode::Text, b"late"),
+        to_server(Opcode::Ping, b"late"),
+    ]
+    .concat();
     assert_eq!(server.receive_some(&late), Progress::Ended(end.clone()));
     assert_eq!(server.session.end_of_input(), Progress::Ended(end.clone()));
     assert_eq!(server.seen.events.len(), 1);

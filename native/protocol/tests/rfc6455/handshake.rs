@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use sockeye_protocol::handshake::{
-    ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, Upgrade, RefusalReason,
-    client, server,
+    ClientOptions, HandshakeError, HeadLimits, Refusal, RefusalReason, Request, ServerPolicy,
+    Upgrade, client, server,
 };
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -481,7 +481,10 @@ fn upgrade_means_nothing_in_http_1_0() {
     let ordinary = parse(&head(GET, &["Upgrade"], &[])).unwrap();
     assert!(!ordinary.asks_for_websocket());
     let refusal = upgrade(&head("GET / HTTP/1.0", &[], &[])).unwrap_err();
-    assert_eq!((refusal.status, refusal.why), (426, RefusalReason::HttpVersion));
+    assert_eq!(
+        (refusal.status, refusal.why),
+        (426, RefusalReason::HttpVersion)
+    );
 }
 
 #[test]

@@ -48,7 +48,12 @@ fn message_size_over_fragments() {
         let payload = vec![b'x'; size];
         let wire = [
             fragment(Role::Server, Opcode::Text, false, &payload[..400]),
-            fragment(Role::Server, Opcode::Continuation, false, &payload[400..999]),
+            fragment(
+                Role::Server,
+                Opcode::Continuation,
+                false,
+                &payload[400..999],
+            ),
             fragment(Role::Server, Opcode::Continuation, true, &payload[999..]),
         ]
         .concat();
@@ -81,7 +86,11 @@ fn number_of_fragments() {
     for (count, want) in [(1, None), (9, None), (10, None), (11, Some(1008))] {
         let wire: Vec<u8> = (0..count)
             .flat_map(|i| {
-                let op = if i == 0 { Opcode::Text } else { Opcode::Continuation };
+                let op = if i == 0 {
+                    Opcode::Text
+                } else {
+                    Opcode::Continuation
+                };
                 let ping = to_server(Opcode::Ping, b"");
                 let frame = fragment(Role::Server, op, i == count - 1, b"");
                 if i == 0 {

@@ -26,7 +26,11 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
             1002,
             frame(Opcode::Close, true, &close_body(1000, &[b'x'; 124])),
         ),
-        ("pong of 65536", 1002, frame(Opcode::Pong, true, &[0; 65_536])),
+        (
+            "pong of 65536",
+            1002,
+            frame(Opcode::Pong, true, &[0; 65_536]),
+        ),
         ("125 in 16 bits", 1002, masked(b"\x82\xfe\x00\x7d")),
         ("0 in 16 bits", 1002, masked(b"\x82\xfe\x00\x00")),
         (
@@ -67,14 +71,26 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
         (
             "text within text",
             1002,
-            [frame(Opcode::Text, false, b"a"), frame(Opcode::Text, true, b"b")].concat(),
+            [
+                frame(Opcode::Text, false, b"a"),
+                frame(Opcode::Text, true, b"b"),
+            ]
+            .concat(),
         ),
         (
             "binary within text",
             1002,
-            [frame(Opcode::Text, false, b""), frame(Opcode::Binary, false, b"")].concat(),
+            [
+                frame(Opcode::Text, false, b""),
+                frame(Opcode::Binary, false, b""),
+            ]
+            .concat(),
         ),
-        ("close of one byte", 1002, frame(Opcode::Close, true, b"\x03")),
+        (
+            "close of one byte",
+            1002,
+            frame(Opcode::Close, true, b"\x03"),
+        ),
         (
             "close with bad text",
             1007,
@@ -86,7 +102,11 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
             frame(Opcode::Close, true, &close_body(1000, b"\xe4\xb8")),
         ),
         ("bad text", 1007, frame(Opcode::Text, true, b"ab\xffcd")),
-        ("surrogate", 1007, frame(Opcode::Text, true, b"\xed\xa0\x80")),
+        (
+            "surrogate",
+            1007,
+            frame(Opcode::Text, true, b"\xed\xa0\x80"),
+        ),
         ("cut text", 1007, frame(Opcode::Text, true, b"ok\xe4\xb8")),
         (
             "cut text at the end of fragments",
@@ -188,7 +208,10 @@ fn codes_that_may_travel_are_no_breach() {
         let mut server = End::new(Role::Server);
         let wire = to_server(Opcode::Close, &close_body(code, b"why"));
         let end = finished(server.receive(&wire));
-        assert_eq!((end.code, &*end.reason, end.by), (code, "why", ClosedBy::Peer));
+        assert_eq!(
+            (end.code, &*end.reason, end.by),
+            (code, "why", ClosedBy::Peer)
+        );
         assert_eq!(server.out, [&b"\x88\x02"[..], &code.to_be_bytes()].concat());
     }
 }

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 
 use sockeye_engine::op::Command;
-use sockeye_engine::{ConnId, Engine, Frames, Load, SendError, Shards};
+use sockeye_engine::{CallKind, ConnId, Engine, Frames, SendError, ShardSet};
 
 use crate::frames::{
     self, Appended, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure, range,
@@ -34,7 +34,7 @@ struct CommandBatch<'e, T> {
     engine: &'e Engine,
     shards: Vec<Frames>,
     /// Those that were given something.
-    given: Shards,
+    given: ShardSet,
     /// Bytes that were worked on, whether they were taken or not.
     bytes: usize,
     /// The last connection and its term: frames of one connection mostly come together.
@@ -48,7 +48,7 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
         CommandBatch {
             engine,
             shards,
-            given: Shards::default(),
+            given: ShardSet::default(),
             bytes: 0,
             last: None,
         }
@@ -199,7 +199,7 @@ pub struct Carried<T> {
     /// Commands that were looked at.
     pub count: usize,
     /// The shards that the caller is to wait for.
-    pub crowded: Shards,
+    pub crowded: ShardSet,
 }
 
 /// Carries out `[Conn, Frame, Conn, Frame, ...]`.
@@ -219,7 +219,7 @@ pub fn commands<'a, R: Reader<'a>>(
         errors: Vec::new(),
         bytes: 0,
         count: 0,
-        crowded: Shards::default(),
+        crowded: ShardSet::default(),
     };
     while let Some((conn, tail)) = r.cell(carried.rest) {
         if (out.bytes > SLICE || carried.count >= SLICE_FRAMES) && bounds.are_normal() {
@@ -251,6 +251,6 @@ pub fn commands<'a, R: Reader<'a>>(
     }
     carried.bytes += out.bytes;
     out.flush();
-    carried.crowded = engine.crowded(out.given, Load::Call);
+    carried.crowded = engine.backlogged(out.given, CallKind::Single);
     Ok(carried)
 }

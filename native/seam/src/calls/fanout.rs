@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sockeye_engine::{
-    Broadcast, ConnId, Engine, Load, SendError, Server, Shards, TallyReply, topics,
+    Broadcast, CallKind, ConnId, DeliveryCountReply, Engine, SendError, Server, ShardSet, topics,
 };
 
 use crate::atoms::Atom;
@@ -75,9 +75,9 @@ pub fn spread<T>(
     server: &Arc<Server>,
     (whom, except): (Whom<'_>, Option<ConnId>),
     (bytes, plain): Encoded,
-    outcome: Option<TallyReply>,
+    outcome: Option<DeliveryCountReply>,
     bounds: Bounds,
-) -> Result<Shards, SendFailure<T>> {
+) -> Result<ShardSet, SendFailure<T>> {
     range(0, bytes.len()).ok_or(SendFailure::BadArg)?;
     let frame = broadcast(server, bytes, plain, bounds)?;
     let result = match whom {
@@ -88,7 +88,7 @@ pub fn spread<T>(
 }
 
 /// What came of a list: who did not get the frame, the shards that the caller is to wait for, bytes of work and connections.
-pub type Sent = (Vec<(ConnId, SendError)>, Shards, usize, usize);
+pub type Sent = (Vec<(ConnId, SendError)>, ShardSet, usize, usize);
 
 /// Sends a frame to a list of connections. It is encoded once for all connections of a server.
 ///
@@ -141,11 +141,11 @@ pub fn send_list<'a, R: Reader<'a>>(
         let made = broadcast(&server, bytes, plain, bounds)?;
         ready.push((server, made, group));
     }
-    let mut shards = Shards::default();
+    let mut shards = ShardSet::default();
     for (server, frame, group) in ready {
         group.iter().for_each(|conn| shards.insert(conn.shard()));
         refused.extend(engine.send_to_list(&server, &frame, &group));
     }
-    let crowded = engine.crowded(shards, Load::Frame);
+    let crowded = engine.backlogged(shards, CallKind::Fanout);
     Ok((refused, crowded, work, count))
 }

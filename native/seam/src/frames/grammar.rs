@@ -10,8 +10,8 @@ use std::borrow::Cow;
 
 use sockeye_engine::Active;
 use sockeye_engine::active::SetActive;
-use sockeye_engine::streams::Step;
-use sockeye_protocol::frame::Op;
+use sockeye_engine::pieces::Piece;
+use sockeye_protocol::frame::Opcode;
 use sockeye_protocol::{Kind, close};
 
 use crate::atoms::Atom;
@@ -32,9 +32,9 @@ pub enum FrameTerm<'a, T> {
         plain: bool,
     },
     /// A ping or a pong.
-    Control(Op, Cow<'a, [u8]>),
+    Control(Opcode, Cow<'a, [u8]>),
     /// A piece of a message.
-    Piece(Kind, Step, T),
+    Piece(Kind, Piece, T),
     /// To close.
     Close(u16, Box<str>),
     /// To change the credits.
@@ -62,9 +62,9 @@ pub fn parse<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<FrameTerm<'a, R::
                 let plain = false;
                 Some(FrameTerm::Message { content, plain })
             } else if r.is(tag, Atom::ping) {
-                control(r, Op::Ping, value)
+                control(r, Opcode::Ping, value)
             } else if r.is(tag, Atom::pong) {
-                control(r, Op::Pong, value)
+                control(r, Opcode::Pong, value)
             } else if r.is(tag, Atom::active) {
                 set_active(r, value).map(FrameTerm::Active)
             } else if r.is(tag, Atom::uncompressed) {
@@ -85,11 +85,11 @@ pub fn parse<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<FrameTerm<'a, R::
                 return None;
             };
             let step = if r.is(step, Atom::first) {
-                Step::First
+                Piece::First
             } else if r.is(step, Atom::more) {
-                Step::More
+                Piece::More
             } else if r.is(step, Atom::last) {
-                Step::Last
+                Piece::Last
             } else {
                 return None;
             };
@@ -122,7 +122,7 @@ fn content<'a, R: Reader<'a>>(r: R, tag: R::Term, value: R::Term) -> Option<Mess
     }
 }
 
-fn control<'a, R: Reader<'a>>(r: R, op: Op, term: R::Term) -> Option<FrameTerm<'a, R::Term>> {
+fn control<'a, R: Reader<'a>>(r: R, op: Opcode, term: R::Term) -> Option<FrameTerm<'a, R::Term>> {
     let bytes = r.iolist(term, CONTROL).ok()?;
     Some(FrameTerm::Control(op, bytes))
 }

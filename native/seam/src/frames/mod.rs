@@ -7,9 +7,9 @@ mod outbound;
 use std::borrow::Cow;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::streams::Step;
+use sockeye_engine::pieces::Piece;
 use sockeye_json::Null;
-use sockeye_protocol::frame::{self, Op};
+use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Role};
 
 use crate::read::{EncodeError, IoError, Reader};
@@ -70,7 +70,7 @@ pub enum Appended<T> {
     /// To change the credits.
     Active(SetActive),
     /// A piece of a message, whose payload is in this term. Nothing has been appended.
-    Stream(Kind, Step, T),
+    Stream(Kind, Piece, T),
 }
 
 /// Why a frame term was not taken. Nothing has been appended.
@@ -184,7 +184,7 @@ fn json<'a, R: Reader<'a>>(
     let mark = frame::begin_sized(out, 0, mask.is_some());
     match r.json(term, format.null, bounds.json, out) {
         Ok(()) => {
-            frame::seal(out, mark, Op::Text, mask);
+            frame::seal(out, mark, Opcode::Text, mask);
             Ok(())
         }
         Err(e) => {
@@ -207,11 +207,11 @@ pub fn payload<'a, R: Reader<'a>>(
 }
 
 /// Appends a piece of a message.
-pub fn append_piece(kind: Kind, step: Step, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
+pub fn append_piece(kind: Kind, step: Piece, bytes: &[u8], role: Role, out: &mut Vec<u8>) {
     let op = match step {
-        Step::First => kind.op(),
-        Step::More | Step::Last => Op::Continuation,
+        Piece::First => kind.op(),
+        Piece::More | Piece::Last => Opcode::Continuation,
     };
-    let last = step == Step::Last;
+    let last = step == Piece::Last;
     frame::write_fragment(out, op, last, bytes, role.mask());
 }

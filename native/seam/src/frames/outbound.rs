@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use sockeye_engine::streams::StreamError;
+use sockeye_engine::pieces::StreamError;
 use sockeye_engine::{ConnId, Engine, SendError};
 use sockeye_protocol::{Role, frame};
 

@@ -241,7 +241,9 @@ impl InboundFrames {
                         open.said |= block.ends;
                     }
                 }
-                Ok(_) if self.spend(out) => FrameHeader::write(out, HEADERS, flags, stream, BAD_TRAILERS),
+                Ok(_) if self.spend(out) => {
+                    FrameHeader::write(out, HEADERS, flags, stream, BAD_TRAILERS)
+                }
                 Ok(_) => {}
                 Err(error) => self.undecodable(error, stream, out),
             };

@@ -275,8 +275,7 @@ fn errors_are_counted_and_streams_that_ended_are_not_forgotten_at_once() {
     }
     let mut pipe = Pipe::new(0);
     let _ = pipe.read(&get(1));
-    pipe
-        .outgoing
+    pipe.outgoing
         .wrote(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]));
     let late = frame(DATA, 0, 1, b"late");
     assert_eq!(pipe.read(&late), late);

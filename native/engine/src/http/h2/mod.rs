@@ -316,7 +316,10 @@ enum WakeReason {
 
 /// Answers a request. What was begun for it goes on when the stream is reset: callbacks and disks
 /// cannot be called back, and only what still counts is bounded.
-async fn see_through(carrier: Rc<Http2Connection>, request: hyper::Request<Incoming>) -> Response<ResponseBody> {
+async fn see_through(
+    carrier: Rc<Http2Connection>,
+    request: hyper::Request<Incoming>,
+) -> Response<ResponseBody> {
     let open = OpenStream::new(&carrier, |carrier| &carrier.requests);
     let stream = number(request.uri().path()).unwrap_or(0);
     let (answer, open) = if carrier.requests.get() > STREAMS as usize {
@@ -343,7 +346,10 @@ async fn see_through(carrier: Rc<Http2Connection>, request: hyper::Request<Incom
     answer.map(|body| ResponseBody { body, stream, open })
 }
 
-async fn respond(carrier: &Rc<Http2Connection>, mut request: hyper::Request<Incoming>) -> Response<Body> {
+async fn respond(
+    carrier: &Rc<Http2Connection>,
+    mut request: hyper::Request<Incoming>,
+) -> Response<Body> {
     let found = carrier.streams.borrow_mut().take(request.uri().path());
     match found {
         Some(Ok((head, false))) => {
@@ -403,7 +409,9 @@ async fn connect(
         match tokio::time::timeout(limit, upgraded).await {
             Ok(Ok(upgraded)) if !server.is_stopping() => {
                 let tunnel = Transport::boxed(Tunnel::new(upgraded, open));
-                carrier.shard.adopt(permit, accepted.open(tunnel, Vec::new()));
+                carrier
+                    .shard
+                    .adopt(permit, accepted.open(tunnel, Vec::new()));
             }
             _ => {
                 bump(&server.counters.rejected, 1);

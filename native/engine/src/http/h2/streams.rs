@@ -92,7 +92,11 @@ impl Streams {
 
     /// Who has to go on now: we, if the next piece of content is not there yet.
     pub(super) fn set_waits_for(&mut self, stream: u32, is_ours: bool) {
-        if let Some(Some(turn)) = self.open.get_mut(&stream).map(|open| open.waits_for.as_mut()) {
+        if let Some(Some(turn)) = self
+            .open
+            .get_mut(&stream)
+            .map(|open| open.waits_for.as_mut())
+        {
             *turn = match is_ours {
                 true => WaitsFor::Server,
                 false => WaitsFor::Client(Instant::now()),
@@ -101,7 +105,9 @@ impl Streams {
     }
 
     fn took(&mut self, stream: u32, now: Instant) {
-        if let Some(Some(WaitsFor::Client(at))) = self.open.get_mut(&stream).map(|o| o.waits_for.as_mut()) {
+        if let Some(Some(WaitsFor::Client(at))) =
+            self.open.get_mut(&stream).map(|o| o.waits_for.as_mut())
+        {
             *at = now;
             self.took = Some(now);
         }

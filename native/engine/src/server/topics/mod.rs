@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 pub(crate) use register::Register;
 pub use register::{SubscribeError, Watcher};
-pub(crate) use table::{TopicTable, Topic};
+pub(crate) use table::{Topic, TopicTable};
 
-use crate::model::id::ConnId;
 use crate::model::delivery_count::DeliveryCount;
+use crate::model::id::ConnId;
 
 /// Bytes of a topic's name.
 pub const MAX_NAME: usize = 255;

@@ -19,10 +19,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_protocol::{ClosedBy, CloseReason, Progress};
+use sockeye_protocol::{CloseReason, ClosedBy, Progress};
 
 use super::Conn;
-use super::state::{CloseEvent, PeerEof, Phase, ConnState, Writing};
+use super::state::{CloseEvent, ConnState, PeerEof, Phase, Writing};
 use crate::model::clock::ticks;
 use crate::server::bump;
 use crate::settings::config::Mode;
@@ -65,7 +65,8 @@ impl Conn {
             return;
         }
         // What the peer did wrong before has been counted.
-        if !matches!(state.session.progress(), Progress::Ended(end) if end.by == ClosedBy::Violation) {
+        if !matches!(state.session.progress(), Progress::Ended(end) if end.by == ClosedBy::Violation)
+        {
             bump(&self.server.counters.failed, 1);
         }
         let mut out = Vec::new();
@@ -109,7 +110,9 @@ impl Conn {
             }
             // The peer has closed behind it.
             Phase::Answering(_) => state.session.end(code, reason),
-            Phase::Lingering { .. } | Phase::Gone if state.stage.close_event() != CloseEvent::Delivered => {
+            Phase::Lingering { .. } | Phase::Gone
+                if state.stage.close_event() != CloseEvent::Delivered =>
+            {
                 self.discard_held(shard, &mut state);
             }
             Phase::Lingering { .. } | Phase::Gone => {}
@@ -139,7 +142,8 @@ impl Conn {
         }
         let mut state = self.state.borrow_mut();
         // A handler process still takes what it has not seen; others come no more.
-        state.abandoned = self.server.config.mode == Mode::Owner || state.receiver.inbox().is_none();
+        state.abandoned =
+            self.server.config.mode == Mode::Owner || state.receiver.inbox().is_none();
         if state.is_abandoned() {
             self.discard_held(shard, &mut state);
         }
@@ -302,7 +306,13 @@ impl Conn {
         }
     }
 
-    fn send_close_event(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, code: u16, reason: &str) {
+    fn send_close_event(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut ConnState,
+        code: u16,
+        reason: &str,
+    ) {
         state.stage.queue_close_event();
         if let Some(client) = self.server.client() {
             client.ended(code, reason);
@@ -366,7 +376,9 @@ impl Conn {
         } else {
             0
         };
-        if state.stage.close_event() == CloseEvent::Delivered || self.server.config.mode != Mode::Owner {
+        if state.stage.close_event() == CloseEvent::Delivered
+            || self.server.config.mode != Mode::Owner
+        {
             shard.socket_gone(&self.server, &state.receiver);
         }
         if state.stage.is_slot_free() {

@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 use super::Conn;
 use super::state::{CloseEvent, ConnState};
 use crate::model::active::SetActive;
-use crate::model::clock::ticks;
 use crate::model::backlog::Done;
+use crate::model::clock::ticks;
 use crate::server::bump;
 use crate::settings::config::Mode;
 use crate::shard::Shard;
-use crate::shard::deliver::{Delivery, FollowUp, EventReceiver};
+use crate::shard::deliver::{Delivery, EventReceiver, FollowUp};
 use crate::shard::schedule::Announcement;
 use crate::vm::inbox::Inbox;
 
@@ -63,7 +63,11 @@ impl Conn {
     }
 
     /// Gives the receiver before, too. Who was awaited is not any more.
-    pub(super) fn replace_receiver(&self, state: &mut ConnState, receiver: EventReceiver) -> EventReceiver {
+    pub(super) fn replace_receiver(
+        &self,
+        state: &mut ConnState,
+        receiver: EventReceiver,
+    ) -> EventReceiver {
         let before = std::mem::replace(&mut state.receiver, receiver);
         if before.is_awaited() {
             let unattached = &self.server.counters.unattached;
@@ -138,7 +142,12 @@ impl Conn {
         self.settle(shard, state, follow_up);
     }
 
-    pub(super) fn settle(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, follow_up: FollowUp) {
+    pub(super) fn settle(
+        self: &Rc<Self>,
+        shard: &Shard,
+        state: &mut ConnState,
+        follow_up: FollowUp,
+    ) {
         if follow_up.messages > 0 {
             state.frames_in += follow_up.messages;
             bump(&self.server.counters.frames_in, follow_up.messages);

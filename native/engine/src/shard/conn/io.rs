@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use sockeye_protocol::{ClosedBy, CloseReason, Progress, Session};
+use sockeye_protocol::{CloseReason, ClosedBy, Progress, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Conn;
 use super::ending::LINGER;
-use super::state::{PeerEof, Phase, ConnState, Unread, Writing};
+use super::state::{ConnState, PeerEof, Phase, Unread, Writing};
 use crate::model::clock::ticks;
 use crate::model::compression::Compression;
 use crate::server::bump;
@@ -279,10 +279,11 @@ impl Conn {
             state.waker = Some(cx.waker().clone());
         }
         loop {
+            let is_blocked = state.writing.is_blocked();
             let Some(stream) = state.stream() else {
                 return Poll::Ready(());
             };
-            if state.writing.is_blocked() {
+            if is_blocked {
                 match stream.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         let wakes = stream.wakes();

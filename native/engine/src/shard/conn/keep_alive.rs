@@ -149,11 +149,7 @@ mod tests {
     #[test]
     fn a_ping_at_less_equal_and_more() {
         let times = times(FAR, 10, 5, FAR);
-        for (now, due) in [
-            (109, Due::Wait(110)),
-            (110, Due::Ping),
-            (111, Due::Ping),
-        ] {
+        for (now, due) in [(109, Due::Wait(110)), (110, Due::Ping), (111, Due::Ping)] {
             assert_eq!(last_received(100).due(&times, 100, now), due, "{now}");
         }
     }

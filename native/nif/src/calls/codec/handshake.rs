@@ -6,8 +6,8 @@ use rustler::{Encoder, Env, Error, NifResult, ResourceArc, Term};
 use sockeye_protocol::Role;
 use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::{
-    Breach, ClientOptions, HandshakeError, HeadLimits, Refusal, Request, ServerPolicy, RefusalReason, client,
-    server,
+    Breach, ClientOptions, HandshakeError, HeadLimits, Refusal, RefusalReason, Request,
+    ServerPolicy, client, server,
 };
 
 use super::{Codec, get, tuning};

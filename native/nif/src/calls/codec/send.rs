@@ -36,7 +36,7 @@ enum PayloadSource<'a> {
 enum FrameWrite<'a> {
     /// The last tells whether it is never compressed.
     Message(Kind, PayloadSource<'a>, bool),
-    Piece(Kind, Step, &'a [u8]),
+    Piece(Kind, Piece, &'a [u8]),
     Control(Opcode, &'a [u8]),
     Close(u16, Box<str>),
 }
