@@ -13,10 +13,10 @@ PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: ## the demo server on 127.0.0.1:19765, with an Erlang shell
+run: ## the demo server on 127.0.0.1:19765, with an Erlang shell; ENGINE=port runs the engine as a process of its own
 	@.ci/setup run
 	@rebar3 compile
-	@examples/erlpy/run_erl_app.sh
+	@SOCKEYE_ENGINE=$(ENGINE) examples/erlpy/run_erl_app.sh
 
 chat: ## the chat on http://127.0.0.1:8080/, with an Erlang shell
 	@.ci/setup build

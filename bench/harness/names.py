@@ -2,6 +2,9 @@
 
 NAMES = {
     "sockeye-one": "Sockeye, one process",
+    "sockeye-one-port": "Sockeye as a port, one process",
+    "sockeye-each-port": "Sockeye as a port, a process each",
+    "sockeye-raw-port": "Sockeye as a port, one process",
     "sockeye-pool": "Sockeye, a pool of four",
     "sockeye-each": "Sockeye, a process each",
     "sockeye-owner": "Sockeye, messages",

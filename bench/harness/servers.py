@@ -74,9 +74,11 @@ def yaws():
     return beam("bench_yaws", "each", ebins, "run bench/setup beam")
 
 
-def sockeye(mode, root=ROOT):
+def sockeye(mode, root=ROOT, engine="nif"):
     ebin = root / "_build/default/lib/sockeye/ebin"
-    return beam("bench_sockeye", mode, [ebin], f"run rebar3 compile in {root}", root)
+    command = beam("bench_sockeye", mode, [ebin], f"run rebar3 compile in {root}", root)
+    # What the engine's process takes is counted with what the VM takes.
+    return ["env", f"SOCKEYE_ENGINE={engine}", *command]
 
 
 def node(mode="json", *args):
@@ -95,6 +97,9 @@ def python(*args, script="server.py"):
 # Name -> what makes the command line. The order is that of the tables.
 SERVERS = {
     "sockeye-one": lambda root=ROOT: sockeye("one", root),
+    "sockeye-one-port": lambda root=ROOT: sockeye("one", root, "port"),
+    "sockeye-each-port": lambda root=ROOT: sockeye("each", root, "port"),
+    "sockeye-raw-port": lambda root=ROOT: sockeye("raw", root, "port"),
     "sockeye-pool": lambda root=ROOT: sockeye("pool", root),
     "sockeye-each": lambda root=ROOT: sockeye("each", root),
     "sockeye-owner": lambda root=ROOT: sockeye("owner", root),

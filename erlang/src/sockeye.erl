@@ -442,7 +442,8 @@
 -type engine_info() :: #{shards := pos_integer(), servers := non_neg_integer(),
                          connections := non_neg_integer(), memory := non_neg_integer(),
                          queued_calls := non_neg_integer(), delayed_calls := non_neg_integer(),
-                         cluster_dropped := non_neg_integer()}.
+                         cluster_dropped := non_neg_integer(), engine := nif | port,
+                         os_pid => non_neg_integer(), restarts => non_neg_integer()}.
 %% See {@link info/0}.
 
 -type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(),
@@ -889,6 +890,9 @@ reload_tls(Server) ->
 %%     callers waiting, because more than 8,192 calls, or 16 MiB of broadcasts, were before them.</li>
 %% <li>`cluster_dropped': frames for or from other nodes that this node dropped, because a connection between nodes
 %%     was full or too many waited.</li>
+%% <li>`engine': where it is. `nif': in the VM. `port': in a process of the system, see the guide to installing. Then also
+%%     `os_pid', the number of that process, and `restarts', how often one has been started in the place of one that has
+%%     ended; `memory' is what it takes of the system.</li>
 %% </ul>
 %% ```
 %% 1> {ok, #{memory := Bytes, connections := N}} = sockeye:info().
@@ -896,7 +900,7 @@ reload_tls(Server) ->
 %% '''
 -spec info() -> {ok, engine_info()} | {error, not_running}.
 info() ->
-    try {ok, (sockeye_nif:engine_info())#{cluster_dropped => sockeye_cluster:dropped()}}
+    try {ok, (sockeye_backend:engine_info())#{cluster_dropped => sockeye_cluster:dropped(), engine => sockeye_backend:engine()}}
     catch error:badarg -> {error, not_running}
     end.
 

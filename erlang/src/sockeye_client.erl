@@ -566,7 +566,7 @@ about(Client) ->
     case find(Client) of
         {ok, Pid} ->
             try gen_server:call(Pid, info, infinity) of
-                {Id, Info} -> {ok, maps:merge(sockeye_nif:server_info(Id), Info)}
+                {Id, Info} -> {ok, maps:merge(sockeye_backend:server_info(Id), Info)}
             catch
                 exit:_ -> {error, not_found};
                 %% It has just ended.

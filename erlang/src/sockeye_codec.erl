@@ -206,7 +206,7 @@ request(Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Options]),
     case options(Options, [host, path, headers, deflate, subprotocols] ++ ?HEAD ++ ?SESSION) of
         {ok, #{host := _} = Checked} ->
-            case sockeye_nif:codec_request(Checked) of
+            case sockeye_pure:codec_request(Checked) of
                 {ok, Bytes, Key} -> {ok, Bytes, {sockeye_handshake, Key, Checked}};
                 {error, Option} -> {error, sockeye_why:option(Option, ["expected ", form(Option)])}
             end;
@@ -243,7 +243,7 @@ check_response(Handshake, Bytes) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Handshake, Bytes]),
     {sockeye_handshake, Key, Options} = Handshake,
     Bin = iolist_to_binary(Bytes),
-    case sockeye_nif:codec_response(Key, Options, Bin) of
+    case sockeye_pure:codec_response(Key, Options, Bin) of
         {ok, Codec, Agreed, Length} -> {ok, Codec, Agreed, rest(Bin, Length)};
         {error, {status, Status, Headers, Length}} ->
             {error, {refused, #{status => Status, headers => Headers, body => rest(Bin, Length)}}};
@@ -282,7 +282,7 @@ check_request(Bytes, Options) ->
 checked_request(Bytes, Options) ->
     Bin = iolist_to_binary(Bytes),
     with(options(Options, ?HEAD), fun(Checked) ->
-        case sockeye_nif:codec_check_request(Checked, Bin) of
+        case sockeye_pure:codec_check_request(Checked, Bin) of
             {ok, Request, Length} -> {ok, Request, rest(Bin, Length)};
             Other -> Other
         end
@@ -320,7 +320,7 @@ accept(Bytes, Options) ->
 accepted(Bytes, Options) ->
     Bin = iolist_to_binary(Bytes),
     with(options(Options, [headers, deflate, subprotocols] ++ ?HEAD ++ ?SESSION), fun(Checked) ->
-        case sockeye_nif:codec_accept(Checked, Bin) of
+        case sockeye_pure:codec_accept(Checked, Bin) of
             {ok, Response, Codec, Agreed, Length} -> {ok, Response, Codec, Agreed, rest(Bin, Length)};
             Other -> Other
         end
@@ -341,8 +341,8 @@ reject(Status, Headers, Body) ->
     case sockeye_decision:response({Status, Headers, Body}) of
         {ok, {reject, Checked, Lines, Bin} = Decision} ->
             case sockeye_decision:is_large(Decision) of
-                false -> sockeye_nif:codec_refuse(Checked, Lines, Bin);
-                true -> sockeye_nif:codec_refuse_dirty(Checked, Lines, Bin)
+                false -> sockeye_pure:codec_refuse(Checked, Lines, Bin);
+                true -> sockeye_pure:codec_refuse_dirty(Checked, Lines, Bin)
             end;
         %% Each is right, but not with this status.
         {error, Why} -> sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Status, Headers, Body], [{3, Why}])
@@ -363,7 +363,7 @@ new(Role) ->
 new(Role, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Role, Options]),
     with(options(Options, [deflate | ?SESSION]), fun(Checked) ->
-        {ok, sockeye_nif:codec_new(Role, Checked)}
+        {ok, sockeye_pure:codec_new(Role, Checked)}
     end).
 
 %% @doc The bytes of these frames, masked if this is a client, compressed if that was agreed on
@@ -387,8 +387,8 @@ encode(Codec, Frames) ->
 
 -spec encoded(codec(), term()) -> {ok, binary()} | {error, encode_error()}.
 encoded(Codec, Frames) ->
-    case sockeye_nif:codec_encode(Codec, Frames) of
-        dirty -> sockeye_nif:codec_encode_dirty(Codec, Frames);
+    case sockeye_pure:codec_encode(Codec, Frames) of
+        dirty -> sockeye_pure:codec_encode_dirty(Codec, Frames);
         Result -> Result
     end.
 
@@ -413,8 +413,8 @@ decode(Codec, Bytes) ->
 
 -spec decoded(codec(), iodata()) -> {[event()], Reply :: binary()}.
 decoded(Codec, Bytes) ->
-    case sockeye_nif:codec_decode(Codec, Bytes) of
-        dirty -> sockeye_nif:codec_decode_dirty(Codec, Bytes);
+    case sockeye_pure:codec_decode(Codec, Bytes) of
+        dirty -> sockeye_pure:codec_decode_dirty(Codec, Bytes);
         Result -> Result
     end.
 
@@ -429,8 +429,8 @@ decoded(Codec, Bytes) ->
 -spec eof(codec()) -> ending().
 eof(Codec) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Codec]),
-    case sockeye_nif:codec_eof(Codec) of
-        dirty -> sockeye_nif:codec_eof_dirty(Codec);
+    case sockeye_pure:codec_eof(Codec) of
+        dirty -> sockeye_pure:codec_eof_dirty(Codec);
         Result -> Result
     end.
 
@@ -444,8 +444,8 @@ eof(Codec) ->
 -spec info(codec()) -> info().
 info(Codec) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Codec]),
-    case sockeye_nif:codec_info(Codec) of
-        dirty -> sockeye_nif:codec_info_dirty(Codec);
+    case sockeye_pure:codec_info(Codec) of
+        dirty -> sockeye_pure:codec_info_dirty(Codec);
         Result -> Result
     end.
 

@@ -113,8 +113,8 @@ decode(Text, Options) ->
 
 -spec decoded(iodata(), decode_options()) -> {ok, term()} | {error, decode_error() | option_error()}.
 decoded(Text, Options) ->
-    case sockeye_nif:json_decode(Text, Options) of
-        dirty -> sockeye_nif:json_decode_dirty(Text, Options);
+    case sockeye_pure:json_decode(Text, Options) of
+        dirty -> sockeye_pure:json_decode_dirty(Text, Options);
         bad_option -> sockeye_options:explain(Options, [keys, null, max_depth]);
         Result -> Result
     end.
@@ -122,8 +122,8 @@ decoded(Text, Options) ->
 %% @equiv encode(Term, #{})
 -spec encode(term()) -> {ok, binary()} | {error, {not_json, term()}}.
 encode(Term) ->
-    case sockeye_nif:json_encode(Term, #{}) of
-        dirty -> sockeye_nif:json_encode_dirty(Term, #{});
+    case sockeye_pure:json_encode(Term, #{}) of
+        dirty -> sockeye_pure:json_encode_dirty(Term, #{});
         Result -> Result
     end.
 
@@ -143,8 +143,8 @@ encode(Term) ->
 -spec encode(term(), encode_options()) ->
           {ok, binary()} | {error, {not_json, term()} | option_error()}.
 encode(Term, Options) when is_map(Options) ->
-    case sockeye_nif:json_encode(Term, Options) of
-        dirty -> sockeye_nif:json_encode_dirty(Term, Options);
+    case sockeye_pure:json_encode(Term, Options) of
+        dirty -> sockeye_pure:json_encode_dirty(Term, Options);
         bad_option -> sockeye_options:explain(Options, [null]);
         Result -> Result
     end;

@@ -134,7 +134,7 @@ of_server(Server, Fun) ->
         error -> {error, not_found}
     end.
 
--spec domain(sockeye_nif:server_id(), pid()) -> sockeye_presence_server:domain().
+-spec domain(sockeye_backend:server_id(), pid()) -> sockeye_presence_server:domain().
 domain(ServerId, Server) ->
     case sockeye_cluster:name(ServerId, default) of
         {ok, Name} -> {cluster, Name};

@@ -1,12 +1,30 @@
-//! CPU time and memory of a process, from /proc.
+//! CPU time and memory of a server, from /proc: of its process and of those that it has started.
 
 use std::fs;
 
 use crate::Result;
 
-/// Nanoseconds on a CPU, user and kernel, of all live threads. The scheduler's own account:
-/// `utime` and `stime` count in hundredths of a second.
+/// The process, its children, and theirs.
+fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let children = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        all.extend(children.flat_map(family));
+    }
+    all
+}
+
+/// Nanoseconds on a CPU, user and kernel, of all live threads of a server.
 pub(crate) fn cpu_ns(pid: u32) -> Result<u64> {
+    family(pid).into_iter().map(cpu_of).sum()
+}
+
+/// The scheduler's own account: `utime` and `stime` count in hundredths of a second.
+fn cpu_of(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end while the list is read.
@@ -26,6 +44,16 @@ pub(crate) struct Memory {
 }
 
 pub(crate) fn memory(pid: u32) -> Result<Memory> {
+    let mut sum = Memory { now: 0, peak: 0 };
+    for pid in family(pid) {
+        let one = memory_of(pid)?;
+        sum.now += one.now;
+        sum.peak += one.peak;
+    }
+    Ok(sum)
+}
+
+fn memory_of(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> Result<u64> {
         let line = status

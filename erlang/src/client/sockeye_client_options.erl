@@ -39,7 +39,7 @@ defaults() ->
       max_redirects => 0,
       reconnect => false}.
 
-%% The configuration as `sockeye_nif:client_open/1' wants it, and `reconnect'.
+%% The configuration as `sockeye_backend:client_open/1' wants it, and `reconnect'.
 -spec parse(term(), term(), map(), pid()) -> {ok, map()} | {error, bad()}.
 parse(Url, Handler, Options, Owner) ->
     Shared = maps:with(?SHARED, Options),
@@ -79,7 +79,7 @@ url(Url) ->
            catch error:badarg -> throw({bad_url, <<"expected ASCII text">>})
            end,
     byte_size(Text) =< ?LONGEST_URL orelse throw({bad_url, <<"longer than 8192 bytes">>}),
-    try sockeye_nif:client_url(Text) of
+    try sockeye_pure:client_url(Text) of
         {ok, _} -> Text;
         {error, Why} -> throw({bad_url, Why})
     catch
@@ -144,7 +144,7 @@ header(Name, Value) ->
 host(Value) ->
     try iolist_to_binary(Value) of
         Host when byte_size(Host) =< ?LONGEST_URL ->
-            case sockeye_nif:client_host(Host) of
+            case sockeye_pure:client_host(Host) of
                 true -> {ok, Host};
                 false -> host()
             end;
@@ -167,7 +167,7 @@ is_control(C) -> C < 32 orelse C =:= 127.
 proxy(Url) ->
     try
         Text = iolist_to_binary(Url),
-        {Text, byte_size(Text) =< ?LONGEST_URL andalso sockeye_nif:client_proxy(Text)}
+        {Text, byte_size(Text) =< ?LONGEST_URL andalso sockeye_pure:client_proxy(Text)}
     of
         {Text, ok} ->
             {ok, Text};

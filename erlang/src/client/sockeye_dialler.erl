@@ -22,7 +22,7 @@
 -define(FLUSH_MS, 10).
 
 -record(state,
-        {id :: sockeye_nif:server_id(),
+        {id :: sockeye_backend:server_id(),
          config :: map(),
          engine :: reference(),
          worker :: pid() | undefined,
@@ -90,17 +90,17 @@ begin_life(Parent, #{name := Name} = Config) ->
                       hang_up(State),
                       throw(Failed)
               end,
-    ok = sockeye_nif:client_dial(Id),
+    ok = sockeye_backend:client_dial(Id),
     case Config of
         #{reconnect := false} -> await_first(Parent, Started);
         _ -> Started
     end.
 
--spec open(map()) -> {ok, sockeye_nif:server_id()} | {error, term()}.
+-spec open(map()) -> {ok, sockeye_backend:server_id()} | {error, term()}.
 open(#{dial := #{tls := Tls} = Dial, url := Url} = Settings) ->
     case sockeye_client_tls:read(Tls) of
         {ok, Read} ->
-            case sockeye_tls:listen(sockeye_nif:client_open(Settings#{dial := Dial#{tls := Read}})) of
+            case sockeye_tls:listen(sockeye_backend:client_open(Settings#{dial := Dial#{tls := Read}})) of
                 {ok, Id} ->
                     %% Clients are many, and may have one certificate.
                     ok = sockeye_tls:warn(engine, sockeye_log:client(self(), Url), sockeye_tls:own(Tls, Read)),
@@ -168,7 +168,7 @@ handle_info({sockeye_told, Worker, up}, #state{worker = Worker} = State) ->
 handle_info({sockeye_told, Worker, {down, _}}, #state{worker = Worker} = State) ->
     {noreply, pause(State), hibernate};
 handle_info(dial, #state{id = Id} = State) ->
-    try sockeye_nif:client_dial(Id) of
+    try sockeye_backend:client_dial(Id) of
         ok -> {noreply, State, hibernate}
     catch
         %% The engine stops; its end is on the way.
@@ -346,7 +346,7 @@ is_handler(_State) -> true.
 -spec hang_up(#state{}) -> ok.
 hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeout := Timeout}} = State) ->
     Patience = sockeye_stopping:answers(Timeout) + ?ENGINE_SLACK_MS,
-    try sockeye_nif:server_stop(Id, 1000, <<>>) of
+    try sockeye_backend:server_stop(Id, 1000, <<>>) of
         ok ->
             receive
                 {sockeye_stopped, Id, _Counts} -> ok;

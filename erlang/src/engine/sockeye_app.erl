@@ -9,6 +9,13 @@
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
     ok = load_all(),
+    case sockeye_backend:choose() of
+        ok -> start();
+        {error, _} = Error -> Error
+    end.
+
+-spec start() -> {ok, pid()} | {error, term()}.
+start() ->
     case sockeye_sup:start_link() of
         {ok, Pid} -> {ok, Pid};
         ignore -> {error, ignore};

@@ -13,9 +13,9 @@
 
 %% The wait is over. Without an answer (`none', or an error), what comes too late comes to nobody: it
 %% would be a message of which the caller knows nothing.
--spec over(sockeye_nif:asked(), term()) -> ok.
+-spec over(sockeye_backend:asked(), term()) -> ok.
 over({Ref, Waiting}, Result) when Result =:= none; element(1, Result) =:= error ->
-    ok = sockeye_nif:wait_end(Waiting),
+    ok = sockeye_backend:wait_end(Waiting),
     _ = demonitor(Ref, [flush]),
     flush(Ref);
 over({Ref, _}, _Answer) ->
@@ -29,10 +29,10 @@ flush(Ref) ->
     end.
 
 %% Begins with Call, whose `ok' means that an answer comes: that answer. Anything else that it returns is the result.
--spec ask(fun((sockeye_nif:asked()) -> ok | Result), timeout()) -> Result | term() | {error, closed | timeout}.
+-spec ask(fun((sockeye_backend:asked()) -> ok | Result), timeout()) -> Result | term() | {error, closed | timeout}.
 ask(Call, Timeout) ->
     Ref = monitor(process, sockeye_engine),
-    Asked = {Ref, sockeye_nif:wait_begin()},
+    Asked = {Ref, sockeye_backend:wait_begin()},
     try Call(Asked) of
         ok ->
             Result = receive
@@ -55,9 +55,9 @@ ask(Call, Timeout) ->
 %% What the thread of a connection knows of it.
 -spec conn_info(sockeye:conn(), timeout()) -> {ok, map()} | {error, closed | timeout}.
 conn_info(Conn, Timeout) ->
-    ask(fun(Asked) -> sockeye_nif:conn_info(Conn, Asked) end, Timeout).
+    ask(fun(Asked) -> sockeye_backend:conn_info(Conn, Asked) end, Timeout).
 
 %% Returns when the new owner is in place, and all that came before is with the old one.
 -spec controlling_process(sockeye:conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
-    ask(fun(Asked) -> sockeye_nif:controlling_process(Conn, Pid, Asked) end, infinity).
+    ask(fun(Asked) -> sockeye_backend:controlling_process(Conn, Pid, Asked) end, infinity).

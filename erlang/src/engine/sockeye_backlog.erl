@@ -8,7 +8,7 @@
 %% The answer of a call, when the caller may make the next one.
 -spec settle({crowded, pos_integer(), Answer} | Answer) -> Answer.
 settle({crowded, Shards, Answer}) ->
-    {Ticket, Count} = sockeye_nif:when_done(Shards),
+    {Ticket, Count} = sockeye_backend:when_done(Shards),
     ok = await(Ticket, Count),
     Answer;
 settle(Answer) ->

@@ -13,21 +13,21 @@
 
 -spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye:send_error()}.
 send(Conn, Frames) ->
-    case sockeye_nif:send(Conn, Frames) of
+    case sockeye_backend:send(Conn, Frames) of
         ok -> ok;
-        dirty -> settle(sockeye_nif:send_dirty(Conn, Frames));
+        dirty -> settle(sockeye_backend:send_dirty(Conn, Frames));
         Result -> settle(Result)
     end.
 
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
-    settle(sockeye_nif:send(Conn, {close, Code, Reason})).
+    settle(sockeye_backend:send(Conn, {close, Code, Reason})).
 
 -spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
     settle(case is_longer(Options, ?FEW) of
-               false -> sockeye_nif:setopts(Conn, Options);
-               true -> sockeye_nif:setopts_dirty(Conn, Options)
+               false -> sockeye_backend:setopts(Conn, Options);
+               true -> sockeye_backend:setopts_dirty(Conn, Options)
            end).
 
 -spec is_longer(term(), non_neg_integer()) -> boolean().

@@ -40,7 +40,7 @@
 
 -export_type([place/0]).
 
--type entry() :: {pid(), sockeye_nif:server_id(), map()}.
+-type entry() :: {pid(), sockeye_backend:server_id(), map()}.
 
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
@@ -49,7 +49,7 @@ start_link() ->
 -spec is_running() -> boolean().
 is_running() ->
     whereis(?MODULE) =/= undefined andalso
-        try is_map(sockeye_nif:engine_info())
+        try is_map(sockeye_backend:engine_info())
         catch error:_ -> false
         end.
 
@@ -103,6 +103,7 @@ once_started(Start) ->
 %% What the engine said, without what each supervisor wraps around it.
 -spec cause(term()) -> term().
 cause({sockeye, {{shutdown, {failed_to_start_child, sockeye_engine, Reason}}, _}}) -> Reason;
+cause({sockeye, {{bad_option, _, _} = Reason, _}}) -> Reason;
 cause(Reason) -> Reason.
 
 %% Has the engine end, and its supervisor start it again: all connections end.
@@ -111,7 +112,7 @@ restart() ->
     gen_server:cast(?MODULE, restart).
 
 %% Makes the calling server known. `About' is what never changes of it.
--spec register_server(sockeye_nif:server_id(), place(), map()) -> ok | {error, stopping}.
+-spec register_server(sockeye_backend:server_id(), place(), map()) -> ok | {error, stopping}.
 register_server(ServerId, Place, About) ->
     gen_server:call(?MODULE, {register, self(), ServerId, Place, About}, infinity).
 
@@ -143,7 +144,7 @@ find(_) ->
     error(badarg).
 
 %% The server of this number.
--spec find_id(sockeye_nif:server_id()) -> {ok, pid()} | error.
+-spec find_id(sockeye_backend:server_id()) -> {ok, pid()} | error.
 find_id(ServerId) ->
     try ets:select(?TABLE, [{{{pid, '$1'}, ServerId, '_'}, [], ['$1']}]) of
         [Pid | _] -> {ok, Pid};
@@ -176,7 +177,7 @@ init([]) ->
 %% Where the supervisor was killed, the last engine may be about to end in order.
 -spec engine_start(map(), non_neg_integer()) -> ok | {error, term()}.
 engine_start(Config, Tries) ->
-    case sockeye_nif:engine_start(Config) of
+    case sockeye_backend:engine_start(Config) of
         {error, already_running} when Tries > 0 ->
             receive after ?START_MS -> engine_start(Config, Tries - 1) end;
         Result ->
@@ -208,9 +209,15 @@ handle_cast(restart, State) ->
 handle_cast(_Request, State) ->
     {noreply, State}.
 
--spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
     {noreply, forget(Monitor, State)};
+%% The process that reads what the engine says, where that is one of the system.
+handle_info({'EXIT', _Link, Reason}, State) ->
+    case sockeye_backend:engine() of
+        port -> {stop, Reason, State};
+        nif -> {noreply, State}
+    end;
 handle_info({sockeye_gone, ServerId}, State) ->
     ok = sockeye_log_limit:forget(ServerId),
     {noreply, State};
@@ -238,10 +245,10 @@ forget(Monitor, #state{servers = Servers} = State) ->
 terminate(_Reason, _State) ->
     %% Who comes from now on waits for the next engine.
     true = unregister(?MODULE),
-    Hosts = sockeye_nif:engine_hosts(),
+    Hosts = sockeye_backend:engine_hosts(),
     Waiting = maps:from_list([{monitor(process, Pid), Pid} || Pid <- Hosts]),
     lists:foreach(fun(Pid) -> Pid ! {sockeye_engine_stops, self()} end, Hosts),
-    ok = sockeye_nif:engine_stop(),
+    ok = sockeye_backend:engine_stop(),
     await_hosts(Waiting, erlang:monotonic_time(millisecond) + ?LAST_MS).
 
 -spec await_hosts(#{reference() => pid()}, integer()) -> ok.

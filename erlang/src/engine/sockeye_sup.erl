@@ -33,7 +33,12 @@ init([]) ->
     %% A new process of groups knows nothing: those that had joined join again.
     Together = #{id => sockeye_cluster_sup, type => supervisor,
                  start => {supervisor, start_link, [?MODULE, [Groups, Cluster, Members, PubSub, Presence]]}},
-    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, [Delivery, Engine, Together]}};
+    %% What a process of the system says is delivered by others.
+    First = case sockeye_backend:engine() of
+                nif -> [Delivery];
+                port -> []
+            end,
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, First ++ [Engine, Together]}};
 init({delivery, Count}) ->
     Delivery = [#{id => {sockeye_delivery, Index},
                   start => {sockeye_delivery, start_link, [Index, Count]},

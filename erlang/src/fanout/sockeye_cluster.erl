@@ -57,7 +57,7 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% The server takes part from the return of this call on.
--spec join(atom(), sockeye_nif:server_id(), pid()) -> ok.
+-spec join(atom(), sockeye_backend:server_id(), pid()) -> ok.
 join(Name, ServerId, Server) ->
     true = ets:insert(?TABLE, {ServerId, Name, Server}),
     call({join, Name, ServerId, Server}).
@@ -70,7 +70,7 @@ call(Request) ->
     end.
 
 %% The name under which a server publishes elsewhere, too.
--spec name(sockeye_nif:server_id(), default | local | cluster) ->
+-spec name(sockeye_backend:server_id(), default | local | cluster) ->
           {ok, atom()} | local | {error, not_clustered}.
 name(_ServerId, local) ->
     local;
@@ -81,7 +81,7 @@ name(ServerId, Scope) ->
         {_, cluster} -> {error, not_clustered}
     end.
 
--spec lookup(sockeye_nif:server_id()) -> [tuple()].
+-spec lookup(sockeye_backend:server_id()) -> [tuple()].
 lookup(ServerId) ->
     try ets:lookup(?TABLE, ServerId)
     catch error:badarg -> []
@@ -113,7 +113,7 @@ members(Group) ->
 
 %% Hands it to other nodes. Never blocks: what a full connection between nodes does not take is
 %% dropped, and counted.
--spec spread([target()], atom(), to(), sockeye_nif:encoded(), sockeye:frame()) -> ok.
+-spec spread([target()], atom(), to(), sockeye_backend:encoded(), sockeye:frame()) -> ok.
 spread(Targets, Name, To, Encoded, Frame) ->
     lists:foreach(
       fun({Pid, Connections, Processes}) ->
@@ -154,7 +154,7 @@ drop(Count) ->
     counters:add(persistent_term:get(?COUNTERS), ?DROPPED, Count).
 
 %% The subscriptions of processes to a topic may have begun or ended.
--spec changed(sockeye_nif:server_id(), sockeye:topic()) -> ok.
+-spec changed(sockeye_backend:server_id(), sockeye:topic()) -> ok.
 changed(ServerId, Topic) ->
     case count(?SERVERS) of
         0 -> ok;
@@ -162,17 +162,17 @@ changed(ServerId, Topic) ->
     end.
 
 %% For the process of groups: the servers that there are.
--spec servers() -> [{sockeye_nif:server_id(), atom(), pid()}].
+-spec servers() -> [{sockeye_backend:server_id(), atom(), pid()}].
 servers() ->
     count_servers(),
     ets:tab2list(?TABLE).
 
--spec entered(sockeye_nif:server_id(), atom(), pid()) -> ok.
+-spec entered(sockeye_backend:server_id(), atom(), pid()) -> ok.
 entered(ServerId, Name, Server) ->
     true = ets:insert(?TABLE, {ServerId, Name, Server}),
     count_servers().
 
--spec left(sockeye_nif:server_id(), pid()) -> ok.
+-spec left(sockeye_backend:server_id(), pid()) -> ok.
 left(ServerId, Server) ->
     true = ets:match_delete(?TABLE, {ServerId, '_', Server}),
     count_servers().
@@ -223,7 +223,7 @@ skip(Most, Done) when Most > Done ->
 skip(_Most, Done) ->
     Done.
 
--spec receive_frame(atom(), to(), sockeye_nif:encoded() | none, sockeye:frame() | none) -> ok.
+-spec receive_frame(atom(), to(), sockeye_backend:encoded() | none, sockeye:frame() | none) -> ok.
 receive_frame(Name, To, Encoded, Frame) ->
     case is_atom(Name) andalso sockeye_engine:find(Name) of
         {ok, {_, ServerId, _}} -> take_frame(ServerId, To, Encoded, Frame);
@@ -231,7 +231,7 @@ receive_frame(Name, To, Encoded, Frame) ->
         _ -> ok
     end.
 
--spec take_frame(sockeye_nif:server_id(), to(), sockeye_nif:encoded() | none,
+-spec take_frame(sockeye_backend:server_id(), to(), sockeye_backend:encoded() | none,
                  sockeye:frame() | none) -> ok.
 take_frame(ServerId, To, Encoded, Frame) ->
     _ = Encoded =:= none orelse sockeye_fanout:publish_encoded(ServerId, To, Encoded),

@@ -43,7 +43,7 @@ to_topic_others(Conn, Topic, Frame, Options) ->
     of_conn(Conn, fun(ServerId) -> publish(ServerId, Topic, Frame, Conn, Options) end).
 
 %% Work for the number of a server.
--spec of_server(sockeye:server(), fun((sockeye_nif:server_id()) -> Result)) ->
+-spec of_server(sockeye:server(), fun((sockeye_backend:server_id()) -> Result)) ->
           Result | {error, not_found}.
 of_server(Server, Work) ->
     case sockeye_engine:find(Server) of
@@ -51,26 +51,26 @@ of_server(Server, Work) ->
         error -> {error, not_found}
     end.
 
--spec of_conn(sockeye:conn(), fun((sockeye_nif:server_id()) -> Result)) -> Result | {error, closed}.
+-spec of_conn(sockeye:conn(), fun((sockeye_backend:server_id()) -> Result)) -> Result | {error, closed}.
 of_conn(Conn, Work) ->
-    case sockeye_nif:conn_server(Conn) of
+    case sockeye_backend:conn_server(Conn) of
         {ok, ServerId} -> Work(ServerId);
         {error, closed} = Error -> Error
     end.
 
--spec broadcast(sockeye_nif:server_id(), sockeye:frame(), sockeye:conn() | none,
+-spec broadcast(sockeye_backend:server_id(), sockeye:frame(), sockeye:conn() | none,
                 sockeye:publish_options()) -> result().
 broadcast(ServerId, Frame, Except, Options) ->
     spread(ServerId, all, Frame, Except, Options).
 
--spec publish(sockeye_nif:server_id(), sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
+-spec publish(sockeye_backend:server_id(), sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               sockeye:publish_options()) -> result().
 publish(ServerId, Topic, Frame, Except, Options) when is_binary(Topic) ->
     spread(ServerId, Topic, Frame, Except, Options);
 publish(_ServerId, _Topic, _Frame, _Except, _Options) ->
     error(badarg).
 
--spec spread(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
+-spec spread(sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
              sockeye:publish_options()) -> result().
 spread(ServerId, To, Frame, Except, Options) when map_size(Options) =:= 0 ->
     scoped(ServerId, To, Frame, Except, default, false);
@@ -85,7 +85,7 @@ spread(ServerId, To, Frame, Except, Options) ->
     is_map_key(scope, Options) andalso Scope =/= local andalso Scope =/= cluster andalso error(badarg),
     scoped(ServerId, To, Frame, Except, Scope, Wait).
 
--spec scoped(sockeye_nif:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
+-spec scoped(sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
              default | local | cluster, boolean()) -> result().
 scoped(ServerId, To, Frame, Except, Scope, Wait) ->
     case sockeye_cluster:name(ServerId, Scope) of
@@ -101,7 +101,7 @@ scoped(ServerId, To, Frame, Except, Scope, Wait) ->
     end.
 
 %% What this node refuses goes nowhere.
--spec everywhere([tuple()], atom(), sockeye_nif:server_id(), to(), sockeye:frame(),
+-spec everywhere([tuple()], atom(), sockeye_backend:server_id(), to(), sockeye:frame(),
                  sockeye:conn() | none, boolean()) -> result().
 everywhere(Targets, Name, ServerId, To, Frame, Except, Wait) ->
     case encode(ServerId, Frame) of
@@ -113,16 +113,16 @@ everywhere(Targets, Name, ServerId, To, Frame, Except, Wait) ->
             Error
     end.
 
--spec encode(sockeye_nif:server_id(), sockeye:frame()) ->
-          {ok, sockeye_nif:encoded()} | {error, sockeye:send_error()}.
+-spec encode(sockeye_backend:server_id(), sockeye:frame()) ->
+          {ok, sockeye_backend:encoded()} | {error, sockeye:send_error()}.
 encode(ServerId, Frame) ->
-    case sockeye_nif:encode_frame(ServerId, Frame) of
-        dirty -> sockeye_nif:encode_frame_dirty(ServerId, Frame);
+    case sockeye_backend:encode_frame(ServerId, Frame) of
+        dirty -> sockeye_backend:encode_frame_dirty(ServerId, Frame);
         Result -> Result
     end.
 
 %% Connections of this node, then its processes.
--spec here(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
+-spec here(sockeye_backend:server_id(), to(), sockeye:frame() | {encoded, sockeye_backend:encoded()},
            sockeye:frame(), sockeye:conn() | none, boolean()) -> result().
 here(ServerId, To, Form, Frame, Except, Wait) ->
     Result = case Wait of
@@ -138,24 +138,24 @@ is_sent({ok, _}) -> true;
 is_sent({error, _}) -> false.
 
 %% What comes from another node.
--spec publish_encoded(sockeye_nif:server_id(), to(), sockeye_nif:encoded()) -> result().
+-spec publish_encoded(sockeye_backend:server_id(), to(), sockeye_backend:encoded()) -> result().
 publish_encoded(ServerId, To, Encoded) ->
     hand_over(ServerId, To, {encoded, Encoded}, none, none).
 
--spec hand_over(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
-                sockeye:conn() | none, sockeye_nif:asked() | none) -> result().
+-spec hand_over(sockeye_backend:server_id(), to(), sockeye:frame() | {encoded, sockeye_backend:encoded()},
+                sockeye:conn() | none, sockeye_backend:asked() | none) -> result().
 hand_over(ServerId, To, {encoded, Encoded}, Except, Ref) ->
-    case sockeye_nif:publish_encoded(ServerId, To, Encoded, Except, Ref) of
-        dirty -> settle(sockeye_nif:publish_encoded_dirty(ServerId, To, Encoded, Except, Ref));
+    case sockeye_backend:publish_encoded(ServerId, To, Encoded, Except, Ref) of
+        dirty -> settle(sockeye_backend:publish_encoded_dirty(ServerId, To, Encoded, Except, Ref));
         Result -> settle(Result)
     end;
 hand_over(ServerId, To, Frame, Except, Ref) ->
-    case sockeye_nif:publish(ServerId, To, Frame, Except, Ref) of
-        dirty -> settle(sockeye_nif:publish_dirty(ServerId, To, Frame, Except, Ref));
+    case sockeye_backend:publish(ServerId, To, Frame, Except, Ref) of
+        dirty -> settle(sockeye_backend:publish_dirty(ServerId, To, Frame, Except, Ref));
         Result -> settle(Result)
     end.
 
--spec wait(sockeye_nif:server_id(), to(), sockeye:frame() | {encoded, sockeye_nif:encoded()},
+-spec wait(sockeye_backend:server_id(), to(), sockeye:frame() | {encoded, sockeye_backend:encoded()},
            sockeye:conn() | none) -> result().
 wait(ServerId, To, Form, Except) ->
     case sockeye_ask:ask(fun(Asked) -> hand_over(ServerId, To, Form, Except, Asked) end, ?TIMEOUT_MS) of
@@ -166,23 +166,23 @@ wait(ServerId, To, Form, Except) ->
 -spec list([sockeye:conn()], sockeye:frame()) ->
           ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}.
 list(Conns, Frame) ->
-    case sockeye_nif:send_list(Conns, Frame) of
-        dirty -> settle(sockeye_nif:send_list_dirty(Conns, Frame));
+    case sockeye_backend:send_list(Conns, Frame) of
+        dirty -> settle(sockeye_backend:send_list_dirty(Conns, Frame));
         Result -> settle(Result)
     end.
 
 -spec subscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
 subscribe(Conn, Topic) ->
-    settle(sockeye_nif:subscribe(Conn, Topic)).
+    settle(sockeye_backend:subscribe(Conn, Topic)).
 
 -spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed}.
 unsubscribe(Conn, Topic) ->
-    settle(sockeye_nif:unsubscribe(Conn, Topic)).
+    settle(sockeye_backend:unsubscribe(Conn, Topic)).
 
--spec connections(sockeye_nif:server_id(), to()) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
+-spec connections(sockeye_backend:server_id(), to()) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
 connections(ServerId, Of) ->
     Ref = monitor(process, sockeye_engine),
-    Asked = {Ref, sockeye_nif:wait_begin()},
+    Asked = {Ref, sockeye_backend:wait_begin()},
     Result = case asked(ServerId, Of, Asked) of
                  not_found -> {error, not_found};
                  Parts -> collect(Parts, Ref, [])
@@ -190,10 +190,10 @@ connections(ServerId, Of) ->
     sockeye_ask:over(Asked, Result),
     Result.
 
--spec asked(sockeye_nif:server_id(), to(), sockeye_nif:asked()) -> non_neg_integer() | not_found.
+-spec asked(sockeye_backend:server_id(), to(), sockeye_backend:asked()) -> non_neg_integer() | not_found.
 asked(ServerId, Of, Asked) ->
     %% What a topic is, the caller has seen to: the server has stopped.
-    try sockeye_nif:connections(ServerId, Of, Asked)
+    try sockeye_backend:connections(ServerId, Of, Asked)
     catch error:badarg -> not_found
     end.
 
@@ -209,8 +209,8 @@ collect(Parts, Ref, Conns) ->
             {error, timeout}
     end.
 
--spec topics(sockeye_nif:server_id()) -> {ok, #{sockeye:topic() => pos_integer()}} | {error, not_found}.
+-spec topics(sockeye_backend:server_id()) -> {ok, #{sockeye:topic() => pos_integer()}} | {error, not_found}.
 topics(ServerId) ->
-    try {ok, sockeye_nif:topics_of(ServerId)}
+    try {ok, sockeye_backend:topics_of(ServerId)}
     catch error:badarg -> {error, not_found}
     end.

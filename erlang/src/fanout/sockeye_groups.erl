@@ -21,9 +21,9 @@
                  groups = #{} :: #{term() => true}}).
 
 -record(state, {relay :: pid(),
-                servers = #{} :: #{sockeye_nif:server_id() => {pid(), #server{}}},
+                servers = #{} :: #{sockeye_backend:server_id() => {pid(), #server{}}},
                 %% Topics to look at again, once for any number of hints.
-                hints = #{} :: #{{sockeye_nif:server_id(), sockeye:topic()} => true}}).
+                hints = #{} :: #{{sockeye_backend:server_id(), sockeye:topic()} => true}}).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
@@ -70,7 +70,7 @@ handle_info({'DOWN', Monitor, process, Server, _}, #state{servers = Servers} = S
 handle_info(_Message, State) ->
     {noreply, State}.
 
--spec joined(atom(), sockeye_nif:server_id(), pid(), #state{}) -> #state{}.
+-spec joined(atom(), sockeye_backend:server_id(), pid(), #state{}) -> #state{}.
 joined(Name, ServerId, Server, State0) ->
     #state{servers = Servers} = State = left(ServerId, State0),
     Monitor = monitor(process, Server),
@@ -78,14 +78,14 @@ joined(Name, ServerId, Server, State0) ->
     Entry = member(all, true, #server{name = Name, monitor = Monitor, relay = State#state.relay}),
     Known = State#state{servers = Servers#{ServerId => {Server, Entry}}},
     try
-        ok = sockeye_nif:watch_topics(ServerId, self()),
+        ok = sockeye_backend:watch_topics(ServerId, self()),
         update_all(ServerId, Known)
     catch
         %% It has ended: that is in the mailbox.
         error:badarg -> Known
     end.
 
--spec left(sockeye_nif:server_id(), #state{}) -> #state{}.
+-spec left(sockeye_backend:server_id(), #state{}) -> #state{}.
 left(ServerId, #state{servers = Servers} = State) ->
     case maps:take(ServerId, Servers) of
         {{Server, #server{monitor = Monitor, groups = Groups}}, Rest} ->
@@ -99,9 +99,9 @@ left(ServerId, #state{servers = Servers} = State) ->
     end.
 
 %% Others have their turn after some of it: news come as fast as connections subscribe.
--spec news(sockeye_nif:server_id(), #state{}) -> #state{}.
+-spec news(sockeye_backend:server_id(), #state{}) -> #state{}.
 news(ServerId, State) ->
-    try sockeye_nif:topic_news(ServerId) of
+    try sockeye_backend:topic_news(ServerId) of
         {More, Topics} ->
             _ = More andalso (self() ! {sockeye_topics, ServerId}),
             update(ServerId, Topics, State);
@@ -113,7 +113,7 @@ news(ServerId, State) ->
     end.
 
 %% All that there is, and all that there was.
--spec update_all(sockeye_nif:server_id(), #state{}) -> #state{}.
+-spec update_all(sockeye_backend:server_id(), #state{}) -> #state{}.
 update_all(ServerId, #state{servers = Servers} = State) ->
     case Servers of
         #{ServerId := {_, #server{groups = Groups, patterns = Patterns}}} ->
@@ -125,12 +125,12 @@ update_all(ServerId, #state{servers = Servers} = State) ->
     end.
 
 %% What had come before is looked at together.
--spec hint(sockeye_nif:server_id(), sockeye:topic(), #state{}) -> #state{}.
+-spec hint(sockeye_backend:server_id(), sockeye:topic(), #state{}) -> #state{}.
 hint(ServerId, Topic, #state{hints = Hints} = State) ->
     map_size(Hints) =:= 0 andalso (self() ! sockeye_hints),
     State#state{hints = Hints#{{ServerId, Topic} => true}}.
 
--spec update(sockeye_nif:server_id(), [sockeye:topic()], #state{}) -> #state{}.
+-spec update(sockeye_backend:server_id(), [sockeye:topic()], #state{}) -> #state{}.
 update(ServerId, Topics, #state{servers = Servers} = State) ->
     case Servers of
         #{ServerId := {Server, Entry}} ->
@@ -141,9 +141,9 @@ update(ServerId, Topics, #state{servers = Servers} = State) ->
     end.
 
 %% A node with a pattern gets all that is published, and finds out itself what matches.
--spec update_topic(sockeye_nif:server_id(), sockeye:topic(), #server{}) -> #server{}.
+-spec update_topic(sockeye_backend:server_id(), sockeye:topic(), #server{}) -> #server{}.
 update_topic(ServerId, Topic, #server{patterns = Patterns} = Entry) ->
-    Connections = sockeye_nif:topic_count(ServerId, Topic) > 0,
+    Connections = sockeye_backend:topic_count(ServerId, Topic) > 0,
     case binary:last(Topic) of
         $* ->
             Others = case Connections of
@@ -157,9 +157,9 @@ update_topic(ServerId, Topic, #server{patterns = Patterns} = Entry) ->
             member({processes, Topic}, Processes, member({connections, Topic}, Connections, Entry))
     end.
 
--spec topics(sockeye_nif:server_id()) -> #{sockeye:topic() => pos_integer()}.
+-spec topics(sockeye_backend:server_id()) -> #{sockeye:topic() => pos_integer()}.
 topics(ServerId) ->
-    try sockeye_nif:topics_of(ServerId)
+    try sockeye_backend:topics_of(ServerId)
     catch error:badarg -> #{}
     end.
 

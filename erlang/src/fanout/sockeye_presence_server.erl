@@ -232,7 +232,7 @@ owned({_, _, _, _, Owner} = Id, Server, #state{owners = Owners} = State) ->
         _ when is_pid(Owner) ->
             {ok, State#state{owners = Owners#{Owner => {monitor(process, Owner), #{Id => Server}}}}};
         _ ->
-            case sockeye_nif:watch_conn(Owner, self()) of
+            case sockeye_backend:watch_conn(Owner, self()) of
                 ok -> {ok, State#state{owners = Owners#{Owner => {none, #{Id => Server}}}}};
                 {error, closed} -> closed
             end

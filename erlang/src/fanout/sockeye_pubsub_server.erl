@@ -21,10 +21,10 @@
 -define(TABLE, sockeye_pubsub).
 
 %% A prefix is without its star.
--type key() :: {sockeye_nif:server_id(), exact | prefix, binary(), pid()}.
+-type key() :: {sockeye_backend:server_id(), exact | prefix, binary(), pid()}.
 
 -record(state, {subscribers = #{} :: #{pid() => {reference(), #{key() => true}}},
-                servers = #{} :: #{pid() => {reference(), sockeye_nif:server_id()}}}).
+                servers = #{} :: #{pid() => {reference(), sockeye_backend:server_id()}}}).
 
 -spec change(subscribe | unsubscribe, sockeye:server(), sockeye:topic(), pid()) ->
           ok | {error, not_found}.
@@ -48,7 +48,7 @@ new_table() ->
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
--spec deliver(sockeye_nif:server_id(), sockeye:topic(), sockeye:frame()) -> ok.
+-spec deliver(sockeye_backend:server_id(), sockeye:topic(), sockeye:frame()) -> ok.
 deliver(ServerId, Topic, Frame) ->
     case sockeye_cluster:processes() of
         0 -> ok;
@@ -71,7 +71,7 @@ term({Kind, Data}) when Kind =:= text; Kind =:= binary -> {Kind, iolist_to_binar
 term({uncompressed, Frame}) -> term(Frame);
 term(_) -> none.
 
--spec matching(sockeye_nif:server_id(), sockeye:topic()) -> [pid()].
+-spec matching(sockeye_backend:server_id(), sockeye:topic()) -> [pid()].
 matching(ServerId, Topic) ->
     try {exactly(ServerId, Topic), has_prefixes(ServerId)} of
         {Exact, false} -> Exact;
@@ -81,20 +81,20 @@ matching(ServerId, Topic) ->
         error:badarg -> []
     end.
 
--spec exactly(sockeye_nif:server_id(), sockeye:topic()) -> [pid()].
+-spec exactly(sockeye_backend:server_id(), sockeye:topic()) -> [pid()].
 exactly(ServerId, Topic) ->
     case has_key(ServerId, exact, Topic) of
         true -> ets:select(?TABLE, [{{{ServerId, exact, Topic, '$1'}, '_'}, [], ['$1']}]);
         false -> []
     end.
 
--spec by_prefix(sockeye_nif:server_id(), sockeye:topic()) -> [pid()].
+-spec by_prefix(sockeye_backend:server_id(), sockeye:topic()) -> [pid()].
 by_prefix(ServerId, Topic) ->
     All = ets:select(?TABLE, [{{{ServerId, prefix, '$1', '$2'}, '_'}, [], [{{'$1', '$2'}}]}]),
     [Pid || {Prefix, Pid} <- All, begins(Topic, Prefix)].
 
 %% Any number sorts before any pid.
--spec has_key(sockeye_nif:server_id(), exact | prefix, binary()) -> boolean().
+-spec has_key(sockeye_backend:server_id(), exact | prefix, binary()) -> boolean().
 has_key(ServerId, Kind, Name) ->
     case ets:next(?TABLE, {ServerId, Kind, Name, 0}) of
         {ServerId, Kind, Name, _} -> true;
@@ -106,28 +106,28 @@ begins(Topic, Prefix) ->
     binary:longest_common_prefix([Topic, Prefix]) =:= byte_size(Prefix).
 
 %% Whether somebody subscribes to exactly this topic or pattern.
--spec has(sockeye_nif:server_id(), sockeye:topic()) -> boolean().
+-spec has(sockeye_backend:server_id(), sockeye:topic()) -> boolean().
 has(ServerId, Topic) ->
     {_, Kind, Name, _} = key(ServerId, Topic, self()),
     has_key(ServerId, Kind, Name).
 
--spec has_prefixes(sockeye_nif:server_id()) -> boolean().
+-spec has_prefixes(sockeye_backend:server_id()) -> boolean().
 has_prefixes(ServerId) ->
     case ets:next(?TABLE, {ServerId, prefix, <<>>, 0}) of
         {ServerId, prefix, _, _} -> true;
         _ -> false
     end.
 
--spec topics(sockeye_nif:server_id()) -> [sockeye:topic()].
+-spec topics(sockeye_backend:server_id()) -> [sockeye:topic()].
 topics(ServerId) ->
     lists:usort([topic(Kind, Name) || {_, Kind, Name, _} <- of_server(ServerId, '_')]).
 
--spec of_server(sockeye_nif:server_id(), pid() | '_') -> [key()].
+-spec of_server(sockeye_backend:server_id(), pid() | '_') -> [key()].
 of_server(ServerId, Server) ->
     Head = {{ServerId, '$1', '$2', '$3'}, Server},
     ets:select(?TABLE, [{Head, [], [{{ServerId, '$1', '$2', '$3'}}]}]).
 
--spec key(sockeye_nif:server_id(), sockeye:topic(), pid()) -> key().
+-spec key(sockeye_backend:server_id(), sockeye:topic(), pid()) -> key().
 key(ServerId, Topic, Pid) ->
     Len = byte_size(Topic) - 1,
     case Topic of
@@ -200,7 +200,7 @@ ended(Keys, State) ->
               end
       end, State, Keys).
 
--spec changed(sockeye_nif:server_id(), sockeye:topic()) -> ok.
+-spec changed(sockeye_backend:server_id(), sockeye:topic()) -> ok.
 changed(ServerId, Topic) ->
     sockeye_cluster:processes(ets:info(?TABLE, size)),
     sockeye_cluster:changed(ServerId, Topic).

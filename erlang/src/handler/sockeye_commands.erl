@@ -7,6 +7,7 @@
 
 -export([add/5]).
 -export([flush/2]).
+-export([refusals/1]).
 -export([report/5]).
 
 -export_type([acc/0]).
@@ -31,7 +32,7 @@
 
 %% Adds what a callback returned. What is no frame for one connection is done at once, after the
 %% frames before it.
--spec add([sockeye_handler:command()], callback(), sockeye:conn() | none, acc(), sockeye_nif:server_id()) -> acc().
+-spec add([sockeye_handler:command()], callback(), sockeye:conn() | none, acc(), sockeye_backend:server_id()) -> acc().
 add([{reply, Frame} = Command | Rest], At, Conn, Acc, Id) when Conn =/= none ->
     add(Rest, At, Conn, push(Frame, Conn, Command, At, Acc), Id);
 add([{send, To, Frame} = Command | Rest], At, Conn, Acc, Id) ->
@@ -66,7 +67,7 @@ add(Tail, At, Conn, Acc, _Id) ->
 
 %% Commands that are no frames for one connection: as it is reported, for whom, and what to call.
 -spec other(term(), sockeye:conn() | none) ->
-          {sockeye_handler:command(), sockeye:conn() | none, fun((sockeye_nif:server_id()) -> term())} | none.
+          {sockeye_handler:command(), sockeye:conn() | none, fun((sockeye_backend:server_id()) -> term())} | none.
 other({broadcast, Frame} = Command, _Conn) ->
     {Command, none, fun(Id) -> sockeye_fanout:broadcast(Id, Frame, none, #{}) end};
 other({broadcast_from, Frame} = Command, Conn) when Conn =/= none ->
@@ -120,9 +121,9 @@ flush(Acc, Dirty) ->
 
 -spec submit(list(), boolean()) -> ok.
 submit(Commands, false) ->
-    submitted(sockeye_nif:commands(Commands), false);
+    submitted(sockeye_backend:commands(Commands), false);
 submit(Commands, true) ->
-    submitted(sockeye_nif:commands_dirty(Commands), true).
+    submitted(sockeye_backend:commands_dirty(Commands), true).
 
 -spec submitted(term(), boolean()) -> ok.
 submitted(ok, _Dirty) ->
@@ -139,11 +140,16 @@ submitted({dirty, Rest, Errors}, _Dirty) ->
 submitted({crowded, _, _} = Crowded, Dirty) ->
     submitted(sockeye_backlog:settle(Crowded), Dirty).
 
--spec refused([sockeye_nif:conn_error()]) -> ok.
+-spec refused([sockeye_backend:conn_error()]) -> ok.
 refused(Errors) ->
-    failed([refusal(Error) || Error <- Errors]).
+    failed(refusals(Errors)).
 
--spec refusal(sockeye_nif:conn_error()) -> failure().
+%% What the engine did not take.
+-spec refusals([sockeye_backend:conn_error()]) -> [failure()].
+refusals(Errors) ->
+    [refusal(Error) || Error <- Errors].
+
+-spec refusal(sockeye_backend:conn_error()) -> failure().
 refusal({{?NOTE, At, Conn}, Frame, Reason}) ->
     refusal(At, Conn, Frame, Reason);
 refusal({Conn, Frame, Reason}) ->
@@ -209,7 +215,7 @@ first(Arguments) ->
 
 %% Mistakes are logged in any case; what else failed, where the handler is not told. A connection
 %% that is closed is nobody's fault.
--spec report([failure()], [failure()], module(), sockeye_nif:server_id(), fun(() -> map())) -> ok.
+-spec report([failure()], [failure()], module(), sockeye_backend:server_id(), fun(() -> map())) -> ok.
 report(All, NotTold, Module, Id, Who) ->
     {Bad, _} = lists:partition(fun is_bad/1, All),
     Failed = [F || {_, _, _, Reason} = F <- NotTold, Reason =/= closed, not is_bad(F)],
@@ -220,7 +226,7 @@ report(All, NotTold, Module, Id, Who) ->
 is_bad({_, _, _, {bad_command, _}}) -> true;
 is_bad(_) -> false.
 
--spec first_of(logger:level(), atom(), [failure()], module(), sockeye_nif:server_id(), fun(() -> map())) -> ok.
+-spec first_of(logger:level(), atom(), [failure()], module(), sockeye_backend:server_id(), fun(() -> map())) -> ok.
 first_of(_Level, _What, [], _Module, _Id, _Who) ->
     ok;
 first_of(Level, What, [{At, Command, Conn, Reason} | _] = All, Module, Id, Who) ->

@@ -16,7 +16,7 @@
 
 -record(state, {start :: [term()], workers = #{} :: #{pid() => true}}).
 
--spec start_link(sockeye_nif:server_id(), pid(), module(), term()) -> gen_server:start_ret().
+-spec start_link(sockeye_backend:server_id(), pid(), module(), term()) -> gen_server:start_ret().
 start_link(ServerId, Server, Module, Arg) ->
     gen_server:start_link(?MODULE, [ServerId, Server, Module, Arg], []).
 

@@ -37,7 +37,7 @@ is_orderly(_) -> false.
 
 %% The one report of an end. `crash' is an exception, or `stop' the reason that a callback gave.
 -spec report(#{module := module(), last := last(), state := term(), crash => tuple(), stop => term(),
-               server_id := sockeye_nif:server_id(), who := fun(() -> map())}) -> ok.
+               server_id := sockeye_backend:server_id(), who := fun(() -> map())}) -> ok.
 report(#{module := Module, last := {Callback, Conn, Kind, With}, state := State, server_id := Id, who := Who} = R) ->
     What = case R of
                #{crash := _} -> handler_crashed;

@@ -23,7 +23,7 @@
          %% The library knows of this process.
          open = false :: boolean(),
          %% Processes for one large event each, and the inbox that it is from.
-         helpers = #{} :: #{pid() => sockeye_nif:owner_inbox()}}).
+         helpers = #{} :: #{pid() => sockeye_backend:owner_inbox()}}).
 
 %% Number `Index' of so many.
 -spec start_link(non_neg_integer(), pos_integer()) -> gen_server:start_ret().
@@ -52,7 +52,7 @@ handle_call(_Request, _From, State) ->
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(open, #state{index = Index, count = Count} = State) ->
-    ok = sockeye_nif:delivery_open(Index, Count),
+    ok = sockeye_backend:delivery_open(Index, Count),
     {noreply, deliver(State#state{open = true})};
 handle_cast(_Request, State) ->
     {noreply, State}.
@@ -70,7 +70,7 @@ handle_info(_Message, State) ->
 returned(Pid, #state{helpers = Helpers} = State) ->
     case maps:take(Pid, Helpers) of
         {Inbox, Rest} ->
-            ok = sockeye_nif:delivery_requeue(Inbox),
+            ok = sockeye_backend:delivery_requeue(Inbox),
             State#state{helpers = Rest};
         error ->
             State
@@ -80,7 +80,7 @@ returned(Pid, #state{helpers = Helpers} = State) ->
 deliver(#state{open = false} = State) ->
     State;
 deliver(#state{index = Index} = State) ->
-    case sockeye_nif:delivery_run(Index) of
+    case sockeye_backend:delivery_run(Index) of
         {done, Large, Ending} ->
             ok = sockeye_mailbox:watch(Ending),
             lists:foldl(fun start_helper/2, State, Large);
@@ -92,7 +92,7 @@ deliver(#state{index = Index} = State) ->
 
 %% What this process has sent is with the owner before the helper sends more:
 %% two senders have no order of their own.
--spec start_helper({sockeye_nif:owner_inbox(), pid()}, #state{}) -> #state{}.
+-spec start_helper({sockeye_backend:owner_inbox(), pid()}, #state{}) -> #state{}.
 start_helper({Inbox, Owner}, #state{helpers = Helpers} = State) ->
     _ = is_process_alive(Owner),
     try sockeye_processes:may_start() andalso spawn_link(?MODULE, deliver_large, [Inbox, Owner]) of
@@ -103,17 +103,17 @@ start_helper({Inbox, Owner}, #state{helpers = Helpers} = State) ->
     end.
 
 %% The node has as many processes as it may have: better all others wait for a moment than this one for ever.
--spec deliver_here(sockeye_nif:owner_inbox(), pid(), #state{}) -> #state{}.
+-spec deliver_here(sockeye_backend:owner_inbox(), pid(), #state{}) -> #state{}.
 deliver_here(Inbox, Owner, State) ->
     _ = deliver_large(Inbox, Owner),
-    ok = sockeye_nif:delivery_requeue(Inbox),
+    ok = sockeye_backend:delivery_requeue(Inbox),
     self() ! sockeye_ready,
     State.
 
 %% A helper.
--spec deliver_large(sockeye_nif:owner_inbox(), pid()) -> boolean().
+-spec deliver_large(sockeye_backend:owner_inbox(), pid()) -> boolean().
 deliver_large(Inbox, Owner) ->
-    ok = sockeye_mailbox:watch(sockeye_nif:deliver_large(Inbox)),
+    ok = sockeye_mailbox:watch(sockeye_backend:deliver_large(Inbox)),
     is_process_alive(Owner).
 
 %% What the engine, which has ended before, has left is delivered first.

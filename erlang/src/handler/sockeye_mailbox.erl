@@ -10,7 +10,7 @@
 
 %% Connections that end when their process has answered what came before, how many messages it has been sent by then, and
 %% the time for that in milliseconds.
--type ending() :: {sockeye_nif:owner_inbox(), pid(), Sent :: non_neg_integer(), Timeout :: non_neg_integer(), [sockeye:conn()]}.
+-type ending() :: {sockeye_backend:owner_inbox(), pid(), Sent :: non_neg_integer(), Timeout :: non_neg_integer(), [sockeye:conn()]}.
 
 %% The first pause between two looks, and the longest.
 -define(FIRST_MS, 2).
@@ -33,12 +33,12 @@ watch(Ending) ->
 
 -spec answered(ending()) -> ok.
 answered({Inbox, Pid, Sent, Timeout, Conns}) ->
-    _ = await(Pid, fun() -> sockeye_nif:delivery_sent(Inbox) - Sent end, Timeout),
+    _ = await(Pid, fun() -> sockeye_backend:delivery_sent(Inbox) - Sent end, Timeout),
     answer(Conns).
 
 -spec answer([sockeye:conn()]) -> ok.
 answer(Conns) ->
-    lists:foreach(fun(Conn) -> sockeye_backlog:settle(sockeye_nif:answered(Conn)) end, Conns).
+    lists:foreach(fun(Conn) -> sockeye_backlog:settle(sockeye_backend:answered(Conn)) end, Conns).
 
 %% Returns when the process has worked through what is in its mailbox now, is dead, or cannot be expected to: when
 %% it waits for something else for 100 ms, or the time in milliseconds is over. `Newer' tells how many messages have

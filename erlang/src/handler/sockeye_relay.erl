@@ -10,16 +10,16 @@
 -export([init/2]).
 -export([loop/1]).
 
--spec start_link(sockeye_nif:server_id()) -> pid().
+-spec start_link(sockeye_backend:server_id()) -> pid().
 start_link(ServerId) ->
     {ok, Pid} = proc_lib:start_link(?MODULE, init, [self(), ServerId]),
     Pid.
 
--spec init(pid(), sockeye_nif:server_id()) -> no_return().
+-spec init(pid(), sockeye_backend:server_id()) -> no_return().
 init(Server, ServerId) ->
     %% A server that ends in order takes nobody along who does not look.
     process_flag(trap_exit, true),
-    ok = sockeye_nif:relay_open(ServerId),
+    ok = sockeye_backend:relay_open(ServerId),
     proc_lib:init_ack({ok, self()}),
     loop(Server).
 

@@ -11,19 +11,8 @@
 -module(sockeye_worker).
 -behaviour(gen_server).
 
--export([start_link/5]).
--export([start_conn/5]).
--export([stop/1]).
--export([tell/2]).
-
--export([init/2]).
--export([init/1]).
--export([handle_call/3]).
--export([handle_cast/2]).
--export([handle_info/2]).
--export([terminate/2]).
--export([code_change/3]).
--export([format_status/1]).
+-export([start_link/5, start_conn/5, stop/1, tell/2]).
+-export([init/2, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, code_change/3, format_status/1]).
 
 %% Events to take at once, ?FIRST_MAX at first. It follows the speed of the callbacks, since the
 %% first reply of a batch waits for the last callback.
@@ -34,6 +23,8 @@
 -define(DIRTY_MAX, 8).
 %% Silence after which the process of one connection gives its memory back.
 -define(REST_MS, 1000).
+%% So long the news of the engine's end may take from one process to another.
+-define(LOST_MS, 1000).
 
 -include("sockeye_worker.hrl").
 
@@ -50,12 +41,12 @@
 -define(FIN, '$sockeye_fin').
 
 %% `now' runs Module:init/1 before it returns, `later' after.
--spec start_link(now | later, sockeye_nif:server_id(), non_neg_integer() | {client, binary()}, module(), term()) ->
+-spec start_link(now | later, sockeye_backend:server_id(), non_neg_integer() | {client, binary()}, module(), term()) ->
           {ok, pid()} | {error, term()}.
 start_link(When, ServerId, Slot, Module, Arg) ->
     proc_lib:start_link(?MODULE, init, [When, {ServerId, self(), Slot, none, Module, Arg}]).
 
--spec start_conn(sockeye_nif:server_id(), pid(), module(), term(), sockeye:conn()) ->
+-spec start_conn(sockeye_backend:server_id(), pid(), module(), term(), sockeye:conn()) ->
           {ok, pid()} | {error, term()}.
 start_conn(ServerId, Server, Module, Arg, Conn) ->
     proc_lib:start_link(?MODULE, init, [later, {ServerId, Server, none, Conn, Module, Arg}]).
@@ -117,7 +108,7 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
         {ok, State} when Early =/= none ->
             {ok, State, S#s{inbox = Early}};
         {ok, State} ->
-            try sockeye_nif:inbox_open(ServerId, slot(Slot)) of
+            try sockeye_backend:inbox_open(ServerId, slot(Slot)) of
                 Inbox -> {ok, State, S#s{inbox = Inbox}}
             catch
                 %% The server stops, or the engine has.
@@ -139,11 +130,11 @@ slot(Slot) -> Slot.
 
 %% A connection that is gone already still has its `closed' to come, or the
 %% worker has nothing to do.
--spec attached(sockeye:conn(), sockeye_nif:server_id()) -> sockeye_nif:inbox().
+-spec attached(sockeye:conn(), sockeye_backend:server_id()) -> sockeye_backend:inbox().
 attached(Conn, ServerId) ->
-    try sockeye_nif:inbox_open(ServerId, none) of
+    try sockeye_backend:inbox_open(ServerId, none) of
         Inbox ->
-            case sockeye_nif:attach(Conn, Inbox) of
+            case sockeye_backend:attach(Conn, Inbox) of
                 ok -> Inbox;
                 {error, closed} -> exit(normal)
             end
@@ -199,12 +190,22 @@ cast(Request, State, S) ->
 
 -spec info(term(), term(), #s{}) -> answer().
 info(sockeye_ready, State, #s{inbox = Inbox, max = Max} = S) ->
-    case sockeye_nif:recv(Inbox, Max) of
+    case sockeye_backend:recv(Inbox, Max) of
         [] -> {noreply, State, S};
         {more, Events} -> batch(Events, true, false, State, S);
         dirty -> dirty_batch(State, S);
         Events -> batch(Events, false, false, State, S)
     end;
+info({sockeye_batch, _, _, _, _} = Batch, State, S) ->
+    {Events, More} = sockeye_port_batch:take(Batch),
+    batch(Events, {port, More}, false, State, S);
+info({sockeye_lost, Run}, State, S) ->
+    lost(batch(sockeye_port_batch:lost(Run), false, false, State, S));
+info({sockeye_inbox, Run, Inbox}, State, S) ->
+    ok = sockeye_port_batch:opened(Run, Inbox),
+    {noreply, State, S#s{inbox = Inbox}};
+info({sockeye_failed, Errors}, State, S) ->
+    failed(sockeye_commands:refusals(Errors), State, S);
 info('$sockeye_rest', State, #s{rest = busy} = S) ->
     {noreply, State, watch(S#s{rest = quiet})};
 info('$sockeye_rest', State, #s{rest = quiet} = S) ->
@@ -223,31 +224,42 @@ info(Message, State, #s{module = Module} = S) ->
 %% The connection that commands without one speak of, outside of frames.
 -spec own_conn(#s{}) -> sockeye:conn() | none.
 own_conn(#s{url = none, conn = Conn}) -> Conn;
-own_conn(#s{server_id = Id}) -> sockeye_nif:client_conn(Id).
+own_conn(#s{server_id = Id}) -> sockeye_backend:client_conn(Id).
 
 -spec dirty_batch(term(), #s{}) -> answer().
 dirty_batch(State, #s{inbox = Inbox} = S) ->
-    case sockeye_nif:recv_dirty(Inbox, ?DIRTY_MAX) of
+    case sockeye_backend:recv_dirty(Inbox, ?DIRTY_MAX) of
         {more, Events} -> batch(Events, true, true, State, S);
         Events -> batch(Events, false, true, State, S)
     end.
 
--spec batch(sockeye_nif:batch(), boolean(), boolean(), term(), #s{}) -> answer().
+%% Whether there is more: in the inbox, or where the engine is, in a process of its own.
+-type more() :: boolean() | {port, boolean()}.
+
+-spec batch(sockeye_backend:batch(), more(), boolean(), term(), #s{}) -> answer().
 batch(Events, More, Dirty, State, S) ->
     Begin = erlang:monotonic_time(microsecond),
     Outcome = events(Events, [], State, false, S),
     Time = erlang:monotonic_time(microsecond) - Begin,
     finish(Outcome, More, Dirty, adapt(Time, More, S)).
 
--spec adapt(integer(), boolean(), #s{}) -> #s{}.
+-spec adapt(integer(), more(), #s{}) -> #s{}.
 adapt(Time, _More, #s{max = Max} = S) when Time > ?TOO_LONG_US, Max > 1 ->
     S#s{max = Max div 2};
-adapt(Time, true, #s{max = Max} = S) when Time < ?SHORT_US, Max < ?MOST ->
+adapt(Time, More, #s{max = Max} = S) when Time < ?SHORT_US, Max < ?MOST, More =:= true orelse More =:= {port, true} ->
     S#s{max = min(?MOST, Max * 2)};
 adapt(_Time, _More, S) ->
     S.
 
--spec finish(outcome(), boolean(), boolean(), #s{}) -> answer().
+%% The process of one connection, which was not even told that it is open, has nothing more to do either.
+-spec lost(answer()) -> answer().
+lost({noreply, State, #s{conn = {_, _}, url = none} = S}) -> {stop, normal, State, S};
+lost(Answer) -> Answer.
+
+-spec finish(outcome(), more(), boolean(), #s{}) -> answer().
+finish({ok, Acc, State, Hibernate}, {port, _}, Dirty, #s{max = Max} = S) ->
+    ok = sockeye_port_batch:served(lists:reverse(Acc), Max),
+    finish({ok, [], State, Hibernate}, false, Dirty, S);
 finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
     sockeye_commands:flush(Acc, Dirty),
     case More of
@@ -311,11 +323,11 @@ hibernate(State, S) ->
 
 %% Whatever a callback does, the commands of the frames before it are carried
 %% out, as if each frame had been served by itself.
--spec events(sockeye_nif:batch(), acc(), term(), boolean(), #s{}) -> outcome().
+-spec events(sockeye_backend:batch(), acc(), term(), boolean(), #s{}) -> outcome().
 events([Conn, {closed, Code, Reason, Peer, Path} | Rest], Acc, State, Hibernate, S) ->
     %% Our Close waits for what answers the frames before the peer's.
     sockeye_commands:flush(Acc, false),
-    ok = sockeye_backlog:settle(sockeye_nif:answered(Conn)),
+    ok = sockeye_backlog:settle(sockeye_backend:answered(Conn)),
     ok = sockeye_log:has_left(Conn, Peer, Path),
     case sockeye_callback:event({closed, Code, Reason}, Conn, [], State, S) of
         {ok, Acc1, State1, _} when Conn =:= S#s.conn -> {ended, Acc1, State1};
@@ -324,11 +336,11 @@ events([Conn, {closed, Code, Reason, Peer, Path} | Rest], Acc, State, Hibernate,
     end;
 events([Conn, ending | Rest], Acc, State, Hibernate, S) ->
     sockeye_commands:flush(Acc, false),
-    ok = sockeye_backlog:settle(sockeye_nif:answered(Conn)),
+    ok = sockeye_backlog:settle(sockeye_backend:answered(Conn)),
     events(Rest, [], State, Hibernate, S);
 events([Conn, {invalid, Code, Why} | Rest], Acc, State, Hibernate, S) ->
     sockeye_commands:flush(Acc, false),
-    ok = sockeye_backlog:settle(sockeye_nif:refuse(Conn, Code, Why)),
+    ok = sockeye_backlog:settle(sockeye_backend:refuse(Conn, Code, Why)),
     events(Rest, [], State, Hibernate, S);
 events([Conn, Event | Rest], Acc, State, Hibernate, S) ->
     case sockeye_callback:event(Event, Conn, Acc, State, S) of
@@ -395,22 +407,31 @@ down({down, Reason}, State, #s{has_down = true} = S) ->
 down(_What, State, S) ->
     {noreply, State, S}.
 
-%% Serves what has come until now, then ends.
+%% Serves what has come until now, then ends. It is in the inbox, or on its way before the answer to `Last'.
 -spec drain(term(), #s{}) -> {stop, term(), term(), #s{}}.
 drain(State, S) ->
-    case info(sockeye_ready, State, S) of
-        {noreply, State1, S1} -> drain_more(State1, S1);
-        {noreply, State1, S1, hibernate} -> drain_more(State1, S1);
-        Stop -> Stop
-    end.
+    {Last, Time} = case sockeye_backend:engine() of
+                       nif -> {make_ref(), 0};
+                       port -> {sockeye_port:rest(), infinity}
+                   end,
+    drain(Last, Time, info(sockeye_ready, State, S)).
 
--spec drain_more(term(), #s{}) -> {stop, term(), term(), #s{}}.
-drain_more(State, S) ->
+-spec drain(reference(), timeout(), answer()) -> {stop, term(), term(), #s{}}.
+drain(Last, Time, {noreply, State, S}) ->
     receive
-        sockeye_ready -> drain(State, S)
-    after 0 ->
+        sockeye_ready -> drain(Last, Time, info(sockeye_ready, State, S));
+        {sockeye_batch, _, _, _, _} = Batch -> drain(Last, Time, info(Batch, State, S));
+        {sockeye_lost, _} = Lost -> drain(Last, 0, info(Lost, State, S));
+        {Last, _} -> drain(Last, 0, {noreply, State, S});
+        %% That the engine is lost is about to be told.
+        {'DOWN', Last, process, _, _} -> drain(Last, ?LOST_MS, {noreply, State, S})
+    after Time ->
             {stop, shutdown, State, S}
-    end.
+    end;
+drain(Last, Time, {noreply, State, S, hibernate}) ->
+    drain(Last, Time, {noreply, State, S});
+drain(_Last, _Time, Stop) ->
+    Stop.
 
 -spec terminate(term(), term()) -> ok.
 terminate({?FIN, Fin}, State) ->

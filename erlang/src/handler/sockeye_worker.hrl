@@ -7,10 +7,10 @@
         {module :: module(),
          %% Called through a fun, which spares the search for the function.
          handle_frame :: fun((term(), sockeye:conn(), term()) -> term()),
-         server_id :: sockeye_nif:server_id(),
+         server_id :: sockeye_backend:server_id(),
          server :: pid(),
          %% `undefined' until there is a state.
-         inbox :: sockeye_nif:inbox() | undefined | none,
+         inbox :: sockeye_backend:inbox() | undefined | none,
          %% The connection at hand outside of frames: with a process per
          %% connection, the one it serves.
          conn = none :: sockeye:conn() | none,

@@ -183,9 +183,9 @@ options(Not, [Pair | _]) when is_atom(Pair); tuple_size(Pair) =:= 2, is_atom(ele
 options(Not, _V) ->
     unicode:characters_to_binary(Not).
 
--spec server_of(term()) -> {ok, sockeye_nif:server_id()} | closed | none.
+-spec server_of(term()) -> {ok, sockeye_backend:server_id()} | closed | none.
 server_of(V) ->
-    try sockeye_nif:conn_server(V) of
+    try sockeye_backend:conn_server(V) of
         {ok, ServerId} -> {ok, ServerId};
         {error, closed} -> closed
     catch
@@ -338,7 +338,7 @@ each(_Check, _Tail, _N) ->
 
 -spec is_codec(term()) -> boolean().
 is_codec(V) ->
-    try sockeye_nif:codec_info(V) of
+    try sockeye_pure:codec_info(V) of
         _ -> true
     catch
         error:badarg -> false
@@ -346,7 +346,7 @@ is_codec(V) ->
 
 -spec is_handshake(term()) -> boolean().
 is_handshake({sockeye_handshake, Key, #{} = Options}) ->
-    try sockeye_nif:codec_response(Key, Options, <<>>) of
+    try sockeye_pure:codec_response(Key, Options, <<>>) of
         _ -> true
     catch
         error:Reason when Reason =:= badarg; Reason =:= nif_panicked -> false

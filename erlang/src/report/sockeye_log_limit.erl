@@ -14,7 +14,7 @@
 
 -define(TABLE, sockeye_log).
 
--type scope() :: sockeye_nif:server_id() | engine.
+-type scope() :: sockeye_backend:server_id() | engine.
 
 -type key() :: {scope(), Kind :: atom()}.
 

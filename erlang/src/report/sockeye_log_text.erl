@@ -83,10 +83,34 @@ sentence(#{what := client_up} = R) ->
     [who(R), " is connected"];
 sentence(#{what := client_down, reason := Reason} = R) ->
     [who(R), " is not connected, and will try again: ", short(Reason)];
+sentence(#{what := engine_lost, how := How, pause := Pause, lines := Lines}) ->
+    ["Sockeye engine: its process ", lost(How), "; all connections are closed with 1006, and it is started again ",
+     case Pause of
+         0 -> "at once";
+         _ -> ["in ", ms(Pause)]
+     end,
+     case Lines of
+         [] -> [];
+         _ -> ["; its last words: ", text(iolist_to_binary(lists:join(" / ", Lines)))]
+     end];
+sentence(#{what := engine_not_started, reason := {sockeye_port, _, Why}, pause := Pause}) ->
+    ["Sockeye engine: ", text(Why), "; it is tried again in ", ms(Pause)];
+sentence(#{what := engine_said, line := Line}) ->
+    ["Sockeye engine says: ", text(Line)];
+sentence(#{what := not_listening, reason := Reason} = R) ->
+    [who(R), " does not listen since the engine has been started again, and tries again each second: ", short(Reason)];
 sentence(#{what := What} = R) ->
     [who(R), ": ", atom(What), " ", short(maps:without([what, server, client, name, address, url], R))];
 sentence(R) ->
     short(R).
+
+-spec lost(term()) -> unicode:chardata().
+lost({exit_status, Status}) when Status > 128 -> ["was killed by signal ", integer_to_list(Status - 128)];
+lost({exit_status, Status}) -> ["has ended with status ", integer_to_list(Status)];
+lost({protocol, Why}) -> ["was killed, since it said what makes no sense: ", text(Why)];
+lost(silent) -> "was killed, since it did not answer for 5 seconds";
+lost(closed) -> "was killed, since it has closed its socket";
+lost({socket, Reason}) -> ["was killed, since its socket failed: ", short(Reason)].
 
 %% The server or the client, by its name if it has one, and where it is.
 -spec who(map()) -> unicode:chardata().

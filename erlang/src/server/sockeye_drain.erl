@@ -25,7 +25,7 @@
 
 -record(drain,
         {from :: gen_server:from(),
-         id :: sockeye_nif:server_id(),
+         id :: sockeye_backend:server_id(),
          options :: map(),
          %% Monotonic milliseconds: when all are to know, and when it is over.
          told_by :: integer() | infinity,
@@ -79,10 +79,10 @@ positive(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7fffffff.
 
 %% The calling process owns the server, and gets `sockeye_drain' when it is time
 %% for the next step.
--spec start(gen_server:from(), sockeye_nif:server_id(), map()) -> drain().
+-spec start(gen_server:from(), sockeye_backend:server_id(), map()) -> drain().
 start(From, Id, #{deadline := Time} = Options) ->
-    ok = sockeye_nif:server_drain(Id),
-    #{connections := Open, accepted := Accepted, unanswered := Unanswered} = sockeye_nif:server_info(Id),
+    ok = sockeye_backend:server_drain(Id),
+    #{connections := Open, accepted := Accepted, unanswered := Unanswered} = sockeye_backend:server_info(Id),
     self() ! sockeye_drain,
     #drain{from = From, id = Id, options = Options, deadline = in(Time), told_by = in(told_in(Time)),
            open = Open, accepted = Accepted, unanswered = Unanswered}.
@@ -102,7 +102,7 @@ left(Then) -> Then - now_ms().
 -spec step(drain()) -> {wait, drain()} | {done, drain()}.
 step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = Drain) ->
     Left = left(Deadline),
-    case sockeye_nif:server_info(Id) of
+    case sockeye_backend:server_info(Id) of
         #{connections := 0} ->
             {done, Drain};
         %% Any atom is greater than any number.
@@ -147,7 +147,7 @@ close(Conns, Code, Reason) ->
 
 -spec submit(list()) -> ok.
 submit(Commands) ->
-    case sockeye_backlog:settle(sockeye_nif:commands(Commands)) of
+    case sockeye_backlog:settle(sockeye_backend:commands(Commands)) of
         {more, Rest, _} -> submit(Rest);
         _ -> ok
     end.
@@ -167,9 +167,9 @@ answer(#drain{from = From, open = Open, accepted = Before, unanswered = Already}
 
 %% Closes in batches as well, but within a second, for a server whose time is
 %% bounded. Few connections are left to the caller, who closes them at once.
--spec calmly(sockeye_nif:server_id(), sockeye:close_code()) -> ok.
+-spec calmly(sockeye_backend:server_id(), sockeye:close_code()) -> ok.
 calmly(Id, Code) ->
-    try sockeye_nif:server_drain(Id) of
+    try sockeye_backend:server_drain(Id) of
         ok ->
             case sockeye:connections(self()) of
                 {ok, Conns} when length(Conns) > ?CALM_BATCH ->

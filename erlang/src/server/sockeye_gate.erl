@@ -20,7 +20,7 @@
 -type accept() :: fun((sockeye_handler:request()) -> sockeye_handler:decision()) | {module(), Arg :: term()}.
 
 -record(state,
-        {id :: sockeye_nif:server_id(),
+        {id :: sockeye_backend:server_id(),
          server :: pid(),
          %% Whose callback it is, for the log.
          callback :: map(),
@@ -48,15 +48,15 @@ plain(#{routes := Routes}) ->
 wanted(Config) ->
     accept(Config) =/= undefined orelse routes(Config) =/= #{}.
 
--spec start_link(sockeye_nif:server_id(), sockeye_options:config()) -> pid().
+-spec start_link(sockeye_backend:server_id(), sockeye_options:config()) -> pid().
 start_link(ServerId, Config) ->
     {ok, Pid} = proc_lib:start_link(?MODULE, init, [{self(), ServerId, Config}]),
     Pid.
 
--spec init({pid(), sockeye_nif:server_id(), sockeye_options:config()}) -> no_return().
+-spec init({pid(), sockeye_backend:server_id(), sockeye_options:config()}) -> no_return().
 init({Server, ServerId, #{accept_timeout := Timeout} = Config}) ->
     process_flag(trap_exit, true),
-    ok = sockeye_nif:gate_open(ServerId),
+    ok = sockeye_backend:gate_open(ServerId),
     proc_lib:init_ack({ok, self()}),
     loop(#state{id = ServerId, server = Server, callback = callback(Config), accept = accept(Config), routes = routes(Config),
                 timeout = Timeout}).
@@ -119,7 +119,7 @@ start(Token, About, Request, #state{running = Running, timeout = Timeout} = Stat
     case spawned(Token, About, Request, State) of
         none ->
             answer(Token, unavailable(), State),
-            ok = sockeye_nif:no_process(State#state.id),
+            ok = sockeye_backend:no_process(State#state.id),
             log(error, no_process, #{reason => system_limit}, State),
             State;
         Pid ->
@@ -182,8 +182,8 @@ failed(About, Token, Failure, Facts, State) ->
 -spec answer(non_neg_integer(), sockeye_decision:checked(), #state{}) -> ok.
 answer(Token, Decision, #state{id = Id}) ->
     _ = case sockeye_decision:is_large(Decision) of
-            false -> sockeye_nif:answer(Id, Token, Decision);
-            true -> sockeye_nif:answer_dirty(Id, Token, Decision)
+            false -> sockeye_backend:answer(Id, Token, Decision);
+            true -> sockeye_backend:answer_dirty(Id, Token, Decision)
         end,
     ok.
 

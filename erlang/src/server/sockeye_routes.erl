@@ -57,7 +57,7 @@ complete(Config) ->
 %% What a route is for, in the one form of its path. A directory is for its path with and without a slash.
 -spec places(route()) -> [{path | dir, Form :: binary(), Path :: binary()}].
 places({Path, Target}) ->
-    {ok, Form} = sockeye_nif:path_form(Path),
+    {ok, Form} = sockeye_pure:path_form(Path),
     case Target of
         {dir, _} -> [{path, Form, Path}, {dir, re:replace(Form, "/$", "", [{return, binary}]), Path}];
         _ -> [{path, Form, Path}]

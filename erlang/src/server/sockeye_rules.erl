@@ -63,7 +63,7 @@ origin(null) ->
 origin(Rule) ->
     Text = text(Rule),
     %% Asked of the code that reads it when the server starts.
-    case sockeye_nif:origin_rule(Text) of
+    case sockeye_pure:origin_rule(Text) of
         true -> Text;
         false -> throw({no_rule, Rule})
     end.
@@ -71,7 +71,7 @@ origin(Rule) ->
 -spec path(term()) -> binary().
 path(Rule) ->
     Path = text(Rule),
-    case sockeye_nif:path_form(Path) of
+    case sockeye_pure:path_form(Path) of
         {ok, _} -> Path;
         error -> throw({no_rule, Rule})
     end.

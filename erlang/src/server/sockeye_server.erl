@@ -27,7 +27,7 @@
 -define(LAST_PAUSE_MS, 2000).
 
 -record(state,
-        {id :: sockeye_nif:server_id(),
+        {id :: sockeye_backend:server_id(),
          config :: sockeye_options:config(),
          %% Who we are, for the log.
          facts = #{} :: map(),
@@ -40,7 +40,7 @@
          relay :: pid() | undefined,
          gate :: pid() | undefined,
          drain :: sockeye_drain:drain() | undefined,
-         inbox :: sockeye_nif:inbox() | undefined}).
+         inbox :: sockeye_backend:inbox() | undefined}).
 
 %% Not gen_server:start_link: there, a start that fails sends an exit signal
 %% which kills a caller that does not trap exits, a shell for one.
@@ -99,7 +99,7 @@ start(#{name := Name} = Config) ->
 handler(#{handler := {Module, _}}) -> Module;
 handler(#{handler := Owner}) -> Owner.
 
--spec join_cluster(sockeye_nif:server_id(), sockeye_options:config()) -> ok.
+-spec join_cluster(sockeye_backend:server_id(), sockeye_options:config()) -> ok.
 join_cluster(Id, #{scope := cluster, name := Name}) ->
     sockeye_cluster:join(Name, Id, self());
 join_cluster(_Id, _Config) ->
@@ -118,7 +118,7 @@ register_name(Name) ->
             end
     end.
 
--spec listen(sockeye_options:config()) -> {sockeye_nif:server_id(), map(), sockeye_tls:own()}.
+-spec listen(sockeye_options:config()) -> {sockeye_backend:server_id(), map(), sockeye_tls:own()}.
 listen(Config) ->
     Engine = maps:without([name, handler, processes, batch, accept, scope], Config),
     #{tls := TlsOptions, http2 := Http2} = Config,
@@ -127,7 +127,7 @@ listen(Config) ->
               {error, Bad} -> throw({start_failed, Bad})
           end,
     Limits = sockeye_descriptors:limits(maps:get(max_connections, Config)),
-    Listening = sockeye_nif:listen((maps:merge(Engine, Limits))#{asks => sockeye_gate:accepts(Config),
+    Listening = sockeye_backend:listen((maps:merge(Engine, Limits))#{asks => sockeye_gate:accepts(Config),
                                            routes => sockeye_gate:plain(Config),
                                            tls => Tls}),
     case sockeye_tls:listen(Listening) of
@@ -162,7 +162,7 @@ start_handlers(#state{config = #{mode := {owner, _, _}}} = State) ->
     State;
 start_handlers(#state{id = Id, config = #{mode := per_connection, handler := {Module, Arg}}} = State) ->
     {ok, Sup} = sockeye_conn_sup:start_link(Id, self(), Module, Arg),
-    State#state{conn_sup = Sup, relay = sockeye_relay:start_link(Id), inbox = sockeye_nif:inbox_open(Id, acceptor)};
+    State#state{conn_sup = Sup, relay = sockeye_relay:start_link(Id), inbox = sockeye_backend:inbox_open(Id, acceptor)};
 start_handlers(#state{config = #{mode := {workers, N}}} = State) ->
     lists:foldl(fun start_first/2, State, lists:seq(0, N - 1)).
 
@@ -196,7 +196,7 @@ handle_call(_Request, _From, State) ->
 reload_tls(#state{id = Id, facts = Facts, config = #{tls := Options, http2 := Http2}}) ->
     case sockeye_tls:read(Options, Http2) of
         {ok, Tls} ->
-            case sockeye_tls:listen(sockeye_nif:reload_tls(Id, Tls)) of
+            case sockeye_tls:listen(sockeye_backend:reload_tls(Id, Tls)) of
                 ok -> sockeye_tls:warn(Id, Facts, sockeye_tls:own(Options, Tls));
                 Error -> Error
             end;
@@ -210,11 +210,19 @@ handle_cast(_Request, State) ->
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info(sockeye_ready, #state{inbox = Inbox} = State) when Inbox =/= undefined ->
-    case sockeye_nif:recv(Inbox, ?ACCEPT_BATCH) of
+    case sockeye_backend:recv(Inbox, ?ACCEPT_BATCH) of
         {more, Events} -> self() ! sockeye_ready, accept(Events, State);
-        dirty -> accept(element_or_list(sockeye_nif:recv_dirty(Inbox, ?ACCEPT_BATCH)), State);
+        dirty -> accept(element_or_list(sockeye_backend:recv_dirty(Inbox, ?ACCEPT_BATCH)), State);
         Events -> accept(Events, State)
     end;
+handle_info({sockeye_batch, _, _, _, _} = Batch, State) ->
+    {Events, _} = sockeye_port_batch:take(Batch),
+    Accepted = accept(Events, State),
+    ok = sockeye_port_batch:served([], ?ACCEPT_BATCH),
+    Accepted;
+handle_info({sockeye_inbox, Run, Inbox}, State) ->
+    ok = sockeye_port_batch:opened(Run, Inbox),
+    {noreply, State#state{inbox = Inbox}};
 handle_info(sockeye_drain, #state{drain = Drain} = State) when Drain =/= undefined ->
     case sockeye_drain:step(Drain) of
         {wait, Later} -> {noreply, State#state{drain = Later}};
@@ -286,7 +294,7 @@ element_or_list({more, Events}) -> self() ! sockeye_ready, Events;
 element_or_list(Events) -> Events.
 
 %% Each event here is a new connection; what it has to tell waits for its worker.
--spec accept(sockeye_nif:batch(), #state{}) -> {noreply, #state{}}.
+-spec accept(sockeye_backend:batch(), #state{}) -> {noreply, #state{}}.
 accept([_Conn, {closed, _, _} | Rest], State) ->
     accept(Rest, State);
 accept([Conn, _Event | Rest], #state{id = Id, conn_sup = Sup, facts = Facts} = State) ->
@@ -295,13 +303,13 @@ accept([Conn, _Event | Rest], #state{id = Id, conn_sup = Sup, facts = Facts} = S
             accept(Rest, State);
         {error, system_limit} ->
             sockeye_log:event(error, Id, no_process, Facts#{reason => system_limit}),
-            ok = sockeye_nif:no_process(Conn),
+            ok = sockeye_backend:no_process(Conn),
             accept(Rest, State);
         {error, Reason} ->
             #state{config = #{handler := {Module, _}}} = State,
             sockeye_log:event(error, Id, worker_not_started, Facts#{module => Module, reason => Reason},
                               fun() -> sockeye_log:conn(Conn) end),
-            ok = sockeye_nif:no_process(Conn),
+            ok = sockeye_backend:no_process(Conn),
             accept(Rest, State)
     end;
 accept([], State) ->
@@ -373,10 +381,11 @@ close_code(_Reason, #state{drain = Drain}) ->
 -spec close_listener(sockeye:close_code(), #state{}) -> sockeye_drain:counts().
 close_listener(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}} = State) ->
     Patience = sockeye_stopping:answers(Timeout) + ?ENGINE_SLACK_MS,
-    try sockeye_nif:server_stop(Id, Code, <<>>) of
+    try sockeye_backend:server_stop(Id, Code, <<>>) of
         ok ->
             receive
                 {sockeye_stopped, Id, Counts} -> Counts;
+                {sockeye_lost, _} -> unknown;
                 {'DOWN', Engine, process, _, _} -> unknown
             after Patience ->
                     sockeye_log:always(warning, server_stop_timeout,

@@ -279,7 +279,7 @@ warn(Scope, Facts, Certificates) ->
                            Facts#{source => Source, place => Place, names => Names,
                                   date => calendar:system_time_to_universal_time(Date, second)})
          || {Source, Pem} <- Certificates,
-            {Kind, Place, Date, Names} <- sockeye_nif:certificates_out_of_time(Pem, Now)],
+            {Kind, Place, Date, Names} <- sockeye_pure:certificates_out_of_time(Pem, Now)],
     ok.
 
 -spec event(expired | not_yet_valid) -> atom().

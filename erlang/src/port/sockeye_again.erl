@@ -1,0 +1,117 @@
+%% @private
+%% What a new engine has to be told: the servers of this node, and their processes.
+%%
+%% Servers outlive the engine's process. One that starts in its place listens for them again, on the ports
+%% that they had.
+-module(sockeye_again).
+
+-export([new_table/0]).
+-export([remember/3]).
+-export([remember_inbox/2]).
+-export([forget/1]).
+-export([is_known/1]).
+-export([hosts/0]).
+-export([begin_all/1]).
+-export([run/1]).
+
+%% Rows: {{server, Id}, Pid, Hidden} and {{inbox, Id, Pid, Slot}}.
+-define(TABLE, ?MODULE).
+%% Before what failed is tried again.
+-define(PAUSE_MS, 1000).
+
+-type server() :: {sockeye_backend:server_id(), pid(), Config :: fun(() -> map())}.
+
+%% It belongs to the calling process.
+-spec new_table() -> ok.
+new_table() ->
+    _ = ets:new(?TABLE, [named_table, public, ordered_set]),
+    ok.
+
+%% The calling process is a server with this configuration, which may hold keys.
+-spec remember(sockeye_backend:server_id(), pid(), map()) -> ok.
+remember(Id, Pid, Config) ->
+    true = ets:insert(?TABLE, {{server, Id}, Pid, sockeye_secret:hide(Config)}),
+    ok.
+
+%% The calling process has an inbox of a server that lives on.
+-spec remember_inbox(sockeye_backend:server_id(), non_neg_integer() | acceptor) -> ok.
+remember_inbox(Id, Slot) ->
+    %% Of the one whose place it takes, nothing is left.
+    true = ets:match_delete(?TABLE, {{inbox, Id, '_', Slot}}),
+    true = ets:insert(?TABLE, {{inbox, Id, self(), Slot}}),
+    ok.
+
+-spec forget(sockeye_backend:server_id()) -> ok.
+forget(Id) ->
+    try
+        true = ets:delete(?TABLE, {server, Id}),
+        true = ets:match_delete(?TABLE, {{inbox, Id, '_', '_'}}),
+        ok
+    catch
+        error:badarg -> ok
+    end.
+
+-spec is_known(sockeye_backend:server_id()) -> boolean().
+is_known(Id) ->
+    try ets:member(?TABLE, {server, Id})
+    catch error:badarg -> false
+    end.
+
+-spec hosts() -> [pid()].
+hosts() ->
+    [Pid || {_, Pid, _} <- servers()].
+
+-spec servers() -> [server()].
+servers() ->
+    try ets:select(?TABLE, [{{{server, '$1'}, '$2', '$3'}, [], [{{'$1', '$2', '$3'}}]}])
+    catch error:badarg -> []
+    end.
+
+%% Tells the engine of this run all that there is.
+-spec begin_all(sockeye_link_writer:run()) -> ok.
+begin_all(Run) ->
+    _ = spawn_link(?MODULE, run, [Run]),
+    ok.
+
+-spec run(sockeye_link_writer:run()) -> ok.
+run(Run) ->
+    run(servers(), Run).
+
+%% Until all of them listen.
+-spec run([server()], sockeye_link_writer:run()) -> ok.
+run(Servers, Run) ->
+    case [Server || {Id, _, _} = Server <- Servers, is_known(Id), sockeye_link:run() =:= Run, listen(Server, Run) =:= failed] of
+        [] ->
+            ok;
+        Failed ->
+            receive after ?PAUSE_MS -> ok end,
+            run(Failed, Run)
+    end.
+
+-spec listen(server(), sockeye_link_writer:run()) -> done | failed.
+listen({Id, Pid, Hidden}, Run) ->
+    case is_process_alive(Pid) of
+        true ->
+            case sockeye_port:call_as(Pid, listen, [Hidden()]) of
+                {return, {ok, Id, _}} ->
+                    Inboxes = ets:select(?TABLE, [{{{inbox, Id, '$1', '$2'}}, [], [{{'$1', '$2'}}]}]),
+                    lists:foreach(fun({Process, Slot}) -> open(Id, Process, Slot, Run) end, Inboxes),
+                    done;
+                {return, {error, Reason}} ->
+                    sockeye_log:event(error, Id, not_listening, #{reason => Reason}, fun() -> sockeye_log:server(Pid) end),
+                    failed;
+                %% It stops, or the engine has ended again.
+                _ ->
+                    done
+            end;
+        false ->
+            forget(Id),
+            done
+    end.
+
+-spec open(sockeye_backend:server_id(), pid(), non_neg_integer() | acceptor, sockeye_link_writer:run()) -> ok.
+open(Id, Process, Slot, Run) ->
+    case sockeye_port:call_as(Process, inbox_open, [Id, Slot]) of
+        {return, Inbox} when is_integer(Inbox) -> Process ! {sockeye_inbox, Run, Inbox}, ok;
+        _ -> ok
+    end.

@@ -1,0 +1,257 @@
+%% @private
+%% The engine's process and the socket to it: how both begin and end.
+%%
+%% The port is the lifeline: its end tells the engine that the node is gone, and it tells us of the engine's. All
+%% data goes over the socket, whose packets have a bound.
+-module(sockeye_executable).
+
+-include_lib("kernel/include/file.hrl").
+
+-export([start/1]).
+-export([kill/1]).
+-export([await_exit/2]).
+
+-export_type([engine/0]).
+
+-type engine() :: #{port := port(), os_pid := non_neg_integer(), socket := gen_tcp:socket(),
+                    %% What came before the answer to the first call.
+                    came := [binary()]}.
+
+-type error() :: {sockeye_port, Path :: binary(), Why :: binary()}.
+
+%% From its start until it says that it is ready, and for each answer after that.
+-define(START_MS, 10000).
+-define(ANSWER_MS, 5000).
+%% The system has room for so many bytes in the address of a Unix socket, everywhere.
+-define(MOST_PATH, 103).
+-define(MOST_PACKET, 1048576).
+-define(LONGEST_LINE, 1024).
+
+%% `First' is the call that it gets first.
+-spec start(sockeye_wire:sections()) -> {ok, engine()} | {error, error()}.
+start(First) ->
+    Path = path(),
+    try
+        ok = is_there(Path),
+        Folder = folder(),
+        try started(Path, Folder, First)
+        after _ = file:del_dir_r(Folder)
+        end
+    catch
+        throw:{why, Why} -> {error, {sockeye_port, unicode:characters_to_binary(Path), why(Path, Why)}}
+    end.
+
+-spec why(file:filename_all(), unicode:chardata()) -> binary().
+why(Path, Why) ->
+    sockeye_why:text("The engine's process could not be started from ~ts: ~ts", [Path, Why]).
+
+-spec path() -> string().
+path() ->
+    case {os:getenv("SOCKEYE_ENGINE_PATH", ""), application:get_env(sockeye, engine_path)} of
+        {"", {ok, Path}} -> unicode:characters_to_list(Path);
+        {"", undefined} -> filename:join(priv_dir(), "sockeye-engine");
+        {Path, _} -> Path
+    end.
+
+-spec priv_dir() -> file:filename().
+priv_dir() ->
+    case code:priv_dir(sockeye) of
+        {error, bad_name} -> filename:join(filename:dirname(filename:dirname(code:which(?MODULE))), "priv");
+        Dir -> Dir
+    end.
+
+-spec is_there(string()) -> ok.
+is_there(Path) ->
+    case file:read_file_info(Path) of
+        {ok, #file_info{type = regular, mode = Mode}} when Mode band 8#111 =/= 0 ->
+            ok;
+        {ok, #file_info{type = regular}} ->
+            throw({why, "it is not executable (chmod +x)"});
+        {ok, _} ->
+            throw({why, "it is not a file"});
+        {error, enoent} ->
+            throw({why, "there is no such file. Build it with `rebar3 compile' (needs cargo), or name a built one in "
+                        "SOCKEYE_ENGINE_PATH"});
+        {error, Reason} ->
+            throw({why, file:format_error(Reason)})
+    end.
+
+%% For this user alone.
+-spec folder() -> file:filename().
+folder() ->
+    Name = "sockeye-" ++ random(8),
+    Tmp = os:getenv("TMPDIR", "/tmp"),
+    Above = case byte_size(unicode:characters_to_binary(socket(filename:join(Tmp, Name)))) =< ?MOST_PATH of
+                true -> Tmp;
+                false -> "/tmp"
+            end,
+    Folder = filename:join(Above, Name),
+    case file:make_dir(Folder) of
+        ok -> ok;
+        {error, Reason} -> throw({why, ["a folder for its socket could not be made in ", Above, ": ", file:format_error(Reason)]})
+    end,
+    case file:change_mode(Folder, 8#700) of
+        ok -> Folder;
+        {error, Why} -> throw({why, ["the folder ", Folder, " could not be kept for this user: ", file:format_error(Why)]})
+    end.
+
+-spec socket(file:filename()) -> file:filename().
+socket(Folder) ->
+    filename:join(Folder, "s").
+
+-spec random(pos_integer()) -> string().
+random(Bytes) ->
+    lists:append([io_lib:format("~2.16.0b", [Byte]) || <<Byte>> <= rand_bytes(Bytes)]).
+
+%% No cryptography in our dependencies: the system's source.
+-spec rand_bytes(pos_integer()) -> binary().
+rand_bytes(Bytes) ->
+    case file:open("/dev/urandom", [read, raw, binary]) of
+        {ok, File} ->
+            {ok, Random} = file:read(File, Bytes),
+            ok = file:close(File),
+            Random;
+        {error, Reason} ->
+            throw({why, ["/dev/urandom could not be read: ", file:format_error(Reason)]})
+    end.
+
+-spec started(string(), file:filename(), sockeye_wire:sections()) -> {ok, engine()}.
+started(Path, Folder, First) ->
+    Secret = list_to_binary(random(32)),
+    Port = try
+               open_port({spawn_executable, Path},
+                         [{args, [socket(Folder)]}, exit_status, {line, ?LONGEST_LINE}, stderr_to_stdout, binary, hide])
+           catch
+               error:Reason -> throw({why, reason(Reason)})
+           end,
+    try
+        true = port_command(Port, [Secret, $\n]),
+        ok = await_ready(Port, none, now_ms() + ?START_MS),
+        Socket = connected(Port, socket(Folder)),
+        ok = said(Port, gen_tcp:send(Socket, sockeye_wire:hello(Secret))),
+        case sockeye_wire:welcome(heard(Port, Socket)) of
+            ok -> ok;
+            {error, Why} -> throw({why, Why})
+        end,
+        {_, Sections} = First,
+        ok = said(Port, gen_tcp:send(Socket, Sections)),
+        Came = answered(Port, Socket, []),
+        {ok, #{port => Port, os_pid => os_pid(Port), socket => Socket, came => Came}}
+    catch
+        Class:Thrown:Stack ->
+            kill(Port),
+            _ = await_exit(Port, ?ANSWER_MS),
+            erlang:raise(Class, Thrown, Stack)
+    end.
+
+-spec reason(term()) -> unicode:chardata().
+reason(Reason) when is_atom(Reason) -> file:format_error(Reason);
+reason(Reason) -> sockeye_why:shown(Reason).
+
+%% The last line before an early end says why.
+-spec await_ready(port(), none | binary(), integer()) -> ok.
+await_ready(Port, Line, Deadline) ->
+    receive
+        {Port, {data, {eol, <<"ready">>}}} -> ok;
+        {Port, {data, {_, Next}}} -> await_ready(Port, Next, Deadline);
+        {Port, {exit_status, Status}} -> throw({why, early(Status, Line)})
+    after max(0, Deadline - now_ms()) ->
+            throw({why, "it did not say that it is ready within 10 seconds"})
+    end.
+
+-spec early(non_neg_integer(), none | binary()) -> unicode:chardata().
+early(Status, none) -> io_lib:format("it ended at once, with status ~b", [Status]);
+early(Status, Line) -> io_lib:format("it ended at once, with status ~b: ~ts", [Status, Line]).
+
+-spec connected(port(), file:filename()) -> gen_tcp:socket().
+connected(Port, Path) ->
+    Options = [binary, {active, false}, {packet, 4}, {packet_size, ?MOST_PACKET}, {buffer, 65536}, {sndbuf, ?MOST_PACKET},
+               {recbuf, ?MOST_PACKET}],
+    case gen_tcp:connect({local, Path}, 0, Options, ?ANSWER_MS) of
+        {ok, Socket} -> Socket;
+        {error, _} = Error -> said(Port, Error)
+    end.
+
+-spec heard(port(), gen_tcp:socket()) -> binary().
+heard(Port, Socket) ->
+    case gen_tcp:recv(Socket, 0, ?ANSWER_MS) of
+        {ok, Packet} -> Packet;
+        {error, _} = Error -> said(Port, Error)
+    end.
+
+-spec said(port(), ok | {error, term()}) -> ok | no_return().
+said(_Port, ok) ->
+    ok;
+said(Port, {error, Reason}) ->
+    case await_exit(Port, 500) of
+        {exited, Status, Lines} -> throw({why, early(Status, lists:last([none | Lines]))});
+        running when Reason =:= timeout -> throw({why, "it does not answer"});
+        running -> throw({why, ["it is not to be reached over its socket: ", inet:format_error(Reason)]})
+    end.
+
+%% The packets up to the one with an answer.
+-spec answered(port(), gen_tcp:socket(), [binary()]) -> [binary()].
+answered(Port, Socket, Before) ->
+    Packet = heard(Port, Socket),
+    Came = [Packet | Before],
+    case has_answer(Packet) of
+        true -> lists:reverse(Came);
+        false -> answered(Port, Socket, Came);
+        {error, Why} -> throw({why, Why})
+    end.
+
+-spec has_answer(binary()) -> boolean() | {error, unicode:chardata()}.
+has_answer(Packet) ->
+    case sockeye_wire:next(Packet) of
+        {{answer, _, Answer}, _} ->
+            case sockeye_wire:term(Answer) of
+                {ok, {return, ok}} -> true;
+                {ok, {return, {error, Reason}}} -> {error, sockeye_why:shown(Reason)};
+                _ -> {error, "its first answer makes no sense"}
+            end;
+        {_, Rest} ->
+            has_answer(Rest);
+        none ->
+            false;
+        error ->
+            {error, "its first words make no sense"}
+    end.
+
+-spec os_pid(port()) -> non_neg_integer().
+os_pid(Port) ->
+    case erlang:port_info(Port, os_pid) of
+        {os_pid, Pid} -> Pid;
+        undefined -> 0
+    end.
+
+%% At once, whatever it does. As long as the port has not told of its end, the number is that of no other process.
+-spec kill(port()) -> ok.
+kill(Port) ->
+    case {erlang:port_info(Port, os_pid), os:find_executable("kill")} of
+        {{os_pid, Pid}, Kill} when is_list(Kill) ->
+            Killer = open_port({spawn_executable, Kill},
+                               [{args, ["-KILL", integer_to_list(Pid)]}, exit_status, stderr_to_stdout, hide]),
+            receive {Killer, {exit_status, _}} -> ok
+            after ?ANSWER_MS -> ok
+            end;
+        _ ->
+            ok
+    end.
+
+%% What it said last, and how it ended, if it has within this time.
+-spec await_exit(port(), non_neg_integer()) -> {exited, Status :: non_neg_integer(), [binary()]} | running.
+await_exit(Port, Time) ->
+    await_exit(Port, now_ms() + Time, []).
+
+-spec await_exit(port(), integer(), [binary()]) -> {exited, non_neg_integer(), [binary()]} | running.
+await_exit(Port, Deadline, Lines) ->
+    receive
+        {Port, {data, {_, Line}}} -> await_exit(Port, Deadline, [Line | lists:sublist(Lines, 9)]);
+        {Port, {exit_status, Status}} -> {exited, Status, lists:reverse(Lines)}
+    after max(0, Deadline - now_ms()) ->
+            running
+    end.
+
+-spec now_ms() -> integer().
+now_ms() ->
+    erlang:monotonic_time(millisecond).

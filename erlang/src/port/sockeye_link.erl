@@ -1,0 +1,431 @@
+%% @private
+%% The engine as a process of the system: starts it, reads what it says, and starts it again when it has ended.
+%%
+%% What it says to a process goes there without being looked into: each process decodes its own batches and
+%% answers. All else that can go wrong with such bytes costs the engine its life, and nobody here anything.
+-module(sockeye_link).
+-behaviour(gen_server).
+
+-export([start_link/1]).
+-export([stop/0]).
+-export([run/0]).
+-export([facts/0]).
+-export([hosts/0]).
+-export([couriers/0]).
+-export([allow/1]).
+-export([broken/2]).
+
+-export([init/1]).
+-export([handle_call/3]).
+-export([handle_cast/2]).
+-export([handle_info/2]).
+-export([terminate/2]).
+
+%% What all may know of the run: {facts, Run, OsPid, Restarts}.
+-define(TABLE, ?MODULE).
+%% Packets that are read before this process is asked for more.
+-define(ACTIVE, 32).
+%% Each so often it must show that all its threads come by, at the latest after the time of SILENCE.
+-define(PING_MS, 1000).
+-define(SILENCE_MS, 5000).
+%% Pauses before a start that follows one that failed, or a short life.
+-define(FIRST_PAUSE_MS, 100).
+-define(LAST_PAUSE_MS, 5000).
+-define(SHORT_LIFE_MS, 1000).
+%% An engine that was told to end, or whose socket has ended, has so long.
+-define(END_MS, 2000).
+-define(LAST_WORDS_MS, 500).
+%% Sections in pieces, and bytes of those that are not complete: more with larger messages, see allow/1.
+-define(MOST_UNFINISHED, 64).
+-define(MOST_BYTES, 64 * 1024 * 1024).
+%% A message grows in the external format: `"a",' of JSON takes six bytes, `1.5,' nine.
+-define(GROWTH, 4).
+%% What is kept of what it says on its output.
+-define(LINES, 5).
+
+-type role() :: engine | host | handler | acceptor | plain | plain_batch | gate | other.
+
+%% While the engine is down, there is no port.
+-record(state,
+        {owner :: pid(),
+         config :: map(),
+         run = 0 :: non_neg_integer(),
+         port :: port() | undefined,
+         socket :: gen_tcp:socket() | undefined,
+         writer :: pid() | undefined,
+         began = 0 :: integer(),
+         %% Starts since the engine has last lived for a while.
+         failed = 0 :: non_neg_integer(),
+         ids = #{} :: #{sockeye_wire:id() => {role(), pid()}},
+         couriers = #{} :: #{pid() => sockeye_wire:id()},
+         pieces = #{} :: #{non_neg_integer() => [binary()]},
+         %% Bytes in pieces, and how many there may be.
+         unfinished = 0 :: non_neg_integer(),
+         most = ?MOST_BYTES :: pos_integer(),
+         pinged = 0 :: non_neg_integer(),
+         ponged = 0 :: integer(),
+         %% The last first.
+         lines = [] :: [binary()]}).
+
+%% Linked to the caller, which is the owner of the engine.
+-spec start_link(#{shards := pos_integer()}) -> gen_server:start_ret().
+start_link(Config) ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, {self(), Config}, [{timeout, infinity}]).
+
+%% Returns when the engine has ended. It has been told to.
+-spec stop() -> ok.
+stop() ->
+    try gen_server:stop(?MODULE, shutdown, infinity)
+    catch exit:_ -> ok
+    end.
+
+%% The run that there is, or `none'.
+-spec run() -> sockeye_link_writer:run() | none.
+run() ->
+    case facts() of
+        #{run := Run} -> Run;
+        none -> none
+    end.
+
+-spec facts() -> #{run := pos_integer(), os_pid := non_neg_integer(), restarts := non_neg_integer()} | none.
+facts() ->
+    try ets:lookup(?TABLE, facts) of
+        [{facts, Facts}] -> Facts;
+        [] -> none
+    catch error:badarg -> none
+    end.
+
+%% The processes of all servers and clients.
+-spec hosts() -> [pid()].
+hosts() ->
+    try gen_server:call(?MODULE, hosts, infinity)
+    catch exit:_ -> []
+    end.
+
+%% Those that bring plain processes their messages.
+-spec couriers() -> [pid()].
+couriers() ->
+    try gen_server:call(?MODULE, couriers, infinity)
+    catch exit:_ -> []
+    end.
+
+%% Messages of so many bytes are expected.
+-spec allow(non_neg_integer()) -> ok.
+allow(Bytes) ->
+    gen_server:cast(?MODULE, {allow, Bytes}).
+
+%% The engine of this run has said what makes no sense.
+-spec broken(sockeye_link_writer:run(), binary()) -> ok.
+broken(Run, Why) ->
+    gen_server:cast(?MODULE, {broken, Run, Why}).
+
+-spec init({pid(), map()}) -> {ok, #state{}} | {stop, term()}.
+init({Owner, Config}) ->
+    process_flag(trap_exit, true),
+    %% Its atoms are those of the system's errors, which no answer could make.
+    _ = code:ensure_loaded(erl_posix_msg),
+    _ = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
+    ok = sockeye_again:new_table(),
+    case start(#state{owner = Owner, config = Config}) of
+        {ok, State} -> {ok, State};
+        {error, Reason} -> {stop, Reason}
+    end.
+
+-spec start(#state{}) -> {ok, #state{}} | {error, term()}.
+start(#state{owner = Owner, config = Config, run = Last} = State) ->
+    case sockeye_executable:start(sockeye_wire:call(<<>>, Owner, engine_start, [Config])) of
+        {ok, #{port := Port, os_pid := OsPid, socket := Socket, came := Came}} ->
+            Run = Last + 1,
+            Writer = sockeye_link_writer:start_link(Run, Socket),
+            true = ets:insert(?TABLE, {facts, #{run => Run, os_pid => OsPid, restarts => Run - 1}}),
+            Now = now_ms(),
+            _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
+            Up = State#state{run = Run, port = Port, socket = Socket, writer = Writer, began = Now, ponged = Now, pinged = 0},
+            case packets(Came, Up) of
+                {ok, Next} ->
+                    ok = inet:setopts(Socket, [{active, ?ACTIVE}]),
+                    {ok, Next};
+                {broken, Why, Next} ->
+                    %% Its end is seen to as any other.
+                    ok = broken(Run, Why),
+                    {ok, Next}
+            end;
+        {error, Reason} ->
+            {error, Reason}
+    end.
+
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call(hosts, _From, #state{ids = Ids} = State) ->
+    {reply, lists:usort([Pid || {host, Pid} <- maps:values(Ids)] ++ sockeye_again:hosts()), State};
+handle_call(couriers, _From, #state{couriers = Couriers} = State) ->
+    {reply, maps:keys(Couriers), State};
+handle_call(_Request, _From, State) ->
+    {reply, {error, not_supported}, State}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast({allow, Bytes}, #state{most = Most} = State) ->
+    {noreply, State#state{most = max(Most, ?MOST_BYTES + ?GROWTH * Bytes)}};
+handle_cast({broken, Run, Why}, #state{run = Run, port = Port} = State) when is_port(Port) ->
+    {noreply, lost({protocol, Why}, State)};
+handle_cast(_Request, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_info({tcp, Socket, Packet}, #state{socket = Socket} = State) ->
+    case packet(Packet, State) of
+        {ok, Next} -> {noreply, Next};
+        {broken, Why, Next} -> {noreply, lost({protocol, Why}, Next)}
+    end;
+handle_info({tcp_passive, Socket}, #state{socket = Socket} = State) ->
+    _ = inet:setopts(Socket, [{active, ?ACTIVE}]),
+    {noreply, State};
+handle_info({sockeye_died, Id}, State) ->
+    {noreply, forget(Id, State)};
+handle_info({ping, Run}, #state{run = Run, port = Port} = State) when is_port(Port) ->
+    {noreply, ping(State)};
+handle_info({Port, {data, {_, Line}}}, #state{port = Port, lines = Lines} = State) ->
+    sockeye_log:event(level(Line), engine, engine_said, #{line => Line}),
+    {noreply, State#state{lines = [Line | lists:sublist(Lines, ?LINES - 1)]}};
+handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
+    {noreply, lost({exit_status, Status}, State)};
+handle_info({tcp_closed, Socket}, #state{socket = Socket} = State) ->
+    {noreply, lost(closed, State)};
+handle_info({tcp_error, Socket, emsgsize}, #state{socket = Socket} = State) ->
+    {noreply, lost({protocol, <<"a packet longer than 1 MiB">>}, State)};
+handle_info({tcp_error, Socket, Reason}, #state{socket = Socket} = State) ->
+    {noreply, lost({socket, Reason}, State)};
+handle_info({'EXIT', Writer, Reason}, #state{writer = Writer} = State) ->
+    {noreply, lost({socket, Reason}, State)};
+handle_info({'EXIT', Pid, Reason}, #state{couriers = Couriers, run = Run} = State) when is_map_key(Pid, Couriers) ->
+    Reason =:= normal orelse broken(Run, <<"a message for a plain process that nobody can bring">>),
+    {noreply, State#state{couriers = maps:remove(Pid, Couriers)}};
+handle_info({start, Run}, #state{run = Run, port = undefined} = State) ->
+    {noreply, start_again(State)};
+handle_info(_Message, State) ->
+    {noreply, State}.
+
+-spec packets([binary()], #state{}) -> {ok, #state{}} | {broken, binary(), #state{}}.
+packets([Packet | Rest], State) ->
+    case packet(Packet, State) of
+        {ok, Next} -> packets(Rest, Next);
+        Broken -> Broken
+    end;
+packets([], State) ->
+    {ok, State}.
+
+-spec packet(binary(), #state{}) -> {ok, #state{}} | {broken, binary(), #state{}}.
+packet(Packet, #state{ids = Ids, run = Run} = State) ->
+    case sockeye_wire:next(Packet) of
+        {{batch, Id, More, Events}, Rest} ->
+            case Ids of
+                #{Id := {_, Pid}} -> Pid ! {sockeye_batch, Run, Id, More, Events};
+                _ -> ok
+            end,
+            packet(Rest, State);
+        {Came, Rest} ->
+            case came(Came, State) of
+                #state{} = Next -> packet(Rest, Next);
+                {broken, Why} -> {broken, Why, State}
+            end;
+        none ->
+            {ok, State};
+        error ->
+            {broken, <<"a packet that is not made of whole sections">>, State}
+    end.
+
+-spec came(term(), #state{}) -> #state{} | {broken, binary()}.
+came({answer, <<>>, _}, State) ->
+    State;
+came({answer, From, Answer}, State) ->
+    case sockeye_wire:term(From) of
+        {ok, Ref} when is_reference(Ref) -> Ref ! {Ref, Answer}, State;
+        _ -> {broken, <<"an answer to nobody">>}
+    end;
+came({message, Id, Message}, #state{ids = Ids} = State) ->
+    case {Ids, sockeye_wire:term(Message)} of
+        {#{Id := {_, Pid}}, {ok, Term}} -> Pid ! Term, State;
+        {_, {ok, _}} -> State;
+        {_, error} -> {broken, <<"a message that is no term">>}
+    end;
+came({watch, Id, Whom}, State) ->
+    case sockeye_wire:term(Whom) of
+        {ok, {Role, Who, Host}} when is_atom(Role), is_integer(Host), is_pid(Who) orelse is_atom(Who) ->
+            watch(Id, Role, Who, Host, State);
+        _ -> {broken, <<"a process that is none">>}
+    end;
+came({unwatch, Id}, #state{writer = Writer} = State) ->
+    ok = sockeye_link_writer:unwatch(Writer, Id),
+    forget(Id, State);
+came({pong, N}, #state{pinged = N} = State) ->
+    State#state{ponged = now_ms()};
+came({pong, _}, State) ->
+    State;
+came({piece, Stream, Bytes}, #state{pieces = Pieces, unfinished = Sum, most = Most} = State) ->
+    Known = maps:get(Stream, Pieces, []),
+    case Sum + byte_size(Bytes) of
+        More when More =< Most, Known =/= [] orelse map_size(Pieces) < ?MOST_UNFINISHED ->
+            State#state{pieces = Pieces#{Stream => [Bytes | Known]}, unfinished = More};
+        _ ->
+            {broken, <<"more in pieces than there can be">>}
+    end;
+came({last, Stream, Kind, Bytes}, #state{pieces = Pieces, unfinished = Sum} = State) ->
+    case maps:take(Stream, Pieces) of
+        {Before, Rest} ->
+            Body = iolist_to_binary(lists:reverse(Before, [Bytes])),
+            Next = State#state{pieces = Rest, unfinished = Sum - byte_size(Body) + byte_size(Bytes)},
+            case packet(<<Kind, (byte_size(Body)):32, Body/binary>>, Next) of
+                {ok, Done} -> Done;
+                {broken, Why, _} -> {broken, Why}
+            end;
+        error ->
+            {broken, <<"the last piece of nothing">>}
+    end;
+came({batch, _, _, _}, State) ->
+    State.
+
+-spec watch(sockeye_wire:id(), role(), pid() | atom(), sockeye_wire:id(), #state{}) -> #state{}.
+watch(Id, Role, Name, Host, #state{run = Run} = State) when is_atom(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) ->
+            watch(Id, Role, Pid, Host, State);
+        _ ->
+            _ = sockeye_link_writer:post(Run, sockeye_wire:down(Id)),
+            State
+    end;
+watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Writer} = State) ->
+    ok = sockeye_link_writer:watch(Writer, Id, Pid, Host),
+    case Role =:= plain orelse Role =:= plain_batch of
+        true ->
+            Courier = sockeye_port_courier:start_link(Pid, Role =:= plain_batch),
+            State#state{ids = Ids#{Id => {Role, Courier}}, couriers = Couriers#{Courier => Id}};
+        false ->
+            State#state{ids = Ids#{Id => {Role, Pid}}}
+    end.
+
+-spec forget(sockeye_wire:id(), #state{}) -> #state{}.
+forget(Id, #state{ids = Ids, couriers = Couriers} = State) ->
+    case maps:take(Id, Ids) of
+        {{_, Pid}, Rest} ->
+            is_map_key(Pid, Couriers) andalso sockeye_port_courier:stop(Pid),
+            State#state{ids = Rest};
+        error ->
+            State
+    end.
+
+-spec ping(#state{}) -> #state{}.
+ping(#state{run = Run, ponged = Ponged, pinged = N} = State) ->
+    case now_ms() - Ponged >= ?SILENCE_MS of
+        true ->
+            lost(silent, State);
+        false ->
+            _ = sockeye_link_writer:post(Run, sockeye_wire:ping(N + 1)),
+            _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
+            State#state{pinged = N + 1}
+    end.
+
+%% The engine is gone, or has to go. All who count on it hear of it, and it starts again.
+-spec lost(term(), #state{}) -> #state{}.
+lost(Why, #state{run = Run, began = Began, failed = Failed} = State) ->
+    ok = no_more(State),
+    {How, Lines} = ended(Why, State),
+    Again = case now_ms() - Began < ?SHORT_LIFE_MS of
+                true -> Failed;
+                false -> 0
+            end,
+    Pause = pause(Again),
+    _ = erlang:send_after(Pause, self(), {start, Run}),
+    sockeye_log:event(error, engine, engine_lost, #{how => How, lines => Lines, pause => Pause}),
+    down(State#state{failed = Again + 1}).
+
+-spec down(#state{}) -> #state{}.
+down(State) ->
+    State#state{port = undefined, socket = undefined, writer = undefined, ids = #{}, couriers = #{}, pieces = #{},
+                unfinished = 0, lines = []}.
+
+%% Nothing comes from this engine any more. Who waits for an answer hears of that by the end of the writer.
+-spec no_more(#state{}) -> ok.
+no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
+    true = ets:delete(?TABLE, facts),
+    Ref = monitor(process, Writer),
+    unlink(Writer),
+    exit(Writer, kill),
+    receive {'DOWN', Ref, process, _, _} -> ok end,
+    Told = lists:usort([Pid || {Role, Pid} <- maps:values(Ids), Role =/= engine, Role =/= other]),
+    lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end, Told).
+
+%% How it has ended, which it is made to, and what it said last.
+-spec ended(term(), #state{}) -> {term(), [binary()]}.
+ended({exit_status, _} = How, #state{socket = Socket, lines = Lines}) ->
+    ok = close(Socket),
+    {How, lists:reverse(Lines)};
+ended(Why, #state{port = Port, socket = Socket, lines = Lines}) ->
+    ok = close(Socket),
+    %% One that ends has closed its socket before its end is told.
+    Wait = case Why of
+               closed -> ?LAST_WORDS_MS;
+               {socket, _} -> ?LAST_WORDS_MS;
+               _ -> 0
+           end,
+    case await_exit(Port, Wait) of
+        {exited, Status, More} when Wait > 0 -> {{exit_status, Status}, lists:reverse(Lines, More)};
+        {exited, _, More} -> {Why, lists:reverse(Lines, More)};
+        running -> {Why, lists:reverse(Lines, killed(Port))}
+    end.
+
+%% What is not written would keep this process waiting.
+-spec close(gen_tcp:socket()) -> ok.
+close(Socket) ->
+    _ = inet:setopts(Socket, [{linger, {true, 0}}]),
+    gen_tcp:close(Socket).
+
+-spec await_exit(port(), non_neg_integer()) -> {exited, non_neg_integer(), [binary()]} | running.
+await_exit(Port, Time) ->
+    sockeye_executable:await_exit(Port, Time).
+
+-spec killed(port()) -> [binary()].
+killed(Port) ->
+    ok = sockeye_executable:kill(Port),
+    case await_exit(Port, ?END_MS) of
+        {exited, _, Lines} -> Lines;
+        running -> catch port_close(Port), []
+    end.
+
+-spec level(binary()) -> logger:level().
+level(Line) ->
+    case binary:match(Line, [<<"panic">>, <<"memory allocation">>]) of
+        nomatch -> warning;
+        _ -> error
+    end.
+
+-spec pause(non_neg_integer()) -> non_neg_integer().
+pause(0) -> 0;
+pause(N) -> min(?LAST_PAUSE_MS, ?FIRST_PAUSE_MS bsl min(N - 1, 10)).
+
+-spec start_again(#state{}) -> #state{}.
+start_again(#state{run = Run, failed = Failed} = State) ->
+    case start(State) of
+        {ok, Up} ->
+            ok = sockeye_again:begin_all(Up#state.run),
+            Up;
+        {error, Reason} ->
+            Pause = pause(Failed),
+            _ = erlang:send_after(Pause, self(), {start, Run}),
+            sockeye_log:event(error, engine, engine_not_started, #{reason => Reason, pause => Pause}),
+            State#state{failed = Failed + 1}
+    end.
+
+%% It has been told to end, or its owner is dead and it learns of that now.
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{port = undefined}) ->
+    ok;
+terminate(_Reason, #state{port = Port, socket = Socket} = State) ->
+    ok = no_more(State),
+    ok = close(Socket),
+    case await_exit(Port, ?END_MS) of
+        {exited, _, _} -> ok;
+        running -> _ = killed(Port), ok
+    end.
+
+-spec now_ms() -> integer().
+now_ms() ->
+    erlang:monotonic_time(millisecond).

@@ -1,0 +1,357 @@
+%% @private
+%% The engine as a process of the system: each function is a question to it, or word to it that needs no answer.
+%%
+%% Nothing here is refused because the engine is busy: who asks waits. While it is gone, connections are `closed'
+%% and servers have nothing to say, until it has been started again.
+-module(sockeye_port).
+-behaviour(sockeye_backend).
+-behaviour(sockeye_pure).
+
+-export([call_as/3, rest/0]).
+%% The engine.
+-export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
+%% Servers and clients.
+-export([listen/1, reload_tls/2, server_stop/3, server_drain/1, server_info/1, client_open/1, client_dial/1,
+         client_conn/1]).
+%% Processes that serve: handlers, gate, relay, delivery.
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
+         recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
+         delivery_sent/1]).
+%% Connections.
+-export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
+         conn_server/1, conn_info/2, watch_conn/2]).
+%% Many connections.
+-export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
+         send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
+         topics_of/1, connections/3]).
+%% Without an engine.
+-export([certificates_out_of_time/2, origin_rule/1, path_form/1, client_url/1, client_proxy/1, client_host/1,
+         json_decode/2, json_decode_dirty/2, json_encode/2, json_encode_dirty/2, codec_new/2, codec_request/1,
+         codec_response/3, codec_check_request/2, codec_accept/2, codec_refuse/3, codec_refuse_dirty/3,
+         codec_encode/2, codec_encode_dirty/2, codec_decode/2, codec_decode_dirty/2, codec_eof/1, codec_eof_dirty/1,
+         codec_info/1, codec_info_dirty/1]).
+
+-type answer() :: {return, term()} | {raise, badarg} | lost.
+
+%% ---------------------------------------------------------------- questions
+
+-spec ask(atom(), [term()]) -> answer().
+ask(Function, Args) ->
+    call_as(self(), Function, Args).
+
+%% To the engine, the call is one of `Caller'.
+-spec call_as(pid(), atom(), [term()]) -> answer().
+call_as(Caller, Function, Args) ->
+    %% The reference is the address of the answer as well, and nothing that comes too late reaches anybody.
+    Ref = erlang:monitor(process, sockeye_link_writer, [{alias, reply_demonitor}]),
+    case sockeye_link_writer:post(any, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)) of
+        ok ->
+            receive
+                {Ref, Answer} -> read(Answer);
+                {'DOWN', Ref, process, _, _} -> lost
+            end;
+        gone ->
+            _ = demonitor(Ref, [flush]),
+            lost
+    end.
+
+-spec read(binary()) -> answer().
+read(Bytes) ->
+    case sockeye_wire:term(Bytes) of
+        {ok, {return, _} = Answer} ->
+            Answer;
+        {ok, {raise, badarg} = Answer} ->
+            Answer;
+        _ ->
+            case sockeye_link:run() of
+                none -> ok;
+                Run -> sockeye_link:broken(Run, <<"an answer that is none">>)
+            end,
+            lost
+    end.
+
+%% What the function returns, or, without an engine, what it returns then; `badarg' is raised.
+-spec call(atom(), [term()], term()) -> term().
+call(Function, Args, Lost) ->
+    case ask(Function, Args) of
+        {return, Value} -> Value;
+        lost when Lost =/= badarg -> Lost;
+        _ -> error(badarg)
+    end.
+
+%% The same for a function that has no errors to return.
+-spec value(atom(), [term()]) -> term().
+value(Function, Args) ->
+    case call(Function, Args, badarg) of
+        {error, {not_in_port_mode, _} = Why} -> error(Why);
+        Value -> Value
+    end.
+
+%% What needs the engine's code, and may be called while no application is started.
+-spec pure(atom(), [term()]) -> term().
+pure(Function, Args) ->
+    Answer = case ask(Function, Args) of
+                 lost ->
+                     ok = started(application:ensure_all_started(sockeye)),
+                     ask(Function, Args);
+                 Known ->
+                     Known
+             end,
+    case Answer of
+        {return, {error, {not_in_port_mode, _} = Why}} -> error(Why);
+        {return, Value} -> Value;
+        {raise, badarg} -> error(badarg);
+        lost -> error(no_engine())
+    end.
+
+-spec started({ok, [atom()]} | {error, term()}) -> ok.
+started({ok, _}) ->
+    case sockeye_engine:await() of
+        ok -> ok;
+        {error, not_running} -> error(no_engine())
+    end;
+started({error, _}) ->
+    error(no_engine()).
+
+-spec no_engine() -> {sockeye_port, binary(), binary()}.
+no_engine() ->
+    {sockeye_port, <<>>, <<"The engine's process is not there: the log says why.">>}.
+
+%% Word to the engine of the run of which the calling process knows something.
+-spec say(atom(), [term()]) -> ok.
+say(Function, Args) ->
+    {Run, _} = sockeye_port_batch:sender(),
+    _ = sockeye_link_writer:post(Run, sockeye_wire:cast(self(), Function, Args)),
+    ok.
+
+%% ---------------------------------------------------------------- the engine
+
+engine_start(Config) ->
+    case sockeye_link:start_link(Config) of
+        {ok, _} -> ok;
+        {error, {already_started, _}} -> {error, already_running};
+        {error, Reason} -> {error, Reason}
+    end.
+
+engine_stop() ->
+    _ = ask(engine_stop, []),
+    sockeye_link:stop().
+
+engine_info() ->
+    Info = call(engine_info, [], badarg),
+    case sockeye_link:facts() of
+        none -> error(badarg);
+        Facts -> maps:merge(Info, maps:without([run], Facts))
+    end.
+
+engine_hosts() ->
+    sockeye_link:hosts().
+
+%% ---------------------------------------------------------------- servers
+
+%% It has the same number in all runs of the engine.
+listen(#{max_message_size := Most} = Config) ->
+    Id = erlang:unique_integer([positive]),
+    Known = Config#{id => Id},
+    case sockeye_link:run() of
+        none ->
+            {error, not_running};
+        _ ->
+            ok = sockeye_link:allow(Most),
+            ok = sockeye_again:remember(Id, self(), Known),
+            case ask(listen, [Known]) of
+                {return, {ok, Id, #{port := Port}} = Listening} ->
+                    ok = sockeye_again:remember(Id, self(), Known#{port => Port}),
+                    Listening;
+                {return, {error, _} = Error} ->
+                    ok = sockeye_again:forget(Id),
+                    Error;
+                {raise, badarg} ->
+                    ok = sockeye_again:forget(Id),
+                    error(badarg);
+                lost ->
+                    ok = sockeye_again:forget(Id),
+                    {error, not_running}
+            end
+    end.
+
+reload_tls(ServerId, Tls) -> call(reload_tls, [ServerId, Tls], {error, not_running}).
+
+server_stop(ServerId, Code, Reason) ->
+    ok = sockeye_again:forget(ServerId),
+    value(server_stop, [ServerId, Code, Reason]).
+
+server_drain(ServerId) -> value(server_drain, [ServerId]).
+server_info(ServerId) -> value(server_info, [ServerId]).
+
+client_open(Config) -> call(client_open, [Config], {error, not_running}).
+client_dial(Id) -> value(client_dial, [Id]).
+client_conn(Id) -> value(client_conn, [Id]).
+no_process(Whose) -> say(no_process, [Whose]).
+
+%% Nobody has to be woken.
+relay_open(_ServerId) -> ok.
+gate_open(ServerId) -> value(gate_open, [ServerId]).
+answer(ServerId, Token, Decision) -> say(answer, [ServerId, Token, Decision]), true.
+answer_dirty(ServerId, Token, Decision) -> answer(ServerId, Token, Decision).
+
+%% ---------------------------------------------------------------- events
+
+%% 0 stands for one that is opened when there is an engine again.
+inbox_open(ServerId, Slot) ->
+    Slot =:= none orelse sockeye_again:is_known(ServerId) orelse error(badarg),
+    Slot =:= none orelse sockeye_again:remember_inbox(ServerId, Slot),
+    Run = sockeye_link:run(),
+    case ask(inbox_open, [ServerId, Slot]) of
+        {return, Inbox} when is_integer(Inbox) ->
+            ok = sockeye_port_batch:opened(Run, Inbox),
+            Inbox;
+        {return, {error, {not_in_port_mode, _} = Why}} ->
+            error(Why);
+        _ when Slot =/= none ->
+            sockeye_again:is_known(ServerId) orelse error(badarg),
+            0;
+        _ ->
+            error(badarg)
+    end.
+
+attach(Conn, Inbox) -> call(attach, [Conn, Inbox], {error, closed}).
+
+%% Batches come by themselves.
+recv(_Inbox, _Max) -> [].
+recv_dirty(_Inbox, _Max) -> [].
+
+%% The caller gets `{Ref, _}' behind the last batch that there was for it, or a message that the engine is lost.
+-spec rest() -> reference().
+rest() ->
+    {Run, Inbox} = sockeye_port_batch:sender(),
+    Ref = erlang:monitor(process, sockeye_link_writer, [{alias, reply_demonitor}]),
+    _ = sockeye_link_writer:post(Run, sockeye_wire:call(term_to_binary(Ref), self(), inbox_rest, [Inbox])),
+    Ref.
+
+answered(Conn) -> say(answered, [Conn]).
+refuse(Conn, Code, Why) -> say(refuse, [Conn, Code, Why]).
+
+%% Who delivers is another here, see sockeye_port_courier. What one has sent counts instead of its inbox.
+delivery_open(_Index, _Count) -> ok.
+delivery_run(_Index) -> {done, [], []}.
+deliver_large(_Inbox) -> [].
+delivery_requeue(_Inbox) -> ok.
+delivery_sent(Sent) -> counters:get(Sent, 1).
+
+%% ---------------------------------------------------------------- frames
+
+%% What fails of them comes as a message.
+commands(Commands) ->
+    {Run, Id} = sockeye_port_batch:sender(),
+    _ = sockeye_link_writer:post(Run, sockeye_wire:commands(Id, 0, 0, Commands)),
+    ok.
+
+commands_dirty(Commands) -> commands(Commands).
+send(Conn, Frames) -> call(send, [Conn, Frames], {error, closed}).
+send_dirty(Conn, Frames) -> send(Conn, Frames).
+send_list(Conns, Frame) -> call(send_list, [Conns, Frame], {error, [{Conn, closed} || Conn <- Conns]}).
+send_list_dirty(Conns, Frame) -> send_list(Conns, Frame).
+publish(ServerId, To, Frame, Except, Asked) -> publish_as(publish, [ServerId, To, Frame, Except], Asked).
+publish_dirty(ServerId, To, Frame, Except, Asked) -> publish(ServerId, To, Frame, Except, Asked).
+encode_frame(ServerId, Frame) -> call(encode_frame, [ServerId, Frame], {error, closed}).
+encode_frame_dirty(ServerId, Frame) -> encode_frame(ServerId, Frame).
+
+publish_encoded(ServerId, To, Encoded, Except, Asked) ->
+    publish_as(publish_encoded, [ServerId, To, Encoded, Except], Asked).
+
+publish_encoded_dirty(ServerId, To, Encoded, Except, Asked) -> publish_encoded(ServerId, To, Encoded, Except, Asked).
+
+-spec publish_as(atom(), [term()], sockeye_backend:asked() | none) -> term().
+publish_as(Function, Args, none) ->
+    call(Function, Args ++ [false], {error, closed});
+publish_as(Function, Args, {Ref, _}) ->
+    case call(Function, Args ++ [true], {error, closed}) of
+        {ok, Outcome} -> told(Ref, Outcome);
+        Other -> Other
+    end.
+
+%% The answer is here, and the caller waits for a message.
+-spec told(reference(), term()) -> ok.
+told(Ref, Answer) ->
+    self() ! {Ref, Answer},
+    ok.
+
+%% ---------------------------------------------------------------- topics
+
+subscribe(Conn, Topic) -> call(subscribe, [Conn, Topic], {error, closed}).
+unsubscribe(Conn, Topic) -> call(unsubscribe, [Conn, Topic], {error, closed}).
+watch_topics(ServerId, Pid) -> value(watch_topics, [ServerId, Pid]).
+topic_news(ServerId) -> value(topic_news, [ServerId]).
+topic_count(ServerId, Topic) -> value(topic_count, [ServerId, Topic]).
+topics_of(ServerId) -> value(topics_of, [ServerId]).
+
+connections(ServerId, Of, {Ref, _}) ->
+    ok = told(Ref, value(connections, [ServerId, Of])),
+    1.
+
+%% ---------------------------------------------------------------- connections
+
+watch_conn(Conn, Pid) -> call(watch_conn, [Conn, Pid], {error, closed}).
+conn_server(Conn) -> call(conn_server, [Conn], {error, closed}).
+
+setopts(Conn, Options) ->
+    Result = call(setopts, [Conn, Options], {error, closed}),
+    Result =:= ok andalso lists:foreach(fun sockeye_link:allow/1, [Most || {max_message_size, Most} <- Options]),
+    Result.
+
+setopts_dirty(Conn, Options) -> setopts(Conn, Options).
+
+%% What the old owner's courier had by then, it brings before this returns.
+controlling_process(Conn, Pid, {Ref, _}) ->
+    case call(controlling_process, [Conn, Pid], {error, closed}) of
+        ok -> ok = sockeye_port_courier:settle(sockeye_link:couriers()), told(Ref, ok);
+        Error -> Error
+    end.
+
+conn_info(Conn, {Ref, _}) ->
+    case call(conn_info, [Conn], {error, closed}) of
+        {ok, _} = Info -> told(Ref, Info);
+        Error -> Error
+    end.
+
+%% Nobody waits who has not been answered.
+when_done(_Shards) -> {0, 0}.
+wait_begin() -> none.
+wait_end(none) -> ok.
+
+%% ---------------------------------------------------------------- without an engine
+
+certificates_out_of_time(Text, Now) -> pure(certificates_out_of_time, [Text, Now]).
+origin_rule(Text) -> pure(origin_rule, [Text]).
+client_url(Url) -> pure(client_url, [Url]).
+client_proxy(Url) -> pure(client_proxy, [Url]).
+client_host(Host) -> pure(client_host, [Host]).
+path_form(Pattern) -> pure(path_form, [Pattern]).
+json_decode(Text, Options) -> pure(json_decode, [Text, Options]).
+json_decode_dirty(Text, Options) -> json_decode(Text, Options).
+json_encode(Term, Options) -> pure(json_encode, [Term, Options]).
+json_encode_dirty(Term, Options) -> json_encode(Term, Options).
+
+codec_new(_Role, _Options) -> no_codec().
+codec_request(_Options) -> no_codec().
+codec_response(_Key, _Options, _Bytes) -> no_codec().
+codec_check_request(_Options, _Bytes) -> no_codec().
+codec_accept(_Options, _Bytes) -> no_codec().
+codec_refuse(_Status, _Headers, _Body) -> no_codec().
+codec_refuse_dirty(_Status, _Headers, _Body) -> no_codec().
+codec_encode(_Codec, _Frames) -> no_codec().
+codec_encode_dirty(_Codec, _Frames) -> no_codec().
+codec_decode(_Codec, _Bytes) -> no_codec().
+codec_decode_dirty(_Codec, _Bytes) -> no_codec().
+codec_eof(_Codec) -> no_codec().
+codec_eof_dirty(_Codec) -> no_codec().
+codec_info(_Codec) -> no_codec().
+codec_info_dirty(_Codec) -> no_codec().
+
+%% The memory of a codec is given back when nobody holds it, and only the VM knows that.
+-spec no_codec() -> no_return().
+no_codec() ->
+    error({sockeye_codec, needs_nif,
+           <<"sockeye_codec needs the native library, which is not loaded where the engine is a process of its own: {pure, nif} "
+             "in the environment of the application sockeye loads it, without starting its engine.">>}).

@@ -1,0 +1,87 @@
+%% @private
+%% What the engine's process brings to a process of the VM: batches of events, which that process decodes, serves and
+%% acknowledges.
+%%
+%% Each process knows which connections it has been told of and not yet of their end: when the engine is lost
+%% it makes their `closed' itself. That is in its process dictionary, where a batch costs no copy of it.
+-module(sockeye_port_batch).
+
+-export([opened/2]).
+-export([take/1]).
+-export([served/2]).
+-export([lost/1]).
+-export([sender/0]).
+
+-export_type([came/0]).
+
+-define(KEY, '$sockeye_port').
+-define(LOST, <<"engine lost">>).
+
+-type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), More :: boolean(), binary()}.
+
+-type open() :: #{sockeye:conn() => {sockeye:endpoint(), Path :: binary()}}.
+
+%% The engine of this run knows the calling process by this number.
+-spec opened(sockeye_link_writer:run(), sockeye_wire:id()) -> ok.
+opened(Run, Id) ->
+    _ = put(?KEY, {Run, Id, open()}),
+    ok.
+
+-spec open() -> open().
+open() ->
+    case get(?KEY) of
+        {_, _, Open} -> Open;
+        undefined -> #{}
+    end.
+
+%% The events of a batch, and whether there are more behind it.
+-spec take(came()) -> {sockeye_backend:batch(), boolean()}.
+take({sockeye_batch, Run, Id, More, Bytes}) ->
+    Open = open(),
+    try
+        {ok, Events} = sockeye_wire:term(Bytes),
+        _ = put(?KEY, {Run, Id, noted(Events, Open)}),
+        {Events, More}
+    catch
+        error:_ ->
+            ok = sockeye_link:broken(Run, <<"a batch that is none">>),
+            {[], false}
+    end.
+
+-spec noted(list(), open()) -> open().
+noted([_Conn, Event | Rest], Open) when element(1, Event) =/= open, element(1, Event) =/= closed ->
+    noted(Rest, Open);
+noted([Conn, {open, #{peer := Peer, path := Path}} | Rest], Open) ->
+    noted(Rest, Open#{Conn => {Peer, Path}});
+noted([Conn, Closed | Rest], Open) when element(1, Closed) =:= closed ->
+    noted(Rest, maps:remove(Conn, Open));
+%% Of a new connection that needs a process, which is told of it.
+noted([_Conn, {open, #{}} | Rest], Open) ->
+    noted(Rest, Open);
+noted([_Conn, Event | Rest], Open) when is_atom(Event) ->
+    noted(Rest, Open);
+noted([], Open) ->
+    Open.
+
+%% The batch that was taken last has been served, with these commands at its end. The next ones have at most so
+%% many events, or what they had.
+-spec served(list(), 0..256) -> ok.
+served(Commands, Max) ->
+    {Run, Id, _} = get(?KEY),
+    _ = sockeye_link_writer:post(Run, sockeye_wire:commands(Id, 1, Max, Commands)),
+    ok.
+
+%% The engine of this run has ended: what is to be said of the connections that were open.
+-spec lost(sockeye_link_writer:run() | any) -> sockeye_backend:batch().
+lost(_Run) ->
+    Open = open(),
+    _ = erase(?KEY),
+    lists:append([[Conn, {closed, 1006, ?LOST, Peer, Path}] || {Conn, {Peer, Path}} <- maps:to_list(Open)]).
+
+%% As what the calling process gives commands, and to which engine: to any, if it is known to none.
+-spec sender() -> {sockeye_link_writer:run() | any, sockeye_wire:id()}.
+sender() ->
+    case get(?KEY) of
+        {Run, Id, _} -> {Run, Id};
+        undefined -> {any, 0}
+    end.

@@ -1,0 +1,102 @@
+%% @private
+%% Brings one plain process its messages, where the engine is a process of its own.
+-module(sockeye_port_courier).
+
+-export([start_link/2]).
+-export([stop/1]).
+-export([settle/1]).
+-export([init/3]).
+-export([loop/1]).
+
+-record(c,
+        {link :: pid(),
+         owner :: pid(),
+         %% All events of a connection that stand together make one message.
+         batch :: boolean(),
+         %% Messages that were sent.
+         sent :: counters:counters_ref()}).
+
+-spec start_link(pid(), boolean()) -> pid().
+start_link(Owner, Batch) ->
+    proc_lib:spawn_link(?MODULE, init, [self(), Owner, Batch]).
+
+%% The owner is dead, or not the engine's matter any more.
+-spec stop(pid()) -> ok.
+stop(Courier) ->
+    Courier ! stop,
+    ok.
+
+%% Returns when these have brought what was theirs to bring.
+-spec settle([pid()]) -> ok.
+settle(Couriers) ->
+    Waiting = [begin
+                   Ref = monitor(process, Courier, [{alias, reply_demonitor}]),
+                   Courier ! {settle, Ref},
+                   Ref
+               end || Courier <- Couriers],
+    lists:foreach(fun(Ref) ->
+                          receive
+                              {Ref, settled} -> ok;
+                              {'DOWN', Ref, process, _, _} -> ok
+                          end
+                  end, Waiting).
+
+-spec init(pid(), pid(), boolean()) -> no_return().
+init(Link, Owner, Batch) ->
+    %% What the link has sent before its end is brought.
+    process_flag(trap_exit, true),
+    loop(#c{link = Link, owner = Owner, batch = Batch, sent = counters:new(1, [])}).
+
+-spec loop(#c{}) -> no_return().
+loop(#c{link = Link} = C) ->
+    receive
+        {sockeye_batch, _, _, _, _} = Batch ->
+            {Events, _} = sockeye_port_batch:take(Batch),
+            bring(Events, C),
+            ok = sockeye_port_batch:served([], 0);
+        {sockeye_lost, Run} ->
+            bring(sockeye_port_batch:lost(Run), C),
+            exit(normal);
+        {'EXIT', Link, _} ->
+            bring(sockeye_port_batch:lost(any), C),
+            exit(normal);
+        {settle, Ref} ->
+            Ref ! {Ref, settled};
+        stop ->
+            exit(normal);
+        _ ->
+            ok
+    end,
+    ?MODULE:loop(C).
+
+-spec bring(list(), #c{}) -> ok.
+bring([Conn, {ending, Timeout} | Rest], #c{owner = Owner, sent = Sent} = C) ->
+    ok = sockeye_mailbox:watch([{Sent, Owner, counters:get(Sent, 1), Timeout, [Conn]}]),
+    bring(Rest, C);
+bring([Conn, Event | Rest], #c{batch = true} = C) ->
+    {More, Others} = together(Rest, Conn, []),
+    case More of
+        [] -> send(Conn, plain(Event), C);
+        _ -> send(Conn, {batch, [plain(Event) | More]}, C)
+    end,
+    bring(Others, C);
+bring([Conn, Event | Rest], C) ->
+    send(Conn, plain(Event), C),
+    bring(Rest, C);
+bring([], _C) ->
+    ok.
+
+-spec together(list(), sockeye:conn(), [sockeye:event()]) -> {[sockeye:event()], list()}.
+together([Conn, Event | Rest], Conn, Events) when element(1, Event) =/= ending ->
+    together(Rest, Conn, [plain(Event) | Events]);
+together(Rest, _Conn, Events) ->
+    {lists:reverse(Events), Rest}.
+
+-spec plain(term()) -> sockeye:event().
+plain({closed, Code, Reason, _Peer, _Path}) -> {closed, Code, Reason};
+plain(Event) -> Event.
+
+-spec send(sockeye:conn(), term(), #c{}) -> ok.
+send(Conn, Event, #c{owner = Owner, sent = Sent}) ->
+    Owner ! {sockeye, Conn, Event},
+    counters:add(Sent, 1, 1).

@@ -1,0 +1,167 @@
+%% @private
+%% What the VM and the engine's process say to each other: packets of whole sections, terms in the external
+%% format. Nothing here has a state or does I/O.
+-module(sockeye_wire).
+
+-export([hello/1, welcome/1, call/4, cast/3, commands/4, down/1, ping/1, next/1, term/1, atoms/0]).
+
+-export_type([sections/0]).
+-export_type([id/0]).
+
+%% Another number is another protocol.
+-define(PROTOCOL, 1).
+%% A longer body is cut into pieces.
+-define(MOST_BODY, 262144).
+
+-define(CALL, 1).
+-define(COMMANDS, 2).
+-define(DOWN, 3).
+-define(CAST, 5).
+-define(PING, 6).
+-define(PIECE, 8).
+-define(LAST, 9).
+
+-type sections() :: {Bytes :: pos_integer(), [iodata()]}.
+%% Those of one message, in their order; none is longer than a packet may be.
+
+-type id() :: non_neg_integer().
+%% The engine's number of a process.
+
+-type came() :: {answer, From :: binary(), binary()}
+              | {message, id(), binary()}
+              | {batch, id(), More :: boolean(), binary()}
+              | {watch, id(), binary()}
+              | {unwatch, id()}
+              | {pong, non_neg_integer()}
+              | {piece, Stream :: non_neg_integer(), binary()}
+              | {last, Stream :: non_neg_integer(), Kind :: byte(), binary()}.
+
+%% The first packet of the VM.
+-spec hello(binary()) -> binary().
+hello(Secret) ->
+    term_to_binary({sockeye_hello, ?PROTOCOL, version(), Secret}).
+
+%% What the engine says to that.
+-spec welcome(binary()) -> ok | {error, binary()}.
+welcome(Packet) ->
+    Version = version(),
+    case term(Packet) of
+        {ok, {sockeye_hello, ?PROTOCOL, Version, #{}}} -> ok;
+        {ok, {sockeye_hello, ?PROTOCOL, Other, #{}}} -> {error, other_version(Other)};
+        {ok, {sockeye_refused, {version, Other}}} -> {error, other_version(Other)};
+        {ok, {sockeye_hello, Other, _, _}} -> {error, other_protocol(Other)};
+        {ok, {sockeye_refused, {protocol, Other}}} -> {error, other_protocol(Other)};
+        {ok, {sockeye_refused, secret}} -> {error, <<"it did not take the secret">>};
+        _ -> {error, <<"its first words make no sense: it is another program, or of another version">>}
+    end.
+
+-spec other_version(term()) -> binary().
+other_version(Other) ->
+    sockeye_why:text("it is of version ~ts, and this is sockeye ~ts: build both anew", [shown(Other), version()]).
+
+-spec other_protocol(term()) -> binary().
+other_protocol(Other) ->
+    sockeye_why:text("it speaks protocol ~ts, and this is sockeye ~ts, which speaks ~b: build both anew",
+                     [shown(Other), version(), ?PROTOCOL]).
+
+-spec shown(term()) -> binary().
+shown(Text) when is_binary(Text) -> Text;
+shown(Other) -> sockeye_why:shown(Other).
+
+-spec version() -> binary().
+version() ->
+    case application:get_key(sockeye, vsn) of
+        {ok, Version} -> list_to_binary(Version);
+        undefined -> <<>>
+    end.
+
+%% `From' comes back with the answer.
+-spec call(binary(), pid(), atom(), [term()]) -> sections().
+call(From, Caller, Function, Args) ->
+    section(?CALL, [<<(byte_size(From)):16>>, From | term_to_iovec({Caller, Function, Args})]).
+
+-spec cast(pid(), atom(), [term()]) -> sections().
+cast(Caller, Function, Args) ->
+    section(?CAST, term_to_iovec({Caller, Function, Args})).
+
+%% Acknowledges so many batches; the next ones have at most `Max' events, or what they had.
+-spec commands(id(), 0..2, 0..256, list()) -> sections().
+commands(Id, Acked, Max, []) ->
+    section(?COMMANDS, <<Id:64, Acked, Max:16>>);
+commands(Id, Acked, Max, Commands) ->
+    section(?COMMANDS, [<<Id:64, Acked, Max:16>> | term_to_iovec(Commands)]).
+
+-spec down(id()) -> sections().
+down(Id) ->
+    section(?DOWN, <<Id:64>>).
+
+-spec ping(non_neg_integer()) -> sections().
+ping(N) ->
+    section(?PING, <<N:64>>).
+
+-spec section(byte(), iodata()) -> sections().
+section(Kind, Body) ->
+    case iolist_size(Body) of
+        Size when Size =< ?MOST_BODY -> {Size + 5, [[<<Kind, Size:32>> | Body]]};
+        _ -> pieces(Kind, iolist_to_binary(Body), [], 0)
+    end.
+
+%% A process hands over all pieces at once, so one stream is enough.
+-spec pieces(byte(), binary(), [iodata()], non_neg_integer()) -> sections().
+pieces(Kind, <<Bytes:?MOST_BODY/binary, Rest/binary>>, Pieces, Sum) when Rest =/= <<>> ->
+    pieces(Kind, Rest, [[<<?PIECE, (?MOST_BODY + 4):32, 0:32>>, Bytes] | Pieces], Sum + ?MOST_BODY + 9);
+pieces(Kind, Last, Pieces, Sum) ->
+    Size = byte_size(Last) + 5,
+    {Sum + Size + 5, lists:reverse(Pieces, [[<<?LAST, Size:32, 0:32, Kind>>, Last]])}.
+
+%% The first section of a packet or of what is left of one; `error' for what is none.
+-spec next(binary()) -> {came(), Rest :: binary()} | none | error.
+next(<<Kind, Size:32, Body:Size/binary, Rest/binary>>) ->
+    case came(Kind, Body) of
+        error -> error;
+        Came -> {Came, Rest}
+    end;
+next(<<>>) ->
+    none;
+next(_) ->
+    error.
+
+-spec came(byte(), binary()) -> came() | error.
+came(3, <<Id:64, More, Events/binary>>) when More =< 1 -> {batch, Id, More =:= 1, Events};
+came(1, <<Size:16, From:Size/binary, Answer/binary>>) -> {answer, From, Answer};
+came(2, <<Id:64, Message/binary>>) -> {message, Id, Message};
+came(4, <<Id:64, Whom/binary>>) -> {watch, Id, Whom};
+came(5, <<Id:64>>) -> {unwatch, Id};
+came(6, <<N:64>>) -> {pong, N};
+came(?PIECE, <<Stream:32, Bytes/binary>>) -> {piece, Stream, Bytes};
+came(?LAST, <<Stream:32, Kind, Bytes/binary>>) when Kind < ?PIECE -> {last, Stream, Kind, Bytes};
+came(_Kind, _Body) -> error.
+
+%% A term that makes no atom, and whose memory is in proportion to its bytes: none that is compressed.
+-spec term(binary()) -> {ok, term()} | error.
+term(<<131, 80, _/binary>>) ->
+    error;
+term(Bytes) ->
+    try {ok, binary_to_term(Bytes, [safe])}
+    catch error:badarg -> error
+    end.
+
+%% What the engine may say of its own (native/seam/src/atoms.rs): here, so that the VM knows these names.
+-spec atoms() -> [atom()].
+atoms() ->
+    [accept, accept_error, accept_errors, accept_pauses, accepted, acceptor, active, address, age, alert, all, alpn,
+     already_running, any, bad_certificate, bad_handshake, bad_host, bad_location, bad_request, badarg, binary, body,
+     busy, bytes_in, bytes_out, bytes_saved, cipher, close, closed, connection, connections, deflate, delayed_calls,
+     denied, depth, done, dropped, duplicate_key, eacces, eaddrinuse, eaddrnotavail, eafnosupport, econnrefused,
+     econnreset, ehostunreach, einval, emfile, ending, enetunreach, engine, enodev, enoent, enotdir, eof, epipe,
+     erofs, error, etimedout, expired, extension, failed, failure, false, first, frames_in, frames_out, gate,
+     handler, headers, held, host, http_version, infinity, insecure, invalid, invalid_json, json, json_raw, last,
+     local, malformed, max_descriptor, memory, message, method, more, no_descriptor, no_process, none, not_allowed,
+     not_in_port_mode, not_json, not_running, not_streaming, not_tls, not_utf8, not_yet_valid, number_range,
+     nxdomain, ok, once, open, os_pid, other, panic, passive, path, peer, peer_cert, pin, ping, plain, plain_batch,
+     pong, port, protocol, proxy, query, queued_calls, raise, reason, redirect, refused, rejected, requests, return,
+     revoked, secret, send_queue, sent, servers, shards, sni, sockeye_ask, sockeye_conn, sockeye_dialled,
+     sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_gone, sockeye_hello, sockeye_refused,
+     sockeye_stopped, sockeye_topics, sockeye_unlistened, state, status, stream, streaming, struct, subprotocol,
+     subprotocols, syntax, text, timeout, tls, 'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions,
+     trailing_data, true, unanswered, uncompressed, undefined, unknown_ca, upgrade, utf8, version, worker].
