@@ -14,7 +14,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    SupportedCipherSuite, SupportedProtocolVersion, version,
+    SupportedCipherSuite,
 };
 use tokio_rustls::TlsConnector;
 
@@ -22,7 +22,7 @@ use crate::model::lock::lock;
 use crate::net::fault::{DialError, TlsFault};
 use crate::net::peer::TlsFacts;
 use crate::net::secure::{PrefixedTransport, TlsTransport};
-use crate::net::tls::{Identity, authorities, certified};
+use crate::net::tls::{Identity, authorities, certified, versions};
 use crate::net::transport::Transport;
 use crate::net::url::Host;
 
@@ -148,13 +148,7 @@ fn shared(settings: &ClientTlsSettings) -> Result<Arc<ClientConfig>, String> {
 
 fn build(settings: &ClientTlsSettings) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions: Vec<&SupportedProtocolVersion> = [
-        (settings.tls12, &version::TLS12),
-        (settings.tls13, &version::TLS13),
-    ]
-    .into_iter()
-    .filter_map(|(on, version)| on.then_some(version))
-    .collect();
+    let versions = versions(settings.tls12, settings.tls13);
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions)
         .map_err(|e| e.to_string())?;

@@ -114,15 +114,16 @@ impl Tls {
     }
 }
 
+/// The versions of TLS that are spoken.
+pub(super) fn versions(tls12: bool, tls13: bool) -> Vec<&'static SupportedProtocolVersion> {
+    let versions = [(tls12, &version::TLS12), (tls13, &version::TLS13)];
+    let on = versions.into_iter().filter(|(on, _)| *on);
+    on.map(|(_, version)| version).collect()
+}
+
 fn build(settings: &TlsSettings) -> Result<CurrentTls, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions: Vec<&SupportedProtocolVersion> = [
-        (settings.tls12, &version::TLS12),
-        (settings.tls13, &version::TLS13),
-    ]
-    .into_iter()
-    .filter_map(|(on, version)| on.then_some(version))
-    .collect();
+    let versions = versions(settings.tls12, settings.tls13);
     let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions)
         .map_err(|e| e.to_string())?;
