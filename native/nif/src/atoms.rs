@@ -1,44 +1,47 @@
 //! Every atom that this crate makes: none comes from input.
 #![expect(clippy::disallowed_types, reason = "in what the macro writes")]
 
+use std::sync::OnceLock;
+
+use rustler::Env;
+use rustler::sys::ErlNifTerm;
+use sockeye_seam::Atom;
+
+/// The atoms of the seam, each at its number.
+static NAMED: OnceLock<Box<[ErlNifTerm]>> = OnceLock::new();
+
+/// Makes the atoms of the seam, when the library is loaded. False if the VM has no room for them.
+pub(crate) fn make(env: Env<'_>) -> bool {
+    let made = Atom::ALL.iter().map(|atom| {
+        let atom = rustler::types::atom::Atom::from_str(env, atom.name()).ok()?;
+        Some(atom.as_c_arg())
+    });
+    match made.collect::<Option<_>>() {
+        Some(made) => {
+            NAMED.get_or_init(|| made);
+            true
+        }
+        None => false,
+    }
+}
+
+/// An atom of the seam.
+#[inline]
+pub(crate) fn named(atom: Atom) -> ErlNifTerm {
+    let found = NAMED.get().and_then(|all| all.get(atom as usize));
+    // There is none before the library is loaded, and nobody who asks.
+    found.copied().unwrap_or_else(|| error().as_c_arg())
+}
+
 rustler::atoms! {
-    ok, error, more, done, dirty, crowded, failed, none, acceptor, infinity,
-    closed, busy, not_json, not_utf8, invalid_json,
-    json, raw, text, binary, ping, pong, close, active, open, passive, ending, batch,
-    once, null, undefined, nil, deliver, badarg,
-    true_ = "true", false_ = "false",
-    workers, per_connection, owner, keys, existing_atom, atoms,
-    ip, port, backlog, mode, format, max_depth, on_invalid_json, max_message_size,
-    max_frame_size, max_fragments, inbox_size, send_queue_size, send_timeout,
-    handshake_timeout, close_timeout, max_connections, subprotocols,
-    idle_timeout, ping_interval, pong_timeout, max_age, control_frames, streaming, not_streaming, message_rate, rate, burst, action,
-    address, peer, path, query, subprotocol, headers, age, send_queue, held, server,
-    shards, queued_calls, delayed_calls, servers, connections, accepted, rejected, frames_in, frames_out, bytes_in,
-    bytes_out, dropped, memory, reason, message,
-    sockeye, sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event, sockeye_done,
-    uncompressed, bytes_saved,
-    accept_error, panic, panic_in_call,
-    sockeye_gone, unanswered, no_process, no_descriptor, accept_errors, accept_pauses, max_descriptor,
-    sockeye_ask, accept, reject, asks, accept_timeout, method, body, state,
-    any, origins, paths, max_header_size, max_headers,
-    max_connections_per_address, connection_rate,
-    routes, file, dir, ask, health, metrics, max_body_size, requests,
-    eaddrinuse, eaddrnotavail, eacces, emfile, einval, eafnosupport, not_running,
-    already_running,
-    cacertfile, verify, versions, required, optional, identity, http2, cleartext,
-    proxy_protocol, trusted_proxies, reuseport, enoent, enotdir, erofs, local, tls, http_version, version, cipher, sni, alpn, peer_cert,
-    tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3",
-    bad_option,
-    dial, url, connect_timeout, sockeye_dialled, sockeye_disconnected, timeout, nxdomain, proxy, refused,
-    bad_handshake, bad_request, unknown_ca, bad_host, expired, not_yet_valid, revoked, pin, bad_certificate,
-    alert, not_tls, cert, redirects, too_many, insecure, bad_location, denied, failure, not_allowed,
-    upgrade, connection, extension, malformed, redirect, status, econnrefused, econnreset, ehostunreach, enetunreach,
-    etimedout, epipe,
-    deflate, server_context_takeover, client_context_takeover, server_max_window_bits, client_max_window_bits,
-    level, mem_level, threshold,
-    role, client, closing, buffered, stream, first, last, host, key,
-    invalid, long_line, draft_76, not_websocket,
-    all, sent, sockeye_topics, sockeye_down, too_many_subscriptions, max_subscriptions, slow_subscriber, drop,
-    zone, enodev,
-    syntax, eof, depth, number_range, utf8, trailing_data, too_large,
+    ok, error, more, done, dirty, crowded, none, acceptor, closed, busy, not_json, not_utf8, json, text,
+    binary, ping, pong, close, active, open, batch, once, null, undefined, nil, badarg, true_ = "true",
+    false_ = "false", keys, port, max_depth, max_message_size, max_frame_size, max_fragments, subprotocols,
+    streaming, not_streaming, address, path, subprotocol, headers, server, shards, dropped, message, sockeye,
+    sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event,
+    sockeye_done, uncompressed, panic, panic_in_call, sockeye_gone, accept, method, body, state,
+    max_header_size, max_headers, not_running, already_running, tls, http_version, version, bad_option,
+    bad_handshake, expired, not_yet_valid, upgrade, connection, extension, malformed, status, deflate, role,
+    client, closing, buffered, stream, first, last, host, key, long_line, draft_76, not_websocket, all, sent,
+    sockeye_down, too_many_subscriptions, too_large,
 }

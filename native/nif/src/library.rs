@@ -21,6 +21,7 @@ use rustler::sys::{
 };
 use rustler::{Env, LocalPid, Monitor, Resource, Term};
 
+use crate::atoms;
 use crate::calls::codec::Codec;
 use crate::calls::inbound;
 use crate::server::owner_inbox;
@@ -40,12 +41,12 @@ const RESOURCES: [ResourceKind; 5] = [
 
 fn load(env: Env<'_>, info: Term<'_>) -> bool {
     running::report_panics();
-    is_ours(info) && RESOURCES.iter().all(|kind| kind.register(env))
+    is_ours(info) && atoms::make(env) && RESOURCES.iter().all(|kind| kind.register(env))
 }
 
 /// The same library for new code of the stubs: all that is open stays.
 fn upgrade(env: Env<'_>, info: Term<'_>) -> bool {
-    is_ours(info) && RESOURCES.iter().all(|kind| kind.take_over(env))
+    is_ours(info) && atoms::make(env) && RESOURCES.iter().all(|kind| kind.take_over(env))
 }
 
 fn is_ours(info: Term<'_>) -> bool {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use sockeye_engine::{Engine, Server, ShardSet};
 use sockeye_etf::Cursor;
 use sockeye_seam::frames::{Bounds, SendFailure};
+use sockeye_seam::topic_changes::changed;
 use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Writer, calls as seam};
 
 use crate::calls::{self, Asker};
@@ -156,11 +157,7 @@ impl Port {
         if let Some(id) = host.topic_changes.note(name)
             && self.processes.is_alive(id)
         {
-            self.link.message(id, |w| {
-                w.tuple(2);
-                w.atom(Atom::sockeye_topics);
-                w.integer(host.number);
-            });
+            self.link.message(id, |w| changed(w, host.number));
         }
     }
 

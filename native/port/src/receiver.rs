@@ -9,7 +9,7 @@ use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
 use sockeye_etf as etf;
 use sockeye_seam::events::{self, Invalid};
 use sockeye_seam::settings::EventFormat;
-use sockeye_seam::{Atom, Etf, Writer};
+use sockeye_seam::{Atom, Etf, EventWriter, Writer};
 
 use crate::calls::Asker;
 use crate::link::{BATCH, Link};

@@ -7,7 +7,7 @@ use sockeye_protocol::handshake::{Headers, Request};
 
 use crate::atoms::Atom;
 use crate::settings::EventFormat;
-use crate::write::Writer;
+use crate::write::{EventWriter, Writer};
 
 /// A text frame of a JSON server that is not JSON, where that ends the connection: what its peer reads.
 pub struct Invalid(pub Box<str>);
@@ -18,7 +18,7 @@ impl EventFormat {
     /// # Errors
     /// It ends the connection. Nothing has been written then.
     #[inline]
-    pub fn event<W: Writer>(&self, w: &mut W, event: Event<'_>) -> Result<W::Term, Invalid> {
+    pub fn event<W: EventWriter>(&self, w: &mut W, event: Event<'_>) -> Result<W::Term, Invalid> {
         Ok(match event {
             Event::Text(bytes) => match &self.json {
                 None => tagged(w, Atom::text, bytes),
@@ -208,7 +208,7 @@ pub fn subprotocol<W: Writer>(w: &mut W, subprotocol: Option<&str>) -> W::Term {
     optional(w, subprotocol.map(str::as_bytes))
 }
 
-fn open_info<W: Writer>(w: &mut W, info: &OpenInfo) -> W::Term {
+fn open_info<W: EventWriter>(w: &mut W, info: &OpenInfo) -> W::Term {
     let request = &info.request;
     let kept = info.accept_state.as_ref();
     w.map(PEER_PAIRS + 5 + u32::from(kept.is_some()));

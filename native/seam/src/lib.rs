@@ -27,4 +27,4 @@ pub use encode::encode;
 pub use errno::{errno, errno_of};
 pub use read::{EtfReader, EtfTerm, Reader};
 pub use value::{BadArg, Read, Value};
-pub use write::{Etf, KeptEtf, Writer};
+pub use write::{Etf, EventWriter, KeptEtf, Writer};

@@ -6,6 +6,9 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::atoms::Atom;
+use crate::write::Writer;
+
 /// Topics that are noted one by one.
 const MOST: usize = 4096;
 /// Names that are taken at once.
@@ -88,4 +91,11 @@ impl<P: Copy> TopicChanges<P> {
         }
         TakenChanges::Names(names, more)
     }
+}
+
+/// Tells a process that first subscriptions of topics have come, or last ones have gone: `{sockeye_topics, Server}`
+pub fn changed<W: Writer>(w: &mut W, server: u64) -> W::Term {
+    w.tuple(2);
+    let parts = [w.atom(Atom::sockeye_topics), w.integer(server)];
+    w.end_tuple(&parts)
 }

@@ -47,18 +47,6 @@ pub trait Writer {
     fn map(&mut self, len: u32);
     /// It ends.
     fn end_map(&mut self, pairs: &[(Self::Term, Self::Term)]) -> Self::Term;
-    /// What a JSON text says. It is UTF-8: a session has looked.
-    ///
-    /// # Errors
-    /// The text is not JSON. Nothing has been written then.
-    fn json(&mut self, text: &[u8], options: &JsonOptions) -> Result<Self::Term, JsonError>;
-    /// What `accept` kept for the connection's receiver.
-    fn kept(&mut self, state: &AcceptState) -> Self::Term;
-    /// A place to go back to.
-    fn mark(&self) -> usize;
-    /// Takes back what was written since.
-    fn rewind(&mut self, mark: usize);
-
     /// A boolean.
     fn boolean(&mut self, value: bool) -> Self::Term {
         self.atom(if value { Atom::true_ } else { Atom::false_ })
@@ -70,6 +58,21 @@ pub trait Writer {
         let parts = [self.atom(Atom::sockeye_conn), self.integer(conn.as_u64())];
         self.end_tuple(&parts)
     }
+}
+
+/// Writes what events have in them, besides.
+pub trait EventWriter: Writer {
+    /// What a JSON text says. It is UTF-8: a session has looked.
+    ///
+    /// # Errors
+    /// The text is not JSON. Nothing has been written then.
+    fn json(&mut self, text: &[u8], options: &JsonOptions) -> Result<Self::Term, JsonError>;
+    /// What `accept` kept for the connection's receiver.
+    fn kept(&mut self, state: &AcceptState) -> Self::Term;
+    /// A place to go back to.
+    fn mark(&self) -> usize;
+    /// Takes back what was written since.
+    fn rewind(&mut self, mark: usize);
 }
 
 /// External term format at the end of a buffer.
@@ -117,7 +120,9 @@ impl Writer for Etf<'_> {
     }
 
     fn end_map(&mut self, _pairs: &[((), ())]) {}
+}
 
+impl EventWriter for Etf<'_> {
     fn json(&mut self, text: &[u8], options: &JsonOptions) -> Result<(), JsonError> {
         let text = std::str::from_utf8(text).map_err(|e| JsonError {
             kind: ErrorKind::Utf8,

@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::op::{Command, ConnStats};
-use sockeye_engine::{
-    Active, CallKind, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, ShardSet,
-};
+use sockeye_engine::{CallKind, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, ShardSet};
+use sockeye_seam::settings::{read_tls, set_option};
+use sockeye_seam::value::BadArg;
+use sockeye_seam::{Atom as Named, calls as facts, events};
 
 use crate::atoms;
 use crate::frames::grammar;
 use crate::server::host;
-use crate::server::{events, registry, relay};
+use crate::server::{registry, relay};
 use crate::settings::config::Settings;
-use crate::settings::{options, tls};
-use crate::terms::errno::errno;
-use crate::terms::{self, Builder, conn_of, map, ok_or_closed};
+use crate::settings::tls;
+use crate::settings::tree::{bad_arg, tree};
+use crate::terms::{self, Builder, conn_of, errno, map, ok_or_closed};
 use crate::vm::monitor::{self, Watched};
 use crate::vm::reply::{PendingReply, ReplyTo};
 use crate::vm::running::{self, Running};
@@ -84,30 +85,15 @@ fn stop() {
 fn engine_info(env: Env<'_>) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
     let engine = running::engine().ok_or(Error::BadArg)?;
-    let servers = engine.all_servers();
-    let open = servers.iter().map(|s| s.stats().connections as u64).sum();
-    let pairs = [
-        (b.atom(atoms::shards()), b.integer(engine.shards() as u64)),
-        (b.atom(atoms::servers()), b.integer(servers.len() as u64)),
-        (b.atom(atoms::connections()), b.integer(open)),
-        (b.atom(atoms::memory()), b.integer(memory::held())),
-        (
-            b.atom(atoms::queued_calls()),
-            b.integer(engine.queued_calls() as u64),
-        ),
-        (
-            b.atom(atoms::delayed_calls()),
-            b.integer(engine.delayed_calls()),
-        ),
-    ];
-    Ok(b.term(env, map(b, &pairs)))
+    let memory = [(Named::memory, memory::held())];
+    Ok(b.term(env, facts::engine_map(&mut { b }, &engine, &memory)))
 }
 
 #[rustler::nif(schedule = "DirtyIo")]
 fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let mut settings = Settings::decode(config)?;
-    settings.engine.tls = match tls::read(settings.tls.take()) {
+    let mut settings = Settings::read(env, &tree(config))?;
+    settings.engine.tls = match read_tls(settings.tls.take()) {
         Ok(tls) => tls,
         Err(why) => return Ok(tls::refused(env, &why)),
     };
@@ -126,7 +112,7 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
             {
                 std::thread::sleep(running::MOMENT);
             }
-            Err(e) => return Ok((atoms::error(), errno(&e)).encode(env)),
+            Err(e) => return Ok(errno(env, &e)),
         }
     };
     let watched = Watched::Server {
@@ -137,8 +123,8 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
         engine.stop_server(&server, 1001, "server stopped");
     }
     let (ip, port) = match &place {
-        Peer::Inet(ip, port) => (events::ip(b, *ip), *port),
-        unix => (events::peer(b, unix), 0),
+        Peer::Inet(ip, port) => (events::ip(&mut { b }, *ip), *port),
+        unix => (events::peer(&mut { b }, unix), 0),
     };
     let place = map(
         b,
@@ -183,30 +169,8 @@ fn server_drain(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
 fn server_info(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
     let (_, server) = running::server(server).ok_or(Error::BadArg)?;
-    let stats = server.stats();
-    let pairs = [
-        (atoms::connections(), stats.connections as u64),
-        (atoms::accepted(), stats.accepted),
-        (atoms::rejected(), stats.rejected),
-        (atoms::frames_in(), stats.frames_in),
-        (atoms::frames_out(), stats.frames_out),
-        (atoms::bytes_in(), stats.bytes_in),
-        (atoms::bytes_out(), stats.bytes_out),
-        (atoms::dropped(), stats.dropped),
-        (atoms::busy(), stats.busy),
-        (atoms::failed(), stats.failed),
-        (atoms::requests(), stats.requests),
-        (atoms::bytes_saved(), stats.saved),
-        (atoms::unanswered(), stats.unanswered),
-        (atoms::no_process(), stats.no_process),
-        (atoms::no_descriptor(), stats.no_descriptor),
-        (atoms::accept_errors(), stats.accept_errors),
-        (atoms::accept_pauses(), stats.accept_pauses),
-    ];
-    Ok(b.term(
-        env,
-        map(b, &pairs.map(|(key, n)| (b.atom(key), b.integer(n)))),
-    ))
+    let map = facts::server_map(&mut { b }, &server.stats());
+    Ok(b.term(env, map))
 }
 
 /// `ok` if the connection's shard was given something, or `{error, closed}`.
@@ -245,8 +209,13 @@ fn set<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> 
         if key == atoms::active() {
             let change = grammar::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
             frames.commands.push((conn, Command::Active(change)));
-        } else if !options::set(&mut others, key, value)? {
-            return Err(Error::BadArg);
+        } else {
+            let (key, value) = (tree(key.to_term(env)), tree(value));
+            let set = key
+                .atom()
+                .and_then(|key| set_option(&mut others, key, &value));
+            set.and_then(|known| known.then_some(()).ok_or(BadArg))
+                .map_err(bad_arg)?;
         }
     }
     if others != ConnOptions::default() {
@@ -284,37 +253,12 @@ fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: PendingReply<'a>) -> NifRe
     };
     let reply = move |stats: Option<ConnStats>| {
         to.answer(|b| match stats {
-            Some(stats) => b.tuple([b.atom(atoms::ok()), conn_map(b, &stats)]),
+            Some(stats) => b.tuple([b.atom(atoms::ok()), facts::conn_map(&mut { b }, &stats)]),
             None => b.tuple([b.atom(atoms::error()), b.atom(atoms::closed())]),
         });
     };
     let asked = engine.conn_stats(conn, Box::new(reply));
     Ok(ok_or_closed(env, asked.is_ok()))
-}
-
-fn conn_map(b: Builder, stats: &ConnStats) -> rustler::sys::ErlNifTerm {
-    let active = match stats.active {
-        Active::True => b.atom(atoms::true_()),
-        Active::False => b.atom(atoms::false_()),
-        Active::Once => b.atom(atoms::once()),
-        Active::Count(n) => b.integer(n.into()),
-    };
-    let mut pairs = events::peer_info(b, &stats.peer_info).to_vec();
-    pairs.extend([
-        (b.atom(atoms::path()), b.binary(stats.path.as_bytes())),
-        (b.atom(atoms::query()), b.binary(stats.query.as_bytes())),
-        (
-            b.atom(atoms::subprotocol()),
-            events::subprotocol(b, stats.subprotocol.as_deref()),
-        ),
-        (b.atom(atoms::age()), b.integer(stats.age)),
-        (b.atom(atoms::send_queue()), b.integer(stats.queue as u64)),
-        (b.atom(atoms::held()), b.integer(stats.held as u64)),
-        (b.atom(atoms::frames_in()), b.integer(stats.frames_in)),
-        (b.atom(atoms::active()), active),
-        (b.atom(atoms::deflate()), b.boolean(stats.deflate)),
-    ]);
-    map(b, &pairs)
 }
 
 /// A connection, or a question to a server, for which no process could be started.

@@ -1,15 +1,13 @@
 //! The gate process of a server, which answers its questions; and the relay, which wakes its processes.
 
-use std::time::Duration;
-
-use rustler::types::atom::Atom;
-use rustler::{Decoder, Encoder, Env, Error, NifResult, Term};
-use sockeye_engine::{AcceptState, Acceptance, Answer, ConnOptions};
-use sockeye_protocol::handshake::Refusal;
+use rustler::types::tuple::get_tuple;
+use rustler::{Encoder, Env, Error, NifResult, Term};
+use sockeye_engine::{AcceptState, Answer};
+use sockeye_seam::settings::decision;
 
 use crate::atoms;
 use crate::server::registry;
-use crate::settings::config::{self, is};
+use crate::settings::tree::{bad_arg, tree_without};
 use crate::terms::owned::OwnedTerm;
 use crate::vm::running;
 
@@ -57,76 +55,13 @@ fn give<'a>(env: Env<'a>, server: u64, token: u64, decision: Term<'a>) -> NifRes
     Ok(heard.encode(env))
 }
 
-fn decode(decision: Term<'_>) -> NifResult<Answer> {
-    let parts = rustler::types::tuple::get_tuple(decision)?;
-    match parts.as_slice() {
-        [tag, options] if is(*tag, atoms::accept()) => accept(*options),
-        [tag, status, headers, body] if is(*tag, atoms::reject()) => {
-            let mut refusal = Refusal::new(status.decode()?, bytes(*body)?);
-            refusal.headers = pairs(*headers)?;
-            Ok(Answer::Respond(refusal))
-        }
-        _ => Err(Error::BadArg),
-    }
-}
-
-fn accept(options: Term<'_>) -> NifResult<Answer> {
-    let mut acceptance = Acceptance::default();
-    if let Ok(chosen) = options.map_get(atoms::subprotocol()) {
-        acceptance.subprotocol = Some(match is(chosen, atoms::undefined()) {
-            true => None,
-            false => Some(text(chosen)?),
-        });
-    }
-    if let Ok(headers) = options.map_get(atoms::headers()) {
-        acceptance.headers = pairs(headers)?;
-    }
-    if let Ok(state) = options.map_get(atoms::state()) {
-        acceptance.accept_state = Some(AcceptState(Box::new(OwnedTerm::new(state))));
-    }
-    acceptance.options = conn_options(options)?;
-    Ok(Answer::Accept(Box::new(acceptance)))
-}
-
-/// The settings of one connection.
-fn conn_options(map: Term<'_>) -> NifResult<ConnOptions> {
-    let mut options = ConnOptions::default();
-    if let Ok(active) = map.map_get(atoms::active()) {
-        options.active = Some(config::active(active)?);
-    }
-    options.max_message_size = optional(map, atoms::max_message_size())?;
-    options.max_frame_size = optional(map, atoms::max_frame_size())?;
-    options.max_fragments = optional(map, atoms::max_fragments())?;
-    options.idle_timeout = time(map, atoms::idle_timeout())?;
-    options.ping_interval = time(map, atoms::ping_interval())?;
-    options.pong_timeout = time(map, atoms::pong_timeout())?;
-    options.max_age = time(map, atoms::max_age())?;
-    options.send_queue_size = optional(map, atoms::send_queue_size())?;
-    Ok(options)
-}
-
-fn optional<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<Option<T>> {
-    match map.map_get(key) {
-        Ok(value) => value.decode().map(Some),
-        Err(_) => Ok(None),
-    }
-}
-
-fn time(map: Term<'_>, key: Atom) -> NifResult<Option<Duration>> {
-    map.map_get(key).ok().map(config::time).transpose()
-}
-
-fn bytes(term: Term<'_>) -> NifResult<Vec<u8>> {
-    Ok(rustler::Binary::from_term(term)?.as_slice().to_vec())
-}
-
-fn text(term: Term<'_>) -> NifResult<String> {
-    String::from_utf8(bytes(term)?).map_err(|_| Error::BadArg)
-}
-
-fn pairs(list: Term<'_>) -> NifResult<Vec<(String, String)>> {
-    let list: Vec<(Term<'_>, Term<'_>)> = list.decode()?;
-    list.into_iter()
-        .map(|(name, value)| Ok((text(name)?, text(value)?)))
-        .collect()
+fn decode(term: Term<'_>) -> NifResult<Answer> {
+    // Whatever it is: it goes to who serves the connection as it came.
+    let state = match get_tuple(term)?.as_slice() {
+        [_, options] => options.map_get(atoms::state()).ok(),
+        _ => None,
+    };
+    let state = state.map(|state| AcceptState(Box::new(OwnedTerm::new(state))));
+    let value = tree_without(term, atoms::state());
+    decision(&value, state).map_err(bad_arg)
 }

@@ -8,11 +8,12 @@ use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::batch::Event;
 use sockeye_engine::inbox::{Left, Visit};
 use sockeye_engine::{CallKind, ConnId, Engine, Inbox, Notifier, ShardSet};
+use sockeye_seam::events;
+use sockeye_seam::settings::EventFormat;
 
 use crate::atoms;
 use crate::frames::outbound::charge;
 use crate::json::values::DecodeContext;
-use crate::server::events::{self, EventFormat};
 use crate::server::invalid_conns::InvalidConns;
 use crate::server::registry;
 use crate::server::relay::{DirectNotifier, RelayedNotifier};
@@ -169,21 +170,15 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 return Visit::Next;
             }
             if let Event::Closed(ended) = event {
-                terms.extend([conn_term(conn), events::left(b, ended)]);
+                terms.extend([conn_term(conn), events::left(&mut context, ended)]);
                 return Visit::Next;
             }
-            match inbox.format.term(&mut context, event) {
-                Ok(term) => terms.extend([conn_term(conn), term]),
-                Err(why) => {
-                    inbox.invalid_conns.refuse(conn);
-                    let why = [
-                        b.atom(atoms::invalid()),
-                        b.integer(1007),
-                        b.binary(why.0.as_bytes()),
-                    ];
-                    terms.extend([conn_term(conn), b.tuple(why)]);
-                }
-            }
+            let term = inbox.format.event(&mut context, event);
+            let term = term.unwrap_or_else(|why| {
+                inbox.invalid_conns.refuse(conn);
+                events::refused(&mut context, &why)
+            });
+            terms.extend([conn_term(conn), term]);
             Visit::Next
         })
     });

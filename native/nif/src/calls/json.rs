@@ -5,17 +5,18 @@ use std::cell::RefCell;
 use rustler::sys::{ErlNifTerm, enif_get_map_size};
 use rustler::{Env, Error, NifResult, Term};
 use sockeye_json::{Error as JsonError, ErrorKind, MAX_DEPTH, Null};
+use sockeye_seam::events;
+use sockeye_seam::settings::{JsonOptions, KeyMode, keys, null};
 
 use crate::atoms;
 use crate::frames::NORMAL_JSON;
 use crate::frames::grammar::{flatten, iolist_exceeds};
 use crate::frames::outbound::charge;
-use crate::json::decode::{self, JsonOptions, KeyMode};
+use crate::json::decode;
 use crate::json::encode::vm::MapPairs;
 use crate::json::encode::{self, CallId, EncodeError};
 use crate::json::values::DecodeContext;
-use crate::server::events;
-use crate::settings::config;
+use crate::settings::tree::tree;
 use crate::terms::Builder;
 use crate::terms::scheduler::OnScheduler;
 
@@ -112,7 +113,7 @@ fn decoded<'a>(
             let why = b.tuple([b.atom(atoms::too_large()), b.integer(0)]);
             b.tuple([b.atom(atoms::error()), why])
         }
-        Err(error) => b.tuple([b.atom(atoms::error()), events::why(b, &error)]),
+        Err(error) => b.tuple([b.atom(atoms::error()), events::why(&mut { b }, &error)]),
     };
     Ok(b.term(env, result))
 }
@@ -163,9 +164,9 @@ fn decode_options<'a>(env: Env<'a>, map: Term<'a>) -> Option<JsonOptions> {
     let mut options = DEFAULTS;
     each_option(env, map, |key, value| {
         if key == atoms::keys().as_c_arg() {
-            options.keys = config::keys(value).ok()?;
+            options.keys = keys(&tree(value)).ok()?;
         } else if key == atoms::null().as_c_arg() {
-            options.null = config::null(value).ok()?;
+            options.null = null(&tree(value)).ok()?;
         } else if key == atoms::max_depth().as_c_arg() {
             let depth: u16 = value.decode().ok()?;
             options.max_depth = (1..=MAX_DEPTH).contains(&depth).then_some(depth)?;
@@ -183,7 +184,7 @@ fn encode_options<'a>(env: Env<'a>, map: Term<'a>) -> Option<Null> {
         if key != atoms::null().as_c_arg() {
             return None;
         }
-        null = config::null(value).ok()?;
+        null = self::null(&tree(value)).ok()?;
         Some(())
     })?;
     Some(null)

@@ -2,11 +2,11 @@
 
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::{CallKind, ConnId, ShardSet, SubscribeError, topics};
+use sockeye_seam::topic_changes::{self, TakenChanges};
 
 use crate::atoms;
 use crate::frames::CLIENT_TAG;
 use crate::server::registry;
-use crate::server::topic_changes::{self, TakenChanges};
 use crate::terms::scheduler::OnScheduler;
 use crate::terms::{Builder, conn_of, map_of_any, ok_or_closed};
 use crate::vm::reply::{PendingReply, ReplyTo};
@@ -56,7 +56,7 @@ fn change<'a>(
                 && let Some(id) = engine.server(home.server).map(|server| server.id())
                 && let Some(pid) = registry::find(id).and_then(|host| host.topic_changes.note(name))
             {
-                let message = b.term(env, topic_changes::changed(b, id));
+                let message = b.term(env, topic_changes::changed(&mut { b }, id));
                 // A dead process needs none.
                 let _ = env.send(&pid, message);
             }

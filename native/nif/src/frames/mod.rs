@@ -7,7 +7,6 @@ pub(crate) mod outbound;
 use rustler::sys::ErlNifTerm;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::pieces::Piece;
-use sockeye_json::Null;
 use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Role};
 
@@ -22,38 +21,8 @@ pub(crate) const NORMAL_JSON: usize = 64 * 1024;
 /// A payload beyond this size is not compressed on a normal scheduler: level 9 takes 0.3 ms for it.
 pub(crate) const NORMAL_DEFLATE: usize = 16 * 1024;
 
-/// Set in the tag of a client, whose frames are masked. The engine keeps four bits.
-pub(crate) const CLIENT_TAG: u8 = 0x08;
-
-/// What the tag of a server says of null.
-pub(crate) fn tag_of(null: Null) -> u8 {
-    match null {
-        Null::Null => 0,
-        Null::Undefined => 1,
-        Null::Nil => 2,
-    }
-}
-
-/// How frames for the connections of a server are written.
-#[derive(Clone, Copy)]
-pub(crate) struct FrameFormat {
-    pub(crate) null: Null,
-    pub(crate) role: Role,
-}
-
-impl FrameFormat {
-    pub(crate) fn of(tag: u8) -> Self {
-        let client = tag & CLIENT_TAG != 0;
-        FrameFormat {
-            null: match tag & !CLIENT_TAG {
-                1 => Null::Undefined,
-                2 => Null::Nil,
-                _ => Null::Null,
-            },
-            role: if client { Role::Client } else { Role::Server },
-        }
-    }
-}
+pub(crate) use sockeye_seam::frames::FrameFormat;
+pub(crate) use sockeye_seam::settings::CLIENT_TAG;
 
 /// What a frame term asks for, besides bytes.
 pub(crate) enum Appended {

@@ -1,9 +1,8 @@
 //! JSON text to a term.
 
-use std::collections::HashSet;
-
 use rustler::sys::{ErlNifEnv, ErlNifTerm};
-use sockeye_json::{BinaryKeys, Error, ErrorKind, Keys, Null, Options};
+use sockeye_json::{BinaryKeys, Error, ErrorKind, Keys, Options};
+use sockeye_seam::settings::{JsonOptions, KeyMode};
 
 use crate::json::values::{self, DecodeContext, TermOutput};
 use crate::terms::existing::atom;
@@ -12,26 +11,6 @@ use crate::terms::existing::atom;
 const SCRATCH_KEPT: usize = 1 << 20;
 /// What is left of such a buffer.
 const SCRATCH_FLOOR: usize = 64 << 10;
-
-/// How the JSON of a server becomes terms.
-#[derive(Clone, Debug)]
-pub(crate) struct JsonOptions {
-    pub(crate) null: Null,
-    /// 1 to [`sockeye_json::MAX_DEPTH`].
-    pub(crate) max_depth: u16,
-    pub(crate) keys: KeyMode,
-}
-
-/// What the keys of objects become.
-#[derive(Clone, Debug)]
-pub(crate) enum KeyMode {
-    /// Binaries.
-    Binary,
-    /// Atoms if the VM has them already, else binaries.
-    ExistingAtom,
-    /// Atoms for these names, else binaries. The atoms must exist.
-    Listed(HashSet<Box<str>>),
-}
 
 /// Builds the term that `input` writes, in the environment of `context`.
 ///

@@ -6,11 +6,11 @@ use rustler::LocalPid;
 use sockeye_engine::backlog::Done;
 use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, ServerStats};
+use sockeye_seam::{Atom, Writer, dialled, events, topic_changes};
 
 use crate::atoms;
+use crate::server::registry;
 use crate::server::vm_server::{OwnerSpec, VmServer};
-use crate::server::{dialled, question, registry, topic_changes};
-use crate::terms::map;
 use crate::vm::{memory, monitor, process, running};
 
 /// The part of a host that the engine owns.
@@ -54,21 +54,28 @@ impl ServerHost for VmHost {
     }
 
     fn ask(&self, token: u64, question: &Question<'_>) -> bool {
-        question::ask(&self.0, token, question)
+        let gate = self.0.gate();
+        gate.is_some_and(|gate| {
+            process::send(&gate, |mut b| events::question(&mut b, token, question))
+        })
     }
 
     fn topic_left(&self, name: &[u8]) {
         if let Some(pid) = self.0.topic_changes.note(name) {
-            process::send(&pid, |b| topic_changes::changed(b, self.0.id));
+            process::send(&pid, |mut b| topic_changes::changed(&mut b, self.0.id));
         }
     }
 
     fn dialled(&self, result: Result<ConnId, DialError>) {
-        dialled::dialled(&self.0, self.0.id, result);
+        process::send(&self.0.pid, |mut b| {
+            dialled::dialled(&mut b, self.0.id, &result)
+        });
     }
 
     fn disconnected(&self, conn: ConnId, end: Disconnected) {
-        dialled::disconnected(&self.0, self.0.id, conn, &end);
+        process::send(&self.0.pid, |mut b| {
+            dialled::disconnected(&mut b, self.0.id, conn, &end)
+        });
     }
 
     fn memory(&self) -> Option<u64> {
@@ -76,21 +83,17 @@ impl ServerHost for VmHost {
     }
 
     fn event(&self, event: Notice) {
-        process::send(&self.0.pid, |b| {
-            let (kind, key, value) = match &event {
-                Notice::AcceptFailed(text) => (
-                    atoms::accept_error(),
-                    atoms::reason(),
-                    b.binary(text.as_bytes()),
-                ),
-                Notice::NoDescriptor(most) => (
-                    atoms::no_descriptor(),
-                    atoms::max_descriptor(),
-                    b.integer(*most as u64),
-                ),
-            };
-            let detail = map(b, &[(b.atom(key), value)]);
-            b.tuple([b.atom(atoms::sockeye_event()), b.atom(kind), detail])
+        process::send(&self.0.pid, |mut b| match &event {
+            Notice::AcceptFailed(text) => {
+                events::notice(&mut b, Atom::accept_error, Atom::reason, |b| {
+                    Writer::binary(b, text.as_bytes())
+                })
+            }
+            Notice::NoDescriptor(most) => {
+                events::notice(&mut b, Atom::no_descriptor, Atom::max_descriptor, |b| {
+                    Writer::integer(b, *most as u64)
+                })
+            }
         });
     }
 }

@@ -1,13 +1,9 @@
 //! A server on the side of the VM: the processes behind it, and what they are told.
 
 pub(crate) mod delivery_queue;
-pub(crate) mod dialled;
-pub(crate) mod events;
 pub(crate) mod host;
 pub(crate) mod invalid_conns;
 pub(crate) mod owner_inbox;
-pub(crate) mod question;
 pub(crate) mod registry;
 pub(crate) mod relay;
-pub(crate) mod topic_changes;
 pub(crate) mod vm_server;

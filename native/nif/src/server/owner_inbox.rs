@@ -14,11 +14,11 @@ use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
 use sockeye_engine::batch::{Batch, Event};
 use sockeye_engine::inbox::{Left, ReadStep};
 use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
+use sockeye_seam::settings::EventFormat;
 
 use crate::atoms;
 use crate::json::values::DecodeContext;
 use crate::server::delivery_queue::{self, DeliveryQueue};
-use crate::server::events::EventFormat;
 use crate::server::invalid_conns::InvalidConns;
 use crate::terms::Builder;
 use crate::terms::scheduler::{OnScheduler, SendOutcome};
@@ -242,7 +242,7 @@ impl OwnerInbox {
             if self.invalid_conns.covers(conn, &event) {
                 continue;
             }
-            match self.format.term(context, event) {
+            match self.format.event(context, event) {
                 Ok(term) => terms.push(term),
                 Err(why) => {
                     self.invalid_conns.refuse(conn);

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use rustler::LocalPid;
 use rustler::types::atom::Atom;
 use sockeye_engine::{Engine, Inbox, Server};
+use sockeye_seam::settings::EventFormat;
+use sockeye_seam::topic_changes::TopicChanges;
 
-use crate::server::events::EventFormat;
 use crate::server::owner_inbox::OwnerInbox;
-use crate::server::topic_changes::TopicChanges;
 use crate::vm::lock;
 use crate::vm::monitor::{self, OwnerRegistry, WatchKey, Watched};
 
@@ -38,7 +38,7 @@ pub(crate) struct VmServer {
     /// Answers what is asked before a connection is made.
     gate: Mutex<Option<LocalPid>>,
     /// Of topics that have their first subscription, or have lost their last.
-    pub(crate) topic_changes: TopicChanges,
+    pub(crate) topic_changes: TopicChanges<LocalPid>,
 }
 
 /// An owner, and its monitor once it has one.

@@ -1,10 +1,10 @@
 //! Raw terms: what the hot paths build and read without wrapping each one.
 
-pub(crate) mod errno;
 pub(crate) mod existing;
 pub(crate) mod owned;
 pub(crate) mod scheduler;
 pub(crate) mod term_type;
+mod writer;
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -64,6 +64,12 @@ impl<'e> Builder<'e> {
     pub(crate) fn tuple<const N: usize>(self, terms: [ErlNifTerm; N]) -> ErlNifTerm {
         // SAFETY: all terms belong to this environment or are atoms.
         unsafe { enif_make_tuple_from_array(self.env, terms.as_ptr(), N as u32) }
+    }
+
+    #[inline]
+    fn tuple_of(self, terms: &[ErlNifTerm]) -> ErlNifTerm {
+        // SAFETY: as in `tuple`.
+        unsafe { enif_make_tuple_from_array(self.env, terms.as_ptr(), terms.len() as u32) }
     }
 
     pub(crate) fn list(self, terms: &[ErlNifTerm]) -> ErlNifTerm {
@@ -255,4 +261,11 @@ fn make_map(b: Builder, pairs: &[(ErlNifTerm, ErlNifTerm)]) -> ErlNifTerm {
             b.list(&[])
         }
     }
+}
+
+/// `{error, Name}` of an error of the operating system, as `inet` names it.
+pub(crate) fn errno<'a>(env: Env<'a>, error: &std::io::Error) -> Term<'a> {
+    let b = Builder::of(env);
+    let name = atoms::named(sockeye_seam::errno(error));
+    b.term(env, b.tuple([b.atom(atoms::error()), name]))
 }

@@ -5,7 +5,7 @@ use sockeye_seam::frames::not_json;
 use sockeye_seam::read::EncodeError;
 use sockeye_seam::settings::{JsonOptions, KeyMode, keys, null};
 use sockeye_seam::value::{BadArg, Read, Value};
-use sockeye_seam::{Atom, EtfTerm, Reader, Writer, events};
+use sockeye_seam::{Atom, EtfTerm, EventWriter, Reader, Writer, events};
 
 use super::{Asker, Call, error};
 use crate::host::Pid;

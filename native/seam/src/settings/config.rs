@@ -157,7 +157,10 @@ fn connection_rate<P>(value: &Value<P>) -> Read<Option<ConnectionRate>> {
 }
 
 /// What is wanted of permessage-deflate: `false`, or a map with every key.
-fn deflate<P>(value: &Value<P>) -> Read<Option<Policy>> {
+///
+/// # Errors
+/// It is neither, or a key is not there.
+pub fn deflate_policy<P>(value: &Value<P>) -> Read<Option<Policy>> {
     if value.is("false") {
         return Ok(None);
     }
@@ -231,7 +234,7 @@ impl<P: Clone> Settings<P> {
         engine.close_slow = get("slow_subscriber")?.is("close");
         engine.asks = map.get_as("asks")?;
         engine.accept_timeout = limit("accept_timeout")?;
-        engine.deflate = deflate(get("deflate")?)?;
+        engine.deflate = deflate_policy(get("deflate")?)?;
         engine.tag = tag_of(null);
         let json = JsonOptions {
             null,

@@ -7,7 +7,9 @@ mod options;
 mod tls;
 
 pub use client::{client_tls, dial};
-pub use config::{EventFormat, JsonOptions, KeyMode, Owner, Settings, active, keys, null, time};
+pub use config::{
+    EventFormat, JsonOptions, KeyMode, Owner, Settings, active, deflate_policy, keys, null, time,
+};
 pub use decision::decision;
 pub use options::set_option;
 pub use tls::{read_tls, tls_settings};

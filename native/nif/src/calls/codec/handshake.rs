@@ -10,11 +10,10 @@ use sockeye_protocol::handshake::{
     ServerPolicy, client, server,
 };
 
-use super::{Codec, get, tuning};
+use super::{Codec, get, policy, tuning};
+use sockeye_seam::events::{headers, request_pairs};
+
 use crate::atoms;
-use crate::server::events::headers;
-use crate::server::question;
-use crate::settings::deflate;
 use crate::terms::{Builder, map};
 
 type HeaderPair = (ErlNifTerm, ErlNifTerm);
@@ -38,12 +37,12 @@ fn codec_request<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     let path: String = get(options, atoms::path())?;
     let subprotocols: Vec<String> = get(options, atoms::subprotocols())?;
     let headers: Vec<(String, String)> = get(options, atoms::headers())?;
-    let policy = deflate::policy(get(options, atoms::deflate())?)?;
+    let wanted = policy(options)?;
     let asked = ClientOptions {
         host: &host,
         path: &path,
         subprotocols: &subprotocols,
-        deflate: policy.as_ref(),
+        deflate: wanted.as_ref(),
         headers: &headers,
     };
     let key = client::generate_key();
@@ -77,18 +76,21 @@ fn codec_response<'a>(
     let b = Builder::of(env);
     let bytes = b.bytes(bytes.as_c_arg()).ok_or(Error::BadArg)?;
     let offered: Vec<String> = get(options, atoms::subprotocols())?;
-    let policy = deflate::policy(get(options, atoms::deflate())?)?;
+    let wanted = policy(options)?;
     let limits = head_limits(options)?;
-    match client::verify_with(bytes, key, &offered, policy.as_ref(), &limits) {
+    match client::verify_with(bytes, key, &offered, wanted.as_ref(), &limits) {
         Ok(None) => more(env),
         Ok(Some((accepted, len))) => {
             let codec = Codec::new(
                 Role::Client,
                 options,
                 accepted.deflate,
-                tuning(policy.as_ref()),
+                tuning(wanted.as_ref()),
             )?;
-            let mut pairs = vec![(b.atom(atoms::headers()), headers(b, &accepted.headers))];
+            let mut pairs = vec![(
+                b.atom(atoms::headers()),
+                headers(&mut { b }, &accepted.headers),
+            )];
             pairs.extend(agreed(b, accepted.subprotocol.as_deref(), accepted.deflate));
             let codec = ResourceArc::new(codec).encode(env).as_c_arg();
             let len = b.integer(len as u64);
@@ -106,7 +108,7 @@ fn codec_response<'a>(
                 } => b.tuple([
                     b.atom(atoms::status()),
                     b.integer(status.into()),
-                    headers(b, &h),
+                    headers(&mut { b }, &h),
                     b.integer(len as u64),
                 ]),
                 HandshakeError::Invalid(breach) => flaw(broken(breach)),
@@ -163,10 +165,10 @@ fn codec_accept<'a>(env: Env<'a>, options: Term<'a>, bytes: Term<'a>) -> NifResu
     let bytes = b.bytes(bytes.as_c_arg()).ok_or(Error::BadArg)?;
     let subprotocols: Vec<String> = get(options, atoms::subprotocols())?;
     let extra: Vec<(String, String)> = get(options, atoms::headers())?;
-    let policy = deflate::policy(get(options, atoms::deflate())?)?;
+    let wanted = policy(options)?;
     let speaks = ServerPolicy {
         subprotocols: &subprotocols,
-        deflate: policy.as_ref(),
+        deflate: wanted.as_ref(),
     };
     let (request, len) = match Request::parse(bytes, &head_limits(options)?) {
         Ok(None) => return more(env),
@@ -181,7 +183,7 @@ fn codec_accept<'a>(env: Env<'a>, options: Term<'a>, bytes: Term<'a>) -> NifResu
         Role::Server,
         options,
         upgrade.deflate,
-        tuning(policy.as_ref()),
+        tuning(wanted.as_ref()),
     )?;
     let mut pairs = about(b, &request);
     pairs.extend(agreed(b, upgrade.subprotocol.as_deref(), upgrade.deflate));
@@ -254,7 +256,7 @@ fn why(why: RefusalReason) -> Atom {
 
 /// A request, as `accept/2` of a handler has it.
 fn about(b: Builder, request: &Request) -> Vec<HeaderPair> {
-    let mut pairs = question::request_pairs(b, request).to_vec();
+    let mut pairs = request_pairs(&mut { b }, request).to_vec();
     let version = [1, u64::from(request.is_http_11())].map(|n| b.integer(n));
     pairs.push((b.atom(atoms::http_version()), b.tuple(version)));
     pairs

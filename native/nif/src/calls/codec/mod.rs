@@ -11,9 +11,11 @@ use sockeye_engine::pieces::OpenMessage;
 use sockeye_json::Null;
 use sockeye_protocol::deflate::{self, Codecs, Params, Policy, Tuning};
 use sockeye_protocol::{Limits, Progress, Role, Session};
+use sockeye_seam::settings::{deflate_policy, null};
 
 use crate::atoms;
-use crate::settings::config::{self, get};
+use crate::settings::config::get;
+use crate::settings::tree::{bad_arg, tree};
 use crate::terms::{Builder, map};
 use crate::vm::lock;
 
@@ -64,7 +66,7 @@ impl Codec {
                 stream: None,
             }),
             limits,
-            null: config::null(get(options, atoms::null())?)?,
+            null: null(&tree(get(options, atoms::null())?)).map_err(bad_arg)?,
             tuning,
         })
     }
@@ -109,10 +111,15 @@ fn tuning(policy: Option<&Policy>) -> Tuning {
     policy.map(|policy| policy.tuning).unwrap_or_default()
 }
 
+/// What the options want of permessage-deflate.
+fn policy(options: Term<'_>) -> NifResult<Option<Policy>> {
+    deflate_policy(&tree(get(options, atoms::deflate())?)).map_err(bad_arg)
+}
+
 /// A codec for a connection whose handshake others have done.
 #[rustler::nif]
 fn codec_new<'a>(who: Term<'a>, options: Term<'a>) -> NifResult<ResourceArc<Codec>> {
-    let policy = crate::settings::deflate::policy(get(options, atoms::deflate())?)?;
+    let policy = policy(options)?;
     // What would be agreed on if both sides wanted just this.
     let params = policy.as_ref().and_then(|policy| {
         let offer = deflate::offer(policy);
