@@ -25,6 +25,8 @@ const SECRET: usize = 64;
 /// Time for a hello on a connection, and for the VM to come at all.
 const HELLO: Duration = Duration::from_secs(1);
 const COME: Duration = Duration::from_secs(10);
+/// For an end in order.
+const PATIENCE: Duration = Duration::from_millis(1800);
 /// Strangers that are hung up on before this gives up.
 const STRANGERS: usize = 16;
 
@@ -116,6 +118,12 @@ fn finish(end: End) -> ! {
         }
     }
     remove_file();
+    // Whatever hangs in here, nothing is left of it.
+    let last_resort = || {
+        std::thread::sleep(PATIENCE);
+        std::process::abort();
+    };
+    let _ = std::thread::Builder::new().spawn(last_resort);
     if let Some(port) = PORT.get() {
         port.stop();
     }

@@ -1,5 +1,6 @@
 //! The socket to the VM, written by whichever thread has something: a shard at the end of its turn, the link's own thread else.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +21,13 @@ pub(crate) const PONG: u8 = 6;
 
 /// Bytes that wait for the VM from which on events stay where they are.
 const FULL: usize = 512 * 1024;
+
+/// Memory that a thread keeps for the next section.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static BODY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 pub(crate) struct Link {
     out: Mutex<Outgoing>,
@@ -44,9 +52,21 @@ impl Link {
         })
     }
 
-    /// Appends a section, which goes out with the next [`Link::flush`].
+    /// Appends a section, which goes out with the next [`Link::flush`]. It is written before anything is locked: who writes may
+    /// wait for others, and they for the link.
     pub(crate) fn append(&self, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
-        lock(&self.out).section(kind, write);
+        let mut body = BODY.take();
+        body.clear();
+        write(&mut body);
+        self.append_body(kind, &body);
+        if body.capacity() <= KEPT {
+            BODY.set(body);
+        }
+    }
+
+    /// The same, of what has been written.
+    pub(crate) fn append_body(&self, kind: u8, body: &[u8]) {
+        lock(&self.out).section(kind, body);
     }
 
     /// Appends a section, and sends what there is.

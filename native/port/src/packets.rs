@@ -188,45 +188,34 @@ impl Outgoing {
         }
     }
 
-    /// Appends a section. `write` appends its body.
-    pub(crate) fn section(&mut self, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
-        self.open();
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[kind, 0, 0, 0, 0]);
-        write(&mut self.bytes);
-        let len = self.bytes.len() - start - HEAD;
-        if len > PIECE {
-            let body = self.bytes.split_off(start + HEAD);
-            self.bytes.truncate(start);
-            self.cut(kind, &body);
+    /// Appends a section.
+    pub(crate) fn section(&mut self, kind: u8, body: &[u8]) {
+        if body.len() > PIECE {
+            self.cut(kind, body);
         } else {
-            self.set_size(start, len);
+            self.part(kind, &[], body);
         }
     }
 
-    fn set_size(&mut self, start: usize, len: usize) {
-        if let Some(place) = self.bytes.get_mut(start + 1..start + HEAD) {
-            place.copy_from_slice(&(len as u32).to_be_bytes());
-        }
+    /// Appends what is not cut.
+    fn part(&mut self, kind: u8, head: &[u8], body: &[u8]) {
+        self.open();
+        let len = (head.len() + body.len()) as u32;
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&len.to_be_bytes());
+        self.bytes.extend_from_slice(head);
+        self.bytes.extend_from_slice(body);
     }
 
     fn cut(&mut self, kind: u8, body: &[u8]) {
-        let stream = self.next_stream.to_be_bytes();
+        let [a, b, c, d] = self.next_stream.to_be_bytes();
         self.next_stream = self.next_stream.wrapping_add(1);
         let mut pieces = body.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
-            self.open();
-            let start = self.bytes.len();
-            let is_last = pieces.peek().is_none();
-            let tag = if is_last { LAST } else { MORE };
-            self.bytes.extend_from_slice(&[tag, 0, 0, 0, 0]);
-            self.bytes.extend_from_slice(&stream);
-            if is_last {
-                self.bytes.push(kind);
+            match pieces.peek() {
+                Some(_) => self.part(MORE, &[a, b, c, d], piece),
+                None => self.part(LAST, &[a, b, c, d, kind], piece),
             }
-            self.bytes.extend_from_slice(piece);
-            let len = self.bytes.len() - start - HEAD;
-            self.set_size(start, len);
         }
     }
 }
@@ -260,12 +249,12 @@ mod tests {
         let sizes = [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1];
         for (n, size) in sizes.into_iter().chain(vec![PIECE; 9]).enumerate() {
             let body = vec![n as u8; size];
-            out.section(1, |bytes| bytes.extend_from_slice(&body));
+            out.section(1, &body);
             sent.push((1, body));
         }
         assert_eq!(through(&mut out, 100_000), sent);
         assert_eq!(out.waiting(), 0);
-        out.section(2, |bytes| bytes.push(7));
+        out.section(2, &[7]);
         assert_eq!(through(&mut out, 1), [(2, vec![7])]);
     }
 
@@ -273,8 +262,8 @@ mod tests {
     fn no_packet_is_longer_than_may_be() {
         let mut out = Outgoing::default();
         for _ in 0..50 {
-            out.section(3, |bytes| bytes.resize(bytes.len() + PIECE + 1, 0));
-            out.section(3, |bytes| bytes.resize(bytes.len() + PIECE, 0));
+            out.section(3, &[0; PIECE + 1]);
+            out.section(3, &[0; PIECE]);
         }
         let mut rest = out.ready();
         while let Some((len, behind)) = be32(rest) {

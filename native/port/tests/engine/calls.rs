@@ -78,3 +78,20 @@ fn json_on_its_own() {
     let decoded = decoded.tuple().unwrap()[1].tuple().unwrap()[1].clone();
     assert_eq!(decoded.list().unwrap().len(), 200_001);
 }
+
+#[test]
+fn what_is_told_of_the_engine_waits_for_no_server_that_begins() {
+    let mut vm = Vm::start(2);
+    let mut asked = Vec::new();
+    for number in 0..300 {
+        asked.push(vm.ask(1, "listen", vec![config(number, &[])]));
+        for _ in 0..5 {
+            asked.push(vm.ask(0, "engine_info", vec![]));
+        }
+        if number % 10 == 9 {
+            for call in asked.drain(..) {
+                assert!(vm.answer(call).tuple().unwrap()[0].is("return"));
+            }
+        }
+    }
+}
