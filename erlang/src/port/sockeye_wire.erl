@@ -150,12 +150,12 @@ term(Bytes) ->
 -spec atoms() -> [atom()].
 atoms() ->
     [accept, accept_error, accept_errors, accept_pauses, accepted, acceptor, active, address, age, alert, all, alpn,
-     already_running, any, bad_certificate, bad_handshake, bad_host, bad_location, bad_request, badarg, binary, body,
+     already_running, bad_certificate, bad_handshake, bad_host, bad_location, bad_request, badarg, binary, body,
      busy, bytes_in, bytes_out, bytes_saved, cipher, close, closed, connection, connections, deflate, delayed_calls,
      denied, depth, done, dropped, duplicate_key, eacces, eaddrinuse, eaddrnotavail, eafnosupport, econnrefused,
      econnreset, ehostunreach, einval, emfile, ending, enetunreach, engine, enodev, enoent, enotdir, eof, epipe,
      erofs, error, etimedout, expired, extension, failed, failure, false, first, frames_in, frames_out, gate,
-     handler, headers, held, host, http_version, infinity, insecure, invalid, invalid_json, json, json_raw, last,
+     handler, headers, held, host, http_version, insecure, invalid, invalid_json, json, last,
      local, malformed, max_descriptor, memory, message, method, more, no_descriptor, no_process, none, not_allowed,
      not_in_port_mode, not_json, not_running, not_streaming, not_tls, not_utf8, not_yet_valid, number_range,
      nxdomain, ok, once, open, os_pid, other, panic, passive, path, peer, peer_cert, pin, ping, plain, plain_batch,
@@ -164,4 +164,4 @@ atoms() ->
      sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_gone, sockeye_hello, sockeye_refused,
      sockeye_stopped, sockeye_topics, sockeye_unlistened, state, status, stream, streaming, struct, subprotocol,
      subprotocols, syntax, text, timeout, tls, 'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions,
-     trailing_data, true, unanswered, uncompressed, undefined, unknown_ca, upgrade, utf8, version, worker].
+     trailing_data, true, unanswered, uncompressed, undefined, unknown_ca, upgrade, utf8, version].
