@@ -325,9 +325,8 @@ hibernate(State, S) ->
 %% out, as if each frame had been served by itself.
 -spec events(sockeye_backend:batch(), acc(), term(), boolean(), #s{}) -> outcome().
 events([Conn, {closed, Code, Reason, Peer, Path} | Rest], Acc, State, Hibernate, S) ->
-    %% Our Close waits for what answers the frames before the peer's.
+    %% `ending' has come before, if there was something to answer.
     sockeye_commands:flush(Acc, false),
-    ok = sockeye_backlog:settle(sockeye_backend:answered(Conn)),
     ok = sockeye_log:has_left(Conn, Peer, Path),
     case sockeye_callback:event({closed, Code, Reason}, Conn, [], State, S) of
         {ok, Acc1, State1, _} when Conn =:= S#s.conn -> {ended, Acc1, State1};
@@ -335,6 +334,7 @@ events([Conn, {closed, Code, Reason, Peer, Path} | Rest], Acc, State, Hibernate,
         Stop -> Stop
     end;
 events([Conn, ending | Rest], Acc, State, Hibernate, S) ->
+    %% Our Close waits for what answers the frames before the peer's.
     sockeye_commands:flush(Acc, false),
     ok = sockeye_backlog:settle(sockeye_backend:answered(Conn)),
     events(Rest, [], State, Hibernate, S);

@@ -78,8 +78,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// All receivers of a turn have been noted.
-pub(crate) fn after_notices() {
+/// All receivers of a turn have been noted. Their answers come over a link, which is the shard's own: nothing wakes it for each.
+pub(crate) fn after_notices() -> bool {
     NOTICES.with_borrow_mut(|notices| {
         let Some(link) = notices.last().map(|receiver| receiver.link.clone()) else {
             return;
@@ -89,6 +89,7 @@ pub(crate) fn after_notices() {
         }
         link.flush();
     });
+    false
 }
 
 impl Receiver {
@@ -267,7 +268,14 @@ impl Receiver {
                 w.atom(Atom::ending);
                 w.integer(timeout);
             }
-            (View::Handler | View::Acceptor, Event::Closed(ended)) => events::left(w, ended),
+            (View::Handler, Event::Closed(ended)) => {
+                // What is answered to earlier batches is not known here.
+                w.atom(Atom::ending);
+                w.conn(conn);
+                took.events += 1;
+                events::left(w, ended)
+            }
+            (View::Acceptor, Event::Closed(ended)) => events::left(w, ended),
             (View::Acceptor, _) => {
                 w.tuple(2);
                 w.atom(Atom::open);

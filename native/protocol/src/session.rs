@@ -12,6 +12,7 @@ use crate::mask;
 use crate::opcode::COMPRESSED;
 use crate::partial::{Partial, PartialFrame, PartialMessage};
 use crate::sink::{Payload, Progress, Sink};
+use crate::utf8::is_utf8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionState {
@@ -295,7 +296,7 @@ impl Session {
         if head.compressed {
             return self.inflate(kind, payload, context);
         }
-        if kind == Kind::Text && std::str::from_utf8(payload).is_err() {
+        if kind == Kind::Text && !is_utf8(payload) {
             return Err(Violation::InvalidUtf8);
         }
         context.sink.message(kind, Payload::Borrowed(payload));

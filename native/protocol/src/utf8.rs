@@ -2,6 +2,11 @@
 
 use std::str::from_utf8;
 
+/// Whether the whole is UTF-8.
+pub fn is_utf8(bytes: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(bytes).is_ok()
+}
+
 /// A check of UTF-8 text that arrives in pieces cut anywhere, also inside a character. It fails at the first byte after
 /// which no continuation can make the text valid.
 #[derive(Clone, Copy, Debug, Default)]

@@ -23,8 +23,9 @@ use crate::settings::routes::Routes;
 pub struct EngineConfig {
     /// Number of shards, from 1 to 64. Default 1.
     pub shards: usize,
-    /// Called on a shard's thread when it has notified the processes of a turn. Default: nothing.
-    pub after_notices: fn(),
+    /// Called on a shard's thread when it has notified the processes of a turn. True says that many small answers are to be
+    /// expected: the shard lets others have the core before it sleeps. Default: nothing, and false.
+    pub after_notices: fn() -> bool,
     /// Called on a thread that may wait, a while after a thousand connections of a shard have closed.
     /// Default: nothing.
     pub after_mass_disconnect: fn(),
@@ -35,7 +36,7 @@ impl EngineConfig {
     pub fn new(shards: usize) -> Self {
         EngineConfig {
             shards: shards.clamp(1, crate::model::id::MAX_SHARDS),
-            after_notices: || {},
+            after_notices: || false,
             after_mass_disconnect: || {},
         }
     }

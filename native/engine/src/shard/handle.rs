@@ -31,6 +31,8 @@ pub(crate) struct Handle {
     sleeping: AtomicBool,
     /// Time may have passed since the shard last looked at its clock.
     pub(crate) slept: AtomicBool,
+    /// Many small answers are to be expected: see [`Handle::before_park`].
+    pub(crate) answers_are_due: AtomicBool,
 }
 
 /// What a shard is made of, before its thread runs.
@@ -56,6 +58,7 @@ impl Handle {
             delayed: AtomicU64::new(0),
             sleeping: AtomicBool::new(false),
             slept: AtomicBool::new(true),
+            answers_are_due: AtomicBool::new(false),
         });
         ShardParts {
             handle,
@@ -134,6 +137,10 @@ impl Handle {
 
     /// Called by the runtime when it has nothing left to run.
     pub(crate) fn before_park(&self) {
+        if self.answers_are_due.swap(false, Ordering::Relaxed) {
+            // Who answers meanwhile finds the shard awake, and the answers leave together. On a core that it shares, each would wake it else.
+            std::thread::yield_now();
+        }
         self.sleeping.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let work = !self.ops.is_empty() || !self.controls.is_empty();

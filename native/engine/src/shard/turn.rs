@@ -55,7 +55,9 @@ impl Work for Rc<Shard> {
     }
 
     fn notified(&self) {
-        (self.config.after_notices)();
+        if (self.config.after_notices)() {
+            self.handle.answers_are_due.store(true, Ordering::Relaxed);
+        }
     }
 
     fn write(&self, conn: Rc<Conn>) {

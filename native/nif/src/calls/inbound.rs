@@ -1,6 +1,7 @@
 //! Events out of an inbox: a batch at a time, built in the heap of the process that asks.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustler::sys::ErlNifTerm;
@@ -137,6 +138,22 @@ fn recv_dirty<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Ter
     take(env, &inbox, max, usize::MAX)
 }
 
+/// The connections of which something stands in a batch; they are looked for from the first close event on.
+#[derive(Default)]
+struct Before {
+    conns: HashSet<ConnId>,
+    terms: usize,
+}
+
+impl Before {
+    fn has(&mut self, b: Builder, terms: &[ErlNifTerm], conn: ConnId) -> bool {
+        let new = terms.iter().skip(self.terms).step_by(2);
+        self.conns.extend(new.filter_map(|term| b.as_conn(*term)));
+        self.terms = terms.len();
+        self.conns.contains(&conn)
+    }
+}
+
 /// Takes up to `max` events, and no more payload than `slice` bytes.
 fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a> {
     let b = Builder::of(env);
@@ -152,6 +169,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
         }
     };
     let (mut bytes, mut large) = (0, false);
+    let (mut before, mut answered) = (Before::default(), Vec::new());
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
         let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
         inbox.inbox.drain(max.max(1), |conn, event, len| {
@@ -170,6 +188,12 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 return Visit::Next;
             }
             if let Event::Closed(ended) = event {
+                // Commands for what came in earlier calls have been handed over.
+                if before.has(b, &terms, conn) {
+                    terms.extend([conn_term(conn), b.atom(atoms::ending())]);
+                } else {
+                    answered.push(conn);
+                }
                 terms.extend([conn_term(conn), events::left(&mut context, ended)]);
                 return Visit::Next;
             }
@@ -184,6 +208,9 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
     });
     if shards != 0 {
         inbox.engine.resume(&inbox.inbox, shards);
+    }
+    for conn in answered {
+        inbox.engine.answered(conn);
     }
     charge(env, bytes, terms.len() / 2);
     let term = match left {

@@ -8,6 +8,7 @@ use rustler::sys::ErlNifTerm;
 use sockeye_engine::active::SetActive;
 use sockeye_engine::pieces::Piece;
 use sockeye_protocol::frame::{self, Opcode};
+use sockeye_protocol::utf8::is_utf8;
 use sockeye_protocol::{Kind, Role};
 
 use crate::frames::grammar::{FrameTerm, MessageTerm, flatten, iolist_exceeds};
@@ -105,7 +106,7 @@ pub(crate) fn append(
                 MessageTerm::Json(term) => json(b, term, format, bounds, out)?,
                 MessageTerm::Bytes(kind, term) => {
                     let bytes = bytes(b, term, bounds.payload)?;
-                    if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
+                    if kind == Kind::Text && !is_utf8(bytes) {
                         return Err(FrameError::NotUtf8);
                     }
                     frame::write(out, kind.op(), bytes, format.role.mask());

@@ -20,6 +20,7 @@ use crate::atoms;
 use crate::json::values::DecodeContext;
 use crate::server::delivery_queue::{self, DeliveryQueue};
 use crate::server::invalid_conns::InvalidConns;
+use crate::server::relay::expect_single_answers;
 use crate::terms::Builder;
 use crate::terms::scheduler::{OnScheduler, SendOutcome};
 use crate::vm::{lock, process};
@@ -64,6 +65,7 @@ impl Notifier for OwnerNotifier {
         let queue = owner.queue();
         queue.put(owner);
         queue.tell();
+        expect_single_answers();
         true
     }
 }

@@ -5,7 +5,7 @@
 //! a message from a foreign thread takes a lock and may wake a scheduler, which on a shared
 //! core takes the core from the shard, once for each process.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use rustler::LocalPid;
@@ -60,11 +60,26 @@ struct PendingWakes {
 
 thread_local! {
     static NOTICES: RefCell<Vec<PendingWakes>> = const { RefCell::new(Vec::new()) };
+    /// A process has been notified that does not answer what there is in one call.
+    static SINGLY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// All processes of a turn have been notified.
-pub(crate) fn notify_all() {
-    NOTICES.with_borrow_mut(|notices| notices.drain(..).for_each(|server| server.tell()));
+/// The process that is notified now will answer message by message.
+pub(crate) fn expect_single_answers() {
+    SINGLY.set(true);
+}
+
+/// All processes of a turn have been notified. Whether many small answers are to be expected.
+pub(crate) fn notify_all() -> bool {
+    NOTICES.with_borrow_mut(|notices| {
+        for server in notices.drain(..) {
+            if server.pids.len() > 1 {
+                expect_single_answers();
+            }
+            server.tell();
+        }
+    });
+    SINGLY.take()
 }
 
 impl PendingWakes {

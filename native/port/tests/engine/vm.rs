@@ -387,7 +387,9 @@ impl Vm {
 
     /// The next batch, which has one event and nothing behind it; it is acknowledged.
     pub fn event(&mut self, id: u64) -> (Term, Term) {
-        let (_, events) = self.batch(id);
+        let (_, mut events) = self.batch(id);
+        // It stands before each close event of a handler.
+        events.retain(|(_, event)| *event != atom("ending"));
         assert_eq!(events.len(), 1, "{events:?}");
         self.commands(id, 1, 0, Vec::new());
         events.into_iter().next().unwrap()

@@ -11,6 +11,7 @@ use sockeye_engine::SendError;
 use sockeye_engine::pieces::{OpenMessage, Piece, StreamError};
 use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame::{self, Opcode};
+use sockeye_protocol::utf8::is_utf8;
 use sockeye_protocol::{Kind, Role};
 
 use super::{Codec, CodecState, Scheduler, with_contexts};
@@ -198,7 +199,7 @@ impl<'a> EncodePlan<'a, '_> {
         let bytes = self.payload(term)?;
         self.count(bytes.len(), self.most(plain))?;
         self.whole_message()?;
-        if kind == Kind::Text && std::str::from_utf8(bytes).is_err() {
+        if kind == Kind::Text && !is_utf8(bytes) {
             return Err(SendFailure::NotUtf8);
         }
         let source = PayloadSource::Term(bytes);
