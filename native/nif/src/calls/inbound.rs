@@ -9,8 +9,8 @@ use rustler::{Encoder, Env, Error, NifResult, Resource, ResourceArc, Term};
 use sockeye_engine::batch::Event;
 use sockeye_engine::inbox::{Left, Visit};
 use sockeye_engine::{CallKind, ConnId, Engine, Inbox, Notifier, ShardSet};
-use sockeye_seam::events;
 use sockeye_seam::settings::EventFormat;
+use sockeye_seam::{Atom, events};
 
 use crate::atoms;
 use crate::frames::outbound::charge;
@@ -190,7 +190,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
             if let Event::Closed(ended) = event {
                 // Commands for what came in earlier calls have been handed over.
                 if before.has(b, &terms, conn) {
-                    terms.extend([conn_term(conn), b.atom(atoms::ending())]);
+                    terms.extend([conn_term(conn), atoms::named(Atom::ending)]);
                 } else {
                     answered.push(conn);
                 }
