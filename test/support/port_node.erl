@@ -3,6 +3,7 @@
 
 -export([start/0]).
 -export([stop/1]).
+-export([forget/1]).
 -export([on/2]).
 -export([with_engine/2]).
 -export([logged/1]).
@@ -23,6 +24,11 @@ start() ->
 
 stop({Peer, Folder}) ->
     ok = peer:stop(Peer),
+    ok = file:del_dir_r(Folder).
+
+%% It has ended by itself.
+forget({Peer, Folder}) ->
+    catch peer:stop(Peer),
     ok = file:del_dir_r(Folder).
 
 %% Runs a fun of a test module there.

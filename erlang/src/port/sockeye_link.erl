@@ -31,7 +31,7 @@
 %% Pauses before a start that follows one that failed, or a short life.
 -define(FIRST_PAUSE_MS, 100).
 -define(LAST_PAUSE_MS, 5000).
--define(SHORT_LIFE_MS, 1000).
+-define(SHORT_LIFE_MS, 250).
 %% An engine that was told to end, or whose socket has ended, has so long.
 -define(END_MS, 2000).
 -define(LAST_WORDS_MS, 500).

@@ -1,0 +1,565 @@
+%% The engine as a process of the system: what works, and its death. In a node of its own.
+-module(sockeye_port_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
+
+-import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, message/0, event/0, event/1, open/1, closed/1]).
+-import(port_node, [until/1, is_alive/1]).
+
+-define(TIMEOUT, 10000).
+
+%% All in one node, one after the other.
+port_test_() ->
+    {setup, fun port_node:start/0, fun port_node:stop/1,
+     fun(Peer) ->
+             [{Name, {timeout, 120, fun() -> port_node:on(Peer, Test) end}} || {Name, Test} <- tests()]
+     end}.
+
+tests() ->
+    [{"echo, " ++ Name, fun() -> echo(Processes) end}
+     || {Name, Processes} <- [{"one", one}, {"a pool", 2}, {"a process per connection", per_connection}]]
+    ++ [{"a handler's commands", fun commands/0},
+        {"what fails of them", fun failed_commands/0},
+        {"an owner", fun owner/0},
+        {"an owner gets batches", fun batches/0},
+        {"a named owner", fun named_owner/0},
+        {"another owner", fun other_owner/0},
+        {"credits", fun credits/0},
+        {"errors of send", fun send_errors/0},
+        {"large messages", fun large/0},
+        {"a flood", fun flood/0},
+        {"information", fun information/0},
+        {"the end of a server", fun stop_server/0},
+        {"the end of a handler", fun handler_dies/0},
+        {"JSON", fun json/0},
+        {"what needs the library", fun needs_the_library/0},
+        {"the application stops", fun stop_application/0}]
+    ++ [{"killed, " ++ Name, fun() -> killed(Processes) end}
+        || {Name, Processes} <- [{"one", one}, {"a pool", 2}, {"a process per connection", per_connection}]]
+    ++ [{"killed, an owner", fun killed_owner/0},
+        {"killed, pending calls", fun killed_calls/0},
+        {"killed, what is logged", fun killed_log/0},
+        {"killed under load", fun killed_under_load/0},
+        {"killed, and again at once", fun killed_often/0},
+        {"no library", fun no_library/0}].
+
+%% The node is killed: its engine ends, and nobody has to see to it.
+node_dies_test_() ->
+    {timeout, 60, fun() ->
+        Node = port_node:start(),
+        {NodePid, OsPid} = port_node:on(Node, fun() ->
+            {ok, _} = sockeye:start_link(#{port => 0, handler => {fun_handler, #{}}}),
+            {ok, #{os_pid := Engine}} = sockeye:info(),
+            {os:getpid(), Engine}
+        end),
+        ?assert(is_alive(OsPid)),
+        _ = os:cmd("kill -9 " ++ NodePid),
+        Killed = erlang:monotonic_time(millisecond),
+        until(fun() -> not is_alive(OsPid) end),
+        ?assert(erlang:monotonic_time(millisecond) - Killed < 5000),
+        port_node:forget(Node)
+    end}.
+
+%% ---------------------------------------------------------------- what works
+
+echo(Processes) ->
+    Self = self(),
+    Funs = #{open => fun(Conn, #{path := Path}, S) -> Self ! {open, Conn, Path}, {[], S} end,
+             frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end,
+             close => fun(Conn, Code, Reason, S) -> Self ! {closed, Conn, Code, Reason}, {[], S} end},
+    with_handler(Funs, #{processes => Processes}, fun(Port, _) ->
+        Socket = ws_client:connect(Port, #{path => "/there"}),
+        Conn = receive {open, C, <<"/there">>} -> C after ?TIMEOUT -> error(not_open) end,
+        ok = ws_client:text(Socket, <<"{\"n\": [1, 2.5, null, \"é\"], \"n\": true}"/utf8>>),
+        ?assertEqual({text, <<"{\"n\":true}">>}, ws_client:recv(Socket)),
+        ok = ws_client:binary(Socket, <<0, 255>>),
+        ?assertEqual({binary, <<0, 255>>}, ws_client:recv(Socket)),
+        Many = [integer_to_binary(N) || N <- lists:seq(1, 1000)],
+        ok = ws_client:raw(Socket, [ws_client:encode(1, N) || N <- Many]),
+        ?assertEqual([{text, N} || N <- Many], [ws_client:recv(Socket) || _ <- Many]),
+        ok = ws_client:close(Socket, 4001, <<"done">>),
+        ?assertMatch({4001, _}, ws_client:recv_close(Socket)),
+        ?assertEqual({closed, Conn, 4001, <<"done">>}, message())
+    end).
+
+commands() ->
+    Self = self(),
+    Funs = #{open => fun(Conn, _, _) -> {[{reply, {text, <<"hello">>}}, {send, Conn, #{a => 1}}], Conn} end,
+             frame => fun({json, 1}, _, S) -> {[{reply, [{text, <<"a">>}, {binary, <<"b">>}]}, {reply, {ping, <<"p">>}}], S};
+                         ({json, 2}, _, S) -> {[{close, 4002, <<"enough">>}], S}
+                      end,
+             close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end,
+             info => fun(tick, Conn) -> {[{send, Conn, {text, <<"tick">>}}], Conn} end},
+    with_handler(Funs, #{}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        ?assertEqual({text, <<"hello">>}, ws_client:recv(Socket)),
+        ?assertEqual({text, <<"{\"a\":1}">>}, ws_client:recv(Socket)),
+        ok = ws_client:text(Socket, <<"1">>),
+        ?assertEqual([{text, <<"a">>}, {binary, <<"b">>}, {ping, <<"p">>}], [ws_client:recv(Socket) || _ <- [1, 2, 3]]),
+        [Handler] = handlers(),
+        Handler ! tick,
+        ?assertEqual({text, <<"tick">>}, ws_client:recv(Socket)),
+        ok = ws_client:text(Socket, <<"2">>),
+        ?assertEqual({4002, <<"enough">>}, ws_client:recv_close(Socket)),
+        ?assertEqual({closed, 1000}, message())
+    end).
+
+%% The handler's processes of all servers.
+handlers() ->
+    [Pid || Pid <- processes(), {_, Dictionary} <- [process_info(Pid, dictionary)],
+            lists:keymember('$sockeye_worker', 1, Dictionary)].
+
+failed_commands() ->
+    Self = self(),
+    Funs = #{frame => fun(_, _, S) -> {[{reply, {json, Self}}, {reply, {text, <<"next">>}}], S} end,
+             error => fun(Error, Conn, S) -> Self ! {failed, Error, Conn}, {[], S} end},
+    with_handler(Funs, #{}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:text(Socket, <<"1">>),
+        ?assertEqual({text, <<"next">>}, ws_client:recv(Socket)),
+        {failed, Error, {sockeye_conn, _} = Conn} = message(),
+        ?assertEqual({{send, Conn, {json, Self}}, {not_json, Self}}, Error)
+    end).
+
+owner() ->
+    with_server(#{active => true}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = ws_client:text(Socket, <<"{\"a\": 1}">>),
+        ?assertEqual({json, #{<<"a">> => 1}}, event(Conn)),
+        ok = sockeye:send(Conn, #{b => [2]}),
+        ?assertEqual({text, <<"{\"b\":[2]}">>}, ws_client:recv(Socket)),
+        ok = sockeye:send(Conn, [{text, <<"x">>}, {binary, <<"y">>}]),
+        ?assertEqual([{text, <<"x">>}, {binary, <<"y">>}], [ws_client:recv(Socket) || _ <- [1, 2]]),
+        ok = ws_client:text(Socket, <<"no json">>),
+        ?assertMatch({1007, _}, ws_client:recv_close(Socket)),
+        ?assertEqual(1007, closed(Conn)),
+        {Other, Open} = open(Port),
+        ok = sockeye:close(Open, 4000, <<"bye">>),
+        ?assertEqual({4000, <<"bye">>}, ws_client:recv_close(Other)),
+        ?assertEqual(1000, closed(Open)),
+        %% The peer's Close is answered when the owner has read what came before.
+        {Third, Last} = open(Port),
+        ok = ws_client:text(Third, <<"1">>),
+        ok = ws_client:close(Third, 1000, <<>>),
+        ?assertEqual({json, 1}, event(Last)),
+        ok = sockeye:send(Last, {text, <<"answer">>}),
+        ?assertEqual({text, <<"answer">>}, ws_client:recv(Third)),
+        ?assertEqual(1000, closed(Last))
+    end).
+
+batches() ->
+    with_server(#{active => true, batch => true}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        Numbers = lists:seq(1, 100),
+        ok = ws_client:raw(Socket, [ws_client:encode(1, integer_to_binary(N)) || N <- Numbers]),
+        ?assertEqual([{json, N} || N <- Numbers], together(Conn, 100))
+    end).
+
+together(_Conn, 0) ->
+    [];
+together(Conn, Left) ->
+    Events = case event(Conn) of
+                 {batch, [_, _ | _] = Several} -> Several;
+                 One -> [One]
+             end,
+    Events ++ together(Conn, Left - length(Events)).
+
+%% Another process takes the place, and the name, of one that is dead.
+named_owner() ->
+    Self = self(),
+    Owner = fun() ->
+                    spawn(fun() -> true = register(port_owner, self()), Self ! named, forward(Self) end)
+            end,
+    First = Owner(),
+    named = message(),
+    with_server(#{handler => port_owner, active => true}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        {First, {sockeye, Conn, {open, _}}} = message(),
+        ok = ws_client:text(Socket, <<"1">>),
+        ?assertEqual({First, {sockeye, Conn, {json, 1}}}, message()),
+        exit(First, kill),
+        ?assertMatch({1011, _}, ws_client:recv_close(Socket)),
+        Orphan = ws_client:connect(Port),
+        ?assertMatch({1011, _}, ws_client:recv_close(Orphan)),
+        Second = Owner(),
+        named = message(),
+        _ = ws_client:connect(Port),
+        ?assertMatch({Second, {sockeye, _, {open, _}}}, message()),
+        exit(Second, kill)
+    end).
+
+other_owner() ->
+    Self = self(),
+    Other = spawn_link(fun() -> forward(Self) end),
+    with_server(#{active => false}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = sockeye:controlling_process(Conn, Other),
+        ok = sockeye:setopts(Conn, [{active, true}]),
+        ok = ws_client:text(Socket, <<"1">>),
+        ?assertEqual({Other, {sockeye, Conn, {json, 1}}}, message()),
+        unlink(Other),
+        exit(Other, kill),
+        ?assertMatch({1011, _}, ws_client:recv_close(Socket))
+    end).
+
+forward(To) ->
+    receive Message -> To ! {self(), Message} end,
+    forward(To).
+
+credits() ->
+    with_server(#{active => once}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ok = ws_client:raw(Socket, [ws_client:encode(1, integer_to_binary(N)) || N <- lists:seq(1, 6)]),
+        ?assertEqual({json, 1}, event(Conn)),
+        ok = sockeye:setopts(Conn, [{active, 2}]),
+        ?assertEqual([{json, 2}, {json, 3}, passive], [event(Conn) || _ <- [1, 2, 3]]),
+        {ok, #{active := false, frames_in := _}} = sockeye:info(Conn),
+        receive {sockeye, Conn, _} = More -> error(More) after 0 -> ok end,
+        ok = sockeye:setopts(Conn, [{active, true}]),
+        ?assertEqual([{json, N} || N <- [4, 5, 6]], [event(Conn) || _ <- [1, 2, 3]]),
+        ?assertError(badarg, sockeye:setopts(Conn, [{active, maybe}]))
+    end).
+
+send_errors() ->
+    Self = self(),
+    with_server(#{active => true, send_queue_size => 1000}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        ?assertEqual({error, {not_json, Self}}, sockeye:send(Conn, #{a => [Self]})),
+        ?assertEqual({error, not_utf8}, sockeye:send(Conn, {text, <<255>>})),
+        ?assertError(badarg, sockeye:send(Conn, {text, 1})),
+        ?assertError(badarg, sockeye:send({sockeye_conn, no}, {text, <<>>})),
+        %% The client reads nothing.
+        ok = inet:setopts(Socket, [{recbuf, 4096}]),
+        Fill = fun Fill(N) ->
+                       case sockeye:send(Conn, {binary, <<0:8000>>}) of
+                           ok when N < 100000 -> Fill(N + 1);
+                           Other -> Other
+                       end
+               end,
+        ?assertEqual({error, busy}, Fill(0)),
+        ok = ws_client:drop(Socket),
+        ?assertEqual(1006, closed(Conn)),
+        ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
+        ?assertEqual({error, closed}, sockeye:close(Conn)),
+        ?assertEqual({error, closed}, sockeye:info(Conn))
+    end).
+
+%% Longer than what goes in one section, one packet, and the socket's buffer.
+large() ->
+    Funs = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
+    Most = 8 * 1024 * 1024,
+    with_handler(Funs, #{max_message_size => Most, send_queue_size => 4 * Most, inbox_size => 4 * Most, format => raw}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        [begin
+             Data = <<<<(N rem 251)>> || N <- lists:seq(1, Size)>>,
+             ok = ws_client:binary(Socket, Data),
+             {binary, Back} = ws_client:recv(Socket),
+             ?assert(Back =:= Data)
+         end || Size <- [65535, 65537, 262000, 262144, 262145, 1048570, 1048577, Most]]
+    end).
+
+%% However much a client sends, few messages wait for a slow handler.
+flood() ->
+    Self = self(),
+    Funs = #{frame => fun(_, _, S) ->
+                              {_, Waiting} = process_info(self(), message_queue_len),
+                              Self ! {waiting, Waiting},
+                              receive go -> ok after 5 -> ok end,
+                              {[], S}
+                      end},
+    with_handler(Funs, #{format => raw}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        Frame = ws_client:encode(2, <<0:800>>),
+        Flood = spawn_link(fun() -> pour(Socket, binary:copy(iolist_to_binary(Frame), 1000)) end),
+        Most = lists:max([receive {waiting, N} -> N end || _ <- lists:seq(1, 150)]),
+        unlink(Flood),
+        exit(Flood, kill),
+        %% Two batches, and what is not of the engine.
+        ?assert(Most =< 4)
+    end).
+
+pour(Socket, Bytes) ->
+    case gen_tcp:send(Socket, Bytes) of
+        ok -> pour(Socket, Bytes);
+        {error, _} -> ok
+    end.
+
+information() ->
+    {ok, #{engine := port, os_pid := OsPid, restarts := Restarts, memory := Memory}} = sockeye:info(),
+    ?assert(is_alive(OsPid)),
+    ?assert(is_integer(Restarts)),
+    ?assert(Memory > 0),
+    with_server(#{active => true}, fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        {ok, #{connections := 1, accepted := 1, server := Server, port := Port}} = sockeye:info(Server),
+        {ok, #{peer := {{127, 0, 0, 1}, _}, path := <<"/">>}} = sockeye:info(Conn),
+        ?assertEqual({ok, [Conn]}, sockeye:connections(Server)),
+        ?assertEqual({error, eaddrinuse}, sockeye:start_link(#{port => Port}))
+    end).
+
+%% All connections are told, and a handler serves their ends.
+stop_server() ->
+    Self = self(),
+    Funs = #{open => fun(_, _, S) -> Self ! open, {[], S} end,
+             close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end,
+             terminate => fun(Reason, _) -> Self ! {terminated, Reason} end},
+    [begin
+         {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, Funs}, processes => Processes}),
+         Port = sockeye_test:port(Server),
+         Sockets = [ws_client:connect(Port) || _ <- lists:seq(1, 20)],
+         [open = message() || _ <- Sockets],
+         Clients = [spawn_link(fun() -> answered(Socket, Self) end) || Socket <- Sockets],
+         [ok = gen_tcp:controlling_process(Socket, Client) || {Socket, Client} <- lists:zip(Sockets, Clients)],
+         [Client ! go || Client <- Clients],
+         ok = sockeye:stop(Server),
+         [receive {closed, Code} -> ?assertEqual(1001, Code) after ?TIMEOUT -> error(no_end) end || _ <- Sockets],
+         [receive {client, Code} -> ?assertEqual(1001, Code) after ?TIMEOUT -> error(no_close) end || _ <- Sockets],
+         sockeye_test:flush(),
+         ?assertMatch({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, []))
+     end || Processes <- [one, per_connection]].
+
+answered(Socket, Parent) ->
+    receive go -> ok end,
+    {Code, _} = ws_client:recv_close(Socket),
+    ok = ws_client:close(Socket, Code, <<>>),
+    Parent ! {client, Code}.
+
+handler_dies() ->
+    Self = self(),
+    Funs = #{open => fun(_, _, S) -> Self ! {open, self()}, {[], S} end,
+             frame => fun({json, <<"crash">>}, _, _) -> exit(wanted);
+                         (Frame, _, S) -> {[{reply, Frame}], S}
+                      end},
+    sockeye_test:quiet(fun() ->
+        with_handler(Funs, #{}, fun(Port, _) ->
+            Socket = ws_client:connect(Port),
+            {open, First} = message(),
+            ok = ws_client:text(Socket, <<"1">>),
+            ok = ws_client:text(Socket, <<"\"crash\"">>),
+            ?assertEqual({text, <<"1">>}, ws_client:recv(Socket)),
+            ?assertMatch({1011, _}, ws_client:recv_close(Socket)),
+            Next = ws_client:connect(Port),
+            {open, Second} = message(),
+            ?assertNotEqual(First, Second),
+            ok = ws_client:text(Next, <<"2">>),
+            ?assertEqual({text, <<"2">>}, ws_client:recv(Next))
+        end)
+    end).
+
+json() ->
+    ?assertEqual({ok, #{<<"a">> => [1, 2.5, null]}}, sockeye_json:decode(<<"{\"a\": [1, 2.5, null]}">>)),
+    ?assertEqual({error, {eof, 3}}, sockeye_json:decode(<<"[1,">>)),
+    ?assertEqual({ok, <<"{\"a\":1}">>}, sockeye_json:encode(#{a => 1})),
+    Self = self(),
+    ?assertEqual({error, {not_json, Self}}, sockeye_json:encode([Self])).
+
+needs_the_library() ->
+    ?assertError({sockeye_codec, needs_nif, _}, sockeye_codec:new(server)).
+
+stop_application() ->
+    {ok, #{os_pid := OsPid}} = sockeye:info(),
+    Self = self(),
+    Owner = spawn(fun() ->
+                          {ok, Server} = sockeye:start_link(#{port => 0, active => true}),
+                          Self ! {port, sockeye_test:port(Server)},
+                          forward(Self)
+                  end),
+    Port = receive {port, P} -> P end,
+    Socket = ws_client:connect(Port),
+    {Owner, {sockeye, Conn, {open, _}}} = message(),
+    Client = spawn_link(fun() -> answered(Socket, Self) end),
+    ok = gen_tcp:controlling_process(Socket, Client),
+    Client ! go,
+    ok = application:stop(sockeye),
+    ?assertNot(is_alive(OsPid)),
+    receive {client, Code} -> ?assertEqual(1001, Code) after ?TIMEOUT -> error(no_close) end,
+    receive {Owner, {sockeye, Conn, {closed, Ended, _}}} -> ?assertEqual(1001, Ended) after ?TIMEOUT -> error(not_closed) end,
+    exit(Owner, kill),
+    {ok, _} = application:ensure_all_started(sockeye),
+    {ok, #{os_pid := Next, restarts := 0}} = sockeye:info(),
+    ?assert(is_alive(Next)).
+
+no_library() ->
+    ?assertEqual(false, code:is_loaded(sockeye_nif) =/= false andalso mapped()).
+
+%% Our stubs may be loaded, as all modules are: the library behind them is not.
+mapped() ->
+    {ok, Maps} = file:read_file("/proc/self/maps"),
+    binary:match(Maps, <<"sockeye_nif">>) =/= nomatch.
+
+%% ---------------------------------------------------------------- its death
+
+kill() ->
+    {ok, #{os_pid := OsPid, restarts := Restarts}} = sockeye:info(),
+    _ = os:cmd("kill -9 " ++ integer_to_list(OsPid)),
+    Restarts.
+
+%% Until the engine is another one, and the server listens.
+back(Restarts, Server, Port) ->
+    until(fun() -> case sockeye:info() of
+                       {ok, #{restarts := N}} -> N > Restarts;
+                       Other -> Other
+                   end
+          end),
+    until(fun() -> case sockeye:info(Server) of
+                       {ok, #{port := Port}} -> true;
+                       Other -> Other
+                   end
+          end),
+    until(fun() -> case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
+                       {ok, Probe} -> ok = gen_tcp:close(Probe), true;
+                       Error -> Error
+                   end
+          end).
+
+killed(Processes) ->
+    Self = self(),
+    Funs = #{open => fun(Conn, _, S) -> Self ! {open, Conn, self()}, {[], S} end,
+             frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end,
+             close => fun(Conn, Code, Reason, S) -> Self ! {closed, Conn, Code, Reason}, {[], S} end},
+    with_handler(Funs, #{processes => Processes}, fun(Port, Server) ->
+        Sockets = [ws_client:connect(Port) || _ <- lists:seq(1, 20)],
+        Open = [receive {open, Conn, Handler} -> {Conn, Handler} after ?TIMEOUT -> error(not_open) end || _ <- Sockets],
+        Restarts = kill(),
+        Closed = [receive {closed, Conn, 1006, <<"engine lost">>} -> Conn after ?TIMEOUT -> error(not_closed) end || _ <- Sockets],
+        ?assertEqual(lists:sort([Conn || {Conn, _} <- Open]), lists:sort(Closed)),
+        ok = back(Restarts, Server, Port),
+        ?assert(is_process_alive(Server)),
+        Handlers = lists:usort([Handler || {_, Handler} <- Open]),
+        Alive = Processes =/= per_connection,
+        until(fun() -> lists:all(fun(Handler) -> is_process_alive(Handler) =:= Alive end, Handlers) end),
+        Socket = ws_client:connect(Port),
+        receive {open, _, Handler} -> ?assertEqual(Alive, lists:member(Handler, Handlers)) after ?TIMEOUT -> error(not_open) end,
+        ok = ws_client:text(Socket, <<"1">>),
+        ?assertEqual({text, <<"1">>}, ws_client:recv(Socket)),
+        receive {closed, _, _, _} = Again -> error(Again) after 0 -> ok end
+    end).
+
+killed_owner() ->
+    with_server(#{active => true}, fun(Port, Server) ->
+        {Socket, Conn} = open(Port),
+        ok = ws_client:text(Socket, <<"1">>),
+        ?assertEqual({json, 1}, event(Conn)),
+        Restarts = kill(),
+        ?assertEqual({closed, 1006, <<"engine lost">>}, event(Conn)),
+        ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
+        ok = back(Restarts, Server, Port),
+        ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
+        sockeye_test:flush(),
+        {Next, Other} = open(Port),
+        ok = ws_client:text(Next, <<"2">>),
+        ?assertEqual({json, 2}, event(Other))
+    end).
+
+%% Whatever they ask when it dies, they get an answer.
+killed_calls() ->
+    with_server(#{active => true}, fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        Self = self(),
+        Asking = [spawn_monitor(fun() -> asking(Ask, Self) end)
+                  || Ask <- [fun() -> sockeye:send(Conn, {text, <<>>}) end,
+                             fun() -> sockeye:info(Conn) end,
+                             fun() -> sockeye:info(Server) end,
+                             fun() -> sockeye:info() end,
+                             fun() -> sockeye:connections(Server) end,
+                             fun() -> sockeye:setopts(Conn, [{active, true}]) end]],
+        [receive asking -> ok end || _ <- Asking],
+        Restarts = kill(),
+        [receive {'DOWN', Ref, process, Pid, Reason} -> ?assertMatch({answered, {error, _}}, Reason)
+         after ?TIMEOUT -> error({no_answer, Pid})
+         end || {Pid, Ref} <- Asking],
+        ok = back(Restarts, Server, Port)
+    end).
+
+asking(Ask, Parent) ->
+    {ok, _} = ok_of(Ask()),
+    Parent ! asking,
+    ask_on(Ask).
+
+ask_on(Ask) ->
+    case ok_of(Ask()) of
+        {ok, _} -> ask_on(Ask);
+        Error -> exit({answered, Error})
+    end.
+
+ok_of(ok) -> {ok, ok};
+ok_of(Result) -> Result.
+
+killed_log() ->
+    with_server(#{active => true}, fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        Logged = port_node:logged(fun() ->
+            Restarts = kill(),
+            ?assertEqual({closed, 1006, <<"engine lost">>}, event(Conn)),
+            ok = back(Restarts, Server, Port)
+        end),
+        ?assertMatch([{engine_lost, _}], Logged),
+        [{_, Text}] = Logged,
+        ?assertMatch({match, _}, re:run(Text, "^Sockeye engine: its process was killed by signal 9; all connections are closed with 1006, "
+                                              "and it is started again"))
+    end).
+
+killed_under_load() ->
+    Self = self(),
+    Funs = #{init => fun() -> {ok, 0} end,
+             open => fun(_, _, S) -> {[], S + 1} end,
+             frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end,
+             close => fun(_, _, _, S) -> {[], S - 1} end,
+             info => fun({count, From}, S) -> From ! {open, S}, {[], S} end},
+    with_handler(Funs, #{}, fun(Port, Server) ->
+        [Handler] = handlers(),
+        [begin
+             Clients = [spawn_monitor(fun() -> load(Port, Self) end) || _ <- lists:seq(1, 50)],
+             [receive loaded -> ok after ?TIMEOUT -> error(no_load) end || _ <- Clients],
+             Restarts = kill(),
+             [receive {'DOWN', Ref, process, _, _} -> ok after ?TIMEOUT -> error(not_cut_off) end || {_, Ref} <- Clients],
+             ok = back(Restarts, Server, Port),
+             until(fun() -> Handler ! {count, Self}, receive {open, N} -> N =:= 0 orelse N end end)
+         end || _ <- lists:seq(1, rounds())],
+        ?assertEqual([Handler], handlers())
+    end).
+
+rounds() ->
+    list_to_integer(os:getenv("SOCKEYE_TEST_ROUNDS", "20")).
+
+%% For longer than what counts as a short life of the engine.
+load(Port, Parent) ->
+    Begin = erlang:monotonic_time(millisecond),
+    Socket = ws_client:connect(Port),
+    load_until(Socket, Begin + 300),
+    Parent ! loaded,
+    load(Socket).
+
+load_until(Socket, Time) ->
+    exchange(Socket),
+    erlang:monotonic_time(millisecond) >= Time orelse load_until(Socket, Time).
+
+load(Socket) ->
+    exchange(Socket),
+    load(Socket).
+
+exchange(Socket) ->
+    ok = ws_client:text(Socket, <<"[1,2,3]">>),
+    {text, _} = ws_client:recv(Socket).
+
+%% More often than a supervisor would stand.
+killed_often() ->
+    %% With nothing behind it.
+    ok = application:stop(sockeye),
+    with_server(#{active => true}, fun(Port, Server) ->
+        Sup = whereis(sockeye_sup),
+        [begin
+             Restarts = kill(),
+             until(fun() -> case sockeye:info() of
+                                {ok, #{restarts := N}} -> N > Restarts;
+                                Other -> Other
+                            end
+                   end)
+         end || _ <- lists:seq(1, 6)],
+        {ok, #{restarts := Restarts}} = sockeye:info(),
+        ok = back(Restarts - 1, Server, Port),
+        sockeye_test:flush(),
+        {_, _} = open(Port),
+        ?assertEqual(Sup, whereis(sockeye_sup))
+    end).
