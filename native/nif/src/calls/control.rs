@@ -8,12 +8,13 @@ use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{CallKind, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, ShardSet};
+use sockeye_seam::frames::set_active;
 use sockeye_seam::settings::{read_tls, set_option};
 use sockeye_seam::value::BadArg;
 use sockeye_seam::{Atom as Named, calls as facts, events};
 
 use crate::atoms;
-use crate::frames::grammar;
+use crate::frames::reader::TermReader;
 use crate::server::host;
 use crate::server::{registry, relay};
 use crate::settings::config::Settings;
@@ -199,7 +200,7 @@ fn setopts_dirty<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<
 }
 
 fn set<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> {
-    let b = Builder::of(env);
+    let r = TermReader::of(env);
     let conn = conn_of(env, conn)?;
     let list = terms::list(list)?;
     let mut frames = Frames::default();
@@ -207,7 +208,7 @@ fn set<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> 
     for option in list {
         let (key, value): (Atom, Term<'_>) = option.decode()?;
         if key == atoms::active() {
-            let change = grammar::set_active(b, value.as_c_arg()).ok_or(Error::BadArg)?;
+            let change = set_active(r, value.as_c_arg()).ok_or(Error::BadArg)?;
             frames.commands.push((conn, Command::Active(change)));
         } else {
             let (key, value) = (tree(key.to_term(env)), tree(value));

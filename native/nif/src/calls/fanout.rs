@@ -1,56 +1,16 @@
 //! One frame for many connections.
 
-use rustler::sys::ErlNifTerm;
 use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
-use sockeye_engine::{
-    Broadcast, CallKind, ConnId, DeliveryCountReply, SendError, Server, ShardSet, topics,
-};
+use sockeye_engine::{CallKind, ConnId, DeliveryCountReply, SendError};
+use sockeye_seam::calls::{self, Encoded, FanoutTarget};
 
 use crate::atoms;
-use crate::frames::outbound::{SendFailure, charge, range, reason, refuse};
-use crate::frames::{self, Appended, Bounds, CLIENT_TAG, FrameFormat, NORMAL_PAYLOAD, compress};
-use crate::terms::{Builder, map};
+use crate::frames::outbound::{SendFailure, charge, reason, refuse};
+use crate::frames::reader::TermReader;
+use crate::frames::{Bounds, NORMAL_PAYLOAD};
+use crate::terms::Builder;
 use crate::vm::reply::{self, ReplyTo};
 use crate::vm::{backlog, running};
-
-/// Connections of a list that one call on a normal scheduler takes.
-const LIST: usize = 512;
-
-/// To all connections of a server, or to the subscribers of a topic.
-enum FanoutTarget<'a> {
-    All,
-    Topic(&'a [u8]),
-}
-
-impl<'a> FanoutTarget<'a> {
-    fn of(b: Builder<'a>, term: ErlNifTerm) -> NifResult<Self> {
-        if term == atoms::all().as_c_arg() {
-            return Ok(FanoutTarget::All);
-        }
-        let name = b.bytes(term).filter(|name| topics::is_plain(name));
-        name.map(FanoutTarget::Topic).ok_or(Error::BadArg)
-    }
-}
-
-/// A frame, and whether it must stay uncompressed.
-fn encode(
-    b: Builder,
-    server: &Server,
-    frame: Term<'_>,
-    bounds: Bounds,
-) -> Result<(Vec<u8>, bool), SendFailure> {
-    let mut bytes = Vec::with_capacity(256);
-    let format = FrameFormat::of(server.config.tag);
-    let plain = match frames::append(b, frame.as_c_arg(), format, bounds, &mut bytes)? {
-        Appended::Frame => false,
-        Appended::Plain => true,
-        Appended::Close(..) | Appended::Active(_) | Appended::Stream(..) => {
-            return Err(SendFailure::BadArg);
-        }
-    };
-    range(0, bytes.len()).ok_or(SendFailure::BadArg)?;
-    Ok((bytes, plain))
-}
 
 #[rustler::nif]
 fn publish<'a>(
@@ -61,7 +21,7 @@ fn publish<'a>(
     except: Term<'a>,
     wait: Term<'a>,
 ) -> NifResult<Term<'a>> {
-    publish_with(env, server, (to, except, wait), frame, Bounds::normal())
+    publish_with(env, server, (to, except, wait), frame, Bounds::NORMAL)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -73,7 +33,7 @@ fn publish_dirty<'a>(
     except: Term<'a>,
     wait: Term<'a>,
 ) -> NifResult<Term<'a>> {
-    publish_with(env, server, (to, except, wait), frame, Bounds::dirty())
+    publish_with(env, server, (to, except, wait), frame, Bounds::NONE)
 }
 
 fn publish_with<'a>(
@@ -87,8 +47,8 @@ fn publish_with<'a>(
     let Some((_, known)) = running::server(server) else {
         return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
-    match encode(b, &known, frame, bounds) {
-        Ok((bytes, plain)) => spread(env, server, (to, except, wait), bytes, plain, bounds),
+    match calls::encode_for(TermReader::of(env), &known, frame.as_c_arg(), bounds) {
+        Ok(encoded) => spread(env, server, (to, except, wait), encoded, bounds),
         Err(failure) => refuse(env, b, failure),
     }
 }
@@ -97,12 +57,11 @@ fn spread<'a>(
     env: Env<'a>,
     server: u64,
     (to, except, wait): (Term<'a>, Term<'a>, Term<'a>),
-    bytes: Vec<u8>,
-    plain: bool,
+    encoded: Encoded,
     bounds: Bounds,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let target = FanoutTarget::of(b, to.as_c_arg())?;
+    let target = FanoutTarget::of(TermReader::of(env), to.as_c_arg()).map_err(|_| Error::BadArg)?;
     let none = atoms::none().as_c_arg();
     let except: Option<ConnId> = match except.as_c_arg() {
         term if term == none => None,
@@ -113,25 +72,20 @@ fn spread<'a>(
         _ => Some(ReplyTo::new(env, wait.decode::<reply::PendingReply<'_>>()?)),
     };
     let waits = reply.is_some();
-    range(0, bytes.len()).ok_or(Error::BadArg)?;
     let Some((engine, server)) = running::server(server) else {
         return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
-    charge(env, bytes.len(), 0);
-    let frame = match compress::broadcast(&server, bytes, plain, bounds) {
-        Ok(frame) => frame,
-        Err(error) => return refuse(env, b, error.into()),
-    };
+    charge(env, encoded.0.len(), 0);
     let outcome = reply.map(|reply| -> DeliveryCountReply {
-        Box::new(move |sent, dropped| reply.answer(|b| counts(b, sent, dropped)))
+        Box::new(move |sent, dropped| {
+            reply.answer(|mut b| calls::dropped(&mut b, sent, dropped));
+        })
     });
-    let result = match target {
-        FanoutTarget::All => engine.fan_out(&server, &frame, except, outcome),
-        FanoutTarget::Topic(name) => engine.publish(&server, name, &frame, except, outcome),
-    };
+    let result = calls::spread(&engine, &server, (target, except), encoded, outcome, bounds);
     match result {
         Ok(shards) if shards.is_empty() && waits => {
-            Ok(b.term(env, b.tuple([b.atom(atoms::ok()), counts(b, 0, 0)])))
+            let counts = calls::dropped(&mut { b }, 0, 0);
+            Ok(b.term(env, b.tuple([b.atom(atoms::ok()), counts])))
         }
         // Who waits for the outcome need not wait twice.
         Ok(_) if waits => Ok(atoms::ok().encode(env)),
@@ -139,29 +93,19 @@ fn spread<'a>(
             let given = (shards, CallKind::Fanout);
             Ok(backlog::ok(env, &engine, given))
         }
-        Err(e) => refuse(env, b, SendFailure::Send(e)),
+        Err(failure) => refuse(env, b, failure),
     }
-}
-
-fn counts(b: Builder, sent: u64, dropped: u64) -> ErlNifTerm {
-    map(
-        b,
-        &[
-            (b.atom(atoms::sent()), b.integer(sent)),
-            (b.atom(atoms::dropped()), b.integer(dropped)),
-        ],
-    )
 }
 
 /// What other nodes hand on to their connections: `{ok, {Bytes, Plain}}`.
 #[rustler::nif]
 fn encode_frame<'a>(env: Env<'a>, server: u64, frame: Term<'a>) -> NifResult<Term<'a>> {
-    encoded(env, server, frame, Bounds::normal())
+    encoded(env, server, frame, Bounds::NORMAL)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn encode_frame_dirty<'a>(env: Env<'a>, server: u64, frame: Term<'a>) -> NifResult<Term<'a>> {
-    encoded(env, server, frame, Bounds::dirty())
+    encoded(env, server, frame, Bounds::NONE)
 }
 
 fn encoded<'a>(env: Env<'a>, server: u64, frame: Term<'a>, bounds: Bounds) -> NifResult<Term<'a>> {
@@ -169,7 +113,7 @@ fn encoded<'a>(env: Env<'a>, server: u64, frame: Term<'a>, bounds: Bounds) -> Ni
     let Some((_, server)) = running::server(server) else {
         return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
-    match encode(b, &server, frame, bounds) {
+    match calls::encode_for(TermReader::of(env), &server, frame.as_c_arg(), bounds) {
         Ok((bytes, plain)) => {
             charge(env, bytes.len(), 0);
             let mut binary = NewBinary::new(env, bytes.len());
@@ -198,9 +142,8 @@ fn publish_encoded<'a>(
         env,
         server,
         (to, except, wait),
-        bytes,
-        plain,
-        Bounds::normal(),
+        (bytes, plain),
+        Bounds::NORMAL,
     )
 }
 
@@ -218,20 +161,19 @@ fn publish_encoded_dirty<'a>(
         env,
         server,
         (to, except, wait),
-        bytes,
-        plain,
-        Bounds::dirty(),
+        (bytes, plain),
+        Bounds::NONE,
     )
 }
 
 #[rustler::nif]
 fn send_list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>) -> NifResult<Term<'a>> {
-    list(env, conns, frame, Bounds::normal())
+    list(env, conns, frame, Bounds::NORMAL)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn send_list_dirty<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>) -> NifResult<Term<'a>> {
-    list(env, conns, frame, Bounds::dirty())
+    list(env, conns, frame, Bounds::NONE)
 }
 
 /// The frame is encoded once for all connections of a server.
@@ -240,66 +182,22 @@ fn list<'a>(env: Env<'a>, conns: Term<'a>, frame: Term<'a>, bounds: Bounds) -> N
     let Some(engine) = running::engine() else {
         return refuse(env, b, SendFailure::Send(SendError::Closed));
     };
-    let mut groups: Vec<(u32, Vec<ConnId>)> = Vec::new();
-    let mut refused: Vec<(ConnId, SendError)> = Vec::new();
-    let (mut rest, mut count) = (conns.as_c_arg(), 0);
-    while let Some((head, tail)) = b.cell(rest) {
-        let conn = b.as_conn(head).ok_or(Error::BadArg)?;
-        match engine.home_of(conn) {
-            // Frames of a client are masked, each in its own way.
-            Some(home) if home.tag & CLIENT_TAG != 0 => return Err(Error::BadArg),
-            Some(home) => match groups.iter_mut().find(|(server, _)| *server == home.server) {
-                Some((_, group)) => group.push(conn),
-                None => groups.push((home.server, vec![conn])),
-            },
-            None => refused.push((conn, SendError::Closed)),
-        }
-        rest = tail;
-        count += 1;
-        if count > LIST && bounds.are_normal() {
-            return Ok(atoms::dirty().encode(env));
-        }
-    }
-    if !b.is_nil(rest) {
-        return Err(Error::BadArg);
-    }
-    // Before anything is sent.
-    let mut ready: Vec<(std::sync::Arc<Server>, Broadcast, Vec<ConnId>)> = Vec::new();
-    let mut work = 0;
-    for (number, group) in groups {
-        // It is encoded for each server anew.
-        if work > NORMAL_PAYLOAD && bounds.are_normal() {
-            return Ok(atoms::dirty().encode(env));
-        }
-        let Some(server) = engine.server(number) else {
-            refused.extend(group.into_iter().map(|conn| (conn, SendError::Closed)));
-            continue;
-        };
-        let made = encode(b, &server, frame, bounds).and_then(|(bytes, plain)| {
-            charge(env, bytes.len(), 0);
-            work += bytes.len();
-            Ok(compress::broadcast(&server, bytes, plain, bounds)?)
+    let (conns, frame) = (conns.as_c_arg(), frame.as_c_arg());
+    let sent = calls::send_list(TermReader::of(env), &engine, conns, frame, bounds);
+    let (refused, crowded, bytes, count) = match sent {
+        Ok(sent) => sent,
+        Err(failure) => return refuse(env, b, failure),
+    };
+    charge(env, bytes, count);
+    let answer = if refused.is_empty() {
+        b.atom(atoms::ok())
+    } else {
+        let reasons = refused.iter().map(|(conn, why)| {
+            let why = reason(b, &SendFailure::Send(*why));
+            b.tuple([b.conn(*conn), why])
         });
-        match made {
-            Ok(made) => ready.push((server, made, group)),
-            Err(failure) => return refuse(env, b, failure),
-        }
-    }
-    let mut shards = ShardSet::default();
-    for (server, frame, group) in ready {
-        group.iter().for_each(|conn| shards.insert(conn.shard()));
-        refused.extend(engine.send_to_list(&server, &frame, &group));
-    }
-    charge(env, 0, count);
-    let given = (shards, CallKind::Fanout);
-    if refused.is_empty() {
-        return Ok(backlog::ok(env, &engine, given));
-    }
-    let reasons = refused.iter().filter_map(|(conn, why)| {
-        let why = reason(b, SendFailure::Send(*why))?;
-        Some(b.tuple([b.conn(*conn), why]))
-    });
-    let reasons = b.list(&reasons.collect::<Vec<_>>());
-    let error = b.term(env, b.tuple([b.atom(atoms::error()), reasons]));
-    Ok(backlog::answer(env, &engine, given, error))
+        let reasons = b.list(&reasons.collect::<Vec<_>>());
+        b.tuple([b.atom(atoms::error()), reasons])
+    };
+    Ok(backlog::wrap(env, crowded, b.term(env, answer)))
 }

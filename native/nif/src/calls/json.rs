@@ -10,7 +10,7 @@ use sockeye_seam::settings::{JsonOptions, KeyMode, keys, null};
 
 use crate::atoms;
 use crate::frames::NORMAL_JSON;
-use crate::frames::grammar::{flatten, iolist_exceeds};
+use crate::frames::iolist::{flatten, iolist_exceeds};
 use crate::frames::outbound::charge;
 use crate::json::decode;
 use crate::json::encode::vm::MapPairs;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sockeye_engine::{
     CallKind, ConnId, DeliveryCountReply, SendError, ShardSet, SubscribeError, topics,
 };
-use sockeye_seam::calls::{self as seam, Encoded, Whom};
+use sockeye_seam::calls::{self as seam, Encoded, FanoutTarget};
 use sockeye_seam::frames::{Bounds, SendFailure};
 use sockeye_seam::settings::CLIENT_TAG;
 use sockeye_seam::topic_changes::TakenChanges;
@@ -56,7 +56,7 @@ impl Call<'_> {
         encoded: Encoded,
     ) -> Read<()> {
         let r = self.reader();
-        let whom = Whom::of(r, to)?;
+        let target = FanoutTarget::of(r, to)?;
         let except = match r.is(except, Atom::none) {
             true => None,
             false => Some(self.conn(except)?),
@@ -75,7 +75,7 @@ impl Call<'_> {
                 });
             })
         });
-        let who = (whom, except);
+        let who = (target, except);
         match seam::spread(&engine, &server, who, encoded, outcome, Bounds::NONE) {
             Ok(shards) if shards.is_empty() && waits => self.asker.answer(|w| {
                 w.tuple(2);
@@ -241,9 +241,9 @@ impl Call<'_> {
     pub(super) fn connections(self) -> Read<()> {
         let [server, topic] = self.args()?;
         let server = self.server(server)?;
-        let name = match Whom::of(self.reader(), topic)? {
-            Whom::All => None,
-            Whom::Topic(name) => Some(name),
+        let name = match FanoutTarget::of(self.reader(), topic)? {
+            FanoutTarget::All => None,
+            FanoutTarget::Topic(name) => Some(name),
         };
         let engine = self.port.engine().ok_or(BadArg)?;
         let found: Arc<Mutex<Vec<ConnId>>> = Arc::default();

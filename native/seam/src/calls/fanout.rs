@@ -19,24 +19,24 @@ const LIST: usize = 512;
 
 /// To all connections of a server, or to the subscribers of a topic.
 #[derive(Clone, Copy, Debug)]
-pub enum Whom<'a> {
+pub enum FanoutTarget<'a> {
     /// All.
     All,
     /// These.
     Topic(&'a [u8]),
 }
 
-impl<'a> Whom<'a> {
+impl<'a> FanoutTarget<'a> {
     /// `all`, or a topic.
     ///
     /// # Errors
     /// It is neither.
     pub fn of<R: Reader<'a>>(r: R, term: R::Term) -> Read<Self> {
         if r.is(term, Atom::all) {
-            return Ok(Whom::All);
+            return Ok(FanoutTarget::All);
         }
         let name = r.bytes(term).filter(|name| topics::is_plain(name));
-        name.map(Whom::Topic).ok_or(BadArg)
+        name.map(FanoutTarget::Topic).ok_or(BadArg)
     }
 }
 
@@ -73,16 +73,16 @@ pub fn encode_for<'a, R: Reader<'a>>(
 pub fn spread<T>(
     engine: &Engine,
     server: &Arc<Server>,
-    (whom, except): (Whom<'_>, Option<ConnId>),
+    (target, except): (FanoutTarget<'_>, Option<ConnId>),
     (bytes, plain): Encoded,
     outcome: Option<DeliveryCountReply>,
     bounds: Bounds,
 ) -> Result<ShardSet, SendFailure<T>> {
     range(0, bytes.len()).ok_or(SendFailure::BadArg)?;
     let frame = broadcast(server, bytes, plain, bounds)?;
-    let result = match whom {
-        Whom::All => engine.fan_out(server, &frame, except, outcome),
-        Whom::Topic(name) => engine.publish(server, name, &frame, except, outcome),
+    let result = match target {
+        FanoutTarget::All => engine.fan_out(server, &frame, except, outcome),
+        FanoutTarget::Topic(name) => engine.publish(server, name, &frame, except, outcome),
     };
     result.map_err(SendFailure::Send)
 }

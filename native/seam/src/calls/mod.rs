@@ -7,5 +7,5 @@ mod send;
 
 pub use commands::{Carried, Failed, Stop, commands};
 pub use facts::{conn_map, dropped, engine_map, server_map};
-pub use fanout::{Encoded, Sent, Whom, encode_for, send_list, spread};
+pub use fanout::{Encoded, FanoutTarget, Sent, encode_for, send_list, spread};
 pub use send::send;

@@ -10,6 +10,7 @@ use sockeye_engine::active::SetActive;
 use sockeye_engine::pieces::Piece;
 use sockeye_json::Null;
 use sockeye_protocol::frame::{self, Opcode};
+use sockeye_protocol::utf8::is_utf8;
 use sockeye_protocol::{Kind, Role};
 
 use crate::read::{EncodeError, IoError, Reader};
@@ -151,7 +152,7 @@ pub fn append<'a, R: Reader<'a>>(
                 MessageTerm::Json(term) => json(r, term, format, bounds, out)?,
                 MessageTerm::Bytes(kind, term) => {
                     let bytes = payload(r, term, bounds)?;
-                    if kind == Kind::Text && std::str::from_utf8(&bytes).is_err() {
+                    if kind == Kind::Text && !is_utf8(&bytes) {
                         return Err(FrameError::NotUtf8);
                     }
                     frame::write(out, kind.op(), &bytes, format.role.mask());

@@ -9,7 +9,7 @@ use sockeye_protocol::{CloseReason, Kind, Payload, Progress, Sink};
 
 use super::{Codec, CodecState, Scheduler, with_contexts};
 use crate::atoms;
-use crate::frames::grammar::{flatten, iolist_exceeds};
+use crate::frames::iolist::{flatten, iolist_exceeds};
 use crate::frames::outbound::charge;
 use crate::terms::Builder;
 

@@ -3,6 +3,7 @@
 //! First all terms of a call are looked at, then all are written: what is refused has changed
 //! nothing, neither the state of the session nor the window of its compressor.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rustler::sys::ErlNifTerm;
@@ -13,13 +14,14 @@ use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::utf8::is_utf8;
 use sockeye_protocol::{Kind, Role};
+use sockeye_seam::Reader;
+use sockeye_seam::frames::{FrameError, FrameTerm, MessageTerm, append_piece, parse};
 
 use super::{Codec, CodecState, Scheduler, with_contexts};
 use crate::atoms;
-use crate::frames::grammar::{self, FrameTerm, MessageTerm};
 use crate::frames::outbound::{SendFailure, charge, refuse};
-use crate::frames::{self, FrameError, NORMAL_JSON, NORMAL_PAYLOAD};
-use crate::json::encode::{self, CallId};
+use crate::frames::reader::TermReader;
+use crate::frames::{NORMAL_JSON, NORMAL_PAYLOAD};
 use crate::terms::Builder;
 
 /// Bytes that a call on a normal scheduler compresses.
@@ -29,7 +31,7 @@ const NORMAL_FRAMES: usize = 1024;
 
 /// Where a payload lies: in a term of the call, or in the buffer for JSON.
 enum PayloadSource<'a> {
-    Term(&'a [u8]),
+    Term(Cow<'a, [u8]>),
     Json(Range<usize>),
 }
 
@@ -37,8 +39,8 @@ enum PayloadSource<'a> {
 enum FrameWrite<'a> {
     /// The last tells whether it is never compressed.
     Message(Kind, PayloadSource<'a>, bool),
-    Piece(Kind, Piece, &'a [u8]),
-    Control(Opcode, &'a [u8]),
+    Piece(Kind, Piece, Cow<'a, [u8]>),
+    Control(Opcode, Cow<'a, [u8]>),
     Close(u16, Box<str>),
 }
 
@@ -73,10 +75,9 @@ fn encode<'a>(
     };
     let compress = state.session.deflate().is_some();
     let mut plan = EncodePlan {
-        b,
+        r: TermReader::of(env),
         codec,
         role: state.session.role(),
-        call: CallId::new(),
         normal: scheduler == Scheduler::Normal,
         open: state.session.is_open(),
         stream: state.stream,
@@ -101,10 +102,9 @@ fn encode<'a>(
 
 /// What a call writes, and the state as it will be after them.
 struct EncodePlan<'a, 'c> {
-    b: Builder<'a>,
+    r: TermReader<'a>,
     codec: &'c Codec,
     role: Role,
-    call: CallId,
     normal: bool,
     open: bool,
     stream: Option<OpenMessage>,
@@ -117,7 +117,7 @@ struct EncodePlan<'a, 'c> {
 
 impl<'a> EncodePlan<'a, '_> {
     fn all(&mut self, list: ErlNifTerm) -> Result<(), SendFailure> {
-        let b = self.b;
+        let b = self.r.b;
         if b.cell(list).is_none() && !b.is_nil(list) {
             return self.frame(list);
         }
@@ -137,7 +137,7 @@ impl<'a> EncodePlan<'a, '_> {
     }
 
     fn frame(&mut self, term: ErlNifTerm) -> Result<(), SendFailure> {
-        match grammar::parse(self.b, term).ok_or(SendFailure::BadArg)? {
+        match parse(self.r, term).ok_or(SendFailure::BadArg)? {
             FrameTerm::Message { content, plain } => match content {
                 MessageTerm::Json(term) => self.json(term, plain),
                 MessageTerm::Bytes(kind, term) => self.message(kind, term, plain),
@@ -186,20 +186,20 @@ impl<'a> EncodePlan<'a, '_> {
         }
     }
 
-    fn payload(&self, term: ErlNifTerm) -> Result<&'a [u8], SendFailure> {
+    fn payload(&self, term: ErlNifTerm) -> Result<Cow<'a, [u8]>, SendFailure> {
         let limit = if self.normal {
             NORMAL_PAYLOAD
         } else {
             usize::MAX
         };
-        Ok(frames::bytes(self.b, term, limit)?)
+        Ok(self.r.iolist(term, limit).map_err(FrameError::from)?)
     }
 
     fn message(&mut self, kind: Kind, term: ErlNifTerm, plain: bool) -> Result<(), SendFailure> {
         let bytes = self.payload(term)?;
         self.count(bytes.len(), self.most(plain))?;
         self.whole_message()?;
-        if kind == Kind::Text && !is_utf8(bytes) {
+        if kind == Kind::Text && !is_utf8(&bytes) {
             return Err(SendFailure::NotUtf8);
         }
         let source = PayloadSource::Term(bytes);
@@ -225,8 +225,8 @@ impl<'a> EncodePlan<'a, '_> {
         };
         let start = self.json.len();
         let null = self.codec.null;
-        encode::encode(self.b.env, self.call, term, null, limit, &mut self.json)
-            .map_err(FrameError::from)?;
+        let encoded = self.r.json(term, null, limit, &mut self.json);
+        encoded.map_err(FrameError::from)?;
         let range = start..self.json.len();
         self.count(range.len(), self.most(plain))?;
         let source = PayloadSource::Json(range);
@@ -239,7 +239,7 @@ impl<'a> EncodePlan<'a, '_> {
         let bytes = self.payload(term)?;
         self.count(bytes.len(), NORMAL_PAYLOAD)?;
         self.admit()?;
-        self.stream = OpenMessage::advance(self.stream, kind, step, bytes)?;
+        self.stream = OpenMessage::advance(self.stream, kind, step, &bytes)?;
         self.writes.push(FrameWrite::Piece(kind, step, bytes));
         Ok(())
     }
@@ -265,7 +265,7 @@ impl<'a> EncodePlan<'a, '_> {
                     }
                 }
                 FrameWrite::Piece(kind, step, bytes) => {
-                    frames::append_piece(*kind, *step, bytes, self.role, out);
+                    append_piece(*kind, *step, bytes, self.role, out);
                 }
                 FrameWrite::Control(op, bytes) => frame::write(out, *op, bytes, mask()),
                 FrameWrite::Close(code, reason) => {
