@@ -78,6 +78,13 @@ impl Host {
         self.plain(pid.into(), Who::Pid(pid))
     }
 
+    /// Watches the one owner that is known, while its pid is what it was.
+    pub(crate) fn watch_owner(self: &Arc<Self>) {
+        if let Owner::Process(pid) = &self.owner {
+            self.owner_of(pid);
+        }
+    }
+
     /// The inbox of whoever has this name: the same one until he is dead.
     fn named(self: &Arc<Self>, name: &str) -> Option<Arc<Receiver>> {
         // No pid begins so.

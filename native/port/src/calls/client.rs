@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use sockeye_engine::host::ServerHost;
 use sockeye_engine::{ClientTls, Proxy, Url};
 use sockeye_protocol::handshake::names_a_host;
 use sockeye_seam::settings::{CLIENT_TAG, Settings, client_tls, dial};
@@ -11,8 +10,6 @@ use sockeye_seam::{Atom, Writer, errno};
 
 use super::control::{aside, tls_refused};
 use super::{Call, error};
-use crate::host::HostRef;
-use crate::processes::{Watched, Who};
 
 impl Call<'_> {
     /// Reads a URL: `{ok, Place}` for people, or `{error, Why}`.
@@ -75,17 +72,10 @@ impl Call<'_> {
                     settings.engine.dial = Some(Arc::new(dial));
                     let process = new.port.processes.new_id();
                     let host = new.host(process, &mut settings);
-                    let host = |id| -> Box<dyn ServerHost> {
-                        let _ = host.server.set(id);
-                        new.port.remember(id, &host);
-                        let who = Who::Pid(&new.caller);
-                        let watched = Watched::Host(host.clone());
-                        let processes = &new.port.processes;
-                        processes.watch(process, Atom::host, who, 0, watched);
-                        Box::new(HostRef(host))
-                    };
-                    new.engine
-                        .client(settings.engine, host)
+                    let made = new
+                        .engine
+                        .client(settings.engine, new.register(process, &host));
+                    made.map(|_| host.watch_owner())
                         .map_err(|e| asker.error(errno(&e)))
                 }
                 Err(why) => {
@@ -94,7 +84,7 @@ impl Call<'_> {
                 }
             };
             match made {
-                Ok(_) => asker.answer(|w| {
+                Ok(()) => asker.answer(|w| {
                     w.tuple(2);
                     w.atom(Atom::ok);
                     w.integer(number);

@@ -310,19 +310,10 @@ impl NewServer {
         let host = self.host(process, &mut settings);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let made = |id| -> Box<dyn ServerHost> {
-                let _ = host.server.set(id);
-                self.port.remember(id, &host);
-                // Watched before anything can be told of it.
-                let who = Who::Pid(&self.caller);
-                let watched = Watched::Host(host.clone());
-                self.port
-                    .processes
-                    .watch(process, Atom::host, who, 0, watched);
-                Box::new(HostRef(host.clone()))
-            };
+            let made = self.register(process, &host);
             match self.engine.listen(settings.engine.clone(), made) {
                 Ok((_, place)) => {
+                    host.watch_owner();
                     self.tell(&place, asker);
                     return true;
                 }
@@ -338,6 +329,23 @@ impl NewServer {
                     return false;
                 }
             }
+        }
+    }
+
+    /// What the engine calls with the id that a server gets: its process is watched before anything can be told of it.
+    pub(super) fn register<'a>(
+        &'a self,
+        process: u64,
+        host: &'a Arc<Host>,
+    ) -> impl FnOnce(u64) -> Box<dyn ServerHost> + 'a {
+        move |id| {
+            let _ = host.server.set(id);
+            self.port.remember(id, host);
+            let who = Who::Pid(&self.caller);
+            let watched = Watched::Host(host.clone());
+            let processes = &self.port.processes;
+            processes.watch(process, Atom::host, who, 0, watched);
+            Box::new(HostRef(host.clone()))
         }
     }
 
