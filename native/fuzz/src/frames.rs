@@ -155,7 +155,11 @@ fn answers_are_sound(out: &[u8], role: Role) {
     };
     let mut peer = End::new(other, Limits::default());
     if let Progress::Finished(reason) = peer.receive(out) {
-        assert_eq!(reason.by, ClosedBy::Peer, "we broke the protocol: {reason:?}");
+        assert_eq!(
+            reason.by,
+            ClosedBy::Peer,
+            "we broke the protocol: {reason:?}"
+        );
     }
     assert!(
         peer.seen

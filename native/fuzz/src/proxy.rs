@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sockeye_protocol::networks::{Networks, forwarded};
-use sockeye_protocol::proxy::{ProxyHeader, Malformed, parse};
+use sockeye_protocol::proxy::{Malformed, ProxyHeader, parse};
 
 /// No header is longer: the fixed part of version 2, and what may follow.
 const MOST: usize = 16 + 4096;
