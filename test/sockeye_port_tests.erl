@@ -20,6 +20,9 @@ tests() ->
     [{"echo, " ++ Name, fun() -> echo(Processes) end}
      || {Name, Processes} <- [{"one", one}, {"a pool", 2}, {"a process per connection", per_connection}]]
     ++ [{"a handler's commands", fun commands/0},
+        {"topics", fun topics/0},
+        {"a gate", fun gate/0},
+        {"clients", fun clients/0},
         {"what fails of them", fun failed_commands/0},
         {"an owner", fun owner/0},
         {"an owner gets batches", fun batches/0},
@@ -40,6 +43,9 @@ tests() ->
     ++ [{"killed, an owner", fun killed_owner/0},
         {"killed, pending calls", fun killed_calls/0},
         {"killed, what is logged", fun killed_log/0},
+        {"killed, a gate", fun killed_gate/0},
+        {"killed, presence", fun killed_presence/0},
+        {"killed, a client", fun killed_client/0},
         {"killed under load", fun killed_under_load/0},
         {"killed, and again at once", fun killed_often/0},
         {"no library", fun no_library/0}].
@@ -91,13 +97,13 @@ commands() ->
                       end,
              close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end,
              info => fun(tick, Conn) -> {[{send, Conn, {text, <<"tick">>}}], Conn} end},
-    with_handler(Funs, #{}, fun(Port, _) ->
+    with_handler(Funs, #{}, fun(Port, Server) ->
         Socket = ws_client:connect(Port),
         ?assertEqual({text, <<"hello">>}, ws_client:recv(Socket)),
         ?assertEqual({text, <<"{\"a\":1}">>}, ws_client:recv(Socket)),
         ok = ws_client:text(Socket, <<"1">>),
         ?assertEqual([{text, <<"a">>}, {binary, <<"b">>}, {ping, <<"p">>}], [ws_client:recv(Socket) || _ <- [1, 2, 3]]),
-        [Handler] = handlers(),
+        [Handler] = handlers(Server),
         Handler ! tick,
         ?assertEqual({text, <<"tick">>}, ws_client:recv(Socket)),
         ok = ws_client:text(Socket, <<"2">>),
@@ -105,9 +111,71 @@ commands() ->
         ?assertEqual({closed, 1000}, message())
     end).
 
-%% The handler's processes of all servers.
-handlers() ->
-    [Pid || Pid <- processes(), {_, Dictionary} <- [process_info(Pid, dictionary)],
+topics() ->
+    with_server(#{active => true}, fun(Port, Server) ->
+        {First, One} = open(Port),
+        {Second, Two} = open(Port),
+        [ok = sockeye:subscribe(Conn, <<"room/7">>) || Conn <- [One, Two]],
+        ?assertEqual({ok, #{<<"room/7">> => 2}}, sockeye:topics(Server)),
+        ?assertEqual({ok, #{sent => 2, dropped => 0}}, sockeye:publish(Server, <<"room/7">>, #{n => 1}, #{wait => true})),
+        ok = sockeye:publish_from(One, <<"room/7">>, #{n => 2}),
+        ok = sockeye:broadcast(Server, {text, <<"all">>}),
+        ?assertEqual([{text, <<"{\"n\":1}">>}, {text, <<"all">>}], [ws_client:recv(First) || _ <- [1, 2]]),
+        ?assertEqual([{text, <<"{\"n\":1}">>}, {text, <<"{\"n\":2}">>}, {text, <<"all">>}], [ws_client:recv(Second) || _ <- [1, 2, 3]])
+    end).
+
+gate() ->
+    with_server(gated(), fun(Port, _) ->
+        {_, _} = open(Port),
+        {ok, Status, _, Socket} = ws_client:handshake(Port, #{path => "/no"}),
+        ?assertEqual(403, Status),
+        ws_client:drop(Socket),
+        ?assertMatch({200, _, <<"here">>}, http(Port, "/hello"))
+    end).
+
+gated() ->
+    #{active => true,
+      accept => fun(#{path := <<"/no">>}) -> {reject, 403, [], <<>>};
+                   (_) -> {accept, #{}}
+                end,
+      http => #{"/hello" => fun(_) -> {200, [], <<"here">>} end}}.
+
+http(Port, Path) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"]),
+    Answer = all(Socket),
+    <<"HTTP/1.1 ", Status:3/binary, Rest/binary>> = Answer,
+    [Head, Body] = binary:split(Rest, <<"\r\n\r\n">>),
+    {binary_to_integer(Status), Head, Body}.
+
+all(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+        {ok, Bytes} -> <<Bytes/binary, (all(Socket))/binary>>;
+        {error, closed} -> <<>>
+    end.
+
+clients() ->
+    Funs = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
+    with_handler(Funs, #{}, fun(Port, _) ->
+        Url = "ws://127.0.0.1:" ++ integer_to_list(Port),
+        {ok, Conn} = sockeye_client:connect(Url),
+        ok = sockeye_client:send(Conn, #{a => 1}),
+        ?assertEqual({ok, {json, #{<<"a">> => 1}}}, sockeye_client:recv(Conn)),
+        ok = sockeye_client:close(Conn),
+        Self = self(),
+        Asks = #{open => fun(Of, _, S) -> {[{send, Of, {text, <<"1">>}}], S} end,
+                 frame => fun(Frame, _, S) -> Self ! Frame, {[], S} end,
+                 close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end},
+        {ok, Client} = sockeye_client:start_link(Url, {fun_handler, Asks}),
+        ?assertEqual({json, 1}, message()),
+        ok = sockeye_client:stop(Client),
+        ?assertEqual({closed, 1000}, message())
+    end).
+
+%% The handler's processes of a server.
+handlers(Server) ->
+    {links, Links} = process_info(Server, links),
+    [Pid || Pid <- Links, is_pid(Pid), {_, Dictionary} <- [process_info(Pid, dictionary)],
             lists:keymember('$sockeye_worker', 1, Dictionary)].
 
 failed_commands() ->
@@ -500,6 +568,56 @@ killed_log() ->
                                               "and it is started again"))
     end).
 
+%% What is asked before a connection is made finds the same process.
+killed_gate() ->
+    with_server(gated(), fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        Restarts = kill(),
+        ?assertMatch({closed, 1006, _}, event(Conn)),
+        ok = back(Restarts, Server, Port),
+        {_, _} = open(Port),
+        ?assertMatch({200, _, <<"here">>}, http(Port, "/hello"))
+    end).
+
+killed_presence() ->
+    with_server(#{active => true}, fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        ok = sockeye_presence:track(Conn, <<"room">>, <<"who">>, #{}),
+        ?assertMatch([_], maps:to_list(present(Server))),
+        Restarts = kill(),
+        until(fun() -> present(Server) =:= #{} orelse present(Server) end),
+        ok = back(Restarts, Server, Port)
+    end).
+
+present(Server) ->
+    {ok, Present} = sockeye_presence:list(Server, <<"room">>),
+    Present.
+
+%% It hears of the end, and dials again when there is an engine.
+killed_client() ->
+    Self = self(),
+    with_handler(#{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end}, #{}, fun(Port, Server) ->
+        Asks = #{open => fun(_, _, S) -> Self ! open, {[{reply, {text, <<"1">>}}], S} end,
+                 frame => fun(Frame, _, S) -> Self ! Frame, {[], S} end,
+                 close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end,
+                 down => fun(Reason, S) -> Self ! {down, Reason}, {[], S} end},
+        {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(Port), {fun_handler, Asks},
+                                                 #{reconnect => #{initial_interval => 10}}),
+        ?assertEqual([open, {json, 1}], [message(), message()]),
+        Restarts = kill(),
+        ?assertEqual([{closed, 1006}, {down, {closed, 1006, <<"engine lost">>}}], [message(), message()]),
+        ?assertEqual([open, {json, 1}], up_again()),
+        ok = back(Restarts, Server, Port),
+        ok = sockeye_client:stop(Client)
+    end).
+
+%% The server may listen a moment later than the client dials.
+up_again() ->
+    case message() of
+        {down, _} -> up_again();
+        open -> [open, message()]
+    end.
+
 killed_under_load() ->
     Self = self(),
     Funs = #{init => fun() -> {ok, 0} end,
@@ -508,7 +626,7 @@ killed_under_load() ->
              close => fun(_, _, _, S) -> {[], S - 1} end,
              info => fun({count, From}, S) -> From ! {open, S}, {[], S} end},
     with_handler(Funs, #{}, fun(Port, Server) ->
-        [Handler] = handlers(),
+        [Handler] = handlers(Server),
         [begin
              Clients = [spawn_monitor(fun() -> load(Port, Self) end) || _ <- lists:seq(1, 50)],
              [receive loaded -> ok after ?TIMEOUT -> error(no_load) end || _ <- Clients],
@@ -517,7 +635,7 @@ killed_under_load() ->
              ok = back(Restarts, Server, Port),
              until(fun() -> Handler ! {count, Self}, receive {open, N} -> N =:= 0 orelse N end end)
          end || _ <- lists:seq(1, rounds())],
-        ?assertEqual([Handler], handlers())
+        ?assertEqual([Handler], handlers(Server))
     end).
 
 rounds() ->

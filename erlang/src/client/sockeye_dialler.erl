@@ -136,6 +136,9 @@ await_first(Parent, #state{id = Id, engine = Engine, worker = Worker} = State) -
         {'EXIT', Worker, Reason} ->
             hang_up(State#state{worker = undefined}),
             throw({start_failed, Reason});
+        {sockeye_lost, _} ->
+            hang_up(State),
+            throw({start_failed, not_running});
         {'DOWN', Engine, process, _, _} ->
             hang_up(State),
             throw({start_failed, not_running})
@@ -163,6 +166,13 @@ handle_info({sockeye_dialled, Id, {error, Reason}}, #state{id = Id} = State) ->
     failed(Reason, State);
 handle_info({sockeye_disconnected, Id, _Conn, {Code, Text, Asked}}, #state{id = Id} = State) ->
     disconnected({closed, Code, Text}, Asked, State#state{conn = none, up = false});
+%% The engine's process has ended. A client that is about to dial does so when there is another.
+handle_info({sockeye_lost, _Run}, #state{conn = none} = State) ->
+    {noreply, State, hibernate};
+handle_info({sockeye_lost, _Run}, State) ->
+    disconnected({closed, 1006, <<"engine lost">>}, false, State#state{conn = none, up = false});
+handle_info({sockeye_reopened, Id}, #state{id = Id, conn = none} = State) ->
+    handle_info(dial, State);
 handle_info({sockeye_told, Worker, up}, #state{worker = Worker} = State) ->
     {noreply, flush(State#state{up = true}), hibernate};
 handle_info({sockeye_told, Worker, {down, _}}, #state{worker = Worker} = State) ->

@@ -60,6 +60,9 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({sockeye_topics, ServerId}, State) ->
     {noreply, news(ServerId, State)};
+%% Another engine: subscriptions of connections have ended with the last.
+handle_info({sockeye_reopened, ServerId}, State) ->
+    {noreply, update_all(ServerId, State)};
 handle_info(sockeye_hints, #state{hints = Hints} = State) ->
     Update = fun({ServerId, Topic}, S) -> update(ServerId, [Topic], S) end,
     {noreply, lists:foldl(Update, State#state{hints = #{}}, maps:keys(Hints))};

@@ -130,6 +130,9 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({sockeye_down, Conn}, State) ->
     {noreply, owner_ended(Conn, State)};
+%% The engine's process has ended, and with it all connections.
+handle_info({sockeye_lost, _Run}, #state{owners = Owners} = State) ->
+    {noreply, lists:foldl(fun owner_ended/2, State, [Conn || {sockeye_conn, _} = Conn <- maps:keys(Owners)])};
 handle_info({nodeup, Node}, State) ->
     greet(Node),
     {noreply, State};

@@ -180,7 +180,10 @@ keep(S, _Old) -> _ = put(?WORKER, S), ok.
 
 -spec cast(term(), term(), #s{}) -> answer().
 cast('$sockeye_stop', State, S) ->
-    drain(State, S);
+    case served(State, S) of
+        {served, State1, S1} -> {stop, shutdown, State1, S1};
+        Stop -> Stop
+    end;
 cast({'$sockeye_tell', From, What}, State, S) ->
     told(From, What, State, S);
 cast(Request, State, #s{has_cast = true} = S) ->
@@ -385,20 +388,13 @@ told(From, up, State, S) ->
             Answer
     end;
 told(From, What, State, S) ->
-    case info(sockeye_ready, State, S) of
-        {stop, _, _, _} = Stop -> Stop;
-        {noreply, State1, S1} -> told_now(From, What, State1, S1);
-        {noreply, State1, S1, hibernate} -> told_now(From, What, State1, S1)
-    end.
-
--spec told_now(pid(), {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
-told_now(From, What, State, S) ->
-    receive
-        sockeye_ready -> told(From, What, State, S)
-    after 0 ->
-            Told = down(What, State, S),
+    case served(State, S) of
+        {served, State1, S1} ->
+            Told = down(What, State1, S1),
             From ! {sockeye_told, self(), What},
-            Told
+            Told;
+        Stop ->
+            Stop
     end.
 
 -spec down({down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
@@ -407,30 +403,30 @@ down({down, Reason}, State, #s{has_down = true} = S) ->
 down(_What, State, S) ->
     {noreply, State, S}.
 
-%% Serves what has come until now, then ends. It is in the inbox, or on its way before the answer to `Last'.
--spec drain(term(), #s{}) -> {stop, term(), term(), #s{}}.
-drain(State, S) ->
+%% Serves what has come until now. It is in the inbox, or on its way before the answer to `Last'.
+-spec served(term(), #s{}) -> {served, term(), #s{}} | {stop, term(), term(), #s{}}.
+served(State, S) ->
     {Last, Time} = case sockeye_backend:engine() of
                        nif -> {make_ref(), 0};
-                       port -> {sockeye_port:rest(), infinity}
+                       port -> sockeye_port:rest()
                    end,
-    drain(Last, Time, info(sockeye_ready, State, S)).
+    served(Last, Time, info(sockeye_ready, State, S)).
 
--spec drain(reference(), timeout(), answer()) -> {stop, term(), term(), #s{}}.
-drain(Last, Time, {noreply, State, S}) ->
+-spec served(reference(), timeout(), answer()) -> {served, term(), #s{}} | {stop, term(), term(), #s{}}.
+served(Last, Time, {noreply, State, S}) ->
     receive
-        sockeye_ready -> drain(Last, Time, info(sockeye_ready, State, S));
-        {sockeye_batch, _, _, _, _} = Batch -> drain(Last, Time, info(Batch, State, S));
-        {sockeye_lost, _} = Lost -> drain(Last, 0, info(Lost, State, S));
-        {Last, _} -> drain(Last, 0, {noreply, State, S});
+        sockeye_ready -> served(Last, Time, info(sockeye_ready, State, S));
+        {sockeye_batch, _, _, _, _} = Batch -> served(Last, Time, info(Batch, State, S));
+        {sockeye_lost, _} = Lost -> served(Last, 0, info(Lost, State, S));
+        {Last, _} -> served(Last, 0, {noreply, State, S});
         %% That the engine is lost is about to be told.
-        {'DOWN', Last, process, _, _} -> drain(Last, ?LOST_MS, {noreply, State, S})
+        {'DOWN', Last, process, _, _} -> served(Last, ?LOST_MS, {noreply, State, S})
     after Time ->
-            {stop, shutdown, State, S}
+            {served, State, S}
     end;
-drain(Last, Time, {noreply, State, S, hibernate}) ->
-    drain(Last, Time, {noreply, State, S});
-drain(_Last, _Time, Stop) ->
+served(Last, Time, {noreply, State, S, hibernate}) ->
+    served(Last, Time, {noreply, State, S});
+served(_Last, _Time, Stop) ->
     Stop.
 
 -spec terminate(term(), term()) -> ok.

@@ -6,7 +6,7 @@
 -module(sockeye_again).
 
 -export([new_table/0]).
--export([remember/3]).
+-export([remember/4]).
 -export([remember_inbox/2]).
 -export([forget/1]).
 -export([is_known/1]).
@@ -14,12 +14,15 @@
 -export([begin_all/1]).
 -export([run/1]).
 
-%% Rows: {{server, Id}, Pid, Hidden} and {{inbox, Id, Pid, Slot}}.
+%% Rows: {{server, Id}, Pid, Function, Hidden} and {{inbox, Id, Pid, Slot}}.
 -define(TABLE, ?MODULE).
 %% Before what failed is tried again.
 -define(PAUSE_MS, 1000).
 
--type server() :: {sockeye_backend:server_id(), pid(), Config :: fun(() -> map())}.
+-type server() :: {sockeye_backend:server_id(), pid(), listen | client_open, Config :: fun(() -> map())}.
+
+%% What a process has beside an inbox of that number: questions, or news of topics.
+-type slot() :: non_neg_integer() | acceptor | gate | topics.
 
 %% It belongs to the calling process.
 -spec new_table() -> ok.
@@ -27,14 +30,14 @@ new_table() ->
     _ = ets:new(?TABLE, [named_table, public, ordered_set]),
     ok.
 
-%% The calling process is a server with this configuration, which may hold keys.
--spec remember(sockeye_backend:server_id(), pid(), map()) -> ok.
-remember(Id, Pid, Config) ->
-    true = ets:insert(?TABLE, {{server, Id}, Pid, sockeye_secret:hide(Config)}),
+%% A server or client that was begun with this configuration, which may hold keys.
+-spec remember(sockeye_backend:server_id(), pid(), listen | client_open, map()) -> ok.
+remember(Id, Pid, Function, Config) ->
+    true = ets:insert(?TABLE, {{server, Id}, Pid, Function, sockeye_secret:hide(Config)}),
     ok.
 
 %% The calling process has an inbox of a server that lives on.
--spec remember_inbox(sockeye_backend:server_id(), non_neg_integer() | acceptor) -> ok.
+-spec remember_inbox(sockeye_backend:server_id(), slot()) -> ok.
 remember_inbox(Id, Slot) ->
     %% Of the one whose place it takes, nothing is left.
     true = ets:match_delete(?TABLE, {{inbox, Id, '_', Slot}}),
@@ -59,11 +62,11 @@ is_known(Id) ->
 
 -spec hosts() -> [pid()].
 hosts() ->
-    [Pid || {_, Pid, _} <- servers()].
+    [Pid || {_, Pid, _, _} <- servers()].
 
 -spec servers() -> [server()].
 servers() ->
-    try ets:select(?TABLE, [{{{server, '$1'}, '$2', '$3'}, [], [{{'$1', '$2', '$3'}}]}])
+    try ets:select(?TABLE, [{{{server, '$1'}, '$2', '$3', '$4'}, [], [{{'$1', '$2', '$3', '$4'}}]}])
     catch error:badarg -> []
     end.
 
@@ -80,7 +83,7 @@ run(Run) ->
 %% Until all of them listen.
 -spec run([server()], sockeye_link_writer:run()) -> ok.
 run(Servers, Run) ->
-    case [Server || {Id, _, _} = Server <- Servers, is_known(Id), sockeye_link:run() =:= Run, listen(Server, Run) =:= failed] of
+    case [Server || {Id, _, _, _} = Server <- Servers, is_known(Id), sockeye_link:run() =:= Run, began(Server, Run) =:= failed] of
         [] ->
             ok;
         Failed ->
@@ -88,18 +91,19 @@ run(Servers, Run) ->
             run(Failed, Run)
     end.
 
--spec listen(server(), sockeye_link_writer:run()) -> done | failed.
-listen({Id, Pid, Hidden}, Run) ->
+-spec began(server(), sockeye_link_writer:run()) -> done | failed.
+began({Id, Pid, Function, Hidden}, Run) ->
     case is_process_alive(Pid) of
         true ->
-            case sockeye_port:call_as(Pid, listen, [Hidden()]) of
-                {return, {ok, Id, _}} ->
-                    Inboxes = ets:select(?TABLE, [{{{inbox, Id, '$1', '$2'}}, [], [{{'$1', '$2'}}]}]),
-                    lists:foreach(fun({Process, Slot}) -> open(Id, Process, Slot, Run) end, Inboxes),
-                    done;
+            case sockeye_port:call_as(Pid, Function, [Hidden()]) of
                 {return, {error, Reason}} ->
                     sockeye_log:event(error, Id, not_listening, #{reason => Reason}, fun() -> sockeye_log:server(Pid) end),
                     failed;
+                {return, Begun} when element(1, Begun) =:= ok ->
+                    Inboxes = ets:select(?TABLE, [{{{inbox, Id, '$1', '$2'}}, [], [{{'$1', '$2'}}]}]),
+                    lists:foreach(fun({Process, Slot}) -> open(Slot, Id, Process, Run) end, Inboxes),
+                    Pid ! {sockeye_reopened, Id},
+                    done;
                 %% It stops, or the engine has ended again.
                 _ ->
                     done
@@ -109,8 +113,15 @@ listen({Id, Pid, Hidden}, Run) ->
             done
     end.
 
--spec open(sockeye_backend:server_id(), pid(), non_neg_integer() | acceptor, sockeye_link_writer:run()) -> ok.
-open(Id, Process, Slot, Run) ->
+-spec open(slot(), sockeye_backend:server_id(), pid(), sockeye_link_writer:run()) -> ok.
+open(gate, Id, Process, _Run) ->
+    _ = sockeye_port:call_as(Process, gate_open, [Id]),
+    ok;
+open(topics, Id, Process, _Run) ->
+    _ = sockeye_port:call_as(Process, watch_topics, [Id, Process]),
+    Process ! {sockeye_reopened, Id},
+    ok;
+open(Slot, Id, Process, Run) ->
     case sockeye_port:call_as(Process, inbox_open, [Id, Slot]) of
         {return, Inbox} when is_integer(Inbox) -> Process ! {sockeye_inbox, Run, Inbox}, ok;
         _ -> ok

@@ -350,8 +350,10 @@ no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
     unlink(Writer),
     exit(Writer, kill),
     receive {'DOWN', Ref, process, _, _} -> ok end,
-    Told = lists:usort([Pid || {Role, Pid} <- maps:values(Ids), Role =/= engine, Role =/= other]),
-    lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end, Told).
+    %% Servers and clients after their processes, whom they may have to tell as well.
+    {Hosts, Others} = lists:partition(fun({Role, _}) -> Role =:= host end, maps:values(Ids)),
+    lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end,
+                  lists:usort([Pid || {Role, Pid} <- Others, Role =/= engine]) ++ [Pid || {_, Pid} <- Hosts]).
 
 %% How it has ended, which it is made to, and what it said last.
 -spec ended(term(), #state{}) -> {term(), [binary()]}.

@@ -149,8 +149,11 @@ engine_hosts() ->
 
 %% ---------------------------------------------------------------- servers
 
+listen(Config) -> begun(listen, Config).
+
 %% It has the same number in all runs of the engine.
-listen(#{max_message_size := Most} = Config) ->
+-spec begun(listen | client_open, map()) -> term().
+begun(Function, #{max_message_size := Most} = Config) ->
     Id = erlang:unique_integer([positive]),
     Known = Config#{id => Id},
     case sockeye_link:run() of
@@ -158,11 +161,13 @@ listen(#{max_message_size := Most} = Config) ->
             {error, not_running};
         _ ->
             ok = sockeye_link:allow(Most),
-            ok = sockeye_again:remember(Id, self(), Known),
-            case ask(listen, [Known]) of
-                {return, {ok, Id, #{port := Port}} = Listening} ->
-                    ok = sockeye_again:remember(Id, self(), Known#{port => Port}),
-                    Listening;
+            ok = sockeye_again:remember(Id, self(), Function, Known),
+            case ask(Function, [Known]) of
+                {return, {ok, Id, #{port := Port}} = Begun} ->
+                    ok = sockeye_again:remember(Id, self(), Function, Known#{port => Port}),
+                    Begun;
+                {return, {ok, Id} = Begun} ->
+                    Begun;
                 {return, {error, _} = Error} ->
                     ok = sockeye_again:forget(Id),
                     Error;
@@ -184,14 +189,18 @@ server_stop(ServerId, Code, Reason) ->
 server_drain(ServerId) -> value(server_drain, [ServerId]).
 server_info(ServerId) -> value(server_info, [ServerId]).
 
-client_open(Config) -> call(client_open, [Config], {error, not_running}).
+client_open(Config) -> begun(client_open, Config).
 client_dial(Id) -> value(client_dial, [Id]).
-client_conn(Id) -> value(client_conn, [Id]).
+client_conn(Id) -> call(client_conn, [Id], none).
 no_process(Whose) -> say(no_process, [Whose]).
 
 %% Nobody has to be woken.
 relay_open(_ServerId) -> ok.
-gate_open(ServerId) -> value(gate_open, [ServerId]).
+
+gate_open(ServerId) ->
+    ok = sockeye_again:remember_inbox(ServerId, gate),
+    value(gate_open, [ServerId]).
+
 answer(ServerId, Token, Decision) -> say(answer, [ServerId, Token, Decision]), true.
 answer_dirty(ServerId, Token, Decision) -> answer(ServerId, Token, Decision).
 
@@ -221,13 +230,18 @@ attach(Conn, Inbox) -> call(attach, [Conn, Inbox], {error, closed}).
 recv(_Inbox, _Max) -> [].
 recv_dirty(_Inbox, _Max) -> [].
 
-%% The caller gets `{Ref, _}' behind the last batch that there was for it, or a message that the engine is lost.
--spec rest() -> reference().
+%% Within that time the caller gets `{Ref, _}' behind the last batch that there was for it, or hears that the
+%% engine is lost.
+-spec rest() -> {reference(), timeout()}.
 rest() ->
-    {Run, Inbox} = sockeye_port_batch:sender(),
-    Ref = erlang:monitor(process, sockeye_link_writer, [{alias, reply_demonitor}]),
-    _ = sockeye_link_writer:post(Run, sockeye_wire:call(term_to_binary(Ref), self(), inbox_rest, [Inbox])),
-    Ref.
+    case sockeye_port_batch:sender() of
+        {any, 0} ->
+            {make_ref(), 0};
+        {Run, Inbox} ->
+            Ref = erlang:monitor(process, sockeye_link_writer, [{alias, reply_demonitor}]),
+            _ = sockeye_link_writer:post(Run, sockeye_wire:call(term_to_binary(Ref), self(), inbox_rest, [Inbox])),
+            {Ref, infinity}
+    end.
 
 answered(Conn) -> say(answered, [Conn]).
 refuse(Conn, Code, Why) -> say(refuse, [Conn, Code, Why]).
@@ -281,7 +295,12 @@ told(Ref, Answer) ->
 
 subscribe(Conn, Topic) -> call(subscribe, [Conn, Topic], {error, closed}).
 unsubscribe(Conn, Topic) -> call(unsubscribe, [Conn, Topic], {error, closed}).
-watch_topics(ServerId, Pid) -> value(watch_topics, [ServerId, Pid]).
+
+watch_topics(ServerId, Pid) when Pid =:= self() ->
+    sockeye_again:is_known(ServerId) orelse error(badarg),
+    ok = sockeye_again:remember_inbox(ServerId, topics),
+    value(watch_topics, [ServerId, Pid]).
+
 topic_news(ServerId) -> value(topic_news, [ServerId]).
 topic_count(ServerId, Topic) -> value(topic_count, [ServerId, Topic]).
 topics_of(ServerId) -> value(topics_of, [ServerId]).
