@@ -294,6 +294,8 @@ impl<'a> Encoder<'a, '_> {
                     });
                     Ok(false)
                 }
+                // The first of them is no pair.
+                Ok(Token::Bytes([first, ..])) => Err(NotJson(EtfTerm::byte(whole, *first))),
                 _ => Err(not_json()),
             },
             _ => Err(not_json()),
@@ -378,3 +380,7 @@ impl<'a> Encoder<'a, '_> {
         twice.map_or(Ok(()), |key| Err(DuplicateKey(term(key))))
     }
 }
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

@@ -116,6 +116,12 @@ impl<'a> EtfTerm<'a> {
         EtfTerm { at, form }
     }
 
+    /// A byte of a list of them.
+    pub(crate) fn byte(at: Cursor<'a>, byte: u8) -> Self {
+        let form = Form::Byte(byte);
+        EtfTerm { at, form }
+    }
+
     fn token(self) -> Option<Token<'a>> {
         match self.form {
             Form::Term => { self.at }.token().ok(),
@@ -320,10 +326,7 @@ impl<'a> Reader<'a> for EtfReader {
 
 fn byte_cell<'a>(at: Cursor<'a>, bytes: &'a [u8]) -> Option<(EtfTerm<'a>, EtfTerm<'a>)> {
     let (first, rest) = bytes.split_first()?;
-    let head = EtfTerm {
-        at,
-        form: Form::Byte(*first),
-    };
+    let head = EtfTerm::byte(at, *first);
     let form = Form::Bytes(rest);
     Some((head, EtfTerm { at, form }))
 }
