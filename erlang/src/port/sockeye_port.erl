@@ -264,7 +264,13 @@ commands(Commands) ->
 commands_dirty(Commands) -> commands(Commands).
 send(Conn, Frames) -> call(send, [Conn, Frames], {error, closed}).
 send_dirty(Conn, Frames) -> send(Conn, Frames).
-send_list(Conns, Frame) -> call(send_list, [Conns, Frame], {error, [{Conn, closed} || Conn <- Conns]}).
+send_list(Conns, Frame) ->
+    case ask(send_list, [Conns, Frame]) of
+        {return, Value} -> Value;
+        {raise, badarg} -> error(badarg);
+        lost -> {error, [{Conn, closed} || Conn <- Conns]}
+    end.
+
 send_list_dirty(Conns, Frame) -> send_list(Conns, Frame).
 publish(ServerId, To, Frame, Except, Asked) -> publish_as(publish, [ServerId, To, Frame, Except], Asked).
 publish_dirty(ServerId, To, Frame, Except, Asked) -> publish(ServerId, To, Frame, Except, Asked).
