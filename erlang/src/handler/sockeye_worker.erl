@@ -380,7 +380,7 @@ who(#s{url = Url, server = Client}) -> sockeye_log:client(Client, Url).
 %% come to an end. Of one that is down, all that it has brought.
 -spec told(pid(), up | {down, sockeye_client:down_reason()}, term(), #s{}) -> answer().
 told(From, up, State, S) ->
-    case info(sockeye_ready, State, S) of
+    case info(sockeye_port_batch:first(), State, S) of
         {stop, _, _, _} = Stop ->
             Stop;
         Answer ->

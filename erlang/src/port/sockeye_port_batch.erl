@@ -8,6 +8,7 @@
 
 -export([opened/2]).
 -export([take/1]).
+-export([first/0]).
 -export([served/2]).
 -export([lost/1]).
 -export([sender/0]).
@@ -16,6 +17,8 @@
 
 -define(KEY, '$sockeye_port').
 -define(LOST, <<"engine lost">>).
+%% A worker of a client waits no longer for what is on its way.
+-define(FIRST_MS, 1000).
 
 -type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), More :: boolean(), binary()}.
 
@@ -46,6 +49,21 @@ take({sockeye_batch, Run, Id, More, Bytes}) ->
         error:_ ->
             ok = sockeye_link:broken(Run, <<"a batch that is none">>),
             {[], false}
+    end.
+
+%% The message that tells a worker of its connection. From a process of its own it may come later than what
+%% others say of that; in the VM, it is there.
+-spec first() -> term().
+first() ->
+    case sockeye_backend:engine() =:= port andalso map_size(open()) =:= 0 of
+        true ->
+            receive
+                {sockeye_batch, _, _, _, _} = Batch -> Batch;
+                {sockeye_lost, _} = Lost -> Lost
+            after ?FIRST_MS -> sockeye_ready
+            end;
+        false ->
+            sockeye_ready
     end.
 
 -spec noted(list(), open()) -> open().
