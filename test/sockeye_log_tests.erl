@@ -95,7 +95,7 @@ parts_are_shown_test_() ->
 
 %% 10 of a kind in 10 seconds.
 limit_test() ->
-    ok = sockeye:with_engine(fun() -> ok end),
+    ok = sockeye_engine:when_running(fun() -> ok end),
     Key = {engine, limit_test},
     Passed = [sockeye_log_limit:pass(Key, 0) || _ <- lists:seq(1, 9)],
     ?assertEqual(lists:duplicate(9, {yes, 0}), Passed),
@@ -115,7 +115,7 @@ limit_test() ->
 
 %% That a node has no more processes is no news the second time.
 once_a_minute_test() ->
-    ok = sockeye:with_engine(fun() -> ok end),
+    ok = sockeye_engine:when_running(fun() -> ok end),
     Key = {4712, no_process},
     ?assertEqual([{yes, 0}, no, no, {yes, 2}, no, {yes, 1}],
                  [sockeye_log_limit:pass(Key, Ms) || Ms <- [0, 1, 59999, 60000, 119999, 120000]]),
@@ -123,7 +123,7 @@ once_a_minute_test() ->
 
 %% Many processes of a server at once: none is lost between logged and counted.
 limit_of_many_processes_test() ->
-    ok = sockeye:with_engine(fun() -> ok end),
+    ok = sockeye_engine:when_running(fun() -> ok end),
     Key = {engine, many_test},
     Passed = fun(Now) ->
                      Workers = [spawn_monitor(fun() -> exit(sockeye_log_limit:pass(Key, Now)) end)

@@ -3,8 +3,7 @@
 %% `l(sockeye_nif)' and `r3:do(compile)' load it, takes over what is open.
 %% What each does: see sockeye_backend and sockeye_pure.
 -module(sockeye_nif).
--behaviour(sockeye_backend).
--behaviour(sockeye_pure).
+%% The functions of sockeye_backend and sockeye_pure: sockeye_backend_tests compares them.
 
 %% The engine.
 -export([loaded_afresh/0, engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0,

@@ -256,7 +256,7 @@ adapt(_Time, _More, S) ->
 
 %% The process of one connection, which was not even told that it is open, has nothing more to do either.
 -spec lost(answer()) -> answer().
-lost({noreply, State, #s{conn = {_, _}, url = none} = S}) -> {stop, normal, State, S};
+lost({noreply, State, #s{conn = Conn, url = none} = S}) when Conn =/= none -> {stop, normal, State, S};
 lost(Answer) -> Answer.
 
 -spec finish(outcome(), more(), boolean(), #s{}) -> answer().

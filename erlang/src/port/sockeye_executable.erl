@@ -128,13 +128,13 @@ started(Path, Folder, First) ->
         true = port_command(Port, [Secret, $\n]),
         ok = await_ready(Port, none, now_ms() + ?START_MS),
         Socket = connected(Port, socket(Folder)),
-        ok = said(Port, gen_tcp:send(Socket, sockeye_wire:hello(Secret))),
+        ok = sent(Port, gen_tcp:send(Socket, sockeye_wire:hello(Secret))),
         case sockeye_wire:welcome(heard(Port, Socket)) of
             ok -> ok;
             {error, Why} -> throw({why, Why})
         end,
         {_, Sections} = First,
-        ok = said(Port, gen_tcp:send(Socket, Sections)),
+        ok = sent(Port, gen_tcp:send(Socket, Sections)),
         Came = answered(Port, Socket, []),
         {ok, #{port => Port, os_pid => os_pid(Port), socket => Socket, came => Came}}
     catch
@@ -169,24 +169,27 @@ connected(Port, Path) ->
                {recbuf, ?MOST_PACKET}],
     case gen_tcp:connect({local, Path}, 0, Options, ?ANSWER_MS) of
         {ok, Socket} -> Socket;
-        {error, _} = Error -> said(Port, Error)
+        {error, Reason} -> throw({why, failed(Port, Reason)})
     end.
 
 -spec heard(port(), gen_tcp:socket()) -> binary().
 heard(Port, Socket) ->
     case gen_tcp:recv(Socket, 0, ?ANSWER_MS) of
         {ok, Packet} -> Packet;
-        {error, _} = Error -> said(Port, Error)
+        {error, Reason} -> throw({why, failed(Port, Reason)})
     end.
 
--spec said(port(), ok | {error, term()}) -> ok | no_return().
-said(_Port, ok) ->
-    ok;
-said(Port, {error, Reason}) ->
+-spec sent(port(), ok | {error, term()}) -> ok.
+sent(_Port, ok) -> ok;
+sent(Port, {error, Reason}) -> throw({why, failed(Port, Reason)}).
+
+%% What became of an executable that cannot be spoken to.
+-spec failed(port(), term()) -> unicode:chardata().
+failed(Port, Reason) ->
     case await_exit(Port, 500) of
-        {exited, Status, Lines} -> throw({why, early(Status, lists:last([none | Lines]))});
-        running when Reason =:= timeout -> throw({why, "it does not answer"});
-        running -> throw({why, ["it is not to be reached over its socket: ", inet:format_error(Reason)]})
+        {exited, Status, Lines} -> early(Status, lists:last([none | Lines]));
+        running when Reason =:= timeout -> "it does not answer";
+        running -> ["it is not to be reached over its socket: ", inet:format_error(Reason)]
     end.
 
 %% The packets up to the one with an answer.

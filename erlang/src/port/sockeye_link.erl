@@ -217,7 +217,7 @@ packets([], State) ->
 packet(Packet, #state{ids = Ids, run = Run} = State) ->
     case sockeye_wire:next(Packet) of
         {{batch, Id, More, Events}, Rest} ->
-            case Ids of
+            _ = case Ids of
                 #{Id := {_, Pid}} -> Pid ! {sockeye_batch, Run, Id, More, Events};
                 _ -> ok
             end,
@@ -279,9 +279,7 @@ came({last, Stream, Kind, Bytes}, #state{pieces = Pieces, unfinished = Sum} = St
             end;
         error ->
             {broken, <<"the last piece of nothing">>}
-    end;
-came({batch, _, _, _}, State) ->
-    State.
+    end.
 
 -spec watch(sockeye_wire:id(), role(), pid() | atom(), sockeye_wire:id(), #state{}) -> #state{}.
 watch(Id, Role, Name, Host, #state{run = Run} = State) when is_atom(Name) ->

@@ -4,8 +4,7 @@
 %% Nothing here is refused because the engine is busy: who asks waits. While it is gone, connections are `closed'
 %% and servers have nothing to say, until it has been started again.
 -module(sockeye_port).
--behaviour(sockeye_backend).
--behaviour(sockeye_pure).
+%% The functions of sockeye_backend and sockeye_pure: sockeye_backend_tests compares them.
 
 -export([call_as/3, rest/0]).
 %% The engine.
@@ -358,6 +357,9 @@ json_decode_dirty(Text, Options) -> json_decode(Text, Options).
 json_encode(Term, Options) -> pure(json_encode, [Term, Options]).
 json_encode_dirty(Term, Options) -> json_encode(Term, Options).
 
+-dialyzer({no_return, [codec_new/2, codec_request/1, codec_response/3, codec_check_request/2, codec_accept/2,
+                        codec_refuse/3, codec_refuse_dirty/3, codec_encode/2, codec_encode_dirty/2, codec_decode/2,
+                        codec_decode_dirty/2, codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]}).
 codec_new(_Role, _Options) -> no_codec().
 codec_request(_Options) -> no_codec().
 codec_response(_Key, _Options, _Bytes) -> no_codec().
