@@ -208,12 +208,11 @@ an_owner_that_ends_with_its_server_test_() ->
                  process_flag(trap_exit, true),
                  {ok, Server} = sockeye:start_link(#{port => 0}),
                  Self ! {self(), Server},
-                 receive {sockeye, _, {open, _}} -> Self ! {self(), open} end,
                  receive {'EXIT', Server, _} -> ok end
              end),
              Server = receive {Owner, Pid} -> Pid end,
              Socket = ws_client:connect(port(Server)),
-             receive {Owner, open} -> ok end,
+             true = until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 1 end),
              exit(Server, kill),
              ?assertMatch({1001, _}, ws_client:recv_close(Socket))
          end || _ <- lists:seq(1, 30)],

@@ -59,7 +59,7 @@ impl Shard {
         match server.config.mode {
             Mode::Owner => match server.host.owner() {
                 Some(inbox) => conn.attach(self, inbox),
-                None => conn.receiver_died(self, "no owner"),
+                None => self.schedule.receiver_died(conn.clone()),
             },
             Mode::Workers(_) => match server.worker_for(conn.id) {
                 Some(inbox) => conn.attach(self, inbox),

@@ -51,7 +51,8 @@ impl Work for Rc<Shard> {
     }
 
     fn receiver_died(&self, conn: Rc<Conn>) {
-        conn.receiver_died(self, "handler died");
+        let had_one = conn.inbox().is_some();
+        conn.receiver_died(self, if had_one { "handler died" } else { "no owner" });
     }
 
     fn notified(&self) {

@@ -2,10 +2,14 @@
 //!
 //! The test is the delivery process. What it has not taken, the owner has not heard.
 
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::{Active, ConnId, Mode, ServerConfig};
+use sockeye_engine::host::{Notice, ServerHost};
+use sockeye_engine::{
+    Active, ConnId, Engine, Inbox, Mode, Peer, Server, ServerConfig, ServerStats,
+};
 use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
@@ -315,4 +319,43 @@ fn one_brings_at_a_time() {
     assert!(served.is_some());
     assert_eq!(met, Some(true));
     owner.expect(conn, text(&large));
+}
+
+/// The process of a server that dies with the owner: the engine hears of it before a connection has got one.
+struct DiesWithOwner(OnceLock<(Weak<Engine>, Arc<Server>)>);
+
+struct DyingHost(Arc<DiesWithOwner>);
+
+impl ServerHost for DyingHost {
+    fn owner(&self) -> Option<Arc<Inbox>> {
+        let (engine, server) = self.0.0.get()?;
+        engine
+            .upgrade()?
+            .stop_server(server, 1001, "server stopped");
+        None
+    }
+
+    fn stopped(&self, _: &ServerStats) {}
+    fn event(&self, _: Notice) {}
+}
+
+#[test]
+fn an_owner_that_died_with_its_server_is_the_servers_end() {
+    let engine = engine(1);
+    let dies = Arc::new(DiesWithOwner(OnceLock::new()));
+    let host = DyingHost(dies.clone());
+    let (server, place) = engine
+        .listen(owned(Active::True), |_| Box::new(host))
+        .unwrap();
+    dies.0.set((Arc::downgrade(&engine), server)).ok().unwrap();
+    let Peer::Inet(ip, port) = place else {
+        panic!("{place:?}");
+    };
+    assert_eq!(Client::connect((ip, port).into()).closed(), 1001);
+}
+
+#[test]
+fn a_server_without_an_owner_says_so() {
+    let world = World::on(engine(1), owned(Active::True), None);
+    assert_eq!(world.client().closed(), 1011);
 }
