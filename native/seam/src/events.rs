@@ -6,7 +6,7 @@ use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::{Headers, Request};
 
 use crate::atoms::Atom;
-use crate::settings::EventFormat;
+use crate::settings::{EventFormat, JsonOptions};
 use crate::write::{EventWriter, Writer};
 
 /// A text frame of a JSON server that is not JSON, where that ends the connection: what its peer reads.
@@ -18,42 +18,57 @@ impl EventFormat {
     /// # Errors
     /// It ends the connection. Nothing has been written then.
     #[inline]
-    pub fn event<W: EventWriter>(&self, w: &mut W, event: Event<'_>) -> Result<W::Term, Invalid> {
-        Ok(match event {
+    pub fn event<W: EventWriter>(
+        &self,
+        w: &mut W,
+        event: Event<'_>,
+    ) -> Result<<W::Terms as Writer>::Term, Invalid> {
+        let (tag, bytes) = match event {
             Event::Text(bytes) => match &self.json {
-                None => tagged(w, Atom::text, bytes),
-                Some(options) => {
-                    let mark = w.mark();
-                    w.tuple(2);
-                    let tag = w.atom(Atom::json);
-                    match w.json(bytes, options) {
-                        Ok(term) => w.end_tuple(&[tag, term]),
-                        Err(e) => {
-                            w.rewind(mark);
-                            if !self.deliver_invalid {
-                                return Err(Invalid(explain(&e)));
-                            }
-                            invalid(w, bytes, &e)
-                        }
-                    }
-                }
+                None => (Atom::text, bytes),
+                Some(options) => return self.json(w, bytes, options),
             },
-            Event::Binary(bytes) => tagged(w, Atom::binary, bytes),
-            Event::Ping(bytes) => tagged(w, Atom::ping, bytes),
-            Event::Pong(bytes) => tagged(w, Atom::pong, bytes),
+            Event::Binary(bytes) => (Atom::binary, bytes),
+            Event::Ping(bytes) => (Atom::ping, bytes),
+            Event::Pong(bytes) => (Atom::pong, bytes),
             Event::Open(info) => {
-                w.tuple(2);
-                let parts = [w.atom(Atom::open), open_info(w, info)];
-                w.end_tuple(&parts)
+                w.terms().tuple(2);
+                let parts = [w.terms().atom(Atom::open), open_info(w, info)];
+                return Ok(w.terms().end_tuple(&parts));
             }
-            Event::Passive => w.atom(Atom::passive),
-            Event::Ending => w.atom(Atom::ending),
+            Event::Passive => return Ok(w.terms().atom(Atom::passive)),
+            Event::Ending => return Ok(w.terms().atom(Atom::ending)),
             Event::Closed(ended) => {
+                let w = w.terms();
                 w.tuple(3);
                 let parts = closed(w, ended);
-                w.end_tuple(&parts)
+                return Ok(w.end_tuple(&parts));
             }
-        })
+        };
+        Ok(tagged(w.terms(), tag, bytes))
+    }
+
+    #[inline]
+    fn json<W: EventWriter>(
+        &self,
+        w: &mut W,
+        text: &[u8],
+        options: &JsonOptions,
+    ) -> Result<<W::Terms as Writer>::Term, Invalid> {
+        let mark = w.mark();
+        w.terms().tuple(2);
+        let tag = w.terms().atom(Atom::json);
+        match w.json(text, options) {
+            Ok(term) => Ok(w.terms().end_tuple(&[tag, term])),
+            Err(e) => {
+                w.rewind(mark);
+                if self.deliver_invalid {
+                    Ok(invalid(w.terms(), text, &e))
+                } else {
+                    Err(Invalid(explain(&e)))
+                }
+            }
+        }
     }
 }
 
@@ -208,25 +223,35 @@ pub fn subprotocol<W: Writer>(w: &mut W, subprotocol: Option<&str>) -> W::Term {
     optional(w, subprotocol.map(str::as_bytes))
 }
 
-fn open_info<W: EventWriter>(w: &mut W, info: &OpenInfo) -> W::Term {
+fn open_info<W: EventWriter>(w: &mut W, info: &OpenInfo) -> <W::Terms as Writer>::Term {
     let request = &info.request;
     let kept = info.accept_state.as_ref();
-    w.map(PEER_PAIRS + 5 + u32::from(kept.is_some()));
-    let mut pairs = peer_info(w, &info.peer_info).to_vec();
+    let terms = w.terms();
+    terms.map(PEER_PAIRS + 5 + u32::from(kept.is_some()));
+    let mut pairs = peer_info(terms, &info.peer_info).to_vec();
     pairs.extend([
-        (w.atom(Atom::path), w.binary(request.path().as_bytes())),
-        (w.atom(Atom::query), w.binary(request.query().as_bytes())),
         (
-            w.atom(Atom::subprotocol),
-            subprotocol(w, info.subprotocol.as_deref()),
+            terms.atom(Atom::path),
+            terms.binary(request.path().as_bytes()),
         ),
-        (w.atom(Atom::deflate), w.boolean(info.deflate.is_some())),
-        (w.atom(Atom::headers), headers(w, request.headers())),
+        (
+            terms.atom(Atom::query),
+            terms.binary(request.query().as_bytes()),
+        ),
+        (
+            terms.atom(Atom::subprotocol),
+            subprotocol(terms, info.subprotocol.as_deref()),
+        ),
+        (
+            terms.atom(Atom::deflate),
+            terms.boolean(info.deflate.is_some()),
+        ),
+        (terms.atom(Atom::headers), headers(terms, request.headers())),
     ]);
     if let Some(state) = kept {
-        pairs.push((w.atom(Atom::state), w.kept(state)));
+        pairs.push((w.terms().atom(Atom::state), w.kept(state)));
     }
-    w.end_map(&pairs)
+    w.terms().end_map(&pairs)
 }
 
 /// Names, which are in lower case, and values, in their order.

@@ -60,15 +60,24 @@ pub trait Writer {
     }
 }
 
-/// Writes what events have in them, besides.
-pub trait EventWriter: Writer {
+/// Writes events: terms, and what only events have in them.
+pub trait EventWriter {
+    /// Writes the terms around.
+    type Terms: Writer;
+
+    /// Writes the terms around.
+    fn terms(&mut self) -> &mut Self::Terms;
     /// What a JSON text says. It is UTF-8: a session has looked.
     ///
     /// # Errors
     /// The text is not JSON. Nothing has been written then.
-    fn json(&mut self, text: &[u8], options: &JsonOptions) -> Result<Self::Term, JsonError>;
+    fn json(
+        &mut self,
+        text: &[u8],
+        options: &JsonOptions,
+    ) -> Result<<Self::Terms as Writer>::Term, JsonError>;
     /// What `accept` kept for the connection's receiver.
-    fn kept(&mut self, state: &AcceptState) -> Self::Term;
+    fn kept(&mut self, state: &AcceptState) -> <Self::Terms as Writer>::Term;
     /// A place to go back to.
     fn mark(&self) -> usize;
     /// Takes back what was written since.
@@ -123,6 +132,13 @@ impl Writer for Etf<'_> {
 }
 
 impl EventWriter for Etf<'_> {
+    type Terms = Self;
+
+    #[inline]
+    fn terms(&mut self) -> &mut Self {
+        self
+    }
+
     fn json(&mut self, text: &[u8], options: &JsonOptions) -> Result<(), JsonError> {
         let text = std::str::from_utf8(text).map_err(|e| JsonError {
             kind: ErrorKind::Utf8,

@@ -194,13 +194,13 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                 } else {
                     answered.push(conn);
                 }
-                terms.extend([conn_term(conn), events::left(&mut context, ended)]);
+                terms.extend([conn_term(conn), events::left(&mut context.b, ended)]);
                 return Visit::Next;
             }
             let term = inbox.format.event(&mut context, event);
             let term = term.unwrap_or_else(|why| {
                 inbox.invalid_conns.refuse(conn);
-                events::refused(&mut context, &why)
+                events::refused(&mut context.b, &why)
             });
             terms.extend([conn_term(conn), term]);
             Visit::Next
