@@ -117,13 +117,25 @@ misbehave(undecodable_watch, _, _, Socket) ->
     section(Socket, 4, [<<1:64>>, <<131, 1>>]);
 misbehave(undecodable_batch, _, Caller, Socket) ->
     watch(Socket, plain, Caller),
-    section(Socket, 3, [<<1:64, 0>>, <<131, 1>>]);
+    section(Socket, 3, [<<1:64, 0, 0:32>>, <<131, 1>>]);
 misbehave(compressed_batch, _, Caller, Socket) ->
     watch(Socket, plain, Caller),
-    section(Socket, 3, [<<1:64, 0>>, term_to_binary(lists:duplicate(10000000, 0), [compressed])]);
+    section(Socket, 3, [<<1:64, 0, 0:32>>, term_to_binary(lists:duplicate(10000000, 0), [compressed])]);
 misbehave(odd_batch, _, Caller, Socket) ->
     watch(Socket, plain, Caller),
-    section(Socket, 3, [<<1:64, 0>>, term_to_binary([conn])]);
+    section(Socket, 3, [<<1:64, 0, 0:32>>, term_to_binary([event])]);
+misbehave(batch_without_events, _, Caller, Socket) ->
+    watch(Socket, plain, Caller),
+    section(Socket, 3, [<<1:64, 0, 9:32, 7:64, 1>>, term_to_binary([])]);
+misbehave(batch_of_no_list, _, Caller, Socket) ->
+    watch(Socket, plain, Caller),
+    section(Socket, 3, [<<1:64, 0, 9:32, 7:64, 1>>, term_to_binary(#{})]);
+misbehave(batch_of_no_shape, _, Caller, Socket) ->
+    watch(Socket, plain, Caller),
+    section(Socket, 3, [<<1:64, 0, 9:32, 7:64, 4>>, term_to_binary([event])]);
+misbehave(heads_too_long, _, Caller, Socket) ->
+    watch(Socket, plain, Caller),
+    section(Socket, 3, [<<1:64, 0, 90:32, 7:64, 1>>, term_to_binary([event])]);
 misbehave(last_piece_of_nothing, _, _, Socket) ->
     section(Socket, 9, <<0:32, 6, 0:64>>);
 misbehave(piece_of_a_piece, _, _, Socket) ->

@@ -216,9 +216,9 @@ packets([], State) ->
 -spec packet(binary(), #state{}) -> {ok, #state{}} | {broken, binary(), #state{}}.
 packet(Packet, #state{ids = Ids, run = Run} = State) ->
     case sockeye_wire:next(Packet) of
-        {{batch, Id, More, Events}, Rest} ->
+        {{batch, Id, Flags, Events}, Rest} ->
             _ = case Ids of
-                #{Id := {_, Pid}} -> Pid ! {sockeye_batch, Run, Id, More, Events};
+                #{Id := {_, Pid}} -> Pid ! {sockeye_batch, Run, Id, Flags, Events};
                 _ -> ok
             end,
             packet(Rest, State);

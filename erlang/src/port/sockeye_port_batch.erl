@@ -20,7 +20,8 @@
 %% A worker of a client waits no longer for what is on its way.
 -define(FIRST_MS, 1000).
 
--type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), More :: boolean(), binary()}.
+-type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), Flags :: 0..3, binary()}.
+%% Flags: 1 if more waits behind it, 2 if a connection has opened or ended.
 
 -type open() :: #{sockeye:conn() => {sockeye:endpoint(), Path :: binary()}}.
 
@@ -29,6 +30,13 @@
 opened(Run, Id) ->
     _ = put(?KEY, {Run, Id, open()}),
     ok.
+
+-spec known(sockeye_link_writer:run(), sockeye_wire:id()) -> term().
+known(Run, Id) ->
+    case get(?KEY) of
+        {Run, Id, _} -> ok;
+        _ -> put(?KEY, {Run, Id, open()})
+    end.
 
 -spec open() -> open().
 open() ->
@@ -39,12 +47,14 @@ open() ->
 
 %% The events of a batch, and whether there are more behind it.
 -spec take(came()) -> {sockeye_backend:batch(), boolean()}.
-take({sockeye_batch, Run, Id, More, Bytes}) ->
-    Open = open(),
+take({sockeye_batch, Run, Id, Flags, Bytes}) ->
     try
-        {ok, Events} = sockeye_wire:term(Bytes),
-        _ = put(?KEY, {Run, Id, noted(Events, Open)}),
-        {Events, More}
+        {ok, Events} = sockeye_wire:events(Bytes),
+        case Flags band 2 of
+            0 -> known(Run, Id);
+            2 -> put(?KEY, {Run, Id, noted(Events, open())})
+        end,
+        {Events, Flags band 1 =:= 1}
     catch
         error:_ ->
             ok = sockeye_link:broken(Run, <<"a batch that is none">>),

@@ -3,7 +3,7 @@
 %% format. Nothing here has a state or does I/O.
 -module(sockeye_wire).
 
--export([hello/1, welcome/1, call/4, cast/3, commands/4, down/1, ping/1, next/1, term/1, atoms/0]).
+-export([hello/1, welcome/1, call/4, cast/3, commands/4, down/1, ping/1, next/1, events/1, term/1, atoms/0]).
 
 -export_type([sections/0]).
 -export_type([id/0]).
@@ -18,6 +18,14 @@
 -define(DOWN, 3).
 -define(CAST, 5).
 -define(PING, 6).
+%% What a term is the value of, see native/seam/src/calls/pairs.rs.
+-define(WHOLE, 0).
+-define(JSON, 1).
+-define(TEXT, 2).
+-define(BINARY, 3).
+%% What 64 bits hold.
+-define(IS_ID(N), is_integer(N), N >= 0, N < 1 bsl 64).
+
 -define(PIECE, 8).
 -define(LAST, 9).
 
@@ -29,7 +37,7 @@
 
 -type came() :: {answer, From :: binary(), binary()}
               | {message, id(), binary()}
-              | {batch, id(), More :: boolean(), binary()}
+              | {batch, id(), Flags :: 0..3, binary()}
               | {watch, id(), binary()}
               | {unwatch, id()}
               | {pong, non_neg_integer()}
@@ -89,7 +97,49 @@ cast(Caller, Function, Args) ->
 commands(Id, Acked, Max, []) ->
     section(?COMMANDS, <<Id:64, Acked, Max:16>>);
 commands(Id, Acked, Max, Commands) ->
-    section(?COMMANDS, [<<Id:64, Acked, Max:16>> | term_to_iovec(Commands)]).
+    {Heads, Terms} = heads(Commands, <<>>, []),
+    section(?COMMANDS, [<<Id:64, Acked, Max:16, (byte_size(Heads)):32>>, Heads | term_to_iovec(Terms)]).
+
+%% Connections and what each command is stand in front, in bytes: each atom of a term costs a look at all their names.
+-spec heads(list(), binary(), list()) -> {binary(), list()}.
+heads([{sockeye_conn, N}, {json, Value} | Rest], Heads, Terms) when ?IS_ID(N) ->
+    heads(Rest, <<Heads/binary, N:64, ?JSON>>, [Value | Terms]);
+heads([{sockeye_conn, N}, {text, Bytes} | Rest], Heads, Terms) when ?IS_ID(N) ->
+    heads(Rest, <<Heads/binary, N:64, ?TEXT>>, [Bytes | Terms]);
+heads([{sockeye_conn, N}, {binary, Bytes} | Rest], Heads, Terms) when ?IS_ID(N) ->
+    heads(Rest, <<Heads/binary, N:64, ?BINARY>>, [Bytes | Terms]);
+heads([Conn, Frame | Rest], Heads, Terms) ->
+    heads(Rest, <<Heads/binary, 0:64, ?WHOLE>>, [Frame, Conn | Terms]);
+heads([], Heads, Terms) ->
+    {Heads, lists:reverse(Terms)}.
+
+%% The connections and events of a batch, in turn.
+-spec events(binary()) -> {ok, sockeye_backend:batch()} | error.
+events(<<Size:32, Heads:Size/binary, Terms/binary>>) ->
+    case term(Terms) of
+        {ok, List} ->
+            try {ok, pairs(Heads, List, {sockeye_conn, 0})}
+            catch error:function_clause -> error
+            end;
+        error -> error
+    end;
+events(_Bytes) ->
+    error.
+
+%% Several events of one connection share its term.
+-spec pairs(binary(), [term()], sockeye:conn()) -> list().
+pairs(<<N:64, Shape, Heads/binary>>, [Term | Terms], {_, N} = Conn) ->
+    [Conn, event(Shape, Term) | pairs(Heads, Terms, Conn)];
+pairs(<<N:64, _, _/binary>> = Heads, Terms, {_, Last}) when N =/= Last ->
+    pairs(Heads, Terms, {sockeye_conn, N});
+pairs(<<>>, [], _Conn) ->
+    [].
+
+-spec event(byte(), term()) -> term().
+event(?WHOLE, Event) -> Event;
+event(?JSON, Value) -> {json, Value};
+event(?TEXT, Bytes) -> {text, Bytes};
+event(?BINARY, Bytes) -> {binary, Bytes}.
 
 -spec down(id()) -> sections().
 down(Id) ->
@@ -127,7 +177,7 @@ next(_) ->
     error.
 
 -spec came(byte(), binary()) -> came() | error.
-came(3, <<Id:64, More, Events/binary>>) when More =< 1 -> {batch, Id, More =:= 1, Events};
+came(3, <<Id:64, Flags, Events/binary>>) when Flags =< 3 -> {batch, Id, Flags, Events};
 came(1, <<Size:16, From:Size/binary, Answer/binary>>) -> {answer, From, Answer};
 came(2, <<Id:64, Message/binary>>) -> {message, Id, Message};
 came(4, <<Id:64, Whom/binary>>) -> {watch, Id, Whom};

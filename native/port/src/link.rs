@@ -58,15 +58,15 @@ impl Link {
         let mut body = BODY.take();
         body.clear();
         write(&mut body);
-        self.append_body(kind, &body);
+        self.append_parts(kind, &[&body]);
         if body.capacity() <= KEPT {
             BODY.set(body);
         }
     }
 
     /// The same, of what has been written.
-    pub(crate) fn append_body(&self, kind: u8, body: &[u8]) {
-        lock(&self.out).section(kind, body);
+    pub(crate) fn append_parts(&self, kind: u8, parts: &[&[u8]]) {
+        lock(&self.out).section(kind, parts);
     }
 
     /// Appends a section, and sends what there is.

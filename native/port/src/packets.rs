@@ -188,23 +188,24 @@ impl Outgoing {
         }
     }
 
-    /// Appends a section.
-    pub(crate) fn section(&mut self, kind: u8, body: &[u8]) {
-        if body.len() > PIECE {
-            self.cut(kind, body);
+    /// Appends a section, whose body is these parts.
+    pub(crate) fn section(&mut self, kind: u8, parts: &[&[u8]]) {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > PIECE {
+            self.cut(kind, &parts.concat());
         } else {
-            self.part(kind, &[], body);
+            self.whole(kind, parts);
         }
     }
 
     /// Appends what is not cut.
-    fn part(&mut self, kind: u8, head: &[u8], body: &[u8]) {
+    fn whole(&mut self, kind: u8, parts: &[&[u8]]) {
         self.open();
-        let len = (head.len() + body.len()) as u32;
+        let len = parts.iter().map(|part| part.len()).sum::<usize>() as u32;
         self.bytes.push(kind);
         self.bytes.extend_from_slice(&len.to_be_bytes());
-        self.bytes.extend_from_slice(head);
-        self.bytes.extend_from_slice(body);
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
     }
 
     fn cut(&mut self, kind: u8, body: &[u8]) {
@@ -213,8 +214,8 @@ impl Outgoing {
         let mut pieces = body.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
             match pieces.peek() {
-                Some(_) => self.part(MORE, &[a, b, c, d], piece),
-                None => self.part(LAST, &[a, b, c, d, kind], piece),
+                Some(_) => self.whole(MORE, &[&[a, b, c, d], piece]),
+                None => self.whole(LAST, &[&[a, b, c, d, kind], piece]),
             }
         }
     }
@@ -249,12 +250,12 @@ mod tests {
         let sizes = [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1];
         for (n, size) in sizes.into_iter().chain(vec![PIECE; 9]).enumerate() {
             let body = vec![n as u8; size];
-            out.section(1, &body);
+            out.section(1, &[&body]);
             sent.push((1, body));
         }
         assert_eq!(through(&mut out, 100_000), sent);
         assert_eq!(out.waiting(), 0);
-        out.section(2, &[7]);
+        out.section(2, &[&[7]]);
         assert_eq!(through(&mut out, 1), [(2, vec![7])]);
     }
 
@@ -262,8 +263,8 @@ mod tests {
     fn no_packet_is_longer_than_may_be() {
         let mut out = Outgoing::default();
         for _ in 0..50 {
-            out.section(3, &[0; PIECE + 1]);
-            out.section(3, &[0; PIECE]);
+            out.section(3, &[&[0; PIECE], &[0]]);
+            out.section(3, &[&[0; PIECE]]);
         }
         let mut rest = out.ready();
         while let Some((len, behind)) = be32(rest) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use sockeye_engine::{Engine, Server, ShardSet};
 use sockeye_etf::Cursor;
-use sockeye_seam::frames::{Bounds, SendFailure};
+use sockeye_seam::frames::SendFailure;
 use sockeye_seam::topic_changes::changed;
 use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Writer, calls as seam};
 
@@ -64,6 +64,16 @@ fn whole(bytes: &[u8]) -> Result<Cursor<'_>, Broken> {
         true => Ok(start),
         false => Err(Broken("a section has more than a term")),
     }
+}
+
+/// What stands in front of commands, and their terms.
+fn commands_of(bytes: &[u8]) -> Result<(&[u8], EtfTerm<'_>), Broken> {
+    let short = Broken("commands are too short");
+    let (len, rest) = bytes.split_first_chunk().ok_or(short)?;
+    let len = u32::from_be_bytes(*len) as usize;
+    let (heads, list) = rest.split_at_checked(len).ok_or(short)?;
+    let list = Cursor::of_term(list).map_err(|_| short)?;
+    Ok((heads, EtfTerm::new(list)))
 }
 
 impl Port {
@@ -216,19 +226,20 @@ impl Port {
         }
         let mut crowded = ShardSet::default();
         if !list.is_empty()
-            && let list = EtfTerm::new(whole(list)?)
             && let Some(engine) = self.engine()
         {
             let caller = receiver.as_ref().map_or(0, |receiver| receiver.caller);
-            let reader = EtfReader { caller };
-            let carried = seam::commands(reader, &engine, list, Bounds::NONE)
-                .map_err(|_| Broken("commands are no list of pairs"))?;
-            crowded = carried.crowded;
-            if receiver.is_some() && !carried.errors.is_empty() {
+            let (heads, list) = commands_of(list)?;
+            let (refused, shards) = seam::pairs(EtfReader { caller }, &engine, heads, list)
+                .map_err(|_| Broken("commands do not fit their heads"))?;
+            crowded = shards;
+            if receiver.is_some() && !refused.is_empty() {
                 self.link.message(id, |w| {
                     w.tuple(2);
                     w.atom(Atom::sockeye_failed);
-                    failures(w, &carried.errors);
+                    w.list(refused.len() as u32);
+                    refused.iter().for_each(|command| command.write(w));
+                    w.end_list(&[]);
                 });
             }
         }

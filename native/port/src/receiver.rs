@@ -7,9 +7,10 @@ use sockeye_engine::batch::Event;
 use sockeye_engine::inbox::{Left, Visit};
 use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
 use sockeye_etf as etf;
+use sockeye_seam::calls::{Shape, push_head};
 use sockeye_seam::events::{self, Invalid};
 use sockeye_seam::settings::EventFormat;
-use sockeye_seam::{Atom, Etf, EventWriter, Writer};
+use sockeye_seam::{Atom, Etf, Writer};
 
 use crate::calls::Asker;
 use crate::link::{BATCH, Link};
@@ -75,7 +76,23 @@ impl Notifier for Notice {
 thread_local! {
     /// Receivers that this turn of a shard has something for.
     static NOTICES: RefCell<Vec<Arc<Receiver>>> = const { RefCell::new(Vec::new()) };
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+}
+
+/// What a batch is written into: what stands in front of its terms, and they.
+#[derive(Default)]
+struct Scratch {
+    heads: Vec<u8>,
+    terms: Vec<u8>,
+}
+
+impl Scratch {
+    const fn new() -> Self {
+        Scratch {
+            heads: Vec::new(),
+            terms: Vec::new(),
+        }
+    }
 }
 
 /// All receivers of a turn have been noted. Their answers come over a link, which is the shard's own: nothing wakes it for each.
@@ -167,12 +184,16 @@ impl Receiver {
                 self.link.stall(self.clone());
                 break;
             }
-            scratch.clear();
+            scratch.heads.clear();
+            scratch.terms.clear();
             let took = self.take(&mut state, &mut scratch, has_time);
             if took.events > 0 {
                 state.credit -= 1;
-                self.link
-                    .append(BATCH, |out| out.extend_from_slice(&scratch));
+                let id = self.id.to_be_bytes();
+                let flags = u8::from(took.left == Left::More) | (u8::from(took.has_ends) << 1);
+                let heads = (scratch.heads.len() as u32).to_be_bytes();
+                let parts = [&id[..], &[flags], &heads, &scratch.heads, &scratch.terms];
+                self.link.append_parts(BATCH, &parts);
             }
             if let Some(engine) = self.engine.upgrade() {
                 engine.resume(&self.inbox, took.shards);
@@ -199,19 +220,18 @@ impl Receiver {
                 break;
             }
         }
-        if scratch.capacity() <= 4 * BATCH_BYTES {
+        if scratch.terms.capacity() <= 4 * BATCH_BYTES {
             SCRATCH.set(scratch);
         }
     }
 
-    /// Writes a batch: the body of its section.
-    fn take(&self, state: &mut State, out: &mut Vec<u8>, has_time: bool) -> Took {
-        out.extend_from_slice(&self.id.to_be_bytes());
-        let more = out.len();
-        out.extend_from_slice(&[0, etf::VERSION]);
-        let list = etf::open_list(out);
+    /// Writes a batch.
+    fn take(&self, state: &mut State, out: &mut Scratch, has_time: bool) -> Took {
+        out.terms.push(etf::VERSION);
+        let list = etf::open_list(&mut out.terms);
         let mut took = Took {
             events: 0,
+            has_ends: false,
             left: Left::Nothing,
             shards: 0,
             is_long: false,
@@ -238,10 +258,7 @@ impl Receiver {
                 Visit::Next
             }
         });
-        etf::close_list(out, list, 2 * took.events);
-        if let Some(more) = out.get_mut(more) {
-            *more = u8::from(left == Left::More);
-        }
+        etf::close_list(&mut out.terms, list, took.events);
         took.left = left;
         took.shards = shards;
         took
@@ -254,14 +271,14 @@ impl Receiver {
         took: &mut Took,
         conn: ConnId,
         event: Event<'_>,
-        out: &mut Vec<u8>,
+        out: &mut Scratch,
     ) -> bool {
         if state.covers(conn, &event) {
             return false;
         }
-        let start = out.len();
-        let w = &mut Etf(out);
-        w.conn(conn);
+        took.has_ends |= matches!(event, Event::Open(_) | Event::Closed(_));
+        let w = &mut Etf(&mut out.terms);
+        let mut shape = Shape::Whole;
         match (self.view, event) {
             (View::Plain(timeout), Event::Ending) => {
                 w.tuple(2);
@@ -271,7 +288,7 @@ impl Receiver {
             (View::Handler, Event::Closed(ended)) => {
                 // What is answered to earlier batches is not known here.
                 w.atom(Atom::ending);
-                w.conn(conn);
+                push_head(&mut out.heads, conn, shape);
                 took.events += 1;
                 events::left(w, ended)
             }
@@ -281,24 +298,27 @@ impl Receiver {
                 w.atom(Atom::open);
                 w.map(0);
             }
-            (view, event) => {
-                if let Err(why) = self.format.event(w, event) {
+            (view, event) => match self.format.bare(w, event) {
+                Ok(bare) => shape = bare,
+                Err(why) => {
                     state.refused.push(conn);
                     if view != View::Handler {
                         took.invalid.push((conn, why));
-                        w.rewind(start);
                         return false;
                     }
                     events::refused(w, &why);
                 }
-            }
+            },
         }
+        push_head(&mut out.heads, conn, shape);
         true
     }
 }
 
 struct Took {
     events: u32,
+    /// A connection has opened or ended.
+    has_ends: bool,
     left: Left,
     shards: u64,
     /// The next event takes long.

@@ -53,25 +53,33 @@ struct Encoder<'a, 'o> {
 /// # Errors
 /// Part of it is not JSON, which is told; `out` is then as it was. Never [`EncodeError::TooLarge`].
 pub fn encode<'a>(term: EtfTerm<'a>, null: Null, out: &mut Vec<u8>) -> Outcome<'a, ()> {
-    let start = out.len();
-    let result = match term.cursor() {
-        Some(at) => {
-            let null = null.name();
-            let open = Vec::new();
-            Encoder {
-                at,
-                null,
-                out,
-                open,
-            }
-            .run()
-        }
+    match term.cursor() {
+        Some(at) => encode_next(at, null, out).map(|_| ()),
         None => element(EtfReader { caller: 0 }, term, out),
-    };
-    if result.is_err() {
-        out.truncate(start);
     }
-    result
+}
+
+/// The same for the term that begins here. Gives where it ends.
+pub(crate) fn encode_next<'a>(
+    at: Cursor<'a>,
+    null: Null,
+    out: &mut Vec<u8>,
+) -> Outcome<'a, Cursor<'a>> {
+    let start = out.len();
+    let (null, open) = (null.name(), Vec::new());
+    let mut encoder = Encoder {
+        at,
+        null,
+        out,
+        open,
+    };
+    match encoder.run() {
+        Ok(()) => Ok(encoder.at),
+        Err(error) => {
+            out.truncate(start);
+            Err(error)
+        }
+    }
 }
 
 /// A byte of a string, or what is left of one.
@@ -92,7 +100,7 @@ fn malformed<'a>(at: Cursor<'a>) -> impl FnOnce(Malformed) -> EncodeError<EtfTer
 }
 
 impl<'a> Encoder<'a, '_> {
-    fn run(mut self) -> Outcome<'a, ()> {
+    fn run(&mut self) -> Outcome<'a, ()> {
         loop {
             if !self.value()? {
                 // It has been opened; its first element is next.

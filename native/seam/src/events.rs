@@ -6,7 +6,8 @@ use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::{Headers, Request};
 
 use crate::atoms::Atom;
-use crate::settings::{EventFormat, JsonOptions};
+use crate::calls::Shape;
+use crate::settings::EventFormat;
 use crate::write::{EventWriter, Writer};
 
 /// A text frame of a JSON server that is not JSON, where that ends the connection: what its peer reads.
@@ -26,7 +27,18 @@ impl EventFormat {
         let (tag, bytes) = match event {
             Event::Text(bytes) => match &self.json {
                 None => (Atom::text, bytes),
-                Some(options) => return self.json(w, bytes, options),
+                Some(options) => {
+                    let mark = w.mark();
+                    w.terms().tuple(2);
+                    let tag = w.terms().atom(Atom::json);
+                    return match w.json(bytes, options) {
+                        Ok(term) => Ok(w.terms().end_tuple(&[tag, term])),
+                        Err(e) => {
+                            w.rewind(mark);
+                            self.not_json(w, bytes, &e)
+                        }
+                    };
+                }
             },
             Event::Binary(bytes) => (Atom::binary, bytes),
             Event::Ping(bytes) => (Atom::ping, bytes),
@@ -48,26 +60,40 @@ impl EventFormat {
         Ok(tagged(w.terms(), tag, bytes))
     }
 
+    /// Of a message, what stands within its tuple; else the event.
+    ///
+    /// # Errors
+    /// As [`EventFormat::event`].
     #[inline]
-    fn json<W: EventWriter>(
+    pub fn bare<W: EventWriter>(&self, w: &mut W, event: Event<'_>) -> Result<Shape, Invalid> {
+        match (event, &self.json) {
+            (Event::Text(bytes), Some(options)) => match w.json(bytes, options) {
+                Ok(_) => Ok(Shape::Json),
+                Err(e) => self.not_json(w, bytes, &e).map(|_| Shape::Whole),
+            },
+            (Event::Text(bytes), None) => {
+                w.terms().binary(bytes);
+                Ok(Shape::Text)
+            }
+            (Event::Binary(bytes), _) => {
+                w.terms().binary(bytes);
+                Ok(Shape::Binary)
+            }
+            (event, _) => self.event(w, event).map(|_| Shape::Whole),
+        }
+    }
+
+    #[cold]
+    fn not_json<W: EventWriter>(
         &self,
         w: &mut W,
         text: &[u8],
-        options: &JsonOptions,
+        error: &JsonError,
     ) -> Result<<W::Terms as Writer>::Term, Invalid> {
-        let mark = w.mark();
-        w.terms().tuple(2);
-        let tag = w.terms().atom(Atom::json);
-        match w.json(text, options) {
-            Ok(term) => Ok(w.terms().end_tuple(&[tag, term])),
-            Err(e) => {
-                w.rewind(mark);
-                if self.deliver_invalid {
-                    Ok(invalid(w.terms(), text, &e))
-                } else {
-                    Err(Invalid(explain(&e)))
-                }
-            }
+        if self.deliver_invalid {
+            Ok(invalid(w.terms(), text, error))
+        } else {
+            Err(Invalid(explain(error)))
         }
     }
 }

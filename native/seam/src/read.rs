@@ -141,6 +141,41 @@ impl<'a> EtfTerm<'a> {
         }
     }
 
+    /// Where the first element of a list begins, and how many come after it. None for a list of small integers, too.
+    #[inline]
+    pub(crate) fn head(self) -> Option<(Cursor<'a>, u32)> {
+        let mut at = self.at;
+        let elements = match self.form {
+            Form::Term => match at.token().ok()? {
+                Token::List(n) => n,
+                _ => return None,
+            },
+            Form::List(n) => n,
+            Form::Bytes(_) | Form::Byte(_) => return None,
+        };
+        Some((at, elements.checked_sub(1)?))
+    }
+
+    /// What is left of a list: so many elements and a tail, from there.
+    #[inline]
+    pub(crate) fn tail(at: Cursor<'a>, left: u32) -> Self {
+        let form = match left {
+            0 => Form::Term,
+            _ => Form::List(left),
+        };
+        EtfTerm { at, form }
+    }
+
+    /// Whether it is the end of a list, and nothing stands behind it.
+    pub(crate) fn is_end(self) -> bool {
+        let mut at = self.at;
+        match self.form {
+            Form::Term => matches!(at.token(), Ok(Token::Nil)) && at.is_at_end(),
+            Form::Bytes([]) => at.is_at_end(),
+            Form::List(_) | Form::Bytes(_) | Form::Byte(_) => false,
+        }
+    }
+
     /// The term as a cursor. None for a part of a list.
     pub fn cursor(self) -> Option<Cursor<'a>> {
         matches!(self.form, Form::Term).then_some(self.at)
@@ -225,28 +260,23 @@ impl<'a> Reader<'a> for EtfReader {
 
     #[inline]
     fn cell(self, list: EtfTerm<'a>) -> Option<(EtfTerm<'a>, EtfTerm<'a>)> {
-        let (mut at, left) = match list.form {
-            Form::Term => {
-                let mut at = list.at;
-                match at.token().ok()? {
-                    Token::List(n) => (at, n),
-                    Token::Bytes(bytes) => return byte_cell(at, bytes),
-                    _ => return None,
-                }
-            }
-            Form::List(n) => (list.at, n),
-            Form::Bytes(bytes) => return byte_cell(list.at, bytes),
-            Form::Byte(_) => return None,
+        if let Some((mut at, left)) = list.head() {
+            let head = EtfTerm::new(at);
+            at.term().ok()?;
+            return Some((head, EtfTerm::tail(at, left)));
+        }
+        let mut at = list.at;
+        let bytes = match list.form {
+            Form::Term => match at.token().ok()? {
+                Token::Bytes(bytes) => bytes,
+                _ => return None,
+            },
+            Form::Bytes(bytes) => bytes,
+            Form::List(_) | Form::Byte(_) => return None,
         };
-        let left = left.checked_sub(1)?;
-        let head = EtfTerm::new(at);
-        at.term().ok()?;
-        let form = if left == 0 {
-            Form::Term
-        } else {
-            Form::List(left)
-        };
-        Some((head, EtfTerm { at, form }))
+        let (first, rest) = bytes.split_first()?;
+        let form = Form::Bytes(rest);
+        Some((EtfTerm::byte(at, *first), EtfTerm { at, form }))
     }
 
     fn is_nil(self, term: EtfTerm<'a>) -> bool {
@@ -322,11 +352,4 @@ impl<'a> Reader<'a> for EtfReader {
     fn caller(self) -> u64 {
         self.caller
     }
-}
-
-fn byte_cell<'a>(at: Cursor<'a>, bytes: &'a [u8]) -> Option<(EtfTerm<'a>, EtfTerm<'a>)> {
-    let (first, rest) = bytes.split_first()?;
-    let head = EtfTerm::byte(at, *first);
-    let form = Form::Bytes(rest);
-    Some((head, EtfTerm { at, form }))
 }

@@ -3,7 +3,7 @@
 use tungstenite::Message;
 
 use crate::client::{client, closed};
-use crate::vm::{LONG, Vm, atom, binary, error, int, list, raised, returned, tagged, tuple};
+use crate::vm::{LONG, Term, Vm, atom, binary, error, int, list, raised, returned, tagged, tuple};
 
 #[test]
 fn a_message_comes_to_a_handler_and_its_answer_to_the_client() {
@@ -51,7 +51,9 @@ fn large_messages_go_both_ways_in_pieces() {
     );
     let reply = crate::vm::bytes(&list(vec![conn, event]));
     let mut body = id.to_be_bytes().to_vec();
-    body.extend_from_slice(&[0, 0, 0]);
+    // No acknowledgement, and one head of nine zeros.
+    body.extend_from_slice(&[[0; 6], [9, 0, 0, 0, 0, 0]].concat());
+    body.extend_from_slice(&[0; 4]);
     body.extend_from_slice(&reply);
     let mut pieces = body.chunks(200_000).peekable();
     while let Some(piece) = pieces.next() {
@@ -176,6 +178,104 @@ fn commands_that_fail_cost_themselves_and_are_told() {
     let sent = vm.call(5, "send", vec![conn, tagged("text", binary([0xff]))]);
     assert_eq!(sent, error(atom("not_utf8")));
     assert_eq!(client.read().unwrap(), Message::text("by hand"));
+}
+
+#[test]
+fn what_stands_in_front_of_commands_says_the_same() {
+    let mut vm = Vm::start(1);
+    let (_, port) = vm.listen(1, &[]);
+    let id = vm.handler(1);
+    let mut client = client(port);
+    let (conn, _) = vm.event(id);
+    let Term::Integer(number) = conn.tuple().unwrap()[1] else {
+        panic!("{conn:?}");
+    };
+    let (number, nobody) = (number as u64, (1 << 40) + 1);
+    let heads = [
+        (number, 2),
+        (number, 1),
+        (number, 3),
+        (0, 0),
+        (number, 2),
+        (number, 1),
+        (nobody, 2),
+        (0, 3),
+        (number, 2),
+    ];
+    let terms = vec![
+        binary("first"),
+        list(vec![int(1), atom("true")]),
+        binary([1, 2]),
+        conn.clone(),
+        tagged("ping", binary("between")),
+        binary([0xff]),
+        tuple(vec![]),
+        binary("nobody"),
+        binary("no connection"),
+        list(vec![int(108), int(97)]),
+    ];
+    vm.shaped(id, 0, 0, &heads, terms);
+    let conn_of = |number: u64| tagged("sockeye_conn", int(number as i64));
+    let text = |bytes: Term| tagged("text", bytes);
+    assert_eq!(
+        vm.message(id),
+        tagged(
+            "sockeye_failed",
+            list(vec![
+                tuple(vec![conn.clone(), text(binary([0xff])), atom("not_utf8")]),
+                tuple(vec![
+                    conn,
+                    tagged("json", tuple(vec![])),
+                    tagged("not_json", tuple(vec![]))
+                ]),
+                tuple(vec![
+                    conn_of(nobody),
+                    text(binary("nobody")),
+                    atom("closed")
+                ]),
+                tuple(vec![
+                    conn_of(0),
+                    tagged("binary", binary("no connection")),
+                    atom("badarg")
+                ]),
+            ])
+        )
+    );
+    let came: Vec<_> = (0..5).map(|_| client.read().unwrap()).collect();
+    let expected = [
+        Message::text("first"),
+        Message::text("[1,true]"),
+        Message::binary(vec![1, 2]),
+        Message::Ping("between".into()),
+        Message::text("la"),
+    ];
+    assert_eq!(came, expected);
+    // Nothing but small integers: a list of bytes, to those who write it.
+    vm.shaped(
+        id,
+        0,
+        0,
+        &[(number, 1), (number, 1)],
+        vec![int(1), int(255)],
+    );
+    assert_eq!(client.read().unwrap(), Message::text("1"));
+    assert_eq!(client.read().unwrap(), Message::text("255"));
+}
+
+#[test]
+fn commands_that_do_not_fit_their_heads_end_it() {
+    let one = |heads: &[(u64, u8)], terms: Vec<Term>| {
+        let mut vm = Vm::start(1);
+        let (_, _) = vm.listen(1, &[]);
+        let id = vm.handler(1);
+        vm.shaped(id, 0, 0, heads, terms);
+        let (status, _) = vm.started.ended();
+        assert_eq!(status.code(), Some(4), "{heads:?}");
+    };
+    one(&[(7, 1)], vec![]);
+    one(&[(7, 1)], vec![int(1), int(2)]);
+    one(&[(0, 0)], vec![int(1)]);
+    one(&[(7, 4)], vec![int(1)]);
 }
 
 #[test]

@@ -217,7 +217,11 @@ pub fn term(bytes: &[u8]) -> Term {
 pub enum Section {
     Answer(u16, Term),
     Message(u64, Term),
-    Batch { id: u64, more: bool, events: Term },
+    Batch {
+        id: u64,
+        more: bool,
+        events: Vec<(Term, Term)>,
+    },
     Watch(u64, Term),
     Unwatch(u64),
     Pong(u64),
@@ -364,12 +368,24 @@ impl Vm {
         self.section(3, &id.to_be_bytes());
     }
 
+    /// Connections and frames, in turn.
     pub fn commands(&mut self, id: u64, acknowledged: u8, max: u16, commands: Vec<Term>) {
+        let heads: Vec<_> = commands.chunks(2).map(|_| (0, 0)).collect();
+        self.shaped(id, acknowledged, max, &heads, commands);
+    }
+
+    /// Commands of which a connection and a shape stand in front.
+    pub fn shaped(&mut self, id: u64, acks: u8, max: u16, heads: &[(u64, u8)], terms: Vec<Term>) {
         let mut body = id.to_be_bytes().to_vec();
-        body.push(acknowledged);
+        body.push(acks);
         body.extend_from_slice(&max.to_be_bytes());
-        if !commands.is_empty() {
-            body.extend_from_slice(&bytes(&list(commands)));
+        if !heads.is_empty() {
+            body.extend_from_slice(&(9 * heads.len() as u32).to_be_bytes());
+            for (conn, shape) in heads {
+                body.extend_from_slice(&conn.to_be_bytes());
+                body.push(*shape);
+            }
+            body.extend_from_slice(&bytes(&list(terms)));
         }
         self.section(2, &body);
     }
@@ -380,9 +396,7 @@ impl Vm {
             Section::Batch { id, more, events } if *id == wanted => Some((*more, events.clone())),
             _ => None,
         });
-        let events = events.list().unwrap().chunks(2);
-        let events = events.map(|pair| (pair[0].clone(), pair[1].clone()));
-        (more, events.collect())
+        (more, events)
     }
 
     /// The next batch, which has one event and nothing behind it; it is acknowledged.
@@ -432,14 +446,40 @@ fn parse(kind: u8, body: &[u8]) -> Section {
         2 => Section::Message(be64(body), term(&body[8..])),
         3 => Section::Batch {
             id: be64(body),
-            more: body[8] == 1,
-            events: term(&body[9..]),
+            more: body[8] & 1 == 1,
+            events: events(&body[9..]),
         },
         4 => Section::Watch(be64(body), term(&body[8..])),
         5 => Section::Unwatch(be64(body)),
         6 => Section::Pong(be64(body)),
         _ => panic!("a section of kind {kind}"),
     }
+}
+
+/// Connections and events.
+fn events(body: &[u8]) -> Vec<(Term, Term)> {
+    let (len, rest) = body.split_first_chunk().unwrap();
+    let (heads, terms) = rest.split_at(u32::from_be_bytes(*len) as usize);
+    let (heads, []) = heads.as_chunks::<9>() else {
+        panic!("a head is cut");
+    };
+    let terms = term(terms);
+    // A list of bytes is one, too: no value of a test is.
+    let terms = terms.list().unwrap();
+    assert_eq!(heads.len(), terms.len());
+    let event = |(head, value): (&[u8; 9], &Term)| {
+        let conn = tagged("sockeye_conn", int(be64(head) as i64));
+        let value = value.clone();
+        let event = match head[8] {
+            0 => value,
+            1 => tagged("json", value),
+            2 => tagged("text", value),
+            3 => tagged("binary", value),
+            shape => panic!("shape {shape}"),
+        };
+        (conn, event)
+    };
+    heads.iter().zip(terms).map(event).collect()
 }
 
 pub fn returned(value: Term) -> Term {

@@ -8,7 +8,8 @@ use sockeye_engine::op::Command;
 use sockeye_engine::{CallKind, ConnId, Engine, Frames, SendError, ShardSet};
 
 use crate::frames::{
-    self, Appended, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure, range,
+    self, AppendResult, Appended, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure,
+    parse, range,
 };
 use crate::read::Reader;
 use crate::value::{BadArg, Read};
@@ -30,19 +31,19 @@ fn named<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<ConnId> {
 }
 
 /// Frames on their way, by shard.
-struct CommandBatch<'e, T> {
+pub(super) struct CommandBatch<'e, T> {
     engine: &'e Engine,
     shards: Vec<Frames>,
     /// Those that were given something.
     given: ShardSet,
     /// Bytes that were worked on, whether they were taken or not.
     bytes: usize,
-    /// The last connection and its term: frames of one connection mostly come together.
-    last: Option<(T, Receiver)>,
+    /// The last connection, and its term if one named it: frames of one connection mostly come together.
+    last: Option<(Option<T>, Receiver)>,
 }
 
 impl<'e, T: Copy> CommandBatch<'e, T> {
-    fn new(engine: &'e Engine) -> Self {
+    pub(super) fn new(engine: &'e Engine) -> Self {
         let mut shards = Vec::new();
         shards.resize_with(engine.shards(), Frames::default);
         CommandBatch {
@@ -60,26 +61,50 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
         r: R,
         term: T,
     ) -> Result<(), SendFailure<T>> {
-        if !matches!(self.last, Some((last, _)) if r.is_same(last, term)) {
+        if !matches!(self.last, Some((Some(last), _)) if r.is_same(last, term)) {
             let conn = named(r, term).ok_or(SendFailure::BadArg)?;
-            match &mut self.last {
-                Some((last, receiver)) if receiver.conn == conn => *last = term,
-                last => *last = Some((term, Receiver::of(self.engine, conn)?)),
+            self.find(conn)?;
+            if let Some((last, _)) = &mut self.last {
+                *last = Some(term);
             }
         }
         Ok(())
     }
 
+    /// The receiver of this connection, if it is not the last one.
+    pub(super) fn find(&mut self, conn: ConnId) -> Result<(), SendFailure<T>> {
+        if !matches!(&self.last, Some((_, receiver)) if receiver.conn == conn) {
+            self.last = Some((None, Receiver::of(self.engine, conn)?));
+        }
+        Ok(())
+    }
+
     /// Adds one frame. On failure nothing is added.
-    fn add<'a, R: Reader<'a, Term = T>>(
+    pub(super) fn add<'a, R: Reader<'a, Term = T>>(
         &mut self,
         r: R,
-        conn_term: T,
+        conn: T,
         frame: T,
         bounds: Bounds,
     ) -> Result<(), SendFailure<T>> {
+        self.look_up(r, conn)?;
+        let Some(frame) = parse(r, frame) else {
+            self.bytes += NORMAL_JSON;
+            return Err(SendFailure::BadArg);
+        };
+        self.put(r, bounds, |receiver, out| {
+            receiver.append(r, frame, bounds, out)
+        })
+    }
+
+    /// Adds the frame that `append` appends, for the receiver that has been looked up last.
+    pub(super) fn put<'a, R: Reader<'a, Term = T>>(
+        &mut self,
+        r: R,
+        bounds: Bounds,
+        append: impl FnOnce(&Receiver, &mut Vec<u8>) -> AppendResult<T>,
+    ) -> Result<(), SendFailure<T>> {
         let engine = self.engine;
-        self.look_up(r, conn_term)?;
         let closed = SendFailure::Send(SendError::Closed);
         let Some((_, receiver)) = &self.last else {
             return Err(closed);
@@ -92,7 +117,7 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
             out.bytes.reserve(EXPECTED.get());
         }
         let start = out.bytes.len();
-        let (asked, worth) = match receiver.append(r, frame, bounds, &mut out.bytes) {
+        let (asked, worth) = match append(receiver, &mut out.bytes) {
             Ok(appended) => appended,
             Err(failure) => {
                 if !matches!(failure, SendFailure::Dirty) {
@@ -150,6 +175,19 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
             }
         }
         Ok(())
+    }
+
+    /// Hands over what is too much to wait with.
+    pub(super) fn flush_long(&mut self) {
+        if self.bytes > LONG_SLICE {
+            self.flush();
+        }
+    }
+
+    /// Hands everything over. Gives the shards that the caller is to wait for.
+    pub(super) fn finish(mut self) -> ShardSet {
+        self.flush();
+        self.engine.backlogged(self.given, CallKind::Single)
     }
 
     /// Hands everything over.
@@ -250,7 +288,6 @@ pub fn commands<'a, R: Reader<'a>>(
         carried.count += 1;
     }
     carried.bytes += out.bytes;
-    out.flush();
-    carried.crowded = engine.backlogged(out.given, CallKind::Single);
+    carried.crowded = out.finish();
     Ok(carried)
 }

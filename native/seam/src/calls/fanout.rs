@@ -8,7 +8,7 @@ use sockeye_engine::{
 
 use crate::atoms::Atom;
 use crate::frames::{
-    self, Appended, Bounds, FrameFormat, NORMAL_PAYLOAD, SendFailure, broadcast, range,
+    self, Appended, Bounds, FrameError, FrameFormat, NORMAL_PAYLOAD, SendFailure, broadcast, range,
 };
 use crate::read::Reader;
 use crate::settings::CLIENT_TAG;
@@ -55,6 +55,7 @@ pub fn encode_for<'a, R: Reader<'a>>(
 ) -> Result<Encoded, SendFailure<R::Term>> {
     let mut bytes = Vec::with_capacity(256);
     let format = FrameFormat::of(server.config.tag);
+    let frame = frames::parse(r, frame).ok_or(FrameError::BadArg)?;
     let plain = match frames::append(r, frame, format, bounds, &mut bytes)? {
         Appended::Frame => false,
         Appended::Plain => true,

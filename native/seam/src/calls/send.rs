@@ -3,7 +3,9 @@
 use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 
-use crate::frames::{self, Appended, Bounds, Receiver, SLICE, SLICE_FRAMES, SendFailure, range};
+use crate::frames::{
+    self, Appended, Bounds, Receiver, SLICE, SLICE_FRAMES, SendFailure, parse, range,
+};
 use crate::read::Reader;
 
 /// Encodes first and asks for room afterwards: either all frames go or none. Gives what the work is worth in bytes.
@@ -47,6 +49,7 @@ fn prepare<'a, R: Reader<'a>>(
     let mut closes = Vec::new();
     let mut one = |frame: R::Term, frames: &mut Frames| {
         let start = frames.bytes.len();
+        let frame = parse(r, frame).ok_or(SendFailure::BadArg)?;
         let (asked, worth) = receiver.append(r, frame, bounds, &mut frames.bytes)?;
         work += worth;
         match asked {

@@ -135,21 +135,23 @@ impl Bounds {
     }
 }
 
-/// Appends the frame that a term describes, or says what else it asks for.
+/// Appends a frame, or says what else its term asks for.
 ///
 /// # Errors
 /// See [`FrameError`].
 pub fn append<'a, R: Reader<'a>>(
     r: R,
-    term: R::Term,
+    frame: FrameTerm<'a, R::Term>,
     format: FrameFormat,
     bounds: Bounds,
     out: &mut Vec<u8>,
 ) -> Result<Appended<R::Term>, FrameError<R::Term>> {
-    match parse(r, term).ok_or(FrameError::BadArg)? {
+    match frame {
         FrameTerm::Message { content, plain } => {
             match content {
-                MessageTerm::Json(term) => json(r, term, format, bounds, out)?,
+                MessageTerm::Json(term) => json(format, out, |null, out| {
+                    r.json(term, null, bounds.json, out)
+                })?,
                 MessageTerm::Bytes(kind, term) => {
                     let bytes = payload(r, term, bounds)?;
                     if kind == Kind::Text && !is_utf8(&bytes) {
@@ -174,19 +176,18 @@ pub fn append<'a, R: Reader<'a>>(
     }
 }
 
-fn json<'a, R: Reader<'a>>(
-    r: R,
-    term: R::Term,
+/// Appends a text frame with what `encode` writes.
+pub(crate) fn json<V, T>(
     format: FrameFormat,
-    bounds: Bounds,
     out: &mut Vec<u8>,
-) -> Result<(), FrameError<R::Term>> {
+    encode: impl FnOnce(Null, &mut Vec<u8>) -> Result<V, EncodeError<T>>,
+) -> Result<V, FrameError<T>> {
     let mask = format.role.mask();
     let mark = frame::begin_sized(out, 0, mask.is_some());
-    match r.json(term, format.null, bounds.json, out) {
-        Ok(()) => {
+    match encode(format.null, out) {
+        Ok(value) => {
             frame::seal(out, mark, Opcode::Text, mask);
-            Ok(())
+            Ok(value)
         }
         Err(e) => {
             out.truncate(mark.start());

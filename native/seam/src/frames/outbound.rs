@@ -9,7 +9,7 @@ use sockeye_protocol::{Role, frame};
 
 use crate::atoms::Atom;
 use crate::frames::compress::CallerCompressor;
-use crate::frames::{self, Appended, Bounds, FrameError, FrameFormat};
+use crate::frames::{self, Appended, Bounds, FrameError, FrameFormat, FrameTerm};
 use crate::read::{EncodeError, Reader};
 use crate::write::Writer;
 
@@ -54,20 +54,35 @@ impl Receiver {
     pub fn append<'a, R: Reader<'a>>(
         &self,
         r: R,
-        frame: R::Term,
+        frame: FrameTerm<'a, R::Term>,
         bounds: Bounds,
         out: &mut Vec<u8>,
     ) -> AppendResult<R::Term> {
+        self.append_by(bounds, out, |format, out| {
+            frames::append(r, frame, format, bounds, out)
+        })
+    }
+
+    /// The same of what `append` appends, in this format.
+    ///
+    /// # Errors
+    /// Those of `append`.
+    pub(crate) fn append_by<T>(
+        &self,
+        bounds: Bounds,
+        out: &mut Vec<u8>,
+        append: impl FnOnce(FrameFormat, &mut Vec<u8>) -> Result<Appended<T>, FrameError<T>>,
+    ) -> AppendResult<T> {
         let start = out.len();
         let Some(compressor) = &self.compressor else {
-            let asked = frames::append(r, frame, self.format, bounds, out)?;
+            let asked = append(self.format, out)?;
             return Ok((asked, out.len() - start));
         };
         let unmasked = FrameFormat {
             role: Role::Server,
             ..self.format
         };
-        let asked = frames::append(r, frame, unmasked, bounds, out)?;
+        let asked = append(unmasked, out)?;
         let worth = match asked {
             Appended::Frame => compressor.last_frame(out, start, bounds)?,
             _ => 0,
