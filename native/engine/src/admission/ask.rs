@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sockeye_protocol::handshake::Refusal;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::server::Server;
 use crate::vm::question::{Answer, Question};
@@ -25,21 +26,25 @@ pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Answer {
         let refusal = Refusal::new(503, why).with_header("Retry-After", "1");
         Answer::Respond(refusal)
     };
-    let Some((token, answer)) = server.questions.open() else {
-        return unavailable("Too many requests are waiting for an answer.\n");
-    };
-    let _pending = server.questions.pending(token);
     let asked = async {
-        // There is nobody yet when the server starts, and for a moment when the one who answered
-        // has died.
-        while !server.host.ask(token, question) {
-            tokio::time::sleep(RETRY).await;
+        'ask: loop {
+            let Some((token, mut answer)) = server.questions.open() else {
+                return unavailable("Too many requests are waiting for an answer.\n");
+            };
+            let _pending = server.questions.pending(token);
+            // There is nobody yet when the server starts, and for a moment when the one who
+            // answered has died.
+            while !server.host.ask(token, question) {
+                tokio::time::sleep(RETRY).await;
+                // Forgotten with what the last one was asked: this one has not heard of it.
+                if matches!(answer.try_recv(), Err(TryRecvError::Closed)) {
+                    continue 'ask;
+                }
+            }
+            let answer = answer.await;
+            return answer.unwrap_or_else(|_| unavailable("Nobody is there to answer.\n"));
         }
-        answer.await
     };
-    match tokio::time::timeout(limit(server), asked).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => unavailable("Nobody is there to answer.\n"),
-        Err(_) => unavailable("The answer took too long.\n"),
-    }
+    let asked = tokio::time::timeout(limit(server), asked).await;
+    asked.unwrap_or_else(|_| unavailable("The answer took too long.\n"))
 }

@@ -240,7 +240,7 @@ impl Server {
         self.questions.answer(token, answer)
     }
 
-    /// Nobody will answer what was asked so far: it is refused with 503.
+    /// Nobody will answer what was asked so far: it is refused with 503. For before there is somebody else to ask.
     pub fn forget_questions(&self) {
         self.questions.forget();
     }

@@ -15,6 +15,7 @@ mod http2;
 mod inbox;
 mod owners;
 mod panics;
+mod questions;
 mod sending;
 mod servers;
 mod silence;

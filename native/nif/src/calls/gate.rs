@@ -15,10 +15,10 @@ use crate::vm::running;
 #[rustler::nif]
 fn gate_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
     let host = registry::find(server).ok_or(Error::BadArg)?;
-    host.set_gate(running::caller(env));
     if let Some((_, server)) = running::server(server) {
         server.forget_questions();
     }
+    host.set_gate(running::caller(env));
     Ok(atoms::ok().encode(env))
 }
 
