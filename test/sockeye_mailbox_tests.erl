@@ -12,6 +12,18 @@ none() -> 0.
 idle_test() ->
     with(fun loop/0, fun(Pid) -> ?assertEqual(done, sockeye_mailbox:await(Pid, fun none/0, ?LONG)) end).
 
+%% It has nothing to do but to look around every few milliseconds.
+ticking_test() ->
+    with(fun tick/0, fun(Pid) ->
+        [?assertEqual(done, sockeye_mailbox:await(Pid, fun none/0, ?LONG)) || _ <- lists:seq(1, 20)]
+    end).
+
+tick() ->
+    receive _ -> ok
+    after 10 -> ok
+    end,
+    tick().
+
 dead_test() ->
     {Pid, Monitor} = spawn_monitor(fun() -> ok end),
     receive {'DOWN', Monitor, process, Pid, _} -> ok end,

@@ -59,7 +59,7 @@ look(Pid, Newer, Until, Pause, {Ran, Since}) ->
     case Info of
         undefined ->
             dead;
-        [{_, Left}, _, _] when Left < Sent ->
+        [{_, Unread}, _, _] when Unread < Sent ->
             done;
         [{_, 0}, {_, waiting}, {_, Ran}] ->
             done;
@@ -67,14 +67,19 @@ look(Pid, Newer, Until, Pause, {Ran, Since}) ->
             idle;
         _ when Now >= Until ->
             timeout;
-        [_, {_, Status}, {_, Runs}] ->
+        [{_, Left}, {_, Status}, {_, Runs}] ->
             Quiet = case {Status, Runs} of
                         {waiting, Ran} -> {Ran, Since};
                         {waiting, _} -> {Runs, Now};
                         _ -> {none, Now}
                     end,
-            receive after min(Pause, max(0, Until - Now)) -> ok end,
-            look(Pid, Newer, Until, min(2 * Pause, ?MOST_MS), Quiet)
+            %% One that runs now and then is not seen to rest for long.
+            Wait = case {Left, Status} of
+                       {0, waiting} -> ?FIRST_MS;
+                       _ -> Pause
+                   end,
+            receive after min(Wait, max(0, Until - Now)) -> ok end,
+            look(Pid, Newer, Until, min(2 * Wait, ?MOST_MS), Quiet)
     end.
 
 -spec now_ms() -> integer().
