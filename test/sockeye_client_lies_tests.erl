@@ -384,7 +384,7 @@ census() ->
     {ok, Files} = file:list_dir("/proc/self/fd"),
     {ok, Threads} = file:list_dir("/proc/self/task"),
     Comm = [C || T <- Threads, {ok, C} <- [file:read_file("/proc/self/task/" ++ T ++ "/comm")]],
-    #{servers := Servers, connections := Connections} = sockeye_nif:engine_info(),
+    #{servers := Servers, connections := Connections} = sockeye_backend:engine_info(),
     #{processes => length(processes()), files => length(Files),
       threads => length([C || <<"sockeye-", _/binary>> = C <- Comm]),
       servers => Servers, connections => Connections}.

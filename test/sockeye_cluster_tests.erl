@@ -36,6 +36,47 @@ cluster_test_() ->
         ++ [{"three nodes", {timeout, 60, fun three_nodes/0}},
             {"a node that joins late", {timeout, 60, fun a_node_that_joins_late/0}}].
 
+%% An engine in the VM on one node, and one of its own on the other.
+mixed_test_() ->
+    Cases = [fun frames_reach_subscribers_of_all_nodes/1,
+             fun patterns_reach_over_nodes/1,
+             fun processes_get_terms_of_other_nodes/1,
+             fun order_of_a_publisher/1,
+             fun a_scope_for_one_call/1,
+             fun subscriptions_that_end_are_known_elsewhere/1,
+             fun a_server_that_stops_and_starts_again/1,
+             fun compressed_and_json_of_each_kind/1],
+    [{lists:flatten(io_lib:format("~s, ~p", [lists:last(binary:split(name(Case), <<"/">>)), Engines])),
+      {timeout, 60, fun() -> with_nodes(Engines, fun(Nodes) -> are(Engines, Nodes), Case(Nodes) end) end}}
+     || Engines <- [[nif, port], [port, nif]], Case <- Cases].
+
+are(Engines, Nodes) ->
+    ?assertEqual(Engines, [Engine || Node <- Nodes, {ok, #{engine := Engine}} <- [on(Node, {sockeye, info, []})]]).
+
+%% Bytes that one has encoded, and terms of its VM, go out of the other.
+compressed_and_json_of_each_kind([A, B]) ->
+    [server(Node, #{deflate => true}) || Node <- [A, B]],
+    [{SocketA, ConnA}, {SocketB, ConnB}] = [client(Node, chat) || Node <- [A, B]],
+    [ok = on(Node, {sockeye, subscribe, [Conn, <<"t">>]}) || {Node, Conn} <- [{A, ConnA}, {B, ConnB}]],
+    [known(Node, <<"t">>, 1) || Node <- [A, B]],
+    Long = binary:copy(<<"long ">>, 10000),
+    Frames = [{#{big => 1 bsl 100, float => 1.5, atom => true, raw => {json_raw, <<"[1]">>}, list => [a, <<"b">>]},
+               <<"{\"atom\":true,\"big\":1267650600228229401496703205376,\"float\":1.5,\"list\":[\"a\",\"b\"],\"raw\":[1]}">>},
+              {{text, Long}, Long}, {{uncompressed, {binary, Long}}, Long}],
+    [begin
+         ok = on(From, {sockeye, publish, [chat, <<"t">>, Frame]}),
+         [?assertEqual(sorted(Data), sorted(ws_client:recv_data(Socket))) || Socket <- [SocketA, SocketB]]
+     end || From <- [A, B], {Frame, Data} <- Frames],
+    %% A process of one node sends to a connection of the other.
+    [begin
+         ok = on(Other, {rpc, call, [Node, sockeye, send, [Conn, {text, <<"over">>}]]}),
+         ?assertEqual(<<"over">>, ws_client:recv_data(Socket))
+     end || {{_, Node}, Conn, Socket, Other} <- [{A, ConnA, SocketA, B}, {B, ConnB, SocketB, A}]].
+
+%% Objects have no order.
+sorted(<<"{", _/binary>> = Text) -> {ok, Map} = sockeye_json:decode(Text), Map;
+sorted(Text) -> Text.
+
 name(Fun) -> {name, Name} = erlang:fun_info(Fun, name), atom_to_binary(Name).
 
 frames_reach_subscribers_of_all_nodes([A, B]) ->

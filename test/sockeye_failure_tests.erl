@@ -102,11 +102,11 @@ late_answers_test() ->
     with_server(#{}, fun(Port, Server) ->
         {_, Conn} = sockeye_test:open(Port),
         {ok, {_, Id, _}} = sockeye_engine:find(Server),
-        Asks = [fun(Asked) -> ok = sockeye_nif:conn_info(Conn, Asked) end,
-                fun(Asked) -> true = sockeye_nif:connections(Id, all, Asked) > 0 end,
-                fun(Asked) -> ok = sockeye_nif:publish(Id, all, {text, <<"x">>}, none, Asked) end],
+        Asks = [fun(Asked) -> ok = sockeye_backend:conn_info(Conn, Asked) end,
+                fun(Asked) -> true = sockeye_backend:connections(Id, all, Asked) > 0 end,
+                fun(Asked) -> ok = sockeye_backend:publish(Id, all, {text, <<"x">>}, none, Asked) end],
         [begin
-             Asked = {monitor(process, sockeye_engine), sockeye_nif:wait_begin()},
+             Asked = {monitor(process, sockeye_engine), sockeye_backend:wait_begin()},
              Ask(Asked),
              ok = sockeye_ask:over(Asked, {error, timeout})
          end || _ <- lists:seq(1, 100), Ask <- Asks],

@@ -187,6 +187,22 @@ a_handler_keeps_its_connections_test_() ->
         end)
      end} || Processes <- [one, 2, per_connection]].
 
+a_client_s_handler_keeps_its_connection_test() ->
+    Self = self(),
+    Try = fun(Conn) ->
+                  try sockeye:controlling_process(Conn, Self)
+                  catch error:badarg:Stack -> element(4, hd(Stack))
+                  end
+          end,
+    Asks = #{open => fun(Conn, _, S) -> Self ! {in_a_callback, Conn, Try(Conn)}, {[], S} end},
+    with_server(#{active => true}, fun(Port, _) ->
+        {ok, Client} = sockeye_client:start_link(sockeye_test:url(Port), {fun_handler, Asks}),
+        {Conn, Inside} = receive {in_a_callback, C, Tried} -> {C, Tried} after 10000 -> error(not_open) end,
+        [?assertMatch(#{cause := [{1, <<"a connection of a handler", _/binary>>}]}, proplists:get_value(error_info, Info))
+         || Info <- [Inside, Try(Conn)]],
+        ok = sockeye_client:stop(Client)
+    end).
+
 %% A handler that stands still: the inbox fills, the client is stopped by TCP,
 %% another client still gets its pong, the mailbox stays short, nothing is lost.
 a_full_inbox_stops_the_reading_test_() ->

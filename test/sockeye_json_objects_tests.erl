@@ -3,6 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-only_in({nif, [many_kinds_are_dirty_sooner_test]}).
 
 -import(sockeye_json, [encode/1, decode/1]).
 -import(sockeye_test, [with_server/2, open/1]).

@@ -67,6 +67,31 @@ node_dies_test_() ->
         port_node:forget(Node)
     end}.
 
+%% The library is loaded, in a node that has not had it, and its engine is not started.
+pure_nif_test_() ->
+    {timeout, 60, fun() ->
+        Node = port_node:start(),
+        try port_node:on(Node, fun pure_nif/0)
+        after port_node:stop(Node)
+        end
+    end}.
+
+pure_nif() ->
+    _ = application:load(sockeye),
+    ok = application:set_env(sockeye, pure, nif),
+    %% Without the application.
+    ?assertEqual({ok, [1]}, sockeye_json:decode(<<"[1]">>)),
+    ?assertEqual(undefined, whereis(sockeye_sup)),
+    {ok, Codec} = sockeye_codec:new(server),
+    ?assertMatch({ok, _}, sockeye_codec:encode(Codec, {text, <<"hi">>})),
+    ?assert(mapped()),
+    ok = echo(one),
+    {ok, #{engine := port, os_pid := OsPid}} = sockeye:info(),
+    ?assert(is_alive(OsPid)),
+    ?assertError(badarg, sockeye_nif:engine_info()),
+    Threads = [Name || Task <- filelib:wildcard("/proc/self/task/*/comm"), {ok, Name} <- [file:read_file(Task)]],
+    ?assertEqual([], [Name || <<"sockeye-", _/binary>> = Name <- Threads]).
+
 %% ---------------------------------------------------------------- what works
 
 echo(Processes) ->

@@ -172,36 +172,38 @@ misuse_test() ->
     end).
 
 over_nodes_test_() ->
-    {timeout, 120, fun() ->
-        with_nodes(2, fun([A, {PeerB, NodeB} = B]) ->
-            [server(Node, #{}) || Node <- [A, B]],
-            {_, ConnA} = client(A, chat),
-            {SocketB, ConnB} = client(B, chat),
-            List = fun(Node) -> sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
-            Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
-            Watcher = on(A, {cluster_node, collect, [fun() -> ok = sockeye_presence:subscribe(chat, <<"t">>) end]}),
-            ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
-            ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),
-            [Soon(Node, #{ann => [1], bob => [2]}) || Node <- [A, B]],
-            ok = on(B, {sockeye_presence, update, [ConnB, <<"t">>, bob, 3]}),
-            _ = Soon(A, #{ann => [1], bob => [3]}),
-            %% Cut off, each has its own; together again, both.
-            true = on(A, {erlang, disconnect_node, [NodeB]}),
-            _ = Soon(A, #{ann => [1]}),
-            _ = Soon(B, #{bob => [3]}),
-            {_, ConnB2} = client(B, chat),
-            ok = on(B, {sockeye_presence, track, [ConnB2, <<"t">>, cid, 4]}),
-            cluster_node:connect([A, B]),
-            [Soon(Node, #{ann => [1], bob => [3], cid => [4]}) || Node <- [A, B]],
-            gen_tcp:close(SocketB),
-            _ = Soon(A, #{ann => [1], cid => [4]}),
-            ok = peer:stop(PeerB),
-            _ = Soon(A, #{ann => [1]}),
-            News = [{Joins, Leaves} || {sockeye_presence, <<"t">>, #{joins := Joins, leaves := Leaves}}
-                                           <- on(A, {cluster_node, collected, [Watcher]})],
-            ?assertEqual(#{ann => [1]}, replay(News))
-        end)
-    end}.
+    [{lists:flatten(io_lib:format("~p", [Nodes])), {timeout, 120, fun() -> over_nodes(Nodes) end}}
+     || Nodes <- [2, [nif, port], [port, nif]]].
+
+over_nodes(Nodes) ->
+    with_nodes(Nodes, fun([A, {PeerB, NodeB} = B]) ->
+        [server(Node, #{}) || Node <- [A, B]],
+        {_, ConnA} = client(A, chat),
+        {SocketB, ConnB} = client(B, chat),
+        List = fun(Node) -> sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
+        Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
+        Watcher = on(A, {cluster_node, collect, [fun() -> ok = sockeye_presence:subscribe(chat, <<"t">>) end]}),
+        ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
+        ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),
+        [Soon(Node, #{ann => [1], bob => [2]}) || Node <- [A, B]],
+        ok = on(B, {sockeye_presence, update, [ConnB, <<"t">>, bob, 3]}),
+        _ = Soon(A, #{ann => [1], bob => [3]}),
+        %% Cut off, each has its own; together again, both.
+        true = on(A, {erlang, disconnect_node, [NodeB]}),
+        _ = Soon(A, #{ann => [1]}),
+        _ = Soon(B, #{bob => [3]}),
+        {_, ConnB2} = client(B, chat),
+        ok = on(B, {sockeye_presence, track, [ConnB2, <<"t">>, cid, 4]}),
+        cluster_node:connect([A, B]),
+        [Soon(Node, #{ann => [1], bob => [3], cid => [4]}) || Node <- [A, B]],
+        gen_tcp:close(SocketB),
+        _ = Soon(A, #{ann => [1], cid => [4]}),
+        ok = peer:stop(PeerB),
+        _ = Soon(A, #{ann => [1]}),
+        News = [{Joins, Leaves} || {sockeye_presence, <<"t">>, #{joins := Joins, leaves := Leaves}}
+                                       <- on(A, {cluster_node, collected, [Watcher]})],
+        ?assertEqual(#{ann => [1]}, replay(News))
+    end).
 
 %% A process of the module that dies on one node, and a node that is back before its end is known.
 over_nodes_again_test_() ->

@@ -3,6 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-only_in({nif, [refused_frames_are_work_too_test_]}).
 
 -import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, open/1, closed/1, fill/2]).
 
@@ -89,9 +90,22 @@ a_frame_nested_without_end_is_badarg_test() ->
         ?assertEqual(badarg, Refused(fun() -> sockeye:send(Conn, [Deep]) end)),
         ?assertEqual(badarg, Refused(fun() -> sockeye:send([Conn], Deep) end)),
         ?assertEqual(badarg, Refused(fun() -> sockeye:broadcast(Server, Deep) end)),
-        {done, [{Conn, _, badarg}]} = sockeye_nif:commands([Conn, Deep]),
         ok = sockeye:send(Conn, {uncompressed, {text, <<"ok">>}}),
         ?assertEqual({text, <<"ok">>}, ws_client:recv(Socket))
+    end).
+
+a_command_nested_without_end_is_badarg_test() ->
+    Self = self(),
+    Funs = #{frame => fun(_, Conn, S) ->
+                              Deep = lists:foldl(fun(_, Frame) -> {uncompressed, Frame} end, {text, <<>>}, lists:seq(1, 1000000)),
+                              {[{send, Conn, Deep}, {reply, {text, <<"ok">>}}], S}
+                      end,
+             error => fun({{send, Conn, _}, Why}, Conn, S) -> Self ! {failed, Why}, {[], S} end},
+    sockeye_test:with_handler(Funs, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:text(Socket, <<"1">>),
+        ?assertEqual({text, <<"ok">>}, ws_client:recv(Socket)),
+        ?assertEqual({failed, badarg}, sockeye_test:message())
     end).
 
 %% What is refused has been encoded as well: a call on a normal scheduler stops where it would have

@@ -3,6 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-only_in({nif, all}).
 
 -define(TIMEOUT, 60000).
 -define(HUGE, 64 * 1024 * 1024).

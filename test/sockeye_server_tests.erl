@@ -286,3 +286,31 @@ handler_owner_by_name_test() ->
     after
         unregister(owner_by_name)
     end.
+
+%% Whoever has it when a connection begins is its owner, and stays it.
+a_name_that_moves_test() ->
+    Self = self(),
+    Forward = fun Forward() -> receive {sockeye, _, _} = Event -> Self ! {self(), Event}, Forward() end end,
+    Owners = [First, Second] = [spawn_link(Forward) || _ <- [1, 2]],
+    Event = fun(Of) -> receive {Of, {sockeye, Conn, What}} -> {Conn, What} after 10000 -> error(no_event) end end,
+    with_server(#{handler => owner_by_name, active => true}, fun(Port, _) ->
+        Opened = [begin
+                      true = register(owner_by_name, Owner),
+                      Socket = ws_client:connect(Port),
+                      {Conn, {open, _}} = Event(Owner),
+                      true = unregister(owner_by_name),
+                      {Owner, Socket, Conn}
+                  end || Owner <- [First, Second, First]],
+        [begin
+             ok = ws_client:text(Socket, <<"1">>),
+             ?assertEqual({Conn, {json, 1}}, Event(Owner))
+         end || {Owner, Socket, Conn} <- Opened],
+        ?assertEqual({1011, <<"no owner">>}, ws_client:recv_close(ws_client:connect(Port))),
+        [unlink(Owner) || Owner <- Owners],
+        exit(Second, kill),
+        ?assertEqual([{1011, <<"handler died">>}], [ws_client:recv_close(Socket) || {Owner, Socket, _} <- Opened, Owner =:= Second]),
+        {_, Left, Conn} = hd(Opened),
+        ok = ws_client:text(Left, <<"2">>),
+        ?assertEqual({Conn, {json, 2}}, Event(First)),
+        exit(First, kill)
+    end).

@@ -3,6 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-only_in({nif, [a_list_of_many_servers_is_work_for_a_dirty_scheduler_test]}).
 
 -import(sockeye_test, [with_server/2, with_handler/2, open/1, closed/1, url/1]).
 
@@ -396,13 +397,13 @@ news_for_watchers_test() ->
         {ok, {_, ServerId, _}} = sockeye_engine:find(Server),
         {Socket, A} = open(Port),
         {_, B} = open(Port),
-        ok = sockeye_nif:watch_topics(ServerId, self()),
-        ok = sockeye_nif:watch_conn(A, self()),
+        ok = sockeye_backend:watch_topics(ServerId, self()),
+        ok = sockeye_backend:watch_conn(A, self()),
         Told = fun(Topics) ->
                        receive {sockeye_topics, ServerId} -> ok end,
-                       {false, News} = sockeye_nif:topic_news(ServerId),
+                       {false, News} = sockeye_backend:topic_news(ServerId),
                        ?assertEqual(Topics, lists:sort(News)),
-                       [sockeye_nif:topic_count(ServerId, Topic) || Topic <- Topics]
+                       [sockeye_backend:topic_count(ServerId, Topic) || Topic <- Topics]
                end,
         ok = sockeye:subscribe(A, <<"t">>),
         ?assertEqual([1], Told([<<"t">>])),
@@ -414,7 +415,7 @@ news_for_watchers_test() ->
         gen_tcp:close(Socket),
         receive {sockeye_down, A} -> ok end,
         ?assertEqual([0, 0], Told([<<"p*">>, <<"t">>])),
-        ?assertEqual({error, closed}, sockeye_nif:watch_conn(A, self())),
+        ?assertEqual({error, closed}, sockeye_backend:watch_conn(A, self())),
         _ = closed(A),
         ok = sockeye:subscribe(B, <<"t">>),
         ?assertEqual([1], Told([<<"t">>])),
@@ -430,16 +431,16 @@ news_are_bounded_test_() ->
             {_, Conn} = open(Port),
             Messages = fun() -> {_, All} = process_info(self(), messages), [M || {sockeye_topics, _} = M <- All] end,
             [begin
-                 ok = sockeye_nif:watch_topics(ServerId, self()),
+                 ok = sockeye_backend:watch_topics(ServerId, self()),
                  Topics = [integer_to_binary(N) || N <- lists:seq(1, Count)],
                  [ok = sockeye:Change(Conn, Topic) || Change <- [subscribe, unsubscribe, subscribe], Topic <- Topics],
                  ?assertEqual([{sockeye_topics, ServerId}], Messages()),
                  receive {sockeye_topics, ServerId} -> ok end,
                  case Count =< 4096 of
                      true -> ?assertEqual(lists:sort(Topics), lists:sort(taken(ServerId)));
-                     false -> ?assertEqual(all, sockeye_nif:topic_news(ServerId))
+                     false -> ?assertEqual(all, sockeye_backend:topic_news(ServerId))
                  end,
-                 ?assertEqual({false, []}, sockeye_nif:topic_news(ServerId)),
+                 ?assertEqual({false, []}, sockeye_backend:topic_news(ServerId)),
                  [ok = sockeye:unsubscribe(Conn, Topic) || Topic <- Topics]
              end || Count <- [1, 255, 256, 257, 4095, 4096, 4097],
                     _ <- [sockeye_test:flush()]]
@@ -447,7 +448,7 @@ news_are_bounded_test_() ->
     end}.
 
 taken(ServerId) ->
-    {More, Topics} = sockeye_nif:topic_news(ServerId),
+    {More, Topics} = sockeye_backend:topic_news(ServerId),
     ?assert(length(Topics) =< 256),
     Topics ++ case More of true -> taken(ServerId); false -> [] end.
 
@@ -457,12 +458,12 @@ what_another_node_has_encoded_test() ->
         {Socket, Conn} = open(Port),
         ok = sockeye:subscribe(Conn, <<"t">>),
         [begin
-             {ok, Encoded} = case sockeye_nif:encode_frame(ServerId, Frame) of
-                                 dirty -> sockeye_nif:encode_frame_dirty(ServerId, Frame);
+             {ok, Encoded} = case sockeye_backend:encode_frame(ServerId, Frame) of
+                                 dirty -> sockeye_backend:encode_frame_dirty(ServerId, Frame);
                                  Made -> Made
                              end,
-             ok = case sockeye_nif:publish_encoded(ServerId, To, Encoded, none, none) of
-                      dirty -> sockeye_nif:publish_encoded_dirty(ServerId, To, Encoded, none, none);
+             ok = case sockeye_backend:publish_encoded(ServerId, To, Encoded, none, none) of
+                      dirty -> sockeye_backend:publish_encoded_dirty(ServerId, To, Encoded, none, none);
                       Done -> Done
                   end,
              ?assertEqual(Data, ws_client:recv_data(Socket))

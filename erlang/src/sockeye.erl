@@ -848,8 +848,8 @@ setopts(Conn, Options) ->
     ?CHECKED(sockeye_conn:setopts(Conn, Options), [Conn, Options]).
 
 %% @doc Makes `Pid' the owner of a connection: it gets the messages from now on,
-%% and its death closes the connection with 1011. Only a connection of an owner can be given away: one of a server with a
-%% `{Module, Arg}' raises `badarg'.
+%% and its death closes the connection with 1011. Only a connection of an owner can be given away: one of a server or client
+%% with a `{Module, Arg}' raises `badarg'.
 %%
 %% Events that came before this call returned are with the old owner. With the server's option
 %% `active => false' that is only the event `open'. So start with `active => false', hand the connection over, and let
@@ -863,7 +863,11 @@ setopts(Conn, Options) ->
 -spec controlling_process(conn(), pid()) -> ok | {error, closed}.
 controlling_process(Conn, Pid) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Pid]),
-    sockeye_ask:controlling_process(Conn, Pid).
+    try sockeye_ask:controlling_process(Conn, Pid)
+    catch error:badarg ->
+            Why = <<"a connection of a handler, which keeps it: only one of an owner can be given away">>,
+            sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Conn, Pid], [{1, Why}])
+    end.
 
 %% @doc Reads the files of the option `tls' again: new handshakes use what they hold now.
 %%

@@ -17,9 +17,12 @@
 
 -define(TIMEOUT, 20000).
 
-%% The test is called with so many nodes that know each other.
-with_nodes(Count, Test) ->
-    Nodes = [start(N) || N <- lists:seq(1, Count)],
+%% The test is called with so many nodes that know each other; or with one for each place of the engine in a list.
+with_nodes(Count, Test) when is_integer(Count) ->
+    with_nodes(lists:duplicate(Count, sockeye_backend:engine()), Test);
+with_nodes(Engines, Test) ->
+    Nodes = [start(N, #{env => [{"SOCKEYE_ENGINE", atom_to_list(Engine)}]})
+             || {N, Engine} <- lists:zip(lists:seq(1, length(Engines)), Engines)],
     try
         connect(Nodes),
         Test(Nodes)

@@ -2,7 +2,8 @@
 %% needs for a server and ten clients. A test module says
 %%     -compile({parse_transform, sockeye_test_time}).
 %% and gets the function by which EUnit lets a module change its own tests, `eunit_wrapper_/1'. Only a test, a leaf of what
-%% a generator returns, gets a limit: that of a group is for all of its tests together, and nobody set one.
+%% a generator returns, gets a limit: that of a group is for all of its tests together, and nobody set one. Tests for the
+%% other place of the engine are left out there, see one_mode.
 %% Names and numbers of tests stay as they are. `rebar3 eunit --test=m:x_test' passes this by: it has the 5 seconds.
 -module(sockeye_test_time).
 
@@ -13,12 +14,16 @@
 -define(SECONDS, 60).
 
 parse_transform(Forms, _Options) ->
-    {Head, [{attribute, Where, module, _} = Module | Body]} = lists:splitwith(fun(Form) -> not is_module(Form) end, Forms),
+    {Head, [{attribute, Where, module, Name} = Module | Body]} = lists:splitwith(fun(Form) -> not is_module(Form) end, Forms),
     {Functions, End} = lists:splitwith(fun(Form) -> element(1, Form) =/= eof end, Body),
     Tests = {var, Where, 'Tests'},
-    Call = {call, Where, {remote, Where, {atom, Where, ?MODULE}, {atom, Where, limited}}, [Tests]},
+    Here = call(Where, one_mode, here, [{atom, Where, Name}, Tests]),
+    Call = call(Where, ?MODULE, limited, [Here]),
     Wrapper = {function, Where, eunit_wrapper_, 1, [{clause, Where, [Tests], [], [Call]}]},
     Head ++ [Module, {attribute, Where, export, [{eunit_wrapper_, 1}]}] ++ Functions ++ [Wrapper | End].
+
+call(Where, Module, Function, Args) ->
+    {call, Where, {remote, Where, {atom, Where, Module}, {atom, Where, Function}}, Args}.
 
 is_module({attribute, _, module, _}) -> true;
 is_module(_) -> false.

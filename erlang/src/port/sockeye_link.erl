@@ -241,6 +241,11 @@ came({answer, From, Answer}, State) ->
         {ok, Ref} when is_reference(Ref) -> Ref ! {Ref, Answer}, State;
         _ -> {broken, <<"an answer to nobody">>}
     end;
+came({message, 0, Message}, State) ->
+    case sockeye_wire:term(Message) of
+        {ok, {sockeye_whereis, ServerId, Name, Conn}} when is_atom(Name) -> tell_owner(ServerId, Name, Conn, State);
+        _ -> {broken, <<"a question that is none">>}
+    end;
 came({message, Id, Message}, #state{ids = Ids} = State) ->
     case {Ids, sockeye_wire:term(Message)} of
         {#{Id := {_, Pid}}, {ok, Term}} -> Pid ! Term, State;
@@ -249,8 +254,8 @@ came({message, Id, Message}, #state{ids = Ids} = State) ->
     end;
 came({watch, Id, Whom}, State) ->
     case sockeye_wire:term(Whom) of
-        {ok, {Role, Who, Host}} when is_atom(Role), is_integer(Host), is_pid(Who) orelse is_atom(Who) ->
-            watch(Id, Role, Who, Host, State);
+        {ok, {Role, Pid, Host}} when is_atom(Role), is_pid(Pid), is_integer(Host) ->
+            watch(Id, Role, Pid, Host, State);
         _ -> {broken, <<"a process that is none">>}
     end;
 came({unwatch, Id}, #state{writer = Writer} = State) ->
@@ -281,15 +286,17 @@ came({last, Stream, Kind, Bytes}, #state{pieces = Pieces, unfinished = Sum} = St
             {broken, <<"the last piece of nothing">>}
     end.
 
--spec watch(sockeye_wire:id(), role(), pid() | atom(), sockeye_wire:id(), #state{}) -> #state{}.
-watch(Id, Role, Name, Host, #state{run = Run} = State) when is_atom(Name) ->
-    case whereis(Name) of
-        Pid when is_pid(Pid) ->
-            watch(Id, Role, Pid, Host, State);
-        _ ->
-            _ = sockeye_link_writer:post(Run, sockeye_wire:down(Id)),
-            State
-    end;
+%% Who has the name of a server's owner now, for a new connection.
+-spec tell_owner(sockeye_backend:server_id(), atom(), sockeye:conn(), #state{}) -> #state{}.
+tell_owner(ServerId, Name, Conn, #state{run = Run} = State) ->
+    Owner = case whereis(Name) of
+                Pid when is_pid(Pid) -> Pid;
+                _ -> none
+            end,
+    _ = sockeye_link_writer:post(Run, sockeye_wire:cast(self(), owner_is, [ServerId, Conn, Owner])),
+    State.
+
+-spec watch(sockeye_wire:id(), role(), pid(), sockeye_wire:id(), #state{}) -> #state{}.
 watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Writer} = State) ->
     ok = sockeye_link_writer:watch(Writer, Id, Pid, Host),
     case Role =:= plain orelse Role =:= plain_batch of

@@ -80,11 +80,7 @@ call(Function, Args, Lost) ->
 
 %% The same for a function that has no errors to return.
 -spec value(atom(), [term()]) -> term().
-value(Function, Args) ->
-    case call(Function, Args, badarg) of
-        {error, {not_in_port_mode, _} = Why} -> error(Why);
-        Value -> Value
-    end.
+value(Function, Args) -> call(Function, Args, badarg).
 
 %% What needs the engine's code, and may be called while no application is started.
 -spec pure(atom(), [term()]) -> term().
@@ -97,7 +93,6 @@ pure(Function, Args) ->
                      Known
              end,
     case Answer of
-        {return, {error, {not_in_port_mode, _} = Why}} -> error(Why);
         {return, Value} -> Value;
         {raise, badarg} -> error(badarg);
         lost -> error(no_engine())
@@ -214,8 +209,6 @@ inbox_open(ServerId, Slot) ->
         {return, Inbox} when is_integer(Inbox) ->
             ok = sockeye_port_batch:opened(Run, Inbox),
             Inbox;
-        {return, {error, {not_in_port_mode, _} = Why}} ->
-            error(Why);
         _ when Slot =/= none ->
             sockeye_again:is_known(ServerId) orelse error(badarg),
             0;
@@ -352,7 +345,13 @@ client_url(Url) -> pure(client_url, [Url]).
 client_proxy(Url) -> pure(client_proxy, [Url]).
 client_host(Host) -> pure(client_host, [Host]).
 path_form(Pattern) -> pure(path_form, [Pattern]).
-json_decode(Text, Options) -> pure(json_decode, [Text, Options]).
+
+json_decode(Text, Options) ->
+    case pure(json_decode, [Text, Options]) of
+        {ok, Value} when map_get(keys, Options) =:= existing_atom -> {ok, sockeye_wire:existing_atoms(Value)};
+        Other -> Other
+    end.
+
 json_decode_dirty(Text, Options) -> json_decode(Text, Options).
 json_encode(Term, Options) -> pure(json_encode, [Term, Options]).
 json_encode_dirty(Term, Options) -> json_encode(Term, Options).

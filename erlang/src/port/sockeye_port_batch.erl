@@ -20,8 +20,7 @@
 %% A worker of a client waits no longer for what is on its way.
 -define(FIRST_MS, 1000).
 
--type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), Flags :: 0..3, binary()}.
-%% Flags: 1 if more waits behind it, 2 if a connection has opened or ended.
+-type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), sockeye_wire:flags(), binary()}.
 
 -type open() :: #{sockeye:conn() => {sockeye:endpoint(), Path :: binary()}}.
 
@@ -54,7 +53,7 @@ take({sockeye_batch, Run, Id, Flags, Bytes}) ->
             0 -> known(Run, Id);
             2 -> put(?KEY, {Run, Id, noted(Events, open())})
         end,
-        {Events, Flags band 1 =:= 1}
+        {with_keys(Flags, Events), Flags band 1 =:= 1}
     catch
         error:_ ->
             ok = sockeye_link:broken(Run, <<"a batch that is none">>),
@@ -90,6 +89,15 @@ noted([_Conn, Event | Rest], Open) when is_atom(Event) ->
     noted(Rest, Open);
 noted([], Open) ->
     Open.
+
+-spec with_keys(sockeye_wire:flags(), sockeye_backend:batch()) -> sockeye_backend:batch().
+with_keys(Flags, Events) when Flags band 4 =:= 0 -> Events;
+with_keys(_Flags, Events) -> [keys(Event) || Event <- Events].
+
+%% Of an event, or of the connection before it.
+-spec keys(term()) -> term().
+keys({json, Value}) -> {json, sockeye_wire:existing_atoms(Value)};
+keys(Other) -> Other.
 
 %% The batch that was taken last has been served, with these commands at its end. The next ones have at most so
 %% many events, or what they had.

@@ -3,10 +3,10 @@
 %% format. Nothing here has a state or does I/O.
 -module(sockeye_wire).
 
--export([hello/1, welcome/1, call/4, cast/3, commands/4, down/1, ping/1, next/1, events/1, term/1, atoms/0]).
+-export([hello/1, welcome/1, call/4, cast/3, commands/4, down/1, ping/1, next/1, events/1, term/1, existing_atoms/1, atoms/0]).
 
 -export_type([sections/0]).
--export_type([id/0]).
+-export_type([id/0, flags/0]).
 
 %% Another number is another protocol.
 -define(PROTOCOL, 1).
@@ -35,9 +35,13 @@
 -type id() :: non_neg_integer().
 %% The engine's number of a process.
 
+-type flags() :: 0..7.
+%% Of a batch. 1: there are more events behind it. 2: a connection has opened or ended. 4: keys of its JSON are to be
+%% atoms where the VM has these.
+
 -type came() :: {answer, From :: binary(), binary()}
               | {message, id(), binary()}
-              | {batch, id(), Flags :: 0..3, binary()}
+              | {batch, id(), flags(), binary()}
               | {watch, id(), binary()}
               | {unwatch, id()}
               | {pong, non_neg_integer()}
@@ -177,7 +181,7 @@ next(_) ->
     error.
 
 -spec came(byte(), binary()) -> came() | error.
-came(3, <<Id:64, Flags, Events/binary>>) when Flags =< 3 -> {batch, Id, Flags, Events};
+came(3, <<Id:64, Flags, Events/binary>>) when Flags =< 7 -> {batch, Id, Flags, Events};
 came(1, <<Size:16, From:Size/binary, Answer/binary>>) -> {answer, From, Answer};
 came(2, <<Id:64, Message/binary>>) -> {message, Id, Message};
 came(4, <<Id:64, Whom/binary>>) -> {watch, Id, Whom};
@@ -196,6 +200,21 @@ term(Bytes) ->
     catch error:badarg -> error
     end.
 
+%% What JSON has become, with each key of an object an atom where the VM has that: only the VM knows.
+-spec existing_atoms(term()) -> term().
+existing_atoms(Map) when is_map(Map) ->
+    maps:from_list([{existing_atom(Key), existing_atoms(Value)} || {Key, Value} <- maps:to_list(Map)]);
+existing_atoms(List) when is_list(List) ->
+    [existing_atoms(Element) || Element <- List];
+existing_atoms(Other) ->
+    Other.
+
+-spec existing_atom(binary()) -> atom() | binary().
+existing_atom(Key) ->
+    try binary_to_existing_atom(Key)
+    catch error:_ -> Key
+    end.
+
 %% What the engine may say of its own (native/seam/src/atoms.rs): here, so that the VM knows these names.
 -spec atoms() -> [atom()].
 atoms() ->
@@ -207,11 +226,11 @@ atoms() ->
      erofs, error, etimedout, expired, extension, failed, failure, false, first, frames_in, frames_out, gate,
      handler, headers, held, host, http_version, insecure, invalid, invalid_json, json, last,
      local, malformed, max_descriptor, memory, message, method, more, no_descriptor, no_process, none, not_allowed,
-     not_in_port_mode, not_json, not_running, not_streaming, not_tls, not_utf8, not_yet_valid, number_range,
+     not_json, not_running, not_streaming, not_tls, not_utf8, not_yet_valid, number_range,
      nxdomain, ok, once, open, os_pid, other, panic, passive, path, peer, peer_cert, pin, ping, plain, plain_batch,
      pong, port, protocol, proxy, query, queued_calls, raise, reason, redirect, refused, rejected, requests, return,
      revoked, secret, send_queue, sent, servers, shards, sni, sockeye_ask, sockeye_conn, sockeye_dialled,
      sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_gone, sockeye_hello, sockeye_refused,
-     sockeye_stopped, sockeye_topics, sockeye_unlistened, state, status, stream, streaming, struct, subprotocol,
+     sockeye_stopped, sockeye_topics, sockeye_unlistened, sockeye_whereis, state, status, stream, streaming, struct, subprotocol,
      subprotocols, syntax, text, timeout, tls, 'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions,
      trailing_data, true, unanswered, uncompressed, undefined, unknown_ca, upgrade, utf8, version].

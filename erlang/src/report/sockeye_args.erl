@@ -7,7 +7,7 @@
 
 -export_type([kind/0]).
 
--type kind() :: any | server | server_or_conn | port_or_options | options | conn | owner_conn | server_conn | server_conns | conn_or_conns
+-type kind() :: any | server | server_or_conn | port_or_options | options | conn | server_conn | server_conns | conn_or_conns
               | frames | shared_frame | topic | plain_topic | publish_options
               | active | close_code | close_reason | conn_options | local_pid | client | client_or_conn | timeout
               | iodata | codec | handshake | role | status | headers.
@@ -48,16 +48,6 @@ wrong(server_conn, V) ->
         none ->
             case is_of_client(V) of
                 true -> <<"a connection of a client: only those of a server can be used here">>;
-                false -> none
-            end;
-        Why ->
-            Why
-    end;
-wrong(owner_conn, V) ->
-    case wrong(conn, V) of
-        none ->
-            case is_of_handler(V) of
-                true -> <<"a connection of a handler, which keeps it: only one of an owner can be given away">>;
                 false -> none
             end;
         Why ->
@@ -197,22 +187,6 @@ server_of(V) ->
 is_of_client(Conn) ->
     case server_of(Conn) of
         {ok, ServerId} -> sockeye_engine:find_id(ServerId) =:= error;
-        _ -> false
-    end.
-
-%% Of a server whose handler is a module.
--spec is_of_handler(sockeye:conn()) -> boolean().
-is_of_handler(Conn) ->
-    case server_of(Conn) of
-        {ok, ServerId} ->
-            case sockeye_engine:find_id(ServerId) of
-                {ok, Server} ->
-                    case sockeye_engine:find(Server) of
-                        {ok, {_, _, #{handler := {_, _}}}} -> true;
-                        _ -> false
-                    end;
-                error -> false
-            end;
         _ -> false
     end.
 

@@ -108,7 +108,7 @@ kinds(sockeye, topics, 1) -> [server];
 kinds(sockeye, close, 1) -> [conn];
 kinds(sockeye, close, 3) -> [conn, close_code, close_reason];
 kinds(sockeye, setopts, 2) -> [conn, conn_options];
-kinds(sockeye, controlling_process, 2) -> [owner_conn, local_pid];
+kinds(sockeye, controlling_process, 2) -> [conn, local_pid];
 kinds(sockeye, info, 1) -> [server_or_conn];
 kinds(sockeye, connections, 1) -> [server];
 kinds(sockeye, reload_tls, 1) -> [server];

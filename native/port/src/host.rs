@@ -11,7 +11,7 @@ use sockeye_seam::topic_changes::TopicChanges;
 use sockeye_seam::{Atom, Writer, dialled, events};
 
 use crate::port::Port;
-use crate::processes::{Watched, Who};
+use crate::processes::{VM, Watched};
 use crate::receiver::{Receiver, View};
 
 /// Memory that the empty inbox of a plain process may hold on to, twice.
@@ -75,26 +75,9 @@ impl Host {
 
     /// The inbox of this process, which is watched.
     pub(crate) fn owner_of(self: &Arc<Self>, pid: &[u8]) -> Option<Arc<Receiver>> {
-        self.plain(pid.into(), Who::Pid(pid))
-    }
-
-    /// Watches the one owner that is known, while its pid is what it was.
-    pub(crate) fn watch_owner(self: &Arc<Self>) {
-        if let Owner::Process(pid) = &self.owner {
-            self.owner_of(pid);
-        }
-    }
-
-    /// The inbox of whoever has this name: the same one until he is dead.
-    fn named(self: &Arc<Self>, name: &str) -> Option<Arc<Receiver>> {
-        // No pid begins so.
-        self.plain([&[0], name.as_bytes()].concat().into(), Who::Name(name))
-    }
-
-    fn plain(self: &Arc<Self>, key: Pid, who: Who<'_>) -> Option<Arc<Receiver>> {
         let port = self.port.upgrade()?;
         let mut owners = self.owners();
-        if let Some(known) = owners.get(&key) {
+        if let Some(known) = owners.get(pid) {
             return Some(known.clone());
         }
         let id = port.processes.new_id();
@@ -103,7 +86,7 @@ impl Host {
         let room = (self.room, KEEP);
         let format = self.format.clone();
         let receiver = Receiver::new((id, 0), view, room, format, &port.link, &engine);
-        owners.insert(key, receiver.clone());
+        owners.insert(pid.into(), receiver.clone());
         drop(owners);
         let role = if self.batch {
             Atom::plain_batch
@@ -111,8 +94,15 @@ impl Host {
             Atom::plain
         };
         let watched = Watched::Owner(receiver.clone(), Arc::downgrade(self));
-        port.processes.watch(id, role, who, self.process, watched);
+        port.processes.watch(id, role, pid, self.process, watched);
         Some(receiver)
+    }
+
+    /// Watches the one owner that is known, while its pid is what it was.
+    pub(crate) fn watch_owner(self: &Arc<Self>) {
+        if let Owner::Process(pid) = &self.owner {
+            self.owner_of(pid);
+        }
     }
 
     /// The process behind this inbox is dead.
@@ -153,12 +143,24 @@ impl HostRef {
 
 impl ServerHost for HostRef {
     fn owner(&self) -> Option<Arc<Inbox>> {
-        let receiver = match &self.0.owner {
-            Owner::Nobody => return None,
-            Owner::Process(pid) => self.0.owner_of(pid)?,
-            Owner::Name(name) => self.0.named(name)?,
+        let Owner::Process(pid) = &self.0.owner else {
+            return None;
         };
-        Some(receiver.inbox.clone())
+        Some(self.0.owner_of(pid)?.inbox.clone())
+    }
+
+    fn asks_for_owner(&self, conn: ConnId) -> bool {
+        let (Owner::Name(name), Some(port)) = (&self.0.owner, self.0.port.upgrade()) else {
+            return false;
+        };
+        port.link.message(VM, |w| {
+            w.tuple(4);
+            w.atom(Atom::sockeye_whereis);
+            w.integer(self.0.number);
+            sockeye_etf::atom(w.0, name);
+            w.conn(conn);
+        });
+        true
     }
 
     fn ask(&self, token: u64, question: &Question<'_>) -> bool {

@@ -25,14 +25,8 @@ pub(crate) enum Watched {
     Other,
 }
 
-/// How a process is known to the VM's side of the link.
-#[derive(Clone, Copy)]
-pub(crate) enum Who<'a> {
-    /// The bytes of its pid.
-    Pid(&'a [u8]),
-    /// A name that it may have.
-    Name(&'a str),
-}
+/// The Id of the process that reads the link itself.
+pub(crate) const VM: u64 = 0;
 
 pub(crate) struct Processes {
     link: Arc<Link>,
@@ -58,8 +52,8 @@ impl Processes {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Has a process watched. `host` is the Id of the one whose death explains this one's; 0 for none.
-    pub(crate) fn watch(&self, id: u64, role: Atom, who: Who<'_>, host: u64, watched: Watched) {
+    /// Has the process with these bytes of a pid watched. `host` is the Id of the one whose death explains this one's; 0 for none.
+    pub(crate) fn watch(&self, id: u64, role: Atom, pid: &[u8], host: u64, watched: Watched) {
         self.all().insert(id, watched);
         self.link.append(WATCH, |out| {
             out.extend_from_slice(&id.to_be_bytes());
@@ -67,10 +61,7 @@ impl Processes {
             let w = &mut Etf(out);
             w.tuple(3);
             w.atom(role);
-            match who {
-                Who::Pid(pid) => w.0.extend_from_slice(pid),
-                Who::Name(name) => sockeye_etf::atom(w.0, name),
-            }
+            w.0.extend_from_slice(pid);
             w.integer(host);
         });
     }

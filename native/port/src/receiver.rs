@@ -9,7 +9,7 @@ use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
 use sockeye_etf as etf;
 use sockeye_seam::calls::{Shape, push_head};
 use sockeye_seam::events::{self, Invalid};
-use sockeye_seam::settings::EventFormat;
+use sockeye_seam::settings::{EventFormat, KeyMode};
 use sockeye_seam::{Atom, Etf, Writer};
 
 use crate::calls::Asker;
@@ -24,6 +24,11 @@ pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 const FIRST_MAX: u16 = 64;
 /// It may say so many.
 pub(crate) const MOST: u16 = 256;
+/// Flags of a batch: there are more events behind it; a connection has opened or ended; the VM is to make keys of JSON
+/// atoms where it has these.
+const MORE: u8 = 1;
+const ENDS: u8 = 2;
+const KEYS: u8 = 4;
 /// JSON text that no shard reads, and not the link's thread: others wait behind it.
 const LONG_TEXT: usize = 64 * 1024;
 
@@ -43,6 +48,8 @@ pub(crate) struct Receiver {
     pub(crate) caller: u64,
     pub(crate) inbox: Arc<Inbox>,
     format: Arc<EventFormat>,
+    /// [`KEYS`], or 0.
+    keys: u8,
     view: View,
     link: Arc<Link>,
     engine: Weak<Engine>,
@@ -122,6 +129,10 @@ impl Receiver {
             id,
             caller,
             inbox: Inbox::new(room, keep, Box::new(Notice(receiver.clone()))),
+            keys: match &format.json {
+                Some(json) if matches!(json.keys, KeyMode::ExistingAtom) => KEYS,
+                _ => 0,
+            },
             format,
             view,
             link: link.clone(),
@@ -190,7 +201,8 @@ impl Receiver {
             if took.events > 0 {
                 state.credit -= 1;
                 let id = self.id.to_be_bytes();
-                let flags = u8::from(took.left == Left::More) | (u8::from(took.has_ends) << 1);
+                let more = u8::from(took.left == Left::More) * MORE;
+                let flags = more | u8::from(took.has_ends) * ENDS | self.keys;
                 let heads = (scratch.heads.len() as u32).to_be_bytes();
                 let parts = [&id[..], &[flags], &heads, &scratch.heads, &scratch.terms];
                 self.link.append_parts(BATCH, &parts);
@@ -241,7 +253,11 @@ impl Receiver {
         let max = usize::from(state.max);
         let (left, shards) = self.inbox.drain(usize::MAX, |conn, event, len| {
             let is_json = matches!(event, Event::Text(_)) && self.format.json.is_some();
-            if bytes + len > BATCH_BYTES && took.events > 0 {
+            // An end has its question with it.
+            let more =
+                1 + usize::from(self.view == View::Handler && matches!(event, Event::Closed(_)));
+            let is_full = took.events as usize + more > max || bytes + len > BATCH_BYTES;
+            if is_full && took.events > 0 {
                 return Visit::Stop;
             }
             if is_json && len > LONG_TEXT && !has_time {

@@ -343,6 +343,11 @@ impl Engine {
         })
     }
 
+    /// The server of a connection, as long as that is known.
+    pub fn server_of(&self, conn: ConnId) -> Option<Arc<Server>> {
+        self.server(self.home_of(conn)?.server)
+    }
+
     /// The server with this id.
     pub fn find_server(&self, id: u64) -> Option<Arc<Server>> {
         let server = self.server(number_of(id) as u32)?;
@@ -467,7 +472,23 @@ impl Engine {
         self.fail(conn, 1011, "no process");
     }
 
-    /// Gives a connection of an owner server to the process behind another inbox. `done` is called
+    /// The plain process that was asked for has this inbox, or there is none: see
+    /// [`ServerHost::asks_for_owner`].
+    pub fn owner_is(&self, conn: ConnId, inbox: Option<Arc<Inbox>>) {
+        let Some(shard) = self.shard_of(conn) else {
+            return;
+        };
+        shard.control(match inbox {
+            Some(inbox) => Control::Attach { conn, inbox },
+            None => Control::Run(Box::new(move |shard| {
+                if let Some(conn) = shard.conn(conn) {
+                    shard.schedule.receiver_died(conn);
+                }
+            })),
+        });
+    }
+
+    /// Gives a connection of [`crate::Mode::Owner`] to the process behind another inbox. `done` is called
     /// on the shard's thread when what came before is with the old one.
     pub fn set_owner(&self, conn: ConnId, inbox: Arc<Inbox>, done: Done) -> Result<(), SendError> {
         let shard = self.known(conn)?;

@@ -57,6 +57,7 @@ impl Shard {
     fn assign_receiver(self: &Rc<Self>, conn: &Rc<Conn>) {
         let server = &conn.server;
         match server.config.mode {
+            Mode::Owner if server.host.asks_for_owner(conn.id) => conn.await_process(self),
             Mode::Owner => match server.host.owner() {
                 Some(inbox) => conn.attach(self, inbox),
                 None => self.schedule.receiver_died(conn.clone()),

@@ -26,6 +26,11 @@ pub trait ServerHost: Send + Sync {
     /// The inbox of the plain process that gets a new connection in owner mode. None if there is no
     /// such process.
     fn owner(&self) -> Option<Arc<Inbox>>;
+    /// The same for this connection, from one who has to ask for it: [`crate::Engine::owner_is`]
+    /// will tell. False if [`ServerHost::owner`] knows.
+    fn asks_for_owner(&self, _conn: ConnId) -> bool {
+        false
+    }
     /// Asks what only the virtual machine knows. The answer goes to [`crate::Server::answer`] with
     /// this token. False if nobody is there to ask.
     fn ask(&self, _token: u64, _question: &Question<'_>) -> bool {

@@ -230,7 +230,7 @@ fn set<'a>(env: Env<'a>, conn: Term<'a>, list: Term<'a>) -> NifResult<Term<'a>> 
     Ok(outcome(env, conn, known.is_some()))
 }
 
-/// `{Reference, ok}` comes when what arrived before is with the old owner.
+/// `{Reference, ok}` comes when what arrived before is with the old owner. Connections of handlers stay with them: badarg.
 #[rustler::nif]
 fn controlling_process<'a>(
     env: Env<'a>,
@@ -241,7 +241,7 @@ fn controlling_process<'a>(
     let conn = conn_of(env, conn)?;
     let to = ReplyTo::new(env, asked);
     let done = Box::new(move || to.answer(|b| b.atom(atoms::ok())));
-    let given = host::give(env, conn, pid, done);
+    let given = host::give(env, conn, pid, done)?;
     Ok(ok_or_closed(env, given.is_ok()))
 }
 
@@ -280,10 +280,7 @@ fn no_process<'a>(env: Env<'a>, whose: Term<'a>) -> NifResult<Term<'a>> {
 #[rustler::nif]
 fn conn_server<'a>(env: Env<'a>, conn: Term<'a>) -> NifResult<Term<'a>> {
     let conn = conn_of(env, conn)?;
-    let found = running::with_engine(|engine| {
-        let engine = engine?;
-        engine.server(engine.home_of(conn)?.server)
-    });
+    let found = running::with_engine(|engine| engine?.server_of(conn));
     Ok(match found {
         Some(server) => (atoms::ok(), server.id()).encode(env),
         None => (atoms::error(), atoms::closed()).encode(env),

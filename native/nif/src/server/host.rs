@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use rustler::LocalPid;
+use rustler::{Error, LocalPid, NifResult};
 use sockeye_engine::backlog::Done;
 use sockeye_engine::host::{Notice, ServerHost};
-use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, ServerStats};
+use sockeye_engine::{
+    ConnId, DialError, Disconnected, Engine, Inbox, Mode, Question, SendError, Server, ServerStats,
+};
 use sockeye_seam::{Atom, Writer, dialled, events, topic_changes};
 
 use crate::atoms;
@@ -98,17 +100,32 @@ impl ServerHost for VmHost {
     }
 }
 
-/// Gives a connection to another process. `done` tells when what came before is with the old one.
+/// Gives a connection to another process, or says that it is closed. `done` tells when what came before is with the old one.
 pub(crate) fn give(
     env: rustler::Env<'_>,
     conn: ConnId,
     pid: LocalPid,
     done: Done,
-) -> Result<(), sockeye_engine::SendError> {
-    use sockeye_engine::SendError::Closed;
-    let engine = running::engine().ok_or(Closed)?;
-    let home = engine.home_of(conn).ok_or(Closed)?;
-    let server = engine.server(home.server).ok_or(Closed)?;
+) -> NifResult<Result<(), SendError>> {
+    let known = running::engine().and_then(|engine| Some((engine.server_of(conn)?, engine)));
+    let Some((server, engine)) = known else {
+        return Ok(Err(SendError::Closed));
+    };
+    if server.config.mode != Mode::Owner {
+        return Err(Error::BadArg);
+    }
+    Ok(hand_over(env, &engine, &server, conn, pid, done))
+}
+
+fn hand_over(
+    env: rustler::Env<'_>,
+    engine: &Engine,
+    server: &Server,
+    conn: ConnId,
+    pid: LocalPid,
+    done: Done,
+) -> Result<(), SendError> {
+    use SendError::Closed;
     let host = registry::find(server.id()).ok_or(Closed)?;
     let owner = host.owner_inbox(Some(env), pid).ok_or(Closed)?;
     engine.set_owner(conn, owner.inbox.clone(), done)?;

@@ -61,7 +61,7 @@ impl Call<'_> {
             false => None,
         };
         settings.engine.tag |= CLIENT_TAG;
-        let Some(new) = self.new_server(number, &settings)? else {
+        let Some(new) = self.new_server(number)? else {
             return Ok(());
         };
         let asker = self.asker;

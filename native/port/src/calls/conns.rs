@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use sockeye_engine::op::{Command, ConnStats};
-use sockeye_engine::{CallKind, ConnId, ConnOptions, Engine, Frames, SendError, ShardSet};
+use sockeye_engine::{
+    CallKind, ConnId, ConnOptions, Engine, Frames, Mode, SendError, Server, ShardSet,
+};
 use sockeye_seam::calls as seam;
 use sockeye_seam::frames::{Bounds, SendFailure, set_active};
 use sockeye_seam::settings::set_option;
@@ -12,7 +14,7 @@ use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
 use super::{Call, error};
 use crate::port::{self, failures, reason};
-use crate::processes::{Watched, Who};
+use crate::processes::Watched;
 use crate::receiver::{Receiver, View};
 
 /// Memory that the empty inbox of a process for many connections may hold on to.
@@ -42,7 +44,7 @@ impl Call<'_> {
         let format = host.format.clone();
         let receiver = Receiver::new(who, view, room, format, &self.port.link, &engine);
         let watched = Watched::Receiver(receiver.clone(), server.clone());
-        let caller = Who::Pid(self.caller);
+        let caller = self.caller;
         self.port
             .processes
             .watch(id, role, caller, host.process, watched);
@@ -179,16 +181,24 @@ impl Call<'_> {
         let conn = self.conn(conn)?;
         let mut bytes = Vec::new();
         pid.copy_to(&mut bytes);
-        if self.give(conn, &bytes).is_none() {
+        let engine = self.port.engine();
+        let Some(server) = engine.as_ref().and_then(|engine| engine.server_of(conn)) else {
+            self.asker.error(Atom::closed);
+            return Ok(());
+        };
+        // Those of handlers stay with them.
+        if server.config.mode != Mode::Owner {
+            return Err(BadArg);
+        }
+        if self.give(conn, &server, &bytes).is_none() {
             self.asker.error(Atom::closed);
         }
         Ok(())
     }
 
-    fn give(&self, conn: ConnId, pid: &[u8]) -> Option<()> {
+    fn give(&self, conn: ConnId, server: &Server, pid: &[u8]) -> Option<()> {
         let engine = self.port.engine()?;
-        let server = engine.server(engine.home_of(conn)?.server)?;
-        let receiver = self.port.host_of(&server)?.owner_of(pid)?;
+        let receiver = self.port.host_of(server)?.owner_of(pid)?;
         let asker = self.asker.clone();
         let done = Box::new(move || asker.ok());
         engine.set_owner(conn, receiver.inbox.clone(), done).ok()?;
@@ -197,6 +207,29 @@ impl Call<'_> {
             engine.owner_died(&receiver.inbox);
         }
         Some(())
+    }
+
+    /// Tells who has the name of the owner, for a new connection: a pid, or `none`.
+    pub(super) fn owner_is(self) -> Read<()> {
+        let [number, conn, pid] = self.args()?;
+        let (number, conn) = (self.number(number)?, self.conn(conn)?);
+        let (Some(engine), Some(host)) = (self.port.engine(), self.port.host(number)) else {
+            return Ok(());
+        };
+        let receiver = match self.reader().is(pid, Atom::none) {
+            true => None,
+            false => {
+                let mut bytes = Vec::new();
+                pid.copy_to(&mut bytes);
+                host.owner_of(&bytes)
+            }
+        };
+        let inbox = receiver.map(|receiver| receiver.inbox.clone());
+        engine.owner_is(conn, inbox.clone());
+        if let Some(inbox) = inbox.filter(|inbox| inbox.is_dead()) {
+            engine.owner_died(&inbox);
+        }
+        Ok(())
     }
 
     pub(super) fn conn_info(self) -> Read<()> {
@@ -225,10 +258,8 @@ impl Call<'_> {
     pub(super) fn conn_server(self) -> Read<()> {
         let [conn] = self.args()?;
         let conn = self.conn(conn)?;
-        let host = self.port.engine().and_then(|engine| {
-            let server = engine.server(engine.home_of(conn)?.server)?;
-            self.port.host_of(&server)
-        });
+        let server = self.port.engine().and_then(|engine| engine.server_of(conn));
+        let host = server.and_then(|server| self.port.host_of(&server));
         match host {
             Some(host) => self.asker.answer(|w| {
                 w.tuple(2);
@@ -247,7 +278,7 @@ impl Call<'_> {
         let mut bytes = Vec::new();
         pid.copy_to(&mut bytes);
         let id = self.port.processes.new_id();
-        let who = Who::Pid(&bytes);
+        let who = &bytes;
         let processes = &self.port.processes;
         processes.watch(id, Atom::other, who, 0, Watched::Other);
         let port = Arc::downgrade(self.port);

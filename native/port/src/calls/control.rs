@@ -11,9 +11,7 @@ use sockeye_engine::{AcceptState, Engine, EngineConfig, Peer};
 use sockeye_etf::Token;
 use sockeye_protocol::handshake::{Origins, comparable_pattern};
 use sockeye_seam::calls as seam;
-use sockeye_seam::settings::{
-    EventFormat, KeyMode, Owner, Settings, decision, read_tls, tls_settings,
-};
+use sockeye_seam::settings::{EventFormat, Owner, Settings, decision, read_tls, tls_settings};
 use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
 
@@ -21,7 +19,7 @@ use super::{Asker, Call, error};
 use crate::host::{Host, HostRef, Pid};
 use crate::memory;
 use crate::port::Port;
-use crate::processes::{Watched, Who};
+use crate::processes::Watched;
 use crate::receiver;
 
 /// How long a port may take to become free that one of us has let go of.
@@ -59,7 +57,7 @@ impl Call<'_> {
             return Ok(());
         }
         let id = self.port.processes.new_id();
-        let caller = Who::Pid(self.caller);
+        let caller = self.caller;
         self.port
             .processes
             .watch(id, Atom::engine, caller, 0, Watched::Engine);
@@ -94,7 +92,7 @@ impl Call<'_> {
         let map = self.value(map)?;
         let number = map.get_as("id")?;
         let settings = Settings::read(&map)?;
-        let Some(new) = self.new_server(number, &settings)? else {
+        let Some(new) = self.new_server(number)? else {
             return Ok(());
         };
         let asker = self.asker;
@@ -107,16 +105,7 @@ impl Call<'_> {
     }
 
     /// Keeps a number for a server or client. None if it has been said that there will be none.
-    pub(super) fn new_server(
-        &self,
-        number: u64,
-        settings: &Settings<Pid>,
-    ) -> Read<Option<NewServer>> {
-        let keys = settings.format.json.as_ref().map(|json| &json.keys);
-        if matches!(keys, Some(KeyMode::ExistingAtom)) {
-            self.asker.not_served("existing_atom");
-            return Ok(None);
-        }
+    pub(super) fn new_server(&self, number: u64) -> Read<Option<NewServer>> {
         let Some(engine) = self.port.engine() else {
             self.asker.error(Atom::not_running);
             return Ok(None);
@@ -226,11 +215,12 @@ impl Call<'_> {
         let server = self.server(number)?;
         let host = self.port.host_of(&server).ok_or(BadArg)?;
         let id = self.port.processes.new_id();
-        let caller = Who::Pid(self.caller);
+        let caller = self.caller;
         let processes = &self.port.processes;
         processes.watch(id, Atom::gate, caller, host.process, Watched::Other);
-        processes.unwatch(host.set_gate(id));
+        processes.unwatch(host.set_gate(0));
         server.forget_questions();
+        host.set_gate(id);
         self.asker.ok();
         Ok(())
     }
@@ -341,7 +331,7 @@ impl NewServer {
         move |id| {
             let _ = host.server.set(id);
             self.port.remember(id, host);
-            let who = Who::Pid(&self.caller);
+            let who = &self.caller;
             let watched = Watched::Host(host.clone());
             let processes = &self.port.processes;
             processes.watch(process, Atom::host, who, 0, watched);

@@ -22,10 +22,6 @@ impl Call<'_> {
             self.bad_option();
             return Ok(());
         };
-        if matches!(options.keys, KeyMode::ExistingAtom) {
-            self.asker.not_served("existing_atom");
-            return Ok(());
-        }
         let text = self.reader().iolist(text, usize::MAX);
         let text = text.map_err(|_| BadArg)?;
         if text.len() <= SHORT {

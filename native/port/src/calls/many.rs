@@ -14,7 +14,7 @@ use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
 use super::{Call, error};
 use crate::port::{Last, reason};
-use crate::processes::{Watched, Who};
+use crate::processes::Watched;
 
 const CLOSED: SendFailure<EtfTerm<'_>> = SendFailure::Send(SendError::Closed);
 
@@ -185,7 +185,7 @@ impl Call<'_> {
         let mut bytes = Vec::new();
         pid.copy_to(&mut bytes);
         let id = self.port.processes.new_id();
-        let who = Who::Pid(&bytes);
+        let who = &bytes;
         self.port
             .processes
             .watch(id, Atom::other, who, 0, Watched::Other);

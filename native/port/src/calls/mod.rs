@@ -51,17 +51,6 @@ impl Asker {
             self.link.raise(from);
         }
     }
-
-    /// `{error, {not_in_port_mode, What}}`
-    fn not_served(&self, what: &str) {
-        self.answer(|w| {
-            error(w, |w| {
-                w.tuple(2);
-                w.atom(Atom::not_in_port_mode);
-                sockeye_etf::atom(w.0, what);
-            });
-        });
-    }
 }
 
 fn error(w: &mut Etf<'_>, reason: impl FnOnce(&mut Etf<'_>)) {
@@ -149,6 +138,7 @@ impl<'a> Call<'a> {
             "no_process" => self.no_process(),
             "setopts" => self.setopts(),
             "controlling_process" => self.controlling_process(),
+            "owner_is" => self.owner_is(),
             "conn_info" => self.conn_info(),
             "conn_server" => self.conn_server(),
             "watch_conn" => self.watch_conn(),
@@ -167,10 +157,7 @@ impl<'a> Call<'a> {
             "connections" => self.connections(),
             "json_decode" => self.json_decode(),
             "json_encode" => self.json_encode(),
-            _ => {
-                self.asker.not_served(function);
-                Ok(())
-            }
+            _ => Err(BadArg),
         }
     }
 

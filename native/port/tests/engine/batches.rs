@@ -27,6 +27,17 @@ fn settled(vm: &mut Vm, client: &mut crate::client::Client) {
     vm.ping();
 }
 
+/// So many messages are with the engine, and what came with the last of them.
+fn arrived(vm: &mut Vm, messages: usize) {
+    loop {
+        let info = vm.call(0, "server_info", vec![int(1)]);
+        let seen: u64 = info.tuple().unwrap()[1].get_as("frames_in").unwrap();
+        if seen >= messages as u64 {
+            return vm.ping();
+        }
+    }
+}
+
 #[test]
 fn two_batches_are_on_their_way_and_no_third() {
     let (mut vm, id, mut client) = serving(&[]);
@@ -80,6 +91,45 @@ fn a_batch_has_so_many_events_and_bytes() {
     }
     // 65,535 and 1 fill one, and who is at the bound or beyond comes alone.
     assert_eq!(sizes, [2, 1, 1, 1, 256, 1]);
+}
+
+/// The end of a connection is two of them.
+#[test]
+fn an_end_that_does_not_fit_waits_for_the_next_batch() {
+    for (messages, expected) in [(1, &[3][..]), (2, &[2, 2]), (3, &[3, 2]), (4, &[3, 3])] {
+        let (mut vm, id, mut client) = serving(&[]);
+        vm.commands(id, 0, 3, Vec::new());
+        for _ in 0..2 {
+            client.send(Message::text("x")).unwrap();
+            vm.batch(id);
+        }
+        // With one write, so that it is read at once.
+        for _ in 0..messages {
+            client.write(Message::text("x")).unwrap();
+        }
+        client.close(None).unwrap();
+        arrived(&mut vm, 2 + messages);
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < messages + 2 {
+            vm.commands(id, 1, 0, Vec::new());
+            sizes.push(vm.batch(id).1.len());
+        }
+        assert_eq!(sizes, expected);
+    }
+}
+
+#[test]
+fn the_vm_is_told_where_keys_are_to_be_atoms() {
+    for (keys, told) in [("existing_atom", true), ("binary", false)] {
+        let options = [("format", atom("json")), ("keys", atom(keys))];
+        let (mut vm, _id, mut client) = serving(&options);
+        client.send(Message::text("{\"ok\":1}")).unwrap();
+        let told_so = vm.find(|s| match s {
+            Section::Batch { keys, .. } => Some(*keys),
+            _ => None,
+        });
+        assert_eq!(told_so, told);
+    }
 }
 
 #[test]

@@ -4,18 +4,6 @@ use crate::options::config;
 use crate::vm::{Vm, atom, binary, error, int, list, raised, returned, tagged, tuple};
 
 #[test]
-fn what_is_not_served_says_so() {
-    let mut vm = Vm::start(1);
-    let answer = vm.call(1, "codec_new", vec![int(1)]);
-    let why = tagged("not_in_port_mode", atom("codec_new"));
-    assert_eq!(answer, error(why));
-    let keys = [("format", atom("json")), ("keys", atom("existing_atom"))];
-    let answer = vm.call(1, "listen", vec![config(1, &keys)]);
-    let why = tagged("not_in_port_mode", atom("existing_atom"));
-    assert_eq!(answer, error(why));
-}
-
-#[test]
 fn mistakes_of_the_caller_are_exceptions() {
     let mut vm = Vm::start(1);
     let conn = tagged("sockeye_conn", int(1));
@@ -34,6 +22,7 @@ fn mistakes_of_the_caller_are_exceptions() {
         ),
         ("subscribe", vec![conn, int(1)]),
         ("inbox_rest", vec![int(9)]),
+        ("no_such_function", vec![]),
     ] {
         assert_eq!(vm.call(1, function, args), raised(), "{function}");
     }
@@ -69,6 +58,11 @@ fn json_on_its_own() {
     assert_eq!(decoded, returned(tagged("ok", value.clone())));
     let encoded = vm.call(1, "json_encode", vec![value, none()]);
     assert_eq!(encoded, returned(tagged("ok", binary("[1,\"a\"]"))));
+    let keys = crate::vm::Term::Map(vec![(atom("keys"), atom("existing_atom"))]);
+    let object = crate::vm::Term::Map(vec![(binary("ok"), int(1))]);
+    // The VM makes atoms of them.
+    let decoded = vm.call(1, "json_decode", vec![binary("{\"ok\":1}"), keys]);
+    assert_eq!(decoded, returned(tagged("ok", object)));
     let bad = vm.call(1, "json_decode", vec![binary("[1,"), none()]);
     assert_eq!(bad, error(tuple(vec![atom("eof"), int(3)])));
     let bad = vm.call(1, "json_encode", vec![tagged("a", int(1)), none()]);

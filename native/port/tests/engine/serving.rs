@@ -3,7 +3,7 @@
 use tungstenite::Message;
 
 use crate::client::{client, closed};
-use crate::vm::{LONG, Term, Vm, atom, binary, error, int, list, raised, returned, tagged, tuple};
+use crate::vm::{LONG, Term, Vm, atom, binary, error, int, list, pid, raised, returned, tagged, tuple};
 
 #[test]
 fn a_message_comes_to_a_handler_and_its_answer_to_the_client() {
@@ -355,4 +355,43 @@ fn one_frame_for_all_is_counted_when_it_has_been_handed_over() {
         heard += clients.iter_mut().filter_map(|c| c.read().ok()).count();
     }
     assert_eq!(heard, 1);
+}
+
+/// Whoever has the name when a connection begins is its owner.
+#[test]
+fn who_has_a_name_is_asked_for_each_connection() {
+    let mut vm = Vm::start(1);
+    let mode = tuple(vec![atom("owner"), atom("somebody"), atom("false")]);
+    let (_, port) = vm.listen(1, &[("mode", mode)]);
+    let mut known = Vec::new();
+    for process in [7, 8, 7] {
+        let mut client = client(port);
+        let conn = wanted_owner(&mut vm);
+        vm.cast(0, "owner_is", vec![int(1), conn.clone(), pid(process)]);
+        if !known.iter().any(|(of, _)| *of == process) {
+            known.push((process, vm.expect_watch("plain", process)));
+        }
+        let (_, id) = *known.iter().find(|(of, _)| *of == process).unwrap();
+        let (of, opened) = vm.event(id);
+        assert_eq!(of, conn);
+        assert!(opened.tuple().unwrap()[0].is("open"));
+        client.send(Message::text("x")).unwrap();
+        assert_eq!(vm.event(id), (conn, tagged("text", binary("x"))));
+        client.close(None).unwrap();
+        vm.batch(id);
+        vm.commands(id, 1, 0, Vec::new());
+    }
+    let mut orphan = client(port);
+    let conn = wanted_owner(&mut vm);
+    vm.cast(0, "owner_is", vec![int(1), conn, atom("none")]);
+    assert_eq!(closed(&mut orphan), 1011);
+}
+
+fn wanted_owner(vm: &mut Vm) -> crate::vm::Term {
+    let question = vm.message(0);
+    let [tag, server, name, conn] = question.tuple().unwrap() else {
+        panic!("{question:?}");
+    };
+    assert!(tag.is("sockeye_whereis") && *server == int(1) && name.is("somebody"));
+    conn.clone()
 }

@@ -220,6 +220,7 @@ pub enum Section {
     Batch {
         id: u64,
         more: bool,
+        keys: bool,
         events: Vec<(Term, Term)>,
     },
     Watch(u64, Term),
@@ -393,7 +394,9 @@ impl Vm {
     /// The next batch of an Id: whether more waits, and pairs.
     pub fn batch(&mut self, wanted: u64) -> (bool, Vec<(Term, Term)>) {
         let (more, events) = self.find(|s| match s {
-            Section::Batch { id, more, events } if *id == wanted => Some((*more, events.clone())),
+            Section::Batch {
+                id, more, events, ..
+            } if *id == wanted => Some((*more, events.clone())),
             _ => None,
         });
         (more, events)
@@ -447,6 +450,7 @@ fn parse(kind: u8, body: &[u8]) -> Section {
         3 => Section::Batch {
             id: be64(body),
             more: body[8] & 1 == 1,
+            keys: body[8] & 4 == 4,
             events: events(&body[9..]),
         },
         4 => Section::Watch(be64(body), term(&body[8..])),

@@ -80,7 +80,7 @@ impl Conn {
     /// it is there, `done` tells the caller, who is promised this order.
     pub(crate) fn set_owner(self: &Rc<Self>, shard: &Shard, inbox: Arc<Inbox>, done: Done) {
         let mut state = self.state.borrow_mut();
-        let moves = self.server.config.mode == Mode::Owner && state.receiver.inbox().is_some();
+        let moves = state.receiver.inbox().is_some();
         shard.after_delivery(&self.server, &state.receiver, Announcement::Moved(done));
         if moves {
             state.receiver = EventReceiver::to(inbox);
