@@ -63,6 +63,15 @@ elsewhere_test() ->
         ?assert(Time >= 100000)
     end).
 
+%% It has asked the engine for something, as who sends does where that is another process.
+asking_test() ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    with(fun() -> sockeye_ask:ask(fun(_) -> ok end, infinity) end, fun(Pid) ->
+        ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun none/0, 300)),
+        Pid ! unread,
+        ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun none/0, 300))
+    end).
+
 no_time_test() ->
     with(fun loop/0, fun(Pid) ->
         Pid ! {work, self()},

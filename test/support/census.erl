@@ -20,7 +20,7 @@ another_engine(Old) ->
 %% Everything that is counted. Keys that the system does not tell are not there.
 take() ->
     lists:foldl(fun maps:merge/2, #{},
-                [roles(), engine(), tables(), monitors(), counted(descriptors, "/proc/self/fd"), threads(),
+                [roles(), engine(), tables(), monitors(), descriptors(), threads(),
                  #{ports => length(erlang:ports())}]).
 
 %% What differs, of the keys that are expected.
@@ -70,18 +70,25 @@ monitors() ->
             end
     end.
 
-counted(Key, Dir) ->
-    case file:list_dir(Dir) of
-        {ok, Files} -> #{Key => length(Files)};
-        {error, _} -> #{}
+%% Of the node, and of the engine's process where that is another.
+descriptors() ->
+    case [Files || Process <- processes_of_system(), {ok, Files} <- [file:list_dir("/proc/" ++ Process ++ "/fd")]] of
+        [] -> #{};
+        All -> #{descriptors => length(lists:append(All))}
+    end.
+
+processes_of_system() ->
+    case sockeye:info() of
+        {ok, #{os_pid := Engine}} -> ["self", integer_to_list(Engine)];
+        _ -> ["self"]
     end.
 
 %% Threads of the engine: of the shards, and those that must end by themselves.
 threads() ->
     case file:list_dir("/proc/self/task") of
-        {ok, Tasks} ->
-            Names = [Name || Task <- Tasks,
-                             {ok, Name} <- [file:read_file(filename:join(["/proc/self/task", Task, "comm"]))]],
+        {ok, _} ->
+            Files = lists:append([filelib:wildcard("/proc/" ++ Process ++ "/task/*/comm") || Process <- processes_of_system()]),
+            Names = [Name || File <- Files, {ok, Name} <- [file:read_file(File)]],
             #{threads => length([N || <<"sockeye-", _/binary>> = N <- Names])};
         {error, _} ->
             #{}

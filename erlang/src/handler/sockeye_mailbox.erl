@@ -61,26 +61,39 @@ look(Pid, Newer, Until, Pause, {Ran, Since}) ->
             dead;
         [{_, Unread}, _, _] when Unread < Sent ->
             done;
-        [{_, 0}, {_, waiting}, {_, Ran}] ->
-            done;
-        [_, {_, waiting}, {_, Ran}] when Now - Since >= ?IDLE_MS ->
-            idle;
+        [{_, Left}, {_, waiting}, {_, Ran}] when Left =:= 0; Now - Since >= ?IDLE_MS ->
+            case waits_for_engine(Pid) of
+                false when Left =:= 0 -> done;
+                false -> idle;
+                true when Now < Until -> look_again(Pid, Newer, Until, Pause, {none, Now});
+                true -> timeout
+            end;
         _ when Now >= Until ->
             timeout;
-        [{_, Left}, {_, Status}, {_, Runs}] ->
-            Quiet = case {Status, Runs} of
-                        {waiting, Ran} -> {Ran, Since};
-                        {waiting, _} -> {Runs, Now};
-                        _ -> {none, Now}
-                    end,
-            %% One that runs now and then is not seen to rest for long.
-            Wait = case {Left, Status} of
-                       {0, waiting} -> ?FIRST_MS;
-                       _ -> Pause
-                   end,
-            receive after min(Wait, max(0, Until - Now)) -> ok end,
-            look(Pid, Newer, Until, min(2 * Wait, ?MOST_MS), Quiet)
+        [_, {_, waiting}, {_, Ran}] ->
+            look_again(Pid, Newer, Until, Pause, {Ran, Since});
+        %% One that runs now and then is not seen to rest for long.
+        [{_, 0}, {_, waiting}, {_, Runs}] ->
+            look_again(Pid, Newer, Until, ?FIRST_MS, {Runs, Now});
+        [_, {_, waiting}, {_, Runs}] ->
+            look_again(Pid, Newer, Until, Pause, {Runs, Now});
+        _ ->
+            look_again(Pid, Newer, Until, Pause, {none, Now})
     end.
+
+%% As who sends does: it is at work. To look there makes a process run.
+-spec waits_for_engine(pid()) -> boolean().
+waits_for_engine(Pid) ->
+    case erlang:process_info(Pid, current_function) of
+        {_, {Module, _, _}} -> lists:member(Module, [sockeye_port, sockeye_link_writer, sockeye_backlog, sockeye_ask]);
+        undefined -> false
+    end.
+
+-spec look_again(pid(), fun(() -> non_neg_integer()), integer(), pos_integer(), {none | non_neg_integer(), integer()}) ->
+          done | dead | idle | timeout.
+look_again(Pid, Newer, Until, Pause, Quiet) ->
+    receive after min(Pause, max(0, Until - now_ms())) -> ok end,
+    look(Pid, Newer, Until, min(2 * Pause, ?MOST_MS), Quiet).
 
 -spec now_ms() -> integer().
 now_ms() ->
