@@ -88,6 +88,7 @@ a_cut({[A, B] = Nodes, [{NetworkA, EndA, _} | _]}) ->
     [known(Node, 1) || Node <- Nodes],
     [_ = until(fun() -> Present(Node) end, fun(P) -> P =:= [ann, bob] end) || Node <- Nodes],
     publish(A, 31, 40),
+    got(Watchers, [lists:seq(1, 40), lists:seq(1, 10) ++ lists:seq(31, 40)]),
     publish(B, 41, 50),
     %% Nothing comes twice, and nothing of the time between comes late.
     got(Watchers, [lists:seq(1, 50), lists:seq(1, 10) ++ lists:seq(31, 50)]).

@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
--only_in({nif, [copied_keys_are_bounded_test]}).
+-only_in({nif, [copied_keys_are_bounded_test, encoded_batches_do_not_mix_test]}).
 
 -import(sockeye_json, [decode/1, decode/2]).
 

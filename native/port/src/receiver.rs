@@ -202,7 +202,8 @@ impl Receiver {
                 state.credit -= 1;
                 let id = self.id.to_be_bytes();
                 let more = u8::from(took.left == Left::More) * MORE;
-                let flags = more | u8::from(took.has_ends) * ENDS | self.keys;
+                let ends = u8::from(took.has_ends) * ENDS;
+                let flags = more | ends | self.keys;
                 let heads = (scratch.heads.len() as u32).to_be_bytes();
                 let parts = [&id[..], &[flags], &heads, &scratch.heads, &scratch.terms];
                 self.link.append_parts(BATCH, &parts);

@@ -3,7 +3,9 @@
 use tungstenite::Message;
 
 use crate::client::{client, closed};
-use crate::vm::{LONG, Term, Vm, atom, binary, error, int, list, pid, raised, returned, tagged, tuple};
+use crate::vm::{
+    LONG, Term, Vm, atom, binary, error, int, list, pid, raised, returned, tagged, tuple,
+};
 
 #[test]
 fn a_message_comes_to_a_handler_and_its_answer_to_the_client() {
