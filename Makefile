@@ -6,9 +6,12 @@ export PATH := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 # Where Debian puts the packages of Node; a Node from elsewhere does not look there.
 export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
+# With the engine as a process of its own: test/README.md says why these.
+PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_census_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
+
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
 
-.PHONY: help run chat build test test-rust test-erlang test-peers test-proxies lint install-modes autobahn fuzz soak bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz soak bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,6 +40,9 @@ test-rust: ## the tests of the crates that need no Erlang, and the fuzz targets 
 
 test-erlang: ## EUnit
 	rebar3 eunit
+
+test-port: ## EUnit with the engine as a process of its own: the modules that test/README.md has chosen
+	@SOCKEYE_ENGINE=port rebar3 eunit --module=$(PORT_MODULES)
 
 test-peers: ## Python and Node clients against a server
 	test/peers/run

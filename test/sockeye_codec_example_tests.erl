@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
--only_in({nif, all}).
+-needs(codec).
 
 -define(ECHO, #{frame => fun(Frame, _Conn, S) -> {[{reply, Frame}], S} end}).
 

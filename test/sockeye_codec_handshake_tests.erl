@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
--only_in({nif, all}).
+-needs(codec).
 
 -import(sockeye_codec, [request/1, check_response/2, check_request/1, check_request/2, accept/1, accept/2]).
 

@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
--only_in({nif, all}).
+-needs(codec).
 
 -import(sockeye_codec, [new/2, encode/2, decode/2, eof/1, info/1]).
 

@@ -3,6 +3,7 @@
 -module(sockeye_errors_tests).
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-needs(codec).
 
 -define(MODULES, [sockeye, sockeye_client, sockeye_json, sockeye_codec, sockeye_pubsub, sockeye_presence]).
 %% A port where nobody listens.

@@ -15,6 +15,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-needs(codec).
 
 -import(doc_page, [page/1, pages/0, others/0, wildcards/1]).
 -import(sockeye_test, [free_port/0, program/1]).

@@ -154,7 +154,7 @@ a_million_pings_test_() ->
             Before = siege:memory(),
             flood(Deaf, Pings, 30000),
             ?assertMatch({ok, #{send_queue := Queue}} when Queue =< 128 * 1024, sockeye:info(Conn2)),
-            ?assert(siege:memory() - Before < 1000000),
+            ?assert(siege:memory() - Before < siege:most(1000000)),
             drop(Deaf, Conn2)
         end)
     end}.
@@ -182,12 +182,13 @@ messages_that_never_end_test_() ->
                         {Socket, Conn}
                     end || _ <- lists:seq(1, 100)],
             Grown = siege:memory() - Before,
-            ?assert(Grown > 100 * 99000),
+            %% What a process of its own takes may have been there before.
+            ?assert(sockeye_backend:engine() =:= port orelse Grown > 100 * 99000),
             %% Buffers grow by doubling.
-            ?assert(Grown < 2 * 100 * 100000 + 1000000),
+            ?assert(Grown < siege:most(2 * 100 * 100000 + 1000000)),
             [drop(Socket, Conn) || {Socket, Conn} <- Held],
             siege:settled(Server, 1),
-            ?assert(siege:memory() - Before < 1000000)
+            ?assert(siege:memory() - Before < siege:most(1000000))
         end)
     end}.
 
@@ -203,7 +204,7 @@ promises_cost_nothing_test_() ->
                         {ok, #{}} = sockeye:info(Conn),
                         {Socket, Conn}
                     end || _ <- lists:seq(1, 100)],
-            ?assert(siege:memory() - Before < 1000000),
+            ?assert(siege:memory() - Before < siege:most(1000000)),
             [drop(Socket, Conn) || {Socket, Conn} <- Held]
         end)
     end}.

@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
--only_in({nif, [dirty_is_asked_for_test, long_numbers_are_dirty_sooner_test, equal_keys_are_dirty_sooner_test]}).
+-only_in({nif, [needs_no_application_test, gives_way_after_8_kib_test, dirty_is_asked_for_test, long_numbers_are_dirty_sooner_test, equal_keys_are_dirty_sooner_test]}).
 
 -import(sockeye_json, [decode/1, decode/2, encode/1, encode/2]).
 

@@ -2,17 +2,14 @@
 -module(sockeye_reload_tests).
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-only_in({nif, [kept_in_the_vm_test_, nobody_stays_in_old_code_test_, thrown_away_test_, another_library_test_, purged_at_once_test_]}).
 
 -define(CONNECTIONS, 9).
 
 kept_test_() ->
-    [{timeout, 180, {Name, fun() -> ?assertEqual({fine, 0, ok}, in_a_node(Do)) end}}
+    [kept(Name, Do)
      || {Name, Do} <-
             [{"the native library", fun() -> load(sockeye_nif), load(sockeye_nif), fine end},
-             {"each module of ours, twice",
-              fun() -> [load(M) || _ <- [1, 2], M <- ours()], fine end},
-             {"all at once, as r3:do(compile) does it", fun() -> [all_at_once(ours()) || _ <- [1, 2, 3]], fine end},
-             {"recompiled", fun() -> [begin recompiled(M), purged(M) end || _ <- [1, 2], M <- ours()], fine end},
              {"the handler, twice", fun() -> [load(bare_handler) || _ <- [1, 2]], fine end},
              {"calls of many processes meet new code",
               fun() ->
@@ -21,7 +18,15 @@ kept_test_() ->
                       [load(sockeye_nif) || _ <- lists:seq(1, 20)],
                       [receive {'DOWN', M, process, _, normal} -> ok end || {_, M} <- Calls],
                       fine
-              end},
+              end}]].
+
+kept_in_the_vm_test_() ->
+    [kept(Name, Do)
+     || {Name, Do} <-
+            [{"each module of ours, twice",
+              fun() -> [load(M) || _ <- [1, 2], M <- ours()], fine end},
+             {"all at once, as r3:do(compile) does it", fun() -> [all_at_once(ours()) || _ <- [1, 2, 3]], fine end},
+             {"recompiled", fun() -> [begin recompiled(M), purged(M) end || _ <- [1, 2], M <- ours()], fine end},
              {"a codec",
               fun() ->
                       [Client, Server] = [sockeye_test:ok(sockeye_codec:new(Role)) || Role <- [client, server]],
@@ -33,6 +38,9 @@ kept_test_() ->
                       [true = garbage_collect() || _ <- [1, 2]],
                       fine
               end}]].
+
+kept(Name, Do) ->
+    {timeout, 180, {Name, fun() -> ?assertEqual({fine, 0, ok}, in_a_node(Do)) end}}.
 
 %% OTP ends processes that are in code that is purged. None of ours is, but those that wait in a loop of their own, and
 %% they are started again; and what we keep does not depend on old code.

@@ -4,6 +4,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-needs(codec).
 
 -define(TIMEOUT, 60000).
 -define(TOPIC, <<"topic">>).

@@ -2,6 +2,7 @@
 -module(sockeye_why_tests).
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-needs(codec).
 
 %% What the sentence has to say of each option of a server.
 server() ->

@@ -27,6 +27,9 @@ with(decode, Test) ->
     Test(fun(Text, _Cuts) -> {ok, Term} = sockeye_json:decode(Text, #{max_depth => 256}), Term end);
 with(codec, Test) ->
     %% It gives texts, which who owns the socket decodes.
+    one_mode:with_codec(fun() -> with_codec(Test) end).
+
+with_codec(Test) ->
     {ok, Codec} = sockeye_codec:new(server, #{max_message_size => 64 * 1024 * 1024, max_fragments => 100000}),
     Test(fun(Text, Cuts) ->
         {[{text, Whole}], <<>>} = sockeye_codec:decode(Codec, frames(Text, Cuts)),

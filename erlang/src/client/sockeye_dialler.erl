@@ -164,7 +164,12 @@ handle_info({sockeye_dialled, Id, {ok, Conn}}, #state{id = Id} = State) ->
     {noreply, opened(Conn, State), hibernate};
 handle_info({sockeye_dialled, Id, {error, Reason}}, #state{id = Id} = State) ->
     failed(Reason, State);
-handle_info({sockeye_disconnected, Id, _Conn, {Code, Text, Asked}}, #state{id = Id} = State) ->
+handle_info({sockeye_disconnected, Id, _Conn, {Code, Text, Asked}}, #state{id = Id, config = #{mode := Mode}} = State) ->
+    %% Who learns of our end has heard of the connection's.
+    _ = case Mode of
+            {owner, Owner, _} -> ok = sockeye_backend:settle(Owner);
+            _ -> ok
+        end,
     disconnected({closed, Code, Text}, Asked, State#state{conn = none, up = false});
 %% The engine's process has ended. A client that is about to dial does so when there is another.
 handle_info({sockeye_lost, _Run}, #state{conn = none} = State) ->

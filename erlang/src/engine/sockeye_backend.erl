@@ -17,7 +17,7 @@
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
-         delivery_sent/1]).
+         delivery_sent/1, settle/1]).
 %% Connections.
 -export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
          conn_server/1, conn_info/2, watch_conn/2]).
@@ -234,6 +234,11 @@ delivery_sent(Inbox) ->
 -spec delivery_requeue(owner_inbox()) -> ok.
 delivery_requeue(Inbox) ->
     ?CALL(delivery_requeue(Inbox)).
+
+%% Returns when this owner, or all, have what the engine had for them before it told the caller what that has just heard.
+-spec settle(pid() | atom()) -> ok.
+settle(Owner) ->
+    ?CALL(settle(Owner)).
 
 -spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.
 attach(Conn, Inbox) ->

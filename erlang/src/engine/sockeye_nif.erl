@@ -15,7 +15,7 @@
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
-         delivery_sent/1]).
+         delivery_sent/1, settle/1]).
 %% Connections.
 -export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
          conn_server/1, conn_info/2, watch_conn/2]).
@@ -112,6 +112,8 @@ delivery_open(Index, Count) -> call(delivery_open, [Index, Count]).
 delivery_run(Index) -> call(delivery_run, [Index]).
 deliver_large(Inbox) -> call(deliver_large, [Inbox]).
 delivery_sent(Inbox) -> call(delivery_sent, [Inbox]).
+%% What the library tells goes the way of the events.
+settle(_Owner) -> ok.
 delivery_requeue(Inbox) -> call(delivery_requeue, [Inbox]).
 attach(Conn, Inbox) -> call(attach, [Conn, Inbox]).
 recv(Inbox, Max) -> call(recv, [Inbox, Max]).

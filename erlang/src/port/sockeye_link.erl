@@ -12,6 +12,7 @@
 -export([facts/0]).
 -export([hosts/0]).
 -export([couriers/0]).
+-export([couriers/1]).
 -export([allow/1]).
 -export([broken/2]).
 
@@ -21,7 +22,7 @@
 -export([handle_info/2]).
 -export([terminate/2]).
 
-%% What all may know of the run: {facts, Run, OsPid, Restarts}.
+%% What all may know of the run, {facts, Facts}, and {{courier, Owner, Courier}}.
 -define(TABLE, ?MODULE).
 %% Packets that are read before this process is asked for more.
 -define(ACTIVE, 32).
@@ -57,7 +58,8 @@
          %% Starts since the engine has last lived for a while.
          failed = 0 :: non_neg_integer(),
          ids = #{} :: #{sockeye_wire:id() => {role(), pid()}},
-         couriers = #{} :: #{pid() => sockeye_wire:id()},
+         %% And whom they bring messages.
+         couriers = #{} :: #{pid() => pid()},
          pieces = #{} :: #{non_neg_integer() => [binary()]},
          %% Bytes in pieces, and how many there may be.
          unfinished = 0 :: non_neg_integer(),
@@ -70,7 +72,8 @@
 %% Linked to the caller, which is the owner of the engine.
 -spec start_link(#{shards := pos_integer()}) -> gen_server:start_ret().
 start_link(Config) ->
-    gen_server:start_link({local, ?MODULE}, ?MODULE, {self(), Config}, [{timeout, infinity}]).
+    %% Not started as its child: the end of that would be reported as a crash here as well.
+    gen_server:start({local, ?MODULE}, ?MODULE, {self(), Config}, [{timeout, infinity}]).
 
 %% Returns when the engine has ended. It has been told to.
 -spec stop() -> ok.
@@ -109,6 +112,13 @@ couriers() ->
     catch exit:_ -> []
     end.
 
+%% Those of one process.
+-spec couriers(pid()) -> [pid()].
+couriers(Owner) ->
+    try ets:select(?TABLE, [{{{courier, Owner, '$1'}}, [], ['$1']}])
+    catch error:badarg -> []
+    end.
+
 %% Messages of so many bytes are expected.
 -spec allow(non_neg_integer()) -> ok.
 allow(Bytes) ->
@@ -122,9 +132,10 @@ broken(Run, Why) ->
 -spec init({pid(), map()}) -> {ok, #state{}} | {stop, term()}.
 init({Owner, Config}) ->
     process_flag(trap_exit, true),
+    true = link(Owner),
     %% Its atoms are those of the system's errors, which no answer could make.
     _ = code:ensure_loaded(erl_posix_msg),
-    _ = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
+    _ = ets:new(?TABLE, [named_table, protected, ordered_set, {read_concurrency, true}]),
     ok = sockeye_again:new_table(),
     case start(#state{owner = Owner, config = Config}) of
         {ok, State} -> {ok, State};
@@ -137,6 +148,7 @@ start(#state{owner = Owner, config = Config, run = Last} = State) ->
         {ok, #{port := Port, os_pid := OsPid, socket := Socket, came := Came}} ->
             Run = Last + 1,
             Writer = sockeye_link_writer:start_link(Run, Socket),
+            true = ets:match_delete(?TABLE, {{courier, '_', '_'}}),
             true = ets:insert(?TABLE, {facts, #{run => Run, os_pid => OsPid, restarts => Run - 1}}),
             Now = now_ms(),
             _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
@@ -194,11 +206,15 @@ handle_info({tcp_error, Socket, emsgsize}, #state{socket = Socket} = State) ->
     {noreply, lost({protocol, <<"a packet longer than 1 MiB">>}, State)};
 handle_info({tcp_error, Socket, Reason}, #state{socket = Socket} = State) ->
     {noreply, lost({socket, Reason}, State)};
+handle_info({'EXIT', Owner, Reason}, #state{owner = Owner} = State) ->
+    {stop, {shutdown, Reason}, State};
 handle_info({'EXIT', Writer, Reason}, #state{writer = Writer} = State) ->
     {noreply, lost({socket, Reason}, State)};
 handle_info({'EXIT', Pid, Reason}, #state{couriers = Couriers, run = Run} = State) when is_map_key(Pid, Couriers) ->
     Reason =:= normal orelse broken(Run, <<"a message for a plain process that nobody can bring">>),
-    {noreply, State#state{couriers = maps:remove(Pid, Couriers)}};
+    {Owner, Others} = maps:take(Pid, Couriers),
+    true = ets:delete(?TABLE, {courier, Owner, Pid}),
+    {noreply, State#state{couriers = Others}};
 handle_info({start, Run}, #state{run = Run, port = undefined} = State) ->
     {noreply, start_again(State)};
 handle_info(_Message, State) ->
@@ -302,7 +318,8 @@ watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Write
     case Role =:= plain orelse Role =:= plain_batch of
         true ->
             Courier = sockeye_port_courier:start_link(Pid, Role =:= plain_batch),
-            State#state{ids = Ids#{Id => {Role, Courier}}, couriers = Couriers#{Courier => Id}};
+            true = ets:insert(?TABLE, {{courier, Pid, Courier}}),
+            State#state{ids = Ids#{Id => {Role, Courier}}, couriers = Couriers#{Courier => Pid}};
         false ->
             State#state{ids = Ids#{Id => {Role, Pid}}}
     end.

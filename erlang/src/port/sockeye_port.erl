@@ -15,7 +15,7 @@
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
-         delivery_sent/1]).
+         delivery_sent/1, settle/1]).
 %% Connections.
 -export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
          conn_server/1, conn_info/2, watch_conn/2]).
@@ -245,6 +245,16 @@ deliver_large(_Inbox) -> [].
 delivery_requeue(_Inbox) -> ok.
 delivery_sent(Sent) -> counters:get(Sent, 1).
 
+settle(all) ->
+    sockeye_port_courier:settle(sockeye_link:couriers());
+settle(Owner) when is_pid(Owner) ->
+    sockeye_port_courier:settle(sockeye_link:couriers(Owner));
+settle(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> settle(Pid);
+        _ -> ok
+    end.
+
 %% ---------------------------------------------------------------- frames
 
 %% What fails of them comes as a message.
@@ -322,7 +332,7 @@ setopts_dirty(Conn, Options) -> setopts(Conn, Options).
 %% What the old owner's courier had by then, it brings before this returns.
 controlling_process(Conn, Pid, {Ref, _}) ->
     case call(controlling_process, [Conn, Pid], {error, closed}) of
-        ok -> ok = sockeye_port_courier:settle(sockeye_link:couriers()), told(Ref, ok);
+        ok -> ok = settle(all), told(Ref, ok);
         Error -> Error
     end.
 

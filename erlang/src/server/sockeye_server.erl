@@ -379,7 +379,16 @@ close_code(_Reason, #state{drain = Drain}) ->
 %% Returns when the port is free and every connection is gone: with the counts of the server's life,
 %% where the engine is there to tell.
 -spec close_listener(sockeye:close_code(), #state{}) -> sockeye_drain:counts().
-close_listener(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}} = State) ->
+close_listener(Code, State) ->
+    Counts = stopped(Code, State),
+    case State#state.config of
+        #{mode := {owner, _, _}} -> ok = sockeye_backend:settle(all);
+        _ -> ok
+    end,
+    Counts.
+
+-spec stopped(sockeye:close_code(), #state{}) -> sockeye_drain:counts().
+stopped(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}} = State) ->
     Patience = sockeye_stopping:answers(Timeout) + ?ENGINE_SLACK_MS,
     try sockeye_backend:server_stop(Id, Code, <<>>) of
         ok ->
