@@ -5,7 +5,8 @@
 use sockeye_etf::{AtomName, Cursor, Malformed, Token};
 use sockeye_json::{MAX_DIGITS, Null, text};
 
-use crate::read::{EncodeError, EtfReader, EtfTerm, Reader};
+use crate::etf_term::EtfTerm;
+use crate::read::EncodeError;
 use EncodeError::{DuplicateKey, NotJson, Struct};
 
 /// More bytes than this have more than [`MAX_DIGITS`] digits: a byte is worth 2.408 of them.
@@ -55,7 +56,7 @@ struct Encoder<'a, 'o> {
 pub fn encode<'a>(term: EtfTerm<'a>, null: Null, out: &mut Vec<u8>) -> Outcome<'a, ()> {
     match term.cursor() {
         Some(at) => encode_next(at, null, out).map(|_| ()),
-        None => element(EtfReader { caller: 0 }, term, out),
+        None => element(term, out),
     }
 }
 
@@ -83,8 +84,8 @@ pub(crate) fn encode_next<'a>(
 }
 
 /// A byte of a string, or what is left of one.
-fn element<'a>(reader: EtfReader, term: EtfTerm<'a>, out: &mut Vec<u8>) -> Outcome<'a, ()> {
-    match reader.int(term) {
+fn element<'a>(term: EtfTerm<'a>, out: &mut Vec<u8>) -> Outcome<'a, ()> {
+    match term.int() {
         Some(n) => text::push_i64(out, n.into()),
         None => return Err(NotJson(term)),
     }
@@ -276,8 +277,7 @@ impl<'a> Encoder<'a, '_> {
                     Ok(Token::Atom(tag)) if tag.is("json_raw") => {}
                     _ => return Err(not_json()),
                 }
-                let reader = EtfReader { caller: 0 };
-                let raw = reader.iolist(term(self.at), usize::MAX);
+                let raw = term(self.at).iolist(usize::MAX);
                 let raw = raw.map_err(|_| not_json())?;
                 std::str::from_utf8(&raw).map_err(|_| not_json())?;
                 self.out.extend_from_slice(&raw);

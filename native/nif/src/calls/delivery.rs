@@ -78,9 +78,7 @@ fn deliver_large<'a>(env: Env<'a>, inbox: ResourceArc<OwnerInboxRef>) -> Term<'a
         let owner = owner.clone();
         if let Some(engine) = owner.engine.upgrade() {
             engine.call(Box::new(move || {
-                let queue = owner.queue();
-                queue.put(owner);
-                queue.tell();
+                delivery_queue::put_and_tell(owner);
             }));
         }
     }
@@ -100,6 +98,6 @@ fn delivery_sent(inbox: ResourceArc<OwnerInboxRef>) -> u64 {
 /// An inbox is its queue's again.
 #[rustler::nif]
 fn delivery_requeue<'a>(env: Env<'a>, inbox: ResourceArc<OwnerInboxRef>) -> Term<'a> {
-    inbox.0.queue().put(inbox.0.clone());
+    delivery_queue::of(&inbox.0).put(inbox.0.clone());
     atoms::ok().encode(env)
 }

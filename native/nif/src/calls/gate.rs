@@ -26,7 +26,7 @@ fn gate_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
 #[rustler::nif]
 fn relay_open<'a>(env: Env<'a>, server: u64) -> NifResult<Term<'a>> {
     let host = registry::find(server).ok_or(Error::BadArg)?;
-    host.set_relay(running::caller(env));
+    host.relay.set(running::caller(env));
     Ok(atoms::ok().encode(env))
 }
 

@@ -61,7 +61,7 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
     let notifier: Box<dyn Notifier> = if alone {
         Box::new(RelayedNotifier {
             pid,
-            host: host.clone(),
+            relay: host.relay.clone(),
         })
     } else {
         Box::new(DirectNotifier(pid))

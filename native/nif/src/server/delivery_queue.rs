@@ -5,16 +5,22 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustler::LocalPid;
+use sockeye_engine::{Engine, Inbox, Notifier};
+use sockeye_seam::settings::EventFormat;
 
 use crate::atoms;
 use crate::server::owner_inbox::OwnerInbox;
+use crate::server::relay::expect_single_answers;
 use crate::vm::{lock, process};
 
 /// As many as there can be shards.
 const MOST: usize = 64;
+
+/// Memory that the empty inbox of a plain process may hold on to, twice.
+const KEEP: usize = 8 * 1024;
 
 /// What one delivery process serves, and who it is.
 pub(crate) struct DeliveryQueue {
@@ -40,19 +46,49 @@ pub(crate) fn set_count(count: usize) {
     COUNT.store(count.clamp(1, MOST), Ordering::Relaxed);
 }
 
-/// The number of the queue for an inbox with this key.
-pub(crate) fn number_for(key: u64) -> usize {
-    key as usize % COUNT.load(Ordering::Relaxed)
+/// The queue of an owner.
+pub(crate) fn of(owner: &OwnerInbox) -> &'static DeliveryQueue {
+    &QUEUES[owner.queue % MOST]
 }
 
-/// The queue of this number.
-pub(crate) fn get(number: usize) -> &'static DeliveryQueue {
-    &QUEUES[number % MOST]
-}
-
-/// The same for a number that a caller gave.
+/// The queue of a number that a caller gave.
 pub(crate) fn find(number: usize) -> Option<&'static DeliveryQueue> {
     QUEUES.get(number)
+}
+
+/// An inbox for this process that enters a queue when it has something. New ones are spread over all queues.
+pub(crate) fn new_owner(
+    pid: LocalPid,
+    batch: bool,
+    format: Arc<EventFormat>,
+    room: usize,
+    engine: Weak<Engine>,
+) -> Arc<OwnerInbox> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let queue = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT.load(Ordering::Relaxed);
+    OwnerInbox::new(pid, batch, format, engine, queue, |owner| {
+        Inbox::new(room, KEEP, Box::new(OwnerNotifier(owner)))
+    })
+}
+
+struct OwnerNotifier(Weak<OwnerInbox>);
+
+impl Notifier for OwnerNotifier {
+    fn notify(&self) -> bool {
+        let Some(owner) = self.0.upgrade() else {
+            return false;
+        };
+        put_and_tell(owner);
+        expect_single_answers();
+        true
+    }
+}
+
+/// Puts an inbox into its queue, whose process is told. From a thread of our own.
+pub(crate) fn put_and_tell(owner: Arc<OwnerInbox>) {
+    let queue = of(&owner);
+    queue.put(owner);
+    queue.tell();
 }
 
 impl DeliveryQueue {
@@ -68,8 +104,7 @@ impl DeliveryQueue {
         self.told.store(true, Ordering::Release);
     }
 
-    /// From a thread of our own.
-    pub(crate) fn tell(&self) {
+    fn tell(&self) {
         if !self.told.swap(true, Ordering::AcqRel)
             && let Some(pid) = *lock(&self.pid)
         {

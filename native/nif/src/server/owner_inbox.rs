@@ -13,14 +13,12 @@ use std::sync::{Arc, Mutex, Weak};
 use rustler::{Encoder, Env, LocalPid, Resource, ResourceArc, Term};
 use sockeye_engine::batch::{Batch, Event};
 use sockeye_engine::inbox::{Left, ReadStep};
-use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
+use sockeye_engine::{ConnId, Engine, Inbox};
 use sockeye_seam::settings::EventFormat;
 
 use crate::atoms;
 use crate::json::values::DecodeContext;
-use crate::server::delivery_queue::{self, DeliveryQueue};
 use crate::server::invalid_conns::InvalidConns;
-use crate::server::relay::expect_single_answers;
 use crate::terms::Builder;
 use crate::terms::scheduler::{OnScheduler, SendOutcome};
 use crate::vm::{lock, process};
@@ -33,8 +31,6 @@ pub(crate) const JSON: usize = 8;
 pub(crate) const EVENTS: usize = 256;
 /// Events of a call for large ones: what is small goes back to the queue.
 const LARGE_EVENTS: usize = 16;
-/// Memory that the empty inbox of a plain process may hold on to, twice.
-const KEEP: usize = 8 * 1024;
 
 /// The inbox of an owner, and what its delivery needs.
 pub(crate) struct OwnerInbox {
@@ -53,21 +49,6 @@ pub(crate) struct OwnerInbox {
     pub(crate) sent: AtomicU64,
     /// Connections that end when the process has worked through what it was sent before, and how many messages these are.
     ending: Mutex<Vec<(ConnId, u64)>>,
-}
-
-struct OwnerNotifier(Weak<OwnerInbox>);
-
-impl Notifier for OwnerNotifier {
-    fn notify(&self) -> bool {
-        let Some(owner) = self.0.upgrade() else {
-            return false;
-        };
-        let queue = owner.queue();
-        queue.put(owner);
-        queue.tell();
-        expect_single_answers();
-        true
-    }
 }
 
 thread_local! {
@@ -117,32 +98,27 @@ pub(crate) enum Remainder {
 }
 
 impl OwnerInbox {
+    /// `inbox` makes the inbox, whose notifier may know of this.
     pub(crate) fn new(
         pid: LocalPid,
         batch: bool,
         format: Arc<EventFormat>,
-        room: usize,
         engine: Weak<Engine>,
+        queue: usize,
+        inbox: impl FnOnce(Weak<Self>) -> Arc<Inbox>,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|owner: &Weak<OwnerInbox>| {
-            let inbox = Inbox::new(room, KEEP, Box::new(OwnerNotifier(owner.clone())));
-            OwnerInbox {
-                pid,
-                batch,
-                format,
-                queue: delivery_queue::number_for(inbox.key()),
-                inbox,
-                engine,
-                queued: AtomicBool::new(false),
-                invalid_conns: InvalidConns::default(),
-                sent: AtomicU64::new(0),
-                ending: Mutex::default(),
-            }
+        Arc::new_cyclic(|owner: &Weak<OwnerInbox>| OwnerInbox {
+            pid,
+            batch,
+            format,
+            inbox: inbox(owner.clone()),
+            engine,
+            queue,
+            queued: AtomicBool::new(false),
+            invalid_conns: InvalidConns::default(),
+            sent: AtomicU64::new(0),
+            ending: Mutex::default(),
         })
-    }
-
-    pub(crate) fn queue(&self) -> &'static DeliveryQueue {
-        delivery_queue::get(self.queue)
     }
 
     /// What an event takes.

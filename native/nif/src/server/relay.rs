@@ -6,17 +6,30 @@
 //! core takes the core from the shard, once for each process.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustler::LocalPid;
 use sockeye_engine::Notifier;
 
 use crate::atoms;
-use crate::server::vm_server::VmServer;
-use crate::vm::process;
+use crate::vm::{lock, process};
 
 /// So few are told directly: the relay would only take longer.
 const FEW: usize = 2;
+
+/// The process of a server that wakes others, once there is one.
+#[derive(Default)]
+pub(crate) struct Relay(Mutex<Option<LocalPid>>);
+
+impl Relay {
+    pub(crate) fn set(&self, pid: LocalPid) {
+        *lock(&self.0) = Some(pid);
+    }
+
+    fn pid(&self) -> Option<LocalPid> {
+        *lock(&self.0)
+    }
+}
 
 /// The process is told at once.
 pub(crate) struct DirectNotifier(pub(crate) LocalPid);
@@ -30,20 +43,17 @@ impl Notifier for DirectNotifier {
 /// The process is told when all others of the turn have been notified.
 pub(crate) struct RelayedNotifier {
     pub(crate) pid: LocalPid,
-    pub(crate) host: Arc<VmServer>,
+    pub(crate) relay: Arc<Relay>,
 }
 
 impl Notifier for RelayedNotifier {
     fn notify(&self) -> bool {
         NOTICES.with_borrow_mut(|notices| {
-            let host = &self.host;
-            match notices
-                .iter_mut()
-                .find(|server| Arc::ptr_eq(&server.host, host))
-            {
+            let mut known = notices.iter_mut();
+            match known.find(|server| Arc::ptr_eq(&server.relay, &self.relay)) {
                 Some(server) => server.pids.push(self.pid),
                 None => notices.push(PendingWakes {
-                    host: host.clone(),
+                    relay: self.relay.clone(),
                     pids: vec![self.pid],
                 }),
             }
@@ -54,7 +64,7 @@ impl Notifier for RelayedNotifier {
 
 /// The processes of one server that a turn has something for.
 struct PendingWakes {
-    host: Arc<VmServer>,
+    relay: Arc<Relay>,
     pids: Vec<LocalPid>,
 }
 
@@ -84,7 +94,7 @@ pub(crate) fn notify_all() -> bool {
 
 impl PendingWakes {
     fn tell(self) {
-        let relay = self.host.relay().filter(|_| self.pids.len() > FEW);
+        let relay = self.relay.pid().filter(|_| self.pids.len() > FEW);
         let relayed = relay.is_some_and(|relay| {
             process::send(&relay, |b| {
                 let pids: Vec<_> = self.pids.iter().map(|pid| b.pid(pid)).collect();

@@ -9,7 +9,9 @@ use sockeye_engine::{Engine, Inbox, Server};
 use sockeye_seam::settings::EventFormat;
 use sockeye_seam::topic_changes::TopicChanges;
 
+use crate::server::delivery_queue;
 use crate::server::owner_inbox::OwnerInbox;
+use crate::server::relay::Relay;
 use crate::vm::lock;
 use crate::vm::monitor::{self, OwnerRegistry, WatchKey, Watched};
 
@@ -34,7 +36,7 @@ pub(crate) struct VmServer {
     pub(crate) engine: Weak<Engine>,
     owners: Mutex<HashMap<LocalPid, MonitoredOwner>>,
     /// Wakes the processes of connections.
-    relay: Mutex<Option<LocalPid>>,
+    pub(crate) relay: Arc<Relay>,
     /// Answers what is asked before a connection is made.
     gate: Mutex<Option<LocalPid>>,
     /// Of topics that have their first subscription, or have lost their last.
@@ -65,7 +67,7 @@ impl VmServer {
             id,
             engine: Arc::downgrade(engine),
             owners: Mutex::default(),
-            relay: Mutex::new(None),
+            relay: Arc::default(),
             gate: Mutex::new(None),
             topic_changes: TopicChanges::default(),
         }
@@ -84,14 +86,6 @@ impl VmServer {
         *lock(&self.gate)
     }
 
-    pub(crate) fn set_relay(&self, pid: LocalPid) {
-        *lock(&self.relay) = Some(pid);
-    }
-
-    pub(crate) fn relay(&self) -> Option<LocalPid> {
-        *lock(&self.relay)
-    }
-
     /// The inbox of this process, which is monitored. None if the process is dead.
     pub(crate) fn owner_inbox(
         self: &Arc<Self>,
@@ -103,7 +97,7 @@ impl VmServer {
             return Some(known.owner.clone());
         }
         let (format, engine) = (self.format.clone(), self.engine.clone());
-        let owner = OwnerInbox::new(pid, self.batch, format, self.room, engine);
+        let owner = delivery_queue::new_owner(pid, self.batch, format, self.room, engine);
         // Entered before it is watched: its death takes it out again.
         let known = MonitoredOwner {
             owner: owner.clone(),

@@ -7,8 +7,10 @@ use sockeye_protocol::Kind;
 use crate::Atom;
 use crate::calls::commands::CommandBatch;
 use crate::encode::encode_next;
+use crate::etf_reader::EtfReader;
+use crate::etf_term::EtfTerm;
 use crate::frames::{self, Appended, Bounds, FrameTerm, MessageTerm, SendFailure};
-use crate::read::{EtfReader, EtfTerm, Reader};
+use crate::read::Reader;
 use crate::value::{BadArg, Read};
 use crate::write::{Etf, Writer};
 
