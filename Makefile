@@ -36,7 +36,7 @@ test: ## all tests: Rust, Erlang, and real clients in Python and Node
 
 test-rust: ## the tests of the crates that need no Erlang, and the fuzz targets on their seeds
 	cargo test --locked $(PURE_CRATES)
-	cargo test --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
+	cargo test --locked --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
 
 test-erlang: ## EUnit
 	rebar3 eunit
@@ -56,7 +56,7 @@ lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path native/fuzz/Cargo.toml --check
-	cargo clippy --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --all-targets -- -D warnings
+	cargo clippy --locked --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --all-targets -- -D warnings
 	rebar3 as test compile
 	rebar3 xref
 	rebar3 dialyzer
