@@ -18,9 +18,11 @@ seen(Names, Reports, Expected) ->
               ?assertEqual({Reports, Said}, {length(Found), Said})
       end}}.
 
-said(Names, Expected) ->
+said(Names, Expected) -> said(Names, Expected, []).
+
+said(Names, Expected, Env) ->
     Code = lists:flatten(io_lib:format("log_node:run(~p), ", [Names])),
-    {0, Said} = sockeye_test:bare_node(Code),
+    {0, Said} = sockeye_test:bare_node(Code, Env),
     ?assertEqual(match, re:run(Said, "fine$", [{capture, none}])),
     Lines = binary:split(Said, <<"\n">>, [global]),
     [?assertEqual({Line, found}, {Line, look(Line, Lines, Said)}) || Line <- Expected],
@@ -76,7 +78,6 @@ others_test_() ->
     [seen([of_the_engine],
           ["Sockeye engine: a panic ended a connection with 1011: panicked at shard\\.rs:1",
            ?CHAT " could not accept a connection: Too many open files"]),
-     seen([panic_in_call], ["Sockeye: a panic in the native library, and the calling process got the error nif_panicked: panicked at .*list.*"]),
      seen([message], [?CHAT ": bare_handler has no handle_info/2 for the message hello"]),
      seen([client],
           ["Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+/feed is not connected, and will try again: "
@@ -90,6 +91,21 @@ others_test_() ->
            "Sockeye server chat on .* could not start a process: .*",
            "Sockeye server chat on .* sent 1011 on connection 77 from 127\\.0\\.0\\.1:5000, path /x, "
            "since no process could be started for it: system_limit"])].
+
+%% A real one, in a call of the library that is shipped.
+panic_in_call_test_() ->
+    case {os:type(), os:find_executable("cc")} of
+        {{unix, linux}, Cc} when is_list(Cc) -> {timeout, 60, fun() -> test_certs:in_folder(fun(File) -> panic_in_call(Cc, File) end) end};
+        _ -> sockeye_test:left_out("a panic in a call", "needs Linux and a C compiler")
+    end.
+
+panic_in_call(Cc, File) ->
+    Source = filename:join(sockeye_test:root(), "test/support/failing_clock.c"),
+    Library = File("failing_clock.so"),
+    ?assertEqual("", os:cmd(lists:join(" ", [Cc, "-Wall -Werror -shared -fPIC -o", Library, Source, "-ldl -pthread"]))),
+    said([panic_in_call],
+         ["Sockeye: a panic in the native library, and the calling process got the error nif_panicked: panicked at .*"],
+         [{"LD_PRELOAD", Library}, {"FAILING_CLOCK", File("now")}, {"SOCKEYE_ENGINE", "nif"}]).
 
 -define(CONN, " on connection [0-9]+ " ?FROM ", path /x").
 

@@ -70,10 +70,25 @@ event(of_the_engine) ->
                              chat ! {sockeye_event, accept_error, #{reason => <<"Too many open files">>}},
                              sys:get_state(chat)
                      end);
+%% Where failing_clock.c is preloaded. It costs the process that calls, and nobody else.
 event(panic_in_call) ->
-    %% As the library tells of one: no argument is known that makes a call panic.
-    whereis(sockeye_engine) ! {sockeye_event, panic_in_call, #{message => <<"panicked at list.rs:1">>}},
-    _ = sys:get_state(sockeye_engine);
+    process_flag(trap_exit, true),
+    File = os:getenv("FAILING_CLOCK"),
+    Fails = fun(Call) ->
+                    ok = file:write_file(File, ""),
+                    Result = Call(),
+                    ok = file:delete(File),
+                    Result
+            end,
+    _ = erlang:trace(whereis(sockeye_engine), true, ['receive']),
+    with_server(#{handler => {bare_handler, []}}, fun(Port) ->
+        Socket = ws_client:connect(Port),
+        {error, {nif_panicked, _}} = Fails(fun() -> sockeye:start_link(0) end),
+        ok = ws_client:text(Socket, <<"\"pid\"">>),
+        {text, _} = ws_client:recv(Socket)
+    end),
+    %% Told by a thread, in its own time.
+    receive {trace, Engine, 'receive', {sockeye_event, panic_in_call, _}} -> sys:get_state(Engine) end;
 event(message) ->
     with_server(#{handler => {bare_handler, []}}, fun(Port) ->
         Socket = ws_client:connect(Port),
