@@ -1,5 +1,5 @@
 %% How many connections there may be, how large a head, and how long it may take.
--module(sockeye_crowd_tests).
+-module(sockeye_admission_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

@@ -53,30 +53,12 @@
 %% address, TLS and upgrade, and gives a new `Conn' and a call of `handle_open/3'.
 -module(sockeye_client).
 
--export([start_link/2]).
--export([start_link/3]).
--export([child_spec/3]).
--export([stop/1]).
--export([connect/1]).
--export([connect/2]).
--export([send/2]).
--export([recv/1]).
--export([recv/2]).
--export([close/1]).
--export([close/3]).
--export([conn/1]).
--export([info/1]).
+-export([start_link/2, start_link/3, child_spec/3, stop/1]).
+-export([connect/1, connect/2, send/2, recv/1, recv/2, close/1, close/3]).
+-export([conn/1, info/1]).
 
--export_type([url/0]).
--export_type([options/0]).
--export_type([reconnect/0]).
--export_type([dial_error/0]).
--export_type([breach/0]).
--export_type([tls/0]).
--export_type([tls_fault/0]).
--export_type([pin/0]).
--export_type([down_reason/0]).
--export_type([refusal/0]).
+-export_type([url/0, options/0, tls/0, pin/0, reconnect/0]).
+-export_type([dial_error/0, tls_fault/0, breach/0, refusal/0, down_reason/0]).
 
 -type url() :: string() | binary().
 %% `ws://[user:password@]host[:port][/path][?query]', the same with `wss', or
@@ -277,7 +259,7 @@ find(Pid) ->
 %% @equiv connect(Url, #{})
 -spec connect(url()) -> {ok, sockeye:conn()} | {error, term()}.
 connect(Url) ->
-    with_config(Url, self(), #{active => false}, fun connected/1).
+    with_config(Url, self(), #{active => false}, fun sockeye_client_conn:connect/1).
 
 %% @doc Connects, for {@link recv/2}, {@link send/2} and {@link close/1}, which the same process must call.
 %%
@@ -301,26 +283,9 @@ connect(Url, Options) ->
     Needless = [Key || Key <- [active, batch, name, reconnect], is_map_key(Key, Options)],
     case Needless of
         [] ->
-            with_config(Url, self(), Options#{active => false}, fun connected/1);
+            with_config(Url, self(), Options#{active => false}, fun sockeye_client_conn:connect/1);
         [Key | _] ->
             {error, sockeye_why:option(Key, "is for start_link/3, not for connect/2")}
-    end.
-
--spec connected(map()) -> {ok, sockeye:conn()} | {error, term()}.
-connected(Config) ->
-    case sockeye_dialler:start(Config) of
-        {ok, Pid, Conn} ->
-            Monitor = monitor(process, Pid),
-            Result = receive
-                         {sockeye, Conn, {open, _}} ->
-                             _ = put({?MODULE, Conn}, Pid),
-                             {ok, Conn};
-                         {'DOWN', Monitor, process, _, _} -> {error, closed}
-                     end,
-            _ = demonitor(Monitor, [flush]),
-            Result;
-        {error, _} = Error ->
-            Error
     end.
 
 -spec with_config(url(), sockeye:handler(), options(), fun((map()) -> Result)) ->
@@ -387,7 +352,7 @@ send_by(Client, Frames, Tried) ->
 -spec recv(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
 recv(Conn) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn]),
-    next(Conn, infinity).
+    sockeye_client_conn:recv(Conn, infinity).
 
 %% @doc Waits for the next frame of a connection made with {@link connect/2}, for `Timeout' milliseconds or `infinity'.
 %% Only the process that made it may call this.
@@ -416,69 +381,13 @@ recv(Conn) ->
         | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.
 recv(Conn, Timeout) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Timeout]),
-    next(Conn, Timeout).
-
--spec next(sockeye:conn(), timeout()) -> {ok, sockeye:event()} | {error, term()}.
-next(Conn, Timeout) ->
-    receive
-        {sockeye, Conn, Event} -> received(Conn, Event)
-    after 0 ->
-            case sockeye:setopts(Conn, [{active, once}]) of
-                ok -> await(Conn, Timeout);
-                %% Its last event may have come meanwhile.
-                {error, closed} -> await_last(Conn)
-            end
-    end.
-
--spec await(sockeye:conn(), timeout()) -> {ok, sockeye:event()} | {error, term()}.
-await(Conn, Timeout) ->
-    Engine = monitor(process, sockeye_engine),
-    Result = receive
-                 {sockeye, Conn, Event} -> received(Conn, Event);
-                 {'DOWN', Engine, process, _, _} -> await_last(Conn)
-             after Timeout ->
-                     {error, timeout}
-             end,
-    _ = demonitor(Engine, [flush]),
-    Result.
-
-%% The connection names nothing any more from the moment in which its last event is on the way.
-%% The process that made it ends after that.
--spec await_last(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
-await_last(Conn) ->
-    case get({?MODULE, Conn}) of
-        undefined ->
-            from_mailbox(Conn);
-        Pid ->
-            Monitor = monitor(process, Pid),
-            Result = receive
-                         {sockeye, Conn, Event} -> received(Conn, Event);
-                         {'DOWN', Monitor, process, _, _} -> from_mailbox(Conn)
-                     end,
-            _ = demonitor(Monitor, [flush]),
-            Result
-    end.
-
--spec from_mailbox(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
-from_mailbox(Conn) ->
-    receive
-        {sockeye, Conn, Event} -> received(Conn, Event)
-    after 0 ->
-            {error, closed}
-    end.
-
--spec received(sockeye:conn(), sockeye:event()) -> {ok, sockeye:event()} | {error, term()}.
-received(Conn, {closed, _, _} = Closed) ->
-    _ = erase({?MODULE, Conn}),
-    {error, Closed};
-received(_Conn, Frame) ->
-    {ok, Frame}.
+    sockeye_client_conn:recv(Conn, Timeout).
 
 %% @equiv close(Conn, 1000, <<>>)
 -spec close(sockeye:conn()) -> ok | {error, closed}.
 close(Conn) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn]),
-    close_now(Conn, 1000, <<>>).
+    sockeye_client_conn:close(Conn, 1000, <<>>).
 
 %% @doc Closes a connection made with {@link connect/2}, and returns when it is
 %% closed: when the server has answered, or after `close_timeout'. What has not been
@@ -494,33 +403,7 @@ close(Conn) ->
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Code, Reason]),
-    close_now(Conn, Code, Reason).
-
--spec close_now(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
-close_now(Conn, Code, Reason) ->
-    case sockeye:close(Conn, Code, Reason) of
-        ok ->
-            %% The last event comes behind frames that nobody asked for.
-            _ = sockeye:setopts(Conn, [{active, true}]),
-            drain(Conn);
-        {error, closed} ->
-            drain_last(Conn)
-    end.
-
--spec drain(sockeye:conn()) -> ok.
-drain(Conn) ->
-    case await(Conn, infinity) of
-        {ok, _} -> drain(Conn);
-        {error, _} -> ok
-    end.
-
--spec drain_last(sockeye:conn()) -> ok | {error, closed}.
-drain_last(Conn) ->
-    case await_last(Conn) of
-        {ok, _} -> drain_last(Conn);
-        {error, {closed, _, _}} -> ok;
-        {error, closed} -> {error, closed}
-    end.
+    sockeye_client_conn:close(Conn, Code, Reason).
 
 %% @doc The connection that a client has at the moment. Errors: `down' if it has none; `not_found' if there is no such
 %% client.

@@ -42,36 +42,11 @@
 %% `max_headers' (100) bound the heads of handshakes. Time limits are left to you.
 -module(sockeye_codec).
 
--export([request/1]).
--export([check_response/2]).
--export([check_request/1]).
--export([check_request/2]).
--export([accept/1]).
--export([accept/2]).
--export([reject/3]).
--export([new/1]).
--export([new/2]).
--export([encode/2]).
--export([decode/2]).
--export([eof/1]).
--export([info/1]).
+-export([request/1, check_response/2, check_request/1, check_request/2, accept/1, accept/2, reject/3]).
+-export([new/1, new/2, encode/2, decode/2, eof/1, info/1]).
 
--export_type([codec/0]).
--export_type([handshake/0]).
--export_type([limits/0]).
--export_type([deflate/0]).
--export_type([request_options/0]).
--export_type([accept_options/0]).
--export_type([codec_options/0]).
--export_type([request/0]).
--export_type([agreed/0]).
--export_type([refusal/0]).
--export_type([response_error/0]).
--export_type([frame/0]).
--export_type([event/0]).
--export_type([ending/0]).
--export_type([encode_error/0]).
--export_type([info/0]).
+-export_type([codec/0, handshake/0, limits/0, deflate/0, request_options/0, accept_options/0, codec_options/0, request/0]).
+-export_type([agreed/0, refusal/0, response_error/0, frame/0, event/0, ending/0, encode_error/0, info/0]).
 
 -opaque codec() :: reference().
 %% One end of a connection after its handshake: a handle, see above.

@@ -5,6 +5,7 @@
 -export([parse/2]).
 -export([only/2]).
 -export([explain/2]).
+-export([child_id/1]).
 -export([shutdown_time/1]).
 -export([connection_option/2]).
 -export([is_token/1]).
@@ -96,6 +97,12 @@ explain(Options, Keys) ->
 known(Key, Keys) ->
     lists:member(Key, Keys) orelse throw(sockeye_why:option(Key, "unknown option")),
     ok.
+
+%% What tells a server from others under one supervisor.
+-spec child_id(config()) -> term().
+child_id(#{name := Name}) when Name =/= undefined -> Name;
+child_id(#{ip := {local, _} = Path}) -> Path;
+child_id(#{port := Port}) -> Port.
 
 %% How long a supervisor has to wait for a server to stop: the close handshake
 %% with its clients, which `infinity' does not prolong, then the handlers.
