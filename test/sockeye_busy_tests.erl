@@ -255,7 +255,7 @@ end_of_the_engine_test_() ->
                 process_flag(trap_exit, true),
                 case End of
                     stop -> ok = application:stop(sockeye);
-                    kill -> exit(whereis(sockeye_engine), kill)
+                    kill -> exit(whereis(sockeye_engine), kill), receive {'EXIT', _, {engine_down, killed}} -> ok end
                 end,
                 %% A process of its own may have ended before it could say that it has taken them.
                 Ends = case sockeye_backend:engine() of nif -> [ok]; port -> [ok, {error, closed}] end,

@@ -127,13 +127,13 @@ cookies_stay_two_test_() ->
             Head = pass(Over, Socket),
             case re:run(Head, "GET /no") of
                 nomatch -> say(Socket, switch(Head, Lines));
-                _ -> say(Socket, ["HTTP/1.1 403 x\r\n", Lines, "\r\n"])
+                _ -> say(Socket, ["HTTP/1.1 403 x\r\nContent-Length: 0\r\n", Lines, "\r\n"])
             end,
             _ = await_end(Socket)
         end,
         served(Over, Script, fun(Url, Options) ->
             process_flag(trap_exit, true),
-            {ok, Client} = sockeye_client:start_link(Url, self(), Options),
+            {ok, Client} = sockeye_client:start_link(Url, self(), Options#{close_timeout => 100}),
             receive {sockeye, _, {open, #{headers := Headers}}} ->
                 ?assertEqual([<<"1">>, <<"2">>], proplists:get_all_values(<<"x-a">>, Headers)),
                 ?assertEqual(Cookies, proplists:get_all_values(<<"set-cookie">>, Headers))
@@ -280,20 +280,11 @@ served(tls, Script, Test) ->
         end)
     end).
 
-%% One for all tests: it takes a while to make.
 with_certificate(Test) ->
     {ok, Started} = application:ensure_all_started(ssl),
-    Key = {?MODULE, certificate},
-    Made = case persistent_term:get(Key, none) of
-               none ->
-                   Authority = test_certs:authority("authority"),
-                   New = {test_certs:issue(Authority, ["localhost", "one.example"]), test_certs:pem(test_certs:cacerts(Authority))},
-                   ok = persistent_term:put(Key, New),
-                   New;
-               Known ->
-                   Known
-           end,
-    {Certificate, Ca} = Made,
+    Authority = test_certs:authority("authority"),
+    Certificate = test_certs:issue(Authority, ["localhost", "one.example"]),
+    Ca = test_certs:pem(test_certs:cacerts(Authority)),
     try Test(Certificate, Ca)
     after
         [application:stop(App) || App <- lists:reverse(Started)]

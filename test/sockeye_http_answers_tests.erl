@@ -193,10 +193,10 @@ first(Socket, Got) ->
         _ -> ok
     end.
 
-%% Some 640 KB a second: of a buffer of some megabytes, no third within the second that is allowed.
+%% A megabyte a second: of a buffer of some megabytes, no third within the second that is allowed.
 slowly(_, Left) when Left =< 0 -> ok;
 slowly(Socket, Left) ->
-    timer:sleep(100),
+    timer:sleep(60),
     case gen_tcp:recv(Socket, min(Left, 65536), 10000) of
         {ok, Bytes} -> slowly(Socket, Left - byte_size(Bytes));
         {error, Reason} -> {Reason, Left}
@@ -212,7 +212,7 @@ narrow(Port) ->
         Up = spawn_link(fun() -> receive go -> pass(Client, Server, 0) end end),
         ok = gen_tcp:controlling_process(Client, Up),
         Up ! go,
-        pass(Server, Client, 100)
+        pass(Server, Client, 60)
     end),
     Front.
 

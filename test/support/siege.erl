@@ -16,8 +16,7 @@
 
 -define(TIMEOUT, 20000).
 
-%% Attack is called with the port and the server, whose owner is the caller: it
-%% gets the events of the attackers.
+%% Attack is called with the port and the server; the caller gets the events of the attackers.
 under(Options, Attack) ->
     unchanged(fun() -> besieged(Options, Attack) end).
 
@@ -30,16 +29,32 @@ unchanged(Test) ->
     Result.
 
 besieged(Options, Attack) ->
-    sockeye_test:with_server(maps:merge(#{format => raw, active => true, handshake_timeout => 5000,
-                                          close_timeout => 1000}, Options), fun(Port, Server) ->
+    Owner = owner(),
+    Result = sockeye_test:with_server(maps:merge(#{format => raw, active => true, handshake_timeout => 5000, close_timeout => 1000,
+                                                   handler => Owner}, Options), fun(Port, Server) ->
         Bystander = bystander(Port),
-        Result = Attack(Port, Server),
+        Made = Attack(Port, Server),
         ws_client:drop_all(),
         settled(Server, 1),
         stop_bystander(Bystander),
         settled(Server, 0),
-        Result
-    end).
+        Made
+    end),
+    Owner ! stop,
+    _ = sockeye_test:down(Owner),
+    Result.
+
+%% A process that takes its messages at once, as owners do: Sockeye waits for one with messages in its mailbox, as the caller has while
+%% it waits for an answer to a client, before it answers a Close frame.
+owner() ->
+    Self = self(),
+    spawn_link(fun() -> pass_on(Self) end).
+
+pass_on(To) ->
+    receive
+        stop -> ok;
+        Event -> To ! Event, pass_on(To)
+    end.
 
 %% What is loaded or opened once stays: that is no growth.
 before_all() ->

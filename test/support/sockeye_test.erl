@@ -26,6 +26,7 @@
 -export([down/1]).
 -export([root/0]).
 -export([bare_node/1]).
+-export([bare_node/2]).
 -export([left_out/2]).
 -export([if_ipv6/1]).
 
@@ -34,12 +35,19 @@
 %% Test is called with the port and the server.
 with_server(Options, Test) ->
     {ok, Server} = sockeye:start_link(maps:merge(#{port => 0}, Options)),
-    try Test(port(Server), Server)
+    Port = port(Server),
+    try Test(Port, Server)
     after
         ws_client:drop_all(),
+        drop_clients(Port),
         _ = sockeye:stop(Server),
         flush()
     end.
+
+%% Sockets of this process to that port: the end of the server would wait a second for their answers.
+drop_clients(Port) ->
+    [ws_client:drop(Socket) || Socket <- erlang:ports(), erlang:port_info(Socket, connected) =:= {connected, self()},
+                               {ok, {_, To}} <- [inet:peername(Socket)], To =:= Port].
 
 with_handler(Funs, Test) ->
     with_handler(Funs, #{}, Test).
@@ -172,11 +180,13 @@ above(Dir) ->
 
 %% Runs expressions in a node of their own that has started nothing of ours: its
 %% exit status, and what it said, `fine' if it came to the end.
-bare_node(Code) ->
+bare_node(Code) -> bare_node(Code, []).
+
+bare_node(Code, Env) ->
     Erl = filename:join([code:root_dir(), "bin", "erl"]),
     Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye_nif, ?MODULE]]),
     Args = ["-noshell", "-pa" | Paths] ++ ["-eval", Code ++ "io:put_chars(\"fine\"), halt()."],
-    said(open_port({spawn_executable, Erl}, [{args, Args}, exit_status, binary, stderr_to_stdout]), <<>>).
+    said(open_port({spawn_executable, Erl}, [{args, Args}, {env, Env}, exit_status, binary, stderr_to_stdout]), <<>>).
 
 said(Port, Acc) ->
     receive

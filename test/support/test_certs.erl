@@ -22,10 +22,18 @@ tests(App, Make, Tests, Seconds) ->
      fun({Started, _}) -> [application:stop(One) || One <- lists:reverse(Started)] end,
      fun({_, Made}) -> [{lists:flatten(Name), {timeout, Seconds, fun() -> Test(Made) end}} || {Name, Test} <- Tests] end}.
 
-%% RSA: public_key gives the ECDSA algorithm a parameter that it must not have, and rustls minds.
+%% Made once for each name, since a key takes long. RSA: public_key gives the ECDSA algorithm a parameter that it must not have, and
+%% rustls minds.
 authority(Name) ->
-    Key = public_key:generate_key({rsa, 2048, 65537}),
-    public_key:pkix_test_root_cert(Name, [{key, Key}, {digest, sha256}]).
+    case persistent_term:get({?MODULE, Name}, none) of
+        none ->
+            Key = public_key:generate_key({rsa, 2048, 65537}),
+            Made = public_key:pkix_test_root_cert(Name, [{key, Key}, {digest, sha256}]),
+            ok = persistent_term:put({?MODULE, Name}, Made),
+            Made;
+        Made ->
+            Made
+    end.
 
 %% A certificate for these host names, signed by the authority.
 issue(Authority, Hosts) ->
