@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod deflate;
+pub mod etf;
 pub mod frames;
 pub mod json;
 pub mod mutate;
@@ -12,19 +13,22 @@ pub mod request;
 pub mod seeds;
 #[path = "../../json/tests/support/mod.rs"]
 mod term;
+pub mod url;
 
 /// What a fuzzer calls with bytes of its own.
 pub type Check = fn(&[u8]);
 
 /// All targets; the names are also those of the folders of their seeds.
-pub const TARGETS: [(&str, Check); 7] = [
+pub const TARGETS: [(&str, Check); 9] = [
     ("answer", answer::check),
     ("deflate", deflate::check),
+    ("etf", etf::check),
     ("frames", frames::check),
     ("json", json::check),
     ("policy", policy::check),
     ("proxy", proxy::check),
     ("request", request::check),
+    ("url", url::check),
 ];
 
 /// The first bytes of an input choose how it is run; what is missing reads as zero.

@@ -79,3 +79,13 @@ fn policy() {
 fn proxy() {
     run("proxy");
 }
+
+#[test]
+fn etf() {
+    run("etf");
+}
+
+#[test]
+fn url() {
+    run("url");
+}
