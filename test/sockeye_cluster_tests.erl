@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(cluster_node, [with_nodes/2, server/2, client/2, got/2, until/2, on/2]).
+-import(cluster_node, [with_nodes/2, with_shared/2, server/2, client/2, got/2, until/2, on/2]).
 
 
 
@@ -28,13 +28,13 @@ cluster_test_() ->
              fun a_server_that_stops_and_starts_again/1,
              fun a_relay_that_dies_comes_back/1,
              fun groups_that_die_come_back/1,
-             fun who_tells_the_groups_dies_and_comes_back/1,
-             fun a_node_that_hangs_holds_up_no_frame/1,
-             fun a_node_that_dies/1],
-    [{lists:last(binary:split(name(Case), <<"/">>)), {timeout, 60, fun() -> with_nodes(2, Case) end}}
-     || Case <- Cases]
+             fun who_tells_the_groups_dies_and_comes_back/1],
+    Last = [fun a_node_that_hangs_holds_up_no_frame/1,
+            fun a_node_that_dies/1],
+    [with_shared(2, [{title(Case), Case} || Case <- Cases]),
+     [{title(Case), {timeout, 60, fun() -> with_nodes(2, Case) end}} || Case <- Last]
         ++ [{"three nodes", {timeout, 60, fun three_nodes/0}},
-            {"a node that joins late", {timeout, 60, fun a_node_that_joins_late/0}}].
+            {"a node that joins late", {timeout, 60, fun a_node_that_joins_late/0}}]].
 
 %% An engine in the VM on one node, and one of its own on the other.
 mixed_test_() ->
@@ -46,9 +46,9 @@ mixed_test_() ->
              fun subscriptions_that_end_are_known_elsewhere/1,
              fun a_server_that_stops_and_starts_again/1,
              fun compressed_and_json_of_each_kind/1],
-    [{lists:flatten(io_lib:format("~s, ~p", [lists:last(binary:split(name(Case), <<"/">>)), Engines])),
-      {timeout, 60, fun() -> with_nodes(Engines, fun(Nodes) -> are(Engines, Nodes), Case(Nodes) end) end}}
-     || Engines <- [[nif, port], [port, nif]], Case <- Cases].
+    [with_shared(Engines, [{lists:flatten(io_lib:format("~s, ~p", [title(Case), Engines])),
+                            fun(Nodes) -> are(Engines, Nodes), Case(Nodes) end} || Case <- Cases])
+     || Engines <- [[nif, port], [port, nif]]].
 
 are(Engines, Nodes) ->
     ?assertEqual(Engines, [Engine || Node <- Nodes, {ok, #{engine := Engine}} <- [on(Node, {sockeye, info, []})]]).
@@ -77,7 +77,7 @@ compressed_and_json_of_each_kind([A, B]) ->
 sorted(<<"{", _/binary>> = Text) -> {ok, Map} = sockeye_json:decode(Text), Map;
 sorted(Text) -> Text.
 
-name(Fun) -> {name, Name} = erlang:fun_info(Fun, name), atom_to_binary(Name).
+title(Fun) -> {name, Name} = erlang:fun_info(Fun, name), lists:last(binary:split(atom_to_binary(Name), <<"/">>)).
 
 frames_reach_subscribers_of_all_nodes([A, B]) ->
     [server(Node, #{null => nil}) || Node <- [A, B]],

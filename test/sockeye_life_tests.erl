@@ -217,8 +217,12 @@ end_nodes(_How, Left) when Left =< 0 ->
     ok;
 end_nodes(How, Left) ->
     Nodes = [start_node(How) || _ <- lists:seq(1, min(8, Left))],
-    Ready = [{Node, its_ports(Node)} || Node <- Nodes],
-    [true = port_command(Node, "go\n") || Node <- Nodes],
+    %% Each as soon as it is ready: it has a core at work until then.
+    Ready = [begin
+                 Ports = its_ports(Node),
+                 true = port_command(Node, "go\n"),
+                 {Node, Ports}
+             end || Node <- Nodes],
     [end_node(Node, Ports) || {Node, Ports} <- Ready],
     end_nodes(How, Left - 8).
 

@@ -18,6 +18,9 @@ seen(Names, Reports, Expected) ->
               ?assertEqual({Reports, Said}, {length(Found), Said})
       end}}.
 
+%% A node waits for most of its life.
+at_once(Tests) -> {inparallel, 4, Tests}.
+
 said(Names, Expected) -> said(Names, Expected, []).
 
 said(Names, Expected, Env) ->
@@ -75,7 +78,7 @@ requests_test_() ->
            "returned is wrong: .*yes.*"])].
 
 others_test_() ->
-    [seen([of_the_engine],
+    at_once([seen([of_the_engine],
           ["Sockeye engine: a panic ended a connection with 1011: panicked at shard\\.rs:1",
            ?CHAT " could not accept a connection: Too many open files"]),
      seen([message], [?CHAT ": bare_handler has no handle_info/2 for the message hello"]),
@@ -90,7 +93,7 @@ others_test_() ->
            "Sockeye server chat on .* refuses connections, to keep the descriptors from 1000 on .*",
            "Sockeye server chat on .* could not start a process: .*",
            "Sockeye server chat on .* sent 1011 on connection 77 from 127\\.0\\.0\\.1:5000, path /x, "
-           "since no process could be started for it: system_limit"])].
+           "since no process could be started for it: system_limit"])]).
 
 %% A real one, in a call of the library that is shipped.
 panic_in_call_test_() ->
@@ -140,7 +143,7 @@ crashes_test_() ->
     State = "    state: #{at => [a-z_]+,known => state}",
     Stack = "    exception error: on_request",
     Seen = "SEEN {on_request,stack}",
-    [seen([{crash, At, Processes}], 1,
+    at_once([seen([{crash, At, Processes}], 1,
           [?CHAT ": " ++ Name ++ " of crash_handler crashed" ++ Where, Stack, State, Seen] ++ More)
      || Processes <- [one, 2, per_connection],
         {At, Name, Where, More} <-
@@ -167,4 +170,4 @@ crashes_test_() ->
     [seen([{crash_of_client, At}], 1,
           ["Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+/feed: " ++ Name ++ " of crash_handler crashed.*",
            Stack, State, Seen])
-     || {At, Name} <- [{handle_info, "handle_info/2"}, {handle_open, "handle_open/3"}, {handle_down, "handle_down/2"}]].
+     || {At, Name} <- [{handle_info, "handle_info/2"}, {handle_open, "handle_open/3"}, {handle_down, "handle_down/2"}]]).

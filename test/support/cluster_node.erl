@@ -2,6 +2,7 @@
 -module(cluster_node).
 
 -export([with_nodes/2]).
+-export([with_shared/2]).
 -export([start/1]).
 -export([start/2]).
 -export([connect/1]).
@@ -18,17 +19,33 @@
 -define(TIMEOUT, 20000).
 
 %% The test is called with so many nodes that know each other; or with one for each place of the engine in a list.
-with_nodes(Count, Test) when is_integer(Count) ->
-    with_nodes(lists:duplicate(Count, sockeye_backend:engine()), Test);
-with_nodes(Engines, Test) ->
+with_nodes(Which, Test) ->
+    Nodes = start_all(Which),
+    try Test(Nodes)
+    after stop_all(Nodes)
+    end.
+
+%% The same nodes for all of these tests, {Title, Test}, with Sockeye started anew for each: a node takes seconds to start.
+with_shared(Which, Tests) ->
+    {setup, fun() -> start_all(Which) end, fun stop_all/1,
+     fun(Nodes) -> [{Title, {timeout, 60, fun() -> begin_anew(Nodes), Test(Nodes) end}} || {Title, Test} <- Tests] end}.
+
+start_all(Count) when is_integer(Count) ->
+    start_all(lists:duplicate(Count, sockeye_backend:engine()));
+start_all(Engines) ->
     Nodes = [start(N, #{env => [{"SOCKEYE_ENGINE", atom_to_list(Engine)}]})
              || {N, Engine} <- lists:zip(lists:seq(1, length(Engines)), Engines)],
-    try
-        connect(Nodes),
-        Test(Nodes)
-    after
-        [catch peer:stop(Peer) || {Peer, _} <- Nodes]
-    end.
+    connect(Nodes),
+    Nodes.
+
+stop_all(Nodes) ->
+    [catch peer:stop(Peer) || {Peer, _} <- Nodes].
+
+begin_anew(Nodes) ->
+    [begin
+         ok = on(Node, {application, stop, [sockeye]}),
+         {ok, _} = on(Node, {application, ensure_all_started, [sockeye]})
+     end || Node <- Nodes].
 
 %% The way to a node is its standard input, so that a cut between nodes does not cut it.
 start(N) ->
