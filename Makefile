@@ -11,7 +11,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_options_tests
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
 
-.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz soak bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -79,6 +79,10 @@ soak: ## MINUTES (30) of random life, crashes and halts, with a census before an
 	@.ci/setup test
 	test/soak/run $(or $(MINUTES),30) $(SEED)
 	SOCKEYE_TEST_ROUNDS=100 rebar3 eunit --module=sockeye_life_tests
+
+kill: ## the engine's process is killed ROUNDS (1000) times under load, with a census; then large frames beside small ones
+	@.ci/setup test
+	test/kill/run $(or $(ROUNDS),1000) $(or $(CONNECTIONS),1000)
 
 bench: ## every question of the benchmark, beside other servers (about an hour); ARGS="--rate --runs 3" for some of it
 	@.ci/setup build

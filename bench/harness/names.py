@@ -5,6 +5,8 @@ NAMES = {
     "sockeye-one-port": "Sockeye as a port, one process",
     "sockeye-each-port": "Sockeye as a port, a process each",
     "sockeye-raw-port": "Sockeye as a port, one process",
+    "sockeye-topic-port": "Sockeye as a port, publish",
+    "sockeye-tls-port": "Sockeye as a port, TLS",
     "sockeye-pool": "Sockeye, a pool of four",
     "sockeye-each": "Sockeye, a process each",
     "sockeye-owner": "Sockeye, messages",

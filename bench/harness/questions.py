@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from . import report
+from .servers import PORT
 
 SIZES, PIPELINES = [64, 1024, 65536], [1, 16]
 
@@ -18,6 +19,7 @@ class Cell:
     only: str = ""  # servers of this suffix; "!x": all others
 
     def fits(self, server):
+        server = server.removesuffix(PORT)
         if self.only.startswith("!"):
             return not server.endswith(self.only[1:])
         return server.endswith(self.only)

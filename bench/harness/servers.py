@@ -100,6 +100,8 @@ SERVERS = {
     "sockeye-one-port": lambda root=ROOT: sockeye("one", root, "port"),
     "sockeye-each-port": lambda root=ROOT: sockeye("each", root, "port"),
     "sockeye-raw-port": lambda root=ROOT: sockeye("raw", root, "port"),
+    "sockeye-topic-port": lambda root=ROOT: sockeye("topic", root, "port"),
+    "sockeye-tls-port": lambda root=ROOT: sockeye("tls", root, "port"),
     "sockeye-pool": lambda root=ROOT: sockeye("pool", root),
     "sockeye-each": lambda root=ROOT: sockeye("each", root),
     "sockeye-owner": lambda root=ROOT: sockeye("owner", root),
@@ -137,6 +139,10 @@ SERVERS = {
 }
 
 
+# The engine as a process of the system: the same server in all else.
+PORT = "-port"
+
+
 def command_of(name):
     if name.startswith(BEFORE):
         return SERVERS[name.removeprefix(BEFORE)](before)
@@ -164,7 +170,7 @@ class Server:
         """Runs the load generator against this server: its result, or what went wrong."""
         command = [str(LOAD), mode, "--addr", f"127.0.0.1:{self.port}", "--pid", str(self.process.pid)]
         for feature in ("deflate", "tls"):
-            if self.name.endswith(f"-{feature}"):
+            if self.name.removesuffix(PORT).endswith(f"-{feature}"):
                 command += [f"--{feature}", "true"]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
