@@ -25,6 +25,7 @@ start_test_() ->
                       {"it refuses our version", fun() -> fake_fails(refused_version, "it is of version 9.8.7, and") end},
                       {"another protocol", fun() -> fake_fails(other_protocol, "it speaks protocol 77, and this") end},
                       {"another program", fun() -> fake_fails(no_hello, "its first words make no sense") end},
+                      {"much, and no answer", fun() -> fake_fails(endless_start, "it does not answer, and says much else") end},
                       {"a bomb as the first word", fun() -> fake_fails(compressed_hello, "its first words make no sense") end},
                       {"a wrong option", fun wrong_option/0}]]
      end}.
@@ -97,7 +98,11 @@ nonsense_test_() ->
                       {piece_of_a_piece, "a packet that is not made of whole sections"},
                       {too_many_streams, "more in pieces than there can be"},
                       {pieces_without_end, "more in pieces than there can be"},
-                      {silence, "it did not answer for 5 seconds"},
+                      {pong_of_nothing, "an answer to a ping that was not sent"},
+                      {endless_batches, "more batches than it may send"},
+                      {endless_lines, "more than 1000 lines a second"},
+                      {one_byte_a_second, "it did not answer for 4 seconds"},
+                      {silence, "it did not answer for 4 seconds"},
                       {closes, "closed its socket"},
                       {exits, "has ended with status 7.*its last words: I have had enough"}]]
      end}.

@@ -59,13 +59,14 @@ sections(<<1, Size:32, Body:Size/binary, Rest/binary>>, How, Socket) ->
     call(Function, From, Caller, How, Socket),
     sections(Rest, How, Socket);
 sections(<<6, 8:32, N:64, Rest/binary>>, How, Socket) ->
-    How =/= silence andalso section(Socket, 6, <<N:64>>),
+    How =:= silence orelse How =:= one_byte_a_second orelse section(Socket, 6, <<N:64>>),
     sections(Rest, How, Socket);
 sections(<<_, Size:32, _:Size/binary, Rest/binary>>, How, Socket) ->
     sections(Rest, How, Socket);
 sections(<<>>, _How, _Socket) ->
     ok.
 
+call(engine_start, _From, _, endless_start, Socket) -> [section(Socket, 6, <<0:64>>) || _ <- lists:seq(1, 1000000)];
 call(engine_start, From, _, _, Socket) -> answer(Socket, From, {return, ok});
 call(engine_stop, From, _, _, Socket) -> answer(Socket, From, {return, ok});
 %% What the test asks for when all is ready.
@@ -136,6 +137,21 @@ misbehave(batch_of_no_shape, _, Caller, Socket) ->
 misbehave(heads_too_long, _, Caller, Socket) ->
     watch(Socket, plain, Caller),
     section(Socket, 3, [<<1:64, 0, 90:32, 7:64, 1>>, term_to_binary([event])]);
+misbehave(pong_of_nothing, _, _, Socket) ->
+    section(Socket, 6, <<1000:64>>);
+%% To a process that does not come to take them.
+misbehave(endless_batches, _, Caller, Socket) ->
+    watch(Socket, handler, Caller),
+    Batch = [<<1:64, 0, 9:32, 1:64, 3>>, term_to_binary([<<0:524288>>])],
+    [section(Socket, 3, Batch) || _ <- lists:seq(1, 1000000)];
+misbehave(endless_lines, _, _, _Socket) ->
+    [io:put_chars("and so on\n") || _ <- lists:seq(1, 1000000)];
+misbehave(one_byte_a_second, From, _, Socket) ->
+    Answer = [<<(byte_size(From)):16>>, From, term_to_binary({return, ok})],
+    Packet = [<<1, (iolist_size(Answer)):32>>, Answer],
+    ok = inet:setopts(Socket, [{packet, raw}]),
+    [begin ok = gen_tcp:send(Socket, <<Byte>>), receive after 1000 -> ok end end
+     || <<Byte>> <= iolist_to_binary([<<(iolist_size(Packet)):32>>, Packet])];
 misbehave(last_piece_of_nothing, _, _, Socket) ->
     section(Socket, 9, <<0:32, 6, 0:64>>);
 misbehave(piece_of_a_piece, _, _, Socket) ->

@@ -2,6 +2,7 @@
 -module(port_node).
 
 -export([start/0]).
+-export([start/1]).
 -export([stop/1]).
 -export([forget/1]).
 -export([on/2]).
@@ -10,16 +11,27 @@
 -export([log/2]).
 -export([until/1]).
 -export([is_alive/1]).
+-export([fault/1]).
+-export([signal/2]).
+-export([limit/3]).
 
 -define(TIMEOUT, 120000).
 -define(LOG, port_node_log).
 
-%% Its temporary files are its own.
 start() ->
+    start(#{}).
+
+%% Options: env, of the node; before, of the shell before it begins; args, of the emulator. Its temporary files are its own.
+start(Options) ->
     Folder = filename:join(os:getenv("TMPDIR", "/tmp"), "port_node_" ++ os:getpid() ++ "_" ++ integer_to_list(erlang:unique_integer([positive]))),
     ok = file:make_dir(Folder),
-    {ok, Peer, _} = peer:start(#{connection => standard_io, env => [{"SOCKEYE_ENGINE", "port"}, {"TMPDIR", Folder}], wait_boot => ?TIMEOUT,
-                                 args => lists:append([["-pa", Dir] || Dir <- code:get_path(), filelib:is_dir(Dir)])}),
+    Before = maps:get(before, Options, "true"),
+    {ok, Peer, _} = peer:start(#{connection => standard_io, wait_boot => ?TIMEOUT,
+                                 exec => {"/bin/sh", ["-c", Before ++ "; exec " ++ os:find_executable("erl") ++ " \"$@\"", "erl"]},
+                                 env => [{"SOCKEYE_ENGINE", "port"}, {"SOCKEYE_ENGINE_FAULTS", "1"}, {"TMPDIR", Folder}
+                                         | maps:get(env, Options, [])],
+                                 args => maps:get(args, Options, [])
+                                         ++ lists:append([["-pa", Dir] || Dir <- code:get_path(), filelib:is_dir(Dir)])}),
     {Peer, Folder}.
 
 stop({Peer, Folder}) ->
@@ -75,6 +87,20 @@ until(Fun, Deadline) ->
             erlang:monotonic_time(millisecond) < Deadline orelse error({never, Other}),
             receive after 5 -> until(Fun, Deadline) end
     end.
+
+%% In that node: something goes wrong in the engine, which may not come to answer.
+fault(How) ->
+    _ = spawn(fun() -> sockeye_port:call_as(self(), fault, [How]) end),
+    ok.
+
+signal(Name, OsPid) ->
+    [] = os:cmd("kill -" ++ Name ++ " " ++ integer_to_list(OsPid)),
+    ok.
+
+%% The process of the system has no more of it from now on.
+limit(What, OsPid, Most) ->
+    [] = os:cmd(lists:flatten(io_lib:format("prlimit --pid ~b --~s=~b:~b", [OsPid, What, Most, Most]))),
+    ok.
 
 %% Whether there is such a process of the system.
 is_alive(OsPid) ->

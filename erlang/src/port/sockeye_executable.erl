@@ -14,14 +14,18 @@
 -export_type([engine/0]).
 
 -type engine() :: #{port := port(), os_pid := non_neg_integer(), socket := gen_tcp:socket(),
+                    %% So many may be open there.
+                    descriptors := pos_integer() | infinity,
                     %% What came before the answer to the first call.
                     came := [binary()]}.
 
 -type error() :: {sockeye_port, Path :: binary(), Why :: binary()}.
 
-%% From its start until it says that it is ready, and for each answer after that.
+%% From its start until it says that it is ready; for each answer after that, and what may come before the one to
+%% the first call.
 -define(START_MS, 10000).
 -define(ANSWER_MS, 5000).
+-define(MOST_PACKETS, 16).
 %% The system has room for so many bytes in the address of a Unix socket, everywhere.
 -define(MOST_PATH, 103).
 -define(MOST_PACKET, 1048576).
@@ -129,14 +133,14 @@ started(Path, Folder, First) ->
         ok = await_ready(Port, none, now_ms() + ?START_MS),
         Socket = connected(Port, socket(Folder)),
         ok = sent(Port, gen_tcp:send(Socket, sockeye_wire:hello(Secret))),
-        case sockeye_wire:welcome(heard(Port, Socket)) of
-            ok -> ok;
-            {error, Why} -> throw({why, Why})
-        end,
+        Descriptors = case sockeye_wire:welcome(heard(Port, Socket)) of
+                          {ok, Most} -> Most;
+                          {error, Why} -> throw({why, Why})
+                      end,
         {_, Sections} = First,
         ok = sent(Port, gen_tcp:send(Socket, Sections)),
         Came = answered(Port, Socket, []),
-        {ok, #{port => Port, os_pid => os_pid(Port), socket => Socket, came => Came}}
+        {ok, #{port => Port, os_pid => os_pid(Port), socket => Socket, descriptors => Descriptors, came => Came}}
     catch
         Class:Thrown:Stack ->
             kill(Port),
@@ -194,6 +198,8 @@ failed(Port, Reason) ->
 
 %% The packets up to the one with an answer.
 -spec answered(port(), gen_tcp:socket(), [binary()]) -> [binary()].
+answered(_Port, _Socket, Before) when length(Before) >= ?MOST_PACKETS ->
+    throw({why, "it does not answer, and says much else"});
 answered(Port, Socket, Before) ->
     Packet = heard(Port, Socket),
     Came = [Packet | Before],
@@ -227,15 +233,21 @@ os_pid(Port) ->
         undefined -> 0
     end.
 
-%% At once, whatever it does. As long as the port has not told of its end, the number is that of no other process.
+%% At once, whatever it does, unless the node has no descriptors or ports left for that. As long as the port has not
+%% told of its end, the number is that of no other process.
 -spec kill(port()) -> ok.
 kill(Port) ->
-    case {erlang:port_info(Port, os_pid), os:find_executable("kill")} of
-        {{os_pid, Pid}, Kill} when is_list(Kill) ->
-            Killer = open_port({spawn_executable, Kill},
-                               [{args, ["-KILL", integer_to_list(Pid)]}, exit_status, stderr_to_stdout, hide]),
-            receive {Killer, {exit_status, _}} -> ok
-            after ?ANSWER_MS -> ok
+    %% A small system has a shell, and no program of that name.
+    case {erlang:port_info(Port, os_pid), os:find_executable("sh")} of
+        {{os_pid, Pid}, Shell} when is_list(Shell) ->
+            try open_port({spawn_executable, Shell},
+                          [{args, ["-c", "kill -KILL " ++ integer_to_list(Pid)]}, exit_status, stderr_to_stdout, hide]) of
+                Killer ->
+                    receive {Killer, {exit_status, _}} -> ok
+                    after ?ANSWER_MS -> ok
+                    end
+            catch
+                error:_ -> ok
             end;
         _ ->
             ok

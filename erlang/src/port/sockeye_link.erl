@@ -10,6 +10,7 @@
 -export([stop/0]).
 -export([run/0]).
 -export([facts/0]).
+-export([descriptors/0]).
 -export([hosts/0]).
 -export([couriers/0]).
 -export([couriers/1]).
@@ -22,13 +23,16 @@
 -export([handle_info/2]).
 -export([terminate/2]).
 
-%% What all may know of the run, {facts, Facts}, and {{courier, Owner, Courier}}.
+%% What all may know of the run: {facts, Facts}, {descriptors, Most}, and {{courier, Owner, Courier}}.
 -define(TABLE, ?MODULE).
 %% Packets that are read before this process is asked for more.
 -define(ACTIVE, 32).
-%% Each so often it must show that all its threads come by, at the latest after the time of SILENCE.
+%% Each so often it is asked to show that all its threads come by. One that has left so many questions open hangs: it
+%% has for 4 seconds, 5 at most. They are counted, since a node that stood still itself knows nothing of the time.
 -define(PING_MS, 1000).
--define(SILENCE_MS, 5000).
+-define(MOST_UNANSWERED, 4).
+%% Lines that it may say between two of them.
+-define(MOST_LINES, 1000).
 %% Pauses before a start that follows one that failed, or a short life.
 -define(FIRST_PAUSE_MS, 100).
 -define(LAST_PAUSE_MS, 5000).
@@ -36,11 +40,8 @@
 %% An engine that was told to end, or whose socket has ended, has so long.
 -define(END_MS, 2000).
 -define(LAST_WORDS_MS, 500).
-%% Sections in pieces, and bytes of those that are not complete: more with larger messages, see allow/1.
--define(MOST_UNFINISHED, 64).
--define(MOST_BYTES, 64 * 1024 * 1024).
-%% A message grows in the external format: `"a",' of JSON takes six bytes, `1.5,' nine.
--define(GROWTH, 4).
+%% The node may have no descriptors left to kill it with, until some are closed.
+-define(KILLS, 10).
 %% What is kept of what it says on its output.
 -define(LINES, 5).
 
@@ -60,14 +61,13 @@
          ids = #{} :: #{sockeye_wire:id() => {role(), pid()}},
          %% And whom they bring messages.
          couriers = #{} :: #{pid() => pid()},
-         pieces = #{} :: #{non_neg_integer() => [binary()]},
-         %% Bytes in pieces, and how many there may be.
-         unfinished = 0 :: non_neg_integer(),
-         most = ?MOST_BYTES :: pos_integer(),
+         pieces = sockeye_port_pieces:new() :: sockeye_port_pieces:pieces(),
          pinged = 0 :: non_neg_integer(),
-         ponged = 0 :: integer(),
-         %% The last first.
-         lines = [] :: [binary()]}).
+         ponged = 0 :: non_neg_integer(),
+         %% What it has said, the last first: before and since the last ping, and how many since then.
+         lines = [] :: [binary()],
+         news = [] :: [binary()],
+         said = 0 :: non_neg_integer()}).
 
 %% Linked to the caller, which is the owner of the engine.
 -spec start_link(#{shards := pos_integer()}) -> gen_server:start_ret().
@@ -96,6 +96,13 @@ facts() ->
         [{facts, Facts}] -> Facts;
         [] -> none
     catch error:badarg -> none
+    end.
+
+%% So many may be open in the engine's process, or in the last one's.
+-spec descriptors() -> pos_integer() | infinity.
+descriptors() ->
+    try ets:lookup_element(?TABLE, descriptors, 2)
+    catch error:badarg -> infinity
     end.
 
 %% The processes of all servers and clients.
@@ -137,6 +144,7 @@ init({Owner, Config}) ->
     _ = code:ensure_loaded(erl_posix_msg),
     _ = ets:new(?TABLE, [named_table, protected, ordered_set, {read_concurrency, true}]),
     ok = sockeye_again:new_table(),
+    ok = sockeye_port_grants:new_table(),
     case start(#state{owner = Owner, config = Config}) of
         {ok, State} -> {ok, State};
         {error, Reason} -> {stop, Reason}
@@ -145,14 +153,13 @@ init({Owner, Config}) ->
 -spec start(#state{}) -> {ok, #state{}} | {error, term()}.
 start(#state{owner = Owner, config = Config, run = Last} = State) ->
     case sockeye_executable:start(sockeye_wire:call(<<>>, Owner, engine_start, [Config])) of
-        {ok, #{port := Port, os_pid := OsPid, socket := Socket, came := Came}} ->
+        {ok, #{port := Port, os_pid := OsPid, socket := Socket, descriptors := Descriptors, came := Came}} ->
             Run = Last + 1,
             Writer = sockeye_link_writer:start_link(Run, Socket),
             true = ets:match_delete(?TABLE, {{courier, '_', '_'}}),
-            true = ets:insert(?TABLE, {facts, #{run => Run, os_pid => OsPid, restarts => Run - 1}}),
-            Now = now_ms(),
+            true = ets:insert(?TABLE, [{facts, #{run => Run, os_pid => OsPid, restarts => Run - 1}}, {descriptors, Descriptors}]),
             _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
-            Up = State#state{run = Run, port = Port, socket = Socket, writer = Writer, began = Now, ponged = Now, pinged = 0},
+            Up = State#state{run = Run, port = Port, socket = Socket, writer = Writer, began = now_ms(), ponged = 0, pinged = 0},
             case packets(Came, Up) of
                 {ok, Next} ->
                     ok = inet:setopts(Socket, [{active, ?ACTIVE}]),
@@ -175,8 +182,8 @@ handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
-handle_cast({allow, Bytes}, #state{most = Most} = State) ->
-    {noreply, State#state{most = max(Most, ?MOST_BYTES + ?GROWTH * Bytes)}};
+handle_cast({allow, Bytes}, #state{pieces = Pieces} = State) ->
+    {noreply, State#state{pieces = sockeye_port_pieces:allow(Bytes, Pieces)}};
 handle_cast({broken, Run, Why}, #state{run = Run, port = Port} = State) when is_port(Port) ->
     {noreply, lost({protocol, Why}, State)};
 handle_cast(_Request, State) ->
@@ -195,9 +202,10 @@ handle_info({sockeye_died, Id}, State) ->
     {noreply, forget(Id, State)};
 handle_info({ping, Run}, #state{run = Run, port = Port} = State) when is_port(Port) ->
     {noreply, ping(State)};
-handle_info({Port, {data, {_, Line}}}, #state{port = Port, lines = Lines} = State) ->
-    sockeye_log:event(level(Line), engine, engine_said, #{line => Line}),
-    {noreply, State#state{lines = [Line | lists:sublist(Lines, ?LINES - 1)]}};
+handle_info({Port, {data, {_, _}}}, #state{port = Port, said = ?MOST_LINES} = State) ->
+    {noreply, lost({protocol, <<"more than 1000 lines a second">>}, State)};
+handle_info({Port, {data, {_, Line}}}, #state{port = Port, news = News, said = Said} = State) ->
+    {noreply, State#state{news = [Line | lists:sublist(News, ?LINES - 1)], said = Said + 1}};
 handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     {noreply, lost({exit_status, Status}, State)};
 handle_info({tcp_closed, Socket}, #state{socket = Socket} = State) ->
@@ -230,14 +238,8 @@ packets([], State) ->
     {ok, State}.
 
 -spec packet(binary(), #state{}) -> {ok, #state{}} | {broken, binary(), #state{}}.
-packet(Packet, #state{ids = Ids, run = Run} = State) ->
+packet(Packet, State) ->
     case sockeye_wire:next(Packet) of
-        {{batch, Id, Flags, Events}, Rest} ->
-            _ = case Ids of
-                #{Id := {_, Pid}} -> Pid ! {sockeye_batch, Run, Id, Flags, Events};
-                _ -> ok
-            end,
-            packet(Rest, State);
         {Came, Rest} ->
             case came(Came, State) of
                 #state{} = Next -> packet(Rest, Next);
@@ -250,6 +252,16 @@ packet(Packet, #state{ids = Ids, run = Run} = State) ->
     end.
 
 -spec came(term(), #state{}) -> #state{} | {broken, binary()}.
+came({batch, Id, Flags, Events}, #state{ids = Ids, run = Run, pieces = Pieces} = State) ->
+    case Ids of
+        #{Id := {_, Pid}} ->
+            case sockeye_port_flow:brought(Id, iolist_size(Events), map_size(Ids), sockeye_port_pieces:largest(Pieces)) of
+                true -> Pid ! {sockeye_batch, Run, Id, Flags, Events}, State;
+                false -> {broken, <<"more batches than it may send">>}
+            end;
+        _ ->
+            State
+    end;
 came({answer, <<>>, _}, State) ->
     State;
 came({answer, From, Answer}, State) ->
@@ -277,29 +289,27 @@ came({watch, Id, Whom}, State) ->
 came({unwatch, Id}, #state{writer = Writer} = State) ->
     ok = sockeye_link_writer:unwatch(Writer, Id),
     forget(Id, State);
-came({pong, N}, #state{pinged = N} = State) ->
-    State#state{ponged = now_ms()};
-came({pong, _}, State) ->
+came({grant, Conn, Bytes}, State) ->
+    ok = sockeye_port_grants:set(Conn, Bytes),
     State;
-came({piece, Stream, Bytes}, #state{pieces = Pieces, unfinished = Sum, most = Most} = State) ->
-    Known = maps:get(Stream, Pieces, []),
-    case Sum + byte_size(Bytes) of
-        More when More =< Most, Known =/= [] orelse map_size(Pieces) < ?MOST_UNFINISHED ->
-            State#state{pieces = Pieces#{Stream => [Bytes | Known]}, unfinished = More};
-        _ ->
-            {broken, <<"more in pieces than there can be">>}
+came({pong, N}, #state{pinged = Pinged, ponged = Ponged} = State) when N =< Pinged ->
+    State#state{ponged = max(N, Ponged)};
+came({pong, _}, _State) ->
+    {broken, <<"an answer to a ping that was not sent">>};
+came({piece, Stream, Bytes}, #state{pieces = Pieces} = State) ->
+    case sockeye_port_pieces:add(Stream, Bytes, Pieces) of
+        error -> {broken, <<"more in pieces than there can be">>};
+        More -> State#state{pieces = More}
     end;
-came({last, Stream, Kind, Bytes}, #state{pieces = Pieces, unfinished = Sum} = State) ->
-    case maps:take(Stream, Pieces) of
-        {Before, Rest} ->
-            Body = iolist_to_binary(lists:reverse(Before, [Bytes])),
-            Next = State#state{pieces = Rest, unfinished = Sum - byte_size(Body) + byte_size(Bytes)},
-            case packet(<<Kind, (byte_size(Body)):32, Body/binary>>, Next) of
-                {ok, Done} -> Done;
-                {broken, Why, _} -> {broken, Why}
-            end;
+came({last, Stream, Kind, Bytes}, #state{pieces = Pieces} = State) ->
+    case sockeye_port_pieces:last(Stream, Bytes, Pieces) of
         error ->
-            {broken, <<"the last piece of nothing">>}
+            {broken, <<"the last piece of nothing">>};
+        {Whole, Rest} ->
+            case sockeye_wire:whole(Kind, Whole) of
+                error -> {broken, <<"pieces that make no section">>};
+                Came -> came(Came, State#state{pieces = Rest})
+            end
     end.
 
 %% Who has the name of a server's owner now, for a new connection.
@@ -328,6 +338,7 @@ watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Write
 forget(Id, #state{ids = Ids, couriers = Couriers} = State) ->
     case maps:take(Id, Ids) of
         {{_, Pid}, Rest} ->
+            ok = sockeye_port_flow:forget(Id),
             is_map_key(Pid, Couriers) andalso sockeye_port_courier:stop(Pid),
             State#state{ids = Rest};
         error ->
@@ -335,15 +346,14 @@ forget(Id, #state{ids = Ids, couriers = Couriers} = State) ->
     end.
 
 -spec ping(#state{}) -> #state{}.
-ping(#state{run = Run, ponged = Ponged, pinged = N} = State) ->
-    case now_ms() - Ponged >= ?SILENCE_MS of
-        true ->
-            lost(silent, State);
-        false ->
-            _ = sockeye_link_writer:post(Run, sockeye_wire:ping(N + 1)),
-            _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
-            State#state{pinged = N + 1}
-    end.
+ping(#state{ponged = Ponged, pinged = N} = State) when N - Ponged >= ?MOST_UNANSWERED ->
+    lost(silent, State);
+ping(#state{run = Run, pinged = N, lines = Lines, news = News} = State) ->
+    _ = sockeye_link_writer:post(Run, sockeye_wire:ping(N + 1)),
+    _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
+    %% What is said right before the end is told with that.
+    lists:foreach(fun(Line) -> sockeye_log:event(level(Line), engine, engine_said, #{line => Line}) end, lists:reverse(News)),
+    State#state{pinged = N + 1, lines = lists:sublist(News ++ Lines, ?LINES), news = [], said = 0}.
 
 %% The engine is gone, or has to go. All who count on it hear of it, and it starts again.
 -spec lost(term(), #state{}) -> #state{}.
@@ -361,8 +371,8 @@ lost(Why, #state{run = Run, began = Began, failed = Failed} = State) ->
 
 -spec down(#state{}) -> #state{}.
 down(State) ->
-    State#state{port = undefined, socket = undefined, writer = undefined, ids = #{}, couriers = #{}, pieces = #{},
-                unfinished = 0, lines = []}.
+    State#state{port = undefined, socket = undefined, writer = undefined, ids = #{}, couriers = #{},
+                pieces = sockeye_port_pieces:fresh(State#state.pieces), lines = [], news = [], said = 0}.
 
 %% Nothing comes from this engine any more. Who waits for an answer hears of that by the end of the writer.
 -spec no_more(#state{}) -> ok.
@@ -372,6 +382,7 @@ no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
     unlink(Writer),
     exit(Writer, kill),
     receive {'DOWN', Ref, process, _, _} -> ok end,
+    ok = sockeye_port_grants:forget_all(),
     %% Servers and clients after their processes, whom they may have to tell as well.
     {Hosts, Others} = lists:partition(fun({Role, _}) -> Role =:= host end, maps:values(Ids)),
     lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end,
@@ -379,10 +390,11 @@ no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
 
 %% How it has ended, which it is made to, and what it said last.
 -spec ended(term(), #state{}) -> {term(), [binary()]}.
-ended({exit_status, _} = How, #state{socket = Socket, lines = Lines}) ->
+ended({exit_status, _} = How, #state{socket = Socket} = State) ->
     ok = close(Socket),
-    {How, lists:reverse(Lines)};
-ended(Why, #state{port = Port, socket = Socket, lines = Lines}) ->
+    {How, lists:reverse(last_words(State))};
+ended(Why, #state{port = Port, socket = Socket} = State) ->
+    Lines = last_words(State),
     ok = close(Socket),
     %% One that ends has closed its socket before its end is told.
     Wait = case Why of
@@ -396,6 +408,10 @@ ended(Why, #state{port = Port, socket = Socket, lines = Lines}) ->
         running -> {Why, lists:reverse(Lines, killed(Port))}
     end.
 
+-spec last_words(#state{}) -> [binary()].
+last_words(#state{lines = Lines, news = News}) ->
+    lists:sublist(News ++ Lines, ?LINES).
+
 %% What is not written would keep this process waiting.
 -spec close(gen_tcp:socket()) -> ok.
 close(Socket) ->
@@ -408,10 +424,17 @@ await_exit(Port, Time) ->
 
 -spec killed(port()) -> [binary()].
 killed(Port) ->
+    killed(Port, ?KILLS).
+
+-spec killed(port(), non_neg_integer()) -> [binary()].
+killed(Port, 0) ->
+    _ = catch port_close(Port),
+    [];
+killed(Port, Tries) ->
     ok = sockeye_executable:kill(Port),
     case await_exit(Port, ?END_MS) of
         {exited, _, Lines} -> Lines;
-        running -> catch port_close(Port), []
+        running -> killed(Port, Tries - 1)
     end.
 
 -spec level(binary()) -> logger:level().

@@ -2,7 +2,8 @@
 %% Writes to the engine's process, for all processes of the node.
 %%
 %% Whoever has something to say sends it here, so that what many say at a time leaves in one write. Who is
-%% ahead of the engine by more than a few MiB waits until its turn has come.
+%% ahead of the engine by more than a few MiB waits until its turn has come. What is large goes out in pieces, and
+%% what others have to say goes between them.
 %%
 %% It also watches the processes that the engine knows: that one is dead is said behind all that it had said.
 -module(sockeye_link_writer).
@@ -11,24 +12,26 @@
 -export([watch/4]).
 -export([unwatch/2]).
 -export([post/2]).
--export([init/4]).
+-export([init/3]).
 
 %% The writer of the engine that runs has this name.
 -define(NAME, ?MODULE).
-%% Bytes that were given to the writer, and have not been written.
--define(WAITING, {?MODULE, waiting}).
-%% Beyond that, who gives waits.
+%% Beyond so many bytes that have not been written, who gives more waits.
 -define(ROOM, 4 * 1024 * 1024).
 %% What one write collects.
 -define(MOST, 65536).
+-define(BEGUN, 32).
 
 -record(w,
         {link :: pid(),
          socket :: gen_tcp:socket(),
          run :: run(),
-         waiting :: atomics:atomics_ref(),
+         %% What is large, of each process with all that it has said behind it: the next one first.
+         large = [] :: [{pid(), [item(), ...]}],
          ids = #{} :: #{sockeye_wire:id() => {pid(), Host :: sockeye_wire:id(), reference()}},
          monitors = #{} :: #{reference() => sockeye_wire:id()}}).
+
+-type item() :: iodata() | {room, reference()}.
 
 -type run() :: pos_integer().
 %% The number of the engine's process, counted from 1.
@@ -38,14 +41,8 @@
 %% Linked to the caller, to which it sends `{sockeye_died, Id}'.
 -spec start_link(run(), gen_tcp:socket()) -> pid().
 start_link(Run, Socket) ->
-    Waiting = case persistent_term:get(?WAITING, none) of
-                  none -> atomics:new(1, []);
-                  Known -> Known
-              end,
-    %% What was given to the last one is lost with it.
-    ok = atomics:put(Waiting, 1, 0),
-    ok = persistent_term:put(?WAITING, Waiting),
-    {ok, Pid} = proc_lib:start_link(?MODULE, init, [self(), Run, Socket, Waiting]),
+    ok = sockeye_port_flow:new(),
+    {ok, Pid} = proc_lib:start_link(?MODULE, init, [self(), Run, Socket]),
     Pid.
 
 %% `Host' is the process of its server or client, or 0.
@@ -62,26 +59,25 @@ unwatch(Writer, Id) ->
 %% Gives sections to the writer, or to nobody if the engine of that run is gone.
 -spec post(run() | any, sockeye_wire:sections()) -> ok | gone.
 post(Run, {Size, _} = Sections) ->
-    case persistent_term:get(?WAITING, none) of
+    case sockeye_port_flow:given(Size) of
         none ->
             gone;
-        Waiting ->
-            Sum = atomics:add_get(Waiting, 1, Size),
-            try ?NAME ! {post, Run, Sections} of
+        Sum ->
+            try ?NAME ! {post, Run, self(), Sections} of
                 _ when Sum > ?ROOM -> room();
                 _ -> ok
             catch
                 error:badarg ->
-                    ok = atomics:sub(Waiting, 1, Size),
+                    ok = sockeye_port_flow:written(Size),
                     gone
             end
     end.
 
-%% Returns when the writer has come to what the caller has given it, or is gone.
+%% Returns when what the caller has given is written, or the writer is gone.
 -spec room() -> ok | gone.
 room() ->
     Ref = erlang:monitor(process, ?NAME, [{alias, reply_demonitor}]),
-    try ?NAME ! {room, Ref} of
+    try ?NAME ! {room, self(), Ref} of
         _ ->
             receive
                 {Ref, room} -> ok;
@@ -93,47 +89,49 @@ room() ->
             gone
     end.
 
--spec init(pid(), run(), gen_tcp:socket(), atomics:atomics_ref()) -> no_return().
-init(Link, Run, Socket, Waiting) ->
+-spec init(pid(), run(), gen_tcp:socket()) -> no_return().
+init(Link, Run, Socket) ->
     true = register(?NAME, self()),
     proc_lib:init_ack({ok, self()}),
-    loop(#w{link = Link, socket = Socket, run = Run, waiting = Waiting}).
-
--spec loop(#w{}) -> no_return().
-loop(W) ->
-    receive Message -> take(Message, [], 0, W) end.
+    loop(#w{link = Link, socket = Socket, run = Run}).
 
 %% Collects what is there into one packet.
+-spec loop(#w{}) -> no_return().
+loop(#w{large = []} = W) ->
+    receive Message -> take(Message, [], 0, W) end;
+loop(W) ->
+    receive Message -> take(Message, [], 0, W)
+    after 0 -> loop(large(W))
+    end.
+
 -spec more([iodata()], non_neg_integer(), #w{}) -> no_return().
 more(Sections, Size, W) when Size >= ?MOST ->
     write(Sections, Size, W),
-    loop(W);
+    loop(large(W));
 more(Sections, Size, W) ->
     receive Message -> take(Message, Sections, Size, W)
     after 0 ->
             write(Sections, Size, W),
-            loop(W)
+            loop(large(W))
     end.
 
 -spec take(term(), [iodata()], non_neg_integer(), #w{}) -> no_return().
-take({post, Run, {Bytes, [Section]}}, Sections, Size, #w{run = Now} = W) when Run =:= Now; Run =:= any ->
+take({post, Run, _From, {Bytes, [Section]}}, Sections, Size, #w{run = Now, large = []} = W) when Run =:= Now; Run =:= any ->
     more([Section | Sections], Size + Bytes, W);
-take({post, Run, {Bytes, Pieces}}, Sections, Size, #w{run = Now} = W) when Run =:= Now; Run =:= any ->
-    %% Each piece is long enough for a packet.
-    write(Sections, Size, W),
-    lists:foreach(fun(Piece) -> write([Piece], 0, W) end, Pieces),
-    ok = atomics:sub(W#w.waiting, 1, Bytes),
-    more([], 0, W);
-take({post, _Past, {Bytes, _}}, Sections, Size, W) ->
-    ok = atomics:sub(W#w.waiting, 1, Bytes),
+take({post, Run, From, {Bytes, Posted}}, Sections, Size, #w{run = Now} = W) when Run =:= Now; Run =:= any ->
+    given(From, Bytes, Posted, Sections, Size, W);
+take({post, _Past, _From, {Bytes, _}}, Sections, Size, W) ->
+    ok = sockeye_port_flow:written(Bytes),
     more(Sections, Size, W);
 take({inet_reply, _Socket, ok}, Sections, Size, W) ->
     more(Sections, Size, W);
 take({inet_reply, _Socket, {error, Reason}}, _Sections, _Size, _W) ->
     exit({write, Reason});
-take({room, Ref}, Sections, Size, W) ->
-    Ref ! {Ref, room},
-    more(Sections, Size, W);
+take({room, From, Ref}, Sections, Size, W) ->
+    case behind(From, [{room, Ref}], W) of
+        none -> Ref ! {Ref, room}, more(Sections, Size, W);
+        Next -> more(Sections, Size, Next)
+    end;
 take({watch, Id, Pid, Host}, Sections, Size, #w{ids = Ids, monitors = Monitors} = W) ->
     Ref = erlang:monitor(process, Pid),
     more(Sections, Size, W#w{ids = Ids#{Id => {Pid, Host, Ref}}, monitors = Monitors#{Ref => Id}});
@@ -155,6 +153,40 @@ take({'DOWN', Ref, process, _, _}, Sections, Size, #w{ids = Ids, monitors = Moni
 take(_Message, Sections, Size, W) ->
     more(Sections, Size, W).
 
+%% What a process says stays behind what is large of it.
+-spec given(pid(), non_neg_integer(), [iodata(), ...], [iodata()], non_neg_integer(), #w{}) -> no_return().
+given(From, Bytes, Posted, Sections, Size, #w{large = Large} = W) ->
+    case {behind(From, Posted, W), Posted} of
+        {none, [Section]} -> more([Section | Sections], Size + Bytes, W);
+        {none, _} -> more(Sections, Size, W#w{large = Large ++ [{From, Posted}]});
+        {Next, _} -> more(Sections, Size, Next)
+    end.
+
+-spec behind(pid(), [item()], #w{}) -> #w{} | none.
+behind(From, Items, #w{large = Large} = W) ->
+    case lists:keyfind(From, 1, Large) of
+        {_, Before} -> W#w{large = lists:keyreplace(From, 1, Large, {From, Before ++ Items})};
+        false -> none
+    end.
+
+%% Writes one piece of the process whose turn it is.
+-spec large(#w{}) -> #w{}.
+large(#w{large = []} = W) ->
+    W;
+large(#w{large = [{From, [Item | Items]} | Others]} = W) ->
+    case Item of
+        {room, Ref} -> Ref ! {Ref, room};
+        _ -> write([Item], iolist_size(Item), W)
+    end,
+    case Items of
+        [] ->
+            W#w{large = Others};
+        _ ->
+            %% Only so many are begun at a time: the engine bounds them.
+            {Begun, Later} = lists:split(min(?BEGUN - 1, length(Others)), Others),
+            W#w{large = Begun ++ [{From, Items} | Later]}
+    end.
+
 -spec forget(sockeye_wire:id(), #w{}) -> #w{}.
 forget(Id, #w{ids = Ids, monitors = Monitors} = W) ->
     case maps:take(Id, Ids) of
@@ -166,11 +198,15 @@ forget(Id, #w{ids = Ids, monitors = Monitors} = W) ->
     end.
 
 -spec died([sockeye_wire:id()], [iodata()], non_neg_integer(), #w{}) -> no_return().
-died([Id | Ids], Sections, Size, #w{link = Link, waiting = Waiting} = W) ->
+died([Id | Ids], Sections, Size, #w{link = Link, ids = Known} = W) ->
     Link ! {sockeye_died, Id},
+    #{Id := {Pid, _, _}} = Known,
     {Bytes, [Section]} = sockeye_wire:down(Id),
-    ok = atomics:add(Waiting, 1, Bytes),
-    died(Ids, [Section | Sections], Size + Bytes, forget(Id, W));
+    _ = sockeye_port_flow:given(Bytes),
+    case behind(Pid, [Section], W) of
+        none -> died(Ids, [Section | Sections], Size + Bytes, forget(Id, W));
+        Next -> died(Ids, Sections, Size, forget(Id, Next))
+    end;
 died([], Sections, Size, W) ->
     more(Sections, Size, W).
 
@@ -178,8 +214,8 @@ died([], Sections, Size, W) ->
 -spec write([iodata()], non_neg_integer(), #w{}) -> ok.
 write([], _Size, _W) ->
     ok;
-write(Sections, Size, #w{socket = Socket, waiting = Waiting}) ->
+write(Sections, Size, #w{socket = Socket}) ->
     try erlang:port_command(Socket, lists:reverse(Sections))
     catch error:badarg -> exit(closed)
     end,
-    atomics:sub(Waiting, 1, Size).
+    sockeye_port_flow:written(Size).

@@ -54,7 +54,7 @@ call_as(Caller, Function, Args) ->
             lost
     end.
 
--spec read(binary()) -> answer().
+-spec read(iodata()) -> answer().
 read(Bytes) ->
     case sockeye_wire:term(Bytes) of
         {ok, {return, _} = Answer} ->
@@ -264,7 +264,19 @@ commands(Commands) ->
     ok.
 
 commands_dirty(Commands) -> commands(Commands).
-send(Conn, Frames) -> call(send, [Conn, Frames], {error, closed}).
+
+%% A process that serves connections may have given commands for them, which are known there first.
+send(Conn, Frames) ->
+    case sockeye_port_batch:sender() =:= {any, 0} andalso sockeye_port_grants:admit(Conn, Frames) of
+        {ok, Sections} ->
+            case sockeye_link_writer:post(any, Sections) of
+                ok -> ok;
+                gone -> {error, closed}
+            end;
+        _ ->
+            call(send, [Conn, Frames], {error, closed})
+    end.
+
 send_dirty(Conn, Frames) -> send(Conn, Frames).
 send_list(Conns, Frame) ->
     case ask(send_list, [Conns, Frame]) of

@@ -20,7 +20,7 @@
 %% A worker of a client waits no longer for what is on its way.
 -define(FIRST_MS, 1000).
 
--type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), sockeye_wire:flags(), binary()}.
+-type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), sockeye_wire:flags(), iodata()}.
 
 -type open() :: #{sockeye:conn() => {sockeye:endpoint(), Path :: binary()}}.
 
@@ -47,6 +47,7 @@ open() ->
 %% The events of a batch, and whether there are more behind it.
 -spec take(came()) -> {sockeye_backend:batch(), boolean()}.
 take({sockeye_batch, Run, Id, Flags, Bytes}) ->
+    ok = sockeye_port_flow:taken(Id, iolist_size(Bytes)),
     try
         {ok, Events} = sockeye_wire:events(Bytes),
         case Flags band 2 of

@@ -3,7 +3,8 @@
 %% format. Nothing here has a state or does I/O.
 -module(sockeye_wire).
 
--export([hello/1, welcome/1, call/4, cast/3, commands/4, down/1, ping/1, next/1, events/1, term/1, existing_atoms/1, atoms/0]).
+-export([hello/1, welcome/1, call/4, cast/3, commands/4, frame/2, down/1, ping/1, next/1, whole/2, events/1, term/1,
+         existing_atoms/1, atoms/0]).
 
 -export_type([sections/0]).
 -export_type([id/0, flags/0]).
@@ -18,6 +19,9 @@
 -define(DOWN, 3).
 -define(CAST, 5).
 -define(PING, 6).
+-define(FRAME, 7).
+-define(PIECE, 8).
+-define(LAST, 9).
 %% What a term is the value of, see native/seam/src/calls/pairs.rs.
 -define(WHOLE, 0).
 -define(JSON, 1).
@@ -25,9 +29,6 @@
 -define(BINARY, 3).
 %% What 64 bits hold.
 -define(IS_ID(N), is_integer(N), N >= 0, N < 1 bsl 64).
-
--define(PIECE, 8).
--define(LAST, 9).
 
 -type sections() :: {Bytes :: pos_integer(), [iodata()]}.
 %% Those of one message, in their order; none is longer than a packet may be.
@@ -39,12 +40,13 @@
 %% Of a batch. 1: there are more events behind it. 2: a connection has opened or ended. 4: keys of its JSON are to be
 %% atoms where the VM has these.
 
--type came() :: {answer, From :: binary(), binary()}
+-type came() :: {answer, From :: binary(), iodata()}
               | {message, id(), binary()}
-              | {batch, id(), flags(), binary()}
+              | {batch, id(), flags(), iodata()}
               | {watch, id(), binary()}
               | {unwatch, id()}
               | {pong, non_neg_integer()}
+              | {grant, Conn :: non_neg_integer(), Bytes :: non_neg_integer()}
               | {piece, Stream :: non_neg_integer(), binary()}
               | {last, Stream :: non_neg_integer(), Kind :: byte(), binary()}.
 
@@ -53,12 +55,13 @@
 hello(Secret) ->
     term_to_binary({sockeye_hello, ?PROTOCOL, version(), Secret}).
 
-%% What the engine says to that.
--spec welcome(binary()) -> ok | {error, binary()}.
+%% What the engine says to that: how many descriptors it may have.
+-spec welcome(binary()) -> {ok, pos_integer() | infinity} | {error, binary()}.
 welcome(Packet) ->
     Version = version(),
     case term(Packet) of
-        {ok, {sockeye_hello, ?PROTOCOL, Version, #{}}} -> ok;
+        {ok, {sockeye_hello, ?PROTOCOL, Version, #{max_descriptor := Most}}} when is_integer(Most), Most > 0 -> {ok, Most};
+        {ok, {sockeye_hello, ?PROTOCOL, Version, #{}}} -> {ok, infinity};
         {ok, {sockeye_hello, ?PROTOCOL, Other, #{}}} -> {error, other_version(Other)};
         {ok, {sockeye_refused, {version, Other}}} -> {error, other_version(Other)};
         {ok, {sockeye_hello, Other, _, _}} -> {error, other_protocol(Other)};
@@ -118,7 +121,7 @@ heads([], Heads, Terms) ->
     {Heads, lists:reverse(Terms)}.
 
 %% The connections and events of a batch, in turn.
--spec events(binary()) -> {ok, sockeye_backend:batch()} | error.
+-spec events(iodata()) -> {ok, sockeye_backend:batch()} | error.
 events(<<Size:32, Heads:Size/binary, Terms/binary>>) ->
     case term(Terms) of
         {ok, List} ->
@@ -127,8 +130,10 @@ events(<<Size:32, Heads:Size/binary, Terms/binary>>) ->
             end;
         error -> error
     end;
-events(_Bytes) ->
-    error.
+events(Bytes) when is_binary(Bytes) ->
+    error;
+events(Pieces) ->
+    events(iolist_to_binary(Pieces)).
 
 %% Several events of one connection share its term.
 -spec pairs(binary(), [term()], sockeye:conn()) -> list().
@@ -145,6 +150,12 @@ event(?JSON, Value) -> {json, Value};
 event(?TEXT, Bytes) -> {text, Bytes};
 event(?BINARY, Bytes) -> {binary, Bytes}.
 
+%% A frame, in the external format and not longer than a grant, that was taken for this connection.
+-spec frame(non_neg_integer(), iodata()) -> sections().
+frame(Conn, Frame) ->
+    Size = iolist_size(Frame) + 8,
+    {Size + 5, [[<<?FRAME, Size:32, Conn:64>> | Frame]]}.
+
 -spec down(id()) -> sections().
 down(Id) ->
     section(?DOWN, <<Id:64>>).
@@ -157,16 +168,16 @@ ping(N) ->
 section(Kind, Body) ->
     case iolist_size(Body) of
         Size when Size =< ?MOST_BODY -> {Size + 5, [[<<Kind, Size:32>> | Body]]};
-        _ -> pieces(Kind, iolist_to_binary(Body), [], 0)
+        %% The number is not in use by another one that is unfinished.
+        _ -> pieces(Kind, erlang:unique_integer([monotonic, positive]), iolist_to_binary(Body), [], 0)
     end.
 
-%% A process hands over all pieces at once, so one stream is enough.
--spec pieces(byte(), binary(), [iodata()], non_neg_integer()) -> sections().
-pieces(Kind, <<Bytes:?MOST_BODY/binary, Rest/binary>>, Pieces, Sum) when Rest =/= <<>> ->
-    pieces(Kind, Rest, [[<<?PIECE, (?MOST_BODY + 4):32, 0:32>>, Bytes] | Pieces], Sum + ?MOST_BODY + 9);
-pieces(Kind, Last, Pieces, Sum) ->
+-spec pieces(byte(), pos_integer(), binary(), [iodata()], non_neg_integer()) -> sections().
+pieces(Kind, Stream, <<Bytes:?MOST_BODY/binary, Rest/binary>>, Pieces, Sum) when Rest =/= <<>> ->
+    pieces(Kind, Stream, Rest, [[<<?PIECE, (?MOST_BODY + 4):32, Stream:32>>, Bytes] | Pieces], Sum + ?MOST_BODY + 9);
+pieces(Kind, Stream, Last, Pieces, Sum) ->
     Size = byte_size(Last) + 5,
-    {Sum + Size + 5, lists:reverse(Pieces, [[<<?LAST, Size:32, 0:32, Kind>>, Last]])}.
+    {Sum + Size + 5, lists:reverse(Pieces, [[<<?LAST, Size:32, Stream:32, Kind>>, Last]])}.
 
 %% The first section of a packet or of what is left of one; `error' for what is none.
 -spec next(binary()) -> {came(), Rest :: binary()} | none | error.
@@ -187,18 +198,27 @@ came(2, <<Id:64, Message/binary>>) -> {message, Id, Message};
 came(4, <<Id:64, Whom/binary>>) -> {watch, Id, Whom};
 came(5, <<Id:64>>) -> {unwatch, Id};
 came(6, <<N:64>>) -> {pong, N};
+came(7, <<Conn:64, Bytes:32>>) -> {grant, Conn, Bytes};
 came(?PIECE, <<Stream:32, Bytes/binary>>) -> {piece, Stream, Bytes};
 came(?LAST, <<Stream:32, Kind, Bytes/binary>>) when Kind < ?PIECE -> {last, Stream, Kind, Bytes};
 came(_Kind, _Body) -> error.
 
+%% The section of a body that came in pieces. Who a batch or an answer is for puts the pieces together itself.
+-spec whole(byte(), [binary(), ...]) -> came() | error.
+whole(3, [<<Id:64, Flags, Events/binary>> | Rest]) when Flags =< 7 -> {batch, Id, Flags, [Events | Rest]};
+whole(1, [<<Size:16, From:Size/binary, Answer/binary>> | Rest]) -> {answer, From, [Answer | Rest]};
+whole(Kind, Pieces) -> came(Kind, iolist_to_binary(Pieces)).
+
 %% A term that makes no atom, and whose memory is in proportion to its bytes: none that is compressed.
--spec term(binary()) -> {ok, term()} | error.
+-spec term(iodata()) -> {ok, term()} | error.
 term(<<131, 80, _/binary>>) ->
     error;
-term(Bytes) ->
+term(Bytes) when is_binary(Bytes) ->
     try {ok, binary_to_term(Bytes, [safe])}
     catch error:badarg -> error
-    end.
+    end;
+term(Pieces) ->
+    term(iolist_to_binary(Pieces)).
 
 %% What JSON has become, with each key of an object an atom where the VM has that: only the VM knows.
 -spec existing_atoms(term()) -> term().

@@ -24,9 +24,17 @@ most(_Connections) ->
         Limit -> max(1, Limit - reserve(Limit))
     end.
 
-%% The soft limit, as the VM has found it.
+%% Of the process that has the sockets.
 -spec limit() -> pos_integer() | infinity.
 limit() ->
+    case sockeye_backend:engine() of
+        nif -> own_limit();
+        port -> sockeye_link:descriptors()
+    end.
+
+%% The soft limit, as the VM has found it.
+-spec own_limit() -> pos_integer() | infinity.
+own_limit() ->
     Found = [Most || List <- erlang:system_info(check_io), is_list(List), {max_fds, Most} <- List,
                      is_integer(Most), Most > 0],
     case Found of

@@ -54,8 +54,8 @@ fn are_equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
 }
 
-/// The packet that answers it.
-pub(crate) fn answer(hello: Hello) -> Vec<u8> {
+/// The packet that answers it. So many descriptors may be open here.
+pub(crate) fn answer(hello: Hello, descriptors: u64) -> Vec<u8> {
     let mut out = vec![0; 4];
     term(&mut out, |w| {
         let refused = |w: &mut sockeye_seam::Etf<'_>| {
@@ -68,9 +68,11 @@ pub(crate) fn answer(hello: Hello) -> Vec<u8> {
                 w.atom(Atom::sockeye_hello);
                 w.integer(PROTOCOL as u64);
                 w.binary(VERSION.as_bytes());
-                w.map(1);
+                w.map(2);
                 w.atom(Atom::os_pid);
                 w.integer(std::process::id().into());
+                w.atom(Atom::max_descriptor);
+                w.integer(descriptors);
             }
             Hello::Stranger => {
                 refused(w);

@@ -135,7 +135,7 @@ impl HostRef {
         };
         let lives = port.processes.is_alive(self.0.process);
         if lives {
-            port.link.message(self.0.process, write);
+            port.link.message_last(self.0.process, write);
         }
         lives
     }

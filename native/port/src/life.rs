@@ -14,6 +14,9 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use crate::calls;
+use crate::descriptors;
+use crate::grants::Taken;
 use crate::hello::{self, Hello};
 use crate::link::Link;
 use crate::long;
@@ -29,6 +32,9 @@ const COME: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(1800);
 /// Strangers that are hung up on before this gives up.
 const STRANGERS: usize = 16;
+
+/// The thread that waits for the end of standard input.
+const STDIN: &str = "sockeye-stdin";
 
 /// How this process ends.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +60,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         say("usage: sockeye-engine PATH; the secret is the first line of standard input");
         return ExitCode::from(End::Usage as u8);
     };
+    let descriptors = descriptors::take_all();
     let Some(secret) = read_secret() else {
         say("the first line of standard input is no secret of 64 hexadecimal digits");
         return ExitCode::from(End::Usage as u8);
@@ -64,7 +71,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         .enable_time()
         .build();
     let end = match runtime {
-        Ok(runtime) => runtime.block_on(serve(Path::new(&path), &secret)),
+        Ok(runtime) => runtime.block_on(serve(Path::new(&path), &secret, descriptors)),
         Err(e) => {
             say(&format!("no runtime: {e}"));
             End::Socket
@@ -102,7 +109,7 @@ fn watch_standard_input() {
         drop(input);
         finish(End::InOrder);
     };
-    let thread = std::thread::Builder::new().name("sockeye-stdin".into());
+    let thread = std::thread::Builder::new().name(STDIN.into());
     if let Err(e) = thread.spawn(watch) {
         say(&format!("no thread: {e}"));
     }
@@ -140,7 +147,7 @@ fn remove_file() {
     }
 }
 
-async fn serve(path: &Path, secret: &[u8]) -> End {
+async fn serve(path: &Path, secret: &[u8], descriptors: u64) -> End {
     let listener = match UnixListener::bind(path) {
         Ok(listener) => listener,
         Err(e) => {
@@ -151,7 +158,7 @@ async fn serve(path: &Path, secret: &[u8]) -> End {
     *FILE.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
     let _ = writeln!(io::stdout(), "ready");
     let _ = io::stdout().flush();
-    let came = timeout(COME, welcome(&listener, secret)).await;
+    let came = timeout(COME, welcome(&listener, secret, descriptors)).await;
     drop(listener);
     match came {
         Ok(Ok((stream, incoming))) => speak(stream, incoming).await,
@@ -164,7 +171,11 @@ async fn serve(path: &Path, secret: &[u8]) -> End {
 }
 
 /// Waits for who knows the secret.
-async fn welcome(listener: &UnixListener, secret: &[u8]) -> Result<(UnixStream, Incoming), End> {
+async fn welcome(
+    listener: &UnixListener,
+    secret: &[u8],
+    descriptors: u64,
+) -> Result<(UnixStream, Incoming), End> {
     for _ in 0..=STRANGERS {
         let Ok((mut stream, _)) = listener.accept().await else {
             return Err(End::Socket);
@@ -179,7 +190,7 @@ async fn welcome(listener: &UnixListener, secret: &[u8]) -> Result<(UnixStream, 
             // Who has the answer finds nothing there any more.
             remove_file();
         }
-        let answered = stream.write_all(&hello::answer(hello)).await;
+        let answered = stream.write_all(&hello::answer(hello, descriptors)).await;
         match hello {
             Hello::Welcome if answered.is_ok() => return Ok((stream, incoming)),
             Hello::Welcome => return Err(End::InOrder),
@@ -215,8 +226,10 @@ async fn speak(stream: UnixStream, incoming: Incoming) -> End {
 }
 
 async fn listen(mut reader: OwnedReadHalf, mut incoming: Incoming, port: &Arc<Port>) -> End {
+    let mut taken = Taken::default();
     loop {
-        let done = incoming.sections(|kind, body| port.section(kind, body));
+        let done = incoming.sections(|kind, body| port.section(kind, body, &mut taken));
+        port.hand_over(&mut taken);
         port.link.flush();
         if let Err(Broken(how)) = done {
             say(&format!("the VM's side breaks the protocol: {how}"));
@@ -229,20 +242,28 @@ async fn listen(mut reader: OwnedReadHalf, mut incoming: Incoming, port: &Arc<Po
     }
 }
 
-/// A panic costs a connection, and is told to the process that started the engine. Before there is one, it ends all.
+/// Where a panic is caught, it costs a connection, and is told to the process that started the engine. Anywhere else it ends all
+/// at once: somebody would wait for ever, and another process is started in the place of this one.
 fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let message = info.to_string().replace('\n', " ");
+        let is_caught = !matches!(
+            std::thread::current().name(),
+            Some("main" | calls::THREAD | STDIN)
+        );
         match PORT.get() {
             // This thread may hold what telling needs.
-            Some(port) => long::run(move || {
+            Some(port) if is_caught => long::run(move || {
                 port.tell_engine(|w| {
                     events::notice(w, Atom::panic, Atom::message, |w| {
                         w.binary(message.as_bytes())
                     });
                 });
             }),
-            None => say(&message),
+            _ => {
+                say(&message);
+                std::process::abort();
+            }
         }
     }));
 }

@@ -5,12 +5,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye_etf::VERSION;
-use sockeye_seam::{Etf, Writer};
+use sockeye_seam::{Atom, Etf, Writer};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
-use crate::packets::Outgoing;
-use crate::receiver::Receiver;
+use crate::outgoing::Outgoing;
 
 pub(crate) const ANSWER: u8 = 1;
 pub(crate) const MESSAGE: u8 = 2;
@@ -18,6 +17,7 @@ pub(crate) const BATCH: u8 = 3;
 pub(crate) const WATCH: u8 = 4;
 pub(crate) const UNWATCH: u8 = 5;
 pub(crate) const PONG: u8 = 6;
+pub(crate) const GRANT: u8 = 7;
 
 /// Bytes that wait for the VM from which on events stay where they are.
 const FULL: usize = 512 * 1024;
@@ -29,13 +29,18 @@ thread_local! {
     static BODY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Who waits for room on the link.
+pub(crate) trait Stalled: Send + Sync {
+    fn go_on(self: Arc<Self>);
+}
+
 pub(crate) struct Link {
     out: Mutex<Outgoing>,
     socket: OwnedWriteHalf,
     /// The socket takes no more: somebody is to wait for it.
     blocked: Notify,
-    /// Receivers that have events and credit, and wait for room.
-    stalled: Mutex<Vec<Arc<Receiver>>>,
+    /// Who has events and credit, and waits for room.
+    stalled: Mutex<Vec<Arc<dyn Stalled>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,7 +69,7 @@ impl Link {
         }
     }
 
-    /// The same, of what has been written.
+    /// The same, of what has been written: the first part begins with the Id, if there is one.
     pub(crate) fn append_parts(&self, kind: u8, parts: &[&[u8]]) {
         lock(&self.out).section(kind, parts);
     }
@@ -77,25 +82,25 @@ impl Link {
 
     /// An answer to who gave `from`: `{return, Value}`.
     pub(crate) fn answer(&self, from: &[u8], value: impl FnOnce(&mut Etf<'_>)) {
-        self.reply(from, sockeye_seam::Atom::return_, value);
+        self.reply(from, Atom::return_, value);
+        self.flush();
+    }
+
+    /// The same, behind all that has been said before.
+    pub(crate) fn answer_last(&self, from: &[u8], value: impl FnOnce(&mut Etf<'_>)) {
+        let mut body = Vec::new();
+        reply(&mut body, from, Atom::return_, value);
+        lock(&self.out).behind_all(ANSWER, body);
+        self.flush();
     }
 
     pub(crate) fn raise(&self, from: &[u8]) {
-        use sockeye_seam::Atom;
         self.reply(from, Atom::raise, |w| w.atom(Atom::badarg));
+        self.flush();
     }
 
-    fn reply(&self, from: &[u8], tag: sockeye_seam::Atom, value: impl FnOnce(&mut Etf<'_>)) {
-        self.append(ANSWER, |out| {
-            out.extend_from_slice(&(from.len() as u16).to_be_bytes());
-            out.extend_from_slice(from);
-            term(out, |w| {
-                w.tuple(2);
-                w.atom(tag);
-                value(w);
-            });
-        });
-        self.flush();
+    fn reply(&self, from: &[u8], tag: Atom, value: impl FnOnce(&mut Etf<'_>)) {
+        self.append(ANSWER, |out| reply(out, from, tag, value));
     }
 
     /// A message to the process of an Id.
@@ -106,7 +111,15 @@ impl Link {
         });
     }
 
-    /// Writes what the socket takes now.
+    /// The same, behind all that has been said before.
+    pub(crate) fn message_last(&self, id: u64, write: impl FnOnce(&mut Etf<'_>)) {
+        let mut body = id.to_be_bytes().to_vec();
+        term(&mut body, write);
+        lock(&self.out).behind_all(MESSAGE, body);
+        self.flush();
+    }
+
+    /// Writes what the socket takes now, and of what is large one piece: the rest is for the link's own thread.
     pub(crate) fn flush(&self) {
         if !self.write_some() {
             self.blocked.notify_one();
@@ -116,7 +129,11 @@ impl Link {
     /// False if something is left.
     fn write_some(&self) -> bool {
         let mut out = lock(&self.out);
+        let mut has_cut = false;
         loop {
+            if out.waiting() == 0 && out.large() > 0 && std::mem::replace(&mut has_cut, true) {
+                return false;
+            }
             let bytes = out.ready();
             if bytes.is_empty() {
                 return true;
@@ -133,14 +150,15 @@ impl Link {
         }
     }
 
-    /// Whether events are to stay where they are.
-    pub(crate) fn is_full(&self) -> bool {
-        lock(&self.out).waiting() > FULL
+    /// Whether events are to stay where they are: all, and large ones.
+    pub(crate) fn is_full(&self) -> (bool, bool) {
+        let out = lock(&self.out);
+        (out.waiting() > FULL, out.large() > FULL)
     }
 
-    /// The receiver goes on when there is room.
-    pub(crate) fn stall(&self, receiver: Arc<Receiver>) {
-        lock(&self.stalled).push(receiver);
+    /// Who waits goes on when there is room.
+    pub(crate) fn stall(&self, who: Arc<dyn Stalled>) {
+        lock(&self.stalled).push(who);
         self.blocked.notify_one();
     }
 
@@ -148,18 +166,36 @@ impl Link {
     pub(crate) async fn write_on(&self) {
         loop {
             self.blocked.notified().await;
-            while !self.write_some() {
+            let mut is_written = self.write_some();
+            loop {
+                // Before what is large is written, there is room for what is small.
+                for who in std::mem::take(&mut *lock(&self.stalled)) {
+                    who.go_on();
+                }
+                if is_written {
+                    break;
+                }
                 if self.socket.writable().await.is_err() {
                     return;
                 }
-            }
-            let stalled = std::mem::take(&mut *lock(&self.stalled));
-            for receiver in stalled {
-                receiver.resume();
+                // What the VM says is read meanwhile.
+                tokio::task::yield_now().await;
+                is_written = self.write_some();
             }
             self.flush();
         }
     }
+}
+
+/// `{Tag, Value}` for who gave `from`.
+fn reply(out: &mut Vec<u8>, from: &[u8], tag: Atom, value: impl FnOnce(&mut Etf<'_>)) {
+    out.extend_from_slice(&(from.len() as u16).to_be_bytes());
+    out.extend_from_slice(from);
+    term(out, |w| {
+        w.tuple(2);
+        w.atom(tag);
+        value(w);
+    });
 }
 
 /// A term that stands alone.

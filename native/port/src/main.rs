@@ -5,13 +5,17 @@
 
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+mod asker;
 mod calls;
+mod descriptors;
+mod grants;
 mod hello;
 mod host;
 mod life;
 mod link;
 mod long;
 mod memory;
+mod outgoing;
 mod packets;
 mod port;
 mod processes;

@@ -1,4 +1,4 @@
-//! What is on the link: packets of sections, and pieces of those that are large.
+//! What comes over the link: packets of sections, and pieces of those that are large.
 //!
 //! Nothing here reads or writes a socket. The other side may send whatever it likes: what it says is bounded and checked.
 
@@ -14,9 +14,9 @@ const STREAMS: usize = 64;
 const HELD: usize = (2 << 30) + (1 << 20);
 
 /// Kind and size.
-const HEAD: usize = 5;
-const MORE: u8 = 8;
-const LAST: u8 = 9;
+pub(crate) const HEAD: usize = 5;
+pub(crate) const MORE: u8 = 8;
+pub(crate) const LAST: u8 = 9;
 
 /// The other side does not keep to the protocol: how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,12 @@ impl Incoming {
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
         self.buffer.reserve(64 * 1024);
         &mut self.buffer
+    }
+
+    /// Whether nothing is left that is not complete.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.parts.is_empty()
     }
 
     /// The next packet that is complete, at most so long: for the first one, which has no sections.
@@ -131,147 +137,9 @@ impl Incoming {
     }
 }
 
-/// Packets on their way.
-#[derive(Default)]
-pub(crate) struct Outgoing {
-    bytes: Vec<u8>,
-    /// So many of them are written.
-    sent: usize,
-    /// Where the packet begins that takes more sections.
-    open: Option<usize>,
-    next_stream: u32,
-}
-
-/// Memory that is kept when nothing waits.
-const KEPT: usize = 256 * 1024;
-
-impl Outgoing {
-    /// Bytes that wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-
-    /// What is to be written.
-    pub(crate) fn ready(&mut self) -> &[u8] {
-        self.close();
-        self.bytes.get(self.sent..).unwrap_or_default()
-    }
-
-    /// So many bytes have been written.
-    pub(crate) fn written(&mut self, bytes: usize) {
-        self.sent += bytes;
-        if self.waiting() == 0 {
-            self.bytes.clear();
-            self.bytes.shrink_to(KEPT);
-            self.sent = 0;
-        }
-    }
-
-    fn close(&mut self) {
-        if let Some(start) = self.open.take() {
-            let len = (self.bytes.len() - start - 4) as u32;
-            if let Some(place) = self.bytes.get_mut(start..start + 4) {
-                place.copy_from_slice(&len.to_be_bytes());
-            }
-        }
-    }
-
-    /// A packet with room for a section that is not cut.
-    fn open(&mut self) {
-        match self.open {
-            Some(start) if self.bytes.len() - start <= PACKET - PIECE - 2 * HEAD => {}
-            _ => {
-                self.close();
-                self.open = Some(self.bytes.len());
-                self.bytes.extend_from_slice(&[0; 4]);
-            }
-        }
-    }
-
-    /// Appends a section, whose body is these parts.
-    pub(crate) fn section(&mut self, kind: u8, parts: &[&[u8]]) {
-        if parts.iter().map(|part| part.len()).sum::<usize>() > PIECE {
-            self.cut(kind, &parts.concat());
-        } else {
-            self.whole(kind, parts);
-        }
-    }
-
-    /// Appends what is not cut.
-    fn whole(&mut self, kind: u8, parts: &[&[u8]]) {
-        self.open();
-        let len = parts.iter().map(|part| part.len()).sum::<usize>() as u32;
-        self.bytes.push(kind);
-        self.bytes.extend_from_slice(&len.to_be_bytes());
-        for part in parts {
-            self.bytes.extend_from_slice(part);
-        }
-    }
-
-    fn cut(&mut self, kind: u8, body: &[u8]) {
-        let [a, b, c, d] = self.next_stream.to_be_bytes();
-        self.next_stream = self.next_stream.wrapping_add(1);
-        let mut pieces = body.chunks(PIECE).peekable();
-        while let Some(piece) = pieces.next() {
-            match pieces.peek() {
-                Some(_) => self.whole(MORE, &[&[a, b, c, d], piece]),
-                None => self.whole(LAST, &[&[a, b, c, d, kind], piece]),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn through(out: &mut Outgoing, cuts: usize) -> Vec<(u8, Vec<u8>)> {
-        let bytes = out.ready().to_vec();
-        out.written(bytes.len());
-        let mut incoming = Incoming::default();
-        let mut got = Vec::new();
-        for chunk in bytes.chunks(cuts) {
-            incoming.room().extend_from_slice(chunk);
-            incoming
-                .sections(|kind, body| {
-                    got.push((kind, body.to_vec()));
-                    Ok(())
-                })
-                .unwrap();
-        }
-        assert!(incoming.buffer.is_empty() && incoming.parts.is_empty());
-        got
-    }
-
-    #[test]
-    fn sections_come_out_as_they_went_in_around_every_bound() {
-        let mut out = Outgoing::default();
-        let mut sent = Vec::new();
-        let sizes = [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1];
-        for (n, size) in sizes.into_iter().chain(vec![PIECE; 9]).enumerate() {
-            let body = vec![n as u8; size];
-            out.section(1, &[&body]);
-            sent.push((1, body));
-        }
-        assert_eq!(through(&mut out, 100_000), sent);
-        assert_eq!(out.waiting(), 0);
-        out.section(2, &[&[7]]);
-        assert_eq!(through(&mut out, 1), [(2, vec![7])]);
-    }
-
-    #[test]
-    fn no_packet_is_longer_than_may_be() {
-        let mut out = Outgoing::default();
-        for _ in 0..50 {
-            out.section(3, &[&[0; PIECE], &[0]]);
-            out.section(3, &[&[0; PIECE]]);
-        }
-        let mut rest = out.ready();
-        while let Some((len, behind)) = be32(rest) {
-            assert!((1..=PACKET).contains(&(len as usize)), "{len}");
-            rest = &behind[len as usize..];
-        }
-    }
 
     fn refused(packet: &[u8]) -> Broken {
         let mut incoming = Incoming::default();

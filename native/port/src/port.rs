@@ -5,13 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use sockeye_engine::{Engine, Server, ShardSet};
+use sockeye_engine::{ConnId, Engine, Server, ShardSet};
 use sockeye_etf::Cursor;
 use sockeye_seam::frames::SendFailure;
 use sockeye_seam::topic_changes::changed;
 use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Writer, calls as seam};
 
-use crate::calls::{self, Asker};
+use crate::asker::Asker;
+use crate::calls;
+use crate::grants::{Grants, Taken};
 use crate::host::Host;
 use crate::link::{Link, PONG};
 use crate::packets::Broken;
@@ -22,10 +24,12 @@ const COMMANDS: u8 = 2;
 const DOWN: u8 = 3;
 const CAST: u8 = 5;
 const PING: u8 = 6;
+const FRAME: u8 = 7;
 
 pub(crate) struct Port {
     pub(crate) link: Arc<Link>,
     pub(crate) processes: Processes,
+    pub(crate) grants: Grants,
     engine: RwLock<Option<Arc<Engine>>>,
     /// The Id of the process that started the engine; 0 for none.
     pub(crate) engine_process: AtomicU64,
@@ -80,6 +84,7 @@ impl Port {
     pub(crate) fn new(link: Arc<Link>) -> Arc<Self> {
         Arc::new(Port {
             processes: Processes::new(link.clone()),
+            grants: Grants::new(link.clone()),
             link,
             engine: RwLock::new(None),
             engine_process: AtomicU64::new(0),
@@ -185,9 +190,18 @@ impl Port {
         }
     }
 
-    /// What a section asks for.
-    pub(crate) fn section(self: &Arc<Self>, kind: u8, body: &[u8]) -> Result<(), Broken> {
+    /// What a section asks for. Messages that were taken wait for others that come with them.
+    pub(crate) fn section(
+        self: &Arc<Self>,
+        kind: u8,
+        body: &[u8],
+        taken: &mut Taken,
+    ) -> Result<(), Broken> {
+        if kind != FRAME {
+            self.hand_over(taken);
+        }
         match kind {
+            FRAME => self.taken(body, taken),
             CALL => {
                 let (len, rest) = body
                     .split_first_chunk()
@@ -212,6 +226,25 @@ impl Port {
                 Ok(())
             }
             _ => Err(Broken("a section of no known kind")),
+        }
+    }
+
+    fn taken(&self, body: &[u8], taken: &mut Taken) -> Result<(), Broken> {
+        let (conn, message) = be64(body)?;
+        let conn = ConnId::from_u64(conn).ok_or(Broken("a message for no connection"))?;
+        let message = EtfTerm::new(whole(message)?);
+        match self.engine() {
+            Some(engine) => taken.add(&engine, &self.grants, conn, message),
+            None => Ok(()),
+        }
+    }
+
+    /// Messages that were taken go to their shards.
+    pub(crate) fn hand_over(&self, taken: &mut Taken) {
+        if !taken.is_empty()
+            && let Some(engine) = self.engine()
+        {
+            taken.hand_over(&engine);
         }
     }
 

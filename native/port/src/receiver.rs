@@ -12,8 +12,8 @@ use sockeye_seam::events::{self, Invalid};
 use sockeye_seam::settings::{EventFormat, KeyMode};
 use sockeye_seam::{Atom, Etf, Writer};
 
-use crate::calls::Asker;
-use crate::link::{BATCH, Link};
+use crate::asker::Asker;
+use crate::link::{BATCH, Link, Stalled};
 use crate::long;
 
 /// Batches on their way that are not acknowledged.
@@ -64,6 +64,13 @@ struct State {
     /// Who waits until nothing is left.
     resting: Vec<Asker>,
     is_stalled: bool,
+}
+
+impl Stalled for Receiver {
+    fn go_on(self: Arc<Self>) {
+        self.state().is_stalled = false;
+        self.pump();
+    }
 }
 
 struct Notice(Weak<Receiver>);
@@ -176,12 +183,6 @@ impl Receiver {
         self.pump();
     }
 
-    /// There is room on the link again.
-    pub(crate) fn resume(self: &Arc<Self>) {
-        self.state().is_stalled = false;
-        self.pump();
-    }
-
     /// Sends what may be sent, and leaves what takes long to another thread.
     pub(crate) fn pump(self: &Arc<Self>) {
         self.send(self.state(), false);
@@ -190,14 +191,15 @@ impl Receiver {
     fn send(self: &Arc<Self>, mut state: MutexGuard<'_, State>, has_time: bool) {
         let mut scratch = SCRATCH.take();
         while state.credit > 0 && !state.is_stalled {
-            if self.link.is_full() {
+            let (is_full, mut waits) = self.link.is_full();
+            if is_full {
                 state.is_stalled = true;
                 self.link.stall(self.clone());
                 break;
             }
             scratch.heads.clear();
             scratch.terms.clear();
-            let took = self.take(&mut state, &mut scratch, has_time);
+            let took = self.take(&mut state, &mut scratch, (has_time, &mut waits));
             if took.events > 0 {
                 state.credit -= 1;
                 let id = self.id.to_be_bytes();
@@ -214,6 +216,11 @@ impl Receiver {
                     engine.close_after_answers(conn, 1007, &why.0);
                 }
             }
+            if waits {
+                state.is_stalled = true;
+                self.link.stall(self.clone());
+                break;
+            }
             if took.is_long {
                 // Nobody else tries meanwhile.
                 state.is_stalled = true;
@@ -228,7 +235,7 @@ impl Receiver {
             }
             if took.left == Left::Nothing {
                 for asker in state.resting.drain(..) {
-                    asker.answer(|w| w.atom(Atom::ok));
+                    asker.ok_last();
                 }
                 break;
             }
@@ -238,8 +245,13 @@ impl Receiver {
         }
     }
 
-    /// Writes a batch.
-    fn take(&self, state: &mut State, out: &mut Scratch, has_time: bool) -> Took {
+    /// Writes a batch. `waits` says whether a large event has to wait, and then whether one does.
+    fn take(
+        &self,
+        state: &mut State,
+        out: &mut Scratch,
+        (has_time, waits): (bool, &mut bool),
+    ) -> Took {
         out.terms.push(etf::VERSION);
         let list = etf::open_list(&mut out.terms);
         let mut took = Took {
@@ -252,6 +264,7 @@ impl Receiver {
         };
         let mut bytes = 0;
         let max = usize::from(state.max);
+        let no_large = std::mem::take(waits);
         let (left, shards) = self.inbox.drain(usize::MAX, |conn, event, len| {
             let is_json = matches!(event, Event::Text(_)) && self.format.json.is_some();
             // An end has its question with it.
@@ -259,6 +272,10 @@ impl Receiver {
                 1 + usize::from(self.view == View::Handler && matches!(event, Event::Closed(_)));
             let is_full = took.events as usize + more > max || bytes + len > BATCH_BYTES;
             if is_full && took.events > 0 {
+                return Visit::Stop;
+            }
+            if len > BATCH_BYTES && no_large {
+                *waits = true;
                 return Visit::Stop;
             }
             if is_json && len > LONG_TEXT && !has_time {

@@ -383,6 +383,19 @@ impl Engine {
         }
     }
 
+    /// Counts bytes that a following [`Engine::send`] brings, whatever the bound says: they were taken before.
+    pub fn charge(&self, conn: ConnId, len: usize) {
+        if let Some(shard) = self.shard_of(conn) {
+            shard.slots.charge(conn, len);
+        }
+    }
+
+    /// The bound of what may wait for a connection, if that is far away; else 0.
+    pub fn ample(&self, conn: ConnId) -> usize {
+        self.shard_of(conn)
+            .map_or(0, |shard| shard.slots.ample(conn))
+    }
+
     /// Takes back what [`Engine::reserve`] counted.
     pub fn unreserve(&self, conn: ConnId, len: usize) {
         if let Some(shard) = self.shard_of(conn) {

@@ -202,6 +202,16 @@ impl Slots {
         self.current(id).is_some_and(|(_, state)| state & FULL != 0)
     }
 
+    /// The bound of the queued bytes, where no more than half of that is queued and frames may be sent; 0 elsewhere.
+    pub(crate) fn ample(&self, id: ConnId) -> usize {
+        let Some((slot, state)) = self.current(id) else {
+            return 0;
+        };
+        let limit = slot.limit.load(Ordering::Relaxed);
+        let is_ample = state & CLOSING == 0 && state & QUEUED_MASK <= u64::from(limit / 2);
+        if is_ample { limit as usize } else { 0 }
+    }
+
     /// Bytes queued and not yet taken by the operating system.
     pub(crate) fn queued(&self, id: ConnId) -> usize {
         self.current(id)
@@ -225,8 +235,10 @@ mod tests {
         assert_eq!(slots.reserve(id, 1), Err(SendError::Busy));
         slots.release(id, 49);
         assert!(slots.is_full(id), "more than half is still queued");
+        assert_eq!(slots.ample(id), 0);
         slots.release(id, 1);
         assert!(!slots.is_full(id));
+        assert_eq!(slots.ample(id), 100);
         assert_eq!(slots.queued(id), 50);
         assert_eq!(slots.server(id), Some(3));
     }

@@ -8,8 +8,9 @@ use sockeye_seam::settings::{CLIENT_TAG, Settings, client_tls, dial};
 use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, Writer, errno};
 
+use super::Call;
 use super::control::{aside, tls_refused};
-use super::{Call, error};
+use crate::asker::error;
 
 impl Call<'_> {
     /// Reads a URL: `{ok, Place}` for people, or `{error, Why}`.

@@ -12,7 +12,8 @@ use sockeye_seam::settings::set_option;
 use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
-use super::{Call, error};
+use super::Call;
+use crate::asker::error;
 use crate::port::{self, failures, reason};
 use crate::processes::Watched;
 use crate::receiver::{Receiver, View};
@@ -200,7 +201,7 @@ impl Call<'_> {
         let engine = self.port.engine()?;
         let receiver = self.port.host_of(server)?.owner_of(pid)?;
         let asker = self.asker.clone();
-        let done = Box::new(move || asker.ok());
+        let done = Box::new(move || asker.ok_last());
         engine.set_owner(conn, receiver.inbox.clone(), done).ok()?;
         if receiver.inbox.is_dead() {
             // It died meanwhile, and the shard may have heard of it too early.
@@ -311,6 +312,9 @@ impl Call<'_> {
             Some(engine) => seam::send(self.reader(), &engine, conn, frames, Bounds::NONE),
             None => Err(SendFailure::Send(SendError::Closed)),
         };
+        if let (Ok(_), Some(engine)) = (&sent, self.port.engine()) {
+            self.port.grants.renew(&engine, conn);
+        }
         match sent {
             Ok(_) => self.ok_after(ShardSet::one(conn.shard()), CallKind::Single),
             Err(failure) => self.refused(&failure)?,

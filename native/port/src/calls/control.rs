@@ -15,7 +15,8 @@ use sockeye_seam::settings::{EventFormat, Owner, Settings, decision, read_tls, t
 use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
 
-use super::{Asker, Call, error};
+use super::Call;
+use crate::asker::{Asker, error};
 use crate::host::{Host, HostRef, Pid};
 use crate::memory;
 use crate::port::Port;
@@ -29,7 +30,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// Does what may take long where nobody waits for it. The order of such calls is the caller's, who waits for each.
 pub(super) fn aside(job: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().name("sockeye-call".into());
+    let thread = std::thread::Builder::new().name(super::THREAD.into());
     // No thread: whoever asked finds out by waiting, as for a lost link.
     let _ = thread.spawn(job);
 }

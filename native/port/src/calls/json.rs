@@ -7,7 +7,8 @@ use sockeye_seam::settings::{JsonOptions, KeyMode, keys, null};
 use sockeye_seam::value::{BadArg, Read, Value};
 use sockeye_seam::{Atom, EtfTerm, EventWriter, Reader, Writer, events};
 
-use super::{Asker, Call, error};
+use super::Call;
+use crate::asker::{Asker, error};
 use crate::host::Pid;
 use crate::long;
 

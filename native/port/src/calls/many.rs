@@ -12,7 +12,8 @@ use sockeye_seam::topic_changes::TakenChanges;
 use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
-use super::{Call, error};
+use super::Call;
+use crate::asker::error;
 use crate::port::{Last, reason};
 use crate::processes::Watched;
 

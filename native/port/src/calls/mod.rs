@@ -3,6 +3,7 @@
 mod client;
 mod conns;
 mod control;
+mod fault;
 mod json;
 mod many;
 
@@ -11,53 +12,15 @@ use std::sync::Arc;
 use sockeye_engine::{ConnId, Server};
 use sockeye_etf::{Cursor, Token};
 use sockeye_seam::value::{BadArg, Read, Value, read_etf};
-use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Reader, Writer};
+use sockeye_seam::{EtfReader, EtfTerm, Reader};
 
+use crate::asker::Asker;
 use crate::host::Pid;
-use crate::link::Link;
 use crate::packets::Broken;
 use crate::port::{self, Port};
 
-/// Who waits for an answer, if anybody does.
-#[derive(Clone)]
-pub(crate) struct Asker {
-    link: Arc<Link>,
-    from: Option<Box<[u8]>>,
-}
-
-impl Asker {
-    pub(crate) fn new(link: &Arc<Link>, from: Option<Box<[u8]>>) -> Self {
-        let link = link.clone();
-        Asker { link, from }
-    }
-
-    pub(crate) fn answer(&self, value: impl FnOnce(&mut Etf<'_>)) {
-        if let Some(from) = &self.from {
-            self.link.answer(from, value);
-        }
-    }
-
-    fn ok(&self) {
-        self.answer(|w| w.atom(Atom::ok));
-    }
-
-    /// `{error, Reason}`
-    fn error(&self, why: Atom) {
-        self.answer(|w| error(w, |w| w.atom(why)));
-    }
-
-    fn raise(&self) {
-        if let Some(from) = &self.from {
-            self.link.raise(from);
-        }
-    }
-}
-
-fn error(w: &mut Etf<'_>, reason: impl FnOnce(&mut Etf<'_>)) {
-    w.tuple(2);
-    w.atom(Atom::error);
-    reason(w);
-}
+/// Threads that do what takes long.
+pub(crate) const THREAD: &str = "sockeye-call";
 
 /// A call, with what it needs at hand.
 pub(crate) struct Call<'a> {
@@ -155,6 +118,7 @@ impl<'a> Call<'a> {
             "topic_count" => self.topic_count(),
             "topics_of" => self.topics_of(),
             "connections" => self.connections(),
+            "fault" => self.fault(),
             "json_decode" => self.json_decode(),
             "json_encode" => self.json_encode(),
             _ => Err(BadArg),

@@ -26,6 +26,34 @@ pub fn send<'a, R: Reader<'a>>(
     Ok(work)
 }
 
+/// Appends one message that was taken before: it goes, however much waits.
+///
+/// # Errors
+/// Nothing has been appended: the connection takes none any more, or it is no message.
+pub fn append_taken<'a, R: Reader<'a>>(
+    r: R,
+    engine: &Engine,
+    conn: ConnId,
+    message: R::Term,
+    frames: &mut Frames,
+) -> Result<(), SendFailure<R::Term>> {
+    if !engine.is_open(conn) {
+        return Err(SendFailure::Send(SendError::Closed));
+    }
+    let start = frames.bytes.len();
+    let receiver = Receiver::of(engine, conn)?;
+    let message = parse(r, message).ok_or(SendFailure::BadArg)?;
+    let (asked, _) = receiver.append(r, message, Bounds::NONE, &mut frames.bytes)?;
+    let (range, len) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
+    match asked {
+        Appended::Frame => frames.write(conn, range),
+        Appended::Plain => frames.write_plain(conn, range),
+        _ => return Err(SendFailure::BadArg),
+    }
+    engine.charge(conn, len);
+    Ok(())
+}
+
 /// Takes back what was noted of messages in pieces, the last piece first.
 fn forget_pieces(engine: &Engine, frames: &Frames) {
     for (conn, part) in frames.commands.iter().rev() {

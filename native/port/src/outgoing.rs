@@ -1,0 +1,325 @@
+//! Sections on their way to the VM. What is large goes out in pieces, and what others have to say goes between them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::packets::{HEAD, LAST, MORE, PACKET, PIECE};
+
+/// Memory that is kept when nothing waits.
+const KEPT: usize = 256 * 1024;
+
+/// Sections that are unfinished at a time: the other side bounds them.
+const STREAMS: usize = 32;
+
+/// Packets on their way.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    /// So many of them are written.
+    sent: usize,
+    /// Where the packet begins that takes more sections.
+    open: Option<usize>,
+    next_stream: u32,
+    /// The next one first.
+    lanes: VecDeque<Lane>,
+    /// Bytes of all bodies in lanes that have not been cut off.
+    large: usize,
+}
+
+/// A section that goes out in pieces, and what must not pass it.
+struct Lane {
+    /// The process that it is for; none for an answer, which keeps nobody waiting.
+    id: Option<u64>,
+    stream: u32,
+    /// So many bytes of the first item are cut off.
+    cut: usize,
+    items: VecDeque<Item>,
+}
+
+enum Item {
+    Section(u8, Vec<u8>),
+    /// It goes out when all lanes that have it have come to it.
+    Shared(Arc<(u8, Vec<u8>)>),
+}
+
+/// Who a section is for, if it must come in order: all kinds but answers and pongs begin with an Id.
+fn id_of(kind: u8, body: &[u8]) -> Option<u64> {
+    let is_for_one = matches!(kind, crate::link::MESSAGE..=crate::link::UNWATCH);
+    let head = body.first_chunk().filter(|_| is_for_one)?;
+    Some(u64::from_be_bytes(*head))
+}
+
+impl Outgoing {
+    /// Bytes that wait, without those of large sections.
+    pub(crate) fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Bytes of large sections that wait.
+    pub(crate) fn large(&self) -> usize {
+        self.large
+    }
+
+    /// What is to be written.
+    pub(crate) fn ready(&mut self) -> &[u8] {
+        while self.waiting() == 0
+            && let Some(lane) = self.lanes.pop_front()
+        {
+            self.step(lane);
+        }
+        self.close();
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So many bytes have been written.
+    pub(crate) fn written(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.waiting() == 0 {
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
+            self.sent = 0;
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(start) = self.open.take() {
+            let len = (self.bytes.len() - start - 4) as u32;
+            if let Some(place) = self.bytes.get_mut(start..start + 4) {
+                place.copy_from_slice(&len.to_be_bytes());
+            }
+        }
+    }
+
+    /// A packet with room for a section that is not cut.
+    fn open(&mut self) {
+        match self.open {
+            Some(start) if self.bytes.len() - start <= PACKET - PIECE - 2 * HEAD => {}
+            _ => {
+                self.close();
+                self.open = Some(self.bytes.len());
+                self.bytes.extend_from_slice(&[0; 4]);
+            }
+        }
+    }
+
+    /// Appends a section, whose body is these parts. The first one has all of the Id, if there is one.
+    pub(crate) fn section(&mut self, kind: u8, parts: &[&[u8]]) {
+        let id = parts.first().and_then(|part| id_of(kind, part));
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let lane = match id {
+            Some(_) => self.lanes.iter_mut().find(|lane| lane.id == id),
+            None => None,
+        };
+        match lane {
+            Some(lane) => {
+                self.large += len;
+                lane.items.push_back(Item::Section(kind, parts.concat()));
+            }
+            None if len > PIECE => {
+                self.large += len;
+                self.lanes.push_back(Lane {
+                    id,
+                    stream: self.next_stream,
+                    cut: 0,
+                    items: [Item::Section(kind, parts.concat())].into(),
+                });
+                self.next_stream = self.next_stream.wrapping_add(1);
+            }
+            None => self.part(kind, parts),
+        }
+    }
+
+    /// Appends a section that is small, behind all that there is.
+    pub(crate) fn behind_all(&mut self, kind: u8, body: Vec<u8>) {
+        if self.lanes.is_empty() {
+            return self.part(kind, &[&body]);
+        }
+        let last = Arc::new((kind, body));
+        for lane in &mut self.lanes {
+            lane.items.push_back(Item::Shared(last.clone()));
+        }
+    }
+
+    /// Appends what is not cut.
+    fn part(&mut self, kind: u8, parts: &[&[u8]]) {
+        self.open();
+        let len = parts.iter().map(|part| part.len()).sum::<usize>() as u32;
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&len.to_be_bytes());
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+    }
+
+    /// Appends a piece of the first item of a lane, or all of it, and puts the lane behind the others that have begun.
+    fn step(&mut self, mut lane: Lane) {
+        match lane.items.pop_front() {
+            Some(Item::Section(kind, body)) if lane.cut > 0 || body.len() > PIECE => {
+                let end = body.len().min(lane.cut + PIECE);
+                let piece = body.get(lane.cut..end).unwrap_or_default();
+                let [a, b, c, d] = lane.stream.to_be_bytes();
+                self.large -= piece.len();
+                if end < body.len() {
+                    self.part(MORE, &[&[a, b, c, d], piece]);
+                    lane.cut = end;
+                    lane.items.push_front(Item::Section(kind, body));
+                } else {
+                    self.part(LAST, &[&[a, b, c, d, kind], piece]);
+                    lane.cut = 0;
+                }
+            }
+            Some(Item::Section(kind, body)) => {
+                self.large -= body.len();
+                self.part(kind, &[&body]);
+            }
+            Some(Item::Shared(last)) => {
+                if let Some((kind, body)) = Arc::into_inner(last) {
+                    self.part(kind, &[&body]);
+                }
+            }
+            None => return,
+        }
+        if !lane.items.is_empty() {
+            let place = self.lanes.len().min(STREAMS - 1);
+            self.lanes.insert(place, lane);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{ANSWER, BATCH, MESSAGE};
+    use crate::packets::Incoming;
+
+    /// All that waits, as the other side sees it.
+    fn through(out: &mut Outgoing, cuts: usize) -> Vec<(u8, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        loop {
+            let ready = out.ready().to_vec();
+            if ready.is_empty() {
+                break;
+            }
+            out.written(ready.len());
+            bytes.extend(ready);
+        }
+        let mut incoming = Incoming::default();
+        let mut got = Vec::new();
+        for chunk in bytes.chunks(cuts) {
+            incoming.room().extend_from_slice(chunk);
+            incoming
+                .sections(|kind, body| {
+                    got.push((kind, body.to_vec()));
+                    Ok(())
+                })
+                .unwrap();
+        }
+        assert!(incoming.is_empty());
+        got
+    }
+
+    fn of(id: u64, size: usize) -> Vec<u8> {
+        let mut body = id.to_be_bytes().to_vec();
+        body.resize(size.max(8), id as u8);
+        body
+    }
+
+    #[test]
+    fn sections_come_out_as_they_went_in_around_every_bound() {
+        let mut out = Outgoing::default();
+        let mut sent = Vec::new();
+        let sizes = [8, 9, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1];
+        for size in sizes.into_iter().chain(vec![PIECE; 9]) {
+            let body = of(7, size);
+            out.section(BATCH, &[&body]);
+            sent.push((BATCH, body));
+        }
+        assert_eq!(through(&mut out, 100_000), sent);
+        assert_eq!((out.waiting(), out.large()), (0, 0));
+        out.section(ANSWER, &[&[7]]);
+        assert_eq!(through(&mut out, 1), [(ANSWER, vec![7])]);
+    }
+
+    #[test]
+    fn no_packet_is_longer_than_may_be() {
+        let mut out = Outgoing::default();
+        for _ in 0..50 {
+            out.section(BATCH, &[&of(1, PIECE + 1)]);
+            out.section(BATCH, &[&of(2, PIECE)]);
+        }
+        loop {
+            let mut rest = out.ready();
+            if rest.is_empty() {
+                break;
+            }
+            let all = rest.len();
+            while let Some((len, behind)) = rest.split_first_chunk() {
+                let len = u32::from_be_bytes(*len) as usize;
+                assert!((1..=PACKET).contains(&len), "{len}");
+                rest = &behind[len..];
+            }
+            out.written(all);
+        }
+    }
+
+    #[test]
+    fn what_is_small_passes_what_is_large_of_others() {
+        let mut out = Outgoing::default();
+        out.section(BATCH, &[&of(1, 20 * PIECE)]);
+        out.section(ANSWER, &[&vec![1; 20 * PIECE]]);
+        out.section(BATCH, &[&of(1, 8)]);
+        out.section(MESSAGE, &[&of(1, 9)]);
+        out.section(BATCH, &[&of(2, 8)]);
+        out.section(ANSWER, &[&[2]]);
+        let kinds: Vec<_> = through(&mut out, 1 << 20)
+            .into_iter()
+            .map(|(kind, body)| (kind, body[7.min(body.len() - 1)], body.len()))
+            .collect();
+        let late = [
+            (BATCH, 1, 20 * PIECE),
+            (ANSWER, 1, 20 * PIECE),
+            (BATCH, 1, 8),
+            (MESSAGE, 1, 9),
+        ];
+        assert_eq!(kinds[..2], [(BATCH, 2, 8), (ANSWER, 2, 1)]);
+        assert_eq!(kinds[2..], late);
+    }
+
+    #[test]
+    fn not_too_many_are_unfinished_at_a_time() {
+        let mut out = Outgoing::default();
+        for n in 0..200 {
+            out.section(ANSWER, &[&vec![n; 3 * PIECE]]);
+        }
+        // The other side takes 64.
+        let got = through(&mut out, 1 << 20);
+        let mut first: Vec<_> = got.iter().map(|(_, body)| body[0]).collect();
+        assert!(got.iter().all(|(_, body)| body.len() == 3 * PIECE));
+        first.sort_unstable();
+        assert_eq!(first, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_to_be_the_last_is() {
+        let mut out = Outgoing::default();
+        out.behind_all(ANSWER, vec![0]);
+        assert_eq!(through(&mut out, 100), [(ANSWER, vec![0])]);
+        out.section(BATCH, &[&of(1, 3 * PIECE)]);
+        out.section(BATCH, &[&of(2, 9 * PIECE)]);
+        out.behind_all(ANSWER, vec![9]);
+        out.section(ANSWER, &[&[1]]);
+        let sizes: Vec<_> = through(&mut out, 1 << 20)
+            .into_iter()
+            .map(|(kind, body)| (kind, body.len(), body[0]))
+            .collect();
+        assert_eq!(
+            sizes,
+            [
+                (ANSWER, 1, 1),
+                (BATCH, 3 * PIECE, 0),
+                (BATCH, 9 * PIECE, 0),
+                (ANSWER, 1, 9)
+            ]
+        );
+    }
+}
