@@ -101,7 +101,7 @@ misbehave(unknown_kind, _, _, Socket) ->
 misbehave(empty_batch, _, _, Socket) ->
     section(Socket, 3, <<>>);
 misbehave(compressed_answer, From, _, Socket) ->
-    answer_with(Socket, From, term_to_binary({return, lists:duplicate(10000000, 0)}, [compressed]));
+    answer_with(Socket, From, term_to_binary({return, lists:duplicate(2000000, 0)}, [compressed]));
 misbehave(undecodable_answer, From, _, Socket) ->
     answer_with(Socket, From, <<131, 104, 2, 1, 2, 3>>);
 misbehave(new_atom, From, _, Socket) ->
@@ -121,7 +121,7 @@ misbehave(undecodable_batch, _, Caller, Socket) ->
     section(Socket, 3, [<<1:64, 0, 0:32>>, <<131, 1>>]);
 misbehave(compressed_batch, _, Caller, Socket) ->
     watch(Socket, plain, Caller),
-    section(Socket, 3, [<<1:64, 0, 0:32>>, term_to_binary(lists:duplicate(10000000, 0), [compressed])]);
+    section(Socket, 3, [<<1:64, 0, 0:32>>, term_to_binary(lists:duplicate(2000000, 0), [compressed])]);
 misbehave(odd_batch, _, Caller, Socket) ->
     watch(Socket, plain, Caller),
     section(Socket, 3, [<<1:64, 0, 0:32>>, term_to_binary([event])]);
