@@ -36,7 +36,7 @@ asking(Host, Version) ->
 
 %% The certificate that the server shows, over a connection that works, or the alert.
 shown(Port, Host, Version) ->
-    case ssl:connect("localhost", Port, [binary, {active, false} | asking(Host, Version)], ?TIMEOUT) of
+    case ssl:connect("localhost", Port, [binary, {active, false}, {nodelay, true} | asking(Host, Version)], ?TIMEOUT) of
         {ok, Probe} ->
             {ok, Der} = ssl:peercert(Probe),
             ok = ssl:close(Probe),

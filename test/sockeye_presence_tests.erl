@@ -105,7 +105,8 @@ killed(Name) ->
 
 %% Entries and watchers, and the ends that come after it.
 a_new_process_of_the_module_loses_none_test() ->
-    with_server(#{}, fun(Port, Server) ->
+    %% The owner, which is this process, leaves messages in its mailbox.
+    with_server(#{close_timeout => 100}, fun(Port, Server) ->
         [{SocketA, A}, {SocketB, B}] = [open(Port) || _ <- [a, b]],
         Pid = spawn(fun() -> receive stop -> ok end end),
         ok = sockeye_presence:subscribe(Server, <<"t">>),

@@ -33,7 +33,7 @@ under(Tls, Attack) ->
 
 %% A client that connects, is echoed one message, and closes; or how far it got.
 session(Port) ->
-    Options = [{verify, verify_none}, {active, false}, {mode, binary}],
+    Options = [{verify, verify_none}, {active, false}, {nodelay, true}, {mode, binary}],
     case ssl:connect({127, 0, 0, 1}, Port, Options, 5000) of
         {ok, Socket} ->
             _ = ssl:send(Socket, bad_requests:good()),

@@ -194,7 +194,7 @@ client_optional(#{two := Two} = Certs) ->
 
 %% In 1.3 the client learns of it with the first thing it reads.
 refused(Port, Tls) ->
-    case ssl:connect("localhost", Port, [{active, false} | Tls], ?TIMEOUT) of
+    case ssl:connect("localhost", Port, [{active, false}, {nodelay, true} | Tls], ?TIMEOUT) of
         {error, {tls_alert, _}} ->
             ok;
         {ok, Socket} ->

@@ -24,7 +24,7 @@ served(_, Options, Test) ->
 
 connect(tcp, Port) -> siege:connect(Port);
 connect(tls, Port) ->
-    {ok, Socket} = ssl:connect("localhost", Port, [{verify, verify_none}, {active, false}, binary], ?TIMEOUT),
+    {ok, Socket} = ssl:connect("localhost", Port, [{verify, verify_none}, {active, false}, {nodelay, true}, binary], ?TIMEOUT),
     Socket.
 
 send(tcp, Socket, Bytes) -> gen_tcp:send(Socket, Bytes);
