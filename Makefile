@@ -9,9 +9,9 @@ export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 # With the engine as a process of its own: test/README.md says why these.
 PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_census_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
 
-PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine
+PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim
 
-.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz soak kill bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -74,6 +74,21 @@ autobahn: ## the Autobahn suite against a server and a client (needs CPython 2.7
 fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is nightly Rust
 	@.ci/setup build
 	@SOCKEYE_FUZZ_SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
+
+# With the checks of a debug build.
+SIM := cargo run --quiet --locked --profile soak -p sockeye-sim --
+
+sim: ## the engine in SEEDS simulated worlds, or for SECONDS (60), from the seed FROM on; SEED=n lives one again, with its story
+	@.ci/setup build
+ifdef SEED
+	$(SIM) --seed $(SEED) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(WITHOUT),--without $(WITHOUT))
+else
+	$(SIM) --seconds $(or $(SECONDS),60) $(if $(SEEDS),--seeds $(SEEDS)) --from $(or $(FROM),$(shell date +%s)000000)
+endif
+
+sim-faults: ## faults planted into a copy of the engine, each to be found by the simulation (some minutes)
+	@.ci/setup build
+	cargo test --locked -p sockeye-sim --test faults -- --ignored --nocapture
 
 soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; then 400 nodes that end
 	@.ci/setup test

@@ -8,6 +8,8 @@
 //! through its [`ConnId`]: the shared slot table (`shard/slots.rs`) tells whether it is open and how
 //! much is queued for it, and the shard's operation queue ([`op`]) carries the work over.
 
+// The tests are those of the real world.
+#![cfg(not(all(sim, test)))]
 // Much of it looks at what strangers send: nothing of that may panic.
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
@@ -22,6 +24,7 @@ mod server;
 mod settings;
 mod shard;
 mod vm;
+mod world;
 
 pub use engine::{Engine, StopReport};
 pub use model::active::{self, Active};
@@ -49,6 +52,8 @@ pub use settings::dial::Dial;
 pub use settings::options::{self, ConnOptions};
 pub use settings::rates::ConnectionRate;
 pub use settings::routes::{Routes, Target};
+#[cfg(sim)]
+pub use shard::conn::census;
 pub use shard::op::{self, Frames};
 pub use vm::batch;
 pub use vm::host::{self, Disconnected};

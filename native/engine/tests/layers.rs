@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders and modules of a crate, the lowest first.
-const ENGINE: &str = "model net settings vm server shard admission http dial accept engine";
+const ENGINE: &str = "world model net settings vm server shard admission http dial accept engine";
 const NIF: &str = "atoms terms json vm frames server settings calls library";
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -52,4 +52,53 @@ fn check(src: &str, layers: &str) {
 fn arrows_go_down() {
     check("src", ENGINE);
     check("../nif/src", NIF);
+}
+
+/// What only `world` may name: the simulation has its own in their place.
+const SYSTEM: [&str; 12] = [
+    "tokio::time",
+    "tokio::spawn",
+    "tokio::task::spawn",
+    "tokio::task::JoinSet",
+    "tokio::net::Tcp",
+    "tokio::net::lookup_host",
+    "std::net::Tcp",
+    "std::thread",
+    "std::time::Instant::now",
+    "SystemTime::now",
+    "RandomState::new",
+    "std::collections::Hash",
+];
+
+/// What a text takes from the system itself; its tests may.
+fn taken(text: &str) -> Vec<&str> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let clock = |line: &&str| line.starts_with("use std::time::") && line.contains("Instant");
+    let collections =
+        |line: &&str| line.starts_with("use std::collections::{") && line.contains("Hash");
+    let used = code.lines().filter(|line| clock(line) || collections(line));
+    let named = SYSTEM.into_iter().filter(|name| code.contains(name));
+    used.chain(named).collect()
+}
+
+#[test]
+fn only_the_world_asks_the_system() {
+    for line in [
+        "use std::time::{Duration, Instant};",
+        "f(tokio::time::sleep(x))",
+    ] {
+        assert_eq!(taken(line).len(), 1);
+    }
+    assert!(
+        taken("use std::time::Duration;\n#[cfg(test)]\nmod tests { use std::thread; }").is_empty()
+    );
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files(&src) {
+        let name = file.to_str().unwrap();
+        if !name.contains("/world/") && !name.ends_with("_tests.rs") {
+            let text = fs::read_to_string(&file).unwrap();
+            let taken = taken(&text);
+            assert!(taken.is_empty(), "{name} uses {taken:?}");
+        }
+    }
 }

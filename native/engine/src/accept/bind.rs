@@ -3,11 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Domain, Protocol, Socket, Type};
-
 use crate::net::peer::Peer;
 use crate::net::zone::locate;
 use crate::settings::config::{Address, ServerConfig};
+use crate::world::net::{self, DetachedListener};
 
 /// A listening socket on its way to the shard that accepts.
 pub(crate) struct BoundListener {
@@ -17,7 +16,7 @@ pub(crate) struct BoundListener {
 }
 
 pub(crate) enum BoundSocket {
-    Tcp(std::net::TcpListener),
+    Tcp(DetachedListener),
     #[cfg(unix)]
     Unix(unix::SocketFile, std::os::unix::net::UnixListener),
 }
@@ -34,24 +33,8 @@ pub(crate) fn bind(config: &ServerConfig) -> io::Result<BoundListener> {
     }
 }
 
-/// `SO_REUSEADDR`, so that a restart need not wait for old connections; `SO_REUSEPORT`, which
-/// lets servers share a port without either being told, only when it is asked for.
 fn tcp(address: SocketAddr, config: &ServerConfig) -> io::Result<BoundListener> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    #[cfg(not(windows))]
-    socket.set_reuse_address(true)?;
-    #[cfg(unix)]
-    if config.reuse_port {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(config.backlog)?;
-    socket.set_nonblocking(true)?;
-    let listener = std::net::TcpListener::from(socket);
+    let listener = net::listen(address, config.backlog, config.reuse_port)?;
     let address = listener.local_addr()?;
     Ok(BoundListener {
         socket: BoundSocket::Tcp(listener),

@@ -3,9 +3,8 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 
@@ -18,6 +17,8 @@ use crate::server::{Permit, Server, bump};
 use crate::shard::Shard;
 use crate::shard::op::Control;
 use crate::vm::host::Notice;
+use crate::world::net::TcpListener;
+use crate::world::time::{self, Instant};
 
 /// How long accepting rests when the operating system has no more to give.
 const REST: Duration = Duration::from_millis(100);
@@ -108,7 +109,7 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
         if server.is_overloaded() {
             bump(&server.counters.accept_pauses, 1);
             while server.is_overloaded() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                time::sleep(Duration::from_millis(5)).await;
             }
         }
         match listener.accept().await {
@@ -143,7 +144,7 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
                 if failures.is_over() {
                     server.host.event(Notice::AcceptFailed(e.to_string()));
                 }
-                tokio::time::sleep(REST).await;
+                time::sleep(REST).await;
             }
         }
     }

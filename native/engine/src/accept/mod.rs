@@ -22,6 +22,8 @@ use crate::net::transport::{Detached, Transport};
 use crate::server::{Permit, Server, bump};
 use crate::settings::options;
 use crate::shard::Shard;
+use crate::world::task;
+use crate::world::time;
 use upgrade::FirstRequest;
 
 /// An accepted socket on its way to the shard that serves it.
@@ -59,7 +61,7 @@ pub(crate) fn start_here(
                 limit = limit.saturating_add(lingering::LINGER_TIMEOUT);
             }
             let handshake = handshake(&shard, &server, &mut permit, transport, peer_info);
-            match tokio::time::timeout(limit, handshake).await {
+            match time::timeout(limit, handshake).await {
                 Ok(Some(FirstRequest::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(permit, opened);
                 }
@@ -76,7 +78,7 @@ pub(crate) fn start_here(
                 }
                 Ok(Some(FirstRequest::Http2(transport, peer_info, before))) => {
                     let shard = shard.clone();
-                    tokio::task::spawn_local(async move {
+                    task::spawn_local(async move {
                         let served =
                             http::h2::serve(shard.clone(), permit, transport, peer_info, before);
                         shard.attend_to(served).await;
@@ -102,7 +104,7 @@ async fn handshake(
     let mut ahead = Vec::new();
     if server.config.proxy_protocol {
         let known = forwarded::introduce(server, &mut transport, &mut peer_info, &mut ahead);
-        tokio::time::timeout_at(deadline, known).await.ok()??;
+        time::timeout_at(deadline, known).await.ok()??;
     }
     // A proxy that we trust is not a client: whom it brings is known with the request.
     if !forwarded::is_trusted(server, &peer_info)
@@ -116,7 +118,7 @@ async fn handshake(
     }
     if let Some(tls) = &server.config.tls {
         if ahead.is_empty() {
-            let first = tokio::time::timeout_at(deadline, transport.read_buf(&mut ahead));
+            let first = time::timeout_at(deadline, transport.read_buf(&mut ahead));
             if first.await.ok()?.ok()? == 0 {
                 return None;
             }
@@ -129,7 +131,7 @@ async fn handshake(
             return None;
         }
         let accepted = tls_accept::accept(tls, transport, std::mem::take(&mut ahead));
-        let accepted = tokio::time::timeout_at(deadline, accepted);
+        let accepted = time::timeout_at(deadline, accepted);
         match accepted.await.ok()? {
             Ok((secure, facts)) => {
                 transport = secure;
@@ -153,7 +155,7 @@ async fn handshake(
                 Preface::Yes => return Some(FirstRequest::Http2(transport, peer_info, ahead)),
                 Preface::No => break,
                 Preface::Maybe => {
-                    let more = tokio::time::timeout_at(deadline, transport.read_buf(&mut ahead));
+                    let more = time::timeout_at(deadline, transport.read_buf(&mut ahead));
                     if more.await.ok()?.ok()? == 0 {
                         return None;
                     }

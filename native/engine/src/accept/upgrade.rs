@@ -2,7 +2,6 @@
 
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
 
 use crate::admission::{forwarded, gate, lingering};
 use crate::net::peer::PeerInfo;
@@ -10,6 +9,7 @@ use crate::net::transport::Transport;
 use crate::server::{Permit, Server};
 use crate::shard::Shard;
 use crate::shard::opened::Opened;
+use crate::world::time::{self, Instant};
 
 /// What came of the first request.
 pub(crate) enum FirstRequest {
@@ -35,7 +35,7 @@ pub(crate) async fn shake_hands(
 ) -> Option<FirstRequest> {
     buffer.reserve(1024);
     let head = read_head(server, &mut stream, &mut buffer);
-    let head = tokio::time::timeout_at(deadline, head);
+    let head = time::timeout_at(deadline, head);
     let (request, consumed) = match head.await.ok()?? {
         Ok(found) => found,
         Err(refusal) => {

@@ -7,6 +7,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::server::Server;
 use crate::vm::question::{Answer, Question};
+use crate::world::time;
 
 /// The virtual machine keeps the deadline itself, and ends what took too long. It gets this much
 /// longer to say so.
@@ -35,7 +36,7 @@ pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Answer {
             // There is nobody yet when the server starts, and for a moment when the one who
             // answered has died.
             while !server.host.ask(token, question) {
-                tokio::time::sleep(RETRY).await;
+                time::sleep(RETRY).await;
                 // Forgotten with what the last one was asked: this one has not heard of it.
                 if matches!(answer.try_recv(), Err(TryRecvError::Closed)) {
                     continue 'ask;
@@ -45,6 +46,6 @@ pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Answer {
             return answer.unwrap_or_else(|_| unavailable("Nobody is there to answer.\n"));
         }
     };
-    let asked = tokio::time::timeout(limit(server), asked).await;
+    let asked = time::timeout(limit(server), asked).await;
     asked.unwrap_or_else(|_| unavailable("The answer took too long.\n"))
 }

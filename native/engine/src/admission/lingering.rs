@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::transport::Transport;
 use crate::shard::Shard;
+use crate::world::time;
 
 /// How long a refused client may take to read the answer.
 pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -14,7 +15,7 @@ pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Answers with a refusal.
 pub(crate) async fn refuse(shard: &Shard, mut stream: Transport, refusal: &Refusal) {
     let answer = refusal.response();
-    let written = tokio::time::timeout(LINGER_TIMEOUT, stream.write_all(&answer)).await;
+    let written = time::timeout(LINGER_TIMEOUT, stream.write_all(&answer)).await;
     if matches!(written, Ok(Ok(()))) {
         close(shard, stream).await;
     }
@@ -32,5 +33,5 @@ pub(crate) async fn close(shard: &Shard, mut stream: Transport) {
         }
         std::io::Result::Ok(())
     };
-    let _ = tokio::time::timeout(LINGER_TIMEOUT, closing).await;
+    let _ = time::timeout(LINGER_TIMEOUT, closing).await;
 }

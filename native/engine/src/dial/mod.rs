@@ -19,6 +19,7 @@ use crate::server::{Permit, Server};
 use crate::settings::dial::Dial;
 use crate::shard::Shard;
 use crate::shard::opened::Opened;
+use crate::world::time;
 
 /// Tells the host what became of an attempt, whatever happens to its task.
 struct Report(Option<Arc<Server>>);
@@ -53,7 +54,7 @@ pub(crate) fn start(shard: &Rc<Shard>, permit: Permit) {
         let (shard, server) = (shard.clone(), server.clone());
         async move {
             let attempt = attempt(&server, &dial);
-            let result = match tokio::time::timeout(dial.connect_timeout, attempt).await {
+            let result = match time::timeout(dial.connect_timeout, attempt).await {
                 Ok(Ok(_)) if server.is_stopping() => Err(DialError::Stopped),
                 Ok(Ok(opened)) => shard.adopt(permit, opened).ok_or(DialError::Stopped),
                 Ok(Err(e)) => Err(e),

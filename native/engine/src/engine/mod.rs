@@ -5,12 +5,11 @@ mod clients;
 mod list;
 mod topics;
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use crate::accept::bind;
 use crate::accept::listener;
@@ -29,6 +28,9 @@ use crate::shard::op::{Command, ConnectionsReply, Control, Frames, Op, StatsRepl
 use crate::shard::run;
 use crate::vm::host::ServerHost;
 use crate::vm::inbox::Inbox;
+use crate::world::collections::RandomState;
+use crate::world::thread::{self, Thread};
+use crate::world::time::Instant;
 use sockeye_protocol::Kind;
 
 /// The number in a server's id.
@@ -43,7 +45,7 @@ const STOP_WAIT: Duration = Duration::from_millis(500);
 pub struct Engine {
     shards: Arc<[Arc<Handle>]>,
     servers: RwLock<Vec<Option<Arc<Server>>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<Thread>>,
     stopping: AtomicBool,
 }
 
@@ -57,7 +59,7 @@ pub struct StopReport {
 impl Engine {
     /// Starts the threads.
     pub fn start(config: EngineConfig) -> io::Result<Arc<Self>> {
-        let random = RandomState::new();
+        let random = RandomState::default();
         let parts: Vec<_> = (0..config.shards)
             .map(|i| Handle::make(i, random.hash_one(i) as u32))
             .collect();
@@ -78,19 +80,9 @@ impl Engine {
     }
 
     fn start_shard(&self, parts: ShardParts, config: &EngineConfig) -> io::Result<()> {
-        let (all, config) = (self.shards.clone(), *config);
-        let name = format!("sockeye-{}", parts.handle.index);
-        let (sender, started) = mpsc::sync_channel(1);
-        let run = move || {
-            run::run(parts, all, config, &|result| {
-                let _ = sender.try_send(result);
-            });
-        };
-        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        let thread = run::start(parts, self.shards.clone(), *config)?;
         lock(&self.threads).push(thread);
-        started
-            .recv()
-            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+        Ok(())
     }
 
     fn servers(&self) -> RwLockReadGuard<'_, Vec<Option<Arc<Server>>>> {
@@ -111,7 +103,7 @@ impl Engine {
             }
             let wait_end = Instant::now() + STOP_WAIT;
             while servers.iter().any(|s| !s.is_empty()) && Instant::now() < wait_end {
-                std::thread::sleep(Duration::from_millis(2));
+                thread::sleep(Duration::from_millis(2));
             }
             for shard in self.shards.iter() {
                 shard.control(Control::Shutdown);
@@ -123,14 +115,14 @@ impl Engine {
                 .into_iter()
                 .filter_map(|thread| {
                     if thread.is_finished() {
-                        let _ = thread.join();
+                        thread.join();
                         return None;
                     }
                     Some(thread)
                 })
                 .collect();
             if !threads.is_empty() {
-                std::thread::sleep(Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(1));
             }
         }
         StopReport {

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
-use tokio::task::JoinHandle;
+
+use crate::world::task::{self, JoinHandle};
 
 /// Bytes that are read and handed on at once.
 const CHUNK: u64 = 64 * 1024;
@@ -55,7 +56,7 @@ impl FilePart {
         }
         if let Some(file) = self.file.take() {
             let len = self.left.min(CHUNK);
-            self.reading = Some(tokio::task::spawn_blocking(move || {
+            self.reading = Some(task::spawn_blocking(move || {
                 let mut bytes = Vec::with_capacity(len as usize);
                 (&file).take(len).read_to_end(&mut bytes)?;
                 Ok((file, bytes))

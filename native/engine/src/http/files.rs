@@ -12,6 +12,9 @@ use hyper::{Response, StatusCode};
 use super::body::{Body, FilePart};
 use super::{paths, types};
 
+use crate::world::task;
+use crate::world::time;
+
 /// The file of a directory.
 const INDEX: &str = "index.html";
 
@@ -48,7 +51,7 @@ pub(super) async fn answer(wanted: Wanted, headers: &HeaderMap, location: &str) 
     let path = location.split('?').next().unwrap_or_default();
     let known = types::of(path);
     // Disks make threads wait, and this one has other connections to serve.
-    let found = tokio::task::spawn_blocking(move || look(&wanted, known)).await;
+    let found = task::spawn_blocking(move || look(&wanted, known)).await;
     match found {
         Ok(Ok(PathKind::File(open))) => serve(open, headers),
         Ok(Ok(PathKind::Directory)) => redirect(location),
@@ -334,7 +337,7 @@ fn may_be_part(headers: &HeaderMap, tag: Option<&str>, modified: Option<SystemTi
         Some(_) => match (date(headers, &header::IF_RANGE), modified.and_then(seconds)) {
             // In a second that is not over yet, the file may change again.
             (Some(date), Some(modified)) => {
-                let now = seconds(SystemTime::now());
+                let now = seconds(time::system_now());
                 date == modified && now.is_some_and(|now| now > modified)
             }
             _ => false,

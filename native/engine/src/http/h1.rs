@@ -8,7 +8,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use hyper::{Response, StatusCode, header};
@@ -24,6 +24,7 @@ use crate::net::transport::Transport;
 use crate::server::{Server, bump};
 use crate::shard::Shard;
 use crate::shard::opened::Opened;
+use crate::world::time;
 
 /// Bytes of one read.
 const READ: usize = 4 * 1024;
@@ -85,7 +86,7 @@ pub(crate) async fn serve(
             buffered.head(&config.head_limits).await
         };
         // Also how long a connection may be idle between two requests.
-        match tokio::time::timeout(config.handshake_timeout, next).await {
+        match time::timeout(config.handshake_timeout, next).await {
             Ok(Some(Ok(next))) => request = next,
             Ok(Some(Err(refusal))) => {
                 bump(&server.counters.rejected, 1);
@@ -197,14 +198,14 @@ impl BufferedTransport {
         if is_first {
             self.write(&head).await?;
         }
-        let flushed = tokio::time::timeout(self.timeout, self.transport.flush());
+        let flushed = time::timeout(self.timeout, self.transport.flush());
         flushed.await.map_err(io::Error::from)?
     }
 
     /// Writes all of it. A client that takes nothing for too long is given up.
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = tokio::time::timeout(self.timeout, self.transport.write(bytes));
+            let written = time::timeout(self.timeout, self.transport.write(bytes));
             match written.await.map_err(io::Error::from)?? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => bytes = bytes.get(written..).unwrap_or_default(),
@@ -255,7 +256,7 @@ fn head(response: &Response<Body>, form: &ResponseForm, goes_on: bool) -> Vec<u8
         let length = response.body().len().to_string();
         write(&[b"content-length: ", length.as_bytes(), b"\r\n"]);
     }
-    let now = date(SystemTime::now()).filter(|_| !status.is_informational());
+    let now = date(time::system_now()).filter(|_| !status.is_informational());
     if let Some(now) = now.filter(|_| !headers.contains_key(header::DATE)) {
         write(&[b"date: ", now.as_bytes(), b"\r\n"]);
     }

@@ -20,6 +20,7 @@ use crate::net::peer::PeerInfo;
 use crate::server::{Server, bump};
 use crate::settings::routes::{RouteMatch, Target};
 use crate::vm::question::{About, Answer, Question};
+use crate::world::time;
 
 const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 
@@ -121,7 +122,7 @@ impl Service {
     {
         let config = &self.server.config;
         let read = read_body(body, config.max_body_size);
-        let body = match tokio::time::timeout(config.handshake_timeout, read).await {
+        let body = match time::timeout(config.handshake_timeout, read).await {
             Ok(Ok(body)) => body,
             Ok(Err(refusal)) => return last(response(refusal)),
             Err(_) => return last(response(Refusal::new(408, "The body took too long.\n"))),

@@ -5,6 +5,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::world::task;
+use crate::world::time;
+
 /// So many must have closed.
 const MANY: u32 = 1000;
 
@@ -30,16 +33,16 @@ impl MassDisconnect {
             return;
         }
         let counter = self.clone();
-        tokio::task::spawn_local(async move {
+        task::spawn_local(async move {
             for _ in 0..MAX_WAITS {
                 let before = counter.closed.get();
-                tokio::time::sleep(QUIET).await;
+                time::sleep(QUIET).await;
                 if counter.closed.get() == before {
                     break;
                 }
             }
             counter.closed.set(0);
-            let _ = tokio::task::spawn_blocking(after).await;
+            let _ = task::spawn_blocking(after).await;
             counter.waiting.set(false);
         });
     }

@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::Sleep;
+use crate::world::time::{self, Instant, Sleep};
 
 /// A token, in parts: a microsecond brings as many of them as the rate has messages a second.
 const TOKEN: u64 = 1_000_000;
@@ -129,7 +129,7 @@ impl Pace {
         let wait = self.bucket.wait();
         let sleep = self
             .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
+            .get_or_insert_with(|| Box::pin(time::sleep(wait)));
         if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }

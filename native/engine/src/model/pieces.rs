@@ -4,7 +4,6 @@
 //! shard only keeps other messages out of an open one. A connection that does not stream has no
 //! entry here.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard};
 
@@ -13,6 +12,7 @@ use sockeye_protocol::utf8::Utf8;
 
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
+use crate::world::collections::HashMap;
 
 /// Which piece of a message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +132,12 @@ impl OpenMessages {
     /// Takes the last piece back.
     pub(crate) fn undo(&self, conn: ConnId, Undo(before): Undo) {
         self.put(&mut self.lock(), conn, before);
+    }
+
+    /// How many there are.
+    #[cfg(sim)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
     }
 
     /// The connection is gone.

@@ -46,6 +46,13 @@ impl Timers {
         first
     }
 
+    /// Whether a slot has a timer.
+    #[cfg(sim)]
+    pub(crate) fn is_set(&self, slot: u32) -> bool {
+        let all = self.due.borrow();
+        all.get(slot as usize).is_some_and(|due| *due != NEVER)
+    }
+
     /// When the next one is, at the earliest.
     pub(crate) fn earliest(&self) -> u32 {
         self.earliest.get()

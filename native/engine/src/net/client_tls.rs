@@ -1,6 +1,5 @@
 //! The client's side of TLS.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -25,6 +24,7 @@ use crate::net::secure::{PrefixedTransport, TlsTransport};
 use crate::net::tls::{Identity, authorities, certified, versions};
 use crate::net::transport::Transport;
 use crate::net::url::Host;
+use crate::world::collections::HashMap;
 
 /// What a certificate must be, whoever has signed it: the SHA-256 of one or the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -8,6 +8,8 @@ use tokio::io::AsyncReadExt;
 use super::fault::Rejection;
 use super::transport::Transport;
 
+use crate::world::time;
+
 /// Bytes of a refusal's body that the caller gets.
 pub const MAX_BODY: usize = 64 * 1024;
 
@@ -41,7 +43,7 @@ pub(crate) async fn refusal(
         }
     };
     // What has come by then will do.
-    let _ = tokio::time::timeout(BODY, all).await;
+    let _ = time::timeout(BODY, all).await;
     body.truncate(wanted);
     if chunked {
         body = joined(&body);

@@ -5,12 +5,13 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-
 use crate::net::fault::DialError;
 use crate::net::url::Host;
 use crate::net::zone::locate;
+use crate::world::names;
+use crate::world::net::TcpStream;
+use crate::world::task::{self, JoinSet};
+use crate::world::time;
 
 /// How long an attempt is alone before the next address is tried beside it.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -30,13 +31,13 @@ pub(crate) async fn connect(host: &Host, port: u16) -> Result<TcpStream, DialErr
 
 async fn zoned(ip: Ipv6Addr, zone: String, port: u16) -> io::Result<SocketAddr> {
     // In the thread of a small pool, as look-ups are.
-    let found = tokio::task::spawn_blocking(move || locate(ip, &zone, port)).await;
+    let found = task::spawn_blocking(move || locate(ip, &zone, port)).await;
     found.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
 }
 
 async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
     // The system's resolver, in a thread of a small pool.
-    match tokio::net::lookup_host((name, port)).await {
+    match names::lookup_host((name, port)).await {
         Ok(found) => Ok(found.take(4 * MOST).collect()),
         Err(_) => Err(DialError::NoHost),
     }
@@ -82,7 +83,7 @@ async fn race<T: 'static, F: Future<Output = io::Result<T>> + 'static>(
         let ended = if addresses.is_empty() {
             attempts.join_next().await
         } else {
-            match tokio::time::timeout(stagger, attempts.join_next()).await {
+            match time::timeout(stagger, attempts.join_next()).await {
                 Ok(ended) => ended,
                 Err(_) => continue,
             }

@@ -4,7 +4,6 @@ mod validity;
 
 pub use validity::{OutOfTime, out_of_time};
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, SupportedProtocolVersion, version};
 
 use crate::model::lock::lock;
+use crate::world::collections::HashMap;
 
 /// Sessions that clients without tickets may resume. The least recently used gives way.
 const SESSIONS: usize = 1024;
@@ -227,8 +227,8 @@ impl HostCertificates {
                 Some(identity) => Some(certified(identity, provider)?),
                 None => None,
             },
-            exact: HashMap::new(),
-            wildcards: HashMap::new(),
+            exact: HashMap::default(),
+            wildcards: HashMap::default(),
         };
         for (host, identity) in &settings.hosts {
             let host = host.to_ascii_lowercase();

@@ -3,12 +3,12 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+
+use crate::world::net::{self, TcpStream};
 
 /// A byte stream that is not a plain socket: TLS, or a stream of HTTP/2.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
@@ -18,10 +18,6 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// See [`Transport::follow_peer`].
     fn follow_peer(&self) {}
 }
-
-/// Bytes that may wait in the kernel for a peer that is followed.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const AHEAD: u32 = 128 * 1024;
 
 /// The way to a peer.
 pub(crate) enum Transport {
@@ -33,7 +29,7 @@ pub(crate) enum Transport {
 
 /// A transport between two shards, which no runtime watches.
 pub(crate) enum Detached {
-    Tcp(std::net::TcpStream),
+    Tcp(net::DetachedStream),
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixStream),
 }
@@ -62,18 +58,14 @@ impl Transport {
 
     /// The number of the socket's descriptor, where there is such a number.
     pub(crate) fn descriptor(&self) -> Option<usize> {
-        #[cfg(unix)]
-        {
-            use std::os::fd::AsRawFd;
-            let number = match self {
-                Transport::Tcp(socket) => socket.as_raw_fd(),
-                Transport::Unix(socket) => socket.as_raw_fd(),
-                Transport::Boxed(_) => return None,
-            };
-            usize::try_from(number).ok()
+        match self {
+            Transport::Tcp(socket) => net::descriptor(socket),
+            #[cfg(unix)]
+            Transport::Unix(socket) => {
+                usize::try_from(std::os::fd::AsRawFd::as_raw_fd(socket)).ok()
+            }
+            Transport::Boxed(_) => None,
         }
-        #[cfg(not(unix))]
-        None
     }
 
     /// A small packet leaves at once: waiting for more to send would only delay a reply.
@@ -89,10 +81,7 @@ impl Transport {
     /// which looks as if a slow peer took nothing. Where there is no such setting, it does.
     pub(crate) fn follow_peer(&self) {
         match self {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Transport::Tcp(socket) => {
-                let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(AHEAD);
-            }
+            Transport::Tcp(socket) => net::keep_little_ahead(socket),
             Transport::Boxed(stream) => stream.follow_peer(),
             _ => {}
         }
@@ -153,18 +142,13 @@ impl Transport {
     /// one that does not read.
     pub(crate) fn abort(&mut self) {
         match self {
-            Transport::Tcp(socket) => reset_on_close(socket),
+            Transport::Tcp(socket) => net::reset_on_close(socket),
             // Its peer is on this machine, and nothing is sent again.
             #[cfg(unix)]
             Transport::Unix(_) => {}
             Transport::Boxed(stream) => stream.abort(),
         }
     }
-}
-
-/// Makes closing this socket reset it.
-pub(crate) fn reset_on_close(socket: &TcpStream) {
-    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 fn now<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {

@@ -1,14 +1,15 @@
 //! How many connections an address has, and how fast it opens them.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sockeye_protocol::handshake::Refusal;
 
 use crate::model::lock::lock;
 use crate::settings::rates::ConnectionRate;
+use crate::world::collections::HashMap;
+use crate::world::time::Instant;
 
 /// Addresses without a connection that are remembered for their rate. An attacker with more of
 /// them is not held up by a limit for each.
@@ -92,7 +93,7 @@ impl Addresses {
             most,
             rate,
             table: Mutex::new(AddressTable {
-                known: HashMap::new(),
+                known: HashMap::default(),
                 look_at: FEW,
                 looked: Instant::now(),
             }),
@@ -171,8 +172,8 @@ impl Addresses {
         }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    #[cfg(any(test, sim))]
+    pub(crate) fn len(&self) -> usize {
         lock(&self.table).known.len()
     }
 }

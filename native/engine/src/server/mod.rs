@@ -8,12 +8,10 @@ pub mod topics;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use sockeye_protocol::deflate::Tuning;
 use sockeye_protocol::handshake::Refusal;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::model::compression::Compression;
 use crate::model::counters::ServerStats;
@@ -28,6 +26,9 @@ use crate::settings::options::Rules;
 use crate::vm::host::ServerHost;
 use crate::vm::inbox::Inbox;
 use crate::vm::question::{Answer, Questions};
+use crate::world::task::AbortHandle;
+use crate::world::time::Instant;
+use crate::world::unique;
 
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
 pub(crate) const MAX_SERVER: u32 = (1 << SERVER_BITS) - 1;
@@ -150,7 +151,7 @@ impl Server {
         let is_client = config.dial.is_some();
         let most = config.max_connections_per_address;
         let addresses = Addresses::new(most, config.connection_rate);
-        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        let serial = unique(&NEXT_SERIAL);
         Server {
             number,
             rules: config.rules(),
@@ -404,6 +405,25 @@ impl Server {
     pub(crate) fn count_socket(self: &Arc<Self>) -> OpenSocket {
         self.sockets.fetch_add(1, Ordering::AcqRel);
         OpenSocket(self.clone())
+    }
+
+    /// What must be gone in the end, with its name.
+    #[cfg(sim)]
+    pub fn census(&self) -> Vec<(&'static str, usize)> {
+        let load = |counter: &AtomicUsize| counter.load(Ordering::Acquire);
+        vec![
+            ("sockets", load(&self.sockets)),
+            ("permits", load(&self.permits)),
+            ("open", load(&self.counters.open)),
+            ("unattached", load(&self.counters.unattached)),
+            ("sharing", load(&self.counters.sharing)),
+            ("questions", self.questions.len()),
+            ("topics", self.topics.all().len()),
+            (
+                "addresses",
+                self.addresses.as_ref().map_or(0, Addresses::len),
+            ),
+        ]
     }
 
     /// Whether [`crate::Engine::stop_server`] was called.

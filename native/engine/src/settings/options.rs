@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sockeye_protocol::Limits;
-use tokio::time::Instant;
 
 use crate::model::active::Active;
 use crate::model::clock::ticks;
+use crate::world::time::Instant;
 
 /// A time that never comes.
 pub const NEVER: Duration = Duration::MAX;

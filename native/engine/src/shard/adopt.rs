@@ -12,6 +12,7 @@ use crate::shard::Shard;
 use crate::shard::conn::{Conn, Task};
 use crate::shard::opened::Opened;
 use crate::vm::inbox::{Inbox, Pushed};
+use crate::world::task;
 
 impl Shard {
     /// Takes in a socket whose handshake is done, with the bytes that followed it.
@@ -46,7 +47,7 @@ impl Shard {
         if !rest.is_empty() {
             conn.receive(self, &mut rest);
         }
-        tokio::task::spawn_local(Task {
+        task::spawn_local(Task {
             conn,
             shard: self.clone(),
         });

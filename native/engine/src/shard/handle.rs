@@ -13,6 +13,7 @@ use crate::server::broadcast::Broadcast;
 use crate::server::topics::{Fanout, Register};
 use crate::shard::op::{Control, Op};
 use crate::shard::slots::Slots;
+use crate::world::thread;
 
 /// The part of a shard that every thread may use.
 pub(crate) struct Handle {
@@ -139,7 +140,7 @@ impl Handle {
     pub(crate) fn before_park(&self) {
         if self.answers_are_due.swap(false, Ordering::Relaxed) {
             // Who answers meanwhile finds the shard awake, and the answers leave together. On a core that it shares, each would wake it else.
-            std::thread::yield_now();
+            thread::yield_now();
         }
         self.sleeping.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);

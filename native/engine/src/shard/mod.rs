@@ -15,17 +15,15 @@ mod subscribers;
 mod turn;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use sockeye_protocol::deflate::Codecs;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::model::clock::steps;
 use crate::model::compression::Compression;
@@ -41,6 +39,9 @@ use crate::shard::handle::{Handle, ShardParts};
 use crate::shard::op::{Control, Op};
 use crate::shard::schedule::{Announcement, List, Schedule};
 use crate::vm::inbox::Inbox;
+use crate::world::collections::HashMap;
+use crate::world::task::{self, AbortHandle};
+use crate::world::time::Instant;
 use subscribers::Subscribers;
 
 /// Bytes that one read may bring. One buffer a shard, used by all its connections in turn.
@@ -94,7 +95,7 @@ impl Shard {
         all: Arc<[Arc<Handle>]>,
         config: EngineConfig,
     ) -> Rc<Self> {
-        Rc::new(Shard {
+        let shard = Rc::new(Shard {
             schedule: Schedule::new(parts.ops, parts.controls, parts.handle.turn.clone()),
             handle: parts.handle,
             config,
@@ -118,7 +119,10 @@ impl Shard {
             timers: Timers::default(),
             sweep: Notify::new(),
             end: Notify::new(),
-        })
+        });
+        #[cfg(sim)]
+        conn::census::enter(&shard);
+        shard
     }
 
     /// The shard's clock, in steps of 100 ms. It starts at 1: 0 stands for never.
@@ -360,7 +364,7 @@ impl Shard {
         let number = self.next_task.get();
         self.next_task.set(number + 1);
         let shard = self.clone();
-        let task = tokio::task::spawn_local(async move {
+        let task = task::spawn_local(async move {
             shard.attend_to(work).await;
             shard.tasks.borrow_mut().remove(&number);
         });

@@ -9,6 +9,9 @@ use crate::model::timers;
 use crate::settings::config::EngineConfig;
 use crate::shard::Shard;
 use crate::shard::handle::{Handle, ShardParts};
+use crate::world::task;
+use crate::world::thread::{ShardThread, Thread};
+use crate::world::time;
 
 impl Shard {
     pub(crate) async fn turns(self: Rc<Self>) {
@@ -33,11 +36,11 @@ impl Shard {
                     }
                     due => due.saturating_sub(self.now() + 1),
                 };
-                if steps == 0 || tokio::time::timeout(TICK * steps, woken).await.is_err() {
+                if steps == 0 || time::timeout(TICK * steps, woken).await.is_err() {
                     break;
                 }
             }
-            tokio::time::sleep(TICK).await;
+            time::sleep(TICK).await;
             let now = self.now();
             for slot in self.timers.take(now) {
                 let Some(conn) = self.in_slot(slot) else {
@@ -59,50 +62,40 @@ impl Shard {
     }
 }
 
-/// Threads of a shard that may wait for a disk or a resolver at once; more of that waits for them. They end when there is
-/// nothing to do.
-const BLOCKING: usize = 32;
-
-/// Runs a shard until it is told to end. The first result tells whether it could start.
-pub(crate) fn run(
+/// Starts the thread of a shard, which runs until it is told to end.
+pub(crate) fn start(
     parts: ShardParts,
     all: Arc<[Arc<Handle>]>,
     config: EngineConfig,
-    started: &dyn Fn(io::Result<()>),
-) {
+) -> io::Result<Thread> {
     let before = parts.handle.clone();
     let after = parts.handle.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .max_blocking_threads(BLOCKING)
-        .on_thread_park(move || before.before_park())
-        .on_thread_unpark(move || after.after_park())
-        .build_local(Default::default());
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(e) => return started(Err(e)),
+    let thread = ShardThread {
+        name: format!("sockeye-{}", parts.handle.index),
+        before_park: move || before.before_park(),
+        after_park: move || after.after_park(),
+        root: move || Shard::new(parts, all, config).run(),
     };
-    runtime.block_on(async {
-        let shard = Shard::new(parts, all, config);
-        tokio::task::spawn_local(shard.clone().turns());
-        tokio::task::spawn_local(shard.clone().sweeper());
-        started(Ok(()));
-        shard.end.notified().await;
-        for conn in shard.all_conns() {
-            conn.abort(&shard);
+    thread.start()
+}
+
+impl Shard {
+    async fn run(self: Rc<Self>) {
+        task::spawn_local(self.clone().turns());
+        task::spawn_local(self.clone().sweeper());
+        self.end.notified().await;
+        for conn in self.all_conns() {
+            conn.end_with_shard(&self);
         }
         // Callers that wait are told. Each panic has used up something of what is left to do.
         let last = || {
-            shard.turn();
-            while shard.schedule.has_ops() {
-                shard.turn();
+            self.turn();
+            while self.schedule.has_ops() {
+                self.turn();
             }
-            shard.announce_all();
-            shard.turn();
+            self.announce_all();
+            self.turn();
         };
         while std::panic::catch_unwind(std::panic::AssertUnwindSafe(last)).is_err() {}
-    });
-    // The system may take its time to look up a host.
-    runtime.shutdown_background();
+    }
 }

@@ -1,9 +1,8 @@
 //! The subscribers of each topic on one shard.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::model::id::ConnId;
 use crate::server::topics::Topic;
+use crate::world::collections::{HashMap, HashSet};
 
 /// By the keys of topics.
 #[derive(Default)]
@@ -12,6 +11,12 @@ pub(crate) struct Subscribers {
 }
 
 impl Subscribers {
+    /// Topics that have subscribers here.
+    #[cfg(sim)]
+    pub(crate) fn len(&self) -> usize {
+        self.by_topic.len()
+    }
+
     pub(crate) fn add(&mut self, topic: &Topic, conn: ConnId) {
         self.by_topic.entry(topic.key).or_default().insert(conn);
     }

@@ -1,6 +1,5 @@
 //! How a shard carries out the work of a turn, whose order is in [`crate::shard::schedule`].
 
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +10,7 @@ use crate::shard::op::{Command, Control, Frames, Op};
 use crate::shard::schedule::{List, Work};
 use crate::shard::{Shard, outbox};
 use crate::vm::inbox::Inbox;
+use crate::world::collections::HashSet;
 
 impl Work for Rc<Shard> {
     type Conn = Rc<Conn>;
@@ -96,7 +96,7 @@ impl Shard {
     /// The processes behind these inboxes are dead. Many may die at once: the connections are looked
     /// through for all of them together, and not for one that has none.
     fn inboxes_died(self: &Rc<Self>, dead: &[Arc<Inbox>]) {
-        let mut keys = HashSet::new();
+        let mut keys: HashSet<u64> = HashSet::default();
         for inbox in dead {
             self.drop_waiting(inbox.key());
             match inbox.only() {

@@ -15,6 +15,7 @@ use sockeye_protocol::Payload;
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::vm::batch::{Batch, EVENT_COST, Event};
+use crate::world::unique;
 
 /// Reaches the process that reads an inbox.
 pub trait Notifier: Send + Sync {
@@ -99,7 +100,7 @@ impl Inbox {
     /// how much memory an empty inbox may hold on to.
     pub fn new(limit: usize, keep: usize, notifier: Box<dyn Notifier>) -> Arc<Self> {
         Arc::new(Inbox {
-            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            key: unique(&NEXT_KEY),
             limit,
             keep,
             notifier,

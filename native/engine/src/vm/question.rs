@@ -1,7 +1,6 @@
 //! Questions to the virtual machine, and the answers that are waited for.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::Mutex;
 
 use sockeye_protocol::handshake::{Refusal, Request};
@@ -10,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::model::lock::lock;
 use crate::net::peer::PeerInfo;
 use crate::settings::options::ConnOptions;
+use crate::world::collections::HashMap;
 
 /// Questions of a server that may wait at once. What comes then is refused with 503.
 const MAX_QUESTIONS: usize = 1024;
@@ -102,6 +102,12 @@ impl Questions {
     pub(crate) fn answer(&self, token: u64, answer: Answer) -> bool {
         let sender = lock(&self.waiting).answers.remove(&token);
         sender.is_some_and(|sender| sender.send(answer).is_ok())
+    }
+
+    /// How many wait.
+    #[cfg(sim)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.waiting).answers.len()
     }
 
     /// Nobody will answer what was asked so far.

@@ -154,3 +154,27 @@ fn a_stopped_engine_tells_its_servers() {
     let sent = world.send(polite_conn, Opcode::Text, b"");
     assert!(sent.is_err());
 }
+
+/// What waits for credits, or for room in an inbox that is full, is not told; the end is.
+#[test]
+fn the_end_of_the_engine_tells_the_end_of_each_connection() {
+    let mut full = config(Mode::Owner);
+    full.inbox_size = 10;
+    let mut passive = config(Mode::Workers(1));
+    passive.active = Active::Count(1);
+    let (owned, owner) = World::owned(full);
+    let (pulled, worker) = World::pulled(1, passive);
+    for (world, mut puller) in [(owned, owner), (pulled, worker)] {
+        let (mut client, conn) = world.open(&mut puller);
+        for _ in 0..3 {
+            client.text("x");
+        }
+        client.reset();
+        while world.server.stats().frames_in < 3 {
+            std::thread::yield_now();
+        }
+        world.engine.stop();
+        world.wait_stopped();
+        assert_eq!(puller.until_closed(conn).1, 1006);
+    }
+}

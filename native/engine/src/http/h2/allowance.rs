@@ -1,7 +1,7 @@
 //! How many errors a client may make on a connection: many at once, and some every second for
 //! ever. Beyond that it makes us work for nothing.
 
-use tokio::time::Instant;
+use crate::world::time::Instant;
 
 /// An allowance that grows again.
 #[derive(Debug)]

@@ -13,12 +13,13 @@ use std::rc::Rc;
 use sockeye_protocol::handshake::HeadLimits;
 use sockeye_protocol::handshake::http2::{self, RequestHead};
 use sockeye_protocol::hpack::{Decoder, HpackError};
-use tokio::time::Instant;
 
 use super::STREAMS;
 use super::allowance::Allowance;
 use super::frames::*;
 use super::streams::{StreamState, Streams};
+
+use crate::world::time::Instant;
 
 const PREFACE: usize = 24;
 /// Frames that any head may be continued in, before its last one. Large limits allow more.

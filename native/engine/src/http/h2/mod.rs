@@ -28,7 +28,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::body::Body;
 use super::service::{Service, fields};
@@ -39,6 +38,8 @@ use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server, bump};
 use crate::shard::Shard;
+use crate::world::task;
+use crate::world::time::{self, Instant};
 
 use allowance::Allowance;
 use heads::InboundFrames;
@@ -263,7 +264,7 @@ pub(crate) async fn serve(
         let send_timeout = server.config.send_timeout;
         let look = carrier.streams.borrow().next_look(send_timeout);
         let deadline = carrier.deadline(leaving).into_iter().chain(look).min();
-        let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
+        let mut sleep = pin!(deadline.map(time::sleep_until));
         let mut changed = pin!(carrier.changed.notified());
         let woken = poll_fn(|cx| {
             if connection.as_mut().poll(cx).is_ready() {
@@ -327,7 +328,7 @@ async fn see_through(
         let refusal = Refusal::new(503, "Too many requests are waiting for an answer.\n");
         (response(refusal.with_header("Retry-After", "1")), open)
     } else {
-        let task = tokio::task::spawn_local({
+        let task = task::spawn_local({
             let carrier = carrier.clone();
             async move { (respond(&carrier, request).await, open) }
         });
@@ -403,10 +404,10 @@ async fn connect(
     *answer.status_mut() = StatusCode::OK;
     let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
     let carrier = carrier.clone();
-    tokio::task::spawn_local(async move {
+    task::spawn_local(async move {
         let server = carrier.server.clone();
         let limit = server.config.handshake_timeout;
-        match tokio::time::timeout(limit, upgraded).await {
+        match time::timeout(limit, upgraded).await {
             Ok(Ok(upgraded)) if !server.is_stopping() => {
                 let tunnel = Transport::boxed(Tunnel::new(upgraded, open));
                 carrier
@@ -475,7 +476,7 @@ where
     F::Output: 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(stream);
+        task::spawn_local(stream);
     }
 }
 

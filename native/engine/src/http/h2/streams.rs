@@ -1,15 +1,17 @@
 //! The streams of a connection: their heads, and until when they are open.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_protocol::handshake::{Refusal, Request};
-use tokio::time::Instant;
 
 use super::STREAMS;
 use super::frames::{DATA, END_STREAM, FrameHeader, HEADER, HEADERS, RST_STREAM, reset};
+
+use crate::world::collections::HashMap;
+use crate::world::time::Instant;
 
 /// Streams that have ended lately: what the client had sent on them meanwhile is no error.
 pub(super) const LATELY: usize = 2 * STREAMS as usize;

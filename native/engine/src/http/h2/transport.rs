@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::heads::InboundFrames;
 use super::streams::OutboundFrames;
 use crate::net::transport::Transport;
+use crate::world::time::{self, Instant};
 
 /// Bytes of one read.
 const READ: usize = 8 * 1024;
@@ -28,7 +29,7 @@ pub(super) struct HyperTransport {
     own: Vec<u8>,
     timeout: Duration,
     /// Runs while the peer takes nothing.
-    stalled: Option<Pin<Box<tokio::time::Sleep>>>,
+    stalled: Option<Pin<Box<time::Sleep>>>,
 }
 
 impl HyperTransport {
@@ -84,7 +85,7 @@ impl HyperTransport {
         let timeout = self.timeout;
         let stalled = self
             .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+            .get_or_insert_with(|| Box::pin(time::sleep(timeout)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -160,7 +161,7 @@ impl Write for HyperTransport {
 #[derive(Clone, Copy)]
 pub(super) struct HyperTimer;
 
-struct HyperSleep(Pin<Box<tokio::time::Sleep>>);
+struct HyperSleep(Pin<Box<time::Sleep>>);
 
 impl Future for HyperSleep {
     type Output = ();
@@ -173,13 +174,15 @@ impl Future for HyperSleep {
 impl Sleep for HyperSleep {}
 
 impl Timer for HyperTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        Box::pin(HyperSleep(Box::pin(tokio::time::sleep(duration))))
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into_std()
     }
 
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(HyperSleep(Box::pin(tokio::time::sleep_until(
-            deadline.into(),
-        ))))
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(HyperSleep(Box::pin(time::sleep(duration))))
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn Sleep>> {
+        Box::pin(HyperSleep(Box::pin(time::sleep_until(deadline.into()))))
     }
 }

@@ -1,12 +1,12 @@
 //! The topics of each connection of a shard.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::server::topics::Topic;
+use crate::world::collections::HashMap;
 
 /// Why a connection was not subscribed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl Register {
             entries,
             count: &self.count,
         }
+    }
+
+    /// Entries there are.
+    #[cfg(sim)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.entries).len()
     }
 
     /// Takes out what there is of a connection, whose id names nothing any more.

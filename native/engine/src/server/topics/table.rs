@@ -4,12 +4,12 @@
 #![allow(clippy::mutable_key_type)]
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::server::topics::WILDCARD;
+use crate::world::collections::HashSet;
 
 /// A topic that somebody subscribes to.
 #[derive(Debug)]

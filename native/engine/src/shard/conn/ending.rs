@@ -11,7 +11,8 @@
 //! | `receiver_died` | the shard | a Close frame with 1011 | nothing |
 //! | `stop_with_server` | the shard, for each connection of the server | a Close frame; the answers, if there are any to come | what it still fetches, then `closed` |
 //! | `transport_ended` | the task, a write | it is gone | what is held, then `closed` |
-//! | `abort` | a deadline that is over, a defect, the end of the shard | a reset | as `transport_ended` |
+//! | `abort` | a deadline that is over, a defect | a reset | as `transport_ended` |
+//! | `end_with_shard` | the end of the shard | a reset | `closed`; what is held is dropped |
 //!
 //! All of them come to `end`: `linger`, and `send_close_event` if that is still to be done. `close_event_delivered` and
 //! `transport_ended` free the id and the slot. The states are in [`super::state`].
@@ -174,6 +175,15 @@ impl Conn {
         }
         self.transport_ended(shard, &mut state);
         state.wake();
+    }
+
+    /// The shard ends: nobody will ask for what is held, or be told of room for it.
+    pub(crate) fn end_with_shard(self: &Rc<Self>, shard: &Shard) {
+        self.abort(shard);
+        let mut state = self.state.borrow_mut();
+        if state.stage.close_event() == CloseEvent::Queued {
+            self.discard_held(shard, &mut state);
+        }
     }
 
     /// Looks at the clock. False once there is no reason to look again.

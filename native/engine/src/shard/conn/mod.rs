@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod boxed_tests;
+#[cfg(sim)]
+pub mod census;
 mod ending;
 mod events;
 mod facts;

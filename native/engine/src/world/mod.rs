@@ -1,0 +1,13 @@
+//! What the engine takes from the world: time, threads and tasks, sockets, names, and chance.
+//!
+//! Nothing else of the engine asks the system for these (`tests/layers.rs`), but for files and Unix sockets. So the simulation in `native/sim`
+//! can compile the same sources against a world of its own, where one number decides what happens. In the product these are the types
+//! of tokio and of the standard library, under other names.
+
+#[cfg(not(sim))]
+mod system;
+
+#[cfg(sim)]
+pub(crate) use sockeye_world::{collections, names, net, task, thread, time, unique};
+#[cfg(not(sim))]
+pub(crate) use system::{collections, names, net, task, thread, time, unique};

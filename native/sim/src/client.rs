@@ -1,0 +1,397 @@
+//! Clients: each follows its script, and notes what it says and hears.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use sockeye_protocol::frame::{self, Opcode};
+use sockeye_protocol::handshake::HeadLimits;
+use sockeye_protocol::handshake::client::{self, ClientOptions, generate_key};
+use sockeye_world::net::{TcpStream, reset_on_close};
+use sockeye_world::{time, trace};
+use tokio::sync::Notify;
+
+use crate::book::{End, Shared};
+use crate::plan::{Action, ClientPlan, Reads};
+
+/// The key of all masks: what is masked is no secret here.
+const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
+
+/// What a written item means, once it is whole.
+enum Written {
+    Message { replies: usize },
+    Other,
+    Close(u16),
+    Fin,
+}
+
+struct Client {
+    book: Shared,
+    number: usize,
+    plan: ClientPlan,
+    stream: TcpStream,
+    queue: RefCell<VecDeque<(Vec<u8>, Written)>>,
+    /// Something was put into the queue, was written, or was heard.
+    news: Notify,
+    vanished: Cell<bool>,
+}
+
+/// Runs a client, which has this place in the book, to its end.
+pub(crate) async fn run(
+    book: Shared,
+    place: usize,
+    plan: ClientPlan,
+    address: std::net::SocketAddr,
+) {
+    time::sleep(plan.start).await;
+    let local = (
+        [10, 1, 0, (plan.number % 3) as u8 + 1],
+        20_000 + plan.number as u16,
+    )
+        .into();
+    let end = match TcpStream::connect_from(local, address).await {
+        Ok(stream) => follow(&book, place, plan, stream).await,
+        Err(_) => End::NotOpened,
+    };
+    trace::note(&[1, place as u64, end as u64], || {
+        format!("client {place} has ended: {end:?}")
+    });
+    book.of(place, |account| account.end = Some(end));
+}
+
+async fn follow(book: &Shared, place: usize, plan: ClientPlan, stream: TcpStream) -> End {
+    let key = generate_key();
+    let options = ClientOptions {
+        host: "sim",
+        path: &format!("/{place}"),
+        subprotocols: &[],
+        deflate: None,
+        headers: &[],
+    };
+    let Ok(request) = client::request(&options, &key) else {
+        return End::NotOpened;
+    };
+    if stream.write_whole(&request).await.is_err() {
+        return End::NotOpened;
+    }
+    let mut ahead = Vec::new();
+    loop {
+        match stream.read_some(4096).await {
+            Ok(bytes) if !bytes.is_empty() => ahead.extend(bytes),
+            _ => return End::NotOpened,
+        }
+        match client::verify(&ahead, &key, &[], &HeadLimits::default()) {
+            Ok(Some((_, len))) => {
+                ahead.drain(..len);
+                break;
+            }
+            Ok(None) => {}
+            Err(_) => return End::NotOpened,
+        }
+    }
+    let client = Rc::new(Client {
+        book: book.clone(),
+        number: place,
+        plan,
+        stream,
+        queue: RefCell::default(),
+        news: Notify::new(),
+        vanished: Cell::new(false),
+    });
+    client.live(ahead).await
+}
+
+impl Client {
+    async fn live(&self, ahead: Vec<u8>) -> End {
+        let mut reader = pin!(self.read(ahead));
+        let mut writer = pin!(self.write());
+        let mut script = pin!(self.script());
+        let mut writes = true;
+        poll_fn(|cx| {
+            if self.vanished.get() {
+                return Poll::Pending;
+            }
+            if let Poll::Ready(end) = reader.as_mut().poll(cx) {
+                return Poll::Ready(end);
+            }
+            // Twice: what one does may be what the other waits for.
+            for _ in 0..2 {
+                writes = writes && writer.as_mut().poll(cx).is_pending();
+                if script.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(End::Left);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn put(&self, bytes: Vec<u8>, means: Written) {
+        self.queue.borrow_mut().push_back((bytes, means));
+        self.news.notify_waiters();
+    }
+
+    /// Writes what is in the queue, until the socket takes no more.
+    async fn write(&self) {
+        loop {
+            let next = self.queue.borrow_mut().pop_front();
+            let Some((bytes, means)) = next else {
+                self.news.notified().await;
+                continue;
+            };
+            if let Written::Close(code) = means {
+                // It may be read before the last byte is known to be written.
+                self.book.of(self.number, |a| a.close_sent = Some(code));
+            }
+            if let Written::Message { .. } = means {
+                self.book.of(self.number, |a| a.said += 1);
+            }
+            if self.stream.write_whole(&bytes).await.is_err() {
+                return;
+            }
+            match means {
+                Written::Message { replies } => {
+                    self.book.of(self.number, |a| a.promised += replies as u64);
+                }
+                Written::Fin => {
+                    self.book.of(self.number, |a| a.fin = true);
+                    self.stream.finish_writing();
+                }
+                Written::Close(_) | Written::Other => {}
+            }
+            self.news.notify_waiters();
+        }
+    }
+
+    async fn until(&self, there: impl Fn() -> bool) {
+        while !there() {
+            self.news.notified().await;
+        }
+    }
+
+    /// Follows the script. It returns when the client leaves.
+    async fn script(&self) {
+        let mut number = 0;
+        for action in &self.plan.script {
+            trace::note(&[2, self.number as u64], || {
+                format!("client {}: {action:?}", self.number)
+            });
+            match *action {
+                Action::Say {
+                    size,
+                    frames,
+                    replies,
+                    reply,
+                } => {
+                    let mut text = format!("{} {number} {replies} {reply} ", self.number);
+                    let pad = size.saturating_sub(text.len());
+                    text.extend(std::iter::repeat_n('x', pad));
+                    number += 1;
+                    self.put(
+                        message(text.as_bytes(), frames),
+                        Written::Message { replies },
+                    );
+                }
+                Action::Ping => {
+                    let mut out = Vec::new();
+                    frame::write(&mut out, Opcode::Ping, b"are you there?", MASK);
+                    self.put(out, Written::Other);
+                }
+                Action::Pause(pause) => time::sleep(pause).await,
+                Action::Await => {
+                    self.written().await;
+                    let all = || {
+                        let account = self.book.of(self.number, |a| a.heard >= a.promised);
+                        account.unwrap_or(true)
+                    };
+                    self.until(all).await;
+                }
+                Action::Close(code) => {
+                    let mut out = Vec::new();
+                    frame::write(&mut out, Opcode::Close, &code.to_be_bytes(), MASK);
+                    self.put(out, Written::Close(code));
+                }
+                Action::Fin => self.put(Vec::new(), Written::Fin),
+                Action::Drop => {
+                    self.written().await;
+                    return self.leave(false);
+                }
+                Action::Reset => return self.leave(true),
+                Action::Bad(kind) => {
+                    self.book.of(self.number, |a| a.bad = true);
+                    self.put(bad(kind), Written::Other);
+                }
+                Action::Vanish => {
+                    self.book.of(self.number, |a| a.bad = true);
+                    self.vanished.set(true);
+                }
+            }
+            self.written().await;
+        }
+        pending().await
+    }
+
+    fn leave(&self, reset: bool) {
+        self.book.of(self.number, |a| a.bad = true);
+        if reset {
+            reset_on_close(&self.stream);
+        }
+    }
+
+    /// Waits until little waits to be written.
+    async fn written(&self) {
+        self.until(|| self.queue.borrow().is_empty()).await;
+    }
+
+    /// Reads until the end.
+    async fn read(&self, mut ahead: Vec<u8>) -> End {
+        let mut read = ahead.len();
+        loop {
+            while let Some((op, payload, len)) = first_frame(&ahead) {
+                let payload = payload.to_vec();
+                ahead.drain(..len);
+                self.hear(op, &payload);
+            }
+            match self.plan.reads {
+                Reads::Slowly(pause) if sockeye_world::chance(1, 4) => time::sleep(pause).await,
+                Reads::Until(most) if read >= most => pending().await,
+                _ => {}
+            }
+            match self.stream.read_some(64 << 10).await {
+                Ok(bytes) if bytes.is_empty() => return End::Eof,
+                Ok(bytes) => {
+                    read += bytes.len();
+                    ahead.extend(bytes);
+                }
+                Err(_) => return End::Error,
+            }
+        }
+    }
+
+    fn hear(&self, op: u8, payload: &[u8]) {
+        let number = self.number;
+        let behind = self.book.of(number, |a| a.close_got.is_some());
+        if behind == Some(true) {
+            self.book.problem(format!(
+                "client {number} has read a frame behind the Close frame"
+            ));
+        }
+        trace::note(&[3, number as u64, op.into(), payload.len() as u64], || {
+            let text: String = String::from_utf8_lossy(payload).chars().take(20).collect();
+            format!("client {number} reads {op} {text:?} ({})", payload.len())
+        });
+        match op {
+            1 => self.hear_text(payload),
+            8 => {
+                let code = payload
+                    .first_chunk()
+                    .map_or(1005, |b| u16::from_be_bytes(*b));
+                let closes = self.book.of(number, |account| {
+                    account.close_got = Some(code);
+                    account.close_sent.is_none()
+                });
+                if closes == Some(true) && self.plan.answers_close {
+                    let mut out = Vec::new();
+                    frame::write(
+                        &mut out,
+                        Opcode::Close,
+                        &payload[..payload.len().min(2)],
+                        MASK,
+                    );
+                    self.queue.borrow_mut().clear();
+                    self.put(out, Written::Other);
+                }
+            }
+            9 if self.plan.answers_pings => {
+                let mut out = Vec::new();
+                frame::write(&mut out, Opcode::Pong, payload, MASK);
+                // Nothing goes behind the Close frame.
+                if self.book.of(number, |a| a.close_sent.is_none()) == Some(true) {
+                    self.put(out, Written::Other);
+                }
+            }
+            _ => {}
+        }
+        self.news.notify_waiters();
+    }
+
+    fn hear_text(&self, payload: &[u8]) {
+        let text = String::from_utf8_lossy(payload);
+        let mut words = text.split(' ');
+        let mut next = || words.next();
+        match (next(), next(), next()) {
+            (Some("topic"), Some(id), _) => {
+                let id: u64 = id.parse().unwrap_or(0);
+                let before = self.book.of(self.number, |account| {
+                    std::mem::replace(&mut account.heard_topic, id)
+                });
+                if before.is_some_and(|before| before >= id) {
+                    self.book.problem(format!(
+                        "client {}: publication {id} came behind {before:?}",
+                        self.number
+                    ));
+                }
+            }
+            (Some(client), Some(number), _) => {
+                let client = client.parse().unwrap_or(usize::MAX);
+                let number = number.parse().unwrap_or(u64::MAX);
+                self.book.heard(self.number, client, number);
+            }
+            _ => {
+                let what = format!("client {} has read {text:?}", self.number);
+                self.book.problem(what);
+            }
+        }
+    }
+}
+
+/// A message in so many frames.
+fn message(text: &[u8], frames: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    let frames = frames.clamp(1, text.len().max(1));
+    if frames == 1 {
+        frame::write(&mut out, Opcode::Text, text, MASK);
+        return out;
+    }
+    let size = text.len().div_ceil(frames);
+    let count = text.chunks(size).count();
+    for (n, part) in text.chunks(size).enumerate() {
+        let op = match n {
+            0 => Opcode::Text,
+            _ => Opcode::Continuation,
+        };
+        frame::write_fragment(&mut out, op, n + 1 == count, part, MASK);
+    }
+    out
+}
+
+/// Bytes that no server takes.
+fn bad(kind: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    match kind {
+        // Not masked.
+        0 => frame::write(&mut out, Opcode::Text, b"plain", None),
+        1 => frame::write(&mut out, Opcode::Text, b"\xff\xfe", MASK),
+        2 => frame::write_fragment(&mut out, Opcode::Continuation, true, b"", MASK),
+        3 => frame::write(&mut out, Opcode::Close, b"\x03", MASK),
+        4 => out.extend([0xf3, 0x80, 1, 2, 3, 4]),
+        _ => frame::write(&mut out, Opcode::Ping, &[b'x'; 126], MASK),
+    }
+    out
+}
+
+/// The first frame: its kind, its payload, and the length of it all.
+fn first_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let (&first, rest) = bytes.split_first()?;
+    let (&second, rest) = rest.split_first()?;
+    let (head, len) = match second & 0x7f {
+        126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (10, u64::from_be_bytes(*rest.first_chunk()?) as usize),
+        len => (2, usize::from(len)),
+    };
+    let payload = bytes.get(head..head + len)?;
+    Some((first & 0x0f, payload, head + len))
+}

@@ -1,0 +1,37 @@
+//! A panic anywhere is a problem: the engine catches its own, but makes none.
+
+use std::cell::RefCell;
+use std::sync::Once;
+
+type Note = Box<dyn Fn(String)>;
+
+thread_local! {
+    static NOTE: RefCell<Option<Note>> = const { RefCell::new(None) };
+}
+
+static HOOK: Once = Once::new();
+
+/// Panics of this thread are noted from now on.
+pub(crate) fn note_on(note: impl Fn(String) + 'static) {
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let noted = NOTE.try_with(|to| match to.try_borrow() {
+                Ok(to) => to
+                    .as_ref()
+                    .map(|note| note(format!("panic: {info}")))
+                    .is_some(),
+                Err(_) => false,
+            });
+            if noted != Ok(true) {
+                before(info);
+            }
+        }));
+    });
+    NOTE.with_borrow_mut(|to| *to = Some(Box::new(note)));
+}
+
+/// They are not.
+pub(crate) fn note_no_more() {
+    NOTE.with_borrow_mut(|to| *to = None);
+}

@@ -1,0 +1,450 @@
+//! What is to happen in a world: drawn from its seed, and made smaller when a failure is looked for.
+
+use std::time::Duration;
+
+use sockeye_simulated_engine::{Active, Mode};
+use sockeye_world::Chance;
+use sockeye_world::net::Faults;
+
+const MS: u64 = 1_000_000;
+
+/// A link that takes less than this at once carries small messages only.
+const SMALL: usize = 8_000;
+
+/// A world.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// Nothing is lost and nobody misbehaves: everything must come to a good end, and in time.
+    pub fair: bool,
+    pub shards: usize,
+    pub mode: Mode,
+    pub net: Faults,
+    /// A thread loses its core once in so many steps.
+    pub freezes: u64,
+    /// A process does something while a socket is used, once in so many times.
+    pub preempts: u64,
+    pub server: ServerPlan,
+    pub processes: ProcessPlan,
+    pub clients: Vec<ClientPlan>,
+    /// Clients of the engine's: how many connections each has, one after the other.
+    pub dials: Vec<usize>,
+    pub end: EndPlan,
+    /// When it begins.
+    pub ends_at: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ServerPlan {
+    pub inbox_size: usize,
+    pub send_queue_size: u32,
+    pub active: Active,
+    pub close_timeout: Duration,
+    pub send_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub ping_interval: Duration,
+    pub pong_timeout: Duration,
+    pub max_age: Duration,
+    pub max_connections: usize,
+    pub per_address: usize,
+    pub control_frames: bool,
+    pub asks: bool,
+    pub close_slow: bool,
+    pub rate: Option<(u32, u32, bool)>,
+    pub max_message: usize,
+}
+
+/// How processes behave. Parts are of a thousand.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessPlan {
+    /// The longest pause before an event, and how often there is one.
+    pub pause: u64,
+    pub pauses: u64,
+    pub crashes: u64,
+    /// How often a process asks for something that nobody expects.
+    pub meddles: u64,
+    /// How often it closes a connection.
+    pub closes: u64,
+    /// How often a process that is asked for does not come.
+    pub missing: u64,
+    /// How often a connection gets another owner.
+    pub moves: u64,
+    /// How often a message is passed to a topic.
+    pub publishes: u64,
+    /// Events of one fetch.
+    pub batch: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct ClientPlan {
+    /// Which one it was before others were left out.
+    pub number: usize,
+    pub start: Duration,
+    pub script: Vec<Action>,
+    pub reads: Reads,
+    pub answers_close: bool,
+    pub answers_pings: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// A message of this size, in so many frames, to which so many replies of that size are asked for.
+    Say {
+        size: usize,
+        frames: usize,
+        replies: usize,
+        reply: usize,
+    },
+    Ping,
+    Pause(Duration),
+    /// Waits for all replies.
+    Await,
+    Close(u16),
+    /// Writes no more, without a Close frame.
+    Fin,
+    Drop,
+    Reset,
+    /// Breaks the protocol.
+    Bad(u8),
+    /// Is never heard of again, and keeps its socket.
+    Vanish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reads {
+    Always,
+    /// With a pause before each read.
+    Slowly(Duration),
+    /// So many bytes, and then nothing.
+    Until(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndPlan {
+    StopServer,
+    DrainThenStop,
+    StopEngine,
+}
+
+fn between(chance: &mut Chance, low: u64, high: u64) -> u64 {
+    low + chance.below(high - low + 1)
+}
+
+fn millis(chance: &mut Chance, low: u64, high: u64) -> Duration {
+    Duration::from_millis(between(chance, low, high))
+}
+
+fn size(chance: &mut Chance, window: usize) -> usize {
+    let sizes = [
+        0, 1, 20, 125, 126, 300, 2000, 17_000, 65_535, 65_536, 100_000,
+    ];
+    let most = if chance.is(1, 8) && window >= SMALL {
+        sizes.len()
+    } else {
+        7
+    };
+    chance.pick(&sizes[..most])
+}
+
+impl Plan {
+    /// The world of this seed.
+    pub fn new(seed: u64) -> Self {
+        // Not the numbers that the world itself draws.
+        let mut chance = Chance::new(seed ^ 0xA11C_E5EE_D000_0001);
+        let chance = &mut chance;
+        let fair = chance.is(2, 5);
+        let mode = match chance.below(3) {
+            0 => Mode::Workers(between(chance, 1, 3) as usize),
+            1 => Mode::PerConnection,
+            _ => Mode::Owner,
+        };
+        let net = net(chance, fair);
+        let server = server(chance, fair);
+        let processes = processes(chance, fair);
+        let most = if chance.is(1, 6) { 14 } else { 5 };
+        let clients = between(chance, 1, most);
+        let clients = (0..clients as usize)
+            .map(|number| client(chance, fair, number, &server, net.window))
+            .collect();
+        let dials = if chance.is(1, 2) {
+            between(chance, 1, 3)
+        } else {
+            0
+        };
+        let dials = (0..dials).map(|_| between(chance, 1, 3) as usize).collect();
+        Plan {
+            seed,
+            dials,
+            fair,
+            shards: between(chance, 1, 3) as usize,
+            mode,
+            net,
+            freezes: chance.pick(&[0, 0, 1000, 100]),
+            preempts: chance.pick(&[4, 20, 1000]),
+            server,
+            processes,
+            clients,
+            end: chance.pick(&[
+                EndPlan::StopServer,
+                EndPlan::DrainThenStop,
+                EndPlan::StopEngine,
+            ]),
+            ends_at: if fair || chance.is(1, 2) {
+                Duration::from_secs(2000)
+            } else {
+                millis(chance, 1, 20_000)
+            },
+        }
+    }
+
+    /// The same world with these clients only, by their numbers.
+    #[must_use]
+    pub fn with_clients(mut self, numbers: &[usize]) -> Self {
+        self.clients
+            .retain(|client| numbers.contains(&client.number));
+        self
+    }
+
+    /// The same world without a kind of trouble.
+    #[must_use]
+    pub fn without(mut self, trouble: &str) -> Self {
+        match trouble {
+            "cuts" => self.net.cuts = 0,
+            "stalls" => self.net.stalls = 0,
+            "resets" => self.net.resets = 0,
+            "silences" => self.net.silences = 0,
+            "refusals" => (self.net.refusals, self.net.accept_errors) = (0, 0),
+            "windows" => self.net.windows = self.net.window.max(1 << 20),
+            "freezes" => self.freezes = 0,
+            "preempts" => self.preempts = u64::MAX,
+            "pauses" => self.processes.pauses = 0,
+            "crashes" => self.processes.crashes = 0,
+            "meddling" => self.processes.meddles = 0,
+            "closes" => self.processes.closes = 0,
+            "missing" => self.processes.missing = 0,
+            "moves" => self.processes.moves = 0,
+            "publishing" => self.processes.publishes = 0,
+            "rate" => self.server.rate = None,
+            "dials" => self.dials.clear(),
+            "asking" => self.server.asks = false,
+            _ => {}
+        }
+        self
+    }
+
+    /// The kinds of trouble that [`Plan::without`] knows.
+    pub const TROUBLES: [&'static str; 18] = [
+        "cuts",
+        "stalls",
+        "resets",
+        "silences",
+        "refusals",
+        "windows",
+        "freezes",
+        "preempts",
+        "pauses",
+        "crashes",
+        "meddling",
+        "closes",
+        "missing",
+        "moves",
+        "publishing",
+        "rate",
+        "asking",
+        "dials",
+    ];
+}
+
+fn net(chance: &mut Chance, fair: bool) -> Faults {
+    let mut rare = |most: u64| match fair || chance.is(2, 3) {
+        true => 0,
+        false => chance.below(most) + 1,
+    };
+    let (resets, silences, refusals, accept_errors) = (rare(20), rare(20), rare(100), rare(200));
+    let window = chance.pick(&[64, 1000, 8_000, 64_000, 300_000]);
+    let delay = chance.pick(&[10_000, MS, 30 * MS]);
+    Faults {
+        // What is small and far takes hours, and shows nothing more.
+        delay: if window < SMALL { 10_000 } else { delay },
+        cuts: chance.pick(&[0, 20, 300]),
+        stalls: chance.pick(&[0, 0, 10]),
+        stall: if fair {
+            200 * MS
+        } else {
+            chance.pick(&[300 * MS, 20_000 * MS, 7_200_000 * MS])
+        },
+        resets,
+        silences,
+        window,
+        windows: window * 4,
+        refusals,
+        accept_errors,
+    }
+}
+
+fn server(chance: &mut Chance, fair: bool) -> ServerPlan {
+    let secs = |chance: &mut Chance, low: u64, high: u64| match fair {
+        true => Duration::from_secs(100_000),
+        false => millis(chance, low * 1000, high * 1000),
+    };
+    ServerPlan {
+        inbox_size: chance.pick(&[200, 3_000, 40_000, 1 << 20]),
+        send_queue_size: chance.pick(&[100, 3_000, 60_000, 1 << 20]),
+        active: chance.pick(&[
+            Active::True,
+            Active::True,
+            Active::Once,
+            Active::Count(1),
+            Active::Count(3),
+            Active::Count(20),
+        ]),
+        close_timeout: Duration::from_secs(if fair { 5000 } else { chance.pick(&[1, 5, 30]) }),
+        send_timeout: secs(chance, 2, 60),
+        idle_timeout: secs(chance, 5, 100),
+        ping_interval: if fair {
+            millis(chance, 300, 30_000)
+        } else {
+            millis(chance, 500, 40_000)
+        },
+        pong_timeout: secs(chance, 1, 30),
+        max_age: match fair || chance.is(3, 4) {
+            true => Duration::MAX,
+            false => millis(chance, 500, 60_000),
+        },
+        max_connections: match fair || chance.is(3, 4) {
+            true => usize::MAX,
+            false => between(chance, 1, 5) as usize,
+        },
+        per_address: match fair || chance.is(3, 4) {
+            true => usize::MAX,
+            false => between(chance, 1, 3) as usize,
+        },
+        control_frames: chance.is(1, 3),
+        asks: chance.is(1, 4),
+        close_slow: !fair && chance.is(1, 3),
+        rate: match chance.below(4) {
+            0 if !fair => Some((
+                between(chance, 1, 100) as u32,
+                between(chance, 1, 20) as u32,
+                true,
+            )),
+            1 => Some((
+                between(chance, 5, 200) as u32,
+                between(chance, 1, 20) as u32,
+                false,
+            )),
+            _ => None,
+        },
+        max_message: if fair {
+            1 << 20
+        } else {
+            chance.pick(&[1000, 70_000, 1 << 20])
+        },
+    }
+}
+
+fn processes(chance: &mut Chance, fair: bool) -> ProcessPlan {
+    let mut rare = |most: u64, one_in: u64| match chance.is(1, one_in) {
+        true => chance.below(most) + 1,
+        false => 0,
+    };
+    let (crashes, closes, missing) = (rare(60, 3), rare(60, 3), rare(300, 3));
+    let (meddles, moves, publishes) = (rare(200, 2), rare(100, 2), rare(300, 2));
+    let unless_fair = |n| if fair { 0 } else { n };
+    ProcessPlan {
+        pause: if fair {
+            5 * MS
+        } else {
+            chance.pick(&[MS, 200 * MS, 9_000 * MS])
+        },
+        pauses: chance.pick(&[0, 50, 500]),
+        crashes: unless_fair(crashes),
+        closes: unless_fair(closes),
+        missing: unless_fair(missing),
+        meddles,
+        moves,
+        publishes,
+        batch: chance.pick(&[1, 3, 64]),
+    }
+}
+
+fn client(
+    chance: &mut Chance,
+    fair: bool,
+    number: usize,
+    server: &ServerPlan,
+    window: usize,
+) -> ClientPlan {
+    let good = fair || chance.is(1, 3);
+    let mut script = Vec::new();
+    for _ in 0..between(chance, 0, 12) {
+        script.push(match chance.below(10) {
+            0 => Action::Ping,
+            1 | 2 => {
+                let most = if chance.is(1, 10) { 40_000 } else { 300 };
+                Action::Pause(millis(chance, 0, most))
+            }
+            3 => Action::Await,
+            4 if !good => bad(chance, server),
+            _ => {
+                let size = size(chance, window);
+                let replies = if chance.is(1, 8) { 40 } else { 2 };
+                Action::Say {
+                    size,
+                    frames: if chance.is(1, 4) {
+                        between(chance, 2, 5) as usize
+                    } else {
+                        1
+                    },
+                    replies: between(chance, 0, replies) as usize,
+                    reply: self::size(chance, window),
+                }
+            }
+        });
+    }
+    if good {
+        if chance.is(1, 2) {
+            script.push(Action::Await);
+        }
+        script.push(match chance.is(1, 4) {
+            true => Action::Fin,
+            false => Action::Close(chance.pick(&[1000, 4001, 4999])),
+        });
+    } else if chance.is(1, 2) {
+        let code = chance.pick(&[1000, 4001, 4999]);
+        script.push(chance.pick(&[
+            Action::Close(code),
+            Action::Fin,
+            Action::Drop,
+            Action::Reset,
+            Action::Vanish,
+        ]));
+    }
+    ClientPlan {
+        number,
+        start: millis(chance, 0, 3000),
+        script,
+        reads: match chance.below(if good { 4 } else { 6 }) {
+            0 => Reads::Slowly(millis(chance, 1, 30)),
+            4 => Reads::Slowly(millis(chance, 1, 3000)),
+            5 => Reads::Until(chance.pick(&[0, 200, 5000, 100_000])),
+            _ => Reads::Always,
+        },
+        answers_close: good || chance.is(2, 3),
+        answers_pings: good || chance.is(2, 3),
+    }
+}
+
+fn bad(chance: &mut Chance, server: &ServerPlan) -> Action {
+    match chance.below(3) {
+        0 => Action::Bad(chance.below(6) as u8),
+        1 => Action::Say {
+            size: server.max_message + 1,
+            frames: 1,
+            replies: 0,
+            reply: 0,
+        },
+        _ => chance.pick(&[Action::Drop, Action::Reset, Action::Vanish, Action::Fin]),
+    }
+}

@@ -1,0 +1,645 @@
+//! Processes of a virtual machine that does what the plan says: workers, acceptors, and plain owners.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use sockeye_protocol::frame::{self, Opcode};
+use sockeye_simulated_engine::active::SetActive;
+use sockeye_simulated_engine::batch::Event;
+use sockeye_simulated_engine::inbox::{Left, ReadStep, Visit};
+use sockeye_simulated_engine::op::Command;
+use sockeye_simulated_engine::{
+    Active, CallKind, ConnId, Engine, Frames, Inbox, Mode, Notifier, SendError, Server, ShardSet,
+};
+use sockeye_world::{chance, draw, executor, on_executor, task, time, trace};
+
+use crate::book::Shared;
+use crate::plan::Plan;
+
+/// Something that a process waits for.
+#[derive(Default)]
+pub(crate) struct Bell {
+    rung: AtomicBool,
+    dead: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.rung.store(true, Ordering::Relaxed);
+        let waker = self
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        waker.inspect(Waker::wake_by_ref);
+    }
+
+    pub(crate) async fn heard(&self) {
+        poll_fn(|cx| {
+            if self.rung.swap(false, Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+            *waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+struct Ring {
+    bell: Arc<Bell>,
+    /// The executor of processes, which may run at once.
+    runs: usize,
+}
+
+impl Notifier for Ring {
+    fn notify(&self) -> bool {
+        if self.bell.dead.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.bell.ring();
+        sockeye_world::preempt(self.runs, 1, 8);
+        true
+    }
+}
+
+/// An event, kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    Open(String),
+    Text(Vec<u8>),
+    Other,
+    Passive,
+    Ending,
+    Closed(u16),
+}
+
+impl From<&Event<'_>> for Got {
+    fn from(event: &Event<'_>) -> Self {
+        match event {
+            Event::Open(info) => Got::Open(info.request.path().to_owned()),
+            Event::Text(bytes) => Got::Text(bytes.to_vec()),
+            Event::Binary(_) | Event::Ping(_) | Event::Pong(_) => Got::Other,
+            Event::Passive => Got::Passive,
+            Event::Ending => Got::Ending,
+            Event::Closed(ended) => Got::Closed(ended.code),
+        }
+    }
+}
+
+/// What a process wants done.
+enum Wish {
+    Reply(ConnId, usize, usize),
+    Close(ConnId, u16),
+    Active(ConnId, SetActive),
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Crash,
+    Normal,
+}
+
+/// The virtual machine.
+pub(crate) struct Vm {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) server: Arc<Server>,
+    pub(crate) book: Shared,
+    pub(crate) plan: Rc<Plan>,
+    /// Where processes run.
+    pub(crate) runs: usize,
+    /// The one who gets new connections.
+    pub(crate) owner: Arc<Mutex<Option<Arc<Inbox>>>>,
+    owners: RefCell<Vec<Arc<Inbox>>>,
+    /// Clients of the engine's that live.
+    pub(crate) diallers: Cell<usize>,
+    /// No process misbehaves any more.
+    pub(crate) calm: Cell<bool>,
+}
+
+impl Vm {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        server: &Arc<Server>,
+        book: &Shared,
+        plan: &Rc<Plan>,
+        runs: usize,
+        owner: Arc<Mutex<Option<Arc<Inbox>>>>,
+    ) -> Rc<Self> {
+        Rc::new(Vm {
+            engine: engine.clone(),
+            server: server.clone(),
+            book: book.clone(),
+            plan: plan.clone(),
+            runs,
+            owner,
+            owners: RefCell::default(),
+            diallers: Cell::new(0),
+            calm: Cell::new(false),
+        })
+    }
+
+    /// Starts the processes of the server.
+    pub(crate) fn start(self: &Rc<Self>) {
+        match self.plan.mode {
+            Mode::Workers(count) => {
+                for slot in 0..count {
+                    self.spawn(self.clone().worker(slot));
+                }
+            }
+            Mode::PerConnection => self.spawn(self.clone().acceptor()),
+            Mode::Owner => {
+                self.spawn(self.clone().owner(true));
+                self.spawn(self.clone().owner(false));
+            }
+        }
+    }
+
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        on_executor(self.runs, || task::spawn_local(work));
+    }
+
+    pub(crate) fn inbox(&self) -> (Arc<Inbox>, Arc<Bell>) {
+        let bell = Arc::new(Bell::default());
+        let ring = Ring {
+            bell: bell.clone(),
+            runs: self.runs,
+        };
+        let inbox = Inbox::new(self.plan.server.inbox_size, 0, Box::new(ring));
+        (inbox, bell)
+    }
+
+    fn happens(&self, part: u64) -> bool {
+        chance(part, 1000) && !self.calm.get()
+    }
+
+    async fn pause(&self) {
+        if self.happens(self.plan.processes.pauses) {
+            let pause = draw(self.plan.processes.pause);
+            time::sleep(Duration::from_nanos(pause)).await;
+        }
+    }
+
+    /// A message of a monitor takes a while.
+    async fn a_while(&self) {
+        time::sleep(Duration::from_nanos(draw(20_000_000))).await;
+    }
+
+    async fn worker(self: Rc<Self>, slot: usize) {
+        loop {
+            let (inbox, bell) = self.inbox();
+            self.engine.set_worker(&self.server, slot, &inbox);
+            let exit = self.serve(&inbox, &bell, None).await;
+            self.die(&inbox, &bell, exit).await;
+            self.a_while().await;
+        }
+    }
+
+    /// A process is dead.
+    async fn die(&self, inbox: &Arc<Inbox>, bell: &Bell, exit: Exit) {
+        trace::note(&[10, inbox.key()], || format!("a process ends: {exit:?}"));
+        bell.dead.store(true, Ordering::Relaxed);
+        if exit == Exit::Crash {
+            self.orphan(inbox);
+        }
+        self.a_while().await;
+        self.orphan(inbox);
+        if self.plan.mode == Mode::Owner {
+            self.engine.owner_died(inbox);
+        } else {
+            self.engine.inbox_died(&self.server, inbox);
+        }
+    }
+
+    /// Connections of this inbox lose their process.
+    fn orphan(&self, inbox: &Inbox) {
+        let mut book = self.book.open();
+        for account in &mut book.accounts {
+            account.orphaned |= account.inboxes.contains(&inbox.key());
+        }
+    }
+
+    /// The process of the server, which starts one for each connection. With it the server would end.
+    async fn acceptor(self: Rc<Self>) {
+        let (inbox, bell) = self.inbox();
+        self.engine.set_acceptor(&self.server, &inbox);
+        loop {
+            bell.heard().await;
+            loop {
+                let (events, left) = self.take(&inbox);
+                for (conn, _) in events {
+                    self.pause().await;
+                    if !self.happens(self.plan.processes.missing) {
+                        self.spawn(self.clone().own_process(conn));
+                    } else if chance(1, 2) {
+                        self.engine.no_process(conn);
+                    }
+                    // Else it dies while it starts, of which nobody tells.
+                }
+                if left == Left::Nothing {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The process of one connection.
+    async fn own_process(self: Rc<Self>, conn: ConnId) {
+        self.pause().await;
+        let (inbox, bell) = self.inbox();
+        if self.engine.attach(conn, &inbox).is_err() {
+            return;
+        }
+        let exit = self.serve(&inbox, &bell, Some(conn)).await;
+        self.die(&inbox, &bell, exit).await;
+    }
+
+    /// Fetches events as a process does: what has ended, and of which nothing stands before it, is answered at once.
+    fn take(&self, inbox: &Arc<Inbox>) -> (Vec<(ConnId, Got)>, Left) {
+        let mut events: Vec<(ConnId, Got)> = Vec::new();
+        let mut answered = Vec::new();
+        let (left, shards) = inbox.drain(self.plan.processes.batch, |conn, event, _| {
+            let got = Got::from(&event);
+            if let Got::Closed(_) = got {
+                if events.iter().any(|(of, _)| *of == conn) {
+                    events.push((conn, Got::Ending));
+                } else {
+                    answered.push(conn);
+                }
+            }
+            events.push((conn, got));
+            Visit::Next
+        });
+        events
+            .iter()
+            .for_each(|(conn, got)| self.note(inbox, *conn, got));
+        self.engine.resume(inbox, shards);
+        answered.iter().for_each(|conn| self.engine.answered(*conn));
+        (events, left)
+    }
+
+    /// An event has come to a process.
+    fn note(&self, inbox: &Inbox, conn: ConnId, got: &Got) {
+        trace::note(&[11, conn.as_u64(), kind(got)], || {
+            format!("event of {conn:?}: {}", short(got))
+        });
+        if let Got::Open(path) = got {
+            let client = match path.strip_prefix("/d") {
+                // A client of the engine's keeps books of its own.
+                Some(_) => self.book.enter_dialled(),
+                None => path.trim_start_matches('/').parse().unwrap_or(usize::MAX),
+            };
+            let credits = match self.plan.server.active {
+                Active::Count(n) => Some(i64::from(n)),
+                Active::Once => Some(1),
+                _ => None,
+            };
+            let first = self.book.of(client, |account| {
+                account.opens += 1;
+                account.conn = Some(conn);
+                account.inboxes.push(inbox.key());
+                account.credits = credits.filter(|_| !self.plan.server.control_frames);
+                account.opens == 1
+            });
+            if first != Some(true) {
+                self.book.problem(format!("{conn:?} is opened once more"));
+            }
+            return;
+        }
+        let Some(client) = self.book.client_of(conn) else {
+            if self.plan.mode != Mode::PerConnection || *got != Got::Passive {
+                self.book
+                    .problem(format!("{got:?} of {conn:?}, which is not open"));
+            }
+            return;
+        };
+        match got {
+            Got::Text(text) => self.book.received(client, word(text, 1) as u64),
+            Got::Closed(code) => {
+                let in_peace = !self.book.open().stopping;
+                let again = self.book.of(client, |account| {
+                    account.closed += 1;
+                    account.closed_in_peace = in_peace;
+                    account.code = Some(*code);
+                    account.closed > 1
+                });
+                if again == Some(true) {
+                    self.book
+                        .problem(format!("client {client} is closed once more"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn serve(&self, inbox: &Arc<Inbox>, bell: &Bell, only: Option<ConnId>) -> Exit {
+        loop {
+            bell.heard().await;
+            loop {
+                let (events, left) = self.take(inbox);
+                let mut wishes = VecDeque::new();
+                for (conn, got) in events {
+                    if self.happens(self.plan.processes.crashes) {
+                        return Exit::Crash;
+                    }
+                    self.pause().await;
+                    if self.handle(conn, &got, &mut wishes).await && only.is_some() {
+                        return Exit::Normal;
+                    }
+                }
+                self.carry_out(&mut wishes).await;
+                if left == Left::Nothing {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Handles an event. True if it was the last of its connection.
+    async fn handle(&self, conn: ConnId, got: &Got, wishes: &mut VecDeque<Wish>) -> bool {
+        if self.happens(self.plan.processes.meddles) {
+            self.meddle(conn);
+        }
+        match got {
+            Got::Text(text) => {
+                let (replies, size) = (word(text, 2), word(text, 3));
+                let client = self.book.client_of(conn).unwrap_or(usize::MAX);
+                if text.starts_with(b"topic") {
+                    self.book
+                        .problem(format!("{conn:?} has sent a publication"));
+                }
+                for _ in 0..replies {
+                    wishes.push_back(Wish::Reply(conn, client, size));
+                }
+                if self.plan.server.active == Active::Once {
+                    wishes.push_back(Wish::Active(conn, SetActive::To(Active::Once)));
+                }
+                if self.happens(self.plan.processes.publishes) {
+                    crate::meddle::publish(self, conn);
+                }
+                if self.happens(self.plan.processes.closes) {
+                    wishes.push_back(Wish::Close(conn, 3000 + draw(3) as u16));
+                }
+            }
+            Got::Other if self.plan.server.active == Active::Once => {
+                wishes.push_back(Wish::Active(conn, SetActive::To(Active::Once)));
+            }
+            Got::Passive => {
+                let credits = self.book.client_of(conn);
+                let credits = credits.and_then(|client| self.book.of(client, |a| a.credits));
+                if let Some(Some(left)) = credits
+                    && left != 0
+                {
+                    self.book
+                        .problem(format!("{conn:?} is passive with {left} credits"));
+                }
+                let more = 1 + draw(5) as i32;
+                wishes.push_back(Wish::Active(conn, SetActive::Add(more)));
+            }
+            Got::Ending => {
+                self.carry_out(wishes).await;
+                self.engine.answered(conn);
+            }
+            Got::Closed(_) => return true,
+            Got::Open(_) => crate::meddle::subscribe(self, conn),
+            Got::Other => {}
+        }
+        false
+    }
+
+    fn meddle(&self, conn: ConnId) {
+        crate::meddle::meddle(self, conn);
+    }
+
+    /// Does what the process wants, in one call, and waits where it has to. What finds a full queue is tried again.
+    async fn carry_out(&self, wishes: &mut VecDeque<Wish>) {
+        let mut patience = 2000;
+        while !wishes.is_empty() {
+            let mut frames: Vec<(usize, Frames)> = Vec::new();
+            let mut busy = Vec::new();
+            let mut left = VecDeque::new();
+            for wish in wishes.drain(..) {
+                let conn = match wish {
+                    Wish::Reply(conn, ..) | Wish::Close(conn, _) | Wish::Active(conn, _) => conn,
+                };
+                if busy.contains(&conn) && !matches!(wish, Wish::Active(..)) {
+                    left.push_back(wish);
+                    continue;
+                }
+                let place = match frames.iter().position(|(shard, _)| *shard == conn.shard()) {
+                    Some(place) => place,
+                    None => {
+                        frames.push((conn.shard(), Frames::default()));
+                        frames.len() - 1
+                    }
+                };
+                let out = &mut frames[place].1;
+                if self.put(&wish, out) == Err(SendError::Busy) {
+                    busy.push(conn);
+                    left.push_back(wish);
+                }
+            }
+            let mut shards = ShardSet::default();
+            for (shard, frames) in frames {
+                shards.insert(shard);
+                self.engine.send(shard, frames);
+            }
+            self.wait_for_room(shards, CallKind::Single).await;
+            *wishes = left;
+            patience -= 1;
+            if !wishes.is_empty() {
+                if patience == 0 && !self.plan.fair {
+                    wishes.clear();
+                }
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    pub(crate) async fn wait_for_room(&self, shards: ShardSet, kind: CallKind) {
+        let backlogged = self.engine.backlogged(shards, kind);
+        if backlogged.is_empty() {
+            return;
+        }
+        let bell = Arc::new(Bell::default());
+        let told = bell.clone();
+        let mut left = self.engine.when_done(backlogged, move || {
+            let told = told.clone();
+            Box::new(move || told.ring())
+        });
+        while left > 0 {
+            bell.heard().await;
+            left -= 1;
+        }
+    }
+
+    fn put(&self, wish: &Wish, out: &mut Frames) -> Result<(), SendError> {
+        match *wish {
+            Wish::Reply(conn, client, size) => {
+                let number = self.book.of(client, |a| a.accepted).unwrap_or_default();
+                let mut text = format!("{client} {number} ");
+                let pad = size.saturating_sub(text.len());
+                text.extend(std::iter::repeat_n('r', pad));
+                let start = out.bytes.len();
+                frame::write(&mut out.bytes, Opcode::Text, text.as_bytes(), None);
+                let reserved = self.engine.reserve(conn, out.bytes.len() - start);
+                if reserved.is_err() {
+                    out.bytes.truncate(start);
+                    return reserved;
+                }
+                out.write(conn, start as u32..out.bytes.len() as u32);
+                let len = out.bytes.len() - start;
+                self.book.of(client, |a| {
+                    a.accepted += 1;
+                    a.largest = a.largest.max(len);
+                });
+            }
+            Wish::Close(conn, code) => {
+                if self.engine.set_closing(conn)
+                    && let Some(client) = self.book.client_of(conn)
+                {
+                    self.book
+                        .of(client, |a| a.close_asked = Some((code, a.accepted)));
+                    out.commands.push((conn, Command::Close(code, "".into())));
+                }
+            }
+            Wish::Active(conn, change) => {
+                if let Some(client) = self.book.client_of(conn) {
+                    self.book
+                        .of(client, |account| match (change, &mut account.credits) {
+                            (SetActive::Add(n), Some(credits)) => *credits += i64::from(n),
+                            (_, Some(credits)) => *credits = 1,
+                            _ => {}
+                        });
+                }
+                out.commands.push((conn, Command::Active(change)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A plain process, and the one that brings its events. The first one gets the new connections.
+    async fn owner(self: Rc<Self>, first: bool) {
+        loop {
+            let (inbox, bell) = self.inbox();
+            if first {
+                *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox.clone());
+            }
+            self.owners.borrow_mut().push(inbox.clone());
+            let exit = self.own(&inbox, &bell).await;
+            self.owners
+                .borrow_mut()
+                .retain(|known| known.key() != inbox.key());
+            if first {
+                *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+            self.die(&inbox, &bell, exit).await;
+            self.a_while().await;
+        }
+    }
+
+    async fn own(&self, inbox: &Arc<Inbox>, bell: &Bell) -> Exit {
+        loop {
+            bell.heard().await;
+            loop {
+                let mut mailbox = Vec::new();
+                let most = self.plan.processes.batch;
+                let served = inbox.serve(true, |batch, index| {
+                    let next = (index + most).min(batch.len());
+                    mailbox.extend(
+                        (index..next)
+                            .filter_map(|at| batch.event(at))
+                            .map(|(conn, event)| (conn, Got::from(&event))),
+                    );
+                    ReadStep::Last(next)
+                });
+                let Some((left, shards)) = served else { break };
+                mailbox
+                    .iter()
+                    .for_each(|(conn, got)| self.note(inbox, *conn, got));
+                self.engine.resume(inbox, shards);
+                let mut wishes = VecDeque::new();
+                for (conn, got) in mailbox {
+                    if self.happens(self.plan.processes.crashes) {
+                        return Exit::Crash;
+                    }
+                    self.pause().await;
+                    self.handle(conn, &got, &mut wishes).await;
+                    if self.happens(self.plan.processes.moves) {
+                        self.give_away(conn);
+                    }
+                }
+                self.carry_out(&mut wishes).await;
+                if left == Left::Nothing {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives a connection to any owner.
+    fn give_away(&self, conn: ConnId) {
+        let to = {
+            let owners = self.owners.borrow();
+            owners.get(draw(owners.len() as u64) as usize).cloned()
+        };
+        let (Some(to), Some(client)) = (to, self.book.client_of(conn)) else {
+            return;
+        };
+        let key = to.key();
+        let book = self.book.clone();
+        let done = Box::new(move || book.open().answered += 1);
+        if self.engine.set_owner(conn, to, done).is_ok() {
+            self.book.of(client, |a| {
+                a.moved = true;
+                // Two see its events now, and none of them all.
+                a.credits = None;
+                a.inboxes.push(key);
+            });
+            self.book.open().asked += 1;
+        }
+    }
+}
+
+/// A word of a message, as a number.
+fn word(text: &[u8], at: usize) -> usize {
+    let text = String::from_utf8_lossy(text);
+    let word = text.split(' ').nth(at);
+    word.and_then(|word| word.parse().ok())
+        .unwrap_or(usize::MAX >> 1)
+}
+
+pub(crate) fn kind(got: &Got) -> u64 {
+    match got {
+        Got::Open(_) => 1,
+        Got::Text(text) => 10 + text.len() as u64,
+        Got::Other => 2,
+        Got::Passive => 3,
+        Got::Ending => 4,
+        Got::Closed(code) => 1_000_000 + u64::from(*code),
+    }
+}
+
+fn short(got: &Got) -> String {
+    match got {
+        Got::Text(text) => {
+            let shown: String = String::from_utf8_lossy(text).chars().take(20).collect();
+            format!("Text {shown:?} ({})", text.len())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Makes the executor of processes.
+pub(crate) fn machine() -> usize {
+    executor(sockeye_world::Order::Any)
+}

@@ -1,0 +1,305 @@
+//! A world from its beginning to its end.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sockeye_protocol::Limits;
+use sockeye_simulated_engine::{
+    ConnectionRate, Engine, EngineConfig, MessageRate, Peer, Server, ServerConfig,
+};
+use sockeye_world::{self as world, Step, net, time, trace};
+
+use crate::book::{Account, Shared};
+use crate::host::{Host, Told};
+use crate::plan::{EndPlan, Plan};
+use crate::process::{Vm, machine};
+use crate::{check, client, dial, host};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What came of a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was wrong; nothing is as it should be.
+    pub problems: Vec<String>,
+    /// Names all that has happened.
+    pub hash: u64,
+    pub steps: u64,
+    /// Nanoseconds that have passed in it.
+    pub time: u64,
+    /// What has happened, if somebody wants to read it.
+    pub lines: Vec<String>,
+}
+
+/// Settings of the server.
+fn config(plan: &Plan) -> ServerConfig {
+    let server = &plan.server;
+    let mut config = ServerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), plan.mode);
+    config.inbox_size = server.inbox_size;
+    config.send_queue_size = server.send_queue_size;
+    config.active = server.active;
+    config.close_timeout = server.close_timeout;
+    config.send_timeout = server.send_timeout;
+    config.idle_timeout = server.idle_timeout;
+    config.ping_interval = server.ping_interval;
+    config.pong_timeout = server.pong_timeout;
+    config.max_age = server.max_age;
+    config.max_connections = server.max_connections;
+    config.max_connections_per_address = server.per_address;
+    config.control_frames = server.control_frames;
+    config.asks = server.asks;
+    config.close_slow = server.close_slow;
+    config.limits = Limits::default().max_message_size(server.max_message);
+    config.message_rate =
+        server
+            .rate
+            .map(|(rate, burst, close)| MessageRate { rate, burst, close });
+    if server.per_address != usize::MAX {
+        config.connection_rate = Some(ConnectionRate {
+            per_second: 2,
+            burst: 2,
+        });
+    }
+    if plan.fair {
+        config.handshake_timeout = Duration::from_secs(1000);
+        config.accept_timeout = Duration::from_secs(1000);
+        config.attach_timeout = Duration::from_secs(1000);
+    }
+    config
+}
+
+struct Life {
+    plan: Rc<Plan>,
+    book: Shared,
+    engine: Arc<Engine>,
+    server: Arc<Server>,
+    told: Arc<Told>,
+    vm: Rc<Vm>,
+    /// The executor of clients.
+    outside: usize,
+}
+
+/// Lives a world.
+pub fn run(plan: &Plan) -> Outcome {
+    world::begin(plan.seed);
+    let book = Shared::default();
+    let hooked = book.clone();
+    crate::panics::note_on(move |what| hooked.problem(what));
+    if let Some(mut life) = Life::begin(plan, &book) {
+        life.live();
+        if book.open().problems.is_empty() {
+            life.end();
+        }
+    }
+    crate::panics::note_no_more();
+    let outcome = Outcome {
+        problems: book.open().problems.clone(),
+        hash: trace::hash(),
+        steps: world::steps(),
+        time: world::now(),
+        lines: trace::lines(),
+    };
+    world::end();
+    outcome
+}
+
+impl Life {
+    fn begin(plan: &Plan, book: &Shared) -> Option<Self> {
+        let plan = Rc::new(plan.clone());
+        let runs = machine();
+        let outside = world::executor(world::Order::Any);
+        net::set_faults(plan.net);
+        net::set_preempts(runs, plan.preempts);
+        world::set_freezes(plan.freezes);
+        let accounts = plan.clients.iter().map(|_| Account::default());
+        book.open().accounts = accounts.collect();
+        let engine = Engine::start(EngineConfig::new(plan.shards)).ok()?;
+        let owner = Arc::new(Mutex::new(None));
+        let told = Arc::new(Told::default());
+        let host = Host {
+            book: book.clone(),
+            owner: owner.clone(),
+            told: told.clone(),
+        };
+        let (server, place) = engine.listen(config(&plan), |_| Box::new(host)).ok()?;
+        let Peer::Inet(ip, port) = place else {
+            return None;
+        };
+        let vm = Vm::new(&engine, &server, book, &plan, runs, owner);
+        vm.start();
+        if plan.server.asks {
+            vm.spawn(gate(server.clone(), told.clone(), plan.fair));
+        }
+        dial::name(ip);
+        vm.diallers.set(plan.dials.len());
+        for (number, rounds) in plan.dials.iter().enumerate() {
+            vm.spawn(dial::run(vm.clone(), number, *rounds, port));
+        }
+        for (place, client) in plan.clients.iter().enumerate() {
+            let life = client::run(
+                book.clone(),
+                place,
+                client.clone(),
+                SocketAddr::new(ip, port),
+            );
+            world::on_executor(outside, || world::task::spawn_local(life));
+        }
+        Some(Life {
+            plan,
+            book: book.clone(),
+            engine,
+            server,
+            told,
+            vm,
+            outside,
+        })
+    }
+
+    fn clients_are_done(&self) -> bool {
+        let book = self.book.open();
+        let ended = book.accounts.iter().all(|account| account.end.is_some());
+        ended && (self.vm.diallers.get() == 0 || !self.plan.fair)
+    }
+
+    /// Steps until something is so, or the time is over, and looks for what must not be.
+    fn until(&self, end: u64, done: impl Fn(&Self) -> bool) -> bool {
+        let mut looks = 0_u32;
+        while world::now() < end {
+            if done(self) {
+                return true;
+            }
+            if world::step(end) == Step::Idle {
+                return done(self);
+            }
+            looks += 1;
+            if looks.is_multiple_of(16) {
+                check::bounds(&self.plan, &self.book, self.server.id());
+            }
+            if !self.book.open().problems.is_empty() {
+                return false;
+            }
+        }
+        done(self)
+    }
+
+    fn live(&mut self) {
+        let end = world::now() + self.plan.ends_at.as_nanos() as u64;
+        let told = |life: &Self| !life.plan.fair || check::all_told(&life.book);
+        let done = self.until(end, |life| life.clients_are_done() && told(life));
+        if self.plan.fair && !done {
+            let book = self.book.open();
+            let waiting: Vec<_> = (0..book.accounts.len())
+                .filter(|n| book.accounts[*n].end.is_none())
+                .collect();
+            drop(book);
+            self.book
+                .problem(format!("clients {waiting:?} wait for ever"));
+        }
+        if self.plan.fair {
+            check::good_end(&self.plan, &self.book);
+        }
+    }
+
+    /// Everything is let go.
+    fn end(&mut self) {
+        self.vm.calm.set(true);
+        self.book.open().stopping = true;
+        let began = world::now();
+        match self.plan.end {
+            EndPlan::StopServer => self.engine.stop_server(&self.server, 1001, "bye"),
+            EndPlan::DrainThenStop => {
+                self.server.drain();
+                let free = |life: &Life| life.told.unlistened.load(Ordering::Relaxed) == 1;
+                if !self.until(began + SECOND, free) {
+                    self.book
+                        .problem("the port is not free after a second".into());
+                }
+                self.until(began + 3 * SECOND, |_| false);
+                self.engine.stop_server(&self.server, 1001, "bye");
+            }
+            EndPlan::StopEngine => {}
+        }
+        if self.plan.end != EndPlan::StopEngine {
+            let stop = world::now();
+            let stopped = |life: &Life| life.told.stopped.load(Ordering::Relaxed) == 1;
+            // Processes take what they have not seen at their own pace.
+            let slack = 40 * self.plan.processes.pause + 30 * SECOND;
+            if !self.until(stop + slack, stopped) {
+                self.book.problem(format!(
+                    "the server has not stopped: {:?}",
+                    self.server.census()
+                ));
+            }
+            if !self.until(world::now() + 100 * slack, |life| {
+                life.vm.diallers.get() == 0
+            }) {
+                self.book
+                    .problem("a client of the engine's does not end".into());
+            }
+            // What is told is told a turn before the last slot is free.
+            let quiet = |_: &Life| check::is_empty();
+            if !self.until(world::now() + slack, quiet) {
+                check::nothing_left(&self.book, &self.server);
+            }
+            if !self.book.open().problems.is_empty() {
+                return;
+            }
+            check::nothing_left(&self.book, &self.server);
+            self.engine.remove_stopped(self.server.id());
+        }
+        self.stop_engine();
+        // Who vanished waits for nobody.
+        let end = world::now() + 2000 * SECOND + 20 * self.plan.net.stall;
+        self.until(end, |life| life.clients_are_done());
+        // Processes still take what there is in their inboxes.
+        self.until(end, |life| check::all_told(&life.book));
+        check::ends(&self.plan, &self.book);
+        let left = world::pending_tasks(self.outside);
+        trace::mix(&[left as u64]);
+    }
+
+    fn stop_engine(&self) {
+        let began = world::now();
+        let report = self.engine.stop();
+        let took = world::now() - began;
+        trace::note(&[30, took], || {
+            format!("the engine has stopped in {took} ns")
+        });
+        if report.stuck > 0 || took > SECOND + SECOND / 4 {
+            self.book
+                .problem(format!("the engine took {took} ns to stop: {report:?}"));
+        }
+        let stopped = self.told.stopped.load(Ordering::Relaxed);
+        if stopped != 1 {
+            self.book
+                .problem(format!("told {stopped} times that the server has stopped"));
+        }
+    }
+}
+
+/// Answers who may come in.
+async fn gate(server: Arc<Server>, told: Arc<Told>, fair: bool) {
+    time::sleep(Duration::from_nanos(world::draw(300_000_000))).await;
+    told.has_gate.store(true, Ordering::Relaxed);
+    loop {
+        told.asked.heard().await;
+        loop {
+            let token = {
+                let mut all = told
+                    .questions
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                all.pop_front()
+            };
+            let Some(token) = token else { break };
+            if world::chance(1, 4) {
+                let pause = if fair { 100_000_000 } else { 8 * SECOND };
+                time::sleep(Duration::from_nanos(world::draw(pause))).await;
+            }
+            server.answer(token, host::answer());
+        }
+    }
+}

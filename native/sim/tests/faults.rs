@@ -1,0 +1,131 @@
+//! Faults that are planted into a copy of the engine, and found by the simulation: it can fail.
+//!
+//! One copy has them all; which one is awake is said when it runs. `make sim-faults` builds it and looks for each.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "faults/list.rs"]
+mod list;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use list::{FAULTS, Fault};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The text of a file with a fault in it.
+fn planted(text: &str, fault: &Fault) -> String {
+    let count = text.matches(fault.line).count();
+    assert_eq!(
+        count, 1,
+        "{}: its line is in {} so often",
+        fault.name, fault.file
+    );
+    let is = format!("sockeye_world::fault(\"{}\")", fault.name);
+    text.replace(fault.line, &fault.with.replace("FAULT", &is))
+}
+
+#[test]
+fn each_fault_has_its_place() {
+    for fault in FAULTS {
+        let file = root().join("native/engine/src").join(fault.file);
+        let text = fs::read_to_string(file).unwrap();
+        assert!(planted(&text, fault) != text);
+    }
+    let mut names: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
+    names.sort();
+    names.dedup();
+    assert!(names.len() == FAULTS.len() && names.len() >= 20);
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else if fs::read(from).ok() != fs::read(to).ok() {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+/// Copies what the simulation needs, and plants the faults.
+fn make_copy() -> PathBuf {
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
+    for name in ["protocol", "engine", "sim"] {
+        let (from, to) = (
+            root().join("native").join(name),
+            to.join("native").join(name),
+        );
+        copy(&from.join("src"), &to.join("src"));
+        copy(&from.join("Cargo.toml"), &to.join("Cargo.toml"));
+    }
+    for name in ["sim/engine", "sim/world", "sim/tests"] {
+        copy(
+            &root().join("native").join(name),
+            &to.join("native").join(name),
+        );
+    }
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let rest = workspace.split_once("exclude = ").unwrap().1;
+    let members = "[workspace]\nresolver = \"3\"\nmembers = [\"native/protocol\", \"native/sim\", \"native/sim/engine\", \"native/sim/world\"]\nexclude = ";
+    fs::write(to.join("Cargo.toml"), format!("{members}{rest}")).unwrap();
+    copy(&root().join("Cargo.lock"), &to.join("Cargo.lock"));
+    for fault in FAULTS {
+        let file = to.join("native/engine/src").join(fault.file);
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, planted(&text, fault)).unwrap();
+    }
+    to
+}
+
+fn found(program: &Path, fault: &str, seeds: u64) -> Option<u64> {
+    let output = Command::new(program)
+        .args(["--fault", fault, "--quiet", "--seconds", "300"])
+        .args(["--from", "1", "--seeds", &seeds.to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let failed = text
+        .lines()
+        .find_map(|line| line.strip_prefix("FAILED: seed "));
+    failed.map(|seed| seed.parse().unwrap())
+}
+
+/// Takes minutes, since the copy is built.
+#[test]
+#[ignore = "make sim-faults"]
+fn each_fault_is_found() {
+    let copy = make_copy();
+    // Beside the workspace's own build, whose dependencies it shares.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "-p", "sockeye-sim", "--target-dir"])
+        .arg(&target)
+        .current_dir(&copy)
+        .status()
+        .unwrap();
+    assert!(built.success());
+    let program = copy.join("sockeye-sim");
+    fs::rename(target.join("debug/sockeye-sim"), &program).unwrap();
+    assert_eq!(
+        found(&program, "none", 2000),
+        None,
+        "no fault, and yet one is found"
+    );
+    let mut missed = Vec::new();
+    for fault in FAULTS {
+        let began = Instant::now();
+        match found(&program, fault.name, fault.seeds) {
+            Some(seed) => println!("{}: seed {seed}, {:?}", fault.name, began.elapsed()),
+            None => missed.push(fault.name),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}

@@ -1,0 +1,40 @@
+//! Worlds that are lived with each run of the tests, and that a seed decides everything.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::time::Duration;
+
+use sockeye_sim::{Plan, Wanted, run, search};
+
+#[test]
+fn a_seed_decides_everything() {
+    let hashes = || -> Vec<_> {
+        let worlds = (1..=60).map(|seed| run(&Plan::new(seed)));
+        worlds
+            .map(|world| (world.hash, world.steps, world.time))
+            .collect()
+    };
+    let here = hashes();
+    // Once more, with what the first ones have left behind, and on another thread.
+    assert_eq!(hashes(), here);
+    assert_eq!(std::thread::spawn(hashes).join().unwrap(), here);
+    let mut all: Vec<_> = here.iter().map(|(hash, ..)| hash).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), here.len(), "worlds are different");
+}
+
+/// The same worlds each time. `make sim` lives others.
+#[test]
+fn a_slice_of_worlds() {
+    let wanted = Wanted {
+        from: 1,
+        count: 2000,
+        time: Duration::from_secs(60),
+        threads: 2,
+    };
+    let found = search(&wanted, None);
+    if let Some(seed) = found.failed {
+        panic!("seed {seed} fails: make sim SEED={seed}");
+    }
+}
