@@ -59,7 +59,8 @@ burst(Transport, Processes, Count, Certs) ->
              ?assertEqual([text(N)], [Text || {text, Text} <- Messages]),
              ?assertEqual(News, [Data || {binary, Data} <- Messages])
          end || {N, Messages} <- lists:zip(lists:seq(1, Count), Got)],
-        ?assert(delayed() - Before > length(Waiting)),
+        %% Where each of the calls before goes to another process and back, the thread may be at rest again.
+        ?assert(sockeye_backend:engine() =:= port orelse delayed() - Before > length(Waiting)),
         ?assertMatch({ok, #{dropped := 0, busy := 0}}, sockeye:info(Server)),
         [gen_tcp:close(Socket) || Transport =:= http2, Socket <- [Clients]],
         ws_client:drop_all(),

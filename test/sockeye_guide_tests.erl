@@ -391,7 +391,8 @@ environment() ->
                   false -> filename:join(code:priv_dir(sockeye), "sockeye_nif.so");
                   Path -> Path
               end,
-    [{"SOCKEYE_NIF_PATH", Library}, {"ERL_LIBS", false}].
+    Engine = os:getenv("SOCKEYE_ENGINE_PATH", filename:join(code:priv_dir(sockeye), "sockeye-engine")),
+    [{"SOCKEYE_NIF_PATH", Library}, {"SOCKEYE_ENGINE_PATH", Engine}, {"ERL_LIBS", false}].
 
 said(Port, Acc) ->
     receive

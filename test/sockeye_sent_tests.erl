@@ -205,7 +205,13 @@ every_frame(Arrives, Refused) ->
 
 %% Not compared by assertEqual, which would print megabytes.
 is(Title, Expected, Got) ->
-    Expected =:= Got orelse error({differs, lists:flatten(Title), short(Expected), short(Got)}).
+    Expected =:= Got orelse is_same(Expected, Got) orelse error({differs, lists:flatten(Title), short(Expected), short(Got)}).
+
+%% The keys of a large map come in no order, and in another one from another process.
+is_same({text, <<"{", _/binary>> = Expected}, {text, <<"{", _/binary>> = Got}) ->
+    byte_size(Expected) =:= byte_size(Got) andalso sockeye_json:decode(Expected) =:= sockeye_json:decode(Got);
+is_same(_, _) ->
+    false.
 
 short({Kind, Payload}) -> {Kind, byte_size(Payload), binary:part(Payload, 0, min(80, byte_size(Payload)))};
 short(Other) -> Other.

@@ -465,8 +465,10 @@ start_again(#state{run = Run, failed = Failed} = State) ->
 -spec terminate(term(), #state{}) -> ok.
 terminate(_Reason, #state{port = undefined}) ->
     ok;
-terminate(_Reason, #state{port = Port, socket = Socket} = State) ->
+terminate(_Reason, #state{port = Port, socket = Socket, couriers = Couriers} = State) ->
     ok = no_more(State),
+    %% Who hears of the end of the application has heard of its connections.
+    ok = sockeye_port_courier:settle(maps:keys(Couriers)),
     ok = close(Socket),
     case await_exit(Port, ?END_MS) of
         {exited, _, _} -> ok;
