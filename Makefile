@@ -90,10 +90,10 @@ sim-faults: ## faults planted into a copy of the engine, each to be found by the
 	@.ci/setup build
 	cargo test --locked -p sockeye-sim --test faults -- --ignored --nocapture
 
-soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; then 400 nodes that end
+soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; then 400 nodes that end, and all terms that are sent
 	@.ci/setup test
 	test/soak/run $(or $(MINUTES),30) $(SEED)
-	SOCKEYE_TEST_ROUNDS=100 rebar3 eunit --module=sockeye_life_tests
+	SOCKEYE_TEST_ROUNDS=100 SOCKEYE_TEST_ALL=1 rebar3 eunit --module=sockeye_life_tests,sockeye_sent_held_tests,sockeye_sent_tests
 
 kill: ## the engine's process is killed ROUNDS (1000) times under load, with a census; then large frames beside small ones
 	@.ci/setup test

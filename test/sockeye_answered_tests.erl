@@ -23,7 +23,7 @@ setup_test_() ->
 
 certificates() ->
     {ok, Started} = application:ensure_all_started(ssl),
-    {Started, test_certs:issue(test_certs:authority("Answered Root"), ["localhost"])}.
+    {Started, test_certs:localhost()}.
 
 stop({Started, _}) ->
     [application:stop(App) || App <- lists:reverse(Started)].
@@ -34,8 +34,7 @@ way(per_connection) -> #{processes => per_connection};
 way(owner) -> #{};
 way(batch) -> #{batch => true}.
 
-way(Way, tls, #{server := Config}) ->
-    (way(Way))#{tls => #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}};
+way(Way, tls, Certs) -> (way(Way))#{tls => Certs};
 way(Way, http2, _) -> (way(Way))#{http2 => cleartext};
 way(Way, deflate, _) -> (way(Way))#{deflate => true};
 way(Way, tcp, _) -> way(Way).

@@ -268,9 +268,9 @@ prepare("erlang/guide/handler.md") ->
     ok = file:write_file("priv/index.html", "<!doctype html><title>hello</title>"),
     ok = file:write_file("priv/static/app.js", "console.log('hello')");
 prepare(Page) when Page =:= "erlang/guide/options.md"; Page =:= "sockeye" ->
-    #{server := Server} = test_certs:issue(test_certs:authority("an authority"), ["localhost"]),
-    ok = file:write_file("example.pem", test_certs:pem(test_certs:der(Server))),
-    ok = file:write_file("example.key", test_certs:key_pem(Server));
+    #{cert := Cert, key := Key} = test_certs:localhost(),
+    ok = file:write_file("example.pem", Cert),
+    ok = file:write_file("example.key", Key);
 prepare("examples/" ++ _) ->
     ok = file:make_symlink(filename:join(sockeye_test:root(), "examples"), "examples");
 prepare(_) ->

@@ -179,11 +179,9 @@ slow_reader(Reader) ->
     with_files(fun(Dir) ->
         Size = 8000000,
         ok = file:write_file(filename:join(Dir, "long.bin"), binary:copy(<<"12345678">>, Size div 8)),
-        #{server := Server} = test_certs:issue(test_certs:authority("slow"), ["localhost"]),
-        Tls = test_certs:identity(Server),
         Options = (options(#{"/" => {dir, Dir}}))#{send_timeout => 1000},
         with_server(Options, fun(Port, _) ->
-            with_server(Options#{tls => Tls}, fun(Secure, _) -> Reader(#{tcp => Port, tls => Secure}, Size) end)
+            with_server(Options#{tls => test_certs:localhost()}, fun(Secure, _) -> Reader(#{tcp => Port, tls => Secure}, Size) end)
         end)
     end).
 

@@ -312,13 +312,10 @@ https_test_() ->
     end}.
 
 https() ->
-    Certificate = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
-    #{server := Config} = Certificate,
-    Tls = #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)},
     Facts = fun(#{tls := #{version := Version}}) -> {200, [], atom_to_binary(Version)} end,
     Client = [{verify, verify_none}, {active, false}, binary, {versions, ['tlsv1.3']}],
     with_files(fun(Dir) ->
-        Options = #{http => #{"/" => {dir, Dir}, "/tls" => Facts}, tls => Tls, format => raw},
+        Options = #{http => #{"/" => {dir, Dir}, "/tls" => Facts}, tls => test_certs:localhost(), format => raw},
         with_server(Options, fun(Port, _) ->
             Get = fun(Path) ->
                 Url = lists:flatten(io_lib:format("https://localhost:~b~s", [Port, Path])),

@@ -58,10 +58,8 @@ answers(Socket, N) ->
 
 tls_test_() ->
     {timeout, 60, fun() ->
-        #{server := Config} = test_certs:issue(test_certs:authority("infinity"), ["localhost"]),
-        Tls = #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)},
         {ok, _} = application:ensure_all_started(ssl),
-        with_server((never(times()))#{tls => Tls}, fun(Port, _) ->
+        with_server((never(times()))#{tls => test_certs:localhost()}, fun(Port, _) ->
             Socket = ws_client:connect(Port, #{tls => [{verify, verify_none}]}),
             {Conn, {open, _}} = sockeye_test:event(),
             ok = ws_client:text(Socket, <<"1">>),

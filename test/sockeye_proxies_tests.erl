@@ -244,8 +244,7 @@ config(nginx_other_host, Dir, Front, Back) ->
     nginx(Dir, integer_to_list(Front), Back, "").
 
 certificate(Dir) ->
-    #{server := Config} = test_certs:issue(test_certs:authority("front"), ["localhost"]),
-    #{cert := Cert, key := Key} = test_certs:identity(Config),
+    #{cert := Cert, key := Key} = test_certs:localhost(),
     File = filename:join(Dir, "front.pem"),
     ok = file:write_file(File, [Cert, Key]),
     File.

@@ -226,8 +226,7 @@ same_host_behind_a_header_test() ->
 %% With TLS of our own the scheme is known; that of a proxy on its way to us says nothing.
 same_host_over_tls_test() ->
     {ok, _} = application:ensure_all_started(ssl),
-    #{server := Server} = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
-    [with_server(#{tls => test_certs:identity(Server), trusted_proxies => Proxies, origins => [same_host]}, fun(Port, _) ->
+    [with_server(#{tls => test_certs:localhost(), trusted_proxies => Proxies, origins => [same_host]}, fun(Port, _) ->
          [begin
               Asked = #{tls => [{verify, verify_none}], headers => [{"Origin", Origin} | Headers]},
               {ok, Status, _, Socket} = ws_client:handshake(Port, Asked),

@@ -46,8 +46,7 @@ kept(Name, Do) ->
 %% they are started again; and what we keep does not depend on old code.
 nobody_stays_in_old_code_test_() ->
     {timeout, 180, fun() ->
-        #{server := Config} = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
-        Tls = #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)},
+        Tls = test_certs:localhost(),
         ?assertEqual({fine, 0, ok}, in_a_node(fun() -> holders(Tls) end))
     end}.
 

@@ -181,10 +181,12 @@ every_way_test_() ->
          persistent_term:put(?MODULE, {Written, sent_terms:not_json(), sent_terms:payloads()})
      end,
      fun(_) -> persistent_term:erase(?MODULE) end,
-     [{Name, {timeout, 600, fun() -> With(fun every_frame/2) end}} || {Name, With} <- ways()]}.
+     [{Name, {timeout, 600, fun() -> With(fun(Arrives, Refused) -> every_frame(N, Arrives, Refused) end) end}}
+      || {N, {Name, With}} <- lists:zip(lists:seq(1, length(ways())), ways())]}.
 
-every_frame(Arrives, Refused) ->
-    {Written, NotJson, Payloads} = persistent_term:get(?MODULE),
+%% A quarter of the terms, another one for the next way.
+every_frame(Way, Arrives, Refused) ->
+    {Written, NotJson, Payloads} = list_to_tuple([sockeye_test:slice(4, Way, Terms) || Terms <- tuple_to_list(persistent_term:get(?MODULE))]),
     [is(Title, {text, Text}, Arrives({json, Term})) || {Title, Term, Text} <- Written],
     is("a map alone", {text, <<"{\"a\":1}">>}, Arrives(#{a => 1})),
     [is([Title, " as ", atom_to_list(Kind)], {Kind, iolist_to_binary(IoData)}, Arrives({Kind, IoData}))
@@ -194,14 +196,17 @@ every_frame(Arrives, Refused) ->
         Make <- [fun sent_terms:part/1, fun sent_terms:crooked/1, fun(N) -> lists:duplicate(N, $x) end]],
     [?assertEqual({Title, not_json}, {Title, Refused({json, Term})}) || {Title, Term} <- NotJson],
     [?assertEqual({Title, Kind, badarg}, {Title, Kind, Refused({Kind, Term})})
-     || {Title, Term} <- sent_terms:not_payloads(), Kind <- [text, binary, ping, pong]],
-    [?assertEqual({Kind, badarg}, {Kind, Refused({Kind, Payload})})
-     || Kind <- [ping, pong], Payload <- [binary:copy(<<"x">>, 126), sent_terms:part(126), lists:duplicate(126, $x),
-                                          binary:copy(<<"x">>, 64000000), lists:duplicate(1000000, <<"x">>)]],
+     || {{Title, Term}, Kind} <- sockeye_test:slice(3, Way, [{T, Kind} || T <- sent_terms:not_payloads(), Kind <- [text, binary, ping, pong]])],
+    [?assertEqual({Kind, badarg}, {Kind, Refused({Kind, Make()})})
+     || {Kind, Make} <- sockeye_test:slice(3, Way, [{Kind, Make} || Kind <- [ping, pong], Make <- large_controls()])],
     [?assertEqual({text, not_utf8}, {text, Refused({text, Payload})})
      || Payload <- [<<255>>, [255], <<(binary:copy(<<"x">>, 1000000))/binary, 255>>, [lists:duplicate(100000, $x), 16#c3]]],
     %% All is well afterwards.
     is("at the end", {text, <<"end">>}, Arrives({text, <<"end">>})).
+
+large_controls() ->
+    [fun() -> binary:copy(<<"x">>, 126) end, fun() -> sent_terms:part(126) end, fun() -> lists:duplicate(126, $x) end,
+     fun() -> binary:copy(<<"x">>, 64000000) end, fun() -> lists:duplicate(1000000, <<"x">>) end].
 
 %% Not compared by assertEqual, which would print megabytes.
 is(Title, Expected, Got) ->

@@ -21,12 +21,13 @@ ends_test_() ->
                      || {Title, Case} <- servers(), Version <- ["1.2", "1.3"]] ++
                     [{["our client, ", Title, " over ", Version], fun(Setting) -> client(Setting, Version, Case) end}
                      || {Title, Case} <- clients(), Version <- ["1.2", "1.3"]],
-            test_certs:tests(public_key, fun() -> setup(Python) end, Tests, 60)
+            %% They wait most of the time, for each other's ends and for Python.
+            {setup, Setup, Cleanup, Each} = test_certs:tests(public_key, fun() -> setup(Python) end, Tests, 60),
+            {setup, Setup, Cleanup, fun(Set) -> {inparallel, 4, Each(Set)} end}
     end.
 
 setup(Python) ->
-    #{server := Server} = test_certs:issue(test_certs:authority("end"), ["localhost"]),
-    (test_certs:identity(Server))#{python => Python}.
+    (test_certs:localhost())#{python => Python}.
 
 %% ---------------------------------------------------------------- our server
 

@@ -5,17 +5,12 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
-setup() ->
-    Server = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
-    #{server := Config} = Server,
-    #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)}.
-
 all_test_() ->
     Tests = [{"the stream cut anywhere", fun cut_anywhere/1},
              {"any byte changed", fun changed_anywhere/1},
              {"no TLS", fun no_tls/1},
              {"a hello that never ends", fun slow_hello/1}],
-    test_certs:tests(ssl, fun setup/0, Tests, 120).
+    test_certs:tests(ssl, fun test_certs:localhost/0, Tests, 120).
 
 under(Tls, Attack) ->
     sockeye_test:quiet(fun() ->

@@ -20,8 +20,7 @@ event(server) ->
     with_server(#{handler => {bare_handler, []}}, fun(_) -> ok end);
 event(server_without_name) ->
     {ok, _} = application:ensure_all_started(public_key),
-    #{server := Cert} = test_certs:issue(test_certs:authority("log"), ["localhost"]),
-    {ok, Server} = sockeye:start_link(#{port => 0, tls => test_certs:identity(Cert)}),
+    {ok, Server} = sockeye:start_link(#{port => 0, tls => test_certs:localhost()}),
     ok = sockeye:stop(Server);
 event(certificates) ->
     {ok, _} = application:ensure_all_started(public_key),

@@ -12,10 +12,8 @@
 %% Test is called with the port of a server; with `tls' it has a certificate for localhost.
 served(tls, Options, Test) ->
     {ok, Started} = application:ensure_all_started(ssl),
-    #{server := Config} = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
-    Tls = #{cert => test_certs:pem(test_certs:der(Config)), key => test_certs:key_pem(Config)},
     try
-        sockeye_test:with_server(Options#{tls => Tls}, fun(Port, _) -> Test(Port) end)
+        sockeye_test:with_server(Options#{tls => test_certs:localhost()}, fun(Port, _) -> Test(Port) end)
     after
         [application:stop(App) || App <- lists:reverse(Started)]
     end;

@@ -8,6 +8,7 @@
 -export([issue/2]).
 -export([issue/3]).
 -export([identity/1]).
+-export([localhost/0]).
 -export([pem/1]).
 -export([key_pem/1]).
 -export([encrypted_key_pem/1]).
@@ -51,6 +52,11 @@ issue(#{cert := _, key := _} = Authority, Hosts, Options) ->
                client_chain => #{root => Authority, intermediates => [], peer => Key()}}),
     #{server_config := Server, client_config := Client} = Data,
     #{server => Server, client => Client}.
+
+%% The option `tls' of a server that is localhost.
+localhost() ->
+    #{server := Config} = issue(authority("authority"), ["localhost"]),
+    identity(Config).
 
 %% As the option `tls' wants it.
 identity(Config) ->
