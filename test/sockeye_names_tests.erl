@@ -23,7 +23,7 @@ about_the_tree() ->
 %% Identifiers that are not ours.
 of_others() ->
     ["enif_make_map_from_arrays", "enif_send", "malloc_trim", "hibernate_after", "nosuspend", "net_ticktime", "proc_lib", "pg",
-     "gen_server", "supervisor", "logger", "sys", "ssl", "strip", "hyper", "h2", "httparse", "ring", "ipnet", "tokio", "perf",
+     "gen_server", "supervisor", "logger", "sys", "ssl", "strip", "loom", "hyper", "h2", "httparse", "ring", "ipnet", "tokio", "perf",
      "yield", "prep_stop", "access_denied", "close_notify", "unrecognized_name", "ETag", "TCP_NOTSENT_LOWAT", "SO_REUSEPORT"].
 
 names_test_() ->
@@ -47,7 +47,7 @@ wrong_names_test_() ->
                   {"ession.rs", false}, {"none/session.rs", false},
                   {"native/protocol/src/deflate", true}, {"native/protocol/src/inflate", false}, {"native/none.rs", false},
                   {"Session::receive_some", true}, {"Session::receive_none", false}, {"Sessions::receive_some", false},
-                  {"Session::negotiate", false}, {"Progress::Ended", true}, {"Progress::Edned", false},
+                  {"Session::negotiate", false}, {"crate::settings", true}, {"crate::setting", false}, {"Progress::Ended", true}, {"Progress::Edned", false},
                   {"sockeye_options:check/2", true}, {"sockeye_options:check/3", false}, {"sockeye_none:check/2", false},
                   {"sockeye_options:check", true}, {"sockeye_options:chekc", false}, {"sockeye:info()", true},
                   {"sockeye:infos()", false}, {"lists:map/2", true}, {"lists:map/9", false},
@@ -73,6 +73,7 @@ is_there(Name, IsStrict, Tree) ->
     Forms = [{"^[\\w./-]+\\.(?:rs|erl|md|escript)$", fun(_) -> not IsStrict orelse is_file(Name, Tree) end},
              {"^bench/(?:results|target)\\b", fun(_) -> true end},
              {"^(?:native|erlang|docs|test|bench|examples)/[\\w./-]+$", fun(_) -> is_path(Name) end},
+             {"^crate::(\\w+)$", fun([Module]) -> lists:any(fun(Text) -> matches(Text, ["\\bmod ", Module, "\\b"]) end, maps:get(rust, Tree)) end},
              {"^(\\w+)::(\\w+)$", fun([Type, Item]) -> is_item(Type, Item, Tree) end},
              {"^\\w+_tests(?::.*)?$", fun(_) -> true end},
              {"^([a-z]\\w*):([a-z]\\w*)/(\\d+)$",
