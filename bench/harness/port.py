@@ -25,7 +25,7 @@ OF_COWBOY = 0.5
 
 def show(results):
     print("\nthe engine as a process of the system: medians; CPU us of both processes together, or resident bytes of both")
-    print(f"  {'':<56}{'library':>9}{'process':>9}{'min-max':>17}{'cowboy':>9}{'/library':>10}{'at most':>9}{'/cowboy':>9}")
+    print(f"  {'':<62}{'library':>9}{'process':>9}{'min-max':>17}{'cowboy':>9}{'/library':>10}{'at most':>9}{'/cowboy':>9}")
     missed = 0
     for question, trios in TRIOS.items():
         found = results.of(question)
@@ -45,7 +45,7 @@ def line(question, cell, key, most, rows, process):
     what = f"{question}, {cell}: {process}" + (f", {key}" if key != "cpu_us" else "")
     places = 0 if own > 100 else 2
     spread = values(rows[1], key)
-    print(f"  {what:<56}{own:>9,.{places}f}{other:>9,.{places}f}{f'{min(spread):,.{places}f}-{max(spread):,.{places}f}':>17}"
+    print(f"  {what:<62}{own:>9,.{places}f}{other:>9,.{places}f}{f'{min(spread):,.{places}f}-{max(spread):,.{places}f}':>17}"
           + (f"{peer:>9,.{places}f}" if peer else f"{'-':>9}") + f"{shares[0]:>10.3f}{most:>9}"
           + (f"{shares[1]:>9.3f}" if peer else f"{'-':>9}") + ("  OVER" if is_over else ""))
     return int(is_over)

@@ -13,6 +13,7 @@ mod calls;
 mod client;
 mod dialling;
 mod ends;
+mod grants;
 mod links;
 mod options;
 mod serving;

@@ -226,6 +226,8 @@ pub enum Section {
     Watch(u64, Term),
     Unwatch(u64),
     Pong(u64),
+    /// A connection, and bytes.
+    Grant(u64, u32),
 }
 
 pub struct Vm {
@@ -456,6 +458,10 @@ fn parse(kind: u8, body: &[u8]) -> Section {
         4 => Section::Watch(be64(body), term(&body[8..])),
         5 => Section::Unwatch(be64(body)),
         6 => Section::Pong(be64(body)),
+        7 => Section::Grant(
+            be64(body),
+            u32::from_be_bytes(body[8..].try_into().unwrap()),
+        ),
         _ => panic!("a section of kind {kind}"),
     }
 }
