@@ -92,6 +92,8 @@ room() ->
 -spec init(pid(), run(), gen_tcp:socket()) -> no_return().
 init(Link, Run, Socket) ->
     true = register(?NAME, self()),
+    %% As the one that reads: all wait for it.
+    _ = process_flag(priority, high),
     proc_lib:init_ack({ok, self()}),
     loop(#w{link = Link, socket = Socket, run = Run}).
 

@@ -169,7 +169,8 @@ impl Link {
             let mut is_written = self.write_some();
             loop {
                 // Before what is large is written, there is room for what is small.
-                for who in std::mem::take(&mut *lock(&self.stalled)) {
+                let stalled = std::mem::take(&mut *lock(&self.stalled));
+                for who in stalled {
                     who.go_on();
                 }
                 if is_written {

@@ -188,3 +188,34 @@ fn who_does_not_read_the_link_is_sent_no_more_than_fits() {
     assert!(memory < 100 << 20, "{memory}");
     assert!(!vm.batch(id).1.is_empty());
 }
+
+#[test]
+fn many_that_wait_for_room_go_on_one_after_the_other() {
+    const HANDLERS: i64 = 60;
+    let mut vm = Vm::start(1);
+    let mut clients = Vec::new();
+    for n in 1..=HANDLERS {
+        let (_, port) = vm.listen(n, &[("inbox_size", int(64 << 20))]);
+        let id = vm.handler(n);
+        let client = client(port);
+        vm.event(id);
+        clients.push((id, client));
+    }
+    // More than the link holds, and nobody reads meanwhile.
+    for (_, client) in &mut clients {
+        for _ in 0..4 {
+            client.send(Message::binary(vec![7; 60_000])).unwrap();
+        }
+    }
+    for (_, client) in &mut clients {
+        client.send(Message::Ping("?".into())).unwrap();
+        assert!(matches!(client.read().unwrap(), Message::Pong(_)));
+    }
+    vm.ping();
+    for (id, _) in &clients {
+        for _ in 0..4 {
+            assert_eq!(vm.batch(*id).1.len(), 1);
+            vm.commands(*id, 1, 0, Vec::new());
+        }
+    }
+}
