@@ -106,6 +106,7 @@ impl Outgoing {
     pub(crate) fn section(&mut self, kind: u8, parts: &[&[u8]]) {
         let id = parts.first().and_then(|part| id_of(kind, part));
         let len: usize = parts.iter().map(|part| part.len()).sum();
+        let is_behind_all = self.waits_behind_all(id);
         let lane = match id {
             Some(_) => self.lanes.iter_mut().find(|lane| lane.id == id),
             None => None,
@@ -114,6 +115,10 @@ impl Outgoing {
             Some(lane) => {
                 self.large += len;
                 lane.items.push_back(Item::Section(kind, parts.concat()));
+            }
+            // What is the last thing before all of it stays that.
+            None if len <= PIECE && is_behind_all => {
+                self.behind_all(kind, parts.concat());
             }
             None if len > PIECE => {
                 self.large += len;
@@ -127,6 +132,13 @@ impl Outgoing {
             }
             None => self.part(kind, parts),
         }
+    }
+
+    /// Whether something for this process is behind all that is large.
+    fn waits_behind_all(&self, id: Option<u64>) -> bool {
+        let is_for =
+            |item: &Item| matches!(item, Item::Shared(last) if id_of(last.0, &last.1) == id);
+        id.is_some() && self.lanes.iter().any(|lane| lane.items.iter().any(is_for))
     }
 
     /// Appends a section that is small, behind all that there is.
@@ -321,5 +333,22 @@ mod tests {
                 (ANSWER, 1, 9)
             ]
         );
+    }
+
+    /// As when a server has stopped: its process is told so, and then is of no interest any more.
+    #[test]
+    fn what_follows_the_last_does_not_pass_it() {
+        use crate::link::UNWATCH;
+        let mut out = Outgoing::default();
+        out.section(BATCH, &[&of(1, 3 * PIECE)]);
+        out.behind_all(MESSAGE, of(2, 9));
+        out.section(UNWATCH, &[&of(2, 0)]);
+        out.section(UNWATCH, &[&of(3, 0)]);
+        let kinds: Vec<_> = through(&mut out, 1 << 20)
+            .into_iter()
+            .map(|(kind, body)| (kind, body[7]))
+            .collect();
+        let expected = [(UNWATCH, 3), (BATCH, 1), (MESSAGE, 2), (UNWATCH, 2)];
+        assert_eq!(kinds, expected);
     }
 }
