@@ -526,12 +526,12 @@ controlling_process(Conn, Pid) ->
 %%
 %% Open connections go on as they are. No earlier session is resumed. After an error, the server keeps the certificates that it had. One
 %% that has expired or is not valid yet is only a warning in the log. Errors: `{bad_option, tls, Why}', also for a server without TLS;
-%% `not_found'.
+%% `not_found'; `not_running' while an engine process that has ended is replaced: call it again.
 %% ```
 %% 1> sockeye:reload_tls(my_server).
 %% ok
 %% '''
--spec reload_tls(server()) -> ok | {error, {bad_option, tls, binary()} | not_found}.
+-spec reload_tls(server()) -> ok | {error, {bad_option, tls, binary()} | not_found | not_running}.
 reload_tls(Server) -> ?CHECKED_FIRST(sockeye_server_calls:reload_tls(Server), [Server]).
 
 %% @doc Counters and memory of the engine of this node, as a map, see {@link engine_info()}. Error: `not_running'.

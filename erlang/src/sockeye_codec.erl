@@ -3,7 +3,8 @@
 %% Handshakes of both sides are built and checked from and to binaries, and a codec
 %% turns frames into bytes and arriving bytes, in any cut, into messages. Nothing here
 %% opens a socket, starts a process or waits, and the application `sockeye' does not
-%% have to be started.
+%% have to be started. With `{engine, port}' it needs `{pure, nif}', or each function raises
+%% `{sockeye_codec, needs_nif, Why}'.
 %%
 %% Both sides in one shell, without a socket. In a program, {@link gen_tcp} or {@link ssl} carries `Request', `Response'
 %% and `Frames':

@@ -16,7 +16,8 @@
 %%
 %% Small values are handled on the caller's scheduler. A text of more than 32 KiB in
 %% (8 KiB if an object has a key twice), or 64 KiB out, is handled on a dirty CPU scheduler, so that
-%% no call delays other processes.
+%% no call delays other processes. With `{engine, port}', unless `{pure, nif}' is set, the engine's process does it, and is started
+%% where it is needed.
 %%
 %% <b>In</b>: objects are maps, arrays lists, strings binaries. Integers are exact
 %% up to 65,536 digits. Of equal keys in an object the last one counts. `-0' is the

@@ -7,6 +7,8 @@
 
 -export([new_table/0]).
 -export([remember/4]).
+-export([change/2]).
+-export([draining/1]).
 -export([remember_inbox/2]).
 -export([forget/1]).
 -export([is_known/1]).
@@ -14,12 +16,12 @@
 -export([begin_all/1]).
 -export([run/1]).
 
-%% Rows: {{server, Id}, Pid, Function, Hidden} and {{inbox, Id, Pid, Slot}}.
+%% Rows: {{server, Id}, Pid, Function, Hidden}, with `none' for one that drains, and {{inbox, Id, Pid, Slot}}.
 -define(TABLE, ?MODULE).
 %% Before what failed is tried again.
 -define(PAUSE_MS, 1000).
 
--type server() :: {sockeye_backend:server_id(), pid(), listen | client_open, Config :: fun(() -> map())}.
+-type server() :: {sockeye_backend:server_id(), pid(), listen | client_open | none, Config :: fun(() -> map())}.
 
 %% What a process has beside an inbox of that number: questions, or news of topics.
 -type slot() :: non_neg_integer() | acceptor | gate | topics.
@@ -35,6 +37,24 @@ new_table() ->
 remember(Id, Pid, Function, Config) ->
     true = ets:insert(?TABLE, {{server, Id}, Pid, Function, sockeye_secret:hide(Config)}),
     ok.
+
+%% The server, which calls this, has that in its configuration from now on.
+-spec change(sockeye_backend:server_id(), map()) -> ok.
+change(Id, Changes) ->
+    case ets:lookup(?TABLE, {server, Id}) of
+        [{_, Pid, Function, Hidden}] -> remember(Id, Pid, Function, maps:merge(Hidden(), Changes));
+        [] -> ok
+    end.
+
+%% No engine listens for it again.
+-spec draining(sockeye_backend:server_id()) -> ok.
+draining(Id) ->
+    try
+        _ = ets:update_element(?TABLE, {server, Id}, {3, none}),
+        ok
+    catch
+        error:badarg -> ok
+    end.
 
 %% The calling process has an inbox of a server that lives on.
 -spec remember_inbox(sockeye_backend:server_id(), slot()) -> ok.
@@ -92,6 +112,8 @@ run(Servers, Run) ->
     end.
 
 -spec began(server(), sockeye_link_writer:run()) -> done | failed.
+began({_Id, _Pid, none, _Hidden}, _Run) ->
+    done;
 began({Id, Pid, Function, Hidden}, Run) ->
     case is_process_alive(Pid) of
         true ->

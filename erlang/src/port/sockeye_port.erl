@@ -174,13 +174,27 @@ begun(Function, #{max_message_size := Most} = Config) ->
             end
     end.
 
-reload_tls(ServerId, Tls) -> call(reload_tls, [ServerId, Tls], {error, not_running}).
+%% An engine that starts in the place of this one is to have them, too.
+reload_tls(ServerId, Tls) ->
+    case ask(reload_tls, [ServerId, Tls]) of
+        {return, ok} ->
+            ok = sockeye_again:change(ServerId, #{tls => Tls}),
+            ok;
+        {return, {error, _} = Error} ->
+            Error;
+        %% It does not know the server yet, or it has ended.
+        _ ->
+            {error, not_running}
+    end.
 
 server_stop(ServerId, Code, Reason) ->
     ok = sockeye_again:forget(ServerId),
     value(server_stop, [ServerId, Code, Reason]).
 
-server_drain(ServerId) -> value(server_drain, [ServerId]).
+server_drain(ServerId) ->
+    ok = sockeye_again:draining(ServerId),
+    value(server_drain, [ServerId]).
+
 server_info(ServerId) -> value(server_info, [ServerId]).
 
 client_open(Config) -> begun(client_open, Config).

@@ -81,8 +81,15 @@ positive(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7fffffff.
 %% for the next step.
 -spec start(gen_server:from(), sockeye_backend:server_id(), map()) -> drain().
 start(From, Id, #{deadline := Time} = Options) ->
-    ok = sockeye_backend:server_drain(Id),
-    #{connections := Open, accepted := Accepted, unanswered := Unanswered} = sockeye_backend:server_info(Id),
+    %% Without an engine nothing is open.
+    {Open, Accepted, Unanswered} =
+        try
+            ok = sockeye_backend:server_drain(Id),
+            #{connections := O, accepted := A, unanswered := U} = sockeye_backend:server_info(Id),
+            {O, A, U}
+        catch
+            error:badarg -> {0, 0, 0}
+        end,
     self() ! sockeye_drain,
     #drain{from = From, id = Id, options = Options, deadline = in(Time), told_by = in(told_in(Time)),
            open = Open, accepted = Accepted, unanswered = Unanswered}.
@@ -102,8 +109,8 @@ left(Then) -> Then - now_ms().
 -spec step(drain()) -> {wait, drain()} | {done, drain()}.
 step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = Drain) ->
     Left = left(Deadline),
-    case sockeye_backend:server_info(Id) of
-        #{connections := 0} ->
+    case open(Id) of
+        0 ->
             {done, Drain};
         %% Any atom is greater than any number.
         _ when Left =< 0 ->
@@ -111,6 +118,15 @@ step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = D
         _ ->
             _ = erlang:send_after(min(Interval, Left), self(), sockeye_drain),
             {wait, close_some(Drain)}
+    end.
+
+%% None, if the engine's process has ended: another one does not know the server.
+-spec open(sockeye_backend:server_id()) -> non_neg_integer().
+open(Id) ->
+    try sockeye_backend:server_info(Id) of
+        #{connections := Open} -> Open
+    catch
+        error:badarg -> 0
     end.
 
 %% Who came in the meantime is found when all others are closed.

@@ -192,7 +192,7 @@ handle_call(reload_tls, _From, State) ->
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
--spec reload_tls(#state{}) -> ok | {error, sockeye_why:bad_option()}.
+-spec reload_tls(#state{}) -> ok | {error, sockeye_why:bad_option() | not_running}.
 reload_tls(#state{id = Id, facts = Facts, config = #{tls := Options, http2 := Http2}}) ->
     case sockeye_tls:read(Options, Http2) of
         {ok, Tls} ->

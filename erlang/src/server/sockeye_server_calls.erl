@@ -40,7 +40,7 @@ drain_process(Pid, Options) ->
     after demonitor(Ref, [flush])
     end.
 
--spec reload_tls(sockeye:server()) -> ok | {error, {bad_option, tls, binary()} | not_found}.
+-spec reload_tls(sockeye:server()) -> ok | {error, {bad_option, tls, binary()} | not_found | not_running}.
 reload_tls(Server) ->
     with_process(Server, fun(Pid) ->
                                  try gen_server:call(Pid, reload_tls, infinity)

@@ -1,6 +1,7 @@
 //! Questions to the virtual machine, and the answers that are waited for.
 
 use std::any::Any;
+use std::hash::BuildHasher;
 use std::sync::Mutex;
 
 use sockeye_protocol::handshake::{Refusal, Request};
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::model::lock::lock;
 use crate::net::peer::PeerInfo;
 use crate::settings::options::ConnOptions;
-use crate::world::collections::HashMap;
+use crate::world::collections::{HashMap, RandomState};
 
 /// Questions of a server that may wait at once. What comes then is refused with 503.
 const MAX_QUESTIONS: usize = 1024;
@@ -73,10 +74,20 @@ pub(crate) struct Questions {
     waiting: Mutex<PendingAnswers>,
 }
 
-#[derive(Default)]
 struct PendingAnswers {
     next: u64,
     answers: HashMap<u64, oneshot::Sender<Answer>>,
+}
+
+impl Default for PendingAnswers {
+    /// Who answers may outlive the process that asked: no token may mean another question in the next one. It is a small integer to
+    /// the VM.
+    fn default() -> Self {
+        PendingAnswers {
+            next: RandomState::default().hash_one(0_u8) >> 6,
+            answers: HashMap::new(),
+        }
+    }
 }
 
 impl Questions {
@@ -148,6 +159,12 @@ mod tests {
         assert!(
             all.iter().all(|(known, _)| *known != next),
             "no token comes twice"
+        );
+        let another = Questions::default();
+        let (first, _receiver) = another.open().unwrap();
+        assert!(
+            all.iter().all(|(known, _)| *known != first),
+            "no token means a question of another server"
         );
         questions.forget();
         assert!(matches!(

@@ -1,0 +1,124 @@
+%% What an engine that starts in the place of another is told. In a node of its own.
+-module(sockeye_port_again_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
+
+-import(sockeye_test, [with_server/2, open/1, event/1]).
+-import(port_node, [until/1]).
+
+-define(TIMEOUT, 10000).
+
+port_test_() ->
+    {setup, fun port_node:start/0, fun port_node:stop/1,
+     fun(Peer) ->
+             [{Name, {timeout, 60, fun() -> port_node:on(Peer, Test) end}}
+              || {Name, Test} <- [{"certificates that were read again", fun reloaded/0},
+                                  {"a server that drains ends, and nobody listens", fun draining/0},
+                                  {"a drain without an engine", fun drain_alone/0},
+                                  {"an answer to what the one before asked", fun late_answer/0}]]
+     end}.
+
+reloaded() ->
+    {ok, _} = application:ensure_all_started(ssl),
+    Authority = test_certs:authority("authority"),
+    [#{server := Old}, #{server := New}] = [test_certs:issue(Authority, [Host]) || Host <- ["old", "new"]],
+    test_certs:in_folder(fun(File) ->
+        ok = written(File, Old),
+        with_server(#{tls => #{certfile => File("cert.pem"), keyfile => File("key.pem")}}, fun(Port, Server) ->
+            ?assertEqual(test_certs:der(Old), certificate(Port)),
+            ok = written(File, New),
+            ok = sockeye:reload_tls(Server),
+            ?assertEqual(test_certs:der(New), certificate(Port)),
+            ok = killed(),
+            ok = listens(Server),
+            ?assertEqual(test_certs:der(New), certificate(Port))
+        end)
+    end).
+
+written(File, Config) ->
+    ok = file:write_file(File("cert.pem"), test_certs:pem(test_certs:der(Config))),
+    ok = file:write_file(File("key.pem"), test_certs:key_pem(Config)).
+
+certificate(Port) ->
+    {ok, Socket} = ssl:connect("127.0.0.1", Port, [{verify, verify_none}, {log_level, none}], ?TIMEOUT),
+    {ok, Der} = ssl:peercert(Socket),
+    ok = ssl:close(Socket),
+    Der.
+
+draining() ->
+    with_server(#{close_timeout => infinity}, fun(Port, Server) ->
+        {_, Conn} = open(Port),
+        Ref = monitor(process, Server),
+        %% Nobody answers the Close frame, so it takes until the end of the engine.
+        Drains = spawn_monitor(fun() -> exit(sockeye:drain(Server, #{deadline => infinity})) end),
+        until(fun() -> gen_tcp:connect({127, 0, 0, 1}, Port, []) =:= {error, econnrefused} end),
+        ok = killed(),
+        ?assertMatch({closed, 1006, _}, event(Conn)),
+        receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end,
+        {Pid, Monitor} = Drains,
+        receive {'DOWN', Monitor, process, Pid, Answer} -> ?assertMatch({ok, #{unanswered := 1}}, Answer) end,
+        until(fun() -> is_tuple(sockeye:info()) andalso element(1, sockeye:info()) =:= ok end),
+        ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, []))
+    end).
+
+drain_alone() ->
+    with_server(#{}, fun(_, Server) ->
+        Ref = monitor(process, Server),
+        {ok, #{os_pid := OsPid}} = sockeye:info(),
+        ok = port_node:signal("STOP", OsPid),
+        Drains = spawn_monitor(fun() -> exit(sockeye:drain(Server, #{})) end),
+        ok = port_node:signal("KILL", OsPid),
+        receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual(normal, Reason) end,
+        {Pid, Monitor} = Drains,
+        receive {'DOWN', Monitor, process, Pid, Answer} -> ?assertMatch({ok, #{closed := 0}}, Answer) end
+    end).
+
+%% It was decided for another client: it reaches nobody.
+late_answer() ->
+    Self = self(),
+    Answer = fun(#{query := Name}) ->
+                     Self ! {asked, Name, self()},
+                     receive go -> {200, [], Name} end
+             end,
+    with_server(#{http => #{"/" => Answer}}, fun(Port, Server) ->
+        First = asked(Port, <<"first">>),
+        ok = killed(),
+        ok = listens(Server),
+        Second = asked(Port, <<"second">>),
+        [begin
+             Ref = monitor(process, Answering),
+             Answering ! go,
+             receive {'DOWN', Ref, process, _, _} -> ok end
+         end || {_, Answering} <- [First, Second]],
+        {Socket, _} = Second,
+        ?assertMatch({match, _}, re:run(answered(Socket), "\r\n\r\nsecond$"))
+    end).
+
+asked(Port, Name) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    ok = gen_tcp:send(Socket, ["GET /?", Name, " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]),
+    receive {asked, Name, Answering} -> {Socket, Answering} end.
+
+answered(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+        {ok, Bytes} -> <<Bytes/binary, (answered(Socket))/binary>>;
+        {error, closed} -> <<>>
+    end.
+
+listens(Server) ->
+    until(fun() -> case sockeye:info(Server) of
+                       {ok, _} -> true;
+                       Other -> Other
+                   end
+          end).
+
+%% Returns when there is another engine.
+killed() ->
+    {ok, #{os_pid := OsPid, restarts := Restarts}} = sockeye:info(),
+    ok = port_node:signal("KILL", OsPid),
+    until(fun() -> case sockeye:info() of
+                       {ok, #{restarts := N}} -> N > Restarts;
+                       Other -> Other
+                   end
+          end).
