@@ -9,11 +9,14 @@ mod client;
 mod dial;
 mod host;
 mod meddle;
+mod owner;
 mod panics;
 pub mod plan;
 mod process;
 mod run;
 mod search;
+mod tls;
+mod wishes;
 
 pub use plan::Plan;
 pub use run::{Outcome, run};

@@ -28,6 +28,8 @@ pub struct Plan {
     pub server: ServerPlan,
     pub processes: ProcessPlan,
     pub clients: Vec<ClientPlan>,
+    /// All of it goes over TLS, which only the engine's own clients speak here.
+    pub tls: bool,
     /// Clients of the engine's: how many connections each has, one after the other.
     pub dials: Vec<usize>,
     pub end: EndPlan,
@@ -164,10 +166,19 @@ impl Plan {
         let processes = processes(chance, fair);
         let most = if chance.is(1, 6) { 14 } else { 5 };
         let clients = between(chance, 1, most);
-        let clients = (0..clients as usize)
+        let clients: Vec<_> = (0..clients as usize)
             .map(|number| client(chance, fair, number, &server, net.window))
             .collect();
-        let dials = if chance.is(1, 2) {
+        let tls = chance.is(1, 12);
+        // No system has so little room that a handshake does not fit: both sides write before they read.
+        let least = if tls { SMALL } else { 0 };
+        let net = Faults {
+            window: net.window.max(least),
+            windows: net.windows.max(least),
+            ..net
+        };
+        let clients = if tls { Vec::new() } else { clients };
+        let dials = if tls || chance.is(1, 2) {
             between(chance, 1, 3)
         } else {
             0
@@ -175,6 +186,7 @@ impl Plan {
         let dials = (0..dials).map(|_| between(chance, 1, 3) as usize).collect();
         Plan {
             seed,
+            tls,
             dials,
             fair,
             shards: between(chance, 1, 3) as usize,

@@ -9,18 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use sockeye_protocol::frame::{self, Opcode};
 use sockeye_simulated_engine::active::SetActive;
 use sockeye_simulated_engine::batch::Event;
-use sockeye_simulated_engine::inbox::{Left, ReadStep, Visit};
-use sockeye_simulated_engine::op::Command;
-use sockeye_simulated_engine::{
-    Active, CallKind, ConnId, Engine, Frames, Inbox, Mode, Notifier, SendError, Server, ShardSet,
-};
+use sockeye_simulated_engine::inbox::{Left, Visit};
+use sockeye_simulated_engine::{Active, ConnId, Engine, Inbox, Mode, Notifier, Server};
 use sockeye_world::{chance, draw, executor, on_executor, task, time, trace};
 
 use crate::book::Shared;
 use crate::plan::Plan;
+use crate::wishes::Wish;
 
 /// Something that a process waits for.
 #[derive(Default)]
@@ -95,16 +92,9 @@ impl From<&Event<'_>> for Got {
     }
 }
 
-/// What a process wants done.
-enum Wish {
-    Reply(ConnId, usize, usize),
-    Close(ConnId, u16),
-    Active(ConnId, SetActive),
-}
-
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
+pub(crate) enum Exit {
     Crash,
     Normal,
 }
@@ -119,7 +109,7 @@ pub(crate) struct Vm {
     pub(crate) runs: usize,
     /// The one who gets new connections.
     pub(crate) owner: Arc<Mutex<Option<Arc<Inbox>>>>,
-    owners: RefCell<Vec<Arc<Inbox>>>,
+    pub(crate) owners: RefCell<Vec<Arc<Inbox>>>,
     /// Clients of the engine's that live.
     pub(crate) diallers: Cell<usize>,
     /// No process misbehaves any more.
@@ -178,11 +168,11 @@ impl Vm {
         (inbox, bell)
     }
 
-    fn happens(&self, part: u64) -> bool {
+    pub(crate) fn happens(&self, part: u64) -> bool {
         chance(part, 1000) && !self.calm.get()
     }
 
-    async fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         if self.happens(self.plan.processes.pauses) {
             let pause = draw(self.plan.processes.pause);
             time::sleep(Duration::from_nanos(pause)).await;
@@ -190,7 +180,7 @@ impl Vm {
     }
 
     /// A message of a monitor takes a while.
-    async fn a_while(&self) {
+    pub(crate) async fn a_while(&self) {
         time::sleep(Duration::from_nanos(draw(20_000_000))).await;
     }
 
@@ -205,7 +195,7 @@ impl Vm {
     }
 
     /// A process is dead.
-    async fn die(&self, inbox: &Arc<Inbox>, bell: &Bell, exit: Exit) {
+    pub(crate) async fn die(&self, inbox: &Arc<Inbox>, bell: &Bell, exit: Exit) {
         trace::note(&[10, inbox.key()], || format!("a process ends: {exit:?}"));
         bell.dead.store(true, Ordering::Relaxed);
         if exit == Exit::Crash {
@@ -288,7 +278,7 @@ impl Vm {
     }
 
     /// An event has come to a process.
-    fn note(&self, inbox: &Inbox, conn: ConnId, got: &Got) {
+    pub(crate) fn note(&self, inbox: &Inbox, conn: ConnId, got: &Got) {
         trace::note(&[11, conn.as_u64(), kind(got)], || {
             format!("event of {conn:?}: {}", short(got))
         });
@@ -365,7 +355,12 @@ impl Vm {
     }
 
     /// Handles an event. True if it was the last of its connection.
-    async fn handle(&self, conn: ConnId, got: &Got, wishes: &mut VecDeque<Wish>) -> bool {
+    pub(crate) async fn handle(
+        &self,
+        conn: ConnId,
+        got: &Got,
+        wishes: &mut VecDeque<Wish>,
+    ) -> bool {
         if self.happens(self.plan.processes.meddles) {
             self.meddle(conn);
         }
@@ -418,195 +413,6 @@ impl Vm {
 
     fn meddle(&self, conn: ConnId) {
         crate::meddle::meddle(self, conn);
-    }
-
-    /// Does what the process wants, in one call, and waits where it has to. What finds a full queue is tried again.
-    async fn carry_out(&self, wishes: &mut VecDeque<Wish>) {
-        let mut patience = 2000;
-        while !wishes.is_empty() {
-            let mut frames: Vec<(usize, Frames)> = Vec::new();
-            let mut busy = Vec::new();
-            let mut left = VecDeque::new();
-            for wish in wishes.drain(..) {
-                let conn = match wish {
-                    Wish::Reply(conn, ..) | Wish::Close(conn, _) | Wish::Active(conn, _) => conn,
-                };
-                if busy.contains(&conn) && !matches!(wish, Wish::Active(..)) {
-                    left.push_back(wish);
-                    continue;
-                }
-                let place = match frames.iter().position(|(shard, _)| *shard == conn.shard()) {
-                    Some(place) => place,
-                    None => {
-                        frames.push((conn.shard(), Frames::default()));
-                        frames.len() - 1
-                    }
-                };
-                let out = &mut frames[place].1;
-                if self.put(&wish, out) == Err(SendError::Busy) {
-                    busy.push(conn);
-                    left.push_back(wish);
-                }
-            }
-            let mut shards = ShardSet::default();
-            for (shard, frames) in frames {
-                shards.insert(shard);
-                self.engine.send(shard, frames);
-            }
-            self.wait_for_room(shards, CallKind::Single).await;
-            *wishes = left;
-            patience -= 1;
-            if !wishes.is_empty() {
-                if patience == 0 && !self.plan.fair {
-                    wishes.clear();
-                }
-                time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
-
-    pub(crate) async fn wait_for_room(&self, shards: ShardSet, kind: CallKind) {
-        let backlogged = self.engine.backlogged(shards, kind);
-        if backlogged.is_empty() {
-            return;
-        }
-        let bell = Arc::new(Bell::default());
-        let told = bell.clone();
-        let mut left = self.engine.when_done(backlogged, move || {
-            let told = told.clone();
-            Box::new(move || told.ring())
-        });
-        while left > 0 {
-            bell.heard().await;
-            left -= 1;
-        }
-    }
-
-    fn put(&self, wish: &Wish, out: &mut Frames) -> Result<(), SendError> {
-        match *wish {
-            Wish::Reply(conn, client, size) => {
-                let number = self.book.of(client, |a| a.accepted).unwrap_or_default();
-                let mut text = format!("{client} {number} ");
-                let pad = size.saturating_sub(text.len());
-                text.extend(std::iter::repeat_n('r', pad));
-                let start = out.bytes.len();
-                frame::write(&mut out.bytes, Opcode::Text, text.as_bytes(), None);
-                let reserved = self.engine.reserve(conn, out.bytes.len() - start);
-                if reserved.is_err() {
-                    out.bytes.truncate(start);
-                    return reserved;
-                }
-                out.write(conn, start as u32..out.bytes.len() as u32);
-                let len = out.bytes.len() - start;
-                self.book.of(client, |a| {
-                    a.accepted += 1;
-                    a.largest = a.largest.max(len);
-                });
-            }
-            Wish::Close(conn, code) => {
-                if self.engine.set_closing(conn)
-                    && let Some(client) = self.book.client_of(conn)
-                {
-                    self.book
-                        .of(client, |a| a.close_asked = Some((code, a.accepted)));
-                    out.commands.push((conn, Command::Close(code, "".into())));
-                }
-            }
-            Wish::Active(conn, change) => {
-                if let Some(client) = self.book.client_of(conn) {
-                    self.book
-                        .of(client, |account| match (change, &mut account.credits) {
-                            (SetActive::Add(n), Some(credits)) => *credits += i64::from(n),
-                            (_, Some(credits)) => *credits = 1,
-                            _ => {}
-                        });
-                }
-                out.commands.push((conn, Command::Active(change)));
-            }
-        }
-        Ok(())
-    }
-
-    /// A plain process, and the one that brings its events. The first one gets the new connections.
-    async fn owner(self: Rc<Self>, first: bool) {
-        loop {
-            let (inbox, bell) = self.inbox();
-            if first {
-                *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox.clone());
-            }
-            self.owners.borrow_mut().push(inbox.clone());
-            let exit = self.own(&inbox, &bell).await;
-            self.owners
-                .borrow_mut()
-                .retain(|known| known.key() != inbox.key());
-            if first {
-                *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            }
-            self.die(&inbox, &bell, exit).await;
-            self.a_while().await;
-        }
-    }
-
-    async fn own(&self, inbox: &Arc<Inbox>, bell: &Bell) -> Exit {
-        loop {
-            bell.heard().await;
-            loop {
-                let mut mailbox = Vec::new();
-                let most = self.plan.processes.batch;
-                let served = inbox.serve(true, |batch, index| {
-                    let next = (index + most).min(batch.len());
-                    mailbox.extend(
-                        (index..next)
-                            .filter_map(|at| batch.event(at))
-                            .map(|(conn, event)| (conn, Got::from(&event))),
-                    );
-                    ReadStep::Last(next)
-                });
-                let Some((left, shards)) = served else { break };
-                mailbox
-                    .iter()
-                    .for_each(|(conn, got)| self.note(inbox, *conn, got));
-                self.engine.resume(inbox, shards);
-                let mut wishes = VecDeque::new();
-                for (conn, got) in mailbox {
-                    if self.happens(self.plan.processes.crashes) {
-                        return Exit::Crash;
-                    }
-                    self.pause().await;
-                    self.handle(conn, &got, &mut wishes).await;
-                    if self.happens(self.plan.processes.moves) {
-                        self.give_away(conn);
-                    }
-                }
-                self.carry_out(&mut wishes).await;
-                if left == Left::Nothing {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Gives a connection to any owner.
-    fn give_away(&self, conn: ConnId) {
-        let to = {
-            let owners = self.owners.borrow();
-            owners.get(draw(owners.len() as u64) as usize).cloned()
-        };
-        let (Some(to), Some(client)) = (to, self.book.client_of(conn)) else {
-            return;
-        };
-        let key = to.key();
-        let book = self.book.clone();
-        let done = Box::new(move || book.open().answered += 1);
-        if self.engine.set_owner(conn, to, done).is_ok() {
-            self.book.of(client, |a| {
-                a.moved = true;
-                // Two see its events now, and none of them all.
-                a.credits = None;
-                a.inboxes.push(key);
-            });
-            self.book.open().asked += 1;
-        }
     }
 }
 

@@ -63,6 +63,7 @@ fn config(plan: &Plan) -> ServerConfig {
             burst: 2,
         });
     }
+    config.tls = crate::tls::server().filter(|_| plan.tls);
     if plan.fair {
         config.handshake_timeout = Duration::from_secs(1000);
         config.accept_timeout = Duration::from_secs(1000);

@@ -72,13 +72,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         "if !FAULT { self.keep_pace(shard, state, cx); }",
         2000,
     ),
-    fault(
-        "no_turn_for_what_is_left",
-        "shard/schedule.rs",
-        "if !self.ops.is_empty() || !self.controls.is_empty() {\n            self.request_turn();",
-        "if !self.ops.is_empty() || !self.controls.is_empty() {\n            if !FAULT { self.request_turn(); } else { while self.ops.try_recv().is_ok() {} }",
-        5000,
-    ),
     // Slots, counters, lists.
     fault(
         "slot_freed_twice",
@@ -121,13 +114,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         "lock(&self.0.waiting).answers.remove(&self.1);",
         "if !FAULT { lock(&self.0.waiting).answers.remove(&self.1); }",
         5000,
-    ),
-    fault(
-        "task_stays_listed",
-        "shard/mod.rs",
-        "shard.tasks.borrow_mut().remove(&number);",
-        "if !FAULT { shard.tasks.borrow_mut().remove(&number); }",
-        200,
     ),
     fault(
         "timer_kept",
@@ -186,13 +172,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         "shard/deliver.rs",
         "        let mut payload = Some(payload);\n        if self.held.is_none() && self.is_due() {",
         "        let mut payload = Some(payload);\n        if (FAULT || self.held.is_none()) && self.is_due() {",
-        2000,
-    ),
-    fault(
-        "shut_before_the_last_write",
-        "shard/conn/io.rs",
-        "                if !shut\n                    && state.outbox.is_empty()",
-        "                if !shut\n                    && (FAULT || state.outbox.is_empty())",
         2000,
     ),
     fault(

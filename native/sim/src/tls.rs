@@ -1,0 +1,38 @@
+//! TLS between the engine's clients and its server. Its random numbers are not the seed's; with a key whose signatures are all of
+//! one length, nothing depends on them that is seen here.
+
+use std::sync::Arc;
+
+use sockeye_simulated_engine::tls::{Identity, Tls, TlsSettings, Verify};
+use sockeye_simulated_engine::{ClientTls, ClientTlsSettings};
+
+/// A certificate and a key of Ed25519, for nobody.
+const PEM: &str = include_str!("tls.pem");
+
+/// For the server.
+pub(crate) fn server() -> Option<Arc<Tls>> {
+    let identity = Identity {
+        certificates: PEM.into(),
+        key: PEM.into(),
+    };
+    let settings = TlsSettings {
+        identity: Some(identity),
+        hosts: Vec::new(),
+        authorities: None,
+        verify: Verify::None,
+        tls12: true,
+        tls13: true,
+        http2: false,
+    };
+    Tls::new(&settings).ok().map(Arc::new)
+}
+
+/// For its clients. Worlds that live at the same time share no sessions.
+pub(crate) fn client() -> Option<ClientTls> {
+    let settings = ClientTlsSettings {
+        verify: false,
+        name: Some(format!("s{}.test", sockeye_world::seed())),
+        ..ClientTlsSettings::default()
+    };
+    ClientTls::new(&settings).ok()
+}
