@@ -85,7 +85,7 @@ impl Default for PendingAnswers {
     fn default() -> Self {
         PendingAnswers {
             next: RandomState::default().hash_one(0_u8) >> 6,
-            answers: HashMap::new(),
+            answers: HashMap::default(),
         }
     }
 }
