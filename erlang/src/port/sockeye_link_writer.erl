@@ -176,10 +176,10 @@ behind(From, Items, #w{large = Large} = W) ->
 large(#w{large = []} = W) ->
     W;
 large(#w{large = [{From, [Item | Items]} | Others]} = W) ->
-    case Item of
-        {room, Ref} -> Ref ! {Ref, room};
-        _ -> write([Item], iolist_size(Item), W)
-    end,
+    ok = case Item of
+             {room, Ref} -> Ref ! {Ref, room}, ok;
+             _ -> write([Item], iolist_size(Item), W)
+         end,
     case Items of
         [] ->
             W#w{large = Others};

@@ -121,7 +121,7 @@ heads([], Heads, Terms) ->
     {Heads, lists:reverse(Terms)}.
 
 %% The connections and events of a batch, in turn.
--spec events(iodata()) -> {ok, sockeye_backend:batch()} | error.
+-spec events(iodata()) -> {ok, list()} | error.
 events(<<Size:32, Heads:Size/binary, Terms/binary>>) ->
     case term(Terms) of
         {ok, List} ->
@@ -136,7 +136,7 @@ events(Pieces) ->
     events(iolist_to_binary(Pieces)).
 
 %% Several events of one connection share its term.
--spec pairs(binary(), [term()], sockeye:conn()) -> list().
+-spec pairs(binary(), [term()], {sockeye_conn, non_neg_integer()}) -> list().
 pairs(<<N:64, Shape, Heads/binary>>, [Term | Terms], {_, N} = Conn) ->
     [Conn, event(Shape, Term) | pairs(Heads, Terms, Conn)];
 pairs(<<N:64, _, _/binary>> = Heads, Terms, {_, Last}) when N =/= Last ->
