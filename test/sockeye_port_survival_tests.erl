@@ -394,7 +394,9 @@ slow() ->
     Self = self(),
     Funs = (echo())#{open => fun(_, #{path := Path}, S) -> Self ! {open, Path, self()}, {[], S} end,
                      close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end},
-    Options = #{processes => per_connection, format => raw, ping_interval => 200, pong_timeout => 30000, inbox_size => 65536},
+    %% The client may be slower than who answers it: there is room for all answers.
+    Options = #{processes => per_connection, format => raw, ping_interval => 200, pong_timeout => 30000, inbox_size => 65536,
+                send_queue_size => 32 bsl 20},
     with_handler(Funs, Options, fun(Port, _) ->
         Slow = ws_client:connect(Port, #{path => "/slow"}),
         Handler = receive {open, <<"/slow">>, Pid} -> Pid after ?TIMEOUT -> error(not_open) end,
