@@ -82,8 +82,7 @@ impl Link {
 
     /// An answer to who gave `from`: `{return, Value}`.
     pub(crate) fn answer(&self, from: &[u8], value: impl FnOnce(&mut Etf<'_>)) {
-        self.reply(from, Atom::return_, value);
-        self.flush();
+        self.send(ANSWER, |out| reply(out, from, Atom::return_, value));
     }
 
     /// The same, behind all that has been said before.
@@ -95,12 +94,8 @@ impl Link {
     }
 
     pub(crate) fn raise(&self, from: &[u8]) {
-        self.reply(from, Atom::raise, |w| w.atom(Atom::badarg));
-        self.flush();
-    }
-
-    fn reply(&self, from: &[u8], tag: Atom, value: impl FnOnce(&mut Etf<'_>)) {
-        self.append(ANSWER, |out| reply(out, from, tag, value));
+        let value = |w: &mut Etf<'_>| w.atom(Atom::badarg);
+        self.send(ANSWER, |out| reply(out, from, Atom::raise, value));
     }
 
     /// A message to the process of an Id.

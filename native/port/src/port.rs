@@ -330,18 +330,6 @@ impl Port {
     }
 }
 
-/// `[{Conn, Frame, Reason}]`
-pub(crate) fn failures(w: &mut Etf<'_>, errors: &[seam::Failed<EtfTerm<'_>>]) {
-    w.list(errors.len() as u32);
-    for error in errors {
-        w.tuple(3);
-        error.conn.copy_to(w.0);
-        error.frame.copy_to(w.0);
-        reason(w, &error.failure);
-    }
-    w.end_list(&[]);
-}
-
 pub(crate) fn reason(w: &mut Etf<'_>, failure: &SendFailure<EtfTerm<'_>>) {
     failure.reason(w, |w, part| part.copy_to(w.0));
 }

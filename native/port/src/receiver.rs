@@ -90,7 +90,7 @@ impl Notifier for Notice {
 thread_local! {
     /// Receivers that this turn of a shard has something for.
     static NOTICES: RefCell<Vec<Arc<Receiver>>> = const { RefCell::new(Vec::new()) };
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { heads: Vec::new(), terms: Vec::new() }) };
 }
 
 /// What a batch is written into: what stands in front of its terms, and they.
@@ -98,15 +98,6 @@ thread_local! {
 struct Scratch {
     heads: Vec<u8>,
     terms: Vec<u8>,
-}
-
-impl Scratch {
-    const fn new() -> Self {
-        Scratch {
-            heads: Vec::new(),
-            terms: Vec::new(),
-        }
-    }
 }
 
 /// All receivers of a turn have been noted. Their answers come over a link, which is the shard's own: nothing wakes it for each.
@@ -191,7 +182,7 @@ impl Receiver {
     fn send(self: &Arc<Self>, mut state: MutexGuard<'_, State>, has_time: bool) {
         let mut scratch = SCRATCH.take();
         while state.credit > 0 && !state.is_stalled {
-            let (is_full, mut waits) = self.link.is_full();
+            let (is_full, no_large) = self.link.is_full();
             if is_full {
                 state.is_stalled = true;
                 self.link.stall(self.clone());
@@ -199,7 +190,7 @@ impl Receiver {
             }
             scratch.heads.clear();
             scratch.terms.clear();
-            let took = self.take(&mut state, &mut scratch, (has_time, &mut waits));
+            let took = self.take(&mut state, &mut scratch, has_time, no_large);
             if took.events > 0 {
                 state.credit -= 1;
                 let id = self.id.to_be_bytes();
@@ -216,7 +207,7 @@ impl Receiver {
                     engine.close_after_answers(conn, 1007, &why.0);
                 }
             }
-            if waits {
+            if took.waits {
                 state.is_stalled = true;
                 self.link.stall(self.clone());
                 break;
@@ -245,13 +236,8 @@ impl Receiver {
         }
     }
 
-    /// Writes a batch. `waits` says whether a large event has to wait, and then whether one does.
-    fn take(
-        &self,
-        state: &mut State,
-        out: &mut Scratch,
-        (has_time, waits): (bool, &mut bool),
-    ) -> Took {
+    /// Writes a batch. With `no_large`, a large event waits.
+    fn take(&self, state: &mut State, out: &mut Scratch, has_time: bool, no_large: bool) -> Took {
         out.terms.push(etf::VERSION);
         let list = etf::open_list(&mut out.terms);
         let mut took = Took {
@@ -259,12 +245,12 @@ impl Receiver {
             has_ends: false,
             left: Left::Nothing,
             shards: 0,
+            waits: false,
             is_long: false,
             invalid: Vec::new(),
         };
         let mut bytes = 0;
         let max = usize::from(state.max);
-        let no_large = std::mem::take(waits);
         let (left, shards) = self.inbox.drain(usize::MAX, |conn, event, len| {
             let is_json = matches!(event, Event::Text(_)) && self.format.json.is_some();
             // An end has its question with it.
@@ -275,7 +261,7 @@ impl Receiver {
                 return Visit::Stop;
             }
             if len > BATCH_BYTES && no_large {
-                *waits = true;
+                took.waits = true;
                 return Visit::Stop;
             }
             if is_json && len > LONG_TEXT && !has_time {
@@ -355,6 +341,8 @@ struct Took {
     has_ends: bool,
     left: Left,
     shards: u64,
+    /// The next event is large, and there is no room for it now.
+    waits: bool,
     /// The next event takes long.
     is_long: bool,
     /// For what connections of a plain process end.

@@ -60,6 +60,13 @@ impl<'a> EtfTerm<'a> {
         }
     }
 
+    /// Its bytes, without a version byte.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.copy_to(&mut bytes);
+        bytes
+    }
+
     /// Where the first element of a list begins, and how many come after it. None for a list of small integers, too.
     #[inline]
     pub(crate) fn head(self) -> Option<(Cursor<'a>, u32)> {

@@ -14,7 +14,7 @@ use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
 use super::Call;
 use crate::asker::error;
-use crate::port::{self, failures, reason};
+use crate::port::{self, reason};
 use crate::processes::Watched;
 use crate::receiver::{Receiver, View};
 
@@ -180,8 +180,6 @@ impl Call<'_> {
     pub(super) fn controlling_process(self) -> Read<()> {
         let [conn, pid] = self.args()?;
         let conn = self.conn(conn)?;
-        let mut bytes = Vec::new();
-        pid.copy_to(&mut bytes);
         let engine = self.port.engine();
         let Some(server) = engine.as_ref().and_then(|engine| engine.server_of(conn)) else {
             self.asker.error(Atom::closed);
@@ -191,7 +189,7 @@ impl Call<'_> {
         if server.config.mode != Mode::Owner {
             return Err(BadArg);
         }
-        if self.give(conn, &server, &bytes).is_none() {
+        if self.give(conn, &server, &pid.to_bytes()).is_none() {
             self.asker.error(Atom::closed);
         }
         Ok(())
@@ -219,11 +217,7 @@ impl Call<'_> {
         };
         let receiver = match self.reader().is(pid, Atom::none) {
             true => None,
-            false => {
-                let mut bytes = Vec::new();
-                pid.copy_to(&mut bytes);
-                host.owner_of(&bytes)
-            }
+            false => host.owner_of(&pid.to_bytes()),
         };
         let inbox = receiver.map(|receiver| receiver.inbox.clone());
         engine.owner_is(conn, inbox.clone());
@@ -276,12 +270,9 @@ impl Call<'_> {
     pub(super) fn watch_conn(self) -> Read<()> {
         let [conn, pid] = self.args()?;
         let conn = self.conn(conn)?;
-        let mut bytes = Vec::new();
-        pid.copy_to(&mut bytes);
-        let id = self.port.processes.new_id();
-        let who = &bytes;
         let processes = &self.port.processes;
-        processes.watch(id, Atom::other, who, 0, Watched::Other);
+        let id = processes.new_id();
+        processes.watch(id, Atom::other, &pid.to_bytes(), 0, Watched::Other);
         let port = Arc::downgrade(self.port);
         let tell = move |conn: ConnId| {
             let Some(port) = port.upgrade() else {
@@ -328,30 +319,6 @@ impl Call<'_> {
             return Err(BadArg);
         }
         self.asker.answer(|w| error(w, |w| reason(w, failure)));
-        Ok(())
-    }
-
-    /// `ok`, or `{done, Errors}`.
-    pub(super) fn commands(self) -> Read<()> {
-        let [list] = self.args()?;
-        let Some(engine) = self.port.engine() else {
-            self.asker.ok();
-            return Ok(());
-        };
-        let carried = seam::commands(self.reader(), &engine, list, Bounds::NONE)?;
-        let mut failed = Vec::new();
-        if !carried.errors.is_empty() {
-            let w = &mut sockeye_seam::Etf(&mut failed);
-            w.tuple(2);
-            w.atom(Atom::done);
-            failures(w, &carried.errors);
-        }
-        let asker = self.asker;
-        self.port
-            .when_done(carried.crowded, move || match failed.is_empty() {
-                true => asker.ok(),
-                false => asker.answer(|w| w.0.extend_from_slice(&failed)),
-            });
         Ok(())
     }
 }

@@ -41,8 +41,7 @@ impl Call<'_> {
             self.bad_option();
             return Ok(());
         };
-        let mut bytes = Vec::new();
-        term.copy_to(&mut bytes);
+        let bytes = term.to_bytes();
         if bytes.len() <= SHORT {
             encode(&self.asker, &bytes, null);
         } else {

@@ -183,13 +183,9 @@ impl Call<'_> {
     pub(super) fn watch_topics(self) -> Read<()> {
         let [server, pid] = self.args()?;
         let host = self.port.host(self.number(server)?).ok_or(BadArg)?;
-        let mut bytes = Vec::new();
-        pid.copy_to(&mut bytes);
-        let id = self.port.processes.new_id();
-        let who = &bytes;
-        self.port
-            .processes
-            .watch(id, Atom::other, who, 0, Watched::Other);
+        let processes = &self.port.processes;
+        let id = processes.new_id();
+        processes.watch(id, Atom::other, &pid.to_bytes(), 0, Watched::Other);
         host.topic_changes.watch(id);
         self.asker.ok();
         Ok(())

@@ -106,7 +106,6 @@ impl<'a> Call<'a> {
             "conn_server" => self.conn_server(),
             "watch_conn" => self.watch_conn(),
             "send" => self.send(),
-            "commands" => self.commands(),
             "send_list" => self.send_list(),
             "publish" => self.publish(),
             "publish_encoded" => self.publish_encoded(),
@@ -138,8 +137,7 @@ impl<'a> Call<'a> {
 
     /// An argument as a tree; processes are the bytes of their pids.
     fn value(&self, term: EtfTerm<'_>) -> Read<Value<Pid>> {
-        let mut bytes = Vec::new();
-        term.copy_to(&mut bytes);
+        let bytes = term.to_bytes();
         Ok(read_etf(&mut Cursor::new(&bytes), &mut |pid| {
             Pid::from(pid)
         })?)

@@ -9,7 +9,7 @@ use sockeye_engine::{CallKind, ConnId, Engine, Frames, SendError, ShardSet};
 
 use crate::frames::{
     self, AppendResult, Appended, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure,
-    parse, range,
+    parse, put, range,
 };
 use crate::read::Reader;
 use crate::value::{BadArg, Read};
@@ -137,11 +137,7 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
                     out.bytes.truncate(start);
                     return Err(SendFailure::Send(e));
                 }
-                if matches!(asked, Appended::Plain) {
-                    out.write_plain(conn, range);
-                } else {
-                    out.write(conn, range);
-                }
+                put(out, conn, range, matches!(asked, Appended::Plain));
             }
             Appended::Close(code, reason) => {
                 if !engine.set_closing(conn) {

@@ -9,7 +9,9 @@ use crate::calls::commands::CommandBatch;
 use crate::encode::encode_next;
 use crate::etf_reader::EtfReader;
 use crate::etf_term::EtfTerm;
-use crate::frames::{self, Appended, Bounds, FrameTerm, MessageTerm, SendFailure};
+use crate::frames::{
+    self, AppendResult, Appended, Bounds, FrameTerm, MessageTerm, Receiver, SendFailure,
+};
 use crate::read::Reader;
 use crate::value::{BadArg, Read};
 use crate::write::{Etf, Writer};
@@ -108,20 +110,17 @@ pub fn pairs<'a>(
         for bytes in heads {
             out.flush_long();
             let (id, shape) = head(bytes).ok_or(BadArg)?;
-            let conn = ConnId::from_u64(id).ok_or(SendFailure::BadArg);
             let mut named = Named::Id(id);
             let frame;
             let done = match shape {
                 Shape::Json if let Some((mut at, left)) = list.head() => {
                     frame = EtfTerm::new(at);
                     let mut end = None;
-                    let done = conn.and_then(|conn| out.find(conn)).and_then(|()| {
-                        out.put(r, Bounds::NONE, |receiver, bytes| {
-                            receiver.append_by(Bounds::NONE, bytes, |format, bytes| {
-                                let next = |null, out: &mut Vec<u8>| encode_next(at, null, out);
-                                end = Some(frames::json(format, bytes, next)?);
-                                Ok(Appended::Frame)
-                            })
+                    let done = add(&mut out, r, id, |receiver, bytes| {
+                        receiver.append_by(Bounds::NONE, bytes, |format, bytes| {
+                            let next = |null, out: &mut Vec<u8>| encode_next(at, null, out);
+                            end = Some(frames::json(format, bytes, next)?);
+                            Ok(Appended::Frame)
                         })
                     });
                     // Of what has not been read, the end is to be found.
@@ -140,10 +139,8 @@ pub fn pairs<'a>(
                 }
                 _ => {
                     (frame, list) = r.cell(list).ok_or(BadArg)?;
-                    conn.and_then(|conn| out.find(conn)).and_then(|()| {
-                        out.put(r, Bounds::NONE, |receiver, bytes| {
-                            receiver.append(r, message(shape, frame), Bounds::NONE, bytes)
-                        })
+                    add(&mut out, r, id, |receiver, bytes| {
+                        receiver.append(r, message(shape, frame), Bounds::NONE, bytes)
                     })
                 }
             };
@@ -161,6 +158,17 @@ pub fn pairs<'a>(
     let carried = carry_out();
     let crowded = out.finish();
     carried.map(|()| (refused, crowded))
+}
+
+/// Adds the frame that `append` appends, for the connection of this number.
+fn add<'a>(
+    out: &mut CommandBatch<'_, EtfTerm<'a>>,
+    r: EtfReader,
+    id: u64,
+    append: impl FnOnce(&Receiver, &mut Vec<u8>) -> AppendResult<EtfTerm<'a>>,
+) -> Result<(), SendFailure<EtfTerm<'a>>> {
+    out.find(ConnId::from_u64(id).ok_or(SendFailure::BadArg)?)?;
+    out.put(r, Bounds::NONE, append)
 }
 
 fn message<'a>(shape: Shape, term: EtfTerm<'a>) -> FrameTerm<'a, EtfTerm<'a>> {

@@ -4,7 +4,7 @@ use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 
 use crate::frames::{
-    self, Appended, Bounds, Receiver, SLICE, SLICE_FRAMES, SendFailure, parse, range,
+    self, Appended, Bounds, Receiver, SLICE, SLICE_FRAMES, SendFailure, parse, put, range,
 };
 use crate::read::Reader;
 
@@ -45,11 +45,10 @@ pub fn append_taken<'a, R: Reader<'a>>(
     let message = parse(r, message).ok_or(SendFailure::BadArg)?;
     let (asked, _) = receiver.append(r, message, Bounds::NONE, &mut frames.bytes)?;
     let (range, len) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
-    match asked {
-        Appended::Frame => frames.write(conn, range),
-        Appended::Plain => frames.write_plain(conn, range),
-        _ => return Err(SendFailure::BadArg),
-    }
+    let (Appended::Frame | Appended::Plain) = asked else {
+        return Err(SendFailure::BadArg);
+    };
+    put(frames, conn, range, matches!(asked, Appended::Plain));
     engine.charge(conn, len);
     Ok(())
 }
@@ -83,11 +82,7 @@ fn prepare<'a, R: Reader<'a>>(
         match asked {
             Appended::Frame | Appended::Plain => {
                 let (range, _) = range(start, frames.bytes.len()).ok_or(SendFailure::BadArg)?;
-                if matches!(asked, Appended::Plain) {
-                    frames.write_plain(conn, range);
-                } else {
-                    frames.write(conn, range);
-                }
+                put(frames, conn, range, matches!(asked, Appended::Plain));
             }
             Appended::Stream(kind, step, value) => {
                 let bytes = frames::payload(r, value, bounds)?;

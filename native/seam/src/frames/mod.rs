@@ -18,6 +18,7 @@ use crate::settings::CLIENT_TAG;
 
 pub use compress::broadcast;
 pub use grammar::{FrameTerm, MessageTerm, parse, set_active};
+pub(crate) use outbound::put;
 pub use outbound::{AppendResult, Receiver, SLICE, SLICE_FRAMES, SendFailure, not_json, range};
 
 /// A payload beyond this size is no work for a normal scheduler.

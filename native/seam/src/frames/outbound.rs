@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use sockeye_engine::pieces::StreamError;
-use sockeye_engine::{ConnId, Engine, SendError};
+use sockeye_engine::{ConnId, Engine, Frames, SendError};
 use sockeye_protocol::{Role, frame};
 
 use crate::atoms::Atom;
@@ -98,6 +98,15 @@ impl Receiver {
 pub fn range(start: usize, end: usize) -> Option<(Range<u32>, usize)> {
     let range = u32::try_from(start).ok()?..u32::try_from(end).ok()?;
     Some((range, end - start))
+}
+
+/// Puts a frame, whose bytes are there, among those of its shard.
+pub(crate) fn put(frames: &mut Frames, conn: ConnId, range: Range<u32>, is_plain: bool) {
+    if is_plain {
+        frames.write_plain(conn, range);
+    } else {
+        frames.write(conn, range);
+    }
 }
 
 /// Why a frame was not handed over.
