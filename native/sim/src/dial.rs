@@ -17,7 +17,8 @@ use sockeye_simulated_engine::{
 use sockeye_world::{chance, draw, names, time, trace};
 
 use crate::host::{Host, Told};
-use crate::process::{Bell, Got, Vm, kind};
+use crate::process::{Got, Vm, kind};
+use crate::wakeup::Wakeup;
 
 /// The name of the server. Its first address leads nowhere.
 const NAME: &str = "sim.test";
@@ -41,15 +42,15 @@ struct Dialler {
     client: Arc<Server>,
     told: Arc<Told>,
     inbox: Arc<Inbox>,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
 }
 
 /// Lives a client with so many connections, one after the other.
 pub(crate) async fn run(vm: Rc<Vm>, number: usize, rounds: usize, port: u16) {
     time::sleep(Duration::from_nanos(draw(2_000_000_000))).await;
-    let (inbox, bell) = vm.inbox();
+    let (inbox, wakeup) = vm.inbox();
     let told = Arc::new(Told {
-        news: bell.clone(),
+        news: wakeup.clone(),
         ..Told::default()
     });
     let host = Host {
@@ -76,7 +77,7 @@ pub(crate) async fn run(vm: Rc<Vm>, number: usize, rounds: usize, port: u16) {
             client,
             told,
             inbox,
-            bell,
+            wakeup,
         };
         dialler.live(rounds).await;
     }
@@ -102,7 +103,7 @@ impl Dialler {
         }
         self.vm.engine.stop_server(&self.client, 1001, "done");
         while self.told.stopped.load(Ordering::Relaxed) == 0 {
-            self.bell.heard().await;
+            self.wakeup.notified().await;
         }
         let counted = self.client.census();
         if counted.iter().any(|(_, count)| *count > 0) {
@@ -126,7 +127,7 @@ impl Dialler {
             if let Some(result) = lock(&self.told.dialled).pop_front() {
                 return result;
             }
-            self.bell.heard().await;
+            self.wakeup.notified().await;
         }
     }
 
@@ -192,7 +193,7 @@ impl Dialler {
                 return;
             }
             if left == Left::Nothing {
-                self.bell.heard().await;
+                self.wakeup.notified().await;
             }
         }
     }

@@ -12,7 +12,7 @@ use sockeye_simulated_engine::{
 use sockeye_world::trace;
 
 use crate::book::Shared;
-use crate::process::Bell;
+use crate::wakeup::Wakeup;
 
 /// What it was told.
 #[derive(Default)]
@@ -22,10 +22,10 @@ pub(crate) struct Told {
     pub(crate) unlistened: AtomicU64,
     pub(crate) has_gate: AtomicBool,
     pub(crate) questions: Mutex<VecDeque<u64>>,
-    pub(crate) asked: Arc<Bell>,
+    pub(crate) asked: Arc<Wakeup>,
     pub(crate) dialled: Mutex<VecDeque<Result<ConnId, DialError>>>,
     pub(crate) disconnected: Mutex<VecDeque<(ConnId, Disconnected)>>,
-    pub(crate) news: Arc<Bell>,
+    pub(crate) news: Arc<Wakeup>,
 }
 
 pub(crate) struct Host {
@@ -52,7 +52,7 @@ impl ServerHost for Host {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         questions.push_back(token);
-        self.told.asked.ring();
+        self.told.asked.notify();
         true
     }
 
@@ -74,7 +74,7 @@ impl ServerHost for Host {
         if self.told.stopped.fetch_add(1, Ordering::Relaxed) > 0 {
             self.book.problem("the server has stopped twice".into());
         }
-        self.told.news.ring();
+        self.told.news.notify();
     }
 
     fn event(&self, event: Notice) {
@@ -90,7 +90,7 @@ impl ServerHost for Host {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         all.push_back(result);
-        self.told.news.ring();
+        self.told.news.notify();
     }
 
     fn disconnected(&self, conn: ConnId, end: Disconnected) {
@@ -103,7 +103,7 @@ impl ServerHost for Host {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         all.push_back((conn, end));
-        self.told.news.ring();
+        self.told.news.notify();
     }
 }
 

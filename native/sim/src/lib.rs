@@ -13,10 +13,11 @@ mod owner;
 mod panics;
 pub mod plan;
 mod process;
+mod requests;
 mod run;
 mod search;
 mod tls;
-mod wishes;
+mod wakeup;
 
 pub use plan::Plan;
 pub use run::{Outcome, run};

@@ -8,32 +8,33 @@ use sockeye_simulated_engine::inbox::{Left, ReadStep};
 use sockeye_simulated_engine::{ConnId, Inbox};
 use sockeye_world::draw;
 
-use crate::process::{Bell, Exit, Got, Vm};
+use crate::process::{Exit, Got, Vm};
+use crate::wakeup::Wakeup;
 
 impl Vm {
     /// A plain process, and the one that brings its events. The first one gets the new connections.
     pub(crate) async fn owner(self: Rc<Self>, first: bool) {
         loop {
-            let (inbox, bell) = self.inbox();
+            let (inbox, wakeup) = self.inbox();
             if first {
                 *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(inbox.clone());
             }
             self.owners.borrow_mut().push(inbox.clone());
-            let exit = self.own(&inbox, &bell).await;
+            let exit = self.own(&inbox, &wakeup).await;
             self.owners
                 .borrow_mut()
                 .retain(|known| known.key() != inbox.key());
             if first {
                 *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
-            self.die(&inbox, &bell, exit).await;
+            self.die(&inbox, &wakeup, exit).await;
             self.a_while().await;
         }
     }
 
-    pub(crate) async fn own(&self, inbox: &Arc<Inbox>, bell: &Bell) -> Exit {
+    pub(crate) async fn own(&self, inbox: &Arc<Inbox>, wakeup: &Wakeup) -> Exit {
         loop {
-            bell.heard().await;
+            wakeup.notified().await;
             loop {
                 let mut mailbox = Vec::new();
                 let most = self.plan.processes.batch;
@@ -51,18 +52,18 @@ impl Vm {
                     .iter()
                     .for_each(|(conn, got)| self.note(inbox, *conn, got));
                 self.engine.resume(inbox, shards);
-                let mut wishes = VecDeque::new();
+                let mut requests = VecDeque::new();
                 for (conn, got) in mailbox {
                     if self.happens(self.plan.processes.crashes) {
                         return Exit::Crash;
                     }
                     self.pause().await;
-                    self.handle(conn, &got, &mut wishes).await;
+                    self.handle(conn, &got, &mut requests).await;
                     if self.happens(self.plan.processes.moves) {
                         self.give_away(conn);
                     }
                 }
-                self.carry_out(&mut wishes).await;
+                self.carry_out(&mut requests).await;
                 if left == Left::Nothing {
                     break;
                 }

@@ -2,11 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sockeye_simulated_engine::active::SetActive;
@@ -17,52 +14,21 @@ use sockeye_world::{chance, draw, executor, on_executor, task, time, trace};
 
 use crate::book::Shared;
 use crate::plan::Plan;
-use crate::wishes::Wish;
+use crate::requests::Request;
+use crate::wakeup::Wakeup;
 
-/// Something that a process waits for.
-#[derive(Default)]
-pub(crate) struct Bell {
-    rung: AtomicBool,
-    dead: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    pub(crate) fn ring(&self) {
-        self.rung.store(true, Ordering::Relaxed);
-        let waker = self
-            .waker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        waker.inspect(Waker::wake_by_ref);
-    }
-
-    pub(crate) async fn heard(&self) {
-        poll_fn(|cx| {
-            if self.rung.swap(false, Ordering::Relaxed) {
-                return Poll::Ready(());
-            }
-            let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-            *waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-struct Ring {
-    bell: Arc<Bell>,
+struct InboxNotifier {
+    wakeup: Arc<Wakeup>,
     /// The executor of processes, which may run at once.
     runs: usize,
 }
 
-impl Notifier for Ring {
+impl Notifier for InboxNotifier {
     fn notify(&self) -> bool {
-        if self.bell.dead.load(Ordering::Relaxed) {
+        if self.wakeup.is_dead() {
             return false;
         }
-        self.bell.ring();
+        self.wakeup.notify();
         sockeye_world::preempt(self.runs, 1, 8);
         true
     }
@@ -158,14 +124,14 @@ impl Vm {
         on_executor(self.runs, || task::spawn_local(work));
     }
 
-    pub(crate) fn inbox(&self) -> (Arc<Inbox>, Arc<Bell>) {
-        let bell = Arc::new(Bell::default());
-        let ring = Ring {
-            bell: bell.clone(),
+    pub(crate) fn inbox(&self) -> (Arc<Inbox>, Arc<Wakeup>) {
+        let wakeup = Arc::new(Wakeup::default());
+        let ring = InboxNotifier {
+            wakeup: wakeup.clone(),
             runs: self.runs,
         };
         let inbox = Inbox::new(self.plan.server.inbox_size, 0, Box::new(ring));
-        (inbox, bell)
+        (inbox, wakeup)
     }
 
     pub(crate) fn happens(&self, part: u64) -> bool {
@@ -186,18 +152,18 @@ impl Vm {
 
     async fn worker(self: Rc<Self>, slot: usize) {
         loop {
-            let (inbox, bell) = self.inbox();
+            let (inbox, wakeup) = self.inbox();
             self.engine.set_worker(&self.server, slot, &inbox);
-            let exit = self.serve(&inbox, &bell, None).await;
-            self.die(&inbox, &bell, exit).await;
+            let exit = self.serve(&inbox, &wakeup, None).await;
+            self.die(&inbox, &wakeup, exit).await;
             self.a_while().await;
         }
     }
 
     /// A process is dead.
-    pub(crate) async fn die(&self, inbox: &Arc<Inbox>, bell: &Bell, exit: Exit) {
+    pub(crate) async fn die(&self, inbox: &Arc<Inbox>, wakeup: &Wakeup, exit: Exit) {
         trace::note(&[10, inbox.key()], || format!("a process ends: {exit:?}"));
-        bell.dead.store(true, Ordering::Relaxed);
+        wakeup.die();
         if exit == Exit::Crash {
             self.orphan(inbox);
         }
@@ -220,10 +186,10 @@ impl Vm {
 
     /// The process of the server, which starts one for each connection. With it the server would end.
     async fn acceptor(self: Rc<Self>) {
-        let (inbox, bell) = self.inbox();
+        let (inbox, wakeup) = self.inbox();
         self.engine.set_acceptor(&self.server, &inbox);
         loop {
-            bell.heard().await;
+            wakeup.notified().await;
             loop {
                 let (events, left) = self.take(&inbox);
                 for (conn, _) in events {
@@ -245,12 +211,12 @@ impl Vm {
     /// The process of one connection.
     async fn own_process(self: Rc<Self>, conn: ConnId) {
         self.pause().await;
-        let (inbox, bell) = self.inbox();
+        let (inbox, wakeup) = self.inbox();
         if self.engine.attach(conn, &inbox).is_err() {
             return;
         }
-        let exit = self.serve(&inbox, &bell, Some(conn)).await;
-        self.die(&inbox, &bell, exit).await;
+        let exit = self.serve(&inbox, &wakeup, Some(conn)).await;
+        self.die(&inbox, &wakeup, exit).await;
     }
 
     /// Fetches events as a process does: what has ended, and of which nothing stands before it, is answered at once.
@@ -331,22 +297,22 @@ impl Vm {
         }
     }
 
-    async fn serve(&self, inbox: &Arc<Inbox>, bell: &Bell, only: Option<ConnId>) -> Exit {
+    async fn serve(&self, inbox: &Arc<Inbox>, wakeup: &Wakeup, only: Option<ConnId>) -> Exit {
         loop {
-            bell.heard().await;
+            wakeup.notified().await;
             loop {
                 let (events, left) = self.take(inbox);
-                let mut wishes = VecDeque::new();
+                let mut requests = VecDeque::new();
                 for (conn, got) in events {
                     if self.happens(self.plan.processes.crashes) {
                         return Exit::Crash;
                     }
                     self.pause().await;
-                    if self.handle(conn, &got, &mut wishes).await && only.is_some() {
+                    if self.handle(conn, &got, &mut requests).await && only.is_some() {
                         return Exit::Normal;
                     }
                 }
-                self.carry_out(&mut wishes).await;
+                self.carry_out(&mut requests).await;
                 if left == Left::Nothing {
                     break;
                 }
@@ -359,7 +325,7 @@ impl Vm {
         &self,
         conn: ConnId,
         got: &Got,
-        wishes: &mut VecDeque<Wish>,
+        requests: &mut VecDeque<Request>,
     ) -> bool {
         if self.happens(self.plan.processes.meddles) {
             self.meddle(conn);
@@ -373,20 +339,20 @@ impl Vm {
                         .problem(format!("{conn:?} has sent a publication"));
                 }
                 for _ in 0..replies {
-                    wishes.push_back(Wish::Reply(conn, client, size));
+                    requests.push_back(Request::Reply(conn, client, size));
                 }
                 if self.plan.server.active == Active::Once {
-                    wishes.push_back(Wish::Active(conn, SetActive::To(Active::Once)));
+                    requests.push_back(Request::Active(conn, SetActive::To(Active::Once)));
                 }
                 if self.happens(self.plan.processes.publishes) {
                     crate::meddle::publish(self, conn);
                 }
                 if self.happens(self.plan.processes.closes) {
-                    wishes.push_back(Wish::Close(conn, 3000 + draw(3) as u16));
+                    requests.push_back(Request::Close(conn, 3000 + draw(3) as u16));
                 }
             }
             Got::Other if self.plan.server.active == Active::Once => {
-                wishes.push_back(Wish::Active(conn, SetActive::To(Active::Once)));
+                requests.push_back(Request::Active(conn, SetActive::To(Active::Once)));
             }
             Got::Passive => {
                 let credits = self.book.client_of(conn);
@@ -398,10 +364,10 @@ impl Vm {
                         .problem(format!("{conn:?} is passive with {left} credits"));
                 }
                 let more = 1 + draw(5) as i32;
-                wishes.push_back(Wish::Active(conn, SetActive::Add(more)));
+                requests.push_back(Request::Active(conn, SetActive::Add(more)));
             }
             Got::Ending => {
-                self.carry_out(wishes).await;
+                self.carry_out(requests).await;
                 self.engine.answered(conn);
             }
             Got::Closed(_) => return true,

@@ -286,7 +286,7 @@ async fn gate(server: Arc<Server>, told: Arc<Told>, fair: bool) {
     time::sleep(Duration::from_nanos(world::draw(300_000_000))).await;
     told.has_gate.store(true, Ordering::Relaxed);
     loop {
-        told.asked.heard().await;
+        told.asked.notified().await;
         loop {
             let token = {
                 let mut all = told

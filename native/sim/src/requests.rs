@@ -10,10 +10,11 @@ use sockeye_simulated_engine::op::Command;
 use sockeye_simulated_engine::{CallKind, ConnId, Frames, SendError, ShardSet};
 use sockeye_world::time;
 
-use crate::process::{Bell, Vm};
+use crate::process::Vm;
+use crate::wakeup::Wakeup;
 
 /// What a process wants done.
-pub(crate) enum Wish {
+pub(crate) enum Request {
     Reply(ConnId, usize, usize),
     Close(ConnId, u16),
     Active(ConnId, SetActive),
@@ -21,18 +22,20 @@ pub(crate) enum Wish {
 
 impl Vm {
     /// Does what the process wants, in one call, and waits where it has to. What finds a full queue is tried again.
-    pub(crate) async fn carry_out(&self, wishes: &mut VecDeque<Wish>) {
+    pub(crate) async fn carry_out(&self, requests: &mut VecDeque<Request>) {
         let mut patience = 2000;
-        while !wishes.is_empty() {
+        while !requests.is_empty() {
             let mut frames: Vec<(usize, Frames)> = Vec::new();
             let mut busy = Vec::new();
             let mut left = VecDeque::new();
-            for wish in wishes.drain(..) {
-                let conn = match wish {
-                    Wish::Reply(conn, ..) | Wish::Close(conn, _) | Wish::Active(conn, _) => conn,
+            for request in requests.drain(..) {
+                let conn = match request {
+                    Request::Reply(conn, ..)
+                    | Request::Close(conn, _)
+                    | Request::Active(conn, _) => conn,
                 };
-                if busy.contains(&conn) && !matches!(wish, Wish::Active(..)) {
-                    left.push_back(wish);
+                if busy.contains(&conn) && !matches!(request, Request::Active(..)) {
+                    left.push_back(request);
                     continue;
                 }
                 let place = match frames.iter().position(|(shard, _)| *shard == conn.shard()) {
@@ -43,9 +46,9 @@ impl Vm {
                     }
                 };
                 let out = &mut frames[place].1;
-                if self.put(&wish, out) == Err(SendError::Busy) {
+                if self.put(&request, out) == Err(SendError::Busy) {
                     busy.push(conn);
-                    left.push_back(wish);
+                    left.push_back(request);
                 }
             }
             let mut shards = ShardSet::default();
@@ -54,11 +57,11 @@ impl Vm {
                 self.engine.send(shard, frames);
             }
             self.wait_for_room(shards, CallKind::Single).await;
-            *wishes = left;
+            *requests = left;
             patience -= 1;
-            if !wishes.is_empty() {
+            if !requests.is_empty() {
                 if patience == 0 && !self.plan.fair {
-                    wishes.clear();
+                    requests.clear();
                 }
                 time::sleep(Duration::from_millis(20)).await;
             }
@@ -70,21 +73,21 @@ impl Vm {
         if backlogged.is_empty() {
             return;
         }
-        let bell = Arc::new(Bell::default());
-        let told = bell.clone();
+        let wakeup = Arc::new(Wakeup::default());
+        let told = wakeup.clone();
         let mut left = self.engine.when_done(backlogged, move || {
             let told = told.clone();
-            Box::new(move || told.ring())
+            Box::new(move || told.notify())
         });
         while left > 0 {
-            bell.heard().await;
+            wakeup.notified().await;
             left -= 1;
         }
     }
 
-    fn put(&self, wish: &Wish, out: &mut Frames) -> Result<(), SendError> {
-        match *wish {
-            Wish::Reply(conn, client, size) => {
+    fn put(&self, request: &Request, out: &mut Frames) -> Result<(), SendError> {
+        match *request {
+            Request::Reply(conn, client, size) => {
                 let number = self.book.of(client, |a| a.accepted).unwrap_or_default();
                 let mut text = format!("{client} {number} ");
                 let pad = size.saturating_sub(text.len());
@@ -103,7 +106,7 @@ impl Vm {
                     a.largest = a.largest.max(len);
                 });
             }
-            Wish::Close(conn, code) => {
+            Request::Close(conn, code) => {
                 if self.engine.set_closing(conn)
                     && let Some(client) = self.book.client_of(conn)
                 {
@@ -112,7 +115,7 @@ impl Vm {
                     out.commands.push((conn, Command::Close(code, "".into())));
                 }
             }
-            Wish::Active(conn, change) => {
+            Request::Active(conn, change) => {
                 if let Some(client) = self.book.client_of(conn) {
                     self.book
                         .of(client, |account| match (change, &mut account.credits) {
