@@ -202,8 +202,8 @@ info(sockeye_ready, State, #s{inbox = Inbox, max = Max} = S) ->
 info({sockeye_batch, _, _, _, _} = Batch, State, S) ->
     {Events, More} = sockeye_port_batch:take(Batch),
     batch(Events, {port, More}, false, State, S);
-info({sockeye_lost, Run}, State, S) ->
-    lost(batch(sockeye_port_batch:lost(Run), false, false, State, S));
+info({sockeye_lost, _Run}, State, S) ->
+    lost(batch(sockeye_port_batch:lost(), false, false, State, S));
 info({sockeye_inbox, Run, Inbox}, State, S) ->
     ok = sockeye_port_batch:opened(Run, Inbox),
     {noreply, State, S#s{inbox = Inbox}};

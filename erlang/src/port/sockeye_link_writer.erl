@@ -118,8 +118,6 @@ more(Sections, Size, W) ->
     end.
 
 -spec take(term(), [iodata()], non_neg_integer(), #w{}) -> no_return().
-take({post, Run, _From, {Bytes, [Section]}}, Sections, Size, #w{run = Now, large = []} = W) when Run =:= Now; Run =:= any ->
-    more([Section | Sections], Size + Bytes, W);
 take({post, Run, From, {Bytes, Posted}}, Sections, Size, #w{run = Now} = W) when Run =:= Now; Run =:= any ->
     given(From, Bytes, Posted, Sections, Size, W);
 take({post, _Past, _From, {Bytes, _}}, Sections, Size, W) ->

@@ -10,7 +10,7 @@
 -export([take/1]).
 -export([first/0]).
 -export([served/2]).
--export([lost/1]).
+-export([lost/0]).
 -export([sender/0]).
 
 -export_type([came/0]).
@@ -30,11 +30,11 @@ opened(Run, Id) ->
     _ = put(?KEY, {Run, Id, open()}),
     ok.
 
--spec known(sockeye_link_writer:run(), sockeye_wire:id()) -> term().
+-spec known(sockeye_link_writer:run(), sockeye_wire:id()) -> ok.
 known(Run, Id) ->
     case get(?KEY) of
         {Run, Id, _} -> ok;
-        _ -> put(?KEY, {Run, Id, open()})
+        _ -> opened(Run, Id)
     end.
 
 -spec open() -> open().
@@ -50,10 +50,10 @@ take({sockeye_batch, Run, Id, Flags, Bytes}) ->
     ok = sockeye_port_flow:taken(Id, iolist_size(Bytes)),
     try
         {ok, Events} = sockeye_wire:events(Bytes),
-        case Flags band 2 of
-            0 -> known(Run, Id);
-            2 -> put(?KEY, {Run, Id, noted(Events, open())})
-        end,
+        _ = case Flags band 2 of
+                0 -> known(Run, Id);
+                2 -> put(?KEY, {Run, Id, noted(Events, open())})
+            end,
         {with_keys(Flags, Events), Flags band 1 =:= 1}
     catch
         error:_ ->
@@ -108,9 +108,9 @@ served(Commands, Max) ->
     _ = sockeye_link_writer:post(Run, sockeye_wire:commands(Id, 1, Max, Commands)),
     ok.
 
-%% The engine of this run has ended: what is to be said of the connections that were open.
--spec lost(sockeye_link_writer:run() | any) -> sockeye_backend:batch().
-lost(_Run) ->
+%% The engine has ended: what is to be said of the connections that were open.
+-spec lost() -> sockeye_backend:batch().
+lost() ->
     Open = open(),
     _ = erase(?KEY),
     lists:append([[Conn, {closed, 1006, ?LOST, Peer, Path}] || {Conn, {Peer, Path}} <- maps:to_list(Open)]).

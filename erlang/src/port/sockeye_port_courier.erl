@@ -54,11 +54,11 @@ loop(#c{link = Link} = C) ->
             {Events, _} = sockeye_port_batch:take(Batch),
             bring(Events, C),
             ok = sockeye_port_batch:served([], 0);
-        {sockeye_lost, Run} ->
-            bring(sockeye_port_batch:lost(Run), C),
+        {sockeye_lost, _} ->
+            bring(sockeye_port_batch:lost(), C),
             exit(normal);
         {'EXIT', Link, _} ->
-            bring(sockeye_port_batch:lost(any), C),
+            bring(sockeye_port_batch:lost(), C),
             exit(normal);
         {settle, Ref} ->
             Ref ! {Ref, settled};

@@ -153,8 +153,7 @@ event(?BINARY, Bytes) -> {binary, Bytes}.
 %% A frame, in the external format and not longer than a grant, that was taken for this connection.
 -spec frame(non_neg_integer(), iodata()) -> sections().
 frame(Conn, Frame) ->
-    Size = iolist_size(Frame) + 8,
-    {Size + 5, [[<<?FRAME, Size:32, Conn:64>> | Frame]]}.
+    section(?FRAME, [<<Conn:64>> | Frame]).
 
 -spec down(id()) -> sections().
 down(Id) ->

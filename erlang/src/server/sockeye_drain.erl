@@ -81,15 +81,8 @@ positive(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7fffffff.
 %% for the next step.
 -spec start(gen_server:from(), sockeye_backend:server_id(), map()) -> drain().
 start(From, Id, #{deadline := Time} = Options) ->
-    %% Without an engine nothing is open.
-    {Open, Accepted, Unanswered} =
-        try
-            ok = sockeye_backend:server_drain(Id),
-            #{connections := O, accepted := A, unanswered := U} = sockeye_backend:server_info(Id),
-            {O, A, U}
-        catch
-            error:badarg -> {0, 0, 0}
-        end,
+    _ = begun(Id),
+    #{connections := Open, accepted := Accepted, unanswered := Unanswered} = counters(Id),
     self() ! sockeye_drain,
     #drain{from = From, id = Id, options = Options, deadline = in(Time), told_by = in(told_in(Time)),
            open = Open, accepted = Accepted, unanswered = Unanswered}.
@@ -109,8 +102,8 @@ left(Then) -> Then - now_ms().
 -spec step(drain()) -> {wait, drain()} | {done, drain()}.
 step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = Drain) ->
     Left = left(Deadline),
-    case open(Id) of
-        0 ->
+    case counters(Id) of
+        #{connections := 0} ->
             {done, Drain};
         %% Any atom is greater than any number.
         _ when Left =< 0 ->
@@ -120,13 +113,18 @@ step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = D
             {wait, close_some(Drain)}
     end.
 
-%% None, if the engine's process has ended: another one does not know the server.
--spec open(sockeye_backend:server_id()) -> non_neg_integer().
-open(Id) ->
-    try sockeye_backend:server_info(Id) of
-        #{connections := Open} -> Open
-    catch
-        error:badarg -> 0
+%% Nobody comes any more. Without an engine nobody does.
+-spec begun(sockeye_backend:server_id()) -> ok | none.
+begun(Id) ->
+    try sockeye_backend:server_drain(Id)
+    catch error:badarg -> none
+    end.
+
+%% If the engine's process has ended, nothing is open: another one does not know the server.
+-spec counters(sockeye_backend:server_id()) -> map().
+counters(Id) ->
+    try sockeye_backend:server_info(Id)
+    catch error:badarg -> #{connections => 0, accepted => 0, unanswered => 0}
     end.
 
 %% Who came in the meantime is found when all others are closed.
@@ -185,17 +183,12 @@ answer(#drain{from = From, open = Open, accepted = Before, unanswered = Already}
 %% bounded. Few connections are left to the caller, who closes them at once.
 -spec calmly(sockeye_backend:server_id(), sockeye:close_code()) -> ok.
 calmly(Id, Code) ->
-    try sockeye_backend:server_drain(Id) of
-        ok ->
-            case sockeye:connections(self()) of
-                {ok, Conns} when length(Conns) > ?CALM_BATCH ->
-                    Batch = max(?CALM_BATCH, (length(Conns) - 1) div ?CALM_BATCHES + 1),
-                    close_all(Conns, Batch, Code);
-                _ ->
-                    ok
-            end
-    catch
-        error:badarg -> ok
+    case begun(Id) =:= ok andalso sockeye:connections(self()) of
+        {ok, Conns} when length(Conns) > ?CALM_BATCH ->
+            Batch = max(?CALM_BATCH, (length(Conns) - 1) div ?CALM_BATCHES + 1),
+            close_all(Conns, Batch, Code);
+        _ ->
+            ok
     end.
 
 -spec close_all([sockeye:conn()], pos_integer(), sockeye:close_code()) -> ok.
