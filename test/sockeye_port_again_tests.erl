@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [with_server/2, open/1, event/1]).
--import(port_node, [until/1]).
+-import(port_node, [until/1, kill/0, another/1, listening/2]).
 
 -define(TIMEOUT, 10000).
 
@@ -31,7 +31,7 @@ reloaded() ->
             ok = sockeye:reload_tls(Server),
             ?assertEqual(test_certs:der(New), certificate(Port)),
             ok = killed(),
-            ok = listens(Server),
+            ok = listening(Server, Port),
             ?assertEqual(test_certs:der(New), certificate(Port))
         end)
     end).
@@ -84,7 +84,7 @@ late_answer() ->
     with_server(#{http => #{"/" => Answer}}, fun(Port, Server) ->
         First = asked(Port, <<"first">>),
         ok = killed(),
-        ok = listens(Server),
+        ok = listening(Server, Port),
         Second = asked(Port, <<"second">>),
         [begin
              Ref = monitor(process, Answering),
@@ -92,33 +92,14 @@ late_answer() ->
              receive {'DOWN', Ref, process, _, _} -> ok end
          end || {_, Answering} <- [First, Second]],
         {Socket, _} = Second,
-        ?assertMatch({match, _}, re:run(answered(Socket), "\r\n\r\nsecond$"))
+        ?assertMatch({200, _, <<"second">>}, http_client:answer(Socket, "GET"))
     end).
 
 asked(Port, Name) ->
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
-    ok = gen_tcp:send(Socket, ["GET /?", Name, " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"]),
+    Socket = http_client:connect(Port),
+    ok = gen_tcp:send(Socket, ["GET /?", Name, " HTTP/1.1\r\nHost: a\r\n\r\n"]),
     receive {asked, Name, Answering} -> {Socket, Answering} end.
-
-answered(Socket) ->
-    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
-        {ok, Bytes} -> <<Bytes/binary, (answered(Socket))/binary>>;
-        {error, closed} -> <<>>
-    end.
-
-listens(Server) ->
-    until(fun() -> case sockeye:info(Server) of
-                       {ok, _} -> true;
-                       Other -> Other
-                   end
-          end).
 
 %% Returns when there is another engine.
 killed() ->
-    {ok, #{os_pid := OsPid, restarts := Restarts}} = sockeye:info(),
-    ok = port_node:signal("KILL", OsPid),
-    until(fun() -> case sockeye:info() of
-                       {ok, #{restarts := N}} -> N > Restarts;
-                       Other -> Other
-                   end
-          end).
+    another(kill()).

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [with_server/2, with_handler/3, message/0, open/1]).
--import(port_node, [until/1, is_alive/1, logged/1, fault/1, signal/2, on/2]).
+-import(port_node, [until/1, another/1, is_alive/1, logged/1, fault/1, signal/2, on/2]).
 
 -define(TIMEOUT, 15000).
 
@@ -114,19 +114,8 @@ ask(Ask) ->
         Error -> exit({answer, Error})
     end.
 
-another(Restarts) ->
-    until(fun() -> case sockeye:info() of
-                       {ok, #{restarts := N}} -> N > Restarts;
-                       Other -> Other
-                   end
-          end).
-
 listening(Servers) ->
-    [until(fun() -> case {sockeye:info(Server), gen_tcp:connect({127, 0, 0, 1}, Port, [])} of
-                        {{ok, #{port := Port}}, {ok, Probe}} -> ok = gen_tcp:close(Probe), true;
-                        Other -> Other
-                    end
-           end) || {Server, Port} <- Servers],
+    [ok = port_node:listening(Server, Port) || {Server, Port} <- Servers],
     ok.
 
 %% No supervisor hears of it. Each of them has lived for longer than one that is started with a pause after it.

@@ -1,11 +1,11 @@
-%% The engine as a process of the system: what works, and its death. In a node of its own.
+%% The engine as a process of the system: what works. In a node of its own.
 -module(sockeye_port_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, message/0, event/0, event/1, open/1, closed/1]).
--import(port_node, [until/1, is_alive/1]).
+-import(port_node, [until/1, is_alive/1, handlers/1]).
 
 -define(TIMEOUT, 10000).
 
@@ -37,18 +37,8 @@ tests() ->
         {"the end of a handler", fun handler_dies/0},
         {"JSON", fun json/0},
         {"what needs the library", fun needs_the_library/0},
-        {"the application stops", fun stop_application/0}]
-    ++ [{"killed, " ++ Name, fun() -> killed(Processes) end}
-        || {Name, Processes} <- [{"one", one}, {"a pool", 2}, {"a process per connection", per_connection}]]
-    ++ [{"killed, an owner", fun killed_owner/0},
-        {"killed, pending calls", fun killed_calls/0},
-        {"killed, what is logged", fun killed_log/0},
-        {"killed, a gate", fun killed_gate/0},
-        {"killed, presence", fun killed_presence/0},
-        {"killed, a client", fun killed_client/0},
-        {"killed under load", fun killed_under_load/0},
-        {"killed, and again at once", fun killed_often/0},
-        {"no library", fun no_library/0}].
+        {"the application stops", fun stop_application/0},
+        {"no library", fun port_node:no_library/0}].
 
 %% The node is killed: its engine ends, and nobody has to see to it.
 node_dies_test_() ->
@@ -84,7 +74,7 @@ pure_nif() ->
     ?assertEqual(undefined, whereis(sockeye_sup)),
     {ok, Codec} = sockeye_codec:new(server),
     ?assertMatch({ok, _}, sockeye_codec:encode(Codec, {text, <<"hi">>})),
-    ?assert(mapped()),
+    ?assert(port_node:has_library()),
     ok = echo(one),
     {ok, #{engine := port, os_pid := OsPid}} = sockeye:info(),
     ?assert(is_alive(OsPid)),
@@ -150,34 +140,18 @@ topics() ->
     end).
 
 gate() ->
-    with_server(gated(), fun(Port, _) ->
+    Gated = #{active => true,
+              accept => fun(#{path := <<"/no">>}) -> {reject, 403, [], <<>>};
+                           (_) -> {accept, #{}}
+                        end,
+              http => #{"/hello" => fun(_) -> {200, [], <<"here">>} end}},
+    with_server(Gated, fun(Port, _) ->
         {_, _} = open(Port),
         {ok, Status, _, Socket} = ws_client:handshake(Port, #{path => "/no"}),
         ?assertEqual(403, Status),
         ws_client:drop(Socket),
-        ?assertMatch({200, _, <<"here">>}, http(Port, "/hello"))
+        ?assertMatch({200, _, <<"here">>}, http_client:get(Port, "/hello"))
     end).
-
-gated() ->
-    #{active => true,
-      accept => fun(#{path := <<"/no">>}) -> {reject, 403, [], <<>>};
-                   (_) -> {accept, #{}}
-                end,
-      http => #{"/hello" => fun(_) -> {200, [], <<"here">>} end}}.
-
-http(Port, Path) ->
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
-    ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"]),
-    Answer = all(Socket),
-    <<"HTTP/1.1 ", Status:3/binary, Rest/binary>> = Answer,
-    [Head, Body] = binary:split(Rest, <<"\r\n\r\n">>),
-    {binary_to_integer(Status), Head, Body}.
-
-all(Socket) ->
-    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
-        {ok, Bytes} -> <<Bytes/binary, (all(Socket))/binary>>;
-        {error, closed} -> <<>>
-    end.
 
 clients() ->
     Funs = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
@@ -196,12 +170,6 @@ clients() ->
         ok = sockeye_client:stop(Client),
         ?assertEqual({closed, 1000}, message())
     end).
-
-%% The handler's processes of a server.
-handlers(Server) ->
-    {links, Links} = process_info(Server, links),
-    [Pid || Pid <- Links, is_pid(Pid), {_, Dictionary} <- [process_info(Pid, dictionary)],
-            lists:keymember('$sockeye_worker', 1, Dictionary)].
 
 failed_commands() ->
     Self = self(),
@@ -472,242 +440,3 @@ stop_application() ->
     {ok, _} = application:ensure_all_started(sockeye),
     {ok, #{os_pid := Next, restarts := 0}} = sockeye:info(),
     ?assert(is_alive(Next)).
-
-no_library() ->
-    ?assertEqual(false, code:is_loaded(sockeye_nif) =/= false andalso mapped()).
-
-%% Our stubs may be loaded, as all modules are: the library behind them is not.
-mapped() ->
-    {ok, Maps} = file:read_file("/proc/self/maps"),
-    binary:match(Maps, <<"sockeye_nif">>) =/= nomatch.
-
-%% ---------------------------------------------------------------- its death
-
-kill() ->
-    {ok, #{os_pid := OsPid, restarts := Restarts}} = sockeye:info(),
-    _ = os:cmd("kill -9 " ++ integer_to_list(OsPid)),
-    Restarts.
-
-%% Until the engine is another one, and the server listens.
-back(Restarts, Server, Port) ->
-    until(fun() -> case sockeye:info() of
-                       {ok, #{restarts := N}} -> N > Restarts;
-                       Other -> Other
-                   end
-          end),
-    until(fun() -> case sockeye:info(Server) of
-                       {ok, #{port := Port}} -> true;
-                       Other -> Other
-                   end
-          end),
-    until(fun() -> case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
-                       {ok, Probe} -> ok = gen_tcp:close(Probe), true;
-                       Error -> Error
-                   end
-          end).
-
-killed(Processes) ->
-    Self = self(),
-    Funs = #{open => fun(Conn, _, S) -> Self ! {open, Conn, self()}, {[], S} end,
-             frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end,
-             close => fun(Conn, Code, Reason, S) -> Self ! {closed, Conn, Code, Reason}, {[], S} end},
-    with_handler(Funs, #{processes => Processes}, fun(Port, Server) ->
-        Sockets = [ws_client:connect(Port) || _ <- lists:seq(1, 20)],
-        Open = [receive {open, Conn, Handler} -> {Conn, Handler} after ?TIMEOUT -> error(not_open) end || _ <- Sockets],
-        Restarts = kill(),
-        Closed = [receive {closed, Conn, 1006, <<"engine lost">>} -> Conn after ?TIMEOUT -> error(not_closed) end || _ <- Sockets],
-        ?assertEqual(lists:sort([Conn || {Conn, _} <- Open]), lists:sort(Closed)),
-        ok = back(Restarts, Server, Port),
-        ?assert(is_process_alive(Server)),
-        Handlers = lists:usort([Handler || {_, Handler} <- Open]),
-        Alive = Processes =/= per_connection,
-        until(fun() -> lists:all(fun(Handler) -> is_process_alive(Handler) =:= Alive end, Handlers) end),
-        Socket = ws_client:connect(Port),
-        receive {open, _, Handler} -> ?assertEqual(Alive, lists:member(Handler, Handlers)) after ?TIMEOUT -> error(not_open) end,
-        ok = ws_client:text(Socket, <<"1">>),
-        ?assertEqual({text, <<"1">>}, ws_client:recv(Socket)),
-        receive {closed, _, _, _} = Again -> error(Again) after 0 -> ok end
-    end).
-
-killed_owner() ->
-    with_server(#{active => true}, fun(Port, Server) ->
-        {Socket, Conn} = open(Port),
-        ok = ws_client:text(Socket, <<"1">>),
-        ?assertEqual({json, 1}, event(Conn)),
-        Restarts = kill(),
-        ?assertEqual({closed, 1006, <<"engine lost">>}, event(Conn)),
-        ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
-        ok = back(Restarts, Server, Port),
-        ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
-        sockeye_test:flush(),
-        {Next, Other} = open(Port),
-        ok = ws_client:text(Next, <<"2">>),
-        ?assertEqual({json, 2}, event(Other))
-    end).
-
-%% Whatever they ask when it dies, they get an answer.
-killed_calls() ->
-    with_server(#{active => true}, fun(Port, Server) ->
-        {_, Conn} = open(Port),
-        Self = self(),
-        Asking = [spawn_monitor(fun() -> asking(Ask, Self) end)
-                  || Ask <- [fun() -> sockeye:send(Conn, {text, <<>>}) end,
-                             fun() -> sockeye:info(Conn) end,
-                             fun() -> sockeye:info(Server) end,
-                             fun() -> sockeye:info() end,
-                             fun() -> sockeye:connections(Server) end,
-                             fun() -> sockeye:setopts(Conn, [{active, true}]) end]],
-        [receive asking -> ok end || _ <- Asking],
-        Restarts = kill(),
-        [receive {'DOWN', Ref, process, Pid, Reason} -> ?assertMatch({answered, {error, _}}, Reason)
-         after ?TIMEOUT -> error({no_answer, Pid})
-         end || {Pid, Ref} <- Asking],
-        ok = back(Restarts, Server, Port)
-    end).
-
-asking(Ask, Parent) ->
-    {ok, _} = ok_of(Ask()),
-    Parent ! asking,
-    ask_on(Ask).
-
-ask_on(Ask) ->
-    case ok_of(Ask()) of
-        {ok, _} -> ask_on(Ask);
-        Error -> exit({answered, Error})
-    end.
-
-ok_of(ok) -> {ok, ok};
-ok_of(Result) -> Result.
-
-killed_log() ->
-    with_server(#{active => true}, fun(Port, Server) ->
-        {_, Conn} = open(Port),
-        Logged = port_node:logged(fun() ->
-            Restarts = kill(),
-            ?assertEqual({closed, 1006, <<"engine lost">>}, event(Conn)),
-            ok = back(Restarts, Server, Port)
-        end),
-        ?assertMatch([{engine_lost, _}], Logged),
-        [{_, Text}] = Logged,
-        ?assertMatch({match, _}, re:run(Text, "^Sockeye engine: its process was killed by signal 9; all connections are closed with 1006, "
-                                              "and it is started again"))
-    end).
-
-%% What is asked before a connection is made finds the same process.
-killed_gate() ->
-    with_server(gated(), fun(Port, Server) ->
-        {_, Conn} = open(Port),
-        Restarts = kill(),
-        ?assertMatch({closed, 1006, _}, event(Conn)),
-        ok = back(Restarts, Server, Port),
-        %% Who comes before the gate is answered 503.
-        until(fun() -> case http(Port, "/hello") of
-                           {200, _, <<"here">>} -> true;
-                           Other -> Other
-                       end
-              end),
-        {_, _} = open(Port)
-    end).
-
-killed_presence() ->
-    with_server(#{active => true}, fun(Port, Server) ->
-        {_, Conn} = open(Port),
-        ok = sockeye_presence:track(Conn, <<"room">>, <<"who">>, #{}),
-        ?assertMatch([_], maps:to_list(present(Server))),
-        Restarts = kill(),
-        until(fun() -> present(Server) =:= #{} orelse present(Server) end),
-        ok = back(Restarts, Server, Port)
-    end).
-
-present(Server) ->
-    {ok, Present} = sockeye_presence:list(Server, <<"room">>),
-    Present.
-
-%% It hears of the end, and dials again when there is an engine.
-killed_client() ->
-    Self = self(),
-    with_handler(#{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end}, #{}, fun(Port, Server) ->
-        Asks = #{open => fun(_, _, S) -> Self ! open, {[{reply, {text, <<"1">>}}], S} end,
-                 frame => fun(Frame, _, S) -> Self ! Frame, {[], S} end,
-                 close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end,
-                 down => fun(Reason, S) -> Self ! {down, Reason}, {[], S} end},
-        {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(Port), {fun_handler, Asks},
-                                                 #{reconnect => #{initial_interval => 10}}),
-        ?assertEqual([open, {json, 1}], [message(), message()]),
-        Restarts = kill(),
-        ?assertEqual([{closed, 1006}, {down, {closed, 1006, <<"engine lost">>}}], [message(), message()]),
-        ?assertEqual([open, {json, 1}], up_again()),
-        ok = back(Restarts, Server, Port),
-        ok = sockeye_client:stop(Client)
-    end).
-
-%% The server may listen a moment later than the client dials.
-up_again() ->
-    case message() of
-        {down, _} -> up_again();
-        open -> [open, message()]
-    end.
-
-killed_under_load() ->
-    Self = self(),
-    Funs = #{init => fun() -> {ok, 0} end,
-             open => fun(_, _, S) -> {[], S + 1} end,
-             frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end,
-             close => fun(_, _, _, S) -> {[], S - 1} end,
-             info => fun({count, From}, S) -> From ! {open, S}, {[], S} end},
-    with_handler(Funs, #{}, fun(Port, Server) ->
-        [Handler] = handlers(Server),
-        [begin
-             Clients = [spawn_monitor(fun() -> load(Port, Self) end) || _ <- lists:seq(1, 50)],
-             [receive loaded -> ok after ?TIMEOUT -> error(no_load) end || _ <- Clients],
-             Restarts = kill(),
-             [receive {'DOWN', Ref, process, _, _} -> ok after ?TIMEOUT -> error(not_cut_off) end || {_, Ref} <- Clients],
-             ok = back(Restarts, Server, Port),
-             until(fun() -> Handler ! {count, Self}, receive {open, N} -> N =:= 0 orelse N end end)
-         end || _ <- lists:seq(1, rounds())],
-        ?assertEqual([Handler], handlers(Server))
-    end).
-
-rounds() ->
-    list_to_integer(os:getenv("SOCKEYE_TEST_ROUNDS", "20")).
-
-%% For longer than what counts as a short life of the engine.
-load(Port, Parent) ->
-    Begin = erlang:monotonic_time(millisecond),
-    Socket = ws_client:connect(Port),
-    load_until(Socket, Begin + 300),
-    Parent ! loaded,
-    load(Socket).
-
-load_until(Socket, Time) ->
-    exchange(Socket),
-    erlang:monotonic_time(millisecond) >= Time orelse load_until(Socket, Time).
-
-load(Socket) ->
-    exchange(Socket),
-    load(Socket).
-
-exchange(Socket) ->
-    ok = ws_client:text(Socket, <<"[1,2,3]">>),
-    {text, _} = ws_client:recv(Socket).
-
-%% More often than a supervisor would stand.
-killed_often() ->
-    %% With nothing behind it.
-    ok = application:stop(sockeye),
-    with_server(#{active => true}, fun(Port, Server) ->
-        Sup = whereis(sockeye_sup),
-        [begin
-             Restarts = kill(),
-             until(fun() -> case sockeye:info() of
-                                {ok, #{restarts := N}} -> N > Restarts;
-                                Other -> Other
-                            end
-                   end)
-         end || _ <- lists:seq(1, 6)],
-        {ok, #{restarts := Restarts}} = sockeye:info(),
-        ok = back(Restarts - 1, Server, Port),
-        sockeye_test:flush(),
-        {_, _} = open(Port),
-        ?assertEqual(Sup, whereis(sockeye_sup))
-    end).

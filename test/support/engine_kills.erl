@@ -44,8 +44,7 @@ say(Format, Args) ->
 run(#{rounds := Rounds, connections := Connections}) ->
     Server = server(#{processes => one}, counting()),
     Port = sockeye_test:port(Server),
-    [Handler] = [Pid || {links, Links} <- [process_info(Server, links)], Pid <- Links, is_pid(Pid),
-                        {_, Dictionary} <- [process_info(Pid, dictionary)], lists:keymember('$sockeye_worker', 1, Dictionary)],
+    [Handler] = port_node:handlers(Server),
     Processes = [{Name, whereis(Name)} || Name <- [sockeye_sup, sockeye_engine, sockeye_link]],
     %% What is loaded, opened or named once stays.
     First = [round(Server, Port, Handler, Connections) || _ <- lists:seq(1, 3)],
@@ -81,23 +80,13 @@ round(Server, Port, Handler, Connections) ->
     Begin = erlang:monotonic_time(millisecond),
     ok = port_node:signal("KILL", OsPid),
     [receive {'DOWN', Ref, process, _, _} -> ok after ?TIMEOUT -> error(not_cut_off) end || {_, Ref} <- Clients],
-    ok = port_node:until(fun() -> listens(Port) end),
+    ok = port_node:until(fun() -> port_node:is_listening(Port) end),
     Back = erlang:monotonic_time(millisecond) - Begin,
-    ok = port_node:until(fun() ->
-        case {sockeye:info(), sockeye:info(Server)} of
-            {{ok, #{restarts := N}}, {ok, #{port := Port}}} -> N > Restarts;
-            Other -> Other
-        end
-    end),
+    ok = port_node:another(Restarts),
+    ok = port_node:listening(Server, Port),
     %% Each end was told, and once.
     ok = port_node:until(fun() -> Handler ! {count, Self}, receive {open, N} -> N =:= 0 orelse N end end),
     {Back, OsPid}.
-
-listens(Port) ->
-    case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
-        {ok, Probe} -> ok = gen_tcp:close(Probe), true;
-        Error -> Error
-    end.
 
 %% For longer than what counts as a short life of the engine, one message after the other.
 client(Port, Parent) ->

@@ -11,6 +11,13 @@
 -export([log/2]).
 -export([until/1]).
 -export([is_alive/1]).
+-export([kill/0]).
+-export([another/1]).
+-export([listening/2]).
+-export([is_listening/1]).
+-export([handlers/1]).
+-export([has_library/0]).
+-export([no_library/0]).
 -export([fault/1]).
 -export([signal/2]).
 -export([limit/3]).
@@ -112,3 +119,47 @@ is_alive(OsPid) ->
         {error, _} ->
             false
     end.
+
+%% In that node: the engine is killed. How often it had been started again before.
+kill() ->
+    {ok, #{os_pid := OsPid, restarts := Restarts}} = sockeye:info(),
+    ok = signal("KILL", OsPid),
+    Restarts.
+
+%% In that node: until it has been started again more often than that.
+another(Restarts) ->
+    until(fun() -> case sockeye:info() of
+                       {ok, #{restarts := N}} -> N > Restarts;
+                       Other -> Other
+                   end
+          end).
+
+%% In that node: until the engine knows the server, which is on that port.
+listening(Server, Port) ->
+    ok = until(fun() -> case sockeye:info(Server) of
+                            {ok, #{port := Port}} -> true;
+                            Other -> Other
+                        end
+               end),
+    until(fun() -> is_listening(Port) end).
+
+is_listening(Port) ->
+    case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
+        {ok, Probe} -> ok = gen_tcp:close(Probe), true;
+        Error -> Error
+    end.
+
+%% The handler's processes of a server.
+handlers(Server) ->
+    {links, Links} = process_info(Server, links),
+    [Pid || Pid <- Links, is_pid(Pid), {_, Dictionary} <- [process_info(Pid, dictionary)],
+            lists:keymember('$sockeye_worker', 1, Dictionary)].
+
+%% In that node: whether the library is there. Our stubs may be loaded, as all modules are: the library behind them is not.
+has_library() ->
+    {ok, Maps} = file:read_file("/proc/self/maps"),
+    binary:match(Maps, <<"sockeye_nif">>) =/= nomatch.
+
+no_library() ->
+    false = code:is_loaded(sockeye_nif) =/= false andalso has_library(),
+    ok.
