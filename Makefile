@@ -7,11 +7,11 @@ export PATH := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
 # With the engine as a process of its own: test/README.md says why these.
-PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_census_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
+PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim
 
-.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults soak kill bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults props soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -89,6 +89,15 @@ endif
 sim-faults: ## faults planted into a copy of the engine, each to be found by the simulation (some minutes)
 	@.ci/setup build
 	cargo test --locked -p sockeye-sim --test faults -- --ignored --nocapture
+
+# The clock is the seed, if none is given.
+props: ## the public API by RUNS (1000) lists of random commands against a model, in both kinds of engine, and planted faults; SEED repeats some (about 20 minutes)
+	@.ci/setup test
+	@seed=$(or $(SEED),$$(date +%s)); for engine in nif port; do \
+	    echo "seed $$seed, engine $$engine"; \
+	    SOCKEYE_TEST_ALL=1 SOCKEYE_TEST_SEED=$$seed SOCKEYE_TEST_RUNS=$(or $(RUNS),1000) SOCKEYE_ENGINE=$$engine \
+	        rebar3 eunit --module=sockeye_api_tests || exit 1; \
+	done
 
 soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; then 400 nodes that end, and all terms that are sent
 	@.ci/setup test

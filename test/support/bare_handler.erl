@@ -10,4 +10,6 @@ init(Arg) ->
 handle_frame({json, <<"crash">>}, _Conn, _State) -> error(on_request);
 handle_frame({json, <<"pid">>}, _Conn, State) ->
     {[{reply, {json, list_to_binary(pid_to_list(self()))}}], State};
+handle_frame({json, <<"who">>}, Conn, State) ->
+    {[{reply, {binary, term_to_binary({self(), Conn})}}], State};
 handle_frame(Frame, _Conn, State) -> {[{reply, Frame}], State}.

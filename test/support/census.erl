@@ -3,6 +3,7 @@
 -compile({no_auto_import, [processes/0]}).
 
 -export([take/0]).
+-export([whole/0]).
 -export([differences/2]).
 -export([another_engine/1]).
 -export([processes/0]).
@@ -22,6 +23,11 @@ take() ->
     lists:foldl(fun maps:merge/2, #{},
                 [roles(), engine(), tables(), monitors(), descriptors(), threads(),
                  #{ports => length(erlang:ports())}]).
+
+%% The same with what the node has besides ours, in numbers that do not depend on what stays open for reuse.
+whole() ->
+    (maps:remove({table, sockeye_log}, take()))#{processes => erlang:system_info(process_count),
+                                                           atoms => erlang:system_info(atom_count), tables => length(ets:all())}.
 
 %% What differs, of the keys that are expected.
 differences(Expected, Found) ->

@@ -10,6 +10,7 @@
 -export([status/1]).
 -export([end_with/2]).
 -export([until/1]).
+-export([until/2]).
 -export([settled/2]).
 -export([memory/0]).
 -export([most/1]).
@@ -104,15 +105,18 @@ most(Bytes) ->
 
 %% Waits for what has no event of its own: true, or the last reason why not.
 until(Test) ->
-    until(Test, erlang:monotonic_time(millisecond) + ?TIMEOUT).
+    until(Test, ?TIMEOUT).
 
-until(Test, Deadline) ->
+until(Test, Time) ->
+    by(Test, erlang:monotonic_time(millisecond) + Time).
+
+by(Test, Deadline) ->
     case Test() of
         true ->
             true;
         Why ->
             erlang:monotonic_time(millisecond) < Deadline orelse error({not_yet, Why}),
-            receive after 5 -> until(Test, Deadline) end
+            receive after 5 -> by(Test, Deadline) end
     end.
 
 %% The bystander: one ping after the other, each answered within five seconds.

@@ -31,7 +31,7 @@ run(Time, Seed) ->
     Part = Time div 4,
     part("JSON through each way of delivery", fun() -> json(Part, Seed) end),
     part("traffic on the public API", fun() -> traffic(Part, Seed) end),
-    part("deaths against a model", fun() -> deaths(Part, Seed) end),
+    part("commands against a model", fun() -> commands(Part, Seed) end),
     part("nodes that halt", fun() -> halting(Part, Seed, 0) end).
 
 load(App) ->
@@ -69,9 +69,7 @@ rounds(Left, Seed, Before, Done) ->
 
 holdings() ->
     [erlang:garbage_collect(Pid) || Pid <- processes()],
-    Counted = maps:without([{table, sockeye_log}, ports], census:take()),
-    Counted#{processes => erlang:system_info(process_count), atoms => erlang:system_info(atom_count),
-             tables => length(ets:all()), vm_memory => erlang:memory(total), engine_memory => siege:memory()}.
+    (maps:remove(ports, census:whole()))#{vm_memory => erlang:memory(total), engine_memory => siege:memory()}.
 
 grown(Before, After) ->
     Grown = maps:filter(fun(Key, N) -> N > maps:get(Key, Before, 0) + slack(Key) end,
@@ -88,8 +86,9 @@ slack(vm_memory) -> ?MEMORY;
 slack(engine_memory) -> ?MEMORY;
 slack(_) -> 0.
 
-deaths(Time, Seed) ->
-    life_model:run(#{seed => Seed, time => Time}).
+commands(Time, Seed) ->
+    {ok, Done} = random_commands:search(api_model, #{seed => Seed, time => Time}),
+    Done.
 
 %% A node under traffic that ends in the middle of it, by each way, has ended soon and with status 0.
 halting(Time, _Seed, Done) when Time =< 0 ->

@@ -1,0 +1,69 @@
+%% Random use of the public API against a model, see api_model. `make props' has more of it, and all planted faults.
+-module(sockeye_api_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
+
+-define(SEED, 20261129).
+
+%% SOCKEYE_TEST_SEED and SOCKEYE_TEST_RUNS look elsewhere, and for longer.
+random_use_test_() ->
+    Runs = number("SOCKEYE_TEST_RUNS", 20),
+    {timeout, 600 + 3 * Runs, fun() ->
+        Found = random_commands:search(api_model, #{seed => number("SOCKEYE_TEST_SEED", ?SEED), runs => Runs}),
+        ?assertMatch({ok, _}, Found)
+    end}.
+
+%% What random use has found: each list failed before.
+found_test_() ->
+    [{Name, {timeout, 120, fun() -> ?assertEqual(ok, random_commands:run(api_model, Commands)) end}} || {Name, Commands} <- found()].
+
+found() ->
+    %% Rows of what a new process of the engine is told.
+    [{"what a killed server had is forgotten", [{start, 1, pool}, {kill, server, 1}]},
+     {"what a killed client had is forgotten", [{start, 1, one}, {dial, 2, 1, plain}, {end_client, 2, kill}]}].
+
+%% It finds faults, and what is left of the commands shows which. SOCKEYE_TEST_ALL=1 looks for all of them.
+planted_test_() ->
+    [{Name, {timeout, 600, fun() -> is_found(Fault, Runs, Shown) end}} || {Name, Fault, Runs, Shown} <- sockeye_test:slice(100, 1, faults())].
+
+%% A fault, within how many runs it is found, and what is left of the commands, by their first words.
+faults() ->
+    [{"an unsubscribe is lost", {sockeye_fanout, unsubscribe, 2, fun(_, _) -> ok end}, 20, [unsubscribe]},
+     {"a place outlives its server", {sockeye_engine, forget, 2, fun(_, [_, State]) -> State end}, 20, [start]},
+     {"who has ended stays present", {sockeye_presence_server, owner_ended, 2, fun(_, [_, State]) -> State end}, 100, [track]},
+     {"an owner is not changed", {sockeye_ask, controlling_process, 2, fun(_, _) -> ok end}, 200, [give]},
+     {"credits are lost", {sockeye_conn, setopts, 2, fun(_, _) -> ok end}, 60, [setopts]},
+     {"a subscriber of the node is forgotten", {sockeye_pubsub_server, known, 3, fun(_, [_, _, State]) -> State end}, 60, [join]},
+     {"a broadcast is for one more", {sockeye_fanout, to_others, 3, fun(F, [Conn, Frame, Options]) ->
+                                          _ = sockeye_conn:send(Conn, Frame),
+                                          F(Conn, Frame, Options)
+                                      end}, 60, [broadcast_from]},
+     {"a drain counts wrong", {sockeye_server_calls, drain, 2, fun(F, Args) ->
+                                   case apply(F, Args) of
+                                       {ok, #{closed := N} = Done} when N > 0 -> {ok, Done#{closed := N - 1}};
+                                       Other -> Other
+                                   end
+                               end}, 100, [drain]},
+     {"a worker outlives its server", {sockeye_stopping, workers, 1, fun(_, [Pids]) -> [unlink(Pid) || Pid <- Pids], ok end}, 20, [start]}].
+
+is_found({Module, Function, Arity, Fault}, Runs, Shown) ->
+    %% What each server or client leaves once.
+    ok = random_commands:run(api_model, []),
+    ok = api_world:patience(2000),
+    try planted:with(Module, Function, Arity, Fault, fun() -> random_commands:search(api_model, #{seed => 1, runs => Runs}) end) of
+        {failed, #{commands := Commands} = Found} ->
+            Words = [case is_tuple(Command) of true -> element(1, Command); false -> Command end || Command <- Commands],
+            Shown -- Words =:= [] orelse error({another, Found}),
+            ?assertEqual(ok, random_commands:run(api_model, Commands));
+        Found ->
+            error({not_found, Found})
+    after
+        api_world:patience(10000)
+    end.
+
+number(Variable, Default) ->
+    case os:getenv(Variable) of
+        false -> Default;
+        Text -> list_to_integer(Text)
+    end.
