@@ -92,8 +92,8 @@ room() ->
 -spec init(pid(), run(), gen_tcp:socket()) -> no_return().
 init(Link, Run, Socket) ->
     true = register(?NAME, self()),
-    %% As the one that reads: all wait for it.
-    _ = process_flag(priority, high),
+    %% Not of high priority, as the one that reads: it would run after each process that has said something, and write
+    %% that alone. So it runs when those that are ready have run.
     proc_lib:init_ack({ok, self()}),
     loop(#w{link = Link, socket = Socket, run = Run}).
 

@@ -5,13 +5,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sockeye_engine::{ConnId, Engine, Frames, SendError};
-use sockeye_seam::calls as seam;
-use sockeye_seam::frames::SendFailure;
-use sockeye_seam::{EtfReader, EtfTerm};
+use sockeye_engine::{ConnId, Engine};
 
 use crate::link::{GRANT, Link};
-use crate::packets::Broken;
 
 /// Bytes of a grant. One of less than the least is none.
 const MOST: usize = 64 * 1024;
@@ -66,7 +62,7 @@ impl Grants {
     }
 
     /// The connection takes no more. The VM is told, if it counts on it.
-    fn end(&self, conn: ConnId) {
+    pub(crate) fn end(&self, conn: ConnId) {
         if lock(&self.given).contains(&conn) {
             say(&self.link, conn, 0);
         }
@@ -78,50 +74,4 @@ fn say(link: &Link, conn: ConnId, bytes: usize) {
         out.extend_from_slice(&conn.as_u64().to_be_bytes());
         out.extend_from_slice(&(bytes as u32).to_be_bytes());
     });
-}
-
-/// Messages that were taken, and come together: those of a shard go there in one piece.
-#[derive(Default)]
-pub(crate) struct Taken(Vec<(usize, Frames)>);
-
-impl Taken {
-    /// Adds a message.
-    pub(crate) fn add(
-        &mut self,
-        engine: &Engine,
-        grants: &Grants,
-        conn: ConnId,
-        message: EtfTerm<'_>,
-    ) -> Result<(), Broken> {
-        let frames = match self.0.iter().position(|(shard, _)| *shard == conn.shard()) {
-            Some(place) => self.0.get_mut(place),
-            None => {
-                self.0.push((conn.shard(), Frames::default()));
-                self.0.last_mut()
-            }
-        };
-        let Some((_, frames)) = frames else {
-            return Ok(());
-        };
-        let reader = EtfReader { caller: 0 };
-        match seam::append_taken(reader, engine, conn, message, frames) {
-            Ok(()) => {}
-            Err(SendFailure::Send(SendError::Closed)) => grants.end(conn),
-            Err(_) => return Err(Broken("what was taken is no message")),
-        }
-        Ok(())
-    }
-
-    /// Hands over what there is.
-    pub(crate) fn hand_over(&mut self, engine: &Engine) {
-        for (shard, frames) in self.0.drain(..) {
-            if !frames.commands.is_empty() {
-                engine.send(shard, frames);
-            }
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::calls;
 use crate::descriptors;
-use crate::grants::Taken;
+use crate::gathered::Gathered;
 use crate::hello::{self, Hello};
 use crate::link::Link;
 use crate::long;
@@ -226,10 +226,10 @@ async fn speak(stream: UnixStream, incoming: Incoming) -> End {
 }
 
 async fn listen(mut reader: OwnedReadHalf, mut incoming: Incoming, port: &Arc<Port>) -> End {
-    let mut taken = Taken::default();
+    let mut gathered = Gathered::default();
     loop {
-        let done = incoming.sections(|kind, body| port.section(kind, body, &mut taken));
-        port.hand_over(&mut taken);
+        let done = incoming.sections(|kind, body| port.section(kind, body, &mut gathered));
+        port.hand_over(&mut gathered);
         port.link.flush();
         if let Err(Broken(how)) = done {
             say(&format!("the VM's side breaks the protocol: {how}"));

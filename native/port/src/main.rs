@@ -8,6 +8,7 @@
 mod asker;
 mod calls;
 mod descriptors;
+mod gathered;
 mod grants;
 mod hello;
 mod host;

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use sockeye_engine::{ConnId, Engine, Server, ShardSet};
+use sockeye_engine::{ConnId, Engine, SendError, Server, ShardSet};
 use sockeye_etf::Cursor;
 use sockeye_seam::frames::SendFailure;
 use sockeye_seam::topic_changes::changed;
@@ -13,7 +13,8 @@ use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Writer, calls as seam};
 
 use crate::asker::Asker;
 use crate::calls;
-use crate::grants::{Grants, Taken};
+use crate::gathered::Gathered;
+use crate::grants::Grants;
 use crate::host::Host;
 use crate::link::{Link, PONG};
 use crate::packets::Broken;
@@ -190,18 +191,18 @@ impl Port {
         }
     }
 
-    /// What a section asks for. Messages that were taken wait for others that come with them.
+    /// What a section asks for. Commands and messages wait for others that come with them.
     pub(crate) fn section(
         self: &Arc<Self>,
         kind: u8,
         body: &[u8],
-        taken: &mut Taken,
+        gathered: &mut Gathered,
     ) -> Result<(), Broken> {
-        if kind != FRAME {
-            self.hand_over(taken);
+        if !matches!(kind, FRAME | COMMANDS) {
+            self.hand_over(gathered);
         }
         match kind {
-            FRAME => self.taken(body, taken),
+            FRAME => self.taken(body, gathered),
             CALL => {
                 let (len, rest) = body
                     .split_first_chunk()
@@ -214,7 +215,7 @@ impl Port {
                 calls::carry_out(self, asker, whole(rest)?)
             }
             CAST => calls::carry_out(self, Asker::new(&self.link, None), whole(body)?),
-            COMMANDS => self.commands(body),
+            COMMANDS => self.commands(body, gathered),
             DOWN => {
                 let (id, _) = be64(body)?;
                 self.down(id);
@@ -229,26 +230,31 @@ impl Port {
         }
     }
 
-    fn taken(&self, body: &[u8], taken: &mut Taken) -> Result<(), Broken> {
+    /// A message that was taken before.
+    fn taken(&self, body: &[u8], gathered: &mut Gathered) -> Result<(), Broken> {
         let (conn, message) = be64(body)?;
         let conn = ConnId::from_u64(conn).ok_or(Broken("a message for no connection"))?;
         let message = EtfTerm::new(whole(message)?);
-        match self.engine() {
-            Some(engine) => taken.add(&engine, &self.grants, conn, message),
-            None => Ok(()),
+        let Some(engine) = self.engine() else {
+            return Ok(());
+        };
+        let reader = EtfReader { caller: 0 };
+        match seam::gather_taken(reader, &engine, conn, message, &mut gathered.frames) {
+            Ok(()) => Ok(()),
+            Err(SendFailure::Send(SendError::Closed)) => {
+                self.grants.end(conn);
+                Ok(())
+            }
+            Err(_) => Err(Broken("what was taken is no message")),
         }
     }
 
-    /// Messages that were taken go to their shards.
-    pub(crate) fn hand_over(&self, taken: &mut Taken) {
-        if !taken.is_empty()
-            && let Some(engine) = self.engine()
-        {
-            taken.hand_over(&engine);
-        }
+    /// Commands and messages go to their shards.
+    pub(crate) fn hand_over(&self, gathered: &mut Gathered) {
+        gathered.hand_over(self, self.engine().as_deref());
     }
 
-    fn commands(self: &Arc<Self>, body: &[u8]) -> Result<(), Broken> {
+    fn commands(&self, body: &[u8], gathered: &mut Gathered) -> Result<(), Broken> {
         let (id, rest) = be64(body)?;
         let [acknowledged, high, low, list @ ..] = rest else {
             return Err(Broken("commands are too short"));
@@ -257,15 +263,14 @@ impl Port {
         if let Some(receiver) = &receiver {
             receiver.set_max(u16::from_be_bytes([*high, *low]));
         }
-        let mut crowded = ShardSet::default();
         if !list.is_empty()
             && let Some(engine) = self.engine()
         {
             let caller = receiver.as_ref().map_or(0, |receiver| receiver.caller);
             let (heads, list) = commands_of(list)?;
-            let (refused, shards) = seam::pairs(EtfReader { caller }, &engine, heads, list)
+            let reader = EtfReader { caller };
+            let refused = seam::pairs(reader, &engine, heads, list, &mut gathered.frames)
                 .map_err(|_| Broken("commands do not fit their heads"))?;
-            crowded = shards;
             if receiver.is_some() && !refused.is_empty() {
                 self.link.message(id, |w| {
                     w.tuple(2);
@@ -282,12 +287,7 @@ impl Port {
         if !receiver.has_sent(acknowledged) {
             return Err(Broken("more batches are acknowledged than were sent"));
         }
-        let link = self.link.clone();
-        self.when_done(crowded, move || {
-            receiver.acknowledge(acknowledged);
-            receiver.pump();
-            link.flush();
-        });
+        gathered.acknowledge(receiver, acknowledged);
         Ok(())
     }
 

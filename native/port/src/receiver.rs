@@ -64,6 +64,8 @@ struct State {
     /// Who waits until nothing is left.
     resting: Vec<Asker>,
     is_stalled: bool,
+    /// The inbox may have something, and does not tell.
+    has_more: bool,
 }
 
 impl Stalled for Receiver {
@@ -141,6 +143,7 @@ impl Receiver {
                 refused: Vec::new(),
                 resting: Vec::new(),
                 is_stalled: false,
+                has_more: false,
             }),
         })
     }
@@ -155,10 +158,13 @@ impl Receiver {
         batches <= CREDIT && state.credit + batches <= CREDIT
     }
 
-    /// So many batches have been worked through, as [`Receiver::has_sent`] was asked about.
-    pub(crate) fn acknowledge(&self, batches: u8) {
+    /// So many batches have been worked through, as [`Receiver::has_sent`] was asked about: sends what has waited for that.
+    pub(crate) fn acknowledge(self: &Arc<Self>, batches: u8) {
         let mut state = self.state();
         state.credit = (state.credit + batches).min(CREDIT);
+        if state.has_more {
+            self.send(state, false);
+        }
     }
 
     /// Events of a batch from now on.
@@ -181,6 +187,7 @@ impl Receiver {
 
     fn send(self: &Arc<Self>, mut state: MutexGuard<'_, State>, has_time: bool) {
         let mut scratch = SCRATCH.take();
+        state.has_more = true;
         while state.credit > 0 && !state.is_stalled {
             let (is_full, no_large) = self.link.is_full();
             if is_full {
@@ -225,6 +232,7 @@ impl Receiver {
                 break;
             }
             if took.left == Left::Nothing {
+                state.has_more = false;
                 for asker in state.resting.drain(..) {
                     asker.ok_last();
                 }

@@ -30,12 +30,54 @@ fn named<'a, R: Reader<'a>>(r: R, term: R::Term) -> Option<ConnId> {
     }
 }
 
-/// Frames on their way, by shard.
-pub(super) struct CommandBatch<'e, T> {
-    engine: &'e Engine,
+/// Frames on their way, by shard: those of several lists, if more come before these are handed over.
+#[derive(Default)]
+pub struct Gathered {
     shards: Vec<Frames>,
     /// Those that were given something.
     given: ShardSet,
+}
+
+impl Gathered {
+    /// What goes to this shard of so many.
+    pub(super) fn of(&mut self, engine: &Engine, shard: usize) -> Option<&mut Frames> {
+        if self.shards.is_empty() {
+            self.shards.resize_with(engine.shards(), Frames::default);
+        }
+        self.shards.get_mut(shard)
+    }
+
+    /// Hands everything over. Gives the shards that those who gave it are to wait for.
+    pub fn hand_over(&mut self, engine: &Engine) -> ShardSet {
+        self.flush(engine);
+        engine.backlogged(std::mem::take(&mut self.given), CallKind::Single)
+    }
+
+    /// Hands over what is too much to wait for more.
+    pub(super) fn hand_over_long(&mut self, engine: &Engine) {
+        let bytes: usize = self.shards.iter().map(|frames| frames.bytes.len()).sum();
+        if bytes > LONG_SLICE {
+            self.flush(engine);
+        }
+    }
+
+    fn flush(&mut self, engine: &Engine) {
+        for (shard, frames) in self.shards.iter_mut().enumerate() {
+            if frames.commands.is_empty() {
+                continue;
+            }
+            let frames = std::mem::take(frames);
+            EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
+            engine.send(shard, frames);
+            self.given.insert(shard);
+        }
+    }
+}
+
+/// A list of commands that is being read.
+pub(super) struct CommandBatch<'e, T> {
+    engine: &'e Engine,
+    gathered: &'e mut Gathered,
     /// Bytes that were worked on, whether they were taken or not.
     bytes: usize,
     /// The last connection, and its term if one named it: frames of one connection mostly come together.
@@ -43,13 +85,10 @@ pub(super) struct CommandBatch<'e, T> {
 }
 
 impl<'e, T: Copy> CommandBatch<'e, T> {
-    pub(super) fn new(engine: &'e Engine) -> Self {
-        let mut shards = Vec::new();
-        shards.resize_with(engine.shards(), Frames::default);
+    pub(super) fn new(engine: &'e Engine, gathered: &'e mut Gathered) -> Self {
         CommandBatch {
             engine,
-            shards,
-            given: ShardSet::default(),
+            gathered,
             bytes: 0,
             last: None,
         }
@@ -110,7 +149,7 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
             return Err(closed);
         };
         let conn = receiver.conn;
-        let Some(out) = self.shards.get_mut(conn.shard()) else {
+        let Some(out) = self.gathered.of(engine, conn.shard()) else {
             return Err(closed);
         };
         if out.bytes.capacity() == 0 {
@@ -180,23 +219,8 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
         }
     }
 
-    /// Hands everything over. Gives the shards that the caller is to wait for.
-    pub(super) fn finish(mut self) -> ShardSet {
-        self.flush();
-        self.engine.backlogged(self.given, CallKind::Single)
-    }
-
-    /// Hands everything over.
     fn flush(&mut self) {
-        for (shard, frames) in self.shards.iter_mut().enumerate() {
-            if frames.commands.is_empty() {
-                continue;
-            }
-            let frames = std::mem::take(frames);
-            EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
-            self.engine.send(shard, frames);
-            self.given.insert(shard);
-        }
+        self.gathered.flush(self.engine);
         self.bytes = 0;
     }
 }
@@ -246,7 +270,8 @@ pub fn commands<'a, R: Reader<'a>>(
     list: R::Term,
     bounds: Bounds,
 ) -> Read<Carried<R::Term>> {
-    let mut out = CommandBatch::new(engine);
+    let mut gathered = Gathered::default();
+    let mut out = CommandBatch::new(engine, &mut gathered);
     let mut carried = Carried {
         stop: None,
         rest: list,
@@ -284,6 +309,6 @@ pub fn commands<'a, R: Reader<'a>>(
         carried.count += 1;
     }
     carried.bytes += out.bytes;
-    carried.crowded = out.finish();
+    carried.crowded = gathered.hand_over(engine);
     Ok(carried)
 }

@@ -1,11 +1,11 @@
 //! Commands as the VM writes them to another process: what names a connection and a kind of message stands in front, in bytes, and
 //! only what is left is terms. The VM reads an atom's name each time it meets one.
 
-use sockeye_engine::{ConnId, Engine, ShardSet};
+use sockeye_engine::{ConnId, Engine};
 use sockeye_protocol::Kind;
 
 use crate::Atom;
-use crate::calls::commands::CommandBatch;
+use crate::calls::commands::{CommandBatch, Gathered};
 use crate::encode::encode_next;
 use crate::etf_reader::EtfReader;
 use crate::etf_term::EtfTerm;
@@ -90,74 +90,71 @@ impl Refused<'_> {
     }
 }
 
-/// Carries out commands. In `list` is, for each head, a term; for a whole one that of its connection, and then its frame. Gives what was
-/// not taken, and the shards that the caller is to wait for.
+/// Gathers commands. In `list` is, for each head, a term; for a whole one that of its connection, and then its frame. Gives what was
+/// not taken.
 ///
 /// # Errors
-/// Heads and terms do not fit, or are malformed; what stands before that has been done.
+/// Heads and terms do not fit, or are malformed; what stands before that is gathered.
 pub fn pairs<'a>(
     r: EtfReader,
     engine: &Engine,
     heads: &[u8],
     mut list: EtfTerm<'a>,
-) -> Read<(Vec<Refused<'a>>, ShardSet)> {
-    let mut out = CommandBatch::new(engine);
+    gathered: &mut Gathered,
+) -> Read<Vec<Refused<'a>>> {
+    gathered.hand_over_long(engine);
+    let mut out = CommandBatch::new(engine, gathered);
     let mut refused = Vec::new();
-    let mut carry_out = || {
-        let (heads, []) = heads.as_chunks::<HEAD>() else {
-            return Err(BadArg);
-        };
-        for bytes in heads {
-            out.flush_long();
-            let (id, shape) = head(bytes).ok_or(BadArg)?;
-            let mut named = Named::Id(id);
-            let frame;
-            let done = match shape {
-                Shape::Json if let Some((mut at, left)) = list.head() => {
-                    frame = EtfTerm::new(at);
-                    let mut end = None;
-                    let done = add(&mut out, r, id, |receiver, bytes| {
-                        receiver.append_by(Bounds::NONE, bytes, |format, bytes| {
-                            let next = |null, out: &mut Vec<u8>| encode_next(at, null, out);
-                            end = Some(frames::json(format, bytes, next)?);
-                            Ok(Appended::Frame)
-                        })
-                    });
-                    // Of what has not been read, the end is to be found.
-                    match end {
-                        Some(end) => at = end,
-                        None => drop(at.term().map_err(|_| BadArg)?),
-                    }
-                    list = EtfTerm::tail(at, left);
-                    done
-                }
-                Shape::Whole => {
-                    let (conn, rest) = r.cell(list).ok_or(BadArg)?;
-                    named = Named::Term(conn);
-                    (frame, list) = r.cell(rest).ok_or(BadArg)?;
-                    out.add(r, conn, frame, Bounds::NONE)
-                }
-                _ => {
-                    (frame, list) = r.cell(list).ok_or(BadArg)?;
-                    add(&mut out, r, id, |receiver, bytes| {
-                        receiver.append(r, message(shape, frame), Bounds::NONE, bytes)
-                    })
-                }
-            };
-            if let Err(failure) = done {
-                refused.push(Refused {
-                    conn: named,
-                    shape,
-                    frame,
-                    failure,
-                });
-            }
-        }
-        if list.is_end() { Ok(()) } else { Err(BadArg) }
+    let (heads, []) = heads.as_chunks::<HEAD>() else {
+        return Err(BadArg);
     };
-    let carried = carry_out();
-    let crowded = out.finish();
-    carried.map(|()| (refused, crowded))
+    for bytes in heads {
+        out.flush_long();
+        let (id, shape) = head(bytes).ok_or(BadArg)?;
+        let mut named = Named::Id(id);
+        let frame;
+        let done = match shape {
+            Shape::Json if let Some((mut at, left)) = list.head() => {
+                frame = EtfTerm::new(at);
+                let mut end = None;
+                let done = add(&mut out, r, id, |receiver, bytes| {
+                    receiver.append_by(Bounds::NONE, bytes, |format, bytes| {
+                        let next = |null, out: &mut Vec<u8>| encode_next(at, null, out);
+                        end = Some(frames::json(format, bytes, next)?);
+                        Ok(Appended::Frame)
+                    })
+                });
+                // Of what has not been read, the end is to be found.
+                match end {
+                    Some(end) => at = end,
+                    None => drop(at.term().map_err(|_| BadArg)?),
+                }
+                list = EtfTerm::tail(at, left);
+                done
+            }
+            Shape::Whole => {
+                let (conn, rest) = r.cell(list).ok_or(BadArg)?;
+                named = Named::Term(conn);
+                (frame, list) = r.cell(rest).ok_or(BadArg)?;
+                out.add(r, conn, frame, Bounds::NONE)
+            }
+            _ => {
+                (frame, list) = r.cell(list).ok_or(BadArg)?;
+                add(&mut out, r, id, |receiver, bytes| {
+                    receiver.append(r, message(shape, frame), Bounds::NONE, bytes)
+                })
+            }
+        };
+        if let Err(failure) = done {
+            refused.push(Refused {
+                conn: named,
+                shape,
+                frame,
+                failure,
+            });
+        }
+    }
+    list.is_end().then_some(refused).ok_or(BadArg)
 }
 
 /// Adds the frame that `append` appends, for the connection of this number.

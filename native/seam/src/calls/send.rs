@@ -3,6 +3,7 @@
 use sockeye_engine::op::Command;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 
+use crate::calls::commands::Gathered;
 use crate::frames::{
     self, Appended, Bounds, Receiver, SLICE, SLICE_FRAMES, SendFailure, parse, put, range,
 };
@@ -26,20 +27,21 @@ pub fn send<'a, R: Reader<'a>>(
     Ok(work)
 }
 
-/// Appends one message that was taken before: it goes, however much waits.
+/// Gathers one message that was taken before: it goes, however much waits.
 ///
 /// # Errors
-/// Nothing has been appended: the connection takes none any more, or it is no message.
-pub fn append_taken<'a, R: Reader<'a>>(
+/// Nothing has been gathered: the connection takes none any more, or it is no message.
+pub fn gather_taken<'a, R: Reader<'a>>(
     r: R,
     engine: &Engine,
     conn: ConnId,
     message: R::Term,
-    frames: &mut Frames,
+    gathered: &mut Gathered,
 ) -> Result<(), SendFailure<R::Term>> {
-    if !engine.is_open(conn) {
-        return Err(SendFailure::Send(SendError::Closed));
-    }
+    let frames = gathered
+        .of(engine, conn.shard())
+        .filter(|_| engine.is_open(conn))
+        .ok_or(SendFailure::Send(SendError::Closed))?;
     let start = frames.bytes.len();
     let receiver = Receiver::of(engine, conn)?;
     let message = parse(r, message).ok_or(SendFailure::BadArg)?;

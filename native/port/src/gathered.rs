@@ -1,0 +1,42 @@
+//! What one read of the link has brought for connections: the frames of many handlers go to a shard in one piece.
+
+use std::sync::Arc;
+
+use sockeye_engine::{Engine, ShardSet};
+use sockeye_seam::calls as seam;
+
+use crate::port::Port;
+use crate::receiver::Receiver;
+
+/// Commands and messages, and the batches that they end.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    pub(crate) frames: seam::Gathered,
+    served: Vec<(Arc<Receiver>, u8)>,
+}
+
+impl Gathered {
+    /// So many batches of a process have been worked through, and what is gathered so far is the answer.
+    pub(crate) fn acknowledge(&mut self, receiver: Arc<Receiver>, batches: u8) {
+        self.served.push((receiver, batches));
+    }
+
+    /// Hands over what there is. Its batches are acknowledged when the shards are not too far behind.
+    pub(crate) fn hand_over(&mut self, port: &Port, engine: Option<&Engine>) {
+        let crowded = match engine {
+            Some(engine) => self.frames.hand_over(engine),
+            None => ShardSet::default(),
+        };
+        if self.served.is_empty() {
+            return;
+        }
+        let served = std::mem::take(&mut self.served);
+        let link = port.link.clone();
+        port.when_done(crowded, move || {
+            for (receiver, batches) in served {
+                receiver.acknowledge(batches);
+            }
+            link.flush();
+        });
+    }
+}
