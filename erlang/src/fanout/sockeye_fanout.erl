@@ -8,6 +8,7 @@
 -export([to_topic_others/4]).
 -export([broadcast/4]).
 -export([publish/5]).
+-export([command/5]).
 -export([publish_encoded/3]).
 -export([of_server/2]).
 -export([of_conn/2]).
@@ -69,6 +70,24 @@ publish(ServerId, Topic, Frame, Except, Options) when is_binary(Topic) ->
     spread(ServerId, Topic, Frame, Except, Options);
 publish(_ServerId, _Topic, _Frame, _Except, _Options) ->
     error(badarg).
+
+%% The command of a handler. With the engine in a process of its own, and nobody else to be told, the caller does not wait,
+%% and hears of a failure with this note.
+-spec command(term(), sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none) -> result().
+command(Note, ServerId, To, Frame, Except) ->
+    case is_for_connections(ServerId, To)
+        andalso sockeye_port:publish_command(Note, ServerId, To, Frame, Except)
+    of
+        true -> ok;
+        false -> spread(ServerId, To, Frame, Except, #{})
+    end.
+
+%% Whether only connections of this node may get it, and the engine is where asking takes its time.
+-spec is_for_connections(sockeye_backend:server_id(), to()) -> boolean().
+is_for_connections(ServerId, To) ->
+    sockeye_backend:engine() =:= port
+        andalso (To =:= all orelse sockeye_cluster:processes() =:= 0)
+        andalso sockeye_cluster:name(ServerId, default) =:= local.
 
 -spec spread(sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
              sockeye:publish_options()) -> result().

@@ -26,6 +26,8 @@
 
 %% Before the callback and the connection, in the place of the connection.
 -define(NOTE, '$sockeye_from').
+%% Instead of a connection, of what is for many: the callback, for whom, and for whom not.
+-define(FANOUT, '$sockeye_fanout').
 -define(IS_FRAME(Frame), (is_map(Frame) orelse is_tuple(Frame))).
 %% What the log shows of a command.
 -define(SHOWN, 200).
@@ -46,7 +48,7 @@ add([{close, To, Code, Reason} | Rest], At, Conn, Acc, Id) ->
 add([], _At, _Conn, Acc, _Id) ->
     Acc;
 add([Command | Rest], At, Conn, Acc, Id) ->
-    case other(Command, Conn) of
+    case other(Command, Conn, At) of
         {Done, About, Call} ->
             flush(Acc, false),
             %% Only such mistakes of the arguments are the command's.
@@ -66,24 +68,36 @@ add(Tail, At, Conn, Acc, _Id) ->
     Acc.
 
 %% Commands that are no frames for one connection: as it is reported, for whom, and what to call.
--spec other(term(), sockeye:conn() | none) ->
+-spec other(term(), sockeye:conn() | none, callback()) ->
           {sockeye_handler:command(), sockeye:conn() | none, fun((sockeye_backend:server_id()) -> term())} | none.
-other({broadcast, Frame} = Command, _Conn) ->
-    {Command, none, fun(Id) -> sockeye_fanout:broadcast(Id, Frame, none, #{}) end};
-other({broadcast_from, Frame} = Command, Conn) when Conn =/= none ->
-    {Command, none, fun(Id) -> sockeye_fanout:broadcast(Id, Frame, Conn, #{}) end};
-other({publish, Topic, Frame} = Command, _Conn) ->
-    {Command, none, fun(Id) -> sockeye_fanout:publish(Id, Topic, Frame, none, #{}) end};
-other({publish_from, Topic, Frame} = Command, Conn) when Conn =/= none ->
-    {Command, none, fun(Id) -> sockeye_fanout:publish(Id, Topic, Frame, Conn, #{}) end};
-other({Change, Topic}, Conn) when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
-    other({Change, Conn, Topic}, Conn);
-other({subscribe, To, Topic} = Command, _Conn) ->
+other({broadcast, Frame} = Command, _Conn, At) ->
+    fanout(Command, all, Frame, none, At);
+other({broadcast_from, Frame} = Command, Conn, At) when Conn =/= none ->
+    fanout(Command, all, Frame, Conn, At);
+other({publish, Topic, Frame} = Command, _Conn, At) ->
+    publish(Command, Topic, Frame, none, At);
+other({publish_from, Topic, Frame} = Command, Conn, At) when Conn =/= none ->
+    publish(Command, Topic, Frame, Conn, At);
+other({Change, Topic}, Conn, At) when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
+    other({Change, Conn, Topic}, Conn, At);
+other({subscribe, To, Topic} = Command, _Conn, _At) ->
     {Command, To, fun(_) -> sockeye_fanout:subscribe(To, Topic) end};
-other({unsubscribe, To, Topic} = Command, _Conn) ->
+other({unsubscribe, To, Topic} = Command, _Conn, _At) ->
     {Command, To, fun(_) -> sockeye_fanout:unsubscribe(To, Topic) end};
-other(_Command, _Conn) ->
+other(_Command, _Conn, _At) ->
     none.
+
+-spec publish(sockeye_handler:command(), term(), sockeye:frame(), sockeye:conn() | none, callback()) ->
+          {sockeye_handler:command(), none, fun((sockeye_backend:server_id()) -> term())}.
+publish(Command, Topic, Frame, Except, At) when is_binary(Topic) ->
+    fanout(Command, Topic, Frame, Except, At);
+publish(Command, _Topic, _Frame, _Except, _At) ->
+    {Command, none, fun(_) -> error(badarg) end}.
+
+-spec fanout(sockeye_handler:command(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none, callback()) ->
+          {sockeye_handler:command(), none, fun((sockeye_backend:server_id()) -> term())}.
+fanout(Command, To, Frame, Except, At) ->
+    {Command, none, fun(Id) -> sockeye_fanout:command({?FANOUT, At, To, Except}, Id, To, Frame, Except) end}.
 
 %% The server is about to stop, and its clients to leave.
 -spec is_no_news(tuple(), term()) -> boolean().
@@ -152,8 +166,17 @@ refusals(Errors) ->
 -spec refusal(sockeye_backend:conn_error()) -> failure().
 refusal({{?NOTE, At, Conn}, Frame, Reason}) ->
     refusal(At, Conn, Frame, Reason);
+refusal({{?FANOUT, At, To, Except}, Frame, Reason}) ->
+    Command = many(To, Except, Frame),
+    {At, Command, none, case Reason of badarg -> {bad_command, wrong(Command)}; _ -> Reason end};
 refusal({Conn, Frame, Reason}) ->
     refusal(handle_frame, Conn, Frame, Reason).
+
+-spec many(all | sockeye:topic(), sockeye:conn() | none, sockeye:frame()) -> sockeye_handler:command().
+many(all, none, Frame) -> {broadcast, Frame};
+many(all, _Except, Frame) -> {broadcast_from, Frame};
+many(Topic, none, Frame) -> {publish, Topic, Frame};
+many(Topic, _Except, Frame) -> {publish_from, Topic, Frame}.
 
 -spec refusal(callback(), sockeye:conn(), term(), term()) -> failure().
 refusal(At, Conn, Frame, badarg) -> bad(command(Conn, Frame), Conn, At);

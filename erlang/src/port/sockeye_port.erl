@@ -6,7 +6,7 @@
 -module(sockeye_port).
 %% The functions of sockeye_backend and sockeye_pure: sockeye_backend_tests compares them.
 
--export([call_as/3, rest/0]).
+-export([call_as/3, rest/0, publish_command/5]).
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
@@ -302,6 +302,19 @@ send_list(Conns, Frame) ->
 send_list_dirty(Conns, Frame) -> send_list(Conns, Frame).
 publish(ServerId, To, Frame, Except, Asked) -> publish_as(publish, [ServerId, To, Frame, Except], Asked).
 publish_dirty(ServerId, To, Frame, Except, Asked) -> publish(ServerId, To, Frame, Except, Asked).
+%% Of a process that serves connections, which gets `{sockeye_failed, [{Note, Frame, Reason}]}' if it fails. False if the
+%% caller is none.
+-spec publish_command(term(), sockeye_backend:server_id(), all | sockeye:topic(), sockeye:frame(),
+                      sockeye:conn() | none) -> boolean().
+publish_command(Note, ServerId, To, Frame, Except) ->
+    case sockeye_port_batch:sender() of
+        {any, 0} ->
+            false;
+        {Run, Id} ->
+            _ = sockeye_link_writer:post(Run, sockeye_wire:publish(Id, [Note, ServerId, To, Frame, Except])),
+            true
+    end.
+
 encode_frame(ServerId, Frame) -> call(encode_frame, [ServerId, Frame], {error, closed}).
 encode_frame_dirty(ServerId, Frame) -> encode_frame(ServerId, Frame).
 

@@ -3,7 +3,7 @@
 %% format. Nothing here has a state or does I/O.
 -module(sockeye_wire).
 
--export([hello/1, welcome/1, call/4, cast/3, commands/4, frame/2, down/1, ping/1, next/1, whole/2, events/1, term/1,
+-export([hello/1, welcome/1, call/4, cast/3, commands/4, publish/2, frame/2, down/1, ping/1, next/1, whole/2, events/1, term/1,
          existing_atoms/1, atoms/0]).
 
 -export_type([sections/0]).
@@ -22,6 +22,7 @@
 -define(FRAME, 7).
 -define(PIECE, 8).
 -define(LAST, 9).
+-define(PUBLISH, 10).
 %% What a term is the value of, see native/seam/src/calls/pairs.rs.
 -define(WHOLE, 0).
 -define(JSON, 1).
@@ -149,6 +150,12 @@ event(?WHOLE, Event) -> Event;
 event(?JSON, Value) -> {json, Value};
 event(?TEXT, Bytes) -> {text, Bytes};
 event(?BINARY, Bytes) -> {binary, Bytes}.
+
+%% `[Note, ServerId, To, Frame, Except]': for all connections of a server or the subscribers of a topic, with what the process of
+%% this Id gets back if it fails.
+-spec publish(id(), [term(), ...]) -> sections().
+publish(Id, What) ->
+    section(?PUBLISH, [<<Id:64>> | term_to_iovec(What)]).
 
 %% A frame, in the external format and not longer than a grant, that was taken for this connection.
 -spec frame(non_neg_integer(), iodata()) -> sections().

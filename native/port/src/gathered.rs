@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sockeye_engine::{Engine, ShardSet};
+use sockeye_engine::{CallKind, Engine, ShardSet};
 use sockeye_seam::calls as seam;
 
 use crate::port::Port;
@@ -13,6 +13,8 @@ use crate::receiver::Receiver;
 pub(crate) struct Gathered {
     pub(crate) frames: seam::Gathered,
     served: Vec<(Arc<Receiver>, u8)>,
+    /// Shards that have got something for many.
+    published: ShardSet,
 }
 
 impl Gathered {
@@ -21,14 +23,24 @@ impl Gathered {
         self.served.push((receiver, batches));
     }
 
+    /// These shards have got something for many, and who has published it is slowed down by how much they have.
+    pub(crate) fn published(&mut self, shards: ShardSet) {
+        shards.iter().for_each(|shard| self.published.insert(shard));
+    }
+
     /// Hands over what there is. Its batches are acknowledged when the shards are not too far behind.
     pub(crate) fn hand_over(&mut self, port: &Port, engine: Option<&Engine>) {
-        let crowded = match engine {
+        let mut crowded = match engine {
             Some(engine) => self.frames.hand_over(engine),
             None => ShardSet::default(),
         };
         if self.served.is_empty() {
             return;
+        }
+        if let Some(engine) = engine {
+            let published = std::mem::take(&mut self.published);
+            let behind = engine.backlogged(published, CallKind::Fanout);
+            behind.iter().for_each(|shard| crowded.insert(shard));
         }
         let served = std::mem::take(&mut self.served);
         let link = port.link.clone();

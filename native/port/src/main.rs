@@ -20,6 +20,7 @@ mod outgoing;
 mod packets;
 mod port;
 mod processes;
+mod publishing;
 mod receiver;
 
 use std::process::ExitCode;

@@ -19,6 +19,7 @@ use crate::host::Host;
 use crate::link::{Link, PONG};
 use crate::packets::Broken;
 use crate::processes::{Processes, Watched};
+use crate::publishing;
 
 const CALL: u8 = 1;
 const COMMANDS: u8 = 2;
@@ -26,6 +27,7 @@ const DOWN: u8 = 3;
 const CAST: u8 = 5;
 const PING: u8 = 6;
 const FRAME: u8 = 7;
+const PUBLISH: u8 = 10;
 
 pub(crate) struct Port {
     pub(crate) link: Arc<Link>,
@@ -219,6 +221,12 @@ impl Port {
             DOWN => {
                 let (id, _) = be64(body)?;
                 self.down(id);
+                Ok(())
+            }
+            PUBLISH => {
+                let (id, what) = be64(body)?;
+                let shards = publishing::publish(self, id, EtfTerm::new(whole(what)?))?;
+                gathered.published(shards);
                 Ok(())
             }
             PING => {

@@ -49,16 +49,7 @@ pub(crate) fn carry_out(
         return Err(broken());
     };
     let function = function.text().map_err(|_| broken())?;
-    let reader = EtfReader { caller: 0 };
-    let mut rest = EtfTerm::new(term);
-    let mut args = Vec::new();
-    while let Some((arg, tail)) = reader.cell(rest) {
-        args.push(arg);
-        rest = tail;
-    }
-    if !reader.is_nil(rest) {
-        return Err(broken());
-    }
+    let args = elements(EtfTerm::new(term)).ok_or_else(broken)?;
     let call = Call {
         port,
         asker: asker.clone(),
@@ -69,6 +60,17 @@ pub(crate) fn carry_out(
         asker.raise();
     }
     Ok(())
+}
+
+/// Those of a proper list.
+pub(crate) fn elements(mut list: EtfTerm<'_>) -> Option<Vec<EtfTerm<'_>>> {
+    let reader = EtfReader { caller: 0 };
+    let mut elements = Vec::new();
+    while let Some((element, rest)) = reader.cell(list) {
+        elements.push(element);
+        list = rest;
+    }
+    reader.is_nil(list).then_some(elements)
 }
 
 impl<'a> Call<'a> {

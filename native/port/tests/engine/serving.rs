@@ -183,6 +183,53 @@ fn commands_that_fail_cost_themselves_and_are_told() {
 }
 
 #[test]
+fn what_a_handler_publishes_is_not_answered_unless_it_fails() {
+    let mut vm = Vm::start(1);
+    let (_, port) = vm.listen(1, &[]);
+    let id = vm.handler(1);
+    let mut client = client(port);
+    let (conn, _) = vm.event(id);
+    let all = |note: &str, frame: &Term, except: &Term| {
+        list(vec![
+            atom(note),
+            int(1),
+            atom("all"),
+            frame.clone(),
+            except.clone(),
+        ])
+    };
+    let text = |text: &str| tagged("text", binary(text));
+    let wrong = tagged("text", binary([0xff]));
+    vm.publish(id, &all("first", &text("first"), &atom("none")));
+    vm.publish(id, &all("wrong", &wrong, &atom("none")));
+    vm.publish(id, &all("others", &text("not for it"), &conn));
+    vm.publish(id, &all("no frame", &int(1), &atom("none")));
+    vm.publish(id, &all("last", &text("last"), &atom("none")));
+    let failed = |note: &str, frame: &Term, why: &str| {
+        let one = tuple(vec![atom(note), frame.clone(), atom(why)]);
+        tagged("sockeye_failed", list(vec![one]))
+    };
+    assert_eq!(vm.message(id), failed("wrong", &wrong, "not_utf8"));
+    assert_eq!(vm.message(id), failed("no frame", &int(1), "badarg"));
+    assert_eq!(client.read().unwrap(), Message::text("first"));
+    assert_eq!(client.read().unwrap(), Message::text("last"));
+    // A server that there is none of has no connections either.
+    let nobody = list(vec![
+        atom("nobody"),
+        int(7),
+        atom("all"),
+        text("lost"),
+        atom("none"),
+    ]);
+    vm.publish(id, &nobody);
+    let sent = vm.call(5, "send", vec![conn, text("by hand")]);
+    assert_eq!(sent, returned(atom("ok")));
+    assert_eq!(client.read().unwrap(), Message::text("by hand"));
+    vm.publish(id, &list(vec![atom("too short")]));
+    assert_eq!(vm.started.ended().0.code(), Some(4));
+}
+
+#[test]
 fn what_stands_in_front_of_commands_says_the_same() {
     let mut vm = Vm::start(1);
     let (_, port) = vm.listen(1, &[]);

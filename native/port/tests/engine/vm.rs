@@ -393,6 +393,13 @@ impl Vm {
         self.section(2, &body);
     }
 
+    /// What a handler publishes.
+    pub fn publish(&mut self, id: u64, what: &Term) {
+        let mut body = id.to_be_bytes().to_vec();
+        body.extend_from_slice(&bytes(what));
+        self.section(10, &body);
+    }
+
     /// The next batch of an Id: whether more waits, and pairs.
     pub fn batch(&mut self, wanted: u64) -> (bool, Vec<(Term, Term)>) {
         let (more, events) = self.find(|s| match s {
