@@ -144,7 +144,7 @@ bad_options_test_() ->
      || {Function, Key, Value} <-
             [{decode, keys, atom}, {decode, keys, {atoms, [<<"a">>]}}, {decode, keys, {atoms, a}}, {decode, keys, {atoms, [a | b]}},
              {decode, null, 0}, {decode, max_depth, 0}, {decode, max_depth, 257}, {decode, max_depth, 1.0},
-             {decode, max_depth, -1}, {decode, port, 80}, {decode, <<"keys">>, binary},
+             {decode, max_depth, -1}, {decode, objects, list}, {decode, port, 80}, {decode, <<"keys">>, binary},
              {encode, null, none}, {encode, keys, binary}, {encode, max_depth, 3}]].
 
 misuse_test_() ->

@@ -121,7 +121,7 @@
           handler => handler(), processes => one | pos_integer() | per_connection,
           batch => boolean(), active => true | false | once | 1..32767, control_frames => boolean(),
           format => json | raw, keys => binary | existing_atom | {atoms, [atom()]}, null => null | undefined | nil,
-          max_depth => pos_integer(), on_invalid_json => close | deliver,
+          objects => map | pairs, max_depth => pos_integer(), on_invalid_json => close | deliver,
           max_message_size => pos_integer(), max_frame_size => pos_integer(), max_fragments => pos_integer(),
           inbox_size => pos_integer(), send_queue_size => pos_integer(),
           send_timeout => pos_integer() | infinity, handshake_timeout => pos_integer() | infinity,
@@ -150,7 +150,7 @@
 %% <li>Where it listens: `port' 19765 (0: the system picks one), `ip' `loopback', `reuseport' `false', `backlog' 1024, no `name';
 %%     `tls' none, `http2' `tls', `proxy_protocol' `false', `trusted_proxies' none.</li>
 %% <li>Who gets what: `handler' the caller, `processes' `one', `batch' `false', `active' 100 for an owner and `true' for a
-%%     `{Module, Arg}', `control_frames' `false'; `format' `json', `keys' `binary', `null' `null', `max_depth' 128,
+%%     `{Module, Arg}', `control_frames' `false'; `format' `json', `keys' `binary', `null' `null', `objects' `map', `max_depth' 128,
 %%     `on_invalid_json' `close'.</li>
 %% <li>Times: `handshake_timeout' 10000, `accept_timeout' 5000, `ping_interval' 30000, `pong_timeout' 20000, `idle_timeout' 60000,
 %%     `close_timeout' 5000, `send_timeout' 30000, `max_age' `infinity'.</li>

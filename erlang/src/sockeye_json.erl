@@ -57,6 +57,7 @@
 
 -type decode_options() :: #{keys => binary | existing_atom | {atoms, [atom()]},
                             null => null | undefined | nil,
+                            objects => map | pairs,
                             max_depth => 1..256}.
 %% `keys': what the keys of objects become; default `binary'. `existing_atom':
 %% atoms where the VM has them already, `{atoms, List}': atoms for these names;
@@ -64,6 +65,9 @@
 %% `{atoms, List}' is read anew in each call: keep the list short.
 %%
 %% `null': the atom for JSON's null; default `null'.
+%%
+%% `objects': what objects become; default `map'. `pairs': `{[{Key, Value}]}' with the keys in the order of the text, which {@link
+%% encode/2} takes as it is.
 %%
 %% `max_depth': how many arrays and objects may be open at once; default 128.
 
@@ -116,7 +120,7 @@ decode(Text, Options) ->
 decoded(Text, Options) ->
     case sockeye_pure:json_decode(Text, Options) of
         dirty -> sockeye_pure:json_decode_dirty(Text, Options);
-        bad_option -> sockeye_options:explain(Options, [keys, null, max_depth]);
+        bad_option -> sockeye_options:explain(Options, [keys, null, objects, max_depth]);
         Result -> Result
     end.
 

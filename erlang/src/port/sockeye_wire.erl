@@ -230,6 +230,8 @@ term(Pieces) ->
 -spec existing_atoms(term()) -> term().
 existing_atoms(Map) when is_map(Map) ->
     maps:from_list([{existing_atom(Key), existing_atoms(Value)} || {Key, Value} <- maps:to_list(Map)]);
+existing_atoms({Pairs}) ->
+    {[{existing_atom(Key), existing_atoms(Value)} || {Key, Value} <- Pairs]};
 existing_atoms(List) when is_list(List) ->
     [existing_atoms(Element) || Element <- List];
 existing_atoms(Other) ->

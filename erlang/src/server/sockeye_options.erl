@@ -35,6 +35,7 @@ defaults() ->
       format => json,
       keys => binary,
       null => null,
+      objects => map,
       max_depth => 128,
       on_invalid_json => close,
       max_message_size => ?MIB,
@@ -137,6 +138,7 @@ check(format, V) -> V =:= json orelse V =:= raw orelse "json or raw";
 check(keys, V) -> keys(V);
 check(null, V) -> V =:= null orelse V =:= undefined orelse V =:= nil
                       orelse "null, undefined or nil";
+check(objects, V) -> V =:= map orelse V =:= pairs orelse "map or pairs";
 check(max_depth, V) -> is_integer(V) andalso V >= 1 andalso V =< 256 orelse "1..256";
 check(on_invalid_json, V) -> V =:= close orelse V =:= deliver orelse "close or deliver";
 check(max_message_size, V) -> positive(V);

@@ -46,7 +46,7 @@ pub fn decode_str<K: Keys>(
 ) -> Result<(), Error> {
     let start = out.len();
     out.push(sockeye_etf::VERSION);
-    let mut etf = Etf::new(out, duplicates == Duplicates::Resolve);
+    let mut etf = Etf::new(out, duplicates == Duplicates::Resolve, options.objects);
     let result = decode_into(text, options, keys, &mut etf);
     if result.is_err() {
         out.truncate(start);

@@ -60,6 +60,16 @@ impl Null {
     }
 }
 
+/// What objects become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Objects {
+    /// Maps, the default.
+    #[default]
+    Map,
+    /// Lists of pairs in a tuple, `{[{Key, Value}]}`, in the order of the text.
+    Pairs,
+}
+
 /// How JSON becomes a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -68,6 +78,8 @@ pub struct Options {
     /// How many arrays and objects may be open at once. Default: 128; limits: 1 to [`MAX_DEPTH`],
     /// a value outside is taken as the nearest limit.
     pub max_depth: u16,
+    /// What [`decode`] makes of objects. Default: [`Objects::Map`].
+    pub objects: Objects,
 }
 
 impl Default for Options {
@@ -75,6 +87,7 @@ impl Default for Options {
         Self {
             null: Null::Null,
             max_depth: 128,
+            objects: Objects::Map,
         }
     }
 }

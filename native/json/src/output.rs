@@ -2,9 +2,9 @@
 
 use sockeye_etf as etf;
 
-use crate::Keys;
 use crate::bigint;
 use crate::duplicates::{self, Pair};
+use crate::{Keys, Objects};
 
 /// Takes the values of a text one after the other. A list or a map is opened, filled and closed.
 pub trait Output {
@@ -58,18 +58,20 @@ pub struct Etf<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     resolve: bool,
+    objects: Objects,
     /// The pairs of all open maps, innermost last; used only to resolve duplicates.
     pairs: Vec<Pair>,
 }
 
 impl<'a> Etf<'a> {
-    /// Appends to `out`. Unless it resolves, a map has a key as often as the text.
-    pub fn new(out: &'a mut Vec<u8>, resolve: bool) -> Self {
+    /// Appends to `out`. Unless it resolves, an object has a key as often as the text.
+    pub fn new(out: &'a mut Vec<u8>, resolve: bool, objects: Objects) -> Self {
         let start = out.len();
         Etf {
             out,
             start,
             resolve,
+            objects,
             pairs: Vec::new(),
         }
     }
@@ -114,6 +116,9 @@ impl Output for Etf<'_> {
     #[inline]
     fn key<K: Keys>(&mut self, key: &str, keys: &mut K) {
         let start = self.out.len();
+        if self.objects == Objects::Pairs {
+            etf::tuple(self.out, 2);
+        }
         if is_atom(key, keys) {
             etf::atom(self.out, key);
         } else {
@@ -134,7 +139,14 @@ impl Output for Etf<'_> {
     }
 
     fn open_map(&mut self) -> Self::Mark {
-        (etf::open_map(self.out), self.pairs.len())
+        let header = match self.objects {
+            Objects::Map => etf::open_map(self.out),
+            Objects::Pairs => {
+                etf::tuple(self.out, 1);
+                etf::open_list(self.out)
+            }
+        };
+        (header, self.pairs.len())
     }
 
     fn close_map(&mut self, (header, first): Self::Mark, mut n: u32) {
@@ -143,7 +155,10 @@ impl Output for Etf<'_> {
             n = duplicates::keep_last(self.out, pairs) as u32;
             self.pairs.truncate(first);
         }
-        etf::close_map(self.out, header, n);
+        match self.objects {
+            Objects::Map => etf::close_map(self.out, header, n),
+            Objects::Pairs => etf::close_list(self.out, header, n),
+        }
     }
 
     fn restart(&mut self) {

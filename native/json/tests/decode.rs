@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use sockeye_json::{
-    BinaryKeys, Duplicates, Error, ErrorKind, MAX_DEPTH, MAX_DIGITS, Null, Options, decode,
+    BinaryKeys, Duplicates, Error, ErrorKind, MAX_DEPTH, MAX_DIGITS, Null, Objects, Options, decode,
 };
 use support::{Term, atom, bin, float, int, read, term_of, term_with};
 
@@ -44,6 +44,42 @@ fn each_kind_of_value() {
             (bin("l"), list([])),
         ])
     );
+}
+
+#[test]
+fn objects_are_pairs_in_their_order() {
+    let options = Options {
+        objects: Objects::Pairs,
+        ..Options::default()
+    };
+    let object = |pairs: &[(&str, Term)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| Term::Tuple(vec![bin(key), value.clone()]));
+        Term::Tuple(vec![Term::List(pairs.collect())])
+    };
+    let inner = object(&[("y", list([])), ("x", object(&[]))]);
+    let text = r#"{"z":{"y":[],"x":{}},"a":[{}]}"#;
+    assert_eq!(
+        term_with(text, &options, Duplicates::Resolve),
+        Ok(object(&[("z", inner), ("a", list([object(&[])]))]))
+    );
+    // Few keys and many: the last pair of a key stays, in its place.
+    for more in [0, 20] {
+        let names: Vec<_> = (0..more).map(|n| n.to_string()).collect();
+        let mut text = r#"{"a":1,"b":2,"#.to_owned();
+        let mut pairs = vec![("b", int(2))];
+        for name in &names {
+            text += &format!(r#""{name}":0,"#);
+            pairs.push((name, int(0)));
+        }
+        pairs.push(("a", int(3)));
+        text += r#""a":3}"#;
+        assert_eq!(
+            term_with(&text, &options, Duplicates::Resolve),
+            Ok(object(&pairs))
+        );
+    }
 }
 
 #[test]

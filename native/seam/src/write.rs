@@ -19,7 +19,7 @@
 
 use sockeye_engine::{AcceptState, ConnId};
 use sockeye_etf as etf;
-use sockeye_json::{BinaryKeys, Error as JsonError, ErrorKind, Options};
+use sockeye_json::{BinaryKeys, Error as JsonError, ErrorKind};
 
 use crate::atoms::Atom;
 use crate::settings::{JsonOptions, KeyMode};
@@ -145,19 +145,16 @@ impl EventWriter for Etf<'_> {
             offset: e.valid_up_to(),
         })?;
         let start = self.0.len();
-        let mut out = sockeye_json::Etf::new(self.0, true);
-        let read = Options {
-            null: options.null,
-            max_depth: options.max_depth,
-        };
+        let mut out = sockeye_json::Etf::new(self.0, true, options.read.objects);
+        let read = &options.read;
         let result = match &options.keys {
             KeyMode::Listed(names) => {
                 let mut keys = |key: &str| names.contains(key);
-                sockeye_json::decode_into(text, &read, &mut keys, &mut out)
+                sockeye_json::decode_into(text, read, &mut keys, &mut out)
             }
             // Which atoms the VM has, only the VM knows.
             KeyMode::Binary | KeyMode::ExistingAtom => {
-                sockeye_json::decode_into(text, &read, &mut BinaryKeys, &mut out)
+                sockeye_json::decode_into(text, read, &mut BinaryKeys, &mut out)
             }
         };
         if result.is_err() {

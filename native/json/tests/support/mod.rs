@@ -13,6 +13,7 @@ pub(crate) enum Term {
     Bin(Vec<u8>),
     List(Vec<Term>),
     Map(Vec<(Term, Term)>),
+    Tuple(Vec<Term>),
 }
 
 pub(crate) fn atom(name: &str) -> Term {
@@ -88,6 +89,10 @@ impl<'a> Reader<'a> {
             97 => int(self.u8()),
             98 => int(self.u32() as i32),
             70 => Term::Float(u64::from_be_bytes(self.take(8).try_into().unwrap())),
+            104 => {
+                let n = self.u8();
+                Term::Tuple((0..n).map(|_| self.term()).collect())
+            }
             106 => Term::List(vec![]),
             108 => {
                 let n = self.u32();

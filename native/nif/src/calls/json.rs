@@ -4,16 +4,15 @@ use std::cell::RefCell;
 
 use rustler::sys::{ErlNifTerm, enif_get_map_size};
 use rustler::{Env, Error, NifResult, Term};
-use sockeye_json::{Error as JsonError, ErrorKind, MAX_DEPTH, Null};
+use sockeye_json::{Error as JsonError, ErrorKind, Null};
 use sockeye_seam::events;
-use sockeye_seam::settings::{JsonOptions, KeyMode, keys, null};
+use sockeye_seam::settings::{JsonOptions, encode_null};
 
 use crate::atoms;
 use crate::frames::NORMAL_JSON;
 use crate::frames::iolist::{flatten, iolist_exceeds};
 use crate::frames::outbound::charge;
 use crate::json::decode;
-use crate::json::encode::vm::MapPairs;
 use crate::json::encode::{self, CallId, EncodeError};
 use crate::json::values::DecodeContext;
 use crate::settings::tree::tree;
@@ -30,13 +29,6 @@ const KEPT: usize = 256 * 1024;
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
-
-/// What a map of options does not say is as a server's default.
-const DEFAULTS: JsonOptions = JsonOptions {
-    null: Null::Null,
-    max_depth: 128,
-    keys: KeyMode::Binary,
-};
 
 #[rustler::nif]
 fn json_decode<'a>(env: Env<'a>, text: Term<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
@@ -66,16 +58,13 @@ fn decoded<'a>(
     limit: usize,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let given;
     let options = if is_empty_map(b, options.as_c_arg()) {
-        &DEFAULTS
+        JsonOptions::default()
     } else {
-        match decode_options(env, options) {
-            Some(options) => {
-                given = options;
-                &given
-            }
-            None => return Ok(b.term(env, b.atom(atoms::bad_option()))),
+        // The caller finds out, and says, what is wrong with them.
+        match JsonOptions::of(&tree(options)) {
+            Ok(options) => options,
+            Err(_) => return Ok(b.term(env, b.atom(atoms::bad_option()))),
         }
     };
     let text = text.as_c_arg();
@@ -99,7 +88,7 @@ fn decoded<'a>(
                 NORMAL_TWICE
             };
             let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
-            decode::decode_up_to(&mut context, text, options, twice)
+            decode::decode_up_to(&mut context, text, &options, twice)
         }),
         Err(error) => Err(JsonError {
             kind: ErrorKind::Utf8,
@@ -129,9 +118,9 @@ fn encoded<'a>(
     let null = if is_empty_map(b, options.as_c_arg()) {
         Null::Null
     } else {
-        match encode_options(env, options) {
-            Some(null) => null,
-            None => return Ok(b.term(env, b.atom(atoms::bad_option()))),
+        match encode_null(&tree(options)) {
+            Ok(null) => null,
+            Err(_) => return Ok(b.term(env, b.atom(atoms::bad_option()))),
         }
     };
     let result = SCRATCH.with_borrow_mut(|out| {
@@ -157,48 +146,4 @@ fn is_empty_map(b: Builder, term: ErlNifTerm) -> bool {
     let mut size = 0;
     // SAFETY: the term belongs to the environment; `size` is written when the result is not 0.
     (unsafe { enif_get_map_size(b.env, term, &mut size) } != 0) && size == 0
-}
-
-/// None: the caller finds out, and says, what is wrong with them.
-fn decode_options<'a>(env: Env<'a>, map: Term<'a>) -> Option<JsonOptions> {
-    let mut options = DEFAULTS;
-    each_option(env, map, |key, value| {
-        if key == atoms::keys().as_c_arg() {
-            options.keys = keys(&tree(value)).ok()?;
-        } else if key == atoms::null().as_c_arg() {
-            options.null = null(&tree(value)).ok()?;
-        } else if key == atoms::max_depth().as_c_arg() {
-            let depth: u16 = value.decode().ok()?;
-            options.max_depth = (1..=MAX_DEPTH).contains(&depth).then_some(depth)?;
-        } else {
-            return None;
-        }
-        Some(())
-    })?;
-    Some(options)
-}
-
-fn encode_options<'a>(env: Env<'a>, map: Term<'a>) -> Option<Null> {
-    let mut null = Null::Null;
-    each_option(env, map, |key, value| {
-        if key != atoms::null().as_c_arg() {
-            return None;
-        }
-        null = self::null(&tree(value)).ok()?;
-        Some(())
-    })?;
-    Some(null)
-}
-
-fn each_option<'a>(
-    env: Env<'a>,
-    map: Term<'a>,
-    mut one: impl FnMut(ErlNifTerm, Term<'a>) -> Option<()>,
-) -> Option<()> {
-    let b = Builder::of(env);
-    let mut pairs = MapPairs::new(b.env, map.as_c_arg())?;
-    while let Some((key, value)) = pairs.next() {
-        one(key, b.term(env, value))?;
-    }
-    Some(())
 }

@@ -37,14 +37,14 @@ pub(crate) fn decode_up_to(
 ) -> Result<Option<ErlNifTerm>, Error> {
     let env = context.b.env;
     let result = match &options.keys {
-        KeyMode::Binary => decode_with(context, input, options, &mut BinaryKeys, twice),
+        KeyMode::Binary => decode_with(context, input, &options.read, &mut BinaryKeys, twice),
         KeyMode::ExistingAtom => {
             let mut keys = |key: &str| atom_exists(env, key);
-            decode_with(context, input, options, &mut keys, twice)
+            decode_with(context, input, &options.read, &mut keys, twice)
         }
         KeyMode::Listed(names) => {
             let mut keys = |key: &str| names.contains(key);
-            decode_with(context, input, options, &mut keys, twice)
+            decode_with(context, input, &options.read, &mut keys, twice)
         }
     };
     if context.scratch.capacity() > SCRATCH_KEPT {
@@ -57,18 +57,14 @@ pub(crate) fn decode_up_to(
 fn decode_with<K: Keys>(
     context: &mut DecodeContext<'_>,
     input: &str,
-    options: &JsonOptions,
+    options: &Options,
     keys: &mut K,
     twice: usize,
 ) -> Result<Option<ErlNifTerm>, Error> {
-    let options = Options {
-        null: options.null,
-        max_depth: options.max_depth,
-    };
     values::with_space(|space| {
         let may_repeat = input.len() <= twice;
-        let mut values = TermOutput::new(context, options.null, space, may_repeat);
-        sockeye_json::decode_into(input, &options, keys, &mut values)?;
+        let mut values = TermOutput::new(context, options, space, may_repeat);
+        sockeye_json::decode_into(input, options, keys, &mut values)?;
         Ok(values.finish().filter(|_| !values.repeated))
     })
 }

@@ -9,7 +9,7 @@ use rustler::sys::{
     ErlNifTerm, enif_compare, enif_get_map_size, enif_make_double, enif_make_int64,
     enif_make_map_from_arrays, enif_make_uint64,
 };
-use sockeye_json::{Keys, Null, Output, decimal_etf, is_atom};
+use sockeye_json::{Keys, Null, Objects, Options, Output, decimal_etf, is_atom};
 
 use crate::atoms;
 use crate::terms::Builder;
@@ -118,6 +118,7 @@ pub(crate) struct TermOutput<'a> {
     /// What `space` remembers is of use if it has this number.
     context: u64,
     null: ErlNifTerm,
+    objects: Objects,
     scratch: &'a mut Vec<u8>,
     /// Whether an object may have a key twice.
     may_repeat: bool,
@@ -128,12 +129,12 @@ pub(crate) struct TermOutput<'a> {
 impl<'a> TermOutput<'a> {
     pub(crate) fn new(
         context: &'a mut DecodeContext<'_>,
-        null: Null,
+        options: &Options,
         space: &'a mut DecodeSpace,
         may_repeat: bool,
     ) -> Self {
         let b = context.b;
-        let null = match null {
+        let null = match options.null {
             Null::Null => atoms::null(),
             Null::Undefined => atoms::undefined(),
             Null::Nil => atoms::nil(),
@@ -144,6 +145,7 @@ impl<'a> TermOutput<'a> {
             space,
             context: context.number,
             null: b.atom(null),
+            objects: options.objects,
             scratch: context.scratch,
             may_repeat,
             repeated: false,
@@ -169,32 +171,60 @@ impl<'a> TermOutput<'a> {
         made.unwrap_or_else(|| self.b.binary(key.as_bytes()))
     }
 
-    /// The last value of each key.
+    /// The last value of each key, with its key, in the order of the text.
     ///
-    /// Sorting, and one map of what is left: a map that grows pair by pair would leave many times
-    /// its size behind.
+    /// Sorting: a map that grows pair by pair would leave many times its size behind.
     #[cold]
-    fn resolved(&self, keys: usize, values: usize) -> Option<ErlNifTerm> {
+    fn last_of_each(&self, keys: usize, values: usize) -> (Vec<ErlNifTerm>, Vec<ErlNifTerm>) {
         let keys = self.space.keys.get(keys..).unwrap_or_default();
         let values = self.space.values.get(values..).unwrap_or_default();
-        let mut pairs: Vec<_> = keys.iter().copied().zip(values.iter().copied()).collect();
-        // Stable: of equal keys the last stays last.
-        pairs.sort_by(|a, b| {
-            // SAFETY: compares two terms of the environment.
-            unsafe { enif_compare(a.0, b.0) }.cmp(&0)
-        });
-        let (mut keys, mut values) = (Vec::new(), Vec::new());
-        for (i, &(key, value)) in pairs.iter().enumerate() {
-            // SAFETY: as above.
-            let last = pairs
-                .get(i + 1)
-                .is_none_or(|next| unsafe { enif_compare(key, next.0) } != 0);
-            if last {
-                keys.push(key);
-                values.push(value);
+        let mut pairs: Vec<_> = keys.iter().zip(values).enumerate().collect();
+        // SAFETY: compares two terms of the environment.
+        let compare = |a: ErlNifTerm, b: ErlNifTerm| unsafe { enif_compare(a, b) }.cmp(&0);
+        // Stable, and the last of equal keys comes first, which is the one that stays.
+        pairs.reverse();
+        pairs.sort_by(|a, b| compare(*a.1.0, *b.1.0));
+        pairs.dedup_by(|a, b| compare(*a.1.0, *b.1.0).is_eq());
+        pairs.sort_unstable_by_key(|(place, _)| *place);
+        pairs.into_iter().map(|(_, (k, v))| (*k, *v)).unzip()
+    }
+
+    /// An object as a list of pairs; none if a key comes twice and may not. The map that tells is
+    /// dropped.
+    #[cold]
+    fn pairs(&self, keys: usize, values: usize) -> Option<ErlNifTerm> {
+        let k = self.space.keys.get(keys..).unwrap_or_default();
+        let v = self.space.values.get(values..).unwrap_or_default();
+        match map_of(self.b, self.on, k, v) {
+            Some(_) => Some(self.pairs_of(k, v)),
+            None if self.may_repeat => {
+                let (k, v) = self.last_of_each(keys, values);
+                Some(self.pairs_of(&k, &v))
             }
+            None => None,
         }
-        map_of(self.b, self.on, &keys, &values)
+    }
+
+    /// `{[{Key, Value}]}`
+    fn pairs_of(&self, keys: &[ErlNifTerm], values: &[ErlNifTerm]) -> ErlNifTerm {
+        let pairs = keys.iter().zip(values);
+        let pairs: Vec<_> = pairs.map(|(k, v)| self.b.tuple([*k, *v])).collect();
+        self.b.tuple([self.b.list(&pairs)])
+    }
+
+    /// An object as a map; none if a key comes twice and may not.
+    #[inline]
+    fn map(&self, keys: usize, values: usize) -> Option<ErlNifTerm> {
+        let k = self.space.keys.get(keys..).unwrap_or_default();
+        let v = self.space.values.get(values..).unwrap_or_default();
+        // The one thing the VM refuses is a key that comes twice.
+        match map_of(self.b, self.on, k, v) {
+            None if self.may_repeat => {
+                let (k, v) = self.last_of_each(keys, values);
+                map_of(self.b, self.on, &k, &v)
+            }
+            made => made,
+        }
     }
 }
 
@@ -345,13 +375,9 @@ impl Output for TermOutput<'_> {
     }
 
     fn close_map(&mut self, (values, keys): Self::Mark, _n: u32) {
-        let k = self.space.keys.get(keys..).unwrap_or_default();
-        let v = self.space.values.get(values..).unwrap_or_default();
-        let made = map_of(self.b, self.on, k, v);
-        // The one thing the VM refuses is a key that comes twice.
-        let map = match made {
-            None if self.may_repeat => self.resolved(keys, values),
-            made => made,
+        let map = match self.objects {
+            Objects::Map => self.map(keys, values),
+            Objects::Pairs => self.pairs(keys, values),
         };
         self.repeated |= map.is_none();
         self.space.values.truncate(values);

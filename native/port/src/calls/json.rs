@@ -1,15 +1,14 @@
 //! JSON on its own: text to a term and back.
 
-use sockeye_json::{Error as JsonError, ErrorKind, MAX_DEPTH, Null};
+use sockeye_json::{Error as JsonError, ErrorKind, Null};
 use sockeye_seam::frames::not_json;
 use sockeye_seam::read::EncodeError;
-use sockeye_seam::settings::{JsonOptions, KeyMode, keys, null};
-use sockeye_seam::value::{BadArg, Read, Value};
+use sockeye_seam::settings::{JsonOptions, encode_null};
+use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, EventWriter, Reader, Writer, events};
 
 use super::Call;
 use crate::asker::{Asker, error};
-use crate::host::Pid;
 use crate::long;
 
 /// Bytes that the link's thread reads itself.
@@ -19,7 +18,7 @@ impl Call<'_> {
     /// `{ok, Value} | {error, {Kind, Offset}} | bad_option`
     pub(super) fn json_decode(self) -> Read<()> {
         let [text, options] = self.args()?;
-        let Some(options) = decode_options(&self.value(options)?) else {
+        let Ok(options) = JsonOptions::of(&self.value(options)?) else {
             self.bad_option();
             return Ok(());
         };
@@ -37,7 +36,7 @@ impl Call<'_> {
     /// `{ok, Text} | {error, {not_json, Part}} | bad_option`
     pub(super) fn json_encode(self) -> Read<()> {
         let [term, options] = self.args()?;
-        let Some(null) = encode_options(&self.value(options)?) else {
+        let Ok(null) = encode_null(&self.value(options)?) else {
             self.bad_option();
             return Ok(());
         };
@@ -51,6 +50,7 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// The caller finds out, and says, what is wrong with them.
     fn bad_option(&self) {
         self.asker.answer(|w| sockeye_etf::atom(w.0, "bad_option"));
     }
@@ -91,39 +91,4 @@ fn encode(asker: &Asker, term: &[u8], null: Null) {
             not_json(w, &why, |w, part| part.copy_to(w.0));
         }),
     });
-}
-
-/// None: the caller finds out, and says, what is wrong with them.
-fn decode_options(map: &Value<Pid>) -> Option<JsonOptions> {
-    let mut options = JsonOptions {
-        null: Null::Null,
-        max_depth: 128,
-        keys: KeyMode::Binary,
-    };
-    let Value::Map(pairs) = map else {
-        return None;
-    };
-    for (key, value) in pairs {
-        match key.atom().ok()? {
-            "keys" => options.keys = keys(value).ok()?,
-            "null" => options.null = null(value).ok()?,
-            "max_depth" => {
-                let depth: u16 = value.read().ok()?;
-                options.max_depth = (1..=MAX_DEPTH).contains(&depth).then_some(depth)?;
-            }
-            _ => return None,
-        }
-    }
-    Some(options)
-}
-
-fn encode_options(map: &Value<Pid>) -> Option<Null> {
-    let Value::Map(pairs) = map else {
-        return None;
-    };
-    match pairs.as_slice() {
-        [] => Some(Null::Null),
-        [(key, value)] if key.is("null") => null(value).ok(),
-        _ => None,
-    }
 }

@@ -42,6 +42,7 @@ pub fn config(number: i64, options: &[(&str, Term)]) -> Term {
         ("slow_subscriber", atom("drop")),
         ("asks", no()),
         ("deflate", no()),
+        ("objects", atom("map")),
         ("max_depth", int(128)),
         ("keys", atom("binary")),
         ("format", atom("raw")),

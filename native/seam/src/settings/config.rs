@@ -1,6 +1,5 @@
 //! The configuration of a server, out of the map that `sockeye_options` has checked.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -9,13 +8,13 @@ use sockeye_engine::tls::TlsSettings;
 use sockeye_engine::{
     Active, Address, ConnectionRate, MessageRate, Mode, Routes, ServerConfig, Target,
 };
-use sockeye_json::Null;
 use sockeye_protocol::Limits;
 use sockeye_protocol::deflate::Policy;
 use sockeye_protocol::handshake::{Origins, Paths};
 use sockeye_protocol::networks::Networks;
 
 use crate::frames::tag_of;
+use crate::settings::json::{JsonOptions, keys, null, objects};
 use crate::settings::tls::tls_settings;
 use crate::value::{BadArg, Read, Value};
 
@@ -34,28 +33,6 @@ impl EventFormat {
         json: None,
         deliver_invalid: false,
     };
-}
-
-/// How the JSON of a server becomes terms.
-#[derive(Clone, Debug)]
-pub struct JsonOptions {
-    /// The atom for `null`.
-    pub null: Null,
-    /// 1 to [`sockeye_json::MAX_DEPTH`].
-    pub max_depth: u16,
-    /// What keys become.
-    pub keys: KeyMode,
-}
-
-/// What the keys of objects become.
-#[derive(Clone, Debug)]
-pub enum KeyMode {
-    /// Binaries.
-    Binary,
-    /// Atoms if the VM has them already, else binaries.
-    ExistingAtom,
-    /// Atoms for these names, else binaries. The atoms must exist.
-    Listed(HashSet<Box<str>>),
 }
 
 /// Who the owner of a server's connections is.
@@ -237,8 +214,11 @@ impl<P: Clone> Settings<P> {
         engine.deflate = deflate_policy(get("deflate")?)?;
         engine.tag = tag_of(null);
         let json = JsonOptions {
-            null,
-            max_depth: map.get_as("max_depth")?,
+            read: sockeye_json::Options {
+                null,
+                max_depth: map.get_as("max_depth")?,
+                objects: objects(get("objects")?)?,
+            },
             keys: keys(get("keys")?)?,
         };
         let raw = get("format")?.is("raw");
@@ -324,37 +304,4 @@ pub fn active<P>(value: &Value<P>) -> Read<Active> {
         },
         n => Active::Count(n.read()?),
     })
-}
-
-/// The atom for `null`.
-///
-/// # Errors
-/// It is not `null`, `undefined` or `nil`.
-pub fn null<P>(value: &Value<P>) -> Read<Null> {
-    match value.atom()? {
-        "null" => Ok(Null::Null),
-        "undefined" => Ok(Null::Undefined),
-        "nil" => Ok(Null::Nil),
-        _ => Err(BadArg),
-    }
-}
-
-/// What keys become: `binary`, `existing_atom` or `{atoms, [atom()]}`.
-///
-/// # Errors
-/// It is none of them.
-pub fn keys<P>(value: &Value<P>) -> Read<KeyMode> {
-    if value.is("binary") {
-        return Ok(KeyMode::Binary);
-    }
-    if value.is("existing_atom") {
-        return Ok(KeyMode::ExistingAtom);
-    }
-    match value.tuple()? {
-        [tag, names] if tag.is("atoms") => {
-            let names = names.list()?.iter().map(|name| name.atom().map(Box::from));
-            Ok(KeyMode::Listed(names.collect::<Read<_>>()?))
-        }
-        _ => Err(BadArg),
-    }
 }

@@ -3,14 +3,14 @@
 mod client;
 mod config;
 mod decision;
+mod json;
 mod options;
 mod tls;
 
 pub use client::{client_tls, dial};
-pub use config::{
-    EventFormat, JsonOptions, KeyMode, Owner, Settings, active, deflate_policy, keys, null, time,
-};
+pub use config::{EventFormat, Owner, Settings, active, deflate_policy, time};
 pub use decision::decision;
+pub use json::{JsonOptions, KeyMode, encode_null, null};
 pub use options::set_option;
 pub use tls::{read_tls, tls_settings};
 
