@@ -154,13 +154,13 @@ the_handler_is_told_test_() ->
                  {copies(2), fun(C) -> [{{{send, C, {binary, <<0:800>>}}, busy}, C}] end},
                  {[{reply, [{text, <<255>>}, {json, {a}}]}],
                   fun(C) -> [{{{send, C, {text, <<255>>}}, not_utf8}, C},
-                             {{{send, C, {json, {a}}}, {not_json, {a}}}, C}] end},
+                             {{{send, C, {json, {a}}}, {not_json, {a}, <<"$">>}}, C}] end},
                  {[{reply, {stream, text, last, <<>>}}],
                   fun(C) -> [{{{send, C, {stream, text, last, <<>>}}, not_streaming}, C}] end},
                  {[{subscribe, <<"a">>}, {subscribe, <<"b">>}],
                   fun(C) -> [{{{subscribe, C, <<"b">>}, too_many_subscriptions}, C}] end},
                  {[{publish, <<"a">>, {json, {a}}}, {publish_from, <<"a">>, {text, <<255>>}}],
-                  fun(_) -> [{{{publish, <<"a">>, {json, {a}}}, {not_json, {a}}}, none},
+                  fun(_) -> [{{{publish, <<"a">>, {json, {a}}}, {not_json, {a}, <<"$">>}}, none},
                              {{{publish_from, <<"a">>, {text, <<255>>}}, not_utf8}, none}] end}]].
 
 %% Its commands are carried out, its state is kept, and it may stop.
@@ -170,8 +170,8 @@ handle_error_is_a_callback_test() ->
              frame => fun({json, N}, _, S) when is_integer(N) -> {[{reply, {json, {N}}}, {reply, {json, S}}], S};
                          (_, _, S) -> {[{reply, {json, {stop}}}], S}
                       end,
-             error => fun({_, {not_json, {stop}}}, _, S) -> {stop, normal, S};
-                         ({_, {not_json, {N}}}, Conn, S) -> {[{send, Conn, {json, [N, S]}}], S + 1}
+             error => fun({_, {not_json, {stop}, _}}, _, S) -> {stop, normal, S};
+                         ({_, {not_json, {N}, _}}, Conn, S) -> {[{send, Conn, {json, [N, S]}}], S + 1}
                       end,
              terminate => fun(Reason, S) -> Self ! {terminated, Reason, S} end},
     with_handler(Funs, #{processes => per_connection}, fun(Port, _) ->

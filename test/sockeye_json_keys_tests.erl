@@ -75,7 +75,7 @@ encoded_keys_test_() ->
 encoded_texts_do_not_mix_test() ->
     Key = <<"key">>,
     [begin
-         ?assertMatch({error, {not_json, _}}, sockeye_json:encode(#{Key => #{Key => self()}})),
+         ?assertMatch({error, {not_json, _, _}}, sockeye_json:encode(#{Key => #{Key => self()}})),
          ?assertEqual({ok, <<"[{\"key\":1},{\"key\":{\"key\":2}}]">>},
                       sockeye_json:encode([#{Key => 1}, #{Key => #{Key => 2}}]))
      end || _ <- lists:seq(1, 10)].

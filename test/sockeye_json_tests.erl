@@ -117,8 +117,8 @@ encode_test_() ->
 
 not_json_test_() ->
     [{lists:flatten(io_lib:format("~p", [Bad])),
-      [?_assertEqual({error, {not_json, Bad}}, encoded(Bad)),
-       ?_assertEqual({error, {not_json, Bad}}, encoded([1, #{a => [Bad]}]))]}
+      [?_assertMatch({error, {not_json, Bad, _}}, encoded(Bad)),
+       ?_assertMatch({error, {not_json, Bad, _}}, encoded([1, #{a => [Bad]}]))]}
      || Bad <- json_terms:not_json()].
 
 floats_come_back_test() ->

@@ -86,7 +86,7 @@ others_test_() ->
           ["Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+/feed is not connected, and will try again: "
            "econnrefused",
            "Sockeye client feed of .* is connected",
-           "Sockeye client feed of .* lost a frame that it had kept: {not_json,<.*>}"]),
+           "Sockeye client feed of .* lost a frame that it had kept: {not_json,<.*>,<<\"\\$.*\">>}"]),
      seen([stubbed],
           ["Sockeye server chat on 127\\.0\\.0\\.1:80 stops, although the engine did not report within 8000 ms .*",
            "Sockeye client <.*> of ws://example\\.com/ stops, although the engine did not report within 8000 ms .*",

@@ -34,7 +34,7 @@ what_is_published_comes_as_the_term_test() ->
 what_was_refused_is_not_delivered_test() ->
     with_server(#{}, fun(_, Server) ->
         ok = sockeye_pubsub:subscribe(Server, <<"t">>),
-        {error, {not_json, _}} = sockeye:publish(Server, <<"t">>, #{a => self()}),
+        {error, {not_json, _, <<"$.a">>}} = sockeye:publish(Server, <<"t">>, #{a => self()}),
         {error, not_utf8} = sockeye:publish(Server, <<"t">>, {text, <<255>>}),
         ?assertEqual([], got())
     end).

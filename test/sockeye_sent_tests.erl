@@ -75,7 +75,7 @@ refused(Call) ->
     catch error:badarg -> badarg
     end.
 
-tag({not_json, _}) -> not_json;
+tag({not_json, _, <<"$", _/binary>>}) -> not_json;
 tag(Reason) -> Reason.
 
 %% A process of its own, which does what it is told.

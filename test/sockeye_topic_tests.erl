@@ -119,7 +119,7 @@ names_at_their_bounds_test() ->
          || Options <- [#{wait => 1}, #{hurry => true}, #{compress => no}]],
         ?assertError(badarg, sockeye:publish(Server, <<"a">>, {close, 1000, <<>>})),
         ?assertError(badarg, sockeye:subscribe(not_a_conn, <<"a">>)),
-        ?assertEqual({error, {not_json, self()}}, sockeye:publish(Server, <<"a">>, #{a => self()}))
+        ?assertEqual({error, {not_json, self(), <<"$.a">>}}, sockeye:publish(Server, <<"a">>, #{a => self()}))
     end).
 
 subscriptions_end_with_the_connection_test() ->
@@ -285,7 +285,7 @@ a_list_of_connections_test() ->
             ?assertEqual({error, [{B, closed}]}, sockeye:send([A, B, C], {text, <<"two">>})),
             ?assertEqual([<<"two">>], until_mark(First)),
             ?assertEqual(ok, sockeye:send([], #{})),
-            ?assertEqual({error, {not_json, self()}}, sockeye:send([A], #{a => self()})),
+            ?assertEqual({error, {not_json, self(), <<"$.a">>}}, sockeye:send([A], #{a => self()})),
             [?assertError(badarg, sockeye:send(Bad, #{})) || Bad <- [[A, b], [A | B]]]
         end)
     end).

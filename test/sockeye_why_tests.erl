@@ -14,7 +14,8 @@ server() ->
       backlog => Positive, name => "an atom or {local, atom()}",
       handler => ["a pid, a registered name or {Module, Arg}", "cannot be loaded", "does not export"], processes => "one, 1..1024 or per_connection",
       batch => "a boolean", active => "true, false, once or 1..32767", format => "json or raw",
-      keys => "binary, existing_atom or {atoms, [atom()]}", null => "null, undefined or nil", objects => "map or pairs", max_depth => "1..256",
+      keys => "binary, existing_atom or {atoms, [atom()]}", null => "null, undefined or nil", objects => "map or pairs",
+      encoder => "a function of one argument", max_depth => "1..256",
       on_invalid_json => "close or deliver", max_message_size => Positive, max_frame_size => Positive,
       max_fragments => Positive, inbox_size => Positive, send_queue_size => Positive, send_timeout => Time,
       handshake_timeout => Time, close_timeout => Time, idle_timeout => Time, ping_interval => Time,
@@ -29,7 +30,7 @@ server() ->
       tls => ["a map with certfile and keyfile", "certfile (or cert) is missing", "unknown key"], subprotocols => "a list of names"}.
 
 client() ->
-    Shared = maps:with([name, deflate, control_frames, message_rate, batch, active, format, keys, null, objects, max_depth,
+    Shared = maps:with([name, deflate, control_frames, message_rate, batch, active, format, keys, null, objects, encoder, max_depth,
                         on_invalid_json, max_message_size, max_frame_size, max_fragments, inbox_size, send_queue_size,
                         send_timeout, close_timeout, idle_timeout, ping_interval, pong_timeout, max_age, subprotocols],
                        server()),

@@ -100,11 +100,11 @@
 -type close_code() :: 1000..4999.
 %% Of a Close frame (RFC 6455, 7.4), or 1005 and 1006 for one that had none or never came.
 
--type send_error() :: closed | busy | not_utf8 | {not_json, term()} | streaming | not_streaming.
+-type send_error() :: closed | busy | not_utf8 | {not_json, Part :: term(), Path :: binary()} | streaming | not_streaming.
 %% Why nothing was sent. `closed': the connection is closed or closing. `busy': its queue is full (option `send_queue_size'), and
-%% nothing else. `not_utf8': a text is not UTF-8. `not_json': this part of the term has no JSON form, or `{duplicate_key, Key}' or
-%% `{struct, Module}', see {@link sockeye_json}. `streaming', `not_streaming': a piece of a message is out of order, or belongs to
-%% another process's message, see {@link frame()}.
+%% nothing else. `not_utf8': a text is not UTF-8. `not_json': this part of the term has no JSON form, or is `{duplicate_key, Key}'
+%% or `{struct, Module}', see {@link sockeye_json}; `Path' says where it is, as `<<"$.user.born">>' or `<<"$.list[3]">>'. `streaming',
+%% `not_streaming': a piece of a message is out of order, or belongs to another process's message, see {@link frame()}.
 
 -type start_error() :: {bad_option, Key :: term(), Why :: binary()} | eaddrinuse | eacces | {already_started, pid()} | term().
 %% Why a server did not start. `bad_option': an option is wrong, and the sentence `Why' says how. `eaddrinuse', `eacces' and others of
@@ -121,7 +121,7 @@
           handler => handler(), processes => one | pos_integer() | per_connection,
           batch => boolean(), active => true | false | once | 1..32767, control_frames => boolean(),
           format => json | raw, keys => binary | existing_atom | {atoms, [atom()]}, null => null | undefined | nil,
-          objects => map | pairs, max_depth => pos_integer(), on_invalid_json => close | deliver,
+          objects => map | pairs, encoder => fun((term()) -> term()), max_depth => pos_integer(), on_invalid_json => close | deliver,
           max_message_size => pos_integer(), max_frame_size => pos_integer(), max_fragments => pos_integer(),
           inbox_size => pos_integer(), send_queue_size => pos_integer(),
           send_timeout => pos_integer() | infinity, handshake_timeout => pos_integer() | infinity,
@@ -150,7 +150,7 @@
 %% <li>Where it listens: `port' 19765 (0: the system picks one), `ip' `loopback', `reuseport' `false', `backlog' 1024, no `name';
 %%     `tls' none, `http2' `tls', `proxy_protocol' `false', `trusted_proxies' none.</li>
 %% <li>Who gets what: `handler' the caller, `processes' `one', `batch' `false', `active' 100 for an owner and `true' for a
-%%     `{Module, Arg}', `control_frames' `false'; `format' `json', `keys' `binary', `null' `null', `objects' `map', `max_depth' 128,
+%%     `{Module, Arg}', `control_frames' `false'; `format' `json', `keys' `binary', `null' `null', `objects' `map', no `encoder', `max_depth' 128,
 %%     `on_invalid_json' `close'.</li>
 %% <li>Times: `handshake_timeout' 10000, `accept_timeout' 5000, `ping_interval' 30000, `pong_timeout' 20000, `idle_timeout' 60000,
 %%     `close_timeout' 5000, `send_timeout' 30000, `max_age' `infinity'.</li>
@@ -177,7 +177,8 @@
 -type subscribe_error() :: closed | too_many_subscriptions.
 %% See {@link subscribe/2}.
 
--type publish_error() :: not_found | not_clustered | timeout | closed | not_utf8 | {not_json, term()}.
+-type publish_error() :: not_found | not_clustered | timeout | closed | not_utf8
+                       | {not_json, Part :: term(), Path :: binary()}.
 %% Why nothing was sent, or with `timeout' why the outcome is not known. `not_found': there is no such server. `closed': the connection,
 %% whose server was meant, is closed. `not_clustered': `scope => cluster' for a server without it. `not_utf8', `not_json': as in
 %% {@link send_error()}. `timeout': with `wait', no answer came within 5 seconds.
@@ -342,7 +343,7 @@ drain(Server, Options) ->
 %% 2> sockeye:send(Conn, [{text, <<"one">>}, {binary, <<2>>}]).
 %% ok
 %% 3> sockeye:send(Conn, #{owner => self()}).
-%% {error,{not_json,<0.84.0>}}
+%% {error,{not_json,<0.84.0>,<<"$.owner">>}}
 %% '''
 %% With a list of connections one frame goes to each of them, encoded once. The connections that did not get it are in the error; an
 %% error that is no list means that nobody got it.

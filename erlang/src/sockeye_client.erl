@@ -76,7 +76,7 @@
           reconnect => boolean() | reconnect(),
           atom() => term()}.
 %% Options of a client. A client also takes those options of a server that are about connections, with the same meanings
-%% and defaults, see {@link sockeye:options()}: `name', `batch', `active', `format', `keys', `null', `objects',
+%% and defaults, see {@link sockeye:options()}: `name', `batch', `active', `format', `keys', `null', `objects', `encoder',
 %% `max_depth', `on_invalid_json', `control_frames', `message_rate', `max_message_size',
 %% `max_frame_size', `max_fragments', `inbox_size', `send_queue_size', `send_timeout',
 %% `close_timeout', `idle_timeout', `ping_interval', `pong_timeout', `max_age',

@@ -151,9 +151,9 @@
 %% code. 1006: no Close frame came. 1002, 1007, 1008 or 1009 may also be the answer to a fault of the peer: it has broken
 %% the protocol, sent what is not UTF-8 or not DEFLATE, or gone beyond a limit. Send `Reply', and close the socket.
 
--type encode_error() :: closed | not_utf8 | {not_json, term()} | streaming | not_streaming.
+-type encode_error() :: closed | not_utf8 | {not_json, Part :: term(), Path :: binary()} | streaming | not_streaming.
 %% `closed': a Close frame was written before, or the connection is over. `not_utf8': a text is not UTF-8. `not_json':
-%% this part of a term has no JSON form, see {@link sockeye_json}. `streaming': a message, or a
+%% this part of a term, which stands at this path, has no JSON form, see {@link sockeye_json:encode/2}, which also has an `encoder'. `streaming': a message, or a
 %% `first', while a message in fragments is without its `last'; `not_streaming': a `more' or `last'
 %% without `first', or of another kind.
 
@@ -363,9 +363,13 @@ encode(Codec, Frames) ->
 
 -spec encoded(codec(), term()) -> {ok, binary()} | {error, encode_error()}.
 encoded(Codec, Frames) ->
-    case sockeye_pure:codec_encode(Codec, Frames) of
-        dirty -> sockeye_pure:codec_encode_dirty(Codec, Frames);
-        Result -> Result
+    Result = case sockeye_pure:codec_encode(Codec, Frames) of
+                 dirty -> sockeye_pure:codec_encode_dirty(Codec, Frames);
+                 Short -> Short
+             end,
+    case Result of
+        {error, {not_json, Part}} -> {error, {not_json, Part, sockeye_json_path:in_frames(Frames, Part)}};
+        _ -> Result
     end.
 
 %% @doc Takes the bytes that arrived, wherever they were cut.

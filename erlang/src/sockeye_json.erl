@@ -11,7 +11,7 @@
 %% 3> sockeye_json:decode(<<"[1,">>).
 %% {error,{eof,3}}
 %% 4> sockeye_json:encode([1, self()]).
-%% {error,{not_json,<0.85.0>}}
+%% {error,{not_json,<0.85.0>,<<"$[1]">>}}
 %% '''
 %%
 %% Small values are handled on the caller's scheduler. A text of more than 32 KiB in
@@ -33,15 +33,15 @@
 %% No object is written with a key twice. That can happen in a map with `a' and `<<"a">>', which
 %% are the same in text, and in a list of pairs. A struct of Elixir, a map whose
 %% `__struct__' is an atom, is refused as well: you say which of its fields may leave,
-%% with `Map.from_struct/1' or `Map.take/2'.
+%% with `Map.from_struct/1', `Map.take/2' or the option `encoder'.
 %%
 %% ```
 %% 1> sockeye_json:encode({[{z, 1}, {a, {[]}}]}).
 %% {ok,<<"{\"z\":1,\"a\":{}}">>}
 %% 2> sockeye_json:encode(#{a => 1, <<"a">> => 2}).
-%% {error,{not_json,{duplicate_key,<<"a">>}}}
+%% {error,{not_json,{duplicate_key,<<"a">>},<<"$">>}}
 %% 3> sockeye_json:encode(#{'__struct__' => 'Elixir.Date', day => 1}).
-%% {error,{not_json,{struct,'Elixir.Date'}}}
+%% {error,{not_json,{struct,'Elixir.Date'},<<"$">>}}
 %% '''
 -module(sockeye_json).
 
@@ -71,8 +71,14 @@
 %%
 %% `max_depth': how many arrays and objects may be open at once; default 128.
 
--type encode_options() :: #{null => null | undefined | nil}.
+-type encode_options() :: #{null => null | undefined | nil,
+                            encoder => fun((term()) -> term())}.
 %% `null': the atom that becomes JSON's null, beside `null' itself; default `null'.
+%%
+%% `encoder': called, in the calling process, with each part of the term that JSON does not know: a struct of Elixir, a tuple, a
+%% pid, port, reference or fun, bits, an improper list, a key of another kind. It returns a term to take its place, in which it is
+%% asked again, up to 256 times within each other; or the same term, where it does not know it either: that is `not_json'.
+%% What it raises is raised as `{encoder, Class, Reason}'. A term that is JSON is written without it.
 
 -type decode_error() :: {Kind :: syntax | eof | depth | number_range | utf8 | trailing_data | too_large,
                          Offset :: non_neg_integer()}.
@@ -125,33 +131,52 @@ decoded(Text, Options) ->
     end.
 
 %% @equiv encode(Term, #{})
--spec encode(term()) -> {ok, binary()} | {error, {not_json, term()}}.
+-spec encode(term()) -> {ok, binary()} | {error, {not_json, Part :: term(), Path :: binary()}}.
 encode(Term) ->
-    case sockeye_pure:json_encode(Term, #{}) of
-        dirty -> sockeye_pure:json_encode_dirty(Term, #{});
-        Result -> Result
-    end.
+    encoded(Term, #{}, none).
 
 %% @doc The text of a term, without white space.
 %%
-%% `not_json' has the innermost part of the term that has no JSON form: a pid, a
-%% tuple, a binary that is not UTF-8, an improper list, a key that is neither a binary
-%% nor an atom nor an integer, an element of `{[...]}' that is not a pair. Or it has
-%% the reason: `{duplicate_key, Key}', one of two keys of an object that are the same in text,
-%% or `{struct, Module}'. Other error: `bad_option', see {@link option_error()}. Raises `badarg' if `Options' is not a map.
+%% `not_json' has the innermost part of the term that has no JSON form, and where it stands in the term, as `<<"$.user.born">>' or
+%% `<<"$.list[3]">>': a key that is no plain name is in `["..."]', and a long path is cut in the middle. The part is a pid, a tuple, a
+%% binary that is not UTF-8, an improper list, a key that is neither a binary nor an atom nor an integer, an element of `{[...]}' that
+%% is not a pair; the last two stand at the path of their object. Or it has the reason: `{duplicate_key, Key}', one of two keys of
+%% an object that are the same in text, or `{struct, Module}'. Other error: `bad_option', see {@link option_error()}. Raises `badarg'
+%% if `Options' is not a map.
 %% ```
 %% 1> sockeye_json:encode([nil, null], #{null => nil}).
 %% {ok,<<"[null,null]">>}
 %% 2> sockeye_json:encode(#{socket => {127, 0, 0, 1}}, #{}).
-%% {error,{not_json,{127,0,0,1}}}
+%% {error,{not_json,{127,0,0,1},<<"$.socket">>}}
+%% 3> Encoder = fun(Ip) when is_tuple(Ip) -> list_to_binary(inet:ntoa(Ip)); (Other) -> Other end.
+%% #Fun<...>
+%% 4> sockeye_json:encode(#{socket => {127, 0, 0, 1}}, #{encoder => Encoder}).
+%% {ok,<<"{\"socket\":\"127.0.0.1\"}">>}
 %% '''
 -spec encode(term(), encode_options()) ->
-          {ok, binary()} | {error, {not_json, term()} | option_error()}.
+          {ok, binary()} | {error, {not_json, Part :: term(), Path :: binary()} | option_error()}.
+encode(Term, #{encoder := Encoder} = Options) when is_function(Encoder, 1) ->
+    encoded(Term, maps:remove(encoder, Options), Encoder);
 encode(Term, Options) when is_map(Options) ->
-    case sockeye_pure:json_encode(Term, Options) of
-        dirty -> sockeye_pure:json_encode_dirty(Term, Options);
-        bad_option -> sockeye_options:explain(Options, [null]);
-        Result -> Result
-    end;
+    encoded(Term, Options, none);
 encode(Term, Options) ->
     sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Term, Options]).
+
+-spec encoded(term(), encode_options(), sockeye_encoder:encoder() | none) ->
+          {ok, binary()} | {error, {not_json, term(), binary()} | option_error()}.
+encoded(Term, Options, Encoder) ->
+    case sockeye_pure:json_encode(Term, Options) of
+        {ok, _} = Text -> Text;
+        dirty -> judged(sockeye_pure:json_encode_dirty(Term, Options), Term, Options, Encoder);
+        Result -> judged(Result, Term, Options, Encoder)
+    end.
+
+-spec judged(term(), term(), encode_options(), sockeye_encoder:encoder() | none) -> term().
+judged({ok, _} = Text, _Term, _Options, _Encoder) ->
+    Text;
+judged({error, {not_json, Part}}, Term, _Options, none) ->
+    {error, {not_json, Part, sockeye_json_path:in_term(Term, Part)}};
+judged({error, {not_json, _}}, Term, Options, Encoder) ->
+    encoded(sockeye_encoder:term(Term, Encoder), Options, none);
+judged(bad_option, _Term, Options, _Encoder) ->
+    sockeye_options:explain(Options, [null, encoder]).

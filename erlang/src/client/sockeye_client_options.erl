@@ -6,8 +6,8 @@
 -export([parse/4]).
 
 %% What means the same for both ends of a connection.
--define(SHARED, [name, deflate, control_frames, message_rate, batch, active, format, keys, null, objects, max_depth, on_invalid_json,
-                 max_message_size, max_frame_size, max_fragments, inbox_size,
+-define(SHARED, [name, deflate, control_frames, message_rate, batch, active, format, keys, null, objects, encoder,
+                 max_depth, on_invalid_json, max_message_size, max_frame_size, max_fragments, inbox_size,
                  send_queue_size, send_timeout, close_timeout, idle_timeout,
                  ping_interval, pong_timeout, max_age, subprotocols]).
 

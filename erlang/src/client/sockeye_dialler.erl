@@ -76,12 +76,13 @@ begin_life(Parent, #{name := Name} = Config) ->
     sockeye_server:register_name(Name),
     Engine = monitor(process, sockeye_engine),
     %% Nobody comes who could be asked about.
-    Settings = maps:merge(maps:without([name, handler, processes, batch, accept], Config),
+    Settings = maps:merge(maps:without([name, handler, processes, batch, accept, encoder], Config),
                           (sockeye_descriptors:limits(infinity))#{asks => false}),
     Id = case open(Settings) of
              {ok, Number} -> Number;
              {error, Why} -> throw({start_failed, Why})
          end,
+    ok = sockeye_encoder:set(Id, maps:get(encoder, Config, none)),
     %% Without what is secret: it would be in every crash report.
     State = #state{id = Id, config = maps:remove(dial, Config), engine = Engine},
     Started = try start_worker(State)
@@ -374,6 +375,7 @@ hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeo
         error:badarg -> ok
     end,
     ok = sockeye_stopping:workers([Worker || Worker =/= undefined]),
+    ok = sockeye_encoder:forget(Id),
     sockeye_log_limit:forget(Id).
 
 -spec frame_lost(term(), #state{}) -> ok.

@@ -26,7 +26,7 @@
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
          topics_of/1, connections/3]).
 
--export_type([inbox/0, owner_inbox/0, server_id/0, encoded/0, batch/0, conn_error/0, asked/0, waiting/0, kind/0]).
+-export_type([refusal/0, inbox/0, owner_inbox/0, server_id/0, encoded/0, batch/0, conn_error/0, asked/0, waiting/0, kind/0]).
 
 -type inbox() :: reference() | sockeye_wire:id().
 -type waiting() :: reference() | none.
@@ -46,7 +46,9 @@
 %% bits, and the answer. See {@link sockeye_backlog}.
 -type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.
 %% The terms of the command that failed. A `Conn' may stand behind two notes of the caller, in a tuple of three.
--type conn_error() :: {Conn :: term(), Frame :: term(), sockeye:send_error() | badarg}.
+-type refusal() :: closed | busy | not_utf8 | {not_json, term()} | streaming | not_streaming.
+%% As {@link sockeye:send_error()}, without the path to what is no JSON.
+-type conn_error() :: {Conn :: term(), Frame :: term(), refusal() | badarg}.
 
 -type kind() :: nif | port.
 
@@ -274,57 +276,57 @@ commands_dirty(Commands) ->
     ?CALL(commands_dirty(Commands)).
 
 -spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
-          maybe_crowded(ok | {error, sockeye:send_error()} | dirty).
+          maybe_crowded(ok | {error, refusal()} | dirty).
 send(Conn, Frames) ->
     ?CALL(send(Conn, Frames)).
 
 -spec send_dirty(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
-          maybe_crowded(ok | {error, sockeye:send_error()}).
+          maybe_crowded(ok | {error, refusal()}).
 send_dirty(Conn, Frames) ->
     ?CALL(send_dirty(Conn, Frames)).
 
 %% With a reference, `ok' promises the message `{Ref, sockeye:outcome()}'.
 -spec publish(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
-          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty).
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()} | dirty).
 publish(ServerId, To, Frame, Except, Ref) ->
     ?CALL(publish(ServerId, To, Frame, Except, Ref)).
 
 -spec publish_dirty(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
-          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}).
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()}).
 publish_dirty(ServerId, To, Frame, Except, Ref) ->
     ?CALL(publish_dirty(ServerId, To, Frame, Except, Ref)).
 
 -spec encode_frame(server_id(), sockeye:frame()) ->
-          {ok, encoded()} | {error, sockeye:send_error()} | dirty.
+          {ok, encoded()} | {error, refusal()} | dirty.
 encode_frame(ServerId, Frame) ->
     ?CALL(encode_frame(ServerId, Frame)).
 
 -spec encode_frame_dirty(server_id(), sockeye:frame()) ->
-          {ok, encoded()} | {error, sockeye:send_error()}.
+          {ok, encoded()} | {error, refusal()}.
 encode_frame_dirty(ServerId, Frame) ->
     ?CALL(encode_frame_dirty(ServerId, Frame)).
 
 -spec publish_encoded(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
               asked() | none) ->
-          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()} | dirty).
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()} | dirty).
 publish_encoded(ServerId, To, Frame, Except, Ref) ->
     ?CALL(publish_encoded(ServerId, To, Frame, Except, Ref)).
 
 -spec publish_encoded_dirty(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
               asked() | none) ->
-          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, sockeye:send_error()}).
+          maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()}).
 publish_encoded_dirty(ServerId, To, Frame, Except, Ref) ->
     ?CALL(publish_encoded_dirty(ServerId, To, Frame, Except, Ref)).
 
 -spec send_list([sockeye:conn()], sockeye:frame()) ->
-          maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()} | dirty).
+          maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | refusal()} | dirty).
 send_list(Conns, Frame) ->
     ?CALL(send_list(Conns, Frame)).
 
 -spec send_list_dirty([sockeye:conn()], sockeye:frame()) ->
-          maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}).
+          maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | refusal()}).
 send_list_dirty(Conns, Frame) ->
     ?CALL(send_list_dirty(Conns, Frame)).
 

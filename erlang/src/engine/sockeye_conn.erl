@@ -13,6 +13,15 @@
 
 -spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye:send_error()}.
 send(Conn, Frames) ->
+    case sent(Conn, Frames) of
+        ok -> ok;
+        {error, {not_json, Part}} ->
+            sockeye_encoder:again(sockeye_encoder:of_conn(Conn), Frames, Part, fun(Encoded) -> sent(Conn, Encoded) end);
+        Result -> Result
+    end.
+
+-spec sent(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye_backend:refusal()}.
+sent(Conn, Frames) ->
     case sockeye_backend:send(Conn, Frames) of
         ok -> ok;
         dirty -> settle(sockeye_backend:send_dirty(Conn, Frames));

@@ -220,6 +220,7 @@ handle_info({'EXIT', _Link, Reason}, State) ->
     end;
 handle_info({sockeye_gone, ServerId}, State) ->
     ok = sockeye_log_limit:forget(ServerId),
+    ok = sockeye_encoder:forget(ServerId),
     %% A process that was killed has not done so itself.
     _ = sockeye_backend:engine() =:= port andalso sockeye_again:forget(ServerId),
     {noreply, State};

@@ -24,6 +24,8 @@
 
 -type to() :: all | sockeye:topic().
 -type result() :: ok | {ok, sockeye:outcome()} | {error, sockeye:publish_error()}.
+%% Before it is known where in the frame the part stands that is no JSON.
+-type tried() :: ok | {ok, sockeye:outcome()} | {error, sockeye_backend:refusal() | not_found | not_clustered | timeout}.
 
 %% To all connections of a server, or of the server of a connection but that one.
 -spec to_all(sockeye:server(), sockeye:frame(), sockeye:publish_options()) -> result().
@@ -62,12 +64,12 @@ of_conn(Conn, Work) ->
 -spec broadcast(sockeye_backend:server_id(), sockeye:frame(), sockeye:conn() | none,
                 sockeye:publish_options()) -> result().
 broadcast(ServerId, Frame, Except, Options) ->
-    spread(ServerId, all, Frame, Except, Options).
+    encoded(ServerId, all, Frame, Except, Options).
 
 -spec publish(sockeye_backend:server_id(), sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               sockeye:publish_options()) -> result().
 publish(ServerId, Topic, Frame, Except, Options) when is_binary(Topic) ->
-    spread(ServerId, Topic, Frame, Except, Options);
+    encoded(ServerId, Topic, Frame, Except, Options);
 publish(_ServerId, _Topic, _Frame, _Except, _Options) ->
     error(badarg).
 
@@ -79,7 +81,7 @@ command(Note, ServerId, To, Frame, Except) ->
         andalso sockeye_port:publish_command(Note, ServerId, To, Frame, Except)
     of
         true -> ok;
-        false -> spread(ServerId, To, Frame, Except, #{})
+        false -> encoded(ServerId, To, Frame, Except, #{})
     end.
 
 %% Whether only connections of this node may get it, and the engine is where asking takes its time.
@@ -89,8 +91,18 @@ is_for_connections(ServerId, To) ->
         andalso (To =:= all orelse sockeye_cluster:processes() =:= 0)
         andalso sockeye_cluster:name(ServerId, default) =:= local.
 
+-spec encoded(sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
+              sockeye:publish_options()) -> result().
+encoded(ServerId, To, Frame, Except, Options) ->
+    case spread(ServerId, To, Frame, Except, Options) of
+        {error, {not_json, Part}} ->
+            sockeye_encoder:again(sockeye_encoder:of_server(ServerId), Frame, Part,
+                                  fun(Encoded) -> spread(ServerId, To, Encoded, Except, Options) end);
+        Result -> Result
+    end.
+
 -spec spread(sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
-             sockeye:publish_options()) -> result().
+             sockeye:publish_options()) -> tried().
 spread(ServerId, To, Frame, Except, Options) when map_size(Options) =:= 0 ->
     scoped(ServerId, To, Frame, Except, default, false);
 spread(_ServerId, _To, _Frame, _Except, Options) when not is_map(Options) ->
@@ -105,7 +117,7 @@ spread(ServerId, To, Frame, Except, Options) ->
     scoped(ServerId, To, Frame, Except, Scope, Wait).
 
 -spec scoped(sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none,
-             default | local | cluster, boolean()) -> result().
+             default | local | cluster, boolean()) -> tried().
 scoped(ServerId, To, Frame, Except, Scope, Wait) ->
     case sockeye_cluster:name(ServerId, Scope) of
         local ->
@@ -121,7 +133,7 @@ scoped(ServerId, To, Frame, Except, Scope, Wait) ->
 
 %% What this node refuses goes nowhere.
 -spec everywhere([tuple()], atom(), sockeye_backend:server_id(), to(), sockeye:frame(),
-                 sockeye:conn() | none, boolean()) -> result().
+                 sockeye:conn() | none, boolean()) -> tried().
 everywhere(Targets, Name, ServerId, To, Frame, Except, Wait) ->
     case encode(ServerId, Frame) of
         {ok, Encoded} ->
@@ -133,7 +145,7 @@ everywhere(Targets, Name, ServerId, To, Frame, Except, Wait) ->
     end.
 
 -spec encode(sockeye_backend:server_id(), sockeye:frame()) ->
-          {ok, sockeye_backend:encoded()} | {error, sockeye:send_error()}.
+          {ok, sockeye_backend:encoded()} | {error, sockeye_backend:refusal()}.
 encode(ServerId, Frame) ->
     case sockeye_backend:encode_frame(ServerId, Frame) of
         dirty -> sockeye_backend:encode_frame_dirty(ServerId, Frame);
@@ -142,7 +154,7 @@ encode(ServerId, Frame) ->
 
 %% Connections of this node, then its processes.
 -spec here(sockeye_backend:server_id(), to(), sockeye:frame() | {encoded, sockeye_backend:encoded()},
-           sockeye:frame(), sockeye:conn() | none, boolean()) -> result().
+           sockeye:frame(), sockeye:conn() | none, boolean()) -> tried().
 here(ServerId, To, Form, Frame, Except, Wait) ->
     Result = case Wait of
                  true -> wait(ServerId, To, Form, Except);
@@ -151,18 +163,18 @@ here(ServerId, To, Form, Frame, Except, Wait) ->
     is_binary(To) andalso is_sent(Result) andalso sockeye_pubsub_server:deliver(ServerId, To, Frame),
     Result.
 
--spec is_sent(result()) -> boolean().
+-spec is_sent(tried()) -> boolean().
 is_sent(ok) -> true;
 is_sent({ok, _}) -> true;
 is_sent({error, _}) -> false.
 
 %% What comes from another node.
--spec publish_encoded(sockeye_backend:server_id(), to(), sockeye_backend:encoded()) -> result().
+-spec publish_encoded(sockeye_backend:server_id(), to(), sockeye_backend:encoded()) -> tried().
 publish_encoded(ServerId, To, Encoded) ->
     hand_over(ServerId, To, {encoded, Encoded}, none, none).
 
 -spec hand_over(sockeye_backend:server_id(), to(), sockeye:frame() | {encoded, sockeye_backend:encoded()},
-                sockeye:conn() | none, sockeye_backend:asked() | none) -> result().
+                sockeye:conn() | none, sockeye_backend:asked() | none) -> tried().
 hand_over(ServerId, To, {encoded, Encoded}, Except, Ref) ->
     case sockeye_backend:publish_encoded(ServerId, To, Encoded, Except, Ref) of
         dirty -> settle(sockeye_backend:publish_encoded_dirty(ServerId, To, Encoded, Except, Ref));
@@ -175,7 +187,7 @@ hand_over(ServerId, To, Frame, Except, Ref) ->
     end.
 
 -spec wait(sockeye_backend:server_id(), to(), sockeye:frame() | {encoded, sockeye_backend:encoded()},
-           sockeye:conn() | none) -> result().
+           sockeye:conn() | none) -> tried().
 wait(ServerId, To, Form, Except) ->
     case sockeye_ask:ask(fun(Asked) -> hand_over(ServerId, To, Form, Except, Asked) end, ?TIMEOUT_MS) of
         Outcome when is_map(Outcome) -> {ok, Outcome};
@@ -185,6 +197,15 @@ wait(ServerId, To, Form, Except) ->
 -spec list([sockeye:conn()], sockeye:frame()) ->
           ok | {error, [{sockeye:conn(), closed | busy}] | sockeye:send_error()}.
 list(Conns, Frame) ->
+    case listed(Conns, Frame) of
+        {error, {not_json, Part}} ->
+            sockeye_encoder:again(sockeye_encoder:of_conn(Conns), Frame, Part, fun(Encoded) -> listed(Conns, Encoded) end);
+        Result -> Result
+    end.
+
+-spec listed([sockeye:conn()], sockeye:frame()) ->
+          ok | {error, [{sockeye:conn(), closed | busy}] | sockeye_backend:refusal()}.
+listed(Conns, Frame) ->
     case sockeye_backend:send_list(Conns, Frame) of
         dirty -> settle(sockeye_backend:send_list_dirty(Conns, Frame));
         Result -> settle(Result)

@@ -20,7 +20,7 @@ look_up(#s{module = Module} = S) ->
 
 %% The callback for an event of a connection, and its commands on top of those before.
 -spec event(sockeye:event(), sockeye:conn(), acc(), term(), #s{}) -> outcome().
-event(Event, Conn, Acc, State, S) ->
+event(Event, Conn, Acc, State, #s{encoder = none} = S) ->
     try callback(Event, Conn, State, S) of
         {[{reply, Frame}], State1} when is_map(Frame) orelse is_tuple(Frame),
                                         element(1, Event) =/= open, element(1, Event) =/= closed ->
@@ -30,7 +30,21 @@ event(Event, Conn, Acc, State, S) ->
     catch
         throw:Result -> result(Result, last(Event, Conn), Acc, State, S);
         Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, last(Event, Conn)}, Acc, State}
+    end;
+event(Event, Conn, Acc, State, S) ->
+    Last = last(Event, Conn),
+    try encoded(fun() -> callback(Event, Conn, State, S) end, S) of
+        Result -> result(Result, Last, Acc, State, S)
+    catch
+        Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, Last}, Acc, State}
     end.
+
+%% What a callback returns or throws, with its frames as the encoder has them. A crash of that is one of the callback.
+-spec encoded(fun(() -> term()), #s{}) -> term().
+encoded(Callback, #s{encoder = none}) ->
+    try Callback() catch throw:Result -> Result end;
+encoded(Callback, #s{encoder = Encoder}) ->
+    sockeye_encoder:commands(try Callback() catch throw:Result -> Result end, Encoder).
 
 -spec last(sockeye:event(), sockeye:conn()) -> sockeye_crash:last().
 last({open, Info}, Conn) -> {handle_open, Conn, none, Info};
@@ -81,10 +95,9 @@ result(Other, Last, Acc, Old, _S) ->
 -spec message(sockeye_commands:callback(), [term()], sockeye:conn() | none, frame | message, term(), #s{}) -> outcome().
 message(Name, [With | _] = Args, Conn, Kind, State, #s{module = Module} = S) ->
     Last = {Name, Conn, Kind, With},
-    try apply(Module, Name, Args ++ [State]) of
+    try encoded(fun() -> apply(Module, Name, Args ++ [State]) end, S) of
         Result -> result(replied(Result, Args, Last, S), Last, [], State, S)
     catch
-        throw:Result -> result(replied(Result, Args, Last, S), Last, [], State, S);
         Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, Last}, [], State}
     end.
 

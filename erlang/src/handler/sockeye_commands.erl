@@ -168,7 +168,7 @@ refusal({{?NOTE, At, Conn}, Frame, Reason}) ->
     refusal(At, Conn, Frame, Reason);
 refusal({{?FANOUT, At, To, Except}, Frame, Reason}) ->
     Command = many(To, Except, Frame),
-    {At, Command, none, case Reason of badarg -> {bad_command, wrong(Command)}; _ -> Reason end};
+    {At, Command, none, case Reason of badarg -> {bad_command, wrong(Command)}; _ -> placed(Reason, Frame) end};
 refusal({Conn, Frame, Reason}) ->
     refusal(handle_frame, Conn, Frame, Reason).
 
@@ -180,7 +180,12 @@ many(Topic, _Except, Frame) -> {publish_from, Topic, Frame}.
 
 -spec refusal(callback(), sockeye:conn(), term(), term()) -> failure().
 refusal(At, Conn, Frame, badarg) -> bad(command(Conn, Frame), Conn, At);
-refusal(At, Conn, Frame, Reason) -> {At, command(Conn, Frame), Conn, Reason}.
+refusal(At, Conn, Frame, Reason) -> {At, command(Conn, Frame), Conn, placed(Reason, Frame)}.
+
+%% With the path to what is no JSON.
+-spec placed(sockeye_backend:refusal(), term()) -> sockeye:send_error().
+placed({not_json, Part}, Frame) -> {not_json, Part, sockeye_json_path:in_frames(Frame, Part)};
+placed(Reason, _Frame) -> Reason.
 
 -spec command(sockeye:conn(), term()) -> sockeye_handler:command().
 command(_Conn, {active, _} = Active) -> Active;

@@ -96,7 +96,7 @@ init(_Args) ->
 start({ServerId, Server, Slot, Conn, Module, Arg}) ->
     S = sockeye_callback:look_up(#s{module = Module, handle_frame = fun Module:handle_frame/3,
                      server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
-                     inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
+                     encoder = sockeye_encoder:of_server(ServerId), inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
     %% With a process per connection the inbox comes first: if init fails, its
     %% end closes the connection.
     Early = case Conn of

@@ -16,6 +16,7 @@
          conn = none :: sockeye:conn() | none,
          %% The URL of a client: it has one connection at a time, and outlives it.
          url = none :: binary() | none,
+         encoder = none :: sockeye_encoder:encoder() | none,
          max = ?FIRST_MAX :: pos_integer(),
          %% Which optional callbacks there are.
          has_open = false :: boolean(),

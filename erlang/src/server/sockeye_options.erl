@@ -139,6 +139,7 @@ check(keys, V) -> keys(V);
 check(null, V) -> V =:= null orelse V =:= undefined orelse V =:= nil
                       orelse "null, undefined or nil";
 check(objects, V) -> V =:= map orelse V =:= pairs orelse "map or pairs";
+check(encoder, V) -> is_function(V, 1) orelse "a function of one argument";
 check(max_depth, V) -> is_integer(V) andalso V >= 1 andalso V =< 256 orelse "1..256";
 check(on_invalid_json, V) -> V =:= close orelse V =:= deliver orelse "close or deliver";
 check(max_message_size, V) -> positive(V);

@@ -77,6 +77,7 @@ start(#{name := Name} = Config) ->
     register_name(Name),
     Engine = monitor(process, sockeye_engine),
     {Id, Address, Certificates} = listen(Config),
+    ok = sockeye_encoder:set(Id, maps:get(encoder, Config, none)),
     State = #state{id = Id, config = Config, engine = Engine},
     try
         Started = start_gate(start_handlers(State)),
@@ -120,7 +121,7 @@ register_name(Name) ->
 
 -spec listen(sockeye_options:config()) -> {sockeye_backend:server_id(), map(), sockeye_tls:own()}.
 listen(Config) ->
-    Engine = maps:without([name, handler, processes, batch, accept, scope], Config),
+    Engine = maps:without([name, handler, processes, batch, accept, scope, encoder], Config),
     #{tls := TlsOptions, http2 := Http2} = Config,
     Tls = case sockeye_tls:read(TlsOptions, Http2) of
               {ok, Read} -> Read;
@@ -348,6 +349,7 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     Level = case IsOrderly of true -> notice; false -> error end,
     sockeye_log:always(Level, server_stopped, (State#state.facts)#{reason => Reason}),
     sockeye_log_limit:forget(Id),
+    ok = sockeye_encoder:forget(Id),
     IsOrderly orelse sockeye_crash:die(Reason),
     ok.
 
