@@ -11,7 +11,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_options_tests
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim
 
-.PHONY: help run chat build test test-rust test-erlang test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults props soak kill bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults props soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,11 @@ test-rust: ## the tests of the crates that need no Erlang, and the fuzz targets 
 
 test-erlang: ## EUnit
 	rebar3 eunit
+
+test-elixir: ## ExUnit: what Elixir has of its own
+	@.ci/setup install
+	mix format --check-formatted mix.exs 'erlang/elixir/**/*.ex' 'test/elixir/*.exs'
+	CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target} MIX_ENV=test mix do compile --warnings-as-errors, test
 
 test-port: ## EUnit with the engine as a process of its own: the modules that test/README.md has chosen
 	@SOCKEYE_ENGINE=port rebar3 eunit --module=$(PORT_MODULES)

@@ -28,7 +28,7 @@ not_run() ->
       "a shell that waits for a person, and the test that runs this one; the targets are looked up"},
      {"README.md", "{deps, [{sockeye, {git, \"URL-OF-THIS-REPOSITORY\", {branch, \"main\"}}}]}.",
       "there is no such address; `make install-modes' depends on Sockeye in this way"},
-     {"README.md", "{:sockeye, git: \"URL-OF-THIS-REPOSITORY\", branch: \"main\", manager: :rebar3}",
+     {"README.md", "{:sockeye, git: \"URL-OF-THIS-REPOSITORY\", branch: \"main\"}",
       "there is no such address; `make install-modes' depends on Sockeye in this way"},
      {"erlang/guide/crash.md", "readelf -n priv/sockeye_nif.so | grep 'Build ID'",
       "needs a build of one's own with symbols; `make install-modes' compares the two and reads an address"},
