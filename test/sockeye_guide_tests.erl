@@ -62,7 +62,7 @@ manuals_test_() ->
 
 modules() ->
     [atom_to_list(Module) || Module <- [sockeye_handler, sockeye, sockeye_client, sockeye_json, sockeye_codec,
-                                        sockeye_pubsub, sockeye_presence]].
+                                        sockeye_pubsub, sockeye_presence, sockeye_websock]].
 
 %% A page of the examples in a module's comments.
 manual(Module) ->
@@ -185,6 +185,7 @@ wrong_pages_test_() ->
              {"a module with a warning", "```erlang\n-module(docs_wrong).\n-export([f/1]).\nf(X) -> ok.\n```\n"},
              {"a callback that is missing", "```erlang\n-module(docs_wrong).\n-behaviour(sockeye_handler).\n-export([init/1]).\n"
                                             "init(_) -> {ok, 1}.\n```\n"},
+             {"a mistake in a program of others", "```erlang theirs/docs_wrong.erl\n-module(docs_wrong).\n-export([f/1]).\nf(X) -> ok.\n```\n"},
              {"a command that fails", "```sh\ntrue\nfalse\n```\n"},
              {"a command that is none", "```sh\nno-such-program-here\n```\n"},
              {"a piece of a module", "```erlang\nf() -> ok.\n```\n"},
@@ -286,7 +287,11 @@ block(#{language := Language, text := Text, name := Name} = Block, #{page := Pag
         [] ->
             Changed = with_ports(Text, Reader),
             case {Language, re:run(Text, "^(%.*\n)*-module\\((\\w+)\\)", [{capture, [2], list}])} of
-                {"erlang", {match, [Module]}} -> module(list_to_atom(Module), Name, Changed, Reader);
+                {"erlang", {match, [Module]}} ->
+                    case Name of
+                        "theirs/" ++ _ -> of_others(Name, Changed), Reader;
+                        _ -> module(list_to_atom(Module), Name, Changed, Reader)
+                    end;
                 {"erlang", nomatch} when Name =:= "" -> transcript(doc_page:entries(Changed), Reader);
                 {"sh", _} -> commands(Changed, Reader);
                 {Proxy, _} when Proxy =:= "nginx"; Proxy =:= "haproxy" -> proxy(Proxy, Changed, Reader);
@@ -306,6 +311,16 @@ with_ports(Text, #{ports := Ports}) ->
 save(Name, Text) ->
     ok = filelib:ensure_dir(Name),
     ok = file:write_file(Name, unicode:characters_to_binary(Text)).
+
+%% A program for a library that is not here: but for its behaviour and calls, it is right.
+of_others(Name, Text) ->
+    save(Name, Text),
+    case compile:file(Name, [binary, return]) of
+        {ok, _, _, Warnings} ->
+            [] = [Warning || {_, List} <- Warnings, {_, _, Warning} <- List, element(1, Warning) =/= undefined_behaviour];
+        {error, Errors, Warnings} ->
+            error({does_not_compile, Errors, Warnings})
+    end.
 
 module(Module, "", Text, Reader) ->
     module(Module, atom_to_list(Module) ++ ".erl", Text, Reader);

@@ -41,6 +41,8 @@ defaults() ->
 
 %% The configuration as `sockeye_backend:client_open/1' wants it, and `reconnect'.
 -spec parse(term(), term(), map(), pid()) -> {ok, map()} | {error, bad()}.
+parse(_Url, {sockeye_websock, _}, _Options, _Owner) ->
+    {error, sockeye_why:option(handler, "sockeye_websock is for a server")};
 parse(Url, Handler, Options, Owner) ->
     Shared = maps:with(?SHARED, Options),
     try agree(url(Url), maps:map(fun checked/2, maps:without(?SHARED, Options))) of

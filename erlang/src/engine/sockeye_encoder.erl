@@ -41,8 +41,11 @@ forget(Id) ->
 
 -spec of_server(sockeye_backend:server_id()) -> encoder() | none.
 of_server(Id) ->
-    try ets:lookup_element(?TABLE, Id, 2)
-    catch error:badarg -> none
+    try ets:lookup(?TABLE, Id) of
+        [{_, Encoder}] -> Encoder;
+        [] -> none
+    catch
+        error:badarg -> none
     end.
 
 %% Of several, that of the first that is open.

@@ -74,12 +74,22 @@ defaults() ->
 -spec parse(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option() | tuple()}.
 parse(Options, Owner) ->
     try maps:map(fun checked/2, Options) of
-        Given -> complete(maps:merge(defaults(), Given), Given, Owner)
+        Given -> for_handler(Given, Owner)
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad};
         %% The library, which knows the form of paths and origins, is not there.
         error:{sockeye_nif, _, _} = Reason -> {error, Reason}
     end.
+
+-spec for_handler(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option() | tuple()}.
+for_handler(#{handler := {sockeye_websock, {Module, _}}} = Given, Owner) ->
+    {Fixed, Defaults} = sockeye_websock:options(Module),
+    case [{Key, Value} || {Key, Value} <- maps:to_list(Fixed), maps:get(Key, Given, Value) =/= Value] of
+        [] -> complete(maps:merge(maps:merge(maps:merge(defaults(), Defaults), Fixed), Given), Given, Owner);
+        [{Key, Value} | _] -> bad(Key, io_lib:format("must be ~p for a module of WebSock", [Value]))
+    end;
+for_handler(Given, Owner) ->
+    complete(maps:merge(defaults(), Given), Given, Owner).
 
 %% Options of which only these keys may be there.
 -spec only(map(), [atom()]) -> {ok, map()} | {error, sockeye_why:bad_option()}.
@@ -274,6 +284,13 @@ handler(Name) when is_atom(Name), Name =/= undefined ->
         _ ->
             true
     end;
+handler({sockeye_websock, {Module, _Arg}}) when is_atom(Module) ->
+    case callbacks(Module, [{init, 1}, {handle_in, 2}, {handle_info, 2}]) of
+        ok -> true;
+        {error, _} = Error -> Error
+    end;
+handler({sockeye_websock, _}) ->
+    "{sockeye_websock, {Module, Arg}} with a module of WebSock";
 handler({Module, _Arg}) when is_atom(Module) ->
     case callbacks(Module) of
         ok -> true;
@@ -285,9 +302,12 @@ handler(_) ->
 %% Whether a module can be a handler.
 -spec callbacks(module()) -> ok | {error, binary()}.
 callbacks(Module) ->
+    callbacks(Module, [{init, 1}, {handle_frame, 3}]).
+
+-spec callbacks(module(), [{atom(), arity()}]) -> ok | {error, binary()}.
+callbacks(Module, Needed) ->
     case code:ensure_loaded(Module) of
         {module, Module} ->
-            Needed = [{init, 1}, {handle_frame, 3}],
             case [FA || {F, A} = FA <- Needed, not erlang:function_exported(Module, F, A)] of
                 [] -> ok;
                 [{F, A} | _] -> {error, sockeye_why:text("~0tp does not export ~0tp/~b", [Module, F, A])}
@@ -400,6 +420,6 @@ mode(Owner, #{batch := Batch}) -> {owner, Owner, Batch}.
 active(true) -> true;
 active(false) -> 100.
 
--spec bad(atom(), string()) -> {error, sockeye_why:bad_option()}.
+-spec bad(atom(), unicode:chardata()) -> {error, sockeye_why:bad_option()}.
 bad(Key, Why) ->
     {error, sockeye_why:option(Key, Why)}.

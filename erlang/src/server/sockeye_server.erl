@@ -183,6 +183,7 @@ start_worker(When, Slot, #state{id = Id, config = #{handler := {Module, Arg}}}) 
 -spec handle_call(term(), gen_server:from(), #state{}) ->
           {reply, term(), #state{}} | {noreply, #state{}}.
 handle_call({drain, Options}, From, #state{drain = undefined, id = Id} = State) ->
+    ok = announce(State),
     {noreply, State#state{drain = sockeye_drain:start(From, Id, Options)}};
 handle_call({drain, _}, _From, State) ->
     {reply, {error, draining}, State};
@@ -333,6 +334,7 @@ pause(Over) -> min(?LAST_PAUSE_MS, ?FIRST_PAUSE_MS bsl min(Over - 1, 10)).
 -spec terminate(term(), #state{}) -> ok.
 terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Drain} = State) ->
     Code = close_code(Reason, State),
+    ok = announce(State),
     case Reason of
         shutdown -> sockeye_drain:calmly(Id, Code);
         _ -> ok
@@ -410,6 +412,13 @@ stopped(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeo
             after 0 -> unknown
             end
     end.
+
+%% To a module of WebSock it is another end when its server stops than when its client leaves.
+-spec announce(#state{}) -> ok.
+announce(#state{conn_sup = Sup, config = #{handler := {sockeye_websock, _}}}) when Sup =/= undefined ->
+    lists:foreach(fun sockeye_websock:stopping/1, conn_workers(Sup));
+announce(_State) ->
+    ok.
 
 -spec conn_workers(pid()) -> [pid()].
 conn_workers(Sup) ->
