@@ -34,7 +34,7 @@ with_networks(Test) ->
         Nodes = [start(Network) || Network <- Networks],
         try Test({Nodes, Networks})
         after
-            [catch peer:stop(Peer) || {Peer, _} <- Nodes]
+            cluster_node:stop_all(Nodes)
         end
     after
         %% With what runs there: the daemon that knows the ports of nodes.

@@ -222,7 +222,7 @@ server_stops_test() ->
     Accept = fun(_) -> Self ! {slow, self()}, timer:sleep(infinity) end,
     {ok, Server} = sockeye:start_link(#{port => 0, accept => Accept}),
     Port = sockeye_test:port(Server),
-    _ = spawn(fun() -> catch ask(Port) end),
+    _ = spawn(fun() -> sockeye_test:attempt(fun() -> ask(Port) end) end),
     Pid = receive {slow, P} -> P after ?TIMEOUT -> error(not_asked) end,
     ok = sockeye:stop(Server),
     _ = sockeye_test:down(Pid),

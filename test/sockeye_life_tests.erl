@@ -59,7 +59,8 @@ handler_killed_is_1011_test_() ->
 a_killed_server_is_1001_and_frees_its_port_test() ->
     process_flag(trap_exit, true),
     {ok, Server} = sockeye:start_link(0),
-    {Socket, _} = open(Port = port(Server)),
+    Port = port(Server),
+    {Socket, _} = open(Port),
     exit(Server, kill),
     receive {'EXIT', Server, killed} -> ok end,
     ?assertMatch({1001, _}, ws_client:recv_close(Socket)),
@@ -113,7 +114,8 @@ application_stop_and_start_test_() ->
         Before = {length(processes()), length(erlang:ports())},
         [begin
              {ok, Server} = sockeye:start_link(#{port => 0, close_timeout => 500}),
-             {Socket, Conn} = open(Port = port(Server)),
+             Port = port(Server),
+             {Socket, Conn} = open(Port),
              ok = sockeye:send(Conn, #{a => 1}),
              {text, _} = ws_client:recv(Socket),
              Self = self(),

@@ -115,7 +115,7 @@ no_process_for_an_owner_test_() ->
 well_again(Node, Sockets) ->
     lists:foreach(fun ws_client:drop/1, Sockets),
     siege:until(fun() ->
-        case catch knock(Node) of
+        case sockeye_test:attempt(fun() -> knock(Node) end) of
             {101, Socket} ->
                 ok = ws_client:text(Socket, <<"1">>),
                 Answer = ws_client:recv(Socket),
@@ -166,7 +166,7 @@ is_crash(Line) ->
 with_node(How, Options, Test) ->
     Node = limit_node:start(How, Options),
     try Test(Node)
-    after catch port_close(Node)
+    after sockeye_test:attempt(fun() -> port_close(Node) end)
     end.
 
 %% What `info/1' counts of what hides otherwise, `metrics' counts as well.

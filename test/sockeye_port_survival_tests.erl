@@ -209,8 +209,8 @@ echo() ->
 node_ends_test_() ->
     [{Name, {timeout, 60, fun() -> node_ends(End) end}}
      || {Name, End} <- [{"killed", fun(_, NodePid) -> signal("KILL", NodePid) end},
-                        {"halt", fun(Node, _) -> catch on(Node, fun() -> erlang:halt(1) end), ok end},
-                        {"halt that flushes nothing", fun(Node, _) -> catch on(Node, fun() -> erlang:halt(1, [{flush, false}]) end), ok end},
+                        {"halt", fun(Node, _) -> sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1) end) end) end},
+                        {"halt that flushes nothing", fun(Node, _) -> sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1, [{flush, false}]) end) end) end},
                         {"init:stop", fun(Node, _) -> on(Node, fun() -> init:stop() end) end}]].
 
 node_ends(End) ->

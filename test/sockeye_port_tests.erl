@@ -279,7 +279,7 @@ credits() ->
         receive {sockeye, Conn, _} = More -> error(More) after 0 -> ok end,
         ok = sockeye:setopts(Conn, [{active, true}]),
         ?assertEqual([{json, N} || N <- [4, 5, 6]], [event(Conn) || _ <- [1, 2, 3]]),
-        ?assertError(badarg, sockeye:setopts(Conn, [{active, maybe}]))
+        ?assertError(badarg, sockeye:setopts(Conn, [{active, 'maybe'}]))
     end).
 
 send_errors() ->

@@ -105,7 +105,7 @@ not_held(Server, Call, What) ->
     {ok, [Conn]} = sockeye:connections(Server),
     {ok, {_, Id, _}} = sockeye_engine:find(Server),
     World = #{server => Server, id => Id, conn => Conn, codec => Codec, handshake => Handshake},
-    Run = fun() -> _ = (catch Call(World, maps:get(What, persistent_term:get(?TERMS)))) end,
+    Run = fun() -> sockeye_test:attempt(fun() -> Call(World, maps:get(What, persistent_term:get(?TERMS))) end) end,
     try
         ?assertEqual([], takes_on(Run)),
         %% A machine that is busy with other things stops threads, too, but hardly each time.

@@ -39,7 +39,7 @@ start_all(Engines) ->
     Nodes.
 
 stop_all(Nodes) ->
-    [catch peer:stop(Peer) || {Peer, _} <- Nodes].
+    [sockeye_test:attempt(fun() -> peer:stop(Peer) end) || {Peer, _} <- Nodes].
 
 begin_anew(Nodes) ->
     [begin

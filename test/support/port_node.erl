@@ -47,7 +47,7 @@ stop({Peer, Folder}) ->
 
 %% It has ended by itself.
 forget({Peer, Folder}) ->
-    catch peer:stop(Peer),
+    _ = sockeye_test:attempt(fun() -> peer:stop(Peer) end),
     ok = file:del_dir_r(Folder).
 
 %% Runs a fun of a test module there.

@@ -83,7 +83,7 @@ progress(Pid, Left, Before) ->
 
 %% The engine may be on its way back.
 again() ->
-    case catch sockeye:start_link(#{port => 0, handler => {bare_handler, []}}) of
+    case sockeye_test:attempt(fun() -> sockeye:start_link(#{port => 0, handler => {bare_handler, []}}) end) of
         {ok, Server} ->
             {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(sockeye_test:port(Server))),
             ok = sockeye_client:send(Conn, {json, 1}),

@@ -23,6 +23,7 @@
 -export([message/0]).
 -export([flush/0]).
 -export([quiet/1]).
+-export([attempt/1]).
 -export([down/1]).
 -export([root/0]).
 -export([bare_node/1]).
@@ -160,6 +161,12 @@ quiet(Test) ->
     ok = logger:set_primary_config(level, none),
     try Test()
     after ok = logger:set_primary_config(level, Level)
+    end.
+
+%% For what may fail: its result, or why there is none.
+attempt(Fun) ->
+    try Fun()
+    catch _:Reason -> {failed, Reason}
     end.
 
 down(Pid) ->

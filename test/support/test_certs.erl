@@ -29,12 +29,19 @@ authority(Name) ->
     case persistent_term:get({?MODULE, Name}, none) of
         none ->
             Key = public_key:generate_key({rsa, 2048, 65537}),
-            Made = public_key:pkix_test_root_cert(Name, [{key, Key}, {digest, sha256}]),
+            Made = with_null(public_key:pkix_test_root_cert(Name, [{key, Key}, {digest, sha256}])),
             ok = persistent_term:put({?MODULE, Name}, Made),
             Made;
         Made ->
             Made
     end.
+
+%% With the NULL that an RSA key has as its parameters: public_key of OTP 29 leaves it out, and rustls minds.
+with_null(#{cert := Der, key := Key} = Made) ->
+    #'OTPCertificate'{tbsCertificate = Body} = public_key:pkix_decode_cert(Der, otp),
+    #'OTPTBSCertificate'{subjectPublicKeyInfo = #'OTPSubjectPublicKeyInfo'{algorithm = Algorithm} = Info} = Body,
+    Whole = Info#'OTPSubjectPublicKeyInfo'{algorithm = Algorithm#'PublicKeyAlgorithm'{parameters = 'NULL'}},
+    Made#{cert := public_key:pkix_sign(Body#'OTPTBSCertificate'{subjectPublicKeyInfo = Whole}, Key)}.
 
 %% A certificate for these host names, signed by the authority.
 issue(Authority, Hosts) ->

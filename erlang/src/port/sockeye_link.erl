@@ -431,8 +431,11 @@ killed(Port) ->
 
 -spec killed(port(), non_neg_integer()) -> [binary()].
 killed(Port, 0) ->
-    _ = catch port_close(Port),
-    [];
+    try
+        true = port_close(Port),
+        []
+    catch error:badarg -> []
+    end;
 killed(Port, Tries) ->
     ok = sockeye_executable:kill(Port),
     case await_exit(Port, ?END_MS) of

@@ -26,6 +26,8 @@
         {link :: pid(),
          socket :: gen_tcp:socket(),
          run :: run(),
+         %% Whether a write is a command to the port of the socket.
+         command = erlang:system_info(otp_release) =:= "25" :: boolean(),
          %% What is large, of each process with all that it has said behind it: the next one first.
          large = [] :: [{pid(), [item(), ...]}],
          ids = #{} :: #{sockeye_wire:id() => {pid(), Host :: sockeye_wire:id(), reference()}},
@@ -210,12 +212,23 @@ died([Id | Ids], Sections, Size, #w{link = Link, ids = Known} = W) ->
 died([], Sections, Size, W) ->
     more(Sections, Size, W).
 
-%% Not gen_tcp:send/2, which would look through all messages here for its reply.
 -spec write([iodata()], non_neg_integer(), #w{}) -> ok.
 write([], _Size, _W) ->
     ok;
-write(Sections, Size, #w{socket = Socket}) ->
-    try erlang:port_command(Socket, lists:reverse(Sections))
-    catch error:badarg -> exit(closed)
-    end,
+write(Sections, Size, #w{socket = Socket, command = Command}) ->
+    ok = to_socket(Command, Socket, lists:reverse(Sections)),
     sockeye_port_flow:written(Size).
+
+%% In OTP 25 gen_tcp:send/2 looks through all messages here for its reply. Later ones wait for a reference, as fast with any
+%% number of messages, and their sockets take no command without one: the port would end.
+-spec to_socket(boolean(), gen_tcp:socket(), iodata()) -> ok.
+to_socket(true, Socket, Bytes) ->
+    try erlang:port_command(Socket, Bytes) of
+        true -> ok
+    catch error:badarg -> exit(closed)
+    end;
+to_socket(false, Socket, Bytes) ->
+    case gen_tcp:send(Socket, Bytes) of
+        ok -> ok;
+        {error, Reason} -> exit({write, Reason})
+    end.

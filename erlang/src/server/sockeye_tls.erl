@@ -83,17 +83,21 @@ key(fail_if_no_peer_cert, Value) when is_boolean(Value) ->
     Value;
 key(fail_if_no_peer_cert, Value) ->
     bad("fail_if_no_peer_cert: expected a boolean, got ~0tp", [Value]);
-key(versions, [_ | _] = Versions) ->
-    case catch Versions -- ['tlsv1.2', 'tlsv1.3', 'tlsv1.2', 'tlsv1.3'] of
+key(versions, Versions) when length(Versions) > 0 ->
+    case Versions -- ['tlsv1.2', 'tlsv1.3', 'tlsv1.2', 'tlsv1.3'] of
         [] -> Versions;
-        _ -> bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions])
+        _ -> bad_versions(Versions)
     end;
 key(versions, Versions) ->
-    bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions]);
+    bad_versions(Versions);
 key(sni_hosts, Hosts) ->
     hosts(Hosts, #{});
 key(Key, _Value) ->
     unknown(Key, #{sni => sni_hosts}).
+
+-spec bad_versions(term()) -> no_return().
+bad_versions(Versions) ->
+    bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions]).
 
 -spec unknown(term(), #{atom() => atom()}) -> no_return().
 unknown(Key, Renamed) when is_map_key(Key, Renamed) -> bad("~ts is now ~ts", [Key, map_get(Key, Renamed)]);
