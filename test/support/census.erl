@@ -89,13 +89,14 @@ processes_of_system() ->
         _ -> ["self"]
     end.
 
-%% Threads of the engine: of the shards, and those that must end by themselves.
+%% Threads of the engine: of the shards, and those that must end by themselves. Not the one of its process that begins when it is
+%% first needed, and ends with that.
 threads() ->
     case file:list_dir("/proc/self/task") of
         {ok, _} ->
             Files = lists:append([filelib:wildcard("/proc/" ++ Process ++ "/task/*/comm") || Process <- processes_of_system()]),
             Names = [Name || File <- Files, {ok, Name} <- [file:read_file(File)]],
-            #{threads => length([N || <<"sockeye-", _/binary>> = N <- Names])};
+            #{threads => length([N || <<"sockeye-", _/binary>> = N <- Names, N =/= <<"sockeye-long\n">>])};
         {error, _} ->
             #{}
     end.
