@@ -192,9 +192,23 @@ single_reply_test() ->
         ?assertEqual(<<"\"2001-02-03\"">>, ws_client:recv_data(Socket))
     end).
 
+%% What a callback throws, and what others than handle_frame/3 return.
+other_callbacks_test() ->
+    Info = fun(_, S) -> throw({[{broadcast, {json, [{point, 1, 2}]}}], {#{}, S}}) end,
+    Funs = #{frame => fun(_, _, S) -> self() ! hello, throw({[{reply, {json, [?DATE]}}], {#{info => Info}, S}}) end},
+    with_handler(Funs, #{encoder => fun encoder/1}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:text(Socket, <<"1">>),
+        [?assertEqual(Text, ws_client:recv_data(Socket)) || Text <- [<<"[\"2001-02-03\"]">>, <<"[{\"x\":1,\"y\":2}]">>]]
+    end).
+
 %% A crash of the encoder is one of the callback.
-crash_test() ->
-    Funs = #{frame => fun(_, _, S) -> {[{reply, {json, {raise, mine}}}], S} end},
+crash_test_() ->
+    [fun() -> crash(fun(_, _, S) -> {[{reply, {json, {raise, mine}}}], S} end) end,
+     fun() -> crash(fun(_, _, S) -> throw({[{reply, {json, {raise, mine}}}], S}) end) end].
+
+crash(Frame) ->
+    Funs = #{frame => Frame},
     sockeye_test:quiet(fun() ->
         with_handler(Funs, #{processes => per_connection, encoder => fun encoder/1}, fun(Port, _) ->
             Socket = ws_client:connect(Port),

@@ -118,12 +118,12 @@ codec_refuse_dirty(Status, Headers, Body) ->
     ?CALL(codec_refuse_dirty(Status, Headers, Body)).
 
 -spec codec_encode(sockeye_codec:codec(), term()) ->
-          {ok, binary()} | {error, sockeye_codec:encode_error()} | dirty.
+          {ok, binary()} | {error, sockeye_backend:refusal()} | dirty.
 codec_encode(Codec, Frames) ->
     ?CALL(codec_encode(Codec, Frames)).
 
 -spec codec_encode_dirty(sockeye_codec:codec(), term()) ->
-          {ok, binary()} | {error, sockeye_codec:encode_error()}.
+          {ok, binary()} | {error, sockeye_backend:refusal()}.
 codec_encode_dirty(Codec, Frames) ->
     ?CALL(codec_encode_dirty(Codec, Frames)).
 

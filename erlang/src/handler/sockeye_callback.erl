@@ -10,6 +10,8 @@
 
 -include("sockeye_worker.hrl").
 
+-compile({inline, [encoded/2]}).
+
 %% Which optional callbacks there are.
 -spec look_up(#s{}) -> #s{}.
 look_up(#s{module = Module} = S) ->
@@ -20,31 +22,31 @@ look_up(#s{module = Module} = S) ->
 
 %% The callback for an event of a connection, and its commands on top of those before.
 -spec event(sockeye:event(), sockeye:conn(), acc(), term(), #s{}) -> outcome().
-event(Event, Conn, Acc, State, #s{encoder = none} = S) ->
-    try callback(Event, Conn, State, S) of
+event(Event, Conn, Acc, State, S) ->
+    try encoded(callback(Event, Conn, State, S), S) of
         {[{reply, Frame}], State1} when is_map(Frame) orelse is_tuple(Frame),
                                         element(1, Event) =/= open, element(1, Event) =/= closed ->
             {ok, [Frame, Conn | Acc], State1, false};
         Result ->
             result(Result, last(Event, Conn), Acc, State, S)
     catch
-        throw:Result -> result(Result, last(Event, Conn), Acc, State, S);
+        throw:Result -> thrown(Result, [], last(Event, Conn), Acc, State, S);
         Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, last(Event, Conn)}, Acc, State}
-    end;
-event(Event, Conn, Acc, State, S) ->
-    Last = last(Event, Conn),
-    try encoded(fun() -> callback(Event, Conn, State, S) end, S) of
-        Result -> result(Result, Last, Acc, State, S)
+    end.
+
+%% With its frames as the encoder has them. A crash of that is one of the callback, and never a throw.
+-spec encoded(term(), #s{}) -> term().
+encoded(Result, #s{encoder = none}) -> Result;
+encoded(Result, #s{encoder = Encoder}) -> sockeye_encoder:commands(Result, Encoder).
+
+%% What is thrown is a result, too.
+-spec thrown(term(), [term()], sockeye_crash:last(), acc(), term(), #s{}) -> outcome().
+thrown(Thrown, Args, Last, Acc, State, S) ->
+    try encoded(Thrown, S) of
+        Result -> result(replied(Result, Args, Last, S), Last, Acc, State, S)
     catch
         Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, Last}, Acc, State}
     end.
-
-%% What a callback returns or throws, with its frames as the encoder has them. A crash of that is one of the callback.
--spec encoded(fun(() -> term()), #s{}) -> term().
-encoded(Callback, #s{encoder = none}) ->
-    try Callback() catch throw:Result -> Result end;
-encoded(Callback, #s{encoder = Encoder}) ->
-    sockeye_encoder:commands(try Callback() catch throw:Result -> Result end, Encoder).
 
 -spec last(sockeye:event(), sockeye:conn()) -> sockeye_crash:last().
 last({open, Info}, Conn) -> {handle_open, Conn, none, Info};
@@ -95,9 +97,10 @@ result(Other, Last, Acc, Old, _S) ->
 -spec message(sockeye_commands:callback(), [term()], sockeye:conn() | none, frame | message, term(), #s{}) -> outcome().
 message(Name, [With | _] = Args, Conn, Kind, State, #s{module = Module} = S) ->
     Last = {Name, Conn, Kind, With},
-    try encoded(fun() -> apply(Module, Name, Args ++ [State]) end, S) of
+    try encoded(apply(Module, Name, Args ++ [State]), S) of
         Result -> result(replied(Result, Args, Last, S), Last, [], State, S)
     catch
+        throw:Result -> thrown(Result, Args, Last, [], State, S);
         Class:Reason:Stack -> {stop, {crash, {Class, Reason, Stack}, Last}, [], State}
     end.
 
