@@ -7,7 +7,7 @@ export PATH := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
 # With the engine as a process of its own: test/README.md says why these.
-PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
+PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_tests,sockeye_encoder_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim
 

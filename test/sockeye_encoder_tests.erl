@@ -85,7 +85,7 @@ every_call_says_where_test() ->
 
 encoder(#{'__struct__' := 'Elixir.Date', year := Y, month := M, day := D}) ->
     iolist_to_binary(io_lib:format("~4..0b-~2..0b-~2..0b", [Y, M, D]));
-encoder({point, X, Y}) -> #{x => X, y => Y};
+encoder({point, X, Y}) -> {[{x, X}, {y, Y}]};
 encoder(Pid) when is_pid(Pid) -> <<"a pid">>;
 encoder(raise) -> error(not_reached);
 encoder({raise, Why}) -> error(Why);

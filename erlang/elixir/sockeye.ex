@@ -105,8 +105,8 @@ defmodule Sockeye do
   @doc ~S"""
   The JSON text of a term, as a server writes it; options as `:sockeye_json.encode/2`.
 
-      iex> Sockeye.encode(%{born: ~D[2001-02-03], name: nil})
-      {:ok, ~S({"born":"2001-02-03","name":null})}
+      iex> Sockeye.encode(%{days: [~D[2001-02-03], nil]})
+      {:ok, ~S({"days":["2001-02-03",null]})}
       iex> {:error, {:not_json, {1, 2}, path}} = Sockeye.encode(%{list: [0, {1, 2}]})
       iex> path
       "$.list[1]"

@@ -167,7 +167,9 @@ defmodule SockeyeTest do
           {[%{~D[2001-02-03] => %Money{amount: 1, currency: "EUR"}}],
            ~S([{"2001-02-03":"1 EUR"}])}
         ] do
-      assert {:ok, text} == Sockeye.encode(term)
+      {:ok, json} = Sockeye.encode(term)
+      # The order of keys is the VM's.
+      assert Sockeye.decode(text) == Sockeye.decode(json)
     end
 
     assert {:error, {:not_json, {:struct, Secret}, "$.a[1]"}} ==
