@@ -11,7 +11,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim
 
-.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults props soak kill bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults props sanitize miri test-otp soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -103,6 +103,18 @@ props: ## the public API by RUNS (1000) lists of random commands against a model
 	    SOCKEYE_TEST_ALL=1 SOCKEYE_TEST_SEED=$$seed SOCKEYE_TEST_RUNS=$(or $(RUNS),1000) SOCKEYE_ENGINE=$$engine \
 	        rebar3 eunit --module=sockeye_api_tests || exit 1; \
 	done
+
+sanitize: ## the library in a VM under AddressSanitizer, planted faults first: some modules of EUnit (ALL=1, MODULES=...) and MINUTES (2) of soak
+	@.ci/setup sanitize
+	test/sanitize/run $(if $(ALL),all,$(or $(MODULES),some)) $(or $(MINUTES),2)
+
+miri: ## the parts without I/O in Rust's interpreter, which finds undefined behaviour and races (nightly Rust)
+	@.ci/setup miri
+	test/miri/run
+
+test-otp: ## EUnit and Elixir in Debian's other RELEASES ("trixie sid"), each in a root folder of its own (needs root); MODULES=... for some
+	@.ci/setup otp
+	MODULES=$(MODULES) test/otp/run $(RELEASES)
 
 soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; then 400 nodes that end, and all terms that are sent
 	@.ci/setup test

@@ -209,8 +209,10 @@ echo() ->
 node_ends_test_() ->
     [{Name, {timeout, 60, fun() -> node_ends(End) end}}
      || {Name, End} <- [{"killed", fun(_, NodePid) -> signal("KILL", NodePid) end},
-                        {"halt", fun(Node, _) -> sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1) end) end) end},
-                        {"halt that flushes nothing", fun(Node, _) -> sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1, [{flush, false}]) end) end) end},
+                        {"halt", fun(Node, _) -> _ = sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1) end) end), ok end},
+                        {"halt that flushes nothing", fun(Node, _) ->
+                            _ = sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1, [{flush, false}]) end) end), ok
+                        end},
                         {"init:stop", fun(Node, _) -> on(Node, fun() -> init:stop() end) end}]].
 
 node_ends(End) ->

@@ -17,6 +17,8 @@ mod calls;
 mod frames;
 mod json;
 mod library;
+#[cfg(planted)]
+mod planted;
 mod server;
 mod settings;
 mod terms;

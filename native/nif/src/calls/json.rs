@@ -79,6 +79,8 @@ fn decoded<'a>(
     if bytes.len() > limit {
         return Ok(b.term(env, b.atom(atoms::dirty())));
     }
+    #[cfg(planted)]
+    crate::planted::fault(bytes);
     charge(env, bytes.len(), 0);
     let decoded = match std::str::from_utf8(bytes) {
         Ok(text) => SCRATCH.with_borrow_mut(|scratch| {

@@ -85,7 +85,7 @@ fn other(role: Role) -> Role {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 400 }))]
 
     #[test]
     fn messages_come_out_as_they_went_in(

@@ -88,7 +88,7 @@ fn fragments(wire: &[u8], role: Role, sizes: &[usize]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(250))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 250 }))]
 
     #[test]
     fn messages_come_out_as_they_went_in(
