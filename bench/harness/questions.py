@@ -91,6 +91,10 @@ def health(args):
         cell = echo_cell(args, size, pipeline, args.connections or 64)
         cell.only = "!-topic"
         cells.append(cell)
+    # The same load for all, where the others are as fast as each server is.
+    for cell in rate(args):
+        cell.only = "!-topic"
+        cells.append(cell)
     options = dict(size=200, publishes=50, rounds=1 if args.quick else 3, shape="string", connections=1000)
     return [*cells, Cell("fan-out to 1,000", "fanout", options, only="-topic")]
 

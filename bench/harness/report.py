@@ -127,11 +127,25 @@ def health(found, cells, names):
         "wake-up p50 us": (15, lambda cell, rows: number(rows, "wake_p50_us")),
         "p99 us": (10, lambda cell, rows: number(rows, "wake_p99_us")),
         "min-max of p99": (17, lambda cell, rows: spread(rows, "wake_p99_us", 0)),
+        "p99.9 us": (10, lambda cell, rows: number(rows, "wake_p999_us")),
         "max us": (10, lambda cell, rows: f"{max(values(rows, 'wake_max_us')):,}"),
-        "over 1 ms": (11, lambda cell, rows: f"{sum(values(rows, 'long_schedules')):,}"),
+        "over 1 ms/min": (14, lambda cell, rows: number([{"n": a_minute(rows)}], "n", 1)),
         "longest ms": (12, lambda cell, rows: f"{max(values(rows, 'long_schedule_max_ms')):,}"),
+        "longest call us": (16, lambda cell, rows: longest(rows)),
         "msg/s": (11, lambda cell, rows: number(rows, "per_second")),
     })
+
+
+def a_minute(rows):
+    """What held a scheduler for 1 ms or longer, of all runs together."""
+    return sum(values(rows, "long_schedules")) * 60000 / sum(values(rows, "tick_ms"))
+
+
+def longest(rows):
+    calls = [row for row in rows if row.get("calls")]
+    if not calls:
+        return "-"
+    return f"{max(row['longest_call_us'] for row in calls):,}"
 
 
 def idle(found, cells, names):

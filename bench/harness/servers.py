@@ -155,6 +155,7 @@ class Server:
     def __init__(self, name):
         self.name = name
         self.beam = name.startswith(("sockeye", "cowboy", "yaws", BEFORE))
+        self.library = "sockeye" in name and not name.endswith(PORT)
         command = pinned(SERVER_CPU, command_of(name))
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=TARGET

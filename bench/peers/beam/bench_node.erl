@@ -11,7 +11,8 @@
 %% Prints `READY Port', then answers the runner's lines until standard input ends:
 %% `watch' starts to sample the longest mailbox of the node, `peaks' prints what was seen;
 %% `tick' starts an innocent process that wants to run each millisecond, and a system monitor; `ticks' ends both and
-%% prints how late the process ran, and what kept a scheduler for 1 ms or longer.
+%% prints how late the process ran, and what kept a scheduler for 1 ms or longer;
+%% `calls' starts to time each call of Sockeye's library on a normal scheduler, `called' prints the longest.
 -spec run(inet:port_number()) -> no_return().
 run(Port) ->
     io:format("READY ~b~n", [Port]),
@@ -30,15 +31,28 @@ loop(Watcher, Ticker) ->
             erlang:system_monitor(Long, [{long_schedule, 1}]),
             Delays = counters:new(?STEPS + 1, []),
             Ticking = spawn_link(fun() -> tick(now_ms() + 1, Delays) end),
-            loop(Watcher, {Ticking, Long, Delays});
+            loop(Watcher, {Ticking, Long, Delays, now_ms()});
         "ticks\n" ->
-            {Ticking, Long, Delays} = Ticker,
+            {Ticking, Long, Delays, Began} = Ticker,
             done = ask(Ticking),
             erlang:system_monitor(undefined),
             {Count, Longest} = ask(Long),
-            io:format("{\"ticks\":~b,\"wake_p50_us\":~b,\"wake_p99_us\":~b,\"wake_max_us\":~b,"
+            io:format("{\"ticks\":~b,\"tick_ms\":~b,\"wake_p50_us\":~b,\"wake_p99_us\":~b,\"wake_p999_us\":~b,\"wake_max_us\":~b,"
                       "\"long_schedules\":~b,\"long_schedule_max_ms\":~b}~n",
-                      [total(Delays), share(Delays, 0.5), share(Delays, 0.99), share(Delays, 1.0), Count, Longest]),
+                      [total(Delays), now_ms() - Began, share(Delays, 0.5), share(Delays, 0.99), share(Delays, 0.999),
+                       share(Delays, 1.0), Count, Longest]),
+            loop(Watcher, undefined);
+        "calls\n" ->
+            Timing = spawn_link(fun() -> time_calls(#{}, 0, {0, none}) end),
+            [_ = erlang:trace_pattern(Call, [{'_', [], [{return_trace}]}], [local]) || Call <- normal_calls()],
+            _ = erlang:trace(all, true, [call, arity, monotonic_timestamp, {tracer, Timing}]),
+            loop(Watcher, {Timing});
+        "called\n" ->
+            {Timing} = Ticker,
+            _ = erlang:trace(all, false, [all]),
+            {Calls, {Longest, Name}} = ask(Timing),
+            io:format("{\"calls\":~b,\"longest_call_us\":~b,\"longest_call\":\"~s\"}~n",
+                      [Calls, erlang:convert_time_unit(Longest, native, microsecond), Name]),
             loop(Watcher, undefined);
         _Eof ->
             erlang:halt(0, [{flush, false}])
@@ -76,6 +90,30 @@ tick(Due, Delays) ->
             tick(max(Due, now_ms()) + 1, Delays);
         {ask, From} ->
             From ! {self(), done}
+    end.
+
+%% Those of the library's calls that are not for a dirty scheduler.
+normal_calls() ->
+    case code:ensure_loaded(sockeye_nif) of
+        {module, sockeye_nif} ->
+            [{sockeye_nif, Name, Arity} || {Name, Arity} <- sockeye_nif:module_info(exports), Name =/= deliver_large,
+                                           not lists:suffix("_dirty", atom_to_list(Name))];
+        {error, _} ->
+            []
+    end.
+
+%% By the clock, so that a thread that the system stops in the middle of a call counts as one that takes long.
+time_calls(Begun, Calls, Longest) ->
+    receive
+        {trace_ts, Pid, call, Call, At} ->
+            time_calls(Begun#{{Pid, Call} => At}, Calls, Longest);
+        {trace_ts, Pid, return_from, {_, Name, _} = Call, _, At} ->
+            case maps:take({Pid, Call}, Begun) of
+                {Before, Others} -> time_calls(Others, Calls + 1, max(Longest, {At - Before, Name}));
+                error -> time_calls(Begun, Calls, Longest)
+            end;
+        {ask, From} ->
+            From ! {self(), {Calls, Longest}}
     end.
 
 long(Count, Longest) ->
