@@ -84,6 +84,7 @@ options_of_the_guide_test_() ->
              {"compression", sockeye, deflate_options, "options.md", "## Compression"},
              {"TLS of a server", sockeye, tls, "options.md", "## TLS"},
              {"drain", sockeye, drain_options, "options.md", "## Draining"},
+             {"a web server behind", sockeye, proxy_options, "beside.md", "### Options of a proxy"},
              {"TLS of a client", sockeye_client, tls, "client.md", "## TLS"},
              {"reconnecting", sockeye_client, reconnect, "client.md", "## Reconnecting"},
              {"a handshake that is accepted", sockeye_handler, decision, "handler.md", "## Before the handshake"},

@@ -48,7 +48,7 @@
 -export([info/0, info/1, connections/1]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
--export_type([options/0, handler/0, http_answer/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
+-export_type([options/0, handler/0, http_answer/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
 -export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0]).
 -export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0]).
 
@@ -139,6 +139,7 @@
           origins => any | [same_host | null | binary() | string()],
           paths => any | [binary() | string()], subprotocols => [binary() | string()],
           http => #{binary() | string() => {file | dir, file:name_all()} | {text, iodata()}
+                                         | {proxy, upstream()} | {proxy, upstream(), proxy_options()}
                                          | fun((sockeye_handler:request()) -> http_answer()) | {module(), atom()}},
           health => binary() | string(), metrics => binary() | string(), max_body_size => pos_integer(),
           max_header_size => 256..1048576, max_headers => 8..1024,
@@ -161,6 +162,17 @@
 %% <li>The handshake: `origins' `any', `paths' `any', `subprotocols' none, `accept' none, `deflate' `false'. Ordinary requests:
 %%     `http', `health' and `metrics' none. Topics: `slow_subscriber' `drop', `scope' `local'.</li>
 %% </ul>
+
+-type upstream() :: binary() | string() | {unix, file:name_all()}.
+%% Where a web server behind listens: `"http://127.0.0.1:4000"', or a Unix socket.
+
+-type proxy_options() :: #{connect_timeout => pos_integer() | infinity, timeout => pos_integer() | infinity,
+                           idle_timeout => pos_integer() | infinity, keepalive => pos_integer() | infinity,
+                           pool_size => 0..1024, max_requests => pos_integer() | infinity,
+                           max_body_size => pos_integer() | infinity}.
+%% How requests are passed on to a web server behind. Defaults: `connect_timeout' 5000, `timeout' 60000 for the head of its answer,
+%% `idle_timeout' 60000 for a pause in a content or a WebSocket, `keepalive' 4000 for a connection without a request, `pool_size' 32 such
+%% connections on each thread, `max_requests' 1024 at once, `max_body_size' `infinity'. See `erlang/guide/beside.md'.
 
 -type topic() :: binary().
 %% The name of a topic, 1..255 bytes. A subscription to a name that ends with `*' is one to every topic that begins with the rest:

@@ -430,7 +430,7 @@ conn(Client) ->
 %% <li>`failed_attempts': since it was connected last.</li>
 %% <li>`kept': bytes of frames that wait for a connection (`send_when_down => keep').</li>
 %% <li>The counters of {@link sockeye:server_info()}, over all its connections: `accepted' is how often it was
-%%     connected. `requests', `rejected', `no_descriptor', `accept_errors' and `accept_pauses' stay 0.</li>
+%%     connected. `requests', `proxied', `proxy_errors', `rejected', `no_descriptor', `accept_errors' and `accept_pauses' stay 0.</li>
 %% </ul>
 %% Error: `not_found'.
 %% ```

@@ -256,7 +256,7 @@ atoms() ->
      local, malformed, max_descriptor, memory, message, method, more, no_descriptor, no_process, none, not_allowed,
      not_json, not_running, not_streaming, not_tls, not_utf8, not_yet_valid, number_range,
      nxdomain, ok, once, open, os_pid, other, panic, passive, path, peer, peer_cert, pin, ping, plain, plain_batch,
-     pong, port, protocol, proxy, query, queued_calls, raise, reason, redirect, refused, rejected, requests, return,
+     pong, port, protocol, proxied, proxy, proxy_errors, query, queued_calls, raise, reason, redirect, refused, rejected, requests, return,
      revoked, secret, send_queue, sent, servers, shards, sni, sockeye_ask, sockeye_conn, sockeye_dialled,
      sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_gone, sockeye_hello, sockeye_refused,
      sockeye_stopped, sockeye_topics, sockeye_unlistened, sockeye_whereis, state, status, stream, streaming, struct, subprotocol,

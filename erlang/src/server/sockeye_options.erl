@@ -10,6 +10,7 @@
 -export([connection_option/2]).
 -export([is_token/1]).
 -export([time/1]).
+-export([unix_path/1]).
 
 -export_type([config/0]).
 

@@ -10,7 +10,7 @@
 -export_type([route/0]).
 
 -type target() :: {file, binary()} | {dir, binary()} | {text, binary()} | health | metrics
-                | {ask, fun((map()) -> term())}.
+                | {ask, fun((map()) -> term())} | {proxy, sockeye_upstream:upstream()}.
 -type route() :: {Path :: binary(), target()}.
 
 -spec parse(term()) -> {ok, [route()]} | {error, binary()} | string().
@@ -20,7 +20,7 @@ parse(Map) when is_map(Map) ->
     catch throw:{bad_route, Why} -> {error, Why}
     end;
 parse(_) ->
-    "a map of paths, #{<<\"/\">> => {file, F} | {dir, D} | {text, B} | fun/1 | {Module, Function}}".
+    "a map of paths, #{<<\"/\">> => {file, F} | {dir, D} | {text, B} | {proxy, Url} | fun/1 | {Module, Function}}".
 
 %% A single path: that of `health' or `metrics'.
 -spec path(term()) -> {ok, binary()} | string().
@@ -54,12 +54,12 @@ complete(Config) ->
                                                               [One, Other]))}
     end.
 
-%% What a route is for, in the one form of its path. A directory is for its path with and without a slash.
+%% What a route is for, in the one form of its path. A directory, or a server behind, is for its path with and without a slash.
 -spec places(route()) -> [{path | dir, Form :: binary(), Path :: binary()}].
 places({Path, Target}) ->
     {ok, Form} = sockeye_pure:path_form(Path),
     case Target of
-        {dir, _} -> [{path, Form, Path}, {dir, re:replace(Form, "/$", "", [{return, binary}]), Path}];
+        {Kind, _} when Kind =:= dir; Kind =:= proxy -> [{path, Form, Path}, {dir, re:replace(Form, "/$", "", [{return, binary}]), Path}];
         _ -> [{path, Form, Path}]
     end.
 
@@ -96,6 +96,15 @@ target(Path, {text, Text}) ->
     try {text, iolist_to_binary(Text)}
     catch error:badarg -> bad("~0tp: {text, ~0tp} is no iodata", [Path, Text])
     end;
+target(Path, {proxy, Where}) ->
+    target(Path, {proxy, Where, #{}});
+target(Path, {proxy, Where, Options}) ->
+    binary:match(iolist_to_binary(Path), <<"*">>) =:= nomatch
+        orelse bad("~0tp: a proxy is for a path and all below it, and has no *", [Path]),
+    case sockeye_upstream:parse(Where, Options) of
+        {ok, Upstream} -> {proxy, Upstream};
+        {error, Why} -> bad("~0tp: {proxy, ...}: ~ts", [Path, Why])
+    end;
 target(_Path, Fun) when is_function(Fun, 1) ->
     {ask, Fun};
 target(Path, {Module, Function}) when is_atom(Module), is_atom(Function) ->
@@ -108,7 +117,7 @@ target(Path, {Module, Function}) when is_atom(Module), is_atom(Function) ->
             bad("~0tp: module ~0tp cannot be loaded: ~0tp", [Path, Module, Reason])
     end;
 target(Path, Other) ->
-    bad("~0tp: expected {file, F}, {dir, D}, {text, B}, a function of one argument or "
+    bad("~0tp: expected {file, F}, {dir, D}, {text, B}, {proxy, Url}, a function of one argument or "
         "{Module, Function}, got ~0tp", [Path, Other]).
 
 %% Absolute: the engine must not depend on the current directory of the node.

@@ -52,6 +52,7 @@ pub use settings::dial::Dial;
 pub use settings::options::{self, ConnOptions};
 pub use settings::rates::ConnectionRate;
 pub use settings::routes::{Routes, Target};
+pub use settings::upstream::Upstream;
 #[cfg(sim)]
 pub use shard::conn::census;
 pub use shard::op::{self, Frames};

@@ -43,7 +43,8 @@ pub(crate) async fn shake_hands(
             return Some(FirstRequest::Refused);
         }
     };
-    if !server.config.routes.is_empty() && !request.asks_for_websocket() {
+    let is_ours = request.asks_for_websocket() && server.config.passes(&request).is_none();
+    if !server.config.routes.is_empty() && !is_ours {
         let rest = buffer.split_off(consumed.min(buffer.len()));
         return Some(FirstRequest::Http(
             stream,

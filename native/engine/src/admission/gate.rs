@@ -75,6 +75,12 @@ pub(crate) async fn decide(
     admission.map_err(|refusal| refusal.to(request.method()))
 }
 
+/// Another server takes this one's place, or soon will.
+pub(crate) fn draining() -> Refusal {
+    let refusal = Refusal::new(503, "This server is about to stop.\n");
+    refusal.with_header("Retry-After", "1")
+}
+
 async fn admit(
     server: &Server,
     carrier: &PeerInfo,
@@ -83,9 +89,7 @@ async fn admit(
 ) -> Result<Admission, Refusal> {
     let config = &server.config;
     if server.is_draining() {
-        // Another server takes this one's place, or soon will.
-        let refusal = Refusal::new(503, "This server is about to stop.\n");
-        return Err(refusal.with_header("Retry-After", "1"));
+        return Err(draining());
     }
     if !config.paths.has(request.path()) {
         return Err(Refusal::new(404, "There is nothing here.\n"));

@@ -99,7 +99,10 @@ async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
 async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, PeerInfo), DialError> {
     let (host, port) = match &url.destination {
         Destination::Inet(host, port) => (host, *port),
-        Destination::Unix(name) => return unix(name).await,
+        Destination::Unix(name) => {
+            let ends = PeerInfo::new(Peer::Unix(name.as_slice().into()), Peer::Unix([].into()));
+            return Ok((resolve::unix(name).await?, ends));
+        }
     };
     let (first, first_port) = match &dial.proxy {
         Some(proxy) => (&proxy.host, proxy.port),
@@ -122,20 +125,4 @@ async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, PeerInfo), DialErro
         peer_info.tls = Some(Arc::new(facts));
     }
     Ok((transport, peer_info))
-}
-
-#[cfg(unix)]
-async fn unix(name: &[u8]) -> Result<(Transport, PeerInfo), DialError> {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
-    // A zero byte before an abstract name is what the standard library wants, too.
-    let socket = tokio::net::UnixStream::connect(OsStr::from_bytes(name)).await?;
-    let ends = PeerInfo::new(Peer::Unix(name.into()), Peer::Unix([].into()));
-    Ok((Transport::Unix(socket), ends))
-}
-
-#[cfg(not(unix))]
-async fn unix(_name: &[u8]) -> Result<(Transport, PeerInfo), DialError> {
-    Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into())
 }

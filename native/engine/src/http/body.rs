@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
+use super::proxy::Download;
 use crate::world::task::{self, JoinHandle};
 
 /// Bytes that are read and handed on at once.
@@ -16,6 +17,8 @@ const CHUNK: u64 = 64 * 1024;
 pub(crate) enum Body {
     Bytes(Bytes),
     File(FilePart),
+    /// What a server behind sends.
+    Passed(Box<Download>),
 }
 
 impl Body {
@@ -23,10 +26,12 @@ impl Body {
         Body::Bytes(Bytes::new())
     }
 
-    pub(super) fn len(&self) -> u64 {
+    /// How much is left, if that is known.
+    pub(super) fn len(&self) -> Option<u64> {
         match self {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(part) => part.left,
+            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::File(part) => Some(part.left),
+            Body::Passed(download) => download.len(),
         }
     }
 }
@@ -101,14 +106,21 @@ impl HttpBody for Body {
                 let chunk = ready!(part.poll_chunk(cx));
                 Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
             }
+            Body::Passed(download) => Pin::new(download).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.len() == 0
+        match self {
+            Body::Passed(download) => download.is_end_stream(),
+            _ => self.len() == Some(0),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len())
+        match self {
+            Body::Passed(download) => download.size_hint(),
+            _ => SizeHint::with_exact(self.len().unwrap_or_default()),
+        }
     }
 }

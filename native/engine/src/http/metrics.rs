@@ -53,6 +53,18 @@ fn text(server: &Server) -> String {
         stats.requests,
     );
     put(
+        "http_requests_proxied_total",
+        "counter",
+        "Requests passed on to a web server behind.",
+        stats.proxied,
+    );
+    put(
+        "proxy_errors_total",
+        "counter",
+        "Requests passed on that were answered 502, 503 or 504, or whose answer broke off.",
+        stats.proxy_errors,
+    );
+    put(
         "frames_received_total",
         "counter",
         "Messages received.",

@@ -7,6 +7,7 @@ pub(crate) mod h1;
 pub(crate) mod h2;
 mod metrics;
 mod paths;
+mod proxy;
 mod service;
 mod tunnel;
 mod types;
@@ -41,8 +42,11 @@ fn failed() -> Response<Body> {
 
 /// The answer to HEAD: its length, and no content.
 fn without_body(mut answer: Response<Body>) -> Response<Body> {
-    let length = answer.body().len();
-    if !is_bodiless(answer.status()) && !answer.headers().contains_key(header::CONTENT_LENGTH) {
+    let has_length = answer.headers().contains_key(header::CONTENT_LENGTH);
+    if let Some(length) = answer.body().len()
+        && !is_bodiless(answer.status())
+        && !has_length
+    {
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -57,6 +61,17 @@ pub(super) fn is_bodiless(status: StatusCode) -> bool {
         StatusCode::NOT_MODIFIED,
     ];
     status.is_informational() || bodiless.contains(&status)
+}
+
+/// The connection ends after this answer.
+fn last(mut response: Response<Body>) -> Response<Body> {
+    let out = response.headers_mut();
+    let close = match out.contains_key(header::UPGRADE) {
+        true => "upgrade, close",
+        false => "close",
+    };
+    out.insert(header::CONNECTION, HeaderValue::from_static(close));
+    response
 }
 
 /// A time as headers have it. Years before 1970 and after 9999 have no such form.
@@ -134,9 +149,9 @@ mod tests {
     fn some_answers_have_no_content() {
         for status in [204, 205, 304] {
             let answer = response(Refusal::new(status, "x"));
-            assert_eq!(answer.body().len(), 0, "{status}");
+            assert_eq!(answer.body().len(), Some(0), "{status}");
             assert!(!answer.headers().contains_key(header::CONTENT_TYPE));
         }
-        assert_eq!(response(Refusal::new(206, "x")).body().len(), 1);
+        assert_eq!(response(Refusal::new(206, "x")).body().len(), Some(1));
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::body::{Body as HttpBody, Bytes};
@@ -12,13 +13,15 @@ use sockeye_protocol::handshake::{Refusal, Request, comparable, server};
 
 use super::body::Body;
 use super::files::{self, Wanted};
-use super::{failed, metrics, plain, response, types};
+use super::proxy::{self, Client, Passed, Route};
+use super::{failed, last, metrics, plain, response, types};
 use crate::admission::ask::ask;
 use crate::admission::forwarded;
 use crate::admission::gate::{self, AcceptedUpgrade};
 use crate::net::peer::PeerInfo;
 use crate::server::{Server, bump};
 use crate::settings::routes::{RouteMatch, Target};
+use crate::shard::Shard;
 use crate::vm::question::{About, Answer, Question};
 use crate::world::time;
 
@@ -26,42 +29,63 @@ const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 
 /// What a connection has answers from.
 pub(crate) struct Service {
-    server: Arc<Server>,
-    peer_info: PeerInfo,
-    opened: RefCell<Option<AcceptedUpgrade>>,
+    pub(super) shard: Rc<Shard>,
+    pub(super) server: Arc<Server>,
+    pub(super) peer_info: PeerInfo,
+    upgraded: RefCell<Option<Upgraded>>,
+}
+
+/// What a request has become that was answered with 101.
+pub(crate) enum Upgraded {
+    /// A connection of this server.
+    Accepted(AcceptedUpgrade),
+    /// One of a server behind.
+    Passed(Passed),
 }
 
 impl Service {
-    pub(crate) fn new(server: Arc<Server>, peer_info: PeerInfo) -> Self {
+    pub(crate) fn new(shard: Rc<Shard>, server: Arc<Server>, peer_info: PeerInfo) -> Self {
         Service {
+            shard,
             server,
             peer_info,
-            opened: RefCell::default(),
+            upgraded: RefCell::default(),
         }
     }
 
     /// The request that was answered with 101, if one was.
-    pub(crate) fn opened(&self) -> Option<AcceptedUpgrade> {
-        self.opened.take()
+    pub(crate) fn upgraded(&self) -> Option<Upgraded> {
+        self.upgraded.take()
     }
 
     /// Answers a request. Once the server drains, an answer is the last of its connection.
-    pub(crate) async fn respond<B>(&self, request: Request, body: B) -> Response<Body>
+    pub(super) async fn respond<B>(
+        &self,
+        request: Request,
+        body: B,
+        client: &dyn Client,
+    ) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Unpin,
+        B: HttpBody<Data = Bytes> + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
     {
-        let response = self.decide(request, body).await;
+        let response = self.decide(request, body, client).await;
         let over =
             self.server.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         if over { last(response) } else { response }
     }
 
-    async fn decide<B>(&self, request: Request, body: B) -> Response<Body>
+    async fn decide<B>(&self, request: Request, body: B, client: &dyn Client) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes> + Unpin,
+        B: HttpBody<Data = Bytes> + Unpin + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
     {
         if request.asks_for_websocket() {
-            return self.upgrade(request).await;
+            drop(body);
+            return match self.server.config.passes(&request) {
+                Some(found) => self.pass_upgrade(found, &request, client).await,
+                None => self.upgrade(request).await,
+            };
         }
         bump(&self.server.counters.requests, 1);
         if request.method() == "OPTIONS" && request.path() == "*" {
@@ -78,8 +102,14 @@ impl Service {
             let nothing = || Refusal::new(404, "There is nothing here.\n");
             return response(refusal.unwrap_or_else(nothing));
         };
-        if matches!(found.target, Target::Ask) {
-            return self.ask(found.index, &request, body).await;
+        match found.target {
+            Target::Ask => return self.ask(found.index, &request, body).await,
+            Target::Proxy(upstream) => {
+                let index = found.index;
+                let route = Route { upstream, index };
+                return proxy::pass(self, route, &request, body, client).await;
+            }
+            _ => {}
         }
         match request.method() {
             "GET" | "HEAD" => self.read(&found, &request).await,
@@ -107,7 +137,9 @@ impl Service {
                 return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
             }
             Target::Health => return plain(StatusCode::OK, "ok\n"),
-            Target::Metrics | Target::Ask => return metrics::answer(&self.server),
+            Target::Metrics | Target::Ask | Target::Proxy(_) => {
+                return metrics::answer(&self.server);
+            }
         };
         let location = match request.query() {
             "" => request.path().to_owned(),
@@ -139,6 +171,21 @@ impl Service {
         }
     }
 
+    /// A WebSocket of a server behind.
+    async fn pass_upgrade(
+        &self,
+        route: Route<'_>,
+        request: &Request,
+        client: &dyn Client,
+    ) -> Response<Body> {
+        if self.server.is_draining() {
+            return last(response(gate::draining()));
+        }
+        let (answer, passed) = proxy::switch(self, route, request, None, client).await;
+        *self.upgraded.borrow_mut() = passed.map(Upgraded::Passed);
+        answer
+    }
+
     async fn upgrade(&self, request: Request) -> Response<Body> {
         let peer_info = forwarded::sender(&self.server, &self.peer_info, &request);
         let peer_info = peer_info.into_owned();
@@ -167,7 +214,7 @@ impl Service {
                 let _ = response.headers_mut().try_append(name, value);
             }
         }
-        *self.opened.borrow_mut() = Some(accepted);
+        *self.upgraded.borrow_mut() = Some(Upgraded::Accepted(accepted));
         response
     }
 }
@@ -181,17 +228,6 @@ pub(super) fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
             let (name, value) = line.split_at_checked(colon)?;
             Some((name, value.get(1..)?.trim_ascii()))
         })
-}
-
-/// The connection ends after this answer.
-fn last(mut response: Response<Body>) -> Response<Body> {
-    let out = response.headers_mut();
-    let close = match out.contains_key(header::UPGRADE) {
-        true => "upgrade, close",
-        false => "close",
-    };
-    out.insert(header::CONNECTION, HeaderValue::from_static(close));
-    response
 }
 
 fn allowed(methods: &'static str) -> Response<Body> {

@@ -16,6 +16,8 @@ pub(crate) struct Counters {
     pub(crate) busy: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) requests: AtomicU64,
+    pub(crate) proxied: AtomicU64,
+    pub(crate) proxy_errors: AtomicU64,
     /// Connections for which anybody may compress.
     pub(crate) sharing: AtomicUsize,
     pub(crate) saved: AtomicU64,
@@ -52,6 +54,10 @@ pub struct ServerStats {
     pub failed: u64,
     /// Ordinary HTTP requests.
     pub requests: u64,
+    /// Requests that went to a web server behind this one, WebSockets among them.
+    pub proxied: u64,
+    /// Those of them that were answered 502, 503 or 504, or whose answer broke off.
+    pub proxy_errors: u64,
     /// Bytes that compression has kept from being written.
     pub saved: u64,
     /// Connections that were cut off since no answer to a Close frame of ours came in time.
@@ -83,6 +89,8 @@ impl Counters {
             busy: read(&self.busy),
             failed: read(&self.failed),
             requests: read(&self.requests),
+            proxied: read(&self.proxied),
+            proxy_errors: read(&self.proxy_errors),
             saved: read(&self.saved),
             unanswered: read(&self.unanswered),
             no_process: read(&self.no_process),

@@ -12,5 +12,6 @@ pub(crate) mod secure;
 pub mod tls;
 pub(crate) mod tls_accept;
 pub(crate) mod transport;
+pub(crate) mod upstream;
 pub(crate) mod url;
 pub(crate) mod zone;

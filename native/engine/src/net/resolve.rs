@@ -6,7 +6,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::net::fault::DialError;
-use crate::net::url::Host;
+use crate::net::transport::Transport;
+use crate::net::url::{Destination, Host};
 use crate::net::zone::locate;
 use crate::world::names;
 use crate::world::net::TcpStream;
@@ -27,6 +28,34 @@ pub(crate) async fn connect(host: &Host, port: u16) -> Result<TcpStream, DialErr
         Host::Name(name) => alternate(look_up(name, port).await?),
     };
     race(addresses, STAGGER, connect_one).await
+}
+
+/// Connects to a Unix socket.
+#[cfg(unix)]
+pub(crate) async fn unix(name: &[u8]) -> io::Result<Transport> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    // A zero byte before an abstract name is what the standard library wants, too.
+    let socket = tokio::net::UnixStream::connect(OsStr::from_bytes(name)).await?;
+    Ok(Transport::Unix(socket))
+}
+
+/// Connects to a Unix socket.
+#[cfg(not(unix))]
+pub(crate) async fn unix(_name: &[u8]) -> io::Result<Transport> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Connects to a destination, whose packets do not wait for more.
+pub(crate) async fn reach(destination: &Destination) -> Result<Transport, DialError> {
+    let (host, port) = match destination {
+        Destination::Inet(host, port) => (host, *port),
+        Destination::Unix(name) => return Ok(unix(name).await?),
+    };
+    let socket = connect(host, port).await?;
+    socket.set_nodelay(true)?;
+    Ok(Transport::Tcp(socket))
 }
 
 async fn zoned(ip: Ipv6Addr, zone: String, port: u16) -> io::Result<SocketAddr> {

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_protocol::handshake::{HeadLimits, Origins, Paths};
+use sockeye_protocol::handshake::{HeadLimits, Origins, Paths, Request};
 use sockeye_protocol::networks::Networks;
 use sockeye_protocol::{Limits, Role, deflate};
 
@@ -15,7 +15,7 @@ use crate::net::tls::Tls;
 use crate::settings::dial::Dial;
 use crate::settings::options::{NEVER, Rules, Times};
 use crate::settings::rates::ConnectionRate;
-use crate::settings::routes::Routes;
+use crate::settings::routes::{ProxyRoute, Routes};
 
 /// Settings of the engine.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +160,12 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
+    /// The server behind that gets a request for a WebSocket: that of its path, unless connections of this server are opened there.
+    pub(crate) fn passes(&self, request: &Request) -> Option<ProxyRoute<'_>> {
+        let route = self.routes.proxy(request.path())?;
+        (!self.paths.has(request.path())).then_some(route)
+    }
+
     /// The defaults, for this address.
     pub fn new(address: impl Into<Address>, mode: Mode) -> Self {
         ServerConfig {

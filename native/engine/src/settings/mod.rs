@@ -5,3 +5,4 @@ pub(crate) mod dial;
 pub mod options;
 pub(crate) mod rates;
 pub(crate) mod routes;
+pub(crate) mod upstream;

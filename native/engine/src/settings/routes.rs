@@ -1,9 +1,13 @@
 //! Which request goes where.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Bytes;
-use sockeye_protocol::handshake::{Paths, comparable_pattern};
+use sockeye_protocol::handshake::{Paths, comparable, comparable_pattern};
+
+use crate::settings::upstream::Upstream;
 
 /// What answers at a path.
 #[derive(Clone, Debug)]
@@ -16,6 +20,8 @@ pub enum Target {
     Text(Vec<u8>),
     /// The virtual machine, which knows the route by its place in the list.
     Ask,
+    /// A web server behind this one, at this path and the paths below it.
+    Proxy(Arc<Upstream>),
     /// Whether the server takes connections.
     Health,
     /// The counters of the server, as Prometheus reads them.
@@ -48,6 +54,13 @@ pub(crate) struct RouteMatch<'a> {
     pub(crate) below: Option<&'a str>,
 }
 
+/// A server behind this one, and its place among the routes.
+#[derive(Clone, Copy)]
+pub(crate) struct ProxyRoute<'a> {
+    pub(crate) upstream: &'a Arc<Upstream>,
+    pub(crate) index: usize,
+}
+
 impl Routes {
     /// These routes. Paths begin with a slash; a star stands for one segment, at the end for one
     /// or more. The error is the path that is none.
@@ -72,12 +85,45 @@ impl Routes {
         })
     }
 
+    /// The longest time that a server behind may take while nothing comes from it.
+    pub(crate) fn patience(&self) -> Duration {
+        let times = self.routes.iter().map(|route| match &route.target {
+            Target::Proxy(upstream) => {
+                let head = upstream.connect_timeout.saturating_add(upstream.timeout);
+                head.max(upstream.idle_timeout)
+            }
+            _ => Duration::ZERO,
+        });
+        times.max().unwrap_or_default()
+    }
+
+    /// The server behind that a path belongs to, if it is the route of that.
+    pub(crate) fn proxy(&self, path: &str) -> Option<ProxyRoute<'_>> {
+        // Mostly there is none.
+        if !self
+            .routes
+            .iter()
+            .any(|route| matches!(route.target, Target::Proxy(_)))
+        {
+            return None;
+        }
+        let path = comparable(path);
+        let found = self.find(&path)?.index;
+        match &self.routes.get(found)?.target {
+            Target::Proxy(upstream) => Some(ProxyRoute {
+                upstream,
+                index: found,
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
     }
 
-    /// The route of a path: the path itself, else the longest star or directory. The path must be
+    /// The route of a path: the path itself, else the longest star, directory or server behind. The path must be
     /// comparable: a directory decodes it, and whatever leads to a file must find its route.
     pub(crate) fn find<'a>(&'a self, path: &'a str) -> Option<RouteMatch<'a>> {
         let mut best: Option<(usize, RouteMatch<'a>)> = None;
@@ -89,7 +135,7 @@ impl Routes {
                 below,
             };
             let here = match (&route.target, &route.pattern) {
-                (Target::Dir(_), _) => {
+                (Target::Dir(_) | Target::Proxy(_), _) => {
                     let prefix = route.path.strip_suffix('/').unwrap_or(&route.path);
                     match path.strip_prefix(prefix) {
                         Some("") => Some(found(None)),

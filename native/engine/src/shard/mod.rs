@@ -30,6 +30,7 @@ use crate::model::compression::Compression;
 use crate::model::id::ConnId;
 use crate::model::mass_disconnect::MassDisconnect;
 use crate::model::timers::{self, Timers};
+use crate::net::upstream::Pool;
 use crate::server::Server;
 use crate::server::topics::Topic;
 use crate::settings::config::{EngineConfig, Mode};
@@ -82,6 +83,8 @@ pub(crate) struct Shard {
     /// Listeners and handshakes, with the server's serial.
     pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
     next_task: Cell<u64>,
+    /// Connections to web servers behind that wait for a request.
+    pub(crate) upstreams: Rc<Pool>,
     start: Instant,
     clock: Cell<u32>,
     pub(crate) timers: Timers,
@@ -114,6 +117,7 @@ impl Shard {
             subscribers: RefCell::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
+            upstreams: Rc::default(),
             start: Instant::now(),
             clock: Cell::new(1),
             timers: Timers::default(),

@@ -72,6 +72,11 @@ impl BodyReader {
         self.state == BodyState::Done
     }
 
+    /// Whether what is expected is all that comes.
+    pub fn is_exact(&self) -> bool {
+        matches!(self.state, BodyState::Length(_) | BodyState::Done)
+    }
+
     /// How many bytes of content are known to come. In chunks more may follow.
     pub fn expected(&self) -> u64 {
         match self.state {

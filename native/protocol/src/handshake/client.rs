@@ -267,6 +267,11 @@ fn compression(
     }
 }
 
+/// What a server answers to a request with `key`.
+pub fn accept_key(key: &str) -> String {
+    derive_accept_key(key.as_bytes())
+}
+
 /// The subprotocol that the server chose, in a 101 that is one for us.
 fn agreed(headers: &Headers, key: &str, offered: &[String]) -> Result<Option<String>, Breach> {
     let mut protocols = headers.list("upgrade");
@@ -277,7 +282,7 @@ fn agreed(headers: &Headers, key: &str, offered: &[String]) -> Result<Option<Str
     if !headers.has_token("connection", "upgrade") {
         return Err(Breach::Connection);
     }
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = accept_key(key);
     let mut accepts = headers.all("sec-websocket-accept");
     if accepts.next() != Some(accept.as_bytes()) || accepts.next().is_some() {
         return Err(Breach::Accept);

@@ -33,6 +33,7 @@ pub mod server;
 
 pub use authority::{is_authority, names_a_host};
 pub use body::{BodyError, BodyReader};
+pub use client::accept_key;
 pub use client::{AcceptedHandshake, Breach, ClientOptions, HandshakeError};
 pub use head::{HeadLimits, Headers, is_valid_header};
 pub use origins::{Origins, Site};

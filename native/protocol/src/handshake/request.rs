@@ -130,6 +130,22 @@ impl Request {
         }
     }
 
+    /// The path as it came, `/` if it is empty.
+    pub fn raw_path(&self) -> &str {
+        match &self.target[self.path.clone()] {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// Path and query as they came, without an authority before them: what is asked of a server that stands behind this one.
+    pub fn path_and_query(&self) -> Cow<'_, str> {
+        match &self.target[self.path.start..] {
+            rest if rest.starts_with(['/', '*']) => Cow::Borrowed(rest),
+            rest => Cow::Owned(format!("/{rest}")),
+        }
+    }
+
     /// What follows the first `?` of the target, not decoded; empty if there is none.
     pub fn query(&self) -> &str {
         &self.target[self.query.clone()]

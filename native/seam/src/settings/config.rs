@@ -1,12 +1,13 @@
 //! The configuration of a server, out of the map that `sockeye_options` has checked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_engine::options::NEVER;
 use sockeye_engine::tls::TlsSettings;
 use sockeye_engine::{
-    Active, Address, ConnectionRate, MessageRate, Mode, Routes, ServerConfig, Target,
+    Active, Address, ConnectionRate, MessageRate, Mode, Routes, ServerConfig, Target, Upstream,
 };
 use sockeye_protocol::Limits;
 use sockeye_protocol::deflate::Policy;
@@ -76,12 +77,33 @@ fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
                 [kind, value] if kind.is("text") => Target::Text(value.bytes()?.to_vec()),
                 [kind, value] if kind.is("file") => Target::File(value.read::<String>()?.into()),
                 [kind, value] if kind.is("dir") => Target::Dir(value.read::<String>()?.into()),
+                [kind, value] if kind.is("proxy") => Target::Proxy(Arc::new(upstream(value)?)),
                 _ => return Err(BadArg),
             }
         };
         Ok((path.read()?, target))
     });
     Routes::new(routes.collect::<Read<_>>()?).map_err(|_| BadArg)
+}
+
+/// A server behind, out of the map that `sockeye_upstream` has checked.
+fn upstream<P>(map: &Value<P>) -> Read<Upstream> {
+    let get = |key: &str| map.get(key);
+    let mut upstream = match get("to")?.tuple()? {
+        [kind, name] if kind.is("unix") => Upstream::unix(name.bytes()?),
+        [kind, authority] if kind.is("inet") => {
+            Upstream::inet(&authority.read::<String>()?).map_err(|_| BadArg)?
+        }
+        _ => return Err(BadArg),
+    };
+    upstream.connect_timeout = time(get("connect_timeout")?)?;
+    upstream.timeout = time(get("timeout")?)?;
+    upstream.idle_timeout = time(get("idle_timeout")?)?;
+    upstream.keepalive = time(get("keepalive")?)?;
+    upstream.pool_size = map.get_as("pool_size")?;
+    upstream.max_requests = bound(get("max_requests")?)?.unwrap_or(usize::MAX);
+    upstream.max_body_size = bound(get("max_body_size")?)?.map_or(u64::MAX, |most| most as u64);
+    Ok(upstream)
 }
 
 /// A list of texts; none for `any`.

@@ -4,6 +4,7 @@
 //! connections, which close in their own time.
 
 mod allowance;
+mod connect;
 mod frames;
 mod heads;
 #[cfg(test)]
@@ -20,25 +21,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use hyper::Response;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
-use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
-use hyper::{Response, StatusCode};
-use sockeye_protocol::handshake::{Refusal, Request};
+use sockeye_protocol::handshake::Refusal;
 use tokio::sync::Notify;
 
 use super::body::Body;
-use super::service::{Service, fields};
-use super::tunnel::Tunnel;
+use super::proxy::Client;
+use super::service::Service;
 use super::{failed, response, without_body};
-use crate::admission::{ask, forwarded, gate, lingering};
+use crate::admission::{ask, forwarded, lingering};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server, bump};
 use crate::shard::Shard;
-use crate::world::task;
+use crate::world::task::{self, AbortHandle};
 use crate::world::time::{self, Instant};
 
 use allowance::Allowance;
@@ -151,13 +150,20 @@ impl Http2Connection {
             (0, false) => config.handshake_timeout,
             (0, true) => {
                 let limit = config.handshake_timeout.saturating_add(config.send_timeout);
-                limit.saturating_add(ask::limit(&self.server))
+                let own = limit.saturating_add(ask::limit(&self.server));
+                own.max(config.routes.patience().saturating_add(limit))
             }
             _ => return None,
         };
         let active = self.active.get();
         let last = streams.last_taken().map_or(active, |at| at.max(active));
         last.checked_add(limit)
+    }
+
+    /// Whether a server behind answers this request.
+    fn is_passed(&self, stream: u32) -> bool {
+        let routes = &self.server.config.routes;
+        self.streams.borrow().is_for_proxy(stream, routes)
     }
 
     /// Whether there is no reason to go on: the server ends, or the connection has no permit of
@@ -208,7 +214,7 @@ pub(crate) async fn serve(
     let abuse = AbuseLimits::with(&server, &peer_info);
     let streams = Rc::new(RefCell::new(Streams::default()));
     let carrier = Rc::new(Http2Connection {
-        service: Service::new(server.clone(), peer_info.clone()),
+        service: Service::new(shard.clone(), server.clone(), peer_info.clone()),
         shard,
         server: server.clone(),
         peer_info,
@@ -328,10 +334,13 @@ async fn see_through(
         let refusal = Refusal::new(503, "Too many requests are waiting for an answer.\n");
         (response(refusal.with_header("Retry-After", "1")), open)
     } else {
+        let is_passed = carrier.is_passed(stream);
         let task = task::spawn_local({
             let carrier = carrier.clone();
             async move { (respond(&carrier, request).await, open) }
         });
+        // A server behind works for nobody else.
+        let _ends = is_passed.then(|| AbortOnDrop(task.abort_handle()));
         let seen = task.await;
         seen.unwrap_or_else(|_| {
             (
@@ -347,6 +356,32 @@ async fn see_through(
     answer.map(|body| ResponseBody { body, stream, open })
 }
 
+/// Ends a task of which nobody wants the result any more.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A client whose stream ends with what is done for it, and to whom the library sends nothing before the answer.
+struct StreamClient;
+
+impl Client for StreamClient {
+    fn poll_gone(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn takes_early_answers(&self) -> bool {
+        false
+    }
+
+    fn poll_write(&self, _: &mut Context<'_>, _: &mut &[u8]) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 async fn respond(
     carrier: &Rc<Http2Connection>,
     mut request: hyper::Request<Incoming>,
@@ -355,7 +390,8 @@ async fn respond(
     match found {
         Some(Ok((head, false))) => {
             let is_head = head.method() == "HEAD";
-            let answer = carrier.service.respond(head, request.into_body()).await;
+            let body = request.into_body();
+            let answer = carrier.service.respond(head, body, &StreamClient).await;
             // The library sends what it gets.
             if is_head {
                 without_body(answer)
@@ -365,7 +401,7 @@ async fn respond(
         }
         Some(Ok((head, true))) => {
             let upgraded = hyper::upgrade::on(&mut request);
-            match connect(carrier, upgraded, head).await {
+            match connect::connect(carrier, upgraded, head).await {
                 Ok(answer) => answer,
                 Err(refusal) => refuse(carrier, refusal),
             }
@@ -379,58 +415,6 @@ async fn respond(
 fn refuse(carrier: &Http2Connection, refusal: Refusal) -> Response<Body> {
     bump(&carrier.server.counters.rejected, 1);
     response(refusal)
-}
-
-/// Opens a WebSocket on a stream.
-async fn connect(
-    carrier: &Rc<Http2Connection>,
-    upgraded: OnUpgrade,
-    request: Request,
-) -> Result<Response<Body>, Refusal> {
-    let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, &request).into_owned();
-    let admission = gate::decide(&carrier.server, &carrier.peer_info, &peer_info, &request).await?;
-    let permit = carrier.permit(&peer_info)?;
-    let (head, accepted) = admission.accept(peer_info, request);
-    let mut answer = Response::new(Body::empty());
-    for (name, value) in fields(&head) {
-        let name = HeaderName::from_bytes(name);
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value))
-            && !is_of_http_1(&name)
-        {
-            // More than the map holds are more than anybody may give.
-            let _ = answer.headers_mut().try_append(name, value);
-        }
-    }
-    *answer.status_mut() = StatusCode::OK;
-    let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
-    let carrier = carrier.clone();
-    task::spawn_local(async move {
-        let server = carrier.server.clone();
-        let limit = server.config.handshake_timeout;
-        match time::timeout(limit, upgraded).await {
-            Ok(Ok(upgraded)) if !server.is_stopping() => {
-                let tunnel = Transport::boxed(Tunnel::new(upgraded, open));
-                carrier
-                    .shard
-                    .adopt(permit, accepted.open(tunnel, Vec::new()));
-            }
-            _ => {
-                bump(&server.counters.rejected, 1);
-                carrier.return_permit(permit);
-            }
-        }
-    });
-    Ok(answer)
-}
-
-fn is_of_http_1(name: &HeaderName) -> bool {
-    let mut names = [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::SEC_WEBSOCKET_ACCEPT,
-    ]
-    .into_iter();
-    names.any(|of_http_1| of_http_1 == *name)
 }
 
 /// A body that is a request in progress until it is sent.

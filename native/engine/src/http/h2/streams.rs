@@ -10,6 +10,7 @@ use sockeye_protocol::handshake::{Refusal, Request};
 use super::STREAMS;
 use super::frames::{DATA, END_STREAM, FrameHeader, HEADER, HEADERS, RST_STREAM, reset};
 
+use crate::settings::routes::Routes;
 use crate::world::collections::HashMap;
 use crate::world::time::Instant;
 
@@ -73,6 +74,12 @@ impl Streams {
     pub(super) fn take(&mut self, path: &str) -> Option<HeadResult> {
         let head = self.open.get_mut(&number(path)?)?.head.take();
         head.map(|head| *head)
+    }
+
+    /// Whether a server behind answers this request.
+    pub(super) fn is_for_proxy(&self, stream: u32, routes: &Routes) -> bool {
+        let head = self.open.get(&stream).and_then(|open| open.head.as_deref());
+        matches!(head, Some(Ok((request, _))) if routes.proxy(request.path()).is_some())
     }
 
     pub(super) fn end(&mut self, stream: u32) {
