@@ -81,6 +81,7 @@ async fn pass(
 ) -> Result<Response<Body>, Refusal> {
     let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, request);
     let permit = carrier.permit(&peer_info)?;
+    let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
     let key = generate_key();
     let service = &carrier.service;
     let (mut answer, passed) =
@@ -99,15 +100,14 @@ async fn pass(
         answer.headers_mut().remove(name);
     }
     *answer.status_mut() = StatusCode::OK;
-    let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
-    let shared = carrier.clone();
+    let limit = carrier.server.config.handshake_timeout;
     carrier.shard.spawn_for(&carrier.server, async move {
-        let limit = shared.server.config.handshake_timeout;
+        // It answers for the socket, as that of a connection does.
+        let _permit = permit;
         if let Ok(Ok(upgraded)) = time::timeout(limit, upgraded).await {
             let client = Transport::boxed(Tunnel::new(upgraded, open));
             passed.run(client, &[]).await;
         }
-        shared.return_permit(permit);
     });
     Ok(answer)
 }

@@ -13,6 +13,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body as HttpBody, Bytes, Incoming};
 use hyper::client::conn::TrySendError;
@@ -47,6 +48,9 @@ pub(super) trait Client {
     /// Writes one, and takes off what is written.
     fn poll_write(&self, cx: &mut Context<'_>, bytes: &mut &[u8]) -> Poll<io::Result<()>>;
 }
+
+/// How long a connection from the pool may take to be ready for a request.
+const READY: Duration = Duration::from_secs(1);
 
 /// What the server behind has said.
 struct Heard {
@@ -236,8 +240,9 @@ fn why(progress: &Progress, error: &hyper::Error) -> Refusal {
 async fn from_pool(service: &Service, key: PoolKey) -> Option<Link> {
     loop {
         let mut link = service.shard.upstreams.take(key)?;
-        // One that is still at work ends it, or itself, before anything else runs for long.
-        if link.sender.ready().await.is_ok() {
+        // It may have to write the end of a request that was answered before, and nobody may read that.
+        let ready = time::timeout(READY, link.sender.ready()).await;
+        if matches!(ready, Ok(Ok(()))) {
             return Some(link);
         }
     }
