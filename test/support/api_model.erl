@@ -32,7 +32,12 @@ carry_out(Commands) -> api_world:carry_out(Commands).
 %% ---------------------------------------------------------------- chance
 
 choose(Model) ->
-    Weighted = [{W, C} || {W, C} <- commands(Model), is_possible(C, Model)],
+    Commands = commands(Model),
+    Calls = [{W, Call} || {W, Call} <- Commands, is_call(Call), is_possible(Call, Model)],
+    Suspended = [{10, {while_suspended, any([somebody(Model) | named()]), picked(Calls)}} || Calls =/= []],
+    picked([{W, C} || {W, C} <- Suspended ++ Commands, is_possible(C, Model)]).
+
+picked(Weighted) ->
     pick(rand:uniform(lists:sum([W || {W, _} <- Weighted])), Weighted).
 
 pick(N, [{W, Command} | _]) when N =< W -> Command;
@@ -68,6 +73,18 @@ commands(#{next := New, servers := Servers, conns := Conns, gone := Gone}) ->
 
 kinds() -> [owner, one, pool, each, asking, tls].
 
+%% Made by the process that makes the calls, or by a client: nobody else waits for what is suspended.
+is_call(Command) ->
+    lists:member(word(Command), [setopts, send, close, subscribe, unsubscribe, publish, publish_from, broadcast, broadcast_from, send_message,
+                                 join, part, track, untrack, stop, drain, reload_tls, say]).
+
+word(Command) when is_tuple(Command) -> element(1, Command);
+word(Command) -> Command.
+
+%% Who may be suspended: the process that serves a connection, or one of the application.
+somebody(#{conns := Conns}) -> {serves, any(maps:keys(Conns), 0)}.
+named() -> [sockeye_engine, sockeye_sup | children()].
+
 topics() -> [<<"a">>, <<"b/c">>, <<"b/d">>].
 
 children() -> [sockeye_topics, sockeye_cluster, sockeye_groups, sockeye_pubsub_server, sockeye_presence_server].
@@ -97,7 +114,9 @@ is_possible({dial, New, S, _}, M) ->
 %% Where nothing is read, nobody sees that a client leaves.
 is_possible({leave, C, _}, M) ->
     is_by([raw], C, M) andalso case conn(C, M) of #{credits := 0} -> false; #{} -> true end;
-is_possible({end_client, C, _}, M) -> is_by([plain, handler], C, M);
+is_possible({end_client, C, _}, M) -> is_by([plain, handler], C, M) andalso is_read(C, M);
+%% `closed' stands behind what waits for credits.
+is_possible({close, C, _}, M) -> is_known(C, conn, M) andalso is_read(C, M);
 is_possible({say, C, _}, M) ->
     case conn(C, M) of
         #{waiting := Waiting} -> length(Waiting) < ?WAITING;
@@ -107,6 +126,8 @@ is_possible({say, C, _}, M) ->
 is_possible({setopts, C, N}, M) when is_integer(N) ->
     is_known(C, conn, M) andalso case conn(C, M) of #{credits := infinity} -> false; _ -> true end;
 is_possible({give, C}, M) -> is_conn(C, M) andalso kind_of(C, M) =:= owner;
+is_possible({while_suspended, {serves, C}, Call}, M) -> is_conn(C, M) andalso is_possible(Call, M);
+is_possible({while_suspended, _, Call}, M) -> is_possible(Call, M);
 is_possible({kill_owner, C}, M) -> is_given(C, M);
 is_possible({kill, server, S}, M) -> is_server(S, M);
 is_possible({kill, holder, S}, M) -> is_server(S, M);
@@ -128,6 +149,13 @@ is_possible(Command, M) when element(1, Command) =:= publish; element(1, Command
     is_known(element(2, Command), server, M);
 is_possible(Command, M) ->
     is_known(element(2, Command), conn, M).
+
+%% Nothing waits for credits.
+is_read(C, M) ->
+    case conn(C, M) of
+        #{waiting := Waiting} -> Waiting =:= [];
+        none -> true
+    end.
 
 is_new(New, #{next := Next}) -> New >= Next.
 has_room(#{conns := Conns}) -> map_size(Conns) < ?CONNS.
@@ -157,6 +185,7 @@ step(Command, Workers, #{next := Next} = M) ->
     Done#{model := After#{next := max(Next, number(Command) + 1)}}.
 
 %% The number that is new in a command.
+number({while_suspended, _, Call}) -> number(Call);
 number({start, New, _}) -> New;
 number({connect, New, _}) -> New;
 number({dial, New, _, _}) -> New;
@@ -165,6 +194,8 @@ number(Command) when is_tuple(Command), is_integer(element(tuple_size(Command), 
     element(tuple_size(Command), Command);
 number(_) -> 0.
 
+%% It takes longer, and that is all.
+done({while_suspended, _, Call}, Workers, M) -> done(Call, Workers, M);
 done({start, S, Kind}, _, #{servers := Servers} = M) ->
     #{model => M#{servers := Servers#{S => #{kind => Kind, joined => []}}}};
 done({connect, C, S}, _, M) -> #{model => opened(C, S, raw, M)};

@@ -120,6 +120,17 @@ until(Test) ->
 %% ---------------------------------------------------------------- commands
 
 %% {returned, Result, World}, or {running, World} where clients must answer meanwhile: then {returned, Result} comes.
+perform({while_suspended, Who, Call}, Returns, World) ->
+    Pid = case Who of
+              {serves, C} -> maps:get(owner, found(C, World), maps:get(worker, found(C, World)));
+              Name -> whereis(Name)
+          end,
+    %% It may be on its way out, or not be there yet.
+    Is = try erlang:suspend_process(Pid) catch error:badarg -> gone end,
+    Running = perform(Call, Returns, World),
+    receive after 10 -> ok end,
+    _ = Is =:= true andalso (catch erlang:resume_process(Pid)),
+    Running;
 perform({start, S, Kind}, _, #{servers := Servers} = World) ->
     {returned, ok, World#{servers := Servers#{S => start(Kind)}}};
 perform({connect, C, S}, _, World) ->
