@@ -11,7 +11,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim
 
-.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz sim sim-faults props sanitize miri test-otp soak kill bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz differential sim sim-faults props sanitize miri test-otp soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -76,9 +76,14 @@ autobahn: ## the Autobahn suite against a server and a client (needs CPython 2.7
 	test/autobahn/run $(CASES)
 	test/autobahn/run-client $(CASES)
 
-fuzz: ## each fuzz target for SECONDS (60); with cargo-fuzz where there is nightly Rust
+fuzz: ## each fuzz target for SECONDS (60) under libFuzzer, or TARGET="json url"
 	@.ci/setup build
 	@SOCKEYE_FUZZ_SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
+
+differential: ## REQUESTS (3000) for a WebSocket to Sockeye, Python's websockets and Node's ws, which answer the same but for known differences; SEED repeats
+	@.ci/setup test
+	rebar3 compile
+	test/differential/run-handshakes $(or $(REQUESTS),3000) $(SEED)
 
 # With the checks of a debug build.
 SIM := cargo run --quiet --locked --profile soak -p sockeye-sim --

@@ -9,7 +9,8 @@ use crate::Choices;
 /// The bound on messages, so that bombs are within reach of a short input.
 const LIMIT: usize = 20_000;
 
-/// Bytes 0 to 3 choose what each side wants, byte 4 what is done with the rest: it is inflated, sent, or a header.
+/// Bytes 0 to 3 choose what each side wants, byte 4 what is done with the rest: it is inflated, sent, or a header; behind a NUL
+/// a message with which whoever agrees to the header is met.
 pub fn check(data: &[u8]) {
     let mut choices = Choices(data);
     let (server, client) = (policy(&mut choices), policy(&mut choices));
@@ -25,7 +26,7 @@ pub fn check(data: &[u8]) {
     );
     let choice = choices.byte();
     match choice % 3 {
-        0 => inflate(choices.0, agreed, usize::from(choice / 3) + 1),
+        0 => inflate(choices.0, agreed, Role::Server, usize::from(choice / 3) + 1),
         1 => there_and_back(
             choices.0,
             agreed,
@@ -67,10 +68,10 @@ fn limits() -> Limits {
     Limits::default().max_message_size(LIMIT)
 }
 
-/// A compressed message from the client, `cut` into frames: the same as in one.
-fn inflate(payload: &[u8], agreed: Params, cut: usize) {
-    let (whole, end) = received(payload, agreed, payload.len());
-    let (parts, parts_end) = received(payload, agreed, cut.max(payload.len() / 1000 + 1));
+/// A compressed message to this end, `cut` into frames: the same as in one.
+fn inflate(payload: &[u8], agreed: Params, role: Role, cut: usize) {
+    let (whole, end) = received(payload, agreed, role, payload.len());
+    let (parts, parts_end) = received(payload, agreed, role, cut.max(payload.len() / 1000 + 1));
     assert_eq!((&whole, &end), (&parts, &parts_end), "fragments change it");
     match &end {
         Progress::Finished(reason) => {
@@ -86,7 +87,11 @@ fn inflate(payload: &[u8], agreed: Params, cut: usize) {
     if let (Some((_, ours)), Ok(theirs)) = (whole.first(), theirs) {
         // It stops at the first last block; a message may go on behind that. And where the sender keeps its window, a
         // message that ends within a block shows with the next one only: ours ends there, theirs reads the end as data.
-        let cut = agreed.client_takeover && theirs.starts_with(ours);
+        let takeover = match role {
+            Role::Server => agreed.client_takeover,
+            Role::Client => agreed.server_takeover,
+        };
+        let cut = takeover && theirs.starts_with(ours);
         assert!(
             cut || ours.starts_with(&theirs),
             "miniz_oxide reads something else"
@@ -94,26 +99,26 @@ fn inflate(payload: &[u8], agreed: Params, cut: usize) {
     }
 }
 
-fn received(payload: &[u8], agreed: Params, cut: usize) -> (Vec<(Kind, Vec<u8>)>, Progress) {
-    let mut session = Session::with_deflate(Role::Server, Some(agreed));
+fn received(
+    payload: &[u8],
+    agreed: Params,
+    role: Role,
+    cut: usize,
+) -> (Vec<(Kind, Vec<u8>)>, Progress) {
+    let mut session = Session::with_deflate(role, Some(agreed));
+    let mask = (role == Role::Server).then_some([7, 0, 99, 255]);
     let (mut wire, mut out) = (Vec::new(), Vec::new());
     let (mut codecs, mut seen) = (Codecs::default(), Seen::default());
     let mut pieces = payload.chunks(cut.max(1)).peekable();
     let mut op = Opcode::Binary;
     while let Some(piece) = pieces.next() {
         let start = wire.len();
-        frame::write_fragment(
-            &mut wire,
-            op,
-            pieces.peek().is_none(),
-            piece,
-            Some([7, 0, 99, 255]),
-        );
+        frame::write_fragment(&mut wire, op, pieces.peek().is_none(), piece, mask);
         wire[start] |= if op == Opcode::Binary { 0x40 } else { 0 };
         op = Opcode::Continuation;
     }
     if payload.is_empty() {
-        frame::write(&mut wire, Opcode::Binary, b"", Some([0; 4]));
+        frame::write(&mut wire, Opcode::Binary, b"", mask);
         wire[0] |= 0x40;
     }
     let end = session.receive_with(&mut wire, &limits(), &mut codecs, &mut out, &mut seen);
@@ -160,28 +165,63 @@ fn passes(
     assert_eq!(seen.0, [(kind, sent.to_vec())]);
 }
 
-/// Whatever an extension header says, what the server answers is well-formed and no more than was offered.
+/// Whatever an extension header says, what the server answers is well-formed and no more than was offered, and what the client
+/// takes is within what it has offered.
 fn headers(bytes: &[u8], server: &Policy, client: &Policy) {
-    let _ = verify([bytes], client);
-    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
-    let Some((params, answer)) = accept(lines.iter().copied(), server) else {
-        return;
-    };
-    assert!(answer.starts_with("permessage-deflate") && answer.is_ascii());
-    assert!(
-        bytes
-            .to_ascii_lowercase()
-            .windows(18)
-            .any(|w| w == b"permessage-deflate")
-    );
-    assert!(!params.server_takeover || server.server_takeover);
-    assert!(!params.client_takeover || server.client_takeover);
-    assert!((9..=server.server_max_window_bits).contains(&params.server_max_window_bits));
-    assert!((8..=15).contains(&params.client_max_window_bits));
+    let mut parts = bytes.splitn(2, |b| *b == 0);
+    let bytes = parts.next().unwrap_or_default();
+    let message = parts.next();
     let offered = |name: &str| {
         String::from_utf8_lossy(bytes)
             .to_ascii_lowercase()
             .contains(name)
     };
+    if let Ok(Some(params)) = verify([bytes], client) {
+        assert!(offered("permessage-deflate"));
+        assert!(!params.server_takeover || client.server_takeover);
+        assert!(!params.client_takeover || client.client_takeover);
+        assert!(!params.server_takeover || !offered("server_no_context_takeover"));
+        assert!(!params.client_takeover || !offered("client_no_context_takeover"));
+        assert!((8..=client.server_max_window_bits).contains(&params.server_max_window_bits));
+        assert!((8..=client.client_max_window_bits).contains(&params.client_max_window_bits));
+        if let Some(message) = message {
+            inflate(message, params, Role::Client, 7);
+            sends(message, params, Role::Client, client);
+        }
+    }
+    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
+    let Some((params, answer)) = accept(lines.iter().copied(), server) else {
+        return;
+    };
+    assert!(answer.starts_with("permessage-deflate") && answer.is_ascii());
+    assert!(offered("permessage-deflate"));
+    assert!(!params.server_takeover || server.server_takeover);
+    assert!(!params.client_takeover || server.client_takeover);
+    assert!((9..=server.server_max_window_bits).contains(&params.server_max_window_bits));
+    assert!((8..=15).contains(&params.client_max_window_bits));
     assert!(!answer.contains("client_max_window_bits") || offered("client_max_window_bits"));
+    if let Some(message) = message {
+        inflate(message, params, Role::Server, 7);
+        sends(message, params, Role::Server, server);
+    }
+}
+
+/// What an end sends after it has agreed to this, the other one reads.
+fn sends(message: &[u8], params: Params, role: Role, policy: &Policy) {
+    let (mut from, mut to) = (
+        Session::with_deflate(role, Some(params)),
+        Session::with_deflate(role.other(), Some(params)),
+    );
+    let mut codecs = Codecs::default();
+    let message = message.get(..LIMIT).unwrap_or(message);
+    for _ in 0..2 {
+        passes(
+            &mut from,
+            &mut to,
+            Kind::Binary,
+            message,
+            policy,
+            &mut codecs,
+        );
+    }
 }

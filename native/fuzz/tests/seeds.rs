@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 use sockeye_fuzz::mutate::{Random, mutate};
 use sockeye_fuzz::{Check, TARGETS, seeds};
 
-/// Mutations of each target where no time is given: always the same ones, so that a test that passed passes again.
-const FIXED: u64 = 20_000;
-
 /// Seconds for each target, from the environment.
 fn time() -> Option<Duration> {
     let seconds = std::env::var("SOCKEYE_FUZZ_SECONDS").ok()?;
@@ -23,11 +20,12 @@ fn check(target: Check, what: &str, input: &[u8]) {
 }
 
 fn run(name: &str) {
-    let (_, target) = TARGETS.iter().find(|(n, _)| *n == name).expect("a target");
+    let target = TARGETS.iter().find(|target| target.name == name);
+    let target = target.expect("a target");
     let seeds = seeds::of(name).expect("seeds");
     assert!(!seeds.is_empty(), "no seeds for {name}");
     for (path, seed) in &seeds {
-        check(*target, path, seed);
+        check(target.check, path, seed);
     }
     let limit = time();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
@@ -35,57 +33,41 @@ fn run(name: &str) {
     let mut random = Random::new(limit.map_or(1, |_| start));
     let began = Instant::now();
     let mut executions = 0_u64;
-    while limit.map_or(executions < FIXED, |limit| began.elapsed() < limit) {
+    // Always the same ones where no time is given, so that a test that passed passes again.
+    while limit.map_or(executions < target.mutations, |limit| {
+        began.elapsed() < limit
+    }) {
         let (path, seed) = &seeds[random.below(seeds.len())];
         let mut input = seed.clone();
         mutate(&mut input, &seeds, &mut random);
-        check(*target, path, &input);
+        check(target.check, path, &input);
         executions += 1;
     }
     eprintln!("{name}: {} seeds, {executions} mutations", seeds.len());
 }
 
-#[test]
-fn answer() {
-    run("answer");
+macro_rules! tests {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                run(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn each_target_has_a_test_and_seeds() {
+            let mut names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+            assert_eq!(names, [$(stringify!($name)),*]);
+            let folders = std::fs::read_dir(seeds::folder()).expect("seeds");
+            let mut seeded: Vec<_> = folders
+                .map(|entry| entry.expect("a folder").file_name().into_string().expect("text"))
+                .collect();
+            seeded.sort();
+            names.sort();
+            assert_eq!(names, seeded);
+        }
+    };
 }
 
-#[test]
-fn frames() {
-    run("frames");
-}
-
-#[test]
-fn json() {
-    run("json");
-}
-
-#[test]
-fn request() {
-    run("request");
-}
-
-#[test]
-fn deflate() {
-    run("deflate");
-}
-
-#[test]
-fn policy() {
-    run("policy");
-}
-
-#[test]
-fn proxy() {
-    run("proxy");
-}
-
-#[test]
-fn etf() {
-    run("etf");
-}
-
-#[test]
-fn url() {
-    run("url");
-}
+tests! { answer body calls deflate dial etf frames http2 json link policy proxy request url }

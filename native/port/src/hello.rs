@@ -14,7 +14,8 @@ pub(crate) const LONGEST: usize = 1024;
 
 /// What the VM's first packet says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hello {
+pub enum Hello {
+    /// It is ours.
     Welcome,
     /// It does not know the secret, or says nothing that makes sense.
     Stranger,
@@ -25,7 +26,7 @@ pub(crate) enum Hello {
 }
 
 /// Reads `{sockeye_hello, Protocol, Version, Secret}`.
-pub(crate) fn read(packet: &[u8], secret: &[u8]) -> Hello {
+pub fn read(packet: &[u8], secret: &[u8]) -> Hello {
     let parts = || {
         let mut cursor = Cursor::of_term(packet)?;
         let head = [cursor.token()?, cursor.token()?];
@@ -55,7 +56,7 @@ fn are_equal(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// The packet that answers it. So many descriptors may be open here.
-pub(crate) fn answer(hello: Hello, descriptors: u64) -> Vec<u8> {
+pub fn answer(hello: Hello, descriptors: u64) -> Vec<u8> {
     let mut out = vec![0; 4];
     term(&mut out, |w| {
         let refused = |w: &mut sockeye_seam::Etf<'_>| {

@@ -54,7 +54,7 @@ fn say(line: &str) {
 static PORT: OnceLock<Arc<Port>> = OnceLock::new();
 
 /// Does all of it.
-pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     report_panics();
     let (Some(path), None) = (args.next(), args.next()) else {
         say("usage: sockeye-engine PATH; the secret is the first line of standard input");

@@ -1,30 +1,7 @@
-//! `sockeye-engine PATH`: the engine in a process of its own.
-//!
-//! The VM starts it, writes a secret to its standard input, and connects to the Unix socket at PATH. What is said there is in
-//! `docs/decisions/process.md`. When standard input or the socket ends, so does this process, and its clients hear 1001.
-
-#![deny(clippy::indexing_slicing, clippy::string_slice)]
-
-mod asker;
-mod calls;
-mod descriptors;
-mod gathered;
-mod grants;
-mod hello;
-mod host;
-mod life;
-mod link;
-mod long;
-mod memory;
-mod outgoing;
-mod packets;
-mod port;
-mod processes;
-mod publishing;
-mod receiver;
+//! `sockeye-engine PATH`: the engine in a process of its own, see the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    life::run(std::env::args_os().skip(1))
+    sockeye_port::run(std::env::args_os().skip(1))
 }

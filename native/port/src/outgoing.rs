@@ -13,7 +13,7 @@ const STREAMS: usize = 32;
 
 /// Packets on their way.
 #[derive(Default)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     bytes: Vec<u8>,
     /// So many of them are written.
     sent: usize,
@@ -28,8 +28,6 @@ pub(crate) struct Outgoing {
 
 /// A section that goes out in pieces, and what must not pass it.
 struct Lane {
-    /// The process that it is for; none for an answer, which keeps nobody waiting.
-    id: Option<u64>,
     stream: u32,
     /// So many bytes of the first item are cut off.
     cut: usize,
@@ -42,6 +40,16 @@ enum Item {
     Shared(Arc<(u8, Vec<u8>)>),
 }
 
+impl Item {
+    /// Who it is for.
+    fn id(&self) -> Option<u64> {
+        match self {
+            Item::Section(kind, body) => id_of(*kind, body),
+            Item::Shared(last) => id_of(last.0, &last.1),
+        }
+    }
+}
+
 /// Who a section is for, if it must come in order: all kinds but answers and pongs begin with an Id.
 fn id_of(kind: u8, body: &[u8]) -> Option<u64> {
     let is_for_one = matches!(kind, crate::link::MESSAGE..=crate::link::UNWATCH);
@@ -51,17 +59,17 @@ fn id_of(kind: u8, body: &[u8]) -> Option<u64> {
 
 impl Outgoing {
     /// Bytes that wait, without those of large sections.
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
     /// Bytes of large sections that wait.
-    pub(crate) fn large(&self) -> usize {
+    pub fn large(&self) -> usize {
         self.large
     }
 
     /// What is to be written.
-    pub(crate) fn ready(&mut self) -> &[u8] {
+    pub fn ready(&mut self) -> &[u8] {
         while self.waiting() == 0
             && let Some(lane) = self.lanes.pop_front()
         {
@@ -72,7 +80,7 @@ impl Outgoing {
     }
 
     /// So many bytes have been written.
-    pub(crate) fn written(&mut self, bytes: usize) {
+    pub fn written(&mut self, bytes: usize) {
         self.sent += bytes;
         if self.waiting() == 0 {
             self.bytes.clear();
@@ -103,27 +111,24 @@ impl Outgoing {
     }
 
     /// Appends a section, whose body is these parts. The first one has all of the Id, if there is one.
-    pub(crate) fn section(&mut self, kind: u8, parts: &[&[u8]]) {
+    pub fn section(&mut self, kind: u8, parts: &[&[u8]]) {
         let id = parts.first().and_then(|part| id_of(kind, part));
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let is_behind_all = self.waits_behind_all(id);
-        let lane = match id {
-            Some(_) => self.lanes.iter_mut().find(|lane| lane.id == id),
-            None => None,
-        };
+        // What is the last thing before all of it stays that.
+        if self.waits_behind_all(id) {
+            return self.behind_all(kind, parts.concat());
+        }
+        let is_for = |item: &Item| id.is_some() && item.id() == id;
+        let mut lanes = self.lanes.iter_mut();
+        let lane = lanes.find(|lane| lane.items.iter().any(is_for));
         match lane {
             Some(lane) => {
                 self.large += len;
                 lane.items.push_back(Item::Section(kind, parts.concat()));
             }
-            // What is the last thing before all of it stays that.
-            None if len <= PIECE && is_behind_all => {
-                self.behind_all(kind, parts.concat());
-            }
             None if len > PIECE => {
                 self.large += len;
                 self.lanes.push_back(Lane {
-                    id,
                     stream: self.next_stream,
                     cut: 0,
                     items: [Item::Section(kind, parts.concat())].into(),
@@ -136,15 +141,17 @@ impl Outgoing {
 
     /// Whether something for this process is behind all that is large.
     fn waits_behind_all(&self, id: Option<u64>) -> bool {
-        let is_for =
-            |item: &Item| matches!(item, Item::Shared(last) if id_of(last.0, &last.1) == id);
+        let is_for = |item: &Item| matches!(item, Item::Shared(_)) && item.id() == id;
         id.is_some() && self.lanes.iter().any(|lane| lane.items.iter().any(is_for))
     }
 
-    /// Appends a section that is small, behind all that there is.
-    pub(crate) fn behind_all(&mut self, kind: u8, body: Vec<u8>) {
+    /// Appends a section behind all that there is.
+    pub fn behind_all(&mut self, kind: u8, body: Vec<u8>) {
         if self.lanes.is_empty() {
-            return self.part(kind, &[&body]);
+            return self.section(kind, &[&body]);
+        }
+        if body.len() > PIECE {
+            self.large += body.len();
         }
         let last = Arc::new((kind, body));
         for lane in &mut self.lanes {
@@ -184,11 +191,14 @@ impl Outgoing {
                 self.large -= body.len();
                 self.part(kind, &[&body]);
             }
-            Some(Item::Shared(last)) => {
-                if let Some((kind, body)) = Arc::into_inner(last) {
-                    self.part(kind, &[&body]);
+            Some(Item::Shared(last)) => match Arc::into_inner(last) {
+                // The other lanes have come here: what is behind it is in this one, too.
+                Some((kind, body)) if body.len() > PIECE => {
+                    lane.items.push_front(Item::Section(kind, body));
                 }
-            }
+                Some((kind, body)) => self.part(kind, &[&body]),
+                None => {}
+            },
             None => return,
         }
         if !lane.items.is_empty() {
@@ -350,5 +360,29 @@ mod tests {
             .collect();
         let expected = [(UNWATCH, 3), (BATCH, 1), (MESSAGE, 2), (UNWATCH, 2)];
         assert_eq!(kinds, expected);
+    }
+
+    /// What is large neither passes it, nor does what has something large before it.
+    #[test]
+    fn what_is_large_does_not_pass_the_last_either() {
+        for has_lane in [false, true] {
+            let mut out = Outgoing::default();
+            if has_lane {
+                out.section(BATCH, &[&of(2, PIECE + 1)]);
+            }
+            out.section(BATCH, &[&of(1, 5 * PIECE)]);
+            out.behind_all(MESSAGE, of(2, 9));
+            out.section(BATCH, &[&of(2, 2 * PIECE)]);
+            out.section(MESSAGE, &[&of(2, 10)]);
+            let got = through(&mut out, 1 << 20);
+            assert_eq!((out.waiting(), out.large()), (0, 0));
+            let sizes: Vec<_> = got
+                .iter()
+                .filter(|(_, body)| body[7] == 2)
+                .map(|(_, body)| body.len())
+                .skip(usize::from(has_lane))
+                .collect();
+            assert_eq!(sizes, [9, 2 * PIECE, 10], "{has_lane}");
+        }
     }
 }

@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 
 /// Bytes of a packet, without its length.
-pub(crate) const PACKET: usize = 1 << 20;
+pub const PACKET: usize = 1 << 20;
 /// Bytes of a body that is not cut, and of a piece.
-pub(crate) const PIECE: usize = 256 * 1024;
+pub const PIECE: usize = 256 * 1024;
 /// Bodies that may come in pieces at a time.
 const STREAMS: usize = 64;
 /// Bytes of all bodies that are not complete.
@@ -20,11 +20,11 @@ pub(crate) const LAST: u8 = 9;
 
 /// The other side does not keep to the protocol: how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Broken(pub(crate) &'static str);
+pub struct Broken(pub &'static str);
 
 /// Sections that come, put together.
 #[derive(Default)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     buffer: Vec<u8>,
     parts: HashMap<u32, Vec<u8>>,
     held: usize,
@@ -37,7 +37,7 @@ fn be32(bytes: &[u8]) -> Option<(u32, &[u8])> {
 
 impl Incoming {
     /// Where what is read goes, with room for some.
-    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+    pub fn room(&mut self) -> &mut Vec<u8> {
         self.buffer.reserve(64 * 1024);
         &mut self.buffer
     }
@@ -49,7 +49,7 @@ impl Incoming {
     }
 
     /// The next packet that is complete, at most so long: for the first one, which has no sections.
-    pub(crate) fn packet(&mut self, most: usize) -> Result<Option<Vec<u8>>, Broken> {
+    pub fn packet(&mut self, most: usize) -> Result<Option<Vec<u8>>, Broken> {
         let Some((len, rest)) = be32(&self.buffer) else {
             return Ok(None);
         };
@@ -66,7 +66,7 @@ impl Incoming {
     }
 
     /// Hands out the sections of all packets that are complete: kind and body.
-    pub(crate) fn sections(
+    pub fn sections(
         &mut self,
         mut take: impl FnMut(u8, &[u8]) -> Result<(), Broken>,
     ) -> Result<(), Broken> {

@@ -82,6 +82,27 @@ fn the_second_of_two_equal_messages_is_tiny() {
     assert_eq!(client.seen.0, vec![(Kind::Text, text); 2]);
 }
 
+/// What comes again within the window is referred to; beyond it that would not be read.
+#[test]
+fn a_window_reaches_as_far_as_was_agreed() {
+    for bits in 9..=15 {
+        // The library looks back a little less far than the window is large.
+        let window = 1 << bits;
+        for (distance, reaches) in [(window - 300, true), (window + 1, false)] {
+            let twice = noise(distance).repeat(2);
+            for takeover in [false, true] {
+                for (role, both) in [(Role::Server, (bits, 15)), (Role::Client, (15, bits))] {
+                    let mut end = End::new(role, policy(takeover, takeover, both));
+                    let (wire, compressed) = end.send(Kind::Binary, &twice);
+                    let what = format!("{role:?}, {bits} bits, {distance}, {takeover}");
+                    assert_eq!(compressed, reaches, "{what}");
+                    assert!(!reaches || wire.len() < distance + distance / 2, "{what}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_not_sent_is_not_referred_to() {
     let mut server = End::new(Role::Server, policy(true, true, (15, 15)));

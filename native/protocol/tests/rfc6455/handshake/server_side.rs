@@ -128,6 +128,8 @@ fn versions() {
         ("HTTP/1.9", None),
         ("HTTP/1.10", Some(400)),
         ("HTTP/1.", Some(505)),
+        ("HTTP/1.x", Some(505)),
+        ("HTTP/x.1", Some(505)),
         ("HTTP/0.9", Some(505)),
         ("HTTP/2.0", Some(505)),
         ("HTTP/3", Some(505)),
