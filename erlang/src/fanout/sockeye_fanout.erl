@@ -75,8 +75,14 @@ publish(_ServerId, _Topic, _Frame, _Except, _Options) ->
 
 %% The command of a handler. With the engine in a process of its own, and nobody else to be told, the caller does not wait,
 %% and hears of a failure with this note.
--spec command(term(), sockeye_backend:server_id(), to(), sockeye:frame(), sockeye:conn() | none) -> result().
-command(Note, ServerId, To, Frame, Except) ->
+-spec command(term(), sockeye_backend:server_id(), all | {topic, term()}, sockeye:frame(), sockeye:conn() | none) ->
+          result().
+command(Note, ServerId, Target, Frame, Except) ->
+    To = case Target of
+             all -> all;
+             {topic, Topic} when is_binary(Topic) -> Topic;
+             {topic, _} -> error(badarg)
+         end,
     case is_for_connections(ServerId, To)
         andalso sockeye_port:publish_command(Note, ServerId, To, Frame, Except)
     of

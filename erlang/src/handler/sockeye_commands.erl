@@ -75,9 +75,9 @@ other({broadcast, Frame} = Command, _Conn, At) ->
 other({broadcast_from, Frame} = Command, Conn, At) when Conn =/= none ->
     fanout(Command, all, Frame, Conn, At);
 other({publish, Topic, Frame} = Command, _Conn, At) ->
-    publish(Command, Topic, Frame, none, At);
+    fanout(Command, {topic, Topic}, Frame, none, At);
 other({publish_from, Topic, Frame} = Command, Conn, At) when Conn =/= none ->
-    publish(Command, Topic, Frame, Conn, At);
+    fanout(Command, {topic, Topic}, Frame, Conn, At);
 other({Change, Topic}, Conn, At) when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
     other({Change, Conn, Topic}, Conn, At);
 other({subscribe, To, Topic} = Command, _Conn, _At) ->
@@ -87,14 +87,7 @@ other({unsubscribe, To, Topic} = Command, _Conn, _At) ->
 other(_Command, _Conn, _At) ->
     none.
 
--spec publish(sockeye_handler:command(), term(), sockeye:frame(), sockeye:conn() | none, callback()) ->
-          {sockeye_handler:command(), none, fun((sockeye_backend:server_id()) -> term())}.
-publish(Command, Topic, Frame, Except, At) when is_binary(Topic) ->
-    fanout(Command, Topic, Frame, Except, At);
-publish(Command, _Topic, _Frame, _Except, _At) ->
-    {Command, none, fun(_) -> error(badarg) end}.
-
--spec fanout(sockeye_handler:command(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none, callback()) ->
+-spec fanout(sockeye_handler:command(), all | {topic, term()}, sockeye:frame(), sockeye:conn() | none, callback()) ->
           {sockeye_handler:command(), none, fun((sockeye_backend:server_id()) -> term())}.
 fanout(Command, To, Frame, Except, At) ->
     {Command, none, fun(Id) -> sockeye_fanout:command({?FANOUT, At, To, Except}, Id, To, Frame, Except) end}.
@@ -172,11 +165,11 @@ refusal({{?FANOUT, At, To, Except}, Frame, Reason}) ->
 refusal({Conn, Frame, Reason}) ->
     refusal(handle_frame, Conn, Frame, Reason).
 
--spec many(all | sockeye:topic(), sockeye:conn() | none, sockeye:frame()) -> sockeye_handler:command().
+-spec many(all | {topic, sockeye:topic()}, sockeye:conn() | none, sockeye:frame()) -> sockeye_handler:command().
 many(all, none, Frame) -> {broadcast, Frame};
 many(all, _Except, Frame) -> {broadcast_from, Frame};
-many(Topic, none, Frame) -> {publish, Topic, Frame};
-many(Topic, _Except, Frame) -> {publish_from, Topic, Frame}.
+many({topic, Topic}, none, Frame) -> {publish, Topic, Frame};
+many({topic, Topic}, _Except, Frame) -> {publish_from, Topic, Frame}.
 
 -spec refusal(callback(), sockeye:conn(), term(), term()) -> failure().
 refusal(At, Conn, Frame, badarg) -> bad(command(Conn, Frame), Conn, At);
