@@ -20,6 +20,7 @@ tests() ->
     [{Name, fun() -> processes(Processes) end}
      || {Name, Processes} <- [{"one", one}, {"a pool", 2}, {"a process per connection", per_connection}]]
     ++ [{"an owner", fun owner/0},
+        {"an owner of a connection that was another's", fun other_owner/0},
         {"pending calls", fun calls/0},
         {"what is logged", fun log/0},
         {"a gate", fun gate/0},
@@ -56,6 +57,32 @@ processes(Processes) ->
         ?assertEqual({text, <<"1">>}, ws_client:recv(Socket)),
         receive {closed, _, _, _} = Again -> error(Again) after 0 -> ok end
     end).
+
+%% Who has it is told, once, and who had it is not: of one that was given, of one that was given back, of one that has ended before.
+other_owner() ->
+    Self = self(),
+    Other = spawn_link(fun() -> forward(Self) end),
+    with_server(#{active => true}, fun(Port, Server) ->
+        Opened = [open(Port) || _ <- lists:seq(1, 4)],
+        [{_, Kept}, {_, Given}, {_, Back}, {Socket, Ended}] = Opened,
+        [ok = sockeye:controlling_process(Conn, Other) || Conn <- [Given, Back, Ended]],
+        ok = sockeye:controlling_process(Back, Self),
+        ok = ws_client:close(Socket, 1000, <<>>),
+        {Other, {sockeye, Ended, {closed, 1000, _}}} = message(),
+        Restarts = kill(),
+        Closed = {closed, 1006, <<"engine lost">>},
+        Told = [message() || _ <- [Kept, Given, Back]],
+        ?assertEqual(lists:sort([{sockeye, Kept, Closed}, {Other, {sockeye, Given, Closed}}, {sockeye, Back, Closed}]),
+                     lists:sort(Told)),
+        ok = back(Restarts, Server, Port),
+        receive {Other, More} -> error(More); {sockeye, _, _} = More -> error(More) after 0 -> ok end
+    end),
+    unlink(Other),
+    exit(Other, kill).
+
+forward(To) ->
+    receive Message -> To ! {self(), Message} end,
+    forward(To).
 
 owner() ->
     with_server(#{active => true}, fun(Port, Server) ->

@@ -260,9 +260,9 @@ delivery_requeue(_Inbox) -> ok.
 delivery_sent(Sent) -> counters:get(Sent, 1).
 
 settle(all) ->
-    sockeye_port_courier:settle(sockeye_link:couriers());
+    sockeye_port_courier:settle(sockeye_link:couriers(), none);
 settle(Owner) when is_pid(Owner) ->
-    sockeye_port_courier:settle(sockeye_link:couriers(Owner));
+    sockeye_port_courier:settle(sockeye_link:couriers(Owner), none);
 settle(Name) ->
     case whereis(Name) of
         Pid when is_pid(Pid) -> settle(Pid);
@@ -371,7 +371,9 @@ setopts_dirty(Conn, Options) -> setopts(Conn, Options).
 %% What the old owner's courier had by then, it brings before this returns.
 controlling_process(Conn, Pid, {Ref, _}) ->
     case call(controlling_process, [Conn, Pid], {error, closed}) of
-        ok -> ok = settle(all), told(Ref, ok);
+        ok ->
+            ok = sockeye_port_courier:settle(sockeye_link:couriers(), {Conn, Pid}),
+            told(Ref, ok);
         Error -> Error
     end.
 

@@ -7,6 +7,8 @@
 -module(sockeye_port_batch).
 
 -export([opened/2]).
+-export([given/1]).
+-export([given_away/1]).
 -export([take/1]).
 -export([first/0]).
 -export([served/2]).
@@ -22,7 +24,7 @@
 
 -type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), sockeye_wire:flags(), iodata()}.
 
--type open() :: #{sockeye:conn() => {sockeye:endpoint(), Path :: binary()}}.
+-type open() :: #{sockeye:conn() => {sockeye:endpoint() | none, Path :: binary()}}.
 
 %% The engine of this run knows the calling process by this number.
 -spec opened(sockeye_link_writer:run(), sockeye_wire:id()) -> ok.
@@ -36,6 +38,21 @@ known(Run, Id) ->
         {Run, Id, _} -> ok;
         _ -> opened(Run, Id)
     end.
+
+%% A connection that was another process's is the calling one's now: of a plain process, which is not told who the peer was.
+-spec given(sockeye:conn()) -> ok.
+given(Conn) ->
+    change(fun(Open) -> Open#{Conn => {none, <<>>}} end).
+
+-spec given_away(sockeye:conn()) -> ok.
+given_away(Conn) ->
+    change(fun(Open) -> maps:remove(Conn, Open) end).
+
+-spec change(fun((open()) -> open())) -> ok.
+change(Change) ->
+    {Run, Id} = sender(),
+    _ = put(?KEY, {Run, Id, Change(open())}),
+    ok.
 
 -spec open() -> open().
 open() ->

@@ -4,7 +4,7 @@
 
 -export([start_link/2]).
 -export([stop/1]).
--export([settle/1]).
+-export([settle/2]).
 -export([init/3]).
 -export([loop/1]).
 
@@ -26,12 +26,12 @@ stop(Courier) ->
     Courier ! stop,
     ok.
 
-%% Returns when these have brought what was theirs to bring.
--spec settle([pid()]) -> ok.
-settle(Couriers) ->
+%% Returns when these have brought what was theirs to bring, of a connection that has another owner now as well.
+-spec settle([pid()], none | {sockeye:conn(), Owner :: pid()}) -> ok.
+settle(Couriers, Given) ->
     Waiting = [begin
                    Ref = monitor(process, Courier, [{alias, reply_demonitor}]),
-                   Courier ! {settle, Ref},
+                   Courier ! {settle, Ref, Given},
                    Ref
                end || Courier <- Couriers],
     lists:foreach(fun(Ref) ->
@@ -60,7 +60,10 @@ loop(#c{link = Link} = C) ->
         {'EXIT', Link, _} ->
             bring(sockeye_port_batch:lost(), C),
             exit(normal);
-        {settle, Ref} ->
+        {sockeye_given, Conn} ->
+            ok = sockeye_port_batch:given(Conn);
+        {settle, Ref, Given} ->
+            ok = given_away(Given, C),
             Ref ! {Ref, settled};
         stop ->
             exit(normal);
@@ -68,6 +71,10 @@ loop(#c{link = Link} = C) ->
             ok
     end,
     ?MODULE:loop(C).
+
+-spec given_away(none | {sockeye:conn(), pid()}, #c{}) -> ok.
+given_away({Conn, Other}, #c{owner = Owner}) when Other =/= Owner -> sockeye_port_batch:given_away(Conn);
+given_away(_, _C) -> ok.
 
 -spec bring(list(), #c{}) -> ok.
 bring([Conn, {ending, Timeout} | Rest], #c{owner = Owner, sent = Sent} = C) ->

@@ -198,8 +198,18 @@ impl Call<'_> {
     fn give(&self, conn: ConnId, server: &Server, pid: &[u8]) -> Option<()> {
         let engine = self.port.engine()?;
         let receiver = self.port.host_of(server)?.owner_of(pid)?;
-        let asker = self.asker.clone();
-        let done = Box::new(move || asker.ok_last());
+        let (asker, port, new) = (self.asker.clone(), self.port.clone(), receiver.id);
+        let done = Box::new(move || {
+            // Before its end, if that is still to come: this is where it would be noted.
+            if port.engine().is_some_and(|engine| engine.is_known(conn)) {
+                port.link.message(new, |w| {
+                    w.tuple(2);
+                    w.atom(Atom::sockeye_given);
+                    w.conn(conn);
+                });
+            }
+            asker.ok_last();
+        });
         engine.set_owner(conn, receiver.inbox.clone(), done).ok()?;
         if receiver.inbox.is_dead() {
             // It died meanwhile, and the shard may have heard of it too early.
