@@ -9,9 +9,9 @@ export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 # With the engine as a process of its own: test/README.md says why these.
 PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_tests,sockeye_encoder_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_beside_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
 
-PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim
+PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz differential sim sim-faults props sanitize miri test-otp soak kill bench bench-quick clean
+.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz differential sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -99,6 +99,10 @@ endif
 sim-faults: ## faults planted into a copy of the engine, each to be found by the simulation (some minutes)
 	@.ci/setup build
 	cargo test --locked -p sockeye-sim --test faults -- --ignored --nocapture
+
+loom: ## what threads hand to each other in all orders with three preemptions, and with each ordering weakened (some 5 minutes)
+	@.ci/setup build
+	SOCKEYE_LOOM_PREEMPTIONS=3 cargo test --locked -p sockeye-loom -- --include-ignored --nocapture
 
 # The clock is the seed, if none is given.
 props: ## the public API by RUNS (1000) lists of random commands against a model, in both kinds of engine, and planted faults; SEED repeats some (about 20 minutes)

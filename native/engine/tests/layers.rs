@@ -54,8 +54,10 @@ fn arrows_go_down() {
     check("../nif/src", NIF);
 }
 
-/// What only `world` may name: the simulation has its own in their place.
-const SYSTEM: [&str; 12] = [
+/// What only `world` may name: the simulation, or loom, has its own in their place.
+const SYSTEM: [&str; 14] = [
+    "std::sync::atomic",
+    "crossbeam_channel",
     "tokio::time",
     "tokio::spawn",
     "tokio::task::spawn",

@@ -66,7 +66,7 @@ impl Host {
 
     /// Replaces who answers questions. The Id of who did.
     pub(crate) fn set_gate(&self, id: u64) -> u64 {
-        self.gate.swap(id, Ordering::AcqRel)
+        self.gate.swap(id, Ordering::SeqCst)
     }
 
     fn owners(&self) -> MutexGuard<'_, HashMap<Pid, Arc<Receiver>>> {
@@ -167,7 +167,7 @@ impl ServerHost for HostRef {
         let Some(port) = self.0.port.upgrade() else {
             return false;
         };
-        let gate = self.0.gate.load(Ordering::Acquire);
+        let gate = self.0.gate.load(Ordering::SeqCst);
         if gate == 0 || !port.processes.is_alive(gate) {
             return false;
         }

@@ -118,7 +118,7 @@ fn watch_standard_input() {
 /// Closes all connections and ends the process, whatever else is under way.
 fn finish(end: End) -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);
-    if ENDING.swap(true, Ordering::AcqRel) {
+    if ENDING.swap(true, Ordering::SeqCst) {
         // Another thread does it.
         loop {
             std::thread::park();

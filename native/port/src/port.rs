@@ -165,7 +165,7 @@ impl Port {
     }
 
     pub(crate) fn tell_engine(&self, write: impl FnOnce(&mut Etf<'_>)) {
-        let id = self.engine_process.load(Ordering::Acquire);
+        let id = self.engine_process.load(Ordering::SeqCst);
         if self.processes.is_alive(id) {
             self.link.message(id, write);
         }

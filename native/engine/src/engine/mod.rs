@@ -7,8 +7,7 @@ mod topics;
 
 use std::hash::BuildHasher;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::accept::bind;
@@ -29,6 +28,8 @@ use crate::shard::run;
 use crate::vm::host::ServerHost;
 use crate::vm::inbox::Inbox;
 use crate::world::collections::RandomState;
+use crate::world::sync::atomic::{AtomicBool, Ordering};
+use crate::world::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::world::thread::{self, Thread};
 use crate::world::time::Instant;
 use sockeye_protocol::Kind;
@@ -79,6 +80,19 @@ impl Engine {
         Ok(engine)
     }
 
+    /// One whose shards the caller runs.
+    #[cfg(loom)]
+    pub(crate) fn without_threads(shards: usize) -> (Arc<Self>, Vec<ShardParts>) {
+        let parts: Vec<_> = (0..shards).map(|index| Handle::make(index, 1)).collect();
+        let engine = Engine {
+            shards: parts.iter().map(|part| part.handle.clone()).collect(),
+            servers: RwLock::new(Vec::new()),
+            threads: Mutex::new(Vec::new()),
+            stopping: AtomicBool::new(false),
+        };
+        (Arc::new(engine), parts)
+    }
+
     fn start_shard(&self, parts: ShardParts, config: &EngineConfig) -> io::Result<()> {
         let thread = run::start(parts, self.shards.clone(), *config)?;
         lock(&self.threads).push(thread);
@@ -96,7 +110,7 @@ impl Engine {
     /// Closes every connection with 1001 and ends the threads. Takes a second at most.
     pub fn stop(&self) -> StopReport {
         let deadline = Instant::now() + 2 * STOP_WAIT;
-        if !self.stopping.swap(true, Ordering::AcqRel) {
+        if !self.stopping.swap(true, Ordering::SeqCst) {
             let servers: Vec<_> = self.all_servers();
             for server in &servers {
                 self.stop_server(server, 1001, "engine stopped");
@@ -132,7 +146,7 @@ impl Engine {
 
     /// Whether [`Engine::stop`] was called.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// Number of shards.
@@ -179,7 +193,7 @@ impl Engine {
         host: impl FnOnce(u64) -> Box<dyn ServerHost>,
     ) -> io::Result<Arc<Server>> {
         let mut servers = self.servers_mut();
-        if self.stopping.load(Ordering::Acquire) {
+        if self.stopping.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let number = servers
@@ -337,7 +351,9 @@ impl Engine {
 
     /// The server of a connection, as long as that is known.
     pub fn server_of(&self, conn: ConnId) -> Option<Arc<Server>> {
-        self.server(self.home_of(conn)?.server)
+        let server = self.server(self.home_of(conn)?.server)?;
+        // When the connection has ended meanwhile, its server may have, and another have that number.
+        self.is_known(conn).then_some(server)
     }
 
     /// The server with this id.
@@ -419,7 +435,6 @@ impl Engine {
         if let Some(shard) = self.shard_of(conn) {
             shard.open_messages.undo(conn, undo);
             // The connection may have ended meanwhile, and with it what was noted.
-            fence(Ordering::SeqCst);
             if !shard.slots.is_known(conn) {
                 shard.open_messages.forget(conn);
             }

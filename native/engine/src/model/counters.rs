@@ -1,6 +1,6 @@
 //! What is counted of a server.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::world::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Default)]
 pub(crate) struct Counters {

@@ -1,9 +1,8 @@
 //! How many connections got a frame, counted over the shards.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::model::lock::lock;
+use crate::world::sync::Mutex;
+use crate::world::sync::atomic::{AtomicU64, Ordering};
 
 /// Receives how many connections got a frame, and how many did not since their queue was full.
 pub type DeliveryCountReply = Box<dyn FnOnce(u64, u64) + Send>;
@@ -39,7 +38,8 @@ impl Drop for DeliveryCount {
     fn drop(&mut self) {
         let outcome = lock(&self.outcome).take();
         if let Some(outcome) = outcome {
-            outcome(*self.sent.get_mut(), *self.dropped.get_mut());
+            let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            outcome(read(&self.sent), read(&self.dropped));
         }
     }
 }

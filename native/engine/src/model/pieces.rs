@@ -4,15 +4,14 @@
 //! shard only keeps other messages out of an open one. A connection that does not stream has no
 //! entry here.
 
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard};
-
 use sockeye_protocol::Kind;
 use sockeye_protocol::utf8::Utf8;
 
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::world::collections::HashMap;
+use crate::world::sync::atomic::{AtomicUsize, Ordering};
+use crate::world::sync::{Mutex, MutexGuard};
 
 /// Which piece of a message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ impl OpenMessages {
             Some(open) => all.insert(conn, open),
             None => all.remove(&conn),
         };
-        self.count.store(all.len(), Ordering::Release);
+        self.count.store(all.len(), Ordering::SeqCst);
     }
 
     /// Notes a piece, or says why it may not come.
@@ -135,7 +134,7 @@ impl OpenMessages {
     }
 
     /// How many there are.
-    #[cfg(sim)]
+    #[cfg(any(sim, loom))]
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -143,8 +142,7 @@ impl OpenMessages {
     /// The connection is gone.
     pub(crate) fn forget(&self, conn: ConnId) {
         // Who takes a piece back sees the end of the connection, or is seen here.
-        fence(Ordering::SeqCst);
-        if self.count.load(Ordering::Acquire) > 0 {
+        if self.count.load(Ordering::SeqCst) > 0 {
             self.put(&mut self.lock(), conn, None);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,7 +17,6 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::model::lock::lock;
 use crate::net::fault::{DialError, TlsFault};
 use crate::net::peer::TlsFacts;
 use crate::net::secure::{PrefixedTransport, TlsTransport};
@@ -135,7 +134,7 @@ fn shared(settings: &ClientTlsSettings) -> Result<Arc<ClientConfig>, String> {
         name: None,
         ..settings.clone()
     };
-    let mut shared = lock(&SHARED);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     let shared = shared.get_or_insert_default();
     if let Some(config) = shared.get(&key).and_then(Weak::upgrade) {
         return Ok(config);

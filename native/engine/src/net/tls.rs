@@ -5,7 +5,7 @@ mod validity;
 pub use validity::{OutOfTime, out_of_time};
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -18,6 +18,7 @@ use rustls::{RootCertStore, SupportedProtocolVersion, version};
 
 use crate::model::lock::lock;
 use crate::world::collections::HashMap;
+use crate::world::sync::Mutex;
 
 /// Sessions that clients without tickets may resume. The least recently used gives way.
 const SESSIONS: usize = 1024;

@@ -1,7 +1,6 @@
 //! How many connections an address has, and how fast it opens them.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use sockeye_protocol::handshake::Refusal;
@@ -9,6 +8,7 @@ use sockeye_protocol::handshake::Refusal;
 use crate::model::lock::lock;
 use crate::settings::rates::ConnectionRate;
 use crate::world::collections::HashMap;
+use crate::world::sync::Mutex;
 use crate::world::time::Instant;
 
 /// Addresses without a connection that are remembered for their rate. An attacker with more of

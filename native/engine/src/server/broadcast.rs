@@ -1,13 +1,13 @@
 //! A frame for many connections, encoded and compressed once for all of them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame;
 
 use crate::model::compression::Compression;
 use crate::server::Server;
+use crate::world::sync::atomic::Ordering;
 
 /// A frame for many connections: one buffer for all of them, or two.
 #[derive(Clone, Debug)]

@@ -1,11 +1,10 @@
 //! What a client has beside what every server has: one connection at a time.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::vm::host::{Disconnected, ServerHost};
+use crate::world::sync::Mutex;
+use crate::world::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Default)]
 pub(crate) struct ClientState {
@@ -20,23 +19,23 @@ pub(crate) struct ClientState {
 impl ClientState {
     /// The connection, while there is one.
     pub(crate) fn conn(&self) -> Option<ConnId> {
-        ConnId::from_u64(self.conn.load(Ordering::Acquire))
+        ConnId::from_u64(self.conn.load(Ordering::SeqCst))
     }
 
     /// The last connection, open or not.
     pub(crate) fn last_conn(&self) -> Option<ConnId> {
-        ConnId::from_u64(self.last.load(Ordering::Acquire))
+        ConnId::from_u64(self.last.load(Ordering::SeqCst))
     }
 
     pub(crate) fn connected(&self, conn: ConnId) {
-        self.asked.store(false, Ordering::Release);
-        self.last.store(conn.as_u64(), Ordering::Release);
-        self.conn.store(conn.as_u64(), Ordering::Release);
+        self.asked.store(false, Ordering::SeqCst);
+        self.last.store(conn.as_u64(), Ordering::SeqCst);
+        self.conn.store(conn.as_u64(), Ordering::SeqCst);
     }
 
     /// Our side has begun to close.
     pub(crate) fn close_asked(&self) {
-        self.asked.store(true, Ordering::Release);
+        self.asked.store(true, Ordering::SeqCst);
     }
 
     /// What the last event of the connection says.
@@ -46,9 +45,9 @@ impl ClientState {
 
     /// Tells the host that the connection is over.
     pub(crate) fn disconnected(&self, host: &dyn ServerHost, conn: ConnId) {
-        self.conn.store(0, Ordering::Release);
+        self.conn.store(0, Ordering::SeqCst);
         let (code, reason) = lock(&self.end).clone();
-        let asked = self.asked.load(Ordering::Acquire);
+        let asked = self.asked.load(Ordering::SeqCst);
         let end = Disconnected {
             code,
             reason,

@@ -6,8 +6,7 @@ mod client;
 pub mod topics;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use sockeye_protocol::deflate::Tuning;
 use sockeye_protocol::handshake::Refusal;
@@ -26,9 +25,11 @@ use crate::settings::options::Rules;
 use crate::vm::host::ServerHost;
 use crate::vm::inbox::Inbox;
 use crate::vm::question::{Answer, Questions};
+use crate::world::sync::Mutex;
+use crate::world::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::world::task::AbortHandle;
 use crate::world::time::Instant;
-use crate::world::unique;
+use crate::world::{Numbers, unique};
 
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
 pub(crate) const MAX_SERVER: u32 = (1 << SERVER_BITS) - 1;
@@ -37,7 +38,7 @@ const SERVER_BITS: u32 = 24;
 /// Connections that may wait for their handler process; then accepting waits too.
 const UNATTACHED: usize = 1024;
 
-static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+static NEXT_SERIAL: Numbers = Numbers::new(0);
 
 /// A server, as all shards see it.
 pub struct Server {
@@ -308,12 +309,12 @@ impl Server {
 
     /// A permit for one more socket, if there is one.
     pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
-        let taken = self.permits.fetch_add(1, Ordering::AcqRel);
+        let taken = self.permits.fetch_add(1, Ordering::SeqCst);
         if taken >= self.config.max_connections {
             self.release_permit(None);
             return None;
         }
-        self.sockets.fetch_add(1, Ordering::AcqRel);
+        self.sockets.fetch_add(1, Ordering::SeqCst);
         Some(Permit {
             server: self.clone(),
             taken: true,
@@ -335,7 +336,7 @@ impl Server {
 
     /// A socket does not count for `max_connections` any more, nor for its address.
     pub(crate) fn release_permit(&self, address: Option<IpAddr>) {
-        self.permits.fetch_sub(1, Ordering::AcqRel);
+        self.permits.fetch_sub(1, Ordering::SeqCst);
         if let (Some(addresses), Some(address)) = (&self.addresses, address) {
             addresses.leave(address);
         }
@@ -343,21 +344,21 @@ impl Server {
 
     /// The listening socket, or an accepted one, is gone.
     pub(crate) fn socket_closed(&self) {
-        if self.sockets.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.sockets.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.tell_stopped();
         }
     }
 
     /// Whether no socket is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sockets.load(Ordering::Acquire) == 0
+        self.sockets.load(Ordering::SeqCst) == 0
     }
 
     /// Takes no more connections; those that are there stay. [`ServerHost::unlistened`] tells
     /// when the port is free.
     pub fn drain(&self) {
         let mut listener = lock(&self.listener);
-        self.draining.store(true, Ordering::Release);
+        self.draining.store(true, Ordering::SeqCst);
         if let Some(task) = listener.take() {
             task.abort();
         }
@@ -365,7 +366,7 @@ impl Server {
 
     /// Whether it takes no more connections, since it is about to end.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire) || self.is_stopping()
+        self.draining.load(Ordering::SeqCst) || self.is_stopping()
     }
 
     /// The task that accepts, to be ended when the server drains.
@@ -380,7 +381,7 @@ impl Server {
 
     /// The listening socket is closed.
     pub(crate) fn unlistened(&self) {
-        self.listening.store(false, Ordering::Release);
+        self.listening.store(false, Ordering::SeqCst);
         self.host.unlistened();
         self.socket_closed();
     }
@@ -389,7 +390,7 @@ impl Server {
     /// tells them next is behind that.
     pub(crate) fn begin_stop(&self, tell_shards: impl FnOnce()) {
         let mut told = lock(&self.told);
-        self.stopping.store(true, Ordering::Release);
+        self.stopping.store(true, Ordering::SeqCst);
         self.stop_asked.notify_waiters();
         if !std::mem::replace(&mut *told, true) {
             tell_shards();
@@ -403,14 +404,14 @@ impl Server {
 
     /// The server has not stopped before this is dropped.
     pub(crate) fn count_socket(self: &Arc<Self>) -> OpenSocket {
-        self.sockets.fetch_add(1, Ordering::AcqRel);
+        self.sockets.fetch_add(1, Ordering::SeqCst);
         OpenSocket(self.clone())
     }
 
     /// What must be gone in the end, with its name.
     #[cfg(sim)]
     pub fn census(&self) -> Vec<(&'static str, usize)> {
-        let load = |counter: &AtomicUsize| counter.load(Ordering::Acquire);
+        let load = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
         vec![
             ("sockets", load(&self.sockets)),
             ("permits", load(&self.permits)),
@@ -428,17 +429,17 @@ impl Server {
 
     /// Whether [`crate::Engine::stop_server`] was called.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// Whether its port, or the file of its Unix socket, is taken.
     pub fn is_listening(&self) -> bool {
-        self.listening.load(Ordering::Acquire)
+        self.listening.load(Ordering::SeqCst)
     }
 
     /// Whether its host was told that it has stopped.
     pub(crate) fn has_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+        self.stopped.load(Ordering::SeqCst)
     }
 
     /// Tells that the server has stopped, if so: once.
@@ -449,7 +450,7 @@ impl Server {
     }
 
     fn tell_stopped(&self) {
-        if self.is_stopping() && !self.stopped.swap(true, Ordering::AcqRel) {
+        if self.is_stopping() && !self.stopped.swap(true, Ordering::SeqCst) {
             self.host.stopped(&self.stats());
         }
     }

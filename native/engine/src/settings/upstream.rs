@@ -1,7 +1,7 @@
 //! A web server behind this one, and how requests are passed on to it.
 
+use crate::world::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::net::url::{Destination, Url, host_and_port};
@@ -71,7 +71,7 @@ impl Upstream {
 
     /// Room for one more request, if there is some.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Passing> {
-        let before = self.busy.fetch_add(1, Ordering::AcqRel);
+        let before = self.busy.fetch_add(1, Ordering::SeqCst);
         let passing = Passing(self.clone());
         (before < self.max_requests).then_some(passing)
     }
@@ -82,7 +82,7 @@ pub(crate) struct Passing(Arc<Upstream>);
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+        self.0.busy.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

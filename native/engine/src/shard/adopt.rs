@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::model::compression::Compression;
 use crate::model::id::ConnId;
@@ -12,6 +11,7 @@ use crate::shard::Shard;
 use crate::shard::conn::{Conn, Task};
 use crate::shard::opened::Opened;
 use crate::vm::inbox::{Inbox, Pushed};
+use crate::world::sync::atomic::Ordering;
 use crate::world::task;
 
 impl Shard {

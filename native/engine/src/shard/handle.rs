@@ -1,10 +1,6 @@
 //! How other threads reach a shard: its slots, its queues, and its one alarm clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-
-use crossbeam_channel::{Receiver, SendError, Sender};
-use tokio::sync::Notify;
 
 use crate::model::backlog::{CALLS, CallKind, FRAMES};
 use crate::model::pieces::OpenMessages;
@@ -13,6 +9,9 @@ use crate::server::broadcast::Broadcast;
 use crate::server::topics::{Fanout, Register};
 use crate::shard::op::{Control, Op};
 use crate::shard::slots::Slots;
+use crate::world::sync::Notify;
+use crate::world::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::world::sync::channel::{self, Receiver, SendError, Sender};
 use crate::world::thread;
 
 /// The part of a shard that every thread may use.
@@ -45,8 +44,8 @@ pub(crate) struct ShardParts {
 
 impl Handle {
     pub(crate) fn make(index: usize, seed: u32) -> ShardParts {
-        let (op_sender, ops) = crossbeam_channel::unbounded();
-        let (control_sender, controls) = crossbeam_channel::unbounded();
+        let (op_sender, ops) = channel::unbounded();
+        let (control_sender, controls) = channel::unbounded();
         let handle = Arc::new(Handle {
             index,
             slots: Slots::new(seed),
@@ -81,7 +80,7 @@ impl Handle {
 
     /// Hands over a frame for many connections.
     pub(crate) fn fan_out(&self, server: &Arc<Server>, frame: &Broadcast, to: Fanout) {
-        self.fanning.fetch_add(frame.len(), Ordering::AcqRel);
+        self.fanning.fetch_add(frame.len(), Ordering::SeqCst);
         let op = Op::Fanout {
             server: server.clone(),
             frame: frame.clone(),
@@ -101,7 +100,7 @@ impl Handle {
     /// Whether who has just brought this is to wait.
     pub(crate) fn is_backlogged(&self, kind: CallKind) -> bool {
         self.ops.len() > CALLS
-            || (kind == CallKind::Fanout && self.fanning.load(Ordering::Acquire) > FRAMES)
+            || (kind == CallKind::Fanout && self.fanning.load(Ordering::SeqCst) > FRAMES)
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -118,7 +117,7 @@ impl Handle {
 
     /// A frame for many connections is with them.
     pub(crate) fn fanned_out(&self, len: usize) {
-        self.fanning.fetch_sub(len, Ordering::AcqRel);
+        self.fanning.fetch_sub(len, Ordering::SeqCst);
     }
 
     /// Hands over work that must not get lost. A shard that has ended needs it no more.

@@ -10,7 +10,7 @@ pub(crate) mod opened;
 mod outbox;
 pub(crate) mod run;
 mod schedule;
-mod slots;
+pub(crate) mod slots;
 mod subscribers;
 mod turn;
 
@@ -20,7 +20,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sockeye_protocol::deflate::Codecs;
 use tokio::sync::Notify;
@@ -41,6 +40,7 @@ use crate::shard::op::{Control, Op};
 use crate::shard::schedule::{Announcement, List, Schedule};
 use crate::vm::inbox::Inbox;
 use crate::world::collections::HashMap;
+use crate::world::sync::atomic::Ordering;
 use crate::world::task::{self, AbortHandle};
 use crate::world::time::Instant;
 use subscribers::Subscribers;

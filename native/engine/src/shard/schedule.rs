@@ -22,13 +22,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
-use tokio::sync::Notify;
-
 use crate::model::backlog::Done;
 use crate::model::id::ConnId;
 use crate::server::Server;
 use crate::vm::inbox::Inbox;
+use crate::world::sync::Notify;
+use crate::world::sync::channel::Receiver;
 
 /// Operations of one turn, unless a late control waits for all of them.
 pub(crate) const MAX_OPS: usize = 1024;

@@ -5,14 +5,19 @@
 //! that was given to another connection meanwhile is noticed by the same compare-and-swap.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::model::error::SendError;
 use crate::model::id::{ConnId, GENERATION_BITS, SLOT_BITS, next_generation};
+use crate::world::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const CHUNK_BITS: u32 = 12;
+// Few where all orders of threads are tried: each try makes them anew.
+const CHUNK_BITS: u32 = if cfg!(loom) { 0 } else { 12 };
 const CHUNK: usize = 1 << CHUNK_BITS;
-const CHUNKS: usize = 1 << (SLOT_BITS - CHUNK_BITS);
+const CHUNKS: usize = if cfg!(loom) {
+    1
+} else {
+    1 << (SLOT_BITS - CHUNK_BITS)
+};
 
 // The state word: generation (29) | full (1) | closing (1) | queued bytes (33).
 const QUEUED_BITS: u32 = 64 - GENERATION_BITS - 2;
@@ -59,7 +64,7 @@ impl Slots {
     /// The slot of an id, with its state, if the id is that of the slot's present user.
     fn current(&self, id: ConnId) -> Option<(&Slot, u64)> {
         let slot = self.slot(id.slot())?;
-        let state = slot.state.load(Ordering::Acquire);
+        let state = slot.state.load(Ordering::SeqCst);
         (generation_of(state) == id.generation()).then_some((slot, state))
     }
 
@@ -68,11 +73,11 @@ impl Slots {
         let chunk = self.chunks.get((index >> CHUNK_BITS) as usize)?;
         let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::default()).collect());
         let slot = chunk.get(index as usize & (CHUNK - 1))?;
-        let old = generation_of(slot.state.load(Ordering::Acquire));
+        let old = generation_of(slot.state.load(Ordering::SeqCst));
         let generation = if old == 0 { self.seed } else { old };
         slot.limit.store(limit, Ordering::Relaxed);
-        slot.server.store(server, Ordering::Relaxed);
-        slot.state.store(word(generation), Ordering::Release);
+        slot.server.store(server, Ordering::SeqCst);
+        slot.state.store(word(generation), Ordering::SeqCst);
         Some(ConnId::new(shard, index, generation))
     }
 
@@ -80,7 +85,7 @@ impl Slots {
     pub(crate) fn close(&self, id: ConnId) {
         if let Some((slot, _)) = self.current(id) {
             let next = word(next_generation(id.generation()));
-            slot.state.store(next | CLOSING, Ordering::Release);
+            slot.state.store(next | CLOSING, Ordering::SeqCst);
         }
     }
 
@@ -94,7 +99,9 @@ impl Slots {
     /// The server of an open connection.
     pub(crate) fn server(&self, id: ConnId) -> Option<u32> {
         let (slot, _) = self.current(id)?;
-        Some(slot.server.load(Ordering::Relaxed))
+        let server = slot.server.load(Ordering::SeqCst);
+        // It may be that of the next one, whose slot this is by now.
+        self.current(id).map(|_| server)
     }
 
     /// Counts `len` bytes as queued, or says why not.
@@ -127,7 +134,7 @@ impl Slots {
             };
             match slot
                 .state
-                .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
+                .compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::SeqCst)
             {
                 Ok(_) if fits => return Ok(()),
                 Ok(_) => return Err(SendError::Busy),
@@ -138,8 +145,20 @@ impl Slots {
 
     /// Counts `len` bytes as queued whatever the bound says: answers that the protocol owes.
     pub(crate) fn charge(&self, id: ConnId, len: usize) {
-        if let Some((slot, _)) = self.current(id) {
-            slot.state.fetch_add(len as u64, Ordering::AcqRel);
+        let Some((slot, mut state)) = self.current(id) else {
+            return;
+        };
+        // Not by an addition: the slot may be another connection's by now.
+        while generation_of(state) == id.generation() {
+            match slot.state.compare_exchange_weak(
+                state,
+                state + len as u64,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            ) {
+                Ok(_) => return,
+                Err(seen) => state = seen,
+            }
         }
     }
 
@@ -157,7 +176,7 @@ impl Slots {
             }
             match slot
                 .state
-                .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
+                .compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::SeqCst)
             {
                 Ok(_) => return,
                 Err(seen) => state = seen,
@@ -177,8 +196,8 @@ impl Slots {
             match slot.state.compare_exchange_weak(
                 state,
                 state | CLOSING,
-                Ordering::AcqRel,
-                Ordering::Acquire,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
             ) {
                 Ok(_) => return true,
                 Err(seen) => state = seen,

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::server::{Server, bump};
 use crate::shard::conn::Conn;
@@ -11,6 +10,7 @@ use crate::shard::schedule::{List, Work};
 use crate::shard::{Shard, outbox};
 use crate::vm::inbox::Inbox;
 use crate::world::collections::HashSet;
+use crate::world::sync::atomic::Ordering;
 
 impl Work for Rc<Shard> {
     type Conn = Rc<Conn>;

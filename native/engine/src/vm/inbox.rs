@@ -7,15 +7,16 @@
 //!
 //! A plain process does not come itself: a delivery process takes its events and sends them on.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, TryLockError};
 
 use sockeye_protocol::Payload;
 
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::vm::batch::{Batch, EVENT_COST, Event};
-use crate::world::unique;
+use crate::world::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::world::sync::{Mutex, MutexGuard};
+use crate::world::{Numbers, unique};
 
 /// Reaches the process that reads an inbox.
 pub trait Notifier: Send + Sync {
@@ -29,7 +30,7 @@ const SHARE: usize = 16;
 /// Bytes beyond the bound from which on no more connections are accepted.
 const OVERLOADED: usize = 1 << 20;
 
-static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+static NEXT_KEY: Numbers = Numbers::new(1);
 
 /// The queue. Shared by the shards, which fill it, and the process, which drains it.
 pub struct Inbox {
@@ -128,25 +129,26 @@ impl Inbox {
     }
 
     pub(crate) fn user_added(&self) {
-        self.users.fetch_add(1, Ordering::AcqRel);
+        self.users.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn user_removed(&self) {
-        self.users.fetch_sub(1, Ordering::AcqRel);
+        self.users.fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(crate) fn announces(&self) {
-        self.announces.store(true, Ordering::Release);
+        self.announces.store(true, Ordering::SeqCst);
     }
 
     /// Whether a connection may have something to do with it.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.users.load(Ordering::Acquire) > 0 || self.announces.load(Ordering::Acquire)
+        self.users.load(Ordering::SeqCst) > 0 || self.announces.load(Ordering::SeqCst)
     }
 
     /// What has come until now, for [`Inbox::has_passed`].
     pub(crate) fn mark(&self) -> u64 {
-        self.added.load(Ordering::Acquire)
+        // Who asks has put there itself what it asks about.
+        self.added.load(Ordering::Relaxed)
     }
 
     /// Whether all that had come before the mark has been read, or never will be.
@@ -216,7 +218,7 @@ impl Inbox {
         if let Ok(mut draining) = self.draining.try_lock() {
             *draining = Draining::default();
         }
-        self.pending.store(0, Ordering::Release);
+        self.pending.store(0, Ordering::SeqCst);
     }
 
     /// Notes that connections of this shard wait for room. True if there is room already.
@@ -281,7 +283,7 @@ impl Inbox {
         let mut freed = 0;
         let mut swapped = false;
         let mut left = Left::More;
-        let before = self.pending.load(Ordering::Acquire);
+        let before = self.pending.load(Ordering::SeqCst);
         let mut read = 0;
         loop {
             if draining.next == draining.batch.len() {
@@ -480,7 +482,7 @@ impl Filler<'_> {
         let events = (self.filling.batch.len() - events) as u64;
         // Only who holds the lock writes it.
         let added = self.inbox.added.load(Ordering::Relaxed);
-        self.inbox.added.store(added + events, Ordering::Release);
+        self.inbox.added.store(added + events, Ordering::Relaxed);
         self.inbox.pending.fetch_add(cost, Ordering::Relaxed);
         if !self.filling.notifying {
             self.filling.notifying = true;

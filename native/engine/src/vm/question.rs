@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::hash::BuildHasher;
-use std::sync::Mutex;
 
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::sync::oneshot;
@@ -11,6 +10,7 @@ use crate::model::lock::lock;
 use crate::net::peer::PeerInfo;
 use crate::settings::options::ConnOptions;
 use crate::world::collections::{HashMap, RandomState};
+use crate::world::sync::Mutex;
 
 /// Questions of a server that may wait at once. What comes then is refused with 503.
 const MAX_QUESTIONS: usize = 1024;

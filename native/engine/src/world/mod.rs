@@ -2,10 +2,15 @@
 //!
 //! Nothing else of the engine asks the system for these (`tests/layers.rs`), but for files and Unix sockets. So the simulation in `native/sim`
 //! can compile the same sources against a world of its own, where one number decides what happens. In the product these are the types
-//! of tokio and of the standard library, under other names.
+//! of tokio and of the standard library, under other names. What threads hand to each other with, [`sync`], is loom's in `native/loom`.
 
+#[cfg_attr(loom, path = "../../../loom/src/sync.rs")]
+pub(crate) mod sync;
 #[cfg(not(sim))]
 mod system;
+
+/// What [`unique`] counts with: no order depends on it.
+pub(crate) use std::sync::atomic::AtomicU64 as Numbers;
 
 #[cfg(sim)]
 pub(crate) use sockeye_world::{collections, names, net, task, thread, time, unique};

@@ -1,6 +1,8 @@
 //! The real world.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+use super::Numbers;
 
 pub(crate) mod time {
     pub(crate) use std::time::SystemTime;
@@ -189,6 +191,6 @@ pub(crate) mod collections {
 }
 
 /// The next number of those that this counter gives out.
-pub(crate) fn unique(counter: &AtomicU64) -> u64 {
+pub(crate) fn unique(counter: &Numbers) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed)
 }

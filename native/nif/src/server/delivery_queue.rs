@@ -93,7 +93,7 @@ pub(crate) fn put_and_tell(owner: Arc<OwnerInbox>) {
 
 impl DeliveryQueue {
     pub(crate) fn put(&self, owner: Arc<OwnerInbox>) {
-        if !owner.queued.swap(true, Ordering::AcqRel) {
+        if !owner.queued.swap(true, Ordering::SeqCst) {
             lock(&self.owners).push_back(owner);
         }
     }
@@ -101,11 +101,11 @@ impl DeliveryQueue {
     /// This process serves the queue from now on. It looks without being told.
     pub(crate) fn begin(&self, pid: LocalPid) {
         *lock(&self.pid) = Some(pid);
-        self.told.store(true, Ordering::Release);
+        self.told.store(true, Ordering::SeqCst);
     }
 
     fn tell(&self) {
-        if !self.told.swap(true, Ordering::AcqRel)
+        if !self.told.swap(true, Ordering::SeqCst)
             && let Some(pid) = *lock(&self.pid)
         {
             process::send_atom(&pid, atoms::sockeye_ready());
@@ -116,9 +116,9 @@ impl DeliveryQueue {
         let mut owners = lock(&self.owners);
         let owner = owners.pop_front();
         match &owner {
-            Some(owner) => owner.queued.store(false, Ordering::Release),
+            Some(owner) => owner.queued.store(false, Ordering::SeqCst),
             // Whoever puts something in from now on tells.
-            None => self.told.store(false, Ordering::Release),
+            None => self.told.store(false, Ordering::SeqCst),
         }
         owner
     }

@@ -62,7 +62,7 @@ impl Call<'_> {
         self.port
             .processes
             .watch(id, Atom::engine, caller, 0, Watched::Engine);
-        self.port.engine_process.store(id, Ordering::Release);
+        self.port.engine_process.store(id, Ordering::SeqCst);
         self.asker.ok();
         Ok(())
     }

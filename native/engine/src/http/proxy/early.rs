@@ -1,7 +1,7 @@
 //! Answers before the answer: 103 and its like.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hyper::ext::on_informational;
 use hyper::{StatusCode, header::HeaderMap};
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::{Client, fields};
 use crate::model::lock::lock;
 use crate::net::upstream::Upload;
+use crate::world::sync::Mutex;
 
 /// How many of them wait; others are left out, as any of them may be.
 const MOST: usize = 8;

@@ -1,12 +1,13 @@
 //! The topics of each connection of a shard.
 
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::server::topics::Topic;
 use crate::world::collections::HashMap;
+use crate::world::sync::atomic::{AtomicUsize, Ordering};
+use crate::world::sync::{Mutex, MutexGuard};
 
 /// Why a connection was not subscribed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,6 @@ impl Register {
     /// enters is seen at the end of the connection.
     pub(crate) fn open(&self) -> OpenRegister<'_> {
         self.count.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
         let entries = lock(&self.entries);
         OpenRegister {
             before: entries.len(),
@@ -80,7 +80,6 @@ impl Register {
 
     /// Takes out what there is of a connection, whose id names nothing any more.
     pub(crate) fn remove(&self, conn: ConnId) -> RemovedEntries {
-        fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) == 0 {
             return RemovedEntries::default();
         }

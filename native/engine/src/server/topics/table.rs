@@ -5,11 +5,13 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::server::topics::WILDCARD;
 use crate::world::collections::HashSet;
+use crate::world::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::world::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::world::{Numbers, unique};
 
 /// A topic that somebody subscribes to.
 #[derive(Debug)]
@@ -25,14 +27,14 @@ pub(crate) struct Topic {
     by_shard: Box<[AtomicU32]>,
 }
 
-static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+static NEXT_KEY: Numbers = Numbers::new(0);
 
 impl Topic {
     fn new(name: &[u8], pattern: bool, shards: usize) -> Arc<Self> {
         Arc::new(Topic {
             name: name.into(),
             pattern,
-            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            key: unique(&NEXT_KEY),
             count: AtomicUsize::new(0),
             by_shard: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         })
@@ -47,12 +49,12 @@ impl Topic {
     /// Whether a shard has subscribers.
     pub(crate) fn is_on(&self, shard: usize) -> bool {
         let count = self.by_shard.get(shard);
-        count.is_some_and(|count| count.load(Ordering::Acquire) > 0)
+        count.is_some_and(|count| count.load(Ordering::SeqCst) > 0)
     }
 
     fn count_on(&self, shard: usize, by: i32) {
         if let Some(count) = self.by_shard.get(shard) {
-            count.fetch_add(by as u32, Ordering::AcqRel);
+            count.fetch_add(by as u32, Ordering::SeqCst);
         }
     }
 }
@@ -151,7 +153,7 @@ impl TopicTable {
     pub(crate) fn enter(&self, name: &[u8], shard: usize, shards: usize) -> (Arc<Topic>, bool) {
         let count = |topic: &Arc<Topic>| {
             topic.count_on(shard, 1);
-            topic.count.fetch_add(1, Ordering::AcqRel) == 0
+            topic.count.fetch_add(1, Ordering::SeqCst) == 0
         };
         let (name, pattern) = parse(name);
         if !pattern {
@@ -174,7 +176,7 @@ impl TopicTable {
         count(&topic);
         if pattern {
             names.note_length(name.len());
-            self.pattern_count.fetch_add(1, Ordering::AcqRel);
+            self.pattern_count.fetch_add(1, Ordering::SeqCst);
         }
         names.set.insert(ByName(topic.clone()));
         (topic, true)
@@ -183,7 +185,7 @@ impl TopicTable {
     /// A subscription has ended. True if it was the last of this topic.
     pub(crate) fn leave(&self, topic: &Arc<Topic>, shard: usize) -> bool {
         topic.count_on(shard, -1);
-        if topic.count.fetch_sub(1, Ordering::AcqRel) > 1 {
+        if topic.count.fetch_sub(1, Ordering::SeqCst) > 1 {
             return false;
         }
         let Some(part) = self.place(&topic.name, topic.pattern) else {
@@ -191,7 +193,7 @@ impl TopicTable {
         };
         let mut names = part.write();
         // Somebody may have come in between, or gone again and taken it out.
-        if topic.count.load(Ordering::Acquire) > 0 {
+        if topic.count.load(Ordering::SeqCst) > 0 {
             return true;
         }
         let set = &mut names.set;
@@ -200,7 +202,7 @@ impl TopicTable {
             shrink(set);
             if topic.pattern {
                 names.forget_length(topic.name.len());
-                self.pattern_count.fetch_sub(1, Ordering::AcqRel);
+                self.pattern_count.fetch_sub(1, Ordering::SeqCst);
             }
         }
         true
@@ -214,7 +216,7 @@ impl TopicTable {
         {
             found.push(topic.clone());
         }
-        if self.pattern_count.load(Ordering::Acquire) == 0 {
+        if self.pattern_count.load(Ordering::SeqCst) == 0 {
             return found;
         }
         let names = self.patterns.read();
@@ -239,7 +241,7 @@ impl TopicTable {
     /// How many subscribe to exactly this topic or pattern.
     pub(crate) fn count(&self, name: &[u8]) -> usize {
         let topic = self.get(name);
-        topic.map_or(0, |topic| topic.count.load(Ordering::Acquire))
+        topic.map_or(0, |topic| topic.count.load(Ordering::SeqCst))
     }
 
     /// Every topic and pattern as it was subscribed to, with the number of subscriptions.
@@ -249,7 +251,7 @@ impl TopicTable {
         exact
             .chain([&self.patterns])
             .flat_map(Partition::all)
-            .map(|topic| (topic.full_name(), topic.count.load(Ordering::Acquire)))
+            .map(|topic| (topic.full_name(), topic.count.load(Ordering::SeqCst)))
             .filter(|(_, count)| *count > 0)
             .collect()
     }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Conn;
 use super::state::{CloseEvent, ConnState};
@@ -15,6 +14,7 @@ use crate::shard::Shard;
 use crate::shard::deliver::{Delivery, EventReceiver, FollowUp};
 use crate::shard::schedule::Announcement;
 use crate::vm::inbox::Inbox;
+use crate::world::sync::atomic::Ordering;
 
 impl Conn {
     /// Gives the connection its receiver, which hears of it first and then gets what was held.

@@ -1,0 +1,7 @@
+//! What threads hand to each other with: atomics, locks, queues, wake-ups. An `Arc` is the standard library's everywhere.
+
+pub(crate) use std::sync::atomic;
+pub(crate) use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub(crate) use crossbeam_channel as channel;
+pub(crate) use tokio::sync::Notify;

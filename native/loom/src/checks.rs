@@ -1,0 +1,524 @@
+//! What must hold in every order in which the threads can run. A thread that waits for ever is a failure as well.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
+
+use loom::sync::Notify;
+use loom::thread;
+use sockeye_protocol::handshake::Refusal;
+
+use crate::engine::Engine;
+use crate::model::backlog::Signal;
+use crate::model::counters::ServerStats;
+use crate::model::error::SendError;
+use crate::model::id::ConnId;
+use crate::model::pieces::{Piece, Undo};
+use crate::server::Server;
+use crate::server::topics::TopicTable;
+use crate::settings::config::{Mode, ServerConfig};
+use crate::shard::handle::{Handle, ShardParts};
+use crate::shard::op::{Control, Op};
+use crate::shard::slots::Slots;
+use crate::vm::batch::EVENT_COST;
+use crate::vm::host::{Notice, ServerHost};
+use crate::vm::inbox::{Inbox, Left, Notifier, Pushed, Share, Visit};
+use crate::vm::question::{Answer, Questions};
+use crate::world::sync::set_fences_behind;
+
+/// A check, by its name.
+#[derive(Clone, Copy)]
+pub struct Check {
+    pub name: &'static str,
+    run: fn(),
+}
+
+/// All of them.
+pub const CHECKS: &[Check] = &[
+    check("operations_wake_a_shard", operations_wake_a_shard),
+    check("controls_wake_a_shard", controls_wake_a_shard),
+    check(
+        "what_was_done_before_a_wake_up_is_seen",
+        what_was_done_before_a_wake_up_is_seen,
+    ),
+    check("a_stale_id_reserves_nothing", a_stale_id_reserves_nothing),
+    check("a_stale_id_charges_nothing", a_stale_id_charges_nothing),
+    check(
+        "a_stale_id_names_no_other_server",
+        a_stale_id_names_no_other_server,
+    ),
+    check("a_queue_keeps_its_bound", a_queue_keeps_its_bound),
+    check("one_closes", one_closes),
+    check("each_event_is_told", each_event_is_told),
+    check("who_waits_for_room_goes_on", who_waits_for_room_goes_on),
+    check("who_waits_for_a_mark_goes_on", who_waits_for_a_mark_goes_on),
+    check("a_dead_inbox_is_empty", a_dead_inbox_is_empty),
+    check("a_watcher_is_told_or_refused", a_watcher_is_told_or_refused),
+    check("no_piece_is_left_behind", no_piece_is_left_behind),
+    check("no_more_than_may_come_in", no_more_than_may_come_in),
+    check(
+        "the_end_is_told_once_and_last",
+        the_end_is_told_once_and_last,
+    ),
+    check(
+        "a_listener_ends_with_its_drain",
+        a_listener_ends_with_its_drain,
+    ),
+    check("a_question_has_one_end", a_question_has_one_end),
+    check(
+        "a_topic_that_is_entered_is_found",
+        a_topic_that_is_entered_is_found,
+    ),
+];
+
+const fn check(name: &'static str, run: fn()) -> Check {
+    Check { name, run }
+}
+
+impl Check {
+    /// Tries all orders with so many preemptions at most; how many there were.
+    pub fn explore(&self, preemptions: usize) -> usize {
+        let count = Arc::new(Plain::new(0));
+        for behind in [false, true] {
+            set_fences_behind(behind);
+            let counted = count.clone();
+            let run = self.run;
+            let mut model = loom::model::Builder::new();
+            model.preemption_bound = Some(preemptions);
+            model.check(move || {
+                counted.fetch_add(1, PlainOrdering::SeqCst);
+                run();
+            });
+        }
+        count.load(PlainOrdering::SeqCst)
+    }
+}
+
+// ---------------------------------------------------------------- operations and wake-ups
+
+/// A shard's thread, until it has taken so many of what others bring.
+fn shard(parts: &ShardParts, wanted: usize) {
+    let mut taken = 0;
+    loop {
+        while parts.ops.try_recv().is_ok() {
+            taken += 1;
+        }
+        while parts.controls.try_recv().is_ok() {
+            taken += 1;
+        }
+        if taken == wanted {
+            return;
+        }
+        parts.handle.before_park();
+        drop(parts.handle.turn.notified());
+        parts.handle.after_park();
+    }
+}
+
+fn signal() -> Op {
+    Op::Signal(Signal::new(Box::new(|| ())))
+}
+
+fn operations_wake_a_shard() {
+    let parts = Handle::make(0, 1);
+    for _ in 0..2 {
+        let handle = parts.handle.clone();
+        thread::spawn(move || assert!(handle.submit(signal()).is_ok()));
+    }
+    shard(&parts, 2);
+}
+
+fn controls_wake_a_shard() {
+    let parts = Handle::make(0, 1);
+    let handle = parts.handle.clone();
+    thread::spawn(move || {
+        handle.control(Control::Shutdown);
+        assert!(handle.submit(signal()).is_ok());
+    });
+    shard(&parts, 2);
+}
+
+/// A shard that is woken looks at its clock again.
+fn what_was_done_before_a_wake_up_is_seen() {
+    let parts = Handle::make(0, 1);
+    let handle = parts.handle.clone();
+    let caller = thread::spawn(move || assert!(handle.submit(signal()).is_ok()));
+    shard(&parts, 1);
+    caller.join().unwrap();
+    assert!(parts.handle.queued() == 0);
+}
+
+// ---------------------------------------------------------------- slots
+
+fn a_stale_id_reserves_nothing() {
+    let slots = Arc::new(Slots::new(1));
+    let old = slots.open(0, 0, 100, 1).unwrap();
+    let other = slots.clone();
+    let sender = thread::spawn(move || {
+        if other.reserve(old, 10).is_ok() {
+            other.release(old, 10);
+        }
+    });
+    slots.close(old);
+    let new = slots.open(0, 0, 50, 2).unwrap();
+    assert_eq!(slots.reserve(old, 1), Err(SendError::Closed));
+    sender.join().unwrap();
+    assert_eq!(slots.queued(new), 0);
+    assert!(slots.is_open(new));
+}
+
+fn a_stale_id_charges_nothing() {
+    let slots = Arc::new(Slots::new(1));
+    let old = slots.open(0, 0, 100, 1).unwrap();
+    let other = slots.clone();
+    let sender = thread::spawn(move || other.charge(old, 10));
+    slots.close(old);
+    let new = slots.open(0, 0, 50, 2).unwrap();
+    sender.join().unwrap();
+    assert_eq!(slots.queued(new), 0);
+}
+
+fn a_stale_id_names_no_other_server() {
+    let slots = Arc::new(Slots::new(1));
+    let old = slots.open(0, 0, 100, 1).unwrap();
+    let other = slots.clone();
+    let sender = thread::spawn(move || {
+        let server = other.server(old);
+        assert!(matches!(server, None | Some(1)), "{server:?}");
+    });
+    slots.close(old);
+    let new = slots.open(0, 0, 50, 2).unwrap();
+    assert_eq!(slots.server(new), Some(2));
+    sender.join().unwrap();
+}
+
+fn a_queue_keeps_its_bound() {
+    let slots = Arc::new(Slots::new(1));
+    let id = slots.open(0, 0, 100, 1).unwrap();
+    let other = slots.clone();
+    let sender = thread::spawn(move || other.reserve(id, 60));
+    let mine = slots.reserve(id, 60);
+    let theirs = sender.join().unwrap();
+    let taken = [mine, theirs]
+        .iter()
+        .filter(|result| result.is_ok())
+        .count();
+    assert_eq!(taken, 1);
+    assert!(slots.is_full(id));
+    slots.release(id, 60);
+    assert!(!slots.is_full(id));
+    assert_eq!(slots.queued(id), 0);
+}
+
+fn one_closes() {
+    let slots = Arc::new(Slots::new(1));
+    let id = slots.open(0, 0, 100, 1).unwrap();
+    let other = slots.clone();
+    let closer = thread::spawn(move || other.set_closing(id));
+    let mine = slots.set_closing(id);
+    assert!(mine != closer.join().unwrap());
+    assert_eq!(slots.reserve(id, 1), Err(SendError::Closed));
+}
+
+// ---------------------------------------------------------------- inboxes
+
+struct Bell(Arc<Notify>);
+
+impl Notifier for Bell {
+    fn notify(&self) -> bool {
+        self.0.notify();
+        true
+    }
+}
+
+fn inbox(limit: usize) -> (Arc<Inbox>, Arc<Notify>) {
+    let bell = Arc::new(Notify::new());
+    (Inbox::new(limit, 0, Box::new(Bell(bell.clone()))), bell)
+}
+
+fn conn() -> ConnId {
+    ConnId::new(0, 1, 1)
+}
+
+/// What a shard does in a turn that has brought one event.
+fn bring(inbox: &Inbox) {
+    let mut filler = inbox.fill();
+    assert_eq!(
+        filler.event(|batch| batch.push_passive(conn())),
+        Pushed::Done
+    );
+    if filler.finish() {
+        inbox.notify();
+    }
+}
+
+/// The process of an inbox, until it has read so many events.
+fn read(inbox: &Inbox, bell: &Notify, wanted: usize, mut freed: impl FnMut(u64)) {
+    let mut seen = 0;
+    while seen < wanted {
+        bell.wait();
+        loop {
+            let (left, shards) = inbox.drain(1, |_, _, _| {
+                seen += 1;
+                Visit::Next
+            });
+            freed(shards);
+            if left == Left::Nothing {
+                break;
+            }
+        }
+    }
+}
+
+fn each_event_is_told() {
+    let (inbox, bell) = inbox(1 << 20);
+    for _ in 0..2 {
+        let inbox = inbox.clone();
+        thread::spawn(move || bring(&inbox));
+    }
+    read(&inbox, &bell, 2, |_| ());
+}
+
+/// The shard has more than fits, and goes on when it is told that there is room.
+fn who_waits_for_room_goes_on() {
+    let (inbox, bell) = inbox(EVENT_COST);
+    let room = Arc::new(Notify::new());
+    let (theirs, told) = (inbox.clone(), room.clone());
+    thread::spawn(move || {
+        let mut share = Share::default();
+        for _ in 0..2 {
+            loop {
+                let mut filler = theirs.fill();
+                let pushed = filler.control(&mut share, conn(), false, b"");
+                if filler.finish() {
+                    theirs.notify();
+                }
+                if pushed == Pushed::Done {
+                    break;
+                }
+                if !theirs.wait(0) {
+                    told.wait();
+                }
+            }
+        }
+    });
+    read(&inbox, &bell, 2, |shards| {
+        if shards & 1 == 1 {
+            room.notify();
+        }
+    });
+}
+
+/// The shard wants to know when what it has brought has been read.
+fn who_waits_for_a_mark_goes_on() {
+    let (inbox, bell) = inbox(1 << 20);
+    let room = Arc::new(Notify::new());
+    let (theirs, told) = (inbox.clone(), room.clone());
+    let shard = thread::spawn(move || {
+        bring(&theirs);
+        let mark = theirs.mark();
+        if theirs.has_passed(mark) {
+            return;
+        }
+        if !theirs.wait(0) {
+            told.wait();
+            while !theirs.has_passed(mark) {
+                // One that is told too early asks again.
+                if theirs.wait(0) {
+                    break;
+                }
+                told.wait();
+            }
+        }
+        assert!(
+            theirs.has_passed(mark),
+            "there is room, and yet it has not been read"
+        );
+    });
+    read(&inbox, &bell, 1, |shards| {
+        if shards & 1 == 1 {
+            room.notify();
+        }
+    });
+    shard.join().unwrap();
+}
+
+fn a_dead_inbox_is_empty() {
+    let (inbox, _bell) = inbox(1 << 20);
+    let theirs = inbox.clone();
+    let shard = thread::spawn(move || {
+        let mut filler = theirs.fill();
+        let _ = filler.event(|batch| batch.push_passive(conn()));
+        if filler.finish() {
+            theirs.notify();
+        }
+    });
+    inbox.kill();
+    shard.join().unwrap();
+    assert!(inbox.is_dead());
+    assert!(!inbox.notify());
+    assert_eq!(inbox.pending(), 0);
+}
+
+// ---------------------------------------------------------------- what is kept for connections
+
+struct Host(Arc<Plain>);
+
+impl ServerHost for Host {
+    fn owner(&self) -> Option<Arc<Inbox>> {
+        None
+    }
+    fn stopped(&self, _stats: &ServerStats) {
+        self.0.fetch_add(1, PlainOrdering::SeqCst);
+    }
+    fn event(&self, _event: Notice) {}
+}
+
+fn config() -> ServerConfig {
+    let mut config =
+        ServerConfig::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)), Mode::Owner);
+    config.max_connections = 1;
+    config
+}
+
+/// An engine of one shard, whose thread is the caller; a connection on it; and how often its server has stopped.
+fn engine() -> (Arc<Engine>, ShardParts, ConnId) {
+    let (engine, mut parts) = Engine::without_threads(1);
+    let stopped = Arc::new(Plain::new(0));
+    let server = engine
+        .enlist(config(), |_| Box::new(Host(stopped)))
+        .unwrap();
+    let parts = parts.remove(0);
+    let conn = parts.handle.slots.open(0, 0, 100, server.number()).unwrap();
+    (engine, parts, conn)
+}
+
+/// What `Shard::release_id` does of this.
+fn release(parts: &ShardParts, conn: ConnId) -> usize {
+    parts.handle.slots.close(conn);
+    parts.handle.open_messages.forget(conn);
+    let left = parts.handle.register.remove(conn);
+    let count = left.watchers.len();
+    left.watchers.into_iter().for_each(|tell| tell(conn));
+    count
+}
+
+fn a_watcher_is_told_or_refused() {
+    let (engine, parts, conn) = engine();
+    let told = Arc::new(Plain::new(0));
+    let count = told.clone();
+    let caller = thread::spawn(move || {
+        engine.watch(
+            conn,
+            Box::new(move |_| {
+                count.fetch_add(1, PlainOrdering::SeqCst);
+            }),
+        )
+    });
+    release(&parts, conn);
+    let known = caller.join().unwrap();
+    assert_eq!(told.load(PlainOrdering::SeqCst), usize::from(known));
+}
+
+fn no_piece_is_left_behind() {
+    let (engine, parts, conn) = engine();
+    let caller = thread::spawn(move || {
+        let kind = sockeye_protocol::Kind::Binary;
+        let undo: Undo = engine.stream(conn, 1, kind, Piece::First, b"").unwrap();
+        // As a frame that is not taken.
+        engine.unstream(conn, undo);
+        let undo = engine.stream(conn, 1, kind, Piece::First, b"").unwrap();
+        let undo_last = engine.stream(conn, 1, kind, Piece::Last, b"");
+        let _ = undo;
+        if let Ok(undo) = undo_last {
+            // The last piece is taken back: the message is open again, unless the connection has gone.
+            engine.unstream(conn, undo);
+        }
+    });
+    release(&parts, conn);
+    caller.join().unwrap();
+    assert_eq!(parts.handle.open_messages.len(), 0);
+}
+
+// ---------------------------------------------------------------- admission and the end of a server
+
+fn server() -> (Arc<Server>, Arc<Plain>) {
+    let stopped = Arc::new(Plain::new(0));
+    let host = Host(stopped.clone());
+    (
+        Arc::new(Server::new(0, config(), |_| Box::new(host))),
+        stopped,
+    )
+}
+
+fn no_more_than_may_come_in() {
+    let (server, _) = server();
+    let other = server.clone();
+    let second = thread::spawn(move || other.permit());
+    let mine = server.permit();
+    let theirs = second.join().unwrap();
+    assert!(mine.is_some() || theirs.is_some());
+    assert!(mine.is_none() || theirs.is_none());
+    drop((mine, theirs));
+    assert!(server.permit().is_some(), "given back");
+}
+
+/// Two sockets end, while the server is told to stop.
+fn the_end_is_told_once_and_last() {
+    let (server, stopped) = server();
+    let permit = server.permit().unwrap();
+    let listening = server.clone();
+    let listener = thread::spawn(move || listening.unlistened());
+    let closing = thread::spawn(move || drop(permit));
+    server.begin_stop(|| ());
+    // As each shard does when it is told.
+    server.check_stopped();
+    listener.join().unwrap();
+    closing.join().unwrap();
+    // Those that close sockets are shards, which look once more when they are told.
+    server.check_stopped();
+    assert_eq!(stopped.load(PlainOrdering::SeqCst), 1);
+    assert!(server.is_empty() && server.has_stopped());
+}
+
+fn a_listener_ends_with_its_drain() {
+    let (server, _) = server();
+    let other = server.clone();
+    let drain = thread::spawn(move || {
+        other.drain();
+        assert!(other.is_draining());
+    });
+    let begun = !server.is_draining();
+    drain.join().unwrap();
+    assert!(server.is_draining() || begun);
+}
+
+// ---------------------------------------------------------------- questions and topics
+
+fn a_question_has_one_end() {
+    let questions = Arc::new(Questions::default());
+    let (token, mut receiver) = questions.open().unwrap();
+    let (theirs, others) = (questions.clone(), questions.clone());
+    let answerer =
+        thread::spawn(move || theirs.answer(token, Answer::Respond(Refusal::new(418, ""))));
+    let forgetter = thread::spawn(move || others.forget());
+    let answered = answerer.join().unwrap();
+    forgetter.join().unwrap();
+    assert_eq!(receiver.try_recv().is_ok(), answered);
+    assert!(!questions.answer(token, Answer::Respond(Refusal::new(418, ""))));
+}
+
+fn a_topic_that_is_entered_is_found() {
+    let table = Arc::new(TopicTable::default());
+    let other = table.clone();
+    let (first, _) = table.enter(b"a", 0, 2);
+    let leaver = thread::spawn(move || other.leave(&first, 0));
+    let (again, new) = table.enter(b"a", 1, 2);
+    let was_last = leaver.join().unwrap();
+    assert_eq!(
+        new, was_last,
+        "a topic begins anew when its last subscription has ended"
+    );
+    assert!(table.find(b"a").iter().any(|topic| topic.is_on(1)));
+    assert!(table.leave(&again, 1));
+    assert!(table.find(b"a").is_empty());
+}
