@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Folders and modules of a crate, the lowest first.
 const ENGINE: &str = "world model net settings vm server shard admission http dial accept engine";
-const NIF: &str = "atoms terms json vm frames server settings calls library";
+const NIF: &str = "atoms terms planted json vm frames server settings calls library";
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
