@@ -474,7 +474,7 @@ terminate(_Reason, #state{port = undefined}) ->
 terminate(_Reason, #state{port = Port, socket = Socket, couriers = Couriers} = State) ->
     ok = no_more(State),
     %% Who hears of the end of the application has heard of its connections.
-    ok = sockeye_port_courier:settle(maps:keys(Couriers)),
+    ok = sockeye_port_courier:settle(maps:keys(Couriers), none),
     ok = close(Socket),
     case await_exit(Port, ?END_MS) of
         {exited, _, _} -> ok;
