@@ -491,7 +491,7 @@ topics(Server) -> ?CHECKED_FIRST(sockeye_fanout:of_server(Server, fun sockeye_fa
 close(Conn) -> ?CHECKED(sockeye_conn:close(Conn, 1000, <<>>), [Conn]).
 
 %% @doc Sends a Close frame, after what is queued. The connection ends when the client has answered, or after `close_timeout'; then the
-%% event `closed' comes. The call does not wait for that.
+%% event `closed' comes, behind messages that wait for credits (`active'). The call does not wait for that.
 %%
 %% `Code' is one that RFC 6455 allows in a frame (1000..1003, 1007..1014, 3000..4999), `Reason' UTF-8 of at most 123 bytes; anything
 %% else is `badarg'. Error: `closed', also when it is closing already.
