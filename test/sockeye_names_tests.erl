@@ -37,6 +37,22 @@ names_test_() ->
 is_strict(Page) ->
     lists:member(Page, about_the_tree()) andalso filename:basename(Page) =/= "dependencies.md".
 
+%% What a test calls of ours is there: a support module's function may be missed in one that seldom runs.
+calls_test_() ->
+    {timeout, ?SECONDS, fun() ->
+        Files = lists:append([filelib:wildcard(filename:join(filename:dirname(code:which(Module)), "*.beam"))
+                              || Module <- [?MODULE, sockeye]]),
+        Chunks = [Chunk || File <- Files, {ok, Chunk} <- [beam_lib:chunks(File, [imports, exports])]],
+        There = maps:from_list([{{Module, F, A}, true} || {Module, [_, {exports, Exports}]} <- Chunks, {F, A} <- Exports]),
+        Ours = maps:from_list([{Module, true} || {Module, _} <- Chunks]),
+        ?assert(is_map_key({?MODULE, calls_test_, 0}, There)),
+        %% That there is none is what its test is about.
+        Missing = [{Module, Called} || {Module, [{imports, Imports}, _]} <- Chunks, {Of, _, _} = Called <- Imports,
+                                       is_map_key(Of, Ours), not is_map_key(Called, There)]
+            -- [{sockeye_reload_tests, {sockeye_nif, unknown, 0}}],
+        ?assertEqual([], Missing)
+    end}.
+
 %% A name that is not there is found, whatever its form.
 wrong_names_test_() ->
     {setup, fun tree/0,

@@ -3,6 +3,7 @@
 
 -export([with_nodes/2]).
 -export([with_shared/2]).
+-export([stop_all/1]).
 -export([start/1]).
 -export([start/2]).
 -export([connect/1]).
