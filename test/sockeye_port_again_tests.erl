@@ -10,14 +10,10 @@
 -define(TIMEOUT, 10000).
 
 port_test_() ->
-    {setup, fun port_node:start/0, fun port_node:stop/1,
-     fun(Peer) ->
-             [{Name, {timeout, 60, fun() -> port_node:on(Peer, Test) end}}
-              || {Name, Test} <- [{"certificates that were read again", fun reloaded/0},
-                                  {"a server that drains ends, and nobody listens", fun draining/0},
-                                  {"a drain without an engine", fun drain_alone/0},
-                                  {"an answer to what the one before asked", fun late_answer/0}]]
-     end}.
+    port_node:tests(60, [{"certificates that were read again", fun reloaded/0},
+                         {"a server that drains ends, and nobody listens", fun draining/0},
+                         {"a drain without an engine", fun drain_alone/0},
+                         {"an answer to what the one before asked", fun late_answer/0}]).
 
 reloaded() ->
     {ok, _} = application:ensure_all_started(ssl),

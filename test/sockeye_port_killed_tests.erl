@@ -11,10 +11,7 @@
 
 %% All in one node, one after the other.
 port_test_() ->
-    {setup, fun port_node:start/0, fun port_node:stop/1,
-     fun(Peer) ->
-             [{Name, {timeout, 120, fun() -> port_node:on(Peer, Test) end}} || {Name, Test} <- tests()]
-     end}.
+    port_node:tests(120, tests()).
 
 tests() ->
     [{Name, fun() -> processes(Processes) end}

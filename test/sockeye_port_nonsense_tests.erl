@@ -12,23 +12,19 @@
 %% ---------------------------------------------------------------- a start that fails
 
 start_test_() ->
-    {setup, fun port_node:start/0, fun port_node:stop/1,
-     fun(Peer) ->
-             [{Name, {timeout, 60, fun() -> port_node:on(Peer, Test) end}}
-              || {Name, Test} <-
-                     [{"there is none", fun() -> start_fails("/nowhere/sockeye-engine", "there is no such file.*SOCKEYE_ENGINE_PATH") end},
-                      {"a folder", fun() -> start_fails("/tmp", "it is not a file") end},
-                      {"not executable", fun not_executable/0},
-                      {"not an executable", fun not_an_executable/0},
-                      {"it ends", fun() -> fake_fails(ends, "it ended at once, with status 3: the sky is falling") end},
-                      {"another version", fun() -> fake_fails(other_version, "it is of version 9.8.7, and this is sockeye [0-9.]+: build both anew") end},
-                      {"it refuses our version", fun() -> fake_fails(refused_version, "it is of version 9.8.7, and") end},
-                      {"another protocol", fun() -> fake_fails(other_protocol, "it speaks protocol 77, and this") end},
-                      {"another program", fun() -> fake_fails(no_hello, "its first words make no sense") end},
-                      {"much, and no answer", fun() -> fake_fails(endless_start, "it does not answer, and says much else") end},
-                      {"a bomb as the first word", fun() -> fake_fails(compressed_hello, "its first words make no sense") end},
-                      {"a wrong option", fun wrong_option/0}]]
-     end}.
+    port_node:tests(
+      60, [{"there is none", fun() -> start_fails("/nowhere/sockeye-engine", "there is no such file.*SOCKEYE_ENGINE_PATH") end},
+           {"a folder", fun() -> start_fails("/tmp", "it is not a file") end},
+           {"not executable", fun not_executable/0},
+           {"not an executable", fun not_an_executable/0},
+           {"it ends", fun() -> fake_fails(ends, "it ended at once, with status 3: the sky is falling") end},
+           {"another version", fun() -> fake_fails(other_version, "it is of version 9.8.7, and this is sockeye [0-9.]+: build both anew") end},
+           {"it refuses our version", fun() -> fake_fails(refused_version, "it is of version 9.8.7, and") end},
+           {"another protocol", fun() -> fake_fails(other_protocol, "it speaks protocol 77, and this") end},
+           {"another program", fun() -> fake_fails(no_hello, "its first words make no sense") end},
+           {"much, and no answer", fun() -> fake_fails(endless_start, "it does not answer, and says much else") end},
+           {"a bomb as the first word", fun() -> fake_fails(compressed_hello, "its first words make no sense") end},
+           {"a wrong option", fun wrong_option/0}]).
 
 start_fails(Path, Pattern) ->
     with_engine(Path, fun() ->
@@ -68,44 +64,42 @@ wrong_option() ->
 %% ---------------------------------------------------------------- nonsense
 
 nonsense_test_() ->
-    {setup, fun port_node:start/0, fun port_node:stop/1,
-     fun(Peer) ->
-             [{atom_to_list(How), {timeout, 60, fun() -> port_node:on(Peer, fun() -> replaced(How, Why) end) end}}
-              || {How, Why} <-
-                     [{length_2_gib, "said what makes no sense: a packet longer than 1 MiB"},
-                      {length_4_gib, "said what makes no sense: a packet longer than 1 MiB"},
-                      {packet_too_long, "said what makes no sense: a packet longer than 1 MiB"},
-                      {section_too_long, "a packet that is not made of whole sections"},
-                      {half_a_section, "a packet that is not made of whole sections"},
-                      {unknown_kind, "a packet that is not made of whole sections"},
-                      {empty_batch, "a packet that is not made of whole sections"},
-                      {compressed_answer, "an answer that is none"},
-                      {undecodable_answer, "an answer that is none"},
-                      {new_atom, "an answer that is none"},
-                      {long_list, "an answer that is none"},
-                      {answer_to_nobody, "an answer to nobody"},
-                      {answer_to_a_process, "an answer to nobody"},
-                      {undecodable_message, "a message that is no term"},
-                      {undecodable_watch, "a process that is none"},
-                      {undecodable_batch, "a batch that is none"},
-                      {compressed_batch, "a batch that is none"},
-                      {odd_batch, "a batch that is none"},
-                      {batch_without_events, "a batch that is none"},
-                      {batch_of_no_list, "a batch that is none"},
-                      {batch_of_no_shape, "a batch that is none"},
-                      {heads_too_long, "a batch that is none"},
-                      {last_piece_of_nothing, "the last piece of nothing"},
-                      {piece_of_a_piece, "a packet that is not made of whole sections"},
-                      {too_many_streams, "more in pieces than there can be"},
-                      {pieces_without_end, "more in pieces than there can be"},
-                      {pong_of_nothing, "an answer to a ping that was not sent"},
-                      {endless_batches, "more batches than it may send"},
-                      {endless_lines, "more than 1000 lines a second"},
-                      {one_byte_a_second, "it did not answer for 4 seconds"},
-                      {silence, "it did not answer for 4 seconds"},
-                      {closes, "closed its socket"},
-                      {exits, "has ended with status 7.*its last words: I have had enough"}]]
-     end}.
+    port_node:tests(
+      60, [{atom_to_list(How), fun() -> replaced(How, Why) end}
+           || {How, Why} <-
+                  [{length_2_gib, "said what makes no sense: a packet longer than 1 MiB"},
+                   {length_4_gib, "said what makes no sense: a packet longer than 1 MiB"},
+                   {packet_too_long, "said what makes no sense: a packet longer than 1 MiB"},
+                   {section_too_long, "a packet that is not made of whole sections"},
+                   {half_a_section, "a packet that is not made of whole sections"},
+                   {unknown_kind, "a packet that is not made of whole sections"},
+                   {empty_batch, "a packet that is not made of whole sections"},
+                   {compressed_answer, "an answer that is none"},
+                   {undecodable_answer, "an answer that is none"},
+                   {new_atom, "an answer that is none"},
+                   {long_list, "an answer that is none"},
+                   {answer_to_nobody, "an answer to nobody"},
+                   {answer_to_a_process, "an answer to nobody"},
+                   {undecodable_message, "a message that is no term"},
+                   {undecodable_watch, "a process that is none"},
+                   {undecodable_batch, "a batch that is none"},
+                   {compressed_batch, "a batch that is none"},
+                   {odd_batch, "a batch that is none"},
+                   {batch_without_events, "a batch that is none"},
+                   {batch_of_no_list, "a batch that is none"},
+                   {batch_of_no_shape, "a batch that is none"},
+                   {heads_too_long, "a batch that is none"},
+                   {last_piece_of_nothing, "the last piece of nothing"},
+                   {piece_of_a_piece, "a packet that is not made of whole sections"},
+                   {too_many_streams, "more in pieces than there can be"},
+                   {pieces_without_end, "more in pieces than there can be"},
+                   {pong_of_nothing, "an answer to a ping that was not sent"},
+                   {endless_batches, "more batches than it may send"},
+                   {endless_lines, "more than 1000 lines a second"},
+                   {one_byte_a_second, "it did not answer for 4 seconds"},
+                   {silence, "it did not answer for 4 seconds"},
+                   {closes, "closed its socket"},
+                   {exits, "has ended with status 7.*its last words: I have had enough"}]]).
 
 %% The engine says it, and then the node has another one. Nobody waits for ever, and little memory is taken.
 replaced(How, Why) ->

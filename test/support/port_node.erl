@@ -5,6 +5,7 @@
 -export([start/1]).
 -export([stop/1]).
 -export([forget/1]).
+-export([tests/2]).
 -export([on/2]).
 -export([with_engine/2]).
 -export([logged/1]).
@@ -24,6 +25,11 @@
 
 -define(TIMEOUT, 120000).
 -define(LOG, port_node_log).
+
+%% Tests with their names, in one node, one after the other, each in so many seconds.
+tests(Seconds, Tests) ->
+    {setup, fun start/0, fun stop/1,
+     fun(Peer) -> [{Name, {timeout, Seconds, fun() -> on(Peer, Test) end}} || {Name, Test} <- Tests] end}.
 
 start() ->
     start(#{}).
