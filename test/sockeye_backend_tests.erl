@@ -12,7 +12,7 @@ nobody_else_calls_the_library_test() ->
 few_call_the_port_test() ->
     Own = [sockeye_backend, sockeye_pure, sockeye_port, sockeye_port_batch, sockeye_port_courier, sockeye_port_flow, sockeye_port_grants, sockeye_port_pieces,
            sockeye_link, sockeye_link_writer, sockeye_again],
-    ?assertEqual([sockeye_descriptors, sockeye_engine, sockeye_fanout, sockeye_server, sockeye_worker],
+    ?assertEqual([sockeye_descriptors, sockeye_server, sockeye_worker],
                  lists:usort([M || M <- modules() -- Own, {Called, _, _} <- imports(M), lists:member(Called, Own -- [sockeye_backend, sockeye_pure])])).
 
 imports(Module) ->

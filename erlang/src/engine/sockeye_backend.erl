@@ -12,7 +12,7 @@
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
--export([listen/1, reload_tls/2, server_stop/3, server_drain/1, server_info/1, client_open/1, client_dial/1,
+-export([listen/1, reload_tls/2, server_stop/3, server_drain/1, server_gone/1, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
@@ -22,7 +22,7 @@
 -export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
          conn_server/1, conn_info/2, watch_conn/2]).
 %% Many connections.
--export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
+-export([publish/5, publish_dirty/5, publish_command/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
          topics_of/1, connections/3]).
 
@@ -60,11 +60,11 @@
 
 -compile({inline, [module/0]}).
 
-%% Which functions a backend has.
+%% Which functions a backend has: not those that there is something to do for in one of them alone.
 -spec behaviour_info(callbacks) -> [{atom(), arity()}].
 behaviour_info(callbacks) ->
     ?MODULE:module_info(exports) --
-        [{choose, 0}, {at_first, 0}, {engine, 0}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1}].
+        [{choose, 0}, {at_first, 0}, {engine, 0}, {server_gone, 1}, {publish_command, 5}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1}].
 
 %% Where the engine is.
 -spec engine() -> kind().
@@ -178,6 +178,14 @@ server_stop(ServerId, Code, Reason) ->
 -spec server_drain(server_id()) -> ok.
 server_drain(ServerId) ->
     ?CALL(server_drain(ServerId)).
+
+%% The engine has none of this number any more.
+-spec server_gone(server_id()) -> ok.
+server_gone(ServerId) ->
+    case engine() of
+        port -> sockeye_again:forget(ServerId);
+        nif -> ok
+    end.
 
 -spec server_info(server_id()) -> map().
 server_info(ServerId) ->
@@ -297,6 +305,12 @@ publish(ServerId, To, Frame, Except, Ref) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()}).
 publish_dirty(ServerId, To, Frame, Except, Ref) ->
     ?CALL(publish_dirty(ServerId, To, Frame, Except, Ref)).
+
+%% Of a handler that does not wait: it gets `{sockeye_failed, [{Note, Frame, Reason}]}' if it fails. False where asking takes no
+%% time, or the caller is no handler: nothing has been done then.
+-spec publish_command(Note :: term(), server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none) -> boolean().
+publish_command(Note, ServerId, To, Frame, Except) ->
+    engine() =:= port andalso sockeye_port:publish_command(Note, ServerId, To, Frame, Except).
 
 -spec encode_frame(server_id(), sockeye:frame()) ->
           {ok, encoded()} | {error, refusal()} | dirty.

@@ -222,7 +222,7 @@ handle_info({sockeye_gone, ServerId}, State) ->
     ok = sockeye_log_limit:forget(ServerId),
     ok = sockeye_encoder:forget(ServerId),
     %% A process that was killed has not done so itself.
-    _ = sockeye_backend:engine() =:= port andalso sockeye_again:forget(ServerId),
+    ok = sockeye_backend:server_gone(ServerId),
     {noreply, State};
 handle_info({sockeye_event, Kind, Detail}, State) ->
     sockeye_log:event(error, engine, Kind, Detail),

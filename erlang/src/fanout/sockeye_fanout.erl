@@ -84,7 +84,7 @@ command(Note, ServerId, Target, Frame, Except) ->
              {topic, _} -> error(badarg)
          end,
     case is_for_connections(ServerId, To)
-        andalso sockeye_port:publish_command(Note, ServerId, To, Frame, Except)
+        andalso sockeye_backend:publish_command(Note, ServerId, To, Frame, Except)
     of
         true -> ok;
         false -> encoded(ServerId, To, Frame, Except, #{})

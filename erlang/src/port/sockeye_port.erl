@@ -302,8 +302,7 @@ send_list(Conns, Frame) ->
 send_list_dirty(Conns, Frame) -> send_list(Conns, Frame).
 publish(ServerId, To, Frame, Except, Asked) -> publish_as(publish, [ServerId, To, Frame, Except], Asked).
 publish_dirty(ServerId, To, Frame, Except, Asked) -> publish(ServerId, To, Frame, Except, Asked).
-%% Of a process that serves connections, which gets `{sockeye_failed, [{Note, Frame, Reason}]}' if it fails. False if the
-%% caller is none.
+%% See sockeye_backend.
 -spec publish_command(term(), sockeye_backend:server_id(), all | sockeye:topic(), sockeye:frame(),
                       sockeye:conn() | none) -> boolean().
 publish_command(Note, ServerId, To, Frame, Except) ->
