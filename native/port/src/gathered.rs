@@ -25,7 +25,7 @@ impl Gathered {
 
     /// These shards have got something for many, and who has published it is slowed down by how much they have.
     pub(crate) fn published(&mut self, shards: ShardSet) {
-        shards.iter().for_each(|shard| self.published.insert(shard));
+        self.published.add(shards);
     }
 
     /// Hands over what there is. Its batches are acknowledged when the shards are not too far behind.
@@ -39,8 +39,7 @@ impl Gathered {
         }
         if let Some(engine) = engine {
             let published = std::mem::take(&mut self.published);
-            let behind = engine.backlogged(published, CallKind::Fanout);
-            behind.iter().for_each(|shard| crowded.insert(shard));
+            crowded.add(engine.backlogged(published, CallKind::Fanout));
         }
         let served = std::mem::take(&mut self.served);
         let link = port.link.clone();

@@ -1,7 +1,7 @@
 //! What a handler publishes: it does not wait for an answer, and is told only of what failed.
 
 use sockeye_engine::{SendError, ShardSet};
-use sockeye_seam::calls::{self as seam, FanoutTarget};
+use sockeye_seam::calls as seam;
 use sockeye_seam::frames::{Bounds, SendFailure};
 use sockeye_seam::{Atom, EtfReader, EtfTerm, Reader, Writer};
 
@@ -52,17 +52,6 @@ fn spread<'a>(
         return Err(SendFailure::Send(SendError::Closed));
     };
     let encoded = seam::encode_for(r, &server, frame, Bounds::NONE)?;
-    let target = FanoutTarget::of(r, to).map_err(|_| SendFailure::BadArg)?;
-    let except = match r.is(except, Atom::none) {
-        true => None,
-        false => Some(r.conn(except).ok_or(SendFailure::BadArg)?),
-    };
-    seam::spread(
-        &engine,
-        &server,
-        (target, except),
-        encoded,
-        None,
-        Bounds::NONE,
-    )
+    let who = seam::recipients(r, to, except).map_err(|_| SendFailure::BadArg)?;
+    seam::spread(&engine, &server, who, encoded, None, Bounds::NONE)
 }

@@ -53,6 +53,13 @@ fn without_body(mut answer: Response<Body>) -> Response<Body> {
     answer.map(|_| Body::empty())
 }
 
+/// Appends a field of a head of HTTP/1.
+fn push_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
 /// Whether an answer with this status has no content.
 pub(super) fn is_bodiless(status: StatusCode) -> bool {
     let bodiless = [

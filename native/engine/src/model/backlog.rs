@@ -38,6 +38,11 @@ impl ShardSet {
         self.0 |= 1u64.checked_shl(index as u32).unwrap_or(0);
     }
 
+    /// Adds those of another set.
+    pub fn add(&mut self, others: ShardSet) {
+        self.0 |= others.0;
+    }
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -1,8 +1,8 @@
 //! One frame for many connections.
 
 use rustler::{Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
-use sockeye_engine::{CallKind, ConnId, DeliveryCountReply, SendError};
-use sockeye_seam::calls::{self, Encoded, FanoutTarget};
+use sockeye_engine::{CallKind, DeliveryCountReply, SendError};
+use sockeye_seam::calls::{self, Encoded};
 
 use crate::atoms;
 use crate::frames::outbound::{SendFailure, charge, reason, refuse};
@@ -61,12 +61,10 @@ fn spread<'a>(
     bounds: Bounds,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
-    let target = FanoutTarget::of(TermReader::of(env), to.as_c_arg()).map_err(|_| Error::BadArg)?;
+    let reader = TermReader::of(env);
+    let who =
+        calls::recipients(reader, to.as_c_arg(), except.as_c_arg()).map_err(|_| Error::BadArg)?;
     let none = atoms::none().as_c_arg();
-    let except: Option<ConnId> = match except.as_c_arg() {
-        term if term == none => None,
-        term => Some(b.as_conn(term).ok_or(Error::BadArg)?),
-    };
     let reply = match wait.as_c_arg() {
         term if term == none => None,
         _ => Some(ReplyTo::new(env, wait.decode::<reply::PendingReply<'_>>()?)),
@@ -81,7 +79,7 @@ fn spread<'a>(
             reply.answer(|mut b| calls::dropped(&mut b, sent, dropped));
         })
     });
-    let result = calls::spread(&engine, &server, (target, except), encoded, outcome, bounds);
+    let result = calls::spread(&engine, &server, who, encoded, outcome, bounds);
     match result {
         Ok(shards) if shards.is_empty() && waits => {
             let counts = calls::dropped(&mut { b }, 0, 0);

@@ -57,11 +57,7 @@ impl Call<'_> {
         encoded: Encoded,
     ) -> Read<()> {
         let r = self.reader();
-        let target = FanoutTarget::of(r, to)?;
-        let except = match r.is(except, Atom::none) {
-            true => None,
-            false => Some(self.conn(except)?),
-        };
+        let who = seam::recipients(r, to, except)?;
         let waits = self.boolean(wait)?;
         let (Some(engine), Ok(server)) = (self.port.engine(), self.server(server)) else {
             return self.refused(&CLOSED);
@@ -76,7 +72,6 @@ impl Call<'_> {
                 });
             })
         });
-        let who = (target, except);
         match seam::spread(&engine, &server, who, encoded, outcome, Bounds::NONE) {
             Ok(shards) if shards.is_empty() && waits => self.asker.answer(|w| {
                 w.tuple(2);

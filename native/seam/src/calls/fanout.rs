@@ -40,6 +40,21 @@ impl<'a> FanoutTarget<'a> {
     }
 }
 
+/// To whom a frame goes, and the one connection that does not get it.
+pub type Recipients<'a> = (FanoutTarget<'a>, Option<ConnId>);
+
+/// `all` or a topic, and a connection or `none`.
+///
+/// # Errors
+/// They are something else.
+pub fn recipients<'a, R: Reader<'a>>(r: R, to: R::Term, except: R::Term) -> Read<Recipients<'a>> {
+    let except = match r.is(except, Atom::none) {
+        true => None,
+        false => Some(r.conn(except).ok_or(BadArg)?),
+    };
+    Ok((FanoutTarget::of(r, to)?, except))
+}
+
 /// The bytes of a frame, and whether it must stay uncompressed.
 pub type Encoded = (Vec<u8>, bool);
 
@@ -74,7 +89,7 @@ pub fn encode_for<'a, R: Reader<'a>>(
 pub fn spread<T>(
     engine: &Engine,
     server: &Arc<Server>,
-    (target, except): (FanoutTarget<'_>, Option<ConnId>),
+    (target, except): Recipients<'_>,
     (bytes, plain): Encoded,
     outcome: Option<DeliveryCountReply>,
     bounds: Bounds,

@@ -8,6 +8,8 @@ mod send;
 
 pub use commands::{Carried, Failed, Gathered, Stop, commands};
 pub use facts::{conn_map, dropped, engine_map, server_map};
-pub use fanout::{Encoded, FanoutTarget, Sent, encode_for, send_list, spread};
+pub use fanout::{
+    Encoded, FanoutTarget, Recipients, Sent, encode_for, recipients, send_list, spread,
+};
 pub use pairs::{Refused, Shape, pairs, push_head};
 pub use send::{gather_taken, send};

@@ -20,7 +20,7 @@ use sockeye_protocol::handshake::Request;
 use super::body::Body;
 use super::proxy::Client;
 use super::service::{Service, Upgraded};
-use super::{date, is_bodiless};
+use super::{date, is_bodiless, push_field};
 use crate::admission::lingering;
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
@@ -253,8 +253,6 @@ fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap) {
         header::TRANSFER_ENCODING,
     ];
     for (name, value) in headers.iter().filter(|(name, _)| !framing.contains(name)) {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            out.extend_from_slice(part);
-        }
+        push_field(out, name, value);
     }
 }

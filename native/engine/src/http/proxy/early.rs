@@ -8,6 +8,7 @@ use hyper::{StatusCode, header::HeaderMap};
 use tokio::sync::Notify;
 
 use super::{Client, fields};
+use crate::http::push_field;
 use crate::model::lock::lock;
 use crate::net::upstream::Upload;
 use crate::world::sync::Mutex;
@@ -63,9 +64,7 @@ fn head(status: StatusCode, mut headers: HeaderMap) -> Vec<u8> {
     let line = ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"].concat();
     out.extend_from_slice(line.as_bytes());
     for (name, value) in &headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            out.extend_from_slice(part);
-        }
+        push_field(&mut out, name, value);
     }
     out.extend_from_slice(b"\r\n");
     out
