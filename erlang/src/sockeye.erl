@@ -48,7 +48,7 @@
 -export([info/0, info/1, connections/1]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
--export_type([options/0, handler/0, http_answer/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
+-export_type([options/0, handler/0, http_answer/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
 -export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0]).
 -export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0]).
 
@@ -138,7 +138,8 @@
           accept_timeout => pos_integer() | infinity,
           origins => any | [same_host | null | binary() | string()],
           paths => any | [binary() | string()], subprotocols => [binary() | string()],
-          http => #{binary() | string() => {file | dir, file:name_all()} | {text, iodata()}
+          http => #{binary() | string() => {file | dir, file:name_all()} | {file | dir, file:name_all(), file_options()}
+                                         | {text, iodata()}
                                          | {proxy, upstream()} | {proxy, upstream(), proxy_options()}
                                          | fun((sockeye_handler:request()) -> http_answer()) | {module(), atom()}},
           health => binary() | string(), metrics => binary() | string(), max_body_size => pos_integer(),
@@ -162,6 +163,10 @@
 %% <li>The handshake: `origins' `any', `paths' `any', `subprotocols' none, `accept' none, `deflate' `false'. Ordinary requests:
 %%     `http', `health' and `metrics' none. Topics: `slow_subscriber' `drop', `scope' `local'.</li>
 %% </ul>
+
+-type file_options() :: #{cache_control => iodata()}.
+%% How the files of a route are sent. `cache_control': the value of the header `Cache-Control', visible ASCII; without it there is no such
+%% header.
 
 -type upstream() :: binary() | string() | {unix, file:name_all()}.
 %% Where a web server behind listens: `"http://127.0.0.1:4000"', or a Unix socket.

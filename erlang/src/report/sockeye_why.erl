@@ -5,6 +5,7 @@
 -export([option/2]).
 -export([expected/2]).
 -export([checked/4]).
+-export([nested/3]).
 -export([unknown/2]).
 -export([shown/1]).
 -export([text/2]).
@@ -37,6 +38,16 @@ checked(Key, Value, Found, Renamed) ->
         {error, Why} -> throw(option(Key, Why));
         unknown -> throw(option(Key, unknown(Key, Renamed)));
         Expected -> throw(option(Key, expected(Expected, Value)))
+    end.
+
+%% The same for an option within the value of another.
+-spec nested(Key :: term(), Value :: term(), Found :: true | {ok, term()} | unknown | unicode:chardata()) -> term().
+nested(Key, Value, Found) ->
+    case Found of
+        true -> Value;
+        {ok, Parsed} -> Parsed;
+        unknown -> bad("~ts: unknown option", [shown(Key)]);
+        Expected -> bad("~ts: ~ts", [shown(Key), expected(Expected, Value)])
     end.
 
 %% What is said of a key that there is not; of one that there was, what it is now.

@@ -9,7 +9,10 @@
 
 -export_type([route/0]).
 
--type target() :: {file, binary()} | {dir, binary()} | {text, binary()} | health | metrics
+-import(sockeye_why, [bad/2]).
+
+-type file_rules() :: #{cache_control => binary()}.
+-type target() :: {file, binary(), file_rules()} | {dir, binary(), file_rules()} | {text, binary()} | health | metrics
                 | {ask, fun((map()) -> term())} | {proxy, sockeye_upstream:upstream()}.
 -type route() :: {Path :: binary(), target()}.
 
@@ -17,7 +20,7 @@
 parse(Map) when is_map(Map) ->
     %% Their order decides between two that fit as well as each other.
     try {ok, lists:keysort(1, [route(Path, Target) || {Path, Target} <- maps:to_list(Map)])}
-    catch throw:{bad_route, Why} -> {error, Why}
+    catch throw:{bad, Why} -> {error, Why}
     end;
 parse(_) ->
     "a map of paths, #{<<\"/\">> => {file, F} | {dir, D} | {text, B} | {proxy, Url} | fun/1 | {Module, Function}}".
@@ -59,7 +62,8 @@ complete(Config) ->
 places({Path, Target}) ->
     {ok, Form} = sockeye_pure:path_form(Path),
     case Target of
-        {Kind, _} when Kind =:= dir; Kind =:= proxy -> [{path, Form, Path}, {dir, re:replace(Form, "/$", "", [{return, binary}]), Path}];
+        {proxy, _} -> [{path, Form, Path}, {dir, re:replace(Form, "/$", "", [{return, binary}]), Path}];
+        {dir, _, _} -> [{path, Form, Path}, {dir, re:replace(Form, "/$", "", [{return, binary}]), Path}];
         _ -> [{path, Form, Path}]
     end.
 
@@ -83,15 +87,16 @@ route(Path, Target) ->
     end.
 
 -spec target(term(), term()) -> target().
-target(Path, {file, Name}) ->
+target(Path, {Kind, Name}) when Kind =:= file; Kind =:= dir ->
+    target(Path, {Kind, Name, #{}});
+target(Path, {file, Name, Options}) ->
     File = name(Path, Name),
     filelib:is_regular(File) orelse bad("~0tp: there is no file ~ts", [Path, File]),
-    {file, File};
-target(Path, {dir, Name}) ->
-    %% An empty name would be the directory in which the node runs.
+    {file, File, file_rules(Path, file, Options)};
+target(Path, {dir, Name, Options}) ->
     Dir = name(Path, Name),
     filelib:is_dir(Dir) orelse bad("~0tp: there is no directory ~ts", [Path, Dir]),
-    {dir, Dir};
+    {dir, Dir, file_rules(Path, dir, Options)};
 target(Path, {text, Text}) ->
     try {text, iolist_to_binary(Text)}
     catch error:badarg -> bad("~0tp: {text, ~0tp} is no iodata", [Path, Text])
@@ -120,6 +125,36 @@ target(Path, Other) ->
     bad("~0tp: expected {file, F}, {dir, D}, {text, B}, {proxy, Url}, a function of one argument or "
         "{Module, Function}, got ~0tp", [Path, Other]).
 
+-spec file_rules(term(), file | dir, term()) -> file_rules().
+file_rules(Path, Kind, Options) when is_map(Options) ->
+    try maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, file_rule(Key, Value)) end, Options)
+    catch throw:{bad, Why} -> bad("~0tp: {~s, ...}: ~ts", [Path, Kind, Why])
+    end;
+file_rules(Path, Kind, Options) ->
+    bad("~0tp: {~s, ...}: ~ts", [Path, Kind, sockeye_why:expected("a map of options behind the name", Options)]).
+
+-spec file_rule(term(), term()) -> true | {ok, term()} | unknown | string().
+file_rule(cache_control, Value) ->
+    %% RFC 9111, 5.2 has visible ASCII only, and spaces.
+    Visible = fun(Byte) -> Byte >= $\s andalso Byte =< $~ end,
+    try string:trim(iolist_to_binary(Value), both, " ") of
+        <<_, _/binary>> = Text ->
+            case lists:all(Visible, binary_to_list(Text)) of
+                true -> {ok, Text};
+                false -> cache_control()
+            end;
+        <<>> ->
+            cache_control()
+    catch
+        error:badarg -> cache_control()
+    end;
+file_rule(_, _) ->
+    unknown.
+
+-spec cache_control() -> string().
+cache_control() ->
+    "the value of a header, like <<\"max-age=3600\">>: ASCII without control characters".
+
 %% Absolute: the engine must not depend on the current directory of the node.
 -spec name(term(), term()) -> binary().
 name(Path, Name) ->
@@ -133,7 +168,3 @@ name(Path, Name) ->
     catch
         error:_ -> bad("~0tp: ~0tp is not the name of a file", [Path, Name])
     end.
-
--spec bad(string(), [term()]) -> no_return().
-bad(Format, Args) ->
-    throw({bad_route, sockeye_why:text(Format, Args)}).

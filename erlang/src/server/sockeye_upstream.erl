@@ -15,8 +15,8 @@
 parse(Where, Options) when is_map(Options) ->
     try
         To = to(Where),
-        _ = maps:map(fun checked/2, Options),
-        {ok, maps:merge(defaults(), Options#{to => To})}
+        Checked = maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, check(Key, Value)) end, Options),
+        {ok, maps:merge(defaults(), Checked#{to => To})}
     catch
         throw:{bad, Why} -> {error, Why}
     end;
@@ -32,14 +32,6 @@ defaults() ->
       pool_size => 32,
       max_requests => 1024,
       max_body_size => infinity}.
-
--spec checked(term(), term()) -> ok.
-checked(Key, Value) ->
-    case check(Key, Value) of
-        true -> ok;
-        unknown -> sockeye_why:bad("~ts: unknown option", [sockeye_why:shown(Key)]);
-        Expected -> sockeye_why:bad("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:expected(Expected, Value)])
-    end.
 
 -spec check(term(), term()) -> true | unknown | string().
 check(connect_timeout, V) -> sockeye_options:time(V);

@@ -51,7 +51,7 @@ pub use settings::config::{Address, EngineConfig, Mode, ServerConfig};
 pub use settings::dial::Dial;
 pub use settings::options::{self, ConnOptions};
 pub use settings::rates::ConnectionRate;
-pub use settings::routes::{Routes, Target};
+pub use settings::routes::{FileRules, Routes, Target};
 pub use settings::upstream::Upstream;
 #[cfg(sim)]
 pub use shard::conn::census;

@@ -2,6 +2,7 @@
 //! between or beside them: those are decided about where all are (`admission::gate`).
 
 mod body;
+mod conditions;
 mod files;
 pub(crate) mod h1;
 pub(crate) mod h2;

@@ -123,9 +123,12 @@ impl Service {
 
     /// What can be read. Whoever writes the answer leaves out the body for HEAD.
     async fn read(&self, found: &RouteMatch<'_>, request: &Request) -> Response<Body> {
-        let wanted = match found.target {
-            Target::File(path) => Wanted::File(path.clone()),
-            Target::Dir(dir) => Wanted::Below(dir.clone(), found.below.map(str::to_owned)),
+        let (wanted, rules) = match found.target {
+            Target::File(path, rules) => (Wanted::File(path.clone()), rules),
+            Target::Dir(dir, rules) => {
+                let below = found.below.map(str::to_owned);
+                (Wanted::Below(dir.clone(), below), rules)
+            }
             Target::Text(_) => {
                 let mut response = Response::new(Body::Bytes(found.text.clone()));
                 let content = types::of(request.path()).unwrap_or("text/plain; charset=utf-8");
@@ -145,7 +148,7 @@ impl Service {
             "" => request.path().to_owned(),
             query => format!("{}?{query}", request.path()),
         };
-        files::answer(wanted, &conditions(request), &location).await
+        files::answer(wanted, rules, &conditions(request), &location).await
     }
 
     async fn ask<B>(&self, index: usize, request: &Request, body: B) -> Response<Body>

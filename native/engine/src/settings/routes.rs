@@ -5,17 +5,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use hyper::header::HeaderValue;
 use sockeye_protocol::handshake::{Paths, comparable, comparable_pattern};
 
 use crate::settings::upstream::Upstream;
+
+/// How the files of a route are sent.
+#[derive(Clone, Debug, Default)]
+pub struct FileRules {
+    /// Who may keep an answer, and for how long.
+    pub(crate) cache_control: Option<HeaderValue>,
+}
+
+impl FileRules {
+    /// The rules with these values.
+    ///
+    /// # Errors
+    /// The text is no value of a field.
+    pub fn new(cache_control: Option<&str>) -> Result<Self, &'static str> {
+        let value = cache_control.map(HeaderValue::from_str).transpose();
+        let cache_control = value.map_err(|_| "no value of a field")?;
+        Ok(FileRules { cache_control })
+    }
+}
 
 /// What answers at a path.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A file.
-    File(PathBuf),
+    File(PathBuf, FileRules),
     /// The files below a directory, at the paths below this one.
-    Dir(PathBuf),
+    Dir(PathBuf, FileRules),
     /// These bytes.
     Text(Vec<u8>),
     /// The virtual machine, which knows the route by its place in the list.
@@ -135,7 +155,7 @@ impl Routes {
                 below,
             };
             let here = match (&route.target, &route.pattern) {
-                (Target::Dir(_) | Target::Proxy(_), _) => {
+                (Target::Dir(..) | Target::Proxy(_), _) => {
                     let prefix = route.path.strip_suffix('/').unwrap_or(&route.path);
                     match path.strip_prefix(prefix) {
                         Some("") => Some(found(None)),
@@ -164,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_path_itself_then_the_longest() {
-        let dir = |name: &str| Target::Dir(name.into());
+        let dir = |name: &str| Target::Dir(name.into(), FileRules::default());
         let routes = [
             ("/", dir("root")),
             ("/a", Target::Ask),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sockeye_engine::options::NEVER;
 use sockeye_engine::tls::TlsSettings;
 use sockeye_engine::{
-    Active, Address, ConnectionRate, MessageRate, Mode, Routes, ServerConfig, Target, Upstream,
+    Active, Address, ConnectionRate, FileRules, MessageRate, Mode, Routes, ServerConfig, Target, Upstream,
 };
 use sockeye_protocol::Limits;
 use sockeye_protocol::deflate::Policy;
@@ -75,8 +75,12 @@ fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
         } else {
             match target.tuple()? {
                 [kind, value] if kind.is("text") => Target::Text(value.bytes()?.to_vec()),
-                [kind, value] if kind.is("file") => Target::File(value.read::<String>()?.into()),
-                [kind, value] if kind.is("dir") => Target::Dir(value.read::<String>()?.into()),
+                [kind, name, rules] if kind.is("file") => {
+                    Target::File(name.read::<String>()?.into(), file_rules(rules)?)
+                }
+                [kind, name, rules] if kind.is("dir") => {
+                    Target::Dir(name.read::<String>()?.into(), file_rules(rules)?)
+                }
                 [kind, value] if kind.is("proxy") => Target::Proxy(Arc::new(upstream(value)?)),
                 _ => return Err(BadArg),
             }
@@ -84,6 +88,12 @@ fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
         Ok((path.read()?, target))
     });
     Routes::new(routes.collect::<Read<_>>()?).map_err(|_| BadArg)
+}
+
+/// How files are sent, out of the map that `sockeye_routes` has checked.
+fn file_rules<P>(map: &Value<P>) -> Read<FileRules> {
+    let cache_control = map.find("cache_control").map(Value::read::<String>);
+    FileRules::new(cache_control.transpose()?.as_deref()).map_err(|_| BadArg)
 }
 
 /// A server behind, out of the map that `sockeye_upstream` has checked.
