@@ -164,9 +164,9 @@
 %%     `http', `health' and `metrics' none. Topics: `slow_subscriber' `drop', `scope' `local'.</li>
 %% </ul>
 
--type file_options() :: #{cache_control => iodata()}.
+-type file_options() :: #{cache_control => iodata(), precompressed => boolean()}.
 %% How the files of a route are sent. `cache_control': the value of the header `Cache-Control', visible ASCII; without it there is no such
-%% header.
+%% header. `precompressed': a client that takes it gets `NAME.br', `NAME.zst' or `NAME.gz' from beside the file `NAME'; default `false'.
 
 -type upstream() :: binary() | string() | {unix, file:name_all()}.
 %% Where a web server behind listens: `"http://127.0.0.1:4000"', or a Unix socket.

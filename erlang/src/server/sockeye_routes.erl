@@ -11,7 +11,7 @@
 
 -import(sockeye_why, [bad/2]).
 
--type file_rules() :: #{cache_control => binary()}.
+-type file_rules() :: #{cache_control => binary(), precompressed => boolean()}.
 -type target() :: {file, binary(), file_rules()} | {dir, binary(), file_rules()} | {text, binary()} | health | metrics
                 | {ask, fun((map()) -> term())} | {proxy, sockeye_upstream:upstream()}.
 -type route() :: {Path :: binary(), target()}.
@@ -148,6 +148,8 @@ file_rule(cache_control, Value) ->
     catch
         error:badarg -> cache_control()
     end;
+file_rule(precompressed, Value) ->
+    is_boolean(Value) orelse "true or false";
 file_rule(_, _) ->
     unknown.
 

@@ -96,7 +96,11 @@ pub(super) fn condition(
 }
 
 /// Whether the parts that the client has are of this file.
-pub(super) fn may_be_part(headers: &HeaderMap, tag: Option<&str>, modified: Option<SystemTime>) -> bool {
+pub(super) fn may_be_part(
+    headers: &HeaderMap,
+    tag: Option<&str>,
+    modified: Option<SystemTime>,
+) -> bool {
     match single(headers, &header::IF_RANGE) {
         None => !headers.contains_key(header::IF_RANGE),
         Some(listed) if listed.starts_with(b"\"") => {

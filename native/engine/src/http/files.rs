@@ -1,5 +1,6 @@
 //! Files as answers: what is where, whether the client has it already, and which part it wants.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::body::{Body, FilePart};
-use super::conditions::{ByteRange, condition, may_be_part, part};
+use super::conditions::{ByteRange, condition, list, may_be_part, part};
+use super::encodings::{self, Encoding};
 use super::{paths, types};
 use crate::settings::routes::FileRules;
 use crate::world::task;
@@ -25,6 +27,8 @@ struct OpenFile {
     /// Tells apart what has the same time and size.
     version: (u64, i128),
     content: &'static str,
+    /// How its bytes are compressed, if they are.
+    encoding: Option<Encoding>,
 }
 
 /// What is at a path.
@@ -54,8 +58,15 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let path = location.split('?').next().unwrap_or_default();
     let known = types::of(path);
+    let forms = match rules.precompressed {
+        true => {
+            list(headers, &header::ACCEPT_ENCODING).map(|accepted| encodings::wanted(&accepted))
+        }
+        false => None,
+    };
+    let forms = forms.unwrap_or_default();
     // Disks make threads wait, and this one has other connections to serve.
-    let found = task::spawn_blocking(move || look(&wanted, known)).await;
+    let found = task::spawn_blocking(move || look(&wanted, known, &forms)).await;
     match found {
         Ok(Ok(PathKind::File(open))) => serve(open, rules, headers),
         Ok(Ok(PathKind::Directory)) => redirect(location),
@@ -87,19 +98,24 @@ fn is_not_there(e: &io::Error) -> bool {
         )
 }
 
-/// `known` is the content type that the ending of the request's path tells, if it tells one.
-fn look(wanted: &Wanted, known: Option<&'static str>) -> io::Result<PathKind> {
+/// `known` is the content type that the ending of the request's path tells, if it tells one. Of the forms, the first that
+/// lies beside the file.
+fn look(wanted: &Wanted, known: Option<&'static str>, forms: &[Encoding]) -> io::Result<PathKind> {
     match wanted {
         Wanted::File(path) => {
             let name = path.file_name().map(|name| name.to_string_lossy());
-            open(path, known.or_else(|| types::of(&name?)))
+            let content = known.or_else(|| types::of(&name?));
+            Ok(match one_of(path, None, content, forms)? {
+                Some(open) => PathKind::File(open),
+                None => PathKind::Nothing,
+            })
         }
         Wanted::Below(_, None) => Ok(PathKind::Directory),
-        Wanted::Below(dir, Some(path)) => below(dir, path),
+        Wanted::Below(dir, Some(path)) => below(dir, path, forms),
     }
 }
 
-fn below(dir: &Path, path: &str) -> io::Result<PathKind> {
+fn below(dir: &Path, path: &str, forms: &[Encoding]) -> io::Result<PathKind> {
     let Some(names) = paths::names(path) else {
         return Ok(PathKind::Nothing);
     };
@@ -107,40 +123,78 @@ fn below(dir: &Path, path: &str) -> io::Result<PathKind> {
     let root = fs::canonicalize(dir)?;
     let mut file = root.clone();
     file.extend(names.iter().filter(|name| !name.is_empty()));
-    // Links are followed as long as they stay below the directory.
-    let mut file = fs::canonicalize(file)?;
     if wants_directory {
-        file = fs::canonicalize(file.join(INDEX))?;
-    }
-    if !file.starts_with(&root) {
-        return Ok(PathKind::Nothing);
-    }
-    if !wants_directory && fs::metadata(&file)?.is_dir() {
-        return Ok(match fs::metadata(file.join(INDEX))?.is_file() {
-            true => PathKind::Directory,
-            false => PathKind::Nothing,
-        });
+        // The name of a file, and a slash behind it, is none of a directory.
+        file = fs::canonicalize(file)?.join(INDEX);
     }
     // As the name in the path says: a link may lead to any.
     let name = names.last().filter(|name| !name.is_empty());
-    open(&file, types::of(name.map_or(INDEX, String::as_str)))
+    let content = types::of(name.map_or(INDEX, String::as_str));
+    if let Some(open) = one_of(&file, Some(&root), content, forms)? {
+        return Ok(PathKind::File(open));
+    }
+    let Some(dir) = within(&file, Some(&root))? else {
+        return Ok(PathKind::Nothing);
+    };
+    let is_directory = !wants_directory && fs::metadata(dir.join(INDEX))?.is_file();
+    Ok(match is_directory {
+        true => PathKind::Directory,
+        false => PathKind::Nothing,
+    })
 }
 
-fn open(path: &Path, content: Option<&'static str>) -> io::Result<PathKind> {
+/// Where a path leads. Links are followed as long as they stay below the root.
+fn within<'a>(path: &'a Path, root: Option<&Path>) -> io::Result<Option<Cow<'a, Path>>> {
+    let Some(root) = root else {
+        return Ok(Some(path.into()));
+    };
+    let found = fs::canonicalize(path)?;
+    Ok(found.starts_with(root).then(|| found.into()))
+}
+
+/// The file of this path, or the first of its forms that lies beside it.
+fn one_of(
+    path: &Path,
+    root: Option<&Path>,
+    content: Option<&'static str>,
+    forms: &[Encoding],
+) -> io::Result<Option<OpenFile>> {
+    let Some(mut itself) = open(path, root, content)? else {
+        return Ok(None);
+    };
+    for form in forms {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(form.ending);
+        // Whatever is wrong with a form, there is the file itself.
+        if let Ok(Some(open)) = open(beside.as_ref(), root, content) {
+            itself = open;
+            itself.encoding = Some(*form);
+            break;
+        }
+    }
+    Ok(Some(itself))
+}
+
+fn open(
+    path: &Path,
+    root: Option<&Path>,
+    content: Option<&'static str>,
+) -> io::Result<Option<OpenFile>> {
+    let Some(path) = within(path, root)? else {
+        return Ok(None);
+    };
     // Opening a pipe would wait for who writes to it.
-    if !fs::metadata(path)?.is_file() {
-        return Ok(PathKind::Nothing);
+    if !fs::metadata(&path)?.is_file() {
+        return Ok(None);
     }
-    let file = File::open(path)?;
+    let file = File::open(&path)?;
     let facts = file.metadata()?;
-    if !facts.is_file() {
-        return Ok(PathKind::Nothing);
-    }
-    Ok(PathKind::File(OpenFile {
+    Ok(facts.is_file().then(|| OpenFile {
         len: facts.len(),
         modified: facts.modified().ok(),
         version: version(&facts),
         content: content.unwrap_or("application/octet-stream"),
+        encoding: None,
         file,
     }))
 }
@@ -183,7 +237,10 @@ fn tag(open: &OpenFile) -> Option<String> {
     };
     let (number, changed) = open.version;
     let since = since.as_nanos();
-    let tag = format!("\"{sign}{since:x}-{:x}-{number:x}-{changed:x}\"", open.len);
+    // Two forms may be one file, by a link.
+    let form = open.encoding.map_or("", |form| form.ending);
+    let len = open.len;
+    let tag = format!("\"{sign}{since:x}-{len:x}-{number:x}-{changed:x}{form}\"");
     Some(tag)
 }
 
@@ -202,9 +259,13 @@ fn serve(mut open: OpenFile, rules: &FileRules, headers: &HeaderMap) -> Response
         set(header::LAST_MODIFIED, date.as_deref());
         set(header::ACCEPT_RANGES, Some("bytes"));
     }
+    let out = response.headers_mut();
     if let Some(value) = &rules.cache_control {
-        let out = response.headers_mut();
         out.insert(header::CACHE_CONTROL, value.clone());
+    }
+    // Also of a file that has no other form: it may get one.
+    if rules.precompressed {
+        out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     let verdict = condition(headers, tag.as_deref(), open.modified);
     if let Some(status) = verdict {
@@ -213,6 +274,10 @@ fn serve(mut open: OpenFile, rules: &FileRules, headers: &HeaderMap) -> Response
     }
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(open.content));
+    if let Some(form) = open.encoding {
+        let name = HeaderValue::from_static(form.name);
+        out.insert(header::CONTENT_ENCODING, name);
+    }
     // The type is what we say, not what a browser makes of the bytes.
     out.insert(
         header::X_CONTENT_TYPE_OPTIONS,

@@ -3,6 +3,7 @@
 
 mod body;
 mod conditions;
+mod encodings;
 mod files;
 pub(crate) mod h1;
 pub(crate) mod h2;

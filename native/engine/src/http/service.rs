@@ -240,13 +240,14 @@ fn allowed(methods: &'static str) -> Response<Body> {
     response
 }
 
-/// What files look at: fields that say which part of them is wanted, and when.
+/// What files look at: fields that say which form or part of them is wanted, and when.
 fn conditions(request: &Request) -> HeaderMap {
     let fields = request.headers().iter().filter_map(|(name, value)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         // Parts are only for GET (RFC 9110, 14.2).
         let of_parts = name == header::RANGE && request.method() == "GET";
-        let of_files = of_parts || name.as_str().starts_with("if-");
+        let of_files =
+            of_parts || name == header::ACCEPT_ENCODING || name.as_str().starts_with("if-");
         of_files.then_some((name, HeaderValue::from_bytes(value).ok()?))
     });
     let mut conditions = HeaderMap::new();

@@ -15,6 +15,8 @@ use crate::settings::upstream::Upstream;
 pub struct FileRules {
     /// Who may keep an answer, and for how long.
     pub(crate) cache_control: Option<HeaderValue>,
+    /// A compressed form beside a file goes to clients that take it.
+    pub(crate) precompressed: bool,
 }
 
 impl FileRules {
@@ -22,10 +24,13 @@ impl FileRules {
     ///
     /// # Errors
     /// The text is no value of a field.
-    pub fn new(cache_control: Option<&str>) -> Result<Self, &'static str> {
+    pub fn new(cache_control: Option<&str>, precompressed: bool) -> Result<Self, &'static str> {
         let value = cache_control.map(HeaderValue::from_str).transpose();
         let cache_control = value.map_err(|_| "no value of a field")?;
-        Ok(FileRules { cache_control })
+        Ok(FileRules {
+            cache_control,
+            precompressed,
+        })
     }
 }
 

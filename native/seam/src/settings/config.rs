@@ -7,7 +7,8 @@ use std::time::Duration;
 use sockeye_engine::options::NEVER;
 use sockeye_engine::tls::TlsSettings;
 use sockeye_engine::{
-    Active, Address, ConnectionRate, FileRules, MessageRate, Mode, Routes, ServerConfig, Target, Upstream,
+    Active, Address, ConnectionRate, FileRules, MessageRate, Mode, Routes, ServerConfig, Target,
+    Upstream,
 };
 use sockeye_protocol::Limits;
 use sockeye_protocol::deflate::Policy;
@@ -93,7 +94,12 @@ fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
 /// How files are sent, out of the map that `sockeye_routes` has checked.
 fn file_rules<P>(map: &Value<P>) -> Read<FileRules> {
     let cache_control = map.find("cache_control").map(Value::read::<String>);
-    FileRules::new(cache_control.transpose()?.as_deref()).map_err(|_| BadArg)
+    let precompressed = map.find("precompressed").map(Value::read).transpose()?;
+    let rules = FileRules::new(
+        cache_control.transpose()?.as_deref(),
+        precompressed.unwrap_or(false),
+    );
+    rules.map_err(|_| BadArg)
 }
 
 /// A server behind, out of the map that `sockeye_upstream` has checked.
