@@ -45,12 +45,12 @@
 -export([send/2, send_message/2, broadcast/2, broadcast/3, broadcast_from/2, broadcast_from/3]).
 -export([subscribe/2, unsubscribe/2, publish/3, publish/4, publish_from/3, publish_from/4, subscribers/2, topics/1]).
 -export([close/1, close/3, setopts/2, controlling_process/2]).
--export([info/0, info/1, connections/1]).
+-export([info/0, info/1, connections/1, adopt/3]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
 -export_type([options/0, handler/0, http_answer/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
 -export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0]).
--export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0]).
+-export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0, adopt_error/0]).
 
 -opaque conn() :: {sockeye_conn, pos_integer()}.
 %% A connection. It can be compared, sent to other processes of this node and used as a key. Once the connection has ended, calls return
@@ -187,6 +187,10 @@
 %% `wait': `true' waits until the frame is in the queues of this node's connections, and returns in how many; default `false'. `scope':
 %% `local' for the clients of this node, `cluster' for those of all servers of the same name; the default is that of the server, and
 %% `cluster' needs a server with `scope => cluster'.
+
+-type adopt_error() :: not_found | emfile | {bad_socket, Why :: binary()}.
+%% Why a socket was not taken over. `not_found': there is no such server. `emfile': no descriptor is left. `bad_socket': it is closed, not
+%% connected, of another process, of `ssl', or the client does not take what was sent to it before.
 
 -type outcome() :: #{sent := non_neg_integer(), dropped := non_neg_integer()}.
 %% `sent': connections that have the frame in their queue. `dropped': connections that missed it because their queue was full.
@@ -348,6 +352,33 @@ drain(Server, Options) ->
         {ok, Parsed} -> sockeye_server_calls:drain(Server, Parsed);
         {error, _} = Error -> Error
     end.
+
+%% @doc Takes over a socket on which another server has read the request for a WebSocket.
+%%
+%% `Socket' is a connected socket of `gen_tcp' or `socket', whose owner is the caller. `Read' is what was read from it and not used: the
+%% head of the request as it came, or its beginning, and all that came behind it. The engine answers the request, also where it refuses.
+%% From then on all is as for a connection that the server has accepted itself: `accept', limits, counters, `drain'. The options `tls' and
+%% `proxy_protocol' of the server do not count for it.
+%%
+%% When `ok' is returned, nobody may use `Socket' any more: it is closed, and the connection is not. What has come to the caller as `{tcp,
+%% Socket, Data}' by then goes to the engine as well, behind `Read'. After an error, the socket is still the caller's.
+%% ```
+%% 1> {ok, Listener} = gen_tcp:listen(8081, [binary, {active, false}, {reuseaddr, true}]).
+%% {ok,#Port<0.7>}
+%% 2> {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:8081/", self()).
+%% {ok,<0.210.0>}
+%% 3> {ok, Socket} = gen_tcp:accept(Listener).
+%% {ok,#Port<0.9>}
+%% 4> {ok, Read} = gen_tcp:recv(Socket, 0).
+%% {ok,<<"GET / HTTP/1.1\r\n"...>>}
+%% 5> sockeye:adopt(8080, Socket, Read).
+%% ok
+%% 6> gen_tcp:close(Listener), sockeye_client:stop(Client).
+%% ok
+%% '''
+%% Errors: see {@link adopt_error()}. `erlang/guide/beside.md' says how to do this in a web server.
+-spec adopt(server(), gen_tcp:socket() | socket:socket(), Read :: iodata()) -> ok | {error, adopt_error()}.
+adopt(Server, Socket, Read) -> ?CHECKED_FIRST(sockeye_adopt:adopt(Server, Socket, Read), [Server, Socket, Read]).
 
 %% @doc Sends a frame, or several in this order: all of them or, with an error, none.
 %%

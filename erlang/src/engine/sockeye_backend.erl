@@ -12,7 +12,7 @@
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
--export([listen/1, reload_tls/2, server_stop/3, server_drain/1, server_gone/1, server_info/1, client_open/1, client_dial/1,
+-export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_gone/1, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
@@ -186,6 +186,11 @@ server_gone(ServerId) ->
         port -> sockeye_again:forget(ServerId);
         nif -> ok
     end.
+
+%% Serves a socket, whose descriptor is duplicated. Another server has read these bytes from it.
+-spec adopt(server_id(), Descriptor :: integer(), Read :: binary()) -> ok | {error, atom()}.
+adopt(ServerId, Descriptor, Read) ->
+    ?CALL(adopt(ServerId, Descriptor, Read)).
 
 -spec server_info(server_id()) -> map().
 server_info(ServerId) ->

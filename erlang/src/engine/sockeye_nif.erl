@@ -10,7 +10,7 @@
          wait_end/1]).
 %% Servers and clients.
 -export([listen/1, reload_tls/2, certificates_out_of_time/2, origin_rule/1, path_form/1, server_stop/3,
-         server_drain/1, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
+         server_drain/1, adopt/3, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
@@ -31,7 +31,7 @@
          codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 7).
+-define(ABI, 8).
 -define(LOADED, {?MODULE, loaded}).
 
 %% The first call of each kind comes here, and one after new code of this module: loads the library, and
@@ -101,6 +101,7 @@ client_conn(Id) -> call(client_conn, [Id]).
 no_process(Whose) -> call(no_process, [Whose]).
 server_stop(ServerId, Code, Reason) -> call(server_stop, [ServerId, Code, Reason]).
 server_drain(ServerId) -> call(server_drain, [ServerId]).
+adopt(ServerId, Descriptor, Read) -> call(adopt, [ServerId, Descriptor, Read]).
 server_info(ServerId) -> call(server_info, [ServerId]).
 inbox_open(ServerId, Slot) -> call(inbox_open, [ServerId, Slot]).
 relay_open(ServerId) -> call(relay_open, [ServerId]).

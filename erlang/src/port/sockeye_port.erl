@@ -10,7 +10,7 @@
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
--export([listen/1, reload_tls/2, server_stop/3, server_drain/1, server_info/1, client_open/1, client_dial/1,
+-export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
@@ -194,6 +194,9 @@ server_stop(ServerId, Code, Reason) ->
 server_drain(ServerId) ->
     ok = sockeye_again:draining(ServerId),
     value(server_drain, [ServerId]).
+
+%% The descriptor is one of the VM.
+adopt(_ServerId, _Descriptor, _Read) -> {error, not_here}.
 
 server_info(ServerId) -> value(server_info, [ServerId]).
 

@@ -10,7 +10,7 @@
 -type kind() :: any | server | server_or_conn | port_or_options | options | conn | server_conn | server_conns | conn_or_conns
               | frames | shared_frame | topic | plain_topic | publish_options
               | active | close_code | close_reason | conn_options | local_pid | client | client_or_conn | timeout
-              | iodata | codec | handshake | role | status | headers.
+              | socket | iodata | codec | handshake | role | status | headers.
 
 -define(MAX_TOPIC, 255).
 -define(MAX_CONTROL, 125).
@@ -24,6 +24,11 @@ wrong(server, V) ->
     case is_server(V) of
         true -> none;
         false -> <<"not a server: its pid, port number or registered name, or {local, Path}">>
+    end;
+wrong(socket, V) ->
+    case sockeye_adopt:is_socket(V) of
+        true -> none;
+        false -> <<"not a socket of gen_tcp or socket">>
     end;
 wrong(server_or_conn, {sockeye_conn, _} = V) ->
     wrong(conn, V);

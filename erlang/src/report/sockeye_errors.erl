@@ -91,6 +91,7 @@ kinds(sockeye, start_link, 1) -> [port_or_options];
 kinds(sockeye, child_spec, 1) -> [options];
 kinds(sockeye, stop, 1) -> [server];
 kinds(sockeye, drain, 2) -> [server, options];
+kinds(sockeye, adopt, 3) -> [server, socket, iodata];
 kinds(sockeye, send, 2) -> [conn_or_conns, frames];
 kinds(sockeye, send_message, 2) -> [server, shared_frame];
 kinds(sockeye, broadcast, 2) -> [server, shared_frame];

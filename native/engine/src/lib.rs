@@ -43,6 +43,7 @@ pub use net::proxy::{Proxy, ProxyKind};
 pub use net::redirect::MAX_REDIRECTS;
 pub use net::rejection::MAX_BODY;
 pub use net::tls;
+pub use net::transport::Detached;
 pub use net::url::{Destination, Host, Url};
 pub use server::Server;
 pub use server::broadcast::Broadcast;

@@ -13,18 +13,15 @@ use crate::accept::AcceptedSocket;
 use crate::accept::bind::{BoundListener, BoundSocket};
 use crate::net::peer::{Peer, PeerInfo};
 use crate::net::transport::Transport;
-use crate::server::{Permit, Server, bump};
+use crate::server::{LogInterval, Server, bump};
 use crate::shard::Shard;
 use crate::shard::op::Control;
 use crate::vm::host::Notice;
 use crate::world::net::TcpListener;
-use crate::world::time::{self, Instant};
+use crate::world::time;
 
 /// How long accepting rests when the operating system has no more to give.
 const REST: Duration = Duration::from_millis(100);
-
-/// The log is told again of the same trouble after so long.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts a socket as gone when it goes.
 struct ListeningGuard(Arc<Server>);
@@ -103,8 +100,7 @@ impl Listener {
 
 async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener) {
     let mut next = shard.handle.index;
-    let mut failures = LogInterval::default();
-    let mut refusals = LogInterval::default();
+    let failures = LogInterval::default();
     loop {
         if server.is_overloaded() {
             bump(&server.counters.accept_pauses, 1);
@@ -116,32 +112,24 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
             Ok((transport, peer_info)) => {
                 // A flood of new sockets must not keep the shard from its other work.
                 shard.schedule();
-                let most = server.config.max_descriptor;
-                if transport.descriptor().is_some_and(|number| number >= most) {
-                    bump(&server.counters.no_descriptor, 1);
-                    bump(&server.counters.rejected, 1);
-                    if refusals.is_over() {
-                        server.host.event(Notice::NoDescriptor(most));
+                let socket = match accept::let_in(server, transport, peer_info, None) {
+                    Ok(socket) => socket,
+                    Err(transport) => {
+                        accept::refuse(transport);
+                        continue;
                     }
-                    accept::refuse(transport);
-                    continue;
-                }
-                let Some(permit) = server.permit() else {
-                    bump(&server.counters.rejected, 1);
-                    accept::refuse(transport);
-                    continue;
                 };
                 next = (next + 1) % shard.all.len();
                 if next == shard.handle.index {
-                    accept::start_here(shard, permit, transport, peer_info);
+                    accept::start_here(shard, socket);
                 } else {
-                    hand_over(shard, next, permit, transport, peer_info);
+                    hand_over(shard, next, socket);
                 }
             }
             Err(e) if is_peers_fault(&e) => {}
             Err(e) => {
                 bump(&server.counters.accept_errors, 1);
-                if failures.is_over() {
+                if failures.is_due() {
                     server.host.event(Notice::AcceptFailed(e.to_string()));
                 }
                 time::sleep(REST).await;
@@ -150,32 +138,19 @@ async fn accept_all(shard: &Rc<Shard>, server: &Arc<Server>, listener: Listener)
     }
 }
 
-/// When the log was told of something last.
-#[derive(Default)]
-struct LogInterval(Option<Instant>);
-
-impl LogInterval {
-    fn is_over(&mut self) -> bool {
-        let news = self.0.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
-        if news {
-            self.0 = Some(Instant::now());
-        }
-        news
-    }
-}
-
-fn hand_over(
-    shard: &Rc<Shard>,
-    to: usize,
-    permit: Permit,
-    transport: Transport,
-    peer_info: PeerInfo,
-) {
+fn hand_over(shard: &Rc<Shard>, to: usize, socket: AcceptedSocket<Transport>) {
+    let AcceptedSocket {
+        permit,
+        transport,
+        peer_info,
+        read,
+    } = socket;
     if let (Ok(transport), Some(handle)) = (transport.detach(), shard.all.get(to)) {
         let socket = AcceptedSocket {
             permit,
             transport,
             peer_info,
+            read,
         };
         handle.control(Control::Run(Box::new(|shard| accept::start(shard, socket))));
     }

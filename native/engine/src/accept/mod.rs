@@ -2,12 +2,14 @@
 //!
 //! It is a task of its own, so that its state does not stay with the connection.
 
+pub(crate) mod adopt;
 pub(crate) mod bind;
 pub(crate) mod listener;
 mod upgrade;
 
 use std::io::IoSlice;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use sockeye_protocol::handshake::Refusal;
@@ -22,31 +24,78 @@ use crate::net::transport::{Detached, Transport};
 use crate::server::{Permit, Server, bump};
 use crate::settings::options;
 use crate::shard::Shard;
+use crate::vm::host::Notice;
 use crate::world::task;
 use crate::world::time;
 use upgrade::FirstRequest;
 
-/// An accepted socket on its way to the shard that serves it.
-pub(crate) struct AcceptedSocket {
+/// A socket that was let in.
+pub(crate) struct AcceptedSocket<T> {
     pub(crate) permit: Permit,
-    pub(crate) transport: Detached,
+    pub(crate) transport: T,
     pub(crate) peer_info: PeerInfo,
+    /// What another server has read from it, if one has.
+    pub(crate) read: Option<Vec<u8>>,
 }
 
 /// Takes over a socket that another shard accepted.
-pub(crate) fn start(shard: &Rc<Shard>, socket: AcceptedSocket) {
+pub(crate) fn start(shard: &Rc<Shard>, socket: AcceptedSocket<Detached>) {
     if let Ok(transport) = socket.transport.attach() {
-        start_here(shard, socket.permit, transport, socket.peer_info);
+        let AcceptedSocket {
+            permit,
+            peer_info,
+            read,
+            ..
+        } = socket;
+        start_here(
+            shard,
+            AcceptedSocket {
+                permit,
+                transport,
+                peer_info,
+                read,
+            },
+        );
     }
 }
 
-/// Serves an accepted socket, in a task of its own.
-pub(crate) fn start_here(
-    shard: &Rc<Shard>,
-    mut permit: Permit,
+/// Lets a socket in, or gives it back to be refused.
+pub(crate) fn let_in(
+    server: &Arc<Server>,
     transport: Transport,
     peer_info: PeerInfo,
-) {
+    read: Option<Vec<u8>>,
+) -> Result<AcceptedSocket<Transport>, Transport> {
+    let most = server.config.max_descriptor;
+    let permit = if transport.descriptor().is_some_and(|number| number >= most) {
+        bump(&server.counters.no_descriptor, 1);
+        if server.descriptor_notices.is_due() {
+            server.host.event(Notice::NoDescriptor(most));
+        }
+        None
+    } else {
+        server.permit()
+    };
+    let Some(permit) = permit else {
+        bump(&server.counters.rejected, 1);
+        return Err(transport);
+    };
+    Ok(AcceptedSocket {
+        permit,
+        transport,
+        peer_info,
+        read,
+    })
+}
+
+/// Serves a socket, in a task of its own.
+pub(crate) fn start_here(shard: &Rc<Shard>, socket: AcceptedSocket<Transport>) {
+    let AcceptedSocket {
+        mut permit,
+        transport,
+        peer_info,
+        read,
+    } = socket;
     let server = permit.server.clone();
     if server.is_stopping() {
         return;
@@ -60,7 +109,7 @@ pub(crate) fn start_here(
                 limit = limit.saturating_add(ask::limit(&server));
                 limit = limit.saturating_add(lingering::LINGER_TIMEOUT);
             }
-            let handshake = handshake(&shard, &server, &mut permit, transport, peer_info);
+            let handshake = handshake(&shard, &server, &mut permit, transport, peer_info, read);
             match time::timeout(limit, handshake).await {
                 Ok(Some(FirstRequest::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(permit, opened);
@@ -97,12 +146,15 @@ async fn handshake(
     permit: &mut Permit,
     mut transport: Transport,
     mut peer_info: PeerInfo,
+    read: Option<Vec<u8>>,
 ) -> Option<FirstRequest> {
     transport.set_nodelay().ok()?;
     // For all that the client sends before it is a connection.
     let deadline = options::deadline(server.config.handshake_timeout);
-    let mut ahead = Vec::new();
-    if server.config.proxy_protocol {
+    // Who has read the request has seen to what stands before it.
+    let is_adopted = read.is_some();
+    let mut ahead = read.unwrap_or_default();
+    if server.config.proxy_protocol && !is_adopted {
         let known = forwarded::introduce(server, &mut transport, &mut peer_info, &mut ahead);
         time::timeout_at(deadline, known).await.ok()??;
     }
@@ -111,12 +163,12 @@ async fn handshake(
         && let Err(refusal) = permit.count_for(peer_info.peer.ip())
     {
         // To say so over TLS would cost what the limit is to save.
-        if server.config.tls.is_none() {
+        if server.config.tls.is_none() || is_adopted {
             lingering::refuse(shard, transport, &refusal).await;
         }
         return None;
     }
-    if let Some(tls) = &server.config.tls {
+    if let Some(tls) = server.config.tls.as_ref().filter(|_| !is_adopted) {
         if ahead.is_empty() {
             let first = time::timeout_at(deadline, transport.read_buf(&mut ahead));
             if first.await.ok()?.ok()? == 0 {
@@ -149,7 +201,7 @@ async fn handshake(
             }
         }
     }
-    if server.config.http2_cleartext {
+    if server.config.http2_cleartext && !is_adopted {
         loop {
             match http::h2::is_preface(&ahead) {
                 Preface::Yes => return Some(FirstRequest::Http2(transport, peer_info, ahead)),
@@ -166,8 +218,12 @@ async fn handshake(
     upgrade::shake_hands(shard, server, permit, transport, peer_info, ahead, deadline).await
 }
 
+fn no_room() -> Refusal {
+    Refusal::new(503, "Too many connections.\n").with_header("Retry-After", "1")
+}
+
 /// Tells a client that there is no room, as far as that goes without waiting.
 pub(crate) fn refuse(mut transport: Transport) {
-    let refusal = Refusal::new(503, "Too many connections.\n").with_header("Retry-After", "1");
-    let _ = transport.try_write(&[IoSlice::new(&refusal.response())], Waker::noop());
+    let response = no_room().response();
+    let _ = transport.try_write(&[IoSlice::new(&response)], Waker::noop());
 }

@@ -1,5 +1,6 @@
 //! The whole: shards, servers, and what the virtual machine may ask of them.
 
+mod adopt;
 mod backlog;
 mod clients;
 mod list;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use crate::net::peer::PeerInfo;
 use crate::world::net::{self, TcpStream};
 
 /// A byte stream that is not a plain socket: TLS, or a stream of HTTP/2.
@@ -27,14 +28,30 @@ pub(crate) enum Transport {
     Boxed(Box<dyn Stream>),
 }
 
-/// A transport between two shards, which no runtime watches.
-pub(crate) enum Detached {
+/// A socket that no runtime watches: between two shards, or on its way to the first. It does not block.
+pub enum Detached {
+    /// Of TCP.
     Tcp(net::DetachedStream),
+    /// A Unix socket.
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixStream),
 }
 
 impl Detached {
+    /// A connected socket.
+    #[cfg(all(unix, not(sim)))]
+    pub fn new(descriptor: std::os::fd::OwnedFd) -> io::Result<Self> {
+        let socket = socket2::Socket::from(descriptor);
+        if socket.r#type()? != socket2::Type::STREAM {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        socket.set_nonblocking(true)?;
+        match socket.peer_addr()? {
+            peer if peer.is_unix() => Ok(Detached::Unix(socket.into())),
+            _ => Ok(Detached::Tcp(socket.into())),
+        }
+    }
+
     /// Takes it to the shard whose thread calls.
     pub(crate) fn attach(self) -> io::Result<Transport> {
         Ok(match self {
@@ -54,6 +71,17 @@ impl Transport {
             Transport::Unix(socket) => Ok(Detached::Unix(socket.into_std()?)),
             Transport::Boxed(_) => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// The two ends of a socket.
+    pub(crate) fn ends(&self) -> io::Result<PeerInfo> {
+        let (peer, local) = match self {
+            Transport::Tcp(socket) => (socket.peer_addr()?.into(), socket.local_addr()?.into()),
+            #[cfg(unix)]
+            Transport::Unix(socket) => (socket.peer_addr()?.into(), socket.local_addr()?.into()),
+            Transport::Boxed(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(PeerInfo::new(peer, local))
     }
 
     /// The number of the socket's descriptor, where there is such a number.

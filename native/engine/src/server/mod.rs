@@ -7,6 +7,7 @@ pub mod topics;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sockeye_protocol::deflate::Tuning;
 use sockeye_protocol::handshake::Refusal;
@@ -37,6 +38,9 @@ const SERVER_BITS: u32 = 24;
 
 /// Connections that may wait for their handler process; then accepting waits too.
 const UNATTACHED: usize = 1024;
+
+/// The log is told again of the same trouble after so long.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 static NEXT_SERIAL: Numbers = Numbers::new(0);
 
@@ -71,8 +75,26 @@ pub struct Server {
     stopped: AtomicBool,
     /// The listening socket is open.
     listening: AtomicBool,
+    /// That there are no descriptors for more.
+    pub(crate) descriptor_notices: LogInterval,
     /// What a client has of its own.
     client: Option<Box<ClientState>>,
+}
+
+/// When the log was told of something last.
+#[derive(Default)]
+pub(crate) struct LogInterval(Mutex<Option<Instant>>);
+
+impl LogInterval {
+    /// Whether to tell it again; then it counts as told.
+    pub(crate) fn is_due(&self) -> bool {
+        let mut told = lock(&self.0);
+        let due = told.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+        if due {
+            *told = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// Allows one socket among `max_connections`, until it is a connection. Dropped, it is given back.
@@ -175,6 +197,7 @@ impl Server {
             stop_asked: Notify::new(),
             stopped: AtomicBool::new(false),
             listening: AtomicBool::new(!is_client),
+            descriptor_notices: LogInterval::default(),
             client: is_client.then(Box::default),
         }
     }

@@ -1,5 +1,6 @@
 //! The calls of `sockeye_nif`.
 
+pub(crate) mod adopt;
 pub(crate) mod client;
 pub(crate) mod codec;
 pub(crate) mod commands;

@@ -1,0 +1,470 @@
+%% Sockets that other servers hand over: sockeye:adopt/3.
+-module(sockeye_adopt_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
+
+-import(sockeye_test, [event/0, event/1, closed/1, with_server/2]).
+
+-define(KINDS, [gen_tcp, active, backend, socket]).
+
+with_front(Kind, Server, Options, Test) ->
+    Front = front:start(Kind, Server, Options),
+    try Test(front:port(Front))
+    after front:stop(Front)
+    end.
+
+with_both(Kind, Test) -> with_both(Kind, #{}, #{}, Test).
+
+%% Test gets the port of the other server, and ours.
+with_both(Kind, ServerOptions, FrontOptions, Test) ->
+    with_server(ServerOptions, fun(_, Server) ->
+        with_front(Kind, Server, FrontOptions, fun(Port) -> Test(Port, Server) end)
+    end).
+
+echo(Client, Conn) ->
+    ok = ws_client:text(Client, "[1]"),
+    ?assertEqual({json, [1]}, event(Conn)),
+    ok = sockeye:send(Conn, {json, [2]}),
+    ?assertEqual({text, <<"[2]">>}, ws_client:recv(Client)).
+
+kinds_test_() ->
+    [{atom_to_list(Kind), fun() -> as_its_own(Kind) end} || Kind <- ?KINDS].
+
+as_its_own(Kind) ->
+    with_both(Kind, fun(Port, Server) ->
+        Client = ws_client:connect(Port, #{path => "/room?x=1"}),
+        {Conn, {open, Open}} = event(),
+        {ok, Socket} = front:adopted(),
+        {ok, Here} = inet:sockname(Client),
+        There = {{127, 0, 0, 1}, Port},
+        ?assertMatch(#{peer := Here, local := There, path := <<"/room">>, query := <<"x=1">>}, Open),
+        ?assertMatch({ok, #{peer := Here, local := There}}, sockeye:info(Conn)),
+        ?assertMatch({ok, #{connections := 1, accepted := 1, rejected := 0}}, sockeye:info(Server)),
+        ?assertEqual({ok, [Conn]}, sockeye:connections(Server)),
+        %% The VM has nothing of it any more, and the connection lives.
+        ?assert(is_gone(Socket)),
+        echo(Client, Conn),
+        ok = ws_client:close(Client, 1000, <<>>),
+        1000 = closed(Conn),
+        ?assertMatch({close, 1000, _}, ws_client:recv(Client)),
+        ?assertEqual(closed, ws_client:recv(Client))
+    end).
+
+is_gone({'$socket', _} = Socket) -> element(1, socket:getopt(Socket, {otp, fd})) =:= error;
+is_gone({'$inet', _, {Pid, _}}) -> not is_process_alive(Pid);
+is_gone(Port) -> erlang:port_info(Port) =:= undefined.
+
+%% ---------------------------------------------------------------- what was read
+
+request() ->
+    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".
+
+connect(Port) ->
+    {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}]),
+    Client.
+
+%% The head of an answer.
+head(Client) -> head(Client, <<>>).
+
+head(Client, Head) ->
+    case binary:longest_common_suffix([Head, <<"\r\n\r\n">>]) of
+        4 ->
+            Head;
+        _ ->
+            {ok, Byte} = gen_tcp:recv(Client, 1, 10000),
+            head(Client, <<Head/binary, Byte/binary>>)
+    end.
+
+frames(N) ->
+    [ws_client:encode(1, integer_to_list(I)) || I <- lists:seq(1, N)].
+
+%% A client that does not wait for the answer: its frames come with the request, or right behind it.
+at_once_test_() ->
+    [{lists:concat([Kind, " ", Read]), fun() -> at_once(Kind, Read) end}
+     || {Kind, Read} <- [{gen_tcp, head}, {gen_tcp, line}, {gen_tcp, nothing}, {backend, head}, {backend, nothing}, {socket, head},
+                         {socket, nothing}]].
+
+at_once(Kind, Read) ->
+    with_both(Kind, #{}, #{read => Read}, fun(Port, _) ->
+        Client = connect(Port),
+        ok = gen_tcp:send(Client, [request(), frames(50)]),
+        ok = gen_tcp:send(Client, ws_client:encode(1, "51")),
+        Conn = sockeye_test:opened(),
+        [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 51)],
+        ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, head(Client)),
+        ok = gen_tcp:close(Client),
+        1006 = closed(Conn)
+    end).
+
+%% What the VM has sent to the owner is taken, too: all of it, and in its order.
+messages_test() ->
+    with_server(#{active => true}, fun(_, Server) ->
+        Test = self(),
+        Until = fun(Socket) ->
+            Test ! {reading, self()},
+            receive go -> ok end,
+            %% They are in the mailbox, and are not looked at.
+            Waiting = fun() -> {messages, M} = process_info(self(), messages), length([x || {tcp, S, _} <- M, S =:= Socket]) > 1 end,
+            true = siege:until(Waiting)
+        end,
+        with_front(active, Server, #{then => Until}, fun(Port) ->
+            Client = connect(Port),
+            ok = gen_tcp:send(Client, request()),
+            Front = receive {reading, Pid} -> Pid end,
+            Front ! go,
+            [begin ok = gen_tcp:send(Client, Frame), timer:sleep(2) end || Frame <- frames(20)],
+            Conn = sockeye_test:opened(),
+            [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 20)],
+            ok = gen_tcp:close(Client)
+        end)
+    end).
+
+%% The head need not be whole.
+in_pieces_test() ->
+    with_both(gen_tcp, #{}, #{read => line}, fun(Port, _) ->
+        Client = connect(Port),
+        {First, Rest} = lists:split(40, request()),
+        ok = gen_tcp:send(Client, First),
+        {ok, _} = front:adopted(),
+        ok = gen_tcp:send(Client, Rest),
+        Conn = sockeye_test:opened(),
+        ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, head(Client)),
+        echo(Client, Conn)
+    end).
+
+%% What the other server has sent before stays before the answer, also where its client has yet to take it.
+sent_before_test() ->
+    Before = binary:copy(<<"0123456789">>, 800000),
+    Send = fun(Socket) ->
+        ok = inet:setopts(Socket, [{high_watermark, 16000000}]),
+        ok = gen_tcp:send(Socket, Before),
+        {ok, [{send_pend, Pending}]} = inet:getstat(Socket, [send_pend]),
+        true = Pending > 0
+    end,
+    with_both(gen_tcp, #{}, #{then => Send}, fun(Port, _) ->
+        Client = connect(Port),
+        ok = gen_tcp:send(Client, request()),
+        {ok, Came} = gen_tcp:recv(Client, byte_size(Before), 20000),
+        ?assert(Came =:= Before),
+        ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, head(Client)),
+        echo(Client, sockeye_test:opened())
+    end).
+
+%% ---------------------------------------------------------------- who is let in
+
+max_connections_test_() ->
+    [{lists:concat(["of ", Most]), fun() -> max_connections(Most) end} || Most <- [1, 2, 5]].
+
+%% Those of its own listener and adopted ones together: one less, as many, one more.
+max_connections(Most) ->
+    with_server(#{max_connections => Most}, fun(Own, Server) ->
+        with_front(gen_tcp, Server, #{}, fun(Port) ->
+            Clients = [ws_client:connect(element(1 + N rem 2, {Port, Own})) || N <- lists:seq(1, Most)],
+            Conns = [sockeye_test:opened() || _ <- Clients],
+            Refused = connect(Port),
+            ok = gen_tcp:send(Refused, request()),
+            ?assertMatch(<<"HTTP/1.1 503 ", _/binary>>, head(Refused)),
+            ?assertMatch({ok, #{connections := Most, rejected := 1}}, sockeye:info(Server)),
+            ok = ws_client:close(hd(Clients), 1000, <<>>),
+            [1000] = [closed(Conn) || {sockeye, Conn, _} <- [receive {sockeye, _, {closed, _, _}} = M -> self() ! M end]],
+            true = siege:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= Most - 1 end),
+            Again = ws_client:connect(Port),
+            New = sockeye_test:opened(),
+            ?assertNot(lists:member(New, Conns)),
+            ok = gen_tcp:close(Again),
+            ok = gen_tcp:close(Refused)
+        end)
+    end).
+
+per_address_test() ->
+    with_both(gen_tcp, #{max_connections_per_address => 1}, #{}, fun(Port, _) ->
+        _ = ws_client:connect(Port),
+        _ = sockeye_test:opened(),
+        {ok, 429, _, _} = ws_client:handshake(Port, #{})
+    end).
+
+%% The other server may be behind a proxy that is trusted.
+trusted_proxy_test() ->
+    with_both(gen_tcp, #{trusted_proxies => ["127.0.0.1"]}, #{}, fun(Port, _) ->
+        _ = ws_client:connect(Port, #{headers => [{"X-Forwarded-For", "192.0.2.7"}]}),
+        {_, {open, #{peer := Peer}}} = event(),
+        ?assertEqual({{192, 0, 2, 7}, 0}, Peer)
+    end).
+
+accept_test() ->
+    Accept = fun(#{path := <<"/in">>}) -> {accept, #{state => welcome, headers => [{"x-hello", "you"}]}};
+                (_) -> {reject, 418, [{"x-no", "tea"}], "No."}
+             end,
+    with_both(gen_tcp, #{accept => Accept}, #{}, fun(Port, Server) ->
+        {ok, 101, In, _} = ws_client:handshake(Port, #{path => "/in"}),
+        ?assertEqual(<<"you">>, proplists:get_value(<<"x-hello">>, In)),
+        {Conn, {open, #{state := welcome}}} = event(),
+        {ok, 418, Out, Refused} = ws_client:handshake(Port, #{path => "/out"}),
+        ?assertEqual(<<"tea">>, proplists:get_value(<<"x-no">>, Out)),
+        ?assertEqual({ok, <<"No.">>}, gen_tcp:recv(Refused, 3)),
+        ?assertEqual({ok, [Conn]}, sockeye:connections(Server))
+    end).
+
+handler_test_() ->
+    [{lists:concat([Processes]), fun() -> handler(Processes) end} || Processes <- [one, 3, per_connection]].
+
+handler(Processes) ->
+    Test = self(),
+    Funs = #{frame => fun({json, N}, Conn, S) -> {[{send, Conn, {json, N + 1}}], S} end,
+             close => fun(_, Code, _, S) -> Test ! {told, Code}, {[], S} end},
+    with_both(gen_tcp, #{handler => {fun_handler, Funs}, processes => Processes}, #{}, fun(Port, _) ->
+        Clients = [ws_client:connect(Port) || _ <- lists:seq(1, 8)],
+        [begin
+             ok = ws_client:text(Client, "1"),
+             ?assertEqual({text, <<"2">>}, ws_client:recv(Client)),
+             ok = ws_client:close(Client, 1000, <<>>),
+             1000 = sockeye_test:told()
+         end || Client <- Clients]
+    end).
+
+%% What is no request for a WebSocket is answered as well.
+ordinary_requests_test() ->
+    with_both(gen_tcp, #{http => #{"/page" => {text, "A page."}}}, #{}, fun(Port, _) ->
+        Client = connect(Port),
+        ok = gen_tcp:send(Client, "GET /page HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        ?assertMatch(<<"HTTP/1.1 200 ", _/binary>>, head(Client)),
+        ?assertEqual({ok, <<"A page.">>}, gen_tcp:recv(Client, 7)),
+        ?assertMatch(<<"HTTP/1.1 404 ", _/binary>>, head(Client))
+    end),
+    with_both(gen_tcp, fun(Port, _) ->
+        Client = connect(Port),
+        ok = gen_tcp:send(Client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ?assertMatch(<<"HTTP/1.1 426 ", _/binary>>, head(Client)),
+        Nonsense = connect(Port),
+        ok = gen_tcp:send(Nonsense, "nonsense\r\n\r\n"),
+        ?assertMatch(<<"HTTP/1.1 400 ", _/binary>>, head(Nonsense))
+    end).
+
+%% The other server speaks for what it has accepted: TLS and the PROXY protocol of ours do not count.
+tls_and_proxy_protocol_of_the_listener_test() ->
+    Options = #{tls => test_certs:localhost(), proxy_protocol => true, trusted_proxies => ["127.0.0.1"]},
+    with_both(gen_tcp, Options, #{}, fun(Port, _) ->
+        Client = ws_client:connect(Port),
+        {Conn, {open, #{tls := undefined}}} = event(),
+        echo(Client, Conn)
+    end).
+
+%% ---------------------------------------------------------------- ends
+
+stop_test() ->
+    with_server(#{}, fun(_, Server) ->
+        with_front(gen_tcp, Server, #{}, fun(Port) ->
+            Client = ws_client:connect(Port),
+            Conn = sockeye_test:opened(),
+            Stopping = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
+            ?assertMatch({close, 1001, _}, ws_client:recv(Client)),
+            ok = ws_client:close(Client, 1001, <<>>),
+            1001 = closed(Conn),
+            receive {'DOWN', _, process, Pid, Why} when Pid =:= element(1, Stopping) -> ?assertEqual(normal, Why) end,
+            {ok, _} = front:adopted(),
+            %% Nobody is there any more. The socket stays with who had it, and so does what came.
+            Late = connect(Port),
+            ok = gen_tcp:send(Late, request()),
+            {{error, not_found}, Socket} = front:adopted(),
+            ok = gen_tcp:send(Socket, "mine"),
+            ?assertEqual({ok, <<"mine">>}, gen_tcp:recv(Late, 4)),
+            ok = gen_tcp:close(Socket)
+        end)
+    end).
+
+drain_test() ->
+    with_server(#{}, fun(Own, Server) ->
+        with_front(gen_tcp, Server, #{}, fun(Port) ->
+            Clients = [ws_client:connect(P) || P <- [Port, Own, Port]],
+            Conns = [sockeye_test:opened() || _ <- Clients],
+            Test = self(),
+            _ = spawn(fun() -> Test ! {drained, sockeye:drain(Server, #{per_interval => 1, interval => 100, code => 1012})} end),
+            %% One that comes meanwhile is refused.
+            ok = event_closing(Conns, Clients),
+            receive {drained, Result} -> ?assertEqual({ok, #{closed => 3, unanswered => 0}}, Result) end
+        end)
+    end).
+
+event_closing(Conns, Clients) ->
+    [begin
+         ?assertMatch({close, 1012, _}, ws_client:recv(Client)),
+         ok = ws_client:close(Client, 1012, <<>>)
+     end || Client <- Clients],
+    [?assertEqual(1012, closed(Conn)) || Conn <- Conns],
+    ok.
+
+while_it_drains_test() ->
+    with_both(gen_tcp, fun(Port, Server) ->
+        Client = ws_client:connect(Port),
+        Conn = sockeye_test:opened(),
+        Test = self(),
+        _ = spawn(fun() -> Test ! {drained, sockeye:drain(Server, #{})} end),
+        ?assertMatch({close, 1001, _}, ws_client:recv(Client)),
+        {ok, 503, _, _} = ws_client:handshake(Port, #{}),
+        ok = ws_client:close(Client, 1001, <<>>),
+        1001 = closed(Conn),
+        receive {drained, {ok, #{closed := 1}}} -> ok end
+    end).
+
+%% ---------------------------------------------------------------- what cannot be taken
+
+with_socket(Test) ->
+    {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Listener),
+    Client = connect(Port),
+    {ok, Socket} = gen_tcp:accept(Listener),
+    try Test(Client, Socket, Listener)
+    after [gen_tcp:close(S) || S <- [Client, Socket, Listener]]
+    end.
+
+bad(Socket) -> bad(Socket, <<>>).
+
+bad(Socket, Read) ->
+    with_server(#{}, fun(_, Server) ->
+        {error, {bad_socket, Why}} = sockeye:adopt(Server, Socket, Read),
+        ?assertMatch({ok, #{accepted := 0, connections := 0}}, sockeye:info(Server)),
+        Why
+    end).
+
+of_another_process_test() ->
+    with_socket(fun(Client, Socket, _) ->
+        Test = self(),
+        {_, Monitor} = spawn_monitor(fun() -> Test ! {why, bad(Socket)} end),
+        receive {why, Why} -> ?assertMatch(<<"its owner is another process", _/binary>>, Why) end,
+        receive {'DOWN', Monitor, _, _, _} -> ok end,
+        %% It goes on as if nothing had been asked.
+        ok = gen_tcp:send(Client, "on"),
+        ?assertEqual({ok, <<"on">>}, gen_tcp:recv(Socket, 2))
+    end).
+
+not_connected_test() ->
+    with_socket(fun(_, Socket, Listener) ->
+        ?assertMatch(<<"it is not connected", _/binary>>, bad(Listener)),
+        ok = gen_tcp:close(Socket),
+        ?assertEqual(<<"it is closed">>, bad(Socket))
+    end),
+    {ok, Open} = socket:open(inet, stream, tcp),
+    ?assertMatch(<<"it is not connected", _/binary>>, bad(Open)),
+    ok = socket:close(Open),
+    ?assertEqual(<<"it is closed">>, bad(Open)).
+
+tls_test_() ->
+    test_certs:tests(ssl, fun() -> test_certs:issue(test_certs:authority("authority"), ["localhost"]) end, [{"tls", fun of_ssl/1}], 30).
+
+of_ssl(#{server := Config}) ->
+    {ok, Listener} = ssl:listen(0, [{active, false} | Config]),
+    {ok, {_, Port}} = ssl:sockname(Listener),
+    Connect = fun() ->
+        {ok, Client} = ssl:connect("localhost", Port, [{verify, verify_none}]),
+        receive stop -> ssl:close(Client) end
+    end,
+    {Pid, Monitor} = spawn_monitor(Connect),
+    {ok, Accepted} = ssl:transport_accept(Listener),
+    {ok, Socket} = ssl:handshake(Accepted, 10000),
+    ?assertMatch(<<"a TLS socket of ssl", _/binary>>, bad(Socket)),
+    Pid ! stop,
+    receive {'DOWN', Monitor, _, _, _} -> ok end,
+    ok = ssl:close(Socket),
+    ok = ssl:close(Listener).
+
+%% A client that takes nothing: what was sent to it before cannot leave, and waits for five seconds.
+unsent_test_() ->
+    {timeout, 60, fun() ->
+        with_socket(fun(_, Socket, _) ->
+            ok = inet:setopts(Socket, [{high_watermark, 100000000}]),
+            ok = gen_tcp:send(Socket, binary:copy(<<0>>, 30000000)),
+            ?assertMatch(<<"its client does not take", _/binary>>, bad(Socket))
+        end)
+    end}.
+
+no_server_test() ->
+    with_socket(fun(Client, Socket, _) ->
+        {ok, Server} = sockeye:start_link(0),
+        ok = sockeye:stop(Server),
+        ?assertEqual({error, not_found}, sockeye:adopt(Server, Socket, <<>>)),
+        ?assertEqual({error, not_found}, sockeye:adopt(no_such_server, Socket, <<>>)),
+        ok = gen_tcp:send(Client, "on"),
+        ?assertEqual({ok, <<"on">>}, gen_tcp:recv(Socket, 2))
+    end).
+
+misuse_test() ->
+    with_socket(fun(_, Socket, _) ->
+        {ok, Udp} = gen_udp:open(0),
+        Wrong = fun(Args) ->
+            try apply(sockeye, adopt, Args) of
+                Result -> error({no_badarg, Result})
+            catch error:badarg:Stack -> lists:sort(maps:to_list(sockeye_errors:format_error(badarg, Stack)))
+            end
+        end,
+        [?assertMatch([{2, <<"not a socket", _/binary>>}], Wrong([server, Other, <<>>])) || Other <- [self(), Udp, 7, {socket}, "socket"]],
+        ?assertMatch([{1, _}], Wrong(["server", Socket, <<>>])),
+        ?assertMatch([{3, _}], Wrong([server, Socket, request])),
+        ?assertMatch([{1, _}, {2, _}, {3, _}], Wrong([{}, {}, {}])),
+        ok = gen_udp:close(Udp)
+    end).
+
+%% Its client has gone, or goes while it is handed over: nothing is left of it.
+gone_meanwhile_test_() ->
+    [{atom_to_list(How), fun() -> gone(How) end} || How <- [close, reset]].
+
+gone(How) ->
+    with_server(#{}, fun(_, Server) ->
+        Test = self(),
+        Wait = fun(_) -> Test ! {wait, self()}, receive go -> ok end end,
+        with_front(gen_tcp, Server, #{then => Wait}, fun(Port) ->
+            Client = connect(Port),
+            ok = gen_tcp:send(Client, request()),
+            Front = receive {wait, Pid} -> Pid end,
+            How =:= reset andalso inet:setopts(Client, [{linger, {true, 0}}]),
+            ok = gen_tcp:close(Client),
+            Front ! go,
+            case front:adopted() of
+                {ok, _} -> ok;
+                {{error, {bad_socket, _}}, Socket} -> ok = gen_tcp:close(Socket)
+            end,
+            true = siege:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 0 end)
+        end)
+    end).
+
+%% A reset that the other server had set for its own end is none for the connection.
+linger_test() ->
+    with_both(gen_tcp, #{}, #{opts => [{linger, {true, 0}}]}, fun(Port, _) ->
+        Client = ws_client:connect(Port),
+        Conn = sockeye_test:opened(),
+        ok = sockeye:close(Conn, 1000, <<"bye">>),
+        ?assertEqual({close, 1000, <<"bye">>}, ws_client:recv(Client)),
+        ok = ws_client:close(Client, 1000, <<>>),
+        ?assertEqual(closed, ws_client:recv(Client))
+    end).
+
+%% ---------------------------------------------------------------- descriptors
+
+descriptors() ->
+    {ok, Names} = file:list_dir("/proc/self/fd"),
+    length(Names).
+
+none_is_left_test_() ->
+    case filelib:is_dir("/proc/self/fd") of
+        true -> [{atom_to_list(Kind), {timeout, 60, fun() -> none_is_left(Kind) end}} || Kind <- ?KINDS];
+        false -> sockeye_test:left_out("none_is_left_test_", "no /proc")
+    end.
+
+none_is_left(Kind) ->
+    with_both(Kind, fun(Port, Server) ->
+        Once = fun() ->
+            Client = ws_client:connect(Port),
+            Conn = sockeye_test:opened(),
+            {ok, _} = front:adopted(),
+            ok = gen_tcp:close(Client),
+            1006 = closed(Conn)
+        end,
+        Once(),
+        None = fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 0 end,
+        true = siege:until(None),
+        Before = descriptors(),
+        [Once() || _ <- lists:seq(1, 50)],
+        true = siege:until(None),
+        true = siege:until(fun() -> descriptors() =:= Before orelse {Before, descriptors()} end)
+    end).

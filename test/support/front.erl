@@ -1,0 +1,99 @@
+%% Another server, which reads requests and hands their sockets to a server of ours. What adopt/3 answered comes as
+%% `{adopted, Result, Socket}' to who started it, which gets the socket back where it was not taken.
+-module(front).
+
+-export([start/2]).
+-export([start/3]).
+-export([stop/1]).
+-export([port/1]).
+-export([adopted/0]).
+
+-define(TIMEOUT, 10000).
+
+%% Kinds: gen_tcp, active (of gen_tcp, with the bytes as messages), backend (of gen_tcp over socket), socket.
+start(Kind, Server) ->
+    start(Kind, Server, #{}).
+
+%% Options: ip, read (`head': until the end of the head, `line': its first line, which leaves the rest in the driver; `nothing'), and
+%% opts of gen_tcp for each socket.
+start(Kind, Server, Options) ->
+    Starter = self(),
+    {Pid, Monitor} = spawn_monitor(fun() -> run(Kind, Server, Options, Starter) end),
+    receive
+        {Pid, Place} -> demonitor(Monitor, [flush]), {Pid, Place};
+        {'DOWN', Monitor, process, Pid, Why} -> error(Why)
+    end.
+
+port({_, {_, Port}}) -> Port.
+
+stop({Pid, _}) ->
+    exit(Pid, kill),
+    _ = sockeye_test:down(Pid),
+    ok.
+
+adopted() ->
+    receive {adopted, Result, Socket} -> {Result, Socket}
+    after ?TIMEOUT -> error({not_adopted, process_info(self(), messages)})
+    end.
+
+run(Kind, Server, Options, Starter) ->
+    Ip = maps:get(ip, Options, {127, 0, 0, 1}),
+    Listener = listen(Kind, Ip),
+    Starter ! {self(), place(Kind, Listener)},
+    loop(Kind, Server, Options, Starter, Listener).
+
+listen(socket, Ip) ->
+    {ok, Listener} = socket:open(inet, stream, tcp),
+    ok = socket:bind(Listener, #{family => inet, addr => Ip, port => 0}),
+    ok = socket:listen(Listener),
+    Listener;
+listen(Kind, Ip) ->
+    {ok, Listener} = gen_tcp:listen(0, [{inet_backend, socket} || Kind =:= backend] ++ [binary, {active, false}, {ip, Ip}]),
+    Listener.
+
+place(socket, Listener) ->
+    {ok, #{addr := Ip, port := Port}} = socket:sockname(Listener),
+    {Ip, Port};
+place(_Kind, Listener) ->
+    {ok, Place} = inet:sockname(Listener),
+    Place.
+
+loop(Kind, Server, Options, Starter, Listener) ->
+    Socket = accept(Kind, Listener),
+    Read = read(Kind, maps:get(read, Options, head), Socket),
+    Kind =/= socket andalso inet:setopts(Socket, maps:get(opts, Options, [])),
+    Kind =:= active andalso inet:setopts(Socket, [{active, true}]),
+    _ = [ok = gen_tcp:send(Socket, maps:get(before, Options)) || is_map_key(before, Options)],
+    _ = (maps:get(then, Options, fun(_) -> ok end))(Socket),
+    Result = sockeye:adopt(Server, Socket, Read),
+    _ = Result =/= ok andalso Kind =/= socket andalso gen_tcp:controlling_process(Socket, Starter),
+    Starter ! {adopted, Result, Socket},
+    loop(Kind, Server, Options, Starter, Listener).
+
+accept(socket, Listener) ->
+    {ok, Socket} = socket:accept(Listener),
+    Socket;
+accept(_Kind, Listener) ->
+    {ok, Socket} = gen_tcp:accept(Listener),
+    Socket.
+
+read(_Kind, nothing, _Socket) ->
+    <<>>;
+read(_Kind, line, Socket) ->
+    ok = inet:setopts(Socket, [{packet, line}]),
+    {ok, Line} = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+    Line;
+read(Kind, head, Socket) ->
+    head(Kind, Socket, <<>>).
+
+head(Kind, Socket, Read) ->
+    case binary:match(Read, <<"\r\n\r\n">>) of
+        nomatch ->
+            {ok, More} = recv(Kind, Socket),
+            head(Kind, Socket, <<Read/binary, More/binary>>);
+        _ ->
+            Read
+    end.
+
+recv(socket, Socket) -> socket:recv(Socket, 0, ?TIMEOUT);
+recv(_Kind, Socket) -> gen_tcp:recv(Socket, 0, ?TIMEOUT).
