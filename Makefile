@@ -80,10 +80,9 @@ fuzz: ## each fuzz target for SECONDS (60) under libFuzzer, or TARGET="json url"
 	@.ci/setup build
 	@SOCKEYE_FUZZ_SECONDS=$(or $(SECONDS),60) native/fuzz/run $(TARGET)
 
-differential: ## REQUESTS (3000) for a WebSocket to Sockeye, Python's websockets and Node's ws, which answer the same but for known differences; SEED repeats
-	@.ci/setup test
-	rebar3 compile
-	test/differential/run-handshakes $(or $(REQUESTS),3000) $(SEED)
+differential: ## TEXTS (200000) of JSON beside Jansson and sonic-rs, REQUESTS (3000) for a WebSocket beside Python's websockets and Node's ws: the same but for known differences; SEED repeats
+	@.ci/setup test differential
+	test/differential/run $(or $(TEXTS),200000) $(or $(REQUESTS),3000) $(SEED)
 
 # With the checks of a debug build.
 SIM := cargo run --quiet --locked --profile soak -p sockeye-sim --
