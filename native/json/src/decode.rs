@@ -231,15 +231,12 @@ impl<K, O: Output> Writer<'_, K, O> {
 
     /// A float that may have been an integer in the text.
     #[cold]
-    fn suspect<E: de::Error>(&mut self, v: f64, index: usize) -> Result<(), E> {
+    fn suspect(&mut self, v: f64, index: usize) {
+        // An integer that became a float has no more digits than a float can have: longer ones have a stand-in.
         match self.numbers.nth(index).and_then(numbers::integer) {
-            Some((_, digits)) if digits.len() > MAX_DIGITS => {
-                return Err(self.fail(ErrorKind::NumberRange));
-            }
             Some((negative, digits)) => self.out.decimal(negative, digits),
             None => self.out.float(v),
         }
-        Ok(())
     }
 
     /// A zero that may stand for a long integer.
@@ -309,9 +306,10 @@ impl<'de, K: Keys, O: Output> Visitor<'de> for Value<'_, '_, K, O> {
         self.0.visited += 1;
         let may_be_integer = v.abs() >= i64::MAX as f64 || (v == 0.0 && v.is_sign_negative());
         if may_be_integer {
-            return self.0.suspect(v, index);
+            self.0.suspect(v, index);
+        } else {
+            self.0.out.float(v);
         }
-        self.0.out.float(v);
         Ok(())
     }
 

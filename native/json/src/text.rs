@@ -171,3 +171,34 @@ pub fn push_big(out: &mut Vec<u8>, negative: bool, magnitude: &[u8]) {
     }
     bigint::push_decimal(out, magnitude);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_plain_ascii, plain_len};
+
+    /// Each byte at each place of each length up to three words. What is taken for plain and is not would be seen in the text; what
+    /// is not and could be would only be slow.
+    #[test]
+    fn scans_find_what_is_escaped_and_nothing_else() {
+        for len in 1..=25 {
+            for at in 0..len {
+                for byte in 0..=255 {
+                    let mut bytes = vec![b'x'; len];
+                    bytes[at] = byte;
+                    let escaped = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    assert_eq!(
+                        is_plain_ascii(&bytes),
+                        byte.is_ascii() && !escaped,
+                        "{bytes:x?}"
+                    );
+                    assert_eq!(
+                        plain_len(&bytes),
+                        if escaped { at } else { len },
+                        "{bytes:x?}"
+                    );
+                }
+            }
+        }
+        assert!(is_plain_ascii(b""));
+    }
+}

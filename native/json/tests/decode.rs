@@ -5,7 +5,8 @@ mod support;
 
 use proptest::prelude::*;
 use sockeye_json::{
-    BinaryKeys, Duplicates, Error, ErrorKind, MAX_DEPTH, MAX_DIGITS, Null, Objects, Options, decode,
+    BinaryKeys, Duplicates, Error, ErrorKind, MAX_DEPTH, MAX_DIGITS, Null, Objects, Options,
+    decimal_etf, decode,
 };
 use support::{Term, atom, bin, float, int, read, term_of, term_with};
 
@@ -349,6 +350,19 @@ fn many_duplicate_keys() {
     assert_eq!(left, want);
 }
 
+/// As many of which none comes twice: comparing each with each would take minutes.
+#[test]
+#[cfg_attr(miri, ignore)]
+fn many_keys() {
+    let count = 300_000;
+    let pairs: Vec<_> = (0..count).map(|i| format!("\"{i}\":0")).collect();
+    let Ok(Term::Map(all)) = term_of(format!("{{{}}}", pairs.join(",")), Duplicates::Resolve)
+    else {
+        panic!("not a map");
+    };
+    assert_eq!(all.len(), count);
+}
+
 #[test]
 fn keys_that_become_atoms() {
     let longest = "é".repeat(255);
@@ -442,6 +456,99 @@ fn offsets_after_long_integers() {
     };
     assert_eq!(err(&text), Error { ..want });
     assert_eq!(text.as_bytes()[want.offset], b'x');
+}
+
+/// At the place of a long integer itself, and before one that is too long.
+#[test]
+fn errors_at_and_before_long_integers() {
+    let long = "1".repeat(400);
+    let error = |text: String| {
+        let error = err(text);
+        (error.kind, error.offset)
+    };
+    assert_eq!(error(format!("[{long} {long}]")), (ErrorKind::Syntax, 402));
+    assert_eq!(error(format!("[{long},{long}:]")), (ErrorKind::Syntax, 802));
+    let longest = "7".repeat(MAX_DIGITS + 1);
+    assert_eq!(error(format!("[x,{longest}]")), (ErrorKind::Syntax, 1));
+    assert_eq!(
+        error(format!("[1,{longest},x]")),
+        (ErrorKind::NumberRange, 3)
+    );
+}
+
+/// What each kind of number before it adds to the place of one that has to be looked up.
+#[test]
+fn long_integers_behind_each_kind_of_number() {
+    for digits in [20, 400] {
+        let n = "3".repeat(digits);
+        for (before, term) in [
+            ("7", int(7)),
+            ("-7", int(-7)),
+            ("0", int(0)),
+            ("-0", int(0)),
+            ("0.5", float(0.5)),
+            ("1e30", float(1e30)),
+            (&n, int(&n)),
+        ] {
+            let text = format!("[{before},{n},{before},-{n},{before}]");
+            let (minus, term) = (format!("-{n}"), || term.clone());
+            assert_eq!(
+                ok(text),
+                list([term(), int(&n), term(), int(minus), term()])
+            );
+        }
+    }
+}
+
+/// They alone have stand-ins: what is short keeps its short form.
+#[test]
+fn long_integers_leave_the_others_as_they_are() {
+    let text = format!("[7,{}]", "3".repeat(400));
+    let (mut out, options) = (vec![], Options::default());
+    let result = decode(
+        text.as_bytes(),
+        &options,
+        &mut BinaryKeys,
+        Duplicates::Assume,
+        &mut out,
+    );
+    assert_eq!(result, Ok(()));
+    assert_eq!(out[..8], [131, 108, 0, 0, 0, 2, 97, 7]);
+}
+
+#[test]
+fn errors_have_names_and_words() {
+    let mut seen = vec![];
+    for (kind, name) in [
+        (ErrorKind::Syntax, "syntax"),
+        (ErrorKind::Eof, "eof"),
+        (ErrorKind::Depth, "depth"),
+        (ErrorKind::NumberRange, "number_range"),
+        (ErrorKind::Utf8, "utf8"),
+        (ErrorKind::TrailingData, "trailing_data"),
+        (ErrorKind::TooLarge, "too_large"),
+    ] {
+        assert_eq!(kind.name(), name);
+        let words = kind.to_string();
+        assert_eq!(
+            Error { kind, offset: 12 }.to_string(),
+            format!("{words} at byte 12")
+        );
+        assert!(words.len() > 5 && !seen.contains(&words), "{words}");
+        seen.push(words);
+    }
+}
+
+#[test]
+fn digits_alone_are_a_term() {
+    for digits in ["0", "255", "4294967296", "18446744073709551616"] {
+        for negative in [false, true] {
+            let mut out = b"before".to_vec();
+            decimal_etf(&mut out, negative, digits.as_bytes());
+            let sign = if negative && digits != "0" { "-" } else { "" };
+            assert_eq!(read(&out[6..]), int(format!("{sign}{digits}")));
+        }
+    }
 }
 
 #[test]
