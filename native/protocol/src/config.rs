@@ -96,3 +96,30 @@ impl Limits {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_masks_each_frame_in_another_way() {
+        assert_eq!(Role::Server.mask(), None);
+        let masks: Vec<_> = (0..8).map(|_| Role::Client.mask()).collect();
+        assert!(masks.iter().all(Option::is_some));
+        assert!(masks.iter().any(|mask| *mask != masks[0]));
+    }
+
+    #[test]
+    fn each_limit_is_set_by_itself() {
+        let limits = Limits::default()
+            .max_message_size(1)
+            .max_frame_size(2)
+            .max_fragments(3);
+        let found = (
+            limits.max_message_size,
+            limits.max_frame_size,
+            limits.max_fragments,
+        );
+        assert_eq!(found, (1, 2, 3));
+    }
+}

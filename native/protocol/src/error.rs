@@ -89,3 +89,19 @@ impl fmt::Display for Violation {
 }
 
 impl std::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use super::Violation;
+
+    #[test]
+    fn what_was_wrong_is_named() {
+        for (violation, words) in [
+            (Violation::ReservedOpcode(11), "reserved opcode 0xb"),
+            (Violation::CloseCode(1005), "invalid close code 1005"),
+            (Violation::Unmasked, "frame not masked"),
+        ] {
+            assert_eq!(violation.to_string(), words);
+        }
+    }
+}

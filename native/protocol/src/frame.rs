@@ -281,4 +281,35 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn masking_gives_what_writing_gives() {
+        let key = [1, 2, 3, 4];
+        for size in SIZES {
+            for before in [&b""[..], b"b", b"before"] {
+                let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
+                let (mut want, mut out) = (before.to_vec(), before.to_vec());
+                write(&mut want, Opcode::Text, &payload, Some(key));
+                write(&mut out, Opcode::Text, &payload, None);
+                mask_last(&mut out, before.len(), key);
+                assert!(out == want, "{size} bytes behind {}", before.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_header_is_not_masked() {
+        for bytes in [
+            &b""[..],
+            b"\x81",
+            b"\x81\x7e\x00",
+            b"\x81\x7f\0\0\0\0\0\0\0",
+        ] {
+            let mut out = bytes.to_vec();
+            mask_last(&mut out, 0, [1, 2, 3, 4]);
+            assert_eq!(out, bytes);
+            mask_last(&mut out, bytes.len() + 1, [1, 2, 3, 4]);
+            assert_eq!(out, bytes);
+        }
+    }
 }

@@ -67,3 +67,16 @@ pub enum Progress {
     /// Over: write out what is in `out`, then close the transport.
     Finished(CloseReason),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Payload;
+
+    #[test]
+    fn borrowed_or_owned_it_is_its_bytes() {
+        for payload in [Payload::Borrowed(b"ab"), Payload::Owned(b"ab".to_vec())] {
+            assert_eq!(*payload, *b"ab");
+            assert_eq!(payload.into_vec(), b"ab");
+        }
+    }
+}

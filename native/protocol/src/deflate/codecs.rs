@@ -48,13 +48,13 @@ impl Codecs {
         if payload.len() < tuning.threshold.max(1) {
             return false;
         }
-        let Some(len) = self.compress(payload, tuning, window_bits) else {
-            return false;
-        };
-        out.truncate(start);
-        frame::write_compressed(out, op, self.bytes(len), None);
+        let compressed = self.compress(payload, tuning, window_bits);
+        if let Some(len) = compressed {
+            out.truncate(start);
+            frame::write_compressed(out, op, self.bytes(len), None);
+        }
         self.trim();
-        true
+        compressed.is_some()
     }
 
     /// Compresses a message that refers to no other: see [`Deflater::fresh`].
@@ -129,5 +129,104 @@ impl fmt::Debug for Windows {
             .field("inflater", &self.inflater.is_some())
             .field("compressor", &self.compressor.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Opcode, write};
+
+    /// A frame of this payload, compressed if it can be, by these contexts.
+    fn compress(codecs: &mut Codecs, payload: &[u8], tuning: &Tuning) -> bool {
+        let mut frame = Vec::new();
+        write(&mut frame, Opcode::Binary, payload, None);
+        codecs.compress_frame(&mut frame, 0, tuning, 15)
+    }
+
+    /// Bytes that cannot be made smaller.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let next = std::iter::from_fn(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            Some((state >> 32) as u8)
+        });
+        next.take(len).collect()
+    }
+
+    #[test]
+    fn a_large_message_leaves_no_large_buffer() {
+        let tuning = Tuning {
+            threshold: 0,
+            ..Tuning::default()
+        };
+        for (payload, smaller) in [(vec![b'a'; 200_000], true), (noise(200_000), false)] {
+            let mut codecs = Codecs::default();
+            assert_eq!(compress(&mut codecs, &payload, &tuning), smaller);
+            assert_eq!(codecs.buffer.capacity(), 0, "{smaller}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_buffer() {
+        for (len, kept) in [(KEEP - 1, true), (KEEP, true), (KEEP + 1, false)] {
+            let mut codecs = Codecs {
+                buffer: vec![0; len],
+                ..Codecs::default()
+            };
+            assert_eq!(codecs.is_swollen(), !kept);
+            codecs.trim();
+            assert_eq!(codecs.buffer.len(), if kept { len } else { 0 });
+        }
+        assert_eq!(KEEP, 65_536);
+    }
+
+    #[test]
+    fn as_many_compressors_as_are_kept() {
+        let mut codecs = Codecs::default();
+        for (level, count) in [
+            (1, 1),
+            (1, 1),
+            (2, 2),
+            (3, 3),
+            (4, 4),
+            (5, 4),
+            (2, 4),
+            (1, 4),
+        ] {
+            let tuning = Tuning {
+                level,
+                threshold: 0,
+                ..Tuning::default()
+            };
+            assert!(compress(&mut codecs, &[b'a'; 1000], &tuning));
+            assert_eq!(codecs.compressors.len(), count);
+        }
+        // The one that was made first went: 1 for 5, and 2 for 1.
+        let levels: Vec<u8> = codecs
+            .compressors
+            .iter()
+            .map(|((level, ..), _)| *level)
+            .collect();
+        assert_eq!(levels, [3, 4, 5, 1]);
+    }
+
+    #[test]
+    fn debug_output_has_what_there_is_and_no_bytes() {
+        let mut codecs = Codecs::default();
+        let tuning = Tuning {
+            threshold: 0,
+            ..Tuning::default()
+        };
+        assert!(compress(&mut codecs, &[b'a'; 1000], &tuning));
+        let text = format!("{codecs:?}");
+        assert!(
+            text.starts_with("Codecs { inflater: false, compressors: 1, buffer: "),
+            "{text}"
+        );
+        let windows = format!("{:?}", Windows::default());
+        assert_eq!(windows, "Windows { inflater: false, compressor: false }");
     }
 }

@@ -172,3 +172,40 @@ fn reason(status: u16) -> &'static str {
         _ => "Unknown",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_have_phrases_of_their_own() {
+        let known = [
+            200..=202,
+            204..=205,
+            301..=304,
+            307..=308,
+            400..=401,
+            403..=406,
+            408..=410,
+            413..=414,
+            426..=426,
+            429..=429,
+            431..=431,
+            451..=451,
+            500..=505,
+        ];
+        let known = known.into_iter().flatten();
+        let mut phrases: Vec<_> = known.map(|status: u16| (reason(status), status)).collect();
+        assert!(
+            phrases.iter().all(|(phrase, _)| *phrase != "Unknown"),
+            "{phrases:?}"
+        );
+        let count = phrases.len();
+        phrases.sort();
+        phrases.dedup_by_key(|(phrase, _)| *phrase);
+        assert_eq!(phrases.len(), count);
+        let of = |status| Refusal::new(status, "").response();
+        assert!(of(404).starts_with(b"HTTP/1.1 404 Not Found\r\n"));
+        assert!(of(299).starts_with(b"HTTP/1.1 299 Unknown\r\n"));
+    }
+}

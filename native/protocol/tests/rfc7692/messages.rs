@@ -403,3 +403,20 @@ fn streams_within_a_message_are_bounded() {
         }
     }
 }
+
+/// Each stream begins with nothing before it for a library; for a sender the window goes on.
+#[test]
+fn what_follows_a_last_block_may_refer_to_what_was_before_it() {
+    // Stored "abc" as a last block, then three bytes from three back, also as a last block.
+    let twice = b"\x01\x03\x00\xfc\xffabc\x03\x22\x00";
+    for takeover in [false, true] {
+        let mut end = client(takeover);
+        assert_eq!(code(end.receive(&raw(0xc2, twice))), None);
+        assert_eq!(end.seen.0, [(Kind::Binary, b"abcabc".to_vec())]);
+    }
+    // The same over two messages.
+    let mut end = client(true);
+    end.receive(b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00");
+    end.receive(b"\xc1\x05\xf2\x00\x11\x00\x00");
+    assert_eq!(end.seen.0, [hello(), hello()]);
+}
