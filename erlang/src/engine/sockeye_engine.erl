@@ -234,7 +234,8 @@ handle_info(_Message, State) ->
 forget(Monitor, #state{servers = Servers} = State) ->
     case maps:take(Monitor, Servers) of
         {{Pid, Place}, Rest} ->
-            _ = demonitor(Monitor, [flush]),
+            %% Without `flush', which looks through the mailbox: thousands may have ended at a time.
+            true = demonitor(Monitor),
             true = ets:delete(?TABLE, {pid, Pid}),
             true = ets:delete(?TABLE, {place, Place, Pid}),
             State#state{servers = Rest};

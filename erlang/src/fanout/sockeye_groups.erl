@@ -92,7 +92,7 @@ joined(Name, ServerId, Server, State0) ->
 left(ServerId, #state{servers = Servers} = State) ->
     case maps:take(ServerId, Servers) of
         {{Server, #server{monitor = Monitor, groups = Groups}}, Rest} ->
-            _ = demonitor(Monitor, [flush]),
+            true = demonitor(Monitor),
             ok = sockeye_cluster:left(ServerId, Server),
             Leave = fun(Group) -> pg:leave(sockeye_cluster:scope(), Group, State#state.relay) end,
             lists:foreach(Leave, maps:keys(Groups)),

@@ -245,7 +245,7 @@ owned({_, _, _, _, Owner} = Id, Server, #state{owners = Owners} = State) ->
 disowned({_, _, _, _, Owner} = Id, #state{owners = Owners} = State) ->
     case Owners of
         #{Owner := {Watch, Ids}} when is_reference(Watch), map_size(Ids) =:= 1, is_map_key(Id, Ids) ->
-            _ = demonitor(Watch, [flush]),
+            true = demonitor(Watch),
             State#state{owners = maps:remove(Owner, Owners)};
         %% A connection stays watched: it cannot be watched twice.
         #{Owner := {Watch, Ids}} ->
@@ -322,7 +322,8 @@ unwatching(Places, Pid, Watching) ->
         #{Pid := {Monitor, Has}} ->
             case maps:without(Places, Has) of
                 None when map_size(None) =:= 0 ->
-                    _ = demonitor(Monitor, [flush]),
+                    %% Without `flush', which looks through the mailbox: thousands may have ended at a time.
+                    true = demonitor(Monitor),
                     maps:remove(Pid, Watching);
                 Left ->
                     Watching#{Pid := {Monitor, Left}}

@@ -139,7 +139,7 @@ take({watch, Id, Pid, Host}, Sections, Size, #w{ids = Ids, monitors = Monitors} 
     more(Sections, Size, W#w{ids = Ids#{Id => {Pid, Host, Ref}}, monitors = Monitors#{Ref => Id}});
 take({unwatch, Id}, Sections, Size, W) ->
     more(Sections, Size, forget(Id, W));
-take({'DOWN', Ref, process, _, _}, Sections, Size, #w{ids = Ids, monitors = Monitors} = W) ->
+take({'DOWN', Ref, process, _, _}, Sections, Size, #w{ids = Ids, monitors = Monitors} = W) when is_map_key(Ref, Monitors) ->
     #{Ref := Id} = Monitors,
     #{Id := {_, Host, _}} = Ids,
     %% Who died after its server made no mistake.
@@ -193,7 +193,8 @@ large(#w{large = [{From, [Item | Items]} | Others]} = W) ->
 forget(Id, #w{ids = Ids, monitors = Monitors} = W) ->
     case maps:take(Id, Ids) of
         {{_, _, Ref}, Rest} ->
-            _ = demonitor(Ref, [flush]),
+            %% Without `flush', which looks through the mailbox: thousands may have ended at a time.
+            true = demonitor(Ref),
             W#w{ids = Rest, monitors = maps:remove(Ref, Monitors)};
         error ->
             W

@@ -52,21 +52,21 @@ monitored(Pids) ->
     maps:from_list([{monitor(process, Pid), Pid} || Pid <- Pids]).
 
 %% In the order in which they end, since there may be a hundred thousand.
--spec await(#{reference() => pid()}, integer()) -> ok.
+-spec await(#{reference() => pid()}, integer() | infinity) -> ok.
 await(Waiting, _Deadline) when map_size(Waiting) =:= 0 ->
     ok;
 await(Waiting, Deadline) ->
     receive
         {'DOWN', Monitor, process, _Pid, _Reason} when is_map_key(Monitor, Waiting) ->
             await(maps:remove(Monitor, Waiting), Deadline)
-    after max(0, min(?EACH_MS, Deadline - now_ms())) ->
+    after left(Deadline) ->
             maps:foreach(fun(_Monitor, Pid) -> exit(Pid, kill) end, Waiting),
-            await_killed(Waiting)
+            await(Waiting, infinity)
     end.
 
--spec await_killed(#{reference() => pid()}) -> ok.
-await_killed(Waiting) ->
-    maps:foreach(fun(Monitor, _Pid) -> receive {'DOWN', Monitor, process, _, _} -> ok end end, Waiting).
+-spec left(integer() | infinity) -> timeout().
+left(infinity) -> infinity;
+left(Deadline) -> max(0, min(?EACH_MS, Deadline - now_ms())).
 
 -spec now_ms() -> integer().
 now_ms() ->
