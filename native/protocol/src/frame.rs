@@ -312,4 +312,45 @@ mod tests {
             assert_eq!(out, bytes);
         }
     }
+
+    #[test]
+    fn sequences_are_split_into_frames() {
+        for size in SIZES {
+            let payload = vec![b'x'; size];
+            let mut bytes = vec![];
+            write(&mut bytes, Opcode::Text, &payload, None);
+            let first = bytes.len();
+            write(&mut bytes, Opcode::Ping, b"p", None);
+            let found = split(&bytes);
+            assert_eq!(
+                found,
+                Some((Some(Opcode::Text), &bytes[..first], &bytes[first..]))
+            );
+            assert_eq!(
+                split(&bytes[first..]),
+                Some((None, &bytes[first..], &[][..]))
+            );
+            // Cut anywhere, or masked, it is none.
+            assert_eq!(split(&bytes[..first - 1]), None);
+            assert_eq!(split(&bytes[..1]), None);
+            assert_eq!(
+                plain_message(&bytes[..first]),
+                Some((Opcode::Text, &payload[..]))
+            );
+            assert_eq!(plain_message(&bytes), None);
+            mask_last(&mut bytes, first, [1, 2, 3, 4]);
+            assert_eq!(split(&bytes[first..]), None);
+        }
+        assert_eq!(split(b""), None);
+    }
+
+    #[test]
+    fn a_mark_tells_where_a_frame_begins() {
+        let mut out = b"before".to_vec();
+        let mark = begin(&mut out);
+        assert_eq!((mark.start(), mark.payload(), out.len()), (6, 8, 8));
+        out.extend_from_slice(b"ab");
+        seal(&mut out, mark, Opcode::Binary, None);
+        assert_eq!(out, b"before\x82\x02ab");
+    }
 }

@@ -376,4 +376,55 @@ mod tests {
         }
         assert!(ours <= theirs + theirs / 100, "{ours} and {theirs}");
     }
+
+    /// Each of the three bytes spreads places over the table: a hash that left one out would find less, and later.
+    #[test]
+    fn a_hash_is_of_all_its_bytes() {
+        for at in 0..MIN_MATCH {
+            let mut seen = std::collections::BTreeSet::new();
+            for byte in 0..=255 {
+                let mut bytes = *b"abc";
+                bytes[at] = byte;
+                seen.insert(ShortCompressor::hash(&bytes, 0));
+            }
+            assert!(
+                seen.len() > 128 && !seen.contains(&None),
+                "{at}: {}",
+                seen.len()
+            );
+        }
+        assert_eq!(ShortCompressor::hash(b"abc", 1), None);
+    }
+
+    /// A match that begins a byte later is taken if it is longer.
+    #[test]
+    fn the_longer_of_two_matches() {
+        let mut short = ShortCompressor::default();
+        let size = check(
+            &mut short,
+            b"abc-bcdefghijklm-abcdefghijklm",
+            &Tuning::default(),
+        );
+        assert_eq!(size, Some(22));
+    }
+
+    /// The longest message, most of which cannot be made smaller.
+    #[test]
+    fn a_little_smaller_is_smaller() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut payload = vec![];
+        while payload.len() < SHORT - 20 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            payload.push(b'!' + (state >> 32) as u8 % 90);
+        }
+        payload.extend_from_within(..20);
+        let size = check(
+            &mut ShortCompressor::default(),
+            &payload,
+            &Tuning::default(),
+        );
+        assert!(size.is_some_and(|size| size > SHORT - 20), "{size:?}");
+    }
 }

@@ -234,6 +234,34 @@ mod tests {
         }
     }
 
+    /// What is told of a body before it has come.
+    #[test]
+    fn how_much_is_expected() {
+        let told = |reader: &BodyReader| (reader.is_exact(), reader.expected());
+        assert_eq!(told(&reader("X: y")), (true, 0));
+        let mut five = reader("Content-Length: 5");
+        for left in (0..5).rev() {
+            assert_eq!(told(&five), (true, left + 1));
+            assert_eq!(five.read(b"x").map(|found| found.taken), Ok(1));
+        }
+        assert_eq!(told(&five), (true, 0));
+        let mut chunks = chunked();
+        for (bytes, expected) in [
+            (&b"1"[..], 0),
+            (b"2;", 18),
+            (b"x\r", 18),
+            (b"\n", 18),
+            (b"y", 17),
+        ] {
+            assert_eq!(chunks.read(bytes).map(|found| found.taken), Ok(bytes.len()));
+            assert_eq!(told(&chunks), (false, expected), "behind {bytes:?}");
+        }
+        assert_eq!(chunks.read(&[b'y'; 17]).map(|found| found.taken), Ok(17));
+        assert_eq!(told(&chunks), (false, 0));
+        assert!(chunks.read(b"\r\n0\r\n\r\n").is_ok());
+        assert_eq!(told(&chunks), (true, 0));
+    }
+
     #[test]
     fn what_has_two_readings_is_refused() {
         for body in [

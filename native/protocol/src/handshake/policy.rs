@@ -91,4 +91,13 @@ mod tests {
         assert!(!has("/rooms/*", "/rooms") && !has("/rooms/*", "/roomsx/y"));
         assert!(Paths::default().has("/any/thing"));
     }
+
+    #[test]
+    fn a_list_is_what_somebody_wrote() {
+        let some = Paths::new(["/a"]).unwrap();
+        assert!(some.lists("/a") && !some.lists("/b"));
+        assert!(!Paths::default().lists("/a"));
+        let none = Paths::new([]).unwrap();
+        assert!(!none.lists("/a") && !none.has("/a"));
+    }
 }

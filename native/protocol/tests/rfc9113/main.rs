@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use sockeye_protocol::handshake::HeadLimits;
 use sockeye_protocol::handshake::http2::{RequestHead, head, trailers};
+use sockeye_protocol::handshake::{HeadLimits, ServerPolicy, server};
 use sockeye_protocol::hpack::{Decoder, HpackError};
 
 /// Fields, literally.
@@ -203,6 +203,28 @@ fn websockets() {
     // For a proxy.
     let proxy: [(&str, &[u8]); 2] = [(":method", b"CONNECT"), (":authority", b"a:80")];
     assert_eq!(status(&proxy), Some(501));
+}
+
+#[test]
+fn the_version_of_a_websocket() {
+    for (version, taken) in [
+        (Some(&b"13"[..]), true),
+        (Some(b"12"), false),
+        (None, false),
+    ] {
+        let fields = with(&WEBSOCKET, "sec-websocket-version", version);
+        let RequestHead::Request { request, .. } = read(&fields) else {
+            panic!("{version:?}");
+        };
+        match server::connect(&request, &ServerPolicy::default()) {
+            Ok(upgrade) => assert!(taken && upgrade.accept.is_empty()),
+            Err(refusal) => {
+                assert!(!taken && refusal.status == 400);
+                let answer = String::from_utf8(refusal.response()).unwrap();
+                assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"));
+            }
+        }
+    }
 }
 
 #[test]

@@ -226,3 +226,67 @@ fn a_client_sends_nothing_unsafe() {
         );
     }
 }
+
+/// What a client tells of a server that it gives up.
+#[test]
+fn what_is_wrong_with_an_answer_is_named() {
+    let accept = format!("Sec-WebSocket-Accept: {ACCEPT}");
+    let all = ["Upgrade: websocket", "Connection: Upgrade", &accept];
+    let of = |line: &str, fields: &[&str]| {
+        let lines = [&[line], fields, &["", ""]].concat().join("\r\n");
+        let offered = ["json".to_string()];
+        let verdict = client::verify(lines.as_bytes(), KEY, &offered, &HeadLimits::default());
+        verdict
+            .map(|found| found.is_some())
+            .map_err(|error| error.to_string())
+    };
+    let wrong = |fields: &[&str]| of("HTTP/1.1 101 x", fields).unwrap_err();
+    assert_eq!(of("HTTP/1.1 101 x", &all), Ok(true));
+    assert_eq!(
+        of("HTTP/1.1 403 x", &[]).unwrap_err(),
+        "the server answered 403"
+    );
+    assert_eq!(
+        of("ICY 200 OK", &[]).unwrap_err(),
+        "the answer is not HTTP/1.1"
+    );
+    assert_eq!(
+        of("HTTP/1.1 099 x", &[]).unwrap_err(),
+        "the answer is not HTTP/1.1"
+    );
+    assert_eq!(
+        wrong(&all[1..]),
+        "invalid handshake: not Upgrade: websocket"
+    );
+    assert_eq!(
+        wrong(&[all[0], all[2]]),
+        "invalid handshake: no Connection: Upgrade"
+    );
+    assert_eq!(
+        wrong(&all[..2]),
+        "invalid handshake: wrong Sec-WebSocket-Accept"
+    );
+    let with = |more: &[&str]| wrong(&[&all, more].concat());
+    let json = "Sec-WebSocket-Protocol: json";
+    let not_offered = "invalid handshake: a subprotocol that was not offered";
+    assert_eq!(with(&["Sec-WebSocket-Protocol: xml"]), not_offered);
+    assert_eq!(with(&[json, json]), not_offered);
+    let extension = with(&["Sec-WebSocket-Extensions: x"]);
+    assert_eq!(
+        extension,
+        "invalid handshake: an extension that was not offered"
+    );
+    // As many lines as there may be.
+    for (count, fits) in [(96, true), (97, true), (98, false)] {
+        let fields = [&all[..], &vec!["X: y"; count]].concat();
+        let verdict = of("HTTP/1.1 101 x", &fields);
+        assert_eq!(verdict.is_ok(), fits, "{count}");
+        assert!(fits || verdict == Err("the head of the answer is too large".into()));
+    }
+    let options = ClientOptions {
+        host: "a b",
+        ..options(&[], &[])
+    };
+    let error = client::request(&options, KEY).unwrap_err();
+    assert!(error.to_string().starts_with("bad option: "), "{error}");
+}

@@ -124,6 +124,28 @@ fn targets() {
     }
 }
 
+/// What a server behind this one is asked for, and for what files are looked up.
+#[test]
+fn targets_as_they_came() {
+    for (line, path, raw, rest) in [
+        (
+            "GET /a%62/%2f?x=%61",
+            "/ab/%2F",
+            "/a%62/%2f",
+            "/a%62/%2f?x=%61",
+        ),
+        ("GET /", "/", "/", "/"),
+        ("GET http://example.com", "/", "/", "/"),
+        ("GET http://example.com?q", "/", "/", "/?q"),
+        ("GET http://example.com/%61?q", "/a", "/%61", "/%61?q"),
+        ("OPTIONS *", "*", "*", "*"),
+    ] {
+        let request = parse(&head(&format!("{line} HTTP/1.1"), &[], &[])).unwrap();
+        assert_eq!((request.path(), request.raw_path()), (path, raw), "{line}");
+        assert_eq!(request.path_and_query(), rest, "{line}");
+    }
+}
+
 #[test]
 fn an_authority_in_the_target_is_the_host() {
     for (target, host) in [
