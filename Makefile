@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 # A fresh rustup's cargo comes before one of the system, which may be too old.
 export PATH := $(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+# A checkout is there to be changed: where there is cargo, it builds, unless a place of built files is named.
+export SOCKEYE_BUILD := $(or $(SOCKEYE_BUILD),$(if $(SOCKEYE_PREBUILT),,$(if $(shell PATH="$(PATH)" command -v cargo),source)))
 # Where Debian puts the packages of Node; a Node from elsewhere does not look there.
 export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
@@ -11,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes autobahn fuzz differential sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes test-dist test-bare release autobahn fuzz differential sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +31,20 @@ chat: ## the chat on http://127.0.0.1:8080/, with an Erlang shell
 build: ## the native library and the Erlang modules
 	@.ci/setup build
 	@rebar3 compile
+
+dist: ## what others take instead of building: dist/ with library and executable, and native/prebuilt.config with their SHA-256
+	@.ci/setup build
+	@env -u CARGO_INCREMENTAL $(foreach V,LTO CODEGEN_UNITS OPT_LEVEL DEBUG STRIP,-u CARGO_PROFILE_RELEASE_$(V)) escript native/build_nif.escript dist dist
+
+package: ## the package for hex.pm: dist/sockeye-VERSION, and a tarball of it
+	@.ci/setup build
+	@escript native/build_nif.escript hex dist
+
+release: ## whether this commit can be released: version, CHANGELOG, tag, built files, documents; publishes nothing
+	@.ci/setup build
+	@escript native/build_nif.escript release
+	rebar3 edoc
+	rebar3 eunit --module=sockeye_guide_tests,sockeye_docs_tests,sockeye_names_tests
 
 test: ## all tests: Rust, Erlang, and real clients in Python and Node
 	@.ci/setup test
@@ -70,6 +86,14 @@ lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 install-modes: ## the ways to depend on Sockeye, each tried for real
 	@.ci/setup install
 	test/install/run
+
+test-dist: ## whether make dist makes the same bytes in two folders (two builds), and files that need what they say
+	@.ci/setup build
+	test/install/dist
+
+test-bare: ## in a bare Debian of its own (needs root): WAYS "hour", a stranger's first hour without Rust; also "run", "test", "rust", "proxies"
+	@.ci/setup build otp
+	test/install/bare-debian $(or $(WAYS),hour)
 
 autobahn: ## the Autobahn suite against a server and a client (needs CPython 2.7); CASES=--slice skips most of compression
 	@.ci/setup autobahn
@@ -142,4 +166,4 @@ bench-quick: ## the same in minutes: one short run, the servers that matter most
 	bench/run --all --quick
 
 clean: ## what the targets above made, downloaded packages included
-	rm -rf _build priv target doc .venv native/fuzz/target native/fuzz/corpus bench/target bench/results bench/peers/node/node_modules
+	rm -rf _build priv target dist doc .venv native/fuzz/target native/fuzz/corpus bench/target bench/results bench/peers/node/node_modules
