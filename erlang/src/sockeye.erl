@@ -48,7 +48,7 @@
 -export([info/0, info/1, connections/1, adopt/3]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
--export_type([options/0, handler/0, http_answer/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
+-export_type([options/0, handler/0, http_answer/0, send_piece/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
 -export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0]).
 -export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0, adopt_error/0]).
 
@@ -223,8 +223,12 @@
 %% is `verify_none' by default). A file that is missing or wrong is `{error, {bad_option, tls, Why}}'. See `erlang/guide/options.md',
 %% TLS.
 
--type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
-%% What a function of the option `http' returns.
+-type http_answer() :: {Status :: 200..599, [{iodata(), iodata()}], Body :: iodata() | {stream, fun((send_piece()) -> term())}}.
+%% What a function of the option `http' returns. The function of a `{stream, Fun}' is called in the same process, and the answer ends
+%% when it returns.
+
+-type send_piece() :: fun((iodata()) -> ok | {error, closed}).
+%% Sends a piece of an answer. Waits while more than 64 KiB wait for the client. `closed': the client has gone, or the server has ended.
 
 -type deflate_options() :: #{server_context_takeover => boolean(), client_context_takeover => boolean(),
                              server_max_window_bits => 9..15, client_max_window_bits => 9..15,

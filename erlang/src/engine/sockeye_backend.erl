@@ -15,7 +15,7 @@
 -export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_gone/1, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, attach/2, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -219,6 +219,22 @@ answer(ServerId, Token, Decision) ->
 -spec answer_dirty(server_id(), non_neg_integer(), sockeye_decision:checked()) -> boolean().
 answer_dirty(ServerId, Token, Decision) ->
     ?CALL(answer_dirty(ServerId, Token, Decision)).
+
+%% An answer in pieces begins. `false' if nobody waits for it any more, or there are too many of them.
+-spec stream_open(server_id(), non_neg_integer(), {200..599, [{binary(), binary()}]}) -> boolean().
+stream_open(ServerId, Token, Head) ->
+    ?CALL(stream_open(ServerId, Token, Head)).
+
+%% At most 64 KiB of it. `sent' if there is room for the next. `ok': the answer of this call comes as the message
+%% `{Ref, sent | closed}', when there is.
+-spec stream_send(server_id(), non_neg_integer(), binary(), asked()) -> ok | sent | closed.
+stream_send(ServerId, Token, Piece, Asked) ->
+    ?CALL(stream_send(ServerId, Token, Piece, Asked)).
+
+%% `closed': it is broken off.
+-spec stream_close(server_id(), non_neg_integer(), ok | closed) -> ok.
+stream_close(ServerId, Token, End) ->
+    ?CALL(stream_close(ServerId, Token, End)).
 
 %% So many messages `{sockeye_done, Ticket}' come, one from each of these shards: when it has carried out what
 %% it was given until now, or ends.

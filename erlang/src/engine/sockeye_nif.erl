@@ -13,7 +13,7 @@
          server_drain/1, adopt/3, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, attach/2, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -108,6 +108,9 @@ relay_open(ServerId) -> call(relay_open, [ServerId]).
 gate_open(ServerId) -> call(gate_open, [ServerId]).
 answer(ServerId, Token, Decision) -> call(answer, [ServerId, Token, Decision]).
 answer_dirty(ServerId, Token, Decision) -> call(answer_dirty, [ServerId, Token, Decision]).
+stream_open(ServerId, Token, Head) -> call(stream_open, [ServerId, Token, Head]).
+stream_send(ServerId, Token, Piece, Asked) -> call(stream_send, [ServerId, Token, Piece, Asked]).
+stream_close(ServerId, Token, End) -> call(stream_close, [ServerId, Token, End]).
 when_done(Shards) -> call(when_done, [Shards]).
 delivery_open(Index, Count) -> call(delivery_open, [Index, Count]).
 delivery_run(Index) -> call(delivery_run, [Index]).

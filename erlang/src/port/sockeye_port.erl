@@ -13,7 +13,7 @@
 -export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, attach/2, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, attach/2, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -214,6 +214,9 @@ gate_open(ServerId) ->
 
 answer(ServerId, Token, Decision) -> say(answer, [ServerId, Token, Decision]), true.
 answer_dirty(ServerId, Token, Decision) -> answer(ServerId, Token, Decision).
+stream_open(ServerId, Token, Head) -> call(stream_open, [ServerId, Token, Head], false).
+stream_send(ServerId, Token, Piece, _Asked) -> call(stream_send, [ServerId, Token, Piece], closed).
+stream_close(ServerId, Token, End) -> say(stream_close, [ServerId, Token, End]).
 
 %% ---------------------------------------------------------------- events
 

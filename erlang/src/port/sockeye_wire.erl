@@ -259,6 +259,6 @@ atoms() ->
      pong, port, protocol, proxied, proxy, proxy_errors, query, queued_calls, raise, reason, redirect, refused, rejected, requests, return,
      revoked, secret, send_queue, sent, servers, shards, sni, sockeye_ask, sockeye_conn, sockeye_dialled,
      sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_given, sockeye_gone, sockeye_hello, sockeye_refused,
-     sockeye_stopped, sockeye_topics, sockeye_unlistened, sockeye_whereis, state, status, stream, streaming, struct, subprotocol,
+     sockeye_stopped, sockeye_stream_gone, sockeye_topics, sockeye_unlistened, sockeye_whereis, state, status, stream, streaming, struct, subprotocol,
      subprotocols, syntax, text, timeout, tls, 'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions,
      trailing_data, true, unanswered, uncompressed, undefined, unknown_ca, upgrade, utf8, version].

@@ -59,6 +59,8 @@ sentence(#{what := accept_crashed} = R) ->
     [who(R), " answered 500", request(R), ": ", callback(R), " crashed"];
 sentence(#{what := http_crashed} = R) ->
     [who(R), " answered 500", request(R), ": ", callback(R), " crashed"];
+sentence(#{what := http_stream_crashed} = R) ->
+    [who(R), " broke off the answer", request(R), ": ", callback(R), " crashed"];
 sentence(#{what := What, timeout := Time} = R) when What =:= accept_timeout; What =:= http_timeout ->
     [who(R), " answered 503", request(R), ": ", callback(R), " took longer than ", ms(Time)];
 sentence(#{what := What, why := Why} = R) when What =:= bad_accept_return; What =:= bad_http_return ->

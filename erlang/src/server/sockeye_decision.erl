@@ -8,12 +8,13 @@
 -export([headers/1]).
 -export([is_large/1]).
 
--export_type([checked/0]).
+-export_type([checked/0, stream/0]).
 
 -import(sockeye_why, [bad/2]).
 
 -type checked() :: {accept, map()}
                  | {reject, 200..599, [{binary(), binary()}], binary()}.
+-type stream() :: {stream, {200..599, [{binary(), binary()}]}, fun((sockeye:send_piece()) -> term())}.
 
 %% Headers that the handshake decides, and those that say where an answer ends.
 -define(FRAMING, [<<"connection">>, <<"content-length">>, <<"transfer-encoding">>]).
@@ -34,17 +35,29 @@ accept({accept, Options}, Request) when is_map(Options) ->
     catch throw:{bad, Why} -> {error, Why}
     end;
 accept({reject, Status, Headers, Body}, _Request) ->
-    response({Status, Headers, Body});
+    whole(Status, Headers, Body);
 accept(Other, _Request) ->
     {error, sockeye_why:expected("{accept, Map} or {reject, Status, Headers, Body}", Other)}.
 
--spec response(term()) -> {ok, checked()} | {error, binary()}.
-response({Status, Headers, Body}) ->
-    try {ok, {reject, status(Status), checked(Headers, ?FRAMING), body(Status, Body)}}
+-spec response(term()) -> {ok, checked() | stream()} | {error, binary()}.
+response({Status, Headers, {stream, Fun}}) when is_function(Fun, 1) ->
+    try
+        ok = may_have_body(Status),
+        {ok, {stream, {status(Status), checked(Headers, ?FRAMING)}, Fun}}
     catch throw:{bad, Why} -> {error, Why}
     end;
+response({_Status, _Headers, {stream, Other}}) ->
+    {error, sockeye_why:expected("{stream, Fun} with a function of one argument", {stream, Other})};
+response({Status, Headers, Body}) ->
+    whole(Status, Headers, Body);
 response(Other) ->
     {error, sockeye_why:expected("{Status, Headers, Body}", Other)}.
+
+-spec whole(term(), term(), term()) -> {ok, checked()} | {error, binary()}.
+whole(Status, Headers, Body) ->
+    try {ok, {reject, status(Status), checked(Headers, ?FRAMING), body(Status, Body)}}
+    catch throw:{bad, Why} -> {error, Why}
+    end.
 
 %% Headers of a handshake.
 -spec headers(term()) -> {ok, [{binary(), binary()}]} | {error, binary()}.
@@ -84,11 +97,18 @@ status(Status) -> bad("expected a status from 200 to 599, got ~0tp", [Status]).
 -spec body(term(), term()) -> binary().
 body(Status, Body) ->
     case binary(body, Body) of
-        <<_, _/binary>> when Status =:= 204; Status =:= 205; Status =:= 304 ->
-            bad("an answer with status ~b has no body", [Status]);
+        <<>> ->
+            <<>>;
         Bin ->
+            ok = may_have_body(Status),
             Bin
     end.
+
+-spec may_have_body(term()) -> ok.
+may_have_body(Status) when Status =:= 204; Status =:= 205; Status =:= 304 ->
+    bad("an answer with status ~b has no body", [Status]);
+may_have_body(_Status) ->
+    ok.
 
 -spec checked(term(), [binary()]) -> [{binary(), binary()}].
 checked(Headers, Reserved) ->

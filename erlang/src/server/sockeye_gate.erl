@@ -19,6 +19,15 @@
 -type facts() :: map().
 -type accept() :: fun((sockeye_handler:request()) -> sockeye_handler:decision()) | {module(), Arg :: term()}.
 
+%% A question, and the process that answers it.
+-record(asked,
+        {about :: about(),
+         token :: non_neg_integer(),
+         timer :: reference(),
+         facts :: facts(),
+         %% The answer is given in pieces, by now.
+         streams = false :: boolean()}).
+
 -record(state,
         {id :: sockeye_backend:server_id(),
          server :: pid(),
@@ -28,7 +37,9 @@
          %% The functions of the routes that have one, by their number.
          routes :: #{non_neg_integer() => fun((map()) -> term())},
          timeout :: timeout(),
-         running = #{} :: #{pid() => {about(), non_neg_integer(), reference(), facts()}}}).
+         running = #{} :: #{pid() => #asked{}},
+         %% Those that give their answer in pieces.
+         streams = #{} :: #{Token :: non_neg_integer() => pid()}}).
 
 %% Whether connections are asked about.
 -spec accepts(sockeye_options:config()) -> boolean().
@@ -91,25 +102,31 @@ loop(#state{server = Server, running = Running} = State) ->
             %% Takes along those that are linked.
             exit(shutdown);
         {'EXIT', Pid, Reason} ->
-            case maps:take(Pid, Running) of
-                {{About, Token, Timer, Facts}, Rest} ->
+            case Running of
+                #{Pid := #asked{timer = Timer} = Asked} ->
                     _ = erlang:cancel_timer(Timer),
-                    Reason =:= normal orelse failed(About, Token, {exit, Reason}, Facts, State),
-                    ?MODULE:loop(State#state{running = Rest});
-                error ->
+                    Reason =:= normal orelse failed(Asked, {exit, Reason}, State),
+                    ?MODULE:loop(over(Pid, State));
+                _ ->
                     ?MODULE:loop(State)
             end;
         {timeout, Timer, Pid} ->
             case Running of
-                #{Pid := {About, Token, Timer, Facts}} ->
+                #{Pid := #asked{timer = Timer} = Asked} ->
                     unlink(Pid),
                     exit(Pid, kill),
-                    answer(Token, unavailable(), State),
-                    log(warning, timeout_of(About), Facts#{timeout => State#state.timeout}, State),
-                    ?MODULE:loop(State#state{running = maps:remove(Pid, Running)});
+                    late(Asked, State),
+                    ?MODULE:loop(over(Pid, State));
                 _ ->
                     ?MODULE:loop(State)
             end;
+        {streams, Pid, Ref} ->
+            ?MODULE:loop(streams(Pid, Ref, State));
+        {sockeye_stream_gone, Token} ->
+            ?MODULE:loop(gone(Token, State));
+        {sockeye_lost, _Run} ->
+            %% The engine's process has ended, and its connections.
+            ?MODULE:loop(lists:foldl(fun gone/2, State, maps:keys(State#state.streams)));
         _ ->
             ?MODULE:loop(State)
     end.
@@ -124,14 +141,54 @@ start(Token, About, Request, #state{running = Running, timeout = Timeout} = Stat
             State;
         Pid ->
             Timer = timer(Timeout, Pid),
-            State#state{running = Running#{Pid => {About, Token, Timer, facts(About, Request, State)}}}
+            State#state{running = Running#{Pid => #asked{about = About, token = Token, timer = Timer,
+                                                         facts = facts(About, Request, State)}}}
     end.
+
+%% The process is gone, or will be.
+-spec over(pid(), #state{}) -> #state{}.
+over(Pid, #state{running = Running, streams = Streams} = State) ->
+    {#asked{token = Token}, Rest} = maps:take(Pid, Running),
+    State#state{running = Rest, streams = maps:remove(Token, Streams)}.
+
+%% The function of this process has answered in time, and goes on with pieces.
+-spec streams(pid(), reference(), #state{}) -> #state{}.
+streams(Pid, Ref, #state{running = Running, streams = Streams} = State) ->
+    case Running of
+        #{Pid := #asked{timer = Timer, token = Token} = Asked} ->
+            _ = erlang:cancel_timer(Timer),
+            Pid ! {Ref, go_on},
+            State#state{running = Running#{Pid := Asked#asked{timer = make_ref(), streams = true}},
+                        streams = Streams#{Token => Pid}};
+        %% It is killed already.
+        _ ->
+            State
+    end.
+
+%% Nobody reads what this process sends. It hears of that when it sends next, and must end in time.
+-spec gone(non_neg_integer(), #state{}) -> #state{}.
+gone(Token, #state{running = Running, streams = Streams, timeout = Timeout} = State) ->
+    case maps:take(Token, Streams) of
+        {Pid, Rest} ->
+            #{Pid := Asked} = Running,
+            State#state{running = Running#{Pid := Asked#asked{timer = timer(Timeout, Pid)}}, streams = Rest};
+        error ->
+            State
+    end.
+
+-spec late(#asked{}, #state{}) -> ok.
+late(#asked{streams = true}, _State) ->
+    ok;
+late(#asked{about = About, token = Token, facts = Facts}, #state{timeout = Timeout} = State) ->
+    answer(Token, unavailable(), State),
+    log(warning, timeout_of(About), Facts#{timeout => Timeout}, State).
 
 -spec spawned(non_neg_integer(), about(), map(), #state{}) -> pid() | none.
 spawned(Token, About, Request, State) ->
     %% Not the whole state: it would be copied.
-    Small = State#state{running = #{}},
-    try sockeye_processes:may_start() andalso spawn_link(fun() -> run(Token, About, Request, Small) end) of
+    Small = State#state{running = #{}, streams = #{}},
+    Gate = self(),
+    try sockeye_processes:may_start() andalso spawn_link(fun() -> run(Gate, Token, About, Request, Small) end) of
         false -> none;
         Pid -> Pid
     catch
@@ -151,10 +208,14 @@ facts(About, Request, #state{callback = Callback, routes = Routes}) ->
             end,
     maps:merge(Whose, maps:with([method, path, peer], Request)).
 
--spec run(non_neg_integer(), about(), map(), #state{}) -> ok.
-run(Token, About, Request, State) ->
+-spec run(pid(), non_neg_integer(), about(), map(), #state{}) -> ok.
+run(Gate, Token, About, Request, State) ->
     Facts = facts(About, Request, State),
     try decide(About, Request, State) of
+        {ok, {stream, Head, Fun}} ->
+            ok = go_on(Gate),
+            stream(Head, [Fun || map_get(method, Request) =/= <<"HEAD">>],
+                   #asked{about = About, token = Token, timer = make_ref(), facts = Facts, streams = true}, State);
         {ok, Decision} ->
             answer(Token, Decision, State);
         {error, Why} ->
@@ -162,10 +223,29 @@ run(Token, About, Request, State) ->
             answer(Token, internal_error(), State)
     catch
         Class:Reason:Stack ->
-            failed(About, Token, {Class, Reason, Stack}, Facts, State)
+            failed(#asked{about = About, token = Token, timer = make_ref(), facts = Facts}, {Class, Reason, Stack}, State)
     end.
 
--spec decide(about(), map(), #state{}) -> {ok, sockeye_decision:checked()} | {error, binary()}.
+%% From here on there is no deadline, unless it is over already.
+-spec go_on(pid()) -> ok.
+go_on(Gate) ->
+    Ref = monitor(process, Gate),
+    Gate ! {streams, self(), Ref},
+    receive
+        {Ref, go_on} ->
+            _ = demonitor(Ref, [flush]),
+            ok;
+        {'DOWN', Ref, process, _, _} ->
+            exit(shutdown)
+    end.
+
+-spec stream({200..599, list()}, [fun()], #asked{}, #state{}) -> ok.
+stream(Head, Funs, #asked{token = Token} = Asked, #state{id = Id} = State) ->
+    try sockeye_http_stream:run(Id, Token, Head, Funs)
+    catch Class:Reason:Stack -> failed(Asked, {Class, Reason, Stack}, State)
+    end.
+
+-spec decide(about(), map(), #state{}) -> {ok, sockeye_decision:checked() | sockeye_decision:stream()} | {error, binary()}.
 decide(accept, Request, #state{accept = {Module, Arg}}) ->
     sockeye_decision:accept(Module:accept(Request, Arg), Request);
 decide(accept, Request, #state{accept = Accept}) when Accept =/= undefined ->
@@ -174,8 +254,11 @@ decide(Route, Request, #state{routes = Routes}) ->
     #{Route := Fun} = Routes,
     sockeye_decision:response(Fun(Request)).
 
--spec failed(about(), non_neg_integer(), tuple(), facts(), #state{}) -> ok.
-failed(About, Token, Failure, Facts, State) ->
+-spec failed(#asked{}, tuple(), #state{}) -> ok.
+failed(#asked{streams = true, token = Token, facts = Facts}, Failure, #state{id = Id} = State) ->
+    log(error, http_stream_crashed, Facts#{crash => Failure}, State),
+    sockeye_backend:stream_close(Id, Token, closed);
+failed(#asked{about = About, token = Token, facts = Facts}, Failure, State) ->
     log(error, crash_of(About), Facts#{crash => Failure}, State),
     answer(Token, internal_error(), State).
 

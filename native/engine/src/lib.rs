@@ -61,3 +61,4 @@ pub use vm::batch;
 pub use vm::host::{self, Disconnected};
 pub use vm::inbox::{self, Inbox, Notifier};
 pub use vm::question::{About, AcceptState, Acceptance, Answer, Question};
+pub use vm::stream::{Given, StreamAnswer, StreamEnd, Tell};

@@ -176,6 +176,15 @@ impl ServerHost for HostRef {
         true
     }
 
+    fn stream_gone(&self, token: u64) {
+        let gate = self.0.gate.load(Ordering::SeqCst);
+        if let Some(port) = self.0.port.upgrade()
+            && port.processes.is_alive(gate)
+        {
+            port.link.message(gate, |w| events::stream_gone(w, token));
+        }
+    }
+
     fn unlistened(&self) {
         self.tell(|w| {
             w.tuple(2);

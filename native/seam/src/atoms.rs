@@ -39,7 +39,7 @@ atoms! {
     no_descriptor, accept_errors, accept_pauses, memory, os_pid, queued_calls, delayed_calls, max_descriptor,
     sent, reason, message, panic, accept_error, sockeye_conn, sockeye_stopped, sockeye_unlistened,
     sockeye_event, sockeye_gone, sockeye_ask, sockeye_failed, sockeye_given, sockeye_topics, sockeye_whereis, sockeye_down, sockeye_dialled,
-    sockeye_disconnected, sockeye_hello, sockeye_refused, too_many_subscriptions, not_running,
+    sockeye_disconnected, sockeye_stream_gone, sockeye_hello, sockeye_refused, too_many_subscriptions, not_running,
     already_running, protocol, secret, return_ = "return", engine, host, handler, acceptor,
     plain, plain_batch, gate, other, timeout, nxdomain, proxy, refused, bad_handshake, bad_request,
     unknown_ca, bad_host, expired, not_yet_valid, revoked, pin, bad_certificate, alert, not_tls, too_many,

@@ -127,6 +127,13 @@ pub fn left<W: Writer>(w: &mut W, ended: &CloseInfo) -> W::Term {
     w.end_tuple(&parts)
 }
 
+/// The client of an answer in pieces has gone: `{sockeye_stream_gone, Token}`.
+pub fn stream_gone<W: Writer>(w: &mut W, token: u64) -> W::Term {
+    w.tuple(2);
+    let parts = [w.atom(Atom::sockeye_stream_gone), w.integer(token)];
+    w.end_tuple(&parts)
+}
+
 /// `{invalid, 1007, Why}`
 pub fn refused<W: Writer>(w: &mut W, why: &Invalid) -> W::Term {
     w.tuple(3);

@@ -131,5 +131,7 @@ async fn admit(
             })
         }
         Answer::Respond(refusal) => Err(refusal),
+        // Nobody may answer this in pieces.
+        Answer::Stream(_) => Err(Refusal::new(500, "Something went wrong here.\n")),
     }
 }

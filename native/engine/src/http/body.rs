@@ -1,4 +1,4 @@
-//! The body of an answer: bytes, or a part of a file that is read as it is sent.
+//! The body of an answer: bytes, a part of a file that is read as it is sent, or what comes piece by piece.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
 use super::proxy::Download;
+use crate::vm::stream::StreamBody;
 use crate::world::task::{self, JoinHandle};
 
 /// Bytes that are read and handed on at once.
@@ -19,6 +20,8 @@ pub(crate) enum Body {
     File(FilePart),
     /// What a server behind sends.
     Passed(Box<Download>),
+    /// What a process of the VM gives.
+    Stream(StreamBody),
 }
 
 impl Body {
@@ -32,7 +35,13 @@ impl Body {
             Body::Bytes(bytes) => Some(bytes.len() as u64),
             Body::File(part) => Some(part.left),
             Body::Passed(download) => download.len(),
+            Body::Stream(_) => None,
         }
+    }
+
+    /// Whether its pieces come when somebody has them, and are wanted at once.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self, Body::Passed(_) | Body::Stream(_))
     }
 }
 
@@ -107,6 +116,10 @@ impl HttpBody for Body {
                 Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
             }
             Body::Passed(download) => Pin::new(download).poll_frame(cx),
+            Body::Stream(stream) => {
+                let piece = ready!(stream.poll_piece(cx));
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+            }
         }
     }
 
@@ -120,6 +133,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Passed(download) => download.size_hint(),
+            Body::Stream(_) => SizeHint::new(),
             _ => SizeHint::with_exact(self.len().unwrap_or_default()),
         }
     }

@@ -23,6 +23,7 @@ use crate::server::{Server, bump};
 use crate::settings::routes::{RouteMatch, Target};
 use crate::shard::Shard;
 use crate::vm::question::{About, Answer, Question};
+use crate::vm::stream::StreamAnswer;
 use crate::world::time;
 
 const READ_ONLY: &str = "GET, HEAD, OPTIONS";
@@ -170,6 +171,10 @@ impl Service {
         };
         match ask(&self.server, &question).await {
             Answer::Respond(answer) => response(answer),
+            Answer::Stream(answer) => {
+                let StreamAnswer { head, body } = *answer;
+                response(head).map(|_| Body::Stream(body))
+            }
             Answer::Accept(_) => failed(),
         }
     }

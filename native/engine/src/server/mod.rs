@@ -1,6 +1,7 @@
 //! What the shards share of one server: its settings, its counters, its receivers.
 
 mod addresses;
+mod answers;
 pub(crate) mod broadcast;
 mod client;
 pub mod topics;
@@ -25,7 +26,8 @@ use crate::settings::config::{Mode, ServerConfig};
 use crate::settings::options::Rules;
 use crate::vm::host::ServerHost;
 use crate::vm::inbox::Inbox;
-use crate::vm::question::{Answer, Questions};
+use crate::vm::question::Questions;
+use crate::vm::stream::Streams;
 use crate::world::sync::Mutex;
 use crate::world::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::world::task::AbortHandle;
@@ -56,6 +58,7 @@ pub struct Server {
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
     pub(crate) questions: Questions,
+    streams: Streams,
     pub(crate) topics: TopicTable,
     /// Where there are limits for each address.
     addresses: Option<Addresses>,
@@ -183,6 +186,7 @@ impl Server {
             host: host((serial << SERVER_BITS) | u64::from(number)),
             counters: Counters::default(),
             questions: Questions::default(),
+            streams: Streams::default(),
             topics: TopicTable::default(),
             addresses,
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
@@ -258,16 +262,6 @@ impl Server {
     /// Counts bytes that compression has saved.
     pub fn saved(&self, bytes: usize) {
         bump(&self.counters.saved, bytes as u64);
-    }
-
-    /// Answers what was asked with this token. False if nobody waits for it any more.
-    pub fn answer(&self, token: u64, answer: Answer) -> bool {
-        self.questions.answer(token, answer)
-    }
-
-    /// Nobody will answer what was asked so far: it is refused with 503. For before there is somebody else to ask.
-    pub fn forget_questions(&self) {
-        self.questions.forget();
     }
 
     /// Connections that wait for a process of their own.
@@ -442,6 +436,7 @@ impl Server {
             ("unattached", load(&self.counters.unattached)),
             ("sharing", load(&self.counters.sharing)),
             ("questions", self.questions.len()),
+            ("streams", self.streams.len()),
             ("topics", self.topics.all().len()),
             (
                 "addresses",

@@ -36,6 +36,8 @@ pub trait ServerHost: Send + Sync {
     fn ask(&self, _token: u64, _question: &Question<'_>) -> bool {
         false
     }
+    /// The client of an answer in pieces has gone before its end: see [`crate::Server::open_stream`].
+    fn stream_gone(&self, _token: u64) {}
     /// The server's port is free.
     fn unlistened(&self) {}
     /// The server's port is free and its connections are gone. Its counters say how that went.

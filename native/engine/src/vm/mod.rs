@@ -4,3 +4,4 @@ pub mod batch;
 pub mod host;
 pub mod inbox;
 pub(crate) mod question;
+pub(crate) mod stream;

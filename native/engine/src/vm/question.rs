@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::model::lock::lock;
 use crate::net::peer::PeerInfo;
 use crate::settings::options::ConnOptions;
+use crate::vm::stream::StreamAnswer;
 use crate::world::collections::{HashMap, RandomState};
 use crate::world::sync::Mutex;
 
@@ -66,6 +67,8 @@ pub enum Answer {
     Accept(Box<Acceptance>),
     /// Answer with this.
     Respond(Refusal),
+    /// Answer with this head, and the pieces that come.
+    Stream(Box<StreamAnswer>),
 }
 
 /// The questions of a server that wait for an answer.
@@ -109,10 +112,13 @@ impl Questions {
         PendingQuestion(self, token)
     }
 
-    /// Brings an answer to who waits for it. False if nobody does.
-    pub(crate) fn answer(&self, token: u64, answer: Answer) -> bool {
+    /// Brings an answer to who waits for it. It comes back if nobody does.
+    pub(crate) fn answer(&self, token: u64, answer: Answer) -> Result<(), Answer> {
         let sender = lock(&self.waiting).answers.remove(&token);
-        sender.is_some_and(|sender| sender.send(answer).is_ok())
+        match sender {
+            Some(sender) => sender.send(answer),
+            None => Err(answer),
+        }
     }
 
     /// How many wait.
@@ -149,12 +155,10 @@ mod tests {
             .collect();
         assert!(questions.open().is_none(), "one too many");
         let (token, mut receiver) = all.swap_remove(7);
-        assert!(questions.answer(token, Answer::Respond(Refusal::new(418, ""))));
+        let teapot = || Answer::Respond(Refusal::new(418, ""));
+        assert!(questions.answer(token, teapot()).is_ok());
         assert!(matches!(receiver.try_recv(), Ok(Answer::Respond(r)) if r.status == 418));
-        assert!(
-            !questions.answer(token, Answer::Respond(Refusal::new(418, ""))),
-            "twice"
-        );
+        assert!(questions.answer(token, teapot()).is_err(), "twice");
         let (next, _receiver) = questions.open().unwrap();
         assert!(
             all.iter().all(|(known, _)| *known != next),

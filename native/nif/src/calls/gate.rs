@@ -1,14 +1,15 @@
 //! The gate process of a server, which answers its questions; and the relay, which wakes its processes.
 
 use rustler::types::tuple::get_tuple;
-use rustler::{Encoder, Env, Error, NifResult, Term};
-use sockeye_engine::{AcceptState, Answer};
-use sockeye_seam::settings::decision;
+use rustler::{Binary, Encoder, Env, Error, NifResult, Term};
+use sockeye_engine::{AcceptState, Answer, Given, Tell};
+use sockeye_seam::settings::{decision, stream_end, stream_head};
 
 use crate::atoms;
 use crate::server::registry;
-use crate::settings::tree::{bad_arg, tree_without};
+use crate::settings::tree::{bad_arg, tree, tree_without};
 use crate::terms::owned::OwnedTerm;
+use crate::vm::reply::{PendingReply, ReplyTo};
 use crate::vm::running;
 
 /// The caller gets the questions of this server. What was asked before will not be answered.
@@ -46,6 +47,57 @@ fn answer_dirty<'a>(
     decision: Term<'a>,
 ) -> NifResult<Term<'a>> {
     give(env, server, token, decision)
+}
+
+/// Answers a question with a head, and with pieces that come later. `false` if they are not wanted.
+#[rustler::nif]
+fn stream_open<'a>(env: Env<'a>, server: u64, token: u64, head: Term<'a>) -> NifResult<Term<'a>> {
+    let head = stream_head(&tree(head)).map_err(bad_arg)?;
+    let server = running::server(server);
+    let opened = server.is_some_and(|(_, server)| server.open_stream(token, head));
+    Ok(opened.encode(env))
+}
+
+/// Gives a piece, as small as a call on a normal scheduler may copy: `sent` or `closed`; or `ok`, and one of these comes as an answer.
+#[rustler::nif]
+fn stream_send<'a>(
+    env: Env<'a>,
+    server: u64,
+    token: u64,
+    piece: Binary<'a>,
+    asked: PendingReply<'a>,
+) -> Term<'a> {
+    let tell = || -> Tell {
+        let to = ReplyTo::new(env, asked);
+        Box::new(move |is_there| {
+            let said = if is_there {
+                atoms::sent()
+            } else {
+                atoms::closed()
+            };
+            to.answer(|b| b.atom(said));
+        })
+    };
+    let server = running::server(server);
+    let given = server.map_or(Given::Closed, |(_, server)| {
+        server.give_piece(token, &piece, tell)
+    });
+    match given {
+        Given::Taken => atoms::sent(),
+        Given::Waits => atoms::ok(),
+        Given::Closed => atoms::closed(),
+    }
+    .encode(env)
+}
+
+/// Ends an answer in pieces: `ok`, or `closed` for one that is broken off.
+#[rustler::nif]
+fn stream_close<'a>(env: Env<'a>, server: u64, token: u64, end: Term<'a>) -> NifResult<Term<'a>> {
+    let end = stream_end(&tree(end)).map_err(bad_arg)?;
+    if let Some((_, server)) = running::server(server) {
+        server.end_stream(token, end);
+    }
+    Ok(atoms::ok().encode(env))
 }
 
 fn give<'a>(env: Env<'a>, server: u64, token: u64, decision: Term<'a>) -> NifResult<Term<'a>> {

@@ -62,6 +62,12 @@ impl ServerHost for VmHost {
         })
     }
 
+    fn stream_gone(&self, token: u64) {
+        if let Some(gate) = self.0.gate() {
+            process::send(&gate, |mut b| events::stream_gone(&mut b, token));
+        }
+    }
+
     fn topic_left(&self, name: &[u8]) {
         if let Some(pid) = self.0.topic_changes.note(name) {
             process::send(&pid, |mut b| topic_changes::changed(&mut b, self.0.id));

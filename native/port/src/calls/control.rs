@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::tls::out_of_time;
-use sockeye_engine::{AcceptState, Engine, EngineConfig, Peer};
+use sockeye_engine::{AcceptState, Engine, EngineConfig, Given, Peer, Tell};
 use sockeye_etf::Token;
 use sockeye_protocol::handshake::{Origins, comparable_pattern};
 use sockeye_seam::calls as seam;
-use sockeye_seam::settings::{EventFormat, Owner, Settings, decision, read_tls, tls_settings};
+use sockeye_seam::settings::{
+    EventFormat, Owner, Settings, decision, read_tls, stream_end, stream_head, tls_settings,
+};
 use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
 
@@ -236,6 +238,53 @@ impl Call<'_> {
             .server(server)
             .is_ok_and(|server| server.answer(token, answer));
         self.asker.answer(|w| w.boolean(heard));
+        Ok(())
+    }
+
+    /// Answers a question with a head, and with pieces that come later. `false` if they are not wanted.
+    pub(super) fn stream_open(self) -> Read<()> {
+        let [server, token, head] = self.args()?;
+        let head = stream_head(&self.value(head)?)?;
+        let token = self.number(token)?;
+        let opened = self
+            .server(server)
+            .is_ok_and(|server| server.open_stream(token, head));
+        self.asker.answer(|w| w.boolean(opened));
+        Ok(())
+    }
+
+    /// Gives a piece. `sent`, when there is room for the next; or `closed`.
+    pub(super) fn stream_send(self) -> Read<()> {
+        let [server, token, piece] = self.args()?;
+        let (token, piece) = (self.number(token)?, self.bytes(piece)?);
+        let said = |asker: &Asker, is_there: bool| {
+            let said = if is_there { Atom::sent } else { Atom::closed };
+            asker.answer(|w| w.atom(said));
+        };
+        let tell = || -> Tell {
+            let asker = self.asker.clone();
+            Box::new(move |is_there| said(&asker, is_there))
+        };
+        let given = match self.server(server) {
+            Ok(server) => server.give_piece(token, piece, tell),
+            Err(_) => Given::Closed,
+        };
+        match given {
+            Given::Taken => said(&self.asker, true),
+            Given::Waits => {}
+            Given::Closed => said(&self.asker, false),
+        }
+        Ok(())
+    }
+
+    /// Ends an answer in pieces.
+    pub(super) fn stream_close(self) -> Read<()> {
+        let [server, token, end] = self.args()?;
+        let (token, end) = (self.number(token)?, stream_end(&self.value(end)?)?);
+        if let Ok(server) = self.server(server) {
+            server.end_stream(token, end);
+        }
+        self.asker.ok();
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye_engine::{AcceptState, Acceptance, Answer, ConnOptions};
+use sockeye_engine::{AcceptState, Acceptance, Answer, ConnOptions, StreamEnd};
 use sockeye_protocol::handshake::Refusal;
 
 use crate::settings::config::{active, time};
@@ -20,6 +20,31 @@ pub fn decision<P>(value: &Value<P>, state: Option<AcceptState>) -> Read<Answer>
             refusal.headers = headers.read()?;
             Ok(Answer::Respond(refusal))
         }
+        _ => Err(BadArg),
+    }
+}
+
+/// The head of an answer in pieces: `{Status, Headers}`.
+///
+/// # Errors
+/// It is none.
+pub fn stream_head<P>(value: &Value<P>) -> Read<Refusal> {
+    let [status, headers] = value.tuple()? else {
+        return Err(BadArg);
+    };
+    let mut head = Refusal::new(status.read()?, Vec::new());
+    head.headers = headers.read()?;
+    Ok(head)
+}
+
+/// How an answer in pieces ends: `ok`, or `closed` for one that is broken off.
+///
+/// # Errors
+/// It is neither.
+pub fn stream_end<P>(value: &Value<P>) -> Read<StreamEnd> {
+    match value {
+        end if end.is("ok") => Ok(StreamEnd::Complete),
+        end if end.is("closed") => Ok(StreamEnd::Broken),
         _ => Err(BadArg),
     }
 }

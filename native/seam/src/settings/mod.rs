@@ -9,7 +9,7 @@ mod tls;
 
 pub use client::{client_tls, dial};
 pub use config::{EventFormat, Owner, Settings, active, deflate_policy, time};
-pub use decision::decision;
+pub use decision::{decision, stream_end, stream_head};
 pub use json::{JsonOptions, KeyMode, encode_null, null};
 pub use options::set_option;
 pub use tls::{read_tls, tls_settings};

@@ -132,8 +132,7 @@ async fn answer(
             Ok(data) => piece(connection, &mut out, data, is_chunked).await?,
             Err(other) => trailers = other.into_trailers().ok(),
         }
-        // What comes piece by piece is wanted at once.
-        if matches!(body, Body::Passed(_)) {
+        if body.is_live() {
             connection.flush().await?;
         }
     }
@@ -171,15 +170,14 @@ async fn piece(
     Ok(())
 }
 
-/// The next part of an answer. While the server behind is waited for, the client must not have gone.
+/// The next part of an answer. While somebody else is waited for who has it, the client must not have gone.
 async fn next(
     connection: &Connection,
     body: &mut Body,
 ) -> Option<io::Result<hyper::body::Frame<Bytes>>> {
     poll_fn(|cx| {
         let poll = Pin::new(&mut *body).poll_frame(cx);
-        let is_passed = matches!(body, Body::Passed(_));
-        if poll.is_pending() && is_passed && connection.poll_gone(cx).is_ready() {
+        if poll.is_pending() && body.is_live() && connection.poll_gone(cx).is_ready() {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         poll

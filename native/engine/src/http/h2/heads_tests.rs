@@ -13,6 +13,7 @@ use super::allowance::Allowance;
 use super::frames::*;
 use super::heads::*;
 use super::streams::*;
+use crate::world::time::Instant;
 
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
@@ -122,12 +123,21 @@ fn an_answer_of_which_nothing_is_taken_is_given_up() {
     assert!(pipe.give_up(NEVER));
     assert_eq!(pipe.heard_and_told(), (vec![], vec![]));
     // What is not there yet is not the client's fault.
-    pipe.streams.borrow_mut().set_waits_for(3, true);
+    pipe.streams.borrow_mut().set_waits_for(3, WaitsFor::Server);
+    assert!(!pipe.streams.borrow().is_waiting_for_process());
     assert!(pipe.give_up(Duration::ZERO));
     assert_eq!(pipe.heard_and_told(), (cancel(1), cancel(1)));
     assert_eq!(pipe.heard_and_told(), (vec![], vec![]), "once");
+    pipe.streams
+        .borrow_mut()
+        .set_waits_for(3, WaitsFor::Process);
+    assert!(pipe.streams.borrow().is_waiting_for_process());
+    assert!(pipe.give_up(Duration::ZERO));
+    assert_eq!(pipe.heard_and_told(), (vec![], vec![]));
     assert!(pipe.streams.borrow().is_answering());
-    pipe.streams.borrow_mut().set_waits_for(3, false);
+    pipe.streams
+        .borrow_mut()
+        .set_waits_for(3, WaitsFor::Client(Instant::now()));
     assert!(pipe.give_up(Duration::ZERO));
     assert_eq!(pipe.heard_and_told(), (cancel(3), cancel(3)));
     assert!(!pipe.streams.borrow().is_answering());

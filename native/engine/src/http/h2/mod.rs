@@ -42,7 +42,7 @@ use crate::world::time::{self, Instant};
 
 use allowance::Allowance;
 use heads::InboundFrames;
-use streams::{OutboundFrames, Streams, number};
+use streams::{OutboundFrames, Streams, WaitsFor, number};
 
 /// Streams that a client may have open at once: as many as RFC 9113 wants at least.
 const STREAMS: u32 = 100;
@@ -143,8 +143,11 @@ impl Http2Connection {
     fn deadline(&self, leaving: bool) -> Option<Instant> {
         let config = &self.server.config;
         let streams = self.streams.borrow();
+        // Who gives an answer in pieces may take any time for the next.
+        let waits = streams.is_waiting_for_process() && !self.server.is_stopping();
         let busy = self.requests.get() > 0 || streams.is_answering();
         let limit = match (self.tunnels.get(), busy) {
+            _ if waits => return None,
             (0, false) if leaving => lingering::LINGER_TIMEOUT,
             (0, _) if self.server.is_stopping() => lingering::LINGER_TIMEOUT,
             (0, false) => config.handshake_timeout,
@@ -260,7 +263,7 @@ pub(crate) async fn serve(
     let mut connection = pin!(connection);
     let mut stopped = pin!(server.stop_asked().notified());
     stopped.as_mut().enable();
-    let mut leaving = false;
+    let (mut leaving, mut has_heard) = (false, false);
     loop {
         if !leaving && carrier.is_over() {
             leaving = true;
@@ -276,7 +279,8 @@ pub(crate) async fn serve(
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(WakeReason::Done);
             }
-            let stop = !leaving && stopped.as_mut().poll(cx).is_ready();
+            has_heard = has_heard || stopped.as_mut().poll(cx).is_ready();
+            let stop = has_heard && !leaving;
             if stop || changed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(WakeReason::Changed);
             }
@@ -437,7 +441,12 @@ impl HttpBody for ResponseBody {
         carrier.active.set(Instant::now());
         let poll = Pin::new(&mut answer.body).poll_frame(cx);
         let mut streams = carrier.streams.borrow_mut();
-        streams.set_waits_for(answer.stream, poll.is_pending());
+        let waits_for = match (&answer.body, poll.is_pending()) {
+            (_, false) => WaitsFor::Client(Instant::now()),
+            (Body::Stream(_), true) => WaitsFor::Process,
+            (_, true) => WaitsFor::Server,
+        };
+        streams.set_waits_for(answer.stream, waits_for);
         poll
     }
 

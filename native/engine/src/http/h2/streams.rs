@@ -47,9 +47,11 @@ pub(super) struct StreamState {
     waits_for: Option<WaitsFor>,
 }
 
-enum WaitsFor {
+pub(super) enum WaitsFor {
     /// We, who read it.
     Server,
+    /// A process of the VM, which gives it in pieces.
+    Process,
     /// The client, who took some of it last at this time.
     Client(Instant),
 }
@@ -99,18 +101,24 @@ impl Streams {
         }
     }
 
-    /// Who has to go on now: we, if the next piece of content is not there yet.
-    pub(super) fn set_waits_for(&mut self, stream: u32, is_ours: bool) {
+    /// Who has to go on now.
+    pub(super) fn set_waits_for(&mut self, stream: u32, waits_for: WaitsFor) {
         if let Some(Some(turn)) = self
             .open
             .get_mut(&stream)
             .map(|open| open.waits_for.as_mut())
         {
-            *turn = match is_ours {
-                true => WaitsFor::Server,
-                false => WaitsFor::Client(Instant::now()),
-            };
+            *turn = waits_for;
         }
+    }
+
+    /// Whether a process of the VM has to go on with an answer.
+    pub(super) fn is_waiting_for_process(&self) -> bool {
+        self.is_answering()
+            && self
+                .open
+                .values()
+                .any(|open| matches!(open.waits_for, Some(WaitsFor::Process)))
     }
 
     fn took(&mut self, stream: u32, now: Instant) {
@@ -136,7 +144,7 @@ impl Streams {
     pub(super) fn next_look(&self, timeout: Duration) -> Option<Instant> {
         let stalled = self.open.values().filter_map(|open| match open.waits_for {
             Some(WaitsFor::Client(at)) => Some(at),
-            Some(WaitsFor::Server) => Some(Instant::now()),
+            Some(WaitsFor::Server | WaitsFor::Process) => Some(Instant::now()),
             None => None,
         });
         let unheard = self.given_up.first().map(|(_, at)| *at);
