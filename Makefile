@@ -68,9 +68,10 @@ test-port: ## EUnit with the engine as a process of its own: the modules that te
 test-peers: ## Python and Node clients against a server
 	test/peers/run
 
-test-proxies: ## real haproxy and nginx in front of a server
+test-proxies: ## real haproxy and nginx in front of a server, cowboy and Node behind it
 	@.ci/setup proxies
-	SOCKEYE_PROXIES=1 rebar3 eunit --module=sockeye_proxies_tests
+	@bench/setup beam
+	SOCKEYE_PROXIES=1 rebar3 eunit --module=sockeye_proxies_tests,sockeye_beside_peers_tests
 
 lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	@.ci/setup lint

@@ -1,0 +1,114 @@
+%% Web servers of others behind ours: cowboy, where the bench has unpacked it, and Node. `make test-proxies' gets them; where they are
+%% missing, these tests are left out.
+-module(sockeye_beside_peers_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
+
+-import(sockeye_test, [with_server/2, program/1, root/0]).
+
+-define(TIMEOUT, 20000).
+
+peers_test_() ->
+    lists:flatmap(fun({Name, Found}) ->
+        case Found of
+            {ok, Command} -> [{Name ++ ": " ++ Title, {timeout, 60, fun() -> behind(Command, Test) end}} || {Title, Test} <- tests()];
+            {missing, What} -> missing(Name, What)
+        end
+    end, [{"cowboy", cowboy()}, {"Node", node_js()}]).
+
+missing(Name, What) ->
+    case os:getenv("SOCKEYE_PROXIES") of
+        false -> sockeye_test:left_out(Name ++ " behind", What);
+        _ -> [{"missing", fun() -> error({not_there, Name, What}) end}]
+    end.
+
+cowboy() ->
+    Plugins = filename:join(root(), "bench/target/debian/usr/lib/rabbitmq/lib/rabbitmq_server-*/plugins/"),
+    case [filelib:wildcard(filename:join(Plugins, App ++ "-*/ebin")) || App <- ["cowboy", "cowlib", "ranch"]] of
+        [[_ | _], [_ | _], [_ | _]] = Found ->
+            Paths = [filename:dirname(code:which(?MODULE)), filename:dirname(code:which(web_cowboy)) | lists:append(Found)],
+            Erl = filename:join([code:root_dir(), "bin", "erl"]),
+            {ok, {Erl, ["-noshell", "-pa"] ++ Paths ++ ["-eval", "web_cowboy:main()."], []}};
+        _ ->
+            {missing, "no bench/target/debian: bench/setup beam"}
+    end.
+
+node_js() ->
+    Paths = [Path || Path <- ["/usr/share/nodejs", filename:join(root(), "bench/peers/node/node_modules")],
+                     filelib:is_dir(filename:join(Path, "ws"))],
+    case {program("node"), Paths} of
+        {false, _} -> {missing, "no node"};
+        {_, []} -> {missing, "no ws"};
+        {Node, _} -> {ok, {Node, [filename:join(root(), "test/peers/web_server.js")], [{"NODE_PATH", lists:append(lists:join(":", Paths))}]}}
+    end.
+
+%% It ends with its standard input.
+behind({Program, Args, Env}, Test) ->
+    Peer = open_port({spawn_executable, Program}, [{args, Args}, {env, Env}, {line, 1000}, binary, exit_status, stderr_to_stdout]),
+    try
+        Route = {proxy, upstream:url(ready(Peer))},
+        with_server(#{paths => ["/ours"], http => #{"/" => Route}, format => raw}, Test)
+    after
+        port_close(Peer)
+    end.
+
+ready(Peer) ->
+    receive
+        {Peer, {data, {eol, <<"READY ", Port/binary>>}}} -> binary_to_integer(Port);
+        {Peer, {data, _}} -> ready(Peer);
+        {Peer, {exit_status, Status}} -> error({ended, Status})
+    after ?TIMEOUT -> error(not_ready)
+    end.
+
+tests() ->
+    [{"requests and bodies", fun requests/2}, {"chunks", fun chunks/2}, {"who asks", fun who/2}, {"WebSockets", fun websockets/2}].
+
+ask(Socket, Request) ->
+    ok = gen_tcp:send(Socket, Request),
+    {<<"HTTP/1.1 200 ", _/binary>> = Head, Rest} = http_content:head(tcp, Socket),
+    {complete, Content} = http_content:read(tcp, Socket, Head, Rest),
+    {Head, Content}.
+
+requests(Port, Server) ->
+    Socket = http_client:connect(Port),
+    Body = binary:copy(<<"0123456789abcdef">>, 20000),
+    Post = "POST /echo HTTP/1.1\r\nHost: a\r\n",
+    [?assertMatch({_, <<"hello\n">>}, ask(Socket, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")) || _ <- [1, 2, 3]],
+    ?assertMatch({_, Body}, ask(Socket, [Post, "Content-Length: 320000\r\n\r\n", Body])),
+    ?assertMatch({_, <<"hello world">>},
+                 ask(Socket, [Post, "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-T: z\r\n\r\n"])),
+    ?assertMatch({_, <<>>}, ask(Socket, [Post, "Content-Length: 0\r\n\r\n"])),
+    ok = gen_tcp:close(Socket),
+    ?assertMatch({ok, #{proxied := 6, proxy_errors := 0}}, sockeye:info(Server)).
+
+chunks(Port, _) ->
+    Socket = http_client:connect(Port),
+    [begin
+         {Head, Content} = ask(Socket, "GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n"),
+         ?assertEqual(<<"one two three">>, Content),
+         ?assertMatch({_, _}, binary:match(Head, <<"transfer-encoding: chunked">>))
+     end || _ <- [1, 2]],
+    ok = gen_tcp:close(Socket).
+
+who(Port, _) ->
+    Socket = http_client:connect(Port),
+    Claims = "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\n",
+    ?assertMatch({_, <<"a.example:80 127.0.0.1 http">>}, ask(Socket, ["GET /who HTTP/1.1\r\nHost: a.example:80\r\n", Claims, "\r\n"])),
+    ok = gen_tcp:close(Socket).
+
+%% Those of the server behind, and between them ours.
+websockets(Port, Server) ->
+    Theirs = ws_client:connect(Port, #{path => "/socket"}),
+    Ours = ws_client:connect(Port, #{path => "/ours"}),
+    {Conn, {open, _}} = sockeye_test:event(),
+    [begin
+         Text = binary:copy(<<"x">>, Size),
+         ok = ws_client:text(Theirs, Text),
+         ?assertEqual({text, Text}, ws_client:recv(Theirs, ?TIMEOUT)),
+         ok = ws_client:text(Ours, Text),
+         ?assertEqual({Conn, {text, Text}}, sockeye_test:event())
+     end || Size <- [0, 1, 125, 126, 65535, 65536]],
+    ok = ws_client:text(Theirs, <<"close">>),
+    ?assertEqual({close, 4001, <<"as you wish">>}, ws_client:recv(Theirs, ?TIMEOUT)),
+    ?assertMatch({ok, #{connections := 1, proxied := 1, proxy_errors := 0}}, sockeye:info(Server)).
