@@ -203,6 +203,10 @@ fn websockets() {
     // For a proxy.
     let proxy: [(&str, &[u8]); 2] = [(":method", b"CONNECT"), (":authority", b"a:80")];
     assert_eq!(status(&proxy), Some(501));
+    // Neither for a proxy nor for us: RFC 9113, 8.5.
+    for (name, value) in [(":scheme", &b"http"[..]), (":path", b"/")] {
+        assert_eq!(status(&with(&proxy, name, Some(value))), None, "{name}");
+    }
 }
 
 #[test]
