@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes test-dist test-bare release autobahn fuzz differential sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -108,6 +108,14 @@ fuzz: ## each fuzz target for SECONDS (60) under libFuzzer, or TARGET="json url"
 differential: ## TEXTS (200000) of JSON beside Jansson and sonic-rs, REQUESTS (3000) for a WebSocket beside Python's websockets and Node's ws: the same but for known differences; SEED repeats
 	@.ci/setup test differential
 	test/differential/run $(or $(TEXTS),200000) $(or $(REQUESTS),3000) $(SEED)
+
+mutants: ## small changes to CRATES (protocol json) which the crate's own tests must find (hours); SHARD=k/n for some, FILES="utf8.rs" within one crate
+	@.ci/setup build
+	@for crate in $(or $(CRATES),protocol json); do test/mutants/run $$crate $(FILES) || exit 1; done
+
+coverage: ## which lines and branches the tests reach: the crates' own, and EUnit (MODULES=... for some); WHAT=rust or erlang for one of both
+	@.ci/setup coverage
+	test/coverage/run $(or $(WHAT),all) $(MODULES)
 
 # With the checks of a debug build.
 SIM := cargo run --quiet --locked --profile soak -p sockeye-sim --
