@@ -110,6 +110,13 @@ def flood(args):
                  dict(connections=args.connections or 64, size=size, shape=args.shape, duration=args.flood_seconds))]
 
 
+def proxy(args):
+    counts = [args.connections] if args.connections else [64, 1000]
+    return [Cell(f"{size_name(size)}, {count:,} connections", "http",
+                 dict(connections=count, path=f"/{size}", duration=args.duration, warmup=args.duration / 4))
+            for size in [64, 16384] for count in counts]
+
+
 JSON_ECHO = ["sockeye-one", "sockeye-pool", "sockeye-each", "cowboy-one", "cowboy-each", "yaws-each", "tungstenite",
              "tungstenite-4k", "fastwebsockets", "node-ws", "python-websockets", "python-picows"]
 
@@ -144,9 +151,12 @@ QUESTIONS = {
                      quick=["sockeye-one", "sockeye-each", "cowboy-each"], apart=True),
     "flood": Question("64 clients at full speed, a handler that takes 1 ms", ["sockeye-slow"], flood, report.flood,
                       apart=True),
+    "proxy": Question("requests that are passed on to a web server behind",
+                      ["sockeye-proxy", "sockeye-proxy-port", "haproxy-proxy", "nginx-proxy"], proxy, report.proxy,
+                      quick=["sockeye-proxy", "haproxy-proxy", "nginx-proxy"]),
     "json": Question("JSON alone", [], None, None, steps=["beam"]),
 }
 
-# What `--all` asks. A flood shows a bound, not a speed, and has a command of its own.
+# What `--all` asks. A flood shows a bound, not a speed, and has a command of its own; proxies need haproxy and nginx.
 ALL = ["echo", "raw", "fanout", "handshakes", "rate", "health", "deflate", "idle", "json"]
 QUICK = ["echo", "raw", "fanout", "handshakes", "health", "idle"]

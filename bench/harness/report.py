@@ -122,6 +122,23 @@ def handshakes(found, cells, names):
     }, limit)
 
 
+def proxy(found, cells, names):
+    def against(name):
+        return lambda cell, rows: share(rows, "cpu_us", median(found.get((cell, name)), "cpu_us"))
+
+    table(found, cells, names, {
+        "CPU us/req": (11, lambda cell, rows: number(rows, "cpu_us", 2)),
+        "min-max": (17, lambda cell, rows: spread(rows, "cpu_us")),
+        "/haproxy": (9, against("haproxy-proxy")),
+        "/nginx": (9, against("nginx-proxy")),
+        "req/s": (10, lambda cell, rows: number(rows, "per_second")),
+        "p50 us": (9, lambda cell, rows: number(rows, "p50_us")),
+        "p99 us": (9, lambda cell, rows: number(rows, "p99_us")),
+        "MB": (8, lambda cell, rows: number(rows, "rss", 1, 2**20)),
+        "load": (6, lambda cell, rows: f"{median(rows, 'load_busy'):.0%}"),
+    })
+
+
 def health(found, cells, names):
     table(found, cells, names, {
         "wake-up p50 us": (15, lambda cell, rows: number(rows, "wake_p50_us")),

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,10 @@ def node(mode="json", *args):
     return ["node", str(BENCH / "peers/node/server.js"), mode, *args]
 
 
+def front(kind):
+    return [sys.executable, str(BENCH / "peers/proxies/front.py"), kind]
+
+
 def python(*args, script="server.py"):
     program = TARGET / "python/bin/python"
     if not program.exists():
@@ -112,6 +117,10 @@ SERVERS = {
     "sockeye-raw": lambda root=ROOT: sockeye("raw", root),
     "sockeye-raw-each": lambda root=ROOT: sockeye("raw_each", root),
     "sockeye-topic": lambda root=ROOT: sockeye("topic", root),
+    "sockeye-proxy": lambda root=ROOT: sockeye("proxy", root),
+    "sockeye-proxy-port": lambda root=ROOT: sockeye("proxy", root, "port"),
+    "haproxy-proxy": lambda: front("haproxy"),
+    "nginx-proxy": lambda: front("nginx"),
     "cowboy-one": lambda: cowboy("one"),
     "cowboy-each": lambda: cowboy("each"),
     "cowboy-slow": lambda: cowboy("slow"),
@@ -149,6 +158,23 @@ def command_of(name):
     return SERVERS[name]()
 
 
+# The server behind the proxies.
+origin = None
+
+
+def environment(name):
+    """Of a server; for a proxy with the port of the server behind, which runs on the core of the load."""
+    global origin
+    if not name.removesuffix(PORT).endswith("-proxy"):
+        return None
+    if origin is None:
+        origin = subprocess.Popen(pinned(LOAD_CPU, front("origin")), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        origin.ready = origin.stdout.readline().split()
+    if origin.ready[:1] != ["READY"]:
+        raise Missing("the server behind did not start: bench/setup proxies")
+    return dict(os.environ, BENCH_ORIGIN=origin.ready[1])
+
+
 class Server:
     """A running server. It ends when its standard input closes, so it cannot outlive the bench."""
 
@@ -156,20 +182,21 @@ class Server:
         self.name = name
         self.beam = name.startswith(("sockeye", "cowboy", "yaws", BEFORE))
         self.library = "sockeye" in name and not name.endswith(PORT)
-        command = pinned(SERVER_CPU, command_of(name))
+        command, env = pinned(SERVER_CPU, command_of(name)), environment(name)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=TARGET
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=TARGET, env=env
         )
         for line in self.process.stdout:
             if line.startswith("READY "):
-                self.port = int(line.split()[1])
+                # A proxy is not the process that starts it.
+                self.port, self.pid = [*map(int, line.split()[1:]), self.process.pid][:2]
                 return
             sys.stderr.write(f"{name}: {line}")
         raise Missing(f"it ended with code {self.process.wait()} before it was ready")
 
     def load(self, mode, **options):
         """Runs the load generator against this server: its result, or what went wrong."""
-        command = [str(LOAD), mode, "--addr", f"127.0.0.1:{self.port}", "--pid", str(self.process.pid)]
+        command = [str(LOAD), mode, "--addr", f"127.0.0.1:{self.port}", "--pid", str(self.pid)]
         for feature in ("deflate", "tls"):
             if self.name.removesuffix(PORT).endswith(f"-{feature}"):
                 command += [f"--{feature}", "true"]
@@ -214,6 +241,10 @@ def versions():
         name, _, version = Path(path).name.removesuffix(".dist-info").partition("-")
         if name in ("websockets", "picows", "uvloop", "orjson"):
             found[name] = version
+    for name in ("haproxy", "nginx"):
+        said = subprocess.run(f"PATH=$PATH:/usr/sbin {name} -v 2>&1", shell=True, capture_output=True, text=True).stdout
+        if version := re.search(r"\d+\.\d+\.\d+", said):
+            found[name] = version[0]
     lock = (BENCH / "Cargo.lock").read_text().split("[[package]]")
     for package in lock[1:]:
         fields = dict(line.split(" = ", 1) for line in package.splitlines() if " = " in line)

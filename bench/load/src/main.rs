@@ -9,6 +9,7 @@ mod flood;
 mod frame;
 mod handshakes;
 mod histogram;
+mod http;
 mod idle;
 mod payload;
 mod proc;
@@ -72,6 +73,7 @@ fn run() -> Result<serde_json::Value> {
         "fanout" => fanout::run(&target, fanout::Options::take(args)?),
         "handshakes" => handshakes::run(&target, handshakes::Options::take(args)?),
         "idle" => idle::run(&target, idle::Options::take(args)?),
+        "http" => http::run(&target, http::Options::take(args)?),
         "flood" => flood::run(&target, flood::Options::take(args)?),
         _ => Err(USAGE.into()),
     }

@@ -2,7 +2,7 @@
 %% `one', `pool', `each': which processes run the handler. `slow': as `one', but 1 ms a frame.
 %% `owner': frames as messages to a plain process. `deflate', `window', `tls': as `one', with
 %% permessage-deflate, with a window of its own for each connection, or with TLS and the certificate that bench/setup made.
-%% `raw', `raw_each': texts are not JSON. `topic': what comes on the path /publish is published to all other connections.
+%% `raw', `raw_each': texts are not JSON. `proxy': all requests go to the server behind, at the port BENCH_ORIGIN. `topic': what comes on the path /publish is published to all other connections.
 -module(bench_sockeye).
 -behaviour(sockeye_handler).
 
@@ -28,6 +28,9 @@ options(window) -> (options(one))#{deflate => #{server_context_takeover => true}
 options(tls) -> (options(one))#{tls => #{certfile => "tls/cert.pem", keyfile => "tls/key.pem"}};
 options(raw) -> (options(one))#{format => raw};
 options(raw_each) -> (options(each))#{format => raw};
+options(proxy) ->
+    Origin = "http://127.0.0.1:" ++ os:getenv("BENCH_ORIGIN"),
+    #{http => #{"/" => {proxy, Origin, #{pool_size => 1024}}}};
 options(topic) -> (options(raw))#{handler => {?MODULE, topic}};
 options(owner) -> #{handler => spawn_link(fun owner/0), active => true}.
 
