@@ -53,53 +53,14 @@ close({_, Over, Socket}) -> tcp_or_tls:close(Over, Socket).
 %% The content, and how it ended: `complete', or `broken' for one that the client must not take for whole. HTTP/1.0 cannot tell.
 all({"HTTP/2", _, Socket}) -> all_http2(Socket, <<>>);
 all({Name, Over, Socket}) ->
-    {Head, Rest} = head(Over, Socket, <<>>),
+    {Head, Rest} = http_content:head(Over, Socket),
+    Framing = [binary:match(Head, Field) =/= nomatch
+               || Field <- [<<"transfer-encoding: chunked">>, <<"content-length">>, <<"connection: close">>]],
     case Name of
-        "HTTP/1.0" ->
-            ?assertEqual({nomatch, nomatch}, {binary:match(Head, <<"transfer-encoding">>), binary:match(Head, <<"content-length">>)}),
-            ?assertMatch({_, _}, binary:match(Head, <<"connection: close">>)),
-            {complete, to_end(Over, Socket, Rest)};
-        _ ->
-            ?assertMatch({_, _}, binary:match(Head, <<"transfer-encoding: chunked">>)),
-            chunks(Over, Socket, Rest, <<>>)
-    end.
-
-head(Over, Socket, Read) ->
-    case binary:split(Read, <<"\r\n\r\n">>) of
-        [Head, Rest] -> {Head, Rest};
-        _ ->
-            {ok, More} = tcp_or_tls:recv(Over, Socket),
-            head(Over, Socket, <<Read/binary, More/binary>>)
-    end.
-
-to_end(Over, Socket, Read) ->
-    case tcp_or_tls:recv(Over, Socket) of
-        {ok, More} -> to_end(Over, Socket, <<Read/binary, More/binary>>);
-        {error, Reason} when Reason =/= timeout -> Read
-    end.
-
-chunks(Over, Socket, Read, Content) ->
-    case chunk(Read) of
-        {<<>>, <<"\r\n", _/binary>>} -> {complete, Content};
-        {<<_, _/binary>> = Chunk, <<"\r\n", Rest/binary>>} ->
-            chunks(Over, Socket, Rest, <<Content/binary, Chunk/binary>>);
-        _ ->
-            case tcp_or_tls:recv(Over, Socket) of
-                {ok, More} -> chunks(Over, Socket, <<Read/binary, More/binary>>, Content);
-                {error, Reason} when Reason =/= timeout -> {broken, Content}
-            end
-    end.
-
-chunk(Read) ->
-    case binary:split(Read, <<"\r\n">>) of
-        [Size, Rest] ->
-            Length = binary_to_integer(Size, 16),
-            case Rest of
-                <<Chunk:Length/binary, Behind/binary>> -> {Chunk, Behind};
-                _ -> more
-            end;
-        _ -> more
-    end.
+        "HTTP/1.0" -> ?assertEqual([false, false, true], Framing);
+        _ -> ?assertEqual([true, false, false], Framing)
+    end,
+    http_content:read(Over, Socket, Head, Rest).
 
 all_http2(Socket, Content) ->
     case h2_frames:next(Socket) of
@@ -178,13 +139,13 @@ head_test() ->
     with_stream(fun(_, _) -> Self ! {told, run} end, fun(Port, _) ->
         Socket = http_client:connect(Port),
         ok = gen_tcp:send(Socket, request("HEAD", "/x", "1.1")),
-        {Head, <<>>} = head(tcp, Socket, <<>>),
+        {Head, <<>>} = http_content:head(tcp, Socket),
         ?assertMatch(<<"HTTP/1.1 200 ", _/binary>>, Head),
         ?assertMatch({_, _}, binary:match(Head, <<"content-type: text/event-stream">>)),
         ?assertEqual(nomatch, binary:match(Head, <<"content-length">>)),
         %% Nothing stands between it and the next answer.
         ok = gen_tcp:send(Socket, request("HEAD", "/x", "1.1")),
-        {<<"HTTP/1.1 200 ", _/binary>>, <<>>} = head(tcp, Socket, <<>>),
+        {<<"HTTP/1.1 200 ", _/binary>>, <<>>} = http_content:head(tcp, Socket),
         {ok, Other} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
         Fields = [{<<":method">>, <<"HEAD">>}, {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"a">>}, {<<":path">>, <<"/x">>}],
         ok = h2_frames:shake(Other),
