@@ -341,12 +341,16 @@ mod tests {
 
     #[test]
     fn positions_start_again_before_they_overflow() {
-        let mut short = ShortCompressor {
-            base: u32::MAX - 3 * SHORT as u32,
-            ..ShortCompressor::default()
-        };
-        for _ in 0..5 {
-            assert!(check(&mut short, &b"abcdefgh".repeat(32), &Tuning::default()).is_some());
+        let last = u32::MAX - 2 * SHORT as u32;
+        for base in [last - SHORT as u32, last - 1, last, last + 1, last + 2] {
+            let mut short = ShortCompressor {
+                base,
+                ..ShortCompressor::default()
+            };
+            for _ in 0..5 {
+                assert!(check(&mut short, &b"abcdefgh".repeat(32), &Tuning::default()).is_some());
+            }
+            assert!(short.base <= 1 + 5 * SHORT as u32, "{base}");
         }
     }
 

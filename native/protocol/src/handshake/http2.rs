@@ -152,15 +152,16 @@ impl Fields {
     }
 
     fn judge(self, method: &str, limits: &HeadLimits) -> RequestHead {
-        let connects = method == "CONNECT" && self.protocol.is_some();
-        let path = match (method, self.protocol.is_some()) {
+        // What has a protocol and is no CONNECT is malformed.
+        let connects = self.protocol.is_some();
+        let path = match (method, connects) {
             // For a proxy: it has neither scheme nor path.
             ("CONNECT", false) if self.scheme.is_none() && self.path.is_none() => {
                 let refusal = Refusal::new(501, "Only WebSockets are connected to here.\n");
                 return RequestHead::Refused(refusal.because(RefusalReason::Method));
             }
             ("CONNECT", false) => return RequestHead::Malformed,
-            (method, protocol) if protocol && method != "CONNECT" => return RequestHead::Malformed,
+            (method, true) if method != "CONNECT" => return RequestHead::Malformed,
             (method, _) => match self.path {
                 Some(path) if path.starts_with('/') || (path == "*" && method == "OPTIONS") => path,
                 _ => return RequestHead::Malformed,
