@@ -15,7 +15,7 @@
 -export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_gone/1, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, attach/2, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -196,11 +196,12 @@ adopt(ServerId, Descriptor, Read) ->
 server_info(ServerId) ->
     ?CALL(server_info(ServerId)).
 
--spec inbox_open(server_id(), non_neg_integer() | none | acceptor) -> inbox().
+%% For the worker of that number, for who starts processes for connections, or for the process of that connection.
+-spec inbox_open(server_id(), non_neg_integer() | acceptor | sockeye:conn()) -> inbox() | {error, closed}.
 inbox_open(ServerId, Slot) ->
     ?CALL(inbox_open(ServerId, Slot)).
 
-%% The caller gets {sockeye_wake, [pid()]} for the inboxes with slot `none'.
+%% The caller gets {sockeye_wake, [pid()]} for the inboxes of one connection.
 -spec relay_open(server_id()) -> ok.
 relay_open(ServerId) ->
     ?CALL(relay_open(ServerId)).
@@ -270,10 +271,6 @@ delivery_requeue(Inbox) ->
 -spec settle(pid() | atom()) -> ok.
 settle(Owner) ->
     ?CALL(settle(Owner)).
-
--spec attach(sockeye:conn(), inbox()) -> ok | {error, closed}.
-attach(Conn, Inbox) ->
-    ?CALL(attach(Conn, Inbox)).
 
 -spec recv(inbox(), pos_integer()) -> batch() | {more, batch()} | dirty.
 recv(Inbox, Max) ->

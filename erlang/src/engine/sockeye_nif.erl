@@ -13,7 +13,7 @@
          server_drain/1, adopt/3, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, attach/2, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -31,7 +31,7 @@
          codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 8).
+-define(ABI, 9).
 -define(LOADED, {?MODULE, loaded}).
 
 %% The first call of each kind comes here, and one after new code of this module: loads the library, and
@@ -119,7 +119,6 @@ delivery_sent(Inbox) -> call(delivery_sent, [Inbox]).
 %% What the library tells goes the way of the events.
 settle(_Owner) -> ok.
 delivery_requeue(Inbox) -> call(delivery_requeue, [Inbox]).
-attach(Conn, Inbox) -> call(attach, [Conn, Inbox]).
 recv(Inbox, Max) -> call(recv, [Inbox, Max]).
 recv_dirty(Inbox, Max) -> call(recv_dirty, [Inbox, Max]).
 answered(Conn) -> call(answered, [Conn]).

@@ -124,7 +124,7 @@ start({ServerId, Server, Slot, Conn, Module, Arg}) ->
             {stop, {crash, {Class, Reason, Stack}, Last}, undefined, S}
     end.
 
--spec slot(non_neg_integer() | none | {client, binary()}) -> non_neg_integer() | none.
+-spec slot(non_neg_integer() | {client, binary()}) -> non_neg_integer().
 slot({client, _}) -> 0;
 slot(Slot) -> Slot.
 
@@ -132,12 +132,9 @@ slot(Slot) -> Slot.
 %% worker has nothing to do.
 -spec attached(sockeye:conn(), sockeye_backend:server_id()) -> sockeye_backend:inbox().
 attached(Conn, ServerId) ->
-    try sockeye_backend:inbox_open(ServerId, none) of
-        Inbox ->
-            case sockeye_backend:attach(Conn, Inbox) of
-                ok -> Inbox;
-                {error, closed} -> exit(normal)
-            end
+    try sockeye_backend:inbox_open(ServerId, Conn) of
+        {error, closed} -> exit(normal);
+        Inbox -> Inbox
     catch
         error:badarg -> exit(normal)
     end.

@@ -13,7 +13,7 @@
 -export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, attach/2, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -222,21 +222,24 @@ stream_close(ServerId, Token, End) -> say(stream_close, [ServerId, Token, End]).
 
 %% 0 stands for one that is opened when there is an engine again.
 inbox_open(ServerId, Slot) ->
-    Slot =:= none orelse sockeye_again:is_known(ServerId) orelse error(badarg),
-    Slot =:= none orelse sockeye_again:remember_inbox(ServerId, Slot),
+    %% A connection ends with its engine.
+    Alone = is_tuple(Slot),
+    Alone orelse sockeye_again:is_known(ServerId) orelse error(badarg),
+    Alone orelse sockeye_again:remember_inbox(ServerId, Slot),
     Run = sockeye_link:run(),
     case ask(inbox_open, [ServerId, Slot]) of
         {return, Inbox} when is_integer(Inbox) ->
             ok = sockeye_port_batch:opened(Run, Inbox),
             Inbox;
-        _ when Slot =/= none ->
+        {return, {error, closed} = Closed} when Alone ->
+            Closed;
+        _ when not Alone ->
             sockeye_again:is_known(ServerId) orelse error(badarg),
             0;
         _ ->
             error(badarg)
     end.
 
-attach(Conn, Inbox) -> call(attach, [Conn, Inbox], {error, closed}).
 
 %% Batches come by themselves.
 recv(_Inbox, _Max) -> [].

@@ -46,6 +46,7 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// `slot`: the number of a worker, `acceptor`, or the connection that the caller serves alone, which may be closed.
 #[rustler::nif]
 fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'a>> {
     let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
@@ -53,12 +54,16 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
     let pid = running::caller(env);
     let worker = slot.decode::<usize>().ok();
     let acceptor = slot.as_c_arg() == atoms::acceptor().as_c_arg();
-    let alone = slot.as_c_arg() == atoms::none().as_c_arg();
-    if !(acceptor || alone || worker.is_some_and(|slot| slot < server.workers())) {
+    let alone = conn_of(env, slot).ok();
+    if !(acceptor || alone.is_some() || worker.is_some_and(|slot| slot < server.workers())) {
         return Err(Error::BadArg);
     }
-    let keep = if alone || server.is_client() { 0 } else { KEEP };
-    let notifier: Box<dyn Notifier> = if alone {
+    let keep = if alone.is_some() || server.is_client() {
+        0
+    } else {
+        KEEP
+    };
+    let notifier: Box<dyn Notifier> = if alone.is_some() {
         Box::new(RelayedNotifier {
             pid,
             relay: host.relay.clone(),
@@ -80,6 +85,8 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
         engine.set_worker(&server, slot, &inbox);
     } else if acceptor {
         engine.set_acceptor(&server, &inbox);
+    } else if alone.is_some_and(|conn| engine.attach(conn, &inbox).is_err()) {
+        return Ok(ok_or_closed(env, false));
     }
     let inbox = ResourceArc::new(InboxRef {
         engine,
@@ -89,12 +96,6 @@ fn inbox_open<'a>(env: Env<'a>, server: u64, slot: Term<'a>) -> NifResult<Term<'
         invalid_conns: InvalidConns::default(),
     });
     Ok(inbox.encode(env))
-}
-
-#[rustler::nif]
-fn attach<'a>(env: Env<'a>, conn: Term<'a>, inbox: ResourceArc<InboxRef>) -> NifResult<Term<'a>> {
-    let attached = inbox.engine.attach(conn_of(env, conn)?, &inbox.inbox);
-    Ok(ok_or_closed(env, attached.is_ok()))
 }
 
 /// Ends a connection for what it sent, behind the answers to what it sent before.

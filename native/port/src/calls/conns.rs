@@ -22,6 +22,7 @@ use crate::receiver::{Receiver, View};
 const KEEP: usize = 256 * 1024;
 
 impl Call<'_> {
+    /// `slot`: the number of a worker, `acceptor`, or the connection that the caller serves alone, which may be closed.
     pub(super) fn inbox_open(self) -> Read<()> {
         let [number, slot] = self.args()?;
         let server = self.server(number)?;
@@ -30,11 +31,15 @@ impl Call<'_> {
         let r = self.reader();
         let worker = r.unsigned(slot).map(|n| n as usize);
         let acceptor = r.is(slot, Atom::acceptor);
-        let alone = r.is(slot, Atom::none);
-        if !(acceptor || alone || worker.is_some_and(|slot| slot < server.workers())) {
+        let alone = r.conn(slot);
+        if !(acceptor || alone.is_some() || worker.is_some_and(|slot| slot < server.workers())) {
             return Err(BadArg);
         }
-        let keep = if alone || server.is_client() { 0 } else { KEEP };
+        let keep = if alone.is_some() || server.is_client() {
+            0
+        } else {
+            KEEP
+        };
         let room = (server.config.inbox_size, keep);
         let id = self.port.processes.new_id();
         let (role, view) = match acceptor {
@@ -49,6 +54,11 @@ impl Call<'_> {
         self.port
             .processes
             .watch(id, role, caller, host.process, watched);
+        // What it has for the caller may pass the answer.
+        if alone.is_some_and(|conn| engine.attach(conn, &receiver.inbox).is_err()) {
+            self.asker.error(Atom::closed);
+            return Ok(());
+        }
         self.asker.answer(|w| w.integer(id));
         if let Some(slot) = worker {
             engine.set_worker(&server, slot, &receiver.inbox);
@@ -63,19 +73,6 @@ impl Call<'_> {
         let receiver = self.port.processes.receiver(self.number(id)?);
         receiver.ok_or(BadArg)?.rest(self.asker);
         self.port.link.flush();
-        Ok(())
-    }
-
-    pub(super) fn attach(self) -> Read<()> {
-        let [conn, id] = self.args()?;
-        let conn = self.conn(conn)?;
-        let receiver = self.port.processes.receiver(self.number(id)?);
-        let receiver = receiver.ok_or(BadArg)?;
-        let attached = self
-            .port
-            .engine()
-            .is_some_and(|engine| engine.attach(conn, &receiver.inbox).is_ok());
-        self.ok_or_closed(attached);
         Ok(())
     }
 

@@ -100,7 +100,6 @@ impl<'a> Call<'a> {
             "stream_close" => self.stream_close(),
             "inbox_open" => self.inbox_open(),
             "inbox_rest" => self.inbox_rest(),
-            "attach" => self.attach(),
             "answered" => self.answered(),
             "refuse" => self.refuse(),
             "no_process" => self.no_process(),
