@@ -9,11 +9,11 @@ export SOCKEYE_BUILD := $(or $(SOCKEYE_BUILD),$(if $(SOCKEYE_PREBUILT),,$(if $(s
 export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
 # With the engine as a process of its own: test/README.md says why these.
-PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_tests,sockeye_encoder_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_beside_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
+PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_tests,sockeye_encoder_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_beside_tests,sockeye_adopt_tests,sockeye_fd_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-proxies lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-proxies test-cowboy lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -72,6 +72,11 @@ test-proxies: ## real haproxy and nginx in front of a server, cowboy and Node be
 	@.ci/setup proxies
 	@bench/setup beam
 	SOCKEYE_PROXIES=1 rebar3 eunit --module=sockeye_proxies_tests,sockeye_beside_peers_tests
+
+test-cowboy: ## routes of a real cowboy, which bench/setup gets, in both kinds of engine
+	@bench/setup beam
+	rebar3 eunit --module=sockeye_cowboy_tests
+	SOCKEYE_ENGINE=port rebar3 eunit --module=sockeye_cowboy_tests
 
 lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	@.ci/setup lint

@@ -13,7 +13,8 @@ port_test_() ->
     port_node:tests(60, [{"certificates that were read again", fun reloaded/0},
                          {"a server that drains ends, and nobody listens", fun draining/0},
                          {"a drain without an engine", fun drain_alone/0},
-                         {"an answer to what the one before asked", fun late_answer/0}]).
+                         {"an answer to what the one before asked", fun late_answer/0},
+                         {"descriptors of the VM", fun descriptors/0}]).
 
 reloaded() ->
     {ok, _} = application:ensure_all_started(ssl),
@@ -95,6 +96,32 @@ asked(Port, Name) ->
     Socket = http_client:connect(Port),
     ok = gen_tcp:send(Socket, ["GET /?", Name, " HTTP/1.1\r\nHost: a\r\n\r\n"]),
     receive {asked, Name, Answering} -> {Socket, Answering} end.
+
+%% The socket that listens is the VM's: the next engine gets it as well, and can be handed others.
+descriptors() ->
+    {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}]),
+    {ok, Descriptor} = inet:getfd(Listener),
+    {ok, Server} = sockeye:start_link(#{ip => {fd, Descriptor}}),
+    {ok, #{port := Port}} = sockeye:info(Server),
+    Front = front:start(gen_tcp, Server),
+    Come = fun() ->
+        [begin
+             Client = ws_client:connect(To),
+             Conn = sockeye_test:opened(),
+             ok = ws_client:text(Client, "[1]"),
+             ?assertEqual({json, [1]}, event(Conn)),
+             Conn
+         end || To <- [Port, front:port(Front)]]
+    end,
+    Conns = Come(),
+    ok = killed(),
+    [?assertMatch({closed, 1006, _}, event(Conn)) || Conn <- Conns],
+    ok = listening(Server, Port),
+    _ = Come(),
+    ok = front:stop(Front),
+    ws_client:drop_all(),
+    ok = sockeye:stop(Server),
+    ok = gen_tcp:close(Listener).
 
 %% Returns when there is another engine.
 killed() ->

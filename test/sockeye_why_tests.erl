@@ -10,7 +10,7 @@ server() ->
     Time = "milliseconds below 2^31, or infinity",
     Count = "a positive integer below 2^31, or infinity",
     Path = "a path like <<\"/health\">>",
-    #{port => "0..65535", ip => ["any, loopback, {local, Path}, or an address", "a path of 1 to 107 bytes in {local, Path}"], reuseport => "a boolean",
+    #{port => "0..65535", ip => ["any, loopback, {local, Path}, {fd, N}, none, or an address", "a path of 1 to 107 bytes in {local, Path}"], reuseport => "a boolean",
       backlog => Positive, name => "an atom or {local, atom()}",
       handler => ["a pid, a registered name or {Module, Arg}", "cannot be loaded", "does not export"], processes => "one, 1..1024 or per_connection",
       batch => "a boolean", active => "true, false, once or 1..32767", format => "json or raw",

@@ -116,7 +116,7 @@
 
 -type options() ::
         #{port => inet:port_number(),
-          ip => any | loopback | inet:ip_address() | string() | binary() | {local, file:name_all()},
+          ip => any | loopback | inet:ip_address() | string() | binary() | {local, file:name_all()} | {fd, non_neg_integer()} | none,
           name => atom() | {local, atom()}, reuseport => boolean(), backlog => pos_integer(),
           handler => handler(), processes => one | pos_integer() | per_connection,
           batch => boolean(), active => true | false | once | 1..32767, control_frames => boolean(),
@@ -149,7 +149,7 @@
 %% `infinity' is no limit.
 %%
 %% <ul>
-%% <li>Where it listens: `port' 19765 (0: the system picks one), `ip' `loopback', `reuseport' `false', `backlog' 1024, no `name';
+%% <li>Where it listens: `port' 19765 (0: the system picks one), `ip' `loopback' (`none': nowhere), `reuseport' `false', `backlog' 1024, no `name';
 %%     `tls' none, `http2' `tls', `proxy_protocol' `false', `trusted_proxies' none.</li>
 %% <li>Who gets what: `handler' the caller, `processes' `one', `batch' `false', `active' 100 for an owner and `true' for a
 %%     `{Module, Arg}', `control_frames' `false'; `format' `json', `keys' `binary', `null' `null', `objects' `map', no `encoder', `max_depth' 128,
@@ -243,7 +243,7 @@
 %% The engine of this node, see `erlang/guide/functions.md': its threads, what is open, and bytes that it holds, which `erlang:memory/0'
 %% does not see.
 
--type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()}, port := inet:port_number(), name := atom(),
+-type server_info() :: #{server := pid(), ip := inet:ip_address() | {local, binary()} | none, port := inet:port_number(), name := atom(),
                          handler := handler(), connections := non_neg_integer(), atom() => term()}.
 %% A server, see `erlang/guide/functions.md' for all keys: some of its options, the connections that are open, and its counters
 %% (`accepted', `requests', `rejected', `frames_in', `frames_out', `dropped', `busy', `failed' and more), which count from its start.
@@ -367,17 +367,19 @@ drain(Server, Options) ->
 %% When `ok' is returned, nobody may use `Socket' any more: it is closed, and the connection is not. What has come to the caller as `{tcp,
 %% Socket, Data}' by then goes to the engine as well, behind `Read'. After an error, the socket is still the caller's.
 %% ```
-%% 1> {ok, Listener} = gen_tcp:listen(8081, [binary, {active, false}, {reuseaddr, true}]).
+%% 1> {ok, Server} = sockeye:start_link(8080).
+%% {ok,<0.105.0>}
+%% 2> {ok, Listener} = gen_tcp:listen(8081, [binary, {active, false}, {reuseaddr, true}]).
 %% {ok,#Port<0.7>}
-%% 2> {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:8081/", self()).
-%% {ok,<0.210.0>}
-%% 3> {ok, Socket} = gen_tcp:accept(Listener).
+%% 3> Client = spawn(fun() -> {ok, C} = sockeye_client:connect("ws://127.0.0.1:8081/"), receive stop -> sockeye_client:close(C) end end).
+%% <0.210.0>
+%% 4> {ok, Socket} = gen_tcp:accept(Listener).
 %% {ok,#Port<0.9>}
-%% 4> {ok, Read} = gen_tcp:recv(Socket, 0).
-%% {ok,<<"GET / HTTP/1.1\r\n"...>>}
-%% 5> sockeye:adopt(8080, Socket, Read).
+%% 5> {ok, Read} = gen_tcp:recv(Socket, 0).
+%% {ok,<<...>>}
+%% 6> sockeye:adopt(Server, Socket, Read).
 %% ok
-%% 6> gen_tcp:close(Listener), sockeye_client:stop(Client).
+%% 7> Client ! stop, gen_tcp:close(Listener), sockeye:stop(Server).
 %% ok
 %% '''
 %% Errors: see {@link adopt_error()}. `erlang/guide/beside.md' says how to do this in a web server.

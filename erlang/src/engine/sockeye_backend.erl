@@ -12,7 +12,7 @@
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
--export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_gone/1, server_info/1, client_open/1, client_dial/1,
+-export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/4, admit/4, server_gone/1, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
@@ -138,7 +138,7 @@ engine_hosts() ->
     ?CALL(engine_hosts()).
 
 -spec listen(sockeye_options:config()) ->
-          {ok, server_id(), #{address := inet:ip_address() | {local, binary()}, port := inet:port_number()}}
+          {ok, server_id(), #{address := inet:ip_address() | {local, binary()} | none, port := inet:port_number()}}
         | {error, atom() | {tls, binary()}}.
 listen(Config) ->
     ?CALL(listen(Config)).
@@ -187,10 +187,17 @@ server_gone(ServerId) ->
         nif -> ok
     end.
 
-%% Serves a socket, whose descriptor is duplicated. Another server has read these bytes from it.
--spec adopt(server_id(), Descriptor :: integer(), Read :: binary()) -> ok | {error, atom()}.
-adopt(ServerId, Descriptor, Read) ->
-    ?CALL(adopt(ServerId, Descriptor, Read)).
+%% Serves a socket, whose descriptor is duplicated. Another server has read these bytes from it. With a ticket of admit/4, the request
+%% was answered, and they came behind it; 0 is none.
+-spec adopt(server_id(), Ticket :: non_neg_integer(), Descriptor :: integer(), Read :: binary()) -> ok | {error, atom()}.
+adopt(ServerId, Ticket, Descriptor, Read) ->
+    ?CALL(adopt(ServerId, Ticket, Descriptor, Read)).
+
+%% `ok' promises the message `{Ref, {accept, Ticket, Head} | {rejected, Answer}}': what the server says to the request with this head.
+-spec admit(server_id(), Head :: binary(), #{peer := sockeye:endpoint(), local := sockeye:endpoint()}, asked()) ->
+          ok | {error, closed}.
+admit(ServerId, Head, Ends, Ref) ->
+    ?CALL(admit(ServerId, Head, Ends, Ref)).
 
 -spec server_info(server_id()) -> map().
 server_info(ServerId) ->

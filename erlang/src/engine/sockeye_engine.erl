@@ -35,8 +35,8 @@
 %% ordered so that the first server of a place is one step away.
 -record(state, {servers = #{} :: #{reference() => {pid(), place()}}}).
 
--type place() :: inet:port_number() | {local, binary()}.
-%% A port, or the name of a Unix socket.
+-type place() :: inet:port_number() | {local, binary()} | none.
+%% A port, or the name of a Unix socket. Nobody finds one by `none'.
 
 -export_type([place/0]).
 

@@ -10,7 +10,7 @@
          wait_end/1]).
 %% Servers and clients.
 -export([listen/1, reload_tls/2, certificates_out_of_time/2, origin_rule/1, path_form/1, server_stop/3,
-         server_drain/1, adopt/3, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
+         server_drain/1, adopt/4, admit/4, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
@@ -101,7 +101,8 @@ client_conn(Id) -> call(client_conn, [Id]).
 no_process(Whose) -> call(no_process, [Whose]).
 server_stop(ServerId, Code, Reason) -> call(server_stop, [ServerId, Code, Reason]).
 server_drain(ServerId) -> call(server_drain, [ServerId]).
-adopt(ServerId, Descriptor, Read) -> call(adopt, [ServerId, Descriptor, Read]).
+adopt(ServerId, Ticket, Descriptor, Read) -> call(adopt, [ServerId, Ticket, Descriptor, Read]).
+admit(ServerId, Head, Ends, Ref) -> call(admit, [ServerId, Head, Ends, Ref]).
 server_info(ServerId) -> call(server_info, [ServerId]).
 inbox_open(ServerId, Slot) -> call(inbox_open, [ServerId, Slot]).
 relay_open(ServerId) -> call(relay_open, [ServerId]).

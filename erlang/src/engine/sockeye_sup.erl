@@ -37,9 +37,10 @@ init([]) ->
     %% What a process of the system says is delivered by others.
     First = case sockeye_backend:engine() of
                 nif -> [Delivery];
-                port -> []
+                port -> [#{id => sockeye_port_descriptors, start => {sockeye_port_descriptors, start_link, []}}]
             end,
-    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, First ++ [Engine, Together]}};
+    Routes = #{id => sockeye_routes_sup, type => supervisor, start => {sockeye_routes_sup, start_link, []}},
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, First ++ [Engine, Together, Routes]}};
 init({delivery, Count}) ->
     Delivery = [#{id => {sockeye_delivery, Index},
                   start => {sockeye_delivery, start_link, [Index, Count]},

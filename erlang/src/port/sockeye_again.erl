@@ -117,7 +117,7 @@ began({_Id, _Pid, none, _Hidden}, _Run) ->
 began({Id, Pid, Function, Hidden}, Run) ->
     case is_process_alive(Pid) of
         true ->
-            case sockeye_port:call_as(Pid, Function, [Hidden()]) of
+            case sockeye_port:begin_as(Pid, Function, Hidden()) of
                 {return, {error, Reason}} ->
                     sockeye_log:event(error, Id, not_listening, #{reason => Reason}, fun() -> sockeye_log:server(Pid) end),
                     failed;

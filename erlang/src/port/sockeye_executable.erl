@@ -8,6 +8,7 @@
 -include_lib("kernel/include/file.hrl").
 
 -export([start/1]).
+-export([folder/0]).
 -export([kill/1]).
 -export([await_exit/2]).
 

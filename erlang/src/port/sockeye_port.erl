@@ -6,11 +6,11 @@
 -module(sockeye_port).
 %% The functions of sockeye_backend and sockeye_pure: sockeye_backend_tests compares them.
 
--export([call_as/3, rest/0, publish_command/5]).
+-export([call_as/3, begin_as/3, rest/0, publish_command/5]).
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
--export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/3, server_info/1, client_open/1, client_dial/1,
+-export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/4, admit/4, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
 -export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
@@ -156,7 +156,7 @@ begun(Function, #{max_message_size := Most} = Config) ->
         _ ->
             ok = sockeye_link:allow(Most),
             ok = sockeye_again:remember(Id, self(), Function, Known),
-            case ask(Function, [Known]) of
+            case begin_as(self(), Function, Known) of
                 {return, {ok, Id, #{port := Port}} = Begun} ->
                     ok = sockeye_again:remember(Id, self(), Function, Known#{port => Port}),
                     Begun;
@@ -173,6 +173,16 @@ begun(Function, #{max_message_size := Most} = Config) ->
                     {error, not_running}
             end
     end.
+
+%% A descriptor of the VM goes to the engine that is to listen on it.
+-spec begin_as(pid(), listen | client_open, map()) -> answer().
+begin_as(Pid, Function, #{ip := {fd, Descriptor}} = Config) ->
+    case sockeye_port_descriptors:pass(Descriptor) of
+        {ok, Number} -> call_as(Pid, Function, [Config#{ip := {fd, Number}}]);
+        {error, _} = Error -> {return, Error}
+    end;
+begin_as(Pid, Function, Config) ->
+    call_as(Pid, Function, [Config]).
 
 %% An engine that starts in the place of this one is to have them, too.
 reload_tls(ServerId, Tls) ->
@@ -195,8 +205,18 @@ server_drain(ServerId) ->
     ok = sockeye_again:draining(ServerId),
     value(server_drain, [ServerId]).
 
-%% The descriptor is one of the VM.
-adopt(_ServerId, _Descriptor, _Read) -> {error, not_here}.
+adopt(ServerId, Ticket, Descriptor, Read) ->
+    case sockeye_port_descriptors:pass(Descriptor) of
+        {ok, Number} -> call(adopt, [ServerId, Ticket, Number, Read], {error, not_found});
+        {error, not_running} -> {error, not_found};
+        {error, _} = Error -> Error
+    end.
+
+admit(ServerId, Head, Ends, {Ref, _}) ->
+    case call(admit, [ServerId, Head, Ends], {error, closed}) of
+        {error, _} = Error -> Error;
+        Verdict -> told(Ref, Verdict)
+    end.
 
 server_info(ServerId) -> value(server_info, [ServerId]).
 

@@ -46,6 +46,7 @@ always(Level, What, Detail) ->
 server(Pid) ->
     case sockeye_engine:find(Pid) of
         {ok, {_, _, #{ip := {local, _} = Place} = About}} -> named(About, #{server => Pid, address => Place});
+        {ok, {_, _, #{ip := none} = About}} -> named(About, #{server => Pid});
         {ok, {_, _, #{ip := Ip, port := Port} = About}} -> named(About, #{server => Pid, address => {Ip, Port}});
         error -> registered(Pid, #{server => Pid})
     end.

@@ -32,8 +32,10 @@ cut(Term, Most) ->
     end.
 
 -spec sentence(map()) -> unicode:chardata().
-sentence(#{what := server_started} = R) ->
+sentence(#{what := server_started, address := _} = R) ->
     [who(R), " listens", over(R), for(R)];
+sentence(#{what := server_started} = R) ->
+    [who(R), " takes connections that others bring", for(R)];
 sentence(#{what := What, reason := Reason} = R) when What =:= server_stopped; What =:= client_stopped ->
     [who(R), " has stopped", why(Reason)];
 sentence(#{what := server_stop_timeout, timeout := Time} = R) ->

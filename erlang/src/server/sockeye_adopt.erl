@@ -3,9 +3,14 @@
 -module(sockeye_adopt).
 
 -export([adopt/3]).
+-export([admit/4]).
+-export([settle/3]).
 -export([is_socket/1]).
 
--export_type([adoptable/0, error/0]).
+-export_type([adoptable/0, error/0, place/0]).
+
+-opaque place() :: {sockeye_backend:server_id(), Ticket :: pos_integer()}.
+%% What is kept for the connection of a request that has been accepted, for the `handshake_timeout' of the server.
 
 -type adoptable() :: gen_tcp:socket() | socket:socket().
 
@@ -19,7 +24,52 @@ adopt(Server, Socket, Read) ->
     case {sockeye_engine:find(Server), fault(Socket)} of
         {error, _} -> {error, not_found};
         {_, Why} when is_binary(Why) -> {error, {bad_socket, Why}};
-        {{ok, {_, ServerId, _}}, none} -> take(ServerId, Socket, Read)
+        {{ok, {_, ServerId, _}}, none} -> take(ServerId, 0, Socket, Read)
+    end.
+
+%% For who answers itself: what the server says to a request. Who is told `accepted' answers with 101 and these headers, and hands the
+%% socket to settle/3.
+-spec admit(sockeye:server(), Head :: iodata(), sockeye:endpoint(), sockeye:endpoint()) ->
+          {accepted, place(), [{binary(), binary()}]}
+        | {refused, Status :: pos_integer(), [{binary(), binary()}], Body :: binary()}
+        | {error, not_found | closed}.
+admit(Server, Head, Peer, Local) ->
+    case sockeye_engine:find(Server) of
+        {ok, {_, Id, _}} ->
+            Bytes = iolist_to_binary(Head),
+            Ends = #{peer => Peer, local => Local},
+            try sockeye_ask:ask(fun(Asked) -> sockeye_backend:admit(Id, Bytes, Ends, Asked) end, infinity) of
+                {accept, Ticket, Answer} -> {_, Headers, _} = parsed(Answer), {accepted, {Id, Ticket}, Headers};
+                {rejected, Answer} -> {Status, Headers, Body} = parsed(Answer), {refused, Status, Headers, Body};
+                {error, _} -> {error, closed}
+            catch
+                error:badarg -> {error, not_found}
+            end;
+        error ->
+            {error, not_found}
+    end.
+
+%% The socket of a request that was accepted, and what came behind the request.
+-spec settle(place(), adoptable(), iodata()) -> ok | {error, error()}.
+settle({ServerId, Ticket}, Socket, Read) ->
+    case fault(Socket) of
+        none -> take(ServerId, Ticket, Socket, Read);
+        Why -> {error, {bad_socket, Why}}
+    end.
+
+%% An answer of the engine, without what speaks of its length.
+-spec parsed(binary()) -> {pos_integer(), [{binary(), binary()}], binary()}.
+parsed(Answer) ->
+    {ok, {http_response, _, Status, _}, Rest} = erlang:decode_packet(http_bin, Answer, []),
+    {Headers, Body} = headers(Rest, []),
+    {Status, Headers, Body}.
+
+-spec headers(binary(), [{binary(), binary()}]) -> {[{binary(), binary()}], binary()}.
+headers(Bytes, Headers) ->
+    case erlang:decode_packet(httph_bin, Bytes, []) of
+        {ok, http_eoh, Body} -> {lists:reverse(Headers), Body};
+        {ok, {http_header, _, 'Content-Length', _, _}, Rest} -> headers(Rest, Headers);
+        {ok, {http_header, _, _, Name, Value}, Rest} -> headers(Rest, [{string:lowercase(Name), Value} | Headers])
     end.
 
 %% Also one of ssl, about which there is more to say.
@@ -67,12 +117,12 @@ peer({'$socket', _} = Socket) -> socket:peername(Socket);
 peer(Socket) -> inet:peername(Socket).
 
 %% The engine has a descriptor of its own: that of the VM is closed, and the connection is not.
--spec take(sockeye_backend:server_id(), adoptable(), iodata()) -> ok | {error, error()}.
-take(ServerId, Socket, Read) ->
+-spec take(sockeye_backend:server_id(), Ticket :: non_neg_integer(), adoptable(), iodata()) -> ok | {error, error()}.
+take(ServerId, Ticket, Socket, Read) ->
     case quiet(Socket) of
         {ok, Descriptor} ->
             Ahead = ahead(Socket),
-            try sockeye_backend:adopt(ServerId, Descriptor, iolist_to_binary([Read | Ahead])) of
+            try sockeye_backend:adopt(ServerId, Ticket, Descriptor, iolist_to_binary([Read | Ahead])) of
                 ok ->
                     close(Socket);
                 {error, Reason} ->
@@ -92,6 +142,9 @@ take(ServerId, Socket, Read) ->
 
 -spec refused(atom()) -> error().
 refused(emfile) -> emfile;
+refused(not_found) -> not_found;
+refused(not_running) -> {bad_socket, <<"it has ended">>};
+refused(closed) -> {bad_socket, <<"it comes too late: handshake_timeout is over">>};
 refused(Reason) -> {bad_socket, sockeye_why:text("the system does not give it away: ~ts", [inet:format_error(Reason)])}.
 
 %% The VM reads nothing more from it, and has nothing to write. Its closing is not to reset the connection.

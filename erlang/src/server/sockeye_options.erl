@@ -113,8 +113,11 @@ known(Key, Keys) ->
 %% What tells a server from others under one supervisor.
 -spec child_id(config()) -> term().
 child_id(#{name := Name}) when Name =/= undefined -> Name;
-child_id(#{ip := {local, _} = Path}) -> Path;
-child_id(#{port := Port}) -> Port.
+child_id(#{ip := Ip, port := Port}) ->
+    case without_port(Ip) of
+        false -> Port;
+        _ -> Ip
+    end.
 
 %% How long a supervisor has to wait for a server to stop: the close handshake
 %% with its clients, which `infinity' does not prolong, then the handlers.
@@ -226,10 +229,13 @@ time(infinity) -> true;
 time(V) -> positive(V) =:= true orelse "milliseconds below 2^31, or infinity".
 
 -spec ip(term()) ->
-          {ok, inet:ip_address() | {local, binary()} | {zone, inet:ip6_address(), binary()}} | unicode:chardata().
+          {ok, inet:ip_address() | {local, binary()} | {zone, inet:ip6_address(), binary()} | {fd, non_neg_integer()} | none}
+        | unicode:chardata().
 ip(any) -> {ok, {0, 0, 0, 0}};
 ip(loopback) -> {ok, {127, 0, 0, 1}};
 ip({local, Path}) -> unix_path(Path);
+ip({fd, N}) when is_integer(N), N >= 0, N =< ?MAX -> {ok, {fd, N}};
+ip(none) -> {ok, none};
 ip(Text) when is_binary(Text) -> ip(binary_to_list(Text));
 ip(Text) when is_list(Text) ->
     %% What inet makes of a zone depends on its version.
@@ -243,7 +249,7 @@ ip(Text) when is_list(Text) ->
 ip(V) ->
     case inet:is_ip_address(V) of
         true -> {ok, V};
-        false -> "any, loopback, {local, Path}, or an address as a tuple or text, like \"fe80::1%eth0\""
+        false -> "any, loopback, {local, Path}, {fd, N}, none, or an address as a tuple or text, like \"fe80::1%eth0\""
     end.
 
 %% An address on one interface.
@@ -370,19 +376,30 @@ connection_options() ->
 -spec complete(map(), map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
 complete(Config, Given, Owner) ->
     case Config of
-        #{ip := {local, _}, port := Port} when Port =/= 0, is_map_key(port, Given) ->
-            bad(port, "a Unix socket has no port");
         #{proxy_protocol := true, trusted_proxies := []} ->
             bad(proxy_protocol, "needs trusted_proxies");
         #{scope := cluster} when not is_map_key(name, Given) ->
             bad(scope, "cluster needs a name, the same on all nodes");
-        #{ip := {local, _}, reuseport := true} ->
-            bad(reuseport, "a Unix socket has no port");
-        #{ip := {local, _}, port := Port} when Port =/= 0 ->
-            complete(Config#{port := 0}, Given, Owner);
-        _ ->
-            complete_handler(Config, Given, Owner)
+        #{ip := Ip} ->
+            with_port(without_port(Ip), Config, Given, Owner)
     end.
+
+-spec with_port(false | string(), map(), map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
+with_port(false, Config, Given, Owner) ->
+    complete_handler(Config, Given, Owner);
+with_port(Why, #{port := Port}, #{port := _}, _Owner) when Port =/= 0 ->
+    bad(port, Why);
+with_port(Why, #{reuseport := true}, _Given, _Owner) ->
+    bad(reuseport, Why);
+with_port(_Why, Config, Given, Owner) ->
+    complete_handler(Config#{port := 0}, Given, Owner).
+
+%% Where there is no port to choose, why.
+-spec without_port(term()) -> false | string().
+without_port({local, _}) -> "a Unix socket has no port";
+without_port({fd, _}) -> "a socket that listens already has its port";
+without_port(none) -> "with ip => none there is no port";
+without_port(_) -> false.
 
 -spec complete_handler(map(), map(), pid()) ->
           {ok, config()} | {error, sockeye_why:bad_option()}.

@@ -133,12 +133,19 @@ listen(Config) ->
                                            tls => Tls}),
     case sockeye_tls:listen(Listening) of
         {ok, Id, Address} -> {Id, Address, sockeye_tls:own(TlsOptions, Tls)};
-        {error, Reason} -> throw({start_failed, Reason})
+        {error, Reason} -> throw({start_failed, failed(Reason, Config)})
     end.
+
+-spec failed(term(), sockeye_options:config()) -> term().
+failed(einval, #{ip := {fd, Descriptor}}) ->
+    sockeye_why:option(ip, io_lib:format("descriptor ~b is not a listening socket of TCP, or a Unix one", [Descriptor]));
+failed(Reason, _Config) ->
+    Reason.
 
 %% Under what a server is found, beside its pid and its name.
 -spec place(map()) -> sockeye_engine:place().
 place(#{address := {local, _} = Path}) -> Path;
+place(#{address := none}) -> none;
 place(#{port := Port}) -> Port.
 
 -spec about(sockeye_options:config(), map()) -> map().

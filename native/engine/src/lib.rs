@@ -46,6 +46,7 @@ pub use net::tls;
 pub use net::transport::Detached;
 pub use net::url::{Destination, Host, Url};
 pub use server::Server;
+pub use server::admitted::Verdict;
 pub use server::broadcast::Broadcast;
 pub use server::topics::{self, SubscribeError};
 pub use settings::config::{Address, EngineConfig, Mode, ServerConfig};

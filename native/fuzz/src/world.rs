@@ -136,7 +136,7 @@ impl Life {
             .listen(config, |_| Box::new(host))
             .expect("a port");
         self.engine.set_worker(&server, 0, &self.inbox);
-        let sockeye_simulated_engine::Peer::Inet(ip, port) = place else {
+        let Some(sockeye_simulated_engine::Peer::Inet(ip, port)) = place else {
             panic!("{place:?}")
         };
         (server, SocketAddr::new(ip, port))

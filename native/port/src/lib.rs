@@ -20,6 +20,7 @@ mod long;
 mod memory;
 pub mod outgoing;
 pub mod packets;
+mod passed;
 mod port;
 mod processes;
 mod publishing;

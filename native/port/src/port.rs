@@ -18,6 +18,7 @@ use crate::grants::Grants;
 use crate::host::Host;
 use crate::link::{Link, PONG};
 use crate::packets::Broken;
+use crate::passed::Passed;
 use crate::processes::{Processes, Watched};
 use crate::publishing;
 
@@ -37,6 +38,7 @@ pub(crate) struct Port {
     /// The Id of the process that started the engine; 0 for none.
     pub(crate) engine_process: AtomicU64,
     servers: Mutex<Servers>,
+    pub(crate) passed: Arc<Passed>,
 }
 
 #[derive(Default)]
@@ -92,6 +94,7 @@ impl Port {
             engine: RwLock::new(None),
             engine_process: AtomicU64::new(0),
             servers: Mutex::default(),
+            passed: Arc::default(),
         })
     }
 

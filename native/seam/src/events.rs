@@ -1,7 +1,7 @@
 //! Events as terms.
 
 use sockeye_engine::batch::{CloseInfo, Event, OpenInfo};
-use sockeye_engine::{About, Peer, PeerInfo, Question, TlsFacts};
+use sockeye_engine::{About, Peer, PeerInfo, Question, TlsFacts, Verdict};
 use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::{Headers, Request};
 
@@ -233,6 +233,22 @@ fn tls<W: Writer>(w: &mut W, facts: Option<&TlsFacts>) -> W::Term {
         ),
     ];
     w.end_map(&pairs)
+}
+
+/// `{accept, Ticket, Head}` or `{rejected, Answer}`.
+pub fn verdict<W: Writer>(w: &mut W, verdict: &Verdict) -> W::Term {
+    match verdict {
+        Verdict::Accepted { ticket, head } => {
+            w.tuple(3);
+            let parts = [w.atom(Atom::accept), w.integer(*ticket), w.binary(head)];
+            w.end_tuple(&parts)
+        }
+        Verdict::Refused(answer) => {
+            w.tuple(2);
+            let parts = [w.atom(Atom::rejected), w.binary(answer)];
+            w.end_tuple(&parts)
+        }
+    }
 }
 
 /// An address, as `inet` has it.

@@ -126,7 +126,7 @@ impl Life {
             told: told.clone(),
         };
         let (server, place) = engine.listen(config(&plan), |_| Box::new(host)).ok()?;
-        let Peer::Inet(ip, port) = place else {
+        let Some(Peer::Inet(ip, port)) = place else {
             return None;
         };
         let vm = Vm::new(&engine, &server, book, &plan, runs, owner);

@@ -3,11 +3,19 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use sockeye_protocol::handshake::{Refusal, Request};
+
 use crate::accept;
-use crate::admission::lingering;
+use crate::accept::upgrade;
+use crate::admission::gate::{AcceptedUpgrade, draining};
+use crate::admission::{ask, lingering};
+use crate::net::peer::PeerInfo;
 use crate::net::transport::Detached;
-use crate::server::{Server, bump};
+use crate::server::admitted::{Verdict, VerdictReply};
+use crate::server::{Permit, Server, bump};
 use crate::shard::Shard;
+use crate::shard::opened::Opened;
+use crate::world::time;
 
 /// Serves such a socket on this shard, from the request on.
 pub(crate) fn adopt(shard: &Rc<Shard>, server: &Arc<Server>, socket: Detached, read: Vec<u8>) {
@@ -30,4 +38,80 @@ pub(crate) fn adopt(shard: &Rc<Shard>, server: &Arc<Server>, socket: Detached, r
         },
         Err(_) => bump(&server.counters.rejected, 1),
     }
+}
+
+/// Says what becomes of a request that another server has read and will answer. If it is accepted, a place is kept until its socket comes.
+pub(crate) fn admit(
+    shard: &Rc<Shard>,
+    server: &Arc<Server>,
+    head: Vec<u8>,
+    ends: PeerInfo,
+    reply: VerdictReply,
+) {
+    if server.is_stopping() {
+        return reply.give(Verdict::Refused(draining().response()));
+    }
+    let work = {
+        let (shard, server) = (shard.clone(), server.clone());
+        async move {
+            let limit = ask::limit(&server);
+            let judged = time::timeout(limit, judge(&server, &head, ends)).await;
+            let opened = match judged {
+                Ok(Ok((permit, head, accepted))) => {
+                    let opened = await_socket(&server, head, accepted, reply).await;
+                    opened.map(|opened| (permit, opened))
+                }
+                Ok(Err(refusal)) => {
+                    bump(&server.counters.rejected, 1);
+                    return reply.give(Verdict::Refused(refusal.response()));
+                }
+                // Whoever waits hears of it when the reply is dropped.
+                Err(_) => None,
+            };
+            match opened {
+                Some((permit, opened)) if !server.is_stopping() => {
+                    shard.adopt(permit, opened);
+                }
+                _ => bump(&server.counters.rejected, 1),
+            }
+        }
+    };
+    shard.spawn_for(server, work);
+}
+
+async fn judge(
+    server: &Arc<Server>,
+    head: &[u8],
+    carrier: PeerInfo,
+) -> Result<(Permit, Vec<u8>, AcceptedUpgrade), Refusal> {
+    let mut permit = server.permit().ok_or_else(accept::no_room)?;
+    let request = match Request::parse(head, &server.config.head_limits)? {
+        Some((request, _)) => request,
+        None => return Err(Refusal::new(400, "The request is not complete.\n")),
+    };
+    let (head, accepted) = upgrade::admit(server, &mut permit, carrier, request).await?;
+    Ok((permit, head, accepted))
+}
+
+/// The connection, when its socket has come.
+async fn await_socket(
+    server: &Arc<Server>,
+    head: Vec<u8>,
+    accepted: AcceptedUpgrade,
+    reply: VerdictReply,
+) -> Option<Opened> {
+    let (ticket, socket) = server.admitted.open();
+    let _kept = server.admitted.kept(ticket);
+    reply.give(Verdict::Accepted { ticket, head });
+    let came = time::timeout(server.config.handshake_timeout, socket).await;
+    let (socket, rest) = came.ok()?.ok()?;
+    let transport = socket.attach().ok()?;
+    transport.set_nodelay().ok()?;
+    let most = server.config.max_descriptor;
+    if transport.descriptor().is_some_and(|number| number >= most) {
+        // It has its 101 already.
+        bump(&server.counters.no_descriptor, 1);
+        return None;
+    }
+    Some(accepted.open(transport, rest))
 }

@@ -22,15 +22,21 @@ pub(crate) enum BoundSocket {
 }
 
 /// Binds the server's address.
-pub(crate) fn bind(config: &ServerConfig) -> io::Result<BoundListener> {
-    match &config.address {
+pub(crate) fn bind(config: &ServerConfig) -> io::Result<Option<BoundListener>> {
+    let bound = match &config.address {
+        Address::Nowhere => return Ok(None),
         Address::Inet(address) => tcp(*address, config),
         Address::Zoned(ip, zone, port) => tcp(locate(*ip, zone, *port)?, config),
         #[cfg(unix)]
         Address::Unix(name) => unix::bind(name, config),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-    }
+        #[cfg(all(unix, not(sim)))]
+        Address::Given(descriptor) => unix::given(descriptor),
+        #[cfg(all(unix, sim))]
+        Address::Given(_) => Err(io::ErrorKind::Unsupported.into()),
+    };
+    bound.map(Some)
 }
 
 fn tcp(address: SocketAddr, config: &ServerConfig) -> io::Result<BoundListener> {
@@ -102,6 +108,43 @@ pub(crate) mod unix {
         Ok(BoundListener {
             socket: BoundSocket::Unix(file, socket.into()),
             place: Peer::Unix(name.into()),
+        })
+    }
+
+    /// A socket that somebody else has made to listen, whose it stays.
+    #[cfg(not(sim))]
+    pub(super) fn given(descriptor: &std::os::fd::OwnedFd) -> io::Result<BoundListener> {
+        use std::net::SocketAddr;
+
+        let socket = Socket::from(descriptor.try_clone()?);
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        if !socket.is_listener()? {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if socket.r#type()? != Type::STREAM {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let inet: Option<SocketAddr> = address.as_socket();
+        Ok(match inet {
+            Some(inet) => BoundListener {
+                socket: BoundSocket::Tcp(socket.into()),
+                place: Peer::Inet(inet.ip(), inet.port()),
+            },
+            None => {
+                let listener = std::os::unix::net::UnixListener::from(socket);
+                let local = tokio::net::unix::SocketAddr::from(listener.local_addr()?);
+                // Its file is not ours to remove.
+                let file = SocketFile {
+                    path: PathBuf::new(),
+                    identity: None,
+                };
+                BoundListener {
+                    socket: BoundSocket::Unix(file, listener),
+                    place: Peer::from(local),
+                }
+            }
         })
     }
 

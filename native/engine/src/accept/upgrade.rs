@@ -3,6 +3,7 @@
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::admission::gate::AcceptedUpgrade;
 use crate::admission::{forwarded, gate, lingering};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
@@ -53,24 +54,31 @@ pub(crate) async fn shake_hands(
             rest,
         ));
     }
-    let carrier = peer_info;
-    let peer_info = forwarded::sender(server, &carrier, &request).into_owned();
-    if let Err(refusal) = permit.count_for(peer_info.peer.ip()) {
-        lingering::refuse(shard, stream, &refusal.to(request.method())).await;
-        return Some(FirstRequest::Refused);
-    }
-    let admission = match gate::decide(server, &carrier, &peer_info, &request).await {
-        Ok(admission) => admission,
+    let (head, accepted) = match admit(server, permit, peer_info, request).await {
+        Ok(admitted) => admitted,
         Err(refusal) => {
             lingering::refuse(shard, stream, &refusal).await;
             return Some(FirstRequest::Refused);
         }
     };
-    let (head, accepted) = admission.accept(peer_info, request);
     stream.write_all(&head).await.ok()?;
     stream.flush().await.ok()?;
     let rest = buffer.split_off(consumed.min(buffer.len()));
     Some(FirstRequest::Opened(accepted.open(stream, rest)))
+}
+
+/// Decides about a request that `carrier` has brought: the head of the 101, and what becomes of the request.
+pub(crate) async fn admit(
+    server: &Server,
+    permit: &mut Permit,
+    carrier: PeerInfo,
+    request: Request,
+) -> Result<(Vec<u8>, AcceptedUpgrade), Refusal> {
+    let peer_info = forwarded::sender(server, &carrier, &request).into_owned();
+    let counted = permit.count_for(peer_info.peer.ip());
+    counted.map_err(|refusal| refusal.to(request.method()))?;
+    let admission = gate::decide(server, &carrier, &peer_info, &request).await?;
+    Ok(admission.accept(peer_info, request))
 }
 
 /// Reads the head of a request: it and its length, or why it is none. `None` if the client has

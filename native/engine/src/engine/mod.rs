@@ -160,17 +160,19 @@ impl Engine {
         self.servers().iter().flatten().cloned().collect()
     }
 
-    /// Starts a server and says where it listens. `host` is told the server's number before
+    /// Starts a server and says where it listens, if it does. `host` is told the server's number before
     /// anything can happen to the server, and must not call the engine.
     pub fn listen(
         &self,
         config: ServerConfig,
         host: impl FnOnce(u64) -> Box<dyn ServerHost>,
-    ) -> io::Result<(Arc<Server>, Peer)> {
+    ) -> io::Result<(Arc<Server>, Option<Peer>)> {
         let bound = bind::bind(&config)?;
-        let listens_at = bound.place.clone();
+        let listens_at = bound.as_ref().map(|bound| bound.place.clone());
         let server = self.enlist(config, host)?;
-        if let Some(handle) = self.shard(server.number() as usize % self.shards.len()) {
+        if let Some(bound) = bound
+            && let Some(handle) = self.shard(server.number() as usize % self.shards.len())
+        {
             let server = server.clone();
             handle.control(Control::Run(Box::new(move |shard| {
                 listener::start(shard, server, bound);

@@ -1,6 +1,7 @@
 //! What the shards share of one server: its settings, its counters, its receivers.
 
 mod addresses;
+pub(crate) mod admitted;
 mod answers;
 pub(crate) mod broadcast;
 mod client;
@@ -20,6 +21,7 @@ pub(crate) use crate::model::counters::{Counters, bump};
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::server::addresses::Addresses;
+use crate::server::admitted::Admitted;
 use crate::server::client::ClientState;
 use crate::server::topics::TopicTable;
 use crate::settings::config::{Mode, ServerConfig};
@@ -59,6 +61,7 @@ pub struct Server {
     pub(crate) counters: Counters,
     pub(crate) questions: Questions,
     streams: Streams,
+    pub(crate) admitted: Admitted,
     pub(crate) topics: TopicTable,
     /// Where there are limits for each address.
     addresses: Option<Addresses>,
@@ -175,6 +178,7 @@ impl Server {
             Mode::PerConnection | Mode::Owner => 0,
         };
         let is_client = config.dial.is_some();
+        let listens = config.listens();
         let most = config.max_connections_per_address;
         let addresses = Addresses::new(most, config.connection_rate);
         let serial = unique(&NEXT_SERIAL);
@@ -187,12 +191,13 @@ impl Server {
             counters: Counters::default(),
             questions: Questions::default(),
             streams: Streams::default(),
+            admitted: Admitted::default(),
             topics: TopicTable::default(),
             addresses,
             workers: (0..workers).map(|_| Mutex::new(None)).collect(),
             acceptor: Mutex::new(None),
-            // A client has no listening socket.
-            sockets: AtomicUsize::new(usize::from(!is_client)),
+            // The listening socket is one.
+            sockets: AtomicUsize::new(usize::from(listens)),
             permits: AtomicUsize::new(0),
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
@@ -200,7 +205,7 @@ impl Server {
             told: Mutex::new(false),
             stop_asked: Notify::new(),
             stopped: AtomicBool::new(false),
-            listening: AtomicBool::new(!is_client),
+            listening: AtomicBool::new(listens),
             descriptor_notices: LogInterval::default(),
             client: is_client.then(Box::default),
         }
@@ -437,6 +442,7 @@ impl Server {
             ("sharing", load(&self.counters.sharing)),
             ("questions", self.questions.len()),
             ("streams", self.streams.len()),
+            ("admitted", self.admitted.len()),
             ("topics", self.topics.all().len()),
             (
                 "addresses",

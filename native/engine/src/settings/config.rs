@@ -54,7 +54,7 @@ pub enum Mode {
 }
 
 /// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Address {
     /// An address and a port; port 0 takes a free one. `::` takes IPv4 clients too.
     Inet(SocketAddr),
@@ -63,6 +63,11 @@ pub enum Address {
     /// A Unix socket: a path, or a zero byte and an abstract name (Linux). The file of a server
     /// that is gone is replaced, and the server removes its own when it stops.
     Unix(Box<[u8]>),
+    /// A socket that listens already, and goes on when the server has stopped.
+    #[cfg(unix)]
+    Given(Arc<std::os::fd::OwnedFd>),
+    /// Nowhere: others bring connections.
+    Nowhere,
 }
 
 impl From<SocketAddr> for Address {
@@ -222,6 +227,11 @@ impl ServerConfig {
                 age: ticks(self.max_age),
             },
         }
+    }
+
+    /// Whether there is a listening socket.
+    pub(crate) fn listens(&self) -> bool {
+        self.dial.is_none() && !matches!(self.address, Address::Nowhere)
     }
 
     /// Which end of its connections it is.

@@ -348,7 +348,7 @@ fn an_owner_that_died_with_its_server_is_the_servers_end() {
         .listen(owned(Active::True), |_| Box::new(host))
         .unwrap();
     dies.0.set((Arc::downgrade(&engine), server)).ok().unwrap();
-    let Peer::Inet(ip, port) = place else {
+    let Some(Peer::Inet(ip, port)) = place else {
         panic!("{place:?}");
     };
     assert_eq!(Client::connect((ip, port).into()).closed(), 1001);

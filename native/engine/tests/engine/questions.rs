@@ -49,7 +49,7 @@ fn who_comes_before_the_one_to_ask_waits() {
     let host = LateHost(late.clone());
     let (server, place) = engine.listen(config, |_| Box::new(host)).unwrap();
     late.server.set(server).ok().unwrap();
-    let Peer::Inet(ip, port) = place else {
+    let Some(Peer::Inet(ip, port)) = place else {
         panic!("{place:?}");
     };
     // In, and then without an owner.

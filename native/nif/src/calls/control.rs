@@ -14,6 +14,7 @@ use sockeye_seam::value::BadArg;
 use sockeye_seam::{Atom as Named, calls as facts, events};
 
 use crate::atoms;
+use crate::calls::adopt;
 use crate::frames::reader::TermReader;
 use crate::server::host;
 use crate::server::{registry, relay};
@@ -98,6 +99,12 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
         Ok(tls) => tls,
         Err(why) => return Ok(tls::refused(env, &why)),
     };
+    if let Some(descriptor) = settings.descriptor {
+        match adopt::listening(descriptor) {
+            Ok(address) => settings.engine.address = address,
+            Err(e) => return Ok(errno(env, &e)),
+        }
+    }
     let Some(engine) = running::engine() else {
         return Ok((atoms::error(), atoms::not_running()).encode(env));
     };
@@ -124,8 +131,9 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
         engine.stop_server(&server, 1001, "server stopped");
     }
     let (ip, port) = match &place {
-        Peer::Inet(ip, port) => (events::ip(&mut { b }, *ip), *port),
-        unix => (events::peer(&mut { b }, unix), 0),
+        Some(Peer::Inet(ip, port)) => (events::ip(&mut { b }, *ip), *port),
+        Some(unix) => (events::peer(&mut { b }, unix), 0),
+        None => (b.atom(atoms::none()), 0),
     };
     let place = map(
         b,

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     owner: OwnerSpec,
     batch: bool,
     pub(crate) tls: Option<TlsSettings>,
+    /// Of the VM, that listens.
+    pub(crate) descriptor: Option<u64>,
 }
 
 pub(crate) fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
@@ -47,6 +49,7 @@ impl Settings {
             owner,
             batch: read.batch,
             tls: read.tls,
+            descriptor: read.descriptor,
         })
     }
 

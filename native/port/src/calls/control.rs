@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::tls::out_of_time;
-use sockeye_engine::{AcceptState, Engine, EngineConfig, Given, Peer, Tell};
+use sockeye_engine::{AcceptState, Address, Engine, EngineConfig, Given, Peer, Tell};
 use sockeye_etf::Token;
 use sockeye_protocol::handshake::{Origins, comparable_pattern};
 use sockeye_seam::calls as seam;
@@ -94,7 +94,11 @@ impl Call<'_> {
         let [map] = self.args()?;
         let map = self.value(map)?;
         let number = map.get_as("id")?;
-        let settings = Settings::read(&map)?;
+        let mut settings = Settings::read(&map)?;
+        if let Some(descriptor) = settings.descriptor {
+            let passed = self.port.passed.take(descriptor).ok_or(BadArg)?;
+            settings.engine.address = Address::Given(Arc::new(passed));
+        }
         let Some(new) = self.new_server(number)? else {
             return Ok(());
         };
@@ -354,7 +358,7 @@ impl NewServer {
             match self.engine.listen(settings.engine.clone(), made) {
                 Ok((_, place)) => {
                     host.watch_owner();
-                    self.tell(&place, asker);
+                    self.tell(place.as_ref(), asker);
                     return true;
                 }
                 Err(e)
@@ -404,7 +408,7 @@ impl NewServer {
         )
     }
 
-    fn tell(&self, place: &Peer, asker: &Asker) {
+    fn tell(&self, place: Option<&Peer>, asker: &Asker) {
         asker.answer(|w| {
             w.tuple(3);
             w.atom(Atom::ok);
@@ -412,13 +416,14 @@ impl NewServer {
             w.map(2);
             w.atom(Atom::address);
             match place {
-                Peer::Inet(ip, _) => events::ip(w, *ip),
-                unix => events::peer(w, unix),
+                Some(Peer::Inet(ip, _)) => events::ip(w, *ip),
+                Some(unix) => events::peer(w, unix),
+                None => w.atom(Atom::none),
             }
             w.atom(Atom::port);
             w.integer(match place {
-                Peer::Inet(_, port) => (*port).into(),
-                Peer::Unix(_) => 0,
+                Some(Peer::Inet(_, port)) => (*port).into(),
+                _ => 0,
             });
         });
     }

@@ -1,5 +1,6 @@
 //! The functions that the VM calls, named and shaped as those of `sockeye_nif`.
 
+mod adopt;
 mod client;
 mod conns;
 mod control;
@@ -80,6 +81,9 @@ impl<'a> Call<'a> {
             "engine_stop" => self.engine_stop(),
             "engine_info" => self.engine_info(),
             "listen" => self.listen(),
+            "descriptors_open" => self.descriptors_open(),
+            "adopt" => self.adopt(),
+            "admit" => self.admit(),
             "reload_tls" => self.reload_tls(),
             "server_stop" => self.server_stop(),
             "server_drain" => self.server_drain(),

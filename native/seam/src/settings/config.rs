@@ -60,6 +60,8 @@ pub struct Settings<P> {
     pub batch: bool,
     /// What its TLS is made of.
     pub tls: Option<TlsSettings>,
+    /// Of a socket that listens: the number that the host knows it by. The engine's address is what it becomes.
+    pub descriptor: Option<u64>,
 }
 
 fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
@@ -198,7 +200,7 @@ impl<P: Clone> Settings<P> {
     pub fn read(map: &Value<P>) -> Read<Self> {
         let get = |key: &str| map.get(key);
         let limit = |key: &str| time(map.get(key)?);
-        let address = address(get("ip")?, map.get_as("port")?)?;
+        let (address, descriptor) = address(get("ip")?, map.get_as("port")?)?;
         let (mode, owner, batch) = mode(get("mode")?)?;
         let mut limits = Limits::default();
         limits.max_message_size = map.get_as("max_message_size")?;
@@ -270,19 +272,25 @@ impl<P: Clone> Settings<P> {
             owner,
             batch,
             tls: tls_settings(get("tls")?)?,
+            descriptor,
         })
     }
 }
 
-fn address<P>(value: &Value<P>, port: u16) -> Read<Address> {
-    match value.tuple()? {
-        [tag, path] if tag.is("local") => Ok(Address::Unix(path.bytes()?.into())),
-        [tag, address, zone] if tag.is("zone") => match ip(address)? {
-            IpAddr::V6(ip) => Ok(Address::Zoned(ip, zone.read()?, port)),
-            IpAddr::V4(_) => Err(BadArg),
-        },
-        _ => Ok(SocketAddr::new(ip(value)?, port).into()),
+fn address<P>(value: &Value<P>, port: u16) -> Read<(Address, Option<u64>)> {
+    if value.is("none") {
+        return Ok((Address::Nowhere, None));
     }
+    let address = match value.tuple()? {
+        [tag, number] if tag.is("fd") => return Ok((Address::Nowhere, Some(number.read()?))),
+        [tag, path] if tag.is("local") => Address::Unix(path.bytes()?.into()),
+        [tag, address, zone] if tag.is("zone") => match ip(address)? {
+            IpAddr::V6(ip) => Address::Zoned(ip, zone.read()?, port),
+            IpAddr::V4(_) => return Err(BadArg),
+        },
+        _ => SocketAddr::new(ip(value)?, port).into(),
+    };
+    Ok((address, None))
 }
 
 fn networks<P>(list: &[Value<P>]) -> Read<Networks> {
@@ -296,7 +304,7 @@ fn networks<P>(list: &[Value<P>]) -> Read<Networks> {
     Ok(networks)
 }
 
-fn ip<P>(value: &Value<P>) -> Read<IpAddr> {
+pub(super) fn ip<P>(value: &Value<P>) -> Read<IpAddr> {
     match value.tuple()? {
         [a, b, c, d] => Ok(Ipv4Addr::new(a.read()?, b.read()?, c.read()?, d.read()?).into()),
         elements => {

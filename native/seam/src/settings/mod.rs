@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod decision;
+mod ends;
 mod json;
 mod options;
 mod tls;
@@ -10,6 +11,7 @@ mod tls;
 pub use client::{client_tls, dial};
 pub use config::{EventFormat, Owner, Settings, active, deflate_policy, time};
 pub use decision::{decision, stream_end, stream_head};
+pub use ends::ends;
 pub use json::{JsonOptions, KeyMode, encode_null, null};
 pub use options::set_option;
 pub use tls::{read_tls, tls_settings};

@@ -46,8 +46,8 @@ impl World {
         let (host, stopped) = Host::new(owner);
         let (server, place) = engine.listen(config, |_| Box::new(host)).unwrap();
         let address = match place {
-            Peer::Inet(ip, port) => SocketAddr::new(ip, port),
-            Peer::Unix(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            Some(Peer::Inet(ip, port)) => SocketAddr::new(ip, port),
+            _ => (Ipv4Addr::UNSPECIFIED, 0).into(),
         };
         World {
             engine,
