@@ -53,10 +53,14 @@ run(#{rounds := Rounds, connections := Connections}) ->
     Done = [round(Server, Port, Handler, Connections) || _ <- lists:seq(1, Rounds)],
     Left = left(Before, 100),
     true = Processes =:= [{Name, whereis(Name)} || {Name, _} <- Processes],
-    Orphans = [OsPid || {_, OsPid} <- First ++ Done, port_node:is_alive(OsPid)],
+    Orphans = [OsPid || {_, OsPid} <- First ++ Done, port_node:is_alive(OsPid), is_engine(OsPid)],
     ok = sockeye:stop(Server),
     #{back => lists:sort([Back || {Back, _} <- Done]), alive => length(Done),
       left => case Orphans of [] -> Left; _ -> Left#{orphans => Orphans} end}.
+
+%% Numbers of processes come again.
+is_engine(OsPid) ->
+    {ok, <<"sockeye-engine\n">>} =:= file:read_file(io_lib:format("/proc/~b/comm", [OsPid])).
 
 server(Options, Funs) ->
     {ok, Server} = sockeye:start_link(Options#{port => 0, handler => {fun_handler, Funs}, backlog => 4096}),
