@@ -2,16 +2,17 @@
 //!
 //! They are not counted as queued before they come. So a queue may be longer than its bound by what is granted, an eighth of the bound.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye_engine::{ConnId, Engine};
 
 use crate::link::{GRANT, Link};
+use crate::world::SCALE;
+use crate::world::collections::HashSet;
 
 /// Bytes of a grant. One of less than the least is none.
-const MOST: usize = 64 * 1024;
-const LEAST: usize = 4 * 1024;
+const MOST: usize = 64 * 1024 / SCALE;
+const LEAST: usize = 4 * 1024 / SCALE;
 /// The part of its bound by which a queue may be longer.
 const PART: usize = 8;
 
@@ -31,6 +32,11 @@ impl Grants {
             link,
             given: Arc::default(),
         }
+    }
+
+    #[cfg(sim)]
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.given).len()
     }
 
     /// The VM has sent something to this connection: more may follow without a question.

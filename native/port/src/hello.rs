@@ -10,7 +10,7 @@ pub(crate) const PROTOCOL: i64 = 1;
 /// The version of all of it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Bytes of a first packet.
-pub(crate) const LONGEST: usize = 1024;
+pub const LONGEST: usize = 1024;
 
 /// What the VM's first packet says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! A server on the side of the VM: its process, the owners of its connections, who answers its questions.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -10,9 +9,10 @@ use sockeye_seam::settings::{EventFormat, Owner};
 use sockeye_seam::topic_changes::TopicChanges;
 use sockeye_seam::{Atom, Writer, dialled, events};
 
-use crate::port::Port;
+use crate::port::{Last, Port};
 use crate::processes::{VM, Watched};
 use crate::receiver::{Receiver, View};
+use crate::world::collections::HashMap;
 
 /// Memory that the empty inbox of a plain process may hold on to, twice.
 const KEEP: usize = 8 * 1024;
@@ -110,13 +110,21 @@ impl Host {
         self.owners().retain(|_, known| known.id != id);
     }
 
-    /// The server is gone, and with it what was watched for it.
-    fn forget_all(&self, port: &Port) {
+    /// The server is gone: its process is told when all plain processes have been brought what there is for them. Nobody of them
+    /// is watched from then on.
+    fn stopped(self: &Arc<Self>, port: &Arc<Port>, stats: &ServerStats) {
         let owners = std::mem::take(&mut *self.owners());
+        let ids: Vec<_> = owners.values().map(|receiver| receiver.id).collect();
+        let (host, told) = (HostRef(self.clone()), port.clone());
+        let (accepted, unanswered) = (stats.accepted, stats.unanswered);
+        let last = Last::new(move || {
+            ids.iter().for_each(|id| told.processes.unwatch(*id));
+            host.tell_stopped(&told, accepted, unanswered);
+        });
         for receiver in owners.into_values() {
-            port.processes.unwatch(receiver.id);
+            let last = last.clone();
+            receiver.when_at_rest(move || drop(last));
         }
-        port.processes.unwatch(self.set_gate(0));
     }
 
     pub(crate) fn find_server(&self, port: &Port) -> Option<Arc<Server>> {
@@ -138,6 +146,27 @@ impl HostRef {
             port.link.message_last(self.0.process, write);
         }
         lives
+    }
+
+    fn tell_stopped(&self, port: &Port, accepted: u64, unanswered: u64) {
+        let heard = self.tell(|w| {
+            w.tuple(3);
+            w.atom(Atom::sockeye_stopped);
+            w.integer(self.0.number);
+            w.tuple(2);
+            w.integer(accepted);
+            w.integer(unanswered);
+        });
+        port.processes.unwatch(self.0.process);
+        // A process that was killed could not clear up behind itself.
+        if !heard {
+            port.tell_engine(|w| {
+                w.tuple(2);
+                w.atom(Atom::sockeye_gone);
+                w.integer(self.0.number);
+            });
+        }
+        port.link.flush();
     }
 }
 
@@ -202,25 +231,8 @@ impl ServerHost for HostRef {
         if let (Some(engine), Some(id)) = (port.engine(), self.0.server.get()) {
             engine.remove_stopped(*id);
         }
-        self.0.forget_all(&port);
-        let heard = self.tell(|w| {
-            w.tuple(3);
-            w.atom(Atom::sockeye_stopped);
-            w.integer(number);
-            w.tuple(2);
-            w.integer(stats.accepted);
-            w.integer(stats.unanswered);
-        });
-        port.processes.unwatch(self.0.process);
-        // A process that was killed could not clear up behind itself.
-        if !heard {
-            port.tell_engine(|w| {
-                w.tuple(2);
-                w.atom(Atom::sockeye_gone);
-                w.integer(number);
-            });
-        }
-        port.link.flush();
+        port.processes.unwatch(self.0.set_gate(0));
+        self.0.stopped(&port, stats);
     }
 
     fn event(&self, event: Notice) {

@@ -9,14 +9,15 @@
 
 mod asker;
 mod calls;
+#[cfg(not(sim))]
 mod descriptors;
 mod gathered;
 mod grants;
 pub mod hello;
 mod host;
+#[cfg(not(sim))]
 mod life;
 mod link;
-mod long;
 mod memory;
 pub mod outgoing;
 pub mod packets;
@@ -25,5 +26,10 @@ mod port;
 mod processes;
 mod publishing;
 mod receiver;
+mod serve;
+#[cfg(sim)]
+pub mod simulated;
+mod world;
 
+#[cfg(not(sim))]
 pub use life::run;

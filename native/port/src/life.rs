@@ -10,18 +10,16 @@ use std::time::Duration;
 
 use sockeye_seam::{Atom, Writer, events};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::calls;
 use crate::descriptors;
-use crate::gathered::Gathered;
 use crate::hello::{self, Hello};
-use crate::link::Link;
-use crate::long;
 use crate::packets::{Broken, Incoming};
 use crate::port::Port;
+use crate::serve;
+use crate::world::thread;
 
 /// Hexadecimal digits.
 const SECRET: usize = 64;
@@ -219,25 +217,12 @@ async fn first_packet(stream: &mut UnixStream, incoming: &mut Incoming) -> Optio
 /// The link stands.
 async fn speak(stream: UnixStream, incoming: Incoming) -> End {
     let (reader, writer) = stream.into_split();
-    let link = Link::new(writer);
-    let port = PORT.get_or_init(|| Port::new(link.clone()));
-    tokio::spawn(async move { link.write_on().await });
-    listen(reader, incoming, port).await
-}
-
-async fn listen(mut reader: OwnedReadHalf, mut incoming: Incoming, port: &Arc<Port>) -> End {
-    let mut gathered = Gathered::default();
-    loop {
-        let done = incoming.sections(|kind, body| port.section(kind, body, &mut gathered));
-        port.hand_over(&mut gathered);
-        port.link.flush();
-        if let Err(Broken(how)) = done {
+    let port = PORT.get_or_init(|| serve::begin(writer));
+    match serve::listen(reader, incoming, port).await {
+        Ok(()) => End::InOrder,
+        Err(Broken(how)) => {
             say(&format!("the VM's side breaks the protocol: {how}"));
-            return End::Protocol;
-        }
-        match reader.read_buf(incoming.room()).await {
-            Ok(n) if n > 0 => {}
-            _ => return End::InOrder,
+            End::Protocol
         }
     }
 }
@@ -253,7 +238,7 @@ fn report_panics() {
         );
         match PORT.get() {
             // This thread may hold what telling needs.
-            Some(port) if is_caught => long::run(move || {
+            Some(port) if is_caught => thread::in_turn(move || {
                 port.tell_engine(|w| {
                     events::notice(w, Atom::panic, Atom::message, |w| {
                         w.binary(message.as_bytes())

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye_etf::VERSION;
 use sockeye_seam::{Atom, Etf, Writer};
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use crate::outgoing::Outgoing;
+use crate::world::net::OwnedWriteHalf;
+use crate::world::{SCALE, task};
 
 pub(crate) const ANSWER: u8 = 1;
 pub(crate) const MESSAGE: u8 = 2;
@@ -20,7 +21,7 @@ pub(crate) const PONG: u8 = 6;
 pub(crate) const GRANT: u8 = 7;
 
 /// Bytes that wait for the VM from which on events stay where they are.
-const FULL: usize = 512 * 1024;
+pub(crate) const FULL: usize = 512 * 1024 / SCALE;
 
 /// Memory that a thread keeps for the next section.
 const KEPT: usize = 64 * 1024;
@@ -151,6 +152,18 @@ impl Link {
         (out.waiting() > FULL, out.large() > FULL)
     }
 
+    /// Bytes that wait: of small sections, and of large ones.
+    #[cfg(sim)]
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let out = lock(&self.out);
+        (out.waiting(), out.large())
+    }
+
+    #[cfg(sim)]
+    pub(crate) fn stalled_count(&self) -> usize {
+        lock(&self.stalled).len()
+    }
+
     /// Who waits goes on when there is room.
     pub(crate) fn stall(&self, who: Arc<dyn Stalled>) {
         lock(&self.stalled).push(who);
@@ -175,7 +188,7 @@ impl Link {
                     return;
                 }
                 // What the VM says is read meanwhile.
-                tokio::task::yield_now().await;
+                task::yield_now().await;
                 is_written = self.write_some();
             }
             self.flush();

@@ -2,12 +2,13 @@
 //!
 //! Nothing here reads or writes a socket. The other side may send whatever it likes: what it says is bounded and checked.
 
-use std::collections::HashMap;
+use crate::world::SCALE;
+use crate::world::collections::HashMap;
 
 /// Bytes of a packet, without its length.
-pub const PACKET: usize = 1 << 20;
+pub const PACKET: usize = (1 << 20) / SCALE;
 /// Bytes of a body that is not cut, and of a piece.
-pub const PIECE: usize = 256 * 1024;
+pub const PIECE: usize = 256 * 1024 / SCALE;
 /// Bodies that may come in pieces at a time.
 const STREAMS: usize = 64;
 /// Bytes of all bodies that are not complete.

@@ -1,6 +1,5 @@
 //! The engine of this process, and what the VM's sections do to it.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -21,6 +20,7 @@ use crate::packets::Broken;
 use crate::passed::Passed;
 use crate::processes::{Processes, Watched};
 use crate::publishing;
+use crate::world::collections::HashMap;
 
 const CALL: u8 = 1;
 const COMMANDS: u8 = 2;
@@ -124,6 +124,13 @@ impl Port {
 
     fn servers(&self) -> MutexGuard<'_, Servers> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Servers, by either number.
+    #[cfg(sim)]
+    pub(crate) fn servers_count(&self) -> (usize, usize) {
+        let servers = self.servers();
+        (servers.hosts.len(), servers.numbers.len())
     }
 
     /// Keeps a number for a server that is about to be. False if it is in use.
@@ -335,6 +342,7 @@ impl Port {
                     host.forget_owner(id);
                 }
                 engine.owner_died(&receiver.inbox);
+                receiver.give_up();
             }
             Watched::Engine | Watched::Other => {}
         }
@@ -348,7 +356,7 @@ pub(crate) fn reason(w: &mut Etf<'_>, failure: &SendFailure<EtfTerm<'_>>) {
 /// Done when the last of its clones is dropped.
 pub(crate) struct Last(Mutex<Option<Job>>);
 
-type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 impl Last {
     pub(crate) fn new(job: impl FnOnce() + Send + 'static) -> Arc<Self> {

@@ -1,6 +1,5 @@
 //! Processes of the VM that the engine has to do with, each by its Id.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -11,6 +10,7 @@ use sockeye_seam::{Atom, Etf, Writer};
 use crate::host::Host;
 use crate::link::{Link, UNWATCH, WATCH};
 use crate::receiver::Receiver;
+use crate::world::collections::HashMap;
 
 /// What ends with a process.
 pub(crate) enum Watched {
@@ -45,6 +45,11 @@ impl Processes {
 
     fn all(&self) -> MutexGuard<'_, HashMap<u64, Watched>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(sim)]
+    pub(crate) fn count(&self) -> usize {
+        self.all().len()
     }
 
     /// An Id for a process that is to be watched next.

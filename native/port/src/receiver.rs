@@ -12,14 +12,14 @@ use sockeye_seam::events::{self, Invalid};
 use sockeye_seam::settings::{EventFormat, KeyMode};
 use sockeye_seam::{Atom, Etf, Writer};
 
-use crate::asker::Asker;
 use crate::link::{BATCH, Link, Stalled};
-use crate::long;
+use crate::port::{Job, Last};
+use crate::world::{SCALE, thread};
 
 /// Batches on their way that are not acknowledged.
 pub(crate) const CREDIT: u8 = 2;
 /// Bytes of payload in a batch of more than one event.
-pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024 / SCALE;
 /// Events of a batch, unless the process says otherwise.
 const FIRST_MAX: u16 = 64;
 /// It may say so many.
@@ -30,7 +30,7 @@ const MORE: u8 = 1;
 const ENDS: u8 = 2;
 const KEYS: u8 = 4;
 /// JSON text that no shard reads, and not the link's thread: others wait behind it.
-const LONG_TEXT: usize = 64 * 1024;
+const LONG_TEXT: usize = 64 * 1024 / SCALE;
 
 /// How it sees its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,16 @@ struct State {
     max: u16,
     /// Connections that sent something invalid: what else they sent is not wanted.
     refused: Vec<ConnId>,
-    /// Who waits until nothing is left.
-    resting: Vec<Asker>,
+    /// What waits until nothing is left.
+    resting: Vec<Job>,
+    /// Nothing is acknowledged any more.
+    is_dead: bool,
+    /// Batches that were acknowledged.
+    served: u64,
+    /// Shards are asked for what they hold.
+    is_passing: bool,
+    /// They have been, and nothing was served meanwhile.
+    is_settled: bool,
     is_stalled: bool,
     /// The inbox may have something, and does not tell.
     has_more: bool,
@@ -116,6 +124,15 @@ pub(crate) fn after_notices() -> bool {
     false
 }
 
+/// Does it when each shard has come by.
+fn pass(engine: &Engine, job: impl FnOnce() + Send + 'static) {
+    let last = Last::new(job);
+    engine.call_each(|| {
+        let last = last.clone();
+        Box::new(move || drop(last))
+    });
+}
+
 impl Receiver {
     pub(crate) fn new(
         (id, caller): (u64, u64),
@@ -142,6 +159,10 @@ impl Receiver {
                 max: FIRST_MAX,
                 refused: Vec::new(),
                 resting: Vec::new(),
+                is_dead: false,
+                served: 0,
+                is_passing: false,
+                is_settled: false,
                 is_stalled: false,
                 has_more: false,
             }),
@@ -162,7 +183,8 @@ impl Receiver {
     pub(crate) fn acknowledge(self: &Arc<Self>, batches: u8) {
         let mut state = self.state();
         state.credit = (state.credit + batches).min(CREDIT);
-        if state.has_more {
+        state.served += u64::from(batches);
+        if state.has_more || !state.resting.is_empty() {
             self.send(state, false);
         }
     }
@@ -174,10 +196,42 @@ impl Receiver {
         }
     }
 
-    /// Answers when nothing is left that has not been sent.
-    pub(crate) fn rest(self: &Arc<Self>, asker: Asker) {
-        self.state().resting.push(asker);
-        self.pump();
+    /// Does it when all has been sent and acknowledged, and no shard has more; or when the process is dead.
+    pub(crate) fn when_at_rest(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        if state.is_dead {
+            drop(state);
+            return job();
+        }
+        state.resting.push(Box::new(job));
+        self.send(state, false);
+    }
+
+    /// The process is dead: it acknowledges nothing more.
+    pub(crate) fn give_up(&self) {
+        let mut state = self.state();
+        state.is_dead = true;
+        let resting = std::mem::take(&mut state.resting);
+        drop(state);
+        resting.into_iter().for_each(|job| job());
+    }
+
+    /// Looks again when each shard has delivered what it holds: for an inbox that had no room, or until the process gave credits.
+    /// It does so in a turn, behind what it is asked in that: so it has done it in the next one.
+    fn pass_shards(self: &Arc<Self>, served: u64) {
+        let receiver = self.clone();
+        let look = move || {
+            let mut state = receiver.state();
+            state.is_passing = false;
+            state.is_settled = state.served == served;
+            receiver.send(state, false);
+            receiver.link.flush();
+        };
+        let Some(engine) = self.engine.upgrade() else {
+            return look();
+        };
+        let again = engine.clone();
+        pass(&engine, move || pass(&again, look));
     }
 
     /// Sends what may be sent, and leaves what takes long to another thread.
@@ -187,6 +241,8 @@ impl Receiver {
 
     fn send(self: &Arc<Self>, mut state: MutexGuard<'_, State>, has_time: bool) {
         let mut scratch = SCRATCH.take();
+        let is_settled = std::mem::take(&mut state.is_settled);
+        let (mut passes, mut resting) = (None, Vec::new());
         state.has_more = true;
         while state.credit > 0 && !state.is_stalled {
             let (is_full, no_large) = self.link.is_full();
@@ -223,7 +279,7 @@ impl Receiver {
                 // Nobody else tries meanwhile.
                 state.is_stalled = true;
                 let receiver = self.clone();
-                long::run(move || {
+                thread::in_turn(move || {
                     let mut state = receiver.state();
                     state.is_stalled = false;
                     receiver.send(state, true);
@@ -233,14 +289,17 @@ impl Receiver {
             }
             if took.left == Left::Nothing {
                 state.has_more = false;
-                for asker in state.resting.drain(..) {
-                    asker.ok_last();
-                }
+                (passes, resting) = state.rest(is_settled && took.shards == 0);
                 break;
             }
         }
         if scratch.terms.capacity() <= 4 * BATCH_BYTES {
             SCRATCH.set(scratch);
+        }
+        drop(state);
+        resting.into_iter().for_each(|job| job());
+        if let Some(served) = passes {
+            self.pass_shards(served);
         }
     }
 
@@ -358,6 +417,18 @@ struct Took {
 }
 
 impl State {
+    /// Nothing is left here: what waits for that, or how much has been served when the shards are asked first.
+    fn rest(&mut self, is_settled: bool) -> (Option<u64>, Vec<Job>) {
+        if self.resting.is_empty() || self.credit < CREDIT || self.is_passing {
+            return (None, Vec::new());
+        }
+        if is_settled {
+            return (None, std::mem::take(&mut self.resting));
+        }
+        self.is_passing = true;
+        (Some(self.served), Vec::new())
+    }
+
     /// Whether the event is of a connection that was refused. Its last event ends that.
     fn covers(&mut self, conn: ConnId, event: &Event<'_>) -> bool {
         let Some(place) = self.refused.iter().position(|known| *known == conn) else {

@@ -1,5 +1,6 @@
 //! What was said and heard on both sides of each connection, and what must hold of that.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye_simulated_engine::ConnId;
@@ -27,8 +28,12 @@ pub struct Account {
     pub promised: u64,
     /// Replies that it has read.
     pub heard: u64,
-    /// The last publication that it has read.
-    pub heard_topic: u64,
+    /// The number of the next one, unless that is refused.
+    pub next: u64,
+    /// Numbers before it that it has not read.
+    pub skipped: BTreeSet<u64>,
+    /// The last publication that it has read of each process.
+    pub heard_topics: BTreeMap<u64, u64>,
     /// The code of the Close frame that it has written first.
     pub close_sent: Option<u16>,
     /// It writes no more.
@@ -50,8 +55,10 @@ pub struct Account {
     pub code: Option<u16>,
     /// Messages that were delivered.
     pub received: u64,
-    /// Replies that were accepted.
+    /// Replies that were accepted: each has the next number.
     pub accepted: u64,
+    /// Numbers of those that were not, of which their process has heard later.
+    pub refused: BTreeSet<u64>,
     /// The largest of them, in bytes.
     pub largest: usize,
     /// How many were accepted when a process asked to close, and the code.
@@ -66,9 +73,25 @@ pub struct Account {
     pub credits: Option<i64>,
 }
 
+impl Account {
+    /// Whether the client has read all replies with a number below this.
+    pub fn has_heard(&self, bound: u64) -> bool {
+        let behind = self.next..bound;
+        let mut unheard = self.skipped.range(..bound).copied().chain(behind);
+        unheard.all(|number| self.refused.contains(&number))
+    }
+
+    /// Replies that were accepted.
+    pub fn taken(&self) -> u64 {
+        self.accepted - self.refused.len() as u64
+    }
+}
+
 /// All accounts, and what was found wrong.
 #[derive(Debug, Default)]
 pub struct Book {
+    /// A process may hear only later that a reply is refused.
+    pub late_refusals: bool,
     pub accounts: Vec<Account>,
     pub problems: Vec<String>,
     /// Questions that the engine has taken, and those that were answered.
@@ -150,14 +173,40 @@ impl Shared {
 
     /// A reply has been read.
     pub fn heard(&self, client: usize, of: usize, number: u64) {
+        let late = self.open().late_refusals;
         let wrong = self.of(client, |account| {
-            let expected = account.heard;
+            let expected = account.next;
+            let skipped = expected..number;
             account.heard += 1;
-            let right = of == client && number == expected && number < account.accepted;
+            account.next = number.saturating_add(1);
+            let right = of == client
+                && (number == expected || (late && number > expected))
+                && number < account.accepted
+                && !account.refused.contains(&number);
+            if right {
+                account.skipped.extend(skipped);
+            }
             (!right).then(|| format!("heard {of}/{number} and not {client}/{expected}"))
         });
         if let Some(Some(wrong)) = wrong {
             self.problem(format!("client {client}: {wrong}"));
+        }
+    }
+
+    /// A process has heard that a reply is refused, which had a number.
+    pub fn refused(&self, client: usize, number: u64) {
+        let wrong = self.of(client, |account| {
+            let heard = number < account.next && !account.skipped.contains(&number);
+            let twice = !account.refused.insert(number);
+            (heard || twice || number >= account.accepted).then_some(heard)
+        });
+        if let Some(Some(heard)) = wrong {
+            let what = if heard {
+                "and was read"
+            } else {
+                "twice, or was never sent"
+            };
+            self.problem(format!("client {client}: reply {number} is refused {what}"));
         }
     }
 }

@@ -15,7 +15,8 @@ use sockeye_world::{time, trace};
 use tokio::sync::Notify;
 
 use crate::book::{End, Shared};
-use crate::plan::{Action, ClientPlan, Reads};
+use crate::packer::{Packer, noise, policy};
+use crate::plan::{Action, ClientPlan, DeflatePlan, Reads};
 
 /// The key of all masks: what is masked is no secret here.
 const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
@@ -33,6 +34,7 @@ struct Client {
     number: usize,
     plan: ClientPlan,
     stream: TcpStream,
+    packer: Option<Packer>,
     queue: RefCell<VecDeque<(Vec<u8>, Written)>>,
     /// Something was put into the queue, was written, or was heard.
     news: Notify,
@@ -43,7 +45,7 @@ struct Client {
 pub(crate) async fn run(
     book: Shared,
     place: usize,
-    plan: ClientPlan,
+    (plan, deflate): (ClientPlan, Option<DeflatePlan>),
     address: std::net::SocketAddr,
 ) {
     time::sleep(plan.start).await;
@@ -53,7 +55,7 @@ pub(crate) async fn run(
     )
         .into();
     let end = match TcpStream::connect_from(local, address).await {
-        Ok(stream) => follow(&book, place, plan, stream).await,
+        Ok(stream) => follow(&book, place, (plan, deflate), stream).await,
         Err(_) => End::NotOpened,
     };
     trace::note(&[1, place as u64, end as u64], || {
@@ -62,13 +64,19 @@ pub(crate) async fn run(
     book.of(place, |account| account.end = Some(end));
 }
 
-async fn follow(book: &Shared, place: usize, plan: ClientPlan, stream: TcpStream) -> End {
+async fn follow(
+    book: &Shared,
+    place: usize,
+    (plan, deflate): (ClientPlan, Option<DeflatePlan>),
+    stream: TcpStream,
+) -> End {
+    let policy = deflate.filter(|_| plan.deflate).as_ref().map(policy);
     let key = generate_key();
     let options = ClientOptions {
         host: "sim",
         path: &format!("/{place}"),
         subprotocols: &[],
-        deflate: None,
+        deflate: policy.as_ref(),
         headers: &[],
     };
     let Ok(request) = client::request(&options, &key) else {
@@ -78,25 +86,30 @@ async fn follow(book: &Shared, place: usize, plan: ClientPlan, stream: TcpStream
         return End::NotOpened;
     }
     let mut ahead = Vec::new();
-    loop {
+    let packer = loop {
         match stream.read_some(4096).await {
             Ok(bytes) if !bytes.is_empty() => ahead.extend(bytes),
             _ => return End::NotOpened,
         }
-        match client::verify(&ahead, &key, &[], &HeadLimits::default()) {
-            Ok(Some((_, len))) => {
+        let limits = HeadLimits::default();
+        match client::verify_with(&ahead, &key, &[], policy.as_ref(), &limits) {
+            Ok(Some((accepted, len))) => {
                 ahead.drain(..len);
-                break;
+                break accepted
+                    .deflate
+                    .zip(policy)
+                    .map(|(params, policy)| Packer::new(params, policy));
             }
             Ok(None) => {}
             Err(_) => return End::NotOpened,
         }
-    }
+    };
     let client = Rc::new(Client {
         book: book.clone(),
         number: place,
         plan,
         stream,
+        packer,
         queue: RefCell::default(),
         news: Notify::new(),
         vanished: Cell::new(false),
@@ -188,12 +201,15 @@ impl Client {
                 } => {
                     let mut text = format!("{} {number} {replies} {reply} ", self.number);
                     let pad = size.saturating_sub(text.len());
-                    text.extend(std::iter::repeat_n('x', pad));
+                    match self.plan.noise {
+                        true => text.extend(noise(number, pad)),
+                        false => text.extend(std::iter::repeat_n('x', pad)),
+                    }
                     number += 1;
-                    self.put(
-                        message(text.as_bytes(), frames),
-                        Written::Message { replies },
-                    );
+                    let packer = self.packer.as_ref();
+                    let packed = packer.and_then(|p| p.pack(text.as_bytes(), frames, MASK));
+                    let bytes = packed.unwrap_or_else(|| message(text.as_bytes(), frames));
+                    self.put(bytes, Written::Message { replies });
                 }
                 Action::Ping => {
                     let mut out = Vec::new();
@@ -251,7 +267,16 @@ impl Client {
         let mut read = ahead.len();
         loop {
             while let Some((op, payload, len)) = first_frame(&ahead) {
-                let payload = payload.to_vec();
+                let is_packed = ahead[0] & 0x40 != 0;
+                let payload = match &self.packer {
+                    Some(packer) if is_packed => packer.unpack(&ahead[..len]),
+                    _ => (!is_packed).then(|| payload.to_vec()),
+                };
+                let Some(payload) = payload else {
+                    let what = format!("client {} cannot inflate a message", self.number);
+                    self.book.problem(what);
+                    return End::Error;
+                };
                 ahead.drain(..len);
                 self.hear(op, &payload);
             }
@@ -323,19 +348,23 @@ impl Client {
         let mut words = text.split(' ');
         let mut next = || words.next();
         match (next(), next(), next()) {
-            (Some("topic"), Some(id), _) => {
-                let id: u64 = id.parse().unwrap_or(0);
-                let before = self.book.of(self.number, |account| {
-                    std::mem::replace(&mut account.heard_topic, id)
-                });
-                if before.is_some_and(|before| before >= id) {
+            (Some("topic"), Some(id), Some(by)) => {
+                let (id, by) = (id.parse().unwrap_or(0), by.parse().unwrap_or(0));
+                let before = self
+                    .book
+                    .of(self.number, |account| account.heard_topics.insert(by, id));
+                if before.flatten().is_some_and(|before| before >= id) {
                     self.book.problem(format!(
                         "client {}: publication {id} came behind {before:?}",
                         self.number
                     ));
                 }
             }
-            (Some(client), Some(number), _) => {
+            (Some(client), Some(number), rest) => {
+                if rest.is_some_and(|rest| rest.bytes().any(|byte| byte != b'r')) {
+                    let what = format!("client {} has read {text:?}", self.number);
+                    self.book.problem(what);
+                }
                 let client = client.parse().unwrap_or(usize::MAX);
                 let number = number.parse().unwrap_or(u64::MAX);
                 self.book.heard(self.number, client, number);

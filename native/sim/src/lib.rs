@@ -9,16 +9,28 @@ mod client;
 mod dial;
 mod host;
 mod meddle;
+#[path = "../../port/tests/engine/options.rs"]
+#[allow(unreachable_pub, clippy::unwrap_used)]
+mod options;
 mod owner;
+mod packer;
 mod panics;
 pub mod plan;
+mod port;
 mod process;
 mod requests;
 mod run;
 mod search;
+#[path = "../../port/tests/engine/sections.rs"]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+mod sections;
+#[path = "../../port/tests/engine/terms.rs"]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+mod terms;
 mod tls;
 mod wakeup;
 
 pub use plan::Plan;
+pub use port::plan::{PortEnd, PortPlan};
 pub use run::{Outcome, run};
 pub use search::{Wanted, replay_line, search, shrink};

@@ -27,7 +27,7 @@ pub(crate) fn publish(vm: &Vm, conn: ConnId) {
     };
     let mut bytes = Vec::new();
     let size = draw(40) as usize;
-    let text = format!("topic {id} {}", "t".repeat(size));
+    let text = format!("topic {id} 0 {}", "t".repeat(size));
     frame::write(&mut bytes, Opcode::Text, text.as_bytes(), None);
     let frame = Broadcast::plain(bytes);
     let except = chance(1, 4).then_some(conn);

@@ -6,7 +6,9 @@ use sockeye_simulated_engine::{Active, Mode};
 use sockeye_world::Chance;
 use sockeye_world::net::Faults;
 
-const MS: u64 = 1_000_000;
+use crate::port::plan::PortPlan;
+
+pub(crate) const MS: u64 = 1_000_000;
 
 /// A link that takes less than this at once carries small messages only.
 const SMALL: usize = 8_000;
@@ -32,6 +34,8 @@ pub struct Plan {
     pub tls: bool,
     /// Clients of the engine's: how many connections each has, one after the other.
     pub dials: Vec<usize>,
+    /// The engine is a process of its own.
+    pub port: Option<PortPlan>,
     pub end: EndPlan,
     /// When it begins.
     pub ends_at: Duration,
@@ -54,7 +58,18 @@ pub struct ServerPlan {
     pub asks: bool,
     pub close_slow: bool,
     pub rate: Option<(u32, u32, bool)>,
+    pub deflate: Option<DeflatePlan>,
     pub max_message: usize,
+}
+
+/// What is wanted of permessage-deflate.
+#[derive(Clone, Copy, Debug)]
+pub struct DeflatePlan {
+    pub server_takeover: bool,
+    pub client_takeover: bool,
+    pub server_bits: u8,
+    pub client_bits: u8,
+    pub threshold: usize,
 }
 
 /// How processes behave. Parts are of a thousand.
@@ -85,6 +100,10 @@ pub struct ClientPlan {
     pub start: Duration,
     pub script: Vec<Action>,
     pub reads: Reads,
+    /// It offers compression.
+    pub deflate: bool,
+    /// Its messages are not much smaller when they are compressed.
+    pub noise: bool,
     pub answers_close: bool,
     pub answers_pings: bool,
 }
@@ -184,9 +203,25 @@ impl Plan {
             0
         };
         let dials = (0..dials).map(|_| between(chance, 1, 3) as usize).collect();
+        // What there was before has not changed.
+        let port = crate::port::plan::draw(&mut Chance::new(seed ^ 0x9027_0000_0000_0001), fair);
+        let port = port.filter(|_| !tls);
+        let mut more = Chance::new(seed ^ 0xDEF1_A7E0_0000_0001);
+        let server = ServerPlan {
+            deflate: deflate(&mut more),
+            ..server
+        };
+        let clients = clients.into_iter().map(|client| ClientPlan {
+            deflate: more.is(2, 3),
+            noise: more.is(1, 2),
+            ..client
+        });
+        let clients = clients.collect();
+        let dials = if port.is_some() { Vec::new() } else { dials };
         Plan {
             seed,
             tls,
+            port,
             dials,
             fair,
             shards: between(chance, 1, 3) as usize,
@@ -239,6 +274,13 @@ impl Plan {
             "publishing" => self.processes.publishes = 0,
             "rate" => self.server.rate = None,
             "dials" => self.dials.clear(),
+            "link" => {
+                self.port = self.port.map(|port| PortPlan {
+                    link: Faults::default(),
+                    ..port
+                });
+            }
+            "deflate" => self.server.deflate = None,
             "asking" => self.server.asks = false,
             _ => {}
         }
@@ -246,7 +288,7 @@ impl Plan {
     }
 
     /// The kinds of trouble that [`Plan::without`] knows.
-    pub const TROUBLES: [&'static str; 18] = [
+    pub const TROUBLES: [&'static str; 20] = [
         "cuts",
         "stalls",
         "resets",
@@ -265,6 +307,8 @@ impl Plan {
         "rate",
         "asking",
         "dials",
+        "link",
+        "deflate",
     ];
 }
 
@@ -293,6 +337,18 @@ fn net(chance: &mut Chance, fair: bool) -> Faults {
         refusals,
         accept_errors,
     }
+}
+
+fn deflate(chance: &mut Chance) -> Option<DeflatePlan> {
+    let wanted = chance.is(1, 3);
+    let plan = DeflatePlan {
+        server_takeover: chance.is(1, 2),
+        client_takeover: chance.is(1, 2),
+        server_bits: chance.pick(&[9, 12, 15]),
+        client_bits: chance.pick(&[9, 12, 15]),
+        threshold: chance.pick(&[0, 64, 1000]),
+    };
+    wanted.then_some(plan)
 }
 
 fn server(chance: &mut Chance, fair: bool) -> ServerPlan {
@@ -348,6 +404,7 @@ fn server(chance: &mut Chance, fair: bool) -> ServerPlan {
             )),
             _ => None,
         },
+        deflate: None,
         max_message: if fair {
             1 << 20
         } else {
@@ -443,6 +500,8 @@ fn client(
             5 => Reads::Until(chance.pick(&[0, 200, 5000, 100_000])),
             _ => Reads::Always,
         },
+        deflate: false,
+        noise: false,
         answers_close: good || chance.is(2, 3),
         answers_pings: good || chance.is(2, 3),
     }

@@ -243,58 +243,8 @@ impl Vm {
         (events, left)
     }
 
-    /// An event has come to a process.
     pub(crate) fn note(&self, inbox: &Inbox, conn: ConnId, got: &Got) {
-        trace::note(&[11, conn.as_u64(), kind(got)], || {
-            format!("event of {conn:?}: {}", short(got))
-        });
-        if let Got::Open(path) = got {
-            let client = match path.strip_prefix("/d") {
-                // A client of the engine's keeps books of its own.
-                Some(_) => self.book.enter_dialled(),
-                None => path.trim_start_matches('/').parse().unwrap_or(usize::MAX),
-            };
-            let credits = match self.plan.server.active {
-                Active::Count(n) => Some(i64::from(n)),
-                Active::Once => Some(1),
-                _ => None,
-            };
-            let first = self.book.of(client, |account| {
-                account.opens += 1;
-                account.conn = Some(conn);
-                account.inboxes.push(inbox.key());
-                account.credits = credits.filter(|_| !self.plan.server.control_frames);
-                account.opens == 1
-            });
-            if first != Some(true) {
-                self.book.problem(format!("{conn:?} is opened once more"));
-            }
-            return;
-        }
-        let Some(client) = self.book.client_of(conn) else {
-            if self.plan.mode != Mode::PerConnection || *got != Got::Passive {
-                self.book
-                    .problem(format!("{got:?} of {conn:?}, which is not open"));
-            }
-            return;
-        };
-        match got {
-            Got::Text(text) => self.book.received(client, word(text, 1) as u64),
-            Got::Closed(code) => {
-                let in_peace = !self.book.open().stopping;
-                let again = self.book.of(client, |account| {
-                    account.closed += 1;
-                    account.closed_in_peace = in_peace;
-                    account.code = Some(*code);
-                    account.closed > 1
-                });
-                if again == Some(true) {
-                    self.book
-                        .problem(format!("client {client} is closed once more"));
-                }
-            }
-            _ => {}
-        }
+        note(&self.book, &self.plan, inbox.key(), conn, got);
     }
 
     async fn serve(&self, inbox: &Arc<Inbox>, wakeup: &Wakeup, only: Option<ConnId>) -> Exit {
@@ -382,8 +332,66 @@ impl Vm {
     }
 }
 
+/// An event has come to a process, which the book knows by this key.
+pub(crate) fn note(book: &Shared, plan: &Plan, key: u64, conn: ConnId, got: &Got) {
+    trace::note(&[11, conn.as_u64(), kind(got)], || {
+        format!("event of {conn:?}: {}", short(got))
+    });
+    if let Got::Open(path) = got {
+        let client = match path.strip_prefix("/d") {
+            // A client of the engine's keeps books of its own.
+            Some(_) => book.enter_dialled(),
+            None => path.trim_start_matches('/').parse().unwrap_or(usize::MAX),
+        };
+        let credits = match plan.server.active {
+            Active::Count(n) => Some(i64::from(n)),
+            Active::Once => Some(1),
+            _ => None,
+        };
+        let first = book.of(client, |account| {
+            account.opens += 1;
+            account.conn = Some(conn);
+            account.inboxes.push(key);
+            account.credits = credits.filter(|_| !plan.server.control_frames);
+            account.opens == 1
+        });
+        if first != Some(true) {
+            book.problem(format!("{conn:?} is opened once more"));
+        }
+        return;
+    }
+    let Some(client) = book.client_of(conn) else {
+        if plan.mode != Mode::PerConnection || *got != Got::Passive {
+            book.problem(format!("{got:?} of {conn:?}, which is not open"));
+        }
+        return;
+    };
+    match got {
+        Got::Text(text) => {
+            let number = word(text, 1) as u64;
+            if !crate::packer::is_whole(text, number) {
+                book.problem(format!("message {number} of client {client} is another"));
+            }
+            book.received(client, number);
+        }
+        Got::Closed(code) => {
+            let in_peace = !book.open().stopping;
+            let again = book.of(client, |account| {
+                account.closed += 1;
+                account.closed_in_peace = in_peace;
+                account.code = Some(*code);
+                account.closed > 1
+            });
+            if again == Some(true) {
+                book.problem(format!("client {client} is closed once more"));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A word of a message, as a number.
-fn word(text: &[u8], at: usize) -> usize {
+pub(crate) fn word(text: &[u8], at: usize) -> usize {
     let text = String::from_utf8_lossy(text);
     let word = text.split(' ').nth(at);
     word.and_then(|word| word.parse().ok())

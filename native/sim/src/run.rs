@@ -63,6 +63,7 @@ fn config(plan: &Plan) -> ServerConfig {
             burst: 2,
         });
     }
+    config.deflate = server.deflate.as_ref().map(crate::packer::policy);
     config.tls = crate::tls::server().filter(|_| plan.tls);
     if plan.fair {
         config.handshake_timeout = Duration::from_secs(1000);
@@ -89,7 +90,9 @@ pub fn run(plan: &Plan) -> Outcome {
     let book = Shared::default();
     let hooked = book.clone();
     crate::panics::note_on(move |what| hooked.problem(what));
-    if let Some(mut life) = Life::begin(plan, &book) {
+    if let Some(port) = &plan.port {
+        crate::port::live(plan, port, &book);
+    } else if let Some(mut life) = Life::begin(plan, &book) {
         life.live();
         if book.open().problems.is_empty() {
             life.end();
@@ -143,7 +146,7 @@ impl Life {
             let life = client::run(
                 book.clone(),
                 place,
-                client.clone(),
+                (client.clone(), plan.server.deflate),
                 SocketAddr::new(ip, port),
             );
             world::on_executor(outside, || world::task::spawn_local(life));
@@ -177,7 +180,7 @@ impl Life {
             }
             looks += 1;
             if looks.is_multiple_of(16) {
-                check::bounds(&self.plan, &self.book, self.server.id());
+                check::bounds(&self.plan, &self.book);
             }
             if !self.book.open().problems.is_empty() {
                 return false;
@@ -257,6 +260,7 @@ impl Life {
         self.until(end, |life| life.clients_are_done());
         // Processes still take what there is in their inboxes.
         self.until(end, |life| check::all_told(&life.book));
+        check::clients_end(&self.plan, &self.book);
         check::ends(&self.plan, &self.book);
         let left = world::pending_tasks(self.outside);
         trace::mix(&[left as u64]);

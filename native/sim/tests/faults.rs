@@ -33,7 +33,7 @@ fn planted(text: &str, fault: &Fault) -> String {
 #[test]
 fn each_fault_has_its_place() {
     for fault in FAULTS {
-        let file = root().join("native/engine/src").join(fault.file);
+        let file = root().join("native").join(fault.place());
         let text = fs::read_to_string(file).unwrap();
         assert!(planted(&text, fault) != text);
     }
@@ -55,10 +55,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Crates that are compiled against a simulated world, and that world.
+const SIMULATED: [&str; 4] = ["sim/engine", "sim/port", "sim/seam", "sim/world"];
+
 /// Copies what the simulation needs, and plants the faults.
 fn make_copy() -> PathBuf {
     let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
-    for name in ["protocol", "engine", "sim"] {
+    for name in ["protocol", "etf", "json", "seam", "engine", "port", "sim"] {
         let (from, to) = (
             root().join("native").join(name),
             to.join("native").join(name),
@@ -66,7 +69,7 @@ fn make_copy() -> PathBuf {
         copy(&from.join("src"), &to.join("src"));
         copy(&from.join("Cargo.toml"), &to.join("Cargo.toml"));
     }
-    for name in ["sim/engine", "sim/world", "sim/tests"] {
+    for name in SIMULATED.into_iter().chain(["port/tests"]) {
         copy(
             &root().join("native").join(name),
             &to.join("native").join(name),
@@ -74,11 +77,16 @@ fn make_copy() -> PathBuf {
     }
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let rest = workspace.split_once("exclude = ").unwrap().1;
-    let members = "[workspace]\nresolver = \"3\"\nmembers = [\"native/protocol\", \"native/sim\", \"native/sim/engine\", \"native/sim/world\"]\nexclude = ";
-    fs::write(to.join("Cargo.toml"), format!("{members}{rest}")).unwrap();
+    let members = ["protocol", "etf", "json", "sim"]
+        .into_iter()
+        .chain(SIMULATED);
+    let members: Vec<_> = members.map(|name| format!("\"native/{name}\"")).collect();
+    let members = members.join(", ");
+    let head = format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\nexclude = ");
+    fs::write(to.join("Cargo.toml"), format!("{head}{rest}")).unwrap();
     copy(&root().join("Cargo.lock"), &to.join("Cargo.lock"));
     for fault in FAULTS {
-        let file = to.join("native/engine/src").join(fault.file);
+        let file = to.join("native").join(fault.place());
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, planted(&text, fault)).unwrap();
     }

@@ -38,3 +38,19 @@ fn a_slice_of_worlds() {
         panic!("seed {seed} fails: make sim SEED={seed}");
     }
 }
+
+/// Seeds that have shown a fault, which is mended.
+#[test]
+fn what_has_failed_does_not_fail_again() {
+    // The engine is a process, and a handler at rest had not heard of the end of connections: one waited for credits.
+    let rest = (1057, &[0, 1, 4][..], &["stalls", "preempts", "freezes"][..]);
+    // Nothing was brought any more to an owner whose batches were not acknowledged when the server stopped.
+    let owner = (1768, &[0, 2, 3, 4, 5, 6, 7, 8, 9, 10][..], &["stalls"][..]);
+    for (seed, clients, without) in [rest, owner] {
+        let plan = Plan::new(seed).with_clients(clients);
+        let plan = without
+            .iter()
+            .fold(plan, |plan, trouble| plan.without(trouble));
+        assert_eq!(run(&plan).problems, Vec::<String>::new(), "seed {seed}");
+    }
+}

@@ -38,6 +38,12 @@ pub enum Detached {
 }
 
 impl Detached {
+    /// No socket of the system is in the simulation.
+    #[cfg(all(unix, sim))]
+    pub fn new(_: std::os::fd::OwnedFd) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// A connected socket.
     #[cfg(all(unix, not(sim)))]
     pub fn new(descriptor: std::os::fd::OwnedFd) -> io::Result<Self> {

@@ -71,7 +71,10 @@ impl Call<'_> {
     pub(super) fn inbox_rest(self) -> Read<()> {
         let [id] = self.args()?;
         let receiver = self.port.processes.receiver(self.number(id)?);
-        receiver.ok_or(BadArg)?.rest(self.asker);
+        let asker = self.asker;
+        receiver
+            .ok_or(BadArg)?
+            .when_at_rest(move || asker.ok_last());
         self.port.link.flush();
         Ok(())
     }

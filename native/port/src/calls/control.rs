@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::tls::out_of_time;
@@ -24,6 +24,8 @@ use crate::memory;
 use crate::port::Port;
 use crate::processes::Watched;
 use crate::receiver;
+use crate::world::thread;
+use crate::world::time::Instant;
 
 /// How long a port may take to become free that one of us has let go of.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,9 +34,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// Does what may take long where nobody waits for it. The order of such calls is the caller's, who waits for each.
 pub(super) fn aside(job: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().name(super::THREAD.into());
-    // No thread: whoever asked finds out by waiting, as for a lost link.
-    let _ = thread.spawn(job);
+    thread::aside(super::THREAD, job);
 }
 
 impl Call<'_> {
@@ -366,7 +366,7 @@ impl NewServer {
                         && Instant::now() < deadline
                         && self.port.are_leaving(&self.engine) =>
                 {
-                    std::thread::sleep(MOMENT);
+                    thread::sleep(MOMENT);
                 }
                 Err(e) => {
                     asker.error(errno(&e));

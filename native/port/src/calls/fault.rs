@@ -57,6 +57,6 @@ fn fail() -> ! {
 
 fn hang() -> ! {
     loop {
-        std::thread::sleep(Duration::from_secs(1));
+        crate::world::thread::sleep(Duration::from_secs(1));
     }
 }

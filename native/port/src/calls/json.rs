@@ -9,7 +9,7 @@ use sockeye_seam::{Atom, EtfTerm, EventWriter, Reader, Writer, events};
 
 use super::Call;
 use crate::asker::{Asker, error};
-use crate::long;
+use crate::world::thread;
 
 /// Bytes that the link's thread reads itself.
 const SHORT: usize = 16 * 1024;
@@ -28,7 +28,7 @@ impl Call<'_> {
             decode(&self.asker, &text, &options);
         } else {
             let (asker, text) = (self.asker, text.into_owned());
-            long::run(move || decode(&asker, &text, &options));
+            thread::in_turn(move || decode(&asker, &text, &options));
         }
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Call<'_> {
             encode(&self.asker, &bytes, null);
         } else {
             let asker = self.asker;
-            long::run(move || encode(&asker, &bytes, null));
+            thread::in_turn(move || encode(&asker, &bytes, null));
         }
         Ok(())
     }

@@ -133,7 +133,7 @@ fn the_vm_is_told_where_keys_are_to_be_atoms() {
 }
 
 #[test]
-fn rest_is_told_behind_the_last_batch() {
+fn rest_is_told_when_the_last_batch_is_acknowledged() {
     let (mut vm, id, mut client) = serving(&[]);
     let rest = vm.call(2, "inbox_rest", vec![int(id as i64)]);
     assert_eq!(rest, returned(atom("ok")));
@@ -155,6 +155,9 @@ fn rest_is_told_behind_the_last_batch() {
         _ => None,
     });
     assert_eq!(order, "batch");
+    let others = vm.others();
+    assert!(others.is_empty(), "it may still be answered: {others:?}");
+    vm.commands(id, 1, 0, Vec::new());
     assert_eq!(vm.answer(rest), returned(atom("ok")));
 }
 

@@ -16,5 +16,7 @@ mod ends;
 mod grants;
 mod links;
 mod options;
+mod sections;
 mod serving;
+mod terms;
 mod vm;

@@ -1,8 +1,8 @@
-//! What `listen` is given.
+//! What `listen` is given. The simulation has this file, too.
 
 use sockeye_seam::value::Value;
 
-use crate::vm::{Term, atom, int, list, tagged, tuple};
+use crate::terms::{Term, atom, int, list, tagged, tuple};
 
 /// The map of a server with one handler, on a free port of 127.0.0.1, with these options instead of the usual ones.
 pub fn config(number: i64, options: &[(&str, Term)]) -> Term {

@@ -9,12 +9,12 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sockeye_etf as etf;
-use sockeye_seam::value::{Value, read_etf};
+use sockeye_seam::value::Value;
 
 use crate::options::config;
-
-pub type Term = Value<Vec<u8>>;
+pub use crate::sections::Section;
+use crate::sections::parse;
+pub use crate::terms::*;
 
 /// Long enough on any machine.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -134,112 +134,12 @@ pub fn hello(protocol: i64, version: &str, secret: &str) -> Vec<u8> {
     ]))
 }
 
-// ---------------------------------------------------------------- terms
-
-pub fn atom(name: &str) -> Term {
-    Value::Atom(name.into())
-}
-
-pub fn int(n: i64) -> Term {
-    Value::Integer(n)
-}
-
-pub fn binary(bytes: impl AsRef<[u8]>) -> Term {
-    Value::Binary(bytes.as_ref().into())
-}
-
-pub fn tuple(parts: Vec<Term>) -> Term {
-    Value::Tuple(parts)
-}
-
-pub fn list(elements: Vec<Term>) -> Term {
-    Value::List(elements)
-}
-
-/// `{Tag, Value}`
-pub fn tagged(tag: &str, value: Term) -> Term {
-    tuple(vec![atom(tag), value])
-}
-
-/// A pid of this test's VM.
-pub fn pid(n: u8) -> Term {
-    let mut bytes = vec![88];
-    etf::atom(&mut bytes, "nonode@nohost");
-    bytes.extend_from_slice(&[0, 0, 0, n, 0, 0, 0, 0, 0, 0, 0, 0]);
-    Value::Process(bytes)
-}
-
-pub fn bytes(term: &Term) -> Vec<u8> {
-    let mut out = vec![etf::VERSION];
-    write(term, &mut out);
-    out
-}
-
-fn write(term: &Term, out: &mut Vec<u8>) {
-    match term {
-        Value::Atom(name) => etf::atom(out, name),
-        Value::Integer(n) if *n < 0 => etf::negative(out, *n),
-        Value::Integer(n) => etf::unsigned(out, *n as u64),
-        Value::Float(v) => etf::float(out, *v),
-        Value::Binary(bytes) => etf::binary(out, bytes),
-        Value::List(elements) => {
-            etf::list(out, elements.len() as u32);
-            elements.iter().for_each(|element| write(element, out));
-            etf::nil(out);
-        }
-        Value::Tuple(parts) => {
-            etf::tuple(out, parts.len() as u32);
-            parts.iter().for_each(|part| write(part, out));
-        }
-        Value::Map(pairs) => {
-            etf::map(out, pairs.len() as u32);
-            for (key, value) in pairs {
-                write(key, out);
-                write(value, out);
-            }
-        }
-        Value::Process(pid) => out.extend_from_slice(pid),
-        Value::Other => panic!("what should that be"),
-    }
-}
-
-pub fn term(bytes: &[u8]) -> Term {
-    let mut cursor = etf::Cursor::of_term(bytes).unwrap();
-    let term = read_etf(&mut cursor, &mut <[u8]>::to_vec).unwrap();
-    assert!(cursor.is_at_end(), "more than a term");
-    term
-}
-
-// ---------------------------------------------------------------- the link
-
-/// A section that came.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Section {
-    Answer(u16, Term),
-    Message(u64, Term),
-    Batch {
-        id: u64,
-        more: bool,
-        keys: bool,
-        events: Vec<(Term, Term)>,
-    },
-    Watch(u64, Term),
-    Unwatch(u64),
-    Pong(u64),
-    /// A connection, and bytes.
-    Grant(u64, u32),
-}
-
 pub struct Vm {
     pub started: Started,
     pub stream: UnixStream,
     ahead: VecDeque<Section>,
     pieces: HashMap<u32, Vec<u8>>,
     calls: u16,
-}
-
-fn be64(bytes: &[u8]) -> u64 {
-    u64::from_be_bytes(bytes[..8].try_into().unwrap())
 }
 
 impl Vm {
@@ -446,57 +346,6 @@ impl Vm {
         assert_eq!(answer, returned(int(id as i64)));
         id
     }
-}
-
-fn parse(kind: u8, body: &[u8]) -> Section {
-    match kind {
-        1 => {
-            assert_eq!(body[..2], [0, 2], "a From that was not given");
-            let call = u16::from_be_bytes(body[2..4].try_into().unwrap());
-            Section::Answer(call, term(&body[4..]))
-        }
-        2 => Section::Message(be64(body), term(&body[8..])),
-        3 => Section::Batch {
-            id: be64(body),
-            more: body[8] & 1 == 1,
-            keys: body[8] & 4 == 4,
-            events: events(&body[9..]),
-        },
-        4 => Section::Watch(be64(body), term(&body[8..])),
-        5 => Section::Unwatch(be64(body)),
-        6 => Section::Pong(be64(body)),
-        7 => Section::Grant(
-            be64(body),
-            u32::from_be_bytes(body[8..].try_into().unwrap()),
-        ),
-        _ => panic!("a section of kind {kind}"),
-    }
-}
-
-/// Connections and events.
-fn events(body: &[u8]) -> Vec<(Term, Term)> {
-    let (len, rest) = body.split_first_chunk().unwrap();
-    let (heads, terms) = rest.split_at(u32::from_be_bytes(*len) as usize);
-    let (heads, []) = heads.as_chunks::<9>() else {
-        panic!("a head is cut");
-    };
-    let terms = term(terms);
-    // A list of bytes is one, too: no value of a test is.
-    let terms = terms.list().unwrap();
-    assert_eq!(heads.len(), terms.len());
-    let event = |(head, value): (&[u8; 9], &Term)| {
-        let conn = tagged("sockeye_conn", int(be64(head) as i64));
-        let value = value.clone();
-        let event = match head[8] {
-            0 => value,
-            1 => tagged("json", value),
-            2 => tagged("text", value),
-            3 => tagged("binary", value),
-            shape => panic!("shape {shape}"),
-        };
-        (conn, event)
-    };
-    heads.iter().zip(terms).map(event).collect()
 }
 
 pub fn returned(value: Term) -> Term {

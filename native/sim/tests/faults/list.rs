@@ -3,13 +3,23 @@
 /// A planted fault.
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
-    /// In `native/engine/src`.
+    /// In `native/engine/src`, or with the name of another crate before it.
     pub(crate) file: &'static str,
     pub(crate) line: &'static str,
     /// `FAULT` stands for whether it is planted.
     pub(crate) with: &'static str,
     /// It is found within so many seeds.
     pub(crate) seeds: u64,
+}
+
+impl Fault {
+    /// Below `native`.
+    pub(crate) fn place(&self) -> String {
+        match self.file.split_once(": ") {
+            Some((name, file)) => format!("{name}/src/{file}"),
+            None => format!("engine/src/{}", self.file),
+        }
+    }
 }
 
 const fn fault(
@@ -215,5 +225,98 @@ pub(crate) const FAULTS: &[Fault] = &[
         "Announcement::Moved(done) => done(),",
         "Announcement::Moved(done) => if !FAULT { done() },",
         2000,
+    ),
+    // The link of an engine in a process of its own.
+    fault(
+        "rest_before_shards_have_come_by",
+        "port: receiver.rs",
+        "        if is_settled {\n",
+        "        if is_settled || FAULT {\n",
+        5000,
+    ),
+    fault(
+        "owners_forgotten_at_once",
+        "port: host.rs",
+        "receiver.when_at_rest(move || drop(last));",
+        "if FAULT { drop(last); } else { receiver.when_at_rest(move || drop(last)); }",
+        5000,
+    ),
+    fault(
+        "one_batch_too_many",
+        "port: receiver.rs",
+        "                credit: CREDIT,\n",
+        "                credit: CREDIT + u8::from(FAULT),\n",
+        200,
+    ),
+    fault(
+        "acknowledged_and_not_sent",
+        "port: receiver.rs",
+        "if state.has_more || !state.resting.is_empty() {",
+        "if !FAULT && (state.has_more || !state.resting.is_empty()) {",
+        500,
+    ),
+    fault(
+        "stalled_for_ever",
+        "port: link.rs",
+        "                for who in stalled {\n                    who.go_on();",
+        "                for who in stalled {\n                    if FAULT { continue; }\n                    who.go_on();",
+        2000,
+    ),
+    fault(
+        "full_link_is_not_noticed",
+        "port: link.rs",
+        "(out.waiting() > FULL, out.large() > FULL)",
+        "(out.waiting() > FULL && !FAULT, out.large() > FULL)",
+        10_000,
+    ),
+    fault(
+        "blocked_link_is_not_awaited",
+        "port: link.rs",
+        "        if !self.write_some() {\n            self.blocked.notify_one();",
+        "        if !self.write_some() && !FAULT {\n            self.blocked.notify_one();",
+        500,
+    ),
+    fault(
+        "small_passes_large_of_its_own",
+        "port: outgoing.rs",
+        "Some(lane) => {\n                self.large += len;",
+        "Some(_) if FAULT => self.part(kind, parts),\n            Some(lane) => {\n                self.large += len;",
+        5000,
+    ),
+    fault(
+        "last_piece_is_lost",
+        "port: packets.rs",
+        "                    whole.extend_from_slice(last);",
+        "                    whole.extend_from_slice(last.get(usize::from(FAULT)..).unwrap_or_default());",
+        2000,
+    ),
+    fault(
+        "grant_is_not_taken_back",
+        "port: grants.rs",
+        "            lock(&given).remove(&conn);\n            say(&link, conn, 0);",
+        "            lock(&given).remove(&conn);\n            if !FAULT { say(&link, conn, 0); }",
+        2000,
+    ),
+    fault(
+        "down_before_its_commands",
+        "port: port.rs",
+        "        if !matches!(kind, FRAME | COMMANDS) {",
+        "        if !matches!(kind, FRAME | COMMANDS) && !(FAULT && kind == DOWN) {",
+        5000,
+    ),
+    fault(
+        "dead_process_is_kept",
+        "port: processes.rs",
+        "    pub(crate) fn remove(&self, id: u64) -> Option<Watched> {\n",
+        "    pub(crate) fn remove(&self, id: u64) -> Option<Watched> {\n        if FAULT { return None; }\n",
+        500,
+    ),
+    // Compression.
+    fault(
+        "broadcast_beside_the_window",
+        "shard/fanout.rs",
+        "let form = frame.form(conn.compression);",
+        "let form = frame.form(match conn.compression { crate::model::compression::Compression::Own if FAULT => crate::model::compression::Compression::Shared(9), other => other });",
+        5000,
     ),
 ];

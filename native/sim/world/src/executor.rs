@@ -212,7 +212,10 @@ pub(crate) fn next_thaw() -> Option<u64> {
         let all = world.executors.all.borrow();
         // Who is about to sleep may find something to do.
         let restless = |e: &&Executor| !e.ready.is_empty() || (e.hooks.is_some() && !e.asleep);
-        let waiting = all.iter().filter(|e| !e.finished).filter(restless);
+        let waiting = all
+            .iter()
+            .filter(|e| !e.finished && !e.busy)
+            .filter(restless);
         waiting.map(|e| e.frozen).min()
     })
 }

@@ -44,6 +44,8 @@ struct World {
     seed: Cell<u64>,
     timers: Timers,
     executors: Executors,
+    /// The executor of what takes long.
+    worker: Cell<Option<usize>>,
     network: Network,
     names: RefCell<BTreeMap<String, Vec<std::net::IpAddr>>>,
     numbers: RefCell<BTreeMap<usize, u64>>,
@@ -59,6 +61,7 @@ thread_local! {
         seed: Cell::new(0),
         timers: Timers::default(),
         executors: Executors::default(),
+        worker: Cell::new(None),
         network: Network::default(),
         names: RefCell::default(),
         numbers: RefCell::default(),
@@ -81,6 +84,7 @@ pub fn begin(seed: u64) {
         world.numbers.borrow_mut().clear();
         world.names.borrow_mut().clear();
         world.steps.set(0);
+        world.worker.set(None);
         world.trace.clear();
         world.network.clear();
         faults::forget_hits();

@@ -14,7 +14,10 @@ use crate::with;
 pub use link::Faults;
 use listener::Waiting;
 pub use listener::{DetachedListener, TcpListener, listen};
-pub use stream::{DetachedStream, TcpStream, descriptor, keep_little_ahead, reset_on_close};
+pub use stream::{
+    DetachedStream, OwnedReadHalf, OwnedWriteHalf, TcpStream, descriptor, keep_little_ahead,
+    reset_on_close,
+};
 
 #[derive(Default)]
 pub(crate) struct Network {

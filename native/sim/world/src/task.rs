@@ -131,6 +131,24 @@ where
     JoinHandle { shared, abort }
 }
 
+/// The same, and nobody waits for its end.
+pub fn start(work: impl Future<Output = ()> + 'static) {
+    drop(spawn_local(work));
+}
+
+/// Lets other tasks of the executor run.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Does something that may wait for a disk or a resolver: it takes some time.
 pub fn spawn_blocking<T: 'static>(work: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let pause = Duration::from_nanos(draw(5_000_000));

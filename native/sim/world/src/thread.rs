@@ -57,6 +57,25 @@ where
     }
 }
 
+/// Does it on a thread of its own.
+pub fn aside(_name: &str, job: impl FnOnce() + 'static) {
+    let index = executor::executor(Order::Fifo);
+    executor::on_executor(index, || {
+        let (_, number) = executor::spawn(Box::pin(async move { job() }));
+        executor::set_root(index, number);
+    });
+}
+
+/// Does it behind what was given before, on a thread that is there for what takes long.
+pub fn in_turn(job: impl FnOnce() + 'static) {
+    let index = crate::with(|world| world.worker.get()).unwrap_or_else(|| {
+        let index = executor::executor(Order::Fifo);
+        crate::with(|world| world.worker.set(Some(index)));
+        index
+    });
+    executor::on_executor(index, || executor::spawn(Box::pin(async move { job() })));
+}
+
 /// The caller waits: the others go on.
 pub fn sleep(duration: Duration) {
     crate::run_for(duration.as_nanos() as u64);

@@ -3,13 +3,14 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::link::Shared;
+use super::link::{Faults, Shared};
 use super::{listener, preempt};
 use crate::{chance, draw, time, with};
 
@@ -19,15 +20,77 @@ pub struct DetachedStream {
     end: usize,
     epoch: u64,
     reset: AtomicBool,
+    closed: AtomicBool,
 }
 
-impl Drop for DetachedStream {
-    fn drop(&mut self) {
-        if self.epoch == crate::epoch() {
+impl DetachedStream {
+    fn hang_up(&self) {
+        if self.epoch == crate::epoch() && !self.closed.swap(true, Ordering::Relaxed) {
             with(|world| world.network.open.set(world.network.open.get() - 1));
             self.link
                 .close(self.end, self.reset.load(Ordering::Relaxed));
         }
+    }
+
+    fn read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = self
+            .link
+            .read(self.end, buf.remaining(), cx.waker(), |bytes| {
+                buf.put_slice(bytes);
+            });
+        read.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for DetachedStream {
+    fn drop(&mut self) {
+        self.hang_up();
+    }
+}
+
+/// One half of the end of a link: what reads.
+pub struct OwnedReadHalf(Arc<TcpStream>);
+
+/// The other one: what writes. Nobody else does something meanwhile, since whoever uses it may hold a lock.
+pub struct OwnedWriteHalf(Arc<TcpStream>);
+
+impl OwnedReadHalf {
+    /// Of an end that others hold as well.
+    pub fn of(stream: Arc<TcpStream>) -> Self {
+        OwnedReadHalf(stream)
+    }
+}
+
+impl OwnedWriteHalf {
+    /// Of an end that others hold as well.
+    pub fn of(stream: Arc<TcpStream>) -> Self {
+        OwnedWriteHalf(stream)
+    }
+
+    /// Writes what can be written now.
+    ///
+    /// # Errors
+    /// `WouldBlock`, or what has ended the link.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.0.link.write(self.0.0.end, bytes)
+    }
+
+    /// Waits until something can be written.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn writable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.0.poll_write_ready(cx)).await
+    }
+}
+
+impl AsyncRead for OwnedReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.0.read(cx, buf)
     }
 }
 
@@ -48,6 +111,7 @@ impl TcpStream {
             end,
             epoch: crate::epoch(),
             reset: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -74,6 +138,19 @@ impl TcpStream {
         let stream = TcpStream::of(link, 0);
         listener::knock(address, peer)?;
         Ok(stream)
+    }
+
+    /// The two ends of a link of this kind, which no listener has been asked for.
+    pub fn pair(faults: Faults) -> (Self, Self) {
+        let local = ([127, 0, 0, 1], super::next_port()).into();
+        let remote = ([127, 0, 0, 1], super::next_port()).into();
+        let link = Shared::new(faults, [local, remote]);
+        (TcpStream::of(link.clone(), 0), TcpStream::of(link, 1))
+    }
+
+    /// Closes it before it is dropped; with a reset, if that is what closing it is to do.
+    pub fn hang_up(&self) {
+        self.0.hang_up();
     }
 
     /// From a socket that no task watches.
@@ -209,13 +286,7 @@ impl AsyncRead for TcpStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         preempt();
-        let stream = &self.0;
-        let read = stream
-            .link
-            .read(stream.end, buf.remaining(), cx.waker(), |bytes| {
-                buf.put_slice(bytes);
-            });
-        read.map_or(Poll::Pending, Poll::Ready)
+        self.0.read(cx, buf)
     }
 }
 

@@ -1,0 +1,503 @@
+//! Worlds in which the engine is a process of its own: its link, and a virtual machine at the other end.
+//!
+//! The link cuts, delays and stalls as the network does, and has little room. Bounds of bytes are smaller than those of the
+//! product, so that what is large there is met here all the time (`SCALE` in `native/port/src/world`).
+
+mod handler;
+mod machine;
+mod mail;
+mod owner;
+pub(crate) mod plan;
+mod terms;
+mod writer;
+
+use std::cell::{Cell, RefCell};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_simulated_engine::{Active, Mode, Server};
+use sockeye_simulated_port::packets::Broken;
+use sockeye_simulated_port::simulated::{self, FULL};
+use sockeye_world::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, reset_on_close};
+use sockeye_world::{self as world, Step, net, trace};
+
+use self::handler::SERVER;
+use self::machine::Machine;
+use self::mail::{Answer, Mail, Process};
+use self::plan::{PortEnd, PortPlan};
+use crate::book::{Account, Shared};
+use crate::options::config;
+use crate::plan::{EndPlan, Plan};
+use crate::process::machine as processors;
+use crate::terms::{Term, atom, int, process, tagged, tuple};
+use crate::{check, client};
+
+const SECOND: u64 = 1_000_000_000;
+/// What may wait for the VM beside events, and one batch.
+const SLACK: usize = 64 * 1024;
+/// The engine's process ends within this time, whatever hangs in it.
+const PATIENCE: u64 = 1_800_000_000;
+
+struct Life {
+    plan: Rc<Plan>,
+    port: PortPlan,
+    book: Shared,
+    machine: Rc<Machine>,
+    engine: Rc<simulated::Process>,
+    /// How the engine's process has ended.
+    ended: Rc<RefCell<Option<Result<(), Broken>>>>,
+    told: Rc<Told>,
+    /// Who has started the server.
+    host: u32,
+    server: Option<Arc<Server>>,
+}
+
+/// What the server's process was told.
+#[derive(Default)]
+struct Told {
+    port: Cell<Option<u16>>,
+    failed: Cell<bool>,
+    unlistened: Cell<u32>,
+    stopped: Cell<u32>,
+    dead: Cell<bool>,
+}
+
+/// Lives a world.
+pub(crate) fn live(plan: &Plan, port: &PortPlan, book: &Shared) {
+    let Some(life) = Life::begin(plan, port, book) else {
+        book.problem("the engine's process does not listen".into());
+        return;
+    };
+    life.live();
+    if book.open().problems.is_empty() {
+        life.end();
+    }
+}
+
+/// Settings of the server.
+fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: bool) -> Term {
+    let server = &plan.server;
+    let ms = |time: Duration| match time {
+        Duration::MAX => atom("infinity"),
+        time => int(time.as_millis() as i64),
+    };
+    let bound = |n: usize| match n {
+        usize::MAX => atom("infinity"),
+        n => int(n as i64),
+    };
+    let map = |pairs: &[(&str, Term)]| {
+        let pairs = pairs.iter().map(|(key, value)| (atom(key), value.clone()));
+        Term::Map(pairs.collect())
+    };
+    let boolean = |is: bool| atom(if is { "true" } else { "false" });
+    let mode = match (plan.mode, owner) {
+        (Mode::Workers(count), _) => tagged("workers", int(count as i64)),
+        (Mode::PerConnection, _) => atom("per_connection"),
+        (Mode::Owner, owner) => {
+            let owner = match is_named {
+                true => atom("the_owner"),
+                false => process(owner.unwrap_or_default()),
+            };
+            tuple(vec![atom("owner"), owner, boolean(batch)])
+        }
+    };
+    let patience = int(if plan.fair { 1_000_000 } else { 10_000 });
+    let none = || atom("infinity");
+    let rate = server.rate.map_or_else(none, |(rate, burst, close)| {
+        let action = atom(if close { "close" } else { "pause" });
+        let (rate, burst) = (int(rate.into()), int(burst.into()));
+        map(&[("rate", rate), ("burst", burst), ("action", action)])
+    });
+    let connection_rate = match server.per_address {
+        usize::MAX => atom("infinity"),
+        _ => map(&[("rate", int(2)), ("burst", int(2))]),
+    };
+    let deflate = server.deflate.map_or(atom("false"), |plan| {
+        map(&[
+            ("server_context_takeover", boolean(plan.server_takeover)),
+            ("client_context_takeover", boolean(plan.client_takeover)),
+            ("server_max_window_bits", int(plan.server_bits.into())),
+            ("client_max_window_bits", int(plan.client_bits.into())),
+            ("level", int(2)),
+            ("mem_level", int(5)),
+            ("threshold", int(plan.threshold as i64)),
+        ])
+    });
+    config(
+        SERVER,
+        &[
+            ("mode", mode),
+            ("max_message_size", int(server.max_message as i64)),
+            (
+                "active",
+                match server.active {
+                    Active::True => atom("true"),
+                    Active::False => atom("false"),
+                    Active::Once => atom("once"),
+                    Active::Count(n) => int(n.into()),
+                },
+            ),
+            ("inbox_size", int(server.inbox_size as i64)),
+            ("send_queue_size", int(server.send_queue_size.into())),
+            ("message_rate", rate),
+            ("control_frames", boolean(server.control_frames)),
+            ("max_connections", bound(server.max_connections)),
+            ("max_connections_per_address", bound(server.per_address)),
+            ("connection_rate", connection_rate),
+            (
+                "slow_subscriber",
+                atom(if server.close_slow { "close" } else { "drop" }),
+            ),
+            ("asks", boolean(server.asks)),
+            ("send_timeout", ms(server.send_timeout)),
+            ("close_timeout", ms(server.close_timeout)),
+            ("idle_timeout", ms(server.idle_timeout)),
+            ("ping_interval", ms(server.ping_interval)),
+            ("pong_timeout", ms(server.pong_timeout)),
+            ("max_age", ms(server.max_age)),
+            ("handshake_timeout", patience.clone()),
+            ("accept_timeout", patience),
+            ("deflate", deflate),
+        ],
+    )
+}
+
+impl Life {
+    fn begin(plan: &Plan, port: &PortPlan, book: &Shared) -> Option<Self> {
+        let plan = Rc::new(plan.clone());
+        let runs = processors();
+        let outside = world::executor(world::Order::Any);
+        let main = world::executor(world::Order::Fifo);
+        net::set_faults(plan.net);
+        // A shard may lose its core to the link's thread, or to the VM.
+        net::set_preempts(if world::chance(1, 2) { main } else { runs }, plan.preempts);
+        world::set_freezes(plan.freezes);
+        {
+            let mut book = book.open();
+            book.accounts = plan.clients.iter().map(|_| Account::default()).collect();
+            book.late_refusals = true;
+        }
+        let (ours, theirs) = TcpStream::pair(port.link);
+        let theirs = Arc::new(theirs);
+        let halves = (
+            OwnedReadHalf::of(theirs.clone()),
+            OwnedWriteHalf::of(theirs.clone()),
+        );
+        let ended = Rc::new(RefCell::new(None));
+        let (engine, serve) = world::on_executor(main, || simulated::begin(halves.0, halves.1));
+        let engine = Rc::new(engine);
+        world::on_executor(main, || {
+            let (ended, engine) = (ended.clone(), engine.clone());
+            world::task::spawn_local(async move {
+                let how = serve.await;
+                // As at the end of the process.
+                engine.stop();
+                theirs.hang_up();
+                *ended.borrow_mut() = Some(how);
+            })
+        });
+        let machine = Machine::new(book, &plan, runs, ours);
+        machine.spawn(machine.clone().write());
+        machine.spawn(machine.clone().read());
+        let told = Rc::new(Told::default());
+        let host = machine.process();
+        let number = host.number;
+        machine.spawn(serve_host(machine.clone(), host, told.clone()));
+        let mut life = Life {
+            plan,
+            port: *port,
+            book: book.clone(),
+            machine,
+            engine,
+            ended,
+            told,
+            host: number,
+            server: None,
+        };
+        let up = life.until(world::now() + 100 * SECOND + life.slow(), |life| {
+            life.told.port.get().is_some() || life.told.failed.get()
+        });
+        let known = life.engine.engine()?.all_servers();
+        life.server = known.first().cloned();
+        let port = life.told.port.get().filter(|_| up)?;
+        let deflate = life.plan.server.deflate;
+        for (place, client) in life.plan.clients.iter().enumerate() {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let run = client::run(life.book.clone(), place, (client.clone(), deflate), address);
+            world::on_executor(outside, || world::task::spawn_local(run));
+        }
+        Some(life)
+    }
+
+    fn clients_are_done(&self) -> bool {
+        let book = self.book.open();
+        book.accounts.iter().all(|account| account.end.is_some())
+    }
+
+    /// Steps until something is so, or the time is over, and looks for what must not be.
+    fn until(&self, end: u64, done: impl Fn(&Self) -> bool) -> bool {
+        let mut looks = 0_u32;
+        while world::now() < end {
+            if done(self) {
+                return true;
+            }
+            if world::step(end) == Step::Idle {
+                return done(self);
+            }
+            looks += 1;
+            if looks.is_multiple_of(16) {
+                self.look();
+            }
+            if !self.book.open().problems.is_empty() {
+                return false;
+            }
+        }
+        done(self)
+    }
+
+    fn look(&self) {
+        check::bounds(&self.plan, &self.book);
+        let (small, large) = self.engine.waiting();
+        let most = FULL + SLACK + self.plan.server.max_message + self.machine.commanded.get();
+        if small > FULL + SLACK || large > most {
+            let what = format!("{small} and {large} bytes wait for the link");
+            self.book.problem(what);
+        }
+    }
+
+    fn live(&self) {
+        let end = world::now() + self.plan.ends_at.as_nanos() as u64;
+        let told = |life: &Self| !life.plan.fair || check::all_told(&life.book);
+        let done = self.until(end, |life| life.clients_are_done() && told(life));
+        if self.plan.fair && !done && self.book.open().problems.is_empty() {
+            let what = format!("it takes too long: {:?}", self.book.open());
+            self.book.problem(what);
+        }
+        if self.plan.fair {
+            // That a reply is refused is told later.
+            self.until(end, |life| {
+                let book = life.book.open();
+                let known = |account: &Account| account.has_heard(account.accepted);
+                book.accounts.iter().all(known)
+            });
+            check::good_end(&self.plan, &self.book);
+        }
+    }
+
+    /// Calls something whose answer is not waited for.
+    fn ask(&self, function: &'static str, args: Vec<Term>) {
+        let machine = self.machine.clone();
+        let by = self.host;
+        self.machine.spawn(async move {
+            machine.call(by, function, args).await;
+        });
+    }
+
+    /// Everything is let go.
+    fn end(&self) {
+        self.machine.calm.set(true);
+        self.book.open().stopping = true;
+        let stop = || vec![int(SERVER), int(1001), crate::terms::binary("bye")];
+        match (self.port.end, self.plan.end) {
+            (PortEnd::Lost { reset }, _) => return self.lose(reset),
+            (PortEnd::HostDies, _) => {
+                self.told.dead.set(true);
+                let (machine, host) = (self.machine.clone(), self.host);
+                self.machine.spawn(async move { machine.kill(host).await });
+            }
+            (PortEnd::AsPlanned, EndPlan::StopServer) => self.ask("server_stop", stop()),
+            (PortEnd::AsPlanned, EndPlan::DrainThenStop) => {
+                self.machine
+                    .cast(self.host, "server_drain", vec![int(SERVER)]);
+                let free = |life: &Life| life.told.unlistened.get() == 1;
+                if !self.until(world::now() + SECOND + self.slow(), free) {
+                    self.book.problem("the port is not free".into());
+                }
+                self.ask("server_stop", stop());
+            }
+            (PortEnd::AsPlanned, EndPlan::StopEngine) => return self.stop_engine(),
+        }
+        // Processes take what they have not seen at their own pace.
+        let slack = 40 * self.plan.processes.pause + 30 * SECOND + 10 * self.slow();
+        let stopped = |life: &Life| life.told.stopped.get() == 1;
+        if !self.until(world::now() + slack, stopped) {
+            let census = self.server.as_ref().map(|server| server.census());
+            self.book
+                .problem(format!("the server has not stopped: {census:?}"));
+        }
+        self.machine.stop_all();
+        let quiet = |life: &Life| {
+            let engine_only = [("processes", 1)];
+            let counted = life.engine.census();
+            let nothing = counted
+                .iter()
+                .all(|(what, n)| *n == 0 || engine_only.contains(&(*what, *n)));
+            check::is_empty() && nothing && life.machine.granted() == 0
+        };
+        if !self.until(world::now() + slack, quiet) && self.book.open().problems.is_empty() {
+            let (census, granted) = (self.engine.census(), self.machine.granted());
+            self.book.problem(format!(
+                "there are still {census:?} and {granted} grants in the VM"
+            ));
+            if let Some(server) = &self.server {
+                check::nothing_left(&self.book, server);
+            }
+        }
+        if !self.book.open().problems.is_empty() {
+            return;
+        }
+        if let Some(server) = &self.server {
+            check::nothing_left(&self.book, server);
+        }
+        self.machine.is_ending.set(true);
+        let pongs = |life: &Life| life.machine.pinged.get() == life.machine.ponged.get();
+        if !self.until(world::now() + slack, pongs) {
+            self.book.problem("a ping is not answered".into());
+        }
+        self.let_go();
+    }
+
+    /// How much longer something takes because of the link.
+    fn slow(&self) -> u64 {
+        20 * (self.port.link.stall + self.port.link.delay)
+    }
+
+    fn stop_engine(&self) {
+        let machine = self.machine.clone();
+        let host = self.host;
+        let done = Rc::new(Cell::new(false));
+        let stopped = done.clone();
+        self.machine.spawn(async move {
+            let answer = machine.call(host, "engine_stop", Vec::new()).await;
+            stopped.set(matches!(answer, Answer::Value(ok) if ok.is("ok")));
+        });
+        if !self.until(world::now() + 2 * SECOND + 3 * self.slow(), |_| done.get()) {
+            self.book.problem("engine_stop is not answered".into());
+        }
+        self.let_go();
+    }
+
+    /// Processes take what there is, and the VM is done with the engine.
+    fn let_go(&self) {
+        self.machine.is_ending.set(true);
+        let end = world::now() + 2000 * SECOND + 20 * self.plan.net.stall + 20 * self.slow();
+        self.until(end, |life| check::all_told(&life.book));
+        self.hang_up(false);
+        self.until(end, Self::clients_are_done);
+        check::clients_end(&self.plan, &self.book);
+        check::ends(&self.plan, &self.book);
+    }
+
+    /// The VM is gone, or its end of the link.
+    fn lose(&self, reset: bool) {
+        self.hang_up(reset);
+        let end = world::now() + 2000 * SECOND + 20 * self.plan.net.stall;
+        self.until(end, Self::clients_are_done);
+        check::clients_end(&self.plan, &self.book);
+        check::no_conns(&self.book);
+    }
+
+    fn hang_up(&self, reset: bool) {
+        if reset {
+            reset_on_close(&self.machine.stream);
+        }
+        let began = world::now();
+        trace::note(&[62], || "the VM hangs up".into());
+        self.machine.stream.hang_up();
+        self.machine.lose();
+        let way = self.port.link.delay + self.port.link.stall;
+        let over = |life: &Life| life.ended.borrow().is_some();
+        if !self.until(began + PATIENCE + 4 * way, over) {
+            self.book
+                .problem("the engine's process does not end".into());
+        }
+        if let Some(Err(broken)) = &*self.ended.borrow() {
+            self.book
+                .problem(format!("the VM says nonsense: {broken:?}"));
+        }
+    }
+}
+
+/// The process that has started the server, and what it starts.
+async fn serve_host(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
+    let plan = machine.plan.clone();
+    let port = plan.port;
+    let engine = machine.process();
+    let shards = Term::Map(vec![(atom("shards"), int(plan.shards as i64))]);
+    let started = machine
+        .call(engine.number, "engine_start", vec![shards])
+        .await;
+    let owner = (plan.mode == Mode::Owner).then(|| machine.process());
+    let owner_number = owner.as_ref().map(|owner| owner.number);
+    let (is_named, batch) = port.map_or((false, false), |port| (port.is_named, port.batch));
+    let map = settings(&plan, owner_number, is_named, batch);
+    let answer = machine.call(host.number, "listen", vec![map]).await;
+    let place = match &answer {
+        Answer::Value(value) => value.tuple().ok().and_then(|parts| parts.last()),
+        _ => None,
+    };
+    let Some(port) = place.and_then(|place| place.get_as("port").ok()) else {
+        machine
+            .book
+            .problem(format!("{started:?}, and it does not listen: {answer:?}"));
+        told.failed.set(true);
+        return;
+    };
+    told.port.set(Some(port));
+    machine.spawn(machine.clone().ping());
+    match (plan.mode, owner) {
+        (Mode::Workers(count), _) => {
+            (0..count).for_each(|slot| machine.spawn(machine.clone().worker(slot)));
+        }
+        (Mode::PerConnection, _) => machine.spawn(machine.clone().acceptor()),
+        (Mode::Owner, first) => {
+            for (n, owner) in first.into_iter().chain([machine.process()]).enumerate() {
+                machine.owners.borrow_mut().push(owner.number);
+                let run = machine
+                    .clone()
+                    .owner(owner, n == 0 && is_named, n > 0 || is_named);
+                machine.spawn(run);
+            }
+        }
+    }
+    if plan.server.asks {
+        machine.spawn(machine.clone().gate());
+    }
+    machine.spawn(listen_to_engine(engine, told.clone()));
+    loop {
+        match host.next().await {
+            Mail::Term(term) => note(&machine, &told, &term),
+            Mail::Stop if machine.lost.get() => return,
+            Mail::Stop if told.stopped.get() > 0 => return machine.die(&host).await,
+            _ => {}
+        }
+    }
+}
+
+/// What the engine tells of a server whose process is dead.
+async fn listen_to_engine(engine: Rc<Process>, told: Rc<Told>) {
+    loop {
+        if let Mail::Term(term) = engine.next().await
+            && term.tuple().is_ok_and(|parts| parts[0].is("sockeye_gone"))
+            && told.dead.get()
+        {
+            told.stopped.set(told.stopped.get() + 1);
+        }
+    }
+}
+
+fn note(machine: &Machine, told: &Told, term: &Term) {
+    trace::note(&[63], || format!("the server's process hears {term:?}"));
+    let Ok([tag, ..]) = term.tuple() else { return };
+    let count = match tag.atom() {
+        Ok("sockeye_unlistened") => &told.unlistened,
+        Ok("sockeye_stopped") => &told.stopped,
+        _ => return,
+    };
+    count.set(count.get() + 1);
+    if count.get() > 1 {
+        machine.book.problem(format!("{term:?} is told twice"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Terms that name connections and replies.
+
+use sockeye_simulated_engine::ConnId;
+
+use crate::process::word;
+use crate::terms::{Term, binary, tagged};
+
+pub(super) fn conn_term(conn: ConnId) -> Term {
+    tagged("sockeye_conn", Term::Integer(conn.as_u64() as i64))
+}
+
+pub(super) fn conn_of(term: &Term) -> Option<ConnId> {
+    match term.tuple().ok()? {
+        [_, Term::Integer(number)] => ConnId::from_u64(*number as u64),
+        _ => None,
+    }
+}
+
+/// Of `{sockeye_failed, Failures}`: connection or note, frame, and reason.
+pub(super) fn failures(term: &Term) -> Vec<(&Term, &Term, &Term)> {
+    let Ok([tag, list]) = term.tuple() else {
+        return Vec::new();
+    };
+    if !tag.is("sockeye_failed") {
+        return Vec::new();
+    }
+    let parts = list.list().unwrap_or_default().iter();
+    let parts = parts.filter_map(|failed| match failed.tuple() {
+        Ok([conn, frame, why]) => Some((conn, frame, why)),
+        _ => None,
+    });
+    parts.collect()
+}
+
+/// Client, number and size of a reply.
+pub(super) fn reply_of(frame: &Term) -> Option<(usize, u64, usize)> {
+    let [tag, Term::Binary(text)] = frame.tuple().ok()? else {
+        return None;
+    };
+    let is_reply = tag.is("text") && !text.starts_with(b"topic");
+    is_reply.then(|| (word(text, 0), word(text, 1) as u64, text.len()))
+}
+
+/// A text frame.
+pub(super) fn text(text: &[u8]) -> Term {
+    tagged("text", binary(text))
+}
