@@ -92,6 +92,8 @@ is_there(Name, IsStrict, Tree) ->
              {"^crate::(\\w+)$", fun([Module]) -> lists:any(fun(Text) -> matches(Text, ["\\bmod ", Module, "\\b"]) end, maps:get(rust, Tree)) end},
              {"^(\\w+)::(\\w+)$", fun([Type, Item]) -> is_item(Type, Item, Tree) end},
              {"^\\w+_tests(?::.*)?$", fun(_) -> true end},
+             %% It need not be installed.
+             {"^cowboy\\w*:[a-z]\\w*/\\d+$", fun(_) -> true end},
              {"^([a-z]\\w*):([a-z]\\w*)/(\\d+)$",
               fun([Module, Function, Arity]) -> is_function(Module, Function, [list_to_integer(Arity)], Tree) end},
              {"^(sockeye\\w*):([a-z]\\w*)(?:\\(.*\\))?$", fun([Module, Function | _]) -> is_function(Module, Function, any, Tree) end},
