@@ -218,3 +218,41 @@ an_owner_that_ends_with_its_server_test_() ->
          end || _ <- lists:seq(1, 30)],
         ws_client:drop_all()
     end) end}.
+
+%% What a handler has not taken yet when its server ends is more than its inbox holds: the rest waits with the engine.
+the_last_close_is_served_test_() ->
+    [{atom_to_list(Processes), fun() -> the_last_close_is_served(Processes) end} || Processes <- [one, per_connection]].
+
+the_last_close_is_served(Processes) ->
+    Test = self(),
+    Wait = fun(_, _, State) -> Test ! {serves, self()}, receive go -> {[], State} end end,
+    Close = fun(Conn, _, _, State) -> Test ! {closed_for_handler, Conn}, {[], State} end,
+    Options = #{format => raw, processes => Processes, inbox_size => 4096, close_timeout => 100},
+    sockeye_test:with_handler(#{frame => Wait, close => Close}, Options, fun(Port, Server) ->
+        Sockets = [ws_client:connect(Port) || _ <- lists:seq(1, 20)],
+        [ok = ws_client:text(Socket, binary:copy(<<"x">>, 1000)) || Socket <- Sockets, _ <- lists:seq(1, 10)],
+        First = receive {serves, Pid} -> Pid end,
+        {_, Stopped} = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
+        %% The server has given up waiting for answers.
+        lists:foreach(fun ended/1, Sockets),
+        release(First, Stopped),
+        ?assertEqual(20, closes(0))
+    end).
+
+release(Serves, Stopped) ->
+    Serves ! go,
+    receive
+        {serves, Next} -> release(Next, Stopped);
+        {'DOWN', Stopped, process, _, normal} -> ok
+    end.
+
+ended(Socket) ->
+    case gen_tcp:recv(Socket, 0, 10000) of
+        {ok, _} -> ended(Socket);
+        {error, Reason} when Reason =/= timeout -> ok
+    end.
+
+closes(N) ->
+    receive {closed_for_handler, _} -> closes(N + 1)
+    after 0 -> N
+    end.

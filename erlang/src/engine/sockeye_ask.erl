@@ -10,6 +10,10 @@
 -export([over/2]).
 -export([conn_info/2]).
 -export([controlling_process/2]).
+-export([passed/0]).
+
+%% What makes no difference is not waited for longer.
+-define(PASS_MS, 1000).
 
 %% The wait is over. Without an answer (`none', or an error), what comes too late comes to nobody: it
 %% would be a message of which the caller knows nothing.
@@ -50,6 +54,23 @@ ask(Call, Timeout) ->
         error:badarg ->
             over(Asked, none),
             error(badarg)
+    end.
+
+%% Returns when each of the engine's threads has come by.
+-spec passed() -> ok.
+passed() ->
+    Ref = monitor(process, sockeye_engine),
+    Asked = {Ref, sockeye_backend:wait_begin()},
+    over(Asked, answers(sockeye_backend:pass_shards(Asked), Ref)).
+
+-spec answers(non_neg_integer(), reference()) -> ok | {error, closed | timeout}.
+answers(0, _Ref) ->
+    ok;
+answers(Left, Ref) ->
+    receive
+        {Ref, ok} -> answers(Left - 1, Ref);
+        {'DOWN', Ref, process, _, _} -> {error, closed}
+    after ?PASS_MS -> {error, timeout}
     end.
 
 %% What the thread of a connection knows of it.

@@ -15,7 +15,7 @@
 -export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/4, admit/4, server_gone/1, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, pass_shards/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -278,6 +278,11 @@ delivery_requeue(Inbox) ->
 -spec settle(pid() | atom()) -> ok.
 settle(Owner) ->
     ?CALL(settle(Owner)).
+
+%% So many answers come, one of each thread of the engine in the VM when it comes by.
+-spec pass_shards(asked()) -> non_neg_integer().
+pass_shards(Asked) ->
+    ?CALL(pass_shards(Asked)).
 
 -spec recv(inbox(), pos_integer()) -> batch() | {more, batch()} | dirty.
 recv(Inbox, Max) ->

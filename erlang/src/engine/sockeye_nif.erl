@@ -13,7 +13,7 @@
          server_drain/1, adopt/4, admit/4, server_info/1, client_url/1, client_proxy/1, client_host/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, pass_shards/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -31,7 +31,7 @@
          codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 10).
+-define(ABI, 11).
 -define(LOADED, {?MODULE, loaded}).
 
 %% The first call of each kind comes here, and one after new code of this module: loads the library, and
@@ -98,6 +98,7 @@ path_form(Pattern) -> call(path_form, [Pattern]).
 client_open(Config) -> call(client_open, [Config]).
 client_dial(Id) -> call(client_dial, [Id]).
 client_conn(Id) -> call(client_conn, [Id]).
+pass_shards(Asked) -> call(pass_shards, [Asked]).
 no_process(Whose) -> call(no_process, [Whose]).
 server_stop(ServerId, Code, Reason) -> call(server_stop, [ServerId, Code, Reason]).
 server_drain(ServerId) -> call(server_drain, [ServerId]).

@@ -192,9 +192,7 @@ cast(Request, State, S) ->
 info(sockeye_ready, State, #s{inbox = Inbox, max = Max} = S) ->
     case sockeye_backend:recv(Inbox, Max) of
         [] -> {noreply, State, S};
-        {more, Events} -> batch(Events, true, false, State, S);
-        dirty -> dirty_batch(State, S);
-        Events -> batch(Events, false, false, State, S)
+        Came -> received(Came, State, S)
     end;
 info({sockeye_batch, _, _, _, _} = Batch, State, S) ->
     {Events, More} = sockeye_port_batch:take(Batch),
@@ -225,6 +223,11 @@ info(Message, State, #s{module = Module} = S) ->
 -spec own_conn(#s{}) -> sockeye:conn() | none.
 own_conn(#s{url = none, conn = Conn}) -> Conn;
 own_conn(#s{server_id = Id}) -> sockeye_backend:client_conn(Id).
+
+-spec received(dirty | sockeye_backend:batch() | {more, sockeye_backend:batch()}, term(), #s{}) -> answer().
+received(dirty, State, S) -> dirty_batch(State, S);
+received({more, Events}, State, S) -> batch(Events, true, false, State, S);
+received(Events, State, S) -> batch(Events, false, false, State, S).
 
 -spec dirty_batch(term(), #s{}) -> answer().
 dirty_batch(State, #s{inbox = Inbox} = S) ->
@@ -400,14 +403,29 @@ down({down, Reason}, State, #s{has_down = true} = S) ->
 down(_What, State, S) ->
     {noreply, State, S}.
 
-%% Serves what has come until now. It is in the inbox, or on its way before the answer to `Last'.
+%% Serves what has come until now. It is in the inbox, or with the engine's threads, which hold it while there is no room and while a
+%% connection has no credits: they bring it when they come by. What an engine of its own has is on its way before the answer to `Last'.
 -spec served(term(), #s{}) -> {served, term(), #s{}} | {stop, term(), term(), #s{}}.
 served(State, S) ->
-    {Last, Time} = case sockeye_backend:engine() of
-                       nif -> {make_ref(), 0};
-                       port -> sockeye_port:rest()
-                   end,
-    served(Last, Time, info(sockeye_ready, State, S)).
+    case sockeye_backend:engine() of
+        port ->
+            {Last, Time} = sockeye_port:rest(),
+            served(Last, Time, {noreply, State, S});
+        nif ->
+            brought(served(make_ref(), 0, info(sockeye_ready, State, S)))
+    end.
+
+-spec brought(Served) -> Served when Served :: {served, term(), #s{}} | {stop, term(), term(), #s{}}.
+brought({served, State, #s{inbox = Inbox, max = Max} = S}) ->
+    %% They do so behind what they are asked: so they have when they have been asked twice.
+    ok = sockeye_ask:passed(),
+    ok = sockeye_ask:passed(),
+    case sockeye_backend:recv(Inbox, Max) of
+        [] -> {served, State, S};
+        Came -> brought(served(make_ref(), 0, received(Came, State, S)))
+    end;
+brought(Stop) ->
+    Stop.
 
 -spec served(reference(), timeout(), answer()) -> {served, term(), #s{}} | {stop, term(), term(), #s{}}.
 served(Last, Time, {noreply, State, S}) ->

@@ -13,7 +13,7 @@
 -export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/4, admit/4, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
 %% Processes that serve: handlers, gate, relay, delivery.
--export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, recv/2,
+-export([inbox_open/2, relay_open/1, gate_open/1, answer/3, answer_dirty/3, stream_open/3, stream_send/4, stream_close/3, no_process/1, pass_shards/1, recv/2,
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
@@ -260,6 +260,9 @@ inbox_open(ServerId, Slot) ->
             error(badarg)
     end.
 
+
+%% See rest/0.
+pass_shards(_Asked) -> 0.
 
 %% Batches come by themselves.
 recv(_Inbox, _Max) -> [].

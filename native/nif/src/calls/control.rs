@@ -1,5 +1,6 @@
 //! The calls that start, stop and inspect.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -251,6 +252,20 @@ fn controlling_process<'a>(
     let done = Box::new(move || to.answer(|b| b.atom(atoms::ok())));
     let given = host::give(env, conn, pid, done)?;
     Ok(ok_or_closed(env, given.is_ok()))
+}
+
+/// The caller gets so many answers: one of each shard, when it comes by.
+#[rustler::nif]
+fn pass_shards<'a>(env: Env<'a>, (reference, waiting): PendingReply<'a>) -> usize {
+    let asked = Cell::new(0);
+    if let Some(engine) = running::engine() {
+        engine.call_each(|| {
+            asked.set(asked.get() + 1);
+            let to = ReplyTo::new(env, (reference, waiting.clone()));
+            Box::new(move || to.answer(|b| b.atom(atoms::ok())))
+        });
+    }
+    asked.get()
 }
 
 #[rustler::nif]
