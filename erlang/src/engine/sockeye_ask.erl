@@ -11,6 +11,7 @@
 -export([conn_info/2]).
 -export([controlling_process/2]).
 -export([passed/0]).
+-export([answers/3]).
 
 %% What makes no difference is not waited for longer.
 -define(PASS_MS, 1000).
@@ -61,16 +62,21 @@ ask(Call, Timeout) ->
 passed() ->
     Ref = monitor(process, sockeye_engine),
     Asked = {Ref, sockeye_backend:wait_begin()},
-    over(Asked, answers(sockeye_backend:pass_shards(Asked), Ref)).
+    over(Asked, answers(sockeye_backend:pass_shards(Asked), Ref, ?PASS_MS)).
 
--spec answers(non_neg_integer(), reference()) -> ok | {error, closed | timeout}.
-answers(0, _Ref) ->
-    ok;
-answers(Left, Ref) ->
+%% So many answers, the last first. The next one has that time.
+-spec answers(non_neg_integer(), reference(), timeout()) -> {ok, [term()]} | {error, closed | timeout}.
+answers(Count, Ref, Timeout) ->
+    answers(Count, Ref, Timeout, []).
+
+-spec answers(non_neg_integer(), reference(), timeout(), [term()]) -> {ok, [term()]} | {error, closed | timeout}.
+answers(0, _Ref, _Timeout, Answers) ->
+    {ok, Answers};
+answers(Left, Ref, Timeout, Answers) ->
     receive
-        {Ref, ok} -> answers(Left - 1, Ref);
+        {Ref, Answer} -> answers(Left - 1, Ref, Timeout, [Answer | Answers]);
         {'DOWN', Ref, process, _, _} -> {error, closed}
-    after ?PASS_MS -> {error, timeout}
+    after Timeout -> {error, timeout}
     end.
 
 %% What the thread of a connection knows of it.

@@ -231,7 +231,7 @@ connections(ServerId, Of) ->
     Asked = {Ref, sockeye_backend:wait_begin()},
     Result = case asked(ServerId, Of, Asked) of
                  not_found -> {error, not_found};
-                 Parts -> collect(Parts, Ref, [])
+                 Parts -> joined(sockeye_ask:answers(Parts, Ref, ?TIMEOUT_MS))
              end,
     sockeye_ask:over(Asked, Result),
     Result.
@@ -243,17 +243,10 @@ asked(ServerId, Of, Asked) ->
     catch error:badarg -> not_found
     end.
 
--spec collect(non_neg_integer(), reference(), [sockeye:conn()]) ->
-          {ok, [sockeye:conn()]} | {error, not_found | timeout}.
-collect(0, _Ref, Conns) ->
-    {ok, Conns};
-collect(Parts, Ref, Conns) ->
-    receive
-        {Ref, Some} -> collect(Parts - 1, Ref, Some ++ Conns);
-        {'DOWN', Ref, process, _, _} -> {error, not_found}
-    after ?TIMEOUT_MS ->
-            {error, timeout}
-    end.
+-spec joined({ok, [[sockeye:conn()]]} | {error, closed | timeout}) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
+joined({ok, Parts}) -> {ok, lists:append(Parts)};
+joined({error, closed}) -> {error, not_found};
+joined({error, timeout}) -> {error, timeout}.
 
 -spec topics(sockeye_backend:server_id()) -> {ok, #{sockeye:topic() => pos_integer()}} | {error, not_found}.
 topics(ServerId) ->

@@ -9,7 +9,8 @@ use sockeye_seam::settings::{EventFormat, Owner};
 use sockeye_seam::topic_changes::TopicChanges;
 use sockeye_seam::{Atom, Writer, dialled, events};
 
-use crate::port::{Last, Port};
+use crate::last::Last;
+use crate::port::Port;
 use crate::processes::{VM, Watched};
 use crate::receiver::{Receiver, View};
 use crate::world::collections::HashMap;

@@ -15,6 +15,7 @@ mod gathered;
 mod grants;
 pub mod hello;
 mod host;
+mod last;
 #[cfg(not(sim))]
 mod life;
 mod link;

@@ -15,6 +15,7 @@ use crate::calls;
 use crate::gathered::Gathered;
 use crate::grants::Grants;
 use crate::host::Host;
+use crate::last::Last;
 use crate::link::{Link, PONG};
 use crate::packets::Broken;
 use crate::passed::Passed;
@@ -351,24 +352,4 @@ impl Port {
 
 pub(crate) fn reason(w: &mut Etf<'_>, failure: &SendFailure<EtfTerm<'_>>) {
     failure.reason(w, |w, part| part.copy_to(w.0));
-}
-
-/// Done when the last of its clones is dropped.
-pub(crate) struct Last(Mutex<Option<Job>>);
-
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
-
-impl Last {
-    pub(crate) fn new(job: impl FnOnce() + Send + 'static) -> Arc<Self> {
-        Arc::new(Last(Mutex::new(Some(Box::new(job)))))
-    }
-}
-
-impl Drop for Last {
-    fn drop(&mut self) {
-        let job = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(job) = job.take() {
-            job();
-        }
-    }
 }

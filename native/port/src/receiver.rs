@@ -12,8 +12,8 @@ use sockeye_seam::events::{self, Invalid};
 use sockeye_seam::settings::{EventFormat, KeyMode};
 use sockeye_seam::{Atom, Etf, Writer};
 
+use crate::last::{Job, Last};
 use crate::link::{BATCH, Link, Stalled};
-use crate::port::{Job, Last};
 use crate::world::{SCALE, thread};
 
 /// Batches on their way that are not acknowledged.

@@ -24,6 +24,7 @@ mod search;
 #[path = "../../port/tests/engine/sections.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 mod sections;
+mod steps;
 #[path = "../../port/tests/engine/terms.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 mod terms;

@@ -10,12 +10,13 @@ use sockeye_protocol::Limits;
 use sockeye_simulated_engine::{
     ConnectionRate, Engine, EngineConfig, MessageRate, Peer, Server, ServerConfig,
 };
-use sockeye_world::{self as world, Step, net, time, trace};
+use sockeye_world::{self as world, net, time, trace};
 
 use crate::book::{Account, Shared};
 use crate::host::{Host, Told};
 use crate::plan::{EndPlan, Plan};
 use crate::process::{Vm, machine};
+use crate::steps::step_until;
 use crate::{check, client, dial, host};
 
 const SECOND: u64 = 1_000_000_000;
@@ -168,25 +169,13 @@ impl Life {
         ended && (self.vm.diallers.get() == 0 || !self.plan.fair)
     }
 
-    /// Steps until something is so, or the time is over, and looks for what must not be.
     fn until(&self, end: u64, done: impl Fn(&Self) -> bool) -> bool {
-        let mut looks = 0_u32;
-        while world::now() < end {
-            if done(self) {
-                return true;
-            }
-            if world::step(end) == Step::Idle {
-                return done(self);
-            }
-            looks += 1;
-            if looks.is_multiple_of(16) {
-                check::bounds(&self.plan, &self.book);
-            }
-            if !self.book.open().problems.is_empty() {
-                return false;
-            }
-        }
-        done(self)
+        step_until(
+            end,
+            &self.book,
+            || done(self),
+            || check::bounds(&self.plan, &self.book),
+        )
     }
 
     fn live(&mut self) {

@@ -14,7 +14,8 @@ use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
 use super::Call;
 use crate::asker::error;
-use crate::port::{Last, reason};
+use crate::last::Last;
+use crate::port::reason;
 use crate::processes::Watched;
 
 const CLOSED: SendFailure<EtfTerm<'_>> = SendFailure::Send(SendError::Closed);

@@ -21,7 +21,7 @@ use sockeye_simulated_engine::{Active, Mode, Server};
 use sockeye_simulated_port::packets::Broken;
 use sockeye_simulated_port::simulated::{self, FULL};
 use sockeye_world::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, reset_on_close};
-use sockeye_world::{self as world, Step, net, trace};
+use sockeye_world::{self as world, net, trace};
 
 use self::handler::SERVER;
 use self::machine::Machine;
@@ -31,6 +31,7 @@ use crate::book::{Account, Shared};
 use crate::options::config;
 use crate::plan::{EndPlan, Plan};
 use crate::process::machine as processors;
+use crate::steps::step_until;
 use crate::terms::{Term, atom, int, process, tagged, tuple};
 use crate::{check, client};
 
@@ -236,25 +237,8 @@ impl Life {
         book.accounts.iter().all(|account| account.end.is_some())
     }
 
-    /// Steps until something is so, or the time is over, and looks for what must not be.
     fn until(&self, end: u64, done: impl Fn(&Self) -> bool) -> bool {
-        let mut looks = 0_u32;
-        while world::now() < end {
-            if done(self) {
-                return true;
-            }
-            if world::step(end) == Step::Idle {
-                return done(self);
-            }
-            looks += 1;
-            if looks.is_multiple_of(16) {
-                self.look();
-            }
-            if !self.book.open().problems.is_empty() {
-                return false;
-            }
-        }
-        done(self)
+        step_until(end, &self.book, || done(self), || self.look())
     }
 
     fn look(&self) {

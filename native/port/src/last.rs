@@ -1,0 +1,23 @@
+//! What is done when the last of several has come by.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Done when the last of its clones is dropped.
+pub(crate) struct Last(Mutex<Option<Job>>);
+
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+impl Last {
+    pub(crate) fn new(job: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        Arc::new(Last(Mutex::new(Some(Box::new(job)))))
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let job = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = job.take() {
+            job();
+        }
+    }
+}
