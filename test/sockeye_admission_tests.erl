@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(ws_ask, [ask/1, ask/2, status/2, header/2, rest/1]).
--import(sockeye_test, [with_server/2, event/0, flush/0]).
+-import(test_support, [with_server/2, event/0, flush/0]).
 
 -define(TIMEOUT, 10000).
 

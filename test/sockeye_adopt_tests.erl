@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [event/0, event/1, closed/1, with_server/2]).
+-import(test_support, [event/0, event/1, closed/1, with_server/2]).
 
 -define(KINDS, [gen_tcp, active, backend, socket]).
 
@@ -91,7 +91,7 @@ at_once(Kind, Read) ->
         Client = connect(Port),
         ok = gen_tcp:send(Client, [request(), frames(50)]),
         ok = gen_tcp:send(Client, ws_client:encode(1, "51")),
-        Conn = sockeye_test:opened(),
+        Conn = test_support:opened(),
         [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 51)],
         ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, head(Client)),
         ok = gen_tcp:close(Client),
@@ -119,7 +119,7 @@ messages_test() ->
             ok = gen_tcp:send(Client, First),
             true = siege:until(fun() -> {messages, M} = process_info(Front, messages), lists:keymember(tcp, 1, M) end),
             ok = gen_tcp:send(Client, Others),
-            Conn = sockeye_test:opened(),
+            Conn = test_support:opened(),
             [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 20)],
             ok = gen_tcp:close(Client)
         end)
@@ -133,7 +133,7 @@ in_pieces_test() ->
         ok = gen_tcp:send(Client, First),
         {ok, _} = front:adopted(),
         ok = gen_tcp:send(Client, Rest),
-        Conn = sockeye_test:opened(),
+        Conn = test_support:opened(),
         ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, head(Client)),
         echo(Client, Conn)
     end).
@@ -153,7 +153,7 @@ sent_before_test() ->
         {ok, Came} = gen_tcp:recv(Client, byte_size(Before), 20000),
         ?assert(Came =:= Before),
         ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, head(Client)),
-        echo(Client, sockeye_test:opened())
+        echo(Client, test_support:opened())
     end).
 
 %% ---------------------------------------------------------------- who is let in
@@ -166,7 +166,7 @@ max_connections(Most) ->
     with_server(#{max_connections => Most}, fun(Own, Server) ->
         with_front(gen_tcp, Server, #{}, fun(Port) ->
             Clients = [ws_client:connect(element(1 + N rem 2, {Port, Own})) || N <- lists:seq(1, Most)],
-            Conns = [sockeye_test:opened() || _ <- Clients],
+            Conns = [test_support:opened() || _ <- Clients],
             Refused = connect(Port),
             ok = gen_tcp:send(Refused, request()),
             ?assertMatch(<<"HTTP/1.1 503 ", _/binary>>, head(Refused)),
@@ -175,7 +175,7 @@ max_connections(Most) ->
             [1000] = [closed(Conn) || {sockeye, Conn, _} <- [receive {sockeye, _, {closed, _, _}} = M -> self() ! M end]],
             true = siege:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= Most - 1 end),
             Again = ws_client:connect(Port),
-            New = sockeye_test:opened(),
+            New = test_support:opened(),
             ?assertNot(lists:member(New, Conns)),
             ok = gen_tcp:close(Again),
             ok = gen_tcp:close(Refused)
@@ -185,7 +185,7 @@ max_connections(Most) ->
 per_address_test() ->
     with_both(gen_tcp, #{max_connections_per_address => 1}, #{}, fun(Port, _) ->
         _ = ws_client:connect(Port),
-        _ = sockeye_test:opened(),
+        _ = test_support:opened(),
         {ok, 429, _, _} = ws_client:handshake(Port, #{})
     end).
 
@@ -224,7 +224,7 @@ handler(Processes) ->
              ok = ws_client:text(Client, "1"),
              ?assertEqual({text, <<"2">>}, ws_client:recv(Client)),
              ok = ws_client:close(Client, 1000, <<>>),
-             1000 = sockeye_test:told()
+             1000 = test_support:told()
          end || Client <- Clients]
     end).
 
@@ -261,7 +261,7 @@ stop_test() ->
     with_server(#{}, fun(_, Server) ->
         with_front(gen_tcp, Server, #{}, fun(Port) ->
             Client = ws_client:connect(Port),
-            Conn = sockeye_test:opened(),
+            Conn = test_support:opened(),
             Stopping = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
             ?assertMatch({close, 1001, _}, ws_client:recv(Client)),
             ok = ws_client:close(Client, 1001, <<>>),
@@ -282,7 +282,7 @@ drain_test() ->
     with_server(#{}, fun(Own, Server) ->
         with_front(gen_tcp, Server, #{}, fun(Port) ->
             Clients = [ws_client:connect(P) || P <- [Port, Own, Port]],
-            Conns = [sockeye_test:opened() || _ <- Clients],
+            Conns = [test_support:opened() || _ <- Clients],
             Test = self(),
             _ = spawn(fun() -> Test ! {drained, sockeye:drain(Server, #{per_interval => 1, interval => 100, code => 1012})} end),
             %% One that comes meanwhile is refused.
@@ -302,7 +302,7 @@ event_closing(Conns, Clients) ->
 while_it_drains_test() ->
     with_both(gen_tcp, fun(Port, Server) ->
         Client = ws_client:connect(Port),
-        Conn = sockeye_test:opened(),
+        Conn = test_support:opened(),
         Test = self(),
         _ = spawn(fun() -> Test ! {drained, sockeye:drain(Server, #{})} end),
         ?assertMatch({close, 1001, _}, ws_client:recv(Client)),
@@ -436,7 +436,7 @@ gone(How) ->
 linger_test() ->
     with_both(gen_tcp, #{}, #{opts => [{linger, {true, 0}}]}, fun(Port, _) ->
         Client = ws_client:connect(Port),
-        Conn = sockeye_test:opened(),
+        Conn = test_support:opened(),
         ok = sockeye:close(Conn, 1000, <<"bye">>),
         ?assertEqual({close, 1000, <<"bye">>}, ws_client:recv(Client)),
         ok = ws_client:close(Client, 1000, <<>>),
@@ -452,14 +452,14 @@ descriptors() ->
 none_is_left_test_() ->
     case filelib:is_dir("/proc/self/fd") of
         true -> [{atom_to_list(Kind), {timeout, 60, fun() -> none_is_left(Kind) end}} || Kind <- ?KINDS];
-        false -> sockeye_test:left_out("none_is_left_test_", "no /proc")
+        false -> test_support:left_out("none_is_left_test_", "no /proc")
     end.
 
 none_is_left(Kind) ->
     with_both(Kind, fun(Port, Server) ->
         Once = fun() ->
             Client = ws_client:connect(Port),
-            Conn = sockeye_test:opened(),
+            Conn = test_support:opened(),
             {ok, _} = front:adopted(),
             ok = gen_tcp:close(Client),
             1006 = closed(Conn)

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_handler/3]).
+-import(test_support, [with_handler/3]).
 -import(bad_frames, [frame/2, frame/3]).
 
 -define(TIMEOUT, 10000).
@@ -51,7 +51,7 @@ answered(Way, Transport, Cut, End, Certs) ->
         Expected = [{text, integer_to_binary(N)} || N <- lists:seq(1, ?MESSAGES)] ++ sent_code(End),
         ?assertEqual(Expected, frames(all(Client))),
         ?assertEqual([{frame, N} || N <- lists:seq(1, ?MESSAGES)] ++ [{closed, told_code(End), {error, closed}, {error, closed}}],
-                     [sockeye_test:message() || _ <- lists:seq(1, ?MESSAGES + 1)]),
+                     [test_support:message() || _ <- lists:seq(1, ?MESSAGES + 1)]),
         siege:settled(Server, 0),
         ?assertEqual(nothing, receive Message -> Message after 0 -> nothing end)
     end).
@@ -59,7 +59,7 @@ answered(Way, Transport, Cut, End, Certs) ->
 echoed(Way, Options, Test) when Way =:= owner; Way =:= batch ->
     Self = self(),
     Owner = spawn_link(fun() -> owner(Self) end),
-    try sockeye_test:with_server(Options#{handler => Owner}, Test)
+    try test_support:with_server(Options#{handler => Owner}, Test)
     after
         unlink(Owner),
         exit(Owner, kill)
@@ -128,7 +128,7 @@ until_it_is_told_test() ->
                       end,
              close => fun(Conn, 4000, _, S) ->
                               {ok, #{sent := 0}} = sockeye:broadcast(S, {text, <<"left">>}, #{wait => true}),
-                              Self ! {closed, sockeye_test:ok(sockeye:connections(S)), sockeye:send(Conn, {text, <<"late">>})},
+                              Self ! {closed, test_support:ok(sockeye:connections(S)), sockeye:send(Conn, {text, <<"late">>})},
                               {[{broadcast, {text, <<"gone">>}}], S}
                       end,
              init => fun() -> {ok, answered_server} end},
@@ -142,7 +142,7 @@ until_it_is_told_test() ->
         Handler ! go,
         ?assertEqual([{text, <<"from outside">>}, {text, <<"to all">>}, {text, <<"last">>}, {close, 4000, <<>>}],
                      frames(siege:answer(Socket))),
-        ?assertEqual({closed, [], {error, closed}}, sockeye_test:message())
+        ?assertEqual({closed, [], {error, closed}}, test_support:message())
     end).
 
 %% The engine has read so many messages.
@@ -171,7 +171,7 @@ a_callback_that_takes_longer_test() ->
     end).
 
 a_crash_test_() ->
-    [{atom_to_list(Way), fun() -> sockeye_test:quiet(fun() -> crash(Way) end) end} || Way <- [one, pool, per_connection]].
+    [{atom_to_list(Way), fun() -> test_support:quiet(fun() -> crash(Way) end) end} || Way <- [one, pool, per_connection]].
 
 crash(Way) ->
     Funs = #{frame => fun({json, 1}, _, S) -> {[{reply, {text, <<"one">>}}], S};
@@ -193,9 +193,9 @@ no_credits_test() ->
         Socket = ws_client:connect(Port),
         ok = ws_client:raw(Socket, ?END),
         ?assertEqual([{text, <<"hi">>}, {close, 4000, <<>>}], frames(siege:answer(Socket))),
-        {open, Conn} = sockeye_test:message(),
+        {open, Conn} = test_support:message(),
         ok = sockeye:setopts(Conn, [{active, true}]),
-        ?assertEqual([{json, 1}, {json, 2}, {closed, 4000}], [sockeye_test:message() || _ <- [1, 2, 3]]),
+        ?assertEqual([{json, 1}, {json, 2}, {closed, 4000}], [test_support:message() || _ <- [1, 2, 3]]),
         siege:settled(Server, 0)
     end).
 
@@ -226,7 +226,7 @@ a_busy_owner_test_() ->
     {timeout, 60, fun() ->
         Self = self(),
         Owner = spawn_link(fun() -> busy(Self) end),
-        sockeye_test:with_server(#{handler => Owner, format => raw, active => true, close_timeout => 50000}, fun(Port, _) ->
+        test_support:with_server(#{handler => Owner, format => raw, active => true, close_timeout => 50000}, fun(Port, _) ->
             Other = ws_client:connect(Port),
             Flood = spawn_link(fun() -> flood(Other) end),
             Socket = ws_client:connect(Port),
@@ -257,25 +257,25 @@ work(Until) ->
 
 %% One that looks at none of its messages holds no Close back for long, and finds all of them later.
 an_owner_elsewhere_test() ->
-    sockeye_test:with_server(#{close_timeout => 60000}, fun(Port, _) ->
+    test_support:with_server(#{close_timeout => 60000}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         ok = ws_client:raw(Socket, ?END),
         ?assertEqual([{close, 4000, <<>>}], frames(siege:answer(Socket))),
-        {Conn, {open, _}} = sockeye_test:event(),
-        ?assertEqual([{json, 1}, {json, 2}, {closed, 4000, <<>>}], [sockeye_test:event(Conn) || _ <- [1, 2, 3]])
+        {Conn, {open, _}} = test_support:event(),
+        ?assertEqual([{json, 1}, {json, 2}, {closed, 4000, <<>>}], [test_support:event(Conn) || _ <- [1, 2, 3]])
     end).
 
 %% The process that owns the connection by then is told of its end; who had it before answers.
 given_away_test() ->
     Self = self(),
     Owner = spawn_link(fun() -> owner(Self) end),
-    sockeye_test:with_server(#{format => json}, fun(Port, _) ->
-        {Socket, Conn} = sockeye_test:open(Port),
+    test_support:with_server(#{format => json}, fun(Port, _) ->
+        {Socket, Conn} = test_support:open(Port),
         ok = sockeye:controlling_process(Conn, Owner),
         ok = ws_client:raw(Socket, ?END),
         ?assertEqual([{text, <<"1">>}, {text, <<"2">>}, {close, 4000, <<>>}], frames(siege:answer(Socket))),
         ?assertEqual([{frame, 1}, {frame, 2}, {closed, 4000, {error, closed}, {error, closed}}],
-                     [sockeye_test:message() || _ <- [1, 2, 3]])
+                     [test_support:message() || _ <- [1, 2, 3]])
     end),
     unlink(Owner),
     exit(Owner, kill).
@@ -285,14 +285,14 @@ of_a_client_test() ->
     Self = self(),
     Funs = #{frame => fun({json, N}, _, S) -> {[{reply, {text, integer_to_binary(N)}}], S} end,
              close => fun(_, Code, _, S) -> Self ! {closed, Code}, {[], S} end},
-    sockeye_test:with_server(#{format => raw}, fun(Port, _) ->
+    test_support:with_server(#{format => raw}, fun(Port, _) ->
         Url = "ws://127.0.0.1:" ++ integer_to_list(Port),
         process_flag(trap_exit, true),
         {ok, Client} = sockeye_client:start_link(Url, {fun_handler, Funs}, #{}),
-        {Conn, {open, _}} = sockeye_test:event(),
+        {Conn, {open, _}} = test_support:event(),
         ok = sockeye:send(Conn, [{text, <<"1">>}, {text, <<"2">>}, {close, 4000, <<>>}]),
         ?assertEqual({closed, 4000}, receive {closed, _} = Closed -> Closed end),
-        ?assertEqual({closed, 4000, <<>>}, sockeye_test:event(Conn)),
+        ?assertEqual({closed, 4000, <<>>}, test_support:event(Conn)),
         receive {'EXIT', Client, _} -> ok end,
         process_flag(trap_exit, false)
     end).

@@ -25,7 +25,7 @@ found() ->
 
 %% It finds faults, and what is left of the commands shows which. SOCKEYE_TEST_ALL=1 looks for all of them.
 planted_test_() ->
-    [{Name, {timeout, 600, fun() -> is_found(Fault, Runs, Shown) end}} || {Name, Fault, Runs, Shown} <- sockeye_test:slice(100, 1, faults())].
+    [{Name, {timeout, 600, fun() -> is_found(Fault, Runs, Shown) end}} || {Name, Fault, Runs, Shown} <- test_support:slice(100, 1, faults())].
 
 %% A fault, within how many runs it is found, and what is left of the commands, by their first words.
 faults() ->

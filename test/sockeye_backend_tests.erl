@@ -35,7 +35,7 @@ each_has_all_functions_test_() ->
 
 %% One that the VM does not know would be taken for nonsense.
 atoms_of_the_engine_test() ->
-    {ok, Source} = file:read_file(filename:join(sockeye_test:root(), "native/seam/src/atoms.rs")),
+    {ok, Source} = file:read_file(filename:join(test_support:root(), "native/seam/src/atoms.rs")),
     {match, [List]} = re:run(Source, "^atoms! \\{(.*?)^\\}", [multiline, dotall, {capture, all_but_first, binary}]),
     {match, Found} = re:run(List, "(\\w+)(?: = \"([^\"]+)\")?", [global, {capture, all_but_first, binary}]),
     Names = [lists:last(Name) || Name <- Found],

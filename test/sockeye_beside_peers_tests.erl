@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, program/1, root/0]).
+-import(test_support, [with_server/2, program/1, root/0]).
 
 -define(TIMEOUT, 20000).
 
@@ -19,7 +19,7 @@ peers_test_() ->
 
 missing(Name, What) ->
     case os:getenv("SOCKEYE_PROXIES") of
-        false -> sockeye_test:left_out(Name ++ " behind", What);
+        false -> test_support:left_out(Name ++ " behind", What);
         _ -> [{"missing", fun() -> error({not_there, Name, What}) end}]
     end.
 
@@ -101,13 +101,13 @@ who(Port, _) ->
 websockets(Port, Server) ->
     Theirs = ws_client:connect(Port, #{path => "/socket"}),
     Ours = ws_client:connect(Port, #{path => "/ours"}),
-    {Conn, {open, _}} = sockeye_test:event(),
+    {Conn, {open, _}} = test_support:event(),
     [begin
          Text = binary:copy(<<"x">>, Size),
          ok = ws_client:text(Theirs, Text),
          ?assertEqual({text, Text}, ws_client:recv(Theirs, ?TIMEOUT)),
          ok = ws_client:text(Ours, Text),
-         ?assertEqual({Conn, {text, Text}}, sockeye_test:event())
+         ?assertEqual({Conn, {text, Text}}, test_support:event())
      end || Size <- [0, 1, 125, 126, 65535, 65536]],
     ok = ws_client:text(Theirs, <<"close">>),
     ?assertEqual({close, 4001, <<"as you wish">>}, ws_client:recv(Theirs, ?TIMEOUT)),

@@ -331,9 +331,9 @@ with_websockets(Options, Test) ->
              open => fun(_, _, S) -> {[{reply, {text, <<"welcome">>}}], S} end},
     Behind = #{port => 0, paths => ["/live"], format => raw, subprotocols => ["v2"], handler => {fun_handler, Echo}, processes => 1},
     {ok, Server} = sockeye:start_link(Behind),
-    Route = {proxy, upstream:url(sockeye_test:port(Server)), maps:get(proxy, Options, #{})},
+    Route = {proxy, upstream:url(test_support:port(Server)), maps:get(proxy, Options, #{})},
     Front = maps:remove(proxy, Options),
-    try sockeye_test:with_server(maps:merge(#{paths => ["/ours"], http => #{"/" => Route}}, Front), fun(Port, Own) -> Test(Port, Own, Server) end)
+    try test_support:with_server(maps:merge(#{paths => ["/ours"], http => #{"/" => Route}}, Front), fun(Port, Own) -> Test(Port, Own, Server) end)
     after
         sockeye:stop(Server)
     end.
@@ -492,8 +492,8 @@ wrong_accept_over_http2_test() ->
 %% ---------------------------------------------------------------- a server of other people
 
 python_test_() ->
-    case sockeye_test:program("python3") of
-        false -> sockeye_test:left_out("a server of Python behind", "no python3");
+    case test_support:program("python3") of
+        false -> test_support:left_out("a server of Python behind", "no python3");
         Python -> {timeout, 60, fun() -> behind_is_python(Python) end}
     end.
 
@@ -505,7 +505,7 @@ behind_is_python(Python) ->
         try
             Line = receive {Port, {data, {eol, L}}} -> L after ?TIMEOUT -> error(not_started) end,
             {match, [Url]} = re:run(Line, "http://[0-9.:]+", [{capture, first, list}]),
-            sockeye_test:with_server(#{http => #{"/" => {proxy, Url}}}, fun(Front, _) ->
+            test_support:with_server(#{http => #{"/" => {proxy, Url}}}, fun(Front, _) ->
                 [?assertMatch({200, _, <<"run()">>}, get(Front, "/app.js")) || _ <- lists:seq(1, 5)],
                 {ok, Large} = file:read_file(filename:join(Dir, "large.bin")),
                 ?assertMatch({200, _, Large}, get(Front, "/large.bin")),

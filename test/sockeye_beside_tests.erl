@@ -106,7 +106,7 @@ below_a_path_test() ->
     Self = self(),
     with(told(Self), fun(Behind, _) ->
         Options = #{http => #{"/app" => {proxy, upstream:url(Behind)}}},
-        sockeye_test:with_server(Options, fun(Port, _) ->
+        test_support:with_server(Options, fun(Port, _) ->
             [?assertMatch({P, {200, _, <<"hello">>}}, {P, get(Port, P)}) || P <- ["/app", "/app/", "/app/x/y"]],
             [?assertMatch({P, {404, _, _}}, {P, get(Port, P)}) || P <- ["/", "/apps", "/ap"]],
             ?assertMatch(<<"GET /app ", _/binary>>, one())
@@ -396,8 +396,8 @@ failures_test_() ->
          {"it says nothing", 504, <<"too long">>, fun(S) -> gen_tcp:recv(S, 0, ?TIMEOUT) end}]].
 
 nobody_there_test() ->
-    Port = sockeye_test:free_port(),
-    sockeye_test:with_server(#{http => #{"/" => {proxy, upstream:url(Port)}}}, fun(Front, Server) ->
+    Port = test_support:free_port(),
+    test_support:with_server(#{http => #{"/" => {proxy, upstream:url(Port)}}}, fun(Front, Server) ->
         Socket = http_client:connect(Front),
         [?assertMatch({502, _, <<"The server behind this one cannot be reached.\n">>}, ask(Socket, "GET", "/")) || _ <- [1, 2]],
         ?assertMatch({ok, #{proxy_errors := 2}}, sockeye:info(Server))
@@ -493,7 +493,7 @@ unix_test() ->
     spawn_link(fun() -> {ok, Socket} = gen_tcp:accept(Listener), (told(Self))(Socket, 1) end),
     try
         Route = {proxy, {unix, Path}},
-        sockeye_test:with_server(#{http => #{"/" => Route}}, fun(Port, _) ->
+        test_support:with_server(#{http => #{"/" => Route}}, fun(Port, _) ->
             ?assertMatch({200, _, <<"hello">>}, get(Port, "/")),
             _ = one(),
             ?assertMatch(<<"HTTP/1.0 200", _/binary>>, say(Port, "GET / HTTP/1.0\r\n\r\n")),

@@ -39,10 +39,10 @@ the_limit_is_on_what_comes_out_test_() ->
                  {Socket, Conn} = connect(Port),
                  ok = gen_tcp:send(Socket, [bomb(Size), ws_client:encode(8, <<4999:16>>)]),
                  case Code of
-                     4999 -> ?assertEqual({Size, {binary, binary:copy(<<0>>, Size)}}, {Size, sockeye_test:event(Conn)});
+                     4999 -> ?assertEqual({Size, {binary, binary:copy(<<0>>, Size)}}, {Size, test_support:event(Conn)});
                      1009 -> ok
                  end,
-                 ?assertEqual({Size, Code}, {Size, sockeye_test:closed(Conn)}),
+                 ?assertEqual({Size, Code}, {Size, test_support:closed(Conn)}),
                  gen_tcp:close(Socket)
              end || {Size, Code} <- [{?LIMIT - 1, 4999}, {?LIMIT, 4999}, {?LIMIT + 1, 1009}, {200 * ?LIMIT, 1009}]]
         end)
@@ -56,7 +56,7 @@ fragments_of_a_bomb_test() ->
         Half = byte_size(Bytes) div 2,
         <<A:Half/binary, B/binary>> = Bytes,
         ok = gen_tcp:send(Socket, [ws_client:encode(2, A, #{fin => 0, rsv => 4}), ws_client:encode(0, B)]),
-        ?assertEqual(1009, sockeye_test:closed(Conn)),
+        ?assertEqual(1009, test_support:closed(Conn)),
         gen_tcp:close(Socket)
     end).
 
@@ -80,11 +80,11 @@ many_bombs_wait_as_they_came_test_() ->
             {_, Conn1} = hd(All),
             [begin
                  ok = sockeye:setopts(Conn1, [{active, once}]),
-                 ?assertEqual({binary, binary:copy(<<0>>, ?LIMIT)}, sockeye_test:event(Conn1))
+                 ?assertEqual({binary, binary:copy(<<0>>, ?LIMIT)}, test_support:event(Conn1))
              end || _ <- lists:seq(1, 100)],
             [ws_client:drop(Socket) || {Socket, _} <- All],
             [ok = sockeye:setopts(Conn, [{active, true}]) || {_, Conn} <- tl(All)],
-            [?assertEqual(1006, sockeye_test:closed(Conn)) || {_, Conn} <- All]
+            [?assertEqual(1006, test_support:closed(Conn)) || {_, Conn} <- All]
         end)
     end}.
 
@@ -100,7 +100,7 @@ a_flood_of_bombs_test_() ->
         end,
         siege:unchanged(fun() ->
             Funs = #{init => fun() -> {ok, 1} end, frame => Frame},
-            sockeye_test:with_handler(Funs, #{deflate => true}, fun(Port, _) ->
+            test_support:with_handler(Funs, #{deflate => true}, fun(Port, _) ->
                 Before = siege:memory(),
                 {ok, 101, _, Socket} =
                     ws_client:handshake(Port, #{headers => [{"Sec-WebSocket-Extensions", "permessage-deflate"}]}),
@@ -126,7 +126,7 @@ bad_streams_test_() ->
             [begin
                  {Socket, Conn} = connect(Port),
                  _ = gen_tcp:send(Socket, Bytes),
-                 ?assertEqual({Title, Code}, {Title, sockeye_test:closed(Conn)}),
+                 ?assertEqual({Title, Code}, {Title, test_support:closed(Conn)}),
                  gen_tcp:close(Socket)
              end || {Title, Bytes, Code} <-
                         [{"noise", ws_client:encode(2, <<16#ff, 16#ff, 16#ff>>, #{rsv => 4}), 1007},
@@ -151,7 +151,7 @@ every_turned_bit_test_() ->
                  {Socket, Conn} = connect(Port),
                  _ = gen_tcp:send(Socket, <<Before/bits, (1 - B):1, After/bits>>),
                  _ = gen_tcp:shutdown(Socket, write),
-                 Code = sockeye_test:closed(Conn),
+                 Code = test_support:closed(Conn),
                  ?assertEqual({Bit, true}, {Bit, lists:member(Code, [1002, 1005, 1006, 1007, 1009])}),
                  gen_tcp:close(Socket)
              end || Bit <- lists:seq(0, bit_size(Frame) - 1)]

@@ -24,7 +24,7 @@ inbox_size_test_() ->
                      ({binary, Data}, _, S) -> Self ! {got, byte_size(Data)}, {[], S}
                   end,
           Options = #{format => raw, processes => per_connection, inbox_size => 10000},
-          sockeye_test:with_handler(#{frame => Frame, open => fun(Conn, _, S) -> Self ! {open, Conn}, {[], S} end},
+          test_support:with_handler(#{frame => Frame, open => fun(Conn, _, S) -> Self ! {open, Conn}, {[], S} end},
                                     Options, fun(Port, Server) ->
               Socket = ws_client:connect(Port),
               Conn = receive {open, C} -> C after ?TIMEOUT -> error(not_open) end,
@@ -51,9 +51,9 @@ inbox_size_test_() ->
 send_queue_size_test_() ->
     {timeout, 120, fun() ->
         with_one_thread(fun() -> with_occupied(fun(_, Occupy) ->
-            sockeye_test:with_server(#{send_queue_size => 1000}, fun(Port, Server) ->
+            test_support:with_server(#{send_queue_size => 1000}, fun(Port, Server) ->
                 [begin
-                     {Socket, Conn} = sockeye_test:open(Port),
+                     {Socket, Conn} = test_support:open(Port),
                      {ok, #{busy := Before}} = sockeye:info(Server),
                      Occupy(),
                      ok = sockeye:send(Conn, wire(600)),
@@ -78,7 +78,7 @@ asked_test_() ->
                            receive {'DOWN', Monitor, process, _, _} -> {accept, #{}} end
                  end,
         Options = #{http2 => cleartext, accept => Accept, accept_timeout => 60000},
-        sockeye_test:with_server(Options, fun(Port, Server) ->
+        test_support:with_server(Options, fun(Port, Server) ->
             Sockets = open(Port, min(Count, ?ASKED)),
             siege:until(fun() -> asked(Gate) =:= min(Count, ?ASKED) end),
             Refused = case Count > ?ASKED of
@@ -126,7 +126,7 @@ status(Socket) ->
 %% Connections whose process has not been started: with so many, the next socket waits to be accepted.
 unattached_test_() ->
     [{integer_to_list(Count), {timeout, 120, fun() ->
-        sockeye_test:with_handler(#{}, #{http2 => cleartext, processes => per_connection}, fun(Port, Server) ->
+        test_support:with_handler(#{}, #{http2 => cleartext, processes => per_connection}, fun(Port, Server) ->
             ok = sys:suspend(Server),
             Sockets = open(Port, Count),
             siege:until(fun() -> connections(Server) =:= Count end),

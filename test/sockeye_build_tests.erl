@@ -30,13 +30,13 @@ fits_test_() ->
       end]}.
 
 text(File) ->
-    {ok, Text} = file:read_file(filename:join(sockeye_test:root(), File)),
+    {ok, Text} = file:read_file(filename:join(test_support:root(), File)),
     Text.
 
 %% They are no modules of the application: the build compiles them when it runs.
 load() ->
     [begin
-         {ok, Module, Code} = compile:file(filename:join([sockeye_test:root(), "native/build", Module]), [binary, return_errors]),
+         {ok, Module, Code} = compile:file(filename:join([test_support:root(), "native/build", Module]), [binary, return_errors]),
          {module, Module} = code:load_binary(Module, "", Code),
          Module
      end || Module <- [sockeye_build, sockeye_build_prebuilt]].

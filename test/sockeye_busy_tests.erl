@@ -39,7 +39,7 @@ burst(Transport, Processes, Count, Certs) ->
                          transport(Transport, Certs)),
     with_occupied(fun(Other, Occupy) ->
         {ok, Server} = sockeye:start_link(Options),
-        Clients = connect(Transport, sockeye_test:port(Server), Count),
+        Clients = connect(Transport, test_support:port(Server), Count),
         subscribed(Server, Count),
         say(Transport, Clients),
         Waiting = [receive {at_gate, Pid} -> Pid after ?TIMEOUT -> error(nobody_at_gate) end
@@ -164,8 +164,8 @@ nothing_is_refused_test_() ->
     {timeout, 120, fun() ->
         with_one_thread(fun() -> with_occupied(fun(Other, Occupy) ->
             {ok, Server} = sockeye:start_link(#{port => 0, format => raw}),
-            Port = sockeye_test:port(Server),
-            [{_, A}, {_, B}, {Socket, C}] = [sockeye_test:open(Port) || _ <- lists:seq(1, 3)],
+            Port = test_support:port(Server),
+            [{_, A}, {_, B}, {Socket, C}] = [test_support:open(Port) || _ <- lists:seq(1, 3)],
             ok = sockeye:subscribe(C, <<"t">>),
             Heir = spawn_link(fun() -> receive stop -> ok end end),
             Text = {text, <<"x">>},
@@ -242,7 +242,7 @@ many_callers_test_() ->
 end_of_the_engine_test_() ->
     [{atom_to_list(End), {timeout, 120, fun() ->
         with_one_thread(fun() ->
-            sockeye_test:quiet(fun() -> with_occupied(fun(Conn, Occupy) ->
+            test_support:quiet(fun() -> with_occupied(fun(Conn, Occupy) ->
                 Occupy(),
                 ok = fill(Conn, ?CALLS),
                 Pids = [spawn_monitor(fun() -> exit({answer, sockeye:send(Conn, {ping, <<>>})}) end) || _ <- lists:seq(1, 100)],
@@ -260,15 +260,15 @@ end_of_the_engine_test_() ->
                 %% Of the server, which is linked.
                 receive {'EXIT', _, _} -> ok after ?TIMEOUT -> error(server_lives) end,
                 process_flag(trap_exit, false),
-                sockeye_test:flush()
+                test_support:flush()
             end) end)
         end)
     end}} || End <- [stop, kill]].
 
 %% A client that is slow makes its sender busy, which is counted; what is for many is dropped, which is counted, too.
 counters_test() ->
-    sockeye_test:with_server(#{send_queue_size => 1000, format => raw}, fun(Port, Server) ->
-        {_, Conn} = sockeye_test:open(Port),
+    test_support:with_server(#{send_queue_size => 1000, format => raw}, fun(Port, Server) ->
+        {_, Conn} = test_support:open(Port),
         ok = until_full(Conn),
         {ok, #{busy := Busy, dropped := Dropped}} = sockeye:info(Server),
         {error, busy} = sockeye:send(Conn, {binary, <<0:8000>>}),
@@ -302,10 +302,10 @@ failed_test_() ->
              {1006, 0, #{}, fun(Socket, _) -> ws_client:drop(Socket) end}],
     [{lists:flatten(io_lib:format("~p ~p", [Code, maps:to_list(Options)])),
       fun() ->
-          sockeye_test:with_server(maps:merge(#{format => raw}, Options), fun(Port, Server) ->
-              {Socket, Conn} = sockeye_test:open(Port),
+          test_support:with_server(maps:merge(#{format => raw}, Options), fun(Port, Server) ->
+              {Socket, Conn} = test_support:open(Port),
               _ = Do(Socket, Conn),
-              ?assertEqual(Code, sockeye_test:closed(Conn)),
+              ?assertEqual(Code, test_support:closed(Conn)),
               ?assertMatch({ok, #{failed := Failed}}, sockeye:info(Server))
           end)
       end} || {Code, Failed, Options, Do} <- Cases].

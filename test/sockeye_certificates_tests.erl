@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, event/0, event/1]).
+-import(test_support, [with_server/2, event/0, event/1]).
 -import(test_certs, [identity/1]).
 
 -define(TIMEOUT, 10000).

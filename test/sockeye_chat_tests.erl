@@ -25,14 +25,14 @@ unload(Modules) ->
     [begin code:purge(M), code:delete(M), code:purge(M) end || {M, _} <- Modules].
 
 file(Parts) ->
-    filename:join([sockeye_test:root(), "examples", "chat" | Parts]).
+    filename:join([test_support:root(), "examples", "chat" | Parts]).
 
 options() ->
     (chat:options(#{page => file(["index.html"]), port => 0}))#{message_rate => #{rate => 5, burst => 200, action => close}}.
 
 with_chat(Test) ->
     {ok, Server} = sockeye:start_link(options()),
-    try Test(sockeye_test:port(Server))
+    try Test(test_support:port(Server))
     after sockeye:stop(Server)
     end.
 
@@ -181,7 +181,7 @@ two_nodes() ->
         [A, B] = [begin
                       [{module, M} = cluster_node:on(Node, {code, load_binary, [M, "chat", C]}) || {M, C} <- Codes],
                       _ = cluster_node:on(Node, {cluster_node, keep, [{start, {chat_handler, chat}, options()}]}),
-                      maps:get(port, sockeye_test:ok(cluster_node:on(Node, {sockeye, info, [chat]})))
+                      maps:get(port, test_support:ok(cluster_node:on(Node, {sockeye, info, [chat]})))
                   end || Node <- Nodes],
         {Ann, _} = join(A, <<"lobby">>, <<"ann">>),
         {Bob, _} = join(B, <<"lobby">>, <<"bob">>),

@@ -6,7 +6,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(liar, [head/1, accept/1, say/2, await_end/1]).
--import(sockeye_test, [with_server/2, with_handler/3, url/1]).
+-import(test_support, [with_server/2, with_handler/3, url/1]).
 
 -define(TIMEOUT, 10000).
 -define(CONTINUE, "HTTP/1.1 100 Continue\r\n\r\n").
@@ -143,7 +143,7 @@ cookies_stay_two_test_() ->
             {error, {refused, #{headers := Refused}}} = sockeye_client:connect([Url, "no"], Options),
             ?assertEqual(Cookies, proplists:get_all_values(<<"set-cookie">>, Refused)),
             process_flag(trap_exit, false),
-            sockeye_test:flush()
+            test_support:flush()
         end)
      end}} || Over <- [tcp, tls, proxy], Cookies <- [[], [Expires], [Expires, <<"b=2">>]]].
 

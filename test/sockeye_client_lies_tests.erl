@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [url/1]).
+-import(test_support, [url/1]).
 
 -import(liar, [head/1, accept/1, say/2, await_end/1, tunnel/2]).
 
@@ -226,7 +226,7 @@ a_hundred_redirects_test_() ->
      end || N <- [1, 2, 20]].
 
 redirects_are_followed_test() ->
-    sockeye_test:with_server(#{}, fun(Real, _) ->
+    test_support:with_server(#{}, fun(Real, _) ->
         Script = fun(S) ->
             case re:run(head(S), "^GET /0 ") of
                 {match, _} -> say(S, redirect("/1"));
@@ -256,7 +256,7 @@ bad_redirects_test_() ->
                    answer(fun(_) -> "HTTP/1.1 307 x\r\nContent-Length: 0\r\n\r\n" end, #{max_redirects => 1}))].
 
 basic_authentication_test() ->
-    sockeye_test:with_server(#{}, fun(Port, _) ->
+    test_support:with_server(#{}, fun(Port, _) ->
         Address = "127.0.0.1:" ++ integer_to_list(Port),
         [begin
              {ok, Conn} = sockeye_client:connect("ws://" ++ Login ++ "@" ++ Address, #{headers => Headers}),
@@ -273,7 +273,7 @@ basic_authentication_test() ->
 proxies_test_() ->
     [{Name, fun() ->
         Self = self(),
-        sockeye_test:with_handler(#{frame => fun(F, _, S) -> {[{reply, F}], S} end}, fun(Port, _) ->
+        test_support:with_handler(#{frame => fun(F, _, S) -> {[{reply, F}], S} end}, fun(Port, _) ->
             liar:with(fun(S) -> proxy(Kind, Self, S) end, fun(ProxyPort) ->
                 Proxy = [Scheme, "://", Login, "127.0.0.1:", integer_to_list(ProxyPort)],
                 Host = case Kind of http -> "127.0.0.1"; _ -> "localhost" end,
@@ -371,7 +371,7 @@ nothing_is_left_behind_test_() ->
         liar:with(fun(S) -> await_end(S) end, fun(Port) ->
             [{error, timeout} = sockeye_client:connect(url(Port), #{connect_timeout => 20}) || _ <- lists:seq(1, 10)]
         end),
-        sockeye_test:flush(),
+        test_support:flush(),
         siege:until(fun() ->
             After = census(),
             After =:= Before orelse {Before, After}

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [quiet/1, free_port/0, told/0, url/1, opened/0]).
+-import(test_support, [quiet/1, free_port/0, told/0, url/1, opened/0]).
 
 -define(TIMEOUT, 10000).
 -define(SOON, #{initial_interval => 1, max_interval => 20}).
@@ -12,7 +12,7 @@
 %% A server on this port, whose owner is a process that passes on what it gets.
 server(Port) ->
     {ok, Server} = sockeye:start_link(#{port => Port}),
-    {Server, sockeye_test:port(Server)}.
+    {Server, test_support:port(Server)}.
 
 teller() ->
     Self = self(),
@@ -51,7 +51,7 @@ the_handler_sees_each_connection_test() ->
     ok = sockeye_client:stop(Client),
     ?assertEqual({close, Second, 1000}, told()),
     ok = sockeye:stop(Server),
-    sockeye_test:flush().
+    test_support:flush().
 
 start_link_needs_no_server_test() ->
     Port = free_port(),
@@ -64,7 +64,7 @@ start_link_needs_no_server_test() ->
     {_, _} = {opened(), opened()},
     ok = sockeye_client:stop(Client),
     ok = sockeye:stop(Server),
-    sockeye_test:flush().
+    test_support:flush().
 
 attempts_are_counted_test_() ->
     [fun() ->
@@ -97,7 +97,7 @@ closing_is_the_end_test() ->
     ?assertEqual({close, Conn, 1000}, told()),
     receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(normal, Reason) end,
     ok = sockeye:stop(Server),
-    sockeye_test:flush().
+    test_support:flush().
 
 what_is_sent_meanwhile_is_kept_test() ->
     Port = free_port(),
@@ -113,7 +113,7 @@ what_is_sent_meanwhile_is_kept_test() ->
     ?assertMatch({ok, #{kept := 0}}, sockeye_client:info(Client)),
     ok = sockeye_client:stop(Client),
     ok = sockeye:stop(Server),
-    sockeye_test:flush().
+    test_support:flush().
 
 json(Conn) ->
     receive {sockeye, Conn, {json, Term}} -> sockeye:setopts(Conn, [{active, 1}]), Term
@@ -141,7 +141,7 @@ what_is_kept_goes_though_a_flood_comes_test_() ->
         exit(Flooder, kill),
         ok = sockeye_client:stop(Client),
         ok = sockeye:stop(Server),
-        sockeye_test:flush()
+        test_support:flush()
     end}.
 
 %% Until it is killed, or nobody is there any more.
@@ -166,7 +166,7 @@ who_has_met_two_that_had_gone_test() ->
     receive {sockeye, _, {json, 2}} -> ok after ?TIMEOUT -> error(not_sent) end,
     ok = sockeye_client:stop(Keeping),
     ok = sockeye:stop(Server),
-    sockeye_test:flush().
+    test_support:flush().
 
 what_is_kept_is_bounded_test() ->
     Frame = {binary, <<0:(100 * 8)>>},
@@ -182,7 +182,7 @@ what_is_kept_is_bounded_test() ->
     [ok = sockeye_client:send(Other, Frame) || _ <- [1, 2, 3]],
     ?assertEqual({error, busy}, sockeye_client:send(Other, Frame)),
     ok = sockeye_client:stop(Other),
-    sockeye_test:flush().
+    test_support:flush().
 
 %% Everything that is sent after a reconnect arrives.
 a_server_that_dies_fifty_times_test_() ->
@@ -202,12 +202,12 @@ a_server_that_dies_fifty_times_test_() ->
                  ok = sockeye_client:send(Client, {json, [N, 4]}),
                  ?assertEqual([[N, M] || M <- [1, 2, 3, 4]], [json(There) || _ <- [1, 2, 3, 4]]),
                  exit(Server, kill),
-                 sockeye_test:down(Server)
+                 test_support:down(Server)
              end || N <- lists:seq(1, Rounds)]
         end),
         ?assertMatch({ok, #{accepted := Rounds}}, sockeye_client:info(Client)),
         ok = sockeye_client:stop(Client),
-        sockeye_test:flush()
+        test_support:flush()
     end}.
 
 %% Not linked to this process, and its death frees the port in a moment.

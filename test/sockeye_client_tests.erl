@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, event/1, closed/1,
+-import(test_support, [with_server/2, with_handler/2, with_handler/3, event/1, closed/1,
                        message/0, quiet/1, down/1, told/0, url/1, url/2]).
 
 -define(TIMEOUT, 10000).
@@ -183,14 +183,14 @@ handler_ends(How, Code, Exit) ->
 a_server_that_stops_test() ->
     process_flag(trap_exit, true),
     {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, echo()}}),
-    {ok, Client} = sockeye_client:start_link(url(sockeye_test:port(Server)), {fun_handler, teller()}, #{}),
+    {ok, Client} = sockeye_client:start_link(url(test_support:port(Server)), {fun_handler, teller()}, #{}),
     {open, _, _} = told(),
     ok = sockeye:stop(Server),
     ?assertEqual({close, 1001, <<>>}, told()),
     receive {'EXIT', Client, Reason} -> ?assertEqual({shutdown, {closed, 1001, <<>>}}, Reason) end,
     ?assertEqual({terminate, shutdown}, told()),
     process_flag(trap_exit, false),
-    sockeye_test:flush().
+    test_support:flush().
 
 an_owner_that_dies_test() ->
     with_server(#{}, fun(Port, _) ->

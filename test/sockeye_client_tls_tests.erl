@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 -include_lib("public_key/include/public_key.hrl").
 
--import(sockeye_test, [with_server/2, with_handler/3]).
+-import(test_support, [with_server/2, with_handler/3]).
 -import(test_certs, [identity/1]).
 
 -define(TIMEOUT, 10000).

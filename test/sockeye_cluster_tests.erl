@@ -345,7 +345,7 @@ the_next_server_is_not_in_the_cluster_test() ->
 thousands_of_topics_at_once_test_() ->
     {timeout, 60, fun() ->
         {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_many, scope => cluster, max_subscriptions => 10000}),
-        {_, Conn} = sockeye_test:open(sockeye_test:port(Server)),
+        {_, Conn} = test_support:open(test_support:port(Server)),
         Topics = [<<"p*">> | [integer_to_binary(N) || N <- lists:seq(1, 5000)]],
         Change = fun(What, Some) ->
                          ok = sys:suspend(sockeye_groups),
@@ -363,7 +363,7 @@ thousands_of_topics_at_once_test_() ->
                      Change(unsubscribe, lists:droplast(Topics))),
         ws_client:drop_all(),
         ok = sockeye:stop(Server),
-        sockeye_test:flush()
+        test_support:flush()
     end}.
 
 %% Servers start, and publish, while the processes of the cluster are being replaced.
@@ -373,7 +373,7 @@ nobody_waits_for_the_cluster_test() ->
     Children = [sockeye_presence_server, sockeye_pubsub_server, sockeye_groups, sockeye_cluster, sockeye_topics],
     [ok = supervisor:terminate_child(Sup, Child) || Child <- Children],
     {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_early, scope => cluster}),
-    {_, Conn} = sockeye_test:open(sockeye_test:port(Server)),
+    {_, Conn} = test_support:open(test_support:port(Server)),
     ok = sockeye:subscribe(Conn, <<"t">>),
     ?assertEqual({ok, #{sent => 1, dropped => 0}}, sockeye:publish(Server, <<"t">>, #{}, #{wait => true})),
     ok = sockeye:broadcast(Server, #{}),
@@ -391,4 +391,4 @@ nobody_waits_for_the_cluster_test() ->
     ok = sockeye_presence:track(Conn, <<"t">>, key, meta),
     ws_client:drop_all(),
     ok = sockeye:stop(Server),
-    sockeye_test:flush().
+    test_support:flush().

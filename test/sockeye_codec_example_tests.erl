@@ -26,7 +26,7 @@ unload(Modules) ->
     [begin code:purge(M), code:delete(M), code:purge(M) end || M <- Modules].
 
 file(Module) ->
-    filename:join([sockeye_test:root(), "examples", "codec", atom_to_list(Module) ++ ".erl"]).
+    filename:join([test_support:root(), "examples", "codec", atom_to_list(Module) ++ ".erl"]).
 
 with_each_other() ->
     {ok, Port} = codec_server:start(0),
@@ -50,7 +50,7 @@ other_client() ->
     ws_client:drop_all().
 
 other_server() ->
-    sockeye_test:with_handler(?ECHO, fun(Port, _) ->
+    test_support:with_handler(?ECHO, fun(Port, _) ->
         {ok, C} = codec_client:connect("127.0.0.1", Port, "/"),
         ok = codec_client:send(C, {json, [1, 2]}),
         {{text, <<"[1,2]">>}, C1} = codec_client:recv(C),
@@ -65,6 +65,6 @@ refused() ->
     ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 5000)).
 
 refusing() ->
-    sockeye_test:with_handler(?ECHO, #{paths => [<<"/only">>]}, fun(Port, _) ->
+    test_support:with_handler(?ECHO, #{paths => [<<"/only">>]}, fun(Port, _) ->
         ?assertMatch({error, {refused, #{status := 404}}}, codec_client:connect("127.0.0.1", Port, "/other"))
     end).

@@ -43,7 +43,7 @@ whole(Status, Answer, Request) when is_integer(Status), Status =/= 101 ->
         _ -> {incomplete, Answer}
     end;
 whole(101, _Answer, _Request) ->
-    receive {sockeye, Conn, {open, _}} -> 1006 = sockeye_test:closed(Conn), 101
+    receive {sockeye, Conn, {open, _}} -> 1006 = test_support:closed(Conn), 101
     after 10000 -> not_open
     end;
 whole(Other, _Answer, _Request) ->
@@ -89,7 +89,7 @@ every_cut_of_a_handshake_test_() ->
             [ok = gen_tcp:send(Socket, <<Byte>>) || <<Byte>> <= Good],
             receive {sockeye, Conn, {open, _}} -> ok end,
             ok = ws_client:raw(Socket, ws_client:encode(1, <<"hello">>)),
-            ?assertEqual({text, <<"hello">>}, sockeye_test:event(Conn)),
+            ?assertEqual({text, <<"hello">>}, test_support:event(Conn)),
             gen_tcp:close(Socket)
         end)
     end}.
@@ -131,11 +131,11 @@ drip(Sockets, <<Byte, Rest/binary>>) ->
     drip(Open, Rest).
 
 echo(Port) ->
-    {Socket, Conn} = sockeye_test:open(Port),
+    {Socket, Conn} = test_support:open(Port),
     ok = ws_client:text(Socket, <<"still here">>),
-    Event = sockeye_test:event(Conn),
+    Event = test_support:event(Conn),
     gen_tcp:close(Socket),
-    1006 = sockeye_test:closed(Conn),
+    1006 = test_support:closed(Conn),
     Event.
 
 %% A second request behind the first is neither answered nor obeyed.
@@ -144,9 +144,9 @@ smuggled_behind_the_head_test() ->
         Good = bad_requests:good(),
         Answer = say(Port, [Good, Good]),
         ?assertEqual(1, length(binary:matches(Answer, <<"HTTP/1.1">>))),
-        {Conn, {open, _}} = sockeye_test:event(),
+        {Conn, {open, _}} = test_support:event(),
         %% As frames these bytes are nonsense.
-        ?assertEqual(1002, sockeye_test:closed(Conn)),
+        ?assertEqual(1002, test_support:closed(Conn)),
         siege:settled(Server, 1)
     end).
 
@@ -176,6 +176,6 @@ echo_past(Port) ->
     Socket = ws_client:connect(Port, #{path => "/past"}),
     ok = ws_client:text(Socket, <<"still here">>),
     Conn = receive {sockeye, C, {open, #{path := <<"/past">>}}} -> C after 10000 -> error(not_open) end,
-    Event = sockeye_test:event(Conn),
+    Event = test_support:event(Conn),
     gen_tcp:close(Socket),
     Event.

@@ -4,12 +4,12 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [event/0, event/1, closed/1]).
+-import(test_support, [event/0, event/1, closed/1]).
 
 cowboy_test_() ->
     case paths() of
         [] ->
-            sockeye_test:left_out("sockeye_cowboy", "no cowboy: make test-cowboy gets one");
+            test_support:left_out("sockeye_cowboy", "no cowboy: make test-cowboy gets one");
         Paths ->
             {setup,
              fun() -> ok = code:add_pathsa(Paths), {ok, Started} = application:ensure_all_started(cowboy), Started end,
@@ -21,7 +21,7 @@ cowboy_test_() ->
 paths() ->
     case code:which(cowboy) of
         non_existing ->
-            Root = filename:join([sockeye_test:root(), "bench", "target", "debian", "usr", "lib", "rabbitmq", "lib", "*", "plugins"]),
+            Root = filename:join([test_support:root(), "bench", "target", "debian", "usr", "lib", "rabbitmq", "lib", "*", "plugins"]),
             Found = [filelib:wildcard(filename:join([Root, Name ++ "-*", "ebin"])) || Name <- ["cowboy", "cowlib", "ranch"]],
             case lists:member([], Found) of
                 true -> [];
@@ -57,7 +57,7 @@ with_cowboy(Kind, Options, Route, Test) ->
     after
         ws_client:drop_all(),
         ok = cowboy:stop_listener(?MODULE),
-        sockeye_test:flush()
+        test_support:flush()
     end.
 
 with_server(Options, Test) ->
@@ -67,7 +67,7 @@ with_server(Options, Test) ->
         ws_client:drop_all(),
         _ = sockeye:stop(Server),
         %% Its last words have come.
-        sockeye_test:flush()
+        test_support:flush()
     end.
 
 with_both(Options, Test) ->
@@ -110,7 +110,7 @@ at_once() ->
         [begin
              {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
              ok = gen_tcp:send(Client, [request("/ws") | [ws_client:encode(1, integer_to_list(N), #{mask => <<1, 2, 3, 4>>}) || N <- lists:seq(1, 20)]]),
-             Conn = sockeye_test:opened(),
+             Conn = test_support:opened(),
              [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 20)],
              ok = gen_tcp:close(Client),
              1006 = closed(Conn)
@@ -148,9 +148,9 @@ limits() ->
     with_both(#{max_connections => 2, origins => ["https://a.example"]}, fun(Port, Server) ->
         {ok, 403, _, _} = ws_client:handshake(Port, #{path => "/ws", headers => [{"Origin", "https://b.example"}]}),
         Client = ws(Port),
-        Conn = sockeye_test:opened(),
+        Conn = test_support:opened(),
         _ = ws(Port),
-        _ = sockeye_test:opened(),
+        _ = test_support:opened(),
         {ok, 503, Headers, _} = ws_client:handshake(Port, #{path => "/ws"}),
         ?assertEqual(<<"1">>, proplists:get_value(<<"retry-after">>, Headers)),
         ?assertMatch({ok, #{connections := 2, rejected := 2}}, sockeye:info(Server)),
@@ -158,7 +158,7 @@ limits() ->
         1000 = closed(Conn),
         true = siege:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 1 end),
         _ = ws(Port),
-        _ = sockeye_test:opened(),
+        _ = test_support:opened(),
         %% No request for a WebSocket: Sockeye says so.
         {ok, Plain} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
         ok = gen_tcp:send(Plain, "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -188,7 +188,7 @@ by_options() ->
     end).
 
 wrong_options() ->
-    sockeye_test:quiet(fun() ->
+    test_support:quiet(fun() ->
         [with_cowboy(Options, fun(Port) -> {ok, 500, _, _} = ws_client:handshake(Port, #{path => "/ws"}) end)
          || Options <- [#{}, #{handler => {bare_handler, []}, port => 8080}, #{handler => {no_such_module, []}}]]
     end).
@@ -205,7 +205,7 @@ ends() ->
             Open = ws(Port),
             %% Of this process, which drops those that it knows.
             erase(ws_client_opened),
-            {Open, sockeye_test:opened()}
+            {Open, test_support:opened()}
         end),
         ok = ws_client:text(Client, "[1]"),
         ?assertEqual({json, [1]}, event(Conn)),
@@ -233,7 +233,7 @@ left() ->
             ?assertEqual({ok, <<"on">>}, gen_tcp:recv(Socket, 2)),
             {accepted, Next, _} = Ask(),
             ok = sockeye_adopt:settle(Next, Socket, ws_client:encode(1, "[1]")),
-            Conn = sockeye_test:opened(),
+            Conn = test_support:opened(),
             ?assertEqual({json, [1]}, event(Conn))
         end)
     end).
@@ -251,7 +251,7 @@ with_pair(Test) ->
 tls() ->
     #{server := Config} = test_certs:issue(test_certs:authority("authority"), ["localhost"]),
     with_server(#{}, fun(Server) ->
-        sockeye_test:quiet(fun() ->
+        test_support:quiet(fun() ->
             with_cowboy(tls, Config, #{server => Server}, fun(Port) ->
                 {ok, 500, _, Socket} = ws_client:handshake(Port, #{path => "/ws", tls => [{verify, verify_none}]}),
                 ok = ssl:close(Socket)
@@ -280,7 +280,7 @@ descriptors_stay() ->
             with_both(#{}, fun(Port, Server) ->
                 Once = fun() ->
                     Client = ws(Port),
-                    Conn = sockeye_test:opened(),
+                    Conn = test_support:opened(),
                     ok = gen_tcp:close(Client),
                     1006 = closed(Conn)
                 end,

@@ -15,7 +15,7 @@ cut_test_() ->
         {0, _} ->
             {timeout, 120, fun() -> with_networks(fun a_cut/1) end};
         {_, Why} ->
-            sockeye_test:left_out("a cut between nodes", ["no network namespaces for this user: ", Why])
+            test_support:left_out("a cut between nodes", ["no network namespaces for this user: ", Why])
     end.
 
 with_networks(Test) ->
@@ -69,7 +69,7 @@ a_cut({[A, B] = Nodes, [{NetworkA, EndA, _} | _]}) ->
     cluster_node:connect(Nodes),
     Watchers = [subscriber(Node, Name) || {Node, Name} <- lists:zip(Nodes, [ann, bob])],
     [known(Node, 1) || Node <- Nodes],
-    Present = fun(Node) -> lists:sort(maps:keys(sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})))) end,
+    Present = fun(Node) -> lists:sort(maps:keys(test_support:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})))) end,
     [_ = until(fun() -> Present(Node) end, fun(P) -> P =:= [ann, bob] end) || Node <- Nodes],
     publish(A, 1, 10),
     got(Watchers, [lists:seq(1, 10), lists:seq(1, 10)]),

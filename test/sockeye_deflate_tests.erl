@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, event/0, event/1]).
+-import(test_support, [with_server/2, with_handler/2, with_handler/3, event/0, event/1]).
 
 -define(FRESH, <<"permessage-deflate; server_no_context_takeover; client_no_context_takeover">>).
 
@@ -58,7 +58,7 @@ agreed_test_() ->
 
 no_offer_no_compression_test() ->
     with_server(#{deflate => true}, fun(Port, _) ->
-        {Socket, Conn} = sockeye_test:open(Port),
+        {Socket, Conn} = test_support:open(Port),
         ?assertMatch({ok, #{deflate := false}}, sockeye:info(Conn)),
         ok = sockeye:send(Conn, {text, prose(1000)}),
         ?assertEqual({text, prose(1000)}, ws_client:recv(Socket)),

@@ -134,12 +134,12 @@ codes(_) -> [].
 
 %% The tables of the guide have each key that info/0,1 gives, and no other.
 infos_of_the_guide_test() ->
-    ok = sockeye_test:quiet(fun() -> {ok, _} = application:ensure_all_started(sockeye), ok end),
+    ok = test_support:quiet(fun() -> {ok, _} = application:ensure_all_started(sockeye), ok end),
     Self = self(),
     Open = fun(_Conn, Info, _) -> Self ! {opened, Info}, {[], none} end,
     {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, #{open => Open}},
                                         accept => fun(_) -> {accept, #{state => let_in}} end}),
-    {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(sockeye_test:port(Server)), Self),
+    {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(test_support:port(Server)), Self),
     Opened = receive {opened, Info} -> Info end,
     {ok, [Conn]} = sockeye:connections(Server),
     {ok, Engine} = sockeye:info(),
@@ -148,7 +148,7 @@ infos_of_the_guide_test() ->
     {ok, OfClient} = sockeye_client:info(Client),
     ok = sockeye_client:stop(Client),
     ok = sockeye:stop(Server),
-    sockeye_test:flush(),
+    test_support:flush(),
     [?assertEqual({Section, lists:sort([atom_to_list(Key) || Key <- maps:keys(Map)])}, {Section, rows(Page, Section)})
      || {Map, Page, Section} <- [{maps:merge(#{os_pid => 0, restarts => 0}, Engine), "functions.md", "### The engine of this node"},
                                  {OfServer, "functions.md", "### A server"},
@@ -158,7 +158,7 @@ infos_of_the_guide_test() ->
 
 %% So are the names that a scraper gets.
 metrics_of_the_guide_test() ->
-    sockeye_test:with_server(#{metrics => "/metrics"}, fun(Port, _Server) ->
+    test_support:with_server(#{metrics => "/metrics"}, fun(Port, _Server) ->
         {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
         ok = gen_tcp:send(Socket, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
         Answer = until_closed(Socket, <<>>),
@@ -189,7 +189,7 @@ rows(Page, Section) ->
     lists:usort(lists:append(in_tables(Mine))).
 
 lines(Page) ->
-    {ok, Text} = file:read_file(filename:join([sockeye_test:root(), "erlang/guide", Page])),
+    {ok, Text} = file:read_file(filename:join([test_support:root(), "erlang/guide", Page])),
     string:split(Text, "\n", all).
 
 in_tables(Lines) ->
@@ -285,7 +285,7 @@ has_words(Id, Docs) ->
 chunk(Module) ->
     Name = atom_to_list(Module) ++ ".chunk",
     Beside = filename:dirname(filename:dirname(code:which(Module))),
-    [File | _] = [F || Dir <- [Beside, sockeye_test:root()], F <- [filename:join([Dir, "doc", "chunks", Name])],
+    [File | _] = [F || Dir <- [Beside, test_support:root()], F <- [filename:join([Dir, "doc", "chunks", Name])],
                        filelib:is_regular(F)],
     {ok, Bytes} = file:read_file(File),
     binary_to_term(Bytes).

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3, open/1, event/1]).
+-import(test_support, [with_server/2, with_handler/3, open/1, event/1]).
 
 %% Clients in processes of their own, which answer the Close frame and tell its code.
 clients(Port, N) ->
@@ -57,7 +57,7 @@ the_port_is_free_at_once_test() ->
         ?assertEqual({error, draining}, sockeye:drain(Server, #{})),
         _ = ws_client:close(Socket, 1001, <<>>),
         ?assertMatch({closed, 1001, _}, event(Conn)),
-        ?assertEqual({result, {ok, #{closed => 1, unanswered => 0}}}, sockeye_test:message()),
+        ?assertEqual({result, {ok, #{closed => 1, unanswered => 0}}}, test_support:message()),
         ok = sockeye:stop(Next)
     end).
 
@@ -71,8 +71,8 @@ who_does_not_answer_is_cut_off_at_the_deadline_test() ->
                      sockeye:drain(Server, #{deadline => 300, interval => 10})),
         Took = erlang:monotonic_time(millisecond) - Begin,
         ?assert(Took >= 300),
-        ?assertMatch({closed, _, _}, sockeye_test:event(Conn2)),
-        ?assertMatch({closed, 1006, _}, sockeye_test:event(Conn1))
+        ?assertMatch({closed, _, _}, test_support:event(Conn2)),
+        ?assertMatch({closed, 1006, _}, test_support:event(Conn1))
     end).
 
 nobody_there_test() ->
@@ -116,7 +116,7 @@ a_supervisor_closes_in_batches_as_well_test_() ->
         [?assertMatch({1001, _}, How) || {How, _} <- Ended],
         Times = [Time || {_, Time} <- Ended],
         ?assert(lists:max(Times) - lists:min(Times) >= 50),
-        sockeye_test:flush()
+        test_support:flush()
     end}.
 
 %% A load balancer that keeps its connection hears that no more should come.
@@ -131,7 +131,7 @@ health_says_so_test() ->
         ?assertEqual(503, health(Http)),
         _ = ws_client:close(Socket, 1001, <<>>),
         ?assertMatch({closed, 1001, _}, event(Conn)),
-        ?assertMatch({result, {ok, _}}, sockeye_test:message()),
+        ?assertMatch({result, {ok, _}}, test_support:message()),
         gen_tcp:close(Http)
     end).
 

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_json, [encode/1, encode/2]).
--import(sockeye_test, [with_server/2, with_handler/3, open/1]).
+-import(test_support, [with_server/2, with_handler/3, open/1]).
 
 -define(DATE, #{'__struct__' => 'Elixir.Date', year => 2001, month => 2, day => 3}).
 
@@ -209,7 +209,7 @@ crash_test_() ->
 
 crash(Frame) ->
     Funs = #{frame => Frame},
-    sockeye_test:quiet(fun() ->
+    test_support:quiet(fun() ->
         with_handler(Funs, #{processes => per_connection, encoder => fun encoder/1}, fun(Port, _) ->
             Socket = ws_client:connect(Port),
             ok = ws_client:text(Socket, <<"1">>),

@@ -204,13 +204,13 @@ in_a_world(Test) ->
     {ok, _, Handshake} = sockeye_codec:request(#{host => "a"}),
     {ok, Conn} = sockeye_client:connect(Url),
     try
-        Test(#{server => Server, client => Client, handshake => Handshake, codec => sockeye_test:ok(sockeye_codec:new(client)),
+        Test(#{server => Server, client => Client, handshake => Handshake, codec => test_support:ok(sockeye_codec:new(client)),
                client_conn => Conn, conn => served(Server)})
     after
         _ = sockeye_client:close(Conn),
         ok = sockeye_client:stop(Client),
         ok = sockeye:stop(Server),
-        sockeye_test:flush()
+        test_support:flush()
     end.
 
 %% Two clients have connected by now.
@@ -301,9 +301,9 @@ argument_2(Call, Server, Frame) ->
     try
         case Call of
             broadcast -> sockeye:broadcast(Server, Frame);
-            codec -> sockeye_codec:encode(sockeye_test:ok(sockeye_codec:new(server)), Frame);
+            codec -> sockeye_codec:encode(test_support:ok(sockeye_codec:new(server)), Frame);
             _ ->
-                Port = sockeye_test:port(Server),
+                Port = test_support:port(Server),
                 {ok, Client} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(Port)),
                 [Conn | _] = connected(Server),
                 try

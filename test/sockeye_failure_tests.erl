@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, message/0, quiet/1]).
+-import(test_support, [with_server/2, with_handler/2, with_handler/3, message/0, quiet/1]).
 
 modes() -> [one, 2, per_connection].
 
@@ -100,7 +100,7 @@ passive_is_for_those_who_count_test_() ->
 %% An answer of the engine that comes when nobody waits any more comes to nobody.
 late_answers_test() ->
     with_server(#{}, fun(Port, Server) ->
-        {_, Conn} = sockeye_test:open(Port),
+        {_, Conn} = test_support:open(Port),
         {ok, {_, Id, _}} = sockeye_engine:find(Server),
         Asks = [fun(Asked) -> ok = sockeye_backend:conn_info(Conn, Asked) end,
                 fun(Asked) -> true = sockeye_backend:connections(Id, all, Asked) > 0 end,
@@ -393,7 +393,7 @@ started_again_while_the_server_stops_test() ->
     Funs = #{init => Init, frame => fun(_, _, _) -> exit(on_request) end},
     sockeye_log_tests:with_log(fun() ->
         {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, Funs}}),
-        Socket = ws_client:connect(sockeye_test:port(Server)),
+        Socket = ws_client:connect(test_support:port(Server)),
         ok = ws_client:text(Socket, <<"1">>),
         {Handler, again} = sockeye_log_tests:from_handler(),
         Monitor = monitor(process, Handler),

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [event/0, event/1, closed/1]).
+-import(test_support, [event/0, event/1, closed/1]).
 
 %% A listening socket of the VM, which stands for the service manager's.
 with_listener(Options, Test) ->
@@ -20,7 +20,7 @@ with_server(Options, Test) ->
     after
         ws_client:drop_all(),
         _ = sockeye:stop(Server),
-        sockeye_test:flush()
+        test_support:flush()
     end.
 
 echo(Client) ->
@@ -53,7 +53,7 @@ again_test() ->
                                    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
         with_server(#{ip => {fd, Descriptor}}, fun(Server) ->
             ?assertEqual({ok, <<"HTTP/1.1 101">>}, gen_tcp:recv(Waiting, 12, 10000)),
-            _ = sockeye_test:opened(),
+            _ = test_support:opened(),
             %% The client says nothing more.
             ?assertEqual({ok, #{closed => 0, unanswered => 1}}, sockeye:drain(Server, #{deadline => 500}))
         end),
@@ -110,7 +110,7 @@ no_descriptor_is_left_test_() ->
                         true = siege:until(fun() -> descriptors() =< Before orelse {Before, descriptors()} end)
                     end)
                 end;
-        false -> sockeye_test:left_out("no_descriptor_is_left_test_", "no /proc")
+        false -> test_support:left_out("no_descriptor_is_left_test_", "no /proc")
     end.
 
 descriptors() ->
@@ -133,14 +133,14 @@ nowhere_test() ->
 %% ---------------------------------------------------------------- systemd
 
 systemd_test_() ->
-    case sockeye_test:program("systemd-socket-activate") of
-        false -> sockeye_test:left_out("systemd_test_", "no systemd-socket-activate");
+    case test_support:program("systemd-socket-activate") of
+        false -> test_support:left_out("systemd_test_", "no systemd-socket-activate");
         Program -> {timeout, 120, fun() -> activated(Program) end}
     end.
 
 %% A real service manager starts the node when a client comes, which is served.
 activated(Program) ->
-    Port = sockeye_test:free_port(),
+    Port = test_support:free_port(),
     Code = "{ok, _} = sockeye:start_link(#{ip => {fd, 3}, handler => {bare_handler, []}}), receive stop -> ok end.",
     Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye_nif, bare_handler]]),
     Kept = [["-E", Name] || Name <- ["HOME", "PATH", "SOCKEYE_ENGINE", "SOCKEYE_NIF_PATH", "SOCKEYE_ENGINE_PATH"], os:getenv(Name) =/= false],

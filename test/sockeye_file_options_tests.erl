@@ -6,7 +6,7 @@
 
 -import(http_client, [request/4, header/2, status/1]).
 -import(www, [with_files/1]).
--import(sockeye_test, [with_server/2]).
+-import(test_support, [with_server/2]).
 
 %% On what a client may keep, and on nothing else.
 cache_control_test() ->

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, open/1, event/1, closed/1]).
+-import(test_support, [with_server/2, with_handler/2, with_handler/3, open/1, event/1, closed/1]).
 
 send_numbers(Socket, From, To) ->
     ok = ws_client:raw(Socket, [ws_client:encode(1, integer_to_binary(N))
@@ -124,7 +124,7 @@ closed_comes_without_credits_test() ->
 a_client_without_credits_is_slowed_by_tcp_test() ->
     with_server(#{active => 1}, fun(Port, _) ->
         Socket = ws_client:connect(Port, #{socket => [{send_timeout, 500}, {sndbuf, 65536}]}),
-        {Conn, {open, _}} = sockeye_test:event(),
+        {Conn, {open, _}} = test_support:event(),
         Frame = ws_client:encode(2, <<0:524288>>),
         ?assert(write_until_stopped(Socket, Frame, 2000) < 2000),
         ?assertMatch({binary, _}, event(Conn)),
@@ -168,7 +168,7 @@ controlling_process_test() ->
                            end),
         ok = sockeye:controlling_process(Conn, Other),
         send_numbers(Socket, 1, 3),
-        [?assertEqual({other, {json, N}}, sockeye_test:message()) || N <- [1, 2, 3]],
+        [?assertEqual({other, {json, N}}, test_support:message()) || N <- [1, 2, 3]],
         Other ! stop,
         ?assertMatch({1011, _}, ws_client:recv_close(Socket))
     end).
@@ -182,7 +182,7 @@ a_handler_keeps_its_connections_test_() ->
         with_handler(#{frame => Frame}, #{processes => Processes}, fun(Port, _) ->
             Socket = ws_client:connect(Port),
             [ok = ws_client:text(Socket, <<"1">>) || _ <- lists:seq(1, 3)],
-            Conns = [begin {in_a_callback, Conn, badarg} = sockeye_test:message(), Conn end || _ <- lists:seq(1, 3)],
+            Conns = [begin {in_a_callback, Conn, badarg} = test_support:message(), Conn end || _ <- lists:seq(1, 3)],
             ?assertEqual(badarg, Try(hd(Conns)))
         end)
      end} || Processes <- [one, 2, per_connection]].
@@ -196,7 +196,7 @@ a_client_s_handler_keeps_its_connection_test() ->
           end,
     Asks = #{open => fun(Conn, _, S) -> Self ! {in_a_callback, Conn, Try(Conn)}, {[], S} end},
     with_server(#{active => true}, fun(Port, _) ->
-        {ok, Client} = sockeye_client:start_link(sockeye_test:url(Port), {fun_handler, Asks}),
+        {ok, Client} = sockeye_client:start_link(test_support:url(Port), {fun_handler, Asks}),
         {Conn, Inside} = receive {in_a_callback, C, Tried} -> {C, Tried} after 10000 -> error(not_open) end,
         [?assertMatch(#{cause := [{1, <<"a connection of a handler", _/binary>>}]}, proplists:get_value(error_info, Info))
          || Info <- [Inside, Try(Conn)]],
@@ -219,7 +219,7 @@ a_full_inbox_stops_the_reading_test_() ->
             Socket = ws_client:connect(Port, #{socket => [{send_timeout, 500}, {sndbuf, 65536}]}),
             Other = ws_client:connect(Port),
             ok = ws_client:binary(Socket, <<0>>),
-            {standing, Handler} = sockeye_test:message(),
+            {standing, Handler} = test_support:message(),
             {Sent, Part} = write_numbers(Socket, 0),
             ok = ws_client:ping(Other, <<"alive">>),
             ?assertEqual({pong, <<"alive">>}, ws_client:recv(Other)),
@@ -227,7 +227,7 @@ a_full_inbox_stops_the_reading_test_() ->
             ?assert(Len =< 1),
             Handler ! go,
             ok = finish_write(Socket, Part),
-            [?assertEqual({got, N}, sockeye_test:message()) || N <- lists:seq(0, Sent)]
+            [?assertEqual({got, N}, test_support:message()) || N <- lists:seq(0, Sent)]
         end)
     end}.
 
@@ -288,11 +288,11 @@ a_handler_may_have_credits_as_well_test() ->
     with_handler(Funs, #{active => 2}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         send_numbers(Socket, 1, 5),
-        {Conn, 1} = sockeye_test:message(),
-        {Conn, 2} = sockeye_test:message(),
-        ?assertEqual({sockeye, Conn, passive}, sockeye_test:message()),
+        {Conn, 1} = test_support:message(),
+        {Conn, 2} = test_support:message(),
+        ?assertEqual({sockeye, Conn, passive}, test_support:message()),
         ok = sockeye:setopts(Conn, [{active, 1}]),
-        ?assertEqual({Conn, 3}, sockeye_test:message())
+        ?assertEqual({Conn, 3}, test_support:message())
     end).
 
 the_active_command_test() ->
@@ -301,7 +301,7 @@ the_active_command_test() ->
     with_handler(Funs, #{active => once}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         send_numbers(Socket, 1, 20),
-        [?assertEqual(N, sockeye_test:message()) || N <- lists:seq(1, 20)]
+        [?assertEqual(N, test_support:message()) || N <- lists:seq(1, 20)]
     end).
 
 %% More frames than any batch, in one process: order and number are kept.

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(ws_ask, [ask/1, ask/2, status/2, header/2, rest/1]).
--import(sockeye_test, [with_server/2, quiet/1, event/0, flush/0]).
+-import(test_support, [with_server/2, quiet/1, event/0, flush/0]).
 
 -define(TIMEOUT, 10000).
 
@@ -193,7 +193,7 @@ deadline_test() ->
                     ?assertEqual(<<"1">>, header(<<"retry-after">>, Answer))
             after ?TIMEOUT -> error(no_answer)
             end,
-            _ = sockeye_test:down(Pid)
+            _ = test_support:down(Pid)
         end)
     end).
 
@@ -212,7 +212,7 @@ gate_dies_test() ->
             receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual({status, 503}, Reason)
             after ?TIMEOUT -> error(no_answer)
             end,
-            _ = sockeye_test:down(Pid),
+            _ = test_support:down(Pid),
             ?assertEqual(101, status(Port, #{}))
         end)
     end).
@@ -221,11 +221,11 @@ server_stops_test() ->
     Self = self(),
     Accept = fun(_) -> Self ! {slow, self()}, timer:sleep(infinity) end,
     {ok, Server} = sockeye:start_link(#{port => 0, accept => Accept}),
-    Port = sockeye_test:port(Server),
-    _ = spawn(fun() -> sockeye_test:attempt(fun() -> ask(Port) end) end),
+    Port = test_support:port(Server),
+    _ = spawn(fun() -> test_support:attempt(fun() -> ask(Port) end) end),
     Pid = receive {slow, P} -> P after ?TIMEOUT -> error(not_asked) end,
     ok = sockeye:stop(Server),
-    _ = sockeye_test:down(Pid),
+    _ = test_support:down(Pid),
     flush().
 
 handler_test_() ->

@@ -18,7 +18,7 @@
 -needs(codec).
 
 -import(doc_page, [page/1, pages/0, others/0, wildcards/1]).
--import(sockeye_test, [free_port/0, program/1]).
+-import(test_support, [free_port/0, program/1]).
 
 -define(SECONDS, 300).
 
@@ -111,7 +111,7 @@ renumbered(Text) ->
                 Text, lists:seq(9, 1, -1)).
 
 examples_compile_test_() ->
-    [{File, fun() -> ?assertMatch({ok, _, _, []}, compile:file(filename:join(sockeye_test:root(), File), [binary, return])) end}
+    [{File, fun() -> ?assertMatch({ok, _, _, []}, compile:file(filename:join(test_support:root(), File), [binary, return])) end}
      || File <- wildcards(["examples/**/*.erl"])].
 
 %% ---------------------------------------------------------------- links
@@ -133,7 +133,7 @@ leads(Dir, Page, Link) ->
                           [F, H] -> {filename:join(Dir, F), H};
                           [F] -> {filename:join(Dir, F), none}
                       end,
-    Path = filename:join(sockeye_test:root(), File),
+    Path = filename:join(test_support:root(), File),
     filelib:is_file(Path) andalso
         (Heading =:= none orelse
          lists:member(Heading, [slug(Line) || "#" ++ Line <- string:split(page(File), "\n", all)])).
@@ -152,7 +152,7 @@ links_that_lead_nowhere_test() ->
 %% Each crate that is used has its reason in one line.
 dependencies_test() ->
     Reasons = page("docs/decisions/dependencies.md"),
-    Crates = [Crate || Toml <- filelib:wildcard(filename:join(sockeye_test:root(), "native/*/Cargo.toml")),
+    Crates = [Crate || Toml <- filelib:wildcard(filename:join(test_support:root(), "native/*/Cargo.toml")),
                        {ok, Text} <- [file:read_file(Toml)],
                        Crate <- crates(unicode:characters_to_list(Text))],
     ?assert(length(Crates) > 20),
@@ -229,7 +229,7 @@ read(Page, Text) ->
                         end
                     end, #{page => Page, ports => Ports, shell => none, next => none, servers => Servers}, doc_page:blocks(Text))
     after
-        sockeye_test:quiet(fun() ->
+        test_support:quiet(fun() ->
             [undo(What) || What <- erase(reader)],
             ok = until_servers(Servers, 500)
         end),
@@ -273,7 +273,7 @@ prepare(Page) when Page =:= "erlang/guide/options.md"; Page =:= "sockeye" ->
     ok = file:write_file("example.pem", Cert),
     ok = file:write_file("example.key", Key);
 prepare("examples/" ++ _) ->
-    ok = file:make_symlink(filename:join(sockeye_test:root(), "examples"), "examples");
+    ok = file:make_symlink(filename:join(test_support:root(), "examples"), "examples");
 prepare(_) ->
     ok.
 
@@ -342,7 +342,7 @@ transcript(Entries, Reader) ->
     lists:foldl(fun typed/2, Reader, Entries).
 
 typed({1, _, _} = Entry, #{next := Next, shell := Old, servers := Servers} = Reader) when Next =/= 1 ->
-    sockeye_test:quiet(fun() ->
+    test_support:quiet(fun() ->
         Old =:= none orelse undo({shell, Old}),
         ok = until_servers(Servers, 500)
     end),
@@ -370,7 +370,7 @@ command(Line) ->
     Program = hd(string:lexemes(Line, " ")),
     case lists:member(Program, optional()) andalso os:find_executable(Program) =:= false of
         true ->
-            sockeye_test:left_out(Line, "not installed");
+            test_support:left_out(Line, "not installed");
         false ->
             ok = about_to(Program),
             Port = open_port({spawn_executable, "/bin/sh"},
@@ -392,7 +392,7 @@ about_to("rebar3") ->
         true ->
             ok = filelib:ensure_dir(filename:join(Copy, "x")),
             [{0, _} = said(open_port({spawn_executable, "/bin/cp"},
-                                     [{args, ["-R", "--", filename:join(sockeye_test:root(), Part), Copy]}, exit_status]), <<>>)
+                                     [{args, ["-R", "--", filename:join(test_support:root(), Part), Copy]}, exit_status]), <<>>)
              || Part <- ["erlang", "native", "rebar.config"]],
             ok;
         false ->
@@ -420,7 +420,7 @@ said(Port, Acc) ->
 %% A command that is not run is at least one, and names targets that exist.
 look_up("sh", Text) ->
     ok = command("sh -n <<'END'\n" ++ Text ++ "END"),
-    {ok, Makefile} = file:read_file(filename:join(sockeye_test:root(), "Makefile")),
+    {ok, Makefile} = file:read_file(filename:join(test_support:root(), "Makefile")),
     [?assertNotEqual({Target, nomatch}, {Target, re:run(Makefile, "^" ++ Target ++ ":", [multiline])})
      || "make " ++ Rest <- string:split(Text, "\n", all), [Target | _] <- [string:lexemes(Rest, " ")]],
     ok;
@@ -433,7 +433,7 @@ look_up(_, _) ->
 proxy(Name, Text, #{ports := Ports} = Reader) ->
     case program(Name) of
         false ->
-            _ = sockeye_test:left_out(Name, "not installed"),
+            _ = test_support:left_out(Name, "not installed"),
             Reader;
         Program ->
             {ok, Dir} = file:get_cwd(),

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, message/0, quiet/1]).
+-import(test_support, [with_server/2, with_handler/2, with_handler/3, message/0, quiet/1]).
 
 echo() ->
     fun(Frame, _Conn, S) -> {[{reply, Frame}], S} end.
@@ -28,7 +28,7 @@ all_callbacks(Processes) ->
                                         processes => Processes}),
     Inits = case Processes of one -> 1; per_connection -> 0; N -> N end,
     [?assertEqual(init, message()) || _ <- lists:seq(1, Inits)],
-    Socket = ws_client:connect(sockeye_test:port(Server), #{path => "/a/b?c=d"}),
+    Socket = ws_client:connect(test_support:port(Server), #{path => "/a/b?c=d"}),
     [?assertEqual(init, message()) || Processes =:= per_connection],
     {open, Conn, Info} = message(),
     ?assertMatch(#{path := <<"/a/b">>, query := <<"c=d">>, peer := {{127, 0, 0, 1}, _}}, Info),
@@ -152,7 +152,7 @@ one_process_per_connection_test() ->
                 end || Socket <- Sockets],
         ?assertEqual(20, length(lists:usort(Pids))),
         [ws_client:drop(Socket) || Socket <- Sockets],
-        [?assert(lists:member(sockeye_test:down(Pid), [normal, noproc])) || Pid <- Pids]
+        [?assert(lists:member(test_support:down(Pid), [normal, noproc])) || Pid <- Pids]
     end).
 
 json_string(Text) ->

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [opened/0]).
+-import(test_support, [opened/0]).
 
 -import(siege, [under/2, until/1]).
 -import(bad_frames, [frame/2, frame/3]).
@@ -38,7 +38,7 @@ outcome(Port, Pieces) ->
     _ = [gen_tcp:send(Socket, Piece) || Piece <- Pieces],
     Wire = wire(Socket),
     gen_tcp:close(Socket),
-    {Wire, sockeye_test:closed(Conn)}.
+    {Wire, test_support:closed(Conn)}.
 
 %% The code of the Close frame, which is the last that comes.
 wire(Socket) ->
@@ -57,12 +57,12 @@ every_turned_bit_test_() ->
             Valid = bad_frames:valid(),
             [begin
                  <<Before:Bit/bits, B:1, After/bits>> = Valid,
-                 {Socket, Conn} = sockeye_test:open(Port),
+                 {Socket, Conn} = test_support:open(Port),
                  _ = gen_tcp:send(Socket, <<Before/bits, (1 - B):1, After/bits>>),
                  _ = gen_tcp:shutdown(Socket, write),
                  Wire = wire(Socket),
                  gen_tcp:close(Socket),
-                 Code = sockeye_test:closed(Conn),
+                 Code = test_support:closed(Conn),
                  ?assertEqual({Bit, Wire}, {Bit, Code}),
                  ?assertEqual({Bit, Code, true}, {Bit, Code, documented(Code)}),
                  receive {sockeye, Conn, Event} -> error({after_closed, Bit, Event})
@@ -83,10 +83,10 @@ every_cut_of_frames_test_() ->
         under(#{}, fun(Port, _) ->
             Valid = bad_frames:valid(),
             [begin
-                 {Socket, Conn} = sockeye_test:open(Port),
+                 {Socket, Conn} = test_support:open(Port),
                  ok = gen_tcp:send(Socket, binary:part(Valid, 0, Cut)),
                  siege:end_with(How, Socket),
-                 ?assertEqual({Cut, How, 1006}, {Cut, How, sockeye_test:closed(Conn)}),
+                 ?assertEqual({Cut, How, 1006}, {Cut, How, test_support:closed(Conn)}),
                  gen_tcp:close(Socket)
              end || Cut <- lists:seq(0, byte_size(Valid) - 1), How <- [fin, rst, close]]
         end)
@@ -115,33 +115,33 @@ a_million_fragments_test_() ->
         Piece = iolist_to_binary([frame(0, <<"x">>, #{fin => 0, mask => <<0:32>>}) || _ <- lists:seq(1, 1000)]),
         under(#{max_fragments => N + 2}, fun(Port, _) ->
             %% Those of a message are refused at the limit...
-            {Socket, Conn} = sockeye_test:open(Port),
+            {Socket, Conn} = test_support:open(Port),
             ok = gen_tcp:send(Socket, frame(2, <<>>, #{fin => 0})),
             [ok = gen_tcp:send(Socket, Piece) || _ <- lists:seq(1, N div 1000)],
             ok = gen_tcp:send(Socket, frame(0, <<>>)),
-            ?assertEqual({binary, binary:copy(<<"x">>, N)}, sockeye_test:event(Conn)),
+            ?assertEqual({binary, binary:copy(<<"x">>, N)}, test_support:event(Conn)),
             drop(Socket, Conn)
         end),
         under(#{}, fun(Port, _) ->
             %% ...and by default that is early.
-            {Socket, Conn} = sockeye_test:open(Port),
+            {Socket, Conn} = test_support:open(Port),
             ok = gen_tcp:send(Socket, frame(2, <<>>, #{fin => 0})),
             _ = [gen_tcp:send(Socket, Piece) || _ <- lists:seq(1, N div 1000)],
-            ?assertEqual(1008, sockeye_test:closed(Conn)),
+            ?assertEqual(1008, test_support:closed(Conn)),
             gen_tcp:close(Socket)
         end)
     end}.
 
 drop(Socket, Conn) ->
     ws_client:drop(Socket),
-    ?assertEqual(1006, sockeye_test:closed(Conn)).
+    ?assertEqual(1006, test_support:closed(Conn)).
 
 a_million_pings_test_() ->
     {timeout, 120, fun() ->
         Pings = iolist_to_binary([frame(9, <<"p">>) || _ <- lists:seq(1, 1000)]),
         under(#{}, fun(Port, _) ->
             %% From one that reads the answers: each is answered.
-            {Socket, Conn} = sockeye_test:open(Port),
+            {Socket, Conn} = test_support:open(Port),
             [begin
                  ok = gen_tcp:send(Socket, Pings),
                  {ok, Pongs} = gen_tcp:recv(Socket, 3000, 10000),
@@ -149,7 +149,7 @@ a_million_pings_test_() ->
              end || _ <- lists:seq(1, 1000)],
             drop(Socket, Conn),
             %% From one that does not: at some point it is not read from, and memory stays.
-            {Deaf, Conn2} = sockeye_test:open(Port),
+            {Deaf, Conn2} = test_support:open(Port),
             ok = inet:setopts(Deaf, [{send_timeout, 300}]),
             Before = siege:memory(),
             flood(Deaf, Pings, 30000),
@@ -175,7 +175,7 @@ messages_that_never_end_test_() ->
         under(#{max_message_size => 100000}, fun(Port, Server) ->
             Before = siege:memory(),
             Held = [begin
-                        {Socket, Conn} = sockeye_test:open(Port),
+                        {Socket, Conn} = test_support:open(Port),
                         ok = gen_tcp:send(Socket, frame(2, binary:copy(<<"x">>, 99000), #{fin => 0})),
                         ok = ws_client:ping(Socket, <<"read">>),
                         {pong, <<"read">>} = ws_client:recv(Socket),
@@ -198,7 +198,7 @@ promises_cost_nothing_test_() ->
         under(#{max_message_size => 64 * 1024 * 1024}, fun(Port, _) ->
             Before = siege:memory(),
             Held = [begin
-                        {Socket, Conn} = sockeye_test:open(Port),
+                        {Socket, Conn} = test_support:open(Port),
                         ok = gen_tcp:send(Socket, [frame(9, <<"read">>), <<16#82, 16#ff, (64 * 1024 * 1024):64, 0:32, "x">>]),
                         {pong, <<"read">>} = ws_client:recv(Socket),
                         {ok, #{}} = sockeye:info(Conn),
@@ -214,10 +214,10 @@ noise_test_() ->
     {timeout, 120, fun() ->
         under(#{}, fun(Port, _) ->
             [begin
-                 {Socket, Conn} = sockeye_test:open(Port),
+                 {Socket, Conn} = test_support:open(Port),
                  _ = [gen_tcp:send(Socket, random_frame()) || _ <- lists:seq(1, rand:uniform(10))],
                  siege:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
-                 ?assert(documented(sockeye_test:closed(Conn))),
+                 ?assert(documented(test_support:closed(Conn))),
                  gen_tcp:close(Socket)
              end || N <- lists:seq(1, 500)]
         end)

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [each_ends_once/1]).
+-import(test_support, [each_ends_once/1]).
 
 -import(h2_frames, [hello/0, frame/4, headers/2, block/1, open_stream/1, get/2, data/2, reset/2, ping/1, window/2,
                     continuation/3, field/2, remember/2, indexed/1, connect_fields/0]).
@@ -95,7 +95,7 @@ resets_while_accept_decides_test_() ->
                          {accept, #{}}
                  end,
         Slow = fun(I) -> h2_frames:open_stream(I, <<"/slow">>) end,
-        sockeye_test:with_server(#{http2 => cleartext, accept => Accept, accept_timeout => 2000}, fun(Port, _) ->
+        test_support:with_server(#{http2 => cleartext, accept => Accept, accept_timeout => 2000}, fun(Port, _) ->
             Socket = siege:connect(Port),
             ok = h2_frames:shake(Socket),
             [begin
@@ -108,7 +108,7 @@ resets_while_accept_decides_test_() ->
             ?assertEqual(503, status_of(801, Socket)),
             ?assertEqual(100, atomics:get(Asked, 1)),
             %% Others are let in all the while, and so is this one once the callbacks have ended.
-            _ = sockeye_test:open(Port),
+            _ = test_support:open(Port),
             ?assert(is_let_in(Socket, 1001))
         end)
     end}.

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [opened/0]).
+-import(test_support, [opened/0]).
 
 -import(h2_frames, [frame/4, data/2, data_end/2, open_stream/1, reset/2, ping/1]).
 
@@ -52,13 +52,13 @@ every_cut_of_frames_test_() ->
                  Conn = opened(),
                  ok = gen_tcp:send(Socket, [data(Stream, binary:part(Valid, 0, Cut)) || Cut > 0]),
                  ok = gen_tcp:send(Socket, Way(Stream)),
-                 ?assertEqual({Cut, 1006}, {Cut, sockeye_test:closed(Conn)}),
+                 ?assertEqual({Cut, 1006}, {Cut, test_support:closed(Conn)}),
                  Text = integer_to_binary(Stream),
                  ok = gen_tcp:send(Socket, data(1, bad_frames:frame(1, Text))),
                  receive {sockeye, Neighbour, {text, Text}} -> ok after 10000 -> error(no_message) end
              end || {Stream, {Cut, Way}} <- lists:zip(lists:seq(3, 1 + 2 * length(Cuts), 2), Cuts)],
             gen_tcp:close(Socket),
-            ?assertEqual(1006, sockeye_test:closed(Neighbour))
+            ?assertEqual(1006, test_support:closed(Neighbour))
         end)
     end}.
 
@@ -68,7 +68,7 @@ outcome(Port, Frames) ->
     ok = gen_tcp:send(Socket, Frames),
     Wire = wire(Socket, <<>>),
     gen_tcp:close(Socket),
-    {Wire, sockeye_test:closed(Conn)}.
+    {Wire, test_support:closed(Conn)}.
 
 open(Port) ->
     Socket = siege:connect(Port),

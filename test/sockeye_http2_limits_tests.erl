@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [opened/0]).
+-import(test_support, [opened/0]).
 
 -import(h2_frames, [headers/2, block/1, open_stream/1, data/2, reset/2, continuation/3, frame/4, field/2, remember/2,
                     indexed/1, window/2, connect_fields/0]).
@@ -16,7 +16,7 @@ options() -> #{http2 => cleartext, format => raw, active => true, handshake_time
 
 %% The options, and what is said behind the settings of both sides.
 said(Options, Bytes, Check) ->
-    sockeye_test:with_server(maps:merge(options(), Options), fun(Port, _) ->
+    test_support:with_server(maps:merge(options(), Options), fun(Port, _) ->
         Socket = siege:connect(Port),
         ok = h2_frames:shake(Socket),
         if
@@ -46,7 +46,7 @@ cut_off(Ending, _) -> ?assertEqual(?CALM, Ending).
 
 %% What the server says of itself.
 settings_test() ->
-    sockeye_test:with_server(options(), fun(Port, _) ->
+    test_support:with_server(options(), fun(Port, _) ->
         Socket = siege:connect(Port),
         ok = gen_tcp:send(Socket, h2_frames:hello()),
         {4, 0, 0, Settings} = h2_frames:next(Socket),

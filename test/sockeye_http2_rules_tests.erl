@@ -25,7 +25,7 @@ with(Fields, Name, Value) -> lists:keystore(Name, 1, Fields, {Name, Value}).
 %% connection from the first to the last.
 every_control_character_ends_its_stream_only_test_() ->
     {timeout, 60, fun() ->
-        sockeye_test:with_server(options(), fun(Port, _) ->
+        test_support:with_server(options(), fun(Port, _) ->
             {Socket, Neighbour} = neighbour(Port),
             Controls = [C || C <- lists:seq(0, 31), C =/= $\t] ++ [127],
             Cases = [{C, F} || C <- [$\0, $\r, $\n, 127],
@@ -47,7 +47,7 @@ every_control_character_ends_its_stream_only_test_() ->
 
 %% The tables of both sides stay the same, whatever was in them.
 a_bad_field_does_not_disturb_the_table_test() ->
-    sockeye_test:with_server(options(), fun(Port, _) ->
+    test_support:with_server(options(), fun(Port, _) ->
         Socket = siege:connect(Port),
         ok = h2_frames:shake(Socket),
         Bad = remember(<<"x-bad">>, <<"a\0b">>),
@@ -96,7 +96,7 @@ table_test_() ->
             {base() ++ [{<<":other">>, <<"a">>}], ?MALFORMED},
             {base() ++ [{<<"transfer-encoding">>, <<"chunked">>}], ?MALFORMED}],
     {timeout, 60, fun() ->
-        sockeye_test:with_server(options(), fun(Port, _) ->
+        test_support:with_server(options(), fun(Port, _) ->
             ?assertEqual([], [{Fields, Expected, Got} || {Fields, Expected} <- Cases,
                                                          Got <- [alone(Port, Fields)], Got =/= Expected])
         end)
@@ -113,7 +113,7 @@ alone(Port, Fields) ->
 
 %% HEAD is answered without content, and with its length.
 head_test() ->
-    sockeye_test:with_server(options(), fun(Port, _) ->
+    test_support:with_server(options(), fun(Port, _) ->
         Socket = siege:connect(Port),
         ok = h2_frames:shake(Socket),
         ok = gen_tcp:send(Socket, headers(1, ?END_STREAM, block(with(<<":method">>, <<"HEAD">>)))),
@@ -124,7 +124,7 @@ head_test() ->
 
 %% Trailers are read, and a bad one is the matter of its stream.
 trailers_test() ->
-    sockeye_test:with_server(options(), fun(Port, _) ->
+    test_support:with_server(options(), fun(Port, _) ->
         Socket = siege:connect(Port),
         ok = h2_frames:shake(Socket),
         Post = block([{<<":method">>, <<"POST">>}, {<<":path">>, <<"/echo">>} | base() -- [hd(base()), lists:nth(3, base())]]),
@@ -142,7 +142,7 @@ trailers_test() ->
 %% A stranger may make 100 errors at once; a proxy that is trusted brings many strangers.
 a_trusted_proxy_is_allowed_more_test_() ->
     [{Title, {timeout, 60, fun() ->
-        sockeye_test:with_server(maps:merge(options(), Options), fun(Port, _) ->
+        test_support:with_server(maps:merge(options(), Options), fun(Port, _) ->
             {Socket, Neighbour} = neighbour(Port),
             Bad = block(base() ++ [{<<"x">>, <<0>>}]),
             ok = gen_tcp:send(Socket, [headers(I, ?END_STREAM, Bad) || I <- lists:seq(3, 1 + 2 * Errors, 2)]),
@@ -152,7 +152,7 @@ a_trusted_proxy_is_allowed_more_test_() ->
                     alive(Socket, Neighbour, 0);
                 false ->
                     ?assertEqual(?CALM, ending(Socket)),
-                    ?assertEqual(1006, sockeye_test:closed(Neighbour))
+                    ?assertEqual(1006, test_support:closed(Neighbour))
             end,
             gen_tcp:close(Socket)
         end)
@@ -163,7 +163,7 @@ a_trusted_proxy_is_allowed_more_test_() ->
 %% Uploads that are given up, and requests that nobody answered yet.
 aborted_uploads_test_() ->
     {timeout, 60, fun() ->
-        sockeye_test:with_server((options())#{trusted_proxies => [<<"127.0.0.1">>]}, fun(Port, _) ->
+        test_support:with_server((options())#{trusted_proxies => [<<"127.0.0.1">>]}, fun(Port, _) ->
             {Socket, Neighbour} = neighbour(Port),
             Post = block([{<<":method">>, <<"POST">>}, {<<":path">>, <<"/echo">>} | base() -- [hd(base()), lists:nth(3, base())]]),
             [begin

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [each_ends_once/1]).
+-import(test_support, [each_ends_once/1]).
 
 -import(h2_frames, [frame/4, hello/0, preface/0, field/2, headers/2, block/1, open_stream/1, data/2, data_end/2,
                     get/2, continuation/3, connect_fields/0]).
@@ -145,7 +145,7 @@ stream_ending(Port, Fields) ->
     Conn = opened(5000),
     gen_tcp:close(Socket),
     ?assertNotEqual(none, Conn),
-    ?assertEqual(1006, sockeye_test:closed(Conn)),
+    ?assertEqual(1006, test_support:closed(Conn)),
     %% Not both.
     ?assertEqual(none, opened(0)),
     Found.
@@ -183,7 +183,7 @@ a_change_of_mind_test_() ->
             Monitor = erlang:monitor(process, Pid),
             Pid ! go,
             receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-            siege:until(fun() -> maps:get(rejected, sockeye_test:ok(sockeye:info(Server))) > 0 end),
+            siege:until(fun() -> maps:get(rejected, test_support:ok(sockeye:info(Server))) > 0 end),
             ?assertEqual([], [F || {7, _, _, _} = F <- h2_frames:pinged(Socket, 2)]),
             ok = gen_tcp:send(Socket, open_stream(3)),
             Conn = opened(5000),
@@ -191,7 +191,7 @@ a_change_of_mind_test_() ->
             %% Its place is the one that the socket had.
             siege:settled(Server, 2),
             gen_tcp:close(Socket),
-            ?assertEqual(1006, sockeye_test:closed(Conn))
+            ?assertEqual(1006, test_support:closed(Conn))
         end)
     end}.
 
@@ -203,7 +203,7 @@ a_stop_while_accept_decides_test_() ->
         Accept = fun(_) -> Self ! asked, receive never -> ok end end,
         {ok, Server} = sockeye:start_link(#{port => 0, http2 => cleartext, accept => Accept, accept_timeout => ?ASKED}),
         Sockets = [begin
-                       Socket = siege:connect(sockeye_test:port(Server)),
+                       Socket = siege:connect(test_support:port(Server)),
                        ok = gen_tcp:send(Socket, [hello(), open_stream(1), open_stream(3)]),
                        [receive asked -> ok end || _ <- [1, 3]],
                        Socket
@@ -228,7 +228,7 @@ leaving_with_open_streams_test_() ->
                  ok = gen_tcp:send(Socket, [hello(), [open_stream(N) || N <- lists:seq(1, 39, 2)]]),
                  Conns = [opened(5000) || _ <- lists:seq(1, 20)],
                  siege:end_with(How, Socket),
-                 [?assertEqual(1006, sockeye_test:closed(Conn)) || Conn <- Conns],
+                 [?assertEqual(1006, test_support:closed(Conn)) || Conn <- Conns],
                  gen_tcp:close(Socket)
              end || How <- [fin, rst, close]]
         end)

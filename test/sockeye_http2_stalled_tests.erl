@@ -27,7 +27,7 @@ with_streams(Options, Settings, Test) ->
                                  end || _ <- odd()]),
         Result = Test(Socket, [maps:get(path(I), Opened) || I <- odd()]),
         gen_tcp:close(Socket),
-        [?assertEqual(1006, sockeye_test:closed(Conn)) || Conn <- maps:values(Opened)],
+        [?assertEqual(1006, test_support:closed(Conn)) || Conn <- maps:values(Opened)],
         Result
     end).
 

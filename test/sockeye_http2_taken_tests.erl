@@ -22,7 +22,7 @@ with_files(Test) -> with_files(#{}, Test).
 
 with_files(More, Test) ->
     www:with_files(fun(Dir) ->
-        sockeye_test:with_server(options(Dir, More), fun(Port, _) -> Test(Port, Dir) end)
+        test_support:with_server(options(Dir, More), fun(Port, _) -> Test(Port, Dir) end)
     end).
 
 %% Nothing of it is taken: windows of any size are full.
@@ -132,7 +132,7 @@ in_a_frame_test_() ->
             nothing_open(Dir),
             alive(Socket, Conn),
             ok = gen_tcp:send(Socket, [get(5, <<"/files/large.bin">>), Half]),
-            ?assertEqual(1006, sockeye_test:closed(Conn)),
+            ?assertEqual(1006, test_support:closed(Conn)),
             nothing_open(Dir),
             gen_tcp:close(Socket)
         end)

@@ -6,7 +6,7 @@
 
 -import(http_client, [connect/1, ask/5, header/2, status/1]).
 -import(www, [with_files/1]).
--import(sockeye_test, [with_server/2, quiet/1]).
+-import(test_support, [with_server/2, quiet/1]).
 
 -define(END_STREAM, 1).
 
@@ -42,7 +42,7 @@ paths_are_spelled_in_one_way_test() ->
     with_server(#{paths => ["/r%6foms/*", "/a+b"], format => raw}, fun(Port, _) ->
         [begin
              ?assertMatch({Path, {ok, 101, _, _}}, {Path, ws_client:handshake(Port, #{path => Path})}),
-             {_, {open, #{path := Found}}} = sockeye_test:event(),
+             {_, {open, #{path := Found}}} = test_support:event(),
              ?assertEqual(Shown, Found)
          end || {Path, Shown} <- [{"/rooms/1", <<"/rooms/1">>}, {"/%72ooms/%c3%bc", <<"/rooms/%C3%BC">>}, {"/a%2bb", <<"/a%2Bb">>},
                                   {"/rooms/a%2fb", <<"/rooms/a%2Fb">>}]],

@@ -6,7 +6,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2]).
+-import(test_support, [with_server/2]).
 -import(tcp_or_tls, [served/3, connect/2, send/3, recv/2, close/2]).
 -import(h2_frames, [headers/3, block/1, data_end/2, connect_fields/0]).
 
@@ -53,7 +53,7 @@ as_head() ->
 each_has_a_sentence_test_() ->
     [{lists:concat([Position, " over ", Over]), {timeout, 120, fun() ->
         served(Over, routes(), fun(Port) ->
-            sockeye_test:quiet(fun() ->
+            test_support:quiet(fun() ->
                 ?assertEqual([], [{Title, Method, Status, Got} || {Title, Method, Target, Lines, Status} <- requests() ++ as_head(),
                                                                   Got <- [asked(Position, Over, Port, Method, Target, Lines)],
                                                                   Got =/= sentence(Method, Status)])
@@ -81,11 +81,11 @@ without_routes_test_() ->
 before_a_request_test() ->
     Get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     with_server(#{max_connections => 1, format => raw}, fun(Port, _) ->
-        {_, _} = sockeye_test:open(Port),
+        {_, _} = test_support:open(Port),
         ?assertEqual(sentence("GET", 503), told("GET", siege:say(Port, Get)))
     end),
     with_server(#{connection_rate => #{rate => 1, burst => 1}, format => raw}, fun(Port, _) ->
-        {_, _} = sockeye_test:open(Port),
+        {_, _} = test_support:open(Port),
         ?assertEqual(sentence("GET", 429), told("GET", siege:say(Port, Get)))
     end),
     served(tls, #{format => raw}, fun(Port) ->
@@ -114,7 +114,7 @@ over_http2_test_() ->
         ++ [{405, Get([{<<":method">>, <<"HEAD">>}, {<<":path">>, <<"/ws">>}])}],
     [{Title, {timeout, 60, fun() ->
         with_server((routes())#{http2 => cleartext}, fun(Port, _) ->
-            sockeye_test:quiet(fun() ->
+            test_support:quiet(fun() ->
                 Socket = siege:connect(Port),
                 ok = h2_frames:shake(Socket),
                 %% What a text has for a type, in the code of heads.
@@ -218,7 +218,7 @@ opened(Over, Port, Cookies) ->
             end,
     receive {sockeye, Conn, {open, #{headers := Headers}}} ->
         _ = Leave(),
-        ?assertEqual(1006, sockeye_test:closed(Conn)),
+        ?assertEqual(1006, test_support:closed(Conn)),
         proplists:get_all_values(<<"cookie">>, Headers)
     after ?TIMEOUT -> error(not_open)
     end.

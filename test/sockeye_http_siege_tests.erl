@@ -17,9 +17,9 @@ routes() ->
 %% Requests without a pause keep a shard running, which must still look at what others ask of it.
 a_flood_of_requests_does_not_keep_frames_back_test_() ->
     {timeout, 60, fun() ->
-        sockeye_test:with_server(#{http => routes()}, fun(Port, Server) ->
+        test_support:with_server(#{http => routes()}, fun(Port, Server) ->
             %% One on each shard, whichever has the flood.
-            Pairs = [sockeye_test:open(Port) || _ <- lists:seq(1, 4)],
+            Pairs = [test_support:open(Port) || _ <- lists:seq(1, 4)],
             Flood = [flood(Port, binary:copy(?TEXT, 500)) || _ <- lists:seq(1, 40)],
             until(fun() ->
                 {ok, #{requests := Requests}} = sockeye:info(Server),
@@ -91,7 +91,7 @@ rest(Socket, Sofar) ->
     end.
 
 opened(Status) ->
-    receive {sockeye, Conn, {open, _}} -> 1006 = sockeye_test:closed(Conn), Status
+    receive {sockeye, Conn, {open, _}} -> 1006 = test_support:closed(Conn), Status
     after 10000 -> not_open
     end.
 

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, quiet/1, down/1, told/0]).
+-import(test_support, [with_server/2, quiet/1, down/1, told/0]).
 
 -define(TIMEOUT, 10000).
 -define(PIECE, 65536).
@@ -348,7 +348,7 @@ stop_test_() ->
         Fun = fun(Send) -> ok = Send("piece"), Self ! {told, self()}, Self ! {told, until_closed(Send)} end,
         {ok, Server} = sockeye:start_link(#{port => 0, http2 => cleartext,
                                             http => #{"/x" => fun(_) -> {200, [], {stream, Fun}} end}}),
-        Socket = http_client:connect(sockeye_test:port(Server)),
+        Socket = http_client:connect(test_support:port(Server)),
         ok = gen_tcp:send(Socket, Ask("/x")),
         Client = {Name, tcp, Socket},
         some(Client, <<"piece">>),

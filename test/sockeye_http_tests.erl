@@ -8,7 +8,7 @@
 
 -import(http_client, [connect/1, get/2, request/4, request/5, ask/3, ask/5, answer/2, header/2, status/1]).
 -import(www, [with_files/1, with_dir/2, large/0]).
--import(sockeye_test, [with_server/2, quiet/1, event/0]).
+-import(test_support, [with_server/2, quiet/1, event/0]).
 
 -define(TIMEOUT, 10000).
 -define(UPGRADE, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -251,7 +251,7 @@ stuck_reader_test() ->
 
 stop_test() ->
     {ok, Server} = sockeye:start_link(#{port => 0, http => #{"/" => {text, "hello"}}}),
-    Socket = connect(sockeye_test:port(Server)),
+    Socket = connect(test_support:port(Server)),
     {200, _, _} = ask(Socket, "GET", "/"),
     ok = sockeye:stop(Server),
     ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, ?TIMEOUT)).
@@ -370,7 +370,7 @@ unix_socket_test() ->
 health_and_metrics_test() ->
     with_server(#{health => "/health", metrics => <<"/metrics">>}, fun(Port, _) ->
         ?assertMatch({200, _, <<"ok\n">>}, get(Port, "/health")),
-        _ = sockeye_test:open(Port),
+        _ = test_support:open(Port),
         Answer = get(Port, "/metrics"),
         ?assertEqual(<<"text/plain; version=0.0.4; charset=utf-8">>, header(<<"content-type">>, Answer)),
         Lines = binary:split(element(3, Answer), <<"\n">>, [global, trim]),
@@ -392,8 +392,8 @@ untold(Rest) ->
 %% A server that drains takes no new socket, but says so on those that are there.
 draining_test() ->
     {ok, Server} = sockeye:start_link(#{port => 0, health => "/health", http => #{"/" => {text, "hello"}}}),
-    Port = sockeye_test:port(Server),
-    {Client, _} = sockeye_test:open(Port),
+    Port = test_support:port(Server),
+    {Client, _} = test_support:open(Port),
     [First, Second, Third] = Sockets = [connect(Port) || _ <- [1, 2, 3]],
     [?assertMatch({200, _, _}, ask(Socket, "GET", "/health")) || Socket <- Sockets],
     Self = self(),
@@ -410,7 +410,7 @@ draining_test() ->
     ok = ws_client:close(Client, 1001, <<>>),
     receive {drained, Result} -> ?assertMatch({ok, _}, Result) after ?TIMEOUT -> error(not_drained) end,
     ws_client:drop_all(),
-    sockeye_test:flush().
+    test_support:flush().
 
 memory_test() ->
     with_server(#{metrics => "/metrics"}, fun(Port, _) ->

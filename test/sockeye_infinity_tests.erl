@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, event/1, message/0]).
+-import(test_support, [with_server/2, open/1, event/1, message/0]).
 
 %% For what is to come to an end, while its neighbour without a limit does not.
 -define(SHORT, 100).
@@ -61,7 +61,7 @@ tls_test_() ->
         {ok, _} = application:ensure_all_started(ssl),
         with_server((never(times()))#{tls => test_certs:localhost()}, fun(Port, _) ->
             Socket = ws_client:connect(Port, #{tls => [{verify, verify_none}]}),
-            {Conn, {open, _}} = sockeye_test:event(),
+            {Conn, {open, _}} = test_support:event(),
             ok = ws_client:text(Socket, <<"1">>),
             ?assertEqual({json, 1}, event(Conn))
         end)
@@ -125,7 +125,7 @@ send_timeout_test_() ->
         beside(send_timeout, #{}, fun(Limited, Unlimited) ->
             [Conn, Cut] = [begin
                                _ = ws_client:connect(Port, #{socket => [{recbuf, 4096}]}),
-                               {C, {open, _}} = sockeye_test:event(),
+                               {C, {open, _}} = test_support:event(),
                                ok = fill(C),
                                C
                            end || Port <- [Unlimited, Limited]],

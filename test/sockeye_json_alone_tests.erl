@@ -14,7 +14,7 @@
 needs_no_application_test() ->
     Code = "{ok, [1]} = sockeye_json:decode(<<\"[1]\">>), {ok, <<\"[1]\">>} = sockeye_json:encode([1]), "
            "false = lists:keymember(sockeye, 1, application:which_applications()), ",
-    ?assertEqual({0, <<"fine">>}, sockeye_test:bare_node(Code)).
+    ?assertEqual({0, <<"fine">>}, test_support:bare_node(Code)).
 
 values_test_() ->
     [{Text, [?_assertEqual({ok, Term}, decode(Text)),
@@ -249,7 +249,7 @@ suite_test() ->
     end.
 
 suite() ->
-    filename:join(sockeye_test:root(), "native/json/tests/suite/cases.txt").
+    filename:join(test_support:root(), "native/json/tests/suite/cases.txt").
 
 unescape(<<"\\x", Hex:2/binary, Rest/binary>>) ->
     <<(binary_to_integer(Hex, 16)), (unescape(Rest))/binary>>;

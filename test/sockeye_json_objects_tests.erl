@@ -6,7 +6,7 @@
 -only_in({nif, [many_kinds_are_dirty_sooner_test]}).
 
 -import(sockeye_json, [encode/1, decode/1]).
--import(sockeye_test, [with_server/2, open/1]).
+-import(test_support, [with_server/2, open/1]).
 
 ordered_test_() ->
     [?_assertEqual({ok, Text}, encode(Term))

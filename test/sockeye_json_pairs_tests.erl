@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(sockeye_json, [decode/2, encode/1]).
--import(sockeye_test, [with_server/2]).
+-import(test_support, [with_server/2]).
 
 -define(PAIRS, #{objects => pairs}).
 
@@ -56,7 +56,7 @@ with_other_options_test_() ->
 frames_test_() ->
     [fun() ->
              with_server(#{objects => pairs, keys => Keys}, fun(Port, _) ->
-                 {Socket, Conn} = sockeye_test:open(Port),
+                 {Socket, Conn} = test_support:open(Port),
                  ok = ws_client:text(Socket, <<"{\"b\":{\"sockeye\":1},\"a\":2}">>),
                  Event = receive {sockeye, Conn, Got} -> Got after 5000 -> timeout end,
                  ?assertEqual({json, {[{<<"b">>, {[{Inner, 1}]}}, {<<"a">>, 2}]}}, Event),

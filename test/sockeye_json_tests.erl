@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3, open/1, event/1]).
+-import(test_support, [with_server/2, with_handler/3, open/1, event/1]).
 
 %% The event that a text makes.
 decoded(Options, Text) ->
@@ -75,7 +75,7 @@ invalid_is_closed_for_a_handler_test() ->
         Socket = ws_client:connect(Port),
         ok = ws_client:text(Socket, <<"{">>),
         ?assertMatch({1007, _}, ws_client:recv_close(Socket)),
-        ?assertEqual({code, 1007}, sockeye_test:message())
+        ?assertEqual({code, 1007}, test_support:message())
     end).
 
 invalid_is_delivered_test_() ->

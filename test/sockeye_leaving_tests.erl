@@ -47,11 +47,11 @@ leave(State, How, Port, Server) when State =:= nothing_sent; State =:= half_a_he
     gen_tcp:close(Socket),
     none;
 leave(State, How, Port, Server) ->
-    {Socket, Conn} = sockeye_test:open(Port),
+    {Socket, Conn} = test_support:open(Port),
     act(State, Socket, Conn),
     siege:end_with(How, Socket),
     finish(State, Conn),
-    Code = sockeye_test:closed(Conn),
+    Code = test_support:closed(Conn),
     gen_tcp:close(Socket),
     %% The last event, and the connection is no more.
     ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
@@ -132,12 +132,12 @@ sent(Socket, Conn, Bytes) ->
 %% One that neither answers our Close nor leaves.
 a_close_that_is_never_answered_test() ->
     under(#{close_timeout => 200}, fun(Port, Server) ->
-        {Socket, Conn} = sockeye_test:open(Port),
+        {Socket, Conn} = test_support:open(Port),
         ok = sockeye:close(Conn, 4001, <<>>),
         {close, 4001, _} = ws_client:recv(Socket),
         %% What it sends meanwhile changes nothing.
         ok = gen_tcp:send(Socket, [frame(1, <<"more">>) || _ <- lists:seq(1, 100)]),
-        ?assertEqual(1006, sockeye_test:closed(Conn)),
+        ?assertEqual(1006, test_support:closed(Conn)),
         siege:settled(Server, 1),
         gen_tcp:close(Socket)
     end).
@@ -146,10 +146,10 @@ a_close_that_is_never_answered_test() ->
 deaf_to_the_end_test_() ->
     {timeout, 30, [fun() ->
         under(#{}, fun(Port, Server) ->
-            {Socket, Conn} = sockeye_test:open(Port),
+            {Socket, Conn} = test_support:open(Port),
             ok = inet:setopts(Socket, [{send_timeout, 5000}]),
             ok = gen_tcp:send(Socket, Last),
-            ?assertEqual(Code, sockeye_test:closed(Conn)),
+            ?assertEqual(Code, test_support:closed(Conn)),
             {error, _} = flood(Socket, frame(2, binary:copy(<<"x">>, 10000))),
             siege:settled(Server, 1),
             gen_tcp:close(Socket)

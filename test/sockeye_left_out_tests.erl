@@ -16,7 +16,7 @@ no_network_namespaces_test_() ->
                      "code:add_pathsa(~p),"
                      "ok = eunit:test([sockeye_cut_tests, {\"after it\", fun() -> ok end}], []),",
                      [filename:dirname(Ip), test_paths()]),
-            {Status, Said} = sockeye_test:bare_node(lists:flatten(Code)),
+            {Status, Said} = test_support:bare_node(lists:flatten(Code)),
             ?assertEqual({0, Said}, {Status, Said}),
             ?assertMatch({match, _}, re:run(Said, "^left out: a cut between nodes: .*permission denied", [multiline])),
             ?assertMatch({match, _}, re:run(Said, "Test passed"))
@@ -25,4 +25,4 @@ no_network_namespaces_test_() ->
 
 test_paths() ->
     lists:usort([filename:dirname(code:which(Module))
-                 || Module <- [?MODULE, sockeye_test, cluster_node, sockeye_cut_tests, eunit]]).
+                 || Module <- [?MODULE, test_support, cluster_node, sockeye_cut_tests, eunit]]).

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [open/1, port/1, quiet/1, down/1, free_port/0]).
+-import(test_support, [open/1, port/1, quiet/1, down/1, free_port/0]).
 
 %% A server that has not heard yet of the end of its engine has a number of that engine, not one of
 %% a server of the next.
@@ -21,11 +21,11 @@ a_late_server_stops_nobody_else_test() ->
         ok = sys:resume(Late),
         _ = down(Late),
         ok = ws_client:text(Socket, <<"1">>),
-        ?assertEqual({json, 1}, sockeye_test:event(Conn)),
+        ?assertEqual({json, 1}, test_support:event(Conn)),
         ?assertMatch({ok, #{connections := 1}}, sockeye:info(Server)),
         ok = sockeye:stop(Server),
         ws_client:drop_all(),
-        sockeye_test:flush()
+        test_support:flush()
     end).
 
 %% Workers of a pool whose server could not register.
@@ -144,7 +144,7 @@ stop_waits(Processes) ->
     {ok, Second} = sockeye:start_link(Options),
     ok = sockeye:stop(Second),
     ws_client:drop_all(),
-    sockeye_test:flush().
+    test_support:flush().
 
 %% A client of the node ends with the application as well.
 application_stop_waits_for_clients_test() ->
@@ -158,7 +158,7 @@ application_stop_waits_for_clients_test() ->
         ok = application:stop(sockeye),
         ?assertEqual([], [C || C <- [Server | Clients], is_process_alive(C)]),
         ?assertEqual([], census:processes()),
-        sockeye_test:flush()
+        test_support:flush()
     end).
 
 %% The process of the server dies: its clients hear that, whoever dies first.
@@ -195,7 +195,7 @@ no_row_of_a_killed_client_test() ->
 
 %% Loading a module takes a descriptor, which may be missing by the time it is needed.
 all_modules_are_loaded_at_the_start_test() ->
-    ?assertEqual({0, <<"fine">>}, sockeye_test:bare_node(
+    ?assertEqual({0, <<"fine">>}, test_support:bare_node(
         "{ok, _} = application:ensure_all_started(sockeye), {ok, Ms} = application:get_key(sockeye, modules),"
         "[] = [M || M <- Ms, code:is_loaded(M) =:= false], ")).
 
@@ -228,7 +228,7 @@ the_last_close_is_served(Processes) ->
     Wait = fun(_, _, State) -> Test ! {serves, self()}, receive go -> {[], State} end end,
     Close = fun(Conn, _, _, State) -> Test ! {closed_for_handler, Conn}, {[], State} end,
     Options = #{format => raw, processes => Processes, inbox_size => 4096, close_timeout => 100},
-    sockeye_test:with_handler(#{frame => Wait, close => Close}, Options, fun(Port, Server) ->
+    test_support:with_handler(#{frame => Wait, close => Close}, Options, fun(Port, Server) ->
         Sockets = [ws_client:connect(Port) || _ <- lists:seq(1, 20)],
         [ok = ws_client:text(Socket, binary:copy(<<"x">>, 1000)) || Socket <- Sockets, _ <- lists:seq(1, 10)],
         First = receive {serves, Pid} -> Pid end,

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, closed/1, port/1, quiet/1, message/0]).
+-import(test_support, [with_server/2, open/1, closed/1, port/1, quiet/1, message/0]).
 
 %% How often each way to end a node is tried: a node takes two seconds of a core. `make soak' does it a hundred times.
 rounds() ->
@@ -38,7 +38,7 @@ death_of_owner_and_parent_test() ->
         Owner ! die,
         receive {'DOWN', Monitor, process, Owner, crash} -> ok end,
         ?assertMatch({1011, _}, ws_client:recv_close(Socket)),
-        _ = sockeye_test:down(Server)
+        _ = test_support:down(Server)
     end),
     ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])).
 
@@ -123,10 +123,10 @@ application_stop_and_start_test_() ->
              ok = gen_tcp:controlling_process(Socket, Client),
              ok = application:stop(sockeye),
              receive {code, Code} -> ?assertEqual(1001, Code) end,
-             _ = sockeye_test:down(Client),
-             _ = sockeye_test:down(Server),
+             _ = test_support:down(Client),
+             _ = test_support:down(Server),
              ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])),
-             sockeye_test:flush()
+             test_support:flush()
          end || _ <- lists:seq(1, rounds())],
         {Processes, Ports} = {length(processes()), length(erlang:ports())},
         ?assert(Processes =< element(1, Before)),
@@ -147,9 +147,9 @@ a_stop_does_not_wait_for_a_long_call_test_() ->
         ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"short">>})),
         ?assert(is_process_alive(Pid)),
         receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
-        _ = sockeye_test:down(Server),
+        _ = test_support:down(Server),
         ws_client:drop_all(),
-        sockeye_test:flush()
+        test_support:flush()
     end) end}.
 
 until_within(Pid, Function) ->

@@ -115,7 +115,7 @@ no_process_for_an_owner_test_() ->
 well_again(Node, Sockets) ->
     lists:foreach(fun ws_client:drop/1, Sockets),
     siege:until(fun() ->
-        case sockeye_test:attempt(fun() -> knock(Node) end) of
+        case test_support:attempt(fun() -> knock(Node) end) of
             {101, Socket} ->
                 ok = ws_client:text(Socket, <<"1">>),
                 Answer = ws_client:recv(Socket),
@@ -166,12 +166,12 @@ is_crash(Line) ->
 with_node(How, Options, Test) ->
     Node = limit_node:start(How, Options),
     try Test(Node)
-    after sockeye_test:attempt(fun() -> port_close(Node) end)
+    after test_support:attempt(fun() -> port_close(Node) end)
     end.
 
 %% What `info/1' counts of what hides otherwise, `metrics' counts as well.
 counters_are_metrics_test() ->
-    sockeye_test:with_server(#{metrics => "/metrics", max_connections => 7}, fun(Port, Server) ->
+    test_support:with_server(#{metrics => "/metrics", max_connections => 7}, fun(Port, Server) ->
         {ok, Info} = sockeye:info(Server),
         ?assertMatch(#{max_connections := 7, no_descriptor := 0, accept_errors := 0, accept_pauses := 0,
                        no_process := 0, unanswered := 0}, Info),

@@ -25,7 +25,7 @@ said(Names, Expected) -> said(Names, Expected, []).
 
 said(Names, Expected, Env) ->
     Code = lists:flatten(io_lib:format("log_node:run(~p), ", [Names])),
-    {0, Said} = sockeye_test:bare_node(Code, Env),
+    {0, Said} = test_support:bare_node(Code, Env),
     ?assertEqual(match, re:run(Said, "fine$", [{capture, none}])),
     Lines = binary:split(Said, <<"\n">>, [global]),
     [?assertEqual({Line, found}, {Line, look(Line, Lines, Said)}) || Line <- Expected],
@@ -99,11 +99,11 @@ others_test_() ->
 panic_in_call_test_() ->
     case {os:type(), os:find_executable("cc")} of
         {{unix, linux}, Cc} when is_list(Cc) -> {timeout, 60, fun() -> test_certs:in_folder(fun(File) -> panic_in_call(Cc, File) end) end};
-        _ -> sockeye_test:left_out("a panic in a call", "needs Linux and a C compiler")
+        _ -> test_support:left_out("a panic in a call", "needs Linux and a C compiler")
     end.
 
 panic_in_call(Cc, File) ->
-    Source = filename:join(sockeye_test:root(), "test/support/failing_clock.c"),
+    Source = filename:join(test_support:root(), "test/support/failing_clock.c"),
     Library = File("failing_clock.so"),
     ?assertEqual("", os:cmd(lists:join(" ", [Cc, "-Wall -Werror -shared -fPIC -o", Library, Source, "-ldl -pthread"]))),
     said([panic_in_call],
@@ -121,9 +121,9 @@ the_engine_is_killed_test_() ->
 
 %% The guide has a row for each event that there is a sentence for, and for nothing else.
 the_guide_has_every_event_test() ->
-    {ok, Code} = file:read_file(filename:join(sockeye_test:root(), "erlang/src/report/sockeye_log_text.erl")),
+    {ok, Code} = file:read_file(filename:join(test_support:root(), "erlang/src/report/sockeye_log_text.erl")),
     {match, Known} = re:run(Code, "(?:what := |What =:= )([a-z_]+)", [global, {capture, all_but_first, binary}]),
-    {ok, Guide} = file:read_file(filename:join(sockeye_test:root(), "erlang/guide/log.md")),
+    {ok, Guide} = file:read_file(filename:join(test_support:root(), "erlang/guide/log.md")),
     {match, Rows} = re:run(Guide, "^\\| (`[^|]*`) \\|", [global, multiline, {capture, all_but_first, binary}]),
     Names = [Name || [Row] <- Rows, Name <- re:split(Row, "[`, ]+", [trim]), Name =/= <<>>],
     ?assertEqual(lists:usort(lists:append(Known)), lists:sort(Names)).

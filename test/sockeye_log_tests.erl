@@ -142,7 +142,7 @@ what_is_suppressed_is_told_test() ->
 
 events_of_the_engine_are_logged_test() ->
     with_log(fun() ->
-        sockeye_test:with_server(#{}, fun(_, Server) ->
+        test_support:with_server(#{}, fun(_, Server) ->
             sockeye_engine ! {sockeye_event, panic, #{message => <<"boom">>}},
             ?assertMatch(#{level := error, msg := {report, #{what := panic, message := <<"boom">>}}},
                          logged()),
@@ -155,7 +155,7 @@ events_of_the_engine_are_logged_test() ->
 failed_commands_of_a_handler_without_handle_info_test() ->
     with_log(fun() ->
         Options = #{handler => {bare_handler, []}, format => raw, send_queue_size => 100},
-        sockeye_test:with_server(Options, fun(Port, _) ->
+        test_support:with_server(Options, fun(Port, _) ->
             Socket = ws_client:connect(Port),
             %% Two frames at once that do not fit together.
             Frame = ws_client:encode(2, <<0:80/unit:8>>),

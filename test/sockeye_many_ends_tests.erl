@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2]).
+-import(test_support, [with_server/2]).
 
 -define(FEW, 100).
 -define(MANY, 2000).

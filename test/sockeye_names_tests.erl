@@ -115,7 +115,7 @@ is_file(Name, #{files := Files}) ->
     lists:any(fun(File) -> lists:suffix("/" ++ Name, "/" ++ File) end, Files).
 
 is_path(Name) ->
-    filelib:is_file(filename:join(sockeye_test:root(), Name)).
+    filelib:is_file(filename:join(test_support:root(), Name)).
 
 is_item(Type, Item, #{rust := Rust}) ->
     lists:any(fun(Text) ->
@@ -163,7 +163,7 @@ tree() ->
 
 %% Without comments, which may keep a name that is gone.
 source(File, Comment) ->
-    {ok, Text} = file:read_file(filename:join(sockeye_test:root(), File)),
+    {ok, Text} = file:read_file(filename:join(test_support:root(), File)),
     re:replace(Text, Comment, "", [global, multiline, {return, binary}]).
 
 words(Text) ->
@@ -194,7 +194,7 @@ tests(Text) ->
     end.
 
 is_test([Module | Names]) ->
-    case file:read_file(filename:join([sockeye_test:root(), "test", Module ++ ".erl"])) of
+    case file:read_file(filename:join([test_support:root(), "test", Module ++ ".erl"])) of
         {ok, Source} -> lists:all(fun(Name) -> string:find(Source, Name) =/= nomatch end, Names);
         {error, _} -> false
     end.

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, event/1, message/0, quiet/1]).
+-import(test_support, [with_server/2, open/1, event/1, message/0, quiet/1]).
 
 -define(MIB, 1048576).
 
@@ -64,7 +64,7 @@ the_order_of_a_connection_test_() ->
     [{timeout, 60, fun() ->
         with_server(limits(), fun(Port, _) ->
             Socket = ws_client:connect(Port),
-            {Conn, {open, _}} = sockeye_test:event(),
+            {Conn, {open, _}} = test_support:event(),
             %% At the bound, and on both sides of it.
             ok = ws_client:raw(Socket, [[ws_client:encode(1, padded(Size, N)),
                                          ws_client:encode(1, integer_to_binary(N + 1))]
@@ -141,7 +141,7 @@ death_of_the_owner_meanwhile_test_() ->
 stop_meanwhile_test_() ->
     {timeout, 60, fun() ->
         {ok, Server} = sockeye:start_link((limits())#{port => 0}),
-        {Socket, Conn} = open(sockeye_test:port(Server)),
+        {Socket, Conn} = open(test_support:port(Server)),
         ok = ws_client:text(Socket, large()),
         ok = arrived(Server, 1),
         Self = self(),
@@ -176,9 +176,9 @@ a_client_hears_of_the_end_behind_the_message_test_() ->
         with_server(#{handler => Server, send_queue_size => 16 * ?MIB}, fun(Port, _) ->
             Url = "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/",
             {ok, Client} = sockeye_client:start_link(Url, self(), (limits())#{reconnect => #{initial_interval => 1, max_interval => 20}}),
-            {Conn, {open, _}} = sockeye_test:event(),
+            {Conn, {open, _}} = test_support:event(),
             [begin
-                 {Which, Event} = sockeye_test:event(),
+                 {Which, Event} = test_support:event(),
                  ?assertEqual({From, Expected}, {Which, shape(Event)})
              end || {From, Expected} <- [{Conn, large}, {Conn, {json, 2}}, {Conn, {closed, 4000, <<"done">>}}]],
             receive {sockeye_client, Client, Down} -> ?assertEqual({down, {closed, 4000, <<"done">>}}, Down) end,
@@ -198,7 +198,7 @@ stop_of_the_application_meanwhile_test_() ->
         Before = Threads(),
         process_flag(trap_exit, true),
         {ok, Server} = sockeye:start_link((limits())#{port => 0}),
-        {Socket, Conn} = open(sockeye_test:port(Server)),
+        {Socket, Conn} = open(test_support:port(Server)),
         ok = ws_client:text(Socket, large()),
         ok = arrived(Server, 1),
         ok = application:stop(sockeye),

@@ -26,7 +26,7 @@ left_out_is_what_is_not_for_here_test() ->
 
 %% What CI runs with an engine that is a process of its own.
 chosen_test() ->
-    {ok, Makefile} = file:read_file(filename:join(sockeye_test:root(), "Makefile")),
+    {ok, Makefile} = file:read_file(filename:join(test_support:root(), "Makefile")),
     {match, [Run]} = re:run(Makefile, "^PORT_MODULES := (.*)$", [multiline, {capture, all_but_first, list}]),
     Modules = [list_to_atom(Module) || Module <- string:split(Run, ",", all)],
     ?assertEqual([], Modules -- modules()),
@@ -35,13 +35,13 @@ chosen_test() ->
     ?assertEqual(lists:sort(Modules), lists:sort(lists:append([which(Names) || [Names] <- Rows]))).
 
 modules() ->
-    Files = filelib:wildcard(filename:join([sockeye_test:root(), "test", "*_tests.erl"])),
+    Files = filelib:wildcard(filename:join([test_support:root(), "test", "*_tests.erl"])),
     Modules = [list_to_atom(filename:basename(File, ".erl")) || File <- Files],
     [{module, Module} = code:ensure_loaded(Module) || Module <- Modules],
     Modules.
 
 readme() ->
-    {ok, Text} = file:read_file(filename:join([sockeye_test:root(), "test", "README.md"])),
+    {ok, Text} = file:read_file(filename:join([test_support:root(), "test", "README.md"])),
     Text.
 
 table() ->

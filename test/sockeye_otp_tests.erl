@@ -19,7 +19,7 @@ in(client, Test) ->
     %% A client ends with its handler.
     Old = process_flag(trap_exit, true),
     {ok, Server} = sockeye:start_link(#{port => 0, handler => self(), active => true}),
-    Url = "ws://127.0.0.1:" ++ integer_to_list(sockeye_test:port(Server)),
+    Url = "ws://127.0.0.1:" ++ integer_to_list(test_support:port(Server)),
     {ok, Client} = sockeye_client:start_link(Url, {otp_handler, self()}, #{reconnect => true}),
     Conn = receive {sockeye, C, {open, _}} -> C after ?TIMEOUT -> error(not_open) end,
     Say = fun(Term) -> ok = sockeye:send(Conn, {json, Term}) end,
@@ -32,10 +32,10 @@ in(client, Test) ->
         _ = sockeye_client:stop(Client),
         ok = sockeye:stop(Server),
         true = process_flag(trap_exit, Old),
-        sockeye_test:flush()
+        test_support:flush()
     end;
 in(Processes, Test) ->
-    sockeye_test:with_server(#{handler => {otp_handler, self()}, processes => Processes}, fun(Port, _) ->
+    test_support:with_server(#{handler => {otp_handler, self()}, processes => Processes}, fun(Port, _) ->
         {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(Port)),
         Say = fun(Term) -> ok = sockeye_client:send(Conn, {json, Term}) end,
         Hear = fun() -> {ok, {json, Term}} = sockeye_client:recv(Conn, ?TIMEOUT), Term end,
@@ -87,7 +87,7 @@ hibernates({Pid, Say, Hear}) ->
 
 %% A command that is none costs itself; who called has the answer.
 bad_command({Pid, Say, Hear}) ->
-    sockeye_test:quiet(fun() ->
+    test_support:quiet(fun() ->
         ?assertEqual(ok, gen_server:call(Pid, {wrong, [nonsense]})),
         ?assertEqual([], gen_server:call(Pid, seen))
     end),
@@ -138,7 +138,7 @@ stops({Pid, _, _}) ->
 
 wrong({Pid, _, _}) ->
     Old = process_flag(trap_exit, true),
-    sockeye_test:quiet(fun() ->
+    test_support:quiet(fun() ->
         ?assertExit({{bad_return_value, nonsense}, _}, gen_server:call(Pid, {return, nonsense})),
         ?assertNot(is_process_alive(Pid))
     end),
@@ -151,7 +151,7 @@ without_test_() ->
         Self = self(),
         Funs = #{init => fun() -> Self ! {handler, self()}, {ok, 0} end,
                  info => fun(Message, S) -> Self ! {told, Message}, {[], S} end},
-        sockeye_test:with_handler(Funs, fun(_, _) ->
+        test_support:with_handler(Funs, fun(_, _) ->
             Pid = handler(),
             ?assertEqual({error, not_supported}, gen_server:call(Pid, anything)),
             ok = gen_server:cast(Pid, hello),

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, event/1]).
+-import(test_support, [with_server/2, open/1, event/1]).
 -import(port_node, [until/1, kill/0, another/1, listening/2]).
 
 -define(TIMEOUT, 10000).
@@ -107,7 +107,7 @@ descriptors() ->
     Come = fun() ->
         [begin
              Client = ws_client:connect(To),
-             Conn = sockeye_test:opened(),
+             Conn = test_support:opened(),
              ok = ws_client:text(Client, "[1]"),
              ?assertEqual({json, [1]}, event(Conn)),
              Conn

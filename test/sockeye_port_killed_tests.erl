@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3, message/0, event/1, open/1]).
+-import(test_support, [with_server/2, with_handler/3, message/0, event/1, open/1]).
 -import(port_node, [until/1, kill/0, another/1, listening/2, handlers/1]).
 
 -define(TIMEOUT, 10000).
@@ -91,7 +91,7 @@ owner() ->
         ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
         ok = back(Restarts, Server, Port),
         ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
-        sockeye_test:flush(),
+        test_support:flush(),
         {Next, Other} = open(Port),
         ok = ws_client:text(Next, <<"2">>),
         ?assertEqual({json, 2}, event(Other))
@@ -250,7 +250,7 @@ often() ->
          end || _ <- lists:seq(1, 6)],
         {ok, #{restarts := Restarts}} = sockeye:info(),
         ok = back(Restarts - 1, Server, Port),
-        sockeye_test:flush(),
+        test_support:flush(),
         {_, _} = open(Port),
         ?assertEqual(Sup, whereis(sockeye_sup))
     end).

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3, message/0, open/1]).
+-import(test_support, [with_server/2, with_handler/3, message/0, open/1]).
 -import(port_node, [until/1, another/1, is_alive/1, logged/1, fault/1, signal/2, on/2]).
 
 -define(TIMEOUT, 15000).
@@ -130,7 +130,7 @@ thirty_times() ->
              receive {sockeye, Conn, {closed, 1006, _}} -> ok after ?TIMEOUT -> error(not_closed) end,
              ok = another(Restarts),
              ok = listening([{Server, Port}]),
-             sockeye_test:flush()
+             test_support:flush()
          end || _ <- lists:seq(1, 30)],
         ?assertEqual(Processes, [{Name, whereis(Name)} || {Name, _} <- Processes])
     end).
@@ -187,7 +187,7 @@ node_stands_still_test_() ->
                  {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, echo()}}),
                  true = unlink(Server),
                  {ok, #{os_pid := Engine}} = sockeye:info(),
-                 {list_to_integer(os:getpid()), sockeye_test:port(Server), Engine}
+                 {list_to_integer(os:getpid()), test_support:port(Server), Engine}
              end),
              Socket = ws_client:connect(Port),
              ok = signal("STOP", NodePid),
@@ -209,9 +209,9 @@ echo() ->
 node_ends_test_() ->
     [{Name, {timeout, 60, fun() -> node_ends(End) end}}
      || {Name, End} <- [{"killed", fun(_, NodePid) -> signal("KILL", NodePid) end},
-                        {"halt", fun(Node, _) -> _ = sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1) end) end), ok end},
+                        {"halt", fun(Node, _) -> _ = test_support:attempt(fun() -> on(Node, fun() -> erlang:halt(1) end) end), ok end},
                         {"halt that flushes nothing", fun(Node, _) ->
-                            _ = sockeye_test:attempt(fun() -> on(Node, fun() -> erlang:halt(1, [{flush, false}]) end) end), ok
+                            _ = test_support:attempt(fun() -> on(Node, fun() -> erlang:halt(1, [{flush, false}]) end) end), ok
                         end},
                         {"init:stop", fun(Node, _) -> on(Node, fun() -> init:stop() end) end}]].
 
@@ -222,7 +222,7 @@ node_ends(End) ->
             {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, echo()}}),
             true = unlink(Server),
             {ok, #{os_pid := OsPid}} = sockeye:info(),
-            {list_to_integer(os:getpid()), sockeye_test:port(Server), OsPid}
+            {list_to_integer(os:getpid()), test_support:port(Server), OsPid}
         end),
         Self = self(),
         %% Each reads for itself: there is not much time.

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, message/0, event/0, event/1, open/1, closed/1]).
+-import(test_support, [with_server/2, with_handler/2, with_handler/3, message/0, event/0, event/1, open/1, closed/1]).
 -import(port_node, [until/1, is_alive/1, handlers/1]).
 
 -define(TIMEOUT, 10000).
@@ -364,7 +364,7 @@ stop_server() ->
              terminate => fun(Reason, _) -> Self ! {terminated, Reason} end},
     [begin
          {ok, Server} = sockeye:start_link(#{port => 0, handler => {fun_handler, Funs}, processes => Processes}),
-         Port = sockeye_test:port(Server),
+         Port = test_support:port(Server),
          Sockets = [ws_client:connect(Port) || _ <- lists:seq(1, 20)],
          [open = message() || _ <- Sockets],
          Clients = [spawn_link(fun() -> answered(Socket, Self) end) || Socket <- Sockets],
@@ -373,7 +373,7 @@ stop_server() ->
          ok = sockeye:stop(Server),
          [receive {closed, Code} -> ?assertEqual(1001, Code) after ?TIMEOUT -> error(no_end) end || _ <- Sockets],
          [receive {client, Code} -> ?assertEqual(1001, Code) after ?TIMEOUT -> error(no_close) end || _ <- Sockets],
-         sockeye_test:flush(),
+         test_support:flush(),
          ?assertMatch({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, []))
      end || Processes <- [one, per_connection]].
 
@@ -389,7 +389,7 @@ handler_dies() ->
              frame => fun({json, <<"crash">>}, _, _) -> exit(wanted);
                          (Frame, _, S) -> {[{reply, Frame}], S}
                       end},
-    sockeye_test:quiet(fun() ->
+    test_support:quiet(fun() ->
         with_handler(Funs, #{}, fun(Port, _) ->
             Socket = ws_client:connect(Port),
             {open, First} = message(),
@@ -420,7 +420,7 @@ stop_application() ->
     Self = self(),
     Owner = spawn(fun() ->
                           {ok, Server} = sockeye:start_link(#{port => 0, active => true}),
-                          Self ! {port, sockeye_test:port(Server)},
+                          Self ! {port, test_support:port(Server)},
                           forward(Self)
                   end),
     Port = receive {port, P} -> P end,

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, closed/1]).
+-import(test_support, [with_server/2, open/1, closed/1]).
 -import(cluster_node, [with_nodes/2, server/2, client/2, until/2, on/2]).
 
 news() ->
@@ -98,7 +98,7 @@ news_end_with_the_server_test() ->
 killed(Name) ->
     Old = whereis(Name),
     exit(Old, kill),
-    sockeye_test:down(Old),
+    test_support:down(Old),
     New = until(fun() -> whereis(Name) end, fun(P) -> P =/= undefined andalso P =/= Old end),
     _ = sys:get_state(New),
     ok.
@@ -181,7 +181,7 @@ over_nodes(Nodes) ->
         [server(Node, #{}) || Node <- [A, B]],
         {_, ConnA} = client(A, chat),
         {SocketB, ConnB} = client(B, chat),
-        List = fun(Node) -> sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
+        List = fun(Node) -> test_support:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
         Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
         Watcher = on(A, {cluster_node, collect, [fun() -> ok = sockeye_presence:subscribe(chat, <<"t">>) end]}),
         ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
@@ -213,7 +213,7 @@ over_nodes_again_test_() ->
             [server(Node, #{}) || Node <- [A, B]],
             {_, ConnA} = client(A, chat),
             {_, ConnB} = client(B, chat),
-            List = fun(Node) -> sockeye_test:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
+            List = fun(Node) -> test_support:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
             Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
             ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
             ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, event/1, closed/1]).
+-import(test_support, [with_server/2, open/1, event/1, closed/1]).
 
 %% The close code for these bytes, on the wire and as the owner sees it.
 code(Bytes) ->
@@ -221,7 +221,7 @@ frames_right_behind_the_handshake_test() ->
                                    "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                                    frame(1, <<"1">>), frame(1, <<"2">>)]),
-        {Conn, {open, _}} = sockeye_test:event(),
+        {Conn, {open, _}} = test_support:event(),
         ?assertEqual({json, 1}, event(Conn)),
         ?assertEqual({json, 2}, event(Conn)),
         ok = gen_tcp:close(Socket)
@@ -238,7 +238,7 @@ garbage_test_() ->
                  _ = read_all(Socket, <<>>),
                  gen_tcp:close(Socket)
              end || _ <- lists:seq(1, 300)],
-            sockeye_test:flush(),
+            test_support:flush(),
             {Socket, Conn} = open(Port),
             ok = ws_client:text(Socket, <<"1">>),
             ?assertEqual({json, 1}, event(Conn)),

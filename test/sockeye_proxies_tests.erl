@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [free_port/0, program/1]).
+-import(test_support, [free_port/0, program/1]).
 
 -define(TIMEOUT, 20000).
 
@@ -29,7 +29,7 @@ proxies_test_() ->
 
 missing(Program) ->
     case os:getenv("SOCKEYE_PROXIES") of
-        false -> sockeye_test:left_out("real proxies in front", "no " ++ Program);
+        false -> test_support:left_out("real proxies in front", "no " ++ Program);
         _ -> [{"missing", fun() -> error({not_installed, Program}) end}]
     end.
 
@@ -137,7 +137,7 @@ comings_and_goings(Proxy, Seen) ->
              {Socket, Conn} = open(Proxy, "/ws"),
              echo(Socket, Conn, <<"hi">>),
              siege:end_with(How, Socket),
-             ?assert(is_integer(sockeye_test:closed(Conn))),
+             ?assert(is_integer(test_support:closed(Conn))),
              gen_tcp:close(Socket)
          end || _ <- lists:seq(1, 10), How <- [rst, close]]
     end).
@@ -170,7 +170,7 @@ open(Port, Path) ->
 behind(Proxy, Program, Test) ->
     Options = #{http2 => cleartext, format => raw, active => true, trusted_proxies => [<<"127.0.0.1">>],
                 origins => [same_host], http => bad_http:routes()},
-    sockeye_test:with_server(Options, fun(Port, _) ->
+    test_support:with_server(Options, fun(Port, _) ->
         Seen = atomics:new(1, []),
         Counter = counter(Port, Seen),
         Dir = filename:join(filename:basedir(user_cache, "sockeye"), "proxies-" ++ os:getpid()),

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, message/0]).
+-import(test_support, [with_server/2, open/1, message/0]).
 
 %% All that has come, and nothing is on its way: a publish delivers before it returns.
 got() ->
@@ -63,7 +63,7 @@ servers_are_apart_test() ->
 
 clients_and_handlers_publish_to_processes_test() ->
     Frame = fun({text, Text}, _, S) -> {[{publish, <<"t">>, {text, Text}}, {reply, {text, <<"ok">>}}], S} end,
-    sockeye_test:with_handler(#{frame => Frame}, #{format => raw}, fun(Port, Server) ->
+    test_support:with_handler(#{frame => Frame}, #{format => raw}, fun(Port, Server) ->
         ok = sockeye_pubsub:subscribe(Server, <<"t">>),
         Socket = ws_client:connect(Port),
         ok = ws_client:text(Socket, <<"from a client">>),
@@ -110,7 +110,7 @@ a_new_process_of_the_module_loses_none_test() ->
         ok = sockeye_pubsub:subscribe(Server, <<"t">>),
         Old = whereis(sockeye_pubsub_server),
         exit(Old, kill),
-        sockeye_test:down(Old),
+        test_support:down(Old),
         _ = cluster_node:until(fun() -> whereis(sockeye_pubsub_server) end, fun(P) -> P =/= undefined andalso P =/= Old end),
         ok = sockeye:publish(Server, <<"t">>, #{}),
         ?assertEqual([{<<"t">>, {json, #{}}}], got()),
@@ -154,7 +154,7 @@ thousands_end_at_once_test_() ->
         with_server(#{}, fun(_, Server) ->
             Pids = [spawn_link(fun() -> receive stop -> ok end end) || _ <- lists:seq(1, 20000)],
             [ok = sockeye_pubsub:subscribe(Server, <<"t">>, Pid) || Pid <- Pids],
-            ?assertEqual(20000, length(sockeye_test:ok(sockeye_pubsub:subscribers(Server, <<"t">>)))),
+            ?assertEqual(20000, length(test_support:ok(sockeye_pubsub:subscribers(Server, <<"t">>)))),
             {reductions, Before} = process_info(whereis(sockeye_pubsub_server), reductions),
             [Pid ! stop || Pid <- Pids],
             _ = cluster_node:until(fun() -> sockeye_pubsub:subscribers(Server, <<"t">>) end, fun(Left) -> Left =:= {ok, []} end),

@@ -29,7 +29,7 @@ kept_in_the_vm_test_() ->
              {"recompiled", fun() -> [begin recompiled(M), purged(M) end || _ <- [1, 2], M <- ours()], fine end},
              {"a codec",
               fun() ->
-                      [Client, Server] = [sockeye_test:ok(sockeye_codec:new(Role)) || Role <- [client, server]],
+                      [Client, Server] = [test_support:ok(sockeye_codec:new(Role)) || Role <- [client, server]],
                       [begin
                            load(sockeye_nif),
                            {ok, Bytes} = sockeye_codec:encode(Client, {text, <<"hi">>}),

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_handler/3]).
+-import(test_support, [with_handler/3]).
 
 %% Silence that counts as such (sockeye_worker).
 -define(REST_MS, 1000).

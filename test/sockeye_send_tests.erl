@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 -only_in({nif, [refused_frames_are_work_too_test_]}).
 
--import(sockeye_test, [with_server/2, with_handler/2, with_handler/3, open/1, closed/1, fill/2]).
+-import(test_support, [with_server/2, with_handler/2, with_handler/3, open/1, closed/1, fill/2]).
 
 frames_test_() ->
     Cases = [{#{a => 1}, {text, <<"{\"a\":1}">>}},
@@ -101,11 +101,11 @@ a_command_nested_without_end_is_badarg_test() ->
                               {[{send, Conn, Deep}, {reply, {text, <<"ok">>}}], S}
                       end,
              error => fun({{send, Conn, _}, Why}, Conn, S) -> Self ! {failed, Why}, {[], S} end},
-    sockeye_test:with_handler(Funs, fun(Port, _) ->
+    test_support:with_handler(Funs, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         ok = ws_client:text(Socket, <<"1">>),
         ?assertEqual({text, <<"ok">>}, ws_client:recv(Socket)),
-        ?assertMatch({failed, {bad_command, _}}, sockeye_test:message())
+        ?assertMatch({failed, {bad_command, _}}, test_support:message())
     end).
 
 %% What is refused has been encoded as well: a call on a normal scheduler stops where it would have

@@ -31,7 +31,7 @@ not_held_test_() ->
      end}.
 
 %% Of each call and of each term.
-a_third(Cases) -> sockeye_test:slice(3, 0, Cases).
+a_third(Cases) -> test_support:slice(3, 0, Cases).
 
 huge() ->
     Binary = binary:copy(<<"x">>, ?HUGE),
@@ -98,14 +98,14 @@ answered(Id, Answer) ->
     sockeye_nif:answer(Id, 0, Decision).
 
 not_held(Server, Call, What) ->
-    Socket = ws_client:connect(sockeye_test:port(Server)),
+    Socket = ws_client:connect(test_support:port(Server)),
     siege:settled(Server, 1),
     {ok, _, Handshake} = sockeye_codec:request(#{host => "a"}),
     {ok, Codec} = sockeye_codec:new(server),
     {ok, [Conn]} = sockeye:connections(Server),
     {ok, {_, Id, _}} = sockeye_engine:find(Server),
     World = #{server => Server, id => Id, conn => Conn, codec => Codec, handshake => Handshake},
-    Run = fun() -> sockeye_test:attempt(fun() -> Call(World, maps:get(What, persistent_term:get(?TERMS))) end) end,
+    Run = fun() -> test_support:attempt(fun() -> Call(World, maps:get(What, persistent_term:get(?TERMS))) end) end,
     try
         ?assertEqual([], takes_on(Run)),
         %% A machine that is busy with other things stops threads, too, but hardly each time.
@@ -179,7 +179,7 @@ not_kept_test_() ->
         Accept = fun(#{path := <<"/part">>}) -> {accept, #{headers => [{<<"x-part">>, Part()}], state => Part()}};
                     (_) -> {accept, #{}}
                  end,
-        sockeye_test:with_server(#{active => true, http => #{"/x" => Answer}, accept => Accept}, fun(Port, Server) ->
+        test_support:with_server(#{active => true, http => #{"/x" => Answer}, accept => Accept}, fun(Port, Server) ->
             Socket = ws_client:connect(Port),
             Conn = receive {sockeye, C, {open, _}} -> C after ?TIMEOUT -> error(not_open) end,
             true = erlang:garbage_collect(),
@@ -189,7 +189,7 @@ not_kept_test_() ->
             receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
             siege:until(fun() ->
                 %% The state of an accepted connection has come here.
-                sockeye_test:flush(),
+                test_support:flush(),
                 true = erlang:garbage_collect(),
                 After = {erlang:memory(binary), siege:memory()},
                 less(After, Before) orelse {grown, Before, After}

@@ -44,9 +44,9 @@ uncompressed({Kind, _} = Frame) when Kind =:= ping; Kind =:= pong -> Frame;
 uncompressed(Frame) -> {uncompressed, Frame}.
 
 with_server(Call, Test) ->
-    sockeye_test:with_server(#{active => true, ?PATIENT}, fun(Port, Server) ->
-        {Socket, Conn} = sockeye_test:open(Port),
-        {OtherSocket, Other} = sockeye_test:open(Port),
+    test_support:with_server(#{active => true, ?PATIENT}, fun(Port, Server) ->
+        {Socket, Conn} = test_support:open(Port),
+        {OtherSocket, Other} = test_support:open(Port),
         ok = sockeye:subscribe(Conn, ?TOPIC),
         drained(OtherSocket),
         World = #{server => Server, conn => Conn, other => Other},
@@ -84,10 +84,10 @@ with_handler(Command, Test) ->
     Open = fun(Conn, _, S) -> Self ! {open, self(), Conn}, {[{subscribe, ?TOPIC}], S} end,
     Info = fun({do, Commands}, S) -> {Commands, S} end,
     Error = fun(Why, _, S) -> Self ! {failed, Why}, {[], S} end,
-    sockeye_test:with_handler(#{open => Open, info => Info, error => Error}, #{processes => per_connection, ?PATIENT}, fun(Port, _) ->
+    test_support:with_handler(#{open => Open, info => Info, error => Error}, #{processes => per_connection, ?PATIENT}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         {Handler, Conn} = receive {open, H, C} -> {H, C} after ?TIMEOUT -> error(not_open) end,
-        sockeye_test:quiet(fun() ->
+        test_support:quiet(fun() ->
             Test(fun(Frame) -> Handler ! {do, [Command(Conn, Frame)]}, ws_client:recv(Socket, ?TIMEOUT) end,
                  fun(Frame) ->
                      Handler ! {do, [Command(Conn, Frame)]},
@@ -186,7 +186,7 @@ every_way_test_() ->
 
 %% A quarter of the terms, another one for the next way.
 every_frame(Way, Arrives, Refused) ->
-    {Written, NotJson, Payloads} = list_to_tuple([sockeye_test:slice(4, Way, Terms) || Terms <- tuple_to_list(persistent_term:get(?MODULE))]),
+    {Written, NotJson, Payloads} = list_to_tuple([test_support:slice(4, Way, Terms) || Terms <- tuple_to_list(persistent_term:get(?MODULE))]),
     [is(Title, {text, Text}, Arrives({json, Term})) || {Title, Term, Text} <- Written],
     is("a map alone", {text, <<"{\"a\":1}">>}, Arrives(#{a => 1})),
     [is([Title, " as ", atom_to_list(Kind)], {Kind, iolist_to_binary(IoData)}, Arrives({Kind, IoData}))
@@ -196,9 +196,9 @@ every_frame(Way, Arrives, Refused) ->
         Make <- [fun sent_terms:part/1, fun sent_terms:crooked/1, fun(N) -> lists:duplicate(N, $x) end]],
     [?assertEqual({Title, not_json}, {Title, Refused({json, Term})}) || {Title, Term} <- NotJson],
     [?assertEqual({Title, Kind, badarg}, {Title, Kind, Refused({Kind, Term})})
-     || {{Title, Term}, Kind} <- sockeye_test:slice(3, Way, [{T, Kind} || T <- sent_terms:not_payloads(), Kind <- [text, binary, ping, pong]])],
+     || {{Title, Term}, Kind} <- test_support:slice(3, Way, [{T, Kind} || T <- sent_terms:not_payloads(), Kind <- [text, binary, ping, pong]])],
     [?assertEqual({Kind, badarg}, {Kind, Refused({Kind, Make()})})
-     || {Kind, Make} <- sockeye_test:slice(3, Way, [{Kind, Make} || Kind <- [ping, pong], Make <- large_controls()])],
+     || {Kind, Make} <- test_support:slice(3, Way, [{Kind, Make} || Kind <- [ping, pong], Make <- large_controls()])],
     [?assertEqual({text, not_utf8}, {text, Refused({text, Payload})})
      || Payload <- [<<255>>, [255], <<(binary:copy(<<"x">>, 1000000))/binary, 255>>, [lists:duplicate(100000, $x), 16#c3]]],
     %% All is well afterwards.
@@ -224,8 +224,8 @@ short(Other) -> Other.
 %% Names of topics: 1 to 255 bytes, whatever they are cut from.
 topics_test_() ->
     {timeout, 120, fun() ->
-        sockeye_test:with_server(#{active => true, name => sent_topics}, fun(Port, Server) ->
-            {Socket, Conn} = sockeye_test:open(Port),
+        test_support:with_server(#{active => true, name => sent_topics}, fun(Port, Server) ->
+            {Socket, Conn} = test_support:open(Port),
             [begin
                  Topic = Make(Size),
                  ok = sockeye:subscribe(Conn, Topic),
@@ -267,14 +267,14 @@ reasons_test_() ->
            binary:copy(<<"x">>, 64000000), <<255>>, [$a | $b]
            | [T || T <- odd_terms:all(), not is_reason(T)]],
     [{Name, {timeout, 120, fun() ->
-        sockeye_test:with_server(#{active => true}, fun(Port, _) ->
+        test_support:with_server(#{active => true}, fun(Port, _) ->
             [begin
-                 {Socket, Conn} = sockeye_test:open(Port),
+                 {Socket, Conn} = test_support:open(Port),
                  ok = Close(Conn, Reason),
                  ?assertEqual({4000, iolist_to_binary(Reason)}, ws_client:recv_close(Socket)),
-                 _ = sockeye_test:closed(Conn)
+                 _ = test_support:closed(Conn)
              end || Reason <- Good],
-            {Socket, Conn} = sockeye_test:open(Port),
+            {Socket, Conn} = test_support:open(Port),
             [?assertEqual(badarg, refused(fun() -> Close(Conn, Reason) end)) || Reason <- Bad],
             ok = sockeye:send(Conn, {text, <<"still here">>}),
             ?assertEqual({text, <<"still here">>}, ws_client:recv(Socket))
@@ -291,7 +291,7 @@ http_answers_test_() ->
     {timeout, 120, fun() ->
         Given = ets:new(given, [public]),
         Answer = fun(_) -> [{_, Result}] = ets:lookup(Given, answer), Result end,
-        sockeye_test:with_server(#{http => #{"/x" => Answer}}, fun(Port, _) ->
+        test_support:with_server(#{http => #{"/x" => Answer}}, fun(Port, _) ->
             Get = fun(Result) -> ets:insert(Given, {answer, Result}), http_client:get(Port, "/x") end,
             [begin
                  {200, Headers, Body} = Get({200, [{["x-", <<"a">>], [sent_terms:part(100), $b | <<"c">>]}], IoData}),
@@ -301,7 +301,7 @@ http_answers_test_() ->
             Many = [{<<"x-", (integer_to_binary(N))/binary>>, integer_to_binary(N)} || N <- lists:seq(1, 1000)],
             {200, All, <<>>} = Get({200, Many, <<>>}),
             ?assertEqual([], Many -- All),
-            sockeye_test:quiet(fun() ->
+            test_support:quiet(fun() ->
                 [?assertMatch({_, {500, _, _}}, {Title, Get({200, [], Term})}) || {Title, Term} <- sent_terms:not_payloads()],
                 [?assertMatch({_, {500, _, _}}, {Title, Get({200, [{<<"x-a">>, Term}], <<>>})})
                  || {Title, Term} <- sent_terms:not_payloads()],
@@ -325,7 +325,7 @@ accepted_test_() ->
         Open = fun(_, #{state := State}, S) -> Self ! {state, State}, {[], S};
                   (_, _, S) -> {[], S} end,
         Handler = {accept_handler, #{accept => Accept, open => Open}},
-        sockeye_test:with_server(#{handler => Handler}, fun(Port, _) ->
+        test_support:with_server(#{handler => Handler}, fun(Port, _) ->
             Ask = fun(Result) ->
                 ets:insert(Given, {answer, Result}),
                 {ok, Status, Headers, Socket} = ws_client:handshake(Port, #{}),
@@ -338,7 +338,7 @@ accepted_test_() ->
              end || {Title, State} <- states()],
             {101, Headers} = Ask(#{headers => [{["x-", <<"a">>], [sent_terms:part(1000), $b | <<"c">>]}]}),
             ?assertEqual(<<(binary:copy(<<"x">>, 1000))/binary, "bc">>, proplists:get_value(<<"x-a">>, Headers)),
-            sockeye_test:quiet(fun() ->
+            test_support:quiet(fun() ->
                 [?assertMatch({_, {500, _}}, {Title, Ask(#{headers => [{<<"x-a">>, Term}]})})
                  || {Title, Term} <- sent_terms:not_payloads()],
                 [?assertMatch({_, {500, _}}, {Term, Ask(#{subprotocol => Term})})
@@ -360,7 +360,7 @@ is_vast(Title) -> string:find(Title, "9,000,000") =/= nomatch.
 %% Headers of a client's request.
 client_headers_test_() ->
     {timeout, 120, fun() ->
-        sockeye_test:with_server(#{active => true, max_header_size => 65536}, fun(Port, _) ->
+        test_support:with_server(#{active => true, max_header_size => 65536}, fun(Port, _) ->
             Url = "ws://127.0.0.1:" ++ integer_to_list(Port),
             [begin
                  {ok, Conn} = sockeye_client:connect(Url, #{headers => Headers}),
@@ -383,8 +383,8 @@ is_headers(_) -> false.
 %% Keys and metas of presence are terms of any kind. A large one is compared with others where it is a key.
 presence_test_() ->
     {timeout, 120, fun() ->
-        sockeye_test:with_server(#{active => true, name => sent_presence}, fun(Port, Server) ->
-            {_, Conn} = sockeye_test:open(Port),
+        test_support:with_server(#{active => true, name => sent_presence}, fun(Port, Server) ->
+            {_, Conn} = test_support:open(Port),
             Metas = lists:enumerate([T || {_, T} <- states()]),
             Entries = [{T, T} || T <- maps:keys(maps:from_list([{T, x} || T <- odd_terms:all()]))]
                 ++ [{{key, N}, T} || {N, T} <- Metas],
@@ -426,13 +426,13 @@ bounds_of_urls_test() ->
 
 %% Whatever scheduler sets them.
 many_options_test() ->
-    sockeye_test:with_server(#{active => false}, fun(Port, _) ->
-        {Socket, Conn} = sockeye_test:open(Port),
+    test_support:with_server(#{active => false}, fun(Port, _) ->
+        {Socket, Conn} = test_support:open(Port),
         [begin
              ok = sockeye:setopts(Conn, lists:duplicate(N - 1, {idle_timeout, infinity}) ++ [{active, 1}]),
              ok = ws_client:text(Socket, <<"1">>),
-             {json, 1} = sockeye_test:event(Conn),
-             passive = sockeye_test:event(Conn),
+             {json, 1} = test_support:event(Conn),
+             passive = test_support:event(Conn),
              ?assertError(badarg, sockeye:setopts(Conn, lists:duplicate(N - 1, {idle_timeout, infinity}) ++ [{active, a}])),
              ?assertError(badarg, sockeye:setopts(Conn, lists:duplicate(N, {idle_timeout, infinity}) ++ a))
          end || N <- [1, 63, 64, 65, 1000]]

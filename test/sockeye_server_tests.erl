@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, open/1, event/1, closed/1, port/1]).
+-import(test_support, [with_server/2, open/1, event/1, closed/1, port/1]).
 
 starts_the_application_test() ->
     _ = application:stop(sockeye),
@@ -111,7 +111,7 @@ stop_closes_every_connection_test() ->
     ok = sockeye:stop(Server),
     [receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual({code, 1001}, Reason) end
      || {Pid, Monitor} <- Clients],
-    sockeye_test:flush().
+    test_support:flush().
 
 several_servers_of_one_port_test() ->
     with_server(#{}, fun(Port, First) ->
@@ -120,7 +120,7 @@ several_servers_of_one_port_test() ->
             ?assertMatch({ok, #{ip := {127, 0, 0, 2}}}, sockeye:info(Second)),
             ?assertMatch({ok, #{ip := {127, 0, 0, 1}}}, sockeye:info(First)),
             Socket = ws_client:connect(Port, #{ip => {127, 0, 0, 2}}),
-            {Conn, {open, _}} = sockeye_test:event(),
+            {Conn, {open, _}} = test_support:event(),
             ?assertEqual({ok, [Conn]}, sockeye:connections(Second)),
             ?assertEqual({ok, []}, sockeye:connections(First)),
             ok = gen_tcp:close(Socket)
@@ -128,14 +128,14 @@ several_servers_of_one_port_test() ->
     end).
 
 ipv6_test_() ->
-    sockeye_test:if_ipv6({"a server on ::1", fun ipv6/0}).
+    test_support:if_ipv6({"a server on ::1", fun ipv6/0}).
 
 ipv6() ->
     with_server(#{ip => "::1"}, fun(Port, Server) ->
         ?assertMatch({ok, #{ip := {0, 0, 0, 0, 0, 0, 0, 1}}}, sockeye:info(Server)),
         Socket = ws_client:connect(Port, #{ip => {0, 0, 0, 0, 0, 0, 0, 1},
                                            socket => [inet6]}),
-        {Conn, {open, #{peer := {{0, 0, 0, 0, 0, 0, 0, 1}, _}}}} = sockeye_test:event(),
+        {Conn, {open, #{peer := {{0, 0, 0, 0, 0, 0, 0, 1}, _}}}} = test_support:event(),
         ok = ws_client:text(Socket, <<"1">>),
         ?assertEqual({json, 1}, event(Conn))
     end).
@@ -147,7 +147,7 @@ any_address_test() ->
     end).
 
 under_a_supervisor_test() ->
-    sockeye_test:quiet(fun under_a_supervisor/0).
+    test_support:quiet(fun under_a_supervisor/0).
 
 under_a_supervisor() ->
     {ok, Sup} = supervisor:start_link(test_sup, [sockeye:child_spec(
@@ -208,7 +208,7 @@ info_of_a_connection_test() ->
     with_server(#{subprotocols => [<<"c">>, <<"b">>, <<"a">>]}, fun(Port, _) ->
         Socket = ws_client:connect(Port, #{path => "/chat/%20?x=1&y=2",
                                            headers => [{"Sec-WebSocket-Protocol", "x, b, a"}]}),
-        {Conn, {open, Open}} = sockeye_test:event(),
+        {Conn, {open, Open}} = test_support:event(),
         {ok, Client} = inet:sockname(Socket),
         {ok, Ours} = inet:peername(Socket),
         ?assertMatch(#{path := <<"/chat/%20">>, query := <<"x=1&y=2">>, subprotocol := <<"b">>,
@@ -225,7 +225,7 @@ info_of_a_connection_test() ->
 no_subprotocol_test() ->
     with_server(#{}, fun(Port, _) ->
         _ = ws_client:connect(Port),
-        {Conn, {open, Open}} = sockeye_test:event(),
+        {Conn, {open, Open}} = test_support:event(),
         ?assertMatch(#{subprotocol := undefined, path := <<"/">>, query := <<>>}, Open),
         ?assertMatch({ok, #{subprotocol := undefined}}, sockeye:info(Conn))
     end).
@@ -235,11 +235,11 @@ connections_test() ->
         ?assertEqual({ok, []}, sockeye:connections(Server)),
         Opened = [open(Port) || _ <- lists:seq(1, 30)],
         Conns = [Conn || {_, Conn} <- Opened],
-        ?assertEqual(lists:sort(Conns), lists:sort(sockeye_test:ok(sockeye:connections(Server)))),
+        ?assertEqual(lists:sort(Conns), lists:sort(test_support:ok(sockeye:connections(Server)))),
         [{Socket, First} | _] = Opened,
         ok = ws_client:close(Socket, 1000, <<>>),
         1000 = closed(First),
-        ?assertEqual(lists:sort(Conns -- [First]), lists:sort(sockeye_test:ok(sockeye:connections(Port))))
+        ?assertEqual(lists:sort(Conns -- [First]), lists:sort(test_support:ok(sockeye:connections(Port))))
     end).
 
 a_conn_is_never_used_again_test() ->

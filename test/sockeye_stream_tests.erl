@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3, open/1, fill/2]).
+-import(test_support, [with_server/2, with_handler/3, open/1, fill/2]).
 
 %% {Fin, Opcode, Payload} of the next frame.
 fragment(Socket) ->
@@ -73,7 +73,7 @@ out_of_order_test() ->
         ?assertEqual({error, not_streaming}, piece(Conn, binary, more, <<"b">>)),
         Self = self(),
         spawn_link(fun() -> Self ! {other, piece(Conn, text, more, <<"b">>), piece(Conn, text, first, <<"b">>)} end),
-        ?assertEqual({other, {error, not_streaming}, {error, streaming}}, sockeye_test:message()),
+        ?assertEqual({other, {error, not_streaming}, {error, streaming}}, test_support:message()),
         %% All or none: what a list has begun is as if it had not.
         ?assertEqual({error, streaming},
                      sockeye:send(Conn, [{stream, text, last, <<"b">>}, {stream, text, first, <<"c">>},
@@ -101,7 +101,7 @@ a_character_may_be_cut_test() ->
 a_full_queue_refuses_a_piece_test() ->
     with_server(#{send_queue_size => 100000}, fun(Port, _) ->
         Socket = ws_client:connect(Port, #{socket => [{recbuf, 4096}, {sndbuf, 4096}]}),
-        {Conn, {open, _}} = sockeye_test:event(),
+        {Conn, {open, _}} = test_support:event(),
         ok = piece(Conn, binary, first, <<>>),
         Sent = fill(Conn, fun(N) -> piece(Conn, binary, more, <<N:32, 0:80000>>) end),
         ?assertEqual({error, busy}, piece(Conn, binary, last, <<0:80000>>)),
@@ -129,7 +129,7 @@ a_handler_may_stream_test() ->
         ok = ws_client:text(Socket, <<"2">>),
         ?assertEqual([{1, 0, <<"b">>}, {1, 1, <<"later">>}], [fragment(Socket) || _ <- [1, 2]]),
         ok = ws_client:text(Socket, <<"3">>),
-        ?assertEqual(not_streaming, sockeye_test:message())
+        ?assertEqual(not_streaming, test_support:message())
     end).
 
 a_close_does_not_wait_test() ->
@@ -151,7 +151,7 @@ a_stream_ends_with_its_connection_test() ->
              ok = piece(Conn, text, first, <<"a">>),
              ?assertEqual({0, 1, <<"a">>}, fragment(Socket)),
              ok = ws_client:drop(Socket),
-             ?assertEqual(1006, sockeye_test:closed(Conn)),
+             ?assertEqual(1006, test_support:closed(Conn)),
              ?assertEqual({error, closed}, piece(Conn, text, more, <<"b">>))
          end || _ <- lists:seq(1, 5)]
     end).

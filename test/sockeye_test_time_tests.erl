@@ -10,7 +10,7 @@ longer_than_usual_test() ->
 
 every_module_test() ->
     Modules = [list_to_atom(filename:basename(File, ".erl"))
-               || File <- filelib:wildcard(filename:join([sockeye_test:root(), "test", "*_tests.erl"]))],
+               || File <- filelib:wildcard(filename:join([test_support:root(), "test", "*_tests.erl"]))],
     ?assert(length(Modules) > 70),
     Without = [Module || Module <- Modules, {module, Module} =:= code:ensure_loaded(Module),
                          not erlang:function_exported(Module, eunit_wrapper_, 1)],
@@ -83,7 +83,7 @@ by_eunit_test() ->
            " {with, set, [X]}],"
            "ok = eunit:test({\"tests\", sockeye_test_time:limited(Tests)}, []),"
            "error = eunit:test({\"tests\", sockeye_test_time:limited([fun() -> receive never -> ok end end], 1)}, []),",
-    {Status, Said} = sockeye_test:bare_node(Code),
+    {Status, Said} = test_support:bare_node(Code),
     ?assertEqual({0, Said}, {Status, Said}),
     ?assertMatch({match, _}, re:run(Said, "All 14 tests passed")),
     ?assertMatch({match, _}, re:run(Said, "\\*timed out\\*")).

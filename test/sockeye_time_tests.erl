@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3, open/1, event/1]).
+-import(test_support, [with_server/2, with_handler/3, open/1, event/1]).
 
 -define(SHORT, 200).
 
@@ -23,7 +23,7 @@ a_handler_learns_why_test() ->
     with_handler(Funs, #{ping_interval => ?SHORT, pong_timeout => ?SHORT}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         ?assertEqual({ping, <<>>}, ws_client:recv(Socket)),
-        ?assertEqual({1001, <<"ping timeout">>}, sockeye_test:message())
+        ?assertEqual({1001, <<"ping timeout">>}, test_support:message())
     end).
 
 %% For longer than the silence that would end it, which a machine that is busy must not make of it.
@@ -84,8 +84,8 @@ a_handler_may_see_pings_and_pongs_test() ->
         ?assertEqual({pong, <<"here?">>}, ws_client:recv(Socket)),
         ?assertEqual({ping, <<"and you?">>}, ws_client:recv(Socket)),
         ok = ws_client:raw(Socket, ws_client:encode(10, <<"and you?">>)),
-        ?assertEqual({ping, <<"here?">>}, sockeye_test:message()),
-        ?assertEqual({pong, <<"and you?">>}, sockeye_test:message())
+        ?assertEqual({ping, <<"here?">>}, test_support:message()),
+        ?assertEqual({pong, <<"and you?">>}, test_support:message())
     end).
 
 limits_change_at_run_time_test_() ->
@@ -137,7 +137,7 @@ times_change_at_run_time_test() ->
 the_send_queue_changes_at_run_time_test() ->
     with_server(#{}, fun(Port, _) ->
         Socket = ws_client:connect(Port, #{socket => [{recbuf, 4096}]}),
-        {Conn, {open, _}} = sockeye_test:event(),
+        {Conn, {open, _}} = test_support:event(),
         ok = sockeye:setopts(Conn, [{send_queue_size, 64 * 1048576}]),
         {ok, #{}} = sockeye:info(Conn),
         Large = <<0:(8 * 1048576 * 8)>>,

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, closed/1, left_out/2, opened/0]).
+-import(test_support, [with_server/2, closed/1, left_out/2, opened/0]).
 
 -define(TIMEOUT, 20000).
 -define(UPGRADE, "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -142,7 +142,7 @@ client(#{python := Python, cert := Cert, key := Key}, Version, {Steps, Act, Last
 %% ---------------------------------------------------------------- the peer
 
 peer(Python, Args, Steps) ->
-    Script = filename:join(sockeye_test:root(), "test/peers/tls_peer.py"),
+    Script = filename:join(test_support:root(), "test/peers/tls_peer.py"),
     open_port({spawn_executable, Python},
               [{args, [Script | Args] ++ [step(Step) || Step <- Steps ++ ['end']]}, {line, 10000}, binary, exit_status,
                stderr_to_stdout]).

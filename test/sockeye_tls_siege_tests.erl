@@ -13,10 +13,10 @@ all_test_() ->
     test_certs:tests(ssl, fun test_certs:localhost/0, Tests, 120).
 
 under(Tls, Attack) ->
-    sockeye_test:quiet(fun() ->
+    test_support:quiet(fun() ->
         siege:unchanged(fun() ->
             Options = #{tls => Tls, format => raw, active => true, handshake_timeout => 2000, close_timeout => 500},
-            sockeye_test:with_server(Options, fun(Port, Server) ->
+            test_support:with_server(Options, fun(Port, Server) ->
                 Attack(Port),
                 siege:settled(Server, 0),
                 %% It still serves.
@@ -99,7 +99,7 @@ less(At, Size) -> At - Size.
 cut_anywhere(Tls) ->
     under(Tls, fun(Port) ->
         [?assertEqual({At, cut}, {At, through(Port, At, cut)}) || At <- lists:seq(0, 560, 20)],
-        sockeye_test:flush()
+        test_support:flush()
     end).
 
 %% Some bytes of a hello mean nothing to the server, but the client's proof of
@@ -107,7 +107,7 @@ cut_anywhere(Tls) ->
 changed_anywhere(Tls) ->
     under(Tls, fun(Port) ->
         [?assertEqual({At, cut}, {At, through(Port, At, change)}) || At <- lists:seq(11, 560, 25)],
-        sockeye_test:flush()
+        test_support:flush()
     end).
 
 no_tls(Tls) ->

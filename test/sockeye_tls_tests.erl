@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, event/0, event/1, closed/1]).
+-import(test_support, [with_server/2, event/0, event/1, closed/1]).
 
 -define(TIMEOUT, 10000).
 
@@ -208,7 +208,7 @@ refused(Port, Tls) ->
 
 %% OTP's client uses no tickets but those of OTP.
 resumptions(false) ->
-    sockeye_test:left_out("TLS resumption", "no openssl");
+    test_support:left_out("TLS resumption", "no openssl");
 resumptions(OpenSsl) ->
     [{Name, fun(Certs) -> resumption(OpenSsl, Options, Certs) end}
      || {Name, Options} <- [{"resumption over 1.3", ["-tls1_3"]},

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 -only_in({nif, [a_list_of_many_servers_is_work_for_a_dirty_scheduler_test]}).
 
--import(sockeye_test, [with_server/2, with_handler/2, open/1, closed/1, url/1]).
+-import(test_support, [with_server/2, with_handler/2, open/1, closed/1, url/1]).
 
 %% So many connections, in the order in which they were opened.
 several(Port, N) ->
@@ -75,7 +75,7 @@ a_prefix_gets_all_that_begins_so_and_each_once_test() ->
         ?assertEqual([<<"room/1">>], until_mark(Second)),
         ?assertEqual({ok, #{<<"room/*">> => 1, <<"room/1">> => 2, <<"*">> => 1}},
                      sockeye:topics(Server)),
-        ?assertEqual(lists:sort([A, B]), lists:sort(sockeye_test:ok(sockeye:subscribers(Server, <<"room/1">>)))),
+        ?assertEqual(lists:sort([A, B]), lists:sort(test_support:ok(sockeye:subscribers(Server, <<"room/1">>)))),
         ?assertEqual({ok, [A]}, sockeye:subscribers(Server, <<"y">>)),
         ok = sockeye:unsubscribe(A, <<"room/*">>),
         ok = sockeye:unsubscribe(A, <<"*">>),
@@ -91,7 +91,7 @@ the_bound_of_subscriptions_test_() ->
               Got = [sockeye:subscribe(Conn, <<"t", I>>) || I <- lists:seq(1, N)],
               ?assertEqual([ok || _ <- lists:seq(1, min(N, 3))]
                            ++ [{error, too_many_subscriptions} || _ <- lists:seq(4, max(3, N))], Got),
-              ?assertEqual(min(N, 3), map_size(sockeye_test:ok(sockeye:topics(Server)))),
+              ?assertEqual(min(N, 3), map_size(test_support:ok(sockeye:topics(Server)))),
               %% One that ends makes room.
               ok = sockeye:unsubscribe(Conn, <<"t", 1>>),
               ok = sockeye:subscribe(Conn, <<"another">>)
@@ -144,7 +144,7 @@ ten_thousand_subscriptions_come_and_go_test_() ->
             Before = siege:memory(),
             Names = [<<"topic/", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 10000)],
             [ok = sockeye:subscribe(Conn, Name) || Name <- Names],
-            ?assertEqual(10000, map_size(sockeye_test:ok(sockeye:topics(Server)))),
+            ?assertEqual(10000, map_size(test_support:ok(sockeye:topics(Server)))),
             [ok = sockeye:publish(Server, Name, {text, Name}) || Name <- lists:sublist(Names, 100)],
             ?assertEqual(lists:sublist(Names, 100), texts(Socket, 100)),
             ok = sockeye:close(Conn),
@@ -163,13 +163,13 @@ one_topic_of_many_connections_test() ->
         ?assertEqual({ok, #{sent => 200, dropped => 0}},
                      sockeye:publish(Server, <<"all">>, {text, <<"hi">>}, #{wait => true})),
         [?assertEqual(<<"hi">>, ws_client:recv_data(Socket)) || {Socket, _} <- All],
-        ?assertEqual(200, length(sockeye_test:ok(sockeye:subscribers(Server, <<"all">>))))
+        ?assertEqual(200, length(test_support:ok(sockeye:subscribers(Server, <<"all">>))))
     end).
 
 %% A frame is encoded for each server that has connections in a list.
 a_list_of_many_servers_is_work_for_a_dirty_scheduler_test() ->
     Servers = [element(2, {ok, _} = sockeye:start_link(#{port => 0})) || _ <- lists:seq(1, 6)],
-    Pairs = [open(sockeye_test:port(Server)) || Server <- Servers],
+    Pairs = [open(test_support:port(Server)) || Server <- Servers],
     Conns = [Conn || {_, Conn} <- Pairs],
     Text = binary:copy(<<"x">>, 60000),
     Frame = {text, Text},
@@ -179,7 +179,7 @@ a_list_of_many_servers_is_work_for_a_dirty_scheduler_test() ->
     [?assertEqual(Text, ws_client:recv_data(Socket)) || {Socket, _} <- Pairs ++ lists:sublist(Pairs, 5)],
     ws_client:drop_all(),
     [ok = sockeye:stop(Server) || Server <- Servers],
-    sockeye_test:flush().
+    test_support:flush().
 
 %% What one process says to a connection comes in the order in which it said it,
 %% whichever way it takes.
@@ -346,7 +346,7 @@ commands_of_a_handler_test() ->
                     {[{subscribe, Conn, T}, {publish, T, {text, <<"1">>}}, {unsubscribe, Conn, T},
                       {publish, T, {text, <<"2">>}}, {reply, {text, <<"3">>}}], S}
             end,
-    sockeye_test:with_handler(#{frame => Frame}, #{format => raw}, fun(Port, _) ->
+    test_support:with_handler(#{frame => Frame}, #{format => raw}, fun(Port, _) ->
         A = ws_client:connect(Port),
         B = ws_client:connect(Port),
         Say = fun(Socket, Text) -> ws_client:text(Socket, Text) end,
@@ -444,7 +444,7 @@ news_are_bounded_test_() ->
                  ?assertEqual({false, []}, sockeye_backend:topic_news(ServerId)),
                  [ok = sockeye:unsubscribe(Conn, Topic) || Topic <- Topics]
              end || Count <- [1, 255, 256, 257, 4095, 4096, 4097],
-                    _ <- [sockeye_test:flush()]]
+                    _ <- [test_support:flush()]]
         end)
     end}.
 

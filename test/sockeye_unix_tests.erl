@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [event/0, event/1, closed/1]).
+-import(test_support, [event/0, event/1, closed/1]).
 
 in_folder(Test) ->
     Name = "sockeye-" ++ os:getpid() ++ integer_to_list(erlang:unique_integer([positive])),
@@ -21,7 +21,7 @@ with_socket(Ip, Test) ->
     after
         ws_client:drop_all(),
         _ = sockeye:stop(Server),
-        sockeye_test:flush()
+        test_support:flush()
     end.
 
 echo(Ip) ->
@@ -88,7 +88,7 @@ port_is_refused_test() ->
 abstract_test_() ->
     case os:type() of
         {unix, linux} -> fun abstract/0;
-        _ -> sockeye_test:left_out("abstract sockets", "only Linux has them")
+        _ -> test_support:left_out("abstract sockets", "only Linux has them")
     end.
 
 abstract() ->
@@ -100,7 +100,7 @@ abstract() ->
 
 reuseport_test() ->
     Options = #{port => 0, reuseport => true},
-    sockeye_test:with_server(Options, fun(Port, _) ->
+    test_support:with_server(Options, fun(Port, _) ->
         {ok, Second} = sockeye:start_link(Options#{port => Port}),
         ?assertEqual({error, eaddrinuse}, sockeye:start_link(#{port => Port})),
         ok = sockeye:stop(Second)
@@ -108,10 +108,10 @@ reuseport_test() ->
 
 %% A server on `::' shows an IPv4 client as one.
 mapped_address_test_() ->
-    sockeye_test:if_ipv6({"IPv4 clients of ::", fun mapped_address/0}).
+    test_support:if_ipv6({"IPv4 clients of ::", fun mapped_address/0}).
 
 mapped_address() ->
-    sockeye_test:with_server(#{ip => "::"}, fun(Port, _) ->
+    test_support:with_server(#{ip => "::"}, fun(Port, _) ->
         _ = ws_client:connect(Port),
         {_, {open, #{peer := {Peer, _}, local := {Local, Port}}}} = event(),
         ?assertEqual({{127, 0, 0, 1}, {127, 0, 0, 1}}, {Peer, Local})

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, message/0, quiet/1]).
+-import(test_support, [with_server/2, message/0, quiet/1]).
 
 with_websock(First, Test) ->
     with_websock(First, #{}, Test).
@@ -155,7 +155,7 @@ ends_test_() ->
 
 stopped(Stop) ->
     {ok, Server} = sockeye:start_link(#{port => 0, handler => {sockeye_websock, {websock_module, {self(), {ok, state}}}}}),
-    Socket = ws_client:connect(sockeye_test:port(Server)),
+    Socket = ws_client:connect(test_support:port(Server)),
     {init, _} = message(),
     _ = spawn_link(fun() -> Stop(Server) end),
     {1001, <<>>} = ws_client:recv_close(Socket),

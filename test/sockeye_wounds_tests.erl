@@ -6,7 +6,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2, with_handler/3]).
+-import(test_support, [with_server/2, with_handler/3]).
 
 %% A peer that has vanished is found although the server keeps sending, and its
 %% kernel, here that of a client which never reads, keeps taking it.
@@ -14,7 +14,7 @@ half_open_while_the_server_sends_test_() ->
     {timeout, 30, fun() ->
         Options = #{ping_interval => 200, pong_timeout => 300, idle_timeout => infinity},
         siege:under(Options, fun(Port, _) ->
-            {Socket, Conn} = sockeye_test:open(Port),
+            {Socket, Conn} = test_support:open(Port),
             ?assertEqual(1001, push(Conn, 1000)),
             gen_tcp:close(Socket)
         end)
@@ -35,7 +35,7 @@ races_of_active_and_passive_test_() ->
         Count = 20000,
         siege:unchanged(fun() ->
             with_server(#{format => raw, active => false}, fun(Port, _) ->
-                {Socket, Conn} = sockeye_test:open(Port),
+                {Socket, Conn} = test_support:open(Port),
                 Sender = spawn_link(fun() ->
                     [ok = ws_client:binary(Socket, <<N:32>>) || N <- lists:seq(1, Count)]
                 end),
@@ -70,7 +70,7 @@ a_flood_that_changes_hands_test_() ->
         Count = 20000,
         siege:unchanged(fun() ->
             with_server(#{format => raw, active => true}, fun(Port, _) ->
-                {Socket, Conn} = sockeye_test:open(Port),
+                {Socket, Conn} = test_support:open(Port),
                 Self = self(),
                 Hands = [spawn_link(fun() -> hand(Self, Conn) end) || _ <- lists:seq(1, 4)],
                 Sender = spawn_link(fun() ->
@@ -176,7 +176,7 @@ a_process_each_goes_with_its_client_test_() ->
 %% The owner dies while clients come: each of them is let go, with 1011 or without a word.
 an_owner_that_dies_in_a_rush_test_() ->
     {timeout, 60, fun() ->
-        sockeye_test:quiet(fun() -> siege:unchanged(fun() ->
+        test_support:quiet(fun() -> siege:unchanged(fun() ->
             %% In the middle of them.
             Owner = spawn(fun() -> [receive {sockeye, _, {open, _}} -> ok end || _ <- lists:seq(1, 20)], exit(kill) end),
             with_server(#{handler => Owner}, fun(Port, Server) ->

@@ -4,13 +4,13 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(sockeye_test, [with_server/2]).
+-import(test_support, [with_server/2]).
 
 %% A server on an address of one network, and a client that finds it there.
 one_network_test_() ->
     case link_local() of
         none ->
-            sockeye_test:left_out("an address of one network", "no interface has one");
+            test_support:left_out("an address of one network", "no interface has one");
         {Name, Address, Number} ->
             [{lists:concat([Title, " with ", Zone]), fun() -> Test(Address, Zone) end}
              || Zone <- [Name, integer_to_list(Number)], {Title, Test} <- [{"a server", fun reached/2}, {"the Host header", fun host/2},
@@ -80,15 +80,15 @@ number(Zone) ->
 
 %% An interface that is not there is an error with a name.
 no_such_interface_test_() ->
-    [sockeye_test:if_ipv6({"of a server", fun() ->
+    [test_support:if_ipv6({"of a server", fun() ->
          [?assertEqual({Zone, {error, enodev}}, {Zone, sockeye:start_link(#{port => 0, ip => "fe80::1%" ++ Zone})})
           || Zone <- ["nosuchzone0", "no-such.zone_1~"]]
      end}),
-     sockeye_test:if_ipv6({"of a URL", fun() ->
+     test_support:if_ipv6({"of a URL", fun() ->
          [?assertEqual({Zone, {error, enodev}}, {Zone, sockeye_client:connect("ws://[fe80::1%25" ++ Zone ++ "]:9/")})
           || Zone <- ["nosuchzone0", "no-such.zone_1~", "%6eosuchzone"]]
      end}),
-     sockeye_test:if_ipv6({"of a proxy", fun() ->
+     test_support:if_ipv6({"of a proxy", fun() ->
          ?assertEqual({error, enodev}, sockeye_client:connect("ws://a/", #{proxy => "http://[fe80::1%25nosuchzone]:9"}))
      end})].
 

@@ -318,7 +318,7 @@ start(Kind) ->
         own(Pid)
     end),
     Pid = receive {Holder, Started} -> Started after patience() -> error(not_started) end,
-    #{pid => Pid, holder => Holder, kind => Kind, port => sockeye_test:port(Pid)}.
+    #{pid => Pid, holder => Holder, kind => Kind, port => test_support:port(Pid)}.
 
 options(owner) -> #{active => true};
 options(one) -> #{handler => {bare_handler, []}};

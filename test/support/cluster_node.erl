@@ -40,7 +40,7 @@ start_all(Engines) ->
     Nodes.
 
 stop_all(Nodes) ->
-    [sockeye_test:attempt(fun() -> peer:stop(Peer) end) || {Peer, _} <- Nodes].
+    [test_support:attempt(fun() -> peer:stop(Peer) end) || {Peer, _} <- Nodes].
 
 begin_anew(Nodes) ->
     [begin
@@ -83,7 +83,7 @@ client(Node, Name) ->
     {ok, #{port := Port}} = on(Node, {sockeye, info, [Name]}),
     {ok, Before} = on(Node, {sockeye, connections, [Name]}),
     Socket = ws_client:connect(Port),
-    [Conn] = until(fun() -> sockeye_test:ok(on(Node, {sockeye, connections, [Name]})) -- Before end,
+    [Conn] = until(fun() -> test_support:ok(on(Node, {sockeye, connections, [Name]})) -- Before end,
                    fun(New) -> New =/= [] end),
     {Socket, Conn}.
 

@@ -26,12 +26,12 @@ others() ->
 %% Names of files, from the top of the tree.
 -spec wildcards([string()]) -> [string()].
 wildcards(Patterns) ->
-    [lists:nthtail(length(sockeye_test:root()) + 1, File)
-     || Pattern <- Patterns, File <- filelib:wildcard(filename:join(sockeye_test:root(), Pattern))].
+    [lists:nthtail(length(test_support:root()) + 1, File)
+     || Pattern <- Patterns, File <- filelib:wildcard(filename:join(test_support:root(), Pattern))].
 
 -spec page(string()) -> string().
 page(Page) ->
-    {ok, Text} = file:read_file(filename:join(sockeye_test:root(), Page)),
+    {ok, Text} = file:read_file(filename:join(test_support:root(), Page)),
     unicode:characters_to_list(Text).
 
 -spec blocks(string()) -> [block()].

@@ -43,7 +43,7 @@ say(Format, Args) ->
 %% Options: rounds, connections.
 run(#{rounds := Rounds, connections := Connections}) ->
     Server = server(#{processes => one}, counting()),
-    Port = sockeye_test:port(Server),
+    Port = test_support:port(Server),
     [Handler] = port_node:handlers(Server),
     Processes = [{Name, whereis(Name)} || Name <- [sockeye_sup, sockeye_engine, sockeye_link]],
     %% What is loaded, opened or named once stays.
@@ -152,7 +152,7 @@ large_beside_small(#{seconds := Seconds}) ->
     Echo = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
     Server = server(#{processes => per_connection, format => raw, max_message_size => ?LARGE, inbox_size => 2 * ?LARGE,
                       send_queue_size => 2 * ?LARGE}, Echo),
-    Port = sockeye_test:port(Server),
+    Port = test_support:port(Server),
     Small = ws_client:connect(Port),
     _ = times(Small, 500),
     Alone = share(0.99, times(Small, 1000 * Seconds)),

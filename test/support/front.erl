@@ -28,7 +28,7 @@ port({_, {_, Port}}) -> Port.
 
 stop({Pid, _}) ->
     exit(Pid, kill),
-    _ = sockeye_test:down(Pid),
+    _ = test_support:down(Pid),
     ok.
 
 adopted() ->

@@ -22,7 +22,7 @@ with(Way, Test) when Way =:= one; Way =:= pool; Way =:= per_connection ->
     Processes = case Way of one -> one; pool -> 3; per_connection -> per_connection end,
     served(#{handler => {fun_handler, #{frame => Frame}}, processes => Processes}, fun term/0, Test);
 with(Way, Test) when Way =:= client_owner; Way =:= client_handler; Way =:= connect_recv ->
-    sockeye_test:with_server(#{active => true}, fun(Port, _) -> client(Way, Port, Test) end);
+    test_support:with_server(#{active => true}, fun(Port, _) -> client(Way, Port, Test) end);
 with(decode, Test) ->
     Test(fun(Text, _Cuts) -> {ok, Term} = sockeye_json:decode(Text, #{max_depth => 256}), Term end);
 with(codec, Test) ->
@@ -38,7 +38,7 @@ with_codec(Test) ->
     end).
 
 served(Options, Next, Test) ->
-    sockeye_test:with_server(Options#{active => true, ?LIMITS}, fun(Port, _) ->
+    test_support:with_server(Options#{active => true, ?LIMITS}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         Test(fun(Text, Cuts) ->
             ok = ws_client:raw(Socket, frames(Text, Cuts)),

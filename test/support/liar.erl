@@ -31,7 +31,7 @@ port({_, Port}) -> Port.
 stop({Pid, _}) ->
     unlink(Pid),
     exit(Pid, kill),
-    sockeye_test:down(Pid).
+    test_support:down(Pid).
 
 with(Script, Test) ->
     Liar = start(Script),

@@ -40,7 +40,7 @@ without_library(ok) ->
 
 here(Module, {Only, Which}, Tests, Engine) when Only =/= Engine ->
     {Left, Others} = lists:partition(fun(Test) -> Which =:= all orelse lists:member(name(Test), Which) end, Tests),
-    [sockeye_test:left_out(io_lib:format("~s:~s", [Module, name(Test)]), ["for ", atom_to_list(Only), " only"]) || Test <- Left],
+    [test_support:left_out(io_lib:format("~s:~s", [Module, name(Test)]), ["for ", atom_to_list(Only), " only"]) || Test <- Left],
     Others;
 here(_Module, _Only, Tests, _Engine) ->
     Tests.

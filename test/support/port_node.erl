@@ -53,7 +53,7 @@ stop({Peer, Folder}) ->
 
 %% It has ended by itself.
 forget({Peer, Folder}) ->
-    _ = sockeye_test:attempt(fun() -> peer:stop(Peer) end),
+    _ = test_support:attempt(fun() -> peer:stop(Peer) end),
     ok = file:del_dir_r(Folder).
 
 %% Runs a fun of a test module there.

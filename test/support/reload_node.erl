@@ -51,7 +51,7 @@ asked(N) ->
 %% Both ends have a handler, which sends what it gets: it goes to and fro for ever.
 client_echo() ->
     {ok, Server} = sockeye:start_link(#{port => 0, handler => {bare_handler, []}}),
-    Url = "ws://127.0.0.1:" ++ integer_to_list(sockeye_test:port(Server)),
+    Url = "ws://127.0.0.1:" ++ integer_to_list(test_support:port(Server)),
     {ok, Client} = sockeye_client:start_link(Url, {bare_handler, []}),
     ok = sockeye_client:send(Client, {json, 0}),
     spawn_link(fun() -> client_progress(Client) end).
@@ -83,9 +83,9 @@ progress(Pid, Left, Before) ->
 
 %% The engine may be on its way back.
 again() ->
-    case sockeye_test:attempt(fun() -> sockeye:start_link(#{port => 0, handler => {bare_handler, []}}) end) of
+    case test_support:attempt(fun() -> sockeye:start_link(#{port => 0, handler => {bare_handler, []}}) end) of
         {ok, Server} ->
-            {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(sockeye_test:port(Server))),
+            {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(test_support:port(Server))),
             ok = sockeye_client:send(Conn, {json, 1}),
             {ok, {json, 1}} = sockeye_client:recv(Conn, ?TIMEOUT),
             ok = sockeye:stop(Server),

@@ -31,7 +31,7 @@ unchanged(Test) ->
 
 besieged(Options, Attack) ->
     Owner = owner(),
-    Result = sockeye_test:with_server(maps:merge(#{format => raw, active => true, handshake_timeout => 5000, close_timeout => 1000,
+    Result = test_support:with_server(maps:merge(#{format => raw, active => true, handshake_timeout => 5000, close_timeout => 1000,
                                                    handler => Owner}, Options), fun(Port, Server) ->
         Bystander = bystander(Port),
         Made = Attack(Port, Server),
@@ -42,7 +42,7 @@ besieged(Options, Attack) ->
         Made
     end),
     Owner ! stop,
-    _ = sockeye_test:down(Owner),
+    _ = test_support:down(Owner),
     Result.
 
 %% A process that takes its messages at once, as owners do: Sockeye waits for one with messages in its mailbox, as the caller has while
@@ -59,7 +59,7 @@ pass_on(To) ->
 
 %% What is loaded or opened once stays: that is no growth.
 before_all() ->
-    sockeye_test:with_server(#{}, fun(Port, _) -> _ = sockeye_test:open(Port) end).
+    test_support:with_server(#{}, fun(Port, _) -> _ = test_support:open(Port) end).
 
 %% How many connections the server has, once those that end have ended.
 settled(Server, Connections) ->
@@ -152,7 +152,7 @@ stop_bystander({Pid, Monitor, Conn}) ->
     after ?TIMEOUT -> error(bystander)
     end,
     receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-    1006 = sockeye_test:closed(Conn).
+    1006 = test_support:closed(Conn).
 
 %% A socket with no handshake.
 connect(Port) ->

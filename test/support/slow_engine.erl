@@ -25,10 +25,10 @@ restart(Change) ->
 %% of it from then on waits. Conn is a connection of that thread.
 with_occupied(Test) ->
     Options = #{deflate => #{server_context_takeover => true, level => 9, mem_level => 9}, format => raw, send_queue_size => 64 * 1024 * 1024},
-    sockeye_test:with_server(Options, fun(Port, _) ->
+    test_support:with_server(Options, fun(Port, _) ->
         Headers = [{"Sec-WebSocket-Extensions", "permessage-deflate"}],
         _ = ws_client:connect(Port, #{headers => Headers}),
-        {Conn, {open, _}} = sockeye_test:event(),
+        {Conn, {open, _}} = test_support:event(),
         Slow = slow_to_compress(128 * 1024),
         {Took, _} = timer:tc(fun() -> ok = sockeye:send(Conn, {binary, Slow}), {ok, #{}} = sockeye:info(Conn) end),
         Times = max(1, min(100, longest() div Took)),

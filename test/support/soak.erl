@@ -79,7 +79,7 @@ grown(Before, After) ->
 
 %% The first of those that were not there before, as far as the VM tells: an atom by its place in the table.
 new_atoms(#{atoms := Before}) ->
-    [sockeye_test:attempt(fun() -> binary_to_term(<<131, 75, N:24>>) end)
+    [test_support:attempt(fun() -> binary_to_term(<<131, 75, N:24>>) end)
      || N <- lists:seq(Before, min(Before + 20, erlang:system_info(atom_count)) - 1)].
 
 slack(vm_memory) -> ?MEMORY;

@@ -13,12 +13,12 @@
 served(tls, Options, Test) ->
     {ok, Started} = application:ensure_all_started(ssl),
     try
-        sockeye_test:with_server(Options#{tls => test_certs:localhost()}, fun(Port, _) -> Test(Port) end)
+        test_support:with_server(Options#{tls => test_certs:localhost()}, fun(Port, _) -> Test(Port) end)
     after
         [application:stop(App) || App <- lists:reverse(Started)]
     end;
 served(_, Options, Test) ->
-    sockeye_test:with_server(Options, fun(Port, _) -> Test(Port) end).
+    test_support:with_server(Options, fun(Port, _) -> Test(Port) end).
 
 connect(tcp, Port) -> siege:connect(Port);
 connect(tls, Port) ->

@@ -24,7 +24,7 @@ with(Serve, Options, Test) ->
     Route = {proxy, url(Port), maps:get(proxy, Options, #{})},
     Ours = maps:remove(proxy, Options),
     Http = maps:get(http, Ours, #{}),
-    try sockeye_test:with_server(maps:merge(#{paths => ["/ours"]}, Ours#{http => Http#{"/" => Route}}), Test)
+    try test_support:with_server(maps:merge(#{paths => ["/ours"]}, Ours#{http => Http#{"/" => Route}}), Test)
     after
         unlink(Pid),
         exit(Pid, kill),

@@ -6,7 +6,7 @@
 -export([with_dir/2]).
 -export([large/0]).
 
--import(sockeye_test, [with_server/2]).
+-import(test_support, [with_server/2]).
 
 with_files(Test) ->
     Base = filename:join(os:getenv("TMPDIR", "/tmp"),

@@ -1,5 +1,5 @@
 %% What most tests need: a server on a free port, and events with a time limit.
--module(sockeye_test).
+-module(test_support).
 
 -include_lib("stdlib/include/assert.hrl").
 
