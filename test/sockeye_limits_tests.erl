@@ -111,6 +111,64 @@ no_process_for_an_owner_test_() ->
         end)
     end}.
 
+%% Where the engine is a process of its own, another process brings an owner its messages. Without room for one, the connection
+%% ends as if its owner had died, and all else lives on.
+no_process_that_brings_messages_test_() ->
+    {timeout, 240, fun() ->
+        with_port_node(fun(Node) ->
+            Before = limit_node:tell(Node, fill),
+            {101, Socket} = knock(Node),
+            ?assertMatch({close, 1011, _}, ws_client:recv(Socket)),
+            ws_client:drop(Socket),
+            {_, Lines} = limit_node:info(Node),
+            ?assertEqual(1, told("could not start a process", Before ++ Lines)),
+            ?assertEqual(0, told("Too many processes", Before ++ Lines)),
+            Engine = limit_node:engine(Node),
+            _ = limit_node:tell(Node, empty),
+            true = length_comes_back(Node),
+            ?assertEqual(Engine, limit_node:engine(Node))
+        end)
+    end}.
+
+%% An engine that ends when there is no room for a process starts again when there is, and listens where it did.
+no_process_for_a_new_engine_test_() ->
+    {timeout, 240, fun() ->
+        with_port_node(fun(Node) ->
+            Engine = limit_node:engine(Node),
+            Before = limit_node:tell(Node, fill),
+            _ = os:cmd("kill -9 " ++ integer_to_list(Engine)),
+            siege:until(fun() ->
+                %% Also the place of what ended with the engine.
+                Lines = limit_node:tell(Node, fill),
+                put(lines, case get(lines) of undefined -> Before; L -> L end ++ Lines),
+                told("the node has as many processes as it may have; it is tried again in", get(lines)) > 0 orelse get(lines)
+            end),
+            ?assertEqual(0, told("Too many processes", get(lines))),
+            _ = limit_node:tell(Node, empty),
+            true = length_comes_back(Node)
+        end)
+    end}.
+
+with_port_node(Test) ->
+    with_node({"export SOCKEYE_ENGINE=port", "+P 1024"}, "#{handler => limit_owner, active => true}", fun(Node) ->
+        _ = Test(Node),
+        {Status, Lines} = limit_node:stop(Node),
+        ?assertEqual({0, []}, {Status, [Line || Line <- Lines, is_crash(Line)]})
+    end).
+
+length_comes_back(Node) ->
+    siege:until(fun() ->
+        case sockeye_test:attempt(fun() -> knock(Node) end) of
+            {101, Socket} ->
+                ok = ws_client:text(Socket, <<"[1,2]">>),
+                Answer = ws_client:recv(Socket),
+                ws_client:drop(Socket),
+                Answer =:= {text, <<"2">>} orelse Answer;
+            Other ->
+                Other
+        end
+    end).
+
 %% The server answers, also an accept/2 that needs a process of its own, when others have gone.
 well_again(Node, Sockets) ->
     lists:foreach(fun ws_client:drop/1, Sockets),

@@ -5,6 +5,7 @@
 -export([port/1]).
 -export([info/1]).
 -export([tell/2]).
+-export([engine/1]).
 -export([accept/1]).
 -export([http/1]).
 -export([stop/1]).
@@ -43,6 +44,12 @@ tell(Node, What) ->
     true = port_command(Node, [atom_to_list(What), "\n"]),
     {_, Lines} = answer(Node, <<"done ">>),
     Lines.
+
+%% The system's number of the engine's process.
+engine(Node) ->
+    true = port_command(Node, "engine\n"),
+    {OsPid, _} = answer(Node, <<"engine ">>),
+    binary_to_integer(OsPid).
 
 %% Callbacks for Options, which are text.
 accept(_Request) -> {accept, #{}}.
@@ -90,6 +97,10 @@ obey(Server, Filling) ->
             {ok, All} = sockeye:info(Server),
             Info = maps:filter(fun(_, V) -> is_integer(V) orelse is_atom(V) end, All),
             io:format("info ~0p~n", [Info]),
+            obey(Server, Filling);
+        "engine\n" ->
+            {ok, #{os_pid := OsPid}} = sockeye:info(),
+            io:format("engine ~b~n", [OsPid]),
             obey(Server, Filling);
         "fill\n" ->
             More = fill(Filling),

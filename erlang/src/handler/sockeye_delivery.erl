@@ -95,11 +95,9 @@ deliver(#state{index = Index} = State) ->
 -spec start_helper({sockeye_backend:owner_inbox(), pid()}, #state{}) -> #state{}.
 start_helper({Inbox, Owner}, #state{helpers = Helpers} = State) ->
     _ = is_process_alive(Owner),
-    try sockeye_processes:may_start() andalso spawn_link(?MODULE, deliver_large, [Inbox, Owner]) of
-        false -> deliver_here(Inbox, Owner, State);
+    case sockeye_processes:start(fun() -> spawn_link(?MODULE, deliver_large, [Inbox, Owner]) end) of
+        none -> deliver_here(Inbox, Owner, State);
         Pid -> State#state{helpers = Helpers#{Pid => Inbox}}
-    catch
-        error:system_limit -> deliver_here(Inbox, Owner, State)
     end.
 
 %% The node has as many processes as it may have: better all others wait for a moment than this one for ever.

@@ -23,11 +23,9 @@
 -spec watch([ending()]) -> ok.
 watch(Ending) ->
     lists:foreach(fun({_, _, _, _, Conns} = One) ->
-                          try sockeye_processes:may_start() andalso spawn(?MODULE, answered, [One]) of
-                              false -> answer(Conns);
+                          case sockeye_processes:start(fun() -> spawn(?MODULE, answered, [One]) end) of
+                              none -> answer(Conns);
                               _Pid -> ok
-                          catch
-                              error:system_limit -> answer(Conns)
                           end
                   end, Ending).
 

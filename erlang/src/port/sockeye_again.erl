@@ -90,11 +90,10 @@ servers() ->
     catch error:badarg -> []
     end.
 
-%% Tells the engine of this run all that there is.
--spec begin_all(sockeye_link_writer:run()) -> ok.
+%% Tells the engine of this run all that there is. `none' if the node has no room for the process that does it.
+-spec begin_all(sockeye_link_writer:run()) -> pid() | none.
 begin_all(Run) ->
-    _ = spawn_link(?MODULE, run, [Run]),
-    ok.
+    sockeye_processes:start(fun() -> spawn_link(?MODULE, run, [Run]) end).
 
 -spec run(sockeye_link_writer:run()) -> ok.
 run(Run) ->

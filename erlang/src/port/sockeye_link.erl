@@ -156,24 +156,32 @@ init({Owner, Config}) ->
 -spec start(#state{}) -> {ok, #state{}} | {error, term()}.
 start(#state{owner = Owner, config = Config, run = Last} = State) ->
     case sockeye_executable:start(sockeye_wire:call(<<>>, Owner, engine_start, [Config])) of
-        {ok, #{port := Port, os_pid := OsPid, socket := Socket, descriptors := Descriptors, came := Came}} ->
-            Run = Last + 1,
-            Writer = sockeye_link_writer:start_link(Run, Socket),
-            true = ets:match_delete(?TABLE, {{courier, '_', '_'}}),
-            true = ets:insert(?TABLE, [{facts, #{run => Run, os_pid => OsPid, restarts => Run - 1}}, {descriptors, Descriptors}]),
-            _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
-            Up = State#state{run = Run, port = Port, socket = Socket, writer = Writer, began = now_ms(), ponged = 0, pinged = 0},
-            case packets(Came, Up) of
-                {ok, Next} ->
-                    ok = inet:setopts(Socket, [{active, ?ACTIVE}]),
-                    {ok, Next};
-                {broken, Why, Next} ->
-                    %% Its end is seen to as any other.
-                    ok = broken(Run, Why),
-                    {ok, Next}
+        {ok, #{port := Port, socket := Socket} = Engine} ->
+            case sockeye_link_writer:start_link(Last + 1, Socket) of
+                none ->
+                    ok = close(Socket),
+                    _ = killed(Port),
+                    {error, {sockeye_port, <<>>, <<"The engine's process was ended again: the node has as many processes as it may have">>}};
+                Writer ->
+                    up(Engine, State#state{run = Last + 1, port = Port, socket = Socket, writer = Writer})
             end;
         {error, Reason} ->
             {error, Reason}
+    end.
+
+-spec up(sockeye_executable:engine(), #state{}) -> {ok, #state{}}.
+up(#{os_pid := OsPid, descriptors := Descriptors, came := Came}, #state{run = Run, socket = Socket} = State) ->
+    true = ets:match_delete(?TABLE, {{courier, '_', '_'}}),
+    true = ets:insert(?TABLE, [{facts, #{run => Run, os_pid => OsPid, restarts => Run - 1}}, {descriptors, Descriptors}]),
+    _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
+    case packets(Came, State#state{began = now_ms(), ponged = 0, pinged = 0}) of
+        {ok, Next} ->
+            ok = inet:setopts(Socket, [{active, ?ACTIVE}]),
+            {ok, Next};
+        {broken, Why, Next} ->
+            %% Its end is seen to as any other.
+            ok = broken(Run, Why),
+            {ok, Next}
     end.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
@@ -226,6 +234,9 @@ handle_info({'EXIT', Pid, Reason}, #state{couriers = Couriers, run = Run} = Stat
     {Owner, Others} = maps:take(Pid, Couriers),
     true = ets:delete(?TABLE, {courier, Owner, Pid}),
     {noreply, State#state{couriers = Others}};
+handle_info({begin_all, Run}, #state{run = Run, port = Port} = State) when is_port(Port) ->
+    ok = begin_all(State),
+    {noreply, State};
 handle_info({start, Run}, #state{run = Run, port = undefined} = State) ->
     {noreply, start_again(State)};
 handle_info(_Message, State) ->
@@ -330,9 +341,15 @@ watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Write
     ok = sockeye_link_writer:watch(Writer, Id, Pid, Host),
     case Role =:= plain orelse Role =:= plain_batch of
         true ->
-            Courier = sockeye_port_courier:start_link(Pid, Role =:= plain_batch),
-            true = ets:insert(?TABLE, {{courier, Pid, Courier}}),
-            State#state{ids = Ids#{Id => {Role, Courier}}, couriers = Couriers#{Courier => Pid}};
+            case sockeye_port_courier:start_link(Pid, Role =:= plain_batch) of
+                none ->
+                    sockeye_log:event(error, engine, no_process, #{reason => system_limit}),
+                    ok = sockeye_link_writer:give_up(Writer, Id),
+                    State;
+                Courier ->
+                    true = ets:insert(?TABLE, {{courier, Pid, Courier}}),
+                    State#state{ids = Ids#{Id => {Role, Courier}}, couriers = Couriers#{Courier => Pid}}
+            end;
         false ->
             State#state{ids = Ids#{Id => {Role, Pid}}}
     end.
@@ -386,6 +403,7 @@ no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
     exit(Writer, kill),
     receive {'DOWN', Ref, process, _, _} -> ok end,
     ok = sockeye_port_grants:forget_all(),
+    ok = sockeye_port_descriptors:engine_gone(),
     %% Servers and clients after their processes, whom they may have to tell as well.
     {Hosts, Others} = lists:partition(fun({Role, _}) -> Role =:= host end, maps:values(Ids)),
     lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end,
@@ -458,13 +476,25 @@ pause(N) -> min(?LAST_PAUSE_MS, ?FIRST_PAUSE_MS bsl min(N - 1, 10)).
 start_again(#state{run = Run, failed = Failed} = State) ->
     case start(State) of
         {ok, Up} ->
-            ok = sockeye_again:begin_all(Up#state.run),
+            ok = begin_all(Up),
             Up;
         {error, Reason} ->
             Pause = pause(Failed),
             _ = erlang:send_after(Pause, self(), {start, Run}),
             sockeye_log:event(error, engine, engine_not_started, #{reason => Reason, pause => Pause}),
             State#state{failed = Failed + 1}
+    end.
+
+%% Where there is no room for the process that does it, in a while.
+-spec begin_all(#state{}) -> ok.
+begin_all(#state{run = Run}) ->
+    case sockeye_again:begin_all(Run) of
+        none ->
+            sockeye_log:event(error, engine, no_process, #{reason => system_limit}),
+            _ = erlang:send_after(?LAST_PAUSE_MS, self(), {begin_all, Run}),
+            ok;
+        _Pid ->
+            ok
     end.
 
 %% It has been told to end, or its owner is dead and it learns of that now.

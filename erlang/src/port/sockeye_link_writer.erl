@@ -11,6 +11,7 @@
 -export([start_link/2]).
 -export([watch/4]).
 -export([unwatch/2]).
+-export([give_up/2]).
 -export([post/2]).
 -export([init/3]).
 
@@ -40,17 +41,23 @@
 
 -export_type([run/0]).
 
-%% Linked to the caller, to which it sends `{sockeye_died, Id}'.
--spec start_link(run(), gen_tcp:socket()) -> pid().
+%% Linked to the caller, to which it sends `{sockeye_died, Id}'. `none' if the node has no room for one more process.
+-spec start_link(run(), gen_tcp:socket()) -> pid() | none.
 start_link(Run, Socket) ->
     ok = sockeye_port_flow:new(),
-    {ok, Pid} = proc_lib:start_link(?MODULE, init, [self(), Run, Socket]),
-    Pid.
+    Args = [self(), Run, Socket],
+    sockeye_processes:start(fun() -> {ok, Pid} = proc_lib:start_link(?MODULE, init, Args), Pid end).
 
 %% `Host' is the process of its server or client, or 0.
 -spec watch(pid(), sockeye_wire:id(), pid(), sockeye_wire:id()) -> ok.
 watch(Writer, Id, Pid, Host) ->
     Writer ! {watch, Id, Pid, Host},
+    ok.
+
+%% Nobody can bring this process its messages: for the engine it is dead.
+-spec give_up(pid(), sockeye_wire:id()) -> ok.
+give_up(Writer, Id) ->
+    Writer ! {give_up, Id},
     ok.
 
 -spec unwatch(pid(), sockeye_wire:id()) -> ok.
@@ -139,6 +146,8 @@ take({watch, Id, Pid, Host}, Sections, Size, #w{ids = Ids, monitors = Monitors} 
     more(Sections, Size, W#w{ids = Ids#{Id => {Pid, Host, Ref}}, monitors = Monitors#{Ref => Id}});
 take({unwatch, Id}, Sections, Size, W) ->
     more(Sections, Size, forget(Id, W));
+take({give_up, Id}, Sections, Size, #w{ids = Ids} = W) when is_map_key(Id, Ids) ->
+    died([Id], Sections, Size, W);
 take({'DOWN', Ref, process, _, _}, Sections, Size, #w{ids = Ids, monitors = Monitors} = W) when is_map_key(Ref, Monitors) ->
     #{Ref := Id} = Monitors,
     #{Id := {_, Host, _}} = Ids,

@@ -16,9 +16,11 @@
          %% Messages that were sent.
          sent :: counters:counters_ref()}).
 
--spec start_link(pid(), boolean()) -> pid().
+%% `none' if the node has no room for one more process.
+-spec start_link(pid(), boolean()) -> pid() | none.
 start_link(Owner, Batch) ->
-    proc_lib:spawn_link(?MODULE, init, [self(), Owner, Batch]).
+    Args = [self(), Owner, Batch],
+    sockeye_processes:start(fun() -> proc_lib:spawn_link(?MODULE, init, Args) end).
 
 %% The owner is dead, or not the engine's matter any more.
 -spec stop(pid()) -> ok.
@@ -100,7 +102,7 @@ together(Rest, _Conn, Events) ->
     {lists:reverse(Events), Rest}.
 
 -spec plain(term()) -> sockeye:event().
-plain({closed, Code, Reason, _Peer, _Path}) -> {closed, Code, Reason};
+plain({closed, Code, Reason, _Who}) -> {closed, Code, Reason};
 plain(Event) -> Event.
 
 -spec send(sockeye:conn(), term(), #c{}) -> ok.

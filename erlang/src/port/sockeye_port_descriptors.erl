@@ -8,6 +8,7 @@
 
 -export([start_link/0]).
 -export([pass/1]).
+-export([engine_gone/0]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -31,6 +32,11 @@ pass(Descriptor) ->
     catch exit:_ -> {error, not_running}
     end.
 
+%% The socket to the engine that has ended is closed.
+-spec engine_gone() -> ok.
+engine_gone() ->
+    gen_server:cast(?MODULE, engine_gone).
+
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
     {ok, #state{}}.
@@ -51,6 +57,8 @@ handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(engine_gone, State) ->
+    {noreply, closed(State)};
 handle_cast(_Request, State) ->
     {noreply, State}.
 

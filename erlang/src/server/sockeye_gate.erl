@@ -188,12 +188,7 @@ spawned(Token, About, Request, State) ->
     %% Not the whole state: it would be copied.
     Small = State#state{running = #{}, streams = #{}},
     Gate = self(),
-    try sockeye_processes:may_start() andalso spawn_link(fun() -> run(Gate, Token, About, Request, Small) end) of
-        false -> none;
-        Pid -> Pid
-    catch
-        error:system_limit -> none
-    end.
+    sockeye_processes:start(fun() -> spawn_link(fun() -> run(Gate, Token, About, Request, Small) end) end).
 
 %% Without a limit, a timer that never fires.
 -spec timer(timeout(), pid()) -> reference().
