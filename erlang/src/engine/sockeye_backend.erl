@@ -41,7 +41,7 @@
 %% where that ends the connection: see refuse/3. `ending' is the question of answered/1.
 -type batch() :: [sockeye:conn() | sockeye:event() | ending | left() | {invalid, 1007, binary()}].
 %% The event `closed', and whose connection it was: the engine knows it no more.
--type left() :: {closed, sockeye:close_code(), Reason :: binary(), sockeye:endpoint(), Path :: binary()}.
+-type left() :: {closed, sockeye:close_code(), Reason :: binary(), sockeye_log:who()}.
 %% What a call answers that gave something to shards of the engine: those of them for which too much waits, as
 %% bits, and the answer. See {@link sockeye_backlog}.
 -type maybe_crowded(Answer) :: Answer | {crowded, Shards :: pos_integer(), Answer}.

@@ -327,10 +327,10 @@ hibernate(State, S) ->
 %% Whatever a callback does, the commands of the frames before it are carried
 %% out, as if each frame had been served by itself.
 -spec events(sockeye_backend:batch(), acc(), term(), boolean(), #s{}) -> outcome().
-events([Conn, {closed, Code, Reason, Peer, Path} | Rest], Acc, State, Hibernate, S) ->
+events([Conn, {closed, Code, Reason, Who} | Rest], Acc, State, Hibernate, S) ->
     %% `ending' has come before, if there was something to answer.
     sockeye_commands:flush(Acc, false),
-    ok = sockeye_log:has_left(Conn, Peer, Path),
+    ok = sockeye_log:has_left(Conn, Who),
     case sockeye_callback:event({closed, Code, Reason}, Conn, [], State, S) of
         {ok, Acc1, State1, _} when Conn =:= S#s.conn -> {ended, Acc1, State1};
         {ok, Acc1, State1, Hibernates} -> events(Rest, Acc1, State1, Hibernate orelse Hibernates, S);

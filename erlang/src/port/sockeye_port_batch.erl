@@ -24,7 +24,7 @@
 
 -type came() :: {sockeye_batch, sockeye_link_writer:run(), sockeye_wire:id(), sockeye_wire:flags(), iodata()}.
 
--type open() :: #{sockeye:conn() => {sockeye:endpoint() | none, Path :: binary()}}.
+-type open() :: #{sockeye:conn() => sockeye_log:who()}.
 
 %% The engine of this run knows the calling process by this number.
 -spec opened(sockeye_link_writer:run(), sockeye_wire:id()) -> ok.
@@ -42,7 +42,7 @@ known(Run, Id) ->
 %% A connection that was another process's is the calling one's now: of a plain process, which is not told who the peer was.
 -spec given(sockeye:conn()) -> ok.
 given(Conn) ->
-    change(fun(Open) -> Open#{Conn => {none, <<>>}} end).
+    change(fun(Open) -> Open#{Conn => <<>>} end).
 
 -spec given_away(sockeye:conn()) -> ok.
 given_away(Conn) ->
@@ -97,7 +97,7 @@ first() ->
 noted([_Conn, Event | Rest], Open) when element(1, Event) =/= open, element(1, Event) =/= closed ->
     noted(Rest, Open);
 noted([Conn, {open, #{peer := Peer, path := Path}} | Rest], Open) ->
-    noted(Rest, Open#{Conn => {Peer, Path}});
+    noted(Rest, Open#{Conn => sockeye_log:packed(Peer, Path)});
 noted([Conn, Closed | Rest], Open) when element(1, Closed) =:= closed ->
     noted(Rest, maps:remove(Conn, Open));
 %% Of a new connection that needs a process, which is told of it.
@@ -130,7 +130,7 @@ served(Commands, Max) ->
 lost() ->
     Open = open(),
     _ = erase(?KEY),
-    lists:append([[Conn, {closed, 1006, ?LOST, Peer, Path}] || {Conn, {Peer, Path}} <- maps:to_list(Open)]).
+    lists:append([[Conn, {closed, 1006, ?LOST, Who}] || {Conn, Who} <- maps:to_list(Open)]).
 
 %% As what the calling process gives commands, and to which engine: to any, if it is known to none.
 -spec sender() -> {sockeye_link_writer:run() | any, sockeye_wire:id()}.

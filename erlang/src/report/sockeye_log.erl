@@ -13,7 +13,12 @@
 -export([server/1]).
 -export([client/2]).
 -export([conn/1]).
--export([has_left/3]).
+-export([has_left/2]).
+-export([packed/2]).
+-export_type([who/0]).
+
+-type who() :: binary().
+%% The other end of a connection and the path that was asked for, in one piece. Empty where they are not known.
 
 %% A connection is asked for its peer; a shard that does not answer holds up nobody for longer.
 -define(ASK_MS, 200).
@@ -78,14 +83,31 @@ conn(Conn) ->
     end.
 
 %% A connection is about to be reported as closed to the calling process: for that time it is known here, and nowhere else.
--spec has_left(sockeye:conn(), sockeye:endpoint(), binary()) -> ok.
-has_left(Conn, Peer, Path) ->
-    _ = put(?LEFT, #{conn => Conn, peer => Peer, path => Path}),
+-spec has_left(sockeye:conn(), who()) -> ok.
+has_left(Conn, Who) ->
+    _ = put(?LEFT, {Conn, Who}),
     ok.
 
 -spec left(sockeye:conn()) -> map().
 left(Conn) ->
     case get(?LEFT) of
-        #{conn := Conn} = Left -> Left;
+        {Conn, <<_, _/binary>> = Who} -> {Peer, Path} = who(Who), #{conn => Conn, peer => Peer, path => Path};
         _ -> #{conn => Conn}
     end.
+
+%% As the engine has packed them.
+-spec packed(sockeye:endpoint(), Path :: binary()) -> who().
+packed({{A, B, C, D}, Port}, Path) ->
+    <<4, A, B, C, D, Port:16, Path/binary>>;
+packed({{A, B, C, D, E, F, G, H}, Port}, Path) ->
+    <<6, A:16, B:16, C:16, D:16, E:16, F:16, G:16, H:16, Port:16, Path/binary>>;
+packed({local, Name}, Path) ->
+    <<0, (byte_size(Name)):16, Name/binary, Path/binary>>.
+
+-spec who(who()) -> {sockeye:endpoint(), Path :: binary()}.
+who(<<4, A, B, C, D, Port:16, Path/binary>>) ->
+    {{{A, B, C, D}, Port}, Path};
+who(<<6, A:16, B:16, C:16, D:16, E:16, F:16, G:16, H:16, Port:16, Path/binary>>) ->
+    {{{A, B, C, D, E, F, G, H}, Port}, Path};
+who(<<0, Length:16, Name:Length/binary, Path/binary>>) ->
+    {{local, Name}, Path}.

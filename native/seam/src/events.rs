@@ -113,17 +113,11 @@ fn closed<W: Writer>(w: &mut W, ended: &CloseInfo) -> [W::Term; 3] {
     ]
 }
 
-/// The end of a connection, and whose it was: `{closed, Code, Reason, Peer, Path}`.
+/// The end of a connection, and whose it was, as one binary: `{closed, Code, Reason, Who}`.
 pub fn left<W: Writer>(w: &mut W, ended: &CloseInfo) -> W::Term {
-    w.tuple(5);
+    w.tuple(4);
     let [tag, code, reason] = closed(w, ended);
-    let parts = [
-        tag,
-        code,
-        reason,
-        peer(w, &ended.peer),
-        w.binary(ended.path.as_bytes()),
-    ];
+    let parts = [tag, code, reason, w.binary(&ended.who)];
     w.end_tuple(&parts)
 }
 

@@ -23,6 +23,38 @@ impl Peer {
     }
 }
 
+/// Who had a connection, in one piece: the address, then the path that was asked for.
+///
+/// A byte says of what kind the address is: 4 and 6 stand before an IP address and its port; 0 before the length of a name, in
+/// two bytes, and the name.
+pub(crate) fn packed(peer: &Peer, path: &str) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(32 + path.len());
+    match peer {
+        Peer::Inet(ip, port) => {
+            match ip {
+                IpAddr::V4(v4) => {
+                    bytes.push(4);
+                    bytes.extend(v4.octets());
+                }
+                IpAddr::V6(v6) => {
+                    bytes.push(6);
+                    bytes.extend(v6.octets());
+                }
+            }
+            bytes.extend(port.to_be_bytes());
+        }
+        Peer::Unix(name) => {
+            bytes.push(0);
+            // The system has room for about a hundred.
+            let name = name.get(..u16::MAX.into()).unwrap_or(name);
+            bytes.extend((name.len() as u16).to_be_bytes());
+            bytes.extend_from_slice(name);
+        }
+    }
+    bytes.extend_from_slice(path.as_bytes());
+    bytes.into()
+}
+
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
         // A socket of `::` shows IPv4 clients in a form that no rule about addresses expects.

@@ -5,7 +5,7 @@ use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::Request;
 
 use crate::model::id::ConnId;
-use crate::net::peer::{Peer, PeerInfo};
+use crate::net::peer::PeerInfo;
 use crate::vm::question::AcceptState;
 
 /// Payloads from this size on keep the buffer they arrived in.
@@ -47,10 +47,8 @@ pub struct CloseInfo {
     pub code: u16,
     /// The reason beside it.
     pub reason: Box<str>,
-    /// The other end.
-    pub peer: Peer,
-    /// The path that was asked for.
-    pub path: Box<str>,
+    /// The other end and the path that was asked for, in one piece: only a report of the end reads them.
+    pub who: Box<[u8]>,
 }
 
 /// An event, as a receiver reads it out of a [`Batch`].
@@ -346,8 +344,7 @@ mod tests {
         CloseInfo {
             code,
             reason: "bye".into(),
-            peer: Peer::Unix([7].into()),
-            path: "/".into(),
+            who: [4, 1, 2, 3, 4, 0, 5, b'/'].into(),
         }
     }
 

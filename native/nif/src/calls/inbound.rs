@@ -143,6 +143,7 @@ fn recv_dirty<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Ter
 #[derive(Default)]
 struct Before {
     conns: HashSet<ConnId>,
+    /// So many have been looked at.
     terms: usize,
 }
 
@@ -150,7 +151,6 @@ impl Before {
     fn has(&mut self, b: Builder, terms: &[ErlNifTerm], conn: ConnId) -> bool {
         let new = terms.iter().skip(self.terms).step_by(2);
         self.conns.extend(new.filter_map(|term| b.as_conn(*term)));
-        self.terms = terms.len();
         self.conns.contains(&conn)
     }
 }
@@ -196,6 +196,8 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
                     answered.push(conn);
                 }
                 terms.extend([conn_term(conn), events::left(&mut context.b, ended)]);
+                // Nothing comes after its end: nobody looks for it.
+                before.terms = terms.len();
                 return Visit::Next;
             }
             let term = inbox.format.event(&mut context, event);

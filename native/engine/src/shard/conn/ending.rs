@@ -25,6 +25,7 @@ use sockeye_protocol::{CloseReason, ClosedBy, Progress};
 use super::Conn;
 use super::state::{CloseEvent, ConnState, PeerEof, Phase, Writing};
 use crate::model::clock::ticks;
+use crate::net::peer;
 use crate::server::bump;
 use crate::settings::config::Mode;
 use crate::shard::Shard;
@@ -304,8 +305,7 @@ impl Conn {
         CloseInfo {
             code,
             reason: reason.into(),
-            peer: self.facts.peer(),
-            path: self.facts.path().into(),
+            who: peer::packed(&self.facts.peer(), self.facts.path()),
         }
     }
 
