@@ -158,7 +158,7 @@ with_port_node(Test) ->
 
 length_comes_back(Node) ->
     siege:until(fun() ->
-        case sockeye_test:attempt(fun() -> knock(Node) end) of
+        case test_support:attempt(fun() -> knock(Node) end) of
             {101, Socket} ->
                 ok = ws_client:text(Socket, <<"[1,2]">>),
                 Answer = ws_client:recv(Socket),
