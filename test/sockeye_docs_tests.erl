@@ -83,6 +83,7 @@ options_of_the_guide_test_() ->
             [{"a server", sockeye, options, "options.md", "# Options"},
              {"compression", sockeye, deflate_options, "options.md", "## Compression"},
              {"TLS of a server", sockeye, tls, "options.md", "## TLS"},
+             {"the check of a host", sockeye, host_options, "scale.md", "### What the connections will be like"},
              {"drain", sockeye, drain_options, "options.md", "## Draining"},
              {"a web server behind", sockeye, proxy_options, "beside.md", "### Options of a proxy"},
              {"TLS of a client", sockeye_client, tls, "client.md", "## TLS"},

@@ -45,11 +45,11 @@
 -export([send/2, send_message/2, broadcast/2, broadcast/3, broadcast_from/2, broadcast_from/3]).
 -export([subscribe/2, unsubscribe/2, publish/3, publish/4, publish_from/3, publish_from/4, subscribers/2, topics/1]).
 -export([close/1, close/3, setopts/2, controlling_process/2]).
--export([info/0, info/1, connections/1, adopt/3]).
+-export([info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
 -export_type([options/0, handler/0, http_answer/0, send_piece/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
--export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0]).
+-export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0, host_options/0, host_finding/0]).
 -export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0, adopt_error/0]).
 
 -opaque conn() :: {sockeye_conn, pos_integer()}.
@@ -257,6 +257,17 @@
 %% `subprotocol', `deflate'. Of {@link info/1} also `age' in milliseconds, `active', `frames_in', `send_queue' and `held' in bytes, see
 %% `erlang/guide/functions.md'; of the event `open' also `headers', pairs with names in lower case, and `state' that `accept' gave, see
 %% `erlang/guide/handler.md'.
+
+-type host_options() :: #{processes => one | pos_integer() | per_connection, tls => boolean(), http2 => boolean(), client => boolean(),
+                          backlog => pos_integer(), print => boolean()}.
+%% What the connections will be like, see {@link check_host/2}: `processes' and `backlog' as in {@link options()}; `tls'; `http2', all
+%% clients come as streams, 100 on each socket; `client', this host opens the connections, from one of its addresses to one address and
+%% port. `print' writes all that was looked at to the caller's terminal. Defaults: `one', 1,024, and `false'.
+
+-type host_finding() :: #{what := atom(), is := non_neg_integer(), needed := pos_integer(), raise := binary()}.
+%% What is too low on this host: its name, how much there is, how much is needed, and how to raise it. The names are `descriptors',
+%% `nr_open', `file_max', `processes', `somaxconn', `syn_backlog', `tcp_mem' (in pages), `conntrack', `memory' (in bytes) and
+%% `local_ports', see `erlang/guide/scale.md'.
 
 -define(DEFAULT_PORT, 19765).
 -define(INFO_TIMEOUT_MS, 5000).
@@ -628,3 +639,31 @@ info(ServerOrConn) ->
 connections(Server) ->
     Of = fun(Id) -> sockeye_fanout:connections(Id, all) end,
     ?CHECKED_FIRST(sockeye_fanout:of_server(Server, Of), [Server]).
+
+%% @equiv check_host(N, #{})
+-spec check_host(pos_integer()) -> ok | {error, {too_low, [host_finding(), ...]}}.
+check_host(N) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [N]),
+    {ok, Options} = sockeye_host:parse(#{}),
+    sockeye_host:check(N, Options).
+
+%% @doc What must be raised on this host and in this node for `N' connections, those that are open now included.
+%%
+%% Reads `/proc' and the limits of the control groups; nothing is changed, and Sockeye need not be running. What cannot be read, or what
+%% another system than Linux does not have, is not judged: `print' shows it as unknown. With `{engine, port}', descriptors are those of
+%% the engine's process. See `erlang/guide/scale.md' for what each name means, and for the figures that memory is reckoned with.
+%% ```
+%% 1> {error, {too_low, [#{what := descriptors, raise := How} | _]}} = sockeye:check_host(10000000, #{tls => true}).
+%% {error,{too_low,[...]}}
+%% 2> sockeye:check_host(1).
+%% ok
+%% '''
+%% Errors: `{too_low, Findings}' for all that must be raised, see {@link host_finding()}; `{bad_option, Key, Why}'.
+-spec check_host(pos_integer(), host_options()) ->
+          ok | {error, {too_low, [host_finding(), ...]} | {bad_option, Key :: term(), Why :: binary()}}.
+check_host(N, Options) ->
+    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [N, Options]),
+    case sockeye_host:parse(Options) of
+        {ok, Parsed} -> sockeye_host:check(N, Parsed);
+        {error, _} = Error -> Error
+    end.

@@ -10,7 +10,7 @@
 -type kind() :: any | server | server_or_conn | port_or_options | options | conn | server_conn | server_conns | conn_or_conns
               | frames | shared_frame | topic | plain_topic | publish_options
               | active | close_code | close_reason | conn_options | local_pid | client | client_or_conn | timeout
-              | socket | iodata | codec | handshake | role | status | headers.
+              | count | socket | iodata | codec | handshake | role | status | headers.
 
 -define(MAX_TOPIC, 255).
 -define(MAX_CONTROL, 125).
@@ -41,6 +41,10 @@ wrong(port_or_options, V) when is_integer(V) ->
     none;
 wrong(port_or_options, V) ->
     options("neither a port number nor a map of options", V);
+wrong(count, V) when is_integer(V), V > 0 ->
+    none;
+wrong(count, _V) ->
+    <<"not a positive integer">>;
 wrong(options, V) ->
     options("not a map of options", V);
 wrong(conn, V) ->

@@ -112,6 +112,8 @@ kinds(sockeye, setopts, 2) -> [conn, conn_options];
 kinds(sockeye, controlling_process, 2) -> [conn, local_pid];
 kinds(sockeye, info, 1) -> [server_or_conn];
 kinds(sockeye, connections, 1) -> [server];
+kinds(sockeye, check_host, 1) -> [count];
+kinds(sockeye, check_host, 2) -> [count, options];
 kinds(sockeye, reload_tls, 1) -> [server];
 kinds(sockeye_client, start_link, 2) -> [any, any];
 kinds(sockeye_client, start_link, 3) -> [any, any, options];

@@ -5,7 +5,10 @@
 
 -export([limits/1]).
 -export([most/1]).
+-export([limit/0]).
 -export([reserve/1]).
+-export([reserve/2]).
+-export([chosen/0]).
 
 %% As the engine wants them.
 -spec limits(auto | pos_integer() | infinity) ->
@@ -42,10 +45,18 @@ own_limit() ->
         _ -> lists:min(Found)
     end.
 
-%% Of so many descriptors; `descriptor_reserve' in the environment of the application overrides it.
+%% Of so many descriptors.
 -spec reserve(pos_integer()) -> non_neg_integer().
-reserve(Limit) ->
+reserve(Limit) -> reserve(Limit, chosen()).
+
+-spec reserve(pos_integer(), auto | non_neg_integer()) -> non_neg_integer().
+reserve(Limit, auto) -> min(256, max(Limit div 8, min(64, Limit div 2)));
+reserve(_Limit, Chosen) -> Chosen.
+
+%% `descriptor_reserve' in the environment of the application.
+-spec chosen() -> auto | non_neg_integer().
+chosen() ->
     case application:get_env(sockeye, descriptor_reserve) of
         {ok, N} when is_integer(N), N >= 0 -> N;
-        _ -> min(256, max(Limit div 8, min(64, Limit div 2)))
+        _ -> auto
     end.
