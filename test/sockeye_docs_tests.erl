@@ -151,7 +151,7 @@ infos_of_the_guide_test() ->
     ok = sockeye:stop(Server),
     test_support:flush(),
     [?assertEqual({Section, lists:sort([atom_to_list(Key) || Key <- maps:keys(Map)])}, {Section, rows(Page, Section)})
-     || {Map, Page, Section} <- [{maps:merge(#{os_pid => 0, restarts => 0}, Engine), "functions.md", "### The engine of this node"},
+     || {Map, Page, Section} <- [{maps:merge(#{os_pid => 0}, Engine), "functions.md", "### The engine of this node"},
                                  {OfServer, "functions.md", "### A server"},
                                  {OfConn, "functions.md", "### A connection"},
                                  {OfClient, "client.md", "## What `info` tells"},

@@ -382,10 +382,10 @@ health_and_metrics_test() ->
     end).
 
 untold([<<"# HELP ", Help/binary>>, <<"# TYPE ", Type/binary>>, Value | Rest]) ->
-    [Name | _] = binary:split(Value, <<" ">>),
+    [Name, _] = binary:split(Help, <<" ">>),
     Size = byte_size(Name),
-    ?assertMatch({<<Name:Size/binary, " ", _/binary>>, <<Name:Size/binary, " ", _/binary>>}, {Help, Type}),
-    untold(Rest);
+    ?assertMatch({<<Name:Size/binary, " ", _/binary>>, <<Name:Size/binary, _/binary>>}, {Type, Value}),
+    untold(lists:dropwhile(fun(Line) -> binary:longest_common_prefix([Line, Name]) =:= Size end, Rest));
 untold(Rest) ->
     Rest.
 

@@ -239,7 +239,7 @@
 -type engine_info() :: #{shards := pos_integer(), servers := non_neg_integer(), connections := non_neg_integer(),
                          memory := non_neg_integer(), queued_calls := non_neg_integer(), delayed_calls := non_neg_integer(),
                          cluster_dropped := non_neg_integer(), engine := nif | port,
-                         os_pid => non_neg_integer(), restarts => non_neg_integer()}.
+                         restarts := non_neg_integer(), os_pid => non_neg_integer()}.
 %% The engine of this node, see `erlang/guide/functions.md': its threads, what is open, and bytes that it holds, which `erlang:memory/0'
 %% does not see.
 
@@ -607,7 +607,8 @@ reload_tls(Server) -> ?CHECKED_FIRST(sockeye_server_calls:reload_tls(Server), [S
 %% '''
 -spec info() -> {ok, engine_info()} | {error, not_running}.
 info() ->
-    try {ok, (sockeye_backend:engine_info())#{cluster_dropped => sockeye_cluster:dropped(), engine => sockeye_backend:engine()}}
+    try {ok, (sockeye_backend:engine_info())#{cluster_dropped => sockeye_cluster:dropped(), engine => sockeye_backend:engine(),
+                                                restarts => sockeye_counts:restarts()}}
     catch error:badarg -> {error, not_running}
     end.
 

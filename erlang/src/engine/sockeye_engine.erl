@@ -168,7 +168,10 @@ init([]) ->
     process_flag(trap_exit, true),
     _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
     try engine_start(#{shards => shards()}, ?STARTS) of
-        ok -> ok = sockeye_delivery:open_all(), {ok, #state{}};
+        ok ->
+            ok = sockeye_counts:engine_started(),
+            ok = sockeye_delivery:open_all(),
+            {ok, #state{}};
         {error, Reason} -> {stop, Reason}
     catch
         error:{sockeye_nif, _, _} = Reason -> {stop, Reason}
@@ -221,6 +224,7 @@ handle_info({'EXIT', _Link, Reason}, State) ->
 handle_info({sockeye_gone, ServerId}, State) ->
     ok = sockeye_log_limit:forget(ServerId),
     ok = sockeye_encoder:forget(ServerId),
+    ok = sockeye_counts:forget(ServerId),
     %% A process that was killed has not done so itself.
     ok = sockeye_backend:server_gone(ServerId),
     {noreply, State};

@@ -20,6 +20,7 @@ init([]) ->
     %% Tables of subscriptions belong to this process: a child's death loses none.
     ok = sockeye_log_limit:new_table(),
     ok = sockeye_encoder:new_table(),
+    ok = sockeye_counts:new_table(),
     ok = sockeye_cluster:new_table(),
     ok = sockeye_pubsub_server:new_table(),
     ok = sockeye_presence_server:new_tables(),

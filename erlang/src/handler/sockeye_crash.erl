@@ -43,6 +43,7 @@ report(#{module := Module, last := {Callback, Conn, Kind, With}, state := State,
                #{crash := _} -> handler_crashed;
                #{stop := _} -> handler_stopped
            end,
+    ok = sockeye_counts:crash(handler, Id),
     sockeye_log:event(
       error, Id, What, maps:with([crash, stop], R),
       fun() ->

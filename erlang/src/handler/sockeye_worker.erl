@@ -94,9 +94,14 @@ init(_Args) ->
 
 -spec start(tuple()) -> {ok, State :: term(), #s{}} | {stop, fin(), State :: term(), #s{}}.
 start({ServerId, Server, Slot, Conn, Module, Arg}) ->
+    Counts = sockeye_counts:of_server(ServerId),
+    ok = case is_integer(Slot) of
+             true -> sockeye_counts:worker(Counts, {ServerId, Slot});
+             false -> ok
+         end,
     S = sockeye_callback:look_up(#s{module = Module, handle_frame = fun Module:handle_frame/3,
                      server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
-                     encoder = sockeye_encoder:of_server(ServerId), inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
+                     encoder = sockeye_encoder:of_server(ServerId), counts = Counts, inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
     %% With a process per connection the inbox comes first: if init fails, its
     %% end closes the connection.
     Early = case Conn of
@@ -244,6 +249,7 @@ batch(Events, More, Dirty, State, S) ->
     Begin = erlang:monotonic_time(microsecond),
     Outcome = events(Events, [], State, false, S),
     Time = erlang:monotonic_time(microsecond) - Begin,
+    ok = sockeye_counts:batch(S#s.counts, Time),
     finish(Outcome, More, Dirty, adapt(Time, More, S)).
 
 -spec adapt(integer(), more(), #s{}) -> #s{}.

@@ -17,6 +17,7 @@
          %% The URL of a client: it has one connection at a time, and outlives it.
          url = none :: binary() | none,
          encoder = none :: sockeye_encoder:encoder() | none,
+         counts = none :: sockeye_counts:counts(),
          max = ?FIRST_MAX :: pos_integer(),
          %% Which optional callbacks there are.
          has_open = false :: boolean(),

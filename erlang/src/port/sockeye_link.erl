@@ -90,7 +90,7 @@ run() ->
         none -> none
     end.
 
--spec facts() -> #{run := pos_integer(), os_pid := non_neg_integer(), restarts := non_neg_integer()} | none.
+-spec facts() -> #{run := pos_integer(), os_pid := non_neg_integer()} | none.
 facts() ->
     try ets:lookup(?TABLE, facts) of
         [{facts, Facts}] -> Facts;
@@ -172,7 +172,7 @@ start(#state{owner = Owner, config = Config, run = Last} = State) ->
 -spec up(sockeye_executable:engine(), #state{}) -> {ok, #state{}}.
 up(#{os_pid := OsPid, descriptors := Descriptors, came := Came}, #state{run = Run, socket = Socket} = State) ->
     true = ets:match_delete(?TABLE, {{courier, '_', '_'}}),
-    true = ets:insert(?TABLE, [{facts, #{run => Run, os_pid => OsPid, restarts => Run - 1}}, {descriptors, Descriptors}]),
+    true = ets:insert(?TABLE, [{facts, #{run => Run, os_pid => OsPid}}, {descriptors, Descriptors}]),
     _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
     case packets(Came, State#state{began = now_ms(), ponged = 0, pinged = 0}) of
         {ok, Next} ->
@@ -476,6 +476,7 @@ pause(N) -> min(?LAST_PAUSE_MS, ?FIRST_PAUSE_MS bsl min(N - 1, 10)).
 start_again(#state{run = Run, failed = Failed} = State) ->
     case start(State) of
         {ok, Up} ->
+            ok = sockeye_counts:engine_started(),
             ok = begin_all(Up),
             Up;
         {error, Reason} ->

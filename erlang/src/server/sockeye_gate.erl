@@ -35,7 +35,7 @@
          callback :: map(),
          accept :: accept() | undefined,
          %% The functions of the routes that have one, by their number.
-         routes :: #{non_neg_integer() => fun((map()) -> term())},
+         routes :: #{non_neg_integer() => sockeye_routes:answering()},
          timeout :: timeout(),
          running = #{} :: #{pid() => #asked{}},
          %% Those that give their answer in pieces.
@@ -51,6 +51,7 @@ accepts(Config) ->
 plain(#{routes := Routes}) ->
     [{Path, case Target of
                 {ask, _} -> ask;
+                metrics -> ask;
                 _ -> Target
             end} || {Path, Target} <- Routes].
 
@@ -89,7 +90,7 @@ callback(#{accept := Accept}) -> #{callback => Accept};
 callback(#{handler := {Module, _}}) -> #{module => Module, callback => {accept, 2}};
 callback(_Config) -> #{}.
 
--spec routes(sockeye_options:config()) -> #{non_neg_integer() => fun((map()) -> term())}.
+-spec routes(sockeye_options:config()) -> #{non_neg_integer() => sockeye_routes:answering()}.
 routes(#{routes := Routes}) ->
     sockeye_routes:functions(Routes).
 
@@ -245,15 +246,19 @@ decide(accept, Request, #state{accept = {Module, Arg}}) ->
     sockeye_decision:accept(Module:accept(Request, Arg), Request);
 decide(accept, Request, #state{accept = Accept}) when Accept =/= undefined ->
     sockeye_decision:accept(Accept(Request), Request);
-decide(Route, Request, #state{routes = Routes}) ->
-    #{Route := Fun} = Routes,
-    sockeye_decision:response(Fun(Request)).
+decide(Route, Request, #state{routes = Routes, id = Id}) ->
+    sockeye_decision:response(case Routes of
+                                  #{Route := metrics} -> sockeye_metrics:answer(Request, Id);
+                                  #{Route := Fun} -> Fun(Request)
+                              end).
 
 -spec failed(#asked{}, tuple(), #state{}) -> ok.
 failed(#asked{streams = true, token = Token, facts = Facts}, Failure, #state{id = Id} = State) ->
+    ok = sockeye_counts:crash(http, Id),
     log(error, http_stream_crashed, Facts#{crash => Failure}, State),
     sockeye_backend:stream_close(Id, Token, closed);
-failed(#asked{about = About, token = Token, facts = Facts}, Failure, State) ->
+failed(#asked{about = About, token = Token, facts = Facts}, Failure, #state{id = Id} = State) ->
+    ok = sockeye_counts:crash(case About of accept -> accept; _ -> http end, Id),
     log(error, crash_of(About), Facts#{crash => Failure}, State),
     answer(Token, internal_error(), State).
 

@@ -7,13 +7,14 @@
 -export([complete/1]).
 -export([functions/1]).
 
--export_type([route/0]).
+-export_type([route/0, answering/0]).
 
 -import(sockeye_why, [bad/2]).
 
 -type file_rules() :: #{cache_control => binary(), precompressed => boolean()}.
 -type target() :: {file, binary(), file_rules()} | {dir, binary(), file_rules()} | {text, binary()} | health | metrics
                 | {ask, fun((map()) -> term())} | {proxy, sockeye_upstream:upstream()}.
+-type answering() :: fun((map()) -> term()) | metrics.
 -type route() :: {Path :: binary(), target()}.
 
 -spec parse(term()) -> {ok, [route()]} | {error, binary()} | string().
@@ -74,10 +75,10 @@ twins([_ | Rest]) -> twins(Rest);
 twins([]) -> none.
 
 %% The functions among these routes, by their number.
--spec functions([route()]) -> #{non_neg_integer() => fun((map()) -> term())}.
+-spec functions([route()]) -> #{non_neg_integer() => answering()}.
 functions(Routes) ->
     Numbered = lists:zip(lists:seq(0, length(Routes) - 1), Routes),
-    maps:from_list([{N, Fun} || {N, {_, {ask, Fun}}} <- Numbered]).
+    maps:from_list([{N, Fun} || {N, {_, {ask, Fun}}} <- Numbered] ++ [{N, metrics} || {N, {_, metrics}} <- Numbered]).
 
 -spec route(term(), term()) -> route().
 route(Path, Target) ->

@@ -78,6 +78,7 @@ start(#{name := Name} = Config) ->
     Engine = monitor(process, sockeye_engine),
     {Id, Address, Certificates} = listen(Config),
     ok = sockeye_encoder:set(Id, maps:get(encoder, Config, none)),
+    ok = sockeye_counts:new(Id),
     State = #state{id = Id, config = Config, engine = Engine},
     try
         Started = start_gate(start_handlers(State)),
@@ -359,6 +360,7 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     sockeye_log:always(Level, server_stopped, (State#state.facts)#{reason => Reason}),
     sockeye_log_limit:forget(Id),
     ok = sockeye_encoder:forget(Id),
+    ok = sockeye_counts:forget(Id),
     IsOrderly orelse sockeye_crash:die(Reason),
     ok.
 

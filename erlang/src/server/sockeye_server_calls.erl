@@ -59,7 +59,7 @@ with_process(Server, Work) ->
 info(Server) ->
     case sockeye_engine:find(Server) of
         {ok, {Pid, ServerId, About}} ->
-            try {ok, maps:merge(sockeye_backend:server_info(ServerId), About#{server => Pid})}
+            try {ok, maps:merge(sockeye_counts:numbers(ServerId), About#{server => Pid})}
             catch error:badarg -> {error, not_found}
             end;
         error ->

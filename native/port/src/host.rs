@@ -251,10 +251,6 @@ impl ServerHost for HostRef {
         });
     }
 
-    fn memory(&self) -> Option<u64> {
-        crate::memory::resident()
-    }
-
     fn dialled(&self, result: Result<ConnId, DialError>) {
         self.tell(|w| dialled::dialled(w, self.0.number, &result));
     }

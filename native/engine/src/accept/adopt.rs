@@ -9,6 +9,7 @@ use crate::accept;
 use crate::accept::upgrade;
 use crate::admission::gate::{AcceptedUpgrade, draining};
 use crate::admission::{ask, lingering};
+use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Detached;
 use crate::server::admitted::{Verdict, VerdictReply};
@@ -36,7 +37,7 @@ pub(crate) fn adopt(shard: &Rc<Shard>, server: &Arc<Server>, socket: Detached, r
                 });
             }
         },
-        Err(_) => bump(&server.counters.rejected, 1),
+        Err(_) => server.note_refused(RefusedFor::Left),
     }
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn admit(
     reply: VerdictReply,
 ) {
     if server.is_stopping() {
-        return reply.give(Verdict::Refused(draining().response()));
+        return reply.give(Verdict::Refused(draining().answer.response()));
     }
     let work = {
         let (shard, server) = (shard.clone(), server.clone());
@@ -61,18 +62,19 @@ pub(crate) fn admit(
                     let opened = await_socket(&server, head, accepted, reply).await;
                     opened.map(|opened| (permit, opened))
                 }
-                Ok(Err(refusal)) => {
-                    bump(&server.counters.rejected, 1);
-                    return reply.give(Verdict::Refused(refusal.response()));
+                Ok(Err(refused)) => {
+                    server.note_refused(refused.reason);
+                    return reply.give(Verdict::Refused(refused.answer.response()));
                 }
                 // Whoever waits hears of it when the reply is dropped.
-                Err(_) => None,
+                Err(elapsed) => Err(elapsed.into()),
             };
             match opened {
-                Some((permit, opened)) if !server.is_stopping() => {
+                Ok((permit, opened)) if !server.is_stopping() => {
                     shard.adopt(permit, opened);
                 }
-                _ => bump(&server.counters.rejected, 1),
+                Ok(_) => server.note_refused(RefusedFor::Draining),
+                Err(reason) => server.note_refused(reason),
             }
         }
     };
@@ -83,11 +85,12 @@ async fn judge(
     server: &Arc<Server>,
     head: &[u8],
     carrier: PeerInfo,
-) -> Result<(Permit, Vec<u8>, AcceptedUpgrade), Refusal> {
-    let mut permit = server.permit().ok_or_else(accept::no_room)?;
+) -> Result<(Permit, Vec<u8>, AcceptedUpgrade), Refused> {
+    let full = || RefusedFor::MaxConnections.with(accept::no_room());
+    let mut permit = server.permit().ok_or_else(full)?;
     let request = match Request::parse(head, &server.config.head_limits)? {
         Some((request, _)) => request,
-        None => return Err(Refusal::new(400, "The request is not complete.\n")),
+        None => return Err(Refusal::new(400, "The request is not complete.\n").into()),
     };
     let (head, accepted) = upgrade::admit(server, &mut permit, carrier, request).await?;
     Ok((permit, head, accepted))
@@ -99,19 +102,19 @@ async fn await_socket(
     head: Vec<u8>,
     accepted: AcceptedUpgrade,
     reply: VerdictReply,
-) -> Option<Opened> {
+) -> Result<Opened, RefusedFor> {
     let (ticket, socket) = server.admitted.open();
     let _kept = server.admitted.kept(ticket);
     reply.give(Verdict::Accepted { ticket, head });
     let came = time::timeout(server.config.handshake_timeout, socket).await;
-    let (socket, rest) = came.ok()?.ok()?;
-    let transport = socket.attach().ok()?;
-    transport.set_nodelay().ok()?;
+    let (socket, rest) = came?.map_err(|_| RefusedFor::Left)?;
+    let transport = socket.attach()?;
+    transport.set_nodelay()?;
     let most = server.config.max_descriptor;
     if transport.descriptor().is_some_and(|number| number >= most) {
         // It has its 101 already.
         bump(&server.counters.no_descriptor, 1);
-        return None;
+        return Err(RefusedFor::NoDescriptor);
     }
-    Some(accepted.open(transport, rest))
+    Ok(accepted.open(transport, rest))
 }

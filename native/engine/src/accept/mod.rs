@@ -18,6 +18,7 @@ use tokio::io::AsyncReadExt;
 use crate::admission::{ask, forwarded, lingering};
 use crate::http;
 use crate::http::h2::Preface;
+use crate::model::refused::RefusedFor;
 use crate::net::peer::PeerInfo;
 use crate::net::tls_accept;
 use crate::net::transport::{Detached, Transport};
@@ -67,17 +68,17 @@ pub(crate) fn let_in(
     read: Option<Vec<u8>>,
 ) -> Result<AcceptedSocket<Transport>, Transport> {
     let most = server.config.max_descriptor;
-    let permit = if transport.descriptor().is_some_and(|number| number >= most) {
+    let (permit, reason) = if transport.descriptor().is_some_and(|number| number >= most) {
         bump(&server.counters.no_descriptor, 1);
         if server.descriptor_notices.is_due() {
             server.host.event(Notice::NoDescriptor(most));
         }
-        None
+        (None, RefusedFor::NoDescriptor)
     } else {
-        server.permit()
+        (server.permit(), RefusedFor::MaxConnections)
     };
     let Some(permit) = permit else {
-        bump(&server.counters.rejected, 1);
+        server.note_refused(reason);
         return Err(transport);
     };
     Ok(AcceptedSocket {
@@ -111,10 +112,10 @@ pub(crate) fn start_here(shard: &Rc<Shard>, socket: AcceptedSocket<Transport>) {
             }
             let handshake = handshake(&shard, &server, &mut permit, transport, peer_info, read);
             match time::timeout(limit, handshake).await {
-                Ok(Some(FirstRequest::Opened(opened))) if !server.is_stopping() => {
+                Ok(Ok(FirstRequest::Opened(opened))) if !server.is_stopping() => {
                     shard.adopt(permit, opened);
                 }
-                Ok(Some(FirstRequest::Http(transport, peer_info, first, rest))) => {
+                Ok(Ok(FirstRequest::Http(transport, peer_info, first, rest))) => {
                     // Boxed: the handshake of most is not to pay for its size.
                     let served =
                         http::h1::serve(&shard, &server, transport, peer_info, *first, rest);
@@ -125,7 +126,7 @@ pub(crate) fn start_here(shard: &Rc<Shard>, socket: AcceptedSocket<Transport>) {
                         shard.adopt(permit, opened);
                     }
                 }
-                Ok(Some(FirstRequest::Http2(transport, peer_info, before))) => {
+                Ok(Ok(FirstRequest::Http2(transport, peer_info, before))) => {
                     let shard = shard.clone();
                     task::spawn_local(async move {
                         let served =
@@ -133,7 +134,9 @@ pub(crate) fn start_here(shard: &Rc<Shard>, socket: AcceptedSocket<Transport>) {
                         shard.attend_to(served).await;
                     });
                 }
-                _ => bump(&server.counters.rejected, 1),
+                Ok(Ok(FirstRequest::Opened(_))) => server.note_refused(RefusedFor::Draining),
+                Ok(Err(reason)) => server.note_refused(reason),
+                Err(elapsed) => server.note_refused(elapsed.into()),
             }
         }
     };
@@ -147,8 +150,8 @@ async fn handshake(
     mut transport: Transport,
     mut peer_info: PeerInfo,
     read: Option<Vec<u8>>,
-) -> Option<FirstRequest> {
-    transport.set_nodelay().ok()?;
+) -> Result<FirstRequest, RefusedFor> {
+    transport.set_nodelay()?;
     // For all that the client sends before it is a connection.
     let deadline = options::deadline(server.config.handshake_timeout);
     // Who has read the request has seen to what stands before it.
@@ -156,23 +159,24 @@ async fn handshake(
     let mut ahead = read.unwrap_or_default();
     if server.config.proxy_protocol && !is_adopted {
         let known = forwarded::introduce(server, &mut transport, &mut peer_info, &mut ahead);
-        time::timeout_at(deadline, known).await.ok()??;
+        let known = time::timeout_at(deadline, known).await?;
+        known.ok_or(RefusedFor::BadRequest)?;
     }
     // A proxy that we trust is not a client: whom it brings is known with the request.
     if !forwarded::is_trusted(server, &peer_info)
-        && let Err(refusal) = permit.count_for(peer_info.peer.ip())
+        && let Err(refused) = permit.count_for(peer_info.peer.ip())
     {
         // To say so over TLS would cost what the limit is to save.
         if server.config.tls.is_none() || is_adopted {
-            lingering::refuse(shard, transport, &refusal).await;
+            lingering::refuse(shard, transport, &refused.answer).await;
         }
-        return None;
+        return Err(refused.reason);
     }
     if let Some(tls) = server.config.tls.as_ref().filter(|_| !is_adopted) {
         if ahead.is_empty() {
             let first = time::timeout_at(deadline, transport.read_buf(&mut ahead));
-            if first.await.ok()?.ok()? == 0 {
-                return None;
+            if first.await?? == 0 {
+                return Err(RefusedFor::Left);
             }
         }
         if tls_accept::is_plain_http(&ahead) {
@@ -180,36 +184,36 @@ async fn handshake(
             let method = ahead.split(|&byte| byte == b' ').next();
             let refusal = refusal.to(method.unwrap_or_default());
             lingering::refuse(shard, transport, &refusal).await;
-            return None;
+            return Err(RefusedFor::Tls);
         }
         let accepted = tls_accept::accept(tls, transport, std::mem::take(&mut ahead));
         let accepted = time::timeout_at(deadline, accepted);
-        match accepted.await.ok()? {
+        match accepted.await? {
             Ok((secure, facts)) => {
                 transport = secure;
                 let http2 = facts.alpn.as_deref() == Some(b"h2");
                 peer_info.tls = Some(facts);
                 if http2 {
-                    return Some(FirstRequest::Http2(transport, peer_info, ahead));
+                    return Ok(FirstRequest::Http2(transport, peer_info, ahead));
                 }
             }
             Err(left) => {
                 if let Some(transport) = left {
                     lingering::close(shard, transport).await;
                 }
-                return None;
+                return Err(RefusedFor::Tls);
             }
         }
     }
     if server.config.http2_cleartext && !is_adopted {
         loop {
             match http::h2::is_preface(&ahead) {
-                Preface::Yes => return Some(FirstRequest::Http2(transport, peer_info, ahead)),
+                Preface::Yes => return Ok(FirstRequest::Http2(transport, peer_info, ahead)),
                 Preface::No => break,
                 Preface::Maybe => {
                     let more = time::timeout_at(deadline, transport.read_buf(&mut ahead));
-                    if more.await.ok()?.ok()? == 0 {
-                        return None;
+                    if more.await?? == 0 {
+                        return Err(RefusedFor::Left);
                     }
                 }
             }

@@ -21,12 +21,9 @@ pub(crate) fn limit(server: &Server) -> Duration {
     server.config.accept_timeout.saturating_add(GRACE)
 }
 
-/// Asks the virtual machine. Without an answer in time, the answer is 503.
-pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Answer {
-    let unavailable = |why: &str| {
-        let refusal = Refusal::new(503, why).with_header("Retry-After", "1");
-        Answer::Respond(refusal)
-    };
+/// Asks the virtual machine. Without an answer in time, what there is to say is 503.
+pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Result<Answer, Refusal> {
+    let unavailable = |why: &str| Err(Refusal::new(503, why).with_header("Retry-After", "1"));
     let asked = async {
         'ask: loop {
             let Some((token, mut answer)) = server.questions.open() else {
@@ -43,7 +40,7 @@ pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Answer {
                 }
             }
             let answer = answer.await;
-            return answer.unwrap_or_else(|_| unavailable("Nobody is there to answer.\n"));
+            return answer.or_else(|_| unavailable("Nobody is there to answer.\n"));
         }
     };
     let asked = time::timeout(limit(server), asked).await;

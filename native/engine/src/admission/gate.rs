@@ -4,6 +4,7 @@ use sockeye_protocol::handshake::{Refusal, Request, ServerPolicy, Upgrade, serve
 
 use crate::admission::ask::ask;
 use crate::admission::forwarded;
+use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::Server;
@@ -70,15 +71,15 @@ pub(crate) async fn decide(
     carrier: &PeerInfo,
     peer_info: &PeerInfo,
     request: &Request,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission, Refused> {
     let admission = admit(server, carrier, peer_info, request).await;
     admission.map_err(|refusal| refusal.to(request.method()))
 }
 
 /// Another server takes this one's place, or soon will.
-pub(crate) fn draining() -> Refusal {
+pub(crate) fn draining() -> Refused {
     let refusal = Refusal::new(503, "This server is about to stop.\n");
-    refusal.with_header("Retry-After", "1")
+    RefusedFor::Draining.with(refusal.with_header("Retry-After", "1"))
 }
 
 async fn admit(
@@ -86,13 +87,14 @@ async fn admit(
     carrier: &PeerInfo,
     peer_info: &PeerInfo,
     request: &Request,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission, Refused> {
     let config = &server.config;
     if server.is_draining() {
         return Err(draining());
     }
     if !config.paths.has(request.path()) {
-        return Err(Refusal::new(404, "There is nothing here.\n"));
+        let refusal = Refusal::new(404, "There is nothing here.\n");
+        return Err(RefusedFor::Path.with(refusal));
     }
     let policy = ServerPolicy {
         subprotocols: &config.subprotocols,
@@ -106,7 +108,8 @@ async fn admit(
         .origins
         .allow(request, &forwarded::site(server, carrier, request))
     {
-        return Err(Refusal::new(403, "This origin is not allowed.\n"));
+        let refusal = Refusal::new(403, "This origin is not allowed.\n");
+        return Err(RefusedFor::Origin.with(refusal));
     }
     if !config.asks {
         return Ok(Admission {
@@ -120,7 +123,8 @@ async fn admit(
         peer_info,
         body: &[],
     };
-    match ask(server, &question).await {
+    let unavailable = |refusal| RefusedFor::Unavailable.with(refusal);
+    match ask(server, &question).await.map_err(unavailable)? {
         Answer::Accept(mut acceptance) => {
             if let Some(chosen) = acceptance.subprotocol.take() {
                 upgrade.subprotocol = chosen;
@@ -130,8 +134,11 @@ async fn admit(
                 acceptance: *acceptance,
             })
         }
-        Answer::Respond(refusal) => Err(refusal),
+        Answer::Respond(refusal) => Err(RefusedFor::Accept.with(refusal)),
         // Nobody may answer this in pieces.
-        Answer::Stream(_) => Err(Refusal::new(500, "Something went wrong here.\n")),
+        Answer::Stream(_) => {
+            let refusal = Refusal::new(500, "Something went wrong here.\n");
+            Err(RefusedFor::Accept.with(refusal))
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Engine {
         reply: Box<dyn FnOnce(Verdict) + Send>,
     ) {
         let server = server.clone();
-        let reply = VerdictReply::new(reply, || gate::draining().response());
+        let reply = VerdictReply::new(reply, || gate::draining().answer.response());
         self.on_next_shard(move |shard| adopt::admit(shard, &server, head, ends, reply));
     }
 

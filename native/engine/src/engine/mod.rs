@@ -15,6 +15,7 @@ use crate::accept::bind;
 use crate::accept::listener;
 use crate::model::backlog::Done;
 use crate::model::compression::{Compression, Home};
+use crate::model::counters::ServerStats;
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
@@ -384,6 +385,17 @@ impl Engine {
             self.note_busy(conn);
         }
         reserved
+    }
+
+    /// What is counted of a server, with what waits in the queues of its connections. Looks at the slots of all
+    /// connections.
+    pub fn stats(&self, server: &Server) -> ServerStats {
+        let is_of = |label| label & MAX_SERVER == server.number();
+        let shards = self.shards.iter();
+        ServerStats {
+            queued_bytes: shards.map(|shard| shard.slots.queued_of(is_of)).sum(),
+            ..server.stats()
+        }
     }
 
     #[cold]

@@ -7,7 +7,6 @@ mod encodings;
 mod files;
 pub(crate) mod h1;
 pub(crate) mod h2;
-mod metrics;
 mod paths;
 mod proxy;
 mod service;

@@ -14,7 +14,7 @@ use sockeye_protocol::handshake::{Refusal, Request, comparable, server};
 use super::body::Body;
 use super::files::{self, Wanted};
 use super::proxy::{self, Client, Passed, Route};
-use super::{failed, last, metrics, plain, response, types};
+use super::{failed, last, plain, response, types};
 use crate::admission::ask::ask;
 use crate::admission::forwarded;
 use crate::admission::gate::{self, AcceptedUpgrade};
@@ -141,9 +141,8 @@ impl Service {
                 return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
             }
             Target::Health => return plain(StatusCode::OK, "ok\n"),
-            Target::Metrics | Target::Ask | Target::Proxy(_) => {
-                return metrics::answer(&self.server);
-            }
+            // Others answer those.
+            Target::Ask | Target::Proxy(_) => return failed(),
         };
         let location = match request.query() {
             "" => request.path().to_owned(),
@@ -170,12 +169,12 @@ impl Service {
             body: &body,
         };
         match ask(&self.server, &question).await {
-            Answer::Respond(answer) => response(answer),
-            Answer::Stream(answer) => {
+            Ok(Answer::Respond(answer)) | Err(answer) => response(answer),
+            Ok(Answer::Stream(answer)) => {
                 let StreamAnswer { head, body } = *answer;
                 response(head).map(|_| Body::Stream(body))
             }
-            Answer::Accept(_) => failed(),
+            Ok(Answer::Accept(_)) => failed(),
         }
     }
 
@@ -187,7 +186,7 @@ impl Service {
         client: &dyn Client,
     ) -> Response<Body> {
         if self.server.is_draining() {
-            return last(response(gate::draining()));
+            return last(response(gate::draining().answer));
         }
         let (answer, passed) = proxy::switch(self, route, request, None, client).await;
         *self.upgraded.borrow_mut() = passed.map(Upgraded::Passed);
@@ -199,17 +198,17 @@ impl Service {
         let peer_info = peer_info.into_owned();
         // A proxy brings many clients over one connection, which counts for none of them.
         if forwarded::is_trusted(&self.server, &self.peer_info)
-            && let Err(refusal) = self.server.has_room_for(peer_info.peer.ip())
+            && let Err(refused) = self.server.has_room_for(peer_info.peer.ip())
         {
-            bump(&self.server.counters.rejected, 1);
-            return response(refusal);
+            self.server.note_refused(refused.reason);
+            return response(refused.answer);
         }
         let admission =
             match gate::decide(&self.server, &self.peer_info, &peer_info, &request).await {
                 Ok(admission) => admission,
-                Err(refusal) => {
-                    bump(&self.server.counters.rejected, 1);
-                    return last(response(refusal));
+                Err(refused) => {
+                    self.server.note_refused(refused.reason);
+                    return last(response(refused.answer));
                 }
             };
         let (head, accepted) = admission.accept(peer_info, request);

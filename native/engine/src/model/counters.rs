@@ -1,13 +1,26 @@
 //! What is counted of a server.
 
+use crate::model::refused::RefusedFor;
 use crate::world::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The close codes that are counted apart (RFC 6455, 7.4.1). What stands behind them counts all others.
+pub const CLOSE_CODES: [u16; 14] = [
+    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
+];
+
+/// Ends of connections: by code, in the order of [`CLOSE_CODES`], then all others.
+pub(crate) type Closes<Count = u64> = [Count; CLOSE_CODES.len() + 1];
+
+/// Refusals, in the order of [`RefusedFor::ALL`].
+pub(crate) type Refusals<Count = u64> = [Count; RefusedFor::ALL.len()];
 
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) open: AtomicUsize,
     pub(crate) unattached: AtomicUsize,
     pub(crate) accepted: AtomicU64,
-    pub(crate) rejected: AtomicU64,
+    pub(crate) refused: Refusals<AtomicU64>,
+    pub(crate) closes: Closes<AtomicU64>,
     pub(crate) frames_in: AtomicU64,
     pub(crate) frames_out: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
@@ -35,8 +48,16 @@ pub struct ServerStats {
     pub connections: usize,
     /// Connections whose handshake was completed.
     pub accepted: u64,
-    /// Sockets that were refused, or that left before their handshake was complete.
-    pub rejected: u64,
+    /// Sockets that were refused, or that left before their handshake was complete: for which reason.
+    pub refused: Refusals,
+    /// Connections that have ended: with which code, as their receivers were told.
+    pub closes: Closes,
+    /// Bytes that wait in the queues of connections for their clients: see [`crate::Engine::stats`].
+    pub queued_bytes: u64,
+    /// Bytes that wait for the handler processes of a pool.
+    pub inbox_bytes: u64,
+    /// Connections that wait for a process of their own.
+    pub unattached: usize,
     /// Messages received.
     pub frames_in: u64,
     /// Frames handed over for sending.
@@ -74,13 +95,32 @@ pub struct ServerStats {
 }
 
 impl Counters {
-    /// All of them at this moment.
+    /// Counts the end of a connection.
+    pub(crate) fn note_close(&self, code: u16) {
+        let place = CLOSE_CODES.iter().position(|known| *known == code);
+        if let Some(count) = self.closes.get(place.unwrap_or(CLOSE_CODES.len())) {
+            bump(count, 1);
+        }
+    }
+
+    /// Counts a client that got no connection.
+    pub(crate) fn note_refused(&self, reason: RefusedFor) {
+        if let Some(count) = self.refused.get(reason as usize) {
+            bump(count, 1);
+        }
+    }
+
+    /// All of them at this moment, but for what waits.
     pub(crate) fn read(&self) -> ServerStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ServerStats {
             connections: self.open.load(Ordering::Relaxed),
             accepted: read(&self.accepted),
-            rejected: read(&self.rejected),
+            refused: self.refused.each_ref().map(read),
+            closes: self.closes.each_ref().map(read),
+            queued_bytes: 0,
+            inbox_bytes: 0,
+            unattached: self.unattached.load(Ordering::Relaxed),
             frames_in: read(&self.frames_in),
             frames_out: read(&self.frames_out),
             bytes_in: read(&self.bytes_in),
@@ -98,6 +138,13 @@ impl Counters {
             accept_errors: read(&self.accept_errors),
             accept_pauses: read(&self.accept_pauses),
         }
+    }
+}
+
+impl ServerStats {
+    /// Refusals for any reason.
+    pub fn rejected(&self) -> u64 {
+        self.refused.iter().sum()
     }
 }
 

@@ -12,4 +12,5 @@ pub(crate) mod lock;
 pub(crate) mod mass_disconnect;
 pub(crate) mod pace;
 pub mod pieces;
+pub(crate) mod refused;
 pub(crate) mod timers;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sockeye_protocol::handshake::Refusal;
 
 use crate::model::lock::lock;
+use crate::model::refused::{Refused, RefusedFor};
 use crate::settings::rates::ConnectionRate;
 use crate::world::collections::HashMap;
 use crate::world::sync::Mutex;
@@ -31,15 +32,21 @@ pub(crate) enum AddressLimit {
 }
 
 impl AddressLimit {
-    pub(crate) fn refusal(&self) -> Refusal {
-        let (text, wait) = match self {
-            AddressLimit::Connections => ("Too many connections from this address.\n", 1),
+    pub(crate) fn refusal(&self) -> Refused {
+        let (reason, text, wait) = match self {
+            AddressLimit::Connections => (
+                RefusedFor::PerAddress,
+                "Too many connections from this address.\n",
+                1,
+            ),
             AddressLimit::Rate(wait) => (
+                RefusedFor::Rate,
                 "Too many new connections from this address.\n",
                 wait.as_secs_f64().ceil().max(1.0) as u64,
             ),
         };
-        Refusal::new(429, text).with_header("Retry-After", &wait.to_string())
+        let refusal = Refusal::new(429, text).with_header("Retry-After", &wait.to_string());
+        reason.with(refusal)
     }
 }
 

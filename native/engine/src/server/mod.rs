@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_protocol::deflate::Tuning;
-use sockeye_protocol::handshake::Refusal;
 use tokio::sync::Notify;
 
 use crate::model::compression::Compression;
@@ -20,6 +19,7 @@ use crate::model::counters::ServerStats;
 pub(crate) use crate::model::counters::{Counters, bump};
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
+use crate::model::refused::{Refused, RefusedFor};
 use crate::server::addresses::Addresses;
 use crate::server::admitted::Admitted;
 use crate::server::client::ClientState;
@@ -113,7 +113,7 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// Counts the socket for the address of its client, once, or says why there is no room.
-    pub(crate) fn count_for(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
+    pub(crate) fn count_for(&mut self, address: Option<IpAddr>) -> Result<(), Refused> {
         let (Some(addresses), Some(address), None) =
             (&self.server.addresses, address, self.address)
         else {
@@ -238,9 +238,17 @@ impl Server {
         bump(&self.counters.no_process, 1);
     }
 
-    /// The counters.
+    /// Counts that a client got no connection.
+    pub(crate) fn note_refused(&self, reason: RefusedFor) {
+        self.counters.note_refused(reason);
+    }
+
+    /// The counters, but for the queues of connections: see [`crate::Engine::stats`].
     pub fn stats(&self) -> ServerStats {
-        self.counters.read()
+        ServerStats {
+            inbox_bytes: self.inbox_bytes(),
+            ..self.counters.read()
+        }
     }
 
     /// Whether it connects instead of listening.
@@ -275,7 +283,7 @@ impl Server {
     }
 
     /// Bytes that wait for the handler processes of a pool.
-    pub(crate) fn inbox_bytes(&self) -> u64 {
+    fn inbox_bytes(&self) -> u64 {
         let inboxes = self.workers.iter().filter_map(get);
         inboxes.map(|inbox| inbox.pending() as u64).sum()
     }
@@ -346,7 +354,7 @@ impl Server {
 
     /// Whether there is room for one more connection of this address, which is counted when it is
     /// open.
-    pub(crate) fn has_room_for(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
+    pub(crate) fn has_room_for(&self, address: Option<IpAddr>) -> Result<(), Refused> {
         let (Some(addresses), Some(address)) = (&self.addresses, address) else {
             return Ok(());
         };

@@ -49,8 +49,6 @@ pub enum Target {
     Proxy(Arc<Upstream>),
     /// Whether the server takes connections.
     Health,
-    /// The counters of the server, as Prometheus reads them.
-    Metrics,
 }
 
 #[derive(Clone, Debug)]

@@ -231,6 +231,19 @@ impl Slots {
         if is_ample { limit as usize } else { 0 }
     }
 
+    /// The same of all connections of a server. Looks at each slot.
+    pub(crate) fn queued_of(&self, is_of: impl Fn(u32) -> bool) -> u64 {
+        let slots = self.chunks.iter().filter_map(OnceLock::get).flatten();
+        let queued = slots.map(|slot| {
+            let queued = slot.state.load(Ordering::Relaxed) & QUEUED_MASK;
+            match queued > 0 && is_of(slot.server.load(Ordering::Relaxed)) {
+                true => queued,
+                false => 0,
+            }
+        });
+        queued.sum()
+    }
+
     /// Bytes queued and not yet taken by the operating system.
     pub(crate) fn queued(&self, id: ConnId) -> usize {
         self.current(id)
@@ -260,6 +273,12 @@ mod tests {
         assert_eq!(slots.ample(id), 100);
         assert_eq!(slots.queued(id), 50);
         assert_eq!(slots.server(id), Some(3));
+        let other = slots.open(0, 1, 100, 4).unwrap();
+        assert_eq!(slots.reserve(other, 7), Ok(()));
+        assert_eq!(slots.queued_of(|server| server == 3), 50);
+        assert_eq!(slots.queued_of(|server| server == 4), 7);
+        slots.close(other);
+        assert_eq!(slots.queued_of(|_| true), 50);
     }
 
     #[test]

@@ -44,10 +44,6 @@ pub trait ServerHost: Send + Sync {
     fn stopped(&self, stats: &ServerStats);
     /// Something that belongs into the log.
     fn event(&self, event: Notice);
-    /// Bytes of memory that the engine holds, if somebody counts them.
-    fn memory(&self) -> Option<u64> {
-        None
-    }
     /// The last subscription of a topic has ended with its connection.
     fn topic_left(&self, _name: &[u8]) {}
     /// What became of [`crate::Engine::dial`].

@@ -7,7 +7,9 @@ use super::Numbers;
 pub(crate) mod time {
     pub(crate) use std::time::SystemTime;
 
-    pub(crate) use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
+    pub(crate) use tokio::time::{
+        Instant, Sleep, error::Elapsed, sleep, sleep_until, timeout, timeout_at,
+    };
 
     /// The time of day.
     pub(crate) fn system_now() -> SystemTime {

@@ -175,11 +175,12 @@ fn server_drain(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     Ok(atoms::ok().encode(env))
 }
 
-#[rustler::nif]
+/// Looks at the slots of all connections.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn server_info(env: Env<'_>, server: u64) -> NifResult<Term<'_>> {
     let b = Builder::of(env);
-    let (_, server) = running::server(server).ok_or(Error::BadArg)?;
-    let map = facts::server_map(&mut { b }, &server.stats());
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let map = facts::server_map(&mut { b }, &engine.stats(&server));
     Ok(b.term(env, map))
 }
 

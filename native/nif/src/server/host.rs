@@ -13,7 +13,7 @@ use sockeye_seam::{Atom, Writer, dialled, events, topic_changes};
 use crate::atoms;
 use crate::server::registry;
 use crate::server::vm_server::{OwnerSpec, VmServer};
-use crate::vm::{memory, monitor, process, running};
+use crate::vm::{monitor, process, running};
 
 /// The part of a host that the engine owns.
 pub(crate) struct VmHost(pub(crate) Arc<VmServer>);
@@ -84,10 +84,6 @@ impl ServerHost for VmHost {
         process::send(&self.0.pid, |mut b| {
             dialled::disconnected(&mut b, self.0.id, conn, &end)
         });
-    }
-
-    fn memory(&self) -> Option<u64> {
-        Some(memory::held())
     }
 
     fn event(&self, event: Notice) {

@@ -161,7 +161,9 @@ impl Call<'_> {
     pub(super) fn server_info(self) -> Read<()> {
         let [server] = self.args()?;
         let server = self.server(server)?;
-        self.asker.answer(|w| seam::server_map(w, &server.stats()));
+        let engine = self.port.engine().ok_or(BadArg)?;
+        let stats = engine.stats(&server);
+        self.asker.answer(|w| seam::server_map(w, &stats));
         Ok(())
     }
 

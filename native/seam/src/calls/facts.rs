@@ -1,7 +1,7 @@
 //! What is known of the engine, a server and a connection, as maps.
 
 use sockeye_engine::op::ConnStats;
-use sockeye_engine::{Active, Engine, ServerStats};
+use sockeye_engine::{Active, CLOSE_CODES, Engine, RefusedFor, ServerStats};
 
 use crate::atoms::Atom;
 use crate::events::{PEER_PAIRS, peer_info, subprotocol};
@@ -9,11 +9,13 @@ use crate::write::Writer;
 
 fn counts<W: Writer>(w: &mut W, pairs: &[(Atom, u64)]) -> W::Term {
     w.map(pairs.len() as u32);
-    let written: Vec<_> = pairs
-        .iter()
-        .map(|(key, n)| (w.atom(*key), w.integer(*n)))
-        .collect();
+    let written = counted(w, pairs);
     w.end_map(&written)
+}
+
+fn counted<W: Writer>(w: &mut W, pairs: &[(Atom, u64)]) -> Vec<(W::Term, W::Term)> {
+    let write = |(key, n): &(Atom, u64)| (w.atom(*key), w.integer(*n));
+    pairs.iter().map(write).collect()
 }
 
 /// Of the engine; `memory` is in bytes, `more` are pairs that only the host knows.
@@ -33,30 +35,79 @@ pub fn engine_map<W: Writer>(w: &mut W, engine: &Engine, more: &[(Atom, u64)]) -
 
 /// Of a server.
 pub fn server_map<W: Writer>(w: &mut W, stats: &ServerStats) -> W::Term {
-    counts(
-        w,
-        &[
-            (Atom::connections, stats.connections as u64),
-            (Atom::accepted, stats.accepted),
-            (Atom::rejected, stats.rejected),
-            (Atom::frames_in, stats.frames_in),
-            (Atom::frames_out, stats.frames_out),
-            (Atom::bytes_in, stats.bytes_in),
-            (Atom::bytes_out, stats.bytes_out),
-            (Atom::dropped, stats.dropped),
-            (Atom::busy, stats.busy),
-            (Atom::failed, stats.failed),
-            (Atom::requests, stats.requests),
-            (Atom::proxied, stats.proxied),
-            (Atom::proxy_errors, stats.proxy_errors),
-            (Atom::bytes_saved, stats.saved),
-            (Atom::unanswered, stats.unanswered),
-            (Atom::no_process, stats.no_process),
-            (Atom::no_descriptor, stats.no_descriptor),
-            (Atom::accept_errors, stats.accept_errors),
-            (Atom::accept_pauses, stats.accept_pauses),
-        ],
-    )
+    let numbers = [
+        (Atom::connections, stats.connections as u64),
+        (Atom::accepted, stats.accepted),
+        (Atom::rejected, stats.rejected()),
+        (Atom::frames_in, stats.frames_in),
+        (Atom::frames_out, stats.frames_out),
+        (Atom::bytes_in, stats.bytes_in),
+        (Atom::bytes_out, stats.bytes_out),
+        (Atom::dropped, stats.dropped),
+        (Atom::busy, stats.busy),
+        (Atom::failed, stats.failed),
+        (Atom::requests, stats.requests),
+        (Atom::proxied, stats.proxied),
+        (Atom::proxy_errors, stats.proxy_errors),
+        (Atom::bytes_saved, stats.saved),
+        (Atom::unanswered, stats.unanswered),
+        (Atom::no_process, stats.no_process),
+        (Atom::no_descriptor, stats.no_descriptor),
+        (Atom::accept_errors, stats.accept_errors),
+        (Atom::accept_pauses, stats.accept_pauses),
+        (Atom::unattached, stats.unattached as u64),
+    ];
+    w.map(numbers.len() as u32 + 3);
+    let mut pairs = counted(w, &numbers);
+    pairs.push((w.atom(Atom::closes), closes(w, stats)));
+    pairs.push((w.atom(Atom::refused), refusals(w, stats)));
+    let memory = [
+        (Atom::send_queues, stats.queued_bytes),
+        (Atom::inboxes, stats.inbox_bytes),
+    ];
+    pairs.push((w.atom(Atom::memory), counts(w, &memory)));
+    w.end_map(&pairs)
+}
+
+/// Ends of connections, by code; all others are `other`.
+fn closes<W: Writer>(w: &mut W, stats: &ServerStats) -> W::Term {
+    w.map(stats.closes.len() as u32);
+    let mut pairs = Vec::with_capacity(stats.closes.len());
+    for (place, count) in stats.closes.iter().enumerate() {
+        let code = match CLOSE_CODES.get(place) {
+            Some(code) => w.integer((*code).into()),
+            None => w.atom(Atom::other),
+        };
+        pairs.push((code, w.integer(*count)));
+    }
+    w.end_map(&pairs)
+}
+
+fn refusals<W: Writer>(w: &mut W, stats: &ServerStats) -> W::Term {
+    let reasons = RefusedFor::ALL.iter().zip(stats.refused);
+    let pairs: Vec<_> = reasons
+        .map(|(reason, count)| (name_of(*reason), count))
+        .collect();
+    counts(w, &pairs)
+}
+
+fn name_of(reason: RefusedFor) -> Atom {
+    match reason {
+        RefusedFor::MaxConnections => Atom::max_connections,
+        RefusedFor::NoDescriptor => Atom::no_descriptor,
+        RefusedFor::PerAddress => Atom::max_connections_per_address,
+        RefusedFor::Rate => Atom::connection_rate,
+        RefusedFor::Timeout => Atom::timeout,
+        RefusedFor::Left => Atom::left,
+        RefusedFor::Tls => Atom::tls,
+        RefusedFor::BadRequest => Atom::bad_request,
+        RefusedFor::Path => Atom::path,
+        RefusedFor::Origin => Atom::origin,
+        RefusedFor::Accept => Atom::accept,
+        RefusedFor::Unavailable => Atom::unavailable,
+        RefusedFor::Draining => Atom::draining,
+        RefusedFor::Upstream => Atom::upstream,
+    }
 }
 
 /// What became of a frame for many.

@@ -73,8 +73,6 @@ fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
             Target::Ask
         } else if target.is("health") {
             Target::Health
-        } else if target.is("metrics") {
-            Target::Metrics
         } else {
             match target.tuple()? {
                 [kind, value] if kind.is("text") => Target::Text(value.bytes()?.to_vec()),

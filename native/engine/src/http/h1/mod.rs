@@ -22,9 +22,10 @@ use super::proxy::Client;
 use super::service::{Service, Upgraded};
 use super::{date, is_bodiless, push_field};
 use crate::admission::lingering;
+use crate::model::refused::RefusedFor;
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
-use crate::server::{Server, bump};
+use crate::server::Server;
 use crate::shard::Shard;
 use crate::shard::opened::Opened;
 use crate::world::time;
@@ -90,7 +91,7 @@ pub(crate) async fn serve(
         match time::timeout(config.handshake_timeout, next).await {
             Ok(Some(Ok(next))) => request = next,
             Ok(Some(Err(refusal))) => {
-                bump(&server.counters.rejected, 1);
+                server.note_refused(RefusedFor::BadRequest);
                 let (transport, _) = connection.into_parts()?;
                 lingering::refuse(shard, transport, &refusal).await;
                 return None;

@@ -15,8 +15,8 @@ use crate::http::body::Body;
 use crate::http::proxy::{self, Route, accept_key};
 use crate::http::service::fields;
 use crate::http::tunnel::Tunnel;
+use crate::model::refused::{Refused, RefusedFor};
 use crate::net::transport::Transport;
-use crate::server::bump;
 use crate::world::task;
 use crate::world::time;
 
@@ -25,7 +25,7 @@ pub(super) async fn connect(
     carrier: &Rc<Http2Connection>,
     upgraded: OnUpgrade,
     request: Request,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, Refused> {
     if let Some(route) = carrier.server.config.passes(&request) {
         return pass(carrier, upgraded, route, &request).await;
     }
@@ -57,7 +57,7 @@ pub(super) async fn connect(
                     .adopt(permit, accepted.open(tunnel, Vec::new()));
             }
             _ => {
-                bump(&server.counters.rejected, 1);
+                server.note_refused(RefusedFor::Left);
                 carrier.return_permit(permit);
             }
         }
@@ -78,7 +78,7 @@ async fn pass(
     upgraded: OnUpgrade,
     route: Route<'_>,
     request: &Request,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, Refused> {
     let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, request);
     let permit = carrier.permit(&peer_info)?;
     let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
@@ -94,7 +94,7 @@ async fn pass(
     if accept.is_none_or(|accept| accept.as_bytes() != accept_key(&key).as_bytes()) {
         carrier.return_permit(permit);
         let text = "The server behind this one sent a wrong answer to a handshake.\n";
-        return Err(Refusal::new(502, text));
+        return Err(RefusedFor::Upstream.with(Refusal::new(502, text)));
     }
     for name in OF_HTTP_1 {
         answer.headers_mut().remove(name);

@@ -33,9 +33,10 @@ use super::proxy::Client;
 use super::service::Service;
 use super::{failed, response, without_body};
 use crate::admission::{ask, forwarded, lingering};
+use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
-use crate::server::{Permit, Server, bump};
+use crate::server::{Permit, Server};
 use crate::shard::Shard;
 use crate::world::task::{self, AbortHandle};
 use crate::world::time::{self, Instant};
@@ -177,16 +178,17 @@ impl Http2Connection {
     }
 
     /// A permit for one more connection, if there is one.
-    fn permit(&self, peer_info: &PeerInfo) -> Result<Permit, Refusal> {
-        let full = || {
+    fn permit(&self, peer_info: &PeerInfo) -> Result<Permit, Refused> {
+        let full = |reason: RefusedFor| {
             let refusal = Refusal::new(503, "Too many connections.\n");
-            refusal.with_header("Retry-After", "1")
+            reason.with(refusal.with_header("Retry-After", "1"))
         };
         if self.server.is_draining() {
-            return Err(full());
+            return Err(full(RefusedFor::Draining));
         }
         let own = self.permit.borrow_mut().take();
-        let mut permit = own.or_else(|| self.server.permit()).ok_or_else(full)?;
+        let permit = own.or_else(|| self.server.permit());
+        let mut permit = permit.ok_or_else(|| full(RefusedFor::MaxConnections))?;
         permit.count_for(peer_info.peer.ip())?;
         Ok(permit)
     }
@@ -334,7 +336,7 @@ async fn see_through(
     let open = OpenStream::new(&carrier, |carrier| &carrier.requests);
     let stream = number(request.uri().path()).unwrap_or(0);
     let (answer, open) = if carrier.requests.get() > STREAMS as usize {
-        bump(&carrier.server.counters.rejected, 1);
+        carrier.server.note_refused(RefusedFor::Unavailable);
         let refusal = Refusal::new(503, "Too many requests are waiting for an answer.\n");
         (response(refusal.with_header("Retry-After", "1")), open)
     } else {
@@ -407,18 +409,18 @@ async fn respond(
             let upgraded = hyper::upgrade::on(&mut request);
             match connect::connect(carrier, upgraded, head).await {
                 Ok(answer) => answer,
-                Err(refusal) => refuse(carrier, refusal),
+                Err(refused) => refuse(carrier, refused),
             }
         }
-        Some(Err(refusal)) => refuse(carrier, refusal),
+        Some(Err(refusal)) => refuse(carrier, refusal.into()),
         // Its client has reset the stream.
         None => failed(),
     }
 }
 
-fn refuse(carrier: &Http2Connection, refusal: Refusal) -> Response<Body> {
-    bump(&carrier.server.counters.rejected, 1);
-    response(refusal)
+fn refuse(carrier: &Http2Connection, refused: Refused) -> Response<Body> {
+    carrier.server.note_refused(refused.reason);
+    response(refused.answer)
 }
 
 /// A body that is a request in progress until it is sent.

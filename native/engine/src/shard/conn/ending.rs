@@ -324,6 +324,7 @@ impl Conn {
         reason: &str,
     ) {
         state.stage.queue_close_event();
+        self.server.counters.note_close(code);
         if let Some(client) = self.server.client() {
             client.ended(code, reason);
         }
