@@ -10,6 +10,7 @@
 -export([unregister_server/0]).
 -export([find/1]).
 -export([find_id/1]).
+-export([servers/0]).
 -export([is_running/0]).
 -export([await/0]).
 -export([when_running/1]).
@@ -38,7 +39,7 @@
 -type place() :: inet:port_number() | {local, binary()} | none.
 %% A port, or the name of a Unix socket. Nobody finds one by `none'.
 
--export_type([place/0]).
+-export_type([place/0, entry/0]).
 
 -type entry() :: {pid(), sockeye_backend:server_id(), map()}.
 
@@ -142,6 +143,13 @@ find(Name) when is_atom(Name) ->
     end;
 find(_) ->
     error(badarg).
+
+%% All of this node, with what {@link find/1} tells of each.
+-spec servers() -> [entry()].
+servers() ->
+    try ets:select(?TABLE, [{{{pid, '$1'}, '$2', '$3'}, [], [{{'$1', '$2', '$3'}}]}])
+    catch error:badarg -> []
+    end.
 
 %% The server of this number.
 -spec find_id(sockeye_backend:server_id()) -> {ok, pid()} | error.

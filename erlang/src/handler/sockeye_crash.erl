@@ -44,6 +44,11 @@ report(#{module := Module, last := {Callback, Conn, Kind, With}, state := State,
                #{stop := _} -> handler_stopped
            end,
     ok = sockeye_counts:crash(handler, Id),
+    Failure = case R of
+                  #{crash := Crash} -> Crash;
+                  #{stop := Reason} -> {exit, Reason, []}
+              end,
+    ok = sockeye_telemetry:exception(Failure, #{module => Module, callback => Callback, conn => Conn}, Who),
     sockeye_log:event(
       error, Id, What, maps:with([crash, stop], R),
       fun() ->

@@ -254,13 +254,18 @@ decide(Route, Request, #state{routes = Routes, id = Id}) ->
 
 -spec failed(#asked{}, tuple(), #state{}) -> ok.
 failed(#asked{streams = true, token = Token, facts = Facts}, Failure, #state{id = Id} = State) ->
-    ok = sockeye_counts:crash(http, Id),
+    ok = crashed(http, Failure, Facts, State),
     log(error, http_stream_crashed, Facts#{crash => Failure}, State),
     sockeye_backend:stream_close(Id, Token, closed);
-failed(#asked{about = About, token = Token, facts = Facts}, Failure, #state{id = Id} = State) ->
-    ok = sockeye_counts:crash(case About of accept -> accept; _ -> http end, Id),
+failed(#asked{about = About, token = Token, facts = Facts}, Failure, State) ->
+    ok = crashed(case About of accept -> accept; _ -> http end, Failure, Facts, State),
     log(error, crash_of(About), Facts#{crash => Failure}, State),
     answer(Token, internal_error(), State).
+
+-spec crashed(accept | http, tuple(), facts(), #state{}) -> ok.
+crashed(Where, Failure, Facts, #state{id = Id, server = Server}) ->
+    ok = sockeye_counts:crash(Where, Id),
+    sockeye_telemetry:exception(Failure, Facts#{callback => Where}, fun() -> sockeye_log:server(Server) end).
 
 -spec answer(non_neg_integer(), sockeye_decision:checked(), #state{}) -> ok.
 answer(Token, Decision, #state{id = Id}) ->
