@@ -5,7 +5,6 @@
 %%   a new shell and ends the one before, other numbers go on in it.
 %% - A block with a file's name in its opening line is saved under it.
 %% - The lines of a block of `sh' are run.
-%% - A proxy is started with its configuration, and passes a WebSocket on.
 %%
 %% What is not run stands in not_run/0, each with its reason; a block that is neither fails.
 %%
@@ -18,7 +17,7 @@
 -needs(codec).
 
 -import(doc_page, [page/1, pages/0, others/0, wildcards/1]).
--import(test_support, [free_port/0, program/1]).
+-import(test_support, [free_port/0]).
 
 -define(SECONDS, 300).
 
@@ -35,6 +34,9 @@ not_run() ->
      {"erlang/guide/crash.md", "addr2line -Cfie target/release/libsockeye_nif.so 0x1234ab", "as above"},
      {"erlang/guide/crash.md", "gdb $(erl -noshell -eval 'io:put_chars(code:root_dir()), halt().')/erts-*/bin/beam.smp core",
       "needs a core file"},
+     {"erlang/guide/production/certificates.md",
+      "/srv/chat/bin/chat eval 'sockeye:reload_tls(chat_server).'   # relx; mix: bin/chat rpc ':sockeye.reload_tls(:chat_server)'",
+      "needs a release with a name; sockeye_recipes_tests reloads in the other way"},
      {"erlang/guide/log.md", "=NOTICE REPORT==== 29-Nov-2026::05:00:00.000000 ===",
       "an example of a log; sockeye_log_seen_tests compares what a node prints"},
      {"bench/README.md", "make bench                   # every question below, medians of 5 runs, tables and plots; about an hour",
@@ -221,7 +223,7 @@ read(Page, Text) ->
     try
         ok = file:set_cwd(Home),
         ok = prepare(Page),
-        Ports = [{Port, integer_to_list(free_port())} || Port <- ["8000", "8080", "8081", "8443"]],
+        Ports = [{Port, integer_to_list(free_port())} || Port <- ["8080", "8081", "8443"]],
         lists:foldl(fun(Block, Reader) ->
                         try block(Block, Reader)
                         catch Class:Why:Stack ->
@@ -272,6 +274,9 @@ prepare(Page) when Page =:= "erlang/guide/options.md"; Page =:= "sockeye" ->
     #{cert := Cert, key := Key} = test_certs:localhost(),
     ok = file:write_file("example.pem", Cert),
     ok = file:write_file("example.key", Key);
+prepare("erlang/guide/production/certificates.md") ->
+    #{cert := Cert} = test_certs:localhost(),
+    ok = file:write_file("fullchain.pem", Cert);
 prepare("examples/" ++ _) ->
     ok = file:make_symlink(filename:join(test_support:root(), "examples"), "examples");
 prepare(_) ->
@@ -294,7 +299,6 @@ block(#{language := Language, text := Text, name := Name} = Block, #{page := Pag
                     end;
                 {"erlang", nomatch} when Name =:= "" -> transcript(doc_page:entries(Changed), Reader);
                 {"sh", _} -> commands(Changed, Reader);
-                {Proxy, _} when Proxy =:= "nginx"; Proxy =:= "haproxy" -> proxy(Proxy, Changed, Reader);
                 {_, _} when Name =/= "" -> save(Name, Changed), Reader;
                 _ -> error({nobody_runs, Block})
             end
@@ -426,59 +430,3 @@ look_up("sh", Text) ->
     ok;
 look_up(_, _) ->
     ok.
-
-%% ---------------------------------------------------------------- proxies
-
-%% The reader's server listens already; the proxy is asked for a WebSocket on the port it listens on.
-proxy(Name, Text, #{ports := Ports} = Reader) ->
-    case program(Name) of
-        false ->
-            _ = test_support:left_out(Name, "not installed"),
-            Reader;
-        Program ->
-            {ok, Dir} = file:get_cwd(),
-            ok = file:write_file("proxy.conf", around(Name, Dir, Text)),
-            Args = case Name of
-                       "nginx" -> ["-p", Dir, "-e", "stderr", "-c", filename:join(Dir, "proxy.conf")];
-                       "haproxy" -> ["-db", "-f", filename:join(Dir, "proxy.conf")]
-                   end,
-            Port = open_port({spawn_executable, Program}, [{args, Args}, exit_status, stderr_to_stdout, binary]),
-            {os_pid, Pid} = erlang:port_info(Port, os_pid),
-            try passes_on(list_to_integer(proplists:get_value("8000", Ports)), Port, <<>>, 200)
-            after
-                _ = os:cmd("kill " ++ integer_to_list(Pid)),
-                said(Port, <<>>)
-            end,
-            Reader
-    end.
-
-%% What the system's own configuration says around that of the page.
-around("nginx", Dir, Text) ->
-    ["daemon off;\nmaster_process off;\npid ", Dir, "/pid;\nevents { worker_connections 200; }\nhttp {\naccess_log off;\n",
-     [[Kind, "_temp_path ", Dir, "/", Kind, ";\n"] || Kind <- ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]],
-     Text, "}\n"];
-around("haproxy", _, Text) ->
-    ["global\nmaxconn 200\n", Text].
-
-passes_on(_, _, Said, 0) ->
-    error({proxy, Said});
-passes_on(Front, Port, Said, Tries) ->
-    receive
-        {Port, {data, More}} -> passes_on(Front, Port, <<Said/binary, More/binary>>, Tries);
-        {Port, {exit_status, Status}} -> error({proxy, Status, Said})
-    after 20 ->
-        case gen_tcp:connect({127, 0, 0, 1}, Front, []) of
-            {ok, Probe} ->
-                ok = gen_tcp:close(Probe),
-                Host = "127.0.0.1:" ++ integer_to_list(Front),
-                Url = "ws://" ++ Host ++ "/rooms/salmon",
-                %% A page that came through the proxy, too.
-                [begin
-                     {ok, Conn} = sockeye_client:connect(Url, #{headers => Headers}),
-                     ok = sockeye_client:close(Conn)
-                 end || Headers <- [[], [{"origin", "http://" ++ Host}]]];
-            {error, _} ->
-                passes_on(Front, Port, Said, Tries - 1)
-        end
-    end.
-

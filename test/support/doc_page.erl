@@ -16,7 +16,7 @@
 %% Pages whose code blocks are run.
 -spec pages() -> [string()].
 pages() ->
-    ["README.md" | wildcards(["erlang/guide/*.md", "examples/*/README.md", "bench/README.md"])].
+    ["README.md" | wildcards(["erlang/guide/*.md", "erlang/guide/production/*.md", "examples/*/README.md", "bench/README.md"])].
 
 %% Pages for those who work on Sockeye.
 -spec others() -> [string()].
