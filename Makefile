@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-proxies recipes test-cowboy lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes test-cowboy lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,6 +67,10 @@ test-port: ## EUnit with the engine as a process of its own: the modules that te
 
 test-peers: ## Python and Node clients against a server
 	test/peers/run
+
+test-dashboard: ## the dashboard in headless Chromium, with CONNECTIONS (20000); PICTURES=FOLDER takes those of the guide
+	@.ci/setup dashboard
+	@test/peers/run-dashboard $(or $(CONNECTIONS),20000) $(PICTURES)
 
 test-proxies: ## real haproxy and nginx in front of a server, cowboy and Node behind it
 	@.ci/setup proxies

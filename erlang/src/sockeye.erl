@@ -142,7 +142,10 @@
                                          | {text, iodata()}
                                          | {proxy, upstream()} | {proxy, upstream(), proxy_options()}
                                          | fun((sockeye_handler:request()) -> http_answer()) | {module(), atom()}},
-          health => binary() | string(), metrics => binary() | string(), max_body_size => pos_integer(),
+          health => binary() | string(), metrics => binary() | string(),
+          dashboard => #{path => binary() | string(),
+                         auth => fun((sockeye_handler:request()) -> boolean() | {ok, Who :: binary()} | http_answer()) | {token, iodata()}},
+          max_body_size => pos_integer(),
           max_header_size => 256..1048576, max_headers => 8..1024,
           max_subscriptions => 1..65536, slow_subscriber => drop | close, scope => local | cluster}.
 %% Options of a server, here with their defaults. `erlang/guide/options.md' says what each does. Times are milliseconds, sizes bytes;
@@ -161,7 +164,7 @@
 %% <li>Limits, none by default: `message_rate' of a client, `max_connections_per_address' and `connection_rate' of an address.
 %%     `max_connections' `auto': no number, but the last descriptors are kept for the rest of the node.</li>
 %% <li>The handshake: `origins' `any', `paths' `any', `subprotocols' none, `accept' none, `deflate' `false'. Ordinary requests:
-%%     `http', `health' and `metrics' none. Topics: `slow_subscriber' `drop', `scope' `local'.</li>
+%%     `http', `health', `metrics' and `dashboard' none. Topics: `slow_subscriber' `drop', `scope' `local'.</li>
 %% </ul>
 
 -type file_options() :: #{cache_control => iodata(), precompressed => boolean()}.
@@ -254,7 +257,8 @@
 
 -type conn_info() :: #{peer := endpoint(), local := endpoint(), path := binary(), atom() => term()}.
 %% A connection: `peer', which a trusted proxy may name, and `local', `path' and `query' of the request, `http_version', `tls',
-%% `subprotocol', `deflate'. Of {@link info/1} also `age' in milliseconds, `active', `frames_in', `send_queue' and `held' in bytes, see
+%% `subprotocol', `deflate'. Of {@link info/1} also `age' in milliseconds, `active', `frames_in', `send_queue' and `held' in bytes,
+%% `user_data' and `topics', see
 %% `erlang/guide/functions.md'; of the event `open' also `headers', pairs with names in lower case, and `state' that `accept' gave, see
 %% `erlang/guide/handler.md'.
 

@@ -118,6 +118,7 @@
 -type decision() :: {accept, #{subprotocol => binary() | undefined,
                                headers => [{iodata(), iodata()}],
                                state => term(),
+                               user_data => iodata(),
                                active => sockeye:active(),
                                max_message_size => pos_integer(),
                                max_frame_size => pos_integer(),
@@ -130,7 +131,8 @@
                   | {reject, Status :: 200..599, [{iodata(), iodata()}], Body :: iodata()}.
 %% `subprotocol' must be one that the client offers; without the key the
 %% server's own choice stands. `headers' go into the 101. `state' comes as the
-%% key `state' of `Info' in `handle_open/3' or the event `{open, Info}'. The
+%% key `state' of `Info' in `handle_open/3' or the event `{open, Info}'. `user_data' is for operators: at most 128 bytes
+%% of UTF-8 that `sockeye:info/1' and the dashboard show, such as the name of the user. The
 %% others are the options of that name, for this connection alone.
 
 -type result() :: {[command()], State :: term()}

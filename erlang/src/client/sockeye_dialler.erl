@@ -77,7 +77,7 @@ begin_life(Parent, #{name := Name} = Config) ->
     Engine = monitor(process, sockeye_engine),
     %% Nobody comes who could be asked about.
     Settings = maps:merge(maps:without([name, handler, processes, batch, accept, encoder], Config),
-                          (sockeye_descriptors:limits(infinity))#{asks => false}),
+                          (sockeye_descriptors:limits(infinity))#{asks => false, nested => none}),
     Id = case open(Settings) of
              {ok, Number} -> Number;
              {error, Why} -> throw({start_failed, Why})

@@ -9,6 +9,7 @@
 -export([ask/2]).
 -export([over/2]).
 -export([conn_info/2]).
+-export([rows/3]).
 -export([controlling_process/2]).
 -export([passed/0]).
 -export([answers/3]).
@@ -83,6 +84,12 @@ answers(Left, Ref, Timeout, Answers) ->
 -spec conn_info(sockeye:conn(), timeout()) -> {ok, map()} | {error, closed | timeout}.
 conn_info(Conn, Timeout) ->
     ask(fun(Asked) -> sockeye_backend:conn_info(Conn, Asked) end, Timeout).
+
+%% A page of a server's connections, see {@link sockeye_backend:rows/3}.
+-spec rows(sockeye_backend:server_id(), {non_neg_integer(), non_neg_integer()}, timeout()) ->
+          {binary(), non_neg_integer() | done} | {error, closed | timeout}.
+rows(ServerId, From, Timeout) ->
+    ask(fun(Asked) -> sockeye_backend:rows(ServerId, From, Asked) end, Timeout).
 
 %% Returns when the new owner is in place, and all that came before is with the old one.
 -spec controlling_process(sockeye:conn(), pid()) -> ok | {error, closed}.

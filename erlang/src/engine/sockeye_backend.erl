@@ -24,7 +24,7 @@
 %% Many connections.
 -export([publish/5, publish_dirty/5, publish_command/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
-         topics_of/1, connections/3]).
+         topics_of/1, connections/3, rows/3]).
 
 -export_type([refusal/0, inbox/0, owner_inbox/0, server_id/0, encoded/0, batch/0, conn_error/0, asked/0, waiting/0, kind/0]).
 
@@ -442,3 +442,9 @@ conn_info(Conn, Ref) ->
 -spec connections(server_id(), all | sockeye:topic(), asked()) -> non_neg_integer().
 connections(ServerId, Of, Ref) ->
     ?CALL(connections(ServerId, Of, Ref)).
+
+%% A page of the server's connections on one of its threads, those from that place on. The answer comes as the message `{Ref, {Rows, Next |
+%% done}}', with the place where the next page begins; `sockeye_dashboard_table' reads the rows. Raises `badarg' where there is no such server or thread.
+-spec rows(server_id(), {Shard :: non_neg_integer(), From :: non_neg_integer()}, asked()) -> ok.
+rows(ServerId, From, Ref) ->
+    ?CALL(rows(ServerId, From, Ref)).

@@ -22,7 +22,7 @@
 %% Many connections.
 -export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
-         topics_of/1, connections/3]).
+         topics_of/1, connections/3, rows/3]).
 %% JSON.
 -export([json_decode/2, json_decode_dirty/2, json_encode/2, json_encode_dirty/2]).
 %% The codec.
@@ -31,7 +31,7 @@
          codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 11).
+-define(ABI, 12).
 -define(LOADED, {?MODULE, loaded}).
 
 %% The first call of each kind comes here, and one after new code of this module: loads the library, and
@@ -152,6 +152,7 @@ wait_begin() -> call(wait_begin, []).
 wait_end(Waiting) -> call(wait_end, [Waiting]).
 conn_info(Conn, Ref) -> call(conn_info, [Conn, Ref]).
 connections(ServerId, Of, Ref) -> call(connections, [ServerId, Of, Ref]).
+rows(ServerId, From, Ref) -> call(rows, [ServerId, From, Ref]).
 json_decode(Text, Options) -> call(json_decode, [Text, Options]).
 json_decode_dirty(Text, Options) -> call(json_decode_dirty, [Text, Options]).
 json_encode(Term, Options) -> call(json_encode, [Term, Options]).

@@ -22,7 +22,7 @@
 %% Many connections.
 -export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
-         topics_of/1, connections/3]).
+         topics_of/1, connections/3, rows/3]).
 %% Without an engine.
 -export([certificates_out_of_time/2, origin_rule/1, path_form/1, client_url/1, client_proxy/1, client_host/1,
          json_decode/2, json_decode_dirty/2, json_encode/2, json_encode_dirty/2, codec_new/2, codec_request/1,
@@ -386,6 +386,8 @@ topics_of(ServerId) -> value(topics_of, [ServerId]).
 connections(ServerId, Of, {Ref, _}) ->
     ok = told(Ref, value(connections, [ServerId, Of])),
     1.
+
+rows(ServerId, {Shard, From}, {Ref, _}) -> told(Ref, value(rows, [ServerId, Shard, From])).
 
 %% ---------------------------------------------------------------- connections
 

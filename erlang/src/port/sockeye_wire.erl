@@ -261,5 +261,5 @@ atoms() ->
      sockeye_dialled, sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_given, sockeye_gone,
      sockeye_hello, sockeye_refused, sockeye_stopped, sockeye_stream_gone, sockeye_topics, sockeye_unlistened,
      sockeye_whereis, state, status, stream, streaming, struct, subprotocol, subprotocols, syntax, text, timeout, tls,
-     'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions, trailing_data, true, unanswered, unattached,
-     unavailable, uncompressed, undefined, unknown_ca, upgrade, upstream, utf8, version].
+     'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions, topics, trailing_data, true, unanswered, unattached,
+     unavailable, uncompressed, undefined, unknown_ca, upgrade, upstream, user_data, utf8, version].

@@ -42,6 +42,7 @@ event(Level, Scope, What, Detail, More) ->
 %% Without a limit: what no client can bring about.
 -spec always(logger:level(), atom(), map()) -> ok.
 always(Level, What, Detail) ->
+    Level =:= notice orelse Level =:= info orelse sockeye_dashboard_errors:note(What, Detail),
     ?LOG(Level, Detail#{what => What},
          #{sockeye => What, report_cb => fun sockeye_log_text:format/2}),
     ok.

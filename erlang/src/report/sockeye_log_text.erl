@@ -77,6 +77,10 @@ sentence(#{what := bad_command, command := Command, reason := {_, Why}, count :=
 sentence(#{what := command_failed, command := Command, reason := Reason, count := Count} = R) ->
     [who(R), ": a command of ", callback(R), " failed", conn(R), ": ", short(Reason), ", for ", text(Command),
      others(Count)];
+sentence(#{what := dashboard_closed, watcher := {Watcher, From}} = R) ->
+    [who(R), ": a connection is closed from the dashboard", conn(R), ", by ", text(Watcher), " at ", address(From)];
+sentence(#{what := dashboard_active, watcher := {Watcher, From}, active := Active} = R) ->
+    [who(R), ": active is set to ", short(Active), " from the dashboard", conn(R), ", by ", text(Watcher), " at ", address(From)];
 sentence(#{what := unexpected_message, message := Message} = R) ->
     [who(R), ": ", atom(maps:get(module, R)), " has no handle_info/2 for the message ", short(Message)];
 sentence(#{what := kept_frame_lost, reason := Reason} = R) ->

@@ -26,6 +26,7 @@
 -define(LONGEST_NAME, 1024).
 -define(LONGEST_VALUE, 65536).
 -define(MOST_BYTES, 1048576).
+-define(LONGEST_USER_DATA, 128).
 %% Bytes of a decision that are work for a dirty scheduler.
 -define(LARGE, 262144).
 
@@ -76,6 +77,8 @@ option(state, State, _Request) ->
     State;
 option(headers, Headers, _Request) ->
     checked(Headers, ?HANDSHAKE);
+option(user_data, Text, _Request) ->
+    user_data(Text);
 option(subprotocol, undefined, _Request) ->
     undefined;
 option(subprotocol, Name, #{subprotocols := Offered}) ->
@@ -89,6 +92,15 @@ option(Key, Value, _Request) ->
         {ok, Parsed} -> Parsed;
         {error, Why} -> bad("~0tp: ~ts", [Key, Why])
     end.
+
+%% What an operator sees of whose connection it is.
+-spec user_data(term()) -> binary().
+user_data(Text) ->
+    Bin = binary(user_data, Text),
+    byte_size(Bin) > ?LONGEST_USER_DATA
+        andalso bad("user_data: ~b bytes, more than ~b", [byte_size(Bin), ?LONGEST_USER_DATA]),
+    is_list(unicode:characters_to_list(Bin)) orelse bad("user_data: ~0tp is not UTF-8", [Bin]),
+    Bin.
 
 -spec status(term()) -> 200..599.
 status(Status) when is_integer(Status), Status >= 200, Status =< 599 -> Status;

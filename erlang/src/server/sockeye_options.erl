@@ -186,6 +186,7 @@ check(connection_rate, V) -> sockeye_rules:rate(V);
 check(http, V) -> sockeye_routes:parse(V);
 check(health, V) -> sockeye_routes:path(V);
 check(metrics, V) -> sockeye_routes:path(V);
+check(dashboard, V) -> sockeye_dashboard:check(V);
 check(max_body_size, V) -> positive(V);
 check(max_subscriptions, V) -> is_integer(V) andalso V >= 1 andalso V =< 65536 orelse "1..65536";
 check(scope, V) -> lists:member(V, [local, cluster]) orelse "local or cluster";

@@ -47,14 +47,14 @@ path_form() ->
 -spec complete(map()) -> {ok, [route()]} | {error, sockeye_why:bad_option()}.
 complete(Config) ->
     Own = [{Path, Key} || Key <- [health, metrics], #{Key := Path} <- [Config]],
-    Routes = maps:get(http, Config, []) ++ Own,
+    Routes = maps:get(http, Config, []) ++ Own ++ sockeye_dashboard:routes(Config),
     case twins(lists:sort(lists:flatmap(fun places/1, Routes))) of
         none ->
             {ok, Routes};
         {Path, Path} ->
-            {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice: the paths of health and metrics count, too", [Path]))};
+            {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice: the paths of health, metrics and dashboard count, too", [Path]))};
         {One, Other} ->
-            {error, sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path: those of health and metrics count, too",
+            {error, sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path: those of health, metrics and dashboard count, too",
                                                               [One, Other]))}
     end.
 

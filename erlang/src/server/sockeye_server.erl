@@ -39,6 +39,8 @@
          conn_sup :: pid() | undefined,
          relay :: pid() | undefined,
          gate :: pid() | undefined,
+         %% The server of those who watch this one.
+         dashboard :: pid() | undefined,
          drain :: sockeye_drain:drain() | undefined,
          inbox :: sockeye_backend:inbox() | undefined}).
 
@@ -76,10 +78,11 @@ cause(_Class, Reason, Stack) ->
 start(#{name := Name} = Config) ->
     register_name(Name),
     Engine = monitor(process, sockeye_engine),
-    {Id, Address, Certificates} = listen(Config),
+    {Dashboard, Nested} = sockeye_dashboard:start(Config),
+    {Id, Address, Certificates} = listen(Config, Nested),
     ok = sockeye_encoder:set(Id, maps:get(encoder, Config, none)),
     ok = sockeye_counts:new(Id),
-    State = #state{id = Id, config = Config, engine = Engine},
+    State = #state{id = Id, config = Config, engine = Engine, dashboard = Dashboard},
     try
         Started = start_gate(start_handlers(State)),
         ok = sockeye_engine:register_server(Id, place(Address), about(Config, Address)),
@@ -92,6 +95,7 @@ start(#{name := Name} = Config) ->
         Started#state{facts = Facts}
     catch
         Class:Reason:Stack ->
+            ok = sockeye_dashboard:stop(Dashboard),
             _ = close_listener(1001, State),
             erlang:raise(Class, Reason, Stack)
     end.
@@ -120,9 +124,10 @@ register_name(Name) ->
             end
     end.
 
--spec listen(sockeye_options:config()) -> {sockeye_backend:server_id(), map(), sockeye_tls:own()}.
-listen(Config) ->
-    Engine = maps:without([name, handler, processes, batch, accept, scope, encoder], Config),
+-spec listen(sockeye_options:config(), none | {binary(), sockeye_backend:server_id()}) ->
+          {sockeye_backend:server_id(), map(), sockeye_tls:own()}.
+listen(Config, Nested) ->
+    Engine = maps:without([name, handler, processes, batch, accept, scope, encoder, dashboard], Config),
     #{tls := TlsOptions, http2 := Http2} = Config,
     Tls = case sockeye_tls:read(TlsOptions, Http2) of
               {ok, Read} -> Read;
@@ -130,6 +135,7 @@ listen(Config) ->
           end,
     Limits = sockeye_descriptors:limits(maps:get(max_connections, Config)),
     Listening = sockeye_backend:listen((maps:merge(Engine, Limits))#{asks => sockeye_gate:accepts(Config),
+                                           nested => Nested,
                                            routes => sockeye_gate:plain(Config),
                                            tls => Tls}),
     case sockeye_tls:listen(Listening) of
@@ -347,6 +353,8 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
         shutdown -> sockeye_drain:calmly(Id, Code);
         _ -> ok
     end,
+    %% Until here they can see how it ends.
+    ok = sockeye_dashboard:stop(State#state.dashboard),
     Counts = close_listener(Code, State),
     ok = sockeye_stopping:workers(case Sup of
                                       undefined -> maps:keys(Workers);

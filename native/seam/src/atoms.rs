@@ -47,5 +47,5 @@ atoms! {
     unavailable, draining, upstream, insecure, bad_location, denied, failure, not_allowed, upgrade, connection, extension, malformed,
     redirect, status, syntax, eof, depth, number_range, utf8, trailing_data, too_large, eaddrinuse,
     eaddrnotavail, eacces, emfile, einval, eafnosupport, enoent, enotdir, erofs, enodev, econnrefused,
-    econnreset, ehostunreach, enetunreach, etimedout, epipe,
+    econnreset, ehostunreach, enetunreach, etimedout, epipe, user_data, topics,
 }

@@ -7,7 +7,7 @@ use sockeye_protocol::handshake::{Refusal, Request};
 
 use crate::accept;
 use crate::accept::upgrade;
-use crate::admission::gate::{AcceptedUpgrade, draining};
+use crate::admission::gate::{self, AcceptedUpgrade, draining};
 use crate::admission::{ask, lingering};
 use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
@@ -32,7 +32,7 @@ pub(crate) fn adopt(shard: &Rc<Shard>, server: &Arc<Server>, socket: Detached, r
                 let socket = server.count_socket();
                 let this = shard.clone();
                 shard.spawn_for(server, async move {
-                    lingering::refuse(&this, transport, &accept::no_room()).await;
+                    lingering::refuse(&this, transport, &gate::no_room()).await;
                     drop(socket);
                 });
             }
@@ -86,8 +86,7 @@ async fn judge(
     head: &[u8],
     carrier: PeerInfo,
 ) -> Result<(Permit, Vec<u8>, AcceptedUpgrade), Refused> {
-    let full = || RefusedFor::MaxConnections.with(accept::no_room());
-    let mut permit = server.permit().ok_or_else(full)?;
+    let mut permit = server.permit().ok_or_else(gate::full)?;
     let request = match Request::parse(head, &server.config.head_limits)? {
         Some((request, _)) => request,
         None => return Err(Refusal::new(400, "The request is not complete.\n").into()),

@@ -15,7 +15,7 @@ use std::task::Waker;
 use sockeye_protocol::handshake::Refusal;
 use tokio::io::AsyncReadExt;
 
-use crate::admission::{ask, forwarded, lingering};
+use crate::admission::{ask, forwarded, gate, lingering};
 use crate::http;
 use crate::http::h2::Preface;
 use crate::model::refused::RefusedFor;
@@ -222,12 +222,8 @@ async fn handshake(
     upgrade::shake_hands(shard, server, permit, transport, peer_info, ahead, deadline).await
 }
 
-fn no_room() -> Refusal {
-    Refusal::new(503, "Too many connections.\n").with_header("Retry-After", "1")
-}
-
 /// Tells a client that there is no room, as far as that goes without waiting.
 pub(crate) fn refuse(mut transport: Transport) {
-    let response = no_room().response();
+    let response = gate::no_room().response();
     let _ = transport.try_write(&[IoSlice::new(&response)], Waker::noop());
 }

@@ -1,5 +1,7 @@
 //! Who is let in: the server's rules, then what the virtual machine says.
 
+use std::sync::Arc;
+
 use sockeye_protocol::handshake::{Refusal, Request, ServerPolicy, Upgrade, server};
 
 use crate::admission::ask::ask;
@@ -7,7 +9,7 @@ use crate::admission::forwarded;
 use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
-use crate::server::Server;
+use crate::server::{Permit, Server};
 use crate::settings::options::ConnOptions;
 use crate::shard::opened::Opened;
 use crate::vm::batch::OpenInfo;
@@ -15,8 +17,10 @@ use crate::vm::question::{About, Acceptance, Answer, Question};
 
 /// A request that becomes a connection.
 pub(crate) struct Admission {
-    pub(crate) upgrade: Upgrade,
-    pub(crate) acceptance: Acceptance,
+    upgrade: Upgrade,
+    acceptance: Acceptance,
+    /// Of the server that the connection is of, if that is not the one asked.
+    permit: Option<Permit>,
 }
 
 impl Admission {
@@ -30,6 +34,7 @@ impl Admission {
             headers,
             options,
             accept_state,
+            user_data,
             ..
         } = self.acceptance;
         let head = self.upgrade.response(&headers);
@@ -40,9 +45,15 @@ impl Admission {
             subprotocol,
             deflate: self.upgrade.deflate,
             accept_state,
+            user_data,
             acceptor: 0,
         });
-        (head, AcceptedUpgrade { info, options })
+        let accepted = AcceptedUpgrade {
+            info,
+            options,
+            permit: self.permit,
+        };
+        (head, accepted)
     }
 }
 
@@ -50,6 +61,7 @@ impl Admission {
 pub(crate) struct AcceptedUpgrade {
     info: Box<OpenInfo>,
     options: ConnOptions,
+    permit: Option<Permit>,
 }
 
 impl AcceptedUpgrade {
@@ -60,6 +72,7 @@ impl AcceptedUpgrade {
             info: self.info,
             options: self.options,
             rest,
+            permit: self.permit,
         }
     }
 }
@@ -72,8 +85,26 @@ pub(crate) async fn decide(
     peer_info: &PeerInfo,
     request: &Request,
 ) -> Result<Admission, Refused> {
-    let admission = admit(server, carrier, peer_info, request).await;
-    admission.map_err(|refusal| refusal.to(request.method()))
+    let of_nested = async |nested: &Arc<Server>| {
+        let permit = nested.permit().ok_or_else(full)?;
+        let mut admission = admit(server, nested, carrier, peer_info, request).await?;
+        admission.permit = Some(permit);
+        Ok(admission)
+    };
+    let admission = match server.nested_at(request.path()) {
+        Some(nested) => of_nested(nested).await,
+        None => admit(server, server, carrier, peer_info, request).await,
+    };
+    admission.map_err(|refusal: Refused| refusal.to(request.method()))
+}
+
+/// As many connections as may be are open.
+pub(crate) fn no_room() -> Refusal {
+    Refusal::new(503, "Too many connections.\n").with_header("Retry-After", "1")
+}
+
+pub(crate) fn full() -> Refused {
+    RefusedFor::MaxConnections.with(no_room())
 }
 
 /// Another server takes this one's place, or soon will.
@@ -82,7 +113,9 @@ pub(crate) fn draining() -> Refused {
     RefusedFor::Draining.with(refusal.with_header("Retry-After", "1"))
 }
 
+/// `front` has the socket. It is another server where one is nested in it.
 async fn admit(
+    front: &Server,
     server: &Server,
     carrier: &PeerInfo,
     peer_info: &PeerInfo,
@@ -106,7 +139,7 @@ async fn admit(
     };
     if !config
         .origins
-        .allow(request, &forwarded::site(server, carrier, request))
+        .allow(request, &forwarded::site(front, carrier, request))
     {
         let refusal = Refusal::new(403, "This origin is not allowed.\n");
         return Err(RefusedFor::Origin.with(refusal));
@@ -115,6 +148,7 @@ async fn admit(
         return Ok(Admission {
             upgrade,
             acceptance: Acceptance::default(),
+            permit: None,
         });
     }
     let question = Question {
@@ -132,6 +166,7 @@ async fn admit(
             Ok(Admission {
                 upgrade,
                 acceptance: *acceptance,
+                permit: None,
             })
         }
         Answer::Respond(refusal) => Err(RefusedFor::Accept.with(refusal)),

@@ -97,11 +97,13 @@ pub(crate) async fn upgrade(
         deflate: accepted.deflate,
         acceptor: 0,
         accept_state: None,
+        user_data: None,
     });
     Ok(Opened {
         transport: stream,
         info,
         rest: buffer.split_off(consumed.min(buffer.len())),
         options: Default::default(),
+        permit: None,
     })
 }

@@ -25,7 +25,7 @@ use crate::server::topics::Audience;
 use crate::server::{MAX_SERVER, Server, bump};
 use crate::settings::config::{EngineConfig, ServerConfig};
 use crate::shard::handle::{Handle, ShardParts};
-use crate::shard::op::{Command, ConnectionsReply, Control, Frames, Op, StatsReply};
+use crate::shard::op::{Command, ConnectionsReply, Control, Frames, Op, RowsReply, StatsReply};
 use crate::shard::run;
 use crate::vm::host::ServerHost;
 use crate::vm::inbox::Inbox;
@@ -208,7 +208,12 @@ impl Engine {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let number = number as u32;
-        let server = Arc::new(Server::new(number, config, host));
+        let nested = config.nested.as_ref().map(|(_, id)| {
+            let found = servers.get(number_of(*id)).and_then(Option::as_ref);
+            let found = found.filter(|server| server.id() == *id).cloned();
+            found.ok_or(io::ErrorKind::NotFound)
+        });
+        let server = Arc::new(Server::new(number, config, nested.transpose()?, host));
         let place = number as usize;
         if place == servers.len() {
             servers.push(None);
@@ -538,6 +543,21 @@ impl Engine {
         shard
             .submit(Op::Info { conn, reply })
             .map_err(|_| SendError::Closed)
+    }
+
+    /// Asks a shard for a page of a server's connections, those in slots from `from` on. The answer comes on the shard's
+    /// thread. Each row is, in the order of the network: id and age in ms (64 bits each), bytes queued and held (32 bits
+    /// each), messages received (64), credits (32, -1 for no limit), the lengths of three texts (8 each), then these: the
+    /// other end, the path, both cut to 128 bytes, the user data. False if there is no such shard.
+    pub fn rows(&self, server: &Arc<Server>, shard: usize, from: u32, reply: RowsReply) -> bool {
+        let Some(shard) = self.shard(shard) else {
+            return false;
+        };
+        let server = server.clone();
+        shard.control(Control::Run(Box::new(move |shard| {
+            shard.rows(&server, from, reply);
+        })));
+        true
     }
 
     pub(crate) fn ask_connections(

@@ -85,6 +85,8 @@ pub struct Server {
     pub(crate) descriptor_notices: LogInterval,
     /// What a client has of its own.
     client: Option<Box<ClientState>>,
+    /// The server whose WebSockets come over this one's sockets.
+    nested: Option<Arc<Server>>,
 }
 
 /// When the log was told of something last.
@@ -171,6 +173,7 @@ impl Server {
     pub(crate) fn new(
         number: u32,
         config: ServerConfig,
+        nested: Option<Arc<Server>>,
         host: impl FnOnce(u64) -> Box<dyn ServerHost>,
     ) -> Self {
         let workers = match config.mode {
@@ -208,6 +211,7 @@ impl Server {
             listening: AtomicBool::new(listens),
             descriptor_notices: LogInterval::default(),
             client: is_client.then(Box::default),
+            nested,
         }
     }
 
@@ -275,6 +279,17 @@ impl Server {
     /// Counts bytes that compression has saved.
     pub fn saved(&self, bytes: usize) {
         bump(&self.counters.saved, bytes as u64);
+    }
+
+    /// The server that WebSockets of this path belong to, if it is another.
+    pub(crate) fn nested_at(&self, path: &str) -> Option<&Arc<Server>> {
+        let (paths, _) = self.config.nested.as_ref()?;
+        self.nested.as_ref().filter(|_| paths.has(path))
+    }
+
+    /// Whether headers of its connections are kept.
+    pub(crate) fn keeps_headers(&self) -> bool {
+        self.nested.is_some()
     }
 
     /// Connections that wait for a process of their own.

@@ -162,6 +162,9 @@ pub struct ServerConfig {
     pub dial: Option<Arc<Dial>>,
     /// The caller's own, 0 to 15; [`crate::Engine::home_of`] gives it back.
     pub tag: u8,
+    /// A server without a listener, and the paths whose WebSockets are its own. Where there is one, the headers of
+    /// connections are kept for [`crate::Engine::conn_stats`].
+    pub nested: Option<(Paths, u64)>,
 }
 
 impl ServerConfig {
@@ -213,6 +216,7 @@ impl ServerConfig {
             accept_timeout: Duration::from_secs(5),
             dial: None,
             tag: 0,
+            nested: None,
         }
     }
 

@@ -18,6 +18,7 @@ impl Shard {
     /// Takes in a socket whose handshake is done, with the bytes that followed it.
     pub(crate) fn adopt(self: &Rc<Self>, permit: Permit, mut opened: Opened) -> Option<ConnId> {
         let mut rest = std::mem::take(&mut opened.rest);
+        let permit = opened.permit.take().unwrap_or(permit);
         let slot = self.next_slot();
         let own = opened.options.send_queue_size;
         let limit = own.unwrap_or(permit.server.config.send_queue_size);

@@ -36,7 +36,7 @@ use crate::settings::config::{EngineConfig, Mode};
 use crate::shard::conn::Conn;
 use crate::shard::deliver::EventReceiver;
 use crate::shard::handle::{Handle, ShardParts};
-use crate::shard::op::{Control, Op};
+use crate::shard::op::{Control, Op, RowsReply};
 use crate::shard::schedule::{Announcement, List, Schedule};
 use crate::vm::inbox::Inbox;
 use crate::world::collections::HashMap;
@@ -47,6 +47,10 @@ use subscribers::Subscribers;
 
 /// Bytes that one read may bring. One buffer a shard, used by all its connections in turn.
 const READ_BUFFER: usize = 128 * 1024;
+
+/// Connections on a page of [`crate::Engine::rows`], and slots that are looked at for it: some 200 us.
+const ROWS: usize = 500;
+const SLOTS: usize = 10_000;
 
 /// Something that waits until an inbox has been read up to here.
 struct ReadMark {
@@ -170,6 +174,34 @@ impl Shard {
 
     pub(crate) fn in_slot(&self, slot: u32) -> Option<Rc<Conn>> {
         self.conns.borrow().get(slot as usize)?.clone()
+    }
+
+    /// The topics and patterns of a connection.
+    pub(crate) fn topics_of(&self, conn: ConnId) -> Vec<Vec<u8>> {
+        let register = self.handle.register.open();
+        let topics = register.topics_of(conn).iter();
+        topics.map(|topic| topic.full_name()).collect()
+    }
+
+    /// See [`crate::Engine::rows`].
+    pub(crate) fn rows(&self, server: &Server, from: u32, reply: RowsReply) {
+        let conns = self.conns.borrow();
+        let (mut rows, mut written, mut next) = (Vec::new(), 0, None);
+        let slots = conns.iter().enumerate().skip(from as usize);
+        for (looked, (slot, conn)) in slots.enumerate() {
+            if written == ROWS || looked == SLOTS {
+                next = Some(slot as u32);
+                break;
+            }
+            let ours = conn.as_ref().filter(|conn| {
+                conn.server.serial() == server.serial() && self.handle.slots.is_known(conn.id)
+            });
+            if let Some(conn) = ours {
+                conn.write_row(self, &mut rows);
+                written += 1;
+            }
+        }
+        reply(&rows, next);
     }
 
     /// A slot that no connection has.

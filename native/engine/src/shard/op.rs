@@ -153,4 +153,13 @@ pub struct ConnStats {
     pub active: Active,
     /// Whether messages may be compressed.
     pub deflate: bool,
+    /// What an operator knows it by; may be empty.
+    pub user_data: Box<str>,
+    /// Headers of its request, `name: value` on a line each, without secrets, where they are kept.
+    pub headers: Box<str>,
+    /// Its topics and patterns.
+    pub topics: Vec<Vec<u8>>,
 }
+
+/// Receives a page of [`crate::Engine::rows`], and where the next one begins, if there is one.
+pub type RowsReply = Box<dyn FnOnce(&[u8], Option<u32>) + Send>;

@@ -1,6 +1,7 @@
 //! What every way in comes to: an accepted socket, a dialled URL, a stream of HTTP/2.
 
 use crate::net::transport::Transport;
+use crate::server::Permit;
 use crate::settings::options::ConnOptions;
 use crate::vm::batch::OpenInfo;
 
@@ -11,4 +12,6 @@ pub(crate) struct Opened {
     /// What this connection has of its own.
     pub(crate) options: ConnOptions,
     pub(crate) rest: Vec<u8>,
+    /// Where the connection belongs to another server than the socket.
+    pub(crate) permit: Option<Permit>,
 }

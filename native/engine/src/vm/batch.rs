@@ -27,6 +27,8 @@ pub struct OpenInfo {
     pub deflate: Option<Params>,
     /// What was decided to go to its receiver.
     pub accept_state: Option<AcceptState>,
+    /// What an operator is to know the connection by.
+    pub user_data: Option<Box<str>>,
     /// The inbox that was asked for a process; 0 for none.
     pub(crate) acceptor: u64,
 }

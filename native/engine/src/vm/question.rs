@@ -58,6 +58,8 @@ pub struct Acceptance {
     pub options: ConnOptions,
     /// For its receiver.
     pub accept_state: Option<AcceptState>,
+    /// What an operator is to know it by.
+    pub user_data: Option<Box<str>>,
 }
 
 /// An answer.

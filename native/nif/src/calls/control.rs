@@ -286,6 +286,23 @@ fn conn_info<'a>(env: Env<'a>, conn: Term<'a>, asked: PendingReply<'a>) -> NifRe
     Ok(ok_or_closed(env, asked.is_ok()))
 }
 
+/// `ok` promises a page of a server's connections on a shard, see [`Engine::rows`].
+#[rustler::nif]
+fn rows<'a>(
+    env: Env<'a>,
+    server: u64,
+    (shard, from): (usize, u32),
+    asked: PendingReply<'a>,
+) -> NifResult<Term<'a>> {
+    let (engine, server) = running::server(server).ok_or(Error::BadArg)?;
+    let to = ReplyTo::new(env, asked);
+    let reply = move |rows: &[u8], next| to.answer(|b| facts::rows(&mut { b }, rows, next));
+    if engine.rows(&server, shard, from, Box::new(reply)) {
+        return Ok(atoms::ok().encode(env));
+    }
+    Err(Error::BadArg)
+}
+
 /// A connection, or a question to a server, for which no process could be started.
 #[rustler::nif]
 fn no_process<'a>(env: Env<'a>, whose: Term<'a>) -> NifResult<Term<'a>> {

@@ -95,6 +95,11 @@ impl Call<'_> {
         let map = self.value(map)?;
         let number = map.get_as("id")?;
         let mut settings = Settings::read(&map)?;
+        if let Some((_, nested)) = &mut settings.engine.nested {
+            // The engine has its own numbers.
+            let host = self.port.host(*nested).ok_or(BadArg)?;
+            *nested = host.find_server(self.port).ok_or(BadArg)?.id();
+        }
         if let Some(descriptor) = settings.descriptor {
             let passed = self.port.passed.take(descriptor).ok_or(BadArg)?;
             settings.engine.address = Address::Given(Arc::new(passed));

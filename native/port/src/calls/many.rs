@@ -230,6 +230,23 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// A page of a server's connections on a shard.
+    pub(super) fn rows(self) -> Read<()> {
+        let [server, shard, from] = self.args()?;
+        let server = self.server(server)?;
+        let shard = usize::try_from(self.number(shard)?).map_err(|_| BadArg)?;
+        let from = u32::try_from(self.number(from)?).map_err(|_| BadArg)?;
+        let engine = self.port.engine().ok_or(BadArg)?;
+        let asker = self.asker;
+        let reply = move |rows: &[u8], next| {
+            asker.answer(|w| seam::rows(w, rows, next));
+        };
+        match engine.rows(&server, shard, from, Box::new(reply)) {
+            true => Ok(()),
+            false => Err(BadArg),
+        }
+    }
+
     /// The connections of a server, or the subscribers of a topic: one list.
     pub(super) fn connections(self) -> Read<()> {
         let [server, topic] = self.args()?;

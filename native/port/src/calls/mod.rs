@@ -125,6 +125,7 @@ impl<'a> Call<'a> {
             "topic_count" => self.topic_count(),
             "topics_of" => self.topics_of(),
             "connections" => self.connections(),
+            "rows" => self.rows(),
             "fault" => self.fault(),
             "json_decode" => self.json_decode(),
             "json_encode" => self.json_encode(),

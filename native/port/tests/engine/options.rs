@@ -37,6 +37,7 @@ pub fn config(number: i64, options: &[(&str, Term)]) -> Term {
         ("origins", atom("any")),
         ("paths", atom("any")),
         ("routes", list(vec![])),
+        ("nested", atom("none")),
         ("max_body_size", int(1 << 20)),
         ("max_subscriptions", int(1024)),
         ("slow_subscriber", atom("drop")),

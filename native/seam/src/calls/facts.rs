@@ -117,7 +117,8 @@ pub fn dropped<W: Writer>(w: &mut W, sent: u64, dropped: u64) -> W::Term {
 
 /// Of a connection.
 pub fn conn_map<W: Writer>(w: &mut W, stats: &ConnStats) -> W::Term {
-    w.map(PEER_PAIRS + 9);
+    let has_headers = !stats.headers.is_empty();
+    w.map(PEER_PAIRS + 11 + u32::from(has_headers));
     let mut pairs = peer_info(w, &stats.peer_info).to_vec();
     pairs.extend([
         (w.atom(Atom::path), w.binary(stats.path.as_bytes())),
@@ -139,6 +140,44 @@ pub fn conn_map<W: Writer>(w: &mut W, stats: &ConnStats) -> W::Term {
             }
         }),
         (w.atom(Atom::deflate), w.boolean(stats.deflate)),
+        (
+            w.atom(Atom::user_data),
+            w.binary(stats.user_data.as_bytes()),
+        ),
+        (w.atom(Atom::topics), {
+            w.list(stats.topics.len() as u32);
+            let topics: Vec<_> = stats.topics.iter().map(|topic| w.binary(topic)).collect();
+            w.end_list(&topics)
+        }),
     ]);
+    if has_headers {
+        pairs.push((w.atom(Atom::headers), kept_headers(w, &stats.headers)));
+    }
     w.end_map(&pairs)
+}
+
+fn kept_headers<W: Writer>(w: &mut W, headers: &str) -> W::Term {
+    let pairs = headers.lines().filter_map(|line| line.split_once(": "));
+    w.list(pairs.clone().count() as u32);
+    let pairs: Vec<_> = pairs
+        .map(|(name, value)| {
+            w.tuple(2);
+            let pair = [w.binary(name.as_bytes()), w.binary(value.as_bytes())];
+            w.end_tuple(&pair)
+        })
+        .collect();
+    w.end_list(&pairs)
+}
+
+/// A page of connections: the rows, and where the next page begins, or `done`.
+pub fn rows<W: Writer>(w: &mut W, rows: &[u8], next: Option<u32>) -> W::Term {
+    w.tuple(2);
+    let page = [
+        w.binary(rows),
+        match next {
+            Some(next) => w.integer(next.into()),
+            None => w.atom(Atom::done),
+        },
+    ];
+    w.end_tuple(&page)
 }

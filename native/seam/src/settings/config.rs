@@ -130,6 +130,19 @@ fn texts<P>(value: &Value<P>) -> Read<Option<Vec<String>>> {
     value.read().map(Some)
 }
 
+/// `none`, or paths and the id of the server that their WebSockets are of.
+fn nested<P>(value: &Value<P>) -> Read<Option<(Paths, u64)>> {
+    if value.is("none") {
+        return Ok(None);
+    }
+    let [path, id] = value.tuple()? else {
+        return Err(BadArg);
+    };
+    let path: String = path.read()?;
+    let paths = Paths::new([path.as_str()]).map_err(|_| BadArg)?;
+    Ok(Some((paths, id.read()?)))
+}
+
 /// Milliseconds, or `infinity`.
 ///
 /// # Errors
@@ -244,6 +257,7 @@ impl<P: Clone> Settings<P> {
             engine.paths = patterns.map_err(|_| BadArg)?;
         }
         engine.routes = routes(get("routes")?.list()?)?;
+        engine.nested = nested(get("nested")?)?;
         engine.max_body_size = map.get_as("max_body_size")?;
         engine.max_subscriptions = map.get_as("max_subscriptions")?;
         engine.close_slow = get("slow_subscriber")?.is("close");

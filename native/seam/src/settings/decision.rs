@@ -61,6 +61,8 @@ fn accept<P>(options: &Value<P>, state: Option<AcceptState>) -> Read<Answer> {
         acceptance.headers = headers.read()?;
     }
     acceptance.accept_state = state;
+    let user_data = options.find("user_data").map(Value::read::<String>);
+    acceptance.user_data = user_data.transpose()?.map(String::into_boxed_str);
     acceptance.options = conn_options(options)?;
     Ok(Answer::Accept(Box::new(acceptance)))
 }

@@ -32,7 +32,7 @@ use super::body::Body;
 use super::proxy::Client;
 use super::service::Service;
 use super::{failed, response, without_body};
-use crate::admission::{ask, forwarded, lingering};
+use crate::admission::{ask, forwarded, gate, lingering};
 use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
@@ -179,16 +179,12 @@ impl Http2Connection {
 
     /// A permit for one more connection, if there is one.
     fn permit(&self, peer_info: &PeerInfo) -> Result<Permit, Refused> {
-        let full = |reason: RefusedFor| {
-            let refusal = Refusal::new(503, "Too many connections.\n");
-            reason.with(refusal.with_header("Retry-After", "1"))
-        };
         if self.server.is_draining() {
-            return Err(full(RefusedFor::Draining));
+            return Err(RefusedFor::Draining.with(gate::no_room()));
         }
         let own = self.permit.borrow_mut().take();
         let permit = own.or_else(|| self.server.permit());
-        let mut permit = permit.ok_or_else(|| full(RefusedFor::MaxConnections))?;
+        let mut permit = permit.ok_or_else(gate::full)?;
         permit.count_for(peer_info.peer.ip())?;
         Ok(permit)
     }

@@ -179,7 +179,9 @@ fn with_echo<F: Future<Output = ()>>(
         let _ = echo.inbox.set(Inbox::new(1 << 20, 0, notifier));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
-        let server = Arc::new(Server::new(0, config, |_| Box::new(TestHost(echo.clone()))));
+        let server = Arc::new(Server::new(0, config, None, |_| {
+            Box::new(TestHost(echo.clone()))
+        }));
         let _ = echo.server.set(Arc::downgrade(&server));
         let turns = tokio::task::spawn_local(shard.clone().turns());
         let sweeper = tokio::task::spawn_local(shard.clone().sweeper());
@@ -195,6 +197,7 @@ fn with_echo<F: Future<Output = ()>>(
             subprotocol: None,
             deflate: None,
             accept_state: None,
+            user_data: None,
             acceptor: 0,
         });
         let opened = Opened {
@@ -205,6 +208,7 @@ fn with_echo<F: Future<Output = ()>>(
             info,
             options: Default::default(),
             rest: Vec::new(),
+            permit: None,
         };
         shard.adopt(server.permit().unwrap(), opened);
         let limit = std::time::Duration::from_secs(20);

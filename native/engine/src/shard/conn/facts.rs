@@ -3,18 +3,25 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use sockeye_protocol::handshake::Request;
+
 use crate::net::peer::{Peer, PeerInfo, TlsFacts};
 use crate::vm::batch::OpenInfo;
 
 pub(super) struct Facts {
     endpoints: Endpoints,
     tls: Option<Arc<TlsFacts>>,
-    /// Path, query and subprotocol, one after the other.
+    /// Path, query, subprotocol, user data and headers, one after the other.
     text: Box<str>,
     /// Where the query begins.
     query: u32,
-    /// Where the subprotocol begins, if there is one.
-    subprotocol: Option<u32>,
+    /// Where the subprotocol begins.
+    subprotocol: u32,
+    has_subprotocol: bool,
+    /// Bytes of the user data.
+    user_data: u8,
+    /// Where that begins.
+    more: u32,
     http_version: (u8, u8),
     /// Milliseconds of the shard.
     opened: u64,
@@ -31,17 +38,26 @@ enum Endpoints {
 }
 
 impl Facts {
-    pub(super) fn new(info: &OpenInfo, opened: u64) -> Self {
+    pub(super) fn new(info: &OpenInfo, keep_headers: bool, opened: u64) -> Self {
         let (path, query) = (info.request.path(), info.request.query());
         let subprotocol = info.subprotocol.as_deref();
+        let named = subprotocol.unwrap_or_default();
+        let user_data = info.user_data.as_deref().unwrap_or_default();
+        // Options have refused a longer one.
+        let user_data = user_data.get(..MOST_USER_DATA).unwrap_or(user_data);
+        let headers = match keep_headers {
+            true => shown_headers(&info.request),
+            false => String::new(),
+        };
         Facts {
             endpoints: Endpoints::new(&info.peer_info.peer, &info.peer_info.local),
             tls: info.peer_info.tls.clone(),
-            text: [path, query, subprotocol.unwrap_or_default()]
-                .concat()
-                .into(),
+            text: [path, query, named, user_data, &headers].concat().into(),
             query: path.len() as u32,
-            subprotocol: subprotocol.map(|_| (path.len() + query.len()) as u32),
+            subprotocol: (path.len() + query.len()) as u32,
+            has_subprotocol: subprotocol.is_some(),
+            user_data: user_data.len() as u8,
+            more: (path.len() + query.len() + named.len()) as u32,
             http_version: info.peer_info.http_version,
             opened,
         }
@@ -86,13 +102,60 @@ impl Facts {
     }
 
     pub(super) fn query(&self) -> &str {
-        let end = self.subprotocol.map_or(self.text.len(), |at| at as usize);
-        self.text.get(self.query as usize..end).unwrap_or_default()
+        self.part(self.query, self.subprotocol)
     }
 
     pub(super) fn subprotocol(&self) -> Option<&str> {
-        self.text.get(self.subprotocol? as usize..)
+        self.has_subprotocol
+            .then(|| self.part(self.subprotocol, self.more))
     }
+
+    /// Empty if there is none.
+    pub(super) fn user_data(&self) -> &str {
+        self.part(self.more, self.headers_at())
+    }
+
+    /// Of the request, `name: value` on a line each; nothing where they are not kept.
+    pub(super) fn headers(&self) -> &str {
+        self.part(self.headers_at(), self.text.len() as u32)
+    }
+
+    fn headers_at(&self) -> u32 {
+        self.more + u32::from(self.user_data)
+    }
+
+    fn part(&self, from: u32, to: u32) -> &str {
+        self.text
+            .get(from as usize..to as usize)
+            .unwrap_or_default()
+    }
+}
+
+/// Bytes of what an operator knows a connection by.
+const MOST_USER_DATA: usize = 128;
+/// Bytes of the headers that are kept of a connection.
+const MOST_HEADERS: usize = 4096;
+/// What stands for a value that is a secret, or may be one.
+const HIDDEN: &str = "(hidden)";
+/// What the names of headers with secrets have in them.
+const SECRET: [&str; 7] = [
+    "auth", "cookie", "token", "secret", "key", "session", "password",
+];
+
+/// The headers of a request as an operator may see them, a line each. What does not fit is left out.
+fn shown_headers(request: &Request) -> String {
+    let mut shown = String::new();
+    for (name, value) in request.headers().iter() {
+        let name = name.to_ascii_lowercase();
+        let value = match SECRET.iter().any(|part| name.contains(part)) {
+            true => HIDDEN.into(),
+            false => String::from_utf8_lossy(value),
+        };
+        if shown.len() + name.len() + value.len() + 3 <= MOST_HEADERS {
+            shown.extend([&name, ": ", &value, "\n"]);
+        }
+    }
+    shown
 }
 
 impl Endpoints {
@@ -111,7 +174,7 @@ impl Endpoints {
 
 #[cfg(test)]
 mod tests {
-    use sockeye_protocol::handshake::{HeadLimits, Request};
+    use sockeye_protocol::handshake::HeadLimits;
 
     use super::*;
 
@@ -124,6 +187,7 @@ mod tests {
             subprotocol: subprotocol.map(Into::into),
             deflate: None,
             accept_state: None,
+            user_data: None,
             acceptor: 0,
         }
     }
@@ -144,7 +208,7 @@ mod tests {
                 ("/a?b=c", "/a", "b=c"),
             ] {
                 for subprotocol in [None, Some("chat")] {
-                    let facts = Facts::new(&info(target, subprotocol, &peer_info), 7);
+                    let facts = Facts::new(&info(target, subprotocol, &peer_info), false, 7);
                     assert_eq!((facts.path(), facts.query()), (path, query));
                     assert_eq!(facts.subprotocol(), subprotocol);
                     assert_eq!(facts.peer_info(), peer_info);
@@ -153,6 +217,43 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn headers_are_kept_without_secrets() {
+        let head = "GET /a?b HTTP/1.1\r\nHost: a\r\nCookie: s=1\r\nAuthorization: Basic x\r\n\
+                    X-Api-Key: k\r\nX-Note: <b>\r\n\r\n";
+        let peer = Peer::Unix(b"".as_slice().into());
+        let mut info = info("/", Some("chat"), &PeerInfo::new(peer.clone(), peer));
+        let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
+        info.request = parsed.unwrap().unwrap().0;
+        info.user_data = Some("ann".into());
+        let facts = Facts::new(&info, true, 7);
+        assert_eq!(
+            facts.headers(),
+            "host: a\ncookie: (hidden)\nauthorization: (hidden)\nx-api-key: (hidden)\nx-note: <b>\n"
+        );
+        let parts = (facts.path(), facts.query(), facts.user_data());
+        assert_eq!(parts, ("/a", "b", "ann"));
+        assert_eq!(facts.subprotocol(), Some("chat"));
+        let without = Facts::new(&info, false, 7);
+        assert_eq!((without.headers(), without.user_data()), ("", "ann"));
+    }
+
+    #[test]
+    fn what_is_kept_of_headers_is_bounded() {
+        let peer = Peer::Unix(b"".as_slice().into());
+        let kept = |len: usize| {
+            let head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(len));
+            let mut info = info("/", None, &PeerInfo::new(peer.clone(), peer.clone()));
+            let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
+            info.request = parsed.unwrap().unwrap().0;
+            Facts::new(&info, true, 7).headers().len()
+        };
+        // With the name, a colon, a space and the end of the line.
+        assert_eq!(kept(MOST_HEADERS - 5), MOST_HEADERS - 1);
+        assert_eq!(kept(MOST_HEADERS - 4), MOST_HEADERS);
+        assert_eq!(kept(MOST_HEADERS - 3), 0);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::model::active::Active;
 use crate::model::compression::Compression;
 use crate::model::id::ConnId;
 use crate::server::Server;
@@ -59,7 +60,7 @@ impl Conn {
             id,
             member: Cell::new(0),
             compression: Compression::of(info.deflate, server.config.role()),
-            facts: Facts::new(&info, now),
+            facts: Facts::new(&info, server.keeps_headers(), now),
             state: RefCell::new(ConnState::new(transport, info, &server.config)),
             server,
         });
@@ -109,8 +110,46 @@ impl Conn {
             frames_in: state.frames_in,
             active: state.active,
             deflate: state.session.deflate().is_some(),
+            user_data: self.facts.user_data().into(),
+            headers: self.facts.headers().into(),
+            topics: shard.topics_of(self.id),
         }
     }
+
+    /// See [`crate::Engine::rows`].
+    pub(super) fn write_row(&self, shard: &Shard, row: &mut Vec<u8>) {
+        let state = self.state.borrow();
+        let age = shard.millis().saturating_sub(self.facts.opened());
+        let active = match state.active {
+            Active::True => -1,
+            Active::False => 0,
+            Active::Once => 1,
+            Active::Count(n) => i32::from(n),
+        };
+        let texts = [
+            cut(&self.facts.peer().to_string(), PEER_BYTES).to_owned(),
+            cut(self.facts.path(), PATH_BYTES).to_owned(),
+            self.facts.user_data().to_owned(),
+        ];
+        row.extend(self.id.as_u64().to_be_bytes());
+        row.extend(age.to_be_bytes());
+        row.extend((shard.handle.slots.queued(self.id) as u32).to_be_bytes());
+        row.extend((state.held_cost() as u32).to_be_bytes());
+        row.extend(state.frames_in.to_be_bytes());
+        row.extend(active.to_be_bytes());
+        row.extend(texts.iter().map(|text| text.len() as u8));
+        texts.iter().for_each(|text| row.extend(text.as_bytes()));
+    }
+}
+
+/// Bytes of the other end and of the path that a row has at most.
+const PEER_BYTES: usize = 128;
+const PATH_BYTES: usize = 128;
+
+/// So many bytes of a text, or a few less.
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0).min(text.len())).unwrap_or(text)
 }
 
 impl ConnState {

@@ -1,0 +1,359 @@
+%% The dashboard: who may see it, what it is told, and what it may ask.
+-module(sockeye_dashboard_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
+
+-import(test_support, [with_server/2, quiet/1]).
+-import(siege, [until/1]).
+
+-define(TOKEN, <<"0123456789abcdef">>).
+
+%% ---------------------------------------------------------------- the option
+
+options_test_() ->
+    Wrong = fun(Value) -> {error, {bad_option, dashboard, Why}} = sockeye:start_link(#{port => 0, dashboard => Value}), Why end,
+    [?_assert(is_binary(Wrong(Value)))
+     || Value <- [on, #{path => "no"}, #{path => "/a/*"}, #{path => "/a/"}, #{path => "/"}, #{auth => true}, #{auth => fun() -> true end},
+                  #{other => 1}, #{auth => {token, 1}}, #{auth => {token, binary:copy(<<"x">>, 15)}},
+                  #{auth => {token, binary:copy(<<"x">>, 257)}}, #{auth => {token, "a space is no good"}}]]
+    ++ [?_test(with_server(#{dashboard => Value}, fun(_, _) -> ok end))
+        || Value <- [#{}, #{path => "/a/b"}, #{auth => fun(_) -> true end}, #{auth => {token, binary:copy(<<"x">>, 16)}},
+                     #{auth => {token, binary:copy(<<"x">>, 256)}}]].
+
+a_path_that_is_taken_test() ->
+    ?assertMatch({error, {bad_option, http, _}}, sockeye:start_link(#{port => 0, dashboard => #{path => "/a"}, http => #{"/a" => {text, "x"}}})).
+
+%% ---------------------------------------------------------------- who may
+
+request(Peer, Headers) ->
+    #{method => <<"GET">>, path => <<"/_sockeye">>, peer => {Peer, 4711}, headers => Headers, subprotocols => []}.
+
+loopback_test_() ->
+    Host = {<<"host">>, <<"localhost:8080">>},
+    Says = fun(Peer, Headers) -> element(1, sockeye_dashboard_auth:socket(loopback, request(Peer, Headers))) end,
+    Lets = [{{127, 0, 0, 1}, [Host]}, {{127, 9, 9, 9}, [{<<"host">>, <<"127.0.0.1">>}]}, {{0, 0, 0, 0, 0, 0, 0, 1}, [{<<"host">>, <<"[::1]:80">>}]},
+            {{0, 0, 0, 0, 0, 16#ffff, 16#7f00, 1}, [{<<"host">>, <<"LocalHost">>}]}],
+    Refuses = [{{10, 0, 0, 1}, [Host]}, {{0, 0, 0, 0, 0, 16#ffff, 16#0a00, 1}, [Host]}, {{0, 0, 0, 0, 0, 0, 0, 2}, [Host]}, {{127, 0, 0, 1}, []},
+               %% Another site whose name leads here.
+               {{127, 0, 0, 1}, [{<<"host">>, <<"evil.example:8080">>}]}, {{127, 0, 0, 1}, [{<<"host">>, <<"127.0.0.1.evil.example">>}]},
+               {{127, 0, 0, 1}, [{<<"host">>, <<"localhost.evil.example">>}]}]
+        ++ [{{127, 0, 0, 1}, [Host, {Name, <<"x">>}]}
+            || Name <- [<<"forwarded">>, <<"x-forwarded-for">>, <<"x-forwarded-host">>, <<"x-real-ip">>, <<"via">>, <<"cf-connecting-ip">>]],
+    [?_assertEqual({Peer, Headers, ok}, {Peer, Headers, Says(Peer, Headers)}) || {Peer, Headers} <- Lets]
+        ++ [?_assertEqual({Peer, Headers, error}, {Peer, Headers, Says(Peer, Headers)}) || {Peer, Headers} <- Refuses]
+        ++ [?_assertMatch({error, {403, _, _}}, sockeye_dashboard_auth:socket(loopback, (request({127, 0, 0, 1}, [Host]))#{peer => {local, <<>>}}))].
+
+token_test_() ->
+    {ok, Auth} = sockeye_dashboard_auth:check({token, ?TOKEN}),
+    Digits = list_to_binary([io_lib:format("~2.16.0b", [Byte]) || <<Byte>> <= ?TOKEN]),
+    Socket = fun(Offered) -> element(1, sockeye_dashboard_auth:socket(Auth, (request({10, 0, 0, 1}, []))#{subprotocols => Offered})) end,
+    Page = fun(Headers) -> element(1, sockeye_dashboard_auth:token(Auth, request({10, 0, 0, 1}, Headers))) end,
+    [?_assertEqual(ok, Socket([<<"sockeye-dashboard">>, <<"token.", Digits/binary>>])),
+     ?_assertEqual(error, Socket([<<"sockeye-dashboard">>])),
+     ?_assertEqual(error, Socket([<<"token.">>])),
+     ?_assertEqual(error, Socket([<<"token.", ?TOKEN/binary>>])),
+     ?_assertEqual(error, Socket([<<"token.", Digits/binary, "0">>])),
+     ?_assertEqual(ok, Page([{<<"authorization">>, <<"Bearer ", ?TOKEN/binary>>}])),
+     ?_assertEqual(error, Page([{<<"authorization">>, <<"Bearer x">>}])),
+     ?_assertEqual(error, Page([])),
+     %% Nothing shows it.
+     ?_assertEqual(nomatch, string:find(io_lib:format("~p", [Auth]), ?TOKEN))].
+
+%% Each byte is compared, whichever differs.
+compare_test() ->
+    ?assert(sockeye_dashboard_auth:is_equal(?TOKEN, ?TOKEN)),
+    ?assertNot(sockeye_dashboard_auth:is_equal(?TOKEN, <<>>)),
+    [begin
+         <<Before:At/binary, Byte, After/binary>> = ?TOKEN,
+         ?assertNot(sockeye_dashboard_auth:is_equal(?TOKEN, <<Before/binary, (Byte bxor 1), After/binary>>))
+     end || At <- lists:seq(0, 15)].
+
+function_test_() ->
+    Says = fun(Answer) -> sockeye_dashboard_auth:socket(fun(_) -> Answer end, request({10, 0, 0, 1}, [])) end,
+    [?_assertEqual({ok, <<"auth">>}, Says(true)),
+     ?_assertEqual({ok, <<"ann">>}, Says({ok, <<"ann">>})),
+     ?_assertEqual({ok, binary:copy(<<"x">>, 128)}, Says({ok, binary:copy(<<"x">>, 129)})),
+     ?_assertMatch({error, {403, _, _}}, Says(false)),
+     ?_assertMatch({error, {403, _, _}}, Says(ok)),
+     ?_assertMatch({error, {403, _, _}}, Says({200, [], "x"})),
+     ?_assertEqual({error, {302, [{"Location", "/login"}], ""}}, Says({302, [{"Location", "/login"}], ""}))].
+
+%% ---------------------------------------------------------------- the page
+
+hashes_test() ->
+    #{style := Style, script := Script} = sockeye_dashboard_page:parts(),
+    {200, Headers, Page} = sockeye_dashboard_page:answer(loopback, request({127, 0, 0, 1}, [{<<"host">>, <<"localhost">>}])),
+    Policy = lists:flatten(proplists:get_value("Content-Security-Policy", Headers)),
+    [?assertMatch({Part, [_ | _]}, {Part, string:find(Policy, "'sha256-" ++ base64:encode_to_string(crypto:hash(sha256, Part)) ++ "'")})
+     || Part <- [Style, Script]],
+    Html = iolist_to_binary(Page),
+    %% Nothing is loaded from anywhere, and nothing but the two parts could run.
+    ?assertEqual(nomatch, re:run(Html, "(src|href)=[^>]*//|@import|url[(]|<(link|script)[^>]*https?:|innerHTML|insertAdjacentHTML|document[.]write|eval[(]")),
+    ?assertEqual(nomatch, re:run(Html, "<[^>]* (style|on[a-z]+)=")),
+    ?assertEqual(1, length(binary:matches(Html, <<"<script>">>))).
+
+page_test() ->
+    with_server(#{dashboard => #{}}, fun(Port, _) ->
+        Get = fun(Method, Path, Headers) -> siege:say(Port, [Method, " ", Path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", Headers, "\r\n"]) end,
+        ?assertMatch(<<"HTTP/1.1 200", _/binary>>, Get("GET", "/_sockeye", "")),
+        ?assertMatch(<<"HTTP/1.1 403", _/binary>>, Get("GET", "/_sockeye", "X-Forwarded-For: 127.0.0.1\r\n")),
+        ?assertMatch(<<"HTTP/1.1 405", _/binary>>, Get("POST", "/_sockeye", "Content-Length: 0\r\n")),
+        ?assertMatch(<<"HTTP/1.1 204", _/binary>>, Get("GET", "/_sockeye/auth", "")),
+        ?assertMatch(<<"HTTP/1.1 404", _/binary>>, Get("GET", "/_sockeye/other", ""))
+    end).
+
+off_by_default_test() ->
+    with_server(#{}, fun(Port, _) ->
+        ?assertMatch(<<"HTTP/1.1 426", _/binary>>, siege:say(Port, "GET /_sockeye HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    end).
+
+%% ---------------------------------------------------------------- watching
+
+url(Port) -> "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/_sockeye/live".
+
+watch(Port) -> watch(Port, #{}).
+
+watch(Port, More) ->
+    sockeye_client:connect(url(Port), maps:merge(#{subprotocols => ["sockeye-dashboard"], max_message_size => 16 bsl 20}, More)).
+
+ask(Watcher, Question) ->
+    ok = sockeye_client:send(Watcher, Question).
+
+%% The next of that type.
+answer(Watcher, Type) ->
+    case sockeye_client:recv(Watcher, 10000) of
+        {ok, {json, #{<<"type">> := Type} = Answer}} -> Answer;
+        {ok, _} -> answer(Watcher, Type)
+    end.
+
+id(Server) ->
+    {ok, {_, Id, _}} = sockeye_engine:find(Server),
+    integer_to_binary(Id).
+
+rows(Server) -> rows(Server, #{}).
+
+rows(Server, More) ->
+    maps:merge(#{op => rows, server => id(Server), search => <<>>, sort => age, direction => desc, from => 0, count => 100}, More).
+
+number({sockeye_conn, Number}) -> integer_to_binary(Number).
+
+%% Only the socket at this path belongs to the dashboard, and neither server counts the connections of the other.
+counts_apart_test() ->
+    with_server(#{dashboard => #{}}, fun(Port, Server) ->
+        {ok, Watcher} = watch(Port),
+        #{<<"node">> := _} = answer(Watcher, <<"hello">>),
+        #{<<"points">> := [_ | _]} = answer(Watcher, <<"points">>),
+        ?assertMatch({ok, #{connections := 0, accepted := 0}}, sockeye:info(Server)),
+        {_Client, Conn} = test_support:open(Port),
+        {ok, #{connections := 1} = Info} = sockeye:info(Server),
+        #{<<"table">> := [Seen], <<"servers">> := Moments} = answer(Watcher, <<"point">>),
+        [?assertEqual({Key, Value}, {Key, maps:get(atom_to_binary(Key), Seen)})
+         || {Key, Value} <- maps:to_list(Info), is_integer(Value), Key =/= port],
+        ?assertMatch(#{<<"connections">> := 1}, maps:get(id(Server), Moments)),
+        ok = ask(Watcher, rows(Server)),
+        Number = number(Conn),
+        ?assertMatch(#{<<"total">> := 1, <<"rows">> := [#{<<"id">> := Number, <<"path">> := <<"/">>, <<"credits">> := 100}]}, answer(Watcher, <<"rows">>)),
+        ok = sockeye:broadcast(Server, {text, <<"for clients">>}),
+        ask(Watcher, rows(Server, #{from => 1})),
+        _ = answer(Watcher, <<"rows">>),
+        sockeye_client:close(Watcher)
+    end).
+
+refused_sockets_test_() ->
+    Deny = #{auth => fun(#{headers := Headers}) -> proplists:is_defined(<<"x-let-me">>, Headers) end},
+    Digits = list_to_binary([io_lib:format("~2.16.0b", [Byte]) || <<Byte>> <= ?TOKEN]),
+    [{Title, fun() ->
+        with_server(#{dashboard => Dashboard}, fun(Port, _) ->
+            Answer = watch(Port, Options),
+            case Status of
+                ok -> {ok, Watcher} = Answer, _ = answer(Watcher, <<"hello">>), sockeye_client:close(Watcher);
+                _ -> ?assertMatch({error, {refused, #{status := Status}}}, Answer)
+            end
+        end)
+     end} || {Title, Dashboard, Options, Status} <-
+        [{"another site", #{}, #{headers => [{"Origin", "http://evil.example"}]}, 403},
+         {"forwarded", #{}, #{headers => [{"X-Forwarded-For", "127.0.0.1"}]}, 403},
+         {"a function says no", Deny, #{}, 403},
+         {"a function says yes", Deny, #{headers => [{"X-Let-Me", "in"}]}, ok},
+         {"a function says yes, from another site", Deny, #{headers => [{"X-Let-Me", "in"}, {"Origin", "http://evil.example"}]}, 403},
+         {"no token", #{auth => {token, ?TOKEN}}, #{}, 401},
+         {"a wrong token", #{auth => {token, ?TOKEN}}, #{subprotocols => ["sockeye-dashboard", "token.00"]}, 401},
+         {"the token", #{auth => {token, ?TOKEN}}, #{subprotocols => ["sockeye-dashboard", <<"token.", Digits/binary>>]}, ok},
+         {"not the page", #{}, #{subprotocols => []}, 400}]].
+
+%% Sixteen may watch a server.
+watchers_test() ->
+    with_server(#{dashboard => #{}}, fun(Port, _) ->
+        Watchers = [begin {ok, Watcher} = watch(Port), _ = answer(Watcher, <<"hello">>), Watcher end || _ <- lists:seq(1, 16)],
+        ?assertMatch({error, {refused, #{status := 503}}}, watch(Port)),
+        sockeye_client:close(hd(Watchers)),
+        until(fun() -> case watch(Port) of {ok, Again} -> sockeye_client:close(Again), true; _ -> false end end),
+        [sockeye_client:close(Watcher) || Watcher <- tl(Watchers)]
+    end).
+
+%% ---------------------------------------------------------------- what may be asked
+
+questions_test_() ->
+    Text = fun(Size) -> binary:copy(<<"x">>, Size) end,
+    Rows = #{op => rows, server => <<"1">>, search => <<>>, sort => age, direction => desc, from => 0, count => 1},
+    Good = [Rows#{count => 199}, Rows#{count => 200}, Rows#{search => Text(127)}, Rows#{search => Text(128)}, Rows#{from => 16#ffffffff},
+            #{op => leave}, #{op => cluster}, #{op => detail, conn => null}, #{op => detail, conn => <<"1">>},
+            #{op => close, conn => <<"1">>, code => 1008}, #{op => active, conn => <<"1">>, active => 32767}, #{op => active, conn => <<"1">>, active => true},
+            #{op => topics, server => <<"1">>, search => <<>>, from => 0}, #{op => members, server => <<"1">>, topic => <<"t">>}],
+    Bad = [Rows#{count => 0}, Rows#{count => 201}, Rows#{search => Text(129)}, Rows#{from => -1}, Rows#{from => 16#100000000}, Rows#{sort => other},
+           Rows#{direction => up}, Rows#{server => 1}, Rows#{server => <<"-1">>}, Rows#{server => <<"x">>}, Rows#{server => Text(21)},
+           #{op => other}, #{op => detail, conn => <<"x">>}, #{op => detail}, #{op => close, conn => <<"1">>, code => 1006}, #{op => close, conn => <<"1">>},
+           #{op => active, conn => <<"1">>, active => 0}, #{op => active, conn => <<"1">>, active => 32768}, #{op => active, conn => <<"1">>, active => <<"once">>},
+           #{op => members, server => <<"1">>, topic => <<>>}, #{no => op}, []],
+    Asked = fun(Question) ->
+                with_server(#{dashboard => #{}}, fun(Port, _) ->
+                    {ok, Watcher} = watch(Port),
+                    _ = answer(Watcher, <<"points">>),
+                    ask(Watcher, {json, Question}),
+                    ask(Watcher, #{op => close, conn => <<"2">>, code => 1000}),
+                    Result = last_word(Watcher),
+                    sockeye_client:close(Watcher),
+                    Result
+                end)
+            end,
+    [{timeout, 20, ?_assertEqual({Question, lives}, {Question, Asked(Question)})} || Question <- Good]
+        ++ [{timeout, 20, ?_assertEqual({Question, {closed, 1008}}, {Question, Asked(Question)})} || Question <- Bad].
+
+last_word(Watcher) ->
+    case sockeye_client:recv(Watcher, 10000) of
+        {ok, {json, #{<<"type">> := <<"done">>, <<"conn">> := <<"2">>, <<"ok">> := false}}} -> lives;
+        {ok, _} -> last_word(Watcher);
+        {error, {closed, Code, _}} -> {closed, Code}
+    end.
+
+%% A question that is too long ends its connection, as any message does.
+longest_question_test_() ->
+    Ask = fun(Size) ->
+              with_server(#{dashboard => #{}}, fun(Port, _) ->
+                  {ok, Watcher} = watch(Port),
+                  Body = <<"{\"op\":\"close\",\"conn\":\"2\",\"code\":1000,\"x\":\"">>,
+                  ok = sockeye_client:send(Watcher, {text, [Body, binary:copy(<<"x">>, Size - byte_size(Body) - 2), "\"}"]}),
+                  last_word(Watcher)
+              end)
+          end,
+    [?_assertEqual(lives, Ask(4095)), ?_assertEqual(lives, Ask(4096)), ?_assertEqual({closed, 1009}, Ask(4097))].
+
+%% ---------------------------------------------------------------- one connection
+
+kick_test() ->
+    sockeye_log_tests:with_log(fun() ->
+        with_server(#{dashboard => #{auth => fun(_) -> {ok, <<"ann">>} end}, name => watched}, fun(Port, _) ->
+            {ok, Watcher} = watch(Port),
+            {Client, Conn} = test_support:open(Port),
+            Number = number(Conn),
+            ask(Watcher, #{op => detail, conn => Number}),
+            ?assertMatch(#{<<"facts">> := #{<<"active">> := 100, <<"error">> := null, <<"topics">> := []}}, answer(Watcher, <<"detail">>)),
+            ask(Watcher, #{op => active, conn => Number, active => 7}),
+            ?assertMatch(#{<<"ok">> := true, <<"what">> := <<"dashboard_active">>}, answer(Watcher, <<"done">>)),
+            ?assertMatch(#{watcher := {<<"ann">>, _}, active := 7, conn := Conn, name := watched}, sockeye_log_tests:report(dashboard_active)),
+            until(fun() -> {ok, #{active := Active}} = sockeye:info(Conn), Active =:= 107 end),
+            ask(Watcher, #{op => close, conn => Number, code => 1008}),
+            ?assertMatch(#{<<"ok">> := true}, answer(Watcher, <<"done">>)),
+            ?assertMatch({close, 1008, <<"closed by an operator">>}, ws_client:recv(Client)),
+            ?assertMatch(#{watcher := {<<"ann">>, {{127, 0, 0, 1}, _}}, code := 1008, peer := _}, sockeye_log_tests:report(dashboard_closed)),
+            ok = ws_client:close(Client, 1008, <<>>),
+            ?assertEqual(1008, test_support:closed(Conn)),
+            ask(Watcher, #{op => detail, conn => Number}),
+            closed(Watcher),
+            ask(Watcher, #{op => close, conn => Number, code => 1008}),
+            ?assertMatch(#{<<"ok">> := false}, answer(Watcher, <<"done">>)),
+            sockeye_client:close(Watcher)
+        end)
+    end).
+
+closed(Watcher) ->
+    case answer(Watcher, <<"detail">>) of
+        #{<<"facts">> := <<"closed">>} -> ok;
+        _ -> closed(Watcher)
+    end.
+
+%% What may be a secret is not shown, and no byte is taken for text that is none.
+hostile_test() ->
+    Accept = fun(_) -> {accept, #{user_data => <<"<i>", 16#f0, 16#9f, 16#90, 16#9f>>}} end,
+    with_server(#{dashboard => #{}, accept => Accept}, fun(Port, Server) ->
+        {ok, Client} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/%3Cb%3E?token=secret",
+                                              #{headers => [{"X-Note", "<b>"}, {"Cookie", "secret"}, {"Authorization", "secret"}, {"X-Session-Id", "secret"}]}),
+        Conn = test_support:opened(),
+        ok = sockeye:subscribe(Conn, <<"<script>", 255>>),
+        {ok, Watcher} = watch(Port),
+        ask(Watcher, #{op => detail, conn => number(Conn)}),
+        #{<<"facts">> := #{<<"headers">> := Headers, <<"topics">> := Topics, <<"query">> := 12, <<"user_data">> := User} = Facts} = answer(Watcher, <<"detail">>),
+        ?assertEqual([<<"<script>", 255/utf8>>], Topics),
+        ?assertEqual(<<"<i>", 16#f0, 16#9f, 16#90, 16#9f>>, User),
+        ?assert(lists:member([<<"x-note">>, <<"<b>">>], Headers)),
+        [?assert(lists:member([Name, <<"(hidden)">>], Headers)) || Name <- [<<"cookie">>, <<"authorization">>, <<"x-session-id">>]],
+        ?assertEqual(nomatch, string:find(io_lib:format("~p", [Facts]), "secret")),
+        ask(Watcher, #{op => topics, server => id(Server), search => <<"script">>, from => 0}),
+        ?assertMatch(#{<<"total">> := 1, <<"topics">> := [[<<"<script>", 255/utf8>>, 1]]}, answer(Watcher, <<"topics">>)),
+        ask(Watcher, rows(Server, #{search => <<"<I>">>})),
+        ?assertMatch(#{<<"total">> := 1}, answer(Watcher, <<"rows">>)),
+        sockeye_client:close(Client),
+        sockeye_client:close(Watcher)
+    end).
+
+%% Without a dashboard nothing is kept of a request but what info/1 has always told.
+no_headers_without_test() ->
+    with_server(#{}, fun(Port, _) ->
+        {_, Conn} = test_support:open(Port),
+        {ok, Info} = sockeye:info(Conn),
+        ?assertNot(is_map_key(headers, Info))
+    end).
+
+user_data_test_() ->
+    Given = fun(Size) -> #{accept => fun(_) -> {accept, #{user_data => binary:copy(<<"x">>, Size)}} end} end,
+    [?_test(with_server(Given(Size), fun(Port, _) ->
+                {_, Conn} = test_support:open(Port),
+                {ok, #{user_data := User}} = sockeye:info(Conn),
+                ?assertEqual(Size, byte_size(User))
+            end)) || Size <- [0, 127, 128]]
+        ++ [?_test(quiet(fun() -> with_server(Options, fun(Port, _) ->
+                ?assertMatch({error, {refused, #{status := 500}}}, sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/"))
+            end) end)) || Options <- [Given(129), #{accept => fun(_) -> {accept, #{user_data => <<255>>}} end}, #{accept => fun(_) -> {accept, #{user_data => 1}} end}]].
+
+last_error_test() ->
+    with_server(#{dashboard => #{}}, fun(Port, _) ->
+        {_, Conn} = test_support:open(Port),
+        ?assertEqual(none, sockeye_dashboard_errors:last(Conn)),
+        quiet(fun() -> sockeye_log:always(warning, command_failed, #{conn => Conn, command => c, reason => busy, count => 1}) end),
+        ?assertMatch({command_failed, _}, sockeye_dashboard_errors:last(Conn)),
+        quiet(fun() -> [sockeye_dashboard_errors:note(command_failed, #{conn => {sockeye_conn, N}}) || N <- lists:seq(1, 999)] end),
+        ?assertMatch({command_failed, _}, sockeye_dashboard_errors:last(Conn)),
+        ok = sockeye_dashboard_errors:note(command_failed, #{conn => {sockeye_conn, 1000}}),
+        ?assertEqual(none, sockeye_dashboard_errors:last(Conn)),
+        ?assertMatch({command_failed, _}, sockeye_dashboard_errors:last({sockeye_conn, 1000}))
+    end).
+
+%% ---------------------------------------------------------------- the end
+
+%% The watchers of a server that stops hear of it, and when none is left nobody samples.
+ends_test_() ->
+    {timeout, 30, fun() ->
+        {ok, Server} = sockeye:start_link(#{port => 0, dashboard => #{}}),
+        Port = test_support:port(Server),
+        {ok, Watcher} = watch(Port),
+        _ = answer(Watcher, <<"points">>),
+        Sampler = whereis(sockeye_dashboard_sampler),
+        Ref = monitor(process, Sampler),
+        ok = sockeye:stop(Server),
+        ?assertEqual({closed, 1001}, last_word(Watcher)),
+        receive {'DOWN', Ref, process, _, normal} -> ok end
+    end}.
+
+%% A sampler that dies takes its memory along, and nothing else.
+sampler_dies_test_() ->
+    {timeout, 30, fun() ->
+        with_server(#{dashboard => #{}}, fun(Port, _) ->
+            {ok, Watcher} = watch(Port),
+            #{<<"points">> := [_ | _]} = answer(Watcher, <<"points">>),
+            exit(whereis(sockeye_dashboard_sampler), kill),
+            #{<<"points">> := _} = answer(Watcher, <<"points">>),
+            _ = answer(Watcher, <<"point">>),
+            sockeye_client:close(Watcher)
+        end)
+    end}.
