@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes test-cowboy lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes test-cowboy lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -186,6 +186,10 @@ bench: ## every question of the benchmark, beside other servers (about an hour);
 bench-quick: ## the same in minutes: one short run, the servers that matter most
 	@.ci/setup build
 	bench/run --all --quick
+
+bench-scale: ## as many connections as this host allows (19,500; 100,000 over HTTP/2; some ten minutes), all steps, into bench/SCALE.md; CONNECTIONS=500 for a look
+	@.ci/setup build
+	bench/scale $(if $(CONNECTIONS),--connections $(CONNECTIONS),--write) $(ARGS)
 
 clean: ## what the targets above made, downloaded packages included
 	rm -rf _build priv target dist doc .venv native/fuzz/target native/fuzz/corpus bench/target bench/results bench/peers/node/node_modules

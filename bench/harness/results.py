@@ -31,6 +31,15 @@ class Results:
         self.rows = [row for rows in found.values() for row in rows]
         return self
 
+    @classmethod
+    def joined(cls, paths):
+        """What several runs wrote, one after the other."""
+        self = cls.__new__(cls)
+        read = [[json.loads(line) for line in Path(path).read_text().splitlines()] for path in paths]
+        self.path, self.machine = Path(paths[-1]), read[-1][0]["machine"]
+        self.rows = [row for rows in read for row in rows[1:]]
+        return self
+
     def add(self, row):
         self.rows.append(row)
         self._write(row)

@@ -99,6 +99,14 @@ def python(*args, script="server.py"):
     return [str(program), str(BENCH / "peers/python" / script), *args]
 
 
+def compile_sockeye(log):
+    # The bench's own target folder must not become the product's.
+    env = {k: v for k, v in os.environ.items() if k != "CARGO_TARGET_DIR"}
+    done = subprocess.run(["rebar3", "compile"], cwd=ROOT, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        log(f"rebar3 compile failed:\n{done.stdout}{done.stderr}")
+
+
 # Name -> what makes the command line. The order is that of the tables.
 SERVERS = {
     "sockeye-one": lambda root=ROOT: sockeye("one", root),
@@ -117,6 +125,15 @@ SERVERS = {
     "sockeye-raw": lambda root=ROOT: sockeye("raw", root),
     "sockeye-raw-each": lambda root=ROOT: sockeye("raw_each", root),
     "sockeye-topic": lambda root=ROOT: sockeye("topic", root),
+    "sockeye-scale": lambda root=ROOT: sockeye("scale", root),
+    "sockeye-scale-each": lambda root=ROOT: sockeye("scale_each", root),
+    "sockeye-scale-port": lambda root=ROOT: sockeye("scale", root, "port"),
+    "sockeye-scale-tls": lambda root=ROOT: sockeye("scale_tls", root),
+    "sockeye-scale-each-tls": lambda root=ROOT: sockeye("scale_tls_each", root),
+    "sockeye-scale-tls-port": lambda root=ROOT: sockeye("scale_tls", root, "port"),
+    "sockeye-scale-h2": lambda root=ROOT: sockeye("scale", root),
+    "sockeye-scale-each-h2": lambda root=ROOT: sockeye("scale_each", root),
+    "sockeye-scale-h2-port": lambda root=ROOT: sockeye("scale", root, "port"),
     "sockeye-proxy": lambda root=ROOT: sockeye("proxy", root),
     "sockeye-proxy-port": lambda root=ROOT: sockeye("proxy", root, "port"),
     "haproxy-proxy": lambda: front("haproxy"),
@@ -127,6 +144,9 @@ SERVERS = {
     "cowboy-raw": lambda: cowboy("raw"),
     "cowboy-tls": lambda: cowboy("tls"),
     "cowboy-topic": lambda: cowboy("topic"),
+    "cowboy-scale": lambda: cowboy("scale"),
+    "cowboy-scale-tls": lambda: cowboy("scale_tls"),
+    "cowboy-scale-h2": lambda: cowboy("scale"),
     "yaws-each": yaws,
     "tungstenite": lambda: rust("peer-tungstenite"),
     "tungstenite-4k": lambda: rust("peer-tungstenite", "4096"),

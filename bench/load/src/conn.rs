@@ -52,7 +52,7 @@ pub(crate) fn request(target: &Target) -> String {
     request_to(target, &target.path)
 }
 
-fn request_to(target: &Target, path: &str) -> String {
+pub(crate) fn request_to(target: &Target, path: &str) -> String {
     let extensions = if target.deflate {
         // What browsers offer: each server then does what it does for them.
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"

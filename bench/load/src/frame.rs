@@ -36,6 +36,10 @@ impl Template {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn push(&self, id: u64, out: &mut Vec<u8>) {
         let at = out.len() + self.id_at;
         out.extend_from_slice(&self.bytes);
@@ -60,6 +64,13 @@ fn header(first: u8, len: usize) -> Vec<u8> {
         }
     }
     out.extend(MASK);
+    out
+}
+
+/// The answer to a Close frame.
+pub(crate) fn close(code: u16) -> Vec<u8> {
+    let mut out = header(0x88, 2);
+    out.extend(code.to_be_bytes().iter().zip(MASK).map(|(b, m)| b ^ m));
     out
 }
 

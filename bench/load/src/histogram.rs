@@ -23,6 +23,10 @@ impl Histogram {
         self.total += 1;
     }
 
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// The time in microseconds that a share (0 to 1) of all stays at or below; 0 when there is none.
     pub(crate) fn percentile(&self, share: f64) -> u64 {
         let mut left = (self.total as f64 * share).ceil() as u64;

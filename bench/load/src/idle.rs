@@ -100,7 +100,8 @@ fn echo_each(target: &Target, conns: &mut [Link]) -> Result<()> {
     Ok(())
 }
 
-fn reply(stream: &mut Link) -> Result<Vec<u8>> {
+/// The next message, and pings answered.
+pub(crate) fn reply(stream: &mut Link) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {

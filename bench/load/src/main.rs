@@ -13,6 +13,7 @@ mod http;
 mod idle;
 mod payload;
 mod proc;
+mod scale;
 mod tls;
 mod wire;
 
@@ -65,8 +66,8 @@ fn run() -> Result<serde_json::Value> {
         deflate: args.take("deflate", false)?,
         tls: args.take("tls", false)?,
     };
-    if target.tls && !matches!(mode.as_str(), "idle" | "handshakes") {
-        return Err("--tls is for handshakes and idle connections only".into());
+    if target.tls && !matches!(mode.as_str(), "idle" | "handshakes" | "scale") {
+        return Err("--tls is for handshakes, idle connections and scale only".into());
     }
     match mode.as_str() {
         "echo" => echo::run(&target, echo::Options::take(args)?),
@@ -74,6 +75,7 @@ fn run() -> Result<serde_json::Value> {
         "handshakes" => handshakes::run(&target, handshakes::Options::take(args)?),
         "idle" => idle::run(&target, idle::Options::take(args)?),
         "http" => http::run(&target, http::Options::take(args)?),
+        "scale" => scale::run(&target, scale::Options::take(args)?),
         "flood" => flood::run(&target, flood::Options::take(args)?),
         _ => Err(USAGE.into()),
     }

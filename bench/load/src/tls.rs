@@ -47,14 +47,7 @@ pub(crate) fn open(target: &Target, count: usize) -> Result<Vec<Link>> {
         let plain = conn::open(target, count, None)?;
         return Ok(plain.into_iter().map(Link::Plain).collect());
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer(ring::default_provider())))
-        .with_no_client_auth();
-    // Ten thousand different clients, not one that comes back.
-    config.resumption = rustls::client::Resumption::disabled();
-    let config = Arc::new(config);
+    let config = config()?;
     let mut open = Vec::with_capacity(count);
     while open.len() < count {
         let first = open.len();
@@ -70,6 +63,18 @@ pub(crate) fn open(target: &Target, count: usize) -> Result<Vec<Link>> {
         }
     }
     Ok(open)
+}
+
+/// Any server's certificate will do.
+pub(crate) fn config() -> Result<Arc<ClientConfig>> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer(ring::default_provider())))
+        .with_no_client_auth();
+    // Ten thousand different clients, not one that comes back.
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;

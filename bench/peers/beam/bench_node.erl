@@ -1,7 +1,12 @@
 %% What every BEAM server of the bench does beside serving: says its port, samples, ends with its runner.
 -module(bench_node).
 
--export([run/1]).
+-export([run/1, run/2]).
+
+-export_type([commands/0]).
+
+%% What a server answers to lines of its own: a line of JSON each.
+-type commands() :: #{Line :: string() => fun(() -> iodata())}.
 
 -define(SAMPLE_MS, 50).
 %% The wake-up delay is counted in steps of 10 us, up to 200 ms.
@@ -15,23 +20,27 @@
 %% `calls' starts to time each call of Sockeye's library on a normal scheduler, `called' prints the longest.
 -spec run(inet:port_number()) -> no_return().
 run(Port) ->
-    io:format("READY ~b~n", [Port]),
-    loop(undefined, undefined).
+    run(Port, #{}).
 
-loop(Watcher, Ticker) ->
+-spec run(inet:port_number(), commands()) -> no_return().
+run(Port, Commands) ->
+    io:format("READY ~b~n", [Port]),
+    loop(undefined, undefined, Commands).
+
+loop(Watcher, Ticker, Commands) ->
     case io:get_line("") of
         "watch\n" ->
-            loop(spawn_link(fun() -> watch(0, 0, now_ms()) end), Ticker);
+            loop(spawn_link(fun() -> watch(0, 0, now_ms()) end), Ticker, Commands);
         "peaks\n" ->
             {Mailbox, Memory} = ask(Watcher),
             io:format("{\"mailbox_peak\":~b,\"beam_memory_peak\":~b}~n", [Mailbox, Memory]),
-            loop(Watcher, Ticker);
+            loop(Watcher, Ticker, Commands);
         "tick\n" ->
             Long = spawn_link(fun() -> long(0, 0) end),
             erlang:system_monitor(Long, [{long_schedule, 1}]),
             Delays = counters:new(?STEPS + 1, []),
             Ticking = spawn_link(fun() -> tick(now_ms() + 1, Delays) end),
-            loop(Watcher, {Ticking, Long, Delays, now_ms()});
+            loop(Watcher, {Ticking, Long, Delays, now_ms()}, Commands);
         "ticks\n" ->
             {Ticking, Long, Delays, Began} = Ticker,
             done = ask(Ticking),
@@ -41,19 +50,22 @@ loop(Watcher, Ticker) ->
                       "\"long_schedules\":~b,\"long_schedule_max_ms\":~b}~n",
                       [total(Delays), now_ms() - Began, share(Delays, 0.5), share(Delays, 0.99), share(Delays, 0.999),
                        share(Delays, 1.0), Count, Longest]),
-            loop(Watcher, undefined);
+            loop(Watcher, undefined, Commands);
         "calls\n" ->
             Timing = spawn_link(fun() -> time_calls(#{}, 0, {0, none}) end),
             [_ = erlang:trace_pattern(Call, [{'_', [], [{return_trace}]}], [local]) || Call <- normal_calls()],
             _ = erlang:trace(all, true, [call, arity, monotonic_timestamp, {tracer, Timing}]),
-            loop(Watcher, {Timing});
+            loop(Watcher, {Timing}, Commands);
         "called\n" ->
             {Timing} = Ticker,
             _ = erlang:trace(all, false, [all]),
             {Calls, {Longest, Name}} = ask(Timing),
             io:format("{\"calls\":~b,\"longest_call_us\":~b,\"longest_call\":\"~s\"}~n",
                       [Calls, erlang:convert_time_unit(Longest, native, microsecond), Name]),
-            loop(Watcher, undefined);
+            loop(Watcher, undefined, Commands);
+        Line when is_map_key(Line, Commands) ->
+            io:format("~ts~n", [(maps:get(Line, Commands))()]),
+            loop(Watcher, Ticker, Commands);
         _Eof ->
             erlang:halt(0, [{flush, false}])
     end.
