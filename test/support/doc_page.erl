@@ -21,7 +21,7 @@ pages() ->
 %% Pages for those who work on Sockeye.
 -spec others() -> [string()].
 others() ->
-    wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "docs/*.md", "docs/decisions/*.md"]).
+    wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "bench/SCALE.md", "docs/*.md", "docs/decisions/*.md"]).
 
 %% Names of files, from the top of the tree.
 -spec wildcards([string()]) -> [string()].

@@ -10,7 +10,8 @@
 
 -spec read() -> sockeye_host:facts().
 read() ->
-    Engine = try sockeye_backend:engine_info() catch error:badarg -> #{} end,
+    %% An engine that does not run, and a library that cannot be loaded, have no connections.
+    Engine = try sockeye_backend:engine_info() catch error:_ -> #{} end,
     IsPort = sockeye_backend:engine() =:= port,
     Process = case Engine of
                   #{os_pid := Pid} when IsPort -> integer_to_list(Pid);
