@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes test-cowboy lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes test-cowboy docs lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -86,6 +86,10 @@ test-cowboy: ## routes of a real cowboy, which bench/setup gets, in both kinds o
 	rebar3 eunit --module=sockeye_cowboy_tests
 	SOCKEYE_ENGINE=port rebar3 eunit --module=sockeye_cowboy_tests
 
+docs: ## the site in target/site: guide, modules, decisions, numbers, with a search; a link that leads nowhere fails it
+	@.ci/setup docs
+	docs/site/build target/site
+
 lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	@.ci/setup lint
 	cargo fmt --all --check
@@ -105,7 +109,7 @@ test-dist: ## whether make dist makes the same bytes in two folders (two builds)
 	@.ci/setup build
 	test/install/dist
 
-test-bare: ## in a bare Debian of its own (needs root): WAYS "hour", a stranger's first hour without Rust; also "run", "test", "rust", "proxies"
+test-bare: ## in a bare Debian of its own (needs root): WAYS "hour", a stranger's first hour without Rust; also "run", "test", "rust", "proxies", "container"
 	@.ci/setup build otp
 	test/install/bare-debian $(or $(WAYS),hour)
 

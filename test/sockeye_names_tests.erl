@@ -154,7 +154,7 @@ is_word(Name, #{words := Words}) ->
 %% ---------------------------------------------------------------- the tree
 
 tree() ->
-    Files = wildcards(["*.md", "docs/**/*.md", "erlang/**/*.{erl,md,escript}", "native/*.escript",
+    Files = wildcards(["*.md", "docs/**/*.{md,escript}", "erlang/**/*.{erl,md,escript}", "native/*.escript",
                        "native/*/{src,tests,examples}/**/*.rs", "test/**/*.erl"]),
     Rust = [source(File, "^\\s*//.*$") || "native/" ++ _ = File <- Files, filename:extension(File) =:= ".rs"],
     Erlang = [source(File, "^\\s*%.*$") || "erlang/" ++ _ = File <- Files, filename:extension(File) =:= ".erl"],

@@ -3,6 +3,7 @@
 
 -export([pages/0]).
 -export([others/0]).
+-export([all/0]).
 -export([wildcards/1]).
 -export([page/1]).
 -export([blocks/1]).
@@ -22,6 +23,11 @@ pages() ->
 -spec others() -> [string()].
 others() ->
     wildcards(["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NUMBERS.md", "bench/SCALE.md", "docs/*.md", "docs/decisions/*.md"]).
+
+%% Every page of the repository that is ours.
+-spec all() -> [string()].
+all() ->
+    lists:usort(wildcards(["*.md", "docs/**/*.md", "erlang/**/*.md", "examples/**/*.md", "bench/*.md", "test/**/*.md", "native/*/*.md"])).
 
 %% Names of files, from the top of the tree.
 -spec wildcards([string()]) -> [string()].
