@@ -14,6 +14,7 @@ exclude_patterns = ["conf.py", "native/json/*"]
 html_copy_source = False
 html_show_sphinx = False
 myst_heading_anchors = 6
+myst_enable_extensions = ["tasklist"]
 # Examples that leave something out are shown without colours.
 suppress_warnings = ["misc.highlighting_failure"]
 
