@@ -95,6 +95,8 @@ nonsense_test_() ->
                    {pieces_without_end, "more in pieces than there can be"},
                    {pong_of_nothing, "an answer to a ping that was not sent"},
                    {endless_batches, "more batches than it may send"},
+                   {endless_messages, "more messages than a process takes"},
+                   {endless_large_messages, "more messages than a process takes"},
                    {endless_lines, "more than 1000 lines a second"},
                    {one_byte_a_second, "it did not answer for 4 seconds"},
                    {silence, "it did not answer for 4 seconds"},
@@ -111,7 +113,7 @@ replaced(How, Why) ->
             Logged = logged(fun() ->
                 _ = sockeye:info(),
                 until(fun() -> case sockeye_link:facts() of
-                                   #{restarts := N, os_pid := Next} -> N >= 1 andalso Next =/= Evil;
+                                   #{run := Run, os_pid := Next} -> Run >= 2 andalso Next =/= Evil;
                                    none -> none
                                end
                       end)

@@ -144,6 +144,15 @@ misbehave(endless_batches, _, Caller, Socket) ->
     watch(Socket, handler, Caller),
     Batch = [<<1:64, 0, 9:32, 1:64, 3>>, term_to_binary([<<0:524288>>])],
     [section(Socket, 3, Batch) || _ <- lists:seq(1, 1000000)];
+misbehave(endless_messages, _, Caller, Socket) ->
+    watch(Socket, handler, Caller),
+    Message = [<<1:64>>, term_to_binary(news)],
+    Packet = lists:duplicate(5000, [<<2, (iolist_size(Message)):32>>, Message]),
+    [gen_tcp:send(Socket, Packet) || _ <- lists:seq(1, 10000)];
+misbehave(endless_large_messages, _, Caller, Socket) ->
+    watch(Socket, handler, Caller),
+    Message = [<<1:64>>, term_to_binary({news, binary:copy(<<"n">>, 500000)})],
+    [section(Socket, 2, Message) || _ <- lists:seq(1, 100000)];
 misbehave(endless_lines, _, _, _Socket) ->
     [io:put_chars("and so on\n") || _ <- lists:seq(1, 1000000)];
 misbehave(one_byte_a_second, From, _, Socket) ->

@@ -62,6 +62,7 @@
          %% And whom they bring messages.
          couriers = #{} :: #{pid() => pid()},
          pieces = sockeye_port_pieces:new() :: sockeye_port_pieces:pieces(),
+         told = sockeye_port_told:new() :: sockeye_port_told:told(),
          pinged = 0 :: non_neg_integer(),
          ponged = 0 :: non_neg_integer(),
          %% What it has said, the last first: before and since the last ping, and how many since then.
@@ -290,7 +291,12 @@ came({message, 0, Message}, State) ->
     end;
 came({message, Id, Message}, #state{ids = Ids} = State) ->
     case {Ids, sockeye_wire:term(Message)} of
-        {#{Id := {_, Pid}}, {ok, Term}} -> Pid ! Term, State;
+        {#{Id := {_, Pid}}, {ok, Term}} ->
+            Pid ! Term,
+            case sockeye_port_told:told(Pid, iolist_size(Message), State#state.told) of
+                too_many -> {broken, <<"more messages than a process takes">>};
+                Told -> State#state{told = Told}
+            end;
         {_, {ok, _}} -> State;
         {_, error} -> {broken, <<"a message that is no term">>}
     end;
