@@ -377,3 +377,17 @@ stop_lets_handlers_close_test_() ->
                  ?assertEqual(5, length([C || {client, {close, 1001, _}} = C <- Got]))
              end)
      end || Processes <- [one, 2, per_connection]].
+
+%% A command for what is no connection is one that fails, also where that is logged.
+no_connection_is_logged_test() ->
+    {ok, Handler} = logger:get_handler_config(default),
+    ok = logger:remove_handler(default),
+    try
+        ?assert(logger:allow(error, sockeye_log)),
+        [with_handler(#{frame => fun(_, _, S) -> {[Command, {reply, #{ok => true}}], S} end}, fun(Port, _) ->
+             Socket = ws_client:connect(Port),
+             [begin ok = ws_client:text(Socket, "1"), ?assertEqual({Command, {text, <<"{\"ok\":true}">>}}, {Command, ws_client:recv(Socket)}) end || _ <- [1, 2]]
+         end) || To <- [nonsense, {sockeye_conn, nonsense}, {sockeye_conn, -1}, {sockeye_conn, 1, 2}],
+                 Command <- [{send, To, #{}}, {close, To, 1000, <<>>}, {subscribe, To, <<"a">>}]]
+    after ok = logger:add_handler(default, maps:get(module, Handler), maps:remove(id, Handler))
+    end.

@@ -78,9 +78,11 @@ named(_About, Known) -> Known.
 conn(none) ->
     #{};
 conn(Conn) ->
-    case sockeye_ask:conn_info(Conn, ?ASK_MS) of
+    try sockeye_ask:conn_info(Conn, ?ASK_MS) of
         {ok, #{peer := Peer, path := Path}} -> #{conn => Conn, peer => Peer, path => Path};
         {error, _} -> left(Conn)
+    %% What a handler took for a connection.
+    catch error:badarg -> #{}
     end.
 
 %% A connection is about to be reported as closed to the calling process: for that time it is known here, and nowhere else.
