@@ -53,6 +53,7 @@ functions() ->
      {sockeye, connections, [Server], [AServer], [not_found, timeout]},
      {sockeye, adopt, [Server, AClosedSocket, Bytes], [AServer, "not a socket", Iodata], [not_found, bad_socket]},
      {sockeye, reload_tls, [Server], [AServer], [not_found, bad_option]},
+     {sockeye, format_error, [V(closed)], [any], []},
      {sockeye, check_host, [V(1)], ["not a positive integer"], [too_low]},
      {sockeye, check_host, [V(1), Map], ["not a positive integer", AMap], [too_low, bad_option]},
      {sockeye_client, start_link, [Url, Self], [any, any], Dial},

@@ -45,14 +45,14 @@
 -export([send/2, send_message/2, broadcast/2, broadcast/3, broadcast_from/2, broadcast_from/3]).
 -export([subscribe/2, unsubscribe/2, publish/3, publish/4, publish_from/3, publish_from/4, subscribers/2, topics/1]).
 -export([close/1, close/3, setopts/2, controlling_process/2]).
--export([info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2]).
+-export([info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2, format_error/1]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
 -export_type([options/0, handler/0, http_answer/0, send_piece/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
 -export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0, host_options/0, host_finding/0]).
 -export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0, adopt_error/0]).
 
--opaque conn() :: {sockeye_conn, pos_integer()}.
+-opaque conn() :: {sockeye_conn, pos_integer() | {pid(), pos_integer()}}.
 %% A connection. It can be compared, sent to other processes of this node and used as a key. Once the connection has ended, calls return
 %% `{error, closed}'.
 
@@ -672,3 +672,19 @@ check_host(N, Options) ->
         {ok, Parsed} -> sockeye_host:check(N, Parsed);
         {error, _} = Error -> Error
     end.
+
+%% @doc The sentence of a reason, as {@link file:format_error/1} has it: what has happened, and what can be done.
+%%
+%% `Reason' is what stands in `{error, Reason}' of a public function, in `handle_error/3', in `handle_down/2', and in the event `invalid_json'; the
+%% tuple itself will do, too. A reason that is not Sockeye's own, such as one that `init/1' of a handler gave, gets a sentence with the term.
+%% The sentence is for people: it may be another one in the next version. `erlang/guide/errors.md' has a row for each reason.
+%% ```
+%% 1> sockeye:format_error({bad_option, port, <<"expected 0..65535, got 70000">>}).
+%% "option port: expected 0..65535, got 70000"
+%% 2> io:put_chars([sockeye:format_error(eaddrinuse), $\n]).
+%% the port, or the file of the Unix socket, is in use: stop who has it, or choose another
+%% ok
+%% '''
+-spec format_error(Reason :: term()) -> string().
+format_error(Reason) ->
+    sockeye_reasons:string(Reason).
