@@ -4,7 +4,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -define(MODULES, [sockeye, sockeye_client, sockeye_json, sockeye_codec, sockeye_pubsub, sockeye_presence,
-                  sockeye_handler]).
+                  sockeye_handler, sockeye_test, sockeye_test_client]).
 
 every_module_test_() ->
     [{atom_to_list(Module), fun() ->

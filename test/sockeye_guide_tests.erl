@@ -64,7 +64,7 @@ manuals_test_() ->
 
 modules() ->
     [atom_to_list(Module) || Module <- [sockeye_handler, sockeye, sockeye_client, sockeye_json, sockeye_codec,
-                                        sockeye_pubsub, sockeye_presence, sockeye_websock]].
+                                        sockeye_pubsub, sockeye_presence, sockeye_websock, sockeye_test, sockeye_test_client]].
 
 %% A page of the examples in a module's comments.
 manual(Module) ->
@@ -79,9 +79,16 @@ manual(Module) ->
                             || [Text] <- Found]]).
 
 example("1> " ++ _ = Text) ->
-    case re:run(Text, "start_link\\(|connect\\(|sockeye_json:|sockeye_codec:") of
+    StartsTest = string:find(Text, "sockeye_test:start(") =/= nomatch,
+    case re:run(Text, "start_link\\(|connect\\(|sockeye_json:|sockeye_codec:|(sockeye_test\\w*:)", [{capture, all_but_first, list}]) of
+        {match, ["sockeye_test:"]} when not StartsTest ->
+            ["1> {ok, Test} = sockeye_test:start(#{handler => {reminder, <<\"Tea\">>}}).\n{ok,...}\n"
+             "2> {ok, Conn} = sockeye_test:open(Test).\n{ok,...}\n", renumbered(Text, 2)];
+        {match, ["sockeye_test_client:"]} ->
+            ["1> {ok, Server} = sockeye:start_link(#{port => 8080}).\n{ok,...}\n"
+             "2> {ok, Socket} = sockeye_test_client:connect(8080).\n{ok,...}\n", renumbered(Text, 2)];
         {match, _} -> Text;
-        nomatch -> [server(string:find(Text, "reload_tls")), renumbered(Text)]
+        nomatch -> [server(string:find(Text, "reload_tls")), renumbered(Text, 7)]
     end;
 example("-module" ++ _ = Text) ->
     Text;
@@ -108,8 +115,8 @@ server(Tls) ->
      "6> receive {sockeye, Gone, {closed, _, _}} -> flush() end.\n...\n"
      "7> Jpeg = <<255, 216>>.\n<<\"ÿØ\">>\n"].
 
-renumbered(Text) ->
-    lists:foldl(fun(N, T) -> re:replace(T, ["^", integer_to_list(N), "> "], [integer_to_list(N + 7), "> "], [multiline, unicode, {return, list}]) end,
+renumbered(Text, By) ->
+    lists:foldl(fun(N, T) -> re:replace(T, ["^", integer_to_list(N), "> "], [integer_to_list(N + By), "> "], [multiline, unicode, {return, list}]) end,
                 Text, lists:seq(9, 1, -1)).
 
 examples_compile_test_() ->

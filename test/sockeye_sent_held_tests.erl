@@ -73,7 +73,7 @@ calls() ->
      {"setopts", any, fun(#{conn := C}, T) -> sockeye:setopts(C, T) end},
      {"setopts of many", any, fun(#{conn := C}, _) -> sockeye:setopts(C, lists:duplicate(1000000, {active, 1})) end},
      {"conn", any, fun(_, T) -> sockeye:send(T, #{}) end},
-     {"command", json, fun(#{conn := C}, T) -> sockeye_commands:flush([{json, T}, C], false) end},
+     {"command", json, fun(#{conn := C}, T) -> sockeye_commands:flush([{json, T}, C], false, 0) end},
      {"json encode", json, fun(_, T) -> sockeye_json:encode(T) end},
      {"json decode", iodata, fun(_, T) -> sockeye_json:decode(T) end},
      {"codec text", iodata, fun(#{codec := C}, T) -> sockeye_codec:encode(C, {text, T}) end},

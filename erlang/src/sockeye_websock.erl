@@ -49,6 +49,7 @@
 -export([terminate/2]).
 -export([options/1]).
 -export([stopping/1]).
+-export([own_state/1]).
 
 -record(websock,
         {module :: module(),
@@ -74,6 +75,11 @@ options(Module) ->
 stopping(Pid) ->
     Pid ! ?STOPPING,
     ok.
+
+%% @private The state of the module, where it is one.
+-spec own_state(#websock{} | term()) -> term().
+own_state(#websock{state = State}) -> State;
+own_state(State) -> State.
 
 %% @private
 -spec init({module(), term()}) -> {ok, {module(), term()}}.

@@ -11,7 +11,7 @@
 -export([conn_info/2]).
 -export([rows/3]).
 -export([controlling_process/2]).
--export([passed/0]).
+-export([passed/1]).
 -export([answers/3]).
 
 %% What makes no difference is not waited for longer.
@@ -58,9 +58,11 @@ ask(Call, Timeout) ->
             error(badarg)
     end.
 
-%% Returns when each of the engine's threads has come by.
--spec passed() -> ok.
-passed() ->
+%% Returns when each of the engine's threads has come by. A test has none.
+-spec passed(sockeye_backend:server_id()) -> ok.
+passed(Id) when is_pid(Id) ->
+    ok;
+passed(_Id) ->
     Ref = monitor(process, sockeye_engine),
     Asked = {Ref, sockeye_backend:wait_begin()},
     over(Asked, answers(sockeye_backend:pass_shards(Asked), Ref, ?PASS_MS)).
@@ -82,6 +84,8 @@ answers(Left, Ref, Timeout, Answers) ->
 
 %% What the thread of a connection knows of it.
 -spec conn_info(sockeye:conn(), timeout()) -> {ok, map()} | {error, closed | timeout}.
+conn_info({sockeye_conn, {_, _}} = Conn, _Timeout) ->
+    sockeye_test_engine:conn_info(Conn);
 conn_info(Conn, Timeout) ->
     ask(fun(Asked) -> sockeye_backend:conn_info(Conn, Asked) end, Timeout).
 

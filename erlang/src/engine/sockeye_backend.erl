@@ -8,7 +8,7 @@
 %% is too long for a normal one.
 -module(sockeye_backend).
 
--export([choose/0, at_first/0, engine/0, behaviour_info/1]).
+-export([choose/0, at_first/0, engine/0, engine/1, behaviour_info/1]).
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
@@ -19,16 +19,16 @@
          recv_dirty/2, answered/1, refuse/3, delivery_open/2, delivery_run/1, deliver_large/1, delivery_requeue/1,
          delivery_sent/1, settle/1]).
 %% Connections.
--export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
+-export([commands/2, commands_dirty/2, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
          conn_server/1, conn_info/2, watch_conn/2]).
 %% Many connections.
 -export([publish/5, publish_dirty/5, publish_command/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
          topics_of/1, connections/3, rows/3]).
 
--export_type([refusal/0, inbox/0, owner_inbox/0, server_id/0, encoded/0, batch/0, conn_error/0, asked/0, waiting/0, kind/0]).
+-export_type([refusal/0, inbox/0, left/0, owner_inbox/0, server_id/0, encoded/0, batch/0, conn_error/0, asked/0, waiting/0, kind/0]).
 
--type inbox() :: reference() | sockeye_wire:id().
+-type inbox() :: reference() | sockeye_wire:id() | {sockeye_test, pid(), non_neg_integer() | sockeye:conn()}.
 -type waiting() :: reference() | none.
 %% The reference that comes with the answer, and the wait for it.
 -type asked() :: {reference(), waiting()}.
@@ -36,7 +36,8 @@
 -type owner_inbox() :: reference() | counters:counters_ref().
 %% The bytes of a frame, and whether it must not be compressed.
 -type encoded() :: {binary(), boolean()}.
--type server_id() :: non_neg_integer().
+%% The server of a test has a process instead of the engine, see {@link sockeye_test_engine}.
+-type server_id() :: non_neg_integer() | pid().
 %% Connections and their events. `{invalid, 1007, Why}' stands for a frame that is not JSON,
 %% where that ends the connection: see refuse/3. `ending' is the question of answered/1.
 -type batch() :: [sockeye:conn() | sockeye:event() | ending | left() | {invalid, 1007, binary()}].
@@ -52,6 +53,15 @@
 
 -type kind() :: nif | port.
 
+%% Of a server, or an inbox, that may be a test's; and of a connection.
+-define(CALL_OF(Whose, Call), case Whose of
+                                  _ when is_pid(Whose); element(1, Whose) =:= sockeye_test -> sockeye_test_engine:Call;
+                                  _ -> ?CALL(Call)
+                              end).
+-define(CALL_FOR(Conn, Call), case Conn of
+                                  {sockeye_conn, {_, _}} -> sockeye_test_engine:Call;
+                                  _ -> ?CALL(Call)
+                              end).
 %% Twice as fast as a call of a module that is a variable.
 -define(CALL(Call), case module() of
                         sockeye_nif -> sockeye_nif:Call;
@@ -64,7 +74,8 @@
 -spec behaviour_info(callbacks) -> [{atom(), arity()}].
 behaviour_info(callbacks) ->
     ?MODULE:module_info(exports) --
-        [{choose, 0}, {at_first, 0}, {engine, 0}, {server_gone, 1}, {publish_command, 5}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1}].
+        [{choose, 0}, {at_first, 0}, {engine, 0}, {engine, 1}, {server_gone, 1}, {publish_command, 5}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1},
+         {commands, 2}, {commands_dirty, 2}] ++ [{commands, 1}, {commands_dirty, 1}].
 
 %% Where the engine is.
 -spec engine() -> kind().
@@ -73,6 +84,11 @@ engine() ->
         sockeye_nif -> nif;
         _ -> port
     end.
+
+%% Where that of a server is.
+-spec engine(server_id()) -> kind() | test.
+engine(ServerId) when is_pid(ServerId) -> test;
+engine(_ServerId) -> engine().
 
 %% Reads what is set: when the application starts, and at the first call before that.
 -spec choose() -> ok | {error, sockeye_why:bad_option()}.
@@ -166,7 +182,7 @@ client_conn(Id) ->
 %% A connection for which there is no process: it ends with 1011, and is counted. Of a question to a server the latter only.
 -spec no_process(sockeye:conn() | server_id()) -> ok.
 no_process(Whose) ->
-    ?CALL(no_process(Whose)).
+    ?CALL_OF(Whose, no_process(Whose)).
 
 %% The caller of `listen/1' gets `{sockeye_stopped, ServerId, {Accepted, Unanswered}}', counts over
 %% the server's life.
@@ -201,12 +217,12 @@ admit(ServerId, Head, Ends, Ref) ->
 
 -spec server_info(server_id()) -> map().
 server_info(ServerId) ->
-    ?CALL(server_info(ServerId)).
+    ?CALL_OF(ServerId, server_info(ServerId)).
 
 %% For the worker of that number, for who starts processes for connections, or for the process of that connection.
 -spec inbox_open(server_id(), non_neg_integer() | acceptor | sockeye:conn()) -> inbox() | {error, closed}.
 inbox_open(ServerId, Slot) ->
-    ?CALL(inbox_open(ServerId, Slot)).
+    ?CALL_OF(ServerId, inbox_open(ServerId, Slot)).
 
 %% The caller gets {sockeye_wake, [pid()]} for the inboxes of one connection.
 -spec relay_open(server_id()) -> ok.
@@ -216,17 +232,17 @@ relay_open(ServerId) ->
 %% The caller gets {sockeye_ask, Token, accept | Route, Request} for what is asked.
 -spec gate_open(server_id()) -> ok.
 gate_open(ServerId) ->
-    ?CALL(gate_open(ServerId)).
+    ?CALL_OF(ServerId, gate_open(ServerId)).
 
 %% `false' if nobody waits for the answer any more.
 -spec answer(server_id(), non_neg_integer(), sockeye_decision:checked()) -> boolean().
 answer(ServerId, Token, Decision) ->
-    ?CALL(answer(ServerId, Token, Decision)).
+    ?CALL_OF(ServerId, answer(ServerId, Token, Decision)).
 
 %% The same for a decision of many bytes.
 -spec answer_dirty(server_id(), non_neg_integer(), sockeye_decision:checked()) -> boolean().
 answer_dirty(ServerId, Token, Decision) ->
-    ?CALL(answer_dirty(ServerId, Token, Decision)).
+    ?CALL_OF(ServerId, answer_dirty(ServerId, Token, Decision)).
 
 %% An answer in pieces begins. `false' if nobody waits for it any more, or there are too many of them.
 -spec stream_open(server_id(), non_neg_integer(), {200..599, [{binary(), binary()}]}) -> boolean().
@@ -286,61 +302,66 @@ pass_shards(Asked) ->
 
 -spec recv(inbox(), pos_integer()) -> batch() | {more, batch()} | dirty.
 recv(Inbox, Max) ->
-    ?CALL(recv(Inbox, Max)).
+    ?CALL_OF(Inbox, recv(Inbox, Max)).
 
 -spec recv_dirty(inbox(), pos_integer()) -> batch() | {more, batch()}.
 recv_dirty(Inbox, Max) ->
-    ?CALL(recv_dirty(Inbox, Max)).
+    ?CALL_OF(Inbox, recv_dirty(Inbox, Max)).
 
 %% For who has come upon `closed' or `ending' and has handed over what answers what came before it: only then the
 %% engine says its last word. Sends of the same process that follow are `closed'.
 -spec answered(sockeye:conn()) -> maybe_crowded(ok).
 answered(Conn) ->
-    ?CALL(answered(Conn)).
+    ?CALL_FOR(Conn, answered(Conn)).
 
 %% Closes a connection for what it sent, behind what was handed over before.
 -spec refuse(sockeye:conn(), sockeye:close_code(), binary()) -> maybe_crowded(ok).
 refuse(Conn, Code, Why) ->
-    ?CALL(refuse(Conn, Code, Why)).
+    ?CALL_FOR(Conn, refuse(Conn, Code, Why)).
 
--spec commands(list()) ->
+%% Of a handler of this server.
+-spec commands(server_id(), list()) ->
           maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
-commands(Commands) ->
+commands(Id, Commands) when is_pid(Id) ->
+    sockeye_test_engine:commands(Id, Commands);
+commands(_Id, Commands) ->
     ?CALL(commands(Commands)).
 
--spec commands_dirty(list()) ->
+-spec commands_dirty(server_id(), list()) ->
           maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
-commands_dirty(Commands) ->
+commands_dirty(Id, Commands) when is_pid(Id) ->
+    sockeye_test_engine:commands(Id, Commands);
+commands_dirty(_Id, Commands) ->
     ?CALL(commands_dirty(Commands)).
 
 -spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
           maybe_crowded(ok | {error, refusal()} | dirty).
 send(Conn, Frames) ->
-    ?CALL(send(Conn, Frames)).
+    ?CALL_FOR(Conn, send(Conn, Frames)).
 
 -spec send_dirty(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) ->
           maybe_crowded(ok | {error, refusal()}).
 send_dirty(Conn, Frames) ->
-    ?CALL(send_dirty(Conn, Frames)).
+    ?CALL_FOR(Conn, send_dirty(Conn, Frames)).
 
 %% With a reference, `ok' promises the message `{Ref, sockeye:outcome()}'.
 -spec publish(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()} | dirty).
 publish(ServerId, To, Frame, Except, Ref) ->
-    ?CALL(publish(ServerId, To, Frame, Except, Ref)).
+    ?CALL_OF(ServerId, publish(ServerId, To, Frame, Except, Ref)).
 
 -spec publish_dirty(server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none,
               asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()}).
 publish_dirty(ServerId, To, Frame, Except, Ref) ->
-    ?CALL(publish_dirty(ServerId, To, Frame, Except, Ref)).
+    ?CALL_OF(ServerId, publish_dirty(ServerId, To, Frame, Except, Ref)).
 
 %% Of a handler that does not wait: it gets `{sockeye_failed, [{Note, Frame, Reason}]}' if it fails. False where asking takes no
 %% time, or the caller is no handler: nothing has been done then.
 -spec publish_command(Note :: term(), server_id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none) -> boolean().
 publish_command(Note, ServerId, To, Frame, Except) ->
-    engine() =:= port andalso sockeye_port:publish_command(Note, ServerId, To, Frame, Except).
+    engine(ServerId) =:= port andalso sockeye_port:publish_command(Note, ServerId, To, Frame, Except).
 
 -spec encode_frame(server_id(), sockeye:frame()) ->
           {ok, encoded()} | {error, refusal()} | dirty.
@@ -367,20 +388,24 @@ publish_encoded_dirty(ServerId, To, Frame, Except, Ref) ->
 -spec send_list([sockeye:conn()], sockeye:frame()) ->
           maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | refusal()} | dirty).
 send_list(Conns, Frame) ->
-    ?CALL(send_list(Conns, Frame)).
+    ?CALL_FOR(first(Conns), send_list(Conns, Frame)).
 
 -spec send_list_dirty([sockeye:conn()], sockeye:frame()) ->
           maybe_crowded(ok | {error, [{sockeye:conn(), closed | busy}] | refusal()}).
 send_list_dirty(Conns, Frame) ->
-    ?CALL(send_list_dirty(Conns, Frame)).
+    ?CALL_FOR(first(Conns), send_list_dirty(Conns, Frame)).
+
+-spec first(term()) -> term().
+first([Conn | _]) -> Conn;
+first(_Other) -> none.
 
 -spec subscribe(sockeye:conn(), sockeye:topic()) -> maybe_crowded(ok | {error, sockeye:subscribe_error()}).
 subscribe(Conn, Topic) ->
-    ?CALL(subscribe(Conn, Topic)).
+    ?CALL_FOR(Conn, subscribe(Conn, Topic)).
 
 -spec unsubscribe(sockeye:conn(), sockeye:topic()) -> maybe_crowded(ok | {error, closed}).
 unsubscribe(Conn, Topic) ->
-    ?CALL(unsubscribe(Conn, Topic)).
+    ?CALL_FOR(Conn, unsubscribe(Conn, Topic)).
 
 %% The process gets `{sockeye_topics, ServerId}' when there is {@link topic_news/1}: once, until it
 %% has taken all.
@@ -400,21 +425,21 @@ topic_count(ServerId, Topic) ->
 
 -spec topics_of(server_id()) -> #{sockeye:topic() => pos_integer()}.
 topics_of(ServerId) ->
-    ?CALL(topics_of(ServerId)).
+    ?CALL_OF(ServerId, topics_of(ServerId)).
 
 %% The process gets `{sockeye_down, Conn}' when the connection has ended.
 -spec watch_conn(sockeye:conn(), pid()) -> ok | {error, closed}.
 watch_conn(Conn, Pid) ->
-    ?CALL(watch_conn(Conn, Pid)).
+    ?CALL_FOR(Conn, watch_conn(Conn, Pid)).
 
 -spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> maybe_crowded(ok | {error, closed}).
 setopts(Conn, Options) ->
-    ?CALL(setopts(Conn, Options)).
+    ?CALL_FOR(Conn, setopts(Conn, Options)).
 
 %% The same for many options.
 -spec setopts_dirty(sockeye:conn(), [sockeye:conn_option()]) -> maybe_crowded(ok | {error, closed}).
 setopts_dirty(Conn, Options) ->
-    ?CALL(setopts_dirty(Conn, Options)).
+    ?CALL_FOR(Conn, setopts_dirty(Conn, Options)).
 
 %% `{Ref, ok}' comes when what arrived before is with the old owner.
 -spec controlling_process(sockeye:conn(), pid(), asked()) -> ok | {error, closed}.
@@ -423,7 +448,7 @@ controlling_process(Conn, Pid, Asked) ->
 
 -spec conn_server(sockeye:conn()) -> {ok, server_id()} | {error, closed}.
 conn_server(Conn) ->
-    ?CALL(conn_server(Conn)).
+    ?CALL_FOR(Conn, conn_server(Conn)).
 
 %% The answer comes as the message `{Ref, {ok, Map} | {error, closed}}'.
 -spec wait_begin() -> waiting().

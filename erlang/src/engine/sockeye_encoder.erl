@@ -40,6 +40,8 @@ forget(Id) ->
     end.
 
 -spec of_server(sockeye_backend:server_id()) -> encoder() | none.
+of_server(Id) when is_pid(Id) ->
+    sockeye_test_engine:encoder(Id);
 of_server(Id) ->
     try ets:lookup(?TABLE, Id) of
         [{_, Encoder}] -> Encoder;

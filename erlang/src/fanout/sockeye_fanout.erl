@@ -93,7 +93,7 @@ command(Note, ServerId, Target, Frame, Except) ->
 %% Whether only connections of this node may get it, and the engine is where asking takes its time.
 -spec is_for_connections(sockeye_backend:server_id(), to()) -> boolean().
 is_for_connections(ServerId, To) ->
-    sockeye_backend:engine() =:= port
+    sockeye_backend:engine(ServerId) =:= port
         andalso (To =:= all orelse sockeye_cluster:processes() =:= 0)
         andalso sockeye_cluster:name(ServerId, default) =:= local.
 
@@ -194,6 +194,8 @@ hand_over(ServerId, To, Frame, Except, Ref) ->
 
 -spec wait(sockeye_backend:server_id(), to(), sockeye:frame() | {encoded, sockeye_backend:encoded()},
            sockeye:conn() | none) -> tried().
+wait(Id, To, Form, Except) when is_pid(Id) ->
+    hand_over(Id, To, Form, Except, {make_ref(), none});
 wait(ServerId, To, Form, Except) ->
     case sockeye_ask:ask(fun(Asked) -> hand_over(ServerId, To, Form, Except, Asked) end, ?TIMEOUT_MS) of
         Outcome when is_map(Outcome) -> {ok, Outcome};
@@ -226,6 +228,8 @@ unsubscribe(Conn, Topic) ->
     settle(sockeye_backend:unsubscribe(Conn, Topic)).
 
 -spec connections(sockeye_backend:server_id(), to()) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
+connections(Id, Of) when is_pid(Id) ->
+    sockeye_test_engine:connections(Id, Of);
 connections(ServerId, Of) ->
     Ref = monitor(process, sockeye_engine),
     Asked = {Ref, sockeye_backend:wait_begin()},

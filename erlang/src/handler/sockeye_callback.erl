@@ -107,7 +107,7 @@ message(Name, [With | _] = Args, Conn, Kind, State, #s{module = Module} = S) ->
 %% A reply goes after the commands beside it: what the caller does then comes later.
 -spec replied(term(), [term()], sockeye_crash:last(), #s{}) -> term().
 replied({reply, Reply, Commands, State}, [_, From], {handle_call, Conn, _, _}, S) when is_list(Commands) ->
-    sockeye_commands:flush(sockeye_commands:add(Commands, handle_call, Conn, [], S#s.server_id), false),
+    sockeye_commands:flush(sockeye_commands:add(Commands, handle_call, Conn, [], S#s.server_id), false, S#s.server_id),
     gen_server:reply(From, Reply),
     {[], State};
 replied({reply, Reply, Commands, State, hibernate}, [_, _] = Args, {handle_call, _, _, _} = Last, S) ->

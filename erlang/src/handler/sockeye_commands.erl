@@ -6,7 +6,7 @@
 -module(sockeye_commands).
 
 -export([add/5]).
--export([flush/2]).
+-export([flush/3]).
 -export([refusals/1]).
 -export([report/5]).
 
@@ -50,7 +50,7 @@ add([], _At, _Conn, Acc, _Id) ->
 add([Command | Rest], At, Conn, Acc, Id) ->
     case other(Command, Conn, At) of
         {Done, About, Call} ->
-            flush(Acc, false),
+            flush(Acc, false, Id),
             %% Only such mistakes of the arguments are the command's.
             try Call(Id) of
                 {error, Reason} -> failed([{At, Done, About, Reason} || not is_no_news(Done, Reason)]);
@@ -120,32 +120,32 @@ noted(handle_frame, Conn) -> Conn;
 noted(At, Conn) -> {?NOTE, At, Conn}.
 
 %% Hands over what there is.
--spec flush(acc(), boolean()) -> ok.
-flush([], _Dirty) ->
+-spec flush(acc(), boolean(), sockeye_backend:server_id()) -> ok.
+flush([], _Dirty, _Id) ->
     ok;
-flush(Acc, Dirty) ->
-    submit(lists:reverse(Acc), Dirty).
+flush(Acc, Dirty, Id) ->
+    submit(lists:reverse(Acc), Dirty, Id).
 
--spec submit(list(), boolean()) -> ok.
-submit(Commands, false) ->
-    submitted(sockeye_backend:commands(Commands), false);
-submit(Commands, true) ->
-    submitted(sockeye_backend:commands_dirty(Commands), true).
+-spec submit(list(), boolean(), sockeye_backend:server_id()) -> ok.
+submit(Commands, false, Id) ->
+    submitted(sockeye_backend:commands(Id, Commands), false, Id);
+submit(Commands, true, Id) ->
+    submitted(sockeye_backend:commands_dirty(Id, Commands), true, Id).
 
--spec submitted(term(), boolean()) -> ok.
-submitted(ok, _Dirty) ->
+-spec submitted(term(), boolean(), sockeye_backend:server_id()) -> ok.
+submitted(ok, _Dirty, _Id) ->
     ok;
-submitted({done, Errors}, _Dirty) ->
+submitted({done, Errors}, _Dirty, _Id) ->
     refused(Errors);
-submitted({more, Rest, Errors}, Dirty) ->
+submitted({more, Rest, Errors}, Dirty, Id) ->
     refused(Errors),
-    submit(Rest, Dirty);
-submitted({dirty, Rest, Errors}, _Dirty) ->
+    submit(Rest, Dirty, Id);
+submitted({dirty, Rest, Errors}, _Dirty, Id) ->
     refused(Errors),
-    submit(Rest, true);
+    submit(Rest, true, Id);
 %% Too much waits for the engine: so does the handler.
-submitted({crowded, _, _} = Crowded, Dirty) ->
-    submitted(sockeye_backlog:settle(Crowded), Dirty).
+submitted({crowded, _, _} = Crowded, Dirty, Id) ->
+    submitted(sockeye_backlog:settle(Crowded), Dirty, Id).
 
 -spec refused([sockeye_backend:conn_error()]) -> ok.
 refused(Errors) ->
@@ -238,6 +238,7 @@ first(Arguments) ->
 %% that is closed is nobody's fault.
 -spec report([failure()], [failure()], module(), sockeye_backend:server_id(), fun(() -> map())) -> ok.
 report(All, NotTold, Module, Id, Who) ->
+    ok = sockeye_test_engine:failed(Id, All),
     {Bad, _} = lists:partition(fun is_bad/1, All),
     Failed = [F || {_, _, _, Reason} = F <- NotTold, Reason =/= closed, not is_bad(F)],
     first_of(error, bad_command, Bad, Module, Id, Who),

@@ -270,7 +270,7 @@ finish({ok, Acc, State, Hibernate}, {port, _}, Dirty, #s{max = Max} = S) ->
     ok = sockeye_port_batch:served(lists:reverse(Acc), Max),
     finish({ok, [], State, Hibernate}, false, Dirty, S);
 finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
-    sockeye_commands:flush(Acc, Dirty),
+    sockeye_commands:flush(Acc, Dirty, S#s.server_id),
     case More of
         true ->
             %% By way of the mailbox, so that other messages get their turn,
@@ -283,7 +283,7 @@ finish({ok, Acc, State, Hibernate}, More, Dirty, S) ->
             rest(State, S)
     end;
 finish({ended, Acc, State}, _More, Dirty, S) ->
-    sockeye_commands:flush(Acc, Dirty),
+    sockeye_commands:flush(Acc, Dirty, S#s.server_id),
     {stop, normal, State, S};
 finish({stop, Fin, Acc, State}, _More, Dirty, S) ->
     Conn = own_conn(S),
@@ -292,13 +292,13 @@ finish({stop, Fin, Acc, State}, _More, Dirty, S) ->
     %% the engine sees it die and says 1011.
     case sockeye_crash:is_orderly(Reason) of
         true when Conn =/= none ->
-            sockeye_commands:flush([{close, 1000, <<>>}, Conn | Acc], Dirty),
+            sockeye_commands:flush([{close, 1000, <<>>}, Conn | Acc], Dirty, S#s.server_id),
             {stop, Reason, State, S};
         true ->
-            sockeye_commands:flush(Acc, Dirty),
+            sockeye_commands:flush(Acc, Dirty, S#s.server_id),
             {stop, Reason, State, S};
         false ->
-            sockeye_commands:flush(Acc, Dirty),
+            sockeye_commands:flush(Acc, Dirty, S#s.server_id),
             {stop, {?FIN, Fin}, State, S}
     end.
 
@@ -335,7 +335,7 @@ hibernate(State, S) ->
 -spec events(sockeye_backend:batch(), acc(), term(), boolean(), #s{}) -> outcome().
 events([Conn, {closed, Code, Reason, Who} | Rest], Acc, State, Hibernate, S) ->
     %% `ending' has come before, if there was something to answer.
-    sockeye_commands:flush(Acc, false),
+    sockeye_commands:flush(Acc, false, S#s.server_id),
     ok = sockeye_log:has_left(Conn, Who),
     case sockeye_callback:event({closed, Code, Reason}, Conn, [], State, S) of
         {ok, Acc1, State1, _} when Conn =:= S#s.conn -> {ended, Acc1, State1};
@@ -344,11 +344,11 @@ events([Conn, {closed, Code, Reason, Who} | Rest], Acc, State, Hibernate, S) ->
     end;
 events([Conn, ending | Rest], Acc, State, Hibernate, S) ->
     %% Our Close waits for what answers the frames before the peer's.
-    sockeye_commands:flush(Acc, false),
+    sockeye_commands:flush(Acc, false, S#s.server_id),
     ok = sockeye_backlog:settle(sockeye_backend:answered(Conn)),
     events(Rest, [], State, Hibernate, S);
 events([Conn, {invalid, Code, Why} | Rest], Acc, State, Hibernate, S) ->
-    sockeye_commands:flush(Acc, false),
+    sockeye_commands:flush(Acc, false, S#s.server_id),
     ok = sockeye_backlog:settle(sockeye_backend:refuse(Conn, Code, Why)),
     events(Rest, [], State, Hibernate, S);
 events([Conn, Event | Rest], Acc, State, Hibernate, S) ->
@@ -412,20 +412,20 @@ down(_What, State, S) ->
 %% Serves what has come until now. It is in the inbox, or with the engine's threads, which hold it while there is no room and while a
 %% connection has no credits: they bring it when they come by. What an engine of its own has is on its way before the answer to `Last'.
 -spec served(term(), #s{}) -> {served, term(), #s{}} | {stop, term(), term(), #s{}}.
-served(State, S) ->
-    case sockeye_backend:engine() of
+served(State, #s{server_id = Id} = S) ->
+    case sockeye_backend:engine(Id) of
         port ->
             {Last, Time} = sockeye_port:rest(),
             served(Last, Time, {noreply, State, S});
-        nif ->
+        _ ->
             brought(served(make_ref(), 0, info(sockeye_ready, State, S)))
     end.
 
 -spec brought(Served) -> Served when Served :: {served, term(), #s{}} | {stop, term(), term(), #s{}}.
-brought({served, State, #s{inbox = Inbox, max = Max} = S}) ->
+brought({served, State, #s{inbox = Inbox, max = Max, server_id = Id} = S}) ->
     %% They do so behind what they are asked: so they have when they have been asked twice.
-    ok = sockeye_ask:passed(),
-    ok = sockeye_ask:passed(),
+    ok = sockeye_ask:passed(Id),
+    ok = sockeye_ask:passed(Id),
     case sockeye_backend:recv(Inbox, Max) of
         [] -> {served, State, S};
         Came -> brought(served(make_ref(), 0, received(Came, State, S)))

@@ -162,7 +162,7 @@ why(Reason) -> [": ", long(Reason)].
 
 -spec conn(map()) -> unicode:chardata().
 conn(#{conn := {sockeye_conn, Number}} = R) ->
-    [" on connection ", integer_to_list(Number), from(R), path(R)];
+    [" on connection ", short(Number), from(R), path(R)];
 conn(_R) ->
     "".
 

@@ -134,10 +134,10 @@ close_some(#drain{queue = []} = Drain) ->
         {ok, [_ | _] = Conns} -> close_some(Drain#drain{queue = Conns});
         _ -> Drain
     end;
-close_some(#drain{queue = Queue, told_by = ToldBy, options = Options} = Drain) ->
+close_some(#drain{id = Id, queue = Queue, told_by = ToldBy, options = Options} = Drain) ->
     #{per_interval := Batch, interval := Interval, code := Code, reason := Reason} = Options,
     {Now, Later} = split(size(length(Queue), Batch, Interval, left(ToldBy)), Queue),
-    close(Now, Code, Reason),
+    close(Id, Now, Code, Reason),
     Drain#drain{queue = Later}.
 
 %% How many to close at once: more than asked for, where the time would be over before the last is
@@ -155,14 +155,14 @@ split(N, List) when length(List) =< N -> {List, []};
 split(N, List) -> lists:split(N, List).
 
 %% An error is one of a connection that is closed already.
--spec close([sockeye:conn()], sockeye:close_code(), binary()) -> ok.
-close(Conns, Code, Reason) ->
-    submit(lists:append([[Conn, {close, Code, Reason}] || Conn <- Conns])).
+-spec close(sockeye_backend:server_id(), [sockeye:conn()], sockeye:close_code(), binary()) -> ok.
+close(Id, Conns, Code, Reason) ->
+    submit(Id, lists:append([[Conn, {close, Code, Reason}] || Conn <- Conns])).
 
--spec submit(list()) -> ok.
-submit(Commands) ->
-    case sockeye_backlog:settle(sockeye_backend:commands(Commands)) of
-        {more, Rest, _} -> submit(Rest);
+-spec submit(sockeye_backend:server_id(), list()) -> ok.
+submit(Id, Commands) ->
+    case sockeye_backlog:settle(sockeye_backend:commands(Id, Commands)) of
+        {more, Rest, _} -> submit(Id, Rest);
         _ -> ok
     end.
 
@@ -186,20 +186,20 @@ calmly(Id, Code) ->
     case begun(Id) =:= ok andalso sockeye:connections(self()) of
         {ok, Conns} when length(Conns) > ?CALM_BATCH ->
             Batch = max(?CALM_BATCH, (length(Conns) - 1) div ?CALM_BATCHES + 1),
-            close_all(Conns, Batch, Code);
+            close_all(Id, Conns, Batch, Code);
         _ ->
             ok
     end.
 
--spec close_all([sockeye:conn()], pos_integer(), sockeye:close_code()) -> ok.
-close_all(Conns, Batch, Code) ->
+-spec close_all(sockeye_backend:server_id(), [sockeye:conn()], pos_integer(), sockeye:close_code()) -> ok.
+close_all(Id, Conns, Batch, Code) ->
     {Now, Later} = split(Batch, Conns),
-    close(Now, Code, <<>>),
+    close(Id, Now, Code, <<>>),
     case Later of
         [] -> ok;
         _ ->
             receive after ?CALM_MS -> ok end,
-            close_all(Later, Batch, Code)
+            close_all(Id, Later, Batch, Code)
     end.
 
 -spec now_ms() -> integer().
