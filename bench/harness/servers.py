@@ -48,7 +48,8 @@ def beam(module, mode, patterns, hint, root=ROOT):
             raise Missing(hint)
         paths += found
     paths += [str(compiled(module, paths, root))]
-    start = f"spawn(fun() -> {module}:main([{mode}]) end)."
+    # A server that cannot start ends, and is not waited for.
+    start = f"spawn(fun() -> {{_, Main}} = spawn_monitor({module}, main, [[{mode}]]), receive {{'DOWN', Main, _, _, _}} -> halt(1) end end)."
     return [*BEAM, *([] if busy_wait else NO_BUSY_WAIT), "-pa", *paths, "-eval", start]
 
 
