@@ -54,6 +54,7 @@ def markdown(results):
                 head(["", *[called(name) for name in names]]), rule(len(names))]
         out += [head([title(step, found, names), *[shown(step, found[name].get(step)) for name in names]]) for step in STEPS
                 if any(step in found[name] for name in names)]
+        out.append(head(["other work on the machine meanwhile", *[beside(found[name].get("other work")) for name in names]]))
         out += ["", "Memory, bytes for each connection:", "", head(["", *[called(name) for name in names]]), rule(len(names))]
         out += [head([what, *[part(found[name], step, key) for name in names]]) for step, key, what in PARTS]
         out.append("")
@@ -98,6 +99,10 @@ def shown(step, row):
         first += f", {cut:,} without a Close frame" if cut else ""
     lost = sum(row.get("lost", {}).values())
     return f"{first}, {row['cpu_s']:.3g} s, {seen}" + (f", {lost:,} lost" if lost else "")
+
+
+def beside(row):
+    return "unknown" if row is None else row["note"] if "note" in row else f"{100 * row['busy']:.0f} % of a core"
 
 
 def time(us):

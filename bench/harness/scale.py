@@ -71,7 +71,7 @@ def scenario(server, connections, rest, growth, settle, keep):
     """All steps; `keep(step, row)` gets each of them. Memory has some time to settle: what many leave behind is given
     back when none has left for a second."""
     load = Load(server, connections)
-    memory = Memory(server)
+    memory, others = Memory(server), Others(os.getpid())
     try:
         for step in (f"open {WARM} 0", "burst", "publish 1", "gone", f"rest {2.5 * settle}"):
             load.ask(step)
@@ -109,6 +109,7 @@ def scenario(server, connections, rest, growth, settle, keep):
         row = ended(server, load, "stop")
         time.sleep(2.5 * settle)
         keep("stopped", held(row))
+        keep("other work", {"busy": others.busy()})
     finally:
         load.stop()
 
@@ -159,6 +160,23 @@ def family(pid):
 
 def cpu_seconds(pid):
     return sum(int(path.read_text().split()[0]) for one in family(pid) for path in Path(f"/proc/{one}/task").glob("*/schedstat")) / 1e9
+
+
+class Others:
+    """What the machine does beside a process and its children: a measurement that others disturb says so."""
+
+    def __init__(self, ours):
+        self.ours, self.began = ours, time.monotonic()
+        self.base = self.taken()
+
+    def taken(self):
+        """CPU seconds of all, less ours; idle and waiting for disks do not count."""
+        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK") - cpu_seconds(self.ours)
+
+    def busy(self):
+        """Cores that others have kept busy."""
+        return round(max(0, self.taken() - self.base) / (time.monotonic() - self.began), 3)
 
 
 class Memory:
