@@ -53,9 +53,13 @@
 
 -type kind() :: nif | port.
 
-%% Of a server, or an inbox, that may be a test's; and of a connection.
+%% Of a server that may be a test's, of an inbox, and of a connection.
 -define(CALL_OF(Whose, Call), case Whose of
-                                  _ when is_pid(Whose); element(1, Whose) =:= sockeye_test -> sockeye_test_engine:Call;
+                                  _ when is_pid(Whose) -> sockeye_test_engine:Call;
+                                  _ -> ?CALL(Call)
+                              end).
+-define(CALL_AT(Inbox, Call), case Inbox of
+                                  {sockeye_test, _, _} -> sockeye_test_engine:Call;
                                   _ -> ?CALL(Call)
                               end).
 -define(CALL_FOR(Conn, Call), case Conn of
@@ -302,11 +306,11 @@ pass_shards(Asked) ->
 
 -spec recv(inbox(), pos_integer()) -> batch() | {more, batch()} | dirty.
 recv(Inbox, Max) ->
-    ?CALL_OF(Inbox, recv(Inbox, Max)).
+    ?CALL_AT(Inbox, recv(Inbox, Max)).
 
 -spec recv_dirty(inbox(), pos_integer()) -> batch() | {more, batch()}.
 recv_dirty(Inbox, Max) ->
-    ?CALL_OF(Inbox, recv_dirty(Inbox, Max)).
+    ?CALL_AT(Inbox, recv_dirty(Inbox, Max)).
 
 %% For who has come upon `closed' or `ending' and has handed over what answers what came before it: only then the
 %% engine says its last word. Sends of the same process that follow are `closed'.
