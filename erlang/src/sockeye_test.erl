@@ -75,6 +75,10 @@
 %%     ok = sockeye_test:stop(Test).
 %% '''
 -module(sockeye_test).
+%% The connections of a test are made here.
+-dialyzer(no_opaque).
+-dialyzer({no_contracts, [busy/2, received/1]}).
+-dialyzer({no_return, [frame/2]}).
 
 -export([start/1]).
 -export([stop/1]).

@@ -39,11 +39,11 @@
 -export_type([frame_options/0]).
 -export_type([error/0]).
 
--type client() :: gen_tcp:socket() | ssl:sslsocket().
+-type client() :: gen_tcp:socket() | tuple().
 %% A passive socket, binary and raw, that has been through a handshake.
 
 -type options() :: #{path => iodata(), headers => [{iodata(), iodata()}], ip => inet:ip_address() | {local, file:name_all()} | string(),
-                     tls => [ssl:tls_client_option()], socket => [gen_tcp:connect_option()], timeout => pos_integer()}.
+                     tls => [term()], socket => [gen_tcp:connect_option()], timeout => pos_integer()}.
 %% Defaults: `path' `"/"', no `headers' beside those of the handshake, `ip' 127.0.0.1 (with `{local, Path}' the port is 0), no `tls', `socket'
 %% no more options of `gen_tcp', `timeout' 10000 milliseconds for each step.
 
@@ -63,6 +63,8 @@
 %% and `ssl'.
 
 -define(TIMEOUT, 10000).
+%% A multiple of four.
+-define(MASKED, 65536).
 -define(KEY, <<"dGhlIHNhbXBsZSBub25jZQ==">>).
 -define(ACCEPT, <<"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=">>).
 -define(IS_TLS(Socket), (is_tuple(Socket) andalso element(1, Socket) =:= sslsocket)).
@@ -106,7 +108,7 @@ handshake(Port, Options) ->
     Timeout = maps:get(timeout, Options, ?TIMEOUT),
     SocketOptions = [binary, {active, false}, {packet, raw}] ++ [{nodelay, true} || not is_local(Ip)] ++ maps:get(socket, Options, []),
     Connected = case Options of
-                    #{tls := Tls} -> ssl:connect(Ip, Port, SocketOptions ++ Tls, Timeout);
+                    #{tls := Tls} -> (ssl()):connect(Ip, Port, SocketOptions ++ Tls, Timeout);
                     _ -> gen_tcp:connect(Ip, Port, SocketOptions, Timeout)
                 end,
     case Connected of
@@ -200,10 +202,14 @@ head(First, Masked, Length, 7) -> <<First/binary, Masked:1, Length:7>>;
 head(First, Masked, Length, 16) -> <<First/binary, Masked:1, 126:7, Length:16>>;
 head(First, Masked, Length, 64) -> <<First/binary, Masked:1, 127:7, Length:64>>.
 
+%% As numbers of many bytes, which are quick to make.
 -spec mask(binary(), <<_:32>>) -> binary().
+mask(<<Part:?MASKED/binary, Rest/binary>>, Mask) when Rest =/= <<>> -> <<(mask(Part, Mask))/binary, (mask(Rest, Mask))/binary>>;
 mask(Bin, Mask) ->
     Size = byte_size(Bin),
-    crypto:exor(Bin, binary:part(binary:copy(Mask, Size div 4 + 1), 0, Size)).
+    <<Data:Size/unit:8>> = Bin,
+    <<Pattern:Size/unit:8>> = binary:part(binary:copy(Mask, Size div 4 + 1), 0, Size),
+    <<(Data bxor Pattern):Size/unit:8>>.
 
 %% @doc Sends bytes as they are. Errors: {@link error()}.
 %% ```
@@ -211,7 +217,7 @@ mask(Bin, Mask) ->
 %% ok
 %% '''
 -spec raw(client(), iodata()) -> ok | {error, error()}.
-raw(Socket, Bytes) when ?IS_TLS(Socket) -> ssl:send(Socket, Bytes);
+raw(Socket, Bytes) when ?IS_TLS(Socket) -> (ssl()):send(Socket, Bytes);
 raw(Socket, Bytes) -> gen_tcp:send(Socket, Bytes).
 
 %% @equiv recv(Socket, 10000)
@@ -306,7 +312,7 @@ recv_close(Socket, Timeout) ->
 %% {error,closed}
 %% '''
 -spec shutdown(client()) -> ok | {error, error()}.
-shutdown(Socket) when ?IS_TLS(Socket) -> ssl:shutdown(Socket, write);
+shutdown(Socket) when ?IS_TLS(Socket) -> (ssl()):shutdown(Socket, write);
 shutdown(Socket) -> gen_tcp:shutdown(Socket, write).
 
 %% @doc Closes the socket, without a Close frame.
@@ -315,7 +321,7 @@ shutdown(Socket) -> gen_tcp:shutdown(Socket, write).
 %% ok
 %% '''
 -spec close(client()) -> ok.
-close(Socket) when ?IS_TLS(Socket) -> _ = ssl:close(Socket), ok;
+close(Socket) when ?IS_TLS(Socket) -> _ = (ssl()):close(Socket), ok;
 close(Socket) -> gen_tcp:close(Socket).
 
 %% @doc Closes the socket at once: the server sees that the connection was reset. Over TLS it is only closed.
@@ -328,10 +334,16 @@ drop(Socket) ->
     ?IS_TLS(Socket) orelse inet:setopts(Socket, [{linger, {true, 0}}]),
     close(Socket).
 
+%% No dependency: whoever gives the option `tls' has it.
+-spec ssl() -> module().
+ssl() ->
+    {module, Module} = code:ensure_loaded(ssl),
+    Module.
+
 -spec take(client(), non_neg_integer(), timeout()) -> {ok, term()} | {error, term()}.
-take(Socket, Length, Timeout) when ?IS_TLS(Socket) -> ssl:recv(Socket, Length, Timeout);
+take(Socket, Length, Timeout) when ?IS_TLS(Socket) -> (ssl()):recv(Socket, Length, Timeout);
 take(Socket, Length, Timeout) -> gen_tcp:recv(Socket, Length, Timeout).
 
 -spec setopts(client(), list()) -> ok | {error, term()}.
-setopts(Socket, Options) when ?IS_TLS(Socket) -> ssl:setopts(Socket, Options);
+setopts(Socket, Options) when ?IS_TLS(Socket) -> (ssl()):setopts(Socket, Options);
 setopts(Socket, Options) -> inet:setopts(Socket, Options).

@@ -4,6 +4,8 @@
 %% {@link sockeye_backend} comes here for whatever has the number of a test's server or connection, so that the handler runs in its
 %% ordinary process, with the ordinary checks and reports. {@link sockeye_test_world} answers.
 -module(sockeye_test_engine).
+%% The connections of a test are made here.
+-dialyzer(no_opaque).
 %% For the test.
 -export([begin_act/1, acts/1, open/2, push/2, busy/2, received/1, stopping/1, answer_closes/1, workers/1, waiting/2, key/1,
          host/1, host/2, started/3, ended/3, timers/2]).
@@ -17,6 +19,7 @@
 -export_type([act/0, key/0]).
 
 -type id() :: pid().
+-type conn() :: {sockeye_conn, {pid(), pos_integer()}}.
 -type key() :: non_neg_integer() | sockeye:conn().
 %% The number of a process of the pool, or the connection that has a process.
 
@@ -42,7 +45,7 @@ acts(Pid) -> call(Pid, acts).
 open(Pid, Request) -> call(Pid, {open, Request}).
 
 %% Frames that came together. What it takes to read them is done by the caller.
--spec push(sockeye:conn(), [term()]) -> ok | {error, closed | binary()}.
+-spec push(conn(), [term()]) -> ok | {error, closed | binary()}.
 push({_, {Pid, _}} = Conn, Frames) ->
     try call(Pid, config) of
         Config ->
@@ -65,10 +68,10 @@ event(Frame, Config) ->
         {error, Why} -> throw({bad, Why})
     end.
 
--spec busy(sockeye:conn(), boolean()) -> ok | {error, closed}.
+-spec busy(conn(), boolean()) -> ok | {error, closed}.
 busy(Conn, Busy) -> for(Conn, {busy, Busy}).
 
--spec received(sockeye:conn()) -> [sockeye_test_frames:seen()] | {error, closed}.
+-spec received(conn()) -> [sockeye_test_frames:seen()] | {error, closed}.
 received(Conn) -> for(Conn, received).
 
 %% Closes all connections, as a server does that stops.
@@ -87,7 +90,7 @@ workers(Pid) -> call(Pid, workers).
 waiting(Pid, Key) -> call(Pid, {waiting, Key}).
 
 %% Which process serves a connection.
--spec key(sockeye:conn()) -> key() | {error, closed}.
+-spec key(conn()) -> key() | {error, closed}.
 key(Conn) -> for(Conn, key).
 
 -spec started(pid(), key(), pid()) -> ok.
@@ -119,7 +122,7 @@ connections(Pid, Of) ->
     catch error:badarg -> {error, not_found}
     end.
 
--spec conn_info(sockeye:conn()) -> {ok, map()} | {error, closed}.
+-spec conn_info(conn()) -> {ok, map()} | {error, closed}.
 conn_info(Conn) -> for(Conn, info).
 
 %% What the log hears of, too.
@@ -150,10 +153,10 @@ recv({_, Pid, Key}, Max) -> call(Pid, {recv, Key, Max}).
 -spec recv_dirty(sockeye_backend:inbox(), pos_integer()) -> sockeye_backend:batch() | {more, sockeye_backend:batch()}.
 recv_dirty(Inbox, Max) -> recv(Inbox, Max).
 
--spec answered(sockeye:conn()) -> ok.
+-spec answered(conn()) -> ok.
 answered(Conn) -> _ = for(Conn, answered), ok.
 
--spec refuse(sockeye:conn(), sockeye:close_code(), binary()) -> ok.
+-spec refuse(conn(), sockeye:close_code(), binary()) -> ok.
 refuse(Conn, Code, Why) -> _ = for(Conn, {refuse, Code, Why}), ok.
 
 -spec commands(id(), list()) -> ok | {done, [sockeye_backend:conn_error()]}.
@@ -163,28 +166,28 @@ commands(Pid, Commands) ->
         Errors -> {done, Errors}
     end.
 
--spec send(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye_backend:refusal()}.
+-spec send(conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye_backend:refusal()}.
 send(Conn, Frames) -> checked(for(Conn, {send, self(), Frames})).
 
--spec send_dirty(sockeye:conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye_backend:refusal()}.
+-spec send_dirty(conn(), sockeye:frame() | [sockeye:frame()]) -> ok | {error, sockeye_backend:refusal()}.
 send_dirty(Conn, Frames) -> send(Conn, Frames).
 
--spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> ok | {error, closed}.
+-spec setopts(conn(), [sockeye:conn_option()]) -> ok | {error, closed}.
 setopts(Conn, Options) ->
     sockeye_args:wrong(conn_options, Options) =:= none orelse error(badarg),
     for(Conn, {setopts, Options}).
 
--spec setopts_dirty(sockeye:conn(), [sockeye:conn_option()]) -> ok | {error, closed}.
+-spec setopts_dirty(conn(), [sockeye:conn_option()]) -> ok | {error, closed}.
 setopts_dirty(Conn, Options) -> setopts(Conn, Options).
 
--spec conn_server(sockeye:conn()) -> {ok, id()} | {error, closed}.
+-spec conn_server(conn()) -> {ok, id()} | {error, closed}.
 conn_server({_, {Pid, _}} = Conn) ->
     case for(Conn, key) of
         {error, closed} = Error -> Error;
         _ -> {ok, Pid}
     end.
 
--spec watch_conn(sockeye:conn(), pid()) -> ok | {error, closed}.
+-spec watch_conn(conn(), pid()) -> ok | {error, closed}.
 watch_conn(Conn, Pid) -> for(Conn, {watch, Pid}).
 
 -spec publish(id(), all | sockeye:topic(), sockeye:frame(), sockeye:conn() | none, sockeye_backend:asked() | none) ->
@@ -216,13 +219,13 @@ send_list(Conns, Frame) ->
           ok | {error, [{sockeye:conn(), closed | busy}] | sockeye_backend:refusal()}.
 send_list_dirty(Conns, Frame) -> send_list(Conns, Frame).
 
--spec subscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
+-spec subscribe(conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
 subscribe(Conn, Topic) -> topic(subscribe, Conn, Topic).
 
--spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed}.
+-spec unsubscribe(conn(), sockeye:topic()) -> ok | {error, closed}.
 unsubscribe(Conn, Topic) -> topic(unsubscribe, Conn, Topic).
 
--spec topic(subscribe | unsubscribe, sockeye:conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
+-spec topic(subscribe | unsubscribe, conn(), sockeye:topic()) -> ok | {error, sockeye:subscribe_error()}.
 topic(Change, Conn, Topic) ->
     sockeye_args:wrong(topic, Topic) =:= none orelse error(badarg),
     for(Conn, {Change, Topic}).
@@ -239,7 +242,7 @@ call(Pid, Request) ->
     catch exit:_ -> error(badarg)
     end.
 
--spec for(sockeye:conn(), term()) -> term().
+-spec for(conn(), term()) -> term().
 for({_, {Pid, N}}, Request) ->
     try gen_server:call(Pid, {conn, N, Request}, infinity)
     catch exit:_ -> {error, closed}

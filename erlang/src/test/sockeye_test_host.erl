@@ -2,6 +2,8 @@
 %% Starts the processes of a handler under test, as a server does, and hears of their ends.
 -module(sockeye_test_host).
 -behaviour(gen_server).
+%% The connections of a test are made here.
+-dialyzer(no_opaque).
 
 -export([start/2, worker/2, ended/2, stop/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).

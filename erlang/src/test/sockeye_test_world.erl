@@ -2,6 +2,8 @@
 %% Plays the other ends of a test's connections: when an event comes, and what becomes of a command.
 -module(sockeye_test_world).
 -behaviour(gen_server).
+%% The connections of a test are made here.
+-dialyzer(no_opaque).
 
 -export([start/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
@@ -157,7 +159,7 @@ handle_info({trace_delivered, all, Ref}, #state{timers = Timers, settling = Sett
 handle_info(_Message, State) ->
     {noreply, State}.
 
--spec conn(pos_integer()) -> sockeye:conn().
+-spec conn(pos_integer()) -> {sockeye_conn, {pid(), pos_integer()}}.
 conn(N) -> {sockeye_conn, {self(), N}}.
 
 -spec note(act(), #state{}) -> #state{}.
