@@ -55,14 +55,21 @@ reload(#{proxy := Proxy, front := Front, renew := Renew} = Recipe) ->
     Talkers = talkers(Front),
     Old = certificate(Front),
     ok = Renew(),
-    ok = reloaded(Recipe),
-    recipe:until(fun() -> certificate(Front) =/= Old end),
+    ok = reload(Recipe, fun() -> certificate(Front) =/= Old end, 10),
     heard(Talkers),
     Ends = [Ends || #{ends := Ends} <- stop(Talkers)],
     case Proxy of
         %% The page says so.
         "caddy" -> ?assertEqual([1], lists:usort([length(E) || E <- Ends]));
         _ -> ?assertEqual([[]], lists:usort(Ends))
+    end.
+
+%% A signal that comes before the proxy listens to signals is lost.
+reload(Recipe, Done, Tries) ->
+    ok = reloaded(Recipe),
+    case recipe:within(6000, Done) of
+        true -> ok;
+        false when Tries > 1 -> reload(Recipe, Done, Tries - 1)
     end.
 
 %% Nobody is refused, each client hears of the end, and each message is answered.
@@ -126,10 +133,12 @@ talk(Starter, Front, Socket, N, #{asked := Asked} = State) ->
 ended(Code, #{ends := Ends} = State) ->
     State#{ends := [Code | Ends]}.
 
+%% Without a proxy it is silent, which the test hears: a crash of its own would hide what came first.
 again(Starter, Front, N, #{refused := Refused} = State) ->
-    case handshake(Front, []) of
+    case test_support:attempt(fun() -> handshake(Front, []) end) of
         {ok, 101, _, Socket} -> talk(Starter, Front, Socket, N, State);
-        {ok, _, _, Socket} -> _ = ssl:close(Socket), again(Starter, Front, N, State#{refused := Refused + 1})
+        {ok, _, _, Socket} -> _ = ssl:close(Socket), again(Starter, Front, N, State#{refused := Refused + 1});
+        {failed, _} -> ok
     end.
 
 %% Each has heard something that it said after now.

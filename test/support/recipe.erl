@@ -11,6 +11,7 @@
 -export([said/1]).
 -export([until/2]).
 -export([until/1]).
+-export([within/2]).
 -export([stop/1]).
 -export([signal/2]).
 
@@ -88,16 +89,21 @@ printed(Port, Said) ->
     end.
 
 until(Holds) ->
-    until_by(Holds, erlang:monotonic_time(millisecond) + ?TIMEOUT).
+    within(?TIMEOUT, Holds) orelse error(never),
+    ok.
 
-until_by(Holds, Deadline) ->
+%% Whether it comes to hold in so many milliseconds.
+within(Time, Holds) ->
+    within_until(erlang:monotonic_time(millisecond) + Time, Holds).
+
+within_until(Deadline, Holds) ->
     case Holds() of
-        true -> ok;
+        true ->
+            true;
         false ->
-            erlang:monotonic_time(millisecond) < Deadline orelse error(never),
             %% Programs of others: they tell nobody.
             timer:sleep(20),
-            until_by(Holds, Deadline)
+            erlang:monotonic_time(millisecond) < Deadline andalso within_until(Deadline, Holds)
     end.
 
 signal({_, Pid}, Signal) ->
