@@ -45,6 +45,7 @@ functions() ->
      {sockeye, publish_from, [Conn, Topic, Frame, Map], [AConn, ATopic, AFrame, [AMap, "option"]], Publish},
      {sockeye, subscribers, [Server, Topic], [AServer, ATopic], [not_found, timeout]},
      {sockeye, topics, [Server], [AServer], [not_found]},
+     {sockeye, i, [Server], [AServer], [not_found]},
      {sockeye, close, [Conn], [AConn], [closed]},
      {sockeye, close, [Conn, V(1000), Bytes], [AConn, ACode, AReason], [closed]},
      {sockeye, setopts, [Conn, V([])], [AConn, ["not a list of options", "element 1: ", "not a proper list"]], [closed]},

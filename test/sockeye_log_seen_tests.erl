@@ -42,11 +42,11 @@ look(Regex, Lines, Said) ->
 
 servers_test_() ->
     [seen([server],
-          [?CHAT " listens, frames go to bare_handler", ?CHAT " has stopped",
+          [?CHAT " listens, frames go to bare_handler: http://127\\.0\\.0\\.1:[0-9]+/", ?CHAT " has stopped",
            "=NOTICE REPORT.*"]),
      seen([server_without_name, unix_server],
-          ["Sockeye server <[0-9.]+> on 127\\.0\\.0\\.1:[0-9]+ listens with TLS, frames go to <.*>",
-           "Sockeye server <.*> on the abstract socket sockeye-log-[0-9]+ listens, .*"])].
+          ["Sockeye server <[0-9.]+> on 127\\.0\\.0\\.1:[0-9]+ listens with TLS, frames go to <.*>: https://127\\.0\\.0\\.1:[0-9]+/",
+           "Sockeye server <.*> on the abstract socket sockeye-log-[0-9]+ listens, frames go to [^:]*"])].
 
 certificates_test_() ->
     [seen([certificates],

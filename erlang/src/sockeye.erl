@@ -45,7 +45,7 @@
 -export([send/2, send_message/2, broadcast/2, broadcast/3, broadcast_from/2, broadcast_from/3]).
 -export([subscribe/2, unsubscribe/2, publish/3, publish/4, publish_from/3, publish_from/4, subscribers/2, topics/1]).
 -export([close/1, close/3, setopts/2, controlling_process/2]).
--export([info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2, format_error/1]).
+-export([i/0, i/1, info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2, format_error/1]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
 -export_type([options/0, handler/0, http_answer/0, send_piece/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
@@ -631,6 +631,29 @@ info(ServerOrConn) ->
         {sockeye_conn, _} -> sockeye_ask:conn_info(ServerOrConn, ?INFO_TIMEOUT_MS);
         _ -> sockeye_server_calls:info(ServerOrConn)
     end.
+
+%% @doc Prints the engine, all servers of this node and their connections, 100 of each at most.
+%% ```
+%% 1> sockeye:i().
+%% Engine nif, threads 1, bytes 1374820, restarts 0
+%% Server     Name  Listens on       Handler     Open  Opened  Refused  Received  Sent  Queued
+%% <0.105.0>  -     127.0.0.1:8080   <0.80.0>       1       1        0         0     0       0
+%% Connection  Server     Peer             Path  Seconds  Received  Queued  Held  Active
+%% 536870913   <0.105.0>  127.0.0.1:50412  /           0         0       0     0  100
+%% ok
+%% '''
+%% The numbers are those of {@link info/1}: `connections', `accepted', `rejected', `frames_in', `frames_out' and the bytes that wait for
+%% clients; of a connection its age, `frames_in', `send_queue', `held' and `active'. Error: `not_running'.
+-spec i() -> ok | {error, not_running}.
+i() -> sockeye_table:print(all).
+
+%% @doc Prints a server and its connections, 100 at most, as {@link i/0}. Error: `not_found'.
+%% ```
+%% 1> sockeye:i(8081).
+%% {error,not_found}
+%% '''
+-spec i(server()) -> ok | {error, not_found}.
+i(Server) -> ?CHECKED_FIRST(sockeye_table:print(Server), [Server]).
 
 %% @doc The connections of a server that are open now, in no order. Errors: `not_found'; `timeout' if the engine gives no answer within
 %% 5 seconds.

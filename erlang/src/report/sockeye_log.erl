@@ -12,6 +12,8 @@
 -export([always/3]).
 -export([server/1]).
 -export([client/2]).
+-export([url/2]).
+-export([place/1]).
 -export([conn/1]).
 -export([has_left/2]).
 -export([packed/2]).
@@ -56,6 +58,25 @@ server(Pid) ->
         {ok, {_, _, #{ip := Ip, port := Port} = About}} -> named(About, #{server => Pid, address => {Ip, Port}});
         error -> registered(Pid, #{server => Pid})
     end.
+
+%% What a browser is given to see the server: from another host, where it listens on all addresses, the name of this one is needed.
+-spec url(map(), IsTls :: boolean()) -> #{url => binary()}.
+url(#{address := {Ip, Port}}, IsTls) when is_tuple(Ip) ->
+    Host = case Ip of
+               {0, 0, 0, 0} -> "localhost";
+               {0, 0, 0, 0, 0, 0, 0, 0} -> "localhost";
+               _ when tuple_size(Ip) =:= 8 -> [$[, inet:ntoa(Ip), $]];
+               _ -> inet:ntoa(Ip)
+           end,
+    Scheme = case IsTls of true -> "https"; false -> "http" end,
+    #{url => iolist_to_binary([Scheme, "://", Host, $:, integer_to_list(Port), $/])};
+url(_Facts, _IsTls) ->
+    #{}.
+
+%% Where it listens, in words.
+-spec place(map()) -> unicode:chardata().
+place(#{address := Address}) -> sockeye_log_text:address(Address);
+place(_Facts) -> "-".
 
 %% The same of a client.
 -spec client(pid(), binary()) -> map().

@@ -4,6 +4,7 @@
 
 -export([format/2]).
 -export([cut/2]).
+-export([address/1]).
 
 %% Characters of a value in a sentence, and of one on lines of its own.
 -define(SHORT, 200).
@@ -33,7 +34,7 @@ cut(Term, Most) ->
 
 -spec sentence(map()) -> unicode:chardata().
 sentence(#{what := server_started, address := _} = R) ->
-    [who(R), " listens", over(R), for(R)];
+    [who(R), " listens", over(R), for(R), url(R)];
 sentence(#{what := server_started} = R) ->
     [who(R), " takes connections that others bring", for(R)];
 sentence(#{what := What, reason := Reason} = R) when What =:= server_stopped; What =:= client_stopped ->
@@ -146,6 +147,10 @@ address({local, Path}) -> ["the Unix socket ", text(Path)];
 address({Ip, Port}) when tuple_size(Ip) =:= 8 -> [$[, inet:ntoa(Ip), "]:", integer_to_list(Port)];
 address({Ip, Port}) when tuple_size(Ip) =:= 4 -> [inet:ntoa(Ip), $:, integer_to_list(Port)];
 address(Other) -> short(Other).
+
+-spec url(map()) -> unicode:chardata().
+url(#{url := Url}) -> [": ", Url];
+url(_R) -> "".
 
 -spec over(map()) -> unicode:chardata().
 over(#{tls := true}) -> " with TLS";

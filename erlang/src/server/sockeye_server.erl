@@ -88,9 +88,8 @@ start(#{name := Name} = Config) ->
         ok = sockeye_engine:register_server(Id, place(Address), about(Config, Address)),
         ok = join_cluster(Id, Config),
         Facts = sockeye_log:server(self()),
-        sockeye_log:always(notice, server_started,
-                           Facts#{handler => handler(Config),
-                                  tls => maps:get(tls, Config) =/= undefined}),
+        IsTls = maps:get(tls, Config) =/= undefined,
+        sockeye_log:always(notice, server_started, maps:merge(Facts#{handler => handler(Config), tls => IsTls}, sockeye_log:url(Facts, IsTls))),
         ok = sockeye_tls:warn(Id, Facts, Certificates),
         Started#state{facts = Facts}
     catch
