@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes test-cowboy docs lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -80,6 +80,10 @@ test-proxies: ## real haproxy and nginx in front of a server, cowboy and Node be
 recipes: ## the guide's pages about production: nginx, haproxy, Caddy and systemd's tools with the files that stand there
 	@.ci/setup recipes
 	SOCKEYE_PROXIES=1 rebar3 eunit --module=sockeye_recipes_tests,sockeye_recipe_proxies_tests
+
+monitoring: ## Prometheus's own tool reads the alert rules and the metrics
+	@.ci/setup monitoring
+	rebar3 eunit --module=sockeye_monitoring_tests
 
 test-cowboy: ## routes of a real cowboy, which bench/setup gets, in both kinds of engine
 	@bench/setup beam

@@ -19,6 +19,7 @@ files() ->
                    ["native/build/sockeye_build" ++ Part ++ ".erl" || Part <- ["", "_cargo", "_fetch", "_prebuilt", "_sources"]] ++
                    [File || Pattern <- ["erlang/src/**/*.{erl,hrl}", "erlang/elixir/**/*.ex"], File <- filelib:wildcard(Pattern)] ++
                    ["native/build_nif.escript", "native/prebuilt.config", "erlang/doc_chunks.escript", "erlang/sockeye.app.src",
+                    "docs/monitoring/alerts.yml", "docs/monitoring/grafana.json",
                     "rebar.config", "mix.exs", "README.md", "CHANGELOG.md", "LICENSE"]).
 
 shipped("Cargo.toml" = File) ->
