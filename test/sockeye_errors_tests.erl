@@ -46,6 +46,7 @@ functions() ->
      {sockeye, subscribers, [Server, Topic], [AServer, ATopic], [not_found, timeout]},
      {sockeye, topics, [Server], [AServer], [not_found]},
      {sockeye, i, [Server], [AServer], [not_found]},
+     {sockeye, trace, [Conn, Map], [AConn, "neither on, off"], [closed, too_many_traces, bad_option]},
      {sockeye, close, [Conn], [AConn], [closed]},
      {sockeye, close, [Conn, V(1000), Bytes], [AConn, ACode, AReason], [closed]},
      {sockeye, setopts, [Conn, V([])], [AConn, ["not a list of options", "element 1: ", "not a proper list"]], [closed]},

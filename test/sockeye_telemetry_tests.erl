@@ -86,6 +86,25 @@ counted_test_() ->
         end)
     end) end}.
 
+%% What has not been told when a server stops is told then: the ends of its connections.
+stopped_test_() ->
+    {timeout, 60, fun() -> with_library(fun() ->
+        _ = look(),
+        {ok, Server} = sockeye:start_link(#{port => 0}),
+        {Client, _} = test_support:open(test_support:port(Server)),
+        Self = self(),
+        _ = spawn_link(fun() -> Self ! {stopped, sockeye:stop(Server)} end),
+        {close, 1001, _} = ws_client:recv(Client),
+        ok = ws_client:close(Client, 1001, <<>>),
+        receive {stopped, ok} -> ok after ?TIMEOUT -> error(not_stopped) end,
+        Events = look(),
+        ?assertEqual([{[sockeye, connection, open], 1, none}, {[sockeye, connection, close], 1, 1001}],
+                     [{Event, Count, maps:get(code, About, none)}
+                      || {[sockeye, connection | _] = Event, #{count := Count}, #{server := S} = About} <- Events, S =:= Server]),
+        ws_client:drop_all(),
+        test_support:flush()
+    end) end}.
+
 %% A queue that is full: for one client and for all.
 full_test_() ->
     {timeout, 60, fun() -> with_library(fun() ->

@@ -45,10 +45,11 @@
 -export([send/2, send_message/2, broadcast/2, broadcast/3, broadcast_from/2, broadcast_from/3]).
 -export([subscribe/2, unsubscribe/2, publish/3, publish/4, publish_from/3, publish_from/4, subscribers/2, topics/1]).
 -export([close/1, close/3, setopts/2, controlling_process/2]).
--export([i/0, i/1, info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2, format_error/1]).
+-export([i/0, i/1, trace/2, info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2, format_error/1]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
 -export_type([options/0, handler/0, http_answer/0, send_piece/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
+-export_type([trace_options/0, traced/0]).
 -export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0, host_options/0, host_finding/0]).
 -export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0, adopt_error/0]).
 
@@ -190,6 +191,17 @@
 %% `wait': `true' waits until the frame is in the queues of this node's connections, and returns in how many; default `false'. `scope':
 %% `local' for the clients of this node, `cluster' for those of all servers of the same name; the default is that of the server, and
 %% `cluster' needs a server with `scope => cluster'.
+
+-type trace_options() :: #{to => logger | pid(), rate => 1..1000, payload => 0..1024}.
+%% Who gets the frames, default `logger'; how many a second, default 100, the others being counted; and how many bytes of each, default
+%% none.
+
+-type traced() :: #{direction := in | out, opcode := text | binary | continuation | close | ping | pong | 3..15,
+                    fin := boolean(), compressed := boolean(), size := non_neg_integer(), time := integer(),
+                    suppressed := non_neg_integer(), payload => binary()}.
+%% A frame, as it stands on the wire: `size' bytes of payload, compressed where the bit says so; `in' when it was read, `out' when it was
+%% queued, at `time' in microseconds since 1970. `fin' is `false' where more of its message follows. `suppressed' frames before it
+%% were too many to be shown.
 
 -type adopt_error() :: not_found | emfile | {bad_socket, Why :: binary()}.
 %% Why a socket was not taken over. `not_found': there is no such server. `emfile': no descriptor is left. `bad_socket': it is closed, not
@@ -632,14 +644,11 @@ info(ServerOrConn) ->
         _ -> sockeye_server_calls:info(ServerOrConn)
     end.
 
-%% @doc Prints the engine, all servers of this node and their connections, 100 of each at most.
+%% @doc Prints the engine, all servers of this node and their connections, 100 of each at most, see
+%% `erlang/guide/watching.md'.
 %% ```
 %% 1> sockeye:i().
-%% Engine nif, threads 1, bytes 1374820, restarts 0
-%% Server     Name  Listens on       Handler     Open  Opened  Refused  Received  Sent  Queued
-%% <0.105.0>  -     127.0.0.1:8080   <0.80.0>       1       1        0         0     0       0
-%% Connection  Server     Peer             Path  Seconds  Received  Queued  Held  Active
-%% 536870913   <0.105.0>  127.0.0.1:50412  /           0         0       0     0  100
+%% Engine ...
 %% ok
 %% '''
 %% The numbers are those of {@link info/1}: `connections', `accepted', `rejected', `frames_in', `frames_out' and the bytes that wait for
@@ -654,6 +663,25 @@ i() -> sockeye_table:print(all).
 %% '''
 -spec i(server()) -> ok | {error, not_found}.
 i(Server) -> ?CHECKED_FIRST(sockeye_table:print(Server), [Server]).
+
+%% @doc Shows the frames of one connection, of a server or a client, from here on: to the log (`on'), or as {@link trace_options()} say.
+%%
+%% A process gets `{sockeye_trace, Conn, Frame}' for each, see {@link traced()}, and `{sockeye_trace, Conn, ended}' last: when the
+%% connection has ended, after `off', or for `{off, To}' if it is this one. Of a second trace to the same receiver only that counts.
+%% The trace ends when its receiver dies. Errors: `closed'; `too_many_traces' if eight watch it already; `{bad_option, Key, Why}'.
+%% ```
+%% 1> sockeye:trace(Conn, #{to => self(), payload => 10}).
+%% ok
+%% 2> sockeye:send(Conn, {text, <<"hello">>}).
+%% ok
+%% 3> receive {sockeye_trace, Conn, #{direction := out} = Frame} -> maps:with([opcode, size, payload], Frame) end.
+%% #{opcode => text,payload => <<"hello">>,size => 5}
+%% 4> sockeye:trace(Conn, off).
+%% ok
+%% '''
+-spec trace(conn(), on | off | {off, logger | pid()} | trace_options()) ->
+          ok | {error, closed | too_many_traces | {bad_option, Key :: term(), Why :: binary()}}.
+trace(Conn, What) -> ?CHECKED_FIRST(sockeye_tracer:trace(Conn, What), [Conn, What]).
 
 %% @doc The connections of a server that are open now, in no order. Errors: `not_found'; `timeout' if the engine gives no answer within
 %% 5 seconds.

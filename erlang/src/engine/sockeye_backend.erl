@@ -20,7 +20,7 @@
          delivery_sent/1, settle/1]).
 %% Connections.
 -export([commands/2, commands_dirty/2, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
-         conn_server/1, conn_info/2, watch_conn/2]).
+         conn_server/1, conn_info/2, watch_conn/2, trace/5]).
 %% Many connections.
 -export([publish/5, publish_dirty/5, publish_command/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
@@ -188,8 +188,7 @@ client_conn(Id) ->
 no_process(Whose) ->
     ?CALL_OF(Whose, no_process(Whose)).
 
-%% The caller of `listen/1' gets `{sockeye_stopped, ServerId, {Accepted, Unanswered}}', counts over
-%% the server's life.
+%% The caller of `listen/1' gets `{sockeye_stopped, ServerId, Map}', a map as that of server_info/1.
 -spec server_stop(server_id(), sockeye:close_code(), binary()) -> ok.
 server_stop(ServerId, Code, Reason) ->
     ?CALL(server_stop(ServerId, Code, Reason)).
@@ -435,6 +434,12 @@ topics_of(ServerId) ->
 -spec watch_conn(sockeye:conn(), pid()) -> ok | {error, closed}.
 watch_conn(Conn, Pid) ->
     ?CALL_FOR(Conn, watch_conn(Conn, Pid)).
+
+%% The process gets `{sockeye_frame, Id, {Incoming, Head, Size, Time, Payload, Suppressed}}' for frames of the connection, `Rate' a second
+%% with `Payload' bytes each, and `{sockeye_untraced, Id}' at the end, unless the engine's process ends first. With the rate 0 that is now.
+-spec trace(sockeye:conn(), pid(), Id :: pos_integer(), Rate :: non_neg_integer(), Payload :: non_neg_integer()) -> ok | {error, closed}.
+trace(Conn, Pid, Id, Rate, Payload) ->
+    ?CALL(trace(Conn, Pid, Id, Rate, Payload)).
 
 -spec setopts(sockeye:conn(), [sockeye:conn_option()]) -> maybe_crowded(ok | {error, closed}).
 setopts(Conn, Options) ->

@@ -18,7 +18,7 @@
          delivery_sent/1, settle/1]).
 %% Connections.
 -export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
-         conn_server/1, conn_info/2, watch_conn/2]).
+         conn_server/1, conn_info/2, watch_conn/2, trace/5]).
 %% Many connections.
 -export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
@@ -31,7 +31,7 @@
          codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 12).
+-define(ABI, 13).
 -define(LOADED, {?MODULE, loaded}).
 
 %% The first call of each kind comes here, and one after new code of this module: loads the library, and
@@ -144,6 +144,7 @@ topic_news(ServerId) -> call(topic_news, [ServerId]).
 topic_count(ServerId, Topic) -> call(topic_count, [ServerId, Topic]).
 topics_of(ServerId) -> call(topics_of, [ServerId]).
 watch_conn(Conn, Pid) -> call(watch_conn, [Conn, Pid]).
+trace(Conn, Pid, Id, Rate, Payload) -> call(trace, [Conn, Pid, Id, Rate, Payload]).
 setopts(Conn, Options) -> call(setopts, [Conn, Options]).
 setopts_dirty(Conn, Options) -> call(setopts_dirty, [Conn, Options]).
 controlling_process(Conn, Pid, Asked) -> call(controlling_process, [Conn, Pid, Asked]).

@@ -21,6 +21,7 @@ init([]) ->
     ok = sockeye_log_limit:new_table(),
     ok = sockeye_encoder:new_table(),
     ok = sockeye_counts:new_table(),
+    ok = sockeye_tracer:new_table(),
     ok = sockeye_cluster:new_table(),
     ok = sockeye_pubsub_server:new_table(),
     ok = sockeye_presence_server:new_tables(),

@@ -18,7 +18,7 @@
          delivery_sent/1, settle/1]).
 %% Connections.
 -export([commands/1, commands_dirty/1, send/2, send_dirty/2, setopts/2, setopts_dirty/2, controlling_process/3,
-         conn_server/1, conn_info/2, watch_conn/2]).
+         conn_server/1, conn_info/2, watch_conn/2, trace/5]).
 %% Many connections.
 -export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
          send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
@@ -392,6 +392,7 @@ rows(ServerId, {Shard, From}, {Ref, _}) -> told(Ref, value(rows, [ServerId, Shar
 %% ---------------------------------------------------------------- connections
 
 watch_conn(Conn, Pid) -> call(watch_conn, [Conn, Pid], {error, closed}).
+trace(Conn, Pid, Id, Rate, Payload) -> call(trace, [Conn, Pid, Id, Rate, Payload], {error, closed}).
 conn_server(Conn) -> call(conn_server, [Conn], {error, closed}).
 
 setopts(Conn, Options) ->

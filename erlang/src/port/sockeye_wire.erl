@@ -258,8 +258,8 @@ atoms() ->
      once, open, origin, os_pid, other, panic, passive, path, peer, peer_cert, pin, ping, plain, plain_batch, pong, port,
      protocol, proxied, proxy, proxy_errors, query, queued_calls, raise, reason, redirect, refused, rejected, requests,
      return, revoked, secret, send_queue, send_queues, sent, servers, shards, sni, sockeye_ask, sockeye_conn,
-     sockeye_dialled, sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_given, sockeye_gone,
-     sockeye_hello, sockeye_refused, sockeye_stopped, sockeye_stream_gone, sockeye_topics, sockeye_unlistened,
-     sockeye_whereis, state, status, stream, streaming, struct, subprotocol, subprotocols, syntax, text, timeout, tls,
-     'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions, topics, trailing_data, true, unanswered, unattached,
-     unavailable, uncompressed, undefined, unknown_ca, upgrade, upstream, user_data, utf8, version].
+     sockeye_dialled, sockeye_disconnected, sockeye_down, sockeye_event, sockeye_failed, sockeye_frame, sockeye_given,
+     sockeye_gone, sockeye_hello, sockeye_refused, sockeye_stopped, sockeye_stream_gone, sockeye_topics, sockeye_unlistened,
+     sockeye_untraced, sockeye_whereis, state, status, stream, streaming, struct, subprotocol, subprotocols, syntax, text,
+     timeout, tls, 'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions, topics, trailing_data, true,
+     unanswered, unattached, unavailable, uncompressed, undefined, unknown_ca, upgrade, upstream, user_data, utf8, version].

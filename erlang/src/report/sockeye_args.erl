@@ -10,7 +10,7 @@
 -type kind() :: any | server | server_or_conn | port_or_options | options | conn | server_conn | server_conns | conn_or_conns
               | frames | shared_frame | topic | plain_topic | publish_options
               | active | close_code | close_reason | conn_options | local_pid | client | client_or_conn | timeout
-              | count | socket | iodata | codec | handshake | role | status | headers.
+              | count | trace | socket | iodata | codec | handshake | role | status | headers.
 
 -define(MAX_TOPIC, 255).
 -define(MAX_CONTROL, 125).
@@ -45,6 +45,12 @@ wrong(count, V) when is_integer(V), V > 0 ->
     none;
 wrong(count, _V) ->
     <<"not a positive integer">>;
+wrong(trace, V) when V =:= on; V =:= off; is_map(V) ->
+    none;
+wrong(trace, {off, _}) ->
+    none;
+wrong(trace, V) ->
+    options("neither on, off, {off, To} nor a map of options", V);
 wrong(options, V) ->
     options("not a map of options", V);
 wrong(conn, V) ->

@@ -107,6 +107,7 @@ kinds(sockeye, publish_from, 4) -> [conn, plain_topic, shared_frame, publish_opt
 kinds(sockeye, subscribers, 2) -> [server, plain_topic];
 kinds(sockeye, topics, 1) -> [server];
 kinds(sockeye, i, 1) -> [server];
+kinds(sockeye, trace, 2) -> [conn, trace];
 kinds(sockeye, close, 1) -> [conn];
 kinds(sockeye, close, 3) -> [conn, close_code, close_reason];
 kinds(sockeye, setopts, 2) -> [conn, conn_options];

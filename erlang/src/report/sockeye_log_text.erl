@@ -106,6 +106,10 @@ sentence(#{what := engine_not_started, reason := {sockeye_port, _, Why}, pause :
     ["Sockeye engine: ", text(Why), "; it is tried again in ", ms(Pause)];
 sentence(#{what := engine_said, line := Line}) ->
     ["Sockeye engine says: ", text(Line)];
+sentence(#{what := frame, direction := Direction, opcode := Opcode, size := Size} = R) ->
+    [who(R), conn(R), case Direction of in -> " got "; out -> " sends " end, short(Opcode), ", ", integer_to_list(Size), " bytes",
+     [", compressed" || map_get(compressed, R)], [", not the last of its message" || not map_get(fin, R)],
+     [[": ", short(Payload)] || #{payload := Payload} <- [R]]];
 sentence(#{what := not_listening, reason := Reason} = R) ->
     [who(R), " does not listen since the engine has been started again, and tries again each second: ", short(Reason)];
 sentence(#{what := What} = R) ->

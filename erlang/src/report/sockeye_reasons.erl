@@ -58,6 +58,7 @@ atom(not_streaming) -> "no message in pieces has been begun by this process: beg
 atom(not_found) -> "there is no such server or client: it has ended, or was never started";
 atom(not_clustered) -> "scope => cluster was asked of a server that was started without it";
 atom(timeout) -> "there was no answer in time";
+atom(too_many_traces) -> "as many watch the connection as may: eight";
 atom(too_many_subscriptions) -> "the connection has as many subscriptions as it may have (max_subscriptions)";
 atom(not_present) -> "there is no such entry in the presence list: track it first";
 atom(draining) -> "the server is draining already";

@@ -9,6 +9,7 @@
 
 -export([is_there/0]).
 -export([start_link/0]).
+-export([ended/2]).
 -export([exception/3]).
 -export([init/1]).
 -export([handle_call/3]).
@@ -38,6 +39,14 @@ is_there() ->
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% The calling process is a server whose connections have ended, having counted this. It is still known.
+-spec ended(sockeye_backend:server_id(), sockeye_drain:counts()) -> ok.
+ended(_Id, unknown) ->
+    ok;
+ended(Id, Counts) ->
+    is_on() andalso gen_server:cast(?MODULE, {ended, Id, about(self()), Counts}),
+    ok.
 
 %% A callback has crashed, in the calling process.
 -spec exception({error | exit | throw, term(), list()} | {exit, term()}, map(), fun(() -> map())) -> ok.
@@ -85,6 +94,9 @@ handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast({ended, Id, About, Counts}, #state{known = Known} = State) ->
+    ok = tell(maps:get(Id, Known, #{}), Counts, About),
+    {noreply, State#state{known = maps:remove(Id, Known)}};
 handle_cast(_Request, State) ->
     {noreply, State}.
 

@@ -39,7 +39,7 @@
 
 -opaque drain() :: #drain{}.
 
--type counts() :: {Accepted :: non_neg_integer(), Unanswered :: non_neg_integer()} | unknown.
+-type counts() :: #{accepted := non_neg_integer(), unanswered := non_neg_integer(), atom() => term()} | unknown.
 %% Over the life of a server; `unknown' if the engine ended first.
 
 -spec parse(map()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
@@ -173,7 +173,7 @@ code(#drain{options = #{code := Code}}) -> Code.
 -spec answer(drain(), counts()) -> ok.
 answer(#drain{from = From, open = Open, accepted = Before, unanswered = Already}, Counts) ->
     {Later, CutOff} = case Counts of
-                          {Accepted, Unanswered} -> {Accepted - Before, Unanswered - Already};
+                          #{accepted := Accepted, unanswered := Unanswered} -> {Accepted - Before, Unanswered - Already};
                           %% The engine has ended and cut off those that were left.
                           unknown -> {0, Open}
                       end,

@@ -355,6 +355,7 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     %% Until here they can see how it ends.
     ok = sockeye_dashboard:stop(State#state.dashboard),
     Counts = close_listener(Code, State),
+    ok = sockeye_telemetry:ended(Id, Counts),
     ok = sockeye_stopping:workers(case Sup of
                                       undefined -> maps:keys(Workers);
                                       _ -> conn_workers(Sup)

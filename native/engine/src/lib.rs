@@ -37,6 +37,7 @@ pub use model::id::ConnId;
 pub use model::pace::MessageRate;
 pub use model::pieces;
 pub use model::refused::RefusedFor;
+pub use model::trace::{TellTrace, TracedFrame, Tracer};
 pub use net::client_tls::{ClientTls, ClientTlsSettings, Pin};
 pub use net::fault::{DialError, ProxyError, RedirectError, Rejection, TlsFault};
 pub use net::peer::{Peer, PeerInfo, TlsFacts};

@@ -7,7 +7,7 @@ use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, Server, ServerStats};
 use sockeye_seam::settings::{EventFormat, Owner};
 use sockeye_seam::topic_changes::TopicChanges;
-use sockeye_seam::{Atom, Writer, dialled, events};
+use sockeye_seam::{Atom, Writer, calls, dialled, events};
 
 use crate::last::Last;
 use crate::port::Port;
@@ -117,10 +117,10 @@ impl Host {
         let owners = std::mem::take(&mut *self.owners());
         let ids: Vec<_> = owners.values().map(|receiver| receiver.id).collect();
         let (host, told) = (HostRef(self.clone()), port.clone());
-        let (accepted, unanswered) = (stats.accepted, stats.unanswered);
+        let stats = *stats;
         let last = Last::new(move || {
             ids.iter().for_each(|id| told.processes.unwatch(*id));
-            host.tell_stopped(&told, accepted, unanswered);
+            host.tell_stopped(&told, &stats);
         });
         for receiver in owners.into_values() {
             let last = last.clone();
@@ -149,14 +149,9 @@ impl HostRef {
         lives
     }
 
-    fn tell_stopped(&self, port: &Port, accepted: u64, unanswered: u64) {
+    fn tell_stopped(&self, port: &Port, stats: &ServerStats) {
         let heard = self.tell(|w| {
-            w.tuple(3);
-            w.atom(Atom::sockeye_stopped);
-            w.integer(self.0.number);
-            w.tuple(2);
-            w.integer(accepted);
-            w.integer(unanswered);
+            calls::stopped(w, self.0.number, stats);
         });
         port.processes.unwatch(self.0.process);
         // A process that was killed could not clear up behind itself.

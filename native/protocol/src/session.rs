@@ -81,6 +81,19 @@ impl Session {
             .map_or(0, |partial| partial.footprint())
     }
 
+    /// Bytes that are still to come of a frame, and what has come of a header that is cut.
+    pub fn within(&self) -> (u64, &[u8]) {
+        let Some(partial) = &self.partial else {
+            return (0, &[]);
+        };
+        let left = partial.frame.as_ref();
+        let left = left.map_or(0, |frame| frame.head.len - frame.received);
+        (
+            left,
+            partial.head.get(..partial.head_len).unwrap_or_default(),
+        )
+    }
+
     /// Takes bytes that arrived, all of them, in any cut. Complete messages go to `sink`; frames that must be sent in
     /// answer (every pong, the echo of a Close, the Close for a violation) are appended to `out`, which the caller bounds.
     /// Payloads are unmasked where they lie, so `input` is changed.

@@ -1,7 +1,7 @@
 //! Events as terms.
 
 use sockeye_engine::batch::{CloseInfo, Event, OpenInfo};
-use sockeye_engine::{About, Peer, PeerInfo, Question, TlsFacts, Verdict};
+use sockeye_engine::{About, Peer, PeerInfo, Question, TlsFacts, TracedFrame, Verdict};
 use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::{Headers, Request};
 
@@ -118,6 +118,29 @@ pub fn left<W: Writer>(w: &mut W, ended: &CloseInfo) -> W::Term {
     w.tuple(4);
     let [tag, code, reason] = closed(w, ended);
     let parts = [tag, code, reason, w.binary(&ended.who)];
+    w.end_tuple(&parts)
+}
+
+/// A frame that somebody watches: `{sockeye_frame, Id, {Incoming, Head, Size, Time, Payload, Suppressed}}`, or `{sockeye_untraced, Id}`.
+pub fn traced<W: Writer>(w: &mut W, id: u64, frame: Option<&TracedFrame<'_>>) -> W::Term {
+    let Some(frame) = frame else {
+        w.tuple(2);
+        let parts = [w.atom(Atom::sockeye_untraced), w.integer(id)];
+        return w.end_tuple(&parts);
+    };
+    w.tuple(3);
+    let parts = [w.atom(Atom::sockeye_frame), w.integer(id), {
+        w.tuple(6);
+        let facts = [
+            w.boolean(frame.incoming),
+            w.integer(frame.head.into()),
+            w.integer(frame.size),
+            w.integer(frame.time),
+            w.binary(frame.payload),
+            w.integer(frame.suppressed),
+        ];
+        w.end_tuple(&facts)
+    }];
     w.end_tuple(&parts)
 }
 

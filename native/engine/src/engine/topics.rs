@@ -7,12 +7,13 @@ use crate::model::backlog::ShardSet;
 use crate::model::delivery_count::{DeliveryCount, DeliveryCountReply};
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
+use crate::model::trace::Tracer;
 use crate::server::Server;
 use crate::server::broadcast::Broadcast;
 use crate::server::topics::register::Watcher;
 use crate::server::topics::{Audience, Fanout, SubscribeError, Topic};
 use crate::shard::handle::Handle;
-use crate::shard::op::{ConnectionsReply, Op};
+use crate::shard::op::{ConnectionsReply, Control, Op};
 
 impl Engine {
     /// Subscribes a connection to a topic, or with `*` at the end to all that begin so. It gets
@@ -73,6 +74,21 @@ impl Engine {
         let known = shard.slots.is_known(conn);
         if known {
             register.watch(conn, watcher);
+        }
+        known
+    }
+
+    /// Shows a connection's frames to one more, from here on, or to one less. False if it has ended.
+    pub fn trace(&self, conn: ConnId, change: Result<Tracer, u64>) -> bool {
+        let known = self.is_known(conn);
+        if let Some(shard) = self.shard(conn.shard()).filter(|_| known) {
+            shard.control(Control::Run(Box::new(move |shard| {
+                match (shard.conn(conn), change) {
+                    (Some(conn), change) => conn.set_trace(change),
+                    (None, Ok(tracer)) => tracer.refuse(),
+                    (None, Err(_)) => {}
+                }
+            })));
         }
         known
     }

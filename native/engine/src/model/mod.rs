@@ -14,3 +14,4 @@ pub(crate) mod pace;
 pub mod pieces;
 pub(crate) mod refused;
 pub(crate) mod timers;
+pub(crate) mod trace;

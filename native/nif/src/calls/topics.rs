@@ -1,7 +1,8 @@
 //! Subscriptions, and what is known of topics.
 
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
-use sockeye_engine::{CallKind, ConnId, ShardSet, SubscribeError, topics};
+use sockeye_engine::{CallKind, ConnId, ShardSet, SubscribeError, Tracer, topics};
+use sockeye_seam::events;
 use sockeye_seam::topic_changes::{self, TakenChanges};
 
 use crate::atoms;
@@ -138,6 +139,32 @@ fn connections<'a>(
         })
     });
     Ok(parts.encode(env))
+}
+
+/// The process gets the frames of the connection, so many a second, with so many bytes of each; with no rate it gets no more.
+#[rustler::nif]
+fn trace<'a>(
+    env: Env<'a>,
+    conn: Term<'a>,
+    pid: LocalPid,
+    id: u64,
+    rate: u32,
+    payload: usize,
+) -> NifResult<Term<'a>> {
+    let conn = conn_of(env, conn)?;
+    let change = match rate {
+        0 => Err(id),
+        _ => Ok(Tracer {
+            id,
+            rate,
+            payload,
+            tell: Box::new(move |frame| {
+                process::send(&pid, |mut b| events::traced(&mut b, id, frame))
+            }),
+        }),
+    };
+    let known = running::engine().is_some_and(|engine| engine.trace(conn, change));
+    Ok(ok_or_closed(env, known))
 }
 
 /// `{sockeye_down, Conn}` comes to the process when the connection has ended.

@@ -8,6 +8,7 @@ use sockeye_engine::host::{Notice, ServerHost};
 use sockeye_engine::{
     ConnId, DialError, Disconnected, Engine, Inbox, Mode, Question, SendError, Server, ServerStats,
 };
+use sockeye_seam::calls as facts;
 use sockeye_seam::{Atom, Writer, dialled, events, topic_changes};
 
 use crate::atoms;
@@ -42,11 +43,7 @@ impl ServerHost for VmHost {
         if let Some(engine) = self.0.engine.upgrade() {
             engine.remove_stopped(id);
         }
-        let heard = process::send(&self.0.pid, |b| {
-            let counts = [b.integer(stats.accepted), b.integer(stats.unanswered)];
-            let counts = b.tuple(counts);
-            b.tuple([b.atom(atoms::sockeye_stopped()), b.integer(id), counts])
-        });
+        let heard = process::send(&self.0.pid, |mut b| facts::stopped(&mut b, id, stats));
         // A process that was killed could not clear up behind itself.
         if !heard && let Some(running) = running::current() {
             process::send(&running.owner, |b| {

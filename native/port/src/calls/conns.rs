@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{
-    CallKind, ConnId, ConnOptions, Engine, Frames, Mode, SendError, Server, ShardSet,
+    CallKind, ConnId, ConnOptions, Engine, Frames, Mode, SendError, Server, ShardSet, TracedFrame,
+    Tracer,
 };
 use sockeye_seam::calls as seam;
 use sockeye_seam::frames::{Bounds, SendFailure, set_active};
 use sockeye_seam::settings::set_option;
 use sockeye_seam::value::{BadArg, Read};
-use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
+use sockeye_seam::{Atom, EtfTerm, Reader, Writer, events};
 
 use super::Call;
 use crate::asker::error;
@@ -304,6 +305,50 @@ impl Call<'_> {
         }
         self.ok_or_closed(known);
         Ok(())
+    }
+
+    /// The process gets the frames of the connection, so many a second, with so many bytes of each; with no rate it gets no more.
+    pub(super) fn trace(self) -> Read<()> {
+        let [conn, pid, id, rate, payload] = self.args()?;
+        let (conn, id) = (self.conn(conn)?, self.number(id)?);
+        let rate = u32::try_from(self.number(rate)?).map_err(|_| BadArg)?;
+        let payload = self.number(payload)? as usize;
+        let change = match rate {
+            0 => Err(id),
+            _ => Ok(self.tracer(&pid.to_bytes(), id, rate, payload)),
+        };
+        let engine = self.port.engine();
+        let known = engine.is_some_and(|engine| engine.trace(conn, change));
+        self.ok_or_closed(known);
+        Ok(())
+    }
+
+    fn tracer(&self, pid: &[u8], id: u64, rate: u32, payload: usize) -> Tracer {
+        let processes = &self.port.processes;
+        let watched = processes.new_id();
+        processes.watch(watched, Atom::other, pid, 0, Watched::Other);
+        let port = Arc::downgrade(self.port);
+        let tell = move |frame: Option<&TracedFrame<'_>>| {
+            let Some(port) = port.upgrade() else {
+                return false;
+            };
+            let is_alive = port.processes.is_alive(watched);
+            if is_alive {
+                port.link.message(watched, |w| {
+                    events::traced(w, id, frame);
+                });
+            }
+            if frame.is_none() {
+                port.processes.unwatch(watched);
+            }
+            is_alive
+        };
+        Tracer {
+            id,
+            rate,
+            payload,
+            tell: Box::new(tell),
+        }
     }
 
     pub(super) fn send(self) -> Read<()> {

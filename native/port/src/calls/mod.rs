@@ -113,6 +113,7 @@ impl<'a> Call<'a> {
             "conn_info" => self.conn_info(),
             "conn_server" => self.conn_server(),
             "watch_conn" => self.watch_conn(),
+            "trace" => self.trace(),
             "send" => self.send(),
             "send_list" => self.send_list(),
             "publish" => self.publish(),

@@ -30,7 +30,7 @@ fn a_message_comes_to_a_handler_and_its_answer_to_the_client() {
     client.close(None).unwrap();
     let (_, event) = vm.event(id);
     let parts = event.tuple().unwrap();
-    assert_eq!(parts.len(), 5, "code, reason, peer and path: {event:?}");
+    assert_eq!(parts.len(), 4, "code, reason, peer and path: {event:?}");
     vm.cast(2, "answered", vec![conn.clone()]);
     while client.read().is_ok() {}
     let gone = vm.call(2, "conn_info", vec![conn]);

@@ -69,6 +69,17 @@ pub fn server_map<W: Writer>(w: &mut W, stats: &ServerStats) -> W::Term {
     w.end_map(&pairs)
 }
 
+/// A server has stopped: `{sockeye_stopped, Id, Map}`, with all that was counted of it.
+pub fn stopped<W: Writer>(w: &mut W, id: u64, stats: &ServerStats) -> W::Term {
+    w.tuple(3);
+    let parts = [
+        w.atom(Atom::sockeye_stopped),
+        w.integer(id),
+        server_map(w, stats),
+    ];
+    w.end_tuple(&parts)
+}
+
 /// Ends of connections, by code; all others are `other`.
 fn closes<W: Writer>(w: &mut W, stats: &ServerStats) -> W::Term {
     w.map(stats.closes.len() as u32);

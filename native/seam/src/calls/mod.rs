@@ -7,7 +7,7 @@ mod pairs;
 mod send;
 
 pub use commands::{Carried, Failed, Gathered, Stop, commands};
-pub use facts::{conn_map, dropped, engine_map, rows, server_map};
+pub use facts::{conn_map, dropped, engine_map, rows, server_map, stopped};
 pub use fanout::{
     Encoded, FanoutTarget, Recipients, Sent, encode_for, recipients, send_list, spread,
 };

@@ -14,6 +14,7 @@ use super::ending::LINGER;
 use super::state::{ConnState, PeerEof, Phase, Unread, Writing};
 use crate::model::clock::ticks;
 use crate::model::compression::Compression;
+use crate::model::trace::Tracer;
 use crate::server::bump;
 use crate::shard::Shard;
 use crate::shard::deliver::{Delivery, HOLD, Held};
@@ -42,6 +43,7 @@ impl Conn {
             } else {
                 part
             };
+            state.trace(false, part.bytes());
             match &mut state.late {
                 None => state.outbox.push(part),
                 Some(_) => state.push_around(&part),
@@ -71,6 +73,34 @@ impl Conn {
         self.write_out(shard, &mut state);
     }
 
+    /// One more, or one less, watches the frames.
+    pub(crate) fn set_trace(&self, change: Result<Tracer, u64>) {
+        let mut state = self.state.borrow_mut();
+        let ConnState {
+            session,
+            unread,
+            traces,
+            stage,
+            ..
+        } = &mut *state;
+        match change {
+            Ok(tracer) if stage.phase() != Phase::Gone => {
+                let unread = unread
+                    .as_deref()
+                    .and_then(|unread| unread.bytes.get(unread.at..));
+                let (left, head) = session.within();
+                let traces = traces.get_or_insert_default();
+                traces.add(tracer, left, [head, unread.unwrap_or_default()]);
+            }
+            Ok(tracer) => tracer.refuse(),
+            Err(id) => {
+                if traces.as_mut().is_some_and(|traces| traces.remove(id)) {
+                    *traces = None;
+                }
+            }
+        }
+    }
+
     /// Takes in bytes that came with the handshake or from the socket.
     pub(crate) fn receive(self: &Rc<Self>, shard: &Shard, input: &mut [u8]) {
         let mut state = self.state.borrow_mut();
@@ -80,6 +110,7 @@ impl Conn {
     pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, input: &mut [u8]) {
         bump(&self.server.counters.bytes_in, input.len() as u64);
         state.keep_alive.received(shard.clock());
+        state.trace(true, input);
         let left = self.digest(shard, state, input);
         if let Some(rest) = input
             .get(input.len() - left..)
@@ -197,6 +228,7 @@ impl Conn {
     pub(super) fn owe(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, out: &[u8]) {
         state.owed = state.owed.saturating_add(out.len() as u32);
         shard.handle.slots.charge(self.id, out.len());
+        state.trace(false, out);
         state.outbox.push_bytes(out);
         self.queue_write(shard, state);
     }

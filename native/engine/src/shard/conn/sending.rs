@@ -15,6 +15,7 @@ impl Conn {
         if !state.session.is_open() {
             return;
         }
+        state.trace(false, part.bytes());
         state.outbox.push(part);
         match piece {
             Piece::First => state.late = Some(Box::default()),

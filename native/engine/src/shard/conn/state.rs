@@ -46,6 +46,7 @@ use sockeye_protocol::{ClosedBy, Session};
 use super::keep_alive::KeepAlive;
 use crate::model::active::Active;
 use crate::model::pace::Pace;
+use crate::model::trace::Traces;
 use crate::net::transport::Transport;
 use crate::settings::config::ServerConfig;
 use crate::settings::options::Rules;
@@ -142,6 +143,8 @@ pub(super) struct ConnState {
     /// Nobody will come for what is left to tell.
     pub(super) abandoned: bool,
     pub(super) listed: Listed,
+    /// Who watches its frames; nobody does for most.
+    pub(super) traces: Option<Box<Traces>>,
 }
 
 /// On which lists of the shard a connection is, once at most.
@@ -331,6 +334,7 @@ impl ConnState {
             writing: Writing::Idle,
             abandoned: false,
             listed: Listed::default(),
+            traces: None,
         }
     }
 
@@ -350,6 +354,7 @@ impl ConnState {
     pub(super) fn lose_socket(&mut self) {
         self.stage.lose_socket();
         self.stream = None;
+        self.traces = None;
         self.outbox.clear();
         if self.writing.is_blocked() {
             self.writing = Writing::Idle;
@@ -373,6 +378,16 @@ impl ConnState {
 
     pub(super) fn held_cost(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.cost())
+    }
+
+    /// Shows whole frames, or pieces of them, to who watches.
+    #[inline]
+    pub(super) fn trace(&mut self, incoming: bool, bytes: &[u8]) {
+        if let Some(traces) = &mut self.traces
+            && traces.see(incoming, bytes)
+        {
+            self.traces = None;
+        }
     }
 
     pub(super) fn wake(&self) {
