@@ -56,6 +56,15 @@ room_test() ->
          ?assert(Limit - 1 - sockeye_descriptors:reserve(Limit - 1, auto) < N)
      end || N <- [1, 63, 64, 65, 447, 448, 449, 1791, 1792, 1793, 20000]].
 
+%% A host that is set up as the pages say has room for the connections that they speak of, in a node with some files open.
+pages_about_production_test_() ->
+    [{Page, fun() ->
+          {match, [Limit]} = re:run(doc_page:page(Page), Pattern, [{capture, [1], list}]),
+          Low = fun(N) -> [What || #{what := What} <- findings(N, #{}, #{descriptors => list_to_integer(Limit), descriptors_used => 500})] end,
+          ?assertEqual({[], [descriptors]}, {Low(100000), Low(101000)})
+      end} || {Page, Pattern} <- [{"erlang/guide/production/systemd.md", "LimitNOFILE=(\\d+)"},
+                                  {"erlang/guide/production/container.md", "--ulimit nofile=(\\d+)"}]].
+
 %% Connections that are there have their part of what is used.
 already_open_test() ->
     Half = #{connections => 10000, descriptors_used => 10030, tcp_pages_used => 7, conntrack_used => 10000},
