@@ -28,7 +28,7 @@ sentences_test_() ->
 all_are_found_test() ->
     All = reasons(),
     ?assert(length(All) > 80),
-    Missing = [closed, busy, down, not_present, draining, {not_json, term, <<"text">>}, {redirect, insecure}, {tls, {bad_host, <<"text">>}},
+    Missing = [{after_close, term}, closed, busy, down, not_present, draining, {not_json, term, <<"text">>}, {redirect, insecure}, {tls, {bad_host, <<"text">>}},
                {bad_handshake, accept}, {proxy, denied}, {draft_76, <<"text">>}, {eof, 1}, {bad_command, <<"text">>}, {closed, 1, <<"text">>}] -- All,
     ?assertEqual([], Missing).
 

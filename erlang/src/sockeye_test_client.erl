@@ -57,10 +57,11 @@
 %% Of a frame: the final bit (default 1), the reserved bits (0; 4 is the one of a compressed message), the mask (default any; `none' is
 %% what a server sends), the length that is announced (default that of the payload), and in how many bits (default the fewest).
 
--type error() :: closed | timeout | {status, non_neg_integer(), [{binary(), binary()}]} | {bad_frame, binary()} | term().
+-type error() :: closed | timeout | {status, non_neg_integer(), [{binary(), binary()}]} | {bad_frame, binary()} | {bad_answer, binary()}
+               | {after_close, Frame :: term()} | term().
 %% `closed': the other side has ended the connection, or reset it. `timeout': nothing came. `status': the server has answered with this
-%% status and these headers, and not with 101. `bad_frame': a server must not send a frame that begins so. Others are those of `inet'
-%% and `ssl'.
+%% status and these headers, and not with 101. `bad_frame': a server must not send a frame that begins so. `bad_answer': this line is
+%% not HTTP. `after_close': a frame came behind the Close frame. Others are those of `inet' and `ssl'.
 
 -define(TIMEOUT, 10000).
 %% A multiple of four.
@@ -281,7 +282,7 @@ recv_close(Socket) ->
     recv_close(Socket, ?TIMEOUT).
 
 %% @doc Code and reason of the Close frame that comes next, past other frames. It is answered with 1000, and the call waits for the end of the
-%% transport. Errors: `closed', where none came, `timeout', and {@link error()}.
+%% transport. Errors: `closed', where none came, `timeout', `after_close', and {@link error()}.
 %% ```
 %% 1> sockeye_test_client:send(Socket, {text, <<255>>}).
 %% ok

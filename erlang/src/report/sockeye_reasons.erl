@@ -38,6 +38,8 @@ sentence({proxy, What}) -> ["the proxy: ", proxy(What)];
 sentence({redirect, What}) -> ["a redirect was not followed: ", redirect(What)];
 sentence({status, Status, _Headers}) -> ["the server answered with ", shown(Status), " and not with 101"];
 sentence({bad_frame, Bytes}) -> ["no server may send a frame that begins with ", shown(Bytes)];
+sentence({bad_answer, Line}) -> ["the answer to the handshake is not HTTP: ", shown(Line)];
+sentence({after_close, Frame}) -> ["a frame came behind the Close frame: ", shown(Frame)];
 sentence([{_Conn, Why} | _] = Failed) when Why =:= closed; Why =:= busy -> text("~b of the connections did not get it: they are closed, or their queues are full", [length(Failed)]);
 sentence({Kind, At}) when is_integer(At) -> json(Kind, At);
 %% Of a codec: the answer to the request stands with it.
