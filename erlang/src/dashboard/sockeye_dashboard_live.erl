@@ -124,7 +124,7 @@ server(#{<<"server">> := Text}) -> id(Text);
 server(_) -> throw(bad_question).
 
 -spec conn(map()) -> sockeye:conn().
-conn(#{<<"conn">> := Text}) -> {sockeye_conn, id(Text)};
+conn(#{<<"conn">> := Text}) -> sockeye:conn_of(id(Text));
 conn(_) -> throw(bad_question).
 
 -spec id(term()) -> non_neg_integer().
@@ -235,8 +235,8 @@ no_detail(State) ->
     State#state{detail = undefined}.
 
 -spec id_text(sockeye:conn()) -> binary().
-id_text({sockeye_conn, Number}) ->
-    integer_to_binary(Number).
+id_text(Conn) ->
+    integer_to_binary(sockeye:conn_number(Conn)).
 
 %% Who did it goes to the log before it is done: afterwards the connection may be gone.
 -spec act(atom(), map(), sockeye:conn(), fun((sockeye:conn()) -> ok | {error, closed}), #state{}) -> result().

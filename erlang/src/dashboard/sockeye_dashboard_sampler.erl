@@ -140,6 +140,7 @@ forget_rows(#state{rows = Rows} = State) ->
     State#state{rows = maps:filter(fun(_, {_, Wanted}) -> Now - Wanted < ?FORGET_MS end, Rows)}.
 
 %% In a process of its own: a shard may take its time.
+-dialyzer({nowarn_function, read/3}).
 -spec read(sockeye_backend:server_id(), pid(), #state{}) -> #state{}.
 read(ServerId, Pid, #state{reading = Reading} = State) ->
     case [Entry || {_, {Id, _}} = Entry <- maps:to_list(Reading), Id =:= ServerId] of

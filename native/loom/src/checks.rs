@@ -445,7 +445,7 @@ fn server() -> (Arc<Server>, Arc<Plain>) {
     let stopped = Arc::new(Plain::new(0));
     let host = Host(stopped.clone());
     (
-        Arc::new(Server::new(0, config(), None, |_| Box::new(host))),
+        Arc::new(Server::new(0, config(), None, 2, |_| Box::new(host))),
         stopped,
     )
 }

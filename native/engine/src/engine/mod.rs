@@ -213,7 +213,13 @@ impl Engine {
             let found = found.filter(|server| server.id() == *id).cloned();
             found.ok_or(io::ErrorKind::NotFound)
         });
-        let server = Arc::new(Server::new(number, config, nested.transpose()?, host));
+        let server = Arc::new(Server::new(
+            number,
+            config,
+            nested.transpose()?,
+            self.shards.len(),
+            host,
+        ));
         let place = number as usize;
         if place == servers.len() {
             servers.push(None);

@@ -21,10 +21,6 @@ pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: Refusals<AtomicU64>,
     pub(crate) closes: Closes<AtomicU64>,
-    pub(crate) frames_in: AtomicU64,
-    pub(crate) frames_out: AtomicU64,
-    pub(crate) bytes_in: AtomicU64,
-    pub(crate) bytes_out: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) busy: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -110,7 +106,7 @@ impl Counters {
         }
     }
 
-    /// All of them at this moment, but for what waits.
+    /// All of them at this moment, but for what waits and [`crate::model::traffic`].
     pub(crate) fn read(&self) -> ServerStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ServerStats {
@@ -121,10 +117,10 @@ impl Counters {
             queued_bytes: 0,
             inbox_bytes: 0,
             unattached: self.unattached.load(Ordering::Relaxed),
-            frames_in: read(&self.frames_in),
-            frames_out: read(&self.frames_out),
-            bytes_in: read(&self.bytes_in),
-            bytes_out: read(&self.bytes_out),
+            frames_in: 0,
+            frames_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
             dropped: read(&self.dropped),
             busy: read(&self.busy),
             failed: read(&self.failed),

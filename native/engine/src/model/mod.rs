@@ -15,3 +15,4 @@ pub mod pieces;
 pub(crate) mod refused;
 pub(crate) mod timers;
 pub(crate) mod trace;
+pub(crate) mod traffic;

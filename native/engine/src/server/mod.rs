@@ -20,6 +20,7 @@ pub(crate) use crate::model::counters::{Counters, bump};
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
 use crate::model::refused::{Refused, RefusedFor};
+use crate::model::traffic::TrafficCounters;
 use crate::server::addresses::Addresses;
 use crate::server::admitted::Admitted;
 use crate::server::client::ClientState;
@@ -59,6 +60,7 @@ pub struct Server {
     pub(crate) rules: Rules,
     pub(crate) host: Box<dyn ServerHost>,
     pub(crate) counters: Counters,
+    pub(crate) traffic: TrafficCounters,
     pub(crate) questions: Questions,
     streams: Streams,
     pub(crate) admitted: Admitted,
@@ -174,6 +176,7 @@ impl Server {
         number: u32,
         config: ServerConfig,
         nested: Option<Arc<Server>>,
+        shards: usize,
         host: impl FnOnce(u64) -> Box<dyn ServerHost>,
     ) -> Self {
         let workers = match config.mode {
@@ -192,6 +195,8 @@ impl Server {
             config,
             host: host((serial << SERVER_BITS) | u64::from(number)),
             counters: Counters::default(),
+            // A client has one connection at a time.
+            traffic: TrafficCounters::new(if is_client { 1 } else { shards }),
             questions: Questions::default(),
             streams: Streams::default(),
             admitted: Admitted::default(),
@@ -251,6 +256,10 @@ impl Server {
     pub fn stats(&self) -> ServerStats {
         ServerStats {
             inbox_bytes: self.inbox_bytes(),
+            frames_in: self.traffic.sum(|shard| &shard.frames_in),
+            frames_out: self.traffic.sum(|shard| &shard.frames_out),
+            bytes_in: self.traffic.sum(|shard| &shard.bytes_in),
+            bytes_out: self.traffic.sum(|shard| &shard.bytes_out),
             ..self.counters.read()
         }
     }

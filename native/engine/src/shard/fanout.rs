@@ -47,7 +47,7 @@ impl Shard {
         for conn in slow {
             conn.fail(self, 1008, SLOW);
         }
-        bump(&server.counters.frames_out, sent);
+        bump(&server.traffic.of(self.handle.index).frames_out, sent);
         bump(&server.counters.dropped, dropped);
         if saved > 0 {
             server.saved(saved);

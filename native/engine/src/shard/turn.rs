@@ -208,13 +208,13 @@ impl Shard {
             };
             match part {
                 Command::Write(ref range, frames) | Command::Plain(ref range, frames) => {
-                    bump(&conn.server.counters.frames_out, frames.into());
+                    bump(&conn.traffic().frames_out, frames.into());
                     let compress = matches!(part, Command::Write(..));
                     let part = outbox::Segment::new(buffer.clone(), range.start, range.end);
                     conn.send(self, part, compress);
                 }
                 Command::Stream(range, piece, _) => {
-                    bump(&conn.server.counters.frames_out, 1);
+                    bump(&conn.traffic().frames_out, 1);
                     let part = outbox::Segment::new(buffer.clone(), range.start, range.end);
                     conn.send_piece(self, part, piece);
                 }

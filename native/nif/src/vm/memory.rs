@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 /// Threads count apart, so that they do not wait for each other's cache line. What one allocates another may free: only
 /// the sum means something.
-const COUNTERS: usize = 16;
+const COUNTERS: usize = 128;
 
 #[repr(align(128))]
 struct Counter(AtomicIsize);

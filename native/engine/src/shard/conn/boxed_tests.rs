@@ -179,7 +179,7 @@ fn with_echo<F: Future<Output = ()>>(
         let _ = echo.inbox.set(Inbox::new(1 << 20, 0, notifier));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(address, Mode::Owner);
-        let server = Arc::new(Server::new(0, config, None, |_| {
+        let server = Arc::new(Server::new(0, config, None, 1, |_| {
             Box::new(TestHost(echo.clone()))
         }));
         let _ = echo.server.set(Arc::downgrade(&server));

@@ -150,7 +150,7 @@ impl Conn {
     ) {
         if follow_up.messages > 0 {
             state.frames_in += follow_up.messages;
-            bump(&self.server.counters.frames_in, follow_up.messages);
+            bump(&self.traffic().frames_in, follow_up.messages);
         }
         if follow_up.notify {
             shard.notify(&state.receiver);

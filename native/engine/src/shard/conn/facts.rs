@@ -244,16 +244,19 @@ mod tests {
     fn what_is_kept_of_headers_is_bounded() {
         let peer = Peer::Unix(b"".as_slice().into());
         let kept = |len: usize| {
-            let head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(len));
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n",
+                "x".repeat(len)
+            );
             let mut info = info("/", None, &PeerInfo::new(peer.clone(), peer.clone()));
             let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
             info.request = parsed.unwrap().unwrap().0;
             Facts::new(&info, true, 7).headers().len()
         };
-        // With the name, a colon, a space and the end of the line.
-        assert_eq!(kept(MOST_HEADERS - 5), MOST_HEADERS - 1);
-        assert_eq!(kept(MOST_HEADERS - 4), MOST_HEADERS);
-        assert_eq!(kept(MOST_HEADERS - 3), 0);
+        // With the name, a colon, a space and the end of the line; and eight for the host.
+        assert_eq!(kept(MOST_HEADERS - 13), MOST_HEADERS - 1);
+        assert_eq!(kept(MOST_HEADERS - 12), MOST_HEADERS);
+        assert_eq!(kept(MOST_HEADERS - 11), 8);
     }
 
     #[test]

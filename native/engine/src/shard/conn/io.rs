@@ -108,7 +108,7 @@ impl Conn {
     }
 
     pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, input: &mut [u8]) {
-        bump(&self.server.counters.bytes_in, input.len() as u64);
+        bump(&self.traffic().bytes_in, input.len() as u64);
         state.keep_alive.received(shard.clock());
         state.trace(true, input);
         let left = self.digest(shard, state, input);
@@ -248,7 +248,7 @@ impl Conn {
             Some(Ok((n, done))) => {
                 if n > 0 {
                     shard.handle.slots.release(self.id, n);
-                    bump(&self.server.counters.bytes_out, n as u64);
+                    bump(&self.traffic().bytes_out, n as u64);
                     if was_blocked {
                         state.keep_alive.made_progress(shard.clock());
                     }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use crate::model::active::Active;
 use crate::model::compression::Compression;
 use crate::model::id::ConnId;
+use crate::model::traffic::Traffic;
 use crate::server::Server;
 use crate::settings::options::{ConnOptions, Rules};
 use crate::shard::Shard;
@@ -150,6 +151,13 @@ const PATH_BYTES: usize = 128;
 fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0).min(text.len())).unwrap_or(text)
+}
+
+impl Conn {
+    /// What its shard counts of its server.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.server.traffic.of(self.id.shard())
+    }
 }
 
 impl ConnState {
