@@ -31,8 +31,8 @@
 %%
 %% <h3>Errors, and how long a call takes</h3>
 %%
-%% A call returns `{error, Reason}' for what can happen to a correct program. An argument of a wrong type raises `badarg'; the shell
-%% shows which argument is wrong, and what it should be.
+%% A call returns `{error, Reason}' for what can happen to a correct program. {@link format_error/1} has the sentence of a
+%% reason. An argument of a wrong type raises `badarg'; the shell shows which argument is wrong, and what it should be.
 %%
 %% No call waits for a client: a frame that does not fit into the client's queue is refused with `{error, busy}'. When more than 8,192
 %% calls, or 16 MiB of broadcasts, wait for a thread of the engine, the next caller waits until its own call has been carried out;

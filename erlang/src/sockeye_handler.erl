@@ -47,6 +47,8 @@
 %% `sys:replace_state/2' have the state of the handler, `sys:suspend/1' lets frames wait within `inbox_size'.
 %% Which optional callbacks there are is looked up when the process starts, and in `sys:change_code/4'.
 %%
+%% {@link sockeye_test} runs a handler without a server, for its tests.
+%%
 %% <h3>Commands</h3>
 %%
 %% They are carried out in order. When several frames came together, their commands
