@@ -71,7 +71,7 @@ conns({Pid, Id, About}) ->
            end,
     try sockeye_fanout:connections(Id, all) of
         {ok, Conns} -> [{Name, Conn} || Conn <- lists:sort(Conns)];
-        {error, timeout} -> []
+        {error, _} -> []
     catch error:badarg -> []
     end.
 

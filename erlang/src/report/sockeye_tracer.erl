@@ -56,9 +56,10 @@ bad(Key, What, Value) -> throw({bad, Key, expected(What, Value)}).
 -spec begin_one(sockeye:conn(), map()) -> ok | {error, closed | too_many_traces}.
 begin_one(Conn, #{to := To} = Options) ->
     ok = end_all(Conn, To),
-    case length(tracers(Conn, '_')) < ?MOST of
-        true -> proc_lib:start(?MODULE, init, [Options#{conn => Conn}]);
-        false -> {error, too_many_traces}
+    case ets:whereis(?TABLE) =/= undefined andalso length(tracers(Conn, '_')) of
+        false -> {error, closed};
+        Count when Count < ?MOST -> proc_lib:start(?MODULE, init, [Options#{conn => Conn}]);
+        _ -> {error, too_many_traces}
     end.
 
 -spec tracers(sockeye:conn(), logger | pid() | '_') -> [pid()].
@@ -79,16 +80,23 @@ init(#{conn := Conn, to := To, rate := Rate, payload := Payload}) ->
     State = #state{conn = Conn, to = To, id = Id, payload = Payload, engine = monitor(process, sockeye_engine),
                    receiver = case To of logger -> undefined; _ -> monitor(process, To) end},
     true = ets:insert(?TABLE, {{Conn, To}, self()}),
-    case sockeye_backend:trace(Conn, self(), Id, Rate, Payload) of
+    try sockeye_backend:trace(Conn, self(), Id, Rate, Payload) of
         ok ->
             %% The connection's thread answers behind that: what comes from now on is shown.
             _ = sockeye_ask:conn_info(Conn, ?ASK_MS),
             proc_lib:init_ack(ok),
             loop(State);
         {error, _} = Error ->
-            true = ets:delete(?TABLE, {Conn, To}),
-            proc_lib:init_ack(Error)
+            refused(Error, State)
+    catch
+        %% It is of no engine.
+        error:badarg -> refused({error, closed}, State)
     end.
+
+-spec refused({error, closed}, #state{}) -> ok.
+refused(Error, #state{conn = Conn, to = To}) ->
+    true = ets:delete(?TABLE, {Conn, To}),
+    proc_lib:init_ack(Error).
 
 -spec loop(#state{}) -> ok.
 loop(#state{id = Id, receiver = Receiver, engine = Engine} = State) ->
