@@ -30,6 +30,7 @@ tests() ->
         {"large messages", fun large/0},
         {"a flood", fun flood/0},
         {"information", fun information/0},
+        {"signals for all processes of a service", fun signals/0},
         {"the end of a server", fun stop_server/0},
         {"the end of a handler", fun handler_dies/0},
         {"JSON", fun json/0},
@@ -354,6 +355,19 @@ information() ->
         {ok, #{peer := {{127, 0, 0, 1}, _}, path := <<"/">>}} = sockeye:info(Conn),
         ?assertEqual({ok, [Conn]}, sockeye:connections(Server)),
         ?assertEqual({error, eaddrinuse}, sockeye:start_link(#{port => Port}))
+    end).
+
+%% Who ends a service sends them to each of its processes: the node drains then, for which it needs its engine.
+signals() ->
+    with_server(#{active => true, format => raw}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        {ok, #{os_pid := OsPid}} = sockeye:info(),
+        [begin
+             "" = os:cmd("kill -" ++ Signal ++ " " ++ integer_to_list(OsPid)),
+             ok = sockeye:send(Conn, {text, Signal}),
+             ?assertEqual({text, list_to_binary(Signal)}, ws_client:recv(Socket))
+         end || Signal <- ["TERM", "INT", "HUP", "TERM"]],
+        ?assertMatch({ok, #{os_pid := OsPid}}, sockeye:info())
     end).
 
 %% All connections are told, and a handler serves their ends.

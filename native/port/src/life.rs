@@ -11,6 +11,7 @@ use std::time::Duration;
 use sockeye_seam::{Atom, Writer, events};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::calls;
@@ -69,13 +70,28 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         .enable_time()
         .build();
     let end = match runtime {
-        Ok(runtime) => runtime.block_on(serve(Path::new(&path), &secret, descriptors)),
+        Ok(runtime) => {
+            let _context = runtime.enter();
+            let _ignored = ignore_signals();
+            runtime.block_on(serve(Path::new(&path), &secret, descriptors))
+        }
         Err(e) => {
             say(&format!("no runtime: {e}"));
             End::Socket
         }
     };
     finish(end)
+}
+
+/// Who ends a service sends its signal to all its processes. The node drains then, and this process ends with it: no signal but
+/// SIGKILL ends it before. Once received in the program, they have no other effect for the rest of its life.
+fn ignore_signals() -> Vec<Signal> {
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ];
+    kinds.into_iter().flat_map(signal).collect()
 }
 
 fn read_secret() -> Option<Vec<u8>> {
