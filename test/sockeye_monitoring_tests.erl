@@ -119,6 +119,11 @@ promtool_test_() ->
 
 promtool(Tool) ->
     ?assertMatch({0, _}, run([Tool, " check rules ", path("alerts.yml")])),
+    %% A server in trouble fires each of them, one on an ordinary day none.
+    Tests = filename:join(test_support:root(), "test/monitoring/alerts_test.yml"),
+    ?assertMatch({0, _}, run([Tool, " test rules ", Tests])),
+    {ok, Trouble} = file:read_file(Tests),
+    ?assertEqual(lists:sort([Name || {Name, _, _} <- rules()]), lists:sort([Name || [Name] <- found(Trouble, "alertname=\"(\\w+)\"")])),
     Text = test_support:with_server(#{metrics => "/metrics"}, fun(Port, _) -> element(3, http_client:get(Port, "/metrics")) end),
     File = filename:join("/tmp", "sockeye_metrics_" ++ os:getpid()),
     ok = file:write_file(File, Text),
