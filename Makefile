@@ -113,7 +113,7 @@ test-dist: ## whether make dist makes the same bytes in two folders (two builds)
 	@.ci/setup build
 	test/install/dist
 
-test-bare: ## in a bare Debian of its own (needs root): WAYS "hour", a stranger's first hour without Rust; also "run", "test", "rust", "proxies", "container"
+test-bare: ## in a bare Debian of its own (needs root): WAYS "hour", a stranger's first hour without Rust; also "run", "test", "rust", "proxies", "docs", "container"
 	@.ci/setup build otp
 	test/install/bare-debian $(or $(WAYS),hour)
 

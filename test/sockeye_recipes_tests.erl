@@ -233,9 +233,20 @@ watched_test() ->
         ?assertEqual([], Named -- There)
     end).
 
+%% Who gets an alert finds its metric on the page.
+alerts_test() ->
+    {ok, Rules} = file:read_file(filename:join(test_support:root(), "docs/monitoring/alerts.yml")),
+    Exprs = [Expr || [Expr] <- names_of(Rules, "expr: (.*)")],
+    Asked = lists:usort([re:replace(Name, "_bucket$", "", [{return, list}]) || Expr <- Exprs, [Name] <- names_of(Expr, "(sockeye_\\w+)")]),
+    ?assert(length(Asked) > 10),
+    ?assertEqual([], Asked -- names(recipe:page("watch.md"), "`(sockeye_\\w+)`")).
+
 names(Text, Pattern) ->
+    lists:usort(lists:append(names_of(Text, Pattern))).
+
+names_of(Text, Pattern) ->
     {match, Found} = re:run(Text, Pattern, [multiline, global, unicode, {capture, all_but_first, list}]),
-    lists:usort(lists:append(Found)).
+    Found.
 
 %% ---------------------------------------------------------------- a container
 
