@@ -108,6 +108,35 @@ beside(Do) ->
         Do(Port)
     end.
 
+%% One more than may wait for an answer of `accept'.
+unavailable_test_() ->
+    %% Both ends of each are here.
+    case sockeye_descriptors:most(auto) > 2200 of
+        true -> {timeout, 120, fun unavailable/0};
+        false -> test_support:left_out("1,025 questions", "needs more descriptors")
+    end.
+
+unavailable() ->
+    quiet(fun() ->
+        Self = self(),
+        Wait = fun(_) -> Self ! {waits, self()}, receive go_on -> {accept, #{}} end end,
+        with_server(#{accept => Wait, accept_timeout => 60000, active => false}, fun(Port, Server) ->
+            Sockets = [begin
+                           Socket = siege:connect(Port),
+                           ok = gen_tcp:send(Socket, "GET / HTTP/1.1\r\nHost: a\r\n" ?UPGRADE "\r\n"),
+                           Socket
+                       end || _ <- lists:seq(1, 1024)],
+            Waiting = [receive {waits, Pid} -> Pid end || _ <- Sockets],
+            ?assertMatch(#{rejected := 0}, info(Server)),
+            ?assertMatch(<<"HTTP/1.1 503 ", _/binary>>, (upgrade("/", ""))(Port)),
+            until(fun() -> map_get(rejected, info(Server)) > 0 end),
+            #{refused := #{unavailable := 1}, rejected := 1} = info(Server),
+            [Pid ! go_on || Pid <- Waiting],
+            until(fun() -> map_get(accepted, info(Server)) =:= 1024 end),
+            [ok = gen_tcp:close(Socket) || Socket <- Sockets]
+        end)
+    end).
+
 draining_test() ->
     quiet(fun() ->
         {ok, Server} = sockeye:start_link(#{port => 0, health => "/health"}),

@@ -18,8 +18,8 @@ a_reserve_of_descriptors_test_() ->
             ?assert(length(Refused) >= 50),
             {Info, Lines} = limit_node:info(Node),
             ?assertMatch(#{max_connections := auto, max_descriptor := 40, accept_errors := 0}, Info),
-            ?assertEqual({length(Open), length(Refused)},
-                         {maps:get(connections, Info), maps:get(no_descriptor, Info)}),
+            ?assertEqual({length(Open), length(Refused), length(Refused)},
+                         {maps:get(connections, Info), maps:get(no_descriptor, Info), maps:get(no_descriptor, maps:get(refused, Info))}),
             ?assertEqual(1, told("refuses connections", Lines)),
             well_again(Node, Open)
         end)

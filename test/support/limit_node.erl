@@ -95,7 +95,7 @@ obey(Server, Filling) ->
     case io:get_line("") of
         "info\n" ->
             {ok, All} = sockeye:info(Server),
-            Info = maps:filter(fun(_, V) -> is_integer(V) orelse is_atom(V) end, All),
+            Info = maps:filter(fun(Key, V) -> is_integer(V) orelse is_atom(V) orelse Key =:= refused end, All),
             io:format("info ~0p~n", [Info]),
             obey(Server, Filling);
         "engine\n" ->
