@@ -76,10 +76,10 @@ conns({Pid, Id, About}) ->
     end.
 
 -spec conn({unicode:chardata(), sockeye:conn()}) -> [cell()] | none.
-conn({Server, {sockeye_conn, Number} = Conn}) ->
+conn({Server, Conn}) ->
     case sockeye_ask:conn_info(Conn, ?ASK_MS) of
         {ok, #{peer := Peer, path := Path, age := Age, frames_in := In, send_queue := Queued, held := Held, active := Active}} ->
-            [integer_to_list(Number), Server, sockeye_log_text:address(Peer), Path, Age div 1000, In, Queued, Held,
+            [io_lib:format("~w", [Conn]), Server, sockeye_log_text:address(Peer), Path, Age div 1000, In, Queued, Held,
              io_lib:format("~w", [Active])];
         {error, _} ->
             none
