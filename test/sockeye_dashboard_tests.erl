@@ -192,6 +192,84 @@ watchers_test() ->
         [sockeye_client:close(Watcher) || Watcher <- tl(Watchers)]
     end).
 
+%% ---------------------------------------------------------------- the table
+
+%% A page of the engine has 500 connections: one less, as many, one more. Each is there once, whatever the order.
+pages_test_() ->
+    [{timeout, 60, {integer_to_list(Count), fun() ->
+        Accept = fun(#{query := User}) -> {accept, #{user_data => User}} end,
+        with_server(#{dashboard => #{}, accept => Accept, backlog => 1024}, fun(Port, Server) ->
+            Names = [iolist_to_binary(io_lib:format("user-~4..0b", [N])) || N <- lists:seq(1, Count)],
+            [{ok, _} = sockeye_client:connect(["ws://127.0.0.1:", integer_to_list(Port), "/?", Name]) || Name <- Names],
+            {ok, Watcher} = watch(Port),
+            Users = fun(Direction) ->
+                        lists:append([begin
+                                          ask(Watcher, rows(Server, #{sort => user, direction => Direction, from => From, count => 200})),
+                                          #{<<"total">> := Count, <<"from">> := From, <<"rows">> := Rows} = answer(Watcher, <<"rows">>),
+                                          [User || #{<<"user">> := User} <- Rows]
+                                      end || From <- lists:seq(0, Count, 200)])
+                    end,
+            ?assertEqual(Names, Users(asc)),
+            ?assertEqual(lists:reverse(Names), Users(desc)),
+            ask(Watcher, rows(Server, #{search => <<"USER-0001">>})),
+            ?assertMatch(#{<<"total">> := 1}, answer(Watcher, <<"rows">>)),
+            sockeye_client:close(Watcher)
+        end),
+        test_support:flush()
+     end}} || Count <- [499, 500, 501]].
+
+%% Rows as the engine writes them.
+row(Id, Queued, Credits, Peer, Path, User) ->
+    <<Id:64, (Id * 1000):64, Queued:32, 0:32, Id:64, Credits:32/signed, (byte_size(Peer)), (byte_size(Path)), (byte_size(User)),
+      Peer/binary, Path/binary, User/binary>>.
+
+table_test_() ->
+    Pages = [<<(row(1, 5, 10, <<"10.0.0.1:1">>, <<"/a">>, <<"Zoë"/utf8>>))/binary, (row(2, 7, -1, <<"10.0.0.2:1">>, <<"/b+">>, <<>>))/binary>>,
+             <<>>, row(3, 0, 0, <<"[::1]:3">>, <<"/a">>, <<"ann">>)],
+    Ids = fun(Search, Sort, Direction) ->
+              Rows = sockeye_dashboard_table:select(Pages, Search, Sort, Direction),
+              [binary_to_integer(Id) || #{id := Id} <- sockeye_dashboard_table:page(Rows, 0, 10)]
+          end,
+    [?_assertEqual(3, sockeye_dashboard_table:count(Pages))]
+        ++ [?_assertEqual({Search, Sort, Direction, Expected}, {Search, Sort, Direction, Ids(Search, Sort, Direction)})
+            || {Search, Sort, Direction, Expected} <-
+                [{<<>>, age, asc, [1, 2, 3]}, {<<>>, age, desc, [3, 2, 1]}, {<<>>, queued, desc, [2, 1, 3]}, {<<>>, credits, desc, [2, 1, 3]},
+                 {<<>>, peer, asc, [1, 2, 3]}, {<<>>, path, asc, [1, 3, 2]}, {<<>>, user, asc, [2, 1, 3]}, {<<>>, messages, asc, [1, 2, 3]},
+                 {<<"ZOË"/utf8>>, age, asc, [1]}, {<<"+">>, age, asc, [2]}, {<<".">>, age, asc, [1, 2]}, {<<"/A">>, age, asc, [1, 3]}, {<<"[">>, age, asc, [3]},
+                 {<<"nobody">>, age, asc, []}]]
+        ++ [?_assertEqual({From, Count, Length}, {From, Count, length(sockeye_dashboard_table:page(sockeye_dashboard_table:select(Pages, <<>>, age, asc), From, Count))})
+            || {From, Count, Length} <- [{0, 2, 2}, {0, 3, 3}, {0, 4, 3}, {2, 1, 1}, {2, 5, 1}, {3, 1, 0}, {4, 1, 0}]].
+
+%% The members of a topic are those that would get what is published there.
+topics_test() ->
+    with_server(#{dashboard => #{}}, fun(Port, Server) ->
+        {_, One} = test_support:open(Port),
+        {_, Two} = test_support:open(Port),
+        [ok = sockeye:subscribe(Conn, Topic) || {Conn, Topic} <- [{One, <<"room/1">>}, {Two, <<"room/*">>}, {One, <<"news">>}, {Two, <<"news">>}]],
+        {ok, Watcher} = watch(Port),
+        ask(Watcher, #{op => topics, server => id(Server), search => <<>>, from => 0}),
+        ?assertMatch(#{<<"total">> := 3, <<"topics">> := [[<<"news">>, 2], [<<"room/*">>, 1], [<<"room/1">>, 1]]}, answer(Watcher, <<"topics">>)),
+        ask(Watcher, #{op => topics, server => id(Server), search => <<>>, from => 3}),
+        ?assertMatch(#{<<"total">> := 3, <<"topics">> := []}, answer(Watcher, <<"topics">>)),
+        ask(Watcher, #{op => members, server => id(Server), topic => <<"room/1">>}),
+        #{<<"members">> := Members} = answer(Watcher, <<"members">>),
+        ?assertEqual(lists:sort([number(One), number(Two)]), lists:sort([Id || #{<<"id">> := Id} <- Members])),
+        ask(Watcher, #{op => members, server => id(Server), topic => <<"room/*">>}),
+        ?assertMatch(#{<<"members">> := []}, answer(Watcher, <<"members">>)),
+        sockeye_client:close(Watcher)
+    end).
+
+%% This node, with its servers of the cluster.
+cluster_test() ->
+    with_server(#{dashboard => #{}, name => clustered, scope => cluster}, fun(Port, _) ->
+        {ok, Watcher} = watch(Port),
+        ask(Watcher, #{op => cluster}),
+        Node = atom_to_binary(node()),
+        #{<<"nodes">> := Nodes} = answer(Watcher, <<"cluster">>),
+        ?assertMatch([#{<<"node">> := Node, <<"here">> := true, <<"answers">> := true, <<"servers">> := [<<"clustered">>]}], Nodes),
+        sockeye_client:close(Watcher)
+    end).
+
 %% ---------------------------------------------------------------- what may be asked
 
 questions_test_() ->
@@ -266,6 +344,35 @@ kick_test() ->
             sockeye_client:close(Watcher)
         end)
     end).
+
+%% The last twenty frames, from when the connection is shown on, without what is in them.
+frames_test() ->
+    with_server(#{dashboard => #{}, format => raw}, fun(Port, _) ->
+        {ok, Watcher} = watch(Port),
+        {Client, Conn} = test_support:open(Port),
+        ok = ws_client:text(Client, <<"before">>),
+        {text, <<"before">>} = test_support:event(Conn),
+        ask(Watcher, #{op => detail, conn => number(Conn)}),
+        ?assertEqual([], frames(Watcher, 0)),
+        ok = ws_client:text(Client, <<"secret">>),
+        {text, <<"secret">>} = test_support:event(Conn),
+        ok = sockeye:send(Conn, {binary, <<1, 2>>}),
+        ?assertEqual([[<<"in">>, <<"text">>, 6], [<<"out">>, <<"binary">>, 2]], frames(Watcher, 2)),
+        [ok = sockeye:send(Conn, {text, binary:copy(<<"x">>, N)}) || N <- lists:seq(1, 21)],
+        ?assertEqual([[<<"out">>, <<"text">>, N] || N <- lists:seq(2, 21)], frames(Watcher, 20)),
+        sockeye_client:close(Watcher)
+    end).
+
+%% As soon as there are so many, and the newest is the last of them all.
+frames(Watcher, Count) ->
+    case answer(Watcher, <<"detail">>) of
+        #{<<"facts">> := #{<<"frames">> := Frames}} when length(Frames) =:= Count ->
+            case Count =:= 20 andalso lists:last(Frames) =/= [<<"out">>, <<"text">>, 21] of
+                true -> frames(Watcher, Count);
+                false -> Frames
+            end;
+        _ -> frames(Watcher, Count)
+    end.
 
 closed(Watcher) ->
     case answer(Watcher, <<"detail">>) of

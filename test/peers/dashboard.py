@@ -80,7 +80,8 @@ async def rows(board, connections):
 
 async def search(board, text):
     await board.page.run(f"$('search').value = {json.dumps(text)}; $('search').dispatchEvent(new Event('input'))")
-    return await board.until(f"return table.search === {json.dumps(text)} && table.total < 200 && table.rows.length === table.total && table.rows")
+    return await board.until(f"return table.search === {json.dumps(text)} && table.total > 0 && table.rows.length === Math.min(table.total, PAGE) && "
+                             f"table.rows.every(row => [row.peer, row.path, row.user].some(text => text.includes({json.dumps(text)}))) && table.rows")
 
 
 async def hostile(board):
@@ -144,19 +145,22 @@ async def picture(page, folder, name, width, height, theme, mobile=False, script
     (folder / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
-async def pictures(page, folder):
+async def pictures(board, folder):
+    page = board.page
     folder.mkdir(parents=True, exist_ok=True)
     await page.run("closePanel(); choose(''); show('overview'); scrollTo(0, 0)")
     await picture(page, folder, "dashboard-light", 1440, 1180, "light")
     await picture(page, folder, "dashboard-dark", 1440, 1180, "dark")
-    detail = "choose(servers.find(server => server.name === 'rooms').id); show('connections'); sortBy('messages')"
-    await page.run(detail)
-    await asyncio.sleep(4)
-    await page.run("openDetail(table.rows[2].id); table.at = 2; drawRows()")
+    await page.run("choose(servers.find(server => server.name === 'rooms').id); show('connections'); sortBy('messages')")
+    await board.until("return table.sort === 'messages' && table.rows.length > 20 && table.rows[0].messages >= table.rows[1].messages")
+    await page.run("table.at = table.rows.findIndex(row => !row.user.startsWith('guest')); openDetail(table.rows[table.at].id); drawRows()")
+    await board.until("return document.querySelectorAll('.frames span').length > 8")
     await picture(page, folder, "dashboard-connections", 1440, 900, "light")
     await page.run("closePanel(); choose(''); show('overview'); scrollTo(0, 0)")
     await picture(page, folder, "dashboard-phone", 390, 844, "light", mobile=True)
-    await picture(page, folder, "dashboard-phone-dark", 390, 844, "dark", mobile=True, script="show('connections')")
+    await page.run("show('connections')")
+    await board.until("return table.rows.length > 20")
+    await picture(page, folder, "dashboard-phone-dark", 390, 844, "dark", mobile=True)
 
 
 async def drive(debugger, port, connections, folder):
@@ -167,7 +171,7 @@ async def drive(debugger, port, connections, folder):
         await board.until("return history.length > 0 && servers.length > 0")
         if folder:
             await asyncio.sleep(float(sys.argv[3]) if len(sys.argv) > 3 else 60)
-            await pictures(page, folder)
+            await pictures(board, folder)
         else:
             await policy(board)
             await numbers(board, connections)
@@ -184,7 +188,7 @@ def main():
     paths = os.environ["DASHBOARD_PATHS"].split(":")
     started = time.monotonic()
     # It ends with its standard input.
-    with subprocess.Popen(["erl", "-noshell", "+Bd", "-pa", *paths, "-eval", "dashboard_server:main().", "-extra", str(connections)],
+    with subprocess.Popen(["erl", "-noshell", "+Bd", "-pa", *paths, "-eval", "dashboard_server:main().", "-extra", str(connections), *(["busy"] if folder else [])],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         said = []
         for line in server.stdout:

@@ -1,7 +1,7 @@
 %% A server with a dashboard, and as many connections as is said, over HTTP/2: a hundred on each socket. They come from all over the world,
 %% as a proxy would say, talk a little, and are in rooms. One of them is hostile: all that it says of itself is HTML.
 %%
-%% dashboard_server:main() -extra COUNT [PORT]. Prints a line of JSON when all are open, and ends with its standard input.
+%% dashboard_server:main() -extra COUNT [busy]. With `busy' others come, go and are refused, for pictures. Prints a line of JSON when all are open, and ends with its standard input.
 %% dashboard_server:cost() -extra COUNT SECONDS. Prints what part of a core this node takes while nobody says anything: without a dashboard,
 %% with one that nobody has open, and with each of its views open.
 -module(dashboard_server).
@@ -15,11 +15,13 @@
 
 -spec main() -> no_return().
 main() ->
-    [Count | Port] = [list_to_integer(Argument) || Argument <- init:get_plain_arguments()],
+    [Argument | Busy] = init:get_plain_arguments(),
+    Count = list_to_integer(Argument),
     {ok, _} = application:ensure_all_started(sockeye),
-    {Server, Clients} = start(Count, hd(Port ++ [0]), #{dashboard => #{}}),
+    {Server, Clients} = start(Count, 0, #{dashboard => #{}}),
     [Client ! talk || Client <- Clients],
     {ok, #{port := Bound}} = sockeye:info(Server),
+    _ = [spawn_link(fun() -> come_and_go(Bound) end) || Busy =/= [], _ <- lists:seq(1, 6)],
     io:format("{\"port\": ~b, \"connections\": ~b}~n", [Bound, Count]),
     eof = skip_to_eof(),
     init:stop(),
@@ -37,8 +39,9 @@ cost() ->
     {Server, _} = start(Count, 0, #{dashboard => #{}}),
     measured("with one, not open", Seconds),
     {ok, #{port := Port}} = sockeye:info(Server),
-    {ok, Watcher} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/_sockeye/live",
-                                           #{subprotocols => ["sockeye-dashboard"], active => true, max_message_size => 16 bsl 20}),
+    Self = self(),
+    _ = spawn_link(fun() -> watch(Port, Self) end),
+    Watcher = receive {watches, Conn} -> Conn end,
     measured("overview open", Seconds),
     {ok, {_, Id, _}} = sockeye_engine:find(Server),
     Rows = #{op => rows, server => integer_to_binary(Id), search => <<>>, sort => user, direction => asc, from => 0, count => 100},
@@ -46,8 +49,34 @@ cost() ->
          ok = sockeye_client:send(Watcher, Question),
          measured(Title, Seconds)
      end || {Title, Question} <- [{"connections open, sorted by user", Rows}, {"connections open, with a search", Rows#{search => <<"ana-1">>}}]],
-    init:stop(),
-    receive never -> ok end.
+    halt().
+
+%% Some are refused; the others stay a while and leave in one way or another.
+come_and_go(Port) ->
+    timer:sleep(rand:uniform(900)),
+    Url = ["ws://127.0.0.1:", integer_to_list(Port)],
+    case rand:uniform(12) of
+        1 -> {error, _} = sockeye_client:connect([Url, "/old"]);
+        2 -> {error, _} = sockeye_client:connect([Url, "/chat"], #{headers => [{"Origin", "http://evil.example"}]});
+        N ->
+            {ok, Conn} = sockeye_client:connect([Url, "/chat"], #{headers => [{"X-User", ["guest-", integer_to_list(rand:uniform(999))]}], format => raw}),
+            ok = sockeye_client:send(Conn, [{text, binary:copy(<<"x">>, rand:uniform(2000))} || _ <- lists:seq(1, rand:uniform(40))]),
+            timer:sleep(rand:uniform(700)),
+            _ = case N of
+                    3 -> sockeye_client:close(Conn, 4001, <<"bored">>);
+                    _ when N < 6 -> sockeye_client:close(Conn, 1001, <<>>);
+                    _ -> sockeye_client:close(Conn)
+                end
+    end,
+    come_and_go(Port).
+
+%% In this node as well: reading the answers counts, too.
+watch(Port, Parent) ->
+    {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/_sockeye/live",
+                                        #{subprotocols => ["sockeye-dashboard"], format => raw, max_message_size => 16 bsl 20}),
+    Parent ! {watches, Conn},
+    Read = fun Loop() -> {ok, _} = sockeye_client:recv(Conn, infinity), Loop() end,
+    Read().
 
 measured(Title, Seconds) ->
     %% What went before settles.
@@ -67,7 +96,7 @@ ticks() ->
 start(Count, Port, More) ->
     {ok, Server} = sockeye:start_link(More#{port => Port, name => rooms, handler => {?MODULE, []}, processes => 2, http2 => cleartext,
                                         trusted_proxies => ["127.0.0.1"], idle_timeout => infinity, ping_interval => infinity,
-                                        format => raw, active => 30000, backlog => 4096, handshake_timeout => 60000,
+                                        format => raw, active => 30000, origins => [same_host], paths => ["/chat", "/feed", "/rooms/*"], backlog => 4096, handshake_timeout => 60000,
                                         http => #{"/truth" => {?MODULE, truth}}}),
     _ = whereis(admin) =:= undefined andalso sockeye:start_link(#{port => 0, name => admin, handler => {?MODULE, []}}),
     {ok, #{port := Bound}} = sockeye:info(Server),
@@ -114,9 +143,10 @@ init(_) ->
 handle_open(#{headers := Headers}, Conn, N) ->
     {[{subscribe, Conn, Room} || Room <- binary:split(proplists:get_value(<<"x-rooms">>, Headers, <<>>), <<",">>, [global]), Room =/= <<>>], N}.
 
-handle_frame(_Frame, _Conn, N) when N rem 3 =:= 0 ->
-    {[{publish, room(N), {text, <<"somebody said something in this room">>}}], N + 1};
+handle_frame(_Frame, _Conn, N) when N rem 100 =:= 0 ->
+    {[{publish, room(N div 100), {text, lists:sublist("somebody said something in this room, and was heard", 3 + rand:uniform(48))}}], N + 1};
 handle_frame({text, Text}, _Conn, N) ->
+    _ = N rem 50 =:= 1 andalso lists:sort(lists:reverse(lists:seq(1, 20000))),
     {[{reply, {text, Text}}], N + 1}.
 
 room(N) ->

@@ -1,7 +1,7 @@
 %% Plots of the page. No double quote and no backslash: it is one string of Erlang.
 -define(PLOTS, <<"
 'use strict';
-const MOST = 450;
+const MOST = 450, SPAN = 15 * 60 * 1000;
 const $ = id => document.getElementById(id);
 
 // All text of the page that comes from elsewhere goes through here, as text.
@@ -64,7 +64,7 @@ let chosen = '';
 
 function remember(point) {
   history.push(point);
-  if (history.length > MOST) history.splice(0, history.length - MOST);
+  while (history[0].t < point.t - SPAN) history.shift();
 }
 const momentsOf = point => chosen === '' ? Object.values(point.servers) : chosen in point.servers ? [point.servers[chosen]] : [];
 const secondsBefore = at => at === 0 ? 2 : Math.max(0.5, (history[at].t - history[at - 1].t) / 1000);
@@ -99,10 +99,12 @@ let cross = null;
 
 function niceTop(value, as) {
   if (value <= 0) return as === asCount ? 1 : as === asBytes || as === asByteRate ? 1024 : as === asTime ? 100 : 1;
-  const base = as === asBytes || as === asByteRate ? Math.pow(1024, Math.floor(Math.log(value) / Math.log(1024))) : 1;
-  const unit = Math.pow(10, Math.floor(Math.log10(value / base)));
-  for (const step of [1, 1.5, 2, 3, 4, 5, 6, 8, 10]) if (step * unit * base >= value * 1.02) return step * unit * base;
-  return 10 * unit * base;
+  if (as === asBytes || as === asByteRate) {
+    const two = Math.pow(2, Math.ceil(Math.log2(value * 1.02)));
+    return two * 0.75 >= value * 1.02 ? two * 0.75 : two;
+  }
+  const unit = Math.pow(10, Math.floor(Math.log10(value)));
+  return unit * ([1, 1.5, 2, 3, 4, 5, 6, 8].find(step => step * unit >= value * 1.02) || 10);
 }
 
 class Plot {
@@ -110,7 +112,7 @@ class Plot {
     this.chart = chart;
     this.keys = el('span', { class: 'bar-keys' });
     this.canvas = el('canvas', { tabindex: 0, role: 'img' });
-    this.node = el('article', { class: 'card plot', id: 'plot-' + chart.id }, el('div', { class: 'top' }, el('h2', {}, chart.title), this.keys), this.canvas);
+    this.node = el('article', { class: 'card plot', id: 'plot-' + chart.id }, el('div', { class: 'top' }, el('h2', {}, chart.title), this.keys), el('div', { class: 'drawn' }, this.canvas));
     const move = event => { const box = this.canvas.getBoundingClientRect(); this.point((event.clientX - box.left) / box.width); };
     this.canvas.addEventListener('pointermove', move);
     this.canvas.addEventListener('pointerdown', move);
@@ -171,7 +173,7 @@ class Plot {
       g.fillText(text, Math.min(box.right - w, Math.max(box.left, middle)), box.bottom + 5);
     }
     if (history.length > 0) {
-      if (stacked) this.bars(g, series, colors, x, y, (box.right - box.left) * 2000 / span.wide); else this.lines(g, series, colors, x, y, box);
+      if (stacked) this.bars(g, series, colors, x, y, at => (box.right - box.left) * 1000 * secondsBefore(at) / span.wide); else this.lines(g, series, colors, x, y, box);
       if (cross !== null && cross < history.length) {
         g.strokeStyle = colors.muted; g.lineWidth = 1; g.setLineDash([3, 3]);
         g.beginPath(); g.moveTo(Math.round(x(cross)) + 0.5, box.top); g.lineTo(Math.round(x(cross)) + 0.5, box.bottom); g.stroke(); g.setLineDash([]);
@@ -199,8 +201,9 @@ class Plot {
     });
   }
 
-  bars(g, series, colors, x, y, wide) {
+  bars(g, series, colors, x, y, width) {
     history.forEach((_, at) => {
+      const wide = width(at);
       let below = 0;
       series.forEach(([, values], n) => {
         if (values[at] <= 0) return;

@@ -47,14 +47,15 @@ main { max-width: 1560px; margin: 0 auto; padding: 18px 22px 24px; }
 .tile p { color: var(--faint); font-size: 12px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 14px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); min-width: 0; }
-.plot { padding: 12px 14px 8px; }
+.plot { padding: 12px 14px 8px; display: flex; flex-direction: column; }
 .plot .top { display: flex; align-items: baseline; gap: 4px 12px; flex-wrap: wrap; min-height: 24px; align-content: flex-start; }
 .plot h2 { margin-right: auto; }
 .bar-keys { display: inline-flex; flex-wrap: wrap; gap: 0 12px; justify-content: flex-end; }
 .key { display: inline-flex; align-items: center; gap: 5px; font-size: 12.5px; color: var(--muted); white-space: nowrap; }
 .key i { width: 9px; height: 9px; border-radius: 3px; background: var(--c); flex: none; }
 .key b { color: var(--ink); font-weight: 600; font-variant-numeric: tabular-nums; }
-.plot canvas { display: block; width: 100%; height: 150px; cursor: crosshair; border-radius: 6px; }
+.drawn { position: relative; flex: 1; min-height: 150px; }
+.plot canvas { position: absolute; inset: 0; width: 100%; height: 100%; cursor: crosshair; border-radius: 6px; }
 .c0 { --c: var(--s0); } .c1 { --c: var(--s1); } .c2 { --c: var(--s2); } .c3 { --c: var(--s3); } .c4 { --c: var(--s4); } .c5 { --c: var(--s5); }
 .section { margin-top: 18px; }
 .bar { display: flex; align-items: center; gap: 10px; padding: 12px 14px; flex-wrap: wrap; }
@@ -138,7 +139,7 @@ kbd { font: inherit; font-size: 12px; border: 1px solid var(--line); border-bott
   .tile { padding: 9px 12px; }
   .tile dd { font-size: 20px; }
   .plots { gap: 10px; }
-  .plot canvas { height: 128px; }
+  .drawn { min-height: 128px; }
   .grid { height: calc(100vh - 150px); }
   .heads { grid-template-columns: 1fr auto auto; }
   .heads .path, .heads .user, .heads .messages { display: none; }

@@ -172,7 +172,7 @@ function fillPanel(kind, title, ...content) {
   const old = $('detail').querySelector('.close'), focused = old && old === document.activeElement || $('detail').childElementCount === 0;
   const close = el('button', { class: 'icon close', 'aria-label': 'Close this panel', onclick: closePanel }, '✕');
   const keep = $('detail').scrollTop;
-  $('detail').replaceChildren(el('div', { class: 'top' }, el('div', {}, el('p', { class: 'muted' }, kind), el('h1', {}, title)), close), ...content.flat());
+  $('detail').replaceChildren(el('div', { class: 'top' }, el('div', {}, el('p', { class: 'muted' }, kind), el('h1', {}, title)), close), ...content.flat().filter(Boolean));
   $('detail').scrollTop = keep;
   if (focused) close.focus();
 }

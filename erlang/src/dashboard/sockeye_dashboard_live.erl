@@ -18,6 +18,9 @@
 %% Bytes of a text to search for.
 -define(LONGEST_SEARCH, 128).
 -define(DETAIL_MS, 2000).
+%% Frames that are shown of a connection, and how many a second are looked at.
+-define(MOST_FRAMES, 20).
+-define(MOST_FRAME_RATE, 100).
 -define(CLUSTER_MS, 10000).
 %% What a browser asks may take one part in so many of the time.
 -define(SHARE, 4).
@@ -45,6 +48,8 @@
          sorting = false :: boolean(),
          refresh :: reference() | undefined,
          detail :: {sockeye:conn(), reference()} | undefined,
+         %% What came and went on that connection since it is shown, the newest first; none where nobody may look.
+         frames = none :: [[atom() | non_neg_integer()]] | none,
          cluster :: pid() | undefined}).
 
 -type result() :: {[sockeye_handler:command()], #state{}}.
@@ -101,7 +106,11 @@ asked(<<"leave">>, _Question, State) ->
 asked(<<"detail">>, #{<<"conn">> := null}, State) ->
     {[], no_detail(State)};
 asked(<<"detail">>, Question, State) ->
-    detail(conn(Question), no_detail(State));
+    Conn = conn(Question),
+    case State of
+        #state{detail = {Conn, _}} -> detail(Conn, State);
+        _ -> detail(Conn, traced(Conn, no_detail(State)))
+    end;
 asked(<<"close">>, #{<<"code">> := Code} = Question, State) ->
     lists:member(Code, ?CLOSE_CODES) orelse throw(bad_question),
     act(dashboard_closed, #{code => Code}, conn(Question), fun(Conn) -> sockeye:close(Conn, Code, ?REASON) end, State);
@@ -223,16 +232,32 @@ leave(State) ->
 
 -spec detail(sockeye:conn(), #state{}) -> result().
 detail(Conn, State) ->
-    Facts = sockeye_dashboard_facts:conn(Conn),
-    {[{reply, #{type => detail, conn => id_text(Conn), facts => Facts}}],
-     case Facts of
-         closed -> State#state{detail = undefined};
-         _ -> State#state{detail = {Conn, erlang:start_timer(?DETAIL_MS, self(), detail)}}
-     end}.
+    case sockeye_dashboard_facts:conn(Conn) of
+        closed ->
+            {[{reply, #{type => detail, conn => id_text(Conn), facts => closed}}], State#state{detail = undefined, frames = none}};
+        Facts ->
+            Shown = case State#state.frames of
+                        none -> Facts;
+                        Frames -> Facts#{frames => lists:reverse(Frames)}
+                    end,
+            {[{reply, #{type => detail, conn => id_text(Conn), facts => Shown}}],
+             State#state{detail = {Conn, erlang:start_timer(?DETAIL_MS, self(), detail)}}}
+    end.
 
 -spec no_detail(#state{}) -> #state{}.
-no_detail(State) ->
-    State#state{detail = undefined}.
+no_detail(#state{detail = undefined} = State) ->
+    State#state{frames = none};
+no_detail(#state{detail = {Conn, _}} = State) ->
+    _ = sockeye:trace(Conn, {off, self()}),
+    State#state{detail = undefined, frames = none}.
+
+%% Frames are noted from here on: before, nobody would have paid for it.
+-spec traced(sockeye:conn(), #state{}) -> #state{}.
+traced(Conn, State) ->
+    case sockeye:trace(Conn, #{to => self(), rate => ?MOST_FRAME_RATE}) of
+        ok -> State#state{frames = []};
+        {error, _} -> State#state{frames = none}
+    end.
 
 -spec id_text(sockeye:conn()) -> binary().
 id_text(Conn) ->
@@ -297,6 +322,9 @@ handle_info({timeout, Timer, refresh}, #state{refresh = Timer, table = #table{}}
     want(State#state{refresh = undefined});
 handle_info({timeout, Timer, detail}, #state{detail = {Conn, Timer}} = State) ->
     detail(Conn, State);
+handle_info({sockeye_trace, Conn, #{direction := Direction, opcode := Opcode, size := Size}}, #state{detail = {Conn, _}, frames = Frames} = State)
+  when is_list(Frames) ->
+    {[], State#state{frames = lists:sublist([[Direction, Opcode, Size] | Frames], ?MOST_FRAMES)}};
 handle_info({nodes, Pid, Nodes}, #state{cluster = Pid} = State) ->
     {[{reply, #{type => cluster, nodes => Nodes}}], State#state{cluster = undefined}};
 handle_info({'DOWN', Ref, process, Pid, _Reason}, #state{sampler = {Pid, Ref}} = State) ->

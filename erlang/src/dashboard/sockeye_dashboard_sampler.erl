@@ -22,9 +22,11 @@
 -type snapshot() :: #{pages := [binary()], at := integer(), took := non_neg_integer()}.
 %% The connections of a server, the time of the VM in milliseconds, and how many microseconds it took to ask for them.
 
+%% While somebody watches, and while nobody does.
 -define(INTERVAL_MS, 2000).
-%% Fifteen minutes.
--define(MOST_POINTS, 450).
+-define(QUIET_MS, 10000).
+%% What is kept.
+-define(SPAN_MS, 15 * 60 * 1000).
 %% A list of connections is asked for again when so many times of what it took are over, and not before that many milliseconds: that is
 %% what holds the cost of an open table below a hundredth of a core, whatever the number of connections.
 -define(RARELY, 200).
@@ -36,6 +38,7 @@
 -record(state,
         {points = queue:new() :: queue:queue(sockeye_dashboard_facts:point()),
          count = 0 :: non_neg_integer(),
+         timer :: reference() | undefined,
          before = #{} :: sockeye_dashboard_facts:counters(),
          watchers = #{} :: #{reference() => pid()},
          %% Lists of connections, with the time when somebody wanted each last.
@@ -75,12 +78,12 @@ start_link() ->
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
     ok = sockeye_dashboard_errors:new_table(),
-    self() ! sample,
-    {ok, #state{}}.
+    {ok, sample(#state{})}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call({watch, Pid}, _From, #state{watchers = Watchers, points = Points} = State) ->
-    {reply, {ok, queue:to_list(Points), self()}, State#state{watchers = Watchers#{monitor(process, Pid) => Pid}}};
+handle_call({watch, Pid}, _From, #state{watchers = Watchers} = State) ->
+    #state{points = Points} = Sampled = newest(State),
+    {reply, {ok, queue:to_list(Points), self()}, again(Sampled#state{watchers = Watchers#{monitor(process, Pid) => Pid}})};
 handle_call(stay, _From, State) ->
     {reply, ok, State};
 handle_call(_Request, _From, State) ->
@@ -105,8 +108,7 @@ handle_cast(_Request, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
-handle_info(sample, State) ->
-    _ = erlang:send_after(?INTERVAL_MS, self(), sample),
+handle_info({timeout, Timer, sample}, #state{timer = Timer} = State) ->
     case sockeye_dashboard_facts:has_dashboard() of
         true -> {noreply, forget_rows(sample(State))};
         %% The server of the first one is about to be there.
@@ -123,16 +125,38 @@ handle_info({'DOWN', Ref, process, _Pid, Reason}, #state{watchers = Watchers, re
 handle_info(_Message, State) ->
     {noreply, State}.
 
+%% What there is now belongs to what a watcher sees first; whoever comes again and again makes no points.
+-spec newest(#state{}) -> #state{}.
+newest(#state{points = Points} = State) ->
+    Now = erlang:system_time(millisecond),
+    case queue:peek_r(Points) of
+        {value, #{t := At}} when Now - At < ?INTERVAL_MS, Now >= At -> State;
+        _ -> sample(State)
+    end.
+
+%% One more point, and the next in time.
 -spec sample(#state{}) -> #state{}.
 sample(#state{points = Points, count = Count, before = Before, watchers = Watchers} = State) ->
-    {Point, Counters} = sockeye_dashboard_facts:point(Before),
+    {#{t := Now} = Point, Counters} = sockeye_dashboard_facts:point(Before),
     Message = {sockeye_point, Point},
     lists:foreach(fun(Pid) -> Pid ! Message end, maps:values(Watchers)),
-    {Kept, Left} = case Count of
-                       ?MOST_POINTS -> {queue:drop(Points), Count - 1};
-                       _ -> {Points, Count}
-                   end,
-    State#state{points = queue:in(Point, Kept), count = Left + 1, before = Counters}.
+    again(State#state{points = queue:in(Point, recent(Now - ?SPAN_MS, Points)), count = Count + 1, before = Counters}).
+
+-spec again(#state{}) -> #state{}.
+again(#state{timer = Before, watchers = Watchers} = State) ->
+    _ = Before =:= undefined orelse erlang:cancel_timer(Before),
+    Ms = case map_size(Watchers) of
+             0 -> ?QUIET_MS;
+             _ -> ?INTERVAL_MS
+         end,
+    State#state{timer = erlang:start_timer(Ms, self(), sample)}.
+
+-spec recent(integer(), queue:queue(sockeye_dashboard_facts:point())) -> queue:queue(sockeye_dashboard_facts:point()).
+recent(Since, Points) ->
+    case queue:peek(Points) of
+        {value, #{t := At}} when At < Since -> recent(Since, queue:drop(Points));
+        _ -> Points
+    end.
 
 -spec forget_rows(#state{}) -> #state{}.
 forget_rows(#state{rows = Rows} = State) ->

@@ -44,7 +44,8 @@ select(Pages, Search, Sort, Direction) ->
 %% So many of them, from this one on: the first has number 0.
 -spec page(tuple(), non_neg_integer(), non_neg_integer()) -> [map()].
 page(Rows, From, Count) ->
-    Last = min(tuple_size(Rows), From + Count),
+    %% A list may have become shorter than what a browser has seen of it.
+    Last = max(From, min(tuple_size(Rows), From + Count)),
     [shown(element(N, Rows)) || N <- lists:seq(From + 1, Last)].
 
 -spec rows(binary()) -> [row()].

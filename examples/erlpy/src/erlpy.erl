@@ -19,7 +19,8 @@ options(Host, PortText) ->
         {{error, _}, _} ->
             {error, ["the host ", Host, " is not known; give an address such as 127.0.0.1."]};
         {{ok, Ip}, {Port, ""}} when Port >= 0, Port =< 65535 ->
-            {ok, page(#{ip => Ip, port => Port})};
+            %% The dashboard is for browsers on this machine.
+            {ok, page(#{ip => Ip, port => Port, dashboard => #{}})};
         {_, _} ->
             {error, ["the port ", PortText, " is not a number from 0 to 65535."]}
     end.
@@ -81,6 +82,7 @@ ready(Host, Sup) ->
     {ok, #{port := Port}} = sockeye:info(Server),
     io:format("erlpy listens on ws://~s:~b~n", [Host, Port]),
     io:format("A page to talk to it: http://~s:~b/~n", [Host, Port]),
+    io:format("What it does, live: http://~s:~b/_sockeye~n", [Host, Port]),
     io:format("To reach every client: sockeye:send_message(~b, #{type => <<\"notification\">>, "
               "message => <<\"Hello!\">>}).~n", [Port]).
 
