@@ -248,6 +248,41 @@ release(Stopped) ->
         {'DOWN', Stopped, process, _, normal} -> ok
     end.
 
+%% Frames that wait for credits, which a handler does not give, or gives one by one: it hears of the end in either case.
+without_credits_test_() ->
+    [{lists:concat([Processes, ", ", Client, ", ", Texts, " texts, ", Gives]),
+      {timeout, 30, fun() -> without_credits(Processes, Client, Texts, Gives) end}}
+     || Processes <- [one, per_connection], Client <- [answers, does_not], Texts <- [0, 1, 2, 3], Gives <- [gives_none, gives]].
+
+without_credits(Processes, Client, Texts, Gives) ->
+    Test = self(),
+    Frame = fun({text, Text}, _Conn, State) ->
+                Test ! {serves, Text},
+                {[{active, 1} || Gives =:= gives], State}
+            end,
+    Close = fun(Conn, _, _, State) -> Test ! {closed_for_handler, Conn}, {[], State} end,
+    Options = #{format => raw, active => 1, processes => Processes},
+    test_support:with_handler(#{frame => Frame, close => Close}, Options, fun(Port, Server) ->
+        Socket = ws_client:connect(Port),
+        Sent = [integer_to_binary(N) || N <- lists:seq(1, Texts)],
+        [ok = ws_client:text(Socket, Text) || Text <- Sent],
+        [receive {serves, Text} -> ok end || Text <- lists:sublist(Sent, 1)],
+        %% All of it has arrived when the answer to this has.
+        ok = ws_client:ping(Socket, <<"p">>),
+        {pong, <<"p">>} = ws_client:recv(Socket),
+        {_, Stopped} = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
+        {close, 1001, _} = ws_client:recv(Socket),
+        Client =:= answers andalso ws_client:close(Socket, 1001, <<>>),
+        receive {'DOWN', Stopped, process, _, normal} -> ok end,
+        ?assertEqual(1, closes(0)),
+        Gives =:= gives andalso ?assertEqual(lists:nthtail(min(1, Texts), Sent), served())
+    end).
+
+served() ->
+    receive {serves, Text} -> [Text | served()]
+    after 0 -> []
+    end.
+
 ended(Socket) ->
     case gen_tcp:recv(Socket, 0, 10000) of
         {ok, _} -> ended(Socket);

@@ -152,6 +152,10 @@ impl Conn {
         if state.deadline != 0 {
             state.deadline = state.deadline.min(shard.now() + ticks(LINGER));
         }
+        if state.stage.phase() == Phase::Gone && state.end_waits_for_credits() {
+            // It has had its time.
+            self.discard_held(shard, &mut state);
+        }
         state.stage.stop_waiting_for_eof();
         if state.stage.phase().is_answering() {
             // The other half is for the last word.
@@ -192,6 +196,13 @@ impl Conn {
         let mut state = self.state.borrow_mut();
         if state.stage.phase().is_answering() && now >= state.deadline {
             self.send_answered_close(shard, &mut state);
+        }
+        let is_gone = state.stage.phase() == Phase::Gone && !state.receiver.is_awaited();
+        if is_gone && state.deadline != 0 && now >= state.deadline {
+            state.deadline = 0;
+            if state.end_waits_for_credits() {
+                self.discard_held(shard, &mut state);
+            }
         }
         if state.deadline != 0 && now >= state.deadline {
             let missed = state.receiver.is_awaited() && !state.is_closing();
@@ -364,7 +375,7 @@ impl Conn {
         shard.release_id(self, &state.receiver);
         if state.stage.phase() == Phase::Gone {
             // The news that the server has stopped comes after the last event of an owner, which may have waited for room.
-            if self.server.config.mode == Mode::Owner {
+            if std::mem::take(&mut state.gone_is_due) {
                 shard.socket_gone(&self.server, &state.receiver);
             }
             shard.free_slot(self);
@@ -382,14 +393,21 @@ impl Conn {
             Phase::Gone => return,
         }
         state.lose_socket();
+        let is_owned = self.server.config.mode == Mode::Owner;
+        state.gone_is_due = if is_owned {
+            state.stage.close_event() != CloseEvent::Delivered
+        } else {
+            self.server.is_stopping() && state.end_waits_for_credits()
+        };
         state.deadline = if state.receiver.is_awaited() {
             shard.now() + ticks(self.server.config.attach_timeout)
+        } else if state.gone_is_due && !is_owned {
+            self.watch(shard, state);
+            shard.now() + ticks(LINGER)
         } else {
             0
         };
-        if state.stage.close_event() == CloseEvent::Delivered
-            || self.server.config.mode != Mode::Owner
-        {
+        if !state.gone_is_due {
             shard.socket_gone(&self.server, &state.receiver);
         }
         if state.stage.is_slot_free() {

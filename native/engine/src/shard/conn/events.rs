@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Conn;
+use super::ending::LINGER;
 use super::state::{CloseEvent, ConnState};
 use crate::model::active::SetActive;
 use crate::model::backlog::Done;
@@ -103,6 +104,9 @@ impl Conn {
             }
             delivery.pump();
         });
+        if state.gone_is_due && state.deadline != 0 {
+            state.deadline = shard.now() + ticks(LINGER);
+        }
         self.after_pump(shard, &mut state);
     }
 

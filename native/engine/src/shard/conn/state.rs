@@ -142,6 +142,9 @@ pub(super) struct ConnState {
     pub(super) writing: Writing,
     /// Nobody will come for what is left to tell.
     pub(super) abandoned: bool,
+    /// That the socket is gone is told behind the close event: the server stops, and its handler has given no credits for what is
+    /// held. It has time for that, until the deadline.
+    pub(super) gone_is_due: bool,
     pub(super) listed: Listed,
     /// Who watches its frames; nobody does for most.
     pub(super) traces: Option<Box<Traces>>,
@@ -333,6 +336,7 @@ impl ConnState {
             stage: Stage::OPEN,
             writing: Writing::Idle,
             abandoned: false,
+            gone_is_due: false,
             listed: Listed::default(),
             traces: None,
         }
@@ -374,6 +378,12 @@ impl ConnState {
     pub(super) fn is_abandoned(&self) -> bool {
         let undelivered = self.stage.close_event != CloseEvent::Delivered;
         self.abandoned && self.stage.phase.is_over() && undelivered && !self.listed.waiting
+    }
+
+    /// Whether its handler has to give credits before it hears of the end.
+    pub(super) fn end_waits_for_credits(&self) -> bool {
+        let waits = self.stage.close_event == CloseEvent::Queued && !self.listed.waiting;
+        waits && self.receiver.inbox().is_some() && !self.active.has_credit()
     }
 
     pub(super) fn held_cost(&self) -> usize {
