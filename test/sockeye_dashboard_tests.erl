@@ -452,6 +452,34 @@ ends_test_() ->
         receive {'DOWN', Ref, process, _, normal} -> ok end
     end}.
 
+%% An engine process that is started in the place of another nests the one server in the other again.
+engine_restarts_test_() ->
+    {timeout, 60, fun() ->
+        case sockeye_backend:engine() of
+            nif -> ok;
+            port -> quiet(fun engine_restarts/0)
+        end
+    end}.
+
+engine_restarts() ->
+    with_server(#{dashboard => #{}}, fun(Port, _) ->
+        {ok, #{os_pid := Pid, restarts := Restarts}} = sockeye:info(),
+        [] = os:cmd("kill -9 " ++ integer_to_list(Pid)),
+        until(fun() ->
+            case watch(Port) of
+                {ok, Watcher} ->
+                    %% As if it had been one of the watched server itself: it would get no greeting.
+                    #{<<"node">> := _} = answer(Watcher, <<"hello">>),
+                    #{<<"engine">> := #{<<"restarts">> := Now}} = answer(Watcher, <<"point">>),
+                    sockeye_client:close(Watcher),
+                    Now > Restarts;
+                {error, _} ->
+                    false
+            end
+        end),
+        test_support:flush()
+    end).
+
 %% A sampler that dies takes its memory along, and nothing else.
 sampler_dies_test_() ->
     {timeout, 30, fun() ->

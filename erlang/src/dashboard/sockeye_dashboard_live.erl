@@ -50,6 +50,8 @@
          detail :: {sockeye:conn(), reference()} | undefined,
          %% What came and went on that connection since it is shown, the newest first; none where nobody may look.
          frames = none :: [[atom() | non_neg_integer()]] | none,
+         %% Those of a server, and until when they are not asked for again.
+         topics :: {sockeye_backend:server_id(), Until :: integer(), [{sockeye:topic(), pos_integer()}]} | undefined,
          cluster :: pid() | undefined}).
 
 -type result() :: {[sockeye_handler:command()], #state{}}.
@@ -118,7 +120,7 @@ asked(<<"active">>, #{<<"active">> := Active} = Question, State) ->
     is_boolean(Active) orelse is_integer(Active) andalso Active >= 1 andalso Active =< 32767 orelse throw(bad_question),
     act(dashboard_active, #{active => Active}, conn(Question), fun(Conn) -> sockeye:setopts(Conn, [{active, Active}]) end, State);
 asked(<<"topics">>, Question, State) ->
-    {[{reply, topics(server(Question), search(Question), number(<<"from">>, Question, 0, 16#ffffffff))}], State};
+    topics(server(Question), search(Question), number(<<"from">>, Question, 0, 16#ffffffff), State);
 asked(<<"members">>, #{<<"topic">> := <<_, _/binary>> = Topic} = Question, State) ->
     {[{reply, #{type => members, topic => Topic, members => sockeye_dashboard_facts:members(server(Question), Topic)}}], State};
 asked(<<"cluster">>, _Question, State) ->
@@ -281,16 +283,29 @@ act(What, Detail, Conn, Do, #state{who = Who, peer = Peer} = State) ->
 
 %% ---------------------------------------------------------------- topics and nodes
 
--spec topics(sockeye_backend:server_id(), binary(), non_neg_integer()) -> map().
-topics(Server, Search, From) ->
-    All = sockeye_dashboard_facts:topics(Server),
+-spec topics(sockeye_backend:server_id(), binary(), non_neg_integer(), #state{}) -> result().
+topics(Server, Search, From, State) ->
+    #state{topics = {_, _, All}} = Known = known_topics(Server, State),
     Found = case Search of
                 <<>> -> All;
                 _ -> [Topic || {Name, _} = Topic <- All, binary:match(Name, Search) =/= nomatch]
             end,
     Page = lists:sublist(lists:nthtail(min(From, length(Found)), Found), ?MOST_ROWS),
-    #{type => topics, server => integer_to_binary(Server), total => length(Found), from => From,
-      topics => [[sockeye_dashboard_facts:text(Name), Count] || {Name, Count} <- Page]}.
+    {[{reply, #{type => topics, server => integer_to_binary(Server), total => length(Found), from => From,
+                topics => [[sockeye_dashboard_facts:text(Name), Count] || {Name, Count} <- Page]}}], Known}.
+
+%% Not asked for more often than a list of connections.
+-spec known_topics(sockeye_backend:server_id(), #state{}) -> #state{}.
+known_topics(Server, #state{topics = Before} = State) ->
+    Start = erlang:monotonic_time(microsecond),
+    case Before of
+        {Server, Until, _} when Start < Until ->
+            State;
+        _ ->
+            All = sockeye_dashboard_facts:topics(Server),
+            End = erlang:monotonic_time(microsecond),
+            State#state{topics = {Server, End + 1000 * sockeye_dashboard_sampler:pause(End - Start), All}}
+    end.
 
 %% One question at a time is on its way: a node may hang.
 -spec ask_nodes(#state{}) -> #state{}.
