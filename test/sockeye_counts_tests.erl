@@ -2,6 +2,7 @@
 -module(sockeye_counts_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [with_server/2, with_handler/2, with_handler/3, quiet/1]).
 -import(siege, [until/1]).

@@ -2,6 +2,7 @@
 -module(sockeye_monitoring_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 %% What Prometheus itself adds.
 -define(OF_PROMETHEUS, [<<"instance">>, <<"job">>]).

@@ -2,6 +2,7 @@
 -module(sockeye_trace_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
 
 -export([log/2]).
 
