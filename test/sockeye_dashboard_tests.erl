@@ -182,6 +182,37 @@ refused_sockets_test_() ->
          {"the token", #{auth => {token, ?TOKEN}}, #{subprotocols => ["sockeye-dashboard", <<"token.", Digits/binary>>]}, ok},
          {"not the page", #{}, #{subprotocols => []}, 400}]].
 
+%% On a stream of HTTP/2, beside one of the watched server on the same socket: each ends without the other.
+http2_test() ->
+    with_server(#{dashboard => #{}, http2 => cleartext}, fun(Port, Server) ->
+        {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}]),
+        ok = h2_frames:shake(Socket),
+        Fields = lists:keystore(<<":authority">>, 1, h2_frames:connect_fields(), {<<":authority">>, <<"localhost">>}),
+        Watch = lists:keystore(<<":path">>, 1, Fields, {<<":path">>, <<"/_sockeye/live">>}) ++ [{<<"sec-websocket-protocol">>, <<"sockeye-dashboard">>}],
+        ok = gen_tcp:send(Socket, [h2_frames:headers(1, h2_frames:block(Watch)), h2_frames:open_stream(3)]),
+        ?assertEqual([{1, 200}, {3, 200}], lists:sort(answered(Socket, []))),
+        Conn = test_support:opened(),
+        ?assertMatch({ok, #{connections := 1, accepted := 1}}, sockeye:info(Server)),
+        ok = gen_tcp:send(Socket, h2_frames:reset(1, 8)),
+        ok = sockeye:send(Conn, {text, <<"still here">>}),
+        said(Socket, 3, <<"still here">>),
+        ok = gen_tcp:send(Socket, h2_frames:reset(3, 8)),
+        ?assertEqual(1006, test_support:closed(Conn)),
+        until(fun() -> {ok, #{connections := Open}} = sockeye:info(Server), Open =:= 0 end),
+        gen_tcp:close(Socket)
+    end).
+
+%% The heads of two streams.
+answered(_Socket, [_, _] = Answers) -> Answers;
+answered(Socket, Answers) ->
+    answered(Socket, h2_frames:statuses([Frame || {1, _, _, _} = Frame <- [h2_frames:next(Socket)]]) ++ Answers).
+
+said(Socket, Stream, Text) ->
+    case h2_frames:next(Socket) of
+        {0, _, Stream, Data} when byte_size(Data) >= byte_size(Text) -> ?assertNotEqual(nomatch, binary:match(Data, Text));
+        Frame when is_tuple(Frame) -> said(Socket, Stream, Text)
+    end.
+
 %% Sixteen may watch a server.
 watchers_test() ->
     with_server(#{dashboard => #{}}, fun(Port, _) ->

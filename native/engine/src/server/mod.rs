@@ -5,6 +5,7 @@ pub(crate) mod admitted;
 mod answers;
 pub(crate) mod broadcast;
 mod client;
+mod nested;
 pub mod topics;
 
 use std::net::IpAddr;
@@ -288,17 +289,6 @@ impl Server {
     /// Counts bytes that compression has saved.
     pub fn saved(&self, bytes: usize) {
         bump(&self.counters.saved, bytes as u64);
-    }
-
-    /// The server that WebSockets of this path belong to, if it is another.
-    pub(crate) fn nested_at(&self, path: &str) -> Option<&Arc<Server>> {
-        let (paths, _) = self.config.nested.as_ref()?;
-        self.nested.as_ref().filter(|_| paths.has(path))
-    }
-
-    /// Whether headers of its connections are kept.
-    pub(crate) fn keeps_headers(&self) -> bool {
-        self.nested.is_some()
     }
 
     /// Connections that wait for a process of their own.
