@@ -262,8 +262,10 @@ without_credits(Processes, Client, Texts, Gives) ->
             end,
     Close = fun(Conn, _, _, State) -> Test ! {closed_for_handler, Conn}, {[], State} end,
     Options = #{format => raw, active => 1, processes => Processes},
-    test_support:with_handler(#{frame => Frame, close => Close}, Options, fun(Port, Server) ->
+    Open = fun(_Conn, _Info, State) -> Test ! opened, {[], State} end,
+    test_support:with_handler(#{open => Open, frame => Frame, close => Close}, Options, fun(Port, Server) ->
         Socket = ws_client:connect(Port),
+        receive opened -> ok end,
         Sent = [integer_to_binary(N) || N <- lists:seq(1, Texts)],
         [ok = ws_client:text(Socket, Text) || Text <- Sent],
         [receive {serves, Text} -> ok end || Text <- lists:sublist(Sent, 1)],

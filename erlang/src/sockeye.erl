@@ -45,7 +45,6 @@
 -export([send/2, send_message/2, broadcast/2, broadcast/3, broadcast_from/2, broadcast_from/3]).
 -export([subscribe/2, unsubscribe/2, publish/3, publish/4, publish_from/3, publish_from/4, subscribers/2, topics/1]).
 -export([close/1, close/3, setopts/2, controlling_process/2]).
--export([conn_number/1, conn_of/1]).
 -export([i/0, i/1, trace/2, info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2, format_error/1]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
@@ -740,12 +739,3 @@ check_host(N, Options) ->
 -spec format_error(Reason :: term()) -> string().
 format_error(Reason) ->
     sockeye_reasons:string(Reason).
-
-%% @private
-%% Names a connection outside of the VM. Nobody else knows what one looks like.
--spec conn_number(conn()) -> pos_integer().
-conn_number({sockeye_conn, Number}) -> Number.
-
-%% @private
--spec conn_of(pos_integer()) -> conn().
-conn_of(Number) -> {sockeye_conn, Number}.

@@ -166,7 +166,7 @@ member(Conn) ->
     end.
 
 -spec id(sockeye:conn()) -> binary().
-id(Conn) -> integer_to_binary(sockeye:conn_number(Conn)).
+id(Conn) -> integer_to_binary(sockeye_conn:number(Conn)).
 
 %% One connection. Not the query, which may have a secret in it.
 -spec conn(sockeye:conn()) -> map() | closed.

@@ -135,7 +135,7 @@ server(#{<<"server">> := Text}) -> id(Text);
 server(_) -> throw(bad_question).
 
 -spec conn(map()) -> sockeye:conn().
-conn(#{<<"conn">> := Text}) -> sockeye:conn_of(id(Text));
+conn(#{<<"conn">> := Text}) -> sockeye_conn:of_number(id(Text));
 conn(_) -> throw(bad_question).
 
 -spec id(term()) -> non_neg_integer().
@@ -263,7 +263,7 @@ traced(Conn, State) ->
 
 -spec id_text(sockeye:conn()) -> binary().
 id_text(Conn) ->
-    integer_to_binary(sockeye:conn_number(Conn)).
+    integer_to_binary(sockeye_conn:number(Conn)).
 
 %% Who did it goes to the log before it is done: afterwards the connection may be gone.
 -spec act(atom(), map(), sockeye:conn(), fun((sockeye:conn()) -> ok | {error, closed}), #state{}) -> result().

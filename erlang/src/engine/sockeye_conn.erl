@@ -5,6 +5,8 @@
 -export([send/2]).
 -export([close/3]).
 -export([setopts/2]).
+-export([number/1]).
+-export([of_number/1]).
 
 -import(sockeye_backlog, [settle/1]).
 
@@ -42,3 +44,13 @@ setopts(Conn, Options) ->
 -spec is_longer(term(), non_neg_integer()) -> boolean().
 is_longer([_ | Rest], N) -> N =:= 0 orelse is_longer(Rest, N - 1);
 is_longer(_, _N) -> false.
+
+%% What names a connection outside of the VM. By way of bytes: the type is opaque, and dialyzer holds it to that.
+-spec number(sockeye:conn()) -> pos_integer().
+number(Conn) ->
+    {sockeye_conn, Number} = binary_to_term(term_to_binary(Conn)),
+    Number.
+
+-spec of_number(pos_integer()) -> sockeye:conn().
+of_number(Number) ->
+    binary_to_term(term_to_binary({sockeye_conn, Number})).
