@@ -145,7 +145,8 @@
                                          | fun((sockeye_handler:request()) -> http_answer()) | {module(), atom()}},
           health => binary() | string(), metrics => binary() | string(),
           dashboard => #{path => binary() | string(),
-                         auth => fun((sockeye_handler:request()) -> boolean() | {ok, Who :: binary()} | http_answer()) | {token, iodata()}},
+                         auth => fun((sockeye_handler:request()) -> boolean() | {ok, Who :: binary()} | http_answer())
+                               | {token, iodata() | fun(() -> iodata())}},
           max_body_size => pos_integer(),
           max_header_size => 256..1048576, max_headers => 8..1024,
           max_subscriptions => 1..65536, slow_subscriber => drop | close, scope => local | cluster}.

@@ -29,10 +29,13 @@ check(Map) when is_map(Map) ->
     catch
         throw:{bad, Why} -> {error, Why}
     end;
+check(Atom) when is_atom(Atom) ->
+    "a map with path and auth";
+%% A token may be in it.
 check(_) ->
-    "a map with path and auth".
+    {error, <<"expected a map with path and auth">>}.
 
--spec option(term(), term()) -> {ok, term()} | unknown | string().
+-spec option(term(), term()) -> {ok, term()} | {error, binary()} | unknown | string().
 option(path, Value) ->
     case sockeye_routes:path(Value) of
         {ok, Path} ->

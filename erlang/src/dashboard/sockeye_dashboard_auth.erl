@@ -21,28 +21,38 @@
 %% What is written to the log of a name that a function gave.
 -define(LONGEST_NAME, 128).
 
-%% The value of the option.
--spec check(term()) -> {ok, auth()} | string().
+%% The value of the option. What is wrong is not shown: it may be what should have been a token.
+-spec check(term()) -> {ok, auth()} | {error, binary()}.
 check(Fun) when is_function(Fun, 1) ->
     {ok, Fun};
-check({token, Token}) ->
-    try iolist_to_binary(Token) of
-        Bin when byte_size(Bin) >= ?SHORTEST_TOKEN, byte_size(Bin) =< ?LONGEST_TOKEN ->
-            case is_visible(Bin) of
-                true -> {ok, {token, sockeye_secret:hide(Bin)}};
-                false -> expected()
-            end;
-        _ ->
-            expected()
+%% A supervisor writes the options of a child to the log, and of a function nothing but its name.
+check({token, Fun}) when is_function(Fun, 0) ->
+    try Fun() of
+        Token -> hidden(Token)
     catch
-        error:badarg -> expected()
+        Class:_ -> {error, sockeye_why:text("the function of the token crashed (~s)", [Class])}
     end;
+check({token, Token}) ->
+    hidden(Token);
 check(_) ->
-    expected().
+    {error, expected()}.
 
--spec expected() -> string().
+-spec hidden(term()) -> {ok, auth()} | {error, binary()}.
+hidden(Token) ->
+    try iolist_to_binary(Token) of
+        Bin ->
+            case {is_visible(Bin), byte_size(Bin)} of
+                {true, Size} when Size >= ?SHORTEST_TOKEN, Size =< ?LONGEST_TOKEN -> {ok, {token, sockeye_secret:hide(Bin)}};
+                {true, Size} -> {error, sockeye_why:text("~ts, got ~b characters", [expected(), Size])};
+                {false, Size} -> {error, sockeye_why:text("~ts, got ~b characters, not all of them visible ASCII", [expected(), Size])}
+            end
+    catch
+        error:badarg -> {error, sockeye_why:text("~ts, got no text", [expected()])}
+    end.
+
+-spec expected() -> binary().
 expected() ->
-    "a function of one argument, or {token, Text} with 16 to 256 visible ASCII characters".
+    <<"expected a function of one argument, or {token, Text} with 16 to 256 visible ASCII characters, or with a function that returns them">>.
 
 -spec is_visible(binary()) -> boolean().
 is_visible(Bin) ->

@@ -41,11 +41,12 @@ checked(Key, Value, Found, Renamed) ->
     end.
 
 %% The same for an option within the value of another.
--spec nested(Key :: term(), Value :: term(), Found :: true | {ok, term()} | unknown | unicode:chardata()) -> term().
+-spec nested(Key :: term(), Value :: term(), Found :: true | {ok, term()} | {error, binary()} | unknown | unicode:chardata()) -> term().
 nested(Key, Value, Found) ->
     case Found of
         true -> Value;
         {ok, Parsed} -> Parsed;
+        {error, Why} -> bad("~ts: ~ts", [shown(Key), Why]);
         unknown -> bad("~ts: unknown option", [shown(Key)]);
         Expected -> bad("~ts: ~ts", [shown(Key), expected(Expected, Value)])
     end.
