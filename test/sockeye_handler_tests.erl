@@ -143,6 +143,16 @@ a_pool_spreads_and_keeps_order_test() ->
         ?assertEqual(4, length(lists:usort(Pids)))
     end).
 
+%% Two servers that get connections alternately: each of them uses all its processes.
+two_pools_spread_test() ->
+    with_server(#{handler => {bare_handler, []}, processes => 4}, fun(Port, _) ->
+        with_server(#{handler => {bare_handler, []}}, fun(Other, _) ->
+            Sockets = [begin _ = ws_client:connect(Other), ws_client:connect(Port) end || _ <- lists:seq(1, 8)],
+            Pids = [begin ok = ws_client:text(Socket, <<"\"pid\"">>), ws_client:recv_data(Socket) end || Socket <- Sockets],
+            ?assertEqual(4, length(lists:usort(Pids)))
+        end)
+    end).
+
 one_process_per_connection_test() ->
     with_server(#{handler => {bare_handler, []}, processes => per_connection}, fun(Port, _) ->
         Sockets = [ws_client:connect(Port) || _ <- lists:seq(1, 20)],

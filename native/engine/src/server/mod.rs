@@ -74,6 +74,8 @@ pub struct Server {
     sockets: AtomicUsize,
     /// Accepted sockets that are not closing: what `max_connections` bounds.
     permits: AtomicUsize,
+    /// Connections that have got a worker, since the start.
+    opened: AtomicUsize,
     /// Ends the task that accepts.
     listener: Mutex<Option<AbortHandle>>,
     draining: AtomicBool,
@@ -208,6 +210,7 @@ impl Server {
             // The listening socket is one.
             sockets: AtomicUsize::new(usize::from(listens)),
             permits: AtomicUsize::new(0),
+            opened: AtomicUsize::new(0),
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -332,10 +335,10 @@ impl Server {
     }
 
     /// The handler process of a connection: always the same one as long as it lives.
-    pub(crate) fn worker_for(&self, conn: ConnId) -> Option<Arc<Inbox>> {
+    pub(crate) fn next_worker(&self) -> Option<Arc<Inbox>> {
         let n = self.workers.len();
-        // Slots are handed out in order, so they spread evenly without a hash.
-        let first = conn.slot() as usize % n.max(1);
+        // In turn. The slot would be no measure: where two servers get connections alternately, each has every other one.
+        let first = self.opened.fetch_add(1, Ordering::Relaxed) % n.max(1);
         (0..n).find_map(|i| get(self.workers.get((first + i) % n)?))
     }
 

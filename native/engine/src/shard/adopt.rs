@@ -64,7 +64,7 @@ impl Shard {
                 Some(inbox) => conn.attach(self, inbox),
                 None => self.schedule.receiver_died(conn.clone()),
             },
-            Mode::Workers(_) => match server.worker_for(conn.id) {
+            Mode::Workers(_) => match server.next_worker() {
                 Some(inbox) => conn.attach(self, inbox),
                 None => self.unassigned.borrow_mut().push(conn.clone()),
             },
