@@ -2,6 +2,8 @@
 -module(sockeye_table_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+%% For other tests.
+-export([printed/1]).
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [with_server/2, with_handler/3]).

@@ -624,7 +624,7 @@ reload_tls(Server) -> ?CHECKED_FIRST(sockeye_server_calls:reload_tls(Server), [S
 %% '''
 -spec info() -> {ok, engine_info()} | {error, not_running}.
 info() ->
-    try {ok, (sockeye_backend:engine_info())#{cluster_dropped => sockeye_cluster:dropped(), engine => sockeye_backend:engine(),
+    try {ok, (sockeye_dashboard:uncounted(sockeye_backend:engine_info()))#{cluster_dropped => sockeye_cluster:dropped(), engine => sockeye_backend:engine(),
                                                 restarts => sockeye_counts:restarts()}}
     catch error:badarg -> {error, not_running}
     end.

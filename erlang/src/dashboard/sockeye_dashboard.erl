@@ -10,6 +10,8 @@
 -export([start/1]).
 -export([stop/1]).
 -export([is_one/1]).
+-export([where/2]).
+-export([uncounted/1]).
 
 -export_type([dashboard/0]).
 
@@ -54,7 +56,8 @@ option(_, _) ->
 %% What is answered to ordinary requests.
 -spec routes(map()) -> [sockeye_routes:route()].
 routes(#{dashboard := #{path := Path, auth := Auth}}) ->
-    [{Path, {ask, fun(Request) -> sockeye_dashboard_page:answer(Auth, Request) end}},
+    Page = {ask, fun(Request) -> sockeye_dashboard_page:answer(Auth, Request) end},
+    [{Path, Page}, {<<Path/binary, "/">>, Page},
      {<<Path/binary, "/auth">>, {ask, fun(Request) -> sockeye_dashboard_page:may_watch(Auth, Request) end}}];
 routes(_Config) ->
     [].
@@ -85,7 +88,22 @@ stop(Nested) ->
     catch exit:_ -> ok
     end.
 
+%% What the log says of where it is: a path, if no browser gets there by a URL.
+-spec where(sockeye_options:config(), #{url => binary()}) -> #{dashboard => binary()}.
+where(#{dashboard := #{path := Path}}, #{url := Url}) ->
+    #{dashboard => <<(string:trim(Url, trailing, "/"))/binary, Path/binary>>};
+where(#{dashboard := #{path := Path}}, _NoUrl) ->
+    #{dashboard => Path};
+where(_Config, _Url) ->
+    #{}.
+
 %% Whether this is what is known of such a server.
 -spec is_one(map()) -> boolean().
 is_one(#{handler := {sockeye_dashboard_live, _}}) -> true;
 is_one(_About) -> false.
+
+%% What the engine counts, but for these servers. One that ends has left the engine a moment before it is forgotten here.
+-spec uncounted(map()) -> map().
+uncounted(#{servers := Servers} = Engine) ->
+    Ours = length([Id || {_, Id, About} <- sockeye_engine:servers(), is_one(About)]),
+    Engine#{servers := max(0, Servers - Ours)}.

@@ -109,9 +109,12 @@ is_equal(_, _) ->
 
 -spec asked(auth(), sockeye_handler:request()) -> verdict().
 asked(loopback, Request) ->
-    case is_local(Request) of
-        true -> {ok, <<"loopback">>};
-        false -> {error, refused("Without the option auth, the dashboard is for a browser on this machine only.\n")}
+    case foreign(Request) of
+        none ->
+            {ok, <<"loopback">>};
+        Why ->
+            {error, refused(["Without the option auth, the dashboard is for a browser on this machine only: ", Why, ".\nFrom elsewhere, "
+                             "ssh -L PORT:localhost:PORT HOST brings it to your own machine; or set auth.\n"])}
     end;
 asked(Fun, Request) ->
     case Fun(Request) of
@@ -122,7 +125,7 @@ asked(Fun, Request) ->
         _ -> {error, refused("The dashboard is not for you.\n")}
     end.
 
--spec refused(string()) -> sockeye:http_answer().
+-spec refused(iodata()) -> sockeye:http_answer().
 refused(Why) -> {403, [], Why}.
 
 -spec name(term()) -> binary().
@@ -135,13 +138,19 @@ name(Who) ->
 
 %% From this machine, and brought by nobody else; and the browser was sent to a name of this machine: a page of another site may have
 %% its own name lead to 127.0.0.1, and is refused by that.
--spec is_local(sockeye_handler:request()) -> boolean().
-is_local(#{peer := {Ip, _Port}, headers := Headers}) ->
-    is_loopback(Ip)
-        andalso not lists:any(fun({Name, _}) -> is_of_proxy(Name) end, Headers)
-        andalso is_local_name(proplists:get_value(<<"host">>, Headers, <<>>));
-is_local(_Request) ->
-    false.
+-spec foreign(sockeye_handler:request()) -> none | iodata().
+foreign(#{peer := {local, _}}) ->
+    "the request comes through a Unix socket";
+foreign(#{peer := {Ip, _Port}, headers := Headers}) ->
+    Host = proplists:get_value(<<"host">>, Headers, <<>>),
+    case {is_loopback(Ip), [Name || {Name, _} <- Headers, is_of_proxy(Name)]} of
+        {false, _} -> ["the request comes from ", inet:ntoa(Ip), ", which is no loopback address"];
+        {true, [Name | _]} -> ["the header ", Name, " says that a proxy has passed the request on"];
+        {true, []} -> case is_local_name(Host) of
+                          true -> none;
+                          false -> "the header Host names neither localhost nor a loopback address"
+                      end
+    end.
 
 -spec is_loopback(term()) -> boolean().
 is_loopback({127, _, _, _}) -> true;

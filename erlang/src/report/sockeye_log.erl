@@ -53,6 +53,8 @@ always(Level, What, Detail) ->
 -spec server(pid()) -> map().
 server(Pid) ->
     case sockeye_engine:find(Pid) of
+        %% Nobody has started that one by name.
+        {ok, {_, _, #{handler := {sockeye_dashboard_live, #{front := Front}}}}} -> (server(Front))#{part => dashboard};
         {ok, {_, _, #{ip := {local, _} = Place} = About}} -> named(About, #{server => Pid, address => Place});
         {ok, {_, _, #{ip := none} = About}} -> named(About, #{server => Pid});
         {ok, {_, _, #{ip := Ip, port := Port} = About}} -> named(About, #{server => Pid, address => {Ip, Port}});

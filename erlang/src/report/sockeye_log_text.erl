@@ -9,6 +9,8 @@
 %% Characters of a value in a sentence, and of one on lines of its own.
 -define(SHORT, 200).
 -define(LONG, 1024).
+%% What runs of somebody else's behind the pages of a dashboard.
+-define(AUTH, "the function auth of dashboard").
 
 %% For `logger': the key `report_cb' of our events.
 -spec format(logger:report(), logger:report_cb_config()) -> unicode:chardata().
@@ -34,9 +36,9 @@ cut(Term, Most) ->
 
 -spec sentence(map()) -> unicode:chardata().
 sentence(#{what := server_started, address := _} = R) ->
-    [who(R), " listens", over(R), for(R), url(R)];
+    [who(R), " listens", over(R), for(R), url(R), dashboard(R)];
 sentence(#{what := server_started} = R) ->
-    [who(R), " takes connections that others bring", for(R)];
+    [who(R), " takes connections that others bring", for(R), dashboard(R)];
 sentence(#{what := What, reason := Reason} = R) when What =:= server_stopped; What =:= client_stopped ->
     [who(R), " has stopped", why(Reason)];
 sentence(#{what := server_stop_timeout, timeout := Time} = R) ->
@@ -113,7 +115,7 @@ sentence(#{what := frame, direction := Direction, opcode := Opcode, size := Size
 sentence(#{what := not_listening, reason := Reason} = R) ->
     [who(R), " does not listen since the engine has been started again, and tries again each second: ", short(Reason)];
 sentence(#{what := What} = R) ->
-    [who(R), ": ", atom(What), " ", short(maps:without([what, server, client, name, address, url], R))];
+    [who(R), ": ", atom(What), " ", short(maps:without([what, server, client, name, address, url, part], R))];
 sentence(R) ->
     short(R).
 
@@ -127,6 +129,8 @@ lost({socket, Reason}) -> ["was killed, since its socket failed: ", short(Reason
 
 %% The server or the client, by its name if it has one, and where it is.
 -spec who(map()) -> unicode:chardata().
+who(#{part := dashboard} = R) ->
+    ["The dashboard of ", who(maps:remove(part, R))];
 who(#{client := Pid} = R) ->
     ["Sockeye client ", name(Pid, R), case R of
                                           #{url := Url} -> [" of ", text(Url)];
@@ -155,6 +159,10 @@ address(Other) -> short(Other).
 -spec url(map()) -> unicode:chardata().
 url(#{url := Url}) -> [": ", Url];
 url(_R) -> "".
+
+-spec dashboard(map()) -> unicode:chardata().
+dashboard(#{dashboard := Where}) -> [", dashboard: ", text(Where)];
+dashboard(_R) -> "".
 
 -spec over(map()) -> unicode:chardata().
 over(#{tls := true}) -> " with TLS";
@@ -188,10 +196,15 @@ path(#{path := Path}) -> [", path ", text(Path)];
 path(_R) -> "".
 
 -spec callback(map()) -> unicode:chardata().
+callback(#{module := sockeye_dashboard_live, callback := {accept, 2}}) ->
+    ?AUTH;
 callback(#{module := Module, callback := {Function, Arity}}) ->
     [atom(Function), $/, integer_to_list(Arity), " of ", atom(Module)];
 callback(#{callback := Fun}) when is_function(Fun) ->
-    ["the function ", short(Fun)];
+    case erlang:fun_info(Fun, module) of
+        {module, sockeye_dashboard} -> ?AUTH;
+        _ -> ["the function ", short(Fun)]
+    end;
 callback(#{module := Module}) ->
     ["a process of ", atom(Module)];
 callback(_R) ->
@@ -242,7 +255,8 @@ exception(Class, Reason, Stack) ->
 
 -spec is_ours(module()) -> boolean().
 is_ours(Module) ->
-    lists:member(Module, [sockeye_worker, sockeye_commands, sockeye_gate, gen_server, proc_lib]).
+    lists:member(Module, [sockeye_worker, sockeye_commands, sockeye_gate, sockeye_dashboard_auth, sockeye_dashboard_page,
+                           sockeye_dashboard_live, gen_server, proc_lib]).
 
 %% Of the same kind.
 -spec others(pos_integer()) -> unicode:chardata().

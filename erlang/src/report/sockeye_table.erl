@@ -19,7 +19,7 @@ print(all) ->
     case sockeye:info() of
         {ok, Engine} ->
             io:put_chars(engine(Engine)),
-            print_servers(sockeye_engine:servers());
+            print_servers([Entry || {_, _, About} = Entry <- sockeye_engine:servers(), not sockeye_dashboard:is_one(About)]);
         {error, _} = Error ->
             Error
     end;

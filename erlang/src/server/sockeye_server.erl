@@ -89,7 +89,9 @@ start(#{name := Name} = Config) ->
         ok = join_cluster(Id, Config),
         Facts = sockeye_log:server(self()),
         IsTls = maps:get(tls, Config) =/= undefined,
-        sockeye_log:always(notice, server_started, maps:merge(Facts#{handler => handler(Config), tls => IsTls}, sockeye_log:url(Facts, IsTls))),
+        Url = sockeye_log:url(Facts, IsTls),
+        Where = maps:merge(Url, sockeye_dashboard:where(Config, Url)),
+        ok = tell(notice, server_started, maps:merge(Facts#{handler => handler(Config), tls => IsTls}, Where), Config),
         ok = sockeye_tls:warn(Id, Facts, Certificates),
         Started#state{facts = Facts}
     catch
@@ -97,6 +99,14 @@ start(#{name := Name} = Config) ->
             ok = sockeye_dashboard:stop(Dashboard),
             _ = close_listener(1001, State),
             erlang:raise(Class, Reason, Stack)
+    end.
+
+%% That the server of a dashboard comes and goes is nothing that its operator has asked for.
+-spec tell(notice | error, atom(), map(), sockeye_options:config()) -> ok.
+tell(Level, What, Detail, Config) ->
+    case Level =:= notice andalso sockeye_dashboard:is_one(Config) of
+        true -> ok;
+        false -> sockeye_log:always(Level, What, Detail)
     end.
 
 %% Without the argument, which may be secret.
@@ -365,7 +375,7 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     ok = drained(Drain, Counts),
     IsOrderly = sockeye_crash:is_orderly(Reason),
     Level = case IsOrderly of true -> notice; false -> error end,
-    sockeye_log:always(Level, server_stopped, (State#state.facts)#{reason => Reason}),
+    ok = tell(Level, server_stopped, (State#state.facts)#{reason => Reason}, State#state.config),
     sockeye_log_limit:forget(Id),
     ok = sockeye_encoder:forget(Id),
     ok = sockeye_counts:forget(Id),
