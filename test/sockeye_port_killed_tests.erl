@@ -107,6 +107,8 @@ calls() ->
                              fun() -> sockeye:info(Conn) end,
                              fun() -> sockeye:info(Server) end,
                              fun() -> sockeye:info() end,
+                             fun() -> sockeye:i(Server) end,
+                             fun() -> sockeye:i() end,
                              fun() -> sockeye:connections(Server) end,
                              fun() -> sockeye:setopts(Conn, [{active, true}]) end]],
         [receive asking -> ok end || _ <- Asking],
@@ -118,9 +120,14 @@ calls() ->
     end).
 
 asking(Ask, Parent) ->
+    true = group_leader(spawn_link(fun printed_nowhere/0), self()),
     {ok, _} = ok_of(Ask()),
     Parent ! asking,
     ask_on(Ask).
+
+printed_nowhere() ->
+    receive {io_request, From, Ref, _} -> From ! {io_reply, Ref, ok} end,
+    printed_nowhere().
 
 ask_on(Ask) ->
     case ok_of(Ask()) of

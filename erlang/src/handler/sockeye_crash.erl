@@ -39,26 +39,45 @@ is_orderly(_) -> false.
 -spec report(#{module := module(), last := last(), state := term(), crash => tuple(), stop => term(),
                server_id := sockeye_backend:server_id(), who := fun(() -> map())}) -> ok.
 report(#{module := Module, last := {Callback, Conn, Kind, With}, state := State, server_id := Id, who := Who} = R) ->
-    What = case R of
-               #{crash := _} -> handler_crashed;
-               #{stop := _} -> handler_stopped
-           end,
     ok = sockeye_counts:crash(handler, Id),
-    Failure = case R of
-                  #{crash := Crash} -> Crash;
-                  #{stop := Reason} -> {exit, Reason, []}
-              end,
+    Given = #{state => State, message => With, reason => reason_of(R)},
+    Shown = shown(Module, Given),
+    {What, Key, Failure, Why} = failure(R, Given, Shown),
     ok = sockeye_telemetry:exception(Failure, #{module => Module, callback => Callback, conn => Conn}, Who),
     sockeye_log:event(
-      error, Id, What, maps:with([crash, stop], R),
+      error, Id, What, #{Key => Why},
       fun() ->
-              Shown = shown(Module, #{state => State, message => With, reason => reason_of(R)}),
-              Texts = [{Key, sockeye_log_text:cut(Value, Most)}
-                       || {Key, From, Most} <- [{Kind, message, ?FRAME}, {state, state, ?STATE}],
-                          Key =/= none, Key =/= state orelse Callback =/= init, #{From := Value} <- [Shown]],
+              Texts = [{Name, sockeye_log_text:cut(Value, Most)}
+                       || {Name, From, Most} <- [{Kind, message, ?FRAME}, {state, state, ?STATE}],
+                          Name =/= none, Name =/= state orelse Callback =/= init, #{From := Value} <- [Shown]],
               lists:foldl(fun maps:merge/2, #{module => Module},
                           [Who(), sockeye_log:conn(Conn), maps:from_list(Texts), named(Callback)])
       end).
+
+-spec failure(map(), map(), map()) -> {atom(), crash | stop, tuple(), term()}.
+failure(#{crash := Crash}, Given, Shown) ->
+    Seen = seen(Crash, Given, Shown),
+    {handler_crashed, crash, Seen, Seen};
+failure(#{stop := _}, _Given, Shown) ->
+    Seen = maps:get(reason, Shown, hidden),
+    {handler_stopped, stop, {exit, Seen, []}, Seen}.
+
+%% An exception as the handler lets it be seen. Where it hides anything its arguments are not shown: that may be one of them.
+-spec seen(tuple(), map(), map()) -> tuple().
+seen(Crash, Given, Given) ->
+    Crash;
+seen({Class, Reason, Stack}, #{reason := Given}, Shown) ->
+    Seen = case maps:get(reason, Shown, hidden) of
+               Given -> Reason;
+               {Other, [_ | _]} when Class =/= exit -> Other;
+               Other -> Other
+           end,
+    {Class, Seen, [without_arguments(Frame) || Frame <- Stack]}.
+
+-spec without_arguments(tuple()) -> tuple().
+without_arguments({Module, Name, Args, Place}) when is_list(Args) -> {Module, Name, length(Args), Place};
+without_arguments({Fun, Args, Place}) when is_list(Args) -> {Fun, length(Args), Place};
+without_arguments(Frame) -> Frame.
 
 -spec named(sockeye_commands:callback() | none) -> map().
 named(none) -> #{};
@@ -68,20 +87,24 @@ named(Callback) -> #{callback => {Callback, arity(Callback)}}.
 reason_of(#{crash := Crash}) -> reason(Crash);
 reason_of(#{stop := Reason}) -> Reason.
 
-%% What the handler lets be seen of its state and of a message. It must not fail in a report.
+%% What the handler lets be seen of its state, a message and a reason. It must not fail in a report.
 -spec shown(module(), map()) -> map().
 shown(Module, Status) ->
     case erlang:function_exported(Module, format_status, 1) of
         true ->
             try Module:format_status(Status) of
                 Shown when is_map(Shown) -> Shown;
-                _ -> Status#{state := hidden, message := hidden}
+                _ -> hidden(Status)
             catch
-                _:_ -> Status#{state := hidden, message := hidden}
+                _:_ -> hidden(Status)
             end;
         false ->
             Status
     end.
+
+-spec hidden(map()) -> map().
+hidden(Status) ->
+    maps:map(fun(_Key, _Value) -> hidden end, Status).
 
 -spec arity(sockeye_commands:callback()) -> arity().
 arity(init) -> 1;

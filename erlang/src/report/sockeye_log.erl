@@ -45,7 +45,7 @@ event(Level, Scope, What, Detail, More) ->
 -spec always(logger:level(), atom(), map()) -> ok.
 always(Level, What, Detail) ->
     Level =:= notice orelse Level =:= info orelse sockeye_dashboard_errors:note(What, Detail),
-    ?LOG(Level, Detail#{what => What},
+    ?LOG(Level, (sockeye_shown:event(Detail))#{what => What},
          #{sockeye => What, report_cb => fun sockeye_log_text:format/2}),
     ok.
 

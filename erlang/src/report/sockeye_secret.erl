@@ -1,11 +1,17 @@
 %% @private
-%% A value that no log and no crash report shows, however it is printed.
+%% What no log and no crash report shows: a value of ours, however it is printed, and that of a header by its name.
 %%
-%% It is inside a fun, and not one of ours: once code is purged its funs cannot be called, and a server
+%% The value is inside a fun, and not one of ours: once code is purged its funs cannot be called, and a server
 %% with a key would crash at `sockeye:reload_tls/1' when this module had been loaded anew twice.
 -module(sockeye_secret).
 
 -export([hide/1]).
+-export([is_name/1]).
+
+%% What names of headers with secrets have in them: the engine has the same for what sockeye:info/1 gives (facts.rs).
+-define(PARTS, [<<"auth">>, <<"cookie">>, <<"token">>, <<"secret">>, <<"key">>, <<"session">>, <<"password">>]).
+%% No header has a longer name; to look through other binaries takes no longer.
+-define(LONGEST_NAME, 256).
 
 -spec hide(Value) -> fun(() -> Value).
 hide(Value) ->
@@ -13,3 +19,19 @@ hide(Value) ->
     {ok, Fun} = erl_parse:parse_exprs(Tokens),
     {value, Hidden, _} = erl_eval:exprs(Fun, [{'Value', Value}]),
     Hidden.
+
+%% Whether the value of a header of this name may be a secret. Other terms are no such name.
+-spec is_name(term()) -> boolean().
+is_name(Name) when is_binary(Name), byte_size(Name) =< ?LONGEST_NAME ->
+    binary:match(<< <<(lower(Byte))>> || <<Byte>> <= Name >>, ?PARTS) =/= nomatch;
+is_name([First | _] = Name) when is_integer(First) ->
+    %% As a string in options and answers.
+    try iolist_size(Name) =< ?LONGEST_NAME andalso is_name(iolist_to_binary(Name))
+    catch error:_ -> false
+    end;
+is_name(_Other) ->
+    false.
+
+-spec lower(byte()) -> byte().
+lower(Byte) when Byte >= $A, Byte =< $Z -> Byte + 32;
+lower(Byte) -> Byte.

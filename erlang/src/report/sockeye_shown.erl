@@ -1,15 +1,22 @@
 %% @private
 %% Terms as text, in bounded length and time. `io_lib' bounds the length, and not the time: an integer of a million bits
 %% keeps a scheduler for seconds, and so does a list that is nested a million times.
+%%
+%% What a client keeps secret is not in them: values of headers by their names (`sockeye_secret'), and the query of a request.
 -module(sockeye_shown).
 
 -export([text/2]).
 -export([part/2]).
+-export([event/1]).
+-export([crash/1]).
 
 %% Levels of nesting, and elements of a list, tuple or map.
 -define(DEPTH, 1000).
 %% Integers beyond are told by their size: digits take quadratic time.
 -define(LARGE, 1 bsl 4096).
+%% Of a term that stays a term, in an event.
+-define(EVENT, 65536).
+-define(HIDDEN, <<"(hidden)">>).
 
 %% On one line, and not much more than so many characters.
 -spec text(term(), pos_integer()) -> unicode:chardata().
@@ -21,6 +28,22 @@ text(Term, Most) ->
 part(Term, Most) ->
     {Part, _} = part(Term, ?DEPTH, 10 * Most, Most),
     Part.
+
+%% A report as it is given to `logger'. What else is in it is ours, or text already.
+-spec event(map()) -> map().
+event(Report) ->
+    maps:map(fun(crash, Crash) -> crash(Crash);
+                (Key, Value) when Key =:= reason; Key =:= stop; Key =:= message; Key =:= command -> part(Value, ?EVENT);
+                (_Key, Value) -> Value
+             end, Report).
+
+%% An exception. It stays one, whatever is left out of the arguments in its stack.
+-spec crash(Crash) -> Crash when Crash :: {error | exit | throw, term(), list()} | {exit, term()}.
+crash({Class, Reason, Stack}) ->
+    {Class, part(Reason, ?EVENT), [setelement(tuple_size(Frame) - 1, Frame, part(element(tuple_size(Frame) - 1, Frame), ?EVENT))
+                                   || Frame <- Stack, is_tuple(Frame), tuple_size(Frame) >= 3]};
+crash({exit, Reason}) ->
+    {exit, part(Reason, ?EVENT)}.
 
 %% `Left' parts may still be taken.
 -spec part(term(), non_neg_integer(), integer(), pos_integer()) -> {term(), integer()}.
@@ -37,14 +60,25 @@ part([_ | _] = List, Depth, Left, Most) ->
         true -> {Begin, Left - 1};
         false -> elements(List, Depth - 1, Left - 1, Most)
     end;
+part({Name, Value}, Depth, Left, Most) when is_binary(Value); is_list(Value), Value =/= [] ->
+    case sockeye_secret:is_name(Name) of
+        true -> {{Name, ?HIDDEN}, Left - 3};
+        false -> tuple({Name, Value}, Depth, Left, Most)
+    end;
 part(Tuple, Depth, Left, Most) when is_tuple(Tuple), tuple_size(Tuple) > 0 ->
-    Elements = [element(N, Tuple) || N <- lists:seq(1, min(tuple_size(Tuple), Depth + 1))],
-    {Parts, Rest} = elements(Elements, Depth - 1, Left - 1, Most),
-    {list_to_tuple(Parts), Rest};
+    tuple(Tuple, Depth, Left, Most);
+part(#{path := _, query := <<_, _/binary>>} = Request, Depth, Left, Most) when map_get(query, Request) =/= ?HIDDEN ->
+    part(Request#{query := ?HIDDEN}, Depth, Left, Most);
 part(Map, Depth, Left, Most) when is_map(Map) ->
     pairs(maps:next(maps:iterator(Map)), Depth - 1, Left - 1, Most, #{});
 part(Term, _Depth, Left, _Most) ->
     {Term, Left - 1}.
+
+-spec tuple(tuple(), pos_integer(), integer(), pos_integer()) -> {term(), integer()}.
+tuple(Tuple, Depth, Left, Most) ->
+    Elements = [element(N, Tuple) || N <- lists:seq(1, min(tuple_size(Tuple), Depth + 1))],
+    {Parts, Rest} = elements(Elements, Depth - 1, Left - 1, Most),
+    {list_to_tuple(Parts), Rest}.
 
 -spec first(term(), non_neg_integer()) -> list().
 first([Element | Rest], N) when N > 0, is_integer(Element) -> [Element | first(Rest, N - 1)];

@@ -25,8 +25,14 @@ print(all) ->
     end;
 print(Server) ->
     case sockeye_engine:find(Server) of
-        {ok, Entry} -> print_servers([Entry]);
-        error -> {error, not_found}
+        {ok, {_, Id, _} = Entry} ->
+            %% As sockeye:info/1 while the engine is started again.
+            try sockeye_counts:numbers(Id) of
+                #{} -> print_servers([Entry])
+            catch error:badarg -> {error, not_found}
+            end;
+        error ->
+            {error, not_found}
     end.
 
 -spec print_servers([sockeye_engine:entry()]) -> ok.

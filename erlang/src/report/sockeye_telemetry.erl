@@ -53,8 +53,8 @@ ended(Id, Counts) ->
 exception(Crash, About, More) ->
     is_on() andalso
         begin
-            {Kind, Reason, Stack} = case Crash of
-                                        {_, _, _} -> Crash;
+            {Kind, Reason, Stack} = case sockeye_shown:crash(Crash) of
+                                        {_, _, _} = Shown -> Shown;
                                         {exit, Why} -> {exit, Why, []}
                                     end,
             execute([handler, exception], #{count => 1},

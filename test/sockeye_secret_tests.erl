@@ -1,0 +1,119 @@
+%% What a client keeps secret is in no log: neither in an event nor in the text of it.
+-module(sockeye_secret_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-compile({parse_transform, sockeye_test_time}).
+
+%% A handler, and an `accept', for rooms only.
+-export([init/1, handle_open/3, handle_frame/3, format_status/1]).
+-export([accept/2]).
+
+-define(HEADERS, [{"Cookie", "sid=hunter2"}, {"Authorization", "Bearer hunter2"}, {"X-Note", "plain"}]).
+
+init(How) -> {ok, {How, "hunter2"}}.
+
+handle_open(#{path := <<"/rooms/", _/binary>>}, _Conn, State) -> {[], State};
+handle_open(#{path := <<"/reason">>} = Info, _Conn, _State) -> error({no_room, Info});
+handle_open(#{path := <<"/stop">>} = Info, _Conn, State) -> {stop, {no_room, Info}, State}.
+
+handle_frame(_Frame, _Conn, State) -> {[], State}.
+
+accept(#{path := <<"/rooms/", _/binary>>}, accepts) -> {accept, #{}};
+accept(_Request, Arg) when Arg =/= accepts -> {accept, #{}}.
+
+format_status(#{state := {shows, _}} = Status) -> Status;
+format_status(#{state := {hides_state, _}} = Status) -> Status#{state := hidden};
+format_status(#{state := {hides_all, _}} = Status) -> Status#{state := hidden, reason := 'not told'};
+format_status(#{state := {forgets, _}}) -> #{};
+format_status(#{state := {accepts, _}} = Status) -> Status;
+format_status(#{state := {crashes, _}}) -> error(on_request).
+
+%% By the name of a header alone, in a map of a request or anywhere else.
+names_test_() ->
+    [?_assertEqual(IsSecret, sockeye_secret:is_name(Name))
+     || {IsSecret, Names} <- [{true, [<<"cookie">>, <<"Set-Cookie">>, <<"AUTHORIZATION">>, <<"sec-websocket-key">>, <<"x-csrf-token">>,
+                                      <<"x-session-id">>, <<"password">>, <<"client-secret">>, "Cookie"]},
+                              {false, [<<"host">>, <<"x-note">>, <<>>, <<255>>, cookie, 7, [], [$c | $o]]}],
+        Name <- Names].
+
+what_is_shown_test_() ->
+    [?_assertEqual(Shown, sockeye_shown:part(Term, 100))
+     || {Term, Shown} <- [{[{<<"cookie">>, <<"a">>}, {<<"host">>, <<"a">>}], [{<<"cookie">>, <<"(hidden)">>}, {<<"host">>, <<"a">>}]},
+                          {{"Set-Cookie", ["a", $b]}, {"Set-Cookie", <<"(hidden)">>}},
+                          {#{a => {<<"token">>, <<"b">>}}, #{a => {<<"token">>, <<"(hidden)">>}}},
+                          {#{path => <<"/">>, query => <<"token=a">>}, #{path => <<"/">>, query => <<"(hidden)">>}},
+                          {#{path => <<"/">>, query => <<>>}, #{path => <<"/">>, query => <<>>}},
+                          {#{query => <<"a">>}, #{query => <<"a">>}},
+                          {{cookie, <<"a">>}, {cookie, <<"a">>}},
+                          {{<<"key">>, 7}, {<<"key">>, 7}}]].
+
+%% Whatever crashes with a request in its arguments.
+no_event_shows_a_secret_test_() ->
+    [{lists:flatten(io_lib:format("~p", [{What, Path}])),
+      fun() ->
+              Event = event(What, Options, Path),
+              Text = unicode:characters_to_binary(io_lib:format("~0p ~ts", [maps:get(msg, Event), line(Event)])),
+              ?assertEqual(nomatch, binary:match(Text, <<"hunter2">>)),
+              ?assertNotEqual(nomatch, binary:match(Text, <<"plain">>)),
+              ?assertNotEqual(nomatch, binary:match(line(Event), <<"<<\"cookie\">>,<<\"(hidden)\">>">>))
+      end}
+     || {What, Options, Path} <-
+            [{handler_crashed, #{handler => {fun_handler, #{open => fun(_, #{path := <<"/rooms">>}, S) -> {[], S} end}}}, "/"},
+             {handler_crashed, #{handler => {fun_handler, #{open => fun(_, Info, _) -> error({no_room, Info}) end}}}, "/"},
+             {handler_crashed, #{handler => {fun_handler, #{open => fun(_, Info, _) -> throw({no_room, Info}) end}}}, "/"},
+             {handler_stopped, #{handler => {fun_handler, #{open => fun(_, Info, S) -> {stop, Info, S} end}}}, "/"},
+             {accept_crashed, #{handler => {?MODULE, accepts}}, "/"},
+             {accept_crashed, #{accept => fun(#{path := <<"/rooms">>}) -> {accept, #{}} end}, "/"},
+             {http_crashed, #{http => #{"/a" => fun(#{path := <<"/rooms">>}) -> {200, [], <<>>} end}}, "/a"}]].
+
+%% What a handler says that may be seen is seen, and nothing beside it.
+format_status_test_() ->
+    [{atom_to_list(How) ++ Path,
+      fun() ->
+              Event = event(What, #{handler => {?MODULE, How}}, Path),
+              Text = unicode:characters_to_binary(io_lib:format("~0p ~ts", [maps:get(msg, Event), line(Event)])),
+              ?assertEqual(nomatch, binary:match(Text, <<"hunter2">>)),
+              [?assertEqual({Words, IsThere}, {Words, binary:match(line(Event), Words) =/= nomatch}) || {Words, IsThere} <- Expected]
+      end}
+     || {How, What, Path, Expected} <-
+            [{hides_state, handler_crashed, "/", [{<<"error: function_clause">>, true}, {<<":handle_open/3">>, true}, {<<"plain">>, false}]},
+             {hides_state, handler_crashed, "/reason", [{<<"no_room">>, true}, {<<"plain">>, true}]},
+             {hides_all, handler_crashed, "/", [{<<"'not told'">>, true}, {<<"plain">>, false}, {<<"function_clause">>, false}]},
+             {hides_all, handler_crashed, "/reason", [{<<"'not told'">>, true}, {<<"no_room">>, false}]},
+             {hides_all, handler_stopped, "/stop", [{<<"'not told'">>, true}, {<<"no_room">>, false}]},
+             {forgets, handler_crashed, "/", [{<<"hidden">>, true}, {<<"plain">>, false}]},
+             {crashes, handler_crashed, "/reason", [{<<"hidden">>, true}, {<<"no_room">>, false}]}]].
+
+%% A handler that hides nothing is shown with its arguments.
+shows_test() ->
+    Event = event(handler_crashed, #{handler => {?MODULE, shows}}, "/"),
+    ?assertMatch(#{msg := {report, #{crash := {error, function_clause, [{?MODULE, handle_open, [#{path := <<"/">>}, _, {shows, _}], _} | _]}}}}, Event).
+
+event(What, Options, Path) ->
+    sockeye_log_tests:with_log(fun() ->
+        test_support:with_server(Options, fun(Port, _) ->
+            request(Port, Path),
+            event(What)
+        end)
+    end).
+
+event(What) ->
+    case sockeye_log_tests:logged() of
+        #{msg := {report, #{what := What}}} = Event -> Event;
+        _ -> event(What)
+    end.
+
+%% Of a client with secrets, for a function of `http' as well.
+request(Port, Path) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    ok = gen_tcp:send(Socket, ["GET ", Path, "?token=hunter2 HTTP/1.1\r\nHost: a\r\n",
+                               [[Name, ": ", Value, "\r\n"] || {Name, Value} <- ?HEADERS],
+                               case Path of
+                                   "/a" -> "";
+                                   _ -> "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                               end, "\r\n"]).
+
+line(#{msg := {report, Report}, meta := #{report_cb := Format}}) ->
+    %% Long values are broken over lines.
+    re:replace(unicode:characters_to_binary(Format(Report, #{})), "\\s*\n\\s*", "", [global, {return, binary}]).
