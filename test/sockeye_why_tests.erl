@@ -12,7 +12,7 @@ server() ->
     Path = "a path like <<\"/health\">>",
     #{port => "0..65535", ip => ["any, loopback, {local, Path}, {fd, N}, none, or an address", "a path of 1 to 107 bytes in {local, Path}"], reuseport => "a boolean",
       backlog => Positive, name => "an atom or {local, atom()}",
-      handler => ["a pid, a registered name or {Module, Arg}", "cannot be loaded", "does not export"], processes => "one, 1..1024 or per_connection",
+      handler => ["a pid, a registered name or {Module, Arg}", "there is no module", "does not export"], processes => "one, 1..1024 or per_connection",
       batch => "a boolean", active => "true, false, once or 1..32767", format => "json or raw",
       keys => "binary, existing_atom or {atoms, [atom()]}", null => "null, undefined or nil", objects => "map or pairs",
       encoder => "a function of one argument", max_depth => "1..256",
@@ -23,7 +23,7 @@ server() ->
       max_connections => Count, max_connections_per_address => Count,
       connection_rate => "rate", accept => "a function of one argument", accept_timeout => Time,
       origins => "any or a list of same_host, null, and origins", paths => "any or a list of paths", http => ["a map of paths", "is not a path like"],
-      health => Path, metrics => Path, max_body_size => Positive, max_subscriptions => "1..65536",
+      health => Path, metrics => "a path like <<\"/metrics\">>", max_body_size => Positive, max_subscriptions => "1..65536",
       slow_subscriber => "drop or close", scope => ["local or cluster", "needs a name"], max_header_size => "256..1048576",
       max_headers => "8..1024", deflate => ["a boolean or a map", "unknown option"], proxy_protocol => ["a boolean", "needs trusted_proxies"],
       trusted_proxies => "a list of addresses and networks", http2 => "tls, cleartext or false",
@@ -125,7 +125,9 @@ nested_test_() ->
              {http, #{"/" => {file, "/no/such"}}, "there is no file"},
              {http, #{"/" => {dir, "/no/such"}}, "there is no directory"},
              {http, #{"/" => {text, x}}, "no iodata"},
-             {http, #{"/" => {no_such_module, f}}, "cannot be loaded"},
+             {http, #{"/" => {no_such_module, f}}, "\"/\": there is no module no_such_module in the code path"},
+             {handler, {no_such_module, []}, "there is no module no_such_module in the code path"},
+             {dashboard, #{path => "dash"}, "path: expected a path like <<\"/_sockeye\">>, got \"dash\""},
              {http, #{"/" => {lists, f}}, "does not export f/1"},
              {http, #{"/a" => {text, ""}, "/%61" => {text, ""}}, "/%61 and /a are the same path"},
              {http, #{"/a%2bb/*" => fun(_) -> x end, "/a+b/*" => fun(_) -> x end}, "/a%2bb/* and /a+b/* are the same path"},
@@ -156,6 +158,36 @@ routes_that_differ_test_() ->
      || Paths <- [[{"/a", {text, ""}}, {"/a/", {text, ""}}], [{"/a", {text, ""}}, {"/a/", {dir, "/"}}],
                   [{"/a", {text, ""}}, {"/A", {text, ""}}], [{"/a%2Fb", {text, ""}}, {"/a/b", {text, ""}}],
                   [{"/a/*", {text, ""}}, {"/a/%2a", {text, ""}}], [{"/a/", {dir, "/"}}, {"/a//", {dir, "/"}}]]].
+
+%% Who gives one, and no list of it.
+no_list_test_() ->
+    [{lists:flatten(io_lib:format("~0p", [Key])),
+      fun() ->
+              says(Key, Expected, sockeye_options:parse(#{Key => Value}, self())),
+              says(Key, Got, sockeye_options:parse(#{Key => Value}, self()))
+      end}
+     || {Key, Text, Expected} <- [{origins, "https://x", "expected any or a list of same_host"}, {paths, "/rooms/*", "expected any or a list of paths"},
+                                  {trusted_proxies, "10.0.0.0/8", "expected a list of addresses"}, {subprotocols, "chat", "expected a list of names"}],
+        {Value, Got} <- [{Text, lists:flatten(io_lib:format(", got the string ~p: put it into a list", [Text]))},
+                         {list_to_binary(Text), lists:flatten(io_lib:format(", got the string <<~p>>: put it into a list", [Text]))},
+                         {7, ", got 7"}]].
+
+%% Both options are named, and none that was not given is refused.
+one_path_for_two_test_() ->
+    [?_assertEqual({error, {bad_option, Key, Why}}, sockeye_options:parse(Options, self()))
+     || {Options, Key, Why} <-
+            [{#{health => "/a", metrics => "/a"}, metrics, <<"/a is the path of health and of metrics">>},
+             {#{health => "/a", metrics => "/%61"}, metrics, <<"/%61 and /a are the same path, of metrics and of health">>},
+             {#{dashboard => #{path => "/a"}, health => "/a/auth"}, dashboard, <<"/a/auth is the path of dashboard and of health">>},
+             {#{http => #{"/a" => {text, ""}}, health => "/a"}, http, <<"/a is the path of health and of http">>},
+             {#{http => #{"/a" => {text, ""}, <<"/a">> => {text, ""}}}, http, <<"/a occurs twice">>}]].
+
+%% What it got, but for what may be a secret.
+url_test_() ->
+    [?_assertEqual({error, {bad_url, Why}}, sockeye_client_options:parse(Url, self(), #{}, self()))
+     || {Url, Why} <- [{"127.0.0.1:8080", <<"expected ws, wss or ws+unix, got <<\"127.0.0.1:8080\">>">>},
+                       {"http://ann:hunter2@a/b?token=hunter2", <<"expected ws, wss or ws+unix, got <<\"http://(hidden)@a/b?(hidden)\">>">>},
+                       {"ann:hunter@2@a", <<"expected ws, wss or ws+unix, got <<\"(hidden)@a\">>">>}]].
 
 health_is_a_route_test() ->
     says(http, "/%68ealth and /health are the same path",

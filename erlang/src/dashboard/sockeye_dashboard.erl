@@ -39,7 +39,7 @@ check(_) ->
 
 -spec option(term(), term()) -> {ok, term()} | {error, binary()} | unknown | string().
 option(path, Value) ->
-    case sockeye_routes:path(Value) of
+    case sockeye_routes:path(Value, "/_sockeye") of
         {ok, Path} ->
             case binary:match(Path, <<"*">>) =:= nomatch andalso binary:last(Path) =/= $/ of
                 true -> {ok, Path};

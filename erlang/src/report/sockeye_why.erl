@@ -4,6 +4,8 @@
 
 -export([option/2]).
 -export([expected/2]).
+-export([list/2]).
+-export([module/2]).
 -export([checked/4]).
 -export([nested/3]).
 -export([unknown/2]).
@@ -27,6 +29,21 @@ option(Key, Why) ->
 -spec expected(unicode:chardata(), term()) -> binary().
 expected(What, Value) ->
     text("expected ~ts, got ~ts", [What, shown(Value)]).
+
+%% The same where a list is expected, for one who gives an element alone.
+-spec list(unicode:chardata(), term()) -> binary().
+list(What, Value) ->
+    case is_binary(Value) orelse Value =/= [] andalso io_lib:printable_unicode_list(Value) of
+        true -> text("expected ~ts, got the string ~ts: put it into a list", [What, shown(Value)]);
+        false -> expected(What, Value)
+    end.
+
+%% Of a module that `code:ensure_loaded/1' does not find or load.
+-spec module(module(), term()) -> binary().
+module(Module, nofile) ->
+    text("there is no module ~0tp in the code path", [Module]);
+module(Module, Reason) ->
+    text("module ~0tp cannot be loaded: ~0tp", [Module, Reason]).
 
 %% The value of an option, by what a check of it has found: that it is right, what it becomes, what is wrong with it,
 %% that there is no such option, or what was expected.

@@ -184,8 +184,8 @@ check(accept_timeout, V) -> time(V);
 check(max_connections_per_address, V) -> count(V);
 check(connection_rate, V) -> sockeye_rules:rate(V);
 check(http, V) -> sockeye_routes:parse(V);
-check(health, V) -> sockeye_routes:path(V);
-check(metrics, V) -> sockeye_routes:path(V);
+check(health, V) -> sockeye_routes:path(V, "/health");
+check(metrics, V) -> sockeye_routes:path(V, "/metrics");
 check(dashboard, V) -> sockeye_dashboard:check(V);
 check(max_body_size, V) -> positive(V);
 check(max_subscriptions, V) -> is_integer(V) andalso V >= 1 andalso V =< 65536 orelse "1..65536";
@@ -321,7 +321,7 @@ callbacks(Module, Needed) ->
                 [{F, A} | _] -> {error, sockeye_why:text("~0tp does not export ~0tp/~b", [Module, F, A])}
             end;
         {error, Reason} ->
-            {error, sockeye_why:text("module ~0tp cannot be loaded: ~0tp", [Module, Reason])}
+            {error, sockeye_why:module(Module, Reason)}
     end.
 
 -spec keys(term()) -> true | string().
@@ -333,13 +333,11 @@ keys({atoms, Atoms}) when is_list(Atoms) ->
     end;
 keys(_) -> "binary, existing_atom or {atoms, [atom()]}".
 
--spec subprotocols(term()) -> {ok, [binary()]} | string().
-subprotocols(List) when is_list(List) ->
-    try {ok, [subprotocol(P) || P <- List]}
-    catch error:_ -> subprotocols(undefined)
-    end;
-subprotocols(_) ->
-    "a list of names without spaces or separators".
+-spec subprotocols(term()) -> {ok, [binary()]} | {error, binary()}.
+subprotocols(Value) ->
+    try {ok, [subprotocol(P) || P <- Value]}
+    catch error:_ -> {error, sockeye_why:list("a list of names without spaces or separators", Value)}
+    end.
 
 -spec subprotocol(iodata()) -> binary().
 subprotocol(Name) ->

@@ -11,13 +11,13 @@
 -define(EXPECTED, "a list of addresses and networks such as \"10.0.0.0/8\"").
 
 %% What sockeye_options:check/2 answers.
--spec check(term()) -> {ok, [network()]} | string().
+-spec check(term()) -> {ok, [network()]} | {error, binary()}.
 check(List) when is_list(List) ->
     try {ok, [network(Entry) || Entry <- List]}
-    catch error:_ -> ?EXPECTED
+    catch error:_ -> {error, sockeye_why:list(?EXPECTED, List)}
     end;
-check(_) ->
-    ?EXPECTED.
+check(Value) ->
+    {error, sockeye_why:list(?EXPECTED, Value)}.
 
 -spec network(term()) -> network().
 network(Text) when is_binary(Text) ->

@@ -3,7 +3,7 @@
 -module(sockeye_routes).
 
 -export([parse/1]).
--export([path/1]).
+-export([path/2]).
 -export([complete/1]).
 -export([functions/1]).
 
@@ -26,37 +26,48 @@ parse(Map) when is_map(Map) ->
 parse(_) ->
     "a map of paths, #{<<\"/\">> => {file, F} | {dir, D} | {text, B} | {proxy, Url} | fun/1 | {Module, Function}}".
 
-%% A single path: that of `health' or `metrics'.
--spec path(term()) -> {ok, binary()} | string().
-path(Value) ->
+%% A single path: that of `health' or `metrics'. With what such a path is like.
+-spec path(term(), string()) -> {ok, binary()} | string().
+path(Value, Example) ->
     try iolist_to_binary(Value) of
         Bin ->
             case sockeye_rules:paths([Bin]) of
                 {ok, [Bin]} -> {ok, Bin};
-                _ -> path_form()
+                _ -> like(Example)
             end
     catch
-        error:badarg -> path_form()
+        error:badarg -> like(Example)
     end.
 
--spec path_form() -> string().
-path_form() ->
-    "a path like <<\"/health\">>".
+-spec like(string()) -> string().
+like(Example) ->
+    "a path like <<\"" ++ Example ++ "\">>".
 
 %% All routes of a server, as the engine numbers them.
 -spec complete(map()) -> {ok, [route()]} | {error, sockeye_why:bad_option()}.
 complete(Config) ->
-    Own = [{Path, Key} || Key <- [health, metrics], #{Key := Path} <- [Config]],
-    Routes = maps:get(http, Config, []) ++ Own ++ sockeye_dashboard:routes(Config),
-    case twins(lists:sort(lists:flatmap(fun places/1, Routes))) of
-        none ->
-            {ok, Routes};
-        {Path, Path} ->
-            {error, sockeye_why:option(http, sockeye_why:text("~ts occurs twice: the paths of health, metrics and dashboard count, too", [Path]))};
-        {One, Other} ->
-            {error, sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path: those of health, metrics and dashboard count, too",
-                                                              [One, Other]))}
+    Of = [{http, maps:get(http, Config, [])} | [{Key, [{Path, Key}]} || Key <- [health, metrics], #{Key := Path} <- [Config]]]
+        ++ [{dashboard, sockeye_dashboard:routes(Config)}],
+    case twins(lists:sort([{Kind, Form, Path, Option} || {Option, Routes} <- Of, Route <- Routes, {Kind, Form, Path} <- places(Route)])) of
+        none -> {ok, lists:append([Routes || {_, Routes} <- Of])};
+        {One, Other} -> {error, same(One, Other)}
     end.
+
+%% The first of these options that has something to do with it is the one that is refused.
+-spec same({binary(), atom()}, {binary(), atom()}) -> sockeye_why:bad_option().
+same({Path, http}, {Path, http}) ->
+    sockeye_why:option(http, sockeye_why:text("~ts occurs twice", [Path]));
+same({One, http}, {Other, http}) ->
+    sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path", [One, Other]));
+same({Path, Option}, {Path, Other}) ->
+    sockeye_why:option(refused(Option, Other), sockeye_why:text("~ts is the path of ~ts and of ~ts", [Path, Option, Other]));
+same({One, Option}, {Other, Another}) ->
+    sockeye_why:option(refused(Option, Another),
+                       sockeye_why:text("~ts and ~ts are the same path, of ~ts and of ~ts", [One, Other, Option, Another])).
+
+-spec refused(atom(), atom()) -> atom().
+refused(One, Other) ->
+    hd([Option || Option <- [http, dashboard, metrics, health], Option =:= One orelse Option =:= Other]).
 
 %% What a route is for, in the one form of its path. A directory, or a server behind, is for its path with and without a slash.
 -spec places(route()) -> [{path | dir, Form :: binary(), Path :: binary()}].
@@ -69,8 +80,8 @@ places({Path, Target}) ->
     end.
 
 %% Two of them for the same.
--spec twins([{path | dir, binary(), binary()}]) -> none | {binary(), binary()}.
-twins([{Kind, Form, One}, {Kind, Form, Other} | _]) -> {One, Other};
+-spec twins([{path | dir, binary(), binary(), Option}]) -> none | {{binary(), Option}, {binary(), Option}}.
+twins([{Kind, Form, One, Of}, {Kind, Form, Other, Also} | _]) -> {{One, Of}, {Other, Also}};
 twins([_ | Rest]) -> twins(Rest);
 twins([]) -> none.
 
@@ -82,7 +93,7 @@ functions(Routes) ->
 
 -spec route(term(), term()) -> route().
 route(Path, Target) ->
-    case path(Path) of
+    case path(Path, "") of
         {ok, Bin} -> {Bin, target(Path, Target)};
         _ -> bad("~0tp is not a path like <<\"/\">>, <<\"/app\">> or <<\"/rooms/*\">>", [Path])
     end.
@@ -120,7 +131,7 @@ target(Path, {Module, Function}) when is_atom(Module), is_atom(Function) ->
                 orelse bad("~0tp: ~0tp does not export ~0tp/1", [Path, Module, Function]),
             {ask, fun Module:Function/1};
         {error, Reason} ->
-            bad("~0tp: module ~0tp cannot be loaded: ~0tp", [Path, Module, Reason])
+            bad("~0tp: ~ts", [Path, sockeye_why:module(Module, Reason)])
     end;
 target(Path, Other) ->
     bad("~0tp: expected {file, F}, {dir, D}, {text, B}, {proxy, Url}, a function of one argument or "

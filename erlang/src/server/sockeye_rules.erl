@@ -10,21 +10,21 @@
         "<<\"https://*.example.com\">>, <<\"http://localhost:*\">> or <<\"file://\">>, without a path").
 -define(PATHS, "any or a list of paths like <<\"/ws\">> or <<\"/rooms/*\">>, in which a % has two hexadecimal digits").
 
--spec origins(term()) -> {ok, any | [binary()]} | string() | {error, binary()}.
+-spec origins(term()) -> {ok, any | [binary()]} | {error, binary()}.
 origins(any) ->
     {ok, any};
 origins(List) when is_list(List), List =/= [] ->
     rules(List, fun origin/1, ?ORIGINS);
-origins(_) ->
-    ?ORIGINS.
+origins(Value) ->
+    {error, sockeye_why:list(?ORIGINS, Value)}.
 
--spec paths(term()) -> {ok, any | [binary()]} | string() | {error, binary()}.
+-spec paths(term()) -> {ok, any | [binary()]} | {error, binary()}.
 paths(any) ->
     {ok, any};
 paths(List) when is_list(List), List =/= [] ->
     rules(List, fun path/1, ?PATHS);
-paths(_) ->
-    ?PATHS.
+paths(Value) ->
+    {error, sockeye_why:list(?PATHS, Value)}.
 
 -spec rate(term()) -> {ok, infinity | map()} | string() | {error, binary()}.
 rate(infinity) ->
@@ -49,7 +49,9 @@ is_rate(Key, V) ->
 -spec rules([term()], fun((term()) -> binary()), string()) -> {ok, [binary()]} | {error, binary()}.
 rules(List, Check, Expected) ->
     try {ok, [Check(Rule) || Rule <- List]}
-    catch throw:{no_rule, Rule} ->
+    catch throw:{no_rule, Char} when is_integer(Char) ->
+            {error, sockeye_why:list(Expected, List)};
+          throw:{no_rule, Rule} ->
             {error, sockeye_why:expected(Expected, Rule)};
           %% It is improper.
           error:{bad_generator, _} -> {error, sockeye_why:expected(Expected, List)}
