@@ -250,6 +250,29 @@ wrong_frames_test() ->
     [?assertError(badarg, sockeye_test:frame(Conn, Frame)) || Frame <- [{json, self()}, {text, <<255>>}, nonsense, {none, 1}]],
     ok = sockeye_test:stop(Test).
 
+%% A test in the place of a connection, and the other way round: what the shell says of the first argument.
+wrong_first_argument_test() ->
+    Test = start(echo()),
+    {ok, Conn} = sockeye_test:open(Test),
+    Real = {sockeye_conn, 7},
+    [?assertEqual({Name, Says}, {Name, first_argument(Name, [Wrong | Args])})
+     || {Wrongs, Says, Calls} <-
+            [{[Test, Real, x], <<"not a connection of a test: sockeye_test:open/1,2 gives one">>,
+              [{frame, [{text, "a"}]}, {frame, [[]]}, {busy, [true]}, {close, []}, {close, [1000, ""]}, {received, []}]},
+             {[Conn, x], <<"not a test: sockeye_test:start/1 gives one">>, [{open, []}, {open, [#{}]}, {stop, []}]},
+             {[Real, x], <<"neither a test nor a connection of one">>,
+              [{info, [m]}, {cast, [m]}, {call, [m]}, {pass, [1]}, {commands, []}, {state, []}, {handler, []}]}],
+        Wrong <- Wrongs, {Name, Args} <- Calls],
+    ok = sockeye_test:stop(Test).
+
+first_argument(Name, Args) ->
+    try apply(sockeye_test, Name, Args)
+    catch
+        error:badarg:Stack ->
+            ?assertMatch([{sockeye_test, Name, _, _} | _], Stack),
+            maps:get(1, sockeye_errors:format_error(badarg, Stack))
+    end.
+
 %% A test that is left ends with the process that began it.
 left_test() ->
     Self = self(),

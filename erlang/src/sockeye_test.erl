@@ -176,6 +176,7 @@ started(#{handler := {Module, _}} = Config) ->
 %% '''
 -spec stop(test()) -> ok.
 stop(Test) ->
+    _ = checked(test, ?FUNCTION_NAME, [Test]),
     Crashes = sockeye_test_host:stop(host(Test)),
     ok = gen_server:stop(Test),
     raise(Crashes).
@@ -195,6 +196,7 @@ open(Test) ->
 %% '''
 -spec open(test(), request()) -> {ok, sockeye:conn()} | {error, {refused, map()}}.
 open(Test, Request) when is_map(Request) ->
+    _ = checked(test, ?FUNCTION_NAME, [Test, Request]),
     Full = request(Request),
     ok = sockeye_test_engine:begin_act(Test),
     case sockeye_test_engine:open(Test, Full) of
@@ -227,7 +229,7 @@ request(Request) ->
 %% '''
 -spec frame(sockeye:conn(), frame() | [frame()]) -> [act()].
 frame(Conn, Frames) when is_list(Frames) ->
-    Test = test(Conn),
+    Test = checked(conn, ?FUNCTION_NAME, [Conn, Frames]),
     act(Test, fun() ->
         case sockeye_test_engine:push(Conn, Frames) of
             ok -> ok;
@@ -245,7 +247,7 @@ frame(Conn, Frame) ->
 %% '''
 -spec info(test() | sockeye:conn(), term()) -> [act()].
 info(Of, Message) ->
-    act(test(Of), fun() -> handler(Of) ! Message end).
+    act(checked(any, ?FUNCTION_NAME, [Of, Message]), fun() -> handler(Of) ! Message end).
 
 %% @doc The same for {@link gen_server:cast/2}.
 %% ```
@@ -254,7 +256,7 @@ info(Of, Message) ->
 %% '''
 -spec cast(test() | sockeye:conn(), term()) -> [act()].
 cast(Of, Message) ->
-    act(test(Of), fun() -> gen_server:cast(handler(Of), Message) end).
+    act(checked(any, ?FUNCTION_NAME, [Of, Message]), fun() -> gen_server:cast(handler(Of), Message) end).
 
 %% @doc What the handler replies to {@link gen_server:call/2}. What it commanded beside is in {@link commands/1}.
 %% ```
@@ -263,7 +265,7 @@ cast(Of, Message) ->
 %% '''
 -spec call(test() | sockeye:conn(), term()) -> Reply :: term().
 call(Of, Request) ->
-    Test = test(Of),
+    Test = checked(any, ?FUNCTION_NAME, [Of, Request]),
     ok = sockeye_test_engine:begin_act(Test),
     Handler = handler(Of),
     Reply = try {ok, gen_server:call(Handler, Request, ?BUSY_MS)}
@@ -291,7 +293,7 @@ call(Of, Request) ->
 %% '''
 -spec pass(test() | sockeye:conn(), non_neg_integer()) -> [act()].
 pass(Of, Milliseconds) when is_integer(Milliseconds), Milliseconds >= 0 ->
-    Test = test(Of),
+    Test = checked(any, ?FUNCTION_NAME, [Of, Milliseconds]),
     act(Test, fun() -> pass_until(Test, sockeye_test_engine:timers(Test, now) + Milliseconds) end).
 
 -spec pass_until(test(), integer()) -> ok.
@@ -310,6 +312,7 @@ pass_until(Test, Until) ->
 %% '''
 -spec busy(sockeye:conn(), boolean()) -> ok | {error, closed}.
 busy(Conn, Busy) when is_boolean(Busy) ->
+    _ = checked(conn, ?FUNCTION_NAME, [Conn, Busy]),
     sockeye_test_engine:busy(Conn, Busy).
 
 %% @equiv close(Conn, 1000, <<>>)
@@ -326,6 +329,7 @@ close(Conn) ->
 %% '''
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> [act()].
 close(Conn, Code, Reason) ->
+    _ = checked(conn, ?FUNCTION_NAME, [Conn, Code, Reason]),
     frame(Conn, [{close, Code, Reason}]).
 
 %% @doc What was done since the last act began, that act included.
@@ -335,7 +339,7 @@ close(Conn, Code, Reason) ->
 %% '''
 -spec commands(test() | sockeye:conn()) -> [act()].
 commands(Of) ->
-    sockeye_test_engine:acts(test(Of)).
+    sockeye_test_engine:acts(checked(any, ?FUNCTION_NAME, [Of])).
 
 %% @doc What the other end has got since this was asked last. Pings are answered as by the engine.
 %% ```
@@ -348,6 +352,7 @@ commands(Of) ->
 %% '''
 -spec received(sockeye:conn()) -> [seen()].
 received(Conn) ->
+    _ = checked(conn, ?FUNCTION_NAME, [Conn]),
     case sockeye_test_engine:received(Conn) of
         {error, closed} -> error(closed);
         Seen -> Seen
@@ -360,6 +365,7 @@ received(Conn) ->
 %% '''
 -spec state(test() | sockeye:conn()) -> term().
 state(Of) ->
+    _ = checked(any, ?FUNCTION_NAME, [Of]),
     sockeye_websock:own_state(sys:get_state(handler(Of), ?BUSY_MS)).
 
 %% @doc The process of the handler: the first one, or that of this connection. It is started if it has ended.
@@ -380,6 +386,7 @@ handler({sockeye_conn, {Test, _}} = Conn) ->
             end
     end;
 handler(Test) ->
+    _ = checked(any, ?FUNCTION_NAME, [Test]),
     case sockeye_test_engine:workers(Test) of
         Workers when map_size(Workers) > 0 -> lists:nth(1, [Pid || {_, Pid} <- lists:sort(maps:to_list(Workers))]);
         _ -> running(Test, 0)
@@ -392,9 +399,16 @@ running(Test, Slot) ->
         {error, Reason} -> error({handler_stopped, Reason})
     end.
 
--spec test(test() | sockeye:conn()) -> test().
-test({sockeye_conn, {Test, _}}) -> Test;
-test(Test) when is_pid(Test) -> Test.
+%% The test that the first argument of a public function is of.
+-spec checked(test | conn | any, atom(), [term()]) -> test().
+checked(Kind, _Function, [{sockeye_conn, {Test, _}} | _]) when is_pid(Test), Kind =/= test -> Test;
+checked(Kind, _Function, [Test | _]) when is_pid(Test), Kind =/= conn -> Test;
+checked(Kind, Function, Args) -> sockeye_errors:misuse(?MODULE, Function, Args, [{1, expected(Kind)}]).
+
+-spec expected(test | conn | any) -> binary().
+expected(test) -> <<"not a test: sockeye_test:start/1 gives one">>;
+expected(conn) -> <<"not a connection of a test: sockeye_test:open/1,2 gives one">>;
+expected(any) -> <<"neither a test nor a connection of one">>.
 
 -spec host(test()) -> pid().
 host(Test) ->
