@@ -66,6 +66,22 @@ words_of_clients_test_() ->
                              {#{what => accept_crashed, server => self(), path => Bad, frame => <<"f">>,
                                 crash => {error, Bad, []}}, #{single_line => true}}]].
 
+%% A name may be mistyped, and may be registered later.
+owner_that_is_not_running_test() ->
+    Started = fun(Options) ->
+                      test_support:with_server(Options, fun(_, _) ->
+                          receive {logged, #{meta := #{sockeye := server_started}} = Event} -> line(Event, #{}) after 10000 -> error(nothing_logged) end
+                      end)
+              end,
+    true = register(log_tests_owner, self()),
+    try with_log(fun() ->
+        ?assertNotEqual(nomatch, binary:match(Started(#{handler => log_tests_nobody}), <<"frames go to log_tests_nobody (not running): http">>)),
+        ?assertNotEqual(nomatch, binary:match(Started(#{handler => log_tests_owner}), <<"frames go to log_tests_owner: http">>))
+    end)
+    after
+        unregister(log_tests_owner)
+    end.
+
 a_value_is_cut_test_() ->
     [?_assertEqual(Shown, string:length(sockeye_log_text:cut(lists:duplicate(N, $a), 100)))
      || {N, Shown} <- [{97, 99}, {98, 100}]] ++

@@ -169,7 +169,7 @@ over(#{tls := true}) -> " with TLS";
 over(_R) -> "".
 
 -spec for(map()) -> unicode:chardata().
-for(#{handler := Handler}) -> [", frames go to ", short(Handler)];
+for(#{handler := Handler} = R) -> [", frames go to ", short(Handler), [" (not running)" || #{running := false} <- [R]]];
 for(_R) -> "".
 
 -spec why(term()) -> unicode:chardata().

@@ -90,7 +90,7 @@ start(#{name := Name} = Config) ->
         Facts = sockeye_log:server(self()),
         IsTls = maps:get(tls, Config) =/= undefined,
         Url = sockeye_log:url(Facts, IsTls),
-        Where = maps:merge(Url, sockeye_dashboard:where(Config, Url)),
+        Where = maps:merge(maps:merge(Url, sockeye_dashboard:where(Config, Url)), running(Config)),
         ok = tell(notice, server_started, maps:merge(Facts#{handler => handler(Config), tls => IsTls}, Where), Config),
         ok = sockeye_tls:warn(Id, Facts, Certificates),
         Started#state{facts = Facts}
@@ -113,6 +113,13 @@ tell(Level, What, Detail, Config) ->
 -spec handler(sockeye_options:config()) -> module() | pid() | atom().
 handler(#{handler := {Module, _}}) -> Module;
 handler(#{handler := Owner}) -> Owner.
+
+%% Whether nobody has the name of an owner yet.
+-spec running(sockeye_options:config()) -> #{running => false}.
+running(#{handler := Name}) when is_atom(Name) ->
+    maps:from_list([{running, false} || whereis(Name) =:= undefined]);
+running(_Config) ->
+    #{}.
 
 -spec join_cluster(sockeye_backend:server_id(), sockeye_options:config()) -> ok.
 join_cluster(Id, #{scope := cluster, name := Name}) ->
