@@ -131,6 +131,17 @@ fanout_test() ->
 
 sockeye_test_open(Test, Path) -> test_support:ok(sockeye_test:open(Test, #{path => Path})).
 
+%% Whoever traces afterwards finds no pattern of ours.
+no_pattern_is_left_test() ->
+    {ok, Test} = sockeye_test:start(#{handler => {bare_handler, []}}),
+    {ok, Other} = sockeye_test:start(#{handler => {bare_handler, []}}),
+    Pattern = fun() -> erlang:trace_info({erlang, send_after, 3}, traced) end,
+    ?assertEqual({traced, local}, Pattern()),
+    _ = sockeye_test:stop(Other),
+    ?assertEqual({traced, local}, Pattern()),
+    _ = sockeye_test:stop(Test),
+    ?assertEqual({traced, false}, Pattern()).
+
 %% Timers go off in their order, also those that others start, and not those that were cancelled.
 time_test() ->
     Test = start(#{init => fun() -> _ = erlang:send_after(20000, self(), second), erlang:start_timer(10000, self(), first), {ok, []} end,

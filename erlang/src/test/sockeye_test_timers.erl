@@ -5,6 +5,8 @@
 %% pass, a timer is cancelled, and its message sent.
 -module(sockeye_test_timers).
 
+-export([begin_test/0]).
+-export([end_test/0]).
 -export([trace/1]).
 -export([new/0]).
 -export([traced/2]).
@@ -20,11 +22,35 @@
 
 -opaque timers() :: #timers{}.
 
+%% A pattern is the node's: it is there while there are tests, whoever else traces.
+-spec begin_test() -> ok.
+begin_test() ->
+    ok = counters:add(tests(), 1, 1),
+    pattern([{'_', [], [{return_trace}]}]).
+
+-spec end_test() -> ok.
+end_test() ->
+    ok = counters:sub(tests(), 1, 1),
+    counters:get(tests(), 1) > 0 orelse pattern(false),
+    %% One may have begun meanwhile.
+    counters:get(tests(), 1) =:= 0 orelse pattern([{'_', [], [{return_trace}]}]),
+    ok.
+
+-spec tests() -> counters:counters_ref().
+tests() ->
+    case persistent_term:get(?MODULE, none) of
+        none -> ok = persistent_term:put(?MODULE, counters:new(1, [])), tests();
+        Tests -> Tests
+    end.
+
+-spec pattern(false | list()) -> ok.
+pattern(Match) ->
+    _ = [erlang:trace_pattern({erlang, Function, Arity}, Match, [local]) || Function <- [send_after, start_timer], Arity <- [3, 4]],
+    ok.
+
 %% Those of the process that the calling one starts next, and of no other. Nothing if somebody else traces it: then time passes as it does.
 -spec trace({to, pid()} | off) -> ok.
 trace({to, Tracer}) ->
-    Returned = [{'_', [], [{return_trace}]}],
-    _ = [erlang:trace_pattern({erlang, Function, Arity}, Returned, [local]) || Function <- [send_after, start_timer], Arity <- [3, 4]],
     try erlang:trace(self(), true, [call, set_on_first_spawn, {tracer, Tracer}]) of
         _ -> ok
     catch error:badarg -> ok

@@ -6,7 +6,7 @@
 -dialyzer(no_opaque).
 
 -export([start/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -type act() :: sockeye_test_engine:act().
 -type key() :: sockeye_test_engine:key().
@@ -57,7 +57,9 @@ init({Test, #{name := Name} = Config}) ->
     process_flag(trap_exit, true),
     _ = monitor(process, Test),
     try Name =:= undefined orelse register(Name, self()) of
-        true -> {ok, #state{config = Config}}
+        true ->
+            ok = sockeye_test_timers:begin_test(),
+            {ok, #state{config = Config}}
     catch
         error:badarg -> {stop, {already_started, whereis(Name)}}
     end.
@@ -145,6 +147,10 @@ handle_call(_Request, _From, State) ->
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(_Request, State) ->
     {noreply, State}.
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, _State) ->
+    sockeye_test_timers:end_test().
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
 handle_info({'DOWN', _, process, _, _}, State) ->
