@@ -4,7 +4,8 @@
 %% - What stands behind prompts is typed into a shell of OTP, and what it prints is compared. `1>' begins
 %%   a new shell and ends the one before, other numbers go on in it.
 %% - A block with a file's name in its opening line is saved under it.
-%% - The lines of a block of `sh' are run.
+%% - The lines of a block of `sh' are run. `rebar3 shell' ends the shell before, compiles the project, and starts its applications
+%%   in this node, as rebar.config says; a page that has it says it before each `1>'.
 %%
 %% What is not run stands in not_run/0, each with its reason; a block that is neither fails.
 %%
@@ -237,7 +238,7 @@ read(Page, Text) ->
                         catch Class:Why:Stack ->
                             erlang:raise(Class, {Page, line, maps:get(line, Block), Why}, Stack)
                         end
-                    end, #{page => Page, ports => Ports, shell => none, next => none, servers => Servers}, doc_page:blocks(Text))
+                    end, #{page => Page, ports => Ports, shell => none, next => none, servers => Servers, project => false}, doc_page:blocks(Text))
     after
         test_support:quiet(fun() ->
             [undo(What) || What <- erase(reader)],
@@ -255,6 +256,12 @@ later(What) ->
 
 undo({shell, Shell}) ->
     doc_shell:stop(Shell);
+undo({application, App}) ->
+    _ = application:stop(App),
+    {ok, Modules} = application:get_key(App, modules),
+    ok = application:unload(App),
+    [undo({module, Module}) || Module <- Modules],
+    code:del_path(App);
 undo({module, Module}) ->
     _ = code:purge(Module),
     _ = code:delete(Module),
@@ -353,14 +360,13 @@ module(Module, Name, Text, Reader) ->
 transcript(Entries, Reader) ->
     lists:foldl(fun typed/2, Reader, Entries).
 
-typed({1, _, _} = Entry, #{next := Next, shell := Old, servers := Servers} = Reader) when Next =/= 1 ->
-    test_support:quiet(fun() ->
-        Old =:= none orelse undo({shell, Old}),
-        ok = until_servers(Servers, 500)
-    end),
+typed({1, Expression, _}, #{project := true, shell := Old, next := Next}) when Old =/= none, Next =/= 1 ->
+    error({no_new_shell_for, Expression});
+typed({1, _, _} = Entry, #{next := Next} = Reader) when Next =/= 1 ->
+    Left = leave_shell(Reader),
     Shell = doc_shell:start(),
-    put(reader, [{shell, Shell} | get(reader) -- [{shell, Old}]]),
-    typed(Entry, Reader#{shell := Shell, next := 1});
+    later({shell, Shell}),
+    typed(Entry, Left#{shell := Shell, next := 1});
 typed({N, Expression, Shown}, #{shell := Shell, next := N} = Reader) ->
     Printed = doc_shell:type(Shell, Expression ++ "\n"),
     case doc_shell:same(Shown, Printed) of
@@ -370,10 +376,46 @@ typed({N, Expression, Shown}, #{shell := Shell, next := N} = Reader) ->
 typed({N, _, _}, #{next := Next}) ->
     error({prompt, N, follows, Next}).
 
+leave_shell(#{shell := none} = Reader) ->
+    Reader;
+leave_shell(#{shell := Shell, servers := Servers} = Reader) ->
+    test_support:quiet(fun() ->
+        undo_now([{shell, Shell}]),
+        ok = until_servers(Servers, 500)
+    end),
+    Reader#{shell := none, next := none}.
+
+undo_now(What) ->
+    lists:foreach(fun undo/1, What),
+    put(reader, get(reader) -- What).
+
 %% ---------------------------------------------------------------- commands
 
 commands(Text, Reader) ->
-    [command(string:trim(hd(string:split(Line, "  #")))) || Line <- string:split(Text, "\n", all), string:trim(Line) =/= ""],
+    Lines = [string:trim(hd(string:split(Line, "  #"))) || Line <- string:split(Text, "\n", all), string:trim(Line) =/= ""],
+    lists:foldl(fun command/2, Reader, Lines).
+
+command("rebar3 shell", Reader) ->
+    Left = leave_shell(Reader),
+    test_support:quiet(fun() -> undo_now([What || {application, _} = What <- get(reader)]) end),
+    ok = command("rebar3 compile"),
+    {ok, Project} = file:consult("rebar.config"),
+    Options = proplists:get_value(shell, Project, []),
+    Config = case lists:keyfind(config, 1, Options) of
+                 {config, File} -> {ok, [Terms]} = file:consult(File), Terms;
+                 false -> []
+             end,
+    [begin
+         true = code:add_patha(filename:absname(filename:join(["_build/default/lib", App, "ebin"]))),
+         ok = application:load(App),
+         later({application, App})
+     end || App <- proplists:get_value(apps, Options, [])],
+    ok = application:set_env(Config),
+    [{ok, _} = application:ensure_all_started(App) || App <- proplists:get_value(apps, Options, [])],
+    {ok, #{servers := Servers}} = sockeye:info(),
+    Left#{servers := Servers, project := true};
+command(Line, Reader) ->
+    ok = command(Line),
     Reader.
 
 command("cd " ++ Dir) ->

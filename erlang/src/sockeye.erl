@@ -304,6 +304,9 @@ start_link() ->
 %%
 %% Starts the application `sockeye' when it is not running. A start that fails returns an error, see {@link start_error()}, and sends no
 %% exit signal.
+%%
+%% In a shell, an error that is typed ends the process of the shell, and with it the servers that it started; under a supervisor, see
+%% {@link child_spec/1}, it does not. `unlink(Server)' keeps one with a handler; one without has lost its owner, and refuses clients.
 %% ```
 %% 1> {ok, S} = sockeye:start_link(#{port => 0, handler => {hello_handler, <<"Hi">>}}).
 %% {ok,<0.105.0>}
@@ -669,7 +672,7 @@ i(Server) -> ?CHECKED_FIRST(sockeye_table:print(Server), [Server]).
 %%
 %% A process gets `{sockeye_trace, Conn, Frame}' for each, see {@link traced()}, and `{sockeye_trace, Conn, ended}' last: when the
 %% connection has ended, after `off', or for `{off, To}' if it is this one. Of a second trace to the same receiver only that counts.
-%% The trace ends when its receiver dies. Errors: `closed'; `too_many_traces' if eight watch it already; `{bad_option, Key, Why}'.
+%% The trace ends when its receiver dies. `off' and `{off, To}' are `ok' also when there is no trace or no connection. Errors: `closed'; `too_many_traces' if eight watch it already; `{bad_option, Key, Why}'.
 %% ```
 %% 1> sockeye:trace(Conn, #{to => self(), payload => 10}).
 %% ok
