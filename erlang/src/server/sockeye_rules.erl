@@ -49,10 +49,11 @@ is_rate(Key, V) ->
 -spec rules([term()], fun((term()) -> binary()), string()) -> {ok, [binary()]} | {error, binary()}.
 rules(List, Check, Expected) ->
     try {ok, [Check(Rule) || Rule <- List]}
-    catch throw:{no_rule, Char} when is_integer(Char) ->
-            {error, sockeye_why:list(Expected, List)};
-          throw:{no_rule, Rule} ->
-            {error, sockeye_why:expected(Expected, Rule)};
+    catch throw:{no_rule, Rule} ->
+            {error, case io_lib:printable_unicode_list(List) of
+                        true -> sockeye_why:list(Expected, List);
+                        false -> sockeye_why:expected(Expected, Rule)
+                    end};
           %% It is improper.
           error:{bad_generator, _} -> {error, sockeye_why:expected(Expected, List)}
     end.
