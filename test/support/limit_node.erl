@@ -45,11 +45,11 @@ tell(Node, What) ->
     {_, Lines} = answer(Node, <<"done ">>),
     Lines.
 
-%% The system's number of the engine's process.
+%% The system's number of the engine's process, 0 if there is none, and what the node has written since the last question.
 engine(Node) ->
     true = port_command(Node, "engine\n"),
-    {OsPid, _} = answer(Node, <<"engine ">>),
-    binary_to_integer(OsPid).
+    {OsPid, Lines} = answer(Node, <<"engine ">>),
+    {binary_to_integer(OsPid), Lines}.
 
 %% Callbacks for Options, which are text.
 accept(_Request) -> {accept, #{}}.
@@ -99,8 +99,10 @@ obey(Server, Filling) ->
             io:format("info ~0p~n", [Info]),
             obey(Server, Filling);
         "engine\n" ->
-            {ok, #{os_pid := OsPid}} = sockeye:info(),
-            io:format("engine ~b~n", [OsPid]),
+            io:format("engine ~b~n", [case sockeye:info() of
+                                          {ok, #{os_pid := OsPid}} -> OsPid;
+                                          {error, not_running} -> 0
+                                      end]),
             obey(Server, Filling);
         "fill\n" ->
             More = fill(Filling),
