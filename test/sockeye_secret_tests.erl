@@ -36,6 +36,13 @@ names_test_() ->
                               {false, [<<"host">>, <<"x-note">>, <<>>, <<255>>, cookie, 7, [], [$c | $o]]}],
         Name <- Names].
 
+%% The engine masks headers by the same rule, before it keeps them.
+the_engine_has_the_same_rule_test() ->
+    {ok, Facts} = file:read_file(filename:join(test_support:root(), "native/engine/src/shard/conn/facts.rs")),
+    {match, [List]} = re:run(Facts, "const SECRET: \\[&str; \\d+\\] = \\[([^]]*)\\]", [{capture, all_but_first, binary}]),
+    {match, Parts} = re:run(List, "\"([a-z]+)\"", [global, {capture, all_but_first, binary}]),
+    ?assertEqual(lists:sort(sockeye_secret:parts()), lists:sort(lists:append(Parts))).
+
 what_is_shown_test_() ->
     [?_assertEqual(Shown, sockeye_shown:part(Term, 100))
      || {Term, Shown} <- [{[{<<"cookie">>, <<"a">>}, {<<"host">>, <<"a">>}], [{<<"cookie">>, <<"(hidden)">>}, {<<"host">>, <<"a">>}]},

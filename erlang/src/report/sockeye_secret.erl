@@ -7,6 +7,7 @@
 
 -export([hide/1]).
 -export([is_name/1]).
+-export([parts/0]).
 
 %% What names of headers with secrets have in them: the engine has the same for what sockeye:info/1 gives (facts.rs).
 -define(PARTS, [<<"auth">>, <<"cookie">>, <<"token">>, <<"secret">>, <<"key">>, <<"session">>, <<"password">>]).
@@ -19,6 +20,10 @@ hide(Value) ->
     {ok, Fun} = erl_parse:parse_exprs(Tokens),
     {value, Hidden, _} = erl_eval:exprs(Fun, [{'Value', Value}]),
     Hidden.
+
+%% What such names have in them.
+-spec parts() -> [binary()].
+parts() -> ?PARTS.
 
 %% Whether the value of a header of this name may be a secret. Other terms are no such name.
 -spec is_name(term()) -> boolean().

@@ -26,14 +26,14 @@
 -spec begin_test() -> ok.
 begin_test() ->
     ok = counters:add(tests(), 1, 1),
-    pattern([{'_', [], [{return_trace}]}]).
+    pattern(returned()).
 
 -spec end_test() -> ok.
 end_test() ->
     ok = counters:sub(tests(), 1, 1),
     counters:get(tests(), 1) > 0 orelse pattern(false),
     %% One may have begun meanwhile.
-    counters:get(tests(), 1) =:= 0 orelse pattern([{'_', [], [{return_trace}]}]),
+    counters:get(tests(), 1) =:= 0 orelse pattern(returned()),
     ok.
 
 -spec tests() -> counters:counters_ref().
@@ -42,6 +42,10 @@ tests() ->
         none -> ok = persistent_term:put(?MODULE, counters:new(1, [])), tests();
         Tests -> Tests
     end.
+
+%% The call and what it returns.
+-spec returned() -> list().
+returned() -> [{'_', [], [{return_trace}]}].
 
 -spec pattern(false | list()) -> ok.
 pattern(Match) ->
