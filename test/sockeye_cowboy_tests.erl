@@ -41,6 +41,8 @@ tests() ->
      {"options that are wrong", fun wrong_options/0},
      {"no server", fun no_server/0},
      {"the end of the listener, and of the server", fun ends/0},
+     {"a server by its options ends with the listener", fun ends_with_listener/0},
+     {"with the last of two listeners", fun ends_with_last_listener/0},
      {"a place that nobody takes", fun left/0},
      {"TLS", fun tls/0},
      {"HTTP/2", fun http2/0},
@@ -183,9 +185,61 @@ by_options() ->
         Client = ws(Port),
         ok = ws_client:text(Client, "[8]"),
         ?assertEqual({text, <<"[8]">>}, ws_client:recv(Client)),
-        ok = ws_client:drop(Client),
-        ok = sockeye:stop(of_cowboy)
-    end).
+        ok = ws_client:drop(Client)
+    end),
+    gone(of_cowboy).
+
+%% Its server ends after stop_listener has returned.
+gone(Name) ->
+    true = siege:until(fun() -> sockeye:info(Name) =:= {error, not_found} end).
+
+ends_with_listener() ->
+    Options = #{name => of_cowboy, handler => {bare_handler, []}},
+    Client = with_cowboy(Options, fun(Port) ->
+        %% Of this process, which drops those that it knows.
+        Open = ws(Port),
+        erase(ws_client_opened),
+        Open
+    end),
+    ?assertMatch({close, 1001, _}, ws_client:recv(Client)),
+    ok = ws_client:close(Client, 1001, <<>>),
+    gone(of_cowboy),
+    %% Another listener begins anew.
+    with_cowboy(Options, fun(Port) ->
+        Next = ws(Port),
+        ok = ws_client:text(Next, "[1]"),
+        ?assertEqual({text, <<"[1]">>}, ws_client:recv(Next)),
+        ok = ws_client:drop(Next)
+    end),
+    gone(of_cowboy).
+
+ends_with_last_listener() ->
+    Options = #{name => of_cowboy, handler => {bare_handler, []}},
+    Client = with_cowboy(Options, fun(Port) ->
+        Server = with_second(Options, fun(Second) ->
+            ok = ws_client:drop(ws(Second)),
+            ok = ws_client:drop(ws(Port)),
+            whereis(of_cowboy)
+        end),
+        %% It has heard of the second one's end.
+        _ = sys:get_state(sockeye_route_servers),
+        Open = ws(Port),
+        ok = ws_client:text(Open, "[2]"),
+        ?assertEqual({text, <<"[2]">>}, ws_client:recv(Open)),
+        ?assertEqual(Server, whereis(of_cowboy)),
+        erase(ws_client_opened),
+        Open
+    end),
+    ?assertMatch({close, 1001, _}, ws_client:recv(Client)),
+    ok = ws_client:drop(Client),
+    gone(of_cowboy).
+
+with_second(Route, Test) ->
+    Dispatch = cowboy_router:compile([{'_', [{"/ws", sockeye_cowboy, Route}]}]),
+    {ok, _} = cowboy:start_clear(second, [{port, 0}, {ip, {127, 0, 0, 1}}], #{env => #{dispatch => Dispatch}}),
+    try Test(ranch:get_port(second))
+    after ok = cowboy:stop_listener(second)
+    end.
 
 wrong_options() ->
     test_support:quiet(fun() ->

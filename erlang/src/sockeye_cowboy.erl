@@ -14,8 +14,8 @@
 %%     `sockeye:child_spec(#{name => rooms, ip => none, handler => {room, []}})' stands in your supervisor, and the route has `#{server =>
 %%     rooms}'.</li>
 %% <li>Options of a server, see {@link sockeye:options()}, with a `handler': the first request starts it, without a port of its own. It
-%%     ends with the application `sockeye', or by {@link sockeye:stop/1}; with a `name' it is found. Routes with equal options have one
-%%     server.</li>
+%%     ends with the listener: clients get 1001. With a `name' it is found. Routes with equal options have one server, which ends with
+%%     the last of their listeners.</li>
 %% </ul>
 %%
 %% <h3>What it does</h3>
@@ -23,7 +23,8 @@
 %% Path, `accept', `origins', limits, subprotocols and compression are decided by Sockeye as for its own port, with the request that
 %% cowboy has read: names of headers in lower case, equal ones joined, `peer' as cowboy has it. A refusal is answered by cowboy. An
 %% accepted request is answered with 101 by cowboy, which then has nothing more to do with the connection: it does not count for
-%% `max_connections' of its listener, and `cowboy:stop_listener/1' does not end it.
+%% `max_connections' of its listener. `cowboy:stop_listener/1' ends it if the route has started the server; a server of your own
+%% (`#{server => Server}') ends with its supervisor.
 %%
 %% WebSockets over HTTP/2 get 501, and a listener with TLS 500, and a report: sockets of `ssl' cannot be given away, see
 %% `erlang/guide/beside.md'. A server that is not there is 503.
@@ -31,8 +32,9 @@
 
 -export([init/2, takeover/7]).
 
-%% Held in a variable, since it need not be there.
+%% Held in variables, since they need not be there.
 -define(REQ, cowboy_req).
+-define(RANCH, ranch_server).
 
 %% @doc Called by cowboy for a request on the route.
 -spec init(Req, Options :: map()) -> {ok, Req, map()} when Req :: map().
@@ -40,7 +42,7 @@ init(#{scheme := <<"https">>}, _Options) ->
     error({bad_socket, <<"a TLS socket of ssl cannot be given away: let Sockeye listen and speak TLS, or a proxy in front of both">>});
 init(#{version := 'HTTP/1.1'} = Req, Options) ->
     #{peer := Peer, sock := Local} = Req,
-    case sockeye_adopt:admit(server(Options), head(Req), Peer, Local) of
+    case sockeye_adopt:admit(server(Options, Req), head(Req), Peer, Local) of
         {accepted, Place, Headers} ->
             #{pid := Pid, streamid := Stream} = Req,
             Pid ! {{Pid, Stream}, {switch_protocol, to_map(Headers), ?MODULE, Place}},
@@ -69,9 +71,17 @@ reply(Status, Headers, Body, Req, Options) ->
     Module = ?REQ,
     {ok, Module:reply(Status, Headers, Body, Req), Options}.
 
--spec server(map()) -> sockeye:server().
-server(#{server := Server}) -> Server;
-server(Options) -> sockeye_routes_sup:server(Options).
+-spec server(map(), map()) -> sockeye:server().
+server(#{server := Server}, _Req) -> Server;
+server(Options, Req) -> sockeye_route_servers:server(Options, listener(Req)).
+
+%% What ends with the listener: a supervisor of ranch.
+-spec listener(map()) -> pid() | none.
+listener(#{ref := Ref}) ->
+    Module = ?RANCH,
+    try Module:get_listener_sup(Ref)
+    catch error:_ -> none
+    end.
 
 %% The head of the request, as it could have come.
 -spec head(map()) -> iodata().

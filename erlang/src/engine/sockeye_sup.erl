@@ -41,9 +41,10 @@ init([]) ->
                 nif -> [Delivery];
                 port -> [#{id => sockeye_port_descriptors, start => {sockeye_port_descriptors, start_link, []}}]
             end,
-    Routes = #{id => sockeye_routes_sup, type => supervisor, start => {sockeye_routes_sup, start_link, []}},
+    Routes = [#{id => sockeye_routes_sup, type => supervisor, start => {sockeye_routes_sup, start_link, []}},
+              #{id => sockeye_route_servers, start => {sockeye_route_servers, start_link, []}}],
     Telemetry = [#{id => sockeye_telemetry, start => {sockeye_telemetry, start_link, []}} || sockeye_telemetry:is_there()],
-    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, First ++ [Engine, Together, Routes] ++ Telemetry}};
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 10}, First ++ [Engine, Together] ++ Routes ++ Telemetry}};
 init({delivery, Count}) ->
     Delivery = [#{id => {sockeye_delivery, Index},
                   start => {sockeye_delivery, start_link, [Index, Count]},
