@@ -1,4 +1,4 @@
-%% Web servers of others behind ours: cowboy, where the bench has unpacked it, and Node. `make test-proxies' gets them; where they are
+%% Web servers of others behind ours: cowboy, where the bench has unpacked it, Node, and Python with its websockets. `make test-proxies' gets them; where they are
 %% missing, these tests are left out.
 -module(sockeye_beside_peers_tests).
 
@@ -15,7 +15,7 @@ peers_test_() ->
             {ok, Command} -> [{Name ++ ": " ++ Title, {timeout, 60, fun() -> behind(Command, Test) end}} || {Title, Test} <- tests()];
             {missing, What} -> missing(Name, What)
         end
-    end, [{"cowboy", cowboy()}, {"Node", node_js()}]).
+    end, [{"cowboy", cowboy()}, {"Node", node_js()}, {"Python", python()}]).
 
 missing(Name, What) ->
     case os:getenv("SOCKEYE_PROXIES") of
@@ -43,6 +43,17 @@ node_js() ->
         {Node, _} -> {ok, {Node, [filename:join(root(), "test/peers/web_server.js")], [{"NODE_PATH", lists:append(lists:join(":", Paths))}]}}
     end.
 
+%% Of the tests' own environment, or the system's.
+python() ->
+    Own = filename:join([os:getenv("SOCKEYE_VENV", filename:join(root(), ".venv")), "bin", "python"]),
+    case [Python || Python <- [Own, program("python3")], has_websockets(Python)] of
+        [] -> {missing, "no Python with websockets"};
+        [Python | _] -> {ok, {Python, [filename:join(root(), "test/peers/web_server.py")], []}}
+    end.
+
+has_websockets(false) -> false;
+has_websockets(Python) -> filelib:is_regular(Python) andalso string:trim(os:cmd(Python ++ " -c 'import websockets.server' && echo yes")) =:= "yes".
+
 %% It ends with its standard input.
 behind({Program, Args, Env}, Test) ->
     Peer = open_port({spawn_executable, Program}, [{args, Args}, {env, Env}, {line, 1000}, binary, exit_status, stderr_to_stdout]),
@@ -62,7 +73,8 @@ ready(Peer) ->
     end.
 
 tests() ->
-    [{"requests and bodies", fun requests/2}, {"chunks", fun chunks/2}, {"who asks", fun who/2}, {"WebSockets", fun websockets/2}].
+    [{"requests and bodies", fun requests/2}, {"chunks", fun chunks/2}, {"one connection behind", fun kept/2}, {"events", fun events/2},
+     {"who asks", fun who/2}, {"WebSockets", fun websockets/2}].
 
 ask(Socket, Request) ->
     ok = gen_tcp:send(Socket, Request),
@@ -90,6 +102,38 @@ chunks(Port, _) ->
          ?assertMatch({_, _}, binary:match(Head, <<"transfer-encoding: chunked">>))
      end || _ <- [1, 2]],
     ok = gen_tcp:close(Socket).
+
+%% The server behind names the port of the connection that it has from us.
+kept(Port, _) ->
+    Ports = [begin
+                 Socket = http_client:connect(Port),
+                 {_, One} = ask(Socket, "GET /port HTTP/1.1\r\nHost: a\r\n\r\n"),
+                 {_, One} = ask(Socket, "GET /port HTTP/1.1\r\nHost: a\r\n\r\n"),
+                 ok = gen_tcp:close(Socket),
+                 One
+             end || _ <- lists:seq(1, 20)],
+    {ok, #{shards := Shards}} = sockeye:info(),
+    ?assert(length(lists:usort(Ports)) =< Shards).
+
+%% Each event comes when it was sent: the second one is not sent before the first is here.
+events(Port, _) ->
+    Socket = http_client:connect(Port),
+    ok = gen_tcp:send(Socket, "GET /events HTTP/1.1\r\nHost: a\r\n\r\n"),
+    {Head, Rest} = http_content:head(tcp, Socket),
+    ?assertMatch({_, _}, binary:match(Head, <<"text/event-stream">>)),
+    First = until(Socket, <<"data: one\n\n">>, Rest),
+    ?assertMatch({200, _, <<"gone\n">>}, http_client:request(Port, "GET", "/go", [], "")),
+    _ = until(Socket, <<"data: two\n\n">>, First),
+    ok = gen_tcp:close(Socket).
+
+until(Socket, What, Had) ->
+    case binary:match(Had, What) of
+        nomatch ->
+            {ok, More} = gen_tcp:recv(Socket, 0, ?TIMEOUT),
+            until(Socket, What, <<Had/binary, More/binary>>);
+        _ ->
+            Had
+    end.
 
 who(Port, _) ->
     Socket = http_client:connect(Port),

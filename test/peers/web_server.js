@@ -3,6 +3,7 @@
 const http = require("http");
 const { WebSocketServer } = require("ws");
 
+let go = null;
 const server = http.createServer((request, response) => {
     switch (request.url) {
         case "/echo":
@@ -14,6 +15,18 @@ const server = http.createServer((request, response) => {
                 response.write("two ");
                 setImmediate(() => response.end("three"));
             });
+            break;
+        case "/events":
+            response.setHeader("Content-Type", "text/event-stream");
+            response.write("data: one\n\n");
+            go = () => response.end("data: two\n\n");
+            break;
+        case "/go":
+            go();
+            response.end("gone\n");
+            break;
+        case "/port":
+            response.end(String(request.socket.remotePort));
             break;
         case "/who": {
             const fields = ["host", "x-forwarded-for", "x-forwarded-proto"];

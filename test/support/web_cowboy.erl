@@ -24,6 +24,18 @@ page(<<"/chunks">>, Req) ->
     [ok = cowboy_req:stream_body(Piece, nofin, Begun) || Piece <- ["one ", "two "]],
     ok = cowboy_req:stream_body("three", fin, Begun),
     Begun;
+page(<<"/events">>, Req) ->
+    Begun = cowboy_req:stream_reply(200, #{<<"content-type">> => <<"text/event-stream">>}, Req),
+    true = register(events, self()),
+    ok = cowboy_req:stream_body("data: one\n\n", nofin, Begun),
+    receive go -> ok = cowboy_req:stream_body("data: two\n\n", fin, Begun) end,
+    Begun;
+page(<<"/go">>, Req) ->
+    events ! go,
+    cowboy_req:reply(200, #{}, <<"gone\n">>, Req);
+page(<<"/port">>, Req) ->
+    {_, Port} = cowboy_req:peer(Req),
+    cowboy_req:reply(200, #{}, integer_to_binary(Port), Req);
 page(<<"/who">>, Req) ->
     Fields = [cowboy_req:header(Name, Req) || Name <- [<<"host">>, <<"x-forwarded-for">>, <<"x-forwarded-proto">>]],
     cowboy_req:reply(200, #{}, lists:join(" ", Fields), Req);
