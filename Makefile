@@ -72,7 +72,7 @@ test-dashboard: ## the dashboard in headless Chromium, with CONNECTIONS (20000);
 	@.ci/setup dashboard
 	@test/peers/run-dashboard $(or $(CONNECTIONS),20000) $(PICTURES)
 
-test-proxies: ## real haproxy and nginx in front of a server, cowboy and Node behind it
+test-proxies: ## real haproxy and nginx in front of a server, cowboy, Node and Python behind it
 	@.ci/setup proxies
 	@bench/setup beam
 	SOCKEYE_PROXIES=1 rebar3 eunit --module=sockeye_proxies_tests,sockeye_beside_peers_tests
@@ -85,9 +85,9 @@ monitoring: ## Prometheus's own tool reads the alert rules and the metrics
 	@.ci/setup monitoring
 	rebar3 eunit --module=sockeye_monitoring_tests
 
-test-cowboy: ## routes of a real cowboy, which bench/setup gets, in both kinds of engine
+test-cowboy: ## routes of a real cowboy, which bench/setup gets, in both kinds of engine; the guide's programs of cowboy and gun
 	@bench/setup beam
-	rebar3 eunit --module=sockeye_cowboy_tests
+	rebar3 eunit --module=sockeye_cowboy_tests,sockeye_coming_from_tests
 	SOCKEYE_ENGINE=port rebar3 eunit --module=sockeye_cowboy_tests
 
 docs: ## the site in target/site: guide, modules, decisions, numbers, with a search; a link that leads nowhere fails it
