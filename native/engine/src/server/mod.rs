@@ -6,9 +6,9 @@ mod answers;
 pub(crate) mod broadcast;
 mod client;
 mod nested;
+mod sockets;
 pub mod topics;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +20,12 @@ use crate::model::counters::ServerStats;
 pub(crate) use crate::model::counters::{Counters, bump};
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
-use crate::model::refused::{Refused, RefusedFor};
+use crate::model::refused::RefusedFor;
 use crate::model::traffic::TrafficCounters;
 use crate::server::addresses::Addresses;
 use crate::server::admitted::Admitted;
 use crate::server::client::ClientState;
+pub(crate) use crate::server::sockets::Permit;
 use crate::server::topics::TopicTable;
 use crate::settings::config::{Mode, ServerConfig};
 use crate::settings::options::Rules;
@@ -107,66 +108,6 @@ impl LogInterval {
             *told = Some(Instant::now());
         }
         due
-    }
-}
-
-/// Allows one socket among `max_connections`, until it is a connection. Dropped, it is given back.
-pub(crate) struct Permit {
-    pub(crate) server: Arc<Server>,
-    taken: bool,
-    /// The address that it is counted for.
-    address: Option<IpAddr>,
-}
-
-impl Permit {
-    /// Counts the socket for the address of its client, once, or says why there is no room.
-    pub(crate) fn count_for(&mut self, address: Option<IpAddr>) -> Result<(), Refused> {
-        let (Some(addresses), Some(address), None) =
-            (&self.server.addresses, address, self.address)
-        else {
-            return Ok(());
-        };
-        match addresses.enter(address, Instant::now()) {
-            Ok(()) => {
-                self.address = Some(address);
-                Ok(())
-            }
-            Err(limit) => Err(limit.refusal()),
-        }
-    }
-
-    /// From here on the connection, of this address, answers for the socket.
-    pub(crate) fn hand_over(mut self, address: Option<IpAddr>) -> Arc<Server> {
-        self.taken = false;
-        if let Some(addresses) = &self.server.addresses
-            && address != self.address
-        {
-            if let Some(address) = address {
-                addresses.add(address, Instant::now());
-            }
-            if let Some(address) = self.address {
-                addresses.leave(address);
-            }
-        }
-        self.server.clone()
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if self.taken {
-            self.server.release_permit(self.address);
-            self.server.socket_closed();
-        }
-    }
-}
-
-/// A socket that counts for the stop of its server, and for nothing else.
-pub(crate) struct OpenSocket(Arc<Server>);
-
-impl Drop for OpenSocket {
-    fn drop(&mut self) {
-        self.0.socket_closed();
     }
 }
 
@@ -354,53 +295,6 @@ impl Server {
         get(&self.acceptor)
     }
 
-    /// A permit for one more socket, if there is one.
-    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
-        let taken = self.permits.fetch_add(1, Ordering::SeqCst);
-        if taken >= self.config.max_connections {
-            self.release_permit(None);
-            return None;
-        }
-        self.sockets.fetch_add(1, Ordering::SeqCst);
-        Some(Permit {
-            server: self.clone(),
-            taken: true,
-            address: None,
-        })
-    }
-
-    /// Whether there is room for one more connection of this address, which is counted when it is
-    /// open.
-    pub(crate) fn has_room_for(&self, address: Option<IpAddr>) -> Result<(), Refused> {
-        let (Some(addresses), Some(address)) = (&self.addresses, address) else {
-            return Ok(());
-        };
-        let room = addresses.enter(address, Instant::now());
-        room.map_err(|limit| limit.refusal())?;
-        addresses.leave(address);
-        Ok(())
-    }
-
-    /// A socket does not count for `max_connections` any more, nor for its address.
-    pub(crate) fn release_permit(&self, address: Option<IpAddr>) {
-        self.permits.fetch_sub(1, Ordering::SeqCst);
-        if let (Some(addresses), Some(address)) = (&self.addresses, address) {
-            addresses.leave(address);
-        }
-    }
-
-    /// The listening socket, or an accepted one, is gone.
-    pub(crate) fn socket_closed(&self) {
-        if self.sockets.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.tell_stopped();
-        }
-    }
-
-    /// Whether no socket is left.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sockets.load(Ordering::SeqCst) == 0
-    }
-
     /// Takes no more connections; those that are there stay. [`ServerHost::unlistened`] tells
     /// when the port is free.
     pub fn drain(&self) {
@@ -447,12 +341,6 @@ impl Server {
     /// Wakes those that wait for the server to stop.
     pub(crate) fn stop_asked(&self) -> &Notify {
         &self.stop_asked
-    }
-
-    /// The server has not stopped before this is dropped.
-    pub(crate) fn count_socket(self: &Arc<Self>) -> OpenSocket {
-        self.sockets.fetch_add(1, Ordering::SeqCst);
-        OpenSocket(self.clone())
     }
 
     /// What must be gone in the end, with its name.

@@ -106,7 +106,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "socket_never_gone",
-        "server/mod.rs",
+        "server/sockets.rs",
         "            self.server.release_permit(self.address);\n            self.server.socket_closed();",
         "            self.server.release_permit(self.address);\n            if !FAULT { self.server.socket_closed(); }",
         2000,
