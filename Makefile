@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -64,6 +64,9 @@ test-elixir: ## ExUnit: what Elixir has of its own
 
 test-port: ## EUnit with the engine as a process of its own: the modules that test/README.md has chosen
 	@SOCKEYE_ENGINE=port rebar3 eunit --module=$(PORT_MODULES)
+
+test-bench: ## what of the bench needs no server: whom it finds, and what it makes of measurements
+	python3 -m unittest discover -s bench/tests -t bench
 
 test-peers: ## Python and Node clients against a server
 	test/peers/run
@@ -187,9 +190,9 @@ kill: ## the engine's process is killed ROUNDS (1000) times under load, with a c
 	@.ci/setup test
 	test/kill/run $(or $(ROUNDS),1000) $(or $(CONNECTIONS),1000)
 
-bench: ## every question of the benchmark, beside other servers (about an hour); ARGS="--rate --runs 3" for some of it
+bench: ## every question of the benchmark, beside other servers (over an hour), into bench/NUMBERS.md, its plots and the README; ARGS="--rate --runs 3" for some of it
 	@.ci/setup build
-	bench/run $(or $(ARGS),--all)
+	bench/run $(or $(ARGS),--all --write)
 
 bench-quick: ## the same in minutes: one short run, the servers that matter most
 	@.ci/setup build

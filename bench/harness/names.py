@@ -1,10 +1,13 @@
 """What the servers are called where people read."""
 
+import re
+
 NAMES = {
     "sockeye-one": "Sockeye, one process",
     "sockeye-one-port": "Sockeye as a port, one process",
     "sockeye-each-port": "Sockeye as a port, a process each",
     "sockeye-raw-port": "Sockeye as a port, one process",
+    "sockeye-raw-each-port": "Sockeye as a port, a process each",
     "sockeye-topic-port": "Sockeye as a port, publish",
     "sockeye-tls-port": "Sockeye as a port, TLS",
     "sockeye-pool": "Sockeye, a pool of four",
@@ -49,11 +52,41 @@ NAMES = {
     "python-websockets": "Python websockets",
     "python-websockets-deflate": "Python, compressed",
     "python-picows": "Python picows",
+    "uws-raw": "uWebSockets, no JSON",
+    "own": "your server",
     "raw-echo": "bare epoll loop",
     "raw-loop": "bare loop of writes",
     "sockeye_json": "sockeye_json",
 }
 
 
+def cowboys(name, among):
+    """`cowboy-one`, and those of other versions in the same mode."""
+    mode = name.removeprefix("cowboy-")
+    return [one for one in dict.fromkeys(among) if one == name or re.fullmatch(rf"cowboy-\d[^-]*-{mode}", one)]
+
+
+def with_versions(rows, among):
+    """Rows of a title and servers: each that has a cowboy, once more for each other version of it that was measured."""
+    found = [of[1] for name in among if (of := re.fullmatch(r"cowboy-(\d[^-]*)-.*", name))]
+
+    def other(cell, version):
+        if isinstance(cell, list):
+            return [other(one, version) for one in cell]
+        if cell is None or cell.startswith("cowboy-"):
+            return cell and cell.replace("cowboy-", f"cowboy-{version}-", 1)
+        return cell.replace("cowboy", f"cowboy {version}", 1)
+
+    made = []
+    for row in rows:
+        made.append(row)
+        if any("cowboy" in str(cell) for cell in row):
+            made += [tuple(other(cell, version) for cell in row) for version in dict.fromkeys(found)]
+    return made
+
+
 def name(server):
+    newer = re.fullmatch(r"cowboy-(\d[^-]*)-(.*)", server)
+    if newer:
+        return NAMES.get(f"cowboy-{newer[2]}", server).replace("cowboy", f"cowboy {newer[1]}", 1)
     return NAMES.get(server, server)

@@ -4,7 +4,7 @@ import math
 from html import escape
 
 from .names import name as called
-from .questions import QUESTIONS
+from .questions import CAPACITY, QUESTIONS
 from .results import median, values
 
 WIDTH, MARGIN, GAP = 960, 28, 40
@@ -29,9 +29,9 @@ def draw(results):
     return drawn
 
 
-def plot(name, results, cells=None):
-    """The SVG that answers a question, or None; of some cells only, if they are given."""
-    found, names = results.of(name), results.names(name)
+def plot(name, results, cells=None, is_shown=lambda server: True):
+    """The SVG that answers a question, or None; of some cells and servers only, if they are given."""
+    found, names = results.of(name), list(filter(is_shown, results.names(name)))
     cells = [cell for cell in results.cells(name) if cells is None or cell in cells]
 
     def panels(key, only=lambda cell: True, title="{}"):
@@ -63,6 +63,12 @@ def plot(name, results, cells=None):
         return dots(results, f"Round trip at a fixed rate: {', '.join(cells)}",
                     "microseconds since the message was due, logarithmic", found, cells, names,
                     [("p50_us", "median"), ("p99_us", "99 %"), ("p999_us", "99.9 %")])
+    if name == "latency":
+        shares = [cell for cell in cells if not cell.endswith(CAPACITY)]
+        return dots(results, "Round trip at shares of what each server can answer",
+                    "microseconds since the message was due, logarithmic; beside the name: messages a second",
+                    found, shares, names, [("p50_us", "median"), ("p99_us", "99 %"), ("p999_us", "99.9 %")],
+                    lambda cell, server: f"{median(found[cell, server], 'rate'):,.0f}")
     if name == "health":
         return dots(results, "How late an innocent Erlang process runs under load",
                     "microseconds after its timer was due, logarithmic", found, cells, names,
@@ -118,7 +124,8 @@ def bars(results, title, about, panels, log=False):
 
 
 def panel(x, y, wide, name, found, log):
-    left, room = x + LABEL, wide - LABEL - 58
+    label = label_width([server for server, *_ in found])
+    left, room = x + label, wide - label - 58
     most = max(high for _, _, _, high in found)
     least = min(low for _, low, _, _ in found)
     low_end = 10 ** math.floor(math.log10(max(least, 1))) if log else 0
@@ -143,15 +150,21 @@ def panel(x, y, wide, name, found, log):
     return out
 
 
-def dots(results, title, about, found, cells, names, keys):
-    """A line for each server from the first percentile to the last, on one logarithmic axis."""
+def label_width(servers):
+    """Enough for the longest name, of which ours are bold."""
+    return max([LABEL, *(len(called(server)) * (6.9 if server.startswith("sockeye") else 6.1) + 10 for server in servers)])
+
+
+def dots(results, title, about, found, cells, names, keys, beside=None):
+    """A line for each server from the first percentile to the last, on one logarithmic axis; and what `beside` says of it."""
     rows = [(cell, server, [median(found.get((cell, server)), key) for key, _ in keys]) for cell in cells for server in names
             if median(found.get((cell, server)), keys[0][0]) is not None]
     if not rows:
         return None
     every = [max(point, 1) for _, _, points in rows for point in points]
     low, high = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every) + 1))
-    left, room = MARGIN + LABEL + 20, WIDTH - 2 * MARGIN - LABEL - 80
+    label = label_width([server for _, server, _ in rows]) + (62 if beside else 0)
+    left, room = MARGIN + label + 20, WIDTH - 2 * MARGIN - label - 80
 
     def at(value):
         return left + room * (math.log10(max(value, 1)) - low) / max(high - low, 1)
@@ -169,7 +182,9 @@ def dots(results, title, about, found, cells, names, keys):
         for _, server, points in (row for row in rows if row[0] == cell):
             ours, paint = server.startswith("sockeye"), colour(server)
             paint = "#7d8896" if paint == OTHERS else paint
-            lines.append(text(left - 14, y + 11, called(server), 12, INK if ours else PALE, "end", 600 if ours else 400))
+            lines.append(text(left - 14 - (62 if beside else 0), y + 11, called(server), 12, INK if ours else PALE, "end", 600 if ours else 400))
+            if beside:
+                lines.append(text(left - 14, y + 11, beside(cell, server), 11.5, PALE, "end"))
             lines.append(f'<line x1="{at(points[0]):.1f}" y1="{y + 7}" x2="{at(points[-1]):.1f}" y2="{y + 7}" stroke="{paint}" stroke-width="2.5" stroke-opacity="0.45"/>')
             for n, point in enumerate(points):
                 lines.append(f'<circle cx="{at(point):.1f}" cy="{y + 7}" r="5" fill="{PAPER}"/>')

@@ -7,6 +7,7 @@ from . import report
 from .servers import PORT
 
 SIZES, PIPELINES = [64, 1024, 65536], [1, 16]
+CAPACITY, SHARES = ", capacity", [0.5, 0.8]
 
 
 @dataclass
@@ -17,6 +18,8 @@ class Cell:
     mode: str
     options: dict = field(default_factory=dict)
     only: str = ""  # servers of this suffix; "!x": all others
+    load: str = ""  # cells of one load: what a server answers to it as fast as it can is its capacity
+    share: float = 0  # of the capacity, as an even rate
 
     def fits(self, server):
         server = server.removesuffix(PORT)
@@ -60,7 +63,7 @@ def echo(args):
 
 def raw(args):
     return [echo_cell(args, size, pipeline, args.connections or 64)
-            for size in args.sizes or [64, 1024] for pipeline in args.pipelines or PIPELINES]
+            for size in args.sizes or ([64, 1024] if args.quick else SIZES) for pipeline in args.pipelines or PIPELINES]
 
 
 def deflate(args):
@@ -72,6 +75,18 @@ def rate(args):
     options = dict(connections=args.connections or 64, size=64, rate=args.rate, duration=args.duration * 2,
                    warmup=args.duration / 2)
     return [Cell(f"64 B, {args.rate:,} messages a second", "echo", options)]
+
+
+def latency(args):
+    """As fast as a server can, then at shares of that: open loop, whether it keeps up or not."""
+    cells = []
+    for size in args.sizes or [1024]:
+        name = size_name(size)
+        common = dict(connections=args.connections or 64, size=size, shape=args.shape)
+        cells.append(Cell(name + CAPACITY, "echo", dict(common, duration=args.duration, warmup=args.duration / 4), load=name))
+        cells += [Cell(f"{name}, {100 * share:g} % of capacity", "echo", dict(common, duration=args.duration * 2, warmup=args.duration / 2), load=name, share=share)
+                  for share in args.shares]
+    return cells
 
 
 def fanout(args):
@@ -117,14 +132,14 @@ def proxy(args):
             for size in [64, 16384] for count in counts]
 
 
-JSON_ECHO = ["sockeye-one", "sockeye-pool", "sockeye-each", "cowboy-one", "cowboy-each", "yaws-each", "tungstenite",
+JSON_ECHO = ["sockeye-one", "sockeye-pool", "sockeye-each", "sockeye-one-port", "sockeye-each-port", "cowboy-one", "cowboy-each", "yaws-each", "tungstenite",
              "tungstenite-4k", "fastwebsockets", "node-ws", "python-websockets", "python-picows"]
 
 QUESTIONS = {
     "echo": Question("JSON echo", JSON_ECHO, echo, report.echo,
                      quick=["sockeye-one", "sockeye-each", "cowboy-one", "cowboy-each", "tungstenite", "tungstenite-4k"]),
     "raw": Question("raw echo: texts that are not parsed",
-                    ["sockeye-raw", "sockeye-raw-each", "cowboy-raw", "tungstenite-raw", "node-ws-raw", "raw-echo"],
+                    ["sockeye-raw", "sockeye-raw-each", "sockeye-raw-port", "sockeye-raw-each-port", "cowboy-raw", "tungstenite-raw", "node-ws-raw", "raw-echo"],
                     raw, report.raw, quick=["sockeye-raw", "cowboy-raw", "raw-echo"]),
     "fanout": Question("one message for many",
                        ["sockeye-topic", "cowboy-topic", "tungstenite-topic", "node-ws-topic", "raw-loop"],
@@ -137,6 +152,10 @@ QUESTIONS = {
                      ["sockeye-one", "sockeye-each", "cowboy-one", "cowboy-each", "yaws-each", "tungstenite-4k",
                       "fastwebsockets", "node-ws"], rate, report.rate,
                      quick=["sockeye-one", "cowboy-one", "tungstenite-4k"]),
+    "latency": Question("latency at shares of each server's capacity",
+                        ["sockeye-one", "sockeye-each", "sockeye-one-port", "sockeye-each-port", "cowboy-one", "cowboy-each", "node-ws",
+                         "tungstenite-4k", "fastwebsockets"], latency, report.latency,
+                        quick=["sockeye-one", "cowboy-one", "tungstenite-4k"]),
     "health": Question("scheduler health under load",
                        ["sockeye-one", "sockeye-each", "cowboy-one", "cowboy-each", "sockeye-topic", "cowboy-topic"],
                        health, report.health, quick=["sockeye-one", "cowboy-one"], sampled=True),
@@ -158,5 +177,5 @@ QUESTIONS = {
 }
 
 # What `--all` asks. A flood shows a bound, not a speed, and has a command of its own; proxies need haproxy and nginx.
-ALL = ["echo", "raw", "fanout", "handshakes", "rate", "health", "deflate", "idle", "json"]
+ALL = ["echo", "raw", "fanout", "handshakes", "rate", "latency", "health", "deflate", "idle", "json"]
 QUICK = ["echo", "raw", "fanout", "handshakes", "health", "idle"]

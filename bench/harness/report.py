@@ -2,6 +2,7 @@
 
 import re
 
+from .names import cowboys
 from .results import least, median, values
 
 TUNGSTENITE = ["tungstenite", "tungstenite-4k"]
@@ -43,11 +44,16 @@ def table(found, cells, names, columns, note=lambda rows: ""):
                 print(f"  {name:<26}" + "".join(show(of(cell, rows), width) for width, of in columns.values()) + note(rows))
 
 
+def best_cowboy(found, cell, name, key="cpu_us"):
+    """Of the versions that were measured, the one to beat."""
+    return least(found, cell, cowboys(name, (server for _, server in found)), key)
+
+
 def echo_columns(found, cowboy, tungstenite, more=None):
     return {
         "CPU us/msg": (11, lambda cell, rows: number(rows, "cpu_us", 2)),
         "min-max": (17, lambda cell, rows: spread(rows, "cpu_us")),
-        "/cowboy": (9, lambda cell, rows: share(rows, "cpu_us", least(found, cell, cowboy, "cpu_us"))),
+        "/cowboy": (9, lambda cell, rows: share(rows, "cpu_us", best_cowboy(found, cell, cowboy))),
         "/tungst.": (9, lambda cell, rows: share(rows, "cpu_us", least(found, cell, tungstenite, "cpu_us"))),
         **(more or {}),
         "wire B": (8, lambda cell, rows: number(rows, "wire_bytes")),
@@ -59,24 +65,19 @@ def echo_columns(found, cowboy, tungstenite, more=None):
 
 
 def echo(found, cells, names):
-    table(found, cells, names, echo_columns(found, ["cowboy-one"], TUNGSTENITE), limit)
+    table(found, cells, names, echo_columns(found, "cowboy-one", TUNGSTENITE), limit)
 
 
 def deflate(found, cells, names):
-    table(found, cells, names, echo_columns(found, ["cowboy-deflate"], []), limit)
+    table(found, cells, names, echo_columns(found, "cowboy-deflate", []), limit)
 
 
 def raw(found, cells, names):
     against = {"/raw": (9, lambda cell, rows: share(rows, "cpu_us", least(found, cell, ["raw-echo"], "cpu_us")))}
-    table(found, cells, names, echo_columns(found, ["cowboy-raw"], ["tungstenite-raw"], against), limit)
+    table(found, cells, names, echo_columns(found, "cowboy-raw", ["tungstenite-raw"], against), limit)
 
 
 def rate(found, cells, names):
-    def note(rows):
-        behind, late = median(rows, "behind"), median(rows, "late_p99_us")
-        told = f"  did not keep up: {behind:,.0f} behind" if behind > rows[0]["rate"] / 10 else ""
-        return told + (f"  load was late: p99 {late:.0f} us" if late > 200 else "")
-
     table(found, cells, names, {
         "p50 us": (9, lambda cell, rows: number(rows, "p50_us")),
         "p99 us": (9, lambda cell, rows: number(rows, "p99_us")),
@@ -85,12 +86,32 @@ def rate(found, cells, names):
         "max us": (10, lambda cell, rows: number(rows, "max_us")),
         "CPU us/msg": (12, lambda cell, rows: number(rows, "cpu_us", 2)),
         "core busy": (11, lambda cell, rows: f"{median(rows, 'server_busy'):.0%}"),
-    }, note)
+    }, of_rate)
+
+
+def latency(found, cells, names):
+    table(found, cells, names, {
+        "msg/s": (11, lambda cell, rows: number(rows, "per_second")),
+        "p50 us": (9, lambda cell, rows: number(rows, "p50_us")),
+        "p99 us": (9, lambda cell, rows: number(rows, "p99_us")),
+        "min-max of p99": (17, lambda cell, rows: spread(rows, "p99_us", 0)),
+        "p99.9 us": (10, lambda cell, rows: number(rows, "p999_us")),
+        "min-max of p99.9": (20, lambda cell, rows: spread(rows, "p999_us", 0)),
+        "CPU us/msg": (12, lambda cell, rows: number(rows, "cpu_us", 2)),
+        "core busy": (11, lambda cell, rows: f"{median(rows, 'server_busy'):.0%}"),
+    }, lambda rows: of_rate(rows) if "rate" in rows[0] else limit(rows))
+
+
+def of_rate(rows):
+    """What to know of the rows of an open loop before believing them."""
+    behind, late = median(rows, "behind"), median(rows, "late_p99_us")
+    told = f"  did not keep up: {behind:,.0f} behind" if behind > rows[0]["rate"] / 10 else ""
+    return told + (f"  load was late: p99 {late:.0f} us" if late > 200 else "")
 
 
 def fanout(found, cells, names):
     for key, title in (("one", "one at a time"), ("burst", "fifty at once")):
-        against = lambda peer: lambda cell, rows: share(rows, f"{key}.cpu_us", median(found.get((cell, peer)), f"{key}.cpu_us"))
+        against = lambda peer: lambda cell, rows: share(rows, f"{key}.cpu_us", best_cowboy(found, cell, peer, f"{key}.cpu_us"))
         print(f"\n{title}", end="")
         table(found, cells, names, {
             "CPU us/delivery": (16, lambda cell, rows: number(rows, f"{key}.cpu_us", 2)),
@@ -110,7 +131,7 @@ def fanout(found, cells, names):
 
 def handshakes(found, cells, names):
     def cowboy(cell):
-        return least(found, cell, ["cowboy-one", "cowboy-tls"], "cpu_us")
+        return best_cowboy(found, cell, "cowboy-tls" if cell == "wss" else "cowboy-one")
 
     table(found, cells, names, {
         "CPU us": (10, lambda cell, rows: number(rows, "cpu_us", 1)),

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import servers
+from . import given, servers
 
 
 class Results:
@@ -102,7 +102,7 @@ def machine(arguments):
         "node": said("node", "--version"),
         "python": platform.python_version(),
         "rust": said("rustc", "--version"),
-        "peers": servers.versions(),
+        "peers": servers.versions() | given.versions,
         "beam_flags": servers.BEAM[1:] + ([] if servers.busy_wait else servers.NO_BUSY_WAIT),
         "load_average": os.getloadavg()[0],
         "arguments": arguments,

@@ -40,22 +40,22 @@ def rust(name, *args):
     return [str(program), *args]
 
 
-def beam(module, mode, patterns, hint, root=ROOT):
+def beam(module, mode, patterns, hint, root=ROOT, out=None):
     paths = []
     for pattern in patterns:
         found = glob.glob(str(pattern))
         if not found:
             raise Missing(hint)
         paths += found
-    paths += [str(compiled(module, paths, root))]
+    # Another checkout, and another cowboy, have modules of their own: their API may differ.
+    out = out or ("ebin" if root == ROOT else "ebin-before")
+    paths += [str(compiled(module, paths, root, TARGET / out))]
     # A server that cannot start ends, and is not waited for.
     start = f"spawn(fun() -> {{_, Main}} = spawn_monitor({module}, main, [[{mode}]]), receive {{'DOWN', Main, _, _, _}} -> halt(1) end end)."
     return [*BEAM, *([] if busy_wait else NO_BUSY_WAIT), "-pa", *paths, "-eval", start]
 
 
-def compiled(module, paths, root):
-    # Another checkout has a server of its own: the API may have changed.
-    out = TARGET / ("ebin" if root == ROOT else "ebin-before")
+def compiled(module, paths, root, out):
     out.mkdir(parents=True, exist_ok=True)
     peers = root / "bench/peers"
     sources = [peers / "beam/bench_node.erl", *peers.glob(f"*/{module}.erl")]
@@ -114,6 +114,7 @@ SERVERS = {
     "sockeye-one-port": lambda root=ROOT: sockeye("one", root, "port"),
     "sockeye-each-port": lambda root=ROOT: sockeye("each", root, "port"),
     "sockeye-raw-port": lambda root=ROOT: sockeye("raw", root, "port"),
+    "sockeye-raw-each-port": lambda root=ROOT: sockeye("raw_each", root, "port"),
     "sockeye-topic-port": lambda root=ROOT: sockeye("topic", root, "port"),
     "sockeye-tls-port": lambda root=ROOT: sockeye("tls", root, "port"),
     "sockeye-pool": lambda root=ROOT: sockeye("pool", root),
