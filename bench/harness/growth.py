@@ -4,8 +4,8 @@ import math
 from html import escape
 
 from . import plots, servers
-from .names import name as called
-from .scale import KINDS, kind_of
+from .names import name as called, plain
+from .scale import KINDS, kind_of, of_kind
 
 STEPS = ["opened at a rate", "idle with pings", "echo of 64", "one publish", "fifty publishes", "a message each", "all gone at once",
          "reopened at once", "drained", "reopened after the drain", "stopped"]
@@ -15,6 +15,7 @@ PARTS = [("opened at a rate", "resident", "in the server, opened"), ("opened at 
          ("reopened at once", "resident", "in the server, opened again"), ("stopped", "resident", "left when it is stopped")]
 DASHES = {"TCP": "", "TLS": "7 4", "HTTP/2": "2 3"}
 COLOURS = {"one": "#0f7b6c", "each": "#3b6fb6", "port": "#c2571a", "cowboy": "#7d8896"}
+OTHER_COWBOY = "#b0578d"
 
 
 def write(results, is_page):
@@ -44,8 +45,8 @@ def markdown(results):
            f"Written by `make bench-scale` on {machine.get('date')}, commit {machine.get('commit')}: {machine.get('cores')} cores "
            f"({machine.get('cpu')}), the server on one and the load on the other, Linux {'.'.join(machine.get('kernel', '').split('.')[:2])}, "
            f"OTP {machine.get('otp')}, cowboy {machine.get('peers', {}).get('cowboy', '-')}. [What the steps are](README.md#as-many-connections-as-one-host-allows).", ""]
-    for kind, names in KINDS.items():
-        names = [name for name in names if name in found and "opened at a rate" in found[name]]
+    for kind in KINDS:
+        names = of_kind(kind, [name for name, rows in found.items() if "opened at a rate" in rows])
         if not names:
             continue
         count = max(found[name]["opened at a rate"]["connections"] for name in names)
@@ -123,7 +124,7 @@ def growth(results):
     points = {server: rows for server, rows in points.items() if len(rows) > 1}
     if not points:
         return None
-    names = [name for kind in KINDS.values() for name in kind if name in points]
+    names = [name for kind in KINDS for name in of_kind(kind, points)]
     legend = 24 + 18 * math.ceil(len(names) / 4)
     top, high, wide = plots.HEAD + legend + 24, 330, 400
     body = []
@@ -173,4 +174,4 @@ def line(points, name):
 
 
 def colour(name):
-    return COLOURS[next((word for word in ("cowboy", "each", "port") if word in name), "one")]
+    return OTHER_COWBOY if plain(name) != name else COLOURS[next((word for word in ("cowboy", "each", "port") if word in name), "one")]

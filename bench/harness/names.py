@@ -60,10 +60,14 @@ NAMES = {
 }
 
 
+def plain(server):
+    """Without the version of another cowboy."""
+    return re.sub(r"^cowboy-\d[^-]*-", "cowboy-", server)
+
+
 def cowboys(name, among):
     """`cowboy-one`, and those of other versions in the same mode."""
-    mode = name.removeprefix("cowboy-")
-    return [one for one in dict.fromkeys(among) if one == name or re.fullmatch(rf"cowboy-\d[^-]*-{mode}", one)]
+    return [one for one in dict.fromkeys(among) if plain(one) == name]
 
 
 def with_versions(rows, among):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from . import servers
+from .names import plain
 
 # Sockets are bounded by the descriptors of a process, streams of HTTP/2 by what one may want to wait for.
 SOCKETS, STREAMS = 19_500, 100_000
@@ -31,7 +32,13 @@ NOT_ASKED = ["cowboy-scale-h2", "sockeye-scale-each-tls"]
 
 
 def kind_of(name):
-    return next(kind for kind, names in KINDS.items() if name in names)
+    return next(kind for kind, names in KINDS.items() if plain(name) in names)
+
+
+def of_kind(kind, among):
+    """In the order of the tables."""
+    order = KINDS[kind]
+    return sorted((name for name in among if plain(name) in order), key=lambda name: (order.index(plain(name)), plain(name) != name, name))
 
 
 class Load:

@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from harness import given, names, servers
+from harness import given, names, scale, servers
 
 FRONT = servers.BENCH / "peers/given/front.py"
 
@@ -102,6 +102,11 @@ class Names(unittest.TestCase):
         self.assertEqual(names.name("cowboy-2.18.0.rc.1-one"), "cowboy 2.18.0.rc.1, one gen_server")
         self.assertEqual(names.cowboys("cowboy-one", ["cowboy-one", "cowboy-2.18.0-one", "cowboy-2.18.0-each", "own"]),
                          ["cowboy-one", "cowboy-2.18.0-one"])
+
+    def test_another_cowboy_is_of_the_same_kind_of_connections(self):
+        self.assertEqual(scale.kind_of("cowboy-2.18.0-scale-tls"), "TLS")
+        self.assertEqual(scale.of_kind("TCP", ["cowboy-2.18.0-scale", "cowboy-scale-tls", "cowboy-scale", "sockeye-scale"]),
+                         ["sockeye-scale", "cowboy-scale", "cowboy-2.18.0-scale"])
 
     def test_what_is_brought_is_asked_what_it_can_answer(self):
         given.take(None, sys.executable, "./mine --port {port}")
