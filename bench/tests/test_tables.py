@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import importlib.util
+import re
 import unittest
 
 from harness import numbers, proof, servers
@@ -74,6 +75,13 @@ class Sections(unittest.TestCase):
         made = numbers.latency(results(rows))
         self.assertIn("| | 1 KB, capacity: messages a second | 50 % of capacity: p50 | p99 | p99.9 |", made)
         self.assertIn("| **Sockeye, one process** | 90,000 | 30 | 90 | 1,200 |", made)
+
+    def test_each_plot_in_the_documents_is_made_by_a_run(self):
+        pages = [servers.ROOT / "README.md", *servers.BENCH.glob("*.md")]
+        shown = {name for page in pages for name in re.findall(r"plots/([a-z]+)\.svg\)", page.read_text())}
+        self.assertTrue({"echo", "scale"} <= shown)
+        self.assertEqual(shown - {*numbers.PLOTTED, "scale"}, set())
+        self.assertEqual([name for name in shown if not (servers.BENCH / f"plots/{name}.svg").exists()], [])
 
     def test_the_note_names_who_answered(self):
         note = numbers.about(results([echo("sockeye-one", "x", 1), echo("cowboy-2.18.0-one", "x", 1)],
