@@ -1,5 +1,7 @@
 """What a message costs, every cell with its spread, in one table: Markdown."""
 
+from statistics import median as middle_of
+
 from .names import with_versions
 from .results import median, values
 
@@ -31,12 +33,50 @@ SERVERS = {question: [name for asked, _, names in ROWS if asked == question for 
            for question in ("echo", "raw")}
 
 
+# Of one question, in which both answer a cell in the same minute.
+SHARES = [
+    ("JSON: a process a connection / one process", "echo", "sockeye-each", "sockeye-one"),
+    ("JSON: one process / fastwebsockets + sonic-rs", "echo", "sockeye-one", "fastwebsockets"),
+    ("JSON: one process / tokio-tungstenite", "echo", "sockeye-one", "tungstenite-4k"),
+    ("JSON: one process / cowboy's", "echo", "sockeye-one", "cowboy-one"),
+    ("JSON: a process a connection / cowboy's", "echo", "sockeye-each", "cowboy-each"),
+    ("raw: one process / uWebSockets", "raw", "sockeye-raw", "uws-raw"),
+    ("raw: a process a connection / uWebSockets", "raw", "sockeye-raw-each", "uws-raw"),
+    ("raw: one process / bare loop", "raw", "sockeye-raw", "raw-echo"),
+    ("JSON, one process: engine as a process / library", "echo", "sockeye-one-port", "sockeye-one"),
+    ("raw, one process: engine as a process / library", "raw", "sockeye-raw-port", "sockeye-raw"),
+]
+
+
 def markdown(results):
+    """Both tables; None if there is nothing to show."""
+    made = costs(results)
+    ratios = made and shares(results)
+    return made and made + (f"\n\nAs shares, the median of the runs' own ratios (below 1 is less work):\n\n{ratios}" if ratios else "")
+
+
+def costs(results):
     heads = [cell.replace("pipeline ", "") if n else cell for n, cell in enumerate(CELLS)]
     lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(CELLS) + 1) + "|"]
     for question, about, names in with_versions(ROWS, results.names("echo") + results.names("raw")):
         found = results.of(question)
         cells = [cell_of([found.get((cell, name)) for name in names]) for cell in CELLS]
+        if set(cells) != {"-"}:
+            lines.append(f"| {about} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) if len(lines) > 2 else None
+
+
+def shares(results):
+    """The ratio within a run is less noisy than one of medians."""
+    heads = [cell.replace("pipeline ", "") if n else cell for n, cell in enumerate(CELLS)]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(CELLS) + 1) + "|"]
+    by_run = {(row["question"], row.get("cell"), row.get("server"), row.get("run")): row["cpu_us"] for row in results.rows if row.get("cpu_us")}
+    for about, question, ours, theirs in with_versions(SHARES, results.names("echo")):
+        cells = []
+        for cell in CELLS:
+            ratios = [cpu / by_run[question, cell, theirs, run] for (asked, of, server, run), cpu in by_run.items()
+                      if (asked, of, server) == (question, cell, ours) and (question, cell, theirs, run) in by_run]
+            cells.append(f"{middle_of(ratios):.2f}" if ratios else "-")
         if set(cells) != {"-"}:
             lines.append(f"| {about} | " + " | ".join(cells) + " |")
     return "\n".join(lines) if len(lines) > 2 else None

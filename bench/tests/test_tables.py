@@ -49,6 +49,11 @@ class Proof(unittest.TestCase):
         self.assertEqual(lines[3], "| tokio-tungstenite + serde_json, no Erlang, batched | 6.00 | - | - | - | - | - |")
         self.assertEqual(lines[4], "| uWebSockets, raw, no JSON | 150 * | - | - | - | - | - |")
 
+    def test_shares_are_of_the_same_run(self):
+        rows = [echo(server, "64 B, pipeline 1", cpu, run) for server, of_runs in (("sockeye-each", [2.0, 30.0, 5.0]), ("sockeye-one", [1.0, 10.0, 4.0]))
+                for run, cpu in enumerate(of_runs)]
+        self.assertIn("| JSON: a process a connection / one process | 2.00 | - |", proof.markdown(results(rows)))
+
     def test_another_cowboy_has_a_row_of_its_own(self):
         rows = [echo(server, "1 KB, pipeline 16", cpu) for server, cpu in (("cowboy-one", 9.0), ("cowboy-2.18.0-one", 8.0))]
         made = proof.markdown(results(rows))
