@@ -161,12 +161,12 @@ loom: ## what threads hand to each other in all orders with three preemptions, a
 	SOCKEYE_LOOM_PREEMPTIONS=3 cargo test --locked -p sockeye-loom -- --include-ignored --nocapture
 
 # The clock is the seed, if none is given.
-props: ## the public API by RUNS (1000) lists of random commands against a model, in both kinds of engine, and planted faults; SEED repeats some (about 20 minutes)
+props: ## the public API by RUNS (1000) lists of random commands against a model, in both kinds of engine, and planted faults; SEED repeats some (about 40 minutes)
 	@.ci/setup test
 	@seed=$(or $(SEED),$$(date +%s)); for engine in nif port; do \
 	    echo "seed $$seed, engine $$engine"; \
 	    SOCKEYE_TEST_ALL=1 SOCKEYE_TEST_SEED=$$seed SOCKEYE_TEST_RUNS=$(or $(RUNS),1000) SOCKEYE_ENGINE=$$engine \
-	        rebar3 eunit --module=sockeye_api_tests || exit 1; \
+	        rebar3 eunit --module=sockeye_api_tests,sockeye_api_cluster_tests || exit 1; \
 	done
 
 sanitize: ## the library in a VM under AddressSanitizer, planted faults first: some modules of EUnit (ALL=1, MODULES=...) and MINUTES (2) of soak

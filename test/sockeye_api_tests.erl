@@ -45,7 +45,43 @@ faults() ->
                                        Other -> Other
                                    end
                                end}, 100, [drain]},
+     {"a drain has a code of its own", {sockeye_server_calls, drain, 2, fun(F, [Server, Options]) -> F(Server, Options#{code := 1001}) end}, 200, [drain]},
+     {"a message in pieces has no end", {sockeye_conn, send, 2, fun(F, [Conn, {stream, Kind, last, Data}]) -> F(Conn, {stream, Kind, more, Data});
+                                                                   (F, Args) -> apply(F, Args)
+                                                                end}, 60, [piece]},
+     {"who begins a message in pieces does not own it", {sockeye_conn, send, 2, fun(F, [Conn, {stream, Kind, first, Data}]) ->
+                                                                                       in_another_process(fun() -> F(Conn, {stream, Kind, first, Data}) end);
+                                                                                   (F, Args) ->
+                                                                                       apply(F, Args)
+                                                                                end}, 60, [piece, piece]},
+     {"a piece of an answer is lost", {sockeye_http_stream, piece, 3, fun(_, _) -> ok end}, 200, [ask, answer]},
+     {"a full queue is not told", {sockeye_conn, send, 2, fun(F, Args) -> case apply(F, Args) of {error, busy} -> ok; Other -> Other end end}, 200, [send_large]},
+     {"a bound of topics is not told", {sockeye_fanout, subscribe, 2, fun(F, Args) ->
+                                           case apply(F, Args) of {error, too_many_subscriptions} -> ok; Other -> Other end
+                                       end}, 300, [subscribe, subscribe, subscribe]},
+     {"a bound of connections is forgotten", {sockeye_descriptors, limits, 1, fun(F, [_]) -> F(infinity) end}, 200, [connect_refused]},
+     {"of two calls at once one is lost", {sockeye_fanout, subscribe, 2, only_one()}, 200, [at_once]},
      {"a worker outlives its server", {sockeye_stopping, workers, 1, fun(_, [Pids]) -> [unlink(Pid) || Pid <- Pids], ok end}, 20, [start]}].
+
+word(Command) when not is_tuple(Command) -> Command;
+word(Command) when element(1, Command) =:= drain_twice; element(1, Command) =:= cut_off -> drain;
+word(Command) -> element(1, Command).
+
+in_another_process(Work) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({made, Work()}) end),
+    receive {'DOWN', Monitor, process, Pid, {made, Result}} -> Result end.
+
+%% Does nothing while another call is on its way.
+only_one() ->
+    Inside = atomics:new(1, []),
+    fun(F, Args) ->
+        try atomics:add_get(Inside, 1, 1) of
+            1 -> receive after 2 -> apply(F, Args) end;
+            _ -> ok
+        after
+            atomics:sub(Inside, 1, 1)
+        end
+    end.
 
 is_found({Module, Function, Arity, Fault}, Runs, Shown) ->
     %% What each server or client leaves once.
@@ -53,7 +89,7 @@ is_found({Module, Function, Arity, Fault}, Runs, Shown) ->
     ok = api_world:patience(2000),
     try planted:with(Module, Function, Arity, Fault, fun() -> random_commands:search(api_model, #{seed => 1, runs => Runs}) end) of
         {failed, #{commands := Commands} = Found} ->
-            Words = [case is_tuple(Command) of true -> element(1, Command); false -> Command end || Command <- Commands],
+            Words = [word(Command) || Command <- Commands],
             Shown -- Words =:= [] orelse error({another, Found}),
             ?assertEqual(ok, random_commands:run(api_model, Commands));
         Found ->

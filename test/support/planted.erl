@@ -3,19 +3,30 @@
 -module(planted).
 
 -export([with/5]).
+-export([plant/4]).
+-export([take_out/1]).
 
 with(Module, Function, Arity, Fault, Test) ->
+    try
+        ok = plant(Module, Function, Arity, Fault),
+        Test()
+    after
+        take_out(Module)
+    end.
+
+plant(Module, Function, Arity, Fault) ->
     {Module, Beam, File} = code:get_object_code(Module),
     {ok, {Module, [{abstract_code, {raw_abstract_v1, Forms}}]}} = beam_lib:chunks(Beam, [abstract_code]),
     {ok, Module, Changed} = compile:forms(lists:append([changed(Form, Module, Function, Arity) || Form <- Forms]), [nowarn_unused_function]),
     ok = persistent_term:put({?MODULE, Module}, Fault),
-    try
-        load(Module, File, Changed),
-        Test()
-    after
-        load(Module, File, Beam),
-        persistent_term:erase({?MODULE, Module})
-    end.
+    load(Module, File, Changed),
+    ok.
+
+take_out(Module) ->
+    {Module, Beam, File} = code:get_object_code(Module),
+    load(Module, File, Beam),
+    persistent_term:erase({?MODULE, Module}),
+    ok.
 
 load(Module, File, Beam) ->
     _ = code:purge(Module),
