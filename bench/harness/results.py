@@ -33,11 +33,16 @@ class Results:
 
     @classmethod
     def joined(cls, paths):
-        """What several runs wrote, one after the other."""
+        """What several runs wrote, one after the other: each one's runs come after those before."""
         self = cls.__new__(cls)
         read = [[json.loads(line) for line in Path(path).read_text().splitlines()] for path in paths]
-        self.path, self.machine = Path(paths[-1]), read[-1][0]["machine"]
-        self.rows = [row for rows in read for row in rows[1:]]
+        self.path, self.machine, self.rows = Path(paths[-1]), read[-1][0]["machine"], []
+        for rows in read:
+            done = {}
+            for row in self.rows:
+                if "run" in row:
+                    done[row["question"]] = max(done.get(row["question"], 0), row["run"] + 1)
+            self.rows += [dict(row, run=row["run"] + done.get(row["question"], 0)) if "run" in row else row for row in rows[1:]]
         return self
 
     def add(self, row):

@@ -2,8 +2,11 @@
 
 import importlib.machinery
 import importlib.util
+import json
 import re
+import tempfile
 import unittest
+from pathlib import Path
 
 from harness import numbers, proof, servers
 from harness.questions import Cell
@@ -37,6 +40,19 @@ class Shares(unittest.TestCase):
 
     def test_no_share_of_a_capacity_that_is_not_known(self):
         self.assertFalse(run_module().at_share(Cell("half", "echo", {}, share=0.5), None))
+
+
+class Pieces(unittest.TestCase):
+    def test_runs_of_a_later_file_come_after(self):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for n, runs in enumerate([[0, 1], [0], [0]]):
+                rows = [{"machine": {"date": str(n)}}, *(echo("sockeye-one", "x", 1.0, run) for run in runs)]
+                paths.append(Path(folder, f"{n}.jsonl"))
+                paths[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+            made = Results.joined(paths)
+        self.assertEqual([row["run"] for row in made.rows], [0, 1, 2, 3])
+        self.assertEqual(made.machine, {"date": "2"})
 
 
 class Proof(unittest.TestCase):
