@@ -17,12 +17,13 @@ mod bigint;
 mod decode;
 mod duplicates;
 mod error;
-mod numbers;
 mod output;
+mod parse;
 mod reused;
+mod scan;
 pub mod text;
 
-pub use decode::{decode, decode_into, decode_str};
+pub use decode::{decode, decode_into, decode_str, utf8};
 pub use error::{Error, ErrorKind};
 pub use output::{Etf, Output, decimal_etf, is_atom};
 pub use reused::{Reset, Reused};

@@ -19,7 +19,7 @@
 
 use sockeye_engine::{AcceptState, ConnId};
 use sockeye_etf as etf;
-use sockeye_json::{BinaryKeys, Error as JsonError, ErrorKind};
+use sockeye_json::{BinaryKeys, Error as JsonError};
 
 use crate::atoms::Atom;
 use crate::settings::{JsonOptions, KeyMode};
@@ -140,10 +140,7 @@ impl EventWriter for Etf<'_> {
     }
 
     fn json(&mut self, text: &[u8], options: &JsonOptions) -> Result<(), JsonError> {
-        let text = std::str::from_utf8(text).map_err(|e| JsonError {
-            kind: ErrorKind::Utf8,
-            offset: e.valid_up_to(),
-        })?;
+        let text = sockeye_json::utf8(text)?;
         let start = self.0.len();
         let mut out = sockeye_json::Etf::new(self.0, true, options.read.objects);
         let read = &options.read;

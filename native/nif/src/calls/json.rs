@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use rustler::sys::{ErlNifTerm, enif_get_map_size};
 use rustler::{Env, Error, NifResult, Term};
-use sockeye_json::{Error as JsonError, ErrorKind, Null};
+use sockeye_json::Null;
 use sockeye_seam::events;
 use sockeye_seam::settings::{JsonOptions, encode_null};
 
@@ -82,8 +82,8 @@ fn decoded<'a>(
     #[cfg(planted)]
     crate::planted::fault(bytes);
     charge(env, bytes.len(), 0);
-    let decoded = match std::str::from_utf8(bytes) {
-        Ok(text) => SCRATCH.with_borrow_mut(|scratch| {
+    let decoded = sockeye_json::utf8(bytes).and_then(|text| {
+        SCRATCH.with_borrow_mut(|scratch| {
             let twice = if limit == usize::MAX {
                 limit
             } else {
@@ -91,12 +91,8 @@ fn decoded<'a>(
             };
             let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
             decode::decode_up_to(&mut context, text, &options, twice)
-        }),
-        Err(error) => Err(JsonError {
-            kind: ErrorKind::Utf8,
-            offset: error.valid_up_to(),
-        }),
-    };
+        })
+    });
     let result = match decoded {
         Ok(Some(term)) => b.tuple([b.atom(atoms::ok()), term]),
         Ok(None) if limit != usize::MAX => b.atom(atoms::dirty()),

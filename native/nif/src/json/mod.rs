@@ -3,4 +3,5 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod events;
+mod shapes;
 pub(crate) mod values;

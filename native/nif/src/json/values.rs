@@ -12,22 +12,22 @@ use rustler::sys::{
 use sockeye_json::{Keys, Null, Objects, Options, Output, decimal_etf, is_atom};
 
 use crate::atoms;
+use crate::json::shapes::{SMALL_MAP, Shapes};
 use crate::terms::Builder;
 use crate::terms::existing::{atom, binary_to_term};
 use crate::terms::scheduler::OnScheduler;
 
 /// Short keys that are remembered: a power of 2.
-const CACHED: usize = 64;
-/// Pairs up to which the VM itself refuses a map with a key twice.
-const SMALL_MAP: usize = 32;
+const CACHED: usize = 128;
+/// Fewer pairs need too few comparisons to look for their order.
+const FEW: usize = 4;
 /// Terms that a stack keeps room for.
 const KEPT: usize = 64 * 1024;
 
-/// A key of at most 16 bytes: all of them in two words that may overlap, and their number.
+/// A key of at most 32 bytes: all of them in words that may overlap, and their number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ShortKey {
-    head: u64,
-    tail: u64,
+    words: [u64; 4],
     len: u8,
 }
 
@@ -46,14 +46,14 @@ pub(crate) struct DecodeSpace {
     /// Keys of the open maps, likewise.
     keys: Vec<ErlNifTerm>,
     cache: [CachedKey; CACHED],
+    shapes: Shapes,
     /// The number of the newest context.
     context: u64,
 }
 
 const NONE: CachedKey = CachedKey {
     key: ShortKey {
-        head: 0,
-        tail: 0,
+        words: [0; 4],
         len: 0,
     },
     context: 0,
@@ -66,6 +66,7 @@ thread_local! {
             values: Vec::new(),
             keys: Vec::new(),
             cache: [NONE; CACHED],
+            shapes: Shapes::new(),
             context: 0,
         })
     };
@@ -120,6 +121,8 @@ pub(crate) struct TermOutput<'a> {
     null: ErlNifTerm,
     objects: Objects,
     scratch: &'a mut Vec<u8>,
+    /// Whether all keys of the innermost map, so far, are ones that are remembered.
+    are_shared: bool,
     /// Whether an object may have a key twice.
     may_repeat: bool,
     /// It had, and may not: what was built is not what the text says.
@@ -147,6 +150,7 @@ impl<'a> TermOutput<'a> {
             null: b.atom(null),
             objects: options.objects,
             scratch: context.scratch,
+            are_shared: true,
             may_repeat,
             repeated: false,
         }
@@ -155,6 +159,15 @@ impl<'a> TermOutput<'a> {
     /// The value of the whole text.
     pub(crate) fn finish(&mut self) -> Option<ErlNifTerm> {
         self.space.values.pop()
+    }
+
+    #[inline]
+    fn mark(&self) -> Mark {
+        Mark {
+            values: self.space.values.len(),
+            keys: self.space.keys.len(),
+            are_shared: self.are_shared,
+        }
     }
 
     #[inline]
@@ -214,14 +227,23 @@ impl<'a> TermOutput<'a> {
 
     /// An object as a map; none if a key comes twice and may not.
     #[inline]
-    fn map(&self, keys: usize, values: usize) -> Option<ErlNifTerm> {
+    fn map(&mut self, keys: usize, values: usize) -> Option<ErlNifTerm> {
         let k = self.space.keys.get(keys..).unwrap_or_default();
         let v = self.space.values.get(values..).unwrap_or_default();
+        // Few are soon in order; of more than these the VM keeps none.
+        let has_order = self.are_shared && (FEW..=SMALL_MAP).contains(&k.len());
+        if has_order && let Some((k, v)) = self.space.shapes.in_order(self.context, k, v) {
+            return map_of(self.b, self.on, k, &v);
+        }
         // The one thing the VM refuses is a key that comes twice.
         match map_of(self.b, self.on, k, v) {
             None if self.may_repeat => {
                 let (k, v) = self.last_of_each(keys, values);
                 map_of(self.b, self.on, &k, &v)
+            }
+            Some(map) if has_order => {
+                self.space.shapes.remember(self.b.env, self.context, k, map);
+                Some(map)
             }
             made => made,
         }
@@ -248,7 +270,7 @@ fn map_of(
             return None;
         }
         let map = map.assume_init();
-        // Beyond 32 pairs the VM drops the earlier ones instead, and what is left may then be
+        // Beyond these the VM drops the earlier ones instead, and what is left may then be
         // a map that it does not take for equal to others.
         let whole =
             len <= SMALL_MAP || (enif_get_map_size(b.env, map, &mut size) != 0 && size == len);
@@ -256,37 +278,58 @@ fn map_of(
     }
 }
 
-/// None beyond 16 bytes. Read in whole words: a copy of a few bytes, read as one, makes the
+/// None beyond 32 bytes. Read in whole words: a copy of a few bytes, read as one, makes the
 /// processor wait for its own writing.
 #[inline]
 fn short(key: &str) -> Option<ShortKey> {
     let bytes = key.as_bytes();
-    let len = u8::try_from(bytes.len()).ok().filter(|len| *len <= 16)?;
-    let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+    let len = u8::try_from(bytes.len()).ok().filter(|len| *len <= 32)?;
+    let words = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => {
+            let (head, tail) = (u64::from_le_bytes(*head), u64::from_le_bytes(*tail));
+            match (bytes.first_chunk::<16>(), bytes.last_chunk::<16>()) {
+                (Some(first), Some(last)) => {
+                    let words = |chunk: &[u8; 16]| u128::from_le_bytes(*chunk);
+                    [head, tail, (words(first) >> 64) as u64, words(last) as u64]
+                }
+                _ => [head, tail, 0, 0],
+            }
+        }
         _ => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-            (Some(head), Some(tail)) => (
-                u64::from(u32::from_le_bytes(*head)),
-                u64::from(u32::from_le_bytes(*tail)),
-            ),
+            (Some(head), Some(tail)) => {
+                let word = |chunk: &[u8; 4]| u64::from(u32::from_le_bytes(*chunk));
+                [word(head), word(tail), 0, 0]
+            }
             _ => {
                 let at = |i: usize| u64::from(bytes.get(i).copied().unwrap_or_default());
-                (at(0) | at(1) << 8 | at(2) << 16, 0)
+                [at(0) | at(1) << 8 | at(2) << 16, 0, 0, 0]
             }
         },
     };
-    Some(ShortKey { head, tail, len })
+    Some(ShortKey { words, len })
 }
 
 #[inline]
 fn place(key: ShortKey) -> usize {
-    let folded = key.head ^ key.tail.rotate_left(29) ^ u64::from(key.len);
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % CACHED
+    let [head, tail, second, third] = key.words;
+    let folded = head
+        ^ tail.rotate_left(29)
+        ^ second.rotate_left(13)
+        ^ third.rotate_left(47)
+        ^ u64::from(key.len);
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % CACHED
+}
+
+/// What outer lists and maps have.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    values: usize,
+    keys: usize,
+    are_shared: bool,
 }
 
 impl Output for TermOutput<'_> {
-    /// How many values and keys outer lists and maps have.
-    type Mark = (usize, usize);
+    type Mark = Mark;
 
     fn null(&mut self, _name: &'static str) {
         self.push(self.null);
@@ -331,7 +374,10 @@ impl Output for TermOutput<'_> {
     #[inline]
     fn key<K: Keys>(&mut self, key: &str, keys: &mut K) {
         let term = match short(key) {
-            None => self.make_key(key, keys),
+            None => {
+                self.are_shared = false;
+                self.make_key(key, keys)
+            }
             Some(short) => {
                 let place = place(short);
                 match self.space.cache.get(place) {
@@ -358,11 +404,11 @@ impl Output for TermOutput<'_> {
         self.space.keys.push(term);
     }
 
-    fn open_list(&mut self) -> Self::Mark {
-        (self.space.values.len(), self.space.keys.len())
+    fn open_list(&mut self) -> Mark {
+        self.mark()
     }
 
-    fn close_list(&mut self, (values, _): Self::Mark, _n: u32) {
+    fn close_list(&mut self, Mark { values, .. }: Mark, _n: u32) {
         let list = self
             .b
             .list(self.space.values.get(values..).unwrap_or_default());
@@ -370,23 +416,22 @@ impl Output for TermOutput<'_> {
         self.push(list);
     }
 
-    fn open_map(&mut self) -> Self::Mark {
-        (self.space.values.len(), self.space.keys.len())
+    fn open_map(&mut self) -> Mark {
+        let mark = self.mark();
+        self.are_shared = true;
+        mark
     }
 
-    fn close_map(&mut self, (values, keys): Self::Mark, _n: u32) {
+    fn close_map(&mut self, mark: Mark, _n: u32) {
+        let Mark { values, keys, .. } = mark;
         let map = match self.objects {
             Objects::Map => self.map(keys, values),
             Objects::Pairs => self.pairs(keys, values),
         };
+        self.are_shared = mark.are_shared;
         self.repeated |= map.is_none();
         self.space.values.truncate(values);
         self.space.keys.truncate(keys);
         self.push(map.unwrap_or(self.null));
-    }
-
-    fn restart(&mut self) {
-        self.space.values.clear();
-        self.space.keys.clear();
     }
 }
