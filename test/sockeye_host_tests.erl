@@ -27,7 +27,7 @@ bounds_test_() ->
           ?assertEqual(Expected, Needed),
           Less = Needed - 1,
           [#{what := What, is := Less, needed := Needed, raise := Raise}] = findings(N, Options, Facts#{Fact => Needed - 1}),
-          ?assertMatch({match, _}, re:run(Raise, case Fact of local_ports -> "for 20000 "; _ -> "\\b" ++ integer_to_list(Needed) end)),
+          ?assertMatch({match, _}, re:run(Raise, case Fact of local_ports -> "1024 65535"; _ -> "\\b" ++ integer_to_list(Needed) end)),
           ?assertEqual([], findings(N, Options, Facts#{Fact => Needed})),
           ?assertEqual([], findings(N, Options, Facts#{Fact => Needed + 1}))
       end}
@@ -103,10 +103,21 @@ unknown_test() ->
 %% How to raise it depends on who may.
 raise_test() ->
     Raise = fun(Facts) -> [#{raise := Text} | _] = findings(20000, #{}, Facts#{descriptors => 1024}), Text end,
-    ?assertMatch(<<"ulimit -n 20256 ", _/binary>>, Raise(#{})),
-    ?assertMatch({match, _}, re:run(Raise(#{descriptors_hard => 20255}), "as root: the hard limit is lower")),
+    ?assertMatch(<<"ulimit -n 20256,", _/binary>>, Raise(#{})),
+    ?assertMatch({match, _}, re:run(Raise(#{descriptors_hard => 20255}), "ulimit -n 20256 as root")),
     ?assertEqual(nomatch, re:run(Raise(#{descriptors_hard => 20256}), "as root")),
-    ?assertMatch({match, _}, re:run(Raise(#{engine_port => 1}), "ulimit -Hn 20256 ")).
+    ?assertMatch({match, _}, re:run(Raise(#{engine_port => 1}), "ulimit -Hn 20256 as root")).
+
+%% A shell cuts long binaries that lie deep in what it shows, at its depth of 30.
+shown_by_a_shell_test_() ->
+    Nothing = maps:map(fun(_, _) -> 0 end, enough()),
+    [fun() ->
+         Findings = findings(1000000, Options, maps:merge(Nothing, Facts)),
+         ?assert(length(Findings) >= 6),
+         Shown = lists:flatten(io_lib:format("~tP", [{error, {too_low, Findings}}, 30])),
+         ?assertEqual(nomatch, string:find(Shown, "..."))
+     end || Options <- [#{processes => per_connection}, #{client => true}],
+            Facts <- [#{}, #{engine_port => 1}, #{descriptors_hard => 1 bsl 30}]].
 
 printed_test() ->
     {ok, Options} = sockeye_host:parse(#{}),

@@ -58,16 +58,16 @@ checked(backlog, V) -> is_integer(V) andalso V > 0 andalso V < 1 bsl 31 orelse "
 checked(Key, V) when Key =:= tls; Key =:= http2; Key =:= client; Key =:= print -> is_boolean(V) orelse "a boolean";
 checked(_, _) -> unknown.
 
-%% All that is judged, in the order in which a connection meets it.
+%% All that is judged, with words that a shell does not cut, in the order in which a connection meets it.
 -spec rows(pos_integer(), options(), facts()) -> [row()].
 rows(N, Options, Facts) ->
     More = max(0, N - maps:get(connections, Facts, 0)),
     Sockets = sockets(More, Options),
     descriptors(Sockets, Facts) ++ processes(More, Options, Facts) ++ listener(N, Options, Facts) ++ local_ports(N, Options, Facts)
         ++ [row(tcp_mem, tcp_pages, plus(tcp_pages_used, ?SOCKET_PAGES * Sockets, Facts), Facts,
-                "sysctl -w net.ipv4.tcp_mem=\"LOW ~b HIGH\", in pages, the last one larger"),
+                "sysctl -w net.ipv4.tcp_mem=\"LOW ~b HIGH\", in pages"),
             row(conntrack, conntrack_max, plus(conntrack_used, Sockets, Facts), Facts, "sysctl -w net.netfilter.nf_conntrack_max=~b"),
-            row(memory, memory, bytes(More, Sockets, Options), Facts, "~b free bytes: more memory, or a higher limit of the control group")].
+            row(memory, memory, bytes(More, Sockets, Options), Facts, "~b free bytes, also in the control group")].
 
 -spec findings([row()]) -> [finding()].
 findings(Rows) ->
@@ -82,15 +82,15 @@ descriptors(Sockets, Facts) ->
     Needed = limit(Open, maps:get(descriptor_reserve, Facts, auto), Open),
     Raise = case Facts of
                 #{engine_port := 1} ->
-                    "LimitNOFILE=~b in the systemd unit, or ulimit -Hn ~b before the node starts, as root";
+                    "LimitNOFILE=~b in the unit, or ulimit -Hn ~b as root";
                 #{descriptors_hard := Hard} when Hard < Needed ->
-                    "LimitNOFILE=~b in the systemd unit, or ulimit -n ~b before the node starts, as root: the hard limit is lower";
+                    "LimitNOFILE=~b in the unit, or ulimit -n ~b as root";
                 _ ->
-                    "ulimit -n ~b before the node starts, or LimitNOFILE=~b in the systemd unit"
+                    "ulimit -n ~b, or LimitNOFILE=~b in the systemd unit"
             end,
     [row(descriptors, descriptors, Needed, Facts, Raise),
-     row(nr_open, nr_open, Needed, Facts, "sysctl -w fs.nr_open=~b, which is the most that a process may have"),
-     row(file_max, file_max, plus(files_used, Sockets, Facts), Facts, "sysctl -w fs.file-max=~b, which all processes share")].
+     row(nr_open, nr_open, Needed, Facts, "sysctl -w fs.nr_open=~b, the most of a process"),
+     row(file_max, file_max, plus(files_used, Sockets, Facts), Facts, "sysctl -w fs.file-max=~b, of all processes")].
 
 %% The least limit that has room for so many beside what the server keeps for the rest of the node.
 limit(Open, Kept, Limit) ->
@@ -109,13 +109,13 @@ listener(_N, #{client := true}, _Facts) ->
     [];
 listener(N, #{backlog := Backlog}, Facts) ->
     Waiting = min(N, Backlog),
-    [row(somaxconn, somaxconn, Waiting, Facts, "sysctl -w net.core.somaxconn=~b, before the server starts")
-     | [row(syn_backlog, syn_backlog, Waiting, Facts, "sysctl -w net.ipv4.tcp_max_syn_backlog=~b, or tcp_syncookies=1")
+    [row(somaxconn, somaxconn, Waiting, Facts, "sysctl -w net.core.somaxconn=~b")
+     | [row(syn_backlog, syn_backlog, Waiting, Facts, "sysctl -w net.ipv4.tcp_max_syn_backlog=~b")
         || maps:get(syncookies, Facts, 1) =:= 0]].
 
 %% To one address and port of a server, from one address.
 local_ports(N, #{client := true}, Facts) ->
-    [row(local_ports, local_ports, N, Facts, "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\", or more source addresses, for ~b connections")];
+    [row(local_ports, local_ports, N, Facts, "net.ipv4.ip_local_port_range=\"1024 65535\", or more addresses")];
 local_ports(_N, _Options, _Facts) ->
     [].
 
