@@ -33,7 +33,7 @@ build: ## the native library and the Erlang modules
 	@rebar3 compile
 
 dist: ## what others take instead of building: dist/ with library and executable, and native/prebuilt.config with their SHA-256
-	@.ci/setup build
+	@.ci/setup dist
 	@env -u CARGO_INCREMENTAL $(foreach V,LTO CODEGEN_UNITS OPT_LEVEL DEBUG STRIP,-u CARGO_PROFILE_RELEASE_$(V)) escript native/build_nif.escript dist dist
 
 package: ## the package for hex.pm: dist/sockeye-VERSION, and a tarball of it
@@ -113,7 +113,7 @@ install-modes: ## the ways to depend on Sockeye, each tried for real
 	test/install/run
 
 test-dist: ## whether make dist makes the same bytes in two folders (two builds), and files that need what they say
-	@.ci/setup build
+	@.ci/setup dist
 	test/install/dist
 
 test-bare: ## in a bare Debian of its own (needs root): WAYS "hour", a stranger's first hour without Rust; also "run", "test", "rust", "proxies", "docs", "container"
