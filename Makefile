@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -115,6 +115,10 @@ install-modes: ## the ways to depend on Sockeye, each tried for real
 test-dist: ## whether make dist makes the same bytes in two folders (two builds), and files that need what they say
 	@.ci/setup dist
 	test/install/dist
+
+test-musl: ## the files for musl, in an emulator that is built with musl (Debian; two builds), MODULES="a b" of EUnit
+	@.ci/setup dist eunit
+	test/musl/run $(MODULES)
 
 test-bare: ## in a bare Debian of its own (needs root): WAYS "hour", a stranger's first hour without Rust; also "run", "test", "rust", "proxies", "docs", "container"
 	@.ci/setup build otp

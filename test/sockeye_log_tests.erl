@@ -168,6 +168,39 @@ events_of_the_engine_are_logged_test() ->
         end)
     end).
 
+%% An owner that takes nothing is told of when a connection ends, once; one that has taken something is not.
+owner_idle_test_() ->
+    {timeout, 30, fun() ->
+        with_log(fun() ->
+            [begin
+                 sockeye_log_limit:forget(engine),
+                 Owner = spawn(Loop),
+                 test_support:with_server(#{handler => Owner, format => raw}, fun(Port, _) ->
+                     Socket = ws_client:connect(Port),
+                     ok = ws_client:text(Socket, <<"hello">>),
+                     ok = ws_client:close(Socket, 1000, <<>>),
+                     ?assertMatch({close, 1000, _}, ws_client:recv(Socket, 10000)),
+                     Own = #{owner => Owner},
+                     case [Event || #{msg := {report, #{what := owner_idle} = Report}} = Event <- flushed(),  maps:with([owner], Report) =:= Own] of
+                         [#{level := Level, msg := {report, #{messages := Left, path := <<"/">>}}} = Event] ->
+                             ?assertEqual({told, warning}, {Expected, Level}),
+                             ?assert(Left >= 2),
+                             ?assertMatch({match, _}, re:run(line(Event, #{}), "takes none of its messages"));
+                         [] ->
+                             ?assertEqual(silent, Expected)
+                     end
+                 end),
+                 exit(Owner, kill)
+             end || {Expected, Loop} <- [{told, fun() -> receive never -> ok end end},
+                                         {silent, fun() -> receive {sockeye, _, _} -> receive never -> ok end end end}]]
+        end)
+    end}.
+
+flushed() ->
+    receive {logged, Event} -> [Event | flushed()]
+    after 0 -> []
+    end.
+
 failed_commands_of_a_handler_without_handle_info_test() ->
     with_log(fun() ->
         Options = #{handler => {bare_handler, []}, format => raw, send_queue_size => 100},

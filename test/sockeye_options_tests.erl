@@ -25,6 +25,11 @@ defaults_test() ->
                    max_age := infinity, control_frames := false, message_rate := infinity,
                    max_connections := auto, subprotocols := []}, Config).
 
+%% It is the rate that is wrong, and not the burst that would follow from it.
+the_key_that_was_given_test() ->
+    [?assertMatch({error, {bad_option, Key, <<"rate in ", _/binary>>}}, sockeye_options:parse(#{Key => #{rate => 0}}, self()))
+     || Key <- [connection_rate, message_rate]].
+
 good() ->
     [{port, [0, 1, 65535]},
      {backlog, [1, 2147483647]},

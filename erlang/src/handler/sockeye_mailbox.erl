@@ -1,5 +1,6 @@
 %% @private
-%% Whether an owner process has worked through its mailbox. Nothing tells: it is looked at, now and then.
+%% Whether an owner process has worked through its mailbox. Nothing tells: it is looked at, now and then. One that has taken
+%% nothing at all is told of in the log.
 -module(sockeye_mailbox).
 
 -export([watch/1]).
@@ -31,8 +32,19 @@ watch(Ending) ->
 
 -spec answered(ending()) -> ok.
 answered({Inbox, Pid, Sent, Timeout, Conns}) ->
-    _ = await(Pid, fun() -> sockeye_backend:delivery_sent(Inbox) - Sent end, Timeout),
+    All = fun() -> sockeye_backend:delivery_sent(Inbox) end,
+    Found = await(Pid, fun() -> All() - Sent end, Timeout),
+    _ = [sockeye_log:event(warning, engine, owner_idle, #{owner => Pid, messages => Left}, fun() -> sockeye_log:conn(hd(Conns)) end)
+         || Found =:= idle, {_, Left} <- [process_info(Pid, message_queue_len)], Left >= All(), not is_shell(Pid)],
     answer(Conns).
+
+%% A person takes messages later, or never.
+-spec is_shell(pid()) -> boolean().
+is_shell(Pid) ->
+    case process_info(Pid, current_function) of
+        {_, {Module, _, _}} -> Module =:= shell orelse Module =:= 'Elixir.IEx.Evaluator';
+        undefined -> false
+    end.
 
 -spec answer([sockeye:conn()]) -> ok.
 answer(Conns) ->

@@ -54,7 +54,7 @@ pass(Key, Now) ->
 
 %% So many of a kind in so many milliseconds. What says no more of the node the second time is told once a minute.
 -spec bounds(key()) -> {pos_integer(), pos_integer()}.
-bounds({_Scope, no_process}) -> {1, 60000};
+bounds({_Scope, Once}) when Once =:= no_process; Once =:= owner_idle -> {1, 60000};
 bounds(_Key) -> {10, 10000}.
 
 -spec first(key(), integer()) -> {yes, non_neg_integer()} | no.

@@ -52,6 +52,9 @@ sentence(#{what := no_process} = R) ->
      "to accept and to functions of http get 503, and handlers are started again later"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
     [who(R), " sent 1011", conn(R), ", since no process could be started for it: ", short(Reason)];
+sentence(#{what := owner_idle, owner := Owner, messages := Left} = R) ->
+    ["Sockeye: the process ", short(Owner), " takes none of its messages, and ", integer_to_list(Left), " wait in its mailbox", conn(R),
+     "; it is to receive {sockeye, Conn, Event}, or a handler is to be given"];
 sentence(#{what := certificate_expired, date := Date} = R) ->
     [who(R), ": ", certificate(R), " expired on ", date(Date)];
 sentence(#{what := certificate_not_yet_valid, date := Date} = R) ->

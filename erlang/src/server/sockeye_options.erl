@@ -210,10 +210,10 @@ count(V) -> positive(V) =:= true orelse "a positive integer below 2^31, or infin
 message_rate(infinity) ->
     true;
 message_rate(#{rate := Rate} = V) ->
-    Full = maps:merge(#{burst => Rate, action => delay}, V),
-    Wrong = [Key || {Key, Value} <- maps:to_list(Full), not message_rate(Key, Value)],
+    %% What was given: the burst would be as wrong as the rate.
+    Wrong = [Key || {Key, Value} <- maps:to_list(V), not message_rate(Key, Value)],
     case Wrong of
-        [] -> {ok, Full};
+        [] -> {ok, maps:merge(#{burst => Rate, action => delay}, V)};
         [Key | _] -> {error, sockeye_why:text("~ts in ~ts: rate and burst are positive integers below 2^31, "
                                               "action is delay or close", [sockeye_why:shown(Key), sockeye_why:shown(V)])}
     end;

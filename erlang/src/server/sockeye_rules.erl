@@ -30,11 +30,11 @@ paths(Value) ->
 rate(infinity) ->
     {ok, infinity};
 rate(#{rate := Rate} = Map) ->
-    Full = maps:merge(#{burst => Rate}, Map),
-    Wrong = [Key || {Key, V} <- maps:to_list(Full), not is_rate(Key, V)],
+    %% What was given: the burst would be as wrong as the rate.
+    Wrong = [Key || {Key, V} <- maps:to_list(Map), not is_rate(Key, V)],
     case Wrong of
         [] ->
-            {ok, Full};
+            {ok, maps:merge(#{burst => Rate}, Map)};
         [Key | _] ->
             {error, sockeye_why:text("~ts in ~ts: expected rate and burst, each 1..1000000, and no other key",
                                       [sockeye_why:shown(Key), sockeye_why:shown(Map)])}
