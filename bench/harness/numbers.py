@@ -114,7 +114,8 @@ def about(results, question=None):
     runs = sorted({count for asked, count in most.items() if asked not in ("idle", "flood", "json")}) or [1]
     how = "one run" if runs == [1] else f"medians of {runs[0]}" + (f" to {runs[-1]}" if len(runs) > 1 else "") + " interleaved runs"
     node = f"Node {machine['node'].lstrip('v')}" if machine.get("node") else "Node"
-    command = "make bench" if machine.get("arguments", {}).get("all") else "bench/run"
+    given = machine.get("arguments", {})
+    command = "make bench" if given.get("all") else "bench/run" + "".join(f" --{name.replace('_', '-')}" for name in ("proof", "real_time") if given.get(name))
     names = " ".join(row.get("server") or "" for row in results.rows if question in (None, row.get("question")))
     newer = peers.get("other cowboy", {})
     said = [(f"cowboy {peers.get('cowboy', '?')}", "cowboy-"),

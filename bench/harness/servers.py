@@ -19,6 +19,8 @@ SERVER_CPU, LOAD_CPU = "0", "1"
 BEAM = ["erl", "+S", "1:1", "+SDcpu", "1:1", "-noshell"]
 NO_BUSY_WAIT = ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]
 busy_wait = False
+# Before all other work of the machine.
+real_time = False
 
 # Servers of another checkout, compiled: "before-sockeye-one" is its "sockeye-one".
 BEFORE = "before-"
@@ -30,7 +32,8 @@ class Missing(Exception):
 
 
 def pinned(cpu, command):
-    return ["taskset", "-c", cpu, *command] if os.cpu_count() > 1 else command
+    first = ["chrt", "-r", "1"] if real_time else []
+    return first + (["taskset", "-c", cpu, *command] if os.cpu_count() > 1 else command)
 
 
 def rust(name, *args):
