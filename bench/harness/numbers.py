@@ -40,7 +40,7 @@ def write(results):
     page = BENCH / "NUMBERS.md"
     news = {title: made for title, question, make in SECTIONS
             if question in asked and (make is proven or not is_proof) and (made := make(results))}
-    page.write_text(merged(page.read_text() if page.exists() else "", news, lambda title: about(results, QUESTION[title])))
+    page.write_text(merged(page.read_text() if page.exists() else "", news, lambda title: about(results, QUESTIONS_OF[title])))
     written.append(page)
     shown = SUMMARIZED <= asked and summary(results)
     if shown:
@@ -103,20 +103,20 @@ def summary(results):
         about(results) + " [How to read them, and what they do not say](bench/README.md)."])
 
 
-def about(results, question=None):
-    """Who, when, on what; of one question, or of all that have runs."""
+def about(results, questions=None):
+    """Who, when, on what; of some questions, or of all that have runs."""
     machine = results.machine
     peers = machine.get("peers", {})
     most = {}
     for row in results.rows:
-        if question in (None, row.get("question")):
+        if questions is None or row.get("question") in questions:
             most[row.get("question")] = max(most.get(row.get("question"), 0), row.get("run", 0) + 1)
     runs = sorted({count for asked, count in most.items() if asked not in ("idle", "flood", "json")}) or [1]
     how = "one run" if runs == [1] else f"medians of {runs[0]}" + (f" to {runs[-1]}" if len(runs) > 1 else "") + " interleaved runs"
     node = f"Node {machine['node'].lstrip('v')}" if machine.get("node") else "Node"
     given = machine.get("arguments", {})
     command = "make bench" if given.get("all") else "bench/run" + "".join(f" --{name.replace('_', '-')}" for name in ("proof", "real_time") if given.get(name))
-    names = " ".join(row.get("server") or "" for row in results.rows if question in (None, row.get("question")))
+    names = " ".join(row.get("server") or "" for row in results.rows if questions is None or row.get("question") in questions)
     newer = peers.get("other cowboy", {})
     said = [(f"cowboy {peers.get('cowboy', '?')}", "cowboy-"),
             (f"cowboy {newer.get('cowboy')} (cowlib {newer.get('cowlib')}, ranch {newer.get('ranch')})", f"cowboy-{newer.get('cowboy')}-"),
@@ -339,4 +339,5 @@ SECTIONS = [
     ("With permessage-deflate", "deflate", deflate),
     ("JSON alone", "json", json_alone),
 ]
-QUESTION = {title: question for title, question, _ in SECTIONS}
+# Whose servers its note names.
+QUESTIONS_OF = {title: ("echo", "raw") if make is proven else (question,) for title, question, make in SECTIONS}

@@ -106,7 +106,7 @@ class Sections(unittest.TestCase):
 
     def test_the_note_names_who_answered(self):
         note = numbers.about(results([echo("sockeye-one", "x", 1), echo("cowboy-2.18.0-one", "x", 1)],
-                                     peers={"cowboy": "2.8.0", "other cowboy": {"cowboy": "2.18.0", "cowlib": "2.18.0", "ranch": "2.2.0"}}), "echo")
+                                     peers={"cowboy": "2.8.0", "other cowboy": {"cowboy": "2.18.0", "cowlib": "2.18.0", "ranch": "2.2.0"}}), ["echo"])
         self.assertIn("cowboy 2.18.0 (cowlib 2.18.0, ranch 2.2.0)", note)
         self.assertNotIn("uWebSockets", note)
 
