@@ -254,3 +254,11 @@ says(Key, Says, {error, {bad_option, Key, Why}}) ->
 
 parts([Char | _] = Says) when is_integer(Char) -> [Says];
 parts(Says) -> Says.
+
+%% Modules of Elixir are written as they are there, in sentences and in the log.
+modules_of_elixir_test() ->
+    ?assertEqual({error, {bad_option, handler, <<"there is no module My.Room in the code path">>}},
+                 sockeye:start_link(#{port => 0, handler => {'Elixir.My.Room', []}})),
+    ?assertMatch({match, _}, re:run(sockeye_log_text:format(#{what => server_started, server => self(), address => {{127, 0, 0, 1}, 80}, handler => 'Elixir.My.Room'}, #{}),
+                                    "frames go to My\\.Room$")),
+    ?assertEqual("'Elixir.'", lists:flatten(sockeye_shown:text('Elixir.', 100))).

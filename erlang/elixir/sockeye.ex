@@ -102,6 +102,17 @@ defmodule Sockeye do
   @spec connections(server()) :: {:ok, [conn()]} | {:error, term()}
   defdelegate connections(server), to: :sockeye
 
+  @doc """
+  The sentence of an error, with what can be done: of `{:error, reason}`, or of the reason alone.
+
+      iex> {:error, reason} = Sockeye.start_link(prt: 4000)
+      iex> Sockeye.format_error(reason)
+      "option prt: unknown option"
+
+  """
+  @spec format_error(term()) :: String.t()
+  def format_error(reason), do: reason |> :sockeye.format_error() |> List.to_string()
+
   @doc ~S"""
   The JSON text of a term, as a server writes it; options as `:sockeye_json.encode/2`.
 

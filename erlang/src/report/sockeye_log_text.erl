@@ -277,7 +277,7 @@ short(Term) -> cut(Term, ?SHORT).
 long(Term) -> cut(Term, ?LONG).
 
 -spec atom(atom()) -> unicode:chardata().
-atom(Atom) -> io_lib:format("~tw", [Atom]).
+atom(Atom) -> sockeye_shown:atom(Atom).
 
 %% Bytes from outside, as they are if they are text without control characters.
 -spec text(iodata()) -> unicode:chardata().

@@ -6,6 +6,7 @@
 -module(sockeye_shown).
 
 -export([text/2]).
+-export([atom/1]).
 -export([part/2]).
 -export([event/1]).
 -export([crash/1]).
@@ -20,8 +21,18 @@
 
 %% On one line, and not much more than so many characters.
 -spec text(term(), pos_integer()) -> unicode:chardata().
+text(Term, _Most) when is_atom(Term) ->
+    atom(Term);
 text(Term, Most) ->
     io_lib:format("~0tp", [part(Term, Most)], [{chars_limit, Most}]).
+
+%% A module of Elixir as it is written there.
+-spec atom(atom()) -> unicode:chardata().
+atom(Atom) ->
+    case atom_to_list(Atom) of
+        "Elixir." ++ Name when Name =/= "" -> Name;
+        _ -> io_lib:format("~tw", [Atom])
+    end.
 
 %% As much of a term as a text of so many characters can show.
 -spec part(term(), pos_integer()) -> term().

@@ -41,9 +41,9 @@ list(What, Value) ->
 %% Of a module that `code:ensure_loaded/1' does not find or load.
 -spec module(module(), term()) -> binary().
 module(Module, nofile) ->
-    text("there is no module ~0tp in the code path", [Module]);
+    text("there is no module ~ts in the code path", [sockeye_shown:atom(Module)]);
 module(Module, Reason) ->
-    text("module ~0tp cannot be loaded: ~0tp", [Module, Reason]).
+    text("module ~ts cannot be loaded: ~0tp", [sockeye_shown:atom(Module), Reason]).
 
 %% The value of an option, by what a check of it has found: that it is right, what it becomes, what is wrong with it,
 %% that there is no such option, or what was expected.
