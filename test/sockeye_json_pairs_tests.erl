@@ -50,7 +50,7 @@ with_other_options_test_() ->
      || Keys <- [existing_atom, {atoms, [sockeye]}]]
     ++ [?_assertEqual(decode(Text, #{}), decode(Text, #{objects => map})),
         ?_assertEqual({error, {bad_option, objects, <<"expected map or pairs, got list">>}}, decode(Text, #{objects => list})),
-        ?_assertEqual({error, {depth, 1}}, decode(<<"[{}]">>, #{objects => pairs, max_depth => 1})),
+        ?_assertEqual({error, {depth, 2}}, decode(<<"[{}]">>, #{objects => pairs, max_depth => 1})),
         ?_assertEqual({error, {eof, 8}}, decode(<<"{\"a\":{},">>, ?PAIRS))].
 
 frames_test_() ->

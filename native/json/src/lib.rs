@@ -17,10 +17,9 @@ mod bigint;
 mod decode;
 mod duplicates;
 mod error;
+mod numbers;
 mod output;
-mod parse;
 mod reused;
-mod scan;
 pub mod text;
 
 pub use decode::{decode, decode_into, decode_str, utf8};

@@ -35,6 +35,8 @@ pub trait Output {
     fn open_map(&mut self) -> Self::Mark;
     /// It ends after `n` pairs, whose keys may be equal.
     fn close_map(&mut self, mark: Self::Mark, n: u32);
+    /// Drops everything so far.
+    fn restart(&mut self);
 }
 
 /// Whether a key becomes an atom.
@@ -54,6 +56,7 @@ pub fn decimal_etf(out: &mut Vec<u8>, negative: bool, digits: &[u8]) {
 /// External term format at the end of a buffer, without a version byte.
 pub struct Etf<'a> {
     out: &'a mut Vec<u8>,
+    start: usize,
     resolve: bool,
     objects: Objects,
     /// The pairs of all open maps, innermost last; used only to resolve duplicates.
@@ -63,8 +66,10 @@ pub struct Etf<'a> {
 impl<'a> Etf<'a> {
     /// Appends to `out`. Unless it resolves, an object has a key as often as the text.
     pub fn new(out: &'a mut Vec<u8>, resolve: bool, objects: Objects) -> Self {
+        let start = out.len();
         Etf {
             out,
+            start,
             resolve,
             objects,
             pairs: Vec::new(),
@@ -154,5 +159,10 @@ impl Output for Etf<'_> {
             Objects::Map => etf::close_map(self.out, header, n),
             Objects::Pairs => etf::close_list(self.out, header, n),
         }
+    }
+
+    fn restart(&mut self) {
+        self.out.truncate(self.start);
+        self.pairs.clear();
     }
 }

@@ -1,7 +1,6 @@
 //! The pieces of JSON text. Each function appends one value.
 
 use crate::bigint;
-use crate::scan::plain_len;
 
 /// Appends a string with its quotes.
 ///
@@ -46,11 +45,6 @@ pub fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
         out.push(b'"');
         return true;
     }
-    push_other(out, bytes)
-}
-
-#[inline(never)]
-fn push_other(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     let Ok(s) = simdutf8::basic::from_utf8(bytes) else {
         return false;
     };
@@ -92,6 +86,34 @@ fn short_word(bytes: &[u8]) -> u64 {
             u64::from_le_bytes([at(0), at(1), at(2), b'a', b'a', b'a', b'a', b'a'])
         }
     }
+}
+
+/// How many bytes from the start need no escape.
+#[inline]
+fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut len = 0;
+    for word in words {
+        let w = u64::from_le_bytes(*word);
+        let quote = w ^ (ONES * 0x22);
+        let backslash = w ^ (ONES * 0x5c);
+        // High bits mark the bytes below 0x20 or equal to one of the two; a borrow can mark too
+        // much only above the first true one.
+        let marks = (w.wrapping_sub(ONES * 0x20) & !w)
+            | (quote.wrapping_sub(ONES) & !quote)
+            | (backslash.wrapping_sub(ONES) & !backslash);
+        let marks = marks & HIGHS;
+        if marks != 0 {
+            return len + (marks.trailing_zeros() / 8) as usize;
+        }
+        len += 8;
+    }
+    len + tail
+        .iter()
+        .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
+        .unwrap_or(tail.len())
 }
 
 #[cold]

@@ -434,4 +434,10 @@ impl Output for TermOutput<'_> {
         self.space.keys.truncate(keys);
         self.push(map.unwrap_or(self.null));
     }
+
+    fn restart(&mut self) {
+        self.space.values.clear();
+        self.space.keys.clear();
+        self.are_shared = true;
+    }
 }
