@@ -131,7 +131,7 @@ printed_test() ->
 options_test() ->
     [?assertMatch({error, {bad_option, Key, Why}} when is_binary(Why), sockeye:check_host(10, #{Key => Value}))
      || {Key, Value} <- [{processes, 0}, {processes, 1025}, {processes, two}, {backlog, 0}, {backlog, 1 bsl 31}, {tls, #{}}, {http2, 1},
-                         {client, maybe}, {print, "yes"}, {port, 80}]],
+                         {client, 'maybe'}, {print, "yes"}, {port, 80}]],
     [?assertMatch({ok, _}, sockeye_host:parse(#{Key => Value}))
      || {Key, Value} <- [{processes, 1}, {processes, 1024}, {processes, per_connection}, {backlog, 1}, {backlog, (1 bsl 31) - 1}, {tls, true}]],
     [?assertError(badarg, sockeye:check_host(N)) || N <- [0, -1, 1.5, many]],

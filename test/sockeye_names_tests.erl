@@ -202,3 +202,15 @@ is_test([Module | Names]) ->
 a_test_that_is_not_there_test() ->
     ?assertEqual([false, false, true], [is_test(T) || T <- [["sockeye_none_tests"], ["sockeye_send_tests", "nothing_like_it"],
                                                            ["sockeye_send_tests", "busy"]]]).
+
+%% An atom in OTP 25, a keyword in 27.
+words_of_newer_releases_are_quoted_test() ->
+    Files = wildcards([Folder ++ "/**/*." ++ Kind || Folder <- ["erlang", "test", "examples", "bench/peers", "native"], Kind <- ["erl", "hrl", "escript"]]),
+    ?assert(length(Files) > 200),
+    ?assertEqual([], [{File, Line} || File <- Files, Line <- new_words(page(File))]),
+    ?assertEqual([2], new_words("%% maybe 'maybe'\n{maybe, \"maybe\", may_be}")).
+
+new_words(Text) ->
+    %% Without the first line of an escript.
+    {ok, Tokens, _} = erl_scan:string(re:replace(Text, "^#!.*", "", [unicode, {return, list}]), 1, [text]),
+    [erl_scan:line(Token) || Token <- Tokens, erl_scan:text(Token) =:= "maybe"].
