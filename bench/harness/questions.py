@@ -1,5 +1,6 @@
 """What the bench can ask: which servers, under which loads, and how the answers are shown."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -119,6 +120,15 @@ def idle(args):
     return [Cell(f"{n:,} connections", "idle", dict(connections=n, settle=1 if args.quick else 2)) for n in counts]
 
 
+def pings(args):
+    count = args.pings or 10000
+    seconds = 5 if args.quick else 25
+    os.environ["BENCH_PING_MS"] = str(seconds * 1000)
+    # They open over one round, and are measured for the next.
+    return [Cell(f"{count:,} connections, a ping each {seconds} s", "pings",
+                 dict(connections=count, over=seconds, duration=seconds))]
+
+
 def flood(args):
     size = args.sizes[0] if args.sizes else 1024
     return [Cell("1 ms a message", "flood",
@@ -168,6 +178,9 @@ QUESTIONS = {
                       "tungstenite", "tungstenite-4k", "tungstenite-512", "node-ws", "python-websockets",
                       "python-picows"], idle, report.idle,
                      quick=["sockeye-one", "sockeye-each", "cowboy-each"], apart=True),
+    "pings": Question("pings to silent connections", ["sockeye-pings", "sockeye-pings-each", "sockeye-pings-tls", "cowboy-pings",
+                      "tungstenite-pings", "node-ws-pings"], pings, report.pings,
+                      quick=["sockeye-pings", "cowboy-pings", "tungstenite-pings"], apart=True),
     "flood": Question("64 clients at full speed, a handler that takes 1 ms", ["sockeye-slow"], flood, report.flood,
                       apart=True),
     "proxy": Question("requests that are passed on to a web server behind",

@@ -143,6 +143,15 @@ def handshakes(found, cells, names):
     }, limit)
 
 
+def pings(found, cells, names):
+    table(found, cells, names, {
+        "CPU us a second": (16, lambda cell, rows: number(rows, "cpu_us_second", 3)),
+        "min-max": (17, lambda cell, rows: spread(rows, "cpu_us_second", 3)),
+        "us a ping": (11, lambda cell, rows: number(rows, "cpu_us", 1)),
+        "pings each": (12, lambda cell, rows: number(rows, "pings_each", 2)),
+    })
+
+
 def proxy(found, cells, names):
     def against(name):
         return lambda cell, rows: share(rows, "cpu_us", median(found.get((cell, name)), "cpu_us"))

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use crate::Result;
 
 pub(crate) const USAGE: &str =
-    "usage: sockeye-load echo|fanout|handshakes|idle|flood|http|scale --addr IP:PORT --pid SERVER_PID [options]
-  all     --size BYTES (64)  --shape records|string (records)  --connections N (64)  --path /ws (/)  --deflate true|false (false)  --tls true|false (false; idle, handshakes and scale only)
+    "usage: sockeye-load echo|fanout|handshakes|idle|pings|flood|http|scale --addr IP:PORT --pid SERVER_PID [options]
+  all     --size BYTES (64)  --shape records|string (records)  --connections N (64)  --path /ws (/)  --deflate true|false (false)  --tls true|false (false; idle, pings, handshakes and scale only)
   echo    --pipeline N (1)  --refill burst|slide (burst)  --warmup S (0.5)  --duration S (2)  --bursts N at least (2)  --rate N a second, at even times (0: closed loop)
   fanout  --publishes N (50)  --rounds N of all at once (3)  --settle S (0.5)  --writes true|false (false; counts them with strace)
   handshakes  --duration S (2)  --settle S (0.2)
   idle    --settle S (2)
+  pings   --over S (25; the time in which they open)  --duration S (25)
   http    --warmup S (0.5)  --duration S (2)
   scale   --http2 true|false (false: 100 streams on each connection); then a step a line: open N RATE, rest S, echo N S, publish N, burst, gone, closed S, probe, server PORT
   flood   --duration S (20)  --sndbuf BYTES (16384)  --drain S (300)";

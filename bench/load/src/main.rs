@@ -66,14 +66,15 @@ fn run() -> Result<serde_json::Value> {
         deflate: args.take("deflate", false)?,
         tls: args.take("tls", false)?,
     };
-    if target.tls && !matches!(mode.as_str(), "idle" | "handshakes" | "scale") {
-        return Err("--tls is for handshakes, idle connections and scale only".into());
+    if target.tls && !matches!(mode.as_str(), "idle" | "pings" | "handshakes" | "scale") {
+        return Err("--tls is for handshakes, idle connections, pings and scale only".into());
     }
     match mode.as_str() {
         "echo" => echo::run(&target, echo::Options::take(args)?),
         "fanout" => fanout::run(&target, fanout::Options::take(args)?),
         "handshakes" => handshakes::run(&target, handshakes::Options::take(args)?),
         "idle" => idle::run(&target, idle::Options::take(args)?),
+        "pings" => scale::pings::run(&target, scale::pings::Options::take(args)?),
         "http" => http::run(&target, http::Options::take(args)?),
         "scale" => scale::run(&target, scale::Options::take(args)?),
         "flood" => flood::run(&target, flood::Options::take(args)?),

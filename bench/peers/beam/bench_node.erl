@@ -17,6 +17,7 @@
 %% `watch' starts to sample the longest mailbox of the node, `peaks' prints what was seen;
 %% `tick' starts an innocent process that wants to run each millisecond, and a system monitor; `ticks' ends both and
 %% prints how late the process ran, and what kept a scheduler for 1 ms or longer;
+%% `numbers' starts to count calls of Sockeye's library, and `numbered' prints them with what the VM has counted meanwhile;
 %% `calls' starts to time each call of Sockeye's library on a normal scheduler, `called' prints the longest.
 -spec run(inet:port_number()) -> no_return().
 run(Port) ->
@@ -63,6 +64,16 @@ loop(Watcher, Ticker, Commands) ->
             io:format("{\"calls\":~b,\"longest_call_us\":~b,\"longest_call\":\"~s\"}~n",
                       [Calls, erlang:convert_time_unit(Longest, native, microsecond), Name]),
             loop(Watcher, undefined, Commands);
+        "numbers\n" ->
+            [_ = erlang:trace_pattern({sockeye_nif, Name, Arity}, true, [call_count]) || {Name, Arity} <- library()],
+            loop(Watcher, {Ticker, counted()}, Commands);
+        "numbered\n" ->
+            {Before, Numbers} = Ticker,
+            Calls = [{Name, N} || {Name, Arity} <- library(), {call_count, N} <- [erlang:trace_info({sockeye_nif, Name, Arity}, call_count)], N > 0],
+            All = Calls ++ [{Name, N - proplists:get_value(Name, Numbers)} || {Name, N} <- counted()],
+            [_ = erlang:trace_pattern({sockeye_nif, Name, Arity}, false, [call_count]) || {Name, Arity} <- library()],
+            io:format("{~s}~n", [lists:join(",", [io_lib:format("\"~s\":~b", [Name, N]) || {Name, N} <- All])]),
+            loop(Watcher, Before, Commands);
         Line when is_map_key(Line, Commands) ->
             io:format("~ts~n", [(maps:get(Line, Commands))()]),
             loop(Watcher, Ticker, Commands);
@@ -113,6 +124,18 @@ normal_calls() ->
         {error, _} ->
             []
     end.
+
+library() ->
+    case code:ensure_loaded(sockeye_nif) of
+        {module, sockeye_nif} -> [Call || {Name, _} = Call <- sockeye_nif:module_info(exports), Name =/= module_info];
+        {error, _} -> []
+    end.
+
+counted() ->
+    {Collections, Words, _} = erlang:statistics(garbage_collection),
+    {Switches, _} = erlang:statistics(context_switches),
+    {Reductions, _} = erlang:statistics(reductions),
+    [{"processes run", Switches}, {"reductions", Reductions}, {"garbage collections", Collections}, {"words reclaimed", Words}].
 
 %% By the clock, so that a thread that the system stops in the middle of a call counts as one that takes long.
 time_calls(Begun, Calls, Longest) ->

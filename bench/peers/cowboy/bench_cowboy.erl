@@ -5,6 +5,7 @@
 %% `topic': what comes on the path /publish goes to all other connections' processes, which pg knows.
 %% `scale', `scale_tls': the connection's own process sends the text back; what comes on the path /publish goes to all processes in a
 %% table; each sends a ping every BENCH_PING_MS. pg would copy the list of all members for each that joins.
+%% `pings': the connection's process sends a ping every BENCH_PING_MS.
 %% `tls': as `one', with TLS and the certificate that bench/setup made.
 -module(bench_cowboy).
 -behaviour(gen_server).
@@ -82,6 +83,9 @@ websocket_init(scale) ->
     true = ets:insert(?MEMBERS, {self()}),
     _ = ping_later(),
     {[], scale};
+websocket_init(pings) ->
+    _ = ping_later(),
+    {[], pings};
 websocket_init(subscriber) ->
     ok = pg:join(topic, self()),
     {[], subscriber};

@@ -1,5 +1,6 @@
-// ws on Node. `server.js [json|raw|topic] [deflate]`: the text is parsed and the value sent back (the default), or the text is
+// ws on Node. `server.js [json|raw|topic|pings] [deflate]`: the text is parsed and the value sent back (the default), or the text is
 // sent back, or what comes on the path /publish goes to all others, in the loop of ws's own documentation.
+// `pings`: all get a ping every BENCH_PING_MS, as ws's own documentation has it.
 // `deflate`: permessage-deflate for every message, whatever its size. `tls CERT KEY`: over TLS.
 // Prints `READY PORT`; ends when its standard input does.
 'use strict';
@@ -24,6 +25,7 @@ if (feature === 'tls') {
 
 const answers = {
   json: (socket, data) => socket.send(JSON.stringify(JSON.parse(data))),
+  pings: () => {},
   raw: (socket, data) => socket.send(data, { binary: false }),
   topic: (socket, data) => {
     for (const client of server.clients) {
@@ -37,6 +39,11 @@ server.on('connection', (socket) => {
   socket.on('message', (data) => answers[mode](socket, data));
   socket.on('error', () => {});
 });
+
+if (mode === 'pings') {
+  const each = () => server.clients.forEach((client) => client.ping());
+  setInterval(each, Number(process.env.BENCH_PING_MS || 10000));
+}
 
 process.stdin.resume();
 process.stdin.on('end', () => process.exit(0));

@@ -3,6 +3,7 @@
 %% `owner': frames as messages to a plain process. `deflate', `window', `tls': as `one', with
 %% permessage-deflate, with a window of its own for each connection, or with TLS and the certificate that bench/setup made.
 %% `scale', `scale_each', `scale_tls', `scale_tls_each': all subscribe but the path /probe, texts come back, and what comes on the path /publish is published.
+%% `pings', `pings_each', `pings_tls': silent connections, which get a ping every BENCH_PING_MS.
 %% `raw', `raw_each': texts are not JSON. `proxy': all requests go to the server behind, at the port BENCH_ORIGIN. `topic': what comes on the path /publish is published to all other connections.
 -module(bench_sockeye).
 -behaviour(sockeye_handler).
@@ -51,16 +52,20 @@ options(tls) -> (options(one))#{tls => #{certfile => "tls/cert.pem", keyfile => 
 options(raw) -> (options(one))#{format => raw};
 options(raw_each) -> (options(each))#{format => raw};
 options(scale) ->
-    Ping = list_to_integer(os:getenv("BENCH_PING_MS", "10000")),
-    #{name => bench, handler => {?MODULE, #{publisher => none}}, format => raw, http2 => cleartext, backlog => 4096, ping_interval => Ping};
+    #{name => bench, handler => {?MODULE, #{publisher => none}}, format => raw, http2 => cleartext, backlog => 4096, ping_interval => ping_ms()};
 options(scale_each) -> (options(scale))#{processes => per_connection};
 options(scale_tls) -> maps:merge(options(scale), maps:with([tls], options(tls)));
 options(scale_tls_each) -> (options(scale_tls))#{processes => per_connection};
+options(pings) -> (options(raw))#{ping_interval => ping_ms(), backlog => 4096};
+options(pings_each) -> (options(pings))#{processes => per_connection};
+options(pings_tls) -> maps:merge(options(pings), maps:with([tls], options(tls)));
 options(proxy) ->
     Origin = "http://127.0.0.1:" ++ os:getenv("BENCH_ORIGIN"),
     #{http => #{"/" => {proxy, Origin, #{pool_size => 1024}}}};
 options(topic) -> (options(raw))#{handler => {?MODULE, topic}};
 options(owner) -> #{handler => spawn_link(fun owner/0), active => true}.
+
+ping_ms() -> list_to_integer(os:getenv("BENCH_PING_MS", "10000")).
 
 init(Speed) ->
     {ok, Speed}.

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod h2;
+pub(crate) mod pings;
 mod probe;
 mod socket;
 

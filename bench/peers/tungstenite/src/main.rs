@@ -1,10 +1,12 @@
 //! tokio-tungstenite: a task for each connection, one flush for all frames that were ready together.
 //!
-//! `peer-tungstenite [READ_BUFFER_BYTES] [json|raw|topic]`. `json` (the default) parses the text with serde_json and sends
+//! `peer-tungstenite [READ_BUFFER_BYTES] [json|raw|topic|pings]`. `json` (the default) parses the text with serde_json and sends
 //! the value back, `raw` sends the text back, `topic` sends what comes on the path /publish to all other connections.
+//! `pings` sends a ping every BENCH_PING_MS.
 //! Prints `READY PORT`; ends when its standard input does.
 
 use std::error::Error;
+use std::time::Duration;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::Value;
@@ -23,6 +25,7 @@ enum Mode {
     Json,
     Raw,
     Topic(Topic),
+    Pings(Duration),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,6 +38,10 @@ async fn main() -> Result<()> {
         None | Some("json") => Mode::Json,
         Some("raw") => Mode::Raw,
         Some("topic") => Mode::Topic(broadcast::channel(1024).0),
+        Some("pings") => {
+            let millis = std::env::var("BENCH_PING_MS").unwrap_or("10000".into());
+            Mode::Pings(Duration::from_millis(millis.parse()?))
+        }
         Some(other) => return Err(format!("no such mode: {other}").into()),
     };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -73,6 +80,7 @@ async fn serve(stream: TcpStream, config: WebSocketConfig, mode: Mode) -> Result
             .await
         }
         Mode::Raw => echo(ws, Ok).await,
+        Mode::Pings(interval) => ping(ws, interval).await,
     }
 }
 
@@ -91,6 +99,20 @@ async fn echo(
         ws.flush().await?;
     }
     Ok(())
+}
+
+async fn ping(mut ws: WebSocketStream<TcpStream>, interval: Duration) -> Result<()> {
+    let mut next = tokio::time::interval(interval);
+    next.tick().await;
+    loop {
+        tokio::select! {
+            _ = next.tick() => ws.send(Message::Ping(Default::default())).await?,
+            incoming = ws.next() => match incoming {
+                Some(message) => drop(message?),
+                None => return Ok(()),
+            },
+        }
+    }
 }
 
 async fn publish(mut ws: WebSocketStream<TcpStream>, topic: Topic) -> Result<()> {
