@@ -7,7 +7,7 @@ pub(crate) const NEVER: u32 = u32::MAX;
 
 /// How many connections one step of the clock serves at least; the rest follow with the next.
 /// Thousands that came together would otherwise all be pinged at once, time and again.
-const MOST: usize = 1024;
+const MOST: usize = 512;
 
 /// The timers of a shard: one for each connection, by slot.
 pub(crate) struct Timers {

@@ -1,5 +1,6 @@
 //! Whether the peer is still there: silence, pings and age, in steps of the shard's clock.
 
+use sockeye_protocol::Role;
 use sockeye_protocol::frame::{self, Opcode};
 use std::rc::Rc;
 
@@ -8,6 +9,20 @@ use super::state::Phase;
 use crate::model::clock::steps;
 use crate::settings::options::Times;
 use crate::shard::Shard;
+
+/// A ping may go by this part of its interval early, and by no more than a second, so that those of many connections go
+/// together: the answers then come together, too, and share a wake-up of the shard.
+const EARLY: u32 = 25;
+const MOST_EARLY: u32 = 10;
+
+/// The times at which pings go that are to go at this time or a little before.
+fn together(due: u32, interval: u32) -> u32 {
+    match due.checked_rem((interval / EARLY).clamp(1, MOST_EARLY)) {
+        // Half of the clock's range stands for never.
+        Some(early) if due < u32::MAX / 2 => due - early,
+        _ => due,
+    }
+}
 
 /// Signs of life of the peer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,10 +75,12 @@ impl KeepAlive {
                 return Due::Over("ping timeout");
             }
             self.pinged.saturating_add(times.pong)
-        } else if silence >= times.ping {
-            return Due::Ping;
         } else {
-            self.last_received.saturating_add(times.ping)
+            let due = together(self.last_received.saturating_add(times.ping), times.ping);
+            if now >= due {
+                return Due::Ping;
+            }
+            due
         };
         Due::Wait(
             next.min(self.last_received.saturating_add(times.idle))
@@ -96,9 +113,14 @@ impl Conn {
         if due == Due::Ping {
             state.keep_alive.pinged = now;
             state.keep_alive.pong_due = true;
-            let mut ping = Vec::with_capacity(2);
-            frame::write(&mut ping, Opcode::Ping, b"", state.session.role().mask());
-            self.owe(shard, &mut state, &ping);
+            match state.session.role() {
+                Role::Server => self.owe_part(shard, &mut state, shard.ping.whole()),
+                role => {
+                    let mut ping = Vec::with_capacity(6);
+                    frame::write(&mut ping, Opcode::Ping, b"", role.mask());
+                    self.owe(shard, &mut state, &ping);
+                }
+            }
             due = state.keep_alive.due(&times, opened, now);
         }
         drop(state);
@@ -151,6 +173,38 @@ mod tests {
         let times = times(FAR, 10, 5, FAR);
         for (now, due) in [(109, Due::Wait(110)), (110, Due::Ping), (111, Due::Ping)] {
             assert_eq!(last_received(100).due(&times, 100, now), due, "{now}");
+        }
+    }
+
+    #[test]
+    fn pings_that_are_due_at_about_the_same_time_go_together() {
+        // A step of two: what came one after the other is pinged with one that came just before.
+        let times = times(FAR, 50, 5, FAR);
+        for (last, due) in [(49, 98), (50, 100), (51, 100), (52, 102)] {
+            let keep_alive = last_received(last);
+            assert_eq!(
+                keep_alive.due(&times, 40, due - 1),
+                Due::Wait(due),
+                "{last}"
+            );
+            assert_eq!(keep_alive.due(&times, 40, due), Due::Ping, "{last}");
+            assert_eq!(keep_alive.due(&times, 40, due + 1), Due::Ping, "{last}");
+        }
+        // Each in its own step of the clock below that; never at once after something has come.
+        for ping in [1, 24, 25, 49] {
+            let times = super::tests::times(FAR, ping, 5, FAR);
+            let due = Due::Wait(100 + ping);
+            assert_eq!(last_received(100).due(&times, 40, 99 + ping), due, "{ping}");
+        }
+        // Never before a 25th is left, and a second.
+        for last in 1000..2000 {
+            for (ping, early) in [(250, 10), (2500, 10), (100, 4)] {
+                let due = last + ping;
+                assert!(
+                    (due - early + 1..=due).contains(&together(due, ping)),
+                    "{last} {ping}"
+                );
+            }
         }
     }
 
