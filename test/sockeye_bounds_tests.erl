@@ -4,6 +4,10 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
+-only_in({nif, [large_frames_of_a_call_test_]}).
+
+-include("../erlang/src/handler/sockeye_worker.hrl").
+
 -import(slow_engine, [with_one_thread/1, with_occupied/1]).
 
 -define(TIMEOUT, 20000).
@@ -47,6 +51,35 @@ inbox_size_test_() ->
               ?assertMatch({ok, #{dropped := 0}}, sockeye:info(Server))
           end)
       end} || Last <- [4999, 5000, 5001]].
+
+%% What one call on a dirty scheduler decodes: 64 KiB, or a frame of any size.
+large_frames_of_a_call_test_() ->
+    [{integer_to_list(First + Second),
+      fun() ->
+          Self = self(),
+          Frame = fun({json, <<"first">>}, _, S) ->
+                          Self ! {at_work, self()},
+                          receive go_on -> ok after ?TIMEOUT -> error(not_asked) end,
+                          #s{inbox = Inbox} = get('$sockeye_worker'),
+                          Self ! {taken, sockeye_nif:recv(Inbox, 64), frames(sockeye_nif:recv_dirty(Inbox, 8))},
+                          {[], S};
+                     (_, _, S) -> {[], S}
+                  end,
+          test_support:with_handler(#{frame => Frame}, #{processes => one}, fun(Port, _) ->
+              Socket = ws_client:connect(Port),
+              ok = ws_client:text(Socket, <<"\"first\"">>),
+              Pid = receive {at_work, P} -> P after ?TIMEOUT -> error(not_at_work) end,
+              [ok = ws_client:text(Socket, [$", binary:copy(<<"x">>, Size - 2), $"]) || Size <- [First, Second]],
+              ok = ws_client:ping(Socket, <<"read">>),
+              {pong, <<"read">>} = ws_client:recv(Socket),
+              Pid ! go_on,
+              receive {taken, Normal, Count} -> ?assertEqual({dirty, Expected}, {Normal, Count})
+              after ?TIMEOUT -> error(not_taken) end
+          end)
+      end} || {First, Second, Expected} <- [{40000, 25535, 2}, {40000, 25536, 2}, {40000, 25537, 1}, {65537, 10, 1}]].
+
+frames({more, Events}) -> frames(Events);
+frames(Events) -> length([Frame || {json, _} = Frame <- Events]).
 
 send_queue_size_test_() ->
     {timeout, 120, fun() ->

@@ -27,6 +27,9 @@ use crate::vm::{backlog, running};
 const SLICE_JSON: usize = 32 * 1024;
 /// Payload that one such call copies.
 const SLICE_RAW: usize = 256 * 1024;
+/// What a call on a dirty scheduler decodes, if it is more than one frame. Terms of several large frames at once would only
+/// be new memory, more than a cache holds, before the first is answered.
+const SLICE_DIRTY: usize = 64 * 1024;
 /// Memory that the empty inbox of a process for many connections may hold on to.
 const KEEP: usize = 256 * 1024;
 
@@ -131,12 +134,12 @@ fn recv<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> 
     } else {
         SLICE_RAW
     };
-    take(env, &inbox, max, slice)
+    take(env, &inbox, max, slice, false)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn recv_dirty<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> {
-    take(env, &inbox, max, usize::MAX)
+    take(env, &inbox, max, SLICE_DIRTY, true)
 }
 
 /// The connections of which something stands in a batch; they are looked for from the first close event on.
@@ -155,8 +158,8 @@ impl Before {
     }
 }
 
-/// Takes up to `max` events, and no more payload than `slice` bytes.
-fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a> {
+/// Takes up to `max` events, and no more payload than `slice` bytes; but one of any size, if the call may take long.
+fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize, long: bool) -> Term<'a> {
     let b = Builder::of(env);
     let mut terms = Vec::with_capacity(2 * max.min(256));
     // Frames of one connection mostly come together, and can share its term.
@@ -174,7 +177,7 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize) -> Term<'a
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
         let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
         inbox.inbox.drain(max.max(1), |conn, event, len| {
-            if bytes + len > slice {
+            if bytes + len > slice && !(long && terms.is_empty()) {
                 // Alone too large for this scheduler, or only for this call.
                 large = len > slice;
                 return Visit::Stop;
