@@ -20,7 +20,29 @@ pub(crate) struct Running {
     pub(crate) owner: LocalPid,
 }
 
-static RUNNING: RwLock<Option<Running>> = RwLock::new(None);
+/// One copy for each few threads, in a cache line of its own. Each call of a handler reads one, and a lock that all of
+/// them took for that would be a word that all schedulers write to.
+static RUNNING: [Place; COPIES] = [const { Place(RwLock::new(None)) }; COPIES];
+
+/// Threads that call: twice as many schedulers as most machines have, normal ones and dirty ones.
+const COPIES: usize = 128;
+
+#[repr(align(128))]
+struct Place(RwLock<Option<Running>>);
+
+thread_local! {
+    static MINE: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % COPIES
+    };
+}
+
+/// This thread's copy.
+fn mine() -> &'static RwLock<Option<Running>> {
+    let mine = MINE.try_with(|mine| *mine).unwrap_or(0);
+    let [first, ..] = &RUNNING;
+    &RUNNING.get(mine).unwrap_or(first).0
+}
 
 /// Between two looks at what will be over soon.
 pub(crate) const MOMENT: Duration = Duration::from_millis(1);
@@ -41,7 +63,7 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 pub(crate) fn current() -> Option<Running> {
-    read(&RUNNING).clone()
+    read(mine()).clone()
 }
 
 pub(crate) fn engine() -> Option<Arc<Engine>> {
@@ -56,17 +78,19 @@ pub(crate) fn server(id: u64) -> Option<(Arc<Engine>, Arc<Server>)> {
 
 pub(crate) fn set(running: Running) {
     *write(&HEARS) = Some(running.owner);
-    *write(&RUNNING) = Some(running);
+    for copy in &RUNNING {
+        *write(&copy.0) = Some(running.clone());
+    }
 }
 
 /// Forgets this engine, unless another has taken its place.
 pub(crate) fn clear(engine: &Arc<Engine>) {
-    let mut running = write(&RUNNING);
-    if running
-        .as_ref()
-        .is_some_and(|r| Arc::ptr_eq(&r.engine, engine))
-    {
-        *running = None;
+    for copy in &RUNNING {
+        let mut running = write(&copy.0);
+        let is_this = |running: &Running| Arc::ptr_eq(&running.engine, engine);
+        if running.as_ref().is_some_and(is_this) {
+            *running = None;
+        }
     }
 }
 
@@ -106,7 +130,7 @@ pub(crate) fn await_ports(deadline: Instant) {
 
 /// Whether this engine is the one of the node, and its process alive.
 pub(crate) fn is_alive(env: Env<'_>, engine: &Arc<Engine>) -> bool {
-    let running = read(&RUNNING);
+    let running = read(mine());
     running
         .as_ref()
         .is_some_and(|running| Arc::ptr_eq(&running.engine, engine) && running.owner.is_alive(env))
@@ -114,7 +138,7 @@ pub(crate) fn is_alive(env: Env<'_>, engine: &Arc<Engine>) -> bool {
 
 /// Lends the engine without counting references: for calls that are over in a moment.
 pub(crate) fn with_engine<T>(work: impl FnOnce(Option<&Arc<Engine>>) -> T) -> T {
-    let running = read(&RUNNING);
+    let running = read(mine());
     work(running.as_ref().map(|running| &running.engine))
 }
 
