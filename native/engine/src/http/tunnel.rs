@@ -1,5 +1,6 @@
 //! A stream of HTTP/2 as a transport.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,23 +9,52 @@ use hyper::rt::{Read, Write};
 use hyper::upgrade::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::h2::OpenStream;
+use super::h2::{OpenStream, Ticket};
 use crate::net::transport::Stream;
 
-/// Bytes that are handed over at once. They are copied, so what the queue holds must not double.
-const PIECE: usize = 64 * 1024;
+/// Bytes that are handed over at once, a frame of HTTP/2 as large as each client takes it. They are copied, so what the queue
+/// holds must not double.
+const PIECE: usize = 16 * 1024;
+
+thread_local! {
+    /// Where a piece comes together.
+    static TOGETHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 pub(super) struct Tunnel {
     stream: Upgraded,
-    _open: OpenStream,
+    open: OpenStream,
+    ticket: Ticket,
 }
 
 impl Tunnel {
     pub(super) fn new(stream: Upgraded, open: OpenStream) -> Self {
         Tunnel {
             stream,
-            _open: open,
+            open,
+            ticket: Ticket::default(),
         }
+    }
+}
+
+impl Tunnel {
+    /// Hands over a piece, when it is its turn.
+    fn poll_hand_over(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        let carrier = self.open.carrier();
+        let handover = &carrier.handover;
+        if handover
+            .poll_room(&mut self.ticket, piece.len(), cx)
+            .is_pending()
+        {
+            carrier.run();
+            return Poll::Pending;
+        }
+        let len = ready!(Pin::new(&mut self.stream).poll_write(cx, piece))?;
+        handover.took(len);
+        if handover.is_waited_for() {
+            carrier.run();
+        }
+        Poll::Ready(Ok(len))
     }
 }
 
@@ -52,7 +82,7 @@ impl AsyncWrite for Tunnel {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let piece = bytes.get(..PIECE).unwrap_or(bytes);
-        Pin::new(&mut self.stream).poll_write(cx, piece)
+        self.poll_hand_over(cx, piece)
     }
 
     /// Small frames go out together: each piece is a frame of HTTP/2, and a task has to run for
@@ -67,16 +97,17 @@ impl AsyncWrite for Tunnel {
         }
         // Not copied before there is room.
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        let mut piece =
-            Vec::with_capacity(slices.iter().map(|s| s.len()).sum::<usize>().min(PIECE));
-        for slice in slices {
-            let room = PIECE - piece.len();
-            piece.extend_from_slice(slice.get(..room).unwrap_or(slice));
-            if piece.len() == PIECE {
-                break;
+        TOGETHER.with_borrow_mut(|piece| {
+            piece.clear();
+            for slice in slices {
+                let room = PIECE - piece.len();
+                piece.extend_from_slice(slice.get(..room).unwrap_or(slice));
+                if piece.len() == PIECE {
+                    break;
+                }
             }
-        }
-        Pin::new(&mut self.stream).poll_write(cx, &piece)
+            self.poll_hand_over(cx, piece)
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -22,7 +22,9 @@ pub struct Broadcast {
 
 impl Broadcast {
     /// A whole frame that nobody gets compressed.
-    pub fn plain(frame: Vec<u8>) -> Self {
+    pub fn plain(mut frame: Vec<u8>) -> Self {
+        // A queue that waits would take its bytes out of a buffer that is much larger.
+        frame.shrink_to_fit();
         Broadcast {
             plain: Arc::new(frame),
             compressed: None,
@@ -74,6 +76,11 @@ impl Broadcast {
         self.plain.len().saturating_sub(form.len())
     }
 
+    /// What those get who do not compress.
+    pub(crate) fn plain_form(&self) -> &[u8] {
+        &self.plain
+    }
+
     /// What a connection gets.
     pub(crate) fn form(&self, compression: Compression) -> &Arc<Vec<u8>> {
         match (compression, &self.compressed) {
@@ -91,6 +98,13 @@ impl Broadcast {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_has_no_more_memory_than_it_needs() {
+        let mut frame = Vec::with_capacity(512);
+        frame.extend_from_slice(&[0; 200]);
+        assert_eq!(Broadcast::plain(frame).plain.capacity(), 200);
+    }
 
     #[test]
     fn a_small_window_gets_what_fits_into_it() {

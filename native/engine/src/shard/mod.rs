@@ -21,7 +21,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use sockeye_protocol::Role;
 use sockeye_protocol::deflate::Codecs;
+use sockeye_protocol::frame::{self, Opcode};
 use tokio::sync::Notify;
 
 use crate::model::clock::steps;
@@ -89,11 +91,21 @@ pub(crate) struct Shard {
     next_task: Cell<u64>,
     /// Connections to web servers behind that wait for a request.
     pub(crate) upstreams: Rc<Pool>,
+    /// Frames for many that are about to go to them.
+    burst: RefCell<Option<fanout::Burst>>,
+    /// A ping without content, as a server sends it.
+    ping: outbox::Segment,
     start: Instant,
     clock: Cell<u32>,
     pub(crate) timers: Timers,
     pub(crate) sweep: Notify,
     pub(crate) end: Notify,
+}
+
+fn ping() -> outbox::Segment {
+    let mut ping = Vec::with_capacity(2);
+    frame::write(&mut ping, Opcode::Ping, b"", Role::Server.mask());
+    outbox::Segment::copy_of(&ping)
 }
 
 impl Shard {
@@ -122,6 +134,8 @@ impl Shard {
             tasks: RefCell::default(),
             next_task: Cell::new(0),
             upstreams: Rc::default(),
+            burst: RefCell::default(),
+            ping: ping(),
             start: Instant::now(),
             clock: Cell::new(1),
             timers: Timers::default(),

@@ -30,6 +30,11 @@ impl Segment {
         Segment { buffer, start, end }
     }
 
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        let len = bytes.len() as u32;
+        Segment::new(Arc::new(bytes.to_vec()), 0, len)
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer
             .get(self.start as usize..self.end as usize)
@@ -115,9 +120,9 @@ impl Outbox {
             .for_each(|part| self.push(part));
     }
 
+    #[cfg(test)]
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
-        let len = bytes.len() as u32;
-        self.push(Segment::new(Arc::new(bytes.to_vec()), 0, len));
+        self.push(Segment::copy_of(bytes));
     }
 
     /// Writes as much as the transport takes. The number of bytes, and whether all is written.

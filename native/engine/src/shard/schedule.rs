@@ -43,6 +43,8 @@ pub(crate) trait Work {
     fn control(&self, control: Self::Control);
     fn resume(&self, inbox: u64);
     fn op(&self, op: Self::Op);
+    /// No more operations come in this turn: what one of them has put off is due.
+    fn ops_done(&self);
     /// Carries out the late controls, in the order of the list.
     fn late(&self, controls: &List<Self::Control>);
     fn receiver_died(&self, conn: Self::Conn);
@@ -156,6 +158,7 @@ impl<Conn, Op, Control> Schedule<Conn, Op, Control> {
                 Err(_) => break,
             }
         }
+        work.ops_done();
         work.late(&self.late);
         if !self.ops.is_empty() || !self.controls.is_empty() {
             self.request_turn();
@@ -253,6 +256,7 @@ mod tests {
         schedule: Schedule<&'static str, u32, &'static str>,
         inbox: Arc<Inbox>,
         log: Log,
+        put_off: Cell<bool>,
     }
 
     impl TestWork {
@@ -263,6 +267,7 @@ mod tests {
                 schedule: Schedule::new(ops.1, controls.1, Arc::default()),
                 inbox: Inbox::new(1 << 20, 0, Box::new(Process(log.clone()))),
                 log,
+                put_off: Cell::new(false),
             };
             (Rc::new(work), ops.0, controls.0)
         }
@@ -310,8 +315,14 @@ mod tests {
                 self.schedule.write("peer");
                 self.event();
                 self.announce("announcement");
+                self.put_off.set(true);
             }
             self.note(format!("op {op}"));
+        }
+        fn ops_done(&self) {
+            if self.put_off.take() {
+                self.note("put off");
+            }
         }
         fn late(&self, controls: &List<&'static str>) {
             while let Some(control) = controls.pop() {
@@ -346,6 +357,7 @@ mod tests {
                 "attach",
                 "resume 5",
                 "op 7",
+                "put off",
                 "late death",
                 "found dead",
                 "notice",

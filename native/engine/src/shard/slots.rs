@@ -116,6 +116,27 @@ impl Slots {
         self.reserve_unless(id, len, 0)
     }
 
+    /// Counts bytes as queued only if there is room for all of them: then there is for each part.
+    pub(crate) fn reserve_all(&self, id: ConnId, len: usize) -> bool {
+        let Some((slot, mut state)) = self.current(id) else {
+            return false;
+        };
+        let limit = u64::from(slot.limit.load(Ordering::Relaxed));
+        while generation_of(state) == id.generation() && (state & QUEUED_MASK) + len as u64 <= limit
+        {
+            match slot.state.compare_exchange_weak(
+                state,
+                state + len as u64,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            ) {
+                Ok(_) => return true,
+                Err(seen) => state = seen,
+            }
+        }
+        false
+    }
+
     fn reserve_unless(&self, id: ConnId, len: usize, flag: u64) -> Result<(), SendError> {
         let Some((slot, mut state)) = self.current(id) else {
             return Err(SendError::Closed);
@@ -279,6 +300,25 @@ mod tests {
         assert_eq!(slots.queued_of(|server| server == 4), 7);
         slots.close(other);
         assert_eq!(slots.queued_of(|_| true), 50);
+    }
+
+    #[test]
+    fn all_of_a_burst_or_nothing() {
+        for (first, second, fits) in [
+            (40, 59, true),
+            (40, 60, true),
+            (40, 61, false),
+            (0, 101, false),
+        ] {
+            let slots = Slots::new(7);
+            let id = slots.open(0, 0, 100, 3).unwrap();
+            assert!(slots.reserve_all(id, first));
+            assert_eq!(slots.reserve_all(id, second), fits);
+            assert_eq!(slots.queued(id), if fits { first + second } else { first });
+            assert!(!slots.is_full(id));
+            slots.close(id);
+            assert!(!slots.reserve_all(id, 1));
+        }
     }
 
     #[test]

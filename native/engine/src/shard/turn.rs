@@ -36,6 +36,10 @@ impl Work for Rc<Shard> {
         self.carry_out_op(op);
     }
 
+    fn ops_done(&self) {
+        self.fan_out();
+    }
+
     fn late(&self, controls: &List<Control>) {
         let mut dead = Vec::new();
         while let Some(control) = controls.pop() {
@@ -180,12 +184,13 @@ impl Shard {
     }
 
     fn carry_out_op(self: &Rc<Self>, op: Op) {
+        if !matches!(op, Op::Fanout { .. }) {
+            // What came before it.
+            self.fan_out();
+        }
         match op {
             Op::Frames(frames) => self.frames(frames),
-            Op::Fanout { server, frame, to } => {
-                self.fan_out(&server, &frame, &to);
-                self.handle.fanned_out(frame.len());
-            }
+            Op::Fanout { server, frame, to } => self.gather(server, frame, to),
             Op::Subscribe(conn, topic) => self.subscribe(conn, &topic),
             Op::Unsubscribe(conn, topic) => self.unsubscribe(conn, &topic),
             Op::Owner { conn, inbox, done } => match self.conn(conn) {

@@ -8,8 +8,8 @@ use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use hyper::body::Bytes;
 use hyper::http::{Method, Request};
-use sockeye_engine::{Mode, ServerConfig};
-use sockeye_protocol::frame::Opcode;
+use sockeye_engine::{Broadcast, Mode, ServerConfig};
+use sockeye_protocol::frame::{self, Opcode};
 use tokio::net::TcpStream;
 
 use crate::support::*;
@@ -182,6 +182,41 @@ fn who_asks_for_nothing_is_left() {
         // At most the frames of a server that has something to say, and then the end.
         let _ = stream.read_to_end(&mut Vec::new());
     }
+}
+
+/// More than a connection takes at once, for streams of which one is not read: the others get all, in order.
+#[test]
+fn a_stream_that_is_not_read_does_not_hold_up_those_that_wait() {
+    const STREAMS: usize = 20;
+    let (world, mut puller) = World::pulled(1, cleartext());
+    run(async {
+        let socket = TcpStream::connect(world.address).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_connection_window_size(1 << 24);
+        let (mut client, connection) = builder.handshake(socket).await.unwrap();
+        tokio::task::spawn_local(connection);
+        let mut tunnels = Vec::new();
+        for _ in 0..STREAMS {
+            tunnels.push(open(&mut client).await);
+            puller.opened();
+        }
+        let mut all = Vec::new();
+        for n in 0..40u8 {
+            let mut bytes = Vec::new();
+            let payload = vec![n; 3000 + usize::from(n)];
+            frame::write(&mut bytes, Opcode::Binary, &payload, None);
+            all.extend_from_slice(&bytes);
+            let frame = Broadcast::plain(bytes);
+            let sent = world.engine.fan_out(&world.server, &frame, None, None);
+            sent.unwrap();
+        }
+        assert!(all.len() > 64 * 1024, "not more than a stream's window");
+        let (unread, read) = tunnels.split_first_mut().unwrap();
+        for tunnel in read {
+            tunnel.expect(&all).await;
+        }
+        unread.expect(&all).await;
+    });
 }
 
 /// A frame of HTTP/2, on the first stream.

@@ -1,7 +1,40 @@
 //! How many errors a client may make on a connection: many at once, and some every second for
 //! ever. Beyond that it makes us work for nothing.
 
+use crate::admission::forwarded;
+use crate::net::peer::PeerInfo;
+use crate::server::Server;
 use crate::world::time::Instant;
+
+/// What a client may do that is nothing but work for us. Beyond it the client is cut off, with all
+/// its streams.
+pub(super) struct AbuseLimits {
+    /// Streams that it has reset before they were looked at.
+    pub(super) resets: usize,
+    /// Streams that we end for an error of its own, or refuse since there are too many.
+    pub(super) errors: u32,
+    /// How many of those are forgotten each second.
+    pub(super) forgotten: u32,
+}
+
+impl AbuseLimits {
+    /// A proxy answers for many clients: one of them must not end the connections of the others.
+    pub(super) fn with(server: &Server, peer_info: &PeerInfo) -> Self {
+        match forwarded::is_trusted(server, peer_info) {
+            true => AbuseLimits {
+                resets: 2_000,
+                errors: 10_000,
+                forgotten: 1_000,
+            },
+            // As many as clients open at once that do not know our settings yet.
+            false => AbuseLimits {
+                resets: 20,
+                errors: 100,
+                forgotten: 1,
+            },
+        }
+    }
+}
 
 /// An allowance that grows again.
 #[derive(Debug)]

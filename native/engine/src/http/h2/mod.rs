@@ -6,6 +6,7 @@
 mod allowance;
 mod connect;
 mod frames;
+mod handover;
 mod heads;
 #[cfg(test)]
 mod heads_tests;
@@ -32,7 +33,7 @@ use super::body::Body;
 use super::proxy::Client;
 use super::service::Service;
 use super::{failed, response, without_body};
-use crate::admission::{ask, forwarded, gate, lingering};
+use crate::admission::{ask, gate, lingering};
 use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
@@ -41,7 +42,9 @@ use crate::shard::Shard;
 use crate::world::task::{self, AbortHandle};
 use crate::world::time::{self, Instant};
 
-use allowance::Allowance;
+use allowance::{AbuseLimits, Allowance};
+use handover::Handover;
+pub(super) use handover::Ticket;
 use heads::InboundFrames;
 use streams::{OutboundFrames, Streams, WaitsFor, number};
 
@@ -66,36 +69,6 @@ const _: () = assert!(WINDOW > STREAMS * STREAM_WINDOW);
 /// Bytes of one stream that may wait to be sent.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// What a client may do that is nothing but work for us. Beyond it the client is cut off, with all
-/// its streams.
-struct AbuseLimits {
-    /// Streams that it has reset before they were looked at.
-    resets: usize,
-    /// Streams that we end for an error of its own, or refuse since there are too many.
-    errors: u32,
-    /// How many of those are forgotten each second.
-    forgotten: u32,
-}
-
-impl AbuseLimits {
-    /// A proxy answers for many clients: one of them must not end the connections of the others.
-    fn with(server: &Server, peer_info: &PeerInfo) -> Self {
-        match forwarded::is_trusted(server, peer_info) {
-            true => AbuseLimits {
-                resets: 2_000,
-                errors: 10_000,
-                forgotten: 1_000,
-            },
-            // As many as clients open at once that do not know our settings yet.
-            false => AbuseLimits {
-                resets: 20,
-                errors: 100,
-                forgotten: 1,
-            },
-        }
-    }
-}
-
 /// What the streams of a connection share.
 pub(super) struct Http2Connection {
     shard: Rc<Shard>,
@@ -103,6 +76,7 @@ pub(super) struct Http2Connection {
     peer_info: PeerInfo,
     service: Service,
     streams: Rc<RefCell<Streams>>,
+    pub(super) handover: Handover,
     /// Of the socket, until its first WebSocket takes it: then that answers for the socket.
     permit: RefCell<Option<Permit>>,
     /// The socket is gone, and needs no permit any more.
@@ -124,6 +98,10 @@ impl OpenStream {
         carrier.touch();
         OpenStream(carrier.clone(), counter)
     }
+
+    pub(super) fn carrier(&self) -> &Http2Connection {
+        &self.0
+    }
 }
 
 impl Drop for OpenStream {
@@ -137,6 +115,11 @@ impl Drop for OpenStream {
 impl Http2Connection {
     fn touch(&self) {
         self.active.set(Instant::now());
+        self.run();
+    }
+
+    /// Has the connection run soon.
+    pub(super) fn run(&self) {
         self.changed.notify_one();
     }
 
@@ -220,6 +203,7 @@ pub(crate) async fn serve(
         server: server.clone(),
         peer_info,
         streams: streams.clone(),
+        handover: Handover::default(),
         permit: RefCell::new(Some(permit)),
         gone: Cell::new(false),
         tunnels: Cell::new(0),
@@ -237,7 +221,7 @@ pub(crate) async fn serve(
     let limits = &server.config.head_limits;
     let list = u32::try_from(limits.max_head_size).unwrap_or(u32::MAX);
     let allowance = Allowance::new(abuse.errors, abuse.forgotten);
-    let transport = transport::HyperTransport::new(
+    let (transport, socket) = transport::HyperTransport::new(
         transport,
         &before,
         server.config.send_timeout,
@@ -274,7 +258,8 @@ pub(crate) async fn serve(
         let mut sleep = pin!(deadline.map(time::sleep_until));
         let mut changed = pin!(carrier.changed.notified());
         let woken = poll_fn(|cx| {
-            if connection.as_mut().poll(cx).is_ready() {
+            if transport::poll_both(connection.as_mut(), &socket, &carrier.handover, cx).is_ready()
+            {
                 return Poll::Ready(WakeReason::Done);
             }
             has_heard = has_heard || stopped.as_mut().poll(cx).is_ready();
@@ -313,6 +298,7 @@ struct SocketGone(Rc<Http2Connection>);
 impl Drop for SocketGone {
     fn drop(&mut self) {
         self.0.gone.set(true);
+        self.0.handover.end();
         self.0.permit.take();
     }
 }

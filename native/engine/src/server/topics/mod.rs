@@ -34,6 +34,21 @@ pub(crate) enum Audience {
     These(Arc<[ConnId]>),
 }
 
+impl Audience {
+    /// Whether both are known to be the same connections.
+    pub(crate) fn is_same(&self, other: &Audience) -> bool {
+        match (self, other) {
+            (Audience::All(except), Audience::All(other)) => except == other,
+            (Audience::Topics(topics, except), Audience::Topics(others, other)) => {
+                except == other
+                    && topics.len() == others.len()
+                    && (topics.iter().zip(&**others)).all(|(one, two)| Arc::ptr_eq(one, two))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A frame on its way to many connections of one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Fanout {

@@ -11,6 +11,7 @@ use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::handshake::{HeadLimits, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
+use crate::model::delivery_count::DeliveryCount;
 use crate::model::id::ConnId;
 use crate::net::peer::{Peer, PeerInfo};
 use crate::net::transport::{Stream, Transport};
@@ -78,6 +79,11 @@ impl Stream for Counted {}
 struct Echo {
     times: usize,
     broadcasts: bool,
+    /// The bound of the queue, and what to do with who reaches it.
+    send_queue: Option<u32>,
+    closes_slow: bool,
+    /// How many got each broadcast, and how many did not.
+    outcomes: Arc<Mutex<Vec<(u64, u64)>>>,
     server: OnceLock<Weak<Server>>,
     writes: Arc<AtomicUsize>,
     handle: OnceLock<Arc<Handle>>,
@@ -93,9 +99,11 @@ impl Echo {
                 let server = self.server.get().unwrap().upgrade().unwrap();
                 for _ in 0..self.times {
                     let frame = Broadcast::plain(plain(Opcode::Binary, bytes));
+                    let outcomes = self.outcomes.clone();
+                    let told = move |sent, dropped| outcomes.lock().unwrap().push((sent, dropped));
                     let to = Fanout {
                         audience: Audience::All(None),
-                        count: None,
+                        count: Some(Arc::new(DeliveryCount::new(Box::new(told)))),
                     };
                     handle.fan_out(&server, &frame, to);
                 }
@@ -178,7 +186,9 @@ fn with_echo<F: Future<Output = ()>>(
         let notifier = Box::new(AtOnce(Arc::downgrade(&echo)));
         let _ = echo.inbox.set(Inbox::new(1 << 20, 0, notifier));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = ServerConfig::new(address, Mode::Owner);
+        let mut config = ServerConfig::new(address, Mode::Owner);
+        config.send_queue_size = echo.send_queue.unwrap_or(config.send_queue_size);
+        config.close_slow = echo.closes_slow;
         let server = Arc::new(Server::new(0, config, None, 1, |_| {
             Box::new(TestHost(echo.clone()))
         }));
@@ -309,4 +319,53 @@ fn what_one_turn_broadcasts_leaves_in_one_write() {
         leave(&mut client).await;
     });
     assert_eq!(closed, [1000]);
+}
+
+/// Ten frames of ten bytes are broadcast in one turn, to a queue of this bound: what became of each, and how it ended.
+fn burst(send_queue: u32, closes_slow: bool) -> (Vec<(u64, u64)>, Vec<u16>) {
+    let outcomes = Arc::<Mutex<Vec<(u64, u64)>>>::default();
+    let echo = Echo {
+        times: 10,
+        broadcasts: true,
+        send_queue: Some(send_queue),
+        closes_slow,
+        outcomes: outcomes.clone(),
+        ..Echo::default()
+    };
+    let told = outcomes.clone();
+    let closed = with_echo(1 << 16, echo, |mut client| async move {
+        let frame = masked(Opcode::Binary, b"12345678");
+        client.write_all(&frame).await.unwrap();
+        while told.lock().unwrap().len() < 10 {
+            tokio::task::yield_now().await;
+        }
+        let sent: u64 = told.lock().unwrap().iter().map(|(sent, _)| sent).sum();
+        let all = plain(Opcode::Binary, b"12345678").repeat(sent as usize);
+        expect(&mut client, &all).await;
+        match closes_slow {
+            true => expect(&mut client, b"\x88\x0a\x03\xf0too slow").await,
+            false => leave(&mut client).await,
+        }
+    });
+    let outcomes = outcomes.lock().unwrap().clone();
+    (outcomes, closed)
+}
+
+#[test]
+fn a_burst_has_the_bound_of_its_frames_one_by_one() {
+    // Also where an empty queue would take a frame of any size.
+    for (bound, sent) in [(99, 9), (100, 10), (101, 10), (5, 1), (10, 1), (20, 2)] {
+        let mut outcomes = vec![(1, 0); sent];
+        outcomes.resize(10, (0, 1));
+        assert_eq!(burst(bound, false), (outcomes, vec![1000]), "{bound}");
+    }
+}
+
+#[test]
+fn who_is_closed_in_a_burst_gets_nothing_more_of_it() {
+    let mut outcomes = vec![(1, 0); 9];
+    outcomes.push((0, 1));
+    assert_eq!(burst(99, true), (outcomes, vec![1008]));
+    let outcomes = [vec![(1, 0)], vec![(0, 1)], vec![(0, 0); 8]].concat();
+    assert_eq!(burst(5, true), (outcomes, vec![1008]));
 }

@@ -226,10 +226,16 @@ impl Conn {
 
     /// Queues bytes that the protocol owes the peer.
     pub(super) fn owe(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, out: &[u8]) {
-        state.owed = state.owed.saturating_add(out.len() as u32);
-        shard.handle.slots.charge(self.id, out.len());
-        state.trace(false, out);
-        state.outbox.push_bytes(out);
+        self.owe_part(shard, state, Segment::copy_of(out));
+    }
+
+    /// The same, of bytes that may be shared.
+    pub(super) fn owe_part(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, out: Segment) {
+        let len = out.bytes().len();
+        state.owed = state.owed.saturating_add(len as u32);
+        shard.handle.slots.charge(self.id, len);
+        state.trace(false, out.bytes());
+        state.outbox.push(out);
         self.queue_write(shard, state);
     }
 
