@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::handshake::{HeadLimits, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::sync::Notify;
 
 use crate::model::delivery_count::DeliveryCount;
 use crate::model::id::ConnId;
@@ -20,6 +21,7 @@ use crate::server::broadcast::Broadcast;
 use crate::server::topics::{Audience, Fanout};
 use crate::settings::config::{EngineConfig, Mode, ServerConfig};
 use crate::shard::Shard;
+use crate::shard::conn::Conn;
 use crate::shard::handle::Handle;
 use crate::shard::op::{Frames, Op};
 use crate::shard::opened::Opened;
@@ -84,6 +86,7 @@ struct Echo {
     closes_slow: bool,
     /// How many got each broadcast, and how many did not.
     outcomes: Arc<Mutex<Vec<(u64, u64)>>>,
+    all_told: Arc<Notify>,
     server: OnceLock<Weak<Server>>,
     writes: Arc<AtomicUsize>,
     handle: OnceLock<Arc<Handle>>,
@@ -100,7 +103,14 @@ impl Echo {
                 for _ in 0..self.times {
                     let frame = Broadcast::plain(plain(Opcode::Binary, bytes));
                     let outcomes = self.outcomes.clone();
-                    let told = move |sent, dropped| outcomes.lock().unwrap().push((sent, dropped));
+                    let (times, all_told) = (self.times, self.all_told.clone());
+                    let told = move |sent, dropped| {
+                        let mut outcomes = outcomes.lock().unwrap();
+                        outcomes.push((sent, dropped));
+                        if outcomes.len() == times {
+                            all_told.notify_one();
+                        }
+                    };
                     let to = Fanout {
                         audience: Audience::All(None),
                         count: Some(Arc::new(DeliveryCount::new(Box::new(told)))),
@@ -258,6 +268,12 @@ async fn leave(client: &mut DuplexStream) {
 }
 
 #[test]
+fn what_a_connection_takes() {
+    // docs/decisions/memory.md has the rest.
+    assert!(size_of::<Conn>() <= 312, "{}", size_of::<Conn>());
+}
+
+#[test]
 fn messages_are_echoed() {
     let closed = with_connection(1 << 16, 1, |mut client| async move {
         for n in 0..100usize {
@@ -332,13 +348,11 @@ fn burst(send_queue: u32, closes_slow: bool) -> (Vec<(u64, u64)>, Vec<u16>) {
         outcomes: outcomes.clone(),
         ..Echo::default()
     };
-    let told = outcomes.clone();
+    let (told, all_told) = (outcomes.clone(), echo.all_told.clone());
     let closed = with_echo(1 << 16, echo, |mut client| async move {
         let frame = masked(Opcode::Binary, b"12345678");
         client.write_all(&frame).await.unwrap();
-        while told.lock().unwrap().len() < 10 {
-            tokio::task::yield_now().await;
-        }
+        all_told.notified().await;
         let sent: u64 = told.lock().unwrap().iter().map(|(sent, _)| sent).sum();
         let all = plain(Opcode::Binary, b"12345678").repeat(sent as usize);
         expect(&mut client, &all).await;
