@@ -65,7 +65,7 @@ large_frames_of_a_call_test_() ->
                           {[], S};
                      (_, _, S) -> {[], S}
                   end,
-          test_support:with_handler(#{frame => Frame}, #{processes => one}, fun(Port, _) ->
+          test_support:with_handler(#{frame => Frame}, #{processes => one, inbox_size => 8 * 1024 * 1024}, fun(Port, _) ->
               Socket = ws_client:connect(Port),
               ok = ws_client:text(Socket, <<"\"first\"">>),
               Pid = receive {at_work, P} -> P after ?TIMEOUT -> error(not_at_work) end,
