@@ -65,6 +65,7 @@ class Pages(unittest.TestCase):
             self.assertIn(words, page)
         readme = (self.bench.parent / "README.md").read_text()
         self.assertIn("| cowboy 2.18.0 + jiffy, one gen_server |", readme)
+        self.assertIn("](bench/plots/latency.svg)", readme)
         self.assertTrue(readme.startswith("# A project") and readme.endswith("the end\n") and "old" not in readme)
 
     def test_the_table_with_spreads_alone_leaves_the_rest(self):
