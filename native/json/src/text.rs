@@ -180,9 +180,13 @@ mod tests {
     /// is not and could be would only be slow.
     #[test]
     fn scans_find_what_is_escaped_and_nothing_else() {
+        // Miri takes half an hour for all bytes: those around each bound there.
+        let bounds = [0, 0x1f, 0x20, b'!', b'"', b'#', b'[', b'\\', b']', 0x7f, 0x80, 0xff];
+        let all: Vec<u8> = (0..=255).collect();
+        let some = if cfg!(miri) { &bounds[..] } else { &all };
         for len in 1..=25 {
             for at in 0..len {
-                for byte in 0..=255 {
+                for &byte in some {
                     let mut bytes = vec![b'x'; len];
                     bytes[at] = byte;
                     let escaped = byte < 0x20 || byte == b'"' || byte == b'\\';

@@ -1,35 +1,39 @@
 //! What must hold in every order in which the threads can run. A thread that waits for ever is a failure as well.
 
+mod delivery;
+mod link;
+mod questions;
+mod slots;
+mod stop;
+mod stream;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
 
 use loom::sync::Notify;
 use loom::thread;
-use sockeye_protocol::handshake::Refusal;
 
 use crate::engine::Engine;
 use crate::model::backlog::Signal;
 use crate::model::counters::ServerStats;
-use crate::model::error::SendError;
 use crate::model::id::ConnId;
 use crate::model::pieces::{Piece, Undo};
 use crate::server::Server;
-use crate::server::topics::TopicTable;
 use crate::settings::config::{Mode, ServerConfig};
 use crate::shard::handle::{Handle, ShardParts};
 use crate::shard::op::{Control, Op};
-use crate::shard::slots::Slots;
 use crate::vm::batch::EVENT_COST;
 use crate::vm::host::{Notice, ServerHost};
 use crate::vm::inbox::{Inbox, Left, Notifier, Pushed, Share, Visit};
-use crate::vm::question::{Answer, Questions};
-use crate::world::sync::set_fences_behind;
+use crate::world::sync::{block_on, set_fences_behind};
 
 /// A check, by its name.
 #[derive(Clone, Copy)]
 pub struct Check {
     pub name: &'static str,
     run: fn(),
+    /// More preemptions would take hours.
+    most: usize,
 }
 
 /// All of them.
@@ -40,14 +44,20 @@ pub const CHECKS: &[Check] = &[
         "what_was_done_before_a_wake_up_is_seen",
         what_was_done_before_a_wake_up_is_seen,
     ),
-    check("a_stale_id_reserves_nothing", a_stale_id_reserves_nothing),
-    check("a_stale_id_charges_nothing", a_stale_id_charges_nothing),
+    check(
+        "a_stale_id_reserves_nothing",
+        slots::a_stale_id_reserves_nothing,
+    ),
+    check(
+        "a_stale_id_charges_nothing",
+        slots::a_stale_id_charges_nothing,
+    ),
     check(
         "a_stale_id_names_no_other_server",
-        a_stale_id_names_no_other_server,
+        slots::a_stale_id_names_no_other_server,
     ),
-    check("a_queue_keeps_its_bound", a_queue_keeps_its_bound),
-    check("one_closes", one_closes),
+    check("a_queue_keeps_its_bound", slots::a_queue_keeps_its_bound),
+    check("one_closes", slots::one_closes),
     check("each_event_is_told", each_event_is_told),
     check("who_waits_for_room_goes_on", who_waits_for_room_goes_on),
     check("who_waits_for_a_mark_goes_on", who_waits_for_a_mark_goes_on),
@@ -63,15 +73,54 @@ pub const CHECKS: &[Check] = &[
         "a_listener_ends_with_its_drain",
         a_listener_ends_with_its_drain,
     ),
-    check("a_question_has_one_end", a_question_has_one_end),
+    check("a_question_has_one_end", questions::a_question_has_one_end),
     check(
         "a_topic_that_is_entered_is_found",
-        a_topic_that_is_entered_is_found,
+        questions::a_topic_that_is_entered_is_found,
+    ),
+    check("an_owner_is_brought_all", delivery::an_owner_is_brought_all),
+    check(
+        "a_large_event_keeps_nobody",
+        delivery::a_large_event_keeps_nobody,
+    ),
+    check(
+        "who_delivers_next_finds_what_is_left",
+        delivery::who_delivers_next_finds_what_is_left,
+    ),
+    check("what_is_said_is_written", link::what_is_said_is_written),
+    check("who_is_stalled_goes_on", link::who_is_stalled_goes_on),
+    check(
+        "a_grant_ends_with_its_connection",
+        link::a_grant_ends_with_its_connection,
+    ),
+    check("all_pieces_are_read", stream::all_pieces_are_read),
+    check(
+        "who_gives_hears_of_the_end_once",
+        stream::who_gives_hears_of_the_end_once,
+    ),
+    check(
+        "a_forgotten_answer_is_broken_off",
+        stream::a_forgotten_answer_is_broken_off,
+    ),
+    check(
+        "all_who_wait_hear_of_a_stop",
+        stop::all_who_wait_hear_of_a_stop,
+    ),
+    long("no_server_outlives_a_stop", stop::no_server_outlives_a_stop),
+    check(
+        "who_stops_as_well_waits_too",
+        stop::who_stops_as_well_waits_too,
     ),
 ];
 
 const fn check(name: &'static str, run: fn()) -> Check {
-    Check { name, run }
+    let most = 4;
+    Check { name, run, most }
+}
+
+const fn long(name: &'static str, run: fn()) -> Check {
+    let most = 2;
+    Check { name, run, most }
 }
 
 impl Check {
@@ -83,7 +132,7 @@ impl Check {
             let counted = count.clone();
             let run = self.run;
             let mut model = loom::model::Builder::new();
-            model.preemption_bound = Some(preemptions);
+            model.preemption_bound = Some(preemptions.min(self.most));
             model.check(move || {
                 counted.fetch_add(1, PlainOrdering::SeqCst);
                 run();
@@ -109,7 +158,7 @@ fn shard(parts: &ShardParts, wanted: usize) {
             return;
         }
         parts.handle.before_park();
-        drop(parts.handle.turn.notified());
+        block_on(parts.handle.turn.notified());
         parts.handle.after_park();
     }
 }
@@ -145,78 +194,6 @@ fn what_was_done_before_a_wake_up_is_seen() {
     shard(&parts, 1);
     caller.join().unwrap();
     assert!(parts.handle.queued() == 0);
-}
-
-// ---------------------------------------------------------------- slots
-
-fn a_stale_id_reserves_nothing() {
-    let slots = Arc::new(Slots::new(1));
-    let old = slots.open(0, 0, 100, 1).unwrap();
-    let other = slots.clone();
-    let sender = thread::spawn(move || {
-        if other.reserve(old, 10).is_ok() {
-            other.release(old, 10);
-        }
-    });
-    slots.close(old);
-    let new = slots.open(0, 0, 50, 2).unwrap();
-    assert_eq!(slots.reserve(old, 1), Err(SendError::Closed));
-    sender.join().unwrap();
-    assert_eq!(slots.queued(new), 0);
-    assert!(slots.is_open(new));
-}
-
-fn a_stale_id_charges_nothing() {
-    let slots = Arc::new(Slots::new(1));
-    let old = slots.open(0, 0, 100, 1).unwrap();
-    let other = slots.clone();
-    let sender = thread::spawn(move || other.charge(old, 10));
-    slots.close(old);
-    let new = slots.open(0, 0, 50, 2).unwrap();
-    sender.join().unwrap();
-    assert_eq!(slots.queued(new), 0);
-}
-
-fn a_stale_id_names_no_other_server() {
-    let slots = Arc::new(Slots::new(1));
-    let old = slots.open(0, 0, 100, 1).unwrap();
-    let other = slots.clone();
-    let sender = thread::spawn(move || {
-        let server = other.server(old);
-        assert!(matches!(server, None | Some(1)), "{server:?}");
-    });
-    slots.close(old);
-    let new = slots.open(0, 0, 50, 2).unwrap();
-    assert_eq!(slots.server(new), Some(2));
-    sender.join().unwrap();
-}
-
-fn a_queue_keeps_its_bound() {
-    let slots = Arc::new(Slots::new(1));
-    let id = slots.open(0, 0, 100, 1).unwrap();
-    let other = slots.clone();
-    let sender = thread::spawn(move || other.reserve(id, 60));
-    let mine = slots.reserve(id, 60);
-    let theirs = sender.join().unwrap();
-    let taken = [mine, theirs]
-        .iter()
-        .filter(|result| result.is_ok())
-        .count();
-    assert_eq!(taken, 1);
-    assert!(slots.is_full(id));
-    slots.release(id, 60);
-    assert!(!slots.is_full(id));
-    assert_eq!(slots.queued(id), 0);
-}
-
-fn one_closes() {
-    let slots = Arc::new(Slots::new(1));
-    let id = slots.open(0, 0, 100, 1).unwrap();
-    let other = slots.clone();
-    let closer = thread::spawn(move || other.set_closing(id));
-    let mine = slots.set_closing(id);
-    assert!(mine != closer.join().unwrap());
-    assert_eq!(slots.reserve(id, 1), Err(SendError::Closed));
 }
 
 // ---------------------------------------------------------------- inboxes
@@ -490,42 +467,4 @@ fn a_listener_ends_with_its_drain() {
     let begun = !server.is_draining();
     drain.join().unwrap();
     assert!(server.is_draining() || begun);
-}
-
-// ---------------------------------------------------------------- questions and topics
-
-fn a_question_has_one_end() {
-    let questions = Arc::new(Questions::default());
-    let (token, mut receiver) = questions.open().unwrap();
-    let (theirs, others) = (questions.clone(), questions.clone());
-    let answerer = thread::spawn(move || {
-        theirs
-            .answer(token, Answer::Respond(Refusal::new(418, "")))
-            .is_ok()
-    });
-    let forgetter = thread::spawn(move || others.forget());
-    let answered = answerer.join().unwrap();
-    forgetter.join().unwrap();
-    assert_eq!(receiver.try_recv().is_ok(), answered);
-    assert!(
-        questions
-            .answer(token, Answer::Respond(Refusal::new(418, "")))
-            .is_err()
-    );
-}
-
-fn a_topic_that_is_entered_is_found() {
-    let table = Arc::new(TopicTable::default());
-    let other = table.clone();
-    let (first, _) = table.enter(b"a", 0, 2);
-    let leaver = thread::spawn(move || other.leave(&first, 0));
-    let (again, new) = table.enter(b"a", 1, 2);
-    let was_last = leaver.join().unwrap();
-    assert_eq!(
-        new, was_last,
-        "a topic begins anew when its last subscription has ended"
-    );
-    assert!(table.find(b"a").iter().any(|topic| topic.is_on(1)));
-    assert!(table.leave(&again, 1));
-    assert!(table.find(b"a").is_empty());
 }

@@ -1,11 +1,15 @@
-//! The sources of `sockeye-engine`, with the atomics, locks and queues of [loom](https://docs.rs/loom), which tries the orders in which
-//! threads can run, and what each may see of the others. What they hand to each other is checked in [`checks`].
+//! The sources of `sockeye-engine`, and those of `sockeye-port` and `sockeye-nif` whose threads meet, with the atomics, locks and queues of
+//! [loom](https://docs.rs/loom), which tries the orders in which threads can run, and what each may see of the others. What they hand
+//! to each other is checked in [`checks`].
 
 // The tests of the sources are those of the real world.
 #![cfg(not(test))]
 // Most of the engine has nothing to do here.
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::new_without_default)]
+
+// Those of the process engine name it so.
+extern crate self as sockeye_engine;
 
 #[path = "../../engine/src/accept/mod.rs"]
 mod accept;
@@ -31,6 +35,20 @@ mod shard;
 mod vm;
 #[path = "../../engine/src/world/mod.rs"]
 mod world;
+
+#[path = "../../port/src/grants.rs"]
+mod grants;
+#[path = "../../port/src/link.rs"]
+mod link;
+#[path = "../../port/src/outgoing.rs"]
+mod outgoing;
+#[path = "../../port/src/packets.rs"]
+mod packets;
+
+// Of `sockeye-nif`: what is beside it there is the standard library's.
+#[path = "../../nif/src/server/queue.rs"]
+mod queue;
+use world::sync;
 
 pub mod checks;
 

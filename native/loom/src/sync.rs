@@ -8,15 +8,18 @@
 
 use std::collections::BTreeSet;
 use std::panic::Location;
+use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex as Plain, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
 
 pub(crate) use loom::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::{Arc, PoisonError};
 
 static SEEN: Plain<BTreeSet<String>> = Plain::new(BTreeSet::new());
 static WEAKENED: OnceLock<String> = OnceLock::new();
 
-/// All sites that were passed until now: `vm/inbox.rs:225:33 load SeqCst -> Acquire`, with what stands there when it is weakened.
+/// All sites that were passed until now: `engine/src/vm/inbox.rs:225:33 load SeqCst -> Acquire`, with what stands there when it is weakened.
 pub fn sites() -> Vec<String> {
     let seen = SEEN.lock().map(|seen| seen.iter().cloned().collect());
     seen.unwrap_or_default()
@@ -39,7 +42,7 @@ fn fences_before() -> bool {
 }
 
 fn is_weakened(at: &Location<'_>, says: &str, weaker: &str) -> bool {
-    let file = at.file().rsplit("engine/src/").next().unwrap_or_default();
+    let file = at.file().rsplit("../").next().unwrap_or_default();
     let site = format!("{file}:{}:{} {says} -> {weaker}", at.line(), at.column());
     let is = WEAKENED.get() == Some(&site);
     if let Ok(mut seen) = SEEN.lock() {
@@ -321,23 +324,167 @@ pub(crate) mod channel {
     }
 }
 
-/// Wakes one who waits, or the next one who will.
-pub(crate) struct Notify(loom::sync::Notify);
+/// tokio's `Notify`: wakes one who waits, or the next one who will; or all who wait.
+pub(crate) struct Notify(Mutex<Waiting>);
+
+struct Waiting {
+    permit: bool,
+    /// How often all have been woken.
+    rounds: usize,
+    next: usize,
+    waiters: Vec<Waiter>,
+}
+
+struct Waiter {
+    ticket: usize,
+    woken: bool,
+    waker: Waker,
+}
 
 impl Default for Notify {
     fn default() -> Self {
-        Notify(loom::sync::Notify::new())
+        Notify(Mutex::new(Waiting {
+            permit: false,
+            rounds: 0,
+            next: 0,
+            waiters: Vec::new(),
+        }))
     }
 }
 
 impl Notify {
-    pub(crate) fn notify_one(&self) {
-        self.0.notify();
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing else runs on a thread that waits here.
-    pub(crate) fn notified(&self) -> std::future::Ready<()> {
-        self.0.wait();
-        std::future::ready(())
+    pub(crate) fn notify_one(&self) {
+        let mut waiting = self.waiting();
+        let waker = match waiting.waiters.iter_mut().find(|waiter| !waiter.woken) {
+            Some(waiter) => {
+                waiter.woken = true;
+                Some(waiter.waker.clone())
+            }
+            None => {
+                waiting.permit = true;
+                None
+            }
+        };
+        drop(waiting);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn notify_waiters(&self) {
+        let mut waiting = self.waiting();
+        waiting.rounds += 1;
+        let wakers: Vec<_> = waiting.waiters.drain(..).map(|one| one.waker).collect();
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// From here on it hears of those that wake all.
+    pub(crate) fn notified(&self) -> Notified<'_> {
+        Notified {
+            notify: self,
+            rounds: self.waiting().rounds,
+            ticket: None,
+        }
+    }
+}
+
+pub(crate) struct Notified<'a> {
+    notify: &'a Notify,
+    rounds: usize,
+    ticket: Option<usize>,
+}
+
+impl Notified<'_> {
+    /// It waits, without being polled.
+    pub(crate) fn enable(self: Pin<&mut Self>) -> bool {
+        self.look(Waker::noop())
+    }
+
+    fn look(mut self: Pin<&mut Self>, waker: &Waker) -> bool {
+        let mut waiting = self.notify.waiting();
+        if waiting.rounds != self.rounds {
+            return true;
+        }
+        let ticket = self.ticket;
+        let known = waiting
+            .waiters
+            .iter()
+            .position(|one| Some(one.ticket) == ticket);
+        if let Some(at) = known
+            && let Some(one) = waiting.waiters.get_mut(at)
+        {
+            let woken = one.woken;
+            if woken {
+                waiting.waiters.remove(at);
+            } else {
+                one.waker = waker.clone();
+            }
+            return woken;
+        }
+        if std::mem::take(&mut waiting.permit) {
+            return true;
+        }
+        let ticket = waiting.next;
+        waiting.next += 1;
+        waiting.waiters.push(Waiter {
+            ticket,
+            woken: false,
+            waker: waker.clone(),
+        });
+        drop(waiting);
+        self.ticket = Some(ticket);
+        false
+    }
+}
+
+impl Future for Notified<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.look(cx.waker()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Drop for Notified<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.filter(|_| !std::thread::panicking()) else {
+            return;
+        };
+        let mut waiting = self.notify.waiting();
+        let known = waiting.waiters.iter().position(|one| one.ticket == ticket);
+        let woken = known.is_some_and(|at| waiting.waiters.remove(at).woken);
+        drop(waiting);
+        // The next one has it.
+        if woken {
+            self.notify.notify_one();
+        }
+    }
+}
+
+struct Bell(loom::sync::Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// Runs a task on this thread until it is done.
+pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
+    let bell = Arc::new(Bell(loom::sync::Notify::new()));
+    let waker = Waker::from(bell.clone());
+    let mut task = pin!(task);
+    loop {
+        if let Poll::Ready(done) = task.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return done;
+        }
+        bell.0.wait();
     }
 }

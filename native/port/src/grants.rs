@@ -2,13 +2,14 @@
 //!
 //! They are not counted as queued before they come. So a queue may be longer than its bound by what is granted, an eighth of the bound.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sockeye_engine::{ConnId, Engine};
 
 use crate::link::{GRANT, Link};
 use crate::world::SCALE;
 use crate::world::collections::HashSet;
+use crate::world::sync::{Mutex, MutexGuard};
 
 /// Bytes of a grant. One of less than the least is none.
 const MOST: usize = 64 * 1024 / SCALE;
@@ -30,11 +31,11 @@ impl Grants {
     pub(crate) fn new(link: Arc<Link>) -> Self {
         Grants {
             link,
-            given: Arc::default(),
+            given: Arc::new(Mutex::new(HashSet::default())),
         }
     }
 
-    #[cfg(sim)]
+    #[cfg(any(sim, loom))]
     pub(crate) fn count(&self) -> usize {
         lock(&self.given).len()
     }

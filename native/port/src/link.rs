@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sockeye_etf::VERSION;
 use sockeye_seam::{Atom, Etf, Writer};
-use tokio::sync::Notify;
 
 use crate::outgoing::Outgoing;
 use crate::world::net::OwnedWriteHalf;
+use crate::world::sync::{Mutex, MutexGuard, Notify};
 use crate::world::{SCALE, task};
 
 pub(crate) const ANSWER: u8 = 1;
@@ -51,10 +51,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Link {
     pub(crate) fn new(socket: OwnedWriteHalf) -> Arc<Self> {
         Arc::new(Link {
-            out: Mutex::default(),
+            out: Mutex::new(Outgoing::default()),
             socket,
-            blocked: Notify::new(),
-            stalled: Mutex::default(),
+            blocked: Notify::default(),
+            stalled: Mutex::new(Vec::new()),
         })
     }
 

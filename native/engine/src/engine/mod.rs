@@ -38,7 +38,7 @@ fn number_of(id: u64) -> usize {
 }
 
 /// How long [`Engine::stop`] waits for clients to answer close frames.
-const STOP_WAIT: Duration = Duration::from_millis(500);
+const STOP_WAIT: Duration = Duration::from_millis(if cfg!(loom) { 3_600_000 } else { 500 });
 
 /// A running engine.
 pub struct Engine {
@@ -91,6 +91,12 @@ impl Engine {
         (Arc::new(engine), parts)
     }
 
+    /// One of its threads, which the caller has started.
+    #[cfg(loom)]
+    pub(crate) fn has_thread(&self, thread: Thread) {
+        lock(&self.threads).push(thread);
+    }
+
     fn start_shard(&self, parts: ShardParts, config: &EngineConfig) -> io::Result<()> {
         let thread = run::start(parts, self.shards.clone(), *config)?;
         lock(&self.threads).push(thread);
@@ -121,18 +127,11 @@ impl Engine {
                 shard.control(Control::Shutdown);
             }
         }
-        let mut threads = std::mem::take(&mut *lock(&self.threads));
+        // Who stops it as well waits here until they have ended, or the time is over.
+        let mut threads = lock(&self.threads);
         while !threads.is_empty() && Instant::now() < deadline {
-            threads = threads
-                .into_iter()
-                .filter_map(|thread| {
-                    if thread.is_finished() {
-                        thread.join();
-                        return None;
-                    }
-                    Some(thread)
-                })
-                .collect();
+            let ended = threads.extract_if(.., |thread| thread.is_finished());
+            ended.for_each(Thread::join);
             if !threads.is_empty() {
                 thread::sleep(Duration::from_millis(1));
             }

@@ -54,6 +54,12 @@ impl Server {
         self.streams.end(token, end);
     }
 
+    /// Answers in pieces that have no end yet.
+    #[cfg(loom)]
+    pub(crate) fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Nobody will answer what was asked so far: it is refused with 503, and answers that were begun are broken off. For before there
     /// is somebody else to ask.
     pub fn forget_questions(&self) {

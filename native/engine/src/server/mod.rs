@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_protocol::deflate::Tuning;
-use tokio::sync::Notify;
 
 use crate::model::compression::Compression;
 use crate::model::counters::ServerStats;
@@ -33,8 +32,8 @@ use crate::vm::host::ServerHost;
 use crate::vm::inbox::Inbox;
 use crate::vm::question::Questions;
 use crate::vm::stream::Streams;
-use crate::world::sync::Mutex;
 use crate::world::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::world::sync::{Mutex, Notify};
 use crate::world::task::AbortHandle;
 use crate::world::time::Instant;
 use crate::world::{Numbers, unique};
@@ -156,7 +155,7 @@ impl Server {
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             told: Mutex::new(false),
-            stop_asked: Notify::new(),
+            stop_asked: Notify::default(),
             stopped: AtomicBool::new(false),
             listening: AtomicBool::new(listens),
             descriptor_notices: LogInterval::default(),

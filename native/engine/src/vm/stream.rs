@@ -189,7 +189,7 @@ impl Streams {
     }
 
     /// How many there are.
-    #[cfg(sim)]
+    #[cfg(any(sim, loom))]
     pub(crate) fn len(&self) -> usize {
         lock(&self.0).len()
     }

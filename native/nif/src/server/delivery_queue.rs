@@ -3,9 +3,8 @@
 //! A *delivery process* (`sockeye_delivery`) is a process of Sockeye that sends owner processes their messages. There
 //! is one for each queue, and each serves the inboxes of many owners.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use rustler::LocalPid;
 use sockeye_engine::{Engine, Inbox, Notifier};
@@ -13,8 +12,9 @@ use sockeye_seam::settings::EventFormat;
 
 use crate::atoms;
 use crate::server::owner_inbox::OwnerInbox;
+use crate::server::queue::{Queue, Queued};
 use crate::server::relay::expect_single_answers;
-use crate::vm::{lock, process};
+use crate::vm::process;
 
 /// As many as there can be shards.
 const MOST: usize = 64;
@@ -22,21 +22,15 @@ const MOST: usize = 64;
 /// Memory that the empty inbox of a plain process may hold on to, twice.
 const KEEP: usize = 8 * 1024;
 
-/// What one delivery process serves, and who it is.
-pub(crate) struct DeliveryQueue {
-    owners: Mutex<VecDeque<Arc<OwnerInbox>>>,
-    /// The process has been told that there is something, and has not seen the queue empty since.
-    told: AtomicBool,
-    pid: Mutex<Option<LocalPid>>,
+pub(crate) type DeliveryQueue = Queue<OwnerInbox, LocalPid>;
+
+impl Queued for OwnerInbox {
+    fn queued(&self) -> &AtomicBool {
+        &self.queued
+    }
 }
 
-static QUEUES: [DeliveryQueue; MOST] = [const {
-    DeliveryQueue {
-        owners: Mutex::new(VecDeque::new()),
-        told: AtomicBool::new(false),
-        pid: Mutex::new(None),
-    }
-}; MOST];
+static QUEUES: [DeliveryQueue; MOST] = [const { Queue::new() }; MOST];
 
 /// How many have a process.
 static COUNT: AtomicUsize = AtomicUsize::new(1);
@@ -88,38 +82,7 @@ impl Notifier for OwnerNotifier {
 pub(crate) fn put_and_tell(owner: Arc<OwnerInbox>) {
     let queue = of(&owner);
     queue.put(owner);
-    queue.tell();
-}
-
-impl DeliveryQueue {
-    pub(crate) fn put(&self, owner: Arc<OwnerInbox>) {
-        if !owner.queued.swap(true, Ordering::SeqCst) {
-            lock(&self.owners).push_back(owner);
-        }
-    }
-
-    /// This process serves the queue from now on. It looks without being told.
-    pub(crate) fn begin(&self, pid: LocalPid) {
-        *lock(&self.pid) = Some(pid);
-        self.told.store(true, Ordering::SeqCst);
-    }
-
-    fn tell(&self) {
-        if !self.told.swap(true, Ordering::SeqCst)
-            && let Some(pid) = *lock(&self.pid)
-        {
-            process::send_atom(&pid, atoms::sockeye_ready());
-        }
-    }
-
-    pub(crate) fn next(&self) -> Option<Arc<OwnerInbox>> {
-        let mut owners = lock(&self.owners);
-        let owner = owners.pop_front();
-        match &owner {
-            Some(owner) => owner.queued.store(false, Ordering::SeqCst),
-            // Whoever puts something in from now on tells.
-            None => self.told.store(false, Ordering::SeqCst),
-        }
-        owner
-    }
+    queue.tell(|pid| {
+        process::send_atom(&pid, atoms::sockeye_ready());
+    });
 }

@@ -14,3 +14,9 @@ pub(crate) use system::{collections, net, task, thread, time};
 
 /// By how much bounds of bytes are smaller in the simulation, where what is small is enough to meet them.
 pub(crate) const SCALE: usize = if cfg!(sim) { 64 } else { 1 };
+
+/// What threads hand to each other with; loom's in `native/loom`.
+pub(crate) mod sync {
+    pub(crate) use std::sync::{Mutex, MutexGuard};
+    pub(crate) use tokio::sync::Notify;
+}
