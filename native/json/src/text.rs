@@ -181,7 +181,9 @@ mod tests {
     #[test]
     fn scans_find_what_is_escaped_and_nothing_else() {
         // Miri takes half an hour for all bytes: those around each bound there.
-        let bounds = [0, 0x1f, 0x20, b'!', b'"', b'#', b'[', b'\\', b']', 0x7f, 0x80, 0xff];
+        let bounds = [
+            0, 0x1f, 0x20, b'!', b'"', b'#', b'[', b'\\', b']', 0x7f, 0x80, 0xff,
+        ];
         let all: Vec<u8> = (0..=255).collect();
         let some = if cfg!(miri) { &bounds[..] } else { &all };
         for len in 1..=25 {
