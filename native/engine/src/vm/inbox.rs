@@ -53,6 +53,8 @@ pub struct Inbox {
     announces: AtomicBool,
     /// Bit n: shard n has connections that wait for room.
     waiting: AtomicU64,
+    /// Somebody found no room, and half of it has not been free since. Who comes now waits behind.
+    is_full: AtomicBool,
     epoch: AtomicU32,
 }
 
@@ -119,6 +121,7 @@ impl Inbox {
             users: AtomicUsize::new(0),
             announces: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
         })
     }
@@ -354,6 +357,7 @@ impl Inbox {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return 0;
         }
+        self.is_full.store(false, Ordering::SeqCst);
         self.waiting.swap(0, Ordering::SeqCst)
     }
 }
@@ -460,12 +464,17 @@ impl Filler<'_> {
         }
         let cost = len + EVENT_COST;
         let pending = self.inbox.pending.load(Ordering::Relaxed);
-        let no_room = pending != 0 && pending + cost > self.inbox.limit;
+        let is_full = pending > self.inbox.limit / 2 && self.inbox.is_full.load(Ordering::SeqCst);
+        let no_room = is_full || (pending != 0 && pending + cost > self.inbox.limit);
         let share_used = self.inbox.only().is_none()
             && share.bytes != 0
             && share.bytes as usize + cost > self.inbox.limit / SHARE;
         // A share is only for those who must share.
-        if no_room || (share_used && pending != 0) {
+        if no_room {
+            self.inbox.is_full.store(true, Ordering::SeqCst);
+            return Pushed::Full;
+        }
+        if share_used && pending != 0 {
             return Pushed::Full;
         }
         share.bytes = share

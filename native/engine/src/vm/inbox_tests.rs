@@ -149,6 +149,29 @@ fn who_waits_is_told_when_there_is_room() {
     assert!(inbox.wait(0), "empty: no need to wait");
 }
 
+/// Who found no room is not passed by those that come whenever a message is taken.
+#[test]
+fn a_full_inbox_takes_nothing_until_half_is_free() {
+    let (inbox, _) = inbox(1000);
+    let next = |slot, len| push(&inbox, &mut Share::default(), id(slot), len);
+    for slot in 0..10 {
+        assert_eq!(next(slot, 36), Pushed::Done);
+    }
+    assert_eq!(next(10, 36), Pushed::Full);
+    assert!(!inbox.wait(0));
+    for left in (6..10).rev() {
+        assert_eq!(drain_all(&inbox, 1).2, 0);
+        assert_eq!(next(20, 0), Pushed::Full, "{left} are left");
+    }
+    assert_eq!(drain_all(&inbox, 1).2, 1, "half is free");
+    for slot in 10..15 {
+        assert_eq!(next(slot, 36), Pushed::Done);
+    }
+    // Nobody waits: what is left may be filled up.
+    assert_eq!(drain_all(&inbox, 1).2, 0);
+    assert_eq!(next(15, 36), Pushed::Done);
+}
+
 #[test]
 fn a_refused_event_stays() {
     let (inbox, _) = inbox(1000);
