@@ -112,6 +112,85 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The next term, if it is a binary of at most 16 bytes and so many stand where it begins: these, and how many of them are its
+    /// own. Nothing is read else.
+    ///
+    /// ```
+    /// let bytes = *b"\x6d\0\0\0\x02hi and what follows";
+    /// let mut at = sockeye_etf::Cursor::new(&bytes);
+    /// assert_eq!(at.short_binary(), Some((b"hi and what foll", 2)));
+    /// assert_eq!(at.rest(), b" and what follows");
+    /// ```
+    #[inline(always)]
+    pub fn short_binary(&mut self) -> Option<(&'a [u8; 16], usize)> {
+        let (head, behind) = self.rest.split_first_chunk()?;
+        let [BINARY, 0, 0, 0, len] = *head else {
+            return None;
+        };
+        let (len, window) = (usize::from(len), behind.first_chunk::<16>()?);
+        if len > window.len() {
+            return None;
+        }
+        self.rest = behind.get(len..)?;
+        Some((window, len))
+    }
+
+    /// The next term, if it is an integer from 0 to 2^31 - 1 in its common form. Nothing is read else.
+    ///
+    /// ```
+    /// let mut at = sockeye_etf::Cursor::new(b"\x61\x07");
+    /// assert_eq!(at.short_integer(), Some(7));
+    /// assert!(at.is_at_end());
+    /// ```
+    #[inline(always)]
+    pub fn short_integer(&mut self) -> Option<u32> {
+        match *self.rest {
+            [SMALL_INTEGER, n, ref rest @ ..] => {
+                self.rest = rest;
+                Some(n.into())
+            }
+            [INTEGER, a @ 0..=127, b, c, d, ref rest @ ..] => {
+                self.rest = rest;
+                Some(u32::from_be_bytes([a, b, c, d]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The next term, if it is a float in its common form. Nothing is read else.
+    ///
+    /// ```
+    /// let mut at = sockeye_etf::Cursor::new(b"\x46\x3f\xf8\0\0\0\0\0\0");
+    /// assert_eq!(at.float(), Some(1.5));
+    /// assert!(at.is_at_end());
+    /// ```
+    #[inline(always)]
+    pub fn float(&mut self) -> Option<f64> {
+        let ([FLOAT, bytes @ ..], rest) = self.rest.split_first_chunk::<9>()? else {
+            return None;
+        };
+        let v = f64::from_be_bytes(*bytes);
+        self.rest = rest;
+        v.is_finite().then_some(v)
+    }
+
+    /// The name of the next term, if it is an atom in its common form. Nothing is read else.
+    ///
+    /// ```
+    /// let mut at = sockeye_etf::Cursor::new(b"\x77\x04true");
+    /// assert_eq!(at.short_atom(), Some(&b"true"[..]));
+    /// assert!(at.is_at_end());
+    /// ```
+    #[inline(always)]
+    pub fn short_atom(&mut self) -> Option<&'a [u8]> {
+        let [SMALL_ATOM, len, ref behind @ ..] = *self.rest else {
+            return None;
+        };
+        let (name, rest) = behind.split_at_checked(len.into())?;
+        self.rest = rest;
+        Some(name)
+    }
+
     /// What has not been read.
     #[inline]
     pub fn rest(&self) -> &'a [u8] {

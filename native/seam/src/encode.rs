@@ -7,6 +7,7 @@ use sockeye_json::{MAX_DIGITS, Null, text};
 
 use crate::etf_term::EtfTerm;
 use crate::read::EncodeError;
+use crate::short;
 use EncodeError::{DuplicateKey, NotJson, Struct};
 
 /// More bytes than this have more than [`MAX_DIGITS`] digits: a byte is worth 2.408 of them.
@@ -115,6 +116,9 @@ impl<'a> Encoder<'a, '_> {
 
     /// Writes a value; `false` if that is a container, which has been opened.
     fn value(&mut self) -> Outcome<'a, bool> {
+        if self.short_string() || self.short_number() || self.literal() {
+            return Ok(true);
+        }
         let start = self.at;
         match self.at.token().map_err(malformed(start))? {
             Token::Binary(bytes) => self.string(bytes, start)?,
@@ -221,6 +225,50 @@ impl<'a> Encoder<'a, '_> {
         }
     }
 
+    /// Writes the string that is next, if it is a word as most are. Nothing is read or written else.
+    #[inline(always)]
+    fn short_string(&mut self) -> bool {
+        let mut at = self.at;
+        match at.short_binary() {
+            Some((window, len)) if short::push_plain(self.out, window, len) => {
+                self.at = at;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The same for a number of few digits.
+    #[inline(always)]
+    fn short_number(&mut self) -> bool {
+        let mut at = self.at;
+        let is_short = if let Some(n) = at.short_integer() {
+            short::push_digits(self.out, n)
+        } else if let Some(v) = at.float() {
+            short::push_cents(self.out, v)
+        } else {
+            false
+        };
+        if is_short {
+            self.at = at;
+        }
+        is_short
+    }
+
+    /// The same for `true`, `false` and `null`.
+    #[inline(always)]
+    fn literal(&mut self) -> bool {
+        let mut at = self.at;
+        match at.short_atom() {
+            Some(b"true") => self.out.extend_from_slice(b"true"),
+            Some(b"false") => self.out.extend_from_slice(b"false"),
+            Some(b"null") => self.out.extend_from_slice(b"null"),
+            _ => return false,
+        }
+        self.at = at;
+        true
+    }
+
     fn string(&mut self, bytes: &[u8], start: Cursor<'a>) -> Outcome<'a, ()> {
         if text::push_bytes(self.out, bytes) {
             Ok(())
@@ -320,7 +368,16 @@ impl<'a> Encoder<'a, '_> {
     }
 
     /// Writes a key and its colon. Its value is next.
+    #[inline]
     fn key(&mut self) -> Outcome<'a, Kinds> {
+        if self.short_string() {
+            self.out.push(b':');
+            return Ok(BINARY);
+        }
+        self.other_key()
+    }
+
+    fn other_key(&mut self) -> Outcome<'a, Kinds> {
         let mut at = self.at;
         if let (Ok(Token::Atom(name)), value) = (at.token(), at)
             && name.is("__struct__")

@@ -20,6 +20,7 @@ pub mod events;
 pub mod frames;
 pub mod read;
 pub mod settings;
+mod short;
 pub mod topic_changes;
 pub mod value;
 pub mod write;
