@@ -12,8 +12,11 @@
 %% A map of many has more levels, and a garbage collection is work, too.
 -define(MORE, 3).
 
-%% Whom the engine's process serves.
-watched_test() ->
+%% Whom the engine's process serves: a process of one connection, and one of another kind.
+watched_test() -> watched(until_dead).
+known_test() -> watched(known).
+
+watched(How) ->
     with_server(#{}, fun(_, _) ->
         case whereis(sockeye_link_writer) of
             undefined ->
@@ -21,7 +24,7 @@ watched_test() ->
             Writer ->
                 %% The engine knows of none of these, and takes no notice.
                 Id = fun() -> 1 bsl 62 + erlang:unique_integer([positive]) end,
-                flat(Writer, fun(Pid) -> sockeye_link_writer:watch(Writer, Id(), Pid, 0) end)
+                flat(Writer, fun(Pid) -> sockeye_link_writer:watch(Writer, Id(), Pid, 0, How) end)
         end
     end).
 

@@ -170,7 +170,7 @@ early(Status, Line) -> io_lib:format("it ended at once, with status ~b: ~ts", [S
 
 -spec connected(port(), file:filename()) -> gen_tcp:socket().
 connected(Port, Path) ->
-    Options = [binary, {active, false}, {packet, 4}, {packet_size, ?MOST_PACKET}, {buffer, 65536}, {sndbuf, ?MOST_PACKET},
+    Options = [binary, {active, false}, {packet, 4}, {packet_size, ?MOST_PACKET}, {buffer, 131072}, {sndbuf, ?MOST_PACKET},
                {recbuf, ?MOST_PACKET}],
     case gen_tcp:connect({local, Path}, 0, Options, ?ANSWER_MS) of
         {ok, Socket} -> Socket;

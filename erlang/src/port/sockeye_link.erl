@@ -58,7 +58,8 @@
          began = 0 :: integer(),
          %% Starts since the engine has last lived for a while.
          failed = 0 :: non_neg_integer(),
-         ids = #{} :: #{sockeye_wire:id() => {role(), pid()}},
+         %% Of handlers and acceptors, which are as many as connections, as little as can be.
+         ids = #{} :: #{sockeye_wire:id() => pid() | {role(), pid()}},
          %% And whom they bring messages.
          couriers = #{} :: #{pid() => pid()},
          pieces = sockeye_port_pieces:new() :: sockeye_port_pieces:pieces(),
@@ -269,9 +270,9 @@ packet(Packet, State) ->
 -spec came(term(), #state{}) -> #state{} | {broken, binary()}.
 came({batch, Id, Flags, Events}, #state{ids = Ids, run = Run, pieces = Pieces} = State) ->
     case Ids of
-        #{Id := {_, Pid}} ->
+        #{Id := Known} ->
             case sockeye_port_flow:brought(Id, iolist_size(Events), map_size(Ids), sockeye_port_pieces:largest(Pieces)) of
-                true -> Pid ! {sockeye_batch, Run, Id, Flags, Events}, State;
+                true -> known(Known) ! {sockeye_batch, Run, Id, Flags, Events}, State;
                 false -> {broken, <<"more batches than it may send">>}
             end;
         _ ->
@@ -291,7 +292,8 @@ came({message, 0, Message}, State) ->
     end;
 came({message, Id, Message}, #state{ids = Ids} = State) ->
     case {Ids, sockeye_wire:term(Message)} of
-        {#{Id := {_, Pid}}, {ok, Term}} ->
+        {#{Id := Known}, {ok, Term}} ->
+            Pid = known(Known),
             Pid ! Term,
             case sockeye_port_told:told(Pid, iolist_size(Message), State#state.told) of
                 too_many -> {broken, <<"more messages than a process takes">>};
@@ -344,8 +346,12 @@ tell_owner(ServerId, Name, Conn, #state{run = Run} = State) ->
 
 -spec watch(sockeye_wire:id(), role(), pid(), sockeye_wire:id(), #state{}) -> #state{}.
 watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Writer} = State) ->
-    ok = sockeye_link_writer:watch(Writer, Id, Pid, Host),
+    %% The engine gives up those of other roles only.
+    IsUntilDead = Role =:= handler orelse Role =:= acceptor,
+    ok = sockeye_link_writer:watch(Writer, Id, Pid, Host, case IsUntilDead of true -> until_dead; false -> known end),
     case Role =:= plain orelse Role =:= plain_batch of
+        false when IsUntilDead ->
+            State#state{ids = Ids#{Id => Pid}};
         true ->
             case sockeye_port_courier:start_link(Pid, Role =:= plain_batch) of
                 none ->
@@ -360,12 +366,16 @@ watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Write
             State#state{ids = Ids#{Id => {Role, Pid}}}
     end.
 
+-spec known(pid() | {role(), pid()}) -> pid().
+known({_, Pid}) -> Pid;
+known(Pid) -> Pid.
+
 -spec forget(sockeye_wire:id(), #state{}) -> #state{}.
 forget(Id, #state{ids = Ids, couriers = Couriers} = State) ->
     case maps:take(Id, Ids) of
-        {{_, Pid}, Rest} ->
+        {Known, Rest} ->
             ok = sockeye_port_flow:forget(Id),
-            is_map_key(Pid, Couriers) andalso sockeye_port_courier:stop(Pid),
+            is_map_key(known(Known), Couriers) andalso sockeye_port_courier:stop(known(Known)),
             State#state{ids = Rest};
         error ->
             State
@@ -411,9 +421,9 @@ no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
     ok = sockeye_port_grants:forget_all(),
     ok = sockeye_port_descriptors:engine_gone(),
     %% Servers and clients after their processes, whom they may have to tell as well.
-    {Hosts, Others} = lists:partition(fun({Role, _}) -> Role =:= host end, maps:values(Ids)),
-    lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end,
-                  lists:usort([Pid || {Role, Pid} <- Others, Role =/= engine]) ++ [Pid || {_, Pid} <- Hosts]).
+    All = maps:values(Ids),
+    Others = [known(Known) || Known <- All, is_pid(Known) orelse not lists:member(element(1, Known), [host, engine])],
+    lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end, lists:usort(Others) ++ [Pid || {host, Pid} <- All]).
 
 %% How it has ended, which it is made to, and what it said last.
 -spec ended(term(), #state{}) -> {term(), [binary()]}.

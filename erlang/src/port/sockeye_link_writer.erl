@@ -9,7 +9,7 @@
 -module(sockeye_link_writer).
 
 -export([start_link/2]).
--export([watch/4]).
+-export([watch/5]).
 -export([unwatch/2]).
 -export([give_up/2]).
 -export([post/2]).
@@ -22,6 +22,8 @@
 %% What one write collects.
 -define(MOST, 65536).
 -define(BEGUN, 32).
+%% After so many ends, what they have left on the heap is given back.
+-define(MANY_ENDS, 1000).
 
 -record(w,
         {link :: pid(),
@@ -31,8 +33,11 @@
          command = erlang:system_info(otp_release) =:= "25" :: boolean(),
          %% What is large, of each process with all that it has said behind it: the next one first.
          large = [] :: [{pid(), [item(), ...]}],
-         ids = #{} :: #{sockeye_wire:id() => {pid(), Host :: sockeye_wire:id(), reference()}},
-         monitors = #{} :: #{reference() => sockeye_wire:id()}}).
+         %% Processes that have ended since the heap was looked through.
+         ended = 0 :: non_neg_integer(),
+         %% Those that the engine may give up. Of the others, which are as many as connections, nothing is kept here: their monitors
+         %% know who they are.
+         ids = #{} :: #{sockeye_wire:id() => {pid(), reference()}}}).
 
 -type item() :: iodata() | {room, reference()}.
 
@@ -48,10 +53,11 @@ start_link(Run, Socket) ->
     Args = [self(), Run, Socket],
     sockeye_processes:start(fun() -> {ok, Pid} = proc_lib:start_link(?MODULE, init, Args), Pid end).
 
-%% `Host' is the process of its server or client, or 0.
--spec watch(pid(), sockeye_wire:id(), pid(), sockeye_wire:id()) -> ok.
-watch(Writer, Id, Pid, Host) ->
-    Writer ! {watch, Id, Pid, Host},
+%% `Host' is the process of its server or client, or 0. Unless it is known to be watched until it is dead, it can be given up, be
+%% unwatched, or be the host of others.
+-spec watch(pid(), sockeye_wire:id(), pid(), sockeye_wire:id(), known | until_dead) -> ok.
+watch(Writer, Id, Pid, Host, How) ->
+    Writer ! {watch, Id, Pid, Host, How},
     ok.
 
 %% Nobody can bring this process its messages: for the engine it is dead.
@@ -108,8 +114,14 @@ init(Link, Run, Socket) ->
 
 %% Collects what is there into one packet.
 -spec loop(#w{}) -> no_return().
-loop(#w{large = []} = W) ->
+loop(#w{large = [], ended = Ended} = W) when Ended < ?MANY_ENDS ->
     receive Message -> take(Message, [], 0, W) end;
+loop(#w{large = []} = W) ->
+    receive Message -> take(Message, [], 0, W)
+    after 0 ->
+            true = erlang:garbage_collect(),
+            loop(W#w{ended = 0})
+    end;
 loop(W) ->
     receive Message -> take(Message, [], 0, W)
     after 0 -> loop(large(W))
@@ -141,25 +153,27 @@ take({room, From, Ref}, Sections, Size, W) ->
         none -> Ref ! {Ref, room}, more(Sections, Size, W);
         Next -> more(Sections, Size, Next)
     end;
-take({watch, Id, Pid, Host}, Sections, Size, #w{ids = Ids, monitors = Monitors} = W) ->
-    Ref = erlang:monitor(process, Pid),
-    more(Sections, Size, W#w{ids = Ids#{Id => {Pid, Host, Ref}}, monitors = Monitors#{Ref => Id}});
+take({watch, Id, Pid, Host, How}, Sections, Size, #w{ids = Ids} = W) ->
+    Ref = erlang:monitor(process, Pid, [{tag, {died, How, Id, Host}}]),
+    case How of
+        known -> more(Sections, Size, W#w{ids = Ids#{Id => {Pid, Ref}}});
+        until_dead -> more(Sections, Size, W)
+    end;
 take({unwatch, Id}, Sections, Size, W) ->
     more(Sections, Size, forget(Id, W));
 take({give_up, Id}, Sections, Size, #w{ids = Ids} = W) when is_map_key(Id, Ids) ->
-    died([Id], Sections, Size, W);
-take({'DOWN', Ref, process, _, _}, Sections, Size, #w{ids = Ids, monitors = Monitors} = W) when is_map_key(Ref, Monitors) ->
-    #{Ref := Id} = Monitors,
-    #{Id := {_, Host, _}} = Ids,
-    %% Who died after its server made no mistake.
+    #{Id := {Pid, _}} = Ids,
+    died([{Id, Pid}], Sections, Size, W);
+take({{died, How, Id, Host}, _Ref, process, Pid, _}, Sections, Size, #w{ids = Ids} = W) when How =:= until_dead; is_map_key(Id, Ids) ->
     case Ids of
-        #{Host := {Server, _, _}} ->
+        %% Who died after its server made no mistake.
+        #{Host := {Server, _}} ->
             case is_process_alive(Server) of
-                true -> died([Id], Sections, Size, W);
-                false -> died([Host, Id], Sections, Size, W)
+                true -> died([{Id, Pid}], Sections, Size, W);
+                false -> died([{Host, Server}, {Id, Pid}], Sections, Size, W)
             end;
         _ ->
-            died([Id], Sections, Size, W)
+            died([{Id, Pid}], Sections, Size, W)
     end;
 take(_Message, Sections, Size, W) ->
     more(Sections, Size, W).
@@ -199,20 +213,20 @@ large(#w{large = [{From, [Item | Items]} | Others]} = W) ->
     end.
 
 -spec forget(sockeye_wire:id(), #w{}) -> #w{}.
-forget(Id, #w{ids = Ids, monitors = Monitors} = W) ->
+forget(Id, #w{ids = Ids} = W) ->
     case maps:take(Id, Ids) of
-        {{_, _, Ref}, Rest} ->
+        {{_, Ref}, Rest} ->
             %% Without `flush', which looks through the mailbox: thousands may have ended at a time.
             true = demonitor(Ref),
-            W#w{ids = Rest, monitors = maps:remove(Ref, Monitors)};
+            W#w{ids = Rest};
         error ->
             W
     end.
 
--spec died([sockeye_wire:id()], [iodata()], non_neg_integer(), #w{}) -> no_return().
-died([Id | Ids], Sections, Size, #w{link = Link, ids = Known} = W) ->
+-spec died([{sockeye_wire:id(), pid()}], [iodata()], non_neg_integer(), #w{}) -> no_return().
+died([{Id, Pid} | Ids], Sections, Size, #w{link = Link, ended = Ended} = W0) ->
+    W = W0#w{ended = Ended + 1},
     Link ! {sockeye_died, Id},
-    #{Id := {Pid, _, _}} = Known,
     {Bytes, [Section]} = sockeye_wire:down(Id),
     _ = sockeye_port_flow:given(Bytes),
     case behind(Pid, [Section], W) of
