@@ -64,9 +64,9 @@ pub(crate) fn push_digits(out: &mut Vec<u8>, n: u32) -> bool {
     }
     // Two halves of four digits, then four quarters of two, then eight digits, the first one in the lowest byte.
     let halves = u64::from(n / 10_000) | u64::from(n % 10_000) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let quarters = hundreds | (halves - 100 * hundreds) << 16;
-    let tens = (quarters * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
     let digits = tens | (quarters - 10 * tens) << 8;
     let zeros = digits.trailing_zeros() / 8;
     let text = (digits | const { all(b'0') }) >> (8 * zeros);
