@@ -29,6 +29,7 @@
 //! assert!(matches!(progress, Progress::Open));
 //! ```
 
+pub mod buffers;
 pub mod close;
 mod config;
 mod decode;

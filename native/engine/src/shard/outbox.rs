@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::model::shared::Shared;
 use crate::net::transport::Transport;
 
 /// Parts that one system call writes.
@@ -20,19 +21,19 @@ const CHUNK: usize = 4096;
 /// A part of a shared buffer.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    buffer: Arc<Vec<u8>>,
+    buffer: Arc<Shared>,
     start: u32,
     end: u32,
 }
 
 impl Segment {
-    pub(crate) fn new(buffer: Arc<Vec<u8>>, start: u32, end: u32) -> Self {
+    pub(crate) fn new(buffer: Arc<Shared>, start: u32, end: u32) -> Self {
         Segment { buffer, start, end }
     }
 
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         let len = bytes.len() as u32;
-        Segment::new(Arc::new(bytes.to_vec()), 0, len)
+        Segment::new(Shared::new(bytes.to_vec()), 0, len)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -62,7 +63,7 @@ impl Segment {
                 own.extend_from_slice(self.bytes());
                 own.extend_from_slice(other.bytes());
                 let end = own.len() as u32;
-                let buffer = Arc::new(own);
+                let buffer = Shared::new(own);
                 *self = Segment::new(buffer, 0, end);
                 return;
             }
@@ -188,7 +189,7 @@ impl Outbox {
                 *part = Segment {
                     start: 0,
                     end: own.len() as u32,
-                    buffer: Arc::new(own),
+                    buffer: Shared::new(own),
                 };
             }
         }
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn neighbours_merge() {
-        let buffer = Arc::new(b"abcdef".to_vec());
+        let buffer = Shared::new(b"abcdef".to_vec());
         let mut outbox = Outbox::default();
         outbox.push(Segment::new(buffer.clone(), 0, 2));
         outbox.push(Segment::new(buffer.clone(), 2, 3));
@@ -248,19 +249,19 @@ mod tests {
 
     #[test]
     fn a_part_of_a_shared_buffer_is_copied_before_it_grows() {
-        let shared = Arc::new(vec![b'x'; 10]);
+        let shared = Shared::new(vec![b'x'; 10]);
         let mut outbox = Outbox::default();
         for _ in 0..200 {
             outbox.push_bytes(b"-");
             outbox.push(Segment::new(shared.clone(), 2, 4));
         }
         assert_eq!(contents(&outbox).concat(), b"-xx".repeat(200));
-        assert_eq!(*shared, vec![b'x'; 10]);
+        assert_eq!(**shared, vec![b'x'; 10]);
     }
 
     #[test]
     fn a_small_rest_leaves_a_large_buffer() {
-        let large = Arc::new(vec![b'x'; 1000]);
+        let large = Shared::new(vec![b'x'; 1000]);
         let mut outbox = Outbox::default();
         outbox.push(Segment::new(large.clone(), 10, 20));
         outbox.compact();

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::model::shared::Shared;
 use crate::server::{Server, bump};
 use crate::shard::conn::Conn;
 use crate::shard::op::{Command, Control, Frames, Op};
@@ -203,7 +204,7 @@ impl Shard {
     }
 
     fn frames(self: &Rc<Self>, Frames { bytes, commands }: Frames) {
-        let buffer = Arc::new(bytes);
+        let buffer = Shared::new(bytes);
         for (id, part) in commands {
             let Some(conn) = self.conn(id) else {
                 if let Command::Stream(..) = part {

@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sockeye_protocol::{CloseReason, ClosedBy, Progress, Session};
@@ -14,13 +13,14 @@ use super::ending::LINGER;
 use super::state::{ConnState, PeerEof, Phase, Unread, Writing};
 use crate::model::clock::ticks;
 use crate::model::compression::Compression;
+use crate::model::shared::Shared;
 use crate::model::trace::Tracer;
 use crate::server::bump;
 use crate::shard::Shard;
 use crate::shard::deliver::{Delivery, HOLD, Held};
 use crate::shard::outbox::Segment;
 
-/// How much is read at once while the receiver is behind.
+/// How much is read at once while the receiver is behind, beside the rest of a frame.
 const SMALL_READ: usize = 8 * 1024;
 
 /// Answers to pings that may wait in the queue before reading stops.
@@ -61,7 +61,7 @@ impl Conn {
         self.server.saved(saved);
         // Never longer than it was, and that has been counted in 32 bits.
         let len = out.len() as u32;
-        Segment::new(Arc::new(out), 0, len)
+        Segment::new(Shared::new(out), 0, len)
     }
 
     /// Writes what is queued, as much as the socket takes.
@@ -430,7 +430,12 @@ impl ConnState {
             // The session throws away what comes after our close frame.
             _ if !self.session.is_open() => Some(SMALL_READ),
             Some(_) => (!self.is_held_back()).then_some(SMALL_READ),
-            None if self.receiver.is_half_full() => Some(SMALL_READ),
+            // What is left of a frame has its place already; what stands behind it may have to wait.
+            None if self.receiver.is_half_full() => {
+                let (left, _) = self.session.within();
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                Some(left.saturating_add(SMALL_READ))
+            }
             None => Some(usize::MAX),
         }
     }
