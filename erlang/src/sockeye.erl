@@ -71,7 +71,8 @@
 %% `stream': a piece of a message that is sent as it is produced: `first', any number of `more', `last'. The message belongs to the
 %% process that sent `first': pieces of others, and pieces with no `first', are `{error, not_streaming}', a second `first' is `{error,
 %% streaming}'. A character of a text may be cut between two pieces. What else is sent to the connection meanwhile, but for pings, pongs
-%% and Close frames, waits for `last', within `send_queue_size', and is lost when the connection ends without it.
+%% and Close frames, waits for `last', within `send_queue_size', and is lost when the connection ends without it. The pieces do not wait
+%% for it: they have as much room beside it.
 
 -type event() :: {open, conn_info()}
                | {json, term()} | {text | binary, binary()}

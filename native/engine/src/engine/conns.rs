@@ -59,6 +59,20 @@ impl Engine {
         reserved
     }
 
+    /// The same for a piece of a message: what waits for the end of that does not count.
+    pub fn reserve_piece(&self, conn: ConnId, piece: Piece, len: usize) -> Result<(), SendError> {
+        if piece == Piece::First {
+            return self.reserve(conn, len);
+        }
+        let shard = self.shard_of(conn).ok_or(SendError::Closed)?;
+        let behind = shard.open_messages.behind(conn);
+        let reserved = shard.slots.reserve_beside(conn, len, behind);
+        if reserved == Err(SendError::Busy) {
+            self.note_busy(conn);
+        }
+        reserved
+    }
+
     #[cold]
     fn note_busy(&self, conn: ConnId) {
         let server = self.home_of(conn).and_then(|home| self.server(home.server));

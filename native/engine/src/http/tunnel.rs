@@ -9,7 +9,7 @@ use hyper::rt::{Read, Write};
 use hyper::upgrade::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::h2::{OpenStream, Ticket};
+use super::h2::{OpenTunnel, Ticket};
 use crate::net::transport::Stream;
 
 /// Bytes that are handed over at once, a frame of HTTP/2 as large as each client takes it. They are copied, so what the queue
@@ -23,12 +23,12 @@ thread_local! {
 
 pub(super) struct Tunnel {
     stream: Upgraded,
-    open: OpenStream,
+    open: OpenTunnel,
     ticket: Ticket,
 }
 
 impl Tunnel {
-    pub(super) fn new(stream: Upgraded, open: OpenStream) -> Self {
+    pub(super) fn new(stream: Upgraded, open: OpenTunnel) -> Self {
         Tunnel {
             stream,
             open,

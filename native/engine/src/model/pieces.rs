@@ -86,6 +86,8 @@ pub struct Undo(Option<OwnedMessage>);
 pub(crate) struct OpenMessages {
     count: AtomicUsize,
     open: Mutex<HashMap<ConnId, OwnedMessage>>,
+    /// Bytes of other messages that wait for the end of an open one.
+    behind: Mutex<HashMap<ConnId, usize>>,
 }
 
 impl OpenMessages {
@@ -131,6 +133,27 @@ impl OpenMessages {
     /// Takes the last piece back.
     pub(crate) fn undo(&self, conn: ConnId, Undo(before): Undo) {
         self.put(&mut self.lock(), conn, before);
+    }
+
+    /// So many more bytes wait for the end of the open message.
+    pub(crate) fn add_behind(&self, conn: ConnId, len: usize) {
+        *lock(&self.behind).entry(conn).or_default() += len;
+    }
+
+    /// Those bytes wait no more.
+    pub(crate) fn free_behind(&self, conn: ConnId) {
+        lock(&self.behind).remove(&conn);
+    }
+
+    /// Bytes that wait for the end of the open message: its own pieces need not wait for them.
+    pub(crate) fn behind(&self, conn: ConnId) -> usize {
+        lock(&self.behind).get(&conn).copied().unwrap_or_default()
+    }
+
+    /// How many connections have messages that wait for the end of another.
+    #[cfg(any(sim, loom))]
+    pub(crate) fn kept_behind(&self) -> usize {
+        lock(&self.behind).len()
     }
 
     /// How many there are.

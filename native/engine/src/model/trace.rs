@@ -112,6 +112,9 @@ impl Trace {
         let walk = if incoming { come } else { go };
         let mut is_heard = true;
         walk.feed(bytes, tracer.payload, &mut |head, size, payload| {
+            if !is_heard {
+                return;
+            }
             let now = Instant::now();
             if window.is_none_or(|begin| now.duration_since(begin) >= WINDOW) {
                 *window = Some(now);
@@ -292,6 +295,26 @@ mod tests {
             payload: 0,
             tell: Box::new(tell),
         }
+    }
+
+    #[test]
+    fn who_has_gone_is_told_no_more() {
+        let mut traces = Traces::default();
+        let told = Arc::new(Mutex::new(0));
+        let count = told.clone();
+        let tell = move |frame: Option<&TracedFrame<'_>>| {
+            *count.lock().unwrap() += usize::from(frame.is_some());
+            false
+        };
+        let tracer = Tracer {
+            id: 1,
+            rate: 9,
+            payload: 0,
+            tell: Box::new(tell),
+        };
+        traces.add(tracer, 0, [b"", b""]);
+        assert!(traces.see(true, &[0x82, 0, 0x82, 0]), "nobody is left");
+        assert_eq!(*told.lock().unwrap(), 1);
     }
 
     #[test]

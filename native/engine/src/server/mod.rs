@@ -354,6 +354,7 @@ impl Server {
             ("sharing", load(&self.counters.sharing)),
             ("questions", self.questions.len()),
             ("streams", self.streams.len()),
+            ("bytes of an answer", self.streams.waiting()),
             ("admitted", self.admitted.len()),
             ("topics", self.topics.all().len()),
             (

@@ -108,12 +108,22 @@ impl Slots {
     ///
     /// An empty queue takes a frame of any size, so that one larger than the bound can pass.
     pub(crate) fn reserve(&self, id: ConnId, len: usize) -> Result<(), SendError> {
-        self.reserve_unless(id, len, CLOSING)
+        self.reserve_unless(id, len, CLOSING, 0)
+    }
+
+    /// The same beside so many bytes that are queued and wait for these.
+    pub(crate) fn reserve_beside(
+        &self,
+        id: ConnId,
+        len: usize,
+        behind: usize,
+    ) -> Result<(), SendError> {
+        self.reserve_unless(id, len, CLOSING, behind as u64)
     }
 
     /// The same for a frame that was on its way before a close was asked for.
     pub(crate) fn reserve_earlier(&self, id: ConnId, len: usize) -> Result<(), SendError> {
-        self.reserve_unless(id, len, 0)
+        self.reserve_unless(id, len, 0, 0)
     }
 
     /// Counts bytes as queued only if there is room for all of them: then there is for each part.
@@ -137,7 +147,13 @@ impl Slots {
         false
     }
 
-    fn reserve_unless(&self, id: ConnId, len: usize, flag: u64) -> Result<(), SendError> {
+    fn reserve_unless(
+        &self,
+        id: ConnId,
+        len: usize,
+        flag: u64,
+        behind: u64,
+    ) -> Result<(), SendError> {
         let Some((slot, mut state)) = self.current(id) else {
             return Err(SendError::Closed);
         };
@@ -147,7 +163,7 @@ impl Slots {
                 return Err(SendError::Closed);
             }
             let queued = state & QUEUED_MASK;
-            let fits = queued == 0 || queued + len as u64 <= limit;
+            let fits = queued <= behind || queued + len as u64 <= limit + behind;
             let next = if fits {
                 state + len as u64
             } else {
@@ -319,6 +335,17 @@ mod tests {
             slots.close(id);
             assert!(!slots.reserve_all(id, 1));
         }
+    }
+
+    #[test]
+    fn the_bound_beside_what_waits() {
+        let slots = Slots::new(7);
+        let id = slots.open(0, 0, 100, 3).unwrap();
+        assert_eq!(slots.reserve(id, 60), Ok(()));
+        assert_eq!(slots.reserve_beside(id, 101, 59), Err(SendError::Busy));
+        assert_eq!(slots.reserve_beside(id, 1000, 60), Ok(()));
+        assert_eq!(slots.reserve_beside(id, 1, 60), Err(SendError::Busy));
+        assert_eq!(slots.queued(id), 1060);
     }
 
     #[test]

@@ -188,6 +188,14 @@ impl Streams {
             .for_each(|source| source.end(StreamEnd::Broken));
     }
 
+    /// The most bytes of one that wait for its client.
+    #[cfg(sim)]
+    pub(crate) fn waiting(&self) -> usize {
+        let all = lock(&self.0);
+        let waiting = all.values().map(|source| lock(&source.0).waiting.len());
+        waiting.max().unwrap_or_default()
+    }
+
     /// How many there are.
     #[cfg(any(sim, loom))]
     pub(crate) fn len(&self) -> usize {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye_engine::op::Command;
 use sockeye_engine::pieces::{Piece, StreamError};
-use sockeye_engine::{Broadcast, ConnId, Mode, SendError, ServerConfig, ShardSet};
+use sockeye_engine::{Broadcast, ConnId, Frames, Mode, SendError, ServerConfig, ShardSet};
 use sockeye_protocol::Kind;
 use sockeye_protocol::frame::{self, Opcode};
 
@@ -206,4 +207,43 @@ fn a_piece_that_is_taken_back_too_late_leaves_nothing() {
     world.engine.unstream(conn, undo);
     let more = piece(Piece::More).err();
     assert_eq!(more, Some(StreamError::NotStreaming));
+}
+
+/// Sends a piece of a message, as a process does.
+fn piece(world: &World, conn: ConnId, step: Piece, payload: &[u8]) -> Result<(), SendError> {
+    let undo = world.engine.stream(conn, 1, Kind::Text, step, payload);
+    let (op, is_last) = match step {
+        Piece::First => (Opcode::Text, false),
+        Piece::More => (Opcode::Continuation, false),
+        Piece::Last => (Opcode::Continuation, true),
+    };
+    let mut frames = Frames::default();
+    frame::write_fragment(&mut frames.bytes, op, is_last, payload, None);
+    let len = frames.bytes.len();
+    world.engine.reserve_piece(conn, step, len)?;
+    let part = Command::Stream(0..len as u32, step, undo.unwrap());
+    frames.commands.push((conn, part));
+    world.engine.send(conn.shard(), frames);
+    Ok(())
+}
+
+#[test]
+fn a_message_in_pieces_does_not_wait_for_what_waits_for_it() {
+    let (world, mut puller) = World::pulled(1, queue(100));
+    let (mut client, conn) = world.open(&mut puller);
+    piece(&world, conn, Piece::First, b"a").unwrap();
+    client.expect(Opcode::Text, b"a");
+    world.send(conn, Opcode::Text, &wire(60)).unwrap();
+    world.settle();
+    let others = world.send(conn, Opcode::Text, &wire(60));
+    assert_eq!(others, Err(SendError::Busy), "the bound stands for others");
+    piece(&world, conn, Piece::More, &[b'b'; 90]).unwrap();
+    client.expect(Opcode::Continuation, &[b'b'; 90]);
+    world.settle();
+    // As into an empty queue.
+    piece(&world, conn, Piece::Last, &[b'c'; 5000]).unwrap();
+    client.expect(Opcode::Continuation, &[b'c'; 5000]);
+    client.expect(Opcode::Text, &wire(60));
+    world.settle();
+    assert_eq!(world.stats(conn).unwrap().queue, 0);
 }

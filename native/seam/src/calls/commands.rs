@@ -195,7 +195,7 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
                 let undo = engine.stream(conn, r.caller(), kind, step, &bytes)?;
                 frames::append_piece(kind, step, &bytes, receiver.format.role, &mut out.bytes);
                 let reserved = match range(start, out.bytes.len()) {
-                    Some((range, len)) => match engine.reserve(conn, len) {
+                    Some((range, len)) => match engine.reserve_piece(conn, step, len) {
                         Ok(()) => Ok(range),
                         Err(e) => Err(SendFailure::Send(e)),
                     },

@@ -1,6 +1,7 @@
 //! Frames for one connection: all of them, or none.
 
 use sockeye_engine::op::Command;
+use sockeye_engine::pieces::Piece;
 use sockeye_engine::{ConnId, Engine, Frames, SendError};
 
 use crate::calls::commands::Gathered;
@@ -123,7 +124,12 @@ fn prepare<'a, R: Reader<'a>>(
     let len = frames.bytes.len();
     // A close needs no room.
     if len > 0 {
-        engine.reserve(conn, len).map_err(SendFailure::Send)?;
+        let step = frames.commands.iter().find_map(|(_, part)| match part {
+            Command::Stream(_, step, _) => Some(*step),
+            _ => None,
+        });
+        let reserved = engine.reserve_piece(conn, step.unwrap_or(Piece::First), len);
+        reserved.map_err(SendFailure::Send)?;
     }
     let is_closing = !closes.is_empty();
     for (code, reason) in closes {

@@ -9,7 +9,8 @@ use hyper::upgrade::OnUpgrade;
 use sockeye_protocol::handshake::client::generate_key;
 use sockeye_protocol::handshake::{Refusal, Request};
 
-use super::{Http2Connection, OpenStream, StreamClient};
+use super::wanted::OpenTunnel;
+use super::{Http2Connection, StreamClient};
 use crate::admission::{forwarded, gate};
 use crate::http::body::Body;
 use crate::http::proxy::{self, Route, accept_key};
@@ -23,11 +24,12 @@ use crate::world::time;
 /// Opens a WebSocket on a stream.
 pub(super) async fn connect(
     carrier: &Rc<Http2Connection>,
+    stream: u32,
     upgraded: OnUpgrade,
     request: Request,
 ) -> Result<Response<Body>, Refused> {
     if let Some(route) = carrier.server.config.passes(&request) {
-        return pass(carrier, upgraded, route, &request).await;
+        return pass(carrier, stream, upgraded, route, &request).await;
     }
     let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, &request).into_owned();
     let admission = gate::decide(&carrier.server, &carrier.peer_info, &peer_info, &request).await?;
@@ -44,7 +46,7 @@ pub(super) async fn connect(
         }
     }
     *answer.status_mut() = StatusCode::OK;
-    let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
+    let open = OpenTunnel::new(carrier, stream);
     let carrier = carrier.clone();
     task::spawn_local(async move {
         let server = carrier.server.clone();
@@ -75,13 +77,14 @@ const OF_HTTP_1: [HeaderName; 3] = [
 /// Asks a server behind for a WebSocket, in the form that HTTP/1.1 has for that.
 async fn pass(
     carrier: &Rc<Http2Connection>,
+    stream: u32,
     upgraded: OnUpgrade,
     route: Route<'_>,
     request: &Request,
 ) -> Result<Response<Body>, Refused> {
     let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, request);
     let permit = carrier.permit(&peer_info)?;
-    let open = OpenStream::new(carrier, |carrier| &carrier.tunnels);
+    let open = OpenTunnel::new(carrier, stream);
     let key = generate_key();
     let service = &carrier.service;
     let (mut answer, passed) =

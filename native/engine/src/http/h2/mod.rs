@@ -12,6 +12,7 @@ mod heads;
 mod heads_tests;
 mod streams;
 mod transport;
+mod wanted;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -39,7 +40,7 @@ use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
 use crate::server::{Permit, Server};
 use crate::shard::Shard;
-use crate::world::task::{self, AbortHandle};
+use crate::world::task;
 use crate::world::time::{self, Instant};
 
 use allowance::{AbuseLimits, Allowance};
@@ -47,6 +48,8 @@ use handover::Handover;
 pub(super) use handover::Ticket;
 use heads::InboundFrames;
 use streams::{OutboundFrames, Streams, WaitsFor, number};
+use wanted::AbortOnDrop;
+pub(super) use wanted::OpenTunnel;
 
 /// Streams that a client may have open at once: as many as RFC 9113 wants at least.
 const STREAMS: u32 = 100;
@@ -81,6 +84,7 @@ pub(super) struct Http2Connection {
     permit: RefCell<Option<Permit>>,
     /// The socket is gone, and needs no permit any more.
     gone: Cell<bool>,
+    went: Notify,
     tunnels: Cell<usize>,
     requests: Cell<usize>,
     /// When anything went on that was not a WebSocket.
@@ -89,7 +93,7 @@ pub(super) struct Http2Connection {
 }
 
 /// Counts a stream in one of these, as long as it lives.
-pub(super) struct OpenStream(Rc<Http2Connection>, fn(&Http2Connection) -> &Cell<usize>);
+struct OpenStream(Rc<Http2Connection>, fn(&Http2Connection) -> &Cell<usize>);
 
 impl OpenStream {
     fn new(carrier: &Rc<Http2Connection>, counter: fn(&Http2Connection) -> &Cell<usize>) -> Self {
@@ -97,10 +101,6 @@ impl OpenStream {
         open.set(open.get() + 1);
         carrier.touch();
         OpenStream(carrier.clone(), counter)
-    }
-
-    pub(super) fn carrier(&self) -> &Http2Connection {
-        &self.0
     }
 }
 
@@ -206,6 +206,7 @@ pub(crate) async fn serve(
         handover: Handover::default(),
         permit: RefCell::new(Some(permit)),
         gone: Cell::new(false),
+        went: Notify::new(),
         tunnels: Cell::new(0),
         requests: Cell::new(0),
         active: Cell::new(Instant::now()),
@@ -239,6 +240,8 @@ pub(crate) async fn serve(
         .max_pending_accept_reset_streams(abuse.resets)
         // Those that it would count are counted before it, and forgotten in time.
         .max_local_error_reset_streams(None)
+        // The library has a clock of its own for it.
+        .auto_date_header(!cfg!(sim))
         .serve_connection(transport, handler);
     // What was begun for it may go on, and is no reason to wait.
     let _seat = SocketGone(carrier.clone());
@@ -299,6 +302,7 @@ impl Drop for SocketGone {
     fn drop(&mut self) {
         self.0.gone.set(true);
         self.0.handover.end();
+        self.0.went.notify_waiters();
         self.0.permit.take();
     }
 }
@@ -309,8 +313,7 @@ enum WakeReason {
     Late,
 }
 
-/// Answers a request. What was begun for it goes on when the stream is reset: callbacks and disks
-/// cannot be called back, and only what still counts is bounded.
+/// Answers a request. What was begun for it goes on when the stream is reset: see [`Http2Connection::while_wanted`].
 async fn see_through(
     carrier: Rc<Http2Connection>,
     request: hyper::Request<Incoming>,
@@ -325,7 +328,10 @@ async fn see_through(
         let is_passed = carrier.is_passed(stream);
         let task = task::spawn_local({
             let carrier = carrier.clone();
-            async move { (respond(&carrier, request).await, open) }
+            async move {
+                let answer = carrier.while_wanted(respond(&carrier, request)).await;
+                (answer.unwrap_or_else(failed), open)
+            }
         });
         // A server behind works for nobody else.
         let _ends = is_passed.then(|| AbortOnDrop(task.abort_handle()));
@@ -342,15 +348,6 @@ async fn see_through(
         carrier.changed.notify_one();
     }
     answer.map(|body| ResponseBody { body, stream, open })
-}
-
-/// Ends a task of which nobody wants the result any more.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// A client whose stream ends with what is done for it, and to whom the library sends nothing before the answer.
@@ -389,7 +386,8 @@ async fn respond(
         }
         Some(Ok((head, true))) => {
             let upgraded = hyper::upgrade::on(&mut request);
-            match connect::connect(carrier, upgraded, head).await {
+            let stream = number(request.uri().path()).unwrap_or(0);
+            match connect::connect(carrier, stream, upgraded, head).await {
                 Ok(answer) => answer,
                 Err(refused) => refuse(carrier, refused),
             }

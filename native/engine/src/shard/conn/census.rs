@@ -118,6 +118,7 @@ impl Shard {
                 ("tasks", self.tasks.borrow().len()),
                 ("timers", timers.count()),
                 ("open messages", self.handle.open_messages.len()),
+                ("behind messages", self.handle.open_messages.kept_behind()),
                 ("registered", self.handle.register.len()),
                 ("calls", self.handle.queued()),
             ],

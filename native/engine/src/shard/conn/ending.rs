@@ -296,7 +296,9 @@ impl Conn {
     fn linger(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, peer_eof: PeerEof) {
         shard.handle.slots.set_closing(self.id);
         self.server.release_permit(self.facts.peer_ip());
-        state.late = None;
+        if state.late.take().is_some() {
+            shard.handle.open_messages.free_behind(self.id);
+        }
         let linger_end = shard.now() + ticks(LINGER);
         state.deadline = if state.stage.phase().is_answering() && !state.outbox.is_empty() {
             // What answers the peer has the time that is left for that.

@@ -46,7 +46,10 @@ impl Conn {
             state.trace(false, part.bytes());
             match &mut state.late {
                 None => state.outbox.push(part),
-                Some(_) => state.push_around(&part),
+                Some(_) => {
+                    let waiting = state.push_around(&part);
+                    shard.handle.open_messages.add_behind(self.id, waiting);
+                }
             }
             self.queue_write(shard, &mut state);
         }

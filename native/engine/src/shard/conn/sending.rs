@@ -22,6 +22,7 @@ impl Conn {
             Piece::More => {}
             Piece::Last => {
                 if let Some(late) = state.late.take() {
+                    shard.handle.open_messages.free_behind(self.id);
                     state.outbox.append(*late);
                 }
             }
@@ -32,9 +33,10 @@ impl Conn {
 
 impl ConnState {
     /// Queues frames while a message is sent in pieces. Control frames may go between these;
-    /// messages wait for the last one.
-    pub(super) fn push_around(&mut self, part: &Segment) {
-        let Some(late) = &mut self.late else { return };
+    /// messages wait for the last one: how many bytes do.
+    pub(super) fn push_around(&mut self, part: &Segment) -> usize {
+        let Some(late) = &mut self.late else { return 0 };
+        let mut waiting = 0;
         let mut rest = part.whole();
         while let Some((head, len)) = first_frame(rest.bytes()) {
             let (frame, after) = rest.split(len);
@@ -42,9 +44,11 @@ impl ConnState {
                 self.outbox.push(frame);
             } else {
                 late.push(frame);
+                waiting += len;
             }
             rest = after;
         }
+        waiting
     }
 }
 
