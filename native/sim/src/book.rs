@@ -59,6 +59,8 @@ pub struct Account {
     pub accepted: u64,
     /// Numbers of those that were not, of which their process has heard later.
     pub refused: BTreeSet<u64>,
+    /// A reply whose last piece was not taken yet: its name and its number.
+    pub streaming: Option<(u64, u64)>,
     /// The largest of them, in bytes.
     pub largest: usize,
     /// How many were accepted when a process asked to close, and the code.
@@ -98,6 +100,10 @@ pub struct Book {
     pub asked: u64,
     pub answered: u64,
     pub publications: u64,
+    /// Replies that were begun in pieces.
+    pub streams: u64,
+    /// Those that ask for something, and have not come to their end.
+    pub asking: usize,
     /// The server stops.
     pub stopping: bool,
 }
@@ -177,10 +183,12 @@ impl Shared {
         let wrong = self.of(client, |account| {
             let expected = account.next;
             let skipped = expected..number;
+            // That the rest of a message is refused is known at once, and what there was of it may be there.
+            let missed = late || skipped.clone().all(|n| account.refused.contains(&n));
             account.heard += 1;
             account.next = number.saturating_add(1);
             let right = of == client
-                && (number == expected || (late && number > expected))
+                && (number == expected || (number > expected && missed))
                 && number < account.accepted
                 && !account.refused.contains(&number);
             if right {

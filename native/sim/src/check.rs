@@ -5,6 +5,7 @@ use sockeye_simulated_engine::batch::EVENT_COST;
 use sockeye_simulated_engine::census::{ShardCensus, census};
 
 use crate::book::{Account, End, Shared};
+use crate::http2::plan::{CarrierPlan, Trouble};
 use crate::plan::{Action, Plan, Reads};
 
 /// What a read may bring beyond a bound on what is held.
@@ -33,7 +34,9 @@ pub(crate) fn bounds(plan: &Plan, book: &Shared) {
             };
             let limit = (plan.server.send_queue_size as usize).max(meddled);
             let granted = if plan.port.is_some() { GRANTED } else { 0 };
-            let most = limit.max(largest.unwrap_or_default()) + OWED + granted;
+            // What waits for the end of a message, and that message.
+            let rooms = if plan.processes.streams > 0 { 2 } else { 1 };
+            let most = rooms * limit.max(largest.unwrap_or_default()) + OWED + granted;
             if conn.queued > most {
                 book.problem(format!(
                     "{:?} has queued {} of {most}",
@@ -49,6 +52,24 @@ pub(crate) fn bounds(plan: &Plan, book: &Shared) {
                 book.problem(format!("{:?} has not read {}", conn.id, conn.unread));
             }
         }
+    }
+}
+
+/// No more of an answer waits for its client than it may, and a piece.
+pub(crate) fn answers(plan: &Plan, book: &Shared, server: &Server) {
+    const ROOM: usize = 64 * 1024;
+    if plan.askers.is_empty() {
+        return;
+    }
+    let asks = plan.askers.iter().flat_map(|asker| &asker.asks);
+    let piece = asks.map(|ask| ask.answer.div_ceil(ask.pieces.max(1))).max();
+    let counted = server.census();
+    let waiting = counted
+        .iter()
+        .find(|(what, _)| *what == "bytes of an answer");
+    let waiting = waiting.map_or(0, |(_, count)| *count);
+    if waiting > ROOM + piece.unwrap_or_default() {
+        book.problem(format!("{waiting} bytes of an answer wait"));
     }
 }
 
@@ -77,6 +98,12 @@ pub(crate) fn is_empty() -> bool {
         shard.conns.is_empty() && shard.rest.iter().all(|(_, count)| *count == 0)
     };
     census().iter().all(nothing)
+}
+
+/// Whether a server counts nothing any more.
+pub(crate) fn is_done(server: &Server) -> bool {
+    let mut counted = server.census().into_iter();
+    counted.all(|(what, count)| count == 0 || what == "addresses")
 }
 
 /// When a server has stopped, and its processes have taken all, nothing is left of it.
@@ -154,6 +181,15 @@ pub(crate) fn clients_end(plan: &Plan, book: &Shared) {
         if account.end.is_none() && !patient {
             book.problem(format!("client {n} still waits: {account:?}"));
         }
+    }
+    let asking = book.open().asking;
+    let mut asks = plan.askers.iter().flat_map(|asker| &asker.asks);
+    let vanishes = |carrier: &CarrierPlan| matches!(carrier.trouble, Some((_, Trouble::Vanish)));
+    let patient = asks.any(|ask| matches!(ask.reads, Reads::Until(_)))
+        || plan.carriers.iter().any(vanishes)
+        || plan.net.silences > 0;
+    if asking > 0 && !patient {
+        book.problem(format!("{asking} who have asked still wait"));
     }
 }
 

@@ -4,19 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::Poll;
 
 use sockeye_protocol::frame::{self, Opcode};
-use sockeye_protocol::handshake::HeadLimits;
-use sockeye_protocol::handshake::client::{self, ClientOptions, generate_key};
-use sockeye_world::net::{TcpStream, reset_on_close};
 use sockeye_world::{time, trace};
 use tokio::sync::Notify;
 
 use crate::book::{End, Shared};
+use crate::handshake::{self, Way};
 use crate::packer::{Packer, noise, policy};
 use crate::plan::{Action, ClientPlan, DeflatePlan, Reads};
+use crate::wire::Wire;
 
 /// The key of all masks: what is masked is no secret here.
 const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
@@ -33,8 +31,10 @@ struct Client {
     book: Shared,
     number: usize,
     plan: ClientPlan,
-    stream: TcpStream,
+    wire: Wire,
     packer: Option<Packer>,
+    /// A message whose last frame has not come.
+    partial: RefCell<Option<Vec<u8>>>,
     queue: RefCell<VecDeque<(Vec<u8>, Written)>>,
     /// Something was put into the queue, was written, or was heard.
     news: Notify,
@@ -46,75 +46,37 @@ pub(crate) async fn run(
     book: Shared,
     place: usize,
     (plan, deflate): (ClientPlan, Option<DeflatePlan>),
-    address: std::net::SocketAddr,
+    way: Way,
 ) {
     time::sleep(plan.start).await;
-    let local = (
-        [10, 1, 0, (plan.number % 3) as u8 + 1],
-        20_000 + plan.number as u16,
-    )
-        .into();
-    let end = match TcpStream::connect_from(local, address).await {
-        Ok(stream) => follow(&book, place, (plan, deflate), stream).await,
-        Err(_) => End::NotOpened,
+    let policy = deflate.filter(|_| plan.deflate).as_ref().map(policy);
+    let path = format!("/{place}");
+    let opened = handshake::open(&way, plan.number, &path, policy.as_ref()).await;
+    let end = match opened {
+        Some(opened) => {
+            let packer = opened.deflate.zip(policy);
+            let client = Client {
+                book: book.clone(),
+                number: place,
+                plan,
+                wire: opened.wire,
+                packer: packer.map(|(params, policy)| Packer::new(params, policy)),
+                partial: RefCell::default(),
+                queue: RefCell::default(),
+                news: Notify::new(),
+                vanished: Cell::new(false),
+            };
+            client.live(opened.ahead).await
+        }
+        None => End::NotOpened,
     };
     trace::note(&[1, place as u64, end as u64], || {
         format!("client {place} has ended: {end:?}")
     });
     book.of(place, |account| account.end = Some(end));
-}
-
-async fn follow(
-    book: &Shared,
-    place: usize,
-    (plan, deflate): (ClientPlan, Option<DeflatePlan>),
-    stream: TcpStream,
-) -> End {
-    let policy = deflate.filter(|_| plan.deflate).as_ref().map(policy);
-    let key = generate_key();
-    let options = ClientOptions {
-        host: "sim",
-        path: &format!("/{place}"),
-        subprotocols: &[],
-        deflate: policy.as_ref(),
-        headers: &[],
-    };
-    let Ok(request) = client::request(&options, &key) else {
-        return End::NotOpened;
-    };
-    if stream.write_whole(&request).await.is_err() {
-        return End::NotOpened;
+    if let Way::Http2(pool) = way {
+        pool.leave();
     }
-    let mut ahead = Vec::new();
-    let packer = loop {
-        match stream.read_some(4096).await {
-            Ok(bytes) if !bytes.is_empty() => ahead.extend(bytes),
-            _ => return End::NotOpened,
-        }
-        let limits = HeadLimits::default();
-        match client::verify_with(&ahead, &key, &[], policy.as_ref(), &limits) {
-            Ok(Some((accepted, len))) => {
-                ahead.drain(..len);
-                break accepted
-                    .deflate
-                    .zip(policy)
-                    .map(|(params, policy)| Packer::new(params, policy));
-            }
-            Ok(None) => {}
-            Err(_) => return End::NotOpened,
-        }
-    };
-    let client = Rc::new(Client {
-        book: book.clone(),
-        number: place,
-        plan,
-        stream,
-        packer,
-        queue: RefCell::default(),
-        news: Notify::new(),
-        vanished: Cell::new(false),
-    });
-    client.live(ahead).await
 }
 
 impl Client {
@@ -162,7 +124,7 @@ impl Client {
             if let Written::Message { .. } = means {
                 self.book.of(self.number, |a| a.said += 1);
             }
-            if self.stream.write_whole(&bytes).await.is_err() {
+            if self.wire.write_whole(&bytes).await.is_err() {
                 return;
             }
             match means {
@@ -171,7 +133,7 @@ impl Client {
                 }
                 Written::Fin => {
                     self.book.of(self.number, |a| a.fin = true);
-                    self.stream.finish_writing();
+                    self.wire.finish_writing();
                 }
                 Written::Close(_) | Written::Other => {}
             }
@@ -253,7 +215,7 @@ impl Client {
     fn leave(&self, reset: bool) {
         self.book.of(self.number, |a| a.bad = true);
         if reset {
-            reset_on_close(&self.stream);
+            self.wire.reset_on_close();
         }
     }
 
@@ -277,21 +239,45 @@ impl Client {
                     self.book.problem(what);
                     return End::Error;
                 };
+                let is_whole = ahead[0] & 0x80 != 0;
                 ahead.drain(..len);
-                self.hear(op, &payload);
+                self.hear_part(op, is_whole, payload);
             }
             match self.plan.reads {
                 Reads::Slowly(pause) if sockeye_world::chance(1, 4) => time::sleep(pause).await,
                 Reads::Until(most) if read >= most => pending().await,
                 _ => {}
             }
-            match self.stream.read_some(64 << 10).await {
+            match self.wire.read_some(64 << 10).await {
                 Ok(bytes) if bytes.is_empty() => return End::Eof,
                 Ok(bytes) => {
                     read += bytes.len();
                     ahead.extend(bytes);
                 }
                 Err(_) => return End::Error,
+            }
+        }
+    }
+
+    /// A frame: a message, or a part of one.
+    fn hear_part(&self, op: u8, is_whole: bool, payload: Vec<u8>) {
+        let open = self.partial.take();
+        match (op, open) {
+            (1 | 2, Some(_)) | (0, None) => {
+                let what = format!("client {}: a frame of kind {op} in between", self.number);
+                self.book.problem(what);
+            }
+            (0, Some(mut before)) => {
+                before.extend(payload);
+                match is_whole {
+                    true => self.hear(1, &before),
+                    false => *self.partial.borrow_mut() = Some(before),
+                }
+            }
+            (1, None) if !is_whole => *self.partial.borrow_mut() = Some(payload),
+            (_, open) => {
+                self.hear(op, &payload);
+                *self.partial.borrow_mut() = open;
             }
         }
     }

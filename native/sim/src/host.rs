@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sockeye_protocol::handshake::Refusal;
 use sockeye_simulated_engine::host::{Notice, ServerHost};
 use sockeye_simulated_engine::{
-    Answer, ConnId, DialError, Disconnected, Inbox, Question, ServerStats,
+    About, Answer, ConnId, DialError, Disconnected, Inbox, Question, ServerStats,
 };
 use sockeye_world::trace;
 
 use crate::book::Shared;
+use crate::http::answerer::Gone;
+use crate::http::plan::Ask;
 use crate::wakeup::Wakeup;
 
 /// What it was told.
@@ -21,7 +23,9 @@ pub(crate) struct Told {
     pub(crate) stopped_at: AtomicU64,
     pub(crate) unlistened: AtomicU64,
     pub(crate) has_gate: AtomicBool,
-    pub(crate) questions: Mutex<VecDeque<u64>>,
+    /// Tokens, and what is asked for if it is not whether somebody may come in.
+    pub(crate) questions: Mutex<VecDeque<(u64, Option<Ask>)>>,
+    pub(crate) gone: Arc<Gone>,
     pub(crate) asked: Arc<Wakeup>,
     pub(crate) dialled: Mutex<VecDeque<Result<ConnId, DialError>>>,
     pub(crate) disconnected: Mutex<VecDeque<(ConnId, Disconnected)>>,
@@ -42,18 +46,30 @@ impl ServerHost for Host {
             .clone()
     }
 
-    fn ask(&self, token: u64, _question: &Question<'_>) -> bool {
+    fn ask(&self, token: u64, question: &Question<'_>) -> bool {
         if !self.told.has_gate.load(Ordering::Relaxed) {
             return false;
+        }
+        let ask = match question.about {
+            About::Upgrade => None,
+            About::Route(_) => Ask::of_path(question.request.path()),
+        };
+        if ask.is_some_and(|ask| ask.body() != question.body) {
+            let path = question.request.path();
+            self.book.problem(format!("{path} came with other content"));
         }
         let mut questions = self
             .told
             .questions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        questions.push_back(token);
+        questions.push_back((token, ask));
         self.told.asked.notify();
         true
+    }
+
+    fn stream_gone(&self, token: u64) {
+        self.told.gone.tell(&self.book, token);
     }
 
     fn unlistened(&self) {

@@ -7,7 +7,12 @@ pub mod book;
 mod check;
 mod client;
 mod dial;
+mod front;
+mod handshake;
 mod host;
+mod http;
+mod http2;
+mod less;
 mod meddle;
 #[path = "../../port/tests/engine/options.rs"]
 #[allow(unreachable_pub, clippy::unwrap_used)]
@@ -15,6 +20,7 @@ mod options;
 mod owner;
 mod packer;
 mod panics;
+mod pieces;
 pub mod plan;
 mod port;
 mod process;
@@ -30,6 +36,7 @@ mod steps;
 mod terms;
 mod tls;
 mod wakeup;
+mod wire;
 
 pub use plan::Plan;
 pub use port::plan::{PortEnd, PortPlan};

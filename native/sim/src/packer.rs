@@ -6,7 +6,22 @@ use sockeye_protocol::deflate::{Codecs, Params, Policy};
 use sockeye_protocol::frame::{self, Opcode};
 use sockeye_protocol::{Kind, Limits, Payload, Role, Session, Sink};
 
+use sockeye_world::Chance;
+
 use crate::plan::DeflatePlan;
+
+/// What a server wants.
+pub(crate) fn draw(chance: &mut Chance) -> Option<DeflatePlan> {
+    let wanted = chance.is(1, 3);
+    let plan = DeflatePlan {
+        server_takeover: chance.is(1, 2),
+        client_takeover: chance.is(1, 2),
+        server_bits: chance.pick(&[9, 12, 15]),
+        client_bits: chance.pick(&[9, 12, 15]),
+        threshold: chance.pick(&[0, 64, 1000]),
+    };
+    wanted.then_some(plan)
+}
 
 /// What a server or a client of this plan wants.
 pub(crate) fn policy(plan: &DeflatePlan) -> Policy {

@@ -6,6 +6,11 @@ use sockeye_simulated_engine::{Active, Mode};
 use sockeye_world::Chance;
 use sockeye_world::net::Faults;
 
+use crate::front::{self, FrontPlan};
+use crate::http;
+use crate::http::plan::AskerPlan;
+use crate::http2;
+use crate::http2::plan::CarrierPlan;
 use crate::port::plan::PortPlan;
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -30,6 +35,12 @@ pub struct Plan {
     pub server: ServerPlan,
     pub processes: ProcessPlan,
     pub clients: Vec<ClientPlan>,
+    /// Connections of HTTP/2.
+    pub carriers: Vec<CarrierPlan>,
+    /// Those who ask for something else than a WebSocket.
+    pub askers: Vec<AskerPlan>,
+    /// A server before the one that is looked at.
+    pub front: Option<FrontPlan>,
     /// All of it goes over TLS, which only the engine's own clients speak here.
     pub tls: bool,
     /// Clients of the engine's: how many connections each has, one after the other.
@@ -89,6 +100,8 @@ pub struct ProcessPlan {
     pub moves: u64,
     /// How often a message is passed to a topic.
     pub publishes: u64,
+    /// How often a reply is sent in pieces.
+    pub streams: u64,
     /// Events of one fetch.
     pub batch: usize,
 }
@@ -97,6 +110,10 @@ pub struct ProcessPlan {
 pub struct ClientPlan {
     /// Which one it was before others were left out.
     pub number: usize,
+    /// It has a stream of this connection of HTTP/2.
+    pub carrier: Option<usize>,
+    /// It comes to the server before the one that is looked at.
+    pub behind: bool,
     pub start: Duration,
     pub script: Vec<Action>,
     pub reads: Reads,
@@ -132,8 +149,9 @@ pub enum Action {
     Vanish,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Reads {
+    #[default]
     Always,
     /// With a pause before each read.
     Slowly(Duration),
@@ -148,11 +166,11 @@ pub enum EndPlan {
     StopEngine,
 }
 
-fn between(chance: &mut Chance, low: u64, high: u64) -> u64 {
+pub(crate) fn between(chance: &mut Chance, low: u64, high: u64) -> u64 {
     low + chance.below(high - low + 1)
 }
 
-fn millis(chance: &mut Chance, low: u64, high: u64) -> Duration {
+pub(crate) fn millis(chance: &mut Chance, low: u64, high: u64) -> Duration {
     Duration::from_millis(between(chance, low, high))
 }
 
@@ -208,7 +226,7 @@ impl Plan {
         let port = port.filter(|_| !tls);
         let mut more = Chance::new(seed ^ 0xDEF1_A7E0_0000_0001);
         let server = ServerPlan {
-            deflate: deflate(&mut more),
+            deflate: crate::packer::draw(&mut more),
             ..server
         };
         let clients = clients.into_iter().map(|client| ClientPlan {
@@ -216,7 +234,30 @@ impl Plan {
             noise: more.is(1, 2),
             ..client
         });
-        let clients = clients.collect();
+        let mut clients: Vec<_> = clients.collect();
+        let mut more = Chance::new(seed ^ 0x4772_0002_0000_0001);
+        let is_plain = !tls && port.is_none();
+        let (mut carriers, takes) = match is_plain {
+            true => http2::plan::draw(&mut more, fair, clients.len()),
+            false => Default::default(),
+        };
+        let mut more = Chance::new(seed ^ 0x9_1EC5_0001);
+        let processes = ProcessPlan {
+            streams: more.pick(&[0, 0, 100, 500]),
+            ..processes
+        };
+        let mut more = Chance::new(seed ^ 0x4177_7001_0000_0001);
+        let askers =
+            is_plain.then(|| http::plan::draw(&mut more, fair, net.window, carriers.len()));
+        let mut askers = askers.unwrap_or_default();
+        for (client, carrier) in clients.iter_mut().zip(takes) {
+            client.carrier = carrier;
+        }
+        let mut more = Chance::new(seed ^ 0xF409_0001);
+        let front = front::draw(&mut more, fair).filter(|_| is_plain);
+        if front.is_some() {
+            front::place(&mut more, fair, (&mut clients, &mut carriers, &mut askers));
+        }
         let dials = if port.is_some() { Vec::new() } else { dials };
         Plan {
             seed,
@@ -232,6 +273,9 @@ impl Plan {
             server,
             processes,
             clients,
+            carriers,
+            askers,
+            front,
             end: chance.pick(&[
                 EndPlan::StopServer,
                 EndPlan::DrainThenStop,
@@ -244,72 +288,6 @@ impl Plan {
             },
         }
     }
-
-    /// The same world with these clients only, by their numbers.
-    #[must_use]
-    pub fn with_clients(mut self, numbers: &[usize]) -> Self {
-        self.clients
-            .retain(|client| numbers.contains(&client.number));
-        self
-    }
-
-    /// The same world without a kind of trouble.
-    #[must_use]
-    pub fn without(mut self, trouble: &str) -> Self {
-        match trouble {
-            "cuts" => self.net.cuts = 0,
-            "stalls" => self.net.stalls = 0,
-            "resets" => self.net.resets = 0,
-            "silences" => self.net.silences = 0,
-            "refusals" => (self.net.refusals, self.net.accept_errors) = (0, 0),
-            "windows" => self.net.windows = self.net.window.max(1 << 20),
-            "freezes" => self.freezes = 0,
-            "preempts" => self.preempts = u64::MAX,
-            "pauses" => self.processes.pauses = 0,
-            "crashes" => self.processes.crashes = 0,
-            "meddling" => self.processes.meddles = 0,
-            "closes" => self.processes.closes = 0,
-            "missing" => self.processes.missing = 0,
-            "moves" => self.processes.moves = 0,
-            "publishing" => self.processes.publishes = 0,
-            "rate" => self.server.rate = None,
-            "dials" => self.dials.clear(),
-            "link" => {
-                self.port = self.port.map(|port| PortPlan {
-                    link: Faults::default(),
-                    ..port
-                });
-            }
-            "deflate" => self.server.deflate = None,
-            "asking" => self.server.asks = false,
-            _ => {}
-        }
-        self
-    }
-
-    /// The kinds of trouble that [`Plan::without`] knows.
-    pub const TROUBLES: [&'static str; 20] = [
-        "cuts",
-        "stalls",
-        "resets",
-        "silences",
-        "refusals",
-        "windows",
-        "freezes",
-        "preempts",
-        "pauses",
-        "crashes",
-        "meddling",
-        "closes",
-        "missing",
-        "moves",
-        "publishing",
-        "rate",
-        "asking",
-        "dials",
-        "link",
-        "deflate",
-    ];
 }
 
 fn net(chance: &mut Chance, fair: bool) -> Faults {
@@ -337,18 +315,6 @@ fn net(chance: &mut Chance, fair: bool) -> Faults {
         refusals,
         accept_errors,
     }
-}
-
-fn deflate(chance: &mut Chance) -> Option<DeflatePlan> {
-    let wanted = chance.is(1, 3);
-    let plan = DeflatePlan {
-        server_takeover: chance.is(1, 2),
-        client_takeover: chance.is(1, 2),
-        server_bits: chance.pick(&[9, 12, 15]),
-        client_bits: chance.pick(&[9, 12, 15]),
-        threshold: chance.pick(&[0, 64, 1000]),
-    };
-    wanted.then_some(plan)
 }
 
 fn server(chance: &mut Chance, fair: bool) -> ServerPlan {
@@ -434,6 +400,7 @@ fn processes(chance: &mut Chance, fair: bool) -> ProcessPlan {
         meddles,
         moves,
         publishes,
+        streams: 0,
         batch: chance.pick(&[1, 3, 64]),
     }
 }
@@ -492,6 +459,8 @@ fn client(
     }
     ClientPlan {
         number,
+        carrier: None,
+        behind: false,
         start: millis(chance, 0, 3000),
         script,
         reads: match chance.below(if good { 4 } else { 6 }) {

@@ -13,6 +13,7 @@ use sockeye_simulated_engine::{Active, ConnId, Engine, Inbox, Mode, Notifier, Se
 use sockeye_world::{chance, draw, executor, on_executor, task, time, trace};
 
 use crate::book::Shared;
+use crate::pieces;
 use crate::plan::Plan;
 use crate::requests::Request;
 use crate::wakeup::Wakeup;
@@ -288,8 +289,12 @@ impl Vm {
                     self.book
                         .problem(format!("{conn:?} has sent a publication"));
                 }
+                let streams = self.plan.processes.streams;
                 for _ in 0..replies {
-                    requests.push_back(Request::Reply(conn, client, size));
+                    match streams > 0 && self.happens(streams) {
+                        true => pieces::push(self, conn, (client, size), requests),
+                        false => requests.push_back(Request::Reply(conn, client, size)),
+                    }
                 }
                 if self.plan.server.active == Active::Once {
                     requests.push_back(Request::Active(conn, SetActive::To(Active::Once)));

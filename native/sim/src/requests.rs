@@ -10,6 +10,7 @@ use sockeye_simulated_engine::op::Command;
 use sockeye_simulated_engine::{CallKind, ConnId, Frames, SendError, ShardSet};
 use sockeye_world::time;
 
+use crate::pieces::PieceOf;
 use crate::process::Vm;
 use crate::wakeup::Wakeup;
 
@@ -18,12 +19,13 @@ pub(crate) enum Request {
     Reply(ConnId, usize, usize),
     Close(ConnId, u16),
     Active(ConnId, SetActive),
+    Piece(PieceOf),
 }
 
 impl Vm {
     /// Does what the process wants, in one call, and waits where it has to. What finds a full queue is tried again.
     pub(crate) async fn carry_out(&self, requests: &mut VecDeque<Request>) {
-        let mut patience = 2000;
+        let mut patience = 2000_i64;
         while !requests.is_empty() {
             let mut frames: Vec<(usize, Frames)> = Vec::new();
             let mut busy = Vec::new();
@@ -32,7 +34,8 @@ impl Vm {
                 let conn = match request {
                     Request::Reply(conn, ..)
                     | Request::Close(conn, _)
-                    | Request::Active(conn, _) => conn,
+                    | Request::Active(conn, _)
+                    | Request::Piece(PieceOf { conn, .. }) => conn,
                 };
                 if busy.contains(&conn) && !matches!(request, Request::Active(..)) {
                     left.push_back(request);
@@ -60,8 +63,9 @@ impl Vm {
             *requests = left;
             patience -= 1;
             if !requests.is_empty() {
-                if patience == 0 && !self.plan.fair {
-                    requests.clear();
+                if patience <= 0 && !self.plan.fair {
+                    // Nobody stops in the middle of a message.
+                    requests.retain(|one| matches!(one, Request::Piece(piece) if piece.is_begun()));
                 }
                 time::sleep(Duration::from_millis(20)).await;
             }
@@ -106,6 +110,7 @@ impl Vm {
                     a.largest = a.largest.max(len);
                 });
             }
+            Request::Piece(ref piece) => return self.put_piece(piece, out),
             Request::Close(conn, code) => {
                 if self.engine.set_closing(conn)
                     && let Some(client) = self.book.client_of(conn)

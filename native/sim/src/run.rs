@@ -13,11 +13,14 @@ use sockeye_simulated_engine::{
 use sockeye_world::{self as world, net, time, trace};
 
 use crate::book::{Account, Shared};
+use crate::front::{self, Front};
+use crate::handshake::Way;
 use crate::host::{Host, Told};
+use crate::http2::Pool;
 use crate::plan::{EndPlan, Plan};
 use crate::process::{Vm, machine};
 use crate::steps::step_until;
-use crate::{check, client, dial, host};
+use crate::{check, client, dial, host, http};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -65,7 +68,14 @@ fn config(plan: &Plan) -> ServerConfig {
         });
     }
     config.deflate = server.deflate.as_ref().map(crate::packer::policy);
+    if !plan.askers.is_empty() {
+        config.routes = http::routes();
+    }
+    config.http2_cleartext = !plan.carriers.is_empty();
     config.tls = crate::tls::server().filter(|_| plan.tls);
+    if plan.front.is_some() {
+        config.trusted_proxies.add(front::ADDRESS, 32);
+    }
     if plan.fair {
         config.handshake_timeout = Duration::from_secs(1000);
         config.accept_timeout = Duration::from_secs(1000);
@@ -81,8 +91,37 @@ struct Life {
     server: Arc<Server>,
     told: Arc<Told>,
     vm: Rc<Vm>,
+    pools: Vec<Rc<Pool>>,
+    front: Option<Front>,
     /// The executor of clients.
     outside: usize,
+}
+
+/// Connections of HTTP/2, and who has streams there.
+fn pools(plan: &Plan, book: &Shared, at: impl Fn(bool) -> SocketAddr) -> Vec<Rc<Pool>> {
+    let all = plan.carriers.iter().enumerate();
+    all.map(|(number, carrier)| {
+        let places = plan.clients.iter().enumerate();
+        let places = places.filter(|(_, client)| client.carrier == Some(number));
+        let places: Vec<_> = places.map(|(place, _)| place).collect();
+        let askers = plan.askers.iter();
+        let askers = askers.filter(|asker| asker.carrier == Some(number));
+        let users = places.len() + askers.count();
+        Pool::start(
+            number,
+            *carrier,
+            plan.fair,
+            book,
+            (places, users),
+            at(carrier.behind),
+        )
+    })
+    .collect()
+}
+
+fn way(carrier: Option<usize>, pools: &[Rc<Pool>], address: SocketAddr) -> Way {
+    let pool = carrier.and_then(|number| pools.get(number));
+    pool.map_or(Way::Tcp(address), |pool| Way::Http2(pool.clone()))
 }
 
 /// Lives a world.
@@ -135,21 +174,29 @@ impl Life {
         };
         let vm = Vm::new(&engine, &server, book, &plan, runs, owner);
         vm.start();
-        if plan.server.asks {
-            vm.spawn(gate(server.clone(), told.clone(), plan.fair));
+        if plan.server.asks || !plan.askers.is_empty() {
+            vm.spawn(gate(vm.clone(), told.clone()));
         }
         dial::name(ip);
         vm.diallers.set(plan.dials.len());
         for (number, rounds) in plan.dials.iter().enumerate() {
             vm.spawn(dial::run(vm.clone(), number, *rounds, port));
         }
+        let address = SocketAddr::new(ip, port);
+        let front = Front::start(&engine, book, &plan, address);
+        let before = front.as_ref().map_or(address, |front| front.address);
+        let at = |behind: bool| if behind { before } else { address };
+        let pools = world::on_executor(outside, || pools(&plan, book, at));
         for (place, client) in plan.clients.iter().enumerate() {
-            let life = client::run(
-                book.clone(),
-                place,
-                (client.clone(), plan.server.deflate),
-                SocketAddr::new(ip, port),
-            );
+            let way = way(client.carrier, &pools, at(client.behind));
+            let client = (client.clone(), plan.server.deflate);
+            let life = client::run(book.clone(), place, client, way);
+            world::on_executor(outside, || world::task::spawn_local(life));
+        }
+        book.open().asking = plan.askers.len();
+        for (number, asker) in plan.askers.iter().enumerate() {
+            let way = way(asker.carrier, &pools, at(asker.behind));
+            let life = http::asker::run(book.clone(), plan.fair, number, asker.clone(), way);
             world::on_executor(outside, || world::task::spawn_local(life));
         }
         Some(Life {
@@ -159,6 +206,8 @@ impl Life {
             server,
             told,
             vm,
+            pools,
+            front,
             outside,
         })
     }
@@ -166,7 +215,10 @@ impl Life {
     fn clients_are_done(&self) -> bool {
         let book = self.book.open();
         let ended = book.accounts.iter().all(|account| account.end.is_some());
-        ended && (self.vm.diallers.get() == 0 || !self.plan.fair)
+        let done = book.asking == 0
+            && self.pools.iter().all(|pool| pool.is_over())
+            && self.vm.diallers.get() == 0;
+        ended && (done || !self.plan.fair)
     }
 
     fn until(&self, end: u64, done: impl Fn(&Self) -> bool) -> bool {
@@ -174,7 +226,10 @@ impl Life {
             end,
             &self.book,
             || done(self),
-            || check::bounds(&self.plan, &self.book),
+            || {
+                check::bounds(&self.plan, &self.book);
+                check::answers(&self.plan, &self.book, &self.server);
+            },
         )
     }
 
@@ -200,6 +255,9 @@ impl Life {
     fn end(&mut self) {
         self.vm.calm.set(true);
         self.book.open().stopping = true;
+        if self.plan.front.is_some_and(|front| front.stops_first) {
+            self.stop_front();
+        }
         let began = world::now();
         match self.plan.end {
             EndPlan::StopServer => self.engine.stop_server(&self.server, 1001, "bye"),
@@ -232,9 +290,14 @@ impl Life {
                 self.book
                     .problem("a client of the engine's does not end".into());
             }
+            if self.plan.front.is_some_and(|front| !front.stops_first) {
+                self.stop_front();
+            }
             // What is told is told a turn before the last slot is free.
             let quiet = |_: &Life| check::is_empty();
-            if !self.until(world::now() + slack, quiet) {
+            let empty = self.until(world::now() + slack, quiet);
+            let done = |life: &Life| check::is_done(&life.server);
+            if !empty || !self.until(world::now() + SECOND / 4, done) {
                 check::nothing_left(&self.book, &self.server);
             }
             if !self.book.open().problems.is_empty() {
@@ -246,13 +309,36 @@ impl Life {
         self.stop_engine();
         // Who vanished waits for nobody.
         let end = world::now() + 2000 * SECOND + 20 * self.plan.net.stall;
-        self.until(end, |life| life.clients_are_done());
+        self.until(end, |life| {
+            life.clients_are_done() && life.book.open().asking == 0
+        });
         // Processes still take what there is in their inboxes.
         self.until(end, |life| check::all_told(&life.book));
         check::clients_end(&self.plan, &self.book);
         check::ends(&self.plan, &self.book);
         let left = world::pending_tasks(self.outside);
         trace::mix(&[left as u64]);
+    }
+
+    fn stop_front(&self) {
+        let Some(front) = &self.front else { return };
+        if world::chance(1, 2) {
+            front.server.drain();
+            self.until(world::now() + SECOND, |_| false);
+        }
+        self.engine.stop_server(&front.server, 1001, "bye");
+        let end = world::now() + 30 * SECOND;
+        if !self.until(end, |_| front.has_stopped()) {
+            let census = front.server.census();
+            self.book
+                .problem(format!("the server before it has not stopped: {census:?}"));
+        }
+        if !self.until(world::now() + SECOND / 4, |_| front.is_done()) {
+            let census = front.server.census();
+            self.book
+                .problem(format!("the server before it has {census:?}"));
+        }
+        self.engine.remove_stopped(front.server.id());
     }
 
     fn stop_engine(&self) {
@@ -274,26 +360,32 @@ impl Life {
     }
 }
 
-/// Answers who may come in.
-async fn gate(server: Arc<Server>, told: Arc<Told>, fair: bool) {
+/// Answers who may come in, and has others answer what else is asked for.
+async fn gate(vm: Rc<Vm>, told: Arc<Told>) {
     time::sleep(Duration::from_nanos(world::draw(300_000_000))).await;
     told.has_gate.store(true, Ordering::Relaxed);
+    let fair = vm.plan.fair;
     loop {
         told.asked.notified().await;
         loop {
-            let token = {
+            let asked = {
                 let mut all = told
                     .questions
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
                 all.pop_front()
             };
-            let Some(token) = token else { break };
+            let Some((token, ask)) = asked else { break };
+            if let Some(ask) = ask {
+                let known = (vm.server.clone(), told.gone.clone(), vm.book.clone());
+                vm.spawn(http::answerer::answer(known, fair, token, ask));
+                continue;
+            }
             if world::chance(1, 4) {
                 let pause = if fair { 100_000_000 } else { 8 * SECOND };
                 time::sleep(Duration::from_nanos(world::draw(pause))).await;
             }
-            server.answer(token, host::answer());
+            vm.server.answer(token, host::answer());
         }
     }
 }

@@ -95,7 +95,7 @@ fn make_copy() -> PathBuf {
 
 fn found(program: &Path, fault: &str, seeds: u64) -> Option<u64> {
     let output = Command::new(program)
-        .args(["--fault", fault, "--quiet", "--seconds", "300"])
+        .args(["--fault", fault, "--quiet", "--seconds", "900"])
         .args(["--from", "1", "--seeds", &seeds.to_string()])
         .output()
         .unwrap();

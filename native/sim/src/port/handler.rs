@@ -343,6 +343,8 @@ pub(super) fn frame(machine: &Machine, request: &Request) -> Option<(ConnId, Ter
             });
             Some((conn, text(reply.as_bytes())))
         }
+        // Not on the link.
+        Request::Piece(_) => None,
         Request::Close(conn, code) => {
             let client = book.client_of(conn)?;
             let first = book.of(client, |a| {

@@ -28,6 +28,7 @@ use self::machine::Machine;
 use self::mail::{Answer, Mail, Process};
 use self::plan::{PortEnd, PortPlan};
 use crate::book::{Account, Shared};
+use crate::handshake::Way;
 use crate::options::config;
 use crate::plan::{EndPlan, Plan};
 use crate::process::machine as processors;
@@ -226,7 +227,12 @@ impl Life {
         let deflate = life.plan.server.deflate;
         for (place, client) in life.plan.clients.iter().enumerate() {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let run = client::run(life.book.clone(), place, (client.clone(), deflate), address);
+            let run = client::run(
+                life.book.clone(),
+                place,
+                (client.clone(), deflate),
+                Way::Tcp(address),
+            );
             world::on_executor(outside, || world::task::spawn_local(run));
         }
         Some(life)
@@ -367,6 +373,9 @@ impl Life {
     fn let_go(&self) {
         self.machine.is_ending.set(true);
         let end = world::now() + 2000 * SECOND + 20 * self.plan.net.stall + 20 * self.slow();
+        // What has just come is still in a mailbox: of that nobody has read that there is something.
+        self.until(end, |life| check::all_told(&life.book));
+        self.until(world::now() + 5 * SECOND, |_| false);
         self.until(end, |life| check::all_told(&life.book));
         self.hang_up(false);
         self.until(end, Self::clients_are_done);

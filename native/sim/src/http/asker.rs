@@ -1,0 +1,307 @@
+//! Who asks, and what must hold of the answers.
+
+use std::cell::Cell;
+use std::future::{pending, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+
+use sockeye_world::net::TcpStream;
+use sockeye_world::{chance, draw, task, time, trace};
+
+use super::h1;
+use super::plan::{Ask, AskerPlan};
+use crate::book::Shared;
+use crate::handshake::Way;
+use crate::http2::Pool;
+use crate::plan::Reads;
+use crate::wire::Wire;
+
+/// What came back.
+#[derive(Default)]
+struct Back {
+    status: u16,
+    content: Vec<u8>,
+    /// It has come to its end.
+    whole: bool,
+    /// Another one may follow it.
+    goes_on: bool,
+    /// The server has not looked at it.
+    unseen: bool,
+}
+
+struct Asker {
+    book: Shared,
+    fair: bool,
+    number: usize,
+}
+
+/// Lives somebody who asks.
+pub(crate) async fn run(book: Shared, fair: bool, number: usize, plan: AskerPlan, way: Way) {
+    let asker = Rc::new(Asker { book, fair, number });
+    time::sleep(plan.start).await;
+    match way {
+        Way::Tcp(address) => asker.over_tcp(&plan.asks, address).await,
+        Way::Http2(pool) => {
+            asker.over_http2(&plan.asks, &pool).await;
+            pool.leave();
+        }
+    }
+    asker.book.open().asking -= 1;
+}
+
+impl Asker {
+    async fn over_tcp(&self, asks: &[Ask], address: SocketAddr) {
+        let mut kept = None;
+        for (n, ask) in asks.iter().enumerate() {
+            time::sleep(ask.pause).await;
+            let wire = match kept.take() {
+                Some(wire) => wire,
+                None => {
+                    let port = 40_000 + (100 * self.number + n) as u16;
+                    let local = ([10, 1, 0, (self.number % 3) as u8 + 1], port).into();
+                    match TcpStream::connect_from(local, address).await {
+                        Ok(stream) => Wire::Tcp(stream),
+                        Err(_) => return self.judge(ask, &Back::default()),
+                    }
+                }
+            };
+            let body = ask.body();
+            let length = match (ask.chunked, body.len()) {
+                (_, 0) => String::new(),
+                (true, _) => "transfer-encoding: chunked\r\n".into(),
+                (false, len) => format!("content-length: {len}\r\n"),
+            };
+            let method = if body.is_empty() { "GET" } else { "POST" };
+            let head = format!(
+                "{method} {} HTTP/1.1\r\nhost: sim\r\n{length}\r\n",
+                ask.path()
+            );
+            let is_chunked = ask.chunked && !body.is_empty();
+            let says = async {
+                if wire.write_whole(head.as_bytes()).await.is_ok() {
+                    let said = say(&wire, &body, is_chunked).await;
+                    if is_chunked && said.is_ok() {
+                        let _ = wire.write_whole(b"0\r\n\r\n").await;
+                    }
+                }
+            };
+            let back = both(says, self.hear_h1(ask, &wire)).await;
+            self.judge(ask, &back);
+            if ask.leaves.is_some() && chance(1, 2) {
+                wire.reset_on_close();
+            }
+            kept = (back.goes_on && back.whole).then_some(wire);
+        }
+    }
+
+    async fn hear_h1(&self, ask: &Ask, wire: &Wire) -> Back {
+        let mut back = Back::default();
+        let mut ahead = Vec::new();
+        let mut answer: Option<h1::Answer> = None;
+        loop {
+            if answer.is_none()
+                && let Some(head) = h1::Answer::head(&mut ahead)
+            {
+                match head {
+                    Ok(head) => answer = Some(head),
+                    Err(text) => {
+                        self.problem(ask, &format!("no head of an answer: {text:?}"));
+                        return back;
+                    }
+                }
+            }
+            if let Some(answer) = &mut answer {
+                back.status = answer.status;
+                back.goes_on = answer.goes_on;
+                if let Err(what) = answer.content(&mut ahead, &mut back.content) {
+                    self.problem(ask, what);
+                }
+                if answer.is_done() {
+                    back.whole = true;
+                    return back;
+                }
+            }
+            if self.pauses(ask, back.content.len()).await {
+                return back;
+            }
+            match wire.read_some(16 << 10).await {
+                Ok(bytes) if bytes.is_empty() => {
+                    back.whole = answer.is_some_and(|answer| answer.close());
+                    return back;
+                }
+                Ok(bytes) => ahead.extend(bytes),
+                Err(_) => return back,
+            }
+        }
+    }
+
+    /// As its plan wants it; true if it leaves.
+    async fn pauses(&self, ask: &Ask, read: usize) -> bool {
+        if ask.leaves.is_some_and(|most| read >= most) {
+            return true;
+        }
+        match ask.reads {
+            Reads::Slowly(pause) if chance(1, 4) => time::sleep(pause).await,
+            Reads::Until(most) if read >= most => pending().await,
+            _ => {}
+        }
+        false
+    }
+
+    async fn over_http2(self: &Rc<Self>, asks: &[Ask], pool: &Rc<Pool>) {
+        let left = Rc::new(Cell::new(asks.len()));
+        let done = Rc::new(tokio::sync::Notify::new());
+        for ask in asks {
+            let (me, ask, pool) = (self.clone(), *ask, pool.clone());
+            let (left, done) = (left.clone(), done.clone());
+            task::spawn_local(async move {
+                time::sleep(ask.pause).await;
+                me.on_a_stream(&ask, &pool).await;
+                left.set(left.get() - 1);
+                done.notify_one();
+            });
+        }
+        while left.get() > 0 {
+            done.notified().await;
+        }
+    }
+
+    async fn on_a_stream(&self, ask: &Ask, pool: &Rc<Pool>) {
+        let (path, body) = (ask.path(), ask.body());
+        let length = body.len().to_string();
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let mut fields = vec![
+            (":method", method),
+            (":scheme", "http"),
+            (":authority", "sim"),
+            (":path", path.as_str()),
+        ];
+        if !ask.chunked && !body.is_empty() {
+            fields.push(("content-length", &length));
+        }
+        for _ in 0..20 {
+            let Some(stream) = pool.begin(&fields, body.is_empty()).await else {
+                return self.judge(ask, &Back::default());
+            };
+            let wire = Wire::Http2(stream);
+            let says = async {
+                if !body.is_empty() && say(&wire, &body, false).await.is_ok() {
+                    wire.finish_writing();
+                }
+            };
+            let back = both(says, self.hear_h2(ask, &wire)).await;
+            // Too many at once: nothing has been done for it.
+            let is_refused = back.status == 503 && back.content.starts_with(b"Too many requests");
+            if !back.unseen && !is_refused {
+                return self.judge(ask, &back);
+            }
+            drop(wire);
+            time::sleep(std::time::Duration::from_millis(1 + draw(500))).await;
+        }
+    }
+
+    async fn hear_h2(&self, ask: &Ask, wire: &Wire) -> Back {
+        let mut back = Back::default();
+        let Wire::Http2(stream) = wire else {
+            return back;
+        };
+        if ask.leaves == Some(0) {
+            return back;
+        }
+        let Some(head) = stream.head().await else {
+            back.unseen = stream.was_not_seen();
+            return back;
+        };
+        let status = head.iter().find(|(name, _)| name == ":status");
+        let status = status.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+        back.status = status.unwrap_or_default();
+        loop {
+            if self.pauses(ask, back.content.len()).await {
+                return back;
+            }
+            match wire.read_some(16 << 10).await {
+                Ok(bytes) if bytes.is_empty() => {
+                    back.whole = true;
+                    return back;
+                }
+                Ok(bytes) => back.content.extend(bytes),
+                Err(_) => return back,
+            }
+        }
+    }
+
+    fn problem(&self, ask: &Ask, what: &str) {
+        let what = format!("request {} of {}: {what}: {ask:?}", ask.number, self.number);
+        self.book.problem(what);
+    }
+
+    /// Whether this may come back.
+    fn judge(&self, ask: &Ask, back: &Back) {
+        let Back {
+            status,
+            content,
+            whole,
+            ..
+        } = back;
+        trace::note(
+            &[8, ask.number, (*status).into(), content.len() as u64],
+            || {
+                format!(
+                    "request {}: {status}, {} bytes, whole: {whole}",
+                    ask.number,
+                    content.len()
+                )
+            },
+        );
+        let (stopping, wanted) = (self.book.open().stopping, ask.answer());
+        match status {
+            200 if !wanted.starts_with(content) => self.problem(ask, "other content"),
+            200 if *whole && *content != wanted => self.problem(ask, "an end before the end"),
+            200 if *whole && ask.breaks => {
+                self.problem(ask, "whole, and was broken off");
+            }
+            500 => self.problem(ask, "something went wrong"),
+            _ => {}
+        }
+        let may_break = ask.leaves.is_some() || ask.breaks;
+        let all = *whole && *status == 200;
+        if self.fair && !stopping && !may_break && !all {
+            self.problem(
+                ask,
+                &format!("{status}, {} bytes, whole: {whole}", content.len()),
+            );
+        }
+    }
+}
+
+/// Does both; the end of the second one is the end.
+async fn both<T>(says: impl Future<Output = ()>, hears: impl Future<Output = T>) -> T {
+    let (mut says, mut hears) = (pin!(says), pin!(hears));
+    let mut said = false;
+    poll_fn(|cx| {
+        said = said || says.as_mut().poll(cx).is_ready();
+        hears.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Says content, in parts.
+async fn say(wire: &Wire, body: &[u8], is_chunked: bool) -> std::io::Result<()> {
+    let size = 1 + draw(body.len().min(20_000) as u64 + 1) as usize;
+    for part in body.chunks(size.max(body.len() / 8).max(1)) {
+        if chance(1, 8) {
+            time::sleep(std::time::Duration::from_nanos(draw(20_000_000))).await;
+        }
+        match is_chunked {
+            true => {
+                let mut chunk = format!("{:x}\r\n", part.len()).into_bytes();
+                chunk.extend_from_slice(part);
+                chunk.extend_from_slice(b"\r\n");
+                wire.write_whole(&chunk).await?;
+            }
+            false => wire.write_whole(part).await?,
+        }
+    }
+    Ok(())
+}

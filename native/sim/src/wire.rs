@@ -1,0 +1,42 @@
+//! What a client speaks over: a socket, or a stream of HTTP/2.
+
+use std::io;
+
+use sockeye_world::net::{TcpStream, reset_on_close};
+
+use crate::http2::Stream;
+
+pub(crate) enum Wire {
+    Tcp(TcpStream),
+    Http2(Stream),
+}
+
+impl Wire {
+    pub(crate) async fn read_some(&self, most: usize) -> io::Result<Vec<u8>> {
+        match self {
+            Wire::Tcp(stream) => stream.read_some(most).await,
+            Wire::Http2(stream) => stream.read_some(most).await,
+        }
+    }
+
+    pub(crate) async fn write_whole(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Wire::Tcp(stream) => stream.write_whole(bytes).await,
+            Wire::Http2(stream) => stream.write_whole(bytes).await,
+        }
+    }
+
+    pub(crate) fn finish_writing(&self) {
+        match self {
+            Wire::Tcp(stream) => stream.finish_writing(),
+            Wire::Http2(stream) => stream.finish_writing(),
+        }
+    }
+
+    /// Whoever drops it resets it. A stream has no other way to end before its time.
+    pub(crate) fn reset_on_close(&self) {
+        if let Wire::Tcp(stream) = self {
+            reset_on_close(stream);
+        }
+    }
+}
