@@ -322,8 +322,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "full_stream_wakes_nobody",
         "http/tunnel.rs",
-        "        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;\n        let mut piece",
-        "        let mut deaf = Context::from_waker(std::task::Waker::noop());\n        ready!(Pin::new(&mut self.stream).poll_flush(if FAULT { &mut deaf } else { cx }))?;\n        let mut piece",
+        "        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;\n        TOGETHER",
+        "        let mut deaf = Context::from_waker(std::task::Waker::noop());\n        ready!(Pin::new(&mut self.stream).poll_flush(if FAULT { &mut deaf } else { cx }))?;\n        TOGETHER",
         2000,
     ),
     fault(
