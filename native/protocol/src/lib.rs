@@ -29,7 +29,6 @@
 //! assert!(matches!(progress, Progress::Open));
 //! ```
 
-pub mod buffers;
 pub mod close;
 mod config;
 mod decode;

@@ -1,6 +1,5 @@
 //! What a session holds between two reads: a header, a frame or a message that is not complete.
 
-use crate::buffers;
 use crate::close::CloseReason;
 use crate::config::Kind;
 use crate::decode::{MAX_HEAD, ReceivedHeader};
@@ -47,8 +46,6 @@ impl PartialFrame {
 pub(crate) struct PartialMessage {
     pub(crate) kind: Kind,
     pub(crate) data: Vec<u8>,
-    /// What the data may take before there is to be more room. That is counted, not what the buffer has, which is chance.
-    room: usize,
     pub(crate) fragments: u32,
     /// The data is compressed: it is inflated, and text checked, when it is complete.
     pub(crate) compressed: bool,
@@ -60,7 +57,6 @@ impl PartialMessage {
         PartialMessage {
             kind,
             data: Vec::new(),
-            room: 0,
             fragments: 1,
             compressed,
             utf8: Utf8::default(),
@@ -73,28 +69,15 @@ impl PartialMessage {
             self.utf8.feed(bytes).map_err(|_| Violation::InvalidUtf8)?;
         }
         let need = self.data.len() + bytes.len();
-        if need > self.room {
+        if need > self.data.capacity() {
             // Twice what is here, as a vector does, but never more than the frame can fill.
             let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
             let most = need.saturating_add(claimed);
-            self.room = most.min(need.saturating_mul(2).max(FIRST));
-            self.grow(most);
+            let room = most.min(need.saturating_mul(2).max(FIRST));
+            self.data.reserve_exact(room - self.data.len());
         }
         self.data.extend_from_slice(bytes);
         Ok(())
-    }
-
-    /// Makes the room that there is to be, or takes a buffer that has somewhat more.
-    fn grow(&mut self, most: usize) {
-        if self.room <= self.data.capacity() {
-            return;
-        }
-        if self.room < buffers::SMALLEST {
-            return self.data.reserve_exact(self.room - self.data.len());
-        }
-        let mut larger = buffers::take_up_to(self.room, most.min(self.room.saturating_mul(4)));
-        larger.extend_from_slice(&self.data);
-        buffers::give(std::mem::replace(&mut self.data, larger));
     }
 
     /// The message is complete.
@@ -145,7 +128,7 @@ impl Partial {
     }
 
     pub(crate) fn footprint(&self) -> usize {
-        let message = self.message.as_ref().map_or(0, |m| m.room);
+        let message = self.message.as_ref().map_or(0, |m| m.data.capacity());
         size_of::<Self>() + self.control.capacity() + message
     }
 }

@@ -13,7 +13,6 @@ pub(crate) mod mass_disconnect;
 pub(crate) mod pace;
 pub mod pieces;
 pub(crate) mod refused;
-pub(crate) mod shared;
 pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod traffic;

@@ -6,15 +6,14 @@ use sockeye_protocol::deflate::Codecs;
 use sockeye_protocol::frame;
 
 use crate::model::compression::Compression;
-use crate::model::shared::Shared;
 use crate::server::Server;
 use crate::world::sync::atomic::Ordering;
 
 /// A frame for many connections: one buffer for all of them, or two.
 #[derive(Clone, Debug)]
 pub struct Broadcast {
-    plain: Arc<Shared>,
-    compressed: Option<Arc<Shared>>,
+    plain: Arc<Vec<u8>>,
+    compressed: Option<Arc<Vec<u8>>>,
     /// The window that it was compressed with.
     window: u8,
     /// Connections that keep a window may compress it.
@@ -27,7 +26,7 @@ impl Broadcast {
         // A queue that waits would take its bytes out of a buffer that is much larger.
         frame.shrink_to_fit();
         Broadcast {
-            plain: Shared::new(frame),
+            plain: Arc::new(frame),
             compressed: None,
             window: 0,
             compress: false,
@@ -46,7 +45,7 @@ impl Broadcast {
             let mut copy = broadcast.plain.to_vec();
             if codecs.compress_frame(&mut copy, 0, &policy.tuning, broadcast.window) {
                 copy.shrink_to_fit();
-                broadcast.compressed = Some(Shared::new(copy));
+                broadcast.compressed = Some(Arc::new(copy));
             }
         }
         broadcast
@@ -83,7 +82,7 @@ impl Broadcast {
     }
 
     /// What a connection gets.
-    pub(crate) fn form(&self, compression: Compression) -> &Arc<Shared> {
+    pub(crate) fn form(&self, compression: Compression) -> &Arc<Vec<u8>> {
         match (compression, &self.compressed) {
             // What fits into a window is good for it, whichever window it was compressed with.
             (Compression::Shared(window), Some(compressed))
@@ -117,7 +116,7 @@ mod tests {
             (100_000, 15, true),
         ] {
             let mut broadcast = Broadcast::plain(vec![0; len + frame::head_len(len, false)]);
-            broadcast.compressed = Some(Shared::new(Vec::new()));
+            broadcast.compressed = Some(Arc::new(Vec::new()));
             broadcast.window = 15;
             let form = broadcast.form(Compression::Shared(window));
             assert_eq!(form.is_empty(), good, "{len} {window}");

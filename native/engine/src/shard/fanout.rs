@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::model::compression::Compression;
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
-use crate::model::shared::Shared;
 use crate::server::broadcast::Broadcast;
 use crate::server::topics::{Audience, Fanout, Topic};
 use crate::server::{Server, bump};
@@ -39,9 +38,9 @@ impl Burst {
     }
 
     /// The frames one after the other, for those who get them as they are.
-    fn plain(&self) -> Option<Arc<Shared>> {
+    fn plain(&self) -> Option<Arc<Vec<u8>>> {
         let all = self.frames.iter().map(|(frame, _)| frame.plain_form());
-        (self.frames.len() > 1).then(|| Shared::new(all.collect::<Vec<_>>().concat()))
+        (self.frames.len() > 1).then(|| Arc::new(all.collect::<Vec<_>>().concat()))
     }
 }
 

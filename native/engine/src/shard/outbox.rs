@@ -8,7 +8,6 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::model::shared::Shared;
 use crate::net::transport::Transport;
 
 /// Parts that one system call writes.
@@ -21,19 +20,19 @@ const CHUNK: usize = 4096;
 /// A part of a shared buffer.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    buffer: Arc<Shared>,
+    buffer: Arc<Vec<u8>>,
     start: u32,
     end: u32,
 }
 
 impl Segment {
-    pub(crate) fn new(buffer: Arc<Shared>, start: u32, end: u32) -> Self {
+    pub(crate) fn new(buffer: Arc<Vec<u8>>, start: u32, end: u32) -> Self {
         Segment { buffer, start, end }
     }
 
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         let len = bytes.len() as u32;
-        Segment::new(Shared::new(bytes.to_vec()), 0, len)
+        Segment::new(Arc::new(bytes.to_vec()), 0, len)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -63,7 +62,7 @@ impl Segment {
                 own.extend_from_slice(self.bytes());
                 own.extend_from_slice(other.bytes());
                 let end = own.len() as u32;
-                let buffer = Shared::new(own);
+                let buffer = Arc::new(own);
                 *self = Segment::new(buffer, 0, end);
                 return;
             }
@@ -189,7 +188,7 @@ impl Outbox {
                 *part = Segment {
                     start: 0,
                     end: own.len() as u32,
-                    buffer: Shared::new(own),
+                    buffer: Arc::new(own),
                 };
             }
         }
@@ -216,7 +215,7 @@ mod tests {
 
     #[test]
     fn neighbours_merge() {
-        let buffer = Shared::new(b"abcdef".to_vec());
+        let buffer = Arc::new(b"abcdef".to_vec());
         let mut outbox = Outbox::default();
         outbox.push(Segment::new(buffer.clone(), 0, 2));
         outbox.push(Segment::new(buffer.clone(), 2, 3));
@@ -249,19 +248,19 @@ mod tests {
 
     #[test]
     fn a_part_of_a_shared_buffer_is_copied_before_it_grows() {
-        let shared = Shared::new(vec![b'x'; 10]);
+        let shared = Arc::new(vec![b'x'; 10]);
         let mut outbox = Outbox::default();
         for _ in 0..200 {
             outbox.push_bytes(b"-");
             outbox.push(Segment::new(shared.clone(), 2, 4));
         }
         assert_eq!(contents(&outbox).concat(), b"-xx".repeat(200));
-        assert_eq!(**shared, vec![b'x'; 10]);
+        assert_eq!(*shared, vec![b'x'; 10]);
     }
 
     #[test]
     fn a_small_rest_leaves_a_large_buffer() {
-        let large = Shared::new(vec![b'x'; 1000]);
+        let large = Arc::new(vec![b'x'; 1000]);
         let mut outbox = Outbox::default();
         outbox.push(Segment::new(large.clone(), 10, 20));
         outbox.compact();

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::shared::Shared;
 use crate::server::{Server, bump};
 use crate::shard::conn::Conn;
 use crate::shard::op::{Command, Control, Frames, Op};
@@ -204,7 +203,7 @@ impl Shard {
     }
 
     fn frames(self: &Rc<Self>, Frames { bytes, commands }: Frames) {
-        let buffer = Shared::new(bytes);
+        let buffer = Arc::new(bytes);
         for (id, part) in commands {
             let Some(conn) = self.conn(id) else {
                 if let Command::Stream(..) = part {

@@ -1,8 +1,8 @@
 //! Events on their way to a receiver: small payloads side by side in one arena.
 
+use sockeye_protocol::Payload;
 use sockeye_protocol::deflate::Params;
 use sockeye_protocol::handshake::Request;
-use sockeye_protocol::{Payload, buffers};
 
 use crate::model::id::ConnId;
 use crate::net::peer::PeerInfo;
@@ -10,9 +10,6 @@ use crate::vm::question::AcceptState;
 
 /// Payloads from this size on keep the buffer they arrived in.
 const OWN_BUFFER: usize = 16 * 1024;
-
-/// So many times as much memory is kept by a batch that needs it again and again: the system would clear each page of the next one.
-const BUSY: usize = 8;
 
 /// What an event costs against a bound, besides its payload: a frame of no bytes is not free.
 pub const EVENT_COST: usize = 64;
@@ -188,9 +185,12 @@ impl Batch {
         } else {
             EventTag::BigBinary
         };
-        let mut own = buffers::take(payload.len());
-        own.extend_from_slice(payload);
-        self.extra(conn, tag, ExtraEvent::Payload(own), payload.len());
+        self.extra(
+            conn,
+            tag,
+            ExtraEvent::Payload(payload.to_vec()),
+            payload.len(),
+        );
     }
 
     fn push_small(&mut self, conn: ConnId, text: bool, payload: &[u8]) {
@@ -273,7 +273,7 @@ impl Batch {
         }
     }
 
-    /// Gives the large payload at this place back once it has been read.
+    /// Gives the large payload at this place back to the allocator once it has been read.
     pub fn discard(&mut self, index: usize) {
         let Some(entry) = self.entries.get(index) else {
             return;
@@ -281,7 +281,7 @@ impl Batch {
         if entry.is_big()
             && let Some(ExtraEvent::Payload(v)) = self.extras.get_mut(entry.start as usize)
         {
-            buffers::give(std::mem::take(v));
+            *v = Vec::new();
         }
     }
 
@@ -322,15 +322,8 @@ impl Batch {
         })
     }
 
-    /// Forgets all events; memory beyond `keep` bytes goes back to the allocator, and beyond [`BUSY`] times as many if
-    /// a good part of it was needed this time.
+    /// Forgets all events; memory beyond `keep` bytes goes back to the allocator.
     pub fn clear(&mut self, keep: usize) {
-        let was_needed = self.arena.len() > self.arena.capacity() / 4;
-        let keep = if was_needed {
-            keep.saturating_mul(BUSY)
-        } else {
-            keep
-        };
         self.arena.clear();
         self.entries.clear();
         self.extras.clear();
@@ -355,34 +348,6 @@ mod tests {
             reason: "bye".into(),
             who: [4, 1, 2, 3, 4, 0, 5, b'/'].into(),
         }
-    }
-
-    #[test]
-    fn memory_that_is_needed_is_kept() {
-        const KEEP: usize = 16 * 1024;
-        let mut batch = Batch::default();
-        let fill = |batch: &mut Batch, messages: usize| {
-            for _ in 0..messages {
-                batch.push_message(id(1), false, Payload::Borrowed(&[7; 1000]));
-            }
-        };
-        fill(&mut batch, 60);
-        let large = batch.capacity();
-        batch.clear(KEEP);
-        assert_eq!(batch.capacity(), large);
-        fill(&mut batch, 1);
-        batch.clear(KEEP);
-        assert_eq!(
-            batch.capacity(),
-            0,
-            "one message needs no more than is kept always"
-        );
-        fill(&mut batch, 60);
-        batch.clear(0);
-        assert_eq!(batch.capacity(), 0);
-        fill(&mut batch, 300);
-        batch.clear(KEEP);
-        assert_eq!(batch.capacity(), 0, "more than ever is kept");
     }
 
     #[test]

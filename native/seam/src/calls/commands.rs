@@ -6,7 +6,6 @@ use std::cell::Cell;
 
 use sockeye_engine::op::Command;
 use sockeye_engine::{CallKind, ConnId, Engine, Frames, SendError, ShardSet};
-use sockeye_protocol::buffers;
 
 use crate::frames::{
     self, AppendResult, Appended, Bounds, NORMAL_JSON, Receiver, SLICE, SLICE_FRAMES, SendFailure,
@@ -17,9 +16,6 @@ use crate::value::{BadArg, Read};
 
 /// Bytes that a call where there is time encodes before it hands them over.
 const LONG_SLICE: usize = 16 << 20;
-
-/// A buffer does not start larger than this, whatever the last call needed.
-const EXPECTED_MOST: usize = 1 << 20;
 
 thread_local! {
     /// How much the last call needed: the next buffer starts at that size.
@@ -71,7 +67,7 @@ impl Gathered {
                 continue;
             }
             let frames = std::mem::take(frames);
-            EXPECTED.set(frames.bytes.len().clamp(64, EXPECTED_MOST));
+            EXPECTED.set(frames.bytes.len().clamp(64, SLICE));
             engine.send(shard, frames);
             self.given.insert(shard);
         }
@@ -157,7 +153,7 @@ impl<'e, T: Copy> CommandBatch<'e, T> {
             return Err(closed);
         };
         if out.bytes.capacity() == 0 {
-            out.bytes = buffers::take(EXPECTED.get());
+            out.bytes.reserve(EXPECTED.get());
         }
         let start = out.bytes.len();
         let (asked, worth) = match append(receiver, &mut out.bytes) {

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sockeye_protocol::{CloseReason, ClosedBy, Progress, Session};
@@ -13,7 +14,6 @@ use super::ending::LINGER;
 use super::state::{ConnState, PeerEof, Phase, Unread, Writing};
 use crate::model::clock::ticks;
 use crate::model::compression::Compression;
-use crate::model::shared::Shared;
 use crate::model::trace::Tracer;
 use crate::server::bump;
 use crate::shard::Shard;
@@ -64,7 +64,7 @@ impl Conn {
         self.server.saved(saved);
         // Never longer than it was, and that has been counted in 32 bits.
         let len = out.len() as u32;
-        Segment::new(Shared::new(out), 0, len)
+        Segment::new(Arc::new(out), 0, len)
     }
 
     /// Writes what is queued, as much as the socket takes.
