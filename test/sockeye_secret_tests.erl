@@ -124,3 +124,61 @@ request(Port, Path) ->
 line(#{msg := {report, Report}, meta := #{report_cb := Format}}) ->
     %% Long values are broken over lines.
     re:replace(unicode:characters_to_binary(Format(Report, #{})), "\\s*\n\\s*", "", [global, {return, binary}]).
+
+%% ---------------------------------------------------------------- what a supervisor writes
+
+%% A report of a supervisor has the arguments with which it starts a child.
+a_child_has_no_secrets_test_() ->
+    #{key := Key, cert := Cert} = test_certs:localhost(),
+    [{Type, Der, not_encrypted}] = public_key:pem_decode(Key),
+    Identity = #{cert => Cert, key => {Type, Der}},
+    Server = fun(Options) -> sockeye:child_spec(Options#{port => 0, handler => {fun_handler, #{}}}) end,
+    Client = fun(Options) -> sockeye_client:child_spec("wss://127.0.0.1:1/", self(), Options) end,
+    Token = <<"hunter2-hunter2-hunter2">>,
+    [?_assertEqual([], [Secret || Secret <- [Der, Key, Token, <<"hunter2">>], shows(Spec, Secret)])
+     || Spec <- [Server(#{tls => Identity}),
+                 Server(#{tls => #{sni_hosts => [{"localhost", Identity}]}}),
+                 Server(#{tls => Identity#{key => Key}}),
+                 Server(#{tls => Identity#{key => fun() -> Key end}}),
+                 Server(#{dashboard => #{path => "/_sockeye", auth => {token, Token}}}),
+                 Client(#{tls => Identity}),
+                 Client(#{proxy => "http://me:hunter2@127.0.0.1:1"}),
+                 Client(#{proxy => fun() -> "http://me:hunter2@127.0.0.1:1" end}),
+                 Client(#{headers => ?HEADERS}),
+                 Client(#{headers => fun() -> ?HEADERS end})]]
+    ++ [?_assert(shows(Server(#{name => hunter2}), <<"hunter2">>))].
+
+shows(Term, Secret) ->
+    Text = unicode:characters_to_binary(io_lib:format("~0p ~w", [Term, Term])),
+    Written = unicode:characters_to_binary(io_lib:format("~w", [Secret])),
+    binary:match(Text, [Secret, binary:part(Written, 2, byte_size(Written) - 4)]) =/= nomatch.
+
+%% What is hidden there is there: with a key of a function, or of a child, a server answers over TLS.
+a_hidden_key_is_used_test_() ->
+    #{key := Key, cert := Cert} = test_certs:localhost(),
+    [fun() ->
+             {ok, Server} = apply(sockeye, start_link, Args),
+             {ok, #{port := Port}} = sockeye:info(Server),
+             {ok, Conn} = sockeye_client:connect(["wss://127.0.0.1:", integer_to_list(Port), "/"], #{tls => #{verify => verify_none}}),
+             ok = sockeye_client:close(Conn),
+             ok = sockeye:stop(Server)
+     end
+     || Options <- [#{port => 0, handler => {fun_handler, #{}}, tls => #{cert => Cert, key => fun() -> Key end}},
+                    #{port => 0, handler => {fun_handler, #{}}, tls => #{cert => Cert, key => Key}}],
+        Args <- [[Options], element(3, maps:get(start, sockeye:child_spec(Options)))]].
+
+%% A function that is none, or gives what is no key.
+a_wrong_function_is_not_shown_test_() ->
+    Crash = fun() -> error(hunter2) end,
+    Cert = maps:get(cert, test_certs:localhost()),
+    [fun() ->
+             {error, {bad_option, Option, Why}} = Refused = Start(),
+             ?assertNotEqual(nomatch, binary:match(Why, Part)),
+             ?assertNot(shows(Refused, <<"hunter2">>))
+     end
+     || {Option, Part, Start} <-
+            [{tls, <<"key: the function crashed (error)">>, fun() -> sockeye:start_link(#{port => 0, tls => #{cert => Cert, key => Crash}}) end},
+             {tls, <<"key: expected">>, fun() -> sockeye:start_link(#{port => 0, tls => #{cert => Cert, key => fun() -> hunter2 end}}) end},
+             {tls, <<"key: expected">>, fun() -> sockeye:start_link(#{port => 0, tls => #{cert => Cert, key => fun() -> Crash end}}) end},
+             {proxy, <<"the function crashed (error)">>, fun() -> sockeye_client:connect("ws://127.0.0.1:1/", #{proxy => Crash}) end},
+             {headers, <<"expected a list">>, fun() -> sockeye_client:connect("ws://127.0.0.1:1/", #{headers => fun() -> hunter2 end}) end}]].

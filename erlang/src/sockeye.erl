@@ -48,7 +48,7 @@
 -export([i/0, i/1, trace/2, info/0, info/1, connections/1, adopt/3, check_host/1, check_host/2, format_error/1]).
 
 -export_type([conn/0, server/0, frame/0, event/0, active/0, conn_option/0, close_code/0, endpoint/0, topic/0, outcome/0]).
--export_type([options/0, handler/0, http_answer/0, send_piece/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, tls_key/0]).
+-export_type([options/0, handler/0, http_answer/0, send_piece/0, file_options/0, upstream/0, proxy_options/0, deflate_options/0, tls/0, identity/0, key/0, tls_key/0]).
 -export_type([trace_options/0, traced/0]).
 -export_type([drain_options/0, publish_options/0, engine_info/0, server_info/0, conn_info/0, host_options/0, host_finding/0]).
 -export_type([start_error/0, send_error/0, subscribe_error/0, publish_error/0, adopt_error/0]).
@@ -222,16 +222,19 @@
 %% {@link send_error()}. `timeout': with `wait', no answer came within 5 seconds.
 
 -type identity() :: #{certfile => file:name_all(), cert => binary() | [binary()],
-                      keyfile => file:name_all(), key => binary() | {tls_key(), binary()}}.
+                      keyfile => file:name_all(), key => key()}.
 %% A certificate with its chain, and its private key, which must not be encrypted: the names of PEM files, or as `ssl' has them, DER,
 %% the own certificate first, and the key with its type; `cert' and `key' may also be PEM text.
+
+-type key() :: binary() | {tls_key(), binary()} | fun(() -> binary() | {tls_key(), binary()}).
+%% A private key, or a function that returns it when the server or client starts: what a supervisor writes to the log of its child then has no key in it.
 
 -type tls_key() :: 'PrivateKeyInfo' | 'RSAPrivateKey' | 'ECPrivateKey'.
 %% The form of a private key in DER: PKCS #8, PKCS #1 or SEC 1.
 
 -type tls() ::
         #{certfile => file:name_all(), cert => binary() | [binary()],
-          keyfile => file:name_all(), key => binary() | {tls_key(), binary()},
+          keyfile => file:name_all(), key => key(),
           sni_hosts => [{string() | binary(), identity()}],
           verify => verify_none | verify_peer, fail_if_no_peer_cert => boolean(),
           cacertfile => file:name_all(), cacerts => binary() | [binary() | tuple()],
@@ -330,7 +333,7 @@ start_link(Options) ->
 %% @doc A child specification for a supervisor; Elixir's `{:sockeye, options}' works too.
 %%
 %% The handler must be given, since the caller of {@link start_link/1} will be the supervisor. The id is the name or else the port or
-%% Unix socket: `{sockeye, 8080}'. Raises `{bad_option, Key, Why}' when an option is wrong.
+%% Unix socket: `{sockeye, 8080}'. Secrets among the options, as the `key' of `tls', are funs in it: a supervisor writes them to the log. Raises `{bad_option, Key, Why}' when an option is wrong.
 %% ```
 %% init([]) ->
 %%     {ok, {#{}, [sockeye:child_spec(#{port => 8080, handler => {chat, []}})]}}.
@@ -339,7 +342,8 @@ start_link(Options) ->
 child_spec(#{handler := _} = Options) ->
     case sockeye_options:parse(Options, self()) of
         {ok, Config} ->
-            #{id => {?MODULE, sockeye_options:child_id(Config)}, start => {?MODULE, start_link, [Options]}, type => worker,
+            #{id => {?MODULE, sockeye_options:child_id(Config)}, start => {?MODULE, start_link, [sockeye_secret:options(Options)]},
+              type => worker,
               shutdown => sockeye_options:shutdown_time(Config)};
         {error, Reason} ->
             sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Options])

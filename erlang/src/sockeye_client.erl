@@ -68,10 +68,10 @@
 
 -type options() ::
         #{connect_timeout => pos_integer() | infinity,
-          headers => [{iodata(), iodata()}],
+          headers => [{iodata(), iodata()}] | fun(() -> [{iodata(), iodata()}]),
           host => iodata(),
           tls => tls(),
-          proxy => iodata(),
+          proxy => iodata() | fun(() -> iodata()),
           max_redirects => 0..20,
           reconnect => boolean() | reconnect(),
           atom() => term()}.
@@ -87,13 +87,13 @@
 %%     redirects and handshake together.</li>
 %% <li>`headers': further headers of the request, a list of at most 1,000 pairs of name (1,024 bytes) and value
 %%     (65,536 bytes), 1 MiB in all; none that the
-%%     handshake writes, and not `Host'.</li>
+%%     handshake writes, and not `Host'. Or a function that returns them when the client starts.</li>
 %% <li>`host': the value of the header `Host', as `host' or `host:port'; default that of the URL. Only the server of the
 %%     URL gets it, not one that a redirect leads to. It changes nothing for TLS, which uses the host of the URL, or
 %%     `server_name_indication'.</li>
 %% <li>`tls': for `wss', and redirects that lead there; see {@link tls()}.</li>
 %% <li>`proxy': `http://[user:password@]host[:port]' (CONNECT; port 8080 by default), or `socks5://...' (port 1080 by
-%%     default). The proxy gets the name of the host, and looks it up.</li>
+%%     default). The proxy gets the name of the host, and looks it up. Or a function that returns it when the client starts.</li>
 %% <li>`max_redirects': how many are followed, 0 to 20. With 0, the default, a redirect is the error
 %%     `{refused, Answer}'. No redirect from `wss' to `ws' is followed. Credentials, cookies and client certificates are not
 %%     sent to another host or port.</li>
@@ -103,7 +103,7 @@
 -type tls() :: #{verify => verify_peer | verify_none,
                  cacertfile => file:name_all(), cacerts => binary() | [binary() | tuple()],
                  certfile => file:name_all(), cert => binary() | [binary()],
-                 keyfile => file:name_all(), key => binary() | {sockeye:tls_key(), binary()},
+                 keyfile => file:name_all(), key => sockeye:key(),
                  pin => pin() | [pin()],
                  server_name_indication => string() | binary() | disable,
                  versions => ['tlsv1.2' | 'tlsv1.3']}.
@@ -199,7 +199,8 @@ start_link(Url, Handler, Options) ->
     with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1).
 
 %% @doc A child specification for a supervisor. Its id is `{sockeye_client, Name}', or the URL
-%% if there is no name. Its `restart' is `transient'. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
+%% if there is no name. Its `restart' is `transient'. `headers', `proxy' and the `key' of `tls' are funs in it: a supervisor writes them to
+%% the log; the URL stands there as it is. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
 %%
 %% ```
 %% init([]) ->
@@ -216,7 +217,7 @@ child_spec(Url, Handler, Options) ->
                      _ -> Name
                  end,
             #{id => {?MODULE, Id},
-              start => {?MODULE, start_link, [Url, Handler, Options]},
+              start => {?MODULE, start_link, [Url, Handler, sockeye_secret:options(Options)]},
               type => worker,
               restart => transient,
               shutdown => sockeye_options:shutdown_time(Config)};

@@ -103,13 +103,21 @@ checked(Key, Value) ->
 %% true, a parsed value, a whole reason, or the name of what was expected.
 -spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().
 check(connect_timeout, V) -> sockeye_options:time(V);
-check(headers, V) -> headers(V);
+check(headers, V) -> by_value(V, fun headers/1);
 check(host, V) -> host(V);
 check(tls, V) -> sockeye_client_tls:check(V);
-check(proxy, V) -> proxy(V);
+check(proxy, V) -> by_value(V, fun proxy/1);
 check(max_redirects, V) -> is_integer(V) andalso V >= 0 andalso V =< 20 orelse "0..20";
 check(reconnect, V) -> reconnect(V);
 check(_Key, _V) -> unknown.
+
+%% What may be a secret may come from a function: a supervisor writes the options of a child to the log.
+-spec by_value(term(), fun((term()) -> Checked)) -> Checked | {error, binary()}.
+by_value(Given, Check) ->
+    case sockeye_secret:value(Given) of
+        {ok, Value} -> Check(Value);
+        {crashed, Class} -> {error, sockeye_why:text("the function crashed (~ts)", [Class])}
+    end.
 
 -spec positive(term()) -> boolean().
 positive(V) ->

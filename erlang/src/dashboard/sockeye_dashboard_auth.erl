@@ -27,10 +27,9 @@ check(Fun) when is_function(Fun, 1) ->
     {ok, Fun};
 %% A supervisor writes the options of a child to the log, and of a function nothing but its name.
 check({token, Fun}) when is_function(Fun, 0) ->
-    try Fun() of
-        Token -> hidden(Token)
-    catch
-        Class:_ -> {error, sockeye_why:text("the function of the token crashed (~s)", [Class])}
+    case sockeye_secret:value(Fun) of
+        {ok, Token} -> hidden(Token);
+        {crashed, Class} -> {error, sockeye_why:text("the function of the token crashed (~s)", [Class])}
     end;
 check({token, Token}) ->
     hidden(Token);

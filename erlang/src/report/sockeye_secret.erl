@@ -5,9 +5,12 @@
 %% with a key would crash at `sockeye:reload_tls/1' when this module had been loaded anew twice.
 -module(sockeye_secret).
 
--export([hide/1]).
+-export([hide/1, value/1, options/1]).
 -export([is_name/1]).
 -export([parts/0]).
+
+%% Keys of options whose values are secrets, or may be; each may be a function that returns its value.
+-define(SECRETS, [key, proxy, headers]).
 
 %% What names of headers with secrets have in them: the engine has the same for what sockeye:info/1 gives (facts.rs).
 -define(PARTS, [<<"auth">>, <<"cookie">>, <<"token">>, <<"secret">>, <<"key">>, <<"session">>, <<"password">>]).
@@ -20,6 +23,38 @@ hide(Value) ->
     {ok, Fun} = erl_parse:parse_exprs(Tokens),
     {value, Hidden, _} = erl_eval:exprs(Fun, [{'Value', Value}]),
     Hidden.
+
+%% The value of an option that is given as such or by a function; or the class of the exception of that.
+-spec value(term()) -> {ok, term()} | {crashed, error | exit | throw}.
+value(Fun) when is_function(Fun, 0) ->
+    try {ok, Fun()}
+    catch Class:_ -> {crashed, Class}
+    end;
+value(Value) ->
+    {ok, Value}.
+
+%% Options as a supervisor may write them to the log when it starts a child, or when that ends.
+-spec options(term()) -> term().
+options(Options) when is_map(Options) ->
+    maps:map(fun option/2, Options);
+options(Options) ->
+    Options.
+
+-spec option(term(), term()) -> term().
+option(_Key, Fun) when is_function(Fun) -> Fun;
+option(tls, Tls) -> options(Tls);
+option(sni_hosts, Hosts) when is_list(Hosts) -> [host(Host) || Host <- Hosts];
+option(dashboard, Dashboard) -> options(Dashboard);
+option(auth, {token, Token}) when not is_function(Token) -> {token, hide(Token)};
+option(Key, Value) ->
+    case lists:member(Key, ?SECRETS) of
+        true -> hide(Value);
+        false -> Value
+    end.
+
+-spec host(term()) -> term().
+host({Name, Identity}) -> {Name, options(Identity)};
+host(Other) -> Other.
 
 %% What such names have in them.
 -spec parts() -> [binary()].

@@ -138,6 +138,12 @@ no_certificate(Key) ->
 -spec private_key(term()) -> binary().
 private_key(Text) when is_binary(Text) ->
     Text;
+private_key(Fun) when is_function(Fun, 0) ->
+    case sockeye_secret:value(Fun) of
+        {ok, Value} when not is_function(Value) -> private_key(Value);
+        {ok, _} -> bad_private_key();
+        {crashed, Class} -> bad("key: the function crashed (~ts)", [Class])
+    end;
 private_key({Type, Der}) when is_binary(Der), Type =:= 'PrivateKeyInfo' orelse Type =:= 'RSAPrivateKey'
                                               orelse Type =:= 'ECPrivateKey' ->
     pem(case Type of
@@ -146,7 +152,11 @@ private_key({Type, Der}) when is_binary(Der), Type =:= 'PrivateKeyInfo' orelse T
             'ECPrivateKey' -> "EC PRIVATE KEY"
         end, Der);
 private_key(_Value) ->
-    bad("key: expected {'PrivateKeyInfo' | 'RSAPrivateKey' | 'ECPrivateKey', Der}, or PEM text as a binary", []).
+    bad_private_key().
+
+-spec bad_private_key() -> no_return().
+bad_private_key() ->
+    bad("key: expected {'PrivateKeyInfo' | 'RSAPrivateKey' | 'ECPrivateKey', Der}, PEM text as a binary, or a function that returns one of them", []).
 
 -spec pem(string(), binary()) -> binary().
 pem(What, Der) ->
