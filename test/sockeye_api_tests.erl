@@ -64,6 +64,7 @@ faults() ->
      {"a worker outlives its server", {sockeye_stopping, workers, 1, fun(_, [Pids]) -> [unlink(Pid) || Pid <- Pids], ok end}, 20, [start]}].
 
 word(Command) when not is_tuple(Command) -> Command;
+word({while_suspended, _Process, Command}) -> word(Command);
 word(Command) when element(1, Command) =:= drain_twice; element(1, Command) =:= cut_off -> drain;
 word(Command) -> element(1, Command).
 
