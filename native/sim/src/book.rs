@@ -59,6 +59,8 @@ pub struct Account {
     pub accepted: u64,
     /// Numbers of those that were not, of which their process has heard later.
     pub refused: BTreeSet<u64>,
+    /// The first reply in pieces that has no end: what waits behind it cannot be sent.
+    pub cut_off: Option<u64>,
     /// A reply whose last piece was not taken yet: its name and its number.
     pub streaming: Option<(u64, u64)>,
     /// The largest of them, in bytes.

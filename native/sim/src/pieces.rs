@@ -128,6 +128,7 @@ impl Vm {
                 && id == piece.id
             {
                 a.refused.insert(number);
+                a.cut_off.get_or_insert(number);
                 a.streaming = None;
             }
         });

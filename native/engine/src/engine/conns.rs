@@ -113,10 +113,11 @@ impl Engine {
         payload: &[u8],
     ) -> Result<Undo, StreamError> {
         match self.shard_of(conn) {
-            Some(shard) => shard
+            // What is there of a message when its connection closes stays open: that says nothing to others.
+            Some(shard) if shard.slots.is_open(conn) => shard
                 .open_messages
                 .advance(conn, owner, kind, piece, payload),
-            None => Err(StreamError::NotStreaming),
+            _ => Err(StreamError::Closed),
         }
     }
 

@@ -27,6 +27,8 @@ pub enum Piece {
 /// Why a piece was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamError {
+    /// The connection takes nothing more.
+    Closed,
     /// A message is open already.
     Streaming,
     /// No message of this kind and process is open.

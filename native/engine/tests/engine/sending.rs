@@ -227,6 +227,19 @@ fn piece(world: &World, conn: ConnId, step: Piece, payload: &[u8]) -> Result<(),
     Ok(())
 }
 
+/// Not that another message is open: that one has no end any more, and who waits for it waits for ever.
+#[test]
+fn pieces_for_a_closing_connection_are_refused_as_closed() {
+    let (world, mut puller) = World::pulled(1, queue(1000));
+    let (_client, conn) = world.open(&mut puller);
+    let next = |owner, step| world.engine.stream(conn, owner, Kind::Binary, step, b"");
+    next(1, Piece::First).unwrap();
+    assert_eq!(next(2, Piece::First).err(), Some(StreamError::Streaming));
+    world.engine.set_closing(conn);
+    assert_eq!(next(2, Piece::First).err(), Some(StreamError::Closed));
+    assert_eq!(next(1, Piece::More).err(), Some(StreamError::Closed));
+}
+
 #[test]
 fn a_message_in_pieces_does_not_wait_for_what_waits_for_it() {
     let (world, mut puller) = World::pulled(1, queue(100));

@@ -147,7 +147,9 @@ impl<T: Copy> SendFailure<T> {
     pub fn reason<W: Writer>(&self, w: &mut W, part: impl FnOnce(&mut W, T) -> W::Term) -> W::Term {
         let atom = match self {
             SendFailure::BadArg | SendFailure::Dirty => Atom::badarg,
-            SendFailure::Send(SendError::Closed) => Atom::closed,
+            SendFailure::Send(SendError::Closed) | SendFailure::Stream(StreamError::Closed) => {
+                Atom::closed
+            }
             SendFailure::Send(SendError::Busy) => Atom::busy,
             SendFailure::NotUtf8 | SendFailure::Stream(StreamError::NotUtf8) => Atom::not_utf8,
             SendFailure::Stream(StreamError::Streaming) => Atom::streaming,
