@@ -175,6 +175,33 @@ aborted_uploads_test_() ->
         end)
     end}.
 
+%% A request whose stream is reset before its end is no request, whatever the code says: no function has a part of its content for the
+%% whole.
+an_upload_that_is_cut_off_is_not_whole_test_() ->
+    [{integer_to_list(Code), fun() ->
+        Self = self(),
+        Tell = fun(#{path := Path, body := Body}) -> Self ! {asked, Path, Body}, {200, [], <<>>} end,
+        test_support:with_server((options())#{http => #{"/cut" => Tell, "/whole" => Tell}}, fun(Port, _) ->
+            Socket = siege:connect(Port),
+            ok = h2_frames:shake(Socket),
+            Post = fun(Path) -> block(with(with(base(), <<":method">>, <<"POST">>), <<":path">>, Path)) end,
+            ok = gen_tcp:send(Socket, [headers(1, Post(<<"/cut">>)), data(1, <<"some">>)]),
+            %% The first is being read now.
+            ok = gen_tcp:send(Socket, [headers(3, Post(<<"/whole">>)), data_end(3, <<"all">>)]),
+            ?assertEqual({status, 200}, outcome(Socket, 3)),
+            ok = gen_tcp:send(Socket, reset(1, Code)),
+            ok = gen_tcp:send(Socket, [headers(5, Post(<<"/whole">>)), data_end(5, <<"all">>)]),
+            ?assertEqual({status, 200}, outcome(Socket, 5)),
+            ?assertEqual([{<<"/whole">>, <<"all">>}, {<<"/whole">>, <<"all">>}], asked()),
+            gen_tcp:close(Socket)
+        end)
+     end} || Code <- [0, 2, 8]].
+
+asked() ->
+    receive {asked, Path, Body} -> [{Path, Body} | asked()]
+    after 0 -> []
+    end.
+
 %% ---------------------------------------------------------------- one connection
 
 %% A connection with one WebSocket, on stream 1.

@@ -5,6 +5,7 @@
 
 mod allowance;
 mod connect;
+mod content;
 mod frames;
 mod handover;
 mod heads;
@@ -44,6 +45,7 @@ use crate::world::task;
 use crate::world::time::{self, Instant};
 
 use allowance::{AbuseLimits, Allowance};
+use content::Content;
 use handover::Handover;
 pub(super) use handover::Ticket;
 use heads::InboundFrames;
@@ -375,7 +377,7 @@ async fn respond(
     match found {
         Some(Ok((head, false))) => {
             let is_head = head.method() == "HEAD";
-            let body = request.into_body();
+            let body = Content(request.into_body());
             let answer = carrier.service.respond(head, body, &StreamClient).await;
             // The library sends what it gets.
             if is_head {
