@@ -183,3 +183,24 @@ impl Engine {
             .map_err(|_| SendError::Closed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::config::EngineConfig;
+
+    #[test]
+    fn a_piece_that_is_taken_back_too_late_leaves_nothing() {
+        let engine = Engine::start(EngineConfig::new(1)).unwrap();
+        let conn = ConnId::new(0, 7, 1);
+        assert!(!engine.is_known(conn), "it has ended");
+        let messages = &engine.shard(0).unwrap().open_messages;
+        let next = |step| messages.advance(conn, 1, Kind::Binary, step, b"");
+        next(Piece::First).unwrap();
+        let undo = next(Piece::More).unwrap();
+        messages.forget(conn);
+        engine.unstream(conn, undo);
+        assert_eq!(next(Piece::More).err(), Some(StreamError::NotStreaming));
+        assert_eq!(engine.stop().stuck, 0);
+    }
+}

@@ -194,21 +194,6 @@ fn what_was_sent_before_a_death_arrives_before_the_close() {
     assert_eq!(client.closed(), 1011);
 }
 
-#[test]
-fn a_piece_that_is_taken_back_too_late_leaves_nothing() {
-    let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
-    let (client, conn) = (world.client(), puller.opened());
-    let piece = |step| world.engine.stream(conn, 1, Kind::Binary, step, b"");
-    piece(Piece::First).unwrap();
-    let undo = piece(Piece::More).unwrap();
-    drop(client);
-    puller.until_closed(conn);
-    world.settle();
-    world.engine.unstream(conn, undo);
-    let more = piece(Piece::More).err();
-    assert_eq!(more, Some(StreamError::NotStreaming));
-}
-
 /// Sends a piece of a message, as a process does.
 fn piece(world: &World, conn: ConnId, step: Piece, payload: &[u8]) -> Result<(), SendError> {
     let undo = world.engine.stream(conn, 1, Kind::Text, step, payload);
