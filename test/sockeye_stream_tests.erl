@@ -112,6 +112,23 @@ a_full_queue_refuses_a_piece_test() ->
         ?assertEqual({1, 0, <<"end">>}, fragment(Socket))
     end).
 
+%% Only pieces have room beside what waits for them: what is sent together with one has the bound that all others have.
+what_goes_with_a_piece_waits_within_the_bound_test() ->
+    with_server(#{send_queue_size => 100000}, fun(Port, _) ->
+        {Socket, Conn} = open(Port),
+        Beside = fun(Step) -> sockeye:send(Conn, [{stream, binary, Step, <<"p">>}, {binary, <<0:320000>>}]) end,
+        ok = piece(Conn, binary, first, <<>>),
+        ?assertEqual({0, 2, <<>>}, fragment(Socket)),
+        [begin ok = Beside(more), ?assertEqual({0, 0, <<"p">>}, fragment(Socket)), {ok, #{}} = sockeye:info(Conn) end || _ <- [1, 2]],
+        [?assertEqual({error, busy}, Beside(Step)) || Step <- [more, last]],
+        ?assertMatch({ok, #{send_queue := Queue}} when Queue =< 100000, sockeye:info(Conn)),
+        %% Nothing of that was sent, and the pieces alone have their room.
+        ok = piece(Conn, binary, more, <<0:400000>>),
+        ?assertEqual({0, 0, <<0:400000>>}, fragment(Socket)),
+        ok = piece(Conn, binary, last, <<"end">>),
+        ?assertEqual([{1, 0, <<"end">>}, {1, 2, <<0:320000>>}, {1, 2, <<0:320000>>}], [fragment(Socket) || _ <- [1, 2, 3]])
+    end).
+
 a_handler_may_stream_test() ->
     Self = self(),
     Funs = #{frame => fun({json, 1}, _, S) ->

@@ -61,12 +61,31 @@ impl Engine {
 
     /// The same for a piece of a message: what waits for the end of that does not count.
     pub fn reserve_piece(&self, conn: ConnId, piece: Piece, len: usize) -> Result<(), SendError> {
-        if piece == Piece::First {
-            return self.reserve(conn, len);
+        self.reserve_pieces(conn, piece, len, 0)
+    }
+
+    /// The same for pieces, of which this is the first one, and other frames that go with them. Those have the bound that
+    /// all others have: what waits for the end of a message would grow with each of its pieces.
+    pub fn reserve_pieces(
+        &self,
+        conn: ConnId,
+        first: Piece,
+        pieces: usize,
+        others: usize,
+    ) -> Result<(), SendError> {
+        if first == Piece::First {
+            return self.reserve(conn, pieces + others);
         }
         let shard = self.shard_of(conn).ok_or(SendError::Closed)?;
-        let behind = shard.open_messages.behind(conn);
-        let reserved = shard.slots.reserve_beside(conn, len, behind);
+        // These wait for the pieces, too.
+        let behind = shard.open_messages.behind(conn) + others;
+        if others > 0 {
+            self.reserve(conn, others)?;
+        }
+        let reserved = shard.slots.reserve_beside(conn, pieces, behind);
+        if reserved.is_err() && others > 0 {
+            self.unreserve(conn, others);
+        }
         if reserved == Err(SendError::Busy) {
             self.note_busy(conn);
         }

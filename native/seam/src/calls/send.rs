@@ -124,11 +124,16 @@ fn prepare<'a, R: Reader<'a>>(
     let len = frames.bytes.len();
     // A close needs no room.
     if len > 0 {
-        let step = frames.commands.iter().find_map(|(_, part)| match part {
-            Command::Stream(_, step, _) => Some(*step),
-            _ => None,
-        });
-        let reserved = engine.reserve_piece(conn, step.unwrap_or(Piece::First), len);
+        let mut first = None;
+        let mut pieces = 0;
+        for (_, part) in &frames.commands {
+            if let Command::Stream(range, step, _) = part {
+                first.get_or_insert(*step);
+                pieces += range.len();
+            }
+        }
+        let step = first.unwrap_or(Piece::First);
+        let reserved = engine.reserve_pieces(conn, step, pieces, len - pieces);
         reserved.map_err(SendFailure::Send)?;
     }
     let is_closing = !closes.is_empty();
