@@ -9,10 +9,10 @@
 %% SOCKEYE_TEST_SEED and SOCKEYE_TEST_RUNS look elsewhere, and for longer: a list takes ten times as long as one on a single node.
 %% SOCKEYE_TEST_ALL=1 looks for all planted faults, on all nodes; what is left of the commands shows which.
 random_use_test_() ->
-    Runs = max(3, number("SOCKEYE_TEST_RUNS", 30) div 10),
+    Runs = max(3, random_commands:number("SOCKEYE_TEST_RUNS", 30) div 10),
     {timeout, 1800 + 10 * Runs, fun() ->
         cluster_world:with(fun() ->
-            ?assertMatch({ok, _}, random_commands:search(cluster_model, #{seed => number("SOCKEYE_TEST_SEED", ?SEED), runs => Runs})),
+            ?assertMatch({ok, _}, random_commands:search(cluster_model, #{seed => random_commands:number("SOCKEYE_TEST_SEED", ?SEED), runs => Runs})),
             [is_found(Name, Fault, Shown) || {Name, Fault, Shown} <- test_support:slice(100, 1, faults())]
         end)
     end}.
@@ -43,10 +43,4 @@ is_found(Name, {Module, Function, Arity, Fault}, Shown) ->
     after
         ok = cluster_world:on_all({planted, take_out, [Module]}),
         api_world:patience(10000)
-    end.
-
-number(Variable, Default) ->
-    case os:getenv(Variable) of
-        false -> Default;
-        Text -> list_to_integer(Text)
     end.

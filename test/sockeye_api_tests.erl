@@ -8,9 +8,9 @@
 
 %% SOCKEYE_TEST_SEED and SOCKEYE_TEST_RUNS look elsewhere, and for longer.
 random_use_test_() ->
-    Runs = number("SOCKEYE_TEST_RUNS", 20),
+    Runs = random_commands:number("SOCKEYE_TEST_RUNS", 20),
     {timeout, 600 + 3 * Runs, fun() ->
-        Found = random_commands:search(api_model, #{seed => number("SOCKEYE_TEST_SEED", ?SEED), runs => Runs}),
+        Found = random_commands:search(api_model, #{seed => random_commands:number("SOCKEYE_TEST_SEED", ?SEED), runs => Runs}),
         ?assertMatch({ok, _}, Found)
     end}.
 
@@ -97,10 +97,4 @@ is_found({Module, Function, Arity, Fault}, Runs, Shown) ->
             error({not_found, Found})
     after
         api_world:patience(10000)
-    end.
-
-number(Variable, Default) ->
-    case os:getenv(Variable) of
-        false -> Default;
-        Text -> list_to_integer(Text)
     end.

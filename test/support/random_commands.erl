@@ -8,6 +8,7 @@
 -export([generate/3]).
 -export([run/2]).
 -export([shrink/3]).
+-export([number/2]).
 
 -type command() :: term().
 -type model() :: term().
@@ -107,3 +108,10 @@ fails(Module, Commands, Tries) ->
     end.
 
 now_ms() -> erlang:monotonic_time(millisecond).
+
+%% A number that the environment may give.
+number(Variable, Default) ->
+    case os:getenv(Variable) of
+        false -> Default;
+        Text -> list_to_integer(Text)
+    end.

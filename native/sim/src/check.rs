@@ -5,8 +5,9 @@ use sockeye_simulated_engine::batch::EVENT_COST;
 use sockeye_simulated_engine::census::{ShardCensus, census};
 
 use crate::book::{Account, End, Shared};
+use crate::drawn::Reads;
 use crate::http2::plan::{CarrierPlan, Trouble};
-use crate::plan::{Action, Plan, Reads};
+use crate::plan::{Action, Plan};
 
 /// What a read may bring beyond a bound on what is held.
 const READ: usize = 128 * 1024;

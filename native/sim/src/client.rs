@@ -11,9 +11,10 @@ use sockeye_world::{time, trace};
 use tokio::sync::Notify;
 
 use crate::book::{End, Shared};
+use crate::drawn::Reads;
 use crate::handshake::{self, Way};
 use crate::packer::{Packer, noise, policy};
-use crate::plan::{Action, ClientPlan, DeflatePlan, Reads};
+use crate::plan::{Action, ClientPlan, DeflatePlan};
 use crate::wire::Wire;
 
 /// The key of all masks: what is masked is no secret here.

@@ -7,6 +7,7 @@ pub mod book;
 mod check;
 mod client;
 mod dial;
+pub mod drawn;
 mod front;
 mod handshake;
 mod host;

@@ -6,6 +6,7 @@ use sockeye_simulated_engine::{Active, Mode};
 use sockeye_world::Chance;
 use sockeye_world::net::Faults;
 
+use crate::drawn::{Reads, between, millis};
 use crate::front::{self, FrontPlan};
 use crate::http;
 use crate::http::plan::AskerPlan;
@@ -149,29 +150,11 @@ pub enum Action {
     Vanish,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Reads {
-    #[default]
-    Always,
-    /// With a pause before each read.
-    Slowly(Duration),
-    /// So many bytes, and then nothing.
-    Until(usize),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndPlan {
     StopServer,
     DrainThenStop,
     StopEngine,
-}
-
-pub(crate) fn between(chance: &mut Chance, low: u64, high: u64) -> u64 {
-    low + chance.below(high - low + 1)
-}
-
-pub(crate) fn millis(chance: &mut Chance, low: u64, high: u64) -> Duration {
-    Duration::from_millis(between(chance, low, high))
 }
 
 fn size(chance: &mut Chance, window: usize) -> usize {

@@ -12,9 +12,9 @@ use sockeye_world::{chance, draw, task, time, trace};
 use super::h1;
 use super::plan::{Ask, AskerPlan};
 use crate::book::Shared;
+use crate::drawn::Reads;
 use crate::handshake::Way;
 use crate::http2::Pool;
-use crate::plan::Reads;
 use crate::wire::Wire;
 
 /// What came back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockeye_world::Chance;
 
-use crate::plan::{Reads, between, millis};
+use crate::drawn::{Reads, between, millis};
 
 /// Somebody who asks.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockeye_world::Chance;
 
-use crate::plan::{between, millis};
+use crate::drawn::{between, millis};
 
 /// A connection of HTTP/2, over which clients have a stream each.
 #[derive(Clone, Copy, Debug)]
