@@ -4,10 +4,12 @@ listens, and ends it with the standard input.
 front.py FOLDER COMMAND [ARGUMENT...]
 """
 
-import socket
 import subprocess
 import sys
-import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from ports import free_port, listening  # noqa: E402
 
 PATIENCE = 20
 
@@ -24,32 +26,13 @@ def main():
     except OSError as why:
         sys.exit(f"it does not start: {why}")
     try:
-        listening(port, process)
+        listening(port, process, PATIENCE)
         print(f"READY {port} {process.pid}", flush=True)
         while sys.stdin.readline():
             pass
     finally:
         process.kill()
         process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def listening(port, process):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            sys.exit(f"it ended with code {process.returncode}: {' '.join(process.args)}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.01)
-    sys.exit(f"it does not listen on 127.0.0.1:{port}: {' '.join(process.args)}")
 
 
 if __name__ == "__main__":

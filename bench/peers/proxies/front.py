@@ -7,12 +7,13 @@ front.py haproxy|nginx|origin
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from ports import free_port, listening  # noqa: E402
 
 KEPT = 1024
 
@@ -89,7 +90,7 @@ def main():
         os.chmod(folder, 0o755)
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
-            listening(port, process)
+            listening(port, process, 10)
             print(f"READY {port} {process.pid}", flush=True)
             while sys.stdin.readline():
                 pass
@@ -103,25 +104,6 @@ def program(name):
     if not found:
         sys.exit(f"there is no {name}: .ci/setup proxies")
     return found
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def listening(port, process):
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            sys.exit(f"it ended with code {process.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.01)
-    sys.exit("it does not listen")
 
 
 if __name__ == "__main__":
