@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize miri test-otp soak kill bench bench-quick bench-scale clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize memory miri test-otp soak kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -176,6 +176,10 @@ props: ## the public API by RUNS (1000) lists of random commands against a model
 sanitize: ## the library in a VM under AddressSanitizer, planted faults first: some modules of EUnit (ALL=1, MODULES=...) and MINUTES (2) of soak
 	@.ci/setup sanitize
 	test/sanitize/run $(if $(ALL),all,$(or $(MODULES),some)) $(or $(MINUTES),2)
+
+memory: ## what the resident growth of a server by CONNECTIONS (4000) is made of, in WAYS ("one each tls one-port each-port tls-port")
+	@.ci/setup test
+	test/memory/run $(or $(CONNECTIONS),4000) $(WAYS)
 
 miri: ## the parts without I/O in Rust's interpreter, which finds undefined behaviour and races (nightly Rust)
 	@.ci/setup miri

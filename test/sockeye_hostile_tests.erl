@@ -119,7 +119,9 @@ a_million_fragments_test_() ->
             ok = gen_tcp:send(Socket, frame(2, <<>>, #{fin => 0})),
             [ok = gen_tcp:send(Socket, Piece) || _ <- lists:seq(1, N div 1000)],
             ok = gen_tcp:send(Socket, frame(0, <<>>)),
-            ?assertEqual({binary, binary:copy(<<"x">>, N)}, test_support:event(Conn)),
+            %% Most of them are still to be read, which takes long with a sanitizer.
+            Message = receive {sockeye, Conn, Event} -> Event after 60000 -> error(no_event) end,
+            ?assertEqual({binary, binary:copy(<<"x">>, N)}, Message),
             drop(Socket, Conn)
         end),
         under(#{}, fun(Port, _) ->
