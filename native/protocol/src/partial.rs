@@ -63,35 +63,45 @@ impl PartialMessage {
         }
     }
 
-    /// Appends unmasked bytes. `claimed` is what the current frame will still bring after them.
-    pub(crate) fn push(&mut self, bytes: &[u8], claimed: u64) -> Result<(), Violation> {
+    /// Appends unmasked bytes. `claimed` is what the current frame will still bring after them, `limit` what all of the message may
+    /// have, when this is not its last frame.
+    pub(crate) fn push(
+        &mut self,
+        bytes: &[u8],
+        claimed: u64,
+        limit: Option<usize>,
+    ) -> Result<(), Violation> {
         if self.kind == Kind::Text && !self.compressed {
             self.utf8.feed(bytes).map_err(|_| Violation::InvalidUtf8)?;
         }
         let need = self.data.len() + bytes.len();
         if need > self.data.capacity() {
-            // Twice what is here, as a vector does, but never more than the frame can fill.
+            // Twice what is here, as a vector does, but never more than the last frame can fill; others are followed by more,
+            // and who grew by each would copy all that is here for each.
+            let double = need.saturating_mul(2);
             let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
-            let most = need.saturating_add(claimed);
-            let room = most.min(need.saturating_mul(2).max(FIRST));
+            let more = limit.map_or(0, |limit| double.min(limit));
+            let most = need.saturating_add(claimed).max(more);
+            let room = most.min(double.max(FIRST));
             self.data.reserve_exact(room - self.data.len());
         }
         self.data.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// The message is complete.
-    pub(crate) fn finish(self) -> Result<(Kind, Vec<u8>), Violation> {
+    /// The message is complete. It may wait for its receiver, and takes no more room there than it is counted with.
+    pub(crate) fn finish(mut self) -> Result<(Kind, Vec<u8>), Violation> {
         if self.kind == Kind::Text && !self.compressed {
             self.utf8.finish().map_err(|_| Violation::InvalidUtf8)?;
         }
+        self.data.shrink_to_fit();
         Ok((self.kind, self.data))
     }
 }
 
 impl Partial {
-    /// Takes the next bytes of the payload of the current frame.
-    pub(crate) fn feed(&mut self, bytes: &mut [u8]) -> Result<(), Violation> {
+    /// Takes the next bytes of the payload of the current frame. `limit` is that of a message.
+    pub(crate) fn feed(&mut self, bytes: &mut [u8], limit: usize) -> Result<(), Violation> {
         let Some(frame) = &mut self.frame else {
             return Ok(());
         };
@@ -104,7 +114,8 @@ impl Partial {
             self.control.extend_from_slice(bytes);
             Ok(())
         } else if let Some(message) = &mut self.message {
-            message.push(bytes, frame.head.len - frame.received)
+            let limit = (!frame.head.fin).then_some(limit);
+            message.push(bytes, frame.head.len - frame.received, limit)
         } else {
             // After our Close frame data is skipped.
             Ok(())

@@ -191,7 +191,7 @@ impl Session {
                 let share = frame.share(rest.len());
                 let (piece, after) = mem::take(&mut rest).split_at_mut(share);
                 rest = after;
-                partial.feed(piece)?;
+                partial.feed(piece, context.limits.max_message_size)?;
                 let Some(head) = partial.completed() else {
                     return Ok(0);
                 };
@@ -330,7 +330,8 @@ impl Session {
         if let Some(partial) = &mut self.partial
             && let Some(message) = &mut partial.message
         {
-            message.push(payload, 0)?;
+            let limit = (!head.fin).then_some(context.limits.max_message_size);
+            message.push(payload, 0, limit)?;
         }
         self.end_of_data(head, context)
     }

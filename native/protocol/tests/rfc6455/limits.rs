@@ -155,6 +155,37 @@ fn memory_stays_near_the_limit_and_goes_with_the_message() {
     assert_eq!(server.session.buffered(), 0);
 }
 
+/// A vector that grows by each fragment is copied for each.
+#[test]
+fn a_message_in_many_fragments_is_not_copied_for_each() {
+    const COUNT: usize = 10_000;
+    for whole in [true, false] {
+        let limits = Limits::default()
+            .max_message_size(COUNT)
+            .max_fragments(u32::MAX);
+        let mut server = End::with_limits(Role::Server, limits);
+        let mut sizes = Vec::new();
+        for n in 0..COUNT {
+            let op = if n == 0 {
+                Opcode::Binary
+            } else {
+                Opcode::Continuation
+            };
+            let fragment = fragment(Role::Server, op, n == COUNT - 1, &[7]);
+            let cut = if whole { fragment.len() } else { 1 };
+            for piece in fragment.chunks(cut) {
+                server.receive(piece);
+            }
+            // What holds a message is not counted: it does not grow.
+            sizes.push(server.session.buffered());
+        }
+        assert_eq!(server.seen.events.len(), 1);
+        assert!(sizes.iter().all(|&size| size <= COUNT + 512));
+        sizes.dedup();
+        assert!(sizes.len() < 20, "{} sizes", sizes.len());
+    }
+}
+
 #[test]
 fn whole_frames_are_not_copied_and_leave_nothing_behind() {
     let wire: Vec<u8> = (0..50)
