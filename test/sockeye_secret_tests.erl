@@ -145,7 +145,9 @@ a_child_has_no_secrets_test_() ->
                  Client(#{proxy => "http://me:hunter2@127.0.0.1:1"}),
                  Client(#{proxy => fun() -> "http://me:hunter2@127.0.0.1:1" end}),
                  Client(#{headers => ?HEADERS}),
-                 Client(#{headers => fun() -> ?HEADERS end})]]
+                 Client(#{headers => fun() -> ?HEADERS end}),
+                 sockeye_client:child_spec(["wss://me:", <<"hunter2">>, "@127.0.0.1:1/"], self(), #{}),
+                 sockeye_client:child_spec(fun() -> "wss://me:hunter2@127.0.0.1:1/" end, self(), #{})]]
     ++ [?_assert(shows(Server(#{name => hunter2}), <<"hunter2">>))].
 
 shows(Term, Secret) ->
@@ -166,6 +168,30 @@ a_hidden_key_is_used_test_() ->
      || Options <- [#{port => 0, handler => {fun_handler, #{}}, tls => #{cert => Cert, key => fun() -> Key end}},
                     #{port => 0, handler => {fun_handler, #{}}, tls => #{cert => Cert, key => Key}}],
         Args <- [[Options], element(3, maps:get(start, sockeye:child_spec(Options)))]].
+
+%% A URL that is hidden there, or comes from a function, is the one that is dialled, and without a secret it is shown.
+a_hidden_url_is_used_test_() ->
+    [fun() ->
+             test_support:with_server(#{handler => self()}, fun(Port, _) ->
+                 Url = lists:append(["ws://", User, "127.0.0.1:", integer_to_list(Port), "/"]),
+                 #{id := Id, start := {Module, Function, Args}} = Spec = sockeye_client:child_spec(Given(Url), self(), #{}),
+                 ?assertEqual({sockeye_client, iolist_to_binary(["ws://127.0.0.1:", integer_to_list(Port), "/"])}, Id),
+                 ?assertEqual(Shown, shows(Spec, iolist_to_binary(Url))),
+                 {ok, Client} = apply(Module, Function, Args),
+                 receive {sockeye, _, {open, #{headers := Headers}}} -> ?assertEqual(User =/= "", lists:keymember(<<"authorization">>, 1, Headers)) end,
+                 ok = sockeye_client:stop(Client)
+             end)
+     end
+     || {User, Given, Shown} <- [{"", fun(Url) -> Url end, true},
+                                 {"me:hunter2@", fun(Url) -> Url end, false},
+                                 {"me:hunter2@", fun(Url) -> fun() -> Url end end, false}]].
+
+a_url_of_a_function_is_checked_test_() ->
+    [?_assertEqual({error, {bad_url, Why}}, sockeye_client:connect(Url))
+     || {Url, Why} <- [{fun() -> error(hunter2) end, <<"the function crashed (error)">>},
+                       {fun() -> hunter2 end, <<"expected ASCII text">>},
+                       {fun() -> fun() -> "ws://127.0.0.1:1/" end end, <<"expected ASCII text">>},
+                       {fun(X) -> X end, <<"expected ASCII text">>}]].
 
 %% A function that is none, or gives what is no key.
 a_wrong_function_is_not_shown_test_() ->

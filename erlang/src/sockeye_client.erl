@@ -60,11 +60,12 @@
 -export_type([url/0, options/0, tls/0, pin/0, reconnect/0]).
 -export_type([dial_error/0, tls_fault/0, breach/0, refusal/0, down_reason/0]).
 
--type url() :: string() | binary().
+-type url() :: string() | binary() | fun(() -> string() | binary()).
 %% `ws://[user:password@]host[:port][/path][?query]', the same with `wss', or
 %% `ws+unix:/path/of/socket[:/path]' (an abstract name: `ws+unix:@name'). User and
 %% password are sent as basic authentication. An IPv6 address may have a zone, the interface that
 %% leads to it, by name or number: `ws://[fe80::1%25eth0]/' (RFC 6874). The zone is not sent to anybody.
+%% A function is called each time a client starts, by the process that starts it.
 
 -type options() ::
         #{connect_timeout => pos_integer() | infinity,
@@ -199,8 +200,8 @@ start_link(Url, Handler, Options) ->
     with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1).
 
 %% @doc A child specification for a supervisor. Its id is `{sockeye_client, Name}', or the URL
-%% if there is no name. Its `restart' is `transient'. `headers', `proxy' and the `key' of `tls' are funs in it: a supervisor writes them to
-%% the log; the URL stands there as it is. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
+%% without user and password if there is no name. Its `restart' is `transient'. `headers', `proxy', the `key' of `tls', and a URL with a
+%% user or password are functions in it, since a supervisor writes it to the log. A query is shown: a token belongs into `headers'. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
 %%
 %% ```
 %% init([]) ->
@@ -217,7 +218,7 @@ child_spec(Url, Handler, Options) ->
                      _ -> Name
                  end,
             #{id => {?MODULE, Id},
-              start => {?MODULE, start_link, [Url, Handler, sockeye_secret:options(Options)]},
+              start => {?MODULE, start_link, [sockeye_secret:url(Url, Shown), Handler, sockeye_secret:options(Options)]},
               type => worker,
               restart => transient,
               shutdown => sockeye_options:shutdown_time(Config)};

@@ -76,7 +76,14 @@ agree(Url, Given) ->
     {Url, Given}.
 
 -spec url(term()) -> binary().
-url(Url) ->
+url(Given) ->
+    case sockeye_secret:value(Given) of
+        {ok, Url} -> url_text(Url);
+        {crashed, Class} -> throw({bad_url, sockeye_why:text("the function crashed (~ts)", [Class])})
+    end.
+
+-spec url_text(term()) -> binary().
+url_text(Url) ->
     Text = try iolist_to_binary(Url)
            catch error:badarg -> throw({bad_url, <<"expected ASCII text">>})
            end,

@@ -5,7 +5,7 @@
 %% with a key would crash at `sockeye:reload_tls/1' when this module had been loaded anew twice.
 -module(sockeye_secret).
 
--export([hide/1, value/1, options/1]).
+-export([hide/1, value/1, options/1, url/2]).
 -export([is_name/1]).
 -export([parts/0]).
 
@@ -55,6 +55,15 @@ option(Key, Value) ->
 -spec host(term()) -> term().
 host({Name, Identity}) -> {Name, options(Identity)};
 host(Other) -> Other.
+
+%% A URL as a supervisor may write it to the log: hidden if there is more in it than what is shown of it, its user and password.
+-spec url(sockeye_client:url(), Shown :: binary()) -> sockeye_client:url().
+url(Fun, _Shown) when is_function(Fun) -> Fun;
+url(Url, Shown) ->
+    case iolist_to_binary(Url) of
+        Shown -> Url;
+        _ -> hide(Url)
+    end.
 
 %% What such names have in them.
 -spec parts() -> [binary()].
