@@ -168,6 +168,20 @@ events_of_the_engine_are_logged_test() ->
         end)
     end).
 
+%% Clients that are turned away since nobody has the name of the owner: told once, however many they are.
+no_owner_test() ->
+    with_log(fun() ->
+        test_support:with_server(#{handler => nobody_has_this_name, name => chat}, fun(Port, _) ->
+            [?assertEqual({1011, <<"no owner">>}, ws_client:recv_close(ws_client:connect(Port))) || _ <- lists:seq(1, 20)],
+            #{msg := {report, #{conn := {sockeye_conn, Number}}}} = Event = logged(),
+            ?assertMatch(#{level := warning, msg := {report, #{what := no_owner, name := chat, handler := nobody_has_this_name}}}, Event),
+            Sentence = io_lib:format("Sockeye server chat on 127.0.0.1:~b sent 1011, no owner, on connection ~b, since no process is registered as "
+                                     "nobody_has_this_name; so it does with all that come until one is", [Port, Number]),
+            ?assertEqual(iolist_to_binary(Sentence), line(Event, #{}))
+        end),
+        ?assertEqual([], [Event || #{msg := {report, #{what := no_owner}}} = Event <- flushed()])
+    end).
+
 %% An owner that takes nothing is told of when a connection ends, once; one that has taken something is not.
 owner_idle_test_() ->
     {timeout, 30, fun() ->

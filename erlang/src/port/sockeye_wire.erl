@@ -253,7 +253,7 @@ atoms() ->
      econnrefused, econnreset, ehostunreach, einval, emfile, ending, enetunreach, engine, enodev, enoent, enotdir, eof,
      epipe, erofs, error, etimedout, expired, extension, failed, failure, false, first, frames_in, frames_out, gate, handler,
      headers, held, host, http_version, inboxes, insecure, invalid, invalid_json, json, last, left, local, malformed,
-     max_connections, max_connections_per_address, max_descriptor, memory, message, method, more, no_descriptor, no_process,
+     max_connections, max_connections_per_address, max_descriptor, memory, message, method, more, no_descriptor, no_owner, no_process,
      none, not_allowed, not_json, not_running, not_streaming, not_tls, not_utf8, not_yet_valid, number_range, nxdomain, ok,
      once, open, origin, os_pid, other, panic, passive, path, peer, peer_cert, pin, ping, plain, plain_batch, pong, port,
      protocol, proxied, proxy, proxy_errors, query, queued_calls, raise, reason, redirect, refused, rejected, requests,

@@ -50,6 +50,8 @@ sentence(#{what := no_descriptor, max_descriptor := Most} = R) ->
 sentence(#{what := no_process} = R) ->
     [who(R), " could not start a process: the node has as many as it may have. New connections are closed with 1011, requests "
      "to accept and to functions of http get 503, and handlers are started again later"];
+sentence(#{what := no_owner, handler := Name} = R) ->
+    [who(R), " sent 1011, no owner,", conn(R), ", since no process is registered as ", short(Name), "; so it does with all that come until one is"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
     [who(R), " sent 1011", conn(R), ", since no process could be started for it: ", short(Reason)];
 sentence(#{what := owner_idle, owner := Owner, messages := Left} = R) ->

@@ -290,6 +290,10 @@ handle_info({'DOWN', Engine, process, _, Reason}, #state{engine = Engine} = Stat
         shutdown -> {stop, normal, State};
         _ -> {stop, {engine_down, Reason}, State}
     end;
+handle_info({sockeye_event, no_owner, #{sockeye_conn := Conn}}, #state{id = Id, facts = Facts, config = Config} = State) ->
+    %% One that was given by its pid takes the server along, which tells why it stops.
+    _ = [sockeye_log:event(warning, Id, no_owner, Facts#{handler => Name, conn => Conn}) || Name <- [handler(Config)], is_atom(Name)],
+    {noreply, State};
 handle_info({sockeye_event, Kind, Detail}, #state{id = Id} = State) ->
     sockeye_log:event(warning, Id, Kind, maps:merge(State#state.facts, Detail)),
     {noreply, State};

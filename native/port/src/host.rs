@@ -243,6 +243,9 @@ impl ServerHost for HostRef {
                     w.integer(*most as u64)
                 })
             }
+            Notice::NoOwner(conn) => {
+                events::notice(w, Atom::no_owner, Atom::sockeye_conn, |w| w.conn(*conn))
+            }
         });
     }
 

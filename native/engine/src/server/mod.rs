@@ -88,6 +88,8 @@ pub struct Server {
     listening: AtomicBool,
     /// That there are no descriptors for more.
     pub(crate) descriptor_notices: LogInterval,
+    /// That there is no owner.
+    pub(crate) owner_notices: LogInterval,
     /// What a client has of its own.
     client: Option<Box<ClientState>>,
     /// The server whose WebSockets come over this one's sockets.
@@ -159,6 +161,7 @@ impl Server {
             stopped: AtomicBool::new(false),
             listening: AtomicBool::new(listens),
             descriptor_notices: LogInterval::default(),
+            owner_notices: LogInterval::default(),
             client: is_client.then(Box::default),
             nested,
         }

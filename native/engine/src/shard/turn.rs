@@ -8,6 +8,7 @@ use crate::shard::conn::Conn;
 use crate::shard::op::{Command, Control, Frames, Op};
 use crate::shard::schedule::{List, Work};
 use crate::shard::{Shard, outbox};
+use crate::vm::host::Notice;
 use crate::vm::inbox::Inbox;
 use crate::world::collections::HashSet;
 use crate::world::sync::atomic::Ordering;
@@ -55,8 +56,14 @@ impl Work for Rc<Shard> {
     }
 
     fn receiver_died(&self, conn: Rc<Conn>) {
-        let had_one = conn.inbox().is_some();
-        conn.receiver_died(self, if had_one { "handler died" } else { "no owner" });
+        if conn.inbox().is_some() {
+            conn.receiver_died(self, "handler died");
+            return;
+        }
+        if conn.server.owner_notices.is_due() {
+            conn.server.host.event(Notice::NoOwner(conn.id));
+        }
+        conn.receiver_died(self, "no owner");
     }
 
     fn notified(&self) {

@@ -60,4 +60,6 @@ pub enum Notice {
     /// Sockets are refused since the number of their descriptor would be this or more, see
     /// [`crate::ServerConfig::max_descriptor`]. At most one a minute.
     NoDescriptor(usize),
+    /// There was no process for a connection of [`crate::Mode::Owner`], which ends with 1011. At most one a minute.
+    NoOwner(ConnId),
 }

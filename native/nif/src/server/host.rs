@@ -95,6 +95,11 @@ impl ServerHost for VmHost {
                     Writer::integer(b, *most as u64)
                 })
             }
+            Notice::NoOwner(conn) => {
+                events::notice(&mut b, Atom::no_owner, Atom::sockeye_conn, |b| {
+                    Writer::conn(b, *conn)
+                })
+            }
         });
     }
 }
