@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [with_server/2, open/1, event/1]).
--import(port_node, [until/1, kill/0, another/1, listening/2]).
+-import(port_node, [until/1, logged/1, kill/0, another/1, listening/2]).
 
 -define(TIMEOUT, 10000).
 
@@ -14,7 +14,42 @@ port_test_() ->
                          {"a server that drains ends, and nobody listens", fun draining/0},
                          {"a drain without an engine", fun drain_alone/0},
                          {"an answer to what the one before asked", fun late_answer/0},
-                         {"descriptors of the VM", fun descriptors/0}]).
+                         {"descriptors of the VM", fun descriptors/0},
+                         {"settings that the engine does not take", fun refused/0},
+                         {"a server that starts meanwhile", fun meanwhile/0}]).
+
+%% It is told, and tried again, for as long as the server is there.
+refused() ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    Server = spawn(fun() -> receive stop -> ok end end),
+    Id = 1 bsl 40,
+    ok = sockeye_again:remember(Id, Server, listen, #{id => Id}),
+    Logged = logged(fun() ->
+        {Pid, Monitor} = spawn_monitor(sockeye_again, run, [sockeye_link:run()]),
+        until(fun() -> process_info(Pid, [current_function, status]) =:= [{current_function, {sockeye_again, run, 2}}, {status, waiting}] end),
+        ok = sockeye_again:forget(Id),
+        receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) after ?TIMEOUT -> error(runs_on) end
+    end),
+    Server ! stop,
+    ?assertMatch([{not_listening, _}], Logged),
+    [{_, Text}] = Logged,
+    ?assertMatch({match, _}, re:run(Text, "does not listen since the engine has been started again, and tries again each second: badarg$")).
+
+%% Who tells a new engine what there is does not listen for a server that is just doing so itself.
+meanwhile() ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    Teller = spawn_link(fun tell_again/0),
+    [begin
+         {ok, Server} = sockeye:start_link(#{port => 0, handler => self()}),
+         ok = sockeye:stop(Server)
+     end || _ <- lists:seq(1, 200)],
+    unlink(Teller),
+    exit(Teller, kill).
+
+tell_again() ->
+    {Pid, Monitor} = spawn_monitor(sockeye_again, run, [sockeye_link:run()]),
+    receive {'DOWN', Monitor, process, Pid, _} -> ok after 1 -> exit(Pid, kill), demonitor(Monitor, [flush]) end,
+    tell_again().
 
 reloaded() ->
     {ok, _} = application:ensure_all_started(ssl),

@@ -7,6 +7,7 @@
 
 -export([new_table/0]).
 -export([remember/4]).
+-export([remember_for_later/3]).
 -export([change/2]).
 -export([draining/1]).
 -export([remember_inbox/2]).
@@ -16,7 +17,7 @@
 -export([begin_all/1]).
 -export([run/1]).
 
-%% Rows: {{server, Id}, Pid, Function, Hidden}, with `none' for one that drains, and {{inbox, Id, Pid, Slot}}.
+%% Rows: {{server, Id}, Pid, Function, Hidden}, with `none' for one that drains or is about to begin, and {{inbox, Id, Pid, Slot}}.
 -define(TABLE, ?MODULE).
 %% Before what failed is tried again.
 -define(PAUSE_MS, 1000).
@@ -33,10 +34,15 @@ new_table() ->
     ok.
 
 %% A server or client that was begun with this configuration, which may hold keys.
--spec remember(sockeye_backend:server_id(), pid(), listen | client_open, map()) -> ok.
+-spec remember(sockeye_backend:server_id(), pid(), listen | client_open | none, map()) -> ok.
 remember(Id, Pid, Function, Config) ->
     true = ets:insert(?TABLE, {{server, Id}, Pid, Function, sockeye_secret:hide(Config)}),
     ok.
+
+%% The calling process is about to begin it: until it has, no new engine is told.
+-spec remember_for_later(sockeye_backend:server_id(), pid(), map()) -> ok.
+remember_for_later(Id, Pid, Config) ->
+    remember(Id, Pid, none, Config).
 
 %% The server, which calls this, has that in its configuration from now on.
 -spec change(sockeye_backend:server_id(), map()) -> ok.
@@ -118,21 +124,31 @@ began({Id, Pid, Function, Hidden}, Run) ->
         true ->
             case sockeye_port:begin_as(Pid, Function, Hidden()) of
                 {return, {error, Reason}} ->
-                    sockeye_log:event(error, Id, not_listening, #{reason => Reason}, fun() -> sockeye_log:server(Pid) end),
-                    failed;
+                    not_listening(Id, Pid, Reason);
                 {return, Begun} when element(1, Begun) =:= ok ->
                     Inboxes = ets:select(?TABLE, [{{{inbox, Id, '$1', '$2'}}, [], [{{'$1', '$2'}}]}]),
                     lists:foreach(fun({Process, Slot}) -> open(Slot, Id, Process, Run) end, Inboxes),
                     Pid ! {sockeye_reopened, Id},
                     done;
-                %% It stops, or the engine has ended again.
-                _ ->
+                {raise, badarg} ->
+                    case is_known(Id) of
+                        true -> not_listening(Id, Pid, badarg);
+                        %% It stops.
+                        false -> done
+                    end;
+                %% The engine has ended again.
+                lost ->
                     done
             end;
         false ->
             forget(Id),
             done
     end.
+
+-spec not_listening(sockeye_backend:server_id(), pid(), term()) -> failed.
+not_listening(Id, Pid, Reason) ->
+    sockeye_log:event(error, Id, not_listening, #{reason => Reason}, fun() -> sockeye_log:server(Pid) end),
+    failed.
 
 -spec open(slot(), sockeye_backend:server_id(), pid(), sockeye_link_writer:run()) -> ok.
 open(gate, Id, Process, _Run) ->

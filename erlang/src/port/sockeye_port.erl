@@ -153,15 +153,12 @@ begun(Function, #{max_message_size := Most} = Config) ->
     case sockeye_link:run() of
         none ->
             {error, not_running};
-        _ ->
+        Run ->
             ok = sockeye_link:allow(Most),
-            ok = sockeye_again:remember(Id, self(), Function, Known),
+            ok = sockeye_again:remember_for_later(Id, self(), Known),
             case begin_as(self(), Function, Known) of
-                {return, {ok, Id, #{port := Port}} = Begun} ->
-                    ok = sockeye_again:remember(Id, self(), Function, Known#{port => Port}),
-                    Begun;
-                {return, {ok, Id} = Begun} ->
-                    Begun;
+                {return, {ok, Id, #{port := Port}} = Begun} -> has_begun(Run, Id, Function, Known#{port => Port}, Begun);
+                {return, {ok, Id} = Begun} -> has_begun(Run, Id, Function, Known, Begun);
                 {return, {error, _} = Error} ->
                     ok = sockeye_again:forget(Id),
                     Error;
@@ -172,6 +169,18 @@ begun(Function, #{max_message_size := Most} = Config) ->
                     ok = sockeye_again:forget(Id),
                     {error, not_running}
             end
+    end.
+
+%% The next engine is told of it. If that has come already, nobody knows which one has the server.
+-spec has_begun(sockeye_link_writer:run(), sockeye_backend:server_id(), listen | client_open, map(), Begun) -> Begun | {error, not_running}.
+has_begun(Run, Id, Function, Known, Begun) ->
+    ok = sockeye_again:remember(Id, self(), Function, Known),
+    case sockeye_link:run() of
+        Run ->
+            Begun;
+        _ ->
+            _ = server_stop(Id, 1001, <<>>),
+            {error, not_running}
     end.
 
 %% A descriptor of the VM goes to the engine that is to listen on it.
