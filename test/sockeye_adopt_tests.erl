@@ -383,6 +383,21 @@ unsent_test_() ->
         end)
     end}.
 
+%% Without the driver it is the process that sends which waits.
+unsent_without_a_driver_test_() ->
+    {timeout, 60, fun() ->
+        {ok, Listener} = gen_tcp:listen(0, [{inet_backend, socket}, binary, {active, false}, {ip, {127, 0, 0, 1}}]),
+        {ok, Port} = inet:port(Listener),
+        {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+        {ok, {'$inet', _, {_, Inner}} = Socket} = gen_tcp:accept(Listener),
+        {Sender, Monitor} = spawn_monitor(fun() -> gen_tcp:send(Socket, binary:copy(<<0>>, 30000000)) end),
+        siege:until(fun() -> map_get(num_writers, socket:info(Inner)) =:= 1 end),
+        ?assertMatch(<<"its client does not take", _/binary>>, bad(Socket)),
+        exit(Sender, kill),
+        receive {'DOWN', Monitor, _, _, _} -> ok end,
+        [ok = gen_tcp:close(S) || S <- [Client, Socket, Listener]]
+    end}.
+
 no_server_test() ->
     with_socket(fun(Client, Socket, _) ->
         {ok, Server} = sockeye:start_link(0),

@@ -430,7 +430,8 @@ command(Line) ->
     Program = hd(string:lexemes(Line, " ")),
     case lists:member(Program, optional()) andalso os:find_executable(Program) =:= false of
         true ->
-            test_support:left_out(Line, "not installed");
+            [] = test_support:left_out(Line, "not installed"),
+            ok;
         false ->
             ok = about_to(Program),
             Port = open_port({spawn_executable, "/bin/sh"},
@@ -467,7 +468,7 @@ environment() ->
                   Path -> Path
               end,
     Engine = os:getenv("SOCKEYE_ENGINE_PATH", filename:join(code:priv_dir(sockeye), "sockeye-engine")),
-    [{"SOCKEYE_NIF_PATH", Library}, {"SOCKEYE_ENGINE_PATH", Engine}, {"ERL_LIBS", false}].
+    [{"SOCKEYE_NIF_PATH", Library}, {"SOCKEYE_ENGINE_PATH", Engine}, {"ERL_LIBS", false}, {"REBAR_BASE_DIR", false}].
 
 said(Port, Acc) ->
     receive

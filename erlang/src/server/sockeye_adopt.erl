@@ -174,8 +174,8 @@ descriptor({error, _}) -> {error, closed}.
 %% What was sent before leaves before what the engine has to say.
 -spec written(gen_tcp:socket(), integer()) -> ok | {error, closed | unsent}.
 written(Socket, Deadline) ->
-    case inet:getstat(Socket, [send_pend]) of
-        {ok, [{send_pend, 0}]} ->
+    case unsent(Socket) of
+        {ok, 0} ->
             ok;
         {ok, _} ->
             case erlang:monotonic_time(millisecond) < Deadline of
@@ -184,6 +184,18 @@ written(Socket, Deadline) ->
             end;
         {error, _} ->
             {error, closed}
+    end.
+
+%% Bytes in the driver. Without the driver who sends waits until all is in the kernel: how many still do. Newer releases have no
+%% `send_pend' for such a socket.
+-spec unsent(gen_tcp:socket()) -> {ok, non_neg_integer()} | {error, term()}.
+unsent({'$inet', gen_tcp_socket, {_, Inner}}) ->
+    #{num_writers := Writers} = socket:info(Inner),
+    {ok, Writers};
+unsent(Port) ->
+    case inet:getstat(Port, [send_pend]) of
+        {ok, [{send_pend, Bytes}]} -> {ok, Bytes};
+        {error, _} = Error -> Error
     end.
 
 %% What has come and was not read: as messages to the owner, which the caller is, and in the driver.
