@@ -59,6 +59,8 @@ pub struct Account {
     pub accepted: u64,
     /// Numbers of those that were not, of which their process has heard later.
     pub refused: BTreeSet<u64>,
+    /// Numbers of those of which nobody hears more.
+    pub unasked: BTreeSet<u64>,
     /// The first reply in pieces that has no end: what waits behind it cannot be sent.
     pub cut_off: Option<u64>,
     /// A reply whose last piece was not taken yet: its name and its number.
@@ -82,7 +84,9 @@ impl Account {
     pub fn has_heard(&self, bound: u64) -> bool {
         let behind = self.next..bound;
         let mut unheard = self.skipped.range(..bound).copied().chain(behind);
-        unheard.all(|number| self.refused.contains(&number))
+        // What an owner before the last one says without a question may come too late.
+        let is_late = |number: &u64| self.moved && self.unasked.contains(number);
+        unheard.all(|number| self.refused.contains(&number) || is_late(&number))
     }
 
     /// Replies that were accepted.

@@ -2,9 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::pin::pin;
-use std::task::Poll;
 
 use sockeye_protocol::frame::{self, Opcode};
 use sockeye_world::{time, trace};
@@ -15,15 +14,23 @@ use crate::drawn::Reads;
 use crate::handshake::{self, Way};
 use crate::packer::{Packer, noise, policy};
 use crate::plan::{Action, ClientPlan, DeflatePlan};
+use crate::together;
 use crate::wire::Wire;
 
 /// The key of all masks: what is masked is no secret here.
 const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
 
+/// Nonsense to any layer.
+const RAW: u8 = 4;
+
 /// What a written item means, once it is whole.
 enum Written {
-    Message { replies: usize },
+    Message {
+        replies: usize,
+    },
     Other,
+    /// It goes below TLS.
+    Raw,
     Close(u16),
     Fin,
 }
@@ -82,26 +89,13 @@ pub(crate) async fn run(
 
 impl Client {
     async fn live(&self, ahead: Vec<u8>) -> End {
-        let mut reader = pin!(self.read(ahead));
-        let mut writer = pin!(self.write());
         let mut script = pin!(self.script());
-        let mut writes = true;
-        poll_fn(|cx| {
-            if self.vanished.get() {
-                return Poll::Pending;
-            }
-            if let Poll::Ready(end) = reader.as_mut().poll(cx) {
-                return Poll::Ready(end);
-            }
-            // Twice: what one does may be what the other waits for.
-            for _ in 0..2 {
-                writes = writes && writer.as_mut().poll(cx).is_pending();
-                if script.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(End::Left);
-                }
-            }
-            Poll::Pending
-        })
+        together::live(
+            &self.vanished,
+            self.read(ahead),
+            self.write(),
+            &mut [script.as_mut()],
+        )
         .await
     }
 
@@ -125,7 +119,11 @@ impl Client {
             if let Written::Message { .. } = means {
                 self.book.of(self.number, |a| a.said += 1);
             }
-            if self.wire.write_whole(&bytes).await.is_err() {
+            let written = match means {
+                Written::Raw => self.wire.write_raw(&bytes).await,
+                _ => self.wire.write_whole(&bytes).await,
+            };
+            if written.is_err() {
                 return;
             }
             match means {
@@ -134,9 +132,9 @@ impl Client {
                 }
                 Written::Fin => {
                     self.book.of(self.number, |a| a.fin = true);
-                    self.wire.finish_writing();
+                    self.wire.finish_writing().await;
                 }
-                Written::Close(_) | Written::Other => {}
+                Written::Close(_) | Written::Raw | Written::Other => {}
             }
             self.news.notify_waiters();
         }
@@ -201,7 +199,12 @@ impl Client {
                 Action::Reset => return self.leave(true),
                 Action::Bad(kind) => {
                     self.book.of(self.number, |a| a.bad = true);
-                    self.put(bad(kind), Written::Other);
+                    let means = if kind == RAW {
+                        Written::Raw
+                    } else {
+                        Written::Other
+                    };
+                    self.put(bad(kind), means);
                 }
                 Action::Vanish => {
                     self.book.of(self.number, |a| a.bad = true);
@@ -393,7 +396,7 @@ fn bad(kind: u8) -> Vec<u8> {
         1 => frame::write(&mut out, Opcode::Text, b"\xff\xfe", MASK),
         2 => frame::write_fragment(&mut out, Opcode::Continuation, true, b"", MASK),
         3 => frame::write(&mut out, Opcode::Close, b"\x03", MASK),
-        4 => out.extend([0xf3, 0x80, 1, 2, 3, 4]),
+        RAW => out.extend([0xf3, 0x80, 1, 2, 3, 4]),
         _ => frame::write(&mut out, Opcode::Ping, &[b'x'; 126], MASK),
     }
     out

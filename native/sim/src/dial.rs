@@ -62,10 +62,10 @@ pub(crate) async fn run(vm: Rc<Vm>, number: usize, rounds: usize, port: u16) {
     let mut config = ServerConfig::new(nowhere, Mode::Workers(1));
     config.inbox_size = vm.plan.server.inbox_size;
     config.close_timeout = vm.plan.server.close_timeout;
-    let scheme = if vm.plan.tls { "wss" } else { "ws" };
+    let scheme = if vm.plan.tls.is_some() { "wss" } else { "ws" };
     if let Ok(url) = Url::parse(&format!("{scheme}://{NAME}:{port}/d{number}")) {
         let mut dial = Dial::new(url);
-        dial.tls = crate::tls::client().filter(|_| vm.plan.tls);
+        dial.tls = crate::tls::client().filter(|_| vm.plan.tls.is_some());
         dial.connect_timeout = Duration::from_secs(if vm.plan.fair { 2000 } else { 5 });
         config.dial = Some(Arc::new(dial));
     }

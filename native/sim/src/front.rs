@@ -57,6 +57,7 @@ pub(crate) fn place(
             // When all is said, a server waits for a second for what its client has not taken: here that is the one before it.
             carrier.window = carrier.window.max(65_535);
             carrier.resizes = 0;
+            carrier.slow = carrier.slow.filter(|_| !carrier.behind);
         }
     }
     for asker in askers {

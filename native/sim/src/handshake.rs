@@ -1,13 +1,12 @@
 //! How a client of a script comes to a WebSocket: over a socket, or a stream of HTTP/2.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sockeye_protocol::deflate::{self, Params, Policy};
 use sockeye_protocol::handshake::HeadLimits;
 use sockeye_protocol::handshake::client::{self, ClientOptions, generate_key};
-use sockeye_world::net::TcpStream;
 
+use crate::door::{Door, Socket};
 use crate::http2::Pool;
 use crate::wire::Wire;
 
@@ -15,7 +14,7 @@ use crate::wire::Wire;
 #[derive(Clone)]
 pub(crate) enum Way {
     /// A socket of its own.
-    Tcp(SocketAddr),
+    Tcp(Door),
     /// Connections of HTTP/2, and the stream that it gets there.
     Http2(Rc<Pool>),
 }
@@ -35,17 +34,17 @@ pub(crate) async fn open(
     deflate: Option<&Policy>,
 ) -> Option<Opened> {
     match way {
-        Way::Tcp(address) => {
+        Way::Tcp(door) => {
             let ip = [10, 1, 0, (number % 3) as u8 + 1];
             let local = (ip, 20_000 + number as u16).into();
-            let stream = TcpStream::connect_from(local, *address).await.ok()?;
+            let stream = door.connect(local, false).await.ok()?;
             over_tcp(stream, path, deflate).await
         }
         Way::Http2(pool) => over_http2(pool, path, deflate).await,
     }
 }
 
-async fn over_tcp(stream: TcpStream, path: &str, deflate: Option<&Policy>) -> Option<Opened> {
+async fn over_tcp(stream: Socket, path: &str, deflate: Option<&Policy>) -> Option<Opened> {
     let key = generate_key();
     let options = ClientOptions {
         host: "sim",

@@ -52,7 +52,10 @@ impl ServerHost for Host {
         }
         let ask = match question.about {
             About::Upgrade => None,
-            About::Route(_) => Ask::of_path(question.request.path()),
+            About::Route(_) => Ask::of_path(question.request.path()).map(|ask| Ask {
+                is_head: question.request.method() == "HEAD",
+                ..ask
+            }),
         };
         if ask.is_some_and(|ask| ask.body() != question.body) {
             let path = question.request.path();

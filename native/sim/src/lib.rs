@@ -7,6 +7,7 @@ pub mod book;
 mod check;
 mod client;
 mod dial;
+mod door;
 pub mod drawn;
 mod front;
 mod handshake;
@@ -36,6 +37,7 @@ mod steps;
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 mod terms;
 mod tls;
+mod together;
 mod wakeup;
 mod wire;
 

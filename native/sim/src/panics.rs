@@ -1,5 +1,6 @@
 //! A panic anywhere is a problem: the engine catches its own, but makes none.
 
+use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::sync::Once;
 
@@ -19,7 +20,7 @@ pub(crate) fn note_on(note: impl Fn(String) + 'static) {
             let noted = NOTE.try_with(|to| match to.try_borrow() {
                 Ok(to) => to
                     .as_ref()
-                    .map(|note| note(format!("panic: {info}")))
+                    .map(|note| note(format!("panic: {info}\n{}", Backtrace::capture())))
                     .is_some(),
                 Err(_) => false,
             });

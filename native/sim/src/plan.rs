@@ -6,6 +6,7 @@ use sockeye_simulated_engine::{Active, Mode};
 use sockeye_world::Chance;
 use sockeye_world::net::Faults;
 
+use crate::door::TlsPlan;
 use crate::drawn::{Reads, between, millis};
 use crate::front::{self, FrontPlan};
 use crate::http;
@@ -42,8 +43,8 @@ pub struct Plan {
     pub askers: Vec<AskerPlan>,
     /// A server before the one that is looked at.
     pub front: Option<FrontPlan>,
-    /// All of it goes over TLS, which only the engine's own clients speak here.
-    pub tls: bool,
+    /// All of it goes over TLS.
+    pub tls: Option<TlsPlan>,
     /// Clients of the engine's: how many connections each has, one after the other.
     pub dials: Vec<usize>,
     /// The engine is a process of its own.
@@ -197,7 +198,6 @@ impl Plan {
             windows: net.windows.max(least),
             ..net
         };
-        let clients = if tls { Vec::new() } else { clients };
         let dials = if tls || chance.is(1, 2) {
             between(chance, 1, 3)
         } else {
@@ -219,29 +219,32 @@ impl Plan {
         });
         let mut clients: Vec<_> = clients.collect();
         let mut more = Chance::new(seed ^ 0x4772_0002_0000_0001);
-        let is_plain = !tls && port.is_none();
-        let (mut carriers, takes) = match is_plain {
-            true => http2::plan::draw(&mut more, fair, clients.len()),
-            false => Default::default(),
-        };
+        let (mut carriers, takes) = http2::plan::draw(&mut more, fair, clients.len());
         let mut more = Chance::new(seed ^ 0x9_1EC5_0001);
         let processes = ProcessPlan {
             streams: more.pick(&[0, 0, 100, 500]),
             ..processes
         };
         let mut more = Chance::new(seed ^ 0x4177_7001_0000_0001);
-        let askers =
-            is_plain.then(|| http::plan::draw(&mut more, fair, net.window, carriers.len()));
-        let mut askers = askers.unwrap_or_default();
+        let mut askers = http::plan::draw(&mut more, fair, net.window, carriers.len());
+        let mut more = Chance::new(seed ^ 0x4EAD_0001);
+        http::plan::vary(&mut more, &mut askers);
+        let mut more = Chance::new(seed ^ 0x5_1080_0001);
+        http2::plan::slow_down(&mut more, net.window, &mut carriers);
         for (client, carrier) in clients.iter_mut().zip(takes) {
             client.carrier = carrier;
         }
         let mut more = Chance::new(seed ^ 0xF409_0001);
-        let front = front::draw(&mut more, fair).filter(|_| is_plain);
+        let front = front::draw(&mut more, fair).filter(|_| port.is_none() && !tls);
         if front.is_some() {
             front::place(&mut more, fair, (&mut clients, &mut carriers, &mut askers));
         }
         let dials = if port.is_some() { Vec::new() } else { dials };
+        let mut more = Chance::new(seed ^ 0x715_0000_0001);
+        let tls = tls.then(|| TlsPlan {
+            is_old: more.is(1, 3),
+            resumes: more.is(1, 2),
+        });
         Plan {
             seed,
             tls,

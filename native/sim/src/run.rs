@@ -13,6 +13,7 @@ use sockeye_simulated_engine::{
 use sockeye_world::{self as world, net, time, trace};
 
 use crate::book::{Account, Shared};
+use crate::door::{Door, Secrets};
 use crate::front::{self, Front};
 use crate::handshake::Way;
 use crate::host::{Host, Told};
@@ -71,8 +72,10 @@ fn config(plan: &Plan) -> ServerConfig {
     if !plan.askers.is_empty() {
         config.routes = http::routes();
     }
-    config.http2_cleartext = !plan.carriers.is_empty();
-    config.tls = crate::tls::server().filter(|_| plan.tls);
+    config.http2_cleartext = !plan.carriers.is_empty() && plan.tls.is_none();
+    config.tls = plan
+        .tls
+        .and_then(|_| crate::tls::server(!plan.carriers.is_empty()));
     if plan.front.is_some() {
         config.trusted_proxies.add(front::ADDRESS, 32);
     }
@@ -98,7 +101,7 @@ struct Life {
 }
 
 /// Connections of HTTP/2, and who has streams there.
-fn pools(plan: &Plan, book: &Shared, at: impl Fn(bool) -> SocketAddr) -> Vec<Rc<Pool>> {
+pub(crate) fn pools(plan: &Plan, book: &Shared, at: impl Fn(bool) -> Door) -> Vec<Rc<Pool>> {
     let all = plan.carriers.iter().enumerate();
     all.map(|(number, carrier)| {
         let places = plan.clients.iter().enumerate();
@@ -119,9 +122,9 @@ fn pools(plan: &Plan, book: &Shared, at: impl Fn(bool) -> SocketAddr) -> Vec<Rc<
     .collect()
 }
 
-fn way(carrier: Option<usize>, pools: &[Rc<Pool>], address: SocketAddr) -> Way {
+pub(crate) fn way(carrier: Option<usize>, pools: &[Rc<Pool>], door: Door) -> Way {
     let pool = carrier.and_then(|number| pools.get(number));
-    pool.map_or(Way::Tcp(address), |pool| Way::Http2(pool.clone()))
+    pool.map_or(Way::Tcp(door), |pool| Way::Http2(pool.clone()))
 }
 
 /// Lives a world.
@@ -185,7 +188,11 @@ impl Life {
         let address = SocketAddr::new(ip, port);
         let front = Front::start(&engine, book, &plan, address);
         let before = front.as_ref().map_or(address, |front| front.address);
-        let at = |behind: bool| if behind { before } else { address };
+        let tls = plan.tls.and_then(|tls| Secrets::new(tls, !plan.fair));
+        let at = |behind: bool| Door {
+            address: if behind { before } else { address },
+            tls: tls.clone(),
+        };
         let pools = world::on_executor(outside, || pools(&plan, book, at));
         for (place, client) in plan.clients.iter().enumerate() {
             let way = way(client.carrier, &pools, at(client.behind));

@@ -1,4 +1,4 @@
-//! TLS between the engine's clients and its server. Its random numbers are not the seed's; with a key whose signatures are all of
+//! TLS of a server, and of the engine's clients. Its random numbers are not the seed's; with a key whose signatures are all of
 //! one length, nothing depends on them that is seen here.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use sockeye_simulated_engine::{ClientTls, ClientTlsSettings};
 const PEM: &str = include_str!("tls.pem");
 
 /// For the server.
-pub(crate) fn server() -> Option<Arc<Tls>> {
+pub(crate) fn server(http2: bool) -> Option<Arc<Tls>> {
     let identity = Identity {
         certificates: PEM.into(),
         key: PEM.into(),
@@ -23,7 +23,7 @@ pub(crate) fn server() -> Option<Arc<Tls>> {
         verify: Verify::None,
         tls12: true,
         tls13: true,
-        http2: false,
+        http2,
     };
     Tls::new(&settings).ok().map(Arc::new)
 }

@@ -2,12 +2,11 @@
 
 use std::io;
 
-use sockeye_world::net::{TcpStream, reset_on_close};
-
+use crate::door::Socket;
 use crate::http2::Stream;
 
 pub(crate) enum Wire {
-    Tcp(TcpStream),
+    Tcp(Socket),
     Http2(Stream),
 }
 
@@ -26,9 +25,17 @@ impl Wire {
         }
     }
 
-    pub(crate) fn finish_writing(&self) {
+    /// Writes below TLS, if there is some.
+    pub(crate) async fn write_raw(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Wire::Tcp(stream) => stream.finish_writing(),
+            Wire::Tcp(stream) => stream.write_raw(bytes).await,
+            Wire::Http2(stream) => stream.write_whole(bytes).await,
+        }
+    }
+
+    pub(crate) async fn finish_writing(&self) {
+        match self {
+            Wire::Tcp(stream) => stream.finish_writing().await,
             Wire::Http2(stream) => stream.finish_writing(),
         }
     }
@@ -36,7 +43,7 @@ impl Wire {
     /// Whoever drops it resets it. A stream has no other way to end before its time.
     pub(crate) fn reset_on_close(&self) {
         if let Wire::Tcp(stream) = self {
-            reset_on_close(stream);
+            stream.reset_on_close();
         }
     }
 }

@@ -18,12 +18,12 @@ pub(crate) struct Gone(Mutex<BTreeMap<u64, bool>>);
 
 impl Gone {
     /// Whether the client of this token has gone, of which its process is to hear once.
-    fn is(&self, token: u64) -> bool {
+    pub(crate) fn is(&self, token: u64) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(&token) == Some(&true)
     }
 
-    fn set(&self, token: u64, gone: bool) -> Option<bool> {
+    pub(crate) fn set(&self, token: u64, gone: bool) -> Option<bool> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(token, gone)
     }
@@ -94,7 +94,7 @@ pub(crate) async fn answer(
             }
             Given::Closed => {
                 let stopping = book.open().stopping;
-                if fair && ask.leaves.is_none() && !stopping && !gone.is(token) {
+                if fair && !ask.is_head && ask.leaves.is_none() && !stopping && !gone.is(token) {
                     book.problem(format!("nobody takes an answer: {ask:?}"));
                 }
                 return;

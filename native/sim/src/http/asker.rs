@@ -1,20 +1,19 @@
 //! Who asks, and what must hold of the answers.
 
 use std::cell::Cell;
-use std::future::{pending, poll_fn};
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::future::pending;
 use std::rc::Rc;
 
-use sockeye_world::net::TcpStream;
 use sockeye_world::{chance, draw, task, time, trace};
 
 use super::h1;
 use super::plan::{Ask, AskerPlan};
 use crate::book::Shared;
+use crate::door::Door;
 use crate::drawn::Reads;
 use crate::handshake::Way;
 use crate::http2::Pool;
+use crate::together::both;
 use crate::wire::Wire;
 
 /// What came back.
@@ -22,6 +21,8 @@ use crate::wire::Wire;
 struct Back {
     status: u16,
     content: Vec<u8>,
+    /// How much its head has promised.
+    length: Option<usize>,
     /// It has come to its end.
     whole: bool,
     /// Another one may follow it.
@@ -41,7 +42,7 @@ pub(crate) async fn run(book: Shared, fair: bool, number: usize, plan: AskerPlan
     let asker = Rc::new(Asker { book, fair, number });
     time::sleep(plan.start).await;
     match way {
-        Way::Tcp(address) => asker.over_tcp(&plan.asks, address).await,
+        Way::Tcp(door) => asker.over_tcp(&plan.asks, &door).await,
         Way::Http2(pool) => {
             asker.over_http2(&plan.asks, &pool).await;
             pool.leave();
@@ -51,57 +52,66 @@ pub(crate) async fn run(book: Shared, fair: bool, number: usize, plan: AskerPlan
 }
 
 impl Asker {
-    async fn over_tcp(&self, asks: &[Ask], address: SocketAddr) {
-        let mut kept = None;
-        for (n, ask) in asks.iter().enumerate() {
-            time::sleep(ask.pause).await;
-            let wire = match kept.take() {
-                Some(wire) => wire,
+    async fn over_tcp(&self, mut asks: &[Ask], door: &Door) {
+        let (mut kept, mut port) = (None, 40_000 + 100 * self.number as u16);
+        while let Some(first) = asks.first() {
+            time::sleep(first.pause).await;
+            let together = asks.iter().take_while(|ask| ask.together).count();
+            let group = &asks[..asks.len().min(together + 1)];
+            let (wire, mut ahead) = match kept.take() {
+                Some(line) => line,
                 None => {
-                    let port = 40_000 + (100 * self.number + n) as u16;
                     let local = ([10, 1, 0, (self.number % 3) as u8 + 1], port).into();
-                    match TcpStream::connect_from(local, address).await {
-                        Ok(stream) => Wire::Tcp(stream),
-                        Err(_) => return self.judge(ask, &Back::default()),
+                    port += 1;
+                    match door.connect(local, false).await {
+                        Ok(socket) => (Wire::Tcp(socket), Vec::new()),
+                        Err(_) => return self.judge(first, &Back::default()),
                     }
                 }
             };
-            let body = ask.body();
-            let length = match (ask.chunked, body.len()) {
-                (_, 0) => String::new(),
-                (true, _) => "transfer-encoding: chunked\r\n".into(),
-                (false, len) => format!("content-length: {len}\r\n"),
-            };
-            let method = if body.is_empty() { "GET" } else { "POST" };
-            let head = format!(
-                "{method} {} HTTP/1.1\r\nhost: sim\r\n{length}\r\n",
-                ask.path()
-            );
-            let is_chunked = ask.chunked && !body.is_empty();
             let says = async {
-                if wire.write_whole(head.as_bytes()).await.is_ok() {
-                    let said = say(&wire, &body, is_chunked).await;
-                    if is_chunked && said.is_ok() {
-                        let _ = wire.write_whole(b"0\r\n\r\n").await;
+                for ask in group {
+                    if say_h1(ask, &wire).await.is_err() {
+                        return;
                     }
                 }
             };
-            let back = both(says, self.hear_h1(ask, &wire)).await;
-            self.judge(ask, &back);
-            if ask.leaves.is_some() && chance(1, 2) {
+            let (answered, goes_on) = both(says, self.hear_all(group, &wire, &mut ahead)).await;
+            let leaves = group.last().is_some_and(|ask| ask.leaves.is_some());
+            if leaves && chance(1, 2) {
                 wire.reset_on_close();
             }
-            kept = (back.goes_on && back.whole).then_some(wire);
+            kept = goes_on.then_some((wire, ahead));
+            // What stands behind the last answer of a connection is said once more.
+            asks = &asks[answered..];
         }
     }
 
-    async fn hear_h1(&self, ask: &Ask, wire: &Wire) -> Back {
+    /// The answers to these, one behind the other: how many there were, and whether another one may follow.
+    async fn hear_all(&self, group: &[Ask], wire: &Wire, ahead: &mut Vec<u8>) -> (usize, bool) {
+        for (n, ask) in group.iter().enumerate() {
+            let back = self.hear_h1(ask, wire, ahead).await;
+            self.judge(ask, &back);
+            if !back.goes_on || !back.whole {
+                return (n + 1, false);
+            }
+        }
+        if !ahead.is_empty() {
+            let text = String::from_utf8_lossy(ahead).into_owned();
+            self.book.problem(format!(
+                "{:?}: behind its answer came {text:?}",
+                group.last()
+            ));
+        }
+        (group.len(), true)
+    }
+
+    async fn hear_h1(&self, ask: &Ask, wire: &Wire, ahead: &mut Vec<u8>) -> Back {
         let mut back = Back::default();
-        let mut ahead = Vec::new();
         let mut answer: Option<h1::Answer> = None;
         loop {
             if answer.is_none()
-                && let Some(head) = h1::Answer::head(&mut ahead)
+                && let Some(head) = h1::Answer::head(ahead, ask.is_head)
             {
                 match head {
                     Ok(head) => answer = Some(head),
@@ -114,7 +124,8 @@ impl Asker {
             if let Some(answer) = &mut answer {
                 back.status = answer.status;
                 back.goes_on = answer.goes_on;
-                if let Err(what) = answer.content(&mut ahead, &mut back.content) {
+                back.length = answer.length;
+                if let Err(what) = answer.content(ahead, &mut back.content) {
                     self.problem(ask, what);
                 }
                 if answer.is_done() {
@@ -170,9 +181,8 @@ impl Asker {
     async fn on_a_stream(&self, ask: &Ask, pool: &Rc<Pool>) {
         let (path, body) = (ask.path(), ask.body());
         let length = body.len().to_string();
-        let method = if body.is_empty() { "GET" } else { "POST" };
         let mut fields = vec![
-            (":method", method),
+            (":method", ask.method()),
             (":scheme", "http"),
             (":authority", "sim"),
             (":path", path.as_str()),
@@ -187,7 +197,7 @@ impl Asker {
             let wire = Wire::Http2(stream);
             let says = async {
                 if !body.is_empty() && say(&wire, &body, false).await.is_ok() {
-                    wire.finish_writing();
+                    wire.finish_writing().await;
                 }
             };
             let back = both(says, self.hear_h2(ask, &wire)).await;
@@ -216,6 +226,8 @@ impl Asker {
         let status = head.iter().find(|(name, _)| name == ":status");
         let status = status.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
         back.status = status.unwrap_or_default();
+        let length = head.iter().find(|(name, _)| name == "content-length");
+        back.length = length.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
         loop {
             if self.pauses(ask, back.content.len()).await {
                 return back;
@@ -255,11 +267,16 @@ impl Asker {
             },
         );
         let (stopping, wanted) = (self.book.open().stopping, ask.answer());
+        let full = wanted.len();
+        let wanted = if ask.is_head { Vec::new() } else { wanted };
         match status {
             200 if !wanted.starts_with(content) => self.problem(ask, "other content"),
             200 if *whole && *content != wanted => self.problem(ask, "an end before the end"),
             200 if *whole && ask.breaks => {
                 self.problem(ask, "whole, and was broken off");
+            }
+            200 if back.length.is_some_and(|said| said != full) => {
+                self.problem(ask, "its head promises another length");
             }
             500 => self.problem(ask, "something went wrong"),
             _ => {}
@@ -275,15 +292,23 @@ impl Asker {
     }
 }
 
-/// Does both; the end of the second one is the end.
-async fn both<T>(says: impl Future<Output = ()>, hears: impl Future<Output = T>) -> T {
-    let (mut says, mut hears) = (pin!(says), pin!(hears));
-    let mut said = false;
-    poll_fn(|cx| {
-        said = said || says.as_mut().poll(cx).is_ready();
-        hears.as_mut().poll(cx)
-    })
-    .await
+/// Says a request.
+async fn say_h1(ask: &Ask, wire: &Wire) -> std::io::Result<()> {
+    let body = ask.body();
+    let length = match (ask.chunked, body.len()) {
+        (_, 0) => String::new(),
+        (true, _) => "transfer-encoding: chunked\r\n".into(),
+        (false, len) => format!("content-length: {len}\r\n"),
+    };
+    let (method, path) = (ask.method(), ask.path());
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: sim\r\n{length}\r\n");
+    let is_chunked = ask.chunked && !body.is_empty();
+    wire.write_whole(head.as_bytes()).await?;
+    say(wire, &body, is_chunked).await?;
+    match is_chunked {
+        true => wire.write_whole(b"0\r\n\r\n").await,
+        false => Ok(()),
+    }
 }
 
 /// Says content, in parts.

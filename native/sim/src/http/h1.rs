@@ -16,19 +16,21 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// The connection is good for another request.
     pub(super) goes_on: bool,
+    /// What it promises to be long.
+    pub(super) length: Option<usize>,
     ends: Ends,
 }
 
 impl Answer {
     /// Takes a head off these bytes, if they have it all.
-    pub(super) fn head(bytes: &mut Vec<u8>) -> Option<Result<Self, String>> {
+    pub(super) fn head(bytes: &mut Vec<u8>, is_head: bool) -> Option<Result<Self, String>> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
         bytes.drain(..end + 4);
-        Some(Answer::parse(&text).ok_or(text))
+        Some(Answer::parse(&text, is_head).ok_or(text))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, is_head: bool) -> Option<Self> {
         let mut lines = text.split("\r\n");
         let status = lines
             .next()?
@@ -36,21 +38,26 @@ impl Answer {
             .get(..3)?
             .parse()
             .ok()?;
-        let (mut goes_on, mut ends) = (true, Ends::WithConnection);
+        let (mut goes_on, mut length, mut ends) = (true, None, Ends::WithConnection);
         for line in lines {
-            match line.split_once(": ")? {
+            let (name, value) = line.split_once(": ")?;
+            match (name.to_ascii_lowercase().as_str(), value) {
                 ("connection", value) => goes_on = !value.contains("close"),
-                ("content-length", value) => ends = Ends::After(value.parse().ok()?),
+                ("content-length", value) => {
+                    let len = value.parse().ok()?;
+                    (length, ends) = (Some(len), Ends::After(len));
+                }
                 ("transfer-encoding", "chunked") => ends = Ends::Chunk(0),
                 _ => {}
             }
         }
-        if let Ends::After(0) = ends {
+        if is_head || ends == Ends::After(0) {
             ends = Ends::Done;
         }
         Some(Answer {
             status,
             goes_on,
+            length,
             ends,
         })
     }

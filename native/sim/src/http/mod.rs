@@ -5,26 +5,53 @@ pub(crate) mod asker;
 mod h1;
 pub(crate) mod plan;
 
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
 use sockeye_simulated_engine::{FileRules, Routes, Target};
 
 use plan::Ask;
 
-/// A file that is asked for.
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock");
-const CONTENT: &[u8] = include_bytes!("../../../../Cargo.lock");
+/// The content of a file that is asked for.
+const FILE: usize = 40_000;
 const TEXT: usize = 3_000;
 
 /// What is answered to ordinary requests.
 pub(crate) fn routes() -> Routes {
     let routes = vec![
-        ("/text".to_owned(), Target::Text(content(1, TEXT))),
+        ("/text".to_owned(), Target::Text(text())),
         (
             "/file".to_owned(),
-            Target::File(FILE.into(), FileRules::default()),
+            Target::File(file().into(), FileRules::default()),
         ),
         ("/ask/*".to_owned(), Target::Ask),
     ];
     Routes::new(routes).unwrap_or_default()
+}
+
+/// A text that is asked for.
+pub(crate) fn text() -> Vec<u8> {
+    content(1, TEXT)
+}
+
+/// A file with what belongs into it. All processes that simulate have one.
+pub(crate) fn file() -> &'static str {
+    static PATH: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = std::env::temp_dir().join("sockeye-sim-file");
+        let wanted = content(2, FILE);
+        if std::fs::read(&path).is_ok_and(|is| is == wanted) {
+            return path;
+        }
+        // Others may read it meanwhile.
+        let own = path.with_extension(std::process::id().to_string());
+        let made = std::fs::write(&own, wanted).and_then(|()| std::fs::rename(&own, &path));
+        if let Err(e) = made {
+            eprintln!("no file {}: {e}", path.display());
+        }
+        path
+    });
+    // No temporary folder here has another name.
+    PATH.to_str().unwrap_or_default()
 }
 
 /// Content that belongs to this number.
@@ -35,12 +62,20 @@ pub(crate) fn content(of: u64, len: usize) -> Vec<u8> {
 }
 
 impl Ask {
-    /// The content of its answer.
+    /// The content of its answer, or of that to the same request with another method.
     pub(crate) fn answer(&self) -> Vec<u8> {
         match self.what {
-            plan::What::Text => content(1, TEXT),
-            plan::What::File => CONTENT.to_vec(),
+            plan::What::Text => text(),
+            plan::What::File => content(2, FILE),
             plan::What::Ask => content(self.number ^ 0x5A5A, self.answer),
+        }
+    }
+
+    pub(crate) fn method(&self) -> &'static str {
+        match self.body {
+            _ if self.is_head => "HEAD",
+            0 => "GET",
+            _ => "POST",
         }
     }
 

@@ -33,6 +33,10 @@ pub struct Ask {
     /// No other one has it.
     pub number: u64,
     pub pause: Duration,
+    /// It wants the head of the answer only.
+    pub is_head: bool,
+    /// Over a socket, it is said together with the one behind it.
+    pub together: bool,
     /// Bytes of its content, and whether that comes in chunks.
     pub body: usize,
     pub chunked: bool,
@@ -81,6 +85,18 @@ fn asker(chance: &mut Chance, fair: bool, window: usize, (n, carriers): (u64, us
     }
 }
 
+/// Requests of other kinds among these. Who leaves, or stops to read, has said no other one.
+pub(crate) fn vary(chance: &mut Chance, askers: &mut [AskerPlan]) {
+    for asker in askers {
+        let often = chance.pick(&[0, 0, 1, 3]);
+        for ask in &mut asker.asks {
+            ask.is_head = ask.body == 0 && !ask.breaks && chance.is(1, 6);
+            let reads_all = ask.leaves.is_none() && !matches!(ask.reads, Reads::Until(_));
+            ask.together = reads_all && !ask.breaks && chance.is(often, 4);
+        }
+    }
+}
+
 fn ask(chance: &mut Chance, fair: bool, is_small: bool) -> Ask {
     let sizes = [0, 1, 300, 5_000, 70_000, 200_000];
     let most = if is_small { 4 } else { sizes.len() };
@@ -103,6 +119,8 @@ fn ask(chance: &mut Chance, fair: bool, is_small: bool) -> Ask {
     Ask {
         what,
         number: 0,
+        is_head: false,
+        together: false,
         pause: millis(chance, 0, 300),
         body: if has_body { body } else { 0 },
         chunked: chance.is(1, 2),

@@ -1,13 +1,10 @@
 //! A connection of HTTP/2, and what its streams share.
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, poll_fn};
-use std::net::SocketAddr;
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
-use sockeye_world::net::{TcpStream, reset_on_close};
 use sockeye_world::{chance, draw, draw_from, time, trace};
 use tokio::sync::Notify;
 
@@ -17,6 +14,8 @@ use super::pool::Pool;
 use super::state::{State, nonsense};
 use super::stream::Stream;
 use crate::book::End;
+use crate::door::{Door, Socket};
+use crate::together;
 
 /// A connection.
 pub(crate) struct Carrier {
@@ -26,6 +25,8 @@ pub(crate) struct Carrier {
     number: usize,
     starves: Cell<bool>,
     vanished: Cell<bool>,
+    /// Something is written now.
+    writing: Cell<bool>,
     pub(super) state: RefCell<State>,
     /// Anything has happened.
     pub(super) news: Notify,
@@ -40,6 +41,7 @@ impl Carrier {
             number,
             starves: Cell::new(false),
             vanished: Cell::new(false),
+            writing: Cell::new(false),
             state: RefCell::new(State::new(plan.window)),
             news: Notify::new(),
         })
@@ -128,14 +130,14 @@ impl Carrier {
     }
 
     /// Lives the connection.
-    pub(super) async fn run(self: Rc<Self>, address: SocketAddr) {
+    pub(super) async fn run(self: Rc<Self>, door: &Door) {
         time::sleep(self.plan.start).await;
         let local = (
             [10, 1, 0, self.number as u8 + 1],
             30_000 + self.number as u16,
         )
             .into();
-        let over = match TcpStream::connect_from(local, address).await {
+        let over = match door.connect(local, true).await {
             Ok(stream) => self.live(&stream).await,
             Err(_) => End::NotOpened,
         };
@@ -149,41 +151,31 @@ impl Carrier {
         self.news.notify_waiters();
     }
 
-    async fn live(&self, stream: &TcpStream) -> End {
+    async fn live(&self, stream: &Socket) -> End {
         let mut hello = PREFACE.to_vec();
         hello.extend(settings(&[(INITIAL_WINDOW, self.plan.window)]));
         self.put(hello);
-        let mut reader = pin!(self.read(stream));
-        let mut writer = pin!(self.write(stream));
         let mut trouble = pin!(self.misbehave(stream));
         let mut end = pin!(self.finish(stream));
-        let mut writes = true;
-        poll_fn(|cx| {
-            if self.vanished.get() {
-                return Poll::Pending;
-            }
-            if let Poll::Ready(end) = reader.as_mut().poll(cx) {
-                return Poll::Ready(end);
-            }
-            for _ in 0..2 {
-                writes = writes && writer.as_mut().poll(cx).is_pending();
-                if trouble.as_mut().poll(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(End::Left);
-                }
-            }
-            Poll::Pending
-        })
+        together::live(
+            &self.vanished,
+            self.read(stream),
+            self.write(stream),
+            &mut [trouble.as_mut(), end.as_mut()],
+        )
         .await
     }
 
-    async fn write(&self, stream: &TcpStream) {
+    async fn write(&self, stream: &Socket) {
         loop {
             let next = self.state.borrow_mut().out.pop_front();
             let Some(bytes) = next else {
                 self.news.notified().await;
                 continue;
             };
+            self.writing.set(true);
             let written = stream.write_whole(&bytes).await;
+            self.writing.set(false);
             self.news.notify_waiters();
             if written.is_err() {
                 return;
@@ -192,7 +184,7 @@ impl Carrier {
     }
 
     /// Leaves when nobody needs it.
-    async fn finish(&self, stream: &TcpStream) {
+    async fn finish(&self, stream: &Socket) {
         loop {
             {
                 let state = self.state.borrow();
@@ -205,16 +197,16 @@ impl Carrier {
         }
         if self.plan.waits {
             self.put(frame(GOAWAY, 0, 0, &[0; 8]));
-            while !self.state.borrow().out.is_empty() {
+            while !self.state.borrow().out.is_empty() || self.writing.get() {
                 self.news.notified().await;
             }
-            stream.finish_writing();
+            stream.finish_writing().await;
             pending().await
         }
     }
 
     /// Does what is wrong with this one. It returns when the connection is to be dropped.
-    async fn misbehave(&self, stream: &TcpStream) {
+    async fn misbehave(&self, stream: &Socket) {
         let Some((at, trouble)) = self.plan.trouble.filter(|_| self.number == 0) else {
             return pending().await;
         };
@@ -243,8 +235,8 @@ impl Carrier {
             }
             Trouble::Rapid(count) => self.open_and_reset(count).await,
             Trouble::Nonsense(kind) => self.put(nonsense(kind)),
-            Trouble::Fin => stream.finish_writing(),
-            Trouble::Reset => return reset_on_close(stream),
+            Trouble::Fin => stream.finish_writing().await,
+            Trouble::Reset => return stream.reset_on_close(),
             Trouble::Vanish => self.vanished.set(true),
             Trouble::Starve => self.starves.set(true),
         }
@@ -278,9 +270,14 @@ impl Carrier {
         }
     }
 
-    async fn read(&self, stream: &TcpStream) -> End {
+    async fn read(&self, stream: &Socket) -> End {
         let mut ahead = Vec::new();
         loop {
+            if let Some(pause) = self.plan.slow
+                && chance(1, 4)
+            {
+                time::sleep(pause).await;
+            }
             match stream.read_some(64 << 10).await {
                 Ok(bytes) if bytes.is_empty() => return End::Eof,
                 Ok(bytes) => ahead.extend(bytes),

@@ -20,6 +20,8 @@ pub struct CarrierPlan {
     pub oddities: u64,
     /// It says that it goes away, and waits for the end; else it is gone with its last stream.
     pub waits: bool,
+    /// It reads slowly.
+    pub slow: Option<Duration>,
     pub trouble: Option<(Duration, Trouble)>,
 }
 
@@ -61,6 +63,14 @@ pub(crate) fn draw(
     (carriers, takes)
 }
 
+/// Which of them read slowly. What is small takes long as it is.
+pub(crate) fn slow_down(chance: &mut Chance, window: usize, carriers: &mut [CarrierPlan]) {
+    for carrier in carriers {
+        let most = if window < 8_000 { 20 } else { 700 };
+        carrier.slow = chance.is(1, 3).then(|| millis(chance, 1, most));
+    }
+}
+
 fn carrier(chance: &mut Chance, fair: bool) -> CarrierPlan {
     let rapid = if chance.is(1, 4) { 300 } else { 30 };
     let trouble = match chance.below(8) {
@@ -82,6 +92,7 @@ fn carrier(chance: &mut Chance, fair: bool) -> CarrierPlan {
         resizes: chance.pick(&[0, 0, 30]),
         oddities: chance.pick(&[0, 30, 200]),
         waits: chance.is(1, 2),
+        slow: None,
         trouble: (!fair && chance.is(1, 2)).then_some((at, trouble)),
     }
 }

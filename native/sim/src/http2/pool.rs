@@ -1,7 +1,6 @@
 //! The connections of HTTP/2 to one server that some clients share, one after the other: a server may say that it takes no more streams.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sockeye_world::task;
@@ -10,6 +9,7 @@ use super::Stream;
 use super::carrier::Carrier;
 use super::plan::CarrierPlan;
 use crate::book::Shared;
+use crate::door::Door;
 
 /// How often a client tries it anew.
 const TRIES: usize = 8;
@@ -20,7 +20,7 @@ pub(crate) struct Pool {
     pub(super) plan: CarrierPlan,
     pub(super) fair: bool,
     pub(super) book: Shared,
-    address: SocketAddr,
+    door: Door,
     /// Their places in the book.
     pub(super) places: Vec<usize>,
     /// Clients that may still come, or have a stream.
@@ -36,14 +36,14 @@ impl Pool {
         fair: bool,
         book: &Shared,
         (places, users): (Vec<usize>, usize),
-        address: SocketAddr,
+        door: Door,
     ) -> Rc<Self> {
         let pool = Rc::new(Pool {
             number,
             plan,
             fair,
             book: book.clone(),
-            address,
+            door,
             users: Cell::new(users),
             places,
             all: RefCell::default(),
@@ -57,7 +57,8 @@ impl Pool {
         let carrier = Carrier::new(self, all.len());
         all.push(carrier.clone());
         drop(all);
-        task::spawn_local(carrier.clone().run(self.address));
+        let (me, lives) = (self.clone(), carrier.clone());
+        task::spawn_local(async move { lives.run(&me.door).await });
         carrier
     }
 

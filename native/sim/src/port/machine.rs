@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::mail::{Answer, Mail, Process, Waiting};
 use super::terms::{conn_term, failures, reply_of};
 use crate::book::Shared;
+use crate::http::answerer::Gone;
 use crate::plan::Plan;
 use crate::sections::{Section, parse};
 use crate::terms::{Term, atom, bytes, list, process, tuple};
@@ -68,6 +69,8 @@ pub(super) struct Machine {
     pub(super) owners: RefCell<Vec<u32>>,
     /// Processes that have a courier.
     pub(super) served: RefCell<BTreeSet<u32>>,
+    /// Answers in pieces.
+    pub(super) gone: Gone,
     /// The link is no more.
     pub(super) lost: Cell<bool>,
     /// No process misbehaves any more.
@@ -99,6 +102,7 @@ impl Machine {
             named: Cell::new(None),
             owners: RefCell::default(),
             served: RefCell::default(),
+            gone: Gone::default(),
             lost: Cell::new(false),
             calm: Cell::new(false),
         })

@@ -8,6 +8,8 @@ mod machine;
 mod mail;
 mod owner;
 pub(crate) mod plan;
+mod requests;
+mod settings;
 mod terms;
 mod writer;
 
@@ -15,9 +17,8 @@ use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sockeye_simulated_engine::{Active, Mode, Server};
+use sockeye_simulated_engine::{Mode, Server};
 use sockeye_simulated_port::packets::Broken;
 use sockeye_simulated_port::simulated::{self, FULL};
 use sockeye_world::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, reset_on_close};
@@ -27,14 +28,16 @@ use self::handler::SERVER;
 use self::machine::Machine;
 use self::mail::{Answer, Mail, Process};
 use self::plan::{PortEnd, PortPlan};
+use self::settings::settings;
 use crate::book::{Account, Shared};
-use crate::handshake::Way;
-use crate::options::config;
+use crate::door::Door;
+use crate::http2::Pool;
 use crate::plan::{EndPlan, Plan};
 use crate::process::machine as processors;
+use crate::run::{pools, way};
 use crate::steps::step_until;
-use crate::terms::{Term, atom, int, process, tagged, tuple};
-use crate::{check, client};
+use crate::terms::{Term, atom, int};
+use crate::{check, client, http};
 
 const SECOND: u64 = 1_000_000_000;
 /// What may wait for the VM beside events, and one batch.
@@ -51,6 +54,7 @@ struct Life {
     /// How the engine's process has ended.
     ended: Rc<RefCell<Option<Result<(), Broken>>>>,
     told: Rc<Told>,
+    pools: Vec<Rc<Pool>>,
     /// Who has started the server.
     host: u32,
     server: Option<Arc<Server>>,
@@ -76,94 +80,6 @@ pub(crate) fn live(plan: &Plan, port: &PortPlan, book: &Shared) {
     if book.open().problems.is_empty() {
         life.end();
     }
-}
-
-/// Settings of the server.
-fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: bool) -> Term {
-    let server = &plan.server;
-    let ms = |time: Duration| match time {
-        Duration::MAX => atom("infinity"),
-        time => int(time.as_millis() as i64),
-    };
-    let bound = |n: usize| match n {
-        usize::MAX => atom("infinity"),
-        n => int(n as i64),
-    };
-    let map = |pairs: &[(&str, Term)]| {
-        let pairs = pairs.iter().map(|(key, value)| (atom(key), value.clone()));
-        Term::Map(pairs.collect())
-    };
-    let boolean = |is: bool| atom(if is { "true" } else { "false" });
-    let mode = match (plan.mode, owner) {
-        (Mode::Workers(count), _) => tagged("workers", int(count as i64)),
-        (Mode::PerConnection, _) => atom("per_connection"),
-        (Mode::Owner, owner) => {
-            let owner = match is_named {
-                true => atom("the_owner"),
-                false => process(owner.unwrap_or_default()),
-            };
-            tuple(vec![atom("owner"), owner, boolean(batch)])
-        }
-    };
-    let patience = int(if plan.fair { 1_000_000 } else { 10_000 });
-    let none = || atom("infinity");
-    let rate = server.rate.map_or_else(none, |(rate, burst, close)| {
-        let action = atom(if close { "close" } else { "pause" });
-        let (rate, burst) = (int(rate.into()), int(burst.into()));
-        map(&[("rate", rate), ("burst", burst), ("action", action)])
-    });
-    let connection_rate = match server.per_address {
-        usize::MAX => atom("infinity"),
-        _ => map(&[("rate", int(2)), ("burst", int(2))]),
-    };
-    let deflate = server.deflate.map_or(atom("false"), |plan| {
-        map(&[
-            ("server_context_takeover", boolean(plan.server_takeover)),
-            ("client_context_takeover", boolean(plan.client_takeover)),
-            ("server_max_window_bits", int(plan.server_bits.into())),
-            ("client_max_window_bits", int(plan.client_bits.into())),
-            ("level", int(2)),
-            ("mem_level", int(5)),
-            ("threshold", int(plan.threshold as i64)),
-        ])
-    });
-    config(
-        SERVER,
-        &[
-            ("mode", mode),
-            ("max_message_size", int(server.max_message as i64)),
-            (
-                "active",
-                match server.active {
-                    Active::True => atom("true"),
-                    Active::False => atom("false"),
-                    Active::Once => atom("once"),
-                    Active::Count(n) => int(n.into()),
-                },
-            ),
-            ("inbox_size", int(server.inbox_size as i64)),
-            ("send_queue_size", int(server.send_queue_size.into())),
-            ("message_rate", rate),
-            ("control_frames", boolean(server.control_frames)),
-            ("max_connections", bound(server.max_connections)),
-            ("max_connections_per_address", bound(server.per_address)),
-            ("connection_rate", connection_rate),
-            (
-                "slow_subscriber",
-                atom(if server.close_slow { "close" } else { "drop" }),
-            ),
-            ("asks", boolean(server.asks)),
-            ("send_timeout", ms(server.send_timeout)),
-            ("close_timeout", ms(server.close_timeout)),
-            ("idle_timeout", ms(server.idle_timeout)),
-            ("ping_interval", ms(server.ping_interval)),
-            ("pong_timeout", ms(server.pong_timeout)),
-            ("max_age", ms(server.max_age)),
-            ("handshake_timeout", patience.clone()),
-            ("accept_timeout", patience),
-            ("deflate", deflate),
-        ],
-    )
 }
 
 impl Life {
@@ -215,6 +131,7 @@ impl Life {
             engine,
             ended,
             told,
+            pools: Vec::new(),
             host: number,
             server: None,
         };
@@ -224,15 +141,19 @@ impl Life {
         let known = life.engine.engine()?.all_servers();
         life.server = known.first().cloned();
         let port = life.told.port.get().filter(|_| up)?;
-        let deflate = life.plan.server.deflate;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let door = Door { address, tls: None };
+        life.pools = world::on_executor(outside, || pools(&life.plan, book, |_| door.clone()));
         for (place, client) in life.plan.clients.iter().enumerate() {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let run = client::run(
-                life.book.clone(),
-                place,
-                (client.clone(), deflate),
-                Way::Tcp(address),
-            );
+            let way = way(client.carrier, &life.pools, door.clone());
+            let client = (client.clone(), life.plan.server.deflate);
+            let run = client::run(book.clone(), place, client, way);
+            world::on_executor(outside, || world::task::spawn_local(run));
+        }
+        book.open().asking = life.plan.askers.len();
+        for (number, asker) in life.plan.askers.iter().enumerate() {
+            let way = way(asker.carrier, &life.pools, door.clone());
+            let run = http::asker::run(book.clone(), life.plan.fair, number, asker.clone(), way);
             world::on_executor(outside, || world::task::spawn_local(run));
         }
         Some(life)
@@ -240,7 +161,9 @@ impl Life {
 
     fn clients_are_done(&self) -> bool {
         let book = self.book.open();
-        book.accounts.iter().all(|account| account.end.is_some())
+        let ended = book.accounts.iter().all(|account| account.end.is_some());
+        let done = book.asking == 0 && self.pools.iter().all(|pool| pool.is_over());
+        ended && (done || !self.plan.fair)
     }
 
     fn until(&self, end: u64, done: impl Fn(&Self) -> bool) -> bool {
@@ -250,7 +173,14 @@ impl Life {
     fn look(&self) {
         check::bounds(&self.plan, &self.book);
         let (small, large) = self.engine.waiting();
-        let most = FULL + SLACK + self.plan.server.max_message + self.machine.commanded.get();
+        if let Some(server) = &self.server {
+            check::answers(&self.plan, &self.book, server);
+        }
+        // Questions have the content of requests.
+        let asks = self.plan.askers.iter().flat_map(|asker| &asker.asks);
+        let asked: usize = asks.map(|ask| ask.body).sum();
+        let back = self.machine.commanded.get() + asked;
+        let most = FULL + SLACK + self.plan.server.max_message + back;
         if small > FULL + SLACK || large > most {
             let what = format!("{small} and {large} bytes wait for the link");
             self.book.problem(what);
@@ -269,7 +199,10 @@ impl Life {
             // That a reply is refused is told later.
             self.until(end, |life| {
                 let book = life.book.open();
-                let known = |account: &Account| account.has_heard(account.accepted);
+                let known = |account: &Account| {
+                    // An owner before the last one takes what is its own when it likes.
+                    account.has_heard(account.accepted) && account.received == account.said
+                };
                 book.accounts.iter().all(known)
             });
             check::good_end(&self.plan, &self.book);
@@ -378,7 +311,9 @@ impl Life {
         self.until(world::now() + 5 * SECOND, |_| false);
         self.until(end, |life| check::all_told(&life.book));
         self.hang_up(false);
-        self.until(end, Self::clients_are_done);
+        self.until(end, |life| {
+            life.clients_are_done() && life.book.open().asking == 0
+        });
         check::clients_end(&self.plan, &self.book);
         check::ends(&self.plan, &self.book);
     }
@@ -387,7 +322,9 @@ impl Life {
     fn lose(&self, reset: bool) {
         self.hang_up(reset);
         let end = world::now() + 2000 * SECOND + 20 * self.plan.net.stall;
-        self.until(end, Self::clients_are_done);
+        self.until(end, |life| {
+            life.clients_are_done() && life.book.open().asking == 0
+        });
         check::clients_end(&self.plan, &self.book);
         check::no_conns(&self.book);
     }
@@ -455,7 +392,7 @@ async fn serve_host(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
             }
         }
     }
-    if plan.server.asks {
+    if plan.server.asks || !plan.askers.is_empty() {
         machine.spawn(machine.clone().gate());
     }
     machine.spawn(listen_to_engine(engine, told.clone()));

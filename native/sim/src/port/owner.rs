@@ -1,19 +1,19 @@
-//! Plain processes which own connections, those that bring their events, and who answers questions.
+//! Plain processes which own connections, those that bring their events.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_simulated_engine::ConnId;
-use sockeye_world::{chance, draw, time, trace};
+use sockeye_world::{draw, time, trace};
 
-use super::handler::{SERVER, frame, got, react};
+use super::handler::{frame, got, react};
 use super::machine::Machine;
 use super::mail::{Answer, Mail, Process};
 use super::terms::{conn_of, conn_term, reply_of};
 use crate::process::{Exit, note};
 use crate::requests::Request;
-use crate::terms::{Term, atom, binary, int, list, process, tagged, tuple};
+use crate::terms::{list, process};
 
 /// Starts who brings an owner its events.
 pub(super) fn courier(machine: &Rc<Machine>, owner: Rc<Process>, id: u64) -> Rc<Process> {
@@ -106,9 +106,10 @@ impl Machine {
                 continue;
             };
             let reply = reply_of(&frame);
-            if let Some((_, _, len)) = reply
+            if let Some((client, number, len)) = reply
                 && self.take_grant(me.number, conn, &frame, len)
             {
+                self.book.of(client, |a| a.unasked.insert(number));
                 self.room().await;
                 continue;
             }
@@ -161,50 +162,5 @@ impl Machine {
             let args = vec![conn_term(conn), process(to)];
             machine.call(by, "controlling_process", args).await;
         });
-    }
-
-    /// Answers who may come in.
-    pub(super) async fn gate(self: Rc<Self>) {
-        let me = self.process();
-        self.a_while().await;
-        let opened = self.call(me.number, "gate_open", vec![int(SERVER)]).await;
-        if !matches!(opened, Answer::Value(_)) {
-            return self.die(&me).await;
-        }
-        loop {
-            let mail = me.next().await;
-            let Mail::Term(term) = mail else {
-                match mail {
-                    Mail::Stop => return self.die(&me).await,
-                    _ => continue,
-                }
-            };
-            let Ok([tag, token, ..]) = term.tuple() else {
-                continue;
-            };
-            debug_assert!(tag.is("sockeye_ask"));
-            if chance(1, 4) {
-                let pause = if self.plan.fair {
-                    100_000_000
-                } else {
-                    8_000_000_000
-                };
-                time::sleep(Duration::from_nanos(draw(pause))).await;
-            }
-            let answer = match chance(9, 10) {
-                true => tagged("accept", Term::Map(Vec::new())),
-                false => tuple(vec![
-                    atom("reject"),
-                    int(403),
-                    list(Vec::new()),
-                    binary("no"),
-                ]),
-            };
-            let args = vec![int(SERVER), token.clone(), answer];
-            match chance(1, 2) {
-                true => self.cast(me.number, "answer", args),
-                false => drop(self.call(me.number, "answer", args).await),
-            }
-        }
     }
 }

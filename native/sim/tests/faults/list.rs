@@ -340,6 +340,42 @@ pub(crate) const FAULTS: &[Fault] = &[
         "        if !FAULT { open.set(open.get().saturating_sub(1)); }",
         2000,
     ),
+    fault(
+        "gathered_bytes_are_cut",
+        "http/h2/mod.rs",
+        "let waits = streams.is_waiting_for_process() || self.handover.is_stalled();",
+        "let waits = streams.is_waiting_for_process() || (self.handover.is_stalled() && !FAULT);",
+        5000,
+    ),
+    fault(
+        "tls_keeps_what_is_not_flushed",
+        "http/h2/transport.rs",
+        "            self.written += written;\n            self.unflushed = true;",
+        "            self.written += written;\n            self.unflushed = !FAULT;",
+        2000,
+    ),
+    // Ordinary requests.
+    fault(
+        "head_has_content",
+        "http/h1/mod.rs",
+        "    if form.is_head {\n        body = Body::empty();",
+        "    if form.is_head && !FAULT {\n        body = Body::empty();",
+        500,
+    ),
+    fault(
+        "head_has_content_on_a_stream",
+        "http/h2/mod.rs",
+        "            if is_head {\n",
+        "            if is_head && !FAULT {\n",
+        500,
+    ),
+    fault(
+        "who_says_more_has_gone",
+        "http/h1/connection.rs",
+        "                Ok(1..) => {}\n                Ok(0) | Err(_) => return",
+        "                Ok(1..) if !FAULT => {}\n                Ok(_) | Err(_) => return",
+        500,
+    ),
     // Answers in pieces.
     fault(
         "who_gives_a_piece_is_not_told",

@@ -71,6 +71,11 @@ impl Handover {
         !self.waiting.borrow().is_empty()
     }
 
+    /// Whether the socket takes no more: something waits for it.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+
     /// Whether the socket takes no more.
     pub(super) fn set_stalled(&self, stalled: bool) {
         self.stalled.set(stalled);

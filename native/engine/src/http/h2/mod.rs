@@ -91,6 +91,8 @@ pub(super) struct Http2Connection {
     requests: Cell<usize>,
     /// When anything went on that was not a WebSocket.
     active: Cell<Instant>,
+    /// When it has seen that the server stops.
+    stop_heard: Cell<Option<Instant>>,
     changed: Notify,
 }
 
@@ -129,13 +131,15 @@ impl Http2Connection {
     fn deadline(&self, leaving: bool) -> Option<Instant> {
         let config = &self.server.config;
         let streams = self.streams.borrow();
-        // Who gives an answer in pieces may take any time for the next.
-        let waits = streams.is_waiting_for_process() && !self.server.is_stopping();
+        // Who gives an answer in pieces may take any time for the next, and a socket that takes nothing has a time of its own.
+        let waits = streams.is_waiting_for_process() || self.handover.is_stalled();
+        let stop = self.stop_deadline();
+        let waits = waits && !self.server.is_stopping();
         let busy = self.requests.get() > 0 || streams.is_answering();
         let limit = match (self.tunnels.get(), busy) {
             _ if waits => return None,
             (0, false) if leaving => lingering::LINGER_TIMEOUT,
-            (0, _) if self.server.is_stopping() => lingering::LINGER_TIMEOUT,
+            (0, _) if stop.is_some() => lingering::LINGER_TIMEOUT,
             (0, false) => config.handshake_timeout,
             (0, true) => {
                 let limit = config.handshake_timeout.saturating_add(config.send_timeout);
@@ -146,7 +150,18 @@ impl Http2Connection {
         };
         let active = self.active.get();
         let last = streams.last_taken().map_or(active, |at| at.max(active));
-        last.checked_add(limit)
+        last.checked_add(limit).into_iter().chain(stop).min()
+    }
+
+    /// However steadily a client takes what it gets, a server that stops waits for it no longer than for the end of a WebSocket.
+    fn stop_deadline(&self) -> Option<Instant> {
+        if !self.server.is_stopping() {
+            return None;
+        }
+        let heard = self.stop_heard.get().unwrap_or_else(Instant::now);
+        self.stop_heard.set(Some(heard));
+        let limit = self.server.config.close_timeout;
+        heard.checked_add(limit.max(lingering::LINGER_TIMEOUT))
     }
 
     /// Whether a server behind answers this request.
@@ -212,6 +227,7 @@ pub(crate) async fn serve(
         tunnels: Cell::new(0),
         requests: Cell::new(0),
         active: Cell::new(Instant::now()),
+        stop_heard: Cell::new(None),
         changed: Notify::new(),
     });
     let handler = service_fn({
@@ -248,10 +264,10 @@ pub(crate) async fn serve(
     // What was begun for it may go on, and is no reason to wait.
     let _seat = SocketGone(carrier.clone());
     let mut connection = pin!(connection);
-    let mut stopped = pin!(server.stop_asked().notified());
-    stopped.as_mut().enable();
-    let (mut leaving, mut has_heard) = (false, false);
+    let mut leaving = false;
     loop {
+        let mut stopped = pin!(server.stop_asked().notified());
+        stopped.as_mut().enable();
         if !leaving && carrier.is_over() {
             leaving = true;
             connection.as_mut().graceful_shutdown();
@@ -260,6 +276,7 @@ pub(crate) async fn serve(
         let send_timeout = server.config.send_timeout;
         let look = carrier.streams.borrow().next_look(send_timeout);
         let deadline = carrier.deadline(leaving).into_iter().chain(look).min();
+        let was_stalled = carrier.handover.is_stalled();
         let mut sleep = pin!(deadline.map(time::sleep_until));
         let mut changed = pin!(carrier.changed.notified());
         let woken = poll_fn(|cx| {
@@ -267,9 +284,12 @@ pub(crate) async fn serve(
             {
                 return Poll::Ready(WakeReason::Done);
             }
-            has_heard = has_heard || stopped.as_mut().poll(cx).is_ready();
-            let stop = has_heard && !leaving;
-            if stop || changed.as_mut().poll(cx).is_ready() {
+            let is_asked = stopped.as_mut().poll(cx).is_ready();
+            if is_asked || changed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(WakeReason::Changed);
+            }
+            if was_stalled != carrier.handover.is_stalled() {
+                carrier.active.set(Instant::now());
                 return Poll::Ready(WakeReason::Changed);
             }
             match sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {

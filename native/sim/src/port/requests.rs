@@ -1,0 +1,141 @@
+//! Who answers questions, and ordinary requests: at once, or in pieces.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye_world::{chance, draw, time};
+
+use super::handler::SERVER;
+use super::machine::Machine;
+use super::mail::{Answer, Mail};
+use crate::http::plan::Ask;
+use crate::terms::{Term, atom, binary, int, list, tagged, tuple};
+
+impl Machine {
+    /// Answers who may come in, and has others answer requests.
+    pub(super) async fn gate(self: Rc<Self>) {
+        let me = self.process();
+        self.a_while().await;
+        let opened = self.call(me.number, "gate_open", vec![int(SERVER)]).await;
+        if !matches!(opened, Answer::Value(_)) {
+            return self.die(&me).await;
+        }
+        loop {
+            let mail = me.next().await;
+            let Mail::Term(term) = mail else {
+                match mail {
+                    Mail::Stop => return self.die(&me).await,
+                    _ => continue,
+                }
+            };
+            let token = match term.tuple() {
+                Ok([_, Term::Integer(token)]) => {
+                    self.gone.tell(&self.book, *token as u64);
+                    continue;
+                }
+                Ok([_, token, about, _]) if about.is("accept") => token,
+                Ok([_, Term::Integer(token), _, request]) => {
+                    let (machine, by) = (self.clone(), me.number);
+                    match self.asked(request) {
+                        Some(ask) => self.spawn(machine.answer(by, *token, ask)),
+                        None => self.book.problem(format!("no question: {request:?}")),
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            if chance(1, 4) {
+                let pause = if self.plan.fair {
+                    100_000_000
+                } else {
+                    8_000_000_000
+                };
+                time::sleep(Duration::from_nanos(draw(pause))).await;
+            }
+            let answer = match chance(9, 10) {
+                true => tagged("accept", Term::Map(Vec::new())),
+                false => tuple(vec![
+                    atom("reject"),
+                    int(403),
+                    list(Vec::new()),
+                    binary("no"),
+                ]),
+            };
+            let args = vec![int(SERVER), token.clone(), answer];
+            match chance(1, 2) {
+                true => self.cast(me.number, "answer", args),
+                false => drop(self.call(me.number, "answer", args).await),
+            }
+        }
+    }
+
+    /// What is asked for.
+    fn asked(&self, request: &Term) -> Option<Ask> {
+        let path: String = request.get_as("path").ok()?;
+        let method: String = request.get_as("method").ok()?;
+        let body = request.get("body").ok()?.bytes().ok()?.to_vec();
+        let ask = Ask::of_path(&path)?;
+        if ask.body() != body {
+            self.book.problem(format!("{path} came with other content"));
+        }
+        Some(Ask {
+            is_head: method == "HEAD",
+            ..ask
+        })
+    }
+
+    /// Answers a request.
+    async fn answer(self: Rc<Self>, by: u32, token: i64, ask: Ask) {
+        let fair = self.plan.fair;
+        if chance(1, 3) {
+            let long = !fair && chance(1, 4);
+            let pause = if long { 8_000_000_000 } else { 50_000_000 };
+            time::sleep(Duration::from_nanos(draw(pause))).await;
+        }
+        if !fair && chance(1, 20) {
+            // It has crashed, or has forgotten it.
+            return;
+        }
+        let name = || vec![int(SERVER), int(token)];
+        let with = |more: Term| name().into_iter().chain([more]).collect();
+        let content = ask.answer();
+        let no_headers = || list(Vec::new());
+        if ask.pieces == 0 {
+            let answer = vec![atom("reject"), int(200), no_headers(), binary(content)];
+            return match chance(1, 2) {
+                true => self.cast(by, "answer", with(tuple(answer))),
+                false => drop(self.call(by, "answer", with(tuple(answer))).await),
+            };
+        }
+        self.gone.set(token as u64, false);
+        let head = tuple(vec![int(200), no_headers()]);
+        let is_open = self.call(by, "stream_open", with(head)).await;
+        if !matches!(is_open, Answer::Value(is) if is.is("true")) {
+            return;
+        }
+        let size = content.len().div_ceil(ask.pieces).max(1);
+        for piece in content.chunks(size) {
+            if chance(1, 4) {
+                time::sleep(Duration::from_nanos(draw(100_000_000))).await;
+            }
+            if !fair && chance(1, 50) {
+                return self.cast(by, "stream_close", with(atom("closed")));
+            }
+            match self.call(by, "stream_send", with(binary(piece))).await {
+                Answer::Value(sent) if sent.is("sent") => {}
+                Answer::Value(_) => {
+                    let stopping = self.book.open().stopping;
+                    let stays = !ask.is_head && ask.leaves.is_none();
+                    if fair && stays && !stopping && !self.gone.is(token as u64) {
+                        self.book
+                            .problem(format!("nobody takes an answer: {ask:?}"));
+                    }
+                    return;
+                }
+                _ => return,
+            }
+        }
+        let end = if ask.breaks { "closed" } else { "ok" };
+        self.cast(by, "stream_close", with(atom(end)));
+    }
+}
