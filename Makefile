@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize memory miri test-otp soak kill bench bench-quick bench-scale clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize memory miri races test-otp soak kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -184,6 +184,10 @@ memory: ## what the resident growth of a server by CONNECTIONS (4000) is made of
 miri: ## the parts without I/O in Rust's interpreter, which finds undefined behaviour and races (nightly Rust)
 	@.ci/setup miri
 	test/miri/run
+
+races: ## the engine under ThreadSanitizer, a planted race first: its own tests, and as a process below EUnit (MODULES=..., none)
+	@.ci/setup races
+	test/races/run $(or $(MODULES),some)
 
 test-otp: ## EUnit and Elixir in Debian's other RELEASES ("trixie sid"), each in a root folder of its own (needs root); MODULES=... for some
 	@.ci/setup otp

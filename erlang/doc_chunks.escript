@@ -16,7 +16,7 @@ main(_Args) ->
     Newest = lists:max([filelib:last_modified(F) || F <- [escript:script_name() | Sources]]),
     Dir = filename:join(application_dir(), "doc"),
     case Newest > filelib:last_modified(filename:join([Dir, "chunks", "sockeye.chunk"])) of
-        true -> catch write(Sources, Dir);
+        true -> try write(Sources, Dir) catch _:_ -> none end;
         false -> ok
     end.
 

@@ -514,6 +514,6 @@ behind_is_python(Python) ->
             end)
         after
             os:cmd("kill " ++ integer_to_list(Pid)),
-            catch port_close(Port)
+            try port_close(Port) catch error:badarg -> true end
         end
     end).

@@ -211,6 +211,22 @@ words_of_newer_releases_are_quoted_test() ->
     ?assertEqual([2], new_words("%% maybe 'maybe'\n{maybe, \"maybe\", may_be}")).
 
 new_words(Text) ->
-    %% Without the first line of an escript.
+    [erl_scan:line(Token) || Token <- tokens(Text), erl_scan:text(Token) =:= "maybe"].
+
+%% The newest release warns of `catch' without `try', and a warning is an error in tests.
+no_catch_without_try_test() ->
+    Files = wildcards([Folder ++ "/**/*." ++ Kind || Folder <- ["erlang", "test", "examples", "bench/peers", "native"], Kind <- ["erl", "hrl", "escript"]]),
+    ?assertEqual([], [{File, Line} || File <- Files, Line <- lonely(tokens(page(File)))]),
+    ?assertEqual([3], lonely(tokens("try a()\ncatch _:_ -> {1} end,\n_ = (catch b()),\ntry <<>> catch _ -> c end."))).
+
+%% That of `try' stands behind an expression, the other one never does.
+lonely([Before, {'catch', _} = Token | Rest]) ->
+    Ends = [atom, var, integer, float, string, char, ')', '}', ']', '>>', 'end'],
+    [erl_scan:line(Token) || not lists:member(element(1, Before), Ends)] ++ lonely([Token | Rest]);
+lonely([_ | Rest]) -> lonely(Rest);
+lonely([]) -> [].
+
+%% Without the first line of an escript.
+tokens(Text) ->
     {ok, Tokens, _} = erl_scan:string(re:replace(Text, "^#!.*", "", [unicode, {return, list}]), 1, [text]),
-    [erl_scan:line(Token) || Token <- Tokens, erl_scan:text(Token) =:= "maybe"].
+    Tokens.

@@ -189,7 +189,9 @@ server_step({drop, N}, _Port, _Server, Sockets) ->
     Sockets;
 server_step({info, Result}, _Port, Server, Sockets) -> handler(Server) ! {do, Result}, Sockets;
 server_step({cast, Result}, _Port, Server, Sockets) -> gen_server:cast(handler(Server), Result), Sockets;
-server_step({call, Result}, _Port, Server, Sockets) -> _ = (catch gen_server:call(handler(Server), Result)), Sockets.
+server_step({call, Result}, _Port, Server, Sockets) ->
+    _ = try gen_server:call(handler(Server), Result) catch exit:_ -> ended end,
+    Sockets.
 
 encoded({close, Code, Reason}) -> ws_client:encode(8, <<Code:16, Reason/binary>>);
 encoded({Kind, Data}) -> ws_client:encode(maps:get(Kind, #{text => 1, binary => 2, ping => 9, pong => 10}), Data).

@@ -154,7 +154,7 @@ perform({while_suspended, Who, Call}, Returns, World) ->
     Is = try erlang:suspend_process(Pid) catch error:badarg -> gone end,
     Running = perform(Call, Returns, World),
     receive after 10 -> ok end,
-    _ = Is =:= true andalso (catch erlang:resume_process(Pid)),
+    _ = Is =:= true andalso try erlang:resume_process(Pid) catch error:badarg -> gone end,
     Running;
 perform({start, S, Kind}, _, #{servers := Servers} = World) ->
     {returned, ok, World#{servers := Servers#{S => api_clients:start(Kind)}}};
