@@ -22,6 +22,13 @@ owner_death_is_1011_test() ->
         ?assert(is_process_alive(Server))
     end).
 
+%% What an operator says of the C library's allocator stays.
+malloc_of_an_operator_test_() ->
+    [{Flags, fun() ->
+        Code = "io:put_chars([atom_to_list(sockeye_engine:malloc_is_default()), $ ]), ",
+        ?assertEqual({0, <<"false fine">>}, test_support:bare_node(Code, [{"ERL_FLAGS", Flags}]))
+    end} || Flags <- ["+MYtt 256", "+MYtp 64"]].
+
 %% The owner started the server and takes it along.
 death_of_owner_and_parent_test() ->
     Self = self(),

@@ -140,7 +140,7 @@ at_first() ->
         {error, Bad} -> error(Bad)
     end.
 
--spec engine_start(#{shards := pos_integer()}) -> ok | {error, term()}.
+-spec engine_start(#{shards := pos_integer(), malloc_is_default := boolean()}) -> ok | {error, term()}.
 engine_start(Config) ->
     ?CALL(engine_start(Config)).
 

@@ -15,6 +15,7 @@
 -export([await/0]).
 -export([when_running/1]).
 -export([shards/0]).
+-export([malloc_is_default/0]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -177,7 +178,7 @@ find_place(Place) ->
 init([]) ->
     process_flag(trap_exit, true),
     _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
-    try engine_start(#{shards => shards()}, ?STARTS) of
+    try engine_start(#{shards => shards(), malloc_is_default => malloc_is_default()}, ?STARTS) of
         ok ->
             ok = sockeye_counts:engine_started(),
             ok = sockeye_delivery:open_all(),
@@ -195,6 +196,17 @@ engine_start(Config, Tries) ->
             receive after ?START_MS -> engine_start(Config, Tries - 1) end;
         Result ->
             Result
+    end.
+
+%% Whether the VM has set the C library's allocator as it does by itself, and not as an operator says (`+MYtt', `+MYtp').
+-spec malloc_is_default() -> boolean().
+malloc_is_default() ->
+    case erlang:system_info({allocator, sys_alloc}) of
+        [{instance, 0, Facts} | _] ->
+            {options, Options} = lists:keyfind(options, 1, Facts),
+            lists:member({tt, 128 * 1024}, Options) andalso lists:member({tp, 0}, Options);
+        _ ->
+            false
     end.
 
 %% Half of the schedulers: the other half has handlers to run.

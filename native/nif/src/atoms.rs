@@ -37,7 +37,7 @@ rustler::atoms! {
     ok, error, more, done, dirty, crowded, none, acceptor, closed, busy, not_json, not_utf8, json, text,
     binary, ping, pong, close, active, open, batch, once, null, undefined, nil, badarg, true_ = "true",
     false_ = "false", port, max_message_size, max_frame_size, max_fragments, subprotocols,
-    streaming, not_streaming, address, path, subprotocol, headers, server, shards, dropped, message, sockeye,
+    streaming, not_streaming, address, path, subprotocol, headers, server, shards, malloc_is_default, dropped, message, sockeye,
     sockeye_conn, sockeye_ready, sockeye_wake, sockeye_stopped, sockeye_unlistened, sockeye_event,
     sockeye_done, uncompressed, panic, panic_in_call, sockeye_gone, accept, method, body, state,
     max_header_size, max_headers, not_running, already_running, tls, http_version, version, bad_option,

@@ -26,9 +26,10 @@ pub struct EngineConfig {
     /// Called on a shard's thread when it has notified the processes of a turn. True says that many small answers are to be
     /// expected: the shard lets others have the core before it sleeps. Default: nothing, and false.
     pub after_notices: fn() -> bool,
-    /// Called on a thread that may wait, a while after a thousand connections of a shard have closed.
+    /// Called on a thread that may wait, a while after a thousand connections of a shard have closed, or when for a while nothing
+    /// large has come or gone.
     /// Default: nothing.
-    pub after_mass_disconnect: fn(),
+    pub give_back: fn(),
 }
 
 impl EngineConfig {
@@ -37,7 +38,7 @@ impl EngineConfig {
         EngineConfig {
             shards: shards.clamp(1, crate::model::id::MAX_SHARDS),
             after_notices: || false,
-            after_mass_disconnect: || {},
+            give_back: || {},
         }
     }
 }

@@ -56,9 +56,9 @@ impl EventReceiver {
         }
     }
 
-    /// Whether little more should be read for the receiver.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.inbox().is_some_and(|inbox| inbox.is_half_full())
+    /// How much the receiver still takes, if it is behind.
+    pub(crate) fn room(&self) -> Option<usize> {
+        self.inbox()?.room()
     }
 }
 

@@ -28,8 +28,8 @@ use tokio::sync::Notify;
 
 use crate::model::clock::steps;
 use crate::model::compression::Compression;
+use crate::model::give_back::GiveBack;
 use crate::model::id::ConnId;
-use crate::model::mass_disconnect::MassDisconnect;
 use crate::model::timers::{self, Timers};
 use crate::net::upstream::Pool;
 use crate::server::Server;
@@ -69,7 +69,7 @@ pub(crate) struct Shard {
     pub(crate) schedule: Schedule<Rc<Conn>, Op, Control>,
     /// Connections that the sweep looks at with each step of the clock.
     pub(crate) watched: List<Rc<Conn>>,
-    mass_disconnect: Rc<MassDisconnect>,
+    give_back: Rc<GiveBack>,
     /// All shards, this one among them, in order.
     pub(crate) all: Arc<[Arc<Handle>]>,
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
@@ -119,7 +119,7 @@ impl Shard {
             handle: parts.handle,
             config,
             watched: List::default(),
-            mass_disconnect: Rc::default(),
+            give_back: Rc::default(),
             all,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
             scratch: RefCell::default(),
@@ -165,6 +165,12 @@ impl Shard {
             self.clock.set(self.now());
         }
         self.clock.get()
+    }
+
+    /// So many bytes have come or gone at once.
+    #[inline]
+    pub(crate) fn moved(&self, bytes: usize) {
+        self.give_back.moved(bytes, self.config.give_back);
     }
 
     /// Makes sure that a turn follows what is ready now.
@@ -401,8 +407,7 @@ impl Shard {
             .and_then(Option::take);
         debug_assert!(place.is_some_and(|c| Rc::ptr_eq(&c, conn)), "freed twice");
         self.free.borrow_mut().push(slot);
-        self.mass_disconnect
-            .connection_closed(self.config.after_mass_disconnect);
+        self.give_back.connection_closed(self.config.give_back);
     }
 
     /// Runs a task of a server that ends with it.

@@ -210,6 +210,7 @@ impl Shard {
     }
 
     fn frames(self: &Rc<Self>, Frames { bytes, commands }: Frames) {
+        self.moved(bytes.len());
         let buffer = Arc::new(bytes);
         for (id, part) in commands {
             let Some(conn) = self.conn(id) else {

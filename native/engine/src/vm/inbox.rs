@@ -178,9 +178,16 @@ impl Inbox {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Whether more than half of the room is taken.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.pending() > self.limit / 2
+    /// What it still takes of one connection, once more than half of it is taken.
+    pub(crate) fn room(&self) -> Option<usize> {
+        let pending = self.pending();
+        if pending <= self.limit / 2 {
+            return None;
+        }
+        if self.is_full.load(Ordering::Relaxed) {
+            return Some(0);
+        }
+        Some(self.limit.saturating_sub(pending).min(self.limit / SHARE))
     }
 
     /// Whether there is far more than room for.

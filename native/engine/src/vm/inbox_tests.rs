@@ -113,6 +113,26 @@ fn one_connection_gets_its_share_only() {
 }
 
 #[test]
+fn who_reads_behind_others_reads_what_there_is_room_for() {
+    let (inbox, _) = inbox(16_000);
+    let mut slot = 0;
+    let mut push = |len: usize| {
+        slot += 1;
+        super::tests::push(&inbox, &mut Share::default(), id(slot), len - EVENT_COST)
+    };
+    assert_eq!(push(8000), Pushed::Done);
+    assert_eq!(inbox.room(), None, "half is free");
+    assert_eq!(push(1000), Pushed::Done);
+    assert_eq!(inbox.room(), Some(1000), "the share of one");
+    assert_eq!(push(6300), Pushed::Done);
+    assert_eq!(inbox.room(), Some(700));
+    assert_eq!(push(701), Pushed::Full);
+    assert_eq!(inbox.room(), Some(0), "somebody waits");
+    drain_all(&inbox, 1);
+    assert_eq!(inbox.room(), None);
+}
+
+#[test]
 fn one_notice_until_seen_empty() {
     let (inbox, notices) = inbox(10_000);
     let mut share = Share::default();

@@ -46,7 +46,10 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     running::await_ports(Instant::now() + PATIENCE);
     let mut config = EngineConfig::new(shards);
     config.after_notices = relay::notify_all;
-    config.after_mass_disconnect = memory::give_back;
+    config.give_back = memory::give_back;
+    if options.map_get(atoms::malloc_is_default())?.decode()? {
+        memory::keep_some();
+    }
     let engine = match Engine::start(config) {
         Ok(engine) => engine,
         Err(e) => return Ok((atoms::error(), e.to_string()).encode(env)),

@@ -112,6 +112,7 @@ impl Conn {
 
     pub(super) fn take_in(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, input: &mut [u8]) {
         bump(&self.traffic().bytes_in, input.len() as u64);
+        shard.moved(input.len());
         state.keep_alive.received(shard.clock());
         state.trace(true, input);
         let left = self.digest(shard, state, input);
@@ -429,18 +430,20 @@ impl ConnState {
         if silent || self.owed > OWED {
             return None;
         }
-        match &self.held {
+        if !self.session.is_open() {
             // The session throws away what comes after our close frame.
-            _ if !self.session.is_open() => Some(SMALL_READ),
-            Some(_) => (!self.is_held_back()).then_some(SMALL_READ),
-            // What is left of a frame has its place already; what stands behind it may have to wait.
-            None if self.receiver.is_half_full() => {
-                let (left, _) = self.session.within();
-                let left = usize::try_from(left).unwrap_or(usize::MAX);
-                Some(left.saturating_add(SMALL_READ))
-            }
-            None => Some(usize::MAX),
+            return Some(SMALL_READ);
         }
+        if self.held.is_some() {
+            return (!self.is_held_back()).then_some(SMALL_READ);
+        }
+        let Some(room) = self.receiver.room() else {
+            return Some(usize::MAX);
+        };
+        // What is left of a frame has its place already; what stands behind it may have to wait.
+        let (left, _) = self.session.within();
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        Some(left.saturating_add(room.max(SMALL_READ)))
     }
 }
 
