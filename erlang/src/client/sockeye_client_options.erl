@@ -52,7 +52,8 @@ parse(Url, Handler, Options, Owner) ->
                 {error, _} = Error -> Error
             end
     catch
-        throw:Bad -> {error, Bad}
+        throw:Bad -> {error, Bad};
+        error:{sockeye_port, _, _} = Reason -> {error, sockeye_engine:reason(Reason)}
     end.
 
 -spec complete(binary(), map(), map()) -> map().

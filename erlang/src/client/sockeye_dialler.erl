@@ -27,6 +27,9 @@
          engine :: reference(),
          worker :: pid() | undefined,
          conn = none :: sockeye:conn() | none,
+         %% Without a connection: a dial is asked of this run of the engine, is to be asked of the next one, or somebody is
+         %% still to say that it is time.
+         dial = waiting :: waiting | due | {asked, non_neg_integer()},
          %% The handler has seen handle_open: what was kept may go.
          up = false :: boolean(),
          opened_at = 0 :: integer(),
@@ -91,10 +94,25 @@ begin_life(Parent, #{name := Name} = Config) ->
                       hang_up(State),
                       throw(Failed)
               end,
-    ok = sockeye_backend:client_dial(Id),
-    case Config of
-        #{reconnect := false} -> await_first(Parent, Started);
-        _ -> Started
+    case {dial(Started), Config} of
+        {#state{dial = due} = Lost, _} ->
+            hang_up(Lost),
+            throw({start_failed, not_running});
+        {Asked, #{reconnect := false}} ->
+            await_first(Parent, Asked);
+        {Asked, _} ->
+            Asked
+    end.
+
+%% A new engine is told of this client after its start. What is asked before comes to nothing.
+-spec dial(#state{}) -> #state{}.
+dial(#state{id = Id} = State) ->
+    Run = sockeye_backend:last_run(),
+    try sockeye_backend:client_dial(Id) of
+        ok -> State#state{dial = {asked, Run}}
+    catch
+        %% The engine stops, and the end of this process is on the way; or there is another soon.
+        error:badarg -> State#state{dial = due}
     end.
 
 -spec open(map()) -> {ok, sockeye_backend:server_id()} | {error, term()}.
@@ -165,31 +183,26 @@ handle_info({sockeye_dialled, Id, {ok, Conn}}, #state{id = Id} = State) ->
     {noreply, opened(Conn, State), hibernate};
 handle_info({sockeye_dialled, Id, {error, Reason}}, #state{id = Id} = State) ->
     failed(Reason, State);
-handle_info({sockeye_disconnected, Id, _Conn, {Code, Text, Asked}}, #state{id = Id, config = #{mode := Mode}} = State) ->
-    %% Who learns of our end has heard of the connection's.
-    _ = case Mode of
-            {owner, Owner, _} -> ok = sockeye_backend:settle(Owner);
-            _ -> ok
-        end,
+handle_info({sockeye_disconnected, Id, _Conn, {Code, Text, Asked}}, #state{id = Id} = State) ->
+    ok = settle(State),
     disconnected({closed, Code, Text}, Asked, State#state{conn = none, up = false});
-%% The engine's process has ended. A client that is about to dial does so when there is another.
+%% The engine's process has ended. A client that was about to dial does so when there is another.
+handle_info({sockeye_lost, Run}, #state{conn = none, dial = {asked, Asked}} = State) when Asked =< Run ->
+    {noreply, State#state{dial = due}, hibernate};
 handle_info({sockeye_lost, _Run}, #state{conn = none} = State) ->
     {noreply, State, hibernate};
 handle_info({sockeye_lost, _Run}, State) ->
+    ok = settle(State),
     disconnected({closed, 1006, <<"engine lost">>}, false, State#state{conn = none, up = false});
-handle_info({sockeye_reopened, Id}, #state{id = Id, conn = none} = State) ->
-    handle_info(dial, State);
+%% One that waits, for its handler or for the end of a pause, dials later.
+handle_info({sockeye_reopened, Id}, #state{id = Id, conn = none, dial = due} = State) ->
+    {noreply, dial(State), hibernate};
 handle_info({sockeye_told, Worker, up}, #state{worker = Worker} = State) ->
     {noreply, flush(State#state{up = true}), hibernate};
 handle_info({sockeye_told, Worker, {down, _}}, #state{worker = Worker} = State) ->
     {noreply, pause(State), hibernate};
-handle_info(dial, #state{id = Id} = State) ->
-    try sockeye_backend:client_dial(Id) of
-        ok -> {noreply, State, hibernate}
-    catch
-        %% The engine stops; its end is on the way.
-        error:badarg -> {noreply, State, hibernate}
-    end;
+handle_info(dial, State) ->
+    {noreply, dial(State), hibernate};
 handle_info(flush, State) ->
     {noreply, flush(State), hibernate};
 handle_info({sockeye_engine_stops, _Engine}, State) ->
@@ -224,12 +237,17 @@ now_open(Conn, #state{id = Id, connected_before = Before, failures = Failures} =
                 false -> info
             end,
     sockeye_log:event(Level, Id, client_up, (facts(State))#{conn => Conn}),
-    State#state{conn = Conn, failures = 0, connected_before = true, opened_at = erlang:monotonic_time(millisecond)}.
+    State#state{conn = Conn, dial = waiting, failures = 0, connected_before = true, opened_at = erlang:monotonic_time(millisecond)}.
+
+%% Who learns of our end has heard of the connection's.
+-spec settle(#state{}) -> ok.
+settle(#state{config = #{mode := {owner, Owner, _}}}) -> sockeye_backend:settle(Owner);
+settle(_State) -> ok.
 
 -spec failed(term(), #state{}) -> {noreply, #state{}, hibernate} | {stop, term(), #state{}}.
 failed(Reason, #state{failures = Before, config = #{reconnect := #{max_attempts := Most}}} = State) ->
     Failures = Before + 1,
-    State1 = State#state{failures = Failures},
+    State1 = State#state{dial = waiting, failures = Failures},
     %% Any atom is greater than any number.
     case Failures < Most of
         true -> down(Reason, State1);
@@ -362,17 +380,9 @@ is_handler(_State) -> true.
 -spec hang_up(#state{}) -> ok.
 hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeout := Timeout}} = State) ->
     Patience = sockeye_stopping:answers(Timeout) + ?ENGINE_SLACK_MS,
-    try sockeye_backend:server_stop(Id, 1000, <<>>) of
-        ok ->
-            receive
-                {sockeye_stopped, Id, _Counts} -> ok;
-                {'DOWN', Engine, process, _, _} -> ok
-            after Patience ->
-                    sockeye_log:always(warning, client_stop_timeout, (facts(State))#{timeout => Patience})
-            end
-    catch
-        %% The engine is gone, and the connection with it.
-        error:badarg -> ok
+    case sockeye_stopping:in_engine(Id, 1000, Engine, Patience) of
+        late -> sockeye_log:always(warning, client_stop_timeout, (facts(State))#{timeout => Patience});
+        _ -> ok
     end,
     ok = sockeye_stopping:workers([Worker || Worker =/= undefined]),
     ok = sockeye_encoder:forget(Id),

@@ -10,7 +10,7 @@
 
 -export([choose/0, at_first/0, engine/0, engine/1, behaviour_info/1]).
 %% The engine.
--export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
+-export([engine_start/1, engine_stop/0, engine_end/0, last_run/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
 -export([listen/1, reload_tls/2, server_stop/3, server_drain/1, adopt/4, admit/4, server_gone/1, server_info/1, client_open/1, client_dial/1,
          client_conn/1]).
@@ -78,7 +78,7 @@
 -spec behaviour_info(callbacks) -> [{atom(), arity()}].
 behaviour_info(callbacks) ->
     ?MODULE:module_info(exports) --
-        [{choose, 0}, {at_first, 0}, {engine, 0}, {engine, 1}, {server_gone, 1}, {publish_command, 5}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1},
+        [{choose, 0}, {at_first, 0}, {engine, 0}, {engine, 1}, {server_gone, 1}, {last_run, 0}, {engine_end, 0}, {publish_command, 5}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1},
          {commands, 2}, {commands_dirty, 2}] ++ [{commands, 1}, {commands_dirty, 1}].
 
 %% Where the engine is.
@@ -147,6 +147,22 @@ engine_start(Config) ->
 -spec engine_stop() -> ok.
 engine_stop() ->
     ?CALL(engine_stop()).
+
+%% Returns when the process of an engine of its own has ended, which was stopped before.
+-spec engine_end() -> ok.
+engine_end() ->
+    case engine() of
+        nif -> ok;
+        port -> sockeye_link:stop()
+    end.
+
+%% The number of the process that an engine of its own has, or one below that of the next: `{sockeye_lost, Run}' tells of an end.
+-spec last_run() -> non_neg_integer().
+last_run() ->
+    case engine() of
+        nif -> 0;
+        port -> sockeye_link:last_run()
+    end.
 
 -spec engine_info() -> map().
 engine_info() ->

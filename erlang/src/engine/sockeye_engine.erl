@@ -14,8 +14,11 @@
 -export([is_running/0]).
 -export([await/0]).
 -export([when_running/1]).
+-export([cause/1]).
+-export([reason/1]).
 -export([shards/0]).
 -export([malloc_is_default/0]).
+-export([is_ending/0]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -32,6 +35,9 @@
 %% Servers and clients may take so long to end with the application: a bit less than the
 %% supervisor waits for this process.
 -define(LAST_MS, 25000).
+
+%% Whether the supervisor ends this process for good.
+-define(ENDING, {?MODULE, ending}).
 
 %% Keys of the table: {pid, Pid}, which holds the server, and {place, Place, Pid},
 %% ordered so that the first server of a place is one step away.
@@ -102,11 +108,21 @@ once_started(Start) ->
             {error, cause(Reason)}
     end.
 
+%% What {@link sockeye_pure} raises, as an error of who was to start something.
+-spec reason(tuple()) -> term().
+reason({sockeye_port, <<>>, _}) -> not_running;
+reason(Reason) -> Reason.
+
 %% What the engine said, without what each supervisor wraps around it.
 -spec cause(term()) -> term().
 cause({sockeye, {{shutdown, {failed_to_start_child, sockeye_engine, Reason}}, _}}) -> Reason;
 cause({sockeye, {{bad_option, _, _} = Reason, _}}) -> Reason;
 cause(Reason) -> Reason.
+
+%% Whether the application is about to end: who waits for it to start is in the way of that.
+-spec is_ending() -> boolean().
+is_ending() ->
+    persistent_term:get(?ENDING, false) andalso whereis(sockeye_sup) =/= undefined.
 
 %% Has the engine end, and its supervisor start it again: all connections end.
 -spec restart() -> ok.
@@ -177,6 +193,7 @@ find_place(Place) ->
 -spec init([]) -> {ok, #state{}} | {stop, term()}.
 init([]) ->
     process_flag(trap_exit, true),
+    persistent_term:put(?ENDING, false),
     _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
     try engine_start(#{shards => shards(), malloc_is_default => malloc_is_default()}, ?STARTS) of
         ok ->
@@ -272,14 +289,16 @@ forget(Monitor, #state{servers = Servers} = State) ->
 %% Servers and clients end before this process does, each in its own process: when the application
 %% has stopped, handlers have made their last calls, and names and ports are free.
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, _State) ->
+terminate(Reason, _State) ->
+    persistent_term:put(?ENDING, Reason =:= shutdown),
     %% Who comes from now on waits for the next engine.
     true = unregister(?MODULE),
     Hosts = sockeye_backend:engine_hosts(),
     Waiting = maps:from_list([{monitor(process, Pid), Pid} || Pid <- Hosts]),
     lists:foreach(fun(Pid) -> Pid ! {sockeye_engine_stops, self()} end, Hosts),
     ok = sockeye_backend:engine_stop(),
-    await_hosts(Waiting, erlang:monotonic_time(millisecond) + ?LAST_MS).
+    ok = await_hosts(Waiting, erlang:monotonic_time(millisecond) + ?LAST_MS),
+    sockeye_backend:engine_end().
 
 -spec await_hosts(#{reference() => pid()}, integer()) -> ok.
 await_hosts(Waiting, _Deadline) when map_size(Waiting) =:= 0 ->

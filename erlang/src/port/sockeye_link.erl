@@ -9,6 +9,7 @@
 -export([start_link/1]).
 -export([stop/0]).
 -export([run/0]).
+-export([last_run/0]).
 -export([facts/0]).
 -export([descriptors/0]).
 -export([hosts/0]).
@@ -90,6 +91,14 @@ run() ->
     case facts() of
         #{run := Run} -> Run;
         none -> none
+    end.
+
+%% The run that there is, or a number below that of the next one.
+-spec last_run() -> non_neg_integer().
+last_run() ->
+    case run() of
+        none -> 0;
+        Run -> Run
     end.
 
 -spec facts() -> #{run := pos_integer(), os_pid := non_neg_integer()} | none.

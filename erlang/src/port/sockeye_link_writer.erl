@@ -13,6 +13,7 @@
 -export([unwatch/2]).
 -export([give_up/2]).
 -export([post/2]).
+-export([post/3]).
 -export([init/3]).
 
 %% The writer of the engine that runs has this name.
@@ -73,12 +74,17 @@ unwatch(Writer, Id) ->
 
 %% Gives sections to the writer, or to nobody if the engine of that run is gone.
 -spec post(run() | any, sockeye_wire:sections()) -> ok | gone.
-post(Run, {Size, _} = Sections) ->
+post(Run, Sections) ->
+    post(?NAME, Run, Sections).
+
+%% To this writer, of which the caller has a monitor.
+-spec post(pid() | ?NAME, run() | any, sockeye_wire:sections()) -> ok | gone.
+post(Writer, Run, {Size, _} = Sections) ->
     case sockeye_port_flow:given(Size) of
         none ->
             gone;
         Sum ->
-            try ?NAME ! {post, Run, self(), Sections} of
+            try Writer ! {post, Run, self(), Sections} of
                 _ when Sum > ?ROOM -> room();
                 _ -> ok
             catch

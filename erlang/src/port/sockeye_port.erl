@@ -30,6 +30,9 @@
          codec_encode/2, codec_encode_dirty/2, codec_decode/2, codec_decode_dirty/2, codec_eof/1, codec_eof_dirty/1,
          codec_info/1, codec_info_dirty/1]).
 
+%% So long the news of the engine's end may take from one process to another.
+-define(LOST_MS, 1000).
+
 -type answer() :: {return, term()} | {raise, badarg} | lost.
 
 %% ---------------------------------------------------------------- questions
@@ -41,17 +44,32 @@ ask(Function, Args) ->
 %% To the engine, the call is one of `Caller'.
 -spec call_as(pid(), atom(), [term()]) -> answer().
 call_as(Caller, Function, Args) ->
-    %% The reference is the address of the answer as well, and nothing that comes too late reaches anybody.
-    Ref = erlang:monitor(process, sockeye_link_writer, [{alias, reply_demonitor}]),
-    case sockeye_link_writer:post(any, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)) of
-        ok ->
+    case posted(any, Caller, Function, Args) of
+        gone ->
+            lost;
+        Ref ->
             receive
                 {Ref, Answer} -> read(Answer);
                 {'DOWN', Ref, process, _, _} -> lost
-            end;
-        gone ->
-            _ = demonitor(Ref, [flush]),
-            lost
+            end
+    end.
+
+%% The reference is the address of the answer, and nothing that comes too late reaches anybody. Who has the question is watched: it is
+%% not another engine's that has started meanwhile.
+-spec posted(sockeye_link_writer:run() | any, pid(), atom(), [term()]) -> reference() | gone.
+posted(Run, Caller, Function, Args) ->
+    case whereis(sockeye_link_writer) of
+        undefined ->
+            gone;
+        Writer ->
+            Ref = erlang:monitor(process, Writer, [{alias, reply_demonitor}]),
+            case sockeye_link_writer:post(Writer, Run, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)) of
+                ok ->
+                    Ref;
+                gone ->
+                    _ = demonitor(Ref, [flush]),
+                    gone
+            end
     end.
 
 -spec read(iodata()) -> answer().
@@ -87,6 +105,8 @@ value(Function, Args) -> call(Function, Args, badarg).
 pure(Function, Args) ->
     Answer = case ask(Function, Args) of
                  lost ->
+                     %% Who ends with the application would wait for the end of it.
+                     sockeye_engine:is_ending() andalso error(no_engine()),
                      ok = started(application:ensure_all_started(sockeye)),
                      ask(Function, Args);
                  Known ->
@@ -104,8 +124,11 @@ started({ok, _}) ->
         ok -> ok;
         {error, not_running} -> error(no_engine())
     end;
-started({error, _}) ->
-    error(no_engine()).
+started({error, Reason}) ->
+    error(case sockeye_engine:cause(Reason) of
+              {sockeye_port, _, _} = Why -> Why;
+              _ -> no_engine()
+          end).
 
 -spec no_engine() -> {sockeye_port, binary(), binary()}.
 no_engine() ->
@@ -127,9 +150,10 @@ engine_start(Config) ->
         {error, Reason} -> {error, Reason}
     end.
 
+%% Its process ends later: handlers have their last words to say, and JSON is made there.
 engine_stop() ->
     _ = ask(engine_stop, []),
-    sockeye_link:stop().
+    ok.
 
 engine_info() ->
     Info = call(engine_info, [], badarg),
@@ -237,9 +261,14 @@ no_process(Whose) -> say(no_process, [Whose]).
 %% Nobody has to be woken.
 relay_open(_ServerId) -> ok.
 
+%% Where the engine does not know the server yet, it is opened when it does.
 gate_open(ServerId) ->
+    sockeye_again:is_known(ServerId) orelse error(badarg),
     ok = sockeye_again:remember_inbox(ServerId, gate),
-    value(gate_open, [ServerId]).
+    case ask(gate_open, [ServerId]) of
+        {return, ok} -> ok;
+        _ -> sockeye_again:is_known(ServerId) orelse error(badarg), ok
+    end.
 
 answer(ServerId, Token, Decision) -> say(answer, [ServerId, Token, Decision]), true.
 answer_dirty(ServerId, Token, Decision) -> answer(ServerId, Token, Decision).
@@ -256,19 +285,20 @@ inbox_open(ServerId, Slot) ->
     Alone orelse sockeye_again:is_known(ServerId) orelse error(badarg),
     Alone orelse sockeye_again:remember_inbox(ServerId, Slot),
     Run = sockeye_link:run(),
-    case ask(inbox_open, [ServerId, Slot]) of
-        {return, Inbox} when is_integer(Inbox) ->
+    Answer = ask(inbox_open, [ServerId, Slot]),
+    case {Answer, sockeye_link:run()} of
+        {{return, Inbox}, Run} when is_integer(Inbox) ->
             ok = sockeye_port_batch:opened(Run, Inbox),
             Inbox;
-        {return, {error, closed} = Closed} when Alone ->
+        {{return, {error, closed} = Closed}, _} when Alone ->
             Closed;
+        %% Nobody knows of which engine an answer is.
         _ when not Alone ->
             sockeye_again:is_known(ServerId) orelse error(badarg),
             0;
         _ ->
             error(badarg)
     end.
-
 
 %% See rest/0.
 pass_shards(_Asked) -> 0.
@@ -285,9 +315,10 @@ rest() ->
         {any, 0} ->
             {make_ref(), 0};
         {Run, Inbox} ->
-            Ref = erlang:monitor(process, sockeye_link_writer, [{alias, reply_demonitor}]),
-            _ = sockeye_link_writer:post(Run, sockeye_wire:call(term_to_binary(Ref), self(), inbox_rest, [Inbox])),
-            {Ref, infinity}
+            case posted(Run, self(), inbox_rest, [Inbox]) of
+                gone -> {make_ref(), ?LOST_MS};
+                Ref -> {Ref, infinity}
+            end
     end.
 
 answered(Conn) -> say(answered, [Conn]).
@@ -389,7 +420,7 @@ watch_topics(ServerId, Pid) when Pid =:= self() ->
     value(watch_topics, [ServerId, Pid]).
 
 topic_news(ServerId) -> value(topic_news, [ServerId]).
-topic_count(ServerId, Topic) -> value(topic_count, [ServerId, Topic]).
+topic_count(ServerId, Topic) -> call(topic_count, [ServerId, Topic], 0).
 topics_of(ServerId) -> value(topics_of, [ServerId]).
 
 connections(ServerId, Of, {Ref, _}) ->

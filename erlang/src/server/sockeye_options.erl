@@ -74,12 +74,11 @@ defaults() ->
 %% `Owner' gets the messages when there is no handler.
 -spec parse(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option() | tuple()}.
 parse(Options, Owner) ->
-    try maps:map(fun checked/2, Options) of
-        Given -> for_handler(Given, Owner)
+    try for_handler(maps:map(fun checked/2, Options), Owner)
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad};
-        %% The library, which knows the form of paths and origins, is not there.
-        error:{sockeye_nif, _, _} = Reason -> {error, Reason}
+        %% What knows the form of paths and origins is not there.
+        error:{Engine, _, _} = Reason when Engine =:= sockeye_nif; Engine =:= sockeye_port -> {error, sockeye_engine:reason(Reason)}
     end.
 
 -spec for_handler(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option() | tuple()}.

@@ -432,23 +432,14 @@ close_listener(Code, State) ->
 -spec stopped(sockeye:close_code(), #state{}) -> sockeye_drain:counts().
 stopped(Code, #state{id = Id, engine = Engine, config = #{close_timeout := Timeout}} = State) ->
     Patience = sockeye_stopping:answers(Timeout) + ?ENGINE_SLACK_MS,
-    try sockeye_backend:server_stop(Id, Code, <<>>) of
-        ok ->
-            receive
-                {sockeye_stopped, Id, Counts} -> Counts;
-                {sockeye_lost, _} -> unknown;
-                {'DOWN', Engine, process, _, _} -> unknown
-            after Patience ->
-                    sockeye_log:always(warning, server_stop_timeout,
-                                       (State#state.facts)#{timeout => Patience}),
-                    unknown
-            end
-    catch
-        %% The engine is gone, and the listener with it; its last word may be here.
-        error:badarg ->
-            receive {sockeye_stopped, Id, Counts} -> Counts
-            after 0 -> unknown
-            end
+    case sockeye_stopping:in_engine(Id, Code, Engine, Patience) of
+        {ok, Counts} ->
+            Counts;
+        gone ->
+            unknown;
+        late ->
+            sockeye_log:always(warning, server_stop_timeout, (State#state.facts)#{timeout => Patience}),
+            unknown
     end.
 
 %% To a module of WebSock it is another end when its server stops than when its client leaves.

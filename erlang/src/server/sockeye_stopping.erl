@@ -3,6 +3,7 @@
 -module(sockeye_stopping).
 
 -export([answers/1]).
+-export([in_engine/4]).
 -export([workers/1]).
 -export([supervisor/1]).
 -export([init_failed/2]).
@@ -19,6 +20,28 @@
 -spec answers(timeout()) -> pos_integer().
 answers(infinity) -> ?ANSWERS_MS;
 answers(CloseTimeout) -> CloseTimeout.
+
+%% The engine ends this server or client of the calling process, and says when all its connections have: `gone' if it has ended itself.
+-spec in_engine(sockeye_backend:server_id(), sockeye:close_code(), Engine :: reference(), Patience :: pos_integer()) ->
+          {ok, sockeye_drain:counts()} | gone | late.
+in_engine(Id, Code, Engine, Patience) ->
+    Run = sockeye_backend:last_run(),
+    try sockeye_backend:server_stop(Id, Code, <<>>) of
+        ok ->
+            receive
+                {sockeye_stopped, Id, Counts} -> {ok, Counts};
+                %% Not one of those before, of which there may still be word.
+                {sockeye_lost, Lost} when Lost >= Run -> gone;
+                {'DOWN', Engine, process, _, _} -> gone
+            after Patience -> late
+            end
+    catch
+        %% The engine is gone, and all connections with it; its last word may be here.
+        error:badarg ->
+            receive {sockeye_stopped, Id, Counts} -> {ok, Counts}
+            after 0 -> gone
+            end
+    end.
 
 %% Each serves what has come for it, the last `handle_close' included.
 -spec workers([pid()]) -> ok.
