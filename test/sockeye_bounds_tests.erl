@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--only_in({nif, [large_frames_of_a_call_test_]}).
+-only_in({nif, [large_frames_of_a_call_test_, light_frames_of_a_call_test_]}).
 
 -include("../erlang/src/handler/sockeye_worker.hrl").
 
@@ -54,29 +54,41 @@ inbox_size_test_() ->
 
 %% What one call on a dirty scheduler decodes: 64 KiB, or a frame of any size.
 large_frames_of_a_call_test_() ->
-    [{integer_to_list(First + Second),
-      fun() ->
-          Self = self(),
-          Frame = fun({json, <<"first">>}, _, S) ->
-                          Self ! {at_work, self()},
-                          receive go_on -> ok after ?TIMEOUT -> error(not_asked) end,
-                          #s{inbox = Inbox} = get('$sockeye_worker'),
-                          Self ! {taken, sockeye_nif:recv(Inbox, 64), frames(sockeye_nif:recv_dirty(Inbox, 8))},
-                          {[], S};
-                     (_, _, S) -> {[], S}
-                  end,
-          test_support:with_handler(#{frame => Frame}, #{processes => one, inbox_size => 8 * 1024 * 1024}, fun(Port, _) ->
-              Socket = ws_client:connect(Port),
-              ok = ws_client:text(Socket, <<"\"first\"">>),
-              Pid = receive {at_work, P} -> P after ?TIMEOUT -> error(not_at_work) end,
-              [ok = ws_client:text(Socket, [$", binary:copy(<<"x">>, Size - 2), $"]) || Size <- [First, Second]],
-              ok = ws_client:ping(Socket, <<"read">>),
-              {pong, <<"read">>} = ws_client:recv(Socket),
-              Pid ! go_on,
-              receive {taken, Normal, Count} -> ?assertEqual({dirty, Expected}, {Normal, Count})
-              after ?TIMEOUT -> error(not_taken) end
-          end)
-      end} || {First, Second, Expected} <- [{40000, 25535, 2}, {40000, 25536, 2}, {40000, 25537, 1}, {65537, 10, 1}]].
+    Take = fun(Inbox) -> {sockeye_nif:recv(Inbox, 64), frames(sockeye_nif:recv_dirty(Inbox, 8))} end,
+    [{integer_to_list(First + Second), fun() -> ?assertEqual({dirty, Expected}, taken(Take, ",", [First, Second])) end}
+     || {First, Second, Expected} <- [{40000, 25535, 2}, {40000, 25536, 2}, {40000, 25537, 1}, {65537, 10, 1}]].
+
+%% On a normal one: 32 KiB, or a frame of up to 64 KiB that has few separators.
+light_frames_of_a_call_test_() ->
+    Take = fun(Inbox) ->
+               Taken = sockeye_nif:recv(Inbox, 64),
+               {Taken, case Taken of dirty -> 0; _ -> frames(Taken) end}
+           end,
+    [{lists:flatten(io_lib:format("~s, ~w", [Fill, Sizes])),
+      fun() -> ?assertMatch({_, Expected}, taken(Take, Fill, Sizes)) end}
+     || {Fill, Sizes, Expected} <- [{"x", [65536, 10], 1}, {"x", [65537, 10], 0}, {",", [32768, 10], 1}, {",", [32769, 10], 0},
+                                    {"x", [10, 32758], 2}, {"x", [10, 32759], 1}]].
+
+taken(Take, Fill, Sizes) ->
+    Self = self(),
+    Frame = fun({json, <<"first">>}, _, S) ->
+                    Self ! {at_work, self()},
+                    receive go_on -> ok after ?TIMEOUT -> error(not_asked) end,
+                    #s{inbox = Inbox} = get('$sockeye_worker'),
+                    Self ! {taken, Take(Inbox)},
+                    {[], S};
+               (_, _, S) -> {[], S}
+            end,
+    test_support:with_handler(#{frame => Frame}, #{processes => one, inbox_size => 8 * 1024 * 1024}, fun(Port, _) ->
+        Socket = ws_client:connect(Port),
+        ok = ws_client:text(Socket, <<"\"first\"">>),
+        Pid = receive {at_work, P} -> P after ?TIMEOUT -> error(not_at_work) end,
+        [ok = ws_client:text(Socket, [$", lists:duplicate(Size - 2, Fill), $"]) || Size <- Sizes],
+        ok = ws_client:ping(Socket, <<"read">>),
+        {pong, <<"read">>} = ws_client:recv(Socket),
+        Pid ! go_on,
+        receive {taken, Taken} -> Taken after ?TIMEOUT -> error(not_taken) end
+    end).
 
 frames({more, Events}) -> frames(Events);
 frames(Events) -> length([Frame || {json, _} = Frame <- Events]).

@@ -3,12 +3,20 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
--only_in({nif, [needs_no_application_test, gives_way_after_8_kib_test, dirty_is_asked_for_test, long_numbers_are_dirty_sooner_test, equal_keys_are_dirty_sooner_test]}).
+-only_in({nif, [needs_no_application_test, gives_way_after_8_kib_test, dirty_is_asked_for_test, heavy_texts_are_dirty_sooner_test, what_is_not_dirty_is_soon_done_test_, many_new_keys_are_dirty_sooner_test, long_numbers_are_dirty_sooner_test, equal_keys_are_dirty_sooner_test]}).
 
 -import(sockeye_json, [decode/1, decode/2, encode/1, encode/2]).
 
-%% Bytes up to which a normal scheduler does the work (json.rs, frames.rs).
--define(NORMAL_IN, 32 * 1024).
+%% Bytes up to which a normal scheduler does the work (decode.rs, frames.rs), and the same of a text that has no more than so many
+%% separators and brackets, and no number of so many digits (weight.rs).
+-define(HEAVY_IN, 32 * 1024).
+-define(NORMAL_IN, 64 * 1024).
+-define(MARKS, 12000).
+-define(DIGITS, 255).
+%% Keys to make and pairs to sort, of such a text (values.rs).
+-define(STEPS, 5000).
+%% Twice what the slowest takes where nothing else runs.
+-define(SOON_US, 2000).
 -define(NORMAL_OUT, 64 * 1024).
 
 needs_no_application_test() ->
@@ -177,12 +185,83 @@ dirty_is_asked_for_test() ->
     ?assertMatch({ok, _}, sockeye_nif:json_encode(binary:copy(<<"x">>, ?NORMAL_OUT - 2), #{})),
     ?assertEqual(dirty, sockeye_nif:json_encode(binary:copy(<<"x">>, ?NORMAL_OUT - 1), #{})).
 
-%% Equal keys make more work.
+heavy_texts_are_dirty_sooner_test() ->
+    Filled = fun(Text, Size) -> filled(Text, Size - byte_size(Text)) end,
+    Marks = fun(N) -> <<"[", (binary:copy(<<"1,">>, N - 1))/binary, "1]">> end,
+    Digits = fun(N) -> binary:copy(<<"7">>, N) end,
+    [?assertEqual({Size, Dirty}, {Size, sockeye_nif:json_decode(Filled(Text, Size), #{}) =:= dirty})
+     || {Text, Size, Dirty} <- [{Marks(?MARKS), ?NORMAL_IN, false}, {Marks(?MARKS), ?NORMAL_IN + 1, true}, {Marks(?MARKS + 1), ?HEAVY_IN, false},
+                                {Marks(?MARKS + 1), ?HEAVY_IN + 1, true}, {Digits(?DIGITS), ?HEAVY_IN, false}, {Digits(?DIGITS), ?HEAVY_IN + 1, true},
+                                {Digits(?DIGITS div 2), ?NORMAL_IN, false}]].
+
+%% What takes longest of all that stays on a normal scheduler: the best of many calls, since other work on the machine counts too.
+what_is_not_dirty_is_soon_done_test_() ->
+    [{Name, {timeout, 60, fun() ->
+        Best = lists:min([begin
+                              {Us, {ok, _}} = timer:tc(fun() -> sockeye_nif:json_decode(Text, #{}) end),
+                              garbage_collect(),
+                              Us
+                          end || _ <- lists:seq(1, 30)]),
+        ?assertMatch(Us when Us < ?SOON_US, Best)
+    end}} || {Name, Text} <- slow_texts()].
+
+%% As many items as go into so many bytes, or have so many separators.
+slow_texts() ->
+    Always = fun(Item) -> fun(_) -> Item end end,
+    Digits = fun(N) -> lists:duplicate(N, $7) end,
+    Pair = fun(N) -> [$", integer_to_binary(N, 36), "\":0"] end,
+    %% The VM sorts so few keys by insertion.
+    Backwards = fun(Ns) -> [${, lists:join($,, lists:map(Pair, lists:reverse(Ns))), $}] end,
+    [{lists:flatten(io_lib:format("~s, ~b bytes", [Name, Size])), text(Open, Item, Close, Size, Steps)}
+     || Size <- [?HEAVY_IN, ?NORMAL_IN],
+        {Name, Open, Item, Close, Steps} <- [{"empty objects", "[", Always("{}"), "]", 0},
+                                      {"numbers", "[", Always("1234567"), "]", 0},
+                                      {"floats of 17 digits", "[", Always("0.12345678901234567"), "]", 0},
+                                      {"floats of 120 digits", "[", Always(["0.", Digits(120)]), "]", 0},
+                                      {"integers of 120 digits", "[", Always(Digits(120)), "]", 0},
+                                      {"escapes", "\"", Always("\\u00e9"), "\"", 0},
+                                      {"line feeds", "\"", Always("\\n"), "\"", 0},
+                                      {"known keys in the wrong order", "[", Always(Backwards(lists:seq(46656, 46687))), "]", 0},
+                                      {"new keys in the wrong order", "[", fun(N) -> Backwards(lists:seq(46656 + 32 * N, 46687 + 32 * N)) end, "]", 64},
+                                      {"many keys", "{", Pair, "}", 2}]]
+        ++ [{"two equal keys of many", text("{", fun(N) -> Pair(max(1, N)) end, "}", 8192, 0)},
+            {"an integer", binary:copy(<<"7">>, ?HEAVY_IN)},
+            {"floats of 250 digits", text("[", Always(["0.", Digits(250)]), "]", ?HEAVY_IN, 0)}].
+
+text(Open, Item, Close, Size, Steps) ->
+    Comma = case Open of "\"" -> []; _ -> $, end,
+    {Marks, Items} = case Size > ?HEAVY_IN of
+                         true when Steps > 0 -> {?MARKS, ?STEPS div Steps};
+                         true -> {?MARKS, Size};
+                         false -> {Size, Size}
+                     end,
+    text(Item, Comma, 0, Items, Size - 2, Marks - 1, [Close], Open).
+
+text(Item, Comma, N, Items, Size, Marks, Text, Open) ->
+    Next = iolist_to_binary([Item(N), [Comma || N > 0]]),
+    More = length(binary:matches(Next, [<<",">>, <<":">>, <<"[">>, <<"{">>])),
+    case N < Items andalso Size >= byte_size(Next) andalso Marks >= More of
+        true -> text(Item, Comma, N + 1, Items, Size - byte_size(Next), Marks - More, [Next | Text], Open);
+        false -> filled(iolist_to_binary([Open | Text]), Size)
+    end.
+
+%% It is as long as it may be.
+filled(Text, More) -> <<Text/binary, (binary:copy(<<" ">>, More))/binary>>.
+
+%% Only of a text that is longer than what is always done here.
+many_new_keys_are_dirty_sooner_test() ->
+    Pairs = fun(N) -> lists:join($,, [[$", integer_to_binary(K, 36), "\":0"] || K <- lists:seq(1, N)]) end,
+    [?assertEqual({Count, Size, Dirty}, {Count, Size, sockeye_nif:json_decode(filled(Text, Size - byte_size(Text)), Options) =:= dirty})
+     || Options <- [#{}, #{objects => pairs}],
+        {Count, Size, Dirty} <- [{?STEPS div 2, ?HEAVY_IN + 1, false}, {?STEPS div 2 + 1, ?HEAVY_IN + 1, true}, {?STEPS div 2 + 1, ?HEAVY_IN, false}],
+        Text <- [iolist_to_binary([${, Pairs(Count), $}])]].
+
 %% Writing a number takes time quadratic in its length, and looking at its length a copy: those beyond floats are dirty.
 long_numbers_are_dirty_sooner_test() ->
     [?assertEqual({Bytes, Dirty}, {Bytes, sockeye_nif:json_encode(Sign * binary:decode_unsigned(binary:copy(<<255>>, Bytes)), #{}) =:= dirty})
      || {Bytes, Dirty} <- [{8, false}, {9, false}, {127, false}, {128, true}, {2048, true}, {500000, true}], Sign <- [1, -1]].
 
+%% Equal keys make more work.
 equal_keys_are_dirty_sooner_test() ->
     Text = fun(Size) -> <<"{\"a\":1,\"a\":\"", (binary:copy(<<"x">>, Size - 14))/binary, "\"}">> end,
     [begin

@@ -21,11 +21,13 @@ mod numbers;
 mod output;
 mod reused;
 pub mod text;
+mod weight;
 
 pub use decode::{decode, decode_into, decode_str, utf8};
 pub use error::{Error, ErrorKind};
 pub use output::{Etf, Output, decimal_etf, is_atom};
 pub use reused::{Reset, Reused};
+pub use weight::is_light;
 
 /// The deepest nesting that [`Options::max_depth`] can allow.
 ///

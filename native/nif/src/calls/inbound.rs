@@ -14,6 +14,7 @@ use sockeye_seam::{Atom, events};
 
 use crate::atoms;
 use crate::frames::outbound::charge;
+use crate::json::decode;
 use crate::json::values::DecodeContext;
 use crate::server::invalid_conns::InvalidConns;
 use crate::server::registry;
@@ -23,7 +24,7 @@ use crate::terms::{Builder, conn_of, ok_or_closed};
 use crate::vm::monitor::{self, Watched};
 use crate::vm::{backlog, running};
 
-/// JSON text that one call on a normal scheduler decodes.
+/// JSON text that one call on a normal scheduler decodes, if it is more than one frame.
 const SLICE_JSON: usize = 32 * 1024;
 /// Payload that one such call copies.
 const SLICE_RAW: usize = 256 * 1024;
@@ -134,12 +135,12 @@ fn recv<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> 
     } else {
         SLICE_RAW
     };
-    take(env, &inbox, max, slice, false)
+    take(env, &inbox, max, slice, true)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn recv_dirty<'a>(env: Env<'a>, inbox: ResourceArc<InboxRef>, max: usize) -> Term<'a> {
-    take(env, &inbox, max, SLICE_DIRTY, true)
+    take(env, &inbox, max, SLICE_DIRTY, false)
 }
 
 /// The connections of which something stands in a batch; they are looked for from the first close event on.
@@ -158,8 +159,8 @@ impl Before {
     }
 }
 
-/// Takes up to `max` events, and no more payload than `slice` bytes; but one of any size, if the call may take long.
-fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize, long: bool) -> Term<'a> {
+/// Takes up to `max` events, and no more payload than `slice` bytes; but one that is more, if it is work for this scheduler.
+fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize, in_haste: bool) -> Term<'a> {
     let b = Builder::of(env);
     let mut terms = Vec::with_capacity(2 * max.min(256));
     // Frames of one connection mostly come together, and can share its term.
@@ -176,8 +177,16 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize, long: bool
     let (mut before, mut answered) = (Before::default(), Vec::new());
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
         let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
+        if in_haste {
+            context = context.in_haste();
+        }
+        let may_be_alone = |event: &Event<'_>, len: usize| match event {
+            _ if !in_haste => true,
+            Event::Text(text) if inbox.format.json.is_some() => decode::is_normal(text),
+            _ => len <= SLICE_RAW,
+        };
         inbox.inbox.drain(max.max(1), |conn, event, len| {
-            if bytes + len > slice && !(long && terms.is_empty()) {
+            if bytes + len > slice && !(terms.is_empty() && may_be_alone(&event, len)) {
                 // Alone too large for this scheduler, or only for this call.
                 large = len > slice;
                 return Visit::Stop;
@@ -204,6 +213,11 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize, long: bool
                 return Visit::Next;
             }
             let term = inbox.format.event(&mut context, event);
+            if context.gave_up {
+                bytes -= len;
+                large = true;
+                return Visit::Stop;
+            }
             let term = term.unwrap_or_else(|why| {
                 inbox.invalid_conns.refuse(conn);
                 events::refused(&mut context.b, &why)

@@ -19,10 +19,6 @@ use crate::settings::tree::tree;
 use crate::terms::Builder;
 use crate::terms::scheduler::OnScheduler;
 
-/// Bytes of text beyond which decoding is no work for a normal scheduler.
-const NORMAL_TEXT: usize = 32 * 1024;
-/// The same for a text with equal keys in an object: up to 2 ms for 32 KiB.
-const NORMAL_TWICE: usize = 8 * 1024;
 /// A buffer that grew beyond this is given back.
 const KEPT: usize = 256 * 1024;
 
@@ -32,12 +28,12 @@ thread_local! {
 
 #[rustler::nif]
 fn json_decode<'a>(env: Env<'a>, text: Term<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
-    decoded(env, text, options, NORMAL_TEXT)
+    decoded(env, text, options, true)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn json_decode_dirty<'a>(env: Env<'a>, text: Term<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
-    decoded(env, text, options, usize::MAX)
+    decoded(env, text, options, false)
 }
 
 #[rustler::nif]
@@ -55,7 +51,7 @@ fn decoded<'a>(
     env: Env<'a>,
     text: Term<'a>,
     options: Term<'a>,
-    limit: usize,
+    in_haste: bool,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let options = if is_empty_map(b, options.as_c_arg()) {
@@ -71,35 +67,32 @@ fn decoded<'a>(
     let bytes = match b.bytes(text) {
         Some(bytes) => bytes,
         // Flattening is work as well: the bound comes first.
-        None if limit != usize::MAX && iolist_exceeds(b, text, limit) => {
+        None if in_haste && iolist_exceeds(b, text, decode::NORMAL_LIGHT) => {
             return Ok(b.term(env, b.atom(atoms::dirty())));
         }
         None => flatten(b, text).ok_or(Error::BadArg)?,
     };
-    if bytes.len() > limit {
+    if in_haste && !decode::is_normal(bytes) {
         return Ok(b.term(env, b.atom(atoms::dirty())));
     }
     #[cfg(planted)]
     crate::planted::fault(bytes);
     charge(env, bytes.len(), 0);
+    let mut gave_up = false;
     let decoded = sockeye_json::utf8(bytes).and_then(|text| {
         SCRATCH.with_borrow_mut(|scratch| {
-            let twice = if limit == usize::MAX {
-                limit
-            } else {
-                NORMAL_TWICE
-            };
             let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
-            decode::decode_up_to(&mut context, text, &options, twice)
+            if in_haste {
+                context = context.in_haste();
+            }
+            let term = decode::decode(&mut context, text, &options);
+            gave_up = context.gave_up;
+            term
         })
     });
     let result = match decoded {
-        Ok(Some(term)) => b.tuple([b.atom(atoms::ok()), term]),
-        Ok(None) if limit != usize::MAX => b.atom(atoms::dirty()),
-        Ok(None) => {
-            let why = b.tuple([b.atom(atoms::too_large()), b.integer(0)]);
-            b.tuple([b.atom(atoms::error()), why])
-        }
+        _ if gave_up => b.atom(atoms::dirty()),
+        Ok(term) => b.tuple([b.atom(atoms::ok()), term]),
         Err(error) => b.tuple([b.atom(atoms::error()), events::why(&mut { b }, &error)]),
     };
     Ok(b.term(env, result))

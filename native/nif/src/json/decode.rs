@@ -12,7 +12,17 @@ const SCRATCH_KEPT: usize = 1 << 20;
 /// What is left of such a buffer.
 const SCRATCH_FLOOR: usize = 64 << 10;
 
-/// Builds the term that `input` writes, in the environment of `context`.
+/// Bytes of text that is light which a normal scheduler decodes.
+pub(crate) const NORMAL_LIGHT: usize = 64 * 1024;
+
+/// Whether a text is work for a normal scheduler.
+pub(crate) fn is_normal(text: &[u8]) -> bool {
+    text.len() <= values::NORMAL_TEXT
+        || (text.len() <= NORMAL_LIGHT && sockeye_json::is_light(text))
+}
+
+/// Builds the term that `input` writes, in the environment of `context`. Where [`DecodeContext::gave_up`] is set then, what
+/// is returned means nothing.
 ///
 /// The work grows with the input: keep large ones off the normal schedulers.
 pub(crate) fn decode(
@@ -20,31 +30,16 @@ pub(crate) fn decode(
     input: &str,
     options: &JsonOptions,
 ) -> Result<ErlNifTerm, Error> {
-    let term = decode_up_to(context, input, options, usize::MAX)?;
-    term.ok_or(Error {
-        kind: ErrorKind::TooLarge,
-        offset: 0,
-    })
-}
-
-/// The same, but `None` if a key comes twice in more than `twice` bytes: sorting keys takes
-/// several times as long.
-pub(crate) fn decode_up_to(
-    context: &mut DecodeContext<'_>,
-    input: &str,
-    options: &JsonOptions,
-    twice: usize,
-) -> Result<Option<ErlNifTerm>, Error> {
     let env = context.b.env;
     let result = match &options.keys {
-        KeyMode::Binary => decode_with(context, input, &options.read, &mut BinaryKeys, twice),
+        KeyMode::Binary => decode_with(context, input, &options.read, &mut BinaryKeys),
         KeyMode::ExistingAtom => {
             let mut keys = |key: &str| atom_exists(env, key);
-            decode_with(context, input, &options.read, &mut keys, twice)
+            decode_with(context, input, &options.read, &mut keys)
         }
         KeyMode::Listed(names) => {
             let mut keys = |key: &str| names.contains(key);
-            decode_with(context, input, &options.read, &mut keys, twice)
+            decode_with(context, input, &options.read, &mut keys)
         }
     };
     if context.scratch.capacity() > SCRATCH_KEPT {
@@ -59,13 +54,17 @@ fn decode_with<K: Keys>(
     input: &str,
     options: &Options,
     keys: &mut K,
-    twice: usize,
-) -> Result<Option<ErlNifTerm>, Error> {
+) -> Result<ErlNifTerm, Error> {
     values::with_space(|space| {
-        let may_repeat = input.len() <= twice;
-        let mut values = TermOutput::new(context, options, space, may_repeat);
+        let budget = context.budget(input);
+        let mut values = TermOutput::new(context, options, space, budget);
         sockeye_json::decode_into(input, options, keys, &mut values)?;
-        Ok(values.finish().filter(|_| !values.repeated))
+        let (term, is_spent) = (values.finish(), values.is_spent);
+        context.gave_up |= is_spent;
+        term.filter(|_| !is_spent).ok_or(Error {
+            kind: ErrorKind::TooLarge,
+            offset: 0,
+        })
     })
 }
 

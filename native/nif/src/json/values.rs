@@ -21,6 +21,12 @@ use crate::terms::scheduler::OnScheduler;
 const CACHED: usize = 128;
 /// Fewer pairs need too few comparisons to look for their order.
 const FEW: usize = 4;
+/// Bytes of text that a normal scheduler decodes, whatever they are.
+pub(crate) const NORMAL_TEXT: usize = 32 * 1024;
+/// Bytes of a text with equal keys in an object that it decodes: sorting 32 KiB of them can take 2 ms.
+const NORMAL_TWICE: usize = 8 * 1024;
+/// Keys that it makes, and pairs that the VM sorts, for a longer text: up to 0.12 us each.
+const NORMAL_STEPS: usize = 5000;
 /// Terms that a stack keeps room for.
 const KEPT: usize = 64 * 1024;
 
@@ -72,12 +78,25 @@ thread_local! {
     };
 }
 
+/// What may be spent on a text.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    /// Whether an object may have a key twice.
+    may_repeat: bool,
+    /// Keys to make, and pairs to sort.
+    steps: usize,
+}
+
 /// What the texts of one call share: the environment of their terms, keys, working space.
 pub(crate) struct DecodeContext<'a> {
     pub(crate) b: Builder<'a>,
     on: OnScheduler<'a>,
     /// For integers that only external term format can write.
     pub(crate) scratch: &'a mut Vec<u8>,
+    /// On a normal scheduler.
+    in_haste: bool,
+    /// A text was more work than that: it is to be decoded where there is time.
+    pub(crate) gave_up: bool,
     number: u64,
 }
 
@@ -92,7 +111,27 @@ impl<'a> DecodeContext<'a> {
             b,
             on,
             scratch,
+            in_haste: false,
+            gave_up: false,
             number,
+        }
+    }
+
+    /// On a normal scheduler.
+    pub(crate) fn in_haste(mut self) -> Self {
+        self.in_haste = true;
+        self
+    }
+
+    /// What may be spent on a text beside reading it.
+    pub(crate) fn budget(&self, text: &str) -> Budget {
+        Budget {
+            may_repeat: !self.in_haste || text.len() <= NORMAL_TWICE,
+            steps: if self.in_haste && text.len() > NORMAL_TEXT {
+                NORMAL_STEPS
+            } else {
+                usize::MAX
+            },
         }
     }
 }
@@ -123,10 +162,9 @@ pub(crate) struct TermOutput<'a> {
     scratch: &'a mut Vec<u8>,
     /// Whether all keys of the innermost map, so far, are ones that are remembered.
     are_shared: bool,
-    /// Whether an object may have a key twice.
-    may_repeat: bool,
-    /// It had, and may not: what was built is not what the text says.
-    pub(crate) repeated: bool,
+    budget: Budget,
+    /// It was not enough: what was built is not what the text says.
+    pub(crate) is_spent: bool,
 }
 
 impl<'a> TermOutput<'a> {
@@ -134,7 +172,7 @@ impl<'a> TermOutput<'a> {
         context: &'a mut DecodeContext<'_>,
         options: &Options,
         space: &'a mut DecodeSpace,
-        may_repeat: bool,
+        budget: Budget,
     ) -> Self {
         let b = context.b;
         let null = match options.null {
@@ -151,9 +189,18 @@ impl<'a> TermOutput<'a> {
             objects: options.objects,
             scratch: context.scratch,
             are_shared: true,
-            may_repeat,
-            repeated: false,
+            budget,
+            is_spent: false,
         }
+    }
+
+    /// Whether there is so much left.
+    #[inline]
+    fn spend(&mut self, steps: usize) -> bool {
+        let left = self.budget.steps.checked_sub(steps);
+        self.is_spent |= left.is_none();
+        self.budget.steps = left.unwrap_or_default();
+        left.is_some()
     }
 
     /// The value of the whole text.
@@ -175,7 +222,10 @@ impl<'a> TermOutput<'a> {
         self.space.values.push(term);
     }
 
-    fn make_key<K: Keys>(&self, key: &str, keys: &mut K) -> ErlNifTerm {
+    fn make_key<K: Keys>(&mut self, key: &str, keys: &mut K) -> ErlNifTerm {
+        if !self.spend(1) {
+            return self.null;
+        }
         let made = if is_atom(key, keys) {
             atom(self.b.env, key)
         } else {
@@ -205,12 +255,15 @@ impl<'a> TermOutput<'a> {
     /// An object as a list of pairs; none if a key comes twice and may not. The map that tells is
     /// dropped.
     #[cold]
-    fn pairs(&self, keys: usize, values: usize) -> Option<ErlNifTerm> {
+    fn pairs(&mut self, keys: usize, values: usize) -> Option<ErlNifTerm> {
+        if !self.spend(self.space.keys.len() - keys) {
+            return None;
+        }
         let k = self.space.keys.get(keys..).unwrap_or_default();
         let v = self.space.values.get(values..).unwrap_or_default();
         match map_of(self.b, self.on, k, v) {
             Some(_) => Some(self.pairs_of(k, v)),
-            None if self.may_repeat => {
+            None if self.budget.may_repeat => {
                 let (k, v) = self.last_of_each(keys, values);
                 Some(self.pairs_of(&k, &v))
             }
@@ -235,9 +288,15 @@ impl<'a> TermOutput<'a> {
         if has_order && let Some((k, v)) = self.space.shapes.in_order(self.context, k, v) {
             return map_of(self.b, self.on, k, &v);
         }
+        let len = k.len();
+        if len >= FEW && !self.spend(len) {
+            return None;
+        }
+        let k = self.space.keys.get(keys..).unwrap_or_default();
+        let v = self.space.values.get(values..).unwrap_or_default();
         // The one thing the VM refuses is a key that comes twice.
         match map_of(self.b, self.on, k, v) {
-            None if self.may_repeat => {
+            None if self.budget.may_repeat => {
                 let (k, v) = self.last_of_each(keys, values);
                 map_of(self.b, self.on, &k, &v)
             }
@@ -429,7 +488,7 @@ impl Output for TermOutput<'_> {
             Objects::Pairs => self.pairs(keys, values),
         };
         self.are_shared = mark.are_shared;
-        self.repeated |= map.is_none();
+        self.is_spent |= map.is_none();
         self.space.values.truncate(values);
         self.space.keys.truncate(keys);
         self.push(map.unwrap_or(self.null));
