@@ -4,4 +4,5 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 mod events;
 mod shapes;
+mod short_key;
 pub(crate) mod values;
