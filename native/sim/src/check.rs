@@ -196,6 +196,11 @@ pub(crate) fn clients_end(plan: &Plan, book: &Shared) {
     }
 }
 
+/// Whether no shard has a connection.
+pub(crate) fn has_no_conns() -> bool {
+    census().iter().all(|shard| shard.conns.is_empty())
+}
+
 /// No shard has a connection.
 pub(crate) fn no_conns(book: &Shared) {
     for shard in census() {

@@ -167,6 +167,9 @@ impl Client {
                         false => text.extend(std::iter::repeat_n('x', pad)),
                     }
                     number += 1;
+                    if self.plan.json {
+                        text = as_json(&text);
+                    }
                     let packer = self.packer.as_ref();
                     let packed = packer.and_then(|p| p.pack(text.as_bytes(), frames, MASK));
                     let bytes = packed.unwrap_or_else(|| message(text.as_bytes(), frames));
@@ -334,7 +337,7 @@ impl Client {
     }
 
     fn hear_text(&self, payload: &[u8]) {
-        let text = String::from_utf8_lossy(payload);
+        let text = String::from_utf8_lossy(unwrapped(payload));
         let mut words = text.split(' ');
         let mut next = || words.next();
         match (next(), next(), next()) {
@@ -365,6 +368,21 @@ impl Client {
             }
         }
     }
+}
+
+/// What stands beside a message that is JSON.
+pub(crate) const BESIDE: f64 = -1.5;
+
+/// A message as JSON.
+pub(crate) fn as_json(text: &str) -> String {
+    format!(r#"{{"l":[null,true,{BESIDE},"\u00e9"],"t":"{text}"}}"#)
+}
+
+/// A message that may have been wrapped into JSON.
+pub(crate) fn unwrapped(text: &[u8]) -> &[u8] {
+    let rest = text.strip_prefix(br#"{"t":""#);
+    let rest = rest.and_then(|rest| rest.strip_suffix(br#""}"#));
+    rest.unwrap_or(text)
 }
 
 /// A message in so many frames.

@@ -21,7 +21,7 @@ use crate::process::{Got, Vm, kind};
 use crate::wakeup::Wakeup;
 
 /// The name of the server. Its first address leads nowhere.
-const NAME: &str = "sim.test";
+pub(crate) const NAME: &str = "sim.test";
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -44,4 +44,4 @@ mod wire;
 pub use plan::Plan;
 pub use port::plan::{PortEnd, PortPlan};
 pub use run::{Outcome, run};
-pub use search::{Wanted, replay_line, search, shrink};
+pub use search::{Wanted, replay_line, run_alone, search, shrink};

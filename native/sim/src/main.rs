@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use sockeye_sim::{Plan, Wanted, replay_line, run, search, shrink};
+use sockeye_sim::{Plan, Wanted, replay_line, run, run_alone, search, shrink};
 
 const USAGE: &str =
     "sockeye-sim [--seeds N] [--from SEED] [--seconds N] [--threads N] [--fault NAME]
@@ -102,9 +102,8 @@ fn look(wanted: &Wanted, fault: Option<&str>, quiet: bool) -> ExitCode {
     if quiet {
         return ExitCode::FAILURE;
     }
-    sockeye_world::plant(fault);
-    let (plan, clients, without) = shrink(seed);
-    let outcome = run(&plan);
+    let (plan, clients, without) = shrink(seed, fault);
+    let outcome = run_alone(&plan, fault);
     outcome
         .problems
         .iter()

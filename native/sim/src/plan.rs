@@ -123,6 +123,8 @@ pub struct ClientPlan {
     pub deflate: bool,
     /// Its messages are not much smaller when they are compressed.
     pub noise: bool,
+    /// They are JSON.
+    pub json: bool,
     pub answers_close: bool,
     pub answers_pings: bool,
 }
@@ -215,6 +217,7 @@ impl Plan {
         let clients = clients.into_iter().map(|client| ClientPlan {
             deflate: more.is(2, 3),
             noise: more.is(1, 2),
+            json: port.is_some_and(|port| port.json),
             ..client
         });
         let mut clients: Vec<_> = clients.collect();
@@ -239,7 +242,6 @@ impl Plan {
         if front.is_some() {
             front::place(&mut more, fair, (&mut clients, &mut carriers, &mut askers));
         }
-        let dials = if port.is_some() { Vec::new() } else { dials };
         let mut more = Chance::new(seed ^ 0x715_0000_0001);
         let tls = tls.then(|| TlsPlan {
             is_old: more.is(1, 3),
@@ -457,6 +459,7 @@ fn client(
         },
         deflate: false,
         noise: false,
+        json: false,
         answers_close: good || chance.is(2, 3),
         answers_pings: good || chance.is(2, 3),
     }

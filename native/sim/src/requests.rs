@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Close(ConnId, u16),
     Active(ConnId, SetActive),
     Piece(PieceOf),
+    /// A reply in pieces, on the link.
+    InPieces(ConnId, usize, usize),
 }
 
 impl Vm {
@@ -33,6 +35,7 @@ impl Vm {
             for request in requests.drain(..) {
                 let conn = match request {
                     Request::Reply(conn, ..)
+                    | Request::InPieces(conn, ..)
                     | Request::Close(conn, _)
                     | Request::Active(conn, _)
                     | Request::Piece(PieceOf { conn, .. }) => conn,
@@ -111,6 +114,8 @@ impl Vm {
                 });
             }
             Request::Piece(ref piece) => return self.put_piece(piece, out),
+            // Where the engine is a library there are pieces of their own.
+            Request::InPieces(..) => {}
             Request::Close(conn, code) => {
                 if self.engine.set_closing(conn)
                     && let Some(client) = self.book.client_of(conn)

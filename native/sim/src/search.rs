@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
-use crate::run::run;
+use crate::run::{Outcome, run};
 
 /// Which worlds are to be lived.
 #[derive(Clone, Debug)]
@@ -68,8 +68,20 @@ pub fn search(wanted: &Wanted, fault: Option<&str>) -> Found {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Lives a world on a thread of its own: one that has failed leaves things behind.
+pub fn run_alone(plan: &Plan, fault: Option<&str>) -> Outcome {
+    let alone = || {
+        sockeye_world::plant(fault);
+        run(plan)
+    };
+    std::thread::scope(|scope| match scope.spawn(alone).join() {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
 /// The plan of a failed seed with as few clients and troubles as possible, and what was left out.
-pub fn shrink(seed: u64) -> (Plan, Vec<usize>, Vec<&'static str>) {
+pub fn shrink(seed: u64, fault: Option<&str>) -> (Plan, Vec<usize>, Vec<&'static str>) {
     let whole = Plan::new(seed);
     let mut clients: Vec<usize> = whole.clients.iter().map(|c| c.number).collect();
     let mut without = Vec::new();
@@ -79,7 +91,7 @@ pub fn shrink(seed: u64) -> (Plan, Vec<usize>, Vec<&'static str>) {
             .iter()
             .fold(plan, |plan, trouble| plan.without(trouble))
     };
-    let fails = |plan: &Plan| !run(plan).problems.is_empty();
+    let fails = |plan: &Plan| !run_alone(plan, fault).problems.is_empty();
     loop {
         let before = (clients.len(), without.len());
         for number in clients.clone() {

@@ -43,9 +43,19 @@ fn a_slice_of_worlds() {
 #[test]
 fn what_has_failed_does_not_fail_again() {
     // The engine is a process, and a handler at rest had not heard of the end of connections: one waited for credits.
-    let rest = (1057, &[0, 1, 4][..], &["stalls", "preempts", "freezes"][..]);
+    let rest = (
+        1057,
+        &[0, 1, 4][..],
+        &[
+            "stalls", "preempts", "freezes", "http2", "requests", "dials", "pieces",
+        ][..],
+    );
     // Nothing was brought any more to an owner whose batches were not acknowledged when the server stopped.
-    let owner = (1768, &[0, 2, 3, 4, 5, 6, 7, 8, 9, 10][..], &["stalls"][..]);
+    let owner = (
+        1768,
+        &[0, 2, 3, 4, 5, 6, 7, 8, 9, 10][..],
+        &["stalls", "http2", "requests", "dials", "pieces"][..],
+    );
     // What waited for the socket of a connection of HTTP/2 that was to end was cut off after a second, however steadily its client took it.
     let slow = (1_061_350, &[0, 1, 2, 3, 4][..], &[][..]);
     for (seed, clients, without) in [rest, owner, slow] {

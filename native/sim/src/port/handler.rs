@@ -10,7 +10,8 @@ use sockeye_world::{chance, draw, draw_from, time, trace};
 
 use super::machine::{Machine, PUBLISH};
 use super::mail::{Answer, Mail, Process};
-use super::terms::{conn_of, conn_term, failures, reply_of, text};
+use super::terms::{conn_of, conn_term, failures, json, reply_of, text};
+use crate::client::BESIDE;
 use crate::process::{Exit, Got, note, word};
 use crate::requests::Request;
 use crate::terms::{Term, atom, binary, bytes, int, list, tagged, tuple};
@@ -33,9 +34,35 @@ pub(super) fn got(event: &Term) -> Got {
             Got::Open(path.unwrap_or_default())
         }
         [tag, Term::Binary(text)] if tag.is("text") => Got::Text(text.to_vec()),
+        [tag, value] if tag.is("json") => Got::Text(json_text(value)),
         [tag, code, ..] if tag.is("closed") => Got::Closed(code.read().unwrap_or_default()),
         [tag, _] if tag.is("ending") => Got::Ending,
         _ => Got::Other,
+    }
+}
+
+/// The text in a message that is JSON, if what stands beside it is right.
+fn json_text(value: &Term) -> Vec<u8> {
+    let Term::Map(pairs) = value else {
+        return b"no object".to_vec();
+    };
+    let of = |wanted: &str| {
+        let key = binary(wanted);
+        pairs.iter().find(|(known, _)| *known == key)
+    };
+    let beside = [
+        atom("null"),
+        atom("true"),
+        Term::Float(BESIDE),
+        binary("\u{e9}"),
+    ];
+    match (of("l"), of("t")) {
+        (Some((_, Term::List(list))), Some((_, Term::Binary(text)))) if *list == beside => {
+            text.to_vec()
+        }
+        // From a client of the engine's, which has sent no JSON.
+        (None, Some((_, Term::Binary(text)))) => text.to_vec(),
+        _ => b"another object".to_vec(),
     }
 }
 
@@ -212,6 +239,13 @@ impl Handler {
                         }
                         machine.pause().await;
                         over |= self.handle(conn, &got(&event), &mut wanted);
+                        if let Some(exit) = self.say_in_pieces(&mut wanted).await {
+                            return Some(exit);
+                        }
+                        if got(&event) == Got::Ending {
+                            self.say(0, &mut wanted);
+                            machine.cast(self.me.number, "answered", vec![conn_term(conn)]);
+                        }
                     }
                     self.say(1, &mut wanted);
                     machine.room().await;
@@ -232,6 +266,22 @@ impl Handler {
                 Mail::Rest => return None,
             }
         }
+    }
+
+    /// Says the replies that are to go in pieces.
+    async fn say_in_pieces(&self, wanted: &mut VecDeque<Request>) -> Option<Exit> {
+        for request in std::mem::take(wanted) {
+            let Request::InPieces(conn, client, size) = request else {
+                wanted.push_back(request);
+                continue;
+            };
+            let of = (client, size);
+            let said = self.machine.say_in_pieces(self.me.number, conn, of, true);
+            if let Some(exit) = said.await {
+                return Some(exit);
+            }
+        }
+        None
     }
 
     /// Says what it wants done, with which so many batches are acknowledged.
@@ -257,10 +307,6 @@ impl Handler {
             got,
         );
         react(machine, self.me.number, conn, got, wanted);
-        if *got == Got::Ending {
-            self.say(0, wanted);
-            machine.cast(self.me.number, "answered", vec![conn_term(conn)]);
-        }
         matches!(got, Got::Closed(_))
     }
 
@@ -306,7 +352,10 @@ pub(super) fn react(
             let (replies, size) = (word(text, 2), word(text, 3));
             let client = machine.book.client_of(conn).unwrap_or(usize::MAX);
             for _ in 0..replies {
-                wanted.push_back(Request::Reply(conn, client, size));
+                wanted.push_back(match machine.happens(plan.processes.streams) {
+                    true => Request::InPieces(conn, client, size),
+                    false => Request::Reply(conn, client, size),
+                });
             }
             if plan.server.active == Active::Once {
                 wanted.push_back(once);
@@ -339,12 +388,20 @@ pub(super) fn frame(machine: &Machine, request: &Request) -> Option<(ConnId, Ter
             reply.extend(std::iter::repeat_n('r', pad));
             book.of(client, |a| {
                 a.accepted += 1;
-                a.largest = a.largest.max(reply.len() + 10);
+                a.largest = a.largest.max(reply.len() + 20);
             });
-            Some((conn, text(reply.as_bytes())))
+            let is_json = machine.plan.port.is_some_and(|port| port.json_replies) && chance(1, 2);
+            Some((
+                conn,
+                if is_json {
+                    json(&reply)
+                } else {
+                    text(reply.as_bytes())
+                },
+            ))
         }
-        // Not on the link.
-        Request::Piece(_) => None,
+        // Said otherwise.
+        Request::Piece(_) | Request::InPieces(..) => None,
         Request::Close(conn, code) => {
             let client = book.client_of(conn)?;
             let first = book.of(client, |a| {

@@ -69,6 +69,8 @@ pub(super) struct Machine {
     pub(super) owners: RefCell<Vec<u32>>,
     /// Processes that have a courier.
     pub(super) served: RefCell<BTreeSet<u32>>,
+    /// Clients of the engine's that are not done.
+    pub(super) diallers: Cell<usize>,
     /// Answers in pieces.
     pub(super) gone: Gone,
     /// The link is no more.
@@ -102,6 +104,7 @@ impl Machine {
             named: Cell::new(None),
             owners: RefCell::default(),
             served: RefCell::default(),
+            diallers: Cell::new(0),
             gone: Gone::default(),
             lost: Cell::new(false),
             calm: Cell::new(false),

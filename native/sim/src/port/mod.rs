@@ -3,10 +3,12 @@
 //! The link cuts, delays and stalls as the network does, and has little room. Bounds of bytes are smaller than those of the
 //! product, so that what is large there is met here all the time (`SCALE` in `native/port/src/world`).
 
+mod dial;
 mod handler;
 mod machine;
 mod mail;
 mod owner;
+mod pieces;
 pub(crate) mod plan;
 mod requests;
 mod settings;
@@ -150,6 +152,12 @@ impl Life {
             let run = client::run(book.clone(), place, client, way);
             world::on_executor(outside, || world::task::spawn_local(run));
         }
+        crate::dial::name(address.ip());
+        life.machine.diallers.set(life.plan.dials.len());
+        for (number, rounds) in life.plan.dials.iter().enumerate() {
+            let lives = dial::run(life.machine.clone(), number, *rounds, port);
+            life.machine.spawn(lives);
+        }
         book.open().asking = life.plan.askers.len();
         for (number, asker) in life.plan.askers.iter().enumerate() {
             let way = way(asker.carrier, &life.pools, door.clone());
@@ -162,7 +170,9 @@ impl Life {
     fn clients_are_done(&self) -> bool {
         let book = self.book.open();
         let ended = book.accounts.iter().all(|account| account.end.is_some());
-        let done = book.asking == 0 && self.pools.iter().all(|pool| pool.is_over());
+        let done = book.asking == 0
+            && self.pools.iter().all(|pool| pool.is_over())
+            && self.machine.diallers.get() == 0;
         ended && (done || !self.plan.fair)
     }
 
@@ -250,6 +260,11 @@ impl Life {
             self.book
                 .problem(format!("the server has not stopped: {census:?}"));
         }
+        let dialled = |life: &Life| life.machine.diallers.get() == 0;
+        if !self.until(world::now() + 100 * slack, dialled) {
+            self.book
+                .problem("a client of the engine's does not end".into());
+        }
         self.machine.stop_all();
         let quiet = |life: &Life| {
             let engine_only = [("processes", 1)];
@@ -272,6 +287,8 @@ impl Life {
             return;
         }
         if let Some(server) = &self.server {
+            // Questions are dropped with who has asked, a turn after all is told.
+            self.until(world::now() + SECOND / 4, |_| check::is_done(server));
             check::nothing_left(&self.book, server);
         }
         self.machine.is_ending.set(true);
@@ -326,6 +343,8 @@ impl Life {
             life.clients_are_done() && life.book.open().asking == 0
         });
         check::clients_end(&self.plan, &self.book);
+        // What is over has its slot until the next turn.
+        self.until(world::now() + SECOND / 4, |_| check::has_no_conns());
         check::no_conns(&self.book);
     }
 

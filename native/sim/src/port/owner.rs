@@ -102,11 +102,18 @@ impl Machine {
     async fn carry_out(self: &Rc<Self>, me: &Process, wanted: &mut VecDeque<Request>) {
         let mut patience = 200;
         while let Some(request) = wanted.pop_front() {
+            if let Request::InPieces(conn, client, size) = request {
+                let said = self.say_in_pieces(me.number, conn, (client, size), false);
+                said.await;
+                continue;
+            }
             let Some((conn, frame)) = frame(self, &request) else {
                 continue;
             };
             let reply = reply_of(&frame);
+            let is_text = frame.tuple().is_ok_and(|parts| parts[0].is("text"));
             if let Some((client, number, len)) = reply
+                && is_text
                 && self.take_grant(me.number, conn, &frame, len)
             {
                 self.book.of(client, |a| a.unasked.insert(number));

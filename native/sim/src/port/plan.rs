@@ -13,6 +13,10 @@ pub struct PortPlan {
     pub is_named: bool,
     /// Events of a connection that stand together are one message.
     pub batch: bool,
+    /// Texts of clients are JSON.
+    pub json: bool,
+    /// Some replies are.
+    pub json_replies: bool,
     pub end: PortEnd,
 }
 
@@ -54,5 +58,7 @@ pub(crate) fn draw(chance: &mut Chance, fair: bool) -> Option<PortPlan> {
             },
             _ => PortEnd::AsPlanned,
         },
+        json: chance.is(1, 3),
+        json_replies: chance.is(1, 3),
     })
 }

@@ -63,6 +63,8 @@ pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: b
         true => "false",
         false => "cleartext",
     });
+    let is_json = plan.port.is_some_and(|port| port.json);
+    let format = atom(if is_json { "json" } else { "raw" });
     let routes = match plan.askers.is_empty() {
         true => list(Vec::new()),
         false => routes(),
@@ -103,6 +105,7 @@ pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: b
             ("accept_timeout", patience),
             ("deflate", deflate),
             ("http2", http2),
+            ("format", format),
             ("routes", routes),
             ("max_body_size", int(1 << 20)),
         ],

@@ -34,11 +34,22 @@ pub(super) fn failures(term: &Term) -> Vec<(&Term, &Term, &Term)> {
 
 /// Client, number and size of a reply.
 pub(super) fn reply_of(frame: &Term) -> Option<(usize, u64, usize)> {
-    let [tag, Term::Binary(text)] = frame.tuple().ok()? else {
-        return None;
+    let text = match frame.tuple().ok()? {
+        [tag, Term::Binary(text)] if tag.is("text") => text,
+        [tag, Term::Map(pairs)] if tag.is("json") => match pairs.first() {
+            Some((_, Term::Binary(text))) => text,
+            _ => return None,
+        },
+        _ => return None,
     };
-    let is_reply = tag.is("text") && !text.starts_with(b"topic");
+    // A message of a client of the engine's is none.
+    let is_reply = !text.starts_with(b"topic") && !text.starts_with(b"d");
     is_reply.then(|| (word(text, 0), word(text, 1) as u64, text.len()))
+}
+
+/// A reply as JSON.
+pub(super) fn json(text: &str) -> Term {
+    tagged("json", Term::Map(vec![(binary("t"), binary(text))]))
 }
 
 /// A text frame.

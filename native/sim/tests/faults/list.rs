@@ -304,6 +304,41 @@ pub(crate) const FAULTS: &[Fault] = &[
         "    pub(crate) fn remove(&self, id: u64) -> Option<Watched> {\n        if FAULT { return None; }\n",
         500,
     ),
+    fault(
+        "end_of_a_dialled_connection_is_not_told",
+        "port: host.rs",
+        "        self.tell(|w| dialled::disconnected(w, self.0.number, conn, &end));",
+        "        if !FAULT { self.tell(|w| dialled::disconnected(w, self.0.number, conn, &end)); }",
+        500,
+    ),
+    fault(
+        "gate_hears_of_nobody_gone",
+        "port: host.rs",
+        "            && port.processes.is_alive(gate)\n",
+        "            && port.processes.is_alive(gate) && !FAULT\n",
+        5000,
+    ),
+    fault(
+        "refused_piece_is_noted",
+        "seam: calls/send.rs",
+        "            engine.unstream(*conn, *undo);",
+        "            if !FAULT { engine.unstream(*conn, *undo); }",
+        2000,
+    ),
+    fault(
+        "json_comes_as_text",
+        "seam: events.rs",
+        "                Ok(_) => Ok(Shape::Json),",
+        "                Ok(_) => Ok(if FAULT { Shape::Text } else { Shape::Json }),",
+        500,
+    ),
+    fault(
+        "json_goes_as_binary",
+        "seam: frames/mod.rs",
+        "frame::seal(out, mark, Opcode::Text, mask);",
+        "frame::seal(out, mark, if FAULT { Opcode::Binary } else { Opcode::Text }, mask);",
+        500,
+    ),
     // HTTP/2.
     fault(
         "end_of_a_stream_is_cut",
