@@ -13,6 +13,7 @@ use sockeye_world::Chance;
 
 use crate::book::Shared;
 use crate::check;
+use crate::drawn::Reads;
 use crate::host::{Host, Told};
 use crate::http::plan::AskerPlan;
 use crate::http2::plan::CarrierPlan;
@@ -48,16 +49,25 @@ pub(crate) fn place(
     fair: bool,
     (clients, carriers, askers): (&mut [ClientPlan], &mut [CarrierPlan], &mut [AskerPlan]),
 ) {
-    for client in clients {
+    for client in &mut *clients {
         client.behind = chance.is(2, 3);
     }
-    for carrier in carriers {
+    for carrier in &mut *carriers {
         carrier.behind = chance.is(2, 3);
         if fair {
             // When all is said, a server waits for a second for what its client has not taken: here that is the one before it.
             carrier.window = carrier.window.max(65_535);
             carrier.resizes = 0;
             carrier.slow = carrier.slow.filter(|_| !carrier.behind);
+        }
+    }
+    for client in clients {
+        let passes = match client.carrier {
+            Some(number) => carriers.get(number).is_some_and(|carrier| carrier.behind),
+            None => client.behind,
+        };
+        if fair && passes {
+            client.reads = Reads::Always;
         }
     }
     for asker in askers {

@@ -239,6 +239,15 @@ impl Plan {
         }
         let mut more = Chance::new(seed ^ 0xF409_0001);
         let front = front::draw(&mut more, fair).filter(|_| port.is_none() && !tls);
+        let net = match fair && front.is_some() {
+            // As said there: it must have got all within a second.
+            true => Faults {
+                delay: 10_000,
+                stalls: 0,
+                ..net
+            },
+            false => net,
+        };
         if front.is_some() {
             front::place(&mut more, fair, (&mut clients, &mut carriers, &mut askers));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sockeye_protocol::Limits;
 use sockeye_simulated_engine::{
-    ConnectionRate, Engine, EngineConfig, MessageRate, Peer, Server, ServerConfig,
+    ConnectionRate, Engine, EngineConfig, MessageRate, Mode, Peer, Server, ServerConfig,
 };
 use sockeye_world::{self as world, net, time, trace};
 
@@ -175,8 +175,16 @@ impl Life {
         let Some(Peer::Inet(ip, port)) = place else {
             return None;
         };
-        let vm = Vm::new(&engine, &server, book, &plan, runs, owner);
+        let vm = Vm::new(&engine, &server, book, &plan, runs, owner.clone());
         vm.start();
+        if plan.fair && plan.mode == Mode::Owner {
+            // Nobody comes before there is somebody to receive.
+            let is_there = || {
+                let owner = owner.lock().unwrap_or_else(PoisonError::into_inner);
+                owner.is_some()
+            };
+            step_until(world::now() + SECOND, book, is_there, || {});
+        }
         if plan.server.asks || !plan.askers.is_empty() {
             vm.spawn(gate(vm.clone(), told.clone()));
         }

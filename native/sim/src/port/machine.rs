@@ -309,7 +309,8 @@ impl Machine {
         let mut incoming = Incoming::default();
         loop {
             match self.stream.read_some(64 << 10).await {
-                Ok(bytes) if !bytes.is_empty() => incoming.room().extend(bytes),
+                // Who has hung up hears no more.
+                Ok(bytes) if !bytes.is_empty() && !self.lost.get() => incoming.room().extend(bytes),
                 _ => break,
             }
             let taken = incoming.sections(|kind, body| {

@@ -325,7 +325,8 @@ impl Life {
         let end = world::now() + 2000 * SECOND + 20 * self.plan.net.stall + 20 * self.slow();
         // What has just come is still in a mailbox: of that nobody has read that there is something.
         self.until(end, |life| check::all_told(&life.book));
-        self.until(world::now() + 5 * SECOND, |_| false);
+        let pause = 2 * self.plan.processes.pause;
+        self.until(world::now() + 5 * SECOND + pause, |_| false);
         self.until(end, |life| check::all_told(&life.book));
         self.hang_up(false);
         self.until(end, |life| {

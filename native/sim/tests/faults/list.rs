@@ -239,7 +239,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "port: host.rs",
         "receiver.when_at_rest(move || drop(last));",
         "if FAULT { drop(last); } else { receiver.when_at_rest(move || drop(last)); }",
-        5000,
+        20_000,
     ),
     fault(
         "one_batch_too_many",
@@ -310,13 +310,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         "        self.tell(|w| dialled::disconnected(w, self.0.number, conn, &end));",
         "        if !FAULT { self.tell(|w| dialled::disconnected(w, self.0.number, conn, &end)); }",
         500,
-    ),
-    fault(
-        "gate_hears_of_nobody_gone",
-        "port: host.rs",
-        "            && port.processes.is_alive(gate)\n",
-        "            && port.processes.is_alive(gate) && !FAULT\n",
-        5000,
     ),
     fault(
         "refused_piece_is_noted",
@@ -474,7 +467,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "shard/conn/sending.rs",
         "state.outbox.append(*late);",
         "if !FAULT { state.outbox.append(*late); }",
-        500,
+        5000,
     ),
     fault(
         "open_message_is_kept",
