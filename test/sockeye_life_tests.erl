@@ -110,6 +110,24 @@ a_crash_of_the_engine_test() ->
 lost({1001, _}) -> closed;
 lost(closed) -> closed.
 
+%% Its handler's process has begun when the engine dies: it is started again, with the next one.
+a_start_while_the_engine_dies_test() ->
+    quiet(fun() ->
+        Loop = #{reconnect => true},
+        Starts = [fun(Handler) -> sockeye:start_link(#{port => 0, handler => Handler}) end,
+                  fun(Handler) -> sockeye_client:start_link("ws://127.0.0.1:9/", Handler, Loop) end],
+        [begin
+             {ok, _} = application:ensure_all_started(sockeye),
+             Engine = whereis(sockeye_engine),
+             Init = fun() -> exit(Engine, kill), ok = another_engine(Engine), {ok, []} end,
+             {ok, Pid} = Start({fun_handler, #{init => Init}}),
+             true = unlink(Pid),
+             ok = gen_server:stop(Pid),
+             %% Another supervisor: it starts an engine again a few times only.
+             ok = application:stop(sockeye)
+         end || Start <- Starts]
+    end).
+
 another_engine(Old) ->
     case whereis(sockeye_engine) of
         New when is_pid(New), New =/= Old -> _ = sys:get_status(New), ok;

@@ -18,6 +18,7 @@ port_test_() ->
                          {"a server that asks its functions starts", fun asks/0},
                          {"a handler that ends with the application makes JSON", fun last_json/0},
                          {"without an engine it hears that there is none", fun no_json/0},
+                         {"a start at that time waits for the end", fun starts_behind/0},
                          {"no engine for a start", fun none/0}]).
 
 %% When there is another engine: not at once and at the end of the pause as well.
@@ -174,6 +175,23 @@ no_json() ->
         catch error:Reason -> {error, Reason}
         end
     end)).
+
+starts_behind() ->
+    Self = self(),
+    Starting = at_the_end(fun() ->
+        exit(whereis(sockeye_link), kill),
+        until(fun() -> sockeye_link:run() =:= none end),
+        Pid = spawn(fun() ->
+            Options = #{port => 0, handler => nobody(), http => #{"/" => fun(_) -> {200, [], <<>>} end}},
+            Self ! {started, sockeye:start_link(Options)},
+            receive stop -> ok end
+        end),
+        %% It has an answer, or waits for the application.
+        until(fun() -> process_info(Pid, status) =:= {status, waiting} end),
+        Pid
+    end),
+    receive {started, Result} -> ?assertMatch({ok, _}, Result) after ?TIMEOUT -> error(hangs) end,
+    Starting ! stop.
 
 %% What the function returns in a handler that ends when the engine has closed all connections.
 at_the_end(Fun) ->

@@ -55,6 +55,7 @@ start(Config) ->
 -spec init({pid(), map()}) -> no_return().
 init({Parent, #{name := Name} = Config}) ->
     process_flag(trap_exit, true),
+    Engine = whereis(sockeye_engine),
     try begin_life(Parent, Config) of
         State ->
             proc_lib:init_ack(Parent, started(State)),
@@ -67,7 +68,7 @@ init({Parent, #{name := Name} = Config}) ->
     catch
         throw:{start_failed, Reason} -> sockeye_stopping:init_failed(Parent, Reason);
         throw:{parent, Reason} -> exit(Reason);
-        Class:Reason:Stack -> sockeye_stopping:init_failed(Parent, sockeye_server:cause(Class, Reason, Stack))
+        Class:Reason:Stack -> sockeye_stopping:init_failed(Parent, sockeye_server:cause(Engine, Class, Reason, Stack))
     end.
 
 -spec started(#state{}) -> {ok, pid()} | {ok, pid(), sockeye:conn()}.
@@ -137,7 +138,7 @@ start_worker(#state{config = #{mode := {owner, _, _}}} = State) ->
 start_worker(#state{id = Id, config = #{handler := {Module, Arg}, url := Url}} = State) ->
     case sockeye_worker:start_link(now, Id, {client, Url}, Module, Arg) of
         {ok, Pid} -> State#state{worker = Pid};
-        {error, Reason} -> throw({start_failed, Reason})
+        {error, Reason} -> sockeye_server:start_failed(Reason)
     end.
 
 %% Without `reconnect', a client that cannot connect is not started.

@@ -56,7 +56,8 @@ start_link() ->
 
 -spec is_running() -> boolean().
 is_running() ->
-    whereis(?MODULE) =/= undefined andalso
+    %% One that waits for the end of the last has no table yet.
+    whereis(?MODULE) =/= undefined andalso ets:whereis(?TABLE) =/= undefined andalso
         try is_map(sockeye_backend:engine_info())
         catch error:_ -> false
         end.
@@ -194,9 +195,9 @@ find_place(Place) ->
 init([]) ->
     process_flag(trap_exit, true),
     persistent_term:put(?ENDING, false),
-    _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
     try engine_start(#{shards => shards(), malloc_is_default => malloc_is_default()}, ?STARTS) of
         ok ->
+            _ = ets:new(?TABLE, [named_table, ordered_set, protected, {read_concurrency, true}]),
             ok = sockeye_counts:engine_started(),
             ok = sockeye_delivery:open_all(),
             {ok, #state{}};

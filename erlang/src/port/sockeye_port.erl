@@ -63,13 +63,8 @@ posted(Run, Caller, Function, Args) ->
             gone;
         Writer ->
             Ref = erlang:monitor(process, Writer, [{alias, reply_demonitor}]),
-            case sockeye_link_writer:post(Writer, Run, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)) of
-                ok ->
-                    Ref;
-                gone ->
-                    _ = demonitor(Ref, [flush]),
-                    gone
-            end
+            _ = sockeye_link_writer:post(Writer, Run, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)),
+            Ref
     end.
 
 -spec read(iodata()) -> answer().
@@ -105,8 +100,8 @@ value(Function, Args) -> call(Function, Args, badarg).
 pure(Function, Args) ->
     Answer = case ask(Function, Args) of
                  lost ->
-                     %% Who ends with the application would wait for the end of it.
-                     sockeye_engine:is_ending() andalso error(no_engine()),
+                     %% The application waits for handlers, which would wait for its end.
+                     get('$sockeye_worker') =/= undefined andalso sockeye_engine:is_ending() andalso error(no_engine()),
                      ok = started(application:ensure_all_started(sockeye)),
                      ask(Function, Args);
                  Known ->
@@ -125,10 +120,8 @@ started({ok, _}) ->
         {error, not_running} -> error(no_engine())
     end;
 started({error, Reason}) ->
-    error(case sockeye_engine:cause(Reason) of
-              {sockeye_port, _, _} = Why -> Why;
-              _ -> no_engine()
-          end).
+    Cause = sockeye_engine:cause(Reason),
+    error(case Cause of {sockeye_port, _, _} -> Cause; _ -> no_engine() end).
 
 -spec no_engine() -> {sockeye_port, binary(), binary()}.
 no_engine() ->
@@ -452,10 +445,7 @@ controlling_process(Conn, Pid, {Ref, _}) ->
     end.
 
 conn_info(Conn, {Ref, _}) ->
-    case call(conn_info, [Conn], {error, closed}) of
-        {ok, _} = Info -> told(Ref, Info);
-        Error -> Error
-    end.
+    case call(conn_info, [Conn], {error, closed}) of {ok, _} = Info -> told(Ref, Info); Error -> Error end.
 
 %% Nobody waits who has not been answered.
 when_done(_Shards) -> {0, 0}.

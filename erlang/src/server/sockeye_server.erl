@@ -6,7 +6,8 @@
 
 -export([start_link/1]).
 -export([register_name/1]).
--export([cause/3]).
+-export([cause/4]).
+-export([start_failed/1]).
 
 -export([init/1]).
 -export([handle_call/3]).
@@ -53,6 +54,7 @@ start_link(Config) ->
 -spec init({pid(), sockeye_options:config()}) -> no_return().
 init({Parent, #{name := Name} = Config}) ->
     process_flag(trap_exit, true),
+    Engine = whereis(sockeye_engine),
     try start(Config) of
         State ->
             proc_lib:init_ack(Parent, {ok, self()}),
@@ -62,17 +64,22 @@ init({Parent, #{name := Name} = Config}) ->
             end
     catch
         throw:{start_failed, Reason} -> sockeye_stopping:init_failed(Parent, Reason);
-        Class:Reason:Stack -> sockeye_stopping:init_failed(Parent, cause(Class, Reason, Stack))
+        Class:Reason:Stack -> sockeye_stopping:init_failed(Parent, cause(Engine, Class, Reason, Stack))
     end.
 
-%% What went wrong in a start: that the engine has gone meanwhile shows in many ways.
--spec cause(error | exit | throw, term(), list()) -> term().
-cause(_Class, Reason, Stack) ->
-    case sockeye_engine:is_running() of
+%% What went wrong in a start: that the engine of its beginning has gone meanwhile shows in many ways.
+-spec cause(pid() | undefined, error | exit | throw, term(), list()) -> term().
+cause(Engine, _Class, Reason, Stack) ->
+    case whereis(sockeye_engine) =:= Engine andalso sockeye_engine:is_running() of
         true when Reason =:= system_limit -> system_limit;
         true -> {Reason, Stack};
         false -> not_running
     end.
+
+%% A handler's process has not started.
+-spec start_failed(term()) -> no_return().
+start_failed({shutdown, not_running}) -> throw({start_failed, not_running});
+start_failed(Reason) -> throw({start_failed, Reason}).
 
 -spec start(sockeye_options:config()) -> #state{}.
 start(#{name := Name} = Config) ->
@@ -203,7 +210,7 @@ start_first(Slot, #state{workers = Workers} = State) ->
         {ok, Pid} ->
             State#state{workers = Workers#{Pid => Slot}};
         {error, Reason} ->
-            throw({start_failed, Reason})
+            start_failed(Reason)
     end.
 
 -spec start_worker(now | later, non_neg_integer(), #state{}) -> {ok, pid()} | {error, term()}.
