@@ -26,7 +26,8 @@ pub(crate) async fn close(shard: &Shard, mut stream: Transport) {
     let closing = async {
         stream.shutdown().await?;
         // Closing while the client still sends would take the answer from it.
-        let mut rest = [0; 1024];
+        // Not a part of every handshake, which may come to this.
+        let mut rest = vec![0; 1024];
         while stream.read(&mut rest).await? > 0 {
             // One that never stops sending must not keep the shard from its other work.
             shard.schedule();

@@ -420,7 +420,13 @@ impl Shard {
         self.next_task.set(number + 1);
         let shard = self.clone();
         let task = task::spawn_local(async move {
-            shard.attend_to(work).await;
+            // Not through `attend_to`, which would have the work in the task once more: the library moves a task several times.
+            let mut work = pin!(work);
+            let attended = poll_fn(|cx| {
+                shard.schedule();
+                work.as_mut().poll(cx)
+            });
+            attended.await;
             shard.tasks.borrow_mut().remove(&number);
         });
         let task = task.abort_handle();

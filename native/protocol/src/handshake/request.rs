@@ -1,6 +1,7 @@
 //! The head of a request.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::authority::{is_authority, names_a_host};
@@ -221,9 +222,18 @@ fn first(bytes: &[u8], limits: &HeadLimits) -> Result<Option<(Request, usize)>, 
 
 /// Outer: what httparse says; inner: what our rules say.
 fn read(head: &[u8], limits: &HeadLimits) -> Result<Result<Request, Refusal>, httparse::Error> {
-    let mut fields = vec![httparse::EMPTY_HEADER; limits.max_headers];
-    let mut parsed = httparse::Request::new(&mut fields);
-    parsed.parse(head)?;
+    // Not written before, and not from the allocator, but where more than usual are allowed.
+    let mut usual = [const { MaybeUninit::uninit() }; HeadLimits::USUAL_HEADERS];
+    let mut many = Vec::new();
+    let fields = match usual.get_mut(..limits.max_headers) {
+        Some(fields) => fields,
+        None => {
+            many.resize_with(limits.max_headers, MaybeUninit::uninit);
+            &mut many[..]
+        }
+    };
+    let mut parsed = httparse::Request::new(&mut []);
+    parsed.parse_with_uninit_headers(head, fields)?;
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Ok(Err(malformed("The request line is incomplete.\n")));

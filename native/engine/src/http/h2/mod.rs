@@ -351,7 +351,9 @@ async fn see_through(
         let task = task::spawn_local({
             let carrier = carrier.clone();
             async move {
-                let answer = carrier.while_wanted(respond(&carrier, request)).await;
+                // Boxed: the library moves a task several times, and this is kilobytes.
+                let answer = Box::pin(respond(&carrier, request));
+                let answer = carrier.while_wanted(answer).await;
                 (answer.unwrap_or_else(failed), open)
             }
         });
