@@ -3,6 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
+-only_in({nif, [a_stop_does_not_wait_for_a_long_call_test_, a_library_that_can_not_be_loaded_test_]}).
 
 -import(test_support, [with_server/2, open/1, closed/1, port/1, quiet/1, message/0]).
 
