@@ -43,6 +43,8 @@ pub struct Account {
     /// The Close frame that it has read.
     pub close_got: Option<u16>,
     pub end: Option<End>,
+    /// It may have come to a server that went away.
+    pub crossed: bool,
 
     /// Its client is the engine's own.
     pub dialled: bool,

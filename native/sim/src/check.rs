@@ -134,7 +134,8 @@ pub(crate) fn nothing_left(book: &Shared, server: &Server) {
 pub(crate) fn good_end(plan: &Plan, book: &Shared) {
     let accounts = book.open().accounts.clone();
     for (n, (account, client)) in accounts.iter().zip(&plan.clients).enumerate() {
-        let refused = account.end == Some(End::NotOpened) && plan.server.asks;
+        let may = plan.server.asks || account.crossed;
+        let refused = account.end == Some(End::NotOpened) && may;
         if refused {
             continue;
         }

@@ -83,6 +83,7 @@ pub(crate) async fn run(
     });
     book.of(place, |account| account.end = Some(end));
     if let Way::Http2(pool) = way {
+        book.of(place, |account| account.crossed = pool.crossed.get());
         pool.leave();
     }
 }

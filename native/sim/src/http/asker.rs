@@ -220,7 +220,7 @@ impl Asker {
             return back;
         }
         let Some(head) = stream.head().await else {
-            back.unseen = stream.was_not_seen();
+            back.unseen = stream.was_not_seen() || stream.has_crossed();
             return back;
         };
         let status = head.iter().find(|(name, _)| name == ":status");

@@ -25,6 +25,8 @@ pub(crate) struct Pool {
     pub(super) places: Vec<usize>,
     /// Clients that may still come, or have a stream.
     pub(super) users: Cell<usize>,
+    /// A WebSocket was, see [`Stream::has_crossed`].
+    pub(crate) crossed: Cell<bool>,
     all: RefCell<Vec<Rc<Carrier>>>,
 }
 
@@ -46,6 +48,7 @@ impl Pool {
             door,
             users: Cell::new(users),
             places,
+            crossed: Cell::new(false),
             all: RefCell::default(),
         });
         pool.connect();
@@ -99,6 +102,7 @@ impl Pool {
         for _ in 0..TRIES {
             let stream = self.begin(fields, false).await?;
             let answered = stream.head().await.is_some();
+            self.crossed.set(self.crossed.get() || stream.has_crossed());
             if answered || !stream.was_not_seen() {
                 return answered.then_some(stream);
             }

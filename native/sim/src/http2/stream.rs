@@ -44,15 +44,20 @@ impl Stream {
         }
     }
 
-    /// Whether the server has said that it has not looked at it, or that it looks at nothing more.
+    /// Whether it was said to a server that went away, of which was heard too late: nobody knows what has become of it.
+    pub(crate) fn has_crossed(&self) -> bool {
+        let state = self.carrier.state.borrow();
+        let half = state.streams.get(&self.id);
+        let waits = half.is_some_and(|half| half.head.is_none());
+        waits && state.over.is_some() && state.last.is_some()
+    }
+
+    /// Whether the server has said that it has not looked at it.
     pub(crate) fn was_not_seen(&self) -> bool {
         let state = self.carrier.state.borrow();
         let half = state.streams.get(&self.id);
         let refused = half.is_some_and(|half| half.reset == Some(REFUSED));
-        // Who hears late that the server goes away has said something to a connection which is no more.
-        let crossed = half.is_some_and(|half| half.head.is_none());
-        let crossed = crossed && state.over.is_some() && state.last.is_some();
-        refused || crossed || state.last.is_some_and(|last| self.id > last)
+        refused || state.last.is_some_and(|last| self.id > last)
     }
 
     /// What there is, at most so much; nothing at the end.
