@@ -66,7 +66,8 @@ pub(crate) fn draw(
 /// Which of them read slowly. What is small takes long as it is.
 pub(crate) fn slow_down(chance: &mut Chance, window: usize, carriers: &mut [CarrierPlan]) {
     for carrier in carriers {
-        let most = if window < 8_000 { 20 } else { 3000 };
+        let is_small = window < 8_000 || carrier.window < 5_000;
+        let most = if is_small { 20 } else { 3000 };
         carrier.slow = chance.is(1, 3).then(|| millis(chance, 1, most));
     }
 }
