@@ -69,19 +69,23 @@ impl Asker {
                     }
                 }
             };
+            let all_said = Cell::new(false);
             let says = async {
                 for ask in group {
+                    self.book.open().content += ask.body;
                     if say_h1(ask, &wire).await.is_err() {
                         return;
                     }
                 }
+                all_said.set(true);
             };
             let (answered, goes_on) = both(says, self.hear_all(group, &wire, &mut ahead)).await;
             let leaves = group.last().is_some_and(|ask| ask.leaves.is_some());
             if leaves && chance(1, 2) {
                 wire.reset_on_close();
             }
-            kept = goes_on.then_some((wire, ahead));
+            // An answer may come before its request has been said, and the next one would be taken for the rest of that.
+            kept = (goes_on && all_said.get()).then_some((wire, ahead));
             // What stands behind the last answer of a connection is said once more.
             asks = &asks[answered..];
         }
@@ -180,6 +184,7 @@ impl Asker {
 
     async fn on_a_stream(&self, ask: &Ask, pool: &Rc<Pool>) {
         let (path, body) = (ask.path(), ask.body());
+        self.book.open().content += body.len();
         let length = body.len().to_string();
         let mut fields = vec![
             (":method", ask.method()),

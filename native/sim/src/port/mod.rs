@@ -187,12 +187,10 @@ impl Life {
             check::answers(&self.plan, &self.book, server);
         }
         // Questions have the content of requests.
-        let asks = self.plan.askers.iter().flat_map(|asker| &asker.asks);
-        let asked: usize = asks.map(|ask| ask.body).sum();
-        let back = self.machine.commanded.get() + asked;
+        let back = self.machine.commanded.get() + self.book.open().content;
         let most = FULL + SLACK + self.plan.server.max_message + back;
         if small > FULL + SLACK || large > most {
-            let what = format!("{small} and {large} bytes wait for the link");
+            let what = format!("{small} and {large} bytes wait for the link, {most} at most");
             self.book.problem(what);
         }
     }
