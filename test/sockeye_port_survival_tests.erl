@@ -228,6 +228,9 @@ node_ends(End) ->
         %% Each reads for itself: there is not much time.
         Clients = [spawn_link(fun() ->
                                   Socket = ws_client:connect(Port),
+                                  %% One whose handshake has just ended is not open yet.
+                                  ok = ws_client:text(Socket, <<"1">>),
+                                  <<"1">> = ws_client:recv_data(Socket),
                                   Self ! {connected, self()},
                                   Self ! {ended, self(), ws_client:recv_close(Socket)}
                               end) || _ <- lists:seq(1, 5)],
