@@ -152,8 +152,9 @@ pub(crate) fn good_end(plan: &Plan, book: &Shared) {
             None => account.taken(),
         };
         let all_accepted = account.moved || answered >= account.promised;
-        // Nor can the next owner's, behind the message in pieces that such an owner has begun.
-        let cut_off = account.cut_off.filter(|_| account.moved);
+        // Nor can the next owner's, behind the message in pieces that such an owner has begun, and may not have ended.
+        let begun = account.streaming.map(|(_, number)| number);
+        let cut_off = account.cut_off.or(begun).filter(|_| account.moved);
         if !account.has_heard(cut_off.unwrap_or(account.accepted)) || !all_accepted {
             wrong("replies are missing");
         }
