@@ -109,15 +109,23 @@ serve(Processes, Test) ->
                              {[{reply, {binary, term_to_binary(self())}}], State}
                      end,
              info => fun(Message, State) -> Self ! {unexpected, Message}, {[], State} end},
-    Traced = [{proc_lib, hibernate, 3}, {sockeye_worker, handle_info, 2}],
-    [_ = erlang:trace_pattern(Function, true, [global]) || Function <- Traced],
+    %% Newer releases hibernate by an instruction, which cannot be traced.
+    Hibernate = case erlang:function_exported(erlang, hibernate, 0) of
+                    true -> {{gen_server, loop_hibernate, 4}, local};
+                    false -> {{proc_lib, hibernate, 3}, global}
+                end,
+    Traced = [Hibernate, {{sockeye_worker, handle_info, 2}, global}],
+    [begin
+         {module, Module} = code:ensure_loaded(Module),
+         1 = erlang:trace_pattern(Function, true, [Kind])
+     end || {{Module, _, _} = Function, Kind} <- Traced],
     with_handler(Funs, #{processes => Processes}, fun(Port, _) ->
         _ = erlang:trace(processes, true, [call, monotonic_timestamp]),
         _ = erlang:trace(new_processes, true, [call, monotonic_timestamp]),
         try Test(Port)
         after
             _ = erlang:trace(all, false, [call, monotonic_timestamp]),
-            [_ = erlang:trace_pattern(Function, false, [global]) || Function <- Traced],
+            [_ = erlang:trace_pattern(Function, false, [Kind]) || {Function, Kind} <- Traced],
             erase(trace)
         end
     end),
@@ -135,7 +143,7 @@ hibernates() ->
         {trace_ts, Pid, call, Call, Time} ->
             note(Pid, Call, Time),
             case {Call, proc_lib:initial_call(Pid)} of
-                {{proc_lib, hibernate, _}, {sockeye_worker, init, _}} -> Pid;
+                {{_, Hibernate, _}, {sockeye_worker, init, _}} when Hibernate =:= hibernate; Hibernate =:= loop_hibernate -> Pid;
                 _ -> hibernates()
             end
     after ?LONG -> error(stays_awake)
@@ -144,6 +152,7 @@ hibernates() ->
 note(Pid, Call, Time) ->
     What = case Call of
                {proc_lib, hibernate, _} -> hibernate;
+               {gen_server, loop_hibernate, _} -> hibernate;
                {sockeye_worker, handle_info, ['$sockeye_rest', _]} -> timer;
                {sockeye_worker, handle_info, _} -> ready
            end,
