@@ -270,6 +270,7 @@ fn siblings_do_not_add_up_to_depth() {
 
 /// A thread with less stack than a dirty scheduler has.
 #[test]
+#[cfg_attr(miri, ignore = "the stack of Miri is none of the machine")]
 fn deepest_nesting_fits_a_dirty_scheduler() {
     let deep = usize::from(MAX_DEPTH);
     let text = nested("[{\"k\":", "}]", deep / 2);
