@@ -65,7 +65,13 @@ work({publish_from, C, T, N}, World) -> of_conn(C, World, fun(Conn) -> sockeye:p
 work({broadcast, S, N}, World) -> of_server(S, World, fun(Pid) -> sockeye:broadcast(Pid, {json, N}, #{wait => true}) end);
 work({broadcast_large, S, N}, World) -> of_server(S, World, fun(Pid) -> sockeye:broadcast(Pid, large(N), #{wait => true}) end);
 work({broadcast_from, C, N}, World) -> of_conn(C, World, fun(Conn) -> sockeye:broadcast_from(Conn, {json, N}, #{wait => true}) end);
-work({send_message, S, N}, World) -> of_server(S, World, fun(Pid) -> sockeye:send_message(Pid, {json, N}) end);
+work({send_message, S, N}, World) ->
+    of_server(S, World, fun(Pid) ->
+        Sent = sockeye:send_message(Pid, {json, N}),
+        %% It waits for nothing, and who connects meanwhile may get it, too. This waits behind it.
+        _ = sockeye:connections(Pid),
+        Sent
+    end);
 work({join, S, T}, #{self := Self} = World) -> of_server(S, World, fun(Pid) -> sockeye_pubsub:subscribe(Pid, T, Self) end);
 work({part, S, T}, #{self := Self} = World) -> of_server(S, World, fun(Pid) -> sockeye_pubsub:unsubscribe(Pid, T, Self) end);
 work({track, C, T, Key, Meta}, World) -> of_conn(C, World, fun(Conn) -> sockeye_presence:track(Conn, T, Key, Meta) end);
