@@ -78,9 +78,9 @@ agree(Url, Given) ->
 
 -spec url(term()) -> binary().
 url(Given) ->
-    case sockeye_secret:value(Given) of
-        {ok, Url} -> url_text(Url);
-        {crashed, Class} -> throw({bad_url, sockeye_why:text("the function crashed (~ts)", [Class])})
+    case by_value(Given, fun(Url) -> {ok, url_text(Url)} end) of
+        {ok, Text} -> Text;
+        {error, Why} -> throw({bad_url, Why})
     end.
 
 -spec url_text(term()) -> binary().

@@ -7,7 +7,6 @@
 
 -export([new_table/0]).
 -export([remember/4]).
--export([remember_for_later/3]).
 -export([change/2]).
 -export([draining/1]).
 -export([remember_inbox/2]).
@@ -33,16 +32,12 @@ new_table() ->
     _ = ets:new(?TABLE, [named_table, public, ordered_set]),
     ok.
 
-%% A server or client that was begun with this configuration, which may hold keys.
+%% A server or client that was begun with this configuration, which may hold keys; with `none' the calling process is about to
+%% begin it, and until it has, no new engine is told.
 -spec remember(sockeye_backend:server_id(), pid(), listen | client_open | none, map()) -> ok.
 remember(Id, Pid, Function, Config) ->
     true = ets:insert(?TABLE, {{server, Id}, Pid, Function, sockeye_secret:hide(Config)}),
     ok.
-
-%% The calling process is about to begin it: until it has, no new engine is told.
--spec remember_for_later(sockeye_backend:server_id(), pid(), map()) -> ok.
-remember_for_later(Id, Pid, Config) ->
-    remember(Id, Pid, none, Config).
 
 %% The server, which calls this, has that in its configuration from now on.
 -spec change(sockeye_backend:server_id(), map()) -> ok.

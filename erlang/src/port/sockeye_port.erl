@@ -172,7 +172,7 @@ begun(Function, #{max_message_size := Most} = Config) ->
             {error, not_running};
         Run ->
             ok = sockeye_link:allow(Most),
-            ok = sockeye_again:remember_for_later(Id, self(), Known),
+            ok = sockeye_again:remember(Id, self(), none, Known),
             case begin_as(self(), Function, Known) of
                 {return, {ok, Id, #{port := Port}} = Begun} -> has_begun(Run, Id, Function, Known#{port => Port}, Begun);
                 {return, {ok, Id} = Begun} -> has_begun(Run, Id, Function, Known, Begun);
