@@ -6,8 +6,10 @@ use sockeye_protocol::deflate::{self, Params, Policy};
 use sockeye_protocol::handshake::HeadLimits;
 use sockeye_protocol::handshake::client::{self, ClientOptions, generate_key};
 
+use crate::book::Shared;
 use crate::door::{Door, Socket};
 use crate::http2::Pool;
+use crate::plan::Plan;
 use crate::wire::Wire;
 
 /// Where it goes.
@@ -17,6 +19,33 @@ pub(crate) enum Way {
     Tcp(Door),
     /// Connections of HTTP/2, and the stream that it gets there.
     Http2(Rc<Pool>),
+}
+
+/// Connections of HTTP/2, and who has streams there.
+pub(crate) fn pools(plan: &Plan, book: &Shared, at: impl Fn(bool) -> Door) -> Vec<Rc<Pool>> {
+    let all = plan.carriers.iter().enumerate();
+    all.map(|(number, carrier)| {
+        let places = plan.clients.iter().enumerate();
+        let places = places.filter(|(_, client)| client.carrier == Some(number));
+        let places: Vec<_> = places.map(|(place, _)| place).collect();
+        let askers = plan.askers.iter();
+        let askers = askers.filter(|asker| asker.carrier == Some(number));
+        let users = places.len() + askers.count();
+        Pool::start(
+            number,
+            *carrier,
+            plan.fair,
+            book,
+            (places, users),
+            at(carrier.behind),
+        )
+    })
+    .collect()
+}
+
+pub(crate) fn way(carrier: Option<usize>, pools: &[Rc<Pool>], door: Door) -> Way {
+    let pool = carrier.and_then(|number| pools.get(number));
+    pool.map_or(Way::Tcp(door), |pool| Way::Http2(pool.clone()))
 }
 
 /// A WebSocket: what carries it, what was read behind the handshake, and what was agreed on.

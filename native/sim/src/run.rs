@@ -15,7 +15,7 @@ use sockeye_world::{self as world, net, time, trace};
 use crate::book::{Account, Shared};
 use crate::door::{Door, Secrets};
 use crate::front::{self, Front};
-use crate::handshake::Way;
+use crate::handshake::{pools, way};
 use crate::host::{Host, Told};
 use crate::http2::Pool;
 use crate::plan::{EndPlan, Plan};
@@ -98,33 +98,6 @@ struct Life {
     front: Option<Front>,
     /// The executor of clients.
     outside: usize,
-}
-
-/// Connections of HTTP/2, and who has streams there.
-pub(crate) fn pools(plan: &Plan, book: &Shared, at: impl Fn(bool) -> Door) -> Vec<Rc<Pool>> {
-    let all = plan.carriers.iter().enumerate();
-    all.map(|(number, carrier)| {
-        let places = plan.clients.iter().enumerate();
-        let places = places.filter(|(_, client)| client.carrier == Some(number));
-        let places: Vec<_> = places.map(|(place, _)| place).collect();
-        let askers = plan.askers.iter();
-        let askers = askers.filter(|asker| asker.carrier == Some(number));
-        let users = places.len() + askers.count();
-        Pool::start(
-            number,
-            *carrier,
-            plan.fair,
-            book,
-            (places, users),
-            at(carrier.behind),
-        )
-    })
-    .collect()
-}
-
-pub(crate) fn way(carrier: Option<usize>, pools: &[Rc<Pool>], door: Door) -> Way {
-    let pool = carrier.and_then(|number| pools.get(number));
-    pool.map_or(Way::Tcp(door), |pool| Way::Http2(pool.clone()))
 }
 
 /// Lives a world.

@@ -10,13 +10,11 @@ use sockeye_world::{chance, draw, draw_from, time, trace};
 
 use super::machine::{Machine, PUBLISH};
 use super::mail::{Answer, Mail, Process};
-use super::terms::{conn_of, conn_term, failures, json, reply_of, text};
+use super::terms::{SERVER, conn_of, conn_term, failures, json, reply_of, text};
 use crate::client::BESIDE;
 use crate::process::{Exit, Got, note, word};
 use crate::requests::Request;
 use crate::terms::{Term, atom, binary, bytes, int, list, tagged, tuple};
-
-pub(super) const SERVER: i64 = 7;
 
 const TOPICS: [&str; 3] = ["a", "ab", "b"];
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sockeye_world::{chance, draw, time};
 
-use super::handler::SERVER;
 use super::machine::Machine;
 use super::mail::{Answer, Mail};
+use super::terms::SERVER;
 use crate::http::plan::Ask;
 use crate::terms::{Term, atom, binary, int, list, tagged, tuple};
 

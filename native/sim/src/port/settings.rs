@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockeye_simulated_engine::{Active, Mode};
 
-use super::handler::SERVER;
+use super::terms::SERVER;
 use crate::http;
 use crate::options::config;
 use crate::plan::Plan;

@@ -5,6 +5,9 @@ use sockeye_simulated_engine::ConnId;
 use crate::process::word;
 use crate::terms::{Term, binary, tagged};
 
+/// The number of the server.
+pub(super) const SERVER: i64 = 7;
+
 pub(super) fn conn_term(conn: ConnId) -> Term {
     tagged("sockeye_conn", Term::Integer(conn.as_u64() as i64))
 }
