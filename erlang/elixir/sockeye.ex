@@ -140,10 +140,14 @@ defmodule Sockeye do
   @spec to_json(term()) :: term()
   def to_json(term) do
     case Sockeye.JSON.impl_for(term) do
-      nil -> term
+      nil -> without_impl(term)
       impl -> impl.to_json(term)
     end
   end
+
+  # An implementation for a module that may not be there is a warning in every project. Who has such a term has the module.
+  defp without_impl(%{__struct__: Decimal} = decimal), do: apply(Decimal, :to_string, [decimal])
+  defp without_impl(term), do: term
 
   # Keys whose value is a map.
   @maps [:tls, :deflate, :message_rate, :connection_rate, :reconnect]

@@ -11,8 +11,8 @@ defprotocol Sockeye.JSON do
       @derive {Sockeye.JSON, only: [:name, :born]}
       defstruct [:name, :born, :password]
 
-  (`except: [...]`, or `@derive Sockeye.JSON` for all.) There is an implementation for `Date`, `Time`, `NaiveDateTime` and `DateTime` (ISO 8601) and
-  `Decimal` (a string). A term without one is not JSON: `{:error, {:not_json, part, path}}`.
+  (`except: [...]`, or `@derive Sockeye.JSON` for all.) There is an implementation for `Date`, `Time`, `NaiveDateTime` and `DateTime` (ISO 8601). A
+  `Decimal` is a string, unless you implement it. Another term without one is not JSON: `{:error, {:not_json, part, path}}`.
   """
 
   @doc "A term that is written in the place of this one."
@@ -43,9 +43,4 @@ end
 
 defimpl Sockeye.JSON, for: [Date, Time, NaiveDateTime, DateTime] do
   def to_json(time), do: @for.to_iso8601(time)
-end
-
-defimpl Sockeye.JSON, for: Decimal do
-  # Who has such a term has the module.
-  def to_json(decimal), do: apply(Decimal, :to_string, [decimal])
 end
