@@ -449,7 +449,7 @@ fn the_end_is_told_once_and_last() {
     let listening = server.clone();
     let listener = thread::spawn(move || listening.unlistened());
     let closing = thread::spawn(move || drop(permit));
-    server.begin_stop(|| ());
+    server.begin_stop(1001, "", || ());
     // As each shard does when it is told.
     server.check_stopped();
     listener.join().unwrap();

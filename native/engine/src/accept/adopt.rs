@@ -70,10 +70,9 @@ pub(crate) fn admit(
                 Err(elapsed) => Err(elapsed.into()),
             };
             match opened {
-                Ok((permit, opened)) if !server.is_stopping() => {
+                Ok((permit, opened)) => {
                     shard.adopt(permit, opened);
                 }
-                Ok(_) => server.note_refused(RefusedFor::Draining),
                 Err(reason) => server.note_refused(reason),
             }
         }

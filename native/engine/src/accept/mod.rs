@@ -112,7 +112,7 @@ pub(crate) fn start_here(shard: &Rc<Shard>, socket: AcceptedSocket<Transport>) {
             }
             let handshake = handshake(&shard, &server, &mut permit, transport, peer_info, read);
             match time::timeout(limit, handshake).await {
-                Ok(Ok(FirstRequest::Opened(opened))) if !server.is_stopping() => {
+                Ok(Ok(FirstRequest::Opened(opened))) => {
                     shard.adopt(permit, opened);
                 }
                 Ok(Ok(FirstRequest::Http(transport, peer_info, first, rest))) => {
@@ -120,9 +120,7 @@ pub(crate) fn start_here(shard: &Rc<Shard>, socket: AcceptedSocket<Transport>) {
                     let served =
                         http::h1::serve(&shard, &server, transport, peer_info, *first, rest);
                     let served = Box::pin(served);
-                    if let Some(opened) = served.await
-                        && !server.is_stopping()
-                    {
+                    if let Some(opened) = served.await {
                         shard.adopt(permit, opened);
                     }
                 }
@@ -134,7 +132,6 @@ pub(crate) fn start_here(shard: &Rc<Shard>, socket: AcceptedSocket<Transport>) {
                         shard.attend_to(served).await;
                     });
                 }
-                Ok(Ok(FirstRequest::Opened(_))) => server.note_refused(RefusedFor::Draining),
                 Ok(Err(reason)) => server.note_refused(reason),
                 Err(elapsed) => server.note_refused(elapsed.into()),
             }

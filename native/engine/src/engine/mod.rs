@@ -228,7 +228,7 @@ impl Engine {
     /// Stops listening and closes the connections. [`ServerHost::stopped`] tells when that is
     /// done; the last connection is dropped after the server's `close_timeout`.
     pub fn stop_server(&self, server: &Arc<Server>, code: u16, reason: &str) {
-        server.begin_stop(|| {
+        server.begin_stop(code, reason, || {
             for shard in self.shards.iter() {
                 let (server, reason) = (server.clone(), reason.into());
                 shard.control(Control::StopServer {

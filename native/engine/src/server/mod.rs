@@ -80,8 +80,8 @@ pub struct Server {
     listener: Mutex<Option<AbortHandle>>,
     draining: AtomicBool,
     stopping: AtomicBool,
-    /// The shards have been told to stop it.
-    told: Mutex<bool>,
+    /// What its connections are closed with, when the shards have been told to stop it.
+    told: Mutex<Option<(u16, Box<str>)>>,
     stop_asked: Notify,
     stopped: AtomicBool,
     /// The listening socket is open.
@@ -156,7 +156,7 @@ impl Server {
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            told: Mutex::new(false),
+            told: Mutex::new(None),
             stop_asked: Notify::default(),
             stopped: AtomicBool::new(false),
             listening: AtomicBool::new(listens),
@@ -331,13 +331,22 @@ impl Server {
 
     /// Only the first caller has the shards told. Whoever returns from here knows that they have been: what it
     /// tells them next is behind that.
-    pub(crate) fn begin_stop(&self, tell_shards: impl FnOnce()) {
+    pub(crate) fn begin_stop(&self, code: u16, reason: &str, tell_shards: impl FnOnce()) {
         let mut told = lock(&self.told);
         self.stopping.store(true, Ordering::SeqCst);
         self.stop_asked.notify_waiters();
-        if !std::mem::replace(&mut *told, true) {
+        if told.is_none() {
+            *told = Some((code, reason.into()));
             tell_shards();
         }
+    }
+
+    /// What a connection that comes while the server stops is closed with.
+    pub(crate) fn last_word(&self) -> Option<(u16, Box<str>)> {
+        // Without the lock for all who come before.
+        self.is_stopping()
+            .then(|| lock(&self.told).clone())
+            .flatten()
     }
 
     /// Wakes those that wait for the server to stop.

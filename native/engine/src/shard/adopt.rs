@@ -48,6 +48,10 @@ impl Shard {
         if !rest.is_empty() {
             conn.receive(self, &mut rest);
         }
+        // The shard has closed the others, or is about to: this one has its 101 as they have.
+        if let Some((code, reason)) = conn.server.last_word() {
+            conn.stop_with_server(self, code, &reason);
+        }
         task::spawn_local(Task {
             conn,
             shard: self.clone(),

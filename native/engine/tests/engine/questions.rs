@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sockeye_engine::host::{Notice, ServerHost};
-use sockeye_engine::{Answer, Inbox, Mode, Peer, Question, Server, ServerStats};
+use sockeye_engine::{Answer, Engine, Inbox, Mode, Peer, Question, Server, ServerStats};
 
 use crate::support::*;
 
@@ -35,6 +35,40 @@ impl ServerHost for LateHost {
 
     fn stopped(&self, _: &ServerStats) {}
     fn event(&self, _: Notice) {}
+}
+
+/// The server is told to stop in the moment in which a client is let in: the shard hears of it when the handshake is done.
+struct StoppingHost(Arc<Engine>, Arc<OnceLock<Arc<Server>>>);
+
+impl ServerHost for StoppingHost {
+    fn owner(&self) -> Option<Arc<Inbox>> {
+        None
+    }
+
+    fn ask(&self, token: u64, _: &Question<'_>) -> bool {
+        let server = self.1.wait();
+        assert!(server.answer(token, Answer::Accept(Box::default())));
+        self.0.stop_server(server, 1001, "bye");
+        true
+    }
+
+    fn stopped(&self, _: &ServerStats) {}
+    fn event(&self, _: Notice) {}
+}
+
+#[test]
+fn who_is_let_in_while_the_server_stops_gets_a_close_frame() {
+    let engine = engine(1);
+    let listening = Arc::new(OnceLock::new());
+    let mut config = config(Mode::Workers(1));
+    config.asks = true;
+    let host = StoppingHost(engine.clone(), listening.clone());
+    let (server, place) = engine.listen(config, |_| Box::new(host)).unwrap();
+    listening.set(server).ok().unwrap();
+    let Some(Peer::Inet(ip, port)) = place else {
+        panic!("{place:?}");
+    };
+    assert_eq!(Client::connect((ip, port).into()).closed(), 1001);
 }
 
 #[test]

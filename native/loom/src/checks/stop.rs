@@ -58,7 +58,7 @@ fn running() -> (Arc<Engine>, Arc<Plain>) {
 pub(super) fn all_who_wait_hear_of_a_stop() {
     let (server, _) = server();
     let others = server.clone();
-    let stops = thread::spawn(move || others.begin_stop(|| ()));
+    let stops = thread::spawn(move || others.begin_stop(1001, "", || ()));
     // As `http::h2` does.
     let mut stopped = std::pin::pin!(server.stop_asked().notified());
     stopped.as_mut().enable();

@@ -52,7 +52,7 @@ pub(super) async fn connect(
         let server = carrier.server.clone();
         let limit = server.config.handshake_timeout;
         match time::timeout(limit, upgraded).await {
-            Ok(Ok(upgraded)) if !server.is_stopping() => {
+            Ok(Ok(upgraded)) => {
                 let tunnel = Transport::boxed(Tunnel::new(upgraded, open));
                 carrier
                     .shard
