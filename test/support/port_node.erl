@@ -9,6 +9,7 @@
 -export([on/2]).
 -export([with_engine/2]).
 -export([logged/1]).
+-export([is_logged/1]).
 -export([log/2]).
 -export([until/1]).
 -export([is_alive/1]).
@@ -83,6 +84,10 @@ logged(Test) ->
         _ = logger:remove_handler(?LOG),
         ets:delete(?LOG)
     end.
+
+%% In that node, in a test of logged/1: whether such an event has been logged.
+is_logged(What) ->
+    ets:match(?LOG, {'_', {What, '_'}}) =/= [].
 
 log(#{msg := {report, Report}, meta := #{report_cb := Text, sockeye := What}}, _Config) ->
     ets:insert(?LOG, {erlang:unique_integer([monotonic]), {What, unicode:characters_to_binary(Text(Report, #{}))}});
