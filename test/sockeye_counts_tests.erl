@@ -266,7 +266,7 @@ restarts_test() ->
     quiet(fun() ->
         ok = sockeye_engine:restart(),
         receive {'DOWN', Old, process, _, _} -> ok end,
-        ok = sockeye_engine:await()
+        ok = sockeye_engine:ensure_running()
     end),
     ?assertMatch({ok, #{restarts := Now}} when Now =:= Before + 1, sockeye:info()).
 

@@ -129,6 +129,31 @@ a_start_while_the_engine_dies_test() ->
          end || Start <- Starts]
     end).
 
+%% For a moment the system takes the application for started, though its supervisor has died: who starts a server then
+%% waits for the end of that, not for another engine of this supervisor.
+a_start_when_the_supervisor_has_died_test_() ->
+    {timeout, 60, fun() -> quiet(fun() ->
+        {ok, _} = application:ensure_all_started(sockeye),
+        {Sup, Master} = {whereis(sockeye_sup), application_controller:get_master(sockeye)},
+        Died = monitor(process, Sup),
+        true = erlang:suspend_process(Master),
+        exit(Sup, kill),
+        receive {'DOWN', Died, process, Sup, _} -> ok end,
+        {Starter, Started} = spawn_monitor(fun() ->
+            {ok, Server} = sockeye:start_link(#{port => 0}),
+            exit(sockeye:stop(Server))
+        end),
+        ok = waits_for_an_engine(Starter),
+        true = erlang:resume_process(Master),
+        receive {'DOWN', Started, process, Starter, Reason} -> ?assertEqual(ok, Reason) end
+    end) end}.
+
+waits_for_an_engine(Pid) ->
+    case process_info(Pid, current_function) of
+        {current_function, {sockeye_engine, _, _}} -> ok;
+        {current_function, _} -> erlang:yield(), waits_for_an_engine(Pid)
+    end.
+
 another_engine(Old) ->
     case whereis(sockeye_engine) of
         New when is_pid(New), New =/= Old -> _ = sys:get_status(New), ok;

@@ -158,7 +158,7 @@ restart_test_() ->
         quiet(fun() ->
             ok = sockeye_engine:restart(),
             receive {'DOWN', Monitor, process, _, _} -> ok end,
-            ok = sockeye_engine:await()
+            ok = sockeye_engine:ensure_running()
         end),
         Engine = sockeye_backend:engine(),
         %% Others are of servers before this one.

@@ -12,7 +12,7 @@
 -export([find_id/1]).
 -export([servers/0]).
 -export([is_running/0]).
--export([await/0]).
+-export([ensure_running/0]).
 -export([when_running/1]).
 -export([cause/1]).
 -export([reason/1]).
@@ -62,21 +62,23 @@ is_running() ->
         catch error:_ -> false
         end.
 
-%% Waits until the supervisor has started the engine again, for a while.
--spec await() -> ok | {error, not_running}.
-await() ->
-    await(erlang:monotonic_time(millisecond) + ?AWAIT_MS).
+%% Starts the application where it does not run, and waits, for a while, until its supervisor has started the engine again.
+-spec ensure_running() -> ok | {error, not_running | Reason :: term()}.
+ensure_running() ->
+    ensure_running(erlang:monotonic_time(millisecond) + ?AWAIT_MS).
 
--spec await(integer()) -> ok | {error, not_running}.
-await(Deadline) ->
-    case is_running() of
-        true ->
-            ok;
-        false ->
-            case erlang:monotonic_time(millisecond) < Deadline of
-                true -> receive after 10 -> await(Deadline) end;
-                false -> {error, not_running}
-            end
+-spec ensure_running(integer()) -> ok | {error, term()}.
+ensure_running(Deadline) ->
+    %% While the application stops, this waits until it has. One whose supervisor has just died counts as started for a moment.
+    case application:ensure_all_started(sockeye) of
+        {ok, _} ->
+            case {is_running(), erlang:monotonic_time(millisecond) < Deadline} of
+                {true, _} -> ok;
+                {false, true} -> receive after 10 -> ensure_running(Deadline) end;
+                {false, false} -> {error, not_running}
+            end;
+        {error, _} = Error ->
+            Error
     end.
 
 %% Runs `Start' with the application running: once more, if the engine was about to end.
@@ -98,15 +100,9 @@ when_running(Start) ->
 
 -spec once_started(fun(() -> {error, term()} | Result)) -> {error, term()} | Result.
 once_started(Start) ->
-    %% While the application stops, this waits until it has.
-    case application:ensure_all_started(sockeye) of
-        {ok, _} ->
-            case await() of
-                ok -> Start();
-                {error, _} = Error -> Error
-            end;
-        {error, Reason} ->
-            {error, cause(Reason)}
+    case ensure_running() of
+        ok -> Start();
+        {error, Reason} -> {error, cause(Reason)}
     end.
 
 %% What {@link sockeye_pure} raises, as an error of who was to start something.

@@ -102,7 +102,7 @@ pure(Function, Args) ->
                  lost ->
                      %% The application waits for handlers, which would wait for its end.
                      get('$sockeye_worker') =/= undefined andalso sockeye_engine:is_ending() andalso error(no_engine()),
-                     ok = started(application:ensure_all_started(sockeye)),
+                     ok = started(sockeye_engine:ensure_running()),
                      ask(Function, Args);
                  Known ->
                      Known
@@ -113,12 +113,9 @@ pure(Function, Args) ->
         lost -> error(no_engine())
     end.
 
--spec started({ok, [atom()]} | {error, term()}) -> ok.
-started({ok, _}) ->
-    case sockeye_engine:await() of
-        ok -> ok;
-        {error, not_running} -> error(no_engine())
-    end;
+-spec started(ok | {error, term()}) -> ok.
+started(ok) ->
+    ok;
 started({error, Reason}) ->
     Cause = sockeye_engine:cause(Reason),
     error(case Cause of {sockeye_port, _, _} -> Cause; _ -> no_engine() end).
