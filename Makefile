@@ -189,13 +189,13 @@ races: ## the engine under ThreadSanitizer, a planted race first: its own tests,
 	@.ci/setup races
 	test/races/run $(or $(MODULES),some)
 
-test-otp: ## EUnit and Elixir in Debian's other RELEASES ("trixie sid"), each in a root folder of its own (needs root); MODULES=... for some
+test-otp: ## EUnit and Elixir in Debian's other RELEASES ("trixie sid"), each in a root folder of its own (needs root); MODULES=... for some, none for Elixir alone
 	@.ci/setup otp
 	MODULES=$(MODULES) test/otp/run $(RELEASES)
 
-soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; then 400 nodes that end, and all terms that are sent
+soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; PARTS="traffic" for some of "json traffic commands halting"; then 400 nodes that end, and all terms that are sent
 	@.ci/setup test
-	test/soak/run $(or $(MINUTES),30) $(SEED)
+	test/soak/run $(or $(MINUTES),30) $(or $(SEED),$$(date +%s)) $(PARTS)
 	SOCKEYE_TEST_ROUNDS=100 SOCKEYE_TEST_ALL=1 rebar3 eunit --module=sockeye_life_tests,sockeye_sent_held_tests,sockeye_sent_tests
 
 kill: ## the engine's process is killed ROUNDS (1000) times under load, with a census; then large frames beside small ones

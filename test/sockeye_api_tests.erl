@@ -60,6 +60,12 @@ faults() ->
                                            case apply(F, Args) of {error, too_many_subscriptions} -> ok; Other -> Other end
                                        end}, 300, [subscribe, subscribe, subscribe]},
      {"a bound of connections is forgotten", {sockeye_descriptors, limits, 1, fun(F, [_]) -> F(infinity) end}, 200, [connect_refused]},
+     {"a bound of each address is forgotten", {sockeye_backend, listen, 1, fun(F, [Options]) ->
+                                                  F(Options#{max_connections_per_address := infinity})
+                                              end}, 300, [connect_refused]},
+     {"who has ended adopts", {sockeye_adopt, adopt, 3, fun(F, Args) -> case apply(F, Args) of {error, not_found} -> ok; Other -> Other end end},
+      200, [adopted_by_none]},
+     {"the VM keeps what was adopted", {sockeye_adopt, close, 1, fun(_, _) -> ok end}, 100, [come]},
      {"of two calls at once one is lost", {sockeye_fanout, subscribe, 2, only_one()}, 200, [at_once]},
      {"a worker outlives its server", {sockeye_stopping, workers, 1, fun(_, [Pids]) -> [unlink(Pid) || Pid <- Pids], ok end}, 20, [start]}].
 

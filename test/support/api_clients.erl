@@ -4,8 +4,9 @@
 -export([patience/0]).
 -export([start/1]).
 -export([own/1]).
--export([connect/1]).
--export([refused/1]).
+-export([connect/3]).
+-export([arrive/3]).
+-export([adopted_by_none/2]).
 -export([dial/3]).
 -export([holders/0]).
 -export([take/2]).
@@ -43,6 +44,8 @@ options(narrow) ->
     (options(one))#{max_connections => 2, max_subscriptions => 2, max_message_size => 2000, max_fragments => 2, send_queue_size => 1000,
                     send_timeout => infinity};
 options(web) -> (options(one))#{http => api_answers:functions(), accept_timeout => 500};
+%% Of each address two.
+options(few) -> (options(one))#{max_connections_per_address => 2};
 options(tls) -> (options(one))#{tls => test_certs:localhost()}.
 
 free_name([Name | Names]) ->
@@ -65,14 +68,15 @@ own(Server) ->
         _ -> own(Server)
     end.
 
-%% What has just ended may still count for `max_connections'.
-connect(#{port := Port, kind := Kind}) ->
-    Options = case Kind of tls -> #{tls => [{verify, verify_none}]}; _ -> #{} end,
+%% At the server's own port, or at that of another server, of a kind of `front', which hands the socket over; from 127.0.0.Address. What
+%% has just ended may still count for a bound.
+connect(#{kind := Kind} = Server, Way, Address) ->
     Self = self(),
+    Bounded = lists:member(Kind, [narrow, few]),
     true = siege:until(fun() ->
-        case ws_client:handshake(Port, Options) of
-            {ok, 101, _, Socket} -> Self ! {upgraded, Socket}, true;
-            {ok, Status, _, Socket} -> ws_client:drop(Socket), Kind =:= narrow orelse error({status, Status}), {status, Status}
+        case arrive(Server, Way, Address) of
+            {101, Socket} -> Self ! {upgraded, Socket}, true;
+            {Status, Socket} -> ws_client:drop(Socket), Bounded orelse error({status, Status}), {status, Status}
         end
     end, patience()),
     Socket = receive {upgraded, Upgraded} -> Upgraded end,
@@ -80,9 +84,33 @@ connect(#{port := Port, kind := Kind}) ->
     {binary, Who} = ws_client:recv(Socket, patience()),
     {binary_to_term(Who), Socket}.
 
-refused(#{port := Port}) ->
-    {ok, 503, _, Socket} = ws_client:handshake(Port, #{}),
-    ws_client:drop(Socket).
+%% Which status was answered, and the socket.
+arrive(#{port := Port, kind := Kind}, listener, Address) ->
+    Options = case Kind of tls -> #{tls => [{verify, verify_none}]}; _ -> #{} end,
+    handshake(Port, Options, Address);
+arrive(#{pid := Pid}, Way, Address) ->
+    Front = front:start(Way, Pid),
+    Arrived = handshake(front:port(Front), #{}, Address),
+    {ok, _} = front:adopted(),
+    ok = front:stop(Front),
+    Arrived.
+
+handshake(Port, Options, Address) ->
+    {ok, Status, _, Socket} = ws_client:handshake(Port, Options#{socket => [{ip, {127, 0, 0, Address}}]}),
+    {Status, Socket}.
+
+%% The server has ended: the socket is still that of who has it.
+adopted_by_none(#{pid := Pid}, Way) ->
+    Front = front:start(Way, Pid),
+    {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, front:port(Front), [binary, {active, false}]),
+    ok = gen_tcp:send(Client, "GET / HTTP/1.1\r\n\r\n"),
+    {Result, Socket} = front:adopted(),
+    Send = case Way of socket -> fun socket:send/2; _ -> fun gen_tcp:send/2 end,
+    Sent = Result =/= ok andalso {Send(Socket, <<"ours">>), gen_tcp:recv(Client, 4, patience())},
+    ok = front:stop(Front),
+    _ = Result =/= ok andalso case Way of socket -> socket:close(Socket); _ -> gen_tcp:close(Socket) end,
+    ok = gen_tcp:close(Client),
+    {Result, Sent}.
 
 dial(C, #{port := Port} = Server, By) ->
     Self = self(),

@@ -55,6 +55,8 @@ number({at_once, Calls}) -> lists:max([number(Call) || Call <- Calls]);
 number({start, New, _}) -> New;
 number({connect, New, _}) -> New;
 number({dial, New, _, _}) -> New;
+number({come, New, _, _, _}) -> New;
+number({connect_refused, _, _, _}) -> 0;
 number({drain, _, _, _}) -> 0;
 number({ask, New, _}) -> New;
 number(Command) when is_tuple(Command), is_integer(element(tuple_size(Command), Command)), element(1, Command) =/= setopts,
@@ -68,9 +70,11 @@ done({while_suspended, _, Call}, Workers, M) -> done(Call, Workers, M);
 done({at_once, Calls}, _, M) -> maps:with([model], hd(outcomes(Calls, M)));
 done({start, S, Kind}, _, #{servers := Servers} = M) ->
     #{model => M#{servers := Servers#{S => #{kind => Kind, joined => []}}}};
-done({connect, C, S}, _, M) -> #{model => opened(C, S, raw, M)};
-done({dial, C, S, By}, _, M) -> #{model => opened(C, S, By, M)};
-done({connect_refused, _}, _, _) -> #{};
+done({connect, C, S}, _, M) -> #{model => opened(C, S, raw, 1, M)};
+done({come, C, S, _, Address}, _, M) -> #{model => opened(C, S, raw, Address, M)};
+done({dial, C, S, By}, _, M) -> #{model => opened(C, S, By, 1, M)};
+done({connect_refused, S, _, _}, _, M) -> #{returns => [case kind(S, M) of narrow -> 503; few -> 429 end]};
+done({adopted_by_none, _, _}, _, _) -> #{returns => [{{error, not_found}, {ok, {ok, <<"ours">>}}}]};
 done({ask, R, S}, _, #{answers := Answers} = M) -> #{model => M#{answers := Answers#{R => S}}};
 done({answer, _, _}, _, _) -> #{};
 done({finish, R}, _, #{answers := Answers} = M) -> #{model => M#{answers := maps:remove(R, Answers)}};
@@ -176,8 +180,8 @@ of_server(S, #{servers := Servers}, Then) ->
         #{} -> #{returns => [{error, not_found}]}
     end.
 
-opened(C, S, By, #{conns := Conns} = M) ->
-    M#{conns := Conns#{C => #{server => S, by => By, topics => [], present => #{}, credits => infinity, waiting => [],
+opened(C, S, By, Address, #{conns := Conns} = M) ->
+    M#{conns := Conns#{C => #{server => S, by => By, address => Address, topics => [], present => #{}, credits => infinity, waiting => [],
                               stream => none, held => [], saying => none}}}.
 
 conn(C, #{conns := Conns}) -> maps:get(C, Conns, none).

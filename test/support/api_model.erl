@@ -12,7 +12,8 @@
 -export([carry_out/1]).
 
 %% A server: its kind, and the topics of the process that carries the commands out.
-%% A connection: its server, `by' whom (a socket of its own, or a client of the node, with or without a handler), its topics, its
+%% A connection: its server, `by' whom (a socket of its own, or a client of the node, with or without a handler), from which address
+%% (the last number), its topics, its
 %% entries of presence, its credits, and what was said and waits for them; the message that is sent to it in pieces, by which caller, and
 %% what waits for the end of that; the message that it says in pieces.
 -type model() :: #{engine := nif | port, next := pos_integer(), crashes := 0..3,
@@ -27,7 +28,7 @@
 -define(SERVERS, 4).
 -define(CONNS, 12).
 -define(WAITING, 4).
-%% Of a narrow server (api_clients).
+%% Of a narrow server, and of each address of one for few (api_clients).
 -define(NARROW, 2).
 %% Digits of a message in pieces.
 -define(DIGITS, 40).
@@ -80,6 +81,9 @@ commands(#{next := New, servers := Servers, conns := Conns, answers := Answers, 
     Saying = any([One || {One, #{saying := {_, _}}} <- All], 0),
     Narrow = any([One || {One, _} <- All, kind_of(One, Model) =:= narrow], C),
     NarrowS = any([One || {One, #{kind := narrow}} <- maps:to_list(Servers)], S),
+    FewS = any([One || {One, #{kind := few}} <- maps:to_list(Servers)], S),
+    Way = any([listener, gen_tcp, backend, socket]),
+    Address = any([1, 2]),
     WebS = any([One || {One, #{kind := web}} <- maps:to_list(Servers)], S),
     Key = any([ann, bob]),
     [{max(4, 24 - 8 * map_size(Servers)), {start, New, any(kinds())}},
@@ -101,7 +105,9 @@ commands(#{next := New, servers := Servers, conns := Conns, answers := Answers, 
      {10, {piece, any([1, 1, 1, 2]), AnyC, any([text, text, text, binary]), any([first, first, more, last]), New}},
      {16, {piece, Caller, Streaming, Kind, any([more, last]), New}},
      %% Where bounds are small.
-     {8, {connect, New, NarrowS}}, {12, {connect_refused, NarrowS}}, {8, {subscribe, Narrow, any(topics() ++ [<<"b/*">>])}},
+     {8, {connect, New, NarrowS}}, {12, {connect_refused, any([NarrowS, FewS]), Way, Address}},
+     {10, {come, New, any([S, FewS]), Way, Address}}, {3, {adopted_by_none, GoneS, any([gen_tcp, backend, socket])}},
+     {8, {subscribe, Narrow, any(topics() ++ [<<"b/*">>])}},
      {12, {piece, 1, Narrow, text, first, New}}, {24, {send_large, Narrow, New}}, {6, {broadcast_large, NarrowS, New}},
      {8, {ask, New, WebS}}, {12, {answer, R, New}}, {4, {finish, R}}, {3, {hang_up, R}},
      {2, {kill, server, S}}, {1, {kill, holder, S}}, {1, {kill, conn_sup, S}}, {2, {kill, gate, S}}, {2, {kill, relay, S}},
@@ -110,7 +116,7 @@ commands(#{next := New, servers := Servers, conns := Conns, answers := Answers, 
      {3, {reload, any(modules())}},
      {1, stop_application}, {1, kill_application}].
 
-kinds() -> [owner, one, pool, each, asking, tls, narrow, narrow, web].
+kinds() -> [owner, one, pool, each, asking, tls, narrow, narrow, web, few].
 
 %% Made by the process that makes the calls, or by a client: nobody else waits for what is suspended.
 is_call(Command) ->
@@ -151,11 +157,14 @@ any(List) -> lists:nth(rand:uniform(length(List)), List).
 is_possible({start, New, _}, #{servers := Servers} = M) ->
     is_new(New, M) andalso map_size(Servers) < ?SERVERS;
 is_possible({connect, New, S}, M) ->
-    is_new(New, M) andalso is_server(S, M) andalso has_room(M) andalso not is_full(S, M);
+    is_possible({come, New, S, listener, 1}, M);
+is_possible({come, New, S, _, Address}, M) ->
+    is_new(New, M) andalso is_server(S, M) andalso has_room(M) andalso not is_full(S, Address, M);
 %% One of ours would try again where it is refused.
 is_possible({dial, New, S, _}, M) ->
-    is_new(New, M) andalso is_server(S, M) andalso has_room(M) andalso kind(S, M) =/= narrow;
-is_possible({connect_refused, S}, M) -> is_full(S, M);
+    is_new(New, M) andalso is_server(S, M) andalso has_room(M) andalso not lists:member(kind(S, M), [narrow, few]);
+is_possible({connect_refused, S, _, Address}, M) -> is_full(S, Address, M);
+is_possible({adopted_by_none, S, _}, #{gone := Gone}) -> maps:get(S, Gone, none) =:= server;
 is_possible({ask, New, S}, #{answers := Answers} = M) -> is_new(New, M) andalso kind(S, M) =:= web andalso map_size(Answers) < ?NARROW;
 is_possible({answer, R, _}, #{answers := Answers}) -> is_map_key(R, Answers);
 is_possible({Of, R}, #{answers := Answers}) when Of =:= finish; Of =:= hang_up -> is_map_key(R, Answers);
@@ -252,7 +261,13 @@ are_told_apart([#{model := Model} | _] = Outcomes) ->
 
 is_streaming(C, M) -> case conn(C, M) of #{stream := Stream} -> Stream =/= none; none -> false end.
 
-is_full(S, M) -> kind(S, M) =:= narrow andalso length(conns_of(S, M)) >= ?NARROW.
+is_full(S, Address, M) ->
+    Of = case kind(S, M) of
+             narrow -> conns_of(S, M);
+             few -> [C || C <- conns_of(S, M), #{address := From} <- [conn(C, M)], From =:= Address];
+             _ -> []
+         end,
+    length(Of) >= ?NARROW.
 is_new(New, #{next := Next}) -> New >= Next.
 has_room(#{conns := Conns}) -> map_size(Conns) < ?CONNS.
 %% Supervisors of the application allow three in ten seconds.
@@ -279,7 +294,7 @@ census(#{servers := Servers, conns := Conns, answers := Answers} = M) ->
       connections => map_size(Conns) + Clients,
       sockeye_server => N,
       sockeye_dialler => Clients,
-      sockeye_worker => Of([one, asking, tls, narrow, web]) + 3 * Of([pool]) + By([handler])
+      sockeye_worker => Of([one, asking, tls, narrow, web, few]) + 3 * Of([pool]) + By([handler])
           + length([C || C <- maps:keys(Conns), kind_of(C, M) =:= each]),
       sockeye_conn_sup => Of([each]),
       sockeye_relay => Of([each]),

@@ -61,7 +61,9 @@ base() ->
             Lives = lists:append([[{start, N, Kind}, {connect, N + 1, N}, {dial, N + 2, N, plain}, {dial, N + 3, N, handler},
                                    {track, N + 1, <<"a">>, ann, N}, {drain, N}]
                                   || {N, Kind} <- [{1, owner}, {11, one}, {21, pool}, {31, each}, {41, asking}, {51, tls}, {61, web}]]),
-            _ = all(Lives, begin_world(none)),
+            Handed = [{start, 71, one}] ++ [{come, N, 71, Way, 1} || {N, Way} <- [{72, gen_tcp}, {73, backend}, {74, socket}]]
+                ++ [{drain, 71}, {adopted_by_none, 71, gen_tcp}, {adopted_by_none, 71, backend}, {adopted_by_none, 71, socket}],
+            _ = all(Lives ++ Handed, begin_world(none)),
             _ = Whole(),
             Base = Whole(),
             ok = persistent_term:put(?BASE, Base),
@@ -159,11 +161,15 @@ perform({while_suspended, Who, Call}, Returns, World) ->
 perform({start, S, Kind}, _, #{servers := Servers} = World) ->
     {returned, ok, World#{servers := Servers#{S => api_clients:start(Kind)}}};
 perform({connect, C, S}, _, World) ->
-    {Who, Socket} = api_clients:connect(server(S, World)),
+    perform({come, C, S, listener, 1}, [ok], World);
+perform({come, C, S, Way, Address}, _, World) ->
+    {Who, Socket} = api_clients:connect(server(S, World), Way, Address),
     {returned, ok, opened(C, Who, #{socket => Socket}, World)};
-perform({connect_refused, S}, _, World) ->
-    ok = api_clients:refused(server(S, World)),
-    {returned, ok, World};
+perform({connect_refused, S, Way, Address}, _, World) ->
+    {Status, Socket} = api_clients:arrive(server(S, World), Way, Address),
+    ws_client:drop(Socket),
+    {returned, Status, World};
+perform({adopted_by_none, S, Way}, _, World) -> {returned, api_clients:adopted_by_none(server(S, World), Way), World};
 perform({dial, C, S, By}, _, World) ->
     {Holder, Client} = api_clients:dial(C, server(S, World), By),
     Who = receive {C, {binary, Binary}} -> binary_to_term(Binary) after patience() -> error(no_answer) end,

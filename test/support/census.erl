@@ -76,11 +76,12 @@ monitors() ->
             end
     end.
 
-%% Of the node, and of the engine's process where that is another.
+%% Of the node, and of the engine's process where that is another: but for both ends of the socket over which descriptors come there,
+%% from the first on.
 descriptors() ->
     case [Files || Process <- processes_of_system(), {ok, Files} <- [file:list_dir("/proc/" ++ Process ++ "/fd")]] of
         [] -> #{};
-        All -> #{descriptors => length(lists:append(All))}
+        All -> #{descriptors => length(lists:append(All)) - 2 * length([passed || <<"sockeye-passed\n">> <- names_of_threads()])}
     end.
 
 processes_of_system() ->
@@ -89,17 +90,19 @@ processes_of_system() ->
         _ -> ["self"]
     end.
 
-%% Threads of the engine: of the shards, and those that must end by themselves. Not the one of its process that begins when it is
-%% first needed, and ends with that.
+%% Threads of the engine: of the shards, and those that must end by themselves. Not those of its process that begin when they are
+%% first needed, and end with that.
 threads() ->
     case file:list_dir("/proc/self/task") of
         {ok, _} ->
-            Files = lists:append([filelib:wildcard("/proc/" ++ Process ++ "/task/*/comm") || Process <- processes_of_system()]),
-            Names = [Name || File <- Files, {ok, Name} <- [file:read_file(File)]],
-            #{threads => length([N || <<"sockeye-", _/binary>> = N <- Names, N =/= <<"sockeye-long\n">>])};
+            #{threads => length([N || <<"sockeye-", _/binary>> = N <- names_of_threads(), N =/= <<"sockeye-long\n">>, N =/= <<"sockeye-passed\n">>])};
         {error, _} ->
             #{}
     end.
+
+names_of_threads() ->
+    Files = lists:append([filelib:wildcard("/proc/" ++ Process ++ "/task/*/comm") || Process <- processes_of_system()]),
+    [Name || File <- Files, {ok, Name} <- [file:read_file(File)]].
 
 application() ->
     case whereis(sockeye_sup) of
