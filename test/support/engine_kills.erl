@@ -79,7 +79,7 @@ round(Server, Port, Handler, Connections) ->
     Self = self(),
     {ok, #{os_pid := OsPid, restarts := Restarts}} = sockeye:info(),
     Clients = [spawn_monitor(fun() -> client(Port, Self) end) || _ <- lists:seq(1, Connections)],
-    [receive {loaded, Pid} -> ok after ?TIMEOUT -> error(no_load) end || {Pid, _} <- Clients],
+    [loaded(Client) || Client <- Clients],
     receive after rand:uniform(20) -> ok end,
     Begin = erlang:monotonic_time(millisecond),
     ok = port_node:signal("KILL", OsPid),
@@ -92,6 +92,13 @@ round(Server, Port, Handler, Connections) ->
     ok = port_node:until(fun() -> Handler ! {count, Self}, receive {open, N} -> N =:= 0 orelse N end end),
     {Back, OsPid}.
 
+loaded({Pid, Monitor}) ->
+    receive
+        {loaded, Pid} -> ok;
+        {'DOWN', Monitor, process, Pid, Why} -> error({no_load, Why})
+    after ?TIMEOUT -> error({no_load, process_info(Pid, current_stacktrace), sockeye:info()})
+    end.
+
 %% For longer than what counts as a short life of the engine, one message after the other.
 client(Port, Parent) ->
     Socket = ws_client:connect(Port),
@@ -99,7 +106,7 @@ client(Port, Parent) ->
     Enough = erlang:monotonic_time(millisecond) + 300,
     %% It may be cut off in the middle of a frame.
     try client(Socket, Parent, Enough)
-    catch error:_ -> ok
+    catch error:Why -> exit({shutdown, Why})
     end.
 
 client(Socket, Parent, Enough) ->
@@ -118,10 +125,10 @@ exchange(Socket) ->
         ok ->
             case ws_client:recv(Socket) of
                 {text, _} -> ok;
-                _ -> exit(normal)
+                Other -> exit({shutdown, Other})
             end;
-        {error, _} ->
-            exit(normal)
+        {error, Reason} ->
+            exit({shutdown, Reason})
     end.
 
 holdings() ->

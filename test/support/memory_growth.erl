@@ -107,10 +107,7 @@ now_held() ->
 held(OsPid) ->
     %% More than one line, if it was read slowly.
     [InUse, Mapped, Arenas, Carriers | _] = [list_to_integer(N) || N <- string:lexemes(os:cmd("cat $HELD/" ++ OsPid), " \n")],
-    {ok, Rollup} = file:read_file("/proc/" ++ OsPid ++ "/smaps_rollup"),
-    %% Without pages of files: code that runs for the first time is no memory of a connection.
-    {match, [Kb]} = re:run(Rollup, "\nAnonymous:\\s+([0-9]+)", [{capture, all_but_first, list}]),
-    #{resident => 1024 * list_to_integer(Kb), in_use => InUse + Mapped, arenas => Arenas + Mapped, carriers => Carriers}.
+    #{resident => resident:anonymous(OsPid), in_use => InUse + Mapped, arenas => Arenas + Mapped, carriers => Carriers}.
 
 told(Way, Count, Before, After) ->
     Grown = maps:map(fun(Key, Size) -> (Size - maps:get(Key, Before)) / Count end, After),

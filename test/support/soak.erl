@@ -8,11 +8,15 @@
 %% Allocators and tables of the engine's threads keep this much.
 -define(MEMORY, 64 * 1024 * 1024).
 -define(ROUND_MS, 10000).
+%% So many rounds before each rest, in which the engine gives back what it keeps for large messages: 10 s after the last.
+-define(ROUNDS, 6).
+-define(REST_MS, 12000).
 
 main() ->
     spawn(fun() ->
-        [Minutes, Seed] = [list_to_integer(Text) || Text <- init:get_plain_arguments()],
-        try run(Minutes * 60 * 1000, Seed) of
+        [Minutes, Text | Parts] = init:get_plain_arguments(),
+        Seed = list_to_integer(Text),
+        try run(list_to_integer(Minutes) * 60 * 1000, Seed, Parts) of
             ok -> say("1 passed, 0 failed", []), halt(0)
         catch
             Class:Reason:Stack ->
@@ -22,17 +26,23 @@ main() ->
         end
     end).
 
-run(Time, Seed) ->
+run(Time, Seed, []) ->
+    run(Time, Seed, ["json", "traffic", "commands", "halting"]);
+run(Time, Seed, Parts) ->
     say("seed ~b", [Seed]),
     %% A module that is loaded later brings its atoms.
     [code:ensure_loaded(Module) || App <- [kernel, stdlib, crypto], ok =:= load(App),
                                    {ok, Modules} <- [application:get_key(App, modules)], Module <- Modules],
+    [code:ensure_loaded(list_to_atom(filename:basename(Beam, ".beam")))
+     || Beam <- filelib:wildcard("*.beam", filename:dirname(code:which(?MODULE)))],
     ok = logger:set_primary_config(level, none),
-    Part = Time div 4,
-    part("JSON through each way of delivery", fun() -> json(Part, Seed) end),
-    part("traffic on the public API", fun() -> traffic(Part, Seed) end),
-    part("commands against a model", fun() -> commands(Part, Seed) end),
-    part("nodes that halt", fun() -> halting(Part, Seed, 0) end).
+    [part(Part, Time div length(Parts), Seed) || Part <- Parts],
+    ok.
+
+part("json", Time, Seed) -> part("JSON through each way of delivery", fun() -> json(Time, Seed) end);
+part("traffic", Time, Seed) -> part("traffic on the public API", fun() -> traffic(Time, Seed) end);
+part("commands", Time, Seed) -> part("commands against a model", fun() -> commands(Time, Seed) end);
+part("halting", Time, Seed) -> part("nodes that halt", fun() -> halting(Time, Seed, 0) end).
 
 load(App) ->
     case application:load(App) of
@@ -56,16 +66,32 @@ traffic(Time, Seed) ->
     _ = holdings(),
     Before = holdings(),
     say("before: ~0p", [Before]),
-    Rounds = rounds(max(1, Time div ?ROUND_MS - 1), Seed, Before, 0),
+    End = erlang:monotonic_time(millisecond) + Time - ?ROUND_MS,
+    {Actions, Resident} = rounds(End, 1, Seed, Before, 0, []),
     say("after: ~0p", [holdings()]),
-    #{actions => Rounds}.
+    #{actions => Actions, resident => told(Resident)}.
 
-rounds(0, _Seed, _Before, Done) ->
-    Done;
-rounds(Left, Seed, Before, Done) ->
-    Now = soak_traffic:round(#{seed => Seed + Left, time => ?ROUND_MS}),
+rounds(End, Round, Seed, Before, Done, Resident) ->
+    Now = soak_traffic:round(#{seed => Seed + Round, time => ?ROUND_MS}),
     true = siege:until(fun() -> grown(Before, holdings()) end),
-    rounds(Left - 1, Seed, Before, Done + Now).
+    Sizes = [at_rest() || Round rem ?ROUNDS =:= 0] ++ Resident,
+    case erlang:monotonic_time(millisecond) < End of
+        true -> rounds(End, Round + 1, Seed, Before, Done + Now, Sizes);
+        false -> {Done + Now, lists:reverse(Sizes)}
+    end.
+
+at_rest() ->
+    receive after ?REST_MS -> ok end,
+    _ = holdings(),
+    resident:whole().
+
+%% The first is the warm-up.
+told([Warm, _, _ | _] = All) ->
+    Sizes = tl(All),
+    say("resident at each rest, MB: ~.1f, then ~ts", [Warm / 1.0e6, lists:join(", ", [io_lib:format("~.1f", [Size / 1.0e6]) || Size <- Sizes])]),
+    #{rests => length(Sizes), later_half_more_percent => resident:drift(Sizes)};
+told(_) ->
+    too_short.
 
 holdings() ->
     [erlang:garbage_collect(Pid) || Pid <- processes()],
