@@ -11,6 +11,7 @@
 
 port_test_() ->
     port_node:tests(60, [{"certificates that were read again", fun reloaded/0},
+                         {"certificates that an engine took before it ended", fun reloaded_between/0},
                          {"a server that drains ends, and nobody listens", fun draining/0},
                          {"a drain without an engine", fun drain_alone/0},
                          {"an answer to what the one before asked", fun late_answer/0},
@@ -52,6 +53,39 @@ tell_again() ->
     tell_again().
 
 reloaded() ->
+    with_new_certificate(fun(Port, Server, New) ->
+        ok = sockeye:reload_tls(Server),
+        ?assertEqual(New, certificate(Port)),
+        ok = killed(),
+        ok = listening(Server, Port),
+        ?assertEqual(New, certificate(Port))
+    end).
+
+%% The next engine listens before the server has read what the one before answered.
+reloaded_between() ->
+    with_new_certificate(fun(Port, Server, New) ->
+        {ok, #{os_pid := OsPid}} = sockeye:info(),
+        ok = port_node:signal("STOP", OsPid),
+        {Pid, Monitor} = spawn_monitor(fun() -> exit(sockeye:reload_tls(Server)) end),
+        until(fun() -> process_info(Server, [current_function, status]) =:= [{current_function, {sockeye_port, call_as, 3}}, {status, waiting}] end),
+        {message_queue_len, Before} = process_info(Server, message_queue_len),
+        true = erlang:suspend_process(Server),
+        ok = port_node:signal("CONT", OsPid),
+        until(fun() -> {_, Now} = process_info(Server, message_queue_len), Now > Before end),
+        ok = port_node:signal("KILL", OsPid),
+        until(fun() -> case gen_tcp:connect({127, 0, 0, 1}, Port, []) of
+                           {ok, Socket} -> sockeye_link:facts() =/= none andalso map_get(os_pid, sockeye_link:facts()) =/= OsPid
+                                               andalso ok =:= gen_tcp:close(Socket);
+                           Error -> Error
+                       end
+              end),
+        true = erlang:resume_process(Server),
+        receive {'DOWN', Monitor, process, Pid, Answer} -> ?assertEqual(ok, Answer) end,
+        ?assertEqual(New, certificate(Port))
+    end).
+
+%% The test gets a server whose files have just been written anew.
+with_new_certificate(Test) ->
     {ok, _} = application:ensure_all_started(ssl),
     Authority = test_certs:authority("authority"),
     [#{server := Old}, #{server := New}] = [test_certs:issue(Authority, [Host]) || Host <- ["old", "new"]],
@@ -60,11 +94,7 @@ reloaded() ->
         with_server(#{tls => #{certfile => File("cert.pem"), keyfile => File("key.pem")}}, fun(Port, Server) ->
             ?assertEqual(test_certs:der(Old), certificate(Port)),
             ok = written(File, New),
-            ok = sockeye:reload_tls(Server),
-            ?assertEqual(test_certs:der(New), certificate(Port)),
-            ok = killed(),
-            ok = listening(Server, Port),
-            ?assertEqual(test_certs:der(New), certificate(Port))
+            Test(Port, Server, test_certs:der(New))
         end)
     end).
 

@@ -42,7 +42,7 @@ remember(Id, Pid, Function, Config) ->
 %% The server, which calls this, has that in its configuration from now on.
 -spec change(sockeye_backend:server_id(), map()) -> ok.
 change(Id, Changes) ->
-    case ets:lookup(?TABLE, {server, Id}) of
+    case row(Id) of
         [{_, Pid, Function, Hidden}] -> remember(Id, Pid, Function, maps:merge(Hidden(), Changes));
         [] -> ok
     end.
@@ -77,13 +77,17 @@ forget(Id) ->
 
 -spec is_known(sockeye_backend:server_id()) -> boolean().
 is_known(Id) ->
-    try ets:member(?TABLE, {server, Id})
-    catch error:badarg -> false
-    end.
+    row(Id) =/= [].
 
 -spec hosts() -> [pid()].
 hosts() ->
     [Pid || {_, Pid, _, _} <- servers()].
+
+-spec row(sockeye_backend:server_id()) -> [tuple()].
+row(Id) ->
+    try ets:lookup(?TABLE, {server, Id})
+    catch error:badarg -> []
+    end.
 
 -spec servers() -> [server()].
 servers() ->
@@ -98,12 +102,14 @@ begin_all(Run) ->
 
 -spec run(sockeye_link_writer:run()) -> ok.
 run(Run) ->
-    run(servers(), Run).
+    run([Id || {Id, _, _, _} <- servers()], Run).
 
 %% Until all of them listen.
--spec run([server()], sockeye_link_writer:run()) -> ok.
-run(Servers, Run) ->
-    case [Server || {Id, _, _, _} = Server <- Servers, is_known(Id), sockeye_link:run() =:= Run, began(Server, Run) =:= failed] of
+-spec run([sockeye_backend:server_id()], sockeye_link_writer:run()) -> ok.
+run(Ids, Run) ->
+    %% With what each has now: certificates may have been read again.
+    case [Id || Id <- Ids, {{server, _}, Pid, Function, Hidden} <- row(Id), sockeye_link:run() =:= Run,
+                began({Id, Pid, Function, Hidden}, Run) =:= failed] of
         [] ->
             ok;
         Failed ->

@@ -209,10 +209,16 @@ begin_as(Pid, Function, Config) ->
 
 %% An engine that starts in the place of this one is to have them, too.
 reload_tls(ServerId, Tls) ->
+    Run = sockeye_link:run(),
     case ask(reload_tls, [ServerId, Tls]) of
         {return, ok} ->
             ok = sockeye_again:change(ServerId, #{tls => Tls}),
-            ok;
+            case sockeye_link:run() of
+                Run -> ok;
+                none -> ok;
+                %% It has started meanwhile, and may have been told of those before.
+                _Next -> reload_tls(ServerId, Tls)
+            end;
         {return, {error, _} = Error} ->
             Error;
         %% It does not know the server yet, or it has ended.
