@@ -1,5 +1,5 @@
 %% @private
-%% The engine's process and the socket to it: how both begin and end.
+%% The engine's process and the socket to it: how both begin. How they end is in `sockeye_executable_end'.
 %%
 %% The port is the lifeline: its end tells the engine that the node is gone, and it tells us of the engine's. All
 %% data goes over the socket, whose packets have a bound.
@@ -9,8 +9,6 @@
 
 -export([start/1]).
 -export([folder/0]).
--export([kill/1]).
--export([await_exit/2]).
 
 -export_type([engine/0]).
 
@@ -144,8 +142,7 @@ started(Path, Folder, First) ->
         {ok, #{port => Port, os_pid => os_pid(Port), socket => Socket, descriptors => Descriptors, came => Came}}
     catch
         Class:Thrown:Stack ->
-            kill(Port),
-            _ = await_exit(Port, ?ANSWER_MS),
+            _ = sockeye_executable_end:killed(Port),
             erlang:raise(Class, Thrown, Stack)
     end.
 
@@ -191,7 +188,7 @@ sent(Port, {error, Reason}) -> throw({why, failed(Port, Reason)}).
 %% What became of an executable that cannot be spoken to.
 -spec failed(port(), term()) -> unicode:chardata().
 failed(Port, Reason) ->
-    case await_exit(Port, 500) of
+    case sockeye_executable_end:await(Port, 500) of
         {exited, Status, Lines} -> early(Status, lists:last([none | Lines]));
         running when Reason =:= timeout -> "it does not answer";
         running -> ["it is not to be reached over its socket: ", inet:format_error(Reason)]
@@ -232,40 +229,6 @@ os_pid(Port) ->
     case erlang:port_info(Port, os_pid) of
         {os_pid, Pid} -> Pid;
         undefined -> 0
-    end.
-
-%% At once, whatever it does, unless the node has no descriptors or ports left for that. As long as the port has not
-%% told of its end, the number is that of no other process.
--spec kill(port()) -> ok.
-kill(Port) ->
-    %% A small system has a shell, and no program of that name.
-    case {erlang:port_info(Port, os_pid), os:find_executable("sh")} of
-        {{os_pid, Pid}, Shell} when is_list(Shell) ->
-            try open_port({spawn_executable, Shell},
-                          [{args, ["-c", "kill -KILL " ++ integer_to_list(Pid)]}, exit_status, stderr_to_stdout, hide]) of
-                Killer ->
-                    receive {Killer, {exit_status, _}} -> ok
-                    after ?ANSWER_MS -> ok
-                    end
-            catch
-                error:_ -> ok
-            end;
-        _ ->
-            ok
-    end.
-
-%% What it said last, and how it ended, if it has within this time.
--spec await_exit(port(), non_neg_integer()) -> {exited, Status :: non_neg_integer(), [binary()]} | running.
-await_exit(Port, Time) ->
-    await_exit(Port, now_ms() + Time, []).
-
--spec await_exit(port(), integer(), [binary()]) -> {exited, non_neg_integer(), [binary()]} | running.
-await_exit(Port, Deadline, Lines) ->
-    receive
-        {Port, {data, {_, Line}}} -> await_exit(Port, Deadline, [Line | lists:sublist(Lines, 9)]);
-        {Port, {exit_status, Status}} -> {exited, Status, lists:reverse(Lines)}
-    after max(0, Deadline - now_ms()) ->
-            running
     end.
 
 -spec now_ms() -> integer().

@@ -38,11 +38,6 @@
 -define(FIRST_PAUSE_MS, 100).
 -define(LAST_PAUSE_MS, 5000).
 -define(SHORT_LIFE_MS, 250).
-%% An engine that was told to end, or whose socket has ended, has so long.
--define(END_MS, 2000).
--define(LAST_WORDS_MS, 500).
-%% The node may have no descriptors left to kill it with, until some are closed.
--define(KILLS, 10).
 %% What is kept of what it says on its output.
 -define(LINES, 5).
 
@@ -170,8 +165,7 @@ start(#state{owner = Owner, config = Config, run = Last} = State) ->
         {ok, #{port := Port, socket := Socket} = Engine} ->
             case sockeye_link_writer:start_link(Last + 1, Socket) of
                 none ->
-                    ok = close(Socket),
-                    _ = killed(Port),
+                    ok = sockeye_executable_end:stopped(Port, Socket),
                     {error, {sockeye_port, <<>>, <<"The engine's process was ended again: the node has as many processes as it may have">>}};
                 Writer ->
                     up(Engine, State#state{run = Last + 1, port = Port, socket = Socket, writer = Writer})
@@ -402,9 +396,9 @@ ping(#state{run = Run, pinged = N, lines = Lines, news = News} = State) ->
 
 %% The engine is gone, or has to go. All who count on it hear of it, and it starts again.
 -spec lost(term(), #state{}) -> #state{}.
-lost(Why, #state{run = Run, began = Began, failed = Failed} = State) ->
+lost(Why, #state{run = Run, began = Began, failed = Failed, port = Port, socket = Socket} = State) ->
     ok = no_more(State),
-    {How, Lines} = ended(Why, State),
+    {How, Lines} = sockeye_executable_end:of_run(Why, Port, Socket, last_words(State)),
     Again = case now_ms() - Began < ?SHORT_LIFE_MS of
                 true -> Failed;
                 false -> 0
@@ -434,57 +428,9 @@ no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
     Others = [known(Known) || Known <- All, is_pid(Known) orelse not lists:member(element(1, Known), [host, engine])],
     lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end, lists:usort(Others) ++ [Pid || {host, Pid} <- All]).
 
-%% How it has ended, which it is made to, and what it said last.
--spec ended(term(), #state{}) -> {term(), [binary()]}.
-ended({exit_status, _} = How, #state{socket = Socket} = State) ->
-    ok = close(Socket),
-    {How, lists:reverse(last_words(State))};
-ended(Why, #state{port = Port, socket = Socket} = State) ->
-    Lines = last_words(State),
-    ok = close(Socket),
-    %% One that ends has closed its socket before its end is told.
-    Wait = case Why of
-               closed -> ?LAST_WORDS_MS;
-               {socket, _} -> ?LAST_WORDS_MS;
-               _ -> 0
-           end,
-    case await_exit(Port, Wait) of
-        {exited, Status, More} when Wait > 0 -> {{exit_status, Status}, lists:reverse(Lines, More)};
-        {exited, _, More} -> {Why, lists:reverse(Lines, More)};
-        running -> {Why, lists:reverse(Lines, killed(Port))}
-    end.
-
 -spec last_words(#state{}) -> [binary()].
 last_words(#state{lines = Lines, news = News}) ->
     lists:sublist(News ++ Lines, ?LINES).
-
-%% What is not written would keep this process waiting.
--spec close(gen_tcp:socket()) -> ok.
-close(Socket) ->
-    _ = inet:setopts(Socket, [{linger, {true, 0}}]),
-    gen_tcp:close(Socket).
-
--spec await_exit(port(), non_neg_integer()) -> {exited, non_neg_integer(), [binary()]} | running.
-await_exit(Port, Time) ->
-    sockeye_executable:await_exit(Port, Time).
-
--spec killed(port()) -> [binary()].
-killed(Port) ->
-    killed(Port, ?KILLS).
-
--spec killed(port(), non_neg_integer()) -> [binary()].
-killed(Port, 0) ->
-    try
-        true = port_close(Port),
-        []
-    catch error:badarg -> []
-    end;
-killed(Port, Tries) ->
-    ok = sockeye_executable:kill(Port),
-    case await_exit(Port, ?END_MS) of
-        {exited, _, Lines} -> Lines;
-        running -> killed(Port, Tries - 1)
-    end.
 
 -spec level(binary()) -> logger:level().
 level(Line) ->
@@ -531,11 +477,7 @@ terminate(_Reason, #state{port = Port, socket = Socket, couriers = Couriers} = S
     ok = no_more(State),
     %% Who hears of the end of the application has heard of its connections.
     ok = sockeye_port_courier:settle(maps:keys(Couriers), none),
-    ok = close(Socket),
-    case await_exit(Port, ?END_MS) of
-        {exited, _, _} -> ok;
-        running -> _ = killed(Port), ok
-    end.
+    sockeye_executable_end:stopped(Port, Socket).
 
 -spec now_ms() -> integer().
 now_ms() ->
