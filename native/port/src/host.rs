@@ -1,15 +1,16 @@
 //! A server on the side of the VM: its process, the owners of its connections, who answers its questions.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use sockeye_engine::host::{Notice, ServerHost};
+use sockeye_engine::host::{Notice, OwnerAsked, ServerHost};
 use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, Server, ServerStats};
 use sockeye_seam::settings::{EventFormat, Owner};
 use sockeye_seam::topic_changes::TopicChanges;
 use sockeye_seam::{Atom, Writer, calls, dialled, events};
 
 use crate::last::Last;
+use crate::link::Stalled;
 use crate::port::Port;
 use crate::processes::{VM, Watched};
 use crate::receiver::{Receiver, View};
@@ -39,6 +40,8 @@ pub(crate) struct Host {
     gate: AtomicU64,
     /// Of topics that have their first subscription, or have lost their last.
     pub(crate) topic_changes: TopicChanges<u64>,
+    /// Some connection's owner is asked for when the link has room.
+    is_stalled: AtomicBool,
 }
 
 impl Host {
@@ -62,6 +65,7 @@ impl Host {
             owners: Mutex::default(),
             gate: AtomicU64::new(0),
             topic_changes: TopicChanges::default(),
+            is_stalled: AtomicBool::new(false),
         })
     }
 
@@ -133,6 +137,19 @@ impl Host {
     }
 }
 
+impl Stalled for Host {
+    fn go_on(self: Arc<Self>) {
+        // First: a connection that finds it set is among those that are asked for now.
+        self.is_stalled.store(false, Ordering::SeqCst);
+        let port = self.port.upgrade();
+        let engine = port.as_ref().and_then(|port| port.engine());
+        let server = port.and_then(|port| self.find_server(&port));
+        if let (Some(engine), Some(server)) = (engine, server) {
+            engine.ask_for_owners(&server);
+        }
+    }
+}
+
 /// The part of a host that the engine owns.
 pub(crate) struct HostRef(pub(crate) Arc<Host>);
 
@@ -174,10 +191,17 @@ impl ServerHost for HostRef {
         Some(self.0.owner_of(pid)?.inbox.clone())
     }
 
-    fn asks_for_owner(&self, conn: ConnId) -> bool {
+    fn asks_for_owner(&self, conn: ConnId) -> OwnerAsked {
         let (Owner::Name(name), Some(port)) = (&self.0.owner, self.0.port.upgrade()) else {
-            return false;
+            return OwnerAsked::Known;
         };
+        // Who connects and leaves would fill the memory of a link that nobody reads.
+        if port.link.is_full().0 {
+            if !self.0.is_stalled.swap(true, Ordering::SeqCst) {
+                port.link.stall(self.0.clone());
+            }
+            return OwnerAsked::Full;
+        }
         port.link.message(VM, |w| {
             w.tuple(4);
             w.atom(Atom::sockeye_whereis);
@@ -185,7 +209,7 @@ impl ServerHost for HostRef {
             sockeye_etf::atom(w.0, name);
             w.conn(conn);
         });
-        true
+        OwnerAsked::Asked
     }
 
     fn ask(&self, token: u64, question: &Question<'_>) -> bool {
@@ -194,6 +218,11 @@ impl ServerHost for HostRef {
         };
         let gate = self.0.gate.load(Ordering::SeqCst);
         if gate == 0 || !port.processes.is_alive(gate) {
+            return false;
+        }
+        // A question there outlives its client, who may ask the next one: they would have no bound.
+        let (is_full, no_large) = port.link.is_full();
+        if is_full || no_large {
             return false;
         }
         port.link
@@ -260,6 +289,95 @@ impl ServerHost for HostRef {
     fn topic_left(&self, name: &[u8]) {
         if let Some(port) = self.0.port.upgrade() {
             port.note_topic(&self.0, name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_engine::{About, Peer, PeerInfo};
+    use sockeye_protocol::handshake::{HeadLimits, Request};
+    use tokio::net::UnixStream;
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+    use crate::link::{ANSWER, FULL, Link};
+
+    const SERVER: u64 = 1;
+    const GATE: u64 = 7;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_io().build().unwrap()
+    }
+
+    /// A server whose owner has a name, and somebody who answers; so many bytes wait for the VM.
+    fn host(small: usize, large: usize) -> (Arc<Port>, HostRef, UnixStream) {
+        let (vm, ours) = UnixStream::pair().unwrap();
+        let port = Port::new(Link::new(ours.into_split().1));
+        let owner = Owner::Name("somebody".into());
+        let format = Arc::new(EventFormat::RAW);
+        let host = Host::new((SERVER, 0), (owner, false), format, (1 << 20, 5000), &port);
+        port.processes
+            .watch(GATE, Atom::gate, b"pid", 0, Watched::Other);
+        host.set_gate(GATE);
+        if large > 0 {
+            port.link.append_parts(ANSWER, &[&vec![0; large]]);
+        }
+        while small > 0 && port.link.waiting().0 < small {
+            let rest = small - port.link.waiting().0;
+            let len = if rest > 200_000 { 100_000 } else { rest - 5 };
+            port.link.append_parts(ANSWER, &[&vec![0; len]]);
+        }
+        if small > 0 {
+            assert_eq!(port.link.waiting(), (small, large));
+        }
+        (port, HostRef(host), vm)
+    }
+
+    fn asks(host: &HostRef) -> bool {
+        let head = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let (request, _) = Request::parse(head, &HeadLimits::default())
+            .unwrap()
+            .unwrap();
+        let address = Peer::Inet([127, 0, 0, 1].into(), 80);
+        let question = Question {
+            about: About::Upgrade,
+            request: &request,
+            peer_info: &PeerInfo::new(address.clone(), address),
+            body: b"",
+        };
+        host.ask(3, &question)
+    }
+
+    #[test]
+    fn questions_wait_while_the_link_is_full() {
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        for (small, large, room) in [
+            (FULL - 1, 0, true),
+            (FULL, 0, true),
+            (FULL + 1, 0, false),
+            (0, FULL - 1, true),
+            (0, FULL, true),
+            (0, FULL + 1, false),
+        ] {
+            let (_port, host, _vm) = host(small, large);
+            assert_eq!(asks(&host), room, "{small} {large}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_an_owner_while_the_link_is_full() {
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        let conn = ConnId::from_u64(1 << 40 | 1).unwrap();
+        for (small, asked) in [
+            (FULL - 1, OwnerAsked::Asked),
+            (FULL, OwnerAsked::Asked),
+            (FULL + 1, OwnerAsked::Full),
+        ] {
+            let (_port, host, _vm) = host(small, 0);
+            assert_eq!(host.asks_for_owner(conn), asked, "{small}");
         }
     }
 }

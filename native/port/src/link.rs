@@ -153,7 +153,7 @@ impl Link {
     }
 
     /// Bytes that wait: of small sections, and of large ones.
-    #[cfg(sim)]
+    #[cfg(any(sim, test))]
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let out = lock(&self.out);
         (out.waiting(), out.large())

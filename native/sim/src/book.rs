@@ -112,8 +112,6 @@ pub struct Book {
     pub streams: u64,
     /// Those that ask for something, and have not come to their end.
     pub asking: usize,
-    /// Content of the requests that they have begun to say, some of them more than once.
-    pub content: usize,
     /// The server stops.
     pub stopping: bool,
 }

@@ -234,6 +234,14 @@ impl Plan {
         http::plan::vary(&mut more, &mut askers);
         let mut more = Chance::new(seed ^ 0x5_1080_0001);
         http2::plan::slow_down(&mut more, net.window, &mut carriers);
+        let mut more = Chance::new(seed ^ 0xD4A6_0001);
+        if !fair && net.window >= SMALL && more.is(1, 2) {
+            http::plan::drag(&mut more, &mut carriers, &mut askers);
+        }
+        let mut more = Chance::new(seed ^ 0xC407_0001);
+        if port.is_some() && net.window >= SMALL && more.is(1, 4) {
+            http::plan::crowd(&mut more, carriers.len(), &mut askers);
+        }
         for (client, carrier) in clients.iter_mut().zip(takes) {
             client.carrier = carrier;
         }

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "faults/copies.rs"]
+mod copies;
 #[path = "faults/list.rs"]
 mod list;
 
@@ -12,22 +14,52 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use list::{FAULTS, Fault};
+use copies::{replaced, root, workspace};
+use list::FAULTS;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+/// A planted fault.
+struct Fault {
+    name: &'static str,
+    /// In `native/engine/src`, or with the name of another crate before it.
+    file: &'static str,
+    line: &'static str,
+    /// `FAULT` stands for whether it is planted.
+    with: &'static str,
+    /// It is found within so many seeds.
+    seeds: u64,
+}
+
+impl Fault {
+    /// Below `native`.
+    fn place(&self) -> String {
+        match self.file.split_once(": ") {
+            Some((name, file)) => format!("{name}/src/{file}"),
+            None => format!("engine/src/{}", self.file),
+        }
+    }
+}
+
+const fn fault(
+    name: &'static str,
+    file: &'static str,
+    line: &'static str,
+    with: &'static str,
+    seeds: u64,
+) -> Fault {
+    Fault {
+        name,
+        file,
+        line,
+        with,
+        seeds,
+    }
 }
 
 /// The text of a file with a fault in it.
 fn planted(text: &str, fault: &Fault) -> String {
-    let count = text.matches(fault.line).count();
-    assert_eq!(
-        count, 1,
-        "{}: its line is in {} so often",
-        fault.name, fault.file
-    );
     let is = format!("sockeye_world::fault(\"{}\")", fault.name);
-    text.replace(fault.line, &fault.with.replace("FAULT", &is))
+    let with = fault.with.replace("FAULT", &is);
+    replaced(text, fault.name, fault.line, &with)
 }
 
 #[test]
@@ -43,48 +75,20 @@ fn each_fault_has_its_place() {
     assert!(names.len() == FAULTS.len() && names.len() >= 20);
 }
 
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else if fs::read(from).ok() != fs::read(to).ok() {
-        fs::copy(from, to).unwrap();
-    }
-}
-
 /// Crates that are compiled against a simulated world, and that world.
 const SIMULATED: [&str; 4] = ["sim/engine", "sim/port", "sim/seam", "sim/world"];
 
 /// Copies what the simulation needs, and plants the faults.
 fn make_copy() -> PathBuf {
     let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
-    for name in ["protocol", "etf", "json", "seam", "engine", "port", "sim"] {
-        let (from, to) = (
-            root().join("native").join(name),
-            to.join("native").join(name),
-        );
-        copy(&from.join("src"), &to.join("src"));
-        copy(&from.join("Cargo.toml"), &to.join("Cargo.toml"));
-    }
-    for name in SIMULATED.into_iter().chain(["port/tests"]) {
-        copy(
-            &root().join("native").join(name),
-            &to.join("native").join(name),
-        );
-    }
-    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let rest = workspace.split_once("exclude = ").unwrap().1;
     let members = ["protocol", "etf", "json", "sim"]
         .into_iter()
         .chain(SIMULATED);
-    let members: Vec<_> = members.map(|name| format!("\"native/{name}\"")).collect();
-    let members = members.join(", ");
-    let head = format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\nexclude = ");
-    fs::write(to.join("Cargo.toml"), format!("{head}{rest}")).unwrap();
-    copy(&root().join("Cargo.lock"), &to.join("Cargo.lock"));
+    workspace(
+        &to,
+        ["protocol", "etf", "json", "seam", "engine", "port", "sim"],
+        members,
+    );
     for fault in FAULTS {
         let file = to.join("native").join(fault.place());
         let text = fs::read_to_string(&file).unwrap();

@@ -13,8 +13,9 @@ use crate::world::time;
 /// longer to say so.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long to wait before asking again when nobody was there.
+/// How long to wait before asking again when nobody was there: the first time, and at most.
 const RETRY: Duration = Duration::from_millis(5);
+const LAST_RETRY: Duration = Duration::from_millis(80);
 
 /// The longest that a question takes.
 pub(crate) fn limit(server: &Server) -> Duration {
@@ -30,10 +31,12 @@ pub(crate) async fn ask(server: &Server, question: &Question<'_>) -> Result<Answ
                 return unavailable("Too many requests are waiting for an answer.\n");
             };
             let _pending = server.questions.pending(token);
+            let mut pause = RETRY;
             // There is nobody yet when the server starts, and for a moment when the one who
-            // answered has died.
+            // answered has died; and no room while much waits for the virtual machine.
             while !server.host.ask(token, question) {
-                time::sleep(RETRY).await;
+                time::sleep(pause).await;
+                pause = (2 * pause).min(LAST_RETRY);
                 // Forgotten with what the last one was asked: this one has not heard of it.
                 if matches!(answer.try_recv(), Err(TryRecvError::Closed)) {
                     continue 'ask;

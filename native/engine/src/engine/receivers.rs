@@ -32,6 +32,11 @@ impl Engine {
         }
     }
 
+    /// There is room again for what [`ServerHost::asks_for_owner`] has not asked.
+    pub fn ask_for_owners(&self, server: &Arc<Server>) {
+        self.tell_worker(server);
+    }
+
     /// The process of an inbox is dead: its connections close with 1011.
     pub fn inbox_died(&self, server: &Server, inbox: &Arc<Inbox>) {
         inbox.kill();

@@ -10,6 +10,7 @@ use crate::settings::config::Mode;
 use crate::shard::Shard;
 use crate::shard::conn::{Conn, Task};
 use crate::shard::opened::Opened;
+use crate::vm::host::OwnerAsked;
 use crate::vm::inbox::{Inbox, Pushed};
 use crate::world::sync::atomic::Ordering;
 use crate::world::task;
@@ -63,10 +64,13 @@ impl Shard {
     fn assign_receiver(self: &Rc<Self>, conn: &Rc<Conn>) {
         let server = &conn.server;
         match server.config.mode {
-            Mode::Owner if server.host.asks_for_owner(conn.id) => conn.await_process(self),
-            Mode::Owner => match server.host.owner() {
-                Some(inbox) => conn.attach(self, inbox),
-                None => self.schedule.receiver_died(conn.clone()),
+            Mode::Owner => match server.host.asks_for_owner(conn.id) {
+                OwnerAsked::Asked => conn.await_process(self),
+                OwnerAsked::Full => self.unassigned.borrow_mut().push(conn.clone()),
+                OwnerAsked::Known => match server.host.owner() {
+                    Some(inbox) => conn.attach(self, inbox),
+                    None => self.schedule.receiver_died(conn.clone()),
+                },
             },
             Mode::Workers(_) => match server.next_worker() {
                 Some(inbox) => conn.attach(self, inbox),

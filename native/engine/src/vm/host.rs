@@ -21,18 +21,28 @@ pub struct Disconnected {
     pub asked: bool,
 }
 
+/// Whether somebody has been asked for the owner of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerAsked {
+    /// There is no need: [`ServerHost::owner`] knows.
+    Known,
+    /// [`crate::Engine::owner_is`] will tell.
+    Asked,
+    /// There is no room for the question. [`crate::Engine::ask_for_owners`] has it asked again.
+    Full,
+}
+
 /// The process that started a server.
 pub trait ServerHost: Send + Sync {
     /// The inbox of the plain process that gets a new connection in owner mode. None if there is no
     /// such process.
     fn owner(&self) -> Option<Arc<Inbox>>;
-    /// The same for this connection, from one who has to ask for it: [`crate::Engine::owner_is`]
-    /// will tell. False if [`ServerHost::owner`] knows.
-    fn asks_for_owner(&self, _conn: ConnId) -> bool {
-        false
+    /// The same for this connection, from one who has to ask for it.
+    fn asks_for_owner(&self, _conn: ConnId) -> OwnerAsked {
+        OwnerAsked::Known
     }
     /// Asks what only the virtual machine knows. The answer goes to [`crate::Server::answer`] with
-    /// this token. False if nobody is there to ask.
+    /// this token. False if nobody is there to ask, or has room for the question.
     fn ask(&self, _token: u64, _question: &Question<'_>) -> bool {
         false
     }

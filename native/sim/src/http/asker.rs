@@ -72,7 +72,6 @@ impl Asker {
             let all_said = Cell::new(false);
             let says = async {
                 for ask in group {
-                    self.book.open().content += ask.body;
                     if say_h1(ask, &wire).await.is_err() {
                         return;
                     }
@@ -184,7 +183,6 @@ impl Asker {
 
     async fn on_a_stream(&self, ask: &Ask, pool: &Rc<Pool>) {
         let (path, body) = (ask.path(), ask.body());
-        self.book.open().content += body.len();
         let length = body.len().to_string();
         let mut fields = vec![
             (":method", ask.method()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sockeye_world::Chance;
 
 use crate::drawn::{Reads, between, millis};
+use crate::http2::plan::CarrierPlan;
 
 /// Somebody who asks.
 #[derive(Clone, Debug)]
@@ -94,6 +95,50 @@ pub(crate) fn vary(chance: &mut Chance, askers: &mut [AskerPlan]) {
             let reads_all = ask.leaves.is_none() && !matches!(ask.reads, Reads::Until(_));
             ask.together = reads_all && !ask.breaks && chance.is(often, 4);
         }
+    }
+}
+
+/// Somebody who takes a little of a long answer each second, over a connection of HTTP/2: a server that stops does not wait for the end.
+pub(crate) fn drag(chance: &mut Chance, carriers: &mut [CarrierPlan], askers: &mut [AskerPlan]) {
+    let over_http2 = |asker: &&mut AskerPlan| asker.carrier.is_some();
+    let Some(asker) = askers.iter_mut().find(over_http2) else {
+        return;
+    };
+    let carrier = asker.carrier.and_then(|number| carriers.get_mut(number));
+    if let (Some(carrier), Some(ask)) = (carrier, asker.asks.last_mut()) {
+        (carrier.window, carrier.slow, carrier.trouble) = (400, None, None);
+        *ask = Ask {
+            what: What::Ask,
+            number: ask.number,
+            pause: ask.pause,
+            answer: 200_000,
+            reads: Reads::Slowly(millis(chance, 500, 900)),
+            ..Ask::default()
+        };
+    }
+}
+
+/// Many who have much to say, all at once, over a connection of HTTP/2.
+pub(crate) fn crowd(chance: &mut Chance, carriers: usize, askers: &mut Vec<AskerPlan>) {
+    let number = askers.len() as u64 + 1;
+    // Two sizes: what is cut on the link of an engine in a process of its own, and what is not.
+    let body = chance.pick(&[3_000, 20_000]);
+    let ask = |n| Ask {
+        what: What::Ask,
+        number: 1000 * number + n,
+        pause: millis(chance, 0, 300),
+        body,
+        answer: 300,
+        ..Ask::default()
+    };
+    let asks = (0..60).map(ask).collect();
+    if carriers > 0 {
+        askers.push(AskerPlan {
+            carrier: Some(chance.below(carriers as u64) as usize),
+            behind: false,
+            start: millis(chance, 0, 3000),
+            asks,
+        });
     }
 }
 

@@ -186,9 +186,11 @@ impl Life {
         if let Some(server) = &self.server {
             check::answers(&self.plan, &self.book, server);
         }
-        // Questions have the content of requests.
-        let back = self.machine.commanded.get() + self.book.open().content;
-        let most = FULL + SLACK + self.plan.server.max_message + back;
+        // Each shard has at most one event or question more, that has come when there was room for it.
+        let asks = self.plan.askers.iter().flat_map(|asker| &asker.asks);
+        let content = asks.map(|ask| ask.body).max().unwrap_or(0);
+        let most = self.plan.shards * content.max(self.plan.server.max_message);
+        let most = FULL + SLACK + most + self.machine.commanded.get();
         if small > FULL + SLACK || large > most {
             let what = format!("{small} and {large} bytes wait for the link, {most} at most");
             self.book.problem(what);

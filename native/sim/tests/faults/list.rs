@@ -1,42 +1,6 @@
 //! Faults of one line: where, what stands there, and what stands there in the copy.
 
-/// A planted fault.
-pub(crate) struct Fault {
-    pub(crate) name: &'static str,
-    /// In `native/engine/src`, or with the name of another crate before it.
-    pub(crate) file: &'static str,
-    pub(crate) line: &'static str,
-    /// `FAULT` stands for whether it is planted.
-    pub(crate) with: &'static str,
-    /// It is found within so many seeds.
-    pub(crate) seeds: u64,
-}
-
-impl Fault {
-    /// Below `native`.
-    pub(crate) fn place(&self) -> String {
-        match self.file.split_once(": ") {
-            Some((name, file)) => format!("{name}/src/{file}"),
-            None => format!("engine/src/{}", self.file),
-        }
-    }
-}
-
-const fn fault(
-    name: &'static str,
-    file: &'static str,
-    line: &'static str,
-    with: &'static str,
-    seeds: u64,
-) -> Fault {
-    Fault {
-        name,
-        file,
-        line,
-        with,
-        seeds,
-    }
-}
+use super::{Fault, fault};
 
 pub(crate) const FAULTS: &[Fault] = &[
     // Wake-ups.
@@ -270,6 +234,20 @@ pub(crate) const FAULTS: &[Fault] = &[
         30_000,
     ),
     fault(
+        "questions_pass_a_full_link",
+        "port: host.rs",
+        "if is_full || no_large {",
+        "if !FAULT && (is_full || no_large) {",
+        20_000,
+    ),
+    fault(
+        "owners_are_not_asked_for_again",
+        "port: host.rs",
+        "            engine.ask_for_owners(&server);",
+        "            if !FAULT { engine.ask_for_owners(&server); }",
+        20_000,
+    ),
+    fault(
         "blocked_link_is_not_awaited",
         "port: link.rs",
         "        if !self.write_some() {\n            self.blocked.notify_one();",
@@ -374,6 +352,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         "let waits = streams.is_waiting_for_process() || self.handover.is_stalled();",
         "let waits = streams.is_waiting_for_process() || (self.handover.is_stalled() && !FAULT);",
         5000,
+    ),
+    fault(
+        "slow_clients_hold_up_a_stop",
+        "http/h2/mod.rs",
+        "let limit = self.server.config.close_timeout;",
+        "let limit = if FAULT { std::time::Duration::from_secs(1 << 20) } else { self.server.config.close_timeout };",
+        20_000,
     ),
     fault(
         "tls_keeps_what_is_not_flushed",

@@ -1,0 +1,50 @@
+//! Copies of the sources, in which lines are replaced.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Copies a file, or all that is in a folder. What is the same keeps its time.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else if fs::read(from).ok() != fs::read(to).ok() {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+/// Copies these folders of `native`, and has `members` of them make a workspace.
+pub(crate) fn workspace<'a>(
+    to: &Path,
+    folders: impl IntoIterator<Item = &'a str>,
+    members: impl IntoIterator<Item = &'a str>,
+) {
+    for name in folders {
+        let (from, to) = (
+            root().join("native").join(name),
+            to.join("native").join(name),
+        );
+        copy(&from, &to);
+    }
+    let whole = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let rest = whole.split_once("exclude = ").unwrap().1;
+    let members = members.into_iter().map(|name| format!("\"native/{name}\""));
+    let members = members.collect::<Vec<_>>().join(", ");
+    let head = format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\nexclude = ");
+    fs::write(to.join("Cargo.toml"), format!("{head}{rest}")).unwrap();
+    copy(&root().join("Cargo.lock"), &to.join("Cargo.lock"));
+}
+
+/// A text with another line in place of the only one that is like this.
+pub(crate) fn replaced(text: &str, name: &str, line: &str, with: &str) -> String {
+    let count = text.matches(line).count();
+    assert_eq!(count, 1, "{name}: its line is there so often");
+    text.replace(line, with)
+}
