@@ -1,4 +1,4 @@
-//! `sockeye-loom`: explores the checks. `sockeye-loom NAME [SITE]` one of them, with one site weakened; `--sites NAME` says which it has. SOCKEYE_LOOM_PREEMPTIONS: 2.
+//! `sockeye-loom`: explores the checks. `sockeye-loom NAME [SITE]` one of them, with one site weakened; `--sites NAME` says which it has; `--fault FAULT NAME` of a copy in which faults are planted (`tests/faults.rs`). SOCKEYE_LOOM_PREEMPTIONS: 2.
 
 // What goes wrong here is seen by who runs it.
 #![allow(clippy::panic)]
@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use sockeye_loom::checks::{CHECKS, Check};
-use sockeye_loom::{sites, weaken};
+use sockeye_loom::{plant, sites, weaken};
 
 fn find(name: &str) -> Check {
     let found = CHECKS.iter().find(|check| check.name == name);
@@ -34,11 +34,15 @@ fn main() {
             find(name).explore(preemptions());
             sites().iter().for_each(|site| println!("{site}"));
         }
+        ["--fault", fault, name] => {
+            plant(fault);
+            explore(find(name));
+        }
         [name] => explore(find(name)),
         [name, site] => {
             weaken(site);
             explore(find(name));
         }
-        _ => panic!("sockeye-loom [NAME [SITE]] | --sites NAME"),
+        _ => panic!("sockeye-loom [NAME [SITE]] | --sites NAME | --fault FAULT NAME"),
     }
 }

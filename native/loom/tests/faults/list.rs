@@ -1,0 +1,115 @@
+//! Faults of a line or two: where, what stands there, what stands there in the copy, and which check finds it.
+
+/// A planted fault.
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    /// Below `native`.
+    pub(crate) file: &'static str,
+    pub(crate) line: &'static str,
+    /// `FAULT` stands for whether it is planted.
+    pub(crate) with: &'static str,
+    pub(crate) check: &'static str,
+}
+
+const fn fault(
+    name: &'static str,
+    file: &'static str,
+    line: &'static str,
+    with: &'static str,
+    check: &'static str,
+) -> Fault {
+    Fault {
+        name,
+        file,
+        line,
+        with,
+        check,
+    }
+}
+
+pub(crate) const FAULTS: &[Fault] = &[
+    fault(
+        "told_once_and_never_again",
+        "nif/src/server/queue.rs",
+        "None => self.told.store(false, Ordering::SeqCst),",
+        "None => self.told.store(FAULT, Ordering::SeqCst),",
+        "an_owner_is_brought_all",
+    ),
+    fault(
+        "an_empty_inbox_is_not_armed",
+        "engine/src/vm/inbox.rs",
+        "                    filling.armed = arms && !filling.dead;\n                    left = Left::Nothing;\n                    break;",
+        "                    filling.armed = arms && !filling.dead && !FAULT;\n                    left = Left::Nothing;\n                    break;",
+        "a_large_event_keeps_nobody",
+    ),
+    fault(
+        "the_dead_process_is_told",
+        "nif/src/server/queue.rs",
+        "*lock(&self.process) = Some(process);",
+        "let mut known = lock(&self.process);\n        *known = known.take().filter(|_| FAULT).or(Some(process));\n        drop(known);",
+        "who_delivers_next_finds_what_is_left",
+    ),
+    fault(
+        "who_waits_for_the_socket_is_not_told",
+        "port/src/link.rs",
+        "if !self.write_some() {\n            self.blocked.notify_one();",
+        "if !self.write_some() && !FAULT {\n            self.blocked.notify_one();",
+        "what_is_said_is_written",
+    ),
+    fault(
+        "who_waits_for_room_is_not_told",
+        "port/src/link.rs",
+        "lock(&self.stalled).push(who);\n        self.blocked.notify_one();",
+        "lock(&self.stalled).push(who);\n        if !FAULT {\n            self.blocked.notify_one();\n        }",
+        "who_is_stalled_goes_on",
+    ),
+    fault(
+        "a_grant_that_came_too_late_stays",
+        "port/src/grants.rs",
+        "if !engine.watch(conn, Box::new(ended.clone())) {",
+        "if !engine.watch(conn, Box::new(ended.clone())) && !FAULT {",
+        "a_grant_ends_with_its_connection",
+    ),
+    fault(
+        "who_reads_pieces_is_not_woken",
+        "engine/src/vm/stream.rs",
+        "reader.into_iter().for_each(Waker::wake);\n        given",
+        "reader.into_iter().filter(|_| !FAULT).for_each(Waker::wake);\n        given",
+        "all_pieces_are_read",
+    ),
+    fault(
+        "who_gives_is_not_told_of_the_end",
+        "engine/src/vm/stream.rs",
+        "tell.into_iter().for_each(|tell| tell(false));",
+        "tell.into_iter().filter(|_| !FAULT).for_each(|tell| tell(false));",
+        "who_gives_hears_of_the_end_once",
+    ),
+    fault(
+        "a_forgotten_answer_has_no_end",
+        "engine/src/vm/stream.rs",
+        "all.into_values()\n            .for_each(|source| source.end(StreamEnd::Broken));",
+        "all.into_values()\n            .filter(|_| !FAULT)\n            .for_each(|source| source.end(StreamEnd::Broken));",
+        "a_forgotten_answer_is_broken_off",
+    ),
+    fault(
+        "a_stop_is_told_before_it_is_so",
+        "engine/src/server/mod.rs",
+        "self.stopping.store(true, Ordering::SeqCst);\n        self.stop_asked.notify_waiters();",
+        "if FAULT {\n            self.stop_asked.notify_waiters();\n        }\n        self.stopping.store(true, Ordering::SeqCst);\n        if !FAULT {\n            self.stop_asked.notify_waiters();\n        }",
+        "all_who_wait_hear_of_a_stop",
+    ),
+    fault(
+        "a_server_starts_in_an_engine_that_stops",
+        "engine/src/engine/mod.rs",
+        "let mut servers = self.servers_mut();\n        if self.stopping.load(Ordering::SeqCst) {",
+        "let mut servers = self.servers_mut();\n        if self.stopping.load(Ordering::SeqCst) && !FAULT {",
+        "no_server_outlives_a_stop",
+    ),
+    fault(
+        "who_stops_as_well_does_not_wait",
+        "engine/src/engine/mod.rs",
+        "let mut threads = lock(&self.threads);\n        while",
+        "let mut threads: Box<dyn std::ops::DerefMut<Target = Vec<Thread>>> = if FAULT {\n            Box::new(Box::new(std::mem::take(&mut *lock(&self.threads))))\n        } else {\n            Box::new(lock(&self.threads))\n        };\n        while",
+        "who_stops_as_well_waits_too",
+    ),
+];
