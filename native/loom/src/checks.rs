@@ -3,6 +3,7 @@
 mod delivery;
 mod link;
 mod questions;
+mod receiver;
 mod slots;
 mod stop;
 mod stream;
@@ -92,6 +93,12 @@ pub const CHECKS: &[Check] = &[
     check(
         "a_grant_ends_with_its_connection",
         link::a_grant_ends_with_its_connection,
+    ),
+    check("each_batch_is_sent", receiver::each_batch_is_sent),
+    check("a_batch_waits_for_room", receiver::a_batch_waits_for_room),
+    check(
+        "who_waits_for_rest_is_told_once",
+        receiver::who_waits_for_rest_is_told_once,
     ),
     check("all_pieces_are_read", stream::all_pieces_are_read),
     check(

@@ -36,14 +36,19 @@ mod vm;
 #[path = "../../engine/src/world/mod.rs"]
 mod world;
 
+mod batches;
 #[path = "../../port/src/grants.rs"]
 mod grants;
+#[path = "../../port/src/last.rs"]
+mod last;
 #[path = "../../port/src/link.rs"]
 mod link;
 #[path = "../../port/src/outgoing.rs"]
 mod outgoing;
 #[path = "../../port/src/packets.rs"]
 mod packets;
+#[path = "../../port/src/receiver.rs"]
+mod receiver;
 
 // Of `sockeye-nif`: what is beside it there is the standard library's.
 #[path = "../../nif/src/server/queue.rs"]

@@ -11,6 +11,11 @@ pub(crate) mod thread {
 
     pub(crate) use std::thread::yield_now;
 
+    /// Does it on another thread.
+    pub(crate) fn in_turn(job: impl FnOnce() + 'static) {
+        loom::thread::spawn(job);
+    }
+
     /// No time passes here: others go on.
     pub(crate) fn sleep(_time: std::time::Duration) {
         loom::thread::yield_now();

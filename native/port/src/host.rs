@@ -9,11 +9,12 @@ use sockeye_seam::settings::{EventFormat, Owner};
 use sockeye_seam::topic_changes::TopicChanges;
 use sockeye_seam::{Atom, Writer, calls, dialled, events};
 
+use crate::batches::{Batches, View};
 use crate::last::Last;
 use crate::link::Stalled;
 use crate::port::Port;
 use crate::processes::{VM, Watched};
-use crate::receiver::{Receiver, View};
+use crate::receiver::Receiver;
 use crate::world::collections::HashMap;
 
 /// Memory that the empty inbox of a plain process may hold on to, twice.
@@ -89,8 +90,8 @@ impl Host {
         let view = View::Plain(self.close_timeout);
         let engine = port.engine()?;
         let room = (self.room, KEEP);
-        let format = self.format.clone();
-        let receiver = Receiver::new((id, 0), view, room, format, &port.link, &engine);
+        let batches = Batches::new(view, self.format.clone());
+        let receiver = Receiver::new((id, 0), batches, room, &port.link, &engine);
         owners.insert(pid.into(), receiver.clone());
         drop(owners);
         let role = if self.batch {

@@ -8,6 +8,7 @@
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
 mod asker;
+mod batches;
 mod calls;
 #[cfg(not(sim))]
 mod descriptors;

@@ -1,56 +1,29 @@
 //! A process of the VM that gets events, and how they get there: in batches, of which it has acknowledged all but two.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
-use sockeye_engine::batch::Event;
-use sockeye_engine::inbox::{Left, Visit};
-use sockeye_engine::{ConnId, Engine, Inbox, Notifier};
-use sockeye_etf as etf;
-use sockeye_seam::calls::{Shape, push_head};
-use sockeye_seam::events::{self, Invalid};
-use sockeye_seam::settings::{EventFormat, KeyMode};
-use sockeye_seam::{Atom, Etf, Writer};
+use sockeye_engine::inbox::Left;
+use sockeye_engine::{Engine, Inbox, Notifier};
 
+use crate::batches::{Batches, Scratch};
 use crate::last::{Job, Last};
 use crate::link::{BATCH, Link, Stalled};
-use crate::world::{SCALE, thread};
+use crate::world::sync::{Mutex, MutexGuard};
+use crate::world::thread;
 
 /// Batches on their way that are not acknowledged.
 pub(crate) const CREDIT: u8 = 2;
-/// Bytes of payload in a batch of more than one event.
-pub(crate) const BATCH_BYTES: usize = 64 * 1024 / SCALE;
 /// Events of a batch, unless the process says otherwise.
 const FIRST_MAX: u16 = 64;
 /// It may say so many.
 pub(crate) const MOST: u16 = 256;
-/// Flags of a batch: there are more events behind it; a connection has opened or ended; the VM is to make keys of JSON
-/// atoms where it has these.
-const MORE: u8 = 1;
-const ENDS: u8 = 2;
-const KEYS: u8 = 4;
-/// JSON text that no shard reads, and not the link's thread: others wait behind it.
-const LONG_TEXT: usize = 64 * 1024 / SCALE;
-
-/// How it sees its events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum View {
-    Handler,
-    /// It is told of connections that need a process.
-    Acceptor,
-    /// A plain process: with the milliseconds that it has to answer before a connection ends.
-    Plain(u64),
-}
 
 pub(crate) struct Receiver {
     pub(crate) id: u64,
     /// Names its process where an order is kept for each.
     pub(crate) caller: u64,
     pub(crate) inbox: Arc<Inbox>,
-    format: Arc<EventFormat>,
-    /// [`KEYS`], or 0.
-    keys: u8,
-    view: View,
     link: Arc<Link>,
     engine: Weak<Engine>,
     state: Mutex<State>,
@@ -59,8 +32,7 @@ pub(crate) struct Receiver {
 struct State {
     credit: u8,
     max: u16,
-    /// Connections that sent something invalid: what else they sent is not wanted.
-    refused: Vec<ConnId>,
+    batches: Batches,
     /// What waits until nothing is left.
     resting: Vec<Job>,
     /// Nothing is acknowledged any more.
@@ -100,14 +72,7 @@ impl Notifier for Notice {
 thread_local! {
     /// Receivers that this turn of a shard has something for.
     static NOTICES: RefCell<Vec<Arc<Receiver>>> = const { RefCell::new(Vec::new()) };
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { heads: Vec::new(), terms: Vec::new() }) };
-}
-
-/// What a batch is written into: what stands in front of its terms, and they.
-#[derive(Default)]
-struct Scratch {
-    heads: Vec<u8>,
-    terms: Vec<u8>,
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
 }
 
 /// All receivers of a turn have been noted. Their answers come over a link, which is the shard's own: nothing wakes it for each.
@@ -136,9 +101,8 @@ fn pass(engine: &Engine, job: impl FnOnce() + Send + 'static) {
 impl Receiver {
     pub(crate) fn new(
         (id, caller): (u64, u64),
-        view: View,
+        batches: Batches,
         (room, keep): (usize, usize),
-        format: Arc<EventFormat>,
         link: &Arc<Link>,
         engine: &Arc<Engine>,
     ) -> Arc<Self> {
@@ -146,18 +110,12 @@ impl Receiver {
             id,
             caller,
             inbox: Inbox::new(room, keep, Box::new(Notice(receiver.clone()))),
-            keys: match &format.json {
-                Some(json) if matches!(json.keys, KeyMode::ExistingAtom) => KEYS,
-                _ => 0,
-            },
-            format,
-            view,
             link: link.clone(),
             engine: Arc::downgrade(engine),
             state: Mutex::new(State {
                 credit: CREDIT,
                 max: FIRST_MAX,
-                refused: Vec::new(),
+                batches,
                 resting: Vec::new(),
                 is_dead: false,
                 served: 0,
@@ -251,23 +209,18 @@ impl Receiver {
                 self.link.stall(self.clone());
                 break;
             }
-            scratch.heads.clear();
-            scratch.terms.clear();
-            let took = self.take(&mut state, &mut scratch, has_time, no_large);
+            let max = state.max;
+            let batches = &mut state.batches;
+            let took = batches.take(&self.inbox, max, &mut scratch, has_time, no_large);
             if took.events > 0 {
                 state.credit -= 1;
-                let id = self.id.to_be_bytes();
-                let more = u8::from(took.left == Left::More) * MORE;
-                let ends = u8::from(took.has_ends) * ENDS;
-                let flags = more | ends | self.keys;
-                let heads = (scratch.heads.len() as u32).to_be_bytes();
-                let parts = [&id[..], &[flags], &heads, &scratch.heads, &scratch.terms];
-                self.link.append_parts(BATCH, &parts);
+                let append = |parts: &[&[u8]]| self.link.append_parts(BATCH, parts);
+                scratch.section(self.id, took.flags(), append);
             }
             if let Some(engine) = self.engine.upgrade() {
                 engine.resume(&self.inbox, took.shards);
                 for (conn, why) in took.invalid {
-                    engine.close_after_answers(conn, 1007, &why.0);
+                    engine.close_after_answers(conn, 1007, &why);
                 }
             }
             if took.waits {
@@ -293,7 +246,7 @@ impl Receiver {
                 break;
             }
         }
-        if scratch.terms.capacity() <= 4 * BATCH_BYTES {
+        if scratch.is_small() {
             SCRATCH.set(scratch);
         }
         drop(state);
@@ -302,118 +255,6 @@ impl Receiver {
             self.pass_shards(served);
         }
     }
-
-    /// Writes a batch. With `no_large`, a large event waits.
-    fn take(&self, state: &mut State, out: &mut Scratch, has_time: bool, no_large: bool) -> Took {
-        out.terms.push(etf::VERSION);
-        let list = etf::open_list(&mut out.terms);
-        let mut took = Took {
-            events: 0,
-            has_ends: false,
-            left: Left::Nothing,
-            shards: 0,
-            waits: false,
-            is_long: false,
-            invalid: Vec::new(),
-        };
-        let mut bytes = 0;
-        let max = usize::from(state.max);
-        let (left, shards) = self.inbox.drain(usize::MAX, |conn, event, len| {
-            let is_json = matches!(event, Event::Text(_)) && self.format.json.is_some();
-            // An end has its question with it.
-            let more =
-                1 + usize::from(self.view == View::Handler && matches!(event, Event::Closed(_)));
-            let is_full = took.events as usize + more > max || bytes + len > BATCH_BYTES;
-            if is_full && took.events > 0 {
-                return Visit::Stop;
-            }
-            if len > BATCH_BYTES && no_large {
-                took.waits = true;
-                return Visit::Stop;
-            }
-            if is_json && len > LONG_TEXT && !has_time {
-                took.is_long = true;
-                return Visit::Stop;
-            }
-            bytes += len;
-            if self.write(state, &mut took, conn, event, out) {
-                took.events += 1;
-            }
-            if took.events as usize >= max || bytes >= BATCH_BYTES {
-                Visit::Last
-            } else {
-                Visit::Next
-            }
-        });
-        etf::close_list(&mut out.terms, list, took.events);
-        took.left = left;
-        took.shards = shards;
-        took
-    }
-
-    /// Writes a connection and its event; false if there is nothing to tell.
-    fn write(
-        &self,
-        state: &mut State,
-        took: &mut Took,
-        conn: ConnId,
-        event: Event<'_>,
-        out: &mut Scratch,
-    ) -> bool {
-        if state.covers(conn, &event) {
-            return false;
-        }
-        took.has_ends |= matches!(event, Event::Open(_) | Event::Closed(_));
-        let w = &mut Etf(&mut out.terms);
-        let mut shape = Shape::Whole;
-        match (self.view, event) {
-            (View::Plain(timeout), Event::Ending) => {
-                w.tuple(2);
-                w.atom(Atom::ending);
-                w.integer(timeout);
-            }
-            (View::Handler, Event::Closed(ended)) => {
-                // What is answered to earlier batches is not known here.
-                w.atom(Atom::ending);
-                push_head(&mut out.heads, conn, shape);
-                took.events += 1;
-                events::left(w, ended)
-            }
-            (View::Acceptor, Event::Closed(ended)) => events::left(w, ended),
-            (View::Acceptor, _) => {
-                w.tuple(2);
-                w.atom(Atom::open);
-                w.map(0);
-            }
-            (view, event) => match self.format.bare(w, event) {
-                Ok(bare) => shape = bare,
-                Err(why) => {
-                    state.refused.push(conn);
-                    if view != View::Handler {
-                        took.invalid.push((conn, why));
-                        return false;
-                    }
-                    events::refused(w, &why);
-                }
-            },
-        }
-        push_head(&mut out.heads, conn, shape);
-        true
-    }
-}
-
-struct Took {
-    events: u32,
-    /// A connection has opened or ended.
-    has_ends: bool,
-    left: Left,
-    shards: u64,
-    /// The next event is large, and there is no room for it now.
-    waits: bool,
-    /// The next event takes long.
-    is_long: bool,
-    /// For what connections of a plain process end.
-    invalid: Vec<(ConnId, Invalid)>,
 }
 
 impl State {
@@ -427,20 +268,5 @@ impl State {
         }
         self.is_passing = true;
         (Some(self.served), Vec::new())
-    }
-
-    /// Whether the event is of a connection that was refused. Its last event ends that.
-    fn covers(&mut self, conn: ConnId, event: &Event<'_>) -> bool {
-        let Some(place) = self.refused.iter().position(|known| *known == conn) else {
-            return false;
-        };
-        match event {
-            Event::Ending => false,
-            Event::Closed(..) => {
-                self.refused.swap_remove(place);
-                false
-            }
-            _ => true,
-        }
     }
 }

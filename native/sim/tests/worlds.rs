@@ -58,7 +58,13 @@ fn what_has_failed_does_not_fail_again() {
     );
     // What waited for the socket of a connection of HTTP/2 that was to end was cut off after a second, however steadily its client took it.
     let slow = (729, &[0, 1, 2, 3, 4][..], &[][..]);
-    for (seed, clients, without) in [rest, owner, slow] {
+    // Questions whose clients had gone stayed on a link that nobody read, and others came behind them.
+    let link = (
+        265,
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13][..],
+        &[][..],
+    );
+    for (seed, clients, without) in [rest, owner, slow, link] {
         let plan = Plan::new(seed).with_clients(clients);
         let plan = without
             .iter()

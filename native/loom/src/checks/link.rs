@@ -28,7 +28,7 @@ async fn sections(vm: &ReadHalf, mut is_last: impl FnMut(u8, &[u8]) -> bool) {
 }
 
 /// The thread of the link, which writes what others could not, and reads the VM's side until that is done.
-fn serve(link: &Link, vm: &ReadHalf, is_last: impl FnMut(u8, &[u8]) -> bool) {
+pub(super) fn serve(link: &Link, vm: &ReadHalf, is_last: impl FnMut(u8, &[u8]) -> bool) {
     let mut writing = std::pin::pin!(link.write_on());
     let mut reading = std::pin::pin!(sections(vm, is_last));
     block_on(std::future::poll_fn(|cx| {

@@ -112,4 +112,25 @@ pub(crate) const FAULTS: &[Fault] = &[
         "let mut threads: Box<dyn std::ops::DerefMut<Target = Vec<Thread>>> = if FAULT {\n            Box::new(Box::new(std::mem::take(&mut *lock(&self.threads))))\n        } else {\n            Box::new(lock(&self.threads))\n        };\n        while",
         "who_stops_as_well_waits_too",
     ),
+    fault(
+        "an_acknowledgement_sends_nothing",
+        "port/src/receiver.rs",
+        "if state.has_more || !state.resting.is_empty() {",
+        "if (state.has_more && !FAULT) || !state.resting.is_empty() {",
+        "each_batch_is_sent",
+    ),
+    fault(
+        "a_receiver_stays_stalled",
+        "port/src/receiver.rs",
+        "self.state().is_stalled = false;\n        self.pump();",
+        "self.state().is_stalled = FAULT;\n        self.pump();",
+        "a_batch_waits_for_room",
+    ),
+    fault(
+        "shards_are_asked_for_ever",
+        "port/src/receiver.rs",
+        "            state.is_passing = false;\n",
+        "            state.is_passing = FAULT;\n",
+        "who_waits_for_rest_is_told_once",
+    ),
 ];

@@ -15,9 +15,10 @@ use sockeye_seam::{Atom, EtfTerm, Reader, Writer, events};
 
 use super::Call;
 use crate::asker::error;
+use crate::batches::{Batches, View};
 use crate::port::{self, reason};
 use crate::processes::Watched;
-use crate::receiver::{Receiver, View};
+use crate::receiver::Receiver;
 
 /// Memory that the empty inbox of a process for many connections may hold on to.
 const KEEP: usize = 256 * 1024;
@@ -48,8 +49,8 @@ impl Call<'_> {
             false => (Atom::handler, View::Handler),
         };
         let who = (id, port::caller(self.caller));
-        let format = host.format.clone();
-        let receiver = Receiver::new(who, view, room, format, &self.port.link, &engine);
+        let batches = Batches::new(view, host.format.clone());
+        let receiver = Receiver::new(who, batches, room, &self.port.link, &engine);
         let watched = Watched::Receiver(receiver.clone(), server.clone());
         let caller = self.caller;
         self.port

@@ -238,14 +238,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         "port: host.rs",
         "if is_full || no_large {",
         "if !FAULT && (is_full || no_large) {",
-        20_000,
+        2000,
     ),
     fault(
         "owners_are_not_asked_for_again",
         "port: host.rs",
         "            engine.ask_for_owners(&server);",
         "            if !FAULT { engine.ask_for_owners(&server); }",
-        20_000,
+        30_000,
     ),
     fault(
         "blocked_link_is_not_awaited",
