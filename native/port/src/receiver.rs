@@ -163,6 +163,8 @@ impl Receiver {
         }
         state.resting.push(Box::new(job));
         self.send(state, false);
+        // What a shard brings while another thread looks is that one's to send: nobody else has been told of it.
+        self.link.flush();
     }
 
     /// The process is dead: it acknowledges nothing more.

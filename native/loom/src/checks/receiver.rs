@@ -5,11 +5,10 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::link::serve;
-use super::{Plain, PlainOrdering, conn, engine};
+use super::{Plain, PlainOrdering, bring, engine};
 use crate::batches::Batches;
 use crate::link::{BATCH, FULL, Link, MESSAGE};
-use crate::receiver::Receiver;
-use crate::vm::inbox::Pushed;
+use crate::receiver::{Receiver, after_notices};
 use crate::world::net::{ReadHalf, socket};
 
 /// A receiver whose batches have an event each, and its link, with room for so many bytes.
@@ -22,21 +21,13 @@ fn receiver(room: usize) -> (Arc<Receiver>, Arc<Link>, ReadHalf) {
     (receiver, link, vm)
 }
 
-/// A shard brings so many events, each in a turn of its own.
-fn shard(receiver: &Arc<Receiver>, link: &Arc<Link>, events: usize) -> thread::JoinHandle<()> {
-    let (receiver, link) = (receiver.clone(), link.clone());
+/// A shard brings so many events, each in a turn of its own. Threads of loom share what a thread has for itself: no other one tells.
+fn shard(receiver: &Arc<Receiver>, events: usize) -> thread::JoinHandle<()> {
+    let receiver = receiver.clone();
     thread::spawn(move || {
         for _ in 0..events {
-            let mut filler = receiver.inbox.fill();
-            assert_eq!(
-                filler.event(|batch| batch.push_passive(conn())),
-                Pushed::Done
-            );
-            // As `after_notices`.
-            if filler.finish() {
-                receiver.pump();
-                link.flush();
-            }
+            bring(&receiver.inbox);
+            after_notices();
         }
     })
 }
@@ -44,7 +35,7 @@ fn shard(receiver: &Arc<Receiver>, link: &Arc<Link>, events: usize) -> thread::J
 /// The VM acknowledges each batch, of which there are more than it may have at a time.
 pub(super) fn each_batch_is_sent() {
     let (receiver, link, vm) = receiver(usize::MAX / 2);
-    let shard = shard(&receiver, &link, 3);
+    let shard = shard(&receiver, 3);
     let mut batches = 0;
     serve(&link, &vm, |kind, _| {
         assert_eq!(kind, BATCH);
@@ -65,7 +56,7 @@ pub(super) fn a_batch_waits_for_room() {
         link.append(MESSAGE, |out| out.extend_from_slice(&[1; FULL / 2]));
     }
     link.flush();
-    let shard = shard(&receiver, &link, 1);
+    let shard = shard(&receiver, 1);
     serve(&link, &vm, |kind, _| kind == BATCH);
     shard.join().unwrap();
 }
@@ -74,7 +65,7 @@ pub(super) fn a_batch_waits_for_room() {
 pub(super) fn who_waits_for_rest_is_told_once() {
     let (receiver, link, vm) = receiver(usize::MAX / 2);
     let told = Arc::new(Plain::new(0));
-    let shard = shard(&receiver, &link, 1);
+    let shard = shard(&receiver, 1);
     let (theirs, counts) = (receiver.clone(), told.clone());
     let waits = thread::spawn(move || {
         theirs.when_at_rest(move || {

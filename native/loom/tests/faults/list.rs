@@ -133,4 +133,11 @@ pub(crate) const FAULTS: &[Fault] = &[
         "            state.is_passing = FAULT;\n",
         "who_waits_for_rest_is_told_once",
     ),
+    fault(
+        "who_looks_for_rest_keeps_what_it_took",
+        "port/src/receiver.rs",
+        "nobody else has been told of it.\n        self.link.flush();",
+        "nobody else has been told of it.\n        if !FAULT {\n            self.link.flush();\n        }",
+        "who_waits_for_rest_is_told_once",
+    ),
 ];

@@ -77,7 +77,6 @@ impl Call<'_> {
         receiver
             .ok_or(BadArg)?
             .when_at_rest(move || asker.ok_last());
-        self.port.link.flush();
         Ok(())
     }
 
