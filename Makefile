@@ -103,6 +103,8 @@ lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path native/fuzz/Cargo.toml --check
 	cargo clippy --locked --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target} --all-targets -- -D warnings
+	cargo fmt --manifest-path test/mutants/Cargo.toml --check
+	cargo clippy --locked --manifest-path test/mutants/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}/mutants/tool -- -D warnings
 	rebar3 as test compile
 	rebar3 xref
 	rebar3 dialyzer
@@ -137,7 +139,7 @@ differential: ## TEXTS (200000) of JSON beside Jansson and sonic-rs, REQUESTS (3
 	@.ci/setup test differential
 	test/differential/run $(or $(TEXTS),200000) $(or $(REQUESTS),3000) $(SEED)
 
-mutants: ## small changes to CRATES (protocol json) which the crate's own tests must find (hours); SHARD=k/n for some, FILES="utf8.rs" within one crate
+mutants: ## small changes to CRATES (protocol json) which the crate's own tests must find (minutes; engine: hours); SHARD=k/n for some, FILES="utf8.rs" within one crate
 	@.ci/setup build
 	@for crate in $(or $(CRATES),protocol json); do test/mutants/run $$crate $(FILES) || exit 1; done
 

@@ -157,6 +157,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "to compress 400 KB takes a quarter of an hour there")]
     fn a_large_message_leaves_no_large_buffer() {
         let tuning = Tuning {
             threshold: 0,

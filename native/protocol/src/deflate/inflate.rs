@@ -135,7 +135,7 @@ impl Output<'_> {
             if self.len == self.buffer.len() {
                 // One byte more than may be tells that there is more.
                 let room = self.buffer.len().saturating_mul(2).max(FIRST);
-                let room = room.min(self.limit.saturating_add(1)).max(self.len + 1);
+                let room = room.min(self.limit.saturating_add(1));
                 self.buffer.resize(room, 0);
             }
             let place = self.buffer.get_mut(self.len..).unwrap_or_default();

@@ -218,7 +218,7 @@ mod tests {
             ),
             (
                 "Transfer-Encoding: ,chunked,",
-                b"a;x=\"\xe4;\"\r\n0123456789\r\n0 ;y\r\nX:\r\nY: z\r\n\r\n",
+                b"a;x=\"\xe4;\"\r\n0123456789\r\n0 ;y\r\nX:\r\nY: z\r\nExpires: never\r\n\r\n",
                 b"0123456789",
             ),
         ] {
@@ -307,6 +307,10 @@ mod tests {
             let trailer = format!("0\r\nx:{}\r\n", "y".repeat(count));
             let got = read(chunked(), &[trailer.as_bytes()]);
             assert_eq!(got.is_ok(), allowed, "trailer of {count}");
+            // The first byte of a name is not counted, since trailers are.
+            let trailer = format!("0\r\nx{}:\r\n", "y".repeat(count));
+            let got = read(chunked(), &[trailer.as_bytes()]);
+            assert_eq!(got.is_ok(), allowed, "name of {count} more");
         }
         for (count, allowed) in [(2, true), (3, true), (4, false)] {
             let trailers = format!("0\r\n{}", "x:\r\n".repeat(count));

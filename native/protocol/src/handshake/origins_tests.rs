@@ -265,6 +265,8 @@ fn what_is_no_rule_is_named() {
         "https://[::1",
         "https://[::zz]",
         "https://[1.2.3.4]",
+        "https://[::1]x",
+        "https://[::1]443",
         "https://[fe80::1%25eth0]",
         "https://bücher.example",
         "https:a.example",

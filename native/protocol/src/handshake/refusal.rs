@@ -177,6 +177,33 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
+    /// What speaks of content stands where there may be some, and what the caller says of it stands once.
+    #[test]
+    fn answers_with_and_without_content() {
+        let none = "content-length: 0\r\n";
+        let plain = "content-length: 2\r\ncontent-type: text/plain; charset=utf-8\r\n";
+        let own = "content-length: 2\r\ncontent-type: text/html\r\n";
+        for (status, header, told, content) in [
+            (204, None, "", ""),
+            (304, None, "", ""),
+            (304, Some("text/html"), "content-type: text/html\r\n", ""),
+            (205, None, none, ""),
+            (200, None, plain, "ok"),
+            (404, Some("text/html"), own, "ok"),
+        ] {
+            let mut refusal = Refusal::new(status, "ok");
+            if let Some(value) = header {
+                refusal = refusal.with_header("Content-Type", value);
+            }
+            let answer = String::from_utf8(refusal.response()).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let (_, fields) = head.split_once("\r\n").unwrap();
+            let want = format!("connection: close\r\n{told}");
+            let fields = format!("{fields}\r\n").to_lowercase();
+            assert_eq!((fields, body), (want, content), "{status} {header:?}");
+        }
+    }
+
     #[test]
     fn statuses_have_phrases_of_their_own() {
         let known = [

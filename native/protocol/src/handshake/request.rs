@@ -42,7 +42,6 @@ impl Request {
     /// (`CONNECT`, or a body in an unknown coding) or 505 (HTTP version).
     pub fn parse(bytes: &[u8], limits: &HeadLimits) -> Result<Option<(Request, usize)>, Refusal> {
         let ahead = match bytes {
-            [b'\r'] => return Ok(None),
             [b'\r', b'\n', ..] => 2,
             _ => 0,
         };

@@ -217,6 +217,41 @@ mod tests {
         }
     }
 
+    /// With a name of the table: kept, not kept, and never kept. Only the first has more bits for the index.
+    #[test]
+    fn fields_with_a_known_name() {
+        let mut decoder = Decoder::default();
+        for block in [&b"\x58\x01a"[..], b"\x0f\x09\x01a", b"\x1f\x09\x01a"] {
+            let found = fields(&mut decoder, block, 100);
+            assert_eq!(found.as_deref(), Ok("cache-control=a;"), "{block:x?}");
+        }
+        // One of them is in the table.
+        assert!(fields(&mut decoder, b"\xbe", 100).is_ok());
+        assert!(fields(&mut decoder, b"\xbf", 100).is_err());
+    }
+
+    /// Some encoders write integers longer than they need be. Four bytes behind the first are read, five are not.
+    #[test]
+    fn integers_in_more_bytes_than_they_need() {
+        for (block, read) in [
+            (&b"\xff\x80\x00"[..], false),
+            (b"\x00\x01x\x7f\x80\x80\x00", true),
+            (b"\x00\x01x\x7f\x80\x80\x80\x00", true),
+            (b"\x00\x01x\x7f\x80\x80\x80\x80\x00", false),
+        ] {
+            let block = [block, &[b'v'; 127]].concat();
+            let found = fields(&mut Decoder::default(), &block, 1000);
+            assert_eq!(found.is_ok(), read, "{block:x?}");
+        }
+    }
+
+    /// What is too large says so, whatever comes behind it.
+    #[test]
+    fn a_long_name_is_too_large_before_its_value_is_read() {
+        let found = fields(&mut Decoder::default(), b"\x00\x05names", 4);
+        assert_eq!(found, Err(HpackError::TooLarge));
+    }
+
     #[test]
     fn bytes_that_may_not_stand_in_a_field_do_not_disturb_the_table() {
         let mut decoder = Decoder::default();
@@ -270,6 +305,19 @@ mod tests {
         assert!(fields(&mut decoder, b"\x82\x20", 100).is_err());
     }
 
+    /// As often as a field comes, the table has room for 120 of this size.
+    #[test]
+    fn the_oldest_fields_are_forgotten() {
+        let mut decoder = Decoder::default();
+        for count in 1..=400 {
+            assert!(fields(&mut decoder, b"\x40\x01x\x01y", 100).is_ok());
+            // Of the newest on, which is 62: the last of 120, and one beyond.
+            let last = fields(&mut decoder, b"\xff\x36", 100);
+            assert_eq!(last.is_ok(), count >= 120, "{count}");
+            assert!(fields(&mut decoder, b"\xff\x37", 100).is_err(), "{count}");
+        }
+    }
+
     #[test]
     fn what_breaks_the_rules() {
         for block in [
@@ -285,6 +333,7 @@ mod tests {
             // The end of the Huffman code, padding of a byte, and padding of zeros.
             b"\x00\x84\xff\xff\xff\xff\x00",
             b"\x00\x82\x1f\xff\x00",
+            b"\x00\x82\xf8\xff\x00",
             b"\x00\x81\x18\x00",
         ] {
             let found = fields(&mut Decoder::default(), block, 10_000);

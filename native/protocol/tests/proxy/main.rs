@@ -135,6 +135,10 @@ fn binary_headers() {
             binary(0x20, 0x11, &block(four[0], four[1])),
             ProxyHeader::Local,
         ),
+        (
+            binary(0x20, 0x21, &block(six[0], six[1])),
+            ProxyHeader::Local,
+        ),
         (binary(0x21, 0x00, &[1, 2, 3]), ProxyHeader::Local),
         (
             binary(0x21, 0x12, &block(four[0], four[1])),
@@ -211,6 +215,23 @@ fn prefixes() {
     assert!(!none.add("1.2.3.4".parse().unwrap(), 33));
     assert!(!none.add("::".parse().unwrap(), 129));
     assert!(none.is_empty());
+    assert!(!trusted.is_empty());
+}
+
+/// An IPv4 address in the clothes of an IPv6 address has 96 bits before it; a plain one has not.
+#[test]
+fn prefixes_of_addresses_of_both_kinds() {
+    let mut networks = Networks::new();
+    let mut add = |address: &str, prefix| networks.add(address.parse().unwrap(), prefix);
+    for prefix in [33, 96, 104, 128] {
+        assert!(!add("10.0.0.0", prefix), "{prefix}");
+    }
+    // All networks that are wider than all of IPv4.
+    assert!(add("::ffff:10.0.0.0", 95) && add("::ffff:10.0.0.0", 0));
+    assert!(!add("::ffff:10.0.0.0", 129));
+    assert!(!networks.contains("10.0.0.1".parse().unwrap()));
+    assert!(networks.add("::ffff:10.0.0.0".parse().unwrap(), 96));
+    assert!(networks.contains("192.168.0.1".parse().unwrap()));
 }
 
 #[test]

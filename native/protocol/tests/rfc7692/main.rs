@@ -5,4 +5,5 @@
 mod messages;
 mod negotiation;
 mod properties;
+mod sizes;
 mod support;

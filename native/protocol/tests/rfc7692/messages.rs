@@ -2,13 +2,9 @@
 
 use sockeye_protocol::deflate::{Codecs, Policy};
 use sockeye_protocol::frame::{self, Opcode};
-use sockeye_protocol::{Kind, Limits, Role};
+use sockeye_protocol::{Kind, Limits, Payload, Role, Sink};
 
 use crate::support::*;
-
-fn client(takeover: bool) -> End {
-    End::new(Role::Client, policy(takeover, takeover, (15, 15)))
-}
 
 fn hello() -> Message {
     (Kind::Text, b"Hello".to_vec())
@@ -115,42 +111,6 @@ fn what_is_not_sent_is_not_referred_to() {
     }
 }
 
-#[test]
-fn the_threshold() {
-    for takeover in [false, true] {
-        let mut policy = policy(takeover, takeover, (15, 15));
-        policy.tuning.threshold = 100;
-        let mut server = End::new(Role::Server, policy);
-        for (len, want) in [(0, false), (99, false), (100, true), (101, true)] {
-            let (wire, compressed) = server.send(Kind::Text, &prose(len));
-            assert_eq!(compressed, want, "{len}");
-            assert_eq!(wire[0], if want { 0xc1 } else { 0x81 });
-        }
-    }
-}
-
-#[test]
-fn the_limit_at_less_equal_and_more() {
-    for takeover in [false, true] {
-        for payload in [prose(20_000), noise(20_000), vec![0; 20_000]] {
-            for cut in [1, 7, 1000, 50_000] {
-                for (limit, want) in [(19_999, Some(1009)), (20_000, None), (20_001, None)] {
-                    let mut server = End::new(Role::Server, policy(takeover, takeover, (15, 15)));
-                    let (wire, _) = server.send(Kind::Binary, &payload);
-                    let mut end = client(takeover);
-                    end.limits = Limits::default().max_message_size(limit);
-                    let mut got = None;
-                    for piece in wire.chunks(cut) {
-                        got = got.or(code(end.receive(piece)));
-                    }
-                    assert_eq!(got, want, "{limit}");
-                    assert_eq!(end.seen.0.len(), usize::from(want.is_none()));
-                }
-            }
-        }
-    }
-}
-
 /// Bytes that grow a thousand times, and stop.
 fn bomb(len: usize) -> Vec<u8> {
     let mut server = End::new(Role::Server, policy(false, false, (15, 15)));
@@ -201,6 +161,49 @@ fn a_frame_limit_of_its_own_counts_what_travels() {
         end.limits = Limits::default().max_frame_size(wire.len() - 2 - more);
         assert_eq!(code(end.receive(&wire)), want);
     }
+}
+
+/// What is behind a message that was inflated waits where the sink is full, and only there.
+#[test]
+fn a_full_sink_is_asked_behind_each_message() {
+    struct Full(usize, usize);
+    impl Sink for Full {
+        fn message(&mut self, _: Kind, _: Payload<'_>) {
+            self.0 += 1;
+        }
+        fn is_full(&self) -> bool {
+            self.0 >= self.1
+        }
+    }
+    let mut server = End::new(Role::Server, policy(false, false, (15, 15)));
+    let wires: Vec<_> = (1..=3)
+        .map(|n| server.send(Kind::Text, &prose(n * 200)).0)
+        .collect();
+    for (most, taken) in [(1, 1), (2, 2), (3, 3), (4, 3)] {
+        let End {
+            mut session,
+            limits,
+            mut codecs,
+            mut out,
+            ..
+        } = client(false);
+        let mut sink = Full(0, most);
+        let mut all = wires.concat();
+        let (_, left) = session.receive_some(&mut all, &limits, &mut codecs, &mut out, &mut sink);
+        assert_eq!(sink.0, taken, "{most}");
+        assert_eq!(left, wires[taken..].concat().len(), "{most}");
+    }
+    // Who takes all is not asked.
+    let mut session = client(false);
+    let mut sink = Full(0, 0);
+    session.session.receive_with(
+        &mut wires.concat(),
+        &session.limits,
+        &mut session.codecs,
+        &mut session.out,
+        &mut sink,
+    );
+    assert_eq!(sink.0, 3);
 }
 
 /// No compressor makes it, but others take it: a compressed message in which nothing has come.
@@ -328,6 +331,8 @@ fn nothing_stays_with_a_session_that_keeps_no_window() {
     let mut server = End::new(Role::Server, Policy::default());
     let mut client = End::new(Role::Client, Policy::default());
     assert!(!server.session.keeps_window());
+    let keeping = End::new(Role::Server, policy(true, false, (15, 15)));
+    assert!(keeping.session.keeps_window());
     let (wire, _) = server.send(Kind::Text, &prose(5000));
     for piece in wire.chunks(11) {
         client.receive(piece);
@@ -354,6 +359,7 @@ fn frames_of_others_are_compressed_where_they_lie() {
     assert_eq!(again, wire);
     for (op, fin, payload) in [
         (Opcode::Text, true, prose(63)),
+        (Opcode::Text, true, Vec::new()),
         (Opcode::Binary, true, noise(1000)),
         (Opcode::Ping, true, vec![0; 100]),
         (Opcode::Text, false, prose(1000)),
@@ -365,6 +371,12 @@ fn frames_of_others_are_compressed_where_they_lie() {
         assert!(!codecs.compress_frame(&mut wire, 0, &tuning, 15));
         assert_eq!(wire, before);
     }
+    // As small as may be.
+    let mut smallest = Vec::new();
+    frame::write(&mut smallest, Opcode::Text, &prose(64), None);
+    frame::write(&mut smallest, Opcode::Text, &[b'a'; 64], None);
+    let start = smallest.len() / 2;
+    assert!(codecs.compress_frame(&mut smallest, start, &tuning, 15));
     // Many frames, for a connection that keeps its window.
     let mut frames = plain[6..].to_vec();
     frame::write(&mut frames, Opcode::Ping, b"between", None);
@@ -388,6 +400,19 @@ fn frames_of_others_are_compressed_where_they_lie() {
             (Kind::Binary, prose(300))
         ]
     );
+}
+
+/// What is cut off the end of a message would make a whole last block of these.
+#[test]
+fn the_end_that_does_not_travel_ends_no_block_that_did() {
+    for takeover in [false, true] {
+        for payload in [&b"\x01"[..], b"\x00\x05\x00\xfa\xffHello\x01"] {
+            let mut end = client(takeover);
+            let progress = end.receive(&raw(0xc2, payload));
+            assert_eq!(code(progress), Some(1007), "{payload:x?}");
+            assert!(end.seen.0.is_empty());
+        }
+    }
 }
 
 /// Each costs a window to set up, for two bytes.

@@ -102,6 +102,9 @@ fn the_first_good_offer_is_taken() {
         &[
             "foo; bar=\"\\\", permessage-deflate\", permessage-deflate; server_max_window_bits=\"1\\0\"",
         ],
+        &[
+            "foo; bar=\"a, permessage-deflate; server_max_window_bits=9, b\", permessage-deflate; server_max_window_bits=10",
+        ],
         &["permessage-deflate; server_max_window_bits=10, permessage-deflate"],
         &[",, ,permessage-deflate;server_max_window_bits=10"],
     ] {
@@ -181,6 +184,24 @@ fn an_answer_must_fit_the_offer() {
     assert!(good.server_takeover && good.client_takeover);
     let params: Params = check(FRESH, &fresh).unwrap().unwrap();
     assert!(!params.server_takeover && !params.client_takeover);
+    // Each side keeps its window where both want it.
+    for (wanted, answer, kept) in [
+        ((true, true), FRESH, (false, false)),
+        (
+            (true, true),
+            "permessage-deflate; server_no_context_takeover",
+            (false, true),
+        ),
+        ((true, false), "permessage-deflate", (true, false)),
+    ] {
+        let policy = policy(wanted.0, wanted.1, (15, 15));
+        let params = check(answer, &policy).unwrap().unwrap();
+        assert_eq!(
+            (params.server_takeover, params.client_takeover),
+            kept,
+            "{answer}"
+        );
+    }
     for (answer, policy) in [
         ("permessage-bzip2", &wants),
         ("permessage-deflate, permessage-deflate", &fresh),
@@ -208,6 +229,31 @@ fn an_answer_must_fit_the_offer() {
         ("permessage-deflate; server_max_window_bits=7", &wants),
     ] {
         assert!(check(answer, policy).is_err(), "{answer}");
+    }
+}
+
+/// A window is named where it is smaller than the largest; that one is known for the client always says that a server may
+/// choose.
+#[test]
+fn what_a_client_offers() {
+    for (takeover, bits, want) in [
+        (
+            (true, true),
+            (15, 15),
+            "permessage-deflate; client_max_window_bits",
+        ),
+        (
+            (false, true),
+            (15, 14),
+            "permessage-deflate; server_no_context_takeover; client_max_window_bits=14",
+        ),
+        (
+            (true, false),
+            (14, 15),
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=14; client_max_window_bits",
+        ),
+    ] {
+        assert_eq!(offer(&policy(takeover.0, takeover.1, bits)), want);
     }
 }
 

@@ -71,6 +71,11 @@ impl End {
     }
 }
 
+/// A client of a server that compresses all.
+pub(crate) fn client(takeover: bool) -> End {
+    End::new(Role::Client, policy(takeover, takeover, (15, 15)))
+}
+
 /// The code with which a receiver of these bytes closes; `None`: it does not.
 pub(crate) fn code(progress: Progress) -> Option<u16> {
     match progress {

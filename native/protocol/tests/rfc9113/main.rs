@@ -109,6 +109,13 @@ fn a_request_is_one_of_http_1_1() {
     else {
         panic!("no WebSocket");
     };
+    // Only a header named host is left out where it says what is known.
+    let same: [(&str, &[u8]); 2] = [("host", b"a.example"), ("x-host", b"a.example")];
+    let RequestHead::Request { request, .. } = read(&[&GET[..], &same].concat()) else {
+        panic!("no request");
+    };
+    assert_eq!(request.header("x-host"), Some(&b"a.example"[..]));
+    assert_eq!(request.headers().count("host"), 1);
 }
 
 #[test]

@@ -102,6 +102,14 @@ fn old_drafts_are_told_of_the_rfc() {
             "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00",
         ],
     );
+    let one_key = |line| head(GET, &["Sec-WebSocket-Key", "Upgrade"], &[line]);
+    for bytes in [
+        one_key("Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5"),
+        one_key("Sec-WebSocket-Key2: 12998 5 Y3 1  .P00"),
+    ] {
+        let body = upgrade(&bytes).unwrap_err().body;
+        assert!(String::from_utf8(body).unwrap().contains("draft 76"));
+    }
     let draft_75 = head(GET, &["Sec-WebSocket"], &[]);
     let version_8 = head(
         GET,

@@ -1,0 +1,184 @@
+//! Builds a crate's tests.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Result;
+use crate::list::Mutant;
+use crate::render;
+use crate::sites;
+
+pub struct Crate<'a> {
+    pub name: String,
+    pub tree: &'a Path,
+    pub source: String,
+}
+
+/// What was built.
+pub struct Built {
+    pub programs: Vec<String>,
+    /// Changes that are to be built alone.
+    pub alone: HashSet<usize>,
+    /// Those that do not compile.
+    pub unviable: HashSet<usize>,
+}
+
+/// Builds the tests with all changes that can be built so.
+pub fn with_all(
+    krate: &Crate<'_>,
+    sources: &HashMap<String, String>,
+    mutants: &[Mutant],
+    out: &Path,
+) -> Result<Built> {
+    let found: HashMap<&String, Vec<sites::Site>> = sources
+        .iter()
+        .map(|(path, source)| (path, sites::find(source, mutants, path)))
+        .collect();
+    let sited: HashSet<usize> = found
+        .values()
+        .flatten()
+        .flat_map(|site| site.mutants.iter().copied())
+        .collect();
+    let mut left_out: HashSet<usize> = (0..mutants.len())
+        .filter(|index| !sited.contains(index))
+        .collect();
+    eprintln!(
+        "mutants: {} of {}, {} have no place",
+        mutants.len(),
+        krate.name,
+        left_out.len()
+    );
+    // Of a value that an opaque type can not be the compiler says nothing where the value stands.
+    left_out.extend(
+        (0..mutants.len()).filter(|&index| mutants[index].replacement.starts_with("::std::iter::")),
+    );
+    // What an earlier run has found out, which was not whole.
+    let kept = out.join("left-out");
+    let known = fs::read_to_string(&kept).unwrap_or_default();
+    let known: HashSet<&str> = known.lines().collect();
+    left_out
+        .extend((0..mutants.len()).filter(|&index| known.contains(mutants[index].place.as_str())));
+    let mut unviable = HashSet::new();
+    loop {
+        let places: Vec<&str> = left_out
+            .iter()
+            .map(|&index| mutants[index].place.as_str())
+            .collect();
+        fs::write(&kept, places.join("\n"))?;
+        let mut rendered = HashMap::new();
+        for (path, source) in sources {
+            let mut text = render::file(source, &found[path], mutants, &left_out);
+            if *path == format!("{}/lib.rs", krate.source) {
+                let after = render::ROOT_AFTER.replace("COUNT", &mutants.len().to_string());
+                text = format!("{}{text}{after}", render::ROOT_BEFORE);
+            }
+            fs::write(krate.tree.join(path), &text)?;
+            rendered.insert(path.clone(), text);
+        }
+        // What does not compile says so sooner without the tests beside the crate.
+        let (mut programs, mut errors) = cargo(krate, &["--lib"])?;
+        if errors.is_empty() {
+            (programs, errors) = cargo(krate, &["--lib", "--tests"])?;
+        }
+        if errors.is_empty() {
+            let alone = left_out.difference(&unviable).copied().collect();
+            return Ok(Built {
+                programs,
+                alone,
+                unviable,
+            });
+        }
+        let before = left_out.len();
+        // Where none of them is at fault by itself: the type of a function that is what its body makes of it.
+        let mut suspects = Vec::new();
+        for error in &errors {
+            for span in error["spans"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|span| span["is_primary"] == true)
+            {
+                let path = span["file_name"].as_str().unwrap_or_default();
+                let at = span["byte_start"].as_u64().unwrap_or(0) as usize;
+                let text = rendered
+                    .iter()
+                    .find(|(known, _)| path.ends_with(known.as_str()))
+                    .map(|(_, text)| text);
+                let found = text.and_then(|text| render::change_at(text, at));
+                left_out.extend(found);
+                // A value that the function can not return, whatever stands around it.
+                let of_type = ["E0277", "E0308", "E0599"]
+                    .iter()
+                    .any(|code| error["code"]["code"] == *code);
+                unviable
+                    .extend(found.filter(|&index| of_type && mutants[index].genre == "FnValue"));
+                suspects.extend(
+                    text.into_iter()
+                        .flat_map(|text| render::changes_before(text, at, mutants)),
+                );
+                // Of a match it is said at its head that an arm is missed.
+                let of_arms = error["code"]["code"] == "E0004";
+                suspects.extend(
+                    text.into_iter()
+                        .filter(|_| of_arms)
+                        .flat_map(|text| render::arms_behind(text, at)),
+                );
+            }
+        }
+        if left_out.len() == before {
+            left_out.extend(suspects);
+        }
+        eprintln!("mutants: {} more are left out", left_out.len() - before);
+        if left_out.len() == before {
+            let first: Vec<_> = errors
+                .iter()
+                .filter_map(|error| error["rendered"].as_str())
+                .take(5)
+                .collect();
+            return Err(format!("{} does not compile:\n{}", krate.name, first.join("\n")).into());
+        }
+    }
+}
+
+/// Builds the tests with the one change that is in the tree; no programs if it does not compile.
+pub fn alone(krate: &Crate<'_>) -> Result<Option<Vec<String>>> {
+    let (programs, errors) = cargo(krate, &["--lib", "--tests"])?;
+    Ok(errors.is_empty().then_some(programs))
+}
+
+fn cargo(krate: &Crate<'_>, targets: &[&str]) -> Result<(Vec<String>, Vec<Value>)> {
+    let output = Command::new("cargo")
+        .args([
+            "test",
+            "--no-run",
+            "--locked",
+            "--message-format=json",
+            "-p",
+            &krate.name,
+        ])
+        .args(targets)
+        .current_dir(krate.tree)
+        .env("RUSTC_BOOTSTRAP", krate.name.replace('-', "_"))
+        .env("RUSTFLAGS", "--cap-lints allow")
+        .output()?;
+    let mut programs = Vec::new();
+    let mut errors = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(value) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        if value["reason"] == "compiler-artifact" && value["profile"]["test"] == true {
+            programs.extend(value["executable"].as_str().map(str::to_string));
+        } else if value["reason"] == "compiler-message" && value["message"]["level"] == "error" {
+            errors.push(value["message"].clone());
+        }
+    }
+    if !output.status.success() && errors.is_empty() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok((programs, errors))
+}

@@ -1,0 +1,221 @@
+//! Runs tests, all or some, with a change on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{CAUGHT, MISSED, Result, TIMEOUT};
+
+/// A test by its program and name, and how long it takes.
+#[derive(Clone)]
+pub struct Test {
+    program: String,
+    name: String,
+    took: Duration,
+}
+
+enum End {
+    Passed,
+    Failed(String),
+    Late,
+}
+
+/// Which tests come to each change. A test that fails without any is an error.
+pub fn reached(programs: &[String], out: &Path) -> Result<HashMap<usize, Vec<Test>>> {
+    let mut reached = HashMap::<usize, Vec<Test>>::new();
+    let log = out.join("reached");
+    let mut count = 0;
+    for program in programs {
+        let output = command(program, &["--list", "--format", "terse"], &[])
+            .stdout(Stdio::piped())
+            .output()?;
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let Some(name) = line.strip_suffix(": test") else {
+                continue;
+            };
+            let _ = fs::remove_file(&log);
+            let began = Instant::now();
+            let logged = log.to_string_lossy();
+            let end = run_some(
+                program,
+                &[name],
+                &[("MUTANTS_REACHED", &logged)],
+                Duration::from_secs(300),
+            )?;
+            if !matches!(end, End::Passed) {
+                eprintln!("mutants: {name} fails without any change: left out");
+                continue;
+            }
+            count += 1;
+            let test = Test {
+                program: program.clone(),
+                name: name.to_string(),
+                took: began.elapsed(),
+            };
+            let mut indices: Vec<usize> = fs::read_to_string(&log)
+                .unwrap_or_default()
+                .lines()
+                .filter_map(|line| line.parse().ok())
+                .collect();
+            indices.dedup();
+            for index in indices {
+                reached.entry(index).or_default().push(test.clone());
+            }
+        }
+    }
+    eprintln!("mutants: {count} tests come to {} changes", reached.len());
+    Ok(reached)
+}
+
+/// Runs tests with a change on, until one fails, the quick ones first. One that fails is asked again: on a busy machine one may fail
+/// by itself.
+pub fn run(index: usize, tests: &[Test]) -> Result<(&'static str, String)> {
+    const QUICK: usize = 12;
+    let mut order: Vec<&Test> = tests.iter().collect();
+    order.sort_by_key(|test| test.took);
+    let (quick, slow) = order.split_at(order.len().min(QUICK));
+    for tests in [quick, slow] {
+        match run_these(index, tests)? {
+            (MISSED, _) => {}
+            found => return Ok(found),
+        }
+    }
+    Ok((MISSED, String::new()))
+}
+
+fn run_these(index: usize, tests: &[&Test]) -> Result<(&'static str, String)> {
+    let chosen = index.to_string();
+    let environment = [("MUTANT", chosen.as_str())];
+    let mut by_program = BTreeMap::<&str, (Duration, Vec<&str>)>::new();
+    for test in tests {
+        let (took, names) = by_program.entry(&test.program).or_default();
+        *took += test.took;
+        names.push(&test.name);
+    }
+    let mut programs: Vec<_> = by_program.into_iter().collect();
+    programs.sort_by_key(|(_, (took, _))| *took);
+    for (program, (took, names)) in programs {
+        let limit = Duration::from_secs(20) + took * 5;
+        match run_some(program, &names, &environment, limit)? {
+            End::Passed => {}
+            End::Late => return Ok((TIMEOUT, String::new())),
+            End::Failed(name) if name.is_empty() => {
+                return Ok((CAUGHT, "the end of the process".to_string()));
+            }
+            End::Failed(name) => match run_some(program, &[&name], &environment, limit)? {
+                // By itself, or by chance: what a property tries differs.
+                End::Passed => match run_each(program, &names, &environment, limit)? {
+                    (MISSED, _) => {}
+                    found => return Ok(found),
+                },
+                _ => return Ok((CAUGHT, name)),
+            },
+        }
+    }
+    Ok((MISSED, String::new()))
+}
+
+/// One after the other, each twice when it fails.
+fn run_each(
+    program: &str,
+    names: &[&str],
+    environment: &[(&str, &str)],
+    limit: Duration,
+) -> Result<(&'static str, String)> {
+    for name in names {
+        for _ in 0..2 {
+            match run_some(program, &[name], environment, limit)? {
+                End::Passed => break,
+                End::Late => return Ok((TIMEOUT, String::new())),
+                End::Failed(_) => {
+                    if !matches!(run_some(program, &[name], environment, limit)?, End::Passed) {
+                        return Ok((CAUGHT, (*name).to_string()));
+                    }
+                }
+            }
+        }
+    }
+    Ok((MISSED, String::new()))
+}
+
+/// Runs all tests of programs that have one change built in.
+pub fn run_all(programs: &[String]) -> Result<(&'static str, String)> {
+    for program in programs {
+        match run_some(program, &[], &[], Duration::from_secs(100))? {
+            End::Passed => {}
+            End::Late => return Ok((TIMEOUT, String::new())),
+            End::Failed(name) => return Ok((CAUGHT, name)),
+        }
+    }
+    Ok((MISSED, String::new()))
+}
+
+/// A program in a group of its own, with less memory than an endless loop would like.
+fn command(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -v 6000000; exec \"$0\" \"$@\"", program])
+        .args(arguments)
+        .process_group(0);
+    command.envs(environment.iter().copied());
+    command
+        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1")
+        .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+        .env("RUST_BACKTRACE", "0");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn run_some(
+    program: &str,
+    names: &[&str],
+    environment: &[(&str, &str)],
+    limit: Duration,
+) -> Result<End> {
+    let output = std::env::temp_dir().join(format!("mutants-{}", std::process::id()));
+    let mut arguments = names.to_vec();
+    if !names.is_empty() {
+        arguments.push("--exact");
+    }
+    let mut child = command(program, &arguments, environment)
+        .stdout(fs::File::create(&output)?)
+        .spawn()?;
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if began.elapsed() > limit {
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(4));
+    };
+    let Some(status) = status else {
+        let _ = Command::new("kill")
+            .args(["-9", "--", &format!("-{}", child.id())])
+            .status();
+        let _ = child.wait();
+        return Ok(End::Late);
+    };
+    if status.success() {
+        return Ok(End::Passed);
+    }
+    let printed = String::from_utf8_lossy(&fs::read(&output)?).into_owned();
+    let failed = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    Ok(End::Failed(
+        failed
+            .unwrap_or_default()
+            .split(" - ")
+            .next()
+            .unwrap_or_default()
+            .to_string(),
+    ))
+}
