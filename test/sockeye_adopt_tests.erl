@@ -44,12 +44,31 @@ as_its_own(Kind) ->
         ?assertEqual({ok, [Conn]}, sockeye:connections(Server)),
         %% The VM has nothing of it any more, and the connection lives.
         ?assert(is_gone(Socket)),
+        ?assertEqual([], blocking(Here, There)),
         echo(Client, Conn),
         ok = ws_client:close(Client, 1000, <<>>),
         1000 = closed(Conn),
         ?assertMatch({close, 1000, _}, ws_client:recv(Client)),
         ?assertEqual(closed, ws_client:recv(Client))
     end).
+
+%% Descriptors, of the engine, of the connection between these two that would have its thread wait: where the system tells.
+blocking({_, Here}, {_, There}) ->
+    {ok, Info} = sockeye:info(),
+    Process = "/proc/" ++ case Info of #{os_pid := OsPid} -> integer_to_list(OsPid); _ -> os:getpid() end,
+    Hex = fun(Port) -> io_lib:format(":~4.16.0B", [Port]) end,
+    case file:read_file("/proc/self/net/tcp") of
+        {ok, Table} ->
+            {match, [Inode]} = re:run(Table, [Hex(There), " [0-9A-F]{8}", Hex(Here), "(?: +[^ ]+){6} +([0-9]+)"], [{capture, all_but_first, list}]),
+            [One] = [Fd || Fd <- element(2, file:list_dir(Process ++ "/fd")), {ok, "socket:[" ++ Of} <- [file:read_link(Process ++ "/fd/" ++ Fd)],
+                           Of =:= Inode ++ "]"],
+            {ok, About} = file:read_file(Process ++ "/fdinfo/" ++ One),
+            {match, [Flags]} = re:run(About, "flags:\\s*([0-9]+)", [{capture, all_but_first, list}]),
+            %% O_NONBLOCK of Linux.
+            [One || list_to_integer(Flags, 8) band 8#4000 =:= 0];
+        {error, _} ->
+            []
+    end.
 
 is_gone({'$socket', _} = Socket) -> element(1, socket:getopt(Socket, {otp, fd})) =:= error;
 is_gone({'$inet', _, {Pid, _}}) -> not is_process_alive(Pid);

@@ -90,10 +90,12 @@ arrive(#{port := Port, kind := Kind}, listener, Address) ->
     handshake(Port, Options, Address);
 arrive(#{pid := Pid}, Way, Address) ->
     Front = front:start(Way, Pid),
-    Arrived = handshake(front:port(Front), #{}, Address),
-    {ok, _} = front:adopted(),
-    ok = front:stop(Front),
-    Arrived.
+    try
+        Arrived = handshake(front:port(Front), #{}, Address),
+        {ok, _} = front:adopted(),
+        Arrived
+    after front:stop(Front)
+    end.
 
 handshake(Port, Options, Address) ->
     {ok, Status, _, Socket} = ws_client:handshake(Port, Options#{socket => [{ip, {127, 0, 0, Address}}]}),

@@ -221,9 +221,29 @@ put_back(Socket, Ahead) ->
     ok.
 
 -spec close(adoptable()) -> ok.
+%% Where OTP closes a socket of `socket' it has it block before, and with it the engine's, which is the same to the system: a thread of
+%% the engine would wait for a client. A socket whose owner has ended is closed without that.
 close({'$socket', _} = Socket) ->
-    _ = socket:close(Socket),
-    ok;
+    {Owner, Monitor} = spawn_monitor(fun() -> receive close -> ok end end),
+    ok = socket:setopt(Socket, {otp, controlling_process}, Owner),
+    Owner ! close,
+    ended(Owner, Monitor, Socket);
+close({'$inet', gen_tcp_socket, {Owner, Socket}}) ->
+    Monitor = monitor(process, Owner),
+    true = exit(Owner, kill),
+    ended(Owner, Monitor, Socket);
 close(Socket) ->
     ok = gen_tcp:close(Socket),
     receive {tcp_closed, Socket} -> ok after 0 -> ok end.
+
+-spec ended(pid(), reference(), socket:socket()) -> ok.
+ended(Owner, Monitor, Socket) ->
+    receive {'DOWN', Monitor, process, Owner, _} -> is_closed(Socket) end.
+
+%% The VM closes it at the same moment as it tells us.
+-spec is_closed(socket:socket()) -> ok.
+is_closed(Socket) ->
+    case socket:getopt(Socket, {otp, fd}) of
+        {error, _} -> ok;
+        {ok, _} -> erlang:yield(), is_closed(Socket)
+    end.
