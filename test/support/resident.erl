@@ -1,14 +1,14 @@
 %% What is resident of the memory of the node, and of the engine's process where that is another.
 -module(resident).
 
--export([whole/0]).
+-export([each/0]).
 -export([anonymous/1]).
 -export([drift/1]).
 
 %% In bytes.
-whole() ->
+each() ->
     {ok, Info} = sockeye:info(),
-    lists:sum([anonymous(OsPid) || OsPid <- [os:getpid() | [integer_to_list(OsPid) || #{os_pid := OsPid} <- [Info]]]]).
+    [{node, anonymous(os:getpid())} | [{engine, anonymous(integer_to_list(OsPid))} || #{os_pid := OsPid} <- [Info]]].
 
 %% Without pages of files: code that runs for the first time is no memory that anybody has asked for.
 anonymous(OsPid) ->

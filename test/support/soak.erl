@@ -83,15 +83,18 @@ rounds(End, Round, Seed, Before, Done, Resident) ->
 at_rest() ->
     receive after ?REST_MS -> ok end,
     _ = holdings(),
-    resident:whole().
+    resident:each().
 
 %% The first is the warm-up.
-told([Warm, _, _ | _] = All) ->
-    Sizes = tl(All),
-    say("resident at each rest, MB: ~.1f, then ~ts", [Warm / 1.0e6, lists:join(", ", [io_lib:format("~.1f", [Size / 1.0e6]) || Size <- Sizes])]),
-    #{rests => length(Sizes), later_half_more_percent => resident:drift(Sizes)};
+told([_, _, _ | _] = Rests) ->
+    maps:from_list([told(Whose, [Size || Rest <- Rests, {Who, Size} <- Rest, Who =:= Whose]) || {Whose, _} <- hd(Rests)]);
 told(_) ->
     too_short.
+
+told(Whose, [Warm | Sizes]) ->
+    say("resident at each rest, ~s, MB: ~.1f, then ~ts",
+        [Whose, Warm / 1.0e6, lists:join(", ", [io_lib:format("~.1f", [Size / 1.0e6]) || Size <- Sizes])]),
+    {Whose, #{rests => length(Sizes), later_half_more_percent => resident:drift(Sizes)}}.
 
 holdings() ->
     [erlang:garbage_collect(Pid) || Pid <- processes()],
