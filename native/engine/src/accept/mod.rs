@@ -183,8 +183,9 @@ async fn handshake(
             lingering::refuse(shard, transport, &refusal).await;
             return Err(RefusedFor::Tls);
         }
+        // Boxed: its state is most of a handshake, and would lie where what stays is to lie.
         let accepted = tls_accept::accept(tls, transport, std::mem::take(&mut ahead));
-        let accepted = time::timeout_at(deadline, accepted);
+        let accepted = time::timeout_at(deadline, Box::pin(accepted));
         match accepted.await? {
             Ok((secure, facts)) => {
                 transport = secure;
