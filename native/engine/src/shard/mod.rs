@@ -61,6 +61,10 @@ struct ReadMark {
     announcement: Announcement,
 }
 
+/// Bytes that are read before there is a turn: what many processes are to have is not to be more than a cache holds
+/// before the first of them runs.
+const MUCH: usize = 1 << 20;
+
 /// The state of a shard. It never leaves its thread.
 pub(crate) struct Shard {
     pub(crate) handle: Arc<Handle>,
@@ -70,6 +74,8 @@ pub(crate) struct Shard {
     /// Connections that the sweep looks at with each step of the clock.
     pub(crate) watched: List<Rc<Conn>>,
     give_back: Rc<GiveBack>,
+    /// Bytes that were read since the last turn.
+    read: Cell<usize>,
     /// All shards, this one among them, in order.
     pub(crate) all: Arc<[Arc<Handle>]>,
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
@@ -120,6 +126,7 @@ impl Shard {
             config,
             watched: List::default(),
             give_back: Rc::default(),
+            read: Cell::new(0),
             all,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
             scratch: RefCell::default(),
@@ -171,6 +178,21 @@ impl Shard {
     #[inline]
     pub(crate) fn moved(&self, bytes: usize) {
         self.give_back.moved(bytes, self.config.give_back);
+    }
+
+    /// A connection has read so many bytes, and asked for a turn.
+    pub(crate) fn note_read(&self, bytes: usize) {
+        self.read.set(self.read.get().saturating_add(bytes));
+    }
+
+    /// Whether so much has been read that the turn is due before more is.
+    pub(crate) fn has_read_much(&self) -> bool {
+        self.read.get() >= MUCH
+    }
+
+    /// The turn is there: whether much has been read before it.
+    pub(crate) fn take_read(&self) -> bool {
+        self.read.take() >= MUCH
     }
 
     /// Makes sure that a turn follows what is ready now.

@@ -12,6 +12,7 @@ use crate::vm::host::Notice;
 use crate::vm::inbox::Inbox;
 use crate::world::collections::HashSet;
 use crate::world::sync::atomic::Ordering;
+use crate::world::thread;
 
 impl Work for Rc<Shard> {
     type Conn = Rc<Conn>;
@@ -81,7 +82,12 @@ impl Shard {
     /// Carries out what there is to do: see [`crate::shard::schedule`].
     pub(crate) fn turn(self: &Rc<Self>) {
         self.handle.slept.store(true, Ordering::Relaxed);
+        let has_read_much = self.take_read();
         self.schedule.turn(self);
+        if has_read_much && self.handle.answers_are_due.swap(false, Ordering::Relaxed) {
+            // On a core that it shares, more would be read before the first of them runs.
+            thread::yield_now();
+        }
     }
 
     /// Lets those that wait for room in this inbox go on, the longest wait first. Who has had

@@ -22,5 +22,6 @@ mod silence;
 mod stopping;
 mod support;
 mod topics;
+mod turns;
 #[cfg(unix)]
 mod unix;

@@ -125,6 +125,7 @@ impl Conn {
                 at: 0,
             }));
         }
+        shard.note_read(input.len());
     }
 
     /// Takes in more of what was read before, if the receiver keeps up. False if there was none.
@@ -373,6 +374,11 @@ impl Conn {
             let Some(len) = state.read_size() else {
                 return Poll::Pending;
             };
+            if shard.has_read_much() {
+                // The turn has been asked for, and stands before this task then.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let Some(stream) = state.stream() else {
                 return Poll::Ready(());
             };
