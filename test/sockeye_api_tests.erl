@@ -68,10 +68,11 @@ faults() ->
      {"of two calls at once one is lost", {sockeye_fanout, subscribe, 2, only_one()}, 200, [at_once]},
      {"a worker outlives its server", {sockeye_stopping, workers, 1, fun(_, [Pids]) -> [unlink(Pid) || Pid <- Pids], ok end}, 20, [start]}].
 
-word(Command) when not is_tuple(Command) -> Command;
-word({while_suspended, _Process, Command}) -> word(Command);
-word(Command) when element(1, Command) =:= drain_twice; element(1, Command) =:= cut_off -> drain;
-word(Command) -> element(1, Command).
+words(Command) when not is_tuple(Command) -> [Command];
+words({while_suspended, _Process, Command}) -> words(Command);
+words({at_once, Commands}) -> [at_once | lists:append([words(Command) || Command <- Commands])];
+words(Command) when element(1, Command) =:= drain_twice; element(1, Command) =:= cut_off -> [drain];
+words(Command) -> [element(1, Command)].
 
 in_another_process(Work) ->
     {Pid, Monitor} = spawn_monitor(fun() -> exit({made, Work()}) end),
@@ -96,7 +97,7 @@ is_found({Module, Function, Arity, Fault}, Runs, Shown) ->
     ok = api_world:patience(4000),
     try planted:with(Module, Function, Arity, Fault, fun() -> random_commands:search(api_model, #{seed => 1, runs => Runs}) end) of
         {failed, #{commands := Commands} = Found} ->
-            Words = [word(Command) || Command <- Commands],
+            Words = lists:append([words(Command) || Command <- Commands]),
             Shown -- Words =:= [] orelse error({another, Found}),
             ?assertEqual(ok, random_commands:run(api_model, Commands));
         Found ->
