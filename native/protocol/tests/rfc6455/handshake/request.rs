@@ -266,6 +266,27 @@ fn limits_just_below_at_and_above() {
     assert_eq!(status(limits(GET.len(), 5)), 414);
 }
 
+/// Who allows more headers than most do gets as many.
+#[test]
+fn more_headers_than_usual() {
+    let lines: Vec<String> = (0..995).map(|n| format!("X-{n}: {n}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let bytes = head(GET, &[], &lines);
+    let count = bytes.windows(2).filter(|pair| pair == b"\r\n").count() - 2;
+    for (max_headers, read) in [(count - 1, false), (count, true), (count + 1, true)] {
+        let limits = HeadLimits {
+            max_head_size: 1 << 20,
+            max_headers,
+        };
+        match Request::parse(&bytes, &limits) {
+            Ok(Some((request, _))) => {
+                assert!(read && request.header("x-994") == Some(b"994"));
+            }
+            other => assert!(!read && other.unwrap_err().status == 431),
+        }
+    }
+}
+
 #[test]
 fn cookies_are_one_field() {
     let cookies = |lines: &[&str]| {
