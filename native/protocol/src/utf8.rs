@@ -23,7 +23,7 @@ impl Utf8 {
     /// Takes the next piece.
     pub fn feed(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
         let rest = self.complete(piece)?;
-        match from_utf8(rest) {
+        match simdutf8::compat::from_utf8(rest) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
             Err(error) => {
@@ -76,7 +76,7 @@ impl Utf8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidUtf8, Utf8};
+    use super::{InvalidUtf8, Utf8, from_utf8};
 
     fn check(pieces: &[&[u8]]) -> Result<(), InvalidUtf8> {
         let mut utf8 = Utf8::default();
@@ -118,6 +118,39 @@ mod tests {
             }
             assert_eq!(utf8.feed(&[*last]), Err(InvalidUtf8), "{bytes:x?}");
             assert_eq!(Utf8::default().feed(bytes), Err(InvalidUtf8), "{bytes:x?}");
+        }
+    }
+
+    /// Pieces that are long enough for vector instructions: whatever stands where, the first piece fails if no continuation helps it.
+    #[test]
+    fn long_pieces_fail_where_they_are_hopeless() {
+        let text = "\u{4e2d}a\u{1f41f}\u{e9}bc".repeat(30).into_bytes();
+        for place in 150..text.len() {
+            for byte in [b'x', 0x80, 0xc3, 0xe4, 0xed, 0xf0, 0xff] {
+                let mut bytes = text.clone();
+                bytes[place] = byte;
+                for cut in [place, place + 1, place + 2, bytes.len()] {
+                    let Some((piece, after)) = bytes.split_at_checked(cut) else {
+                        continue;
+                    };
+                    let mut utf8 = Utf8::default();
+                    let error = from_utf8(piece).err();
+                    let is_hopeless = error.is_some_and(|e| e.error_len().is_some());
+                    assert_eq!(
+                        utf8.feed(piece).is_err(),
+                        is_hopeless,
+                        "{place} {byte:x} {cut}"
+                    );
+                    if !is_hopeless {
+                        let whole = utf8.feed(after).and_then(|()| utf8.finish());
+                        assert_eq!(
+                            whole.is_ok(),
+                            from_utf8(&bytes).is_ok(),
+                            "{place} {byte:x} {cut}"
+                        );
+                    }
+                }
+            }
         }
     }
 
