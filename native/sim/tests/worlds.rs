@@ -57,7 +57,7 @@ fn what_has_failed_does_not_fail_again() {
         &["stalls", "http2", "requests", "dials", "pieces"][..],
     );
     // What waited for the socket of a connection of HTTP/2 that was to end was cut off after a second, however steadily its client took it.
-    let slow = (729, &[0, 1, 2, 3, 4][..], &[][..]);
+    let slow = (1344, &[0, 1, 2][..], &[][..]);
     // Questions whose clients had gone stayed on a link that nobody read, and others came behind them.
     let link = (
         265,

@@ -52,10 +52,11 @@ pub(super) fn each_batch_is_sent() {
 /// The link is full when an event comes.
 pub(super) fn a_batch_waits_for_room() {
     let (receiver, link, vm) = receiver(FULL / 2);
-    for _ in 0..2 {
+    for _ in 0..3 {
         link.append(MESSAGE, |out| out.extend_from_slice(&[1; FULL / 2]));
     }
     link.flush();
+    assert!(link.is_full().0);
     let shard = shard(&receiver, 1);
     serve(&link, &vm, |kind, _| kind == BATCH);
     shard.join().unwrap();

@@ -35,6 +35,9 @@ pub(crate) fn workspace<'a>(
     }
     let whole = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let rest = whole.split_once("exclude = ").unwrap().1;
+    // With the same version, cargo takes what was built of one for what it would build of the other.
+    let rest = rest.replacen("\nversion = \"", "\nversion = \"0.0.0-planted.", 1);
+    assert!(rest.contains("0.0.0-planted."));
     let members = members.into_iter().map(|name| format!("\"native/{name}\""));
     let members = members.collect::<Vec<_>>().join(", ");
     let head = format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\nexclude = ");

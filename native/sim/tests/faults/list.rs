@@ -231,7 +231,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "port: link.rs",
         "(out.waiting() > FULL, out.large() > FULL)",
         "(out.waiting() > FULL && !FAULT, out.large() > FULL)",
-        30_000,
+        2000,
     ),
     fault(
         "questions_pass_a_full_link",
