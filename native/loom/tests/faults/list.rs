@@ -57,13 +57,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         "what_is_said_is_written",
     ),
     fault(
-        "who_waits_for_room_is_not_told",
-        "port/src/link.rs",
-        "lock(&self.stalled).push(who);\n        self.blocked.notify_one();",
-        "lock(&self.stalled).push(who);\n        if !FAULT {\n            self.blocked.notify_one();\n        }",
-        "who_is_stalled_goes_on",
-    ),
-    fault(
         "a_grant_that_came_too_late_stays",
         "port/src/grants.rs",
         "if !engine.watch(conn, Box::new(ended.clone())) {",
