@@ -220,9 +220,9 @@ put_back(Socket, Ahead) ->
     _ = gen_tcp:unrecv(Socket, iolist_to_binary(Ahead)),
     ok.
 
--spec close(adoptable()) -> ok.
 %% Where OTP closes a socket of `socket' it has it block before, and with it the engine's, which is the same to the system: a thread of
 %% the engine would wait for a client. A socket whose owner has ended is closed without that.
+-spec close(adoptable()) -> ok.
 close({'$socket', _} = Socket) ->
     {Owner, Monitor} = spawn_monitor(fun() -> receive close -> ok end end),
     ok = socket:setopt(Socket, {otp, controlling_process}, Owner),

@@ -23,7 +23,7 @@ use crate::settings::config::{EngineConfig, Mode, ServerConfig};
 use crate::shard::Shard;
 use crate::shard::conn::Conn;
 use crate::shard::handle::Handle;
-use crate::shard::op::{Frames, Op};
+use crate::shard::op::{Command, Frames, Op};
 use crate::shard::opened::Opened;
 use crate::vm::batch::{Event, OpenInfo};
 use crate::vm::host::{Notice, ServerHost};
@@ -129,9 +129,20 @@ impl Echo {
                 }
                 assert!(handle.submit(Op::Frames(frames)).is_ok());
             }
-            Event::Closed(ended) => self.closed.lock().unwrap().push(ended.code),
+            Event::Ending => Self::has_answered(handle, conn),
+            Event::Closed(ended) => {
+                self.closed.lock().unwrap().push(ended.code);
+                Self::has_answered(handle, conn);
+            }
             _ => {}
         }
+    }
+
+    /// All that came before has been sent back: nobody is to wait for more.
+    fn has_answered(handle: &Handle, conn: ConnId) {
+        let mut frames = Frames::default();
+        frames.commands.push((conn, Command::Answered));
+        assert!(handle.submit(Op::Frames(frames)).is_ok());
     }
 }
 
