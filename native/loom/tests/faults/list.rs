@@ -57,6 +57,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         "what_is_said_is_written",
     ),
     fault(
+        "who_waits_for_room_is_not_told",
+        "port/src/link.rs",
+        "                for who in stalled {\n",
+        "                for who in stalled.into_iter().filter(|_| !FAULT) {\n",
+        "who_is_stalled_goes_on",
+    ),
+    fault(
         "a_grant_that_came_too_late_stays",
         "port/src/grants.rs",
         "if !engine.watch(conn, Box::new(ended.clone())) {",
