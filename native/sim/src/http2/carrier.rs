@@ -314,10 +314,7 @@ impl Carrier {
     fn be_odd(&self) {
         let mut state = self.state.borrow_mut();
         if chance(self.plan.resizes, 1000) && !state.changing && !self.starves.get() {
-            state.changing = true;
-            state.ours = draw_from(&[300, 5_000, WINDOW, 300_000]);
-            let window = state.ours as u32;
-            state.out.push_back(settings(&[(INITIAL_WINDOW, window)]));
+            state.say(draw_from(&[300, 5_000, WINDOW, 300_000]));
         }
         if self.is_odd() {
             let stream = state.next;
@@ -346,7 +343,7 @@ impl Carrier {
                     }
                 }
             }
-            SETTINGS if frame.has(ACK) => state.acknowledged(),
+            SETTINGS if frame.has(ACK) => return state.acknowledged(),
             SETTINGS => {
                 for (id, value) in frame.settings() {
                     match id {

@@ -17,8 +17,8 @@ pub(super) struct Half {
     pub(super) window: i64,
     /// What the server may send.
     pub(super) credit: i64,
-    /// The first window that this counts from.
-    pub(super) basis: i64,
+    /// The first window that this counts from, with its number.
+    pub(super) basis: (u32, i64),
     /// Bytes that were taken, and not granted again.
     pub(super) owed: i64,
     pub(super) head: Option<Fields>,
@@ -39,9 +39,11 @@ pub(super) struct State {
     /// What the server may send in all.
     pub(super) credit: i64,
     pub(super) owed: i64,
-    /// The window of a new stream of the server's, once it has heard of it.
-    pub(super) ours: i64,
-    /// Said, and not acknowledged.
+    /// The window that a stream has which we open now, with its number: how many we have said before.
+    ours: (u32, i64),
+    /// Those that are not acknowledged, in their order.
+    said: VecDeque<(u32, i64)>,
+    /// Another one was said than the first, and since then nothing was acknowledged.
     pub(super) changing: bool,
     pub(super) streams: BTreeMap<u32, Half>,
     /// Streams that we have reset, or are done with.
@@ -66,7 +68,8 @@ impl State {
             initial: WINDOW,
             credit: WINDOW,
             owed: 0,
-            ours: window.into(),
+            ours: (0, window.into()),
+            said: [(0, window.into())].into(),
             changing: false,
             streams: BTreeMap::new(),
             gone: BTreeSet::new(),
@@ -85,7 +88,7 @@ impl State {
         self.next += 2;
         let half = Half {
             window: self.initial,
-            credit: self.ours,
+            credit: self.ours.1,
             basis: self.ours,
             ended: ends,
             ..Half::default()
@@ -162,17 +165,31 @@ impl State {
         Ok(())
     }
 
-    /// The server has heard of the window that we have given.
-    pub(super) fn acknowledged(&mut self) {
+    /// Gives the server another window for each of its streams.
+    pub(super) fn say(&mut self, window: i64) {
+        self.changing = true;
+        self.ours = (self.ours.0 + 1, window);
+        self.said.push_back(self.ours);
+        self.out
+            .push_back(settings(&[(INITIAL_WINDOW, window as u32)]));
+    }
+
+    /// The server has heard of the first of the windows that it has not acknowledged.
+    pub(super) fn acknowledged(&mut self) -> Result<(), &'static str> {
         self.changing = false;
-        let ours = self.ours;
+        let heard = self.said.pop_front();
+        let (nth, window) = heard.ok_or("it acknowledges what was not said")?;
         for half in self.streams.values_mut() {
-            half.credit += ours - half.basis;
-            half.basis = ours;
+            // A stream that was opened after it has begun with it, or with a later one.
+            if half.basis.0 < nth {
+                half.credit += window - half.basis.1;
+                half.basis = (nth, window);
+            }
         }
         // A smaller window may have taken more than there was.
         let all: Vec<_> = self.streams.keys().copied().collect();
         all.into_iter().for_each(|id| self.grant(id));
+        Ok(())
     }
 
     /// Lets the server send what was taken of a stream, when that is worth it.
@@ -180,7 +197,7 @@ impl State {
         let Some(half) = self.streams.get_mut(&id) else {
             return;
         };
-        if half.eof || half.owed == 0 || half.owed * 2 < half.basis {
+        if half.eof || half.owed == 0 || half.owed * 2 < half.basis.1 {
             return;
         }
         let owed = std::mem::take(&mut half.owed);
