@@ -382,6 +382,10 @@ async fn serve_host(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
     let owner = (plan.mode == Mode::Owner).then(|| machine.process());
     let owner_number = owner.as_ref().map(|owner| owner.number);
     let (is_named, batch) = port.map_or((false, false), |port| (port.is_named, port.batch));
+    if is_named {
+        // It has its name before anybody can connect.
+        machine.named.set(owner_number);
+    }
     let map = settings(&plan, owner_number, is_named, batch);
     let answer = machine.call(host.number, "listen", vec![map]).await;
     let place = match &answer {
