@@ -47,6 +47,8 @@ the_handler_sees_each_connection_test() ->
     ok = sockeye:send(Second, #{a => 1}),
     There2 = opened(),
     receive {sockeye, There2, {json, #{<<"a">> := 1}}} -> ok end,
+    %% Its handler may know of it before the client.
+    port_node:until(fun() -> {ok, #{conn := Conn}} = sockeye_client:info(Client), Conn =:= Second end),
     ?assertMatch({ok, #{accepted := 2, conn := Second, failed_attempts := 0}}, sockeye_client:info(Client)),
     ok = sockeye_client:stop(Client),
     ?assertEqual({close, Second, 1000}, told()),

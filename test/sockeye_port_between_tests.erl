@@ -33,7 +33,8 @@ dials_once() ->
         ok = another(Restarts),
         ok = listening(Server, Port),
         _ = opened(),
-        {ok, #{conn := {sockeye_conn, _}}} = sockeye_client:info(Client),
+        %% The server may know of it before the client.
+        until(fun() -> {ok, #{conn := Conn}} = sockeye_client:info(Client), Conn =/= none end),
         1 = erlang:trace(Client, false, [all]),
         _ = erlang:trace_pattern({sockeye_backend, client_dial, 1}, false, [local]),
         ?assertEqual([], [Dialled || {sockeye, _, {open, _}} = Dialled <- mailbox()]),
