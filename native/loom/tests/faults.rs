@@ -70,15 +70,19 @@ fn each_fault_is_found_by_its_check() {
     let copy = make_copy();
     // Beside the workspace's own build, whose dependencies it shares.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
+    // The workspace's own program has the name there that the copy's gets.
+    let (name, own) = (target.join("debug/sockeye-loom"), copy.join("own"));
+    fs::rename(&name, &own).unwrap();
     let built = Command::new(env!("CARGO"))
         .args(["build", "-p", "sockeye-loom", "--target-dir"])
         .arg(&target)
         .current_dir(&copy)
         .status()
         .unwrap();
-    assert!(built.success());
     let program = copy.join("sockeye-loom");
-    fs::rename(target.join("debug/sockeye-loom"), &program).unwrap();
+    let moved = fs::rename(&name, &program);
+    fs::rename(&own, &name).unwrap();
+    assert!(built.success() && moved.is_ok());
     let mut missed = Vec::new();
     for fault in FAULTS {
         assert!(holds(&program, fault.check, "none"), "{}", fault.check);
