@@ -294,7 +294,9 @@ impl ServerHost for HostRef {
     }
 }
 
-#[cfg(test)]
+// Over a socket of the system, of which the simulation has none.
+#[cfg(all(test, not(sim)))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use sockeye_engine::{About, Peer, PeerInfo};
     use sockeye_protocol::handshake::{HeadLimits, Request};
