@@ -14,14 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use copies::{replaced, root, workspace};
+use copies::{root, workspace};
 use list::{FAULTS, Fault};
 use sockeye_loom::checks::CHECKS;
 
 fn planted(text: &str, fault: &Fault) -> String {
-    let is = format!("crate::is_planted(\"{}\")", fault.name);
-    let with = fault.with.replace("FAULT", &is);
-    replaced(text, fault.name, fault.line, &with)
+    let Fault {
+        name, line, with, ..
+    } = fault;
+    copies::planted(text, "crate::is_planted", name, line, with)
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use copies::{replaced, root, workspace};
+use copies::{root, workspace};
 use list::FAULTS;
 
 /// A planted fault.
@@ -57,9 +57,10 @@ const fn fault(
 
 /// The text of a file with a fault in it.
 fn planted(text: &str, fault: &Fault) -> String {
-    let is = format!("sockeye_world::fault(\"{}\")", fault.name);
-    let with = fault.with.replace("FAULT", &is);
-    replaced(text, fault.name, fault.line, &with)
+    let Fault {
+        name, line, with, ..
+    } = fault;
+    copies::planted(text, "sockeye_world::fault", name, line, with)
 }
 
 #[test]

@@ -45,9 +45,10 @@ pub(crate) fn workspace<'a>(
     copy(&root().join("Cargo.lock"), &to.join("Cargo.lock"));
 }
 
-/// A text with another line in place of the only one that is like this.
-pub(crate) fn replaced(text: &str, name: &str, line: &str, with: &str) -> String {
+/// A text with another line in place of the only one that is like this. `FAULT` in it asks the function `is_planted` for that name.
+pub(crate) fn planted(text: &str, is_planted: &str, name: &str, line: &str, with: &str) -> String {
+    let with = with.replace("FAULT", &format!("{is_planted}(\"{name}\")"));
     let count = text.matches(line).count();
     assert_eq!(count, 1, "{name}: its line is there so often");
-    text.replace(line, with)
+    text.replace(line, &with)
 }
