@@ -86,6 +86,11 @@ impl Outgoing {
             self.bytes.clear();
             self.bytes.shrink_to(KEPT);
             self.sent = 0;
+        } else if self.sent >= self.waiting().max(KEPT) {
+            // With many busy processes something waits always. No more bytes are moved than were written.
+            self.bytes.drain(..self.sent);
+            self.open = self.open.map(|start| start - self.sent);
+            self.sent = 0;
         }
     }
 
@@ -343,6 +348,37 @@ mod tests {
                 (ANSWER, 1, 9)
             ]
         );
+    }
+
+    /// As with many processes that are all busy: the socket takes some, and meanwhile they have had more.
+    #[test]
+    fn what_is_written_is_not_kept_while_more_waits() {
+        let mut out = Outgoing::default();
+        let (mut all, mut incoming) = (Vec::new(), Incoming::default());
+        let mut most = 0;
+        for n in 0..2_000_u64 {
+            out.section(BATCH, &[&of(n, 4_000)]);
+            let half = out.waiting().min(PIECE) / 2;
+            let ready = out.ready()[..half].to_vec();
+            // Between what is written and that it is known.
+            out.section(BATCH, &[&of(n, 40)]);
+            out.written(ready.len());
+            assert!(out.waiting() > 0, "{n}");
+            most = most.max(out.bytes.len());
+            all.extend(ready);
+        }
+        assert!(most <= 2 * KEPT, "{most} bytes for some that wait");
+        all.extend_from_slice(out.ready());
+        incoming.room().extend_from_slice(&all);
+        let mut got = Vec::new();
+        incoming
+            .sections(|_, body| {
+                got.push((id_of(BATCH, body).unwrap(), body.len()));
+                Ok(())
+            })
+            .unwrap();
+        let sent = (0..2_000).flat_map(|n| [(n, 4_000), (n, 40)]);
+        assert_eq!(got, sent.collect::<Vec<_>>());
     }
 
     /// As when a server has stopped: its process is told so, and then is of no interest any more.
