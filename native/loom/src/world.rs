@@ -64,10 +64,22 @@ pub(crate) mod thread {
 }
 
 pub(crate) mod task {
+    use std::task::Poll;
+
     pub(crate) use crate::world::system::task::*;
 
+    /// As tokio's: the task goes on when its thread has looked at its others. The thread itself need not wait for other threads, as it
+    /// would with loom's own.
     pub(crate) async fn yield_now() {
-        loom::thread::yield_now();
+        let mut has_yielded = false;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::link::serve;
+use super::link::{fill, serve};
 use super::{Plain, PlainOrdering, bring, engine};
 use crate::batches::Batches;
-use crate::link::{BATCH, FULL, Link, MESSAGE};
+use crate::link::{BATCH, FULL, Link};
 use crate::receiver::{Receiver, after_notices};
 use crate::world::net::{ReadHalf, socket};
 
@@ -52,11 +52,7 @@ pub(super) fn each_batch_is_sent() {
 /// The link is full when an event comes.
 pub(super) fn a_batch_waits_for_room() {
     let (receiver, link, vm) = receiver(FULL / 2);
-    for _ in 0..3 {
-        link.append(MESSAGE, |out| out.extend_from_slice(&[1; FULL / 2]));
-    }
-    link.flush();
-    assert!(link.is_full().0);
+    fill(&link);
     let shard = shard(&receiver, 1);
     serve(&link, &vm, |kind, _| kind == BATCH);
     shard.join().unwrap();

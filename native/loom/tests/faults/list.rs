@@ -64,6 +64,13 @@ pub(crate) const FAULTS: &[Fault] = &[
         "who_is_stalled_goes_on",
     ),
     fault(
+        "who_says_that_it_waits_tells_nobody",
+        "port/src/link.rs",
+        "lock(&self.stalled).push(who);\n        self.blocked.notify_one();",
+        "lock(&self.stalled).push(who);\n        if !FAULT {\n            self.blocked.notify_one();\n        }",
+        "who_is_stalled_goes_on",
+    ),
+    fault(
         "a_grant_that_came_too_late_stays",
         "port/src/grants.rs",
         "if !engine.watch(conn, Box::new(ended.clone())) {",
