@@ -208,7 +208,10 @@ handle_info(flush, State) ->
     {noreply, flush(State), hibernate};
 handle_info({sockeye_engine_stops, _Engine}, State) ->
     {stop, normal, State};
-handle_info({'EXIT', Worker, Reason}, #state{worker = Worker} = State) ->
+handle_info({sockeye_reported, Worker}, #state{worker = Worker} = State) ->
+    receive {'EXIT', Worker, Reason} -> {stop, Reason, State#state{worker = undefined}} end;
+handle_info({'EXIT', Worker, Reason}, #state{worker = Worker, id = Id, config = #{handler := {Module, _}}} = State) ->
+    ok = sockeye_handler_end:from_outside(Module, Worker, Reason, Id, facts(State)),
     {stop, Reason, State#state{worker = undefined}};
 handle_info({'DOWN', Engine, process, _, Reason}, #state{engine = Engine} = State) ->
     case Reason of
@@ -360,7 +363,7 @@ terminate(Reason, State) ->
         true ->
             ok;
         false ->
-            %% The end of the handler has its report.
+            %% The end of the handler has been reported.
             State#state.worker =:= undefined andalso is_handler(State) orelse
                 sockeye_log:always(error, client_stopped, (facts(State))#{reason => Reason}),
             sockeye_crash:die(Reason)
@@ -385,7 +388,9 @@ hang_up(#state{id = Id, engine = Engine, worker = Worker, config = #{close_timeo
         late -> sockeye_log:always(warning, client_stop_timeout, (facts(State))#{timeout => Patience});
         _ -> ok
     end,
-    ok = sockeye_stopping:workers([Worker || Worker =/= undefined]),
+    Killed = sockeye_stopping:workers([Worker || Worker =/= undefined]),
+    _ = [sockeye_log:always(warning, handler_stop_timeout, (facts(State))#{module => Module, count => Killed})
+         || Killed > 0, #{handler := {Module, _}} <- [State#state.config]],
     ok = sockeye_encoder:forget(Id),
     sockeye_log_limit:forget(Id).
 

@@ -14,7 +14,7 @@
 -export([handle_info/2]).
 -export([terminate/2]).
 
--record(state, {start :: [term()], workers = #{} :: #{pid() => true}}).
+-record(state, {start :: [term()], workers = #{} :: #{pid() => running | reported}}).
 
 -spec start_link(sockeye_backend:server_id(), pid(), module(), term()) -> gen_server:start_ret().
 start_link(ServerId, Server, Module, Arg) ->
@@ -37,7 +37,7 @@ init(Start) ->
 handle_call({start, Conn}, _From, #state{start = Start, workers = Workers} = State) ->
     try sockeye_processes:may_start() andalso apply(sockeye_worker, start_conn, Start ++ [Conn]) of
         false -> {reply, {error, system_limit}, State};
-        {ok, Pid} -> {reply, {ok, Pid}, State#state{workers = Workers#{Pid => true}}};
+        {ok, Pid} -> {reply, {ok, Pid}, State#state{workers = Workers#{Pid => running}}};
         {error, _} = Error -> {reply, Error, State}
     catch
         error:Reason -> {reply, {error, Reason}, State}
@@ -50,8 +50,18 @@ handle_cast(_Request, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info({'EXIT', Pid, _Reason}, #state{workers = Workers} = State) ->
-    {noreply, State#state{workers = maps:remove(Pid, Workers)}};
+handle_info({sockeye_reported, Pid}, #state{workers = Workers} = State) when is_map_key(Pid, Workers) ->
+    {noreply, State#state{workers = Workers#{Pid := reported}}};
+handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, start = [Id, Server, Module, _]} = State) ->
+    case maps:take(Pid, Workers) of
+        {running, Rest} ->
+            ok = sockeye_handler_end:from_outside(Module, Pid, Reason, Id, sockeye_log:server(Server)),
+            {noreply, State#state{workers = Rest}};
+        {reported, Rest} ->
+            {noreply, State#state{workers = Rest}};
+        error ->
+            {noreply, State}
+    end;
 handle_info(_Message, State) ->
     {noreply, State}.
 

@@ -6,6 +6,7 @@
 -export([reason/1]).
 -export([is_orderly/1]).
 -export([report/1]).
+-export([killed/5]).
 -export([die/1]).
 -export([shown/2]).
 -export([arity/1]).
@@ -53,6 +54,14 @@ report(#{module := Module, last := {Callback, Conn, Kind, With}, state := State,
               lists:foldl(fun maps:merge/2, #{module => Module},
                           [Who(), sockeye_log:conn(Conn), maps:from_list(Texts), named(Callback)])
       end).
+
+%% The report of an end that the process itself could not tell of.
+-spec killed(module(), pid(), term(), sockeye_backend:server_id(), Facts :: map()) -> ok.
+killed(Module, Pid, Reason, Id, Facts) ->
+    ok = sockeye_counts:crash(handler, Id),
+    Seen = maps:get(reason, shown(Module, #{reason => Reason}), hidden),
+    ok = sockeye_telemetry:exception({exit, Seen}, #{module => Module, callback => none, conn => none}, fun() -> Facts end),
+    sockeye_log:event(error, Id, handler_killed, Facts#{module => Module, process => Pid, reason => Seen}).
 
 -spec failure(map(), map(), map()) -> {atom(), crash | stop, tuple(), term()}.
 failure(#{crash := Crash}, Given, Shown) ->

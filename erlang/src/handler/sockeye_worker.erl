@@ -44,12 +44,12 @@
 -spec start_link(now | later, sockeye_backend:server_id(), non_neg_integer() | {client, binary()}, module(), term()) ->
           {ok, pid()} | {error, term()}.
 start_link(When, ServerId, Slot, Module, Arg) ->
-    proc_lib:start_link(?MODULE, init, [When, {ServerId, self(), Slot, none, Module, Arg}]).
+    proc_lib:start_link(?MODULE, init, [When, {ServerId, self(), self(), Slot, none, Module, Arg}]).
 
 -spec start_conn(sockeye_backend:server_id(), pid(), module(), term(), sockeye:conn()) ->
           {ok, pid()} | {error, term()}.
 start_conn(ServerId, Server, Module, Arg, Conn) ->
-    proc_lib:start_link(?MODULE, init, [later, {ServerId, Server, none, Conn, Module, Arg}]).
+    proc_lib:start_link(?MODULE, init, [later, {ServerId, Server, self(), none, Conn, Module, Arg}]).
 
 %% Asks a worker to serve what it has and then to end.
 -spec stop(pid()) -> ok.
@@ -72,8 +72,8 @@ init(now, Start) ->
             gen_server:enter_loop(?MODULE, [], State);
         {stop, Fin, State, S} ->
             %% Who starts it hears what init/1 says, but of a crash no more than that there was one.
-            element(1, Fin) =:= crash andalso report(Fin, State, S),
-            proc_lib:init_ack({error, reason(Fin)}),
+            element(1, Fin) =:= crash andalso sockeye_handler_end:report(Fin, State, S),
+            proc_lib:init_ack({error, sockeye_handler_end:reason(Fin)}),
             unlink(S#s.server),
             exit(normal)
     end;
@@ -84,8 +84,8 @@ init(later, Start) ->
             _ = put(?WORKER, S),
             gen_server:enter_loop(?MODULE, [], State);
         {stop, Fin, State, S} ->
-            fin(Fin, State, S),
-            exit(reason(Fin))
+            sockeye_handler_end:run(Fin, State, S),
+            exit(sockeye_handler_end:reason(Fin))
     end.
 
 -spec init(term()) -> no_return().
@@ -93,14 +93,14 @@ init(_Args) ->
     error(badarg).
 
 -spec start(tuple()) -> {ok, State :: term(), #s{}} | {stop, fin(), State :: term(), #s{}}.
-start({ServerId, Server, Slot, Conn, Module, Arg}) ->
+start({ServerId, Server, Parent, Slot, Conn, Module, Arg}) ->
     Counts = sockeye_counts:of_server(ServerId),
     ok = case is_integer(Slot) of
              true -> sockeye_counts:worker(Counts, {ServerId, Slot});
              false -> ok
          end,
     S = sockeye_callback:look_up(#s{module = Module, handle_frame = fun Module:handle_frame/3,
-                     server_id = ServerId, server = Server, rest = case Conn of none -> off; _ -> new end,
+                     server_id = ServerId, server = Server, parent = Parent, rest = case Conn of none -> off; _ -> new end,
                      encoder = sockeye_encoder:of_server(ServerId), counts = Counts, inbox = undefined, conn = Conn, url = case Slot of {client, Url} -> Url; _ -> none end}),
     %% With a process per connection the inbox comes first: if init fails, its
     %% end closes the connection.
@@ -221,7 +221,7 @@ info(Message, State, #s{has_info = true} = S) ->
     finish(sockeye_callback:message(handle_info, [Message], own_conn(S), message, State, S), false, false, S);
 info(Message, State, #s{module = Module} = S) ->
     sockeye_log:event(warning, S#s.server_id, unexpected_message, #{module => Module, message => Message},
-                      fun() -> who(S) end),
+                      fun() -> sockeye_handler_end:who(S) end),
     {noreply, State, S}.
 
 %% The connection that commands without one speak of, outside of frames.
@@ -287,7 +287,7 @@ finish({ended, Acc, State}, _More, Dirty, S) ->
     {stop, normal, State, S};
 finish({stop, Fin, Acc, State}, _More, Dirty, S) ->
     Conn = own_conn(S),
-    Reason = reason(Fin),
+    Reason = sockeye_handler_end:reason(Fin),
     %% A process of one connection that ends in order closes in order; otherwise
     %% the engine sees it die and says 1011.
     case sockeye_crash:is_orderly(Reason) of
@@ -366,7 +366,7 @@ events([], Acc, State, Hibernate, _S) ->
 failed(Failures, State, #s{has_error = HasError} = S) ->
     {Told, Others} = lists:partition(fun({At, _, _, _}) -> HasError andalso At =/= handle_error end, Failures),
     #s{module = Module, server_id = Id} = S,
-    sockeye_commands:report(Failures, Others, Module, Id, fun() -> who(S) end),
+    sockeye_commands:report(Failures, Others, Module, Id, fun() -> sockeye_handler_end:who(S) end),
     tell_of(Told, [], State, S, false).
 
 -spec tell_of([sockeye_commands:failure()], acc(), term(), #s{}, boolean()) -> answer().
@@ -377,10 +377,6 @@ tell_of([{_, Command, Conn, Reason} | Rest], Acc, State, S, Hibernate) ->
     end;
 tell_of([], Acc, State, S, Hibernate) ->
     finish({ok, Acc, State, Hibernate}, false, false, S).
-
--spec who(#s{}) -> map().
-who(#s{url = none, server = Server}) -> sockeye_log:server(Server);
-who(#s{url = Url, server = Client}) -> sockeye_log:client(Client, Url).
 
 %% Of a connection that is up, `handle_open' is to be over, which comes first: the frames behind it may never
 %% come to an end. Of one that is down, all that it has brought.
@@ -452,10 +448,10 @@ served(_Last, _Time, Stop) ->
 
 -spec terminate(term(), term()) -> ok.
 terminate({?FIN, Fin}, State) ->
-    fin(Fin, State, get(?WORKER));
+    sockeye_handler_end:run(Fin, State, get(?WORKER));
 terminate(Reason, State) ->
     #s{conn = Conn} = S = get(?WORKER),
-    fin({stop, Reason, {none, Conn, none, none}}, State, S).
+    sockeye_handler_end:run({stop, Reason, {none, Conn, none, none}}, State, S).
 
 %% Also the moment at which optional callbacks of a new version are seen.
 -spec code_change(term(), term(), term()) -> {ok, term()} | {error, term()}.
@@ -466,44 +462,6 @@ code_change(OldVsn, State, Extra) ->
         true -> Module:code_change(OldVsn, State, Extra);
         false -> {ok, State}
     end.
-
-%% The end: its report and the last callback. Does not return if it is none in order.
--spec fin(fin(), term(), #s{}) -> ok.
-fin(Fin, State, S) ->
-    Reason = reason(Fin),
-    IsOrderly = sockeye_crash:is_orderly(Reason),
-    IsOrderly orelse report(Fin, State, S),
-    case last_callback(Reason, State, S) of
-        ok when IsOrderly ->
-            ok;
-        ok ->
-            sockeye_crash:die(Reason);
-        Crash ->
-            report(Crash, State, S),
-            sockeye_crash:die(case IsOrderly of true -> reason(Crash); false -> Reason end)
-    end.
-
--spec last_callback(term(), term(), #s{}) -> fin() | ok.
-last_callback(_Reason, _State, #s{inbox = undefined}) ->
-    ok;
-last_callback(Reason, State, #s{has_terminate = true, module = Module, conn = Conn}) ->
-    try Module:terminate(Reason, State) of
-        _ -> ok
-    catch
-        throw:_ -> ok;
-        Class:Why:Stack -> {crash, {Class, Why, Stack}, {terminate, Conn, message, Reason}}
-    end;
-last_callback(_Reason, _State, _S) ->
-    ok.
-
--spec reason(fin()) -> term().
-reason({stop, Reason, _}) -> Reason;
-reason({crash, Crash, _}) -> sockeye_crash:reason(Crash).
-
--spec report(fin(), term(), #s{}) -> ok.
-report({Kind, What, Last}, State, #s{module = Module, server_id = Id} = S) ->
-    sockeye_crash:report(#{module => Module, last => Last, state => State, Kind => What, server_id => Id,
-                           who => fun() -> who(S) end}).
 
 %% For sys:get_status/1. Our own record says nothing to anybody else.
 -spec format_status(sockeye_crash:status()) -> sockeye_crash:status().

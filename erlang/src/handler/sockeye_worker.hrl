@@ -1,4 +1,4 @@
-%% What a worker knows beside the state of its handler: private to sockeye_worker and sockeye_callback.
+%% What a worker knows beside the state of its handler: private to sockeye_worker, sockeye_callback and sockeye_handler_end.
 
 %% Events that a worker takes at once when it has just started.
 -define(FIRST_MAX, 64).
@@ -9,6 +9,8 @@
          handle_frame :: fun((term(), sockeye:conn(), term()) -> term()),
          server_id :: sockeye_backend:server_id(),
          server :: pid(),
+         %% Who has started it: the server, its client, or the supervisor of those with one connection each.
+         parent :: pid(),
          %% `undefined' until there is a state.
          inbox :: sockeye_backend:inbox() | undefined | none,
          %% The connection at hand outside of frames: with a process per

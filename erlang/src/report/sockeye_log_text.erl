@@ -79,6 +79,11 @@ sentence(#{what := handler_crashed} = R) ->
     [who(R), ": ", callback(R), " crashed", conn(R)];
 sentence(#{what := handler_stopped, stop := Reason} = R) ->
     [who(R), ": ", callback(R), " stopped", conn(R), ": ", long(Reason)];
+sentence(#{what := handler_killed, reason := Reason} = R) ->
+    [who(R), ": a process of ", atom(maps:get(module, R)), " was ended by exit/2, a link or its max_heap_size, and its connections are closed: ", long(Reason)];
+sentence(#{what := handler_stop_timeout, count := Count} = R) ->
+    [who(R), " killed ", case Count of 1 -> "the process"; _ -> [integer_to_list(Count), " processes"] end, " of ",
+     atom(maps:get(module, R)), ", which had not ended 5 s after its connections were closed"];
 sentence(#{what := bad_command, command := Command, reason := {_, Why}, count := Count} = R) ->
     [who(R), ": ", callback(R), " returned a wrong command", conn(R), ": ", text(Why), ", in ", text(Command),
      others(Count)];

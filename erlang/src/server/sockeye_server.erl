@@ -33,8 +33,8 @@
          %% Who we are, for the log.
          facts = #{} :: map(),
          engine :: reference(),
-         %% Pool: worker => slot. Process per connection: empty.
-         workers = #{} :: #{pid() => non_neg_integer()},
+         %% Pool: worker => slot, or that its end has been reported. Process per connection: empty.
+         workers = #{} :: #{pid() => non_neg_integer() | {reported, non_neg_integer()}},
          %% slot => {crashes in the window, time of the last one}
          crashes = #{} :: #{non_neg_integer() => {pos_integer(), integer()}},
          conn_sup :: pid() | undefined,
@@ -269,7 +269,12 @@ handle_info(sockeye_drain, #state{drain = Drain} = State) when Drain =/= undefin
     end;
 handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = State) ->
     case Workers of
-        #{Pid := Slot} -> worker_down(Slot, Reason, State#state{workers = maps:remove(Pid, Workers)});
+        #{Pid := {reported, Slot}} ->
+            worker_down(Slot, State#state{workers = maps:remove(Pid, Workers)});
+        #{Pid := Slot} ->
+            #state{id = Id, facts = Facts, config = #{handler := {Module, _}}} = State,
+            ok = sockeye_handler_end:from_outside(Module, Pid, Reason, Id, Facts),
+            worker_down(Slot, State#state{workers = maps:remove(Pid, Workers)});
         _ when Pid =:= Sup -> {stop, Reason, State};
         _ when Pid =:= State#state.relay ->
             {noreply, restart_relay(State)};
@@ -277,6 +282,8 @@ handle_info({'EXIT', Pid, Reason}, #state{workers = Workers, conn_sup = Sup} = S
             {noreply, restart_gate(State)};
         _ -> {noreply, State}
     end;
+handle_info({sockeye_reported, Pid}, #state{workers = Workers} = State) when is_map_key(Pid, Workers) ->
+    {noreply, State#state{workers = maps:update_with(Pid, fun(Slot) -> {reported, Slot} end, Workers)}};
 handle_info({restart, Slot}, #state{workers = Workers} = State) ->
     try sockeye_processes:may_start() andalso start_worker(later, Slot, State) of
         false -> {noreply, try_again({restart, Slot}, State)};
@@ -358,8 +365,8 @@ accept([Conn, _Event | Rest], #state{id = Id, conn_sup = Sup, facts = Facts} = S
 accept([], State) ->
     {noreply, State}.
 
--spec worker_down(non_neg_integer(), term(), #state{}) -> {noreply, #state{}}.
-worker_down(Slot, _Reason, #state{crashes = Crashes} = State) ->
+-spec worker_down(non_neg_integer(), #state{}) -> {noreply, #state{}}.
+worker_down(Slot, #state{crashes = Crashes} = State) ->
     Now = erlang:monotonic_time(millisecond),
     Count = case Crashes of
                 #{Slot := {N, Last}} when Now - Last < ?CRASH_WINDOW_MS -> N + 1;
@@ -384,10 +391,10 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     ok = sockeye_dashboard:stop(State#state.dashboard),
     Counts = close_listener(Code, State),
     ok = sockeye_telemetry:ended(Id, Counts),
-    ok = sockeye_stopping:workers(case Sup of
-                                      undefined -> maps:keys(Workers);
-                                      _ -> conn_workers(Sup)
-                                  end),
+    ok = ended(sockeye_stopping:workers(case Sup of
+                                            undefined -> maps:keys(Workers);
+                                            _ -> conn_workers(Sup)
+                                        end), State),
     ok = sockeye_stopping:supervisor(Sup),
     ok = sockeye_engine:unregister_server(),
     ok = drained(Drain, Counts),
@@ -399,6 +406,13 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     ok = sockeye_counts:forget(Id),
     IsOrderly orelse sockeye_crash:die(Reason),
     ok.
+
+%% What a handler has not done when it is killed is lost, its terminate/2 among it.
+-spec ended(Killed :: non_neg_integer(), #state{}) -> ok.
+ended(0, _State) ->
+    ok;
+ended(Killed, #state{facts = Facts, config = #{handler := {Module, _}}}) ->
+    sockeye_log:always(warning, handler_stop_timeout, Facts#{module => Module, count => Killed}).
 
 %% For sys:get_status/1, without what may be secret.
 -spec format_status(sockeye_crash:status()) -> sockeye_crash:status().

@@ -43,8 +43,8 @@ in_engine(Id, Code, Engine, Patience) ->
             end
     end.
 
-%% Each serves what has come for it, the last `handle_close' included.
--spec workers([pid()]) -> ok.
+%% Each serves what has come for it, the last `handle_close' included. Says how many had to be killed.
+-spec workers([pid()]) -> Killed :: non_neg_integer().
 workers(Pids) ->
     Waiting = monitored(Pids),
     lists:foreach(fun sockeye_worker:stop/1, Pids),
@@ -52,19 +52,19 @@ workers(Pids) ->
 
 -spec supervisor(pid() | undefined) -> ok.
 supervisor(undefined) -> ok;
-supervisor(Pid) -> shut_down([Pid]).
+supervisor(Pid) -> _ = shut_down([Pid]), ok.
 
 %% The start of the caller has failed: it leaves no process behind, however far it came, and sends its parent no
 %% exit signal.
 -spec init_failed(pid(), term()) -> no_return().
 init_failed(Parent, Reason) ->
     {links, Links} = process_info(self(), links),
-    ok = shut_down([Pid || Pid <- Links, is_pid(Pid), Pid =/= Parent]),
+    _ = shut_down([Pid || Pid <- Links, is_pid(Pid), Pid =/= Parent]),
     proc_lib:init_ack(Parent, {error, Reason}),
     unlink(Parent),
     exit(normal).
 
--spec shut_down([pid()]) -> ok.
+-spec shut_down([pid()]) -> Killed :: non_neg_integer().
 shut_down(Pids) ->
     Waiting = monitored(Pids),
     lists:foreach(fun(Pid) -> exit(Pid, shutdown) end, Pids),
@@ -75,16 +75,17 @@ monitored(Pids) ->
     maps:from_list([{monitor(process, Pid), Pid} || Pid <- Pids]).
 
 %% In the order in which they end, since there may be a hundred thousand.
--spec await(#{reference() => pid()}, integer() | infinity) -> ok.
+-spec await(#{reference() => pid()}, integer() | infinity) -> Killed :: non_neg_integer().
 await(Waiting, _Deadline) when map_size(Waiting) =:= 0 ->
-    ok;
+    0;
 await(Waiting, Deadline) ->
     receive
         {'DOWN', Monitor, process, _Pid, _Reason} when is_map_key(Monitor, Waiting) ->
             await(maps:remove(Monitor, Waiting), Deadline)
     after left(Deadline) ->
             maps:foreach(fun(_Monitor, Pid) -> exit(Pid, kill) end, Waiting),
-            await(Waiting, infinity)
+            0 = await(Waiting, infinity),
+            map_size(Waiting)
     end.
 
 -spec left(integer() | infinity) -> timeout().
