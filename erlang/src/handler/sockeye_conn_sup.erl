@@ -43,7 +43,9 @@ handle_call({start, Conn}, _From, #state{start = Start, workers = Workers} = Sta
         error:Reason -> {reply, {error, Reason}, State}
     end;
 handle_call(workers, _From, #state{workers = Workers} = State) ->
-    {reply, maps:keys(Workers), State}.
+    {reply, maps:keys(Workers), State};
+handle_call(_Request, _From, State) ->
+    {reply, {error, not_supported}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(_Request, State) ->

@@ -28,6 +28,7 @@ loop(Server) ->
     receive
         {sockeye_wake, Pids} -> wake(Pids);
         {'EXIT', Server, _Reason} -> exit(shutdown);
+        {system, From, Request} -> sockeye_sys:message(Request, From, Server, ?MODULE, Server);
         _ -> ok
     end,
     ?MODULE:loop(Server).

@@ -15,6 +15,7 @@
 -export([post/2]).
 -export([post/3]).
 -export([init/3]).
+-export([loop/1]).
 
 %% The writer of the engine that runs has this name.
 -define(NAME, ?MODULE).
@@ -181,6 +182,9 @@ take({{died, How, Id, Host}, _Ref, process, Pid, _}, Sections, Size, #w{ids = Id
         _ ->
             died([{Id, Pid}], Sections, Size, W)
     end;
+take({system, From, Request}, Sections, Size, #w{link = Link} = W) ->
+    write(Sections, Size, W),
+    sockeye_sys:message(Request, From, Link, ?MODULE, W);
 take(_Message, Sections, Size, W) ->
     more(Sections, Size, W).
 

@@ -69,6 +69,8 @@ loop(#c{link = Link} = C) ->
             Ref ! {Ref, settled};
         stop ->
             exit(normal);
+        {system, From, Request} ->
+            sockeye_sys:message(Request, From, Link, ?MODULE, C);
         _ ->
             ok
     end,

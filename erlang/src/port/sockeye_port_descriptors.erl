@@ -13,6 +13,7 @@
 -export([init/1]).
 -export([handle_call/3]).
 -export([handle_cast/2]).
+-export([handle_info/2]).
 
 -define(TIME_MS, 5000).
 
@@ -60,6 +61,10 @@ handle_call(_Request, _From, State) ->
 handle_cast(engine_gone, State) ->
     {noreply, closed(State)};
 handle_cast(_Request, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info(_Message, State) ->
     {noreply, State}.
 
 %% To the engine that runs now.

@@ -99,6 +99,8 @@ loop(#state{server = Server, running = Running} = State) ->
     receive
         {sockeye_ask, Token, About, Request} ->
             ?MODULE:loop(start(Token, About, Request, State));
+        {system, From, Request} ->
+            sockeye_sys:message(Request, From, Server, ?MODULE, State);
         {'EXIT', Server, _Reason} ->
             %% Takes along those that are linked.
             exit(shutdown);

@@ -51,8 +51,7 @@ init([]) ->
     ?MODULE = ets:new(?MODULE, [named_table, {read_concurrency, true}]),
     {ok, #{}}.
 
--spec handle_call({server, options(), supervisor:child_spec(), listener()}, gen_server:from(), state()) ->
-          {reply, {ok, pid()} | {error, term()}, state()}.
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, {ok, pid()} | {error, term()}, state()}.
 handle_call({server, Options, Spec, Listener}, _From, State) ->
     case sockeye_routes_sup:start_server(Options, Spec) of
         {ok, Pid} ->
@@ -61,7 +60,9 @@ handle_call({server, Options, Spec, Listener}, _From, State) ->
             {reply, {ok, Pid}, State#{Options => Server}};
         {error, Reason} ->
             {reply, {error, Reason}, State}
-    end.
+    end;
+handle_call(_Request, _From, State) ->
+    {reply, {error, not_supported}, State}.
 
 -spec known_as(options(), pid(), state()) -> #server{}.
 known_as(Options, Pid, State) ->
