@@ -37,8 +37,9 @@ loop(Watcher, Ticker, Commands) ->
             io:format("{\"mailbox_peak\":~b,\"beam_memory_peak\":~b}~n", [Mailbox, Memory]),
             loop(Watcher, Ticker, Commands);
         "tick\n" ->
-            Long = spawn_link(fun() -> long(0, 0) end),
-            erlang:system_monitor(Long, [{long_schedule, 1}]),
+            %% Before others, so that it knows when it was.
+            Long = spawn_opt(fun() -> long([], []) end, [link, {priority, max}]),
+            erlang:system_monitor(Long, [{long_schedule, 1}, {long_gc, 1}]),
             Delays = counters:new(?STEPS + 1, []),
             Ticking = spawn_link(fun() -> tick(now_ms() + 1, Delays) end),
             loop(Watcher, {Ticking, Long, Delays, now_ms()}, Commands);
@@ -46,11 +47,13 @@ loop(Watcher, Ticker, Commands) ->
             {Ticking, Long, Delays, Began} = Ticker,
             done = ask(Ticking),
             erlang:system_monitor(undefined),
-            {Count, Longest} = ask(Long),
+            {Events, Collections} = ask(Long),
             io:format("{\"ticks\":~b,\"tick_ms\":~b,\"wake_p50_us\":~b,\"wake_p99_us\":~b,\"wake_p999_us\":~b,\"wake_max_us\":~b,"
-                      "\"long_schedules\":~b,\"long_schedule_max_ms\":~b}~n",
+                      "\"long_schedules\":~b,\"long_schedule_max_ms\":~b,\"long\":[~s],\"collections\":~w}~n",
                       [total(Delays), now_ms() - Began, share(Delays, 0.5), share(Delays, 0.99), share(Delays, 0.999),
-                       share(Delays, 1.0), Count, Longest]),
+                       share(Delays, 1.0), length(Events), lists:max([0 | [Ms || {_, Ms, _, _} <- Events]]),
+                       lists:join(",", [io_lib:format("[~b,~b,\"~0p to ~0p\"]", [At, Ms, In, Out]) || {At, Ms, In, Out} <- Events]),
+                       [[At, Ms] || {At, Ms} <- Collections]]),
             loop(Watcher, undefined, Commands);
         "calls\n" ->
             Timing = spawn_link(fun() -> time_calls(#{}, 0, {0, none}) end),
@@ -151,14 +154,21 @@ time_calls(Begun, Calls, Longest) ->
             From ! {self(), {Calls, Longest}}
     end.
 
-long(Count, Longest) ->
+long(Events, Collections) ->
     receive
         {monitor, _, long_schedule, Info} ->
-            {timeout, Ms} = lists:keyfind(timeout, 1, Info),
-            long(Count + 1, max(Longest, Ms));
+            [{_, Ms}, {_, In}, {_, Out}] = [lists:keyfind(Key, 1, Info) || Key <- [timeout, in, out]],
+            long([{now_ns(), Ms, In, Out} | Events], Collections);
+        {monitor, _, long_gc, Info} ->
+            {_, Ms} = lists:keyfind(timeout, 1, Info),
+            long(Events, [{now_ns(), Ms} | Collections]);
         {ask, From} ->
-            From ! {self(), {Count, Longest}}
+            From ! {self(), {lists:reverse(Events), lists:reverse(Collections)}}
     end.
+
+%% As the system counts it.
+now_ns() ->
+    erlang:convert_time_unit(os:perf_counter(), perf_counter, nanosecond).
 
 total(Delays) ->
     lists:sum([counters:get(Delays, N) || N <- lists:seq(1, ?STEPS + 1)]).
