@@ -279,7 +279,7 @@ executable_gone() ->
                 ok = signal("KILL", OsPid),
                 until(fun() -> sockeye_link:facts() =:= none end),
                 ?assertEqual({error, not_running}, sockeye:info()),
-                receive after 300 -> ok end,
+                ok = until(fun() -> port_node:is_logged(engine_not_started) end),
                 ok = file:rename(Path ++ ".away", Path),
                 ok = another(Restarts),
                 ok = listening([{Server, Port}])

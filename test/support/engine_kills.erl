@@ -22,7 +22,7 @@ main() ->
     end).
 
 main("kills", [Rounds, Connections]) ->
-    #{back := Back, left := Left, alive := Alive} = run(#{rounds => Rounds, connections => Connections}),
+    #{back := Back, left := Left, alive := Alive} = run(#{rounds => Rounds, connections => Connections, told => 100}),
     Half = share(0.5, Back),
     say("the node lived through ~b of ~b kills with ~b connections each", [Alive, Rounds, Connections]),
     say("port back after: median ~b ms, 95 % ~b ms, at most ~b ms (aim: median 500 ms)", [Half, share(0.95, Back), lists:max(Back)]),
@@ -40,8 +40,8 @@ say(Format, Args) ->
 
 %% ---------------------------------------------------------------- kills
 
-%% Options: rounds, connections.
-run(#{rounds := Rounds, connections := Connections}) ->
+%% Options: rounds, connections; told, after how many rounds each a line is printed.
+run(#{rounds := Rounds, connections := Connections} = Options) ->
     Server = server(#{processes => one}, counting()),
     Port = test_support:port(Server),
     [Handler] = port_node:handlers(Server),
@@ -50,17 +50,27 @@ run(#{rounds := Rounds, connections := Connections}) ->
     First = [round(Server, Port, Handler, Connections) || _ <- lists:seq(1, 3)],
     _ = holdings(),
     Before = holdings(),
-    Done = [round(Server, Port, Handler, Connections) || _ <- lists:seq(1, Rounds)],
+    Done = [told(Round, Options, round(Server, Port, Handler, Connections)) || Round <- lists:seq(1, Rounds)],
     Left = left(Before, 100),
     true = Processes =:= [{Name, whereis(Name)} || {Name, _} <- Processes],
-    Orphans = [OsPid || {_, OsPid} <- First ++ Done, port_node:is_alive(OsPid), is_engine(OsPid)],
+    Orphans = [OsPid || {_, {OsPid, Began}} <- First ++ Done, Began =/= false, began(OsPid) =:= Began],
     ok = sockeye:stop(Server),
     #{back => lists:sort([Back || {Back, _} <- Done]), alive => length(Done),
       left => case Orphans of [] -> Left; _ -> Left#{orphans => Orphans} end}.
 
-%% Numbers of processes come again.
-is_engine(OsPid) ->
-    {ok, <<"sockeye-engine\n">>} =:= file:read_file(io_lib:format("/proc/~b/comm", [OsPid])).
+told(Round, #{told := Each}, Done) when Round rem Each =:= 0 -> say("~b kills", [Round]), Done;
+told(_, _, Done) -> Done.
+
+%% When a process of the system began, by which it is told from another that has its number later; or that it is not there, or dead.
+began(OsPid) ->
+    case file:read_file(io_lib:format("/proc/~b/stat", [OsPid])) of
+        {ok, Stat} ->
+            [_, After] = binary:split(Stat, <<") ">>),
+            [State | _] = Fields = binary:split(After, <<" ">>, [global]),
+            State =/= <<"Z">> andalso lists:nth(20, Fields);
+        {error, _} ->
+            false
+    end.
 
 server(Options, Funs) ->
     {ok, Server} = sockeye:start_link(Options#{port => 0, handler => {fun_handler, Funs}, backlog => 4096}),
@@ -74,13 +84,14 @@ counting() ->
       close => fun(_, _, _, N) -> {[], N - 1} end,
       info => fun({count, From}, N) -> From ! {open, N}, {[], N} end}.
 
-%% How many milliseconds later the port was back, and which process was killed.
+%% How many milliseconds later the port was back, and which process was killed: its number, and when it had begun.
 round(Server, Port, Handler, Connections) ->
     Self = self(),
     {ok, #{os_pid := OsPid, restarts := Restarts}} = sockeye:info(),
     Clients = [spawn_monitor(fun() -> client(Port, Self) end) || _ <- lists:seq(1, Connections)],
     [loaded(Client) || Client <- Clients],
     receive after rand:uniform(20) -> ok end,
+    Killed = {OsPid, began(OsPid)},
     Begin = erlang:monotonic_time(millisecond),
     ok = port_node:signal("KILL", OsPid),
     [receive {'DOWN', Ref, process, _, _} -> ok after ?TIMEOUT -> error(not_cut_off) end || {_, Ref} <- Clients],
@@ -90,7 +101,7 @@ round(Server, Port, Handler, Connections) ->
     ok = port_node:listening(Server, Port),
     %% Each end was told, and once.
     ok = port_node:until(fun() -> Handler ! {count, Self}, receive {open, N} -> N =:= 0 orelse N end end),
-    {Back, OsPid}.
+    {Back, Killed}.
 
 loaded({Pid, Monitor}) ->
     receive
