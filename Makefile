@@ -13,7 +13,7 @@ PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_te
 
 PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
 
-.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize memory miri races test-otp soak kill bench bench-quick bench-scale clean
+.PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize memory miri races test-otp soak churn kill bench bench-quick bench-scale clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -199,6 +199,10 @@ soak: ## MINUTES (30) of random life, crashes and halts, with a census before an
 	@.ci/setup test
 	test/soak/run $(or $(MINUTES),30) $(or $(SEED),$$(date +%s)) $(PARTS)
 	SOCKEYE_TEST_ROUNDS=100 SOCKEYE_TEST_ALL=1 rebar3 eunit --module=sockeye_life_tests,sockeye_sent_held_tests,sockeye_sent_tests
+
+churn: ## MINUTES (60) of clients that come and go, 5,000 at a time, at nodes with each kind of engine: what is resident stays within 2 %
+	@.ci/setup test
+	test/soak/run $(or $(MINUTES),60) $(or $(SEED),$$(date +%s)) churn
 
 kill: ## the engine's process is killed ROUNDS (1000) times under load, with a census; then large frames beside small ones
 	@.ci/setup test

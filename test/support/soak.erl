@@ -42,6 +42,7 @@ run(Time, Seed, Parts) ->
 part("json", Time, Seed) -> part("JSON through each way of delivery", fun() -> json(Time, Seed) end);
 part("traffic", Time, Seed) -> part("traffic on the public API", fun() -> traffic(Time, Seed) end);
 part("commands", Time, Seed) -> part("commands against a model", fun() -> commands(Time, Seed) end);
+part("churn", Time, Seed) -> part("clients that come and go", fun() -> soak_churn:run(#{time => Time, seed => Seed}) end);
 part("halting", Time, Seed) -> part("nodes that halt", fun() -> halting(Time, Seed, 0) end).
 
 load(App) ->
