@@ -61,18 +61,25 @@ killed(Port, 0) ->
     catch error:badarg -> []
     end;
 killed(Port, Tries) ->
-    ok = kill(Port),
-    case await(Port, ?END_MS) of
+    Wait = case kill(Port) of
+               ok -> ?END_MS;
+               %% Its end is told, in a message that is here or was taken: there is nothing to wait for.
+               ended -> 0
+           end,
+    case await(Port, Wait) of
         {exited, _, Lines} -> Lines;
+        running when Wait =:= 0 -> [];
         running -> killed(Port, Tries - 1)
     end.
 
 %% At once, whatever it does, unless the node has no descriptors or ports left for that. As long as the port has not
 %% told of its end, the number is that of no other process.
--spec kill(port()) -> ok.
+-spec kill(port()) -> ok | ended.
 kill(Port) ->
     %% A small system has a shell, and no program of that name.
     case {erlang:port_info(Port, os_pid), os:find_executable("sh")} of
+        {undefined, _} ->
+            ended;
         {{os_pid, Pid}, Shell} when is_list(Shell) ->
             try open_port({spawn_executable, Shell},
                           [{args, ["-c", "kill -KILL " ++ integer_to_list(Pid)]}, exit_status, stderr_to_stdout, hide]) of
