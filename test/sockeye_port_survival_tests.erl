@@ -153,12 +153,15 @@ panic_on_a_shard_test_() ->
 
 %% ---------------------------------------------------------------- it hangs
 
+%% Most of these wait for a heartbeat that does not come: three nodes at a time.
 hangs_test_() ->
-    in_a_node(#{args => ["-sockeye", "shards", "2"]},
-              [{Name, fun() -> found(Hang) end}
-               || {Name, Hang} <- [{"stopped", fun(OsPid) -> signal("STOP", OsPid) end},
-                                   {"one shard of two", fun(_) -> fault(hang_shard) end},
-                                   {"the thread of the link", fun(_) -> fault(hang_link) end}]]).
+    {inparallel, 3, hangs() ++ [node_stands_still(), no_program() | node_is_short()]}.
+
+hangs() ->
+    [in_a_node(#{args => ["-sockeye", "shards", "2"]}, [{Name, fun() -> found(Hang) end}])
+     || {Name, Hang} <- [{"stopped", fun(OsPid) -> signal("STOP", OsPid) end},
+                         {"one shard of two", fun(_) -> fault(hang_shard) end},
+                         {"the thread of the link", fun(_) -> fault(hang_link) end}]].
 
 found(Hang) ->
     with_server(#{active => true}, fun(Port, Server) ->
@@ -179,7 +182,7 @@ found(Hang) ->
     end).
 
 %% A node that stood still itself takes no engine for one that hangs.
-node_stands_still_test_() ->
+node_stands_still() ->
     {setup, fun() -> port_node:start() end, fun port_node:stop/1,
      fun(Node) ->
          {timeout, 120, fun() ->
@@ -264,8 +267,7 @@ node_ends_behind_a_stopped_thread_test_() ->
 %% ---------------------------------------------------------------- it cannot be started again
 
 not_started_test_() ->
-    in_a_node([{"the executable is gone", fun executable_gone/0},
-               {"no program that kills", fun no_program/0}]).
+    in_a_node([{"the executable is gone", fun executable_gone/0}]).
 
 executable_gone() ->
     Path = filename:join(os:getenv("TMPDIR"), "sockeye-engine-copy"),
@@ -291,6 +293,9 @@ executable_gone() ->
 
 %% A small system has a shell, and no /bin/kill.
 no_program() ->
+    in_a_node([{"no program that kills", fun killed_without_program/0}]).
+
+killed_without_program() ->
     Old = os:getenv("PATH"),
     Folder = filename:join(os:getenv("TMPDIR"), "bin"),
     ok = file:make_dir(Folder),
@@ -343,13 +348,16 @@ few_descriptors_test_() ->
     end}]).
 
 %% The node has no port and no descriptor left for another engine, or for what kills the last one.
-node_is_short_test_() ->
+node_is_short() ->
     [in_a_node(#{args => ["+Q", "1024"], before => "ulimit -n 4000"},
-               [{"no port, " ++ Name, fun() -> short(Signal, fun() -> gen_udp:open(0) end, fun gen_udp:close/1) end}
-                || {Name, Signal} <- [{"killed", "KILL"}, {"stopped", "STOP"}]]),
-     in_a_node(#{before => "ulimit -n 150"},
-               [{"no descriptor, " ++ Name, fun() -> short(Signal, fun() -> file:open("/dev/null", [read, raw]) end, fun file:close/1) end}
-                || {Name, Signal} <- [{"killed", "KILL"}, {"stopped", "STOP"}]])].
+               [{"no port, " ++ Name, fun() -> short(Signal, fun() -> gen_udp:open(0) end, fun gen_udp:close/1) end}])
+     || {Name, Signal} <- signals()]
+    ++ [in_a_node(#{before => "ulimit -n 150"},
+                  [{"no descriptor, " ++ Name, fun() -> short(Signal, fun() -> file:open("/dev/null", [read, raw]) end, fun file:close/1) end}])
+        || {Name, Signal} <- signals()].
+
+signals() ->
+    [{"killed", "KILL"}, {"stopped", "STOP"}].
 
 short(Signal, Take, Give) ->
     with_server(#{active => true}, fun(Port, Server) ->
