@@ -394,28 +394,27 @@ of_ssl(#{server := Config}) ->
 
 %% A client that takes nothing: what was sent to it before cannot leave, and waits for five seconds.
 unsent_test_() ->
-    {timeout, 60, fun() ->
-        with_socket(fun(_, Socket, _) ->
-            ok = inet:setopts(Socket, [{high_watermark, 100000000}]),
-            ok = gen_tcp:send(Socket, binary:copy(<<0>>, 30000000)),
-            ?assertMatch(<<"its client does not take", _/binary>>, bad(Socket))
-        end)
-    end}.
+    {inparallel, [{timeout, 60, Test} || Test <- [fun unsent/0, fun unsent_without_a_driver/0]]}.
+
+unsent() ->
+    with_socket(fun(_, Socket, _) ->
+        ok = inet:setopts(Socket, [{high_watermark, 100000000}]),
+        ok = gen_tcp:send(Socket, binary:copy(<<0>>, 30000000)),
+        ?assertMatch(<<"its client does not take", _/binary>>, bad(Socket))
+    end).
 
 %% Without the driver it is the process that sends which waits.
-unsent_without_a_driver_test_() ->
-    {timeout, 60, fun() ->
-        {ok, Listener} = gen_tcp:listen(0, [{inet_backend, socket}, binary, {active, false}, {ip, {127, 0, 0, 1}}]),
-        {ok, Port} = inet:port(Listener),
-        {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
-        {ok, {'$inet', _, {_, Inner}} = Socket} = gen_tcp:accept(Listener),
-        {Sender, Monitor} = spawn_monitor(fun() -> gen_tcp:send(Socket, binary:copy(<<0>>, 30000000)) end),
-        siege:until(fun() -> map_get(num_writers, socket:info(Inner)) =:= 1 end),
-        ?assertMatch(<<"its client does not take", _/binary>>, bad(Socket)),
-        exit(Sender, kill),
-        receive {'DOWN', Monitor, _, _, _} -> ok end,
-        [ok = gen_tcp:close(S) || S <- [Client, Socket, Listener]]
-    end}.
+unsent_without_a_driver() ->
+    {ok, Listener} = gen_tcp:listen(0, [{inet_backend, socket}, binary, {active, false}, {ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Listener),
+    {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    {ok, {'$inet', _, {_, Inner}} = Socket} = gen_tcp:accept(Listener),
+    {Sender, Monitor} = spawn_monitor(fun() -> gen_tcp:send(Socket, binary:copy(<<0>>, 30000000)) end),
+    siege:until(fun() -> map_get(num_writers, socket:info(Inner)) =:= 1 end),
+    ?assertMatch(<<"its client does not take", _/binary>>, bad(Socket)),
+    exit(Sender, kill),
+    receive {'DOWN', Monitor, _, _, _} -> ok end,
+    [ok = gen_tcp:close(S) || S <- [Client, Socket, Listener]].
 
 no_server_test() ->
     with_socket(fun(Client, Socket, _) ->

@@ -48,6 +48,9 @@ each(Options, Fun, With) ->
         end)
      end}} || {Name, Over, Ask} <- clients()].
 
+%% Those that wait most of their time, side by side.
+each_waits(Options, Fun, With) -> {inparallel, each(Options, Fun, With)}.
+
 close({_, Over, Socket}) -> tcp_or_tls:close(Over, Socket).
 
 %% The content, and how it ended: `complete', or `broken' for one that the client must not take for whole. HTTP/1.0 cannot tell.
@@ -235,7 +238,7 @@ client_goes_while_it_waits_test_() ->
     Fun = fun(Test, #{path := <<"/waits">>}, Send) -> ok = Send("piece"), Test ! {told, self()}, receive never -> ok end;
              (Test, #{path := <<"/sends">>}, Send) -> Test ! {told, self()}, Test ! {told, flood(Send, 0)}
           end,
-    each(#{accept_timeout => 200}, Fun, fun(Ask) ->
+    each_waits(#{accept_timeout => 200}, Fun, fun(Ask) ->
         Client = Ask("/waits"),
         some(Client, <<"piece">>),
         Pid = told(),
@@ -304,7 +307,7 @@ held_up(Sent, Before) ->
 %% A client that takes it slowly gets all of it, in order.
 slowly_test_() ->
     All = << <<N:32>> || N <- lists:seq(1, 500000) >>,
-    each(#{}, fun(_, _, Send) -> ok = Send(All) end, fun(Ask) ->
+    each_waits(#{}, fun(_, _, Send) -> ok = Send(All) end, fun(Ask) ->
         Client = Ask("/x"),
         receive after 300 -> ok end,
         ?assertEqual({complete, All}, all(Client)),
@@ -314,7 +317,7 @@ slowly_test_() ->
 %% One that takes nothing for send_timeout is given up.
 client_takes_nothing_test_() ->
     Fun = fun(Test, _, Send) -> Test ! {told, flood(Send, 0)} end,
-    each(#{send_timeout => 500}, Fun, fun(Ask) ->
+    each_waits(#{send_timeout => 500}, Fun, fun(Ask) ->
         Client = Ask("/x"),
         ?assertEqual({error, closed}, told()),
         close(Client)
@@ -433,7 +436,7 @@ no_stream_of_accept_test() ->
 %% Long after the time for an answer, pieces come: a stream has no limit of its own.
 quiet_for_long_test_() ->
     Fun = fun(_, _, Send) -> [begin ok = Send("piece"), receive after 1500 -> ok end end || _ <- [1, 2]] end,
-    each(#{accept_timeout => 100, handshake_timeout => 200, send_timeout => 300}, Fun, fun(Ask) ->
+    each_waits(#{accept_timeout => 100, handshake_timeout => 200, send_timeout => 300}, Fun, fun(Ask) ->
         Client = Ask("/x"),
         ?assertEqual({complete, <<"piecepiece">>}, all(Client)),
         close(Client)

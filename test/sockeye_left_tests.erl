@@ -250,9 +250,11 @@ release(Stopped) ->
 
 %% Frames that wait for credits, which a handler does not give, or gives one by one: it hears of the end in either case.
 without_credits_test_() ->
-    [{lists:concat([Processes, ", ", Client, ", ", Texts, " texts, ", Gives]),
-      {timeout, 30, fun() -> without_credits(Processes, Client, Texts, Gives) end}}
-     || Processes <- [one, per_connection], Client <- [answers, does_not], Texts <- [0, 1, 2, 3], Gives <- [gives_none, gives]].
+    %% They wait most of their time.
+    {inparallel, 4,
+     [{lists:concat([Processes, ", ", Client, ", ", Texts, " texts, ", Gives]),
+       {timeout, 60, fun() -> without_credits(Processes, Client, Texts, Gives) end}}
+      || Processes <- [one, per_connection], Client <- [answers, does_not], Texts <- [0, 1, 2, 3], Gives <- [gives_none, gives]]}.
 
 without_credits(Processes, Client, Texts, Gives) ->
     Test = self(),
