@@ -151,6 +151,94 @@ header(Http, Length) ->
         {ok, http_eoh} -> Length
     end.
 
+%% Ordinary requests, over each version of HTTP: who is being answered gets the whole answer before the server ends.
+an_answer_is_waited_for_test_() ->
+    [{Name, fun() ->
+        Self = self(),
+        Answer = fun(_) -> Self ! {asked, self()}, receive go_on -> {200, [], "whole"} end end,
+        with_server(#{http => #{"/x" => Answer}, http2 => cleartext, accept_timeout => 30000}, fun(Port, Server) ->
+            Socket = asking(Port, Ask),
+            Function = receive {asked, Pid} -> Pid end,
+            ok = drains(Server, #{deadline => 30000}),
+            {error, econnrefused} = refused(Port),
+            ?assertMatch({ok, #{answering := 1}}, sockeye:info(Server)),
+            Function ! go_on,
+            ?assertMatch({match, _}, re:run(everything(Socket), "whole")),
+            receive {result, Result} -> ?assertEqual({ok, #{closed => 0, unanswered => 0}}, Result) end
+        end)
+    end} || {Name, Ask} <- requests()].
+
+%% Neither one that takes for ever, nor one whose client takes what comes without end, holds up the end.
+an_answer_without_end_is_not_waited_for_test_() ->
+    [{lists:concat([Name, ", ", How]), fun() ->
+        Self = self(),
+        Answer = fun(_) -> {200, [], {stream, fun(Send) -> Self ! asked, without_end(Send) end}} end,
+        with_server(#{http => #{"/x" => Answer}, http2 => cleartext}, fun(Port, Server) ->
+            Socket = asking(Port, Ask),
+            receive asked -> ok end,
+            Begin = erlang:monotonic_time(millisecond),
+            _ = case How of
+                    drain -> {ok, _} = sockeye:drain(Server, #{deadline => 100});
+                    stop -> ok = sockeye:stop(Server)
+                end,
+            %% A second is given, and the test has a busy machine.
+            ?assert(erlang:monotonic_time(millisecond) - Begin < 4000),
+            ok = gen_tcp:close(Socket)
+        end)
+    end} || {Name, Ask} <- requests(), How <- [drain, stop]].
+
+%% Nor does a connection on which nobody asks.
+nobody_asks_test_() ->
+    [{Name, fun() ->
+        with_server(#{http => #{"/x" => {text, "whole"}}, http2 => cleartext}, fun(Port, Server) ->
+            Socket = asking(Port, Ask),
+            {ok, _} = gen_tcp:recv(Socket, 0),
+            ?assertEqual({ok, #{closed => 0, unanswered => 0}}, sockeye:drain(Server, #{deadline => infinity})),
+            ok = gen_tcp:close(Socket)
+        end)
+    end} || {Name, Ask} <- requests()].
+
+%% A supervisor gives them a second.
+a_supervisor_waits_for_an_answer_test() ->
+    Self = self(),
+    Answer = fun(_) -> Self ! {asked, self()}, receive go_on -> {200, [], "whole"} end end,
+    Child = sockeye:child_spec(#{port => 0, http => #{"/x" => Answer}, handler => {fun_handler, #{}}, name => drain_me}),
+    {ok, Sup} = supervisor:start_link(test_sup, [Child]),
+    {ok, #{port := Port}} = sockeye:info(drain_me),
+    Socket = asking(Port, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"),
+    Function = receive {asked, Pid} -> Pid end,
+    unlink(Sup),
+    exit(Sup, shutdown),
+    {error, econnrefused} = refused(Port),
+    Function ! go_on,
+    ?assertMatch({match, _}, re:run(everything(Socket), "whole")).
+
+requests() ->
+    [{"HTTP/1.1", "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"},
+     {"HTTP/2", [h2_frames:hello(), h2_frames:frame(4, 1, 0, []), h2_frames:get(1, <<"/x">>)]}].
+
+asking(Port, Ask) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    ok = gen_tcp:send(Socket, Ask),
+    Socket.
+
+everything(Socket) ->
+    case gen_tcp:recv(Socket, 0) of
+        {ok, Some} -> <<Some/binary, (everything(Socket))/binary>>;
+        {error, _} -> <<>>
+    end.
+
+without_end(Send) ->
+    case Send("piece") of
+        ok -> receive after 10 -> without_end(Send) end;
+        {error, closed} -> ok
+    end.
+
+drains(Server, Options) ->
+    Self = self(),
+    _ = spawn_link(fun() -> Self ! {result, sockeye:drain(Server, Options)} end),
+    ok.
+
 %% The size of a batch: what was asked for, or what the time needs.
 size_of_a_batch_test() ->
     %% 251 batches: now, and after each of 250 intervals.

@@ -369,10 +369,10 @@ child_spec(Options) ->
 stop(Server) -> ?CHECKED_FIRST(sockeye_server_calls:stop(Server), [Server]).
 
 %% @doc Ends a server slowly: frees its port at once, then closes its connections some at a time, and then stops it. So its clients do
-%% not all come back elsewhere at the same moment.
+%% not all come back elsewhere at the same moment. Ordinary requests that are being answered get their whole answer first.
 %%
 %% In each `interval' (default 100 milliseconds) `per_interval' connections (100) are closed with `code' (1001) and `reason' (none, at
-%% most 123 bytes of UTF-8); after the `deadline' (30000 milliseconds, or `infinity') those that are left are cut off. Where
+%% most 123 bytes of UTF-8); after the `deadline' (30000 milliseconds, or `infinity') those that are left are cut off, and answers too. Where
 %% `per_interval' is too low for the deadline, more are closed in each interval, see `erlang/guide/options.md', Draining.
 %%
 %% Handlers serve what they have received, and their `handle_close/4' is called for every connection. The call returns when the server

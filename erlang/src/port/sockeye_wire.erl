@@ -246,7 +246,7 @@ existing_atom(Key) ->
 %% What the engine may say of its own (native/seam/src/atoms.rs): here, so that the VM knows these names.
 -spec atoms() -> [atom()].
 atoms() ->
-    [accept, accept_error, accept_errors, accept_pauses, accepted, acceptor, active, address, age, alert, all, alpn,
+    [accept, accept_error, accept_errors, accept_pauses, accepted, acceptor, active, address, age, alert, all, alpn, answering,
      already_running, bad_certificate, bad_handshake, bad_host, bad_location, bad_request, badarg, binary, body, busy,
      bytes_in, bytes_out, bytes_saved, cipher, close, closed, closes, connection, connection_rate, connections, deflate,
      delayed_calls, denied, depth, done, draining, dropped, duplicate_key, eacces, eaddrinuse, eaddrnotavail, eafnosupport,

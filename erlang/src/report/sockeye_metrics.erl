@@ -87,4 +87,5 @@ plain() ->
      {"accept_pauses_total", counter, "Times that accepting has paused since handlers were too far behind.", accept_pauses},
      {"sends_refused_total", counter, "Sends to one connection that were refused since its queue was full.", busy},
      {"connections_failed_total", counter, "Connections that the server ended for a limit or a fault.", failed},
+     {"http_requests_answering", gauge, "Ordinary HTTP requests whose answer is not complete.", answering},
      {"connections_unattached", gauge, "Connections that wait for a process of their own.", unattached}].

@@ -1,7 +1,7 @@
 %% @private
 %% The end of a server in good order: no more connections, and those that are
 %% there are closed a batch at a time, so that their clients do not all come to
-%% another server at the same moment.
+%% another server at the same moment. Who is being answered gets the answer.
 -module(sockeye_drain).
 
 -export([parse/1]).
@@ -103,7 +103,7 @@ left(Then) -> Then - now_ms().
 step(#drain{id = Id, deadline = Deadline, options = #{interval := Interval}} = Drain) ->
     Left = left(Deadline),
     case counters(Id) of
-        #{connections := 0} ->
+        #{connections := 0, answering := 0} ->
             {done, Drain};
         %% Any atom is greater than any number.
         _ when Left =< 0 ->
@@ -124,7 +124,7 @@ begun(Id) ->
 -spec counters(sockeye_backend:server_id()) -> map().
 counters(Id) ->
     try sockeye_backend:server_info(Id)
-    catch error:badarg -> #{connections => 0, accepted => 0, unanswered => 0}
+    catch error:badarg -> #{connections => 0, answering => 0, accepted => 0, unanswered => 0}
     end.
 
 %% Who came in the meantime is found when all others are closed.
@@ -181,14 +181,30 @@ answer(#drain{from = From, open = Open, accepted = Before, unanswered = Already}
 
 %% Closes in batches as well, but within a second, for a server whose time is
 %% bounded. Few connections are left to the caller, who closes them at once.
+%% Answers have the same second.
 -spec calmly(sockeye_backend:server_id(), sockeye:close_code()) -> ok.
 calmly(Id, Code) ->
+    Answered = in(?CALM_BATCHES * ?CALM_MS),
     case begun(Id) =:= ok andalso sockeye:connections(self()) of
         {ok, Conns} when length(Conns) > ?CALM_BATCH ->
             Batch = max(?CALM_BATCH, (length(Conns) - 1) div ?CALM_BATCHES + 1),
             close_all(Id, Conns, Batch, Code);
         _ ->
             ok
+    end,
+    answered(Id, Answered).
+
+-spec answered(sockeye_backend:server_id(), integer()) -> ok.
+answered(Id, Deadline) ->
+    case counters(Id) of
+        #{answering := N} when N > 0 ->
+            case left(Deadline) of
+                Left when Left > 0 ->
+                    receive after min(Left, ?CALM_MS) -> ok end,
+                    answered(Id, Deadline);
+                _ -> ok
+            end;
+        _ -> ok
     end.
 
 -spec close_all(sockeye_backend:server_id(), [sockeye:conn()], pos_integer(), sockeye:close_code()) -> ok.

@@ -35,7 +35,7 @@ atoms! {
     undefined, address, port, peer, local, path, query, subprotocol, headers, age, send_queue, held, deflate,
     state, method, subprotocols, body, accept, tls, http_version, version, cipher, sni, alpn, peer_cert,
     tlsv1_2 = "tlsv1.2", tlsv1_3 = "tlsv1.3", shards, servers, connections, accepted, rejected, frames_in,
-    frames_out, bytes_in, bytes_out, dropped, failed, requests, proxied, proxy_errors, bytes_saved, unanswered, no_owner, no_process,
+    frames_out, bytes_in, bytes_out, dropped, failed, requests, answering, proxied, proxy_errors, bytes_saved, unanswered, no_owner, no_process,
     no_descriptor, accept_errors, accept_pauses, memory, os_pid, queued_calls, delayed_calls, max_descriptor,
     sent, reason, message, panic, accept_error, sockeye_conn, sockeye_stopped, sockeye_unlistened,
     sockeye_event, sockeye_gone, sockeye_ask, sockeye_failed, sockeye_given, sockeye_topics, sockeye_whereis, sockeye_down, sockeye_dialled,

@@ -25,6 +25,7 @@ pub(crate) struct Counters {
     pub(crate) busy: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) requests: AtomicU64,
+    pub(crate) answering: AtomicUsize,
     pub(crate) proxied: AtomicU64,
     pub(crate) proxy_errors: AtomicU64,
     /// Connections for which anybody may compress.
@@ -71,6 +72,8 @@ pub struct ServerStats {
     pub failed: u64,
     /// Ordinary HTTP requests.
     pub requests: u64,
+    /// Those of them whose answer is not complete.
+    pub answering: usize,
     /// Requests that went to a web server behind this one, WebSockets among them.
     pub proxied: u64,
     /// Those of them that were answered 502, 503 or 504, or whose answer broke off.
@@ -125,6 +128,7 @@ impl Counters {
             busy: read(&self.busy),
             failed: read(&self.failed),
             requests: read(&self.requests),
+            answering: self.answering.load(Ordering::Relaxed),
             proxied: read(&self.proxied),
             proxy_errors: read(&self.proxy_errors),
             saved: read(&self.saved),

@@ -24,7 +24,7 @@ use crate::model::traffic::TrafficCounters;
 use crate::server::addresses::Addresses;
 use crate::server::admitted::Admitted;
 use crate::server::client::ClientState;
-pub(crate) use crate::server::sockets::Permit;
+pub(crate) use crate::server::sockets::{OpenAnswer, Permit};
 use crate::server::topics::TopicTable;
 use crate::settings::config::{Mode, ServerConfig};
 use crate::settings::options::Rules;
@@ -363,6 +363,7 @@ impl Server {
             ("permits", load(&self.permits)),
             ("open", load(&self.counters.open)),
             ("unattached", load(&self.counters.unattached)),
+            ("answering", load(&self.counters.answering)),
             ("sharing", load(&self.counters.sharing)),
             ("questions", self.questions.len()),
             ("streams", self.streams.len()),

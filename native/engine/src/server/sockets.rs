@@ -68,6 +68,15 @@ impl Drop for OpenSocket {
     }
 }
 
+/// An ordinary request whose answer is not complete, for who drains the server.
+pub(crate) struct OpenAnswer(Arc<Server>);
+
+impl Drop for OpenAnswer {
+    fn drop(&mut self) {
+        self.0.counters.answering.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Server {
     /// A permit for one more socket, if there is one.
     pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
@@ -120,5 +129,11 @@ impl Server {
     pub(crate) fn count_socket(self: &Arc<Self>) -> OpenSocket {
         self.sockets.fetch_add(1, Ordering::SeqCst);
         OpenSocket(self.clone())
+    }
+
+    /// A drain has an end when this is dropped, or at its deadline.
+    pub(crate) fn count_answer(self: &Arc<Self>) -> OpenAnswer {
+        self.counters.answering.fetch_add(1, Ordering::Relaxed);
+        OpenAnswer(self.clone())
     }
 }

@@ -47,6 +47,7 @@ pub fn server_map<W: Writer>(w: &mut W, stats: &ServerStats) -> W::Term {
         (Atom::busy, stats.busy),
         (Atom::failed, stats.failed),
         (Atom::requests, stats.requests),
+        (Atom::answering, stats.answering as u64),
         (Atom::proxied, stats.proxied),
         (Atom::proxy_errors, stats.proxy_errors),
         (Atom::bytes_saved, stats.saved),

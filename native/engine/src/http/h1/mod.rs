@@ -57,9 +57,11 @@ pub(crate) async fn serve(
             goes_on: request.keeps_alive(),
         };
         let content = connection.content(&request, limits);
+        let answering = server.count_answer();
         let response = service.respond(request, content, &connection).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             form.goes_on = true;
+            drop(answering);
             connection.write(&head(&response, &form)).await.ok()?;
             connection.flush().await.ok()?;
             let upgraded = service.upgraded()?;
@@ -80,6 +82,7 @@ pub(crate) async fn serve(
         let has_end = !form.is_old || form.is_head || response.body().len().is_some();
         form.goes_on &= readable && has_end && !closes(&response);
         answer(&connection, response, &form).await.ok()?;
+        drop(answering);
         if !form.goes_on {
             break;
         }

@@ -39,7 +39,7 @@ use crate::admission::{ask, gate, lingering};
 use crate::model::refused::{Refused, RefusedFor};
 use crate::net::peer::PeerInfo;
 use crate::net::transport::Transport;
-use crate::server::{Permit, Server};
+use crate::server::{OpenAnswer, Permit, Server};
 use crate::shard::Shard;
 use crate::world::task;
 use crate::world::time::{self, Instant};
@@ -91,28 +91,49 @@ pub(super) struct Http2Connection {
     requests: Cell<usize>,
     /// When anything went on that was not a WebSocket.
     active: Cell<Instant>,
-    /// When it has seen that the server stops.
+    /// When it has seen that the server stops, and that it carries no WebSocket any more.
     stop_heard: Cell<Option<Instant>>,
     changed: Notify,
 }
 
 /// Counts a stream in one of these, as long as it lives.
-struct OpenStream(Rc<Http2Connection>, fn(&Http2Connection) -> &Cell<usize>);
+struct OpenStream {
+    carrier: Rc<Http2Connection>,
+    counter: fn(&Http2Connection) -> &Cell<usize>,
+    _answer: Option<OpenAnswer>,
+}
 
 impl OpenStream {
-    fn new(carrier: &Rc<Http2Connection>, counter: fn(&Http2Connection) -> &Cell<usize>) -> Self {
+    fn tunnel(carrier: &Rc<Http2Connection>) -> Self {
+        OpenStream::new(carrier, |carrier| &carrier.tunnels, None)
+    }
+
+    fn request(carrier: &Rc<Http2Connection>) -> Self {
+        let answer = carrier.server.count_answer();
+        OpenStream::new(carrier, |carrier| &carrier.requests, Some(answer))
+    }
+
+    fn new(
+        carrier: &Rc<Http2Connection>,
+        counter: fn(&Http2Connection) -> &Cell<usize>,
+        answer: Option<OpenAnswer>,
+    ) -> Self {
         let open = counter(carrier);
         open.set(open.get() + 1);
         carrier.touch();
-        OpenStream(carrier.clone(), counter)
+        OpenStream {
+            carrier: carrier.clone(),
+            counter,
+            _answer: answer,
+        }
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let open = (self.1)(&self.0);
+        let open = (self.counter)(&self.carrier);
         open.set(open.get().saturating_sub(1));
-        self.0.touch();
+        self.carrier.touch();
     }
 }
 
@@ -153,15 +174,15 @@ impl Http2Connection {
         last.checked_add(limit).into_iter().chain(stop).min()
     }
 
-    /// However steadily a client takes what it gets, a server that stops waits for it no longer than for the end of a WebSocket.
+    /// However steadily a client takes what it gets, a server that stops waits for it no longer than for the end of a WebSocket:
+    /// from the stop, or from the end of the last WebSocket, which has a time of its own.
     fn stop_deadline(&self) -> Option<Instant> {
-        if !self.server.is_stopping() {
+        if !self.server.is_stopping() || self.tunnels.get() > 0 {
             return None;
         }
         let heard = self.stop_heard.get().unwrap_or_else(Instant::now);
         self.stop_heard.set(Some(heard));
-        let limit = self.server.config.close_timeout;
-        heard.checked_add(limit.max(lingering::LINGER_TIMEOUT))
+        heard.checked_add(lingering::LINGER_TIMEOUT)
     }
 
     /// Whether a server behind answers this request.
@@ -340,7 +361,7 @@ async fn see_through(
     carrier: Rc<Http2Connection>,
     request: hyper::Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let open = OpenStream::new(&carrier, |carrier| &carrier.requests);
+    let open = OpenStream::request(&carrier);
     let stream = number(request.uri().path()).unwrap_or(0);
     let (answer, open) = if carrier.requests.get() > STREAMS as usize {
         carrier.server.note_refused(RefusedFor::Unavailable);
@@ -363,7 +384,7 @@ async fn see_through(
         seen.unwrap_or_else(|_| {
             (
                 failed(),
-                OpenStream::new(&carrier, |carrier| &carrier.requests),
+                OpenStream::request(&carrier),
             )
         })
     };
@@ -443,7 +464,7 @@ impl HttpBody for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let answer = self.get_mut();
-        let carrier = &answer.open.0;
+        let carrier = &answer.open.carrier;
         carrier.active.set(Instant::now());
         let poll = Pin::new(&mut answer.body).poll_frame(cx);
         let mut streams = carrier.streams.borrow_mut();

@@ -57,18 +57,18 @@ pub(in crate::http) struct OpenTunnel {
 impl OpenTunnel {
     pub(super) fn new(carrier: &Rc<Http2Connection>, stream: u32) -> Self {
         OpenTunnel {
-            open: OpenStream::new(carrier, |carrier| &carrier.tunnels),
+            open: OpenStream::tunnel(carrier),
             stream,
         }
     }
 
     pub(in crate::http) fn carrier(&self) -> &Http2Connection {
-        &self.open.0
+        &self.open.carrier
     }
 }
 
 impl Drop for OpenTunnel {
     fn drop(&mut self) {
-        self.open.0.streams.borrow_mut().answer(self.stream);
+        self.open.carrier.streams.borrow_mut().answer(self.stream);
     }
 }
