@@ -201,7 +201,10 @@ info(sockeye_ready, State, #s{inbox = Inbox, max = Max} = S) ->
     end;
 info({sockeye_batch, _, _, _, _} = Batch, State, S) ->
     {Events, More} = sockeye_port_batch:take(Batch),
-    batch(Events, {port, More}, false, State, S);
+    IsHeavy = S#s.rest =/= off andalso sockeye_port_batch:is_heavy(Batch, Events),
+    Answer = batch(Events, {port, More}, false, State, S),
+    ok = sockeye_port_batch:left(IsHeavy),
+    Answer;
 info({sockeye_lost, _Run}, State, S) ->
     lost(batch(sockeye_port_batch:lost(), false, false, State, S));
 info({sockeye_inbox, Run, Inbox}, State, S) ->

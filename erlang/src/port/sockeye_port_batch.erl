@@ -10,6 +10,8 @@
 -export([given/1]).
 -export([given_away/1]).
 -export([take/1]).
+-export([is_heavy/2]).
+-export([left/1]).
 -export([first/0]).
 -export([served/2]).
 -export([lost/0]).
@@ -19,6 +21,8 @@
 
 -define(KEY, '$sockeye_port').
 -define(LOST, <<"engine lost">>).
+%% Bytes of an event, on the average of a batch.
+-define(HEAVY, 256).
 %% A worker of a client waits no longer for what is on its way.
 -define(FIRST_MS, 1000).
 
@@ -77,6 +81,20 @@ take({sockeye_batch, Run, Id, Flags, Bytes}) ->
             ok = sockeye_link:broken(Run, <<"a batch that is none">>),
             {[], false}
     end.
+
+%% Whether it pays to collect what the process of one connection leaves of this batch.
+-spec is_heavy(came(), sockeye_backend:batch()) -> boolean().
+is_heavy({sockeye_batch, _, _, _, Bytes}, Events) ->
+    iolist_size(Bytes) >= ?HEAVY * length(Events) div 2.
+
+%% Such a batch has been served. With many processes, what one of them gives back at once is what the next one takes: it is in the
+%% cache, where the leavings of all are not.
+-spec left(boolean()) -> ok.
+left(true) ->
+    true = erlang:garbage_collect(self(), [{type, minor}]),
+    ok;
+left(false) ->
+    ok.
 
 %% The message that tells a worker of its connection. From a process of its own it may come later than what
 %% others say of that; in the VM, it is there.
