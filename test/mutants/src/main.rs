@@ -17,6 +17,9 @@ use std::error::Error;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use list::Mutant;
 
@@ -54,6 +57,8 @@ fn main() -> Result<()> {
         .and_then(|share| share.split_once('/'))
         .map(|(k, n)| Ok::<_, std::num::ParseIntError>((k.parse()?, n.parse()?)));
     let share = share.transpose()?.unwrap_or((0, 1));
+    let jobs = std::env::var("JOBS").ok();
+    let jobs: usize = jobs.as_deref().map_or(Ok(1), str::parse)?;
     let mut results = Results::open(&out.join("results"))?;
     let wanted: Vec<usize> = (0..mutants.len())
         .filter(|&index| {
@@ -75,19 +80,35 @@ fn main() -> Result<()> {
     let built = build::with_all(&krate, &sources, &mutants, &out)?;
     let reached = tests::reached(&built.programs, &out)?;
     let mut later = Vec::new();
+    let mut asked = Vec::new();
     for index in wanted {
+        let tests = reached.get(&index).map_or(&[][..], Vec::as_slice);
         if built.unviable.contains(&index) {
             results.add(&mutants[index], (UNVIABLE, String::new()))?;
-            continue;
-        }
-        let tests = reached.get(&index).map_or(&[][..], Vec::as_slice);
-        if built.alone.contains(&index) || tests.is_empty() {
+        } else if built.alone.contains(&index) || tests.is_empty() {
             // Without a test, perhaps the compiler reaches it.
             later.push(index);
-            continue;
+        } else {
+            asked.push((&mutants[index], index, tests));
         }
-        results.add(&mutants[index], tests::run(index, tests)?)?;
     }
+    let (next, shared) = (AtomicUsize::new(0), Mutex::new(&mut results));
+    let ask = || -> std::result::Result<(), String> {
+        while let Some((mutant, index, tests)) = asked.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let verdict = tests::run(*index, tests).map_err(|error| error.to_string())?;
+            let mut results = shared.lock().map_err(|error| error.to_string())?;
+            results
+                .add(mutant, verdict)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(ask)).collect();
+        let ends = workers.into_iter().map(|worker| worker.join());
+        ends.map(|end| end.unwrap_or_else(|_| Err("a thread has ended".to_string())))
+            .collect::<std::result::Result<Vec<()>, _>>()
+    })?;
 
     eprintln!("mutants: {} to be built alone", later.len());
     for (path, source) in &sources {

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::{CAUGHT, MISSED, Result, TIMEOUT};
@@ -178,44 +179,60 @@ fn run_some(
     environment: &[(&str, &str)],
     limit: Duration,
 ) -> Result<End> {
-    let output = std::env::temp_dir().join(format!("mutants-{}", std::process::id()));
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let output = std::env::temp_dir().join(format!("mutants-{}-{count}", std::process::id()));
+    let end = run_into(&output, program, names, environment, limit);
+    let _ = fs::remove_file(&output);
+    end
+}
+
+fn run_into(
+    output: &Path,
+    program: &str,
+    names: &[&str],
+    environment: &[(&str, &str)],
+    limit: Duration,
+) -> Result<End> {
     let mut arguments = names.to_vec();
     if !names.is_empty() {
         arguments.push("--exact");
     }
     let mut child = command(program, &arguments, environment)
-        .stdout(fs::File::create(&output)?)
+        .stdout(fs::File::create(output)?)
         .spawn()?;
     let began = Instant::now();
-    let status = loop {
+    let mut looked = began;
+    let (status, failed) = loop {
         if let Some(status) = child.try_wait()? {
-            break Some(status);
+            break (Some(status), failed(output)?);
         }
-        if began.elapsed() > limit {
-            break None;
+        if looked.elapsed() > Duration::from_millis(200) {
+            looked = Instant::now();
+            // The others need not end.
+            let failed = failed(output)?;
+            if failed.is_some() || began.elapsed() > limit {
+                let _ = Command::new("kill")
+                    .args(["-9", "--", &format!("-{}", child.id())])
+                    .status();
+                let _ = child.wait();
+                break (None, failed);
+            }
         }
         std::thread::sleep(Duration::from_millis(4));
     };
-    let Some(status) = status else {
-        let _ = Command::new("kill")
-            .args(["-9", "--", &format!("-{}", child.id())])
-            .status();
-        let _ = child.wait();
-        return Ok(End::Late);
-    };
-    if status.success() {
-        return Ok(End::Passed);
-    }
-    let printed = String::from_utf8_lossy(&fs::read(&output)?).into_owned();
+    Ok(match (status, failed) {
+        (Some(status), _) if status.success() => End::Passed,
+        (None, None) => End::Late,
+        (_, failed) => End::Failed(failed.unwrap_or_default()),
+    })
+}
+
+/// The first test of which it says that it has failed.
+fn failed(output: &Path) -> Result<Option<String>> {
+    let printed = String::from_utf8_lossy(&fs::read(output)?).into_owned();
     let failed = printed
         .lines()
         .find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-    Ok(End::Failed(
-        failed
-            .unwrap_or_default()
-            .split(" - ")
-            .next()
-            .unwrap_or_default()
-            .to_string(),
-    ))
+    Ok(failed.map(|name| name.split(" - ").next().unwrap_or_default().to_string()))
 }

@@ -95,3 +95,8 @@ pub(crate) fn sender<'a>(
     }
     Cow::Borrowed(peer_info)
 }
+
+#[cfg(test)]
+#[path = "forwarded_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

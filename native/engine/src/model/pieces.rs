@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_behind_a_message_is_counted_until_it_waits_no_more() {
+        let messages = OpenMessages::default();
+        messages.add_behind(id(1), 10);
+        messages.add_behind(id(1), 5);
+        messages.add_behind(id(2), 7);
+        assert_eq!([1, 2, 3].map(|n| messages.behind(id(n))), [15, 7, 0]);
+        messages.free_behind(id(1));
+        assert_eq!([1, 2].map(|n| messages.behind(id(n))), [0, 7]);
+    }
+
+    #[test]
     fn a_piece_can_be_taken_back() {
         let messages = OpenMessages::default();
         let piece = |piece, bytes: &[u8]| messages.advance(id(1), A, Kind::Text, piece, bytes);

@@ -95,6 +95,8 @@ mod tests {
         let all = Timers::default();
         assert!(all.set(3, 10));
         assert!(!all.set(5, 11));
+        assert!(!all.set(6, 10), "not before all others");
+        all.set(6, NEVER);
         assert_eq!(all.earliest(), 10);
         assert_eq!(all.take(9), []);
         assert_eq!(all.take(10), [3]);
@@ -123,16 +125,28 @@ mod tests {
         for slot in 0..count {
             all.set(slot, 10);
         }
-        let mut served = std::collections::HashSet::new();
-        for now in 10..13 {
-            let slots = all.take(now);
-            assert_eq!(slots.len(), MOST);
-            for slot in slots {
-                served.insert(slot);
-                // At once due again: the others come first.
-                all.set(slot, 10);
+        // Each is at once due again: the others come first.
+        let mut next = 0;
+        for now in 10..20 {
+            let mut slots = all.take(now);
+            let mut expected: Vec<u32> = (0..MOST as u32).map(|n| (next + n) % count).collect();
+            for slot in &slots {
+                all.set(*slot, 10);
             }
+            next = (next + MOST as u32) % count;
+            slots.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(slots, expected, "{now}");
         }
-        assert_eq!(served.len(), count as usize);
+    }
+
+    #[test]
+    fn of_very_many_a_part_is_served() {
+        let all = Timers::default();
+        let count = MOST as u32 * 64;
+        for slot in 0..count {
+            all.set(slot, 10);
+        }
+        assert_eq!(all.take(10).len(), MOST * 2);
     }
 }

@@ -370,3 +370,7 @@ impl Sink for Delivery<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "deliver_tests.rs"]
+mod tests;

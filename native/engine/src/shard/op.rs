@@ -163,3 +163,46 @@ pub struct ConnStats {
 
 /// Receives a page of [`crate::Engine::rows`], and where the next one begins, if there is one.
 pub type RowsReply = Box<dyn FnOnce(&[u8], Option<u32>) + Send>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_stand_together_are_one_command() {
+        let [a, b] = [1, 2].map(|slot| ConnId::new(0, slot, 1));
+        let mut frames = Frames::default();
+        // The last one of `a` does not follow directly.
+        for (conn, range) in [
+            (a, 0..2),
+            (a, 2..5),
+            (a, 5..6),
+            (b, 6..7),
+            (b, 7..9),
+            (a, 9..10),
+            (a, 11..12),
+        ] {
+            frames.write(conn, range);
+        }
+        frames.write_plain(a, 12..13);
+        frames.write(a, 13..14);
+        let written: Vec<_> = frames
+            .commands
+            .iter()
+            .map(|(conn, command)| match command {
+                Command::Write(range, count) => (*conn, range.clone(), *count),
+                Command::Plain(range, count) => (*conn, range.clone(), *count + 100),
+                other => unreachable!("{other:?}"),
+            })
+            .collect();
+        let expected = [
+            (a, 0..6, 3),
+            (b, 6..9, 2),
+            (a, 9..10, 1),
+            (a, 11..12, 1),
+            (a, 12..13, 101),
+            (a, 13..14, 1),
+        ];
+        assert_eq!(written, expected);
+    }
+}

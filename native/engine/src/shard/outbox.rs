@@ -201,7 +201,14 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
     use super::*;
+    use crate::net::transport::Stream;
 
     fn contents(outbox: &Outbox) -> Vec<Vec<u8>> {
         let rest = outbox.rest.iter().flat_map(|r| r.iter());
@@ -241,6 +248,7 @@ mod tests {
         }
         let parts = outbox.rest.as_ref().map_or(0, |rest| rest.len());
         assert!(parts < 64 + 2 * 400_000 / CHUNK, "{parts} parts");
+        assert!(contents(&outbox).iter().all(|part| part.len() <= CHUNK));
         assert_eq!(contents(&outbox).concat(), expected);
         outbox.advance(399_990);
         assert_eq!(contents(&outbox).concat(), expected[399_990..]);
@@ -256,6 +264,148 @@ mod tests {
         }
         assert_eq!(contents(&outbox).concat(), b"-xx".repeat(200));
         assert_eq!(*shared, vec![b'x'; 10]);
+    }
+
+    /// So many parts that what follows is copied together.
+    fn many() -> Outbox {
+        let mut outbox = Outbox::default();
+        for _ in 0..=SLICES {
+            outbox.push_bytes(b"-");
+        }
+        outbox
+    }
+
+    #[test]
+    fn only_what_comes_behind_many_is_copied() {
+        let shared = Arc::new(vec![b'x'; 10]);
+        let mut outbox = Outbox::default();
+        for n in 0..SLICES as u32 {
+            outbox.push(Segment::new(shared.clone(), n % 2, 3 + n % 2));
+        }
+        assert_eq!(Arc::strong_count(&shared), 1 + SLICES);
+        assert!(!outbox.is_empty());
+        outbox.clear();
+        assert!(outbox.is_empty());
+        assert_eq!(Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    fn what_is_copied_stands_behind_the_part_and_not_behind_its_buffer() {
+        let mut outbox = many();
+        outbox.push_bytes(&[b'x'; CHUNK]);
+        outbox.push(Segment::new(Arc::new(b"abcdef".to_vec()), 0, 2));
+        outbox.push_bytes(b"zz");
+        assert_eq!(contents(&outbox).last().unwrap(), b"abzz");
+    }
+
+    #[test]
+    fn what_is_copied_together_is_copied_once() {
+        let mut outbox = many();
+        outbox.push_bytes(&[b'x'; CHUNK]);
+        outbox.push_bytes(b"a");
+        outbox.push_bytes(b"b");
+        let last = |outbox: &Outbox| {
+            let last = outbox.rest.as_ref().and_then(|rest| rest.back());
+            let last = last.map(|part| (part.bytes().to_vec(), Arc::as_ptr(&part.buffer)));
+            last.unwrap()
+        };
+        let (bytes, before) = last(&outbox);
+        assert_eq!(bytes, b"ab");
+        outbox.push_bytes(b"c");
+        assert_eq!(last(&outbox), (b"abc".to_vec(), before));
+    }
+
+    #[test]
+    fn what_comes_when_one_part_is_left_stands_behind_it() {
+        let mut outbox = Outbox::default();
+        outbox.push_bytes(b"one");
+        outbox.push_bytes(b"two");
+        outbox.advance(3);
+        outbox.push_bytes(b"three");
+        assert_eq!(contents(&outbox), [b"two".to_vec(), b"three".to_vec()]);
+    }
+
+    /// Takes so much at once, and is interrupted first.
+    struct Socket {
+        takes: usize,
+        calls: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl AsyncRead for Socket {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Socket {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(slices.len());
+            Poll::Ready(match calls.len() {
+                1 => Err(io::ErrorKind::Interrupted.into()),
+                _ => {
+                    let len: usize = slices.iter().map(|slice| slice.len()).sum();
+                    Ok(len.min(self.takes))
+                }
+            })
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Stream for Socket {}
+
+    #[test]
+    fn one_call_writes_many_parts_and_an_interruption_is_no_end() {
+        for (takes, calls) in [
+            (usize::MAX, vec![SLICES, SLICES, 1]),
+            (SLICES, vec![SLICES, SLICES, 1]),
+            (SLICES - 1, vec![SLICES, SLICES, 2]),
+        ] {
+            let mut outbox = many();
+            let seen = Arc::default();
+            let socket = Socket {
+                takes,
+                calls: Arc::clone(&seen),
+            };
+            let mut transport = Transport::boxed(socket);
+            let written = outbox.write(&mut transport, Waker::noop());
+            assert_eq!(written.unwrap(), (SLICES + 1, true));
+            assert_eq!(*seen.lock().unwrap(), calls);
+        }
+    }
+
+    #[test]
+    fn half_of_a_buffer_keeps_it() {
+        for (len, owners) in [(499, 1), (500, 2), (501, 2)] {
+            let large = Arc::new(vec![b'x'; 1000]);
+            let mut outbox = Outbox::default();
+            outbox.push(Segment::new(large.clone(), 0, len));
+            outbox.compact();
+            assert_eq!(Arc::strong_count(&large), owners, "{len}");
+        }
     }
 
     #[test]

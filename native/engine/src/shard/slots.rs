@@ -346,6 +346,28 @@ mod tests {
         assert_eq!(slots.reserve_beside(id, 1000, 60), Ok(()));
         assert_eq!(slots.reserve_beside(id, 1, 60), Err(SendError::Busy));
         assert_eq!(slots.queued(id), 1060);
+        for (len, fits) in [(49, true), (50, true), (51, false)] {
+            let slots = Slots::new(7);
+            let id = slots.open(0, 0, 100, 3).unwrap();
+            assert_eq!(slots.reserve(id, 60), Ok(()));
+            assert_eq!(slots.reserve_beside(id, 50, 60), Ok(()));
+            assert_eq!(slots.reserve_beside(id, len, 60).is_ok(), fits, "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_owed_is_counted_whatever_the_bound_says() {
+        let slots = Slots::new(7);
+        let id = slots.open(0, 0, 5, 3).unwrap();
+        slots.charge(id, 10);
+        assert_eq!(slots.queued(id), 10);
+        assert!(slots.set_closing(id));
+        slots.charge(id, 1);
+        assert_eq!(slots.queued(id), 11);
+        slots.close(id);
+        let next = slots.open(0, 0, 5, 3).unwrap();
+        slots.charge(id, 10);
+        assert_eq!(slots.queued(next), 0);
     }
 
     #[test]

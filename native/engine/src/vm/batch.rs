@@ -336,7 +336,10 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use sockeye_protocol::handshake::HeadLimits;
+
     use super::*;
+    use crate::net::peer::Peer;
 
     fn id(slot: u32) -> ConnId {
         ConnId::new(0, slot, 1)
@@ -367,6 +370,88 @@ mod tests {
         batch.clear(0);
         assert!(batch.is_empty());
         assert_eq!(batch.capacity(), 0);
+    }
+
+    #[test]
+    fn what_is_large_keeps_its_buffer() {
+        for (len, is_large) in [
+            (OWN_BUFFER - 1, false),
+            (OWN_BUFFER, true),
+            (OWN_BUFFER + 1, true),
+        ] {
+            let mut batch = Batch::default();
+            let bytes = vec![7; len];
+            let place = bytes.as_ptr();
+            batch.push_message(id(1), true, Payload::Owned(bytes));
+            let Some((_, Event::Text(found))) = batch.event(0) else {
+                unreachable!("a text");
+            };
+            assert_eq!(found.as_ptr() == place, is_large, "{len}");
+            let mut batch = Batch::default();
+            batch.push_message(id(1), true, Payload::Borrowed(&vec![7; len]));
+            assert_eq!(batch.arena.is_empty(), is_large, "{len}");
+            assert!(matches!(batch.event(0), Some((_, Event::Text(v))) if v.len() == len));
+        }
+        // What is small lies side by side.
+        let mut batch = Batch::default();
+        batch.push_message(id(1), true, Payload::Borrowed(b"one"));
+        batch.push_message(id(1), true, Payload::Owned(b"two".to_vec()));
+        assert_eq!(batch.arena, b"onetwo");
+    }
+
+    #[test]
+    fn a_large_payload_that_is_read_leaves_no_memory_and_no_other_event() {
+        let mut batch = Batch::default();
+        batch.push_message(id(1), true, Payload::Borrowed(b"one"));
+        batch.push_message(id(1), false, Payload::Owned(vec![7; OWN_BUFFER]));
+        let lens = |batch: &Batch| [0, 1, 2].map(|index| batch.payload_len(index));
+        assert_eq!(lens(&batch), [3, OWN_BUFFER, 0]);
+        batch.discard(0);
+        batch.discard(2);
+        assert_eq!(lens(&batch), [3, OWN_BUFFER, 0]);
+        assert!(matches!(batch.event(0), Some((_, Event::Text(b"one")))));
+        batch.discard(1);
+        assert_eq!(lens(&batch), [3, 0, 0]);
+    }
+
+    #[test]
+    fn memory_within_what_may_be_kept_stays() {
+        for over in [0, 1] {
+            let mut batch = Batch::default();
+            for _ in 0..10 {
+                batch.push_message(id(1), true, Payload::Borrowed(&[b'x'; 100]));
+            }
+            let has = batch.capacity();
+            let least = 1000 + 10 * size_of::<EventEntry>();
+            assert!((least..4 * least).contains(&has), "{has} for {least}");
+            batch.clear(has - over);
+            assert_eq!(batch.capacity(), if over == 0 { has } else { 0 });
+            assert_eq!((batch.len(), batch.cost()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn an_opened_connection_costs_what_its_request_holds() {
+        let cost = |head: &str| {
+            let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
+            let (request, _) = parsed.unwrap().unwrap();
+            let peer = Peer::Unix([].into());
+            let info = OpenInfo {
+                peer_info: PeerInfo::new(peer.clone(), peer),
+                request,
+                subprotocol: None,
+                deflate: None,
+                accept_state: None,
+                user_data: None,
+                acceptor: 0,
+            };
+            let mut batch = Batch::default();
+            batch.push_open(id(1), Box::new(info));
+            batch.cost() - EVENT_COST - size_of::<OpenInfo>()
+        };
+        let bytes = "/12345".len() + "host".len() + "abc".len() + "more".len() + "1234567".len();
+        let head = "GET /12345 HTTP/1.1\r\nHost: abc\r\nMore: 1234567\r\n\r\n";
+        assert_eq!(cost(head), bytes);
     }
 
     #[test]

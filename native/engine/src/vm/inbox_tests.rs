@@ -166,7 +166,9 @@ fn who_waits_is_told_when_there_is_room() {
     assert_eq!(drain_all(&inbox, 4).2, 1, "half is free");
     assert!(!inbox.wait(0));
     assert_eq!(drain_all(&inbox, 100), (5, Left::Nothing, 1));
-    assert!(inbox.wait(0), "empty: no need to wait");
+    assert!(inbox.wait(3), "empty: no need to wait");
+    push(&inbox, &mut Share::default(), id(1), 36);
+    assert_eq!(drain_all(&inbox, 9).2, 0, "nobody has waited");
 }
 
 /// Who found no room is not passed by those that come whenever a message is taken.
@@ -210,4 +212,65 @@ fn a_dead_inbox_takes_nothing() {
     assert!(!inbox.notify());
     assert_eq!(notices.load(Ordering::SeqCst), 0);
     assert_eq!(inbox.pending(), 0);
+}
+
+#[test]
+fn a_mark_has_passed_when_all_before_it_is_read() {
+    let (inbox, _) = inbox(10_000);
+    assert!(inbox.has_passed(inbox.mark()));
+    let push = || push(&inbox, &mut Share::default(), id(1), 1);
+    push();
+    push();
+    let mark = inbox.mark();
+    push();
+    drain_all(&inbox, 1);
+    assert!(!inbox.has_passed(mark));
+    drain_all(&inbox, 1);
+    assert!(inbox.has_passed(mark));
+    assert!(!inbox.has_passed(inbox.mark()));
+    inbox.kill();
+    assert!(inbox.has_passed(inbox.mark()), "nobody will ever read it");
+}
+
+#[test]
+fn who_has_an_inbox_alone_shares_it_with_nobody() {
+    for is_alone in [false, true] {
+        let (inbox, _) = inbox(16_000);
+        assert_eq!(inbox.only(), None);
+        if is_alone {
+            inbox.dedicate(id(3));
+            assert_eq!(inbox.only(), Some(id(3)));
+        }
+        let mut share = Share::default();
+        assert_eq!(push(&inbox, &mut share, id(3), 936), Pushed::Done);
+        let second = push(&inbox, &mut share, id(3), 936);
+        assert_eq!(second == Pushed::Done, is_alone);
+    }
+}
+
+#[test]
+fn an_inbox_is_in_use_as_long_as_a_connection_has_to_do_with_it() {
+    let (inbox, _) = inbox(1000);
+    assert!(!inbox.is_in_use());
+    inbox.user_added();
+    inbox.user_added();
+    inbox.user_removed();
+    assert!(inbox.is_in_use());
+    inbox.user_removed();
+    assert!(!inbox.is_in_use());
+    inbox.announces();
+    assert!(inbox.is_in_use());
+}
+
+#[test]
+fn an_inbox_with_far_more_than_room_is_overloaded() {
+    for (over, is_overloaded) in [(0, false), (1, true)] {
+        let (inbox, _) = inbox(1000);
+        let bytes = vec![0; 1000 + OVERLOADED - EVENT_COST + over];
+        let payload = Payload::Borrowed(&bytes);
+        let mut filler = inbox.fill();
+        filler.event(|batch| batch.push_message(id(1), false, payload));
+        drop(filler);
+        assert_eq!(inbox.is_overloaded(), is_overloaded, "{over}");
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use sockeye_engine::inbox::Left;
 use sockeye_engine::{Active, ConnId, Inbox, Mode, SendError};
 use sockeye_protocol::frame::Opcode;
 
@@ -290,6 +292,49 @@ fn a_new_acceptor_hears_of_those_that_wait() {
     client.text("hello");
     process.expect(conn, text("hello"));
     assert_eq!(world.server.unattached(), 0);
+}
+
+#[test]
+fn who_comes_before_the_first_acceptor_is_announced_to_it() {
+    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut clients: Vec<_> = (0..3).map(|_| world.client()).collect();
+    clients.iter_mut().for_each(Client::seen);
+    let mut acceptor = acceptor(&world);
+    let mut conns: Vec<_> = (0..3).map(|_| announced(&mut acceptor)).collect();
+    for conn in &conns {
+        let mut process = process(&world);
+        world.engine.attach(*conn, &process.inbox).unwrap();
+        assert_eq!(process.opened(), *conn);
+    }
+    conns.sort_by_key(|conn| conn.as_u64());
+    conns.dedup();
+    assert_eq!(conns.len(), 3);
+    // Who comes later is announced as well, and nobody twice.
+    let mut late = world.client();
+    late.seen();
+    assert!(!conns.contains(&announced(&mut acceptor)));
+    world.settle();
+    assert_eq!(acceptor.take(10), (Vec::new(), Left::Nothing));
+}
+
+#[test]
+fn others_go_on_waiting_for_an_acceptor_when_one_leaves() {
+    let world = World::new(1, config(Mode::PerConnection), None);
+    let mut clients: Vec<_> = (0..3).map(|_| world.client()).collect();
+    clients.iter_mut().for_each(Client::seen);
+    let conns = world.connections();
+    let (ended, told) = channel();
+    let tell = Box::new(move |conn| ended.send(conn).unwrap());
+    assert!(world.engine.watch(conns[1], tell));
+    close(&world.engine, conns[1], 1011);
+    assert_eq!(codes(&mut clients), [close_payload(1011)]);
+    assert_eq!(told.recv_timeout(LONG), Ok(conns[1]));
+    let mut acceptor = acceptor(&world);
+    let mut left = [announced(&mut acceptor), announced(&mut acceptor)];
+    left.sort_by_key(|conn| conn.as_u64());
+    let mut expected = [conns[0], conns[2]];
+    expected.sort_by_key(|conn| conn.as_u64());
+    assert_eq!(left, expected);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod inbox;
 mod owners;
 mod panics;
 mod questions;
+mod refusals;
 mod sending;
 mod servers;
 mod silence;

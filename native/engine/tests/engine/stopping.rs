@@ -178,3 +178,15 @@ fn the_end_of_the_engine_tells_the_end_of_each_connection() {
         assert_eq!(puller.until_closed(conn).1, 1006);
     }
 }
+
+#[test]
+fn a_server_that_stops_leaves_the_listener_of_another() {
+    let engine = engine(1);
+    let [first, second] =
+        [(); 2].map(|()| World::on(engine.clone(), config(Mode::Workers(1)), None));
+    first.stop_server();
+    first.wait_stopped();
+    second.client().seen();
+    second.stop_server();
+    second.wait_stopped();
+}

@@ -220,3 +220,25 @@ fn subscriptions_are_bounded_at_less_equal_and_more() {
         assert_eq!(refused.count(), count.saturating_sub(3));
     }
 }
+
+#[test]
+fn what_is_known_of_a_connection_names_its_topics() {
+    let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
+    let clients = several(&world, &mut puller, 2);
+    let topics = |n: usize| {
+        let mut topics = world.stats(clients[n].1).unwrap().topics;
+        topics.sort();
+        topics
+    };
+    assert_eq!(topics(0), Vec::<Vec<u8>>::new());
+    for name in ["t", "a*"] {
+        world
+            .engine
+            .subscribe(clients[0].1, name.as_bytes())
+            .unwrap();
+    }
+    world.engine.subscribe(clients[1].1, b"other").unwrap();
+    assert_eq!(topics(0), [b"a*".to_vec(), b"t".to_vec()]);
+    world.engine.unsubscribe(clients[0].1, b"t").unwrap();
+    assert_eq!(topics(0), [b"a*".to_vec()]);
+}

@@ -66,3 +66,38 @@ pub fn is_name(name: &[u8]) -> bool {
 pub fn is_plain(name: &[u8]) -> bool {
     is_name(name) && name.last() != Some(&WILDCARD)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_audience() {
+        let table = TopicTable::default();
+        let topic = |name: &[u8]| table.enter(name, 0, 1).0;
+        let (a, b) = (topic(b"a"), topic(b"b"));
+        let of = |topics: &[&Arc<Topic>]| topics.iter().map(|topic| (*topic).clone()).collect();
+        let one = ConnId::new(0, 1, 1);
+        let all = [
+            Audience::All(None),
+            Audience::All(Some(one)),
+            Audience::All(Some(ConnId::new(0, 2, 1))),
+            Audience::Topics(of(&[&a]), None),
+            Audience::Topics(of(&[&a]), Some(one)),
+            Audience::Topics(of(&[&b]), None),
+            Audience::Topics(of(&[&a, &b]), None),
+        ];
+        for (n, first) in all.iter().enumerate() {
+            for (m, second) in all.iter().enumerate() {
+                assert_eq!(
+                    first.is_same(&second.clone()),
+                    n == m,
+                    "{first:?} {second:?}"
+                );
+            }
+        }
+        // Those have their place in queues already.
+        let these = Audience::These([one].into());
+        assert!(!these.is_same(&these.clone()));
+    }
+}
