@@ -128,6 +128,45 @@ body_size_test() ->
         ?assertEqual([200, 200, 413], [Chunked(N) || N <- [999, 1000, 1001]])
     end).
 
+%% All bodies together: of three clients, two have sent theirs to the end, and their function has not answered; the third one's is
+%% a byte less than there is room for, as much, and one more. What was answered, or has left, makes room.
+bodies_size_test_() ->
+    [{lists:concat([Third]), fun() ->
+        Self = self(),
+        Fun = fun(#{body := Body}) -> Self ! {asked, self()}, receive go_on -> {200, [], integer_to_list(byte_size(Body))} end end,
+        Options = #{http => #{"/" => Fun}, max_body_size => 1000, max_bodies_size => 2500, accept_timeout => 30000},
+        with_server(Options, fun(Port, _) ->
+            Post = fun(Size) ->
+                Socket = connect(Port),
+                ok = gen_tcp:send(Socket, ["POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", integer_to_list(Size), "\r\n\r\n",
+                                           binary:copy(<<"x">>, Size)]),
+                Socket
+            end,
+            Asked = fun() -> receive {asked, Pid} -> Pid after ?TIMEOUT -> error(not_asked) end end,
+            Before = [begin Socket = Post(1000), {Socket, Asked()} end || _ <- [1, 2]],
+            Socket = Post(Third),
+            case Third =< 500 of
+                true ->
+                    Asked() ! go_on,
+                    ?assertEqual(200, status(answer(Socket, "POST")));
+                false ->
+                    {503, Headers, _} = answer(Socket, "POST"),
+                    ?assertEqual(<<"1">>, proplists:get_value(<<"retry-after">>, Headers))
+            end,
+            [begin Pid ! go_on, ?assertEqual(200, status(answer(S, "POST"))) end || {S, Pid} <- Before],
+            Last = Post(1000),
+            Asked() ! go_on,
+            ?assertEqual(200, status(answer(Last, "POST")))
+        end)
+    end} || Third <- [499, 500, 501]].
+
+%% One that is as large as one may be has room, however little there is for all.
+one_body_has_room_test() ->
+    Fun = fun(#{body := Body}) -> {200, [], integer_to_list(byte_size(Body))} end,
+    with_server(#{http => #{"/" => Fun}, max_body_size => 1000, max_bodies_size => 1}, fun(Port, _) ->
+        ?assertMatch({200, _, <<"1000">>}, request(Port, "POST", "/", [], binary:copy(<<"x">>, 1000)))
+    end).
+
 failures_test_() ->
     [{Title, fun() ->
         with_server(#{http => #{"/" => Fun}}, fun(Port, _) ->

@@ -54,6 +54,7 @@ good() ->
      {max_connections_per_address, [1, 2147483647, infinity]},
      {connection_rate, [infinity, #{rate => 1, burst => 1000000}]},
      {max_body_size, [1, 2147483647]},
+     {max_bodies_size, [1, 2147483647]},
      {max_subscriptions, [1, 1024, 65536]},
      {slow_subscriber, [drop, close]},
      {scope, [local]},

@@ -23,7 +23,7 @@ server() ->
       max_connections => Count, max_connections_per_address => Count,
       connection_rate => "rate", accept => "a function of one argument", accept_timeout => Time,
       origins => "any or a list of same_host, null, and origins", paths => "any or a list of paths", http => ["a map of paths", "is not a path like"],
-      health => Path, metrics => "a path like <<\"/metrics\">>", max_body_size => Positive, max_subscriptions => "1..65536",
+      health => Path, metrics => "a path like <<\"/metrics\">>", max_body_size => Positive, max_bodies_size => Positive, max_subscriptions => "1..65536",
       slow_subscriber => "drop or close", scope => ["local or cluster", "needs a name"], max_header_size => "256..1048576",
       max_headers => "8..1024", deflate => ["a boolean or a map", "unknown option"], proxy_protocol => ["a boolean", "needs trusted_proxies"],
       trusted_proxies => "a list of addresses and networks", http2 => "tls, cleartext or false",

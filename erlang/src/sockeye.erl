@@ -149,6 +149,7 @@
                          auth => fun((sockeye_handler:request()) -> boolean() | {ok, Who :: binary()} | http_answer())
                                | {token, iodata() | fun(() -> iodata())}},
           max_body_size => pos_integer(),
+          max_bodies_size => pos_integer(),
           max_header_size => 256..1048576, max_headers => 8..1024,
           max_subscriptions => 1..65536, slow_subscriber => drop | close, scope => local | cluster}.
 %% Options of a server, here with their defaults. `erlang/guide/options.md' says what each does. Times are milliseconds, sizes bytes;
@@ -162,7 +163,7 @@
 %%     `on_invalid_json' `close'.</li>
 %% <li>Times: `handshake_timeout' 10000, `accept_timeout' 5000, `ping_interval' 30000, `pong_timeout' 20000, `idle_timeout' 60000,
 %%     `close_timeout' 5000, `send_timeout' 30000, `max_age' `infinity'.</li>
-%% <li>Sizes: `max_message_size', `inbox_size', `send_queue_size' and `max_body_size' 1 MiB, `max_frame_size' that of a message,
+%% <li>Sizes: `max_message_size', `inbox_size', `send_queue_size' and `max_body_size' 1 MiB, `max_bodies_size' 64 MiB, `max_frame_size' that of a message,
 %%     `max_fragments' 1024, `max_header_size' 16384, `max_headers' 100, `max_subscriptions' 1024.</li>
 %% <li>Limits, none by default: `message_rate' of a client, `max_connections_per_address' and `connection_rate' of an address.
 %%     `max_connections' `auto': no number, but the last descriptors are kept for the rest of the node.</li>

@@ -61,6 +61,7 @@ defaults() ->
       max_header_size => 16384,
       max_headers => 100,
       max_body_size => ?MIB,
+      max_bodies_size => 64 * ?MIB,
       max_subscriptions => 1024,
       slow_subscriber => drop,
       scope => local,
@@ -187,6 +188,7 @@ check(health, V) -> sockeye_routes:path(V, "/health");
 check(metrics, V) -> sockeye_routes:path(V, "/metrics");
 check(dashboard, V) -> sockeye_dashboard:check(V);
 check(max_body_size, V) -> positive(V);
+check(max_bodies_size, V) -> positive(V);
 check(max_subscriptions, V) -> is_integer(V) andalso V >= 1 andalso V =< 65536 orelse "1..65536";
 check(scope, V) -> lists:member(V, [local, cluster]) orelse "local or cluster";
 check(slow_subscriber, V) -> lists:member(V, [drop, close]) orelse "drop or close";

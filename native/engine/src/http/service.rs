@@ -19,7 +19,7 @@ use crate::admission::ask::ask;
 use crate::admission::forwarded;
 use crate::admission::gate::{self, AcceptedUpgrade};
 use crate::net::peer::PeerInfo;
-use crate::server::{Server, bump};
+use crate::server::{HeldBody, Server, bump};
 use crate::settings::routes::{RouteMatch, Target};
 use crate::shard::Shard;
 use crate::vm::question::{About, Answer, Question};
@@ -156,7 +156,9 @@ impl Service {
         B: HttpBody<Data = Bytes> + Unpin,
     {
         let config = &self.server.config;
-        let read = read_body(body, config.max_body_size);
+        // Until somebody has answered: then it is no more than what the function keeps.
+        let mut held = self.server.hold_body();
+        let read = read_body(body, config.max_body_size, &mut held);
         let body = match time::timeout(config.handshake_timeout, read).await {
             Ok(Ok(body)) => body,
             Ok(Err(refusal)) => return last(response(refusal)),
@@ -261,7 +263,7 @@ fn conditions(request: &Request) -> HeaderMap {
     conditions
 }
 
-async fn read_body<B>(mut body: B, most: usize) -> Result<Vec<u8>, Refusal>
+async fn read_body<B>(mut body: B, most: usize, held: &mut HeldBody) -> Result<Vec<u8>, Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -278,6 +280,10 @@ where
         };
         if read.len() + data.len() > most {
             return Err(too_large());
+        }
+        if !held.grow(data.len()) {
+            let full = Refusal::new(503, "There is no room for the body now.\n");
+            return Err(full.with_header("Retry-After", "1"));
         }
         read.extend_from_slice(&data);
     }

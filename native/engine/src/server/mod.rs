@@ -24,7 +24,7 @@ use crate::model::traffic::TrafficCounters;
 use crate::server::addresses::Addresses;
 use crate::server::admitted::Admitted;
 use crate::server::client::ClientState;
-pub(crate) use crate::server::sockets::{OpenAnswer, Permit};
+pub(crate) use crate::server::sockets::{HeldBody, OpenAnswer, Permit};
 use crate::server::topics::TopicTable;
 use crate::settings::config::{Mode, ServerConfig};
 use crate::settings::options::Rules;
@@ -74,6 +74,8 @@ pub struct Server {
     sockets: AtomicUsize,
     /// Accepted sockets that are not closing: what `max_connections` bounds.
     permits: AtomicUsize,
+    /// Bytes of requests' bodies: what `max_bodies_size` bounds.
+    bodies: AtomicUsize,
     /// Connections that have got a worker, since the start.
     opened: AtomicUsize,
     /// Ends the task that accepts.
@@ -152,6 +154,7 @@ impl Server {
             // The listening socket is one.
             sockets: AtomicUsize::new(usize::from(listens)),
             permits: AtomicUsize::new(0),
+            bodies: AtomicUsize::new(0),
             opened: AtomicUsize::new(0),
             listener: Mutex::new(None),
             draining: AtomicBool::new(false),
@@ -363,6 +366,7 @@ impl Server {
             ("permits", load(&self.permits)),
             ("open", load(&self.counters.open)),
             ("unattached", load(&self.counters.unattached)),
+            ("bodies", load(&self.bodies)),
             ("answering", load(&self.counters.answering)),
             ("sharing", load(&self.counters.sharing)),
             ("questions", self.questions.len()),

@@ -77,6 +77,29 @@ impl Drop for OpenAnswer {
     }
 }
 
+/// Bytes of the body of a request that the virtual machine is to be asked about.
+pub(crate) struct HeldBody {
+    server: Arc<Server>,
+    bytes: usize,
+}
+
+impl HeldBody {
+    /// Whether there is room for more of it, which then counts.
+    pub(crate) fn grow(&mut self, by: usize) -> bool {
+        let config = &self.server.config;
+        let most = config.max_bodies_size.max(config.max_body_size);
+        let before = self.server.bodies.fetch_add(by, Ordering::Relaxed);
+        self.bytes += by;
+        before.saturating_add(by) <= most
+    }
+}
+
+impl Drop for HeldBody {
+    fn drop(&mut self) {
+        self.server.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Server {
     /// A permit for one more socket, if there is one.
     pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
@@ -129,6 +152,14 @@ impl Server {
     pub(crate) fn count_socket(self: &Arc<Self>) -> OpenSocket {
         self.sockets.fetch_add(1, Ordering::SeqCst);
         OpenSocket(self.clone())
+    }
+
+    /// A body that has begun.
+    pub(crate) fn hold_body(self: &Arc<Self>) -> HeldBody {
+        HeldBody {
+            server: self.clone(),
+            bytes: 0,
+        }
     }
 
     /// A drain has an end when this is dropped, or at its deadline.

@@ -150,6 +150,8 @@ pub struct ServerConfig {
     pub routes: Routes,
     /// Bytes of the body of a request that the virtual machine is asked about; 413 beyond.
     pub max_body_size: usize,
+    /// Bytes of all such bodies at once, which one of the largest always may have; 503 beyond.
+    pub max_bodies_size: usize,
     /// Topics that a connection may subscribe to.
     pub max_subscriptions: usize,
     /// Whether a connection whose queue is full closes with 1008 when it misses a frame for
@@ -211,6 +213,7 @@ impl ServerConfig {
             paths: Paths::default(),
             routes: Routes::default(),
             max_body_size: 1 << 20,
+            max_bodies_size: 64 << 20,
             max_subscriptions: 1024,
             close_slow: false,
             asks: false,

@@ -39,6 +39,7 @@ pub fn config(number: i64, options: &[(&str, Term)]) -> Term {
         ("routes", list(vec![])),
         ("nested", atom("none")),
         ("max_body_size", int(1 << 20)),
+        ("max_bodies_size", int(64 << 20)),
         ("max_subscriptions", int(1024)),
         ("slow_subscriber", atom("drop")),
         ("asks", no()),

@@ -259,6 +259,7 @@ impl<P: Clone> Settings<P> {
         engine.routes = routes(get("routes")?.list()?)?;
         engine.nested = nested(get("nested")?)?;
         engine.max_body_size = map.get_as("max_body_size")?;
+        engine.max_bodies_size = map.get_as("max_bodies_size")?;
         engine.max_subscriptions = map.get_as("max_subscriptions")?;
         engine.close_slow = get("slow_subscriber")?.is("close");
         engine.asks = map.get_as("asks")?;

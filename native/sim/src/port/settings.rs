@@ -108,6 +108,7 @@ pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: b
             ("format", format),
             ("routes", routes),
             ("max_body_size", int(1 << 20)),
+            ("max_bodies_size", int(64 << 20)),
         ],
     )
 }

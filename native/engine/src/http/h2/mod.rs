@@ -381,12 +381,7 @@ async fn see_through(
         // A server behind works for nobody else.
         let _ends = is_passed.then(|| AbortOnDrop(task.abort_handle()));
         let seen = task.await;
-        seen.unwrap_or_else(|_| {
-            (
-                failed(),
-                OpenStream::request(&carrier),
-            )
-        })
+        seen.unwrap_or_else(|_| (failed(), OpenStream::request(&carrier)))
     };
     if !answer.body().is_end_stream() {
         carrier.streams.borrow_mut().answer(stream);
