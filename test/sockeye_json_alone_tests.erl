@@ -196,6 +196,12 @@ heavy_texts_are_dirty_sooner_test() ->
 
 %% What takes longest of all that stays on a normal scheduler: the best of many calls, since other work on the machine counts too.
 what_is_not_dirty_is_soon_done_test_() ->
+    case os:getenv("ASAN_OPTIONS") of
+        false -> soon_done();
+        _ -> test_support:left_out("what_is_not_dirty_is_soon_done_test_", "a sanitizer looks at each access")
+    end.
+
+soon_done() ->
     [{Name, {timeout, 60, fun() ->
         Best = lists:min([begin
                               {Us, {ok, _}} = timer:tc(fun() -> sockeye_nif:json_decode(Text, #{}) end),

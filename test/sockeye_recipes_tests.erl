@@ -164,7 +164,8 @@ listens(Port) ->
     string:find(Table, Wanted) =/= nomatch.
 
 path_variables() ->
-    [Key ++ "=" ++ Value || Key <- ["PATH", "HOME", "SOCKEYE_NIF_PATH", "SOCKEYE_ENGINE_PATH"], Value <- [os:getenv(Key)], Value =/= false].
+    [Key ++ "=" ++ Value || Key <- ["PATH", "HOME", "SOCKEYE_NIF_PATH", "SOCKEYE_ENGINE_PATH", "LD_PRELOAD", "ASAN_OPTIONS"],
+                             Value <- [os:getenv(Key)], Value =/= false].
 
 %% ---------------------------------------------------------------- a node with the application of the page
 
