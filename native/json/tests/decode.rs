@@ -120,6 +120,7 @@ fn integers_are_exact_around_every_boundary() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it takes minutes there")]
 fn integers_of_hundreds_of_digits() {
     // 2040 bits is where the small form of the external format ends; 309 digits is where the
     // parser gives up.
@@ -168,6 +169,7 @@ fn zero_has_a_sign_only_as_a_float() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it takes minutes there")]
 fn limit_of_digits() {
     // Not read back: the reader's division would take seconds.
     let mut out = vec![];
@@ -225,6 +227,7 @@ fn nested(open: &str, close: &str, n: usize) -> String {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it takes minutes there")]
 fn limit_of_depth() {
     for max_depth in [1, 2, 127, 128, 256] {
         let options = Options {
@@ -479,6 +482,7 @@ fn errors_at_and_before_long_integers() {
 
 /// What each kind of number before it adds to the place of one that has to be looked up.
 #[test]
+#[cfg_attr(miri, ignore = "it takes minutes there")]
 fn long_integers_behind_each_kind_of_number() {
     for digits in [20, 400] {
         let n = "3".repeat(digits);
