@@ -258,6 +258,14 @@ a_library_that_can_not_be_loaded_test_() ->
         ?assertEqual(42, exit_status(Node))
     end}.
 
+%% One that is left from another version is no reason to build what is there.
+what_is_wrong_with_a_library_test_() ->
+    [?_assertNotEqual(nomatch, string:find(sockeye:format_error(sockeye_library:not_loaded(Errors)), Says))
+     || {Errors, Says} <- [{[{"/priv/sockeye_nif", load_failed, "no such file"}], "is not loaded: build it with"},
+                           {[{"/nowhere/sockeye_nif", load_failed, "no such file"}, {"/priv/sockeye_nif", load, "Library load-call unsuccessful (1)."}],
+                            "is of another version than its Erlang modules: build it again"},
+                           {[{missing, listen}], "is of another version"}]].
+
 exit_status(Node) ->
     receive
         {Node, {exit_status, Status}} -> Status;

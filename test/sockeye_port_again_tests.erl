@@ -67,7 +67,7 @@ reloaded_between() ->
         {ok, #{os_pid := OsPid}} = sockeye:info(),
         ok = port_node:signal("STOP", OsPid),
         {Pid, Monitor} = spawn_monitor(fun() -> exit(sockeye:reload_tls(Server)) end),
-        until(fun() -> process_info(Server, [current_function, status]) =:= [{current_function, {sockeye_port, call_as, 3}}, {status, waiting}] end),
+        until(fun() -> process_info(Server, [current_function, status]) =:= [{current_function, {sockeye_question, call_as, 3}}, {status, waiting}] end),
         {message_queue_len, Before} = process_info(Server, message_queue_len),
         true = erlang:suspend_process(Server),
         ok = port_node:signal("CONT", OsPid),

@@ -41,6 +41,12 @@ priv_dirs() ->
 %% What a call raises then.
 -spec not_loaded([term()]) -> term().
 not_loaded(Errors) ->
+    %% It has refused to serve these modules, or lacks a function.
+    IsAnother = lists:keymember(load, 2, Errors) orelse lists:keymember(missing, 1, Errors),
     {sockeye_nif, Errors,
-     "The native library of sockeye is not loaded: build it with `rebar3 compile' "
-     "(needs cargo), or name a built one in SOCKEYE_NIF_PATH."}.
+     case IsAnother of
+         true -> "The native library of sockeye is of another version than its Erlang modules: build it again with `rebar3 compile' "
+                 "(needs cargo), or name one of this version in SOCKEYE_NIF_PATH.";
+         false -> "The native library of sockeye is not loaded: build it with `rebar3 compile' "
+                  "(needs cargo), or name a built one in SOCKEYE_NIF_PATH."
+     end}.

@@ -6,7 +6,7 @@
 -module(sockeye_port).
 %% The functions of sockeye_backend and sockeye_pure: sockeye_backend_tests compares them.
 
--export([call_as/3, begin_as/3, rest/0, publish_command/5]).
+-export([begin_as/3, rest/0, publish_command/5]).
 %% The engine.
 -export([engine_start/1, engine_stop/0, engine_info/0, engine_hosts/0, when_done/1, wait_begin/0, wait_end/1]).
 %% Servers and clients.
@@ -30,106 +30,10 @@
          codec_encode/2, codec_encode_dirty/2, codec_decode/2, codec_decode_dirty/2, codec_eof/1, codec_eof_dirty/1,
          codec_info/1, codec_info_dirty/1]).
 
+-import(sockeye_question, [ask/2, call/3, value/2, pure/2, say/2]).
+
 %% So long the news of the engine's end may take from one process to another.
 -define(LOST_MS, 1000).
-
--type answer() :: {return, term()} | {raise, badarg} | lost.
-
-%% ---------------------------------------------------------------- questions
-
--spec ask(atom(), [term()]) -> answer().
-ask(Function, Args) ->
-    call_as(self(), Function, Args).
-
-%% To the engine, the call is one of `Caller'.
--spec call_as(pid(), atom(), [term()]) -> answer().
-call_as(Caller, Function, Args) ->
-    case posted(any, Caller, Function, Args) of
-        gone ->
-            lost;
-        Ref ->
-            receive
-                {Ref, Answer} -> read(Answer);
-                {'DOWN', Ref, process, _, _} -> lost
-            end
-    end.
-
-%% The reference is the address of the answer, and nothing that comes too late reaches anybody. Who has the question is watched: it is
-%% not another engine's that has started meanwhile.
--spec posted(sockeye_link_writer:run() | any, pid(), atom(), [term()]) -> reference() | gone.
-posted(Run, Caller, Function, Args) ->
-    case whereis(sockeye_link_writer) of
-        undefined ->
-            gone;
-        Writer ->
-            Ref = erlang:monitor(process, Writer, [{alias, reply_demonitor}]),
-            _ = sockeye_link_writer:post(Writer, Run, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)),
-            Ref
-    end.
-
--spec read(iodata()) -> answer().
-read(Bytes) ->
-    case sockeye_wire:term(Bytes) of
-        {ok, {return, _} = Answer} ->
-            Answer;
-        {ok, {raise, badarg} = Answer} ->
-            Answer;
-        _ ->
-            case sockeye_link:run() of
-                none -> ok;
-                Run -> sockeye_link:broken(Run, <<"an answer that is none">>)
-            end,
-            lost
-    end.
-
-%% What the function returns, or, without an engine, what it returns then; `badarg' is raised.
--spec call(atom(), [term()], term()) -> term().
-call(Function, Args, Lost) ->
-    case ask(Function, Args) of
-        {return, Value} -> Value;
-        lost when Lost =/= badarg -> Lost;
-        _ -> error(badarg)
-    end.
-
-%% The same for a function that has no errors to return.
--spec value(atom(), [term()]) -> term().
-value(Function, Args) -> call(Function, Args, badarg).
-
-%% What needs the engine's code, and may be called while no application is started.
--spec pure(atom(), [term()]) -> term().
-pure(Function, Args) ->
-    Answer = case ask(Function, Args) of
-                 lost ->
-                     %% The application waits for handlers, which would wait for its end.
-                     get('$sockeye_worker') =/= undefined andalso sockeye_engine:is_ending() andalso error(no_engine()),
-                     ok = started(sockeye_engine:ensure_running()),
-                     ask(Function, Args);
-                 Known ->
-                     Known
-             end,
-    case Answer of
-        {return, Value} -> Value;
-        {raise, badarg} -> error(badarg);
-        lost -> error(no_engine())
-    end.
-
--spec started(ok | {error, term()}) -> ok.
-started(ok) ->
-    ok;
-started({error, Reason}) ->
-    Cause = sockeye_engine:cause(Reason),
-    error(case Cause of {sockeye_port, _, _} -> Cause; _ -> no_engine() end).
-
--spec no_engine() -> {sockeye_port, binary(), binary()}.
-no_engine() ->
-    {sockeye_port, <<>>, <<"The engine's process is not there: the log says why.">>}.
-
-%% Word to the engine of the run of which the calling process knows something.
--spec say(atom(), [term()]) -> ok.
-say(Function, Args) ->
-    {Run, _} = sockeye_port_batch:sender(),
-    _ = sockeye_link_writer:post(Run, sockeye_wire:cast(self(), Function, Args)),
-    ok.
 
 %% ---------------------------------------------------------------- the engine
 
@@ -198,14 +102,14 @@ has_begun(Run, Id, Function, Known, Begun) ->
     end.
 
 %% A descriptor of the VM goes to the engine that is to listen on it.
--spec begin_as(pid(), listen | client_open, map()) -> answer().
+-spec begin_as(pid(), listen | client_open, map()) -> sockeye_question:answer().
 begin_as(Pid, Function, #{ip := {fd, Descriptor}} = Config) ->
     case sockeye_port_descriptors:pass(Descriptor) of
-        {ok, Number} -> call_as(Pid, Function, [Config#{ip := {fd, Number}}]);
+        {ok, Number} -> sockeye_question:call_as(Pid, Function, [Config#{ip := {fd, Number}}]);
         {error, _} = Error -> {return, Error}
     end;
 begin_as(Pid, Function, Config) ->
-    call_as(Pid, Function, [Config]).
+    sockeye_question:call_as(Pid, Function, [Config]).
 
 %% An engine that starts in the place of this one is to have them, too.
 reload_tls(ServerId, Tls) ->
@@ -311,7 +215,7 @@ rest() ->
         {any, 0} ->
             {make_ref(), 0};
         {Run, Inbox} ->
-            case posted(Run, self(), inbox_rest, [Inbox]) of
+            case sockeye_question:posted(Run, self(), inbox_rest, [Inbox]) of
                 gone -> {make_ref(), ?LOST_MS};
                 Ref -> {Ref, infinity}
             end
