@@ -208,7 +208,6 @@ impl Plan {
         let dials = (0..dials).map(|_| between(chance, 1, 3) as usize).collect();
         // What there was before has not changed.
         let port = crate::port::plan::draw(&mut Chance::new(seed ^ 0x9027_0000_0000_0001), fair);
-        let port = port.filter(|_| !tls);
         let mut more = Chance::new(seed ^ 0xDEF1_A7E0_0000_0001);
         let server = ServerPlan {
             deflate: crate::packer::draw(&mut more),
@@ -246,7 +245,7 @@ impl Plan {
             client.carrier = carrier;
         }
         let mut more = Chance::new(seed ^ 0xF409_0001);
-        let front = front::draw(&mut more, fair).filter(|_| port.is_none() && !tls);
+        let front = front::draw(&mut more, fair).filter(|_| !tls);
         let net = match fair && front.is_some() {
             // As said there: it must have got all within a second.
             true => Faults {

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sockeye_simulated_engine::tls::{Identity, Tls, TlsSettings, Verify};
 use sockeye_simulated_engine::{ClientTls, ClientTlsSettings};
 
+use crate::dial::NAME;
+
 /// A certificate and a key of Ed25519, for nobody.
-const PEM: &str = include_str!("tls.pem");
+pub(crate) const PEM: &str = include_str!("tls.pem");
 
 /// For the server.
 pub(crate) fn server(http2: bool) -> Option<Arc<Tls>> {
@@ -28,15 +30,19 @@ pub(crate) fn server(http2: bool) -> Option<Arc<Tls>> {
     Tls::new(&settings).ok().map(Arc::new)
 }
 
+/// Another one each time.
+pub(crate) fn unlike_others() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed).to_string()
+}
+
 /// For its clients. Worlds that live at the same time share no sessions, and two may have one seed.
 pub(crate) fn client() -> Option<ClientTls> {
-    static WORLDS: AtomicU64 = AtomicU64::new(0);
-    let world = WORLDS.fetch_add(1, Ordering::Relaxed);
     let settings = ClientTlsSettings {
         verify: false,
-        name: Some("sim.test".into()),
+        name: Some(NAME.into()),
         // Nobody reads it.
-        authorities: Some(world.to_string().into()),
+        authorities: Some(unlike_others().into()),
         ..ClientTlsSettings::default()
     };
     ClientTls::new(&settings).ok()

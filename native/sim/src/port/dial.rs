@@ -11,6 +11,7 @@ use sockeye_world::{chance, draw, time, trace};
 use super::handler::got;
 use super::machine::Machine;
 use super::mail::{Answer, Mail, Process};
+use super::settings::versions;
 use super::terms::{conn_of, conn_term, text};
 use crate::client::as_json;
 use crate::dial::NAME;
@@ -29,17 +30,32 @@ struct Dialler {
     early: RefCell<VecDeque<Mail>>,
 }
 
+/// Settings of its TLS. Worlds that live at the same time share no sessions.
+fn tls() -> Term {
+    let pairs = [
+        ("versions", versions()),
+        ("verify", atom("none")),
+        ("cacertfile", binary(crate::tls::unlike_others())),
+        ("pin", list(Vec::new())),
+        ("identity", atom("undefined")),
+        ("sni", binary(NAME)),
+    ];
+    Term::Map(pairs.map(|(key, value)| (atom(key), value)).to_vec())
+}
+
 /// Settings of a client.
 fn settings(machine: &Machine, number: usize, port: u16) -> Term {
     let seconds = if machine.plan.fair { 2000 } else { 5 };
+    let has_tls = machine.plan.tls.is_some();
+    let scheme = if has_tls { "wss" } else { "ws" };
     let dial = [
-        ("url", binary(format!("ws://{NAME}:{port}/d{number}"))),
+        ("url", binary(format!("{scheme}://{NAME}:{port}/d{number}"))),
         ("connect_timeout", int(1000 * seconds)),
         ("headers", list(Vec::new())),
         ("host", atom("undefined")),
         ("redirects", int(0)),
         ("proxy", atom("undefined")),
-        ("tls", atom("undefined")),
+        ("tls", if has_tls { tls() } else { atom("undefined") }),
     ];
     let dial = dial.map(|(key, value)| (atom(key), value)).to_vec();
     let inbox = machine.plan.server.inbox_size as i64;

@@ -4,6 +4,7 @@
 //! product, so that what is large there is met here all the time (`SCALE` in `native/port/src/world`).
 
 mod dial;
+mod front;
 mod handler;
 mod machine;
 mod mail;
@@ -16,7 +17,7 @@ mod terms;
 mod writer;
 
 use std::cell::{Cell, RefCell};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,13 +27,14 @@ use sockeye_simulated_port::simulated::{self, FULL};
 use sockeye_world::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, reset_on_close};
 use sockeye_world::{self as world, net, trace};
 
+use self::front::Front;
 use self::machine::Machine;
 use self::mail::{Answer, Mail, Process};
 use self::plan::{PortEnd, PortPlan};
 use self::settings::settings;
 use self::terms::SERVER;
 use crate::book::{Account, Shared};
-use crate::door::Door;
+use crate::door::{Door, Secrets};
 use crate::handshake::{pools, way};
 use crate::http2::Pool;
 use crate::plan::{EndPlan, Plan};
@@ -60,6 +62,7 @@ struct Life {
     /// Who has started the server.
     host: u32,
     server: Option<Arc<Server>>,
+    front: Option<Front>,
 }
 
 /// What the server's process was told.
@@ -136,23 +139,33 @@ impl Life {
             pools: Vec::new(),
             host: number,
             server: None,
+            front: None,
         };
-        let up = life.until(world::now() + 100 * SECOND + life.slow(), |life| {
-            life.told.port.get().is_some() || life.told.failed.get()
-        });
+        let port = life.place(&life.told)?;
         let known = life.engine.engine()?.all_servers();
         life.server = known.first().cloned();
-        let port = life.told.port.get().filter(|_| up)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let door = Door { address, tls: None };
-        life.pools = world::on_executor(outside, || pools(&life.plan, book, |_| door.clone()));
+        let mut before = port;
+        if let Some(mut front) = Front::begin(&life.machine, port) {
+            before = life.place(&front.told)?;
+            front.find(&*life.engine.engine()?, life.server.as_ref());
+            life.front = Some(front);
+        }
+        let tls = life
+            .plan
+            .tls
+            .and_then(|tls| Secrets::new(tls, !life.plan.fair));
+        let at = |behind: bool| Door {
+            address: (Ipv4Addr::LOCALHOST, if behind { before } else { port }).into(),
+            tls: tls.clone(),
+        };
+        life.pools = world::on_executor(outside, || pools(&life.plan, book, at));
         for (place, client) in life.plan.clients.iter().enumerate() {
-            let way = way(client.carrier, &life.pools, door.clone());
+            let way = way(client.carrier, &life.pools, at(client.behind));
             let client = (client.clone(), life.plan.server.deflate);
             let run = client::run(book.clone(), place, client, way);
             world::on_executor(outside, || world::task::spawn_local(run));
         }
-        crate::dial::name(address.ip());
+        crate::dial::name(Ipv4Addr::LOCALHOST.into());
         life.machine.diallers.set(life.plan.dials.len());
         for (number, rounds) in life.plan.dials.iter().enumerate() {
             let lives = dial::run(life.machine.clone(), number, *rounds, port);
@@ -160,11 +173,19 @@ impl Life {
         }
         book.open().asking = life.plan.askers.len();
         for (number, asker) in life.plan.askers.iter().enumerate() {
-            let way = way(asker.carrier, &life.pools, door.clone());
+            let way = way(asker.carrier, &life.pools, at(asker.behind));
             let run = http::asker::run(book.clone(), life.plan.fair, number, asker.clone(), way);
             world::on_executor(outside, || world::task::spawn_local(run));
         }
         Some(life)
+    }
+
+    /// The port of a server, once it listens.
+    fn place(&self, told: &Told) -> Option<u16> {
+        let up = self.until(world::now() + 100 * SECOND + self.slow(), |_| {
+            told.port.get().is_some() || told.failed.get()
+        });
+        told.port.get().filter(|_| up)
     }
 
     fn clients_are_done(&self) -> bool {
@@ -220,9 +241,8 @@ impl Life {
     }
 
     /// Calls something whose answer is not waited for.
-    fn ask(&self, function: &'static str, args: Vec<Term>) {
+    fn ask(&self, by: u32, function: &'static str, args: Vec<Term>) {
         let machine = self.machine.clone();
-        let by = self.host;
         self.machine.spawn(async move {
             machine.call(by, function, args).await;
         });
@@ -232,7 +252,7 @@ impl Life {
     fn end(&self) {
         self.machine.calm.set(true);
         self.book.open().stopping = true;
-        let stop = || vec![int(SERVER), int(1001), crate::terms::binary("bye")];
+        self.stop_front(true);
         match (self.port.end, self.plan.end) {
             (PortEnd::Lost { reset }, _) => return self.lose(reset),
             (PortEnd::HostDies, _) => {
@@ -240,7 +260,9 @@ impl Life {
                 let (machine, host) = (self.machine.clone(), self.host);
                 self.machine.spawn(async move { machine.kill(host).await });
             }
-            (PortEnd::AsPlanned, EndPlan::StopServer) => self.ask("server_stop", stop()),
+            (PortEnd::AsPlanned, EndPlan::StopServer) => {
+                self.ask(self.host, "server_stop", stop(SERVER));
+            }
             (PortEnd::AsPlanned, EndPlan::DrainThenStop) => {
                 self.machine
                     .cast(self.host, "server_drain", vec![int(SERVER)]);
@@ -248,7 +270,7 @@ impl Life {
                 if !self.until(world::now() + SECOND + self.slow(), free) {
                     self.book.problem("the port is not free".into());
                 }
-                self.ask("server_stop", stop());
+                self.ask(self.host, "server_stop", stop(SERVER));
             }
             (PortEnd::AsPlanned, EndPlan::StopEngine) => return self.stop_engine(),
         }
@@ -265,6 +287,7 @@ impl Life {
             self.book
                 .problem("a client of the engine's does not end".into());
         }
+        self.stop_front(false);
         self.machine.stop_all();
         let quiet = |life: &Life| {
             let engine_only = [("processes", 1)];
@@ -387,19 +410,10 @@ async fn serve_host(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
         machine.named.set(owner_number);
     }
     let map = settings(&plan, owner_number, is_named, batch);
-    let answer = machine.call(host.number, "listen", vec![map]).await;
-    let place = match &answer {
-        Answer::Value(value) => value.tuple().ok().and_then(|parts| parts.last()),
-        _ => None,
-    };
-    let Some(port) = place.and_then(|place| place.get_as("port").ok()) else {
-        machine
-            .book
-            .problem(format!("{started:?}, and it does not listen: {answer:?}"));
-        told.failed.set(true);
+    if !listen(&machine, &host, &told, map).await {
+        machine.book.problem(format!("{started:?}"));
         return;
-    };
-    told.port.set(Some(port));
+    }
     machine.spawn(machine.clone().ping());
     match (plan.mode, owner) {
         (Mode::Workers(count), _) => {
@@ -420,6 +434,34 @@ async fn serve_host(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
         machine.spawn(machine.clone().gate());
     }
     machine.spawn(listen_to_engine(engine, told.clone()));
+    hear(machine, host, told).await;
+}
+
+/// What `server_stop` is given.
+fn stop(server: i64) -> Vec<Term> {
+    vec![int(server), int(1001), crate::terms::binary("bye")]
+}
+
+/// Has a server listen, and notes where.
+async fn listen(machine: &Machine, host: &Process, told: &Told, map: Term) -> bool {
+    let answer = machine.call(host.number, "listen", vec![map]).await;
+    let place = match &answer {
+        Answer::Value(value) => value.tuple().ok().and_then(|parts| parts.last()),
+        _ => None,
+    };
+    told.port
+        .set(place.and_then(|place| place.get_as("port").ok()));
+    if told.port.get().is_none() {
+        machine
+            .book
+            .problem(format!("a server does not listen: {answer:?}"));
+        told.failed.set(true);
+    }
+    told.port.get().is_some()
+}
+
+/// What the process of a server is told, until its server has stopped.
+async fn hear(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
     loop {
         match host.next().await {
             Mail::Term(term) => note(&machine, &told, &term),

@@ -7,6 +7,8 @@ use crate::terms::{Term, binary, tagged};
 
 /// The number of the server.
 pub(super) const SERVER: i64 = 7;
+/// That of the one before it.
+pub(super) const FRONT: i64 = 8;
 
 pub(super) fn conn_term(conn: ConnId) -> Term {
     tagged("sockeye_conn", Term::Integer(conn.as_u64() as i64))

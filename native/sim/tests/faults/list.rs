@@ -310,6 +310,34 @@ pub(crate) const FAULTS: &[Fault] = &[
         "frame::seal(out, mark, if FAULT { Opcode::Binary } else { Opcode::Text }, mask);",
         500,
     ),
+    fault(
+        "tls_of_the_link_has_no_http2",
+        "seam: settings/tls.rs",
+        "        http2: value.get_as(\"http2\")?,",
+        "        http2: value.get_as(\"http2\")? && !FAULT,",
+        2000,
+    ),
+    fault(
+        "clients_of_the_link_have_no_tls",
+        "port: calls/client.rs",
+        "                    dial.tls = tls;",
+        "                    dial.tls = tls.filter(|_| !FAULT);",
+        2000,
+    ),
+    fault(
+        "proxies_of_the_link_take_little",
+        "seam: settings/config.rs",
+        ".map_or(u64::MAX, |most| most as u64);\n    Ok(upstream)",
+        ".map_or(if FAULT { 100 } else { u64::MAX }, |most| most as u64);\n    Ok(upstream)",
+        2000,
+    ),
+    fault(
+        "who_has_another_server_forgets_this_one",
+        "port: port.rs",
+        "        servers.hosts.insert(host.number, Some(host.clone()));\n",
+        "        if FAULT { servers.numbers.retain(|_, known| *known >= 100 || host.number >= 100); }\n        servers.hosts.insert(host.number, Some(host.clone()));\n",
+        5000,
+    ),
     // HTTP/2.
     fault(
         "end_of_a_stream_is_cut",
