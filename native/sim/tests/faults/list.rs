@@ -342,8 +342,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "end_of_a_stream_is_cut",
         "http/h2/wanted.rs",
-        "self.open.0.streams.borrow_mut().answer(self.stream);",
-        "if !FAULT { self.open.0.streams.borrow_mut().answer(self.stream); }",
+        "self.open.carrier.streams.borrow_mut().answer(self.stream);",
+        "if !FAULT { self.open.carrier.streams.borrow_mut().answer(self.stream); }",
         5000,
     ),
     fault(
@@ -384,8 +384,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "slow_clients_hold_up_a_stop",
         "http/h2/mod.rs",
-        "let limit = self.server.config.close_timeout;",
-        "let limit = if FAULT { std::time::Duration::from_secs(1 << 20) } else { self.server.config.close_timeout };",
+        "heard.checked_add(lingering::LINGER_TIMEOUT)",
+        "heard.checked_add(if FAULT { std::time::Duration::from_secs(1 << 20) } else { lingering::LINGER_TIMEOUT })",
         20_000,
     ),
     fault(
