@@ -60,9 +60,10 @@ not_understood_test_() ->
         with_all(fun(Works) ->
             Works(),
             Ours = ours(),
+            Stranger = spawn(fun() -> ok end),
             [begin
                  [Pid ! Message || Message <- [hello, {hello, self()}, {make_ref(), ok}, {'DOWN', make_ref(), process, self(), gone}, timeout,
-                                               {timeout, make_ref(), x}]],
+                                               {timeout, make_ref(), x}, {'EXIT', Stranger, normal}, {'EXIT', Stranger, broken}]],
                  ok = gen_server:cast(Pid, hello)
              end || {Module, Pid} <- Ours, Module =/= sockeye_worker],
             [?assertEqual({Module, {error, not_supported}}, {Module, gen_server:call(Pid, which_children)})

@@ -251,11 +251,11 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State) ->
     {noreply, forget(Monitor, State)};
-%% The process that reads what the engine says, where that is one of the system.
+%% The process that reads what the engine says, where that is one of the system; nobody else who had a link to this one.
 handle_info({'EXIT', _Link, Reason}, State) ->
-    case sockeye_backend:engine() of
-        port -> {stop, Reason, State};
-        nif -> {noreply, State}
+    case {sockeye_backend:engine(), whereis(sockeye_link)} of
+        {port, undefined} -> {stop, Reason, State};
+        _ -> {noreply, State}
     end;
 handle_info({sockeye_gone, ServerId}, State) ->
     ok = sockeye_log_limit:forget(ServerId),
