@@ -21,6 +21,7 @@ all_test_() ->
              {"echo over 1.3", fun(C) -> echo('tlsv1.3', C) end},
              {"large messages", fun large_messages/1},
              {"whom to trust", fun trust/1},
+             {"a certificate that signs itself", fun signs_itself/1},
              {"the name", fun names/1},
              {"pins", fun pins/1},
              {"out of its time", fun out_of_time/1},
@@ -98,6 +99,18 @@ trust(#{ca := Ca} = Certs) ->
              {ok, Conn} = connect(Port, #{cacerts => Cas}),
              talk(Conn)
          end || Cas <- [Der, [Der], [{cert, Der, public_key:pkix_decode_cert(Der, otp)}], [Other, Der]]]
+    end).
+
+%% As plain `openssl req -x509' makes them: the error says what to do.
+signs_itself(_) ->
+    #{cert := Der, key := Key} = test_certs:authority("localhost"),
+    Identity = #{cert => test_certs:pem(Der), key => public_key:pem_encode([public_key:pem_entry_encode('RSAPrivateKey', Key)])},
+    with_handler(#{}, #{tls => Identity}, fun(Port, _) ->
+        {error, {tls, {bad_certificate, Text}}} = connect(Port, #{cacerts => Der}),
+        ?assertEqual(<<"it is the certificate of an authority, not of a server: make one with basicConstraints=CA:FALSE, "
+                       "or take it by the option pin with verify_none">>, Text),
+        {ok, Conn} = connect(Port, #{verify => verify_none, pin => {cert, crypto:hash(sha256, Der)}}),
+        ok = sockeye_client:close(Conn)
     end).
 
 names(#{ca := Ca} = Certs) ->

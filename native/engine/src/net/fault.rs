@@ -132,5 +132,22 @@ pub(super) fn fault(tls: &rustls::Error) -> DialError {
         E::InvalidMessage(_) | E::InappropriateMessage { .. } => TlsFault::NotTls,
         _ => TlsFault::Other,
     };
-    DialError::Tls(fault, tls.to_string())
+    DialError::Tls(fault, sentence(tls))
+}
+
+/// As plain `openssl req -x509` makes them.
+const OF_AN_AUTHORITY: &str = "it is the certificate of an authority, not of a server: make one with \
+    basicConstraints=CA:FALSE, or take it by the option pin with verify_none";
+
+fn sentence(tls: &rustls::Error) -> String {
+    use rustls::{CertificateError, Error};
+    match tls {
+        // What checks certificates is not public where its error is.
+        Error::InvalidCertificate(CertificateError::Other(why))
+            if format!("{why:?}").contains("CaUsedAsEndEntity") =>
+        {
+            OF_AN_AUTHORITY.to_owned()
+        }
+        _ => tls.to_string(),
+    }
 }
