@@ -387,6 +387,28 @@ take_all(Take, Taken) ->
         error:system_limit -> Taken
     end.
 
+%% ---------------------------------------------------------------- memory
+
+%% A thousand connections and more: what they leave behind goes back to the system.
+gives_back_test_() ->
+    in_a_node(#{before => "ulimit -n 8000"}, [{"what many clients leave behind", fun gives_back/0}]).
+
+gives_back() ->
+    Echo = #{processes => per_connection},
+    with_handler(echo(), Echo, fun(Port, _) ->
+        Resident = fun() -> {ok, #{memory := Bytes}} = sockeye:info(), Bytes end,
+        Before = Resident(),
+        Sockets = [begin
+                       Socket = ws_client:connect(Port),
+                       ok = ws_client:text(Socket, [$", binary:copy(<<"x">>, 1000 + N rem 50 * 300), $"]),
+                       Socket
+                   end || N <- lists:seq(1, 2000)],
+        [{text, _} = ws_client:recv(Socket) || Socket <- Sockets],
+        Open = Resident(),
+        [ok = gen_tcp:close(Socket) || Socket <- Sockets],
+        until(fun() -> Left = Resident(), Left < (Before + Open) div 2 orelse {Before, Open, Left} end)
+    end).
+
 %% ---------------------------------------------------------------- a slow receiver
 
 slow_test_() ->

@@ -43,6 +43,7 @@ impl Call<'_> {
         let shards = self.value(options)?.get_as("shards")?;
         let mut config = EngineConfig::new(shards);
         config.after_notices = receiver::after_notices;
+        config.give_back = memory::give_back;
         let engine = match Engine::start(config) {
             Ok(engine) => engine,
             Err(e) => {
