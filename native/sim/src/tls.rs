@@ -30,10 +30,10 @@ pub(crate) fn server(http2: bool) -> Option<Arc<Tls>> {
     Tls::new(&settings).ok().map(Arc::new)
 }
 
-/// Another one each time.
+/// Another one each time, of the same length: it goes over links, whose bytes are counted.
 pub(crate) fn unlike_others() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    COUNT.fetch_add(1, Ordering::Relaxed).to_string()
+    format!("{:020}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// For its clients. Worlds that live at the same time share no sessions, and two may have one seed.
