@@ -1,5 +1,6 @@
 """The server of an example, started by its own script on a free port, as a context."""
 
+import os
 import pathlib
 import re
 import selectors
@@ -23,18 +24,19 @@ class ExampleServer:
     def __enter__(self):
         self.process = subprocess.Popen(
             [EXAMPLES / self.script, "--no-shell", *self.options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.said = ""
         deadline = time.monotonic() + START
         ready = selectors.DefaultSelector()
         ready.register(self.process.stdout, selectors.EVENT_READ)
+        # Not by lines: one may wait in a buffer where nobody is told of it.
         while ready.select(max(0.0, deadline - time.monotonic())):
-            line = self.process.stdout.readline()
-            self.said += line
-            if found := re.match(self.ready, line):
+            said = os.read(self.process.stdout.fileno(), 65536)
+            self.said += said.decode(errors="replace")
+            if found := re.search(rf"^{self.ready}.*\n", self.said, re.MULTILINE):
                 self.port = int(found[1])
                 return self
-            if not line:
+            if not said:
                 break
         self.process.kill()
         self.process.wait()
