@@ -31,7 +31,7 @@ defmodule Decimal do
   def to_string(decimal), do: decimal.text
 end
 
-defmodule Room do
+defmodule SockeyeTest.Room do
   use Sockeye.Handler
 
   @impl true
@@ -77,7 +77,7 @@ defmodule SockeyeTest do
   end
 
   test "a server is a child, and a handler a module" do
-    {server, url} = start(handler: {Room, :argument})
+    {server, url} = start(handler: {SockeyeTest.Room, :argument})
     conn = connected(url)
     :ok = Client.send(conn, %{say: "Hello!"})
     assert {:ok, {:json, %{"said" => "Hello!", "on" => "2001-02-03"}}} = Client.recv(conn, 5000)
@@ -131,7 +131,7 @@ defmodule SockeyeTest do
   end
 
   test "a client is a child" do
-    {_, url} = start(handler: {Room, :argument})
+    {_, url} = start(handler: {SockeyeTest.Room, :argument})
 
     spec = {Client, url: url, handler: self(), name: :a_client, reconnect: [max_interval: 1000]}
     pid = start_supervised!(spec)
