@@ -44,6 +44,7 @@ release: ## whether this commit can be released: version, CHANGELOG, tag, built 
 	@.ci/setup build
 	@escript native/build_nif.escript release
 	rebar3 edoc
+	@rm -rf doc # of private modules as well: the next compile writes what the shell shows
 	rebar3 eunit --module=sockeye_guide_tests,sockeye_docs_tests,sockeye_names_tests
 
 test: ## all tests: Rust, Erlang, and real clients in Python and Node
@@ -109,6 +110,7 @@ lint: ## formatting, clippy, compiler warnings, xref, dialyzer, edoc
 	rebar3 xref
 	rebar3 dialyzer
 	rebar3 edoc
+	@rm -rf doc # of private modules as well: the next compile writes what the shell shows
 
 install-modes: ## the ways to depend on Sockeye, each tried for real
 	@.ci/setup install

@@ -143,15 +143,17 @@ a_start_when_the_supervisor_has_died_test_() ->
             {ok, Server} = sockeye:start_link(#{port => 0}),
             exit(sockeye:stop(Server))
         end),
-        ok = waits_for_an_engine(Starter),
-        true = erlang:resume_process(Master),
+        try waits_for_an_engine(Starter)
+        after true = erlang:resume_process(Master)
+        end,
         receive {'DOWN', Started, process, Starter, Reason} -> ?assertEqual(ok, Reason) end
     end) end}.
 
 waits_for_an_engine(Pid) ->
     case process_info(Pid, current_function) of
         {current_function, {sockeye_engine, _, _}} -> ok;
-        {current_function, _} -> erlang:yield(), waits_for_an_engine(Pid)
+        {current_function, _} -> erlang:yield(), waits_for_an_engine(Pid);
+        undefined -> error(did_not_wait)
     end.
 
 another_engine(Old) ->

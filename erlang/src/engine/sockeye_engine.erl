@@ -56,8 +56,9 @@ start_link() ->
 
 -spec is_running() -> boolean().
 is_running() ->
-    %% One that waits for the end of the last has no table yet.
-    whereis(?MODULE) =/= undefined andalso ets:whereis(?TABLE) =/= undefined andalso
+    %% One that waits for the end of the last has no table yet, and one whose supervisor has died is about to end: tables of
+    %% that are gone.
+    whereis(?MODULE) =/= undefined andalso whereis(sockeye_sup) =/= undefined andalso ets:whereis(?TABLE) =/= undefined andalso
         try is_map(sockeye_backend:engine_info())
         catch error:_ -> false
         end.
