@@ -196,15 +196,12 @@ calmly(Id, Code) ->
 
 -spec answered(sockeye_backend:server_id(), integer()) -> ok.
 answered(Id, Deadline) ->
-    case counters(Id) of
-        #{answering := N} when N > 0 ->
-            case left(Deadline) of
-                Left when Left > 0 ->
-                    receive after min(Left, ?CALM_MS) -> ok end,
-                    answered(Id, Deadline);
-                _ -> ok
-            end;
-        _ -> ok
+    case {counters(Id), left(Deadline)} of
+        {#{answering := N}, Left} when N > 0, Left > 0 ->
+            receive after min(Left, ?CALM_MS) -> ok end,
+            answered(Id, Deadline);
+        _ ->
+            ok
     end.
 
 -spec close_all(sockeye_backend:server_id(), [sockeye:conn()], pos_integer(), sockeye:close_code()) -> ok.
