@@ -40,13 +40,11 @@ impl Admission {
         let head = self.upgrade.response(&headers);
         let subprotocol = self.upgrade.subprotocol.map(String::into_boxed_str);
         let info = Box::new(OpenInfo {
-            peer_info,
-            request,
             subprotocol,
             deflate: self.upgrade.deflate,
             accept_state,
             user_data,
-            acceptor: 0,
+            ..OpenInfo::new(peer_info, request)
         });
         let accepted = AcceptedUpgrade {
             info,

@@ -90,14 +90,11 @@ pub(crate) async fn upgrade(
             Err(e) => return Err(DialError::Handshake(e)),
         }
     };
+    let request = Request::answered(&url.target, accepted.headers);
     let info = Box::new(OpenInfo {
-        peer_info,
-        request: Request::answered(&url.target, accepted.headers),
         subprotocol: accepted.subprotocol.map(String::into_boxed_str),
         deflate: accepted.deflate,
-        acceptor: 0,
-        accept_state: None,
-        user_data: None,
+        ..OpenInfo::new(peer_info, request)
     });
     Ok(Opened {
         transport: stream,

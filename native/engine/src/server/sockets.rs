@@ -81,16 +81,16 @@ impl Drop for OpenAnswer {
 pub(crate) struct HeldBody {
     server: Arc<Server>,
     bytes: usize,
+    /// Bytes that all bodies of the server may have together.
+    most: usize,
 }
 
 impl HeldBody {
     /// Whether there is room for more of it, which then counts.
     pub(crate) fn grow(&mut self, by: usize) -> bool {
-        let config = &self.server.config;
-        let most = config.max_bodies_size.max(config.max_body_size);
         let before = self.server.bodies.fetch_add(by, Ordering::Relaxed);
         self.bytes += by;
-        before.saturating_add(by) <= most
+        before.saturating_add(by) <= self.most
     }
 }
 
@@ -159,6 +159,7 @@ impl Server {
         HeldBody {
             server: self.clone(),
             bytes: 0,
+            most: self.config.max_bodies_size.max(self.config.max_body_size),
         }
     }
 

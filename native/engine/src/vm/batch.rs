@@ -34,6 +34,19 @@ pub struct OpenInfo {
 }
 
 impl OpenInfo {
+    /// What every handshake tells; nothing else was agreed on or decided.
+    pub(crate) fn new(peer_info: PeerInfo, request: Request) -> Self {
+        OpenInfo {
+            peer_info,
+            request,
+            subprotocol: None,
+            deflate: None,
+            accept_state: None,
+            user_data: None,
+            acceptor: 0,
+        }
+    }
+
     /// About the bytes that it holds on to.
     fn size(&self) -> usize {
         let headers = self.request.headers().iter();
@@ -436,15 +449,7 @@ mod tests {
             let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
             let (request, _) = parsed.unwrap().unwrap();
             let peer = Peer::Unix([].into());
-            let info = OpenInfo {
-                peer_info: PeerInfo::new(peer.clone(), peer),
-                request,
-                subprotocol: None,
-                deflate: None,
-                accept_state: None,
-                user_data: None,
-                acceptor: 0,
-            };
+            let info = OpenInfo::new(PeerInfo::new(peer.clone(), peer), request);
             let mut batch = Batch::default();
             batch.push_open(id(1), Box::new(info));
             batch.cost() - EVENT_COST - size_of::<OpenInfo>()

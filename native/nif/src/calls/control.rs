@@ -9,6 +9,7 @@ use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Error, LocalPid, NifResult, Term};
 use sockeye_engine::op::{Command, ConnStats};
 use sockeye_engine::{CallKind, ConnId, ConnOptions, Engine, EngineConfig, Frames, Peer, ShardSet};
+use sockeye_seam::allocator;
 use sockeye_seam::frames::set_active;
 use sockeye_seam::settings::{read_tls, set_option};
 use sockeye_seam::value::BadArg;
@@ -46,9 +47,9 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     running::await_ports(Instant::now() + PATIENCE);
     let mut config = EngineConfig::new(shards);
     config.after_notices = relay::notify_all;
-    config.give_back = memory::give_back;
+    config.give_back = allocator::give_back;
     if options.map_get(atoms::malloc_is_default())?.decode()? {
-        memory::keep_some();
+        allocator::keep_some();
     }
     let engine = match Engine::start(config) {
         Ok(engine) => engine,

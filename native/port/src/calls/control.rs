@@ -10,6 +10,7 @@ use sockeye_engine::tls::out_of_time;
 use sockeye_engine::{AcceptState, Address, Engine, EngineConfig, Given, Peer, Tell};
 use sockeye_etf::Token;
 use sockeye_protocol::handshake::{Origins, comparable_pattern};
+use sockeye_seam::allocator;
 use sockeye_seam::calls as seam;
 use sockeye_seam::settings::{
     EventFormat, Owner, Settings, decision, read_tls, stream_end, stream_head, tls_settings,
@@ -43,7 +44,7 @@ impl Call<'_> {
         let shards = self.value(options)?.get_as("shards")?;
         let mut config = EngineConfig::new(shards);
         config.after_notices = receiver::after_notices;
-        config.give_back = memory::give_back;
+        config.give_back = allocator::give_back;
         let engine = match Engine::start(config) {
             Ok(engine) => engine,
             Err(e) => {

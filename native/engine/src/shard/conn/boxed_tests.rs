@@ -222,15 +222,7 @@ fn with_echo<F: Future<Output = ()>>(
             .unwrap()
             .unwrap();
         let peer = Peer::Unix([].into());
-        let info = Box::new(OpenInfo {
-            peer_info: PeerInfo::new(peer.clone(), peer),
-            request,
-            subprotocol: None,
-            deflate: None,
-            accept_state: None,
-            user_data: None,
-            acceptor: 0,
-        });
+        let info = Box::new(OpenInfo::new(PeerInfo::new(peer.clone(), peer), request));
         let opened = Opened {
             transport: Transport::boxed(Counted {
                 pipe: ours,

@@ -182,13 +182,8 @@ mod tests {
         let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
         OpenInfo {
-            peer_info: peer_info.clone(),
-            request: parsed.unwrap().unwrap().0,
             subprotocol: subprotocol.map(Into::into),
-            deflate: None,
-            accept_state: None,
-            user_data: None,
-            acceptor: 0,
+            ..OpenInfo::new(peer_info.clone(), parsed.unwrap().unwrap().0)
         }
     }
 
