@@ -298,7 +298,8 @@ frames_test_() ->
              || {Frame, Says} <-
                     [{{close, 1000, <<>>}, "{close, ...} is for one connection, and this call is for many"},
                      {{stream, text, first, <<>>}, "{stream, ...} is for one connection"},
-                     {[#{}], "a list is not a frame: one frame is needed here"}],
+                     {[#{}], "a list is not a frame: one frame is needed here"},
+                     {"hi", "a string is not a frame: {text, String}"}],
                 Call <- [many, broadcast]]
      end}.
 

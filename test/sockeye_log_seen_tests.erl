@@ -167,7 +167,8 @@ crashes_test_() ->
     [seen([{crash, Word, Processes}], 1, [?CHAT ": handle_frame/3 of crash_handler " ++ What, State, Seen1])
      || Processes <- [one, per_connection],
         {Word, What, Seen1} <- [{stop, "stopped" ?CONN ": no_database", "SEEN no_database"},
-                                {return, "crashed" ?CONN, "SEEN {bad_return_value,nonsense}"},
+                                {return, "crashed" ?CONN ": it returned none of {\\[Command\\], State}, {\\[Command\\], State, hibernate} and {stop, Reason, State}",
+                                 "SEEN {bad_return_value,nonsense}"},
                                 {exit, "crashed" ?CONN, "SEEN on_request"}]] ++
     [seen([{crash_of_client, At}], 1,
           ["Sockeye client feed of ws://127\\.0\\.0\\.1:[0-9]+/feed: " ++ Name ++ " of crash_handler crashed.*",

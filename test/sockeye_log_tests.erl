@@ -176,7 +176,7 @@ no_owner_test() ->
             #{msg := {report, #{conn := {sockeye_conn, Number}}}} = Event = logged(),
             ?assertMatch(#{level := warning, msg := {report, #{what := no_owner, name := chat, handler := nobody_has_this_name}}}, Event),
             Sentence = io_lib:format("Sockeye server chat on 127.0.0.1:~b sent 1011, no owner, on connection ~b, since no process is registered as "
-                                     "nobody_has_this_name; so it does with all that come until one is", [Port, Number]),
+                                     "nobody_has_this_name; so it does with all that come until one is. A module of callbacks is given as {nobody_has_this_name, Arg}", [Port, Number]),
             ?assertEqual(iolist_to_binary(Sentence), line(Event, #{}))
         end),
         ?assertEqual([], [Event || #{msg := {report, #{what := no_owner}}} = Event <- flushed()])

@@ -185,9 +185,9 @@ one_path_for_two_test_() ->
 %% What it got, but for what may be a secret.
 url_test_() ->
     [?_assertEqual({error, {bad_url, Why}}, sockeye_client_options:parse(Url, self(), #{}, self()))
-     || {Url, Why} <- [{"127.0.0.1:8080", <<"expected ws, wss or ws+unix, got <<\"127.0.0.1:8080\">>">>},
-                       {"http://ann:hunter2@a/b?token=hunter2", <<"expected ws, wss or ws+unix, got <<\"http://(hidden)@a/b?(hidden)\">>">>},
-                       {"ann:hunter@2@a", <<"expected ws, wss or ws+unix, got <<\"(hidden)@a\">>">>}]].
+     || {Url, Why} <- [{"127.0.0.1:8080", <<"expected a URL that begins with ws://, wss:// or ws+unix:, got <<\"127.0.0.1:8080\">>">>},
+                       {"http://ann:hunter2@a/b?token=hunter2", <<"expected a URL that begins with ws://, wss:// or ws+unix:, got <<\"http://(hidden)@a/b?(hidden)\">>">>},
+                       {"ann:hunter@2@a", <<"expected a URL that begins with ws://, wss:// or ws+unix:, got <<\"(hidden)@a\">>">>}]].
 
 health_is_a_route_test() ->
     says(http, "/%68ealth and /health are the same path",

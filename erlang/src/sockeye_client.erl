@@ -274,7 +274,7 @@ connect(Url) ->
 %% 2> sockeye_client:connect("ws://127.0.0.1:8080/", #{connect_timeout => 2000, subprotocols => ["chat"]}).
 %% {ok,{sockeye_conn,536870913}}
 %% 3> sockeye_client:connect("http://127.0.0.1:8080/", #{}).
-%% {error,{bad_url,<<"expected ws, wss or ws+unix, got ...">>}}
+%% {error,{bad_url,<<"expected a URL that begins with ws://, wss:// or ws+unix:, got ...">>}}
 %% '''
 %% Errors: {@link dial_error()}; `{bad_url, Why}' and `{bad_option, Key, Why}', with a sentence in `Why'.
 -spec connect(url(), options()) ->

@@ -15,6 +15,7 @@
 -define(MAX_TOPIC, 255).
 -define(MAX_CONTROL, 125).
 -define(MAX_REASON, 123).
+-define(STRING, <<"a string is not a frame: {text, String}">>).
 
 %% `none' if nothing is.
 -spec wrong(kind(), term()) -> none | binary().
@@ -76,7 +77,10 @@ wrong(conn_or_conns, V) ->
         _ -> <<"neither a connection nor a list of connections">>
     end;
 wrong(frames, V) when is_list(V) ->
-    each(fun(Frame) -> frame(one, Frame) end, V);
+    case is_string(V) of
+        true -> ?STRING;
+        false -> each(fun(Frame) -> frame(one, Frame) end, V)
+    end;
 wrong(frames, V) ->
     frame(one, V);
 wrong(shared_frame, V) ->
@@ -242,11 +246,19 @@ frame(_To, {stream, Kind, Place, Data}) ->
 frame(_To, V) when is_binary(V) ->
     <<"a binary is not a frame: {text, Binary} or {binary, Binary}">>;
 frame(many, V) when is_list(V) ->
-    <<"a list is not a frame: one frame is needed here">>;
+    case is_string(V) of
+        true -> ?STRING;
+        false -> <<"a list is not a frame: one frame is needed here">>
+    end;
 frame(To, {Tag, _}) when is_atom(Tag) ->
     sockeye_why:text("there is no frame {~0tp, _}: ~ts", [Tag, frames(To)]);
 frame(To, _V) ->
     sockeye_why:text("not a frame: ~ts", [frames(To)]).
+
+%% Characters, which somebody takes for a text.
+-spec is_string(term()) -> boolean().
+is_string([_ | _] = V) -> io_lib:printable_unicode_list(V);
+is_string(_V) -> false.
 
 -spec frames(one | many) -> string().
 frames(many) -> "a map, {json, Term}, {text, IoData}, {binary, IoData}, {uncompressed, Frame}, {ping, IoData} or {pong, IoData}";

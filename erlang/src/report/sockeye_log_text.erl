@@ -51,7 +51,8 @@ sentence(#{what := no_process} = R) ->
     [who(R), " could not start a process: the node has as many as it may have. New connections are closed with 1011, requests "
      "to accept and to functions of http get 503, and handlers are started again later"];
 sentence(#{what := no_owner, handler := Name} = R) ->
-    [who(R), " sent 1011, no owner,", conn(R), ", since no process is registered as ", short(Name), "; so it does with all that come until one is"];
+    [who(R), " sent 1011, no owner,", conn(R), ", since no process is registered as ", short(Name), "; so it does with all that come until one is. ",
+     "A module of callbacks is given as {", short(Name), ", Arg}"];
 sentence(#{what := worker_not_started, reason := Reason} = R) ->
     [who(R), " sent 1011", conn(R), ", since no process could be started for it: ", short(Reason)];
 sentence(#{what := owner_idle, owner := Owner, messages := Left} = R) ->
@@ -75,6 +76,9 @@ sentence(#{what := What, timeout := Time} = R) when What =:= accept_timeout; Wha
     [who(R), " answered 503", request(R), ": ", callback(R), " took longer than ", ms(Time)];
 sentence(#{what := What, why := Why} = R) when What =:= bad_accept_return; What =:= bad_http_return ->
     [who(R), " answered 500", request(R), ": what ", callback(R), " returned is wrong: ", text(Why)];
+%% What a callback returned, as `sockeye_callback' and `sockeye_worker' tell it.
+sentence(#{what := handler_crashed, crash := {exit, {bad_return_value, _}, []}} = R) ->
+    [who(R), ": ", callback(R), " crashed", conn(R), ": it returned none of ", returns(R)];
 sentence(#{what := handler_crashed} = R) ->
     [who(R), ": ", callback(R), " crashed", conn(R)];
 sentence(#{what := handler_stopped, stop := Reason} = R) ->
@@ -88,7 +92,7 @@ sentence(#{what := bad_command, command := Command, reason := {_, Why}, count :=
     [who(R), ": ", callback(R), " returned a wrong command", conn(R), ": ", text(Why), ", in ", text(Command),
      others(Count)];
 sentence(#{what := command_failed, command := Command, reason := Reason, count := Count} = R) ->
-    [who(R), ": a command of ", callback(R), " failed", conn(R), ": ", short(Reason), ", for ", text(Command),
+    [who(R), ": a command of ", callback(R), " failed", conn(R), ": ", failure(Reason), ", for ", text(Command),
      others(Count)];
 sentence(#{what := dashboard_closed, watcher := {Watcher, From}} = R) ->
     [who(R), ": a connection is closed from the dashboard", conn(R), ", by ", text(Watcher), " at ", address(From)];
@@ -128,6 +132,19 @@ sentence(#{what := What} = R) ->
     [who(R), ": ", atom(What), " ", short(maps:without([what, server, client, name, address, url, part], R))];
 sentence(R) ->
     short(R).
+
+%% An atom is what the code matches on; the sentence of a tuple says more than the tuple.
+-spec failure(sockeye_handler:failure()) -> unicode:chardata().
+failure(Reason) when is_tuple(Reason) -> text(sockeye_reasons:string(Reason));
+failure(Reason) -> short(Reason).
+
+-spec returns(map()) -> unicode:chardata().
+returns(#{callback := {init, 1}}) ->
+    "{ok, State} and {stop, Reason}";
+returns(#{callback := {handle_call, 3}}) ->
+    ["{reply, Reply, [Command], State}, {reply, Reply, [Command], State, hibernate}, ", returns(#{})];
+returns(_R) ->
+    "{[Command], State}, {[Command], State, hibernate} and {stop, Reason, State}".
 
 -spec lost(term()) -> unicode:chardata().
 lost({exit_status, Status}) when Status > 128 -> ["was killed by signal ", integer_to_list(Status - 128)];
@@ -265,7 +282,7 @@ exception(Class, Reason, Stack) ->
 
 -spec is_ours(module()) -> boolean().
 is_ours(Module) ->
-    lists:member(Module, [sockeye_worker, sockeye_commands, sockeye_gate, sockeye_dashboard_auth, sockeye_dashboard_page,
+    lists:member(Module, [sockeye_worker, sockeye_callback, sockeye_commands, sockeye_gate, sockeye_dashboard_auth, sockeye_dashboard_page,
                            sockeye_dashboard_live, gen_server, proc_lib]).
 
 %% Of the same kind.

@@ -29,7 +29,7 @@ sentence({sockeye_port, _Path, Why}) -> text("the engine's process: ~ts", [Why])
 sentence({sockeye_nif, Errors, Why}) -> text("~ts Tried: ~ts", [Why, shown(Errors)]);
 sentence({not_json, {duplicate_key, Key}, Path}) -> text("at ~ts: two keys are ~ts in JSON", [Path, shown(Key)]);
 sentence({not_json, {struct, Module}, Path}) -> text("at ~ts: a struct of ~ts, which says nothing of its JSON: choose fields, or use the option encoder", [Path, shown(Module)]);
-sentence({not_json, Part, Path}) -> text("at ~ts: ~ts has no JSON form", [Path, shown(Part)]);
+sentence({not_json, Part, Path}) -> text("at ~ts: ~ts has no JSON form. Send another term, or use the option encoder", [Path, shown(Part)]);
 sentence({closed, Code, Reason}) -> closed(Code, Reason);
 sentence({refused, Answer}) -> ["the server answered with ", status(Answer), " and not with 101"];
 sentence({bad_handshake, What}) -> ["the answer to the handshake is none of a WebSocket server: ", breach(What)];

@@ -176,7 +176,10 @@ fn kind(error: &JsonError) -> Atom {
 
 /// What a peer reads in its close frame: 123 bytes at most.
 fn explain(error: &JsonError) -> Box<str> {
-    format!("not JSON: {error}").into()
+    match error.kind {
+        ErrorKind::Syntax => error.to_string().into(),
+        _ => format!("not JSON: {error}").into(),
+    }
 }
 
 fn invalid<W: Writer>(w: &mut W, bytes: &[u8], error: &JsonError) -> W::Term {
@@ -391,4 +394,22 @@ pub fn request_pairs<W: Writer>(w: &mut W, request: &Request) -> [(W::Term, W::T
             w.end_list(&offers)
         }),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_reads_once_that_its_text_is_not_json() {
+        for (kind, said) in [
+            (ErrorKind::Syntax, "not JSON at byte 7"),
+            (
+                ErrorKind::Eof,
+                "not JSON: the text ends inside a value at byte 7",
+            ),
+        ] {
+            assert_eq!(&*explain(&JsonError { kind, offset: 7 }), said);
+        }
+    }
 }

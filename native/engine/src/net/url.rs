@@ -70,12 +70,12 @@ impl Url {
         if text.contains('#') {
             return Err("a fragment has no meaning here");
         }
-        let (scheme, rest) = text.split_once(':').ok_or("no scheme")?;
+        let (scheme, rest) = text.split_once(':').unwrap_or_default();
         match scheme.to_ascii_lowercase().as_str() {
             "ws" => Url::inet(rest, false),
             "wss" => Url::inet(rest, true),
             "ws+unix" => Url::unix(rest),
-            _ => Err("expected ws, wss or ws+unix"),
+            _ => Err("expected a URL that begins with ws://, wss:// or ws+unix:"),
         }
     }
 
