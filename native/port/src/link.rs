@@ -159,6 +159,12 @@ impl Link {
         (out.waiting(), out.large())
     }
 
+    /// Bytes that it has in memory for small sections, and those that it may have.
+    #[cfg(sim)]
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        lock(&self.out).memory()
+    }
+
     #[cfg(sim)]
     pub(crate) fn stalled_count(&self) -> usize {
         lock(&self.stalled).len()

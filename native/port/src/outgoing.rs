@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::packets::{HEAD, LAST, MORE, PACKET, PIECE};
+use crate::world::SCALE;
 
 /// Memory that is kept when nothing waits.
-const KEPT: usize = 256 * 1024;
+const KEPT: usize = 256 * 1024 / SCALE;
 
 /// Sections that are unfinished at a time: the other side bounds them.
 const STREAMS: usize = 32;
@@ -66,6 +67,17 @@ impl Outgoing {
     /// Bytes of large sections that wait.
     pub fn large(&self) -> usize {
         self.large
+    }
+
+    /// Bytes that it has in memory for what is small, and those that it may have then.
+    #[cfg(sim)]
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let waiting = self.waiting();
+        match waiting {
+            0 => (self.bytes.capacity(), KEPT),
+            // What is written is given back when it is as much as what waits.
+            _ => (self.bytes.len(), waiting + waiting.max(KEPT)),
+        }
     }
 
     /// What is to be written.

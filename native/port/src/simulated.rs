@@ -44,6 +44,11 @@ impl Process {
         self.0.link.waiting()
     }
 
+    /// Bytes that the link has in memory for small sections, and those that it may have.
+    pub fn memory(&self) -> (usize, usize) {
+        self.0.link.memory()
+    }
+
     /// What there is, by kind.
     pub fn census(&self) -> Vec<(&'static str, usize)> {
         let (hosts, numbers) = self.0.servers_count();

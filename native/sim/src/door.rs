@@ -12,6 +12,8 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use sockeye_world::chance;
 use sockeye_world::net::{TcpStream, reset_on_close};
 
+use crate::plan::Plan;
+
 /// Bytes of one read below TLS.
 const READ: usize = 4096;
 
@@ -107,6 +109,24 @@ impl Secrets {
 }
 
 impl Door {
+    /// The doors of a world: that of the server before the one which is looked at, and that of this one.
+    pub(crate) fn of(
+        plan: &Plan,
+        own: SocketAddr,
+        before: SocketAddr,
+    ) -> impl Fn(bool) -> Door + use<> {
+        let secrets = |tls: Option<TlsPlan>| tls.and_then(|tls| Secrets::new(tls, !plan.fair));
+        let own = Door {
+            address: own,
+            tls: secrets(plan.tls),
+        };
+        let before = Door {
+            address: before,
+            tls: secrets(plan.front.map_or(plan.tls, |front| front.tls)),
+        };
+        move |behind| if behind { before.clone() } else { own.clone() }
+    }
+
     /// Connects, from this address.
     pub(crate) async fn connect(&self, local: SocketAddr, is_http2: bool) -> io::Result<Socket> {
         let stream = TcpStream::connect_from(local, self.address).await?;

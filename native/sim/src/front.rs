@@ -13,11 +13,13 @@ use sockeye_world::Chance;
 
 use crate::book::Shared;
 use crate::check;
+use crate::door::TlsPlan;
 use crate::drawn::Reads;
 use crate::host::{Host, Told};
 use crate::http::plan::AskerPlan;
 use crate::http2::plan::CarrierPlan;
 use crate::plan::{ClientPlan, Plan};
+use crate::tls;
 
 /// What it is like.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,8 @@ pub struct FrontPlan {
     pub patience: Duration,
     /// It stops before the one behind it.
     pub stops_first: bool,
+    /// Who comes to it speaks TLS; the one behind it does not.
+    pub tls: Option<TlsPlan>,
 }
 
 /// Whether there is one.
@@ -39,8 +43,15 @@ pub(crate) fn draw(chance: &mut Chance, fair: bool) -> Option<FrontPlan> {
         keepalive: Duration::from_millis(chance.pick(&[50, 4000])),
         patience: Duration::from_secs(if fair { 100_000 } else { seconds }),
         stops_first: chance.is(1, 2),
+        tls: None,
     };
     chance.is(1, 4).then_some(plan)
+}
+
+/// Whether who comes to it speaks TLS.
+pub(crate) fn secure(chance: &mut Chance, front: &mut FrontPlan) {
+    let tls = tls::draw(chance);
+    front.tls = chance.is(1, 4).then_some(tls);
 }
 
 /// Who comes to it.
@@ -104,12 +115,23 @@ impl Front {
         let routes = vec![("/".to_owned(), Target::Proxy(Arc::new(upstream)))];
         config.routes = Routes::new(routes).ok()?;
         config.paths = Paths::new(["/own"]).ok()?;
-        config.http2_cleartext = !plan.carriers.is_empty();
+        let http2 = !plan.carriers.is_empty();
+        config.http2_cleartext = http2 && front.tls.is_none();
+        config.tls = front.tls.and_then(|_| tls::server(http2));
         config.close_timeout = plan.server.close_timeout;
         if plan.fair {
             config.handshake_timeout = Duration::from_secs(1000);
             config.send_timeout = Duration::from_secs(100_000);
         }
+        Front::listen(engine, book, config)
+    }
+
+    /// A server that is not the one which is looked at.
+    pub(crate) fn listen(
+        engine: &Arc<Engine>,
+        book: &Shared,
+        config: ServerConfig,
+    ) -> Option<Self> {
         let told = Arc::new(Told::default());
         let host = Host {
             book: book.clone(),

@@ -61,6 +61,7 @@ impl Plan {
                     .iter_mut()
                     .for_each(|asker| asker.behind = false);
             }
+            "outer" => self.outer = None,
             "requests" => self.askers.clear(),
             "http2_trouble" => {
                 let all = self.carriers.iter_mut();
@@ -73,7 +74,7 @@ impl Plan {
     }
 
     /// The kinds of trouble that [`Plan::without`] knows.
-    pub const TROUBLES: [&'static str; 25] = [
+    pub const TROUBLES: [&'static str; 26] = [
         "cuts",
         "stalls",
         "resets",
@@ -99,5 +100,6 @@ impl Plan {
         "requests",
         "pieces",
         "front",
+        "outer",
     ];
 }

@@ -16,9 +16,11 @@ mod http;
 mod http2;
 mod less;
 mod meddle;
+mod network;
 #[path = "../../port/tests/engine/options.rs"]
 #[allow(unreachable_pub, clippy::unwrap_used)]
 mod options;
+mod outer;
 mod owner;
 mod packer;
 mod panics;

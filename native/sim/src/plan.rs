@@ -13,12 +13,12 @@ use crate::http;
 use crate::http::plan::AskerPlan;
 use crate::http2;
 use crate::http2::plan::CarrierPlan;
+use crate::network::SMALL;
+use crate::outer::OuterPlan;
 use crate::port::plan::PortPlan;
+use crate::{network, outer, tls};
 
 pub(crate) const MS: u64 = 1_000_000;
-
-/// A link that takes less than this at once carries small messages only.
-const SMALL: usize = 8_000;
 
 /// A world.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Plan {
     pub askers: Vec<AskerPlan>,
     /// A server before the one that is looked at.
     pub front: Option<FrontPlan>,
+    /// A server that it is nested in.
+    pub outer: Option<OuterPlan>,
     /// All of it goes over TLS.
     pub tls: Option<TlsPlan>,
     /// Clients of the engine's: how many connections each has, one after the other.
@@ -184,7 +186,7 @@ impl Plan {
             1 => Mode::PerConnection,
             _ => Mode::Owner,
         };
-        let net = net(chance, fair);
+        let net = network::draw(chance, fair);
         let server = server(chance, fair);
         let processes = processes(chance, fair);
         let most = if chance.is(1, 6) { 14 } else { 5 };
@@ -193,13 +195,7 @@ impl Plan {
             .map(|number| client(chance, fair, number, &server, net.window))
             .collect();
         let tls = chance.is(1, 12);
-        // No system has so little room that a handshake does not fit: both sides write before they read.
-        let least = if tls { SMALL } else { 0 };
-        let net = Faults {
-            window: net.window.max(least),
-            windows: net.windows.max(least),
-            ..net
-        };
+        let net = if tls { network::with_room(net) } else { net };
         let dials = if tls || chance.is(1, 2) {
             between(chance, 1, 3)
         } else {
@@ -245,7 +241,7 @@ impl Plan {
             client.carrier = carrier;
         }
         let mut more = Chance::new(seed ^ 0xF409_0001);
-        let front = front::draw(&mut more, fair).filter(|_| !tls);
+        let mut front = front::draw(&mut more, fair).filter(|_| !tls);
         let net = match fair && front.is_some() {
             // As said there: it must have got all within a second.
             true => Faults {
@@ -259,10 +255,15 @@ impl Plan {
             front::place(&mut more, fair, (&mut clients, &mut carriers, &mut askers));
         }
         let mut more = Chance::new(seed ^ 0x715_0000_0001);
-        let tls = tls.then(|| TlsPlan {
-            is_old: more.is(1, 3),
-            resumes: more.is(1, 2),
-        });
+        let tls = tls.then(|| tls::draw(&mut more));
+        if let Some(front) = &mut front {
+            front::secure(&mut Chance::new(seed ^ 0x7150_0000_0000_004D), front);
+        }
+        let net = match front.is_some_and(|front| front.tls.is_some()) {
+            true => network::with_room(net),
+            false => net,
+        };
+        let outer = outer::draw(&mut Chance::new(seed ^ 0x0473_0000_0000_0001));
         Plan {
             seed,
             tls,
@@ -280,6 +281,7 @@ impl Plan {
             carriers,
             askers,
             front,
+            outer,
             end: chance.pick(&[
                 EndPlan::StopServer,
                 EndPlan::DrainThenStop,
@@ -291,33 +293,6 @@ impl Plan {
                 millis(chance, 1, 20_000)
             },
         }
-    }
-}
-
-fn net(chance: &mut Chance, fair: bool) -> Faults {
-    let mut rare = |most: u64| match fair || chance.is(2, 3) {
-        true => 0,
-        false => chance.below(most) + 1,
-    };
-    let (resets, silences, refusals, accept_errors) = (rare(20), rare(20), rare(100), rare(200));
-    let window = chance.pick(&[64, 1000, 8_000, 64_000, 300_000]);
-    let delay = chance.pick(&[10_000, MS, 30 * MS]);
-    Faults {
-        // What is small and far takes hours, and shows nothing more.
-        delay: if window < SMALL { 10_000 } else { delay },
-        cuts: chance.pick(&[0, 20, 300]),
-        stalls: chance.pick(&[0, 0, 10]),
-        stall: if fair {
-            200 * MS
-        } else {
-            chance.pick(&[300 * MS, 20_000 * MS, 7_200_000 * MS])
-        },
-        resets,
-        silences,
-        window,
-        windows: window * 4,
-        refusals,
-        accept_errors,
     }
 }
 

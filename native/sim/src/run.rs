@@ -13,7 +13,7 @@ use sockeye_simulated_engine::{
 use sockeye_world::{self as world, net, time, trace};
 
 use crate::book::{Account, Shared};
-use crate::door::{Door, Secrets};
+use crate::door::Door;
 use crate::front::{self, Front};
 use crate::handshake::{pools, way};
 use crate::host::{Host, Told};
@@ -21,7 +21,7 @@ use crate::http2::Pool;
 use crate::plan::{EndPlan, Plan};
 use crate::process::{Vm, machine};
 use crate::steps::step_until;
-use crate::{check, client, dial, host, http};
+use crate::{check, client, dial, host, http, outer};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -96,6 +96,10 @@ struct Life {
     vm: Rc<Vm>,
     pools: Vec<Rc<Pool>>,
     front: Option<Front>,
+    /// The server that it is nested in.
+    outer: Option<Front>,
+    /// Who answers ordinary requests.
+    asked: Arc<Server>,
     /// The executor of clients.
     outside: usize,
 }
@@ -144,9 +148,19 @@ impl Life {
             owner: owner.clone(),
             told: told.clone(),
         };
-        let (server, place) = engine.listen(config(&plan), |_| Box::new(host)).ok()?;
-        let Some(Peer::Inet(ip, port)) = place else {
-            return None;
+        let (own, outer) = match plan.outer {
+            Some(_) => outer::split(config(&plan)),
+            None => (config(&plan), None),
+        };
+        let (server, place) = engine.listen(own, |_| Box::new(host)).ok()?;
+        let outer = match outer {
+            Some(config) => Some(outer::start(&engine, book, config, &server)?),
+            None => None,
+        };
+        let address = match (&outer, place) {
+            (Some(outer), _) => outer.address,
+            (None, Some(Peer::Inet(ip, port))) => (ip, port).into(),
+            _ => return None,
         };
         let vm = Vm::new(&engine, &server, book, &plan, runs, owner.clone());
         vm.start();
@@ -159,22 +173,20 @@ impl Life {
             step_until(world::now() + SECOND, book, is_there, || {});
         }
         if plan.server.asks || !plan.askers.is_empty() {
-            vm.spawn(gate(vm.clone(), told.clone()));
+            vm.spawn(gate(vm.clone(), server.clone(), told.clone()));
         }
-        dial::name(ip);
+        if let Some(outer) = outer.as_ref().filter(|_| !plan.askers.is_empty()) {
+            vm.spawn(gate(vm.clone(), outer.server.clone(), outer.told.clone()));
+        }
+        dial::name(address.ip());
         vm.diallers.set(plan.dials.len());
         for (number, rounds) in plan.dials.iter().enumerate() {
-            vm.spawn(dial::run(vm.clone(), number, *rounds, port));
+            vm.spawn(dial::run(vm.clone(), number, *rounds, address.port()));
         }
-        let address = SocketAddr::new(ip, port);
         let front = Front::start(&engine, book, &plan, address);
         let before = front.as_ref().map_or(address, |front| front.address);
-        let tls = plan.tls.and_then(|tls| Secrets::new(tls, !plan.fair));
-        let at = |behind: bool| Door {
-            address: if behind { before } else { address },
-            tls: tls.clone(),
-        };
-        let pools = world::on_executor(outside, || pools(&plan, book, at));
+        let at = Door::of(&plan, address, before);
+        let pools = world::on_executor(outside, || pools(&plan, book, &at));
         for (place, client) in plan.clients.iter().enumerate() {
             let way = way(client.carrier, &pools, at(client.behind));
             let client = (client.clone(), plan.server.deflate);
@@ -187,6 +199,10 @@ impl Life {
             let life = http::asker::run(book.clone(), plan.fair, number, asker.clone(), way);
             world::on_executor(outside, || world::task::spawn_local(life));
         }
+        let asked = outer
+            .as_ref()
+            .map_or(&server, |outer| &outer.server)
+            .clone();
         Some(Life {
             plan,
             book: book.clone(),
@@ -196,6 +212,8 @@ impl Life {
             vm,
             pools,
             front,
+            asked,
+            outer,
             outside,
         })
     }
@@ -216,7 +234,7 @@ impl Life {
             || done(self),
             || {
                 check::bounds(&self.plan, &self.book);
-                check::answers(&self.plan, &self.book, &self.server);
+                check::answers(&self.plan, &self.book, &self.asked);
             },
         )
     }
@@ -243,15 +261,15 @@ impl Life {
     fn end(&mut self) {
         self.vm.calm.set(true);
         self.book.open().stopping = true;
-        if self.plan.front.is_some_and(|front| front.stops_first) {
-            self.stop_front();
-        }
+        self.stop_others(true);
         let began = world::now();
         match self.plan.end {
             EndPlan::StopServer => self.engine.stop_server(&self.server, 1001, "bye"),
             EndPlan::DrainThenStop => {
                 self.server.drain();
-                let free = |life: &Life| life.told.unlistened.load(Ordering::Relaxed) == 1;
+                let free = |life: &Life| {
+                    life.outer.is_some() || life.told.unlistened.load(Ordering::Relaxed) == 1
+                };
                 if !self.until(began + SECOND, free) {
                     self.book
                         .problem("the port is not free after a second".into());
@@ -278,9 +296,7 @@ impl Life {
                 self.book
                     .problem("a client of the engine's does not end".into());
             }
-            if self.plan.front.is_some_and(|front| !front.stops_first) {
-                self.stop_front();
-            }
+            self.stop_others(false);
             // What is told is told a turn before the last slot is free.
             let quiet = |_: &Life| check::is_empty();
             let empty = self.until(world::now() + slack, quiet);
@@ -309,8 +325,19 @@ impl Life {
         trace::mix(&[left as u64]);
     }
 
-    fn stop_front(&self) {
-        let Some(front) = &self.front else { return };
+    /// Stops the other servers whose time this is.
+    fn stop_others(&self, first: bool) {
+        let is_first = self.plan.front.map(|front| front.stops_first);
+        if let (Some(front), true) = (&self.front, is_first == Some(first)) {
+            self.stop_other(front);
+        }
+        let is_first = self.plan.outer.map(|outer| outer.stops_first);
+        if let (Some(outer), true) = (&self.outer, is_first == Some(first)) {
+            self.stop_other(outer);
+        }
+    }
+
+    fn stop_other(&self, front: &Front) {
         if world::chance(1, 2) {
             front.server.drain();
             self.until(world::now() + SECOND, |_| false);
@@ -320,12 +347,11 @@ impl Life {
         if !self.until(end, |_| front.has_stopped()) {
             let census = front.server.census();
             self.book
-                .problem(format!("the server before it has not stopped: {census:?}"));
+                .problem(format!("another server has not stopped: {census:?}"));
         }
         if !self.until(world::now() + SECOND / 4, |_| front.is_done()) {
             let census = front.server.census();
-            self.book
-                .problem(format!("the server before it has {census:?}"));
+            self.book.problem(format!("another server has {census:?}"));
         }
         self.engine.remove_stopped(front.server.id());
     }
@@ -350,7 +376,7 @@ impl Life {
 }
 
 /// Answers who may come in, and has others answer what else is asked for.
-async fn gate(vm: Rc<Vm>, told: Arc<Told>) {
+async fn gate(vm: Rc<Vm>, server: Arc<Server>, told: Arc<Told>) {
     time::sleep(Duration::from_nanos(world::draw(300_000_000))).await;
     told.has_gate.store(true, Ordering::Relaxed);
     let fair = vm.plan.fair;
@@ -366,7 +392,7 @@ async fn gate(vm: Rc<Vm>, told: Arc<Told>) {
             };
             let Some((token, ask)) = asked else { break };
             if let Some(ask) = ask {
-                let known = (vm.server.clone(), told.gone.clone(), vm.book.clone());
+                let known = (server.clone(), told.gone.clone(), vm.book.clone());
                 vm.spawn(http::answerer::answer(known, fair, token, ask));
                 continue;
             }
@@ -374,7 +400,7 @@ async fn gate(vm: Rc<Vm>, told: Arc<Told>) {
                 let pause = if fair { 100_000_000 } else { 8 * SECOND };
                 time::sleep(Duration::from_nanos(world::draw(pause))).await;
             }
-            vm.server.answer(token, host::answer());
+            server.answer(token, host::answer());
         }
     }
 }

@@ -6,11 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockeye_simulated_engine::tls::{Identity, Tls, TlsSettings, Verify};
 use sockeye_simulated_engine::{ClientTls, ClientTlsSettings};
+use sockeye_world::Chance;
 
 use crate::dial::NAME;
+use crate::door::TlsPlan;
 
 /// A certificate and a key of Ed25519, for nobody.
 pub(crate) const PEM: &str = include_str!("tls.pem");
+
+/// What it is like, where there is TLS.
+pub(crate) fn draw(chance: &mut Chance) -> TlsPlan {
+    TlsPlan {
+        is_old: chance.is(1, 3),
+        resumes: chance.is(1, 2),
+    }
+}
 
 /// For the server.
 pub(crate) fn server(http2: bool) -> Option<Arc<Tls>> {

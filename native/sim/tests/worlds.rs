@@ -64,7 +64,9 @@ fn what_has_failed_does_not_fail_again() {
         &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13][..],
         &[][..],
     );
-    for (seed, clients, without) in [rest, owner, slow, link] {
+    // A server that stopped waited for WebSockets of another one, which was nested in it, as long as they lived.
+    let nested = (1128, &[4][..], &["stalls", "requests", "dials"][..]);
+    for (seed, clients, without) in [rest, owner, slow, link, nested] {
         let plan = Plan::new(seed).with_clients(clients);
         let plan = without
             .iter()

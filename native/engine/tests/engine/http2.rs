@@ -8,8 +8,9 @@ use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use hyper::body::Bytes;
 use hyper::http::{Method, Request};
-use sockeye_engine::{Broadcast, Mode, ServerConfig};
+use sockeye_engine::{Address, Broadcast, Mode, ServerConfig};
 use sockeye_protocol::frame::{self, Opcode};
+use sockeye_protocol::handshake::Paths;
 use tokio::net::TcpStream;
 
 use crate::support::*;
@@ -252,4 +253,34 @@ fn without_the_option_there_is_no_http_2() {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+}
+
+/// As over a socket of its own: that of HTTP/1.1 is the WebSocket's alone.
+#[test]
+fn a_stop_does_not_wait_for_websockets_of_a_nested_server() {
+    let mut own = config(Mode::Workers(1));
+    own.address = Address::Nowhere;
+    let (nested, mut puller) = World::pulled(1, own);
+    let mut around = cleartext();
+    around.nested = Some((Paths::new(["/path"]).unwrap(), nested.server.id()));
+    let outer = World::on(nested.engine.clone(), around, None);
+    run(async {
+        let (mut client, connection) = client(&outer).await;
+        tokio::task::spawn_local(connection);
+        let (mut one, mut two) = (open(&mut client).await, open(&mut client).await);
+        let (first, second) = (puller.opened(), puller.opened());
+        outer.stop_server();
+        outer.wait_stopped();
+        for (tunnel, conn) in [(&mut one, first), (&mut two, second)] {
+            tunnel.write(Opcode::Ping, b"there?");
+            tunnel.expect(b"\x8a\x06there?").await;
+            nested.send(conn, Opcode::Text, b"yes").unwrap();
+            tunnel.expect(b"\x81\x03yes").await;
+        }
+        nested.stop_server();
+        one.expect(b"\x88\x05\x03\xe9bye").await;
+        two.expect(b"\x88\x05\x03\xe9bye").await;
+        drop((one, two, client));
+    });
+    nested.wait_stopped();
 }

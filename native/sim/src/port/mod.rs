@@ -4,10 +4,11 @@
 //! product, so that what is large there is met here all the time (`SCALE` in `native/port/src/world`).
 
 mod dial;
-mod front;
 mod handler;
+mod host;
 mod machine;
 mod mail;
+mod other;
 mod owner;
 mod pieces;
 pub(crate) mod plan;
@@ -21,26 +22,27 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sockeye_simulated_engine::{Mode, Server};
+use sockeye_simulated_engine::Server;
 use sockeye_simulated_port::packets::Broken;
 use sockeye_simulated_port::simulated::{self, FULL};
 use sockeye_world::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, reset_on_close};
 use sockeye_world::{self as world, net, trace};
 
-use self::front::Front;
+use self::host::{Told, serve_host, stop};
 use self::machine::Machine;
-use self::mail::{Answer, Mail, Process};
+use self::mail::Answer;
+use self::other::Other;
 use self::plan::{PortEnd, PortPlan};
-use self::settings::settings;
-use self::terms::SERVER;
+use self::settings::{of_front, of_outer};
+use self::terms::{FRONT, OUTER, SERVER};
 use crate::book::{Account, Shared};
-use crate::door::{Door, Secrets};
+use crate::door::Door;
 use crate::handshake::{pools, way};
 use crate::http2::Pool;
 use crate::plan::{EndPlan, Plan};
 use crate::process::machine as processors;
 use crate::steps::step_until;
-use crate::terms::{Term, atom, int};
+use crate::terms::{Term, int};
 use crate::{check, client, http};
 
 const SECOND: u64 = 1_000_000_000;
@@ -62,17 +64,9 @@ struct Life {
     /// Who has started the server.
     host: u32,
     server: Option<Arc<Server>>,
-    front: Option<Front>,
-}
-
-/// What the server's process was told.
-#[derive(Default)]
-struct Told {
-    port: Cell<Option<u16>>,
-    failed: Cell<bool>,
-    unlistened: Cell<u32>,
-    stopped: Cell<u32>,
-    dead: Cell<bool>,
+    others: Vec<Other>,
+    /// Who answers ordinary requests.
+    asked: Option<Arc<Server>>,
 }
 
 /// Lives a world.
@@ -139,26 +133,25 @@ impl Life {
             pools: Vec::new(),
             host: number,
             server: None,
-            front: None,
+            others: Vec::new(),
+            asked: None,
         };
-        let port = life.place(&life.told)?;
+        let mut port = life.place(&life.told)?;
         let known = life.engine.engine()?.all_servers();
         life.server = known.first().cloned();
-        let mut before = port;
-        if let Some(mut front) = Front::begin(&life.machine, port) {
-            before = life.place(&front.told)?;
-            front.find(&*life.engine.engine()?, life.server.as_ref());
-            life.front = Some(front);
+        let (plan, first) = (life.plan.clone(), life.server.clone());
+        if let Some(outer) = plan.outer {
+            port = life.begin_other(OUTER, outer.stops_first, of_outer(&plan))?;
         }
-        let tls = life
-            .plan
-            .tls
-            .and_then(|tls| Secrets::new(tls, !life.plan.fair));
-        let at = |behind: bool| Door {
-            address: (Ipv4Addr::LOCALHOST, if behind { before } else { port }).into(),
-            tls: tls.clone(),
-        };
-        life.pools = world::on_executor(outside, || pools(&life.plan, book, at));
+        let outer = life.others.first().map(|outer| outer.server.clone());
+        life.asked = outer.or(first);
+        let mut before = port;
+        if let Some(front) = plan.front {
+            before = life.begin_other(FRONT, front.stops_first, of_front(&plan, &front, port))?;
+        }
+        let place = |port: u16| (Ipv4Addr::LOCALHOST, port).into();
+        let at = Door::of(&life.plan, place(port), place(before));
+        life.pools = world::on_executor(outside, || pools(&life.plan, book, &at));
         for (place, client) in life.plan.clients.iter().enumerate() {
             let way = way(client.carrier, &life.pools, at(client.behind));
             let client = (client.clone(), life.plan.server.deflate);
@@ -204,7 +197,7 @@ impl Life {
     fn look(&self) {
         check::bounds(&self.plan, &self.book);
         let (small, large) = self.engine.waiting();
-        if let Some(server) = &self.server {
+        if let Some(server) = &self.asked {
             check::answers(&self.plan, &self.book, server);
         }
         // Each shard has at most one event or question more, that has come when there was room for it.
@@ -214,6 +207,11 @@ impl Life {
         let most = FULL + SLACK + most + self.machine.commanded.get();
         if small > FULL + SLACK || large > most {
             let what = format!("{small} and {large} bytes wait for the link, {most} at most");
+            self.book.problem(what);
+        }
+        let (kept, may) = self.engine.memory();
+        if kept > may {
+            let what = format!("the link keeps {kept} bytes where {small} wait, {may} at most");
             self.book.problem(what);
         }
     }
@@ -252,7 +250,7 @@ impl Life {
     fn end(&self) {
         self.machine.calm.set(true);
         self.book.open().stopping = true;
-        self.stop_front(true);
+        self.stop_others(true);
         match (self.port.end, self.plan.end) {
             (PortEnd::Lost { reset }, _) => return self.lose(reset),
             (PortEnd::HostDies, _) => {
@@ -266,7 +264,8 @@ impl Life {
             (PortEnd::AsPlanned, EndPlan::DrainThenStop) => {
                 self.machine
                     .cast(self.host, "server_drain", vec![int(SERVER)]);
-                let free = |life: &Life| life.told.unlistened.get() == 1;
+                let free =
+                    |life: &Life| life.plan.outer.is_some() || life.told.unlistened.get() == 1;
                 if !self.until(world::now() + SECOND + self.slow(), free) {
                     self.book.problem("the port is not free".into());
                 }
@@ -287,7 +286,7 @@ impl Life {
             self.book
                 .problem("a client of the engine's does not end".into());
         }
-        self.stop_front(false);
+        self.stop_others(false);
         self.machine.stop_all();
         let quiet = |life: &Life| {
             let engine_only = [("processes", 1)];
@@ -390,110 +389,5 @@ impl Life {
             self.book
                 .problem(format!("the VM says nonsense: {broken:?}"));
         }
-    }
-}
-
-/// The process that has started the server, and what it starts.
-async fn serve_host(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
-    let plan = machine.plan.clone();
-    let port = plan.port;
-    let engine = machine.process();
-    let shards = Term::Map(vec![(atom("shards"), int(plan.shards as i64))]);
-    let started = machine
-        .call(engine.number, "engine_start", vec![shards])
-        .await;
-    let owner = (plan.mode == Mode::Owner).then(|| machine.process());
-    let owner_number = owner.as_ref().map(|owner| owner.number);
-    let (is_named, batch) = port.map_or((false, false), |port| (port.is_named, port.batch));
-    if is_named {
-        // It has its name before anybody can connect.
-        machine.named.set(owner_number);
-    }
-    let map = settings(&plan, owner_number, is_named, batch);
-    if !listen(&machine, &host, &told, map).await {
-        machine.book.problem(format!("{started:?}"));
-        return;
-    }
-    machine.spawn(machine.clone().ping());
-    match (plan.mode, owner) {
-        (Mode::Workers(count), _) => {
-            (0..count).for_each(|slot| machine.spawn(machine.clone().worker(slot)));
-        }
-        (Mode::PerConnection, _) => machine.spawn(machine.clone().acceptor()),
-        (Mode::Owner, first) => {
-            for (n, owner) in first.into_iter().chain([machine.process()]).enumerate() {
-                machine.owners.borrow_mut().push(owner.number);
-                let run = machine
-                    .clone()
-                    .owner(owner, n == 0 && is_named, n > 0 || is_named);
-                machine.spawn(run);
-            }
-        }
-    }
-    if plan.server.asks || !plan.askers.is_empty() {
-        machine.spawn(machine.clone().gate());
-    }
-    machine.spawn(listen_to_engine(engine, told.clone()));
-    hear(machine, host, told).await;
-}
-
-/// What `server_stop` is given.
-fn stop(server: i64) -> Vec<Term> {
-    vec![int(server), int(1001), crate::terms::binary("bye")]
-}
-
-/// Has a server listen, and notes where.
-async fn listen(machine: &Machine, host: &Process, told: &Told, map: Term) -> bool {
-    let answer = machine.call(host.number, "listen", vec![map]).await;
-    let place = match &answer {
-        Answer::Value(value) => value.tuple().ok().and_then(|parts| parts.last()),
-        _ => None,
-    };
-    told.port
-        .set(place.and_then(|place| place.get_as("port").ok()));
-    if told.port.get().is_none() {
-        machine
-            .book
-            .problem(format!("a server does not listen: {answer:?}"));
-        told.failed.set(true);
-    }
-    told.port.get().is_some()
-}
-
-/// What the process of a server is told, until its server has stopped.
-async fn hear(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
-    loop {
-        match host.next().await {
-            Mail::Term(term) => note(&machine, &told, &term),
-            Mail::Stop if machine.lost.get() => return,
-            Mail::Stop if told.stopped.get() > 0 => return machine.die(&host).await,
-            _ => {}
-        }
-    }
-}
-
-/// What the engine tells of a server whose process is dead.
-async fn listen_to_engine(engine: Rc<Process>, told: Rc<Told>) {
-    loop {
-        if let Mail::Term(term) = engine.next().await
-            && term.tuple().is_ok_and(|parts| parts[0].is("sockeye_gone"))
-            && told.dead.get()
-        {
-            told.stopped.set(told.stopped.get() + 1);
-        }
-    }
-}
-
-fn note(machine: &Machine, told: &Told, term: &Term) {
-    trace::note(&[63], || format!("the server's process hears {term:?}"));
-    let Ok([tag, ..]) = term.tuple() else { return };
-    let count = match tag.atom() {
-        Ok("sockeye_unlistened") => &told.unlistened,
-        Ok("sockeye_stopped") => &told.stopped,
-        _ => return,
-    };
-    count.set(count.get() + 1);
-    if count.get() > 1 {
-        machine.book.problem(format!("{term:?} is told twice"));
     }
 }

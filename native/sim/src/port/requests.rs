@@ -7,16 +7,15 @@ use sockeye_world::{chance, draw, time};
 
 use super::machine::Machine;
 use super::mail::{Answer, Mail};
-use super::terms::SERVER;
 use crate::http::plan::Ask;
 use crate::terms::{Term, atom, binary, int, list, tagged, tuple};
 
 impl Machine {
-    /// Answers who may come in, and has others answer requests.
-    pub(super) async fn gate(self: Rc<Self>) {
+    /// Answers who may come in to a server, and has others answer requests.
+    pub(super) async fn gate(self: Rc<Self>, server: i64) {
         let me = self.process();
         self.a_while().await;
-        let opened = self.call(me.number, "gate_open", vec![int(SERVER)]).await;
+        let opened = self.call(me.number, "gate_open", vec![int(server)]).await;
         if !matches!(opened, Answer::Value(_)) {
             return self.die(&me).await;
         }
@@ -37,7 +36,7 @@ impl Machine {
                 Ok([_, Term::Integer(token), _, request]) => {
                     let (machine, by) = (self.clone(), me.number);
                     match self.asked(request) {
-                        Some(ask) => self.spawn(machine.answer(by, *token, ask)),
+                        Some(ask) => self.spawn(machine.answer(by, (server, *token), ask)),
                         None => self.book.problem(format!("no question: {request:?}")),
                     }
                     continue;
@@ -61,7 +60,7 @@ impl Machine {
                     binary("no"),
                 ]),
             };
-            let args = vec![int(SERVER), token.clone(), answer];
+            let args = vec![int(server), token.clone(), answer];
             match chance(1, 2) {
                 true => self.cast(me.number, "answer", args),
                 false => drop(self.call(me.number, "answer", args).await),
@@ -85,7 +84,7 @@ impl Machine {
     }
 
     /// Answers a request.
-    async fn answer(self: Rc<Self>, by: u32, token: i64, ask: Ask) {
+    async fn answer(self: Rc<Self>, by: u32, (server, token): (i64, i64), ask: Ask) {
         let fair = self.plan.fair;
         if chance(1, 3) {
             let long = !fair && chance(1, 4);
@@ -96,7 +95,7 @@ impl Machine {
             // It has crashed, or has forgotten it.
             return;
         }
-        let name = || vec![int(SERVER), int(token)];
+        let name = || vec![int(server), int(token)];
         let with = |more: Term| name().into_iter().chain([more]).collect();
         let content = ask.answer();
         let no_headers = || list(Vec::new());

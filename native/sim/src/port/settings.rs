@@ -5,21 +5,17 @@ use std::time::Duration;
 
 use sockeye_simulated_engine::{Active, Mode};
 
-use super::terms::{FRONT, SERVER};
-use crate::front;
+use super::terms::{FRONT, OUTER, SERVER};
 use crate::front::FrontPlan;
 use crate::http;
 use crate::options::config;
 use crate::plan::Plan;
 use crate::terms::{Term, atom, binary, int, list, process, tagged, tuple};
+use crate::{front, outer};
 
 /// Settings of the server.
 pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: bool) -> Term {
     let server = &plan.server;
-    let bound = |n: usize| match n {
-        usize::MAX => atom("infinity"),
-        n => int(n as i64),
-    };
     let mode = match (plan.mode, owner) {
         (Mode::Workers(count), _) => tagged("workers", int(count as i64)),
         (Mode::PerConnection, _) => atom("per_connection"),
@@ -31,17 +27,12 @@ pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: b
             tuple(vec![atom("owner"), owner, boolean(batch)])
         }
     };
-    let patience = int(if plan.fair { 1_000_000 } else { 10_000 });
     let none = || atom("infinity");
     let rate = server.rate.map_or_else(none, |(rate, burst, close)| {
         let action = atom(if close { "close" } else { "pause" });
         let (rate, burst) = (int(rate.into()), int(burst.into()));
         map(&[("rate", rate), ("burst", burst), ("action", action)])
     });
-    let connection_rate = match server.per_address {
-        usize::MAX => atom("infinity"),
-        _ => map(&[("rate", int(2)), ("burst", int(2))]),
-    };
     let deflate = server.deflate.map_or(atom("false"), |plan| {
         map(&[
             ("server_context_takeover", boolean(plan.server_takeover)),
@@ -53,71 +44,122 @@ pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: b
             ("threshold", int(plan.threshold as i64)),
         ])
     });
-    let http2 = cleartext(!plan.carriers.is_empty() && plan.tls.is_none());
-    let tls = plan.tls.map_or(atom("undefined"), |_| {
-        let pem = || binary(crate::tls::PEM);
+    let is_json = plan.port.is_some_and(|port| port.json);
+    let format = atom(if is_json { "json" } else { "raw" });
+    let (mut options, place) = match plan.outer {
+        Some(_) => (limits(plan), ("ip", atom("none"))),
+        None => (face(plan), ("paths", atom("any"))),
+    };
+    options.extend([
+        place,
+        ("mode", mode),
+        ("max_message_size", int(server.max_message as i64)),
+        (
+            "active",
+            match server.active {
+                Active::True => atom("true"),
+                Active::False => atom("false"),
+                Active::Once => atom("once"),
+                Active::Count(n) => int(n.into()),
+            },
+        ),
+        ("inbox_size", int(server.inbox_size as i64)),
+        ("send_queue_size", int(server.send_queue_size.into())),
+        ("message_rate", rate),
+        ("control_frames", boolean(server.control_frames)),
+        ("max_connections", bound(server.max_connections)),
+        (
+            "slow_subscriber",
+            atom(if server.close_slow { "close" } else { "drop" }),
+        ),
+        ("asks", boolean(server.asks)),
+        ("send_timeout", ms(server.send_timeout)),
+        ("close_timeout", ms(server.close_timeout)),
+        ("idle_timeout", ms(server.idle_timeout)),
+        ("ping_interval", ms(server.ping_interval)),
+        ("pong_timeout", ms(server.pong_timeout)),
+        ("max_age", ms(server.max_age)),
+        ("deflate", deflate),
+        ("format", format),
+    ]);
+    config(SERVER, &options)
+}
+
+fn bound(n: usize) -> Term {
+    match n {
+        usize::MAX => atom("infinity"),
+        n => int(n as i64),
+    }
+}
+
+type Options = Vec<(&'static str, Term)>;
+
+/// How many may come, and how long somebody waits for them.
+fn limits(plan: &Plan) -> Options {
+    let patience = int(if plan.fair { 1_000_000 } else { 10_000 });
+    let connection_rate = match plan.server.per_address {
+        usize::MAX => atom("infinity"),
+        _ => map(&[("rate", int(2)), ("burst", int(2))]),
+    };
+    vec![
+        (
+            "max_connections_per_address",
+            bound(plan.server.per_address),
+        ),
+        ("connection_rate", connection_rate),
+        ("handshake_timeout", patience.clone()),
+        ("accept_timeout", patience),
+    ]
+}
+
+/// TLS, and whether it is spoken without.
+fn carried(has_tls: bool, http2: bool) -> [(&'static str, Term); 2] {
+    let pem = || binary(crate::tls::PEM);
+    let tls = || {
         map(&[
             ("versions", versions()),
             ("sni", list(Vec::new())),
             ("identity", tuple(vec![pem(), pem()])),
             ("cacertfile", atom("undefined")),
             ("verify", atom("none")),
-            ("http2", boolean(!plan.carriers.is_empty())),
+            ("http2", boolean(http2)),
         ])
-    });
+    };
+    let tls = if has_tls { tls() } else { atom("undefined") };
+    [("http2", cleartext(http2 && !has_tls)), ("tls", tls)]
+}
+
+/// What clients meet before they have a WebSocket.
+fn face(plan: &Plan) -> Options {
     let trusted = plan
         .front
         .map(|_| tuple(vec![inet(front::ADDRESS), int(32)]));
-    let is_json = plan.port.is_some_and(|port| port.json);
-    let format = atom(if is_json { "json" } else { "raw" });
     let routes = match plan.askers.is_empty() {
         true => list(Vec::new()),
         false => routes(),
     };
-    config(
-        SERVER,
-        &[
-            ("mode", mode),
-            ("max_message_size", int(server.max_message as i64)),
-            (
-                "active",
-                match server.active {
-                    Active::True => atom("true"),
-                    Active::False => atom("false"),
-                    Active::Once => atom("once"),
-                    Active::Count(n) => int(n.into()),
-                },
-            ),
-            ("inbox_size", int(server.inbox_size as i64)),
-            ("send_queue_size", int(server.send_queue_size.into())),
-            ("message_rate", rate),
-            ("control_frames", boolean(server.control_frames)),
-            ("max_connections", bound(server.max_connections)),
-            ("max_connections_per_address", bound(server.per_address)),
-            ("connection_rate", connection_rate),
-            (
-                "slow_subscriber",
-                atom(if server.close_slow { "close" } else { "drop" }),
-            ),
-            ("asks", boolean(server.asks)),
-            ("send_timeout", ms(server.send_timeout)),
-            ("close_timeout", ms(server.close_timeout)),
-            ("idle_timeout", ms(server.idle_timeout)),
-            ("ping_interval", ms(server.ping_interval)),
-            ("pong_timeout", ms(server.pong_timeout)),
-            ("max_age", ms(server.max_age)),
-            ("handshake_timeout", patience.clone()),
-            ("accept_timeout", patience),
-            ("deflate", deflate),
-            ("http2", http2),
-            ("tls", tls),
-            ("trusted_proxies", list(trusted.into_iter().collect())),
-            ("format", format),
-            ("routes", routes),
-            ("max_body_size", int(1 << 20)),
-            ("max_bodies_size", int(64 << 20)),
-        ],
-    )
+    let mut options = limits(plan);
+    options.extend(carried(plan.tls.is_some(), !plan.carriers.is_empty()));
+    options.extend([
+        ("trusted_proxies", list(trusted.into_iter().collect())),
+        ("routes", routes),
+        ("max_body_size", int(1 << 20)),
+        ("max_bodies_size", int(64 << 20)),
+    ]);
+    options
+}
+
+/// Settings of the server that it is nested in.
+pub(super) fn of_outer(plan: &Plan) -> Term {
+    let nested = tuple(vec![binary(outer::PATHS), int(SERVER)]);
+    let mut options = face(plan);
+    options.extend([
+        ("nested", nested),
+        ("paths", list(vec![binary("/own")])),
+        ("close_timeout", ms(plan.server.close_timeout)),
+        ("send_timeout", ms(plan.server.send_timeout)),
+    ]);
+    config(OUTER, &options)
 }
 
 fn ms(time: Duration) -> Term {
@@ -170,17 +212,15 @@ pub(super) fn of_front(plan: &Plan, front: &FrontPlan, behind: u16) -> Term {
         true => (1_000_000, 100_000_000),
         false => (10_000, 30_000),
     };
-    config(
-        FRONT,
-        &[
-            ("routes", list(vec![route])),
-            ("paths", list(vec![binary("/own")])),
-            ("http2", cleartext(!plan.carriers.is_empty())),
-            ("close_timeout", ms(plan.server.close_timeout)),
-            ("handshake_timeout", int(handshake)),
-            ("send_timeout", int(send)),
-        ],
-    )
+    let mut options = vec![
+        ("routes", list(vec![route])),
+        ("paths", list(vec![binary("/own")])),
+        ("close_timeout", ms(plan.server.close_timeout)),
+        ("handshake_timeout", int(handshake)),
+        ("send_timeout", int(send)),
+    ];
+    options.extend(carried(front.tls.is_some(), !plan.carriers.is_empty()));
+    config(FRONT, &options)
 }
 
 /// What is answered to ordinary requests.

@@ -9,6 +9,8 @@ use crate::terms::{Term, binary, tagged};
 pub(super) const SERVER: i64 = 7;
 /// That of the one before it.
 pub(super) const FRONT: i64 = 8;
+/// That of the one that it is nested in.
+pub(super) const OUTER: i64 = 9;
 
 pub(super) fn conn_term(conn: ConnId) -> Term {
     tagged("sockeye_conn", Term::Integer(conn.as_u64() as i64))

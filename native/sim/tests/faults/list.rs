@@ -338,6 +338,49 @@ pub(crate) const FAULTS: &[Fault] = &[
         "        if FAULT { servers.numbers.retain(|_, known| *known >= 100 || host.number >= 100); }\n        servers.hosts.insert(host.number, Some(host.clone()));\n",
         5000,
     ),
+    fault(
+        "what_is_written_stays_in_memory",
+        "port: outgoing.rs",
+        "        } else if self.sent >= self.waiting().max(KEPT) {",
+        "        } else if !FAULT && self.sent >= self.waiting().max(KEPT) {",
+        2000,
+    ),
+    fault(
+        "memory_of_a_burst_is_kept",
+        "port: outgoing.rs",
+        "            self.bytes.shrink_to(KEPT);",
+        "            if !FAULT { self.bytes.shrink_to(KEPT); }",
+        2000,
+    ),
+    // Servers before and around others.
+    fault(
+        "nested_connections_have_the_permits_of_others",
+        "shard/adopt.rs",
+        "let permit = opened.permit.take().unwrap_or(permit);",
+        "let permit = opened.permit.take().filter(|_| !FAULT).unwrap_or(permit);",
+        2000,
+    ),
+    fault(
+        "nested_servers_of_the_link_have_other_numbers",
+        "port: calls/control.rs",
+        "            *nested = host.find_server(self.port).ok_or(BadArg)?.id();",
+        "            if !FAULT { *nested = host.find_server(self.port).ok_or(BadArg)?.id(); }",
+        2000,
+    ),
+    fault(
+        "a_stop_waits_for_websockets_of_others",
+        "http/h2/mod.rs",
+        "        if carrier.is_for_others() {",
+        "        if !FAULT && carrier.is_for_others() {",
+        10_000,
+    ),
+    fault(
+        "who_passes_on_flushes_nothing",
+        "http/proxy/websocket.rs",
+        "        Pin::new(&mut self.transport).poll_flush(cx)",
+        "        if FAULT { return Poll::Ready(Ok(())); }\n        Pin::new(&mut self.transport).poll_flush(cx)",
+        5000,
+    ),
     // HTTP/2.
     fault(
         "end_of_a_stream_is_cut",

@@ -34,6 +34,7 @@ pub(super) async fn connect(
     let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, &request).into_owned();
     let admission = gate::decide(&carrier.server, &carrier.peer_info, &peer_info, &request).await?;
     let permit = carrier.permit(&peer_info)?;
+    let is_nested = carrier.server.nested_at(request.path()).is_some();
     let (head, accepted) = admission.accept(peer_info, request);
     let mut answer = Response::new(Body::empty());
     for (name, value) in fields(&head) {
@@ -46,7 +47,7 @@ pub(super) async fn connect(
         }
     }
     *answer.status_mut() = StatusCode::OK;
-    let open = OpenTunnel::new(carrier, stream);
+    let open = OpenTunnel::new(carrier, stream, is_nested);
     let carrier = carrier.clone();
     task::spawn_local(async move {
         let server = carrier.server.clone();
@@ -84,7 +85,7 @@ async fn pass(
 ) -> Result<Response<Body>, Refused> {
     let peer_info = forwarded::sender(&carrier.server, &carrier.peer_info, request);
     let permit = carrier.permit(&peer_info)?;
-    let open = OpenTunnel::new(carrier, stream);
+    let open = OpenTunnel::new(carrier, stream, false);
     let key = generate_key();
     let service = &carrier.service;
     let (mut answer, passed) =

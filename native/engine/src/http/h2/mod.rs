@@ -88,6 +88,8 @@ pub(super) struct Http2Connection {
     gone: Cell<bool>,
     went: Notify,
     tunnels: Cell<usize>,
+    /// Those of them that are WebSockets of another server, which is nested in this one.
+    nested: Cell<usize>,
     requests: Cell<usize>,
     /// When anything went on that was not a WebSocket.
     active: Cell<Instant>,
@@ -157,7 +159,13 @@ impl Http2Connection {
         let stop = self.stop_deadline();
         let waits = waits && !self.server.is_stopping();
         let busy = self.requests.get() > 0 || streams.is_answering();
-        let limit = match (self.tunnels.get(), busy) {
+        // Then there are none that the server waits for.
+        let tunnels = if stop.is_some() {
+            0
+        } else {
+            self.tunnels.get()
+        };
+        let limit = match (tunnels, busy) {
             _ if waits => return None,
             (0, false) if leaving => lingering::LINGER_TIMEOUT,
             (0, _) if stop.is_some() => lingering::LINGER_TIMEOUT,
@@ -177,7 +185,8 @@ impl Http2Connection {
     /// However steadily a client takes what it gets, a server that stops waits for it no longer than for the end of a WebSocket:
     /// from the stop, or from the end of the last WebSocket, which has a time of its own.
     fn stop_deadline(&self) -> Option<Instant> {
-        if !self.server.is_stopping() || self.tunnels.get() > 0 {
+        let has_own = self.tunnels.get() > self.nested.get();
+        if !self.server.is_stopping() || has_own || self.is_for_others() {
             return None;
         }
         let heard = self.stop_heard.get().unwrap_or_else(Instant::now);
@@ -196,6 +205,12 @@ impl Http2Connection {
     fn is_over(&self) -> bool {
         let has_no_permit = self.permit.borrow().is_none() && self.tunnels.get() == 0;
         has_no_permit || self.server.is_draining()
+    }
+
+    /// Whether all that goes on is of other servers, and this one stops.
+    fn is_for_others(&self) -> bool {
+        let is_own = self.requests.get() > 0 || self.tunnels.get() > self.nested.get();
+        self.server.is_stopping() && !is_own && self.nested.get() > 0
     }
 
     /// A permit for one more connection, if there is one.
@@ -231,7 +246,7 @@ pub(crate) async fn serve(
     let server = permit.server.clone();
     transport.follow_peer();
     // The socket is a reason to wait for, when the server stops.
-    let _socket = server.count_socket();
+    let mut counted = Some(server.count_socket());
     peer_info.http_version = (2, 0);
     let abuse = AbuseLimits::with(&server, &peer_info);
     let streams = Rc::new(RefCell::new(Streams::default()));
@@ -246,6 +261,7 @@ pub(crate) async fn serve(
         gone: Cell::new(false),
         went: Notify::new(),
         tunnels: Cell::new(0),
+        nested: Cell::new(0),
         requests: Cell::new(0),
         active: Cell::new(Instant::now()),
         stop_heard: Cell::new(None),
@@ -289,6 +305,9 @@ pub(crate) async fn serve(
     loop {
         let mut stopped = pin!(server.stop_asked().notified());
         stopped.as_mut().enable();
+        if carrier.is_for_others() {
+            drop((counted.take(), carrier.permit.take()));
+        }
         if !leaving && carrier.is_over() {
             leaving = true;
             connection.as_mut().graceful_shutdown();

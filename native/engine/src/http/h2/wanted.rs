@@ -52,13 +52,17 @@ impl Drop for AbortOnDrop {
 pub(in crate::http) struct OpenTunnel {
     open: OpenStream,
     stream: u32,
+    /// It is of another server.
+    is_nested: bool,
 }
 
 impl OpenTunnel {
-    pub(super) fn new(carrier: &Rc<Http2Connection>, stream: u32) -> Self {
+    pub(super) fn new(carrier: &Rc<Http2Connection>, stream: u32, is_nested: bool) -> Self {
+        carrier.nested.update(|n| n + usize::from(is_nested));
         OpenTunnel {
             open: OpenStream::tunnel(carrier),
             stream,
+            is_nested,
         }
     }
 
@@ -69,6 +73,8 @@ impl OpenTunnel {
 
 impl Drop for OpenTunnel {
     fn drop(&mut self) {
+        let nested = &self.open.carrier.nested;
+        nested.update(|n| n.saturating_sub(usize::from(self.is_nested)));
         self.open.carrier.streams.borrow_mut().answer(self.stream);
     }
 }
