@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::{CAUGHT, MISSED, Result, TIMEOUT};
@@ -87,19 +88,28 @@ pub fn run(index: usize, tests: &[Test]) -> Result<(&'static str, String)> {
     Ok((MISSED, String::new()))
 }
 
+/// How long tests take together: so many of them run at a time.
+fn side_by_side(tests: &[&Test]) -> Duration {
+    let threads = std::env::var("RUST_TEST_THREADS").ok();
+    let threads = threads.and_then(|threads| threads.parse().ok());
+    let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+    let longest = tests.iter().map(|test| test.took).max();
+    let all: Duration = tests.iter().map(|test| test.took).sum();
+    (all / threads.max(1) as u32).max(longest.unwrap_or_default())
+}
+
 fn run_these(index: usize, tests: &[&Test]) -> Result<(&'static str, String)> {
     let chosen = index.to_string();
     let environment = [("MUTANT", chosen.as_str())];
-    let mut by_program = BTreeMap::<&str, (Duration, Vec<&str>)>::new();
+    let mut by_program = BTreeMap::<&str, Vec<&Test>>::new();
     for test in tests {
-        let (took, names) = by_program.entry(&test.program).or_default();
-        *took += test.took;
-        names.push(&test.name);
+        by_program.entry(&test.program).or_default().push(test);
     }
     let mut programs: Vec<_> = by_program.into_iter().collect();
-    programs.sort_by_key(|(_, (took, _))| *took);
-    for (program, (took, names)) in programs {
-        let limit = Duration::from_secs(20) + took * 5;
+    programs.sort_by_key(|(_, tests)| side_by_side(tests));
+    for (program, tests) in programs {
+        let limit = Duration::from_secs(20) + side_by_side(&tests) * 5;
+        let names: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
         match run_some(program, &names, &environment, limit)? {
             End::Passed => {}
             End::Late => return Ok((TIMEOUT, String::new())),
@@ -219,7 +229,7 @@ fn run_into(
                 break (None, failed);
             }
         }
-        std::thread::sleep(Duration::from_millis(4));
+        thread::sleep(Duration::from_millis(4));
     };
     Ok(match (status, failed) {
         (Some(status), _) if status.success() => End::Passed,
