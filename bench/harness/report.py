@@ -178,7 +178,6 @@ def health(found, cells, names):
         "max us": (10, lambda cell, rows: f"{max(values(rows, 'wake_max_us')):,}"),
         "over 1 ms/min": (14, lambda cell, rows: number([{"n": a_minute(rows)}], "n", 1)),
         "longest ms": (12, lambda cell, rows: f"{max(values(rows, 'long_schedule_max_ms')):,}"),
-        "longest call us": (16, lambda cell, rows: longest(rows)),
         "msg/s": (11, lambda cell, rows: number(rows, "per_second")),
     })
 
@@ -186,13 +185,6 @@ def health(found, cells, names):
 def a_minute(rows):
     """What held a scheduler for 1 ms or longer, of all runs together."""
     return sum(values(rows, "long_schedules")) * 60000 / sum(values(rows, "tick_ms"))
-
-
-def longest(rows):
-    calls = [row for row in rows if row.get("calls")]
-    if not calls:
-        return "-"
-    return f"{max(row['longest_call_us'] for row in calls):,}"
 
 
 def idle(found, cells, names):

@@ -212,7 +212,6 @@ class Server:
     def __init__(self, name):
         self.name = name
         self.beam = name.startswith(("sockeye", "cowboy", "yaws", BEFORE))
-        self.library = "sockeye" in name and not name.endswith(PORT)
         command, env = pinned(SERVER_CPU, command_of(name)), environment(name)
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=TARGET, env=env

@@ -16,7 +16,7 @@ ARGS = SimpleNamespace(quick=False, sizes=None, pipelines=None, connections=None
                        rate=20000, idle=[], writes=False, flood_seconds=20)
 FIGURES = ["messages", "per_second", "wire_bytes", "cpu_us", "server_busy", "load_busy", "p50_us", "p99_us", "p999_us", "max_us", "late_p99_us", "behind",
            "rate", "close_cpu_us", "handshake_us", "idle_busy", "bytes_fresh", "bytes_echoed", "bytes_left", "bytes_again", "wake_p50_us", "wake_p99_us",
-           "wake_p999_us", "wake_max_us", "long_schedules", "long_schedule_max_ms", "tick_ms", "calls", "longest_call_us"]
+           "wake_p999_us", "wake_max_us", "long_schedules", "long_schedule_max_ms", "tick_ms"]
 NESTED = ["cpu_us", "last_p50_ms", "last_max_ms", "per_second", "load_busy"]
 
 

@@ -17,8 +17,7 @@
 %% `watch' starts to sample the longest mailbox of the node, `peaks' prints what was seen;
 %% `tick' starts an innocent process that wants to run each millisecond, and a system monitor; `ticks' ends both and
 %% prints how late the process ran, and what kept a scheduler for 1 ms or longer;
-%% `numbers' starts to count calls of Sockeye's library, and `numbered' prints them with what the VM has counted meanwhile;
-%% `calls' starts to time each call of Sockeye's library on a normal scheduler, `called' prints the longest.
+%% `numbers' starts to count calls of Sockeye's library, and `numbered' prints them with what the VM has counted meanwhile.
 -spec run(inet:port_number()) -> no_return().
 run(Port) ->
     run(Port, #{}).
@@ -54,18 +53,6 @@ loop(Watcher, Ticker, Commands) ->
                        share(Delays, 1.0), length(Events), lists:max([0 | [Ms || {_, Ms, _, _} <- Events]]),
                        lists:join(",", [io_lib:format("[~b,~b,\"~0p to ~0p\"]", [At, Ms, In, Out]) || {At, Ms, In, Out} <- Events]),
                        [[At, Ms] || {At, Ms} <- Collections]]),
-            loop(Watcher, undefined, Commands);
-        "calls\n" ->
-            Timing = spawn_link(fun() -> time_calls(#{}, 0, {0, none}) end),
-            [_ = erlang:trace_pattern(Call, [{'_', [], [{return_trace}]}], [local]) || Call <- normal_calls()],
-            _ = erlang:trace(all, true, [call, arity, monotonic_timestamp, {tracer, Timing}]),
-            loop(Watcher, {Timing}, Commands);
-        "called\n" ->
-            {Timing} = Ticker,
-            _ = erlang:trace(all, false, [all]),
-            {Calls, {Longest, Name}} = ask(Timing),
-            io:format("{\"calls\":~b,\"longest_call_us\":~b,\"longest_call\":\"~s\"}~n",
-                      [Calls, erlang:convert_time_unit(Longest, native, microsecond), Name]),
             loop(Watcher, undefined, Commands);
         "numbers\n" ->
             [_ = erlang:trace_pattern({sockeye_nif, Name, Arity}, true, [call_count]) || {Name, Arity} <- library()],
@@ -118,16 +105,6 @@ tick(Due, Delays) ->
             From ! {self(), done}
     end.
 
-%% Those of the library's calls that are not for a dirty scheduler.
-normal_calls() ->
-    case code:ensure_loaded(sockeye_nif) of
-        {module, sockeye_nif} ->
-            [{sockeye_nif, Name, Arity} || {Name, Arity} <- sockeye_nif:module_info(exports), Name =/= deliver_large,
-                                           not lists:suffix("_dirty", atom_to_list(Name))];
-        {error, _} ->
-            []
-    end.
-
 library() ->
     case code:ensure_loaded(sockeye_nif) of
         {module, sockeye_nif} -> [Call || {Name, _} = Call <- sockeye_nif:module_info(exports), Name =/= module_info];
@@ -139,20 +116,6 @@ counted() ->
     {Switches, _} = erlang:statistics(context_switches),
     {Reductions, _} = erlang:statistics(reductions),
     [{"processes run", Switches}, {"reductions", Reductions}, {"garbage collections", Collections}, {"words reclaimed", Words}].
-
-%% By the clock, so that a thread that the system stops in the middle of a call counts as one that takes long.
-time_calls(Begun, Calls, Longest) ->
-    receive
-        {trace_ts, Pid, call, Call, At} ->
-            time_calls(Begun#{{Pid, Call} => At}, Calls, Longest);
-        {trace_ts, Pid, return_from, {_, Name, _} = Call, _, At} ->
-            case maps:take({Pid, Call}, Begun) of
-                {Before, Others} -> time_calls(Others, Calls + 1, max(Longest, {At - Before, Name}));
-                error -> time_calls(Begun, Calls, Longest)
-            end;
-        {ask, From} ->
-            From ! {self(), {Calls, Longest}}
-    end.
 
 long(Events, Collections) ->
     receive
