@@ -211,9 +211,9 @@ at_the_end(Fun) ->
 told_nothing() ->
     Host = spawn(fun() -> receive stop -> ok end end),
     Until = spawn(fun() -> receive stop -> ok end end),
-    true = ets:insert(sockeye_again, {{server, 0}, Host, listen, fun() -> down(Until), exit(Host, kill), #{id => 0} end}),
+    true = ets:insert(sockeye_port_restore, {{server, 0}, Host, listen, fun() -> down(Until), exit(Host, kill), #{id => 0} end}),
     fun() ->
-        ok = sockeye_again:forget(0),
+        ok = sockeye_port_restore:forget(0),
         Until ! stop,
         ok
     end.

@@ -145,7 +145,7 @@ panic_on_a_shard_test_() ->
         with_server(#{active => true}, fun(Port, _) ->
             {ok, #{os_pid := OsPid}} = sockeye:info(),
             {_, Conn} = open(Port),
-            {return, ok} = sockeye_question:call_as(self(), fault, [panic_shard]),
+            {return, ok} = sockeye_port_call:call_as(self(), fault, [panic_shard]),
             {ok, _} = sockeye:info(Conn),
             ?assertMatch({ok, #{os_pid := OsPid, restarts := 0}}, sockeye:info())
         end)

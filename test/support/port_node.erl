@@ -108,7 +108,7 @@ until(Fun, Deadline) ->
 
 %% In that node: something goes wrong in the engine, which may not come to answer.
 fault(How) ->
-    _ = spawn(fun() -> sockeye_question:call_as(self(), fault, [How]) end),
+    _ = spawn(fun() -> sockeye_port_call:call_as(self(), fault, [How]) end),
     ok.
 
 signal(Name, OsPid) ->

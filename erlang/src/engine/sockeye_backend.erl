@@ -218,7 +218,7 @@ server_drain(ServerId) ->
 -spec server_gone(server_id()) -> ok.
 server_gone(ServerId) ->
     case engine() of
-        port -> sockeye_again:forget(ServerId);
+        port -> sockeye_port_restore:forget(ServerId);
         nif -> ok
     end.
 

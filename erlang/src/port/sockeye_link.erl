@@ -59,7 +59,7 @@
          %% And whom they bring messages.
          couriers = #{} :: #{pid() => pid()},
          pieces = sockeye_port_pieces:new() :: sockeye_port_pieces:pieces(),
-         told = sockeye_port_told:new() :: sockeye_port_told:told(),
+         told = sockeye_port_mailboxes:new() :: sockeye_port_mailboxes:sent(),
          pinged = 0 :: non_neg_integer(),
          ponged = 0 :: non_neg_integer(),
          %% What it has said, the last first: before and since the last ping, and how many since then.
@@ -152,7 +152,7 @@ init({Owner, Config}) ->
     %% Its atoms are those of the system's errors, which no answer could make.
     _ = code:ensure_loaded(erl_posix_msg),
     _ = ets:new(?TABLE, [named_table, protected, ordered_set, {read_concurrency, true}]),
-    ok = sockeye_again:new_table(),
+    ok = sockeye_port_restore:new_table(),
     ok = sockeye_port_grants:new_table(),
     case start(#state{owner = Owner, config = Config}) of
         {ok, State} -> {ok, State};
@@ -191,7 +191,7 @@ up(#{os_pid := OsPid, descriptors := Descriptors, came := Came}, #state{run = Ru
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call(hosts, _From, #state{ids = Ids} = State) ->
-    {reply, lists:usort([Pid || {host, Pid} <- maps:values(Ids)] ++ sockeye_again:hosts()), State};
+    {reply, lists:usort([Pid || {host, Pid} <- maps:values(Ids)] ++ sockeye_port_restore:hosts()), State};
 handle_call(couriers, _From, #state{couriers = Couriers} = State) ->
     {reply, maps:keys(Couriers), State};
 handle_call(_Request, _From, State) ->
@@ -298,7 +298,7 @@ came({message, Id, Message}, #state{ids = Ids} = State) ->
         {#{Id := Known}, {ok, Term}} ->
             Pid = known(Known),
             Pid ! Term,
-            case sockeye_port_told:told(Pid, iolist_size(Message), State#state.told) of
+            case sockeye_port_mailboxes:sent(Pid, iolist_size(Message), State#state.told) of
                 too_many -> {broken, <<"more messages than a process takes">>};
                 Told -> State#state{told = Told}
             end;
@@ -460,7 +460,7 @@ start_again(#state{run = Run, failed = Failed} = State) ->
 %% Where there is no room for the process that does it, in a while.
 -spec begin_all(#state{}) -> ok.
 begin_all(#state{run = Run}) ->
-    case sockeye_again:begin_all(Run) of
+    case sockeye_port_restore:begin_all(Run) of
         none ->
             sockeye_log:event(error, engine, no_process, #{reason => system_limit}),
             _ = erlang:send_after(?LAST_PAUSE_MS, self(), {begin_all, Run}),

@@ -30,7 +30,7 @@
          codec_encode/2, codec_encode_dirty/2, codec_decode/2, codec_decode_dirty/2, codec_eof/1, codec_eof_dirty/1,
          codec_info/1, codec_info_dirty/1]).
 
--import(sockeye_question, [ask/2, call/3, value/2, pure/2, say/2]).
+-import(sockeye_port_call, [ask/2, call/3, value/2, pure/2, say/2]).
 
 %% So long the news of the engine's end may take from one process to another.
 -define(LOST_MS, 1000).
@@ -73,18 +73,18 @@ begun(Function, #{max_message_size := Most} = Config) ->
             {error, not_running};
         Run ->
             ok = sockeye_link:allow(Most),
-            ok = sockeye_again:remember(Id, self(), none, Known),
+            ok = sockeye_port_restore:remember(Id, self(), none, Known),
             case begin_as(self(), Function, Known) of
                 {return, {ok, Id, #{port := Port}} = Begun} -> has_begun(Run, Id, Function, Known#{port => Port}, Begun);
                 {return, {ok, Id} = Begun} -> has_begun(Run, Id, Function, Known, Begun);
                 {return, {error, _} = Error} ->
-                    ok = sockeye_again:forget(Id),
+                    ok = sockeye_port_restore:forget(Id),
                     Error;
                 {raise, badarg} ->
-                    ok = sockeye_again:forget(Id),
+                    ok = sockeye_port_restore:forget(Id),
                     error(badarg);
                 lost ->
-                    ok = sockeye_again:forget(Id),
+                    ok = sockeye_port_restore:forget(Id),
                     {error, not_running}
             end
     end.
@@ -92,7 +92,7 @@ begun(Function, #{max_message_size := Most} = Config) ->
 %% The next engine is told of it. If that has come already, nobody knows which one has the server.
 -spec has_begun(sockeye_link_writer:run(), sockeye_backend:server_id(), listen | client_open, map(), Begun) -> Begun | {error, not_running}.
 has_begun(Run, Id, Function, Known, Begun) ->
-    ok = sockeye_again:remember(Id, self(), Function, Known),
+    ok = sockeye_port_restore:remember(Id, self(), Function, Known),
     case sockeye_link:run() of
         Run ->
             Begun;
@@ -102,21 +102,21 @@ has_begun(Run, Id, Function, Known, Begun) ->
     end.
 
 %% A descriptor of the VM goes to the engine that is to listen on it.
--spec begin_as(pid(), listen | client_open, map()) -> sockeye_question:answer().
+-spec begin_as(pid(), listen | client_open, map()) -> sockeye_port_call:answer().
 begin_as(Pid, Function, #{ip := {fd, Descriptor}} = Config) ->
     case sockeye_port_descriptors:pass(Descriptor) of
-        {ok, Number} -> sockeye_question:call_as(Pid, Function, [Config#{ip := {fd, Number}}]);
+        {ok, Number} -> sockeye_port_call:call_as(Pid, Function, [Config#{ip := {fd, Number}}]);
         {error, _} = Error -> {return, Error}
     end;
 begin_as(Pid, Function, Config) ->
-    sockeye_question:call_as(Pid, Function, [Config]).
+    sockeye_port_call:call_as(Pid, Function, [Config]).
 
 %% An engine that starts in the place of this one is to have them, too.
 reload_tls(ServerId, Tls) ->
     Run = sockeye_link:run(),
     case ask(reload_tls, [ServerId, Tls]) of
         {return, ok} ->
-            ok = sockeye_again:change(ServerId, #{tls => Tls}),
+            ok = sockeye_port_restore:change(ServerId, #{tls => Tls}),
             case sockeye_link:run() of
                 Run -> ok;
                 none -> ok;
@@ -131,11 +131,11 @@ reload_tls(ServerId, Tls) ->
     end.
 
 server_stop(ServerId, Code, Reason) ->
-    ok = sockeye_again:forget(ServerId),
+    ok = sockeye_port_restore:forget(ServerId),
     value(server_stop, [ServerId, Code, Reason]).
 
 server_drain(ServerId) ->
-    ok = sockeye_again:draining(ServerId),
+    ok = sockeye_port_restore:draining(ServerId),
     value(server_drain, [ServerId]).
 
 adopt(ServerId, Ticket, Descriptor, Read) ->
@@ -163,11 +163,11 @@ relay_open(_ServerId) -> ok.
 
 %% Where the engine does not know the server yet, it is opened when it does.
 gate_open(ServerId) ->
-    sockeye_again:is_known(ServerId) orelse error(badarg),
-    ok = sockeye_again:remember_inbox(ServerId, gate),
+    sockeye_port_restore:is_known(ServerId) orelse error(badarg),
+    ok = sockeye_port_restore:remember_inbox(ServerId, gate),
     case ask(gate_open, [ServerId]) of
         {return, ok} -> ok;
-        _ -> sockeye_again:is_known(ServerId) orelse error(badarg), ok
+        _ -> sockeye_port_restore:is_known(ServerId) orelse error(badarg), ok
     end.
 
 answer(ServerId, Token, Decision) -> say(answer, [ServerId, Token, Decision]), true.
@@ -182,8 +182,8 @@ stream_close(ServerId, Token, End) -> say(stream_close, [ServerId, Token, End]).
 inbox_open(ServerId, Slot) ->
     %% A connection ends with its engine.
     Alone = is_tuple(Slot),
-    Alone orelse sockeye_again:is_known(ServerId) orelse error(badarg),
-    Alone orelse sockeye_again:remember_inbox(ServerId, Slot),
+    Alone orelse sockeye_port_restore:is_known(ServerId) orelse error(badarg),
+    Alone orelse sockeye_port_restore:remember_inbox(ServerId, Slot),
     Run = sockeye_link:run(),
     Answer = ask(inbox_open, [ServerId, Slot]),
     case {Answer, sockeye_link:run()} of
@@ -194,7 +194,7 @@ inbox_open(ServerId, Slot) ->
             Closed;
         %% Nobody knows of which engine an answer is.
         _ when not Alone ->
-            sockeye_again:is_known(ServerId) orelse error(badarg),
+            sockeye_port_restore:is_known(ServerId) orelse error(badarg),
             0;
         _ ->
             error(badarg)
@@ -215,7 +215,7 @@ rest() ->
         {any, 0} ->
             {make_ref(), 0};
         {Run, Inbox} ->
-            case sockeye_question:posted(Run, self(), inbox_rest, [Inbox]) of
+            case sockeye_port_call:posted(Run, self(), inbox_rest, [Inbox]) of
                 gone -> {make_ref(), ?LOST_MS};
                 Ref -> {Ref, infinity}
             end
@@ -315,8 +315,8 @@ subscribe(Conn, Topic) -> call(subscribe, [Conn, Topic], {error, closed}).
 unsubscribe(Conn, Topic) -> call(unsubscribe, [Conn, Topic], {error, closed}).
 
 watch_topics(ServerId, Pid) when Pid =:= self() ->
-    sockeye_again:is_known(ServerId) orelse error(badarg),
-    ok = sockeye_again:remember_inbox(ServerId, topics),
+    sockeye_port_restore:is_known(ServerId) orelse error(badarg),
+    ok = sockeye_port_restore:remember_inbox(ServerId, topics),
     value(watch_topics, [ServerId, Pid]).
 
 topic_news(ServerId) -> value(topic_news, [ServerId]).

@@ -81,7 +81,7 @@ connected(State, Run) ->
     try sockeye_executable:folder() of
         Folder ->
             Path = unicode:characters_to_binary(filename:join(Folder, "d")),
-            try sockeye_question:call_as(self(), descriptors_open, [Path]) of
+            try sockeye_port_call:call_as(self(), descriptors_open, [Path]) of
                 {return, ok} -> connect(State#state{run = Run}, Path);
                 _ -> {error, not_running}
             after

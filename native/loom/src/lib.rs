@@ -39,10 +39,10 @@ mod world;
 mod batches;
 #[path = "../../port/src/grants.rs"]
 mod grants;
-#[path = "../../port/src/last.rs"]
-mod last;
 #[path = "../../port/src/link.rs"]
 mod link;
+#[path = "../../port/src/on_last_drop.rs"]
+mod on_last_drop;
 #[path = "../../port/src/outgoing.rs"]
 mod outgoing;
 #[path = "../../port/src/packets.rs"]

@@ -10,8 +10,8 @@ use sockeye_seam::topic_changes::TopicChanges;
 use sockeye_seam::{Atom, Writer, calls, dialled, events};
 
 use crate::batches::{Batches, View};
-use crate::last::Last;
 use crate::link::Stalled;
+use crate::on_last_drop::OnLastDrop;
 use crate::port::Port;
 use crate::processes::{VM, Watched};
 use crate::receiver::Receiver;
@@ -123,7 +123,7 @@ impl Host {
         let ids: Vec<_> = owners.values().map(|receiver| receiver.id).collect();
         let (host, told) = (HostRef(self.clone()), port.clone());
         let stats = *stats;
-        let last = Last::new(move || {
+        let last = OnLastDrop::new(move || {
             ids.iter().for_each(|id| told.processes.unwatch(*id));
             host.tell_stopped(&told, &stats);
         });

@@ -7,7 +7,6 @@
 
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
-mod asker;
 mod batches;
 mod calls;
 #[cfg(not(sim))]
@@ -16,22 +15,23 @@ mod gathered;
 mod grants;
 pub mod hello;
 mod host;
-mod last;
 #[cfg(not(sim))]
-mod life;
+mod lifecycle;
 mod link;
 mod memory;
+mod on_last_drop;
 pub mod outgoing;
 pub mod packets;
-mod passed;
+mod passed_descriptors;
 mod port;
 mod processes;
 mod publishing;
 mod receiver;
+mod reply_to;
 mod serve;
 #[cfg(sim)]
 pub mod simulated;
 mod world;
 
 #[cfg(not(sim))]
-pub use life::run;
+pub use lifecycle::run;

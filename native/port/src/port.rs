@@ -10,17 +10,17 @@ use sockeye_seam::frames::SendFailure;
 use sockeye_seam::topic_changes::changed;
 use sockeye_seam::{Atom, Etf, EtfReader, EtfTerm, Writer, calls as seam};
 
-use crate::asker::Asker;
 use crate::calls;
 use crate::gathered::Gathered;
 use crate::grants::Grants;
 use crate::host::Host;
-use crate::last::Last;
 use crate::link::{Link, PONG};
+use crate::on_last_drop::OnLastDrop;
 use crate::packets::Broken;
-use crate::passed::Passed;
+use crate::passed_descriptors::PassedDescriptors;
 use crate::processes::{Processes, Watched};
 use crate::publishing;
+use crate::reply_to::ReplyTo;
 use crate::world::collections::HashMap;
 
 const CALL: u8 = 1;
@@ -39,7 +39,7 @@ pub(crate) struct Port {
     /// The Id of the process that started the engine; 0 for none.
     pub(crate) engine_process: AtomicU64,
     servers: Mutex<Servers>,
-    pub(crate) passed: Arc<Passed>,
+    pub(crate) passed: Arc<PassedDescriptors>,
 }
 
 #[derive(Default)]
@@ -194,7 +194,7 @@ impl Port {
     pub(crate) fn when_done(&self, shards: ShardSet, job: impl FnOnce() + Send + 'static) {
         match self.engine() {
             Some(engine) if !shards.is_empty() => {
-                let last = Last::new(job);
+                let last = OnLastDrop::new(job);
                 engine.when_done(shards, || {
                     let last = last.clone();
                     Box::new(move || drop(last))
@@ -224,10 +224,10 @@ impl Port {
                 let (from, rest) = rest
                     .split_at_checked(len)
                     .ok_or(Broken("a call is too short"))?;
-                let asker = Asker::new(&self.link, Some(from.into()));
-                calls::carry_out(self, asker, whole(rest)?)
+                let reply_to = ReplyTo::new(&self.link, Some(from.into()));
+                calls::carry_out(self, reply_to, whole(rest)?)
             }
-            CAST => calls::carry_out(self, Asker::new(&self.link, None), whole(body)?),
+            CAST => calls::carry_out(self, ReplyTo::new(&self.link, None), whole(body)?),
             COMMANDS => self.commands(body, gathered),
             DOWN => {
                 let (id, _) = be64(body)?;
@@ -313,7 +313,7 @@ impl Port {
     fn ping(&self, n: u64) {
         let link = self.link.clone();
         let last =
-            Last::new(move || link.send(PONG, |out| out.extend_from_slice(&n.to_be_bytes())));
+            OnLastDrop::new(move || link.send(PONG, |out| out.extend_from_slice(&n.to_be_bytes())));
         if let Some(engine) = self.engine() {
             engine.call_each(|| {
                 let last = last.clone();

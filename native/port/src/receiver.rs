@@ -7,8 +7,8 @@ use sockeye_engine::inbox::Left;
 use sockeye_engine::{Engine, Inbox, Notifier};
 
 use crate::batches::{Batches, Scratch};
-use crate::last::{Job, Last};
 use crate::link::{BATCH, Link, Stalled};
+use crate::on_last_drop::{Job, OnLastDrop};
 use crate::world::sync::{Mutex, MutexGuard};
 use crate::world::thread;
 
@@ -91,7 +91,7 @@ pub(crate) fn after_notices() -> bool {
 
 /// Does it when each shard has come by.
 fn pass(engine: &Engine, job: impl FnOnce() + Send + 'static) {
-    let last = Last::new(job);
+    let last = OnLastDrop::new(job);
     engine.call_each(|| {
         let last = last.clone();
         Box::new(move || drop(last))

@@ -12,8 +12,8 @@ impl Call<'_> {
     pub(super) fn descriptors_open(self) -> Read<()> {
         let [path] = self.args()?;
         match self.port.passed.listen(self.text(path)?) {
-            Ok(()) => self.asker.ok(),
-            Err(e) => self.asker.error(errno(&e)),
+            Ok(()) => self.reply_to.ok(),
+            Err(e) => self.reply_to.error(errno(&e)),
         }
         Ok(())
     }
@@ -27,17 +27,17 @@ impl Call<'_> {
         let socket = match Detached::new(passed.ok_or(BadArg)?) {
             Ok(socket) => socket,
             Err(e) => {
-                self.asker.error(errno(&e));
+                self.reply_to.error(errno(&e));
                 return Ok(());
             }
         };
         if ticket == 0 {
             engine.adopt(&server, socket, read);
         } else if !engine.settle(&server, ticket, socket, read) {
-            self.asker.error(Atom::closed);
+            self.reply_to.error(Atom::closed);
             return Ok(());
         }
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
@@ -48,8 +48,8 @@ impl Call<'_> {
         let head = self.bytes(head)?.to_vec();
         let ends = ends(&self.value(ends_of)?)?;
         let engine = self.port.engine().ok_or(BadArg)?;
-        let asker = self.asker;
-        let reply = move |verdict| asker.answer(|w| events::verdict(w, &verdict));
+        let reply_to = self.reply_to;
+        let reply = move |verdict| reply_to.answer(|w| events::verdict(w, &verdict));
         engine.admit(&server, head, ends, Box::new(reply));
         Ok(())
     }

@@ -10,14 +10,14 @@ use sockeye_seam::{Atom, Writer, errno};
 
 use super::Call;
 use super::control::{aside, tls_refused};
-use crate::asker::error;
+use crate::reply_to::error;
 
 impl Call<'_> {
     /// Reads a URL: `{ok, Place}` for people, or `{error, Why}`.
     pub(super) fn client_url(self) -> Read<()> {
         let [url] = self.args()?;
         let url = Url::parse(self.text(url)?);
-        self.asker.answer(|w| match url {
+        self.reply_to.answer(|w| match url {
             Ok(url) => {
                 w.tuple(2);
                 w.atom(Atom::ok);
@@ -32,9 +32,9 @@ impl Call<'_> {
     pub(super) fn client_proxy(self) -> Read<()> {
         let [url] = self.args()?;
         match Proxy::parse(self.text(url)?) {
-            Ok(_) => self.asker.ok(),
+            Ok(_) => self.reply_to.ok(),
             Err(why) => self
-                .asker
+                .reply_to
                 .answer(|w| error(w, |w| w.binary(why.as_bytes()))),
         }
         Ok(())
@@ -44,7 +44,7 @@ impl Call<'_> {
     pub(super) fn client_host(self) -> Read<()> {
         let [host] = self.args()?;
         let valid = names_a_host(self.bytes(host)?);
-        self.asker.answer(|w| w.boolean(valid));
+        self.reply_to.answer(|w| w.boolean(valid));
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl Call<'_> {
         let Some(new) = self.new_server(number)? else {
             return Ok(());
         };
-        let asker = self.asker;
+        let reply_to = self.reply_to;
         aside(move || {
             let made = match tls.map(|tls| ClientTls::new(&tls)).transpose() {
                 Ok(tls) => {
@@ -77,15 +77,15 @@ impl Call<'_> {
                         .engine
                         .client(settings.engine, new.register(process, &host));
                     made.map(|_| host.watch_owner())
-                        .map_err(|e| asker.error(errno(&e)))
+                        .map_err(|e| reply_to.error(errno(&e)))
                 }
                 Err(why) => {
-                    tls_refused(&asker, &why);
+                    tls_refused(&reply_to, &why);
                     Err(())
                 }
             };
             match made {
-                Ok(()) => asker.answer(|w| {
+                Ok(()) => reply_to.answer(|w| {
                     w.tuple(2);
                     w.atom(Atom::ok);
                     w.integer(number);
@@ -104,7 +104,7 @@ impl Call<'_> {
         if !engine.dial(&client) {
             return Err(BadArg);
         }
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Call<'_> {
     pub(super) fn client_conn(self) -> Read<()> {
         let [client] = self.args()?;
         let conn = self.server(client).ok().and_then(|c| c.client_conn());
-        self.asker.answer(|w| match conn {
+        self.reply_to.answer(|w| match conn {
             Some(conn) => w.conn(conn),
             None => w.atom(Atom::none),
         });

@@ -14,11 +14,11 @@ use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, Reader, Writer, events};
 
 use super::Call;
-use crate::asker::error;
 use crate::batches::{Batches, View};
 use crate::port::{self, reason};
 use crate::processes::Watched;
 use crate::receiver::Receiver;
+use crate::reply_to::error;
 
 /// Memory that the empty inbox of a process for many connections may hold on to.
 const KEEP: usize = 256 * 1024;
@@ -58,10 +58,10 @@ impl Call<'_> {
             .watch(id, role, caller, host.process, watched);
         // What it has for the caller may pass the answer.
         if alone.is_some_and(|conn| engine.attach(conn, &receiver.inbox).is_err()) {
-            self.asker.error(Atom::closed);
+            self.reply_to.error(Atom::closed);
             return Ok(());
         }
-        self.asker.answer(|w| w.integer(id));
+        self.reply_to.answer(|w| w.integer(id));
         if let Some(slot) = worker {
             engine.set_worker(&server, slot, &receiver.inbox);
         } else if acceptor {
@@ -73,17 +73,17 @@ impl Call<'_> {
     pub(super) fn inbox_rest(self) -> Read<()> {
         let [id] = self.args()?;
         let receiver = self.port.processes.receiver(self.number(id)?);
-        let asker = self.asker;
+        let reply_to = self.reply_to;
         receiver
             .ok_or(BadArg)?
-            .when_at_rest(move || asker.ok_last());
+            .when_at_rest(move || reply_to.ok_last());
         Ok(())
     }
 
     fn ok_or_closed(&self, is_ok: bool) {
         match is_ok {
-            true => self.asker.ok(),
-            false => self.asker.error(Atom::closed),
+            true => self.reply_to.ok(),
+            false => self.reply_to.error(Atom::closed),
         }
     }
 
@@ -114,8 +114,8 @@ impl Call<'_> {
         let crowded = engine.map_or(ShardSet::default(), |engine| {
             engine.backlogged(shards, load)
         });
-        let asker = self.asker.clone();
-        self.port.when_done(crowded, move || asker.ok());
+        let reply_to = self.reply_to.clone();
+        self.port.when_done(crowded, move || reply_to.ok());
     }
 
     pub(super) fn no_process(self) -> Read<()> {
@@ -132,7 +132,7 @@ impl Call<'_> {
                 engine.no_process(conn);
             }
         }
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl Call<'_> {
                 engine.send(conn.shard(), frames);
                 self.ok_after(ShardSet::one(conn.shard()), CallKind::Single);
             }
-            None => self.asker.error(Atom::closed),
+            None => self.reply_to.error(Atom::closed),
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Call<'_> {
         let conn = self.conn(conn)?;
         let engine = self.port.engine();
         let Some(server) = engine.as_ref().and_then(|engine| engine.server_of(conn)) else {
-            self.asker.error(Atom::closed);
+            self.reply_to.error(Atom::closed);
             return Ok(());
         };
         // Those of handlers stay with them.
@@ -191,7 +191,7 @@ impl Call<'_> {
             return Err(BadArg);
         }
         if self.give(conn, &server, &pid.to_bytes()).is_none() {
-            self.asker.error(Atom::closed);
+            self.reply_to.error(Atom::closed);
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Call<'_> {
     fn give(&self, conn: ConnId, server: &Server, pid: &[u8]) -> Option<()> {
         let engine = self.port.engine()?;
         let receiver = self.port.host_of(server)?.owner_of(pid)?;
-        let (asker, port, new) = (self.asker.clone(), self.port.clone(), receiver.id);
+        let (reply_to, port, new) = (self.reply_to.clone(), self.port.clone(), receiver.id);
         let done = Box::new(move || {
             // Before its end, if that is still to come: this is where it would be noted.
             if port.engine().is_some_and(|engine| engine.is_known(conn)) {
@@ -209,7 +209,7 @@ impl Call<'_> {
                     w.conn(conn);
                 });
             }
-            asker.ok_last();
+            reply_to.ok_last();
         });
         engine.set_owner(conn, receiver.inbox.clone(), done).ok()?;
         if receiver.inbox.is_dead() {
@@ -241,21 +241,21 @@ impl Call<'_> {
     pub(super) fn conn_info(self) -> Read<()> {
         let [conn] = self.args()?;
         let conn = self.conn(conn)?;
-        let asker = self.asker.clone();
+        let reply_to = self.reply_to.clone();
         let reply = move |stats: Option<ConnStats>| match stats {
-            Some(stats) => asker.answer(|w| {
+            Some(stats) => reply_to.answer(|w| {
                 w.tuple(2);
                 w.atom(Atom::ok);
                 seam::conn_map(w, &stats);
             }),
-            None => asker.error(Atom::closed),
+            None => reply_to.error(Atom::closed),
         };
         let asked = self
             .port
             .engine()
             .is_some_and(|engine| engine.conn_stats(conn, Box::new(reply)).is_ok());
         if !asked {
-            self.asker.error(Atom::closed);
+            self.reply_to.error(Atom::closed);
         }
         Ok(())
     }
@@ -267,12 +267,12 @@ impl Call<'_> {
         let server = self.port.engine().and_then(|engine| engine.server_of(conn));
         let host = server.and_then(|server| self.port.host_of(&server));
         match host {
-            Some(host) => self.asker.answer(|w| {
+            Some(host) => self.reply_to.answer(|w| {
                 w.tuple(2);
                 w.atom(Atom::ok);
                 w.integer(host.number);
             }),
-            None => self.asker.error(Atom::closed),
+            None => self.reply_to.error(Atom::closed),
         }
         Ok(())
     }
@@ -373,7 +373,7 @@ impl Call<'_> {
         if let SendFailure::BadArg | SendFailure::Dirty = failure {
             return Err(BadArg);
         }
-        self.asker.answer(|w| error(w, |w| reason(w, failure)));
+        self.reply_to.answer(|w| error(w, |w| reason(w, failure)));
         Ok(())
     }
 }

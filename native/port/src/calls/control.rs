@@ -19,12 +19,12 @@ use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
 
 use super::Call;
-use crate::asker::{Asker, error};
 use crate::host::{Host, HostRef, Pid};
 use crate::memory;
 use crate::port::Port;
 use crate::processes::Watched;
 use crate::receiver;
+use crate::reply_to::{ReplyTo, error};
 use crate::world::thread;
 use crate::world::time::Instant;
 
@@ -49,7 +49,7 @@ impl Call<'_> {
             Ok(engine) => engine,
             Err(e) => {
                 let text = e.to_string();
-                self.asker
+                self.reply_to
                     .answer(|w| error(w, |w| w.binary(text.as_bytes())));
                 return Ok(());
             }
@@ -58,7 +58,7 @@ impl Call<'_> {
             aside(move || {
                 engine.stop();
             });
-            self.asker.error(Atom::already_running);
+            self.reply_to.error(Atom::already_running);
             return Ok(());
         }
         let id = self.port.processes.new_id();
@@ -67,16 +67,16 @@ impl Call<'_> {
             .processes
             .watch(id, Atom::engine, caller, 0, Watched::Engine);
         self.port.engine_process.store(id, Ordering::SeqCst);
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
     pub(super) fn engine_stop(self) -> Read<()> {
         let [] = self.args()?;
-        let (port, asker) = (self.port.clone(), self.asker);
+        let (port, reply_to) = (self.port.clone(), self.reply_to);
         aside(move || {
             port.stop();
-            asker.ok();
+            reply_to.ok();
         });
         Ok(())
     }
@@ -88,7 +88,8 @@ impl Call<'_> {
             (Atom::memory, memory::resident().unwrap_or(0)),
             (Atom::os_pid, std::process::id().into()),
         ];
-        self.asker.answer(|w| seam::engine_map(w, &engine, &more));
+        self.reply_to
+            .answer(|w| seam::engine_map(w, &engine, &more));
         Ok(())
     }
 
@@ -109,9 +110,9 @@ impl Call<'_> {
         let Some(new) = self.new_server(number)? else {
             return Ok(());
         };
-        let asker = self.asker;
+        let reply_to = self.reply_to;
         aside(move || {
-            if !new.listen(settings, &asker) {
+            if !new.listen(settings, &reply_to) {
                 new.port.forget_server(number);
             }
         });
@@ -121,7 +122,7 @@ impl Call<'_> {
     /// Keeps a number for a server or client. None if it has been said that there will be none.
     pub(super) fn new_server(&self, number: u64) -> Read<Option<NewServer>> {
         let Some(engine) = self.port.engine() else {
-            self.asker.error(Atom::not_running);
+            self.reply_to.error(Atom::not_running);
             return Ok(None);
         };
         if number >= 1 << 59 || !self.port.keep_number(number) {
@@ -140,10 +141,10 @@ impl Call<'_> {
         let server = self.server(server)?;
         let settings = tls_settings(&self.value(settings)?)?.ok_or(BadArg)?;
         let tls = server.config.tls.clone().ok_or(BadArg)?;
-        let asker = self.asker;
+        let reply_to = self.reply_to;
         aside(move || match tls.replace(&settings) {
-            Ok(()) => asker.ok(),
-            Err(why) => tls_refused(&asker, &why),
+            Ok(()) => reply_to.ok(),
+            Err(why) => tls_refused(&reply_to, &why),
         });
         Ok(())
     }
@@ -154,14 +155,14 @@ impl Call<'_> {
         let code = u16::try_from(self.number(code)?).map_err(|_| BadArg)?;
         let engine = self.port.engine().ok_or(BadArg)?;
         engine.stop_server(&server, code, self.text(reason)?);
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
     pub(super) fn server_drain(self) -> Read<()> {
         let [server] = self.args()?;
         self.server(server)?.drain();
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
@@ -170,7 +171,7 @@ impl Call<'_> {
         let server = self.server(server)?;
         let engine = self.port.engine().ok_or(BadArg)?;
         let stats = engine.stats(&server);
-        self.asker.answer(|w| seam::server_map(w, &stats));
+        self.reply_to.answer(|w| seam::server_map(w, &stats));
         Ok(())
     }
 
@@ -178,10 +179,10 @@ impl Call<'_> {
     pub(super) fn certificates_out_of_time(self) -> Read<()> {
         let [text, now] = self.args()?;
         let (text, now) = (self.bytes(text)?.to_vec(), self.number(now)?);
-        let asker = self.asker;
+        let reply_to = self.reply_to;
         aside(move || {
             let found = out_of_time(&text, now);
-            asker.answer(|w| {
+            reply_to.answer(|w| {
                 w.list(found.len() as u32);
                 for certificate in &found {
                     w.tuple(4);
@@ -206,7 +207,7 @@ impl Call<'_> {
         let [text] = self.args()?;
         let text = std::str::from_utf8(self.bytes(text)?).ok();
         let valid = text.is_some_and(|rule| Origins::new([rule]).is_ok());
-        self.asker.answer(|w| w.boolean(valid));
+        self.reply_to.answer(|w| w.boolean(valid));
         Ok(())
     }
 
@@ -214,7 +215,7 @@ impl Call<'_> {
         let [pattern] = self.args()?;
         let text = std::str::from_utf8(self.bytes(pattern)?).ok();
         let form = text.and_then(comparable_pattern);
-        self.asker.answer(|w| match form {
+        self.reply_to.answer(|w| match form {
             Some(form) => {
                 w.tuple(2);
                 w.atom(Atom::ok);
@@ -237,7 +238,7 @@ impl Call<'_> {
         processes.unwatch(host.set_gate(0));
         server.forget_questions();
         host.set_gate(id);
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
@@ -250,7 +251,7 @@ impl Call<'_> {
         let heard = self
             .server(server)
             .is_ok_and(|server| server.answer(token, answer));
-        self.asker.answer(|w| w.boolean(heard));
+        self.reply_to.answer(|w| w.boolean(heard));
         Ok(())
     }
 
@@ -262,7 +263,7 @@ impl Call<'_> {
         let opened = self
             .server(server)
             .is_ok_and(|server| server.open_stream(token, head));
-        self.asker.answer(|w| w.boolean(opened));
+        self.reply_to.answer(|w| w.boolean(opened));
         Ok(())
     }
 
@@ -270,22 +271,22 @@ impl Call<'_> {
     pub(super) fn stream_send(self) -> Read<()> {
         let [server, token, piece] = self.args()?;
         let (token, piece) = (self.number(token)?, self.bytes(piece)?);
-        let said = |asker: &Asker, is_there: bool| {
+        let said = |reply_to: &ReplyTo, is_there: bool| {
             let said = if is_there { Atom::sent } else { Atom::closed };
-            asker.answer(|w| w.atom(said));
+            reply_to.answer(|w| w.atom(said));
         };
         let tell = || -> Tell {
-            let asker = self.asker.clone();
-            Box::new(move |is_there| said(&asker, is_there))
+            let reply_to = self.reply_to.clone();
+            Box::new(move |is_there| said(&reply_to, is_there))
         };
         let given = match self.server(server) {
             Ok(server) => server.give_piece(token, piece, tell),
             Err(_) => Given::Closed,
         };
         match given {
-            Given::Taken => said(&self.asker, true),
+            Given::Taken => said(&self.reply_to, true),
             Given::Waits => {}
-            Given::Closed => said(&self.asker, false),
+            Given::Closed => said(&self.reply_to, false),
         }
         Ok(())
     }
@@ -297,7 +298,7 @@ impl Call<'_> {
         if let Ok(server) = self.server(server) {
             server.end_stream(token, end);
         }
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
@@ -331,8 +332,8 @@ impl Call<'_> {
 }
 
 /// `{error, {tls, Why}}`
-pub(super) fn tls_refused(asker: &Asker, why: &str) {
-    asker.answer(|w| {
+pub(super) fn tls_refused(reply_to: &ReplyTo, why: &str) {
+    reply_to.answer(|w| {
         error(w, |w| {
             w.tuple(2);
             w.atom(Atom::tls);
@@ -351,11 +352,11 @@ pub(super) struct NewServer {
 
 impl NewServer {
     /// False if there is no server.
-    fn listen(&self, mut settings: Settings<Pid>, asker: &Asker) -> bool {
+    fn listen(&self, mut settings: Settings<Pid>, reply_to: &ReplyTo) -> bool {
         settings.engine.tls = match read_tls(settings.tls.take()) {
             Ok(tls) => tls,
             Err(why) => {
-                tls_refused(asker, &why);
+                tls_refused(reply_to, &why);
                 return false;
             }
         };
@@ -367,7 +368,7 @@ impl NewServer {
             match self.engine.listen(settings.engine.clone(), made) {
                 Ok((_, place)) => {
                     host.watch_owner();
-                    self.tell(place.as_ref(), asker);
+                    self.tell(place.as_ref(), reply_to);
                     return true;
                 }
                 Err(e)
@@ -378,7 +379,7 @@ impl NewServer {
                     thread::sleep(MOMENT);
                 }
                 Err(e) => {
-                    asker.error(errno(&e));
+                    reply_to.error(errno(&e));
                     return false;
                 }
             }
@@ -417,8 +418,8 @@ impl NewServer {
         )
     }
 
-    fn tell(&self, place: Option<&Peer>, asker: &Asker) {
-        asker.answer(|w| {
+    fn tell(&self, place: Option<&Peer>, reply_to: &ReplyTo) {
+        reply_to.answer(|w| {
             w.tuple(3);
             w.atom(Atom::ok);
             w.integer(self.number);

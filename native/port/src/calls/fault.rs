@@ -45,7 +45,7 @@ impl Call<'_> {
             }
             _ => return Err(BadArg),
         }
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 }

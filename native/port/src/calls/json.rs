@@ -8,7 +8,7 @@ use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, EventWriter, Reader, Writer, events};
 
 use super::Call;
-use crate::asker::{Asker, error};
+use crate::reply_to::{ReplyTo, error};
 use crate::world::thread;
 
 /// Bytes that the link's thread reads itself.
@@ -25,10 +25,10 @@ impl Call<'_> {
         let text = self.reader().iolist(text, usize::MAX);
         let text = text.map_err(|_| BadArg)?;
         if text.len() <= SHORT {
-            decode(&self.asker, &text, &options);
+            decode(&self.reply_to, &text, &options);
         } else {
-            let (asker, text) = (self.asker, text.into_owned());
-            thread::in_turn(move || decode(&asker, &text, &options));
+            let (reply_to, text) = (self.reply_to, text.into_owned());
+            thread::in_turn(move || decode(&reply_to, &text, &options));
         }
         Ok(())
     }
@@ -42,21 +42,22 @@ impl Call<'_> {
         };
         let bytes = term.to_bytes();
         if bytes.len() <= SHORT {
-            encode(&self.asker, &bytes, null);
+            encode(&self.reply_to, &bytes, null);
         } else {
-            let asker = self.asker;
-            thread::in_turn(move || encode(&asker, &bytes, null));
+            let reply_to = self.reply_to;
+            thread::in_turn(move || encode(&reply_to, &bytes, null));
         }
         Ok(())
     }
 
     /// The caller finds out, and says, what is wrong with them.
     fn bad_option(&self) {
-        self.asker.answer(|w| sockeye_etf::atom(w.0, "bad_option"));
+        self.reply_to
+            .answer(|w| sockeye_etf::atom(w.0, "bad_option"));
     }
 }
 
-fn decode(asker: &Asker, text: &[u8], options: &JsonOptions) {
+fn decode(reply_to: &ReplyTo, text: &[u8], options: &JsonOptions) {
     let decoded = match std::str::from_utf8(text) {
         Ok(_) => Ok(()),
         Err(e) => Err(JsonError {
@@ -64,7 +65,7 @@ fn decode(asker: &Asker, text: &[u8], options: &JsonOptions) {
             offset: e.valid_up_to(),
         }),
     };
-    asker.answer(|w| {
+    reply_to.answer(|w| {
         let mark = w.mark();
         w.tuple(2);
         w.atom(Atom::ok);
@@ -75,11 +76,11 @@ fn decode(asker: &Asker, text: &[u8], options: &JsonOptions) {
     });
 }
 
-fn encode(asker: &Asker, term: &[u8], null: Null) {
+fn encode(reply_to: &ReplyTo, term: &[u8], null: Null) {
     let term = EtfTerm::new(sockeye_etf::Cursor::new(term));
     let mut text = Vec::new();
     let result: Result<(), EncodeError<EtfTerm<'_>>> = sockeye_seam::encode(term, null, &mut text);
-    asker.answer(|w| match result {
+    reply_to.answer(|w| match result {
         Ok(()) => {
             w.tuple(2);
             w.atom(Atom::ok);

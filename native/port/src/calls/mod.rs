@@ -4,9 +4,9 @@ mod adopt;
 mod client;
 mod conns;
 mod control;
+mod fanout;
 mod fault;
 mod json;
-mod many;
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use sockeye_etf::{Cursor, Token};
 use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{EtfReader, EtfTerm, Reader};
 
-use crate::asker::Asker;
 use crate::host::Pid;
 use crate::packets::Broken;
 use crate::port::{self, Port};
+use crate::reply_to::ReplyTo;
 
 /// Threads that do what takes long.
 pub(crate) const THREAD: &str = "sockeye-call";
@@ -26,7 +26,7 @@ pub(crate) const THREAD: &str = "sockeye-call";
 /// A call, with what it needs at hand.
 pub(crate) struct Call<'a> {
     port: &'a Arc<Port>,
-    asker: Asker,
+    reply_to: ReplyTo,
     /// The bytes of a pid.
     caller: &'a [u8],
     args: &'a [EtfTerm<'a>],
@@ -35,7 +35,7 @@ pub(crate) struct Call<'a> {
 /// Reads a call, and does what it says.
 pub(crate) fn carry_out(
     port: &Arc<Port>,
-    asker: Asker,
+    reply_to: ReplyTo,
     mut term: Cursor<'_>,
 ) -> Result<(), Broken> {
     let broken = || Broken("a call is no {Caller, Function, Args}");
@@ -53,12 +53,12 @@ pub(crate) fn carry_out(
     let args = elements(EtfTerm::new(term)).ok_or_else(broken)?;
     let call = Call {
         port,
-        asker: asker.clone(),
+        reply_to: reply_to.clone(),
         caller,
         args: &args,
     };
     if call.dispatch(&function).is_err() {
-        asker.raise();
+        reply_to.raise();
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What this process takes from the system beside files: the clock, threads and tasks, the socket to the VM, and chance.
 //!
-//! Nothing else of it asks the system for these, but for its start and its end (`life`). So the simulation in `native/sim` can compile
+//! Nothing else of it asks the system for these, but for its start and its end (`lifecycle`). So the simulation in `native/sim` can compile
 //! the same sources against a world of its own, with smaller bounds. In the product these are the types of tokio and of the
 //! standard library, under other names.
 

@@ -1,5 +1,5 @@
 %% What an engine that starts in the place of another is told. In a node of its own.
--module(sockeye_port_again_tests).
+-module(sockeye_port_restore_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -24,11 +24,11 @@ refused() ->
     {ok, _} = application:ensure_all_started(sockeye),
     Server = spawn(fun() -> receive stop -> ok end end),
     Id = 1 bsl 40,
-    ok = sockeye_again:remember(Id, Server, listen, #{id => Id}),
+    ok = sockeye_port_restore:remember(Id, Server, listen, #{id => Id}),
     Logged = logged(fun() ->
-        {Pid, Monitor} = spawn_monitor(sockeye_again, run, [sockeye_link:run()]),
-        until(fun() -> process_info(Pid, [current_function, status]) =:= [{current_function, {sockeye_again, run, 2}}, {status, waiting}] end),
-        ok = sockeye_again:forget(Id),
+        {Pid, Monitor} = spawn_monitor(sockeye_port_restore, run, [sockeye_link:run()]),
+        until(fun() -> process_info(Pid, [current_function, status]) =:= [{current_function, {sockeye_port_restore, run, 2}}, {status, waiting}] end),
+        ok = sockeye_port_restore:forget(Id),
         receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) after ?TIMEOUT -> error(runs_on) end
     end),
     Server ! stop,
@@ -48,7 +48,7 @@ meanwhile() ->
     exit(Teller, kill).
 
 tell_again() ->
-    {Pid, Monitor} = spawn_monitor(sockeye_again, run, [sockeye_link:run()]),
+    {Pid, Monitor} = spawn_monitor(sockeye_port_restore, run, [sockeye_link:run()]),
     receive {'DOWN', Monitor, process, Pid, _} -> ok after 1 -> exit(Pid, kill), demonitor(Monitor, [flush]) end,
     tell_again().
 
@@ -67,7 +67,7 @@ reloaded_between() ->
         {ok, #{os_pid := OsPid}} = sockeye:info(),
         ok = port_node:signal("STOP", OsPid),
         {Pid, Monitor} = spawn_monitor(fun() -> exit(sockeye:reload_tls(Server)) end),
-        until(fun() -> process_info(Server, [current_function, status]) =:= [{current_function, {sockeye_question, call_as, 3}}, {status, waiting}] end),
+        until(fun() -> process_info(Server, [current_function, status]) =:= [{current_function, {sockeye_port_call, call_as, 3}}, {status, waiting}] end),
         {message_queue_len, Before} = process_info(Server, message_queue_len),
         true = erlang:suspend_process(Server),
         ok = port_node:signal("CONT", OsPid),

@@ -1,6 +1,6 @@
 %% @private
 %% What Erlang asks the engine where that is a process of the system, and word to it that needs no answer.
--module(sockeye_question).
+-module(sockeye_port_call).
 
 -export([ask/2]).
 -export([call_as/3]).

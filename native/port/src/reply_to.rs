@@ -8,15 +8,15 @@ use crate::link::Link;
 
 /// Who waits for an answer, if anybody does.
 #[derive(Clone)]
-pub(crate) struct Asker {
+pub(crate) struct ReplyTo {
     link: Arc<Link>,
     from: Option<Box<[u8]>>,
 }
 
-impl Asker {
+impl ReplyTo {
     pub(crate) fn new(link: &Arc<Link>, from: Option<Box<[u8]>>) -> Self {
         let link = link.clone();
-        Asker { link, from }
+        ReplyTo { link, from }
     }
 
     pub(crate) fn answer(&self, value: impl FnOnce(&mut Etf<'_>)) {

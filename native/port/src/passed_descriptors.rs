@@ -16,9 +16,9 @@ const NUMBER: usize = 8;
 const MOST: usize = 64;
 
 #[derive(Default)]
-pub(crate) struct Passed(Mutex<BTreeMap<u64, OwnedFd>>);
+pub(crate) struct PassedDescriptors(Mutex<BTreeMap<u64, OwnedFd>>);
 
-impl Passed {
+impl PassedDescriptors {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, OwnedFd>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

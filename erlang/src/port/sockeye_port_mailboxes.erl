@@ -3,12 +3,12 @@
 %%
 %% A sound engine has few of them on their way to one process: one for each connection at most. One that does not end fills a mailbox,
 %% so mailboxes are looked at now and then.
--module(sockeye_port_told).
+-module(sockeye_port_mailboxes).
 
 -export([new/0]).
--export([told/3]).
+-export([sent/3]).
 
--export_type([told/0]).
+-export_type([sent/0]).
 
 %% A mailbox is looked at after so many messages, to whomever, or so many bytes.
 -define(LOOK, 4096).
@@ -17,19 +17,19 @@
 -define(MOST, 1000000).
 -define(MOST_BYTES, 256 * 1024 * 1024).
 
--opaque told() :: {Messages :: non_neg_integer(), Bytes :: non_neg_integer()}.
+-opaque sent() :: {Messages :: non_neg_integer(), Bytes :: non_neg_integer()}.
 %% Since the last look.
 
--spec new() -> told().
+-spec new() -> sent().
 new() ->
     {0, 0}.
 
 %% A message of so many bytes was sent to this process. `too_many' if that can be no sound engine.
--spec told(pid(), non_neg_integer(), told()) -> told() | too_many.
-told(Pid, Size, {N, Sum}) when N + 1 >= ?LOOK; Sum + Size >= ?LOOK_BYTES ->
+-spec sent(pid(), non_neg_integer(), sent()) -> sent() | too_many.
+sent(Pid, Size, {N, Sum}) when N + 1 >= ?LOOK; Sum + Size >= ?LOOK_BYTES ->
     case process_info(Pid, message_queue_len) of
         {message_queue_len, Waiting} when Waiting > ?MOST; Waiting * ((Sum + Size) div (N + 1)) > ?MOST_BYTES -> too_many;
         _ -> new()
     end;
-told(_Pid, Size, {N, Sum}) ->
+sent(_Pid, Size, {N, Sum}) ->
     {N + 1, Sum + Size}.

@@ -3,7 +3,7 @@
 %%
 %% Servers outlive the engine's process. One that starts in its place listens for them again, on the ports
 %% that they had.
--module(sockeye_again).
+-module(sockeye_port_restore).
 
 -export([new_table/0]).
 -export([remember/4]).
@@ -156,14 +156,14 @@ not_listening(Id, Pid, Reason) ->
 
 -spec open(slot(), sockeye_backend:server_id(), pid(), sockeye_link_writer:run()) -> ok.
 open(gate, Id, Process, _Run) ->
-    _ = sockeye_question:call_as(Process, gate_open, [Id]),
+    _ = sockeye_port_call:call_as(Process, gate_open, [Id]),
     ok;
 open(topics, Id, Process, _Run) ->
-    _ = sockeye_question:call_as(Process, watch_topics, [Id, Process]),
+    _ = sockeye_port_call:call_as(Process, watch_topics, [Id, Process]),
     Process ! {sockeye_reopened, Id},
     ok;
 open(Slot, Id, Process, Run) ->
-    case sockeye_question:call_as(Process, inbox_open, [Id, Slot]) of
+    case sockeye_port_call:call_as(Process, inbox_open, [Id, Slot]) of
         {return, Inbox} when is_integer(Inbox) -> Process ! {sockeye_inbox, Run, Inbox}, ok;
         _ -> ok
     end.

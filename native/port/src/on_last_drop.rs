@@ -3,17 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Done when the last of its clones is dropped.
-pub(crate) struct Last(Mutex<Option<Job>>);
+pub(crate) struct OnLastDrop(Mutex<Option<Job>>);
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-impl Last {
+impl OnLastDrop {
     pub(crate) fn new(job: impl FnOnce() + Send + 'static) -> Arc<Self> {
-        Arc::new(Last(Mutex::new(Some(Box::new(job)))))
+        Arc::new(OnLastDrop(Mutex::new(Some(Box::new(job)))))
     }
 }
 
-impl Drop for Last {
+impl Drop for OnLastDrop {
     fn drop(&mut self) {
         let job = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = job.take() {

@@ -13,10 +13,10 @@ use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
 use super::Call;
-use crate::asker::error;
-use crate::last::Last;
+use crate::on_last_drop::OnLastDrop;
 use crate::port::reason;
 use crate::processes::Watched;
+use crate::reply_to::error;
 
 const CLOSED: SendFailure<EtfTerm<'_>> = SendFailure::Send(SendError::Closed);
 
@@ -63,10 +63,10 @@ impl Call<'_> {
         let (Some(engine), Ok(server)) = (self.port.engine(), self.server(server)) else {
             return self.refused(&CLOSED);
         };
-        let asker = self.asker.clone();
+        let reply_to = self.reply_to.clone();
         let outcome = waits.then(|| -> DeliveryCountReply {
             Box::new(move |sent, dropped| {
-                asker.answer(|w| {
+                reply_to.answer(|w| {
                     w.tuple(2);
                     w.atom(Atom::ok);
                     seam::dropped(w, sent, dropped);
@@ -74,7 +74,7 @@ impl Call<'_> {
             })
         });
         match seam::spread(&engine, &server, who, encoded, outcome, Bounds::NONE) {
-            Ok(shards) if shards.is_empty() && waits => self.asker.answer(|w| {
+            Ok(shards) if shards.is_empty() && waits => self.reply_to.answer(|w| {
                 w.tuple(2);
                 w.atom(Atom::ok);
                 seam::dropped(w, 0, 0);
@@ -94,7 +94,7 @@ impl Call<'_> {
             return self.refused(&CLOSED);
         };
         match seam::encode_for(self.reader(), &server, frame, Bounds::NONE) {
-            Ok((bytes, plain)) => self.asker.answer(|w| {
+            Ok((bytes, plain)) => self.reply_to.answer(|w| {
                 w.tuple(2);
                 w.atom(Atom::ok);
                 w.tuple(2);
@@ -114,11 +114,11 @@ impl Call<'_> {
         };
         match seam::send_list(self.reader(), &engine, conns, frame, Bounds::NONE) {
             Ok((refused, crowded, ..)) => {
-                let asker = self.asker;
+                let reply_to = self.reply_to;
                 self.port
                     .when_done(crowded, move || match refused.as_slice() {
-                        [] => asker.ok(),
-                        refused => asker.answer(|w| {
+                        [] => reply_to.ok(),
+                        refused => reply_to.answer(|w| {
                             error(w, |w| {
                                 w.list(refused.len() as u32);
                                 for (conn, why) in refused {
@@ -148,7 +148,7 @@ impl Call<'_> {
             .as_ref()
             .and_then(|engine| Some((engine, engine.home_of(conn)?)));
         let Some((engine, home)) = home else {
-            self.asker.error(Atom::closed);
+            self.reply_to.error(Atom::closed);
             return Ok(());
         };
         // Nobody publishes to a client's own connection.
@@ -169,8 +169,8 @@ impl Call<'_> {
                 }
                 self.ok_after(ShardSet::one(conn.shard()), CallKind::Single);
             }
-            Err(SubscribeError::Closed) => self.asker.error(Atom::closed),
-            Err(SubscribeError::TooMany) => self.asker.error(Atom::too_many_subscriptions),
+            Err(SubscribeError::Closed) => self.reply_to.error(Atom::closed),
+            Err(SubscribeError::TooMany) => self.reply_to.error(Atom::too_many_subscriptions),
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Call<'_> {
         let id = processes.new_id();
         processes.watch(id, Atom::other, &pid.to_bytes(), 0, Watched::Other);
         host.topic_changes.watch(id);
-        self.asker.ok();
+        self.reply_to.ok();
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Call<'_> {
         let [server] = self.args()?;
         let host = self.port.host(self.number(server)?).ok_or(BadArg)?;
         let taken = host.topic_changes.take();
-        self.asker.answer(|w| match taken {
+        self.reply_to.answer(|w| match taken {
             TakenChanges::All => w.atom(Atom::all),
             TakenChanges::Names(names, more) => {
                 w.tuple(2);
@@ -212,7 +212,7 @@ impl Call<'_> {
             (Some(engine), Ok(server)) => engine.subscriptions(&server, name),
             _ => 0,
         };
-        self.asker.answer(|w| w.integer(count as u64));
+        self.reply_to.answer(|w| w.integer(count as u64));
         Ok(())
     }
 
@@ -220,7 +220,7 @@ impl Call<'_> {
         let [server] = self.args()?;
         let server = self.server(server)?;
         let topics = self.port.engine().ok_or(BadArg)?.topics(&server);
-        self.asker.answer(|w| {
+        self.reply_to.answer(|w| {
             w.map(topics.len() as u32);
             for (name, count) in &topics {
                 w.binary(name);
@@ -237,9 +237,9 @@ impl Call<'_> {
         let shard = usize::try_from(self.number(shard)?).map_err(|_| BadArg)?;
         let from = u32::try_from(self.number(from)?).map_err(|_| BadArg)?;
         let engine = self.port.engine().ok_or(BadArg)?;
-        let asker = self.asker;
+        let reply_to = self.reply_to;
         let reply = move |rows: &[u8], next| {
-            asker.answer(|w| seam::rows(w, rows, next));
+            reply_to.answer(|w| seam::rows(w, rows, next));
         };
         match engine.rows(&server, shard, from, Box::new(reply)) {
             true => Ok(()),
@@ -258,10 +258,10 @@ impl Call<'_> {
         let engine = self.port.engine().ok_or(BadArg)?;
         let found: Arc<Mutex<Vec<ConnId>>> = Arc::default();
         let all = found.clone();
-        let asker = self.asker;
-        let last = Last::new(move || {
+        let reply_to = self.reply_to;
+        let last = OnLastDrop::new(move || {
             let conns = all.lock().unwrap_or_else(PoisonError::into_inner);
-            asker.answer(|w| {
+            reply_to.answer(|w| {
                 w.list(conns.len() as u32);
                 conns.iter().for_each(|conn| w.conn(*conn));
                 w.end_list(&[]);
