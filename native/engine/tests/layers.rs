@@ -95,7 +95,7 @@ fn only_the_world_asks_the_system() {
         taken("use std::time::Duration;\n#[cfg(test)]\nmod tests { use std::thread; }").is_empty()
     );
     // The process itself, and its atomics, are not simulated.
-    let process = ["life.rs", "descriptors.rs", "passed.rs"];
+    let process = ["lifecycle.rs", "descriptors.rs", "passed_descriptors.rs"];
     for (src, unless) in [("src", "none"), ("../port/src", "std::sync::atomic")] {
         for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(src)) {
             let name = file.to_str().unwrap();
