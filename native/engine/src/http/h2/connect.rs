@@ -9,8 +9,9 @@ use hyper::upgrade::OnUpgrade;
 use sockeye_protocol::handshake::client::generate_key;
 use sockeye_protocol::handshake::{Refusal, Request};
 
+use super::connection::Http2Connection;
+use super::requests::StreamClient;
 use super::wanted::OpenTunnel;
-use super::{Http2Connection, StreamClient};
 use crate::admission::{forwarded, gate};
 use crate::http::body::Body;
 use crate::http::proxy::{self, Route, accept_key};

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::{Http2Connection, OpenStream};
+use super::connection::{Http2Connection, OpenStream};
 use crate::world::task::AbortHandle;
 
 impl Http2Connection {
