@@ -9,12 +9,13 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The way of a frame from the socket to a process, and of its answer back.
-const WAY: [&str; 19] = [
+const WAY: [&str; 20] = [
     "engine/src/shard/conn/io.rs",
     "engine/src/shard/conn/events.rs",
     "engine/src/shard/deliver.rs",
     "engine/src/vm/batch.rs",
     "engine/src/vm/inbox.rs",
+    "engine/src/vm/inbox/filler.rs",
     "engine/src/shard/schedule.rs",
     "engine/src/shard/turn.rs",
     "engine/src/shard/run.rs",

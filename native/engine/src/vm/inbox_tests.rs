@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use sockeye_protocol::Payload;
+
 use super::*;
 
 struct Count(Arc<AtomicUsize>);
