@@ -37,6 +37,20 @@ pub(crate) fn term_of(text: impl AsRef<[u8]>, duplicates: Duplicates) -> Result<
     term_with(text, &Options::default(), duplicates)
 }
 
+/// The term of a text that is right; of equal keys there are none.
+pub(crate) fn ok(text: impl AsRef<[u8]>) -> Term {
+    term_of(text, Duplicates::Assume).unwrap()
+}
+
+/// What is wrong with a text.
+pub(crate) fn err(text: impl AsRef<[u8]>) -> Error {
+    term_of(text, Duplicates::Assume).unwrap_err()
+}
+
+pub(crate) fn list(terms: impl IntoIterator<Item = Term>) -> Term {
+    Term::List(terms.into_iter().collect())
+}
+
 pub(crate) fn term_with(
     text: impl AsRef<[u8]>,
     options: &Options,
