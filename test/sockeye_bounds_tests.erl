@@ -39,6 +39,8 @@ inbox_size_test_() ->
               [ok = ws_client:binary(Socket, <<0:(8 * Size)>>) || Size <- Ahead],
               ok = ws_client:ping(Socket, <<"ahead">>),
               {pong, <<"ahead">>} = ws_client:recv(Socket),
+              %% It has left the inbox when it has come: that may wait until the engine hears of what was done before.
+              Ahead =:= [] orelse siege:until(fun() -> process_info(Pid, message_queue_len) =:= {message_queue_len, 1} end),
               Sizes = [5000 - ?EVENT, Last - ?EVENT],
               [ok = ws_client:binary(Socket, <<0:(8 * Size)>>) || Size <- Sizes],
               %% Behind them: what is answered has been read.
@@ -189,3 +191,47 @@ unattached_test_() ->
             [gen_tcp:close(Socket) || Socket <- [Next | Sockets]]
         end)
     end}} || Count <- [?UNATTACHED - 1, ?UNATTACHED]].
+
+%% What waits for a client that does not read, out of calls that sent much more to one that does, takes what it is counted as.
+what_waits_keeps_nothing_else_test_() ->
+    {timeout, 120, fun() ->
+        Send = fun({send, To, Frames}, S) -> {[{send, Conn, {binary, Data}} || {Conn, Data} <- Frames], tell(To, S)} end,
+        Open = fun(Conn, _, To) -> To ! {open, Conn}, {[], To} end,
+        Self = self(),
+        Funs = #{init => fun() -> {ok, Self} end, open => Open, info => Send},
+        test_support:with_handler(Funs, #{format => raw, send_queue_size => 4 bsl 20, active => true}, fun(Port, Server) ->
+            Stalled = ws_client:connect(Port, #{socket => [{recbuf, 4096}]}),
+            To = opened(),
+            [Handler] = port_node:handlers(Server),
+            Large = <<0:(32768 * 8)>>,
+            siege:until(fun() ->
+                            sent = send(Handler, [{To, Large}]),
+                            {ok, #{send_queue := Waiting}} = sockeye:info(To),
+                            Waiting > 3 * byte_size(Large)
+                        end),
+            Readers = [{ws_client:connect(Port), opened()} || _ <- lists:seq(1, 8)],
+            {ok, #{send_queue := Waited}} = sockeye:info(To),
+            {ok, #{memory := Before}} = sockeye:info(),
+            Rounds = 300,
+            [begin
+                 sent = send(Handler, [{To, <<1:(3000 * 8)>>} | [{Conn, Large} || {_, Conn} <- Readers]]),
+                 [?assertEqual(Large, ws_client:recv_data(Socket)) || {Socket, _} <- Readers]
+             end || _ <- lists:seq(1, Rounds)],
+            {ok, #{send_queue := Waiting}} = sockeye:info(To),
+            {ok, #{memory := After}} = sockeye:info(),
+            ?assert(Waiting - Waited > Rounds * 3000 div 2),
+            ?assertMatch(Held when Held < 20 bsl 20, After - Before),
+            ws_client:drop(Stalled)
+        end)
+    end}.
+
+send(Handler, Frames) ->
+    Handler ! {send, self(), Frames},
+    receive sent -> sent after ?TIMEOUT -> error(not_sent) end.
+
+tell(To, S) ->
+    To ! sent,
+    S.
+
+opened() ->
+    receive {open, Conn} -> Conn after ?TIMEOUT -> error(not_open) end.

@@ -73,6 +73,19 @@ impl Segment {
     fn len(&self) -> usize {
         self.end.saturating_sub(self.start) as usize
     }
+
+    /// A part that waits must not keep alive a much larger buffer that others have left.
+    fn wastes(&self) -> bool {
+        self.len() * 2 < self.buffer.capacity()
+    }
+
+    fn without_others(self) -> Self {
+        if self.wastes() {
+            Segment::copy_of(self.bytes())
+        } else {
+            self
+        }
+    }
 }
 
 /// The queue. Empty, it is two null pointers.
@@ -90,6 +103,15 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, part: Segment) {
+        self.put(part, |part| part);
+    }
+
+    /// The same where the socket takes no more: nothing looks at the part before it does.
+    pub(crate) fn push_waiting(&mut self, part: Segment) {
+        self.put(part, Segment::without_others);
+    }
+
+    fn put(&mut self, part: Segment, kept: impl FnOnce(Segment) -> Segment) {
         if part.len() == 0 {
             return;
         }
@@ -101,6 +123,7 @@ impl Outbox {
             Some(rest) if !rest.is_empty() => rest.back_mut(),
             _ => self.first.as_mut(),
         };
+        let part = kept(part);
         match last {
             Some(last) if last.end == part.start && Arc::ptr_eq(&last.buffer, &part.buffer) => {
                 last.end = part.end;
@@ -179,17 +202,11 @@ impl Outbox {
         self.rest = None;
     }
 
-    /// A part that waits must not keep alive a much larger buffer that others have left.
     fn compact(&mut self) {
         let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
         for part in self.first.iter_mut().chain(rest) {
-            if part.len() * 2 < part.buffer.capacity() {
-                let own = part.bytes().to_vec();
-                *part = Segment {
-                    start: 0,
-                    end: own.len() as u32,
-                    buffer: Arc::new(own),
-                };
+            if part.wastes() {
+                *part = Segment::copy_of(part.bytes());
             }
         }
     }

@@ -45,7 +45,7 @@ impl Conn {
             };
             state.trace(false, part.bytes());
             match &mut state.late {
-                None => state.outbox.push(part),
+                None => state.queue(part),
                 Some(_) => {
                     let waiting = state.push_around(&part);
                     shard.handle.open_messages.add_behind(self.id, waiting);
@@ -240,7 +240,7 @@ impl Conn {
         state.owed = state.owed.saturating_add(len as u32);
         shard.handle.slots.charge(self.id, len);
         state.trace(false, out.bytes());
-        state.outbox.push(out);
+        state.queue(out);
         self.queue_write(shard, state);
     }
 

@@ -16,7 +16,7 @@ impl Conn {
             return;
         }
         state.trace(false, part.bytes());
-        state.outbox.push(part);
+        state.queue(part);
         match piece {
             Piece::First => state.late = Some(Box::default()),
             Piece::More => {}
@@ -32,18 +32,26 @@ impl Conn {
 }
 
 impl ConnState {
+    /// Queues a part, which may wait long where the socket is full.
+    pub(super) fn queue(&mut self, part: Segment) {
+        if self.writing.is_blocked() {
+            self.outbox.push_waiting(part);
+        } else {
+            self.outbox.push(part);
+        }
+    }
+
     /// Queues frames while a message is sent in pieces. Control frames may go between these;
     /// messages wait for the last one: how many bytes do.
     pub(super) fn push_around(&mut self, part: &Segment) -> usize {
-        let Some(late) = &mut self.late else { return 0 };
         let mut waiting = 0;
         let mut rest = part.whole();
         while let Some((head, len)) = first_frame(rest.bytes()) {
             let (frame, after) = rest.split(len);
             if head & 0x08 != 0 {
-                self.outbox.push(frame);
-            } else {
-                late.push(frame);
+                self.queue(frame);
+            } else if let Some(late) = &mut self.late {
+                late.push_waiting(frame);
                 waiting += len;
             }
             rest = after;
