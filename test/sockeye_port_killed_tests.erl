@@ -18,6 +18,7 @@ tests() ->
      || {Name, Processes} <- [{"one", one}, {"a pool", 2}, {"a process per connection", per_connection}]]
     ++ [{"an owner", fun owner/0},
         {"an owner of a connection that was another's", fun other_owner/0},
+        {"who brings an owner its messages", fun courier/0},
         {"pending calls", fun calls/0},
         {"what is logged", fun log/0},
         {"a gate", fun gate/0},
@@ -95,6 +96,40 @@ owner() ->
         {Next, Other} = open(Port),
         ok = ws_client:text(Next, <<"2">>),
         ?assertEqual({json, 2}, event(Other))
+    end).
+
+%% Who brings an owner its messages is killed: that costs the connections of the owner, who is told, and nothing else.
+courier() ->
+    Echo = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
+    with_handler(Echo, #{}, fun(OtherPort, _) ->
+        Other = ws_client:connect(OtherPort),
+        with_server(#{active => true}, fun(Port, Server) ->
+            {Ended, EndedBefore} = open(Port),
+            ok = ws_client:close(Ended, 1000, <<>>),
+            {closed, 1000, _} = event(EndedBefore),
+            Opened = [open(Port) || _ <- [1, 2]],
+            {ok, #{restarts := Restarts}} = sockeye:info(),
+            [Courier] = sockeye_link:couriers(self()),
+            Logged = port_node:logged(fun() ->
+                exit(Courier, kill),
+                [begin
+                     ?assertEqual({closed, 1011, <<"handler died">>}, event(Conn)),
+                     ?assertEqual({1011, <<"handler died">>}, ws_client:recv_close(Socket)),
+                     until(fun() -> sockeye:info(Conn) =:= {error, closed} end)
+                 end || {Socket, Conn} <- Opened],
+                until(fun() -> port_node:is_logged(courier_killed) end)
+            end),
+            [{courier_killed, <<"Sockeye engine: the process that brings <", _/binary>> = Said}] = Logged,
+            ?assertMatch({_, _}, binary:match(Said, <<"closed with 1011: 2">>)),
+            {Next, Conn} = open(Port),
+            ok = ws_client:text(Next, <<"1">>),
+            ?assertEqual({json, 1}, event(Conn)),
+            ok = ws_client:text(Other, <<"2">>),
+            ?assertEqual({text, <<"2">>}, ws_client:recv(Other)),
+            ?assertMatch({ok, #{restarts := Restarts}}, sockeye:info()),
+            ?assertMatch({ok, #{connections := 1}}, sockeye:info(Server)),
+            receive {sockeye, _, _} = More -> error(More) after 0 -> ok end
+        end)
     end).
 
 %% Whatever they ask when it dies, they get an answer.

@@ -177,6 +177,7 @@ start(#state{owner = Owner, config = Config, run = Last} = State) ->
 -spec up(sockeye_executable:engine(), #state{}) -> {ok, #state{}}.
 up(#{os_pid := OsPid, descriptors := Descriptors, came := Came}, #state{run = Run, socket = Socket} = State) ->
     true = ets:match_delete(?TABLE, {{courier, '_', '_'}}),
+    ok = sockeye_port_courier:new_run(),
     true = ets:insert(?TABLE, [{facts, #{run => Run, os_pid => OsPid}}, {descriptors, Descriptors}]),
     _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
     case packets(Came, State#state{began = now_ms(), ponged = 0, pinged = 0}) of
@@ -234,10 +235,10 @@ handle_info({'EXIT', Owner, Reason}, #state{owner = Owner} = State) ->
     {stop, {shutdown, Reason}, State};
 handle_info({'EXIT', Writer, Reason}, #state{writer = Writer} = State) ->
     {noreply, lost({socket, Reason}, State)};
-handle_info({'EXIT', Pid, Reason}, #state{couriers = Couriers, run = Run} = State) when is_map_key(Pid, Couriers) ->
-    Reason =:= normal orelse broken(Run, <<"a message for a plain process that nobody can bring">>),
+handle_info({'EXIT', Pid, Reason}, #state{couriers = Couriers} = State) when is_map_key(Pid, Couriers) ->
     {Owner, Others} = maps:take(Pid, Couriers),
     true = ets:delete(?TABLE, {courier, Owner, Pid}),
+    Reason =:= normal orelse deserted(Pid, Owner, Reason, State),
     {noreply, State#state{couriers = Others}};
 handle_info({begin_all, Run}, #state{run = Run, port = Port} = State) when is_port(Port) ->
     ok = begin_all(State),
@@ -368,6 +369,13 @@ watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Write
         false ->
             State#state{ids = Ids#{Id => {Role, Pid}}}
     end.
+
+%% For the engine the owner is dead, and another one from its next connection on.
+-spec deserted(pid(), pid(), term(), #state{}) -> ok.
+deserted(Courier, Owner, Reason, #state{ids = Ids, writer = Writer}) ->
+    Count = sockeye_port_courier:deserted(Courier, Owner),
+    _ = [sockeye_link_writer:give_up(Writer, Id) || {Id, {_, Known}} <- maps:to_list(Ids), Known =:= Courier],
+    sockeye_log:event(error, engine, courier_killed, #{owner => Owner, reason => Reason, count => Count}).
 
 -spec known(pid() | {role(), pid()}) -> pid().
 known({_, Pid}) -> Pid;

@@ -5,8 +5,14 @@
 -export([start_link/2]).
 -export([stop/1]).
 -export([settle/2]).
+-export([new_table/0]).
+-export([new_run/0]).
+-export([deserted/2]).
 -export([init/3]).
 -export([loop/1]).
+
+%% {{Courier, Conn}}: of which connections its owner has been told, and not yet of their end. It outlives a courier that is killed.
+-define(OPEN, sockeye_port_open).
 
 -record(c,
         {link :: pid(),
@@ -43,6 +49,27 @@ settle(Couriers, Given) ->
                           end
                   end, Waiting).
 
+-spec new_table() -> ok.
+new_table() ->
+    _ = ets:new(?OPEN, [named_table, public, ordered_set, {write_concurrency, true}]),
+    ok.
+
+%% None of the couriers before brings anything but ends.
+-spec new_run() -> ok.
+new_run() ->
+    true = ets:delete_all_objects(?OPEN),
+    ok.
+
+%% The courier of this owner is dead, and what it had to bring is lost: the owner is told of the end of its connections, how many.
+-spec deserted(pid(), pid()) -> non_neg_integer().
+deserted(Courier, Owner) ->
+    Conns = ets:select(?OPEN, [{{{Courier, '$1'}}, [], ['$1']}]),
+    lists:foreach(fun(Conn) ->
+                          true = ets:delete(?OPEN, {Courier, Conn}),
+                          Owner ! {sockeye, Conn, {closed, 1011, <<"handler died">>}}
+                  end, Conns),
+    length(Conns).
+
 -spec init(pid(), pid(), boolean()) -> no_return().
 init(Link, Owner, Batch) ->
     %% What the link has sent before its end is brought.
@@ -63,6 +90,7 @@ loop(#c{link = Link} = C) ->
             bring(sockeye_port_batch:lost(), C),
             exit(normal);
         {sockeye_given, Conn} ->
+            true = ets:insert(?OPEN, {{self(), Conn}}),
             ok = sockeye_port_batch:given(Conn);
         {settle, Ref, Given} ->
             ok = given_away(Given, C),
@@ -77,7 +105,9 @@ loop(#c{link = Link} = C) ->
     ?MODULE:loop(C).
 
 -spec given_away(none | {sockeye:conn(), pid()}, #c{}) -> ok.
-given_away({Conn, Other}, #c{owner = Owner}) when Other =/= Owner -> sockeye_port_batch:given_away(Conn);
+given_away({Conn, Other}, #c{owner = Owner}) when Other =/= Owner ->
+    true = ets:delete(?OPEN, {self(), Conn}),
+    sockeye_port_batch:given_away(Conn);
 given_away(_, _C) -> ok.
 
 -spec bring(list(), #c{}) -> ok.
@@ -87,25 +117,27 @@ bring([Conn, {ending, Timeout} | Rest], #c{owner = Owner, sent = Sent} = C) ->
 bring([Conn, Event | Rest], #c{batch = true} = C) ->
     {More, Others} = together(Rest, Conn, []),
     case More of
-        [] -> send(Conn, plain(Event), C);
-        _ -> send(Conn, {batch, [plain(Event) | More]}, C)
+        [] -> send(Conn, plain(Event, Conn), C);
+        _ -> send(Conn, {batch, [plain(Event, Conn) | More]}, C)
     end,
     bring(Others, C);
 bring([Conn, Event | Rest], C) ->
-    send(Conn, plain(Event), C),
+    send(Conn, plain(Event, Conn), C),
     bring(Rest, C);
 bring([], _C) ->
     ok.
 
 -spec together(list(), sockeye:conn(), [sockeye:event()]) -> {[sockeye:event()], list()}.
 together([Conn, Event | Rest], Conn, Events) when element(1, Event) =/= ending ->
-    together(Rest, Conn, [plain(Event) | Events]);
+    together(Rest, Conn, [plain(Event, Conn) | Events]);
 together(Rest, _Conn, Events) ->
     {lists:reverse(Events), Rest}.
 
--spec plain(term()) -> sockeye:event().
-plain({closed, Code, Reason, _Who}) -> {closed, Code, Reason};
-plain(Event) -> Event.
+-spec plain(term(), sockeye:conn()) -> sockeye:event().
+plain({closed, Code, Reason, _Who}, Conn) -> plain({closed, Code, Reason}, Conn);
+plain({closed, _, _} = Event, Conn) -> true = ets:delete(?OPEN, {self(), Conn}), Event;
+plain({open, _} = Event, Conn) -> true = ets:insert(?OPEN, {{self(), Conn}}), Event;
+plain(Event, _Conn) -> Event.
 
 -spec send(sockeye:conn(), term(), #c{}) -> ok.
 send(Conn, Event, #c{owner = Owner, sent = Sent}) ->
