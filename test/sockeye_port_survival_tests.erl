@@ -311,6 +311,20 @@ killed_without_program() ->
         ?assertNot(is_alive(OsPid))
     end).
 
+%% ---------------------------------------------------------------- the node's own settings
+
+%% A node may have gen_tcp work with the module `socket'.
+another_backend_test_() ->
+    in_a_node(#{args => ["-kernel", "inet_backend", "socket"]}, [{"sockets that are no ports", fun() ->
+        Echo = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
+        with_handler(Echo, #{}, fun(Port, _) ->
+            Socket = ws_client:connect(Port),
+            ok = ws_client:text(Socket, <<"1">>),
+            ?assertEqual({text, <<"1">>}, ws_client:recv(Socket)),
+            ?assertMatch({ok, #{restarts := 0}}, sockeye:info())
+        end)
+    end}]).
+
 %% ---------------------------------------------------------------- little is left
 
 %% The engine takes as many descriptors as it may have, however few the node wants for itself.

@@ -167,8 +167,9 @@ early(Status, Line) -> io_lib:format("it ended at once, with status ~b: ~ts", [S
 
 -spec connected(port(), file:filename()) -> gen_tcp:socket().
 connected(Port, Path) ->
-    Options = [binary, {active, false}, {packet, 4}, {packet_size, ?MOST_PACKET}, {buffer, 131072}, {sndbuf, ?MOST_PACKET},
-               {recbuf, ?MOST_PACKET}],
+    %% A port, whatever the node has by default: the writer gives it commands.
+    Options = [{inet_backend, inet}, binary, {active, false}, {packet, 4}, {packet_size, ?MOST_PACKET}, {buffer, 131072},
+               {sndbuf, ?MOST_PACKET}, {recbuf, ?MOST_PACKET}],
     case gen_tcp:connect({local, Path}, 0, Options, ?ANSWER_MS) of
         {ok, Socket} -> Socket;
         {error, Reason} -> throw({why, failed(Port, Reason)})
