@@ -39,9 +39,7 @@ init([]) ->
     %% What a process of the system says is delivered by others.
     First = case sockeye_backend:engine() of
                 nif -> [Delivery];
-                port ->
-                    ok = sockeye_port_courier:new_table(),
-                    [#{id => sockeye_port_descriptors, start => {sockeye_port_descriptors, start_link, []}}]
+                port -> [#{id => sockeye_port_descriptors, start => {sockeye_port_descriptors, start_link, []}}]
             end,
     Routes = [#{id => sockeye_routes_sup, type => supervisor, start => {sockeye_routes_sup, start_link, []}},
               #{id => sockeye_route_servers, start => {sockeye_route_servers, start_link, []}}],

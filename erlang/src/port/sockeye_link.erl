@@ -154,6 +154,7 @@ init({Owner, Config}) ->
     _ = ets:new(?TABLE, [named_table, protected, ordered_set, {read_concurrency, true}]),
     ok = sockeye_port_restore:new_table(),
     ok = sockeye_port_grants:new_table(),
+    ok = sockeye_port_courier:new_table(),
     case start(#state{owner = Owner, config = Config}) of
         {ok, State} -> {ok, State};
         {error, Reason} -> {stop, Reason}

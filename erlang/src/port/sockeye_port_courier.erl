@@ -90,7 +90,7 @@ loop(#c{link = Link} = C) ->
             bring(sockeye_port_batch:lost(), C),
             exit(normal);
         {sockeye_given, Conn} ->
-            true = ets:insert(?OPEN, {{self(), Conn}}),
+            ok = note(Conn),
             ok = sockeye_port_batch:given(Conn);
         {settle, Ref, Given} ->
             ok = given_away(Given, C),
@@ -106,7 +106,7 @@ loop(#c{link = Link} = C) ->
 
 -spec given_away(none | {sockeye:conn(), pid()}, #c{}) -> ok.
 given_away({Conn, Other}, #c{owner = Owner}) when Other =/= Owner ->
-    true = ets:delete(?OPEN, {self(), Conn}),
+    ok = strike(Conn),
     sockeye_port_batch:given_away(Conn);
 given_away(_, _C) -> ok.
 
@@ -135,9 +135,26 @@ together(Rest, _Conn, Events) ->
 
 -spec plain(term(), sockeye:conn()) -> sockeye:event().
 plain({closed, Code, Reason, _Who}, Conn) -> plain({closed, Code, Reason}, Conn);
-plain({closed, _, _} = Event, Conn) -> true = ets:delete(?OPEN, {self(), Conn}), Event;
-plain({open, _} = Event, Conn) -> true = ets:insert(?OPEN, {{self(), Conn}}), Event;
+plain({closed, _, _} = Event, Conn) -> ok = strike(Conn), Event;
+plain({open, _} = Event, Conn) -> ok = note(Conn), Event;
 plain(Event, _Conn) -> Event.
+
+%% The table ends with the link, before the couriers do.
+-spec note(sockeye:conn()) -> ok.
+note(Conn) ->
+    try ets:insert(?OPEN, {{self(), Conn}}) of
+        true -> ok
+    catch
+        error:badarg -> ok
+    end.
+
+-spec strike(sockeye:conn()) -> ok.
+strike(Conn) ->
+    try ets:delete(?OPEN, {self(), Conn}) of
+        true -> ok
+    catch
+        error:badarg -> ok
+    end.
 
 -spec send(sockeye:conn(), term(), #c{}) -> ok.
 send(Conn, Event, #c{owner = Owner, sent = Sent}) ->
