@@ -276,3 +276,122 @@ fn an_inbox_with_far_more_than_room_is_overloaded() {
         assert_eq!(inbox.is_overloaded(), is_overloaded, "{over}");
     }
 }
+
+#[test]
+fn who_reads_to_the_end_is_told_so_and_notified_again() {
+    let (inbox, notices) = inbox(10_000);
+    for _ in 0..2 {
+        push(&inbox, &mut Share::default(), id(1), 1);
+        push(&inbox, &mut Share::default(), id(2), 1);
+        inbox.notify();
+        // No more than there are: there is no other look that finds nothing.
+        assert_eq!(drain_all(&inbox, 2).1, Left::Nothing);
+    }
+    assert_eq!(notices.load(Ordering::SeqCst), 2);
+}
+
+/// Somebody else reads for the process, and goes on by itself.
+#[test]
+fn who_does_not_arm_an_inbox_is_not_notified() {
+    for last in [false, true] {
+        let (inbox, notices) = inbox(10_000);
+        push(&inbox, &mut Share::default(), id(1), 1);
+        inbox.notify();
+        let read = inbox.serve(false, |batch, _| match last {
+            true => ReadStep::Last(batch.len()),
+            false => ReadStep::On(batch.len()),
+        });
+        assert_eq!(read, Some((Left::Nothing, 0)));
+        push(&inbox, &mut Share::default(), id(1), 1);
+        inbox.notify();
+        assert_eq!(notices.load(Ordering::SeqCst), 1, "{last}");
+        let read = inbox.serve(true, |batch, _| ReadStep::Last(batch.len()));
+        assert_eq!(read, Some((Left::Nothing, 0)));
+        push(&inbox, &mut Share::default(), id(1), 1);
+        inbox.notify();
+        assert_eq!(notices.load(Ordering::SeqCst), 2, "{last}");
+    }
+}
+
+#[test]
+fn a_step_reads_one_at_least() {
+    let (inbox, _) = inbox(10_000);
+    for slot in 1..4 {
+        push(&inbox, &mut Share::default(), id(slot), 1);
+    }
+    let read = inbox.serve(true, |_, first| ReadStep::Last(first));
+    assert_eq!(read, Some((Left::More, 0)));
+    assert_eq!(drain_all(&inbox, 9).0, 2);
+}
+
+#[test]
+fn who_waits_beside_room_is_not_told_of_each_event() {
+    let (inbox, _) = inbox(1000);
+    for slot in 0..10 {
+        push(&inbox, &mut Share::default(), id(slot), 36);
+    }
+    assert_eq!(drain_all(&inbox, 5).2, 0);
+    assert!(!inbox.wait(4));
+    assert_eq!((inbox.pending(), drain_all(&inbox, 1).2), (500, 0));
+    assert_eq!(drain_all(&inbox, 9), (4, Left::Nothing, 1 << 4));
+}
+
+#[test]
+fn who_waits_for_an_inbox_that_dies_goes_on() {
+    let (inbox, _) = inbox(1000);
+    for slot in 0..3 {
+        push(&inbox, &mut Share::default(), id(slot), 36);
+    }
+    drain_all(&inbox, 1);
+    assert!(!inbox.wait(2));
+    let (_, shards) = inbox.drain(9, |_, _, _| {
+        inbox.kill();
+        Visit::Last
+    });
+    assert_eq!(shards, 1 << 2);
+}
+
+#[test]
+fn a_full_inbox_takes_more_when_half_is_free_to_the_byte() {
+    let (inbox, _) = inbox(1000);
+    let next = |slot, len| push(&inbox, &mut Share::default(), id(slot), len);
+    for slot in 0..10 {
+        next(slot, 36);
+    }
+    assert_eq!(next(10, 36), Pushed::Full);
+    drain_all(&inbox, 4);
+    assert_eq!((inbox.pending(), next(11, 0)), (600, Pushed::Full));
+    drain_all(&inbox, 1);
+    assert_eq!((inbox.pending(), next(12, 0)), (500, Pushed::Done));
+}
+
+#[test]
+fn a_share_may_be_used_up_to_the_byte() {
+    for (second, expected) in [
+        (435, Pushed::Done),
+        (436, Pushed::Done),
+        (437, Pushed::Full),
+    ] {
+        let (inbox, _) = inbox(16 * 1000);
+        let mut share = Share::default();
+        assert_eq!(push(&inbox, &mut share, id(1), 436), Pushed::Done);
+        assert_eq!(push(&inbox, &mut share, id(1), second), expected);
+    }
+}
+
+#[test]
+fn one_of_those_that_append_tells_the_process() {
+    let (inbox, _) = inbox(1000);
+    let append = |is_there: bool| {
+        let mut filler = inbox.fill();
+        if is_there {
+            filler.event(|batch| batch.push_message(id(1), false, Payload::Borrowed(b"x")));
+        }
+        filler.finish()
+    };
+    assert!(!append(false), "there is nothing to tell");
+    assert!(append(true));
+    assert!(!append(true), "somebody is about to");
+    inbox.notify();
+    assert!(append(true));
+}

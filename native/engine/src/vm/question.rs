@@ -178,4 +178,13 @@ mod tests {
             Err(oneshot::error::TryRecvError::Closed)
         ));
     }
+
+    #[test]
+    fn a_question_whose_asker_is_gone_leaves_its_place() {
+        let questions = Questions::default();
+        for _ in 0..=MAX_QUESTIONS {
+            let (token, _receiver) = questions.open().expect("room");
+            drop(questions.pending(token));
+        }
+    }
 }

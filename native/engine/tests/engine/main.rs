@@ -10,6 +10,7 @@ mod credits;
 mod deaths;
 mod dialling;
 mod echo;
+mod ending;
 mod fanout;
 mod http2;
 mod inbox;

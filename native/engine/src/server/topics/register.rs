@@ -167,4 +167,28 @@ mod tests {
         assert_eq!(register.remove(id(1)).watchers.len(), 1);
         assert_eq!(register.count.load(Ordering::SeqCst), 0);
     }
+
+    #[test]
+    fn memory_is_given_back_when_little_of_it_is_used() {
+        let (register, table) = (Register::default(), TopicTable::default());
+        let topic = table.enter(b"a", 0, 1).0;
+        let capacity = || register.open().entries.topics.capacity();
+        (0..1000).for_each(|slot| register.open().add(id(slot), topic.clone()));
+        let full = capacity();
+        (250..1000).for_each(|slot| drop(register.remove(id(slot))));
+        assert!(capacity() > full / 2, "a quarter is left");
+        (60..250).for_each(|slot| drop(register.remove(id(slot))));
+        assert!((120..full / 2).contains(&capacity()), "{}", capacity());
+        (0..60).for_each(|slot| drop(register.remove(id(slot))));
+        assert!(capacity() <= 64);
+    }
+
+    #[test]
+    fn a_small_register_keeps_its_memory() {
+        let (register, table) = (Register::default(), TopicTable::default());
+        let topic = table.enter(b"a", 0, 1).0;
+        (0..50).for_each(|slot| register.open().add(id(slot), topic.clone()));
+        (0..49).for_each(|slot| drop(register.remove(id(slot))));
+        assert!(register.open().entries.topics.capacity() > 8);
+    }
 }

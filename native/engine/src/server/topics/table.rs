@@ -400,4 +400,83 @@ mod tests {
                 .all(|part| capacity(part) <= 64)
         );
     }
+
+    #[test]
+    fn names_that_differ_in_the_upper_bits_of_their_bytes_are_spread_too() {
+        let mut parts = std::collections::BTreeSet::new();
+        for i in 0..729_usize {
+            let name: Vec<u8> = (0..6_u32).map(|n| b"!Aa"[i / 3_usize.pow(n) % 3]).collect();
+            parts.insert(part_of(&name));
+        }
+        assert_eq!(parts.len(), PARTS);
+    }
+
+    #[test]
+    fn names_whose_hashes_are_alike_are_not_taken_for_each_other() {
+        let table = TopicTable::default();
+        let name = |i: u32| i.to_string();
+        (0..10_000).for_each(|i| drop(table.enter(name(i).as_bytes(), 0, 1)));
+        for i in 0..10_000 {
+            assert_eq!(found(&table, &name(i)), [name(i)]);
+        }
+    }
+
+    /// The last subscription ends, and a new one comes before the topic is taken out.
+    #[test]
+    fn a_topic_stays_for_who_comes_while_the_last_one_leaves() {
+        let table = TopicTable::default();
+        let topic = table.enter(b"a", 0, 1).0;
+        let names = table.exact(b"a").unwrap().write();
+        let left = std::thread::scope(|scope| {
+            let leaves = scope.spawn(|| table.leave(&topic, 0));
+            while topic.count.load(Ordering::SeqCst) > 0 {
+                std::thread::yield_now();
+            }
+            topic.count_on(0, 1);
+            topic.count.fetch_add(1, Ordering::SeqCst);
+            drop(names);
+            leaves.join().unwrap()
+        });
+        assert!(left);
+        assert_eq!(found(&table, "a"), ["a"]);
+        assert_eq!(table.count(b"a"), 1);
+    }
+
+    #[test]
+    fn a_topic_that_the_last_one_is_leaving_is_not_listed() {
+        let table = TopicTable::default();
+        let topic = table.enter(b"a", 0, 1).0;
+        table.enter(b"b", 0, 1);
+        topic.count.fetch_sub(1, Ordering::SeqCst);
+        assert_eq!(table.all(), [(b"b".to_vec(), 1)]);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_little_of_it_is_used() {
+        let topic = |i: u32| ByName(Topic::new(&i.to_be_bytes(), false, 1));
+        let mut set: HashSet<_> = (0..1000).map(topic).collect();
+        let full = set.capacity();
+        let mut take = |from: u32, to: u32| {
+            for i in from..to {
+                set.remove(&i.to_be_bytes()[..]);
+                shrink(&mut set);
+            }
+            set.capacity()
+        };
+        assert!(take(250, 1000) > full / 2, "a quarter is left");
+        let capacity = take(60, 250);
+        assert!((120..full / 2).contains(&capacity), "{capacity}");
+        assert!(take(0, 60) <= 64);
+    }
+
+    #[test]
+    fn a_small_table_keeps_its_memory() {
+        let mut set: HashSet<_> = (0..50_u8)
+            .map(|i| ByName(Topic::new(&[i], false, 1)))
+            .collect();
+        set.retain(|ByName(topic)| topic.name[0] == 7);
+        let before = set.capacity();
+        shrink(&mut set);
+        assert_eq!(set.capacity(), before);
+    }
 }
