@@ -22,6 +22,7 @@ main() ->
     end).
 
 main("kills", [Rounds, Connections]) ->
+    ok = soak:load_all(),
     #{back := Back, left := Left, alive := Alive} = run(#{rounds => Rounds, connections => Connections, told => 100}),
     Half = share(0.5, Back),
     say("the node lived through ~b of ~b kills with ~b connections each", [Alive, Rounds, Connections]),
@@ -157,8 +158,12 @@ left(Before, Tries) ->
                         end, maps:map(fun(Key, Has) -> {maps:get(Key, Before), Has} end, holdings())),
     case map_size(Grown) of
         N when N > 0, Tries > 0 -> receive after 50 -> left(Before, Tries - 1) end;
-        _ -> Grown
+        _ -> maps:map(fun(atoms, {Had, Has}) -> [atom_at(N) || N <- lists:seq(Had, Has - 1)]; (_, Counts) -> Counts end, Grown)
     end.
+
+%% By its number, in the order in which they came: ATOM_INTERNAL_REF3 of the external term format.
+atom_at(N) ->
+    binary_to_term(<<131, 75, N:24>>).
 
 %% ---------------------------------------------------------------- large beside small
 

@@ -3,6 +3,7 @@
 -module(soak).
 
 -export([main/0]).
+-export([load_all/0]).
 -export([halts/0]).
 
 %% Allocators and tables of the engine's threads keep this much.
@@ -30,11 +31,7 @@ run(Time, Seed, []) ->
     run(Time, Seed, ["json", "traffic", "commands", "halting"]);
 run(Time, Seed, Parts) ->
     say("seed ~b", [Seed]),
-    %% A module that is loaded later brings its atoms.
-    [code:ensure_loaded(Module) || App <- [kernel, stdlib, crypto], ok =:= load(App),
-                                   {ok, Modules} <- [application:get_key(App, modules)], Module <- Modules],
-    [code:ensure_loaded(list_to_atom(filename:basename(Beam, ".beam")))
-     || Beam <- filelib:wildcard("*.beam", filename:dirname(code:which(?MODULE)))],
+    ok = load_all(),
     ok = logger:set_primary_config(level, none),
     [part(Part, Time div length(Parts), Seed) || Part <- Parts],
     ok.
@@ -44,6 +41,14 @@ part("traffic", Time, Seed) -> part("traffic on the public API", fun() -> traffi
 part("commands", Time, Seed) -> part("commands against a model", fun() -> commands(Time, Seed) end);
 part("churn", Time, Seed) -> part("clients that come and go", fun() -> soak_churn:run(#{time => Time, seed => Seed}) end);
 part("halting", Time, Seed) -> part("nodes that halt", fun() -> halting(Time, Seed, 0) end).
+
+%% A module that is loaded later brings its atoms. That of the library is loaded where the library is.
+load_all() ->
+    [code:ensure_loaded(Module) || App <- [kernel, stdlib, crypto, sockeye], ok =:= load(App),
+                                   {ok, Modules} <- [application:get_key(App, modules)], Module <- Modules, Module =/= sockeye_nif],
+    [code:ensure_loaded(list_to_atom(filename:basename(Beam, ".beam")))
+     || Beam <- filelib:wildcard("*.beam", filename:dirname(code:which(?MODULE)))],
+    ok.
 
 load(App) ->
     case application:load(App) of
