@@ -84,6 +84,16 @@ tls_test() ->
         ?assertMatch({ok, 1002, _}, sockeye_test_client:recv_close(Socket))
     end).
 
+%% Who asks for TLS need not know what it takes.
+tls_is_started_test_() ->
+    {timeout, 120, fun() ->
+        Paths = [filename:dirname(code:which(Module)) || Module <- [sockeye, ?MODULE]],
+        {ok, Peer, _} = peer:start_link(#{connection => standard_io, args => ["-pa" | Paths]}),
+        ?assertNot(lists:keymember(ssl, 1, peer:call(Peer, application, which_applications, []))),
+        ?assertEqual(ok, peer:call(Peer, ?MODULE, tls_test, [], 90000)),
+        ok = peer:stop(Peer)
+    end}.
+
 certificates() ->
     #{cert := Cert, key := Key} = test_certs:localhost(),
     #{options => #{cert => Cert, key => Key}}.

@@ -44,8 +44,8 @@
 
 -type options() :: #{path => iodata(), headers => [{iodata(), iodata()}], ip => inet:ip_address() | {local, file:name_all()} | string(),
                      tls => [term()], socket => [gen_tcp:connect_option()], timeout => pos_integer()}.
-%% Defaults: `path' `"/"', no `headers' beside those of the handshake, `ip' 127.0.0.1 (with `{local, Path}' the port is 0), no `tls', `socket'
-%% no more options of `gen_tcp', `timeout' 10000 milliseconds for each step.
+%% Defaults: `path' `"/"', no `headers' beside those of the handshake, `ip' 127.0.0.1 (with `{local, Path}' the port is 0), no `tls' (options of
+%% `ssl', whose application is started), `socket' no more options of `gen_tcp', `timeout' 10000 milliseconds for each step.
 
 -type frame() :: {text | binary | ping | pong, iodata()} | {close, 0..65535, iodata()}.
 %% What is sent, and what has been received, which is binaries. Nothing of it is checked.
@@ -109,7 +109,7 @@ handshake(Port, Options) ->
     Timeout = maps:get(timeout, Options, ?TIMEOUT),
     SocketOptions = [binary, {active, false}, {packet, raw}] ++ [{nodelay, true} || not is_local(Ip)] ++ maps:get(socket, Options, []),
     Connected = case Options of
-                    #{tls := Tls} -> (ssl()):connect(Ip, Port, SocketOptions ++ Tls, Timeout);
+                    #{tls := Tls} -> connect_tls(Ip, Port, SocketOptions ++ Tls, Timeout);
                     _ -> gen_tcp:connect(Ip, Port, SocketOptions, Timeout)
                 end,
     case Connected of
@@ -120,6 +120,14 @@ handshake(Port, Options) ->
             answer(Socket, Timeout);
         {error, _} = Error ->
             Error
+    end.
+
+%% Where its application has not been started, `ssl' waits without end.
+-spec connect_tls(term(), inet:port_number(), list(), timeout()) -> {ok, tuple()} | {error, term()}.
+connect_tls(Ip, Port, Options, Timeout) ->
+    case application:ensure_all_started(ssl) of
+        {ok, _} -> (ssl()):connect(Ip, Port, Options, Timeout);
+        {error, _} = Error -> Error
     end.
 
 -spec is_local(term()) -> boolean().

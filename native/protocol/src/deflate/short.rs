@@ -366,6 +366,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it compares sizes, and takes minutes there")]
     fn no_larger_than_what_the_library_makes_of_it() {
         let text = "{\"id\":123456,\"name\":\"user17\",\"ok\":true,\"price\":4711},".repeat(2)
             + "{\"id\":98765,\"name\":\"user3\",\"ok\":false,\"price\":42},{\"id\":1,\"name\":\"x\"}";
