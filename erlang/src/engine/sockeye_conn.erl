@@ -18,7 +18,7 @@ send(Conn, Frames) ->
     case sent(Conn, Frames) of
         ok -> ok;
         {error, {not_json, Part}} ->
-            sockeye_encoder:again(sockeye_encoder:of_conn(Conn), Frames, Part, fun(Encoded) -> sent(Conn, Encoded) end);
+            sockeye_encoder:retry(sockeye_encoder:of_conn(Conn), Frames, Part, fun(Encoded) -> sent(Conn, Encoded) end);
         Result -> Result
     end.
 

@@ -12,7 +12,7 @@
 -export([of_conn/1]).
 -export([term/2]).
 -export([commands/2]).
--export([again/4]).
+-export([retry/4]).
 
 -export_type([encoder/0]).
 
@@ -61,13 +61,13 @@ of_conn([]) -> none;
 of_conn(Conn) -> of_conn([Conn]).
 
 %% Sends again what has this part that is no JSON.
--spec again(encoder() | none, term(), term(), fun((term()) -> Result)) -> Result | {error, {not_json, term(), Path :: binary()}}.
-again(none, Frames, Part, _Send) ->
+-spec retry(encoder() | none, term(), term(), fun((term()) -> Result)) -> Result | {error, {not_json, term(), Path :: binary()}}.
+retry(none, Frames, Part, _Send) ->
     {error, {not_json, Part, sockeye_json_path:in_frames(Frames, Part)}};
-again(Encoder, Frames, _Part, Send) ->
+retry(Encoder, Frames, _Part, Send) ->
     Encoded = frames(Frames, Encoder),
     case Send(Encoded) of
-        {error, {not_json, Part}} -> again(none, Encoded, Part, Send);
+        {error, {not_json, Part}} -> retry(none, Encoded, Part, Send);
         Result -> Result
     end.
 

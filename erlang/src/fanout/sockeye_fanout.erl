@@ -102,7 +102,7 @@ is_for_connections(ServerId, To) ->
 encoded(ServerId, To, Frame, Except, Options) ->
     case spread(ServerId, To, Frame, Except, Options) of
         {error, {not_json, Part}} ->
-            sockeye_encoder:again(sockeye_encoder:of_server(ServerId), Frame, Part,
+            sockeye_encoder:retry(sockeye_encoder:of_server(ServerId), Frame, Part,
                                   fun(Encoded) -> spread(ServerId, To, Encoded, Except, Options) end);
         Result -> Result
     end.
@@ -207,7 +207,7 @@ wait(ServerId, To, Form, Except) ->
 list(Conns, Frame) ->
     case listed(Conns, Frame) of
         {error, {not_json, Part}} ->
-            sockeye_encoder:again(sockeye_encoder:of_conn(Conns), Frame, Part, fun(Encoded) -> listed(Conns, Encoded) end);
+            sockeye_encoder:retry(sockeye_encoder:of_conn(Conns), Frame, Part, fun(Encoded) -> listed(Conns, Encoded) end);
         Result -> Result
     end.
 

@@ -10,7 +10,7 @@
 -export([answer/2]).
 -export([size/4]).
 -export([code/1]).
--export([calmly/2]).
+-export([close_gradually/2]).
 
 -export_type([drain/0]).
 -export_type([counts/0]).
@@ -182,8 +182,8 @@ answer(#drain{from = From, open = Open, accepted = Before, unanswered = Already}
 %% Closes in batches as well, but within a second, for a server whose time is
 %% bounded. Few connections are left to the caller, who closes them at once.
 %% Answers have the same second.
--spec calmly(sockeye_backend:server_id(), sockeye:close_code()) -> ok.
-calmly(Id, Code) ->
+-spec close_gradually(sockeye_backend:server_id(), sockeye:close_code()) -> ok.
+close_gradually(Id, Code) ->
     Answered = in(?CALM_BATCHES * ?CALM_MS),
     case begun(Id) =:= ok andalso sockeye:connections(self()) of
         {ok, Conns} when length(Conns) > ?CALM_BATCH ->

@@ -384,7 +384,7 @@ terminate(Reason, #state{id = Id, workers = Workers, conn_sup = Sup, drain = Dra
     Code = close_code(Reason, State),
     ok = announce(State),
     case Reason of
-        shutdown -> sockeye_drain:calmly(Id, Code);
+        shutdown -> sockeye_drain:close_gradually(Id, Code);
         _ -> ok
     end,
     %% Until here they can see how it ends.

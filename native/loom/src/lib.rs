@@ -59,7 +59,7 @@ pub mod checks;
 
 pub use engine::{Engine, StopReport};
 pub use model::active::{self, Active};
-pub use model::compression::{Compression, Home};
+pub use model::compression::{Compression, ConnLabel};
 pub use model::counters::ServerStats;
 pub use model::delivery_count::DeliveryCountReply;
 pub use model::error::SendError;

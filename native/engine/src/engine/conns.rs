@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::model::compression::{Compression, Home};
+use crate::model::compression::{Compression, ConnLabel};
 use crate::model::error::SendError;
 use crate::model::id::ConnId;
 use crate::model::pieces::{Piece, StreamError, Undo};
@@ -27,9 +27,9 @@ impl Engine {
     }
 
     /// What is known of a connection by its id alone.
-    pub fn home_of(&self, conn: ConnId) -> Option<Home> {
+    pub fn label_of(&self, conn: ConnId) -> Option<ConnLabel> {
         let label = self.shard_of(conn)?.slots.server(conn)?;
-        Some(Home {
+        Some(ConnLabel {
             server: label & MAX_SERVER,
             tag: (label >> 24) as u8 & 0x0f,
             compression: Compression::from_bits((label >> 28) as u8),
@@ -38,7 +38,7 @@ impl Engine {
 
     /// The server of a connection, as long as that is known.
     pub fn server_of(&self, conn: ConnId) -> Option<Arc<Server>> {
-        let server = self.server(self.home_of(conn)?.server)?;
+        let server = self.server(self.label_of(conn)?.server)?;
         // When the connection has ended meanwhile, its server may have, and another have that number.
         self.is_known(conn).then_some(server)
     }
@@ -94,7 +94,9 @@ impl Engine {
 
     #[cold]
     fn note_busy(&self, conn: ConnId) {
-        let server = self.home_of(conn).and_then(|home| self.server(home.server));
+        let server = self
+            .label_of(conn)
+            .and_then(|label| self.server(label.server));
         if let Some(server) = server {
             bump(&server.counters.busy, 1);
         }

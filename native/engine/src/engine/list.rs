@@ -28,8 +28,8 @@ impl Engine {
             };
             let mut here = Vec::new();
             let length = |conn| {
-                let home = self.home_of(conn)?;
-                Some(frame.form(home.compression).len())
+                let label = self.label_of(conn)?;
+                Some(frame.form(label.compression).len())
             };
             for conn in conns.iter().filter(|conn| conn.shard() == index) {
                 let place = match length(*conn) {

@@ -86,7 +86,10 @@ impl Engine {
 
     /// There is no process for a connection, and none to be had: it ends with 1011, and is counted.
     pub fn no_process(&self, conn: ConnId) {
-        if let Some(server) = self.home_of(conn).and_then(|home| self.server(home.server)) {
+        if let Some(server) = self
+            .label_of(conn)
+            .and_then(|label| self.server(label.server))
+        {
             server.note_no_process();
         }
         self.fail(conn, 1011, "no process");

@@ -22,7 +22,7 @@ impl Engine {
     /// # Errors
     /// See [`SubscribeError`].
     pub fn subscribe(&self, conn: ConnId, name: &[u8]) -> Result<bool, SubscribeError> {
-        let (shard, server) = self.home(conn).ok_or(SubscribeError::Closed)?;
+        let (shard, server) = self.shard_and_server(conn).ok_or(SubscribeError::Closed)?;
         let mut register = shard.register.open();
         if !shard.slots.is_open(conn) {
             return Err(SubscribeError::Closed);
@@ -51,7 +51,7 @@ impl Engine {
     /// # Errors
     /// [`SubscribeError::Closed`].
     pub fn unsubscribe(&self, conn: ConnId, name: &[u8]) -> Result<bool, SubscribeError> {
-        let (shard, server) = self.home(conn).ok_or(SubscribeError::Closed)?;
+        let (shard, server) = self.shard_and_server(conn).ok_or(SubscribeError::Closed)?;
         let mut register = shard.register.open();
         let has = register.topics_of(conn);
         let known = server.topics.get(name);
@@ -67,7 +67,7 @@ impl Engine {
 
     /// Has the end of a connection told, on its shard's thread. False if it has ended.
     pub fn watch(&self, conn: ConnId, watcher: Watcher) -> bool {
-        let Some((shard, _)) = self.home(conn) else {
+        let Some((shard, _)) = self.shard_and_server(conn) else {
             return false;
         };
         let mut register = shard.register.open();
@@ -93,9 +93,9 @@ impl Engine {
         known
     }
 
-    fn home(&self, conn: ConnId) -> Option<(&Arc<Handle>, Arc<Server>)> {
-        let home = self.home_of(conn)?;
-        Some((self.shard(conn.shard())?, self.server(home.server)?))
+    fn shard_and_server(&self, conn: ConnId) -> Option<(&Arc<Handle>, Arc<Server>)> {
+        let label = self.label_of(conn)?;
+        Some((self.shard(conn.shard())?, self.server(label.server)?))
     }
 
     /// Sends one frame to every connection of a server but one. A connection whose queue is full

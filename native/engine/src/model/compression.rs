@@ -56,7 +56,7 @@ impl Compression {
 
 /// What is known of a connection by its id alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Home {
+pub struct ConnLabel {
     /// The server's number.
     pub server: u32,
     /// The server's tag.

@@ -32,7 +32,7 @@ pub(crate) async fn accept(
         TlsAcceptor::from(current.config).accept(ahead)
     } else {
         // Boxed: most servers have a certificate for everybody, and are not to pay for its size.
-        let start = Box::pin(greet(&current, ahead)).await?;
+        let start = Box::pin(read_client_hello(&current, ahead)).await?;
         start.into_stream(current.config)
     };
     let stream = match accept.into_fallible().await {
@@ -47,7 +47,7 @@ pub(crate) async fn accept(
 
 /// Reads the first message of a client, and goes on only if there is a certificate for it. The library
 /// itself would say `access_denied`.
-async fn greet(
+async fn read_client_hello(
     current: &CurrentTls,
     ahead: PrefixedTransport,
 ) -> Result<StartHandshake<PrefixedTransport>, Option<Transport>> {

@@ -6,7 +6,7 @@ use sockeye_protocol::handshake::Refusal;
 
 use crate::server::Server;
 use crate::vm::question::Answer;
-use crate::vm::stream::{Given, StreamEnd, Tell};
+use crate::vm::stream::{PieceOutcome, StreamEnd, Tell};
 
 impl Server {
     /// Answers what was asked with this token. False if nobody waits for it any more.
@@ -42,10 +42,15 @@ impl Server {
     }
 
     /// Gives a piece of an answer that was opened with this token. `tell` makes what is told when the piece has to wait.
-    pub fn give_piece(&self, token: u64, piece: &[u8], tell: impl FnOnce() -> Tell) -> Given {
+    pub fn give_piece(
+        &self,
+        token: u64,
+        piece: &[u8],
+        tell: impl FnOnce() -> Tell,
+    ) -> PieceOutcome {
         match self.streams.find(token) {
             Some(source) => source.give(piece, tell),
-            None => Given::Closed,
+            None => PieceOutcome::Closed,
         }
     }
 

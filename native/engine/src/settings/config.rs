@@ -163,7 +163,7 @@ pub struct ServerConfig {
     pub accept_timeout: Duration,
     /// For a client: where it connects. None for a server.
     pub dial: Option<Arc<Dial>>,
-    /// The caller's own, 0 to 15; [`crate::Engine::home_of`] gives it back.
+    /// The caller's own, 0 to 15; [`crate::Engine::label_of`] gives it back.
     pub tag: u8,
     /// A server without a listener, and the paths whose WebSockets are its own. Where there is one, the headers of
     /// connections are kept for [`crate::Engine::conn_stats`].

@@ -20,7 +20,7 @@ pub type Tell = Box<dyn FnOnce(bool) + Send>;
 
 /// What became of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum PieceOutcome {
     /// It is on its way, and there is room for the next.
     Taken,
     /// It is on its way. Who gave it is told when there is room for the next.
@@ -54,17 +54,17 @@ pub(crate) struct StreamSource(Arc<Mutex<Pipe>>);
 
 impl StreamSource {
     /// Gives a piece. `tell` makes what is told when it has to wait. Only one may wait: it is for one process.
-    pub(crate) fn give(&self, piece: &[u8], tell: impl FnOnce() -> Tell) -> Given {
+    pub(crate) fn give(&self, piece: &[u8], tell: impl FnOnce() -> Tell) -> PieceOutcome {
         let mut pipe = lock(&self.0);
         if pipe.is_closed || pipe.end.is_some() || pipe.tell.is_some() {
-            return Given::Closed;
+            return PieceOutcome::Closed;
         }
         pipe.waiting.extend_from_slice(piece);
         let given = if pipe.waiting.len() > ROOM {
             pipe.tell = Some(tell());
-            Given::Waits
+            PieceOutcome::Waits
         } else {
-            Given::Taken
+            PieceOutcome::Taken
         };
         let reader = pipe.reader.take();
         drop(pipe);
@@ -241,15 +241,15 @@ mod tests {
     #[test]
     fn so_many_bytes_wait_and_then_who_gives_them() {
         for (first, second, found) in [
-            (ROOM - 1, 0, Given::Taken),
-            (ROOM, 0, Given::Taken),
-            (ROOM + 1, 0, Given::Waits),
-            (ROOM - 1, 1, Given::Taken),
-            (ROOM, 1, Given::Waits),
+            (ROOM - 1, 0, PieceOutcome::Taken),
+            (ROOM, 0, PieceOutcome::Taken),
+            (ROOM + 1, 0, PieceOutcome::Waits),
+            (ROOM - 1, 1, PieceOutcome::Taken),
+            (ROOM, 1, PieceOutcome::Waits),
         ] {
             let (_streams, source, mut body, _heard) = opened();
             if second > 0 {
-                assert_eq!(source.give(&vec![1; first], none), Given::Taken);
+                assert_eq!(source.give(&vec![1; first], none), PieceOutcome::Taken);
             }
             let piece = vec![2; if second > 0 { second } else { first }];
             let (tell, told) = told();
@@ -259,9 +259,13 @@ mod tests {
             assert!(matches!(read(&mut body), Poll::Ready(Some(Ok(read))) if read.len() == all));
             assert_eq!(
                 told.try_recv().ok(),
-                (found == Given::Waits).then_some(true)
+                (found == PieceOutcome::Waits).then_some(true)
             );
-            assert_eq!(source.give(b"x", none), Given::Taken, "there is room again");
+            assert_eq!(
+                source.give(b"x", none),
+                PieceOutcome::Taken,
+                "there is room again"
+            );
         }
     }
 
@@ -269,8 +273,8 @@ mod tests {
     fn nobody_gives_while_somebody_waits() {
         let (_streams, source, _body, _heard) = opened();
         let (tell, _told) = told();
-        assert_eq!(source.give(&[0; ROOM + 1], tell), Given::Waits);
-        assert_eq!(source.give(b"x", none), Given::Closed);
+        assert_eq!(source.give(&[0; ROOM + 1], tell), PieceOutcome::Waits);
+        assert_eq!(source.give(b"x", none), PieceOutcome::Closed);
     }
 
     #[test]
@@ -281,7 +285,7 @@ mod tests {
             source.give(b"last", none);
             streams.end(1, end);
             assert!(streams.find(1).is_none());
-            assert_eq!(source.give(b"more", none), Given::Closed);
+            assert_eq!(source.give(b"more", none), PieceOutcome::Closed);
             assert!(matches!(read(&mut body), Poll::Ready(Some(Ok(piece))) if piece == "last"));
             let Poll::Ready(ended) = read(&mut body) else {
                 panic!("{end:?}");
@@ -299,11 +303,11 @@ mod tests {
     fn a_client_that_goes_is_heard_of() {
         let (_streams, source, body, heard) = opened();
         let (tell, told) = told();
-        assert_eq!(source.give(&[0; ROOM + 1], tell), Given::Waits);
+        assert_eq!(source.give(&[0; ROOM + 1], tell), PieceOutcome::Waits);
         drop(body);
         assert_eq!(told.try_recv(), Ok(false));
         assert!(heard.try_recv().is_ok());
-        assert_eq!(source.give(b"", none), Given::Closed);
+        assert_eq!(source.give(b"", none), PieceOutcome::Closed);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sockeye_protocol::handshake::Refusal;
 
 use super::{Plain, PlainOrdering, server};
 use crate::vm::question::Answer;
-use crate::vm::stream::{Given, StreamEnd, Streams, Tell};
+use crate::vm::stream::{PieceOutcome, StreamEnd, Streams, Tell};
 use crate::world::sync::block_on;
 
 const MUCH: &[u8] = &[7; 64 * 1024 + 1];
@@ -54,8 +54,8 @@ pub(super) fn all_pieces_are_read() {
         let source = theirs.find(1).unwrap();
         for piece in [MUCH, b"x"] {
             match source.give(piece, || told.tell()) {
-                Given::Waits => told.wait(),
-                given => assert_eq!(given, Given::Taken),
+                PieceOutcome::Waits => told.wait(),
+                given => assert_eq!(given, PieceOutcome::Taken),
             }
         }
         theirs.end(1, StreamEnd::Complete);
@@ -83,12 +83,15 @@ pub(super) fn who_gives_hears_of_the_end_once() {
     let giver = thread::spawn(move || {
         let told = Told::default();
         let given = theirs.find(1).unwrap().give(MUCH, || told.tell());
-        if given == Given::Waits {
+        if given == PieceOutcome::Waits {
             told.wait();
         }
         let ended = theirs.find(1).unwrap().give(b"x", || told.tell());
-        assert_eq!(ended, Given::Closed, "the client has gone");
-        assert_eq!(told.counts(), (0, usize::from(given == Given::Waits)));
+        assert_eq!(ended, PieceOutcome::Closed, "the client has gone");
+        assert_eq!(
+            told.counts(),
+            (0, usize::from(given == PieceOutcome::Waits))
+        );
     });
     drop(body);
     giver.join().unwrap();
@@ -103,7 +106,7 @@ pub(super) fn a_forgotten_answer_is_broken_off() {
     let gate = thread::spawn(move || {
         let told = Told::default();
         let opened = theirs.open_stream(token, Refusal::new(200, ""));
-        if theirs.give_piece(token, MUCH, || told.tell()) == Given::Waits {
+        if theirs.give_piece(token, MUCH, || told.tell()) == PieceOutcome::Waits {
             told.wait();
         }
         theirs.end_stream(token, StreamEnd::Complete);

@@ -41,7 +41,7 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
             return Ok((atoms::error(), atoms::already_running()).encode(env));
         }
         // Its supervisor may hear of its death before we do.
-        running::bury(&running.engine);
+        running::end_in_background(&running.engine);
     }
     // Servers that begin again at once find their ports free.
     running::await_ports(Instant::now() + PATIENCE);

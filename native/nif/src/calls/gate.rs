@@ -2,7 +2,7 @@
 
 use rustler::types::tuple::get_tuple;
 use rustler::{Binary, Encoder, Env, Error, NifResult, Term};
-use sockeye_engine::{AcceptState, Answer, Given, Tell};
+use sockeye_engine::{AcceptState, Answer, PieceOutcome, Tell};
 use sockeye_seam::settings::{decision, stream_end, stream_head};
 
 use crate::atoms;
@@ -79,13 +79,13 @@ fn stream_send<'a>(
         })
     };
     let server = running::server(server);
-    let given = server.map_or(Given::Closed, |(_, server)| {
+    let given = server.map_or(PieceOutcome::Closed, |(_, server)| {
         server.give_piece(token, &piece, tell)
     });
     match given {
-        Given::Taken => atoms::sent(),
-        Given::Waits => atoms::ok(),
-        Given::Closed => atoms::closed(),
+        PieceOutcome::Taken => atoms::sent(),
+        PieceOutcome::Waits => atoms::ok(),
+        PieceOutcome::Closed => atoms::closed(),
     }
     .encode(env)
 }

@@ -160,7 +160,13 @@ impl Before {
 }
 
 /// Takes up to `max` events, and no more payload than `slice` bytes; but one that is more, if it is work for this scheduler.
-fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize, in_haste: bool) -> Term<'a> {
+fn take<'a>(
+    env: Env<'a>,
+    inbox: &InboxRef,
+    max: usize,
+    slice: usize,
+    on_normal_scheduler: bool,
+) -> Term<'a> {
     let b = Builder::of(env);
     let mut terms = Vec::with_capacity(2 * max.min(256));
     // Frames of one connection mostly come together, and can share its term.
@@ -177,11 +183,11 @@ fn take<'a>(env: Env<'a>, inbox: &InboxRef, max: usize, slice: usize, in_haste: 
     let (mut before, mut answered) = (Before::default(), Vec::new());
     let (left, shards) = SCRATCH.with_borrow_mut(|scratch| {
         let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
-        if in_haste {
-            context = context.in_haste();
+        if on_normal_scheduler {
+            context = context.on_normal_scheduler();
         }
         let may_be_alone = |event: &Event<'_>, len: usize| match event {
-            _ if !in_haste => true,
+            _ if !on_normal_scheduler => true,
             Event::Text(text) if inbox.format.json.is_some() => decode::is_normal(text),
             _ => len <= SLICE_RAW,
         };

@@ -51,7 +51,7 @@ fn decoded<'a>(
     env: Env<'a>,
     text: Term<'a>,
     options: Term<'a>,
-    in_haste: bool,
+    on_normal_scheduler: bool,
 ) -> NifResult<Term<'a>> {
     let b = Builder::of(env);
     let options = if is_empty_map(b, options.as_c_arg()) {
@@ -67,12 +67,12 @@ fn decoded<'a>(
     let bytes = match b.bytes(text) {
         Some(bytes) => bytes,
         // Flattening is work as well: the bound comes first.
-        None if in_haste && iolist_exceeds(b, text, decode::NORMAL_LIGHT) => {
+        None if on_normal_scheduler && iolist_exceeds(b, text, decode::NORMAL_LIGHT) => {
             return Ok(b.term(env, b.atom(atoms::dirty())));
         }
         None => flatten(b, text).ok_or(Error::BadArg)?,
     };
-    if in_haste && !decode::is_normal(bytes) {
+    if on_normal_scheduler && !decode::is_normal(bytes) {
         return Ok(b.term(env, b.atom(atoms::dirty())));
     }
     #[cfg(planted)]
@@ -82,8 +82,8 @@ fn decoded<'a>(
     let decoded = sockeye_json::utf8(bytes).and_then(|text| {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut context = DecodeContext::new(b, OnScheduler::of(env), scratch);
-            if in_haste {
-                context = context.in_haste();
+            if on_normal_scheduler {
+                context = context.on_normal_scheduler();
             }
             let term = decode::decode(&mut context, text, &options);
             gave_up = context.gave_up;

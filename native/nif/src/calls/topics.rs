@@ -38,11 +38,11 @@ fn change<'a>(
     let Some(engine) = running::engine() else {
         return Ok(ok_or_closed(env, false));
     };
-    let Some(home) = engine.home_of(conn) else {
+    let Some(label) = engine.label_of(conn) else {
         return Ok(ok_or_closed(env, false));
     };
     // Nobody publishes to a client's own connection.
-    if home.tag & CLIENT_TAG != 0 {
+    if label.tag & CLIENT_TAG != 0 {
         return Err(Error::BadArg);
     }
     // Locks and an order to a thread: some microseconds.
@@ -54,7 +54,7 @@ fn change<'a>(
     let reason = match result {
         Ok(told) => {
             if told
-                && let Some(id) = engine.server(home.server).map(|server| server.id())
+                && let Some(id) = engine.server(label.server).map(|server| server.id())
                 && let Some(pid) = registry::find(id).and_then(|host| host.topic_changes.note(name))
             {
                 let message = b.term(env, topic_changes::changed(&mut { b }, id));

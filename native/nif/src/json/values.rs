@@ -85,7 +85,7 @@ pub(crate) struct DecodeContext<'a> {
     /// For integers that only external term format can write.
     pub(crate) scratch: &'a mut Vec<u8>,
     /// On a normal scheduler.
-    in_haste: bool,
+    on_normal_scheduler: bool,
     /// A text was more work than that: it is to be decoded where there is time.
     pub(crate) gave_up: bool,
     number: u64,
@@ -102,23 +102,23 @@ impl<'a> DecodeContext<'a> {
             b,
             on,
             scratch,
-            in_haste: false,
+            on_normal_scheduler: false,
             gave_up: false,
             number,
         }
     }
 
     /// On a normal scheduler.
-    pub(crate) fn in_haste(mut self) -> Self {
-        self.in_haste = true;
+    pub(crate) fn on_normal_scheduler(mut self) -> Self {
+        self.on_normal_scheduler = true;
         self
     }
 
     /// What may be spent on a text beside reading it.
     pub(crate) fn budget(&self, text: &str) -> Budget {
         Budget {
-            may_repeat: !self.in_haste || text.len() <= NORMAL_TWICE,
-            steps: if self.in_haste && text.len() > NORMAL_TEXT {
+            may_repeat: !self.on_normal_scheduler || text.len() <= NORMAL_TWICE,
+            steps: if self.on_normal_scheduler && text.len() > NORMAL_TEXT {
                 NORMAL_STEPS
             } else {
                 usize::MAX

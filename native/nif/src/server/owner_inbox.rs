@@ -261,8 +261,8 @@ impl OwnerInbox {
         let b = Builder::of(env);
         let engine = self.engine.upgrade()?;
         // All of them are of one server.
-        let home = ending.iter().find_map(|(conn, _)| engine.home_of(*conn))?;
-        let timeout = engine.server(home.server)?.config.close_timeout;
+        let label = ending.iter().find_map(|(conn, _)| engine.label_of(*conn))?;
+        let timeout = engine.server(label.server)?.config.close_timeout;
         let conns: Vec<_> = ending.iter().map(|(conn, _)| b.conn(*conn)).collect();
         let inbox = ResourceArc::new(OwnerInboxRef(self.clone())).encode(env);
         let ending = [

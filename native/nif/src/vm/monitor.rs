@@ -90,7 +90,7 @@ pub(crate) fn whereis(name: Atom) -> Option<LocalPid> {
 
 /// A receiver that died after its server did, or after the engine, made no mistake: its clients hear
 /// what they hear of the server's end.
-fn went_along(env: Env<'_>, engine: &Arc<Engine>, host: LocalPid, server: &Arc<Server>) {
+fn died_with_server(env: Env<'_>, engine: &Arc<Engine>, host: LocalPid, server: &Arc<Server>) {
     if !host.is_alive(env) || !running::is_alive(env, engine) {
         engine.stop_server(server, 1001, "server stopped");
     }
@@ -102,7 +102,7 @@ impl Resource for Watch {
     fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         let kept = watches(|all| all.remove(&self.key));
         match &self.watched {
-            Watched::Engine(engine) => running::bury(engine),
+            Watched::Engine(engine) => running::end_in_background(engine),
             Watched::Server { server, engine } => {
                 if let Some(engine) = engine.upgrade() {
                     engine.stop_server(server, 1001, "server stopped");
@@ -115,14 +115,14 @@ impl Resource for Watch {
                 engine,
             } => {
                 if let Some(engine) = engine.upgrade() {
-                    went_along(env, &engine, *host, server);
+                    died_with_server(env, &engine, *host, server);
                     engine.inbox_died(server, inbox);
                 }
             }
             Watched::Owner { inbox, owners } => {
                 if let Some(owners) = owners.upgrade() {
                     if let Some((engine, server, host)) = owners.server() {
-                        went_along(env, &engine, host, &server);
+                        died_with_server(env, &engine, host, &server);
                     }
                     owners.owner_died(&pid, inbox);
                 }

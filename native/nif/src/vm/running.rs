@@ -96,7 +96,7 @@ pub(crate) fn clear(engine: &Arc<Engine>) {
 
 /// Forgets an engine whose process is dead, and ends it. Joining threads takes long, and this may
 /// be a scheduler.
-pub(crate) fn bury(engine: &Arc<Engine>) {
+pub(crate) fn end_in_background(engine: &Arc<Engine>) {
     clear(engine);
     if !engine.is_stopping() {
         let mut past = lock(&PAST);

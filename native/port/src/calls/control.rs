@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sockeye_engine::host::ServerHost;
 use sockeye_engine::tls::out_of_time;
-use sockeye_engine::{AcceptState, Address, Engine, EngineConfig, Given, Peer, Tell};
+use sockeye_engine::{AcceptState, Address, Engine, EngineConfig, Peer, PieceOutcome, Tell};
 use sockeye_etf::Token;
 use sockeye_protocol::handshake::{Origins, comparable_pattern};
 use sockeye_seam::allocator;
@@ -281,12 +281,12 @@ impl Call<'_> {
         };
         let given = match self.server(server) {
             Ok(server) => server.give_piece(token, piece, tell),
-            Err(_) => Given::Closed,
+            Err(_) => PieceOutcome::Closed,
         };
         match given {
-            Given::Taken => said(&self.reply_to, true),
-            Given::Waits => {}
-            Given::Closed => said(&self.reply_to, false),
+            PieceOutcome::Taken => said(&self.reply_to, true),
+            PieceOutcome::Waits => {}
+            PieceOutcome::Closed => said(&self.reply_to, false),
         }
         Ok(())
     }

@@ -144,15 +144,15 @@ impl Call<'_> {
             return Err(BadArg);
         }
         let engine = self.port.engine();
-        let home = engine
+        let label = engine
             .as_ref()
-            .and_then(|engine| Some((engine, engine.home_of(conn)?)));
-        let Some((engine, home)) = home else {
+            .and_then(|engine| Some((engine, engine.label_of(conn)?)));
+        let Some((engine, label)) = label else {
             self.reply_to.error(Atom::closed);
             return Ok(());
         };
         // Nobody publishes to a client's own connection.
-        if home.tag & CLIENT_TAG != 0 {
+        if label.tag & CLIENT_TAG != 0 {
             return Err(BadArg);
         }
         let result = match subscribe {
@@ -162,7 +162,7 @@ impl Call<'_> {
         match result {
             Ok(told) => {
                 if told
-                    && let Some(server) = engine.server(home.server)
+                    && let Some(server) = engine.server(label.server)
                     && let Some(host) = self.port.host_of(&server)
                 {
                     self.port.note_topic(&host, name);

@@ -245,7 +245,7 @@ pub struct Failed<T> {
 }
 
 /// What came of a list of commands.
-pub struct Carried<T> {
+pub struct CommandsOutcome<T> {
     /// Set if not all was done.
     pub stop: Option<Stop>,
     /// What was not.
@@ -269,10 +269,10 @@ pub fn commands<'a, R: Reader<'a>>(
     engine: &Engine,
     list: R::Term,
     bounds: Bounds,
-) -> Read<Carried<R::Term>> {
+) -> Read<CommandsOutcome<R::Term>> {
     let mut gathered = Gathered::default();
     let mut out = CommandBatch::new(engine, &mut gathered);
-    let mut carried = Carried {
+    let mut outcome = CommandsOutcome {
         stop: None,
         rest: list,
         errors: Vec::new(),
@@ -280,13 +280,13 @@ pub fn commands<'a, R: Reader<'a>>(
         count: 0,
         crowded: ShardSet::default(),
     };
-    while let Some((conn, tail)) = r.cell(carried.rest) {
-        if (out.bytes > SLICE || carried.count >= SLICE_FRAMES) && bounds.are_normal() {
-            carried.stop = Some(Stop::More);
+    while let Some((conn, tail)) = r.cell(outcome.rest) {
+        if (out.bytes > SLICE || outcome.count >= SLICE_FRAMES) && bounds.are_normal() {
+            outcome.stop = Some(Stop::More);
             break;
         }
         if out.bytes > LONG_SLICE {
-            carried.bytes += out.bytes;
+            outcome.bytes += out.bytes;
             out.flush();
         }
         let Some((frame, next)) = r.cell(tail) else {
@@ -296,19 +296,19 @@ pub fn commands<'a, R: Reader<'a>>(
         match out.add(r, conn, frame, bounds) {
             Ok(()) => {}
             Err(SendFailure::Dirty) => {
-                carried.stop = Some(Stop::Dirty);
+                outcome.stop = Some(Stop::Dirty);
                 break;
             }
-            Err(failure) => carried.errors.push(Failed {
+            Err(failure) => outcome.errors.push(Failed {
                 conn,
                 frame,
                 failure,
             }),
         }
-        carried.rest = next;
-        carried.count += 1;
+        outcome.rest = next;
+        outcome.count += 1;
     }
-    carried.bytes += out.bytes;
-    carried.crowded = gathered.hand_over(engine);
-    Ok(carried)
+    outcome.bytes += out.bytes;
+    outcome.crowded = gathered.hand_over(engine);
+    Ok(outcome)
 }

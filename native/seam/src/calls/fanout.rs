@@ -122,12 +122,15 @@ pub fn send_list<'a, R: Reader<'a>>(
     let (mut rest, mut count) = (conns, 0);
     while let Some((head, tail)) = r.cell(rest) {
         let conn = r.conn(head).ok_or(SendFailure::BadArg)?;
-        match engine.home_of(conn) {
+        match engine.label_of(conn) {
             // Frames of a client are masked, each in its own way.
-            Some(home) if home.tag & CLIENT_TAG != 0 => return Err(SendFailure::BadArg),
-            Some(home) => match groups.iter_mut().find(|(server, _)| *server == home.server) {
+            Some(label) if label.tag & CLIENT_TAG != 0 => return Err(SendFailure::BadArg),
+            Some(label) => match groups
+                .iter_mut()
+                .find(|(server, _)| *server == label.server)
+            {
                 Some((_, group)) => group.push(conn),
-                None => groups.push((home.server, vec![conn])),
+                None => groups.push((label.server, vec![conn])),
             },
             None => refused.push((conn, SendError::Closed)),
         }

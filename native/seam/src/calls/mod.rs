@@ -6,7 +6,7 @@ mod fanout;
 mod pairs;
 mod send;
 
-pub use commands::{Carried, Failed, Gathered, Stop, commands};
+pub use commands::{CommandsOutcome, Failed, Gathered, Stop, commands};
 pub use facts::{conn_map, dropped, engine_map, rows, server_map, stopped};
 pub use fanout::{
     Encoded, FanoutTarget, Recipients, Sent, encode_for, recipients, send_list, spread,

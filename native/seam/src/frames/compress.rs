@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use sockeye_engine::{Broadcast, Compression, Engine, Home, Server};
+use sockeye_engine::{Broadcast, Compression, ConnLabel, Engine, Server};
 use sockeye_protocol::deflate::Codecs;
 
 use crate::frames::{Bounds, FrameError};
@@ -28,11 +28,11 @@ pub(super) struct CallerCompressor {
 
 impl CallerCompressor {
     /// `None` where the caller does not.
-    pub(super) fn of(engine: &Engine, home: Home) -> Option<CallerCompressor> {
-        let Compression::Shared(window) = home.compression else {
+    pub(super) fn of(engine: &Engine, label: ConnLabel) -> Option<CallerCompressor> {
+        let Compression::Shared(window) = label.compression else {
             return None;
         };
-        let server = engine.server(home.server)?;
+        let server = engine.server(label.server)?;
         Some(CallerCompressor { server, window })
     }
 

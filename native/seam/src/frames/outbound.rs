@@ -37,13 +37,13 @@ impl Receiver {
     /// # Errors
     /// It does not.
     pub fn of<T>(engine: &Engine, conn: ConnId) -> Result<Self, SendFailure<T>> {
-        let home = engine
-            .home_of(conn)
+        let label = engine
+            .label_of(conn)
             .ok_or(SendFailure::Send(SendError::Closed))?;
         Ok(Receiver {
             conn,
-            format: FrameFormat::of(home.tag),
-            compressor: CallerCompressor::of(engine, home),
+            format: FrameFormat::of(label.tag),
+            compressor: CallerCompressor::of(engine, label),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sockeye_protocol::handshake::Refusal;
-use sockeye_simulated_engine::{Answer, Given, Server, StreamEnd};
+use sockeye_simulated_engine::{Answer, PieceOutcome, Server, StreamEnd};
 use sockeye_world::{chance, draw, time, trace};
 
 use super::plan::Ask;
@@ -87,12 +87,12 @@ pub(crate) async fn answer(
             })
         };
         match server.give_piece(token, &piece, tell) {
-            Given::Taken => {}
-            Given::Waits => {
+            PieceOutcome::Taken => {}
+            PieceOutcome::Waits => {
                 book.open().asked += 1;
                 wakeup.notified().await;
             }
-            Given::Closed => {
+            PieceOutcome::Closed => {
                 let stopping = book.open().stopping;
                 if fair && !ask.is_head && ask.leaves.is_none() && !stopping && !gone.is(token) {
                     book.problem(format!("nobody takes an answer: {ask:?}"));

@@ -217,7 +217,7 @@ impl InboundFrames {
         let too_many = block.continuations > continuations + usize::from(ends);
         let too_long = block.bytes.len() + fragment.len() > most.saturating_mul(BLOCK);
         if too_many || too_long {
-            return self.calm(out);
+            return self.enhance_your_calm(out);
         }
         block.bytes.extend_from_slice(fragment);
         if ends && let Some(block) = self.block.take() {
@@ -291,7 +291,7 @@ impl InboundFrames {
 
     fn undecodable(&mut self, error: HpackError, stream: u32, out: &mut Vec<u8>) {
         match error {
-            HpackError::TooLarge => self.calm(out),
+            HpackError::TooLarge => self.enhance_your_calm(out),
             HpackError::Malformed => {
                 FrameHeader::write(out, HEADERS, END_HEADERS, stream, NO_INDEX);
                 self.over();
@@ -303,14 +303,14 @@ impl InboundFrames {
     fn spend(&mut self, out: &mut Vec<u8>) -> bool {
         let allowed = self.allowance.spend(Instant::now());
         if !allowed {
-            self.calm(out);
+            self.enhance_your_calm(out);
         }
         allowed
     }
 
     /// Ends the connection with `ENHANCE_YOUR_CALM`: that is what the library says of a head that
     /// does not end.
-    fn calm(&mut self, out: &mut Vec<u8>) {
+    fn enhance_your_calm(&mut self, out: &mut Vec<u8>) {
         // It begins where a head may begin.
         let stream = self.streams.borrow().highest | 1;
         FrameHeader::write(out, HEADERS, 0, stream, &[]);
