@@ -31,7 +31,7 @@ parse(_) ->
 path(Value, Example) ->
     try iolist_to_binary(Value) of
         Bin ->
-            case sockeye_rules:paths([Bin]) of
+            case sockeye_access_options:paths([Bin]) of
                 {ok, [Bin]} -> {ok, Bin};
                 _ -> like(Example)
             end

@@ -1,6 +1,6 @@
 %% @private
 %% The options that say who is let in.
--module(sockeye_rules).
+-module(sockeye_access_options).
 
 -export([origins/1]).
 -export([paths/1]).
