@@ -511,6 +511,22 @@ engine_restarts() ->
         test_support:flush()
     end).
 
+%% A server starts at the moment in which the sampler of those before it ends.
+sampler_ends_when_it_is_asked_test() ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    ok = sockeye_dashboard_sampler:ensure(),
+    Ending = whereis(sockeye_dashboard_sampler),
+    ok = sys:suspend(Ending),
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({ensured, sockeye_dashboard_sampler:ensure()}) end),
+    true = siege:until(fun() ->
+        {messages, Messages} = process_info(Ending, messages),
+        [] =/= [M || {'$gen_call', _, stay} = M <- Messages] orelse Messages
+    end),
+    exit(Ending, kill),
+    receive {'DOWN', Monitor, process, Pid, Ended} -> ?assertEqual({ensured, ok}, Ended) end,
+    ?assertNotEqual(Ending, whereis(sockeye_dashboard_sampler)),
+    ?assert(is_pid(whereis(sockeye_dashboard_sampler))).
+
 %% A sampler that dies takes its memory along, and nothing else.
 sampler_dies_test_() ->
     {timeout, 30, fun() ->

@@ -46,13 +46,20 @@
          %% Those that are being read, and who waits for them.
          reading = #{} :: #{reference() => {sockeye_backend:server_id(), [pid()]}}}).
 
-%% Runs when this returns.
+%% Runs when this returns, and for a while.
 -spec ensure() -> ok.
 ensure() ->
     Spec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => temporary},
     case supervisor:start_child(sockeye_sup, Spec) of
         {ok, _} -> ok;
-        {error, {already_started, Pid}} when is_pid(Pid) -> gen_server:call(Pid, stay, infinity)
+        {error, {already_started, Pid}} when is_pid(Pid) -> stay(Pid)
+    end.
+
+%% It may be about to end, and then the next one is started.
+-spec stay(pid()) -> ok.
+stay(Pid) ->
+    try gen_server:call(Pid, stay, infinity)
+    catch exit:_ -> ensure()
     end.
 
 %% What has been seen, the oldest first. The calling process gets `{sockeye_point, Point}' from now on.
@@ -85,7 +92,7 @@ handle_call({watch, Pid}, _From, #state{watchers = Watchers} = State) ->
     #state{points = Points} = Sampled = newest(State),
     {reply, {ok, queue:to_list(Points), self()}, again(Sampled#state{watchers = Watchers#{monitor(process, Pid) => Pid}})};
 handle_call(stay, _From, State) ->
-    {reply, ok, State};
+    {reply, ok, State#state{count = 0}};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
@@ -111,7 +118,7 @@ handle_cast(_Request, State) ->
 handle_info({timeout, Timer, sample}, #state{timer = Timer} = State) ->
     case sockeye_dashboard_facts:has_dashboard() of
         true -> {noreply, forget_rows(sample(State))};
-        %% The server of the first one is about to be there.
+        %% The server that asked for this one is about to be there.
         false when State#state.count < 2 -> {noreply, sample(State)};
         false -> {stop, normal, State}
     end;
