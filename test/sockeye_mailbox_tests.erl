@@ -12,17 +12,19 @@ none() -> 0.
 idle_test() ->
     with(fun loop/0, fun(Pid) -> ?assertEqual(done, sockeye_mailbox:await(Pid, fun none/0, ?LONG)) end).
 
-%% It has nothing to do but to look around every few milliseconds.
-ticking_test() ->
-    with(fun tick/0, fun(Pid) ->
-        [?assertEqual(done, sockeye_mailbox:await(Pid, fun none/0, ?LONG)) || _ <- lists:seq(1, 20)]
-    end).
+%% It has nothing to do but to look around every few milliseconds, or between any two looks of ours.
+ticking_test_() ->
+    [{integer_to_list(Ms), fun() ->
+         with(fun() -> tick(Ms) end, fun(Pid) ->
+             [?assertEqual(done, sockeye_mailbox:await(Pid, fun none/0, ?LONG)) || _ <- lists:seq(1, 20)]
+         end)
+     end} || Ms <- [10, 1]].
 
-tick() ->
+tick(Ms) ->
     receive _ -> ok
-    after 10 -> ok
+    after Ms -> ok
     end,
-    tick().
+    tick(Ms).
 
 dead_test() ->
     {Pid, Monitor} = spawn_monitor(fun() -> ok end),

@@ -16,6 +16,9 @@
 %% The first pause between two looks, and the longest.
 -define(FIRST_MS, 2).
 -define(MOST_MS, 250).
+%% One that runs now and then is taken to rest when so many looks have found it waiting without a message. On a busy machine it
+%% runs between any two of them.
+-define(LOOKS, 10).
 %% A process that waits so long for something else, with messages in its mailbox, is not at work on them.
 -define(IDLE_MS, 100).
 
@@ -57,12 +60,14 @@ answer(Conns) ->
 -spec await(pid(), fun(() -> non_neg_integer()), non_neg_integer()) -> done | dead | idle | timeout.
 await(Pid, Newer, Timeout) ->
     Begin = now_ms(),
-    look(Pid, Newer, Begin + Timeout, ?FIRST_MS, {none, Begin}).
+    look(Pid, Newer, Begin + Timeout, ?FIRST_MS, {none, Begin, 0}).
 
-%% `Quiet' is how often the process had run when it was last seen to, and since when it has waited.
--spec look(pid(), fun(() -> non_neg_integer()), integer(), pos_integer(), {none | non_neg_integer(), integer()}) ->
+%% How often the process had run when it was last seen to, since when it has waited, and how many looks have found it without messages.
+-type quiet() :: {none | non_neg_integer(), Since :: integer(), Looks :: non_neg_integer()}.
+
+-spec look(pid(), fun(() -> non_neg_integer()), integer(), pos_integer(), quiet()) ->
           done | dead | idle | timeout.
-look(Pid, Newer, Until, Pause, {Ran, Since}) ->
+look(Pid, Newer, Until, Pause, {Ran, Since, Looks}) ->
     Sent = Newer(),
     Info = erlang:process_info(Pid, [message_queue_len, status, reductions]),
     Now = now_ms(),
@@ -71,24 +76,23 @@ look(Pid, Newer, Until, Pause, {Ran, Since}) ->
             dead;
         [{_, Unread}, _, _] when Unread < Sent ->
             done;
-        [{_, Left}, {_, waiting}, {_, Ran}] when Left =:= 0; Now - Since >= ?IDLE_MS ->
+        [{_, Left}, {_, waiting}, {_, Runs}] when Left =:= 0, Runs =:= Ran; Left =:= 0, Looks >= ?LOOKS; Runs =:= Ran, Now - Since >= ?IDLE_MS ->
             case waits_for_engine(Pid) of
                 false when Left =:= 0 -> done;
                 false -> idle;
-                true when Now < Until -> look_again(Pid, Newer, Until, Pause, {none, Now});
+                true when Now < Until -> look_again(Pid, Newer, Until, Pause, {none, Now, 0});
                 true -> timeout
             end;
         _ when Now >= Until ->
             timeout;
         [_, {_, waiting}, {_, Ran}] ->
-            look_again(Pid, Newer, Until, Pause, {Ran, Since});
-        %% One that runs now and then is not seen to rest for long.
+            look_again(Pid, Newer, Until, Pause, {Ran, Since, 0});
         [{_, 0}, {_, waiting}, {_, Runs}] ->
-            look_again(Pid, Newer, Until, ?FIRST_MS, {Runs, Now});
+            look_again(Pid, Newer, Until, ?FIRST_MS, {Runs, Now, Looks + 1});
         [_, {_, waiting}, {_, Runs}] ->
-            look_again(Pid, Newer, Until, Pause, {Runs, Now});
+            look_again(Pid, Newer, Until, Pause, {Runs, Now, 0});
         _ ->
-            look_again(Pid, Newer, Until, Pause, {none, Now})
+            look_again(Pid, Newer, Until, Pause, {none, Now, 0})
     end.
 
 %% As who sends does: it is at work. To look there makes a process run.
@@ -99,7 +103,7 @@ waits_for_engine(Pid) ->
         undefined -> false
     end.
 
--spec look_again(pid(), fun(() -> non_neg_integer()), integer(), pos_integer(), {none | non_neg_integer(), integer()}) ->
+-spec look_again(pid(), fun(() -> non_neg_integer()), integer(), pos_integer(), quiet()) ->
           done | dead | idle | timeout.
 look_again(Pid, Newer, Until, Pause, Quiet) ->
     receive after min(Pause, max(0, Until - now_ms())) -> ok end,
