@@ -11,7 +11,8 @@ export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 # With the engine as a process of its own: test/README.md says why these.
 PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_tests,sockeye_encoder_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_counts_tests,sockeye_trace_tests,sockeye_telemetry_tests,sockeye_table_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_beside_tests,sockeye_adopt_tests,sockeye_fd_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
 
-PURE_CRATES := -p sockeye-protocol -p sockeye-json -p sockeye-engine -p sockeye-sim -p sockeye-loom
+# All that need no Erlang: only the library does.
+PURE_CRATES := -p sockeye-protocol -p sockeye-etf -p sockeye-json -p sockeye-engine -p sockeye-seam -p sockeye-port -p sockeye-sim -p sockeye-loom
 
 .PHONY: help run chat build dist package test test-rust test-erlang test-elixir test-port test-peers test-bench test-dashboard test-proxies recipes monitoring test-cowboy docs lint install-modes test-dist test-musl test-bare release autobahn fuzz differential mutants coverage sim sim-faults loom props sanitize memory miri races test-otp soak churn kill bench bench-quick bench-scale clean
 
@@ -52,11 +53,11 @@ test: ## all tests: Rust, Erlang, and real clients in Python and Node
 	@$(MAKE) --no-print-directory test-rust test-erlang test-peers
 
 test-rust: ## the tests of the crates that need no Erlang, and the fuzz targets on their seeds
-	cargo test --locked $(PURE_CRATES)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked $(PURE_CRATES) # most of them wait
 	cargo test --locked --manifest-path native/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
 
-test-erlang: ## EUnit
-	rebar3 eunit
+test-erlang: ## EUnit, several modules at a time (JOBS=)
+	test/eunit/run
 
 test-elixir: ## ExUnit: what Elixir has of its own
 	@.ci/setup install
@@ -64,7 +65,7 @@ test-elixir: ## ExUnit: what Elixir has of its own
 	CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target} MIX_ENV=test mix do compile --warnings-as-errors, test
 
 test-port: ## EUnit with the engine as a process of its own: the modules that test/README.md has chosen
-	@SOCKEYE_ENGINE=port rebar3 eunit --module=$(PORT_MODULES)
+	@SOCKEYE_ENGINE=port test/eunit/run $(PORT_MODULES)
 
 test-bench: ## what of the bench needs no server: whom it finds, and what it makes of measurements
 	python3 -m unittest discover -s bench/tests -t bench
@@ -166,7 +167,7 @@ sim-faults: ## faults planted into a copy of the engine, each to be found by the
 
 loom: ## what threads hand to each other in all orders with three preemptions, and with each ordering weakened (some 5 minutes)
 	@.ci/setup build
-	SOCKEYE_LOOM_PREEMPTIONS=3 cargo test --locked -p sockeye-loom -- --include-ignored --nocapture
+	SOCKEYE_LOOM_PREEMPTIONS=3 cargo test --locked -p sockeye-loom --config profile.dev.package.sockeye-loom.opt-level=1 -- --include-ignored --nocapture
 
 # The clock is the seed, if none is given.
 props: ## the public API by RUNS (1000) lists of random commands against a model, in both kinds of engine, and planted faults; SEED repeats some (about 40 minutes)

@@ -75,7 +75,7 @@ the_server_closes_test() ->
 
 %% However late somebody looks, the end is told once.
 the_end_is_told_once_test_() ->
-    {timeout, 60, fun the_end_is_told_once/0}.
+    {timeout, 180, fun the_end_is_told_once/0}.
 
 the_end_is_told_once() ->
     Bye = #{frame => fun(_, _, S) -> {[{close, 4001, <<>>}], S} end},

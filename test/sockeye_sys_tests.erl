@@ -9,6 +9,7 @@ with_all(Test) ->
     Handler = {fun_handler, #{frame => fun({json, Term}, _, State) -> {[{reply, {json, Term}}], State} end}},
     Options = #{handler => Handler, http => #{"/f" => fun(_) -> {200, [], <<"x">>} end}},
     {ok, _} = application:ensure_all_started(sockeye),
+    {ok, _} = application:ensure_all_started(inets),
     test_support:with_server(Options#{name => sys_tests, scope => cluster, dashboard => #{path => "/d", auth => fun(_) -> true end}}, fun(One, _) ->
         test_support:with_server(Options#{processes => per_connection}, fun(Each, _) ->
             test_support:with_server(#{}, fun(Own, _) ->
