@@ -1,10 +1,13 @@
 //! What an end is counted as, how long it may take, and who still hears of it.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use sockeye_engine::active::SetActive;
 use sockeye_engine::{Active, MessageRate, Mode, SendError};
+use sockeye_protocol::deflate::Policy;
 use sockeye_protocol::frame::Opcode;
+use sockeye_protocol::handshake::client::generate_key;
 
 use crate::support::*;
 
@@ -167,17 +170,35 @@ fn each_client_that_does_not_read_has_its_whole_time() {
     }
 }
 
+/// A text message that is compressed, as far as its form goes.
+fn stored(message: &str) -> Vec<u8> {
+    let len = message.len() as u16;
+    let [a, b] = len.to_le_bytes();
+    let mut block = vec![0, a, b, !a, !b];
+    block.extend_from_slice(message.as_bytes());
+    block.push(0);
+    let mut frame = masked(Opcode::Text, &block);
+    frame[0] |= 0x40;
+    frame
+}
+
 /// More than is held for a process that asks for nothing.
 #[test]
 fn what_one_read_brings_and_nobody_takes_yet_is_not_lost() {
-    let (world, mut puller) = passive();
-    let (mut client, conn) = world.open(&mut puller);
+    let mut config = config(Mode::Workers(1));
+    config.active = Active::False;
+    config.deflate = Some(Policy::default());
+    let (world, mut puller) = World::pulled(1, config);
+    let mut client = connect(world.address);
+    let head = String::from_utf8(request(&generate_key())).unwrap();
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let head = head.replace("\r\n\r\n", offer);
+    client.write_all(head.as_bytes()).unwrap();
+    let conn = puller.opened();
     let name = |n: usize| format!("{n:01000}");
-    let all: Vec<_> = (0..100)
-        .flat_map(|n| masked(Opcode::Text, name(n).as_bytes()))
-        .collect();
-    client.write(&all);
-    client.close(1000);
+    let mut all: Vec<_> = (0..100).flat_map(|n| stored(&name(n))).collect();
+    all.extend(masked(Opcode::Close, &close_payload(1000)));
+    client.write_all(&all).unwrap();
     has_read(&world, 1);
     world.settle();
     assert!(world.server.stats().frames_in < 100);
