@@ -66,7 +66,13 @@ fn what_has_failed_does_not_fail_again() {
     );
     // A server that stopped waited for WebSockets of another one, which was nested in it, as long as they lived.
     let nested = (1128, &[4][..], &["stalls", "requests", "dials"][..]);
-    for (seed, clients, without) in [rest, owner, slow, link, nested] {
+    // Nor had a request beside such a WebSocket a bound.
+    let beside = (
+        100_000_607,
+        &[4][..],
+        &["cuts", "dials", "pieces", "front", "deflate"][..],
+    );
+    for (seed, clients, without) in [rest, owner, slow, link, nested, beside] {
         let plan = Plan::new(seed).with_clients(clients);
         let plan = without
             .iter()
