@@ -169,8 +169,11 @@ event(engine_killed) ->
     {ok, #{port := Port}} = sockeye:info(Server),
     {ok, Client} = sockeye_client:start_link("ws://127.0.0.1:" ++ integer_to_list(Port), {bare_handler, []},
                                              #{name => feed, reconnect => true}),
-    exit(whereis(sockeye_engine), kill),
-    [receive {'EXIT', Pid, Reason} -> seen(Reason) end || Pid <- [Server, Client]];
+    Engine = whereis(sockeye_engine),
+    exit(Engine, kill),
+    [receive {'EXIT', Pid, Reason} -> seen(Reason) end || Pid <- [Server, Client]],
+    %% Its supervisor has said so by then.
+    ok = census:another_engine(Engine);
 %% What only a broken engine or a full node brings about.
 event(stubbed) ->
     Server = #{server => self(), name => chat, address => {{127, 0, 0, 1}, 80}},
