@@ -102,14 +102,11 @@ late_answers_test() ->
     with_server(#{}, fun(Port, Server) ->
         {_, Conn} = test_support:open(Port),
         {ok, {_, Id, _}} = sockeye_engine:find(Server),
-        Asks = [fun(Asked) -> ok = sockeye_backend:conn_info(Conn, Asked) end,
-                fun(Asked) -> true = sockeye_backend:connections(Id, all, Asked) > 0 end,
-                fun(Asked) -> ok = sockeye_backend:publish(Id, all, {text, <<"x">>}, none, Asked) end],
         [begin
-             Asked = {monitor(process, sockeye_engine), sockeye_backend:wait_begin()},
-             Ask(Asked),
-             ok = sockeye_ask:over(Asked, {error, timeout})
-         end || _ <- lists:seq(1, 100), Ask <- Asks],
+             _ = sockeye_ask:ask(fun(Asked) -> ok = sockeye_backend:conn_info(Conn, Asked) end, 0),
+             _ = sockeye_ask:ask_all(fun(Asked) -> sockeye_backend:connections(Id, all, Asked) end, 0),
+             _ = sockeye_ask:ask(fun(Asked) -> ok = sockeye_backend:publish(Id, all, {text, <<"x">>}, none, Asked) end, 0)
+         end || _ <- lists:seq(1, 100)],
         [_ = sockeye_ask:conn_info(Conn, 0) || _ <- lists:seq(1, 100)],
         %% Each thread answers in order.
         {ok, #{}} = sockeye:info(Conn),

@@ -7,39 +7,21 @@
 -module(sockeye_ask).
 
 -export([ask/2]).
--export([over/2]).
+-export([ask_all/2]).
 -export([conn_info/2]).
 -export([rows/3]).
 -export([controlling_process/2]).
 -export([passed/1]).
--export([answers/3]).
 
 %% What makes no difference is not waited for longer.
 -define(PASS_MS, 1000).
-
-%% The wait is over. Without an answer (`none', or an error), what comes too late comes to nobody: it
-%% would be a message of which the caller knows nothing.
--spec over(sockeye_backend:asked(), term()) -> ok.
-over({Ref, Waiting}, Result) when Result =:= none; element(1, Result) =:= error ->
-    ok = sockeye_backend:wait_end(Waiting),
-    _ = demonitor(Ref, [flush]),
-    flush(Ref);
-over({Ref, _}, _Answer) ->
-    _ = demonitor(Ref, [flush]),
-    ok.
-
--spec flush(reference()) -> ok.
-flush(Ref) ->
-    receive {Ref, _} -> flush(Ref)
-    after 0 -> ok
-    end.
 
 %% Begins with Call, whose `ok' means that an answer comes: that answer. Anything else that it returns is the result.
 -spec ask(fun((sockeye_backend:asked()) -> ok | Result), timeout()) -> Result | term() | {error, closed | timeout}.
 ask(Call, Timeout) ->
     Ref = monitor(process, sockeye_engine),
-    Asked = {Ref, sockeye_backend:wait_begin()},
-    try Call(Asked) of
+    Waiting = sockeye_backend:wait_begin(),
+    try Call({Ref, Waiting}) of
         ok ->
             Result = receive
                          {Ref, Answer} -> Answer;
@@ -47,30 +29,29 @@ ask(Call, Timeout) ->
                      after Timeout ->
                              {error, timeout}
                      end,
-            over(Asked, Result),
+            over(Ref, Waiting, Result),
             Result;
         Result ->
-            over(Asked, none),
+            over(Ref, Waiting, none),
             Result
     catch
         error:badarg ->
-            over(Asked, none),
+            over(Ref, Waiting, none),
             error(badarg)
     end.
 
-%% Returns when each of the engine's threads has come by. A test has none.
--spec passed(sockeye_backend:server_id()) -> ok.
-passed(Id) when is_pid(Id) ->
-    ok;
-passed(_Id) ->
+%% Begins with Call, which tells how many answers come: all of them, the last first. The next one has that time.
+-spec ask_all(fun((sockeye_backend:asked()) -> non_neg_integer()), timeout()) -> {ok, [term()]} | {error, badarg | closed | timeout}.
+ask_all(Call, Timeout) ->
     Ref = monitor(process, sockeye_engine),
-    Asked = {Ref, sockeye_backend:wait_begin()},
-    over(Asked, answers(sockeye_backend:pass_shards(Asked), Ref, ?PASS_MS)).
-
-%% So many answers, the last first. The next one has that time.
--spec answers(non_neg_integer(), reference(), timeout()) -> {ok, [term()]} | {error, closed | timeout}.
-answers(Count, Ref, Timeout) ->
-    answers(Count, Ref, Timeout, []).
+    Waiting = sockeye_backend:wait_begin(),
+    Result = try Call({Ref, Waiting}) of
+                 Count -> answers(Count, Ref, Timeout, [])
+             catch
+                 error:badarg -> {error, badarg}
+             end,
+    over(Ref, Waiting, Result),
+    Result.
 
 -spec answers(non_neg_integer(), reference(), timeout(), [term()]) -> {ok, [term()]} | {error, closed | timeout}.
 answers(0, _Ref, _Timeout, Answers) ->
@@ -81,6 +62,31 @@ answers(Left, Ref, Timeout, Answers) ->
         {'DOWN', Ref, process, _, _} -> {error, closed}
     after Timeout -> {error, timeout}
     end.
+
+%% The wait is over. Without an answer (`none', or an error), what comes too late comes to nobody: it
+%% would be a message of which the caller knows nothing.
+-spec over(reference(), term(), term()) -> ok.
+over(Ref, Waiting, Result) when Result =:= none; element(1, Result) =:= error ->
+    ok = sockeye_backend:wait_end(Waiting),
+    _ = demonitor(Ref, [flush]),
+    flush(Ref);
+over(Ref, _Waiting, _Answer) ->
+    _ = demonitor(Ref, [flush]),
+    ok.
+
+-spec flush(reference()) -> ok.
+flush(Ref) ->
+    receive {Ref, _} -> flush(Ref)
+    after 0 -> ok
+    end.
+
+%% Returns when each of the engine's threads has come by. A test has none.
+-spec passed(sockeye_backend:server_id()) -> ok.
+passed(Id) when is_pid(Id) ->
+    ok;
+passed(_Id) ->
+    _ = ask_all(fun sockeye_backend:pass_shards/1, ?PASS_MS),
+    ok.
 
 %% What the thread of a connection knows of it.
 -spec conn_info(sockeye:conn(), timeout()) -> {ok, map()} | {error, closed | timeout}.

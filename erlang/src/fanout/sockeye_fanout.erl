@@ -231,26 +231,13 @@ unsubscribe(Conn, Topic) ->
 connections(Id, Of) when is_pid(Id) ->
     sockeye_test_engine:connections(Id, Of);
 connections(ServerId, Of) ->
-    Ref = monitor(process, sockeye_engine),
-    Asked = {Ref, sockeye_backend:wait_begin()},
-    Result = case asked(ServerId, Of, Asked) of
-                 not_found -> {error, not_found};
-                 Parts -> joined(sockeye_ask:answers(Parts, Ref, ?TIMEOUT_MS))
-             end,
-    sockeye_ask:over(Asked, Result),
-    Result.
+    joined(sockeye_ask:ask_all(fun(Asked) -> sockeye_backend:connections(ServerId, Of, Asked) end, ?TIMEOUT_MS)).
 
--spec asked(sockeye_backend:server_id(), to(), sockeye_backend:asked()) -> non_neg_integer() | not_found.
-asked(ServerId, Of, Asked) ->
-    %% What a topic is, the caller has seen to: the server has stopped.
-    try sockeye_backend:connections(ServerId, Of, Asked)
-    catch error:badarg -> not_found
-    end.
-
--spec joined({ok, [[sockeye:conn()]]} | {error, closed | timeout}) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
+%% What a topic is, the caller has seen to: `badarg' says that the server has stopped.
+-spec joined({ok, [[sockeye:conn()]]} | {error, badarg | closed | timeout}) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
 joined({ok, Parts}) -> {ok, lists:append(Parts)};
-joined({error, closed}) -> {error, not_found};
-joined({error, timeout}) -> {error, timeout}.
+joined({error, timeout}) -> {error, timeout};
+joined({error, _}) -> {error, not_found}.
 
 -spec topics(sockeye_backend:server_id()) -> {ok, #{sockeye:topic() => pos_integer()}} | {error, not_found}.
 topics(ServerId) ->

@@ -18,13 +18,16 @@
 ask(Function, Args) ->
     call_as(self(), Function, Args).
 
-%% To the engine, the call is one of `Caller'.
+%% To the engine, the call is one of `Caller'. The monitor is made in the function that receives: only then does the wait not look
+%% through the messages that were there before.
 -spec call_as(pid(), atom(), [term()]) -> answer().
 call_as(Caller, Function, Args) ->
-    case posted(any, Caller, Function, Args) of
-        gone ->
+    case whereis(sockeye_link_writer) of
+        undefined ->
             lost;
-        Ref ->
+        Writer ->
+            Ref = erlang:monitor(process, Writer, [{alias, reply_demonitor}]),
+            ok = post(Writer, Ref, any, Caller, Function, Args),
             receive
                 {Ref, Answer} -> read(Answer);
                 {'DOWN', Ref, process, _, _} -> lost
@@ -40,9 +43,14 @@ posted(Run, Caller, Function, Args) ->
             gone;
         Writer ->
             Ref = erlang:monitor(process, Writer, [{alias, reply_demonitor}]),
-            _ = sockeye_link_writer:post(Writer, Run, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)),
+            ok = post(Writer, Ref, Run, Caller, Function, Args),
             Ref
     end.
+
+-spec post(pid(), reference(), sockeye_link_writer:run() | any, pid(), atom(), [term()]) -> ok.
+post(Writer, Ref, Run, Caller, Function, Args) ->
+    _ = sockeye_link_writer:post(Writer, Run, sockeye_wire:call(term_to_binary(Ref), Caller, Function, Args)),
+    ok.
 
 -spec read(iodata()) -> answer().
 read(Bytes) ->

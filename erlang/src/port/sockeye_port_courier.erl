@@ -36,7 +36,18 @@ stop(Courier) ->
 
 %% Returns when these have brought what was theirs to bring, of a connection that has another owner now as well.
 -spec settle([pid()], none | {sockeye:conn(), Owner :: pid()}) -> ok.
+settle([], _Given) ->
+    ok;
 settle(Couriers, Given) ->
+    %% Another process waits for them, since the mailbox of this one may be long.
+    try spawn_monitor(fun() -> settled(Couriers, Given) end) of
+        {_, Ref} -> receive {'DOWN', Ref, process, _, _} -> ok end
+    catch
+        error:system_limit -> settled(Couriers, Given)
+    end.
+
+-spec settled([pid()], none | {sockeye:conn(), Owner :: pid()}) -> ok.
+settled(Couriers, Given) ->
     Waiting = [begin
                    Ref = monitor(process, Courier, [{alias, reply_demonitor}]),
                    Courier ! {settle, Ref, Given},
