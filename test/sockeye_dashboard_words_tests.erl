@@ -209,3 +209,13 @@ refusals_count_in_the_watched_server_test() ->
         ?assertMatch({error, {refused, #{status := 403}}}, sockeye_client:connect(Url, #{subprotocols => ["sockeye-dashboard"]})),
         siege:until(fun() -> {ok, #{refused := Refused}} = sockeye:info(Server), maps:get(accept, Refused, 0) =:= 1 end)
     end).
+
+%% With `+Mea min' the VM does not know how much memory it has.
+without_memory_of_the_vm_test_() ->
+    {timeout, 120, fun() ->
+        Paths = [filename:dirname(code:which(Module)) || Module <- [sockeye, ?MODULE]],
+        {ok, Peer, _} = peer:start_link(#{connection => standard_io, args => ["+Mea", "min", "-pa" | Paths]}),
+        Options = #{port => 0, dashboard => #{}},
+        ?assertMatch({ok, _}, peer:call(Peer, sockeye, start_link, [Options], 60000)),
+        ok = peer:stop(Peer)
+    end}.

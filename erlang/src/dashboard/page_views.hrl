@@ -13,7 +13,7 @@ function drawTiles(point) {
     ['Queued', asBytes(whole('queued')), joined(asRate((whole('busy') + whole('dropped')) / seconds)) + ' busy or dropped'],
     ['Handler p99', asTime(most('p99')(moments)), 'p50 ' + joined(asTime(most('p50')(moments)))],
     ['Refused', asRate(refused), joined(asRate(whole('failed') / seconds)) + ' failed'],
-    ['Memory', asBytes(engine.memory), 'VM ' + joined(asBytes(engine.vm))],
+    ['Memory', asBytes(engine.memory), engine.vm === null ? '' : 'VM ' + joined(asBytes(engine.vm))],
     ['Engine', [engine.kind === 'port' ? 'process' : engine.kind === 'nif' ? 'in the VM' : 'none', ''], engine.restarts + (engine.restarts === 1 ? ' restart' : ' restarts')]
   ];
   $('tiles').replaceChildren(...tiles.map(([name, [value, unit], below]) =>

@@ -88,10 +88,17 @@ quantiles(Buckets) ->
 engine() ->
     case sockeye:info() of
         {ok, #{memory := Memory, engine := Kind} = Info} ->
-            #{kind => Kind, memory => Memory, vm => erlang:memory(total), restarts => maps:get(restarts, Info, 0),
+            #{kind => Kind, memory => Memory, vm => memory_of_vm(), restarts => maps:get(restarts, Info, 0),
               calls => maps:get(queued_calls, Info)};
         {error, not_running} ->
-            #{kind => none, memory => 0, vm => erlang:memory(total), restarts => 0, calls => 0}
+            #{kind => none, memory => 0, vm => memory_of_vm(), restarts => 0, calls => 0}
+    end.
+
+%% With `+Mea min' it does not know.
+-spec memory_of_vm() -> non_neg_integer() | null.
+memory_of_vm() ->
+    try erlang:memory(total)
+    catch error:notsup -> null
     end.
 
 %% What never changes while the page is open.
