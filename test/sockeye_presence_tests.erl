@@ -236,6 +236,50 @@ over_nodes_again_test_() ->
         end)
     end}.
 
+%% A node that gets its name, or another one, while it runs: what is there stays, and others are told.
+a_node_is_named_later_test_() ->
+    {timeout, 120, fun() ->
+        with_nodes(1, fun([Named]) ->
+            Unnamed = cluster_node:start(unnamed),
+            try named_later(Unnamed, Named)
+            after cluster_node:stop_all([Unnamed])
+            end
+        end)
+    end}.
+
+named_later(A, {_, NodeB} = B) ->
+    [server(Node, #{}) || Node <- [A, B]],
+    {_, ConnA} = client(A, chat),
+    {SocketB, ConnB} = client(B, chat),
+    List = fun(Node) -> test_support:ok(on(Node, {sockeye_presence, list, [chat, <<"t">>]})) end,
+    Soon = fun(Node, Expected) -> until(fun() -> List(Node) end, fun(L) -> L =:= Expected end) end,
+    ok = on(A, {sockeye_presence, track, [ConnA, <<"t">>, ann, 1]}),
+    ok = on(B, {sockeye_presence, track, [ConnB, <<"t">>, bob, 2]}),
+    Join = fun() ->
+                   Name = list_to_atom(peer:random_name("sockeye_later")),
+                   {ok, _} = on(A, {net_kernel, start, [[Name, shortnames]]}),
+                   true = on(A, {erlang, set_cookie, [sockeye_test]}),
+                   true = on(A, {net_kernel, connect_node, [NodeB]})
+           end,
+    true = Join(),
+    [Soon(Node, #{ann => [1], bob => [2]}) || Node <- [A, B]],
+    ok = on(A, {sockeye_presence, update, [ConnA, <<"t">>, ann, 3]}),
+    [Soon(Node, #{ann => [3], bob => [2]}) || Node <- [A, B]],
+    %% Another process knows them for its own, too.
+    ok = on(A, {net_kernel, stop, []}),
+    _ = Soon(A, #{ann => [3]}),
+    _ = Soon(B, #{bob => [2]}),
+    Old = on(A, {erlang, whereis, [sockeye_presence_server]}),
+    true = on(A, {erlang, exit, [Old, kill]}),
+    _ = until(fun() -> on(A, {erlang, whereis, [sockeye_presence_server]}) end,
+              fun(New) -> is_pid(New) andalso New =/= Old end),
+    true = Join(),
+    [Soon(Node, #{ann => [3], bob => [2]}) || Node <- [A, B]],
+    ok = on(A, {sockeye_presence, untrack, [ConnA, <<"t">>, ann]}),
+    [Soon(Node, #{bob => [2]}) || Node <- [A, B]],
+    gen_tcp:close(SocketB),
+    [Soon(Node, #{}) || Node <- [A, B]].
+
 %% A node that takes nothing any more holds up nobody, and has all when it goes on.
 a_node_that_hangs_test_() ->
     {timeout, 120, fun() ->

@@ -115,7 +115,7 @@ change_conn(What, Conn, Topic, Key, Meta) ->
     sockeye_fanout:of_conn(
       Conn, fun(ServerId) ->
                     case sockeye_engine:find_id(ServerId) of
-                        {ok, Server} -> call({What, {domain(ServerId, Server), Topic, Key, node(), Conn}, Meta, Server}, closed);
+                        {ok, Server} -> call({What, {domain(ServerId, Server), Topic, Key, here, Conn}, Meta, Server}, closed);
                         error -> {error, closed}
                     end
             end).
@@ -124,7 +124,7 @@ change_conn(What, Conn, Topic, Key, Meta) ->
           term().
 change_process(What, Server, Topic, Pid, Key, Meta) ->
     of_server(Server, fun(Domain, ServerPid) ->
-                              call({What, {Domain, Topic, Key, node(), Pid}, Meta, ServerPid}, not_found)
+                              call({What, {Domain, Topic, Key, here, Pid}, Meta, ServerPid}, not_found)
                       end).
 
 -spec of_server(sockeye:server(), fun((sockeye_presence_server:domain(), pid()) -> Result)) -> Result | {error, not_found}.

@@ -52,9 +52,13 @@ begin_anew(Nodes) ->
 start(N) ->
     start(N, #{}).
 
+start(unnamed, Options) ->
+    started(Options);
 start(N, Options) ->
-    Name = peer:random_name("sockeye" ++ integer_to_list(N)),
-    {ok, Peer, Node} = peer:start(Options#{name => Name, connection => standard_io,
+    started(Options#{name => peer:random_name("sockeye" ++ integer_to_list(N))}).
+
+started(Options) ->
+    {ok, Peer, Node} = peer:start(Options#{connection => standard_io,
                                            args => ["-setcookie", "sockeye_test", "-kernel", "net_ticktime", "5",
                                                     "-kernel", "prevent_overlapping_partitions", "false"
                                                     | lists:append([["-pa", Dir] || Dir <- code:get_path(),

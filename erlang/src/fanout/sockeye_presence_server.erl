@@ -23,8 +23,8 @@
 %% Servers of one name are one in a cluster.
 -type domain() :: {cluster, atom()} | {server, pid()}.
 -type owner() :: sockeye:conn() | pid().
-%% The node is that of the owner: connections are numbers.
--type id() :: {domain(), sockeye:topic(), key(), node(), owner()}.
+%% The node is that of the owner: connections are numbers. Entries of this node have none: it may get a name, and lose it, while they are there.
+-type id() :: {domain(), sockeye:topic(), key(), here | node(), owner()}.
 
 %% With the server of an entry of this node.
 -type entry() :: {id(), meta(), pid() | none}.
@@ -94,7 +94,7 @@ handle_continue(resume, State0) ->
     {noreply, Resumed}.
 
 -spec resumed(entry(), {[id()], #state{}}) -> {[id()], #state{}}.
-resumed({{_, _, _, Node, _} = Id, _, Server}, {Gone, State}) when Node =:= node() ->
+resumed({{_, _, _, here, _} = Id, _, Server}, {Gone, State}) ->
     case owned(Id, Server, server(Server, State)) of
         {ok, Owned} -> {Gone, Owned};
         closed -> {[Id | Gone], State}
@@ -202,7 +202,7 @@ befriend(Peer, #state{peers = Peers} = State) ->
 
 -spec present(pid(), #state{}) -> #state{}.
 present(Peer, State) ->
-    Ours = [Entry || {{{cluster, _}, _, _, _, _}, _} = Entry <- of_node(node())],
+    Ours = [{named(Id), Meta} || {{{cluster, _}, _, _, _, _} = Id, Meta} <- of_node(here)],
     tell_peer(Peer, {sockeye_present, self(), Ours}, State).
 
 -spec tell_peer(pid(), term(), #state{}) -> #state{}.
@@ -214,7 +214,12 @@ tell_peer(Peer, Message, #state{peers = Peers} = State) ->
           end,
     State#state{peers = Peers#{Peer := {Monitor, Now}}}.
 
--spec of_node(node()) -> [{id(), meta()}].
+%% As other nodes know it.
+-spec named(id()) -> id().
+named(Id) ->
+    setelement(4, Id, node()).
+
+-spec of_node(here | node()) -> [{id(), meta()}].
 of_node(Node) ->
     ets:select(?TABLE, [{{{'$1', '$2', '$3', Node, '$4'}, '$5', '_'}, [],
                          [{{{{'$1', '$2', '$3', Node, '$4'}}, '$5'}}]}]).
@@ -345,7 +350,7 @@ take_own(Ids, State) ->
 -spec replicate([{id(), meta()}], [id()], #state{}) -> #state{}.
 replicate(Joins, Leaves, #state{peers = Peers} = State) ->
     Far = fun({{cluster, _}, _, _, _, _}) -> true; (_) -> false end,
-    case {[Join || {Id, _} = Join <- Joins, Far(Id)], [Id || Id <- Leaves, Far(Id)]} of
+    case {[{named(Id), Meta} || {Id, Meta} <- Joins, Far(Id)], [named(Id) || Id <- Leaves, Far(Id)]} of
         {[], []} ->
             State;
         {J, L} ->
