@@ -29,7 +29,7 @@ fn a_seed_decides_everything() {
 fn a_slice_of_worlds() {
     let wanted = Wanted {
         from: 1,
-        count: 2000,
+        count: 20_000,
         time: Duration::from_secs(60),
         threads: 2,
     };
