@@ -74,6 +74,17 @@ asking_test() ->
         ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun none/0, 300))
     end).
 
+%% The same of a call to an engine that is another process.
+asking_a_process_test_() ->
+    {ok, _} = application:ensure_all_started(sockeye),
+    [fun() ->
+         ok = sys:suspend(sockeye_link_writer),
+         try with(fun sockeye:info/0, fun(Pid) -> ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun none/0, 300)) end)
+         after
+             ok = sys:resume(sockeye_link_writer)
+         end
+     end || sockeye_backend:engine() =:= port].
+
 no_time_test() ->
     with(fun loop/0, fun(Pid) ->
         Pid ! {work, self()},

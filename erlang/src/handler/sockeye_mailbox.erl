@@ -91,6 +91,8 @@ look(Pid, Newer, Until, Pause, {Ran, Since, Looks}) ->
             look_again(Pid, Newer, Until, ?FIRST_MS, {Runs, Now, Looks + 1});
         [_, {_, waiting}, {_, Runs}] ->
             look_again(Pid, Newer, Until, Pause, {Runs, Now, 0});
+        [{_, 0}, _, _] ->
+            look_again(Pid, Newer, Until, Pause, {none, Now, Looks});
         _ ->
             look_again(Pid, Newer, Until, Pause, {none, Now, 0})
     end.
@@ -99,7 +101,7 @@ look(Pid, Newer, Until, Pause, {Ran, Since, Looks}) ->
 -spec waits_for_engine(pid()) -> boolean().
 waits_for_engine(Pid) ->
     case erlang:process_info(Pid, current_function) of
-        {_, {Module, _, _}} -> lists:member(Module, [sockeye_port, sockeye_link_writer, sockeye_backlog, sockeye_ask]);
+        {_, {Module, _, _}} -> lists:member(Module, [sockeye_ask, sockeye_backlog, sockeye_port_call, sockeye_port_courier, sockeye_link_writer]);
         undefined -> false
     end.
 
