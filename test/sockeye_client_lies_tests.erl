@@ -139,6 +139,25 @@ silence_test_() ->
          {"a SOCKS proxy", fun(S) -> tell_end(S) end, fun via_socks/1},
          {"a SOCKS proxy that wants more", Socks(<<5, 0>>), fun via_socks/1}]].
 
+%% Who connects may be killed while it waits: then nobody is left who wants the connection.
+killed_while_it_connects_test_() ->
+    [{Name, {timeout, 60, fun() ->
+        {ok, _} = application:ensure_all_started(sockeye),
+        #{servers := Before} = sockeye_backend:engine_info(),
+        Self = self(),
+        liar:with(fun(S) -> _ = head(S), Self ! asked, Self ! await_end(S) end, fun(Port) ->
+            Pid = spawn(fun() -> Connect(url(Port)) end),
+            receive asked -> ok after ?TIMEOUT -> error(nobody) end,
+            exit(Pid, kill),
+            receive gone -> ok after ?TIMEOUT -> error(stays) end,
+            siege:until(fun() ->
+                #{servers := After} = sockeye_backend:engine_info(),
+                After =:= Before orelse {Before, After}
+            end)
+        end)
+     end}} || {Name, Connect} <- [{"connect/2", fun(Url) -> sockeye_client:connect(Url, #{connect_timeout => 60000}) end},
+                                  {"start_link/3", fun(Url) -> sockeye_client:start_link(Url, self(), #{connect_timeout => 60000}) end}]].
+
 via_http(Port) -> {"ws://x/", #{proxy => ["http://127.0.0.1:", integer_to_list(Port)]}}.
 via_socks(Port) -> {"ws://x/", #{proxy => ["socks5://127.0.0.1:", integer_to_list(Port)]}}.
 

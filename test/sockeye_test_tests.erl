@@ -266,14 +266,20 @@ wrong_first_argument_test() ->
     Test = start(echo()),
     {ok, Conn} = sockeye_test:open(Test),
     Real = {sockeye_conn, 7},
+    %% The first would never answer.
+    Silent = spawn_link(fun() -> receive stop -> ok end end),
+    Ended = start(echo()),
+    ok = sockeye_test:stop(Ended),
+    NoTests = [Silent, self(), whereis(code_server), Ended],
     [?assertEqual({Name, Says}, {Name, first_argument(Name, [Wrong | Args])})
      || {Wrongs, Says, Calls} <-
             [{[Test, Real, x], <<"not a connection of a test: sockeye_test:open/1,2 gives one">>,
               [{frame, [{text, "a"}]}, {frame, [[]]}, {busy, [true]}, {close, []}, {close, [1000, ""]}, {received, []}]},
-             {[Conn, x], <<"not a test: sockeye_test:start/1 gives one">>, [{open, []}, {open, [#{}]}, {stop, []}]},
-             {[Real, x], <<"neither a test nor a connection of one">>,
+             {[Conn, x | NoTests], <<"not a test, or one that has ended: sockeye_test:start/1 gives one">>, [{open, []}, {open, [#{}]}, {stop, []}]},
+             {[Real, x | NoTests], <<"neither a test nor a connection of one, or it has ended">>,
               [{info, [m]}, {cast, [m]}, {call, [m]}, {pass, [1]}, {commands, []}, {state, []}, {handler, []}]}],
         Wrong <- Wrongs, {Name, Args} <- Calls],
+    Silent ! stop,
     ok = sockeye_test:stop(Test).
 
 first_argument(Name, Args) ->

@@ -402,13 +402,22 @@ running(Test, Slot) ->
 %% The test that the first argument of a public function is of.
 -spec checked(test | conn | any, atom(), [term()]) -> test().
 checked(Kind, _Function, [{sockeye_conn, {Test, _}} | _]) when is_pid(Test), Kind =/= test -> Test;
-checked(Kind, _Function, [Test | _]) when is_pid(Test), Kind =/= conn -> Test;
-checked(Kind, Function, Args) -> sockeye_errors:misuse(?MODULE, Function, Args, [{1, expected(Kind)}]).
+checked(Kind, Function, [Test | _] = Args) when is_pid(Test), Kind =/= conn ->
+    %% Any other process would let the caller wait for an answer.
+    case sockeye_test_engine:find(Test) of
+        {ok, _} -> Test;
+        error -> misused(Kind, Function, Args)
+    end;
+checked(Kind, Function, Args) ->
+    misused(Kind, Function, Args).
+
+-spec misused(test | conn | any, atom(), [term()]) -> no_return().
+misused(Kind, Function, Args) -> sockeye_errors:misuse(?MODULE, Function, Args, [{1, expected(Kind)}]).
 
 -spec expected(test | conn | any) -> binary().
-expected(test) -> <<"not a test: sockeye_test:start/1 gives one">>;
+expected(test) -> <<"not a test, or one that has ended: sockeye_test:start/1 gives one">>;
 expected(conn) -> <<"not a connection of a test: sockeye_test:open/1,2 gives one">>;
-expected(any) -> <<"neither a test nor a connection of one">>.
+expected(any) -> <<"neither a test nor a connection of one, or it has ended">>.
 
 -spec host(test()) -> pid().
 host(Test) ->

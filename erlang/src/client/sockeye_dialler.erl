@@ -100,7 +100,11 @@ begin_life(Parent, #{name := Name} = Config) ->
             hang_up(Lost),
             throw({start_failed, not_running});
         {Asked, #{reconnect := false}} ->
-            await_first(Parent, Asked);
+            %% Who is not linked may end as well. The connection itself ends with its owner.
+            Caller = monitor(process, Parent),
+            Opened = await_first(Parent, Caller, Asked),
+            true = demonitor(Caller, [flush]),
+            Opened;
         {Asked, _} ->
             Asked
     end.
@@ -142,8 +146,8 @@ start_worker(#state{id = Id, config = #{handler := {Module, Arg}, url := Url}} =
     end.
 
 %% Without `reconnect', a client that cannot connect is not started.
--spec await_first(pid(), #state{}) -> #state{}.
-await_first(Parent, #state{id = Id, engine = Engine, worker = Worker} = State) ->
+-spec await_first(pid(), reference(), #state{}) -> #state{}.
+await_first(Parent, Caller, #state{id = Id, engine = Engine, worker = Worker} = State) ->
     receive
         {sockeye_dialled, Id, {ok, Conn}} ->
             opened(Conn, State);
@@ -153,6 +157,9 @@ await_first(Parent, #state{id = Id, engine = Engine, worker = Worker} = State) -
         {'EXIT', Parent, Reason} ->
             hang_up(State),
             throw({parent, Reason});
+        {'DOWN', Caller, process, _, _} ->
+            hang_up(State),
+            throw({parent, normal});
         {'EXIT', Worker, Reason} ->
             hang_up(State#state{worker = undefined}),
             throw({start_failed, Reason});
