@@ -95,7 +95,20 @@ stop_open(Server) ->
 
 server(Setting, Version, {#{handshake_timeout := in_time} = Options, Alpn, Steps, Act, Last}) ->
     patiently(fun(Time) -> server(Setting, Version, {Options#{handshake_timeout := Time}, Alpn, Steps, Act, Last}) end);
-server(#{python := Python, cert := Cert, key := Key}, Version, {Options, Alpn, Steps, Act, Last}) ->
+%% A client of TLS 1.3 is ready before the server has its last message: a stop may still come into the handshake.
+server(Setting, Version, {Options, Alpn, [ready], Act, Last}) ->
+    Test = fun() -> server_once(Setting, Version, {Options, Alpn, [ready], Act, Last}) end,
+    at_last(Test, 5);
+server(Setting, Version, Case) ->
+    server_once(Setting, Version, Case).
+
+at_last(Test, 1) -> Test();
+at_last(Test, Times) ->
+    try Test()
+    catch error:_ -> at_last(Test, Times - 1)
+    end.
+
+server_once(#{python := Python, cert := Cert, key := Key}, Version, {Options, Alpn, Steps, Act, Last}) ->
     Http = #{"/hello" => fun(_) -> {200, [], "hello"} end},
     All = maps:merge(#{tls => #{cert => Cert, key => Key}, format => raw, active => true, http => Http}, Options),
     with_server(maps:filter(fun(_, V) -> V =/= undefined end, All), fun(Port, Server) ->
