@@ -40,6 +40,41 @@ no_more_descriptors_test_() ->
         end)
     end}.
 
+%% Without a descriptor no module can be loaded: all that ours call is there when the application has started, and what these call.
+no_more_modules_test_() ->
+    {timeout, 60, fun() ->
+        Node = cluster_node:start(1),
+        try
+            ?assertEqual([], cluster_node:on(Node, {erlang, apply, [fun not_loaded/0, []]})),
+            ok = cluster_node:on(Node, {erlang, apply, [fun certificates_gone/0, []]})
+        after
+            cluster_node:stop_all([Node])
+        end
+    end}.
+
+not_loaded() ->
+    Loaded = [M || {M, _} <- code:all_loaded()],
+    {ok, Modules} = application:get_key(sockeye, modules),
+    %% Who has cowboy has loaded it, and tests are no servers.
+    Ours = [M || M <- Modules, M =/= sockeye_cowboy, not lists:prefix("sockeye_test", atom_to_list(M))],
+    Imports = [Import || M <- Ours, {ok, {_, [{imports, All}]}} <- [beam_lib:chunks(code:which(M), [imports])], {Import, _, _} <- All],
+    %% The last is called by `file:format_error/1'.
+    [M || M <- lists:usort(Imports ++ [erl_posix_msg]) -- Loaded, code:which(M) =/= non_existing].
+
+certificates_gone() ->
+    #{cert := Cert, key := Key} = test_certs:localhost(),
+    [CertFile, KeyFile] = [begin
+                               File = filename:join("/tmp", "sockeye-" ++ os:getpid() ++ Name),
+                               ok = file:write_file(File, Pem),
+                               File
+                           end || {Name, Pem} <- [{".cert", Cert}, {".key", Key}]],
+    {ok, Server} = sockeye:start_link(#{port => 0, handler => self(), tls => #{certfile => CertFile, keyfile => KeyFile}}),
+    [ok = file:delete(File) || File <- [CertFile, KeyFile]],
+    [true = code:del_path(Dir) || Dir <- code:get_path()],
+    {error, {bad_option, tls, _}} = sockeye:reload_tls(Server),
+    {ok, #{connections := 0}} = sockeye:info(Server),
+    ok = sockeye:stop(Server).
+
 %% A process for each connection, in a node that may have a thousand.
 no_more_processes_test_() ->
     {timeout, 240, fun() ->

@@ -149,8 +149,6 @@ init({Owner, Config}) ->
     %% All that the engine says comes through here, the signs of its life as well. Little is done for each of it, and there is
     %% never more of it than processes have served.
     _ = process_flag(priority, high),
-    %% Its atoms are those of the system's errors, which no answer could make.
-    _ = code:ensure_loaded(erl_posix_msg),
     _ = ets:new(?TABLE, [named_table, protected, ordered_set, {read_concurrency, true}]),
     ok = sockeye_port_restore:new_table(),
     ok = sockeye_port_grants:new_table(),
