@@ -96,10 +96,10 @@ loop(#c{link = Link} = C) ->
             ok = sockeye_port_batch:served([], 0);
         {sockeye_lost, _} ->
             bring(sockeye_port_batch:lost(), C),
-            exit(normal);
+            ended();
         {'EXIT', Link, _} ->
             bring(sockeye_port_batch:lost(), C),
-            exit(normal);
+            ended();
         {sockeye_given, Conn} ->
             ok = note(Conn),
             ok = sockeye_port_batch:given(Conn);
@@ -107,13 +107,21 @@ loop(#c{link = Link} = C) ->
             ok = given_away(Given, C),
             Ref ! {Ref, settled};
         stop ->
-            exit(normal);
+            ended();
         {system, From, Request} ->
             sockeye_sys:message(Request, From, Link, ?MODULE, C);
         _ ->
             ok
     end,
     ?MODULE:loop(C).
+
+%% An owner that is dead was told of no end.
+-spec ended() -> no_return().
+ended() ->
+    _ = try ets:match_delete(?OPEN, {{self(), '_'}})
+        catch error:badarg -> true
+        end,
+    exit(normal).
 
 -spec given_away(none | {sockeye:conn(), pid()}, #c{}) -> ok.
 given_away({Conn, Other}, #c{owner = Owner}) when Other =/= Owner ->
