@@ -110,7 +110,8 @@ hanging_up_test_() ->
     [{Name, fun() ->
         liar:with(Script, fun(Port) ->
             Result = sockeye_client:connect(url(Port), #{connect_timeout => 5000}),
-            ?assert(lists:member(Result, [{error, closed}, {error, econnreset}]))
+            ?assert(lists:member(Result, [{error, closed}, {error, econnreset}])),
+            ?assertNotEqual(nomatch, re:run(sockeye:format_error(Result), "hung up|reset by peer"))
         end)
      end} || {Name, Script} <-
         [{"at once", fun gen_tcp:close/1},

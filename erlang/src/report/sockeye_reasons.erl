@@ -52,7 +52,7 @@ sentence(Reason) -> unknown(Reason).
 unknown(Reason) -> ["a reason that is not Sockeye's own: ", shown(Reason)].
 
 -spec atom(atom()) -> unicode:chardata().
-atom(closed) -> "the connection is closed or closing, or its server has ended";
+atom(closed) -> "the connection is closed or closing, or its server has ended; to one who connects: the other end hung up before its answer was complete";
 atom(busy) -> "the queue of the connection is full (send_queue_size): its other end reads too slowly. Nothing was sent; send less, or later";
 atom(not_utf8) -> "a text is not UTF-8. Nothing was sent; send it as binary";
 atom(streaming) -> "a message is being sent in pieces: its last piece must come before another message begins";
