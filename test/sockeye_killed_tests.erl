@@ -49,14 +49,28 @@ told_by_the_client_test_() ->
          end)
      end || {End, Reason} <- ends()].
 
+%% A client with its handler. One that comes before the engine knows of a death is closed as those before it.
+met(Port) ->
+    Socket = ws_client:connect(Port),
+    Self = self(),
+    Reader = spawn_link(fun() -> Self ! {self(), ws_client:recv(Socket)} end),
+    receive
+        {Reader, Frame} ->
+            ?assertMatch({close, 1011, _}, Frame),
+            met(Port);
+        {Handler, {sockeye_conn, _}} ->
+            unlink(Reader),
+            exit(Reader, kill),
+            {Socket, Handler}
+    end.
+
 %% What the process has reported, and an end in order, are not told once more: the next event is another handler's.
 told_once_test_() ->
     [fun() ->
          sockeye_log_tests:with_log(fun() ->
              test_support:with_handler(funs(), #{processes => Processes}, fun(Port, _) ->
                  Ended = fun(End) ->
-                             Socket = ws_client:connect(Port),
-                             {Handler, _Conn} = sockeye_log_tests:from_handler(),
+                             {Socket, Handler} = met(Port),
                              Monitor = monitor(process, Handler),
                              End(Socket, Handler),
                              receive {'DOWN', Monitor, process, Handler, _} -> Handler end
