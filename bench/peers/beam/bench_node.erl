@@ -119,6 +119,9 @@ counted() ->
 
 long(Events, Collections) ->
     receive
+        {monitor, Port, long_schedule, Info} when is_port(Port) ->
+            [{_, Ms}, {_, Work}] = [lists:keyfind(Key, 1, Info) || Key <- [timeout, port_op]],
+            long([{now_ns(), Ms, Work, Work} | Events], Collections);
         {monitor, _, long_schedule, Info} ->
             [{_, Ms}, {_, In}, {_, Out}] = [lists:keyfind(Key, 1, Info) || Key <- [timeout, in, out]],
             long([{now_ns(), Ms, In, Out} | Events], Collections);
