@@ -215,8 +215,11 @@ def flood(found, cells, names):
 
 
 def json_rows(text):
-    """What bench/json printed, as measurements."""
+    """What bench/json printed, as measurements: of each document a line that names it, and one for each way."""
+    what = None
     for line in text.splitlines():
-        if head := re.match(r"(decode|encode) +(\d+) B", line):
-            for name, ns, thousand in re.findall(r"(\w+) ([\d]+)(k?) \(", line[head.end():]):
-                yield {"cell": f"{head[1]} {int(head[2]):,} B", "server": name, "cpu_ns": int(ns) * (1000 if thousand else 1)}
+        if head := re.match(r"(\w+), (\d+) B$", line):
+            what = f"{int(head[2]):,} B" if head[1] == "records" else f"{head[1]}, {int(head[2]):,} B"
+        elif what and (way := re.match(r" +(decode|encode) ", line)):
+            for name, ns, thousand in re.findall(r"([\w.]+) (\d+)(k?) \(", line[way.end():]):
+                yield {"cell": f"{way[1]} {what}", "server": name, "cpu_ns": int(ns) * (1000 if thousand else 1)}

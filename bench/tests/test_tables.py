@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from harness import numbers, proof, servers
+from harness import numbers, proof, report, servers
 from harness.questions import Cell
 from harness.results import Results
 
@@ -109,6 +109,14 @@ class Sections(unittest.TestCase):
                                      peers={"cowboy": "2.8.0", "other cowboy": {"cowboy": "2.18.0", "cowlib": "2.18.0", "ranch": "2.2.0"}}), ["echo"])
         self.assertIn("cowboy 2.18.0 (cowlib 2.18.0, ranch 2.2.0)", note)
         self.assertNotIn("uWebSockets", note)
+
+
+class Json(unittest.TestCase):
+    def test_what_it_prints_is_read(self):
+        text = ("median CPU ns a call\n\nrecords, 1024 B\n  decode  sockeye_json 2739 (2703-2775)  jiffy 7865 (7760-8073) x2.87\n"
+                "quotes, 59938 B\n  encode  sockeye_json 128k (123k-131k)\n")
+        self.assertEqual([("decode 1,024 B", "sockeye_json", 2739), ("decode 1,024 B", "jiffy", 7865), ("encode quotes, 59,938 B", "sockeye_json", 128000)],
+                         [(row["cell"], row["server"], row["cpu_ns"]) for row in report.json_rows(text)])
 
 
 if __name__ == "__main__":
