@@ -118,9 +118,7 @@ loop(#c{link = Link} = C) ->
 %% An owner that is dead was told of no end.
 -spec ended() -> no_return().
 ended() ->
-    _ = try ets:match_delete(?OPEN, {{self(), '_'}})
-        catch error:badarg -> true
-        end,
+    ok = in_table(fun() -> ets:match_delete(?OPEN, {{self(), '_'}}) end),
     exit(normal).
 
 -spec given_away(none | {sockeye:conn(), pid()}, #c{}) -> ok.
@@ -158,18 +156,18 @@ plain({closed, _, _} = Event, Conn) -> ok = strike(Conn), Event;
 plain({open, _} = Event, Conn) -> ok = note(Conn), Event;
 plain(Event, _Conn) -> Event.
 
-%% The table ends with the link, before the couriers do.
 -spec note(sockeye:conn()) -> ok.
 note(Conn) ->
-    try ets:insert(?OPEN, {{self(), Conn}}) of
-        true -> ok
-    catch
-        error:badarg -> ok
-    end.
+    in_table(fun() -> ets:insert(?OPEN, {{self(), Conn}}) end).
 
 -spec strike(sockeye:conn()) -> ok.
 strike(Conn) ->
-    try ets:delete(?OPEN, {self(), Conn}) of
+    in_table(fun() -> ets:delete(?OPEN, {self(), Conn}) end).
+
+%% The table ends with the link, before the couriers do.
+-spec in_table(fun(() -> true)) -> ok.
+in_table(Change) ->
+    try Change() of
         true -> ok
     catch
         error:badarg -> ok
