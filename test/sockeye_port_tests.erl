@@ -28,7 +28,6 @@ tests() ->
         {"credits", fun credits/0},
         {"errors of send", fun send_errors/0},
         {"large messages", fun large/0},
-        {"what a batch leaves", fun leavings/0},
         {"a flood", fun flood/0},
         {"information", fun information/0},
         {"signals for all processes of a service", fun signals/0},
@@ -419,39 +418,6 @@ handler_dies() ->
             ?assertEqual({text, <<"2">>}, ws_client:recv(Next))
         end)
     end).
-
-%% The process of one connection collects at once what batches of some size have left.
-leavings() ->
-    Batch = fun(Size) -> {sockeye_batch, 1, 1, 0, binary:copy(<<0>>, Size)} end,
-    ?assertEqual([false, true, true], [sockeye_port_batch:is_heavy(Batch(Size), [conn, event, conn, event]) || Size <- [511, 512, 513]]),
-    {Pid, Ref} = spawn_opt(fun() ->
-        _ = byte_size(binary:copy(<<"x">>, 1000)),
-        ok = sockeye_port_batch:left(false),
-        ?assertMatch({binary, [_]}, process_info(self(), binary)),
-        ok = sockeye_port_batch:left(true),
-        ?assertEqual({binary, []}, process_info(self(), binary))
-    end, [monitor, {min_heap_size, 10000}]),
-    receive {'DOWN', Ref, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
-    Self = self(),
-    Funs = #{open => fun(_, _, S) -> Self ! {open, self()}, {[], S} end,
-             frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
-    1 = erlang:trace_pattern({sockeye_port_batch, left, 1}, true),
-    [with_handler(Funs, #{processes => Processes}, fun(Port, _) ->
-         Socket = ws_client:connect(Port),
-         {open, Handler} = message(),
-         Left = fun(Text) ->
-             _ = erlang:trace(Handler, true, [call]),
-             ok = ws_client:text(Socket, Text),
-             ?assertEqual({text, Text}, ws_client:recv(Socket)),
-             IsHeavy = receive {trace, Handler, call, {sockeye_port_batch, left, [Is]}} -> Is after ?TIMEOUT -> error(no_call) end,
-             _ = erlang:trace(Handler, false, [call]),
-             IsHeavy
-         end,
-         Large = iolist_to_binary([$", binary:copy(<<"x">>, 1000), $"]),
-         ?assertEqual({Processes, IsOne, false}, {Processes, Left(Large), Left(<<"1">>)})
-     end) || {Processes, IsOne} <- [{per_connection, true}, {one, false}, {2, false}]],
-    1 = erlang:trace_pattern({sockeye_port_batch, left, 1}, false),
-    test_support:flush().
 
 json() ->
     ?assertEqual({ok, #{<<"a">> => [1, 2.5, null]}}, sockeye_json:decode(<<"{\"a\": [1, 2.5, null]}">>)),

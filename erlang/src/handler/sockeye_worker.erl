@@ -201,9 +201,9 @@ info(sockeye_ready, State, #s{inbox = Inbox, max = Max} = S) ->
     end;
 info({sockeye_batch, _, _, _, _} = Batch, State, S) ->
     {Events, More} = sockeye_port_batch:take(Batch),
-    IsHeavy = S#s.rest =/= off andalso sockeye_port_batch:is_heavy(Batch, Events),
+    Left = sockeye_port_batch:left_by(Batch, Events, case S#s.rest of off -> many; _ -> one end),
     Answer = batch(Events, {port, More}, false, State, S),
-    ok = sockeye_port_batch:left(IsHeavy),
+    ok = sockeye_port_batch:left(Left),
     Answer;
 info({sockeye_lost, _Run}, State, S) ->
     lost(batch(sockeye_port_batch:lost(), false, false, State, S));

@@ -35,8 +35,9 @@
          command = erlang:system_info(otp_release) =:= "25" :: boolean(),
          %% What is large, of each process with all that it has said behind it: the next one first.
          large = [] :: [{pid(), [item(), ...]}],
-         %% Processes that have ended since the heap was looked through.
+         %% Processes that have ended since the heap was looked through, and bytes that may still be written before it is.
          ended = 0 :: non_neg_integer(),
+         left = sockeye_port_leavings:first() :: integer(),
          %% Those that the engine may give up. Of the others, which are as many as connections, nothing is kept here: their monitors
          %% know who they are.
          ids = #{} :: #{sockeye_wire:id() => {pid(), reference()}}}).
@@ -121,13 +122,11 @@ init(Link, Run, Socket) ->
 
 %% Collects what is there into one packet.
 -spec loop(#w{}) -> no_return().
-loop(#w{large = [], ended = Ended} = W) when Ended < ?MANY_ENDS ->
+loop(#w{large = [], ended = Ended, left = Left} = W) when Ended < ?MANY_ENDS, Left > 0 ->
     receive Message -> take(Message, [], 0, W) end;
 loop(#w{large = []} = W) ->
     receive Message -> take(Message, [], 0, W)
-    after 0 ->
-            true = erlang:garbage_collect(),
-            loop(W#w{ended = 0})
+    after 0 -> loop(W#w{ended = 0, left = sockeye_port_leavings:collect()})
     end;
 loop(W) ->
     receive Message -> take(Message, [], 0, W)
@@ -136,13 +135,10 @@ loop(W) ->
 
 -spec more([iodata()], non_neg_integer(), #w{}) -> no_return().
 more(Sections, Size, W) when Size >= ?MOST ->
-    write(Sections, Size, W),
-    loop(large(W));
+    loop(large(write(Sections, Size, W)));
 more(Sections, Size, W) ->
     receive Message -> take(Message, Sections, Size, W)
-    after 0 ->
-            write(Sections, Size, W),
-            loop(large(W))
+    after 0 -> loop(large(write(Sections, Size, W)))
     end.
 
 -spec take(term(), [iodata()], non_neg_integer(), #w{}) -> no_return().
@@ -183,8 +179,7 @@ take({{died, How, Id, Host}, _Ref, process, Pid, _}, Sections, Size, #w{ids = Id
             died([{Id, Pid}], Sections, Size, W)
     end;
 take({system, From, Request}, Sections, Size, #w{link = Link} = W) ->
-    write(Sections, Size, W),
-    sockeye_sys:message(Request, From, Link, ?MODULE, W);
+    sockeye_sys:message(Request, From, Link, ?MODULE, write(Sections, Size, W));
 take(_Message, Sections, Size, W) ->
     more(Sections, Size, W).
 
@@ -208,11 +203,11 @@ behind(From, Items, #w{large = Large} = W) ->
 -spec large(#w{}) -> #w{}.
 large(#w{large = []} = W) ->
     W;
-large(#w{large = [{From, [Item | Items]} | Others]} = W) ->
-    ok = case Item of
-             {room, Ref} -> Ref ! {Ref, room}, ok;
-             _ -> write([Item], iolist_size(Item), W)
-         end,
+large(#w{large = [{From, [Item | Items]} | Others]} = W0) ->
+    W = case Item of
+            {room, Ref} -> Ref ! {Ref, room}, W0;
+            _ -> write([Item], iolist_size(Item), W0)
+        end,
     case Items of
         [] ->
             W#w{large = Others};
@@ -246,12 +241,13 @@ died([{Id, Pid} | Ids], Sections, Size, #w{link = Link, ended = Ended} = W0) ->
 died([], Sections, Size, W) ->
     more(Sections, Size, W).
 
--spec write([iodata()], non_neg_integer(), #w{}) -> ok.
-write([], _Size, _W) ->
-    ok;
-write(Sections, Size, #w{socket = Socket, command = Command}) ->
+-spec write([iodata()], non_neg_integer(), #w{}) -> #w{}.
+write([], _Size, W) ->
+    W;
+write(Sections, Size, #w{socket = Socket, command = Command, left = Left} = W) ->
     ok = to_socket(Command, Socket, lists:reverse(Sections)),
-    sockeye_port_flow:written(Size).
+    ok = sockeye_port_flow:written(Size),
+    W#w{left = Left - Size}.
 
 %% In OTP 25 gen_tcp:send/2 looks through all messages here for its reply. Later ones wait for a reference, as fast with any
 %% number of messages, and their sockets take no command without one: the port would end.

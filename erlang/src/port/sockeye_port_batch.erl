@@ -10,7 +10,7 @@
 -export([given/1]).
 -export([given_away/1]).
 -export([take/1]).
--export([is_heavy/2]).
+-export([left_by/3]).
 -export([left/1]).
 -export([first/0]).
 -export([served/2]).
@@ -21,6 +21,8 @@
 
 -define(KEY, '$sockeye_port').
 -define(LOST, <<"engine lost">>).
+%% Bytes of batches that the calling process may still serve before it collects what they have left, where it serves many connections.
+-define(PASSED, '$sockeye_passed').
 %% Bytes of an event, on the average of a batch.
 -define(HEAVY, 256).
 %% A worker of a client waits no longer for what is on its way.
@@ -82,18 +84,28 @@ take({sockeye_batch, Run, Id, Flags, Bytes}) ->
             {[], false}
     end.
 
-%% Whether it pays to collect what the process of one connection leaves of this batch.
--spec is_heavy(came(), sockeye_backend:batch()) -> boolean().
-is_heavy({sockeye_batch, _, _, _, Bytes}, Events) ->
-    iolist_size(Bytes) >= ?HEAVY * length(Events) div 2.
+%% What the process of one connection, or of many, is to do when it has served this batch: a minor collection where that pays.
+-spec left_by(came(), sockeye_backend:batch(), one | many) -> boolean() | pos_integer().
+left_by({sockeye_batch, _, _, _, Bytes}, Events, one) -> iolist_size(Bytes) >= ?HEAVY * length(Events) div 2;
+left_by({sockeye_batch, _, _, _, Bytes}, _Events, many) -> iolist_size(Bytes).
 
 %% Such a batch has been served. With many processes, what one of them gives back at once is what the next one takes: it is in the
-%% cache, where the leavings of all are not.
--spec left(boolean()) -> ok.
+%% cache, where the leavings of all are not. One that serves many connections lives on, and collects seldom but all.
+-spec left(boolean() | pos_integer()) -> ok.
 left(true) ->
     true = erlang:garbage_collect(self(), [{type, minor}]),
     ok;
 left(false) ->
+    ok;
+left(Bytes) ->
+    Left = case get(?PASSED) of
+               undefined -> sockeye_port_leavings:first() - Bytes;
+               Before -> Before - Bytes
+           end,
+    _ = case Left > 0 of
+            true -> put(?PASSED, Left);
+            false -> put(?PASSED, sockeye_port_leavings:collect())
+        end,
     ok.
 
 %% The message that tells a worker of its connection. From a process of its own it may come later than what

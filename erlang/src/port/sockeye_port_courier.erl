@@ -92,8 +92,10 @@ loop(#c{link = Link} = C) ->
     receive
         {sockeye_batch, _, _, _, _} = Batch ->
             {Events, _} = sockeye_port_batch:take(Batch),
+            Left = sockeye_port_batch:left_by(Batch, Events, many),
             bring(Events, C),
-            ok = sockeye_port_batch:served([], 0);
+            ok = sockeye_port_batch:served([], 0),
+            ok = sockeye_port_batch:left(Left);
         {sockeye_lost, _} ->
             bring(sockeye_port_batch:lost(), C),
             ended();

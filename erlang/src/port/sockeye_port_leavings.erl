@@ -1,0 +1,26 @@
+%% @private
+%% Binaries that have passed through a process which lives long, and are in nobody's use any more.
+%%
+%% What is in use while the VM collects is old from then on, and old binaries are looked at when there are as many bytes of them as
+%% there were once: after one large message a process keeps megabytes. So who passes bytes on counts them, and collects all.
+-module(sockeye_port_leavings).
+
+-export([first/0]).
+-export([collect/0]).
+
+%% The VM looks at new ones after 371,376 bytes.
+-define(LEAST, 524288).
+%% Bytes that pass for each byte of the heap, which a collection copies.
+-define(SHARE, 4).
+
+%% So many bytes may pass before the first collection.
+-spec first() -> pos_integer().
+first() ->
+    ?LEAST.
+
+%% Of the calling process. So many bytes may pass before the next one.
+-spec collect() -> pos_integer().
+collect() ->
+    true = erlang:garbage_collect(),
+    {total_heap_size, Words} = process_info(self(), total_heap_size),
+    max(?LEAST, ?SHARE * Words * erlang:system_info(wordsize)).
