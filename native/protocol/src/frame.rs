@@ -234,7 +234,18 @@ impl EncodedHeader {
 mod tests {
     use super::*;
 
-    const SIZES: [usize; 9] = [0, 1, 2, 125, 126, 127, 65_535, 65_536, 70_000];
+    const SIZES: &[usize] = if cfg!(miri) {
+        &[0, 1, 126, 65_536]
+    } else {
+        &[0, 1, 2, 125, 126, 127, 65_535, 65_536, 70_000]
+    };
+
+    fn payload_of(size: usize) -> Vec<u8> {
+        let all: Vec<u8> = (0..=255).collect();
+        let mut payload = all.repeat(size.div_ceil(all.len()));
+        payload.truncate(size);
+        payload
+    }
 
     #[test]
     fn headers_of_the_rfc() {
@@ -267,9 +278,9 @@ mod tests {
     #[test]
     fn sealing_gives_what_writing_gives() {
         for mask in [None, Some([1, 2, 3, 4])] {
-            for size in SIZES {
-                for expected in SIZES {
-                    let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            for &size in SIZES {
+                for &expected in SIZES {
+                    let payload = payload_of(size);
                     let mut want = b"before".to_vec();
                     write(&mut want, Opcode::Text, &payload, mask);
                     let mut out = b"before".to_vec();
@@ -285,9 +296,9 @@ mod tests {
     #[test]
     fn masking_gives_what_writing_gives() {
         let key = [1, 2, 3, 4];
-        for size in SIZES {
+        for &size in SIZES {
             for before in [&b""[..], b"b", b"before"] {
-                let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
+                let payload = payload_of(size);
                 let (mut want, mut out) = (before.to_vec(), before.to_vec());
                 write(&mut want, Opcode::Text, &payload, Some(key));
                 write(&mut out, Opcode::Text, &payload, None);
@@ -315,7 +326,7 @@ mod tests {
 
     #[test]
     fn sequences_are_split_into_frames() {
-        for size in SIZES {
+        for &size in SIZES {
             let payload = vec![b'x'; size];
             let mut bytes = vec![];
             write(&mut bytes, Opcode::Text, &payload, None);
