@@ -153,7 +153,7 @@ coverage: ## which lines and branches the tests reach: the crates' own, and EUni
 # With the checks of a debug build.
 SIM := cargo run --quiet --locked --profile soak -p sockeye-sim --
 
-sim: ## the engine in SEEDS simulated worlds, or for SECONDS (60), from the seed FROM on; SEED=n lives one again, with its story
+sim: ## the engine in SEEDS simulated worlds, or for SECONDS (60), from the seed FROM on; SEED=n runs one again, with its log
 	@.ci/setup build
 ifdef SEED
 	$(SIM) --seed $(SEED) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(WITHOUT),--without $(WITHOUT))

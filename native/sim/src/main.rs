@@ -1,9 +1,9 @@
-//! `sockeye-sim`: lives worlds, or one again.
+//! `sockeye-sim`: runs seeds until one fails, or one seed again.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use sockeye_sim::{Plan, Wanted, replay_line, run, run_alone, search, shrink};
+use sockeye_sim::{Plan, SearchOptions, replay_line, run, run_alone, search, shrink};
 
 const USAGE: &str =
     "sockeye-sim [--seeds N] [--from SEED] [--seconds N] [--threads N] [--fault NAME]
@@ -11,7 +11,7 @@ sockeye-sim --seed SEED [--clients 0,2] [--without cuts,resets] [--fault NAME] [
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let mut wanted = Wanted {
+    let mut options = SearchOptions {
         from: 1,
         count: u64::MAX,
         time: Duration::from_secs(60),
@@ -27,13 +27,15 @@ fn main() -> ExitCode {
         let value = arguments.next().unwrap_or_default();
         let number = value.parse::<u64>();
         match (name.as_str(), number) {
-            ("--seeds", Ok(n)) => wanted.count = n,
-            ("--from", Ok(n)) => wanted.from = n,
-            ("--seconds", Ok(n)) => wanted.time = Duration::from_secs(n),
-            ("--threads", Ok(n)) => wanted.threads = n as usize,
+            ("--seeds", Ok(n)) => options.count = n,
+            ("--from", Ok(n)) => options.from = n,
+            ("--seconds", Ok(n)) => options.time = Duration::from_secs(n),
+            ("--threads", Ok(n)) => options.threads = n as usize,
             ("--seed", Ok(n)) => seed = Some(n),
             ("--clients", _) => clients = Some(value),
-            ("--without", _) => without = value,
+            ("--without", _) if value.split(',').all(|name| Plan::TROUBLES.contains(&name)) => {
+                without = value;
+            }
             ("--fault", _) => fault = Some(value),
             _ => {
                 eprintln!("{USAGE}");
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
     }
     match seed {
         Some(seed) => replay(seed, clients.as_deref(), &without, fault.as_deref(), quiet),
-        None => look(&wanted, fault.as_deref(), quiet),
+        None => search_seeds(&options, fault.as_deref(), quiet),
     }
 }
 
@@ -61,7 +63,7 @@ fn replay(
         let numbers: Vec<usize> = clients.split(',').filter_map(|n| n.parse().ok()).collect();
         plan = plan.with_clients(&numbers);
     }
-    for trouble in without.split(',') {
+    for trouble in without.split(',').filter(|name| !name.is_empty()) {
         plan = plan.without(trouble);
     }
     let outcome = run(&plan);
@@ -84,9 +86,9 @@ fn replay(
     }
 }
 
-fn look(wanted: &Wanted, fault: Option<&str>, quiet: bool) -> ExitCode {
+fn search_seeds(options: &SearchOptions, fault: Option<&str>, quiet: bool) -> ExitCode {
     let began = Instant::now();
-    let found = search(wanted, fault);
+    let found = search(options, fault);
     let seconds = began.elapsed().as_secs_f64();
     println!(
         "{} seeds, {} million steps, {:.1} simulated hours in {seconds:.1} s ({:.0} seeds a second)",

@@ -1,4 +1,4 @@
-//! A panic anywhere is a problem: the engine catches its own, but makes none.
+//! Panics fail a run, those which the engine catches as well.
 
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
@@ -12,8 +12,8 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Panics of this thread are noted from now on.
-pub(crate) fn note_on(note: impl Fn(String) + 'static) {
+/// Panics of this thread are reported from now on.
+pub(crate) fn report_to(note: impl Fn(String) + 'static) {
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -32,7 +32,7 @@ pub(crate) fn note_on(note: impl Fn(String) + 'static) {
     NOTE.with_borrow_mut(|to| *to = Some(Box::new(note)));
 }
 
-/// They are not.
-pub(crate) fn note_no_more() {
+/// They are reported no longer.
+pub(crate) fn stop_reporting() {
     NOTE.with_borrow_mut(|to| *to = None);
 }

@@ -1,17 +1,17 @@
-//! How a world goes on.
+//! The loop of a run.
 
 use sockeye_world::{self as world, Step};
 
-use crate::book::Shared;
+use crate::model::ledger::SharedLedger;
 
-/// Steps until something is so, or the time is over, and looks now and then for what must not be.
+/// Steps until `done`, until that time, or until something is wrong. After each sixteenth step `check` looks at the engine.
 pub(crate) fn step_until(
     end: u64,
-    book: &Shared,
+    ledger: &SharedLedger,
     done: impl Fn() -> bool,
-    look: impl Fn(),
+    check: impl Fn(),
 ) -> bool {
-    let mut looks = 0_u32;
+    let mut steps = 0_u32;
     while world::now() < end {
         if done() {
             return true;
@@ -19,11 +19,11 @@ pub(crate) fn step_until(
         if world::step(end) == Step::Idle {
             return done();
         }
-        looks += 1;
-        if looks.is_multiple_of(16) {
-            look();
+        steps += 1;
+        if steps.is_multiple_of(16) {
+            check();
         }
-        if !book.open().problems.is_empty() {
+        if !ledger.lock().problems.is_empty() {
             return false;
         }
     }

@@ -6,8 +6,14 @@
 
 #[path = "faults/copies.rs"]
 mod copies;
-#[path = "faults/list.rs"]
-mod list;
+#[path = "faults/http.rs"]
+mod http;
+#[path = "faults/link.rs"]
+mod link;
+#[path = "faults/servers.rs"]
+mod servers;
+#[path = "faults/shards.rs"]
+mod shards;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +21,6 @@ use std::process::Command;
 use std::time::Instant;
 
 use copies::{root, workspace};
-use list::FAULTS;
 
 /// A planted fault.
 struct Fault {
@@ -63,17 +68,23 @@ fn planted(text: &str, fault: &Fault) -> String {
     copies::planted(text, "sockeye_world::fault", name, line, with)
 }
 
+/// All of them.
+fn faults() -> impl Iterator<Item = &'static Fault> {
+    let all = [shards::FAULTS, http::FAULTS, servers::FAULTS, link::FAULTS];
+    all.into_iter().flatten()
+}
+
 #[test]
 fn each_fault_has_its_place() {
-    for fault in FAULTS {
+    for fault in faults() {
         let file = root().join("native").join(fault.place());
         let text = fs::read_to_string(file).unwrap();
         assert!(planted(&text, fault) != text);
     }
-    let mut names: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
+    let mut names: Vec<_> = faults().map(|fault| fault.name).collect();
     names.sort();
     names.dedup();
-    assert!(names.len() == FAULTS.len() && names.len() >= 20);
+    assert!(names.len() == faults().count() && names.len() >= 20);
 }
 
 /// Crates that are compiled against a simulated world, and that world.
@@ -90,7 +101,7 @@ fn make_copy() -> PathBuf {
         ["protocol", "etf", "json", "seam", "engine", "port", "sim"],
         members,
     );
-    for fault in FAULTS {
+    for fault in faults() {
         let file = to.join("native").join(fault.place());
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, planted(&text, fault)).unwrap();
@@ -136,7 +147,7 @@ fn each_fault_is_found() {
     let wanted = std::env::var("FAULTS").unwrap_or_default();
     let wanted: Vec<_> = wanted.split(',').filter(|name| !name.is_empty()).collect();
     let mut missed = Vec::new();
-    for fault in FAULTS {
+    for fault in faults() {
         if !wanted.is_empty() && !wanted.contains(&fault.name) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The processes of the VM that have servers started, and are told of them.
+//! Hosts: processes of the VM that start servers, and are told what becomes of them.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,123 +6,125 @@ use std::rc::Rc;
 use sockeye_simulated_engine::Mode;
 use sockeye_world::trace;
 
-use super::machine::Machine;
-use super::mail::{Answer, Mail, Process};
+use super::node::Node;
+use super::process::{Answer, Message, Process};
 use super::settings::settings;
 use super::terms::SERVER;
 use crate::terms::{Term, atom, int};
 
-/// What the server's process was told.
+/// What a host was told.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Notices {
     pub(super) port: Cell<Option<u16>>,
+    /// The server does not listen.
     pub(super) failed: Cell<bool>,
+    /// How often it was told that the port is free.
     pub(super) unlistened: Cell<u32>,
+    /// How often, that the server has stopped.
     pub(super) stopped: Cell<u32>,
+    /// The host is dead.
     pub(super) dead: Cell<bool>,
 }
 
-/// The process that has started the server, and what it starts.
-pub(super) async fn serve_host(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
-    let plan = machine.plan.clone();
+/// The host of the server under test, which starts its processes.
+pub(super) async fn run_host(node: Rc<Node>, host: Rc<Process>, notices: Rc<Notices>) {
+    let plan = node.plan.clone();
     let port = plan.port;
-    let engine = machine.process();
+    let engine = node.process();
     let shards = Term::Map(vec![(atom("shards"), int(plan.shards as i64))]);
-    let started = machine
-        .call(engine.number, "engine_start", vec![shards])
-        .await;
-    let owner = (plan.mode == Mode::Owner).then(|| machine.process());
+    let started = node.call(engine.number, "engine_start", vec![shards]).await;
+    let owner = (plan.mode == Mode::Owner).then(|| node.process());
     let owner_number = owner.as_ref().map(|owner| owner.number);
     let (is_named, batch) = port.map_or((false, false), |port| (port.is_named, port.batch));
     if is_named {
         // It has its name before anybody can connect.
-        machine.named.set(owner_number);
+        node.named.set(owner_number);
     }
     let map = settings(&plan, owner_number, is_named, batch);
-    if !listen(&machine, &host, &told, map).await {
-        machine.book.problem(format!("{started:?}"));
+    if !listen(&node, &host, &notices, map).await {
+        node.ledger.problem(format!("{started:?}"));
         return;
     }
-    machine.spawn(machine.clone().ping());
+    node.spawn(node.clone().ping());
     match (plan.mode, owner) {
         (Mode::Workers(count), _) => {
-            (0..count).for_each(|slot| machine.spawn(machine.clone().worker(slot)));
+            (0..count).for_each(|slot| node.spawn(node.clone().worker(slot)));
         }
-        (Mode::PerConnection, _) => machine.spawn(machine.clone().acceptor()),
+        (Mode::PerConnection, _) => node.spawn(node.clone().acceptor()),
         (Mode::Owner, first) => {
-            for (n, owner) in first.into_iter().chain([machine.process()]).enumerate() {
-                machine.owners.borrow_mut().push(owner.number);
-                let run = machine
+            for (n, owner) in first.into_iter().chain([node.process()]).enumerate() {
+                node.owners.borrow_mut().push(owner.number);
+                let run = node
                     .clone()
                     .owner(owner, n == 0 && is_named, n > 0 || is_named);
-                machine.spawn(run);
+                node.spawn(run);
             }
         }
     }
-    if plan.server.asks || !plan.askers.is_empty() {
-        machine.spawn(machine.clone().gate(SERVER));
+    if plan.server.asks || !plan.requesters.is_empty() {
+        node.spawn(node.clone().answer_questions(SERVER));
     }
-    machine.spawn(listen_to_engine(engine, told.clone()));
-    hear(machine, host, told).await;
+    node.spawn(note_stop_without_host(engine, notices.clone()));
+    serve(node, host, notices).await;
 }
 
-/// What `server_stop` is given.
+/// The arguments of `server_stop`.
 pub(super) fn stop(server: i64) -> Vec<Term> {
     vec![int(server), int(1001), crate::terms::binary("bye")]
 }
 
-/// Has a server listen, and notes where.
-pub(super) async fn listen(machine: &Machine, host: &Process, told: &Told, map: Term) -> bool {
-    let answer = machine.call(host.number, "listen", vec![map]).await;
+/// Starts a server, and notes where it listens.
+pub(super) async fn listen(node: &Node, host: &Process, notices: &Notices, map: Term) -> bool {
+    let answer = node.call(host.number, "listen", vec![map]).await;
     let place = match &answer {
         Answer::Value(value) => value.tuple().ok().and_then(|parts| parts.last()),
         _ => None,
     };
-    told.port
+    notices
+        .port
         .set(place.and_then(|place| place.get_as("port").ok()));
-    if told.port.get().is_none() {
-        machine
-            .book
+    if notices.port.get().is_none() {
+        node.ledger
             .problem(format!("a server does not listen: {answer:?}"));
-        told.failed.set(true);
+        notices.failed.set(true);
     }
-    told.port.get().is_some()
+    notices.port.get().is_some()
 }
 
-/// What the process of a server is told, until its server has stopped.
-pub(super) async fn hear(machine: Rc<Machine>, host: Rc<Process>, told: Rc<Told>) {
+/// Takes what a host is told, until its server has stopped.
+pub(super) async fn serve(node: Rc<Node>, host: Rc<Process>, notices: Rc<Notices>) {
     loop {
         match host.next().await {
-            Mail::Term(term) => note(&machine, &told, &term),
-            Mail::Stop if machine.lost.get() => return,
-            Mail::Stop if told.stopped.get() > 0 => return machine.die(&host).await,
+            Message::Term(term) => note(&node, &notices, &term),
+            Message::Stop if node.is_closed.get() => return,
+            Message::Stop if notices.stopped.get() > 0 => return node.die(&host).await,
             _ => {}
         }
     }
 }
 
-/// What the engine tells of a server whose process is dead.
-async fn listen_to_engine(engine: Rc<Process>, told: Rc<Told>) {
+/// Takes what the engine tells of a server whose host is dead.
+async fn note_stop_without_host(engine: Rc<Process>, notices: Rc<Notices>) {
     loop {
-        if let Mail::Term(term) = engine.next().await
+        if let Message::Term(term) = engine.next().await
             && term.tuple().is_ok_and(|parts| parts[0].is("sockeye_gone"))
-            && told.dead.get()
+            && notices.dead.get()
         {
-            told.stopped.set(told.stopped.get() + 1);
+            notices.stopped.set(notices.stopped.get() + 1);
         }
     }
 }
 
-fn note(machine: &Machine, told: &Told, term: &Term) {
-    trace::note(&[63], || format!("the server's process hears {term:?}"));
+fn note(node: &Node, notices: &Notices, term: &Term) {
+    trace::note(&[63], || format!("a host is told {term:?}"));
     let Ok([tag, ..]) = term.tuple() else { return };
     let count = match tag.atom() {
-        Ok("sockeye_unlistened") => &told.unlistened,
-        Ok("sockeye_stopped") => &told.stopped,
+        Ok("sockeye_unlistened") => &notices.unlistened,
+        Ok("sockeye_stopped") => &notices.stopped,
         _ => return,
     };
     count.set(count.get() + 1);
     if count.get() > 1 {
-        machine.book.problem(format!("{term:?} is told twice"));
+        node.ledger.problem(format!("{term:?} is told twice"));
     }
 }

@@ -1,4 +1,4 @@
-//! Plain processes which own connections, those that bring their events.
+//! Plain processes that own connections. A courier brings them their events.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -7,121 +7,94 @@ use std::time::Duration;
 use sockeye_simulated_engine::ConnId;
 use sockeye_world::{draw, time, trace};
 
-use super::handler::{frame, got, react};
-use super::machine::Machine;
-use super::mail::{Answer, Mail, Process};
-use super::terms::{conn_of, conn_term, reply_of};
-use crate::process::{Exit, note};
-use crate::requests::Request;
+use super::node::Node;
+use super::process::{Answer, Message, Process};
+use super::react::{react, to_frame};
+use super::terms::{conn_term, reply_of};
 use crate::terms::{list, process};
+use crate::vm::event::{Exit, note};
+use crate::vm::operation::Operation;
 
-/// Starts who brings an owner its events.
-pub(super) fn courier(machine: &Rc<Machine>, owner: Rc<Process>, id: u64) -> Rc<Process> {
-    let me = machine.process();
-    machine.served.borrow_mut().insert(owner.number);
-    let (courier, machine) = (me.clone(), machine.clone());
-    machine.clone().spawn(async move {
-        loop {
-            match me.next().await {
-                Mail::Batch(of, events) => {
-                    debug_assert_eq!(of, id);
-                    for (conn, event) in events {
-                        if let Some(conn) = conn_of(&conn) {
-                            owner.put(Mail::Event(conn, got(&event)));
-                        }
-                    }
-                    machine.commands(me.number, id, 1, &mut Vec::new());
-                }
-                Mail::Stop => {
-                    owner.put(Mail::Rest);
-                    return machine.die(&me).await;
-                }
-                _ => {}
-            }
-        }
-    });
-    courier
-}
-
-impl Machine {
-    /// A plain process, and those that come after it: which have the owner's name, and which may crash.
+impl Node {
+    /// A plain process, and those that come after it: whether they have the owner's name, and whether they may crash.
     pub(super) async fn owner(self: Rc<Self>, me: Rc<Process>, is_named: bool, may_crash: bool) {
         let mut me = me;
         loop {
             if is_named {
                 self.named.set(Some(me.number));
             }
-            let exit = self.own(&me, may_crash).await;
+            let exit = self.serve_owner(&me, may_crash).await;
             trace::note(&[10, me.number.into()], || {
                 format!("owner {} ends: {exit:?}", me.number)
             });
             if exit == Some(Exit::Crash) {
-                self.orphan(me.number);
+                self.note_death(me.number);
             }
             self.owners.borrow_mut().retain(|known| *known != me.number);
             self.die(&me).await;
             if exit.is_none() {
                 return;
             }
-            self.orphan(me.number);
-            self.a_while().await;
+            self.note_death(me.number);
+            self.monitor_delay().await;
             me = self.process();
             self.owners.borrow_mut().push(me.number);
         }
     }
 
     /// None if it was told to stop.
-    async fn own(self: &Rc<Self>, me: &Process, may_crash: bool) -> Option<Exit> {
+    async fn serve_owner(self: &Rc<Self>, me: &Process, may_crash: bool) -> Option<Exit> {
         loop {
             match me.next().await {
-                Mail::Event(conn, got) => {
+                Message::Event(conn, event) => {
                     if may_crash && self.happens(self.plan.processes.crashes) {
                         return Some(Exit::Crash);
                     }
                     self.pause().await;
-                    note(&self.book, &self.plan, me.number.into(), conn, &got);
-                    let mut wanted = VecDeque::new();
-                    react(self, me.number, conn, &got, &mut wanted);
-                    self.carry_out(me, &mut wanted).await;
-                    if got == crate::process::Got::Ending {
+                    note(&self.ledger, &self.plan, me.number.into(), conn, &event);
+                    let mut operations = VecDeque::new();
+                    react(self, me.number, conn, &event, &mut operations);
+                    self.perform(me, &mut operations).await;
+                    if event == crate::vm::event::VmEvent::Ending {
                         self.cast(me.number, "answered", vec![conn_term(conn)]);
                     }
                     if self.happens(self.plan.processes.moves) {
                         self.give_away(me, conn);
                     }
                 }
-                // What its courier has for it comes before.
-                Mail::Stop if self.served.borrow().contains(&me.number) => {}
-                Mail::Stop | Mail::Rest => return None,
-                Mail::Batch(..) | Mail::Term(_) => {}
+                // Its courier stops it, behind the events that it has.
+                Message::Stop if self.has_courier.borrow().contains(&me.number) => {}
+                Message::Stop | Message::AllDelivered => return None,
+                Message::Batch(..) | Message::Term(_) => {}
             }
         }
     }
 
-    /// Says one thing after the other, and hears of each what has come of it.
-    async fn carry_out(self: &Rc<Self>, me: &Process, wanted: &mut VecDeque<Request>) {
-        let mut patience = 200;
-        while let Some(request) = wanted.pop_front() {
-            if let Request::InPieces(conn, client, size) = request {
-                let said = self.say_in_pieces(me.number, conn, (client, size), false);
-                said.await;
+    /// Performs one operation after the other, and waits for the result of each.
+    async fn perform(self: &Rc<Self>, me: &Process, operations: &mut VecDeque<Operation>) {
+        let mut retries = 200;
+        while let Some(operation) = operations.pop_front() {
+            if let Operation::InPieces(conn, client, size) = operation {
+                let sent = self.send_in_pieces(me.number, conn, (client, size), false);
+                sent.await;
                 continue;
             }
-            let Some((conn, frame)) = frame(self, &request) else {
+            let Some((conn, frame)) = to_frame(self, &operation) else {
                 continue;
             };
             let reply = reply_of(&frame);
             let is_text = frame.tuple().is_ok_and(|parts| parts[0].is("text"));
             if let Some((client, number, len)) = reply
                 && is_text
-                && self.take_grant(me.number, conn, &frame, len)
+                && self.send_on_grant(me.number, conn, &frame, len)
             {
-                self.book.of(client, |a| a.unasked.insert(number));
-                self.room().await;
+                self.ledger
+                    .update(client, |a| a.sent_on_grant.insert(number));
+                self.wait_for_room().await;
                 continue;
             }
-            let (function, args) = match (&request, frame) {
-                (Request::Active(..), frame) => {
+            let (function, args) = match (&operation, frame) {
+                (Operation::Active(..), frame) => {
                     ("setopts", vec![conn_term(conn), list(vec![frame])])
                 }
                 (_, frame) => ("send", vec![conn_term(conn), frame]),
@@ -135,16 +108,16 @@ impl Machine {
             }
             let is_busy = value.tuple().is_ok_and(|parts| parts[1].is("busy"));
             if let Some((client, number, _)) = reply {
-                self.book.refused(client, number);
-                if is_busy && (patience > 0 || self.plan.fair) {
-                    patience -= 1;
-                    wanted.push_front(request);
+                self.ledger.reply_refused(client, number);
+                if is_busy && (retries > 0 || self.plan.fair) {
+                    retries -= 1;
+                    operations.push_front(operation);
                     time::sleep(Duration::from_millis(20)).await;
                 }
-            } else if let Request::Close(conn, _) = request
-                && let Some(client) = self.book.client_of(conn)
+            } else if let Operation::Close(conn, _) = operation
+                && let Some(client) = self.ledger.client_of(conn)
             {
-                self.book.of(client, |a| a.close_asked = None);
+                self.ledger.update(client, |a| a.close_requested = None);
             }
         }
     }
@@ -155,19 +128,19 @@ impl Machine {
             let owners = self.owners.borrow();
             owners.get(draw(owners.len() as u64) as usize).copied()
         };
-        let (Some(to), Some(client)) = (to, self.book.client_of(conn)) else {
+        let (Some(to), Some(client)) = (to, self.ledger.client_of(conn)) else {
             return;
         };
-        self.book.of(client, |a| {
-            a.moved = true;
-            // Two see its events now, and none of them all.
+        self.ledger.update(client, |a| {
+            a.changed_owner = true;
+            // Two processes get its events now, and neither of them all.
             a.credits = None;
             a.inboxes.push(to.into());
         });
-        let (machine, by) = (self.clone(), me.number);
+        let (node, by) = (self.clone(), me.number);
         self.spawn(async move {
             let args = vec![conn_term(conn), process(to)];
-            machine.call(by, "controlling_process", args).await;
+            node.call(by, "controlling_process", args).await;
         });
     }
 }

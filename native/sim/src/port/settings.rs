@@ -1,19 +1,19 @@
-//! What `listen` is given.
+//! The settings of servers, as `listen` takes them.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use sockeye_simulated_engine::{Active, Mode};
 
-use super::terms::{FRONT, OUTER, SERVER};
-use crate::front::FrontPlan;
-use crate::http;
+use super::terms::{PARENT, PROXY, SERVER};
+use crate::model::http_content;
 use crate::options::config;
-use crate::plan::Plan;
+use crate::plan::proxy::ProxyPlan;
+use crate::plan::{Plan, parent, proxy};
 use crate::terms::{Term, atom, binary, int, list, process, tagged, tuple};
-use crate::{front, outer};
+use crate::vm::tls::PEM;
 
-/// Settings of the server.
+/// Settings of the server under test.
 pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: bool) -> Term {
     let server = &plan.server;
     let mode = match (plan.mode, owner) {
@@ -46,9 +46,9 @@ pub(super) fn settings(plan: &Plan, owner: Option<u32>, is_named: bool, batch: b
     });
     let is_json = plan.port.is_some_and(|port| port.json);
     let format = atom(if is_json { "json" } else { "raw" });
-    let (mut options, place) = match plan.outer {
+    let (mut options, place) = match plan.parent {
         Some(_) => (limits(plan), ("ip", atom("none"))),
-        None => (face(plan), ("paths", atom("any"))),
+        None => (of_listener(plan), ("paths", atom("any"))),
     };
     options.extend([
         place,
@@ -94,9 +94,9 @@ fn bound(n: usize) -> Term {
 
 type Options = Vec<(&'static str, Term)>;
 
-/// How many may come, and how long somebody waits for them.
+/// Limits of connections, and of the time that they take to open.
 fn limits(plan: &Plan) -> Options {
-    let patience = int(if plan.fair { 1_000_000 } else { 10_000 });
+    let timeout = int(if plan.fair { 1_000_000 } else { 10_000 });
     let connection_rate = match plan.server.per_address {
         usize::MAX => atom("infinity"),
         _ => map(&[("rate", int(2)), ("burst", int(2))]),
@@ -107,14 +107,14 @@ fn limits(plan: &Plan) -> Options {
             bound(plan.server.per_address),
         ),
         ("connection_rate", connection_rate),
-        ("handshake_timeout", patience.clone()),
-        ("accept_timeout", patience),
+        ("handshake_timeout", timeout.clone()),
+        ("accept_timeout", timeout),
     ]
 }
 
-/// TLS, and whether it is spoken without.
-fn carried(has_tls: bool, http2: bool) -> [(&'static str, Term); 2] {
-    let pem = || binary(crate::tls::PEM);
+/// TLS, and HTTP/2 without it.
+fn tls_and_http2(has_tls: bool, http2: bool) -> [(&'static str, Term); 2] {
+    let pem = || binary(PEM);
     let tls = || {
         map(&[
             ("versions", versions()),
@@ -129,17 +129,20 @@ fn carried(has_tls: bool, http2: bool) -> [(&'static str, Term); 2] {
     [("http2", cleartext(http2 && !has_tls)), ("tls", tls)]
 }
 
-/// What clients meet before they have a WebSocket.
-fn face(plan: &Plan) -> Options {
+/// What belongs to the listening socket.
+fn of_listener(plan: &Plan) -> Options {
     let trusted = plan
-        .front
-        .map(|_| tuple(vec![inet(front::ADDRESS), int(32)]));
-    let routes = match plan.askers.is_empty() {
+        .proxy
+        .map(|_| tuple(vec![inet(proxy::ADDRESS), int(32)]));
+    let routes = match plan.requesters.is_empty() {
         true => list(Vec::new()),
         false => routes(),
     };
     let mut options = limits(plan);
-    options.extend(carried(plan.tls.is_some(), !plan.carriers.is_empty()));
+    options.extend(tls_and_http2(
+        plan.tls.is_some(),
+        !plan.http2_conns.is_empty(),
+    ));
     options.extend([
         ("trusted_proxies", list(trusted.into_iter().collect())),
         ("routes", routes),
@@ -149,17 +152,17 @@ fn face(plan: &Plan) -> Options {
     options
 }
 
-/// Settings of the server that it is nested in.
-pub(super) fn of_outer(plan: &Plan) -> Term {
-    let nested = tuple(vec![binary(outer::PATHS), int(SERVER)]);
-    let mut options = face(plan);
+/// Settings of the parent.
+pub(super) fn parent_settings(plan: &Plan) -> Term {
+    let nested = tuple(vec![binary(parent::PATHS), int(SERVER)]);
+    let mut options = of_listener(plan);
     options.extend([
         ("nested", nested),
         ("paths", list(vec![binary("/own")])),
         ("close_timeout", ms(plan.server.close_timeout)),
         ("send_timeout", ms(plan.server.send_timeout)),
     ]);
-    config(OUTER, &options)
+    config(PARENT, &options)
 }
 
 fn ms(time: Duration) -> Term {
@@ -178,12 +181,12 @@ fn boolean(is: bool) -> Term {
     atom(if is { "true" } else { "false" })
 }
 
-/// Whether HTTP/2 is spoken without TLS.
+/// The option `http2`.
 fn cleartext(is: bool) -> Term {
     atom(if is { "cleartext" } else { "false" })
 }
 
-/// Of TLS.
+/// Versions of TLS.
 pub(super) fn versions() -> Term {
     list(vec![atom("tlsv1.2"), atom("tlsv1.3")])
 }
@@ -195,15 +198,15 @@ fn inet(ip: IpAddr) -> Term {
     }
 }
 
-/// Settings of the server before it, which passes on what comes to the one at this port.
-pub(super) fn of_front(plan: &Plan, front: &FrontPlan, behind: u16) -> Term {
+/// Settings of the proxy before the server at this port.
+pub(super) fn proxy_settings(plan: &Plan, proxy: &ProxyPlan, behind: u16) -> Term {
     let upstream = map(&[
         ("to", tagged("inet", binary(format!("127.0.0.1:{behind}")))),
-        ("connect_timeout", ms(front.patience)),
-        ("timeout", ms(front.patience)),
-        ("idle_timeout", ms(front.patience)),
-        ("keepalive", ms(front.keepalive)),
-        ("pool_size", int(front.pool_size as i64)),
+        ("connect_timeout", ms(proxy.timeout)),
+        ("timeout", ms(proxy.timeout)),
+        ("idle_timeout", ms(proxy.timeout)),
+        ("keepalive", ms(proxy.keepalive)),
+        ("pool_size", int(proxy.pool_size as i64)),
         ("max_requests", atom("infinity")),
         ("max_body_size", atom("infinity")),
     ]);
@@ -219,15 +222,27 @@ pub(super) fn of_front(plan: &Plan, front: &FrontPlan, behind: u16) -> Term {
         ("handshake_timeout", int(handshake)),
         ("send_timeout", int(send)),
     ];
-    options.extend(carried(front.tls.is_some(), !plan.carriers.is_empty()));
-    config(FRONT, &options)
+    options.extend(tls_and_http2(
+        proxy.tls.is_some(),
+        !plan.http2_conns.is_empty(),
+    ));
+    config(PROXY, &options)
 }
 
-/// What is answered to ordinary requests.
+/// Routes of ordinary requests.
 fn routes() -> Term {
-    let file = || vec![atom("file"), binary(http::file()), Term::Map(Vec::new())];
+    let file = || {
+        vec![
+            atom("file"),
+            binary(http_content::file()),
+            Term::Map(Vec::new()),
+        ]
+    };
     list(vec![
-        tuple(vec![binary("/text"), tagged("text", binary(http::text()))]),
+        tuple(vec![
+            binary("/text"),
+            tagged("text", binary(http_content::text())),
+        ]),
         tuple(vec![binary("/file"), tuple(file())]),
         tuple(vec![binary("/ask/*"), atom("ask")]),
     ])

@@ -1,4 +1,4 @@
-//! Who writes to the link, for all processes of the node.
+//! Writes to the link for all processes of the node.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -6,17 +6,17 @@ use std::rc::Rc;
 use sockeye_simulated_port::packets::{PACKET, PIECE};
 use sockeye_world::chance;
 
-use super::machine::Machine;
+use super::node::Node;
 
 const MORE: u8 = 8;
 const LAST: u8 = 9;
 /// Kind and size of a section.
 const HEAD: usize = 5;
-/// Bodies that are begun at a time: the engine bounds them.
+/// Bodies that are sent in pieces at the same time: the engine has a bound on them.
 const BEGUN: usize = 32;
 
-impl Machine {
-    /// Writes for all: what there is at a time in one packet, and what is large in pieces, with that of others between.
+impl Node {
+    /// Writes until the link ends: all sections that there are in one packet, and large ones in pieces, with those of other processes between.
     pub(super) async fn write(self: Rc<Self>) {
         let mut large: VecDeque<(u32, VecDeque<Vec<u8>>)> = VecDeque::new();
         let mut streams = 0_u32;
@@ -44,7 +44,7 @@ impl Machine {
                 }
             }
             if packet.is_empty() {
-                self.given.notified().await;
+                self.has_output.notified().await;
                 continue;
             }
             let mut out = (packet.len() as u32).to_be_bytes().to_vec();

@@ -7,10 +7,23 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Copies a file, or all that is in a folder. What is the same keeps its time.
+/// Copies a file, or all that is in a folder, and removes from the copy what is there no more. What is the same keeps its time.
 pub(crate) fn copy(from: &Path, to: &Path) {
     if from.is_dir() {
         fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(to).unwrap() {
+            let entry = entry.unwrap();
+            if !from.join(entry.file_name()).exists() {
+                let path = entry.path();
+                let is_dir = entry.file_type().unwrap().is_dir();
+                let remove = if is_dir {
+                    fs::remove_dir_all
+                } else {
+                    fs::remove_file
+                };
+                remove(path).unwrap();
+            }
+        }
         for entry in fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             copy(&entry.path(), &to.join(entry.file_name()));

@@ -1,0 +1,7 @@
+//! HTTP/2 of the clients. It is written by hand: a library would break no rules, and would hide what the server does with windows.
+
+mod connection;
+mod frames;
+pub(super) mod pool;
+mod state;
+pub(super) mod stream;
