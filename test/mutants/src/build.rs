@@ -80,9 +80,9 @@ pub fn with_all(
             rendered.insert(path.clone(), text);
         }
         // What does not compile says so sooner without the tests beside the crate.
-        let (mut programs, mut errors) = cargo(krate, &["--lib"])?;
+        let (mut programs, mut errors) = cargo(krate, &["--lib"], 0)?.unwrap_or_default();
         if errors.is_empty() {
-            (programs, errors) = cargo(krate, &["--lib", "--tests"])?;
+            (programs, errors) = cargo(krate, &["--lib", "--tests"], 0)?.unwrap_or_default();
         }
         if errors.is_empty() {
             let alone = left_out.difference(&unviable).copied().collect();
@@ -144,15 +144,41 @@ pub fn with_all(
     }
 }
 
-/// Builds the tests with the one change that is in the tree; no programs if it does not compile.
-pub fn alone(krate: &Crate<'_>) -> Result<Option<Vec<String>>> {
-    let (programs, errors) = cargo(krate, &["--lib", "--tests"])?;
-    Ok(errors.is_empty().then_some(programs))
+/// What a build with one change came to.
+pub enum Alone {
+    Built(Vec<String>),
+    DoesNotCompile,
+    /// What the compiler evaluates has no end any more.
+    HasNoEnd,
 }
 
-fn cargo(krate: &Crate<'_>, targets: &[&str]) -> Result<(Vec<String>, Vec<Value>)> {
-    let output = Command::new("cargo")
+/// Seconds of the processor that one run of the compiler has for a crate with one change.
+const COMPILER_LIMIT: u32 = 120;
+
+/// Builds the tests with the one change that is in the tree.
+pub fn alone(krate: &Crate<'_>) -> Result<Alone> {
+    Ok(match cargo(krate, &["--lib", "--tests"], COMPILER_LIMIT)? {
+        None => Alone::HasNoEnd,
+        Some((programs, errors)) if errors.is_empty() => Alone::Built(programs),
+        Some(_) => Alone::DoesNotCompile,
+    })
+}
+
+/// Programs and errors. None if the compiler has used up its time, which is in seconds; 0 for no limit.
+fn cargo(
+    krate: &Crate<'_>,
+    targets: &[&str],
+    limit: u32,
+) -> Result<Option<(Vec<String>, Vec<Value>)>> {
+    let limited = match limit {
+        0 => "exec cargo \"$@\"".to_string(),
+        limit => format!("ulimit -t {limit}; exec cargo \"$@\""),
+    };
+    let output = Command::new("sh")
         .args([
+            "-c",
+            &limited,
+            "sh",
             "test",
             "--no-run",
             "--locked",
@@ -178,7 +204,10 @@ fn cargo(krate: &Crate<'_>, targets: &[&str]) -> Result<(Vec<String>, Vec<Value>
         }
     }
     if !output.status.success() && errors.is_empty() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Of the limit it says SIGXCPU, or SIGKILL when it goes on.
+        let is_late = limit > 0 && (said.contains("SIGXCPU") || said.contains("SIGKILL"));
+        return if is_late { Ok(None) } else { Err(said.into()) };
     }
-    Ok((programs, errors))
+    Ok(Some((programs, errors)))
 }

@@ -9,6 +9,7 @@
 mod build;
 mod list;
 mod render;
+mod simulated;
 mod sites;
 mod tests;
 
@@ -21,6 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use build::Alone;
 use list::Mutant;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -40,7 +42,9 @@ fn main() -> Result<()> {
     let tree = PathBuf::from(tree).canonicalize()?;
     fs::create_dir_all(out)?;
     let out = PathBuf::from(out).canonicalize()?;
-    let mutants = list::read(&tree, &fs::read_to_string(list)?)?;
+    let mut mutants = list::read(&tree, &fs::read_to_string(list)?)?;
+    let sources = read_sources(&tree, &format!("native/{name}/src"))?;
+    simulated::leave_out(&sources, &mut mutants);
     let names = match rest {
         [names, ..] => Some(
             fs::read_to_string(names)?
@@ -76,7 +80,6 @@ fn main() -> Result<()> {
         tree: &tree,
         source: format!("native/{name}/src"),
     };
-    let sources = read_sources(&tree, &krate.source)?;
     let built = build::with_all(&krate, &sources, &mutants, &out)?;
     let reached = tests::reached(&built.programs, &out)?;
     let mut later = Vec::new();
@@ -125,8 +128,9 @@ fn main() -> Result<()> {
         );
         fs::write(tree.join(&mutant.file), changed)?;
         let verdict = match build::alone(&krate)? {
-            None => (UNVIABLE, String::new()),
-            Some(programs) => tests::run_all(&programs)?,
+            Alone::DoesNotCompile => (UNVIABLE, String::new()),
+            Alone::HasNoEnd => (TIMEOUT, "the compiler".to_string()),
+            Alone::Built(programs) => tests::run_all(&programs)?,
         };
         fs::write(tree.join(&mutant.file), source)?;
         results.add(mutant, verdict)?;
