@@ -467,7 +467,7 @@ options_test_() ->
          {"/", {proxy, {unix, ""}}, <<"Unix socket">>},
          {"/*", {proxy, "http://127.0.0.1"}, <<"has no *">>},
          {"/", {proxy, "http://127.0.0.1", []}, <<"map of options">>},
-         {"/", {proxy, "http://127.0.0.1", #{timeot => 1}}, <<"timeot: unknown option">>},
+         {"/", {proxy, "http://127.0.0.1", #{timeot => 1}}, <<"timeot: unknown option; did you mean timeout?">>},
          {"/", {proxy, "http://127.0.0.1", #{timeout => 0}}, <<"timeout: expected milliseconds">>},
          {"/", {proxy, "http://127.0.0.1", #{connect_timeout => x}}, <<"connect_timeout">>},
          {"/", {proxy, "http://127.0.0.1", #{idle_timeout => -1}}, <<"idle_timeout">>},

@@ -370,7 +370,7 @@ bad_options_test() ->
          ?assertNotEqual(nomatch, string:find(Why, Names))
      end || {Bad, Names} <- [{yes, "a boolean or a map"},
                              {[], "a boolean or a map"},
-                             {#{levle => 1}, "levle: unknown option"},
+                             {#{levle => 1}, "levle: unknown option; did you mean level?"},
                              {#{level => 0}, "level: expected 1..9, got 0"},
                              {#{level => 10}, "level"},
                              {#{mem_level => 0}, "mem_level"},

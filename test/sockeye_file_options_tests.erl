@@ -173,7 +173,7 @@ wrong_options_test_() ->
              end || {Kind, Name} <- [{dir, Dir}, {file, filename:join(Dir, "ten.txt")}]]
         end)
       end} || {Options, Says} <- [{[], <<"expected a map of options behind the name">>},
-                                  {#{cache_controll => "no-cache"}, <<"cache_controll: unknown option">>},
+                                  {#{cache_controll => "no-cache"}, <<"cache_controll: unknown option; did you mean cache_control?">>},
                                   {#{cache_control => "a\r\nX: y"}, <<"cache_control: expected the value of a header">>},
                                   {#{cache_control => "a\nX: y"}, <<"without control characters">>},
                                   {#{cache_control => <<"a", 0>>}, <<"without control characters">>},

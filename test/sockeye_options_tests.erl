@@ -188,7 +188,7 @@ missing_callback_is_named_test() ->
     ?assertEqual(<<"lists does not export init/1">>, Why).
 
 start_link_returns_the_error_test() ->
-    ?assertMatch({error, {bad_option, prot, <<"unknown option">>}}, sockeye:start_link(#{prot => 1})),
+    ?assertMatch({error, {bad_option, prot, <<"unknown option; did you mean port?">>}}, sockeye:start_link(#{prot => 1})),
     ?assertMatch({error, {bad_option, port, _}}, sockeye:start_link(65536)),
     ?assertError(badarg, sockeye:start_link([])),
     ?assertError(badarg, sockeye:start_link("8080")).

@@ -210,7 +210,7 @@ start_errors_test_() ->
      || {Options, Expected} <-
             [{#{handler => {fun_handler, #{init => fun() -> {stop, no} end}}}, {error, no}},
              {#{handler => {fun_handler, #{init => fun() -> error(crash) end}}}, crash},
-             {#{handler => {fun_handler, #{}}, prot => 1}, {error, {bad_option, prot, <<"unknown option">>}}},
+             {#{handler => {fun_handler, #{}}, prot => 1}, {error, {bad_option, prot, <<"unknown option; did you mean port?">>}}},
              {#{handler => self}, {error, {bad_option, handler, <<"expected {Module, Arg}, got self">>}}}]].
 
 %% A process for each connection, and its end.

@@ -342,7 +342,7 @@ wrong_options(#{one := One}) ->
     says("name of a file", #{certfile => a, keyfile => "k"}),
     says("name of a file", #{certfile => "c", keyfile => ""}),
     [says("PEM text", Good#{Key => Value}) || {Key, Value} <- [{key, "text"}, {key, {'DSAPrivateKey', <<1>>}}, {cert, "text"}, {cert, []}, {cert, [a]}]],
-    says("unknown key password", Good#{password => "x"}),
+    says("password: unknown option", Good#{password => "x"}),
     says("verify", Good#{verify => yes}),
     says("needs cacertfile or cacerts", Good#{verify => verify_peer}),
     says("no meaning", Good#{cacertfile => "ca.pem"}),
@@ -351,11 +351,11 @@ wrong_options(#{one := One}) ->
     says("a boolean", Good#{fail_if_no_peer_cert => yes}),
     says("two ways", Good#{verify => verify_peer, cacerts => <<"x">>, cacertfile => "ca.pem"}),
     [says("expected verify_none or verify_peer", Good#{verify => V}) || V <- [none, optional, required, true]],
-    says("sni is now sni_hosts", Good#{sni => #{}}),
+    says("sni: is now sni_hosts", Good#{sni => #{}}),
     says("a is there twice", Good#{sni_hosts => [{"a", Good}, {<<"A">>, Good}]}),
     [says("versions", Good#{versions => V}) || V <- [[], [tlsv1], 'tlsv1.3', ['tlsv1.3' | x]]],
     [says("sni_hosts", Good#{sni_hosts => Bad}) || Bad <- [#{}, a, [a], [{"a", Good} | b]]],
-    says("sni_hosts a: unknown key verify", Good#{sni_hosts => [{"a", Good#{verify => verify_none}}]}),
+    says("sni_hosts a: verify: unknown option", Good#{sni_hosts => [{"a", Good#{verify => verify_none}}]}),
     says("sni_hosts a: keyfile (or key) is missing", Good#{sni_hosts => [{"a", maps:remove(key, Good)}]}),
     says("sni_hosts", Good#{sni_hosts => [{a, Good}]}).
 

@@ -27,7 +27,7 @@ server() ->
       slow_subscriber => "drop or close", scope => ["local or cluster", "needs a name"], max_header_size => "256..1048576",
       max_headers => "8..1024", deflate => ["a boolean or a map", "unknown option"], proxy_protocol => ["a boolean", "needs trusted_proxies"],
       trusted_proxies => "a list of addresses and networks", http2 => "tls, cleartext or false",
-      tls => ["a map with certfile and keyfile", "certfile (or cert) is missing", "unknown key"], subprotocols => "a list of names"}.
+      tls => ["a map with certfile and keyfile", "certfile (or cert) is missing", "unknown option"], subprotocols => "a list of names"}.
 
 client() ->
     Shared = maps:with([name, deflate, control_frames, message_rate, batch, active, format, keys, null, objects, encoder, max_depth,
@@ -36,7 +36,7 @@ client() ->
                        server()),
     Shared#{connect_timeout => "milliseconds below 2^31, or infinity", headers => "a list of {Name, Value}",
             host => "a host and maybe a port",
-            tls => ["a map with verify", "unknown key"], proxy => ["the URL of a proxy, as text", "http or socks5://"], max_redirects => "0..20",
+            tls => ["a map with verify", "unknown option"], proxy => ["the URL of a proxy, as text", "http or socks5://"], max_redirects => "0..20",
             reconnect => ["a boolean or a map", "unknown option"]}.
 
 drain() ->
@@ -90,24 +90,67 @@ renamed_options_test_() ->
 
 %% None is missing above.
 the_table_is_whole_test() ->
-    Unknown = [Key || Key <- maps:keys(server()), {error, {bad_option, _, Why}} <- [sockeye_options:parse(#{Key => {}}, self())],
-                      Why =:= <<"unknown option">>],
+    Unknown = [Key || Key <- maps:keys(server()), {error, {bad_option, _, <<"unknown option", _/binary>>}} <- [sockeye_options:parse(#{Key => {}}, self())]],
     ?assertEqual([], Unknown),
     {ok, Config} = sockeye_options:parse(#{}, self()),
     ?assertEqual([], maps:keys(Config) -- [mode, routes | maps:keys(server())]).
 
 %% An unknown key may be anything, too.
 unknown_keys_test_() ->
-    {timeout, 60, [?_assertEqual({error, {bad_option, Key, <<"unknown option">>}}, parse(#{Key => 1}))
-     || Key <- odd_terms:all(),
-        parse <- [parse]]}.
+    {timeout, 60, [?_assertEqual([], [Other || Other <- parsed(#{Key => 1}), not is_unknown(Key, Other)]) || Key <- odd_terms:all()]}.
 
-parse(Options) ->
-    Results = [sockeye_options:parse(Options, self()), sockeye_client_options:parse("ws://a", self(), Options, self()),
-               sockeye_drain:parse(Options), sockeye_codec:new(client, Options), sockeye_json:encode(1, Options),
-               sockeye_json:decode("1", Options)],
-    [Same] = lists:usort(Results),
-    Same.
+parsed(Options) ->
+    [sockeye_options:parse(Options, self()), sockeye_client_options:parse("ws://a", self(), Options, self()),
+     sockeye_drain:parse(Options), sockeye_codec:new(client, Options), sockeye_json:encode(1, Options),
+     sockeye_json:decode("1", Options)].
+
+is_unknown(Key, {error, {bad_option, Key, <<"unknown option">>}}) -> true;
+is_unknown(Key, {error, {bad_option, Key, <<"unknown option; did you mean the atom text?">>}}) -> Key =:= "text";
+is_unknown(_Key, _) -> false.
+
+%% Each option is found again where its name is not quite right.
+nearest_test_() ->
+    Client = fun(Options) -> sockeye_client_options:parse("ws://a", self(), Options, self()) end,
+    Server = fun(Options) -> sockeye_options:parse(Options, self()) end,
+    [{lists:flatten(io_lib:format("~0p for ~s", [Wrong, Key])), ?_assertEqual({error, {bad_option, Wrong, meant(Wrong, Key)}}, Parse(#{Wrong => 1}))}
+     || {Parse, Options} <- [{Server, server()}, {Client, client()}, {fun sockeye_drain:parse/1, drain()}, {fun sockeye_codec:request/1, request()}],
+        Key <- maps:keys(Options), Wrong <- slips(atom_to_list(Key))].
+
+%% A letter too many, two that are swapped, capitals, and other types of keys.
+slips([First, Second | Rest] = Name) ->
+    [list_to_atom(Name ++ "x"), list_to_atom([Second, First | Rest]), list_to_atom(string:uppercase(Name)), list_to_binary(Name), Name].
+
+meant(Wrong, Key) when is_atom(Wrong) -> iolist_to_binary(io_lib:format("unknown option; did you mean ~s?", [Key]));
+meant(_Wrong, Key) -> iolist_to_binary(io_lib:format("unknown option; did you mean the atom ~s?", [Key])).
+
+nearest_within_test_() ->
+    Client = fun(Options) -> sockeye_client_options:parse("wss://a", self(), Options, self()) end,
+    Parse = fun(Options) -> sockeye_options:parse(Options, self()) end,
+    [{Says, fun() -> ?assertEqual({error, {bad_option, Key, list_to_binary(Says)}}, How(#{Key => Value})) end}
+     || {How, Key, Value, Says} <-
+            [{Parse, adress, 1, "unknown option"},
+             {Parse, maxAge, 1, "unknown option; did you mean max_age?"},
+             {Parse, idle_time_out, 1, "unknown option; did you mean idle_timeout?"},
+             {Parse, deflate, #{levle => 1}, "levle: unknown option; did you mean level?"},
+             {Parse, dashboard, #{pth => 1}, "pth: unknown option; did you mean path?"},
+             {Parse, http, #{"/" => {proxy, "http://127.0.0.1", #{timeot => 1}}}, "\"/\": {proxy, ...}: timeot: unknown option; did you mean timeout?"},
+             {Parse, tls, #{cert_file => 1}, "cert_file: unknown option; did you mean certfile?"},
+             {Client, tls, #{pins => 1}, "pins: unknown option; did you mean pin?"},
+             {Client, reconnect, #{max_atempts => 1}, "max_atempts: unknown option; did you mean max_attempts?"},
+             {fun(Options) -> sockeye:check_host(1, Options) end, tsl, true, "unknown option; did you mean tls?"}]].
+
+%% Whatever the key is, it takes no time and makes no atom.
+nearest_is_bounded_test() ->
+    Names = maps:keys(server()),
+    Before = erlang:system_info(atom_count),
+    Odd = [binary:copy(<<"port">>, 1000000), lists:duplicate(1000000, $p), [$p, $o | t], <<"po", 255>>, [16#110000], lists:seq(1, 41),
+           [$p, "ort"], <<"prt">>, "prt", [], <<>>, #{}, self(), 1 bsl 100000],
+    {reductions, At} = process_info(self(), reductions),
+    Hints = [sockeye_nearest:hint(Key, Names) || Key <- Odd],
+    {reductions, Now} = process_info(self(), reductions),
+    ?assertEqual(["; did you mean the atom port?", "; did you mean the atom port?"], [Hint || Hint <- Hints, Hint =/= ""]),
+    ?assertEqual({Now - At, true}, {Now - At, Now - At < 1000000}),
+    ?assertEqual(Before, erlang:system_info(atom_count)).
 
 nested_test_() ->
     [{Says, fun() -> says(Key, Says, sockeye_options:parse(#{Key => Value}, self())) end}
@@ -143,13 +186,13 @@ nested_test_() ->
              {tls, #{certfile => "a"}, "keyfile (or key) is missing"},
              {tls, #{certfile => 1}, "certfile: expected the name of a file"},
              {tls, #{verify => 1, cert => <<>>, key => <<>>}, "verify: expected verify_none or verify_peer"},
-             {tls, #{x => 1}, "unknown key x"},
+             {tls, #{x => 1}, "x: unknown option"},
              {proxy_protocol, true, "needs trusted_proxies"},
              {scope, cluster, "cluster needs a name"},
              {processes, 2, "needs a handler {Module, Arg}"}]]
     ++ [{Says, fun() -> says(tls, Says, sockeye_options:parse(#{tls => (tls())#{sni_hosts => Sni}}, self())) end}
         || {Sni, Says} <- [{#{}, "a list of {Host"}, {[{x, y}], "{Host, #{certfile, keyfile}}"},
-                           {[{"a", #{x => 1}}], "unknown key x"}, {[{"a", #{cert => 1}}], "PEM text"}]].
+                           {[{"a", #{x => 1}}], "sni_hosts a: x: unknown option"}, {[{"a", #{cert => 1}}], "PEM text"}]].
 
 %% What two routes may share.
 routes_that_differ_test_() ->

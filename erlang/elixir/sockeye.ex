@@ -107,7 +107,7 @@ defmodule Sockeye do
 
       iex> {:error, reason} = Sockeye.start_link(prt: 4000)
       iex> Sockeye.format_error(reason)
-      "option prt: unknown option"
+      "option prt: unknown option; did you mean port?"
 
   """
   @spec format_error(term()) :: String.t()

@@ -318,7 +318,7 @@ start_link() ->
 %% 2> {ok, #{port := Port}} = sockeye:info(S).
 %% {ok,#{...}}
 %% 3> sockeye:start_link(#{prot => 8080}).
-%% {error,{bad_option,prot,<<"unknown option">>}}
+%% {error,{bad_option,prot,<<"unknown option; did you mean port?">>}}
 %% '''
 -spec start_link(inet:port_number() | options()) -> {ok, pid()} | {error, start_error()}.
 start_link(Port) when is_integer(Port) ->

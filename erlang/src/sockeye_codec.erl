@@ -443,7 +443,8 @@ options(Options, Keys) ->
     {Own, Common} = {maps:with([host, path, headers, deflate], Options),
                      maps:without([host, path, headers, deflate], Options)},
     try
-        Checked = maps:map(fun(Key, Value) -> own(Key, Value, lists:member(Key, Keys)) end, Own),
+        ok = sockeye_options:known(maps:keys(Options), Keys),
+        Checked = maps:map(fun own/2, Own),
         with(sockeye_options:only(Common, Keys), fun(More) ->
             All = maps:merge(Checked, More),
             Default = maps:get(max_message_size, All, 1048576),
@@ -459,20 +460,19 @@ defaults() ->
       max_header_size => 16384, max_headers => 100,
       max_message_size => 1048576, max_fragments => 1024, null => null}.
 
--spec own(atom(), term(), boolean()) -> term().
-own(Key, _Value, false) -> throw(sockeye_why:option(Key, "unknown option"));
-own(headers, Headers, true) ->
+-spec own(atom(), term()) -> term().
+own(headers, Headers) ->
     case sockeye_decision:headers(Headers) of
         {ok, Checked} -> Checked;
         {error, Why} -> throw(sockeye_why:option(headers, Why))
     end;
-own(deflate, Value, true) ->
+own(deflate, Value) ->
     case sockeye_deflate:check(Value) of
         {ok, Checked} -> Checked;
         {error, Why} -> throw(sockeye_why:option(deflate, Why));
         Expected -> throw(sockeye_why:option(deflate, sockeye_why:expected(Expected, Value)))
     end;
-own(Key, Text, true) ->
+own(Key, Text) ->
     %% What is far too long is not looked into.
     try left(Text, 2 * ?LONGEST) >= 0 andalso unicode:characters_to_binary(Text) of
         Bin when is_binary(Bin), byte_size(Bin) =< ?LONGEST -> Bin;

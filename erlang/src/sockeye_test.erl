@@ -142,7 +142,7 @@
 %% 1> {ok, Test} = sockeye_test:start(#{handler => {reminder, <<"Tea">>}}).
 %% {ok,<0.105.0>}
 %% 2> sockeye_test:start(#{handler => {reminder, <<"Tea">>}, prot => 8080}).
-%% {error,{bad_option,prot,<<"unknown option">>}}
+%% {error,{bad_option,prot,<<"unknown option; did you mean port?">>}}
 %% '''
 -spec start(sockeye:options()) -> {ok, test()} | {error, sockeye:start_error()}.
 start(Options) when is_map(Options) ->

@@ -146,7 +146,7 @@ defmodule SockeyeTest do
   end
 
   test "wrong options are told of" do
-    assert {:error, {:bad_option, :prt, "unknown option"}} == Sockeye.start_link(prt: 1)
+    assert {:error, {:bad_option, :prt, "unknown option; did you mean port?"}} == Sockeye.start_link(prt: 1)
     assert {:error, {:bad_option, :tls, _}} = Sockeye.start_link(port: 0, tls: [certfile: "none"])
     assert_raise ErlangError, fn -> Sockeye.child_spec(port: 0) end
   end

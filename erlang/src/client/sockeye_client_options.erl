@@ -25,8 +25,6 @@
                    <<"sec-websocket-version">>, <<"sec-websocket-extensions">>,
                    <<"sec-websocket-protocol">>]).
 
--define(RENAMED, #{redirects => max_redirects, min_interval => initial_interval, queue => send_when_down}).
-
 -type bad() :: sockeye_why:bad_option() | {bad_url, Why :: binary()} | tuple().
 
 -spec defaults() -> map().
@@ -106,7 +104,11 @@ without_secrets(Url) ->
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    sockeye_why:checked(Key, Value, check(Key, Value), ?RENAMED).
+    sockeye_why:checked(Key, Value, check(Key, Value), fun names/0).
+
+-spec names() -> sockeye_why:names().
+names() ->
+    [{redirects, max_redirects} | ?SHARED] ++ maps:keys(defaults()).
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
 -spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().
@@ -209,7 +211,7 @@ reconnect(false) ->
 reconnect(true) ->
     reconnect(#{});
 reconnect(Map) when is_map(Map) ->
-    Full = maps:merge(#{initial_interval => 100, max_interval => 30000, max_attempts => infinity, send_when_down => refuse}, Map),
+    Full = maps:merge(reconnect_defaults(), Map),
     case [Why || {Key, Value} <- lists:sort(maps:to_list(Map)), Why <- reconnect(Key, Value)] of
         [Why | _] ->
             {error, Why};
@@ -223,12 +225,16 @@ reconnect(Map) when is_map(Map) ->
 reconnect(_) ->
     "a boolean or a map".
 
+-spec reconnect_defaults() -> map().
+reconnect_defaults() ->
+    #{initial_interval => 100, max_interval => 30000, max_attempts => infinity, send_when_down => refuse}.
+
 %% What is wrong with a key of the map.
 -spec reconnect(term(), term()) -> [binary()].
 reconnect(Key, Value) ->
     case reconnect_key(Key, Value) of
         true -> [];
-        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, ?RENAMED)])];
+        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, [{min_interval, initial_interval}, {queue, send_when_down} | maps:keys(reconnect_defaults())])])];
         Expected -> [sockeye_why:text("~tp: ~ts", [Key, sockeye_why:expected(Expected, Value)])]
     end.
 

@@ -9,6 +9,8 @@
 
 -import(sockeye_why, [bad/2]).
 
+-define(AS_FOR_A_SERVER, [certfile, cert, keyfile, key, cacertfile, cacerts, versions, verify]).
+
 -type checked() :: #{atom() => term()}.
 %% PEM text is inside a fun, so that no key appears in a log or a crash report.
 
@@ -87,10 +89,9 @@ key(pin, [_ | _] = Pins) ->
 key(pin, Pin) ->
     [pin(Pin)];
 key(Key, Value) ->
-    case lists:member(Key, [certfile, cert, keyfile, key, cacertfile, cacerts, versions, verify]) of
-        %% As for a server.
+    case lists:member(Key, ?AS_FOR_A_SERVER) of
         true -> sockeye_tls:key(Key, Value);
-        false -> sockeye_tls:unknown(Key, #{sni => server_name_indication, cacert => cacerts})
+        false -> sockeye_tls:unknown(Key, [{sni, server_name_indication}, {cacert, cacerts}, server_name_indication, pin | ?AS_FOR_A_SERVER])
     end.
 
 -spec bad_name(term()) -> no_return().

@@ -26,8 +26,9 @@
 
 -spec check(term()) -> {ok, dashboard()} | {error, binary()} | string().
 check(Map) when is_map(Map) ->
-    try maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, option(Key, Value)) end, Map) of
-        Given -> {ok, maps:merge(#{path => <<"/_sockeye">>, auth => loopback}, Given)}
+    Defaults = #{path => <<"/_sockeye">>, auth => loopback},
+    try maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, option(Key, Value), maps:keys(Defaults)) end, Map) of
+        Given -> {ok, maps:merge(Defaults, Given)}
     catch
         throw:{bad, Why} -> {error, Why}
     end;

@@ -99,7 +99,7 @@ wrong(plain_topic, V) ->
         Why -> Why
     end;
 wrong(publish_options, V) when is_map(V) ->
-    each_option(fun publish_option/2, V);
+    each_option(fun publish_option/2, [wait, scope], V);
 wrong(publish_options, V) ->
     options("not a map of options", V);
 wrong(active, V) ->
@@ -298,12 +298,12 @@ publish_option(scope, V) -> V =:= local orelse V =:= cluster orelse "local or cl
 publish_option(compress, _V) -> "{uncompressed, Frame} as the frame instead";
 publish_option(_Key, _V) -> unknown.
 
--spec each_option(fun((term(), term()) -> true | unknown | string()), map()) -> none | binary().
-each_option(Check, Map) ->
+-spec each_option(fun((term(), term()) -> true | unknown | string()), [atom()], map()) -> none | binary().
+each_option(Check, Names, Map) ->
     Wrong = [{Key, Expected} || {Key, V} <- maps:to_list(Map), Expected <- [Check(Key, V)], Expected =/= true],
     case Wrong of
         [] -> none;
-        [{Key, unknown} | _] -> sockeye_why:text("there is no option ~ts", [sockeye_why:shown(Key)]);
+        [{Key, unknown} | _] -> sockeye_why:text("option ~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, Names)]);
         [{Key, Expected} | _] -> sockeye_why:text("option ~0tp: expected ~ts", [Key, Expected])
     end.
 

@@ -46,7 +46,8 @@ check(N, #{print := Print} = Options) ->
 -spec parse(map()) -> {ok, options()} | {error, sockeye_why:bad_option()}.
 parse(Options) ->
     Defaults = #{processes => one, tls => false, http2 => false, client => false, backlog => 1024, print => false},
-    try maps:map(fun(Key, Value) -> sockeye_why:checked(Key, Value, checked(Key, Value), #{}) end, Options) of
+    Names = fun() -> maps:keys(Defaults) end,
+    try maps:map(fun(Key, Value) -> sockeye_why:checked(Key, Value, checked(Key, Value), Names) end, Options) of
         Given -> {ok, maps:merge(Defaults, Given)}
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}

@@ -48,7 +48,7 @@ checked(payload, Bytes) when is_integer(Bytes), Bytes >= 0, Bytes =< ?MOST_PAYLO
 checked(to, Value) -> bad(to, "logger or a pid of this node", Value);
 checked(rate, Value) -> bad(rate, "1..1000 frames a second", Value);
 checked(payload, Value) -> bad(payload, "0..1024 bytes", Value);
-checked(Key, _Value) -> throw({bad, Key, "unknown option"}).
+checked(Key, _Value) -> throw({bad, Key, sockeye_why:unknown(Key, [to, rate, payload])}).
 
 -spec bad(atom(), string(), term()) -> no_return().
 bad(Key, What, Value) -> throw({bad, Key, expected(What, Value)}).

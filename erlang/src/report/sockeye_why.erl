@@ -7,15 +7,18 @@
 -export([list/2]).
 -export([module/2]).
 -export([checked/4]).
--export([nested/3]).
+-export([nested/4]).
 -export([unknown/2]).
 -export([shown/1]).
 -export([text/2]).
 -export([bad/2]).
 
--export_type([bad_option/0]).
+-export_type([bad_option/0, names/0]).
 
 -type bad_option() :: {bad_option, Key :: term(), Why :: binary()}.
+
+-type names() :: [atom() | {Old :: atom(), Now :: atom()}].
+%% The options that there are, and those that have another name now.
 
 %% Where a value that is shown, and a whole sentence, are cut.
 -define(MOST, 200).
@@ -47,33 +50,33 @@ module(Module, Reason) ->
 
 %% The value of an option, by what a check of it has found: that it is right, what it becomes, what is wrong with it,
 %% that there is no such option, or what was expected.
--spec checked(Key :: term(), Value :: term(), Found :: term(), Renamed :: #{atom() => atom()}) -> term().
-checked(Key, Value, Found, Renamed) ->
+-spec checked(Key :: term(), Value :: term(), Found :: term(), fun(() -> names())) -> term().
+checked(Key, Value, Found, Names) ->
     case Found of
         true -> Value;
         {ok, Parsed} -> Parsed;
         {error, Why} -> throw(option(Key, Why));
-        unknown -> throw(option(Key, unknown(Key, Renamed)));
+        unknown -> throw(option(Key, unknown(Key, Names())));
         Expected -> throw(option(Key, expected(Expected, Value)))
     end.
 
 %% The same for an option within the value of another.
--spec nested(Key :: term(), Value :: term(), Found :: true | {ok, term()} | {error, binary()} | unknown | unicode:chardata()) -> term().
-nested(Key, Value, Found) ->
+-spec nested(Key :: term(), Value :: term(), Found :: true | {ok, term()} | {error, binary()} | unknown | unicode:chardata(), names()) -> term().
+nested(Key, Value, Found, Names) ->
     case Found of
         true -> Value;
         {ok, Parsed} -> Parsed;
         {error, Why} -> bad("~ts: ~ts", [shown(Key), Why]);
-        unknown -> bad("~ts: unknown option", [shown(Key)]);
+        unknown -> bad("~ts: ~ts", [shown(Key), unknown(Key, Names)]);
         Expected -> bad("~ts: ~ts", [shown(Key), expected(Expected, Value)])
     end.
 
-%% What is said of a key that there is not; of one that there was, what it is now.
--spec unknown(term(), #{atom() => atom()}) -> binary().
-unknown(Key, Renamed) ->
-    case Renamed of
-        #{Key := Now} -> text("is now ~ts", [Now]);
-        _ -> <<"unknown option">>
+%% What is said of a key that there is not: what it is now if there was one, else which one it resembles.
+-spec unknown(term(), names()) -> binary().
+unknown(Key, Names) ->
+    case [Now || {Old, Now} <- Names, Old =:= Key] of
+        [Now | _] -> text("is now ~ts", [Now]);
+        [] -> text("unknown option~ts", [sockeye_nearest:hint(Key, [Name || Name <- Names, is_atom(Name)])])
     end.
 
 %% A value on one line, in bounded length.

@@ -4,7 +4,7 @@
 
 -export([check/1]).
 
--define(RENAMED, #{server_takeover => server_context_takeover, client_takeover => client_context_takeover}).
+-define(RENAMED, [{server_takeover, server_context_takeover}, {client_takeover, client_context_takeover}]).
 
 -spec defaults() -> map().
 defaults() ->
@@ -31,7 +31,7 @@ check(_) -> "a boolean or a map".
 wrong(Key, Value) ->
     case key(Key, Value) of
         true -> [];
-        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, ?RENAMED)])];
+        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, ?RENAMED ++ maps:keys(defaults()))])];
         Expected -> [sockeye_why:text("~tp: ~ts", [Key, sockeye_why:expected(Expected, Value)])]
     end.
 

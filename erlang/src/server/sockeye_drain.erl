@@ -42,18 +42,21 @@
 -type counts() :: #{accepted := non_neg_integer(), unanswered := non_neg_integer(), atom() => term()} | unknown.
 %% Over the life of a server; `unknown' if the engine ended first.
 
+-spec defaults() -> map().
+defaults() ->
+    #{per_interval => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000}.
+
 -spec parse(map()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
 parse(Options) ->
-    Defaults = #{per_interval => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000},
     try maps:map(fun checked/2, Options) of
-        Given -> {ok, maps:merge(Defaults, Given)}
+        Given -> {ok, maps:merge(defaults(), Given)}
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}
     end.
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    sockeye_why:checked(Key, Value, check(Key, Value), #{batch => per_interval}).
+    sockeye_why:checked(Key, Value, check(Key, Value), fun() -> [{batch, per_interval} | maps:keys(defaults())] end).
 
 -spec check(term(), term()) -> true | {ok, binary()} | unknown | string().
 check(per_interval, V) -> positive(V) orelse "a positive integer below 2^31";

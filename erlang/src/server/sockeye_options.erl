@@ -5,6 +5,7 @@
 -export([parse/2]).
 -export([only/2]).
 -export([explain/2]).
+-export([known/2]).
 -export([child_id/1]).
 -export([shutdown_time/1]).
 -export([connection_option/2]).
@@ -95,7 +96,9 @@ for_handler(Given, Owner) ->
 %% Options of which only these keys may be there.
 -spec only(map(), [atom()]) -> {ok, map()} | {error, sockeye_why:bad_option()}.
 only(Options, Keys) ->
-    try {ok, maps:map(fun(Key, Value) -> known(Key, Keys), checked(Key, Value) end, Options)}
+    try
+        ok = known(maps:keys(Options), Keys),
+        {ok, maps:map(fun checked/2, Options)}
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}
     end.
@@ -105,10 +108,13 @@ only(Options, Keys) ->
 explain(Options, Keys) ->
     {error, _} = only(Options, Keys).
 
--spec known(term(), [atom()]) -> ok.
-known(Key, Keys) ->
-    lists:member(Key, Keys) orelse throw(sockeye_why:option(Key, "unknown option")),
-    ok.
+%% Throws what is wrong with the first that is none of them.
+-spec known([term()], [atom()]) -> ok.
+known(Given, Keys) ->
+    case Given -- Keys of
+        [] -> ok;
+        [Key | _] -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, Keys)))
+    end.
 
 %% What tells a server from others under one supervisor.
 -spec child_id(config()) -> term().
@@ -127,7 +133,12 @@ shutdown_time(#{close_timeout := Time}) ->
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    sockeye_why:checked(Key, Value, check(Key, Value), #{}).
+    sockeye_why:checked(Key, Value, check(Key, Value), fun names/0).
+
+%% All options. Those here have no default.
+-spec names() -> [atom()].
+names() ->
+    [handler, active, encoder, max_frame_size, accept, http, health, metrics, dashboard | maps:keys(defaults())].
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
 -spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().
@@ -364,7 +375,7 @@ connection_option(Key, Value) ->
             catch throw:{bad_option, _, Why} -> {error, Why}
             end;
         false ->
-            {error, "unknown option"}
+            {error, sockeye_why:unknown(Key, connection_options())}
     end.
 
 -spec connection_options() -> [atom()].

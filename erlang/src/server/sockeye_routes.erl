@@ -139,7 +139,7 @@ target(Path, Other) ->
 
 -spec file_rules(term(), file | dir, term()) -> file_rules().
 file_rules(Path, Kind, Options) when is_map(Options) ->
-    try maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, file_rule(Key, Value)) end, Options)
+    try maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, file_rule(Key, Value), [cache_control, precompressed]) end, Options)
     catch throw:{bad, Why} -> bad("~0tp: {~s, ...}: ~ts", [Path, Kind, Why])
     end;
 file_rules(Path, Kind, Options) ->

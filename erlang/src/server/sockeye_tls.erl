@@ -93,15 +93,15 @@ key(versions, Versions) ->
 key(sni_hosts, Hosts) ->
     hosts(Hosts, #{});
 key(Key, _Value) ->
-    unknown(Key, #{sni => sni_hosts}).
+    unknown(Key, [{sni, sni_hosts}, verify, fail_if_no_peer_cert, versions, sni_hosts, cacertfile, cacerts | ?IDENTITY]).
 
 -spec bad_versions(term()) -> no_return().
 bad_versions(Versions) ->
     bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions]).
 
--spec unknown(term(), #{atom() => atom()}) -> no_return().
-unknown(Key, Renamed) when is_map_key(Key, Renamed) -> bad("~ts is now ~ts", [Key, map_get(Key, Renamed)]);
-unknown(Key, _Renamed) -> bad("unknown key ~0tp", [Key]).
+-spec unknown(term(), sockeye_why:names()) -> no_return().
+unknown(Key, Names) ->
+    bad("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, Names)]).
 
 -spec hosts(term(), #{binary() => map()}) -> #{binary() => map()}.
 hosts([{Host, Identity} | Rest], Hosts) ->
@@ -174,7 +174,7 @@ host(Host, Identity) when is_map(Identity), is_binary(Host); is_map(Identity), i
            end,
     case maps:keys(maps:without(?IDENTITY, Identity)) of
         [] -> ok;
-        [Key | _] -> bad("sni_hosts ~ts: unknown key ~0tp", [Name, Key])
+        [Key | _] -> bad("sni_hosts ~ts: ~ts: ~ts", [Name, sockeye_why:shown(Key), sockeye_why:unknown(Key, ?IDENTITY)])
     end,
     Checked = maps:map(fun key/2, Identity),
     ok = identity(Checked, "sni_hosts " ++ binary_to_list(Name) ++ ": "),

@@ -15,7 +15,7 @@
 parse(Where, Options) when is_map(Options) ->
     try
         To = to(Where),
-        Checked = maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, check(Key, Value)) end, Options),
+        Checked = maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, check(Key, Value), maps:keys(defaults())) end, Options),
         {ok, maps:merge(defaults(), Checked#{to => To})}
     catch
         throw:{bad, Why} -> {error, Why}
