@@ -350,7 +350,7 @@ child_spec(#{handler := _} = Options) ->
             sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Options])
     end;
 child_spec(Options) when is_map(Options) ->
-    Reason = sockeye_why:option(handler, "must be given under a supervisor"),
+    Reason = sockeye_bad_option:option(handler, "must be given under a supervisor"),
     sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Options]);
 child_spec(Options) ->
     sockeye_errors:refused(?MODULE, ?FUNCTION_NAME, [Options]).

@@ -287,7 +287,7 @@ connect(Url, Options) ->
         [] ->
             with_config(Url, self(), Options#{active => false}, fun sockeye_client_conn:connect/1);
         [Key | _] ->
-            {error, sockeye_why:option(Key, "is for start_link/3, not for connect/2")}
+            {error, sockeye_bad_option:option(Key, "is for start_link/3, not for connect/2")}
     end.
 
 -spec with_config(url(), sockeye:handler(), options(), fun((map()) -> Result)) ->

@@ -184,10 +184,10 @@ request(Options) ->
         {ok, #{host := _} = Checked} ->
             case sockeye_pure:codec_request(Checked) of
                 {ok, Bytes, Key} -> {ok, Bytes, {sockeye_handshake, Key, Checked}};
-                {error, Option} -> {error, sockeye_why:option(Option, ["expected ", form(Option)])}
+                {error, Option} -> {error, sockeye_bad_option:option(Option, ["expected ", form(Option)])}
             end;
         {ok, _} ->
-            {error, sockeye_why:option(host, "is missing")};
+            {error, sockeye_bad_option:option(host, "is missing")};
         Error ->
             Error
     end.
@@ -464,23 +464,23 @@ defaults() ->
 own(headers, Headers) ->
     case sockeye_decision:headers(Headers) of
         {ok, Checked} -> Checked;
-        {error, Why} -> throw(sockeye_why:option(headers, Why))
+        {error, Why} -> throw(sockeye_bad_option:option(headers, Why))
     end;
 own(deflate, Value) ->
     case sockeye_deflate:check(Value) of
         {ok, Checked} -> Checked;
-        {error, Why} -> throw(sockeye_why:option(deflate, Why));
-        Expected -> throw(sockeye_why:option(deflate, sockeye_why:expected(Expected, Value)))
+        {error, Why} -> throw(sockeye_bad_option:option(deflate, Why));
+        Expected -> throw(sockeye_bad_option:option(deflate, sockeye_bad_option:expected(Expected, Value)))
     end;
 own(Key, Text) ->
     %% What is far too long is not looked into.
     try left(Text, 2 * ?LONGEST) >= 0 andalso unicode:characters_to_binary(Text) of
         Bin when is_binary(Bin), byte_size(Bin) =< ?LONGEST -> Bin;
         TooLong when TooLong =:= false; is_binary(TooLong) ->
-            throw(sockeye_why:option(Key, ["has more than ", integer_to_list(?LONGEST), " bytes"]));
-        _ -> throw(sockeye_why:option(Key, sockeye_why:expected("text", Text)))
+            throw(sockeye_bad_option:option(Key, ["has more than ", integer_to_list(?LONGEST), " bytes"]));
+        _ -> throw(sockeye_bad_option:option(Key, sockeye_bad_option:expected("text", Text)))
     catch
-        error:badarg -> throw(sockeye_why:option(Key, sockeye_why:expected("text", Text)))
+        error:badarg -> throw(sockeye_bad_option:option(Key, sockeye_bad_option:expected("text", Text)))
     end.
 
 %% Of so many characters and lists, what this text leaves; less than nothing where it has more.

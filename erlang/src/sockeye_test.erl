@@ -148,7 +148,7 @@
 start(Options) when is_map(Options) ->
     case sockeye_options:parse(Options, self()) of
         {ok, #{handler := {_, _}} = Config} -> started(Config);
-        {ok, _} -> {error, sockeye_why:option(handler, sockeye_why:expected("{Module, Arg}", maps:get(handler, Options, none)))};
+        {ok, _} -> {error, sockeye_bad_option:option(handler, sockeye_bad_option:expected("{Module, Arg}", maps:get(handler, Options, none)))};
         {error, _} = Error -> Error
     end;
 start(Options) ->

@@ -25,7 +25,7 @@
                    <<"sec-websocket-version">>, <<"sec-websocket-extensions">>,
                    <<"sec-websocket-protocol">>]).
 
--type bad() :: sockeye_why:bad_option() | {bad_url, Why :: binary()} | tuple().
+-type bad() :: sockeye_bad_option:bad_option() | {bad_url, Why :: binary()} | tuple().
 
 -spec defaults() -> map().
 defaults() ->
@@ -40,7 +40,7 @@ defaults() ->
 %% The configuration as `sockeye_backend:client_open/1' wants it, and `reconnect'.
 -spec parse(term(), term(), map(), pid()) -> {ok, map()} | {error, bad()}.
 parse(_Url, {sockeye_websock, _}, _Options, _Owner) ->
-    {error, sockeye_why:option(handler, "sockeye_websock is for a server")};
+    {error, sockeye_bad_option:option(handler, "sockeye_websock is for a server")};
 parse(Url, Handler, Options, Owner) ->
     Shared = maps:with(?SHARED, Options),
     try agree(url(Url), maps:map(fun checked/2, maps:without(?SHARED, Options))) of
@@ -68,7 +68,7 @@ shown(Url) ->
 -spec agree(binary(), map()) -> {binary(), map()}.
 agree(Url, #{proxy := _} = Given) ->
     case re:run(Url, "^ws[+]unix:", [caseless]) of
-        {match, _} -> throw(sockeye_why:option(proxy, "a Unix socket is not reached through a proxy"));
+        {match, _} -> throw(sockeye_bad_option:option(proxy, "a Unix socket is not reached through a proxy"));
         nomatch -> {Url, Given}
     end;
 agree(Url, Given) ->
@@ -89,7 +89,7 @@ url_text(Url) ->
     byte_size(Text) =< ?LONGEST_URL orelse throw({bad_url, <<"longer than 8192 bytes">>}),
     try sockeye_pure:client_url(Text) of
         {ok, _} -> Text;
-        {error, Why} -> throw({bad_url, sockeye_why:text("~ts, got ~ts", [Why, without_secrets(Text)])})
+        {error, Why} -> throw({bad_url, sockeye_shown:format("~ts, got ~ts", [Why, without_secrets(Text)])})
     catch
         error:badarg -> throw({bad_url, <<"expected ASCII text">>});
         %% The library is not there.
@@ -99,14 +99,14 @@ url_text(Url) ->
 %% A user and a password, and a query, are not shown.
 -spec without_secrets(binary()) -> binary().
 without_secrets(Url) ->
-    sockeye_why:shown(lists:foldl(fun({Secret, Shown}, Text) -> re:replace(Text, Secret, Shown, [dotall, {return, binary}]) end, Url,
+    sockeye_shown:short(lists:foldl(fun({Secret, Shown}, Text) -> re:replace(Text, Secret, Shown, [dotall, {return, binary}]) end, Url,
                                   [{"^([a-z0-9+.-]*://)?.*@", "\\1(hidden)@"}, {"\\?.*", "?(hidden)"}])).
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    sockeye_why:checked(Key, Value, check(Key, Value), fun names/0).
+    sockeye_bad_option:checked(Key, Value, check(Key, Value), fun names/0).
 
--spec names() -> sockeye_why:names().
+-spec names() -> sockeye_bad_option:names().
 names() ->
     [{redirects, max_redirects} | ?SHARED] ++ maps:keys(defaults()).
 
@@ -126,7 +126,7 @@ check(_Key, _V) -> unknown.
 by_value(Given, Check) ->
     case sockeye_secret:value(Given) of
         {ok, Value} -> Check(Value);
-        {crashed, Class} -> {error, sockeye_why:text("the function crashed (~ts)", [Class])}
+        {crashed, Class} -> {error, sockeye_shown:format("the function crashed (~ts)", [Class])}
     end.
 
 -spec positive(term()) -> boolean().
@@ -200,7 +200,7 @@ proxy(Url) ->
         {_, false} ->
             {error, <<"expected the URL of a proxy, as text of at most 8,192 bytes">>};
         {_, {error, Why}} ->
-            {error, sockeye_why:text("expected http or socks5://[user:password@]host[:port] (~ts)", [Why])}
+            {error, sockeye_shown:format("expected http or socks5://[user:password@]host[:port] (~ts)", [Why])}
     catch
         error:badarg -> {error, <<"expected the URL of a proxy, as text">>}
     end.
@@ -219,7 +219,7 @@ reconnect(Map) when is_map(Map) ->
             case Full of
                 #{initial_interval := First, max_interval := Most} when First =< Most -> {ok, Full};
                 #{initial_interval := First, max_interval := Most} ->
-                    {error, sockeye_why:text("initial_interval (~b) is longer than max_interval (~b)", [First, Most])}
+                    {error, sockeye_shown:format("initial_interval (~b) is longer than max_interval (~b)", [First, Most])}
             end
     end;
 reconnect(_) ->
@@ -234,8 +234,8 @@ reconnect_defaults() ->
 reconnect(Key, Value) ->
     case reconnect_key(Key, Value) of
         true -> [];
-        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, [{min_interval, initial_interval}, {queue, send_when_down} | maps:keys(reconnect_defaults())])])];
-        Expected -> [sockeye_why:text("~tp: ~ts", [Key, sockeye_why:expected(Expected, Value)])]
+        unknown -> [sockeye_shown:format("~ts: ~ts", [sockeye_shown:short(Key), sockeye_bad_option:unknown(Key, [{min_interval, initial_interval}, {queue, send_when_down} | maps:keys(reconnect_defaults())])])];
+        Expected -> [sockeye_shown:format("~tp: ~ts", [Key, sockeye_bad_option:expected(Expected, Value)])]
     end.
 
 -spec reconnect_key(term(), term()) -> true | unknown | string().

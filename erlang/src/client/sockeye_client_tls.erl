@@ -7,7 +7,7 @@
 
 -export_type([checked/0]).
 
--import(sockeye_why, [bad/2]).
+-import(sockeye_bad_option, [bad/2]).
 
 -define(AS_FOR_A_SERVER, [certfile, cert, keyfile, key, cacertfile, cacerts, versions, verify]).
 
@@ -120,7 +120,7 @@ bad_pin(Pin) ->
     bad("pin: expected {spki | cert, the 32 bytes of a SHA-256} or \"sha256//Base64\", got ~0tp", [Pin]).
 
 %% What the native library wants: PEM text only.
--spec read(checked()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
+-spec read(checked()) -> {ok, map()} | {error, sockeye_bad_option:bad_option()}.
 read(Options) ->
     try
         Identity = case given([certfile, cert], Options) of
@@ -130,7 +130,7 @@ read(Options) ->
         Kept = maps:with([verify, versions, pin, sni], Options),
         {ok, Kept#{identity => Identity, cacertfile => text(cacertfile, cacerts, Options)}}
     catch
-        throw:{bad, Why} -> {error, sockeye_why:option(tls, Why)}
+        throw:{bad, Why} -> {error, sockeye_bad_option:option(tls, Why)}
     end.
 
 -spec text(atom(), atom(), checked()) -> binary() | undefined.

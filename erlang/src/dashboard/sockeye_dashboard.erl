@@ -27,7 +27,7 @@
 -spec check(term()) -> {ok, dashboard()} | {error, binary()} | string().
 check(Map) when is_map(Map) ->
     Defaults = #{path => <<"/_sockeye">>, auth => loopback},
-    try maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, option(Key, Value), maps:keys(Defaults)) end, Map) of
+    try maps:map(fun(Key, Value) -> sockeye_bad_option:nested(Key, Value, option(Key, Value), maps:keys(Defaults)) end, Map) of
         Given -> {ok, maps:merge(Defaults, Given)}
     catch
         throw:{bad, Why} -> {error, Why}

@@ -29,7 +29,7 @@ check(Fun) when is_function(Fun, 1) ->
 check({token, Fun}) when is_function(Fun, 0) ->
     case sockeye_secret:value(Fun) of
         {ok, Token} -> hidden(Token);
-        {crashed, Class} -> {error, sockeye_why:text("the function of the token crashed (~s)", [Class])}
+        {crashed, Class} -> {error, sockeye_shown:format("the function of the token crashed (~s)", [Class])}
     end;
 check({token, Token}) ->
     hidden(Token);
@@ -42,11 +42,11 @@ hidden(Token) ->
         Bin ->
             case {is_visible(Bin), byte_size(Bin)} of
                 {true, Size} when Size >= ?SHORTEST_TOKEN, Size =< ?LONGEST_TOKEN -> {ok, {token, sockeye_secret:hide(Bin)}};
-                {true, Size} -> {error, sockeye_why:text("~ts, got ~b characters", [expected(), Size])};
-                {false, Size} -> {error, sockeye_why:text("~ts, got ~b characters, not all of them visible ASCII", [expected(), Size])}
+                {true, Size} -> {error, sockeye_shown:format("~ts, got ~b characters", [expected(), Size])};
+                {false, Size} -> {error, sockeye_shown:format("~ts, got ~b characters, not all of them visible ASCII", [expected(), Size])}
             end
     catch
-        error:badarg -> {error, sockeye_why:text("~ts, got no text", [expected()])}
+        error:badarg -> {error, sockeye_shown:format("~ts, got no text", [expected()])}
     end.
 
 -spec expected() -> binary().

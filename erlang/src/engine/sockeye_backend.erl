@@ -95,7 +95,7 @@ engine(ServerId) when is_pid(ServerId) -> test;
 engine(_ServerId) -> engine().
 
 %% Reads what is set: when the application starts, and at the first call before that.
--spec choose() -> ok | {error, sockeye_why:bad_option()}.
+-spec choose() -> ok | {error, sockeye_bad_option:bad_option()}.
 choose() ->
     Set = case os:getenv("SOCKEYE_ENGINE", "") of
               "" -> application:get_env(sockeye, engine, nif);
@@ -108,9 +108,9 @@ choose() ->
         {port, nif} -> use(sockeye_port, sockeye_nif);
         {port, port} -> use(sockeye_port, sockeye_port);
         {Kind, Pure} when Kind =:= nif; Kind =:= port ->
-            {error, sockeye_why:option(pure, sockeye_why:expected("nif, or what engine is", Pure))};
+            {error, sockeye_bad_option:option(pure, sockeye_bad_option:expected("nif, or what engine is", Pure))};
         {Engine, _} ->
-            {error, sockeye_why:option(engine, sockeye_why:expected("nif or port", Engine))}
+            {error, sockeye_bad_option:option(engine, sockeye_bad_option:expected("nif or port", Engine))}
     end.
 
 -spec use(module(), module()) -> ok.

@@ -46,7 +46,7 @@ start(First) ->
 
 -spec why(file:filename_all(), unicode:chardata()) -> binary().
 why(Path, Why) ->
-    sockeye_why:text("The engine's process could not be started from ~ts: ~ts", [Path, Why]).
+    sockeye_shown:format("The engine's process could not be started from ~ts: ~ts", [Path, Why]).
 
 -spec path() -> string().
 path() ->
@@ -148,7 +148,7 @@ started(Path, Folder, First) ->
 
 -spec reason(term()) -> unicode:chardata().
 reason(Reason) when is_atom(Reason) -> file:format_error(Reason);
-reason(Reason) -> sockeye_why:shown(Reason).
+reason(Reason) -> sockeye_shown:short(Reason).
 
 %% The last line before an early end says why.
 -spec await_ready(port(), none | binary(), integer()) -> ok.
@@ -214,7 +214,7 @@ has_answer(Packet) ->
         {{answer, _, Answer}, _} ->
             case sockeye_wire:term(Answer) of
                 {ok, {return, ok}} -> true;
-                {ok, {return, {error, Reason}}} -> {error, sockeye_why:shown(Reason)};
+                {ok, {return, {error, Reason}}} -> {error, sockeye_shown:short(Reason)};
                 _ -> {error, "its first answer makes no sense"}
             end;
         {_, Rest} ->

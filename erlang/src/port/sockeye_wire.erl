@@ -73,16 +73,16 @@ welcome(Packet) ->
 
 -spec other_version(term()) -> binary().
 other_version(Other) ->
-    sockeye_why:text("it is of version ~ts, and this is sockeye ~ts: build both anew", [shown(Other), version()]).
+    sockeye_shown:format("it is of version ~ts, and this is sockeye ~ts: build both anew", [shown(Other), version()]).
 
 -spec other_protocol(term()) -> binary().
 other_protocol(Other) ->
-    sockeye_why:text("it speaks protocol ~ts, and this is sockeye ~ts, which speaks ~b: build both anew",
+    sockeye_shown:format("it speaks protocol ~ts, and this is sockeye ~ts, which speaks ~b: build both anew",
                      [shown(Other), version(), ?PROTOCOL]).
 
 -spec shown(term()) -> binary().
 shown(Text) when is_binary(Text) -> Text;
-shown(Other) -> sockeye_why:shown(Other).
+shown(Other) -> sockeye_shown:short(Other).
 
 -spec version() -> binary().
 version() ->

@@ -187,7 +187,7 @@ is_server(V) -> is_pid(V) orelse is_integer(V) orelse is_atom(V).
 options(_Not, V) when is_map(V) ->
     none;
 options(Not, [Pair | _]) when is_atom(Pair); tuple_size(Pair) =:= 2, is_atom(element(1, Pair)) ->
-    sockeye_why:text("~ts: write #{Key => Value} instead of a list; maps:from_list/1 and Map.new/1 make a map of it",
+    sockeye_shown:format("~ts: write #{Key => Value} instead of a list; maps:from_list/1 and Map.new/1 make a map of it",
                      [Not]);
 options(Not, _V) ->
     unicode:characters_to_binary(Not).
@@ -220,7 +220,7 @@ frame(_To, {Kind, Data}) when Kind =:= text; Kind =:= binary ->
 frame(_To, {Kind, Data}) when Kind =:= ping; Kind =:= pong ->
     case is_iodata(Data) andalso iolist_size(Data) =< ?MAX_CONTROL of
         true -> none;
-        false -> sockeye_why:text("the payload in {~ts, _} is not iodata of at most ~b bytes", [Kind, ?MAX_CONTROL])
+        false -> sockeye_shown:format("the payload in {~ts, _} is not iodata of at most ~b bytes", [Kind, ?MAX_CONTROL])
     end;
 frame(_To, {plain, _}) ->
     <<"{plain, Frame} is now {uncompressed, Frame}">>;
@@ -231,12 +231,12 @@ frame(To, {uncompressed, Frame}) ->
         _ -> <<"the frame in {uncompressed, _} is not a map, {json, Term}, {text, IoData} or {binary, IoData}">>
     end;
 frame(many, Frame) when element(1, Frame) =:= close; element(1, Frame) =:= stream ->
-    sockeye_why:text("{~ts, ...} is for one connection, and this call is for many", [element(1, Frame)]);
+    sockeye_shown:format("{~ts, ...} is for one connection, and this call is for many", [element(1, Frame)]);
 frame(_To, {close, Code, Reason}) ->
     case {wrong(close_code, Code), wrong(close_reason, Reason)} of
         {none, none} -> none;
-        {none, Why} -> sockeye_why:text("in {close, Code, Reason}: ~ts", [Why]);
-        {Why, _} -> sockeye_why:text("in {close, Code, Reason}: ~ts", [Why])
+        {none, Why} -> sockeye_shown:format("in {close, Code, Reason}: ~ts", [Why]);
+        {Why, _} -> sockeye_shown:format("in {close, Code, Reason}: ~ts", [Why])
     end;
 frame(_To, {stream, Kind, Place, Data}) ->
     case lists:member(Kind, [text, binary]) andalso lists:member(Place, [first, more, last]) of
@@ -251,9 +251,9 @@ frame(many, V) when is_list(V) ->
         false -> <<"a list is not a frame: one frame is needed here">>
     end;
 frame(To, {Tag, _}) when is_atom(Tag) ->
-    sockeye_why:text("there is no frame {~0tp, _}: ~ts", [Tag, frames(To)]);
+    sockeye_shown:format("there is no frame {~0tp, _}: ~ts", [Tag, frames(To)]);
 frame(To, _V) ->
-    sockeye_why:text("not a frame: ~ts", [frames(To)]).
+    sockeye_shown:format("not a frame: ~ts", [frames(To)]).
 
 %% Characters, which somebody takes for a text.
 -spec is_string(term()) -> boolean().
@@ -268,7 +268,7 @@ frames(one) -> frames(many) ++ "; also {stream, Kind, Place, IoData} or {close, 
 data(Kind, Data) ->
     case is_iodata(Data) of
         true -> none;
-        false -> sockeye_why:text("the payload of this ~ts frame is not iodata", [Kind])
+        false -> sockeye_shown:format("the payload of this ~ts frame is not iodata", [Kind])
     end.
 
 -spec is_iodata(term()) -> boolean().
@@ -303,8 +303,8 @@ each_option(Check, Names, Map) ->
     Wrong = [{Key, Expected} || {Key, V} <- maps:to_list(Map), Expected <- [Check(Key, V)], Expected =/= true],
     case Wrong of
         [] -> none;
-        [{Key, unknown} | _] -> sockeye_why:text("option ~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, Names)]);
-        [{Key, Expected} | _] -> sockeye_why:text("option ~0tp: expected ~ts", [Key, Expected])
+        [{Key, unknown} | _] -> sockeye_shown:format("option ~ts: ~ts", [sockeye_shown:short(Key), sockeye_bad_option:unknown(Key, Names)]);
+        [{Key, Expected} | _] -> sockeye_shown:format("option ~0tp: expected ~ts", [Key, Expected])
     end.
 
 -spec conn_option(term()) -> none | binary().
@@ -316,7 +316,7 @@ conn_option({active, V}) ->
 conn_option({Key, V}) ->
     case sockeye_options:connection_option(Key, V) of
         {ok, _} -> none;
-        {error, Why} -> sockeye_why:text("option ~ts: ~ts", [sockeye_why:shown(Key), Why])
+        {error, Why} -> sockeye_shown:format("option ~ts: ~ts", [sockeye_shown:short(Key), Why])
     end;
 conn_option(_V) ->
     <<"not a pair {Key, Value}">>.
@@ -332,7 +332,7 @@ each(_Check, [], _N) ->
 each(Check, [V | Rest], N) ->
     case Check(V) of
         none -> each(Check, Rest, N + 1);
-        Why -> sockeye_why:text("element ~b: ~ts", [N, Why])
+        Why -> sockeye_shown:format("element ~b: ~ts", [N, Why])
     end;
 each(_Check, _Tail, _N) ->
     <<"not a proper list">>.

@@ -45,7 +45,7 @@ raise({bad_option, Key, Why} = Reason, Module, Function, Args) ->
             {handler, [_Url, _Handler, _Options]} -> 2;
             _ -> length(Args)
         end,
-    raise(Reason, Module, Function, Args, [{N, sockeye_why:text("option ~0tp: ~ts", [Key, Why])}]);
+    raise(Reason, Module, Function, Args, [{N, sockeye_shown:format("option ~0tp: ~ts", [Key, Why])}]);
 raise({bad_url, Why} = Reason, Module, Function, Args) ->
     raise(Reason, Module, Function, Args, [{1, Why}]);
 raise(Reason, Module, Function, Args) ->

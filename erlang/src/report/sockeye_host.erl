@@ -43,11 +43,11 @@ check(N, #{print := Print} = Options) ->
         Findings -> {error, {too_low, Findings}}
     end.
 
--spec parse(map()) -> {ok, options()} | {error, sockeye_why:bad_option()}.
+-spec parse(map()) -> {ok, options()} | {error, sockeye_bad_option:bad_option()}.
 parse(Options) ->
     Defaults = #{processes => one, tls => false, http2 => false, client => false, backlog => 1024, print => false},
     Names = fun() -> maps:keys(Defaults) end,
-    try maps:map(fun(Key, Value) -> sockeye_why:checked(Key, Value, checked(Key, Value), Names) end, Options) of
+    try maps:map(fun(Key, Value) -> sockeye_bad_option:checked(Key, Value, checked(Key, Value), Names) end, Options) of
         Given -> {ok, maps:merge(Defaults, Given)}
     catch
         throw:{bad_option, _, _} = Bad -> {error, Bad}

@@ -6,7 +6,7 @@
 
 -export([string/1]).
 
--import(sockeye_why, [shown/1, text/2]).
+-import(sockeye_shown, [format/2, short/1]).
 
 %% Of any term: one that is no reason of ours, or only looks like one, gets a sentence that says so.
 -spec string(term()) -> string().
@@ -19,28 +19,28 @@ string(Reason) ->
 
 -spec sentence(term()) -> unicode:chardata().
 sentence({error, Reason}) -> sentence(Reason);
-sentence({bad_option, Key, Why}) -> text("option ~0tp: ~ts", [Key, Why]);
-sentence({bad_url, Why}) -> text("the URL: ~ts", [Why]);
-sentence({bad_socket, Why}) -> text("the socket: ~ts", [Why]);
-sentence({bad_command, Why}) -> text("the command: ~ts", [Why]);
-sentence({already_started, Pid}) -> ["the name is taken by ", shown(Pid)];
+sentence({bad_option, Key, Why}) -> format("option ~0tp: ~ts", [Key, Why]);
+sentence({bad_url, Why}) -> format("the URL: ~ts", [Why]);
+sentence({bad_socket, Why}) -> format("the socket: ~ts", [Why]);
+sentence({bad_command, Why}) -> format("the command: ~ts", [Why]);
+sentence({already_started, Pid}) -> ["the name is taken by ", short(Pid)];
 sentence({too_low, Findings}) -> [too_low(Findings), "; check_host with print => true shows all"];
-sentence({sockeye_port, _Path, Why}) -> text("the engine's process: ~ts", [Why]);
-sentence({sockeye_nif, Errors, Why}) -> text("~ts Tried: ~ts", [Why, shown(Errors)]);
-sentence({not_json, {duplicate_key, Key}, Path}) -> text("at ~ts: two keys are ~ts in JSON", [Path, shown(Key)]);
-sentence({not_json, {struct, Module}, Path}) -> text("at ~ts: a struct of ~ts, which says nothing of its JSON: choose fields, or use the option encoder", [Path, shown(Module)]);
-sentence({not_json, Part, Path}) -> text("at ~ts: ~ts has no JSON form. Send another term, or use the option encoder", [Path, shown(Part)]);
+sentence({sockeye_port, _Path, Why}) -> format("the engine's process: ~ts", [Why]);
+sentence({sockeye_nif, Errors, Why}) -> format("~ts Tried: ~ts", [Why, short(Errors)]);
+sentence({not_json, {duplicate_key, Key}, Path}) -> format("at ~ts: two keys are ~ts in JSON", [Path, short(Key)]);
+sentence({not_json, {struct, Module}, Path}) -> format("at ~ts: a struct of ~ts, which says nothing of its JSON: choose fields, or use the option encoder", [Path, short(Module)]);
+sentence({not_json, Part, Path}) -> format("at ~ts: ~ts has no JSON form. Send another term, or use the option encoder", [Path, short(Part)]);
 sentence({closed, Code, Reason}) -> closed(Code, Reason);
 sentence({refused, Answer}) -> ["the server answered with ", status(Answer), " and not with 101"];
 sentence({bad_handshake, What}) -> ["the answer to the handshake is none of a WebSocket server: ", breach(What)];
-sentence({tls, {Fault, Text}}) -> text("no TLS: ~ts (~ts)", [fault(Fault), Text]);
+sentence({tls, {Fault, Text}}) -> format("no TLS: ~ts (~ts)", [fault(Fault), Text]);
 sentence({proxy, What}) -> ["the proxy: ", proxy(What)];
 sentence({redirect, What}) -> ["a redirect was not followed: ", redirect(What)];
-sentence({status, Status, _Headers}) -> ["the server answered with ", shown(Status), " and not with 101"];
-sentence({bad_frame, Bytes}) -> ["no server may send a frame that begins with ", shown(Bytes)];
-sentence({bad_answer, Line}) -> ["the answer to the handshake is not HTTP: ", shown(Line)];
-sentence({after_close, Frame}) -> ["a frame came behind the Close frame: ", shown(Frame)];
-sentence([{_Conn, Why} | _] = Failed) when Why =:= closed; Why =:= busy -> text("~b of the connections did not get it: they are closed, or their queues are full", [length(Failed)]);
+sentence({status, Status, _Headers}) -> ["the server answered with ", short(Status), " and not with 101"];
+sentence({bad_frame, Bytes}) -> ["no server may send a frame that begins with ", short(Bytes)];
+sentence({bad_answer, Line}) -> ["the answer to the handshake is not HTTP: ", short(Line)];
+sentence({after_close, Frame}) -> ["a frame came behind the Close frame: ", short(Frame)];
+sentence([{_Conn, Why} | _] = Failed) when Why =:= closed; Why =:= busy -> format("~b of the connections did not get it: they are closed, or their queues are full", [length(Failed)]);
 sentence({Kind, At}) when is_integer(At) -> json(Kind, At);
 %% Of a codec: the answer to the request stands with it.
 sentence({Why, Answer}) when is_atom(Why), is_binary(Answer) -> request(Why);
@@ -49,7 +49,7 @@ sentence(Reason) -> unknown(Reason).
 
 %% For what is no reason of a public function, such as one that `init/1' of a handler gave.
 -spec unknown(term()) -> unicode:chardata().
-unknown(Reason) -> ["a reason that is not Sockeye's own: ", shown(Reason)].
+unknown(Reason) -> ["a reason that is not Sockeye's own: ", short(Reason)].
 
 -spec atom(atom()) -> unicode:chardata().
 atom(closed) -> "the connection is closed or closing, or its server has ended; to one who connects: the other end hung up before its answer was complete";
@@ -82,20 +82,20 @@ atom(Reason) ->
 
 -spec too_low(term()) -> unicode:chardata().
 too_low([#{what := What, is := Is, needed := Needed, raise := How} | _]) ->
-    text("~ts is ~ts and must be ~ts: ~ts", [shown(What), shown(Is), shown(Needed), How]);
+    format("~ts is ~ts and must be ~ts: ~ts", [short(What), short(Is), short(Needed), How]);
 too_low(Findings) ->
-    ["this host is too small: ", shown(Findings)].
+    ["this host is too small: ", short(Findings)].
 
 -spec closed(term(), term()) -> unicode:chardata().
 closed(1006, _Reason) -> "the connection ended without a Close frame";
 closed(1005, _Reason) -> "the connection was closed, without a code";
-closed(Code, <<>>) -> ["the connection was closed with ", shown(Code)];
-closed(Code, Reason) -> text("the connection was closed with ~ts: ~ts", [shown(Code), Reason]).
+closed(Code, <<>>) -> ["the connection was closed with ", short(Code)];
+closed(Code, Reason) -> format("the connection was closed with ~ts: ~ts", [short(Code), Reason]).
 
 -spec status(term()) -> unicode:chardata().
-status(#{status := Status, body := Body}) when is_binary(Body), Body =/= <<>> -> text("~ts (~ts)", [shown(Status), string:trim(Body)]);
-status(#{status := Status}) -> shown(Status);
-status(Answer) -> shown(Answer).
+status(#{status := Status, body := Body}) when is_binary(Body), Body =/= <<>> -> format("~ts (~ts)", [short(Status), string:trim(Body)]);
+status(#{status := Status}) -> short(Status);
+status(Answer) -> short(Answer).
 
 -spec breach(term()) -> unicode:chardata().
 breach(malformed) -> "it is not HTTP/1.1";
@@ -140,7 +140,7 @@ redirect(Other) -> unknown(Other).
 json(Kind, At) ->
     case what(Kind) of
         none -> unknown({Kind, At});
-        What -> text("at byte ~b: ~ts", [At, What])
+        What -> format("at byte ~b: ~ts", [At, What])
     end.
 
 -spec what(term()) -> string() | none.

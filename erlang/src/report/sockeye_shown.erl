@@ -6,6 +6,8 @@
 -module(sockeye_shown).
 
 -export([text/2]).
+-export([short/1]).
+-export([format/2]).
 -export([atom/1]).
 -export([part/2]).
 -export([event/1]).
@@ -17,6 +19,9 @@
 -define(LARGE, 1 bsl 4096).
 %% Of a term that stays a term, in an event.
 -define(EVENT, 65536).
+%% Characters of a term in a sentence, and of the sentence.
+-define(SHORT, 200).
+-define(SENTENCE, 1000).
 -define(HIDDEN, <<"(hidden)">>).
 
 %% On one line, and not much more than so many characters.
@@ -25,6 +30,17 @@ text(Term, _Most) when is_atom(Term) ->
     atom(Term);
 text(Term, Most) ->
     io_lib:format("~0tp", [part(Term, Most)], [{chars_limit, Most}]).
+
+%% In a sentence.
+-spec short(term()) -> binary().
+short(Term) ->
+    unicode:characters_to_binary(text(Term, ?SHORT)).
+
+%% A sentence with terms in it.
+-spec format(io:format(), [term()]) -> binary().
+format(Format, Args) ->
+    Parts = [part(Arg, ?SENTENCE) || Arg <- Args],
+    unicode:characters_to_binary(io_lib:format(Format, Parts, [{chars_limit, ?SENTENCE}])).
 
 %% A module of Elixir as it is written there.
 -spec atom(atom()) -> unicode:chardata().

@@ -7,7 +7,7 @@
 -export([trace/2]).
 -export([init/1]).
 
--import(sockeye_why, [expected/2, option/2]).
+-import(sockeye_bad_option, [expected/2, option/2]).
 
 -define(TABLE, ?MODULE).
 %% Who may watch one connection.
@@ -27,7 +27,7 @@ new_table() ->
     ok.
 
 -spec trace(sockeye:conn(), on | off | {off, logger | pid()} | sockeye:trace_options()) ->
-          ok | {error, closed | too_many_traces | sockeye_why:bad_option()}.
+          ok | {error, closed | too_many_traces | sockeye_bad_option:bad_option()}.
 trace(Conn, on) ->
     trace(Conn, #{});
 trace(Conn, off) ->
@@ -48,7 +48,7 @@ checked(payload, Bytes) when is_integer(Bytes), Bytes >= 0, Bytes =< ?MOST_PAYLO
 checked(to, Value) -> bad(to, "logger or a pid of this node", Value);
 checked(rate, Value) -> bad(rate, "1..1000 frames a second", Value);
 checked(payload, Value) -> bad(payload, "0..1024 bytes", Value);
-checked(Key, _Value) -> throw({bad, Key, sockeye_why:unknown(Key, [to, rate, payload])}).
+checked(Key, _Value) -> throw({bad, Key, sockeye_bad_option:unknown(Key, [to, rate, payload])}).
 
 -spec bad(atom(), string(), term()) -> no_return().
 bad(Key, What, Value) -> throw({bad, Key, expected(What, Value)}).

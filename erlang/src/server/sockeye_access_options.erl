@@ -16,7 +16,7 @@ origins(any) ->
 origins(List) when is_list(List), List =/= [] ->
     rules(List, fun origin/1, ?ORIGINS);
 origins(Value) ->
-    {error, sockeye_why:list(?ORIGINS, Value)}.
+    {error, sockeye_bad_option:list(?ORIGINS, Value)}.
 
 -spec paths(term()) -> {ok, any | [binary()]} | {error, binary()}.
 paths(any) ->
@@ -24,7 +24,7 @@ paths(any) ->
 paths(List) when is_list(List), List =/= [] ->
     rules(List, fun path/1, ?PATHS);
 paths(Value) ->
-    {error, sockeye_why:list(?PATHS, Value)}.
+    {error, sockeye_bad_option:list(?PATHS, Value)}.
 
 -spec rate(term()) -> {ok, infinity | map()} | string() | {error, binary()}.
 rate(infinity) ->
@@ -36,8 +36,8 @@ rate(#{rate := Rate} = Map) ->
         [] ->
             {ok, maps:merge(#{burst => Rate}, Map)};
         [Key | _] ->
-            {error, sockeye_why:text("~ts in ~ts: expected rate and burst, each 1..1000000, and no other key",
-                                      [sockeye_why:shown(Key), sockeye_why:shown(Map)])}
+            {error, sockeye_shown:format("~ts in ~ts: expected rate and burst, each 1..1000000, and no other key",
+                                      [sockeye_shown:short(Key), sockeye_shown:short(Map)])}
     end;
 rate(_) ->
     "infinity, or a map of rate (connections a second) and burst (how many at once)".
@@ -51,11 +51,11 @@ rules(List, Check, Expected) ->
     try {ok, [Check(Rule) || Rule <- List]}
     catch throw:{no_rule, Rule} ->
             {error, case io_lib:printable_unicode_list(List) of
-                        true -> sockeye_why:list(Expected, List);
-                        false -> sockeye_why:expected(Expected, Rule)
+                        true -> sockeye_bad_option:list(Expected, List);
+                        false -> sockeye_bad_option:expected(Expected, Rule)
                     end};
           %% It is improper.
-          error:{bad_generator, _} -> {error, sockeye_why:expected(Expected, List)}
+          error:{bad_generator, _} -> {error, sockeye_bad_option:expected(Expected, List)}
     end.
 
 -spec origin(term()) -> binary().

@@ -145,7 +145,7 @@ refused(emfile) -> emfile;
 refused(not_found) -> not_found;
 refused(not_running) -> {bad_socket, <<"it has ended">>};
 refused(closed) -> {bad_socket, <<"it comes too late: handshake_timeout is over">>};
-refused(Reason) -> {bad_socket, sockeye_why:text("the system does not give it away: ~ts", [inet:format_error(Reason)])}.
+refused(Reason) -> {bad_socket, sockeye_shown:format("the system does not give it away: ~ts", [inet:format_error(Reason)])}.
 
 %% The VM reads nothing more from it, and has nothing to write. Its closing is not to reset the connection.
 -spec quiet(adoptable()) -> {ok, Descriptor :: integer()} | {error, closed | unsent}.

@@ -10,7 +10,7 @@
 
 -export_type([checked/0, stream/0]).
 
--import(sockeye_why, [bad/2]).
+-import(sockeye_bad_option, [bad/2]).
 
 -type checked() :: {accept, map()}
                  | {reject, 200..599, [{binary(), binary()}], binary()}.
@@ -38,7 +38,7 @@ accept({accept, Options}, Request) when is_map(Options) ->
 accept({reject, Status, Headers, Body}, _Request) ->
     whole(Status, Headers, Body);
 accept(Other, _Request) ->
-    {error, sockeye_why:expected("{accept, Map} or {reject, Status, Headers, Body}", Other)}.
+    {error, sockeye_bad_option:expected("{accept, Map} or {reject, Status, Headers, Body}", Other)}.
 
 -spec response(term()) -> {ok, checked() | stream()} | {error, binary()}.
 response({Status, Headers, {stream, Fun}}) when is_function(Fun, 1) ->
@@ -48,11 +48,11 @@ response({Status, Headers, {stream, Fun}}) when is_function(Fun, 1) ->
     catch throw:{bad, Why} -> {error, Why}
     end;
 response({_Status, _Headers, {stream, Other}}) ->
-    {error, sockeye_why:expected("{stream, Fun} with a function of one argument", {stream, Other})};
+    {error, sockeye_bad_option:expected("{stream, Fun} with a function of one argument", {stream, Other})};
 response({Status, Headers, Body}) ->
     whole(Status, Headers, Body);
 response(Other) ->
-    {error, sockeye_why:expected("{Status, Headers, Body}", Other)}.
+    {error, sockeye_bad_option:expected("{Status, Headers, Body}", Other)}.
 
 -spec whole(term(), term(), term()) -> {ok, checked()} | {error, binary()}.
 whole(Status, Headers, Body) ->

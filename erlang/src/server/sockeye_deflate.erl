@@ -31,8 +31,8 @@ check(_) -> "a boolean or a map".
 wrong(Key, Value) ->
     case key(Key, Value) of
         true -> [];
-        unknown -> [sockeye_why:text("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, ?RENAMED ++ maps:keys(defaults()))])];
-        Expected -> [sockeye_why:text("~tp: ~ts", [Key, sockeye_why:expected(Expected, Value)])]
+        unknown -> [sockeye_shown:format("~ts: ~ts", [sockeye_shown:short(Key), sockeye_bad_option:unknown(Key, ?RENAMED ++ maps:keys(defaults()))])];
+        Expected -> [sockeye_shown:format("~tp: ~ts", [Key, sockeye_bad_option:expected(Expected, Value)])]
     end.
 
 -spec key(term(), term()) -> true | unknown | unicode:chardata().
@@ -47,4 +47,4 @@ key(_, _) -> unknown.
 
 -spec within(term(), integer(), integer()) -> true | binary().
 within(V, Least, Most) ->
-    is_integer(V) andalso V >= Least andalso V =< Most orelse sockeye_why:text("~b..~b", [Least, Most]).
+    is_integer(V) andalso V >= Least andalso V =< Most orelse sockeye_shown:format("~b..~b", [Least, Most]).

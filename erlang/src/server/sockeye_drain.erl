@@ -46,7 +46,7 @@
 defaults() ->
     #{per_interval => 100, interval => 100, code => 1001, reason => <<>>, deadline => 30000}.
 
--spec parse(map()) -> {ok, map()} | {error, sockeye_why:bad_option()}.
+-spec parse(map()) -> {ok, map()} | {error, sockeye_bad_option:bad_option()}.
 parse(Options) ->
     try maps:map(fun checked/2, Options) of
         Given -> {ok, maps:merge(defaults(), Given)}
@@ -56,7 +56,7 @@ parse(Options) ->
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    sockeye_why:checked(Key, Value, check(Key, Value), fun() -> [{batch, per_interval} | maps:keys(defaults())] end).
+    sockeye_bad_option:checked(Key, Value, check(Key, Value), fun() -> [{batch, per_interval} | maps:keys(defaults())] end).
 
 -spec check(term(), term()) -> true | {ok, binary()} | unknown | string().
 check(per_interval, V) -> positive(V) orelse "a positive integer below 2^31";

@@ -74,7 +74,7 @@ defaults() ->
       subprotocols => []}.
 
 %% `Owner' gets the messages when there is no handler.
--spec parse(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option() | tuple()}.
+-spec parse(map(), pid()) -> {ok, config()} | {error, sockeye_bad_option:bad_option() | tuple()}.
 parse(Options, Owner) ->
     try for_handler(maps:map(fun checked/2, Options), Owner)
     catch
@@ -83,7 +83,7 @@ parse(Options, Owner) ->
         error:{Engine, _, _} = Reason when Engine =:= sockeye_nif; Engine =:= sockeye_port -> {error, sockeye_engine:reason(Reason)}
     end.
 
--spec for_handler(map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option() | tuple()}.
+-spec for_handler(map(), pid()) -> {ok, config()} | {error, sockeye_bad_option:bad_option() | tuple()}.
 for_handler(#{handler := {sockeye_websock, {Module, _}}} = Given, Owner) ->
     {Fixed, Defaults} = sockeye_websock:options(Module),
     case [{Key, Value} || {Key, Value} <- maps:to_list(Fixed), maps:get(Key, Given, Value) =/= Value] of
@@ -94,7 +94,7 @@ for_handler(Given, Owner) ->
     complete(maps:merge(defaults(), Given), Given, Owner).
 
 %% Options of which only these keys may be there.
--spec only(map(), [atom()]) -> {ok, map()} | {error, sockeye_why:bad_option()}.
+-spec only(map(), [atom()]) -> {ok, map()} | {error, sockeye_bad_option:bad_option()}.
 only(Options, Keys) ->
     try
         ok = known(maps:keys(Options), Keys),
@@ -104,7 +104,7 @@ only(Options, Keys) ->
     end.
 
 %% What is wrong with such options.
--spec explain(map(), [atom()]) -> {error, sockeye_why:bad_option()}.
+-spec explain(map(), [atom()]) -> {error, sockeye_bad_option:bad_option()}.
 explain(Options, Keys) ->
     {error, _} = only(Options, Keys).
 
@@ -113,7 +113,7 @@ explain(Options, Keys) ->
 known(Given, Keys) ->
     case Given -- Keys of
         [] -> ok;
-        [Key | _] -> throw(sockeye_why:option(Key, sockeye_why:unknown(Key, Keys)))
+        [Key | _] -> throw(sockeye_bad_option:option(Key, sockeye_bad_option:unknown(Key, Keys)))
     end.
 
 %% What tells a server from others under one supervisor.
@@ -133,7 +133,7 @@ shutdown_time(#{close_timeout := Time}) ->
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->
-    sockeye_why:checked(Key, Value, check(Key, Value), fun names/0).
+    sockeye_bad_option:checked(Key, Value, check(Key, Value), fun names/0).
 
 %% All options. Those here have no default.
 -spec names() -> [atom()].
@@ -226,8 +226,8 @@ message_rate(#{rate := Rate} = V) ->
     Wrong = [Key || {Key, Value} <- maps:to_list(V), not message_rate(Key, Value)],
     case Wrong of
         [] -> {ok, maps:merge(#{burst => Rate, action => delay}, V)};
-        [Key | _] -> {error, sockeye_why:text("~ts in ~ts: rate and burst are positive integers below 2^31, "
-                                              "action is delay or close", [sockeye_why:shown(Key), sockeye_why:shown(V)])}
+        [Key | _] -> {error, sockeye_shown:format("~ts in ~ts: rate and burst are positive integers below 2^31, "
+                                              "action is delay or close", [sockeye_shown:short(Key), sockeye_shown:short(V)])}
     end;
 message_rate(_) ->
     "infinity or a map with rate (and burst, action)".
@@ -290,7 +290,7 @@ unix_path([_ | _] = Path) ->
         error:_ -> unix_path(undefined)
     end;
 unix_path(_) ->
-    sockeye_why:text("a path of 1 to ~b bytes in {local, Path}", [?MAX_UNIX_PATH]).
+    sockeye_shown:format("a path of 1 to ~b bytes in {local, Path}", [?MAX_UNIX_PATH]).
 
 -spec handler(term()) -> true | {error, binary()} | string().
 handler(Pid) when is_pid(Pid) ->
@@ -299,7 +299,7 @@ handler(Name) when is_atom(Name), Name =/= undefined ->
     %% A name may be registered later, that of a module hardly.
     case whereis(Name) =:= undefined andalso callbacks(Name) of
         ok ->
-            {error, sockeye_why:text("no process has the name ~0tp, but a module with the callbacks of a handler has: "
+            {error, sockeye_shown:format("no process has the name ~0tp, but a module with the callbacks of a handler has: "
                                      "did you mean {~0tp, Arg}?", [Name, Name])};
         _ ->
             true
@@ -330,10 +330,10 @@ callbacks(Module, Needed) ->
         {module, Module} ->
             case [FA || {F, A} = FA <- Needed, not erlang:function_exported(Module, F, A)] of
                 [] -> ok;
-                [{F, A} | _] -> {error, sockeye_why:text("~0tp does not export ~0tp/~b", [Module, F, A])}
+                [{F, A} | _] -> {error, sockeye_shown:format("~0tp does not export ~0tp/~b", [Module, F, A])}
             end;
         {error, Reason} ->
-            {error, sockeye_why:module(Module, Reason)}
+            {error, sockeye_bad_option:module(Module, Reason)}
     end.
 
 -spec keys(term()) -> true | string().
@@ -348,7 +348,7 @@ keys(_) -> "binary, existing_atom or {atoms, [atom()]}".
 -spec subprotocols(term()) -> {ok, [binary()]} | {error, binary()}.
 subprotocols(Value) ->
     try {ok, [subprotocol(P) || P <- Value]}
-    catch error:_ -> {error, sockeye_why:list("a list of names without spaces or separators", Value)}
+    catch error:_ -> {error, sockeye_bad_option:list("a list of names without spaces or separators", Value)}
     end.
 
 -spec subprotocol(iodata()) -> binary().
@@ -375,7 +375,7 @@ connection_option(Key, Value) ->
             catch throw:{bad_option, _, Why} -> {error, Why}
             end;
         false ->
-            {error, sockeye_why:unknown(Key, connection_options())}
+            {error, sockeye_bad_option:unknown(Key, connection_options())}
     end.
 
 -spec connection_options() -> [atom()].
@@ -384,7 +384,7 @@ connection_options() ->
      pong_timeout, max_age, send_queue_size].
 
 %% What depends on more than one key.
--spec complete(map(), map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
+-spec complete(map(), map(), pid()) -> {ok, config()} | {error, sockeye_bad_option:bad_option()}.
 complete(Config, Given, Owner) ->
     case Config of
         #{proxy_protocol := true, trusted_proxies := []} ->
@@ -395,7 +395,7 @@ complete(Config, Given, Owner) ->
             with_port(without_port(Ip), Config, Given, Owner)
     end.
 
--spec with_port(false | string(), map(), map(), pid()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
+-spec with_port(false | string(), map(), map(), pid()) -> {ok, config()} | {error, sockeye_bad_option:bad_option()}.
 with_port(false, Config, Given, Owner) ->
     complete_handler(Config, Given, Owner);
 with_port(Why, #{port := Port}, #{port := _}, _Owner) when Port =/= 0 ->
@@ -413,7 +413,7 @@ without_port(none) -> "with ip => none there is no port";
 without_port(_) -> false.
 
 -spec complete_handler(map(), map(), pid()) ->
-          {ok, config()} | {error, sockeye_why:bad_option()}.
+          {ok, config()} | {error, sockeye_bad_option:bad_option()}.
 complete_handler(Config, Given, Owner) ->
     Handler = maps:get(handler, Config, Owner),
     IsModule = is_tuple(Handler),
@@ -430,7 +430,7 @@ complete_handler(Config, Given, Owner) ->
             with_routes(maps:merge(Derived, Config#{handler => Handler}))
     end.
 
--spec with_routes(map()) -> {ok, config()} | {error, sockeye_why:bad_option()}.
+-spec with_routes(map()) -> {ok, config()} | {error, sockeye_bad_option:bad_option()}.
 with_routes(Config) ->
     case sockeye_routes:complete(Config) of
         {ok, Routes} -> {ok, maps:without([http, health, metrics], Config#{routes => Routes})};
@@ -449,6 +449,6 @@ mode(Owner, #{batch := Batch}) -> {owner, Owner, Batch}.
 active(true) -> true;
 active(false) -> 100.
 
--spec bad(atom(), unicode:chardata()) -> {error, sockeye_why:bad_option()}.
+-spec bad(atom(), unicode:chardata()) -> {error, sockeye_bad_option:bad_option()}.
 bad(Key, Why) ->
-    {error, sockeye_why:option(Key, Why)}.
+    {error, sockeye_bad_option:option(Key, Why)}.

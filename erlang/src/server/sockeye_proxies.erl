@@ -14,10 +14,10 @@
 -spec check(term()) -> {ok, [network()]} | {error, binary()}.
 check(List) when is_list(List) ->
     try {ok, [network(Entry) || Entry <- List]}
-    catch error:_ -> {error, sockeye_why:list(?EXPECTED, List)}
+    catch error:_ -> {error, sockeye_bad_option:list(?EXPECTED, List)}
     end;
 check(Value) ->
-    {error, sockeye_why:list(?EXPECTED, Value)}.
+    {error, sockeye_bad_option:list(?EXPECTED, Value)}.
 
 -spec network(term()) -> network().
 network(Text) when is_binary(Text) ->

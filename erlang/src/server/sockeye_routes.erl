@@ -9,7 +9,7 @@
 
 -export_type([route/0, answering/0]).
 
--import(sockeye_why, [bad/2]).
+-import(sockeye_bad_option, [bad/2]).
 
 -type file_rules() :: #{cache_control => binary(), precompressed => boolean()}.
 -type target() :: {file, binary(), file_rules()} | {dir, binary(), file_rules()} | {text, binary()} | health | metrics
@@ -44,7 +44,7 @@ like(Example) ->
     "a path like <<\"" ++ Example ++ "\">>".
 
 %% All routes of a server, as the engine numbers them.
--spec complete(map()) -> {ok, [route()]} | {error, sockeye_why:bad_option()}.
+-spec complete(map()) -> {ok, [route()]} | {error, sockeye_bad_option:bad_option()}.
 complete(Config) ->
     Of = [{http, maps:get(http, Config, [])} | [{Key, [{Path, Key}]} || Key <- [health, metrics], #{Key := Path} <- [Config]]]
         ++ [{dashboard, sockeye_dashboard:routes(Config)}],
@@ -54,16 +54,16 @@ complete(Config) ->
     end.
 
 %% The first of these options that has something to do with it is the one that is refused.
--spec same({binary(), atom()}, {binary(), atom()}) -> sockeye_why:bad_option().
+-spec same({binary(), atom()}, {binary(), atom()}) -> sockeye_bad_option:bad_option().
 same({Path, http}, {Path, http}) ->
-    sockeye_why:option(http, sockeye_why:text("~ts occurs twice", [Path]));
+    sockeye_bad_option:option(http, sockeye_shown:format("~ts occurs twice", [Path]));
 same({One, http}, {Other, http}) ->
-    sockeye_why:option(http, sockeye_why:text("~ts and ~ts are the same path", [One, Other]));
+    sockeye_bad_option:option(http, sockeye_shown:format("~ts and ~ts are the same path", [One, Other]));
 same({Path, Option}, {Path, Other}) ->
-    sockeye_why:option(refused(Option, Other), sockeye_why:text("~ts is the path of ~ts and of ~ts", [Path, Option, Other]));
+    sockeye_bad_option:option(refused(Option, Other), sockeye_shown:format("~ts is the path of ~ts and of ~ts", [Path, Option, Other]));
 same({One, Option}, {Other, Another}) ->
-    sockeye_why:option(refused(Option, Another),
-                       sockeye_why:text("~ts and ~ts are the same path, of ~ts and of ~ts", [One, Other, Option, Another])).
+    sockeye_bad_option:option(refused(Option, Another),
+                       sockeye_shown:format("~ts and ~ts are the same path, of ~ts and of ~ts", [One, Other, Option, Another])).
 
 -spec refused(atom(), atom()) -> atom().
 refused(One, Other) ->
@@ -131,7 +131,7 @@ target(Path, {Module, Function}) when is_atom(Module), is_atom(Function) ->
                 orelse bad("~0tp: ~0tp does not export ~0tp/1", [Path, Module, Function]),
             {ask, fun Module:Function/1};
         {error, Reason} ->
-            bad("~0tp: ~ts", [Path, sockeye_why:module(Module, Reason)])
+            bad("~0tp: ~ts", [Path, sockeye_bad_option:module(Module, Reason)])
     end;
 target(Path, Other) ->
     bad("~0tp: expected {file, F}, {dir, D}, {text, B}, {proxy, Url}, a function of one argument or "
@@ -139,11 +139,11 @@ target(Path, Other) ->
 
 -spec file_rules(term(), file | dir, term()) -> file_rules().
 file_rules(Path, Kind, Options) when is_map(Options) ->
-    try maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, file_rule(Key, Value), [cache_control, precompressed]) end, Options)
+    try maps:map(fun(Key, Value) -> sockeye_bad_option:nested(Key, Value, file_rule(Key, Value), [cache_control, precompressed]) end, Options)
     catch throw:{bad, Why} -> bad("~0tp: {~s, ...}: ~ts", [Path, Kind, Why])
     end;
 file_rules(Path, Kind, Options) ->
-    bad("~0tp: {~s, ...}: ~ts", [Path, Kind, sockeye_why:expected("a map of options behind the name", Options)]).
+    bad("~0tp: {~s, ...}: ~ts", [Path, Kind, sockeye_bad_option:expected("a map of options behind the name", Options)]).
 
 -spec file_rule(term(), term()) -> true | {ok, term()} | unknown | string().
 file_rule(cache_control, Value) ->

@@ -142,7 +142,7 @@ register_name(Name) ->
     catch
         error:badarg ->
             case whereis(Name) of
-                undefined -> throw({start_failed, sockeye_why:option(name, "cannot be registered")});
+                undefined -> throw({start_failed, sockeye_bad_option:option(name, "cannot be registered")});
                 Other -> throw({start_failed, {already_started, Other}})
             end
     end.
@@ -168,7 +168,7 @@ listen(Config, Nested) ->
 
 -spec failed(term(), sockeye_options:config()) -> term().
 failed(einval, #{ip := {fd, Descriptor}}) ->
-    sockeye_why:option(ip, io_lib:format("descriptor ~b is not a listening socket of TCP, or a Unix one", [Descriptor]));
+    sockeye_bad_option:option(ip, io_lib:format("descriptor ~b is not a listening socket of TCP, or a Unix one", [Descriptor]));
 failed(Reason, _Config) ->
     Reason.
 
@@ -225,13 +225,13 @@ handle_call({drain, Options}, From, #state{drain = undefined, id = Id} = State) 
 handle_call({drain, _}, _From, State) ->
     {reply, {error, draining}, State};
 handle_call(reload_tls, _From, #state{config = #{tls := undefined}} = State) ->
-    {reply, {error, sockeye_why:option(tls, "the server was started without TLS")}, State};
+    {reply, {error, sockeye_bad_option:option(tls, "the server was started without TLS")}, State};
 handle_call(reload_tls, _From, State) ->
     {reply, reload_tls(State), State};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
--spec reload_tls(#state{}) -> ok | {error, sockeye_why:bad_option() | not_running}.
+-spec reload_tls(#state{}) -> ok | {error, sockeye_bad_option:bad_option() | not_running}.
 reload_tls(#state{id = Id, facts = Facts, config = #{tls := Options, http2 := Http2}}) ->
     case sockeye_tls:read(Options, Http2) of
         {ok, Tls} ->

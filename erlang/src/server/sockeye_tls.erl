@@ -15,7 +15,7 @@
 -export_type([checked/0]).
 -export_type([own/0]).
 
--import(sockeye_why, [bad/2]).
+-import(sockeye_bad_option, [bad/2]).
 
 -type checked() :: undefined | #{atom() => term()}.
 %% PEM text is inside a fun, so that no key appears in a log or a crash report.
@@ -99,9 +99,9 @@ key(Key, _Value) ->
 bad_versions(Versions) ->
     bad("versions: expected a list of 'tlsv1.2' and 'tlsv1.3', got ~0tp", [Versions]).
 
--spec unknown(term(), sockeye_why:names()) -> no_return().
+-spec unknown(term(), sockeye_bad_option:names()) -> no_return().
 unknown(Key, Names) ->
-    bad("~ts: ~ts", [sockeye_why:shown(Key), sockeye_why:unknown(Key, Names)]).
+    bad("~ts: ~ts", [sockeye_shown:short(Key), sockeye_bad_option:unknown(Key, Names)]).
 
 -spec hosts(term(), #{binary() => map()}) -> #{binary() => map()}.
 hosts([{Host, Identity} | Rest], Hosts) ->
@@ -174,7 +174,7 @@ host(Host, Identity) when is_map(Identity), is_binary(Host); is_map(Identity), i
            end,
     case maps:keys(maps:without(?IDENTITY, Identity)) of
         [] -> ok;
-        [Key | _] -> bad("sni_hosts ~ts: ~ts: ~ts", [Name, sockeye_why:shown(Key), sockeye_why:unknown(Key, ?IDENTITY)])
+        [Key | _] -> bad("sni_hosts ~ts: ~ts: ~ts", [Name, sockeye_shown:short(Key), sockeye_bad_option:unknown(Key, ?IDENTITY)])
     end,
     Checked = maps:map(fun key/2, Identity),
     ok = identity(Checked, "sni_hosts " ++ binary_to_list(Name) ++ ": "),
@@ -210,7 +210,7 @@ is_text(_) -> false.
 
 %% What the native library wants: PEM text only, and whether to offer HTTP/2.
 -spec read(checked(), tls | cleartext | false) ->
-          {ok, undefined | map()} | {error, sockeye_why:bad_option()}.
+          {ok, undefined | map()} | {error, sockeye_bad_option:bad_option()}.
 read(undefined, _Http2) ->
     {ok, undefined};
 read(#{verify := Verify, versions := Versions, sni := Hosts} = Options, Http2) ->
@@ -230,7 +230,7 @@ read(#{verify := Verify, versions := Versions, sni := Hosts} = Options, Http2) -
                versions => Versions,
                http2 => Http2 =/= false}}
     catch
-        throw:{bad, Why} -> {error, sockeye_why:option(tls, Why)}
+        throw:{bad, Why} -> {error, sockeye_bad_option:option(tls, Why)}
     end.
 
 -spec pair(map(), string()) -> {binary(), binary()}.
@@ -257,12 +257,12 @@ file(What, Name) ->
 shown(Name) ->
     case unicode:characters_to_binary(Name) of
         Text when is_binary(Text) -> Text;
-        _ -> sockeye_why:shown(Name)
+        _ -> sockeye_shown:short(Name)
     end.
 
 %% The error of the native library, as everybody else's.
 -spec listen(term()) -> term().
-listen({error, {tls, Why}}) -> {error, sockeye_why:option(tls, Why)};
+listen({error, {tls, Why}}) -> {error, sockeye_bad_option:option(tls, Why)};
 listen(Other) -> Other.
 
 %% Our own certificates, of a server or a client, and where each was found.

@@ -15,13 +15,13 @@
 parse(Where, Options) when is_map(Options) ->
     try
         To = to(Where),
-        Checked = maps:map(fun(Key, Value) -> sockeye_why:nested(Key, Value, check(Key, Value), maps:keys(defaults())) end, Options),
+        Checked = maps:map(fun(Key, Value) -> sockeye_bad_option:nested(Key, Value, check(Key, Value), maps:keys(defaults())) end, Options),
         {ok, maps:merge(defaults(), Checked#{to => To})}
     catch
         throw:{bad, Why} -> {error, Why}
     end;
 parse(_Where, Options) ->
-    {error, sockeye_why:expected("a map of options behind the URL", Options)}.
+    {error, sockeye_bad_option:expected("a map of options behind the URL", Options)}.
 
 -spec defaults() -> map().
 defaults() ->
@@ -51,12 +51,12 @@ count(V) -> is_integer(V) andalso V >= 1 andalso V =< ?MAX orelse "a positive in
 to({unix, Path}) ->
     case sockeye_options:unix_path(Path) of
         {ok, {local, Name}} -> {unix, Name};
-        _ -> sockeye_why:bad("~0tp is not the path of a Unix socket", [Path])
+        _ -> sockeye_bad_option:bad("~0tp is not the path of a Unix socket", [Path])
     end;
 to(Url) ->
     try uri_string:parse(iolist_to_binary(Url)) of
         #{scheme := <<"https">>} ->
-            sockeye_why:bad("~ts: TLS is not spoken with a server behind, only http", [Url]);
+            sockeye_bad_option:bad("~ts: TLS is not spoken with a server behind, only http", [Url]);
         #{scheme := <<"http">>, host := Host, path := Path} = Parts
           when Path =:= <<>>; Path =:= <<"/">> ->
             [] =:= maps:keys(maps:without([scheme, host, port, path], Parts)) orelse bad_url(Url),
@@ -77,11 +77,11 @@ authority(Url, Host, Port) when is_integer(Port) ->
     Authority = <<Bracketed/binary, ":", (integer_to_binary(Port))/binary>>,
     case sockeye_pure:client_url(<<"ws://", Authority/binary>>) of
         {ok, _} -> Authority;
-        {error, Why} -> sockeye_why:bad("~ts: ~ts", [Url, Why])
+        {error, Why} -> sockeye_bad_option:bad("~ts: ~ts", [Url, Why])
     end;
 authority(Url, _Host, _Port) ->
     bad_url(Url).
 
 -spec bad_url(term()) -> no_return().
 bad_url(Url) ->
-    sockeye_why:bad("~0tp: expected \"http://HOST:PORT\" without a path, or {unix, Path}", [Url]).
+    sockeye_bad_option:bad("~0tp: expected \"http://HOST:PORT\" without a path, or {unix, Path}", [Url]).

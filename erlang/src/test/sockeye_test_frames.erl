@@ -73,7 +73,7 @@ came({binary, Data}, _Config) -> {ok, {binary, iolist_to_binary(Data)}};
 came({Kind, Data}, #{control_frames := true}) when Kind =:= ping; Kind =:= pong -> {ok, {Kind, iolist_to_binary(Data)}};
 came({Kind, _Data}, _Config) when Kind =:= ping; Kind =:= pong -> {ok, none};
 came(Other, _Config) ->
-    {error, sockeye_why:expected("a map, {json, Term}, {text, IoData}, {binary, IoData}, {ping, IoData}, {pong, IoData} or {close, Code, Reason}",
+    {error, sockeye_bad_option:expected("a map, {json, Term}, {text, IoData}, {binary, IoData}, {ping, IoData}, {pong, IoData} or {close, Code, Reason}",
                                  Other)}.
 
 %% By the library, which says what is wrong with a text.
@@ -87,7 +87,7 @@ json(Text, #{on_invalid_json := Invalid} = Config) ->
 
 -spec not_json(term(), binary()) -> {error, binary()}.
 not_json(Part, Path) ->
-    {error, sockeye_why:text("at ~ts: ~ts has no JSON form", [Path, sockeye_why:shown(Part)])}.
+    {error, sockeye_shown:format("at ~ts: ~ts has no JSON form", [Path, sockeye_shown:short(Part)])}.
 
 %% A term as it is read again from its JSON: objects are maps with binaries as keys.
 -spec term(term(), Null :: atom()) -> {ok, term()} | {error, {not_json, term()}}.

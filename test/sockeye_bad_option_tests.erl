@@ -1,5 +1,5 @@
 %% What is said of a wrong option: always a sentence, in a binary, with the key, whatever came.
--module(sockeye_why_tests).
+-module(sockeye_bad_option_tests).
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 -needs(codec).

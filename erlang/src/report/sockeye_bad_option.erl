@@ -1,6 +1,6 @@
 %% @private
-%% Sentences for people: what is wrong with an option, and what was expected.
--module(sockeye_why).
+%% What is said of an option that is wrong: `{bad_option, Key, Why}', where `Why' is a sentence for people.
+-module(sockeye_bad_option).
 
 -export([option/2]).
 -export([expected/2]).
@@ -9,20 +9,16 @@
 -export([checked/4]).
 -export([nested/4]).
 -export([unknown/2]).
--export([shown/1]).
--export([text/2]).
 -export([bad/2]).
 
 -export_type([bad_option/0, names/0]).
+
+-import(sockeye_shown, [format/2, short/1]).
 
 -type bad_option() :: {bad_option, Key :: term(), Why :: binary()}.
 
 -type names() :: [atom() | {Old :: atom(), Now :: atom()}].
 %% The options that there are, and those that have another name now.
-
-%% Where a value that is shown, and a whole sentence, are cut.
--define(MOST, 200).
--define(MOST_TEXT, 1000).
 
 %% Every refusal of an option has this shape.
 -spec option(term(), unicode:chardata()) -> bad_option().
@@ -31,22 +27,22 @@ option(Key, Why) ->
 
 -spec expected(unicode:chardata(), term()) -> binary().
 expected(What, Value) ->
-    text("expected ~ts, got ~ts", [What, shown(Value)]).
+    format("expected ~ts, got ~ts", [What, short(Value)]).
 
 %% The same where a list is expected, for one who gives an element alone.
 -spec list(unicode:chardata(), term()) -> binary().
 list(What, Value) ->
     case is_binary(Value) orelse Value =/= [] andalso io_lib:printable_unicode_list(Value) of
-        true -> text("expected ~ts, got the string ~ts: put it into a list", [What, shown(Value)]);
+        true -> format("expected ~ts, got the string ~ts: put it into a list", [What, short(Value)]);
         false -> expected(What, Value)
     end.
 
 %% Of a module that `code:ensure_loaded/1' does not find or load.
 -spec module(module(), term()) -> binary().
 module(Module, nofile) ->
-    text("there is no module ~ts in the code path", [sockeye_shown:atom(Module)]);
+    format("there is no module ~ts in the code path", [sockeye_shown:atom(Module)]);
 module(Module, Reason) ->
-    text("module ~ts cannot be loaded: ~0tp", [sockeye_shown:atom(Module), Reason]).
+    format("module ~ts cannot be loaded: ~0tp", [sockeye_shown:atom(Module), Reason]).
 
 %% The value of an option, by what a check of it has found: that it is right, what it becomes, what is wrong with it,
 %% that there is no such option, or what was expected.
@@ -66,30 +62,20 @@ nested(Key, Value, Found, Names) ->
     case Found of
         true -> Value;
         {ok, Parsed} -> Parsed;
-        {error, Why} -> bad("~ts: ~ts", [shown(Key), Why]);
-        unknown -> bad("~ts: ~ts", [shown(Key), unknown(Key, Names)]);
-        Expected -> bad("~ts: ~ts", [shown(Key), expected(Expected, Value)])
+        {error, Why} -> bad("~ts: ~ts", [short(Key), Why]);
+        unknown -> bad("~ts: ~ts", [short(Key), unknown(Key, Names)]);
+        Expected -> bad("~ts: ~ts", [short(Key), expected(Expected, Value)])
     end.
 
 %% What is said of a key that there is not: what it is now if there was one, else which one it resembles.
 -spec unknown(term(), names()) -> binary().
 unknown(Key, Names) ->
     case [Now || {Old, Now} <- Names, Old =:= Key] of
-        [Now | _] -> text("is now ~ts", [Now]);
-        [] -> text("unknown option~ts", [sockeye_nearest:hint(Key, [Name || Name <- Names, is_atom(Name)])])
+        [Now | _] -> format("is now ~ts", [Now]);
+        [] -> format("unknown option~ts", [sockeye_nearest:hint(Key, [Name || Name <- Names, is_atom(Name)])])
     end.
-
-%% A value on one line, in bounded length.
--spec shown(term()) -> binary().
-shown(Value) ->
-    unicode:characters_to_binary(sockeye_shown:text(Value, ?MOST)).
-
--spec text(io:format(), [term()]) -> binary().
-text(Format, Args) ->
-    Parts = [sockeye_shown:part(Arg, ?MOST_TEXT) || Arg <- Args],
-    unicode:characters_to_binary(io_lib:format(Format, Parts, [{chars_limit, ?MOST_TEXT}])).
 
 %% For checks that walk through a value: who has begun one catches it.
 -spec bad(io:format(), [term()]) -> no_return().
 bad(Format, Args) ->
-    throw({bad, text(Format, Args)}).
+    throw({bad, format(Format, Args)}).
