@@ -46,6 +46,7 @@ bad_answers_test_() ->
          {"frames before", malformed, fun(_) -> <<16#81, 2, "hi">> end},
          {"TLS", malformed, fun(_) -> <<21, 3, 1, 0, 2, 2, 40>> end},
          {"bare LF", malformed, fun(A) -> ["HTTP/1.1 101 x\n", Good(A), "\r\n"] end},
+         {"a greeting that waits", malformed, fun(_) -> "SSH-2.0-OpenSSH_9.2\r\n" end},
          {"HTTP/1.0", malformed, fun(A) -> ["HTTP/1.0 101 x\r\n", Good(A), "\r\n"] end},
          {"HTTP/2", malformed, fun(_) -> "HTTP/2 200\r\n\r\n" end},
          {"endless line", too_large, fun(_) -> [?SWITCH, "X: ", binary:copy(<<"x">>, 20000)] end},

@@ -21,7 +21,11 @@ pub fn check(data: &[u8]) {
 fn answer(bytes: &[u8], limits: &HeadLimits) {
     let offered = ["chat".to_owned(), "v2.chat".to_owned()];
     match client::verify(bytes, KEY, &offered, limits) {
-        Ok(None) => assert!(bytes.len() < limits.max_head_size, "waits beyond the limit"),
+        Ok(None) => {
+            assert!(bytes.len() < limits.max_head_size, "waits beyond the limit");
+            let prefix = bytes.len().min(7);
+            assert_eq!(bytes[..prefix], b"HTTP/1."[..prefix], "waits for what is no answer");
+        }
         Ok(Some((accepted, end))) => {
             assert!(end <= bytes.len() && end <= limits.max_head_size);
             // Interim answers may come before it.

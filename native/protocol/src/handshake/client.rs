@@ -166,9 +166,9 @@ pub fn request(options: &ClientOptions<'_>, key: &str) -> Result<Vec<u8>, Handsh
     Ok(out)
 }
 
-/// Reads the answer to a request with `key` and the subprotocols `offered`: `None` while its head is incomplete, else what
-/// was agreed and the length of the head. Interim answers (RFC 9110, 15.2), of which there may be [`MAX_INTERIM`], are passed
-/// over; the length is that of all heads. No compression was offered; see [`verify_with`].
+/// Reads the answer to a request with `key` and the subprotocols `offered`: `None` while its head is incomplete and may still
+/// be one of HTTP/1, else what was agreed and the length of the head. Interim answers (RFC 9110, 15.2), of which there may be
+/// [`MAX_INTERIM`], are passed over; the length is that of all heads. No compression was offered; see [`verify_with`].
 pub fn verify(
     bytes: &[u8],
     key: &str,
@@ -189,6 +189,9 @@ pub fn verify_with(
     let mut end = 0;
     for _ in 0..=MAX_INTERIM {
         let rest = bytes.get(end..).unwrap_or_default();
+        if !begins_as_answer(rest) {
+            return Err(HandshakeError::Malformed);
+        }
         let left = HeadLimits {
             max_head_size: limits.max_head_size.saturating_sub(end),
             ..*limits
@@ -214,6 +217,15 @@ pub fn verify_with(
         }
     }
     Err(HandshakeError::TooLarge)
+}
+
+/// Whether so far these may be the bytes of an answer. A server of another protocol greets with a line and waits, without an
+/// empty line behind it.
+fn begins_as_answer(bytes: &[u8]) -> bool {
+    b"HTTP/1."
+        .iter()
+        .zip(bytes)
+        .all(|(expected, byte)| expected == byte)
 }
 
 fn unreadable(error: HeadError) -> HandshakeError {

@@ -99,6 +99,27 @@ fn a_client_checks_the_answer() {
     assert_eq!(noise, Err(HandshakeError::Malformed));
 }
 
+/// Servers of other protocols greet with a line and wait: nobody waits with them.
+#[test]
+fn what_is_not_http_is_refused_at_its_first_wrong_byte() {
+    let limits = HeadLimits::default();
+    let verify = |bytes: &[u8]| client::verify(bytes, KEY, &[], &limits);
+    for (bytes, right) in [
+        (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], 0),
+        (b"220 mail.example.com ESMTP\r\n", 0),
+        (b"HTTP/2 200\r\n", 5),
+        (b"HTTPS/1.1 200 OK\r\n", 4),
+        (b"http/1.1 200 OK\r\n", 0),
+        (b"HTTP/1.1 100 Continue\r\n\r\n* OK IMAP4rev1\r\n", 25),
+    ] {
+        assert_eq!(verify(&bytes[..right]), Ok(None), "{bytes:?}");
+        for len in right + 1..=bytes.len() {
+            let got = verify(&bytes[..len]);
+            assert_eq!(got, Err(HandshakeError::Malformed), "{bytes:?}, {len}");
+        }
+    }
+}
+
 /// Any number of answers that are not the last, and what the client makes of all.
 #[test]
 fn interim_answers_are_passed_over() {
