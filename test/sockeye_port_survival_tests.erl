@@ -1,4 +1,4 @@
-%% Whatever happens to the engine's process, or to the node: the failure table of docs/decisions/process.md, line by line.
+%% Whatever happens to the engine's process, or to the node: the failure table of docs/link.md, line by line.
 -module(sockeye_port_survival_tests).
 
 -include_lib("eunit/include/eunit.hrl").

@@ -25,7 +25,7 @@ PARTS = [
     ("Modules", ["api/sockeye", "api/*"]),
     ("Examples", ["examples/*/README"]),
     ("Numbers", ["bench/README", "bench/NUMBERS", "bench/*"]),
-    ("How it works", ["ARCHITECTURE", "docs/where", "docs/decisions/README", "docs/decisions/*"]),
+    ("How it works", ["ARCHITECTURE", "docs/where", "docs/link", "docs/decisions/README", "docs/decisions/*"]),
     ("Project", ["SECURITY", "CONTRIBUTING", "CHANGELOG", "test/README", "native/fuzz/README"]),
 ]
 
