@@ -135,7 +135,7 @@ silence_test_() ->
      end} || {Name, Script, Where} <-
         [{"no answer", fun(S) -> tell_end(S) end, fun(P) -> {url(P), #{}} end},
          {"half an answer", fun(S) -> _ = head(S), say(S, ?SWITCH), tell_end(S) end, fun(P) -> {url(P), #{}} end},
-         {"a byte now and then", fun(S) -> _ = head(S), drip(S) end, fun(P) -> {url(P), #{}} end},
+         {"a byte now and then", fun(S) -> _ = head(S), say(S, "HTTP/1.1 "), drip(S) end, fun(P) -> {url(P), #{}} end},
          {"an HTTP proxy", fun(S) -> tell_end(S) end, fun via_http/1},
          {"behind an HTTP proxy", fun(S) -> _ = head(S), say(S, "HTTP/1.1 200 OK\r\n\r\n"), tell_end(S) end, fun via_http/1},
          {"a SOCKS proxy", fun(S) -> tell_end(S) end, fun via_socks/1},

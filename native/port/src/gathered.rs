@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sockeye_engine::{CallKind, Engine, ShardSet};
+use sockeye_engine::{CallKind, ShardSet};
 use sockeye_seam::calls as seam;
 
-use crate::port::Port;
+use crate::context::Context;
 use crate::receiver::Receiver;
 
 /// Commands and messages, and the batches that they end.
@@ -29,7 +29,9 @@ impl Gathered {
     }
 
     /// Hands over what there is. Its batches are acknowledged when the shards are not too far behind.
-    pub(crate) fn hand_over(&mut self, port: &Port, engine: Option<&Engine>) {
+    pub(crate) fn hand_over(&mut self, context: &Context) {
+        let engine = context.engine();
+        let engine = engine.as_deref();
         let mut crowded = match engine {
             Some(engine) => self.frames.hand_over(engine),
             None => ShardSet::default(),
@@ -42,8 +44,8 @@ impl Gathered {
             crowded.add(engine.backlogged(published, CallKind::Fanout));
         }
         let served = std::mem::take(&mut self.served);
-        let link = port.link.clone();
-        port.when_done(crowded, move || {
+        let link = context.link.clone();
+        context.when_done(crowded, move || {
             for (receiver, batches) in served {
                 receiver.acknowledge(batches);
             }

@@ -1,7 +1,7 @@
 //! `sockeye-engine PATH`: the engine in a process of its own.
 //!
 //! The VM starts it, writes a secret to its standard input, and connects to the Unix socket at PATH. What is said there is in
-//! `docs/decisions/process.md`. When standard input or the socket ends, so does this process, and its clients hear 1001.
+//! `docs/link.md`. When standard input or the socket ends, so does this process, and its clients hear 1001.
 //!
 //! A library, so that fuzz targets see what reads and writes packets.
 
@@ -9,6 +9,7 @@
 
 mod batches;
 mod calls;
+mod context;
 #[cfg(not(sim))]
 mod descriptors;
 mod gathered;
@@ -28,7 +29,9 @@ mod processes;
 mod publishing;
 mod receiver;
 mod reply_to;
+mod sections;
 mod serve;
+mod server_host;
 #[cfg(sim)]
 pub mod simulated;
 mod world;

@@ -1,13 +1,12 @@
 //! Processes of the VM that the engine has to do with, each by its Id.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye_engine::Server;
 use sockeye_etf::VERSION;
 use sockeye_seam::{Atom, Etf, Writer};
 
-use crate::host::Host;
 use crate::link::{Link, UNWATCH, WATCH};
 use crate::receiver::Receiver;
 use crate::world::collections::HashMap;
@@ -16,11 +15,12 @@ use crate::world::collections::HashMap;
 pub(crate) enum Watched {
     /// It is told of what goes wrong.
     Engine,
-    Host(Arc<Host>),
+    /// The process of the server of this number.
+    Host(u64),
     /// A handler, or a server that is told of connections.
     Receiver(Arc<Receiver>, Arc<Server>),
-    /// A plain process.
-    Owner(Arc<Receiver>, Weak<Host>),
+    /// A plain process, of the server of this number.
+    Owner(Arc<Receiver>, u64),
     /// Nothing.
     Other,
 }

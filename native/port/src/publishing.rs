@@ -7,7 +7,8 @@ use sockeye_seam::{Atom, EtfReader, EtfTerm, Reader, Writer};
 
 use crate::calls::elements;
 use crate::packets::Broken;
-use crate::port::{Port, reason};
+use crate::port::Port;
+use crate::reply_to::reason;
 
 /// Publishes `[Note, ServerId, To, Frame, Except]` for the process of this Id. Gives the shards that have got it.
 pub(crate) fn publish(port: &Port, id: u64, term: EtfTerm<'_>) -> Result<ShardSet, Broken> {
@@ -46,8 +47,7 @@ fn spread<'a>(
     (to, except): (EtfTerm<'a>, EtfTerm<'a>),
     frame: EtfTerm<'a>,
 ) -> Result<ShardSet, SendFailure<EtfTerm<'a>>> {
-    let host = r.unsigned(server).and_then(|number| port.host(number));
-    let server = host.and_then(|host| host.find_server(port));
+    let server = r.unsigned(server).and_then(|number| port.server(number));
     let (Some(engine), Some(server)) = (port.engine(), server) else {
         return Err(SendFailure::Send(SendError::Closed));
     };

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sockeye_seam::{Atom, Etf, Writer};
+use sockeye_seam::frames::SendFailure;
+use sockeye_seam::{Atom, Etf, EtfTerm, Writer};
 
 use crate::link::Link;
 
@@ -53,4 +54,9 @@ pub(crate) fn error(w: &mut Etf<'_>, reason: impl FnOnce(&mut Etf<'_>)) {
     w.tuple(2);
     w.atom(Atom::error);
     reason(w);
+}
+
+/// The reason of a message that was not taken.
+pub(crate) fn reason(w: &mut Etf<'_>, failure: &SendFailure<EtfTerm<'_>>) {
+    failure.reason(w, |w, part| part.copy_to(w.0));
 }

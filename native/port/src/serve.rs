@@ -8,6 +8,7 @@ use crate::gathered::Gathered;
 use crate::link::Link;
 use crate::packets::{Broken, Incoming};
 use crate::port::Port;
+use crate::sections;
 use crate::world::net::{OwnedReadHalf, OwnedWriteHalf};
 use crate::world::task;
 
@@ -27,8 +28,9 @@ pub(crate) async fn listen(
 ) -> Result<(), Broken> {
     let mut gathered = Gathered::default();
     loop {
-        let done = incoming.sections(|kind, body| port.section(kind, body, &mut gathered));
-        port.hand_over(&mut gathered);
+        let done =
+            incoming.sections(|kind, body| sections::carry_out(port, kind, body, &mut gathered));
+        gathered.hand_over(port);
         port.link.flush();
         done?;
         match reader.read_buf(incoming.room()).await {

@@ -15,10 +15,9 @@ use sockeye_seam::{Atom, EtfTerm, Reader, Writer, events};
 
 use super::Call;
 use crate::batches::{Batches, View};
-use crate::port::{self, reason};
 use crate::processes::Watched;
 use crate::receiver::Receiver;
-use crate::reply_to::error;
+use crate::reply_to::{error, reason};
 
 /// Memory that the empty inbox of a process for many connections may hold on to.
 const KEEP: usize = 256 * 1024;
@@ -48,7 +47,7 @@ impl Call<'_> {
             true => (Atom::acceptor, View::Acceptor),
             false => (Atom::handler, View::Handler),
         };
-        let who = (id, port::caller(self.caller));
+        let who = (id, super::caller(self.caller));
         let batches = Batches::new(view, host.format.clone());
         let receiver = Receiver::new(who, batches, room, &self.port.link, &engine);
         let watched = Watched::Receiver(receiver.clone(), server.clone());

@@ -19,12 +19,13 @@ use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
 
 use super::Call;
-use crate::host::{Host, HostRef, Pid};
+use crate::host::{Host, Pid};
 use crate::memory;
 use crate::port::Port;
 use crate::processes::Watched;
 use crate::receiver;
 use crate::reply_to::{ReplyTo, error};
+use crate::server_host::HostRef;
 use crate::world::thread;
 use crate::world::time::Instant;
 
@@ -396,10 +397,10 @@ impl NewServer {
             let _ = host.server.set(id);
             self.port.remember(id, host);
             let who = &self.caller;
-            let watched = Watched::Host(host.clone());
+            let watched = Watched::Host(host.number);
             let processes = &self.port.processes;
             processes.watch(process, Atom::host, who, 0, watched);
-            Box::new(HostRef(host.clone()))
+            Box::new(HostRef::new(host.clone(), &self.port))
         }
     }
 
@@ -414,7 +415,7 @@ impl NewServer {
                 settings.engine.inbox_size,
                 u64::try_from(timeout).unwrap_or(u64::MAX),
             ),
-            &self.port,
+            &self.port.context,
         )
     }
 

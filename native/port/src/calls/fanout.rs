@@ -14,9 +14,8 @@ use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
 use super::Call;
 use crate::on_last_drop::OnLastDrop;
-use crate::port::reason;
 use crate::processes::Watched;
-use crate::reply_to::error;
+use crate::reply_to::{error, reason};
 
 const CLOSED: SendFailure<EtfTerm<'_>> = SendFailure::Send(SendError::Closed);
 
@@ -165,7 +164,7 @@ impl Call<'_> {
                     && let Some(server) = engine.server(label.server)
                     && let Some(host) = self.port.host_of(&server)
                 {
-                    self.port.note_topic(&host, name);
+                    host.note_topic(name);
                 }
                 self.ok_after(ShardSet::one(conn.shard()), CallKind::Single);
             }

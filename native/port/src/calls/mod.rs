@@ -8,6 +8,7 @@ mod fanout;
 mod fault;
 mod json;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use sockeye_engine::{ConnId, Server};
@@ -17,7 +18,7 @@ use sockeye_seam::{EtfReader, EtfTerm, Reader};
 
 use crate::host::Pid;
 use crate::packets::Broken;
-use crate::port::{self, Port};
+use crate::port::Port;
 use crate::reply_to::ReplyTo;
 
 /// Threads that do what takes long.
@@ -61,6 +62,13 @@ pub(crate) fn carry_out(
         reply_to.raise();
     }
     Ok(())
+}
+
+/// Names a process where an order is kept for each.
+fn caller(pid: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    pid.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Those of a proper list.
@@ -136,7 +144,7 @@ impl<'a> Call<'a> {
 
     fn reader(&self) -> EtfReader {
         EtfReader {
-            caller: port::caller(self.caller),
+            caller: caller(self.caller),
         }
     }
 
@@ -171,7 +179,6 @@ impl<'a> Call<'a> {
 
     /// The server of this number.
     fn server(&self, term: EtfTerm<'_>) -> Read<Arc<Server>> {
-        let host = self.port.host(self.number(term)?).ok_or(BadArg)?;
-        host.find_server(self.port).ok_or(BadArg)
+        self.port.server(self.number(term)?).ok_or(BadArg)
     }
 }

@@ -48,7 +48,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "questions_pass_a_full_link",
-        "port: host.rs",
+        "port: server_host.rs",
         "if is_full || no_large {",
         "if !FAULT && (is_full || no_large) {",
         2000,
@@ -97,9 +97,9 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "end_of_a_dialled_connection_is_not_told",
-        "port: host.rs",
-        "        self.tell(|w| dialled::disconnected(w, self.0.number, conn, &end));",
-        "        if !FAULT { self.tell(|w| dialled::disconnected(w, self.0.number, conn, &end)); }",
+        "port: server_host.rs",
+        "        let number = self.host.number;\n        self.host\n            .tell(|w| dialled::disconnected(w, number, conn, &end));",
+        "        let number = self.host.number;\n        if !FAULT { self.host.tell(|w| dialled::disconnected(w, number, conn, &end)); }",
         500,
     ),
     fault(
