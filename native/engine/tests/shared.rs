@@ -139,11 +139,13 @@ fn a_write_is_seen_however_it_is_written() {
 fn each_word_that_is_shared_on_the_way_of_a_frame_is_in_the_table() {
     let native = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let page = fs::read_to_string(native.join("../docs/decisions/cores.md")).unwrap();
-    let list = page
+    let table: Vec<_> = page
         .lines()
-        .find(|line| line.starts_with("Words by their names in the sources:"));
-    let listed: BTreeSet<_> = list
-        .unwrap()
+        .skip_while(|line| !line.starts_with("| words by their names in the sources |"))
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let listed: BTreeSet<_> = table
+        .join("\n")
         .split('`')
         .skip(1)
         .step_by(2)
