@@ -24,7 +24,11 @@ fn answer(bytes: &[u8], limits: &HeadLimits) {
         Ok(None) => {
             assert!(bytes.len() < limits.max_head_size, "waits beyond the limit");
             let prefix = bytes.len().min(7);
-            assert_eq!(bytes[..prefix], b"HTTP/1."[..prefix], "waits for what is no answer");
+            assert_eq!(
+                bytes[..prefix],
+                b"HTTP/1."[..prefix],
+                "waits for what is no answer"
+            );
         }
         Ok(Some((accepted, end))) => {
             assert!(end <= bytes.len() && end <= limits.max_head_size);
