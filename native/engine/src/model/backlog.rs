@@ -106,6 +106,11 @@ mod tests {
         assert_eq!(shards.len(), 2);
         assert_eq!(ShardSet::from_bits(shards.bits()), shards);
         assert!(!shards.is_empty() && ShardSet::default().is_empty());
+        let mut others = ShardSet::one(5);
+        others.add(shards);
+        assert_eq!(others.iter().collect::<Vec<_>>(), [0, 5, 63]);
+        others.add(ShardSet::one(5));
+        assert_eq!(others.len(), 3);
     }
 
     #[test]

@@ -209,7 +209,9 @@ fn a_refused_event_stays() {
 fn a_dead_inbox_takes_nothing() {
     let (inbox, notices) = inbox(1000);
     push(&inbox, &mut Share::default(), id(1), 5);
+    assert!(!inbox.is_dead());
     inbox.kill();
+    assert!(inbox.is_dead());
     assert_eq!(push(&inbox, &mut Share::default(), id(1), 5), Pushed::Dead);
     assert!(!inbox.notify());
     assert_eq!(notices.load(Ordering::SeqCst), 0);

@@ -284,3 +284,29 @@ fn a_stop_does_not_wait_for_websockets_of_a_nested_server() {
     });
     nested.wait_stopped();
 }
+
+/// Over HTTP/2, since each connection would need two descriptors otherwise.
+#[test]
+fn rows_of_more_than_500_connections_are_on_two_pages() {
+    const MANY: usize = 503;
+    let (world, mut puller) = World::pulled(1, cleartext());
+    run(async {
+        let mut tunnels = Vec::new();
+        let mut ids = Vec::new();
+        while tunnels.len() < MANY {
+            let (mut client, connection) = client(&world).await;
+            tokio::task::spawn_local(connection);
+            for _ in 0..50.min(MANY - tunnels.len()) {
+                tunnels.push(open(&mut client).await);
+                ids.push(puller.opened().as_u64());
+            }
+        }
+        let (rows, next) = crate::rows::page(&world, 0);
+        let (more, last) = crate::rows::page(&world, next.unwrap());
+        assert_eq!((rows.len(), more.len(), last), (500, 3, None));
+        let mut seen: Vec<_> = rows.iter().chain(&more).map(|row| row.id).collect();
+        seen.sort_unstable();
+        ids.sort_unstable();
+        assert_eq!(seen, ids);
+    });
+}

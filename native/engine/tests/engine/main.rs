@@ -16,14 +16,17 @@ mod http2;
 mod inbox;
 mod owners;
 mod panics;
+mod proxies;
 mod questions;
 mod refusals;
+mod rows;
 mod sending;
 mod servers;
 mod silence;
 mod stopping;
 mod support;
 mod topics;
+mod traces;
 mod turns;
 #[cfg(unix)]
 mod unix;

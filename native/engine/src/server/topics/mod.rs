@@ -72,6 +72,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_has_a_length_and_a_plain_one_no_wildcard_at_its_end() {
+        let longest = vec![b'n'; MAX_NAME];
+        let longer = vec![b'n'; MAX_NAME + 1];
+        for (name, is_one, is_free) in [
+            (&b""[..], false, false),
+            (b"n", true, true),
+            (b"*", true, false),
+            (b"n*", true, false),
+            (b"n*n", true, true),
+            (&longest, true, true),
+            (&longer, false, false),
+        ] {
+            assert_eq!(
+                (is_name(name), is_plain(name)),
+                (is_one, is_free),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_same_audience() {
         let table = TopicTable::default();
         let topic = |name: &[u8]| table.enter(name, 0, 1).0;
