@@ -152,12 +152,14 @@ pub enum Alone {
     HasNoEnd,
 }
 
-/// Seconds of the processor that one run of the compiler has for a crate with one change.
+/// Seconds of the processor that one run of the compiler has for a crate with one change, if `COMPILER_SECONDS` says nothing else.
 const COMPILER_LIMIT: u32 = 120;
 
 /// Builds the tests with the one change that is in the tree.
 pub fn alone(krate: &Crate<'_>) -> Result<Alone> {
-    Ok(match cargo(krate, &["--lib", "--tests"], COMPILER_LIMIT)? {
+    let limit = std::env::var("COMPILER_SECONDS").ok();
+    let limit = limit.as_deref().map_or(Ok(COMPILER_LIMIT), str::parse)?;
+    Ok(match cargo(krate, &["--lib", "--tests"], limit)? {
         None => Alone::HasNoEnd,
         Some((programs, errors)) if errors.is_empty() => Alone::Built(programs),
         Some(_) => Alone::DoesNotCompile,
