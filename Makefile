@@ -8,9 +8,6 @@ export SOCKEYE_BUILD := $(or $(SOCKEYE_BUILD),$(if $(SOCKEYE_PREBUILT),,$(if $(s
 # Where Debian puts the packages of Node; a Node from elsewhere does not look there.
 export NODE_PATH := $(if $(NODE_PATH),$(NODE_PATH):)/usr/share/nodejs
 
-# With the engine as a process of its own: test/README.md says why these.
-PORT_MODULES := sockeye_json_tests,sockeye_json_keys_tests,sockeye_json_pairs_tests,sockeye_encoder_tests,sockeye_options_tests,sockeye_errors_tests,sockeye_docs_tests,sockeye_stream_tests,sockeye_sent_tests,sockeye_flow_tests,sockeye_handler_tests,sockeye_server_tests,sockeye_answered_tests,sockeye_offload_tests,sockeye_bounds_tests,sockeye_mailbox_tests,sockeye_left_tests,sockeye_failure_tests,sockeye_counts_tests,sockeye_trace_tests,sockeye_telemetry_tests,sockeye_table_tests,sockeye_send_tests,sockeye_topic_tests,sockeye_pubsub_tests,sockeye_presence_tests,sockeye_deflate_tests,sockeye_gate_tests,sockeye_http_tests,sockeye_beside_tests,sockeye_adopt_tests,sockeye_fd_tests,sockeye_proxy_tests,sockeye_tls_tests,sockeye_unix_tests,sockeye_limits_tests,sockeye_otp_tests,sockeye_drain_tests,sockeye_api_tests,sockeye_time_tests,sockeye_client_tests,sockeye_client_reconnect_tests
-
 # All that need no Erlang: only the library does.
 PURE_CRATES := -p sockeye-protocol -p sockeye-etf -p sockeye-json -p sockeye-engine -p sockeye-seam -p sockeye-port -p sockeye-sim -p sockeye-loom
 
@@ -64,8 +61,8 @@ test-elixir: ## ExUnit: what Elixir has of its own
 	mix format --check-formatted mix.exs 'erlang/elixir/**/*.ex' 'test/elixir/*.exs'
 	CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target} MIX_ENV=test mix do compile --warnings-as-errors, test
 
-test-port: ## EUnit with the engine as a process of its own: the modules that test/README.md has chosen
-	@SOCKEYE_ENGINE=port test/eunit/run $(PORT_MODULES)
+test-port: ## EUnit with the engine as a process of its own
+	@SOCKEYE_ENGINE=port test/eunit/run
 
 test-bench: ## what of the bench needs no server: whom it finds, and what it makes of measurements
 	python3 -m unittest discover -s bench/tests -t bench

@@ -193,7 +193,9 @@ nothing_is_refused_test_() ->
             %% One after the other, each from a process of its own.
             Started = [start(Call, Expected) || {Call, Expected} <- Waiting ++ Answered],
             [?assertEqual(Expected, ended(Pid, Monitor)) || {Pid, Monitor, Expected} <- Started],
-            ?assertEqual(length(Waiting), delayed() - Before),
+            %% What an engine in a process of its own reads at once goes to its thread in one piece.
+            Delayed = delayed() - Before,
+            ?assert(Delayed =:= length(Waiting) orelse sockeye_backend:engine() =:= port andalso Delayed > 0 andalso Delayed < length(Waiting)),
             ?assertMatch({ok, #{dropped := 0, busy := 0}}, sockeye:info(Server)),
             ?assertEqual(lists:duplicate(2, <<"x">>), [ws_client:recv_data(Socket) || _ <- [1, 2]]),
             Heir ! stop,

@@ -24,16 +24,6 @@ left_out_is_what_is_not_for_here_test() ->
          ?assertEqual([{generator, m, b_test_}], Here({Other, [a_test, c_test_]}, Engine))
      end || {Engine, Other} <- [{nif, port}, {port, nif}]].
 
-%% What CI runs with an engine that is a process of its own.
-chosen_test() ->
-    {ok, Makefile} = file:read_file(filename:join(test_support:root(), "Makefile")),
-    {match, [Run]} = re:run(Makefile, "^PORT_MODULES := (.*)$", [multiline, {capture, all_but_first, list}]),
-    Modules = [list_to_atom(Module) || Module <- string:split(Run, ",", all)],
-    ?assertEqual([], Modules -- modules()),
-    [_, Section] = string:split(readme(), "## Chosen"),
-    {match, Rows} = re:run(Section, "^\\| (`.*?) \\| [^|]*\\|$", [global, multiline, {capture, all_but_first, list}]),
-    ?assertEqual(lists:sort(Modules), lists:sort(lists:append([which(Names) || [Names] <- Rows]))).
-
 modules() ->
     Files = filelib:wildcard(filename:join([test_support:root(), "test", "*_tests.erl"])),
     Modules = [list_to_atom(filename:basename(File, ".erl")) || File <- Files],

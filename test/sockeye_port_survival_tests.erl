@@ -5,17 +5,12 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [with_server/2, with_handler/3, message/0, open/1]).
--import(port_node, [until/1, another/1, is_alive/1, logged/1, fault/1, signal/2, on/2]).
+-import(port_node, [until/1, another/1, is_alive/1, logged/1, fault/1, signal/2, on/2, in_a_node/2]).
 
 -define(TIMEOUT, 15000).
 
 in_a_node(Tests) ->
     in_a_node(#{}, Tests).
-
-%% All in one node, one after the other.
-in_a_node(Options, Tests) ->
-    {setup, fun() -> port_node:start(Options) end, fun port_node:stop/1,
-     fun(Node) -> [{Name, {timeout, 120, fun() -> on(Node, Test) end}} || {Name, Test} <- Tests] end}.
 
 %% ---------------------------------------------------------------- its end
 
@@ -151,35 +146,11 @@ panic_on_a_shard_test_() ->
         end)
     end}]).
 
-%% ---------------------------------------------------------------- it hangs
+%% ---------------------------------------------------------------- it cannot be had, or helped
 
 %% Most of these wait for a heartbeat that does not come: three nodes at a time.
-hangs_test_() ->
-    {inparallel, 3, hangs() ++ [node_stands_still(), no_program() | node_is_short()]}.
-
-hangs() ->
-    [in_a_node(#{args => ["-sockeye", "shards", "2"]}, [{Name, fun() -> found(Hang) end}])
-     || {Name, Hang} <- [{"stopped", fun(OsPid) -> signal("STOP", OsPid) end},
-                         {"one shard of two", fun(_) -> fault(hang_shard) end},
-                         {"the thread of the link", fun(_) -> fault(hang_link) end}]].
-
-found(Hang) ->
-    with_server(#{active => true}, fun(Port, Server) ->
-        {ok, #{os_pid := OsPid, restarts := Restarts, shards := 2}} = sockeye:info(),
-        {_, Conn} = open(Port),
-        [{engine_lost, Text}] = logged(fun() ->
-            Begin = erlang:monotonic_time(millisecond),
-            ok = Hang(OsPid),
-            receive {sockeye, Conn, {closed, 1006, <<"engine lost">>}} -> ok after ?TIMEOUT -> error(not_found) end,
-            Found = erlang:monotonic_time(millisecond) - Begin,
-            %% And what a busy machine takes.
-            ?assert(Found < 6000),
-            ok = another(Restarts),
-            ok = listening([{Server, Port}])
-        end),
-        ?assertNot(is_alive(OsPid)),
-        ?assertMatch({match, _}, re:run(Text, "its process was killed, since it did not answer for 4 seconds"))
-    end).
+waits_test_() ->
+    {inparallel, 3, [node_stands_still(), no_program() | node_is_short()]}.
 
 %% A node that stood still itself takes no engine for one that hangs.
 node_stands_still() ->

@@ -15,6 +15,7 @@
 -export([is_alive/1]).
 -export([kill/0]).
 -export([another/1]).
+-export([in_a_node/2]).
 -export([listening/2]).
 -export([is_listening/1]).
 -export([handlers/1]).
@@ -174,3 +175,8 @@ has_library() ->
 no_library() ->
     false = code:is_loaded(sockeye_nif) =/= false andalso has_library(),
     ok.
+
+%% Tests that run in one node, one after the other.
+in_a_node(Options, Tests) ->
+    {setup, fun() -> start(Options) end, fun stop/1,
+     fun(Node) -> [{Name, {timeout, 120, fun() -> on(Node, Test) end}} || {Name, Test} <- Tests] end}.

@@ -91,7 +91,8 @@ cacerts(#{cert := Der}) ->
     [Der].
 
 in_folder(Test) ->
-    Name = "sockeye-" ++ os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive])),
+    %% Not "sockeye-": with that folder in the code path, Erlang takes it for the application's.
+    Name = "test-sockeye-" ++ os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive])),
     Folder = filename:join(os:getenv("TMPDIR", "/tmp"), Name),
     ok = file:make_dir(Folder),
     try Test(fun(File) -> filename:join(Folder, File) end)

@@ -9,6 +9,7 @@
 
 -export([start/1]).
 -export([folder/0]).
+-export([most_silence/0]).
 
 -export_type([engine/0]).
 
@@ -24,6 +25,7 @@
 %% the first call.
 -define(START_MS, 10000).
 -define(ANSWER_MS, 5000).
+-define(SILENCE_S, 4).
 -define(MOST_PACKETS, 16).
 %% The system has room for so many bytes in the address of a Unix socket, everywhere.
 -define(MOST_PATH, 103).
@@ -54,6 +56,15 @@ path() ->
         {"", {ok, Path}} -> unicode:characters_to_list(Path);
         {"", undefined} -> filename:join(priv_dir(), "sockeye-engine");
         {Path, _} -> Path
+    end.
+
+%% For so many seconds it may not answer, before it is killed. An atom is greater than each number.
+-spec most_silence() -> pos_integer() | infinity.
+most_silence() ->
+    case application:get_env(sockeye, engine_timeout) of
+        {ok, infinity} -> infinity;
+        {ok, Ms} when is_integer(Ms), Ms > 0 -> (Ms + 999) div 1000;
+        _ -> ?SILENCE_S
     end.
 
 -spec priv_dir() -> file:filename().

@@ -28,10 +28,9 @@
 -define(TABLE, ?MODULE).
 %% Packets that are read before this process is asked for more.
 -define(ACTIVE, 32).
-%% Each so often it is asked to show that all its threads come by. One that has left so many questions open hangs: it
-%% has for 4 seconds, 5 at most. They are counted, since a node that stood still itself knows nothing of the time.
+%% Each second it is asked to show that all its threads come by. One that leaves as many questions open as it may be silent for
+%% seconds hangs. They are counted, since a node that stood still itself knows nothing of the time.
 -define(PING_MS, 1000).
--define(MOST_UNANSWERED, 4).
 %% Lines that it may say between two of them.
 -define(MOST_LINES, 1000).
 %% Pauses before a start that follows one that failed, or a short life.
@@ -398,9 +397,15 @@ forget(Id, #state{ids = Ids, couriers = Couriers} = State) ->
     end.
 
 -spec ping(#state{}) -> #state{}.
-ping(#state{ponged = Ponged, pinged = N} = State) when N - Ponged >= ?MOST_UNANSWERED ->
-    lost(silent, State);
-ping(#state{run = Run, pinged = N, lines = Lines, news = News} = State) ->
+ping(#state{ponged = Ponged, pinged = N} = State) ->
+    %% Read each time: who is about to stop the process in a debugger sets it then.
+    case sockeye_executable:most_silence() of
+        Seconds when N - Ponged >= Seconds -> lost({silent, Seconds}, State);
+        _ -> next_ping(State)
+    end.
+
+-spec next_ping(#state{}) -> #state{}.
+next_ping(#state{run = Run, pinged = N, lines = Lines, news = News} = State) ->
     _ = sockeye_link_writer:post(Run, sockeye_wire:ping(N + 1)),
     _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
     %% What is said right before the end is told with that.

@@ -153,7 +153,8 @@ returns(_R) ->
 lost({exit_status, Status}) when Status > 128 -> ["was killed by signal ", integer_to_list(Status - 128)];
 lost({exit_status, Status}) -> ["has ended with status ", integer_to_list(Status)];
 lost({protocol, Why}) -> ["was killed, since it said what makes no sense: ", text(Why)];
-lost(silent) -> "was killed, since it did not answer for 4 seconds";
+lost({silent, 1}) -> "was killed, since it did not answer for a second";
+lost({silent, Seconds}) -> ["was killed, since it did not answer for ", integer_to_list(Seconds), " seconds"];
 lost(closed) -> "was killed, since it has closed its socket";
 lost({socket, Reason}) -> ["was killed, since its socket failed: ", short(Reason)].
 
