@@ -309,7 +309,7 @@ impl Requester {
             200 if *is_whole && request.breaks => {
                 self.problem(request, "whole, though it was broken off");
             }
-            200 if response.length.is_some_and(|said| said != full) => {
+            200 if response.length.is_some_and(|stated| stated != full) => {
                 self.problem(request, "its head states another length");
             }
             500 => self.problem(request, "something went wrong"),

@@ -1,4 +1,4 @@
-//! Chance, out of one seed.
+//! Random numbers from one seed.
 
 use crate::with;
 

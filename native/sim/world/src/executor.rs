@@ -43,7 +43,7 @@ struct Executor {
     /// It has had nothing to run, and its hook was told.
     asleep: bool,
     finished: bool,
-    /// The system runs others until then.
+    /// It is not scheduled until then.
     frozen: u64,
     /// One of its tasks is being polled.
     busy: bool,
@@ -113,7 +113,7 @@ pub(crate) fn make(order: Order, hooks: Option<Hooks>) -> usize {
     })
 }
 
-/// Does something as if on the thread of this executor.
+/// Runs this as if on the thread of this executor.
 pub fn on_executor<T>(index: usize, work: impl FnOnce() -> T) -> T {
     let before = with(|world| world.executors.current.replace(Some(index)));
     let result = work();
@@ -201,29 +201,30 @@ pub(crate) fn abort(index: usize, task: u64) {
     }
 }
 
-/// How often a thread loses its core for a while: once in so many of its steps, 0 for never.
+/// How often a thread is not scheduled for a while: once in so many of its steps, 0 for never.
 pub fn set_freezes(once_in: u64) {
     with(|world| world.executors.freezes.set(once_in));
 }
 
-/// When the first one that is frozen goes on, if it has something to do.
-pub(crate) fn next_thaw() -> Option<u64> {
+/// When the first executor that is not scheduled goes on, if it has something to do.
+pub(crate) fn next_scheduled() -> Option<u64> {
     with(|world| {
         let all = world.executors.all.borrow();
-        // Who is about to sleep may find something to do.
-        let restless = |e: &&Executor| !e.ready.is_empty() || (e.hooks.is_some() && !e.asleep);
+        // One that is about to sleep may find something to do.
+        let has_work = |e: &&Executor| !e.ready.is_empty() || (e.hooks.is_some() && !e.asleep);
         let waiting = all
             .iter()
             .filter(|e| !e.finished && !e.busy)
-            .filter(restless);
+            .filter(has_work);
         waiting.map(|e| e.frozen).min()
     })
 }
 
-/// An executor that has something to do: any of them. One that has nothing to do any more goes to sleep first, of which its hook is told; that may bring something.
+/// Chooses any executor that has something to do. One that has nothing to do any more goes to sleep first: its hook is called, which may give it
+/// something to do.
 pub(crate) fn choose() -> Option<usize> {
     loop {
-        let mut tired = None;
+        let mut falls_asleep = None;
         let chosen = with(|world| {
             let now = world.now.get();
             let all = world.executors.all.borrow();
@@ -237,12 +238,12 @@ pub(crate) fn choose() -> Option<usize> {
                     ready[count] = index;
                     count += 1;
                 } else if !executor.asleep && executor.hooks.is_some() {
-                    tired.get_or_insert(index);
+                    falls_asleep.get_or_insert(index);
                 }
             }
             drop(all);
             // Whether it sleeps before the others go on is a matter of chance, too.
-            if let Some(index) = tired
+            if let Some(index) = falls_asleep
                 && (count == 0 || chance(1, 2))
             {
                 return Err(index);
@@ -356,8 +357,8 @@ pub(crate) fn drop_all() {
     (0..count).rev().for_each(finish);
 }
 
-/// Whatever a thread does may be interrupted: now and then another one of this number does something meanwhile. To be called
-/// where no lock is held.
+/// A thread may be interrupted anywhere: now and then the executor of this number runs one task meanwhile. To be called where no lock is
+/// held.
 pub fn preempt(by: usize, part: u64, of: u64) {
     let idle = with(|world| {
         let all = world.executors.all.borrow();

@@ -1,10 +1,10 @@
-//! A world for the engine to be simulated in: what it takes for the clock, for threads, sockets and chance, out of one seed.
+//! A simulated system for the engine: its clock, threads, sockets and random numbers, all from one seed.
 //!
 //! A world belongs to the thread that has begun it ([`begin`]). It has *executors*, each of which stands for a thread of the real world. [`step`] lets
 //! one of those that have something to do poll one task, or moves the clock to the next event. Which one it is, and how much a
 //! socket takes and when it arrives, is drawn from the seed; every choice goes into a hash ([`trace`]).
 
-// What is wrong here is found by the simulation; nothing here meets a stranger.
+// A fault here is found by the simulation; no user meets it.
 #![allow(
     clippy::missing_panics_doc,
     clippy::expect_used,
@@ -34,9 +34,9 @@ pub use faults::{fault, plant};
 use net::Network;
 use timers::Timers;
 
-/// Everything there is, on the thread that has begun it.
+/// The whole state of a world.
 struct World {
-    /// Which world of this thread: what is left of an earlier one is deaf.
+    /// Counts the worlds of this thread: wakers and sockets of an earlier one do nothing.
     epoch: Cell<u64>,
     /// Nanoseconds.
     now: Cell<u64>,
@@ -44,7 +44,7 @@ struct World {
     seed: Cell<u64>,
     timers: Timers,
     executors: Executors,
-    /// The executor of what takes long.
+    /// The executor of long work.
     worker: Cell<Option<usize>>,
     network: Network,
     names: RefCell<BTreeMap<String, Vec<std::net::IpAddr>>>,
@@ -161,8 +161,8 @@ pub fn step(until: u64) -> Step {
     }
     let next = with(|world| {
         let timer = world.timers.next();
-        let thaw = executor::next_thaw();
-        timer.into_iter().chain(thaw).min()
+        let scheduled = executor::next_scheduled();
+        timer.into_iter().chain(scheduled).min()
     });
     match next {
         Some(at) if at <= until => {

@@ -1,4 +1,4 @@
-//! A network: links that cut, delay, stall, reset and fall silent.
+//! The network: links that cut, delay, stall, reset and fall silent.
 
 mod link;
 mod listener;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use crate::with;
 
 pub use link::Faults;
-use listener::Waiting;
+use listener::Backlog;
 pub use listener::{DetachedListener, TcpListener, listen};
 pub use stream::{
     DetachedStream, OwnedReadHalf, OwnedWriteHalf, TcpStream, descriptor, keep_little_ahead,
@@ -22,11 +22,11 @@ pub use stream::{
 #[derive(Default)]
 pub(crate) struct Network {
     faults: RefCell<Faults>,
-    listeners: RefCell<BTreeMap<SocketAddr, Arc<Mutex<Waiting>>>>,
+    listeners: RefCell<BTreeMap<SocketAddr, Arc<Mutex<Backlog>>>>,
     next_port: Cell<u16>,
     /// Ends of links that somebody holds.
     open: Cell<usize>,
-    /// Who does something while a socket is read or written.
+    /// The executor that may run while a socket is read or written, and once in how many times.
     preempts: Cell<Option<(usize, u64)>>,
 }
 

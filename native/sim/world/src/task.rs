@@ -85,11 +85,11 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
-/// Tells the end of a task, however it ends.
-struct Teller<T>(Option<Arc<Mutex<Shared<T>>>>);
+/// Sends the result of a task, however it ends.
+struct ResultSender<T>(Option<Arc<Mutex<Shared<T>>>>);
 
-impl<T> Teller<T> {
-    fn tell(&mut self, result: Result<T, JoinError>) {
+impl<T> ResultSender<T> {
+    fn send(&mut self, result: Result<T, JoinError>) {
         let Some(shared) = self.0.take() else { return };
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.result.get_or_insert(result);
@@ -101,9 +101,9 @@ impl<T> Teller<T> {
     }
 }
 
-impl<T> Drop for Teller<T> {
+impl<T> Drop for ResultSender<T> {
     fn drop(&mut self) {
-        self.tell(Err(JoinError));
+        self.send(Err(JoinError));
     }
 }
 
@@ -117,11 +117,11 @@ where
         result: None,
         waker: None,
     }));
-    let teller = Teller(Some(shared.clone()));
+    let sender = ResultSender(Some(shared.clone()));
     let (executor, task) = executor::spawn(Box::pin(async move {
-        let mut teller = teller;
+        let mut sender = sender;
         let result = work.await;
-        teller.tell(Ok(result));
+        sender.send(Ok(result));
     }));
     let abort = AbortHandle {
         executor,

@@ -11,7 +11,7 @@ use crate::{chance, draw, timers, trace};
 /// How links behave. Parts are of a thousand; times are nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
-    /// The longest way of a packet.
+    /// The longest time that a packet takes.
     pub delay: u64,
     /// How often a write or a read is cut.
     pub cuts: u64,
@@ -59,10 +59,10 @@ enum Packet {
     Reset,
 }
 
-/// One direction.
+/// One direction: what one end writes and the other reads.
 #[derive(Default)]
-struct Way {
-    flight: VecDeque<Packet>,
+struct Direction {
+    in_flight: VecDeque<Packet>,
     /// When the last packet that was sent arrives.
     last: u64,
     /// Arrived, and not read.
@@ -72,10 +72,10 @@ struct Way {
     fin: bool,
     /// The writer has said that it writes no more.
     shut: bool,
-    /// A write did not fit, and nobody was told yet that there is room.
+    /// A write did not fit, and the writer was not told yet that there is room.
     full: bool,
-    /// The reader is gone.
-    deaf: bool,
+    /// The reading end is closed.
+    reader_closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -84,7 +84,7 @@ struct Way {
 pub(crate) struct Link {
     faults: Faults,
     window: usize,
-    ways: [Way; 2],
+    directions: [Direction; 2],
     /// Each end: how the link has ended there.
     errors: [Option<ErrorKind>; 2],
     silent: bool,
@@ -103,7 +103,7 @@ impl Shared {
         Shared(Arc::new(Mutex::new(Link {
             faults,
             window,
-            ways: Default::default(),
+            directions: Default::default(),
             errors: [None; 2],
             silent: false,
             gives_up: false,
@@ -122,7 +122,7 @@ impl Shared {
             return;
         }
         let packet = if chance(faults.resets, 1000) {
-            // Both ends hear of it, whoever made it.
+            // Both ends get the reset.
             link.arrive_later(self, 1 - end, draw(faults.delay), Packet::Reset);
             Packet::Reset
         } else {
@@ -146,20 +146,20 @@ impl Shared {
             return Err(error.into());
         }
         let (window, faults) = (link.window, link.faults);
-        let way = &mut link.ways[end];
-        if way.shut {
+        let direction = &mut link.directions[end];
+        if direction.shut {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let room = window.saturating_sub(way.used);
-        if way.full || (room == 0 && !bytes.is_empty()) {
-            way.full = true;
+        let room = window.saturating_sub(direction.used);
+        if direction.full || (room == 0 && !bytes.is_empty()) {
+            direction.full = true;
             return Err(ErrorKind::WouldBlock.into());
         }
         let mut len = room.min(bytes.len());
         if len > 1 && chance(faults.cuts, 1000) {
             len = 1 + draw(len as u64) as usize;
         }
-        way.used += len;
+        direction.used += len;
         trace::note(&[40, end as u64, len as u64], || {
             format!("{} writes {len} of {}", link.addresses[end], bytes.len())
         });
@@ -173,8 +173,8 @@ impl Shared {
             rest = after;
             self.send(&mut link, end, Packet::Bytes(packet.to_vec()));
         }
-        let unheard = link.silent && !link.gives_up && len > 0;
-        if unheard {
+        let is_unanswered = link.silent && !link.gives_up && len > 0;
+        if is_unanswered {
             link.gives_up = true;
             let shared = self.clone();
             timers::run_at(crate::now() + GIVE_UP, move || {
@@ -184,13 +184,13 @@ impl Shared {
         Ok(len)
     }
 
-    /// Whether this end may write, or whom to tell.
+    /// Whether this end may write. If not, the waker is woken when it may.
     pub(crate) fn writable(&self, end: usize, waker: &Waker) -> bool {
         let mut link = self.lock();
-        if link.errors[end].is_some() || !link.ways[end].full {
+        if link.errors[end].is_some() || !link.directions[end].full {
             return true;
         }
-        link.ways[end].writer = Some(waker.clone());
+        link.directions[end].writer = Some(waker.clone());
         false
     }
 
@@ -205,41 +205,41 @@ impl Shared {
         let mut link = self.lock();
         let (faults, window) = (link.faults, link.window);
         let error = link.errors[end];
-        let way = &mut link.ways[1 - end];
-        if way.buffer.is_empty() {
+        let direction = &mut link.directions[1 - end];
+        if direction.buffer.is_empty() {
             if let Some(error) = error {
                 return Some(Err(error.into()));
             }
-            if way.fin {
+            if direction.fin {
                 return Some(Ok(()));
             }
-            way.reader = Some(waker.clone());
+            direction.reader = Some(waker.clone());
             return None;
         }
-        let mut len = room.min(way.buffer.len());
+        let mut len = room.min(direction.buffer.len());
         if len > 1 && chance(faults.cuts, 1000) {
             len = 1 + draw(len as u64) as usize;
         }
-        let (first, second) = way.buffer.as_slices();
+        let (first, second) = direction.buffer.as_slices();
         let cut = first.len().min(len);
         take(&first[..cut]);
         if cut < len {
             take(&second[..len - cut]);
         }
-        way.buffer.drain(..len);
-        way.used -= len;
+        direction.buffer.drain(..len);
+        direction.used -= len;
         trace::note(&[41, end as u64, len as u64], || {
             format!("{} reads {len}, {room} at most", link.addresses[end])
         });
-        let way = &mut link.ways[1 - end];
+        let direction = &mut link.directions[1 - end];
         // The system tells a writer when a third is free.
-        let roomy = way.full && window - way.used >= (window / 3).max(1);
-        if roomy && !link.silent {
+        let has_room = direction.full && window - direction.used >= (window / 3).max(1);
+        if has_room && !link.silent {
             let shared = self.clone();
             timers::run_at(crate::now() + draw(faults.delay + 1), move || {
                 let mut link = shared.lock();
-                link.ways[1 - end].full = false;
-                let waker = link.ways[1 - end].writer.take();
+                link.directions[1 - end].full = false;
+                let waker = link.directions[1 - end].writer.take();
                 drop(link);
                 waker.inspect(Waker::wake_by_ref);
             });
@@ -253,7 +253,7 @@ impl Shared {
         if link.errors[end].is_some() {
             return Err(ErrorKind::NotConnected.into());
         }
-        if !std::mem::replace(&mut link.ways[end].shut, true) {
+        if !std::mem::replace(&mut link.directions[end].shut, true) {
             self.send(&mut link, end, Packet::Fin);
         }
         Ok(())
@@ -262,31 +262,31 @@ impl Shared {
     /// This end is closed.
     pub(crate) fn close(&self, end: usize, reset: bool) {
         let mut link = self.lock();
-        let lost = !link.ways[1 - end].buffer.is_empty();
-        link.ways[1 - end].deaf = true;
-        link.ways[1 - end].reader = None;
-        link.ways[end].writer = None;
+        let lost = !link.directions[1 - end].buffer.is_empty();
+        link.directions[1 - end].reader_closed = true;
+        link.directions[1 - end].reader = None;
+        link.directions[end].writer = None;
         if reset {
-            link.ways[end].flight.clear();
-            link.ways[end].last = 0;
+            link.directions[end].in_flight.clear();
+            link.directions[end].last = 0;
         }
         if reset || lost {
             if !link.silent {
                 let delay = draw(link.faults.delay + 1);
                 link.arrive_later(self, end, delay, Packet::Reset);
             }
-        } else if !link.ways[end].shut {
+        } else if !link.directions[end].shut {
             self.send(&mut link, end, Packet::Fin);
         }
-        link.ways[end].shut = true;
+        link.directions[end].shut = true;
     }
 
     fn fail(&self, end: usize, error: ErrorKind) {
         let mut link = self.lock();
         link.errors[end].get_or_insert(error);
         let wakers = [
-            link.ways[end].writer.take(),
-            link.ways[1 - end].reader.take(),
+            link.directions[end].writer.take(),
+            link.directions[1 - end].reader.take(),
         ];
         drop(link);
         wakers.iter().flatten().for_each(Waker::wake_by_ref);
@@ -295,11 +295,11 @@ impl Shared {
     /// The next packet of this end arrives.
     fn arrive(&self, end: usize) {
         let mut link = self.lock();
-        let Some(packet) = link.ways[end].flight.pop_front() else {
+        let Some(packet) = link.directions[end].in_flight.pop_front() else {
             return;
         };
         if link.errors[1 - end].is_some() {
-            // What was lost was not the last.
+            // The link has failed before.
             return;
         }
         match packet {
@@ -307,16 +307,16 @@ impl Shared {
                 drop(link);
                 return self.fail(1 - end, ErrorKind::ConnectionReset);
             }
-            Packet::Bytes(_) if link.ways[end].deaf => {
-                // Nobody is there: the writer hears of it.
+            Packet::Bytes(_) if link.directions[end].reader_closed => {
+                // Nobody reads: the writer gets a reset.
                 let delay = draw(link.faults.delay + 1);
                 link.arrive_later(self, 1 - end, delay, Packet::Reset);
                 return;
             }
-            Packet::Bytes(bytes) => link.ways[end].buffer.extend(bytes),
-            Packet::Fin => link.ways[end].fin = true,
+            Packet::Bytes(bytes) => link.directions[end].buffer.extend(bytes),
+            Packet::Fin => link.directions[end].fin = true,
         }
-        let waker = link.ways[end].reader.take();
+        let waker = link.directions[end].reader.take();
         drop(link);
         waker.inspect(Waker::wake_by_ref);
     }
@@ -325,9 +325,9 @@ impl Shared {
 impl Link {
     /// A packet of this end arrives behind those that are on their way.
     fn arrive_later(&mut self, shared: &Shared, end: usize, delay: u64, packet: Packet) {
-        let at = (crate::now() + delay).max(self.ways[end].last);
-        self.ways[end].last = at;
-        self.ways[end].flight.push_back(packet);
+        let at = (crate::now() + delay).max(self.directions[end].last);
+        self.directions[end].last = at;
+        self.directions[end].in_flight.push_back(packet);
         let shared = shared.clone();
         timers::run_at(at, move || shared.arrive(end));
     }

@@ -10,9 +10,9 @@ use std::task::{Poll, Waker};
 use super::{TcpStream, next_port};
 use crate::{chance, with};
 
-/// Who has come, and was not accepted yet.
+/// Connections that were not accepted yet.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(crate) struct Backlog {
     streams: VecDeque<TcpStream>,
     most: usize,
     waker: Option<Waker>,
@@ -21,15 +21,15 @@ pub(crate) struct Waiting {
 /// A listening socket.
 pub struct DetachedListener {
     address: SocketAddr,
-    waiting: Arc<Mutex<Waiting>>,
+    backlog: Arc<Mutex<Backlog>>,
     epoch: u64,
 }
 
 /// A listening socket that a task uses.
 pub struct TcpListener(DetachedListener);
 
-fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(backlog: &Mutex<Backlog>) -> MutexGuard<'_, Backlog> {
+    backlog.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Listens.
@@ -38,41 +38,41 @@ fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
 /// The address is taken.
 pub fn listen(
     mut address: SocketAddr,
-    backlog: i32,
+    size: i32,
     _reuse_port: bool,
 ) -> io::Result<DetachedListener> {
     if address.port() == 0 {
         address.set_port(next_port());
     }
-    let waiting = Arc::new(Mutex::new(Waiting {
-        most: backlog.max(1) as usize,
-        ..Waiting::default()
+    let backlog = Arc::new(Mutex::new(Backlog {
+        most: size.max(1) as usize,
+        ..Backlog::default()
     }));
     with(|world| {
         let mut listeners = world.network.listeners.borrow_mut();
         if listeners.contains_key(&address) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        listeners.insert(address, waiting.clone());
+        listeners.insert(address, backlog.clone());
         Ok(DetachedListener {
             address,
-            waiting,
+            backlog,
             epoch: crate::epoch(),
         })
     })
 }
 
-/// A new socket comes to whoever listens there.
-pub(super) fn knock(address: SocketAddr, stream: TcpStream) -> io::Result<()> {
+/// Hands a new connection to the listener of an address.
+pub(super) fn deliver(address: SocketAddr, stream: TcpStream) -> io::Result<()> {
     let listener = with(|world| world.network.listeners.borrow().get(&address).cloned());
     let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
-    let mut waiting = lock(&listener);
-    if waiting.streams.len() >= waiting.most {
+    let mut backlog = lock(&listener);
+    if backlog.streams.len() >= backlog.most {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    waiting.streams.push_back(stream);
-    let waker = waiting.waker.take();
-    drop(waiting);
+    backlog.streams.push_back(stream);
+    let waker = backlog.waker.take();
+    drop(backlog);
     waker.inspect(Waker::wake_by_ref);
     Ok(())
 }
@@ -81,8 +81,8 @@ impl Drop for DetachedListener {
     fn drop(&mut self) {
         if self.epoch == crate::epoch() {
             with(|world| world.network.listeners.borrow_mut().remove(&self.address));
-            let left = std::mem::take(&mut lock(&self.waiting).streams);
-            // Who was not accepted is reset.
+            let left = std::mem::take(&mut lock(&self.backlog).streams);
+            // Connections that were not accepted are reset.
             left.iter().for_each(super::reset_on_close);
         }
     }
@@ -113,11 +113,11 @@ impl TcpListener {
     /// The system has no more to give.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let stream = poll_fn(|cx| {
-            let mut waiting = lock(&self.0.waiting);
-            match waiting.streams.pop_front() {
+            let mut backlog = lock(&self.0.backlog);
+            match backlog.streams.pop_front() {
                 Some(stream) => Poll::Ready(stream),
                 None => {
-                    waiting.waker = Some(cx.waker().clone());
+                    backlog.waker = Some(cx.waker().clone());
                     Poll::Pending
                 }
             }

@@ -136,7 +136,7 @@ impl TcpStream {
         let link = Shared::new(faults, [local, address]);
         let peer = TcpStream::of(link.clone(), 1);
         let stream = TcpStream::of(link, 0);
-        listener::knock(address, peer)?;
+        listener::deliver(address, peer)?;
         Ok(stream)
     }
 
