@@ -1,9 +1,10 @@
 //! A plain owner and the frames that it has asked for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sockeye_engine::active::SetActive;
-use sockeye_engine::{Active, Mode, ServerConfig};
+use sockeye_engine::{Active, MessageRate, Mode, ServerConfig};
+use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
 
@@ -140,4 +141,24 @@ fn a_connection_moves_to_another_owner() {
     heir.expect(conn, text("three"));
     world.engine.owner_died(&heir.owner);
     assert_eq!(client.closed(), 1011);
+}
+
+#[test]
+fn what_comes_too_fast_comes_later() {
+    let mut config = config(Mode::Workers(1));
+    config.message_rate = Some(MessageRate {
+        rate: 50,
+        burst: 1,
+        close: false,
+    });
+    let (world, mut puller) = World::pulled(1, config);
+    let (mut client, conn) = world.open(&mut puller);
+    let all: Vec<_> = (0..6).flat_map(|_| masked(Opcode::Text, b"x")).collect();
+    let began = Instant::now();
+    client.write(&all);
+    (0..6).for_each(|_| puller.expect(conn, text("x")));
+    // Five of them waited for 20 ms each.
+    assert!(began.elapsed() >= Duration::from_millis(90));
+    client.close(1000);
+    puller.expect(conn, Got::Closed(1000, String::new()));
 }

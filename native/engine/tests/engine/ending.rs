@@ -150,6 +150,28 @@ fn a_process_still_gets_what_it_asks_for_when_the_server_has_stopped() {
     world.wait_stopped();
 }
 
+#[test]
+fn a_close_behind_the_answers_takes_what_is_held_with_it() {
+    let (world, mut puller) = passive();
+    let (mut client, conn) = world.open(&mut puller);
+    client.text("not asked for");
+    client.close(1000);
+    assert_eq!(client.closed(), 1000);
+    client.drained();
+    drop(client);
+    has_read(&world, 1);
+    // The end of the connection waits behind the message, for credits.
+    world.settle();
+    world.engine.close_after_answers(conn, 4000, "");
+    puller.expect(conn, Got::Closed(1000, String::new()));
+    // Once more, when all is told.
+    world.engine.close_after_answers(conn, 4001, "");
+    world.settle();
+    world.stop_server();
+    world.wait_stopped();
+    assert_eq!(puller.take(9).0, []);
+}
+
 /// However old the engine is.
 #[test]
 fn each_client_that_does_not_read_has_its_whole_time() {
