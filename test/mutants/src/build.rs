@@ -27,13 +27,17 @@ pub struct Built {
     pub unviable: HashSet<usize>,
 }
 
-/// Builds the tests with all changes that can be built so.
+/// Builds the tests with all changes that are wanted and can be built so.
 pub fn with_all(
     krate: &Crate<'_>,
     sources: &HashMap<String, String>,
     mutants: &[Mutant],
+    wanted: &[usize],
     out: &Path,
 ) -> Result<Built> {
+    let wanted: HashSet<usize> = wanted.iter().copied().collect();
+    let unwanted = (0..mutants.len()).filter(|index| !wanted.contains(index));
+    let unwanted: HashSet<usize> = unwanted.collect();
     let found: HashMap<&String, Vec<sites::Site>> = sources
         .iter()
         .map(|(path, source)| (path, sites::find(source, mutants, path)))
@@ -63,9 +67,12 @@ pub fn with_all(
     left_out
         .extend((0..mutants.len()).filter(|&index| known.contains(mutants[index].place.as_str())));
     let mut unviable = HashSet::new();
+    let before: HashSet<usize> = left_out.intersection(&unwanted).copied().collect();
+    left_out.extend(&unwanted);
     loop {
         let places: Vec<&str> = left_out
             .iter()
+            .filter(|index| before.contains(index) || !unwanted.contains(index))
             .map(|&index| mutants[index].place.as_str())
             .collect();
         fs::write(&kept, places.join("\n"))?;
@@ -92,7 +99,7 @@ pub fn with_all(
                 unviable,
             });
         }
-        let before = left_out.len();
+        let count = left_out.len();
         // Where none of them is at fault by itself: the type of a function that is what its body makes of it.
         let mut suspects = Vec::new();
         for error in &errors {
@@ -129,11 +136,11 @@ pub fn with_all(
                 );
             }
         }
-        if left_out.len() == before {
+        if left_out.len() == count {
             left_out.extend(suspects);
         }
-        eprintln!("mutants: {} more are left out", left_out.len() - before);
-        if left_out.len() == before {
+        eprintln!("mutants: {} more are left out", left_out.len() - count);
+        if left_out.len() == count {
             let first: Vec<_> = errors
                 .iter()
                 .filter_map(|error| error["rendered"].as_str())

@@ -80,8 +80,8 @@ fn main() -> Result<()> {
         tree: &tree,
         source: format!("native/{name}/src"),
     };
-    let built = build::with_all(&krate, &sources, &mutants, &out)?;
-    let reached = tests::reached(&built.programs, &out)?;
+    let built = build::with_all(&krate, &sources, &mutants, &wanted, &out)?;
+    let (reached, left_out) = tests::reached(&built.programs, &out)?;
     let mut later = Vec::new();
     let mut asked = Vec::new();
     for index in wanted {
@@ -130,7 +130,7 @@ fn main() -> Result<()> {
         let verdict = match build::alone(&krate)? {
             Alone::DoesNotCompile => (UNVIABLE, String::new()),
             Alone::HasNoEnd => (TIMEOUT, "the compiler".to_string()),
-            Alone::Built(programs) => tests::run_all(&programs)?,
+            Alone::Built(programs) => tests::run_all(&programs, &left_out)?,
         };
         fs::write(tree.join(&mutant.file), source)?;
         results.add(mutant, verdict)?;

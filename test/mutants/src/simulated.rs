@@ -1,4 +1,4 @@
-//! What is compiled for the simulation alone (`#[cfg(sim)]`): the crate's own tests cannot reach it, so no change to it is asked.
+//! What is compiled for the simulation or for loom alone (`#[cfg(sim)]`, `#[cfg(any(sim, loom))]`): the crate's own tests cannot reach it, so no change to it is asked.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -64,13 +64,16 @@ impl Items {
     }
 }
 
+/// Whether one of these says `cfg(sim)`, or `cfg(any(sim, loom))`.
 fn is_simulated(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        let named = attribute.path().is_ident("cfg");
-        named
-            && attribute
-                .parse_args::<syn::Ident>()
-                .is_ok_and(|name| name == "sim")
+        let cfg = attribute.path().is_ident("cfg");
+        let words = attribute.parse_args::<proc_macro2::TokenStream>();
+        let words = words.map(|words| words.to_string()).unwrap_or_default();
+        let mut names = words
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .filter(|name| !name.is_empty());
+        cfg && !words.is_empty() && names.all(|name| ["any", "sim", "loom"].contains(&name))
     })
 }
 
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn only_what_is_simulated_is_left_out() {
-        let root = "#[cfg(sim)]\nmod census;\nmod other;\nfn f() { 1; }\n#[cfg(sim)]\nfn g() { 2; }\n#[cfg(test)]\nfn h() { 3; }\n";
+        let root = "#[cfg(sim)]\nmod census;\nmod other;\nfn f() { 1; }\n#[cfg(any(sim, loom))]\nfn g() { 2; }\n#[cfg(any(sim, test))]\nfn h() { 3; }\n";
         let sources = HashMap::from([("src/mod.rs".to_string(), root.to_string())]);
         let at = |text: &str| root.find(text).unwrap_or_default();
         let mut mutants = vec![

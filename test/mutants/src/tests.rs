@@ -19,15 +19,20 @@ pub struct Test {
     took: Duration,
 }
 
+/// The tests that come to each change.
+pub type Reached = HashMap<usize, Vec<Test>>;
+
 enum End {
     Passed,
     Failed(String),
     Late,
 }
 
-/// Which tests come to each change: of all, or of those that `TESTS` names. One that fails without any change is left out.
-pub fn reached(programs: &[String], out: &Path) -> Result<HashMap<usize, Vec<Test>>> {
-    let mut reached = HashMap::<usize, Vec<Test>>::new();
+/// Which tests come to each change: of all, or of those that `TESTS` names. One that fails without any change is left out: these are returned
+/// as well.
+pub fn reached(programs: &[String], out: &Path) -> Result<(Reached, Vec<String>)> {
+    let mut reached = Reached::new();
+    let mut left_out = Vec::new();
     let log = out.join("reached");
     let wanted = std::env::var("TESTS").unwrap_or_default();
     let is_wanted =
@@ -52,6 +57,7 @@ pub fn reached(programs: &[String], out: &Path) -> Result<HashMap<usize, Vec<Tes
             )?;
             if !matches!(end, End::Passed) {
                 eprintln!("mutants: {name} fails without any change: left out");
+                left_out.push(name.to_string());
                 continue;
             }
             count += 1;
@@ -72,7 +78,7 @@ pub fn reached(programs: &[String], out: &Path) -> Result<HashMap<usize, Vec<Tes
         }
     }
     eprintln!("mutants: {count} tests come to {} changes", reached.len());
-    Ok(reached)
+    Ok((reached, left_out))
 }
 
 /// Runs tests with a change on, until one fails, the quick ones first. One that fails is asked again: on a busy machine one may fail
@@ -155,13 +161,26 @@ fn run_each(
     Ok((MISSED, String::new()))
 }
 
-/// Runs all tests of programs that have one change built in.
-pub fn run_all(programs: &[String]) -> Result<(&'static str, String)> {
+/// Runs all tests of programs that have one change built in, but for those that fail without any. One that fails is run again before it
+/// counts.
+pub fn run_all(programs: &[String], left_out: &[String]) -> Result<(&'static str, String)> {
+    const LIMIT: Duration = Duration::from_secs(100);
+    let mut all = vec!["--exact"];
+    for name in left_out {
+        all.extend(["--skip", name]);
+    }
     for program in programs {
-        match run_some(program, &[], &[], Duration::from_secs(100))? {
-            End::Passed => {}
-            End::Late => return Ok((TIMEOUT, String::new())),
-            End::Failed(name) => return Ok((CAUGHT, name)),
+        for _ in 0..3 {
+            match run_arguments(program, &all, &[], LIMIT)? {
+                End::Passed => break,
+                End::Late => return Ok((TIMEOUT, String::new())),
+                End::Failed(name) if name.is_empty() => return Ok((CAUGHT, name)),
+                // If it has failed by chance, the others have not been run.
+                End::Failed(name) => match run_some(program, &[&name], &[], LIMIT)? {
+                    End::Passed => {}
+                    _ => return Ok((CAUGHT, name)),
+                },
+            }
         }
     }
     Ok((MISSED, String::new()))
@@ -186,16 +205,27 @@ fn command(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> C
     command
 }
 
+/// Runs these tests.
 fn run_some(
     program: &str,
     names: &[&str],
     environment: &[(&str, &str)],
     limit: Duration,
 ) -> Result<End> {
+    let arguments = [names, &["--exact"]].concat();
+    run_arguments(program, &arguments, environment, limit)
+}
+
+fn run_arguments(
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    limit: Duration,
+) -> Result<End> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let output = std::env::temp_dir().join(format!("mutants-{}-{count}", std::process::id()));
-    let end = run_into(&output, program, names, environment, limit);
+    let end = run_into(&output, program, arguments, environment, limit);
     let _ = fs::remove_file(&output);
     end
 }
@@ -203,15 +233,11 @@ fn run_some(
 fn run_into(
     output: &Path,
     program: &str,
-    names: &[&str],
+    arguments: &[&str],
     environment: &[(&str, &str)],
     limit: Duration,
 ) -> Result<End> {
-    let mut arguments = names.to_vec();
-    if !names.is_empty() {
-        arguments.push("--exact");
-    }
-    let mut child = command(program, &arguments, environment)
+    let mut child = command(program, arguments, environment)
         .stdout(fs::File::create(output)?)
         .spawn()?;
     let began = Instant::now();

@@ -190,6 +190,20 @@ mod tests {
         }
     }
 
+    /// 113 fields of 36 bytes fit into 4,096: however many there were, the oldest one that is left is the 113th.
+    #[test]
+    fn the_oldest_fields_leave_until_all_fit() {
+        let mut decoder = Decoder::default();
+        for n in 0..500_u32 {
+            let mut block = vec![0x40, 2, b'n', b'n', 2];
+            block.extend(format!("{:02}", n % 100).bytes());
+            fields(&mut decoder, &block, 100).unwrap();
+        }
+        let oldest = fields(&mut decoder, &[0xff, 61 + 113 - 127], 100);
+        assert_eq!(oldest.as_deref(), Ok("nn=87;"));
+        assert!(fields(&mut decoder, &[0xff, 61 + 114 - 127], 100).is_err());
+    }
+
     /// Each index of the static table, and the first beyond it.
     #[test]
     fn the_static_table() {
