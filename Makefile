@@ -167,7 +167,7 @@ loom: ## what threads hand to each other in all orders with three preemptions, a
 	SOCKEYE_LOOM_PREEMPTIONS=3 cargo test --locked -p sockeye-loom --config profile.dev.package.sockeye-loom.opt-level=1 -- --include-ignored --nocapture
 
 # The clock is the seed, if none is given.
-props: ## the public API by RUNS (1000) lists of random commands against a model, in both kinds of engine, and planted faults; SEED repeats some (about 40 minutes)
+props: ## the public API by RUNS (1000) lists of random commands against a model, in both kinds of engine, and planted faults; SEED repeats some (about an hour)
 	@.ci/setup test
 	@seed=$(or $(SEED),$$(date +%s)); for engine in nif port; do \
 	    echo "seed $$seed, engine $$engine"; \

@@ -8,11 +8,11 @@
 
 %% SOCKEYE_TEST_SEED and SOCKEYE_TEST_RUNS look elsewhere, and for longer.
 random_use_test_() ->
-    Runs = random_commands:number("SOCKEYE_TEST_RUNS", 20),
-    {timeout, 600 + 3 * Runs, fun() ->
-        Found = random_commands:search(api_model, #{seed => random_commands:number("SOCKEYE_TEST_SEED", ?SEED), runs => Runs}),
+    [{Name, {timeout, 600 + 3 * Runs, fun() ->
+        Found = random_commands:search(Model, #{seed => random_commands:number("SOCKEYE_TEST_SEED", ?SEED), runs => Runs}),
         ?assertMatch({ok, _}, Found)
-    end}.
+     end}} || {Name, Model, Share} <- [{"clients with a socket each", api_model, 1}, {"streams of HTTP/2 as well", api_streams_model, 2}],
+              Runs <- [random_commands:number("SOCKEYE_TEST_RUNS", 20) div Share]].
 
 %% What random use has found: each list failed before.
 found_test_() ->
@@ -22,6 +22,23 @@ found() ->
     %% Rows of what a new process of the engine is told.
     [{"what a killed server had is forgotten", [{start, 1, pool}, {kill, server, 1}]},
      {"what a killed client had is forgotten", [{start, 1, one}, {dial, 2, 1, plain}, {end_client, 2, kill}]}].
+
+%% Each way in which a stream of HTTP/2 ends.
+streams_test_() ->
+    Begin = fun(Kind) -> [{start, 1, Kind}, {stream, 2, 1}, {stream, 3, 1}, {connect, 4, 1}, {stream, 5, 1}, {broadcast, 1, 6}] end,
+    Ends = [{leave, 2, handshake}, {leave, 3, fin}, {broadcast, 1, 7}, {leave, 5, rst}, {broadcast, 1, 8}, {stream, 9, 1}, {cut, 1}, {broadcast, 1, 10}],
+    [{atom_to_list(Kind), {timeout, 120, fun() -> ?assertEqual(ok, random_commands:run(api_model, Begin(Kind) ++ Ends)) end}}
+     || Kind <- [owner, each, tls]].
+
+%% What comes to a stream is looked at.
+a_stream_tells_of_a_fault_test_() ->
+    {timeout, 120, fun() ->
+        {_, {Module, Function, Arity, Fault}, _, _} = lists:keyfind("a broadcast is for one more", 1, faults()),
+        Commands = [{start, 1, one}, {stream, 2, 1}, {stream, 3, 1}, {broadcast_from, 2, 4}, {say, 2, 5}],
+        ?assertMatch({failed, {error, {{say, 2, 5}, {came, 2, 4, not_this, 5}}, _}},
+                     planted:with(Module, Function, Arity, Fault, fun() -> random_commands:run(api_model, Commands) end)),
+        ?assertEqual(ok, random_commands:run(api_model, Commands))
+    end}.
 
 %% It finds faults, and what is left of the commands shows which. SOCKEYE_TEST_ALL=1 looks for all of them.
 planted_test_() ->

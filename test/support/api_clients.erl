@@ -8,6 +8,7 @@
 -export([arrive/3]).
 -export([adopted_by_none/2]).
 -export([dial/3]).
+-export([stream/3]).
 -export([holders/0]).
 -export([take/2]).
 -export([over/3]).
@@ -23,7 +24,7 @@ patience() ->
 
 start(Kind) ->
     Self = self(),
-    Options = (options(Kind))#{port => 0, close_timeout => 2000, ping_interval => infinity, idle_timeout => infinity},
+    Options = (options(Kind))#{port => 0, http2 => cleartext, close_timeout => 2000, ping_interval => infinity, idle_timeout => infinity},
     Holder = spawn(fun() ->
         process_flag(trap_exit, true),
         put(?MODULE, holder),
@@ -114,6 +115,15 @@ adopted_by_none(#{pid := Pid}, Way) ->
     ok = gen_tcp:close(Client),
     {Result, Sent}.
 
+%% On the socket of another stream, where there is one.
+stream(C, Server, Carrier) ->
+    Stream = api_streams:open(C, Server, Carrier),
+    receive
+        {C, {binary, Who}} -> {binary_to_term(Who), Stream};
+        {C, Other} -> error({C, Other})
+    after patience() -> error(no_answer)
+    end.
+
 dial(C, #{port := Port} = Server, By) ->
     Self = self(),
     {Scheme, Tls} = case Server of
@@ -163,7 +173,7 @@ take(C, World) ->
                 {ok, {frame, #{fin := Fin, rsv := 0, opcode := Opcode, payload := Data}}} -> {piece, Fin =:= 1, Opcode, number(Data)};
                 Other -> Other
             end;
-        #{client := _} ->
+        #{} ->
             receive
                 {C, {json, N}} -> N;
                 {C, {binary, Data}} -> {binary, number(Data)};
@@ -188,6 +198,12 @@ over(C, Codes, World) ->
                    end,
             _ = ws_client:drop(Socket),
             is_one_of(C, Code, Codes);
+        #{stream := _} ->
+            receive
+                {C, {closed, Code}} -> is_one_of(C, Code, Codes);
+                {C, Event} -> error({C, Event})
+            after patience() -> error({stream_lives, C})
+            end;
         #{client := Client, holder := Holder} ->
             [begin
                  Monitor = monitor(process, Pid),

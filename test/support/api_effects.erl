@@ -8,6 +8,8 @@
 -export([conns_of/2]).
 -export([kind/2]).
 -export([kind_of/2]).
+-export([has_streams/1]).
+-export([streams/2]).
 -export([queued/1]).
 -export([has_room/3]).
 -export([bytes/1]).
@@ -54,6 +56,8 @@ number({while_suspended, _, Call}) -> number(Call);
 number({at_once, Calls}) -> lists:max([number(Call) || Call <- Calls]);
 number({start, New, _}) -> New;
 number({connect, New, _}) -> New;
+number({stream, New, _}) -> New;
+number({cut, _}) -> 0;
 number({dial, New, _, _}) -> New;
 number({come, New, _, _, _}) -> New;
 number({connect_refused, _, _, _}) -> 0;
@@ -72,6 +76,9 @@ done({start, S, Kind}, _, #{servers := Servers} = M) ->
     #{model => M#{servers := Servers#{S => #{kind => Kind, joined => []}}}};
 done({connect, C, S}, _, M) -> #{model => opened(C, S, raw, 1, M)};
 done({come, C, S, _, Address}, _, M) -> #{model => opened(C, S, raw, Address, M)};
+done({stream, C, S}, _, M) -> #{model => opened(C, S, stream, 1, M)};
+%% Nobody sees how it ends whose socket is closed.
+done({cut, S}, _, M) -> #{model => without(streams(S, M), M)};
 done({dial, C, S, By}, _, M) -> #{model => opened(C, S, By, 1, M)};
 done({connect_refused, S, _, _}, _, M) -> #{returns => [case kind(S, M) of narrow -> 503; few -> 429 end]};
 done({adopted_by_none, _, _}, _, _) -> #{returns => [{{error, not_found}, {ok, {ok, <<"ours">>}}}]};
@@ -191,6 +198,11 @@ put_conn(C, Conn, #{conns := Conns} = M) -> M#{conns := Conns#{C := Conn}}.
 kind(S, #{servers := Servers}) -> case Servers of #{S := #{kind := Kind}} -> Kind; #{} -> none end.
 kind_of(C, M) -> #{server := S} = conn(C, M), kind(S, M).
 
+%% Whether servers of this kind speak HTTP/2 to the streams of api_streams. Where bytes that wait are counted, one has a second queue for them.
+has_streams(Kind) -> not lists:member(Kind, [narrow, few]).
+
+streams(S, M) -> [C || C <- conns_of(S, M), #{by := stream} <- [conn(C, M)]].
+
 %% ---------------------------------------------------------------- messages that come in
 
 %% Each is sent back, where there are credits for it.
@@ -231,10 +243,10 @@ opcode(text) -> 1;
 opcode(binary) -> 2.
 
 %% A socket sees the pieces, a client of ours the message.
-shown(C, #{by := raw}, Fin, Opcode, N) -> [{C, {piece, Fin, Opcode, N}}];
+shown(C, #{by := By}, Fin, Opcode, N) when By =:= raw; By =:= stream -> [{C, {piece, Fin, Opcode, N}}];
 shown(_C, _Conn, _Fin, _Opcode, _N) -> [].
 
-whole(_C, #{by := raw}, _Kind, _Whole) -> [];
+whole(_C, #{by := By}, _Kind, _Whole) when By =:= raw; By =:= stream -> [];
 whole(C, _Conn, text, Whole) -> [{C, binary_to_integer(Whole)}];
 whole(C, _Conn, binary, Whole) -> [{C, {binary, binary_to_integer(Whole)}}].
 

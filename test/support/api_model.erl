@@ -12,12 +12,14 @@
 -export([carry_out/1]).
 
 %% A server: its kind, and the topics of the process that carries the commands out.
-%% A connection: its server, `by' whom (a socket of its own, or a client of the node, with or without a handler), from which address
+%% A connection: its server, `by' whom (a socket of its own, a stream of HTTP/2, or a client of the node, with or without a handler), from which address
 %% (the last number), its topics, its
 %% entries of presence, its credits, and what was said and waits for them; the message that is sent to it in pieces, by which caller, and
 %% what waits for the end of that; the message that it says in pieces.
 -type model() :: #{engine := nif | port, next := pos_integer(), crashes := 0..3,
                    servers := #{pos_integer() => map()}, conns := #{pos_integer() => map()},
+                   %% Of api_streams_model, which chooses streams of HTTP/2 as well.
+                   streams => true,
                    %% Answers of HTTP that are not complete, and their servers.
                    answers := #{pos_integer() => pos_integer()},
                    %% They have ended, and calls with them must say so.
@@ -114,7 +116,8 @@ commands(#{next := New, servers := Servers, conns := Conns, answers := Answers, 
      {4, {kill_worker, C}},
      {1, kill_engine}, {3, {kill_child, any(children())}}, {2, kill_process_of_system},
      {3, {reload, any(modules())}},
-     {1, stop_application}, {1, kill_application}].
+     {1, stop_application}, {1, kill_application}]
+    ++ [Of || is_map_key(streams, Model), Of <- [{30, {stream, New, S}}, {5, {cut, S}}]].
 
 kinds() -> [owner, one, pool, each, asking, tls, narrow, narrow, web, few].
 
@@ -160,6 +163,11 @@ is_possible({connect, New, S}, M) ->
     is_possible({come, New, S, listener, 1}, M);
 is_possible({come, New, S, _, Address}, M) ->
     is_new(New, M) andalso is_server(S, M) andalso has_room(M) andalso not is_full(S, Address, M);
+is_possible({stream, New, S}, M) ->
+    is_possible({connect, New, S}, M) andalso api_effects:has_streams(kind(S, M));
+is_possible({cut, S}, M) ->
+    Streams = api_effects:streams(S, M),
+    Streams =/= [] andalso lists:all(fun(C) -> has_credits(C, M) end, Streams);
 %% One of ours would try again where it is refused.
 is_possible({dial, New, S, _}, M) ->
     is_new(New, M) andalso is_server(S, M) andalso has_room(M) andalso not lists:member(kind(S, M), [narrow, few]);
@@ -169,13 +177,13 @@ is_possible({ask, New, S}, #{answers := Answers} = M) -> is_new(New, M) andalso 
 is_possible({answer, R, _}, #{answers := Answers}) -> is_map_key(R, Answers);
 is_possible({Of, R}, #{answers := Answers}) when Of =:= finish; Of =:= hang_up -> is_map_key(R, Answers);
 is_possible({say_too_much, C}, M) ->
-    is_by([raw], C, M) andalso kind_of(C, M) =:= narrow andalso case conn(C, M) of #{credits := Credits, saying := none} -> Credits =/= 0; _ -> false end;
+    is_by(sockets(), C, M) andalso kind_of(C, M) =:= narrow andalso case conn(C, M) of #{credits := Credits, saying := none} -> Credits =/= 0; _ -> false end;
 is_possible({ping, C, _}, M) ->
-    is_by([raw], C, M) andalso case conn(C, M) of #{credits := 0} -> false; #{} -> true end;
+    is_by(sockets(), C, M) andalso has_credits(C, M);
 is_possible({say_piece, C, first, _}, M) ->
-    is_by([raw], C, M) andalso may_say(C, M) andalso case conn(C, M) of #{saying := none} -> true; #{} -> false end;
+    is_by(sockets(), C, M) andalso may_say(C, M) andalso case conn(C, M) of #{saying := none} -> true; #{} -> false end;
 is_possible({say_piece, C, Step, _}, M) ->
-    is_by([raw], C, M) andalso may_say(C, M) andalso
+    is_by(sockets(), C, M) andalso may_say(C, M) andalso
         case conn(C, M) of
             #{saying := none} -> false;
             %% What breaks a rule must be read.
@@ -196,8 +204,8 @@ is_possible({at_once, Calls}, M) ->
         andalso not lists:any(fun({send_large, C, _}) -> not is_streaming(C, M); (_) -> false end, Calls)
         andalso are_told_apart(api_effects:outcomes(Calls, M));
 %% Where nothing is read, nobody sees that a client leaves.
-is_possible({leave, C, _}, M) ->
-    is_by([raw], C, M) andalso case conn(C, M) of #{credits := 0} -> false; #{} -> true end;
+is_possible({leave, C, How}, M) ->
+    is_by([raw | [stream || How =/= close]], C, M) andalso has_credits(C, M);
 is_possible({end_client, C, _}, M) -> is_by([plain, handler], C, M) andalso is_read(C, M);
 %% `closed' stands behind what waits for credits.
 is_possible({close, C, _}, M) -> is_known(C, conn, M) andalso is_read(C, M);
@@ -237,6 +245,11 @@ is_possible(Command, M) when element(1, Command) =:= publish; element(1, Command
     is_known(element(2, Command), server, M);
 is_possible(Command, M) ->
     is_known(element(2, Command), conn, M).
+
+%% They say what they like, frame by frame.
+sockets() -> [raw, stream].
+
+has_credits(C, M) -> case conn(C, M) of #{credits := 0} -> false; #{} -> true end.
 
 %% Nothing waits for credits.
 is_read(C, M) ->
@@ -289,6 +302,7 @@ census(#{servers := Servers, conns := Conns, answers := Answers} = M) ->
     Clients = By([plain, handler]),
     N = map_size(Servers),
     Raw = By([raw]),
+    Carriers = length([S || S <- maps:keys(Servers), api_effects:streams(S, M) =/= []]),
     #{running => true,
       servers => N + Clients,
       connections => map_size(Conns) + Clients,
@@ -306,9 +320,9 @@ census(#{servers := Servers, conns := Conns, answers := Answers} = M) ->
       {table, sockeye_cluster} => Of([asking]),
       log_rows => 0,
       monitors => N,
-      descriptors => {more, N + 2 * (map_size(Conns) + map_size(Answers))},
+      descriptors => {more, N + 2 * (map_size(Conns) - By([stream]) + Carriers + map_size(Answers))},
       threads => {more, 0},
-      ports => {more, Raw + map_size(Answers)}}.
+      ports => {more, Raw + Carriers + map_size(Answers)}}.
 
 %% Bytes that wait for a connection: of those that are sent a message in pieces, and where a bound is small.
 queues(#{conns := Conns} = M) ->

@@ -63,7 +63,8 @@ base() ->
                                   || {N, Kind} <- [{1, owner}, {11, one}, {21, pool}, {31, each}, {41, asking}, {51, tls}, {61, web}]]),
             Handed = [{start, 71, one}] ++ [{come, N, 71, Way, 1} || {N, Way} <- [{72, gen_tcp}, {73, backend}, {74, socket}]]
                 ++ [{drain, 71}, {adopted_by_none, 71, gen_tcp}, {adopted_by_none, 71, backend}, {adopted_by_none, 71, socket}],
-            _ = all(Lives ++ Handed, begin_world(none)),
+            Streams = [{start, 81, one}, {start, 82, tls}, {stream, 83, 81}, {stream, 84, 82}, {drain, 81}, {drain, 82}],
+            _ = all(Lives ++ Handed ++ Streams, begin_world(none)),
             _ = Whole(),
             Base = Whole(),
             ok = persistent_term:put(?BASE, Base),
@@ -170,11 +171,18 @@ perform({connect_refused, S, Way, Address}, _, World) ->
     ws_client:drop(Socket),
     {returned, Status, World};
 perform({adopted_by_none, S, Way}, _, World) -> {returned, api_clients:adopted_by_none(server(S, World), Way), World};
+perform({stream, C, S}, _, World) ->
+    Carrier = hd(carriers(S, World) ++ [none]),
+    {Who, Stream} = api_clients:stream(C, server(S, World), Carrier),
+    {returned, ok, opened(C, Who, #{stream => Stream, server => S}, World)};
+perform({cut, S}, _, World) ->
+    [ok = api_streams:cut(Carrier) || Carrier <- carriers(S, World)],
+    {returned, ok, World};
 perform({dial, C, S, By}, _, World) ->
     {Holder, Client} = api_clients:dial(C, server(S, World), By),
     Who = receive {C, {binary, Binary}} -> binary_to_term(Binary) after patience() -> error(no_answer) end,
     {returned, ok, opened(C, Who, #{client => Client, holder => Holder}, World)};
-perform({leave, C, handshake}, _, World) ->
+perform({leave, C, handshake}, _, World) when not is_map_key(stream, map_get(C, map_get(conns, World))) ->
     #{socket := Socket} = found(C, World),
     ok = ws_client:close(Socket, 1000, <<>>),
     {close, 1000, _} = ws_client:recv(Socket, patience()),
@@ -182,6 +190,8 @@ perform({leave, C, handshake}, _, World) ->
     {returned, ok, World};
 perform({leave, C, How}, _, World) ->
     case found(C, World) of
+        #{stream := Stream} ->
+            api_streams:leave(Stream, How, patience());
         #{socket := Socket} when is_port(Socket) ->
             siege:end_with(How, Socket),
             gen_tcp:close(Socket);
@@ -197,17 +207,14 @@ perform({end_client, C, How}, _, World) ->
         end,
     {returned, ok, World};
 perform({say_piece, C, Step, N}, _, World) ->
-    #{socket := Socket} = found(C, World),
     {Opcode, Fin} = case Step of first -> {1, 0}; more -> {0, 0}; last -> {0, 1} end,
-    ok = ws_client:raw(Socket, ws_client:encode(Opcode, integer_to_binary(N), #{fin => Fin})),
+    ok = says(found(C, World), ws_client:encode(Opcode, integer_to_binary(N), #{fin => Fin})),
     {returned, ok, World};
 perform({say_too_much, C}, _, World) ->
-    #{socket := Socket} = found(C, World),
-    ok = ws_client:text(Socket, lists:duplicate(2001, $1)),
+    ok = says(found(C, World), ws_client:encode(1, lists:duplicate(2001, $1))),
     {returned, ok, World};
 perform({ping, C, N}, _, World) ->
-    #{socket := Socket} = found(C, World),
-    ok = ws_client:ping(Socket, integer_to_binary(N)),
+    ok = says(found(C, World), ws_client:encode(9, integer_to_binary(N))),
     {returned, ok, World};
 perform({ask, R, S}, _, #{answers := Answers} = World) ->
     {returned, ok, World#{answers := Answers#{R => api_answers:ask(R, server(S, World))}}};
@@ -220,8 +227,8 @@ perform({cut_off, _} = Command, _, World) ->
     receive {returned, _, Result} -> {returned, Result, Called} after 30000 -> error(call_hangs) end;
 perform({say, C, N}, _, World) ->
     ok = case found(C, World) of
-             #{socket := Socket} -> ws_client:text(Socket, integer_to_binary(N));
-             #{client := Client} -> sockeye_client:send(Client, {json, N})
+             #{client := Client} -> sockeye_client:send(Client, {json, N});
+             Socket -> says(Socket, ws_client:encode(1, integer_to_binary(N)))
          end,
     {returned, ok, World};
 perform({topics, S}, Returns, World) -> read(S, Returns, World, fun(Pid) -> sockeye:topics(Pid) end);
@@ -279,6 +286,13 @@ perform(kill_application, _, World) ->
 perform(Command, _, World) ->
     true = api_calls:is_call(Command),
     api_calls:call(Command, World).
+
+carriers(S, #{conns := Conns}) ->
+    lists:usort([Carrier || #{stream := {Carrier, _}, server := Of} <- maps:values(Conns), Of =:= S, is_process_alive(Carrier)]).
+
+%% A frame of a client that makes its frames itself.
+says(#{socket := Socket}, Frame) -> ws_client:raw(Socket, Frame);
+says(#{stream := Stream}, Frame) -> api_streams:say(Stream, Frame, 0).
 
 start_again() ->
     {ok, _} = application:ensure_all_started(sockeye),
