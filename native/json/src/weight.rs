@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn marks_at_the_bound() {
-        // Half a megabyte in all, which takes Miri minutes.
+        // A megabyte in all, which takes Miri minutes.
         let large = if cfg!(miri) { 2 * MAX_MARKS } else { 64 * 1024 };
         let marks = if cfg!(miri) {
             &[","][..]
@@ -63,14 +63,15 @@ mod tests {
             let spread = format!("{mark}xyz").repeat(MAX_MARKS + 1);
             assert!(!is_light(spread.as_bytes()), "{mark}");
         }
-        for other in ["]", "}", ";", "\u{7f}", "z", "\"", "\u{e9}"] {
+        let others = ["]", "\u{e9}", "}", ";", "\u{7f}", "z", "\""];
+        for other in if cfg!(miri) { &others[..2] } else { &others } {
             assert!(is_light(other.repeat(MAX_MARKS + 1).as_bytes()), "{other}");
         }
     }
 
     #[test]
     fn long_numbers_anywhere() {
-        for before in 0..2 * BLOCK {
+        for before in (0..2 * BLOCK).step_by(if cfg!(miri) { 7 } else { 1 }) {
             let at = |digits: usize| " ".repeat(before) + &"7".repeat(digits) + " ";
             assert!(is_light(at(BLOCK - 1).as_bytes()), "{before}");
             assert!(!is_light(at(2 * BLOCK - 1).as_bytes()), "{before}");

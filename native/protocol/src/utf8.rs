@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn long_pieces_fail_where_they_are_hopeless() {
         let text = "\u{4e2d}a\u{1f41f}\u{e9}bc".repeat(30).into_bytes();
-        for place in 150..text.len() {
+        for place in (150..text.len()).step_by(if cfg!(miri) { 7 } else { 1 }) {
             for byte in [b'x', 0x80, 0xc3, 0xe4, 0xed, 0xf0, 0xff] {
                 let mut bytes = text.clone();
                 bytes[place] = byte;

@@ -256,7 +256,8 @@ mod tests {
     #[test]
     fn frames_in_any_cut() {
         for mask in [None, Some([1, 2, 3, 4])] {
-            for size in [0, 1, 125, 126, 127, 65_535, 65_536] {
+            let sizes = [0, 1, 126, 125, 127, 65_535, 65_536];
+            for &size in if cfg!(miri) { &sizes[..3] } else { &sizes } {
                 let payload = vec![b'a'; size];
                 let mut bytes = Vec::new();
                 frame::write(&mut bytes, Opcode::Text, &payload, mask);

@@ -94,6 +94,7 @@ mod tests {
 
     /// Memory of those that have left is given back when they were most, and not before.
     #[test]
+    #[cfg_attr(miri, ignore = "it takes minutes there")]
     fn most_must_leave_before_memory_does() {
         const MANY: u32 = 1000;
         let mut all = Subscribers::default();

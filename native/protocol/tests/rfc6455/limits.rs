@@ -5,7 +5,7 @@ use sockeye_protocol::{ClosedBy, Limits, Progress, Role};
 
 use crate::support::*;
 
-const N: usize = 1000;
+const N: usize = if cfg!(miri) { 300 } else { 1000 };
 
 fn verdict(limits: Limits, wire: &[u8], sizes: &[usize]) -> Option<u16> {
     let mut server = End::with_limits(Role::Server, limits);

@@ -148,9 +148,11 @@ fn breaches() -> Vec<(&'static str, u16, Vec<u8>)> {
 #[test]
 fn each_breach_is_answered_and_ends_the_session() {
     let good = to_server(Opcode::Text, b"good");
+    let cuts = [&[2, 3][..], &[usize::MAX], &[1], &[good.len() + 1, 7]];
+    let cuts = if cfg!(miri) { &cuts[..1] } else { &cuts };
     for (name, code, breach) in breaches() {
         let wire = [&good[..], &breach, &good].concat();
-        for sizes in [&[usize::MAX][..], &[1], &[2, 3], &[good.len() + 1, 7]] {
+        for &sizes in cuts {
             let mut server = End::new(Role::Server);
             let end = finished(server.receive_cut(&wire, sizes));
             assert_eq!(

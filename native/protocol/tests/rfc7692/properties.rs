@@ -31,7 +31,11 @@ fn payload() -> impl Strategy<Value = Message> {
         0..20_usize,
         60..200_usize,
         1000..5000_usize,
-        30_000..70_000_usize
+        if cfg!(miri) {
+            5_000..6_000_usize
+        } else {
+            30_000..70_000_usize
+        }
     ];
     let like_text = size.clone().prop_map(prose);
     let like_noise = size.clone().prop_map(noise);

@@ -138,7 +138,7 @@ fn interim_answers_are_passed_over() {
         "HTTP/1.1 100 x\r\n\r\nHTTP/1.1 103 x\r\n\r\nHTTP/1.1 103 x\r\n\r\n",
     ] {
         let all = format!("{before}{switch}");
-        for cut in 0..all.len() {
+        for cut in (0..all.len()).step_by(if cfg!(miri) { 5 } else { 1 }) {
             assert_eq!(verify(&all[..cut]), Ok(None), "{before}, cut at {cut}");
         }
         let (accepted, len) = verify(&format!("{all}\u{1}more")).unwrap().unwrap();

@@ -269,7 +269,8 @@ fn limits_just_below_at_and_above() {
 /// Who allows more headers than most do gets as many.
 #[test]
 fn more_headers_than_usual() {
-    let lines: Vec<String> = (0..995).map(|n| format!("X-{n}: {n}")).collect();
+    let many = if cfg!(miri) { 195 } else { 995 };
+    let lines: Vec<String> = (0..many).map(|n| format!("X-{n}: {n}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let bytes = head(GET, &[], &lines);
     let count = bytes.windows(2).filter(|pair| pair == b"\r\n").count() - 2;
@@ -280,7 +281,9 @@ fn more_headers_than_usual() {
         };
         match Request::parse(&bytes, &limits) {
             Ok(Some((request, _))) => {
-                assert!(read && request.header("x-994") == Some(b"994"));
+                let last = (many - 1).to_string();
+                let value = request.header(&format!("x-{last}"));
+                assert!(read && value == Some(last.as_bytes()));
             }
             other => assert!(!read && other.unwrap_err().status == 431),
         }
