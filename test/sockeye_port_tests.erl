@@ -33,7 +33,7 @@ tests() ->
         {"signals for all processes of a service", fun signals/0},
         {"the end of a server", fun stop_server/0},
         {"the end of a handler", fun handler_dies/0},
-        {"JSON", fun json/0},
+        {"JSON", fun json/0}, {"its literals", fun literals/0},
         {"what needs the library", fun needs_the_library/0},
         {"the application stops", fun stop_application/0},
         {"no library", fun port_node:no_library/0}].
@@ -425,6 +425,18 @@ json() ->
     ?assertEqual({ok, <<"{\"a\":1}">>}, sockeye_json:encode(#{a => 1})),
     Self = self(),
     ?assertMatch({error, {not_json, Self, _}}, sockeye_json:encode([Self])).
+
+literals() ->
+    #{true := Yes, false := No, nil := Nil} = sockeye_wire:numbers(),
+    Numbers = <<73, Yes:16, 73, No:16, 73, Nil:16>>,
+    1 = erlang:trace_pattern({sockeye_wire, events, 1}, true),
+    with_server(#{null => nil, active => true}, fun(Port, _) ->
+        {Client, Conn} = open(Port),
+        1 = erlang:trace(hd(sockeye_link:couriers(self())), true, [call]),
+        ok = ws_client:text(Client, <<"[true,false,null]">>),
+        ?assertEqual({json, [true, false, nil]}, event(Conn)),
+        receive {trace, _, call, {_, events, [Bytes]}} -> ?assertMatch({_, 9}, binary:match(Bytes, Numbers)) end
+    end).
 
 needs_the_library() ->
     ?assertError({sockeye_codec, needs_nif, _}, sockeye_codec:new(server)).

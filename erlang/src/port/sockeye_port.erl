@@ -38,7 +38,7 @@
 %% ---------------------------------------------------------------- the engine
 
 engine_start(Config) ->
-    case sockeye_link:start_link(Config) of
+    case sockeye_link:start_link(Config#{atoms => sockeye_wire:numbers()}) of
         {ok, _} -> ok;
         {error, {already_started, _}} -> {error, already_running};
         {error, Reason} -> {error, Reason}

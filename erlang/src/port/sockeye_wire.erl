@@ -4,7 +4,7 @@
 -module(sockeye_wire).
 
 -export([hello/1, welcome/1, call/4, cast/3, commands/4, publish/2, frame/2, down/1, ping/1, next/1, whole/2, events/1, term/1,
-         existing_atoms/1, atoms/0]).
+         existing_atoms/1, atoms/0, numbers/0]).
 
 -export_type([sections/0]).
 -export_type([id/0, flags/0]).
@@ -242,6 +242,23 @@ existing_atom(Key) ->
     try binary_to_existing_atom(Key)
     catch error:_ -> Key
     end.
+
+%% The numbers of the atoms for JSON's literals in the table of this VM: by such a number it finds an atom without a look at their names.
+%% No manual has this form. So each is tried as the engine will write it, and where a VM reads something else there are no numbers.
+-spec numbers() -> #{atom() => 0..65535}.
+numbers() ->
+    maps:from_list([{Atom, N} || Atom <- [true, false, null, undefined, nil], N <- number(Atom, 0)]).
+
+-spec number(atom(), non_neg_integer()) -> [0..65535].
+number(Atom, N) when N < 65536 ->
+    try binary_to_term(<<131, 108, 2:32, 73, N:16, 73, N:16, 106>>, [safe]) of
+        [Atom, Atom] -> [N];
+        [_, _] -> number(Atom, N + 1);
+        _ -> []
+    catch error:badarg -> []
+    end;
+number(_Atom, _) ->
+    [].
 
 %% What the engine may say of its own (native/seam/src/atoms.rs): here, so that the VM knows these names.
 -spec atoms() -> [atom()].

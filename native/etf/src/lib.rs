@@ -30,6 +30,7 @@ const SMALL_TUPLE: u8 = 104;
 const LARGE_TUPLE: u8 = 105;
 const ATOM: u8 = 118;
 const SMALL_ATOM: u8 = 119;
+const NUMBERED_ATOM: u8 = 73;
 
 /// Where the count of a list or map is to be written once it is known.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +93,14 @@ pub fn atom(out: &mut Vec<u8>, name: &str) {
         out.extend_from_slice(&[ATOM, hi, lo]);
     }
     out.extend_from_slice(name.as_bytes());
+}
+
+/// An atom by its number in the table of the VM that reads this. No documented form: for a VM that has been asked whether it reads it so.
+/// [`Cursor`] does not.
+#[inline]
+pub fn numbered_atom(out: &mut Vec<u8>, number: u16) {
+    let [hi, lo] = number.to_be_bytes();
+    out.extend_from_slice(&[NUMBERED_ATOM, hi, lo]);
 }
 
 /// A list of `n` elements begins, which follow; then [`nil`]. An empty one is [`nil`] alone.

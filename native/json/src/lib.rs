@@ -62,6 +62,17 @@ impl Null {
     }
 }
 
+/// The numbers of the atoms for JSON's literals in the VM that reads what is written: it finds them faster than by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Literals {
+    /// Of the atom for `null`.
+    pub null: u16,
+    /// Of `true`.
+    pub yes: u16,
+    /// Of `false`.
+    pub no: u16,
+}
+
 /// What objects become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Objects {

@@ -4,7 +4,7 @@ use sockeye_etf as etf;
 
 use crate::bigint;
 use crate::duplicates::{self, Pair};
-use crate::{Keys, Objects};
+use crate::{Keys, Literals, Objects};
 
 /// Takes the values of a text one after the other. A list or a map is opened, filled and closed.
 pub trait Output {
@@ -59,6 +59,7 @@ pub struct Etf<'a> {
     start: usize,
     resolve: bool,
     objects: Objects,
+    literals: Option<Literals>,
     /// The pairs of all open maps, innermost last; used only to resolve duplicates.
     pairs: Vec<Pair>,
 }
@@ -72,8 +73,15 @@ impl<'a> Etf<'a> {
             start,
             resolve,
             objects,
+            literals: None,
             pairs: Vec::new(),
         }
+    }
+
+    /// Literals are written as numbers, if these are known.
+    pub fn with_literals(mut self, literals: Option<Literals>) -> Self {
+        self.literals = literals;
+        self
     }
 }
 
@@ -82,11 +90,19 @@ impl Output for Etf<'_> {
     type Mark = (etf::Header, usize);
 
     fn null(&mut self, name: &'static str) {
-        etf::atom(self.out, name);
+        match self.literals {
+            Some(literals) => etf::numbered_atom(self.out, literals.null),
+            None => etf::atom(self.out, name),
+        }
     }
 
     fn boolean(&mut self, v: bool) {
-        etf::atom(self.out, if v { "true" } else { "false" });
+        match self.literals {
+            Some(Literals { yes, no, .. }) => {
+                etf::numbered_atom(self.out, if v { yes } else { no })
+            }
+            None => etf::atom(self.out, if v { "true" } else { "false" }),
+        }
     }
 
     #[inline]

@@ -1,10 +1,11 @@
 //! What everything here has at hand: the link to the VM, its processes, and the engine.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use sockeye_engine::{Engine, ShardSet};
 use sockeye_seam::Etf;
+use sockeye_seam::settings::{AtomNumbers, JsonOptions};
 
 use crate::link::Link;
 use crate::on_last_drop::OnLastDrop;
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     engine: RwLock<Option<Arc<Engine>>>,
     /// The Id of the process that started the engine; 0 for none.
     pub(crate) engine_process: AtomicU64,
+    /// What the VM has said of its atoms.
+    pub(crate) atom_numbers: OnceLock<AtomNumbers>,
 }
 
 impl Context {
@@ -25,6 +28,7 @@ impl Context {
             link,
             engine: RwLock::new(None),
             engine_process: AtomicU64::new(0),
+            atom_numbers: OnceLock::new(),
         })
     }
 
@@ -43,6 +47,12 @@ impl Context {
             *place = Some(engine);
         }
         free
+    }
+
+    /// What becomes a term of the VM has its literals in the form that the VM reads fastest.
+    pub(crate) fn number_literals(&self, json: &mut JsonOptions) {
+        let numbers = self.atom_numbers.get();
+        json.literals = numbers.and_then(|numbers| numbers.literals(json.read.null));
     }
 
     /// Closes all connections with 1001, and ends the threads.

@@ -142,7 +142,8 @@ impl EventWriter for Etf<'_> {
     fn json(&mut self, text: &[u8], options: &JsonOptions) -> Result<(), JsonError> {
         let text = sockeye_json::utf8(text)?;
         let start = self.0.len();
-        let mut out = sockeye_json::Etf::new(self.0, true, options.read.objects);
+        let mut out = sockeye_json::Etf::new(self.0, true, options.read.objects)
+            .with_literals(options.literals);
         let read = &options.read;
         let result = match &options.keys {
             KeyMode::Listed(names) => {

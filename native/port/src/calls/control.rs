@@ -13,7 +13,8 @@ use sockeye_protocol::handshake::{Origins, comparable_pattern};
 use sockeye_seam::allocator;
 use sockeye_seam::calls as seam;
 use sockeye_seam::settings::{
-    EventFormat, Owner, Settings, decision, read_tls, stream_end, stream_head, tls_settings,
+    AtomNumbers, EventFormat, Owner, Settings, decision, read_tls, stream_end, stream_head,
+    tls_settings,
 };
 use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
@@ -42,10 +43,14 @@ pub(super) fn aside(job: impl FnOnce() + Send + 'static) {
 impl Call<'_> {
     pub(super) fn engine_start(self) -> Read<()> {
         let [options] = self.args()?;
-        let shards = self.value(options)?.get_as("shards")?;
+        let options = self.value(options)?;
+        let shards = options.get_as("shards")?;
         let mut config = EngineConfig::new(shards);
         config.after_notices = receiver::after_notices;
         config.give_back = allocator::give_back;
+        if let Some(numbers) = options.find("atoms") {
+            let _ = self.port.atom_numbers.set(AtomNumbers::of(numbers)?);
+        }
         let engine = match Engine::start(config) {
             Ok(engine) => engine,
             Err(e) => {
@@ -407,6 +412,9 @@ impl NewServer {
     pub(super) fn host(&self, process: u64, settings: &mut Settings<Pid>) -> Arc<Host> {
         let owner = std::mem::replace(&mut settings.owner, Owner::Nobody);
         let timeout = settings.engine.close_timeout.as_millis();
+        if let Some(json) = &mut settings.format.json {
+            self.port.number_literals(json);
+        }
         Host::new(
             (self.number, process),
             (owner, settings.batch),

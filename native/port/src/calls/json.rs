@@ -18,10 +18,11 @@ impl Call<'_> {
     /// `{ok, Value} | {error, {Kind, Offset}} | bad_option`
     pub(super) fn json_decode(self) -> Read<()> {
         let [text, options] = self.args()?;
-        let Ok(options) = JsonOptions::of(&self.value(options)?) else {
+        let Ok(mut options) = JsonOptions::of(&self.value(options)?) else {
             self.bad_option();
             return Ok(());
         };
+        self.port.number_literals(&mut options);
         let text = self.reader().iolist(text, usize::MAX);
         let text = text.map_err(|_| BadArg)?;
         if text.len() <= SHORT {

@@ -273,6 +273,7 @@ impl<P: Clone> Settings<P> {
                 objects: objects(get("objects")?)?,
             },
             keys: keys(get("keys")?)?,
+            literals: None,
         };
         let raw = get("format")?.is("raw");
         let format = EventFormat {

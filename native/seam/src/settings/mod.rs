@@ -12,7 +12,7 @@ pub use client::{client_tls, dial};
 pub use config::{EventFormat, Owner, Settings, active, deflate_policy, time};
 pub use decision::{decision, stream_end, stream_head};
 pub use ends::ends;
-pub use json::{JsonOptions, KeyMode, encode_null, null};
+pub use json::{AtomNumbers, JsonOptions, KeyMode, encode_null, null};
 pub use options::set_option;
 pub use tls::{read_tls, tls_settings};
 
