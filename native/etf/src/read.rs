@@ -174,17 +174,22 @@ impl<'a> Cursor<'a> {
         v.is_finite().then_some(v)
     }
 
-    /// The name of the next term, if it is an atom in its common form. Nothing is read else.
+    /// The name of the next term, if it is an atom in the form that OTP 26 writes, or that of OTP 25, whose names are Latin-1. Nothing is read else.
     ///
     /// ```
     /// let mut at = sockeye_etf::Cursor::new(b"\x77\x04true");
     /// assert_eq!(at.short_atom(), Some(&b"true"[..]));
     /// assert!(at.is_at_end());
+    /// let mut at = sockeye_etf::Cursor::new(b"\x64\0\x04true");
+    /// assert_eq!(at.short_atom(), Some(&b"true"[..]));
+    /// assert!(at.is_at_end());
     /// ```
     #[inline(always)]
     pub fn short_atom(&mut self) -> Option<&'a [u8]> {
-        let [SMALL_ATOM, len, ref behind @ ..] = *self.rest else {
-            return None;
+        let (len, behind) = match *self.rest {
+            [SMALL_ATOM, len, ref behind @ ..] => (len, behind),
+            [LATIN1_ATOM, 0, len, ref behind @ ..] => (len, behind),
+            _ => return None,
         };
         let (name, rest) = behind.split_at_checked(len.into())?;
         self.rest = rest;
