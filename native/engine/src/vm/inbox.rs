@@ -185,6 +185,8 @@ impl Inbox {
             inbox: self,
             filling: lock(&self.filling),
             touched: false,
+            cost: 0,
+            events: 0,
         }
     }
 

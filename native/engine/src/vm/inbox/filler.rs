@@ -30,6 +30,22 @@ pub(crate) struct Filler<'a> {
     pub(super) inbox: &'a Inbox,
     pub(super) filling: MutexGuard<'a, Filling>,
     pub(super) touched: bool,
+    /// Cost of the events that have been appended, and how many they are: others are told when it is unlocked.
+    pub(super) cost: usize,
+    pub(super) events: u64,
+}
+
+impl Drop for Filler<'_> {
+    fn drop(&mut self) {
+        if self.events > 0 {
+            // Only who holds the lock writes it.
+            let added = self.inbox.added.load(Ordering::Relaxed);
+            self.inbox
+                .added
+                .store(added + self.events, Ordering::Relaxed);
+            self.inbox.pending.fetch_add(self.cost, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Filler<'_> {
@@ -104,7 +120,7 @@ impl Filler<'_> {
             *share = Share { epoch, bytes: 0 };
         }
         let cost = len + EVENT_COST;
-        let pending = self.inbox.pending.load(Ordering::Relaxed);
+        let pending = self.inbox.pending.load(Ordering::Relaxed) + self.cost;
         let is_full = pending > self.inbox.limit / 2 && self.inbox.is_full.load(Ordering::SeqCst);
         let no_room = is_full || (pending != 0 && pending + cost > self.inbox.limit);
         let share_used = self.inbox.only().is_none()
@@ -128,12 +144,8 @@ impl Filler<'_> {
         let before = self.filling.batch.cost();
         let events = self.filling.batch.len();
         push(&mut self.filling.batch);
-        let cost = self.filling.batch.cost() - before;
-        let events = (self.filling.batch.len() - events) as u64;
-        // Only who holds the lock writes it.
-        let added = self.inbox.added.load(Ordering::Relaxed);
-        self.inbox.added.store(added + events, Ordering::Relaxed);
-        self.inbox.pending.fetch_add(cost, Ordering::Relaxed);
+        self.cost += self.filling.batch.cost() - before;
+        self.events += (self.filling.batch.len() - events) as u64;
         if !self.filling.notifying {
             self.filling.notifying = true;
             self.touched = true;
