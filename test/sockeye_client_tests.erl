@@ -99,6 +99,55 @@ gone(Conn) ->
         Told =:= {error, closed} orelse Told
     end).
 
+%% They would wait for events that come to somebody else, without end.
+of_another_process_test_() ->
+    [{lists:flatten(io_lib:format("~p/~b of a connection of ~p", [Function, 1 + length(Args), Whose])),
+      fun() ->
+          with_handler(echo(), fun(Port, _) ->
+              {ok, Mine} = sockeye_client:connect(url(Port)),
+              {ok, Client} = sockeye_client:start_link(url(Port), spawn_link(fun() -> receive never -> ok end end), #{}),
+              {ok, Clients} = sockeye_client:conn(Client),
+              Conn = case Whose of
+                         connect -> Mine;
+                         start_link -> Clients
+                     end,
+              {_, Monitor} = spawn_monitor(fun() ->
+                  exit(try apply(sockeye_client, Function, [Conn | Args])
+                       catch error:badarg:Stack -> sockeye_errors:format_error(badarg, Stack)
+                       end)
+              end),
+              receive
+                  {'DOWN', Monitor, process, _, Told} ->
+                      ?assertMatch(#{1 := <<"this process has not made this connection", _/binary>>}, Told)
+              after ?TIMEOUT -> error(waits)
+              end,
+              %% Nothing has been changed for the one whose it is.
+              ?assertMatch({ok, #{active := Active}} when Active =:= false orelse Whose =:= start_link, sockeye:info(Conn)),
+              ok = sockeye_client:send(Mine, #{}),
+              ?assertEqual({ok, {json, #{}}}, sockeye_client:recv(Mine, ?TIMEOUT)),
+              ok = sockeye_client:close(Mine),
+              ok = sockeye_client:stop(Client)
+          end)
+      end}
+     || Whose <- [connect, start_link], {Function, Args} <- [{recv, []}, {recv, [0]}, {close, []}, {close, [1000, <<>>]}]].
+
+%% Who has made it, and given it away, waits for its end and not for an event.
+given_away_test_() ->
+    [{lists:flatten(io_lib:format("~p", [Function])),
+      fun() ->
+          with_handler(echo(), fun(Port, Server) ->
+              {ok, Conn} = sockeye_client:connect(url(Port)),
+              Heir = spawn_link(fun() -> receive never -> ok end end),
+              ok = sockeye:controlling_process(Conn, Heir),
+              Ended = case Function of
+                          close -> sockeye_client:close(Conn);
+                          recv -> spawn_link(fun() -> sockeye:stop(Server) end), sockeye_client:recv(Conn)
+                      end,
+              ?assertEqual({Function, if Function =:= close -> ok; true -> {error, closed} end}, {Function, Ended})
+          end)
+      end}
+     || Function <- [close, recv]].
+
 an_owner_gets_messages_test() ->
     with_handler(echo(), #{subprotocols => [<<"b">>]}, fun(Port, _) ->
         {ok, Client} = sockeye_client:start_link(url(Port, "/p?q=1"), self(),

@@ -263,7 +263,7 @@ find(Pid) ->
 connect(Url) ->
     with_config(Url, self(), #{active => false}, fun sockeye_client_conn:connect/1).
 
-%% @doc Connects, for {@link recv/2}, {@link send/2} and {@link close/1}, which the same process must call.
+%% @doc Connects, for {@link recv/2} and {@link close/1}, which the same process must call, and {@link send/2}.
 %%
 %% No frame comes as a message. Only `{sockeye, Conn, {closed, Code, Reason}}' does, and {@link recv/2} takes it. Nothing
 %% is linked: the connection ends with {@link close/1} or with the calling process. The options `active', `batch', `name'
@@ -353,11 +353,11 @@ send_by(Client, Frames, Tried) ->
 %% @equiv recv(Conn, infinity)
 -spec recv(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
 recv(Conn) ->
-    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn]),
+    ok = own(?FUNCTION_NAME, [Conn]),
     sockeye_client_conn:recv(Conn, infinity).
 
 %% @doc Waits for the next frame of a connection made with {@link connect/2}, for `Timeout' milliseconds or `infinity'.
-%% Only the process that made it may call this.
+%% Only the process that made it may call this; in another it is `badarg'.
 %%
 %% The frame is `{json, Term}', `{text, Bin}' (with `format => raw'), `{binary, Bin}', `{invalid_json, Bin, Why}' (with
 %% `on_invalid_json => deliver'), `{ping, Bin}' or `{pong, Bin}' (with `control_frames => true'). Frames that nobody asks
@@ -382,18 +382,19 @@ recv(Conn) ->
           {ok, sockeye:event()}
         | {error, timeout | closed | {closed, sockeye:close_code(), Reason :: binary()}}.
 recv(Conn, Timeout) ->
-    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Timeout]),
+    ok = own(?FUNCTION_NAME, [Conn, Timeout]),
     sockeye_client_conn:recv(Conn, Timeout).
 
 %% @equiv close(Conn, 1000, <<>>)
 -spec close(sockeye:conn()) -> ok | {error, closed}.
 close(Conn) ->
-    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn]),
+    ok = own(?FUNCTION_NAME, [Conn]),
     sockeye_client_conn:close(Conn, 1000, <<>>).
 
 %% @doc Closes a connection made with {@link connect/2}, and returns when it is
 %% closed: when the server has answered, or after `close_timeout'. What has not been
-%% received is lost. `Code' and `Reason' are as in {@link sockeye:close/3}. Error: `closed', when it was closed before.
+%% received is lost. `Code' and `Reason' are as in {@link sockeye:close/3}. In a process that has not made it, this is
+%% `badarg': {@link sockeye:close/3} closes any connection. Error: `closed', when it was closed before.
 %% ```
 %% 1> {ok, Server} = sockeye:start_link(8080).
 %% {ok,<0.105.0>}
@@ -404,8 +405,16 @@ close(Conn) ->
 %% '''
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
-    ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Conn, Code, Reason]),
+    ok = own(?FUNCTION_NAME, [Conn, Code, Reason]),
     sockeye_client_conn:close(Conn, Code, Reason).
+
+-spec own(recv | close, [term()]) -> ok.
+own(Function, [Conn | _] = Args) ->
+    ok = sockeye_errors:check(?MODULE, Function, Args),
+    sockeye_client_conn:is_of_another(Conn) andalso
+        sockeye_errors:misuse(?MODULE, Function, Args, [{1, <<"this process has not made this connection with sockeye_client:connect/1,2; "
+                                                              "sockeye:close/1,3 closes the connection of another">>}]),
+    ok.
 
 %% @doc The connection that a client has at the moment. Errors: `down' if it has none; `not_found' if there is no such
 %% client.

@@ -5,6 +5,7 @@
 -export([connect/1]).
 -export([recv/2]).
 -export([close/3]).
+-export([is_of_another/1]).
 
 %% In the dictionary of that process: the process of the client, which ends behind the last event.
 -define(CLIENT(Conn), {?MODULE, Conn}).
@@ -40,20 +41,6 @@ recv(Conn, Timeout) ->
 
 -spec await(sockeye:conn(), timeout()) -> {ok, sockeye:event()} | {error, term()}.
 await(Conn, Timeout) ->
-    Engine = monitor(process, sockeye_engine),
-    Result = receive
-                 {sockeye, Conn, Event} -> received(Conn, Event);
-                 {'DOWN', Engine, process, _, _} -> await_last(Conn)
-             after Timeout ->
-                     {error, timeout}
-             end,
-    _ = demonitor(Engine, [flush]),
-    Result.
-
-%% The connection names nothing any more from the moment in which its last event is on the way.
-%% The process that made it ends after that.
--spec await_last(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
-await_last(Conn) ->
     case get(?CLIENT(Conn)) of
         undefined ->
             from_mailbox(Conn);
@@ -62,10 +49,18 @@ await_last(Conn) ->
             Result = receive
                          {sockeye, Conn, Event} -> received(Conn, Event);
                          {'DOWN', Monitor, process, _, _} -> from_mailbox(Conn)
+                     after Timeout ->
+                         {error, timeout}
                      end,
             _ = demonitor(Monitor, [flush]),
             Result
     end.
+
+%% The connection names nothing any more from the moment in which its last event is on the way.
+%% The process that made it ends after that.
+-spec await_last(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
+await_last(Conn) ->
+    await(Conn, infinity).
 
 -spec from_mailbox(sockeye:conn()) -> {ok, sockeye:event()} | {error, term()}.
 from_mailbox(Conn) ->
@@ -81,6 +76,11 @@ received(Conn, {closed, _, _} = Closed) ->
     {error, Closed};
 received(_Conn, Frame) ->
     {ok, Frame}.
+
+%% Its events come to the process that made it: here nobody would see them, and they would be missed there.
+-spec is_of_another(sockeye:conn()) -> boolean().
+is_of_another(Conn) ->
+    get(?CLIENT(Conn)) =:= undefined andalso sockeye_backend:conn_server(Conn) =/= {error, closed}.
 
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> ok | {error, closed}.
 close(Conn, Code, Reason) ->
