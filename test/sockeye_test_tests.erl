@@ -282,6 +282,34 @@ wrong_first_argument_test() ->
     Silent ! stop,
     ok = sockeye_test:stop(Test).
 
+%% The test itself would crash of some of them, and name no argument for any.
+wrong_later_argument_test_() ->
+    [{lists:flatten(io_lib:format("~p, argument ~b: ~0P", [Name, N, Wrong, 9])),
+      fun() ->
+          Test = start(echo()),
+          {ok, Conn} = sockeye_test:open(Test),
+          try apply(sockeye_test, Name, [case Of of test -> Test; conn -> Conn end || Of <- Whose] ++ Before ++ [Wrong] ++ After) of
+              Value -> error({taken, Value})
+          catch
+              error:badarg:Stack ->
+                  ?assertMatch([{sockeye_test, _, _, _} | _], Stack),
+                  ?assertEqual([N], maps:keys(sockeye_errors:format_error(badarg, Stack)))
+          end,
+          ?assertEqual([], sockeye_test:info(Test, hello)),
+          ok = sockeye_test:stop(Test)
+      end}
+     || {N, Name, Whose, Before, Wrongs, After} <-
+            [{1, start, [], [], [7, [], [{handler, {?MODULE, a}}], <<"a">>], []},
+             {2, open, [test], [], ["/a", [], #{path => 7}, #{path => [955]}, #{headers => [a]}, #{headers => #{}}, #{headers => [{"a", b}]}, #{headers => [{"a", "b"} | c]},
+                                    #{subprotocols => "a"}, #{subprotocols => [a]}, #{peer => a}, #{local => {{1, 2, 3, 256}, 80}}, #{tls => []},
+                                    #{http_version => 2}, #{heders => []}, #{7 => 8}], []},
+             {2, frame, [conn], [], [a, {text, 7}, {text, [955]}, {binary, a}, {ping, self()}, {close, a, <<>>}, {close, 1000, a}, [{text, "a"} | b], [{binary, 7}]], []},
+             {2, pass, [test], [], [-1, 1.0, a], []},
+             {2, busy, [conn], [], [1, a], []},
+             {2, close, [conn], [], [a, 1000.0, <<>>], [<<>>]},
+             {3, close, [conn], [1000], [a, 7, [955]], []}],
+        Wrong <- Wrongs].
+
 first_argument(Name, Args) ->
     try apply(sockeye_test, Name, Args)
     catch

@@ -195,9 +195,12 @@ open(Test) ->
 %% {ok,{sockeye_conn,{<0.105.0>,2}}}
 %% '''
 -spec open(test(), request()) -> {ok, sockeye:conn()} | {error, {refused, map()}}.
-open(Test, Request) when is_map(Request) ->
+open(Test, Request) ->
     _ = checked(test, ?FUNCTION_NAME, [Test, Request]),
-    Full = request(Request),
+    Full = case sockeye_test_request:wrong(Request) of
+               none -> sockeye_test_request:full(Request);
+               Why -> sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Test, Request], [{2, Why}])
+           end,
     ok = sockeye_test_engine:begin_act(Test),
     case sockeye_test_engine:open(Test, Full) of
         {ok, Conn, Info} ->
@@ -208,16 +211,6 @@ open(Test, Request) when is_map(Request) ->
         {error, _} = Error ->
             Error
     end.
-
--spec request(map()) -> map().
-request(Request) ->
-    [Path | Query] = string:split(iolist_to_binary(maps:get(path, Request, "/")), "?"),
-    Port = 1024 + erlang:unique_integer([positive]) rem 60000,
-    Default = #{peer => {{127, 0, 0, 1}, Port}, local => {{127, 0, 0, 1}, 0}, tls => undefined, http_version => {1, 1}},
-    (maps:merge(Default, Request))#{
-        method => <<"GET">>, path => Path, query => iolist_to_binary(Query),
-        headers => [{string:lowercase(iolist_to_binary(Name)), iolist_to_binary(Value)} || {Name, Value} <- maps:get(headers, Request, [])],
-        subprotocols => [iolist_to_binary(Name) || Name <- maps:get(subprotocols, Request, [])]}.
 
 %% @doc The other end sends a frame, or several that come together: what the handler does.
 %%
@@ -230,6 +223,7 @@ request(Request) ->
 -spec frame(sockeye:conn(), frame() | [frame()]) -> [act()].
 frame(Conn, Frames) when is_list(Frames) ->
     Test = checked(conn, ?FUNCTION_NAME, [Conn, Frames]),
+    sockeye_test_request:is_proper(Frames) orelse sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Conn, Frames], [{2, <<"not a proper list">>}]),
     act(Test, fun() ->
         case sockeye_test_engine:push(Conn, Frames) of
             ok -> ok;
@@ -292,8 +286,10 @@ call(Of, Request) ->
 %% [{send,{sockeye_conn,{<0.105.0>,1}},#{text => <<"Tea">>}}]
 %% '''
 -spec pass(test() | sockeye:conn(), non_neg_integer()) -> [act()].
-pass(Of, Milliseconds) when is_integer(Milliseconds), Milliseconds >= 0 ->
+pass(Of, Milliseconds) ->
     Test = checked(any, ?FUNCTION_NAME, [Of, Milliseconds]),
+    is_integer(Milliseconds) andalso Milliseconds >= 0 orelse
+        sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Of, Milliseconds], [{2, <<"not milliseconds: an integer from 0">>}]),
     act(Test, fun() -> pass_until(Test, sockeye_test_engine:timers(Test, now) + Milliseconds) end).
 
 -spec pass_until(test(), integer()) -> ok.
@@ -311,8 +307,9 @@ pass_until(Test, Until) ->
 %% [{failed,{send,{sockeye_conn,{<0.105.0>,1}},#{text => <<"Tea">>}},busy}]
 %% '''
 -spec busy(sockeye:conn(), boolean()) -> ok | {error, closed}.
-busy(Conn, Busy) when is_boolean(Busy) ->
+busy(Conn, Busy) ->
     _ = checked(conn, ?FUNCTION_NAME, [Conn, Busy]),
+    is_boolean(Busy) orelse sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Conn, Busy], [{2, <<"not a boolean">>}]),
     sockeye_test_engine:busy(Conn, Busy).
 
 %% @equiv close(Conn, 1000, <<>>)
@@ -330,6 +327,9 @@ close(Conn) ->
 -spec close(sockeye:conn(), sockeye:close_code(), iodata()) -> [act()].
 close(Conn, Code, Reason) ->
     _ = checked(conn, ?FUNCTION_NAME, [Conn, Code, Reason]),
+    Wrong = [{2, <<"not a close code: an integer">>} || not is_integer(Code)]
+            ++ [{3, <<"not a reason: iodata">>} || not sockeye_test_request:is_iodata(Reason)],
+    Wrong =:= [] orelse sockeye_errors:misuse(?MODULE, ?FUNCTION_NAME, [Conn, Code, Reason], Wrong),
     frame(Conn, [{close, Code, Reason}]).
 
 %% @doc What was done since the last act began, that act included.

@@ -130,6 +130,7 @@ kinds(sockeye_client, close, 1) -> [conn];
 kinds(sockeye_client, close, 3) -> [conn, close_code, close_reason];
 kinds(sockeye_client, conn, 1) -> [client];
 kinds(sockeye_client, info, 1) -> [client];
+kinds(sockeye_test, start, 1) -> [options];
 kinds(sockeye_json, decode, 1) -> [iodata];
 kinds(sockeye_json, decode, 2) -> [iodata, options];
 kinds(sockeye_json, encode, 1) -> [any];

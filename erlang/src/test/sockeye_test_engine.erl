@@ -59,8 +59,18 @@ push({_, {Pid, _}} = Conn, Frames) ->
 
 -spec event(term(), sockeye_options:config()) -> term().
 event({open, _} = Open, _Config) -> Open;
-event({close, Code, Reason}, _Config) -> {close, Code, iolist_to_binary(Reason)};
-event(Frame, Config) ->
+event({close, Code, Reason}, _Config) when is_integer(Code) -> {close, Code, data(Reason)};
+event({Kind, Data}, Config) when Kind =:= text; Kind =:= binary; Kind =:= ping; Kind =:= pong -> came({Kind, data(Data)}, Config);
+event(Frame, Config) -> came(Frame, Config).
+
+-spec data(term()) -> binary().
+data(Data) ->
+    try iolist_to_binary(Data)
+    catch error:badarg -> throw({bad, <<"what is in this frame is not iodata">>})
+    end.
+
+-spec came(term(), sockeye_options:config()) -> term().
+came(Frame, Config) ->
     case sockeye_test_frames:came(Frame, Config) of
         {ok, none} -> {answer, Frame};
         {ok, {ping, _} = Ping} -> {answer, Ping};
