@@ -146,6 +146,8 @@ a_child_has_no_secrets_test_() ->
                  Client(#{proxy => fun() -> "http://me:hunter2@127.0.0.1:1" end}),
                  Client(#{headers => ?HEADERS}),
                  Client(#{headers => fun() -> ?HEADERS end}),
+                 sockeye_client:child_spec("ws+unix:/run/a.sock:/feed?token=hunter2", self(), #{}),
+                 sockeye_client:child_spec("ws://127.0.0.1:1?hunter2", self(), #{name => feed}),
                  sockeye_client:child_spec(["wss://me:", <<"hunter2">>, "@127.0.0.1:1/"], self(), #{}),
                  sockeye_client:child_spec(fun() -> "wss://me:hunter2@127.0.0.1:1/" end, self(), #{})]]
     ++ [?_assert(shows(Server(#{name => hunter2}), <<"hunter2">>))].
@@ -168,6 +170,44 @@ a_hidden_key_is_used_test_() ->
      || Options <- [#{port => 0, handler => {fun_handler, #{}}, tls => #{cert => Cert, key => fun() -> Key end}},
                     #{port => 0, handler => {fun_handler, #{}}, tls => #{cert => Cert, key => Key}}],
         Args <- [[Options], element(3, maps:get(start, sockeye:child_spec(Options)))]].
+
+%% What a client keeps of its URL is shown by each of its events, by sys, and by its crash.
+a_query_is_shown_nowhere_test_() ->
+    [{lists:flatten(io_lib:format("~p ~0p", [What, Handler])),
+      fun() ->
+          Event = sockeye_log_tests:with_log(fun() ->
+              test_support:with_server(#{handler => {fun_handler, #{}}}, fun(Port, Server) ->
+                  Url = "ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/feed?token=hunter2",
+                  {ok, Client} = sockeye_client:start_link(Url, Handler, #{reconnect => true, name => hidden_query}),
+                  connected(Server),
+                  {ok, #{url := Shown}} = sockeye_client:info(Client),
+                  ?assertEqual(list_to_binary("ws://127.0.0.1:" ++ integer_to_list(Port) ++ "/feed?(hidden)"), Shown),
+                  {links, Links} = process_info(Client, links),
+                  [?assertEqual({Pid, false}, {Pid, shows({sys:get_status(Pid), sys:get_state(Pid), process_info(Pid, dictionary)}, <<"hunter2">>)})
+                   || Pid <- [Client | Links], is_pid(Pid), Pid =/= self()],
+                  {ok, [Conn]} = sockeye:connections(Server),
+                  case What of
+                      client_down -> ok = sockeye:close(Conn, 4000, <<>>);
+                      handler_crashed -> ok = sockeye:send(Conn, #{crash => 1}), unlink(Client)
+                  end,
+                  Found = event(What),
+                  _ = sockeye_client:stop(Client),
+                  Found
+              end)
+          end),
+          Text = unicode:characters_to_binary(io_lib:format("~0p ~ts", [maps:get(msg, Event), line(Event)])),
+          ?assertEqual(nomatch, binary:match(Text, <<"hunter2">>)),
+          ?assertNotEqual(nomatch, binary:match(Text, <<"/feed?(hidden)">>))
+      end}
+     || {What, Handler} <- [{client_down, {fun_handler, #{}}}, {handler_crashed, {fun_handler, #{frame => fun(_, _, _) -> error(gone) end}}}]].
+
+connected(Server) ->
+    siege:until(fun() -> {ok, Conns} = sockeye:connections(Server), length(Conns) =:= 1 orelse Conns end).
+
+%% Two clients of a supervisor may differ in the query alone.
+ids_differ_test() ->
+    Ids = [maps:get(id, sockeye_client:child_spec("ws://127.0.0.1:1/?a=" ++ Value, self(), #{})) || Value <- ["1", "2", "2"]],
+    ?assertMatch([A, B, B] when A =/= B, Ids).
 
 %% A URL that is hidden there, or comes from a function, is the one that is dialled, and without a secret it is shown.
 a_hidden_url_is_used_test_() ->

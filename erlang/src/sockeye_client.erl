@@ -200,8 +200,8 @@ start_link(Url, Handler, Options) ->
     with_config(Url, Handler, Options, fun sockeye_dialler:start_link/1).
 
 %% @doc A child specification for a supervisor. Its id is `{sockeye_client, Name}', or the URL
-%% without user and password if there is no name. Its `restart' is `transient'. `headers', `proxy', the `key' of `tls', and a URL with a
-%% user or password are functions in it, since a supervisor writes it to the log. A query is shown: a token belongs into `headers'. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
+%% without user and password if there is no name, in a pair with a hash if it has a query. Its `restart' is `transient'. `headers', `proxy', the
+%% `key' of `tls', and a URL with a user, password or query are functions in it, since a supervisor writes it to the log. Raises `{bad_url, Why}' or `{bad_option, Key, Why}'.
 %%
 %% ```
 %% init([]) ->
@@ -212,9 +212,9 @@ start_link(Url, Handler, Options) ->
 child_spec(Url, Handler, Options) ->
     ok = sockeye_errors:check(?MODULE, ?FUNCTION_NAME, [Url, Handler, Options]),
     case sockeye_client_options:parse(Url, Handler, Options, self()) of
-        {ok, #{name := Name, url := Shown} = Config} ->
+        {ok, #{name := Name, url := Shown, dial := #{url := Text}} = Config} ->
             Id = case Name of
-                     undefined -> Shown;
+                     undefined -> id(Shown, Text);
                      _ -> Name
                  end,
             #{id => {?MODULE, Id},
@@ -224,6 +224,14 @@ child_spec(Url, Handler, Options) ->
               shutdown => sockeye_options:shutdown_time(Config)};
         {error, Reason} ->
             sockeye_errors:raise(Reason, ?MODULE, ?FUNCTION_NAME, [Url, Handler, Options])
+    end.
+
+%% What is hidden may be all that tells two clients of a supervisor apart.
+-spec id(binary(), binary()) -> binary() | {binary(), non_neg_integer()}.
+id(Shown, Url) ->
+    case binary:match(Shown, <<"?">>) of
+        nomatch -> Shown;
+        _ -> {Shown, erlang:phash2(Url)}
     end.
 
 %% @doc Ends a client: closes its connection with 1000, and returns when it has ended. That
@@ -436,7 +444,7 @@ conn(Client) ->
 %% @doc What there is to know of a client, as a map.
 %%
 %% <ul>
-%% <li>`url': without user and password.</li>
+%% <li>`url': without user and password, and `(hidden)' for its query.</li>
 %% <li>`conn': its connection, `none' while it has none.</li>
 %% <li>`failed_attempts': since it was connected last.</li>
 %% <li>`kept': bytes of frames that wait for a connection (`send_when_down => keep').</li>

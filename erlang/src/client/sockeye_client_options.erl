@@ -59,10 +59,11 @@ complete(Url, #{reconnect := Reconnect, max_redirects := Redirects} = Own, Confi
     Dial = maps:with([connect_timeout, headers, host, proxy, tls], Own),
     Config#{dial => Dial#{url => Url, redirects => Redirects}, url => shown(Url), reconnect => Reconnect, alone => false}.
 
-%% Without user and password.
+%% Without user and password, and without the query, in which many services want a token.
 -spec shown(binary()) -> binary().
 shown(Url) ->
-    re:replace(Url, <<"^([^:]*://)[^/?]*@">>, <<"\\1">>, [{return, binary}]).
+    lists:foldl(fun({Secret, Shown}, Text) -> re:replace(Text, Secret, Shown, [dotall, {return, binary}]) end, Url,
+                [{<<"^([^:]*://)[^/?]*@">>, <<"\\1">>}, {<<"\\?.+$">>, <<"?(hidden)">>}]).
 
 %% What depends on the URL.
 -spec agree(binary(), map()) -> {binary(), map()}.

@@ -56,7 +56,7 @@ option(Key, Value) ->
 host({Name, Identity}) -> {Name, options(Identity)};
 host(Other) -> Other.
 
-%% A URL as a supervisor may write it to the log: hidden if there is more in it than what is shown of it, its user and password.
+%% A URL as a supervisor may write it to the log: hidden if there is more in it than what is shown of it: a user and password, or a query.
 -spec url(sockeye_client:url(), Shown :: binary()) -> sockeye_client:url().
 url(Fun, _Shown) when is_function(Fun) -> Fun;
 url(Url, Shown) ->
