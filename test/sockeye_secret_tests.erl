@@ -171,6 +171,33 @@ a_hidden_key_is_used_test_() ->
                     #{port => 0, handler => {fun_handler, #{}}, tls => #{cert => Cert, key => Key}}],
         Args <- [[Options], element(3, maps:get(start, sockeye:child_spec(Options)))]].
 
+%% The text of a key in the place of its file's name, and other things that were meant for another option.
+no_refusal_shows_a_secret_test_() ->
+    #{key := Key, cert := Cert} = test_certs:localhost(),
+    [{Type, Der, not_encrypted}] = public_key:pem_decode(Key),
+    Server = fun(Options) -> sockeye:start_link(Options#{port => 0}) end,
+    Client = fun(Tls) -> sockeye_client:connect("wss://127.0.0.1:1/", #{tls => Tls}) end,
+    Contents = [Key, binary_to_list(Key), Der, binary_to_list(Der), {Type, Der}, {Type, Key}, [Key], #{key => Key}],
+    [{lists:flatten(io_lib:format("~ts ~0P", [Why, Wrong, 12])),
+      fun() ->
+          {error, {bad_option, _, Text}} = Refused = Start(),
+          ?assertNotEqual({Text, nomatch}, {Text, binary:match(Text, Why)}),
+          %% Any part of it, in whatever way it is written.
+          Shown = iolist_to_binary(io_lib:format("~0p ~w", [Refused, Refused])),
+          [?assertEqual(nomatch, binary:match(Shown, Part))
+           || Secret <- [<<"hunter2">>, binary:part(Key, 40, 12), binary:part(Der, 8, 12)],
+              Part <- [Secret, iolist_to_binary(lists:join(",", [integer_to_list(Byte) || <<Byte>> <= Secret]))]]
+      end}
+     || {Why, Wrong, Start} <-
+            [{<<"expected the name of a file">>, Content, Call}
+             || Content <- Contents, Option <- [certfile, keyfile, cacertfile], Tls <- [#{Option => Content}],
+                Call <- [fun() -> Server(#{tls => Tls}) end, fun() -> Client(Tls) end]
+                        ++ [fun() -> Server(#{tls => #{sni_hosts => [{"a", Tls}]}}) end || Option =/= cacertfile]]
+            ++ [{<<"give it as key">>, Content, fun() -> Server(#{tls => #{cert => Cert, keyfile => Content}}) end} || Content <- lists:sublist(Contents, 4)]
+            ++ [{<<"HOST:PORT">>, Url, fun() -> Server(#{http => #{"/p" => {proxy, Url}}}) end}
+                || Text <- ["http://me:hunter2@127.0.0.1:1", "http://127.0.0.1:1/?hunter2", "ftp://me:hunter2@a", "me:hunter2@a"], Url <- [Text, list_to_binary(Text)]]
+            ++ [{<<"TLS">>, Url, fun() -> Server(#{http => #{"/p" => {proxy, Url}}}) end} || Url <- ["https://me:hunter2@127.0.0.1:1"]]].
+
 %% What a client keeps of its URL is shown by each of its events, by sys, and by its crash.
 a_query_is_shown_nowhere_test_() ->
     [{lists:flatten(io_lib:format("~p ~0p", [What, Handler])),
@@ -218,13 +245,23 @@ a_hidden_url_is_used_test_() ->
                  ?assertEqual({sockeye_client, iolist_to_binary(["ws://127.0.0.1:", integer_to_list(Port), "/"])}, Id),
                  ?assertEqual(Shown, shows(Spec, iolist_to_binary(Url))),
                  {ok, Client} = apply(Module, Function, Args),
-                 receive {sockeye, _, {open, #{headers := Headers}}} -> ?assertEqual(User =/= "", lists:keymember(<<"authorization">>, 1, Headers)) end,
+                 ?assertEqual(User =/= "", lists:keymember(<<"authorization">>, 1, asked())),
                  ok = sockeye_client:stop(Client)
              end)
      end
      || {User, Given, Shown} <- [{"", fun(Url) -> Url end, true},
                                  {"me:hunter2@", fun(Url) -> Url end, false},
                                  {"me:hunter2@", fun(Url) -> fun() -> Url end end, false}]].
+
+%% The headers of the client's request: both ends are this process, and the client's end has those of the answer.
+asked() ->
+    receive
+        {sockeye, _, {open, #{headers := Headers}}} ->
+            case lists:keymember(<<"host">>, 1, Headers) of
+                true -> Headers;
+                false -> asked()
+            end
+    end.
 
 a_url_of_a_function_is_checked_test_() ->
     [?_assertEqual({error, {bad_url, Why}}, sockeye_client:connect(Url))

@@ -90,18 +90,12 @@ url_text(Url) ->
     byte_size(Text) =< ?LONGEST_URL orelse throw({bad_url, <<"longer than 8192 bytes">>}),
     try sockeye_pure:client_url(Text) of
         {ok, _} -> Text;
-        {error, Why} -> throw({bad_url, sockeye_shown:format("~ts, got ~ts", [Why, without_secrets(Text)])})
+        {error, Why} -> throw({bad_url, sockeye_shown:format("~ts, got ~ts", [Why, sockeye_shown:short(sockeye_secret:masked(Text))])})
     catch
         error:badarg -> throw({bad_url, <<"expected ASCII text">>});
         %% The library is not there.
         error:{sockeye_nif, _, _} = Reason -> throw(Reason)
     end.
-
-%% A user and a password, and a query, are not shown.
--spec without_secrets(binary()) -> binary().
-without_secrets(Url) ->
-    sockeye_shown:short(lists:foldl(fun({Secret, Shown}, Text) -> re:replace(Text, Secret, Shown, [dotall, {return, binary}]) end, Url,
-                                  [{"^([a-z0-9+.-]*://)?.*@", "\\1(hidden)@"}, {"\\?.*", "?(hidden)"}])).
 
 -spec checked(term(), term()) -> term().
 checked(Key, Value) ->

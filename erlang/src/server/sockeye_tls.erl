@@ -23,6 +23,8 @@
 -type own() :: [{Source :: binary(), Pem :: binary()}].
 
 -define(IDENTITY, [certfile, keyfile, cert, key]).
+%% Options for what is in a file, instead of its name.
+-define(CONTENT, #{certfile => cert, keyfile => key, cacertfile => cacerts}).
 
 %% What sockeye_options:check/2 answers: the option, a reason, or what was expected.
 -spec check(term()) -> {ok, checked()} | {error, binary()} | string().
@@ -64,13 +66,15 @@ complete(Options) ->
     end,
     maps:merge(#{versions => ['tlsv1.2', 'tlsv1.3']}, Options).
 
+%% What is wrong is not shown: it may be a key, or what should have been one.
 -spec key(term(), term()) -> term().
 key(Key, Value) when Key =:= certfile; Key =:= keyfile; Key =:= cacertfile ->
-    case is_binary(Value) andalso Value =/= <<>> orelse is_text(Value) of
-        true -> Value;
-        false -> bad("~ts: expected the name of a file, got ~0tp", [Key, Value])
+    Names = is_binary(Value) andalso Value =/= <<>> orelse is_text(Value),
+    case Names andalso is_content(Value) of
+        true -> bad("~ts: expected the name of a file, and this is what stands in one: give it as ~ts", [Key, maps:get(Key, ?CONTENT)]);
+        false when Names -> Value;
+        false -> bad("~ts: expected the name of a file", [Key])
     end;
-%% What is wrong is not shown: it may be what should have been a key.
 key(Key, Value) when Key =:= cert; Key =:= cacerts ->
     sockeye_secret:hide(certificates(Key, Value));
 key(key, Value) ->
@@ -94,6 +98,12 @@ key(sni_hosts, Hosts) ->
     hosts(Hosts, #{});
 key(Key, _Value) ->
     unknown(Key, [{sni, sni_hosts}, verify, fail_if_no_peer_cert, versions, sni_hosts, cacertfile, cacerts | ?IDENTITY]).
+
+%% PEM, or DER: no file has such a name.
+-spec is_content(file:name_all()) -> boolean().
+is_content(<<16#30, _, 2, 1, _/binary>>) -> true;
+is_content(Name) when is_binary(Name) -> binary:match(Name, [<<"-----BEGIN ">>, <<0>>]) =/= nomatch;
+is_content(Name) -> is_content(unicode:characters_to_binary(Name)).
 
 -spec bad_versions(term()) -> no_return().
 bad_versions(Versions) ->

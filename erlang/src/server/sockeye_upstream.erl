@@ -56,7 +56,7 @@ to({unix, Path}) ->
 to(Url) ->
     try uri_string:parse(iolist_to_binary(Url)) of
         #{scheme := <<"https">>} ->
-            sockeye_bad_option:bad("~ts: TLS is not spoken with a server behind, only http", [Url]);
+            sockeye_bad_option:bad("~ts: TLS is not spoken with a server behind, only http", [shown(Url)]);
         #{scheme := <<"http">>, host := Host, path := Path} = Parts
           when Path =:= <<>>; Path =:= <<"/">> ->
             [] =:= maps:keys(maps:without([scheme, host, port, path], Parts)) orelse bad_url(Url),
@@ -84,4 +84,14 @@ authority(Url, _Host, _Port) ->
 
 -spec bad_url(term()) -> no_return().
 bad_url(Url) ->
-    sockeye_bad_option:bad("~0tp: expected \"http://HOST:PORT\" without a path, or {unix, Path}", [Url]).
+    sockeye_bad_option:bad("~ts: expected \"http://HOST:PORT\" without a path, or {unix, Path}", [shown(Url)]).
+
+%% There may be a password in it.
+-spec shown(term()) -> binary().
+shown(Url) ->
+    try unicode:characters_to_binary(Url) of
+        Text when is_binary(Text) -> sockeye_shown:short(sockeye_secret:masked(Text));
+        _ -> sockeye_shown:short(Url)
+    catch
+        error:_ -> sockeye_shown:short(Url)
+    end.

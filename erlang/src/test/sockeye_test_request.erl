@@ -23,7 +23,7 @@ full(Request) ->
 wrong(Request) when is_map(Request) ->
     case [Key || {Key, Value} <- lists:sort(maps:to_list(Request)), not is_of_request(Key, Value)] of
         [] -> none;
-        [Key | _] -> sockeye_why:text("~0tp => ~ts is not of a request", [Key, sockeye_why:shown(maps:get(Key, Request))])
+        [Key | _] -> sockeye_shown:format("~0tp => ~ts is not of a request", [Key, sockeye_shown:short(maps:get(Key, Request))])
     end;
 wrong(Other) ->
     sockeye_args:wrong(options, Other).
