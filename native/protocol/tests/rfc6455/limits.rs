@@ -47,14 +47,14 @@ fn message_size_over_fragments() {
     for (size, want) in [(N - 1, None), (N, None), (N + 1, Some(1009))] {
         let payload = vec![b'x'; size];
         let wire = [
-            fragment(Role::Server, Opcode::Text, false, &payload[..400]),
+            fragment(Role::Server, Opcode::Text, false, &payload[..N / 3]),
             fragment(
                 Role::Server,
                 Opcode::Continuation,
                 false,
-                &payload[400..999],
+                &payload[N / 3..N - 1],
             ),
-            fragment(Role::Server, Opcode::Continuation, true, &payload[999..]),
+            fragment(Role::Server, Opcode::Continuation, true, &payload[N - 1..]),
         ]
         .concat();
         for sizes in [&[usize::MAX][..], &[1], &[411]] {
