@@ -7,7 +7,7 @@ defmodule Sockeye do
   starts a server under a supervisor, and `Room` is a module that has `use Sockeye.Handler`. Options are a keyword list or a map: those of
   `:sockeye.start_link/1` (`h :sockeye`), with these defaults of their own: `nil` is JSON's null, and terms that JSON does not know are written as
   the protocol `Sockeye.JSON` says: dates and times, decimals, and your structs. Options that are maps, as `tls`, `deflate`, `message_rate`,
-  `connection_rate` and `reconnect`, may be keyword lists too.
+  `connection_rate`, `dashboard` and `reconnect`, may be keyword lists too.
 
   A frame is a map, which is sent as JSON, or `{:json, term}`, `{:text, iodata}`, `{:binary, iodata}`, `{:ping, iodata}`, `{:close, code, reason}`.
   A connection is an opaque term, `conn`. Everything here is in the module `:sockeye` as well, with more options; errors are tuples, with the
@@ -102,6 +102,27 @@ defmodule Sockeye do
   @spec connections(server()) :: {:ok, [conn()]} | {:error, term()}
   defdelegate connections(server), to: :sockeye
 
+  @doc "The connections of a server that subscribe to a topic."
+  @spec subscribers(server(), String.t()) :: {:ok, [conn()]} | {:error, term()}
+  defdelegate subscribers(server, topic), to: :sockeye
+
+  @doc "The topics of a server, each with the number of its subscribers."
+  @spec topics(server()) :: {:ok, %{String.t() => pos_integer()}} | {:error, term()}
+  defdelegate topics(server), to: :sockeye
+
+  @doc "Prints servers and connections, for the shell; see `:sockeye.i/0`."
+  @spec i() :: :ok
+  defdelegate i(), to: :sockeye
+
+  @doc "Prints a server and its connections, for the shell; see `:sockeye.i/1`."
+  @spec i(server()) :: :ok | {:error, :not_found}
+  defdelegate i(server), to: :sockeye
+
+  @doc "Shows the frames of a connection in the log: `:on`, `:off`, or options as `rate: 10`; see `:sockeye.trace/2`."
+  @spec trace(conn(), :on | :off | options()) :: :ok | {:error, term()}
+  def trace(conn, options) when is_list(options), do: :sockeye.trace(conn, Map.new(options))
+  def trace(conn, how), do: :sockeye.trace(conn, how)
+
   @doc """
   The sentence of an error, with what can be done: of `{:error, reason}`, or of the reason alone.
 
@@ -150,7 +171,7 @@ defmodule Sockeye do
   defp without_impl(term), do: term
 
   # Keys whose value is a map.
-  @maps [:tls, :deflate, :message_rate, :connection_rate, :reconnect]
+  @maps [:tls, :deflate, :message_rate, :connection_rate, :dashboard, :reconnect]
 
   @doc false
   @spec to_options(options()) :: map()

@@ -145,8 +145,24 @@ defmodule SockeyeTest do
     end
   end
 
+  test "the shell's functions, and topics" do
+    {server, url} = start(handler: {SockeyeTest.Room, :argument}, dashboard: [path: "/_watch"])
+    {:ok, _} = Client.connect(url)
+    {:ok, [conn]} = Sockeye.connections(server)
+    :ok = Sockeye.subscribe(conn, "a topic")
+    assert {:ok, %{"a topic" => 1}} = Sockeye.topics(server)
+    assert {:ok, [^conn]} = Sockeye.subscribers(server, "a topic")
+    shown = ExUnit.CaptureIO.capture_io(fn -> :ok = Sockeye.i(server) end)
+    assert shown =~ "SockeyeTest.Room"
+    refute shown =~ "Elixir.SockeyeTest.Room"
+    assert :ok = Sockeye.trace(conn, rate: 1, to: self())
+    assert :ok = Sockeye.trace(conn, :off)
+  end
+
   test "wrong options are told of" do
-    assert {:error, {:bad_option, :prt, "unknown option; did you mean port?"}} == Sockeye.start_link(prt: 1)
+    assert {:error, {:bad_option, :prt, "unknown option; did you mean port?"}} ==
+             Sockeye.start_link(prt: 1)
+
     assert {:error, {:bad_option, :tls, _}} = Sockeye.start_link(port: 0, tls: [certfile: "none"])
     assert_raise ErlangError, fn -> Sockeye.child_spec(port: 0) end
   end

@@ -29,6 +29,11 @@
 %% Instead of a connection, of what is for many: the callback, for whom, and for whom not.
 -define(FANOUT, '$sockeye_fanout').
 -define(IS_FRAME(Frame), (is_map(Frame) orelse is_tuple(Frame))).
+%% How commands are written.
+-define(FORMS, [{reply, "{reply, Frame}"}, {send, "{send, Conn, Frame}"}, {broadcast, "{broadcast, Frame}"}, {broadcast_from, "{broadcast_from, Frame}"},
+                {subscribe, "{subscribe, Topic}"}, {subscribe, "{subscribe, Conn, Topic}"}, {unsubscribe, "{unsubscribe, Topic}"},
+                {unsubscribe, "{unsubscribe, Conn, Topic}"}, {publish, "{publish, Topic, Frame}"}, {publish_from, "{publish_from, Topic, Frame}"},
+                {active, "{active, N}"}, {close, "{close, Code, Reason}"}, {close, "{close, Conn, Code, Reason}"}]).
 %% What the log shows of a command.
 -define(SHOWN, 200).
 
@@ -225,13 +230,25 @@ wrong({Change, To, Topic}) when Change =:= subscribe; Change =:= unsubscribe ->
 wrong({active, Active}) -> first([{active, Active}]);
 wrong({close, Code, Reason}) -> first([{close_code, Code}, {close_reason, Reason}]);
 wrong({close, To, Code, Reason}) -> first([{conn, To}, {close_code, Code}, {close_reason, Reason}]);
-wrong(_Command) -> first([]).
+wrong(Command) -> unknown(Command).
 
 -spec first([{sockeye_args:kind(), term()}]) -> binary().
 first(Arguments) ->
     case [Why || {Kind, Value} <- Arguments, Why <- [sockeye_args:wrong(Kind, Value)], Why =/= none] of
         [Why | _] -> Why;
         [] -> <<"there is no such command">>
+    end.
+
+%% A command in another form, or what it resembles.
+-spec unknown(term()) -> binary().
+unknown(Command) ->
+    Tag = case Command of
+              _ when is_tuple(Command), tuple_size(Command) > 0 -> element(1, Command);
+              _ -> Command
+          end,
+    case [Form || {Name, Form} <- ?FORMS, Name =:= Tag] of
+        [] -> sockeye_shown:format("there is no such command~ts", [sockeye_nearest:hint(Tag, [Name || {Name, _} <- ?FORMS])]);
+        Forms -> sockeye_shown:format("there is no such command; the form is ~ts", [lists:join(" or ", Forms)])
     end.
 
 %% Mistakes are logged in any case; what else failed, where the handler is not told. A connection

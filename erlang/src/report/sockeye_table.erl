@@ -63,7 +63,7 @@ name(#{name := Name}) when Name =/= undefined -> io_lib:format("~tw", [Name]);
 name(_About) -> "-".
 
 -spec handler(sockeye:handler()) -> unicode:chardata().
-handler({Module, _}) -> io_lib:format("~tw", [Module]);
+handler({Module, _}) -> sockeye_shown:atom(Module);
 handler(Owner) -> io_lib:format("~tw", [Owner]).
 
 -spec conn_head() -> [string()].

@@ -299,8 +299,8 @@ handler(Name) when is_atom(Name), Name =/= undefined ->
     %% A name may be registered later, that of a module hardly.
     case whereis(Name) =:= undefined andalso callbacks(Name) of
         ok ->
-            {error, sockeye_shown:format("no process has the name ~0tp, but a module with the callbacks of a handler has: "
-                                     "did you mean {~0tp, Arg}?", [Name, Name])};
+            {error, sockeye_shown:format("no process has the name ~ts, but a module with the callbacks of a handler has: did you mean {~ts, Arg}?",
+                                          [sockeye_shown:atom(Name), sockeye_shown:atom(Name)])};
         _ ->
             true
     end;
@@ -330,7 +330,7 @@ callbacks(Module, Needed) ->
         {module, Module} ->
             case [FA || {F, A} = FA <- Needed, not erlang:function_exported(Module, F, A)] of
                 [] -> ok;
-                [{F, A} | _] -> {error, sockeye_shown:format("~0tp does not export ~0tp/~b", [Module, F, A])}
+                [{F, A} | _] -> {error, sockeye_shown:format("~ts does not export ~0tp/~b", [sockeye_shown:atom(Module), F, A])}
             end;
         {error, Reason} ->
             {error, sockeye_bad_option:module(Module, Reason)}
