@@ -1,12 +1,12 @@
-%% What streams through to a web server behind and back: contents without end, events, WebSockets, HTTP/2 in front.
+%% What streams through to a web server behind and back: contents without end, events, HTTP/2 in front.
 -module(sockeye_beside_stream_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
 -import(upstream, [with/2, with/3, head/1, field/2, told/1, ok/2]).
--import(http_client, [get/2, ask/3]).
--import(siege, [say/2, memory/0, most/1]).
+-import(http_client, [get/2]).
+-import(siege, [memory/0, most/1]).
 
 -define(TIMEOUT, 10000).
 -define(REQUEST, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").
@@ -260,7 +260,7 @@ http2_test() ->
         Fields = [{<<":method">>, <<"POST">>}, {<<":scheme">>, <<"http">>}, {<<":path">>, <<"/x?y">>}, {<<":authority">>, <<"b">>},
                   {<<"x-forwarded-for">>, <<"9.9.9.9">>}, {<<"cookie">>, <<"a=1">>}, {<<"cookie">>, <<"b=2">>}],
         ok = gen_tcp:send(Socket, [h2_frames:headers(1, h2_frames:block(Fields)), h2_frames:data_end(1, "content")]),
-        Frames = until_end(Socket, 1),
+        Frames = h2_frames:until_end(Socket, 1),
         ?assertEqual([{1, 200}], h2_frames:statuses([hd(Frames)])),
         ?assertEqual(<<"hello">>, << <<Data/binary>> || {0, _, 1, Data} <- Frames >>),
         %% The trailers end the stream.
@@ -273,14 +273,6 @@ http2_test() ->
         after ?TIMEOUT -> error(not_asked)
         end
     end).
-
-until_end(Socket, Stream) ->
-    case h2_frames:next(Socket) of
-        {Type, Flags, Stream, _} = Frame when Type =< 1, Flags band 1 =:= 1 -> [Frame];
-        {3, _, Stream, _} = Frame -> [Frame];
-        {_, _, Stream, _} = Frame -> [Frame | until_end(Socket, Stream)];
-        {_, _, _, _} -> until_end(Socket, Stream)
-    end.
 
 %% Streams share the pool, and none waits for another.
 http2_streams_test() ->
@@ -299,10 +291,10 @@ http2_streams_test() ->
         Slow = receive {slow, P} -> P after ?TIMEOUT -> error(not_asked) end,
         [begin
              ok = gen_tcp:send(Socket, h2_frames:get(N, <<"/fast">>)),
-             ?assertEqual(<<"fast">>, << <<D/binary>> || {0, _, _, D} <- until_end(Socket, N) >>)
+             ?assertEqual(<<"fast">>, << <<D/binary>> || {0, _, _, D} <- h2_frames:until_end(Socket, N) >>)
          end || N <- lists:seq(3, 41, 2)],
         Slow ! go_on,
-        ?assertEqual(<<"slow">>, << <<D/binary>> || {0, _, _, D} <- until_end(Socket, 1) >>),
+        ?assertEqual(<<"slow">>, << <<D/binary>> || {0, _, _, D} <- h2_frames:until_end(Socket, 1) >>),
         ?assertMatch({ok, #{proxied := 21, proxy_errors := 0}}, sockeye:info(Server))
     end).
 
@@ -320,173 +312,7 @@ http2_waits_test() ->
         Pid = receive {asked, P} -> P after ?TIMEOUT -> error(not_asked) end,
         %% Longer than all of these, and the half second that a callback gets.
         erlang:send_after(900, Pid, go_on),
-        ?assertEqual(<<"late">>, << <<D/binary>> || {0, _, 1, D} <- until_end(Socket, 1) >>)
-    end).
-
-%% ---------------------------------------------------------------- WebSockets
-
-%% Test(Port, Server) has a server of ours in front of another, which echoes at /live.
-with_websockets(Options, Test) ->
-    Echo = #{frame => fun({Kind, Data}, _, S) -> {[{reply, {Kind, Data}}], S} end,
-             open => fun(_, _, S) -> {[{reply, {text, <<"welcome">>}}], S} end},
-    Behind = #{port => 0, paths => ["/live"], format => raw, subprotocols => ["v2"], handler => {fun_handler, Echo}, processes => 1},
-    {ok, Server} = sockeye:start_link(Behind),
-    Route = {proxy, upstream:url(test_support:port(Server)), maps:get(proxy, Options, #{})},
-    Front = maps:remove(proxy, Options),
-    try test_support:with_server(maps:merge(#{paths => ["/ours"], http => #{"/" => Route}}, Front), fun(Port, Own) -> Test(Port, Own, Server) end)
-    after
-        sockeye:stop(Server)
-    end.
-
-websocket_test() ->
-    with_websockets(#{}, fun(Port, Server, Behind) ->
-        {ok, 101, Headers, Socket} = ws_client:handshake(Port, #{path => "/live?x=y", headers => [{"Sec-WebSocket-Protocol", "v1, v2"}]}),
-        ?assertEqual([<<"v2">>, <<"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=">>],
-                     [proplists:get_value(Name, Headers) || Name <- [<<"sec-websocket-protocol">>, <<"sec-websocket-accept">>]]),
-        ?assertEqual({text, <<"welcome">>}, ws_client:recv(Socket)),
-        [begin
-             Data = rand:bytes(Size),
-             ok = ws_client:binary(Socket, Data),
-             ?assertEqual({binary, Data}, ws_client:recv(Socket))
-         end || Size <- [0, 1, 125, 126, 65536, 1000000]],
-        ok = ws_client:ping(Socket, <<"p">>),
-        ?assertEqual({pong, <<"p">>}, ws_client:recv(Socket)),
-        %% It is none of ours.
-        ?assertMatch({ok, #{connections := 0, accepted := 0, proxied := 1}}, sockeye:info(Server)),
-        {ok, [Conn]} = sockeye:connections(Behind),
-        ?assertMatch({ok, #{path := <<"/live">>, query := <<"x=y">>}}, sockeye:info(Conn)),
-        ok = sockeye:close(Conn, 4000, <<"bye">>),
-        ?assertEqual({4000, <<"bye">>}, ws_client:recv_close(Socket))
-    end).
-
-closed_by_the_client_test() ->
-    with_websockets(#{}, fun(Port, _, Behind) ->
-        Socket = ws_client:connect(Port, #{path => "/live"}),
-        {text, <<"welcome">>} = ws_client:recv(Socket),
-        ok = ws_client:close(Socket, 1000, <<>>),
-        ?assertEqual({close, 1000, <<>>}, ws_client:recv(Socket)),
-        ?assertEqual(closed, ws_client:recv(Socket)),
-        true = siege:settled(Behind, 0)
-    end).
-
-%% What is ours stays ours, and what the server behind refuses is refused.
-which_is_which_test() ->
-    with_websockets(#{http2 => cleartext}, fun(Port, Server, _) ->
-        Ours = ws_client:connect(Port, #{path => "/ours"}),
-        receive {sockeye, Conn, {open, _}} -> ok = sockeye:send(Conn, {text, <<"ours">>}) after ?TIMEOUT -> error(not_open) end,
-        ?assertEqual({text, <<"ours">>}, ws_client:recv(Ours)),
-        {ok, 404, _, _} = ws_client:handshake(Port, #{path => "/none"}),
-        {ok, 400, _, _} = ws_client:handshake(Port, #{path => "/a/../live"}),
-        ?assertMatch({ok, #{connections := 1, proxied := 2, rejected := 0}}, sockeye:info(Server))
-    end).
-
-%% Without `paths' all WebSockets are ours.
-all_are_ours_test() ->
-    with_websockets(#{paths => any}, fun(Port, Server, _) ->
-        _ = ws_client:connect(Port, #{path => "/live"}),
-        ?assertMatch({ok, #{accepted := 1, proxied := 0}}, sockeye:info(Server))
-    end).
-
-%% As a later request of a connection, with frames right behind it.
-later_test() ->
-    with_websockets(#{}, fun(Port, _, _) ->
-        Socket = http_client:connect(Port),
-        ?assertMatch({404, _, _}, ask(Socket, "GET", "/none")),
-        ok = gen_tcp:send(Socket, ["GET /live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                                   ws_client:encode(1, "at once")]),
-        {101, _, _} = http_client:answer(Socket, "GET"),
-        ?assertEqual([{text, <<"welcome">>}, {text, <<"at once">>}], [ws_client:recv(Socket), ws_client:recv(Socket)])
-    end).
-
-exact_upgrade_test() ->
-    Self = self(),
-    Serve = fun(Socket, _) ->
-        {Head, _} = head(Socket),
-        Self ! {head, Head},
-        ok = gen_tcp:send(Socket, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n")
-    end,
-    with(Serve, fun(Port, _) ->
-        {ok, 502, _, _} = ws_client:handshake(Port, #{path => "/live", headers => [{"Upgrade", "h2c"}, {"X-Forwarded-For", "9.9.9.9"}]}),
-        receive
-            {head, Head} ->
-                ?assertEqual([[<<"Upgrade">>], [<<"websocket">>], [<<"127.0.0.1">>], [<<"dGhlIHNhbXBsZSBub25jZQ==">>]],
-                             [field(Name, Head) || Name <- [<<"connection">>, <<"upgrade">>, <<"x-forwarded-for">>, <<"sec-websocket-key">>]])
-        after ?TIMEOUT -> error(not_asked)
-        end
-    end).
-
-idle_test() ->
-    with_websockets(#{proxy => #{idle_timeout => 300}}, fun(Port, _, Behind) ->
-        Socket = ws_client:connect(Port, #{path => "/live"}),
-        {text, <<"welcome">>} = ws_client:recv(Socket),
-        %% Longer than that in all, with something said now and then.
-        [begin
-             receive after 100 -> ok end,
-             ok = ws_client:text(Socket, "x"),
-             ?assertEqual({text, <<"x">>}, ws_client:recv(Socket))
-         end || _ <- lists:seq(1, 6)],
-        ?assertEqual(closed, ws_client:recv(Socket)),
-        true = siege:settled(Behind, 0)
-    end).
-
-%% They count as sockets of the server in front, and end with it.
-stopped_test() ->
-    with_websockets(#{max_connections => 1}, fun(Port, Server, Behind) ->
-        Socket = ws_client:connect(Port, #{path => "/live"}),
-        {text, <<"welcome">>} = ws_client:recv(Socket),
-        {ok, 503, _, _} = ws_client:handshake(Port, #{path => "/live"}),
-        ok = sockeye:stop(Server),
-        ?assertEqual(closed, ws_client:recv(Socket)),
-        true = siege:settled(Behind, 0)
-    end).
-
-over_http2_test() ->
-    with_websockets(#{http2 => cleartext, max_connections => 2}, fun(Port, Server, Behind) ->
-        Socket = http_client:connect(Port),
-        ok = h2_frames:shake(Socket),
-        ok = gen_tcp:send(Socket, [h2_frames:open_stream(1, <<"/live">>), h2_frames:open_stream(3, <<"/live">>)]),
-        [?assertMatch(<<129, 7, "welcome">>, until_bytes(Socket, N, 9, <<>>)) || N <- [1, 3]],
-        ok = gen_tcp:send(Socket, h2_frames:data(1, ws_client:encode(1, "hello"))),
-        ?assertMatch(<<129, 5, "hello">>, until_bytes(Socket, 1, 7, <<>>)),
-        true = siege:settled(Behind, 2),
-        %% One more is one too many.
-        ok = gen_tcp:send(Socket, h2_frames:open_stream(5, <<"/live">>)),
-        ?assertEqual([{5, 503}], h2_frames:statuses([hd(until_end(Socket, 5))])),
-        %% A stream that ends makes room.
-        ok = gen_tcp:send(Socket, h2_frames:reset(3, 8)),
-        true = siege:settled(Behind, 1),
-        true = siege:until(fun() ->
-            N = 7 + 2 * erlang:unique_integer([positive, monotonic]),
-            ok = gen_tcp:send(Socket, h2_frames:open_stream(N, <<"/none">>)),
-            case h2_frames:statuses([hd(until_end(Socket, N))]) of
-                [{N, 404}] -> true;
-                Other -> Other
-            end
-        end),
-        ?assertMatch({ok, #{connections := 0}}, sockeye:info(Server)),
-        ok = gen_tcp:close(Socket),
-        true = siege:settled(Behind, 0)
-    end).
-
-until_bytes(_Socket, _Stream, Size, Had) when byte_size(Had) >= Size -> Had;
-until_bytes(Socket, Stream, Size, Had) ->
-    case h2_frames:next(Socket) of
-        {0, _, Stream, Data} -> until_bytes(Socket, Stream, Size, <<Had/binary, Data/binary>>);
-        {_, _, _, _} = Frame when element(3, Frame) =/= Stream; element(1, Frame) =:= 1 -> until_bytes(Socket, Stream, Size, Had)
-    end.
-
-%% An answer to another key than ours.
-wrong_accept_over_http2_test() ->
-    Serve = fun(Socket, _) ->
-        {_, _} = head(Socket),
-        ok = gen_tcp:send(Socket, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n")
-    end,
-    with(Serve, #{http2 => cleartext}, fun(Port, _) ->
-        Socket = http_client:connect(Port),
-        ok = h2_frames:shake(Socket),
-        ok = gen_tcp:send(Socket, h2_frames:open_stream(1, <<"/live">>)),
-        ?assertEqual([{1, 502}], h2_frames:statuses([hd(until_end(Socket, 1))]))
+        ?assertEqual(<<"late">>, << <<D/binary>> || {0, _, 1, D} <- h2_frames:until_end(Socket, 1) >>)
     end).
 
 %% ---------------------------------------------------------------- a server of other people

@@ -7,6 +7,11 @@
 -export([stop/1]).
 -export([port/1]).
 -export([adopted/0]).
+-export([with/4]).
+-export([with_both/2]).
+-export([with_both/4]).
+-export([request/0]).
+-export([connect/1]).
 
 -define(TIMEOUT, 10000).
 
@@ -97,3 +102,25 @@ head(Kind, Socket, Read) ->
 
 recv(socket, Socket) -> socket:recv(Socket, 0, ?TIMEOUT);
 recv(_Kind, Socket) -> gen_tcp:recv(Socket, 0, ?TIMEOUT).
+
+with(Kind, Server, Options, Test) ->
+    Front = start(Kind, Server, Options),
+    try Test(port(Front))
+    after stop(Front)
+    end.
+
+with_both(Kind, Test) -> with_both(Kind, #{}, #{}, Test).
+
+%% Test gets the port of the other server, and ours.
+with_both(Kind, ServerOptions, FrontOptions, Test) ->
+    test_support:with_server(ServerOptions, fun(_, Server) ->
+        with(Kind, Server, FrontOptions, fun(Port) -> Test(Port, Server) end)
+    end).
+
+request() ->
+    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".
+
+connect(Port) ->
+    {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}]),
+    Client.

@@ -29,6 +29,7 @@
 -export([resets/1]).
 -export([shake/1]).
 -export([next/1]).
+-export([until_end/2]).
 -export([pinged/2]).
 
 -define(HEADERS, 1).
@@ -221,4 +222,13 @@ pinged(Socket, Payload, Frames) ->
         {6, 1, 0, Payload} -> lists:reverse(Frames);
         closed -> {closed, lists:reverse(Frames)};
         Frame -> pinged(Socket, Payload, [Frame | Frames])
+    end.
+
+%% All frames of a stream, up to the one that ends it.
+until_end(Socket, Stream) ->
+    case next(Socket) of
+        {Type, Flags, Stream, _} = Frame when Type =< 1, Flags band 1 =:= 1 -> [Frame];
+        {3, _, Stream, _} = Frame -> [Frame];
+        {_, _, Stream, _} = Frame -> [Frame | until_end(Socket, Stream)];
+        {_, _, _, _} -> until_end(Socket, Stream)
     end.

@@ -5,6 +5,8 @@
 -export([with/3]).
 -export([url/1]).
 -export([head/1]).
+-export([heads/1]).
+-export([one/0]).
 -export([field/2]).
 -export([fields/1]).
 -export([told/1]).
@@ -81,3 +83,8 @@ tell(Pid, Socket, N) ->
 
 ok(Socket, Body) ->
     gen_tcp:send(Socket, ["HTTP/1.1 200 OK\r\nContent-Length: ", integer_to_list(iolist_size(Body)), "\r\n\r\n", Body]).
+
+%% So many heads that `told' has sent, each with its connection; and the one that is awaited.
+heads(N) -> [receive {head, C, Head} -> {C, Head} after ?TIMEOUT -> error({no_head, I}) end || I <- lists:seq(1, N)].
+
+one() -> [{_, Head}] = heads(1), Head.

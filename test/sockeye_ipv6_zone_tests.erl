@@ -1,5 +1,5 @@
 %% IPv6 addresses that need an interface: those of servers, and those in URLs.
--module(sockeye_zone_tests).
+-module(sockeye_ipv6_zone_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

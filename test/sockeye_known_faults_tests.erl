@@ -1,7 +1,7 @@
 %% What has gone wrong in other servers for the BEAM, each tried on this one;
 %% SECURITY.md lists them. Those about limits, masks and fragments are among the
 %% hostile clients, those about busy queues among the tests of sending.
--module(sockeye_wounds_tests).
+-module(sockeye_known_faults_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

@@ -1,6 +1,6 @@
 %% The process of one connection hibernates in silence, and only then. What it does is traced, in its own order and
 %% with its own times: how busy the machine is changes when something happens, not whether it was right.
--module(sockeye_rest_tests).
+-module(sockeye_hibernation_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

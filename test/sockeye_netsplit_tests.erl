@@ -1,5 +1,5 @@
 %% Two nodes in two networks, and the cable between them.
--module(sockeye_cut_tests).
+-module(sockeye_netsplit_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

@@ -1,5 +1,5 @@
 %% What is left behind when something dies in an unlucky moment: nothing.
--module(sockeye_left_tests).
+-module(sockeye_leftovers_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

@@ -1,5 +1,5 @@
 %% What cannot run on a machine is left out, said, and disturbs no other test.
--module(sockeye_left_out_tests).
+-module(sockeye_skipped_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -14,7 +14,7 @@ no_network_namespaces_test_() ->
             Code = io_lib:format(
                      "true = os:putenv(\"PATH\", ~p ++ \":\" ++ os:getenv(\"PATH\")),"
                      "code:add_pathsa(~p),"
-                     "ok = eunit:test([sockeye_cut_tests, {\"after it\", fun() -> ok end}], []),",
+                     "ok = eunit:test([sockeye_netsplit_tests, {\"after it\", fun() -> ok end}], []),",
                      [filename:dirname(Ip), test_paths()]),
             {Status, Said} = test_support:bare_node(lists:flatten(Code)),
             ?assertEqual({0, Said}, {Status, Said}),
@@ -25,4 +25,4 @@ no_network_namespaces_test_() ->
 
 test_paths() ->
     lists:usort([filename:dirname(code:which(Module))
-                 || Module <- [?MODULE, test_support, cluster_node, sockeye_cut_tests, eunit]]).
+                 || Module <- [?MODULE, test_support, cluster_node, sockeye_netsplit_tests, eunit]]).
