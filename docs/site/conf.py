@@ -26,7 +26,7 @@ PARTS = [
     ("Examples", ["examples/*/README"]),
     ("Numbers", ["bench/README", "bench/NUMBERS", "bench/*"]),
     ("How it works", ["ARCHITECTURE", "docs/where", "docs/link", "docs/decisions/README", "docs/decisions/*"]),
-    ("Project", ["SECURITY", "CONTRIBUTING", "CHANGELOG", "test/README", "native/fuzz/README"]),
+    ("Project", ["SECURITY", "CONTRIBUTING", "CHANGELOG", "test/README", "native/sim/README", "native/fuzz/README"]),
 ]
 
 

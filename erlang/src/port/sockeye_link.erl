@@ -69,7 +69,7 @@
          said = 0 :: non_neg_integer()}).
 
 %% Linked to the caller, which is the owner of the engine.
--spec start_link(#{shards := pos_integer()}) -> gen_server:start_ret().
+-spec start_link(#{shards := pos_integer(), atoms := #{atom() => non_neg_integer()}, _ => _}) -> gen_server:start_ret().
 start_link(Config) ->
     %% Not started as its child: the end of that would be reported as a crash here as well.
     gen_server:start({local, ?MODULE}, ?MODULE, {self(), Config}, [{timeout, infinity}]).
