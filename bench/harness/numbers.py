@@ -100,7 +100,8 @@ def summary(results):
         "CPU microseconds of the server, user and kernel, all threads, for each message, delivery or handshake; for an idle connection, "
         "resident bytes. Less is better.",
         "![CPU time for one message](bench/plots/echo.svg)", made,
-        *(["![Latency at shares of the capacity](bench/plots/latency.svg)"] if "latency" in {row["question"] for row in results.rows} else []),
+        # Of an earlier run, if this one has none.
+        *(["![Latency at shares of the capacity](bench/plots/latency.svg)"] if (BENCH / "plots/latency.svg").exists() else []),
         about(results) + " [How to read them, and what they do not say](bench/README.md)."])
 
 

@@ -68,6 +68,12 @@ class Pages(unittest.TestCase):
         self.assertIn("](bench/plots/latency.svg)", readme)
         self.assertTrue(readme.startswith("# A project") and readme.endswith("the end\n") and "old" not in readme)
 
+    def test_a_plot_of_an_earlier_run_stays(self):
+        self.write()
+        self.results.rows = [row for row in self.results.rows if row["question"] != "latency"]
+        self.write()
+        self.assertIn("](bench/plots/latency.svg)", (self.bench.parent / "README.md").read_text())
+
     def test_the_table_with_spreads_alone_leaves_the_rest(self):
         self.write()
         before = (self.bench / "NUMBERS.md").read_text()
