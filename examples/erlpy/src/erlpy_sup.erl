@@ -15,4 +15,6 @@ init(Options) ->
                  ip => {127, 0, 0, 1},
                  handler => {erlpy_handler, []},
                  on_invalid_json => deliver},
-    {ok, {#{}, [sockeye:child_spec(maps:merge(Defaults, Options))]}}.
+    Child = sockeye:child_spec(maps:merge(Defaults, Options)),
+    %% This supervisor is in no application: when the node stops, Sockeye ends the server before it, which is no crash.
+    {ok, {#{}, [Child#{restart => transient}]}}.
