@@ -57,13 +57,7 @@ parse(Url, Handler, Options, Owner) ->
 -spec complete(binary(), map(), map()) -> map().
 complete(Url, #{reconnect := Reconnect, max_redirects := Redirects} = Own, Config) ->
     Dial = maps:with([connect_timeout, headers, host, proxy, tls], Own),
-    Config#{dial => Dial#{url => Url, redirects => Redirects}, url => shown(Url), reconnect => Reconnect, alone => false}.
-
-%% Without user and password, and without the query, in which many services want a token.
--spec shown(binary()) -> binary().
-shown(Url) ->
-    lists:foldl(fun({Secret, Shown}, Text) -> re:replace(Text, Secret, Shown, [dotall, {return, binary}]) end, Url,
-                [{<<"^([^:]*://)[^/?]*@">>, <<"\\1">>}, {<<"\\?.+$">>, <<"?(hidden)">>}]).
+    Config#{dial => Dial#{url => Url, redirects => Redirects}, url => sockeye_secret:shown(Url), reconnect => Reconnect, alone => false}.
 
 %% What depends on the URL.
 -spec agree(binary(), map()) -> {binary(), map()}.

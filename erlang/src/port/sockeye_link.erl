@@ -59,7 +59,7 @@
          couriers = #{} :: #{pid() => pid()},
          pieces = sockeye_port_pieces:new() :: sockeye_port_pieces:pieces(),
          %% Bytes that may still come before what they have left is collected.
-         left = sockeye_port_leavings:first() :: integer(),
+         left = sockeye_port_garbage:first() :: pos_integer(),
          told = sockeye_port_mailboxes:new() :: sockeye_port_mailboxes:sent(),
          pinged = 0 :: non_neg_integer(),
          ponged = 0 :: non_neg_integer(),
@@ -209,7 +209,7 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info({tcp, Socket, Packet}, #state{socket = Socket} = State) ->
     case packet(Packet, State) of
-        {ok, Next} -> {noreply, passed(byte_size(Packet), Next)};
+        {ok, Next} -> {noreply, Next#state{left = sockeye_port_garbage:passed(byte_size(Packet), Next#state.left)}};
         {broken, Why, Next} -> {noreply, lost({protocol, Why}, Next)}
     end;
 handle_info({tcp_passive, Socket}, #state{socket = Socket} = State) ->
@@ -247,10 +247,6 @@ handle_info({start, Run}, #state{run = Run, port = undefined} = State) ->
     {noreply, start_again(State)};
 handle_info(_Message, State) ->
     {noreply, State}.
-
--spec passed(non_neg_integer(), #state{}) -> #state{}.
-passed(Bytes, #state{left = Left} = State) when Bytes < Left -> State#state{left = Left - Bytes};
-passed(_Bytes, State) -> State#state{left = sockeye_port_leavings:collect()}.
 
 -spec packets([binary()], #state{}) -> {ok, #state{}} | {broken, binary(), #state{}}.
 packets([Packet | Rest], State) ->

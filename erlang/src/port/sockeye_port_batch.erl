@@ -90,7 +90,7 @@ left_by({sockeye_batch, _, _, _, Bytes}, Events, one) -> iolist_size(Bytes) >= ?
 left_by({sockeye_batch, _, _, _, Bytes}, _Events, many) -> iolist_size(Bytes).
 
 %% Such a batch has been served. With many processes, what one of them gives back at once is what the next one takes: it is in the
-%% cache, where the leavings of all are not. One that serves many connections lives on, and collects seldom but all.
+%% cache, where the garbage of all is not. One that serves many connections lives on, and collects seldom but all.
 -spec left(boolean() | pos_integer()) -> ok.
 left(true) ->
     true = erlang:garbage_collect(self(), [{type, minor}]),
@@ -99,13 +99,10 @@ left(false) ->
     ok;
 left(Bytes) ->
     Left = case get(?PASSED) of
-               undefined -> sockeye_port_leavings:first() - Bytes;
-               Before -> Before - Bytes
+               undefined -> sockeye_port_garbage:first();
+               Before -> Before
            end,
-    _ = case Left > 0 of
-            true -> put(?PASSED, Left);
-            false -> put(?PASSED, sockeye_port_leavings:collect())
-        end,
+    _ = put(?PASSED, sockeye_port_garbage:passed(Bytes, Left)),
     ok.
 
 %% The message that tells a worker of its connection. From a process of its own it may come later than what

@@ -5,7 +5,7 @@
 %% with a key would crash at `sockeye:reload_tls/1' when this module had been loaded anew twice.
 -module(sockeye_secret).
 
--export([hide/1, value/1, options/1, url/2, masked/1]).
+-export([hide/1, value/1, options/1, url/2, shown/1, masked/1]).
 -export([is_name/1]).
 -export([parts/0]).
 
@@ -65,11 +65,19 @@ url(Url, Shown) ->
         _ -> hide(Url)
     end.
 
+%% A URL without user and password, and without the query, in which many services want a token.
+-spec shown(binary()) -> binary().
+shown(Url) ->
+    without([{"^([^:]*://)[^/?]*@", "\\1"}, {"\\?.+$", "?(hidden)"}], Url).
+
 %% A wrong URL, without what may be a user and a password in it, and without its query.
 -spec masked(binary()) -> binary().
 masked(Url) ->
-    lists:foldl(fun({Secret, Shown}, Text) -> re:replace(Text, Secret, Shown, [dotall, {return, binary}]) end, Url,
-                [{"^([a-z0-9+.-]*://)?.*@", "\\1(hidden)@"}, {"\\?.*", "?(hidden)"}]).
+    without([{"^([a-z0-9+.-]*://)?.*@", "\\1(hidden)@"}, {"\\?.*", "?(hidden)"}], Url).
+
+-spec without([{Secret :: string(), Shown :: string()}], binary()) -> binary().
+without(Parts, Url) ->
+    lists:foldl(fun({Secret, Shown}, Text) -> re:replace(Text, Secret, Shown, [dotall, {return, binary}]) end, Url, Parts).
 
 %% What such names have in them.
 -spec parts() -> [binary()].

@@ -1,5 +1,5 @@
 %% Binaries that have passed through processes of the VM, where the engine is a process of its own. In a node of its own.
--module(sockeye_port_leavings_tests).
+-module(sockeye_port_garbage_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -9,7 +9,7 @@
 
 -define(TIMEOUT, 10000).
 %% A byte that passes is in a packet, in a term and in what is made of that.
--define(MOST, 3 * sockeye_port_leavings:first()).
+-define(MOST, 3 * sockeye_port_garbage:first()).
 -define(LARGE, 3000000).
 
 port_test_() ->
@@ -24,7 +24,7 @@ batch() ->
     ?assertEqual([false, true, true], [LeftBy(Size, one) || Size <- [511, 512, 513]]),
     ?assertEqual([511, 512], [LeftBy(Size, many) || Size <- [511, 512]]),
     is_collected([false], [true]),
-    Least = sockeye_port_leavings:first(),
+    Least = sockeye_port_garbage:first(),
     is_collected([Least div 2, Least div 2 - 1], [1]).
 
 %% What is done first leaves a binary, and what is done then does not.

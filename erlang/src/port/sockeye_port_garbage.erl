@@ -3,9 +3,10 @@
 %%
 %% What is in use while the VM collects is old from then on, and old binaries are looked at when there are as many bytes of them as
 %% there were once: after one large message a process keeps megabytes. So who passes bytes on counts them, and collects all.
--module(sockeye_port_leavings).
+-module(sockeye_port_garbage).
 
 -export([first/0]).
+-export([passed/2]).
 -export([collect/0]).
 
 %% The VM looks at new ones after 371,376 bytes.
@@ -17,6 +18,11 @@
 -spec first() -> pos_integer().
 first() ->
     ?LEAST.
+
+%% How many may pass now that these have, of those that might before: none, and the calling process collects.
+-spec passed(Bytes :: non_neg_integer(), Left :: pos_integer()) -> pos_integer().
+passed(Bytes, Left) when Bytes < Left -> Left - Bytes;
+passed(_Bytes, _Left) -> collect().
 
 %% Of the calling process. So many bytes may pass before the next one.
 -spec collect() -> pos_integer().
