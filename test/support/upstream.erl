@@ -3,6 +3,7 @@
 
 -export([with/2]).
 -export([with/3]).
+-export([accept/3]).
 -export([url/1]).
 -export([head/1]).
 -export([heads/1]).
@@ -12,7 +13,7 @@
 -export([told/1]).
 -export([ok/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% Test(Port, Server) has a server of ours in front, whose port is given. Serve(Socket, N) is run for the connection N.
 with(Serve, Test) ->
@@ -35,6 +36,7 @@ with(Serve, Options, Test) ->
 
 url(Port) -> "http://127.0.0.1:" ++ integer_to_list(Port).
 
+%% Serves each connection that comes to the listener, the first one as N, until that is closed.
 accept(Listener, Serve, N) ->
     case gen_tcp:accept(Listener) of
         {ok, Socket} ->
