@@ -9,8 +9,10 @@
 %% What a node may take for the worst that an engine says.
 -define(MOST_BYTES, 400 * 1024 * 1024).
 
-%% Nobody waits for a process that has ended, and one that lives is killed: a start that fails takes a fraction of a second.
+%% Nobody waits for a process that has ended, and one that lives is killed: a start that fails takes a fraction of a second. A busy machine
+%% may be as slow as one that waits, but not each time.
 -define(MOST_MS, 8000).
+-define(TRIES, 5).
 
 %% ---------------------------------------------------------------- a start that fails
 
@@ -31,15 +33,21 @@ start_test_() ->
 
 start_fails(Path, Pattern) ->
     with_engine(Path, fun() ->
-        Begin = erlang:monotonic_time(millisecond),
-        {error, {sockeye_port, Named, Why}} = sockeye:start_link(#{port => 0}),
-        ?assert(erlang:monotonic_time(millisecond) - Begin < ?MOST_MS),
+        {error, {sockeye_port, Named, Why}} = soon(fun() -> sockeye:start_link(#{port => 0}) end, ?TRIES),
         ?assertEqual(unicode:characters_to_binary(Path), Named),
         ?assertMatch({match, _}, re:run(Why, "^The engine's process could not be started from \\Q" ++ Path ++ "\\E: " ++ Pattern)),
         ?assertEqual(undefined, whereis(sockeye_sup)),
         %% Nothing is left behind.
         ?assertEqual([], filelib:wildcard(filename:join(os:getenv("TMPDIR"), "sockeye-*")))
     end).
+
+soon(_Start, 0) ->
+    error(it_takes_too_long_each_time);
+soon(Start, Tries) ->
+    case timer:tc(Start) of
+        {Took, Result} when Took < ?MOST_MS * 1000 -> Result;
+        {_, _} -> soon(Start, Tries - 1)
+    end.
 
 fake_fails(How, Pattern) ->
     fake_engine:with(How, fun(Path) -> start_fails(Path, Pattern) end).
@@ -112,7 +120,18 @@ nonsense_test_() ->
 replaced(How, Why) ->
     fake_engine:with(How, fun(Path) ->
         with_engine(Path, fun() ->
-            {ok, _} = application:ensure_all_started(sockeye),
+            %% It cannot answer while it says so much, or where the machine is busy: only two of them are killed for that.
+            ok = application:set_env(sockeye, engine_timeout, case How of
+                                                                  silence -> 4000;
+                                                                  one_byte_a_second -> 4000;
+                                                                  _ -> infinity
+                                                              end),
+            %% A node that is an engine may come too late.
+            until(fun() -> case application:ensure_all_started(sockeye) of
+                               {ok, _} -> true;
+                               Error -> Error
+                           end
+                  end),
             #{os_pid := Evil} = sockeye_link:facts(),
             Before = most_memory(),
             Logged = logged(fun() ->
