@@ -12,7 +12,7 @@
 %% Bytes of frames for many connections that may.
 -define(FRAMES, 16 * 1024 * 1024).
 -define(NEWS, 40).
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 
 %% Replies of handlers, and what is published meanwhile, when the queue of the engine's thread is full.
 burst_test_() ->
@@ -35,7 +35,7 @@ burst(Transport, Processes, Count, Certs) ->
                                    {[{reply, Frame}], through}
            end,
     Funs = #{frame => Gate, open => fun(_, _, S) -> {[{subscribe, <<"news">>}], S} end},
-    Options = maps:merge(#{port => 0, handler => {fun_handler, Funs}, processes => Processes, format => raw},
+    Options = maps:merge((test_support:patient())#{port => 0, handler => {fun_handler, Funs}, processes => Processes, format => raw},
                          transport(Transport, Certs)),
     with_occupied(fun(Other, Occupy) ->
         {ok, Server} = sockeye:start_link(Options),

@@ -6,7 +6,7 @@
 
 -import(test_support, [with_server/2, with_handler/3, quiet/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% What execute/3 is called with goes to the process that is registered as `telemetry_events'.
 library() ->
@@ -56,7 +56,7 @@ names(Events) -> [{Event, Measurements} || {Event, Measurements, _} <- Events].
 
 counted_test_() ->
     {timeout, 60, fun() -> with_library(fun() ->
-        with_server(#{paths => ["/"], send_queue_size => 1000, max_connections => 3}, fun(Port, Server) ->
+        with_server(#{paths => ["/"], send_queue_size => 1000}, fun(Port, Server) ->
             {ok, #{ip := Ip}} = sockeye:info(Server),
             _ = look(),
             %% Nothing has happened, and nothing is told.

@@ -17,7 +17,9 @@
 -export([keep/1]).
 -export([loop/1]).
 
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
+%% A machine with much else to do takes longer than peer waits by itself.
+-define(BOOT, 120000).
 
 %% The test is called with so many nodes that know each other; or with one for each place of the engine in a list.
 with_nodes(Which, Test) ->
@@ -29,7 +31,7 @@ with_nodes(Which, Test) ->
 %% The same nodes for all of these tests, {Title, Test}, with Sockeye started anew for each: a node takes seconds to start.
 with_shared(Which, Tests) ->
     {setup, fun() -> start_all(Which) end, fun stop_all/1,
-     fun(Nodes) -> [{Title, {timeout, 60, fun() -> begin_anew(Nodes), Test(Nodes) end}} || {Title, Test} <- Tests] end}.
+     fun(Nodes) -> [{Title, {timeout, 300, fun() -> begin_anew(Nodes), Test(Nodes) end}} || {Title, Test} <- Tests] end}.
 
 start_all(Count) when is_integer(Count) ->
     start_all(lists:duplicate(Count, sockeye_backend:engine()));
@@ -58,7 +60,7 @@ start(N, Options) ->
     started(Options#{name => peer:random_name("sockeye" ++ integer_to_list(N))}).
 
 started(Options) ->
-    {ok, Peer, Node} = peer:start(Options#{connection => standard_io,
+    {ok, Peer, Node} = peer:start(Options#{connection => standard_io, wait_boot => ?BOOT,
                                            args => ["-setcookie", "sockeye_test", "-kernel", "net_ticktime", "5",
                                                     "-kernel", "prevent_overlapping_partitions", "false"
                                                     | lists:append([["-pa", Dir] || Dir <- code:get_path(),
@@ -80,7 +82,7 @@ on({Peer, _}, {M, F, A}) ->
 %% A server whose owner forgets what it gets, except the last connection.
 server(Node, Options) ->
     Owner = on(Node, {?MODULE, keep, [loop]}),
-    on(Node, {?MODULE, keep, [{start, Owner, maps:merge(#{port => 0, name => chat, scope => cluster}, Options)}]}).
+    on(Node, {?MODULE, keep, [{start, Owner, maps:merge((test_support:patient())#{name => chat, scope => cluster}, Options)}]}).
 
 %% A connection: {Socket here, Conn there}.
 client(Node, Name) ->

@@ -27,7 +27,8 @@ restart(Change) ->
 %% Occupy() keeps the thread at work for a second or more, and returns when it has begun: what is asked
 %% of it from then on waits. Conn is a connection of that thread.
 with_occupied(Test) ->
-    Options = #{deflate => #{server_context_takeover => true, level => 9, mem_level => 9}, format => raw, send_queue_size => 64 * 1024 * 1024},
+    Deflate = #{server_context_takeover => true, level => 9, mem_level => 9},
+    Options = #{deflate => Deflate, format => raw, send_queue_size => 64 * 1024 * 1024},
     test_support:with_server(Options, fun(Port, _) ->
         Headers = [{"Sec-WebSocket-Extensions", "permessage-deflate"}],
         _ = ws_client:connect(Port, #{headers => Headers}),

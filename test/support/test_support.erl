@@ -6,6 +6,7 @@
 -export([with_server/2]).
 -export([with_handler/2]).
 -export([with_handler/3]).
+-export([patient/0]).
 -export([port/1]).
 -export([free_port/0]).
 -export([url/1]).
@@ -32,11 +33,15 @@
 -export([left_out/2]).
 -export([if_ipv6/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
-%% Test is called with the port and the server.
+%% Options of a server for clients that are silent for long, as they are on a busy machine: none of them is sent away, nor a ping.
+patient() ->
+    #{port => 0, handshake_timeout => 300000, idle_timeout => 300000, ping_interval => 300000, send_timeout => 300000}.
+
+%% Test is called with the port and the server. Times that it does not set are no matter of the test.
 with_server(Options, Test) ->
-    {ok, Server} = sockeye:start_link(maps:merge(#{port => 0}, Options)),
+    {ok, Server} = sockeye:start_link(maps:merge(patient(), Options)),
     Port = port(Server),
     try Test(Port, Server)
     after

@@ -1,5 +1,5 @@
 %% What most tests have from sockeye_test_client, whose framing is not that of the code under test: it fails where that returns an error,
-%% waits 10 seconds, and knows what its process has opened. Everything is passive: who reads decides when.
+%% waits a minute, and knows what its process has opened. Everything is passive: who reads decides when.
 -module(ws_client).
 
 -export([connect/1, connect/2, handshake/2, text/2, binary/2, ping/2, close/3, frame/3, encode/2, encode/3, raw/2, recv/1, recv/2, recv_data/1,
@@ -7,18 +7,20 @@
 
 %% What this process has opened, for drop_all/0.
 -define(OPENED, ws_client_opened).
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 connect(Port) ->
     connect(Port, #{}).
 
 %% Options as there.
 connect(Port, Options) ->
-    opened(sockeye_test_client:connect(Port, Options)).
+    opened(sockeye_test_client:connect(Port, patient(Options))).
 
 handshake(Port, Options) ->
-    {ok, Status, Headers, Socket} = sockeye_test_client:handshake(Port, Options),
+    {ok, Status, Headers, Socket} = sockeye_test_client:handshake(Port, patient(Options)),
     {ok, Status, Headers, opened({ok, Socket})}.
+
+patient(Options) -> maps:merge(#{timeout => ?TIMEOUT}, Options).
 
 opened({ok, Socket}) ->
     put(?OPENED, [Socket | opened()]),
@@ -50,7 +52,7 @@ recv_data(Socket) ->
     case recv(Socket) of
         {text, Payload} -> Payload;
         {binary, Payload} -> Payload;
-        {pong, _} -> recv_data(Socket);
+        {Kind, _} when Kind =:= ping; Kind =:= pong -> recv_data(Socket);
         Other -> error({no_data, Other})
     end.
 
