@@ -7,7 +7,7 @@
 -import(ws_ask, [ask/1, ask/2, status/2, header/2, rest/1]).
 -import(test_support, [with_server/2, event/0, flush/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 max_connections_test() ->
     with_server(#{max_connections => 2}, fun(Port, _) ->

@@ -71,7 +71,7 @@ head(Client, Head) ->
         4 ->
             Head;
         _ ->
-            {ok, Byte} = gen_tcp:recv(Client, 1, 10000),
+            {ok, Byte} = gen_tcp:recv(Client, 1, 60000),
             head(Client, <<Head/binary, Byte/binary>>)
     end.
 

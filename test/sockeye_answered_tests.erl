@@ -7,7 +7,7 @@
 -import(test_support, [with_handler/3]).
 -import(bad_frames, [frame/2, frame/3]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(MESSAGES, 10).
 -define(BIG, 5000).
 

@@ -7,7 +7,7 @@
 
 -import(test_support, [with_server/2, program/1, root/0]).
 
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 
 peers_test_() ->
     lists:flatmap(fun({Name, Found}) ->

@@ -8,7 +8,7 @@
 -import(http_client, [get/2]).
 -import(siege, [memory/0, most/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(REQUEST, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").
 %% More than the buffers of the kernel take: Linux may give 32 MiB to each of the two sockets that are read.
 -define(HELD, 90000000).
@@ -34,7 +34,7 @@ endless_answer_test_() ->
                 {held_up, {timeout, Sent}, _} ->
                     ?assert(Sent < ?HELD),
                     ?assert(memory() - Before < most(8000000))
-            after 30000 -> error(not_held_up)
+            after 60000 -> error(not_held_up)
             end,
             %% And let go when the client has gone.
             ok = gen_tcp:close(Client),
@@ -94,7 +94,7 @@ untaken_test_() ->
         end,
         with(Serve, #{send_timeout => 300, http2 => cleartext}, fun(Port, _) ->
             Client = Connect(Port),
-            receive {ended, {closed, _}} -> ok after 30000 -> error(goes_on) end,
+            receive {ended, {closed, _}} -> ok after 60000 -> error(goes_on) end,
             gen_tcp:close(Client)
         end)
      end}} || {Title, Connect} <- [{"HTTP/1.1", fun asking/1}, {"HTTP/2", fun asking_http2/1}]].

@@ -8,7 +8,7 @@
 -import(http_client, [get/2, request/4, request/5, ask/3, ask/5]).
 -import(siege, [say/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% ---------------------------------------------------------------- what the server behind gets
 

@@ -14,7 +14,7 @@ connect(Port) ->
     Options = #{headers => [{"Sec-WebSocket-Extensions", "permessage-deflate"}]},
     {ok, 101, Headers, Socket} = ws_client:handshake(Port, Options),
     ?assertMatch(<<"permessage-deflate", _/binary>>, proplists:get_value(<<"sec-websocket-extensions">>, Headers)),
-    Conn = receive {sockeye, C, {open, _}} -> C after 10000 -> error(not_open) end,
+    Conn = receive {sockeye, C, {open, _}} -> C after 60000 -> error(not_open) end,
     {Socket, Conn}.
 
 %% A compressed frame with this many zeros in it.
@@ -107,7 +107,7 @@ a_flood_of_bombs_test_() ->
                 ok = gen_tcp:send(Socket, binary:copy(bomb(?LIMIT), 200)),
                 Grown = lists:max([begin
                                        receive {got, N, Size} -> ?assertEqual(?LIMIT, Size)
-                                       after 20000 -> error({lost, N})
+                                       after 60000 -> error({lost, N})
                                        end,
                                        siege:memory() - Before
                                    end || N <- lists:seq(1, 200)]),

@@ -10,7 +10,7 @@
 
 -import(slow_engine, [with_one_thread/1, with_occupied/1]).
 
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 %% What an event costs beside its payload.
 -define(EVENT, 64).
 -define(STREAMS, 64).
@@ -174,7 +174,7 @@ status(Socket) ->
 unattached_test_() ->
     [{integer_to_list(Count), {timeout, 120, fun() ->
         test_support:with_handler(#{}, #{http2 => cleartext, processes => per_connection}, fun(Port, Server) ->
-            ok = sys:suspend(Server),
+            ok = sys:suspend(Server, 60000),
             Sockets = open(Port, Count),
             siege:until(fun() -> connections(Server) =:= Count end),
             Next = siege:connect(Port),
@@ -186,7 +186,7 @@ unattached_test_() ->
                 false ->
                     siege:until(fun() -> {ok, #{accept_pauses := N}} = sockeye:info(Server), N > 0 end)
             end,
-            ok = sys:resume(Server),
+            ok = sys:resume(Server, 60000),
             {4, _, 0, _} = h2_frames:next(Next),
             [gen_tcp:close(Socket) || Socket <- [Next | Sockets]]
         end)

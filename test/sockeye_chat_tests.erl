@@ -45,7 +45,7 @@ say(Conn, Map) ->
     ok = sockeye:send(Conn, Map).
 
 next(Conn) ->
-    {ok, {json, Message}} = sockeye_client:recv(Conn, 10000),
+    {ok, {json, Message}} = sockeye_client:recv(Conn, 60000),
     Message.
 
 %% The next message that has this key.
@@ -142,7 +142,7 @@ refused(Port) ->
     say(Ann, #{say => binary:copy(<<"x">>, 1000)}),
     ?assertMatch(#{<<"said">> := _}, await(Ann, <<"said">>)),
     say(Early, #{unknown => 1}),
-    ?assertMatch({error, {closed, 1008, _}}, sockeye_client:recv(Early, 10000)).
+    ?assertMatch({error, {closed, 1008, _}}, sockeye_client:recv(Early, 60000)).
 
 too_fast(Port) ->
     {Ann, _} = join(Port, <<"lobby">>, <<"ann">>),
@@ -150,7 +150,7 @@ too_fast(Port) ->
     ?assertMatch({error, {closed, 1008, _}}, last(Ann)).
 
 last(Conn) ->
-    case sockeye_client:recv(Conn, 10000) of
+    case sockeye_client:recv(Conn, 60000) of
         {ok, _} -> last(Conn);
         Error -> Error
     end.
@@ -167,7 +167,7 @@ a_room_ends(Port) ->
 page(Port) ->
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
     ok = gen_tcp:send(Socket, <<"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n">>),
-    ?assertMatch({ok, <<"HTTP/1.1 200 OK\r\n", _/binary>>}, gen_tcp:recv(Socket, 0, 10000)),
+    ?assertMatch({ok, <<"HTTP/1.1 200 OK\r\n", _/binary>>}, gen_tcp:recv(Socket, 0, 60000)),
     gen_tcp:close(Socket),
     Url = "ws://127.0.0.1:" ++ integer_to_list(Port),
     ?assertMatch({error, {refused, #{status := 404}}}, sockeye_client:connect(Url ++ "/other")),

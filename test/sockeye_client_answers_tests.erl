@@ -8,7 +8,7 @@
 -import(liar, [head/1, accept/1, say/2, await_end/1]).
 -import(test_support, [with_server/2, with_handler/3, url/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(CONTINUE, "HTTP/1.1 100 Continue\r\n\r\n").
 -define(HINTS, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>\r\n\r\n").
 

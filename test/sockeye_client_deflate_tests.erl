@@ -6,7 +6,7 @@
 
 -import(test_support, [with_handler/3, url/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 echo() ->
     #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end}.

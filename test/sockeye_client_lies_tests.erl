@@ -9,7 +9,7 @@
 
 -import(liar, [head/1, accept/1, say/2, await_end/1, tunnel/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(SWITCH, "HTTP/1.1 101 Switching Protocols\r\n").
 -define(UPGRADE, "Upgrade: websocket\r\nConnection: Upgrade\r\n").
 

@@ -6,7 +6,7 @@
 
 -import(test_support, [quiet/1, free_port/0, told/0, url/1, opened/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(SOON, #{initial_interval => 1, max_interval => 20}).
 
 %% A server on this port, whose owner is a process that passes on what it gets.

@@ -7,7 +7,7 @@
 -import(test_support, [with_server/2, with_handler/2, with_handler/3, event/1, closed/1,
                        message/0, quiet/1, down/1, told/0, url/1, url/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 echo() ->
     #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end}.

@@ -8,7 +8,7 @@
 -import(test_support, [with_server/2, with_handler/3]).
 -import(test_certs, [identity/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 setup() ->
     Authority = test_certs:authority("authority"),

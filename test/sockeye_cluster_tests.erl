@@ -297,11 +297,11 @@ the_relay_is_bounded_test_() ->
         [begin
              Relay = whereis(sockeye_cluster),
              Before = sockeye_cluster:dropped(),
-             ok = sys:suspend(Relay),
+             ok = sys:suspend(Relay, 60000),
              %% It looks at its mailbox with each 64th frame; the first one finds the others waiting.
              [Relay ! {sockeye_publish, no_such_server, all, none, none} || _ <- lists:seq(1, Count)],
-             ok = sys:resume(Relay),
-             _ = sys:get_state(Relay),
+             ok = sys:resume(Relay, 60000),
+             _ = sys:get_state(Relay, 60000),
              Dropped = sockeye_cluster:dropped() - Before,
              case Count =< 10000 of
                  true -> ?assertEqual(0, Dropped);
@@ -316,7 +316,7 @@ a_frame_that_is_none_test() ->
     Relay = whereis(sockeye_cluster),
     Before = sockeye_cluster:dropped(),
     [Relay ! {sockeye_publish, cluster_odd, all, Encoded, none} || Encoded <- [garbage, {<<>>}, {1, 2}]],
-    _ = sys:get_state(Relay),
+    _ = sys:get_state(Relay, 60000),
     ?assertEqual(Relay, whereis(sockeye_cluster)),
     ?assertEqual(3, sockeye_cluster:dropped() - Before),
     ok = sockeye:stop(Server).
@@ -326,7 +326,7 @@ the_next_server_is_not_in_the_cluster_test() ->
     {ok, Old} = sockeye:start_link(#{port => 0, name => cluster_old, scope => cluster}),
     {ok, {_, ServerId, _}} = sockeye_engine:find(Old),
     %% It learns of the end only when the next server is there.
-    ok = sys:suspend(sockeye_groups),
+    ok = sys:suspend(sockeye_groups, 60000),
     ok = sockeye:stop(Old),
     Self = self(),
     Starter = spawn_link(fun() ->
@@ -338,7 +338,7 @@ the_next_server_is_not_in_the_cluster_test() ->
     Waits = fun() -> {_, Count} = process_info(whereis(sockeye_groups), message_queue_len),
                      Count > 1 orelse not is_process_alive(Starter) end,
     _ = until(Waits, fun(Yes) -> Yes end),
-    ok = sys:resume(sockeye_groups),
+    ok = sys:resume(sockeye_groups, 60000),
     receive {started, Starter, Number, Scope} -> ?assertMatch({true, local}, {Number =/= ServerId, Scope}) end.
 
 %% More news than are told one by one: all is looked at.
@@ -348,11 +348,11 @@ thousands_of_topics_at_once_test_() ->
         {_, Conn} = test_support:open(test_support:port(Server)),
         Topics = [<<"p*">> | [integer_to_binary(N) || N <- lists:seq(1, 5000)]],
         Change = fun(What, Some) ->
-                         ok = sys:suspend(sockeye_groups),
+                         ok = sys:suspend(sockeye_groups, 60000),
                          [ok = sockeye:What(Conn, Topic) || Topic <- Some],
                          {message_queue_len, 1} = process_info(whereis(sockeye_groups), message_queue_len),
-                         ok = sys:resume(sockeye_groups),
-                         _ = sys:get_state(sockeye_groups),
+                         ok = sys:resume(sockeye_groups, 60000),
+                         _ = sys:get_state(sockeye_groups, 60000),
                          lists:sort([Group || Group <- pg:which_groups(sockeye_cluster:scope()),
                                               element(1, Group) =:= cluster_many])
                  end,
@@ -384,7 +384,7 @@ nobody_waits_for_the_cluster_test() ->
     ?assertEqual({error, closed}, sockeye_presence:track(Conn, <<"t">>, key, meta)),
     ?assertEqual({ok, #{}}, sockeye_presence:list(Server, <<"t">>)),
     [{ok, _} = supervisor:restart_child(Sup, Child) || Child <- lists:reverse(Children)],
-    _ = sys:get_state(sockeye_groups),
+    _ = sys:get_state(sockeye_groups, 60000),
     ?assertEqual([{cluster_early, all}, {cluster_early, connections, <<"t">>}],
                  lists:sort([Group || Group <- pg:which_groups(sockeye_cluster:scope()),
                                       element(1, Group) =:= cluster_early])),

@@ -61,8 +61,8 @@ refused() ->
     {ok, Port} = codec_server:start(0),
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
     ok = gen_tcp:send(Socket, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    ?assertMatch({ok, <<"HTTP/1.1 426 ", _/binary>>}, gen_tcp:recv(Socket, 0, 5000)),
-    ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 5000)).
+    ?assertMatch({ok, <<"HTTP/1.1 426 ", _/binary>>}, gen_tcp:recv(Socket, 0, 60000)),
+    ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 60000)).
 
 refusing() ->
     test_support:with_handler(?ECHO, #{paths => [<<"/only">>]}, fun(Port, _) ->

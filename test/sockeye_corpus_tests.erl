@@ -44,7 +44,7 @@ whole(Status, Answer, Request) when is_integer(Status), Status =/= 101 ->
     end;
 whole(101, _Answer, _Request) ->
     receive {sockeye, Conn, {open, _}} -> 1006 = test_support:closed(Conn), 101
-    after 10000 -> not_open
+    after 60000 -> not_open
     end;
 whole(Other, _Answer, _Request) ->
     Other.
@@ -175,7 +175,7 @@ noise(_) ->
 echo_past(Port) ->
     Socket = ws_client:connect(Port, #{path => "/past"}),
     ok = ws_client:text(Socket, <<"still here">>),
-    Conn = receive {sockeye, C, {open, #{path := <<"/past">>}}} -> C after 10000 -> error(not_open) end,
+    Conn = receive {sockeye, C, {open, #{path := <<"/past">>}}} -> C after 60000 -> error(not_open) end,
     Event = test_support:event(Conn),
     gen_tcp:close(Socket),
     Event.

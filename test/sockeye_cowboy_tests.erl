@@ -222,7 +222,7 @@ ends_with_last_listener() ->
             whereis(of_cowboy)
         end),
         %% It has heard of the second one's end.
-        _ = sys:get_state(sockeye_route_servers),
+        _ = sys:get_state(sockeye_route_servers, 60000),
         Open = ws(Port),
         ok = ws_client:text(Open, "[2]"),
         ?assertEqual({text, <<"[2]">>}, ws_client:recv(Open)),

@@ -23,7 +23,7 @@ ask(Watcher, Question) ->
 
 %% The next of that type.
 answer(Watcher, Type) ->
-    case sockeye_client:recv(Watcher, 10000) of
+    case sockeye_client:recv(Watcher, 60000) of
         {ok, {json, #{<<"type">> := Type} = Answer}} -> Answer;
         {ok, _} -> answer(Watcher, Type)
     end.
@@ -231,7 +231,7 @@ questions_test_() ->
         ++ [{timeout, 20, ?_assertEqual({Question, {closed, 1008}}, {Question, Asked(Question)})} || Question <- Bad].
 
 last_word(Watcher) ->
-    case sockeye_client:recv(Watcher, 10000) of
+    case sockeye_client:recv(Watcher, 60000) of
         {ok, {json, #{<<"type">> := <<"done">>, <<"conn">> := <<"2">>, <<"ok">> := false}}} -> lives;
         {ok, _} -> last_word(Watcher);
         {error, {closed, Code, _}} -> {closed, Code}
@@ -417,7 +417,7 @@ sampler_ends_when_it_is_asked_test() ->
     {ok, _} = application:ensure_all_started(sockeye),
     ok = sockeye_dashboard_sampler:ensure(),
     Ending = whereis(sockeye_dashboard_sampler),
-    ok = sys:suspend(Ending),
+    ok = sys:suspend(Ending, 60000),
     {Pid, Monitor} = spawn_monitor(fun() -> exit({ensured, sockeye_dashboard_sampler:ensure()}) end),
     true = siege:until(fun() ->
         {messages, Messages} = process_info(Ending, messages),

@@ -72,7 +72,7 @@ supervisor_report() ->
     receive
         {logged, #{msg := {report, #{label := {supervisor, child_terminated}} = Report}}} -> lists:flatten(io_lib:format("~p", [Report]));
         {logged, _} -> supervisor_report()
-    after 10000 -> error(no_report)
+    after 60000 -> error(no_report)
     end.
 
 %% ---------------------------------------------------------------- notices
@@ -214,7 +214,7 @@ refusals_count_in_the_watched_server_test() ->
 without_memory_of_the_vm_test_() ->
     {timeout, 120, fun() ->
         Paths = [filename:dirname(code:which(Module)) || Module <- [sockeye, ?MODULE]],
-        {ok, Peer, _} = peer:start_link(#{connection => standard_io, args => ["+Mea", "min", "-pa" | Paths]}),
+        {ok, Peer, _} = peer:start_link(#{connection => standard_io, wait_boot => 120000, args => ["+Mea", "min", "-pa" | Paths]}),
         Options = #{port => 0, dashboard => #{}},
         ?assertMatch({ok, _}, peer:call(Peer, sockeye, start_link, [Options], 60000)),
         ok = peer:stop(Peer)

@@ -190,7 +190,7 @@ nothing_compressed_for_a_client_test_() ->
                   Url = ["ws://127.0.0.1:", integer_to_list(Port)],
                   {ok, Conn} = sockeye_client:connect(Url, #{deflate => Deflate, format => raw, close_timeout => 100}),
                   Around = {binary, prose(300)},
-                  [[?assertEqual({ok, Expected}, sockeye_client:recv(Conn, 10000)) || Expected <- [Around, {Kind, <<>>}, Around]]
+                  [[?assertEqual({ok, Expected}, sockeye_client:recv(Conn, 60000)) || Expected <- [Around, {Kind, <<>>}, Around]]
                    || Kind <- [text, binary], _ <- nothing(1, [])],
                   ok = sockeye_client:close(Conn)
               end)

@@ -168,7 +168,7 @@ metrics_of_the_guide_test() ->
     end).
 
 until_closed(Socket, Before) ->
-    case gen_tcp:recv(Socket, 0, 10000) of
+    case gen_tcp:recv(Socket, 0, 60000) of
         {ok, Bytes} -> until_closed(Socket, <<Before/binary, Bytes/binary>>);
         {error, closed} -> Before
     end.

@@ -138,14 +138,14 @@ health_says_so_test() ->
 health(Http) ->
     ok = inet:setopts(Http, [{packet, http_bin}]),
     ok = gen_tcp:send(Http, "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"),
-    {ok, {http_response, _, Status, _}} = gen_tcp:recv(Http, 0, 5000),
+    {ok, {http_response, _, Status, _}} = gen_tcp:recv(Http, 0, 60000),
     Length = header(Http, 0),
     ok = inet:setopts(Http, [{packet, raw}]),
-    {ok, _} = gen_tcp:recv(Http, Length, 5000),
+    {ok, _} = gen_tcp:recv(Http, Length, 60000),
     Status.
 
 header(Http, Length) ->
-    case gen_tcp:recv(Http, 0, 5000) of
+    case gen_tcp:recv(Http, 0, 60000) of
         {ok, {http_header, _, 'Content-Length', _, Value}} -> header(Http, binary_to_integer(Value));
         {ok, {http_header, _, _, _, _}} -> header(Http, Length);
         {ok, http_eoh} -> Length

@@ -188,7 +188,7 @@ single_reply_test() ->
     with_handler(Funs, #{encoder => fun encoder/1}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         ok = ws_client:text(Socket, <<"1">>),
-        ?assertEqual({not_json, {}, <<"$.pid">>}, receive Reason -> Reason after 5000 -> timeout end),
+        ?assertEqual({not_json, {}, <<"$.pid">>}, receive Reason -> Reason after 60000 -> timeout end),
         ?assertEqual(<<"\"2001-02-03\"">>, ws_client:recv_data(Socket))
     end).
 
@@ -223,6 +223,6 @@ a_client_has_one_test() ->
         {ok, Client} = sockeye_client:start_link(Url, self(), #{encoder => fun encoder/1, name => a_client_with_an_encoder}),
         {ok, Conn} = sockeye_client:conn(Client),
         ok = sockeye_client:send(Client, {json, ?DATE}),
-        ?assertEqual(<<"2001-02-03">>, receive {sockeye, From, {json, Got}} when From =/= Conn -> Got after 5000 -> timeout end),
+        ?assertEqual(<<"2001-02-03">>, receive {sockeye, From, {json, Got}} when From =/= Conn -> Got after 60000 -> timeout end),
         ok = sockeye_client:stop(Client)
     end).

@@ -52,7 +52,7 @@ again_test() ->
         ok = gen_tcp:send(Waiting, "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
         with_server(#{ip => {fd, Descriptor}}, fun(Server) ->
-            ?assertEqual({ok, <<"HTTP/1.1 101">>}, gen_tcp:recv(Waiting, 12, 10000)),
+            ?assertEqual({ok, <<"HTTP/1.1 101">>}, gen_tcp:recv(Waiting, 12, 60000)),
             _ = test_support:opened(),
             %% The client says nothing more.
             ?assertEqual({ok, #{closed => 0, unanswered => 1}}, sockeye:drain(Server, #{deadline => 500}))

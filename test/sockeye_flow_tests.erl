@@ -197,7 +197,7 @@ a_client_s_handler_keeps_its_connection_test() ->
     Asks = #{open => fun(Conn, _, S) -> Self ! {in_a_callback, Conn, Try(Conn)}, {[], S} end},
     with_server(#{active => true}, fun(Port, _) ->
         {ok, Client} = sockeye_client:start_link(test_support:url(Port), {fun_handler, Asks}),
-        {Conn, Inside} = receive {in_a_callback, C, Tried} -> {C, Tried} after 10000 -> error(not_open) end,
+        {Conn, Inside} = receive {in_a_callback, C, Tried} -> {C, Tried} after 60000 -> error(not_open) end,
         [?assertMatch(#{cause := [{1, <<"a connection of a handler", _/binary>>}]}, proplists:get_value(error_info, Info))
          || Info <- [Inside, Try(Conn)]],
         ok = sockeye_client:stop(Client)

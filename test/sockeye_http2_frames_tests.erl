@@ -55,7 +55,7 @@ every_cut_of_frames_test_() ->
                  ?assertEqual({Cut, 1006}, {Cut, test_support:closed(Conn)}),
                  Text = integer_to_binary(Stream),
                  ok = gen_tcp:send(Socket, data(1, bad_frames:frame(1, Text))),
-                 receive {sockeye, Neighbour, {text, Text}} -> ok after 10000 -> error(no_message) end
+                 receive {sockeye, Neighbour, {text, Text}} -> ok after 60000 -> error(no_message) end
              end || {Stream, {Cut, Way}} <- lists:zip(lists:seq(3, 1 + 2 * length(Cuts), 2), Cuts)],
             gen_tcp:close(Socket),
             ?assertEqual(1006, test_support:closed(Neighbour))

@@ -11,7 +11,7 @@
 -define(END_STREAM, 1).
 -define(MALFORMED, {reset, 1}).
 -define(CALM, {goaway, 11}).
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 options() -> #{http2 => cleartext, format => raw, active => true, handshake_timeout => 60000, http => bad_http:routes()}.
 

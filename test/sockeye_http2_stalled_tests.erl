@@ -23,7 +23,7 @@ with_streams(Options, Settings, Test) ->
         ok = gen_tcp:send(Socket, [h2_frames:hello(Settings), frame(4, 1, 0, []), window(0, 16#100000)]),
         ok = gen_tcp:send(Socket, [open_stream(I, path(I)) || I <- odd()]),
         Opened = maps:from_list([receive {sockeye, Conn, {open, #{path := Path}}} -> {Path, Conn}
-                                 after 10000 -> error(not_open)
+                                 after 60000 -> error(not_open)
                                  end || _ <- odd()]),
         Result = Test(Socket, [maps:get(path(I), Opened) || I <- odd()]),
         gen_tcp:close(Socket),
@@ -41,7 +41,7 @@ echo(Socket, Conn) ->
     [begin
          Text = integer_to_binary(N),
          ok = gen_tcp:send(Socket, data(?LAST, text(Text))),
-         receive {sockeye, Conn, {text, Text}} -> ok after 10000 -> error(no_message) end,
+         receive {sockeye, Conn, {text, Text}} -> ok after 60000 -> error(no_message) end,
          ok = sockeye:send(Conn, {text, Text}),
          await(Socket, <<129, (byte_size(Text)), Text/binary>>)
      end || N <- lists:seq(1, 20)].
@@ -69,7 +69,7 @@ unread_test_() ->
             ?assert(siege:memory() - Before < siege:most(?STREAMS * (64 + 32) * 1024)),
             [begin
                  ok = sockeye:setopts(Conn, [{active, true}]),
-                 [receive {sockeye, Conn, {text, Text}} -> ok after 10000 -> error(missing) end || _ <- lists:seq(1, Each)]
+                 [receive {sockeye, Conn, {text, Text}} -> ok after 60000 -> error(missing) end || _ <- lists:seq(1, Each)]
              end || Conn <- lists:droplast(Conns)]
         end)
     end}.
@@ -82,7 +82,7 @@ small_messages_test_() ->
             ok = gen_tcp:send(Socket, [data(1, text(<<>>)) || _ <- lists:seq(1, Each)]),
             echo(Socket, lists:last(Conns)),
             ok = sockeye:setopts(hd(Conns), [{active, true}]),
-            [receive {sockeye, Conn, {text, <<>>}} -> ok after 10000 -> error(missing) end
+            [receive {sockeye, Conn, {text, <<>>}} -> ok after 60000 -> error(missing) end
              || Conn <- [hd(Conns)], _ <- lists:seq(1, Each)]
         end)
     end}.
@@ -143,7 +143,7 @@ given_up_test_() ->
         with_streams(#{send_timeout => 300, close_timeout => 100}, [{4, 0}], fun(Socket, [First | Conns]) ->
             ok = gen_tcp:send(Socket, window(?LAST, 65536)),
             _ = fill(First, 100000, 0),
-            receive {sockeye, First, {closed, Code, _}} -> ?assertEqual(1008, Code) after 10000 -> error(not_closed) end,
+            receive {sockeye, First, {closed, Code, _}} -> ?assertEqual(1008, Code) after 60000 -> error(not_closed) end,
             echo(Socket, lists:last(Conns)),
             %% As if it were the last event, which the others still have to see.
             self() ! {sockeye, First, {closed, 1006, <<>>}}

@@ -7,7 +7,7 @@
 
 -import(h2_frames, [get/2, window/2, data/2, open_stream/1, frame/4]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(CANCEL, {reset, 8}).
 -define(SEND_TIMEOUT, 300).
 

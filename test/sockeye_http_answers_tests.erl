@@ -85,7 +85,7 @@ names_and_values_of_a_function_test() ->
             Socket = connect(Port),
             Last = ask(Socket, "GET", "/close", [], <<>>),
             ?assertEqual({200, <<"close">>}, {status(Last), header(<<"connection">>, Last)}),
-            ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 10000)),
+            ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 60000)),
             ?assertEqual(200, over_http2(Port, "GET", "/close"))
         end)
     end).
@@ -153,7 +153,7 @@ slow_readers() ->
                           Options = [binary, {active, false}, {verify, verify_none}],
                           {ok, Socket} = ssl:connect({127, 0, 0, 1}, narrow(Port), Options, 10000),
                           ok = Ask(Socket),
-                          ?assertMatch({ok, <<"HTTP/1.1 200 ", _/binary>>}, ssl:recv(Socket, 13, 10000)),
+                          ?assertMatch({ok, <<"HTTP/1.1 200 ", _/binary>>}, ssl:recv(Socket, 13, 60000)),
                           ?assertMatch({ok, <<_:Size/binary>>}, ssl:recv(Socket, Size, 60000)),
                           ok = ssl:close(Socket)
                   end
@@ -187,7 +187,7 @@ slow_reader(Reader) ->
 
 first(Socket, Got) ->
     case string:find(Got, "\r\n\r\nfirst") of
-        nomatch -> {ok, More} = ssl:recv(Socket, 0, 10000), first(Socket, <<Got/binary, More/binary>>);
+        nomatch -> {ok, More} = ssl:recv(Socket, 0, 60000), first(Socket, <<Got/binary, More/binary>>);
         _ -> ok
     end.
 

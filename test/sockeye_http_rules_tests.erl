@@ -7,7 +7,7 @@
 
 -import(tcp_or_tls, [connect/2, send/3, recv/2, close/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(GET, <<"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n">>).
 
 every_request_test_() ->

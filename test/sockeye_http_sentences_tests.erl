@@ -10,7 +10,7 @@
 -import(tcp_or_tls, [served/3, connect/2, send/3, recv/2, close/2]).
 -import(h2_frames, [headers/3, block/1, data_end/2, connect_fields/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(END_STREAM, 1).
 -define(UPGRADE, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n").

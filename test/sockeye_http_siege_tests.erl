@@ -70,7 +70,7 @@ is(_, Got) -> is_integer(Got) andalso Got >= 400 andalso Got < 600.
 second(Port, Bytes) ->
     Socket = siege:connect(Port),
     _ = gen_tcp:send(Socket, ?TEXT),
-    {ok, <<"HTTP/1.1 200 ", First/binary>>} = gen_tcp:recv(Socket, 0, 10000),
+    {ok, <<"HTTP/1.1 200 ", First/binary>>} = gen_tcp:recv(Socket, 0, 60000),
     ok = rest(Socket, First),
     _ = gen_tcp:send(Socket, Bytes),
     _ = gen_tcp:shutdown(Socket, write),
@@ -84,7 +84,7 @@ second(Port, Bytes) ->
 rest(Socket, Sofar) ->
     case binary:match(Sofar, <<"hello">>) of
         nomatch ->
-            {ok, More} = gen_tcp:recv(Socket, 0, 10000),
+            {ok, More} = gen_tcp:recv(Socket, 0, 60000),
             rest(Socket, <<Sofar/binary, More/binary>>);
         _ ->
             ok
@@ -92,7 +92,7 @@ rest(Socket, Sofar) ->
 
 opened(Status) ->
     receive {sockeye, Conn, {open, _}} -> 1006 = test_support:closed(Conn), Status
-    after 10000 -> not_open
+    after 60000 -> not_open
     end.
 
 none_opened(Status) ->
@@ -144,7 +144,7 @@ every_cut_of_a_body_test_() ->
 first(Port, Request) ->
     Socket = siege:connect(Port),
     ok = gen_tcp:send(Socket, Request),
-    {ok, Answer} = gen_tcp:recv(Socket, 0, 10000),
+    {ok, Answer} = gen_tcp:recv(Socket, 0, 60000),
     gen_tcp:close(Socket),
     Answer.
 
@@ -163,7 +163,7 @@ floods_test_() ->
                            S = siege:connect(Port),
                            ok = inet:setopts(S, [{recbuf, 4096}]),
                            ok = gen_tcp:send(S, <<"GET /big HTTP/1.1\r\nHost: a\r\n\r\n">>),
-                           {ok, _} = gen_tcp:recv(S, 1000, 10000),
+                           {ok, _} = gen_tcp:recv(S, 1000, 60000),
                            S
                        end || _ <- lists:seq(1, 50)],
             %% They share the bytes of the text.

@@ -6,7 +6,7 @@
 
 -import(test_support, [with_server/2, quiet/1, down/1, told/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(PIECE, 65536).
 %% What the kernel holds for two sockets on the loopback, and much less than without end.
 -define(HELD, 40000000).

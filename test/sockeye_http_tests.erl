@@ -10,7 +10,7 @@
 -import(www, [with_files/1, with_dir/2, large/0]).
 -import(test_support, [with_server/2, quiet/1, event/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(UPGRADE, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n").
 

@@ -119,9 +119,9 @@ a_proxy_does_not_see_it_test_() ->
          {"socks5", fun socks/1, <<5, 1, 0, 4, 16#fe80:16, 0:96, 1:16, 81:16>>}]].
 
 socks(Socket) ->
-    {ok, <<5, 1, 0>>} = gen_tcp:recv(Socket, 3, 10000),
+    {ok, <<5, 1, 0>>} = gen_tcp:recv(Socket, 3, 60000),
     liar:say(Socket, <<5, 0>>),
-    {ok, Asked} = gen_tcp:recv(Socket, 22, 10000),
+    {ok, Asked} = gen_tcp:recv(Socket, 22, 60000),
     Asked.
 
 url(Text, Zone, Port) ->

@@ -109,7 +109,7 @@ heap(Text) ->
         end, [monitor, {fullsweep_after, 65535}]),
     receive
         {'DOWN', Monitor, process, Pid, {words, Words, 20000}} -> Words
-    after 10000 -> error(timeout)
+    after 60000 -> error(timeout)
     end.
 
 object(Pairs) ->

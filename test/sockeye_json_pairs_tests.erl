@@ -58,7 +58,7 @@ frames_test_() ->
              with_server(#{objects => pairs, keys => Keys}, fun(Port, _) ->
                  {Socket, Conn} = test_support:open(Port),
                  ok = ws_client:text(Socket, <<"{\"b\":{\"sockeye\":1},\"a\":2}">>),
-                 Event = receive {sockeye, Conn, Got} -> Got after 5000 -> timeout end,
+                 Event = receive {sockeye, Conn, Got} -> Got after 60000 -> timeout end,
                  ?assertEqual({json, {[{<<"b">>, {[{Inner, 1}]}}, {<<"a">>, 2}]}}, Event),
                  ok = sockeye:send(Conn, Event),
                  ?assertEqual(<<"{\"b\":{\"sockeye\":1},\"a\":2}">>, ws_client:recv_data(Socket))
@@ -69,10 +69,10 @@ a_client_has_it_too_test() ->
     with_server(#{}, fun(Port, _) ->
         Url = ["ws://127.0.0.1:", integer_to_list(Port)],
         {ok, Client} = sockeye_client:start_link(Url, self(), ?PAIRS),
-        {sockeye, Ours, {open, #{}}} = receive {sockeye, _, {open, _}} = One -> One after 5000 -> timeout end,
-        {sockeye, Other, {open, #{}}} = receive {sockeye, _, {open, _}} = Two -> Two after 5000 -> timeout end,
+        {sockeye, Ours, {open, #{}}} = receive {sockeye, _, {open, _}} = One -> One after 60000 -> timeout end,
+        {sockeye, Other, {open, #{}}} = receive {sockeye, _, {open, _}} = Two -> Two after 60000 -> timeout end,
         [ok = sockeye:send(Conn, {text, <<"{\"b\":1,\"a\":2}">>}) || Conn <- [Ours, Other]],
-        Got = [receive {sockeye, _, {json, Term}} -> Term after 5000 -> timeout end || _ <- [1, 2]],
+        Got = [receive {sockeye, _, {json, Term}} -> Term after 60000 -> timeout end || _ <- [1, 2]],
         ?assertEqual(lists:sort([#{<<"b">> => 1, <<"a">> => 2}, {[{<<"b">>, 1}, {<<"a">>, 2}]}]), lists:sort(Got)),
         ok = sockeye_client:stop(Client)
     end).

@@ -61,7 +61,7 @@ collect(Conn, N) ->
         {sockeye, Conn, {binary, <<Number:32>>}} -> [Number | collect(Conn, N - 1)];
         {sockeye, Conn, passive} -> collect(Conn, N);
         {sockeye, Conn, Other} -> error({unexpected, Other})
-    after 20000 -> error({lost, N})
+    after 60000 -> error({lost, N})
     end.
 
 %% An owner that hands the connection on in the middle of a flood.
@@ -78,7 +78,7 @@ a_flood_that_changes_hands_test_() ->
                 end),
                 pass(Conn, hd(Hands)),
                 ring(Conn, Hands),
-                Got = [receive {got, N} -> N after 20000 -> error({lost, Left}) end
+                Got = [receive {got, N} -> N after 60000 -> error({lost, Left}) end
                        || Left <- lists:seq(Count, 1, -1)],
                 ?assertEqual(lists:seq(1, Count), lists:sort(Got)),
                 [begin unlink(Pid), exit(Pid, kill) end || Pid <- [Sender | Hands]],
@@ -102,7 +102,7 @@ ring(Conn, Hands) ->
     Turns = [lists:nth(N rem 4 + 1, Hands) || N <- lists:seq(1, 100)],
     lists:foldl(fun(To, From) ->
                         From ! {pass, Conn, To, self()},
-                        receive passed -> To after 10000 -> error(not_passed) end
+                        receive passed -> To after 60000 -> error(not_passed) end
                 end, hd(Hands), Turns).
 
 hand(Parent, Conn) ->
@@ -182,7 +182,7 @@ an_owner_that_dies_in_a_rush_test_() ->
             with_server(#{handler => Owner}, fun(Port, Server) ->
                 Self = self(),
                 Clients = [spawn_link(fun() -> Self ! {self(), rush(Port)} end) || _ <- lists:seq(1, 200)],
-                Ends = [receive {Pid, End} -> End after 20000 -> error(stuck) end || Pid <- Clients],
+                Ends = [receive {Pid, End} -> End after 60000 -> error(stuck) end || Pid <- Clients],
                 ?assertEqual([], [End || End <- Ends, not lists:member(End, [1011, 1001, 1006, closed, refused])]),
                 siege:settled(Server, 0)
             end)

@@ -87,7 +87,7 @@ act(pongs_unread, Socket, _Conn) ->
 act(it_closes, Socket, Conn) ->
     ok = gen_tcp:send(Socket, frame(8, <<4000:16>>)),
     %% The answer is here, so it has been read.
-    {ok, <<16#88, 2, 4000:16>>} = gen_tcp:recv(Socket, 4, 10000),
+    {ok, <<16#88, 2, 4000:16>>} = gen_tcp:recv(Socket, 4, 60000),
     _ = Conn,
     ok;
 act(it_closes_halfway, Socket, Conn) ->

@@ -13,12 +13,12 @@ a_late_server_stops_nobody_else_test() ->
         _ = application:stop(sockeye),
         {ok, Late} = apart(#{handler => {bare_handler, []}}),
         Engine = whereis(sockeye_engine),
-        ok = sys:suspend(Late),
+        ok = sys:suspend(Late, 60000),
         exit(Engine, kill),
         ok = census:another_engine(Engine),
         {ok, Server} = sockeye:start_link(#{port => 0, handler => self()}),
         {Socket, Conn} = open(port(Server)),
-        ok = sys:resume(Late),
+        ok = sys:resume(Late, 60000),
         _ = down(Late),
         ok = ws_client:text(Socket, <<"1">>),
         ?assertEqual({json, 1}, test_support:event(Conn)),
@@ -40,7 +40,7 @@ no_worker_without_its_server(Processes) ->
     {ok, Keep} = apart(#{handler => self()}),
     Before = census:processes(),
     Engine = whereis(sockeye_engine),
-    ok = sys:suspend(Engine),
+    ok = sys:suspend(Engine, 60000),
     Self = self(),
     Pid = spawn(fun() ->
         Self ! {started, sockeye:start_link(#{port => 0, handler => {bare_handler, []}, processes => Processes})},
@@ -288,7 +288,7 @@ served() ->
     end.
 
 ended(Socket) ->
-    case gen_tcp:recv(Socket, 0, 10000) of
+    case gen_tcp:recv(Socket, 0, 60000) of
         {ok, _} -> ended(Socket);
         {error, Reason} when Reason =/= timeout -> ok
     end.

@@ -228,7 +228,7 @@ knock(Node) ->
         ok -> ok;
         {error, _} -> ok
     end,
-    case gen_tcp:recv(Socket, 12, 20000) of
+    case gen_tcp:recv(Socket, 12, 60000) of
         {ok, <<"HTTP/1.1 101">>} -> rest_of_head(Socket), {101, Socket};
         {ok, <<"HTTP/1.1 503">>} -> gen_tcp:close(Socket), {503, none};
         %% The answer was there, and then the reset.
@@ -237,13 +237,13 @@ knock(Node) ->
     end.
 
 rest_of_head(Socket) ->
-    {ok, Byte} = gen_tcp:recv(Socket, 1, 20000),
+    {ok, Byte} = gen_tcp:recv(Socket, 1, 60000),
     rest_of_head(Socket, Byte).
 
 rest_of_head(Socket, Seen) ->
     case binary:match(Seen, <<"\r\n\r\n">>) of
         nomatch ->
-            {ok, Byte} = gen_tcp:recv(Socket, 1, 20000),
+            {ok, Byte} = gen_tcp:recv(Socket, 1, 60000),
             rest_of_head(Socket, <<Seen/binary, Byte/binary>>);
         _ -> ok
     end.

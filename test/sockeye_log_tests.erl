@@ -24,7 +24,7 @@ logged() ->
     receive
         {logged, #{meta := #{sockeye := What}} = Event} when What =/= server_started -> Event;
         {logged, _} -> logged()
-    after 10000 ->
+    after 60000 ->
             error(nothing_logged)
     end.
 
@@ -39,7 +39,7 @@ report(What) ->
 from_handler() ->
     receive
         {Pid, _} = Message when is_pid(Pid) -> Message
-    after 10000 ->
+    after 60000 ->
             error(no_message)
     end.
 
@@ -70,7 +70,7 @@ words_of_clients_test_() ->
 owner_that_is_not_running_test() ->
     Started = fun(Options) ->
                       test_support:with_server(Options, fun(_, _) ->
-                          receive {logged, #{meta := #{sockeye := server_started}} = Event} -> line(Event, #{}) after 10000 -> error(nothing_logged) end
+                          receive {logged, #{meta := #{sockeye := server_started}} = Event} -> line(Event, #{}) after 60000 -> error(nothing_logged) end
                       end)
               end,
     true = register(log_tests_owner, self()),
@@ -193,7 +193,7 @@ owner_idle_test_() ->
                      Socket = ws_client:connect(Port),
                      ok = ws_client:text(Socket, <<"hello">>),
                      ok = ws_client:close(Socket, 1000, <<>>),
-                     ?assertMatch({close, 1000, _}, ws_client:recv(Socket, 10000)),
+                     ?assertMatch({close, 1000, _}, ws_client:recv(Socket, 60000)),
                      Own = #{owner => Owner},
                      case [Event || #{msg := {report, #{what := owner_idle} = Report}} = Event <- flushed(),  maps:with([owner], Report) =:= Own] of
                          [#{level := Level, msg := {report, #{messages := Left, path := <<"/">>}}} = Event] ->

@@ -78,10 +78,10 @@ asking_test() ->
 asking_a_process_test_() ->
     {ok, _} = application:ensure_all_started(sockeye),
     [fun() ->
-         ok = sys:suspend(sockeye_link_writer),
+         ok = sys:suspend(sockeye_link_writer, 60000),
          try with(fun sockeye:info/0, fun(Pid) -> ?assertEqual(timeout, sockeye_mailbox:await(Pid, fun none/0, 300)) end)
          after
-             ok = sys:resume(sockeye_link_writer)
+             ok = sys:resume(sockeye_link_writer, 60000)
          end
      end || sockeye_backend:engine() =:= port].
 

@@ -3,7 +3,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 
 %% Each in a process of its own: a client takes along whom it is linked to.
 in_each_mode_test_() ->

@@ -7,7 +7,7 @@
 -import(test_support, [with_server/2, event/1, url/1]).
 -import(port_node, [until/1, logged/1, kill/0, another/1, listening/2]).
 
--define(TIMEOUT, 15000).
+-define(TIMEOUT, 60000).
 
 port_test_() ->
     port_node:tests(60, [{"a client dials once", fun dials_once/0},

@@ -7,7 +7,7 @@
 -import(test_support, [with_server/2, with_handler/3, message/0, event/0]).
 -import(port_node, [until/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 %% A byte that passes is in a packet, in a term and in what is made of that.
 -define(MOST, 3 * sockeye_port_garbage:first()).
 -define(LARGE, 3000000).

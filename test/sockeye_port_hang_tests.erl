@@ -7,7 +7,7 @@
 -import(test_support, [with_server/2, with_handler/3, open/1]).
 -import(port_node, [another/1, is_alive/1, logged/1, fault/1, signal/2, in_a_node/2]).
 
--define(TIMEOUT, 15000).
+-define(TIMEOUT, 60000).
 
 %% Most of these wait for a heartbeat that does not come: three nodes at a time.
 hangs_test_() ->

@@ -7,7 +7,7 @@
 -import(test_support, [with_server/2, with_handler/3, message/0, event/1, open/1]).
 -import(port_node, [until/1, kill/0, another/1, listening/2, handlers/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% All in one node, one after the other.
 port_test_() ->

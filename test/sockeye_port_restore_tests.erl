@@ -7,7 +7,7 @@
 -import(test_support, [with_server/2, open/1, event/1]).
 -import(port_node, [until/1, logged/1, kill/0, another/1, listening/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 port_test_() ->
     port_node:tests(60, [{"certificates that were read again", fun reloaded/0},

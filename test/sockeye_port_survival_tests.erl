@@ -7,7 +7,7 @@
 -import(test_support, [with_server/2, with_handler/3, message/0, open/1]).
 -import(port_node, [until/1, another/1, is_alive/1, logged/1, fault/1, signal/2, on/2, in_a_node/2]).
 
--define(TIMEOUT, 15000).
+-define(TIMEOUT, 60000).
 
 in_a_node(Tests) ->
     in_a_node(#{}, Tests).

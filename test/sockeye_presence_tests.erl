@@ -9,7 +9,7 @@
 
 news() ->
     receive {sockeye_presence, Topic, News} -> {Topic, News}
-    after 5000 -> error(no_news)
+    after 60000 -> error(no_news)
     end.
 
 who_comes_and_who_goes_test() ->
@@ -100,7 +100,7 @@ killed(Name) ->
     exit(Old, kill),
     test_support:down(Old),
     New = until(fun() -> whereis(Name) end, fun(P) -> P =/= undefined andalso P =/= Old end),
-    _ = sys:get_state(New),
+    _ = sys:get_state(New, 60000),
     ok.
 
 %% Entries and watchers, and the ends that come after it.

@@ -170,7 +170,7 @@ request(Port, Request) ->
     read_all(Socket, <<>>).
 
 read_all(Socket, Sofar) ->
-    case gen_tcp:recv(Socket, 0, 10000) of
+    case gen_tcp:recv(Socket, 0, 60000) of
         {ok, Data} -> read_all(Socket, <<Sofar/binary, Data/binary>>);
         {error, closed} -> Sofar;
         {error, econnreset} -> Sofar

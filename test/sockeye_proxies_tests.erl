@@ -7,7 +7,7 @@
 
 -import(test_support, [free_port/0, program/1]).
 
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 
 proxies_test_() ->
     case {program("haproxy"), program("nginx")} of

@@ -6,7 +6,7 @@
 
 -import(test_support, [with_server/2, event/0, event/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(HERE, ["127.0.0.1"]).
 -define(UPGRADE, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n").

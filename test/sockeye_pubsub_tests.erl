@@ -132,7 +132,7 @@ the_next_server_has_none_of_it_test() ->
     {ok, Old} = sockeye:start_link(#{port => 0}),
     ok = sockeye_pubsub:subscribe(Old, <<"t">>),
     %% It learns of the end only when the next server has the number.
-    ok = sys:suspend(sockeye_pubsub_server),
+    ok = sys:suspend(sockeye_pubsub_server, 60000),
     ok = sockeye:stop(Old),
     Self = self(),
     Starter = spawn_link(fun() ->
@@ -144,7 +144,7 @@ the_next_server_has_none_of_it_test() ->
     Waits = fun() -> {_, Count} = process_info(whereis(sockeye_pubsub_server), message_queue_len),
                      Count > 1 orelse not is_process_alive(Starter) end,
     _ = cluster_node:until(Waits, fun(Yes) -> Yes end),
-    ok = sys:resume(sockeye_pubsub_server),
+    ok = sys:resume(sockeye_pubsub_server, 60000),
     receive {published, Starter, Pids} -> ?assertEqual({ok, []}, Pids) end,
     ?assertEqual([], got()).
 

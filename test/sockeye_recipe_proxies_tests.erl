@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 -define(TALKERS, 8).
 %% Another address than the proxy's.
 -define(CLIENT, {127, 0, 0, 2}).

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--define(TIMEOUT, 30000).
+-define(TIMEOUT, 60000).
 
 %% ---------------------------------------------------------------- systemd
 
@@ -69,10 +69,10 @@ watchdog_test_() ->
                 ?assertEqual(<<"WATCHDOG=1">>, datagram(Systemd)),
                 ok = sockeye:stop(Server),
                 %% What was on its way, and what it would say after a server that does not answer.
-                _ = sys:get_state(Watched),
+                _ = sys:get_state(Watched, 60000),
                 _ = drained(Systemd),
                 Watched ! watch,
-                _ = sys:get_state(Watched),
+                _ = sys:get_state(Watched, 60000),
                 ?assertEqual([], drained(Systemd)),
                 {ok, Again} = sockeye:start_link(#{port => 0, name => chat_server, handler => {room, []}}),
                 ?assertEqual(<<"WATCHDOG=1">>, datagram(Systemd)),
@@ -94,7 +94,7 @@ without_systemd_test() ->
         try
             ?assertEqual(false, os:getenv("NOTIFY_SOCKET")),
             {ok, Pid} = chat_systemd:start_link(),
-            ?assertEqual(infinity, sys:get_state(Pid)),
+            ?assertEqual(infinity, sys:get_state(Pid, 60000)),
             ok = gen_server:stop(Pid)
         after forget(Modules, File)
         end
@@ -321,7 +321,7 @@ renewed() ->
 %% As its timer does each minute.
 look() ->
     chat_certificates ! look,
-    _ = sys:get_state(chat_certificates),
+    _ = sys:get_state(chat_certificates, 60000),
     ok.
 
 write_identity(File) ->

@@ -135,7 +135,7 @@ missing_function_test_() ->
     end}.
 
 engine_replaced(Old) ->
-    receive {'DOWN', Old, process, _, _} -> ok after 30000 -> error(engine_lives) end,
+    receive {'DOWN', Old, process, _, _} -> ok after 60000 -> error(engine_lives) end,
     engine_is_back().
 
 engine_is_back() ->
@@ -190,6 +190,6 @@ library() ->
 in_a_node(Do) ->
     Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye, reload_node, ?MODULE]]),
     {ok, Peer, _} = peer:start_link(#{connection => standard_io, args => ["-pa" | Paths], wait_boot => 60000}),
-    try peer:call(Peer, reload_node, run, [Do], 150000)
+    try peer:call(Peer, reload_node, run, [Do], 280000)
     after peer:stop(Peer)
     end.

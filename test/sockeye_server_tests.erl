@@ -292,7 +292,7 @@ a_name_that_moves_test() ->
     Self = self(),
     Forward = fun Forward() -> receive {sockeye, _, _} = Event -> Self ! {self(), Event}, Forward() end end,
     Owners = [First, Second] = [spawn_link(Forward) || _ <- [1, 2]],
-    Event = fun(Of) -> receive {Of, {sockeye, Conn, What}} -> {Conn, What} after 10000 -> error(no_event) end end,
+    Event = fun(Of) -> receive {Of, {sockeye, Conn, What}} -> {Conn, What} after 60000 -> error(no_event) end end,
     with_server(#{handler => owner_by_name, active => true}, fun(Port, _) ->
         Opened = [begin
                       true = register(owner_by_name, Owner),

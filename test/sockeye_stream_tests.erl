@@ -8,15 +8,15 @@
 
 %% {Fin, Opcode, Payload} of the next frame.
 fragment(Socket) ->
-    {ok, <<Fin:1, 0:3, Op:4, 0:1, Len:7>>} = gen_tcp:recv(Socket, 2, 5000),
+    {ok, <<Fin:1, 0:3, Op:4, 0:1, Len:7>>} = gen_tcp:recv(Socket, 2, 60000),
     {ok, Size} = case Len of
-                     126 -> {ok, <<N:16>>} = gen_tcp:recv(Socket, 2, 5000), {ok, N};
-                     127 -> {ok, <<N:64>>} = gen_tcp:recv(Socket, 8, 5000), {ok, N};
+                     126 -> {ok, <<N:16>>} = gen_tcp:recv(Socket, 2, 60000), {ok, N};
+                     127 -> {ok, <<N:64>>} = gen_tcp:recv(Socket, 8, 60000), {ok, N};
                      _ -> {ok, Len}
                  end,
     Payload = case Size of
                   0 -> <<>>;
-                  _ -> {ok, Bin} = gen_tcp:recv(Socket, Size, 5000), Bin
+                  _ -> {ok, Bin} = gen_tcp:recv(Socket, Size, 60000), Bin
               end,
     {Fin, Op, Payload}.
 

@@ -88,7 +88,7 @@ tls_test() ->
 tls_is_started_test_() ->
     {timeout, 120, fun() ->
         Paths = [filename:dirname(code:which(Module)) || Module <- [sockeye, ?MODULE]],
-        {ok, Peer, _} = peer:start_link(#{connection => standard_io, args => ["-pa" | Paths]}),
+        {ok, Peer, _} = peer:start_link(#{connection => standard_io, wait_boot => 120000, args => ["-pa" | Paths]}),
         ?assertNot(lists:keymember(ssl, 1, peer:call(Peer, application, which_applications, []))),
         ?assertEqual(ok, peer:call(Peer, ?MODULE, tls_test, [], 90000)),
         ok = peer:stop(Peer)

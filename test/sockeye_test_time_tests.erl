@@ -19,30 +19,32 @@ every_module_test() ->
 %% As EUnit asks for the tests of a module.
 of_a_module_test() ->
     Test = {test, ?MODULE, of_a_module_test},
-    [{timeout, 60, Test}, {generator, Generator, {?MODULE, every_way_test_, 0}}] =
+    [{timeout, 300, Test}, {generator, Generator, {?MODULE, every_way_test_, 0}}] =
         ?MODULE:eunit_wrapper_([Test, {generator, ?MODULE, every_way_test_}]),
     ?assert(is_function(Generator, 0)).
 
-%% Each way to write tests: what is a test gets the limit, once, and keeps one that it has.
+%% Each way to write tests: what is a test gets the limit, once, and keeps a longer one.
 every_way_test_() ->
     F = fun() -> ok end,
-    L = {timeout, 60, F},
+    L = {timeout, 300, F},
     [{lists:flatten(io_lib:format("~0p", [Tests])), ?_assertEqual(Expected, sockeye_test_time:limited(Tests))}
      || {Tests, Expected} <-
             [{F, L},
              {[], []},
              {[F, [F]], [L, [L]]},
-             {{7, F}, {timeout, 60, {7, F}}},
-             {{{m, f, 0}, F}, {timeout, 60, {{m, f, 0}, F}}},
-             {{test, m, f_test}, {timeout, 60, {test, m, f_test}}},
+             {{7, F}, {timeout, 300, {7, F}}},
+             {{{m, f, 0}, F}, {timeout, 300, {{m, f, 0}, F}}},
+             {{test, m, f_test}, {timeout, 300, {test, m, f_test}}},
              {{"title", F}, {"title", L}},
              {{<<"title">>, [F]}, {<<"title">>, [L]}},
-             {{"title", 7, F}, {"title", {timeout, 60, {7, F}}}},
-             {{"title", timeout, 5, F}, {"title", {timeout, 5, F}}},
-             {{timeout, 5, F}, {timeout, 5, F}},
-             {{timeout, 5, {"title", [{7, F}]}}, {timeout, 5, {"title", [{7, F}]}}},
-             {{timeout, 5, [F, F]}, {timeout, 5, [L, L]}},
-             {{timeout, 90, [F, F]}, {timeout, 90, [{timeout, 90, F}, {timeout, 90, F}]}},
+             {{"title", 7, F}, {"title", {timeout, 300, {7, F}}}},
+             {{"title", timeout, 5, F}, {"title", {timeout, 300, F}}},
+             {{"title", timeout, 900, F}, {"title", {timeout, 900, F}}},
+             {{timeout, 5, F}, L},
+             {{timeout, 900, F}, {timeout, 900, F}},
+             {{timeout, 5, {"title", [{7, F}]}}, {timeout, 300, {"title", [{7, F}]}}},
+             {{timeout, 5, [F, F]}, {timeout, 300, [L, L]}},
+             {{timeout, 900, [F, F]}, {timeout, 900, [{timeout, 900, F}, {timeout, 900, F}]}},
              {{inorder, [F]}, {inorder, [L]}},
              {{inparallel, [F]}, {inparallel, [L]}},
              {{inparallel, 2, [F]}, {inparallel, 2, [L]}},
@@ -53,7 +55,7 @@ every_way_test_() ->
              {{setup, F, F, [F]}, {setup, F, F, [L]}},
              {{setup, spawn, F, F, [F]}, {setup, spawn, F, F, [L]}},
              {{foreach, F, F, [F, [F]]}, {foreach, F, F, [L, [L]]}},
-             {{with, x, [F]}, [{timeout, 60, {with, x, [F]}}]},
+             {{with, x, [F]}, [{timeout, 300, {with, x, [F]}}]},
              {{module, some_tests}, {module, some_tests}},
              {some_tests, some_tests},
              {"some/file.beam", "some/file.beam"}]].
@@ -63,7 +65,7 @@ made_later_test() ->
     F = fun() -> ok end,
     Make = fun(set) -> [F] end,
     MakeX = fun(x, set) -> [F] end,
-    Limited = [{timeout, 60, F}],
+    Limited = [{timeout, 300, F}],
     {generator, Generator} = sockeye_test_time:limited({generator, fun() -> [F] end}),
     ?assertEqual(Limited, Generator()),
     {setup, F, Instantiator} = sockeye_test_time:limited({setup, F, Make}),
@@ -73,7 +75,7 @@ made_later_test() ->
     {foreachx, F, [{x, EachX}]} = sockeye_test_time:limited({foreachx, F, [{x, MakeX}]}),
     ?assertEqual(Limited, EachX(x, set)),
     {setup, F, With} = sockeye_test_time:limited({setup, F, {with, [Make]}}),
-    ?assertEqual([{timeout, 60, {with, set, [Make]}}], With(set)).
+    ?assertEqual([{timeout, 300, {with, set, [Make]}}], With(set)).
 
 %% EUnit itself takes what comes out: as many tests, and one that hangs ends.
 by_eunit_test() ->

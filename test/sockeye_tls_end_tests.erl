@@ -7,7 +7,7 @@
 
 -import(test_support, [with_server/2, closed/1, left_out/2, opened/0]).
 
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 -define(UPGRADE, "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").
 -define(GET, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").

@@ -29,10 +29,10 @@ under(Tls, Attack) ->
 %% A client that connects, is echoed one message, and closes; or how far it got.
 session(Port) ->
     Options = [{verify, verify_none}, {active, false}, {nodelay, true}, {mode, binary}],
-    case ssl:connect({127, 0, 0, 1}, Port, Options, 5000) of
+    case ssl:connect({127, 0, 0, 1}, Port, Options, 60000) of
         {ok, Socket} ->
             _ = ssl:send(Socket, bad_requests:good()),
-            Got = case ssl:recv(Socket, 0, 5000) of
+            Got = case ssl:recv(Socket, 0, 60000) of
                       {ok, <<"HTTP/1.1 101", _/binary>>} ->
                           _ = ssl:send(Socket, [ws_client:encode(9, <<"p">>), ws_client:encode(8, <<1000:16>>)]),
                           frames(Socket, <<>>);
@@ -46,7 +46,7 @@ session(Port) ->
     end.
 
 frames(Socket, Sofar) ->
-    case ssl:recv(Socket, 0, 5000) of
+    case ssl:recv(Socket, 0, 60000) of
         {ok, More} -> frames(Socket, <<Sofar/binary, More/binary>>);
         {error, _} when Sofar =:= <<16#8a, 1, "p", 16#88, 2, 1000:16>> -> done;
         {error, _} -> cut
@@ -67,7 +67,7 @@ through(Port, At, What) ->
     ok = gen_tcp:controlling_process(Listener, Middle),
     Monitor = monitor(process, Middle),
     Got = session(Front),
-    receive {'DOWN', Monitor, process, Middle, _} -> ok after 20000 -> error(middle) end,
+    receive {'DOWN', Monitor, process, Middle, _} -> ok after 60000 -> error(middle) end,
     Got.
 
 relay(Client, Server, At, What) ->

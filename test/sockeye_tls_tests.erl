@@ -6,7 +6,7 @@
 
 -import(test_support, [with_server/2, event/0, event/1, closed/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 setup() ->
     Authority = test_certs:authority("authority"),

@@ -314,7 +314,7 @@ a_publish_waits_for_the_end_of_a_message_in_pieces_test() ->
         ok = sockeye:publish(Server, <<"t">>, {text, <<"between">>}),
         ok = sockeye:send(Conn, {stream, text, last, <<"b">>}),
         %% Two pieces, then the message.
-        {ok, Bytes} = gen_tcp:recv(Socket, 2 + 1 + 2 + 1 + 2 + 7, 5000),
+        {ok, Bytes} = gen_tcp:recv(Socket, 2 + 1 + 2 + 1 + 2 + 7, 60000),
         ?assertEqual(<<1, 1, "a", 128, 1, "b", 129, 7, "between">>, Bytes)
     end).
 
@@ -328,7 +328,7 @@ compressed_once_for_those_who_share_test() ->
         {ok, #{sent := 2}} = sockeye:publish(Server, <<"t">>, {text, Text}, #{wait => true}),
         {ok, #{sent := 2}} = sockeye:publish(Server, <<"t">>, {uncompressed, {text, Text}}, #{wait => true}),
         ?assertEqual([Text, Text], texts(Plain, 2)),
-        [?assertEqual({ok, {text, Text}}, sockeye_client:recv(B, 5000)) || _ <- [1, 2]],
+        [?assertEqual({ok, {text, Text}}, sockeye_client:recv(B, 60000)) || _ <- [1, 2]],
         {ok, #{bytes_saved := Saved}} = sockeye:info(Server),
         ?assert(Saved > 1000 andalso Saved < byte_size(Text)),
         ?assertError(badarg, sockeye:subscribe(B, <<"t">>)),

@@ -8,7 +8,7 @@
 
 -import(test_support, [with_server/2, quiet/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% A handler of logger.
 log(#{msg := {report, #{what := frame} = Report}}, #{config := Pid}) -> Pid ! {logged, Report};

@@ -47,7 +47,7 @@ at_once(Calls, #{callers := Callers} = World) ->
     [erlang:suspend_process(Caller) || Caller <- Callers],
     [by(Number, Place, World, Work) || {Number, Place, Work} <- Works],
     [erlang:resume_process(Caller) || Caller <- Callers],
-    [receive {returned, Place, Result} -> Result after 30000 -> error(call_hangs) end || {_, Place, _} <- Works].
+    [receive {returned, Place, Result} -> Result after 60000 -> error(call_hangs) end || {_, Place, _} <- Works].
 
 is_call(Command) ->
     lists:member(element(1, Command), [setopts, send, send_large, piece, close, subscribe, unsubscribe, publish, publish_from, broadcast,

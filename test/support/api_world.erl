@@ -116,7 +116,7 @@ checked(Command, #{returns := Returns, frames := Frames, told := Told, ends := E
     [ok = api_clients:over(C, Codes, Done) || {C, Codes} <- Ends],
     [ok = api_answers:broken(R, Done) || R <- Broken],
     _ = case Running of
-            {running, _} -> receive {returned, _, Late} -> returned(Late, Returns) after 30000 -> error(call_hangs) end;
+            {running, _} -> receive {returned, _, Late} -> returned(Late, Returns) after 60000 -> error(call_hangs) end;
             {returned, _, _} -> ok
         end,
     {Model, agree(Model, Done)}.
@@ -224,7 +224,7 @@ perform({hang_up, R}, _, World) -> {returned, api_answers:hang_up(R, World), Wor
 perform({cut_off, _} = Command, _, World) ->
     %% Nobody answers before it has returned.
     {running, Called} = api_calls:call(Command, World),
-    receive {returned, _, Result} -> {returned, Result, Called} after 30000 -> error(call_hangs) end;
+    receive {returned, _, Result} -> {returned, Result, Called} after 60000 -> error(call_hangs) end;
 perform({say, C, N}, _, World) ->
     ok = case found(C, World) of
              #{client := Client} -> sockeye_client:send(Client, {json, N});

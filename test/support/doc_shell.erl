@@ -6,7 +6,7 @@
 -export([type/2]).
 -export([same/2]).
 
--define(TIMEOUT, 15000).
+-define(TIMEOUT, 60000).
 
 start() ->
     Terminal = spawn_link(fun() -> terminal(#{input => [], reads => none, printed => [], typist => none}) end),

@@ -13,7 +13,7 @@
 -export([request/0]).
 -export([connect/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% Kinds: gen_tcp, active (of gen_tcp, with the bytes as messages), backend (of gen_tcp over socket), socket.
 start(Kind, Server) ->

@@ -35,7 +35,7 @@
 -define(HEADERS, 1).
 -define(END_STREAM, 1).
 -define(END_HEADERS, 4).
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 preface() -> <<"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n">>.
 

@@ -11,7 +11,7 @@
 -export([header/2]).
 -export([status/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 connect(Port) ->
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}]),

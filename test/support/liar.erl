@@ -13,7 +13,7 @@
 -export([await_end/1]).
 -export([tunnel/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% Script(Socket) is called with the passive socket of each connection.
 start(Script) ->

@@ -114,12 +114,12 @@ obey(Server, Filling) ->
             obey(Server, []);
         "restart\n" ->
             %% It hears of the ends when all room is taken.
-            ok = sys:suspend(Server),
+            ok = sys:suspend(Server, 60000),
             {links, Links} = process_info(Server, links),
             ok = end_all([Pid || Pid <- Links, is_pid(Pid), Pid =/= self()]),
             More = fill(Filling),
-            ok = sys:resume(Server),
-            _ = sys:get_state(Server),
+            ok = sys:resume(Server, 60000),
+            _ = sys:get_state(Server, 60000),
             io:format("done ~b~n", [length(More)]),
             obey(Server, More);
         _ ->

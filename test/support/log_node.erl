@@ -64,10 +64,10 @@ event(http) ->
                               || Path <- ["/h/crash", "/h/slow", "/h/wrong"]] end);
 event(of_the_engine) ->
     whereis(sockeye_engine) ! {sockeye_event, panic, #{message => <<"panicked at shard.rs:1">>}},
-    _ = sys:get_state(sockeye_engine),
+    _ = sys:get_state(sockeye_engine, 60000),
     with_server(#{}, fun(_) ->
                              chat ! {sockeye_event, accept_error, #{reason => <<"Too many open files">>}},
-                             sys:get_state(chat)
+                             sys:get_state(chat, 60000)
                      end);
 %% Where failing_clock.c is preloaded. It costs the process that calls, and nobody else.
 event(panic_in_call) ->
@@ -87,7 +87,7 @@ event(panic_in_call) ->
         {text, _} = ws_client:recv(Socket)
     end),
     %% Told by a thread, in its own time.
-    receive {trace, Engine, 'receive', {sockeye_event, panic_in_call, _}} -> sys:get_state(Engine) end;
+    receive {trace, Engine, 'receive', {sockeye_event, panic_in_call, _}} -> sys:get_state(Engine, 60000) end;
 event(message) ->
     with_server(#{handler => {bare_handler, []}}, fun(Port) ->
         Socket = ws_client:connect(Port),
@@ -108,7 +108,7 @@ event(client) ->
     ok = sockeye_client:send(Client, {json, self()}),
     {ok, Server} = sockeye:start_link(#{port => Port, handler => {bare_handler, []}}),
     receive {sockeye, _, {open, _}} -> ok end,
-    _ = sys:get_state(Client),
+    _ = sys:get_state(Client, 60000),
     ok = sockeye_client:stop(Client),
     ok = sockeye:stop(Server);
 event(commands) ->

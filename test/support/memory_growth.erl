@@ -24,7 +24,7 @@ run(Way, Count) ->
     {ok, Server} = sockeye:start_link((options(Way))#{port => 0, max_connections => infinity, handler => {bare_handler, []}}),
     {ok, #{port := Port}} = sockeye:info(Server),
     %% Clients are another process of the system, without what is preloaded here.
-    {ok, Clients, _} = peer:start_link(#{connection => standard_io, env => [{"LD_PRELOAD", ""}], args => ["+P", "1000000", "-pa" | code_path()]}),
+    {ok, Clients, _} = peer:start_link(#{connection => standard_io, wait_boot => ?TIMEOUT, env => [{"LD_PRELOAD", ""}], args => ["+P", "1000000", "-pa" | code_path()]}),
     Quarter = Count div 4,
     ok = peer:call(Clients, ?MODULE, connect, [Way, Port, Quarter], ?TIMEOUT),
     Before = rest(Server, Quarter),

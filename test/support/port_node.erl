@@ -97,7 +97,7 @@ log(_Event, _Config) ->
 
 %% Until it holds: what the test waits for says nothing when it comes.
 until(Fun) ->
-    until(Fun, erlang:monotonic_time(millisecond) + 20000).
+    until(Fun, erlang:monotonic_time(millisecond) + ?TIMEOUT).
 
 until(Fun, Deadline) ->
     case Fun() of

@@ -3,7 +3,7 @@
 
 -export([run/1]).
 
--define(TIMEOUT, 30000).
+-define(TIMEOUT, 60000).
 
 %% Returns how many of the connections have ended, and whether a new one works.
 run(Do) ->

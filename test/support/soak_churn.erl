@@ -47,7 +47,7 @@ run(#{time := Time, seed := Seed}) ->
 %% ---------------------------------------------------------------- nodes
 
 node_with(Engine, Tls) ->
-    {ok, Peer, _} = peer:start_link(#{connection => standard_io, env => [{"SOCKEYE_ENGINE", atom_to_list(Engine)}],
+    {ok, Peer, _} = peer:start_link(#{connection => standard_io, wait_boot => ?TIMEOUT, env => [{"SOCKEYE_ENGINE", atom_to_list(Engine)}],
                                       args => ["+sbwt", "none", "-pa" | lists:usort([filename:dirname(code:which(M)) || M <- [sockeye, ?MODULE]])]}),
     Ports = peer:call(Peer, ?MODULE, serve, [Tls], ?TIMEOUT),
     #{engine => Engine, peer => Peer, ports => Ports}.

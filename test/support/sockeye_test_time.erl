@@ -1,5 +1,6 @@
-%% Gives each test a minute, where EUnit gives those without a limit of their own 5 seconds, which a busy machine
-%% needs for a server and ten clients. A test module says
+%% Gives each test five minutes at least, where EUnit gives those without a limit of their own 5 seconds, which a busy machine
+%% needs for a server and ten clients. The limit ends a test that hangs and says nothing of speed: each wait within a test has
+%% its own, of a minute, and says what did not come. A test module says
 %%     -compile({parse_transform, sockeye_test_time}).
 %% and gets the function by which EUnit lets a module change its own tests, `eunit_wrapper_/1'. Only a test, a leaf of what
 %% a generator returns, gets a limit: that of a group is for all of its tests together, and nobody set one. Tests for the
@@ -11,7 +12,7 @@
 -export([limited/1]).
 -export([limited/2]).
 
--define(SECONDS, 60).
+-define(SECONDS, 300).
 
 parse_transform(Forms, _Options) ->
     {Head, [{attribute, Where, module, Name} = Module | Body]} = lists:splitwith(fun(Form) -> not is_module(Form) end, Forms),
@@ -28,7 +29,7 @@ call(Where, Module, Function, Args) ->
 is_module({attribute, _, module, _}) -> true;
 is_module(_) -> false.
 
-%% The same tests, each with a limit.
+%% The same tests, each with a limit, and none with a shorter one.
 limited(Tests) -> limited(Tests, ?SECONDS).
 
 %% EUnit's ways to write a test, in the order in which it tells them apart.
@@ -46,8 +47,8 @@ limited({generator, Module, Name}, Seconds) when is_atom(Module), is_atom(Name) 
 limited({timeout, Own, Tests}, Seconds) ->
     %% EUnit gives the limit of a group that is one test to that test.
     case is_one(Tests) of
-        true -> {timeout, Own, Tests};
-        false -> {timeout, Own, limited(Tests, max(Own, Seconds))}
+        true -> {timeout, max(Own, Seconds), Tests};
+        false -> {timeout, max(Own, Seconds), limited(Tests, max(Own, Seconds))}
     end;
 limited({with, Value, Funs}, Seconds) when is_list(Funs) ->
     [{timeout, Seconds, {with, Value, [F]}} || F <- Funs];

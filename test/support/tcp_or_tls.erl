@@ -7,7 +7,7 @@
 -export([recv/2]).
 -export([close/2]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% Test is called with the port of a server; with `tls' it has a certificate for localhost.
 served(tls, Options, Test) ->

@@ -7,7 +7,7 @@
 -export([header/2]).
 -export([rest/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 
 %% The answer to a request for a connection: {Status, Headers, Body | Socket}.
 ask(Port) -> ask(Port, #{}).

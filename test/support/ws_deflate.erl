@@ -15,7 +15,7 @@
 -export([inflate/2]).
 -export([deflater/1]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 60000).
 -define(TAIL, <<0, 0, 255, 255>>).
 
 %% The socket, and what the server answered.
