@@ -67,8 +67,8 @@ fn engine_start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     Ok(atoms::ok().encode(env))
 }
 
-/// The processes of all servers and clients.
-#[rustler::nif(schedule = "DirtyCpu")]
+/// The processes of all servers and clients. A long call may have the only CPU scheduler of a small machine, and the end does not wait for it.
+#[rustler::nif(schedule = "DirtyIo")]
 fn engine_hosts(env: Env<'_>) -> Term<'_> {
     let pids = running::engine().map(|engine| registry::pids_of(&engine));
     pids.unwrap_or_default().encode(env)
