@@ -148,7 +148,8 @@ what_is_kept_goes_though_a_flood_comes_test_() ->
 
 %% Until it is killed, or nobody is there any more.
 flood(Conn, To) ->
-    case sockeye:send(Conn, lists:duplicate(100, {json, 1})) of
+    %% Large enough that what lies between both is soon full, on a slow machine too.
+    case sockeye:send(Conn, lists:duplicate(100, {json, binary:copy(<<"x">>, 500)})) of
         ok -> flood(Conn, To);
         {error, busy} ->
             _ = To =/= none andalso (To ! {full, self()}),

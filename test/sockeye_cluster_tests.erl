@@ -344,7 +344,7 @@ the_next_server_is_not_in_the_cluster_test() ->
 %% More news than are told one by one: all is looked at.
 thousands_of_topics_at_once_test_() ->
     {timeout, 60, fun() ->
-        {ok, Server} = sockeye:start_link(#{port => 0, name => cluster_many, scope => cluster, max_subscriptions => 10000}),
+        {ok, Server} = sockeye:start_link((test_support:patient())#{name => cluster_many, scope => cluster, max_subscriptions => 10000}),
         {_, Conn} = test_support:open(test_support:port(Server)),
         Topics = [<<"p*">> | [integer_to_binary(N) || N <- lists:seq(1, 5000)]],
         Change = fun(What, Some) ->

@@ -85,7 +85,7 @@ main() ->
         {ok, Tokens, _} = erl_scan:string(Text ++ "."),
         {ok, Options} = erl_parse:parse_term(Tokens),
         true = register(limit_owner, spawn(fun own/0)),
-        {ok, Server} = sockeye:start_link(Options#{port => 0}),
+        {ok, Server} = sockeye:start_link(maps:merge(test_support:patient(), Options)),
         {ok, #{port := Port}} = sockeye:info(Server),
         io:format("port ~b~n", [Port]),
         obey(Server, [])
