@@ -258,9 +258,8 @@ mod tests {
     }
 
     fn of(id: u64, size: usize) -> Vec<u8> {
-        let mut body = id.to_be_bytes().to_vec();
-        body.resize(size.max(8), id as u8);
-        body
+        let rest = vec![id as u8; size.saturating_sub(8)];
+        [&id.to_be_bytes()[..], &rest].concat()
     }
 
     #[test]
@@ -326,8 +325,9 @@ mod tests {
 
     #[test]
     fn not_too_many_are_unfinished_at_a_time() {
+        let count = if cfg!(miri) { 70 } else { 200 };
         let mut out = Outgoing::default();
-        for n in 0..200 {
+        for n in 0..count {
             out.section(ANSWER, &[&vec![n; 3 * PIECE]]);
         }
         // The other side takes 64.
@@ -335,7 +335,7 @@ mod tests {
         let mut first: Vec<_> = got.iter().map(|(_, body)| body[0]).collect();
         assert!(got.iter().all(|(_, body)| body.len() == 3 * PIECE));
         first.sort_unstable();
-        assert_eq!(first, (0..200).collect::<Vec<_>>());
+        assert_eq!(first, (0..count).collect::<Vec<_>>());
     }
 
     #[test]

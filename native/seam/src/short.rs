@@ -106,8 +106,13 @@ mod tests {
     fn digits_are_those_of_the_number() {
         let around = |n: u32| n.saturating_sub(2)..=n.saturating_add(2);
         let powers = (0..8).flat_map(|e| around(10_u32.pow(e)));
-        let steps = (0..DIGITS_END).step_by(4_999);
-        let all = (0..20_000)
+        let (first, step) = if cfg!(miri) {
+            (120, 999_983)
+        } else {
+            (20_000, 4_999)
+        };
+        let steps = (0..DIGITS_END).step_by(step);
+        let all = (0..first)
             .chain(powers)
             .chain(steps)
             .chain([DIGITS_END - 1]);
@@ -131,7 +136,12 @@ mod tests {
             assert_eq!(short, if is_taken { any } else { Vec::new() }, "{v}");
             is_taken
         };
-        let all = (0..30_000).chain((0..DIGITS_END).step_by(997));
+        let (first, step) = if cfg!(miri) {
+            (120, 999_983)
+        } else {
+            (30_000, 997)
+        };
+        let all = (0..first).chain((0..DIGITS_END).step_by(step));
         for cents in all.chain([DIGITS_END - 1]) {
             let v = f64::from(cents) / 100.0;
             assert!(check(v));
@@ -148,7 +158,7 @@ mod tests {
     fn only_what_needs_no_escape_is_taken() {
         for len in 0..=16 {
             for place in 0..16 {
-                for byte in 0..=255 {
+                for byte in (0..=255).step_by(if cfg!(miri) { 17 } else { 1 }) {
                     let mut window = *b"abcdefghijklmnop";
                     window[place] = byte;
                     let mut out = b"-".to_vec();

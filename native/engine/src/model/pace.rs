@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn the_rate_holds_in_the_long_run() {
-        for (rate, burst) in [(1, 1), (7, 3), (1000, 1000), (100_000, 5000)] {
+        let all = [(1, 1), (7, 3), (1000, 1000), (100_000, 5000)];
+        for &(rate, burst) in if cfg!(miri) { &all[..2] } else { &all[..] } {
             let mut bucket = bucket(rate, burst);
             drain(&mut bucket);
             let (mut n, mut time) = (0u64, Duration::ZERO);

@@ -285,6 +285,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many addresses take an hour there")]
     fn the_table_is_bounded() {
         let addresses = Addresses::new(usize::MAX, rate(1, 1)).unwrap();
         let now = Instant::now();
