@@ -242,7 +242,8 @@ not_started_test_() ->
 
 executable_gone() ->
     Path = filename:join(os:getenv("TMPDIR"), "sockeye-engine-copy"),
-    {ok, _} = file:copy(filename:join(code:priv_dir(sockeye), "sockeye-engine"), Path),
+    Built = os:getenv("SOCKEYE_ENGINE_PATH", filename:join(code:priv_dir(sockeye), "sockeye-engine")),
+    {ok, _} = file:copy(Built, Path),
     ok = file:change_mode(Path, 8#755),
     port_node:with_engine(Path, fun() ->
         with_server(#{active => true}, fun(Port, Server) ->

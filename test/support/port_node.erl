@@ -67,10 +67,14 @@ with_engine(Path, Test) ->
     _ = application:load(sockeye),
     _ = application:stop(sockeye),
     ok = application:set_env(sockeye, engine_path, Path),
+    %% It would override that.
+    Named = os:getenv("SOCKEYE_ENGINE_PATH"),
+    true = os:unsetenv("SOCKEYE_ENGINE_PATH"),
     try Test()
     after
         _ = application:stop(sockeye),
-        ok = application:unset_env(sockeye, engine_path)
+        ok = application:unset_env(sockeye, engine_path),
+        _ = [true = os:putenv("SOCKEYE_ENGINE_PATH", Named) || Named =/= false]
     end.
 
 %% In that node: what was logged while the test ran, as texts, the first one first.
