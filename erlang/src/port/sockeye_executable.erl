@@ -94,19 +94,23 @@ is_there(Path) ->
 -spec folder() -> file:filename().
 folder() ->
     Name = "sockeye-" ++ random(8),
-    Tmp = os:getenv("TMPDIR", "/tmp"),
-    Above = case byte_size(unicode:characters_to_binary(socket(filename:join(Tmp, Name)))) =< ?MOST_PATH of
-                true -> Tmp;
-                false -> "/tmp"
-            end,
-    Folder = filename:join(Above, Name),
-    case file:make_dir(Folder) of
-        ok -> ok;
-        {error, Reason} -> throw({why, ["a folder for its socket could not be made in ", Above, ": ", file:format_error(Reason)]})
-    end,
+    %% Where the node has changed its current directory, the engine has not.
+    Above = [Tmp || Tmp <- [filename:absname(Set) || Set <- [os:getenv("TMPDIR", "")], Set =/= ""],
+                    byte_size(sockeye_file_name:native(socket(filename:join(Tmp, Name)))) =< ?MOST_PATH],
+    Folder = made(Name, Above ++ ["/tmp"]),
     case file:change_mode(Folder, 8#700) of
         ok -> Folder;
         {error, Why} -> throw({why, ["the folder ", Folder, " could not be kept for this user: ", file:format_error(Why)]})
+    end.
+
+%% In the first of these that takes it: the folder of $TMPDIR may be gone when the engine starts again.
+-spec made(string(), [file:filename(), ...]) -> file:filename().
+made(Name, [Above | Others]) ->
+    Folder = filename:join(Above, Name),
+    case {file:make_dir(Folder), Others} of
+        {ok, _} -> Folder;
+        {{error, _}, [_ | _]} -> made(Name, Others);
+        {{error, Reason}, []} -> throw({why, ["a folder for its socket could not be made in ", Above, ": ", file:format_error(Reason)]})
     end.
 
 -spec socket(file:filename()) -> file:filename().
@@ -181,7 +185,7 @@ connected(Port, Path) ->
     %% A port, whatever the node has by default: the writer gives it commands.
     Options = [{inet_backend, inet}, binary, {active, false}, {packet, 4}, {packet_size, ?MOST_PACKET}, {buffer, 131072},
                {sndbuf, ?MOST_PACKET}, {recbuf, ?MOST_PACKET}],
-    case gen_tcp:connect({local, Path}, 0, Options, ?ANSWER_MS) of
+    case gen_tcp:connect({local, sockeye_file_name:native(Path)}, 0, Options, ?ANSWER_MS) of
         {ok, Socket} -> Socket;
         {error, Reason} -> throw({why, failed(Port, Reason)})
     end.

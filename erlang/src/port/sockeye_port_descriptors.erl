@@ -80,7 +80,7 @@ opened(#state{run = Run, socket = Socket} = State) ->
 connected(State, Run) ->
     try sockeye_executable:folder() of
         Folder ->
-            Path = unicode:characters_to_binary(filename:join(Folder, "d")),
+            Path = sockeye_file_name:native(filename:join(Folder, "d")),
             try sockeye_port_call:call_as(self(), descriptors_open, [Path]) of
                 {return, ok} -> connect(State#state{run = Run}, Path);
                 _ -> {error, not_running}

@@ -283,9 +283,7 @@ unix_path(Path) when is_binary(Path), byte_size(Path) >= 1, byte_size(Path) =< ?
         false -> unix_path(undefined)
     end;
 unix_path([_ | _] = Path) ->
-    try unicode:characters_to_binary(Path, unicode, file:native_name_encoding()) of
-        Binary when is_binary(Binary) -> unix_path(Binary);
-        _ -> unix_path(undefined)
+    try unix_path(sockeye_file_name:native(Path))
     catch
         error:_ -> unix_path(undefined)
     end;

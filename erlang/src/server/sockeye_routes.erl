@@ -103,11 +103,11 @@ target(Path, {Kind, Name}) when Kind =:= file; Kind =:= dir ->
     target(Path, {Kind, Name, #{}});
 target(Path, {file, Name, Options}) ->
     File = name(Path, Name),
-    filelib:is_regular(File) orelse bad("~0tp: there is no file ~ts", [Path, File]),
+    filelib:is_regular(File) orelse bad("~0tp: there is no file ~ts", [Path, sockeye_file_name:shown(File)]),
     {file, File, file_rules(Path, file, Options)};
 target(Path, {dir, Name, Options}) ->
     Dir = name(Path, Name),
-    filelib:is_dir(Dir) orelse bad("~0tp: there is no directory ~ts", [Path, Dir]),
+    filelib:is_dir(Dir) orelse bad("~0tp: there is no directory ~ts", [Path, sockeye_file_name:shown(Dir)]),
     {dir, Dir, file_rules(Path, dir, Options)};
 target(Path, {text, Text}) ->
     try {text, iolist_to_binary(Text)}
@@ -175,8 +175,7 @@ name(Path, Name) ->
     try
         %% An empty name would be the directory in which the node runs.
         false = lists:member(filename:flatten(Name), ["", <<>>]),
-        Bin = unicode:characters_to_binary(filename:absname(Name)),
-        true = is_binary(Bin),
+        Bin = sockeye_file_name:native(filename:absname(Name)),
         nomatch = binary:match(Bin, <<0>>),
         Bin
     catch

@@ -259,15 +259,7 @@ pair(Options, Where) ->
 file(What, Name) ->
     case file:read_file(Name) of
         {ok, Text} -> Text;
-        {error, Reason} -> bad("~ts ~ts: ~ts", [What, shown(Name), file:format_error(Reason)])
-    end.
-
-%% The name of a file may hold bytes that are no text.
--spec shown(file:name_all()) -> binary().
-shown(Name) ->
-    case unicode:characters_to_binary(Name) of
-        Text when is_binary(Text) -> Text;
-        _ -> sockeye_shown:short(Name)
+        {error, Reason} -> bad("~ts ~ts: ~ts", [What, sockeye_file_name:shown(Name), file:format_error(Reason)])
     end.
 
 %% The error of the native library, as everybody else's.
@@ -292,7 +284,7 @@ own(_Options, undefined) ->
     [].
 
 -spec source(iodata(), map()) -> binary().
-source(Where, #{certfile := Name}) -> iolist_to_binary([Where, "certfile ", shown(Name)]);
+source(Where, #{certfile := Name}) -> iolist_to_binary([Where, "certfile ", sockeye_file_name:shown(Name)]);
 source(Where, _Options) -> iolist_to_binary([Where, "cert"]).
 
 %% Says which of them are not valid today. They are used: the clock may be wrong, and it is the peer that decides.

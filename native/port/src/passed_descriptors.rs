@@ -1,10 +1,13 @@
 //! Descriptors of the VM: they come over a Unix socket of their own (`SCM_RIGHTS`), and are called for by number.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -37,9 +40,10 @@ impl PassedDescriptors {
     }
 
     /// Waits for the VM at this path, and then for descriptors, until it hangs up.
-    pub(crate) fn listen(self: &Arc<Self>, path: &str) -> io::Result<()> {
-        let listener = UnixListener::bind(path)?;
-        let (this, path) = (self.clone(), path.to_owned());
+    pub(crate) fn listen(self: &Arc<Self>, path: &[u8]) -> io::Result<()> {
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        let listener = UnixListener::bind(&path)?;
+        let this = self.clone();
         let thread = std::thread::Builder::new().name("sockeye-passed".into());
         thread.spawn(move || {
             if let Ok((stream, _)) = listener.accept() {

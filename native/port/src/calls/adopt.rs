@@ -11,7 +11,7 @@ impl Call<'_> {
     /// Waits for descriptors at this path.
     pub(super) fn descriptors_open(self) -> Read<()> {
         let [path] = self.args()?;
-        match self.port.passed.listen(self.text(path)?) {
+        match self.port.passed.listen(self.bytes(path)?) {
             Ok(()) => self.reply_to.ok(),
             Err(e) => self.reply_to.error(errno(&e)),
         }

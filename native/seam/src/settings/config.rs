@@ -1,6 +1,7 @@
 //! The configuration of a server, out of the map that `sockeye_options` has checked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,10 +78,10 @@ fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
             match target.tuple()? {
                 [kind, value] if kind.is("text") => Target::Text(value.bytes()?.to_vec()),
                 [kind, name, rules] if kind.is("file") => {
-                    Target::File(name.read::<String>()?.into(), file_rules(rules)?)
+                    Target::File(file_name(name)?, file_rules(rules)?)
                 }
                 [kind, name, rules] if kind.is("dir") => {
-                    Target::Dir(name.read::<String>()?.into(), file_rules(rules)?)
+                    Target::Dir(file_name(name)?, file_rules(rules)?)
                 }
                 [kind, value] if kind.is("proxy") => Target::Proxy(Arc::new(upstream(value)?)),
                 _ => return Err(BadArg),
@@ -89,6 +90,18 @@ fn routes<P>(list: &[Value<P>]) -> Read<Routes> {
         Ok((path.read()?, target))
     });
     Routes::new(routes.collect::<Read<_>>()?).map_err(|_| BadArg)
+}
+
+/// The system's bytes, which need not be UTF-8.
+#[cfg(unix)]
+fn file_name<P>(name: &Value<P>) -> Read<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(std::ffi::OsStr::from_bytes(name.bytes()?).into())
+}
+
+#[cfg(not(unix))]
+fn file_name<P>(name: &Value<P>) -> Read<PathBuf> {
+    Ok(name.read::<String>()?.into())
 }
 
 /// How files are sent, out of the map that `sockeye_routes` has checked.
