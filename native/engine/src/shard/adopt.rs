@@ -13,7 +13,6 @@ use crate::shard::opened::Opened;
 use crate::vm::host::OwnerAsked;
 use crate::vm::inbox::{Inbox, Pushed};
 use crate::world::sync::atomic::Ordering;
-use crate::world::task;
 
 impl Shard {
     /// Takes in a socket whose handshake is done, with the bytes that followed it.
@@ -53,7 +52,7 @@ impl Shard {
         if let Some((code, reason)) = conn.server.last_word() {
             conn.stop_with_server(self, code, &reason);
         }
-        task::spawn_local(Task {
+        self.crowd.start(Task {
             conn,
             shard: self.clone(),
         });

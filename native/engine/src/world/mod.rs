@@ -4,6 +4,8 @@
 //! can compile the same sources against a world of its own, where one number decides what happens. In the product these are the types
 //! of tokio and of the standard library, under other names. What threads hand to each other with, [`sync`], is loom's in `native/loom`.
 
+#[cfg(not(sim))]
+mod crowd;
 #[cfg(loom)]
 #[path = "../../../loom/src/world.rs"]
 mod modelled;

@@ -1,5 +1,6 @@
 //! Tasks, as tokio has them.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -129,6 +130,22 @@ where
         epoch: crate::epoch(),
     };
     JoinHandle { shared, abort }
+}
+
+/// Tasks of which there are many. Here they are as others: chance says who runs next.
+pub struct Crowd<T>(PhantomData<T>);
+
+impl<T> Default for Crowd<T> {
+    fn default() -> Self {
+        Crowd(PhantomData)
+    }
+}
+
+impl<T: Future<Output = ()> + Unpin + 'static> Crowd<T> {
+    /// Starts one.
+    pub fn start(&self, work: T) {
+        spawn_local(work);
+    }
 }
 
 /// The same, and nobody waits for its end.
