@@ -67,7 +67,7 @@ impl Wake for Member {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.is_woken.swap(true, Ordering::AcqRel) {
+        if self.is_woken.swap(true, Ordering::SeqCst) {
             return;
         }
         let mut list = self.woken.list();
@@ -154,7 +154,7 @@ impl<T: Future<Output = ()> + Unpin> Members<T> {
             return;
         };
         // Who wakes it from here on means the next time.
-        member.is_woken.swap(false, Ordering::AcqRel);
+        member.is_woken.swap(false, Ordering::SeqCst);
         let waker = Waker::from(member.clone());
         let poll = Pin::new(&mut work).poll(&mut Context::from_waker(&waker));
         let mut places = self.places.borrow_mut();
@@ -165,7 +165,7 @@ impl<T: Future<Output = ()> + Unpin> Members<T> {
                 }
             }
             Poll::Ready(()) => {
-                member.is_woken.store(true, Ordering::Release);
+                member.is_woken.store(true, Ordering::SeqCst);
                 places.free.push(place);
             }
         }
