@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(slow_engine, [with_one_thread/1, with_occupied/1, fill/2, queued/0, delayed/0]).
+-import(slow_engine, [with_one_thread/1, with_occupied/1, fill/2, fill_all/3, done/0, queued/0, delayed/0]).
 
 %% Calls that may wait for a thread.
 -define(CALLS, 8192).
@@ -45,8 +45,7 @@ burst(Transport, Processes, Count, Certs) ->
         Waiting = [receive {at_gate, Pid} -> Pid after ?TIMEOUT -> error(nobody_at_gate) end
                    || _ <- lists:seq(1, case Processes of one -> 1; 4 -> 4; _ -> Count end)],
         Before = delayed(),
-        Occupy(),
-        ok = fill(Other, ?CALLS),
+        ok = fill_all(Other, Occupy, ?CALLS),
         [Pid ! gate_opens || Pid <- Waiting],
         News = [<<N:16, 0:(4094 * 8)>> || N <- lists:seq(1, ?NEWS)],
         [?assertEqual(ok, sockeye:publish(Server, <<"news">>, {binary, One})) || One <- News],
@@ -125,14 +124,19 @@ bound_of_calls_test_() ->
     {timeout, 120, fun() ->
         with_one_thread(fun() -> with_occupied(fun(Conn, Occupy) ->
             [begin
-                 Occupy(),
-                 Before = delayed(),
-                 ok = fill(Conn, Count),
-                 ?assertEqual(Expected, delayed() - Before),
+                 Waits = fun() -> Before = delayed(), ok = fill_all(Conn, Occupy, ?CALLS - 1), ok = fill(Conn, More), delayed() - Before end,
+                 ?assertEqual(Expected, first(Waits, Expected, 5)),
                  done()
-             end || {Count, Expected} <- [{?CALLS - 1, 0}, {?CALLS, 0}, {?CALLS + 1, 1}]]
+             end || {More, Expected} <- [{0, 0}, {1, 0}, {2, 1}]]
         end) end)
     end}.
+
+%% What Waits says, which says less where the thread comes to rest in the middle.
+first(Waits, Expected, Tries) ->
+    case Waits() of
+        Less when Less < Expected, Tries > 1 -> done(), first(Waits, Expected, Tries - 1);
+        Delayed -> Delayed
+    end.
 
 %% So does one more byte of what is for many.
 bound_of_frames_test_() ->
@@ -154,10 +158,6 @@ bound_of_frames_test_() ->
 %% So many bytes on the wire.
 frame(Size) when Size > 65545 -> {binary, binary:copy(<<0>>, Size - 10)};
 frame(Size) -> {binary, binary:copy(<<0>>, Size - 4)}.
-
-%% The thread has done all that it was given.
-done() ->
-    siege:until(fun() -> queued() =:= 0 end).
 
 %% Every call that gives a thread something, when too much waits for it already.
 nothing_is_refused_test_() ->
@@ -187,8 +187,7 @@ nothing_is_refused_test_() ->
                         {fun() -> sockeye:controlling_process(B, Heir) end, ok},
                         {fun() -> {ok, #{path := Path}} = sockeye:info(C), Path end, <<"/">>},
                         {fun() -> sockeye:subscribers(Server, <<"t">>) end, {ok, []}}],
-            Occupy(),
-            ok = fill(Other, ?CALLS),
+            ok = fill_all(Other, Occupy, ?CALLS),
             Before = delayed(),
             %% One after the other, each from a process of its own.
             Started = [start(Call, Expected) || {Call, Expected} <- Waiting ++ Answered],
@@ -226,8 +225,7 @@ ended(Pid, Monitor) ->
 many_callers_test_() ->
     {timeout, 120, fun() ->
         with_one_thread(fun() -> with_occupied(fun(Conn, Occupy) ->
-            Occupy(),
-            ok = fill(Conn, ?CALLS),
+            ok = fill_all(Conn, Occupy, ?CALLS),
             Before = delayed(),
             Count = 20000,
             Pids = [spawn_monitor(fun() -> exit({answer, sockeye:send(Conn, {ping, <<>>})}) end) || _ <- lists:seq(1, Count)],
@@ -245,8 +243,7 @@ end_of_the_engine_test_() ->
     [{atom_to_list(End), {timeout, 120, fun() ->
         with_one_thread(fun() ->
             test_support:quiet(fun() -> with_occupied(fun(Conn, Occupy) ->
-                Occupy(),
-                ok = fill(Conn, ?CALLS),
+                ok = fill_all(Conn, Occupy, ?CALLS),
                 Pids = [spawn_monitor(fun() -> exit({answer, sockeye:send(Conn, {ping, <<>>})}) end) || _ <- lists:seq(1, 100)],
                 siege:until(fun() -> queued() >= ?CALLS + 200 end),
                 {Killed, Waiting} = lists:split(10, Pids),

@@ -4,6 +4,8 @@
 -export([with_one_thread/1]).
 -export([with_occupied/1]).
 -export([fill/2]).
+-export([fill_all/3]).
+-export([done/0]).
 -export([queued/0]).
 -export([delayed/0]).
 
@@ -60,6 +62,21 @@ await(Queued) ->
 fill(Conn, Count) ->
     [ok = sockeye:send(Conn, {ping, <<>>}) || _ <- lists:seq(1, Count)],
     ok.
+
+%% As many as that wait at once: where the thread came to rest before all had been made, as on a busy machine, all is done again.
+fill_all(Conn, Occupy, Count) -> fill_all(Conn, Occupy, Count, 20).
+
+fill_all(Conn, Occupy, Count, Tries) ->
+    Occupy(),
+    ok = fill(Conn, Count),
+    case queued() of
+        Queued when Queued >= Count -> ok;
+        Queued -> Tries > 1 orelse error({at_rest_too_soon, Queued}), done(), fill_all(Conn, Occupy, Count, Tries - 1)
+    end.
+
+%% The thread has done all that it was given.
+done() ->
+    siege:until(fun() -> queued() =:= 0 end).
 
 %% Calls that wait for the thread now.
 queued() ->
