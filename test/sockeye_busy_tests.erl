@@ -45,7 +45,8 @@ burst(Transport, Processes, Count, Certs) ->
         Waiting = [receive {at_gate, Pid} -> Pid after ?TIMEOUT -> error(nobody_at_gate) end
                    || _ <- lists:seq(1, case Processes of one -> 1; 4 -> 4; _ -> Count end)],
         Before = delayed(),
-        ok = fill_all(Other, Occupy, ?CALLS),
+        Occupy(),
+        ok = fill(Other, ?CALLS),
         [Pid ! gate_opens || Pid <- Waiting],
         News = [<<N:16, 0:(4094 * 8)>> || N <- lists:seq(1, ?NEWS)],
         [?assertEqual(ok, sockeye:publish(Server, <<"news">>, {binary, One})) || One <- News],

@@ -142,7 +142,7 @@ a_mailbox_stays_short_test_() ->
                 Before = siege:memory(),
                 Flood = iolist_to_binary([ws_client:encode(1, <<"[1,2,3]">>) || _ <- lists:seq(1, 1000)]),
                 Pids = [spawn_link(fun() -> flood(ws_client:connect(Port), Flood) end) || _ <- lists:seq(1, 8)],
-                receive enough -> ok after 50000 -> error(stuck) end,
+                receive enough -> ok after 60000 -> error(stuck) end,
                 ?assert(siege:memory() - Before < siege:most(8 * 1024 * 1024)),
                 [begin unlink(Pid), exit(Pid, kill) end || Pid <- Pids],
                 receive {long, Length} -> error({mailbox, Length}) after 0 -> ok end

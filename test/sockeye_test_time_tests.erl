@@ -89,3 +89,28 @@ by_eunit_test() ->
     ?assertEqual({0, Said}, {Status, Said}),
     ?assertMatch({match, _}, re:run(Said, "All 14 tests passed")),
     ?assertMatch({match, _}, re:run(Said, "\\*timed out\\*")).
+
+%% Where something must come, it has a minute: less is over on a busy machine, and more costs nothing where it comes.
+waits_are_long_test() ->
+    Files = lists:append([filelib:wildcard(filename:join([test_support:root(), "test", Some])) || Some <- ["*_tests.erl", "support/*.erl"]]),
+    ?assert(length(Files) > 150),
+    ?assertEqual([], [{filename:basename(File), Line} || File <- Files, {ok, Text} <- [file:read_file(File)], Line <- impatient(Text)]).
+
+%% Lines that give up sooner, but for what must be there already (after 0), or do not say after how long a node that boots is given up.
+impatient(Text) ->
+    [Line || Line <- binary:split(Text, <<"\n">>, [global]),
+             short(Line, "after ([0-9]+) -> (error|timeout|not_)") orelse short(Line, "define\\(TIMEOUT, ([0-9]+)\\)")
+                 orelse re:run(Line, "peer:start(_link)?\\((?!.*wait_boot)") =/= nomatch].
+
+short(Line, Pattern) ->
+    case re:run(Line, Pattern, [{capture, [1], list}]) of
+        {match, [Ms]} -> list_to_integer(Ms) > 0 andalso list_to_integer(Ms) < 60000;
+        nomatch -> false
+    end.
+
+impatience_is_found_test() ->
+    Short = iolist_to_binary(["    after ", "5000 -> error(none)"]),
+    Boot = iolist_to_binary(["    {ok, Peer, _} = peer:", "start(#{})"]),
+    Text = lists:join("\n", [Short, "    after 60000 -> error(none)", "    after 100 -> ok", Boot, "peer:start(#{wait_boot => 60000})",
+                             "-define(TIMEOUT, 120000)."]),
+    ?assertEqual([Short, Boot], impatient(iolist_to_binary(Text))).

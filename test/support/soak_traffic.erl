@@ -6,7 +6,7 @@
 -export([topic/0]).
 -export([frame/0]).
 
--define(TIMEOUT, 30000).
+-define(TIMEOUT, 60000).
 
 %% Returns how much was done. Everything that was begun has ended.
 round(#{time := Time} = Options) ->
