@@ -7,7 +7,7 @@
 -define(CONNS, 32).
 -define(BURST, 16).
 -define(ROUNDS, 30).
--define(TIMEOUT, 20000).
+-define(TIMEOUT, 60000).
 %% Each of the others may be served so often while one waits: once for what it had sent before, and once more, since
 %% a shard reads its sockets in any order.
 -define(MOST, 3).
