@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, PoisonError};
@@ -90,7 +91,7 @@ impl<T> Default for Crowd<T> {
 }
 
 impl<T: Future<Output = ()> + Unpin + 'static> Crowd<T> {
-    /// Starts a member, on the thread of its runtime. It must not panic.
+    /// Starts a member, on the thread of its runtime. One that panics has ended; others go on.
     pub(crate) fn start(&self, work: T) {
         let members = self.members();
         let mut places = members.places.borrow_mut();
@@ -156,15 +157,16 @@ impl<T: Future<Output = ()> + Unpin> Members<T> {
         // Who wakes it from here on means the next time.
         member.is_woken.swap(false, Ordering::SeqCst);
         let waker = Waker::from(member.clone());
-        let poll = Pin::new(&mut work).poll(&mut Context::from_waker(&waker));
+        let mut cx = Context::from_waker(&waker);
+        let poll = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(&mut cx)));
         let mut places = self.places.borrow_mut();
         match poll {
-            Poll::Pending => {
+            Ok(Poll::Pending) => {
                 if let Some(free) = places.all.get_mut(place as usize) {
                     *free = Some(work);
                 }
             }
-            Poll::Ready(()) => {
+            Ok(Poll::Ready(())) | Err(_) => {
                 member.is_woken.store(true, Ordering::SeqCst);
                 places.free.push(place);
             }

@@ -156,6 +156,33 @@ fn who_has_ended_is_not_run_again_and_leaves_its_place() {
 }
 
 #[test]
+fn who_panics_has_ended_and_others_go_on() {
+    struct Breaking;
+    impl Future for Breaking {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+            panic!("a member that breaks, in a test");
+        }
+    }
+    type Either = Pin<Box<dyn Future<Output = ()>>>;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build_local(Default::default())
+        .unwrap();
+    runtime.block_on(async {
+        let (crowd, done) = (Crowd::<Either>::default(), Rc::new(Cell::new(0)));
+        for _ in 0..2 {
+            let count = done.clone();
+            crowd.start(Box::pin(Breaking));
+            crowd.start(Box::pin(async move { count.set(count.get() + 1) }));
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(done.get(), 2);
+        let members = crowd.0.borrow().upgrade().unwrap();
+        assert_eq!(members.places.borrow().free.len(), 4);
+    });
+}
+
+#[test]
 fn another_thread_wakes_too() {
     run(async |bench| {
         bench.start("a", 0);

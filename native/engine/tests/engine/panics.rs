@@ -1,6 +1,6 @@
 //! Callbacks of the host that panic: the shard and all others go on.
 
-use sockeye_engine::{ConnId, Inbox, Mode, Notifier};
+use sockeye_engine::{ConnId, Inbox, Mode, Notifier, Tracer};
 use sockeye_protocol::frame::Opcode;
 
 use crate::support::*;
@@ -61,4 +61,32 @@ fn an_answer() {
     let (mut client, conn) = world.open(&mut heir);
     client.text("hello");
     heir.expect(conn, text("hello"));
+}
+
+/// In the task of a connection, beside those of others, and once more when that sends its Close frame.
+#[test]
+fn in_a_connection() {
+    let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
+    let (mut bad, bad_conn) = world.open(&mut puller);
+    let (mut good, good_conn) = world.open(&mut puller);
+    let tracer = Tracer {
+        id: 1,
+        rate: 1000,
+        payload: 16,
+        tell: Box::new(|frame| frame.is_none_or(|_| panic!("a tracer that breaks, in a test"))),
+    };
+    assert!(world.engine.trace(bad_conn, Ok(tracer)));
+    world.settle();
+    let held = world.hold();
+    bad.text("hello");
+    good.text("hello");
+    drop(held);
+    puller.expect(bad_conn, Got::Closed(1011, "internal error".into()));
+    puller.expect(good_conn, text("hello"));
+    world.send(good_conn, Opcode::Text, b"ok").unwrap();
+    good.expect(Opcode::Text, b"ok");
+    bad.drained();
+    let (mut late, late_conn) = world.open(&mut puller);
+    late.text("after it");
+    puller.expect(late_conn, text("after it"));
 }

@@ -469,9 +469,16 @@ impl Future for Task {
         match std::panic::catch_unwind(work) {
             Ok(poll) => poll,
             Err(_) => {
-                // A defect of ours costs this connection only.
-                conn.fail(shard, 1011, "internal error");
-                conn.abort(shard);
+                // A defect of ours costs this connection only, also one that is met again on the way out.
+                let end = std::panic::AssertUnwindSafe(|| {
+                    conn.fail(shard, 1011, "internal error");
+                    conn.abort(shard);
+                });
+                if std::panic::catch_unwind(end).is_err() {
+                    conn.state.borrow_mut().traces = None;
+                    conn.fail(shard, 1011, "internal error");
+                    conn.abort(shard);
+                }
                 Poll::Ready(())
             }
         }
