@@ -52,7 +52,7 @@ impl Shard {
         if let Some((code, reason)) = conn.server.last_word() {
             conn.stop_with_server(self, code, &reason);
         }
-        self.crowd.start(Task {
+        self.connection_tasks.start(Task {
             conn,
             shard: self.clone(),
         });

@@ -43,7 +43,7 @@ use crate::shard::schedule::{Announcement, List, Schedule};
 use crate::vm::inbox::Inbox;
 use crate::world::collections::HashMap;
 use crate::world::sync::atomic::Ordering;
-use crate::world::task::{self, AbortHandle, Crowd};
+use crate::world::task::{self, AbortHandle, TaskGroup};
 use crate::world::time::Instant;
 use subscribers::Subscribers;
 
@@ -92,8 +92,7 @@ pub(crate) struct Shard {
     /// What waits until an inbox has been read, by inbox.
     marks: RefCell<HashMap<u64, VecDeque<ReadMark>>>,
     pub(crate) subscribers: RefCell<Subscribers>,
-    /// The tasks of connections.
-    pub(crate) crowd: Crowd<conn::Task>,
+    pub(crate) connection_tasks: TaskGroup<conn::Task>,
     /// Listeners and handshakes, with the server's serial.
     pub(crate) tasks: RefCell<HashMap<u64, (u64, AbortHandle)>>,
     next_task: Cell<u64>,
@@ -140,7 +139,7 @@ impl Shard {
             waiting: RefCell::default(),
             marks: RefCell::default(),
             subscribers: RefCell::default(),
-            crowd: Crowd::default(),
+            connection_tasks: TaskGroup::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
             upstreams: Rc::default(),

@@ -4,8 +4,6 @@
 //! can compile the same sources against a world of its own, where one number decides what happens. In the product these are the types
 //! of tokio and of the standard library, under other names. What threads hand to each other with, [`sync`], is loom's in `native/loom`.
 
-#[cfg(not(sim))]
-mod crowd;
 #[cfg(loom)]
 #[path = "../../../loom/src/world.rs"]
 mod modelled;
@@ -13,6 +11,8 @@ mod modelled;
 pub(crate) mod sync;
 #[cfg(not(sim))]
 mod system;
+#[cfg(not(sim))]
+mod task_group;
 
 /// What [`unique`] counts with: no order depends on it.
 pub(crate) use std::sync::atomic::AtomicU64 as Numbers;

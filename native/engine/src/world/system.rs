@@ -20,7 +20,7 @@ pub(crate) mod time {
 pub(crate) mod task {
     pub(crate) use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking, spawn_local};
 
-    pub(crate) use crate::world::crowd::Crowd;
+    pub(crate) use crate::world::task_group::TaskGroup;
 }
 
 pub(crate) mod thread {

@@ -133,15 +133,15 @@ where
 }
 
 /// Tasks of which there are many. Here they are as others: chance says who runs next.
-pub struct Crowd<T>(PhantomData<T>);
+pub struct TaskGroup<T>(PhantomData<T>);
 
-impl<T> Default for Crowd<T> {
+impl<T> Default for TaskGroup<T> {
     fn default() -> Self {
-        Crowd(PhantomData)
+        TaskGroup(PhantomData)
     }
 }
 
-impl<T: Future<Output = ()> + Unpin + 'static> Crowd<T> {
+impl<T: Future<Output = ()> + Unpin + 'static> TaskGroup<T> {
     /// Starts one.
     pub fn start(&self, work: T) {
         spawn_local(work);

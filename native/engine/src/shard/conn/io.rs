@@ -470,14 +470,13 @@ impl Future for Task {
             Ok(poll) => poll,
             Err(_) => {
                 // A defect of ours costs this connection only, also one that is met again on the way out.
-                let end = std::panic::AssertUnwindSafe(|| {
+                let end = || {
                     conn.fail(shard, 1011, "internal error");
                     conn.abort(shard);
-                });
-                if std::panic::catch_unwind(end).is_err() {
+                };
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(end)).is_err() {
                     conn.state.borrow_mut().traces = None;
-                    conn.fail(shard, 1011, "internal error");
-                    conn.abort(shard);
+                    end();
                 }
                 Poll::Ready(())
             }

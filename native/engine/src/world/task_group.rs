@@ -1,7 +1,7 @@
 //! Tasks of which there are many, each in little memory.
 //!
 //! A task of tokio takes 144 bytes of a heap, and begins where 128 divides its address, which leaves a hole before the next one. A
-//! member of a crowd takes 48 and what its future takes. One task of tokio runs all members that were woken, in that order, once each;
+//! member of a group takes 48 and what its future takes. One task of tokio runs all members that were woken, in that order, once each;
 //! then others have their turn.
 
 use std::cell::RefCell;
@@ -19,7 +19,7 @@ use crate::world::sync::{Mutex, MutexGuard};
 const KEPT: usize = 4096;
 
 /// The members belong to the task that runs them: they are gone with the runtime, whoever has this.
-pub(crate) struct Crowd<T>(RefCell<Weak<Members<T>>>);
+pub(crate) struct TaskGroup<T>(RefCell<Weak<Members<T>>>);
 
 struct Members<T> {
     places: RefCell<Places<T>>,
@@ -84,13 +84,13 @@ impl Wake for Member {
     }
 }
 
-impl<T> Default for Crowd<T> {
+impl<T> Default for TaskGroup<T> {
     fn default() -> Self {
-        Crowd(RefCell::default())
+        TaskGroup(RefCell::default())
     }
 }
 
-impl<T: Future<Output = ()> + Unpin + 'static> Crowd<T> {
+impl<T: Future<Output = ()> + Unpin + 'static> TaskGroup<T> {
     /// Starts a member, on the thread of its runtime. One that panics has ended; others go on.
     pub(crate) fn start(&self, work: T) {
         let members = self.members();
@@ -190,5 +190,5 @@ impl<T> Drop for Members<T> {
 }
 
 #[cfg(test)]
-#[path = "crowd_tests.rs"]
+#[path = "task_group_tests.rs"]
 mod tests;

@@ -39,7 +39,7 @@ impl Future for Noting {
 
 #[derive(Default)]
 struct Bench {
-    crowd: Crowd<Noting>,
+    group: TaskGroup<Noting>,
     log: Log,
     wakers: Rc<RefCell<HashMap<&'static str, Waker>>>,
     ends: Rc<Cell<bool>>,
@@ -47,7 +47,7 @@ struct Bench {
 
 impl Bench {
     fn start(&self, name: &'static str, again: u32) {
-        self.crowd.start(Noting {
+        self.group.start(Noting {
             name,
             log: self.log.clone(),
             wakers: self.wakers.clone(),
@@ -69,7 +69,7 @@ impl Bench {
     }
 
     fn places(&self) -> (usize, usize) {
-        let members = self.crowd.0.borrow().upgrade().unwrap();
+        let members = self.group.0.borrow().upgrade().unwrap();
         let places = members.places.borrow();
         (places.all.len(), places.free.len())
     }
@@ -82,7 +82,7 @@ fn run(test: impl AsyncFn(&Bench)) {
     let bench = Bench::default();
     let woken = runtime.block_on(async {
         test(&bench).await;
-        let members = bench.crowd.0.borrow().upgrade().unwrap();
+        let members = bench.group.0.borrow().upgrade().unwrap();
         Arc::downgrade(&members.woken)
     });
     // Before the end, and behind it.
@@ -90,7 +90,7 @@ fn run(test: impl AsyncFn(&Bench)) {
     wakers.values().for_each(Waker::wake_by_ref);
     drop(runtime);
     assert!(
-        bench.crowd.0.borrow().upgrade().is_none(),
+        bench.group.0.borrow().upgrade().is_none(),
         "members outlive their runtime"
     );
     wakers.into_values().for_each(Waker::wake);
@@ -169,15 +169,15 @@ fn who_panics_has_ended_and_others_go_on() {
         .build_local(Default::default())
         .unwrap();
     runtime.block_on(async {
-        let (crowd, done) = (Crowd::<Either>::default(), Rc::new(Cell::new(0)));
+        let (group, done) = (TaskGroup::<Either>::default(), Rc::new(Cell::new(0)));
         for _ in 0..2 {
             let count = done.clone();
-            crowd.start(Box::pin(Breaking));
-            crowd.start(Box::pin(async move { count.set(count.get() + 1) }));
+            group.start(Box::pin(Breaking));
+            group.start(Box::pin(async move { count.set(count.get() + 1) }));
         }
         tokio::task::yield_now().await;
         assert_eq!(done.get(), 2);
-        let members = crowd.0.borrow().upgrade().unwrap();
+        let members = group.0.borrow().upgrade().unwrap();
         assert_eq!(members.places.borrow().free.len(), 4);
     });
 }
@@ -213,9 +213,9 @@ fn many_members_may_do_much_in_one_run() {
         .build_local(Default::default())
         .unwrap();
     runtime.block_on(async {
-        let (crowd, done) = (Crowd::default(), Rc::new(Cell::new(0)));
+        let (group, done) = (TaskGroup::default(), Rc::new(Cell::new(0)));
         for _ in 0..1_000 {
-            crowd.start(Receiving(done.clone()));
+            group.start(Receiving(done.clone()));
         }
         tokio::task::yield_now().await;
         assert_eq!(done.get(), 1_000);
