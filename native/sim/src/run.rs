@@ -28,8 +28,8 @@ pub fn run(plan: &Plan) -> Outcome {
     let hooked = ledger.clone();
     panics::report_to(move |what| hooked.problem(what));
     match &plan.port {
-        Some(port) => port::scenario::run(plan, port, &ledger),
-        None => library::scenario::run(plan, &ledger),
+        Some(port) => port::run::run(plan, port, &ledger),
+        None => library::run::run(plan, &ledger),
     }
     panics::stop_reporting();
     let outcome = Outcome {

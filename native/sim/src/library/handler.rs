@@ -39,7 +39,7 @@ impl Vm {
             self.engine.set_worker(&self.server, slot, &inbox);
             let exit = self.serve(&inbox, &wakeup, None).await;
             self.die(&inbox, &wakeup, exit).await;
-            self.monitor_delay().await;
+            self.behaviour.monitor_delay().await;
         }
     }
 
@@ -52,8 +52,8 @@ impl Vm {
             loop {
                 let (events, left) = self.take(&inbox);
                 for (conn, _) in events {
-                    self.pause().await;
-                    if !self.happens(self.plan.processes.missing) {
+                    self.behaviour.pause().await;
+                    if !self.behaviour.happens(self.plan.processes.missing) {
                         self.spawn(self.clone().connection_process(conn));
                     } else if chance(1, 2) {
                         self.engine.no_process(conn);
@@ -69,7 +69,7 @@ impl Vm {
 
     /// The process of one connection.
     async fn connection_process(self: Rc<Self>, conn: ConnId) {
-        self.pause().await;
+        self.behaviour.pause().await;
         let (inbox, wakeup) = self.inbox();
         if self.engine.attach(conn, &inbox).is_err() {
             return;
@@ -110,10 +110,10 @@ impl Vm {
                 let (events, left) = self.take(inbox);
                 let mut operations = VecDeque::new();
                 for (conn, event) in events {
-                    if self.happens(self.plan.processes.crashes) {
+                    if self.behaviour.happens(self.plan.processes.crashes) {
                         return Exit::Crash;
                     }
-                    self.pause().await;
+                    self.behaviour.pause().await;
                     if self.handle(conn, &event, &mut operations).await && only.is_some() {
                         return Exit::Normal;
                     }
@@ -133,7 +133,7 @@ impl Vm {
         event: &VmEvent,
         operations: &mut VecDeque<Operation>,
     ) -> bool {
-        if self.happens(self.plan.processes.random_calls) {
+        if self.behaviour.happens(self.plan.processes.random_calls) {
             random_calls::make_one(self, conn);
         }
         match event {
@@ -146,7 +146,7 @@ impl Vm {
                 }
                 let streams = self.plan.processes.streams;
                 for _ in 0..replies {
-                    match streams > 0 && self.happens(streams) {
+                    match streams > 0 && self.behaviour.happens(streams) {
                         true => streamed::push(self, conn, (client, size), operations),
                         false => operations.push_back(Operation::Reply(conn, client, size)),
                     }
@@ -154,10 +154,10 @@ impl Vm {
                 if self.plan.server.active == Active::Once {
                     operations.push_back(Operation::Active(conn, SetActive::To(Active::Once)));
                 }
-                if self.happens(self.plan.processes.publishes) {
+                if self.behaviour.happens(self.plan.processes.publishes) {
                     random_calls::publish(self, conn);
                 }
-                if self.happens(self.plan.processes.closes) {
+                if self.behaviour.happens(self.plan.processes.closes) {
                     operations.push_back(Operation::Close(conn, 3000 + draw(3) as u16));
                 }
             }

@@ -12,6 +12,6 @@ mod processes;
 mod proxy;
 mod questions;
 mod random_calls;
-pub(crate) mod scenario;
+pub(crate) mod run;
 mod streamed;
 mod tls;

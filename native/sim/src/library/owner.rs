@@ -29,7 +29,7 @@ impl Vm {
                 *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
             self.die(&inbox, &wakeup, exit).await;
-            self.monitor_delay().await;
+            self.behaviour.monitor_delay().await;
         }
     }
 
@@ -55,12 +55,12 @@ impl Vm {
                 self.engine.resume(inbox, shards);
                 let mut operations = VecDeque::new();
                 for (conn, event) in mailbox {
-                    if self.happens(self.plan.processes.crashes) {
+                    if self.behaviour.happens(self.plan.processes.crashes) {
                         return Exit::Crash;
                     }
-                    self.pause().await;
+                    self.behaviour.pause().await;
                     self.handle(conn, &event, &mut operations).await;
-                    if self.happens(self.plan.processes.moves) {
+                    if self.behaviour.happens(self.plan.processes.moves) {
                         self.give_away(conn);
                     }
                 }

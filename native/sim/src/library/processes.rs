@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use sockeye_simulated_engine::{ConnId, Engine, Inbox, Mode, Notifier, Server};
-use sockeye_world::{chance, draw, on_executor, task, time, trace};
+use sockeye_world::{on_executor, task, trace};
 
 use crate::model::ledger::SharedLedger;
 use crate::plan::Plan;
+use crate::vm::behaviour::Behaviour;
 use crate::vm::event::{Exit, VmEvent, note};
 use crate::vm::wakeup::Wakeup;
 
@@ -45,8 +45,7 @@ pub(super) struct Vm {
     pub(super) owners: RefCell<Vec<Arc<Inbox>>>,
     /// The engine's own clients that have not come to their end.
     pub(super) engine_clients_running: Cell<usize>,
-    /// The run is ending: processes only finish what there is.
-    pub(super) is_ending: Cell<bool>,
+    pub(super) behaviour: Behaviour,
 }
 
 impl Vm {
@@ -67,7 +66,7 @@ impl Vm {
             owner,
             owners: RefCell::default(),
             engine_clients_running: Cell::new(0),
-            is_ending: Cell::new(false),
+            behaviour: Behaviour::new(plan.processes),
         })
     }
 
@@ -85,23 +84,6 @@ impl Vm {
         (inbox, wakeup)
     }
 
-    /// Whether something happens that does in so many of a thousand cases.
-    pub(super) fn happens(&self, part: u64) -> bool {
-        chance(part, 1000) && !self.is_ending.get()
-    }
-
-    pub(super) async fn pause(&self) {
-        if self.happens(self.plan.processes.pauses) {
-            let pause = draw(self.plan.processes.pause);
-            time::sleep(Duration::from_nanos(pause)).await;
-        }
-    }
-
-    /// The time that a message of a monitor takes.
-    pub(super) async fn monitor_delay(&self) {
-        time::sleep(Duration::from_nanos(draw(20_000_000))).await;
-    }
-
     /// A process ends.
     pub(super) async fn die(&self, inbox: &Arc<Inbox>, wakeup: &Wakeup, exit: Exit) {
         trace::note(&[10, inbox.key()], || format!("a process ends: {exit:?}"));
@@ -109,7 +91,7 @@ impl Vm {
         if exit == Exit::Crash {
             self.note_death(inbox);
         }
-        self.monitor_delay().await;
+        self.behaviour.monitor_delay().await;
         self.note_death(inbox);
         if self.plan.mode == Mode::Owner {
             self.engine.owner_died(inbox);

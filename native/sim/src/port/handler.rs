@@ -19,7 +19,7 @@ impl Node {
     /// A worker of the pool, and those that come after it.
     pub(super) async fn worker(self: Rc<Self>, slot: usize) {
         while self.serve_inbox(int(slot as i64), None).await.is_some() {
-            self.monitor_delay().await;
+            self.behaviour.monitor_delay().await;
         }
     }
 
@@ -40,8 +40,8 @@ impl Node {
                         {
                             continue;
                         }
-                        self.pause().await;
-                        if !self.happens(self.plan.processes.missing) {
+                        self.behaviour.pause().await;
+                        if !self.behaviour.happens(self.plan.processes.missing) {
                             let node = self.clone();
                             self.spawn(async move {
                                 node.serve_inbox(conn_term(conn), Some(conn)).await;
@@ -60,7 +60,7 @@ impl Node {
 
     /// Runs a handler. None if no other one is to take its place.
     async fn serve_inbox(self: &Rc<Self>, slot: Term, only: Option<ConnId>) -> Option<()> {
-        self.pause().await;
+        self.behaviour.pause().await;
         let me = self.process();
         let opened = self
             .call(me.number, "inbox_open", vec![int(SERVER), slot])
@@ -111,10 +111,10 @@ impl Handler {
                     let mut over = false;
                     for (conn, event) in events {
                         let Some(conn) = conn_of(&conn) else { continue };
-                        if node.happens(node.plan.processes.crashes) {
+                        if node.behaviour.happens(node.plan.processes.crashes) {
                             return Some(Exit::Crash);
                         }
-                        node.pause().await;
+                        node.behaviour.pause().await;
                         over |= self.handle(conn, &event_of(&event), &mut operations);
                         if let Some(exit) = self.send_pieces(&mut operations).await {
                             return Some(exit);

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use sockeye_simulated_engine::Mode;
+use sockeye_simulated_engine::{Mode, Server};
 use sockeye_world::trace;
 
 use super::node::Node;
@@ -24,6 +25,15 @@ pub(super) struct Notices {
     pub(super) stopped: Cell<u32>,
     /// The host is dead.
     pub(super) dead: Cell<bool>,
+}
+
+/// A server beside the one under test.
+pub(super) struct OtherServer {
+    pub(super) number: i64,
+    pub(super) stops_first: bool,
+    pub(super) notices: Rc<Notices>,
+    pub(super) host: u32,
+    pub(super) server: Arc<Server>,
 }
 
 /// The host of the server under test, which starts its processes.

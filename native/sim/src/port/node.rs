@@ -16,6 +16,7 @@ use super::terms::conn_term;
 use crate::model::ledger::SharedLedger;
 use crate::plan::Plan;
 use crate::terms::{Term, atom, bytes, list, process, tuple};
+use crate::vm::behaviour::Behaviour;
 use crate::vm::left_clients::LeftClients;
 
 pub(super) const CALL: u8 = 1;
@@ -80,8 +81,7 @@ pub(super) struct Node {
     pub(super) left_clients: LeftClients,
     /// The link has ended.
     pub(super) is_closed: Cell<bool>,
-    /// The run is ending: processes only finish what there is.
-    pub(super) is_ending: Cell<bool>,
+    pub(super) behaviour: Behaviour,
 }
 
 impl Node {
@@ -117,29 +117,12 @@ impl Node {
             engine_clients_running: Cell::new(0),
             left_clients: LeftClients::default(),
             is_closed: Cell::new(false),
-            is_ending: Cell::new(false),
+            behaviour: Behaviour::new(plan.processes),
         })
     }
 
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         on_executor(self.executor, || task::spawn_local(work));
-    }
-
-    /// Whether something happens that does in so many of a thousand cases.
-    pub(super) fn happens(&self, part: u64) -> bool {
-        chance(part, 1000) && !self.is_ending.get()
-    }
-
-    pub(super) async fn pause(&self) {
-        if self.happens(self.plan.processes.pauses) {
-            let pause = draw(self.plan.processes.pause);
-            time::sleep(Duration::from_nanos(pause)).await;
-        }
-    }
-
-    /// The time that a message of a monitor takes.
-    pub(super) async fn monitor_delay(&self) {
-        time::sleep(Duration::from_nanos(draw(20_000_000))).await;
     }
 
     /// A new process.
@@ -169,7 +152,7 @@ impl Node {
     /// A process dies: the engine is told behind all that the process has sent.
     pub(super) async fn die(&self, process: &Process) {
         self.alive.borrow_mut().remove(&process.number);
-        self.monitor_delay().await;
+        self.behaviour.monitor_delay().await;
         let ids = self.watched.borrow();
         let of = |(id, known): (&u64, &Watched)| (known.process == process.number).then_some(*id);
         let dead: Vec<_> = ids.iter().filter_map(of).collect();

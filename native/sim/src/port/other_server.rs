@@ -1,27 +1,16 @@
 //! Servers beside the one under test: a proxy before it, or the parent in which it is nested. Each has a host of its own.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use sockeye_simulated_engine::Server;
 use sockeye_world as world;
 
-use super::host::{self, Notices, listen, stop};
+use super::host::{self, Notices, OtherServer, listen, stop};
 use super::node::Node;
 use super::process::Process;
 use super::scenario::{SECOND, Scenario};
 use super::terms::PARENT;
 use crate::model::checks;
 use crate::terms::{Term, int};
-
-/// Such a server.
-pub(super) struct OtherServer {
-    number: i64,
-    stops_first: bool,
-    notices: Rc<Notices>,
-    host: u32,
-    pub(super) server: Arc<Server>,
-}
 
 async fn run_host(node: Rc<Node>, host: Rc<Process>, notices: Rc<Notices>, number: i64, map: Term) {
     if !listen(&node, &host, &notices, map).await {

@@ -36,7 +36,7 @@ impl Node {
                 return;
             }
             self.note_death(me.number);
-            self.monitor_delay().await;
+            self.behaviour.monitor_delay().await;
             me = self.process();
             self.owners.borrow_mut().push(me.number);
         }
@@ -47,10 +47,10 @@ impl Node {
         loop {
             match me.next().await {
                 Message::Event(conn, event) => {
-                    if may_crash && self.happens(self.plan.processes.crashes) {
+                    if may_crash && self.behaviour.happens(self.plan.processes.crashes) {
                         return Some(Exit::Crash);
                     }
-                    self.pause().await;
+                    self.behaviour.pause().await;
                     note(&self.ledger, &self.plan, me.number.into(), conn, &event);
                     let mut operations = VecDeque::new();
                     react(self, me.number, conn, &event, &mut operations);
@@ -58,7 +58,7 @@ impl Node {
                     if event == crate::vm::event::VmEvent::Ending {
                         self.cast(me.number, "answered", vec![conn_term(conn)]);
                     }
-                    if self.happens(self.plan.processes.moves) {
+                    if self.behaviour.happens(self.plan.processes.moves) {
                         self.give_away(me, conn);
                     }
                 }

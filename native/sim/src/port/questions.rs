@@ -14,7 +14,7 @@ impl Node {
     /// The process that gets the questions of a server.
     pub(super) async fn answer_questions(self: Rc<Self>, server: i64) {
         let me = self.process();
-        self.monitor_delay().await;
+        self.behaviour.monitor_delay().await;
         let opened = self.call(me.number, "gate_open", vec![int(server)]).await;
         if !matches!(opened, Answer::Value(_)) {
             return self.die(&me).await;

@@ -23,7 +23,7 @@ pub(super) fn react(
     operations: &mut VecDeque<Operation>,
 ) {
     let plan = &node.plan;
-    if node.happens(plan.processes.random_calls) {
+    if node.behaviour.happens(plan.processes.random_calls) {
         node.make_random_call(by, conn);
     }
     let once = Operation::Active(conn, SetActive::To(Active::Once));
@@ -32,7 +32,7 @@ pub(super) fn react(
             let (replies, size) = (word(text, 2), word(text, 3));
             let client = node.ledger.client_of(conn).unwrap_or(usize::MAX);
             for _ in 0..replies {
-                operations.push_back(match node.happens(plan.processes.streams) {
+                operations.push_back(match node.behaviour.happens(plan.processes.streams) {
                     true => Operation::InPieces(conn, client, size),
                     false => Operation::Reply(conn, client, size),
                 });
@@ -40,10 +40,10 @@ pub(super) fn react(
             if plan.server.active == Active::Once {
                 operations.push_back(once);
             }
-            if node.happens(plan.processes.publishes) {
+            if node.behaviour.happens(plan.processes.publishes) {
                 node.publish(by, conn);
             }
-            if node.happens(plan.processes.closes) {
+            if node.behaviour.happens(plan.processes.closes) {
                 operations.push_back(Operation::Close(conn, 3000 + draw(3) as u16));
             }
         }

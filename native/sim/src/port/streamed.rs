@@ -47,7 +47,7 @@ impl Node {
             });
             let mut at = 0;
             while at < count {
-                if at > 0 && may_crash && self.happens(self.plan.processes.crashes) {
+                if at > 0 && may_crash && self.behaviour.happens(self.plan.processes.crashes) {
                     self.break_off(client, number);
                     return Some(Exit::Crash);
                 }

@@ -1,5 +1,6 @@
 //! What processes of the VM have in common, whether the engine is a library ([`crate::library`]) or a process ([`crate::port`]).
 
+pub(crate) mod behaviour;
 pub(crate) mod event;
 pub(crate) mod host_name;
 pub(crate) mod left_clients;

@@ -9,9 +9,8 @@ use sockeye_world::{chance, draw, draw_from, time, trace};
 use tokio::sync::Notify;
 
 use super::frames::{self, *};
-use super::pool::Pool;
+use super::shared::Shared;
 use super::state::{State, nonsense};
-use super::stream::Stream;
 use crate::clients::concurrent::run_client;
 use crate::clients::endpoint::Endpoint;
 use crate::clients::socket::Socket;
@@ -20,7 +19,7 @@ use crate::plan::http2::{Http2Plan, Trouble};
 
 /// A connection.
 pub(crate) struct Connection {
-    pool: Rc<Pool>,
+    shared: Rc<Shared>,
     plan: Http2Plan,
     /// Its number in the pool.
     number: usize,
@@ -34,10 +33,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(pool: &Rc<Pool>, number: usize) -> Rc<Self> {
-        let plan = pool.plan;
+    pub(super) fn new(shared: &Rc<Shared>, number: usize) -> Rc<Self> {
+        let plan = shared.plan;
         Rc::new(Connection {
-            pool: pool.clone(),
+            shared: shared.clone(),
             plan,
             number,
             starves: Cell::new(false),
@@ -58,8 +57,8 @@ impl Connection {
     }
 
     fn problem(&self, what: &str) {
-        let what = format!("connection {} of HTTP/2: {what}", self.pool.number);
-        self.pool.ledger.problem(what);
+        let what = format!("connection {} of HTTP/2: {what}", self.shared.number);
+        self.shared.ledger.problem(what);
     }
 
     pub(super) fn put(&self, frame: Vec<u8>) {
@@ -76,12 +75,8 @@ impl Connection {
         chance(self.plan.oddities, 1000)
     }
 
-    /// Opens a stream, once the server has sent its settings and there is room for one.
-    pub(crate) async fn open(
-        self: &Rc<Self>,
-        fields: &[(&str, &str)],
-        ends: bool,
-    ) -> Option<Stream> {
+    /// Opens a stream, once the server has sent its settings and there is room for one: its number.
+    pub(super) async fn open(&self, fields: &[(&str, &str)], ends: bool) -> Option<u32> {
         loop {
             {
                 let mut state = self.state.borrow_mut();
@@ -92,7 +87,7 @@ impl Connection {
                     let id = state.begin(fields, ends, self.does_something_rare());
                     drop(state);
                     self.changed.notify_waiters();
-                    return Some(Stream::new(self.clone(), id));
+                    return Some(id);
                 }
             }
             self.changed.notified().await;
@@ -145,10 +140,10 @@ impl Connection {
             Ok(stream) => self.run_on(&stream).await,
             Err(_) => End::NotOpened,
         };
-        trace::note(&[5, self.pool.number as u64, end as u64], || {
+        trace::note(&[5, self.shared.number as u64, end as u64], || {
             format!(
                 "connection {} of HTTP/2 has ended: {end:?}",
-                self.pool.number
+                self.shared.number
             )
         });
         self.state.borrow_mut().end = Some(end);
@@ -193,7 +188,7 @@ impl Connection {
             {
                 let state = self.state.borrow();
                 let is_retired = state.goaway.is_some() && state.streams.is_empty();
-                if (self.pool.users.get() == 0 || is_retired) && state.out.is_empty() {
+                if (self.shared.users.get() == 0 || is_retired) && state.out.is_empty() {
                     break;
                 }
             }
@@ -215,11 +210,11 @@ impl Connection {
             return pending().await;
         };
         time::sleep(at).await;
-        trace::note(&[6, self.pool.number as u64], || {
-            format!("connection {} of HTTP/2: {trouble:?}", self.pool.number)
+        trace::note(&[6, self.shared.number as u64], || {
+            format!("connection {} of HTTP/2: {trouble:?}", self.shared.number)
         });
-        for place in &self.pool.places {
-            self.pool
+        for place in &self.shared.places {
+            self.shared
                 .ledger
                 .update(*place, |record| record.misbehaved = true);
         }
@@ -344,7 +339,7 @@ impl Connection {
                 let code = frame.number(0);
                 if let Some(stream_state) = state.streams.get_mut(&frame.stream) {
                     stream_state.reset = code;
-                    if self.pool.fair && !matches!(code, Some(0 | BROKEN | CANCEL)) {
+                    if self.shared.fair && !matches!(code, Some(0 | BROKEN | CANCEL)) {
                         return Err("a stream is reset for an error");
                     }
                 }
@@ -375,7 +370,7 @@ impl Connection {
             }
             GOAWAY => {
                 state.goaway = frame.number(0);
-                if self.pool.fair && frame.number(4) != Some(0) {
+                if self.shared.fair && frame.number(4) != Some(0) {
                     return Err("it sends GOAWAY for an error");
                 }
             }

@@ -3,5 +3,6 @@
 mod connection;
 mod frames;
 pub(super) mod pool;
+mod shared;
 mod state;
 pub(super) mod stream;

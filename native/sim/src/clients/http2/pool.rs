@@ -6,6 +6,7 @@ use std::rc::Rc;
 use sockeye_world::task;
 
 use super::connection::Connection;
+use super::shared::Shared;
 use super::stream::Stream;
 use crate::clients::endpoint::Endpoint;
 use crate::model::ledger::SharedLedger;
@@ -16,15 +17,8 @@ const TRIES: usize = 8;
 
 /// The connections of one plan.
 pub(in crate::clients) struct Pool {
-    pub(super) number: usize,
-    pub(super) plan: Http2Plan,
-    pub(super) fair: bool,
-    pub(super) ledger: SharedLedger,
+    shared: Rc<Shared>,
     endpoint: Endpoint,
-    /// The records of its WebSockets.
-    pub(super) places: Vec<usize>,
-    /// Clients that have a stream, or will open one.
-    pub(super) users: Cell<usize>,
     /// A WebSocket has, see [`Stream::raced_goaway`].
     pub(in crate::clients) raced_goaway: Cell<bool>,
     all: RefCell<Vec<Rc<Connection>>>,
@@ -39,14 +33,17 @@ impl Pool {
         (places, users): (Vec<usize>, usize),
         endpoint: Endpoint,
     ) -> Rc<Self> {
-        let pool = Rc::new(Pool {
+        let shared = Shared {
             number,
             plan,
             fair,
             ledger: ledger.clone(),
-            endpoint,
-            users: Cell::new(users),
             places,
+            users: Cell::new(users),
+        };
+        let pool = Rc::new(Pool {
+            shared: Rc::new(shared),
+            endpoint,
             raced_goaway: Cell::new(false),
             all: RefCell::default(),
         });
@@ -56,7 +53,7 @@ impl Pool {
 
     fn connect(self: &Rc<Self>) -> Rc<Connection> {
         let mut all = self.all.borrow_mut();
-        let connection = Connection::new(self, all.len());
+        let connection = Connection::new(&self.shared, all.len());
         all.push(connection.clone());
         drop(all);
         let (me, runs) = (self.clone(), connection.clone());
@@ -74,7 +71,8 @@ impl Pool {
 
     /// A client needs it no more.
     pub(in crate::clients) fn leave(&self) {
-        self.users.set(self.users.get() - 1);
+        let users = &self.shared.users;
+        users.set(users.get() - 1);
         let all = self.all.borrow();
         all.iter()
             .for_each(|connection| connection.changed.notify_waiters());
@@ -94,7 +92,7 @@ impl Pool {
             };
             let stream = connection.open(fields, ends).await;
             if stream.is_some() || !connection.got_goaway() {
-                return stream;
+                return stream.map(|id| Stream::new(connection, id));
             }
         }
         None

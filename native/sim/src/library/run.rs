@@ -167,7 +167,7 @@ impl Scenario {
 
     /// Stops everything, and checks that nothing is left.
     fn end(&self) {
-        self.vm.is_ending.set(true);
+        self.vm.behaviour.is_ending.set(true);
         self.ledger.lock().stopping = true;
         self.stop_others(true);
         let began = world::now();
