@@ -1,8 +1,8 @@
 //! What goes over the socket between the VM and the engine in a process of its own: packets of sections, both ways.
 
-use sockeye_port::hello::{self, Hello};
-use sockeye_port::outgoing::Outgoing;
-use sockeye_port::packets::{Broken, Incoming, PIECE};
+use sockeye_port::link::hello::{self, Hello};
+use sockeye_port::link::outgoing::Outgoing;
+use sockeye_port::link::packets::{Broken, Incoming, PIECE};
 
 use crate::Choices;
 

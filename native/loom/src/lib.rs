@@ -36,19 +36,11 @@ mod vm;
 #[path = "../../engine/src/world/mod.rs"]
 mod world;
 
-mod batches;
-#[path = "../../port/src/grants.rs"]
-mod grants;
-#[path = "../../port/src/link.rs"]
+#[path = "../../port/src/link/mod.rs"]
 mod link;
 #[path = "../../port/src/on_last_drop.rs"]
 mod on_last_drop;
-#[path = "../../port/src/outgoing.rs"]
-mod outgoing;
-#[path = "../../port/src/packets.rs"]
-mod packets;
-#[path = "../../port/src/receiver.rs"]
-mod receiver;
+mod processes;
 
 // Of `sockeye-nif`: what is beside it there is the standard library's.
 #[path = "../../nif/src/server/queue.rs"]

@@ -7,31 +7,15 @@
 
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
-mod batches;
 mod calls;
-mod context;
-#[cfg(not(sim))]
-mod descriptors;
-mod gathered;
-mod grants;
-pub mod hello;
-mod host;
 #[cfg(not(sim))]
 mod lifecycle;
-mod link;
-mod memory;
+pub mod link;
 mod on_last_drop;
-pub mod outgoing;
-pub mod packets;
-mod passed_descriptors;
-mod port;
+mod os;
 mod processes;
-mod publishing;
-mod receiver;
-mod reply_to;
 mod sections;
-mod serve;
-mod server_host;
+mod server;
 #[cfg(sim)]
 pub mod simulated;
 mod world;

@@ -15,11 +15,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::calls;
-use crate::descriptors;
-use crate::hello::{self, Hello};
-use crate::packets::{Broken, Incoming};
-use crate::port::Port;
-use crate::serve;
+use crate::link::hello::{self, Hello};
+use crate::link::packets::{Broken, Incoming};
+use crate::os::descriptors;
+use crate::sections::serve;
+use crate::server::port::Port;
 use crate::world::thread;
 
 /// Hexadecimal digits.

@@ -1,4 +1,4 @@
-//! What is done when the last of several has come by.
+//! Work that runs when the last clone of a value is dropped.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

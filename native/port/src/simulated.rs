@@ -1,18 +1,18 @@
-//! What the simulation starts, and looks at.
+//! What the simulation starts and inspects.
 
 use std::sync::Arc;
 
 use sockeye_engine::Engine;
 
-use crate::packets::{Broken, Incoming};
-use crate::port::Port;
-use crate::serve;
+use crate::link::packets::{Broken, Incoming};
+use crate::sections::serve;
+use crate::server::port::Port;
 use crate::world::net::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Bytes of small sections that wait for the VM from which on events stay where they are.
 pub const FULL: usize = crate::link::FULL;
 /// Batches on their way that are not acknowledged.
-pub const CREDIT: u8 = crate::receiver::CREDIT;
+pub const CREDIT: u8 = crate::processes::receiver::CREDIT;
 
 /// What stands for the process.
 pub struct Process(Arc<Port>);

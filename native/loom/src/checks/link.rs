@@ -6,9 +6,10 @@ use std::task::Poll;
 use loom::thread;
 
 use super::{engine, release};
-use crate::grants::Grants;
-use crate::link::{FULL, GRANT, Link, MESSAGE, Stalled};
-use crate::packets::Incoming;
+use crate::link::grants::Grants;
+use crate::link::kinds::{GRANT, MESSAGE};
+use crate::link::packets::Incoming;
+use crate::link::{FULL, Link, Stalled};
 use crate::world::net::{ReadHalf, socket};
 use crate::world::sync::{Notify, block_on};
 

@@ -6,9 +6,10 @@ use loom::thread;
 
 use super::link::{fill, serve};
 use super::{Plain, PlainOrdering, bring, engine};
-use crate::batches::Batches;
-use crate::link::{BATCH, FULL, Link};
-use crate::receiver::{Receiver, after_notices};
+use crate::link::kinds::BATCH;
+use crate::link::{FULL, Link};
+use crate::processes::batches::Batches;
+use crate::processes::receiver::{Receiver, after_notices};
 use crate::world::net::{ReadHalf, socket};
 
 /// A receiver whose batches have an event each, and its link, with room for so many bytes.

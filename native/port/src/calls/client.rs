@@ -10,7 +10,7 @@ use sockeye_seam::{Atom, Writer, errno};
 
 use super::Call;
 use super::control::{aside, tls_refused};
-use crate::reply_to::error;
+use crate::link::reply_to::error;
 
 impl Call<'_> {
     /// Reads a URL: `{ok, Place}` for people, or `{error, Why}`.

@@ -1,4 +1,4 @@
-//! The calls about one connection, and those of who serves it.
+//! The calls about one connection, and those of its worker or owner.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, Reader, Writer, events};
 
 use super::Call;
-use crate::batches::{Batches, View};
+use crate::link::reply_to::{error, reason};
 use crate::processes::Watched;
-use crate::receiver::Receiver;
-use crate::reply_to::{error, reason};
+use crate::processes::batches::{Batches, View};
+use crate::processes::receiver::Receiver;
 
 /// Memory that the empty inbox of a process for many connections may hold on to.
 const KEEP: usize = 256 * 1024;

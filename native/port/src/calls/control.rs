@@ -20,13 +20,13 @@ use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{Atom, EtfTerm, KeptEtf, Reader, Writer, errno, events};
 
 use super::Call;
-use crate::host::{Host, Pid};
-use crate::memory;
-use crate::port::Port;
+use crate::link::reply_to::{ReplyTo, error};
+use crate::os::memory;
 use crate::processes::Watched;
-use crate::receiver;
-use crate::reply_to::{ReplyTo, error};
-use crate::server_host::HostRef;
+use crate::processes::receiver;
+use crate::server::host::{Host, Pid};
+use crate::server::port::Port;
+use crate::server::server_host::HostRef;
 use crate::world::thread;
 use crate::world::time::Instant;
 

@@ -13,9 +13,9 @@ use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, Reader, Writer};
 
 use super::Call;
+use crate::link::reply_to::{error, reason};
 use crate::on_last_drop::OnLastDrop;
 use crate::processes::Watched;
-use crate::reply_to::{error, reason};
 
 const CLOSED: SendFailure<EtfTerm<'_>> = SendFailure::Send(SendError::Closed);
 

@@ -1,4 +1,4 @@
-//! Faults on purpose, for tests of what the VM does about them.
+//! Injected faults, for tests of how the VM handles them.
 
 use std::cell::Cell;
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! JSON on its own: text to a term and back.
+//! JSON without a connection: text to a term and back.
 
 use sockeye_json::{Error as JsonError, ErrorKind, Null};
 use sockeye_seam::frames::not_json;
@@ -8,7 +8,7 @@ use sockeye_seam::value::{BadArg, Read};
 use sockeye_seam::{Atom, EtfTerm, EventWriter, Reader, Writer, events};
 
 use super::Call;
-use crate::reply_to::{ReplyTo, error};
+use crate::link::reply_to::{ReplyTo, error};
 use crate::world::thread;
 
 /// Bytes that the link's thread reads itself.

@@ -16,10 +16,10 @@ use sockeye_etf::{Cursor, Token};
 use sockeye_seam::value::{BadArg, Read, Value, read_etf};
 use sockeye_seam::{EtfReader, EtfTerm, Reader};
 
-use crate::host::Pid;
-use crate::packets::Broken;
-use crate::port::Port;
-use crate::reply_to::ReplyTo;
+use crate::link::packets::Broken;
+use crate::link::reply_to::ReplyTo;
+use crate::server::host::Pid;
+use crate::server::port::Port;
 
 /// Threads that do what takes long.
 pub(crate) const THREAD: &str = "sockeye-call";

@@ -1,4 +1,4 @@
-//! The real world.
+//! The real system, where there is no simulation.
 
 pub(crate) mod time {
     pub(crate) use std::time::Instant;

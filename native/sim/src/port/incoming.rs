@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use sockeye_simulated_port::packets::Incoming;
+use sockeye_simulated_port::link::packets::Incoming;
 use sockeye_simulated_port::simulated::CREDIT;
 use sockeye_world::trace;
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_simulated_engine::Server;
-use sockeye_simulated_port::packets::Broken;
+use sockeye_simulated_port::link::packets::Broken;
 use sockeye_simulated_port::simulated::{self, FULL};
 use sockeye_world as world;
 

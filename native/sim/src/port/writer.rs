@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use sockeye_simulated_port::packets::{PACKET, PIECE};
+use sockeye_simulated_port::link::packets::{PACKET, PIECE};
 use sockeye_world::chance;
 
 use super::node::Node;

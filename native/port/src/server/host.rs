@@ -1,4 +1,4 @@
-//! A server on the side of the VM: its process, the owners of its connections, who answers its questions.
+//! A server on the side of the VM: its process, the owners of its connections, and the process that answers its questions.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -8,12 +8,12 @@ use sockeye_seam::settings::{EventFormat, Owner};
 use sockeye_seam::topic_changes::{TopicChanges, changed};
 use sockeye_seam::{Atom, Etf, Writer, calls};
 
-use crate::batches::{Batches, View};
-use crate::context::Context;
 use crate::link::Stalled;
 use crate::on_last_drop::OnLastDrop;
 use crate::processes::Watched;
-use crate::receiver::Receiver;
+use crate::processes::batches::{Batches, View};
+use crate::processes::receiver::Receiver;
+use crate::server::context::Context;
 use crate::world::collections::HashMap;
 
 /// Memory that the empty inbox of a plain process may hold on to, twice.

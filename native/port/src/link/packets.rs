@@ -1,7 +1,8 @@
 //! What comes over the link: packets of sections, and pieces of those that are large.
 //!
-//! Nothing here reads or writes a socket. The other side may send whatever it likes: what it says is bounded and checked.
+//! Nothing here reads or writes a socket. The other side may send anything: all of it is bounded and checked.
 
+use crate::link::kinds::{LAST, MORE};
 use crate::world::SCALE;
 use crate::world::collections::HashMap;
 
@@ -16,8 +17,6 @@ const HELD: usize = (2 << 30) + (1 << 20);
 
 /// Kind and size.
 pub(crate) const HEAD: usize = 5;
-pub(crate) const MORE: u8 = 8;
-pub(crate) const LAST: u8 = 9;
 
 /// The other side does not keep to the protocol: how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The first packet each way: who is there, and that both mean the same.
+//! The first packet each way: the secret, and the version of both sides.
 
 use sockeye_etf::{Cursor, Token};
 use sockeye_seam::{Atom, Writer};

@@ -1,4 +1,4 @@
-//! A process of the VM that gets events, and how they get there: in batches, of which it has acknowledged all but two.
+//! A process of the VM that receives events. They go to it in batches, of which at most two are not acknowledged.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, PoisonError, Weak};
@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError, Weak};
 use sockeye_engine::inbox::Left;
 use sockeye_engine::{Engine, Inbox, Notifier};
 
-use crate::batches::{Batches, Scratch};
-use crate::link::{BATCH, Link, Stalled};
+use crate::link::kinds::BATCH;
+use crate::link::{Link, Stalled};
 use crate::on_last_drop::{Job, OnLastDrop};
+use crate::processes::batches::{Batches, Scratch};
 use crate::world::sync::{Mutex, MutexGuard};
 use crate::world::thread;
 

@@ -1,4 +1,4 @@
-//! In place of `native/port/src/batches.rs`: a batch says how many events it has. What is written of an event is between no threads.
+//! In place of `native/port/src/processes/batches.rs`: a batch says how many events it has. What is written of an event is between no threads.
 
 use crate::inbox::{Inbox, Left, Visit};
 use crate::model::id::ConnId;

@@ -1,4 +1,4 @@
-//! What everything here has at hand: the link to the VM, its processes, and the engine.
+//! What all code about servers and calls needs: the link to the VM, its processes, and the engine.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

@@ -1,12 +1,12 @@
-//! What one read of the link has brought for connections: the frames of many handlers go to a shard in one piece.
+//! Commands for connections, collected from one read of the link: the frames of many handlers go to a shard in one piece.
 
 use std::sync::Arc;
 
 use sockeye_engine::{CallKind, ShardSet};
 use sockeye_seam::calls as seam;
 
-use crate::context::Context;
-use crate::receiver::Receiver;
+use crate::processes::receiver::Receiver;
+use crate::server::context::Context;
 
 /// Commands and messages, and the batches that they end.
 #[derive(Default)]

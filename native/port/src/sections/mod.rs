@@ -1,4 +1,8 @@
-//! What the VM's sections do to the engine.
+//! Carries out the sections that the VM sends.
+
+pub(crate) mod gathered;
+mod publishing;
+pub(crate) mod serve;
 
 use std::sync::Arc;
 
@@ -8,22 +12,13 @@ use sockeye_seam::frames::SendFailure;
 use sockeye_seam::{Atom, EtfReader, EtfTerm, Writer, calls as seam};
 
 use crate::calls;
-use crate::gathered::Gathered;
-use crate::link::PONG;
+use crate::link::kinds::{CALL, CAST, COMMANDS, DOWN, FRAME, PING, PONG, PUBLISH};
+use crate::link::packets::Broken;
+use crate::link::reply_to::ReplyTo;
 use crate::on_last_drop::OnLastDrop;
-use crate::packets::Broken;
-use crate::port::Port;
 use crate::processes::Watched;
-use crate::publishing;
-use crate::reply_to::ReplyTo;
-
-const CALL: u8 = 1;
-const COMMANDS: u8 = 2;
-const DOWN: u8 = 3;
-const CAST: u8 = 5;
-const PING: u8 = 6;
-const FRAME: u8 = 7;
-const PUBLISH: u8 = 10;
+use crate::sections::gathered::Gathered;
+use crate::server::port::Port;
 
 fn be64(body: &[u8]) -> Result<(u64, &[u8]), Broken> {
     let (head, rest) = body

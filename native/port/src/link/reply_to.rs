@@ -1,4 +1,4 @@
-//! Who waits for an answer.
+//! A call of the VM that waits for its answer.
 
 use std::sync::Arc;
 

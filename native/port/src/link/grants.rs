@@ -1,4 +1,4 @@
-//! Messages that the VM takes without asking: how many bytes of them, for each connection.
+//! How many bytes the VM may send to each connection without a call.
 //!
 //! They are not counted as queued before they come. So a queue may be longer than its bound by what is granted, an eighth of the bound.
 
@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use sockeye_engine::{ConnId, Engine};
 
-use crate::link::{GRANT, Link};
+use crate::link::Link;
+use crate::link::kinds::GRANT;
 use crate::world::SCALE;
 use crate::world::collections::HashSet;
 use crate::world::sync::{Mutex, MutexGuard};

@@ -1,4 +1,7 @@
-//! Processes of the VM that the engine has to do with, each by its Id.
+//! Processes of the VM that the engine knows, each by its Id.
+
+pub(crate) mod batches;
+pub(crate) mod receiver;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +10,9 @@ use sockeye_engine::Server;
 use sockeye_etf::VERSION;
 use sockeye_seam::{Atom, Etf, Writer};
 
-use crate::link::{Link, UNWATCH, WATCH};
-use crate::receiver::Receiver;
+use crate::link::Link;
+use crate::link::kinds::{UNWATCH, WATCH};
+use crate::processes::receiver::Receiver;
 use crate::world::collections::HashMap;
 
 /// What ends with a process.

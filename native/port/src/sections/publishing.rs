@@ -1,4 +1,4 @@
-//! What a handler publishes: it does not wait for an answer, and is told only of what failed.
+//! Messages that a handler publishes. It does not wait for an answer, and is told only of failures.
 
 use sockeye_engine::{SendError, ShardSet};
 use sockeye_seam::calls as seam;
@@ -6,9 +6,9 @@ use sockeye_seam::frames::{Bounds, SendFailure};
 use sockeye_seam::{Atom, EtfReader, EtfTerm, Reader, Writer};
 
 use crate::calls::elements;
-use crate::packets::Broken;
-use crate::port::Port;
-use crate::reply_to::reason;
+use crate::link::packets::Broken;
+use crate::link::reply_to::reason;
+use crate::server::port::Port;
 
 /// Publishes `[Note, ServerId, To, Frame, Except]` for the process of this Id. Gives the shards that have got it.
 pub(crate) fn publish(port: &Port, id: u64, term: EtfTerm<'_>) -> Result<ShardSet, Broken> {

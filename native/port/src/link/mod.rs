@@ -1,4 +1,11 @@
-//! The socket to the VM, written by whichever thread has something: a shard at the end of its turn, the link's own thread else.
+//! The socket to the VM. Each thread writes what it has to send: a shard at the end of its turn, otherwise the thread of the link.
+
+pub(crate) mod grants;
+pub mod hello;
+pub(crate) mod kinds;
+pub mod outgoing;
+pub mod packets;
+pub(crate) mod reply_to;
 
 use std::cell::Cell;
 use std::io;
@@ -7,18 +14,11 @@ use std::sync::{Arc, PoisonError};
 use sockeye_etf::VERSION;
 use sockeye_seam::{Atom, Etf, Writer};
 
-use crate::outgoing::Outgoing;
+use crate::link::kinds::{ANSWER, MESSAGE};
+use crate::link::outgoing::Outgoing;
 use crate::world::net::OwnedWriteHalf;
 use crate::world::sync::{Mutex, MutexGuard, Notify};
 use crate::world::{SCALE, task};
-
-pub(crate) const ANSWER: u8 = 1;
-pub(crate) const MESSAGE: u8 = 2;
-pub(crate) const BATCH: u8 = 3;
-pub(crate) const WATCH: u8 = 4;
-pub(crate) const UNWATCH: u8 = 5;
-pub(crate) const PONG: u8 = 6;
-pub(crate) const GRANT: u8 = 7;
 
 /// Bytes that wait for the VM from which on events stay where they are.
 pub(crate) const FULL: usize = 512 * 1024 / SCALE;

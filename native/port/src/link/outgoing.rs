@@ -1,9 +1,10 @@
-//! Sections on their way to the VM. What is large goes out in pieces, and what others have to say goes between them.
+//! Sections on their way to the VM. A large one is cut into pieces, and sections for other processes go between these.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::packets::{HEAD, LAST, MORE, PACKET, PIECE};
+use crate::link::kinds::{LAST, MESSAGE, MORE, UNWATCH};
+use crate::link::packets::{HEAD, PACKET, PIECE};
 use crate::world::SCALE;
 
 /// Memory that is kept when nothing waits.
@@ -53,7 +54,7 @@ impl Item {
 
 /// Who a section is for, if it must come in order: all kinds but answers and pongs begin with an Id.
 fn id_of(kind: u8, body: &[u8]) -> Option<u64> {
-    let is_for_one = matches!(kind, crate::link::MESSAGE..=crate::link::UNWATCH);
+    let is_for_one = matches!(kind, MESSAGE..=UNWATCH);
     let head = body.first_chunk().filter(|_| is_for_one)?;
     Some(u64::from_be_bytes(*head))
 }
@@ -228,8 +229,8 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::{ANSWER, BATCH, MESSAGE};
-    use crate::packets::Incoming;
+    use crate::link::kinds::{ANSWER, BATCH};
+    use crate::link::packets::Incoming;
 
     /// All that waits, as the other side sees it.
     fn through(out: &mut Outgoing, cuts: usize) -> Vec<(u8, Vec<u8>)> {
@@ -396,7 +397,6 @@ mod tests {
     /// As when a server has stopped: its process is told so, and then is of no interest any more.
     #[test]
     fn what_follows_the_last_does_not_pass_it() {
-        use crate::link::UNWATCH;
         let mut out = Outgoing::default();
         out.section(BATCH, &[&of(1, 3 * PIECE)]);
         out.behind_all(MESSAGE, of(2, 9));

@@ -1,4 +1,4 @@
-//! What the engine asks of a host.
+//! The host of a server, as the engine sees it (`ServerHost`).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -8,9 +8,9 @@ use sockeye_engine::{ConnId, DialError, Disconnected, Inbox, Question, ServerSta
 use sockeye_seam::settings::Owner;
 use sockeye_seam::{Atom, Writer, dialled, events};
 
-use crate::host::Host;
-use crate::port::Port;
 use crate::processes::VM;
+use crate::server::host::Host;
+use crate::server::port::Port;
 
 /// The part of a host that the engine owns.
 pub(crate) struct HostRef {
@@ -147,7 +147,8 @@ mod tests {
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
-    use crate::link::{ANSWER, FULL, Link};
+    use crate::link::kinds::ANSWER;
+    use crate::link::{FULL, Link};
     use crate::processes::Watched;
 
     const SERVER: u64 = 1;

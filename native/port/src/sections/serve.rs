@@ -1,14 +1,14 @@
-//! The link from its beginning to its end.
+//! Reads the link until it ends, and carries out what comes.
 
 use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
 
-use crate::gathered::Gathered;
 use crate::link::Link;
-use crate::packets::{Broken, Incoming};
-use crate::port::Port;
+use crate::link::packets::{Broken, Incoming};
 use crate::sections;
+use crate::sections::gathered::Gathered;
+use crate::server::port::Port;
 use crate::world::net::{OwnedReadHalf, OwnedWriteHalf};
 use crate::world::task;
 

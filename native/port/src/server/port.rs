@@ -1,15 +1,15 @@
-//! What the VM's calls act upon: its servers, beside what everything has at hand.
+//! The state that calls of the VM act on: servers, grants and descriptors, beside the context.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye_engine::{Engine, Server};
 
-use crate::context::Context;
-use crate::grants::Grants;
-use crate::host::Host;
 use crate::link::Link;
-use crate::passed_descriptors::PassedDescriptors;
+use crate::link::grants::Grants;
+use crate::os::passed_descriptors::PassedDescriptors;
+use crate::server::context::Context;
+use crate::server::host::Host;
 use crate::world::collections::HashMap;
 
 pub(crate) struct Port {
