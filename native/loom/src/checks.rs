@@ -7,6 +7,7 @@ mod receiver;
 mod slots;
 mod stop;
 mod stream;
+mod tasks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize as Plain, Ordering as PlainOrdering};
@@ -108,6 +109,14 @@ pub const CHECKS: &[Check] = &[
     check(
         "a_forgotten_answer_is_broken_off",
         stream::a_forgotten_answer_is_broken_off,
+    ),
+    check(
+        "a_member_misses_no_wake_up",
+        tasks::a_member_misses_no_wake_up,
+    ),
+    check(
+        "who_follows_in_a_place_is_woken",
+        tasks::who_follows_in_a_place_is_woken,
     ),
     check(
         "all_who_wait_hear_of_a_stop",

@@ -64,9 +64,27 @@ pub(crate) mod thread {
 }
 
 pub(crate) mod task {
+    use std::cell::Cell;
+    use std::pin::Pin;
     use std::task::Poll;
 
     pub(crate) use crate::world::system::task::*;
+
+    type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+    thread_local! {
+        static SPAWNED: Cell<Option<Task>> = const { Cell::new(None) };
+    }
+
+    /// The check runs it.
+    pub(in crate::world) fn spawn_unconstrained(task: impl Future<Output = ()> + 'static) {
+        SPAWNED.set(Some(Box::pin(task)));
+    }
+
+    /// The last one.
+    pub(crate) fn spawned() -> Option<Task> {
+        SPAWNED.take()
+    }
 
     /// As tokio's: the task goes on when its thread has looked at its others. The thread itself need not wait for other threads, as it
     /// would with loom's own.

@@ -21,6 +21,11 @@ pub(crate) mod task {
     pub(crate) use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_blocking, spawn_local};
 
     pub(crate) use crate::world::task_group::TaskGroup;
+
+    /// What one task may do at a time would be for all of its members, and who has had none of it would wait for ever.
+    pub(in crate::world) fn spawn_unconstrained(task: impl Future<Output = ()> + 'static) {
+        spawn_local(tokio::task::unconstrained(task));
+    }
 }
 
 pub(crate) mod thread {

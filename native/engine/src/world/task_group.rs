@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::world::sync::atomic::{AtomicBool, Ordering};
 use crate::world::sync::{Mutex, MutexGuard};
+use crate::world::task;
 
 /// Places for members that were woken, which are kept for the next ones.
 const KEPT: usize = 4096;
@@ -122,11 +123,10 @@ impl<T: Future<Output = ()> + Unpin + 'static> TaskGroup<T> {
         });
         *known = Rc::downgrade(&members);
         let run = members.clone();
-        // What one task may do at a time is for all of its members, and who has had none of it would wait for ever.
-        tokio::task::spawn_local(tokio::task::unconstrained(poll_fn(move |cx| {
+        task::spawn_unconstrained(poll_fn(move |cx| {
             run.poll(cx);
-            Poll::<()>::Pending
-        })));
+            Poll::Pending
+        }));
         members
     }
 }

@@ -147,4 +147,32 @@ pub(crate) const FAULTS: &[Fault] = &[
         "nobody else has been told of it.\n        if !FAULT {\n            self.link.flush();\n        }",
         "who_waits_for_rest_is_told_once",
     ),
+    fault(
+        "who_is_woken_while_it_runs_is_not_run_again",
+        "engine/src/world/task_group.rs",
+        "member.is_woken.swap(false, Ordering::SeqCst);\n        let waker = Waker::from(member.clone());\n        let mut cx = Context::from_waker(&waker);\n        let poll = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(&mut cx)));",
+        "if !FAULT {\n            member.is_woken.swap(false, Ordering::SeqCst);\n        }\n        let waker = Waker::from(member.clone());\n        let mut cx = Context::from_waker(&waker);\n        let poll = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(&mut cx)));\n        if FAULT {\n            member.is_woken.swap(false, Ordering::SeqCst);\n        }",
+        "a_member_misses_no_wake_up",
+    ),
+    fault(
+        "who_was_woken_meanwhile_is_forgotten",
+        "engine/src/world/task_group.rs",
+        "self.woken.list().spare = members;",
+        "if FAULT {\n                self.woken.list().members = members;\n            } else {\n                self.woken.list().spare = members;\n            }",
+        "a_member_misses_no_wake_up",
+    ),
+    fault(
+        "the_task_is_woken_by_its_first_members_only",
+        "engine/src/world/task_group.rs",
+        "if list.members.len() == 1\n",
+        "if list.members.len() == 1\n            && !(FAULT && self.place > 0)\n",
+        "a_member_misses_no_wake_up",
+    ),
+    fault(
+        "who_follows_is_taken_for_woken",
+        "engine/src/world/task_group.rs",
+        "is_woken: AtomicBool::new(false),",
+        "is_woken: AtomicBool::new(FAULT && place == 0 && places.free.capacity() > 0),",
+        "who_follows_in_a_place_is_woken",
+    ),
 ];
