@@ -323,7 +323,7 @@ end_node(Node, Ports) ->
             %% A process of the engine hears of the end of its node.
             Within = case sockeye_backend:engine() of nif -> 0; port -> 10000 end,
             [ok = bind(Port, Within) || Port <- Ports]
-    after 60000 ->
+    after 240000 ->
             give_up(Node)
     end.
 

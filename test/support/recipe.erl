@@ -77,7 +77,12 @@ said(Port, Said) ->
 %% Until a condition holds, for as long as the program runs.
 until({Port, _} = Running, Holds) ->
     until(fun() ->
-        receive {Port, {exit_status, Status}} -> error({ended, Status, element(2, printed(Port, <<>>))})
+        receive
+            {Port, {exit_status, Status}} ->
+                {Port, Printed} = printed(Port, <<>>),
+                %% EUnit cuts off what is long.
+                io:format(user, "~ts~n", [Printed]),
+                error({ended, Status, Printed})
         after 0 -> Holds()
         end
     end),
