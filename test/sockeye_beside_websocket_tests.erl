@@ -68,6 +68,7 @@ which_is_which_test() ->
 all_are_ours_test() ->
     with_websockets(#{paths => any}, fun(Port, Server, _) ->
         _ = ws_client:connect(Port, #{path => "/live"}),
+        _ = test_support:opened(),
         ?assertMatch({ok, #{accepted := 1, proxied := 0}}, sockeye:info(Server))
     end).
 

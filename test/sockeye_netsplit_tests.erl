@@ -45,7 +45,7 @@ with_networks(Test) ->
     end.
 
 start({Network, _, Address}) ->
-    cluster_node:start(1, #{host => Address, longnames => true,
+    cluster_node:start(1, #{host => Address, longnames => true, net_ticktime => 5,
                             exec => {os:find_executable("ip"),
                                      ["netns", "exec", Network, os:find_executable("erl")]}}).
 

@@ -50,7 +50,8 @@ begin_anew(Nodes) ->
          {ok, _} = on(Node, {application, ensure_all_started, [sockeye]})
      end || Node <- Nodes].
 
-%% The way to a node is its standard input, so that a cut between nodes does not cut it.
+%% The way to a node is its standard input, so that a cut between nodes does not cut it. A node that says nothing for `net_ticktime' seconds
+%% is given up by others; on a machine with much else to do that takes long to be true.
 start(N) ->
     start(N, #{}).
 
@@ -60,11 +61,11 @@ start(N, Options) ->
     started(Options#{name => peer:random_name("sockeye" ++ integer_to_list(N))}).
 
 started(Options) ->
-    {ok, Peer, Node} = peer:start(Options#{connection => standard_io, wait_boot => ?BOOT,
-                                           args => ["-setcookie", "sockeye_test", "-kernel", "net_ticktime", "5",
-                                                    "-kernel", "prevent_overlapping_partitions", "false"
-                                                    | lists:append([["-pa", Dir] || Dir <- code:get_path(),
-                                                                                    filelib:is_dir(Dir)])]}),
+    Paths = lists:append([["-pa", Dir] || Dir <- code:get_path(), filelib:is_dir(Dir)]),
+    Own = maps:remove(net_ticktime, Options),
+    {ok, Peer, Node} = peer:start(Own#{connection => standard_io, wait_boot => ?BOOT,
+        args => ["-setcookie", "sockeye_test", "-kernel", "net_ticktime", integer_to_list(maps:get(net_ticktime, Options, 60)),
+                 "-kernel", "prevent_overlapping_partitions", "false" | Paths]}),
     {ok, _} = peer:call(Peer, application, ensure_all_started, [sockeye], ?TIMEOUT),
     {Peer, Node}.
 
