@@ -6,13 +6,14 @@
 //! - [`write`], [`events`], [`dialled`]: terms that leave, with what the engine tells in them.
 //! - [`topic_changes`]: of topics, for who watches them.
 //! - [`read`], [`frames`], [`calls`]: terms that come, and what is to be done for them.
-//! - [`allocator`]: what both hosts ask of the C library.
+//! - [`allocator`], [`dense`]: what both hosts ask of the C library, and what they do not leave to it.
 
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
 pub mod allocator;
 pub mod atoms;
 pub mod calls;
+pub mod dense;
 pub mod dialled;
 mod encode;
 mod errno;

@@ -36,7 +36,7 @@ impl Shard {
         if let Some(client) = server.client() {
             client.connected(id);
         }
-        let conn = Conn::new(id, server.clone(), opened, self.millis());
+        let conn = Conn::new(id, server.clone(), opened, self);
         self.insert(&conn);
         server.counters.open.fetch_add(1, Ordering::Relaxed);
         if matches!(conn.compression, Compression::Shared(_)) {

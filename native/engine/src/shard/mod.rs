@@ -82,6 +82,8 @@ pub(crate) struct Shard {
     pub(crate) scratch: RefCell<Vec<u8>>,
     pub(crate) codecs: RefCell<Codecs>,
     conns: RefCell<Vec<Option<Rc<Conn>>>>,
+    /// Paths and the like, which many connections share.
+    pub(crate) texts: conn::Texts,
     free: RefCell<Vec<u32>>,
     /// Connections that are known, by the server's serial.
     members: RefCell<HashMap<u64, Vec<Rc<Conn>>>>,
@@ -133,6 +135,7 @@ impl Shard {
             scratch: RefCell::default(),
             codecs: RefCell::default(),
             conns: RefCell::default(),
+            texts: conn::Texts::default(),
             free: RefCell::default(),
             members: RefCell::default(),
             unassigned: RefCell::default(),

@@ -1,8 +1,10 @@
 //! How much memory the library holds: `erlang:memory/0` does not see it.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+
+use sockeye_seam::dense::Dense;
 
 /// Threads count apart, so that they do not wait for each other's cache line. What one allocates another may free: only
 /// the sum means something.
@@ -37,9 +39,11 @@ pub(crate) fn held() -> u64 {
     u64::try_from(sum).unwrap_or(0)
 }
 
-/// What a piece of so many bytes takes. With glibc on 64 bits a word stands before it, and the whole is a multiple of two.
-const fn taken(asked: usize) -> isize {
-    let whole = if cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
+/// What a piece takes. With glibc on 64 bits a word stands before it, and the whole is a multiple of two.
+const fn taken(layout: Layout) -> isize {
+    let asked = layout.size();
+    let is_dense = Dense::takes(layout);
+    let whole = if !is_dense && cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
         let with_head = asked.saturating_add(8 + 15) & !15;
         if with_head < 32 { 32 } else { with_head }
     } else {
@@ -48,43 +52,45 @@ const fn taken(asked: usize) -> isize {
     whole as isize
 }
 
-/// The system's allocator, counted.
-struct CountingAllocator;
+/// The allocator of both hosts, counted.
+struct CountingAllocator(Dense);
 
 #[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
+static ALLOCATOR: CountingAllocator = CountingAllocator(Dense::new());
 
-// SAFETY: every call goes to the system's allocator as it came. A layout's size fits an isize.
+// SAFETY: every call goes to the other allocator as it came. A layout's size fits an isize.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is the one that is asked for.
-        let at = unsafe { System.alloc(layout) };
+        let at = unsafe { self.0.alloc(layout) };
         if !at.is_null() {
-            count(taken(layout.size()));
+            count(taken(layout));
         }
         at
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        let at = unsafe { System.alloc_zeroed(layout) };
+        let at = unsafe { self.0.alloc_zeroed(layout) };
         if !at.is_null() {
-            count(taken(layout.size()));
+            count(taken(layout));
         }
         at
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) };
-        count(-taken(layout.size()));
+        unsafe { self.0.dealloc(at, layout) };
+        count(-taken(layout));
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
-        let moved = unsafe { System.realloc(at, layout, size) };
+        let moved = unsafe { self.0.realloc(at, layout, size) };
         if !moved.is_null() {
-            count(taken(size) - taken(layout.size()));
+            // SAFETY: the caller promises that the size is none that overflows.
+            let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+            count(taken(new) - taken(layout));
         }
         moved
     }

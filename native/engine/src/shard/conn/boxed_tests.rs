@@ -273,7 +273,7 @@ async fn leave(client: &mut DuplexStream) {
 #[test]
 fn what_a_connection_takes() {
     // docs/decisions/memory.md has the rest.
-    assert!(size_of::<Conn>() <= 312, "{}", size_of::<Conn>());
+    assert!(size_of::<Conn>() <= 288, "{}", size_of::<Conn>());
 }
 
 #[test]

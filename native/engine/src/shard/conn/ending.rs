@@ -296,7 +296,7 @@ impl Conn {
     fn linger(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, peer_eof: PeerEof) {
         shard.handle.slots.set_closing(self.id);
         self.server.release_permit(self.facts.peer_ip());
-        if state.late.take().is_some() {
+        if state.rare.take(|rare| &mut rare.late).is_some() {
             shard.handle.open_messages.free_behind(self.id);
         }
         let linger_end = shard.now() + ticks(LINGER);
@@ -324,7 +324,7 @@ impl Conn {
 
     /// Delivers at once what came too fast: the task that would wait for its time may be gone before.
     fn release_paced(self: &Rc<Self>, shard: &Shard, state: &mut ConnState) {
-        if state.pace.take().is_some() {
+        if state.rare.take(|rare| &mut rare.pace).is_some() {
             self.deliver(shard, state, |delivery| delivery.pump());
         }
     }

@@ -135,11 +135,11 @@ impl Conn {
             held,
             active,
             share,
-            pace,
+            rare,
             ..
         } = state;
         let mut delivery =
-            Delivery::new(self.id, receiver, held, active, share).with_pace(pace.as_deref_mut());
+            Delivery::new(self.id, receiver, held, active, share).with_pace(rare.bounds().1);
         work(&mut delivery);
         let mut follow_up = delivery.finish();
         follow_up.messages = 0;

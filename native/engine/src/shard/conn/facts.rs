@@ -1,6 +1,9 @@
 //! What is known of a connection and never changes, in few bytes: there may be a million of them.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_protocol::handshake::Request;
@@ -12,7 +15,7 @@ pub(super) struct Facts {
     endpoints: Endpoints,
     tls: Option<Arc<TlsFacts>>,
     /// Path, query, subprotocol, user data and headers, one after the other.
-    text: Box<str>,
+    text: Rc<str>,
     /// Where the query begins.
     query: u32,
     /// Where the subprotocol begins.
@@ -38,7 +41,7 @@ enum Endpoints {
 }
 
 impl Facts {
-    pub(super) fn new(info: &OpenInfo, keep_headers: bool, opened: u64) -> Self {
+    pub(super) fn new(info: &OpenInfo, keep_headers: bool, opened: u64, texts: &Texts) -> Self {
         let (path, query) = (info.request.path(), info.request.query());
         let subprotocol = info.subprotocol.as_deref();
         let named = subprotocol.unwrap_or_default();
@@ -52,7 +55,7 @@ impl Facts {
         Facts {
             endpoints: Endpoints::new(&info.peer_info.peer, &info.peer_info.local),
             tls: info.peer_info.tls.clone(),
-            text: [path, query, named, user_data, &headers].concat().into(),
+            text: texts.share([path, query, named, user_data, &headers].concat()),
             query: path.len() as u32,
             subprotocol: (path.len() + query.len()) as u32,
             has_subprotocol: subprotocol.is_some(),
@@ -131,6 +134,26 @@ impl Facts {
     }
 }
 
+/// The texts of the last connections of a shard: those of most are the same, and kept once.
+#[derive(Default)]
+pub(crate) struct Texts(RefCell<VecDeque<Rc<str>>>);
+
+/// How many of them.
+const TEXTS: usize = 8;
+
+impl Texts {
+    fn share(&self, text: String) -> Rc<str> {
+        let mut last = self.0.borrow_mut();
+        if let Some(same) = last.iter().find(|last| ***last == *text) {
+            return same.clone();
+        }
+        let text: Rc<str> = text.into();
+        last.truncate(TEXTS - 1);
+        last.push_front(text.clone());
+        text
+    }
+}
+
 /// Bytes of what an operator knows a connection by.
 const MOST_USER_DATA: usize = 128;
 /// Bytes of the headers that are kept of a connection.
@@ -191,6 +214,7 @@ mod tests {
     fn what_goes_in_comes_out() {
         let inet = |ip: &str| Peer::Inet(ip.parse().unwrap(), 4711);
         let unix = Peer::Unix(b"/run/sockeye".as_slice().into());
+        let texts = Texts::default();
         for (peer, local) in [
             (inet("192.0.2.1"), inet("127.0.0.1")),
             (inet("2001:db8::1"), inet("::1")),
@@ -203,7 +227,8 @@ mod tests {
                 ("/a?b=c", "/a", "b=c"),
             ] {
                 for subprotocol in [None, Some("chat")] {
-                    let facts = Facts::new(&info(target, subprotocol, &peer_info), false, 7);
+                    let info = info(target, subprotocol, &peer_info);
+                    let facts = Facts::new(&info, false, 7, &texts);
                     assert_eq!((facts.path(), facts.query()), (path, query));
                     assert_eq!(facts.subprotocol(), subprotocol);
                     assert_eq!(facts.peer_info(), peer_info);
@@ -223,7 +248,7 @@ mod tests {
         let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
         info.request = parsed.unwrap().unwrap().0;
         info.user_data = Some("ann".into());
-        let facts = Facts::new(&info, true, 7);
+        let facts = Facts::new(&info, true, 7, &Texts::default());
         assert_eq!(
             facts.headers(),
             "host: a\ncookie: (hidden)\nauthorization: (hidden)\nx-api-key: (hidden)\nx-note: <b>\n"
@@ -231,7 +256,7 @@ mod tests {
         let parts = (facts.path(), facts.query(), facts.user_data());
         assert_eq!(parts, ("/a", "b", "ann"));
         assert_eq!(facts.subprotocol(), Some("chat"));
-        let without = Facts::new(&info, false, 7);
+        let without = Facts::new(&info, false, 7, &Texts::default());
         assert_eq!((without.headers(), without.user_data()), ("", "ann"));
     }
 
@@ -246,12 +271,36 @@ mod tests {
             let mut info = info("/", None, &PeerInfo::new(peer.clone(), peer.clone()));
             let parsed = Request::parse(head.as_bytes(), &HeadLimits::default());
             info.request = parsed.unwrap().unwrap().0;
-            Facts::new(&info, true, 7).headers().len()
+            Facts::new(&info, true, 7, &Texts::default())
+                .headers()
+                .len()
         };
         // With the name, a colon, a space and the end of the line; and eight for the host.
         assert_eq!(kept(MOST_HEADERS - 13), MOST_HEADERS - 1);
         assert_eq!(kept(MOST_HEADERS - 12), MOST_HEADERS);
         assert_eq!(kept(MOST_HEADERS - 11), 8);
+    }
+
+    #[test]
+    fn equal_texts_are_kept_once() {
+        let texts = Texts::default();
+        let peer = Peer::Unix(b"".as_slice().into());
+        let peer_info = PeerInfo::new(peer.clone(), peer);
+        let facts = |target: &str| Facts::new(&info(target, None, &peer_info), false, 7, &texts);
+        let first = facts("/a?b");
+        let others: Vec<_> = (1..TEXTS).map(|n| facts(&format!("/{n}"))).collect();
+        let second = facts("/a?b");
+        assert!(Rc::ptr_eq(&first.text, &second.text));
+        assert_eq!((second.path(), second.query()), ("/a", "b"));
+        // What is cut elsewhere has the same text all the same.
+        let third = facts("/ab");
+        assert!(Rc::ptr_eq(&first.text, &third.text));
+        assert_eq!((third.path(), third.query()), ("/ab", ""));
+        assert_eq!(texts.0.borrow().len(), TEXTS);
+        drop((second, third, others));
+        // The last eight are kept, and no more.
+        (0..TEXTS).for_each(|n| drop(facts(&format!("/more/{n}"))));
+        assert_eq!(Rc::strong_count(&first.text), 1);
     }
 
     #[test]

@@ -44,12 +44,11 @@ impl Conn {
                 part
             };
             state.trace(false, part.bytes());
-            match &mut state.late {
-                None => state.queue(part),
-                Some(_) => {
-                    let waiting = state.push_around(&part);
-                    shard.handle.open_messages.add_behind(self.id, waiting);
-                }
+            if state.rare.get().is_some_and(|rare| rare.late.is_some()) {
+                let waiting = state.push_around(&part);
+                shard.handle.open_messages.add_behind(self.id, waiting);
+            } else {
+                state.queue(part);
             }
             self.queue_write(shard, &mut state);
         }
@@ -82,7 +81,7 @@ impl Conn {
         let ConnState {
             session,
             unread,
-            traces,
+            rare,
             stage,
             ..
         } = &mut *state;
@@ -92,13 +91,14 @@ impl Conn {
                     .as_deref()
                     .and_then(|unread| unread.bytes.get(unread.at..));
                 let (left, head) = session.within();
-                let traces = traces.get_or_insert_default();
+                let traces = rare.fields().traces.get_or_insert_default();
                 traces.add(tracer, left, [head, unread.unwrap_or_default()]);
             }
             Ok(tracer) => tracer.refuse(),
             Err(id) => {
-                if traces.as_mut().is_some_and(|traces| traces.remove(id)) {
-                    *traces = None;
+                let traces = rare.get_mut().and_then(|rare| rare.traces.as_mut());
+                if traces.is_some_and(|traces| traces.remove(id)) {
+                    rare.take(|rare| &mut rare.traces);
                 }
             }
         }
@@ -163,14 +163,14 @@ impl Conn {
             held,
             active,
             share,
-            own,
+            rare,
             keep_alive,
-            pace,
             ..
         } = state;
-        let limits = &own.as_deref().unwrap_or(&self.server.rules).limits;
+        let (own, mut pace) = rare.bounds();
+        let limits = &own.unwrap_or(&self.server.rules).limits;
         let control = self.server.config.control_frames;
-        if let Some(pace) = pace {
+        if let Some(pace) = &mut pace {
             pace.refill();
         }
         let mut delivery = Delivery::new(self.id, receiver, held, active, share)
@@ -302,7 +302,8 @@ impl Conn {
     /// Delivers what was held for coming too fast, as its time comes.
     fn keep_pace(self: &Rc<Self>, shard: &Shard, state: &mut ConnState, cx: &mut Context<'_>) {
         while state.is_paced() {
-            match state.pace.as_mut().map(|pace| pace.poll_wait(cx)) {
+            let pace = state.rare.bounds().1;
+            match pace.map(|pace| pace.poll_wait(cx)) {
                 Some(Poll::Ready(())) => {}
                 Some(Poll::Pending) | None => return,
             }
@@ -422,7 +423,7 @@ impl ConnState {
 
     /// Whether something waits for nothing but its time.
     fn is_paced(&self) -> bool {
-        self.pace.is_some()
+        self.rare.is_paced()
             && self.held.is_some()
             && self.active.has_credit()
             && self.receiver.inbox().is_some()
@@ -475,7 +476,7 @@ impl Future for Task {
                     conn.abort(shard);
                 };
                 if std::panic::catch_unwind(std::panic::AssertUnwindSafe(end)).is_err() {
-                    conn.state.borrow_mut().traces = None;
+                    conn.state.borrow_mut().rare.take(|rare| &mut rare.traces);
                     end();
                 }
                 Poll::Ready(())

@@ -13,6 +13,7 @@ mod events;
 mod facts;
 mod io;
 mod keep_alive;
+mod rare;
 mod sending;
 mod state;
 
@@ -31,6 +32,7 @@ use crate::shard::op::ConnStats;
 use crate::shard::opened::Opened;
 
 use facts::Facts;
+pub(crate) use facts::Texts;
 pub(crate) use io::Task;
 use state::ConnState;
 
@@ -55,13 +57,14 @@ impl Conn {
             options,
             ..
         }: Opened,
-        now: u64,
+        shard: &Shard,
     ) -> Rc<Self> {
+        let now = shard.millis();
         let conn = Rc::new(Conn {
             id,
             member: Cell::new(0),
             compression: Compression::of(info.deflate, server.config.role()),
-            facts: Facts::new(&info, server.keeps_headers(), now),
+            facts: Facts::new(&info, server.keeps_headers(), now, &shard.texts),
             state: RefCell::new(ConnState::new(transport, info, &server.config)),
             server,
         });
@@ -75,7 +78,8 @@ impl Conn {
             state.active = active;
         }
         if Rules::differ(options) {
-            let own = state.own.get_or_insert_with(|| Box::new(self.server.rules));
+            let own = &mut state.rare.fields().own;
+            let own = own.get_or_insert_with(|| Box::new(self.server.rules));
             own.apply(options);
         }
     }
@@ -162,6 +166,6 @@ impl Conn {
 
 impl ConnState {
     fn rules<'a>(&'a self, conn: &'a Conn) -> &'a Rules {
-        self.own.as_deref().unwrap_or(&conn.server.rules)
+        self.rare.own().unwrap_or(&conn.server.rules)
     }
 }

@@ -18,10 +18,10 @@ impl Conn {
         state.trace(false, part.bytes());
         state.queue(part);
         match piece {
-            Piece::First => state.late = Some(Box::default()),
+            Piece::First => state.rare.fields().late = Some(Box::default()),
             Piece::More => {}
             Piece::Last => {
-                if let Some(late) = state.late.take() {
+                if let Some(late) = state.rare.take(|rare| &mut rare.late) {
                     shard.handle.open_messages.free_behind(self.id);
                     state.outbox.append(*late);
                 }
@@ -50,7 +50,7 @@ impl ConnState {
             let (frame, after) = rest.split(len);
             if head & 0x08 != 0 {
                 self.queue(frame);
-            } else if let Some(late) = &mut self.late {
+            } else if let Some(late) = self.rare.get_mut().and_then(|rare| rare.late.as_mut()) {
                 late.push_waiting(frame);
                 waiting += len;
             }

@@ -44,12 +44,11 @@ use std::task::Waker;
 use sockeye_protocol::{ClosedBy, Session};
 
 use super::keep_alive::KeepAlive;
+use super::rare::Rare;
 use crate::model::active::Active;
 use crate::model::pace::Pace;
-use crate::model::trace::Traces;
 use crate::net::transport::Transport;
 use crate::settings::config::ServerConfig;
-use crate::settings::options::Rules;
 use crate::shard::deliver::{EventReceiver, Held};
 use crate::shard::outbox::Outbox;
 use crate::vm::batch::OpenInfo;
@@ -130,12 +129,7 @@ pub(super) struct ConnState {
     /// Shard time until which the process that is awaited may come, or the peer may end; 0 for ever.
     pub(super) deadline: u32,
     pub(super) keep_alive: KeepAlive,
-    /// Rules of its own; none for most.
-    pub(super) own: Option<Box<Rules>>,
-    /// How fast the peer may send; there while that is bounded.
-    pub(super) pace: Option<Box<Pace>>,
-    /// While a message is sent in pieces: the messages that wait for its end.
-    pub(super) late: Option<Box<Outbox>>,
+    pub(super) rare: Rare,
     pub(super) share: Share,
     pub(super) active: Active,
     pub(super) stage: Stage,
@@ -146,8 +140,6 @@ pub(super) struct ConnState {
     /// held. It has time for that, until the deadline.
     pub(super) gone_is_due: bool,
     pub(super) listed: Listed,
-    /// Who watches its frames; nobody does for most.
-    pub(super) traces: Option<Box<Traces>>,
 }
 
 /// On which lists of the shard a connection is, once at most.
@@ -316,6 +308,10 @@ impl Writing {
 impl ConnState {
     /// After the handshake.
     pub(super) fn new(stream: Transport, info: Box<OpenInfo>, config: &ServerConfig) -> Self {
+        let mut rare = Rare::default();
+        if let Some(rate) = config.message_rate {
+            rare.fields().pace = Some(Box::new(Pace::new(rate)));
+        }
         ConnState {
             stream: Some(stream),
             session: Session::with_deflate(config.role(), info.deflate),
@@ -328,9 +324,7 @@ impl ConnState {
             owed: 0,
             deadline: 0,
             keep_alive: KeepAlive::default(),
-            own: None,
-            late: None,
-            pace: config.message_rate.map(|rate| Box::new(Pace::new(rate))),
+            rare,
             share: Share::default(),
             active: config.active,
             stage: Stage::OPEN,
@@ -338,7 +332,6 @@ impl ConnState {
             abandoned: false,
             gone_is_due: false,
             listed: Listed::default(),
-            traces: None,
         }
     }
 
@@ -358,7 +351,7 @@ impl ConnState {
     pub(super) fn lose_socket(&mut self) {
         self.stage.lose_socket();
         self.stream = None;
-        self.traces = None;
+        self.rare.take(|rare| &mut rare.traces);
         self.outbox.clear();
         if self.writing.is_blocked() {
             self.writing = Writing::Idle;
@@ -393,10 +386,11 @@ impl ConnState {
     /// Shows whole frames, or pieces of them, to who watches.
     #[inline]
     pub(super) fn trace(&mut self, incoming: bool, bytes: &[u8]) {
-        if let Some(traces) = &mut self.traces
+        if let Some(rare) = self.rare.get_mut()
+            && let Some(traces) = &mut rare.traces
             && traces.see(incoming, bytes)
         {
-            self.traces = None;
+            self.rare.take(|rare| &mut rare.traces);
         }
     }
 
