@@ -198,7 +198,7 @@ test-otp: ## EUnit and Elixir in Debian's other RELEASES ("trixie sid"), each in
 soak: ## MINUTES (30) of random life, crashes and halts, with a census before and after; SEED repeats one; PARTS="traffic" for some of "json traffic commands halting"; then 400 nodes that end, and all terms that are sent
 	@.ci/setup test
 	test/soak/run $(or $(MINUTES),30) $(or $(SEED),$$(date +%s)) $(PARTS)
-	SOCKEYE_TEST_ROUNDS=100 SOCKEYE_TEST_ALL=1 rebar3 eunit --module=sockeye_life_tests,sockeye_sent_held_tests,sockeye_sent_tests
+	SOCKEYE_TEST_ROUNDS=100 SOCKEYE_TEST_ALL=1 rebar3 eunit --module=sockeye_lifecycle_tests,sockeye_sent_held_tests,sockeye_sent_tests
 
 churn: ## MINUTES (60) of clients that come and go, 5,000 at a time, at nodes with each kind of engine: what is resident stays within 2 %
 	@.ci/setup test

@@ -76,7 +76,7 @@ places_come_back_test() ->
 
 %% The last one may not have gone yet.
 in_time(Ask) ->
-    siege:until(fun() ->
+    hostile_client:until(fun() ->
         try Ask() of
             {Status, _, _} when Status =:= 429; Status =:= 503 -> Status;
             Answer -> put(answer, Answer), true

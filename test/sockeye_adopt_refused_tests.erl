@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [with_server/2]).
--import(front, [with_both/2, with_both/4, request/0, connect/1]).
+-import(handover_server, [with_both/2, with_both/4, request/0, connect/1]).
 
 with_socket(Test) ->
     {ok, Listener} = gen_tcp:listen(0, [binary, {active, false}, {ip, {127, 0, 0, 1}}]),
@@ -84,7 +84,7 @@ unsent_without_a_driver() ->
     {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
     {ok, {'$inet', _, {_, Inner}} = Socket} = gen_tcp:accept(Listener),
     {Sender, Monitor} = spawn_monitor(fun() -> gen_tcp:send(Socket, binary:copy(<<0>>, 30000000)) end),
-    siege:until(fun() -> map_get(num_writers, socket:info(Inner)) =:= 1 end),
+    hostile_client:until(fun() -> map_get(num_writers, socket:info(Inner)) =:= 1 end),
     ?assertMatch(<<"its client does not take", _/binary>>, bad(Socket)),
     exit(Sender, kill),
     receive {'DOWN', Monitor, _, _, _} -> ok end,
@@ -124,18 +124,18 @@ gone(How) ->
     with_server(#{}, fun(_, Server) ->
         Test = self(),
         Wait = fun(_) -> Test ! {wait, self()}, receive go -> ok end end,
-        front:with(gen_tcp, Server, #{then => Wait}, fun(Port) ->
+        handover_server:with(gen_tcp, Server, #{then => Wait}, fun(Port) ->
             Client = connect(Port),
             ok = gen_tcp:send(Client, request()),
             Front = receive {wait, Pid} -> Pid end,
             How =:= reset andalso inet:setopts(Client, [{linger, {true, 0}}]),
             ok = gen_tcp:close(Client),
             Front ! go,
-            case front:adopted() of
+            case handover_server:adopted() of
                 {ok, _} -> ok;
                 {{error, {bad_socket, _}}, Socket} -> ok = gen_tcp:close(Socket)
             end,
-            true = siege:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 0 end)
+            true = hostile_client:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 0 end)
         end)
     end).
 

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [event/0, event/1, closed/1, with_server/2]).
--import(front, [with_both/2, with_both/4, request/0, connect/1]).
+-import(handover_server, [with_both/2, with_both/4, request/0, connect/1]).
 
 -define(KINDS, [gen_tcp, active, backend, socket]).
 
@@ -22,7 +22,7 @@ as_its_own(Kind) ->
     with_both(Kind, fun(Port, Server) ->
         Client = ws_client:connect(Port, #{path => "/room?x=1"}),
         {Conn, {open, Open}} = event(),
-        {ok, Socket} = front:adopted(),
+        {ok, Socket} = handover_server:adopted(),
         {ok, Here} = inet:sockname(Client),
         There = {{127, 0, 0, 1}, Port},
         ?assertMatch(#{peer := Here, local := There, path := <<"/room">>, query := <<"x=1">>}, Open),
@@ -105,9 +105,9 @@ messages_test() ->
             receive go -> ok end,
             %% They are in the mailbox, and are not looked at.
             Waiting = fun() -> {messages, M} = process_info(self(), messages), length([x || {tcp, S, _} <- M, S =:= Socket]) > 1 end,
-            true = siege:until(Waiting)
+            true = hostile_client:until(Waiting)
         end,
-        front:with(active, Server, #{then => Until}, fun(Port) ->
+        handover_server:with(active, Server, #{then => Until}, fun(Port) ->
             Client = connect(Port),
             ok = gen_tcp:send(Client, request()),
             Front = receive {reading, Pid} -> Pid end,
@@ -115,7 +115,7 @@ messages_test() ->
             %% At least two messages: the second frame leaves when the first is one.
             [First | Others] = frames(20),
             ok = gen_tcp:send(Client, First),
-            true = siege:until(fun() -> {messages, M} = process_info(Front, messages), lists:keymember(tcp, 1, M) end),
+            true = hostile_client:until(fun() -> {messages, M} = process_info(Front, messages), lists:keymember(tcp, 1, M) end),
             ok = gen_tcp:send(Client, Others),
             Conn = test_support:opened(),
             [?assertEqual({json, N}, event(Conn)) || N <- lists:seq(1, 20)],
@@ -129,7 +129,7 @@ in_pieces_test() ->
         Client = connect(Port),
         {First, Rest} = lists:split(40, request()),
         ok = gen_tcp:send(Client, First),
-        {ok, _} = front:adopted(),
+        {ok, _} = handover_server:adopted(),
         ok = gen_tcp:send(Client, Rest),
         Conn = test_support:opened(),
         ?assertMatch(<<"HTTP/1.1 101 ", _/binary>>, head(Client)),
@@ -162,7 +162,7 @@ max_connections_test_() ->
 %% Those of its own listener and adopted ones together: one less, as many, one more.
 max_connections(Most) ->
     with_server(#{max_connections => Most}, fun(Own, Server) ->
-        front:with(gen_tcp, Server, #{}, fun(Port) ->
+        handover_server:with(gen_tcp, Server, #{}, fun(Port) ->
             Clients = [ws_client:connect(element(1 + N rem 2, {Port, Own})) || N <- lists:seq(1, Most)],
             Conns = [test_support:opened() || _ <- Clients],
             Refused = connect(Port),
@@ -171,7 +171,7 @@ max_connections(Most) ->
             ?assertMatch({ok, #{connections := Most, rejected := 1}}, sockeye:info(Server)),
             ok = ws_client:close(hd(Clients), 1000, <<>>),
             [1000] = [closed(Conn) || {sockeye, Conn, _} <- [receive {sockeye, _, {closed, _, _}} = M -> self() ! M end]],
-            true = siege:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= Most - 1 end),
+            true = hostile_client:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= Most - 1 end),
             Again = ws_client:connect(Port),
             New = test_support:opened(),
             ?assertNot(lists:member(New, Conns)),
@@ -257,7 +257,7 @@ tls_and_proxy_protocol_of_the_listener_test() ->
 
 stop_test() ->
     with_server(#{}, fun(_, Server) ->
-        front:with(gen_tcp, Server, #{}, fun(Port) ->
+        handover_server:with(gen_tcp, Server, #{}, fun(Port) ->
             Client = ws_client:connect(Port),
             Conn = test_support:opened(),
             Stopping = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
@@ -265,11 +265,11 @@ stop_test() ->
             ok = ws_client:close(Client, 1001, <<>>),
             1001 = closed(Conn),
             receive {'DOWN', _, process, Pid, Why} when Pid =:= element(1, Stopping) -> ?assertEqual(normal, Why) end,
-            {ok, _} = front:adopted(),
+            {ok, _} = handover_server:adopted(),
             %% Nobody is there any more. The socket stays with who had it, and so does what came.
             Late = connect(Port),
             ok = gen_tcp:send(Late, request()),
-            {{error, not_found}, Socket} = front:adopted(),
+            {{error, not_found}, Socket} = handover_server:adopted(),
             ok = gen_tcp:send(Socket, "mine"),
             ?assertEqual({ok, <<"mine">>}, gen_tcp:recv(Late, 4)),
             ok = gen_tcp:close(Socket)
@@ -278,7 +278,7 @@ stop_test() ->
 
 drain_test() ->
     with_server(#{}, fun(Own, Server) ->
-        front:with(gen_tcp, Server, #{}, fun(Port) ->
+        handover_server:with(gen_tcp, Server, #{}, fun(Port) ->
             Clients = [ws_client:connect(P) || P <- [Port, Own, Port]],
             Conns = [test_support:opened() || _ <- Clients],
             Test = self(),
@@ -327,15 +327,15 @@ none_is_left(Kind) ->
         Once = fun() ->
             Client = ws_client:connect(Port),
             Conn = test_support:opened(),
-            {ok, _} = front:adopted(),
+            {ok, _} = handover_server:adopted(),
             ok = gen_tcp:close(Client),
             1006 = closed(Conn)
         end,
         Once(),
         None = fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 0 end,
-        true = siege:until(None),
+        true = hostile_client:until(None),
         Before = descriptors(),
         [Once() || _ <- lists:seq(1, 50)],
-        true = siege:until(None),
-        true = siege:until(fun() -> descriptors() =< Before orelse {Before, descriptors()} end)
+        true = hostile_client:until(None),
+        true = hostile_client:until(fun() -> descriptors() =< Before orelse {Before, descriptors()} end)
     end).

@@ -52,7 +52,7 @@ answered(Way, Transport, Cut, End, Certs) ->
         ?assertEqual(Expected, frames(all(Client))),
         ?assertEqual([{frame, N} || N <- lists:seq(1, ?MESSAGES)] ++ [{closed, told_code(End), {error, closed}, {error, closed}}],
                      [test_support:message() || _ <- lists:seq(1, ?MESSAGES + 1)]),
-        siege:settled(Server, 0),
+        hostile_client:settled(Server, 0),
         ?assertEqual(nothing, receive Message -> Message after 0 -> nothing end)
     end).
 
@@ -141,13 +141,13 @@ until_it_is_told_test() ->
         ok = sockeye:broadcast(Server, {text, <<"to all">>}),
         Handler ! go,
         ?assertEqual([{text, <<"from outside">>}, {text, <<"to all">>}, {text, <<"last">>}, {close, 4000, <<>>}],
-                     frames(siege:answer(Socket))),
+                     frames(hostile_client:answer(Socket))),
         ?assertEqual({closed, [], {error, closed}}, test_support:message())
     end).
 
 %% The engine has read so many messages.
 read(N, Conn) ->
-    siege:until(fun() ->
+    hostile_client:until(fun() ->
         {ok, #{frames_in := Read}} = sockeye:info(Conn),
         Read =:= N orelse {read, Read}
     end).
@@ -164,10 +164,10 @@ a_callback_that_takes_longer_test() ->
         Socket = ws_client:connect(Port),
         ok = ws_client:raw(Socket, ?END),
         Handler = receive {frame, 1, Pid} -> Pid end,
-        ?assertEqual([{close, 4000, <<>>}], frames(siege:answer(Socket))),
+        ?assertEqual([{close, 4000, <<>>}], frames(hostile_client:answer(Socket))),
         [Handler ! go || _ <- [1, 2]],
         receive {closed, Code} -> ?assertEqual(4000, Code) end,
-        siege:settled(Server, 0)
+        hostile_client:settled(Server, 0)
     end).
 
 a_crash_test_() ->
@@ -180,8 +180,8 @@ crash(Way) ->
     with_handler(Funs, way(Way), fun(Port, Server) ->
         Socket = ws_client:connect(Port),
         ok = ws_client:raw(Socket, ?END),
-        ?assertEqual([{text, <<"one">>}, {close, 1011, '_'}], frames(siege:answer(Socket))),
-        siege:settled(Server, 0)
+        ?assertEqual([{text, <<"one">>}, {close, 1011, '_'}], frames(hostile_client:answer(Socket))),
+        hostile_client:settled(Server, 0)
     end).
 
 no_credits_test() ->
@@ -192,11 +192,11 @@ no_credits_test() ->
     with_handler(Funs, #{close_timeout => 100, active => false}, fun(Port, Server) ->
         Socket = ws_client:connect(Port),
         ok = ws_client:raw(Socket, ?END),
-        ?assertEqual([{text, <<"hi">>}, {close, 4000, <<>>}], frames(siege:answer(Socket))),
+        ?assertEqual([{text, <<"hi">>}, {close, 4000, <<>>}], frames(hostile_client:answer(Socket))),
         {open, Conn} = test_support:message(),
         ok = sockeye:setopts(Conn, [{active, true}]),
         ?assertEqual([{json, 1}, {json, 2}, {closed, 4000}], [test_support:message() || _ <- [1, 2, 3]]),
-        siege:settled(Server, 0)
+        hostile_client:settled(Server, 0)
     end).
 
 a_stop_test_() ->
@@ -214,9 +214,9 @@ stop_meanwhile(Way) ->
         ok = ws_client:raw(Socket, ?END),
         Handler = receive {frame, 1, Pid} -> Pid end,
         {Stopper, Monitor} = spawn_monitor(fun() -> ok = sockeye:stop(Server) end),
-        siege:until(fun() -> gen_tcp:connect({127, 0, 0, 1}, Port, []) =:= {error, econnrefused} end),
+        hostile_client:until(fun() -> gen_tcp:connect({127, 0, 0, 1}, Port, []) =:= {error, econnrefused} end),
         [Handler ! go || _ <- [1, 2]],
-        {Answers, Last} = lists:split(2, frames(siege:answer(Socket))),
+        {Answers, Last} = lists:split(2, frames(hostile_client:answer(Socket))),
         ?assertEqual({[{text, <<"1">>}, {text, <<"2">>}], [{close, 4000, <<>>}]}, {Answers, Last}),
         receive {'DOWN', Monitor, process, Stopper, Reason} -> ?assertEqual(normal, Reason) end
     end).
@@ -232,7 +232,7 @@ a_busy_owner_test_() ->
             Socket = ws_client:connect(Port),
             ok = ws_client:raw(Socket, [[frame(1, integer_to_binary(N)) || N <- lists:seq(1, 50)], frame(8, <<4000:16>>)]),
             Expected = [{text, integer_to_binary(N)} || N <- lists:seq(1, 50)] ++ [{close, 4000, <<>>}],
-            ?assertEqual(Expected, frames(siege:answer(Socket))),
+            ?assertEqual(Expected, frames(hostile_client:answer(Socket))),
             unlink(Flood),
             exit(Flood, kill)
         end),
@@ -260,7 +260,7 @@ an_owner_elsewhere_test() ->
     test_support:with_server(#{close_timeout => 60000}, fun(Port, _) ->
         Socket = ws_client:connect(Port),
         ok = ws_client:raw(Socket, ?END),
-        ?assertEqual([{close, 4000, <<>>}], frames(siege:answer(Socket))),
+        ?assertEqual([{close, 4000, <<>>}], frames(hostile_client:answer(Socket))),
         {Conn, {open, _}} = test_support:event(),
         ?assertEqual([{json, 1}, {json, 2}, {closed, 4000, <<>>}], [test_support:event(Conn) || _ <- [1, 2, 3]])
     end).
@@ -273,7 +273,7 @@ given_away_test() ->
         {Socket, Conn} = test_support:open(Port),
         ok = sockeye:controlling_process(Conn, Owner),
         ok = ws_client:raw(Socket, ?END),
-        ?assertEqual([{text, <<"1">>}, {text, <<"2">>}, {close, 4000, <<>>}], frames(siege:answer(Socket))),
+        ?assertEqual([{text, <<"1">>}, {text, <<"2">>}, {close, 4000, <<>>}], frames(hostile_client:answer(Socket))),
         ?assertEqual([{frame, 1}, {frame, 2}, {closed, 4000, {error, closed}, {error, closed}}],
                      [test_support:message() || _ <- [1, 2, 3]])
     end),
@@ -310,7 +310,7 @@ open(tls, Port, _) ->
     put(below_tls, Below),
     {tls, Socket};
 open(http2, Port, _) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     ok = gen_tcp:send(Socket, h2_frames:open_stream(1)),
     ok = accepted(Socket),
@@ -343,7 +343,7 @@ finish({tcp, Socket} = Client, Bytes, fin) ->
 finish(Client, Bytes, _) ->
     send(Client, Bytes).
 
-all({tcp, Socket}) -> siege:answer(Socket);
+all({tcp, Socket}) -> hostile_client:answer(Socket);
 all({tls, Socket}) -> all_tls(Socket, <<>>);
 all({http2, Socket}) -> all_h2(Socket, <<>>).
 

@@ -10,8 +10,8 @@ nobody_else_calls_the_library_test() ->
 
 %% The same for what is there for a process of its own: only what is its counterpart in the VM.
 few_call_the_port_test() ->
-    Own = [sockeye_backend, sockeye_pure, sockeye_port, sockeye_port_batch, sockeye_port_courier, sockeye_port_flow, sockeye_port_grants, sockeye_port_pieces,
-           sockeye_port_descriptors, sockeye_port_garbage, sockeye_link, sockeye_link_writer, sockeye_port_restore, sockeye_port_call],
+    Own = [sockeye_backend, sockeye_pure, sockeye_port, sockeye_port_batch, sockeye_port_delivery, sockeye_port_flow, sockeye_port_grants, sockeye_port_pieces,
+           sockeye_port_descriptors, sockeye_port_gc, sockeye_link, sockeye_link_writer, sockeye_port_restore, sockeye_port_call],
     ?assertEqual([sockeye_descriptors, sockeye_server, sockeye_worker],
                  lists:usort([M || M <- modules() -- Own, {Called, _, _} <- imports(M), lists:member(Called, Own -- [sockeye_backend, sockeye_pure])])).
 

@@ -6,7 +6,7 @@
 
 -import(upstream, [with/2, with/3, head/1, field/2, told/1, ok/2]).
 -import(http_client, [get/2]).
--import(siege, [memory/0, most/1]).
+-import(hostile_client, [memory/0, most/1]).
 
 -define(TIMEOUT, 60000).
 -define(REQUEST, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").
@@ -324,7 +324,7 @@ python_test_() ->
     end.
 
 behind_is_python(Python) ->
-    www:with_files(fun(Dir) ->
+    web_files:with_files(fun(Dir) ->
         Port = open_port({spawn_executable, Python}, [{args, ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", Dir]},
                                                       {line, 1000}, stderr_to_stdout, exit_status]),
         {os_pid, Pid} = erlang:port_info(Port, os_pid),

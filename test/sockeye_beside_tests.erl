@@ -6,7 +6,7 @@
 
 -import(upstream, [with/2, with/3, head/1, heads/1, one/0, fields/1, field/2, told/1, ok/2]).
 -import(http_client, [get/2, request/4, request/5, ask/3, ask/5]).
--import(siege, [say/2]).
+-import(hostile_client, [say/2]).
 
 -define(TIMEOUT, 60000).
 

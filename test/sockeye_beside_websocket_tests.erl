@@ -50,7 +50,7 @@ closed_by_the_client_test() ->
         ok = ws_client:close(Socket, 1000, <<>>),
         ?assertEqual({close, 1000, <<>>}, ws_client:recv(Socket)),
         ?assertEqual(closed, ws_client:recv(Socket)),
-        true = siege:settled(Behind, 0)
+        true = hostile_client:settled(Behind, 0)
     end).
 
 %% What is ours stays ours, and what the server behind refuses is refused.
@@ -112,7 +112,7 @@ idle_test() ->
              ?assertEqual({text, <<"x">>}, ws_client:recv(Socket))
          end || _ <- lists:seq(1, 6)],
         ?assertEqual(closed, ws_client:recv(Socket)),
-        true = siege:settled(Behind, 0)
+        true = hostile_client:settled(Behind, 0)
     end).
 
 %% They count as sockets of the server in front, and end with it.
@@ -123,7 +123,7 @@ stopped_test() ->
         {ok, 503, _, _} = ws_client:handshake(Port, #{path => "/live"}),
         ok = sockeye:stop(Server),
         ?assertEqual(closed, ws_client:recv(Socket)),
-        true = siege:settled(Behind, 0)
+        true = hostile_client:settled(Behind, 0)
     end).
 
 over_http2_test() ->
@@ -134,14 +134,14 @@ over_http2_test() ->
         ?assertEqual(#{1 => <<129, 7, "welcome">>, 3 => <<129, 7, "welcome">>}, until_bytes(Socket, 9, #{1 => <<>>, 3 => <<>>})),
         ok = gen_tcp:send(Socket, h2_frames:data(1, ws_client:encode(1, "hello"))),
         ?assertEqual(#{1 => <<129, 5, "hello">>}, until_bytes(Socket, 7, #{1 => <<>>})),
-        true = siege:settled(Behind, 2),
+        true = hostile_client:settled(Behind, 2),
         %% One more is one too many.
         ok = gen_tcp:send(Socket, h2_frames:open_stream(5, <<"/live">>)),
         ?assertEqual([{5, 503}], h2_frames:statuses([hd(h2_frames:until_end(Socket, 5))])),
         %% A stream that ends makes room.
         ok = gen_tcp:send(Socket, h2_frames:reset(3, 8)),
-        true = siege:settled(Behind, 1),
-        true = siege:until(fun() ->
+        true = hostile_client:settled(Behind, 1),
+        true = hostile_client:until(fun() ->
             N = 7 + 2 * erlang:unique_integer([positive, monotonic]),
             ok = gen_tcp:send(Socket, h2_frames:open_stream(N, <<"/none">>)),
             case h2_frames:statuses([hd(h2_frames:until_end(Socket, N))]) of
@@ -151,7 +151,7 @@ over_http2_test() ->
         end),
         ?assertMatch({ok, #{connections := 0}}, sockeye:info(Server)),
         ok = gen_tcp:close(Socket),
-        true = siege:settled(Behind, 0)
+        true = hostile_client:settled(Behind, 0)
     end).
 
 %% What comes on these streams, which speak in any order, until each has so many bytes.

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(siege, [under/2]).
+-import(hostile_client, [with_attack/2]).
 
 -define(LIMIT, 1048576).
 
@@ -34,7 +34,7 @@ deflated(Data) ->
 %% The limit is on what comes out.
 the_limit_is_on_what_comes_out_test_() ->
     {timeout, 60, fun() ->
-        under(#{deflate => true}, fun(Port, _) ->
+        with_attack(#{deflate => true}, fun(Port, _) ->
             [begin
                  {Socket, Conn} = connect(Port),
                  ok = gen_tcp:send(Socket, [bomb(Size), ws_client:encode(8, <<4999:16>>)]),
@@ -50,7 +50,7 @@ the_limit_is_on_what_comes_out_test_() ->
 
 %% In fragments that are each within every bound.
 fragments_of_a_bomb_test() ->
-    under(#{deflate => true}, fun(Port, _) ->
+    with_attack(#{deflate => true}, fun(Port, _) ->
         Bytes = deflated(binary:copy(<<0>>, 20 * ?LIMIT)),
         {Socket, Conn} = connect(Port),
         Half = byte_size(Bytes) div 2,
@@ -63,8 +63,8 @@ fragments_of_a_bomb_test() ->
 %% A hundred of them in one write, to one who takes none: what is inflated does not wait, what is not does.
 many_bombs_wait_as_they_came_test_() ->
     {timeout, 120, fun() ->
-        under(#{deflate => true, active => false}, fun(Port, _) ->
-            Before = siege:memory(),
+        with_attack(#{deflate => true, active => false}, fun(Port, _) ->
+            Before = hostile_client:memory(),
             Bombs = binary:copy(bomb(?LIMIT), 100),
             All = [begin
                        {Socket, Conn} = connect(Port),
@@ -72,10 +72,10 @@ many_bombs_wait_as_they_came_test_() ->
                        {Socket, Conn}
                    end || _ <- lists:seq(1, 4)],
             %% Each holds one message and what was read, until it is asked for more.
-            [siege:until(fun() -> {ok, #{held := Held}} = sockeye:info(Conn), Held > 0 orelse nothing_held end)
+            [hostile_client:until(fun() -> {ok, #{held := Held}} = sockeye:info(Conn), Held > 0 orelse nothing_held end)
              || {_, Conn} <- All],
-            Grown = siege:memory() - Before,
-            ?assert(Grown < siege:most(4 * (2 * ?LIMIT + 300000) + 1000000)),
+            Grown = hostile_client:memory() - Before,
+            ?assert(Grown < hostile_client:most(4 * (2 * ?LIMIT + 300000) + 1000000)),
             %% None is lost.
             {_, Conn1} = hd(All),
             [begin
@@ -98,10 +98,10 @@ a_flood_of_bombs_test_() ->
             Self ! {got, N, byte_size(Data)},
             {[], N + 1}
         end,
-        siege:unchanged(fun() ->
+        hostile_client:unchanged(fun() ->
             Funs = #{init => fun() -> {ok, 1} end, frame => Frame},
             test_support:with_handler(Funs, #{deflate => true}, fun(Port, _) ->
-                Before = siege:memory(),
+                Before = hostile_client:memory(),
                 {ok, 101, _, Socket} =
                     ws_client:handshake(Port, #{headers => [{"Sec-WebSocket-Extensions", "permessage-deflate"}]}),
                 ok = gen_tcp:send(Socket, binary:copy(bomb(?LIMIT), 200)),
@@ -109,9 +109,9 @@ a_flood_of_bombs_test_() ->
                                        receive {got, N, Size} -> ?assertEqual(?LIMIT, Size)
                                        after 60000 -> error({lost, N})
                                        end,
-                                       siege:memory() - Before
+                                       hostile_client:memory() - Before
                                    end || N <- lists:seq(1, 200)]),
-                ?assert(Grown < siege:most(8 * ?LIMIT)),
+                ?assert(Grown < hostile_client:most(8 * ?LIMIT)),
                 receive {long, Length} -> error({mailbox, Length}) after 0 -> ok end,
                 ws_client:drop(Socket)
             end)
@@ -121,7 +121,7 @@ a_flood_of_bombs_test_() ->
 %% What is no deflate stream, or none of UTF-8.
 bad_streams_test_() ->
     {timeout, 60, fun() ->
-        under(#{deflate => true}, fun(Port, _) ->
+        with_attack(#{deflate => true}, fun(Port, _) ->
             Good = deflated(<<"hello">>),
             [begin
                  {Socket, Conn} = connect(Port),
@@ -144,7 +144,7 @@ bad_streams_test_() ->
 %% Each bit of a compressed message turned.
 every_turned_bit_test_() ->
     {timeout, 60, fun() ->
-        under(#{deflate => true}, fun(Port, _) ->
+        with_attack(#{deflate => true}, fun(Port, _) ->
             Frame = bomb(1, <<"to be or not to be, that is the question; to be or not">>),
             [begin
                  <<Before:Bit/bits, B:1, After/bits>> = Frame,

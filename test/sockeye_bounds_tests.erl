@@ -40,7 +40,7 @@ inbox_size_test_() ->
               ok = ws_client:ping(Socket, <<"ahead">>),
               {pong, <<"ahead">>} = ws_client:recv(Socket),
               %% It has left the inbox when it has come: that may wait until the engine hears of what was done before.
-              Ahead =:= [] orelse siege:until(fun() -> process_info(Pid, message_queue_len) =:= {message_queue_len, 1} end),
+              Ahead =:= [] orelse hostile_client:until(fun() -> process_info(Pid, message_queue_len) =:= {message_queue_len, 1} end),
               Sizes = [5000 - ?EVENT, Last - ?EVENT],
               [ok = ws_client:binary(Socket, <<0:(8 * Size)>>) || Size <- Sizes],
               %% Behind them: what is answered has been read.
@@ -127,7 +127,7 @@ asked_test_() ->
         Options = #{http2 => cleartext, accept => Accept, accept_timeout => 60000},
         test_support:with_server(Options, fun(Port, Server) ->
             Sockets = open(Port, min(Count, ?ASKED)),
-            siege:until(fun() -> asked(Gate) =:= min(Count, ?ASKED) end),
+            hostile_client:until(fun() -> asked(Gate) =:= min(Count, ?ASKED) end),
             Refused = case Count > ?ASKED of
                           true -> [More] = open(Port, Count - ?ASKED), status(More);
                           false -> none
@@ -136,7 +136,7 @@ asked_test_() ->
             {ok, #{rejected := Rejected}} = sockeye:info(Server),
             ?assertEqual(max(0, Count - ?ASKED), Rejected),
             Gate ! open,
-            siege:until(fun() -> connections(Server) =:= min(Count, ?ASKED) end),
+            hostile_client:until(fun() -> connections(Server) =:= min(Count, ?ASKED) end),
             [gen_tcp:close(Socket) || Socket <- Sockets]
         end)
     end}} || Count <- [?ASKED - 1, ?ASKED, ?ASKED + 1]].
@@ -152,7 +152,7 @@ connections(Server) ->
 
 %% So many WebSockets over as few sockets as can be.
 open(Port, Count) when Count > 0 ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     Some = min(Count, ?STREAMS),
     ok = gen_tcp:send(Socket, [h2_frames:hello([{1, 0}]), h2_frames:frame(4, 1, 0, [])
                                | [h2_frames:open_stream(2 * N - 1) || N <- lists:seq(1, Some)]]),
@@ -176,15 +176,15 @@ unattached_test_() ->
         test_support:with_handler(#{}, #{http2 => cleartext, processes => per_connection}, fun(Port, Server) ->
             ok = sys:suspend(Server, 60000),
             Sockets = open(Port, Count),
-            siege:until(fun() -> connections(Server) =:= Count end),
-            Next = siege:connect(Port),
+            hostile_client:until(fun() -> connections(Server) =:= Count end),
+            Next = hostile_client:connect(Port),
             ok = gen_tcp:send(Next, h2_frames:hello()),
             case Count < ?UNATTACHED of
                 true ->
                     _ = h2_frames:next(Next),
                     ?assertMatch({ok, #{accept_pauses := 0}}, sockeye:info(Server));
                 false ->
-                    siege:until(fun() -> {ok, #{accept_pauses := N}} = sockeye:info(Server), N > 0 end)
+                    hostile_client:until(fun() -> {ok, #{accept_pauses := N}} = sockeye:info(Server), N > 0 end)
             end,
             ok = sys:resume(Server, 60000),
             {4, _, 0, _} = h2_frames:next(Next),
@@ -204,7 +204,7 @@ what_waits_keeps_nothing_else_test_() ->
             To = opened(),
             [Handler] = port_node:handlers(Server),
             Large = <<0:(32768 * 8)>>,
-            siege:until(fun() ->
+            hostile_client:until(fun() ->
                             sent = send(Handler, [{To, Large}]),
                             {ok, #{send_queue := Waiting}} = sockeye:info(To),
                             Waiting > 3 * byte_size(Large)

@@ -70,13 +70,13 @@ transport(http2, _) -> #{http2 => cleartext}.
 connect(tcp, Port, Count) -> [ws_client:connect(Port) || _ <- lists:seq(1, Count)];
 connect(tls, Port, Count) -> [ws_client:connect(Port, #{tls => [{verify, verify_none}]}) || _ <- lists:seq(1, Count)];
 connect(http2, Port, Count) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     Hello = [h2_frames:hello([{4, 16#100000}]), h2_frames:frame(4, 1, 0, []), h2_frames:window(0, 16#1000000)],
     ok = gen_tcp:send(Socket, [Hello | [h2_frames:open_stream(2 * N - 1) || N <- lists:seq(1, Count)]]),
     Socket.
 
 subscribed(Server, Count) ->
-    siege:until(fun() -> sockeye:topics(Server) =:= {ok, #{<<"news">> => Count}} end).
+    hostile_client:until(fun() -> sockeye:topics(Server) =:= {ok, #{<<"news">> => Count}} end).
 
 text(N) -> <<"number ", (integer_to_binary(N))/binary>>.
 
@@ -230,7 +230,7 @@ many_callers_test_() ->
             Before = delayed(),
             Count = 20000,
             Pids = [spawn_monitor(fun() -> exit({answer, sockeye:send(Conn, {ping, <<>>})}) end) || _ <- lists:seq(1, Count)],
-            siege:until(fun() -> delayed() - Before > 0 end),
+            hostile_client:until(fun() -> delayed() - Before > 0 end),
             ?assertMatch({ok, _}, file:read_file(code:which(?MODULE))),
             ?assert(queued() > ?CALLS),
             [?assertEqual(ok, ended(Pid, Monitor)) || {Pid, Monitor} <- Pids],
@@ -246,7 +246,7 @@ end_of_the_engine_test_() ->
             test_support:quiet(fun() -> with_occupied(fun(Conn, Occupy) ->
                 ok = fill_all(Conn, Occupy, ?CALLS),
                 Pids = [spawn_monitor(fun() -> exit({answer, sockeye:send(Conn, {ping, <<>>})}) end) || _ <- lists:seq(1, 100)],
-                siege:until(fun() -> queued() >= ?CALLS + 200 end),
+                hostile_client:until(fun() -> queued() >= ?CALLS + 200 end),
                 {Killed, Waiting} = lists:split(10, Pids),
                 [exit(Pid, kill) || {Pid, _} <- Killed],
                 process_flag(trap_exit, true),

@@ -58,7 +58,7 @@ by_name_alone(#{one := One, wild := Wild} = Certs) ->
         [?assertEqual({Host, Version, Expected}, {Host, Version, shown(Port, Host, Version)})
          || {Host, Expected} <- Cases, Version <- ['tlsv1.2', 'tlsv1.3']],
         %% Five names that there are not, twice; those that only looked at a certificate asked for nothing.
-        siege:until(fun() ->
+        hostile_client:until(fun() ->
             {ok, #{accepted := Accepted, rejected := Rejected}} = sockeye:info(Server),
             {Accepted, Rejected} =:= {8, 10 + 8} orelse {Accepted, Rejected}
         end)
@@ -89,17 +89,17 @@ garbage(#{one := One} = Certs) ->
              {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
              ok = gen_tcp:send(Socket, Bytes),
              _ = gen_tcp:shutdown(Socket, write),
-             _ = siege:answer(Socket),
+             _ = hostile_client:answer(Socket),
              ok = gen_tcp:close(Socket)
          end || Bytes <- [<<>>, <<22>>, <<22, 3, 1, 255, 255>>, <<22, 3, 1, 0, 5, 1, 0, 0, 1, 0>>, binary:copy(<<0>>, 100),
                           crypto:strong_rand_bytes(70000), <<128, 46, 1, 3, 1>>, <<21, 3, 3, 0, 2, 2, 112>>]],
-        ?assertMatch(<<"HTTP/1.1 400 ", _/binary>>, siege:say(Port, "GET / HTTP/1.1\r\n\r\n")),
+        ?assertMatch(<<"HTTP/1.1 400 ", _/binary>>, hostile_client:say(Port, "GET / HTTP/1.1\r\n\r\n")),
         ?assertEqual(test_certs:der(One), shown(Port, "one.example", 'tlsv1.3'))
     end).
 
 silence(Certs) ->
     with_server(#{tls => names(Certs), handshake_timeout => 200}, fun(Port, _) ->
-        [?assertEqual(<<>>, siege:say(Port, Bytes)) || Bytes <- [<<>>, <<22>>, <<22, 3, 1>>]]
+        [?assertEqual(<<>>, hostile_client:say(Port, Bytes)) || Bytes <- [<<>>, <<22>>, <<22, 3, 1>>]]
     end).
 
 options(#{one := One} = Certs) ->

@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(liar, [head/1, accept/1, say/2, await_end/1]).
+-import(raw_server, [head/1, accept/1, say/2, await_end/1]).
 -import(test_support, [with_server/2, with_handler/3, url/1]).
 
 -define(TIMEOUT, 60000).
@@ -104,7 +104,7 @@ proxies_test_() ->
             end,
             await_end(Socket)
         end,
-        liar:with(Script, fun(Port) ->
+        raw_server:with(Script, fun(Port) ->
             Options = #{proxy => ["http://127.0.0.1:", integer_to_list(Port)], connect_timeout => 5000},
             ?assertEqual(Expected, talked("ws://host.example/", Options))
         end)
@@ -223,7 +223,7 @@ host_and_redirects_test() ->
             say(Socket, ["HTTP/1.1 302 x\r\nLocation: ", Location, "\r\nContent-Length: 0\r\n\r\n"]),
             await_end(Socket)
         end,
-        liar:with(Script, fun(Port) ->
+        raw_server:with(Script, fun(Port) ->
             {ok, Conn} = sockeye_client:connect(url(Port), #{max_redirects => 2, host => "a.example"}),
             [receive {host, Got} -> ?assertEqual([<<"a.example">>], Got) end || _ <- [first, second]],
             Own = iolist_to_binary(["127.0.0.1:", integer_to_list(Real)]),
@@ -268,14 +268,14 @@ pass(_, Socket) ->
     head(Socket).
 
 served(tcp, Script, Test) ->
-    liar:with(Script, fun(Port) -> Test(url(Port), #{connect_timeout => 5000}) end);
+    raw_server:with(Script, fun(Port) -> Test(url(Port), #{connect_timeout => 5000}) end);
 served(proxy, Script, Test) ->
-    liar:with(Script, fun(Port) ->
+    raw_server:with(Script, fun(Port) ->
         Test("ws://host.example/", #{proxy => ["http://127.0.0.1:", integer_to_list(Port)], connect_timeout => 5000})
     end);
 served(tls, Script, Test) ->
     with_certificate(fun(#{server := Server}, Ca) ->
-        liar:with_tls(Server, Script, fun(Port) ->
+        raw_server:with_tls(Server, Script, fun(Port) ->
             Test(["wss://localhost:", integer_to_list(Port), "/"], #{tls => #{cacerts => Ca}, connect_timeout => 5000})
         end)
     end).

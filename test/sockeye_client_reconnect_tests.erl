@@ -224,7 +224,7 @@ spawn_server(Port) ->
     receive {server, Pid, _} -> Pid end.
 
 start_server(Port, Owner) ->
-    siege:until(fun() ->
+    hostile_client:until(fun() ->
         case sockeye:start_link(#{port => Port, handler => Owner}) of
             {ok, Server} -> put(server, Server), true;
             Error -> Error

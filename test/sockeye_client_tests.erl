@@ -94,7 +94,7 @@ the_end_is_told_once() ->
     end).
 
 gone(Conn) ->
-    siege:until(fun() ->
+    hostile_client:until(fun() ->
         Told = sockeye:setopts(Conn, []),
         Told =:= {error, closed} orelse Told
     end).
@@ -258,7 +258,7 @@ an_owner_that_dies_test() ->
 
 %% The processes of clients end by themselves.
 no_clients() ->
-    true = siege:until(fun() ->
+    true = hostile_client:until(fun() ->
         Some = [P || P <- processes(), is_dialler(P)],
         Some =:= [] orelse Some
     end),

@@ -210,7 +210,7 @@ no_version(#{ca := Ca} = Certs) ->
 
 silence(#{ca := Ca}) ->
     Self = self(),
-    liar:with(fun(S) -> Self ! liar:await_end(S) end, fun(Port) ->
+    raw_server:with(fun(S) -> Self ! raw_server:await_end(S) end, fun(Port) ->
         ?assertEqual({error, timeout}, sockeye_client:connect(url("127.0.0.1", Port), #{connect_timeout => 200, tls => #{cacerts => Ca}})),
         receive gone -> ok after ?TIMEOUT -> error(client_stays) end
     end).
@@ -218,12 +218,12 @@ silence(#{ca := Ca}) ->
 through_a_proxy(#{ca := Ca} = Certs) ->
     with_tls(Certs, fun(Port, _) ->
         Script = fun(S) ->
-            Head = liar:head(S),
+            Head = raw_server:head(S),
             {match, _} = re:run(Head, "^CONNECT localhost:"),
-            liar:say(S, "HTTP/1.1 200 OK\r\n\r\n"),
-            liar:tunnel(S, Port)
+            raw_server:say(S, "HTTP/1.1 200 OK\r\n\r\n"),
+            raw_server:tunnel(S, Port)
         end,
-        liar:with(Script, fun(ProxyPort) ->
+        raw_server:with(Script, fun(ProxyPort) ->
             Proxy = ["http://127.0.0.1:", integer_to_list(ProxyPort)],
             {ok, Conn} = sockeye_client:connect(url(Port), #{proxy => Proxy, tls => #{cacerts => Ca}}),
             ?assertMatch({ok, #{tls := #{sni := <<"localhost">>}}}, sockeye:info(Conn)),
@@ -233,9 +233,9 @@ through_a_proxy(#{ca := Ca} = Certs) ->
 
 redirects(#{ca := Ca, one := #{server := Server, client := Client}} = Certs) ->
     To = fun(Url) -> ["HTTP/1.1 301 x\r\nContent-Length: 0\r\nLocation: ", Url, "\r\n\r\n"] end,
-    Answer = fun(Url) -> fun(S) -> _ = liar:head(S), liar:say(S, To(Url)), liar:await_end(S) end end,
+    Answer = fun(Url) -> fun(S) -> _ = raw_server:head(S), raw_server:say(S, To(Url)), raw_server:await_end(S) end end,
     with_tls(Certs, fun(Port, _) ->
-        liar:with(Answer(["https://localhost:", integer_to_list(Port), "/"]), fun(First) ->
+        raw_server:with(Answer(["https://localhost:", integer_to_list(Port), "/"]), fun(First) ->
             Url = ["ws://localhost:", integer_to_list(First)],
             {ok, Conn} = sockeye_client:connect(Url, #{max_redirects => 1, tls => #{cacerts => Ca}}),
             ?assertMatch({ok, #{tls := #{version := _}}}, sockeye:info(Conn)),

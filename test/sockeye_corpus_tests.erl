@@ -5,11 +5,11 @@
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(siege, [under/2, say/2, status/1, until/1]).
+-import(hostile_client, [with_attack/2, say/2, status/1, until/1]).
 
 every_bad_request_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             Wrong = [{lists:flatten(Title), Expected, Got}
                      || {Title, Bytes, Expected} <- bad_requests:all(),
                         Got <- [verdict(Port, Bytes)], not is(Expected, Got)],
@@ -22,10 +22,10 @@ is(Expected, Got) -> Expected =:= Got.
 
 %% A client that sends no more than that, and waits for the end.
 verdict(Port, Bytes) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     _ = gen_tcp:send(Socket, Bytes),
     _ = gen_tcp:shutdown(Socket, write),
-    Answer = siege:answer(Socket),
+    Answer = hostile_client:answer(Socket),
     gen_tcp:close(Socket),
     whole(status(Answer), Answer, Bytes).
 
@@ -51,7 +51,7 @@ whole(Other, _Answer, _Request) ->
 
 %% What a person reads who debugs an old client.
 old_clients_are_told_test() ->
-    under(#{}, fun(Port, _) ->
+    with_attack(#{}, fun(Port, _) ->
         [begin
              Answer = say(Port, Bytes),
              ?assertEqual({Title, 426}, {Title, status(Answer)}),
@@ -61,7 +61,7 @@ old_clients_are_told_test() ->
     end).
 
 limits_of_the_head_test() ->
-    under(#{}, fun(Port, _) ->
+    with_attack(#{}, fun(Port, _) ->
         Size = 16384,
         [?assertEqual({N, Status}, {N, verdict(Port, bad_requests:padded(N))})
          || {N, Status} <- [{Size - 1, 101}, {Size, 101}, {Size + 1, 431}]],
@@ -76,16 +76,16 @@ limits_of_the_head_test() ->
 %% it is as good as whole.
 every_cut_of_a_handshake_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             Good = bad_requests:good(),
             [?assertEqual({Cut, silence}, {Cut, verdict(Port, binary:part(Good, 0, Cut))})
              || Cut <- lists:seq(0, byte_size(Good) - 1)],
             [begin
-                 Socket = siege:connect(Port),
+                 Socket = hostile_client:connect(Port),
                  ok = gen_tcp:send(Socket, binary:part(Good, 0, Cut)),
-                 siege:end_with(How, Socket)
+                 hostile_client:end_with(How, Socket)
              end || Cut <- lists:seq(0, byte_size(Good) - 1, 7), How <- [rst, close]],
-            Socket = siege:connect(Port),
+            Socket = hostile_client:connect(Port),
             [ok = gen_tcp:send(Socket, <<Byte>>) || <<Byte>> <= Good],
             receive {sockeye, Conn, {open, _}} -> ok end,
             ok = ws_client:raw(Socket, ws_client:encode(1, <<"hello">>)),
@@ -98,7 +98,7 @@ every_cut_of_a_handshake_test_() ->
 %% anything else, and never a server that waits for more than its time.
 every_bit_of_a_handshake_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             Good = bad_requests:good(),
             [begin
                  <<Before:Bit/bits, B:1, After/bits>> = Good,
@@ -110,9 +110,9 @@ every_bit_of_a_handshake_test_() ->
 
 %% A byte now and then does not lengthen the time for the whole handshake.
 a_byte_now_and_then_test() ->
-    under(#{handshake_timeout => 300}, fun(Port, Server) ->
+    with_attack(#{handshake_timeout => 300}, fun(Port, Server) ->
         {ok, #{rejected := Before}} = sockeye:info(Server),
-        Sockets = [siege:connect(Port) || _ <- lists:seq(1, 20)],
+        Sockets = [hostile_client:connect(Port) || _ <- lists:seq(1, 20)],
         drip(Sockets, bad_requests:padded(2000)),
         until(fun() ->
             {ok, #{rejected := N}} = sockeye:info(Server),
@@ -140,24 +140,24 @@ echo(Port) ->
 
 %% A second request behind the first is neither answered nor obeyed.
 smuggled_behind_the_head_test() ->
-    under(#{}, fun(Port, Server) ->
+    with_attack(#{}, fun(Port, Server) ->
         Good = bad_requests:good(),
         Answer = say(Port, [Good, Good]),
         ?assertEqual(1, length(binary:matches(Answer, <<"HTTP/1.1">>))),
         {Conn, {open, _}} = test_support:event(),
         %% As frames these bytes are nonsense.
         ?assertEqual(1002, test_support:closed(Conn)),
-        siege:settled(Server, 1)
+        hostile_client:settled(Server, 1)
     end).
 
 %% Random bytes, and good requests with random changes.
 noise_test_() ->
     {timeout, 120, fun() ->
-        under(#{handshake_timeout => 500}, fun(Port, _) ->
+        with_attack(#{handshake_timeout => 500}, fun(Port, _) ->
             [begin
-                 Socket = siege:connect(Port),
+                 Socket = hostile_client:connect(Port),
                  _ = gen_tcp:send(Socket, noise(N)),
-                 siege:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
+                 hostile_client:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
                  gen_tcp:close(Socket)
              end || N <- lists:seq(1, 500)],
             ?assertMatch({text, <<"still here">>}, echo_past(Port))

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [with_server/2, with_handler/2, with_handler/3, quiet/1]).
--import(siege, [until/1]).
+-import(hostile_client, [until/1]).
 
 -define(UPGRADE, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n").
 
@@ -83,7 +83,7 @@ refused_test_() ->
              {accept, #{accept => fun(_) -> error(wanted) end}, upgrade("/", "")},
              {accept, #{accept => Teapot, health => "/health"}, upgrade("/", "")},
              {timeout, #{handshake_timeout => 100}, say("GET / HTTP/1.1\r\n")},
-             {left, #{}, fun(Port) -> ok = gen_tcp:close(siege:connect(Port)) end},
+             {left, #{}, fun(Port) -> ok = gen_tcp:close(hostile_client:connect(Port)) end},
              {tls, #{tls => test_certs:localhost()}, say("GET / HTTP/1.1\r\nHost: a\r\n\r\n")},
              {max_connections, #{max_connections => 1}, beside(upgrade("/", ""))},
              {max_connections_per_address, #{max_connections_per_address => 1}, beside(upgrade("/", ""))},
@@ -99,7 +99,7 @@ refused(Reason, Options, Do) ->
         ?assertEqual(1, Rejected)
     end).
 
-say(Bytes) -> fun(Port) -> siege:say(Port, Bytes) end.
+say(Bytes) -> fun(Port) -> hostile_client:say(Port, Bytes) end.
 upgrade(Path, Headers) -> say(["GET ", Path, " HTTP/1.1\r\nHost: localhost\r\n" ?UPGRADE, Headers, "\r\n"]).
 
 %% While another client is connected.
@@ -123,7 +123,7 @@ unavailable() ->
         Wait = fun(_) -> Self ! {waits, self()}, receive go_on -> {accept, #{}} end end,
         with_server(#{accept => Wait, accept_timeout => 60000, active => false}, fun(Port, Server) ->
             Sockets = [begin
-                           Socket = siege:connect(Port),
+                           Socket = hostile_client:connect(Port),
                            ok = gen_tcp:send(Socket, "GET / HTTP/1.1\r\nHost: a\r\n" ?UPGRADE "\r\n"),
                            Socket
                        end || _ <- lists:seq(1, 1024)],
@@ -219,8 +219,8 @@ crashes_test() ->
                  ok = ws_client:text(Client, [$", Text, $"]),
                  ?assertMatch({close, _, _}, ws_client:recv(Client))
              end || Text <- ["crash", "stop", "leave", "return"]],
-            _ = siege:say(Port, "GET /http HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
-            _ = siege:say(Port, "GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            _ = hostile_client:say(Port, "GET /http HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            _ = hostile_client:say(Port, "GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
             ?assertEqual(#{handler => 3, accept => 0, http => 2}, map_get(crashes, info(Server)))
         end),
         with_server(#{accept => fun(_) -> error(wanted) end}, fun(Port, Server) ->

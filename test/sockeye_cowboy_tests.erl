@@ -158,7 +158,7 @@ limits() ->
         ?assertMatch({ok, #{connections := 2, rejected := 2}}, sockeye:info(Server)),
         ok = ws_client:close(Client, 1000, <<>>),
         1000 = closed(Conn),
-        true = siege:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 1 end),
+        true = hostile_client:until(fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 1 end),
         _ = ws(Port),
         _ = test_support:opened(),
         %% No request for a WebSocket: Sockeye says so.
@@ -191,7 +191,7 @@ by_options() ->
 
 %% Its server ends after stop_listener has returned.
 gone(Name) ->
-    true = siege:until(fun() -> sockeye:info(Name) =:= {error, not_found} end).
+    true = hostile_client:until(fun() -> sockeye:info(Name) =:= {error, not_found} end).
 
 ends_with_listener() ->
     Options = #{name => of_cowboy, handler => {bare_handler, []}},
@@ -280,7 +280,7 @@ left() ->
         Ask = fun() -> apply(sockeye_adopt, admit, [Server, request("/ws") | Ends]) end,
         {accepted, Place, [_ | _]} = Ask(),
         {refused, 503, _, _} = Ask(),
-        true = siege:until(fun() -> {ok, #{rejected := N}} = sockeye:info(Server), N =:= 2 end),
+        true = hostile_client:until(fun() -> {ok, #{rejected := N}} = sockeye:info(Server), N =:= 2 end),
         with_pair(fun(Client, Socket) ->
             ?assertMatch({error, {bad_socket, <<"it comes too late", _/binary>>}}, sockeye_adopt:settle(Place, Socket, <<>>)),
             ok = gen_tcp:send(Client, "on"),
@@ -341,10 +341,10 @@ descriptors_stay() ->
                 Count = fun() -> {ok, Names} = file:list_dir("/proc/self/fd"), length(Names) end,
                 Settled = fun() -> {ok, #{connections := N}} = sockeye:info(Server), N =:= 0 end,
                 Once(),
-                true = siege:until(Settled),
+                true = hostile_client:until(Settled),
                 Before = Count(),
                 [Once() || _ <- lists:seq(1, 30)],
-                true = siege:until(fun() -> Count() =< Before orelse {Before, Count()} end)
+                true = hostile_client:until(fun() -> Count() =< Before orelse {Before, Count()} end)
             end);
         _ ->
             ok

@@ -94,7 +94,7 @@ hashes_test() ->
 
 page_test() ->
     with_server(#{dashboard => #{}}, fun(Port, _) ->
-        Get = fun(Method, Path, Headers) -> siege:say(Port, [Method, " ", Path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", Headers, "\r\n"]) end,
+        Get = fun(Method, Path, Headers) -> hostile_client:say(Port, [Method, " ", Path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", Headers, "\r\n"]) end,
         ?assertMatch(<<"HTTP/1.1 200", _/binary>>, Get("GET", "/_sockeye", "")),
         ?assertMatch(<<"HTTP/1.1 403", _/binary>>, Get("GET", "/_sockeye", "X-Forwarded-For: 127.0.0.1\r\n")),
         ?assertMatch(<<"HTTP/1.1 405", _/binary>>, Get("POST", "/_sockeye", "Content-Length: 0\r\n")),
@@ -104,5 +104,5 @@ page_test() ->
 
 off_by_default_test() ->
     with_server(#{}, fun(Port, _) ->
-        ?assertMatch(<<"HTTP/1.1 426", _/binary>>, siege:say(Port, "GET /_sockeye HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+        ?assertMatch(<<"HTTP/1.1 426", _/binary>>, hostile_client:say(Port, "GET /_sockeye HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     end).

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [with_server/2, quiet/1]).
--import(siege, [until/1]).
+-import(hostile_client, [until/1]).
 
 -define(TOKEN, <<"0123456789abcdef">>).
 
@@ -419,7 +419,7 @@ sampler_ends_when_it_is_asked_test() ->
     Ending = whereis(sockeye_dashboard_sampler),
     ok = sys:suspend(Ending, 60000),
     {Pid, Monitor} = spawn_monitor(fun() -> exit({ensured, sockeye_dashboard_sampler:ensure()}) end),
-    true = siege:until(fun() ->
+    true = hostile_client:until(fun() ->
         {messages, Messages} = process_info(Ending, messages),
         [] =/= [M || {'$gen_call', _, stay} = M <- Messages] orelse Messages
     end),

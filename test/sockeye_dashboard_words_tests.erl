@@ -44,7 +44,7 @@ bounds_of_a_token_from_a_function_test_() ->
 
 a_token_from_a_function_test() ->
     with_server(#{dashboard => #{auth => {token, fun() -> [?TOKEN] end}}}, fun(Port, _) ->
-        Ask = fun(Token) -> siege:say(Port, ["GET /_sockeye/auth HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        Ask = fun(Token) -> hostile_client:say(Port, ["GET /_sockeye/auth HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                                              "Authorization: Bearer ", Token, "\r\n\r\n"]) end,
         ?assertMatch(<<"HTTP/1.1 204", _/binary>>, Ask(?TOKEN)),
         ?assertMatch(<<"HTTP/1.1 401", _/binary>>, Ask("tulip-4711-SECREt"))
@@ -176,7 +176,7 @@ causes_test_() ->
 
 with_a_slash_test() ->
     with_server(#{dashboard => #{}}, fun(Port, _) ->
-        Get = fun(Path, Headers) -> siege:say(Port, ["GET ", Path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", Headers, "\r\n"]) end,
+        Get = fun(Path, Headers) -> hostile_client:say(Port, ["GET ", Path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", Headers, "\r\n"]) end,
         ?assertMatch(<<"HTTP/1.1 200", _/binary>>, Get("/_sockeye/", "")),
         ?assertMatch(<<"HTTP/1.1 403", _/binary>>, Get("/_sockeye/", "Via: x\r\n"))
     end).
@@ -187,7 +187,7 @@ a_crash_of_auth_test() ->
     Said = notices(fun() ->
         {ok, Server} = sockeye:start_link(#{port => 0, dashboard => #{auth => Crash}, name => words_tests}),
         Port = test_support:port(Server),
-        [?assertMatch(<<"HTTP/1.1 500", _/binary>>, siege:say(Port, ["GET ", Path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"]))
+        [?assertMatch(<<"HTTP/1.1 500", _/binary>>, hostile_client:say(Port, ["GET ", Path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"]))
          || Path <- ["/_sockeye", "/_sockeye/auth"]],
         ?assertMatch({error, {refused, #{status := 500}}},
                      sockeye_client:connect(["ws://127.0.0.1:", integer_to_list(Port), "/_sockeye/live"], #{subprotocols => ["sockeye-dashboard"]})),
@@ -207,7 +207,7 @@ refusals_count_in_the_watched_server_test() ->
     with_server(#{dashboard => #{auth => fun(_) -> false end}}, fun(Port, Server) ->
         Url = ["ws://127.0.0.1:", integer_to_list(Port), "/_sockeye/live"],
         ?assertMatch({error, {refused, #{status := 403}}}, sockeye_client:connect(Url, #{subprotocols => ["sockeye-dashboard"]})),
-        siege:until(fun() -> {ok, #{refused := Refused}} = sockeye:info(Server), maps:get(accept, Refused, 0) =:= 1 end)
+        hostile_client:until(fun() -> {ok, #{refused := Refused}} = sockeye:info(Server), maps:get(accept, Refused, 0) =:= 1 end)
     end).
 
 %% With `+Mea min' the VM does not know how much memory it has.

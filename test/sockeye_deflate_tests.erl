@@ -172,8 +172,8 @@ nothing_compressed_for_a_client_test_() ->
       fun() ->
               Answer = case Deflate of true -> ?FRESH; _ -> <<"permessage-deflate">> end,
               Script = fun(Socket) ->
-                  Accept = liar:accept(liar:head(Socket)),
-                  liar:say(Socket, ["HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ", Accept,
+                  Accept = raw_server:accept(raw_server:head(Socket)),
+                  raw_server:say(Socket, ["HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ", Accept,
                                     "\r\nSec-WebSocket-Extensions: ", Answer, "\r\n\r\n"]),
                   Z = ws_deflate:deflater(15),
                   Around = fun() ->
@@ -183,10 +183,10 @@ nothing_compressed_for_a_client_test_() ->
                                 end,
                       ws_client:encode(2, Payload, #{rsv => 4, mask => none})
                   end,
-                  [liar:say(Socket, [Around(), Wire, Around()]) || Opcode <- [1, 2], Wire <- nothing(Opcode, [{mask, none}])],
-                  liar:await_end(Socket)
+                  [raw_server:say(Socket, [Around(), Wire, Around()]) || Opcode <- [1, 2], Wire <- nothing(Opcode, [{mask, none}])],
+                  raw_server:await_end(Socket)
               end,
-              liar:with(Script, fun(Port) ->
+              raw_server:with(Script, fun(Port) ->
                   Url = ["ws://127.0.0.1:", integer_to_list(Port)],
                   {ok, Conn} = sockeye_client:connect(Url, #{deflate => Deflate, format => raw, close_timeout => 100}),
                   Around = {binary, prose(300)},

@@ -107,7 +107,7 @@ no_descriptor_is_left_test_() ->
                         Once(),
                         Before = descriptors(),
                         [Once() || _ <- lists:seq(1, 20)],
-                        true = siege:until(fun() -> descriptors() =< Before orelse {Before, descriptors()} end)
+                        true = hostile_client:until(fun() -> descriptors() =< Before orelse {Before, descriptors()} end)
                     end)
                 end;
         false -> test_support:left_out("no_descriptor_is_left_test_", "no /proc")
@@ -124,9 +124,9 @@ nowhere_test() ->
         ?assertMatch({ok, #{ip := none, port := 0, server := Server, connections := 0}}, sockeye:info(nowhere)),
         ?assertEqual({error, not_found}, sockeye:info(none)),
         ?assertEqual({error, not_found}, sockeye:info(0)),
-        Front = front:start(gen_tcp, nowhere),
-        echo(ws_client:connect(front:port(Front))),
-        ok = front:stop(Front),
+        Front = handover_server:start(gen_tcp, nowhere),
+        echo(ws_client:connect(handover_server:port(Front))),
+        ok = handover_server:stop(Front),
         ?assertEqual({ok, #{closed => 0, unanswered => 0}}, sockeye:drain(Server, #{}))
     end).
 
@@ -150,7 +150,7 @@ activated(Program) ->
     Manager = open_port({spawn_executable, Program}, [{args, Args}, exit_status, stderr_to_stdout, binary]),
     {os_pid, Pid} = erlang:port_info(Manager, os_pid),
     try
-        true = siege:until(fun() ->
+        true = hostile_client:until(fun() ->
             receive {Manager, {data, Said}} -> binary:match(Said, <<"Listening on">>) =/= nomatch orelse {said, Said}
             after 0 -> not_yet
             end

@@ -58,10 +58,10 @@ refused(Name) ->
 
 %% A socket is passed to the engine, which is started again, the second time without that folder.
 temporary(Folder) ->
-    front:with_both(gen_tcp, fun(Port, Server) ->
+    handover_server:with_both(gen_tcp, fun(Port, Server) ->
         _ = ws_client:connect(Port, #{}),
         {_, {open, _}} = test_support:event(),
-        {ok, _} = front:adopted(),
+        {ok, _} = handover_server:adopted(),
         ?assertEqual({ok, []}, file:list_dir(Folder)),
         {ok, #{port := Own}} = sockeye:info(Server),
         _ = [begin

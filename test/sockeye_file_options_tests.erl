@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(http_client, [request/4, header/2, status/1]).
--import(www, [with_files/1]).
+-import(web_files, [with_files/1]).
 -import(test_support, [with_server/2]).
 
 %% On what a client may keep, and on nothing else.
@@ -97,7 +97,7 @@ forms_are_chosen_test() ->
                      %% No directory, no way out, no circle: the next one.
                      {"/empty.txt", "br, gzip", <<"gzip">>, <<"empty.txt.gz">>},
                      {"/large.bin", "br, zstd, gzip", <<"gzip">>, <<"ten.txt.gz">>},
-                     {"/large.bin", "br, zstd", undefined, www:large()}]],
+                     {"/large.bin", "br, zstd", undefined, web_files:large()}]],
         ?assertEqual(404, status(asked(Port, "GET", "/only.css", "gzip"))),
         ?assertEqual(301, status(asked(Port, "GET", "/sub", "gzip"))),
         Twice = request(Port, "GET", "/app.js", [{"Accept-Encoding", "br;q=0"}, {"Accept-Encoding", "gzip"}]),

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(http_client, [get/2, request/4, header/2, status/1]).
--import(www, [with_dir/1, large/0]).
+-import(web_files, [with_dir/1, large/0]).
 
 no_way_out_test_() ->
     {timeout, 60, fun() ->
@@ -115,5 +115,5 @@ a_tag_is_more_than_time_and_size_test() ->
             {header(<<"last-modified">>, Answer), header(<<"etag">>, Answer)}
         end,
         {Date, First} = Write("0123456789"),
-        siege:until(fun() -> {Date, Second} = Write("9876543210"), Second =/= First orelse Second end)
+        hostile_client:until(fun() -> {Date, Second} = Write("9876543210"), Second =/= First orelse Second end)
     end).

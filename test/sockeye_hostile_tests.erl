@@ -7,12 +7,12 @@
 
 -import(test_support, [opened/0]).
 
--import(siege, [under/2, until/1]).
+-import(hostile_client, [with_attack/2, until/1]).
 -import(bad_frames, [frame/2, frame/3]).
 
 every_bad_frame_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             Wrong = [{Title, Code, Got} || {Title, Bytes, Code} <- bad_frames:all(),
                                            Got <- [outcome(Port, [Bytes])], Got =/= {Code, Code}],
             ?assertEqual([], Wrong)
@@ -22,7 +22,7 @@ every_bad_frame_test_() ->
 %% The same, byte for byte: a verdict does not depend on how the bytes arrive.
 every_bad_frame_in_single_bytes_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             Wrong = [{Title, Code, Got}
                      || {Title, Bytes, Code} <- bad_frames:all(), byte_size(Bytes) < 40,
                         Got <- [outcome(Port, [<<B>> || <<B>> <= Bytes])], Got =/= {Code, Code}],
@@ -53,7 +53,7 @@ wire(Socket) ->
 %% hears of it once.
 every_turned_bit_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             Valid = bad_frames:valid(),
             [begin
                  <<Before:Bit/bits, B:1, After/bits>> = Valid,
@@ -80,12 +80,12 @@ documented(Code) ->
 %% Cut anywhere and gone: 1006, but for cuts behind the Close.
 every_cut_of_frames_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             Valid = bad_frames:valid(),
             [begin
                  {Socket, Conn} = test_support:open(Port),
                  ok = gen_tcp:send(Socket, binary:part(Valid, 0, Cut)),
-                 siege:end_with(How, Socket),
+                 hostile_client:end_with(How, Socket),
                  ?assertEqual({Cut, How, 1006}, {Cut, How, test_support:closed(Conn)}),
                  gen_tcp:close(Socket)
              end || Cut <- lists:seq(0, byte_size(Valid) - 1), How <- [fin, rst, close]]
@@ -98,7 +98,7 @@ limits_test_() ->
     Many = fun(N) -> [frame(2, <<>>, #{fin => 0}), [frame(0, <<>>, #{fin => 0}) || _ <- lists:seq(3, N)],
                       frame(0, <<>>)] end,
     {timeout, 60, fun() ->
-        under(#{max_message_size => 70000, max_frame_size => 66000, max_fragments => 10}, fun(Port, _) ->
+        with_attack(#{max_message_size => 70000, max_frame_size => 66000, max_fragments => 10}, fun(Port, _) ->
             [?assertEqual({Title, {Code, Code}}, {Title, outcome(Port, [[Bytes, Close]])})
              || {Title, Bytes, Code} <-
                     [{"frame - 1", frame(2, Data(65999)), 4999}, {"frame", frame(2, Data(66000)), 4999},
@@ -113,7 +113,7 @@ a_million_fragments_test_() ->
     {timeout, 120, fun() ->
         N = 1000000,
         Piece = iolist_to_binary([frame(0, <<"x">>, #{fin => 0, mask => <<0:32>>}) || _ <- lists:seq(1, 1000)]),
-        under(#{max_fragments => N + 2}, fun(Port, _) ->
+        with_attack(#{max_fragments => N + 2}, fun(Port, _) ->
             %% Those of a message are refused at the limit...
             {Socket, Conn} = test_support:open(Port),
             ok = gen_tcp:send(Socket, frame(2, <<>>, #{fin => 0})),
@@ -124,7 +124,7 @@ a_million_fragments_test_() ->
             ?assertEqual({binary, binary:copy(<<"x">>, N)}, Message),
             drop(Socket, Conn)
         end),
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             %% ...and by default that is early.
             {Socket, Conn} = test_support:open(Port),
             ok = gen_tcp:send(Socket, frame(2, <<>>, #{fin => 0})),
@@ -141,7 +141,7 @@ drop(Socket, Conn) ->
 a_million_pings_test_() ->
     {timeout, 120, fun() ->
         Pings = iolist_to_binary([frame(9, <<"p">>) || _ <- lists:seq(1, 1000)]),
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             %% From one that reads the answers: each is answered.
             {Socket, Conn} = test_support:open(Port),
             [begin
@@ -153,10 +153,10 @@ a_million_pings_test_() ->
             %% From one that does not: at some point it is not read from, and memory stays.
             {Deaf, Conn2} = test_support:open(Port),
             ok = inet:setopts(Deaf, [{send_timeout, 300}]),
-            Before = siege:memory(),
+            Before = hostile_client:memory(),
             flood(Deaf, Pings, 30000),
             ?assertMatch({ok, #{send_queue := Queue}} when Queue =< 128 * 1024, sockeye:info(Conn2)),
-            ?assert(siege:memory() - Before < siege:most(1000000)),
+            ?assert(hostile_client:memory() - Before < hostile_client:most(1000000)),
             drop(Deaf, Conn2)
         end)
     end}.
@@ -174,8 +174,8 @@ flood(Socket, Bytes, N) ->
 %% is counted, and is given back.
 messages_that_never_end_test_() ->
     {timeout, 60, fun() ->
-        under(#{max_message_size => 100000}, fun(Port, Server) ->
-            Before = siege:memory(),
+        with_attack(#{max_message_size => 100000}, fun(Port, Server) ->
+            Before = hostile_client:memory(),
             Held = [begin
                         {Socket, Conn} = test_support:open(Port),
                         ok = gen_tcp:send(Socket, frame(2, binary:copy(<<"x">>, 99000), #{fin => 0})),
@@ -183,22 +183,22 @@ messages_that_never_end_test_() ->
                         {pong, <<"read">>} = ws_client:recv(Socket),
                         {Socket, Conn}
                     end || _ <- lists:seq(1, 100)],
-            Grown = siege:memory() - Before,
+            Grown = hostile_client:memory() - Before,
             %% What a process of its own takes may have been there before.
             ?assert(sockeye_backend:engine() =:= port orelse Grown > 100 * 99000),
             %% Buffers grow by doubling.
-            ?assert(Grown < siege:most(2 * 100 * 100000 + 1000000)),
+            ?assert(Grown < hostile_client:most(2 * 100 * 100000 + 1000000)),
             [drop(Socket, Conn) || {Socket, Conn} <- Held],
-            siege:settled(Server, 1),
-            ?assert(siege:memory() - Before < siege:most(1000000))
+            hostile_client:settled(Server, 1),
+            ?assert(hostile_client:memory() - Before < hostile_client:most(1000000))
         end)
     end}.
 
 %% Headers that announce the largest frame allowed, and no more: a promise costs nothing.
 promises_cost_nothing_test_() ->
     {timeout, 60, fun() ->
-        under(#{max_message_size => 64 * 1024 * 1024}, fun(Port, _) ->
-            Before = siege:memory(),
+        with_attack(#{max_message_size => 64 * 1024 * 1024}, fun(Port, _) ->
+            Before = hostile_client:memory(),
             Held = [begin
                         {Socket, Conn} = test_support:open(Port),
                         ok = gen_tcp:send(Socket, [frame(9, <<"read">>), <<16#82, 16#ff, (64 * 1024 * 1024):64, 0:32, "x">>]),
@@ -206,7 +206,7 @@ promises_cost_nothing_test_() ->
                         {ok, #{}} = sockeye:info(Conn),
                         {Socket, Conn}
                     end || _ <- lists:seq(1, 100)],
-            ?assert(siege:memory() - Before < siege:most(1000000)),
+            ?assert(hostile_client:memory() - Before < hostile_client:most(1000000)),
             [drop(Socket, Conn) || {Socket, Conn} <- Held]
         end)
     end}.
@@ -214,11 +214,11 @@ promises_cost_nothing_test_() ->
 %% Random frames in random pieces.
 noise_test_() ->
     {timeout, 120, fun() ->
-        under(#{}, fun(Port, _) ->
+        with_attack(#{}, fun(Port, _) ->
             [begin
                  {Socket, Conn} = test_support:open(Port),
                  _ = [gen_tcp:send(Socket, random_frame()) || _ <- lists:seq(1, rand:uniform(10))],
-                 siege:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
+                 hostile_client:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
                  ?assert(documented(test_support:closed(Conn))),
                  gen_tcp:close(Socket)
              end || N <- lists:seq(1, 500)]

@@ -38,7 +38,7 @@ cut_off_test_() ->
               {"an answer to no settings", [frame(?SETTINGS, ?ACK, 0, []) || _ <- seq(3)]}],
     [{Title, {timeout, 60, fun() ->
         flood(fun(Port) ->
-            Socket = siege:connect(Port),
+            Socket = hostile_client:connect(Port),
             Reader = reader(Socket),
             _ = send_all(Socket, [hello() | Flood]),
             ?assertNotEqual(open, h2_frames:ending(read(Reader)))
@@ -62,7 +62,7 @@ answered_test_() ->
                [get(I, <<"/">>) || I <- odd(64)]}],
     [{Title, {timeout, 60, fun() ->
         flood(fun(Port) ->
-            Socket = siege:connect(Port),
+            Socket = hostile_client:connect(Port),
             ok = h2_frames:shake(Socket),
             Reader = spawn_reader(fun() -> answers(Socket, IsAnswer, Answers, pong) end),
             ok = send_all(Socket, Flood),
@@ -75,7 +75,7 @@ answered_test_() ->
 windows_of_nothing_test_() ->
     {timeout, 60, fun() ->
         flood(fun(Port) ->
-            Socket = siege:connect(Port),
+            Socket = hostile_client:connect(Port),
             ok = gen_tcp:send(Socket, [h2_frames:hello([{4, 0}]) | [open_stream(I) || I <- odd(64)]]),
             Frames = h2_frames:pinged(Socket, 1),
             ?assertEqual([], h2_frames:resets(Frames)),
@@ -96,7 +96,7 @@ resets_while_accept_decides_test_() ->
                  end,
         Slow = fun(I) -> h2_frames:open_stream(I, <<"/slow">>) end,
         test_support:with_server(#{http2 => cleartext, accept => Accept, accept_timeout => 2000}, fun(Port, _) ->
-            Socket = siege:connect(Port),
+            Socket = hostile_client:connect(Port),
             ok = h2_frames:shake(Socket),
             [begin
                  ok = gen_tcp:send(Socket, [Slow(I) || I <- Ten]),
@@ -128,12 +128,12 @@ is_let_in(Socket, Stream) ->
 
 %% Some clients at once, of a server that holds afterwards what it held before.
 flood(Client) ->
-    siege:under(options(), fun(Port, Server) ->
-        Before = siege:memory(),
+    hostile_client:with_attack(options(), fun(Port, Server) ->
+        Before = hostile_client:memory(),
         Clients = [spawn_monitor(fun() -> Client(Port) end) || _ <- seq(?CLIENTS)],
         [receive {'DOWN', M, process, P, Reason} -> ?assertEqual(normal, Reason) end || {P, M} <- Clients],
-        ?assert(siege:memory() - Before < siege:most(?CLIENTS * 6 * 1024 * 1024)),
-        siege:settled(Server, 1),
+        ?assert(hostile_client:memory() - Before < hostile_client:most(?CLIENTS * 6 * 1024 * 1024)),
+        hostile_client:settled(Server, 1),
         each_ends_once([])
     end).
 
@@ -161,7 +161,7 @@ send_all(Socket, [Frame | Rest]) ->
     end.
 
 %% Reads beside who sends: what came before the end is not lost.
-reader(Socket) -> spawn_reader(fun() -> siege:answer(Socket) end).
+reader(Socket) -> spawn_reader(fun() -> hostile_client:answer(Socket) end).
 
 spawn_reader(Read) ->
     Self = self(),

@@ -16,7 +16,7 @@ options() -> #{http2 => cleartext}.
 every_bad_frame_test_() ->
     {timeout, 120, fun() ->
         seeded(fun() ->
-            siege:under(options(), fun(Port, _) ->
+            hostile_client:with_attack(options(), fun(Port, _) ->
                 %% What fits into the window of a stream.
                 Wrong = [{Title, Code, Got} || {Title, Bytes, Code} <- bad_frames:all(), byte_size(Bytes) < 60000,
                                                Got <- [outcome(Port, pieces(Bytes, 0))], Got =/= {Code, Code}],
@@ -28,7 +28,7 @@ every_bad_frame_test_() ->
 %% With any bit turned the client reads the code that the owner gets.
 every_turned_bit_test_() ->
     {timeout, 120, fun() ->
-        siege:under(options(), fun(Port, _) ->
+        hostile_client:with_attack(options(), fun(Port, _) ->
             Valid = bad_frames:valid(),
             [begin
                  <<Before:Bit/bits, B:1, After/bits>> = Valid,
@@ -41,7 +41,7 @@ every_turned_bit_test_() ->
 %% Cut anywhere and gone, in each way that a stream can end: 1006, and its neighbour goes on.
 every_cut_of_frames_test_() ->
     {timeout, 120, fun() ->
-        siege:under(options(), fun(Port, _) ->
+        hostile_client:with_attack(options(), fun(Port, _) ->
             Valid = bad_frames:valid(),
             {Socket, Neighbour} = open(Port),
             Ways = [fun(I) -> data_end(I, <<>>) end, fun(I) -> reset(I, 0) end, fun(I) -> reset(I, 8) end,
@@ -71,7 +71,7 @@ outcome(Port, Frames) ->
     {Wire, test_support:closed(Conn)}.
 
 open(Port) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     ok = gen_tcp:send(Socket, open_stream(1)),
     {Socket, opened()}.

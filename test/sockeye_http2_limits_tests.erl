@@ -17,7 +17,7 @@ options() -> #{http2 => cleartext, format => raw, active => true, handshake_time
 %% The options, and what is said behind the settings of both sides.
 said(Options, Bytes, Check) ->
     test_support:with_server(maps:merge(options(), Options), fun(Port, _) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         ok = h2_frames:shake(Socket),
         if
             is_function(Bytes) -> ok = Bytes(Socket);
@@ -47,7 +47,7 @@ cut_off(Ending, _) -> ?assertEqual(?CALM, Ending).
 %% What the server says of itself.
 settings_test() ->
     test_support:with_server(options(), fun(Port, _) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         ok = gen_tcp:send(Socket, h2_frames:hello()),
         {4, 0, 0, Settings} = h2_frames:next(Socket),
         gen_tcp:close(Socket),

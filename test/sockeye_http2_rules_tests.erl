@@ -48,7 +48,7 @@ every_control_character_ends_its_stream_only_test_() ->
 %% The tables of both sides stay the same, whatever was in them.
 a_bad_field_does_not_disturb_the_table_test() ->
     test_support:with_server(options(), fun(Port, _) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         ok = h2_frames:shake(Socket),
         Bad = remember(<<"x-bad">>, <<"a\0b">>),
         Good = remember(<<"x-good">>, <<"c">>),
@@ -103,7 +103,7 @@ table_test_() ->
     end}.
 
 alone(Port, Fields) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     Flags = case lists:member({<<":protocol">>, <<"WebSocket">>}, Fields) of true -> 0; false -> ?END_STREAM end,
     ok = gen_tcp:send(Socket, [headers(1, Flags, block(Fields)), get(3, <<"/">>)]),
@@ -114,7 +114,7 @@ alone(Port, Fields) ->
 %% HEAD is answered without content, and with its length.
 head_test() ->
     test_support:with_server(options(), fun(Port, _) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         ok = h2_frames:shake(Socket),
         ok = gen_tcp:send(Socket, headers(1, ?END_STREAM, block(with(<<":method">>, <<"HEAD">>)))),
         %% The end of the stream is in its head.
@@ -125,7 +125,7 @@ head_test() ->
 %% Trailers are read, and a bad one is the matter of its stream.
 trailers_test() ->
     test_support:with_server(options(), fun(Port, _) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         ok = h2_frames:shake(Socket),
         Post = block([{<<":method">>, <<"POST">>}, {<<":path">>, <<"/echo">>} | base() -- [hd(base()), lists:nth(3, base())]]),
         Trailers = fun(Stream, Block) ->
@@ -182,7 +182,7 @@ an_upload_that_is_cut_off_is_not_whole_test_() ->
         Self = self(),
         Tell = fun(#{path := Path, body := Body}) -> Self ! {asked, Path, Body}, {200, [], <<>>} end,
         test_support:with_server((options())#{http => #{"/cut" => Tell, "/whole" => Tell}}, fun(Port, _) ->
-            Socket = siege:connect(Port),
+            Socket = hostile_client:connect(Port),
             ok = h2_frames:shake(Socket),
             Post = fun(Path) -> block(with(with(base(), <<":method">>, <<"POST">>), <<":path">>, Path)) end,
             ok = gen_tcp:send(Socket, [headers(1, Post(<<"/cut">>)), data(1, <<"some">>)]),
@@ -206,7 +206,7 @@ asked() ->
 
 %% A connection with one WebSocket, on stream 1.
 neighbour(Port) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     ok = gen_tcp:send(Socket, open_stream(1)),
     receive {sockeye, Conn, {open, _}} -> {Socket, Conn} after ?TIMEOUT -> error(not_open) end.

@@ -18,8 +18,8 @@ text(Bytes) -> [<<129, 254, (byte_size(Bytes)):16, 0:32>>, Bytes].
 %% connections, in their order.
 with_streams(Options, Settings, Test) ->
     Default = #{http2 => cleartext, format => raw, active => 1, ping_interval => infinity, idle_timeout => infinity},
-    siege:under(maps:merge(Default, Options), fun(Port, _) ->
-        Socket = siege:connect(Port),
+    hostile_client:with_attack(maps:merge(Default, Options), fun(Port, _) ->
+        Socket = hostile_client:connect(Port),
         ok = gen_tcp:send(Socket, [h2_frames:hello(Settings), frame(4, 1, 0, []), window(0, 16#100000)]),
         ok = gen_tcp:send(Socket, [open_stream(I, path(I)) || I <- odd()]),
         Opened = maps:from_list([receive {sockeye, Conn, {open, #{path := Path}}} -> {Path, Conn}
@@ -60,13 +60,13 @@ await(Socket, Bytes) ->
 unread_test_() ->
     {timeout, 60, fun() ->
         with_streams(#{}, [], fun(Socket, Conns) ->
-            Before = siege:memory(),
+            Before = hostile_client:memory(),
             Text = binary:copy(<<"x">>, 1016),
             Each = 65536 div iolist_size(text(Text)),
             [ok = gen_tcp:send(Socket, [data(I, text(Text)) || _ <- lists:seq(1, Each)]) || I <- odd() -- [?LAST]],
             echo(Socket, lists:last(Conns)),
             %% 64 KiB that the client may send, and what the engine may have taken of it.
-            ?assert(siege:memory() - Before < siege:most(?STREAMS * (64 + 32) * 1024)),
+            ?assert(hostile_client:memory() - Before < hostile_client:most(?STREAMS * (64 + 32) * 1024)),
             [begin
                  ok = sockeye:setopts(Conn, [{active, true}]),
                  [receive {sockeye, Conn, {text, Text}} -> ok after 60000 -> error(missing) end || _ <- lists:seq(1, Each)]
@@ -93,13 +93,13 @@ not_taken_test_() ->
     Queue = 65536,
     [{integer_to_list(Size), {timeout, 60, fun() ->
         with_streams(#{send_queue_size => Queue}, [{4, 0}], fun(Socket, Conns) ->
-            Before = siege:memory(),
+            Before = hostile_client:memory(),
             Sent = [fill(Conn, Size, 0) || Conn <- lists:droplast(Conns)],
             ok = gen_tcp:send(Socket, window(?LAST, 65536)),
             echo(Socket, lists:last(Conns)),
             ?assert(lists:min(Sent) > Queue - Size),
             ?assert(lists:max(Sent) =< Queue + 3 * 16384),
-            ?assert(siege:memory() - Before < siege:most(?STREAMS * (Queue + 3 * 16384)))
+            ?assert(hostile_client:memory() - Before < hostile_client:most(?STREAMS * (Queue + 3 * 16384)))
         end)
     end}} || Size <- [1000, 30000, 65000]].
 
@@ -117,9 +117,9 @@ sends(Conn, Frame, Tries) ->
 %% Who asks and does not read the answers is not read from, and cut off, before much of them waits.
 answers_not_read_test_() ->
     {timeout, 60, fun() ->
-        siege:under(#{http2 => cleartext, handshake_timeout => 60000, send_timeout => 300}, fun(Port, _) ->
-            Before = siege:memory(),
-            Socket = siege:connect(Port),
+        hostile_client:with_attack(#{http2 => cleartext, handshake_timeout => 60000, send_timeout => 300}, fun(Port, _) ->
+            Before = hostile_client:memory(),
+            Socket = hostile_client:connect(Port),
             ok = inet:setopts(Socket, [{recbuf, 4096}, {send_timeout, 10000}]),
             ok = gen_tcp:send(Socket, h2_frames:hello()),
             Pings = [h2_frames:ping(N) || N <- lists:seq(1, 10000)],
@@ -133,7 +133,7 @@ answers_not_read_test_() ->
 %% How it ended, and the most that the engine held.
 send_until_cut_off(Socket, Pings, Most) ->
     case gen_tcp:send(Socket, Pings) of
-        ok -> send_until_cut_off(Socket, Pings, max(Most, siege:memory()));
+        ok -> send_until_cut_off(Socket, Pings, max(Most, hostile_client:memory()));
         Error -> {Error, Most}
     end.
 

@@ -5,7 +5,7 @@
 -compile({parse_transform, sockeye_test_time}).
 
 -import(http_client, [connect/1, ask/5, header/2, status/1]).
--import(www, [with_files/1]).
+-import(web_files, [with_files/1]).
 -import(test_support, [with_server/2, quiet/1]).
 
 -define(END_STREAM, 1).
@@ -236,7 +236,7 @@ all(Port, Method, Path) ->
     [status(First), status(Second), over_http2(Port, Method, Path)].
 
 over_http2(Port, Method, Path) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     Fields = [{<<":method">>, list_to_binary(Method)}, {<<":scheme">>, <<"http">>}, {<<":path">>, list_to_binary(Path)},
               {<<":authority">>, <<"a">>}],

@@ -45,9 +45,9 @@ the_host_of_an_absolute_target_test() ->
         end,
         ?assertEqual(<<"localhost">>, Host("/echo", [])),
         ?assertEqual(<<"b.example:81">>, Host("http://b.example:81/echo", [])),
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         ok = gen_tcp:send(Socket, "GET http://c.example/echo HTTP/1.0\r\n\r\n"),
-        ?assertMatch({_, _}, binary:match(siege:answer(Socket), <<"x-host: c.example\r\n">>))
+        ?assertMatch({_, _}, binary:match(hostile_client:answer(Socket), <<"x-host: c.example\r\n">>))
     end).
 
 %% What lies behind an ill-framed body is never taken for a request: each gets one answer.
@@ -56,7 +56,7 @@ nothing_is_smuggled_test_() ->
         served(tcp, fun(Port) ->
             ?assertEqual([], [{title(Title), N}
                               || {Title, Bytes, _, ends} <- bad_http:all(),
-                                 {match, All} <- [re:run(siege:say(Port, [Bytes, ?GET]), "HTTP/1.[01] [1-5]", [global])],
+                                 {match, All} <- [re:run(hostile_client:say(Port, [Bytes, ?GET]), "HTTP/1.[01] [1-5]", [global])],
                                  N <- [length(All)], N =/= 1])
         end)
     end}.
@@ -64,7 +64,7 @@ nothing_is_smuggled_test_() ->
 %% Interim answers: only who asks for one, and only when its body is wanted.
 continue_test() ->
     served(tcp, fun(Port) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         Post = fun(Path, More) -> ["POST ", Path, " HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n", More, "\r\n"] end,
         [begin
              ok = gen_tcp:send(Socket, Post("/echo", ["Expect: ", Expect, "\r\n"])),
@@ -86,7 +86,7 @@ continue_test() ->
 unwanted_bodies_test() ->
     served(tcp, fun(Port) ->
         [begin
-             Socket = siege:connect(Port),
+             Socket = hostile_client:connect(Port),
              Head = ["POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", integer_to_list(Size), "\r\n\r\n"],
              ok = gen_tcp:send(Socket, [Head, binary:copy(<<"x">>, min(Size, 65536))]),
              ?assertEqual({Size, 405}, {Size, http_client:status(http_client:answer(Socket, "POST"))}),
@@ -98,7 +98,7 @@ unwanted_bodies_test() ->
 %% Old clients may ask for more, and get an answer of their version.
 old_clients_that_stay_test() ->
     served(tcp, fun(Port) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         [begin
              ok = gen_tcp:send(Socket, ["GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"]),
              {200, Answer} = answer(tcp, Socket, <<>>),

@@ -285,13 +285,13 @@ slow_client_test_() ->
     end,
     each(#{send_timeout => infinity}, Fun, fun(Ask) ->
         ok = counters:put(Sent, 1, 0),
-        Before = siege:memory(),
+        Before = hostile_client:memory(),
         Client = Ask("/x"),
         Pid = told(),
         Held = held_up(Sent, 0),
         ?assert(Held >= ?PIECE),
         ?assert(Held < ?HELD),
-        ?assert(siege:memory() - Before < siege:most(8000000)),
+        ?assert(hostile_client:memory() - Before < hostile_client:most(8000000)),
         close(Client),
         _ = down(Pid)
     end).

@@ -7,7 +7,7 @@
 -export([page/1]).
 
 -import(http_client, [connect/1, get/2, request/4, request/5, ask/3, ask/5, answer/2, header/2, status/1]).
--import(www, [with_files/1, with_dir/2, large/0]).
+-import(web_files, [with_files/1, with_dir/2, large/0]).
 -import(test_support, [with_server/2, quiet/1, event/0]).
 
 -define(TIMEOUT, 60000).
@@ -281,7 +281,7 @@ stuck_reader_test() ->
         Get = "GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n",
         ok = gen_tcp:send(Socket, lists:duplicate(100, Get)),
         %% Its place is free again without a word from it.
-        siege:until(fun() ->
+        hostile_client:until(fun() ->
             Status = status(get(Port, "/ten.txt")),
             Status =:= 200 orelse Status
         end),

@@ -47,11 +47,11 @@ redirected(Address, Zone) ->
     Text = inet:ntoa(Address),
     with_server(#{ip => Text ++ "%" ++ Zone, format => raw}, fun(Port, _) ->
         There = liar_of(fun(S) ->
-            Head = liar:head(S),
+            Head = raw_server:head(S),
             {match, [Host]} = re:run(Head, "host: ([^\r]*)", [caseless, {capture, all_but_first, binary}]),
             [Own, _] = binary:split(Host, <<"]:">>),
-            liar:say(S, ["HTTP/1.1 302 x\r\nLocation: http://", Own, "]:", integer_to_list(Port), "/ws\r\nContent-Length: 0\r\n\r\n"]),
-            liar:await_end(S)
+            raw_server:say(S, ["HTTP/1.1 302 x\r\nLocation: http://", Own, "]:", integer_to_list(Port), "/ws\r\nContent-Length: 0\r\n\r\n"]),
+            raw_server:await_end(S)
         end, Address, Zone),
         {ok, Conn} = sockeye_client:connect(url(Text, Zone, There), #{max_redirects => 1}),
         ?assertMatch({ok, #{peer := {Address, Port}, path := <<"/ws">>}}, sockeye:info(Conn)),
@@ -109,18 +109,18 @@ bad_zones_test_() ->
 a_proxy_does_not_see_it_test_() ->
     [{Scheme, fun() ->
         Self = self(),
-        liar:with(fun(Socket) -> Self ! {asked, Asked(Socket)} end, fun(Port) ->
+        raw_server:with(fun(Socket) -> Self ! {asked, Asked(Socket)} end, fun(Port) ->
             Proxy = [Scheme, "://127.0.0.1:", integer_to_list(Port)],
             _ = sockeye_client:connect("ws://[fe80::1%25eth0]:81/", #{proxy => Proxy}),
             receive {asked, Got} -> ?assertEqual(Expected, Got) end
         end)
      end} || {Scheme, Asked, Expected} <-
-        [{"http", fun liar:head/1, <<"CONNECT [fe80::1]:81 HTTP/1.1\r\nHost: [fe80::1]:81\r\n\r\n">>},
+        [{"http", fun raw_server:head/1, <<"CONNECT [fe80::1]:81 HTTP/1.1\r\nHost: [fe80::1]:81\r\n\r\n">>},
          {"socks5", fun socks/1, <<5, 1, 0, 4, 16#fe80:16, 0:96, 1:16, 81:16>>}]].
 
 socks(Socket) ->
     {ok, <<5, 1, 0>>} = gen_tcp:recv(Socket, 3, 60000),
-    liar:say(Socket, <<5, 0>>),
+    raw_server:say(Socket, <<5, 0>>),
     {ok, Asked} = gen_tcp:recv(Socket, 22, 60000),
     Asked.
 

@@ -13,7 +13,7 @@
 half_open_while_the_server_sends_test_() ->
     {timeout, 30, fun() ->
         Options = #{ping_interval => 200, pong_timeout => 300, idle_timeout => infinity},
-        siege:under(Options, fun(Port, _) ->
+        hostile_client:with_attack(Options, fun(Port, _) ->
             {Socket, Conn} = test_support:open(Port),
             ?assertEqual(1001, push(Conn, 1000)),
             gen_tcp:close(Socket)
@@ -33,7 +33,7 @@ push(Conn, N) ->
 races_of_active_and_passive_test_() ->
     {timeout, 60, fun() ->
         Count = 20000,
-        siege:unchanged(fun() ->
+        hostile_client:unchanged(fun() ->
             with_server(#{format => raw, active => false}, fun(Port, _) ->
                 {Socket, Conn} = test_support:open(Port),
                 Sender = spawn_link(fun() ->
@@ -68,7 +68,7 @@ collect(Conn, N) ->
 a_flood_that_changes_hands_test_() ->
     {timeout, 60, fun() ->
         Count = 20000,
-        siege:unchanged(fun() ->
+        hostile_client:unchanged(fun() ->
             with_server(#{format => raw, active => true}, fun(Port, _) ->
                 {Socket, Conn} = test_support:open(Port),
                 Self = self(),
@@ -116,7 +116,7 @@ hand(Parent, Conn) ->
 %% What was never finished is thrown away: servers that could not listen.
 half_built_servers_test_() ->
     {timeout, 60, fun() ->
-        siege:unchanged(fun() ->
+        hostile_client:unchanged(fun() ->
             with_server(#{}, fun(Port, _) ->
                 [?assertEqual({error, eaddrinuse}, sockeye:start_link(#{port => Port, handler => Handler}))
                  || _ <- lists:seq(1, 100), Handler <- [self(), {bare_handler, []}]],
@@ -137,13 +137,13 @@ a_mailbox_stays_short_test_() ->
             N =:= 300 andalso (Self ! enough),
             receive after 1 -> {[], N + 1} end
         end,
-        siege:unchanged(fun() ->
+        hostile_client:unchanged(fun() ->
             with_handler(#{init => fun() -> {ok, 1} end, frame => Frame}, #{processes => 1, inbox_size => 32768}, fun(Port, _) ->
-                Before = siege:memory(),
+                Before = hostile_client:memory(),
                 Flood = iolist_to_binary([ws_client:encode(1, <<"[1,2,3]">>) || _ <- lists:seq(1, 1000)]),
                 Pids = [spawn_link(fun() -> flood(ws_client:connect(Port), Flood) end) || _ <- lists:seq(1, 8)],
                 receive enough -> ok after 60000 -> error(stuck) end,
-                ?assert(siege:memory() - Before < siege:most(8 * 1024 * 1024)),
+                ?assert(hostile_client:memory() - Before < hostile_client:most(8 * 1024 * 1024)),
                 [begin unlink(Pid), exit(Pid, kill) end || Pid <- Pids],
                 receive {long, Length} -> error({mailbox, Length}) after 0 -> ok end
             end)
@@ -157,18 +157,18 @@ flood(Socket, Bytes) ->
 %% A process for each connection, and clients that leave at any time: none stays.
 a_process_each_goes_with_its_client_test_() ->
     {timeout, 60, fun() ->
-        siege:unchanged(fun() ->
+        hostile_client:unchanged(fun() ->
             with_server(#{handler => {bare_handler, []}, processes => per_connection}, fun(Port, Server) ->
                 All = iolist_to_binary([bad_requests:good(), ws_client:encode(1, <<"[1]">>), bad_frames:valid()]),
                 Cut = byte_size(bad_requests:good()),
                 [begin
-                     Socket = siege:connect(Port),
+                     Socket = hostile_client:connect(Port),
                      Size = Cut + N rem (byte_size(All) - Cut),
                      _ = gen_tcp:send(Socket, binary:part(All, 0, Size)),
-                     siege:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
+                     hostile_client:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
                      gen_tcp:close(Socket)
                  end || N <- lists:seq(1, 500)],
-                siege:settled(Server, 0)
+                hostile_client:settled(Server, 0)
             end)
         end)
     end}.
@@ -176,7 +176,7 @@ a_process_each_goes_with_its_client_test_() ->
 %% The owner dies while clients come: each of them is let go, with 1011 or without a word.
 an_owner_that_dies_in_a_rush_test_() ->
     {timeout, 60, fun() ->
-        test_support:quiet(fun() -> siege:unchanged(fun() ->
+        test_support:quiet(fun() -> hostile_client:unchanged(fun() ->
             %% In the middle of them.
             Owner = spawn(fun() -> [receive {sockeye, _, {open, _}} -> ok end || _ <- lists:seq(1, 20)], exit(kill) end),
             with_server(#{handler => Owner}, fun(Port, Server) ->
@@ -184,15 +184,15 @@ an_owner_that_dies_in_a_rush_test_() ->
                 Clients = [spawn_link(fun() -> Self ! {self(), rush(Port)} end) || _ <- lists:seq(1, 200)],
                 Ends = [receive {Pid, End} -> End after 60000 -> error(stuck) end || Pid <- Clients],
                 ?assertEqual([], [End || End <- Ends, not lists:member(End, [1011, 1001, 1006, closed, refused])]),
-                siege:settled(Server, 0)
+                hostile_client:settled(Server, 0)
             end)
         end) end)
     end}.
 
 rush(Port) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     _ = gen_tcp:send(Socket, bad_requests:good()),
-    Answer = siege:answer(Socket),
+    Answer = hostile_client:answer(Socket),
     gen_tcp:close(Socket),
     case Answer of
         <<"HTTP/1.1 101", _/binary>> ->

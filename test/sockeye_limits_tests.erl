@@ -29,8 +29,8 @@ a_reserve_of_descriptors_test_() ->
 no_more_descriptors_test_() ->
     {timeout, 120, fun() ->
         with_node({?FEW, ""}, "#{handler => {bare_handler, []}, max_connections => infinity}", fun(Node) ->
-            Sockets = [siege:connect(limit_node:port(Node)) || _ <- lists:seq(1, 90)],
-            siege:until(fun() ->
+            Sockets = [hostile_client:connect(limit_node:port(Node)) || _ <- lists:seq(1, 90)],
+            hostile_client:until(fun() ->
                 {#{accept_errors := N}, Lines} = limit_node:info(Node),
                 put(lines, Lines ++ case get(lines) of undefined -> []; L -> L end),
                 N > 2 orelse {accept_errors, N}
@@ -83,7 +83,7 @@ no_more_processes_test_() ->
             ?assertEqual([], [S || {S, _} <- Answers, S =/= 101]),
             Open = [Socket || {101, Socket} <- Answers],
             {#{connections := N}, _} = limit_node:info(Node),
-            siege:until(fun() ->
+            hostile_client:until(fun() ->
                 {#{no_process := Without, connections := C}, _} = limit_node:info(Node),
                 Without + C =:= 1100 andalso Without > 76 orelse {N, Without, C}
             end),
@@ -170,7 +170,7 @@ no_process_for_a_new_engine_test_() ->
     {timeout, 240, fun() ->
         with_port_node(fun(Node) ->
             put(lines, limit_node:tell(Node, fill)),
-            siege:until(fun() ->
+            hostile_client:until(fun() ->
                 {Engine, Lines} = limit_node:engine(Node),
                 Engine =:= 0 orelse os:cmd("kill -9 " ++ integer_to_list(Engine)),
                 %% Also the place of what ended with the engine, unless the next one was faster.
@@ -191,7 +191,7 @@ with_port_node(Test) ->
     end).
 
 length_comes_back(Node) ->
-    siege:until(fun() ->
+    hostile_client:until(fun() ->
         case test_support:attempt(fun() -> knock(Node) end) of
             {101, Socket} ->
                 ok = ws_client:text(Socket, <<"[1,2]">>),
@@ -206,7 +206,7 @@ length_comes_back(Node) ->
 %% The server answers, also an accept/2 that needs a process of its own, when others have gone.
 well_again(Node, Sockets) ->
     lists:foreach(fun ws_client:drop/1, Sockets),
-    siege:until(fun() ->
+    hostile_client:until(fun() ->
         case test_support:attempt(fun() -> knock(Node) end) of
             {101, Socket} ->
                 ok = ws_client:text(Socket, <<"1">>),
@@ -267,7 +267,7 @@ counters_are_metrics_test() ->
         {ok, Info} = sockeye:info(Server),
         ?assertMatch(#{max_connections := 7, no_descriptor := 0, accept_errors := 0, accept_pauses := 0,
                        no_process := 0, unanswered := 0}, Info),
-        Text = siege:say(Port, <<"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n">>),
+        Text = hostile_client:say(Port, <<"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n">>),
         [?assertMatch({_, _}, binary:match(Text, <<"\nsockeye_", Name/binary, "_total 0\n">>))
          || Name <- [<<"connections_without_descriptor">>, <<"accept_errors">>, <<"accept_pauses">>,
                      <<"connections_without_process">>, <<"closes_unanswered">>]]

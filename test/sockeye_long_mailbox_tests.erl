@@ -15,7 +15,7 @@ calls_test_() ->
             {_, Own} = test_support:open(OwnPort),
             test_support:with_handler(Echo, #{name => long_mailbox, scope => cluster}, fun(Port, Server) ->
                 {ok, Client} = sockeye_client:start_link(test_support:url(Port), {fun_handler, #{}}, #{}),
-                siege:until(fun() -> {ok, Open} = sockeye:connections(Server), length(Open) =:= 1 end),
+                hostile_client:until(fun() -> {ok, Open} = sockeye:connections(Server), length(Open) =:= 1 end),
                 {ok, [Conn]} = sockeye:connections(Server),
                 true = unlink(Client),
                 Costs = [{Name, cost(Call)} || {Name, Call} <- calls(Server, Conn, Client, Own)],

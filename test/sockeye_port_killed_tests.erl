@@ -18,7 +18,7 @@ tests() ->
      || {Name, Processes} <- [{"one", one}, {"a pool", 2}, {"a process per connection", per_connection}]]
     ++ [{"an owner", fun owner/0},
         {"an owner of a connection that was another's", fun other_owner/0},
-        {"who brings an owner its messages", fun courier/0},
+        {"who brings an owner its messages", fun delivery/0},
         {"pending calls", fun calls/0},
         {"what is logged", fun log/0},
         {"a gate", fun gate/0},
@@ -99,7 +99,7 @@ owner() ->
     end).
 
 %% Who brings an owner its messages is killed: that costs the connections of the owner, who is told, and nothing else.
-courier() ->
+delivery() ->
     Echo = #{frame => fun(Frame, _, S) -> {[{reply, Frame}], S} end},
     with_handler(Echo, #{}, fun(OtherPort, _) ->
         Other = ws_client:connect(OtherPort),
@@ -109,17 +109,17 @@ courier() ->
             {closed, 1000, _} = event(EndedBefore),
             Opened = [open(Port) || _ <- [1, 2]],
             {ok, #{restarts := Restarts}} = sockeye:info(),
-            [Courier] = sockeye_link:couriers(self()),
+            [Delivery] = sockeye_link:deliveries(self()),
             Logged = port_node:logged(fun() ->
-                exit(Courier, kill),
+                exit(Delivery, kill),
                 [begin
                      ?assertEqual({closed, 1011, <<"handler died">>}, event(Conn)),
                      ?assertEqual({1011, <<"handler died">>}, ws_client:recv_close(Socket)),
                      until(fun() -> sockeye:info(Conn) =:= {error, closed} end)
                  end || {Socket, Conn} <- Opened],
-                until(fun() -> port_node:is_logged(courier_killed) end)
+                until(fun() -> port_node:is_logged(delivery_killed) end)
             end),
-            [{courier_killed, <<"Sockeye engine: the process that brings <", _/binary>> = Said}] = Logged,
+            [{delivery_killed, <<"Sockeye engine: the process that brings <", _/binary>> = Said}] = Logged,
             ?assertMatch({_, _}, binary:match(Said, <<"closed with 1011: 2">>)),
             {Next, Conn} = open(Port),
             ok = ws_client:text(Next, <<"1">>),

@@ -168,7 +168,7 @@ descriptors() ->
     {ok, Descriptor} = inet:getfd(Listener),
     {ok, Server} = sockeye:start_link(#{ip => {fd, Descriptor}}),
     {ok, #{port := Port}} = sockeye:info(Server),
-    Front = front:start(gen_tcp, Server),
+    Front = handover_server:start(gen_tcp, Server),
     Come = fun() ->
         [begin
              Client = ws_client:connect(To),
@@ -176,14 +176,14 @@ descriptors() ->
              ok = ws_client:text(Client, "[1]"),
              ?assertEqual({json, [1]}, event(Conn)),
              Conn
-         end || To <- [Port, front:port(Front)]]
+         end || To <- [Port, handover_server:port(Front)]]
     end,
     Conns = Come(),
     ok = killed(),
     [?assertMatch({closed, 1006, _}, event(Conn)) || Conn <- Conns],
     ok = listening(Server, Port),
     _ = Come(),
-    ok = front:stop(Front),
+    ok = handover_server:stop(Front),
     ws_client:drop_all(),
     ok = sockeye:stop(Server),
     ok = gen_tcp:close(Listener).

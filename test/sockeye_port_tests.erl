@@ -432,7 +432,7 @@ literals() ->
     1 = erlang:trace_pattern({sockeye_wire, events, 1}, true),
     with_server(#{null => nil, active => true}, fun(Port, _) ->
         {Client, Conn} = open(Port),
-        1 = erlang:trace(hd(sockeye_link:couriers(self())), true, [call]),
+        1 = erlang:trace(hd(sockeye_link:deliveries(self())), true, [call]),
         ok = ws_client:text(Client, <<"[true,false,null]">>),
         ?assertEqual({json, [true, false, nil]}, event(Conn)),
         receive {trace, _, call, {_, events, [Bytes]}} -> ?assertMatch({_, 9}, binary:match(Bytes, Numbers)) end

@@ -230,7 +230,7 @@ frames_right_behind_the_handshake_test() ->
 %% Random bytes: whatever they are, a code or an end, and the server goes on.
 garbage_test_() ->
     {timeout, 60, fun() ->
-        siege:under(#{format => json, close_timeout => 200}, fun(Port, Server) ->
+        hostile_client:with_attack(#{format => json, close_timeout => 200}, fun(Port, Server) ->
             [begin
                  Socket = ws_client:connect(Port),
                  _ = ws_client:raw(Socket, rand:bytes(rand:uniform(3000))),

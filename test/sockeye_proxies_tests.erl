@@ -53,7 +53,7 @@ websocket(Proxy, _) ->
     ?assertEqual({close, 4000, <<"bye">>}, ws_client:recv(Socket, ?TIMEOUT)).
 
 requests(Proxy, _) ->
-    Socket = siege:connect(Proxy),
+    Socket = hostile_client:connect(Proxy),
     [?assertMatch({200, _, <<"hello">>}, http_client:ask(Socket, "GET", "/")) || _ <- [1, 2, 3]],
     ?assertMatch({200, _, <<>>}, http_client:ask(Socket, "HEAD", "/")),
     ?assertMatch({404, _, _}, http_client:ask(Socket, "GET", "/none")),
@@ -105,7 +105,7 @@ from_pages(Front, Options, Cases) ->
 bad_headers(Proxy, Seen) ->
     sharing(Proxy, Seen, fun() ->
         [begin
-             Socket = siege:connect(Proxy),
+             Socket = hostile_client:connect(Proxy),
              ok = gen_tcp:send(Socket, ["GET / HTTP/1.1\r\nHost: a\r\nX-Bad: a", C, "b\r\n\r\n"]),
              %% By the proxy itself, or by what it makes of a stream that was reset.
              ?assertMatch({C, Status} when Status >= 400, {C, http_client:status(http_client:answer(Socket, "GET"))}),
@@ -115,7 +115,7 @@ bad_headers(Proxy, Seen) ->
 
 odd_paths(Proxy, Seen) ->
     sharing(Proxy, Seen, fun() ->
-        Socket = siege:connect(Proxy),
+        Socket = hostile_client:connect(Proxy),
         [?assertMatch({200, _, <<"hello">>}, http_client:ask(Socket, "GET", "/?q=<x>" ++ integer_to_list(N)))
          || N <- lists:seq(1, 300)],
         gen_tcp:close(Socket)
@@ -124,9 +124,9 @@ odd_paths(Proxy, Seen) ->
 aborted_uploads(Proxy, Seen) ->
     sharing(Proxy, Seen, fun() ->
         [begin
-             Socket = siege:connect(Proxy),
+             Socket = hostile_client:connect(Proxy),
              ok = gen_tcp:send(Socket, ["POST ", Path, " HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", <<0:80000>>]),
-             siege:end_with(How, Socket),
+             hostile_client:end_with(How, Socket),
              gen_tcp:close(Socket)
          end || _ <- lists:seq(1, 50), How <- [rst, fin], Path <- ["/echo", "/", "/none"]]
     end).
@@ -136,7 +136,7 @@ comings_and_goings(Proxy, Seen) ->
         [begin
              {Socket, Conn} = open(Proxy, "/ws"),
              echo(Socket, Conn, <<"hi">>),
-             siege:end_with(How, Socket),
+             hostile_client:end_with(How, Socket),
              ?assert(is_integer(test_support:closed(Conn))),
              gen_tcp:close(Socket)
          end || _ <- lists:seq(1, 10), How <- [rst, close]]

@@ -188,7 +188,7 @@ status(second, Port, Lines) ->
     ok = gen_tcp:close(Socket),
     of_http1(Answer);
 status(http2, Port, Lines) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     Fields = [{string:lowercase(Name), Value}
               || Line <- binary:split(iolist_to_binary(Lines), <<"\r\n">>, [global, trim]),

@@ -225,7 +225,7 @@ drained(Systemd) ->
 %% Each metric that the page names is one of a server.
 watched_test() ->
     test_support:with_server(#{metrics => "/metrics"}, fun(Port, _) ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         {200, _, Text} = http_client:ask(Socket, "GET", "/metrics"),
         ok = gen_tcp:close(Socket),
         There = names(Text, "^# TYPE (\\w+) "),

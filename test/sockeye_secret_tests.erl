@@ -229,7 +229,7 @@ a_query_is_shown_nowhere_test_() ->
      || {What, Handler} <- [{client_down, {fun_handler, #{}}}, {handler_crashed, {fun_handler, #{frame => fun(_, _, _) -> error(gone) end}}}]].
 
 connected(Server) ->
-    siege:until(fun() -> {ok, Conns} = sockeye:connections(Server), length(Conns) =:= 1 orelse Conns end).
+    hostile_client:until(fun() -> {ok, Conns} = sockeye:connections(Server), length(Conns) =:= 1 orelse Conns end).
 
 %% Two clients of a supervisor may differ in the query alone.
 ids_differ_test() ->

@@ -99,7 +99,7 @@ answered(Id, Answer) ->
 
 not_held(Server, Call, What) ->
     Socket = ws_client:connect(test_support:port(Server)),
-    siege:settled(Server, 1),
+    hostile_client:settled(Server, 1),
     {ok, _, Handshake} = sockeye_codec:request(#{host => "a"}),
     {ok, Codec} = sockeye_codec:new(server),
     {ok, [Conn]} = sockeye:connections(Server),
@@ -112,7 +112,7 @@ not_held(Server, Call, What) ->
         is_quick(Run, 4)
     after
         ws_client:drop(Socket),
-        siege:settled(Server, 0)
+        hostile_client:settled(Server, 0)
     end.
 
 %% The calls for normal schedulers that have done what is huge, instead of leaving it to another one.
@@ -183,15 +183,15 @@ not_kept_test_() ->
             Socket = ws_client:connect(Port),
             Conn = receive {sockeye, C, {open, _}} -> C after ?TIMEOUT -> error(not_open) end,
             true = erlang:garbage_collect(),
-            Before = {erlang:memory(binary), siege:memory()},
+            Before = {erlang:memory(binary), hostile_client:memory()},
             %% In a process that is gone afterwards.
             {Pid, Monitor} = spawn_monitor(fun() -> Use(#{port => Port, server => Server, conn => Conn}, Part) end),
             receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
-            siege:until(fun() ->
+            hostile_client:until(fun() ->
                 %% The state of an accepted connection has come here.
                 test_support:flush(),
                 true = erlang:garbage_collect(),
-                After = {erlang:memory(binary), siege:memory()},
+                After = {erlang:memory(binary), hostile_client:memory()},
                 less(After, Before) orelse {grown, Before, After}
             end),
             ws_client:drop(Socket)

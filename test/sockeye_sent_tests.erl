@@ -103,12 +103,12 @@ with_handler(Command, Test) ->
 with_client(Test) ->
     Self = self(),
     Serve = fun(Socket) ->
-        Accept = liar:accept(liar:head(Socket)),
-        liar:say(Socket, ["HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        Accept = raw_server:accept(raw_server:head(Socket)),
+        raw_server:say(Socket, ["HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                           "Sec-WebSocket-Accept: ", Accept, "\r\n\r\n"]),
         read(Socket, <<>>, Self)
     end,
-    liar:with(Serve, fun(Port) ->
+    raw_server:with(Serve, fun(Port) ->
         {ok, Conn} = sockeye_client:connect("ws://127.0.0.1:" ++ integer_to_list(Port), #{?PATIENT}),
         Test(fun(Frame) ->
                  ok = sockeye_client:send(Conn, Frame),

@@ -83,7 +83,7 @@ bounded_test_() ->
         with_handler(#{}, #{}, fun(Port, Server) ->
             _ = [ws_client:connect(Port) || _ <- lists:seq(1, ?ROWS - 1)],
             [begin
-                 siege:until(fun() -> {ok, Conns} = sockeye:connections(Server), length(Conns) =:= N end),
+                 hostile_client:until(fun() -> {ok, Conns} = sockeye:connections(Server), length(Conns) =:= N end),
                  {ok, Lines} = printed(fun() -> sockeye:i(Server) end),
                  More = [Line || <<"... and ", Line/binary>> <- Lines],
                  ?assertEqual({N, min(N, ?ROWS), [<<"1 more">> || N > ?ROWS]}, {N, length(Lines) - 3 - length(More), More}),

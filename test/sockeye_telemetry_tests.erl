@@ -67,10 +67,10 @@ counted_test_() ->
             [{json, 1} = test_support:event(Conn) || _ <- [1, 2, 3]],
             ok = sockeye:send(Conn, {text, <<"four">>}),
             {text, <<"four">>} = ws_client:recv(Client),
-            _ = siege:say(Port, "GET /no HTTP/1.1\r\nHost: a\r\n\r\n"),
-            _ = siege:say(Port, "nonsense\r\n\r\n"),
+            _ = hostile_client:say(Port, "GET /no HTTP/1.1\r\nHost: a\r\n\r\n"),
+            _ = hostile_client:say(Port, "nonsense\r\n\r\n"),
             %% It is counted behind the answer.
-            siege:until(fun() -> {ok, #{rejected := Rejected}} = sockeye:info(Server), Rejected =:= 2 end),
+            hostile_client:until(fun() -> {ok, #{rejected := Rejected}} = sockeye:info(Server), Rejected =:= 2 end),
             Metadata = #{server => Server, name => undefined, ip => Ip, port => Port},
             Events = look(),
             ?assertEqual([], [Event || {_, _, With} = Event <- Events, maps:with(maps:keys(Metadata), With) =/= Metadata]),

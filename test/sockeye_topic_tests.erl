@@ -141,7 +141,7 @@ ten_thousand_subscriptions_come_and_go_test_() ->
     {timeout, 60, fun() ->
         with_server(#{max_subscriptions => 10000}, fun(Port, Server) ->
             {Socket, Conn} = open(Port),
-            Before = siege:memory(),
+            Before = hostile_client:memory(),
             Names = [<<"topic/", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 10000)],
             [ok = sockeye:subscribe(Conn, Name) || Name <- Names],
             ?assertEqual(10000, map_size(test_support:ok(sockeye:topics(Server)))),
@@ -152,7 +152,7 @@ ten_thousand_subscriptions_come_and_go_test_() ->
             gen_tcp:close(Socket),
             _ = closed(Conn),
             ?assertEqual({ok, #{}}, sockeye:topics(Server)),
-            ?assert(siege:memory() - Before < siege:most(100000))
+            ?assert(hostile_client:memory() - Before < hostile_client:most(100000))
         end)
     end}.
 

@@ -110,7 +110,7 @@ in_the_middle() ->
              #{frames_in := N} = test_support:ok(sockeye:info(Conn)),
              #{bytes_in := Already} = test_support:ok(sockeye:info(Port)),
              ok = ws_client:raw(Client, Before),
-             siege:until(fun() -> map_get(bytes_in, test_support:ok(sockeye:info(Port))) >= Already + Cut end),
+             hostile_client:until(fun() -> map_get(bytes_in, test_support:ok(sockeye:info(Port))) >= Already + Cut end),
              ok = sockeye:trace(Conn, #{to => self()}),
              ok = ws_client:raw(Client, After),
              {json, 123456789} = test_support:event(Conn),
@@ -209,7 +209,7 @@ engine_ends_test_() ->
         end,
         [?assertEqual(out, Direction) || #{direction := Direction} <- until_ended(Conn)],
         _ = sockeye:stop(Server),
-        siege:until(fun() -> element(1, sockeye:info()) =:= ok end),
+        hostile_client:until(fun() -> element(1, sockeye:info()) =:= ok end),
         ws_client:drop_all(),
         process_flag(trap_exit, false),
         test_support:flush()

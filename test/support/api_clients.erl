@@ -74,7 +74,7 @@ own(Server) ->
 connect(#{kind := Kind} = Server, Way, Address) ->
     Self = self(),
     Bounded = lists:member(Kind, [narrow, few]),
-    true = siege:until(fun() ->
+    true = hostile_client:until(fun() ->
         case arrive(Server, Way, Address) of
             {101, Socket} -> Self ! {upgraded, Socket}, true;
             {Status, Socket} -> ws_client:drop(Socket), Bounded orelse error({status, Status}), {status, Status}
@@ -90,12 +90,12 @@ arrive(#{port := Port, kind := Kind}, listener, Address) ->
     Options = case Kind of tls -> #{tls => [{verify, verify_none}]}; _ -> #{} end,
     handshake(Port, Options, Address);
 arrive(#{pid := Pid}, Way, Address) ->
-    Front = front:start(Way, Pid),
+    Front = handover_server:start(Way, Pid),
     try
-        Arrived = handshake(front:port(Front), #{}, Address),
-        {ok, _} = front:adopted(),
+        Arrived = handshake(handover_server:port(Front), #{}, Address),
+        {ok, _} = handover_server:adopted(),
         Arrived
-    after front:stop(Front)
+    after handover_server:stop(Front)
     end.
 
 handshake(Port, Options, Address) ->
@@ -104,13 +104,13 @@ handshake(Port, Options, Address) ->
 
 %% The server has ended: the socket is still that of who has it.
 adopted_by_none(#{pid := Pid}, Way) ->
-    Front = front:start(Way, Pid),
-    {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, front:port(Front), [binary, {active, false}]),
+    Front = handover_server:start(Way, Pid),
+    {ok, Client} = gen_tcp:connect({127, 0, 0, 1}, handover_server:port(Front), [binary, {active, false}]),
     ok = gen_tcp:send(Client, "GET / HTTP/1.1\r\n\r\n"),
-    {Result, Socket} = front:adopted(),
+    {Result, Socket} = handover_server:adopted(),
     Send = case Way of socket -> fun socket:send/2; _ -> fun gen_tcp:send/2 end,
     Sent = Result =/= ok andalso {Send(Socket, <<"ours">>), gen_tcp:recv(Client, 4, patience())},
-    ok = front:stop(Front),
+    ok = handover_server:stop(Front),
     _ = Result =/= ok andalso case Way of socket -> socket:close(Socket); _ -> gen_tcp:close(Socket) end,
     ok = gen_tcp:close(Client),
     {Result, Sent}.

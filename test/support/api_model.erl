@@ -147,7 +147,7 @@ modules() ->
     {ok, All} = application:get_key(sockeye, modules),
     Not = case sockeye_backend:engine() of
               nif -> [sockeye_nif];
-              port -> [sockeye_nif, sockeye_link, sockeye_link_writer, sockeye_port_courier]
+              port -> [sockeye_nif, sockeye_link, sockeye_link_writer, sockeye_port_delivery]
           end,
     lists:sort(All -- Not).
 

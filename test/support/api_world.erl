@@ -143,7 +143,7 @@ agree(Model, #{base := Base} = World) ->
     World.
 
 until(Test) ->
-    siege:until(Test, patience()).
+    hostile_client:until(Test, patience()).
 
 %% ---------------------------------------------------------------- commands
 
@@ -193,7 +193,7 @@ perform({leave, C, How}, _, World) ->
         #{stream := Stream} ->
             api_streams:leave(Stream, How, patience());
         #{socket := Socket} when is_port(Socket) ->
-            siege:end_with(How, Socket),
+            hostile_client:end_with(How, Socket),
             gen_tcp:close(Socket);
         #{socket := Socket} ->
             ws_client:drop(Socket)

@@ -10,7 +10,7 @@
 
 %% Waits until the application has an engine that works, and is not this one.
 another_engine(Old) ->
-    true = siege:until(fun() ->
+    true = hostile_client:until(fun() ->
         case whereis(sockeye_engine) of
             New when is_pid(New), New =/= Old -> element(1, sockeye:info()) =:= ok orelse not_running;
             Other -> {engine, Other}

@@ -117,7 +117,7 @@ collector() -> cluster_node:collect(fun() -> ok end).
 left() ->
     [{Key, N} || {Key, N} <- maps:to_list(maps:without([running, monitors, descriptors, threads, ports], census:take())), N =/= 0].
 
-until(Test) -> siege:until(Test, patience()).
+until(Test) -> hostile_client:until(Test, patience()).
 
 socket(C, #{conns := Conns}) -> element(1, maps:get(C, Conns)).
 

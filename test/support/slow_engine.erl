@@ -76,7 +76,7 @@ fill_all(Conn, Occupy, Count, Tries) ->
 
 %% The thread has done all that it was given.
 done() ->
-    siege:until(fun() -> queued() =:= 0 end).
+    hostile_client:until(fun() -> queued() =:= 0 end).
 
 %% Calls that wait for the thread now.
 queued() ->

@@ -79,7 +79,7 @@ traffic(Time, Seed) ->
 
 rounds(End, Round, Seed, Before, Done, Resident) ->
     Now = soak_traffic:round(#{seed => Seed + Round, time => ?ROUND_MS}),
-    true = siege:until(fun() -> grown(Before, holdings()) end),
+    true = hostile_client:until(fun() -> grown(Before, holdings()) end),
     Sizes = [at_rest() || Round rem ?ROUNDS =:= 0] ++ Resident,
     case erlang:monotonic_time(millisecond) < End of
         true -> rounds(End, Round + 1, Seed, Before, Done + Now, Sizes);
@@ -104,7 +104,7 @@ told(Whose, [Warm | Sizes]) ->
 
 holdings() ->
     [erlang:garbage_collect(Pid) || Pid <- processes()],
-    (maps:remove(ports, census:whole()))#{vm_memory => erlang:memory(total), engine_memory => siege:memory()}.
+    (maps:remove(ports, census:whole()))#{vm_memory => erlang:memory(total), engine_memory => hostile_client:memory()}.
 
 grown(Before, After) ->
     Grown = maps:filter(fun(Key, N) -> N > maps:get(Key, Before, 0) + slack(Key) end,

@@ -182,7 +182,7 @@ size_of(http2) -> min(16000, size_of(any));
 size_of(_) -> lists:nth(rand:uniform(length(?SIZES)), ?SIZES).
 
 connect(http2, Port) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     ok = gen_tcp:send(Socket, h2_frames:open_stream(1)),
     {http2, Socket, <<>>};

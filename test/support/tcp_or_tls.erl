@@ -20,7 +20,7 @@ served(tls, Options, Test) ->
 served(_, Options, Test) ->
     test_support:with_server(Options, fun(Port, _) -> Test(Port) end).
 
-connect(tcp, Port) -> siege:connect(Port);
+connect(tcp, Port) -> hostile_client:connect(Port);
 connect(tls, Port) ->
     {ok, Socket} = ssl:connect("localhost", Port, [{verify, verify_none}, {active, false}, {nodelay, true}, binary], ?TIMEOUT),
     Socket.

@@ -1,5 +1,5 @@
 %% @private
-%% Questions to the engine's threads, which answer with messages: `{Ref, Answer}', where Ref is also a
+%% Calls that a thread of the engine answers with a message: `{Ref, Answer}', where Ref is also a
 %% monitor of the engine, which may end before it answers.
 %%
 %% Who asks makes the monitor in the function that receives: only then does the wait not look

@@ -1,5 +1,5 @@
 %% @private
-%% The option `encoder': what a server, or a client, knows of terms that JSON does not.
+%% The option `encoder': a function of a server or client for terms that have no JSON form.
 %%
 %% A frame is tried without it first, so that one which is JSON costs nothing more. Only the frames of a handler, which leave
 %% many at a time and must not overtake each other, are looked at before.

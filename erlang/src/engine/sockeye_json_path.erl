@@ -1,5 +1,5 @@
 %% @private
-%% Where in a term, or in the frame that has it, that is which has no JSON form: as `$.user.born' or `$.list[3]'.
+%% The path to the part of a term that has no JSON form, as `$.user.born' or `$.list[3]'.
 %%
 %% The encoder says what it is. Wherever that stands in the term, it is as wrong as in the first place.
 -module(sockeye_json_path).

@@ -1,5 +1,5 @@
 %% @private
-%% Where the file of the native library is looked for, and what is raised where there is none.
+%% Finds the file of the native library, and raises an error where there is none.
 -module(sockeye_library).
 
 -export([candidates/0]).

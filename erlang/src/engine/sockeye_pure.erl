@@ -1,5 +1,5 @@
 %% @private
-%% What needs the engine's code, and no engine: JSON, the codec, and what says whether an option is well formed.
+%% Functions of the native library that need no running engine: JSON, the codec, and checks of options.
 %%
 %% By default it is where the engine is, see {@link sockeye_backend}.
 -module(sockeye_pure).

@@ -1,5 +1,5 @@
 %% @private
-%% What is published on one node, on the others.
+%% Publishes to the other nodes of the cluster what is published on one.
 %%
 %% Servers of one name belong together. Each node has one process here; `sockeye_groups' makes it a
 %% member of groups that say for what there are receivers on its node, so that a frame is encoded once where it is

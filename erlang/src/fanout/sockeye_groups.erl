@@ -1,6 +1,6 @@
 %% @private
-%% Tells other nodes for what there are receivers on this one: the relay of this node, that is
-%% `sockeye_cluster', is a member of the groups of `pg' that say so.
+%% Tells other nodes which topics have receivers on this node: its relay, `sockeye_cluster', is a member of the groups of `pg'
+%% that say so.
 %%
 %% A process of its own: `pg' waits for nodes that hang, frames must not.
 -module(sockeye_groups).

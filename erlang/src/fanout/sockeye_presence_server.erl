@@ -1,5 +1,5 @@
 %% @private
-%% Presence on this node: the table of entries, who is told of changes, and what other nodes know and tell.
+%% Presence on this node: the table of entries, the watchers of changes, and the exchange with other nodes.
 -module(sockeye_presence_server).
 -behaviour(gen_server).
 

@@ -1,5 +1,5 @@
 %% @private
-%% The end of a process of ours that is no ordinary one: one report, and the reason for those who are
+%% The abnormal end of a process of Sockeye: one report, and the reason for those who are
 %% linked to it or monitor it.
 -module(sockeye_crash).
 

@@ -101,7 +101,7 @@ look(Pid, Newer, Until, Pause, {Ran, Since, Looks}) ->
 -spec waits_for_engine(pid()) -> boolean().
 waits_for_engine(Pid) ->
     case erlang:process_info(Pid, current_function) of
-        {_, {Module, _, _}} -> lists:member(Module, [sockeye_ask, sockeye_backlog, sockeye_port_call, sockeye_port_courier, sockeye_link_writer]);
+        {_, {Module, _, _}} -> lists:member(Module, [sockeye_ask, sockeye_backlog, sockeye_port_call, sockeye_port_delivery, sockeye_link_writer]);
         undefined -> false
     end.
 

@@ -1,5 +1,5 @@
 %% @private
-%% The engine's process and the socket to it: how both begin. How they end is in `sockeye_executable_end'.
+%% Starts the engine's process and opens the socket to it. `sockeye_executable_end' has the end of both.
 %%
 %% The port is the lifeline: its end tells the engine that the node is gone, and it tells us of the engine's. All
 %% data goes over the socket, whose packets have a bound.

@@ -1,5 +1,5 @@
 %% @private
-%% How the engine's process ends, by itself or since it is killed.
+%% The end of the engine's process: it exits, or is killed.
 -module(sockeye_executable_end).
 
 -export([of_run/4]).

@@ -13,8 +13,8 @@
 -export([facts/0]).
 -export([descriptors/0]).
 -export([hosts/0]).
--export([couriers/0]).
--export([couriers/1]).
+-export([deliveries/0]).
+-export([deliveries/1]).
 -export([allow/1]).
 -export([broken/2]).
 
@@ -24,7 +24,7 @@
 -export([handle_info/2]).
 -export([terminate/2]).
 
-%% What all may know of the run: {facts, Facts}, {descriptors, Most}, and {{courier, Owner, Courier}}.
+%% What all may know of the run: {facts, Facts}, {descriptors, Most}, and {{delivery, Owner, Delivery}}.
 -define(TABLE, ?MODULE).
 %% Packets that are read before this process is asked for more.
 -define(ACTIVE, 32).
@@ -56,10 +56,10 @@
          %% Of handlers and acceptors, which are as many as connections, as little as can be.
          ids = #{} :: #{sockeye_wire:id() => pid() | {role(), pid()}},
          %% And whom they bring messages.
-         couriers = #{} :: #{pid() => pid()},
+         deliveries = #{} :: #{pid() => pid()},
          pieces = sockeye_port_pieces:new() :: sockeye_port_pieces:pieces(),
          %% Bytes that may still come before what they have left is collected.
-         left = sockeye_port_garbage:first() :: pos_integer(),
+         left = sockeye_port_gc:first() :: pos_integer(),
          told = sockeye_port_mailboxes:new() :: sockeye_port_mailboxes:sent(),
          pinged = 0 :: non_neg_integer(),
          ponged = 0 :: non_neg_integer(),
@@ -120,16 +120,16 @@ hosts() ->
     end.
 
 %% Those that bring plain processes their messages.
--spec couriers() -> [pid()].
-couriers() ->
-    try gen_server:call(?MODULE, couriers, infinity)
+-spec deliveries() -> [pid()].
+deliveries() ->
+    try gen_server:call(?MODULE, deliveries, infinity)
     catch exit:_ -> []
     end.
 
 %% Those of one process.
--spec couriers(pid()) -> [pid()].
-couriers(Owner) ->
-    try ets:select(?TABLE, [{{{courier, Owner, '$1'}}, [], ['$1']}])
+-spec deliveries(pid()) -> [pid()].
+deliveries(Owner) ->
+    try ets:select(?TABLE, [{{{delivery, Owner, '$1'}}, [], ['$1']}])
     catch error:badarg -> []
     end.
 
@@ -153,7 +153,7 @@ init({Owner, Config}) ->
     _ = ets:new(?TABLE, [named_table, protected, ordered_set, {read_concurrency, true}]),
     ok = sockeye_port_restore:new_table(),
     ok = sockeye_port_grants:new_table(),
-    ok = sockeye_port_courier:new_table(),
+    ok = sockeye_port_delivery:new_table(),
     case start(#state{owner = Owner, config = Config}) of
         {ok, State} -> {ok, State};
         {error, Reason} -> {stop, Reason}
@@ -176,8 +176,8 @@ start(#state{owner = Owner, config = Config, run = Last} = State) ->
 
 -spec up(sockeye_executable:engine(), #state{}) -> {ok, #state{}}.
 up(#{os_pid := OsPid, descriptors := Descriptors, came := Came}, #state{run = Run, socket = Socket} = State) ->
-    true = ets:match_delete(?TABLE, {{courier, '_', '_'}}),
-    ok = sockeye_port_courier:new_run(),
+    true = ets:match_delete(?TABLE, {{delivery, '_', '_'}}),
+    ok = sockeye_port_delivery:new_run(),
     true = ets:insert(?TABLE, [{facts, #{run => Run, os_pid => OsPid}}, {descriptors, Descriptors}]),
     _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
     case packets(Came, State#state{began = now_ms(), ponged = 0, pinged = 0}) of
@@ -193,8 +193,8 @@ up(#{os_pid := OsPid, descriptors := Descriptors, came := Came}, #state{run = Ru
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call(hosts, _From, #state{ids = Ids} = State) ->
     {reply, lists:usort([Pid || {host, Pid} <- maps:values(Ids)] ++ sockeye_port_restore:hosts()), State};
-handle_call(couriers, _From, #state{couriers = Couriers} = State) ->
-    {reply, maps:keys(Couriers), State};
+handle_call(deliveries, _From, #state{deliveries = Deliveries} = State) ->
+    {reply, maps:keys(Deliveries), State};
 handle_call(_Request, _From, State) ->
     {reply, {error, not_supported}, State}.
 
@@ -209,7 +209,7 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info({tcp, Socket, Packet}, #state{socket = Socket} = State) ->
     case packet(Packet, State) of
-        {ok, Next} -> {noreply, Next#state{left = sockeye_port_garbage:passed(byte_size(Packet), Next#state.left)}};
+        {ok, Next} -> {noreply, Next#state{left = sockeye_port_gc:passed(byte_size(Packet), Next#state.left)}};
         {broken, Why, Next} -> {noreply, lost({protocol, Why}, Next)}
     end;
 handle_info({tcp_passive, Socket}, #state{socket = Socket} = State) ->
@@ -235,11 +235,11 @@ handle_info({'EXIT', Owner, Reason}, #state{owner = Owner} = State) ->
     {stop, {shutdown, Reason}, State};
 handle_info({'EXIT', Writer, Reason}, #state{writer = Writer} = State) ->
     {noreply, lost({socket, Reason}, State)};
-handle_info({'EXIT', Pid, Reason}, #state{couriers = Couriers} = State) when is_map_key(Pid, Couriers) ->
-    {Owner, Others} = maps:take(Pid, Couriers),
-    true = ets:delete(?TABLE, {courier, Owner, Pid}),
+handle_info({'EXIT', Pid, Reason}, #state{deliveries = Deliveries} = State) when is_map_key(Pid, Deliveries) ->
+    {Owner, Others} = maps:take(Pid, Deliveries),
+    true = ets:delete(?TABLE, {delivery, Owner, Pid}),
     Reason =:= normal orelse deserted(Pid, Owner, Reason, State),
-    {noreply, State#state{couriers = Others}};
+    {noreply, State#state{deliveries = Others}};
 handle_info({begin_all, Run}, #state{run = Run, port = Port} = State) when is_port(Port) ->
     ok = begin_all(State),
     {noreply, State};
@@ -349,7 +349,7 @@ tell_owner(ServerId, Name, Conn, #state{run = Run} = State) ->
     State.
 
 -spec watch(sockeye_wire:id(), role(), pid(), sockeye_wire:id(), #state{}) -> #state{}.
-watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Writer} = State) ->
+watch(Id, Role, Pid, Host, #state{ids = Ids, deliveries = Deliveries, writer = Writer} = State) ->
     %% The engine gives up those of other roles only.
     IsUntilDead = Role =:= handler orelse Role =:= acceptor,
     ok = sockeye_link_writer:watch(Writer, Id, Pid, Host, case IsUntilDead of true -> until_dead; false -> known end),
@@ -357,14 +357,14 @@ watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Write
         false when IsUntilDead ->
             State#state{ids = Ids#{Id => Pid}};
         true ->
-            case sockeye_port_courier:start_link(Pid, Role =:= plain_batch) of
+            case sockeye_port_delivery:start_link(Pid, Role =:= plain_batch) of
                 none ->
                     sockeye_log:event(error, engine, no_process, #{reason => system_limit}),
                     ok = sockeye_link_writer:give_up(Writer, Id),
                     State;
-                Courier ->
-                    true = ets:insert(?TABLE, {{courier, Pid, Courier}}),
-                    State#state{ids = Ids#{Id => {Role, Courier}}, couriers = Couriers#{Courier => Pid}}
+                Delivery ->
+                    true = ets:insert(?TABLE, {{delivery, Pid, Delivery}}),
+                    State#state{ids = Ids#{Id => {Role, Delivery}}, deliveries = Deliveries#{Delivery => Pid}}
             end;
         false ->
             State#state{ids = Ids#{Id => {Role, Pid}}}
@@ -372,21 +372,21 @@ watch(Id, Role, Pid, Host, #state{ids = Ids, couriers = Couriers, writer = Write
 
 %% For the engine the owner is dead, and another one from its next connection on.
 -spec deserted(pid(), pid(), term(), #state{}) -> ok.
-deserted(Courier, Owner, Reason, #state{ids = Ids, writer = Writer}) ->
-    Count = sockeye_port_courier:deserted(Courier, Owner),
-    _ = [sockeye_link_writer:give_up(Writer, Id) || {Id, {_, Known}} <- maps:to_list(Ids), Known =:= Courier],
-    sockeye_log:event(error, engine, courier_killed, #{owner => Owner, reason => Reason, count => Count}).
+deserted(Delivery, Owner, Reason, #state{ids = Ids, writer = Writer}) ->
+    Count = sockeye_port_delivery:deserted(Delivery, Owner),
+    _ = [sockeye_link_writer:give_up(Writer, Id) || {Id, {_, Known}} <- maps:to_list(Ids), Known =:= Delivery],
+    sockeye_log:event(error, engine, delivery_killed, #{owner => Owner, reason => Reason, count => Count}).
 
 -spec known(pid() | {role(), pid()}) -> pid().
 known({_, Pid}) -> Pid;
 known(Pid) -> Pid.
 
 -spec forget(sockeye_wire:id(), #state{}) -> #state{}.
-forget(Id, #state{ids = Ids, couriers = Couriers} = State) ->
+forget(Id, #state{ids = Ids, deliveries = Deliveries} = State) ->
     case maps:take(Id, Ids) of
         {Known, Rest} ->
             ok = sockeye_port_flow:forget(Id),
-            is_map_key(known(Known), Couriers) andalso sockeye_port_courier:stop(known(Known)),
+            is_map_key(known(Known), Deliveries) andalso sockeye_port_delivery:stop(known(Known)),
             State#state{ids = Rest};
         error ->
             State
@@ -424,7 +424,7 @@ lost(Why, #state{run = Run, began = Began, failed = Failed, port = Port, socket 
 
 -spec down(#state{}) -> #state{}.
 down(State) ->
-    State#state{port = undefined, socket = undefined, writer = undefined, ids = #{}, couriers = #{},
+    State#state{port = undefined, socket = undefined, writer = undefined, ids = #{}, deliveries = #{},
                 pieces = sockeye_port_pieces:fresh(State#state.pieces), lines = [], news = [], said = 0}.
 
 %% Nothing comes from this engine any more. Who waits for an answer hears of that by the end of the writer.
@@ -487,10 +487,10 @@ begin_all(#state{run = Run}) ->
 -spec terminate(term(), #state{}) -> ok.
 terminate(_Reason, #state{port = undefined}) ->
     ok;
-terminate(_Reason, #state{port = Port, socket = Socket, couriers = Couriers} = State) ->
+terminate(_Reason, #state{port = Port, socket = Socket, deliveries = Deliveries} = State) ->
     ok = no_more(State),
     %% Who hears of the end of the application has heard of its connections.
-    ok = sockeye_port_courier:settle(maps:keys(Couriers), none),
+    ok = sockeye_port_delivery:settle(maps:keys(Deliveries), none),
     sockeye_executable_end:stopped(Port, Socket).
 
 -spec now_ms() -> integer().

@@ -37,7 +37,7 @@
          large = [] :: [{pid(), [item(), ...]}],
          %% Processes that have ended since the heap was looked through, and bytes that may still be written before it is.
          ended = 0 :: non_neg_integer(),
-         left = sockeye_port_garbage:first() :: integer(),
+         left = sockeye_port_gc:first() :: integer(),
          %% Those that the engine may give up. Of the others, which are as many as connections, nothing is kept here: their monitors
          %% know who they are.
          ids = #{} :: #{sockeye_wire:id() => {pid(), reference()}}}).
@@ -126,7 +126,7 @@ loop(#w{large = [], ended = Ended, left = Left} = W) when Ended < ?MANY_ENDS, Le
     receive Message -> take(Message, [], 0, W) end;
 loop(#w{large = []} = W) ->
     receive Message -> take(Message, [], 0, W)
-    after 0 -> loop(W#w{ended = 0, left = sockeye_port_garbage:collect()})
+    after 0 -> loop(W#w{ended = 0, left = sockeye_port_gc:collect()})
     end;
 loop(W) ->
     receive Message -> take(Message, [], 0, W)

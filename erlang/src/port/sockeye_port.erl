@@ -1,5 +1,5 @@
 %% @private
-%% The engine as a process of the system: each function is a question to it, or word to it that needs no answer.
+%% The functions of the engine where it is a process of its own: each sends a call, or a message that needs no answer.
 %%
 %% Nothing here is refused because the engine is busy: who asks waits. While it is gone, connections are `closed'
 %% and servers have nothing to say, until it has been started again.
@@ -224,7 +224,7 @@ rest() ->
 answered(Conn) -> say(answered, [Conn]).
 refuse(Conn, Code, Why) -> say(refuse, [Conn, Code, Why]).
 
-%% Who delivers is another here, see sockeye_port_courier. What one has sent counts instead of its inbox.
+%% Here another process delivers, see sockeye_port_delivery. Its sent messages count instead of an inbox.
 delivery_open(_Index, _Count) -> ok.
 delivery_run(_Index) -> {done, [], []}.
 deliver_large(_Inbox) -> [].
@@ -232,9 +232,9 @@ delivery_requeue(_Inbox) -> ok.
 delivery_sent(Sent) -> counters:get(Sent, 1).
 
 settle(all) ->
-    sockeye_port_courier:settle(sockeye_link:couriers(), none);
+    sockeye_port_delivery:settle(sockeye_link:deliveries(), none);
 settle(Owner) when is_pid(Owner) ->
-    sockeye_port_courier:settle(sockeye_link:couriers(Owner), none);
+    sockeye_port_delivery:settle(sockeye_link:deliveries(Owner), none);
 settle(Name) ->
     case whereis(Name) of
         Pid when is_pid(Pid) -> settle(Pid);
@@ -342,11 +342,11 @@ setopts(Conn, Options) ->
 
 setopts_dirty(Conn, Options) -> setopts(Conn, Options).
 
-%% What the old owner's courier had by then, it brings before this returns.
+%% The old owner gets what its delivery process had by then before this returns.
 controlling_process(Conn, Pid, {Ref, _}) ->
     case call(controlling_process, [Conn, Pid], {error, closed}) of
         ok ->
-            ok = sockeye_port_courier:settle(sockeye_link:couriers(), {Conn, Pid}),
+            ok = sockeye_port_delivery:settle(sockeye_link:deliveries(), {Conn, Pid}),
             told(Ref, ok);
         Error -> Error
     end.

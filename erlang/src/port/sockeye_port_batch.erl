@@ -1,5 +1,5 @@
 %% @private
-%% What the engine's process brings to a process of the VM: batches of events, which that process decodes, serves and
+%% Batches of events, which the engine's process sends to a process of the VM. That process decodes, serves and
 %% acknowledges.
 %%
 %% Each process knows which connections it has been told of and not yet of their end: when the engine is lost
@@ -99,10 +99,10 @@ left(false) ->
     ok;
 left(Bytes) ->
     Left = case get(?PASSED) of
-               undefined -> sockeye_port_garbage:first();
+               undefined -> sockeye_port_gc:first();
                Before -> Before
            end,
-    _ = put(?PASSED, sockeye_port_garbage:passed(Bytes, Left)),
+    _ = put(?PASSED, sockeye_port_gc:passed(Bytes, Left)),
     ok.
 
 %% The message that tells a worker of its connection. From a process of its own it may come later than what

@@ -1,5 +1,5 @@
 %% @private
-%% What Erlang asks the engine where that is a process of the system, and word to it that needs no answer.
+%% Calls to the engine's process, and messages to it that need no answer.
 -module(sockeye_port_call).
 
 -export([ask/2]).

@@ -1,5 +1,5 @@
 %% @private
-%% How much is on its way between the VM and the engine's process, as all processes of the node see it.
+%% Bytes in flight between the VM and the engine's process, as all processes of the node see them.
 %%
 %% Towards the engine: bytes that were given to the writer and have not been written. From the engine: batches that
 %% wait in mailboxes. A sound engine keeps to two for each process; one that does not is ended before they fill

@@ -1,5 +1,5 @@
 %% @private
-%% Frames for a connection that are taken without asking the engine's process.
+%% How many bytes of frames may be sent to a connection without a call to the engine's process.
 %%
 %% With an answer to a send the engine may grant so many bytes: frames within them it takes later, whatever waits then. It
 %% tells when a connection takes none any more. What it has to be asked about is all else: a frame without a grant, a

@@ -1,5 +1,5 @@
 %% @private
-%% Messages of the engine's process to processes of the VM, beside batches: questions, failures, news.
+%% Messages from the engine's process to processes of the VM, other than batches: questions, failures, notices.
 %%
 %% A sound engine has few of them on their way to one process: one for each connection at most. One that does not end fills a mailbox,
 %% so mailboxes are looked at now and then.

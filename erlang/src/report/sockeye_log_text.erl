@@ -118,7 +118,7 @@ sentence(#{what := engine_lost, how := How, pause := Pause, lines := Lines}) ->
          [] -> [];
          _ -> ["; its last words: ", text(iolist_to_binary(lists:join(" / ", Lines)))]
      end];
-sentence(#{what := courier_killed, owner := Owner, reason := Reason, count := Count}) ->
+sentence(#{what := delivery_killed, owner := Owner, reason := Reason, count := Count}) ->
     ["Sockeye engine: the process that brings ", pid_to_list(Owner), " its messages was ended by exit/2 or its max_heap_size: ", long(Reason),
      "; connections of that process are closed with 1011: ", integer_to_list(Count)];
 sentence(#{what := engine_not_started, reason := {sockeye_port, _, Why}, pause := Pause}) ->

@@ -1,5 +1,5 @@
 %% @private
-%% The known name that somebody may have meant, of an option or of a key in one.
+%% The known name that is nearest to an unknown one, of an option or of a key in one.
 -module(sockeye_nearest).
 
 -export([hint/2]).

@@ -1,5 +1,5 @@
 %% @private
-%% The options that say who is let in.
+%% Options that restrict access: `origins', `paths', and rates.
 -module(sockeye_access_options).
 
 -export([origins/1]).

@@ -6,7 +6,7 @@ use sockeye_simulated_port::link::packets::Incoming;
 use sockeye_simulated_port::simulated::CREDIT;
 use sockeye_world::trace;
 
-use super::courier;
+use super::delivery;
 use super::node::{Node, Watched};
 use super::process::{Answer, Message, Process};
 use super::terms::{event_of, failures, reply_of};
@@ -93,10 +93,10 @@ impl Node {
             Section::Watch(id, whom) => self.watch(id, &whom),
             Section::Unwatch(id) => {
                 let known = self.watched.borrow_mut().remove(&id);
-                let known = known.filter(|known| known.is_courier);
+                let known = known.filter(|known| known.is_delivery);
                 known
                     .and_then(|known| known.receiver)
-                    .inspect(|courier| courier.put(Message::Stop));
+                    .inspect(|delivery| delivery.put(Message::Stop));
             }
             Section::Pong(n) => {
                 if n > self.pinged.get() || n != self.ponged.get() + 1 {
@@ -136,9 +136,9 @@ impl Node {
             .and_then(|at| pid[at..].first_chunk());
         let number = u32::from_be_bytes(*number.unwrap_or(&[0; 4]));
         let process = self.alive.borrow().get(&number).cloned();
-        let is_courier = role.is("plain") || role.is("plain_batch");
-        let receiver = match (&process, is_courier) {
-            (Some(owner), true) => Some(courier::start(self, owner.clone(), id)),
+        let is_delivery = role.is("plain") || role.is("plain_batch");
+        let receiver = match (&process, is_delivery) {
+            (Some(owner), true) => Some(delivery::start(self, owner.clone(), id)),
             (process, _) => process.clone(),
         };
         let host = *host as u64;
@@ -146,7 +146,7 @@ impl Node {
             process: number,
             host,
             receiver,
-            is_courier,
+            is_delivery,
         };
         self.watched.borrow_mut().insert(id, watched);
         if process.is_none() {

@@ -1,6 +1,6 @@
 //! Runs in which the engine is a process of its own: its link, and a VM at the other end that speaks the protocol of the link.
 
-mod courier;
+mod delivery;
 mod engine_client;
 mod handler;
 mod host;

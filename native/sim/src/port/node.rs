@@ -35,9 +35,9 @@ pub(super) struct Watched {
     pub(super) process: u32,
     /// The Id of the process that has started its server.
     pub(super) host: u64,
-    /// Who gets what is sent to the Id: the process, or its courier.
+    /// Who gets what is sent to the Id: the process, or its delivery process.
     pub(super) receiver: Option<Rc<Process>>,
-    pub(super) is_courier: bool,
+    pub(super) is_delivery: bool,
 }
 
 pub(super) struct Node {
@@ -73,8 +73,8 @@ pub(super) struct Node {
     /// The process that has the registered name of the owner.
     pub(super) named: Cell<Option<u32>>,
     pub(super) owners: RefCell<Vec<u32>>,
-    /// Processes that have a courier.
-    pub(super) has_courier: RefCell<BTreeSet<u32>>,
+    /// Processes that have a delivery process.
+    pub(super) has_delivery: RefCell<BTreeSet<u32>>,
     /// The engine's own clients that have not come to their end.
     pub(super) engine_clients_running: Cell<usize>,
     /// Clients of responses in pieces.
@@ -113,7 +113,7 @@ impl Node {
             ponged: Cell::new(0),
             named: Cell::new(None),
             owners: RefCell::default(),
-            has_courier: RefCell::default(),
+            has_delivery: RefCell::default(),
             engine_clients_running: Cell::new(0),
             left_clients: LeftClients::default(),
             is_closed: Cell::new(false),
@@ -165,8 +165,10 @@ impl Node {
             return;
         };
         self.unacknowledged.borrow_mut().remove(&id);
-        if known.is_courier {
-            known.receiver.inspect(|courier| courier.put(Message::Stop));
+        if known.is_delivery {
+            known
+                .receiver
+                .inspect(|delivery| delivery.put(Message::Stop));
         }
         // Where the process that has started the server is dead as well, its death is told first.
         let host = self.watched.borrow().get(&known.host).map(|h| h.process);
@@ -312,12 +314,12 @@ impl Node {
             .watched
             .borrow()
             .values()
-            .filter(|known| known.is_courier)
+            .filter(|known| known.is_delivery)
         {
             known
                 .receiver
                 .as_ref()
-                .inspect(|courier| courier.put(Message::Stop));
+                .inspect(|delivery| delivery.put(Message::Stop));
         }
         self.written.notify_waiters();
     }

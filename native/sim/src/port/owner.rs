@@ -1,4 +1,4 @@
-//! Plain processes that own connections. A courier brings them their events.
+//! Plain processes that own connections. A delivery process sends them their events.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -62,8 +62,8 @@ impl Node {
                         self.give_away(me, conn);
                     }
                 }
-                // Its courier stops it, behind the events that it has.
-                Message::Stop if self.has_courier.borrow().contains(&me.number) => {}
+                // Its delivery process stops it, behind the events that it has.
+                Message::Stop if self.has_delivery.borrow().contains(&me.number) => {}
                 Message::Stop | Message::AllDelivered => return None,
                 Message::Batch(..) | Message::Term(_) => {}
             }

@@ -15,7 +15,7 @@ pub(super) enum Message {
     /// Events of an Id: connection and event.
     Batch(u64, Vec<(Term, Term)>),
     Term(Term),
-    /// An event that its courier has brought to an owner.
+    /// An event for an owner, from its delivery process.
     Event(ConnId, VmEvent),
     /// It is to end when it has got all its events.
     Stop,

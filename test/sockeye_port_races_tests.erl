@@ -1,5 +1,5 @@
 %% An engine's process that ends between two steps of what others do. In a node of its own.
--module(sockeye_port_between_tests).
+-module(sockeye_port_races_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -48,11 +48,11 @@ closed_first() ->
     with_server(#{handler => nobody()}, fun(Port, _) ->
         {ok, Client} = sockeye_client:start_link(url(Port), self(), #{reconnect => true}),
         Conn = opened(),
-        [Courier] = sockeye_link:couriers(self()),
-        true = erlang:suspend_process(Courier),
+        [Delivery] = sockeye_link:deliveries(self()),
+        true = erlang:suspend_process(Delivery),
         Restarts = kill(),
         ok = another(Restarts),
-        true = erlang:resume_process(Courier),
+        true = erlang:resume_process(Delivery),
         ?assertEqual({sockeye, Conn, {closed, 1006, <<"engine lost">>}}, test_support:message()),
         ?assertMatch({sockeye_client, Client, {down, {closed, 1006, _}}}, test_support:message()),
         ok = sockeye_client:stop(Client)

@@ -1,18 +1,18 @@
 %% Clients that leave without a word: half closed, reset or closed with unread
 %% data, in every state of a connection.
--module(sockeye_leaving_tests).
+-module(sockeye_abrupt_end_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(siege, [under/2]).
+-import(hostile_client, [with_attack/2]).
 -import(bad_frames, [frame/2, frame/3]).
 
 -define(BIG, 300000).
 
 every_state_test_() ->
     {timeout, 120, fun() ->
-        under(#{max_message_size => 8 * 1024 * 1024, send_queue_size => 4 * 1024 * 1024, send_timeout => 20000,
+        with_attack(#{max_message_size => 8 * 1024 * 1024, send_queue_size => 4 * 1024 * 1024, send_timeout => 20000,
                 close_timeout => 20000}, fun(Port, Server) ->
             Got = [{State, How, leave(State, How, Port, Server)} || State <- states(), How <- [fin, rst, close]],
             ?assertEqual([], [Wrong || {State, How, Code} = Wrong <- Got, Code =/= expected(State, How)])
@@ -31,7 +31,7 @@ expected(it_closes, _) -> 4000;
 expected(_, _) -> 1006.
 
 leave(State, How, Port, Server) when State =:= nothing_sent; State =:= half_a_head; State =:= refused ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     Good = bad_requests:good(),
     case State of
         nothing_sent -> ok;
@@ -39,8 +39,8 @@ leave(State, How, Port, Server) when State =:= nothing_sent; State =:= half_a_he
         refused -> ok = gen_tcp:send(Socket, <<"POST", (binary:part(Good, 3, byte_size(Good) - 3))/binary>>)
     end,
     {ok, #{rejected := Before}} = sockeye:info(Server),
-    siege:end_with(How, Socket),
-    siege:until(fun() ->
+    hostile_client:end_with(How, Socket),
+    hostile_client:until(fun() ->
         {ok, #{rejected := Rejected}} = sockeye:info(Server),
         Rejected =:= Before + 1 orelse {rejected, Before, Rejected}
     end),
@@ -49,13 +49,13 @@ leave(State, How, Port, Server) when State =:= nothing_sent; State =:= half_a_he
 leave(State, How, Port, Server) ->
     {Socket, Conn} = test_support:open(Port),
     act(State, Socket, Conn),
-    siege:end_with(How, Socket),
+    hostile_client:end_with(How, Socket),
     finish(State, Conn),
     Code = test_support:closed(Conn),
     gen_tcp:close(Socket),
     %% The last event, and the connection is no more.
     ?assertEqual({error, closed}, sockeye:send(Conn, {text, <<"late">>})),
-    siege:settled(Server, 1),
+    hostile_client:settled(Server, 1),
     receive {sockeye, Conn, Event} -> error({after_closed, Event})
     after 0 -> Code
     end.
@@ -131,27 +131,27 @@ sent(Socket, Conn, Bytes) ->
 
 %% One that neither answers our Close nor leaves.
 a_close_that_is_never_answered_test() ->
-    under(#{close_timeout => 200}, fun(Port, Server) ->
+    with_attack(#{close_timeout => 200}, fun(Port, Server) ->
         {Socket, Conn} = test_support:open(Port),
         ok = sockeye:close(Conn, 4001, <<>>),
         {close, 4001, _} = ws_client:recv(Socket),
         %% What it sends meanwhile changes nothing.
         ok = gen_tcp:send(Socket, [frame(1, <<"more">>) || _ <- lists:seq(1, 100)]),
         ?assertEqual(1006, test_support:closed(Conn)),
-        siege:settled(Server, 1),
+        hostile_client:settled(Server, 1),
         gen_tcp:close(Socket)
     end).
 
 %% One that sends on and on behind its Close, or behind what it did wrong.
 deaf_to_the_end_test_() ->
     {timeout, 30, [fun() ->
-        under(#{}, fun(Port, Server) ->
+        with_attack(#{}, fun(Port, Server) ->
             {Socket, Conn} = test_support:open(Port),
             ok = inet:setopts(Socket, [{send_timeout, 5000}]),
             ok = gen_tcp:send(Socket, Last),
             ?assertEqual(Code, test_support:closed(Conn)),
             {error, _} = flood(Socket, frame(2, binary:copy(<<"x">>, 10000))),
-            siege:settled(Server, 1),
+            hostile_client:settled(Server, 1),
             gen_tcp:close(Socket)
         end)
     end || {Last, Code} <- [{frame(8, <<4000:16>>), 4000}, {frame(3, <<>>), 1002}]]}.
@@ -165,13 +165,13 @@ flood(Socket, Bytes) ->
 %% Many come and go at once, each in a state of its own.
 a_crowd_that_leaves_test_() ->
     {timeout, 60, fun() ->
-        under(#{}, fun(Port, Server) ->
+        with_attack(#{}, fun(Port, Server) ->
             Self = self(),
             Pids = [spawn_link(fun() -> one_of_a_crowd(Port, N), Self ! {self(), done} end) || N <- lists:seq(1, 300)],
             [receive {Pid, done} -> ok end || Pid <- Pids],
-            siege:settled(Server, 1),
+            hostile_client:settled(Server, 1),
             %% Each is counted once, with the bystander.
-            siege:until(fun() ->
+            hostile_client:until(fun() ->
                 {ok, #{accepted := Accepted, rejected := Rejected}} = sockeye:info(Server),
                 Accepted + Rejected =:= 301 orelse {Accepted, Rejected}
             end)
@@ -179,9 +179,9 @@ a_crowd_that_leaves_test_() ->
     end}.
 
 one_of_a_crowd(Port, N) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     Bytes = [bad_requests:good(), bad_frames:valid()],
     All = iolist_to_binary(Bytes),
     _ = gen_tcp:send(Socket, binary:part(All, 0, N * 7919 rem byte_size(All))),
-    siege:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
+    hostile_client:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
     gen_tcp:close(Socket).

@@ -1,6 +1,6 @@
 %% The end of a process costs ours as much, however many others have ended at that moment: nobody looks through a
 %% mailbox that is full of them.
--module(sockeye_many_ends_tests).
+-module(sockeye_many_exits_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

@@ -1,5 +1,5 @@
 %% Life and death: nothing hangs, crashes, leaks a process or leaves a port bound.
--module(sockeye_life_tests).
+-module(sockeye_lifecycle_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -181,7 +181,7 @@ application_stop_and_start_test_() ->
              ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])),
              test_support:flush()
          end || _ <- lists:seq(1, rounds())],
-        true = siege:until(fun() ->
+        true = hostile_client:until(fun() ->
             Now = {length(processes()), length(erlang:ports())},
             element(1, Now) =< element(1, Before) andalso element(2, Now) =< element(2, Before) orelse {Before, Now}
         end)
@@ -299,10 +299,10 @@ end_nodes(How, Left) ->
     end_nodes(How, Left - 8).
 
 start_node(How) ->
-    Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye, life_node, ws_client]]),
+    Paths = lists:usort([filename:dirname(code:which(M)) || M <- [sockeye, lifecycle_node, ws_client]]),
     open_port({spawn_executable, os:find_executable("erl")},
               [{args, ["-noshell", "+S", "2:2", "+sbwt", "none", "-pa"] ++ Paths
-                ++ ["-s", "life_node", "main", "-extra", How]},
+                ++ ["-s", "lifecycle_node", "main", "-extra", How]},
                {env, [{"ERL_CRASH_DUMP_BYTES", "0"}]},
                exit_status, stderr_to_stdout, binary, {line, 1000}]).
 

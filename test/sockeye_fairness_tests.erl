@@ -1,5 +1,5 @@
 %% Many connections, one process, and always more to do than is done: each has its turn.
--module(sockeye_turns_tests).
+-module(sockeye_fairness_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).

@@ -1,8 +1,8 @@
-%% A server under attack: another client gets its echoes all the while, and
+%% Hostile clients of a server, byte by byte. While a server is attacked, another client gets its echoes, and
 %% afterwards the node holds what it held before.
--module(siege).
+-module(hostile_client).
 
--export([under/2]).
+-export([with_attack/2]).
 -export([unchanged/1]).
 -export([connect/1]).
 -export([say/2]).
@@ -18,8 +18,8 @@
 -define(TIMEOUT, 60000).
 
 %% Attack is called with the port and the server; the caller gets the events of the attackers.
-under(Options, Attack) ->
-    unchanged(fun() -> besieged(Options, Attack) end).
+with_attack(Options, Attack) ->
+    unchanged(fun() -> attacked(Options, Attack) end).
 
 %% The node holds afterwards what it held before.
 unchanged(Test) ->
@@ -29,7 +29,7 @@ unchanged(Test) ->
     until(fun() -> no_growth(Before, holdings()) end),
     Result.
 
-besieged(Options, Attack) ->
+attacked(Options, Attack) ->
     Owner = owner(),
     Result = test_support:with_server(maps:merge(#{format => raw, active => true, handshake_timeout => 5000, close_timeout => 1000,
                                                    handler => Owner}, Options), fun(Port, Server) ->

@@ -1,6 +1,6 @@
 %% A server of raw bytes, for clients that must not trust it: each connection is
 %% served by a process that runs a script and tells how the client left.
--module(liar).
+-module(raw_server).
 
 -export([start/1]).
 -export([stop/1]).
@@ -34,9 +34,9 @@ stop({Pid, _}) ->
     test_support:down(Pid).
 
 with(Script, Test) ->
-    Liar = start(Script),
-    try Test(port(Liar))
-    after stop(Liar)
+    Raw = start(Script),
+    try Test(port(Raw))
+    after stop(Raw)
     end.
 
 %% The same over TLS, with these options of ssl.

@@ -1,5 +1,5 @@
 %% A node of its own, with servers and traffic, that ends in the way it is told.
--module(life_node).
+-module(lifecycle_node).
 
 -export([main/0]).
 

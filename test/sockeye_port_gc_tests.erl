@@ -1,5 +1,5 @@
 %% Binaries that have passed through processes of the VM, where the engine is a process of its own. In a node of its own.
--module(sockeye_port_garbage_tests).
+-module(sockeye_port_gc_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -9,7 +9,7 @@
 
 -define(TIMEOUT, 60000).
 %% A byte that passes is in a packet, in a term and in what is made of that.
--define(MOST, 3 * sockeye_port_garbage:first()).
+-define(MOST, 3 * sockeye_port_gc:first()).
 -define(LARGE, 3000000).
 
 port_test_() ->
@@ -24,7 +24,7 @@ batch() ->
     ?assertEqual([false, true, true], [LeftBy(Size, one) || Size <- [511, 512, 513]]),
     ?assertEqual([511, 512], [LeftBy(Size, many) || Size <- [511, 512]]),
     is_collected([false], [true]),
-    Least = sockeye_port_garbage:first(),
+    Least = sockeye_port_gc:first(),
     is_collected([Least div 2, Least div 2 - 1], [1]).
 
 %% What is done first leaves a binary, and what is done then does not.
@@ -83,8 +83,8 @@ owner() ->
              ok = ws_client:text(Socket, json(Size)),
              {_, {json, _}} = event()
          end || Size <- sizes()],
-        [Courier] = sockeye_link:couriers(self()),
-        keep_little([Courier, whereis(sockeye_link), whereis(sockeye_link_writer)])
+        [Delivery] = sockeye_link:deliveries(self()),
+        keep_little([Delivery, whereis(sockeye_link), whereis(sockeye_link_writer)])
     end).
 
 sizes() ->

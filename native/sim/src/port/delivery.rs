@@ -1,4 +1,4 @@
-//! Couriers: each gets the batches of an owner, and brings it the events.
+//! Delivery processes: each gets the batches of one owner, and sends it the events.
 
 use std::rc::Rc;
 
@@ -6,11 +6,11 @@ use super::node::Node;
 use super::process::{Message, Process};
 use super::terms::{conn_of, event_of};
 
-/// Starts the courier of an owner.
+/// Starts the delivery process of an owner.
 pub(super) fn start(node: &Rc<Node>, owner: Rc<Process>, id: u64) -> Rc<Process> {
     let me = node.process();
-    node.has_courier.borrow_mut().insert(owner.number);
-    let (courier, node) = (me.clone(), node.clone());
+    node.has_delivery.borrow_mut().insert(owner.number);
+    let (delivery, node) = (me.clone(), node.clone());
     node.clone().spawn(async move {
         loop {
             match me.next().await {
@@ -31,5 +31,5 @@ pub(super) fn start(node: &Rc<Node>, owner: Rc<Process>, id: u64) -> Rc<Process>
             }
         }
     });
-    courier
+    delivery
 }

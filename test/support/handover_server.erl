@@ -1,6 +1,6 @@
 %% Another server, which reads requests and hands their sockets to a server of ours. What adopt/3 answered comes as
 %% `{adopted, Result, Socket}' to who started it, which gets the socket back where it was not taken.
--module(front).
+-module(handover_server).
 
 -export([start/2]).
 -export([start/3]).

@@ -1,7 +1,7 @@
 %% What is refused is told in a sentence: whatever the status, as first request of a connection and as a
 %% later one, over TCP, TLS and HTTP/2. A HEAD gets its length. And what a request shows of itself:
 %% cookies, and that HTTP/1.0 asks for no WebSocket.
--module(sockeye_http_sentences_tests).
+-module(sockeye_http_refusals_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -82,14 +82,14 @@ before_a_request_test() ->
     Get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     with_server(#{max_connections => 1, format => raw}, fun(Port, _) ->
         {_, _} = test_support:open(Port),
-        ?assertEqual(sentence("GET", 503), told("GET", siege:say(Port, Get)))
+        ?assertEqual(sentence("GET", 503), told("GET", hostile_client:say(Port, Get)))
     end),
     with_server(#{connection_rate => #{rate => 1, burst => 1}, format => raw}, fun(Port, _) ->
         {_, _} = test_support:open(Port),
-        ?assertEqual(sentence("GET", 429), told("GET", siege:say(Port, Get)))
+        ?assertEqual(sentence("GET", 429), told("GET", hostile_client:say(Port, Get)))
     end),
     served(tls, #{format => raw}, fun(Port) ->
-        [?assertEqual(sentence(Method, 400), told(Method, siege:say(Port, [Method, " / HTTP/1.1\r\nHost: a\r\n\r\n"])))
+        [?assertEqual(sentence(Method, 400), told(Method, hostile_client:say(Port, [Method, " / HTTP/1.1\r\nHost: a\r\n\r\n"])))
          || Method <- ["GET", "HEAD"]]
     end).
 
@@ -115,7 +115,7 @@ over_http2_test_() ->
     [{Title, {timeout, 60, fun() ->
         with_server((routes())#{http2 => cleartext}, fun(Port, _) ->
             test_support:quiet(fun() ->
-                Socket = siege:connect(Port),
+                Socket = hostile_client:connect(Port),
                 ok = h2_frames:shake(Socket),
                 %% What a text has for a type, in the code of heads.
                 ok = gen_tcp:send(Socket, h2_frames:get(1, <<"/">>)),
@@ -187,7 +187,7 @@ cookies_test_() ->
      end}} || Over <- [tcp, tls, http2]].
 
 shown(http2, Port, Cookies) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     Base = [{<<":method">>, <<"GET">>}, {<<":scheme">>, <<"http">>}, {<<":path">>, <<"/shown">>}, {<<":authority">>, <<"a">>}],
     ok = gen_tcp:send(Socket, headers(1, ?END_STREAM, block(Base ++ crumbs(Cookies)))),
@@ -207,7 +207,7 @@ shown(Over, Port, Cookies) ->
 opened(Over, Port, Cookies) ->
     Leave = case Over of
                 http2 ->
-                    Socket = siege:connect(Port),
+                    Socket = hostile_client:connect(Port),
                     ok = h2_frames:shake(Socket),
                     ok = gen_tcp:send(Socket, headers(1, 0, block(connect_fields() ++ crumbs(Cookies)))),
                     fun() -> gen_tcp:close(Socket) end;

@@ -1,9 +1,9 @@
 %% @private
-%% Binaries that have passed through a process which lives long, and are in nobody's use any more.
+%% Garbage collection in long-lived processes that pass binaries on.
 %%
-%% What is in use while the VM collects is old from then on, and old binaries are looked at when there are as many bytes of them as
-%% there were once: after one large message a process keeps megabytes. So who passes bytes on counts them, and collects all.
--module(sockeye_port_garbage).
+%% A binary that is in use while the VM collects becomes old, and old binaries are collected only when there are as many bytes of them as
+%% once before: after one large message a process keeps megabytes. So such a process counts the bytes, and collects all of its garbage.
+-module(sockeye_port_gc).
 
 -export([first/0]).
 -export([passed/2]).

@@ -1,6 +1,6 @@
 %% Hostile clients of HTTP/2, byte by byte: what breaks the protocol, and what is only noise. See
 %% sockeye_http2_flood_tests for those that have much of it, sockeye_http2_limits_tests for the bounds.
--module(sockeye_http2_siege_tests).
+-module(sockeye_http2_hostile_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -80,11 +80,11 @@ violations_test_() ->
              {"a table of 4 GiB", {generic, ?COMPRESSION_ERROR}, [hello(), headers(1, <<63, 225, 255, 255, 255, 15>>)]},
              {"padding beyond the frame", ?PROTOCOL_ERROR, [hello(), frame(?DATA, 8, 1, <<255, "x">>)]}],
     {timeout, 120, fun() ->
-        siege:under(options(), fun(Port, Server) ->
+        hostile_client:with_attack(options(), fun(Port, Server) ->
             ?assertEqual([], [{Title, Why, Found} || {Title, Why, Bytes} <- Cases,
-                                                     Found <- [h2_frames:ending(siege:say(Port, Bytes))],
+                                                     Found <- [h2_frames:ending(hostile_client:say(Port, Bytes))],
                                                      Found =/= expected(Why)]),
-            siege:settled(Server, 1),
+            hostile_client:settled(Server, 1),
             %% Some cases open a stream before they go wrong.
             each_ends_once([])
         end)
@@ -129,7 +129,7 @@ streams_that_are_refused_test_() ->
             || Field <- [{<<"Upper">>, <<"x">>}, {<<"sec-webSocket-version">>, <<"13">>}, {<<":unknown">>, <<"x">>},
                          {<<":Path">>, <<"/">>}, {<<>>, <<"x">>}, {<<"a b">>, <<"x">>}, {<<"x">>, <<"a\nb">>}, {<<"x">>, <<"a", 0>>}]],
     {timeout, 120, fun() ->
-        siege:under(options(), fun(Port, _) ->
+        hostile_client:with_attack(options(), fun(Port, _) ->
             ?assertEqual([], [{Fields, Expected, Found} || {Expected, Fields} <- Cases,
                                                            Found <- [stream_ending(Port, Fields)],
                                                            Found =/= Expected])
@@ -138,7 +138,7 @@ streams_that_are_refused_test_() ->
 
 %% What became of stream 1. Stream 3 opens, in any case.
 stream_ending(Port, Fields) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = h2_frames:shake(Socket),
     ok = gen_tcp:send(Socket, [headers(1, block(Fields)), open_stream(3)]),
     Found = answer_on(1, Socket),
@@ -161,7 +161,7 @@ answer_on(Stream, Socket) ->
 %% Nothing that asks to be a WebSocket may have a body: it is refused, and its connection goes on.
 a_connect_with_a_body_test_() ->
     {timeout, 60, fun() ->
-        siege:under(options(), fun(Port, _) ->
+        hostile_client:with_attack(options(), fun(Port, _) ->
             ?assertEqual(400, stream_ending(Port, connect_fields() ++ [{<<"content-length">>, <<"5">>}]))
         end)
     end}.
@@ -173,8 +173,8 @@ a_change_of_mind_test_() ->
         Accept = fun(#{path := <<"/asked">>}) -> Self ! {asked, self()}, receive go -> {accept, #{}} end;
                     (_) -> {accept, #{}}
                  end,
-        siege:under(#{http2 => cleartext, accept => Accept, max_connections => 2}, fun(Port, Server) ->
-            Socket = siege:connect(Port),
+        hostile_client:with_attack(#{http2 => cleartext, accept => Accept, max_connections => 2}, fun(Port, Server) ->
+            Socket = hostile_client:connect(Port),
             ok = h2_frames:shake(Socket),
             ok = gen_tcp:send(Socket, h2_frames:open_stream(1, <<"/asked">>)),
             Pid = receive {asked, Asked} -> Asked end,
@@ -183,13 +183,13 @@ a_change_of_mind_test_() ->
             Monitor = erlang:monitor(process, Pid),
             Pid ! go,
             receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-            siege:until(fun() -> maps:get(rejected, test_support:ok(sockeye:info(Server))) > 0 end),
+            hostile_client:until(fun() -> maps:get(rejected, test_support:ok(sockeye:info(Server))) > 0 end),
             ?assertEqual([], [F || {7, _, _, _} = F <- h2_frames:pinged(Socket, 2)]),
             ok = gen_tcp:send(Socket, open_stream(3)),
             Conn = opened(5000),
             ?assertNotEqual(none, Conn),
             %% Its place is the one that the socket had.
-            siege:settled(Server, 2),
+            hostile_client:settled(Server, 2),
             gen_tcp:close(Socket),
             ?assertEqual(1006, test_support:closed(Conn))
         end)
@@ -203,7 +203,7 @@ a_stop_while_accept_decides_test_() ->
         Accept = fun(_) -> Self ! asked, receive never -> ok end end,
         {ok, Server} = sockeye:start_link(#{port => 0, http2 => cleartext, accept => Accept, accept_timeout => ?ASKED}),
         Sockets = [begin
-                       Socket = siege:connect(test_support:port(Server)),
+                       Socket = hostile_client:connect(test_support:port(Server)),
                        ok = gen_tcp:send(Socket, [hello(), open_stream(1), open_stream(3)]),
                        [receive asked -> ok end || _ <- [1, 3]],
                        Socket
@@ -222,12 +222,12 @@ opened(Time) ->
 %% Cut off with streams open, in each way.
 leaving_with_open_streams_test_() ->
     {timeout, 60, fun() ->
-        siege:under(options(), fun(Port, _) ->
+        hostile_client:with_attack(options(), fun(Port, _) ->
             [begin
-                 Socket = siege:connect(Port),
+                 Socket = hostile_client:connect(Port),
                  ok = gen_tcp:send(Socket, [hello(), [open_stream(N) || N <- lists:seq(1, 39, 2)]]),
                  Conns = [opened(5000) || _ <- lists:seq(1, 20)],
-                 siege:end_with(How, Socket),
+                 hostile_client:end_with(How, Socket),
                  [?assertEqual(1006, test_support:closed(Conn)) || Conn <- Conns],
                  gen_tcp:close(Socket)
              end || How <- [fin, rst, close]]
@@ -237,8 +237,8 @@ leaving_with_open_streams_test_() ->
 %% Who opens no stream is not kept.
 an_idle_connection_ends_test_() ->
     {timeout, 60, fun() ->
-        siege:under(options(), fun(Port, _) ->
-            ?assert(is_binary(siege:say(Port, hello())))
+        hostile_client:with_attack(options(), fun(Port, _) ->
+            ?assert(is_binary(hostile_client:say(Port, hello())))
         end)
     end}.
 
@@ -247,14 +247,14 @@ noise_test_() ->
     {timeout, 60, fun() ->
         Seed = rand:seed(exsss),
         try
-            siege:under(options(), fun(Port, _) ->
+            hostile_client:with_attack(options(), fun(Port, _) ->
                 Good = iolist_to_binary([frame(?SETTINGS, 0, 0, []), open_stream(1), data(1, <<129, 129, 0:32, "x">>)]),
                 [begin
                      At = rand:uniform(byte_size(Good)) - 1,
                      <<A:At/binary, _, B/binary>> = Good,
-                     Socket = siege:connect(Port),
+                     Socket = hostile_client:connect(Port),
                      _ = gen_tcp:send(Socket, [preface(), A, rand:bytes(rand:uniform(4)), B]),
-                     siege:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
+                     hostile_client:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
                      gen_tcp:close(Socket)
                  end || N <- lists:seq(1, 300)]
             end)

@@ -1,5 +1,5 @@
 %% A directory to serve: a page, a large file, secrets beside and within it, and links.
--module(www).
+-module(web_files).
 
 -export([with_files/1]).
 -export([with_dir/1]).

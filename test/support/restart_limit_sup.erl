@@ -1,5 +1,5 @@
 %% A supervisor that allows ten restarts and not one more.
--module(left_sup).
+-module(restart_limit_sup).
 -behaviour(supervisor).
 
 -export([init/1]).

@@ -1,5 +1,5 @@
 %% What is left behind when something dies in an unlucky moment: nothing.
--module(sockeye_leftovers_tests).
+-module(sockeye_cleanup_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -81,7 +81,7 @@ apart(Options) ->
     receive {Pid, Started} -> Started end.
 
 until(Done) ->
-    siege:until(fun() -> Done() orelse waiting end).
+    hostile_client:until(fun() -> Done() orelse waiting end).
 
 %% Servers under a supervisor, at ports of their own, come back at once: of five rounds with two
 %% children each, none needs a second attempt.
@@ -91,7 +91,7 @@ back_at_the_same_port_test_() ->
         Port = free_port(),
         Specs = [sockeye:child_spec(#{port => Port, handler => {bare_handler, []}, name => back_again}),
                  sockeye:child_spec(#{ip => {local, unix_path()}, handler => {bare_handler, []}})],
-        {ok, Sup} = supervisor:start_link(left_sup, Specs),
+        {ok, Sup} = supervisor:start_link(restart_limit_sup, Specs),
         [begin
              Children = children(Sup),
              Monitors = [monitor(process, Pid) || Pid <- Children],

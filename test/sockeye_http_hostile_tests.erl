@@ -1,11 +1,11 @@
 %% Hostile clients of the ordinary answers on the same port, and of handshakes
 %% that come behind them.
--module(sockeye_http_siege_tests).
+-module(sockeye_http_hostile_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
--import(siege, [under/2, status/1, until/1]).
+-import(hostile_client, [with_attack/2, status/1, until/1]).
 
 -define(TEXT, <<"GET /text HTTP/1.1\r\nHost: a\r\n\r\n">>).
 
@@ -35,7 +35,7 @@ a_flood_of_requests_does_not_keep_frames_back_test_() ->
 
 flood(Port, Bytes) ->
     spawn(fun() ->
-        Socket = siege:connect(Port),
+        Socket = hostile_client:connect(Port),
         spawn_link(fun() -> swallow(Socket) end),
         pour(Socket, Bytes)
     end).
@@ -55,7 +55,7 @@ swallow(Socket) ->
 %% What is no handshake as the first request is none as the second either, and what is one is.
 every_bad_request_behind_a_good_one_test_() ->
     {timeout, 120, fun() ->
-        under(#{http => routes()}, fun(Port, _) ->
+        with_attack(#{http => routes()}, fun(Port, _) ->
             Wrong = [{lists:flatten(Title), Expected, Got}
                      || {Title, Bytes, Expected} <- bad_requests:all(),
                         Got <- [second(Port, Bytes)], not is(Expected, Got)],
@@ -68,13 +68,13 @@ is(_, silence) -> true;
 is(_, Got) -> is_integer(Got) andalso Got >= 400 andalso Got < 600.
 
 second(Port, Bytes) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     _ = gen_tcp:send(Socket, ?TEXT),
     {ok, <<"HTTP/1.1 200 ", First/binary>>} = gen_tcp:recv(Socket, 0, 60000),
     ok = rest(Socket, First),
     _ = gen_tcp:send(Socket, Bytes),
     _ = gen_tcp:shutdown(Socket, write),
-    Answer = siege:answer(Socket),
+    Answer = hostile_client:answer(Socket),
     gen_tcp:close(Socket),
     case status(Answer) of
         101 -> opened(101);
@@ -104,10 +104,10 @@ none_opened(Status) ->
 %% and what follows is never taken for a request.
 smuggled_requests_test_() ->
     {timeout, 60, fun() ->
-        under(#{http => routes()}, fun(Port, _) ->
+        with_attack(#{http => routes()}, fun(Port, _) ->
             Hidden = <<"GET /text HTTP/1.1\r\nHost: a\r\nX-Hidden: 1\r\n\r\n">>,
             [begin
-                 Answer = siege:say(Port, ["POST /echo HTTP/1.1\r\nHost: a\r\n", Headers, "\r\n", Body, Hidden]),
+                 Answer = hostile_client:say(Port, ["POST /echo HTTP/1.1\r\nHost: a\r\n", Headers, "\r\n", Body, Hidden]),
                  ?assertEqual({Headers, nomatch}, {Headers, binary:match(Answer, <<"\r\n\r\nhello">>)})
              end || {Headers, Body} <-
                         [{"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"},
@@ -129,12 +129,12 @@ smuggled_requests_test_() ->
 %% Bodies cut anywhere, and clients that leave.
 every_cut_of_a_body_test_() ->
     {timeout, 60, fun() ->
-        under(#{http => routes()}, fun(Port, _) ->
+        with_attack(#{http => routes()}, fun(Port, _) ->
             Request = <<"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n">>,
             [begin
-                 Socket = siege:connect(Port),
+                 Socket = hostile_client:connect(Port),
                  _ = gen_tcp:send(Socket, binary:part(Request, 0, Cut)),
-                 siege:end_with(How, Socket),
+                 hostile_client:end_with(How, Socket),
                  gen_tcp:close(Socket)
              end || Cut <- lists:seq(0, byte_size(Request)), How <- [fin, rst, close]],
             ?assertMatch(<<"HTTP/1.1 200 ", _/binary>>, first(Port, Request))
@@ -142,7 +142,7 @@ every_cut_of_a_body_test_() ->
     end}.
 
 first(Port, Request) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = gen_tcp:send(Socket, Request),
     {ok, Answer} = gen_tcp:recv(Socket, 0, 60000),
     gen_tcp:close(Socket),
@@ -152,34 +152,34 @@ first(Port, Request) ->
 %% who leave in the middle.
 floods_test_() ->
     {timeout, 60, fun() ->
-        under(#{http => routes()}, fun(Port, Server) ->
-            Socket = siege:connect(Port),
+        with_attack(#{http => routes()}, fun(Port, Server) ->
+            Socket = hostile_client:connect(Port),
             ok = gen_tcp:send(Socket, [?TEXT || _ <- lists:seq(1, 1000)]),
             _ = gen_tcp:shutdown(Socket, write),
-            ?assertEqual(1000, length(binary:matches(siege:answer(Socket), <<"hello">>))),
+            ?assertEqual(1000, length(binary:matches(hostile_client:answer(Socket), <<"hello">>))),
             gen_tcp:close(Socket),
-            Before = siege:memory(),
+            Before = hostile_client:memory(),
             Sockets = [begin
-                           S = siege:connect(Port),
+                           S = hostile_client:connect(Port),
                            ok = inet:setopts(S, [{recbuf, 4096}]),
                            ok = gen_tcp:send(S, <<"GET /big HTTP/1.1\r\nHost: a\r\n\r\n">>),
                            {ok, _} = gen_tcp:recv(S, 1000, 60000),
                            S
                        end || _ <- lists:seq(1, 50)],
             %% They share the bytes of the text.
-            ?assert(siege:memory() - Before < siege:most(8 * 1024 * 1024)),
+            ?assert(hostile_client:memory() - Before < hostile_client:most(8 * 1024 * 1024)),
             [ws_client:drop(S) || S <- Sockets],
-            siege:settled(Server, 1)
+            hostile_client:settled(Server, 1)
         end)
     end}.
 
 noise_test_() ->
     {timeout, 60, fun() ->
-        under(#{http => routes(), handshake_timeout => 500}, fun(Port, _) ->
+        with_attack(#{http => routes(), handshake_timeout => 500}, fun(Port, _) ->
             [begin
-                 Socket = siege:connect(Port),
+                 Socket = hostile_client:connect(Port),
                  _ = gen_tcp:send(Socket, [?TEXT, noise(), ?TEXT]),
-                 siege:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
+                 hostile_client:end_with(lists:nth(N rem 3 + 1, [fin, rst, close]), Socket),
                  gen_tcp:close(Socket)
              end || N <- lists:seq(1, 300)],
             ?assertMatch(<<"HTTP/1.1 200 ", _/binary>>, first(Port, ?TEXT))

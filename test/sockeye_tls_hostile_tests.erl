@@ -1,6 +1,6 @@
 %% Hostile clients over TLS: what is cut, changed or no TLS at all costs its
 %% connection, and leaves nothing behind.
--module(sockeye_tls_siege_tests).
+-module(sockeye_tls_hostile_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -12,16 +12,16 @@ all_test_() ->
              {"a hello that never ends", fun slow_hello/1}],
     test_certs:tests(ssl, fun test_certs:localhost/0, Tests, 120).
 
-under(Tls, Attack) ->
+with_attack(Tls, Attack) ->
     test_support:quiet(fun() ->
-        siege:unchanged(fun() ->
+        hostile_client:unchanged(fun() ->
             Options = #{tls => Tls, format => raw, active => true, handshake_timeout => 2000, close_timeout => 500},
             test_support:with_server(Options, fun(Port, Server) ->
                 Attack(Port),
-                siege:settled(Server, 0),
+                hostile_client:settled(Server, 0),
                 %% It still serves.
                 ?assertEqual(done, session(Port)),
-                siege:settled(Server, 0)
+                hostile_client:settled(Server, 0)
             end)
         end)
     end).
@@ -59,7 +59,7 @@ through(Port, At, What) ->
     {ok, Front} = inet:port(Listener),
     Middle = spawn_link(fun() ->
         {ok, Client} = gen_tcp:accept(Listener, 5000),
-        Server = siege:connect(Port),
+        Server = hostile_client:connect(Port),
         [ok = inet:setopts(S, [{active, true}]) || S <- [Client, Server]],
         relay(Client, Server, At, What),
         [gen_tcp:close(S) || S <- [Client, Server, Listener]]
@@ -74,7 +74,7 @@ relay(Client, Server, At, What) ->
     receive
         {tcp, Client, Bytes} when byte_size(Bytes) > At, What =:= cut ->
             _ = gen_tcp:send(Server, binary:part(Bytes, 0, At)),
-            siege:end_with(rst, Server);
+            hostile_client:end_with(rst, Server);
         {tcp, Client, Bytes} when byte_size(Bytes) > At, What =:= change ->
             <<Before:At/binary, B, After/binary>> = Bytes,
             _ = gen_tcp:send(Server, <<Before/binary, (B bxor 16#55), After/binary>>),
@@ -97,7 +97,7 @@ less(infinity, _) -> infinity;
 less(At, Size) -> At - Size.
 
 cut_anywhere(Tls) ->
-    under(Tls, fun(Port) ->
+    with_attack(Tls, fun(Port) ->
         [?assertEqual({At, cut}, {At, through(Port, At, cut)}) || At <- lists:seq(0, 560, 20)],
         test_support:flush()
     end).
@@ -105,18 +105,18 @@ cut_anywhere(Tls) ->
 %% Some bytes of a hello mean nothing to the server, but the client's proof of
 %% what it has said is then wrong.
 changed_anywhere(Tls) ->
-    under(Tls, fun(Port) ->
+    with_attack(Tls, fun(Port) ->
         [?assertEqual({At, cut}, {At, through(Port, At, change)}) || At <- lists:seq(11, 560, 25)],
         test_support:flush()
     end).
 
 no_tls(Tls) ->
-    under(Tls, fun(Port) ->
+    with_attack(Tls, fun(Port) ->
         [begin
-             Socket = siege:connect(Port),
+             Socket = hostile_client:connect(Port),
              _ = gen_tcp:send(Socket, Bytes),
              _ = gen_tcp:shutdown(Socket, write),
-             _ = siege:answer(Socket),
+             _ = hostile_client:answer(Socket),
              gen_tcp:close(Socket)
          end || Bytes <- [bad_requests:good(), <<>>, <<0>>, <<16#16>>, <<16#16, 3, 1>>, <<16#16, 3, 1, 16#ff, 16#ff>>,
                           <<16#16, 3, 1, 0, 5, 1, 0, 0, 1, 3>>, <<16#17, 3, 3, 0, 4, "data">>, <<16#15, 3, 3, 0, 2, 2, 40>>,
@@ -126,9 +126,9 @@ no_tls(Tls) ->
     end).
 
 slow_hello(Tls) ->
-    under(Tls, fun(Port) ->
-        Sockets = [siege:connect(Port) || _ <- lists:seq(1, 20)],
+    with_attack(Tls, fun(Port) ->
+        Sockets = [hostile_client:connect(Port) || _ <- lists:seq(1, 20)],
         [ok = gen_tcp:send(Socket, <<16#16, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3>>) || Socket <- Sockets],
-        [?assert(is_binary(siege:answer(Socket))) || Socket <- Sockets],
+        [?assert(is_binary(hostile_client:answer(Socket))) || Socket <- Sockets],
         [gen_tcp:close(Socket) || Socket <- Sockets]
     end).

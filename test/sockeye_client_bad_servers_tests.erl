@@ -1,13 +1,13 @@
 %% Servers and proxies that lie, or say nothing: each is an error within its
 %% deadline, and nothing is left behind.
--module(sockeye_client_lies_tests).
+-module(sockeye_client_bad_servers_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
 
 -import(test_support, [url/1]).
 
--import(liar, [head/1, accept/1, say/2, await_end/1, tunnel/2]).
+-import(raw_server, [head/1, accept/1, say/2, await_end/1, tunnel/2]).
 
 -define(TIMEOUT, 60000).
 -define(SWITCH, "HTTP/1.1 101 Switching Protocols\r\n").
@@ -23,7 +23,7 @@ answer(Answer, Options) ->
         say(Socket, Answer(accept(Head))),
         Self ! {left, await_end(Socket)}
     end,
-    liar:with(Script, fun(Port) ->
+    raw_server:with(Script, fun(Port) ->
         Result = sockeye_client:connect(url(Port), maps:merge(#{connect_timeout => 5000}, Options)),
         receive {left, gone} -> ok after ?TIMEOUT -> error(client_stays) end,
         Result
@@ -109,7 +109,7 @@ recv(Conn) ->
 
 hanging_up_test_() ->
     [{Name, fun() ->
-        liar:with(Script, fun(Port) ->
+        raw_server:with(Script, fun(Port) ->
             Result = sockeye_client:connect(url(Port), #{connect_timeout => 5000}),
             ?assert(lists:member(Result, [{error, closed}, {error, econnreset}])),
             ?assertNotEqual(nomatch, re:run(sockeye:format_error(Result), "hung up|reset by peer"))
@@ -124,7 +124,7 @@ silence_test_() ->
     [{Name, fun() ->
         put(left, undefined),
         Self = self(),
-        liar:with(fun(S) -> put(parent, Self), Script(S) end, fun(Port) ->
+        raw_server:with(fun(S) -> put(parent, Self), Script(S) end, fun(Port) ->
             {Url, Options} = Where(Port),
             Began = erlang:monotonic_time(millisecond),
             ?assertEqual({error, timeout}, sockeye_client:connect(Url, Options#{connect_timeout => 200})),
@@ -147,12 +147,12 @@ killed_while_it_connects_test_() ->
         {ok, _} = application:ensure_all_started(sockeye),
         #{servers := Before} = sockeye_backend:engine_info(),
         Self = self(),
-        liar:with(fun(S) -> _ = head(S), Self ! asked, Self ! await_end(S) end, fun(Port) ->
+        raw_server:with(fun(S) -> _ = head(S), Self ! asked, Self ! await_end(S) end, fun(Port) ->
             Pid = spawn(fun() -> Connect(url(Port)) end),
             receive asked -> ok after ?TIMEOUT -> error(nobody) end,
             exit(Pid, kill),
             receive gone -> ok after ?TIMEOUT -> error(stays) end,
-            siege:until(fun() ->
+            hostile_client:until(fun() ->
                 #{servers := After} = sockeye_backend:engine_info(),
                 After =:= Before orelse {Before, After}
             end)
@@ -185,7 +185,7 @@ silence_after_the_handshake_test() ->
         Self ! {close, Close},
         Self ! await_end(S)
     end,
-    liar:with(Script, fun(Port) ->
+    raw_server:with(Script, fun(Port) ->
         {ok, Conn} = sockeye_client:connect(url(Port), #{ping_interval => 100, pong_timeout => 100}),
         ?assertMatch({error, {closed, 1001, _}}, sockeye_client:recv(Conn, ?TIMEOUT)),
         receive {ping, Ping} -> ?assertMatch(<<16#89, 16#80, _:32>>, Ping) end,
@@ -210,7 +210,7 @@ masks_differ_test() ->
                         end || _ <- lists:seq(1, N)]},
         await_end(S)
     end,
-    liar:with(Script, fun(Port) ->
+    raw_server:with(Script, fun(Port) ->
         {ok, Conn} = sockeye_client:connect(url(Port), #{close_timeout => 100}),
         ok = sockeye_client:send(Conn, lists:duplicate(N div 2, {binary, <<"same">>})),
         [ok = sockeye_client:send(Conn, {binary, "same"}) || _ <- lists:seq(1, N div 2)],
@@ -239,7 +239,7 @@ round_and_round(Socket) ->
 a_hundred_redirects_test_() ->
     [fun() ->
         Self = self(),
-        liar:with(fun(S) -> Self ! asked, round_and_round(S) end, fun(Port) ->
+        raw_server:with(fun(S) -> Self ! asked, round_and_round(S) end, fun(Port) ->
             ?assertEqual({error, {redirect, too_many}}, sockeye_client:connect(url(Port), #{max_redirects => N})),
             [receive asked -> ok end || _ <- lists:seq(0, N)],
             receive asked -> error(one_more) after 0 -> ok end
@@ -255,7 +255,7 @@ redirects_are_followed_test() ->
             end,
             await_end(S)
         end,
-        liar:with(Script, fun(Port) ->
+        raw_server:with(Script, fun(Port) ->
             Url = "ws://user:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/0",
             ?assertEqual({error, {redirect, too_many}}, sockeye_client:connect(Url, #{max_redirects => 1})),
             {ok, Conn} = sockeye_client:connect(Url, #{max_redirects => 2, headers => [{"cookie", "a"}, {"x", "y"}]}),
@@ -295,7 +295,7 @@ proxies_test_() ->
     [{Name, fun() ->
         Self = self(),
         test_support:with_handler(#{frame => fun(F, _, S) -> {[{reply, F}], S} end}, fun(Port, _) ->
-            liar:with(fun(S) -> proxy(Kind, Self, S) end, fun(ProxyPort) ->
+            raw_server:with(fun(S) -> proxy(Kind, Self, S) end, fun(ProxyPort) ->
                 Proxy = [Scheme, "://", Login, "127.0.0.1:", integer_to_list(ProxyPort)],
                 Host = case Kind of http -> "127.0.0.1"; _ -> "localhost" end,
                 {ok, Conn} = sockeye_client:connect(["ws://", Host, ":", integer_to_list(Port)], #{proxy => Proxy}),
@@ -349,7 +349,7 @@ bad_proxies_test_() ->
         fun(S) -> [begin {ok, _} = gen_tcp:recv(S, 0, ?TIMEOUT), say(S, A) end || A <- Answers], await_end(S) end
     end,
     [{Name, fun() ->
-        liar:with(Script, fun(Port) ->
+        raw_server:with(Script, fun(Port) ->
             Proxy = [Scheme, integer_to_list(Port)],
             {error, {proxy, Got}} = sockeye_client:connect("ws://x/", #{proxy => Proxy, connect_timeout => 5000}),
             case Why of
@@ -389,11 +389,11 @@ nothing_is_left_behind_test_() ->
                    fun(_) -> "HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n" end,
                    fun(A) -> [?SWITCH, ?UPGRADE, "Sec-WebSocket-Accept: ", A, "\r\n\r\n", <<16#ff>>] end],
         [_ = answer(Answer, #{max_redirects => 1}) || Answer <- Answers, _ <- lists:seq(1, 10)],
-        liar:with(fun(S) -> await_end(S) end, fun(Port) ->
+        raw_server:with(fun(S) -> await_end(S) end, fun(Port) ->
             [{error, timeout} = sockeye_client:connect(url(Port), #{connect_timeout => 20}) || _ <- lists:seq(1, 10)]
         end),
         test_support:flush(),
-        siege:until(fun() ->
+        hostile_client:until(fun() ->
             After = census(),
             After =:= Before orelse {Before, After}
         end)

@@ -1,6 +1,6 @@
 %% Answers of HTTP/2 of which the client takes nothing: their streams end after `send_timeout', with their
 %% files, and the others of the connection go on.
--module(sockeye_http2_taken_tests).
+-module(sockeye_http2_unread_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 -compile({parse_transform, sockeye_test_time}).
@@ -21,7 +21,7 @@ options(Dir, More) ->
 with_files(Test) -> with_files(#{}, Test).
 
 with_files(More, Test) ->
-    www:with_files(fun(Dir) ->
+    web_files:with_files(fun(Dir) ->
         test_support:with_server(options(Dir, More), fun(Port, _) -> Test(Port, Dir) end)
     end).
 
@@ -141,7 +141,7 @@ in_a_frame_test_() ->
 %% ---------------------------------------------------------------- one connection
 
 client(Port, Settings) ->
-    Socket = siege:connect(Port),
+    Socket = hostile_client:connect(Port),
     ok = gen_tcp:send(Socket, [h2_frames:hello([{1, 0} | Settings]), frame(4, 1, 0, [])]),
     _ = h2_frames:pinged(Socket, 0),
     Socket.
@@ -192,7 +192,7 @@ resets(Socket, N, Streams) ->
 
 %% No file below the directory is open any more, where the system tells.
 nothing_open(Dir) ->
-    siege:until(fun() ->
+    hostile_client:until(fun() ->
         {ok, Numbers} = file:list_dir("/proc/self/fd"),
         Open = [Name || Number <- Numbers, {ok, Name} <- [file:read_link("/proc/self/fd/" ++ Number)], lists:prefix(Dir, Name)],
         Open =:= [] orelse {open, Open}

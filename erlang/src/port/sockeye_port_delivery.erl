@@ -1,6 +1,6 @@
 %% @private
-%% Brings one plain process its messages, where the engine is a process of its own.
--module(sockeye_port_courier).
+%% Delivers events to one owner, where the engine is a process of its own: what `sockeye_delivery' does with the library.
+-module(sockeye_port_delivery).
 
 -export([start_link/2]).
 -export([stop/1]).
@@ -11,7 +11,7 @@
 -export([init/3]).
 -export([loop/1]).
 
-%% {{Courier, Conn}}: of which connections its owner has been told, and not yet of their end. It outlives a courier that is killed.
+%% {{Delivery, Conn}}: connections whose `open' the owner has, and whose `closed' it has not. The table outlives a delivery process that is killed.
 -define(OPEN, sockeye_port_open).
 
 -record(c,
@@ -30,29 +30,29 @@ start_link(Owner, Batch) ->
 
 %% The owner is dead, or not the engine's matter any more.
 -spec stop(pid()) -> ok.
-stop(Courier) ->
-    Courier ! stop,
+stop(Delivery) ->
+    Delivery ! stop,
     ok.
 
 %% Returns when these have brought what was theirs to bring, of a connection that has another owner now as well.
 -spec settle([pid()], none | {sockeye:conn(), Owner :: pid()}) -> ok.
 settle([], _Given) ->
     ok;
-settle(Couriers, Given) ->
+settle(Deliveries, Given) ->
     %% Another process waits for them, since the mailbox of this one may be long.
-    try spawn_monitor(fun() -> settled(Couriers, Given) end) of
+    try spawn_monitor(fun() -> settled(Deliveries, Given) end) of
         {_, Ref} -> receive {'DOWN', Ref, process, _, _} -> ok end
     catch
-        error:system_limit -> settled(Couriers, Given)
+        error:system_limit -> settled(Deliveries, Given)
     end.
 
 -spec settled([pid()], none | {sockeye:conn(), Owner :: pid()}) -> ok.
-settled(Couriers, Given) ->
+settled(Deliveries, Given) ->
     Waiting = [begin
-                   Ref = monitor(process, Courier, [{alias, reply_demonitor}]),
-                   Courier ! {settle, Ref, Given},
+                   Ref = monitor(process, Delivery, [{alias, reply_demonitor}]),
+                   Delivery ! {settle, Ref, Given},
                    Ref
-               end || Courier <- Couriers],
+               end || Delivery <- Deliveries],
     lists:foreach(fun(Ref) ->
                           receive
                               {Ref, settled} -> ok;
@@ -65,18 +65,18 @@ new_table() ->
     _ = ets:new(?OPEN, [named_table, public, ordered_set, {write_concurrency, true}]),
     ok.
 
-%% None of the couriers before brings anything but ends.
+%% Delivery processes of earlier runs deliver only `closed'.
 -spec new_run() -> ok.
 new_run() ->
     true = ets:delete_all_objects(?OPEN),
     ok.
 
-%% The courier of this owner is dead, and what it had to bring is lost: the owner is told of the end of its connections, how many.
+%% The delivery process of this owner is dead, and the events that it had are lost. The owner is told that its connections have ended: returns how many.
 -spec deserted(pid(), pid()) -> non_neg_integer().
-deserted(Courier, Owner) ->
-    Conns = ets:select(?OPEN, [{{{Courier, '$1'}}, [], ['$1']}]),
+deserted(Delivery, Owner) ->
+    Conns = ets:select(?OPEN, [{{{Delivery, '$1'}}, [], ['$1']}]),
     lists:foreach(fun(Conn) ->
-                          true = ets:delete(?OPEN, {Courier, Conn}),
+                          true = ets:delete(?OPEN, {Delivery, Conn}),
                           Owner ! {sockeye, Conn, {closed, 1011, <<"handler died">>}}
                   end, Conns),
     length(Conns).
@@ -166,7 +166,7 @@ note(Conn) ->
 strike(Conn) ->
     in_table(fun() -> ets:delete(?OPEN, {self(), Conn}) end).
 
-%% The table ends with the link, before the couriers do.
+%% The table ends with the link, before the delivery processes do.
 -spec in_table(fun(() -> true)) -> ok.
 in_table(Change) ->
     try Change() of
