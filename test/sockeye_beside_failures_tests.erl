@@ -37,7 +37,7 @@ failures_test_() ->
           fun(S) -> gen_tcp:send(S, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n") end},
          {"it says nothing", 504, <<"too long">>, fun(S) -> gen_tcp:recv(S, 0, ?TIMEOUT) end}]].
 
-nobody_there_test() ->
+an_upstream_that_is_down_test() ->
     Port = test_support:free_port(),
     test_support:with_server(#{http => #{"/" => {proxy, upstream:url(Port)}}}, fun(Front, Server) ->
         Socket = http_client:connect(Front),

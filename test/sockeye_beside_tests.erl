@@ -30,7 +30,7 @@ every_method_test() ->
     end).
 
 %% What it says of who it is, and fields that a server behind could take for that.
-nobody_believes_a_client_test() ->
+forwarding_headers_of_clients_are_replaced_test() ->
     with(told(self()), fun(Port, _) ->
         Lies = [{"X-Forwarded-For", "9.9.9.9"}, {"X-Forwarded-Proto", "https"}, {"X-Forwarded-Host", "evil"},
                 {"X-Forwarded-Port", "1"}, {"X-Forwarded-Whatever", "1"}, {"Forwarded", "for=9.9.9.9"}, {"X-Real-IP", "9.9.9.9"},

@@ -123,7 +123,7 @@ json(Conn) ->
     end.
 
 %% The frames of a server that never stops must not hold back what was kept, nor what others tell the handler.
-what_is_kept_goes_though_a_flood_comes_test_() ->
+kept_frames_are_sent_during_a_flood_test_() ->
     {timeout, 60, fun() ->
         Self = self(),
         Port = free_port(),
@@ -158,7 +158,7 @@ flood(Conn, To) ->
     end.
 
 %% Who has met connections that had just gone is not sent from one to the next without an end.
-who_has_met_two_that_had_gone_test() ->
+a_call_tries_two_closed_connections_at_most_test() ->
     {Server, Port} = server(0),
     Client = start(Port, self(), #{}),
     [_, _] = [opened() || _ <- [there, here]],

@@ -53,7 +53,7 @@ close_by_server(Port, Code) ->
     ?assertEqual(Code, test_support:closed(Conn)).
 
 %% Nobody hears of the end of a connection whose process has died: it is counted all the same.
-nobody_hears_test() ->
+a_connection_of_a_dead_process_is_counted_test() ->
     quiet(fun() ->
         with_handler(#{frame => fun(_, _, _) -> error(wanted) end}, #{processes => per_connection}, fun(Port, Server) ->
             Client = ws_client:connect(Port),

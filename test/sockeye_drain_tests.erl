@@ -75,7 +75,7 @@ who_does_not_answer_is_cut_off_at_the_deadline_test() ->
         ?assertMatch({closed, 1006, _}, test_support:event(Conn1))
     end).
 
-nobody_there_test() ->
+without_connections_test() ->
     with_server(#{}, fun(_Port, Server) ->
         ?assertEqual({ok, #{closed => 0, unanswered => 0}}, sockeye:drain(Server, #{})),
         ?assertEqual({error, not_found}, sockeye:drain(Server, #{})),
@@ -188,7 +188,7 @@ an_answer_without_end_is_not_waited_for_test_() ->
     end} || {Name, Ask} <- requests(), How <- [drain, stop]].
 
 %% Nor does a connection on which nobody asks.
-nobody_asks_test_() ->
+connections_without_a_request_test_() ->
     [{Name, fun() ->
         with_server(#{http => #{"/x" => {text, "whole"}}, http2 => cleartext}, fun(Port, Server) ->
             Socket = asking(Port, Ask),

@@ -105,7 +105,7 @@ ranges_test() ->
     end).
 
 %% Same size, same time: another tag all the same.
-a_tag_is_more_than_time_and_size_test() ->
+an_entity_tag_depends_on_more_than_time_and_size_test() ->
     with_dir(fun(Port, Dir) ->
         File = filename:join(Dir, "ten.txt"),
         Write = fun(Bytes) ->

@@ -43,7 +43,7 @@ in_use_it_stays_awake_test_() ->
         end)
     end}.
 
-one_that_is_seldom_in_use_hibernates_at_once_test_() ->
+a_rarely_used_process_hibernates_at_once_test_() ->
     {timeout, 60, fun() ->
         each(fun(Port) ->
             Socket = ws_client:connect(Port),
@@ -60,7 +60,7 @@ one_that_is_seldom_in_use_hibernates_at_once_test_() ->
         end)
     end}.
 
-processes_of_many_connections_do_not_test_() ->
+processes_of_many_connections_do_not_hibernate_test_() ->
     [fun() ->
              serve(Processes, fun(Port) ->
                  Socket = ws_client:connect(Port),

@@ -162,7 +162,7 @@ property_round_trip_test_() ->
         end)
     end}.
 
-large_frames_take_the_dirty_way_test_() ->
+large_frames_are_decoded_on_dirty_schedulers_test_() ->
     {timeout, 60, fun() ->
         List = lists:seq(1, 200000),
         Text = ["[", lists:join(",", [integer_to_list(N) || N <- List]), "]"],

@@ -155,7 +155,7 @@ flood(Socket, Bytes) ->
     flood(Socket, Bytes).
 
 %% A process for each connection, and clients that leave at any time: none stays.
-a_process_each_goes_with_its_client_test_() ->
+a_process_ends_with_its_client_test_() ->
     {timeout, 60, fun() ->
         hostile_client:unchanged(fun() ->
             with_server(#{handler => {bare_handler, []}, processes => per_connection}, fun(Port, Server) ->

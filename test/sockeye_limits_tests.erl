@@ -148,7 +148,7 @@ no_process_for_an_owner_test_() ->
 
 %% Where the engine is a process of its own, another process brings an owner its messages. Without room for one, the connection
 %% ends as if its owner had died, and all else lives on.
-no_process_that_brings_messages_test_() ->
+without_a_delivery_process_test_() ->
     {timeout, 240, fun() ->
         with_port_node(fun(Node) ->
             Before = limit_node:tell(Node, fill),

@@ -42,7 +42,7 @@ members_test() ->
         flat(whereis(sockeye_presence_server), fun(Pid) -> sockeye_presence:track(Server, <<"t">>, Pid, Pid, 1) end)
     end).
 
-who_hears_of_members_test() ->
+presence_watchers_test() ->
     with_server(#{}, fun(_, Server) ->
         flat(whereis(sockeye_presence_server), fun(Pid) -> by(Pid, fun() -> sockeye_presence:subscribe(Server, <<"t">>) end) end)
     end).

@@ -12,7 +12,7 @@ news() ->
     after 60000 -> error(no_news)
     end.
 
-who_comes_and_who_goes_test() ->
+joins_and_leaves_test() ->
     with_server(#{}, fun(Port, Server) ->
         ok = sockeye_presence:subscribe(Server, <<"t">>),
         [{SocketA, A}, {_, B}] = [open(Port) || _ <- [a, b]],

@@ -192,7 +192,7 @@ send_message_by_pid_port_and_name_test() ->
         [?assertEqual({binary, <<1>>}, ws_client:recv(Socket)) || Socket <- Sockets]
     end).
 
-nobody_there_test() ->
+without_a_connection_test() ->
     with_server(#{}, fun(Port, Server) ->
         ?assertEqual(ok, sockeye:send_message(Server, #{})),
         ?assertEqual({error, {not_json, self(), <<"$.bad">>}}, sockeye:send_message(Port, #{bad => self()})),

@@ -113,7 +113,7 @@ a_full_queue_refuses_a_piece_test() ->
     end).
 
 %% Only pieces have room beside what waits for them: what is sent together with one has the bound that all others have.
-what_goes_with_a_piece_waits_within_the_bound_test() ->
+frames_behind_a_piece_are_bounded_test() ->
     with_server(#{send_queue_size => 100000}, fun(Port, _) ->
         {Socket, Conn} = open(Port),
         Beside = fun(Step) -> sockeye:send(Conn, [{stream, binary, Step, <<"p">>}, {binary, <<0:320000>>}]) end,

@@ -8,7 +8,7 @@
 
 -define(SHORT, 200).
 
-who_says_nothing_is_closed_test() ->
+a_silent_client_is_closed_test() ->
     with_server(#{idle_timeout => ?SHORT}, fun(Port, _) ->
         Begin = erlang:monotonic_time(millisecond),
         {Socket, Conn} = open(Port),
@@ -27,7 +27,7 @@ a_handler_learns_why_test() ->
     end).
 
 %% For longer than the silence that would end it, which a machine that is busy must not make of it.
-who_answers_pings_stays_test_() ->
+a_client_that_answers_pings_stays_test_() ->
     {timeout, 20, fun() ->
         Options = #{idle_timeout => 2000, ping_interval => ?SHORT, pong_timeout => 2000},
         with_server(Options, fun(Port, _) ->

@@ -25,7 +25,7 @@ until_mark(Socket, Got) ->
         Data -> until_mark(Socket, [Data | Got])
     end.
 
-who_subscribes_gets_what_is_published_test() ->
+subscribers_get_what_is_published_test() ->
     with_server(#{}, fun(Port, Server) ->
         [{_, A} = First, {_, B} = Second, Third] = several(Port, 3),
         ok = sockeye:subscribe(A, <<"news">>),
@@ -298,7 +298,7 @@ a_long_list_test() ->
         [?assertEqual(<<"x">>, T) || T <- texts(Socket, 511 + 512 + 513 + 5000)]
     end).
 
-a_list_knows_who_is_full_test() ->
+a_list_reports_full_connections_test() ->
     with_server(#{send_queue_size => 1000}, fun(Port, _) ->
         {_, Slow} = stuffed(Port, <<"t">>),
         [{_, Quick} = Second] = several(Port, 1),

@@ -123,7 +123,7 @@ fn term() -> impl Strategy<Value = OwnedTerm> {
 proptest! {
     #[test]
     #[cfg_attr(miri, ignore = "to make random terms takes minutes there")]
-    fn what_another_writer_wrote_is_read(term in term()) {
+    fn terms_of_another_writer_are_read(term in term()) {
         let bytes = erltf::encode(&term).unwrap();
         let mut cursor = Cursor::of_term(&bytes).unwrap();
         prop_assert_eq!(rebuilt(&mut cursor), Ok(term));
@@ -215,7 +215,7 @@ fn floats_are_finite() {
 }
 
 #[test]
-fn what_the_vm_does_not_put_into_a_binary_is_refused() {
+fn terms_that_the_vm_never_writes_are_refused() {
     // Compressed, from an atom cache, local, and a tag that is none.
     for tag in [80, 82, 121, 0, 255] {
         let bytes = [131, tag, 0, 0, 0, 1, 0, 0, 0, 0];

@@ -63,9 +63,9 @@ fn count_panics() {
 #[derive(Default)]
 struct News(AtomicBool);
 
-struct Bell(Arc<News>);
+struct Wakeup(Arc<News>);
 
-impl Notifier for Bell {
+impl Notifier for Wakeup {
     fn notify(&self) -> bool {
         self.0.0.store(true, Ordering::Relaxed);
         true
@@ -115,7 +115,7 @@ impl Life {
         let news = Arc::new(News::default());
         Life {
             engine: Engine::start(EngineConfig::new(1)).expect("an engine"),
-            inbox: Inbox::new(1 << 20, 0, Box::new(Bell(news.clone()))),
+            inbox: Inbox::new(1 << 20, 0, Box::new(Wakeup(news.clone()))),
             news,
             dialled: Dialled::default(),
             got: RefCell::default(),

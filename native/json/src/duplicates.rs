@@ -133,7 +133,7 @@ mod tests {
     /// Objects of some keys, of the same with one twice, in another order, and of as many others: each is what a thread makes of it that has
     /// seen none.
     #[test]
-    fn what_is_remembered_changes_nothing() {
+    fn the_cache_changes_no_result() {
         let mut texts = Vec::new();
         // Two of them take Miri a minute.
         let counts = if cfg!(miri) {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_cache_is_bounded() {
         for count in (6..300).step_by(if cfg!(miri) { 49 } else { 1 }) {
             let keys: Vec<String> = (0..count).map(|n| format!("{n:09}")).collect();
             term(&object(&keys), Objects::Map);

@@ -30,7 +30,7 @@ fn bytes_that_are_no_text_leave_nothing() {
 }
 
 #[test]
-fn what_is_escaped() {
+fn escapes() {
     assert_eq!(string(""), r#""""#);
     assert_eq!(string("a/b é€𝄞 \u{7f}"), "\"a/b é€𝄞 \u{7f}\"");
     assert_eq!(string("\"\\"), r#""\"\\""#);

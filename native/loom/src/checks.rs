@@ -43,8 +43,8 @@ pub const CHECKS: &[Check] = &[
     check("operations_wake_a_shard", operations_wake_a_shard),
     check("controls_wake_a_shard", controls_wake_a_shard),
     check(
-        "what_was_done_before_a_wake_up_is_seen",
-        what_was_done_before_a_wake_up_is_seen,
+        "writes_before_a_wake_up_are_seen",
+        writes_before_a_wake_up_are_seen,
     ),
     check(
         "a_stale_id_reserves_nothing",
@@ -61,8 +61,14 @@ pub const CHECKS: &[Check] = &[
     check("a_queue_keeps_its_bound", slots::a_queue_keeps_its_bound),
     check("one_closes", slots::one_closes),
     check("each_event_is_told", each_event_is_told),
-    check("who_waits_for_room_goes_on", who_waits_for_room_goes_on),
-    check("who_waits_for_a_mark_goes_on", who_waits_for_a_mark_goes_on),
+    check(
+        "a_shard_that_waits_for_room_continues",
+        a_shard_that_waits_for_room_continues,
+    ),
+    check(
+        "a_shard_that_waits_for_a_mark_continues",
+        a_shard_that_waits_for_a_mark_continues,
+    ),
     check("a_dead_inbox_is_empty", a_dead_inbox_is_empty),
     check("a_watcher_is_told_or_refused", a_watcher_is_told_or_refused),
     check("no_piece_is_left_behind", no_piece_is_left_behind),
@@ -86,25 +92,25 @@ pub const CHECKS: &[Check] = &[
         delivery::a_large_event_keeps_nobody,
     ),
     check(
-        "who_delivers_next_finds_what_is_left",
-        delivery::who_delivers_next_finds_what_is_left,
+        "the_next_delivery_process_finds_the_rest",
+        delivery::the_next_delivery_process_finds_the_rest,
     ),
-    check("what_is_said_is_written", link::what_is_said_is_written),
-    check("who_is_stalled_goes_on", link::who_is_stalled_goes_on),
+    check("sections_are_written", link::sections_are_written),
+    check(
+        "a_stalled_receiver_continues",
+        link::a_stalled_receiver_continues,
+    ),
     check(
         "a_grant_ends_with_its_connection",
         link::a_grant_ends_with_its_connection,
     ),
     check("each_batch_is_sent", receiver::each_batch_is_sent),
     check("a_batch_waits_for_room", receiver::a_batch_waits_for_room),
-    check(
-        "who_waits_for_rest_is_told_once",
-        receiver::who_waits_for_rest_is_told_once,
-    ),
+    check("rest_is_reported_once", receiver::rest_is_reported_once),
     check("all_pieces_are_read", stream::all_pieces_are_read),
     check(
-        "who_gives_hears_of_the_end_once",
-        stream::who_gives_hears_of_the_end_once,
+        "the_writer_is_told_of_the_end_once",
+        stream::the_writer_is_told_of_the_end_once,
     ),
     check(
         "a_forgotten_answer_is_broken_off",
@@ -123,10 +129,7 @@ pub const CHECKS: &[Check] = &[
         stop::all_who_wait_hear_of_a_stop,
     ),
     long("no_server_outlives_a_stop", stop::no_server_outlives_a_stop),
-    check(
-        "who_stops_as_well_waits_too",
-        stop::who_stops_as_well_waits_too,
-    ),
+    check("a_second_stop_waits_too", stop::a_second_stop_waits_too),
 ];
 
 const fn check(name: &'static str, run: fn()) -> Check {
@@ -203,7 +206,7 @@ fn controls_wake_a_shard() {
 }
 
 /// A shard that is woken looks at its clock again.
-fn what_was_done_before_a_wake_up_is_seen() {
+fn writes_before_a_wake_up_are_seen() {
     let parts = Handle::make(0, 1);
     let handle = parts.handle.clone();
     let caller = thread::spawn(move || assert!(handle.submit(signal()).is_ok()));
@@ -214,9 +217,9 @@ fn what_was_done_before_a_wake_up_is_seen() {
 
 // ---------------------------------------------------------------- inboxes
 
-struct Bell(Arc<Notify>);
+struct Wakeup(Arc<Notify>);
 
-impl Notifier for Bell {
+impl Notifier for Wakeup {
     fn notify(&self) -> bool {
         self.0.notify();
         true
@@ -224,8 +227,8 @@ impl Notifier for Bell {
 }
 
 fn inbox(limit: usize) -> (Arc<Inbox>, Arc<Notify>) {
-    let bell = Arc::new(Notify::new());
-    (Inbox::new(limit, 0, Box::new(Bell(bell.clone()))), bell)
+    let wakeup = Arc::new(Notify::new());
+    (Inbox::new(limit, 0, Box::new(Wakeup(wakeup.clone()))), wakeup)
 }
 
 fn conn() -> ConnId {
@@ -245,10 +248,10 @@ fn bring(inbox: &Inbox) {
 }
 
 /// The process of an inbox, until it has read so many events.
-fn read(inbox: &Inbox, bell: &Notify, wanted: usize, mut freed: impl FnMut(u64)) {
+fn read(inbox: &Inbox, wakeup: &Notify, wanted: usize, mut freed: impl FnMut(u64)) {
     let mut seen = 0;
     while seen < wanted {
-        bell.wait();
+        wakeup.wait();
         loop {
             let (left, shards) = inbox.drain(1, |_, _, _| {
                 seen += 1;
@@ -263,17 +266,17 @@ fn read(inbox: &Inbox, bell: &Notify, wanted: usize, mut freed: impl FnMut(u64))
 }
 
 fn each_event_is_told() {
-    let (inbox, bell) = inbox(1 << 20);
+    let (inbox, wakeup) = inbox(1 << 20);
     for _ in 0..2 {
         let inbox = inbox.clone();
         thread::spawn(move || bring(&inbox));
     }
-    read(&inbox, &bell, 2, |_| ());
+    read(&inbox, &wakeup, 2, |_| ());
 }
 
 /// The shard has more than fits, and goes on when it is told that there is room.
-fn who_waits_for_room_goes_on() {
-    let (inbox, bell) = inbox(EVENT_COST);
+fn a_shard_that_waits_for_room_continues() {
+    let (inbox, wakeup) = inbox(EVENT_COST);
     let room = Arc::new(Notify::new());
     let (theirs, told) = (inbox.clone(), room.clone());
     thread::spawn(move || {
@@ -294,7 +297,7 @@ fn who_waits_for_room_goes_on() {
             }
         }
     });
-    read(&inbox, &bell, 2, |shards| {
+    read(&inbox, &wakeup, 2, |shards| {
         if shards & 1 == 1 {
             room.notify();
         }
@@ -302,8 +305,8 @@ fn who_waits_for_room_goes_on() {
 }
 
 /// The shard wants to know when what it has brought has been read.
-fn who_waits_for_a_mark_goes_on() {
-    let (inbox, bell) = inbox(1 << 20);
+fn a_shard_that_waits_for_a_mark_continues() {
+    let (inbox, wakeup) = inbox(1 << 20);
     let room = Arc::new(Notify::new());
     let (theirs, told) = (inbox.clone(), room.clone());
     let shard = thread::spawn(move || {
@@ -327,7 +330,7 @@ fn who_waits_for_a_mark_goes_on() {
             "there is room, and yet it has not been read"
         );
     });
-    read(&inbox, &bell, 1, |shards| {
+    read(&inbox, &wakeup, 1, |shards| {
         if shards & 1 == 1 {
             room.notify();
         }

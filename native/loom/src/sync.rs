@@ -468,9 +468,9 @@ impl Drop for Notified<'_> {
     }
 }
 
-struct Bell(loom::sync::Notify);
+struct Wakeup(loom::sync::Notify);
 
-impl Wake for Bell {
+impl Wake for Wakeup {
     fn wake(self: Arc<Self>) {
         self.0.notify();
     }
@@ -478,13 +478,13 @@ impl Wake for Bell {
 
 /// Runs a task on this thread until it is done.
 pub(crate) fn block_on<T>(task: impl Future<Output = T>) -> T {
-    let bell = Arc::new(Bell(loom::sync::Notify::new()));
-    let waker = Waker::from(bell.clone());
+    let wakeup = Arc::new(Wakeup(loom::sync::Notify::new()));
+    let waker = Waker::from(wakeup.clone());
     let mut task = pin!(task);
     loop {
         if let Poll::Ready(done) = task.as_mut().poll(&mut Context::from_waker(&waker)) {
             return done;
         }
-        bell.0.wait();
+        wakeup.0.wait();
     }
 }

@@ -41,7 +41,7 @@ fn all_orders() {
 /// stronger than it need be; those that are needed show that each check can fail.
 #[test]
 #[ignore = "make loom: minutes"]
-fn what_is_weakened_is_noticed() {
+fn weakened_orderings_are_found() {
     let mut checks: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for check in CHECKS {
         for site in sites(check.name) {

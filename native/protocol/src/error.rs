@@ -95,7 +95,7 @@ mod tests {
     use super::Violation;
 
     #[test]
-    fn what_was_wrong_is_named() {
+    fn errors_are_named() {
         for (violation, words) in [
             (Violation::ReservedOpcode(11), "reserved opcode 0xb"),
             (Violation::CloseCode(1005), "invalid close code 1005"),

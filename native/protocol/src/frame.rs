@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_header_is_not_masked() {
+    fn an_incomplete_header_is_not_masked() {
         for bytes in [
             &b""[..],
             b"\x81",

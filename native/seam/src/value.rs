@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_place_in_a_tree_is_passed_over() {
+    fn terms_without_a_place_in_a_tree_are_skipped() {
         // [1 | 2]
         assert_eq!(value(&[108, 0, 0, 0, 1, 97, 1, 97, 2]), Value::Other);
         let nested = |levels: usize| [&[104, 1].repeat(levels)[..], &[97, 7]].concat();

@@ -41,7 +41,7 @@ fn a_slice_of_worlds() {
 
 /// Seeds that have shown a fault of the engine, which is mended. Unlike the test that came with the mend, they show that the simulation finds it.
 #[test]
-fn what_has_failed_does_not_fail_again() {
+fn earlier_failures_stay_fixed() {
     // The engine is a process, and a handler at rest had not heard of the end of connections: one waited for credits.
     let rest = (
         1057,

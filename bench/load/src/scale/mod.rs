@@ -1,6 +1,6 @@
 //! As many connections as there may be: opened, idle, used, gone. A step a line on standard input, a line of JSON for each.
 
-mod crowd;
+mod clients;
 mod h2;
 pub(crate) mod pings;
 mod probe;
@@ -17,7 +17,7 @@ use crate::echo::round;
 use crate::frame::Template;
 use crate::histogram::Histogram;
 use crate::{Result, Target, proc, tls};
-use crowd::{Crowd, Expect};
+use clients::{Clients, Expect};
 use probe::Probe;
 
 /// What comes on a connection of this path is published.
@@ -77,7 +77,7 @@ pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
 
 struct Scale<'a> {
     target: &'a Target,
-    crowd: Crowd<'a>,
+    clients: Clients<'a>,
     probe: Probe,
     events: Events,
 }
@@ -86,7 +86,7 @@ impl<'a> Scale<'a> {
     fn new(target: &'a Target, options: &Options) -> Result<Scale<'a>> {
         Ok(Scale {
             target,
-            crowd: Crowd::new(target, options.http2)?,
+            clients: Clients::new(target, options.http2)?,
             probe: Probe::start(target)?,
             events: Events::with_capacity(4096),
         })
@@ -95,11 +95,11 @@ impl<'a> Scale<'a> {
     fn step(&mut self, words: &[&str]) -> Result<Value> {
         let pid = self.target.pid;
         let (server, load) = (proc::cpu_ns(pid)?, proc::cpu_ns(std::process::id())?);
-        self.crowd.times = Histogram::new();
-        self.crowd.codes.clear();
-        self.crowd.arrived = 0;
-        self.crowd.pings = 0;
-        self.crowd.expect = Expect::Nothing;
+        self.clients.times = Histogram::new();
+        self.clients.codes.clear();
+        self.clients.arrived = 0;
+        self.clients.pings = 0;
+        self.clients.expect = Expect::Nothing;
         self.probe.take();
         let start = Instant::now();
         let mut row = match words {
@@ -117,30 +117,30 @@ impl<'a> Scale<'a> {
         let server = proc::cpu_ns(pid)?.saturating_sub(server);
         let load = proc::cpu_ns(std::process::id())?.saturating_sub(load);
         row["step"] = words[0].into();
-        row["open"] = self.crowd.open.into();
+        row["open"] = self.clients.open.into();
         row["cpu_s"] = round(server as f64 / 1e9, 3).into();
         row["server_busy"] = round(server as f64 / wall, 3).into();
         row["load_busy"] = round(load as f64 / wall, 3).into();
         row["probe"] = self.probe.take();
-        if words[0] != "closed" && !self.crowd.codes.is_empty() {
-            row["lost"] = json!(self.crowd.codes);
+        if words[0] != "closed" && !self.clients.codes.is_empty() {
+            row["lost"] = json!(self.clients.codes);
         }
         Ok(row)
     }
 
     /// `rate` a second, or as fast as they can be begun (0).
     fn open(&mut self, count: usize, rate: usize) -> Result<Value> {
-        let wanted = count.saturating_sub(self.crowd.open);
+        let wanted = count.saturating_sub(self.clients.open);
         let (start, mut begun) = (Instant::now(), 0);
-        let (mut last, mut last_open) = (start, self.crowd.open);
-        while begun < wanted || self.crowd.opening > 0 {
+        let (mut last, mut last_open) = (start, self.clients.open);
+        while begun < wanted || self.clients.opening > 0 {
             let due = match rate {
                 0 => wanted,
                 _ => wanted.min((start.elapsed().as_secs_f64() * rate as f64) as usize),
             };
             let now = due.saturating_sub(begun).min(AT_ONCE);
             for _ in 0..now {
-                self.crowd.launch(self.target)?;
+                self.clients.launch(self.target)?;
             }
             begun += now;
             let wait = if begun < due {
@@ -150,9 +150,9 @@ impl<'a> Scale<'a> {
             } else {
                 Duration::from_millis(100)
             };
-            self.crowd.turn(&mut self.events, wait)?;
-            if self.crowd.open > last_open {
-                (last, last_open) = (Instant::now(), self.crowd.open);
+            self.clients.turn(&mut self.events, wait)?;
+            if self.clients.open > last_open {
+                (last, last_open) = (Instant::now(), self.clients.open);
             }
             if last.elapsed() > STALL {
                 return Err(format!("{last_open} are open, then nothing for 30 s").into());
@@ -163,48 +163,48 @@ impl<'a> Scale<'a> {
             "opened": wanted,
             "rate": rate,
             "seconds": round(seconds, 3),
-            "p50_us": self.crowd.times.percentile(0.5),
-            "p99_us": self.crowd.times.percentile(0.99),
+            "p50_us": self.clients.times.percentile(0.5),
+            "p99_us": self.clients.times.percentile(0.99),
         }))
     }
 
     fn rest(&mut self, seconds: f64) -> Result<Value> {
         self.turns(Duration::from_secs_f64(seconds))?;
-        Ok(json!({"seconds": seconds, "pings": self.crowd.pings}))
+        Ok(json!({"seconds": seconds, "pings": self.clients.pings}))
     }
 
     fn turns(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
-            self.crowd.turn(&mut self.events, left)?;
+            self.clients.turn(&mut self.events, left)?;
         }
         Ok(())
     }
 
     /// Some of them, spread over all, each with one message on its way.
     fn echo(&mut self, count: usize, seconds: f64) -> Result<Value> {
-        let open = self.crowd.those_open();
+        let open = self.clients.those_open();
         let count = count.min(open.len());
-        self.crowd.expect = Expect::EchoOn;
+        self.clients.expect = Expect::EchoOn;
         for k in 0..count {
-            self.crowd.send(open[k * open.len() / count])?;
+            self.clients.send(open[k * open.len() / count])?;
         }
         let start = Instant::now();
         self.turns(Duration::from_secs_f64(seconds))?;
-        let (messages, took) = (self.crowd.arrived, start.elapsed().as_secs_f64());
+        let (messages, took) = (self.clients.arrived, start.elapsed().as_secs_f64());
         if messages == 0 {
             return Err("no reply in the measured time".into());
         }
         // Those that are on their way.
-        self.crowd.expect = Expect::Echo;
+        self.clients.expect = Expect::Echo;
         self.until(messages + count as u64)?;
         Ok(json!({
             "connections": count,
             "seconds": round(took, 3),
             "messages": messages,
             "per_second": (messages as f64 / took) as u64,
-            "p50_us": self.crowd.times.percentile(0.5),
-            "p99_us": self.crowd.times.percentile(0.99),
+            "p50_us": self.clients.times.percentile(0.5),
+            "p99_us": self.clients.times.percentile(0.99),
         }))
     }
 
@@ -219,11 +219,11 @@ impl<'a> Scale<'a> {
         let template = Template::new(&self.target.payload);
         let mut out = Vec::new();
         for _ in 0..count {
-            template.push(self.target.payload.id(0, self.crowd.published), &mut out);
-            self.crowd.published += 1;
+            template.push(self.target.payload.id(0, self.clients.published), &mut out);
+            self.clients.published += 1;
         }
-        self.crowd.expect = Expect::Published;
-        let wanted = count * self.crowd.open as u64;
+        self.clients.expect = Expect::Published;
+        let wanted = count * self.clients.open as u64;
         let start = Instant::now();
         link.write_all(&out)?;
         let seconds = self.until(wanted)?.duration_since(start).as_secs_f64();
@@ -237,35 +237,35 @@ impl<'a> Scale<'a> {
 
     /// One message of each client, all at once.
     fn burst(&mut self) -> Result<Value> {
-        self.crowd.expect = Expect::Echo;
+        self.clients.expect = Expect::Echo;
         let start = Instant::now();
-        let open = self.crowd.those_open();
+        let open = self.clients.those_open();
         for (k, n) in open.iter().enumerate() {
-            self.crowd.send(*n)?;
+            self.clients.send(*n)?;
             if k % AT_ONCE == 0 {
-                self.crowd.turn(&mut self.events, Duration::ZERO)?;
+                self.clients.turn(&mut self.events, Duration::ZERO)?;
             }
         }
         let last = self.until(open.len() as u64)?;
         Ok(json!({
             "messages": open.len(),
             "seconds": round(last.duration_since(start).as_secs_f64(), 4),
-            "p50_us": self.crowd.times.percentile(0.5),
-            "p99_us": self.crowd.times.percentile(0.99),
+            "p50_us": self.clients.times.percentile(0.5),
+            "p99_us": self.clients.times.percentile(0.99),
         }))
     }
 
     /// When so many messages have arrived.
     fn until(&mut self, wanted: u64) -> Result<Instant> {
-        let mut last = (Instant::now(), self.crowd.arrived);
-        while self.crowd.arrived < wanted && self.crowd.codes.is_empty() {
-            self.crowd
+        let mut last = (Instant::now(), self.clients.arrived);
+        while self.clients.arrived < wanted && self.clients.codes.is_empty() {
+            self.clients
                 .turn(&mut self.events, Duration::from_millis(100))?;
-            if self.crowd.arrived > last.1 {
-                last = (Instant::now(), self.crowd.arrived);
+            if self.clients.arrived > last.1 {
+                last = (Instant::now(), self.clients.arrived);
             }
             if last.0.elapsed() > STALL {
-                let got = self.crowd.arrived;
+                let got = self.clients.arrived;
                 return Err(format!("{got} of {wanted} messages, then nothing for 30 s").into());
             }
         }
@@ -274,25 +274,25 @@ impl<'a> Scale<'a> {
 
     fn gone(&mut self) -> Value {
         let start = Instant::now();
-        self.crowd.gone();
+        self.clients.gone();
         json!({"seconds": round(start.elapsed().as_secs_f64(), 3)})
     }
 
     /// Until the server has closed all of them; from now to the last one's end.
     fn closed(&mut self, seconds: f64) -> Result<Value> {
-        let (start, open) = (Instant::now(), self.crowd.open);
+        let (start, open) = (Instant::now(), self.clients.open);
         let end = start + Duration::from_secs_f64(seconds);
-        while self.crowd.open > 0 && Instant::now() < end {
-            self.crowd
+        while self.clients.open > 0 && Instant::now() < end {
+            self.clients
                 .turn(&mut self.events, Duration::from_millis(100))?;
         }
-        let took = self.crowd.last.saturating_duration_since(start);
+        let took = self.clients.last.saturating_duration_since(start);
         let row = json!({
-            "closed": open - self.crowd.open,
-            "codes": self.crowd.codes,
+            "closed": open - self.clients.open,
+            "codes": self.clients.codes,
             "seconds": round(took.as_secs_f64(), 3),
         });
-        self.crowd.gone();
+        self.clients.gone();
         Ok(row)
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mio::Events;
 use serde_json::{Value, json};
 
-use super::crowd::Crowd;
+use super::clients::Clients;
 use super::{AT_ONCE, STALL};
 use crate::cli::Args;
 use crate::echo::round;
@@ -30,51 +30,51 @@ impl Options {
 
 pub(crate) fn run(target: &Target, options: Options) -> Result<Value> {
     let pid = target.pid;
-    let mut crowd = Crowd::new(target, false)?;
+    let mut clients = Clients::new(target, false)?;
     let mut events = Events::with_capacity(4096);
     let start = Instant::now();
     let (mut begun, mut last) = (0, (start, 0));
-    while crowd.open < target.connections {
+    while clients.open < target.connections {
         let share = start.elapsed().as_secs_f64() / options.over.as_secs_f64().max(0.001);
         let due = (target.connections as f64 * share.min(1.0)) as usize;
         let now = due.saturating_sub(begun).min(AT_ONCE);
         for _ in 0..now {
-            crowd.launch(target)?;
+            clients.launch(target)?;
         }
         begun += now;
-        crowd.turn(&mut events, Duration::from_millis(1))?;
-        if crowd.open > last.1 {
-            last = (Instant::now(), crowd.open);
+        clients.turn(&mut events, Duration::from_millis(1))?;
+        if clients.open > last.1 {
+            last = (Instant::now(), clients.open);
         }
-        if last.0.elapsed() > STALL || !crowd.codes.is_empty() {
-            return Err(format!("{} are open, then none opens", crowd.open).into());
+        if last.0.elapsed() > STALL || !clients.codes.is_empty() {
+            return Err(format!("{} are open, then none opens", clients.open).into());
         }
     }
-    turns(&mut crowd, &mut events, Duration::from_secs(1))?;
-    crowd.pings = 0;
+    turns(&mut clients, &mut events, Duration::from_secs(1))?;
+    clients.pings = 0;
     let (cpu, start) = (proc::cpu_ns(pid)?, Instant::now());
-    turns(&mut crowd, &mut events, options.duration)?;
+    turns(&mut clients, &mut events, options.duration)?;
     let (cpu, took) = (proc::cpu_ns(pid)? - cpu, start.elapsed().as_secs_f64());
-    if crowd.open < target.connections {
-        return Err(format!("connections were closed: {:?}", crowd.codes).into());
+    if clients.open < target.connections {
+        return Err(format!("connections were closed: {:?}", clients.codes).into());
     }
     let us = cpu as f64 / 1000.0;
     let each = |what: f64| round(us / what.max(1.0), 3);
     Ok(json!({
         "mode": "pings",
         "connections": target.connections,
-        "pings": crowd.pings,
-        "pings_each": round(crowd.pings as f64 / target.connections as f64, 2),
-        "cpu_us": each(crowd.pings as f64),
+        "pings": clients.pings,
+        "pings_each": round(clients.pings as f64 / target.connections as f64, 2),
+        "cpu_us": each(clients.pings as f64),
         "cpu_us_second": each(target.connections as f64 * took),
         "seconds": round(took, 3),
     }))
 }
 
-fn turns(crowd: &mut Crowd, events: &mut Events, time: Duration) -> Result<()> {
+fn turns(clients: &mut Clients, events: &mut Events, time: Duration) -> Result<()> {
     let end = Instant::now() + time;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
-        crowd.turn(events, left)?;
+        clients.turn(events, left)?;
     }
     Ok(())
 }

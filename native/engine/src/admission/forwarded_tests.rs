@@ -53,7 +53,7 @@ fn request(headers: &str) -> Request {
 }
 
 #[test]
-fn who_is_trusted() {
+fn a_peer_is_trusted_by_its_address() {
     let (nobody, proxy) = (server(&[]), server(&[PROXY]));
     for (server, peer, trusted) in [
         (&nobody, peer(PROXY), false),

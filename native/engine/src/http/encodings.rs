@@ -149,7 +149,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_refused_is_not_sent(rest in "(br|gzip|zstd|\\*|identity|;q=0|;q=0\\.5|,| ){0,12}") {
+        fn refused_encodings_are_not_sent(rest in "(br|gzip|zstd|\\*|identity|;q=0|;q=0\\.5|,| ){0,12}") {
             let accepted = format!("br;q=0,{rest}");
             prop_assert!(!names(&accepted).contains("br"));
         }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_large_is_one_call_when_it_is_over() {
+    fn a_large_transfer_gives_memory_back_once_it_is_over() {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         let call = || {
             CALLS.fetch_add(1, Ordering::SeqCst);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_being_large_is_no_call() {
+    fn a_large_transfer_in_progress_gives_nothing_back() {
         let called = || unreachable!("an hour has not passed");
         run(async {
             let counter = Rc::new(GiveBack::default());

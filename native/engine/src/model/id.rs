@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_an_id_is_none() {
+    fn invalid_ids_are_refused() {
         assert_eq!(ConnId::from_u64(1 << 59), None);
         assert_eq!(ConnId::from_u64(0), None);
         assert_eq!(ConnId::from_u64(1 << GENERATION_BITS), None);

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_behind_a_message_is_counted_until_it_waits_no_more() {
+    fn bytes_behind_a_message_in_pieces_are_counted() {
         let messages = OpenMessages::default();
         messages.add_behind(id(1), 10);
         messages.add_behind(id(1), 5);

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_gone_is_told_no_more() {
+    fn a_receiver_that_left_is_not_notified() {
         let mut traces = Traces::default();
         let told = Arc::new(Mutex::new(0));
         let count = told.clone();

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url() {
+    fn invalid_urls() {
         for text in [
             "",
             "ws",

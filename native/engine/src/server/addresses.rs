@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_been_quiet_is_forgotten() {
+    fn idle_addresses_are_forgotten() {
         let addresses = Addresses::new(usize::MAX, rate(1, 1)).unwrap();
         let start = Instant::now();
         for n in 0..2000 {

@@ -101,7 +101,7 @@ impl Side {
 }
 
 #[test]
-fn what_is_taken_gives_its_memory_back_when_it_is_half() {
+fn held_messages_free_memory_when_half_are_taken() {
     for (taken, kept) in [(0, 10), (4, 10), (5, 5), (6, 4), (10, 0)] {
         let mut side = Side::new(Active::False);
         for _ in 0..10 {
@@ -191,7 +191,7 @@ fn a_pong_to_a_ping_of_ours_is_nobodys_news() {
 }
 
 #[test]
-fn what_comes_too_fast_is_not_delivered() {
+fn messages_above_the_rate_are_not_delivered() {
     for close in [true, false] {
         let rate = MessageRate {
             rate: 1,

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_stands_behind_the_part_and_not_behind_its_buffer() {
+    fn a_copy_follows_the_part_and_not_its_buffer() {
         let mut outbox = many();
         outbox.push_bytes(&[b'x'; CHUNK]);
         outbox.push(Segment::new(Arc::new(b"abcdef".to_vec()), 0, 2));
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_together_is_copied_once() {
+    fn small_parts_are_copied_once() {
         let mut outbox = many();
         outbox.push_bytes(&[b'x'; CHUNK]);
         outbox.push_bytes(b"a");
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_when_one_part_is_left_stands_behind_it() {
+    fn a_part_behind_the_last_one_stays_behind_it() {
         let mut outbox = Outbox::default();
         outbox.push_bytes(b"one");
         outbox.push_bytes(b"two");

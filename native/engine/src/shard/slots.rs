@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_is_counted_whatever_the_bound_says() {
+    fn owed_bytes_are_counted_above_the_bound() {
         let slots = Slots::new(7);
         let id = slots.open(0, 0, 5, 3).unwrap();
         slots.charge(id, 10);

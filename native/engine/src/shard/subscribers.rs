@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_in_several_topics_is_met_once() {
+    fn a_subscriber_of_several_topics_is_visited_once() {
         let mut all = Subscribers::default();
         let (a, b) = (topic(1), topic(2));
         for (topic, conn) in [(&a, 1), (&a, 2), (&b, 2), (&b, 3)] {

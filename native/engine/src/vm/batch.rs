@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_keeps_its_buffer() {
+    fn large_parts_keep_their_buffer() {
         for (len, is_large) in [
             (OWN_BUFFER - 1, false),
             (OWN_BUFFER, true),

@@ -65,7 +65,7 @@ fn an_empty_inbox_takes_any_message() {
 }
 
 #[test]
-fn what_arrives_during_a_drain_is_accounted_for() {
+fn events_during_a_drain_are_counted() {
     let (inbox, _) = inbox(1000);
     assert_eq!(push(&inbox, &mut Share::default(), id(1), 10), Pushed::Done);
     let mut n = 0;
@@ -115,7 +115,7 @@ fn one_connection_gets_its_share_only() {
 }
 
 #[test]
-fn who_reads_behind_others_reads_what_there_is_room_for() {
+fn a_second_reader_reads_up_to_its_room() {
     let (inbox, _) = inbox(16_000);
     let mut slot = 0;
     let mut push = |len: usize| {
@@ -154,7 +154,7 @@ fn one_notice_until_seen_empty() {
 }
 
 #[test]
-fn who_waits_is_told_when_there_is_room() {
+fn waiting_shards_are_notified_of_room() {
     let (inbox, _) = inbox(1000);
     for slot in 0..10 {
         push(&inbox, &mut Share::default(), id(slot), 36);
@@ -237,7 +237,7 @@ fn a_mark_has_passed_when_all_before_it_is_read() {
 }
 
 #[test]
-fn who_has_an_inbox_alone_shares_it_with_nobody() {
+fn a_single_connection_has_the_whole_inbox() {
     for is_alone in [false, true] {
         let (inbox, _) = inbox(16_000);
         assert_eq!(inbox.only(), None);
@@ -280,7 +280,7 @@ fn an_inbox_with_far_more_than_room_is_overloaded() {
 }
 
 #[test]
-fn who_reads_to_the_end_is_told_so_and_notified_again() {
+fn a_reader_of_all_events_is_notified_again() {
     let (inbox, notices) = inbox(10_000);
     for _ in 0..2 {
         push(&inbox, &mut Share::default(), id(1), 1);
@@ -294,7 +294,7 @@ fn who_reads_to_the_end_is_told_so_and_notified_again() {
 
 /// Somebody else reads for the process, and goes on by itself.
 #[test]
-fn who_does_not_arm_an_inbox_is_not_notified() {
+fn an_inbox_that_is_not_armed_does_not_notify() {
     for last in [false, true] {
         let (inbox, notices) = inbox(10_000);
         push(&inbox, &mut Share::default(), id(1), 1);
@@ -327,7 +327,7 @@ fn a_step_reads_one_at_least() {
 }
 
 #[test]
-fn who_waits_beside_room_is_not_told_of_each_event() {
+fn a_waiting_shard_is_not_notified_of_each_event() {
     let (inbox, _) = inbox(1000);
     for slot in 0..10 {
         push(&inbox, &mut Share::default(), id(slot), 36);
@@ -339,7 +339,7 @@ fn who_waits_beside_room_is_not_told_of_each_event() {
 }
 
 #[test]
-fn who_waits_for_an_inbox_that_dies_goes_on() {
+fn the_end_of_an_inbox_wakes_waiting_shards() {
     let (inbox, _) = inbox(1000);
     for slot in 0..3 {
         push(&inbox, &mut Share::default(), id(slot), 36);

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gives_while_somebody_waits() {
+    fn no_piece_is_given_while_one_waits() {
         let (_streams, source, _body, _heard) = opened();
         let (tell, _told) = told();
         assert_eq!(source.give(&[0; ROOM + 1], tell), PieceOutcome::Waits);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_is_woken() {
+    fn a_new_piece_wakes_the_reader() {
         struct Count(std::sync::atomic::AtomicUsize);
         impl std::task::Wake for Count {
             fn wake(self: Arc<Self>) {

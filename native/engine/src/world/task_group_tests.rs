@@ -112,7 +112,7 @@ fn members_run_when_they_are_woken_in_that_order_and_once() {
 }
 
 #[test]
-fn who_wakes_itself_lets_others_run_first() {
+fn a_task_that_wakes_itself_runs_after_the_others() {
     run(async |bench| {
         let log = bench.log.clone();
         bench.start("a", 2);
@@ -134,7 +134,7 @@ fn who_wakes_itself_lets_others_run_first() {
 }
 
 #[test]
-fn who_has_ended_is_not_run_again_and_leaves_its_place() {
+fn a_task_that_has_ended_leaves_its_place() {
     run(async |bench| {
         bench.start("a", 0);
         bench.start("b", 0);
@@ -156,7 +156,7 @@ fn who_has_ended_is_not_run_again_and_leaves_its_place() {
 }
 
 #[test]
-fn who_panics_has_ended_and_others_go_on() {
+fn a_task_that_panics_ends_alone() {
     struct Breaking;
     impl Future for Breaking {
         type Output = ();

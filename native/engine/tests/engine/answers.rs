@@ -67,7 +67,7 @@ fn answers_come_before_the_last_word() {
 }
 
 #[test]
-fn who_writes_no_more_is_answered() {
+fn a_half_closed_client_is_answered() {
     let (world, mut puller) = world();
     let (mut client, conn) = world.open(&mut puller);
     client.text("ask");
@@ -117,7 +117,7 @@ fn the_wait_for_answers_ends() {
 }
 
 #[test]
-fn who_reads_no_answers_is_dropped() {
+fn a_client_that_reads_no_answers_is_dropped() {
     let (world, mut puller) = world_with(Duration::from_millis(300));
     let (mut client, conn) = world.open(&mut puller);
     world
@@ -345,7 +345,7 @@ fn a_plain_process_may_meet_what_is_wrong() {
 }
 
 #[test]
-fn what_is_wrong_behind_our_close_ends_it_at_once() {
+fn an_error_behind_our_close_ends_it_at_once() {
     let (world, mut owner) = owned(Duration::from_secs(20));
     let (mut client, conn) = world.open(&mut owner);
     assert!(world.engine.set_closing(conn));

@@ -136,7 +136,7 @@ fn whatever_a_caller_asks_of_a_shard_with_a_backlog_is_done_in_its_order() {
 }
 
 #[test]
-fn who_waits_is_told_when_the_engine_stops() {
+fn waiting_callers_are_released_when_the_engine_stops() {
     let (world, mut puller) = World::pulled(1, wide());
     let (_client, conn) = (world.client(), puller.opened());
     let held = world.hold();

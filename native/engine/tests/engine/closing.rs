@@ -71,7 +71,7 @@ fn both_close_at_once() {
 }
 
 #[test]
-fn who_never_answers_a_close_is_dropped() {
+fn a_client_that_never_answers_a_close_is_dropped() {
     let mut config = config(Mode::Workers(1));
     config.close_timeout = Duration::from_millis(200);
     let (world, mut puller) = World::pulled(1, config);

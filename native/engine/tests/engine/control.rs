@@ -88,7 +88,7 @@ fn the_answer_to_a_ping_of_the_engine_is_not_news() {
 }
 
 #[test]
-fn who_does_not_ask_does_not_see_them() {
+fn control_frames_are_not_shown_by_default() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let (mut client, conn) = world.open(&mut puller);
     client.send(Opcode::Ping, b"here?");

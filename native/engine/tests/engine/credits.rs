@@ -83,7 +83,7 @@ fn once_gives_one_and_pings_behind_others_are_answered() {
 }
 
 #[test]
-fn what_arrives_unasked_is_bounded_and_complete() {
+fn input_without_credits_is_bounded_and_complete() {
     const FRAMES: usize = 4000;
     let (world, mut owner) = World::pushed(1, owned(Active::False));
     let (mut client, conn) = world.open(&mut owner);
@@ -144,7 +144,7 @@ fn a_connection_moves_to_another_owner() {
 }
 
 #[test]
-fn what_comes_too_fast_comes_later() {
+fn messages_above_the_rate_are_delayed() {
     let mut config = config(Mode::Workers(1));
     config.message_rate = Some(MessageRate {
         rate: 50,

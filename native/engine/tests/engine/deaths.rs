@@ -74,7 +74,7 @@ fn a_new_worker_serves_those_that_waited() {
 }
 
 #[test]
-fn who_leaves_before_there_is_a_worker_is_told_of_in_order() {
+fn clients_that_leave_before_a_worker_exists_are_reported_in_order() {
     let mut config = config(Mode::Workers(1));
     config.close_timeout = Duration::from_millis(100);
     let world = World::new(1, config, None);
@@ -201,7 +201,7 @@ fn a_process_for_each_connection() {
 }
 
 #[test]
-fn who_leaves_before_its_process_comes() {
+fn a_client_leaves_before_its_process_starts() {
     let mut config = config(Mode::PerConnection);
     config.close_timeout = Duration::from_millis(100);
     let world = World::new(1, config, None);
@@ -295,7 +295,7 @@ fn a_new_acceptor_hears_of_those_that_wait() {
 }
 
 #[test]
-fn who_comes_before_the_first_acceptor_is_announced_to_it() {
+fn clients_before_the_first_acceptor_are_announced_to_it() {
     let world = World::new(1, config(Mode::PerConnection), None);
     let mut clients: Vec<_> = (0..3).map(|_| world.client()).collect();
     clients.iter_mut().for_each(Client::seen);

@@ -217,7 +217,7 @@ fn an_engine_that_stops_leaves_no_client() {
 }
 
 #[test]
-fn who_is_no_client() {
+fn a_listening_server_is_no_client() {
     let world = World::new(1, config(Mode::Owner), None);
     let (host, _) = Host::new(None);
     let listening: ServerConfig = config(Mode::Owner);

@@ -111,7 +111,7 @@ fn frames_of_one_call_arrive_together_and_in_order() {
 }
 
 #[test]
-fn what_comes_with_the_handshake_is_not_lost() {
+fn bytes_behind_the_handshake_are_kept() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let mut stream = connect(world.address);
     let key = sockeye_protocol::handshake::client::generate_key();

@@ -29,7 +29,7 @@ fn a_client_that_is_to_close_has_no_time_left_when_the_server_stops() {
 }
 
 #[test]
-fn who_does_not_answer_a_close_frame_is_counted() {
+fn unanswered_close_frames_are_counted() {
     let mut config = config(Mode::Workers(1));
     config.close_timeout = SHORT;
     let (world, mut puller) = World::pulled(1, config);
@@ -48,7 +48,7 @@ fn who_does_not_answer_a_close_frame_is_counted() {
 }
 
 #[test]
-fn who_is_cut_off_is_counted_once() {
+fn a_connection_cut_off_is_counted_once() {
     let mut config = config(Mode::Workers(1));
     config.idle_timeout = SHORT;
     let (world, mut puller) = World::pulled(1, config);
@@ -67,7 +67,7 @@ fn who_is_cut_off_is_counted_once() {
 }
 
 #[test]
-fn who_is_cut_off_before_it_has_a_process_leaves_nothing_for_it() {
+fn a_connection_cut_off_before_it_has_a_process_leaves_nothing() {
     let mut config = config(Mode::PerConnection);
     config.idle_timeout = SHORT;
     config.attach_timeout = NEVER;
@@ -206,7 +206,7 @@ fn stored(message: &str) -> Vec<u8> {
 
 /// More than is held for a process that asks for nothing.
 #[test]
-fn what_one_read_brings_and_nobody_takes_yet_is_not_lost() {
+fn frames_of_one_read_without_credits_are_kept() {
     let mut config = config(Mode::Workers(1));
     config.active = Active::False;
     config.deflate = Some(Policy::default());
@@ -230,7 +230,7 @@ fn what_one_read_brings_and_nobody_takes_yet_is_not_lost() {
 }
 
 #[test]
-fn what_came_too_fast_is_there_before_the_end() {
+fn delayed_messages_come_before_the_end() {
     let mut config = config(Mode::Workers(1));
     config.message_rate = Some(MessageRate {
         rate: 1,

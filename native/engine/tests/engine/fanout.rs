@@ -47,7 +47,7 @@ fn a_connection_that_is_closing_is_no_receiver() {
 }
 
 #[test]
-fn who_asks_for_subscribers_sees_what_it_asked_for_before() {
+fn a_question_for_subscribers_follows_earlier_subscriptions() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let (_client, conn) = (world.client(), puller.opened());
     let subscribers = || {

@@ -168,7 +168,7 @@ fn the_socket_goes_with_its_last_websocket() {
 }
 
 #[test]
-fn who_asks_for_nothing_is_left() {
+fn clients_without_a_stream_are_closed() {
     let mut config = cleartext();
     config.handshake_timeout = Duration::from_millis(100);
     let (world, _puller) = World::pulled(1, config);

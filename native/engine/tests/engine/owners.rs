@@ -98,7 +98,7 @@ fn the_order_of_an_owner_stays() {
 }
 
 #[test]
-fn what_arrives_meanwhile_is_bounded_and_complete() {
+fn input_of_a_busy_owner_is_bounded_and_complete() {
     const FRAMES: usize = 4000;
     let (world, mut owner) = World::owned(owned(Active::True));
     let (mut client, conn, large) = busy(&world, &mut owner);

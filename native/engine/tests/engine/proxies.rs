@@ -45,7 +45,7 @@ fn a_proxy_that_names_nobody_is_the_client_itself() {
 }
 
 #[test]
-fn who_is_not_trusted_or_says_something_else_is_refused() {
+fn untrusted_and_malformed_proxy_headers_are_refused() {
     let mut stranger = behind_a_proxy();
     stranger.trusted_proxies = Default::default();
     stranger

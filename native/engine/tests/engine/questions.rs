@@ -57,7 +57,7 @@ impl ServerHost for StoppingHost {
 }
 
 #[test]
-fn who_is_let_in_while_the_server_stops_gets_a_close_frame() {
+fn a_client_accepted_during_a_stop_gets_a_close_frame() {
     let engine = engine(1);
     let listening = Arc::new(OnceLock::new());
     let mut config = config(Mode::Workers(1));
@@ -72,7 +72,7 @@ fn who_is_let_in_while_the_server_stops_gets_a_close_frame() {
 }
 
 #[test]
-fn who_comes_before_the_one_to_ask_waits() {
+fn clients_wait_until_a_process_answers_questions() {
     let engine = engine(1);
     let late = Arc::new(Late {
         server: OnceLock::new(),

@@ -10,7 +10,7 @@ use crate::support::*;
 
 /// Bytes that are not read, or not yet sent, when a socket is closed would take the answer from its client.
 #[test]
-fn who_goes_on_sending_reads_why_it_is_refused() {
+fn a_refused_client_that_keeps_sending_reads_the_answer() {
     let mut config = config(Mode::Workers(1));
     config.paths = Paths::new(["/elsewhere"]).unwrap();
     let world = World::new(1, config, None);

@@ -94,7 +94,7 @@ fn tiny_frames_behind_a_large_one_keep_their_order() {
 }
 
 #[test]
-fn who_stays_full_is_closed_and_others_are_not() {
+fn a_client_whose_queue_stays_full_is_closed_alone() {
     let mut config = queue(100_000);
     config.send_timeout = Duration::from_millis(300);
     let (world, mut puller) = World::pulled(1, config);
@@ -145,7 +145,7 @@ fn one_frame_goes_to_everybody_but_one() {
 }
 
 #[test]
-fn who_is_full_misses_what_goes_to_all_and_that_is_counted() {
+fn a_full_client_misses_broadcasts_which_are_counted() {
     let (world, mut puller) = World::pulled(1, queue(100_000));
     let (_slow, slow_conn) = world.open(&mut puller);
     let (mut other, _) = world.open(&mut puller);
@@ -160,7 +160,7 @@ fn who_is_full_misses_what_goes_to_all_and_that_is_counted() {
 }
 
 #[test]
-fn what_was_sent_before_a_stop_arrives_before_the_close() {
+fn frames_before_a_stop_arrive_before_the_close() {
     let (world, mut puller) = World::pulled(1, queue(1 << 20));
     let (mut client, conn) = world.open(&mut puller);
     let held = world.hold();
@@ -175,7 +175,7 @@ fn what_was_sent_before_a_stop_arrives_before_the_close() {
 }
 
 #[test]
-fn what_was_sent_before_a_death_arrives_before_the_close() {
+fn frames_before_a_death_arrive_before_the_close() {
     // More than one turn carries out.
     const FRAMES: usize = 5000;
     let (world, mut puller) = World::pulled(1, queue(1 << 20));

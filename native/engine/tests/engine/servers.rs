@@ -41,7 +41,7 @@ fn connections_are_bounded_at_less_equal_and_more() {
 }
 
 #[test]
-fn who_does_not_shake_hands_in_time_is_dropped() {
+fn a_late_handshake_is_dropped() {
     let mut config = config(Mode::Workers(1));
     config.handshake_timeout = Duration::from_millis(200);
     config.max_connections = 2;
@@ -59,7 +59,7 @@ fn who_does_not_shake_hands_in_time_is_dropped() {
 }
 
 #[test]
-fn who_asks_for_something_else_is_told() {
+fn wrong_requests_are_refused() {
     let (world, _puller) = World::pulled(1, config(Mode::Workers(1)));
     let mut stream = connect(world.address);
     stream

@@ -20,7 +20,7 @@ fn quiet() -> ServerConfig {
 }
 
 #[test]
-fn who_says_nothing_is_closed() {
+fn a_silent_client_is_closed() {
     let mut config = quiet();
     config.idle_timeout = SHORT;
     let (world, mut puller) = World::pulled(1, config);
@@ -33,7 +33,7 @@ fn who_says_nothing_is_closed() {
 }
 
 #[test]
-fn who_answers_pings_stays() {
+fn a_client_that_answers_pings_stays() {
     let mut config = quiet();
     // What a busy machine does to this test is no silence.
     config.idle_timeout = 8 * SHORT;
@@ -51,7 +51,7 @@ fn who_answers_pings_stays() {
 }
 
 #[test]
-fn who_does_not_answer_a_ping_is_closed_while_the_server_pushes() {
+fn an_unanswered_ping_closes_while_the_server_pushes() {
     let mut config = quiet();
     config.ping_interval = SHORT;
     config.pong_timeout = SHORT;

@@ -222,7 +222,7 @@ fn subscriptions_are_bounded_at_less_equal_and_more() {
 }
 
 #[test]
-fn what_is_known_of_a_connection_names_its_topics() {
+fn info_of_a_connection_has_its_topics() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let clients = several(&world, &mut puller, 2);
     let topics = |n: usize| {

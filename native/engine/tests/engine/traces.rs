@@ -55,7 +55,7 @@ fn a_tracer_is_told_of_each_frame_and_of_the_end() {
 }
 
 #[test]
-fn who_has_enough_is_told_no_more() {
+fn a_removed_tracer_is_not_called() {
     let (world, mut puller) = World::pulled(1, config(Mode::Workers(1)));
     let (mut client, conn) = world.open(&mut puller);
     let ((one, first), (two, second)) = (channel(), channel());
@@ -83,7 +83,7 @@ fn who_has_enough_is_told_no_more() {
 
 /// A tracer that is added then would never be told of the end.
 #[test]
-fn who_comes_when_the_socket_has_gone_is_told_of_the_end() {
+fn a_late_tracer_is_told_of_the_end() {
     let mut config = config(Mode::Workers(1));
     config.active = Active::False;
     let (world, mut puller) = World::pulled(1, config);

@@ -120,7 +120,7 @@ pub(super) fn a_large_event_keeps_nobody() {
 }
 
 /// The delivery process dies while it has an inbox, and another one begins, as `delivery_open` in the NIF.
-pub(super) fn who_delivers_next_finds_what_is_left() {
+pub(super) fn the_next_delivery_process_finds_the_rest() {
     let queue = Arc::new(Owners::new());
     let owner = owner(&queue);
     queue.begin(Process::default());

@@ -46,7 +46,7 @@ pub(super) fn serve(link: &Link, vm: &ReadHalf, is_last: impl FnMut(u8, &[u8]) -
 }
 
 /// Shards say something, and the socket has room for half of it.
-pub(super) fn what_is_said_is_written() {
+pub(super) fn sections_are_written() {
     let (half, vm) = socket(20);
     let link = Link::new(half);
     for id in 1..=2_u64 {
@@ -80,7 +80,7 @@ pub(super) fn fill(link: &Link) {
 }
 
 /// Whoever finds the link full is told when it is not, even if all has been written before he says that he waits.
-pub(super) fn who_is_stalled_goes_on() {
+pub(super) fn a_stalled_receiver_continues() {
     let (half, vm) = socket(FULL / 2);
     let link = Link::new(half);
     fill(&link);

@@ -60,7 +60,7 @@ pub(super) fn a_batch_waits_for_room() {
 }
 
 /// Somebody waits until all is acknowledged, while events come.
-pub(super) fn who_waits_for_rest_is_told_once() {
+pub(super) fn rest_is_reported_once() {
     let (receiver, link, vm) = receiver(usize::MAX / 2);
     let told = Arc::new(Plain::new(0));
     let shard = shard(&receiver, 1);

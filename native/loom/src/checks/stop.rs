@@ -88,7 +88,7 @@ pub(super) fn no_server_outlives_a_stop() {
 }
 
 /// Two stop it: for both, all threads have ended.
-pub(super) fn who_stops_as_well_waits_too() {
+pub(super) fn a_second_stop_waits_too() {
     let (engine, ended) = running();
     let (theirs, their_ended) = (engine.clone(), ended.clone());
     let other = thread::spawn(move || {

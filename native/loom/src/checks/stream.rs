@@ -71,7 +71,7 @@ pub(super) fn all_pieces_are_read() {
 }
 
 /// The client goes while a piece is given.
-pub(super) fn who_gives_hears_of_the_end_once() {
+pub(super) fn the_writer_is_told_of_the_end_once() {
     let streams = Arc::new(Streams::default());
     let gone = Arc::new(Plain::new(0));
     let heard = gone.clone();

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_passes_what_is_large_of_others() {
+    fn small_sections_pass_large_ones_of_others() {
         let mut out = Outgoing::default();
         out.section(BATCH, &[&of(1, 20 * PIECE)]);
         out.section(ANSWER, &[&vec![1; 20 * PIECE]]);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_the_last_is() {
+    fn the_last_section_is_last() {
         let mut out = Outgoing::default();
         out.behind_all(ANSWER, vec![0]);
         assert_eq!(through(&mut out, 100), [(ANSWER, vec![0])]);
@@ -365,7 +365,7 @@ mod tests {
 
     /// As with many processes that are all busy: the socket takes some, and meanwhile they have had more.
     #[test]
-    fn what_is_written_is_not_kept_while_more_waits() {
+    fn written_bytes_are_freed_while_more_wait() {
         let mut out = Outgoing::default();
         let (mut all, mut incoming) = (Vec::new(), Incoming::default());
         let mut most = 0;
@@ -396,7 +396,7 @@ mod tests {
 
     /// As when a server has stopped: its process is told so, and then is of no interest any more.
     #[test]
-    fn what_follows_the_last_does_not_pass_it() {
+    fn nothing_passes_the_last_section() {
         let mut out = Outgoing::default();
         out.section(BATCH, &[&of(1, 3 * PIECE)]);
         out.behind_all(MESSAGE, of(2, 9));
@@ -412,7 +412,7 @@ mod tests {
 
     /// What is large neither passes it, nor does what has something large before it.
     #[test]
-    fn what_is_large_does_not_pass_the_last_either() {
+    fn large_sections_do_not_pass_the_last() {
         for has_lane in [false, true] {
             let mut out = Outgoing::default();
             if has_lane {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_for_an_owner_while_the_link_is_full() {
+    fn no_owner_is_asked_for_while_the_link_is_full() {
         let runtime = runtime();
         let _inside = runtime.enter();
         let conn = ConnId::from_u64(1 << 40 | 1).unwrap();

@@ -162,7 +162,7 @@ fn rest_is_told_when_the_last_batch_is_acknowledged() {
 }
 
 #[test]
-fn who_does_not_read_the_link_is_sent_no_more_than_fits() {
+fn a_link_that_is_not_read_is_bounded() {
     let (mut vm, id, mut client) = serving(&[("inbox_size", int(1 << 20))]);
     client.get_mut().set_nonblocking(true).unwrap();
     let mut sent = 0;

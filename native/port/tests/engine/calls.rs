@@ -77,7 +77,7 @@ fn json_on_its_own() {
 }
 
 #[test]
-fn what_is_told_of_the_engine_waits_for_no_server_that_begins() {
+fn engine_facts_do_not_wait_for_a_starting_server() {
     let mut vm = Vm::start(2);
     let mut asked = Vec::new();
     for number in 0..300 {

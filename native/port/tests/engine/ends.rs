@@ -46,7 +46,7 @@ fn engine_stop_is_answered_when_all_is_closed() {
 }
 
 #[test]
-fn what_a_process_sent_before_it_died_comes_before_the_close() {
+fn frames_of_a_dead_process_come_before_the_close() {
     let mut vm = Vm::start(1);
     let (_, port) = vm.listen(1, &[]);
     let id = vm.handler(1);

@@ -48,7 +48,7 @@ fn a_grant_is_an_eighth_of_the_bound() {
 }
 
 #[test]
-fn what_is_taken_goes_however_much_waits() {
+fn granted_frames_pass_a_full_queue() {
     let (mut vm, conn, mut client) = connected(80_000);
     assert_eq!(send(&mut vm, &conn, text("first")), returned(atom("ok")));
     assert_eq!(grants(&mut vm), [10_000]);
@@ -112,7 +112,7 @@ fn the_end_of_a_connection_ends_its_grant() {
 }
 
 #[test]
-fn what_is_no_frame_breaks_the_link() {
+fn a_term_that_is_no_frame_breaks_the_link() {
     for frame in [int(1), tagged("text", binary([255]))] {
         let (mut vm, conn, _client) = connected(1 << 20);
         let Term::Integer(number) = conn.tuple().unwrap()[1] else {

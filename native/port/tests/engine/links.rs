@@ -24,7 +24,7 @@ fn without_a_secret_it_does_not_start() {
 }
 
 #[test]
-fn who_does_not_know_the_secret_is_hung_up_on_and_the_next_is_heard() {
+fn a_wrong_secret_ends_that_link_only() {
     let started = Started::ready();
     let wrong = SECRET.replace('0', "1");
     for first in [
@@ -93,7 +93,7 @@ fn a_place_that_cannot_be_had_is_named() {
 }
 
 #[test]
-fn who_breaks_the_protocol_is_told_in_the_log_and_ends_it() {
+fn a_protocol_error_is_logged_and_ends_the_link() {
     let call = |parts: Vec<crate::vm::Term>| {
         let mut body = vec![0, 0];
         body.extend_from_slice(&crate::vm::bytes(&tuple(parts)));

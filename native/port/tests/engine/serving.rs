@@ -183,7 +183,7 @@ fn commands_that_fail_cost_themselves_and_are_told() {
 }
 
 #[test]
-fn what_a_handler_publishes_is_not_answered_unless_it_fails() {
+fn publishes_are_answered_only_when_they_fail() {
     let mut vm = Vm::start(1);
     let (_, port) = vm.listen(1, &[]);
     let id = vm.handler(1);
@@ -230,7 +230,7 @@ fn what_a_handler_publishes_is_not_answered_unless_it_fails() {
 }
 
 #[test]
-fn what_stands_in_front_of_commands_says_the_same() {
+fn heads_of_commands_match_their_terms() {
     let mut vm = Vm::start(1);
     let (_, port) = vm.listen(1, &[]);
     let id = vm.handler(1);
@@ -408,7 +408,7 @@ fn one_frame_for_all_is_counted_when_it_has_been_handed_over() {
 
 /// Whoever has the name when a connection begins is its owner.
 #[test]
-fn who_has_a_name_is_asked_for_each_connection() {
+fn a_named_owner_is_asked_for_each_connection() {
     let mut vm = Vm::start(1);
     let mode = tuple(vec![atom("owner"), atom("somebody"), atom("false")]);
     let (_, port) = vm.listen(1, &[("mode", mode)]);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_buffer() {
+    fn kept_capacity_of_a_buffer() {
         for (len, kept) in [(KEEP - 1, true), (KEEP, true), (KEEP + 1, false)] {
             let mut codecs = Codecs {
                 buffer: vec![0; len],

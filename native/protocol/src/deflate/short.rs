@@ -308,7 +308,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 2000 }))]
 
         #[test]
-        fn what_comes_out_inflates_to_what_went_in(
+        fn deflated_data_inflates_to_its_source(
             payloads in vec(vec(prop_oneof![4 => 97_u8..101, 1 => any::<u8>()], 0..=SHORT), 1..6),
             level in 1..=9_u8,
         ) {

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_readings_is_refused() {
+    fn ambiguous_requests_are_refused() {
         for body in [
             &b"\r\n"[..],
             b"5\nhello",
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_the_content_is_bounded() {
+    fn chunk_extensions_and_trailers_are_bounded() {
         let limits = HeadLimits {
             max_head_size: 10,
             max_headers: 3,

@@ -63,7 +63,7 @@ fn an_origin_is_scheme_host_and_port() {
 }
 
 #[test]
-fn who_is_no_page_names_no_origin() {
+fn requests_without_an_origin() {
     assert!(allowed(&["https://a.example"], "x", None));
     assert!(allowed(&[], "x", None));
     assert!(!allowed(&[], "x", Some("https://a.example")));
@@ -233,7 +233,7 @@ fn the_scheme_counts_where_it_is_known() {
 }
 
 #[test]
-fn what_is_no_rule_is_named() {
+fn invalid_rules_are_named() {
     for rule in [
         "",
         "a.example",

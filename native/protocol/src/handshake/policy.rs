@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_pattern_is_named() {
+    fn invalid_patterns_are_named() {
         for pattern in [
             "ws", "", "/a*", "/a b", "/a?b", "/*x/y", "/ü", "/%", "/a/%6", "/%61/%zz", "/*/%zz",
         ] {

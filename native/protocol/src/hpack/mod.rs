@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_the_rules() {
+    fn violations() {
         for block in [
             &b"\x80"[..],
             b"\xff",

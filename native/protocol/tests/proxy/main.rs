@@ -279,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_decided_stays(bytes: Vec<u8>, start in 0usize..3, cut: prop::sample::Index) {
+    fn more_bytes_change_no_decision(bytes: Vec<u8>, start in 0usize..3, cut: prop::sample::Index) {
         let starts: [&[u8]; 3] = [b"", b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
         let whole = [starts[start], &bytes].concat();
         let cut = cut.index(whole.len() + 1);

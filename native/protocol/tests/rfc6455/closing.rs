@@ -106,7 +106,7 @@ fn a_message_in_flight_is_dropped_by_close() {
 }
 
 #[test]
-fn what_follows_a_close_is_ignored() {
+fn input_behind_a_close_is_ignored() {
     let wire = [
         to_server(Opcode::Text, b"last"),
         to_server(Opcode::Close, &close_body(1000, b"")),

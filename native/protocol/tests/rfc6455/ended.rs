@@ -66,7 +66,7 @@ fn a_violation_too() {
 }
 
 #[test]
-fn what_is_wrong_outside_of_frames_too() {
+fn errors_outside_of_frames() {
     let mut server = End::new(Role::Server);
     server.session.end(1008, "too fast");
     let end = reason(1008, "too fast", ClosedBy::Violation);
@@ -79,7 +79,7 @@ fn what_is_wrong_outside_of_frames_too() {
 }
 
 #[test]
-fn what_was_wrong_before_a_close_goes_before_it() {
+fn errors_before_a_close_go_before_it() {
     let (mut server, _) = after(&close());
     server.session.end(1007, "not JSON");
     server.session.answer(&mut server.out);

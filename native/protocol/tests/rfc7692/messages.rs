@@ -107,7 +107,7 @@ fn a_window_reaches_as_far_as_was_agreed() {
 }
 
 #[test]
-fn what_is_not_sent_is_not_referred_to() {
+fn unsent_data_is_not_referenced() {
     let mut server = End::new(Role::Server, policy(true, true, (15, 15)));
     let mut client = client(true);
     for payload in [prose(300), noise(300), noise(300), prose(300)] {
@@ -262,7 +262,7 @@ fn no_bytes_at_all_are_an_empty_message() {
 }
 
 #[test]
-fn what_is_not_deflate_is_1007() {
+fn invalid_deflate_data_is_1007() {
     let truncated = b"\xf2\x48\xcd\xc9";
     for (payload, fresh, kept) in [
         (&b"\xff\xff\xff\xff"[..], Some(1007), Some(1007)),
@@ -442,7 +442,7 @@ fn streams_within_a_message_are_bounded() {
 
 /// Each stream begins with nothing before it for a library; for a sender the window goes on.
 #[test]
-fn what_follows_a_last_block_may_refer_to_what_was_before_it() {
+fn data_behind_a_last_block_may_reference_earlier_data() {
     // Stored "abc" as a last block, then three bytes from three back, also as a last block.
     let twice = b"\x01\x03\x00\xfc\xffabc\x03\x22\x00";
     for takeover in [false, true] {

@@ -235,7 +235,7 @@ fn an_answer_must_fit_the_offer() {
 /// A window is named where it is smaller than the largest; that one is known for the client always says that a server may
 /// choose.
 #[test]
-fn what_a_client_offers() {
+fn offers_of_a_client() {
     for (takeover, bits, want) in [
         (
             (true, true),
@@ -258,7 +258,7 @@ fn what_a_client_offers() {
 }
 
 #[test]
-fn what_a_client_offers_a_server_takes() {
+fn a_server_accepts_the_offer_of_a_client() {
     for server_takeover in [false, true] {
         for client_takeover in [false, true] {
             for bits in [(9, 9), (9, 15), (15, 9), (15, 15)] {

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_of_a_literal_is_refused() {
+    fn invalid_literal_numbers_are_refused() {
         for wrong in [
             map(&[("true", 65_536)]),
             map(&[("true", -1)]),

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_wait_have_their_turn_in_order() {
+    fn waiting_requests_are_served_in_order() {
         let handover = Handover::default();
         let mut streams: Vec<Stream> = (0..10).map(|_| Stream::default()).collect();
         let third = MOST / 3 + 1;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_what_is_over() {
+    fn an_ended_connection_holds_up_no_stream() {
         let (handover, mut stream) = (Handover::default(), Stream::default());
         handover.took(MOST);
         assert!(!stream.hands_over(&handover, 1));

@@ -149,7 +149,7 @@ fn an_answer_of_which_nothing_is_taken_is_given_up() {
 }
 
 #[test]
-fn what_is_taken_counts_and_the_end_is_the_end() {
+fn taken_bytes_are_noted_until_the_end() {
     let mut pipe = answering(&[1, 3]);
     let before = pipe.streams.borrow().last_taken();
     assert_eq!(before, None);
@@ -240,7 +240,7 @@ fn a_head_is_kept_and_another_stands_in_for_it() {
 }
 
 #[test]
-fn what_is_no_head_passes_as_it_came() {
+fn bytes_that_are_no_head_pass_unchanged() {
     let mut pipe = Pipe::new(0);
     let _ = pipe.read(&get(1));
     for sent in [
@@ -328,7 +328,7 @@ fn a_stream_is_open_until_all_of_its_answer_is_sent() {
 }
 
 #[test]
-fn what_interrupts_a_head_ends_the_connection() {
+fn a_frame_within_a_head_ends_the_connection() {
     for other in [
         frame(PING, 0, 0, &[0; 8]),
         frame(HEADERS, END_HEADERS, 3, GET),

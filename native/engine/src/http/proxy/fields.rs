@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_a_connection_stays_with_it() {
+    fn hop_by_hop_fields_are_not_forwarded() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-One"),

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_not_judged() {
+    fn invalid_certificates_have_no_validity() {
         assert_eq!(out_of_time(b"", 0), []);
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(out_of_time(broken.as_bytes(), 0), []);

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_entered_is_left_behind_once() {
+    fn subscriptions_are_removed_once() {
         let (register, table) = (Register::default(), TopicTable::default());
         let [a, b] = [b"a", b"b"].map(|name| table.enter(name, 0, 1).0);
         register.open().add(id(1), a.clone());

@@ -271,7 +271,7 @@ async fn leave(client: &mut DuplexStream) {
 }
 
 #[test]
-fn what_a_connection_takes() {
+fn the_size_of_a_connection() {
     // docs/decisions/memory.md has the rest.
     assert!(size_of::<Conn>() <= 288, "{}", size_of::<Conn>());
 }
@@ -318,7 +318,7 @@ fn a_client_that_vanishes_is_1006() {
 }
 
 #[test]
-fn what_one_turn_broadcasts_leaves_in_one_write() {
+fn broadcasts_of_one_turn_are_one_write() {
     let writes = Arc::new(AtomicUsize::new(0));
     let echo = Echo {
         times: 10,
@@ -379,7 +379,7 @@ fn a_burst_has_the_bound_of_its_frames_one_by_one() {
 }
 
 #[test]
-fn who_is_closed_in_a_burst_gets_nothing_more_of_it() {
+fn a_connection_closed_in_a_burst_gets_no_more_of_it() {
     let mut outcomes = vec![(1, 0); 9];
     outcomes.push((0, 1));
     assert_eq!(burst(99, true), (outcomes, vec![1008]));

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_in_comes_out() {
+    fn facts_are_kept_unchanged() {
         let inet = |ip: &str| Peer::Inet(ip.parse().unwrap(), 4711);
         let unix = Peer::Unix(b"/run/sockeye".as_slice().into());
         let texts = Texts::default();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_headers_is_bounded() {
+    fn kept_headers_are_bounded() {
         let peer = Peer::Unix(b"".as_slice().into());
         let kept = |len: usize| {
             let head = format!(

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_answers_and_what_leaves_only_puts_off() {
+    fn input_answers_a_ping_and_output_only_delays_it() {
         let times = times(FAR, 10, 5, FAR);
         let mut keep_alive = KeepAlive {
             last_received: 100,

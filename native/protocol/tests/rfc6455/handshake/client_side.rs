@@ -101,7 +101,7 @@ fn a_client_checks_the_answer() {
 
 /// Servers of other protocols greet with a line and wait: nobody waits with them.
 #[test]
-fn what_is_not_http_is_refused_at_its_first_wrong_byte() {
+fn input_that_is_not_http_is_refused_at_its_first_wrong_byte() {
     let limits = HeadLimits::default();
     let verify = |bytes: &[u8]| client::verify(bytes, KEY, &[], &limits);
     for (bytes, right) in [
@@ -250,7 +250,7 @@ fn a_client_sends_nothing_unsafe() {
 
 /// What a client tells of a server that it gives up.
 #[test]
-fn what_is_wrong_with_an_answer_is_named() {
+fn faults_of_an_answer_are_named() {
     let accept = format!("Sec-WebSocket-Accept: {ACCEPT}");
     let all = ["Upgrade: websocket", "Connection: Upgrade", &accept];
     let of = |line: &str, fields: &[&str]| {

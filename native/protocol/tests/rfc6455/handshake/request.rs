@@ -220,7 +220,7 @@ fn transfer_codings() {
 }
 
 #[test]
-fn what_a_request_says_of_its_connection() {
+fn connection_fields_of_a_request() {
     for (line, lines, keeps) in [
         (GET, &[][..], true),
         (GET, &["Connection: close"], false),

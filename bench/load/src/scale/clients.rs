@@ -49,7 +49,7 @@ pub(crate) enum Expect {
     Published,
 }
 
-pub(crate) struct Crowd<'a> {
+pub(crate) struct Clients<'a> {
     pub(crate) target: &'a Target,
     pub(crate) http2: bool,
     config: Option<Arc<ClientConfig>>,
@@ -71,9 +71,9 @@ pub(crate) struct Crowd<'a> {
     pub(crate) last: Instant,
 }
 
-impl<'a> Crowd<'a> {
-    pub(crate) fn new(target: &'a Target, http2: bool) -> Result<Crowd<'a>> {
-        Ok(Crowd {
+impl<'a> Clients<'a> {
+    pub(crate) fn new(target: &'a Target, http2: bool) -> Result<Clients<'a>> {
+        Ok(Clients {
             target,
             http2,
             config: if target.tls {
@@ -156,7 +156,7 @@ impl<'a> Crowd<'a> {
         self.opening = 0;
     }
 
-    /// Those that are open, as numbers for [`Crowd::send`].
+    /// Those that are open, as numbers for [`Clients::send`].
     pub(crate) fn those_open(&self) -> Vec<usize> {
         let all = 0..self.clients.len();
         all.filter(|n| self.clients[*n].state == State::Open)
