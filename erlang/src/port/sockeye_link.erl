@@ -1,8 +1,8 @@
 %% @private
-%% The engine as a process of the system: starts it, reads what it says, and starts it again when it has ended.
+%% The engine as a process of its own: starts it, reads from its socket, and starts it again when it has ended.
 %%
-%% What it says to a process goes there without being looked into: each process decodes its own batches and
-%% answers. All else that can go wrong with such bytes costs the engine its life, and nobody here anything.
+%% Batches and answers go to their process as bytes, and that process decodes them. Other bytes that are wrong end the engine, and
+%% harm nothing else here.
 -module(sockeye_link).
 -behaviour(gen_server).
 
@@ -31,14 +31,10 @@
 %% Each second it is asked to show that all its threads come by. One that leaves as many questions open as it may be silent for
 %% seconds hangs. They are counted, since a node that stood still itself knows nothing of the time.
 -define(PING_MS, 1000).
-%% Lines that it may say between two of them.
--define(MOST_LINES, 1000).
 %% Pauses before a start that follows one that failed, or a short life.
 -define(FIRST_PAUSE_MS, 100).
 -define(LAST_PAUSE_MS, 5000).
 -define(SHORT_LIFE_MS, 250).
-%% What is kept of what it says on its output.
--define(LINES, 5).
 
 -type role() :: engine | host | handler | acceptor | plain | plain_batch | gate | other.
 
@@ -55,7 +51,7 @@
          failed = 0 :: non_neg_integer(),
          %% Of handlers and acceptors, which are as many as connections, as little as can be.
          ids = #{} :: #{sockeye_wire:id() => pid() | {role(), pid()}},
-         %% And whom they bring messages.
+         %% Delivery processes, and their owners.
          deliveries = #{} :: #{pid() => pid()},
          pieces = sockeye_port_pieces:new() :: sockeye_port_pieces:pieces(),
          %% Bytes that may still come before what they have left is collected.
@@ -63,10 +59,7 @@
          told = sockeye_port_mailboxes:new() :: sockeye_port_mailboxes:sent(),
          pinged = 0 :: non_neg_integer(),
          ponged = 0 :: non_neg_integer(),
-         %% What it has said, the last first: before and since the last ping, and how many since then.
-         lines = [] :: [binary()],
-         news = [] :: [binary()],
-         said = 0 :: non_neg_integer()}).
+         output = sockeye_port_output:new() :: sockeye_port_output:output()}).
 
 %% Linked to the caller, which is the owner of the engine.
 -spec start_link(#{shards := pos_integer(), atoms := #{atom() => non_neg_integer()}, _ => _}) -> gen_server:start_ret().
@@ -119,14 +112,14 @@ hosts() ->
     catch exit:_ -> []
     end.
 
-%% Those that bring plain processes their messages.
+%% The delivery processes of all owners.
 -spec deliveries() -> [pid()].
 deliveries() ->
     try gen_server:call(?MODULE, deliveries, infinity)
     catch exit:_ -> []
     end.
 
-%% Those of one process.
+%% Those of one owner.
 -spec deliveries(pid()) -> [pid()].
 deliveries(Owner) ->
     try ets:select(?TABLE, [{{{delivery, Owner, '$1'}}, [], ['$1']}])
@@ -219,10 +212,11 @@ handle_info({sockeye_died, Id}, State) ->
     {noreply, forget(Id, State)};
 handle_info({ping, Run}, #state{run = Run, port = Port} = State) when is_port(Port) ->
     {noreply, ping(State)};
-handle_info({Port, {data, {_, _}}}, #state{port = Port, said = ?MOST_LINES} = State) ->
-    {noreply, lost({protocol, <<"more than 1000 lines a second">>}, State)};
-handle_info({Port, {data, {_, Line}}}, #state{port = Port, news = News, said = Said} = State) ->
-    {noreply, State#state{news = [Line | lists:sublist(News, ?LINES - 1)], said = Said + 1}};
+handle_info({Port, {data, {_, Line}}}, #state{port = Port, output = Output} = State) ->
+    case sockeye_port_output:add(Line, Output) of
+        too_many -> {noreply, lost({protocol, <<"more than 1000 lines a second">>}, State)};
+        Added -> {noreply, State#state{output = Added}}
+    end;
 handle_info({Port, {exit_status, Status}}, #state{port = Port} = State) ->
     {noreply, lost({exit_status, Status}, State)};
 handle_info({tcp_closed, Socket}, #state{socket = Socket} = State) ->
@@ -338,7 +332,7 @@ came({last, Stream, Kind, Bytes}, #state{pieces = Pieces} = State) ->
             end
     end.
 
-%% Who has the name of a server's owner now, for a new connection.
+%% The process that is registered as the owner of a server now, for a new connection.
 -spec tell_owner(sockeye_backend:server_id(), atom(), sockeye:conn(), #state{}) -> #state{}.
 tell_owner(ServerId, Name, Conn, #state{run = Run} = State) ->
     Owner = case whereis(Name) of
@@ -401,18 +395,17 @@ ping(#state{ponged = Ponged, pinged = N} = State) ->
     end.
 
 -spec next_ping(#state{}) -> #state{}.
-next_ping(#state{run = Run, pinged = N, lines = Lines, news = News} = State) ->
+next_ping(#state{run = Run, pinged = N, output = Output} = State) ->
     _ = sockeye_link_writer:post(Run, sockeye_wire:ping(N + 1)),
     _ = erlang:send_after(?PING_MS, self(), {ping, Run}),
-    %% What is said right before the end is told with that.
-    lists:foreach(fun(Line) -> sockeye_log:event(level(Line), engine, engine_said, #{line => Line}) end, lists:reverse(News)),
-    State#state{pinged = N + 1, lines = lists:sublist(News ++ Lines, ?LINES), news = [], said = 0}.
+    %% Lines right before the end are in the report of that.
+    State#state{pinged = N + 1, output = sockeye_port_output:log(Output)}.
 
-%% The engine is gone, or has to go. All who count on it hear of it, and it starts again.
+%% The engine has ended, or must end. Its processes are told, and it starts again.
 -spec lost(term(), #state{}) -> #state{}.
-lost(Why, #state{run = Run, began = Began, failed = Failed, port = Port, socket = Socket} = State) ->
+lost(Why, #state{run = Run, began = Began, failed = Failed, port = Port, socket = Socket, output = Output} = State) ->
     ok = no_more(State),
-    {How, Lines} = sockeye_executable_end:of_run(Why, Port, Socket, last_words(State)),
+    {How, Lines} = sockeye_executable_end:of_run(Why, Port, Socket, sockeye_port_output:last(Output)),
     Again = case now_ms() - Began < ?SHORT_LIFE_MS of
                 true -> Failed;
                 false -> 0
@@ -425,9 +418,9 @@ lost(Why, #state{run = Run, began = Began, failed = Failed, port = Port, socket 
 -spec down(#state{}) -> #state{}.
 down(State) ->
     State#state{port = undefined, socket = undefined, writer = undefined, ids = #{}, deliveries = #{},
-                pieces = sockeye_port_pieces:fresh(State#state.pieces), lines = [], news = [], said = 0}.
+                pieces = sockeye_port_pieces:fresh(State#state.pieces), output = sockeye_port_output:new()}.
 
-%% Nothing comes from this engine any more. Who waits for an answer hears of that by the end of the writer.
+%% Nothing comes from this engine any more. Callers that wait for an answer see the end of the writer.
 -spec no_more(#state{}) -> ok.
 no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
     true = ets:delete(?TABLE, facts),
@@ -441,17 +434,6 @@ no_more(#state{ids = Ids, run = Run, writer = Writer}) ->
     All = maps:values(Ids),
     Others = [known(Known) || Known <- All, is_pid(Known) orelse not lists:member(element(1, Known), [host, engine])],
     lists:foreach(fun(Pid) -> Pid ! {sockeye_lost, Run} end, lists:usort(Others) ++ [Pid || {host, Pid} <- All]).
-
--spec last_words(#state{}) -> [binary()].
-last_words(#state{lines = Lines, news = News}) ->
-    lists:sublist(News ++ Lines, ?LINES).
-
--spec level(binary()) -> logger:level().
-level(Line) ->
-    case binary:match(Line, [<<"panic">>, <<"memory allocation">>]) of
-        nomatch -> warning;
-        _ -> error
-    end.
 
 -spec pause(non_neg_integer()) -> non_neg_integer().
 pause(0) -> 0;

@@ -228,7 +228,10 @@ impl Notifier for Wakeup {
 
 fn inbox(limit: usize) -> (Arc<Inbox>, Arc<Notify>) {
     let wakeup = Arc::new(Notify::new());
-    (Inbox::new(limit, 0, Box::new(Wakeup(wakeup.clone()))), wakeup)
+    (
+        Inbox::new(limit, 0, Box::new(Wakeup(wakeup.clone()))),
+        wakeup,
+    )
 }
 
 fn conn() -> ConnId {
