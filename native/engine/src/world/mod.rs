@@ -7,7 +7,7 @@
 #[cfg(loom)]
 #[path = "../../../loom/src/world.rs"]
 mod modelled;
-#[cfg_attr(loom, path = "../../../loom/src/sync.rs")]
+#[cfg_attr(loom, path = "../../../loom/src/sync/mod.rs")]
 pub(crate) mod sync;
 #[cfg(not(sim))]
 mod system;
