@@ -1,4 +1,4 @@
-//! What both hosts ask of the C library's allocator. Only glibc knows these calls.
+//! Calls to the C library's allocator, for both hosts. Only glibc has them.
 
 #![allow(unsafe_code)]
 

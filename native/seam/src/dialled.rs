@@ -1,4 +1,4 @@
-//! What the process of a client is told: connected or not and why, and how a connection has ended.
+//! Messages to the process of a client: connected, failed with a reason, or disconnected.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! A term in external term format to JSON text: once over its bytes, with a stack of its own.
+//! A term in external term format to JSON text: one pass over its bytes, with a stack of its own.
 //!
 //! What becomes what, and which part is to blame, is as in the NIF's walk over the VM's terms; one suite holds both.
 

@@ -1,4 +1,4 @@
-//! A term in external term format, looked at where it is.
+//! A term in external term format, read in place.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Terms that come, on the hot ways: looked at where they are, and not copied.
+//! A reader of terms for the hot paths: terms are read in place, and not copied.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What a process is told of topics: once that there is news, and of which topics when it asks.
+//! Changes of topics for a process: it is notified once that there are some, and asks which.
 //!
 //! Who subscribes and unsubscribes is faster than who must tell other nodes of it. So a topic is
 //! noted once, however often it changes, and too many of them are one note: look at all.

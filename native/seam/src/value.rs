@@ -1,4 +1,4 @@
-//! A term as a tree of our own: for what is rare, where a copy costs nothing that counts.
+//! A term as an owned tree, for rare calls, where the cost of a copy does not matter.
 
 use sockeye_etf::{Cursor, Malformed, Token};
 

@@ -1,4 +1,4 @@
-//! Clients behind proxies: what those that we trust say of them.
+//! The client behind a trusted proxy, as the headers of the proxy name it.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Whom a request comes from and which site it is for, as proxies say it.
+//! The sender and the site of a request, as headers of proxies name them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who is let in: the server's rules, then what the virtual machine says.
+//! The decision about a handshake: the rules of the server, then the answer of the virtual machine.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Who is let in: the rules of the server, what proxies say of their clients, the question to the virtual machine.
+//! Access: the rules of the server, client addresses from proxies, the question to the virtual machine.
 
 pub(crate) mod ask;
 pub(crate) mod forwarded;

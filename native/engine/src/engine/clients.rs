@@ -1,4 +1,4 @@
-//! Clients, as the callers of the engine see them.
+//! The calls about clients.
 
 use std::io;
 use std::sync::Arc;

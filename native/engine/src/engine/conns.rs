@@ -1,4 +1,4 @@
-//! What is asked of one connection, by its id: whether it is open, what may be sent to it, how it ends.
+//! The calls about one connection, by its id: whether it is open, sending, closing.
 
 use std::sync::Arc;
 

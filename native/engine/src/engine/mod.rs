@@ -1,4 +1,4 @@
-//! The whole: shards, servers, and what the virtual machine may ask of them.
+//! The engine as a whole: shards, servers, and the functions that the virtual machine calls.
 
 mod adopt;
 mod backlog;

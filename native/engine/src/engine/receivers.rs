@@ -1,4 +1,4 @@
-//! The processes that serve connections: which they are, when they die, which connection goes to whom.
+//! The processes that serve connections: their start, their death, and the assignment of connections to them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What other threads may ask: to subscribe, to publish.
+//! The calls of other threads about topics: subscribe, unsubscribe, publish.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The body of an answer: bytes, a part of a file that is read as it is sent, or what comes piece by piece.
+//! The body of a response: bytes, a part of a file that is read as it is sent, or a stream of pieces.
 
 use std::fs::File;
 use std::io::{self, Read};

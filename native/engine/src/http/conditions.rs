@@ -1,4 +1,4 @@
-//! What a client has of a file already, and which part of it it wants (RFC 9110, 13 and 14).
+//! Conditional requests and ranges (RFC 9110, 13 and 14).
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};

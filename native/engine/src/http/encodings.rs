@@ -1,4 +1,4 @@
-//! The forms in which a file may lie beside itself, compressed, and which of them a client wants (RFC 9110, 12.5.3).
+//! Precompressed forms beside a file, and the choice between them (RFC 9110, 12.5.3).
 
 use std::cmp::Reverse;
 

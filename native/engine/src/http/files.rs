@@ -1,4 +1,4 @@
-//! Files as answers: what is where, whether the client has it already, and which part it wants.
+//! Responses from files: lookup, conditions, ranges.
 
 use std::borrow::Cow;
 use std::fs::{self, File};

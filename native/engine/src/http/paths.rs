@@ -1,4 +1,4 @@
-//! From the path of a request to a name below a directory, and no way out of it.
+//! Maps the path of a request to a file below a directory, and never outside of it.
 
 /// The names that a path below a directory leads through, decoded; the last is empty for the
 /// directory itself. None if it cannot name a file that may be served.

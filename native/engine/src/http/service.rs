@@ -1,4 +1,4 @@
-//! What is answered to a request, whichever version of HTTP brought it.
+//! The response to a request, for every version of HTTP.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! How far callers may be ahead of a shard.
+//! Backpressure on callers: how far they may be ahead of a shard.
 //!
 //! A shard takes every call, in one order: only the queue of a connection refuses anything. Who finds more calls
 //! before its own than may wait is told, and waits until its own has been carried out before it makes another. So

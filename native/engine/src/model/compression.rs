@@ -1,4 +1,4 @@
-//! How what goes out to a connection is compressed, and where.
+//! Where and how outgoing messages of a connection are compressed.
 //!
 //! A connection that keeps no window takes bytes that anybody has compressed: the caller does that, on its own thread, and
 //! once for all receivers of a broadcast. One that keeps its window is compressed for by its shard, in the order of its

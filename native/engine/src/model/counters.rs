@@ -1,4 +1,4 @@
-//! What is counted of a server.
+//! The counters of a server.
 
 use crate::model::refused::RefusedFor;
 use crate::world::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

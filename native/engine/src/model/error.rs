@@ -1,4 +1,4 @@
-//! Why a caller is refused.
+//! Reasons why a call is refused.
 
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

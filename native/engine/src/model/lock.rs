@@ -1,4 +1,4 @@
-//! Mutexes of which a panic is no reason to stop.
+//! Mutexes that ignore poisoning: a panic elsewhere is no reason to stop.
 
 use std::sync::PoisonError;
 

@@ -1,4 +1,4 @@
-//! How fast messages may come from one client: a token bucket, there only where it is asked for.
+//! The rate of messages from one client: a token bucket, allocated only where a limit is set.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! Why a client got no connection.
+//! Reasons why a client was refused.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! When each connection must be looked at next: one number a slot, read in one sweep.
+//! The deadline of each connection: one number a slot, read in one sweep.
 
 use std::cell::{Cell, RefCell};
 

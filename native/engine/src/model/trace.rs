@@ -1,4 +1,4 @@
-//! Frames of a connection as they stand on the wire, told to who watches it.
+//! Traces: frames of a connection as they are on the wire, for its watchers.
 //!
 //! What is read is looked at before the session has it, and what is sent when it is queued: either is a row of whole frames,
 //! in any cut.

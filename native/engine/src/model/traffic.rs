@@ -1,4 +1,4 @@
-//! What is counted with each message and each read.
+//! Counters that each message or read changes.
 
 use crate::world::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Why there is no connection.
+//! Reasons why a client could not connect.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The network: sockets and what stands on them, TLS of both roles, URLs, names, proxies on the way out.
+//! The network: sockets and the layers above them, TLS of both roles, URLs, names, outgoing proxies.
 
 pub(crate) mod basic;
 pub(crate) mod client_tls;

@@ -1,4 +1,4 @@
-//! Where an answer sends us, and whether we may go there.
+//! Redirects: the new URL, and whether it may be followed.
 
 use sockeye_protocol::handshake::Headers;
 

@@ -1,4 +1,4 @@
-//! What a server or a proxy answers instead of what it was asked for.
+//! Responses of a server or proxy that refuse a handshake.
 
 use std::time::Duration;
 

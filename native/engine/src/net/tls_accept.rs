@@ -1,4 +1,4 @@
-//! The TLS of one connection.
+//! The TLS handshake of an accepted connection.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a connection reads and writes: a socket, or something that stands on one.
+//! The byte stream of a connection: a socket, or a layer above one.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

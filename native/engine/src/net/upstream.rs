@@ -1,4 +1,4 @@
-//! Connections to web servers behind this one, and those that wait for the next request.
+//! Connections to upstream web servers, and the pool of idle ones.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Where a client connects to: `ws`, `wss` and `ws+unix` URLs.
+//! URLs that a client connects to: `ws`, `wss` and `ws+unix`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! IPv6 addresses that mean something on one network only, and its interface.
+//! IPv6 addresses with a zone, and the interface that it names.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};

@@ -1,4 +1,4 @@
-//! How many connections an address has, and how fast it opens them.
+//! Limits of one client address: its connections, and the rate at which it opens them.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a client has beside what every server has: one connection at a time.
+//! The additional state of a client: it has one connection at a time.
 
 use crate::model::id::ConnId;
 use crate::model::lock::lock;

@@ -1,4 +1,4 @@
-//! What the shards share of one server: its settings, its counters, its receivers.
+//! The state of a server that all shards share: its settings, counters and receivers.
 
 mod addresses;
 pub(crate) mod admitted;

@@ -1,4 +1,4 @@
-//! What can be set.
+//! The configuration of the engine, of a server and of a client.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;

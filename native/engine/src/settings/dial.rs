@@ -1,4 +1,4 @@
-//! What a client connects to, and how.
+//! The target of a client, and how it connects.
 
 use std::time::Duration;
 

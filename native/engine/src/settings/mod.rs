@@ -1,4 +1,4 @@
-//! What can be set.
+//! Options of the engine, of servers, clients and connections.
 
 pub(crate) mod config;
 pub(crate) mod dial;

@@ -1,4 +1,4 @@
-//! What may differ from one connection of a server to another, and change while it lives.
+//! Options that one connection may have of its own, and that may change while it is open.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How fast one address may open connections.
+//! The rate at which one address may open connections.
 
 /// A token bucket: so many at once, and so many a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Which request goes where.
+//! Routes of ordinary requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A web server behind this one, and how requests are passed on to it.
+//! An upstream web server, and how requests are passed to it.
 
 use crate::world::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The way of a message from the protocol to its receiver.
+//! Delivers messages from the protocol to the receiver.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a read has brought, and a receiver that takes it when it likes.
+//! One side brings messages, the other takes them at its own pace.
 
 use super::*;
 use crate::model::pace::MessageRate;

@@ -1,4 +1,4 @@
-//! The shard's part: who is a subscriber, and a frame for each of them.
+//! Broadcasts on one shard: finds the subscribers, and queues the frame for each of them.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How other threads reach a shard: its slots, its queues, and its one alarm clock.
+//! The part of a shard that other threads use: its slots, its queues, and its wake-up.
 
 use std::sync::Arc;
 

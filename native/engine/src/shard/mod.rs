@@ -1,4 +1,4 @@
-//! One thread, one runtime, and the connections that live there.
+//! A shard: one thread, one runtime, and its connections.
 
 mod adopt;
 pub(crate) mod conn;

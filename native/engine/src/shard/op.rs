@@ -1,4 +1,4 @@
-//! What other threads ask of a shard.
+//! Operations and controls that other threads send to a shard.
 
 use std::ops::Range;
 use std::rc::Rc;

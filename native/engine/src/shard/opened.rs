@@ -1,4 +1,4 @@
-//! What every way in comes to: an accepted socket, a dialled URL, a stream of HTTP/2.
+//! A connection whose handshake is done: from an accepted socket, a dialled URL or a stream of HTTP/2.
 
 use crate::net::transport::Transport;
 use crate::server::Permit;

@@ -1,4 +1,4 @@
-//! What waits to be written to one connection.
+//! The write queue of one connection.
 //!
 //! Parts point into the buffers they were encoded in; nothing is copied unless the socket is
 //! full, and one write takes them all.

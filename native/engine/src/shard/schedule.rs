@@ -1,4 +1,4 @@
-//! What a shard does in a turn, and in which order.
+//! The steps of a turn, and their order.
 //!
 //! Replies and events gather while connections are read, so that a process gets one message and a socket one
 //! write for all that a turn brought. The order of the steps is a promise to the callers:

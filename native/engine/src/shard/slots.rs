@@ -1,4 +1,4 @@
-//! What every thread may know of a connection: is it open, and how much is queued for it.
+//! The public state of each connection, which every thread may read: whether it is open, and how many bytes are queued for it.
 //!
 //! One 16-byte slot a connection, in chunks that are made on demand and never move, so that a
 //! send needs no lock: the generation and the queued bytes share one atomic word, and a slot

@@ -1,4 +1,4 @@
-//! How a shard carries out the work of a turn, whose order is in [`crate::shard::schedule`].
+//! Carries out the work of a turn, in the order of [`crate::shard::schedule`].
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the engine asks of the virtual machine around it.
+//! Traits through which the engine calls the virtual machine.
 //!
 //! Every call comes from a shard's thread and must not block.
 

@@ -1,4 +1,4 @@
-//! What crosses to the virtual machine: its processes' inboxes, questions to it, and what it is told.
+//! The interface to the virtual machine: inboxes of its processes, questions to it, notices.
 
 pub mod batch;
 pub mod host;

@@ -1,4 +1,4 @@
-//! What the engine takes from the world: time, threads and tasks, sockets, names, and chance.
+//! The operating system as the engine sees it: time, threads and tasks, sockets, names, and chance.
 //!
 //! Nothing else of the engine asks the system for these (`tests/layers.rs`), but for files and Unix sockets. So the simulation in `native/sim`
 //! can compile the same sources against a world of its own, where one number decides what happens. In the product these are the types

@@ -1,4 +1,4 @@
-//! What threads hand to each other with: atomics, locks, queues, wake-ups. An `Arc` is the standard library's everywhere.
+//! Communication between threads: atomics, locks, queues, wake-ups. An `Arc` is the standard library's everywhere.
 
 pub(crate) use std::sync::atomic;
 pub(crate) use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};

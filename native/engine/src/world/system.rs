@@ -1,4 +1,4 @@
-//! The real world.
+//! The real system, where there is no simulation.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! Tasks of which there are many, each in little memory.
+//! A group of many small tasks, each in little memory.
 //!
 //! A task of tokio takes 144 bytes of a heap, and begins where 128 divides its address, which leaves a hole before the next one. A
 //! member of a group takes 48 and what its future takes. One task of tokio runs all members that were woken, in that order, once each;

@@ -1,4 +1,4 @@
-//! JSON on its own: text to a term and back, with no server and no engine.
+//! JSON without a connection: text to a term and back, with no server and no engine.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! What the engine asks of a server's process, as messages to it.
+//! The host of a server (`ServerHost`): questions and notices of the engine as messages to its process.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A server on the side of the VM: the processes behind it, and what they are told.
+//! A server on the side of the VM: its processes, and the messages to them.
 
 pub(crate) mod delivery_queue;
 pub(crate) mod host;

@@ -1,4 +1,4 @@
-//! Telling processes that their inboxes have something.
+//! Wakes processes whose inboxes have events.
 //!
 //! One of many connections' processes is told at once. Processes of one connection each are
 //! told by way of the server's relay, in one message for all that a turn has something for:

@@ -1,4 +1,4 @@
-//! A server on the side of the VM: its process, the owners of its connections, who answers and who wakes.
+//! A server on the side of the VM: its process, the owners of its connections, its gate and relay.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};

@@ -1,4 +1,4 @@
-//! How much memory the library holds: `erlang:memory/0` does not see it.
+//! The memory of the library, which `erlang:memory/0` does not count.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! What the library has to do with the VM, whichever server it is for: messages, monitors, the one engine of a node.
+//! The library and the VM, for all servers: messages, monitors, the one engine of a node.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What is known of the engine, a server and a connection, as maps.
+//! Information about the engine, a server and a connection, as maps.
 
 use sockeye_engine::op::ConnStats;
 use sockeye_engine::{Active, CLOSE_CODES, Engine, RefusedFor, ServerStats};

@@ -1,4 +1,4 @@
-//! What is done for terms that come: frames on their way to the shards.
+//! Carries out calls of the VM: frames on their way to the shards.
 
 mod commands;
 mod facts;

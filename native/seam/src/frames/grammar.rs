@@ -1,4 +1,4 @@
-//! What a term that stands for a frame says. One grammar for connections of the engine and for codecs.
+//! The grammar of terms that stand for frames, for connections of the engine and for codecs.
 //!
 //! ```text
 //! Frame    :: Message | {uncompressed, Message} | {ping | pong, iodata()} | {close, Code, Reason}

@@ -1,4 +1,4 @@
-//! WebSockets on streams (RFC 8441), ours and those of a server behind.
+//! WebSockets on streams (RFC 8441): connections of this server, and those passed to an upstream server.
 
 use std::rc::Rc;
 

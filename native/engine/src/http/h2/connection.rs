@@ -1,4 +1,4 @@
-//! What the streams of a connection share: its permit, how many of them are open, and when the client is cut off.
+//! The state that all streams of a connection share: its permit, the count of open streams, the deadline.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

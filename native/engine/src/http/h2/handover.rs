@@ -1,4 +1,4 @@
-//! How much of what the streams of a connection have to send lies with the library.
+//! Bounds how much of the output of all streams of a connection is with the library.
 //!
 //! What a stream hands over is copied, and is held until the connection has framed and written it. So only so much is
 //! taken at once; the other streams wait with what they have, which many may share, until the connection has run.

@@ -1,4 +1,4 @@
-//! The content of an answer of the server behind, on its way to the client.
+//! The content of an upstream response, on its way to the client.
 
 use std::io;
 use std::pin::Pin;

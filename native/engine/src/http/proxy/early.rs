@@ -1,4 +1,4 @@
-//! Answers before the answer: 103 and its like.
+//! Interim responses: 103 and others.
 
 use std::future::poll_fn;
 use std::sync::Arc;

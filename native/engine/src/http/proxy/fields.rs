@@ -1,4 +1,4 @@
-//! What of a request and an answer is passed on.
+//! Header fields that are forwarded, of a request and of a response.
 
 use std::fmt::Write;
 

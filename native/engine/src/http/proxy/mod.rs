@@ -1,4 +1,4 @@
-//! Ordinary requests that a web server behind this one answers, over HTTP/1.1.
+//! Ordinary requests that are passed to an upstream web server, over HTTP/1.1.
 //!
 //! Heads have been read by our own rules, and what is passed on is written anew from what was understood, so nothing gets there that
 //! two readers could understand differently. Contents stream both ways: what the one side does not take is not read from the other.

@@ -1,4 +1,4 @@
-//! WebSockets of the server behind.
+//! WebSockets of the upstream server.
 
 use std::cell::Cell;
 use std::future::{pending, poll_fn};

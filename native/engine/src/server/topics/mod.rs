@@ -1,4 +1,4 @@
-//! Topics: who gets what is published.
+//! Topics and their subscribers.
 //!
 //! Three views of the same thing, each kept where it is asked for. `table`: the topics of a server, by name, with how many
 //! subscribers each shard has; any thread looks there before it publishes. `register`: the topics of a connection; callers

@@ -1,4 +1,4 @@
-//! What a shard and a server hold, for the simulation to look at.
+//! Resources that a shard and a server hold, for the checks of the simulation.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};

@@ -1,4 +1,4 @@
-//! The way of events to the receiver: credits, room, and what is held back meanwhile.
+//! Delivery of events to the receiver: credits, room in the inbox, and frames that are held back.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is known of a connection and never changes, in few bytes: there may be a million of them.
+//! Facts of a connection that never change, in few bytes: there may be a million of them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! The bytes of a connection: what is read, what is written, and when.
+//! Reading and writing the transport of a connection.
 
 use std::io::ErrorKind;
 use std::pin::Pin;

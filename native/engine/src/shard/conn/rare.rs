@@ -1,4 +1,4 @@
-//! What few connections have, apart from what all have: for most of them it is one empty pointer.
+//! State that few connections need: for the others it is one null pointer.
 
 use crate::model::pace::Pace;
 use crate::model::trace::Traces;

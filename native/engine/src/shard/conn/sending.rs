@@ -1,4 +1,4 @@
-//! A message that is sent in pieces, and the frames that other processes send meanwhile.
+//! Messages that are sent in pieces, and frames of other processes meanwhile.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! The pictures of the states, walked through.
+//! The state diagrams, step by step.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Bytes that arrived, and what they mean.
+//! Decodes bytes that have arrived.
 
 use std::cell::RefCell;
 
