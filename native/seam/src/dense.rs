@@ -2,6 +2,10 @@
 //!
 //! tokio has such a piece for each socket. By itself the C library leaves up to 112 bytes before each, which nothing else may
 //! ever need, and a word in front of it. Here 63 of them share a block.
+//!
+//! Larger ones that begin so are its tasks, of handshakes above all. glibc before 2.38 puts none of them where one of the same size was:
+//! it looks for 160 bytes more than it takes. So these are asked for 128 bytes larger, without the alignment, and where they begin
+//! stands before them.
 
 #![allow(unsafe_code)]
 
@@ -15,6 +19,9 @@ const ALIGN: usize = 128;
 const BLOCK: usize = 16 * 1024;
 /// The first place of a block has its head.
 const PIECES: usize = BLOCK / PIECE - 1;
+
+/// What any allocator aligns to on 64 bits, and more than a pointer has.
+const WORDS: usize = 16;
 
 const LAYOUT: Layout = match Layout::from_size_align(BLOCK, BLOCK) {
     Ok(layout) => layout,
@@ -62,6 +69,19 @@ impl Dense {
     #[inline]
     pub const fn takes(layout: Layout) -> bool {
         layout.size() == PIECE && layout.align() == ALIGN
+    }
+
+    /// What something that is no such piece asks of the system's allocator.
+    #[inline]
+    pub const fn asks(layout: Layout) -> Layout {
+        if layout.align() != ALIGN {
+            return layout;
+        }
+        match Layout::from_size_align(layout.size().saturating_add(ALIGN), WORDS) {
+            Ok(larger) => larger,
+            // So large that there is none: the system's allocator will say so.
+            Err(_) => layout,
+        }
     }
 
     #[cold]
@@ -181,9 +201,39 @@ impl Blocks {
     }
 }
 
+/// Where something that was asked for begins, inside what has been got for it.
+///
+/// # Safety
+/// What has been got is null or as [`Dense::asks`] says, and belongs to who calls.
+unsafe fn begin(got: *mut u8, layout: Layout) -> *mut u8 {
+    if got.is_null() || layout.align() != ALIGN {
+        return got;
+    }
+    let skipped = ALIGN - got.addr() % ALIGN;
+    // SAFETY: what has been got is 128 bytes larger, and no more are skipped; as 16 divides both addresses, no less than 16 are, so a
+    // pointer has room before it. It is aligned: 16 divides the address behind it.
+    unsafe {
+        let at = got.add(skipped);
+        at.cast::<*mut u8>().sub(1).write(got);
+        at
+    }
+}
+
+/// What was got for something.
+///
+/// # Safety
+/// It came from [`begin`] with this layout, and is not freed yet.
+unsafe fn got(at: *mut u8, layout: Layout) -> *mut u8 {
+    if layout.align() != ALIGN {
+        return at;
+    }
+    // SAFETY: `begin` has written it there, and nobody else writes before what is theirs.
+    unsafe { at.cast::<*mut u8>().sub(1).read() }
+}
+
 // SAFETY: a piece goes back to where it came from, as its layout says. Pieces do not overlap, and are aligned: a block is, and
-// its places are multiples of 256. All else goes to the system's allocator as it came. Nothing here panics: the counts
-// are those of the pieces of a block.
+// its places are multiples of 256. What else is aligned as they are has its place in something that is so much larger. All else goes to
+// the system's allocator as it came. Nothing here panics: the counts are those of the pieces of a block.
 unsafe impl GlobalAlloc for Dense {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -191,7 +241,7 @@ unsafe impl GlobalAlloc for Dense {
             return self.piece();
         }
         // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { System.alloc(layout) }
+        unsafe { begin(System.alloc(Self::asks(layout)), layout) }
     }
 
     #[inline]
@@ -205,7 +255,7 @@ unsafe impl GlobalAlloc for Dense {
             return at;
         }
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { begin(System.alloc_zeroed(Self::asks(layout)), layout) }
     }
 
     #[inline]
@@ -214,7 +264,7 @@ unsafe impl GlobalAlloc for Dense {
             return self.free(at);
         }
         // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
+        unsafe { System.dealloc(got(at, layout), Self::asks(layout)) }
     }
 
     #[inline]
@@ -259,7 +309,7 @@ mod tests {
     fn given_back(dense: &Dense, at: *mut u8, mark: u8) {
         // SAFETY: it was taken above, and is not used any more.
         unsafe {
-            assert!((0..PIECE).all(|n| at.add(n).read() == mark));
+            assert_eq!(std::slice::from_raw_parts(at, PIECE), [mark; PIECE]);
             dense.dealloc(at, ONE);
         }
     }
@@ -316,7 +366,13 @@ mod tests {
     #[test]
     fn other_layouts_and_changes_of_size_keep_their_bytes() {
         let dense = Dense::new();
-        for (from, align) in [(PIECE, ALIGN), (PIECE, 8), (300, ALIGN), (40, 8)] {
+        for (from, align) in [
+            (PIECE, ALIGN),
+            (PIECE, 8),
+            (300, ALIGN),
+            (9, ALIGN),
+            (40, 8),
+        ] {
             for to in [PIECE, 512, 40] {
                 let old = Layout::from_size_align(from, align).unwrap();
                 let new = Layout::from_size_align(to, align).unwrap();

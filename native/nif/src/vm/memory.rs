@@ -41,9 +41,11 @@ pub(crate) fn held() -> u64 {
 
 /// What a piece takes. With glibc on 64 bits a word stands before it, and the whole is a multiple of two.
 const fn taken(layout: Layout) -> isize {
-    let asked = layout.size();
-    let is_dense = Dense::takes(layout);
-    let whole = if !is_dense && cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
+    let asked = Dense::asks(layout).size();
+    if Dense::takes(layout) {
+        return layout.size() as isize;
+    }
+    let whole = if cfg!(all(target_env = "gnu", target_pointer_width = "64")) {
         let with_head = asked.saturating_add(8 + 15) & !15;
         if with_head < 32 { 32 } else { with_head }
     } else {
