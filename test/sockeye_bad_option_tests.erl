@@ -142,6 +142,47 @@ nearest_within_test_() ->
              {Client, reconnect, #{max_atempts => 1}, "max_atempts: unknown option; did you mean max_attempts?"},
              {fun(Options) -> sockeye:check_host(1, Options) end, tsl, true, "unknown option; did you mean tls?"}]].
 
+%% What others call it, a key of another level, an option of the other end: what is said leads to an option that there is.
+others_test_() ->
+    Client = fun(Options) -> sockeye_client_options:parse("ws://a", self(), Options, self()) end,
+    Server = fun(Options) -> sockeye_options:parse(Options, self()) end,
+    [{lists:flatten(io_lib:format("~p to ~s", [Key, Helps])), fun() -> says(Key, "unknown option; " ++ Helps, Parse(#{Key => 1})) end}
+     || {Parse, Keys, Helps} <-
+            [{Server, [id, ref], "did you mean name?"},
+             {Server, [handlers, callback, mod], "did you mean handler => {Module, Arg}?"},
+             {Server, [dispatch, routes], "files, functions and web servers of paths are in http"},
+             {Server, [max_conns], "did you mean max_connections?"},
+             {Server, [num_acceptors], "the threads of the engine accept"},
+             {Server, [tls_opts, ssl, transport_opts, thousand_island_options], "did you mean tls => #{certfile"},
+             {Server, [certfile, keyfile, key, verify, sni_hosts], "that is a key of tls"},
+             {Server, [restart, shutdown], "that is a key of a child specification"},
+             {Server, [host, address, inet6], "did you mean ip"},
+             {Server, [connect_timeout, headers, max_redirects, reconnect], "that is an option of a client"},
+             {Client, [id], "did you mean name?"},
+             {Client, [handler], "a handler is an argument"},
+             {Client, [cacertfile, sni, pin], "that is a key of tls"},
+             {Client, [max_attempts, send_when_down], "that is a key of reconnect"},
+             {Client, [port, path], "that is in the URL"},
+             {Client, [max_connections, accept, dashboard, http2], "that is an option of a server"}],
+        Key <- Keys].
+
+%% No hint stands at an option that there is or twice, and each is a sentence that names one of this end.
+others_are_others_test_() ->
+    [{Side, fun() ->
+          Others = [Other || {Other, hint, _} <- Hints],
+          ?assertEqual([], [Other || Other <- Others, lists:member(Other, Names)]),
+          ?assertEqual([], Others -- lists:usort(Others)),
+          ?assertEqual([], [Hint || {_, hint, Hint} <- Hints, not names_one(Hint, Names)])
+      end}
+     || {Side, Hints, Names} <- [{"server", sockeye_other_options:server(), maps:keys(server())},
+                                 {"client", sockeye_other_options:client(), maps:keys(client())}]].
+
+names_one(Hint, Names) ->
+    Words = string:lexemes(Hint, " ,?;=>#{}()\"."),
+    lists:any(fun(Name) -> lists:member(atom_to_list(Name), Words) end, Names)
+        orelse lists:any(fun(Whole) -> string:find(Hint, Whole) =/= nomatch end,
+                         ["child specification", "is no option", "option of a client", "in the URL", "start_link(Url"]).
+
 %% Whatever the key is, it takes no time and makes no atom.
 nearest_is_bounded_test() ->
     Names = maps:keys(server()),

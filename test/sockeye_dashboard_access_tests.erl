@@ -17,7 +17,7 @@ options_test_() ->
                   #{other => 1}, #{auth => {token, 1}}, #{auth => {token, binary:copy(<<"x">>, 15)}},
                   #{auth => {token, binary:copy(<<"x">>, 257)}}, #{auth => {token, "a space is no good"}}]]
     ++ [?_test(with_server(#{dashboard => Value}, fun(_, _) -> ok end))
-        || Value <- [#{}, #{path => "/a/b"}, #{auth => fun(_) -> true end}, #{auth => {token, binary:copy(<<"x">>, 16)}},
+        || Value <- [#{}, #{path => "/a/b"}, #{auth => loopback}, #{auth => fun(_) -> true end}, #{auth => {token, binary:copy(<<"x">>, 16)}},
                      #{auth => {token, binary:copy(<<"x">>, 256)}}]].
 
 a_path_that_is_taken_test() ->

@@ -31,9 +31,9 @@ a_wrong_token_is_not_shown_test_() ->
              {#{auth => {token, fun() -> {ok, ?TOKEN} end}}, "got no text"},
              {#{auth => {token, fun(_) -> ?TOKEN end}}, "got no text"},
              {#{auth => {token, Crash}}, "the function of the token crashed"},
-             {#{auth => ?TOKEN}, "expected a function of one argument, or {token, Text}"},
-             {#{auth => {tokn, ?TOKEN}}, "expected a function of one argument, or {token, Text}"},
-             {#{auth => fun() -> ?TOKEN end}, "expected a function of one argument, or {token, Text}"},
+             {#{auth => ?TOKEN}, "expected loopback, a function of one argument, or {token, Text}"},
+             {#{auth => {tokn, ?TOKEN}}, "expected loopback, a function of one argument, or {token, Text}"},
+             {#{auth => fun() -> ?TOKEN end}, "expected loopback, a function of one argument, or {token, Text}"},
              {#{token => ?TOKEN}, "token: unknown option"},
              {[{auth, {token, ?TOKEN}}], "a map with path and auth"},
              {{token, ?TOKEN}, "a map with path and auth"}]].

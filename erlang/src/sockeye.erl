@@ -146,7 +146,7 @@
                                          | fun((sockeye_handler:request()) -> http_answer()) | {module(), atom()}},
           health => binary() | string(), metrics => binary() | string(),
           dashboard => #{path => binary() | string(),
-                         auth => fun((sockeye_handler:request()) -> boolean() | {ok, Who :: binary()} | http_answer())
+                         auth => loopback | fun((sockeye_handler:request()) -> boolean() | {ok, Who :: binary()} | http_answer())
                                | {token, iodata() | fun(() -> iodata())}},
           max_body_size => pos_integer(),
           max_bodies_size => pos_integer(),

@@ -97,7 +97,9 @@ checked(Key, Value) ->
 
 -spec names() -> sockeye_bad_option:names().
 names() ->
-    [{redirects, max_redirects} | ?SHARED] ++ maps:keys(defaults()).
+    Own = ?SHARED ++ maps:keys(defaults()),
+    [{redirects, max_redirects} | Own] ++ sockeye_other_options:client()
+        ++ [{Key, hint, "that is an option of a server"} || Key <- sockeye_options:keys() -- Own].
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
 -spec check(term(), term()) -> true | {ok, term()} | {error, unicode:chardata()} | unknown | unicode:chardata().

@@ -23,6 +23,8 @@
 
 %% The value of the option. What is wrong is not shown: it may be what should have been a token.
 -spec check(term()) -> {ok, auth()} | {error, binary()}.
+check(loopback) ->
+    {ok, loopback};
 check(Fun) when is_function(Fun, 1) ->
     {ok, Fun};
 %% A supervisor writes the options of a child to the log, and of a function nothing but its name.
@@ -51,7 +53,7 @@ hidden(Token) ->
 
 -spec expected() -> binary().
 expected() ->
-    <<"expected a function of one argument, or {token, Text} with 16 to 256 visible ASCII characters, or with a function that returns them">>.
+    <<"expected loopback, a function of one argument, or {token, Text} with 16 to 256 visible ASCII characters, or with a function that returns them">>.
 
 -spec is_visible(binary()) -> boolean().
 is_visible(Bin) ->

@@ -17,8 +17,8 @@
 
 -type bad_option() :: {bad_option, Key :: term(), Why :: binary()}.
 
--type names() :: [atom() | {Old :: atom(), Now :: atom()}].
-%% The options that there are, and those that have another name now.
+-type names() :: [atom() | {Old :: atom(), Now :: atom()} | {Other :: atom(), hint, string()}].
+%% The options that there are, those that have another name now, and those of others with what helps there.
 
 %% Every refusal of an option has this shape.
 -spec option(term(), unicode:chardata()) -> bad_option().
@@ -67,12 +67,13 @@ nested(Key, Value, Found, Names) ->
         Expected -> bad("~ts: ~ts", [short(Key), expected(Expected, Value)])
     end.
 
-%% What is said of a key that there is not: what it is now if there was one, else which one it resembles.
+%% What is said of a key that there is not: what it is now if there was one, else what helps, else which one it resembles.
 -spec unknown(term(), names()) -> binary().
 unknown(Key, Names) ->
-    case [Now || {Old, Now} <- Names, Old =:= Key] of
-        [Now | _] -> format("is now ~ts", [Now]);
-        [] -> format("unknown option~ts", [sockeye_nearest:hint(Key, [Name || Name <- Names, is_atom(Name)])])
+    case {[Now || {Old, Now} <- Names, Old =:= Key], [Hint || {Other, hint, Hint} <- Names, Other =:= Key]} of
+        {[Now | _], _} -> format("is now ~ts", [Now]);
+        {[], [Hint | _]} -> format("unknown option; ~ts", [Hint]);
+        {[], []} -> format("unknown option~ts", [sockeye_nearest:hint(Key, [Name || Name <- Names, is_atom(Name)])])
     end.
 
 %% For checks that walk through a value: who has begun one catches it.

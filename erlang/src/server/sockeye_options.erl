@@ -6,6 +6,7 @@
 -export([only/2]).
 -export([explain/2]).
 -export([known/2]).
+-export([keys/0]).
 -export([child_id/1]).
 -export([shutdown_time/1]).
 -export([connection_option/2]).
@@ -135,9 +136,14 @@ shutdown_time(#{close_timeout := Time}) ->
 checked(Key, Value) ->
     sockeye_bad_option:checked(Key, Value, check(Key, Value), fun names/0).
 
-%% All options. Those here have no default.
--spec names() -> [atom()].
+%% All options, and what helps those who give others.
+-spec names() -> sockeye_bad_option:names().
 names() ->
+    keys() ++ sockeye_other_options:server().
+
+%% All options. Those here have no default.
+-spec keys() -> [atom()].
+keys() ->
     [handler, active, encoder, max_frame_size, accept, http, health, metrics, dashboard | maps:keys(defaults())].
 
 %% true, a parsed value, a whole reason, or the name of what was expected.
