@@ -7,6 +7,7 @@
 -import(upstream, [with/2, with/3, head/1, one/0, field/2, told/1, ok/2]).
 -import(http_client, [get/2, request/4, request/5, ask/3, ask/5, header/2]).
 -import(hostile_client, [say/2]).
+-import(sockeye_log_tests, [with_log/1, logged/0, report/1]).
 
 -define(TIMEOUT, 60000).
 
@@ -43,6 +44,74 @@ an_upstream_that_is_down_test() ->
         Socket = http_client:connect(Front),
         [?assertMatch({502, _, <<"The server behind this one cannot be reached.\n">>}, ask(Socket, "GET", "/")) || _ <- [1, 2]],
         ?assertMatch({ok, #{proxy_errors := 2}}, sockeye:info(Server))
+    end).
+
+%% ---------------------------------------------------------------- the log
+
+answers(Socket, N) ->
+    case head(Socket) of
+        closed -> ok;
+        {_, _} -> ok = ok(Socket, "here"), answers(Socket, N)
+    end.
+
+%% Once, however many ask for it, and once more when it is there.
+dead_is_logged_once_test() ->
+    Behind = test_support:free_port(),
+    with_log(fun() ->
+        test_support:with_server(#{http => #{"/" => {proxy, upstream:url(Behind)}}}, fun(Front, Server) ->
+            [?assertMatch({502, _, _}, get(Front, "/")) || _ <- [1, 2, 3]],
+            Failed = report(upstream_failed),
+            Place = list_to_binary("127.0.0.1:" ++ integer_to_list(Behind)),
+            ?assertMatch(#{server := Server, upstream := Place, reason := <<"cannot be reached: Connection refused", _/binary>>}, Failed),
+            ?assertMatch({match, _}, re:run(sockeye_log_text:format(Failed, #{}),
+                                            ["^Sockeye server <[0-9.]+> on 127.0.0.1:", integer_to_list(Front), ": the web server behind at ",
+                                             Place, " cannot be reached: Connection refused \\(os error 111\\)$"])),
+            {ok, Listener} = gen_tcp:listen(Behind, [binary, {ip, {127, 0, 0, 1}}, {active, false}, {reuseaddr, true}]),
+            Pid = spawn_link(fun() -> upstream:accept(Listener, fun answers/2, 1) end),
+            [?assertMatch({200, _, _}, get(Front, "/")) || _ <- [1, 2]],
+            #{meta := #{sockeye := Next}, level := Level, msg := {report, #{upstream := Place}}} = logged(),
+            ?assertEqual({upstream_answers, notice}, {Next, Level}),
+            %% Neither of them twice.
+            ok = nothing_more(Server),
+            unlink(Pid),
+            exit(Pid, kill),
+            gen_tcp:close(Listener)
+        end)
+    end).
+
+nothing_more(Server) ->
+    Server ! {sockeye_event, accept_error, #{reason => <<"a mark">>}},
+    ?assertMatch(#{msg := {report, #{reason := <<"a mark">>}}}, logged()),
+    ok.
+
+every_failure_is_logged_test_() ->
+    [{Title, fun() ->
+        Serve = fun(Socket, _) -> {_, _} = head(Socket), Fail(Socket) end,
+        with_log(fun() ->
+            with(Serve, #{proxy => #{timeout => 200, idle_timeout => 200}}, fun(Port, _) ->
+                _ = get_raw(Port, ""),
+                #{reason := Reason} = report(upstream_failed),
+                ?assertMatch({Reason, {_, _}}, {Reason, binary:match(Reason, Says)})
+            end)
+        end)
+      end} || {Title, Says, Fail} <-
+        [{"it closes", <<"closed the connection without an answer">>, fun gen_tcp:close/1},
+         {"it speaks something else", <<"not HTTP/1.1">>, fun(S) -> gen_tcp:send(S, "SSH-2.0-OpenSSH_9.2\r\n\r\n") end},
+         {"it says nothing", <<"took too long to answer">>, fun(S) -> gen_tcp:recv(S, 0, ?TIMEOUT) end},
+         {"it breaks off", <<"broke off an answer">>,
+          fun(S) -> ok = gen_tcp:send(S, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), gen_tcp:close(S) end},
+         {"it stops", <<"sent nothing more of an answer for idle_timeout">>,
+          fun(S) -> ok = gen_tcp:send(S, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), gen_tcp:recv(S, 0, ?TIMEOUT) end}]].
+
+%% That a client has gone, or has sent what is wrong, and that there is no room, is not its fault.
+no_fault_is_not_logged_test() ->
+    with_log(fun() ->
+        with(fun answers/2, #{proxy => #{max_body_size => 3}}, fun(Port, Server) ->
+            ?assertMatch({413, _, _}, request(Port, "POST", "/", [], "four")),
+            ?assertMatch({400, _, _}, get(Port, "/%zz")),
+            ?assertMatch({200, _, _}, get(Port, "/")),
+            nothing_more(Server)
+        end)
     end).
 
 %% The answer breaks off where it does, and nobody takes it for whole.

@@ -91,6 +91,8 @@ others_test_() ->
           ["Sockeye server chat on 127\\.0\\.0\\.1:80 stops, although the engine did not report within 8000 ms .*",
            "Sockeye client <.*> of ws://example\\.com/ stops, although the engine did not report within 8000 ms .*",
            "Sockeye server chat on .* refuses connections, to keep the descriptors from 1000 on .*",
+           "Sockeye server chat on .*: the web server behind at 127\\.0\\.0\\.1:4000 closed the connection without an answer",
+           "Sockeye server chat on .*: the web server behind at 127\\.0\\.0\\.1:4000 answers again",
            "Sockeye server chat on .* could not start a process: .*",
            "Sockeye server chat on .* sent 1011 on connection 77 from 127\\.0\\.0\\.1:5000, path /x, "
            "since no process could be started for it: system_limit"])]).

@@ -22,7 +22,7 @@ about_the_tree() ->
 
 %% Identifiers that are not ours.
 of_others() ->
-    ["enif_make_map_from_arrays", "enif_send", "malloc_trim", "hibernate_after", "nosuspend", "net_ticktime", "proc_lib", "pg",
+    ["enif_make_map_from_arrays", "enif_send", "malloc_trim", "malloc_info", "hibernate_after", "nosuspend", "net_ticktime", "proc_lib", "pg",
      "gen_server", "supervisor", "logger", "sys", "ssl", "strip", "loom", "hyper", "h2", "httparse", "ring", "ipnet", "tokio", "perf",
      "yield", "prep_stop", "access_denied", "close_notify", "unrecognized_name", "ETag", "TCP_NOTSENT_LOWAT", "SO_REUSEPORT"].
 

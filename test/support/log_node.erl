@@ -182,6 +182,8 @@ event(stubbed) ->
     sockeye_log:always(warning, client_stop_timeout,
                        #{client => self(), url => <<"ws://example.com/">>, timeout => 8000}),
     sockeye_log:event(warning, 0, no_descriptor, Server#{max_descriptor => 1000}),
+    sockeye_log:event(warning, 0, upstream_failed, Server#{upstream => <<"127.0.0.1:4000">>, reason => <<"closed the connection without an answer">>}),
+    sockeye_log:event(notice, 0, upstream_answers, Server#{upstream => <<"127.0.0.1:4000">>}),
     sockeye_log:event(error, 0, no_process, Server#{reason => system_limit}),
     sockeye_log:event(error, 0, worker_not_started,
                       maps:merge(Server, Conn#{module => room, reason => system_limit})).

@@ -31,7 +31,7 @@
          codec_eof/1, codec_eof_dirty/1, codec_info/1, codec_info_dirty/1]).
 
 %% The library refuses to load into stubs of another number.
--define(ABI, 15).
+-define(ABI, 16).
 -define(LOADED, {?MODULE, loaded}).
 
 %% The first call of each kind comes here, and one after new code of this module: loads the library, and

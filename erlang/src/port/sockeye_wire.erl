@@ -279,4 +279,4 @@ atoms() ->
      sockeye_gone, sockeye_hello, sockeye_refused, sockeye_stopped, sockeye_stream_gone, sockeye_topics, sockeye_unlistened,
      sockeye_untraced, sockeye_whereis, state, status, stream, streaming, struct, subprotocol, subprotocols, syntax, text,
      timeout, tls, 'tlsv1.2', 'tlsv1.3', too_large, too_many, too_many_subscriptions, topics, trailing_data, true,
-     unanswered, unattached, unavailable, uncompressed, undefined, unknown_ca, upgrade, upstream, user_data, utf8, version].
+     unanswered, unattached, unavailable, uncompressed, undefined, unknown_ca, upgrade, upstream, upstream_answers, upstream_failed, user_data, utf8, version].

@@ -47,6 +47,10 @@ sentence(#{what := accept_error, reason := Reason} = R) ->
     [who(R), " could not accept a connection: ", text(Reason)];
 sentence(#{what := no_descriptor, max_descriptor := Most} = R) ->
     [who(R), " refuses connections, to keep the descriptors from ", integer_to_list(Most), " on for the rest of the node"];
+sentence(#{what := upstream_failed, upstream := Upstream, reason := Reason} = R) ->
+    [who(R), ": the web server behind at ", text(Upstream), " ", text(Reason)];
+sentence(#{what := upstream_answers, upstream := Upstream} = R) ->
+    [who(R), ": the web server behind at ", text(Upstream), " answers again"];
 sentence(#{what := no_process} = R) ->
     [who(R), " could not start a process: the node has as many as it may have. New connections are closed with 1011, requests "
      "to accept and to functions of http get 503, and handlers are started again later"];

@@ -309,7 +309,8 @@ handle_info({sockeye_event, no_owner, #{sockeye_conn := Conn}}, #state{id = Id, 
     _ = [sockeye_log:event(warning, Id, no_owner, Facts#{handler => Name, conn => Conn}) || Name <- [handler(Config)], is_atom(Name)],
     {noreply, State};
 handle_info({sockeye_event, Kind, Detail}, #state{id = Id} = State) ->
-    sockeye_log:event(warning, Id, Kind, maps:merge(State#state.facts, Detail)),
+    Level = case Kind of upstream_answers -> notice; _ -> warning end,
+    sockeye_log:event(Level, Id, Kind, maps:merge(State#state.facts, Detail)),
     {noreply, State};
 handle_info(_Message, State) ->
     {noreply, State}.

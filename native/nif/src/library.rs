@@ -28,7 +28,7 @@ use crate::server::owner_inbox;
 use crate::vm::{monitor, reply, running};
 
 /// Changes with every change of what the Erlang stubs expect.
-const ABI: u32 = 15;
+const ABI: u32 = 16;
 
 /// What the VM keeps objects of.
 const RESOURCES: [ResourceKind; 5] = [

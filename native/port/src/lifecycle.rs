@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sockeye_seam::{Atom, Writer, events};
+use sockeye_seam::events;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -256,9 +256,7 @@ fn report_panics() {
             // This thread may hold what telling needs.
             Some(port) if is_caught => thread::in_turn(move || {
                 port.tell_engine(|w| {
-                    events::notice(w, Atom::panic, Atom::message, |w| {
-                        w.binary(message.as_bytes())
-                    });
+                    events::panicked(w, &message);
                 });
             }),
             _ => {

@@ -44,7 +44,7 @@ atoms! {
     plain, plain_batch, gate, other, timeout, nxdomain, proxy, refused, bad_handshake, bad_request,
     unknown_ca, bad_host, expired, not_yet_valid, revoked, pin, bad_certificate, alert, not_tls, too_many,
     closes, unattached, send_queues, inboxes, max_connections, max_connections_per_address, connection_rate, left, origin,
-    unavailable, draining, upstream, sockeye_frame, sockeye_untraced, insecure, bad_location, denied, failure, not_allowed, upgrade, connection, extension, malformed,
+    unavailable, draining, upstream, upstream_failed, upstream_answers, sockeye_frame, sockeye_untraced, insecure, bad_location, denied, failure, not_allowed, upgrade, connection, extension, malformed,
     redirect, status, syntax, eof, depth, number_range, utf8, trailing_data, too_large, eaddrinuse,
     eaddrnotavail, eacces, emfile, einval, eafnosupport, enoent, enotdir, erofs, enodev, econnrefused,
     econnreset, ehostunreach, enetunreach, etimedout, epipe, user_data, topics,

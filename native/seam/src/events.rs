@@ -1,7 +1,8 @@
 //! Events as terms.
 
 use sockeye_engine::batch::{CloseInfo, Event, OpenInfo};
-use sockeye_engine::{About, Peer, PeerInfo, Question, TlsFacts, TracedFrame, Verdict};
+use sockeye_engine::host::Notice;
+use sockeye_engine::{About, ConnId, Peer, PeerInfo, Question, TlsFacts, TracedFrame, Verdict};
 use sockeye_json::{Error as JsonError, ErrorKind};
 use sockeye_protocol::handshake::{Headers, Request};
 
@@ -336,19 +337,60 @@ pub fn headers<W: Writer>(w: &mut W, headers: &Headers) -> W::Term {
 }
 
 /// `{sockeye_event, Kind, #{Key => Value}}`
-pub fn notice<W: Writer>(
-    w: &mut W,
-    kind: Atom,
-    key: Atom,
-    value: impl FnOnce(&mut W) -> W::Term,
-) -> W::Term {
+pub fn notice<W: Writer>(w: &mut W, notice: &Notice) -> W::Term {
+    use Detail::{Conn, Count, Text};
+    match notice {
+        Notice::AcceptFailed(why) => happened(w, Atom::accept_error, &[(Atom::reason, Text(why))]),
+        Notice::NoDescriptor(most) => happened(
+            w,
+            Atom::no_descriptor,
+            &[(Atom::max_descriptor, Count(*most))],
+        ),
+        Notice::NoOwner(conn) => happened(w, Atom::no_owner, &[(Atom::sockeye_conn, Conn(*conn))]),
+        Notice::UpstreamFailed { upstream, reason } => happened(
+            w,
+            Atom::upstream_failed,
+            &[
+                (Atom::upstream, Text(upstream)),
+                (Atom::reason, Text(reason)),
+            ],
+        ),
+        Notice::UpstreamAnswers(upstream) => happened(
+            w,
+            Atom::upstream_answers,
+            &[(Atom::upstream, Text(upstream))],
+        ),
+    }
+}
+
+/// The same of a panic, for the process of the engine.
+pub fn panicked<W: Writer>(w: &mut W, message: &str) -> W::Term {
+    happened(w, Atom::panic, &[(Atom::message, Detail::Text(message))])
+}
+
+enum Detail<'a> {
+    Text(&'a str),
+    Count(usize),
+    Conn(ConnId),
+}
+
+fn happened<W: Writer>(w: &mut W, kind: Atom, details: &[(Atom, Detail<'_>)]) -> W::Term {
     w.tuple(3);
     let tag = w.atom(Atom::sockeye_event);
     let kind = w.atom(kind);
-    w.map(1);
-    let pair = (w.atom(key), value(w));
-    let detail = w.end_map(&[pair]);
-    w.end_tuple(&[tag, kind, detail])
+    w.map(details.len() as u32);
+    let mut pairs = Vec::with_capacity(details.len());
+    for (key, detail) in details {
+        let key = w.atom(*key);
+        let value = match detail {
+            Detail::Text(text) => w.binary(text.as_bytes()),
+            Detail::Count(count) => w.integer(*count as u64),
+            Detail::Conn(conn) => w.conn(*conn),
+        };
+        pairs.push((key, value));
+    }
+    let details = w.end_map(&pairs);
+    w.end_tuple(&[tag, kind, details])
 }
 
 /// `{sockeye_ask, Token, accept | Route, Request}`

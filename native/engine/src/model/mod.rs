@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod give_back;
 pub(crate) mod id;
 pub(crate) mod lock;
+pub(crate) mod log_interval;
 pub(crate) mod pace;
 pub mod pieces;
 pub(crate) mod refused;

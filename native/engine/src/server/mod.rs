@@ -10,7 +10,6 @@ mod sockets;
 pub mod topics;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sockeye_protocol::deflate::Tuning;
 
@@ -19,6 +18,7 @@ use crate::model::counters::ServerStats;
 pub(crate) use crate::model::counters::{Counters, bump};
 use crate::model::id::ConnId;
 use crate::model::lock::lock;
+use crate::model::log_interval::LogInterval;
 use crate::model::refused::RefusedFor;
 use crate::model::traffic::TrafficCounters;
 use crate::server::addresses::Addresses;
@@ -35,7 +35,6 @@ use crate::vm::stream::Streams;
 use crate::world::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::world::sync::{Mutex, Notify};
 use crate::world::task::AbortHandle;
-use crate::world::time::Instant;
 use crate::world::{Numbers, unique};
 
 /// Highest server number: the slot table keeps it in 24 bits beside the tag.
@@ -44,9 +43,6 @@ const SERVER_BITS: u32 = 24;
 
 /// Connections that may wait for their handler process; then accepting waits too.
 const UNATTACHED: usize = 1024;
-
-/// The log is told again of the same trouble after so long.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 static NEXT_SERIAL: Numbers = Numbers::new(0);
 
@@ -96,22 +92,6 @@ pub struct Server {
     client: Option<Box<ClientState>>,
     /// The server whose WebSockets come over this one's sockets.
     nested: Option<Arc<Server>>,
-}
-
-/// When the log was told of something last.
-#[derive(Default)]
-pub(crate) struct LogInterval(Mutex<Option<Instant>>);
-
-impl LogInterval {
-    /// Whether to tell it again; then it counts as told.
-    pub(crate) fn is_due(&self) -> bool {
-        let mut told = lock(&self.0);
-        let due = told.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
-        if due {
-            *told = Some(Instant::now());
-        }
-        due
-    }
 }
 
 fn get(slot: &Mutex<Option<Arc<Inbox>>>) -> Option<Arc<Inbox>> {

@@ -4,6 +4,7 @@ use crate::world::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::log_interval::Trouble;
 use crate::net::url::{Destination, Url, host_and_port};
 
 /// A web server behind this one, and how requests are passed on to it.
@@ -27,6 +28,8 @@ pub struct Upstream {
     /// Bytes of the body of a request; 413 beyond. Default: as many as there are.
     pub max_body_size: u64,
     busy: AtomicUsize,
+    /// What the log was told of it.
+    pub(crate) trouble: Trouble,
 }
 
 impl Upstream {
@@ -55,6 +58,7 @@ impl Upstream {
             max_requests: 1024,
             max_body_size: u64::MAX,
             busy: AtomicUsize::new(0),
+            trouble: Trouble::default(),
         }
     }
 
@@ -67,6 +71,17 @@ impl Upstream {
             credentials: None,
         };
         url.authority()
+    }
+
+    /// Where it is, for the log.
+    pub(crate) fn place(&self) -> String {
+        match &self.destination {
+            Destination::Inet(host, port) => format!("{host}:{port}"),
+            Destination::Unix(name) => match name.strip_prefix(b"\0") {
+                Some(name) => format!("the abstract socket {}", String::from_utf8_lossy(name)),
+                None => format!("the Unix socket {}", String::from_utf8_lossy(name)),
+            },
+        }
     }
 
     /// Room for one more request, if there is some.
@@ -101,6 +116,15 @@ mod tests {
         drop(first);
         let third = upstream.enter();
         assert!(third.is_some() && upstream.enter().is_none());
+    }
+
+    #[test]
+    fn its_place_has_the_port_or_the_path() {
+        let inet = |text| Upstream::inet(text).map(|upstream| upstream.place());
+        assert_eq!(inet("a"), Ok("a:80".into()));
+        assert_eq!(inet("[::1]:4000"), Ok("[::1]:4000".into()));
+        assert_eq!(Upstream::unix(b"/a b").place(), "the Unix socket /a b");
+        assert_eq!(Upstream::unix(b"\0a").place(), "the abstract socket a");
     }
 
     #[test]

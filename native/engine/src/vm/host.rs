@@ -72,4 +72,13 @@ pub enum Notice {
     NoDescriptor(usize),
     /// There was no process for a connection of [`crate::Mode::Owner`], which ends with 1011. At most one a minute.
     NoOwner(ConnId),
+    /// A web server behind does not answer, and what it does instead. Once until it answers again, at most once a minute.
+    UpstreamFailed {
+        /// Where it listens.
+        upstream: String,
+        /// As in "it closed the connection".
+        reason: String,
+    },
+    /// It answers again.
+    UpstreamAnswers(String),
 }

@@ -9,7 +9,7 @@ use sockeye_engine::{
     ConnId, DialError, Disconnected, Engine, Inbox, Mode, Question, SendError, Server, ServerStats,
 };
 use sockeye_seam::calls as facts;
-use sockeye_seam::{Atom, Writer, dialled, events, topic_changes};
+use sockeye_seam::{dialled, events, topic_changes};
 
 use crate::atoms;
 use crate::server::registry;
@@ -84,23 +84,7 @@ impl ServerHost for VmHost {
     }
 
     fn event(&self, event: Notice) {
-        process::send(&self.0.pid, |mut b| match &event {
-            Notice::AcceptFailed(text) => {
-                events::notice(&mut b, Atom::accept_error, Atom::reason, |b| {
-                    Writer::binary(b, text.as_bytes())
-                })
-            }
-            Notice::NoDescriptor(most) => {
-                events::notice(&mut b, Atom::no_descriptor, Atom::max_descriptor, |b| {
-                    Writer::integer(b, *most as u64)
-                })
-            }
-            Notice::NoOwner(conn) => {
-                events::notice(&mut b, Atom::no_owner, Atom::sockeye_conn, |b| {
-                    Writer::conn(b, *conn)
-                })
-            }
-        });
+        process::send(&self.0.pid, |mut b| events::notice(&mut b, &event));
     }
 }
 

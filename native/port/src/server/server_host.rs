@@ -103,21 +103,7 @@ impl ServerHost for HostRef {
     }
 
     fn event(&self, event: Notice) {
-        self.host.tell(|w| match &event {
-            Notice::AcceptFailed(text) => {
-                events::notice(w, Atom::accept_error, Atom::reason, |w| {
-                    w.binary(text.as_bytes())
-                })
-            }
-            Notice::NoDescriptor(most) => {
-                events::notice(w, Atom::no_descriptor, Atom::max_descriptor, |w| {
-                    w.integer(*most as u64)
-                })
-            }
-            Notice::NoOwner(conn) => {
-                events::notice(w, Atom::no_owner, Atom::sockeye_conn, |w| w.conn(*conn))
-            }
-        });
+        self.host.tell(|w| events::notice(w, &event));
     }
 
     fn dialled(&self, result: Result<ConnId, DialError>) {

@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 
-use super::fields;
+use super::{failure, fields};
 use crate::net::upstream::{Link, Pool, PoolKey, Progress};
-use crate::server::{Server, bump};
+use crate::server::Server;
 use crate::settings::options::deadline;
 use crate::settings::upstream::{Passing, Upstream};
 use crate::world::time::{self, Sleep};
@@ -75,8 +75,8 @@ impl Download {
     }
 
     fn fail(&mut self, error: io::Error) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.exchange.take().is_some() {
-            bump(&self.server.counters.proxy_errors, 1);
+        if let Some(exchange) = self.exchange.take() {
+            failure::broke_off(&self.server, &exchange.upstream, &error);
         }
         Poll::Ready(Some(Err(error)))
     }

@@ -5,6 +5,7 @@
 
 mod download;
 mod early;
+mod failure;
 mod fields;
 mod websocket;
 
@@ -22,8 +23,8 @@ use hyper::{Method, Response, StatusCode, Uri};
 use sockeye_protocol::handshake::{Refusal, Request};
 
 use super::body::Body;
+use super::is_bodiless;
 use super::service::Service;
-use super::{is_bodiless, last, response};
 use crate::net::resolve;
 use crate::net::upstream::{Link, PoolKey, Progress, Upload, UploadFault};
 use crate::server::bump;
@@ -34,6 +35,7 @@ pub(crate) use crate::settings::routes::ProxyRoute as Route;
 pub(crate) use download::Download;
 use download::Exchange;
 use early::EarlyAnswers;
+use failure::{Failure, bad_gateway, gateway_timeout};
 pub(crate) use websocket::Passed;
 pub(super) use websocket::{accept_key, switch};
 
@@ -70,17 +72,15 @@ where
     B: HttpBody<Data = Bytes> + Unpin + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let (upload, progress) = Upload::new(body, route.upstream.max_body_size);
+    let upstream = route.upstream;
+    let (upload, progress) = Upload::new(body, upstream.max_body_size);
     let fields = fields::of_request(&service.server, &service.peer_info, request);
     match ask(service, route, request, fields, upload, progress, client).await {
         Ok(heard) if heard.answer.status() != StatusCode::SWITCHING_PROTOCOLS => {
             answer(service, request, heard)
         }
-        Ok(_) => refused(
-            service,
-            bad_gateway("changed the protocol without being asked"),
-        ),
-        Err(refusal) => refused(service, refusal),
+        Ok(_) => bad_gateway("changed the protocol without being asked").answer(service, upstream),
+        Err(failure) => failure.answer(service, upstream),
     }
 }
 
@@ -98,24 +98,6 @@ fn answer(service: &Service, request: &Request, heard: Heard) -> Response<Body> 
     answer
 }
 
-fn refused(service: &Service, refusal: Refusal) -> Response<Body> {
-    let is_ours = refusal.status >= 500;
-    if is_ours {
-        bump(&service.server.counters.proxy_errors, 1);
-    }
-    let answer = response(refusal);
-    // What is left of the request is not read.
-    if is_ours { answer } else { last(answer) }
-}
-
-fn bad_gateway(what: &str) -> Refusal {
-    Refusal::new(502, format!("The server behind this one {what}.\n"))
-}
-
-fn gateway_timeout(what: &str) -> Refusal {
-    Refusal::new(504, format!("The server behind this one {what}.\n"))
-}
-
 /// Asks the server behind, once more if a connection from the pool has ended before it had heard of the request, or may have, and
 /// the request means the same when it comes twice.
 async fn ask(
@@ -126,13 +108,13 @@ async fn ask(
     upload: Upload,
     progress: Rc<Progress>,
     client: &dyn Client,
-) -> Result<Heard, Refusal> {
+) -> Result<Heard, Failure> {
     bump(&service.server.counters.proxied, 1);
     let upstream = route.upstream;
     let malformed = |_| Refusal::new(400, "The request target is malformed.\n");
     let path = request.path_and_query();
     if !fields::is_plain(request.raw_path()) {
-        return Err(malformed(()));
+        return Err(malformed(()).into());
     }
     let uri = Uri::try_from(&*path).map_err(|_| malformed(()))?;
     let method = match request.method() {
@@ -141,14 +123,14 @@ async fn ask(
         method => Method::from_bytes(method.as_bytes()).map_err(|_| malformed(()))?,
     };
     if upload.size_hint().lower() > upstream.max_body_size {
-        return Err(too_large());
+        return Err(too_large().into());
     }
     let Some(passing) = upstream.enter() else {
         let refusal = Refusal::new(
             503,
             "Too many requests wait for the server behind this one.\n",
         );
-        return Err(refusal.with_header("Retry-After", "1"));
+        return Err(refusal.with_header("Retry-After", "1").into());
     };
     let is_repeatable = method.is_idempotent() && upload.is_end_stream();
     let early = EarlyAnswers::default();
@@ -178,6 +160,7 @@ async fn ask(
         let sending = here.sender.try_send_request(outgoing);
         match hear(sending, &progress, upstream, &early, client).await? {
             Ok(answer) => {
+                failure::answered(&service.server, upstream);
                 let exchange = Exchange {
                     link: here,
                     pool: service.shard.upstreams.clone(),
@@ -228,10 +211,10 @@ fn is_end(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io
 }
 
-fn why(progress: &Progress, error: &hyper::Error) -> Refusal {
+fn why(progress: &Progress, error: &hyper::Error) -> Failure {
     match progress.fault() {
-        Some(UploadFault::TooLarge) => too_large(),
-        Some(UploadFault::Broken) => Refusal::new(400, "The body is malformed.\n"),
+        Some(UploadFault::TooLarge) => too_large().into(),
+        Some(UploadFault::Broken) => Refusal::new(400, "The body is malformed.\n").into(),
         None if is_end(error) => bad_gateway("closed the connection without an answer"),
         None => bad_gateway("sent an answer that is not HTTP/1.1, or too large a head"),
     }
@@ -248,10 +231,10 @@ async fn from_pool(service: &Service, key: PoolKey) -> Option<Link> {
     }
 }
 
-async fn open(service: &Service, upstream: &Upstream, key: PoolKey) -> Result<Link, Refusal> {
+async fn open(service: &Service, upstream: &Upstream, key: PoolKey) -> Result<Link, Failure> {
     let opening = async {
         let transport = resolve::reach(&upstream.destination).await;
-        let transport = transport.map_err(|_| bad_gateway("cannot be reached"))?;
+        let transport = transport.map_err(|error| failure::unreachable(&error))?;
         Link::open(transport)
             .await
             .map_err(|_| bad_gateway("cannot be reached"))
@@ -281,7 +264,7 @@ async fn hear(
     upstream: &Upstream,
     early: &EarlyAnswers,
     client: &dyn Client,
-) -> Result<Answered, Refusal> {
+) -> Result<Answered, Failure> {
     let mut sending = pin!(sending);
     loop {
         let waits_for_client = progress.waits();
@@ -317,11 +300,11 @@ async fn hear(
                 return Ok(*answered);
             }
             Woken::Early => early.pass_on(client).await,
-            Woken::Gone => return Err(Refusal::new(400, "The client has gone.\n")),
+            Woken::Gone => return Err(Refusal::new(400, "The client has gone.\n").into()),
             Woken::Turned => {}
             Woken::Late if progress.last().checked_add(limit) != due => {}
             Woken::Late if waits_for_client => {
-                return Err(Refusal::new(408, "The body took too long.\n"));
+                return Err(Refusal::new(408, "The body took too long.\n").into());
             }
             Woken::Late => return Err(gateway_timeout("took too long to answer")),
         }

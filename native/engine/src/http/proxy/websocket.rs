@@ -14,7 +14,8 @@ use hyper::{Response, StatusCode};
 use sockeye_protocol::handshake::{Refusal, Request};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
-use super::{Client, Route, answer, ask, bad_gateway, fields, gateway_timeout, refused};
+use super::failure::{Failure, bad_gateway, gateway_timeout};
+use super::{Client, Route, answer, ask, fields};
 use crate::http::body::Body;
 use crate::http::service::Service;
 use crate::net::transport::Transport;
@@ -42,9 +43,10 @@ pub(crate) async fn switch(
     key: Option<&str>,
     client: &dyn Client,
 ) -> (Response<Body>, Option<Passed>) {
+    let upstream = route.upstream;
+    let failed = |failure: Failure| (failure.answer(service, upstream), None);
     if request.has_body() {
-        let refusal = Refusal::new(400, "A WebSocket request has no body.\n");
-        return (refused(service, refusal), None);
+        return failed(Refusal::new(400, "A WebSocket request has no body.\n").into());
     }
     let mut sent = fields::of_request(&service.server, &service.peer_info, request);
     sent.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -55,7 +57,7 @@ pub(crate) async fn switch(
     let (upload, progress) = Upload::new(Body::empty(), 0);
     let heard = match ask(service, route, request, sent, upload, progress, client).await {
         Ok(heard) => heard,
-        Err(refusal) => return (refused(service, refusal), None),
+        Err(failure) => return failed(failure),
     };
     if heard.answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return (answer(service, request, heard), None);
@@ -64,17 +66,13 @@ pub(crate) async fn switch(
     let upgrade = head.headers.get(header::UPGRADE);
     let is_websocket = upgrade.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
     if !is_websocket {
-        let refusal = bad_gateway("changed to a protocol that was not asked for");
-        return (refused(service, refusal), None);
+        return failed(bad_gateway("changed to a protocol that was not asked for"));
     }
     let exchange = heard.exchange;
     let upgraded = exchange.link.upgraded();
     let Ok(Some((transport, ahead))) = time::timeout(exchange.upstream.timeout, upgraded).await
     else {
-        return (
-            refused(service, gateway_timeout("did not change the protocol")),
-            None,
-        );
+        return failed(gateway_timeout("did not change the protocol"));
     };
     fields::of_answer(&mut head.headers, false);
     let upgrade = HeaderValue::from_static("websocket");
