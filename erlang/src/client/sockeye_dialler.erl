@@ -78,6 +78,7 @@ started(_State) -> {ok, self()}.
 -spec begin_life(pid(), map()) -> #state{}.
 begin_life(Parent, #{name := Name} = Config) ->
     sockeye_server:register_name(Name),
+    ok = sockeye_label:set({sockeye_client, maps:get(url, Config)}),
     Engine = monitor(process, sockeye_engine),
     %% Nobody comes who could be asked about.
     Settings = maps:merge(maps:without([name, handler, processes, batch, accept, encoder], Config),

@@ -29,8 +29,9 @@ workers(Sup) ->
     gen_server:call(Sup, workers, infinity).
 
 -spec init([term()]) -> {ok, #state{}}.
-init(Start) ->
+init([_Id, Server | _] = Start) ->
     process_flag(trap_exit, true),
+    ok = sockeye_label:set({sockeye_conn_sup, Server}),
     {ok, #state{start = Start}}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.

@@ -43,6 +43,7 @@ open_all() ->
 -spec init({non_neg_integer(), pos_integer()}) -> {ok, #state{}}.
 init({Index, Count}) ->
     process_flag(trap_exit, true),
+    ok = sockeye_label:set({sockeye_delivery, Index}),
     sockeye_engine:is_running() andalso gen_server:cast(self(), open),
     {ok, #state{index = Index, count = Count}}.
 

@@ -19,6 +19,7 @@ start_link(ServerId) ->
 init(Server, ServerId) ->
     %% A server that ends in order takes nobody along who does not look.
     process_flag(trap_exit, true),
+    ok = sockeye_label:set({sockeye_relay, Server}),
     ok = sockeye_backend:relay_open(ServerId),
     proc_lib:init_ack({ok, self()}),
     loop(Server).

@@ -94,6 +94,8 @@ init(_Args) ->
 
 -spec start(tuple()) -> {ok, State :: term(), #s{}} | {stop, fin(), State :: term(), #s{}}.
 start({ServerId, Server, Parent, Slot, Conn, Module, Arg}) ->
+    %% Before init/1, which may have a better one.
+    ok = sockeye_label:set({sockeye_handler, Module, case Slot of none -> Conn; {client, Of} -> Of; _ -> {Server, Slot} end}),
     Counts = sockeye_counts:of_server(ServerId),
     ok = case is_integer(Slot) of
              true -> sockeye_counts:worker(Counts, {ServerId, Slot});

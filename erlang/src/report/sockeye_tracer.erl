@@ -76,6 +76,7 @@ end_all(Conn, To) ->
 
 -spec init(map()) -> ok.
 init(#{conn := Conn, to := To, rate := Rate, payload := Payload}) ->
+    ok = sockeye_label:set({sockeye_tracer, Conn}),
     Id = erlang:unique_integer([positive]),
     State = #state{conn = Conn, to = To, id = Id, payload = Payload, engine = monitor(process, sockeye_engine),
                    receiver = case To of logger -> undefined; _ -> monitor(process, To) end},

@@ -68,6 +68,7 @@ start_link(ServerId, Config) ->
 -spec init({pid(), sockeye_backend:server_id(), sockeye_options:config()}) -> no_return().
 init({Server, ServerId, #{accept_timeout := Timeout} = Config}) ->
     process_flag(trap_exit, true),
+    ok = sockeye_label:set({sockeye_gate, Server}),
     ok = sockeye_backend:gate_open(ServerId),
     proc_lib:init_ack({ok, self()}),
     loop(#state{id = ServerId, server = Server, callback = callback(Config), accept = accept(Config), routes = routes(Config),

@@ -87,6 +87,7 @@ start(#{name := Name} = Config) ->
     Engine = monitor(process, sockeye_engine),
     {Dashboard, Nested} = sockeye_dashboard:start(Config),
     {Id, Address, Certificates} = listen(Config, Nested),
+    ok = sockeye_label:set({sockeye_server, case Name of undefined -> place(Address); _ -> Name end}),
     ok = sockeye_encoder:set(Id, maps:get(encoder, Config, none)),
     ok = sockeye_counts:new(Id),
     State = #state{id = Id, config = Config, engine = Engine, dashboard = Dashboard},

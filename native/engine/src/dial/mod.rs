@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::model::id::ConnId;
 use crate::net::fault::{DialError, RedirectError, TlsFault};
+use crate::net::lookups::Lookups;
 use crate::net::peer::{Peer, PeerInfo};
 use crate::net::redirect::{self, is_redirect, trusts};
 use crate::net::resolve;
@@ -53,7 +54,7 @@ pub(crate) fn start(shard: &Rc<Shard>, permit: Permit) {
     let work = {
         let (shard, server) = (shard.clone(), server.clone());
         async move {
-            let attempt = attempt(&server, &dial);
+            let attempt = attempt(&shard.lookups, &server, &dial);
             let result = match time::timeout(dial.connect_timeout, attempt).await {
                 Ok(Ok(_)) if server.is_stopping() => Err(DialError::Stopped),
                 Ok(Ok(opened)) => shard.adopt(permit, opened).ok_or(DialError::Stopped),
@@ -66,11 +67,11 @@ pub(crate) fn start(shard: &Rc<Shard>, permit: Permit) {
     shard.spawn_for(&server, work);
 }
 
-async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
+async fn attempt(lookups: &Rc<Lookups>, server: &Server, dial: &Dial) -> Result<Opened, DialError> {
     let mut url = dial.url.clone();
     let mut secrets = true;
     for left in (0..=dial.redirects).rev() {
-        let (transport, peer_info) = reach(&url, dial).await?;
+        let (transport, peer_info) = reach(lookups, &url, dial).await?;
         let attempt = handshake::Attempt {
             url: &url,
             dial,
@@ -96,7 +97,11 @@ async fn attempt(server: &Server, dial: &Dial) -> Result<Opened, DialError> {
 }
 
 /// A byte stream to the server, and its two ends.
-async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, PeerInfo), DialError> {
+async fn reach(
+    lookups: &Rc<Lookups>,
+    url: &Url,
+    dial: &Dial,
+) -> Result<(Transport, PeerInfo), DialError> {
     let (host, port) = match &url.destination {
         Destination::Inet(host, port) => (host, *port),
         Destination::Unix(name) => {
@@ -108,7 +113,7 @@ async fn reach(url: &Url, dial: &Dial) -> Result<(Transport, PeerInfo), DialErro
         Some(proxy) => (&proxy.host, proxy.port),
         None => (host, port),
     };
-    let socket = resolve::connect(first, first_port).await?;
+    let socket = resolve::connect(lookups, first, first_port).await?;
     // A message is one small packet: waiting for more to send would only delay it.
     socket.set_nodelay(true)?;
     let mut peer_info = PeerInfo::new(socket.peer_addr()?.into(), socket.local_addr()?.into());

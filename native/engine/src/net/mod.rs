@@ -3,6 +3,7 @@
 pub(crate) mod basic;
 pub(crate) mod client_tls;
 pub(crate) mod fault;
+pub(crate) mod lookups;
 pub(crate) mod peer;
 pub(crate) mod proxy;
 pub(crate) mod redirect;

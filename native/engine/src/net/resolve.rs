@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::net::fault::DialError;
+use crate::net::lookups::Lookups;
 use crate::net::transport::Transport;
 use crate::net::url::{Destination, Host};
 use crate::net::zone::locate;
-use crate::world::names;
 use crate::world::net::TcpStream;
 use crate::world::task::{self, JoinSet};
 use crate::world::time;
@@ -21,11 +22,15 @@ const STAGGER: Duration = Duration::from_millis(250);
 const MOST: usize = 16;
 
 /// Connects to a host, by whichever address answers first.
-pub(crate) async fn connect(host: &Host, port: u16) -> Result<TcpStream, DialError> {
+pub(crate) async fn connect(
+    lookups: &Rc<Lookups>,
+    host: &Host,
+    port: u16,
+) -> Result<TcpStream, DialError> {
     let addresses = match host {
         Host::Ip(ip) => VecDeque::from([SocketAddr::new(*ip, port)]),
         Host::Zoned(ip, zone) => VecDeque::from([zoned(*ip, zone.clone(), port).await?]),
-        Host::Name(name) => alternate(look_up(name, port).await?),
+        Host::Name(name) => alternate(&lookups.of(name, port).await?),
     };
     race(addresses, STAGGER, connect_one).await
 }
@@ -48,12 +53,15 @@ pub(crate) async fn unix(_name: &[u8]) -> io::Result<Transport> {
 }
 
 /// Connects to a destination, whose packets do not wait for more.
-pub(crate) async fn reach(destination: &Destination) -> Result<Transport, DialError> {
+pub(crate) async fn reach(
+    lookups: &Rc<Lookups>,
+    destination: &Destination,
+) -> Result<Transport, DialError> {
     let (host, port) = match destination {
         Destination::Inet(host, port) => (host, *port),
         Destination::Unix(name) => return Ok(unix(name).await?),
     };
-    let socket = connect(host, port).await?;
+    let socket = connect(lookups, host, port).await?;
     socket.set_nodelay(true)?;
     Ok(Transport::Tcp(socket))
 }
@@ -64,20 +72,13 @@ async fn zoned(ip: Ipv6Addr, zone: String, port: u16) -> io::Result<SocketAddr> 
     found.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
 }
 
-async fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-    // The system's resolver, in a thread of a small pool.
-    match names::lookup_host((name, port)).await {
-        Ok(found) => Ok(found.take(4 * MOST).collect()),
-        Err(_) => Err(DialError::NoHost),
-    }
-}
-
 /// The families in turn, beginning with that of the first address: if one of them leads
 /// nowhere, the other comes early.
-fn alternate(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+fn alternate(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut first, mut second): (VecDeque<_>, VecDeque<_>) = addresses
-        .into_iter()
+        .iter()
+        .copied()
         .partition(|address| address.is_ipv6() == first_is_v6);
     let mut sorted = VecDeque::new();
     while sorted.len() < MOST && !(first.is_empty() && second.is_empty()) {
@@ -155,10 +156,10 @@ mod tests {
             (vec![x], vec![x]),
             (vec![], vec![]),
         ] {
-            assert_eq!(alternate(addresses(&given)), addresses(&want));
+            assert_eq!(alternate(&addresses(&given)), addresses(&want));
         }
         let many = vec![a; 100];
-        assert_eq!(alternate(addresses(&many)).len(), MOST);
+        assert_eq!(alternate(&addresses(&many)).len(), MOST);
     }
 
     /// No test waits for so long: what would is never asked to.

@@ -31,6 +31,7 @@ use crate::model::compression::Compression;
 use crate::model::give_back::GiveBack;
 use crate::model::id::ConnId;
 use crate::model::timers::{self, Timers};
+use crate::net::lookups::Lookups;
 use crate::net::upstream::Pool;
 use crate::server::Server;
 use crate::server::topics::Topic;
@@ -100,6 +101,7 @@ pub(crate) struct Shard {
     next_task: Cell<u64>,
     /// Connections to web servers behind that wait for a request.
     pub(crate) upstreams: Rc<Pool>,
+    pub(crate) lookups: Rc<Lookups>,
     /// Frames for many that are about to go to them.
     burst: RefCell<Option<fanout::Burst>>,
     /// A ping without content, as a server sends it.
@@ -146,6 +148,7 @@ impl Shard {
             tasks: RefCell::default(),
             next_task: Cell::new(0),
             upstreams: Rc::default(),
+            lookups: Rc::default(),
             burst: RefCell::default(),
             ping: ping(),
             start: Instant::now(),

@@ -233,7 +233,7 @@ async fn from_pool(service: &Service, key: PoolKey) -> Option<Link> {
 
 async fn open(service: &Service, upstream: &Upstream, key: PoolKey) -> Result<Link, Failure> {
     let opening = async {
-        let transport = resolve::reach(&upstream.destination).await;
+        let transport = resolve::reach(&service.shard.lookups, &upstream.destination).await;
         let transport = transport.map_err(|error| failure::unreachable(&error))?;
         Link::open(transport)
             .await
