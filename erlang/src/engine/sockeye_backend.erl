@@ -23,7 +23,7 @@
          conn_server/1, conn_info/2, watch_conn/2, trace/5]).
 %% Many connections.
 -export([publish/5, publish_dirty/5, publish_command/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
-         send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
+         send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, change_topics/1, watch_topics/2, topic_news/1, topic_count/2,
          topics_of/1, connections/3, rows/3]).
 
 -export_type([refusal/0, inbox/0, left/0, owner_inbox/0, server_id/0, encoded/0, batch/0, conn_error/0, asked/0, waiting/0, kind/0]).
@@ -78,7 +78,7 @@
 -spec behaviour_info(callbacks) -> [{atom(), arity()}].
 behaviour_info(callbacks) ->
     ?MODULE:module_info(exports) --
-        [{choose, 0}, {at_first, 0}, {engine, 0}, {engine, 1}, {server_gone, 1}, {last_run, 0}, {engine_end, 0}, {publish_command, 5}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1},
+        [{choose, 0}, {at_first, 0}, {engine, 0}, {engine, 1}, {server_gone, 1}, {last_run, 0}, {engine_end, 0}, {publish_command, 5}, {change_topics, 1}, {behaviour_info, 1}, {module_info, 0}, {module_info, 1},
          {commands, 2}, {commands_dirty, 2}] ++ [{commands, 1}, {commands_dirty, 1}].
 
 %% Where the engine is.
@@ -339,15 +339,13 @@ refuse(Conn, Code, Why) ->
     ?CALL_FOR(Conn, refuse(Conn, Code, Why)).
 
 %% Of a handler of this server.
--spec commands(server_id(), list()) ->
-          maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
+-spec commands(server_id(), list()) -> maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
 commands(Id, Commands) when is_pid(Id) ->
     sockeye_test_engine:commands(Id, Commands);
 commands(_Id, Commands) ->
     ?CALL(commands(Commands)).
 
--spec commands_dirty(server_id(), list()) ->
-          maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
+-spec commands_dirty(server_id(), list()) -> maybe_crowded(ok | {done, [conn_error()]} | {more | dirty, list(), [conn_error()]}).
 commands_dirty(Id, Commands) when is_pid(Id) ->
     sockeye_test_engine:commands(Id, Commands);
 commands_dirty(_Id, Commands) ->
@@ -392,14 +390,12 @@ encode_frame(ServerId, Frame) ->
 encode_frame_dirty(ServerId, Frame) ->
     ?CALL(encode_frame_dirty(ServerId, Frame)).
 
--spec publish_encoded(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
-              asked() | none) ->
+-spec publish_encoded(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none, asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()} | dirty).
 publish_encoded(ServerId, To, Frame, Except, Ref) ->
     ?CALL(publish_encoded(ServerId, To, Frame, Except, Ref)).
 
--spec publish_encoded_dirty(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none,
-              asked() | none) ->
+-spec publish_encoded_dirty(server_id(), all | sockeye:topic(), encoded(), sockeye:conn() | none, asked() | none) ->
           maybe_crowded(ok | {ok, sockeye:outcome()} | {error, refusal()}).
 publish_encoded_dirty(ServerId, To, Frame, Except, Ref) ->
     ?CALL(publish_encoded_dirty(ServerId, To, Frame, Except, Ref)).
@@ -425,6 +421,10 @@ subscribe(Conn, Topic) ->
 -spec unsubscribe(sockeye:conn(), sockeye:topic()) -> maybe_crowded(ok | {error, closed}).
 unsubscribe(Conn, Topic) ->
     ?CALL_FOR(Conn, unsubscribe(Conn, Topic)).
+
+%% Several in this order, of an engine in a process of its own; an answer is `badarg' where a call of the two above would raise it.
+-spec change_topics([sockeye_fanout:change()]) -> [ok | {error, sockeye:subscribe_error()} | badarg].
+change_topics(Changes) -> sockeye_port:change_topics(Changes).
 
 %% The process gets `{sockeye_topics, ServerId}' when there is {@link topic_news/1}: once, until it
 %% has taken all.

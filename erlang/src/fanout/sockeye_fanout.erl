@@ -15,6 +15,8 @@
 -export([list/2]).
 -export([subscribe/2]).
 -export([unsubscribe/2]).
+-export([change/1]).
+-export_type([change/0]).
 -export([connections/2]).
 -export([topics/1]).
 
@@ -22,6 +24,7 @@
 
 -define(TIMEOUT_MS, 5000).
 
+-type change() :: {subscribe | unsubscribe, sockeye:conn(), sockeye:topic()}.
 -type to() :: all | sockeye:topic().
 -type result() :: ok | {ok, sockeye:outcome()} | {error, sockeye:publish_error()}.
 %% Before it is known where in the frame the part stands that is no JSON.
@@ -226,6 +229,25 @@ subscribe(Conn, Topic) ->
 -spec unsubscribe(sockeye:conn(), sockeye:topic()) -> ok | {error, closed}.
 unsubscribe(Conn, Topic) ->
     settle(sockeye_backend:unsubscribe(Conn, Topic)).
+
+%% Several in this order. An answer is `badarg' where a call would raise it.
+-spec change([change()]) -> [ok | {error, sockeye:subscribe_error()} | badarg].
+change([{_, {sockeye_conn, Number}, _}, _ | _] = Changes) when is_integer(Number) ->
+    case sockeye_backend:engine() of
+        port -> sockeye_backend:change_topics(Changes);
+        nif -> one_by_one(Changes)
+    end;
+change(Changes) ->
+    one_by_one(Changes).
+
+-spec one_by_one([change()]) -> [ok | {error, sockeye:subscribe_error()} | badarg].
+one_by_one(Changes) ->
+    [try case Change of
+             subscribe -> subscribe(Conn, Topic);
+             unsubscribe -> unsubscribe(Conn, Topic)
+         end
+     catch error:badarg -> badarg
+     end || {Change, Conn, Topic} <- Changes].
 
 -spec connections(sockeye_backend:server_id(), to()) -> {ok, [sockeye:conn()]} | {error, not_found | timeout}.
 connections(Id, Of) when is_pid(Id) ->

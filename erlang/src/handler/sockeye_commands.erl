@@ -14,6 +14,10 @@
 -export_type([callback/0]).
 -export_type([failure/0]).
 
+%% Other forms of it are none.
+-define(IS_CHANGE(Command), (is_tuple(Command) andalso (tuple_size(Command) =:= 2 orelse tuple_size(Command) =:= 3)
+                             andalso (element(1, Command) =:= subscribe orelse element(1, Command) =:= unsubscribe))).
+
 -type acc() :: [term()].
 %% Commands so far, last first: `[Frame, Conn, Frame, Conn, ...]'.
 
@@ -52,13 +56,26 @@ add([{close, To, Code, Reason} | Rest], At, Conn, Acc, Id) ->
     add(Rest, At, Conn, [{close, Code, Reason}, noted(At, To) | Acc], Id);
 add([], _At, _Conn, Acc, _Id) ->
     Acc;
+add([Command | Later] = Commands, At, Conn, Acc, Id) when ?IS_CHANGE(Command) ->
+    case changes(Commands, Conn) of
+        {[], _} ->
+            failed([bad(Command, Conn, At)]),
+            add(Later, At, Conn, Acc, Id);
+        {Changes, Rest} ->
+            flush(Acc, false, Id),
+            Answers = lists:zip(Changes, sockeye_fanout:change(Changes)),
+            failed([{At, Change, To, case Reason of badarg -> {bad_command, wrong(Change)}; _ -> element(2, Reason) end}
+                    || {{_, To, _} = Change, Reason} <- Answers, Reason =/= ok]),
+            add(Rest, At, Conn, [], Id)
+    end;
 add([Command | Rest], At, Conn, Acc, Id) ->
     case other(Command, Conn, At) of
         {Done, About, Call} ->
             flush(Acc, false, Id),
             %% Only such mistakes of the arguments are the command's.
             try Call(Id) of
-                {error, Reason} -> failed([{At, Done, About, Reason} || not is_no_news(Done, Reason)]);
+                %% The server is about to stop, and its clients to leave.
+                {error, Reason} -> failed([{At, Done, About, Reason} || Reason =/= closed]);
                 _ -> ok
             catch
                 error:badarg -> failed([{At, Done, About, {bad_command, wrong(Done)}}])
@@ -83,24 +100,24 @@ other({publish, Topic, Frame} = Command, _Conn, At) ->
     fanout(Command, {topic, Topic}, Frame, none, At);
 other({publish_from, Topic, Frame} = Command, Conn, At) when Conn =/= none ->
     fanout(Command, {topic, Topic}, Frame, Conn, At);
-other({Change, Topic}, Conn, At) when Conn =/= none, (Change =:= subscribe orelse Change =:= unsubscribe) ->
-    other({Change, Conn, Topic}, Conn, At);
-other({subscribe, To, Topic} = Command, _Conn, _At) ->
-    {Command, To, fun(_) -> sockeye_fanout:subscribe(To, Topic) end};
-other({unsubscribe, To, Topic} = Command, _Conn, _At) ->
-    {Command, To, fun(_) -> sockeye_fanout:unsubscribe(To, Topic) end};
 other(_Command, _Conn, _At) ->
     none.
+
+%% Changes of topics that stand together, and what is behind them.
+-spec changes([sockeye_handler:command()], sockeye:conn() | none) -> {[sockeye_fanout:change()], [sockeye_handler:command()]}.
+changes([{Change, Topic} = Command | Rest], Conn) when ?IS_CHANGE(Command), Conn =/= none ->
+    {Changes, Behind} = changes(Rest, Conn),
+    {[{Change, Conn, Topic} | Changes], Behind};
+changes([{_, _, _} = Change | Rest], Conn) when ?IS_CHANGE(Change) ->
+    {Changes, Behind} = changes(Rest, Conn),
+    {[Change | Changes], Behind};
+changes(Rest, _Conn) ->
+    {[], Rest}.
 
 -spec fanout(sockeye_handler:command(), all | {topic, term()}, sockeye:frame(), sockeye:conn() | none, callback()) ->
           {sockeye_handler:command(), none, fun((sockeye_backend:server_id()) -> term())}.
 fanout(Command, To, Frame, Except, At) ->
     {Command, none, fun(Id) -> sockeye_fanout:command({?FANOUT, At, To, Except}, Id, To, Frame, Except) end}.
-
-%% The server is about to stop, and its clients to leave.
--spec is_no_news(tuple(), term()) -> boolean().
-is_no_news(Command, closed) -> not lists:member(element(1, Command), [subscribe, unsubscribe]);
-is_no_news(_Command, _Reason) -> false.
 
 -spec push(term(), sockeye:conn(), sockeye_handler:command(), callback(), acc()) -> acc().
 push(Frame, Conn, _Command, At, Acc) when ?IS_FRAME(Frame) ->

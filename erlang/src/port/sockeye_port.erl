@@ -21,7 +21,7 @@
          conn_server/1, conn_info/2, watch_conn/2, trace/5]).
 %% Many connections.
 -export([publish/5, publish_dirty/5, encode_frame/2, encode_frame_dirty/2, publish_encoded/5, publish_encoded_dirty/5,
-         send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, watch_topics/2, topic_news/1, topic_count/2,
+         send_list/2, send_list_dirty/2, subscribe/2, unsubscribe/2, change_topics/1, watch_topics/2, topic_news/1, topic_count/2,
          topics_of/1, connections/3, rows/3]).
 %% Without an engine.
 -export([certificates_out_of_time/2, origin_rule/1, path_form/1, client_url/1, client_proxy/1, client_host/1,
@@ -310,6 +310,12 @@ told(Ref, Answer) ->
     ok.
 
 %% ---------------------------------------------------------------- topics
+
+%% Each as the single call returns it, or `badarg' where that is raised.
+-spec change_topics([sockeye_fanout:change()]) -> [ok | {error, sockeye:subscribe_error()} | badarg].
+change_topics(Changes) ->
+    [case Answer of {return, Value} -> Value; {raise, badarg} -> badarg; lost -> {error, closed} end
+     || Answer <- sockeye_port_call:ask_all([{Change, [Conn, Topic]} || {Change, Conn, Topic} <- Changes])].
 
 subscribe(Conn, Topic) -> call(subscribe, [Conn, Topic], {error, closed}).
 unsubscribe(Conn, Topic) -> call(unsubscribe, [Conn, Topic], {error, closed}).

@@ -3,6 +3,7 @@
 -module(sockeye_port_call).
 
 -export([ask/2]).
+-export([ask_all/1]).
 -export([call_as/3]).
 -export([posted/4]).
 -export([call/3]).
@@ -13,6 +14,9 @@
 -export_type([answer/0]).
 
 -type answer() :: {return, term()} | {raise, badarg} | lost.
+
+%% Calls of one process that are on their way at once.
+-define(AT_ONCE, 64).
 
 -spec ask(atom(), [term()]) -> answer().
 ask(Function, Args) ->
@@ -32,6 +36,24 @@ call_as(Caller, Function, Args) ->
                 {Ref, Answer} -> read(Answer);
                 {'DOWN', Ref, process, _, _} -> lost
             end
+    end.
+
+%% Calls that come in this order, each of which would wait for the one before it otherwise.
+-spec ask_all([{atom(), [term()]}]) -> [answer()].
+ask_all([]) ->
+    [];
+ask_all(Calls) ->
+    {Now, Later} = lists:split(min(?AT_ONCE, length(Calls)), Calls),
+    Asked = [posted(any, self(), Function, Args) || {Function, Args} <- Now],
+    [answered(Ref) || Ref <- Asked] ++ ask_all(Later).
+
+-spec answered(reference() | gone) -> answer().
+answered(gone) ->
+    lost;
+answered(Ref) ->
+    receive
+        {Ref, Answer} -> read(Answer);
+        {'DOWN', Ref, process, _, _} -> lost
     end.
 
 %% The reference is the address of the answer, and nothing that comes too late reaches anybody. Who has the question is watched: it is
