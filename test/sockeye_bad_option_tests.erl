@@ -269,6 +269,14 @@ one_path_for_two_test_() ->
              {#{http => #{"/a" => {text, ""}}, health => "/a"}, http, <<"/a is the path of health and of http">>},
              {#{http => #{"/a" => {text, ""}, <<"/a">> => {text, ""}}}, http, <<"/a occurs twice">>}]].
 
+%% A name in letters of its own is told what to write, however it is given.
+url_beyond_ascii_test_() ->
+    [?_assertMatch({error, {bad_url, <<"only visible ASCII: percent-encode a path, write a host in Punycode, got ", _/binary>>}},
+                   sockeye_client_options:parse(Url, self(), #{}, self()))
+     || Url <- ["ws://m\x{fc}nchen.example/", <<"ws://m\x{fc}nchen.example/"/utf8>>, "ws://\x{20ac}/", "ws://a/\x{e4}", ["ws://", [$a, 252]]]]
+    ++ [?_assertEqual({error, {bad_url, <<"expected ASCII text">>}}, sockeye_client_options:parse(Url, self(), #{}, self()))
+        || Url <- [<<"ws://m", 252, "nchen/">>, ["ws://", -1], ws, {a}, [1 bsl 40]]].
+
 %% What it got, but for what may be a secret.
 url_test_() ->
     [?_assertEqual({error, {bad_url, Why}}, sockeye_client_options:parse(Url, self(), #{}, self()))

@@ -387,16 +387,23 @@ gives_back() ->
     with_handler(echo(), Echo, fun(Port, _) ->
         Resident = fun() -> {ok, #{memory := Bytes}} = sockeye:info(), Bytes end,
         Before = Resident(),
-        Sockets = [begin
-                       Socket = ws_client:connect(Port),
-                       ok = ws_client:text(Socket, [$", binary:copy(<<"x">>, 1000 + N rem 50 * 300), $"]),
-                       Socket
-                   end || N <- lists:seq(1, 2000)],
+        %% One behind the other they take minutes where each step is late.
+        Self = self(),
+        Openers = [spawn_link(fun() -> Self ! {self(), some(Self, Port)} end) || _ <- lists:seq(1, 50)],
+        Sockets = lists:append([receive {Pid, Some} -> Some end || Pid <- Openers]),
         [{text, _} = ws_client:recv(Socket) || Socket <- Sockets],
         Open = Resident(),
         [ok = gen_tcp:close(Socket) || Socket <- Sockets],
         until(fun() -> Left = Resident(), Left < (Before + Open) div 2 orelse {Before, Open, Left} end)
     end).
+
+some(Owner, Port) ->
+    [begin
+         Socket = ws_client:connect(Port),
+         ok = ws_client:text(Socket, [$", binary:copy(<<"x">>, 1000 + N rem 50 * 300), $"]),
+         ok = gen_tcp:controlling_process(Socket, Owner),
+         Socket
+     end || N <- lists:seq(1, 40)].
 
 %% ---------------------------------------------------------------- a slow receiver
 

@@ -26,6 +26,8 @@
 -export([limit/3]).
 
 -define(TIMEOUT, 120000).
+%% A little less than a test has.
+-define(CALL, 280000).
 -define(LOG, port_node_log).
 
 %% Tests with their names, in one node, one after the other, each in so many seconds.
@@ -60,7 +62,7 @@ forget({Peer, Folder}) ->
 
 %% Runs a fun of a test module there.
 on({Peer, _}, Fun) ->
-    peer:call(Peer, erlang, apply, [Fun, []], ?TIMEOUT).
+    peer:call(Peer, erlang, apply, [Fun, []], ?CALL).
 
 %% In that node: the application starts with this executable in the test, which returns its last word.
 with_engine(Path, Test) ->

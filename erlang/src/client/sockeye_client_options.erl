@@ -78,7 +78,10 @@ url(Given) ->
 
 -spec url_text(term()) -> binary().
 url_text(Url) ->
-    Text = try iolist_to_binary(Url)
+    %% Letters beyond ASCII are told what they should be, in a string as in a binary.
+    Text = try unicode:characters_to_binary(Url) of
+               Binary when is_binary(Binary) -> Binary;
+               _ -> throw({bad_url, <<"expected ASCII text">>})
            catch error:badarg -> throw({bad_url, <<"expected ASCII text">>})
            end,
     byte_size(Text) =< ?LONGEST_URL orelse throw({bad_url, <<"longer than 8192 bytes">>}),
