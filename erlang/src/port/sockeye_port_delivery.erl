@@ -85,7 +85,7 @@ deserted(Delivery, Owner) ->
 init(Link, Owner, Batch) ->
     %% What the link has sent before its end is brought.
     process_flag(trap_exit, true),
-    ok = sockeye_label:set({sockeye_courier, Owner}),
+    ok = sockeye_label:set({sockeye_port_delivery, Owner}),
     loop(#c{link = Link, owner = Owner, batch = Batch, sent = counters:new(1, [])}).
 
 -spec loop(#c{}) -> no_return().
